@@ -1,0 +1,141 @@
+// Diagnostics as diag.h promises them: one line each, whatever bytes the names in it hold.
+#include "ir/diag.h"
+#include "ir/ir_private.h"
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES = 200, REASON_BYTES = 2000, MAX_ERRORS = 100 };
+
+// Length of the well-formed UTF-8 sequence at s, or 0. Stops at the terminating NUL.
+static int utf8_length(const unsigned char *s) {
+    int n = s[0] < 0x80   ? 1
+            : s[0] < 0xc2 ? 0
+            : s[0] < 0xe0 ? 2
+            : s[0] < 0xf0 ? 3
+            : s[0] < 0xf5 ? 4
+                          : 0;
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
+    bool too_large = s[0] == 0xf4 && s[1] >= 0x90;
+    return n > 1 && (overlong || surrogate || too_large) ? 0 : n;
+}
+
+int ir_utf8_printable(const char *text) {
+    const unsigned char *s = (const unsigned char *)text;
+    int n = utf8_length(s);
+    bool control = s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && s[1] < 0xa0);
+    bool line_end = s[0] == 0xe2 && n == 3 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9);
+    return control || line_end ? 0 : n;
+}
+
+// Copies s to out so that it is one line, at most `limit` bytes of it.
+static void print_clean(FILE *out, const char *s, size_t limit) {
+    const char *end = s + strnlen(s, limit + 1);
+    bool cut = (size_t)(end - s) > limit;
+    while (*s && s < end && (!cut || (size_t)(end - s) > 4)) {
+        int n = ir_utf8_printable(s);
+        if (n) {
+            fwrite(s, 1, (size_t)n, out);
+            s += n;
+        } else {
+            fprintf(out, "\\x%02x", (unsigned char)*s++);
+        }
+    }
+    if (cut) {
+        fputs("...", out);
+    }
+}
+
+static void print_line(IrDiag *d, const char *kind, IrWhere w, const char *fmt, va_list ap) {
+    FILE *out = d->out ? d->out : stderr;
+    if (d->file) {
+        print_clean(out, d->file, 4096);
+        fputs(": ", out);
+    }
+    fputs(kind, out);
+    if (w.node) {
+        fputs("node '", out);
+        print_clean(out, w.node, NAME_BYTES);
+        fputs(w.op ? "' (" : "'", out);
+    }
+    if (w.op) {
+        fputs(w.node ? "" : "operator ", out);
+        print_clean(out, w.op, NAME_BYTES);
+        fputs(w.node ? ")" : "", out);
+    }
+    fputs(w.node || w.op ? ": " : "", out);
+    char reason[REASON_BYTES + 8];
+    vsnprintf(reason, sizeof reason, fmt, ap);
+    print_clean(out, reason, REASON_BYTES);
+    fputc('\n', out);
+    fflush(out);
+}
+
+static int max_lines(const IrDiag *d) {
+    return d->max_errors > 0 ? d->max_errors : MAX_ERRORS;
+}
+
+void ir_diag_init(IrDiag *d, const char *file) {
+    *d = (IrDiag){.file = file, .out = stderr};
+}
+
+void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...) {
+    if (d->errors++ + d->warnings < max_lines(d)) {
+        va_list ap;
+        va_start(ap, fmt);
+        print_line(d, "", where, fmt, ap);
+        va_end(ap);
+    }
+}
+
+void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) {
+    if (d->errors + d->warnings++ < max_lines(d)) {
+        va_list ap;
+        va_start(ap, fmt);
+        print_line(d, "warning: ", where, fmt, ap);
+        va_end(ap);
+    }
+}
+
+void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    print_line(d, "", where, fmt, ap);
+    va_end(ap);
+    d->errors++;
+    if (d->guard) {
+        longjmp(*d->guard, 1);
+    }
+    exit(1);
+}
+
+void ir_diag_finish(IrDiag *d) {
+    int held_back = d->errors + d->warnings - max_lines(d);
+    if (held_back > 0) {
+        fprintf(d->out ? d->out : stderr, "... and %d more\n", held_back);
+    }
+}
+
+void ir_bug(const char *stage, const char *node, const char *fmt, ...) {
+    va_list ap;
+    fflush(stdout);
+    fputs("hone: a bug in hone, in ", stderr);
+    print_clean(stderr, stage, NAME_BYTES);
+    if (node) {
+        fputs(" at node '", stderr);
+        print_clean(stderr, node, NAME_BYTES);
+        fputs("'", stderr);
+    }
+    fputs(": ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputs("\nPlease report it, with the command and the model.\n", stderr);
+    exit(3);
+}

@@ -1,0 +1,376 @@
+// Programs, graphs and their edits. Every edit keeps the use lists right and costs O(1), or O(the
+// uses it moves); only graph outputs are looked up by walking the (short) list of outputs.
+#include "ir/ir_private.h"
+#include <string.h>
+
+IrProgram *ir_program_new(IrArena *arena, const char *name) {
+    IrProgram *p = ir_alloc(arena, sizeof *p);
+    p->arena = arena;
+    p->diag = ir_arena_diag(arena);
+    p->name = ir_strdup(arena, name ? name : "");
+    return p;
+}
+
+IrGraph *ir_graph_new(IrProgram *p, const char *name) {
+    IrGraph *g = ir_alloc(p->arena, sizeof *g);
+    g->prog = p;
+    g->name = ir_strdup(p->arena, name);
+    IR_PUSH(p->arena, p->graphs, p->n_graphs, p->cap_graphs, g);
+    return g;
+}
+
+IrValue *ir_value_new(IrGraph *g, const char *name, IrType type) {
+    IrValue *v = ir_alloc(g->prog->arena, sizeof *v);
+    v->id = g->next_id++;
+    v->name = name ? ir_strdup(g->prog->arena, name) : NULL;
+    v->type = type;
+    v->input = -1;
+    return v;
+}
+
+// A name for a value that must have one.
+static void make_name(IrGraph *g, IrValue *v) {
+    if (!v->name) {
+        v->name = ir_sprintf(g->prog->arena, "v%u", v->id);
+    }
+}
+
+IrValue *ir_input(IrGraph *g, const char *name, IrType type) {
+    IrValue *v = ir_value_new(g, name, type);
+    make_name(g, v);
+    v->input = g->n_inputs;
+    IR_PUSH(g->prog->arena, g->inputs, g->n_inputs, g->cap_inputs, v);
+    return v;
+}
+
+IrValue *ir_const_value(IrGraph *g, IrConst *c) {
+    while ((uint32_t)g->cap_const_values <= c->id) {
+        int had = g->cap_const_values;
+        g->const_values = ir_arena_grow(g->prog->arena, g->const_values, (size_t)had,
+                                        &g->cap_const_values, sizeof *g->const_values);
+    }
+    IrValue **v = &g->const_values[c->id];
+    if (!*v) {
+        *v = ir_value_new(g, NULL, c->type);
+        (*v)->name = c->name;
+        (*v)->konst = c;
+    }
+    return *v;
+}
+
+// ---------------------------------------------------------------- outputs
+
+// v if it can be an output under its own storage and name, else a copy of it at the graph's end.
+static IrValue *own_output(IrGraph *g, IrValue *v) {
+    if (v->def && !v->is_output) {
+        return v;
+    }
+    IrBuilder b = {.graph = g, .name = v->def ? v->def->name : v->name ? v->name : ""};
+    IrValue *copy = ir_build1(&b, IR_OP_COPY, v);
+    if (!copy) {
+        ir_bug("ir_output", b.name, "%s", b.err);
+    }
+    return copy;
+}
+
+void ir_output(IrGraph *g, IrValue *v) {
+    IrValue *own = own_output(g, v);
+    if (own != v) {
+        own->name = v->name;
+    }
+    make_name(g, own);
+    own->is_output = true;
+    IR_PUSH(g->prog->arena, g->outputs, g->n_outputs, g->cap_outputs, own);
+}
+
+void ir_replace_output(IrGraph *g, int index, IrValue *v) {
+    IrValue *old = g->outputs[index];
+    if (old == v) {
+        return;
+    }
+    IrValue *own = own_output(g, v);
+    own->name = old->name;
+    old->is_output = false;
+    own->is_output = true;
+    g->outputs[index] = own;
+}
+
+// ---------------------------------------------------------------- uses
+
+static void link_use(IrUse *u, IrValue *v) {
+    u->value = v;
+    u->prev = NULL;
+    u->next = v ? v->uses : NULL;
+    if (v) {
+        if (v->uses) {
+            v->uses->prev = u;
+        }
+        v->uses = u;
+        v->n_uses++;
+    }
+}
+
+static void unlink_use(IrUse *u) {
+    if (!u->value) {
+        return;
+    }
+    if (u->prev) {
+        u->prev->next = u->next;
+    } else {
+        u->value->uses = u->next;
+    }
+    if (u->next) {
+        u->next->prev = u->prev;
+    }
+    u->value->n_uses--;
+    u->value = NULL;
+    u->next = u->prev = NULL;
+}
+
+// The operand list in a longer array; the use lists then point into that one.
+static void lengthen_operands(IrNode *n, int n_in) {
+    IrUse *in = ir_alloc_array(n->graph->prog->arena, (size_t)n_in, sizeof *in);
+    for (int i = 0; i < n_in; i++) {
+        if (i < n->n_in) {
+            in[i] = n->in[i]; // its neighbours may be ours too: they were repaired before this copy
+            if (in[i].prev) {
+                in[i].prev->next = &in[i];
+            } else if (in[i].value) {
+                in[i].value->uses = &in[i];
+            }
+            if (in[i].next) {
+                in[i].next->prev = &in[i];
+            }
+        } else {
+            in[i] = (IrUse){.node = n, .index = i};
+        }
+    }
+    n->in = in;
+    n->n_in = n_in;
+}
+
+void ir_set_in(IrNode *n, int i, IrValue *v) {
+    if (i < 0 || i >= IR_ANY) {
+        ir_bug("ir_set_in", n->name, "operand %d of %s", i, ir_op_info(n->op)->text);
+    }
+    if (i >= n->n_in) {
+        lengthen_operands(n, i + 1);
+    }
+    unlink_use(&n->in[i]);
+    link_use(&n->in[i], v);
+}
+
+void ir_add_in(IrNode *n, IrValue *v) {
+    int at = n->n_in;
+    if (ir_takes_epilogue(n->op) && at < ir_op_info(n->op)->max_in) {
+        at = ir_op_info(n->op)->max_in;
+    }
+    ir_set_in(n, at, v);
+}
+
+void ir_replace_uses(IrValue *old, IrValue *now) {
+    if (old == now) {
+        return;
+    }
+    while (old->uses) {
+        IrUse *u = old->uses;
+        unlink_use(u);
+        link_use(u, now);
+    }
+    IrGraph *g = old->is_output ? old->def->graph : NULL;
+    for (int i = 0; g && i < g->n_outputs; i++) {
+        if (g->outputs[i] == old) {
+            ir_replace_output(g, i, now);
+        }
+    }
+}
+
+IrNode *ir_only_user(const IrValue *v) {
+    return v->n_uses == 1 && !v->is_output ? v->uses->node : NULL;
+}
+
+// ---------------------------------------------------------------- nodes
+
+// Puts n between its graph's neighbours of `before`.
+static void insert_node(IrNode *n, IrNode *before) {
+    IrGraph *g = n->graph;
+    n->next = before;
+    n->prev = before ? before->prev : g->last;
+    *(n->prev ? &n->prev->next : &g->first) = n;
+    *(n->next ? &n->next->prev : &g->last) = n;
+    g->n_nodes++;
+}
+
+static void take_node_out(IrNode *n) {
+    IrGraph *g = n->graph;
+    *(n->prev ? &n->prev->next : &g->first) = n->next;
+    *(n->next ? &n->next->prev : &g->last) = n->prev;
+    n->prev = n->next = NULL;
+    g->n_nodes--;
+}
+
+void ir_link_node(IrNode *n, IrNode *before) {
+    for (int i = n->n_in - 1; i >= 0; i--) {
+        link_use(&n->in[i], n->in[i].value);
+    }
+    insert_node(n, before);
+}
+
+void ir_remove_node(IrNode *n) {
+    for (int i = 0; i < n->n_out; i++) {
+        if (n->out[i]->n_uses || n->out[i]->is_output) {
+            ir_bug("ir_remove_node", n->name, "result %d of %s is still used", i,
+                   ir_op_info(n->op)->text);
+        }
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        unlink_use(&n->in[i]);
+    }
+    take_node_out(n);
+}
+
+void ir_move_before(IrNode *n, IrNode *before) {
+    if (n == before) {
+        return;
+    }
+    take_node_out(n);
+    insert_node(n, before);
+}
+
+bool ir_precedes(const IrNode *a, const IrNode *b) {
+    for (const IrNode *n = a->next; n; n = n->next) {
+        if (n == b) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---------------------------------------------------------------- attributes
+
+const IrAttr *ir_attr(const IrNode *n, IrAttrKey key) {
+    for (int i = 0; i < n->n_attrs && n->attrs[i].key <= key; i++) {
+        if (n->attrs[i].key == key) {
+            return &n->attrs[i];
+        }
+    }
+    return NULL;
+}
+
+// The attribute if it is there; that its kind is the one asked for is the caller's promise.
+static const IrAttr *attr_of_kind(const IrNode *n, IrAttrKey key, IrAttrKind kind) {
+    if (ir_attr_kind(key) != kind) {
+        ir_bug("ir_attr", n->name, "attribute %s is read as another kind", ir_attr_name(key));
+    }
+    return ir_attr(n, key);
+}
+
+int64_t ir_int(const IrNode *n, IrAttrKey key, int64_t absent) {
+    const IrAttr *a = attr_of_kind(n, key, IR_KIND_INT);
+    return a ? a->i : absent;
+}
+
+double ir_float(const IrNode *n, IrAttrKey key, double absent) {
+    const IrAttr *a = attr_of_kind(n, key, IR_KIND_FLOAT);
+    return a ? a->f : absent;
+}
+
+const char *ir_str(const IrNode *n, IrAttrKey key, const char *absent) {
+    const IrAttr *a = attr_of_kind(n, key, IR_KIND_STR);
+    return a ? a->s : absent;
+}
+
+IrInts ir_ints(const IrNode *n, IrAttrKey key) {
+    const IrAttr *a = attr_of_kind(n, key, IR_KIND_INTS);
+    return a ? a->ints : (IrInts){0, NULL};
+}
+
+IrBody ir_body(const IrNode *n, IrAttrKey key) {
+    const IrAttr *a = attr_of_kind(n, key, IR_KIND_BODY);
+    return a ? a->body : (IrBody){0, NULL};
+}
+
+void ir_set_attr(IrNode *n, IrAttr attr) {
+    int at = 0;
+    while (at < n->n_attrs && n->attrs[at].key < attr.key) {
+        at++;
+    }
+    if (at == n->n_attrs || n->attrs[at].key != attr.key) {
+        IrAttr *attrs =
+            ir_alloc_array(n->graph->prog->arena, (size_t)n->n_attrs + 1, sizeof *attrs);
+        for (int i = 0; i < n->n_attrs; i++) {
+            attrs[i + (i >= at)] = n->attrs[i];
+        }
+        n->attrs = attrs;
+        n->n_attrs++;
+    }
+    n->attrs[at] = attr;
+}
+
+void ir_del_attr(IrNode *n, IrAttrKey key) {
+    int kept = 0;
+    for (int i = 0; i < n->n_attrs; i++) {
+        if (n->attrs[i].key != key) {
+            n->attrs[kept++] = n->attrs[i];
+        }
+    }
+    n->n_attrs = kept;
+}
+
+// ---------------------------------------------------------------- reading
+
+const char *ir_join_names(IrArena *a, const char *x, const char *y) {
+    enum { LIMIT = 200 };
+    if (!*x || !*y || !strcmp(x, y)) {
+        return *x ? x : y;
+    }
+    size_t n = strlen(x);
+    if (n + 1 + strlen(y) <= LIMIT) {
+        return ir_sprintf(a, "%s+%s", x, y);
+    }
+    if (n >= 4 && !strcmp(x + n - 4, "+...")) {
+        return x;
+    }
+    return ir_sprintf(a, "%s+...", x);
+}
+
+static int64_t int_at(IrInts v, int i, int64_t absent) {
+    return i < v.n ? v.v[i] : absent;
+}
+
+IrWindow ir_window(const IrNode *n) {
+    if (!(ir_op_info(n->op)->flags & IR_FLAG_W)) {
+        ir_bug("ir_window", n->name, "%s has no window", ir_op_info(n->op)->text);
+    }
+    IrInts kernel = ir_ints(n, IR_ATTR_KERNEL), stride = ir_ints(n, IR_ATTR_STRIDE);
+    IrInts pad = ir_ints(n, IR_ATTR_PAD), dilation = ir_ints(n, IR_ATTR_DILATION);
+    IrWindow w = {
+        .kh = int_at(kernel, 0, 1),
+        .kw = int_at(kernel, 1, 1),
+        .sh = int_at(stride, 0, 1),
+        .sw = int_at(stride, 1, 1),
+        .dh = int_at(dilation, 0, 1),
+        .dw = int_at(dilation, 1, 1),
+        .pt = int_at(pad, 0, 0),
+        .pl = int_at(pad, 1, 0),
+        .pb = int_at(pad, 2, 0),
+        .pr = int_at(pad, 3, 0),
+        .group = ir_int(n, IR_ATTR_GROUP, 1),
+        .ceil = ir_int(n, IR_ATTR_CEIL, 0),
+        .count_pad = ir_int(n, IR_ATTR_COUNT_PAD, 0),
+    };
+    const IrValue *weights = n->op == IR_OP_CONV ? ir_in(n, 1) : NULL;
+    if (weights && weights->type.shape.rank == 4) {
+        w.kh = weights->type.shape.dim[2].c;
+        w.kw = weights->type.shape.dim[3].c;
+    }
+    return w;
+}
+
+IrValue *ir_view_root(IrValue *v, int64_t *channel) {
+    *channel = 0;
+    for (; v->view_of; v = v->view_of) {
+        *channel += v->view_channel;
+    }
+    return v;
+}

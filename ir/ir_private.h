@@ -1,0 +1,29 @@
+// What the files of ir/ share beyond ir.h.
+#ifndef IR_PRIVATE_H
+#define IR_PRIVATE_H
+
+#include "ir/ir.h"
+
+enum {
+    IR_TYPE_TEXT = 512,   // enough for the text of any type
+    IR_CONST_IN_TEXT = 64 // elements of a constant that are printed one by one
+};
+
+// Bytes of the printable UTF-8 character at s; 0 where the byte at s must be escaped (controls,
+// line separators, malformed sequences).
+int ir_utf8_printable(const char *s);
+
+// NULL, or why no value can be of this type: ranks, negative dimensions, a size that overflows or
+// is not affine in N, a block that does not fit. The text is in arena a.
+const char *ir_check_type(IrArena *a, const IrType *t);
+
+// Arity, attributes and shape rule, on a node that need not be linked in yet; writes the results'
+// types (plain). NULL, or why not.
+const char *ir_compute_types(IrNode *n);
+
+IrValue *ir_value_new(IrGraph *g, const char *name, IrType type);
+void ir_link_node(IrNode *n,
+                  IrNode *before); // into its graph, with its uses; before NULL: at the end
+bool ir_takes_epilogue(IrOp op);
+
+#endif

@@ -1,0 +1,59 @@
+// The op table and the attribute keys, made from ops.def and attrs.def.
+#include "ir/ir_private.h"
+#include <string.h>
+
+enum { E = IR_FLAG_E, C = IR_FLAG_C, R = IR_FLAG_R, B = IR_FLAG_B, W = IR_FLAG_W };
+
+static const IrOpInfo OPS[] = {
+#define IR_OP(ENUM, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                  \
+    [IR_OP_##ENUM] = {#text, min_in, max_in, flags, attrs},
+#include "ir/ops.def"
+#undef IR_OP
+};
+
+typedef struct AttrInfo {
+    const char *text;
+    IrAttrKind kind;
+} AttrInfo;
+
+static const AttrInfo ATTRS[] = {
+#define IR_ATTR(ENUM, text, kind) [IR_ATTR_##ENUM] = {#text, IR_KIND_##kind},
+#include "ir/attrs.def"
+#undef IR_ATTR
+};
+
+const IrOpInfo *ir_op_info(IrOp op) {
+    return &OPS[op];
+}
+
+bool ir_op_parse(const char *text, IrOp *out) {
+    for (int i = 0; i < IR_OP_COUNT; i++) {
+        if (!strcmp(text, OPS[i].text)) {
+            *out = (IrOp)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *ir_attr_name(IrAttrKey key) {
+    return ATTRS[key].text;
+}
+
+IrAttrKind ir_attr_kind(IrAttrKey key) {
+    return ATTRS[key].kind;
+}
+
+bool ir_attr_parse(const char *text, IrAttrKey *out) {
+    for (int i = 0; i < IR_ATTR_COUNT; i++) {
+        if (!strcmp(text, ATTRS[i].text)) {
+            *out = (IrAttrKey)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ir_takes_epilogue(IrOp op) {
+    return OPS[op].attrs & IR_BIT(THEN);
+}

@@ -1,0 +1,230 @@
+// Shape rules of the network ops: convolution, pools, matrix product, batch normalisation,
+// reductions.
+#include "ir/shape.h"
+
+// One spatial axis of a window: sizes and attributes, all >= 0, stride, kernel and dilation >= 1.
+typedef struct Axis {
+    int64_t in, kernel, stride, dilation, begin, end;
+} Axis;
+
+// Input with its padding, and kernel with its dilation. False: overflow.
+static bool axis_extents(const Axis *a, int64_t *padded, int64_t *extent) {
+    return !__builtin_add_overflow(a->in, a->begin, padded) &&
+           !__builtin_add_overflow(*padded, a->end, padded) && *padded < INT64_MAX / 2 &&
+           !__builtin_mul_overflow(a->kernel - 1, a->dilation, extent) &&
+           !__builtin_add_overflow(*extent, 1, extent) && *extent < INT64_MAX / 2;
+}
+
+static int64_t divide_down(int64_t a, int64_t b) {
+    return a / b - (a % b < 0);
+} // b > 0
+
+// Output size, ONNX Conv 22, MaxPool 22, AveragePool 22 with explicit pads:
+//   floor or ceil((in + begin + end - ((kernel - 1) * dilation + 1)) / stride) + 1
+// where ceil leaves out a last window that starts behind the input and its begin padding. Nothing
+// in, nothing out: an empty axis that no window fits in stays empty. -1: the window does not fit.
+static int64_t count_windows(const Axis *a, bool ceil) {
+    int64_t padded, extent;
+    if (!axis_extents(a, &padded, &extent)) {
+        return -1;
+    }
+    int64_t room = padded - extent;
+    int64_t out = (ceil ? -divide_down(-room, a->stride) : divide_down(room, a->stride)) + 1;
+    int64_t last;
+    if (ceil && out > 0 && !__builtin_mul_overflow(out - 1, a->stride, &last) &&
+        last >= a->in + a->begin) {
+        out--;
+    }
+    return out > 0 ? out : a->in == 0 ? 0 : -1;
+}
+
+// Height and width of the result of a window op on operand 0. The attributes are checked.
+static const char *window_result(IrNode *n, IrDim *h, IrDim *w) {
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    IrWindow p = ir_window(n);
+    Axis ah = {x->dim[2].c, p.kh, p.sh, p.dh, p.pt, p.pb};
+    Axis aw = {x->dim[3].c, p.kw, p.sw, p.dw, p.pl, p.pr};
+    *h = ir_dim(count_windows(&ah, p.ceil));
+    *w = ir_dim(count_windows(&aw, p.ceil));
+    if (h->c >= 0 && w->c >= 0) {
+        return NULL;
+    }
+    int64_t ph, pw, eh, ew;
+    if (!axis_extents(&ah, &ph, &eh) || !axis_extents(&aw, &pw, &ew)) {
+        return "kernel, dilation and pad are too large";
+    }
+    return ir_why(n, "kernel %lldx%lld is larger than the padded input %lldx%lld", (long long)eh,
+                  (long long)ew, (long long)ph, (long long)pw);
+}
+
+// What conv and pools have in common: a [N,C,H,W] operand with fixed C, H, W, and sane attributes.
+static const char *check_window(const IrNode *n) {
+    const char *why = ir_need_rank(n, 0, 4, 4);
+    for (int axis = 1; axis < 4 && !why; axis++) {
+        why = ir_need_fixed(n, 0, axis);
+    }
+    why = why ? why : ir_need_ints(n, IR_ATTR_KERNEL, 2, 1);
+    why = why ? why : ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
+    why = why ? why : ir_need_ints(n, IR_ATTR_DILATION, 2, 1);
+    return why ? why : ir_need_ints(n, IR_ATTR_PAD, 4, 0);
+}
+
+// Channels and groups of a convolution.
+static const char *check_channels(const IrNode *n) {
+    int64_t C = ir_in_type(n, 0)->shape.dim[1].c, O = ir_in_type(n, 1)->shape.dim[0].c;
+    int64_t I = ir_in_type(n, 1)->shape.dim[1].c, group = ir_int(n, IR_ATTR_GROUP, 1);
+    if (group < 1) {
+        return ir_why(n, "group is %lld, it must be at least 1", (long long)group);
+    }
+    if (C % group || O % group) {
+        return ir_why(n, "group %lld does not divide %lld input and %lld output channels",
+                      (long long)group, (long long)C, (long long)O);
+    }
+    if (C / group != I) {
+        return ir_why(n, "weights %s are for %lld input channels a group, the input has %lld",
+                      ir_operand_text(n, 1), (long long)I, (long long)(C / group));
+    }
+    return NULL;
+}
+
+// ONNX Conv 22, two spatial axes. x [N,C,H,W], w [O,C/group,KH,KW], bias [O].
+const char *ir_shape_conv(IrNode *n) {
+    const char *why = check_window(n);
+    why = why ? why : ir_need_float(n, 0);
+    why = why ? why : ir_need_same_dtype(n, 0, 1);
+    why = why ? why : ir_need_rank(n, 1, 4, 4);
+    for (int axis = 0; axis < 4 && !why; axis++) {
+        why = ir_need_fixed(n, 1, axis);
+    }
+    why = why ? why : check_channels(n);
+    if (why) {
+        return why;
+    }
+    const IrShape *x = &ir_in_type(n, 0)->shape, *w = &ir_in_type(n, 1)->shape;
+    if (w->dim[2].c == 0 || w->dim[3].c == 0) {
+        return ir_why(n, "kernel of weights %s is empty", ir_operand_text(n, 1));
+    }
+    IrShape out = {.rank = 4, .dim = {x->dim[0], w->dim[0]}};
+    why = window_result(n, &out.dim[2], &out.dim[3]);
+    if (!why && ir_in(n, 2)) {
+        why = ir_need_vector(n, 2, w->dim[0], ir_in_type(n, 0)->dtype);
+    }
+    if (why) {
+        return why;
+    }
+    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    return ir_check_epilogue(n);
+}
+
+// Padding that a whole window fits in would give results that come from no input.
+static const char *check_pool_pads(const IrNode *n) {
+    IrWindow p = ir_window(n);
+    int64_t most_h = p.pt > p.pb ? p.pt : p.pb, most_w = p.pl > p.pr ? p.pl : p.pr;
+    int64_t h, w;
+    if (__builtin_mul_overflow(p.kh - 1, p.dh, &h) || __builtin_mul_overflow(p.kw - 1, p.dw, &w) ||
+        (most_h <= h && most_w <= w)) {
+        return NULL;
+    }
+    return ir_why(n, "pad %lldx%lld must be smaller than kernel %lldx%lld", (long long)most_h,
+                  (long long)most_w, (long long)h + 1, (long long)w + 1);
+}
+
+// ONNX MaxPool 22, AveragePool 22, two spatial axes.
+const char *ir_shape_pool(IrNode *n) {
+    const char *why = check_window(n);
+    why = why ? why : n->op == IR_OP_MAX_POOL ? ir_need_number(n, 0) : ir_need_float(n, 0);
+    if (!why && !ir_attr(n, IR_ATTR_KERNEL)) {
+        why = "attribute kernel is missing";
+    }
+    why = why ? why : check_pool_pads(n);
+    if (why) {
+        return why;
+    }
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    IrShape out = {.rank = 4, .dim = {x->dim[0], x->dim[1]}};
+    why = window_result(n, &out.dim[2], &out.dim[3]);
+    if (!why) {
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    }
+    return why;
+}
+
+// ONNX MatMul 13 on ranks from 2 on: [...,M,K] x [...,K,O] -> [...,M,O], batch dimensions
+// broadcast.
+const char *ir_shape_matmul(IrNode *n) {
+    const char *why = ir_need_rank(n, 0, 2, IR_MAX_RANK);
+    why = why ? why : ir_need_rank(n, 1, 2, IR_MAX_RANK);
+    why = why ? why : ir_need_number(n, 0);
+    why = why ? why : ir_need_same_dtype(n, 0, 1);
+    if (why) {
+        return why;
+    }
+    IrShape a = ir_in_type(n, 0)->shape, b = ir_in_type(n, 1)->shape, out;
+    bool ta = ir_int(n, IR_ATTR_TRANS_A, 0), tb = ir_int(n, IR_ATTR_TRANS_B, 0);
+    IrDim rows = a.dim[a.rank - 1 - !ta], columns = b.dim[b.rank - 1 - tb];
+    IrDim ka = a.dim[a.rank - 1 - ta], kb = b.dim[b.rank - 1 - !tb];
+    a.rank -= 2;
+    b.rank -= 2;
+    if (!ir_dim_eq(ka, kb)) {
+        return ir_why(n, "%s%s by %s%s: the inner dimensions differ", ir_operand_text(n, 0),
+                      ta ? " transposed" : "", ir_operand_text(n, 1), tb ? " transposed" : "");
+    }
+    if (!ir_shape_broadcast(&a, &b, &out)) {
+        return ir_why(n, "%s by %s: the leading dimensions do not broadcast", ir_operand_text(n, 0),
+                      ir_operand_text(n, 1));
+    }
+    out.dim[out.rank++] = rows;
+    out.dim[out.rank++] = columns;
+    if (ir_in(n, 2)) {
+        why = ir_need_same_dtype(n, 0, 2);
+        why = why ? why : ir_need_broadcast_to(n, 2, &out);
+    }
+    if (why) {
+        return why;
+    }
+    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    return ir_check_epilogue(n);
+}
+
+// ONNX BatchNormalization 15, inference: x [N,C,...], scale, bias, mean and variance [C].
+const char *ir_shape_batch_norm(IrNode *n) {
+    const IrType *x = ir_in_type(n, 0);
+    const char *why = ir_need_rank(n, 0, 2, IR_MAX_RANK);
+    why = why ? why : ir_need_float(n, 0);
+    why = why ? why : ir_need_fixed(n, 0, 1);
+    for (int i = 1; i < 5 && !why; i++) {
+        why = ir_need_vector(n, i, x->shape.dim[1], x->dtype);
+    }
+    if (!why) {
+        ir_set_result(n, x->dtype, &x->shape);
+    }
+    return why;
+}
+
+// ONNX ReduceSum 13 and kin; no axes: nothing is reduced.
+const char *ir_shape_reduce(IrNode *n) {
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    bool keep = ir_int(n, IR_ATTR_KEEPDIMS, 1);
+    const char *why = ir_need_number(n, 0);
+    for (int i = 0; i < axes.n && !why; i++) {
+        why = ir_need_axis(n, axes.v[i], x->rank);
+        if (!why && i && axes.v[i] <= axes.v[i - 1]) {
+            why = ir_why(n, "axes are not ascending: %lld after %lld", (long long)axes.v[i],
+                         (long long)axes.v[i - 1]);
+        }
+    }
+    if (why) {
+        return why;
+    }
+    IrShape out = {0};
+    for (int axis = 0, k = 0; axis < x->rank; axis++) {
+        bool reduced = k < axes.n && axes.v[k] == axis;
+        k += reduced;
+        if (!reduced || keep) {
+            out.dim[out.rank++] = reduced ? ir_dim(1) : x->dim[axis];
+        }
+    }
+    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    return ir_check_epilogue(n);
+}

@@ -1,0 +1,232 @@
+// Every op of the reference evaluator against results computed elsewhere (eval_cases.def), and
+// against results worked out by hand: bodies, epilogues, refusals, element types, dropout.
+#include "ir/random.h"
+#include "tests/check.h"
+#include "tests/ir/eval_case.h"
+
+static const Case computed_cases[] = {
+#include "tests/ir/eval_cases.def"
+};
+
+#define STEP(E, ...) {.op = IR_OP_##E, .arg = {__VA_ARGS__}}
+#define STEP_P(E, x, a, b) {.op = IR_OP_##E, .arg = {x}, .p = {a, b}}
+
+static const Case body_cases[] = {
+    // 2x + 1 where x > 0, else 0; x = -1, 0, 1, 2
+    {.name = "map of steps, compare and where",
+     .op = IR_OP_MAP,
+     .in = {X(F32, DIMS(4), -1, 0, 1, 2), X(F32, DIMS(), 2), X(F32, DIMS(1), 1),
+            X(F32, DIMS(), 0)},
+     .attr = {A_STEPS(BODY, STEP(MUL, 0, 1), STEP(ADD, IR_STEP(0), 2), STEP(GREATER, 0, 3),
+                      STEP(WHERE, IR_STEP(2), IR_STEP(1), 3))},
+     .out = X(F32, DIMS(4), 0, 0, 3, 5)},
+    {.name = "map that compares",
+     .op = IR_OP_MAP,
+     .in = {X(I64, DIMS(2, 1), 3, 4), X(I64, DIMS(2), 3, 5)},
+     .attr = {A_STEPS(BODY, STEP(LESS, 0, 1), STEP(NOT, IR_STEP(0)))},
+     .out = X(BOOL, DIMS(2, 2), 1, 0, 1, 0)},
+    // Every step wraps around: 100 + 100 = -56, -56 / 2 = -28; -100 - 100 = 56, 28.
+    {.name = "map of i8 wraps around after each step",
+     .op = IR_OP_MAP,
+     .in = {X(I8, DIMS(2), 100, -100), X(I8, DIMS(), 2)},
+     .attr = {A_STEPS(BODY, STEP(ADD, 0, 0), STEP(DIV, IR_STEP(0), 1))},
+     .out = X(I8, DIMS(2), -28, 28)},
+    // 1e30 * 1e30 overflows float32 but not the double of a step: rounded once, at the end.
+    {.name = "map rounds once",
+     .op = IR_OP_MAP,
+     .in = {X(F32, DIMS(1), 1e30)},
+     .attr = {A_STEPS(BODY, STEP(MUL, 0, 0), STEP(SQRT, IR_STEP(0)))},
+     .out = X(F32, DIMS(1), 1e30)},
+    {.name = "map with attributes in its steps",
+     .op = IR_OP_MAP,
+     .in = {X(F32, DIMS(4), -10, -1, 3, 10)},
+     .attr = {A_STEPS(BODY, STEP_P(LEAKY_RELU, 0, 0.5, 0), STEP_P(CLIP, IR_STEP(0), -2, 6))},
+     .out = X(F32, DIMS(4), -2, -0.5, 3, 6)},
+    // x = 1 2 3 4, w = 2 and -1, bias = 1 and 0: 3 5 7 9 and -1 -2 -3 -4; plus the residual 1 1 1 1
+    // and 2 2 2 2, then relu.
+    {.name = "conv with residual and relu",
+     .op = IR_OP_CONV,
+     .in = {X(F32, DIMS(1, 1, 2, 2), 1, 2, 3, 4), X(F32, DIMS(2, 1, 1, 1), 2, -1),
+            X(F32, DIMS(2), 1, 0), X(F32, DIMS(1, 2, 2, 2), 1, 1, 1, 1, 2, 2, 2, 2)},
+     .attr = {A_STEPS(THEN, STEP(ADD, IR_ACC, 3), STEP(RELU, IR_STEP(0)))},
+     .out = X(F32, DIMS(1, 2, 2, 2), 4, 6, 8, 10, 1, 0, 0, 0)},
+    {.name = "conv without bias, scaled by channel",
+     .op = IR_OP_CONV,
+     .in = {X(F32, DIMS(1, 1, 1, 2), 1, 2), X(F32, DIMS(2, 1, 1, 1), 2, -1), NONE,
+            X(F32, DIMS(2, 1, 1), 10, 100)},
+     .attr = {A_STEPS(THEN, STEP(MUL, IR_ACC, 3))},
+     .out = X(F32, DIMS(1, 2, 1, 2), 20, 40, -100, -200)},
+    // [1 2] [3 4; 5 6] = [13 16]; minus [13 20] is [0 -4]; abs
+    {.name = "matmul with an epilogue",
+     .op = IR_OP_MATMUL,
+     .in = {X(F32, DIMS(1, 2), 1, 2), X(F32, DIMS(2, 2), 3, 4, 5, 6), NONE,
+            X(F32, DIMS(2), 13, 20)},
+     .attr = {A_STEPS(THEN, STEP(SUB, IR_ACC, 3), STEP(ABS, IR_STEP(0)))},
+     .out = X(F32, DIMS(1, 2), 0, 4)},
+    {.name = "reduce with an epilogue",
+     .op = IR_OP_REDUCE_MEAN,
+     .in = {X(F32, DIMS(2, 2), 1, 3, 5, 9), X(F32, DIMS(), 2)},
+     .attr = {A_INTS(AXES, 1), A_INT(KEEPDIMS, 0), A_STEPS(THEN, STEP(DIV, IR_ACC, 1))},
+     .out = X(F32, DIMS(2), 1, 3.5)},
+    {.name = "reduce over no axes",
+     .op = IR_OP_REDUCE_SUM,
+     .in = {X(F32, DIMS(2), 1, 3)},
+     .out = X(F32, DIMS(2), 1, 3)},
+    {.name = "reorder",
+     .op = IR_OP_REORDER,
+     .in = {X(F32, DIMS(1, 2), 1, 2)},
+     .out = X(F32, DIMS(1, 2), 1, 2)},
+    {.name = "lrn defaults: x / (1 + 1e-4 x^2)^0.75",
+     .op = IR_OP_LRN,
+     .in = {X(F32, DIMS(1, 1), 10)},
+     .attr = {A_INT(SIZE, 1)},
+     .out = X(F32, DIMS(1, 1), 9.92564926)},
+};
+
+static const Case refused_cases[] = {
+    {.name = "gather past the end",
+     .op = IR_OP_GATHER,
+     .in = {X(F32, DIMS(2), 1, 2), X(I64, DIMS(2), 0, 2)},
+     .attr = {A_INT(AXIS, 0)},
+     .error = "index 2 is outside axis 0 of size 2"},
+    {.name = "gather before the start",
+     .op = IR_OP_GATHER,
+     .in = {X(F32, DIMS(1, 2), 1, 2), X(I64, DIMS(), -3)},
+     .attr = {A_INT(AXIS, 1)},
+     .error = "index -3 is outside axis 1 of size 2"},
+    {.name = "max_pool i64",
+     .op = IR_OP_MAX_POOL,
+     .in = {X(I64, DIMS(1, 1, 1, 1), 1)},
+     .attr = {A_INTS(KERNEL, 1, 1)},
+     .error = "NYI: max_pool of i64"},
+};
+
+static void check_cases(const Case *c, size_t n) {
+    IrDiag diag;
+    ir_diag_init(&diag, "cases");
+    for (size_t i = 0; i < n; i++) {
+        IrArena *a = ir_arena_new(&diag);
+        const char *why = run_case(a, &c[i]);
+        CHECK_STR_EQ(why ? ir_sprintf(a, "%s: %s", c[i].name, why) : NULL, NULL);
+        ir_arena_free(a);
+    }
+}
+
+static void agrees_with_other_libraries(void) {
+    check_cases(computed_cases, sizeof computed_cases / sizeof computed_cases[0]);
+}
+
+static void runs_bodies(void) {
+    check_cases(body_cases, sizeof body_cases / sizeof body_cases[0]);
+}
+
+static void refuses(void) {
+    check_cases(refused_cases, sizeof refused_cases / sizeof refused_cases[0]);
+}
+
+// Every binary16 number survives f16 -> double -> f16, and set rounds to nearest even between two.
+static void converts_f16(void) {
+    uint16_t h = 0, back = 0, up = 0;
+    IrTensor from = {.dtype = IR_F16, .rank = 0, .data = &h};
+    IrTensor to = {.dtype = IR_F16, .rank = 0, .data = &back};
+    IrTensor next = {.dtype = IR_F16, .rank = 0, .data = &up};
+    int wrong = 0;
+    for (int i = 0; i < 0x10000; i++) {
+        h = (uint16_t)i;
+        double x = ir_tensor_get(&from, 0);
+        ir_tensor_set(&to, 0, x);
+        wrong += isnan(x) ? (back & 0x7fff) <= 0x7c00 : back != h;
+        if ((h & 0x7fff) < 0x7bff) {
+            up = (uint16_t)(h + 1);
+            double middle = (x + ir_tensor_get(&next, 0)) / 2;
+            ir_tensor_set(&to, 0, middle);
+            wrong += back != (h & 1 ? up : h);
+            ir_tensor_set(&to, 0, nextafter(middle, x));
+            wrong += back != h;
+        }
+    }
+    CHECK_INT_EQ(wrong, 0);
+    h = 0x3555; // 0x155 / 1024 * 2^-2 + 2^-2
+    CHECK_NEAR(ir_tensor_get(&from, 0), 0.333251953125, 0);
+}
+
+// A tensor of every dtype takes what fits and saturates the rest; NaN is 0 in integers.
+static void saturates_elements(void) {
+    static const struct {
+        IrDtype dtype;
+        double low, high; // what -1e300 and 1e300 become
+    } range[] = {
+        {IR_I8, -128, 127},           {IR_I16, -32768, 32767},
+        {IR_I32, -2147483648.0, 2147483647}, {IR_I64, -0x1p63, 0x1p63},
+        {IR_U8, 0, 255},              {IR_U16, 0, 65535},
+        {IR_U32, 0, 4294967295.0},    {IR_U64, 0, 0x1p64},
+        {IR_BOOL, 1, 1},              {IR_F32, -INFINITY, INFINITY},
+        {IR_F16, -INFINITY, INFINITY}, {IR_F64, -1e300, 1e300},
+    };
+    for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
+        int64_t room[4] = {0};
+        IrTensor t = {.dtype = range[i].dtype, .rank = 1, .dim = {4}, .data = room};
+        ir_tensor_set(&t, 0, 1);
+        ir_tensor_set(&t, 1, -1e300);
+        ir_tensor_set(&t, 2, 1e300);
+        ir_tensor_set(&t, 3, NAN);
+        CHECK_NEAR(ir_tensor_get(&t, 0), 1, 0);
+        CHECK_NEAR(ir_tensor_get(&t, 1), range[i].low, 0);
+        CHECK_NEAR(ir_tensor_get(&t, 2), range[i].high, 0);
+        CHECK_NEAR(ir_tensor_get(&t, 3), ir_dtype_is_float(t.dtype) ? NAN : t.dtype == IR_BOOL, 0);
+    }
+}
+
+// splitmix64 of seed 1234567 is a published sequence; our keyed streams draw its high halves.
+static void draws_splitmix64(void) {
+    static const uint64_t published[] = {
+        UINT64_C(6457827717110365317), UINT64_C(3203168211198807973),
+        UINT64_C(9817491932198370423), UINT64_C(4593380528125082431),
+    };
+    for (uint64_t i = 0; i < 4; i++) {
+        CHECK_INT_EQ(ir_random_u32(1234567, i), published[i] >> 32);
+    }
+    CHECK_INT_EQ(ir_random_threshold(0), 0);
+    CHECK_INT_EQ(ir_random_threshold(1e-30), 1);
+    CHECK_INT_EQ(ir_random_threshold(0.5), INT64_C(1) << 31);
+    CHECK_INT_EQ(ir_random_threshold(1), INT64_C(1) << 32);
+}
+
+// Kept elements are scaled, the others 0, near the ratio; by seed and index alone.
+static void drops_by_seed_and_index(void) {
+    enum { ELEMS = 40000 };
+    Case c = {.name = "dropout", .op = IR_OP_DROPOUT, .in = {P(F32, DIMS(ELEMS), 0)},
+              .attr = {A_FLOAT(RATIO, 0.3), A_INT(SEED, 5)}};
+    IrDiag diag;
+    ir_diag_init(&diag, "dropout");
+    IrArena *a = ir_arena_new(&diag);
+    const char *why;
+    IrNode *n = build_case(ir_program_new(a, "p"), &c, &why);
+    IrTensor x = operand_tensor(a, &c.in[0]), y;
+    for (int i = 0; i < ELEMS; i++) {
+        ir_tensor_set(&x, i, 2);
+    }
+    why = n ? ir_eval_node(n, 1, (const IrTensor *[]){&x}, &y, a) : why;
+    CHECK_STR_EQ(why, NULL);
+    int dropped = 0, wrong = 0;
+    uint64_t key = ir_random_key(5);
+    for (int i = 0; i < ELEMS && !why; i++) {
+        bool keep = ir_random_u32(key, (uint64_t)i) / 4294967296.0 >= 0.3;
+        dropped += !keep;
+        wrong += ((const float *)y.data)[i] != (keep ? (float)(2 / 0.7) : 0);
+    }
+    CHECK_INT_EQ(wrong, 0);
+    CHECK_NEAR(dropped, 0.3 * ELEMS, 0.01 * ELEMS);
+    ir_arena_free(a);
+}
+
+int main(void) {
+    CHECK_RUN(agrees_with_other_libraries);
+    CHECK_RUN(runs_bodies);
+    CHECK_RUN(refuses);
+    CHECK_RUN(converts_f16);
+    CHECK_RUN(saturates_elements);
+    CHECK_RUN(draws_splitmix64);
+    CHECK_RUN(drops_by_seed_and_index);
+    return check_done();
+}
