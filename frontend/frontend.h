@@ -1,0 +1,63 @@
+// The frontend: the bytes of an ONNX file nobody vouches for become a verified program with one
+// graph, "infer". The public header of frontend/.
+//
+// Opsets 7 to 22 of the domain ai.onnx. Floating-point types other than f32 (float16, bfloat16,
+// double) are computed in f32: weights are converted once, graph inputs and outputs of those types
+// are cast at the graph's edge. Errors are one line each through the arena's IrDiag, with the file's
+// path at the start; every unsupported node is reported, not the first alone.
+#ifndef FRONTEND_FRONTEND_H
+#define FRONTEND_FRONTEND_H
+
+#include "ir/ir.h"
+
+// A shape given by the user for a graph input.
+typedef struct FePin {
+    const char *input; // NULL: the only input
+    int rank;
+    int64_t dim[IR_MAX_RANK]; // FE_SYMBOLIC: the batch size N (first dimension only)
+} FePin;
+enum { FE_SYMBOLIC = -1 };
+
+// A graph input whose content is known: it becomes a constant and no longer is an input. Ignored when
+// its element type is not the declared one (float16, bfloat16 and double count as f32).
+typedef struct FeBound {
+    const char *input;
+    IrTensor tensor;
+} FeBound;
+
+typedef struct FeUnsupported {
+    const char *node, *op, *domain, *reason;
+    int opset;
+} FeUnsupported;
+
+// What `hone inspect` shows of a model that cannot be compiled.
+typedef struct FeReport {
+    int n, cap;
+    FeUnsupported *v; // arena
+} FeReport;
+
+typedef struct FeOptions {
+    int n_pins;
+    const FePin *pins;
+    int n_bound;
+    const FeBound *bound;
+    bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
+    // When set, unsupported nodes are listed here instead of being errors, and the program returned
+    // holds what does not depend on them.
+    FeReport *report;
+} FeOptions;
+
+// Reads the model at `path`. The program lives in the arena; its constants may point into files that
+// stay mapped until the arena is freed. `opt` may be NULL. Sets the diag's file to `path`.
+// NULL after errors that were reported through the arena's diag.
+IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt);
+
+// Parses "NAME=Nx3x224x224" (or the shape alone, for a model with one input) into *pin: a letter is
+// the symbolic batch. NULL when fine, else why not (arena string).
+const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin);
+
+// Reads a TensorProto file such as test_data_set_0/input_0.pb; *name (may be NULL) gets the tensor's
+// name, "" when it has none. The data belongs to the arena. False after an error that was reported.
+bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **name);
+
+#endif

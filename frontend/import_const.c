@@ -1,0 +1,101 @@
+// Operators that make constants: Constant in all its spellings, ConstantOfShape, Range.
+#include "frontend/fe_import.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_RANGE = 1 << 20 }; // elements that Range may make
+static const int64_t MAX_FILL = INT64_C(1) << 31; // bytes that ConstantOfShape may make for N = 1
+
+static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
+    IrTensor *out = ir_alloc(n->fe->arena, sizeof *out);
+    const char *why = fe_read_tensor(n->fe->arena, &n->fe->external, t, false, out);
+    if (why) {
+        fe_refuse(n, "its value: %s", why);
+        return;
+    }
+    fe_out_tensor(n, 0, out);
+}
+
+static const IrTensor *tensor_of_floats(FeNode *n, int rank, size_t count, const float *v) {
+    IrType type = {IR_F32, {rank, {ir_dim((int64_t)count)}}, 0};
+    IrTensor *t = ir_alloc(n->fe->arena, sizeof *t);
+    *t = ir_tensor_new(n->fe->arena, &type, 1);
+    if (count) {
+        memcpy(t->data, v, count * sizeof *v);
+    }
+    return t;
+}
+
+// Constant-12: value, value_float, value_floats, value_int, value_ints
+void fe_import_constant(FeNode *n) {
+    const Onnx__AttributeProto *a;
+    IrArena *arena = n->fe->arena;
+    if ((a = fe_attr(n, "value")) && a->t) {
+        read_constant(n, a->t);
+    } else if ((a = fe_attr(n, "value_float"))) {
+        fe_out_tensor(n, 0, tensor_of_floats(n, 0, 1, &a->f));
+    } else if ((a = fe_attr(n, "value_floats"))) {
+        fe_out_tensor(n, 0, tensor_of_floats(n, 1, a->n_floats, a->floats));
+    } else if ((a = fe_attr(n, "value_int"))) {
+        fe_out_tensor(n, 0, fe_tensor_of_ints(arena, IR_I64, 0, 1, &a->i));
+    } else if ((a = fe_attr(n, "value_ints")) && a->n_ints <= INT32_MAX) {
+        fe_out_tensor(n, 0, fe_tensor_of_ints(arena, IR_I64, 1, (int)a->n_ints, a->ints));
+    } else {
+        fe_refuse(n, "only numeric, dense values are supported");
+    }
+}
+
+// ConstantOfShape-9: `value` is a tensor of one element, f32 0 by default.
+void fe_import_constant_of_shape(FeNode *n) {
+    FeDims d;
+    IrTensor value = {.dtype = IR_F32, .data = &(float){0}};
+    const Onnx__AttributeProto *a = fe_attr(n, "value");
+    const char *why = a && a->t ? fe_read_tensor(n->fe->arena, &n->fe->external, a->t, false, &value)
+                                : NULL;
+    if (!fe_dims(n, 0, &d)) {
+        return;
+    }
+    IrType type = {value.dtype, {.rank = d.n}, 0};
+    bool bad = why || d.n > IR_MAX_RANK || ir_tensor_elems(&value) != 1;
+    for (int i = 0; i < d.n && !bad; i++) {
+        type.shape.dim[i] = d.v[i];
+        bad = d.v[i].c < 0 || d.v[i].n < 0;
+    }
+    IrDim bytes;
+    if (bad || !ir_type_bytes(&type, &bytes) || bytes.c > MAX_FILL || bytes.n > MAX_FILL) {
+        fe_refuse(n, "%s", why ? why : "its value or its shape is impossible");
+        return;
+    }
+    IrType scalar = {value.dtype, {0}, 0};
+    const char *name = n->out[0] ? n->out[0]->name : n->b.name;
+    double x = ir_tensor_get(&value, 0);
+    if (ir_shape_is_static(&type.shape)) {
+        fe_out(n, 0, ir_const_value(n->fe->graph, ir_const_splat(n->fe->prog, name, type, x)));
+        return;
+    }
+    IrValue *v = ir_const_value(n->fe->graph, ir_const_splat(n->fe->prog, name, scalar, x));
+    fe_out(n, 0, fe_build(n, IR_OP_EXPAND, FE_IN(v), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape))));
+}
+
+// Range-11: start, start + delta ... below limit
+void fe_import_range(FeNode *n) {
+    double start = fe_scalar_in(n, 0, 0), limit = fe_scalar_in(n, 1, 0), delta = fe_scalar_in(n, 2, 1);
+    IrType t;
+    if (!fe_type(n, 0, &t) || n->refused) {
+        return;
+    }
+    double count = delta != 0 ? ceil((limit - start) / delta) : NAN;
+    if (!(count <= MAX_RANGE)) {
+        fe_refuse(n, "%g to %g by %g is not a range of at most %d numbers", start, limit, delta,
+                  MAX_RANGE);
+        return;
+    }
+    t.shape = (IrShape){1, {ir_dim(count > 0 ? (int64_t)count : 0)}};
+    IrTensor *out = ir_alloc(n->fe->arena, sizeof *out);
+    *out = ir_tensor_new(n->fe->arena, &t, 1);
+    for (int64_t i = 0; i < t.shape.dim[0].c; i++) {
+        ir_tensor_set(out, i, start + (double)i * delta);
+    }
+    fe_out_tensor(n, 0, out);
+}
