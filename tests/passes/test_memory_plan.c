@@ -1,0 +1,662 @@
+// Checks layout, concat_inplace, legalize and memory_plan by executing their answer.
+//
+// The simulator runs a planned graph on symbolic contents: every element of every node's result is a
+// hash of its own, only what moves (concat, reshape, reorder, copy, channel slices) carries contents over.
+// It writes them to the bytes that the plan gives, as a kernel would: a result that is not allowed to go
+// over its operands is filled with rubbish first, padding lanes are always rubbish. Whoever reads an element
+// and finds another hash has found two values that overlap while both live.
+//
+//   test_memory_plan                   random graphs, also evaluated before and after
+//   test_memory_plan MODEL.onnx...     models through all passes; prints reorders and memory
+//   test_memory_plan FILE.ir...        the same on textual IR
+
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+#include <stdlib.h>
+#include <string.h>
+
+PassResult pass_layout(PassContext *, IrGraph *);
+PassResult pass_concat_inplace(PassContext *, IrGraph *);
+PassResult pass_legalize(PassContext *, IrGraph *);
+PassResult pass_memory_plan(PassContext *, IrGraph *);
+
+enum { RUBBISH = 0xA5, GRAPHS = 4000 };
+
+static uint64_t mix(uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+// ---------------------------------------------------------------- the simulator
+
+typedef struct Sim {
+    IrGraph *g;
+    IrArena *arena;
+    int64_t N;
+    const char *what;   // for messages
+    uint8_t *memory;    // the plan's arena
+    uint8_t **input, **output, **konst; // by index; konst by IrConst.id
+    int64_t memory_bytes;
+    uint64_t **content; // by value id: a hash per element, row-major
+    int errors;
+} Sim;
+
+static void complain(Sim *s, const IrNode *n, const IrValue *v, const char *text) {
+    if (s->errors++ < 10) {
+        fprintf(stderr, "%s, N=%lld: node '%s' (%s), value %u '%s': %s\n", s->what, (long long)s->N,
+                n ? n->name : "", n ? ir_op_info(n->op)->text : "", v ? v->id : 0,
+                v && v->name ? v->name : "", text);
+    }
+}
+
+static int64_t bytes_at(const IrValue *v, int64_t N) {
+    IrDim b;
+    return ir_type_bytes(&v->type, &b) ? ir_dim_at(b, N) : -1;
+}
+
+static int64_t elems_at(const IrValue *v, int64_t N) {
+    IrDim e;
+    return ir_shape_elems(&v->type.shape, &e) ? ir_dim_at(e, N) : -1;
+}
+
+static uint8_t *base_of(Sim *s, const IrValue *v) {
+    switch (v->place.kind) {
+    case IR_PLACE_ARENA: return s->memory + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_INPUT: return s->input[v->place.index] + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_OUTPUT: return s->output[v->place.index] + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_CONST: {
+        int64_t channel = 0;
+        return s->konst[ir_view_root((IrValue *)v, &channel)->konst->id];
+    }
+    default: return NULL;
+    }
+}
+
+typedef struct Walk { // from element number to byte
+    int64_t dim0, inner, image, block, channels, spatial;
+    int size;
+} Walk;
+
+static Walk walk_of(Sim *s, const IrValue *v) {
+    int64_t channel = 0;
+    const IrValue *root = ir_view_root((IrValue *)v, &channel);
+    Walk w = {.dim0 = 1, .size = ir_dtype_bytes(v->type.dtype), .block = v->type.block};
+    int64_t own = bytes_at(v, s->N), all = bytes_at(root, s->N);
+    const IrShape *sh = &v->type.shape;
+    if (sh->rank > 0) {
+        w.dim0 = ir_dim_at(sh->dim[0], s->N);
+    }
+    w.inner = w.dim0 ? elems_at(v, s->N) / w.dim0 : 0;
+    w.channels = sh->rank > 1 ? sh->dim[1].c : 1;
+    w.spatial = w.channels ? w.inner / w.channels : 0;
+    w.image = w.dim0 ? (own == all ? own : all) / w.dim0 : 0;
+    return w;
+}
+
+static int64_t byte_of(const Walk *w, int64_t e) {
+    int64_t n = e / w->inner, r = e % w->inner;
+    if (w->block) {
+        int64_t c = r / w->spatial, p = r % w->spatial;
+        r = (c / w->block * w->spatial + p) * w->block + c % w->block;
+    }
+    return n * w->image + r * w->size;
+}
+
+static bool check_bounds(Sim *s, const IrNode *n, const IrValue *v) {
+    int64_t channel = 0, at = ir_dim_at(v->place.offset, s->N);
+    const IrValue *root = ir_view_root((IrValue *)v, &channel);
+    int64_t end = ir_dim_at(root->place.offset, s->N) + bytes_at(root, s->N);
+    if (v->place.kind == IR_PLACE_NONE) {
+        complain(s, n, v, "has no place");
+    } else if (v->place.kind == IR_PLACE_ARENA && (at < 0 || end > s->memory_bytes)) {
+        complain(s, n, v, "lies outside the arena");
+    } else if (v->place.kind == IR_PLACE_ARENA && !v->view_of && at % 64 != 0) {
+        complain(s, n, v, "is not aligned to 64 bytes");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void poison(Sim *s, const IrValue *v) {
+    Walk w = walk_of(s, v);
+    int64_t image = w.dim0 ? bytes_at(v, s->N) / w.dim0 : 0;
+    for (int64_t i = 0; i < w.dim0; i++) {
+        memset(base_of(s, v) + i * w.image, RUBBISH, (size_t)image);
+    }
+}
+
+static void store(Sim *s, const IrValue *v) {
+    Walk w = walk_of(s, v);
+    uint8_t *base = base_of(s, v);
+    for (int64_t e = 0, n = elems_at(v, s->N); e < n; e++) {
+        memcpy(base + byte_of(&w, e), &s->content[v->id][e], (size_t)w.size);
+    }
+}
+
+static void expect(Sim *s, const IrNode *n, const IrValue *v) {
+    if (!v) {
+        return;
+    }
+    if (!s->content[v->id]) {
+        complain(s, n, v, "is read before it is written");
+        return;
+    }
+    Walk w = walk_of(s, v);
+    const uint8_t *base = base_of(s, v);
+    for (int64_t e = 0, count = elems_at(v, s->N); e < count; e++) {
+        if (memcmp(base + byte_of(&w, e), &s->content[v->id][e], (size_t)w.size) != 0) {
+            complain(s, n, v, "was overwritten while it was needed");
+            return;
+        }
+    }
+}
+
+static void make_content(Sim *s, const IrValue *v) {
+    int64_t n = elems_at(v, s->N);
+    uint64_t *c = s->content[v->id] = ir_alloc_array(s->arena, (size_t)n + 1, sizeof *c);
+    for (int64_t e = 0; e < n; e++) {
+        c[e] = mix(((uint64_t)v->id << 40) + (uint64_t)e + 1);
+    }
+}
+
+// Copies channels of x to or from channel `at` of the wider y.
+static void move_channels(Sim *s, const IrValue *narrow, const IrValue *wide, int64_t at, bool widen) {
+    Walk a = walk_of(s, narrow), b = walk_of(s, wide);
+    for (int64_t i = 0; i < a.dim0; i++) {
+        uint64_t *x = s->content[narrow->id] + i * a.inner;
+        uint64_t *y = s->content[wide->id] + i * b.inner + at * b.spatial;
+        memcpy(widen ? y : x, widen ? x : y, (size_t)a.inner * sizeof *x);
+    }
+}
+
+static bool moves_whole(const IrNode *n) {
+    return n->op == IR_OP_RESHAPE || n->op == IR_OP_REORDER || n->op == IR_OP_COPY;
+}
+
+static void compute_content(Sim *s, const IrNode *n) {
+    for (int i = 0; i < n->n_out; i++) {
+        make_content(s, n->out[i]);
+    }
+    const IrValue *y = n->out[0], *x = ir_in(n, 0);
+    if (moves_whole(n)) {
+        memcpy(s->content[y->id], s->content[x->id], (size_t)elems_at(y, s->N) * sizeof(uint64_t));
+    } else if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_AXIS, 0) == 1) {
+        int64_t at = 0;
+        for (int i = 0; i < n->n_in; i++) {
+            move_channels(s, ir_in(n, i), y, at, true);
+            at += ir_in(n, i)->type.shape.dim[1].c;
+        }
+    } else if (n->op == IR_OP_SLICE && y->view_of == x) {
+        move_channels(s, y, x, ir_ints(n, IR_ATTR_START).v[1], false);
+    }
+}
+
+static bool is_elementwise(const IrNode *n) {
+    return ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_MAP;
+}
+
+static void run_concat(Sim *s, const IrNode *n) {
+    const IrValue *y = n->out[0];
+    Walk w = walk_of(s, y);
+    bool views = false;
+    for (int i = 0; i < n->n_in; i++) {
+        views |= ir_in(n, i)->view_of == y;
+    }
+    if (!views) {
+        poison(s, y);
+    }
+    for (int64_t i = 0, at = 0; i < n->n_in; i++) {
+        const IrValue *x = ir_in(n, (int)i);
+        expect(s, n, x);
+        int64_t inner = walk_of(s, x).inner;
+        for (int64_t e = 0; x->view_of != y && e < elems_at(x, s->N); e++) {
+            int64_t to = e / inner * w.inner + at + e % inner;
+            memcpy(base_of(s, y) + byte_of(&w, to), &s->content[x->id][e], (size_t)w.size);
+        }
+        at += inner;
+    }
+    expect(s, n, y);
+}
+
+static void run_node(Sim *s, const IrNode *n) {
+    const IrValue *y = n->out[0], *x = ir_in(n, 0);
+    bool in_place = n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0);
+    compute_content(s, n);
+    if (in_place || ((moves_whole(n) || n->op == IR_OP_SLICE) && y->view_of == x)) {
+        expect(s, n, y); // no code
+        return;
+    }
+    if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_AXIS, 0) == 1) {
+        run_concat(s, n);
+        return;
+    }
+    int late = is_elementwise(n) ? 0 : n->op == IR_OP_CONV ? 3 : n->n_in; // may be written over
+    for (int i = late; i < n->n_in; i++) {
+        expect(s, n, ir_in(n, i));
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        poison(s, n->out[i]);
+    }
+    for (int i = 0; i < late && i < n->n_in; i++) {
+        expect(s, n, ir_in(n, i));
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        store(s, n->out[i]);
+    }
+}
+
+static void place_constant(Sim *s, const IrValue *v) {
+    if (v && v->konst && !s->konst[v->konst->id]) {
+        s->konst[v->konst->id] = ir_alloc(s->arena, (size_t)bytes_at(v, s->N) + 1);
+        make_content(s, v);
+        store(s, v);
+    }
+}
+
+static bool check_places(Sim *s) {
+    bool fine = true;
+    for (const IrNode *n = s->g->first; n; n = n->next) {
+        for (int i = 0; i < n->n_in; i++) {
+            fine &= !ir_in(n, i) || check_bounds(s, n, ir_in(n, i));
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            fine &= check_bounds(s, n, n->out[i]);
+        }
+    }
+    for (int i = 0; i < s->g->n_outputs; i++) {
+        const IrValue *v = s->g->outputs[i];
+        if (v->place.kind != IR_PLACE_OUTPUT || v->place.index != i || v->type.block ||
+            v->place.offset.c || v->place.offset.n) {
+            complain(s, v->def, v, "an output without a buffer of its own");
+            fine = false;
+        }
+    }
+    return fine;
+}
+
+static int simulate(IrGraph *g, int64_t N, const char *what) {
+    IrArena *a = ir_arena_new(g->prog->diag);
+    Sim s = {.g = g, .arena = a, .N = N, .what = what};
+    s.memory_bytes = ir_dim_at(g->arena_bytes, N);
+    s.memory = ir_alloc(a, (size_t)s.memory_bytes + 64);
+    memset(s.memory, RUBBISH, (size_t)s.memory_bytes);
+    s.input = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *s.input);
+    s.output = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *s.output);
+    s.konst = ir_alloc_array(a, (size_t)g->prog->next_const_id + 1, sizeof *s.konst);
+    s.content = ir_alloc_array(a, (size_t)g->next_id + 1, sizeof *s.content);
+    if (check_places(&s)) {
+        for (int i = 0; i < g->n_outputs; i++) {
+            s.output[i] = ir_alloc(a, (size_t)bytes_at(g->outputs[i], N) + 64);
+        }
+        for (int i = 0; i < g->n_inputs; i++) {
+            s.input[i] = ir_alloc(a, (size_t)bytes_at(g->inputs[i], N) + 64);
+            make_content(&s, g->inputs[i]);
+            store(&s, g->inputs[i]);
+        }
+        for (const IrNode *n = g->first; n; n = n->next) {
+            for (int i = 0; i < n->n_in; i++) {
+                place_constant(&s, ir_in(n, i));
+            }
+            run_node(&s, n);
+        }
+        for (int i = 0; i < g->n_outputs; i++) {
+            expect(&s, NULL, g->outputs[i]);
+        }
+    }
+    ir_arena_free(a);
+    return s.errors;
+}
+
+// ---------------------------------------------------------------- random graphs
+
+typedef struct Random {
+    uint64_t state;
+    IrProgram *prog;
+    IrGraph *g;
+    IrBuilder b;
+    int n;
+    IrValue *v[256]; // rank 4
+} Random;
+
+static int64_t pick(Random *r, int64_t n) {
+    r->state += 0x9e3779b97f4a7c15u;
+    return (int64_t)(mix(r->state) % (uint64_t)n);
+}
+
+static IrValue *pick_value(Random *r) {
+    int64_t recent = r->n < 6 ? r->n : 6;
+    return pick(r, 4) ? r->v[r->n - 1 - pick(r, recent)] : r->v[pick(r, r->n)];
+}
+
+static IrValue *add_const(Random *r, int rank, const int64_t *dims) {
+    IrType t = {IR_F32, ir_shape_of(rank, dims), 0};
+    char name[32];
+    snprintf(name, sizeof name, "k%d", r->prog->n_consts);
+    IrConst *c = ir_const_rand(r->prog, ir_strdup(r->prog->arena, name), t, mix(r->state));
+    return ir_const_value(r->g, c);
+}
+
+static int64_t channels(const IrValue *v) { return v->type.shape.dim[1].c; }
+
+// Another value of the same shape, or of the same height and width.
+static IrValue *pick_like(Random *r, const IrValue *v, bool any_channels) {
+    for (int tries = 0; tries < 20; tries++) {
+        IrValue *u = pick_value(r);
+        const IrShape *a = &u->type.shape, *b = &v->type.shape;
+        if (ir_dim_eq(a->dim[2], b->dim[2]) && ir_dim_eq(a->dim[3], b->dim[3]) &&
+            (any_channels || ir_dim_eq(a->dim[1], b->dim[1]))) {
+            return u;
+        }
+    }
+    return (IrValue *)v;
+}
+
+static IrValue *make_conv(Random *r) {
+    static const int64_t widths[] = {1, 3, 8, 16, 20, 24, 32, 48};
+    IrValue *x = pick_value(r);
+    IrValue *extra = pick(r, 2) ? pick_value(r) : NULL;
+    int64_t out = extra && ir_dim_eq(extra->type.shape.dim[2], x->type.shape.dim[2]) &&
+                          ir_dim_eq(extra->type.shape.dim[3], x->type.shape.dim[3])
+                      ? channels(extra) : (extra = NULL, widths[pick(r, 8)]);
+    int64_t k = pick(r, 2) ? 3 : 1, half = k / 2;
+    int64_t pads[] = {half, half, half, half}, dims[] = {out, channels(x), k, k};
+    IrValue *in[] = {x, add_const(r, 4, dims), pick(r, 2) ? add_const(r, 1, dims) : NULL, extra};
+    IrStep steps[] = {{IR_OP_ADD, {IR_ACC, 3, 0}, {0, 0}}, {IR_OP_RELU, {IR_STEP(0), 0, 0}, {0, 0}}};
+    IrBody body = {2, steps};
+    IrAttr attrs[] = {ir_attr_ints(r->prog->arena, IR_ATTR_PAD, 4, pads),
+                      ir_attr_body(r->prog->arena, IR_ATTR_THEN, &body)};
+    return ir_build(&r->b, IR_OP_CONV, extra ? 4 : 3, in, extra ? 2 : 1, attrs);
+}
+
+static IrValue *make_pool(Random *r) {
+    int64_t kernel[] = {3, 3}, stride[] = {1 + pick(r, 4) / 3, 1}, pad[] = {1, 1, 1, 1};
+    stride[1] = stride[0];
+    IrValue *x = pick_value(r);
+    IrAttr attrs[] = {ir_attr_ints(r->prog->arena, IR_ATTR_KERNEL, 2, kernel),
+                      ir_attr_ints(r->prog->arena, IR_ATTR_STRIDE, 2, stride),
+                      ir_attr_ints(r->prog->arena, IR_ATTR_PAD, 4, pad)};
+    return ir_build(&r->b, IR_OP_MAX_POOL, 1, &x, 3, attrs);
+}
+
+static IrValue *make_binary(Random *r) {
+    IrValue *x = pick_value(r), *y = x;
+    int64_t c = channels(x);
+    int64_t h = x->type.shape.dim[2].c, w = x->type.shape.dim[3].c;
+    switch (pick(r, 7)) {
+    case 0: y = add_const(r, 3, (int64_t[]){c, 1, 1}); break;
+    case 1: y = add_const(r, 4, (int64_t[]){1, 1, h, w}); break;
+    case 2: y = add_const(r, 3, (int64_t[]){c, h, w}); break;
+    case 3: y = add_const(r, 0, NULL); break;
+    case 4: y = add_const(r, 2, (int64_t[]){h, 1}); break;
+    default: y = pick_like(r, x, pick(r, 3) == 0); break;
+    }
+    IrValue *v = ir_build2(&r->b, pick(r, 2) ? IR_OP_ADD : IR_OP_SUB, x, y);
+    return v;
+}
+
+static IrValue *make_concat(Random *r) {
+    IrValue *in[5] = {pick_value(r)};
+    int n = 1 + (int)pick(r, 4);
+    int64_t sum = channels(in[0]), axis = pick(r, 8) ? 1 : 2;
+    for (int i = 1; i < n; i++) {
+        in[i] = pick_like(r, in[0], axis == 1);
+        sum += channels(in[i]);
+    }
+    IrAttr attr = ir_attr_i(IR_ATTR_AXIS, axis);
+    return sum > 400 ? NULL : ir_build(&r->b, IR_OP_CONCAT, n, in, 1, &attr);
+}
+
+// A concat of an earlier concat's operands and one more: the torchvision form of a dense block.
+static IrValue *make_growing_concat(Random *r) {
+    IrValue *x = pick_value(r);
+    if (!x->def || x->def->op != IR_OP_CONCAT || x->def->n_in > 6 || channels(x) > 300 ||
+        ir_int(x->def, IR_ATTR_AXIS, 0) != 1) {
+        return NULL;
+    }
+    IrValue *in[8];
+    for (int i = 0; i < x->def->n_in; i++) {
+        in[i] = ir_in(x->def, i);
+    }
+    in[x->def->n_in] = pick_like(r, x, true);
+    IrAttr attr = ir_attr_i(IR_ATTR_AXIS, 1);
+    return ir_build(&r->b, IR_OP_CONCAT, x->def->n_in + 1, in, 1, &attr);
+}
+
+static IrValue *make_slice(Random *r) {
+    IrValue *x = pick_value(r);
+    IrShape s = x->type.shape;
+    int64_t start[4] = {0}, step[4] = {1, 1, 1, 1};
+    int64_t c = channels(x);
+    start[1] = c > 16 && pick(r, 2) ? 16 : pick(r, c);
+    s.dim[1].c = 1 + pick(r, c - start[1]);
+    if (pick(r, 4) == 0 && s.dim[2].c > 2) {
+        step[2] = 2;
+        s.dim[2].c = (s.dim[2].c + 1) / 2;
+    }
+    IrAttr attrs[] = {ir_attr_ints(r->prog->arena, IR_ATTR_START, 4, start),
+                      ir_attr_ints(r->prog->arena, IR_ATTR_STEP, 4, step),
+                      ir_attr_dims(IR_ATTR_SHAPE, &s)};
+    return ir_build(&r->b, IR_OP_SLICE, 1, &x, 3, attrs);
+}
+
+static IrValue *make_reduce(Random *r) {
+    IrValue *x = pick_value(r);
+    int64_t axes[] = {2, 3}, keep = pick(r, 2);
+    IrAttr attrs[] = {ir_attr_ints(r->prog->arena, IR_ATTR_AXES, 2, axes),
+                      ir_attr_i(IR_ATTR_KEEPDIMS, keep)};
+    IrValue *y = ir_build(&r->b, IR_OP_REDUCE_MEAN, 1, &x, 2, attrs);
+    if (!keep) { // squeeze and excite by matrix product
+        int64_t c = channels(x);
+        IrValue *w = add_const(r, 2, (int64_t[]){c, c});
+        y = ir_build2(&r->b, IR_OP_MATMUL, y, w);
+        IrShape s = {4, {x->type.shape.dim[0], ir_dim(c), ir_dim(1), ir_dim(1)}};
+        y = ir_build_reshape(&r->b, y, &s);
+    }
+    return pick(r, 2) ? ir_build2(&r->b, IR_OP_MUL, x, y) : y;
+}
+
+static IrValue *make_shuffle(Random *r) {
+    IrValue *x = pick_value(r);
+    if (channels(x) % 2) {
+        return NULL;
+    }
+    const IrDim *d = x->type.shape.dim;
+    IrShape s = {5, {d[0], ir_dim(2), ir_dim(d[1].c / 2), d[2], d[3]}};
+    IrValue *y = ir_build_reshape(&r->b, x, &s);
+    y = ir_build_transpose(&r->b, y, 5, (int64_t[]){0, 2, 1, 3, 4});
+    return ir_build_reshape(&r->b, y, &x->type.shape);
+}
+
+static IrValue *make_unary(Random *r) {
+    return ir_build1(&r->b, pick(r, 2) ? IR_OP_RELU : IR_OP_NEG, pick_value(r));
+}
+
+static IrGraph *make_graph(IrArena *a, uint64_t seed) {
+    static IrValue *(*const makers[])(Random *) = {
+        make_conv, make_conv, make_conv, make_pool, make_binary, make_binary, make_unary, make_unary,
+        make_concat, make_concat, make_growing_concat, make_slice, make_reduce, make_shuffle};
+    Random r = {.state = mix(seed + 1), .prog = ir_program_new(a, "random")};
+    r.g = ir_graph_new(r.prog, "infer");
+    r.b = (IrBuilder){.graph = r.g, .name = "n"};
+    IrDim n = pick(&r, 3) ? (IrDim){0, 1} : ir_dim(1 + pick(&r, 2));
+    static const int64_t starts[] = {3, 16, 20};
+    int inputs = 1 + (int)pick(&r, 2);
+    for (int i = 0; i < inputs; i++) {
+        IrType t = {IR_F32, {4, {n, ir_dim(starts[pick(&r, 3)]), ir_dim(6), ir_dim(6)}}, 0};
+        r.v[r.n++] = ir_input(r.g, i ? "x1" : "x0", t);
+    }
+    int nodes = 4 + (int)pick(&r, 40);
+    for (int i = 0; i < nodes; i++) {
+        IrValue *v = makers[pick(&r, sizeof makers / sizeof *makers)](&r);
+        if (v && v->type.shape.rank == 4) {
+            r.v[r.n++] = v;
+        }
+    }
+    for (int i = 0, outs = 1 + (int)pick(&r, 3); i < outs; i++) {
+        IrValue *v = i ? pick_value(&r) : r.v[r.n - 1];
+        if (v->is_output || (v->input >= 0 && i != 1)) {
+            continue;
+        }
+        if (!v->name && pick(&r, 3) == 0) {
+            IrDim count = {0, 0};
+            IrShape flat = {2, {v->type.shape.dim[0], ir_dim(1)}};
+            for (int d = 1; d < 4; d++) {
+                ir_dim_mul(flat.dim[1], v->type.shape.dim[d], &count);
+                flat.dim[1] = count;
+            }
+            v = ir_build_reshape(&r.b, v, &flat);
+        }
+        if (!v->name) {
+            char name[16];
+            snprintf(name, sizeof name, "y%d", i);
+            v->name = ir_strdup(a, name);
+        }
+        ir_output(r.g, v);
+    }
+    return r.g;
+}
+
+static void run_passes(IrArena *a, IrGraph *g, const PassOptions *opt) {
+    static const PassFn passes[] = {pass_layout, pass_concat_inplace, pass_legalize,
+                                    pass_memory_plan};
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+        if (passes[i] == pass_concat_inplace && opt->opt_level == 0) {
+            continue;
+        }
+        PassContext ctx = {.scratch = a, .prog = g->prog, .opt = opt};
+        passes[i](&ctx, g);
+        const char *wrong = ir_verify(g);
+        if (wrong) {
+            fprintf(stderr, "pass %zu: %s\n", i, wrong);
+            ir_print_graph(stderr, g);
+            exit(1);
+        }
+    }
+}
+
+static void evaluate(IrArena *a, IrGraph *g, int64_t N, IrTensor *out) {
+    IrTensor in[2];
+    for (int i = 0; i < g->n_inputs; i++) {
+        in[i] = ir_tensor_new(a, &g->inputs[i]->type, N);
+        for (int64_t e = 0, n = ir_tensor_elems(&in[i]); e < n; e++) {
+            ir_tensor_set(&in[i], e, (double)(mix((uint64_t)e + 7) % 2001) / 1000 - 1);
+        }
+    }
+    const char *wrong = ir_eval(g, N, in, out, a, NULL, NULL);
+    if (wrong) {
+        fprintf(stderr, "evaluator: %s\n", wrong);
+        exit(1);
+    }
+}
+
+static int compare_results(IrArena *a, IrGraph *before, IrGraph *after, uint64_t seed) {
+    enum { MAX = 8 };
+    IrTensor x[MAX], y[MAX];
+    int64_t N = 2;
+    evaluate(a, before, N, x);
+    evaluate(a, after, N, y);
+    for (int i = 0; i < before->n_outputs; i++) {
+        size_t bytes = (size_t)ir_tensor_elems(&x[i]) * sizeof(float);
+        if (ir_tensor_elems(&x[i]) != ir_tensor_elems(&y[i]) ||
+            memcmp(x[i].data, y[i].data, bytes) != 0) {
+            fprintf(stderr, "random graph %llu: output %d changed its value\n",
+                    (unsigned long long)seed, i);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int test_random(uint64_t seed) {
+    IrDiag diag;
+    ir_diag_init(&diag, "random");
+    IrArena *a = ir_arena_new(&diag);
+    PassOptions opt = {.opt_level = seed % 5 ? 2 : 0, .block = seed % 3 == 0 ? 16 : seed % 3 == 1 ? 8 : 4,
+                       .keep_values = seed % 7 == 0, .out = stderr};
+    IrGraph *before = make_graph(a, seed), *g = make_graph(a, seed);
+    run_passes(a, g, &opt);
+    char what[64];
+    snprintf(what, sizeof what, "random graph %llu", (unsigned long long)seed);
+    int errors = 0;
+    for (int64_t N = 1; N <= 3; N++) {
+        errors += simulate(g, N, what);
+    }
+    if (g->arena_bytes.n > g->arena_bytes_no_reuse.n || g->arena_bytes.c > g->arena_bytes_no_reuse.c) {
+        fprintf(stderr, "%s: reuse made the arena larger\n", what);
+        errors++;
+    }
+    errors += compare_results(a, before, g, seed);
+    if (errors) {
+        ir_print_graph(stderr, g);
+    }
+    ir_arena_free(a);
+    return errors;
+}
+
+// ---------------------------------------------------------------- models
+
+static IrProgram *read_program(IrArena *a, const char *path) {
+    size_t len = strlen(path);
+    if (len > 5 && strcmp(path + len - 5, ".onnx") == 0) {
+        return fe_import(a, path, NULL);
+    }
+    FILE *f = fopen(path, "rb");
+    if (!f) {
+        perror(path);
+        return NULL;
+    }
+    size_t cap = 1 << 24;
+    char *text = ir_alloc(a, cap);
+    size_t n = fread(text, 1, cap - 1, f);
+    fclose(f);
+    return ir_parse(a, path, text, n);
+}
+
+static void print_counts(const IrGraph *g, const char *path) {
+    int moved = 0, views = 0, copies = 0, in_place = 0, slices = 0;
+    for (const IrNode *n = g->first; n; n = n->next) {
+        bool view = n->out[0]->view_of && n->out[0]->view_of == ir_in(n, 0);
+        views += n->op == IR_OP_REORDER && view;
+        moved += n->op == IR_OP_REORDER && !view;
+        in_place += n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0);
+        copies += n->op == IR_OP_CONCAT && !ir_int(n, IR_ATTR_IN_PLACE, 0);
+        slices += n->op == IR_OP_SLICE && !view;
+    }
+    printf("%s: %d nodes, reorders: %d moving, %d views; concats: %d in place, %d copying; "
+           "%d copying slices\n", path, g->n_nodes, moved, views, in_place, copies, slices);
+}
+
+static int test_model(const char *path, int level, bool print) {
+    IrDiag diag;
+    ir_diag_init(&diag, path);
+    IrArena *a = ir_arena_new(&diag);
+    IrProgram *p = read_program(a, path);
+    int errors = !p;
+    for (int i = 0; p && i < p->n_graphs; i++) {
+        PassOptions opt = {.opt_level = level, .block = 16, .vector_registers = 32, .verify = true,
+                           .out = stderr};
+        IrGraph *g = p->graphs[i];
+        passes_run(p, g, &opt);
+        if (print) {
+            print_counts(g, path);
+            passes_print_memory(stdout, g, 1);
+        }
+        errors += simulate(g, 1, path) + simulate(g, 2, path);
+    }
+    ir_arena_free(a);
+    return errors;
+}
+
+int main(int argc, char **argv) {
+    int errors = 0;
+    for (int i = 1; i < argc; i++) {
+        errors += test_model(argv[i], 0, false) + test_model(argv[i], 2, true);
+    }
+    for (uint64_t seed = 0; argc == 1 && seed < GRAPHS; seed++) {
+        errors += test_random(seed);
+    }
+    printf("%s\n", errors ? "FAILED" : "passed");
+    return errors != 0;
+}
