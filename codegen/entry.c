@@ -1,0 +1,133 @@
+// The entry function SYMBOL_entry(call, thread, threads): every thread of one parallel region runs it
+// from start to end. Straight-line: addresses, kernel calls, barriers where a call touches what another
+// thread may have written, and time stamps by thread 0 when a profile is asked for.
+#include "codegen/program.h"
+
+// Fields of HoneCall, in order; all are 8 bytes.
+enum { CALL_N, CALL_ARENA, CALL_SCRATCH, CALL_WEIGHTS, CALL_INPUTS, CALL_OUTPUTS, CALL_BARRIER,
+       CALL_PROFILE };
+
+typedef struct Entry {
+    CgProgram *p;
+    CgFn *f;
+    CgVal call, thread, threads; // as passed: ptr, i32, i32
+    CgVal arena, scratch, weights, inputs, outputs, profile;
+    LLVMTypeRef stamp_type, barrier_type;
+    CgVal stamp, barrier;
+} Entry;
+
+static CgVal load_field(CgFn *f, CgVal call, int field, LLVMTypeRef t)
+{
+    return cg_load(f, t, cg_at(f, f->i64, call, cg_i64(f, field)), 8);
+}
+
+static CgVal byte_at(CgFn *f, CgVal base, IrDim offset)
+{
+    return offset.c == 0 && offset.n == 0 ? base : cg_at(f, f->i8, base, cg_dim(f, offset));
+}
+
+static CgVal arg_pointer(Entry *e, const CgArg *arg)
+{
+    CgFn *f = e->f;
+    const IrPlace *place = arg->value ? &arg->value->place : NULL;
+    if (!place || place->kind == IR_PLACE_CONST)
+        return byte_at(f, e->weights, ir_dim(cg_arg_weights(e->p, arg)));
+    if (place->kind == IR_PLACE_ARENA)
+        return byte_at(f, e->arena, place->offset);
+    if (place->kind == IR_PLACE_NONE)
+        ir_bug("codegen", arg->value->name, "a value without a place");
+    CgVal table = place->kind == IR_PLACE_INPUT ? e->inputs : e->outputs;
+    CgVal p = cg_load(f, f->ptr, cg_at(f, f->ptr, table, cg_i64(f, place->index)), 8);
+    return byte_at(f, p, place->offset);
+}
+
+static LLVMTypeRef kernel_type(CgFn *f, int n_args)
+{
+    LLVMTypeRef t[CG_MAX_ARGS + 4];
+    for (int i = 0; i < n_args; i++)
+        t[i] = f->ptr;
+    t[n_args] = t[n_args + 1] = t[n_args + 2] = f->i64; // N, tid, nth
+    t[n_args + 3] = f->ptr;                             // scratch
+    return LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), t, (unsigned)n_args + 4, 0);
+}
+
+static CgVal declare(CgFn *f, const char *name, LLVMTypeRef t)
+{
+    CgVal fn = LLVMGetNamedFunction(f->mod, name);
+    if (!fn) {
+        fn = LLVMAddFunction(f->mod, name, t);
+        LLVMSetVisibility(fn, LLVMHiddenVisibility);
+    }
+    return fn;
+}
+
+static void emit_call(Entry *e, const CgCall *c)
+{
+    CgFn *f = e->f;
+    const CgKernel *k = &e->p->kernels[c->kernel];
+    CgVal args[CG_MAX_ARGS + 4];
+    for (int i = 0; i < c->n_args; i++)
+        args[i] = arg_pointer(e, &c->args[i]);
+    args[c->n_args] = f->N;
+    args[c->n_args + 1] = f->tid;
+    args[c->n_args + 2] = f->nth;
+    args[c->n_args + 3] = f->scratch;
+    LLVMTypeRef t = kernel_type(f, c->n_args);
+    LLVMBuildCall2(f->b, t, declare(f, k->symbol, t), args, (unsigned)c->n_args + 4, "");
+}
+
+static void emit_stamp(Entry *e, int slot)
+{
+    CgFn *f = e->f;
+    CgVal on = LLVMBuildAnd(f->b, LLVMBuildIsNotNull(f->b, e->profile, ""),
+                            cg_icmp(f, LLVMIntEQ, f->tid, cg_i64(f, 0)), "");
+    CgIf s;
+    cg_if(f, &s, on);
+    CgVal now = LLVMBuildCall2(f->b, e->stamp_type, e->stamp, NULL, 0, "");
+    cg_store(f, now, cg_at(f, f->i64, e->profile, cg_i64(f, slot)), 8);
+    cg_endif(f, &s);
+}
+
+static void emit_barrier(Entry *e)
+{
+    CgVal args[] = {e->call, e->thread, e->threads};
+    LLVMBuildCall2(e->f->b, e->barrier_type, e->barrier, args, 3, "");
+}
+
+static void begin_entry(Entry *e)
+{
+    CgFn *f = e->f;
+    e->call = LLVMGetParam(f->fn, 0);
+    e->thread = LLVMGetParam(f->fn, 1);
+    e->threads = LLVMGetParam(f->fn, 2);
+    f->N = load_field(f, e->call, CALL_N, f->i64);
+    f->tid = LLVMBuildZExt(f->b, e->thread, f->i64, "tid");
+    f->nth = LLVMBuildZExt(f->b, e->threads, f->i64, "nth");
+    e->arena = load_field(f, e->call, CALL_ARENA, f->ptr);
+    e->weights = load_field(f, e->call, CALL_WEIGHTS, f->ptr);
+    e->inputs = load_field(f, e->call, CALL_INPUTS, f->ptr);
+    e->outputs = load_field(f, e->call, CALL_OUTPUTS, f->ptr);
+    e->profile = load_field(f, e->call, CALL_PROFILE, f->ptr);
+    CgVal base = load_field(f, e->call, CALL_SCRATCH, f->ptr);
+    f->scratch = cg_at(f, f->i8, base, cg_imulc(f, f->tid, e->p->scratch_bytes));
+    LLVMTypeRef bt[] = {f->ptr, f->i32, f->i32};
+    e->barrier_type = LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), bt, 3, 0);
+    e->barrier = LLVMAddFunction(f->mod, "hone_rt_barrier", e->barrier_type);
+    e->stamp_type = LLVMFunctionType(f->i64, NULL, 0, 0);
+    e->stamp = LLVMAddFunction(f->mod, "hone_rt_now", e->stamp_type);
+}
+
+// f is positioned in the empty function SYMBOL_entry(ptr, i32, i32).
+void cg_emit_entry(CgProgram *p, CgFn *f)
+{
+    Entry e = {.p = p, .f = f};
+    begin_entry(&e);
+    emit_stamp(&e, 0);
+    for (int i = 0; i < p->n_calls; i++) {
+        if (p->calls[i].barrier)
+            emit_barrier(&e);
+        emit_call(&e, &p->calls[i]);
+        emit_stamp(&e, i + 1);
+    }
+    LLVMBuildRetVoid(f->b);
+}
