@@ -1,0 +1,123 @@
+// A model written by hand in the shape that the code generator emits, so that the runtime and its
+// program are tested without the compiler: a colour classifier. Two phases with a barrier between
+// them, an arena linear in N and scratch per thread, so that every promise of rt_abi.h is used.
+//
+// It scores images f32[N,3,8,8] (values 0..1 by its preprocessing) as red, green, blue, dark or
+// bright. Compile-time variants: FAKE_FIXED=2 (batch fixed at 2), FAKE_ABI, FAKE_NEED (HONE_CPU_*),
+// FAKE_NAN, FAKE_SOFTMAX, FAKE_NHWC.
+#include <math.h>
+#include <stddef.h>
+
+#include "runtime/rt_abi.h"
+
+#ifndef FAKE_ABI
+#define FAKE_ABI HONE_ABI
+#endif
+#ifndef FAKE_NEED
+#define FAKE_NEED 0
+#endif
+#ifdef FAKE_FIXED
+#define BATCH {FAKE_FIXED, 0}
+#else
+#define FAKE_FIXED 0
+#define BATCH {0, 1}
+#endif
+#ifdef FAKE_NHWC
+#define IMAGE_DIMS {BATCH, {8, 0}, {8, 0}, {3, 0}}
+enum { NHWC = 1 };
+#else
+#define IMAGE_DIMS {BATCH, {3, 0}, {8, 0}, {8, 0}}
+enum { NHWC = 0 };
+#endif
+#ifdef FAKE_SOFTMAX
+enum { SOFTMAX = 1 };
+#else
+enum { SOFTMAX = 0 };
+#endif
+
+enum { CHANNELS = 3, PIXELS = 64, CLASSES = 5, MEANS = 16 }; // MEANS: floats an image in the arena
+
+// [CLASSES][CHANNELS + 1], the last a bias
+static const float weights[CLASSES * 4] __attribute__((aligned(64))) = {
+    20, -10, -10, 0, -10, 20, -10, 0, -10, -10, 20, 0, -10, -10, -10, 8, 10, 10, 10, -22,
+};
+
+static void mark(const HoneCall *c, int thread, int at)
+{
+    if (c->profile && thread == 0)
+        c->profile[at] = hone_rt_now();
+}
+
+// means[n][channel] for this thread's share of the N * CHANNELS planes
+static void average_planes(const HoneCall *c, int64_t images, int thread, int threads)
+{
+    const float *x = c->inputs[0];
+    float *means = (float *)c->arena, *scratch = (float *)(c->scratch + thread * 256);
+    for (int64_t i = thread; i < images * CHANNELS; i += threads) {
+        int64_t n = i / CHANNELS, ch = i % CHANNELS;
+        for (int p = 0; p < PIXELS; p++)
+            scratch[p] = NHWC ? x[(n * PIXELS + p) * CHANNELS + ch] : x[i * PIXELS + p];
+        float sum = 0;
+        for (int p = 0; p < PIXELS; p++)
+            sum += scratch[p];
+        means[n * MEANS + ch] = sum / PIXELS;
+    }
+}
+
+// y[n][class] for this thread's share of the images
+static void score_images(const HoneCall *c, int64_t images, int thread, int threads)
+{
+    const float *means = (const float *)c->arena, *w = (const float *)c->weights;
+    float *y = c->outputs[0];
+    for (int64_t n = thread; n < images; n += threads) {
+        float sum = 0;
+        for (int k = 0; k < CLASSES; k++) {
+            float s = w[k * 4 + 3];
+            for (int ch = 0; ch < CHANNELS; ch++)
+                s += w[k * 4 + ch] * means[n * MEANS + ch];
+            y[n * CLASSES + k] = SOFTMAX ? expf(s) : s;
+            sum += y[n * CLASSES + k];
+        }
+        for (int k = 0; SOFTMAX && k < CLASSES; k++)
+            y[n * CLASSES + k] /= sum;
+#ifdef FAKE_NAN
+        y[n * CLASSES] = NAN;
+#endif
+    }
+}
+
+static void run(const HoneCall *c, int32_t thread, int32_t threads)
+{
+    int64_t images = FAKE_FIXED ? FAKE_FIXED : c->N;
+    mark(c, thread, 0);
+    average_planes(c, images, thread, threads);
+    hone_rt_barrier(c, thread, threads);
+    mark(c, thread, 1);
+    score_images(c, images, thread, threads);
+    hone_rt_barrier(c, thread, threads);
+    mark(c, thread, 2);
+}
+
+static const HoneTensorDesc inputs[] = {
+    {.name = "image", .dtype = HONE_F32, .rank = 4, .dim = IMAGE_DIMS}};
+static const HoneTensorDesc outputs[] = {
+    {.name = "scores", .dtype = HONE_F32, .rank = 2, .dim = {BATCH, {CLASSES, 0}}}};
+static const HoneNodeDesc nodes[] = {
+    {"average", "reduce_mean", "plain", {0, 192}, {0, 768}},
+    {"score", "matmul", "plain", {0, 40}, {80, 32}},
+};
+static const char *const labels[] = {"red", "green", "blue", "dark \"night\"", "bright"};
+static const uint32_t needs[] = {FAKE_NEED, 0};
+
+const HoneModelDesc hone_fake_desc = {
+    .abi = FAKE_ABI, .name = "fake", .producer = "hone 0.1.0", .cpu = "generic", .features = "",
+    .hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    .n_inputs = 1, .n_outputs = 1, .n_nodes = 2, .n_labels = CLASSES,
+    .inputs = inputs, .outputs = outputs, .nodes = nodes, .labels = labels,
+    .preprocess = {.channels = 3, .nhwc = NHWC, .height = 8, .width = 8, .resize = 10,
+                   .scale = 1.0f / 255.0f, .std = {1, 1, 1}},
+    .softmax = SOFTMAX, .batch_symbolic = !FAKE_FIXED,
+    .arena_bytes = {FAKE_FIXED * MEANS * 4, FAKE_FIXED ? 0 : MEANS * 4}, .scratch_bytes = 256,
+    .weights_bytes = sizeof weights, .weights = (const char *)weights, .run = run,
+    .cpu_needs = needs,
+};
