@@ -1,0 +1,22 @@
+"""All model families and spellings: CASES, each with its Net, and their golden outputs.
+
+golden_families.npz holds what ONNX Runtime computes for a batch of BATCH images, one array
+CASE/OUTPUT each; families_golden.py writes it.
+"""
+import os
+
+import numpy as np
+
+import families_exporters  # noqa: F401  (each registers its cases)
+import families_inception  # noqa: F401
+import families_mobile  # noqa: F401
+import families_resnet  # noqa: F401
+import families_spellings  # noqa: F401
+from families_net import CASES  # noqa: F401
+
+BATCH = 3
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden_families.npz")
+
+
+def golden():
+    return np.load(GOLDEN)

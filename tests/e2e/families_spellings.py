@@ -1,0 +1,431 @@
+"""Every spelling of the operators: opsets, windows, pads, activations, forms of weights, training-mode exports."""
+import os
+
+import numpy as np
+import onnx
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
+from families_net import family
+
+
+@family(*range(7, 23))
+def opset(net):
+    """What changed its signature between opsets, one output each."""
+    x = net.relu(net.conv(net.input(5, 9, 8), 6, 3))
+    norm = net.batch_norm(x)
+    net.output(net.squeeze(net.reduce_mean(norm, 2), 2), "mean_squeezed")
+    net.output(net.reduce_sum(norm, -1, 1, keepdims=0), "sum")
+    net.output(net.op("ReduceMean", norm), "mean_of_all") if False else None
+    net.output(net.unsqueeze(net.reduce_mean(x, 2, 3, keepdims=0), 1, -1), "unsqueezed")
+    net.output(net.slice(norm, [1, -3], [4, 2**31 - 1], [1, 2]), "sliced")
+    net.output(net.slice(norm, [0, 2], [1000, -1]), "sliced_without_axes")
+    if net.opset >= 10:
+        net.output(net.slice(norm, [-1, 6], [-100, 0], [2, 3], [-2, -1]), "sliced_backwards")
+    net.output(net.pad(norm, [0, 1, 0, 2], [0, 0, 3, 1], value=0.5), "padded")
+    net.output(net.clip(norm, -0.3, 0.7), "clipped")
+    net.output(net.clip(norm, low=-0.1), "clipped_below")
+    net.output(net.clip(norm, high=0.2), "clipped_above")
+    a, b, c = net.split(net.dropout(norm), 1, 3, 2)
+    net.output(net.concat(c, a, b), "split")
+    halves = net.op("Split", norm, outs=2, axis=1, **({"num_outputs": 2} if net.opset >= 18 else {}))
+    net.output(net.op("Sub", *halves), "halves")
+    net.output(net.softmax(norm), "softmax")
+    net.output(net.softmax(norm, 2), "softmax_axis")
+    net.output(net.softmax(net.reshape(norm, 0, -1), kind="LogSoftmax"), "log_softmax")
+    net.output(net.softmax(norm, 1, kind="LogSoftmax"), "log_softmax_axis")
+    net.output(net.op("Flatten", norm, axis=2), "flat")
+    net.output(net.reshape(norm, 0, 0, -1), "reshaped")
+    net.output(net.pool(norm, "Average", 3, 2, 1, count_include_pad=1), "average")
+    net.output(net.op("Sum", norm, x, net.gap(x)), "sum_of_three")
+    flat = net.reshape(net.gap(x), -1, 6)
+    no_bias = [] if net.opset >= 11 else [net.init(np.zeros(4, np.float32))]
+    net.output(net.op("Gemm", flat, net.init(net.numbers(6, 4)), *no_bias), "gemm")
+    net.output(net.op("Pow", net.op("Add", x, net.scalar(0.1)), net.scalar(1.7)), "pow")
+
+
+@family(9, 13, 22)
+def activations(net):
+    """Alone on odd shapes, and behind a convolution that can take them in."""
+    x = net.input(7, 5, 9)
+    small = {"LeakyRelu": {"alpha": 0.2}, "Elu": {}, "Sigmoid": {}, "HardSigmoid": {}, "Tanh": {}, "Erf": {}, "Relu": {},
+             "Exp": {}, "Softplus": {}, "Softsign": {}, "Abs": {}, "Neg": {}, "Selu": {}}
+    small.update({"HardSwish": {}} if net.opset >= 14 else {})
+    small.update({"Gelu": {}, "Mish": {}} if net.opset >= 20 else {})
+    for kind, attrs in small.items():
+        net.output(net.op(kind, x, **attrs), kind)
+        net.output(net.op(kind, net.conv(x, 3, 3, 2), **attrs), kind + "_conv")
+    slopes = [net.init(net.numbers(*s, dev=0.3)) for s in ((1,), (7, 1, 1), (7, 5, 9), (9,), (1, 7, 1, 1))]
+    for i, s in enumerate(slopes):
+        net.output(net.op("PRelu", x, s), f"prelu_{i}")
+    positive = net.op("Add", net.op("Mul", x, x), net.scalar(0.5))
+    net.output(net.op("Sqrt", positive), "sqrt")
+    net.output(net.op("Pow", positive, net.init(net.numbers(7, 1, 1))), "pow")
+    net.output(net.op("Log", positive), "log")
+    net.output(net.op("Div", x, positive), "div")
+    net.output(net.op("Max", x, net.scalar(0.1), net.init(net.numbers(7, 1, 1))), "max")
+    net.output(net.op("Min", x, net.init(net.numbers(9))), "min")
+    above = net.op("Greater", x, net.scalar(0.3))
+    net.output(net.op("Where", above, x, net.init(net.numbers(1, 7, 1, 1))), "where")
+    net.output(net.op("Mul", net.op("Cast", above, to=1), x), "masked")
+    level = net.op("Cast", net.op("Mul", x, net.scalar(2.0)), to=6)
+    same = net.op("Equal", level, net.init(np.array(1, np.int32)))
+    net.output(net.op("Where", same, x, net.scalar(0.0)), "equal")
+    net.output(net.op("Expand", net.gap(x), net.ints(1, 7, 3, 2)), "expanded")
+    net.output(net.op("Gather", x, net.ints(2, 0, -1, 2), axis=1), "gathered")
+    for axis in (1, 2, -1) if net.opset >= 13 else (1, 2, 3):
+        net.output(net.softmax(x, axis), f"softmax_{axis}")
+        net.output(net.softmax(x, axis, kind="LogSoftmax"), f"log_softmax_{axis}")
+
+
+@family(11)
+def broadcasts(net):
+    """Both operands of either rank, in the middle, in the channels, scalars of any rank; in NCHW bodies and at the end."""
+    x = net.conv(net.input(4, 6, 5), 18, 3)
+    shapes = ((18, 1, 1), (1, 18, 1, 1), (5,), (6, 1), (6, 5), (18, 6, 5), (1,), (), (1, 1, 1, 1), (1, 1, 6, 1))
+    for i, kind in enumerate(("Add", "Sub", "Mul", "Div")):
+        for k, shape in enumerate(shapes[i::2]):
+            c = net.init(net.numbers(*shape, mean=2, dev=0.2))
+            y = net.op(kind, x, c) if k % 2 else net.op(kind, c, x, c=18)
+            net.output(net.conv(y, 2, 3, 2), f"{kind}_{k}")
+    g = net.gap(x)
+    per_row, per_column = net.reduce_mean(x, 3), net.reduce_mean(x, 2)
+    net.output(net.conv(net.op("Mul", x, g), 2, 1), "gate")
+    net.output(net.op("Add", per_row, per_column), "outer")
+    net.output(net.op("Sub", g, x), "from_pool")
+    flat = net.reshape(g, 0, -1)
+    net.output(net.op("Mul", net.unsqueeze(flat, 2), net.init(net.numbers(1, 1, 3))), "rank_3")
+
+
+@family(11, 22)
+def windows(net):
+    """auto_pad, ceil_mode, count_include_pad, dilations, pads of unequal sides, odd channels and sizes."""
+    x = net.relu(net.conv(net.input(3, 23, 20), 17, 3))
+    for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        for k, stride in ((3, 2), (2, 1), ((5, 4), (3, 2))):
+            tag = f"{mode}_{k}_{stride}".replace(" ", "")
+            net.output(net.conv(x, 5, k, stride, auto_pad=mode), "conv_" + tag)
+            net.output(net.conv(x, 17, k, stride, group=17, auto_pad=mode), "dw_" + tag)
+            net.output(net.pool(x, "Max", k, stride, auto_pad=mode), "max_" + tag)
+            net.output(net.pool(x, "Average", k, stride, auto_pad=mode), "avg_" + tag)
+            net.output(net.pool(x, "Average", k, stride, auto_pad=mode, count_include_pad=1), "avgc_" + tag)
+    for ceil in (0, 1):
+        for k, stride, pad in ((3, 2, 0), (3, 2, 1), (2, 3, 0), ((3, 2), (2, 2), [1, 0, 0, 1]), (5, 4, 2)):
+            tag = f"{ceil}_{k}_{stride}_{pad}".replace(" ", "")
+            net.output(net.pool(x, "Max", k, stride, pad, ceil_mode=ceil), "max_" + tag)
+            net.output(net.pool(x, "Average", k, stride, pad, ceil_mode=ceil), "avg_" + tag)
+            net.output(net.pool(x, "Average", k, stride, pad, ceil_mode=ceil, count_include_pad=1), "avgc_" + tag)
+    net.output(net.pool(x, "Max", 3, 1, 2, dilations=[2, 2]), "max_dilated")
+    net.output(net.pool(x, "Max", (2, 3), 2, [0, 1, 2, 0], dilations=[3, 2], ceil_mode=1), "max_dilated_2")
+    if net.opset >= 19:
+        net.output(net.pool(x, "Average", 3, 1, 2, dilations=[2, 2]), "avg_dilated")
+        net.output(net.pool(x, "Average", 3, 2, 1, dilations=[2, 2], count_include_pad=1), "avg_dilated_2")
+
+
+@family(11)
+def convolutions(net):
+    """Kernels, strides, dilations, pads of unequal sides, groups, channel counts that fit no vector."""
+    x = net.input(3, 19, 22)
+    for out, k, stride, pad, dilation in ((5, 1, 1, 0, 1), (17, (1, 7), 1, None, 1), (30, 3, 2, [0, 1, 2, 1], 1),
+                                          (58, 3, 1, 2, 2), (7, (5, 2), (1, 3), [1, 0, 2, 3], (2, 3)), (16, 11, 4, 2, 1),
+                                          (33, 6, 3, 0, 1)):
+        d = [dilation, dilation] if isinstance(dilation, int) else list(dilation)
+        y = net.relu(net.conv(x, out, k, stride, pad, dilations=d))
+        net.output(net.gap(y), f"conv_{out}")
+        net.output(net.conv(y, 3, 1, 4, 0), f"point_{out}")
+    x = net.relu(net.conv(x, 30, 3, 2))
+    for group, out, k, stride, pad in ((2, 58, 3, 1, None), (3, 3, 3, 2, None), (5, 10, 5, 1, None), (6, 30, 1, 1, 0),
+                                       (10, 30, 3, 2, [1, 0, 0, 1]), (15, 15, 3, 1, None), (30, 30, 5, 2, None),
+                                       (30, 60, 3, 1, None), (30, 30, (1, 3), 1, None), (30, 30, 7, 3, 3)):
+        net.output(net.conv(x, out, k, stride, pad, group=group), f"group_{group}_{out}")
+    net.output(net.conv(x, 30, 3, 1, 3, group=30, dilations=[3, 3]), "dw_dilated")
+    net.output(net.relu(net.op("Add", net.conv(x, 30, 3), x)), "residual")
+    one = net.reshape(x, 0, 30, 110)  # 1-D
+    w = net.init(net.numbers(8, 30, 5, dev=0.1))
+    net.output(net.op("Conv", one, w, kernel_shape=[5], pads=[2, 1], strides=[2]), "conv_1d")
+    net.output(net.op("MaxPool", one, kernel_shape=[4], strides=[3], pads=[0, 2]), "max_1d")
+    net.output(net.op("AveragePool", one, kernel_shape=[4], strides=[3], pads=[1, 1]), "avg_1d")
+
+
+@family(9, 13, 19)
+def pads(net):
+    """All modes, alone and before convolutions and pools; negative pads; every axis."""
+    x = net.relu(net.conv(net.input(3, 12, 11), 5, 3))
+    for mode in ("reflect", "edge", "constant"):
+        y = net.pad(x, [0, 0, 2, 3], [0, 0, 1, 2], mode=mode)
+        net.output(y, mode)
+        net.output(net.conv(y, 4, 3, 1, 0), "conv_" + mode)
+        net.output(net.pool(y, "Max", 3, 2), "max_" + mode)
+        net.output(net.pool(y, "Average", 3, 2, 1), "avg_" + mode)
+    net.output(net.conv(net.pad(x, [0, 0, 1, 2], [0, 0, 0, 1], value=0.0), 4, 3, 2, 1), "conv_zero")
+    net.output(net.conv(net.pad(x, [0, 0, 1, 1], [0, 0, 1, 1], value=0.75), 4, 3, 1, 0), "conv_value")
+    net.output(net.conv(net.pad(x, [0, 2, 1, 1], [0, 1, 1, 1]), 4, 3, 1, 0), "conv_channels")
+    net.output(net.pool(net.pad(x, [0, 0, 1, 1], [0, 0, 1, 1]), "Max", 3, 2), "max_zero")
+    net.output(net.pool(net.pad(x, [0, 0, 1, 1], [0, 0, 1, 1]), "Average", 3, 2), "avg_zero")
+    net.output(net.pad(x, [0, 0, -1, -2], [0, 0, 0, -1]), "cropped")
+    net.output(net.pad(x, [0, -1, 2, -1], [0, 2, -3, 1], value=-1.0), "mixed")
+    net.output(net.pad(net.reshape(x, 0, -1), [0, 3], [0, 2], value=2.0), "rank_2")
+    if net.opset >= 18:
+        net.output(net.op("Pad", x, net.ints(1, 2, 0, 3), None, net.ints(3, -2), mode="edge"), "axes")
+
+
+# ---------------------------------------------------------------- forms of weights
+
+def store_externally(model, path):
+    """The larger initializers in weights.bin beside the model, with offsets that are no multiples of a page."""
+    name, at = os.path.basename(path) + ".weights", 0
+    with open(os.path.join(os.path.dirname(path), name), "wb") as f:
+        for t in model.graph.initializer:
+            if t.HasField("raw_data") and len(t.raw_data) > 64:
+                f.write(b"\0" * 4 + t.raw_data)
+                external_data_helper.set_external_data(t, name, at + 4, len(t.raw_data))
+                at += 4 + len(t.raw_data)
+                t.ClearField("raw_data")
+                t.data_location = TensorProto.EXTERNAL
+    onnx.save(model, path)
+
+
+def small_net(net, x):
+    x = net.relu(net.conv(x, 8, 3, 2))
+    x = net.op("Add", x, net.cbr(x, 8, 3))
+    return net.classifier(x)
+
+
+@family(11, save=store_externally)
+def weights_external(net):
+    small_net(net, net.input(3, 17, 17))
+
+
+def cast_narrow_by_hand(model):
+    """bfloat16 weights as float32 of the same numbers: not every ONNX Runtime casts bfloat16."""
+    narrow = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.BFLOAT16}
+    for t in narrow.values():
+        if t.raw_data:
+            bits = np.frombuffer(t.raw_data, np.uint16)
+        else:
+            bits = np.array(t.int32_data).astype(np.uint16)
+        wide = (bits.astype(np.uint32) << 16).view(np.float32).reshape(t.dims)
+        t.CopyFrom(numpy_helper.from_array(wide, t.name))
+    return model
+
+
+@family(13, reference=cast_narrow_by_hand)
+def weights_typed(net):
+    """Typed fields, Constant nodes, float16, bfloat16 and double behind Cast, generated fills, inputs with defaults."""
+    x = net.input(3, 13, 13)
+
+    def conv(x, w, out):
+        return net.relu(net.op("Conv", x, w, c=out))
+
+    def shaped(out, c):
+        return net.weight(out, c, 3, 3)
+
+    # float_data
+    w = shaped(5, 3)
+    net.inits.append(helper.make_tensor("typed", TensorProto.FLOAT, w.shape, w.ravel().tolist()))
+    x = conv(x, "typed", 5)
+    # a Constant node, and behind an Identity
+    x = conv(x, net.op("Identity", net.constant(shaped(6, 5))), 6)
+    # float16, raw and as bit patterns in int32_data
+    w = shaped(4, 6).astype(np.float16)
+    a = conv(x, net.op("Cast", net.init(w), to=1), 4)
+    net.inits.append(helper.make_tensor("half", TensorProto.FLOAT16, w.shape, w.view(np.uint16).ravel().tolist(), raw=False))
+    net.inits[-1].ClearField("int32_data")
+    net.inits[-1].int32_data.extend(int(v) for v in w.view(np.uint16).ravel())
+    b = conv(x, net.op("Cast", "half", to=1), 4)
+    # bfloat16, raw and typed
+    bits = shaped(4, 6).view(np.uint32) >> 16
+    raw = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_raw", raw_data=bits.astype("<u2").tobytes())
+    typed = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_typed", int32_data=bits.ravel().tolist())
+    net.inits += [raw, typed]
+    c = conv(x, net.op("Cast", "bf_raw", to=1), 4)
+    d = conv(x, net.op("Cast", "bf_typed", to=1), 4)
+    # double: raw, typed
+    w = shaped(4, 6).astype(np.float64)
+    e = conv(x, net.op("Cast", net.init(w), to=1), 4)
+    net.inits.append(helper.make_tensor("wide", TensorProto.DOUBLE, w.shape, w.ravel().tolist()))
+    f = conv(x, net.op("Cast", "wide", to=1), 4)
+    x = net.concat(a, b, c, d, e, f)
+    # a fill and its arithmetic: folded
+    fill = net.op("ConstantOfShape", net.ints(6, 24, 1, 1), value=numpy_helper.from_array(np.array([0.05], np.float32)))
+    w = net.op("Mul", net.op("Add", fill, net.init(net.numbers(6, 1, 1, 1))), net.constant(np.float32(0.5)))
+    x = conv(x, w, 6)
+    # int32 and uint8 made numbers
+    scale = net.op("Cast", net.init(np.array([1, 2, 3, 2, 1, 3], np.uint8).reshape(6, 1, 1)), to=1)
+    shift = net.op("Cast", net.init(np.array([-1, 2, 0, 1, -2, 4], np.int32).reshape(6, 1, 1)), to=1)
+    x = net.op("Add", net.op("Mul", x, scale), shift)
+    net.output(net.gap(x), "y")
+
+
+@family(7, 12)
+def weights_as_inputs(net):
+    """Every initializer is listed as an input too, as files before IR version 4 had to."""
+    small_net(net, net.input(3, 17, 17))
+    kinds = {TensorProto.FLOAT: TensorProto.FLOAT, TensorProto.INT64: TensorProto.INT64}
+    for t in net.inits:
+        net.init_inputs.append(helper.make_tensor_value_info(t.name, kinds[t.data_type], list(t.dims)))
+
+
+def in_float32(model):
+    """A float16 or double model in float32, its weights the same numbers."""
+    g = model.graph
+    for t in g.initializer:
+        if t.data_type in (TensorProto.FLOAT16, TensorProto.DOUBLE):
+            t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(t).astype(np.float32), t.name))
+    for v in list(g.input) + list(g.output):
+        v.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
+
+
+def retype(net, numpy_type, elem):
+    """Turns a finished float32 net into one of another type."""
+    for t in net.inits:
+        if t.data_type == TensorProto.FLOAT:
+            t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(t).astype(numpy_type), t.name))
+    for v in net.inputs + net.outputs:
+        v.type.tensor_type.elem_type = elem
+
+
+@family(12, reference=in_float32, feed=lambda x: x.astype(np.float16))
+def all_float16(net):
+    small_net(net, net.input(3, 17, 17))
+    retype(net, np.float16, TensorProto.FLOAT16)
+
+
+@family(12, reference=in_float32, feed=lambda x: x.astype(np.float64))
+def all_double(net):
+    small_net(net, net.input(3, 17, 17))
+    retype(net, np.float64, TensorProto.DOUBLE)
+
+
+@family(10, 13, 21)
+def dequantized(net):
+    """Weights of int8 and uint8, per tensor and per channel, and int32 biases, through DequantizeLinear."""
+    def quantized(array, per_axis, dtype, axis=0):
+        rest = tuple(i for i in range(array.ndim) if i != axis)
+        top = np.abs(array).max(axis=rest if per_axis else None)
+        scale = (top / 127).astype(np.float32)
+        zero = np.full(scale.shape, 128 if dtype == np.uint8 else 0, dtype)
+        wide = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)]) if per_axis else scale
+        q = np.clip(np.round(array / wide) + (128 if dtype == np.uint8 else 0), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        attrs = {"axis": axis} if net.opset >= 13 else {}
+        inputs = [net.init(q.astype(dtype)), net.init(scale)]
+        if dtype == np.uint8 or not per_axis:
+            inputs.append(net.init(zero))
+        return net.op("DequantizeLinear", *inputs, **attrs)
+
+    per_axis = net.opset >= 13
+    x = net.input(3, 15, 15)
+    b = net.op("DequantizeLinear", net.init(np.arange(-400, 400, 100, dtype=np.int32)), net.scalar(0.001))
+    x = net.relu(net.op("Conv", x, quantized(net.weight(8, 3, 3, 3), per_axis, np.int8), b, c=8, pads=[1, 1, 1, 1]))
+    x = net.relu(net.op("Conv", x, quantized(net.weight(8, 8, 3, 3, group=8), per_axis, np.uint8), group=8, c=8))
+    x = net.op("Flatten", net.gap(x))
+    w = quantized(net.numbers(8, 10, dev=0.3), per_axis, np.int8, axis=1)
+    net.output(net.op("Add", net.op("MatMul", x, w), quantized(net.numbers(10), False, np.uint8)), "logits")
+
+
+# ---------------------------------------------------------------- batch and training mode
+
+@family(9, 13, fixed_batch=1, flags=("--input-shape=x=Nx3x20x20",))
+def batch_pinned(net):
+    """Exported for one image, with that 1 in Reshape's targets; compiled for any number of them."""
+    x = net.relu(net.conv(net.input(3, 20, 20), 6, 3, 2))
+    x = net.reshape(net.transpose(net.reshape(x, 1, 2, 3, 10, 10), 0, 2, 1, 3, 4), 1, 6, 10, 10)
+    net.c[x] = 6
+    x = net.pool(net.conv(x, 8, 3), "Max", 2)
+    y = net.reshape(x, 1, 200)
+    net.output(net.dense(y, 200, 10), "logits")
+    net.output(net.dense(net.reshape(x, 1, -1), 200, 4), "more")
+    net.output(net.squeeze(net.gap(x), 2, 3), "pooled")
+
+
+def in_inference(model):
+    """The model that a training-mode export means for inference."""
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            del node.output[1:]
+            for a in [a for a in node.attribute if a.name == "training_mode"]:
+                node.attribute.remove(a)
+        elif node.op_type == "Dropout" and len(node.input) > 2:
+            del node.input[2:]
+    return model
+
+
+def in_training(model):
+    """BatchNormalization written out with the batch's own moments (ONNX Runtime's inference build lacks it)."""
+    g, nodes = model.graph, []
+    for node in model.graph.node:
+        if node.op_type == "Dropout":
+            nodes.append(helper.make_node("Identity", node.input[:1], node.output[:1]))
+        elif node.op_type != "BatchNormalization":
+            nodes.append(node)
+        else:
+            x, scale, bias, mean, var = node.input
+            attr = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            made = lambda name: f"{node.output[0]}/{name}"
+
+            def const(name, array):
+                g.initializer.append(numpy_helper.from_array(np.asarray(array), made(name)))
+                return made(name)
+
+            def add(kind, out, *inputs, **attrs):
+                out = out if "/" not in out else made(out[1:])
+                nodes.append(helper.make_node(kind, list(inputs), [out], **attrs))
+                return out
+
+            eps, m = const("eps", np.float32(attr.get("epsilon", 1e-5))), attr.get("momentum", 0.9)
+            shape = const("shape", np.array([-1, 1, 1], np.int64))
+            mu = add("ReduceMean", "/mu", x, axes=[0, 2, 3], keepdims=1)
+            d = add("Sub", "/d", x, mu)
+            v = add("ReduceMean", "/v", add("Mul", "/dd", d, d), axes=[0, 2, 3], keepdims=1)
+            y = add("Div", "/n", d, add("Sqrt", "/dev", add("Add", "/ve", v, eps)))
+            y = add("Mul", "/s", y, add("Reshape", "/scale", scale, shape))
+            add("Add", node.output[0], y, add("Reshape", "/bias", bias, shape))
+            flat = const("flat", np.array([-1], np.int64))
+            for out, old, now in zip(node.output[1:3], (mean, var), (mu, v)):
+                now = add("Mul", f"/{old}now", add("Reshape", f"/{old}flat", now, flat), const(old + "1-m", np.float32(1 - m)))
+                add("Add", out, add("Mul", f"/{old}old", old, const(old + "m", np.float32(m))), now)
+    del g.node[:]
+    g.node.extend(nodes)
+    return model
+
+
+def training_form(net, keep=False):
+    """As torch.onnx exports with TrainingMode.TRAINING."""
+    x = net.conv(net.input(3, 17, 17), 8, 3, 2, bias=False)
+    attrs = {"training_mode": 1} if net.opset >= 14 else {}
+    y, mean, var = net.batch_norm(x, outs=3, momentum=0.8, **attrs)
+    y = net.relu(y)
+    z = net.batch_norm(net.conv(y, 8, 3), outs=3 if net.opset >= 14 else 5, **attrs)
+    x = net.relu(net.op("Add", y, z[0]))
+    if net.opset >= 12:
+        ratio = net.scalar(0.0 if keep else 0.5)
+        x = net.op("Dropout", x, ratio, net.init(np.array(True)), outs=2)[0]
+    net.classifier(x)
+    if keep:
+        net.output(mean, "new_mean")
+        net.output(z[2], "new_var")
+
+
+@family(9, 12, 15, warning="training", reference=in_inference)
+def training_default(net):
+    training_form(net)
+
+
+@family(14, 15, flags=("--keep-training-mode",), reference=in_training, whole_batch=True)
+def training_kept(net):
+    training_form(net, keep=True)
+
+
+# ---------------------------------------------------------------- edges of the graph
+
+@family(13)
+def edges(net):
+    """Two inputs, an output that others read, one value as two outputs, a constant output, an input passed on."""
+    x, y = net.input(3, 12, 12), net.input(4, 6, 6, name="y")
+    a = net.output(net.relu(net.conv(x, 4, 3, 2)), "inner")
+    b = net.op("Add", a, y)
+    net.output(b, "sum")
+    net.output(b, "same")
+    net.output("y", "passed")
+    net.output(net.init(net.numbers(2, 3)), "fixed")
+    net.output(net.gap(net.concat(a, b, y, a)), "pooled")

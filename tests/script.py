@@ -1,0 +1,52 @@
+"""What the test scripts in tests/e2e and tests/error share: a list of checks, a count at the end.
+
+A script is called with the compiler's path and a folder for what it makes.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HONE = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(ROOT, "build", "hone")
+TEMP = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else "/tmp/hone-test"
+SAMPLE = os.path.join(ROOT, "tools", "sample", "sample.onnx")
+SNEAKER = os.path.join(ROOT, "tools", "sample", "sneaker.png")
+
+
+def run(*argv, cwd=None, env=None, timeout=600):
+    """Runs a command; returns (exit code, stdout, stderr)."""
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, cwd=cwd or TEMP, timeout=timeout,
+                          env=dict(os.environ, **(env or {})))
+    return done.returncode, done.stdout, done.stderr
+
+
+def ok(*argv, **more):
+    """Runs a command that must succeed; returns its stdout."""
+    code, out, err = run(*argv, **more)
+    assert code == 0, f"exit code {code} from {' '.join(map(str, argv))}\n{out}{err}"
+    return out
+
+
+def temp(name):
+    return os.path.join(TEMP, name)
+
+
+def main(module):
+    """Runs every test_* function of a module in the order written; exit code 1 when one fails."""
+    shutil.rmtree(TEMP, ignore_errors=True)
+    os.makedirs(TEMP)
+    tests = [f for n, f in vars(module).items() if n.startswith("test_") and callable(f)]
+    failed = 0
+    for test in tests:
+        try:
+            test()
+            print(f"ok      {test.__name__}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAILED  {test.__name__}", flush=True)
+            traceback.print_exc()
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    shutil.rmtree(TEMP, ignore_errors=True)
+    sys.exit(bool(failed))

@@ -1,0 +1,184 @@
+// hone compile: a model becomes a program, a library, an object, or the text on the way there.
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+typedef struct Compile {
+    ToolModel model;
+    ToolImage image;
+    const char *out, *emit_name, *name;
+    ToolEmit emit;
+    bool no_header;
+} Compile;
+
+static const struct {
+    const char *name, *suffix;
+} emits[EMIT_COUNT] = {
+    [EMIT_EXE] = {"exe", ""},       [EMIT_SHARED] = {"shared", ".so"},
+    [EMIT_STATIC] = {"static", ".a"}, [EMIT_OBJECT] = {"object", ".o"},
+    [EMIT_LLVM_IR] = {"llvm-ir", ".ll"}, [EMIT_ASM] = {"asm", ".s"}, [EMIT_IR] = {"ir", ".ir"}};
+
+static const ToolUsage usage = {
+    "hone compile MODEL.onnx -o OUT [options]",
+    "Compiles an ONNX network ahead of time. By default OUT is a program that needs nothing but\n"
+    "libc, libm and the system's OpenMP, with weights, labels and preprocessing inside.\n",
+    "Examples:\n"
+    "  hone compile resnet50.onnx -o resnet50 && ./resnet50 cat.jpg\n"
+    "  hone compile net.onnx -o net.so --emit shared        a library, and net.h\n"
+    "  hone compile net.onnx -o net --input-shape data=Nx3x224x224 --mcpu x86-64-v3\n"};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool find_emit(const char *name, ToolEmit *out)
+{
+    for (int i = 0; i < EMIT_COUNT; i++) {
+        if (strcmp(emits[i].name, name) == 0) {
+            *out = (ToolEmit)i;
+            return true;
+        }
+    }
+    fprintf(stderr, "hone compile: --emit takes exe, shared, static, object, llvm-ir, asm or ir, "
+                    "not '%s'\n", name);
+    return false;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool print_ir(Tool *t, IrProgram *p, const char *path)
+{
+    FILE *f = fopen(path, "w");
+    if (!f)
+        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    ir_print_program(f, p);
+    bool ok = fflush(f) == 0 && !ferror(f);
+    fclose(f);
+    if (!ok)
+        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    return ok;
+}
+
+// A file of the code generator's, whole, to an output of ours.
+static bool copy_file(Tool *t, const char *from, const char *to)
+{
+    const char *argv[] = {"cp", "--", from, to, NULL};
+    return tool_spawn(t, argv);
+}
+
+static bool write_text(Tool *t, const CgResult *cg, const char *out, const char *weights)
+{
+    ToolOut w;
+    return copy_file(t, cg->files[0], out) && tool_out_begin(t, &w, weights) &&
+           copy_file(t, cg->weights_file, w.temp) && tool_out_commit(t, &w, false);
+}
+
+static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResult *cg)
+{
+    ToolProgress bar;
+    CgOptions o = {.target = &c->model.target, .opt_level = c->model.opt_level,
+                   .jobs = c->model.jobs, .producer = TOOL_PRODUCER,
+                   .symbol = tool_symbol(t->arena, c->name),
+                   .model_hash = tool_model_hash(t, c->model.path),
+                   .emit = c->emit == EMIT_ASM       ? CG_EMIT_ASM
+                           : c->emit == EMIT_LLVM_IR ? CG_EMIT_LLVM_IR
+                                                     : CG_EMIT_OBJECT,
+                   .progress = tool_progress, .progress_ctx = &bar};
+    if (!tool_image_options(t, &c->image, g, &o))
+        return false;
+    PassOptions po = tool_pass_options(&c->model);
+    passes_run(g->prog, g, &po);
+    if (c->emit == EMIT_IR)
+        return print_ir(t, g->prog, out->temp);
+    tool_progress_start(&bar, "compiling");
+    bool ok = cg_compile(g, &o, tool_temp_dir(t), cg);
+    tool_progress_end(&bar);
+    if (!ok)
+        return false;
+    if (c->emit == EMIT_ASM || c->emit == EMIT_LLVM_IR)
+        return write_text(t, cg, out->temp, ir_sprintf(t->arena, "%s.weights", c->out));
+    bool library = c->emit != EMIT_EXE && !c->no_header;
+    const char *stem = ir_strndup(t->arena, c->out, strlen(c->out) -
+                                  (strlen(c->out) > strlen(emits[c->emit].suffix) &&
+                                   strcmp(c->out + strlen(c->out) - strlen(emits[c->emit].suffix),
+                                          emits[c->emit].suffix) == 0
+                                       ? strlen(emits[c->emit].suffix) : 0));
+    return tool_link(t, c->emit, cg, o.symbol, out->temp) &&
+           (!library || tool_write_header(t, g, o.symbol, ir_sprintf(t->arena, "%s.h", stem)));
+}
+
+static void print_summary(const Tool *t, const Compile *c, const IrGraph *g, const CgResult *cg, double took)
+{
+    struct stat st;
+    double mb = stat(c->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
+    fprintf(stderr, "%s: %.1f MB, %s, %.1f s\n", c->out, mb, c->model.target.cpu, took);
+    if (t->verbose)
+        fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB; arena %.2f MB + "
+                "%.2f MB per image, %.2f MB without reuse\n",
+                cg->n_calls, cg->n_kernels, cg->n_barriers, (double)cg->weights_bytes / 1e6,
+                (double)g->arena_bytes.c / 1e6, (double)g->arena_bytes.n / 1e6,
+                (double)(g->arena_bytes_no_reuse.n + g->arena_bytes_no_reuse.c) / 1e6);
+}
+
+static int run_compile(Tool *t, Compile *c)
+{
+    double start = seconds();
+    ToolOut out;
+    CgResult cg = {0};
+    if (!tool_out_begin(t, &out, c->out) || !tool_target(t, &c->model))
+        return EXIT_INPUT;
+    t->diag.file = c->model.path;
+    IrProgram *p = tool_import(t, &c->model, NULL);
+    if (!p)
+        return EXIT_INPUT;
+    p->name = c->name;
+    IrGraph *g = tool_infer_graph(p);
+    if (!generate(t, c, g, &out, &cg) || !tool_out_commit(t, &out, c->emit == EMIT_EXE))
+        return EXIT_INPUT;
+    print_summary(t, c, g, &cg, seconds() - start);
+    return EXIT_FINE;
+}
+
+int cmd_compile(Tool *t, int argc, char **argv)
+{
+    Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
+    const ToolOpt opts[] = {
+        {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
+        {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
+        {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
+         "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0, 0},
+        {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0, 0},
+        {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
+        {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
+        TOOL_MODEL_OPTIONS(c.model),
+        {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
+        {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
+        TOOL_IMAGE_OPTIONS(c.image),
+        {0}};
+    ToolList rest;
+    ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
+    if (got != TOOL_OK)
+        return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
+    if (rest.n != 1 || !c.out) {
+        fprintf(stderr, "hone compile: give one model and -o OUT; see hone compile --help\n");
+        return EXIT_USAGE;
+    }
+    if (!find_emit(c.emit_name, &c.emit))
+        return EXIT_USAGE;
+    c.model.path = rest.v[0];
+    if (!c.name) {
+        const char *base = base_name(c.model.path), *dot = strrchr(base, '.');
+        c.name = ir_strndup(t->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
+    }
+    return run_compile(t, &c);
+}

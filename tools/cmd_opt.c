@@ -1,0 +1,76 @@
+// hone opt: textual IR through passes, for tests and debugging.
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const ToolUsage usage = {
+    "hone opt FILE.ir [--passes a,b] [options]",
+    "Reads textual IR, runs passes over every graph of it, prints the result. FILE '-' is standard\n"
+    "input. Without --passes: those of the -O level. --list-passes shows their names.\n", NULL};
+
+static char *read_all(Tool *t, const char *path, size_t *len)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    if (!f) {
+        ir_error(&t->diag, IR_NOWHERE, "%s", strerror(errno));
+        return NULL;
+    }
+    size_t cap = 1 << 16;
+    char *text = ir_alloc(t->arena, cap);
+    *len = 0;
+    for (size_t n; (n = fread(text + *len, 1, cap - *len - 1, f)) > 0;) {
+        *len += n;
+        if (*len + 1 == cap) {
+            char *more = ir_alloc(t->arena, cap * 2);
+            memcpy(more, text, *len);
+            text = more;
+            cap *= 2;
+        }
+    }
+    if (f != stdin)
+        fclose(f);
+    text[*len] = 0;
+    return text;
+}
+
+int cmd_opt(Tool *t, int argc, char **argv)
+{
+    ToolModel m = TOOL_MODEL_DEFAULT;
+    const char *names = NULL;
+    bool list = false, no_passes = false;
+    const ToolOpt opts[] = {
+        {"--passes", NULL, "A,B,C", TOOL_TEXT, &names, "run these, in this order", 0, 0},
+        {"--no-passes", NULL, NULL, TOOL_FLAG, &no_passes, "only parse, verify and print", 0, 0},
+        {"--list-passes", NULL, NULL, TOOL_FLAG, &list, "names, levels and what they do", 0, 0},
+        TOOL_MODEL_OPTIONS(m),
+        {0}};
+    ToolList rest;
+    ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
+    if (got != TOOL_OK)
+        return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
+    if (list) {
+        passes_list(stdout);
+        return EXIT_FINE;
+    }
+    if (rest.n != 1) {
+        fprintf(stderr, "hone opt: give one file; see hone opt --help\n");
+        return EXIT_USAGE;
+    }
+    size_t len;
+    t->diag.file = rest.v[0];
+    char *text = read_all(t, rest.v[0], &len);
+    IrProgram *p = text && tool_target(t, &m) ? ir_parse(t->arena, rest.v[0], text, len) : NULL;
+    if (!p)
+        return EXIT_INPUT;
+    PassOptions po = tool_pass_options(&m);
+    po.verify = true;
+    for (int i = 0; i < p->n_graphs && !no_passes; i++) {
+        if (!names)
+            passes_run(p, p->graphs[i], &po);
+        else if (!passes_run_named(p, p->graphs[i], &po, names))
+            return EXIT_USAGE;
+    }
+    ir_print_program(stdout, p);
+    return EXIT_FINE;
+}

@@ -1,0 +1,289 @@
+// hone verify: compiled code against the reference evaluator, and against stored outputs.
+#include "tools/compiled.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Verify {
+    ToolModel model;
+    const char *dir, *tolerance_text;
+    double tolerance;
+    int sets, batch, threads, seed;
+    bool nodes;
+    Compiled compiled;
+    IrGraph *reference; // as imported
+} Verify;
+
+static const ToolUsage usage = {
+    "hone verify MODEL.onnx [TEST_DIR] [options]",
+    "Compiles the model in a temporary place and compares its outputs with those of the reference\n"
+    "evaluator (plain loops in double precision), on random inputs or on the inputs stored in\n"
+    "TEST_DIR (test_data_set_*/input_0.pb, output_0.pb; the stored outputs are compared as well).\n"
+    "Training-form nodes keep their literal meaning here.\n",
+    "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
+    "  hone verify model.onnx /path/to/its/test/folder\n"};
+
+// Largest difference and largest magnitude of the reference; a NaN on one side only counts as infinite.
+typedef struct Diff {
+    double diff, magnitude;
+} Diff;
+
+static Diff compare(const IrTensor *got, const IrTensor *want)
+{
+    Diff d = {0, 0};
+    int64_t n = ir_tensor_elems(want);
+    if (n != ir_tensor_elems(got))
+        return (Diff){INFINITY, 0};
+    for (int64_t i = 0; i < n; i++) {
+        double a = ir_tensor_get(got, i), b = ir_tensor_get(want, i);
+        if (a == b || (isnan(a) && isnan(b)))
+            continue;
+        double e = fabs(a - b);
+        d.diff = e > d.diff || isnan(e) ? (isnan(e) ? INFINITY : e) : d.diff;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double b = fabs(ir_tensor_get(want, i));
+        d.magnitude = b > d.magnitude && isfinite(b) ? b : d.magnitude;
+    }
+    return d;
+}
+
+static double relative(Diff d) { return d.diff == 0 ? 0 : d.diff / (d.magnitude > 0 ? d.magnitude : 1); }
+
+// ---------------------------------------------------------------- node by node
+
+typedef struct NodeCheck {
+    Verify *v;
+    int64_t N;
+    Tool *t;
+    int compared;
+    double worst;
+} NodeCheck;
+
+static const IrValue *find_value(const IrGraph *g, const char *name)
+{
+    for (const IrNode *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_out; i++)
+            if (n->out[i]->name && strcmp(n->out[i]->name, name) == 0)
+                return n->out[i];
+    return NULL;
+}
+
+static void check_node(void *ctx, const IrValue *v, const IrTensor *want)
+{
+    NodeCheck *c = ctx;
+    const IrValue *mine = v->name ? find_value(c->v->compiled.graph, v->name) : NULL;
+    if (!mine || !ir_shape_eq(&mine->type.shape, &v->type.shape))
+        return;
+    IrArena *a = ir_arena_new(&c->t->diag);
+    IrTensor got;
+    if (compiled_value(&c->v->compiled, c->N, mine, &got, a)) {
+        Diff d = compare(&got, want);
+        c->worst = relative(d) > c->worst ? relative(d) : c->worst;
+        c->compared++;
+        printf("  %-10.3g %-12.4g %-12s %s\n", relative(d), d.magnitude,
+               ir_op_info(mine->def->op)->text, mine->def->name);
+    }
+    ir_arena_free(a);
+}
+
+// ---------------------------------------------------------------- one set of inputs
+
+static bool judge(const Verify *v, const char *what, const char *name, Diff d)
+{
+    bool ok = relative(d) <= v->tolerance;
+    printf("%s %s: largest difference %.3g, %.3g of the largest magnitude %.4g: %s\n", what, name,
+           d.diff, relative(d), d.magnitude, ok ? "ok" : "FAILED");
+    return ok;
+}
+
+// stored: outputs to compare with as well, or NULL.
+static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const IrTensor *stored,
+                      IrArena *a)
+{
+    IrGraph *ref = v->reference;
+    IrTensor *got = ir_alloc_array(a, (size_t)ref->n_outputs + 1, sizeof *got);
+    IrTensor *want = ir_alloc_array(a, (size_t)ref->n_outputs + 1, sizeof *want);
+    NodeCheck check = {.v = v, .N = N, .t = t};
+    if (!compiled_run(t, &v->compiled, N, in, got, a))
+        return false;
+    if (v->nodes)
+        printf("  %-10s %-12s %-12s %s\n", "relative", "magnitude", "op", "node");
+    const char *why = ir_eval(ref, N, in, want, a, v->nodes ? check_node : NULL, &check);
+    if (why) {
+        ir_error(&t->diag, IR_NOWHERE, "the reference evaluator failed: %s", why);
+        return false;
+    }
+    if (v->nodes)
+        printf("  %d values compared, worst %.3g\n", check.compared, check.worst);
+    bool ok = true;
+    for (int i = 0; i < ref->n_outputs; i++) {
+        ok &= judge(v, "evaluator", ref->outputs[i]->name, compare(&got[i], &want[i]));
+        if (stored)
+            ok &= judge(v, "stored   ", ref->outputs[i]->name, compare(&got[i], &stored[i]));
+    }
+    return ok;
+}
+
+static uint64_t next_random(uint64_t *s)
+{
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return *s >> 33;
+}
+
+// Roughly normal, as normalised photographs are: a sum of four uniforms.
+static void fill_random(IrTensor *x, uint64_t seed)
+{
+    int64_t n = ir_tensor_elems(x);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < 4; k++)
+            sum += (double)next_random(&seed) / 2147483648.0 - 0.5;
+        ir_tensor_set(x, i, sum * 1.7320508);
+    }
+}
+
+static bool check_random(Tool *t, Verify *v)
+{
+    bool ok = true;
+    for (int s = 0; s < v->sets; s++) {
+        IrArena *a = ir_arena_new(&t->diag);
+        IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
+        for (int i = 0; i < v->reference->n_inputs; i++) {
+            in[i] = ir_tensor_new(a, &v->reference->inputs[i]->type, v->batch);
+            fill_random(&in[i], (uint64_t)(v->seed + s * 1000 + i));
+        }
+        ok &= check_set(t, v, v->batch, in, NULL, a);
+        ir_arena_free(a);
+    }
+    return ok;
+}
+
+// ---------------------------------------------------------------- stored sets
+
+// The batch size at which the declared shape gives the tensor's; false when none does.
+static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N)
+{
+    if (v->type.shape.rank != x->rank || v->type.dtype != x->dtype)
+        return false;
+    for (int i = 0; i < x->rank; i++) {
+        IrDim d = v->type.shape.dim[i];
+        if (d.n && *N < 0 && (x->dim[i] - d.c) % d.n == 0)
+            *N = (x->dim[i] - d.c) / d.n;
+        if (ir_dim_at(d, *N) != x->dim[i])
+            return false;
+    }
+    return true;
+}
+
+static bool load_tensors(Tool *t, const char *dir, const char *what, IrValue *const *v, int n,
+                         IrTensor *out, int64_t *N, IrArena *a)
+{
+    for (int i = 0; i < n; i++) {
+        const char *path = ir_sprintf(a, "%s/%s_%d.pb", dir, what, i);
+        if (!fe_load_tensor(t->arena, path, &out[i], NULL))
+            return false;
+        t->diag.file = path;
+        if (!match_batch(v[i], &out[i], N)) {
+            char type[256];
+            ir_error(&t->diag, IR_NOWHERE, "does not fit %s '%s', which is %s", what, v[i]->name,
+                     ir_type_print(&v[i]->type, type, sizeof type));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_stored(Tool *t, Verify *v, const char *dir)
+{
+    IrArena *a = ir_arena_new(&t->diag);
+    const IrGraph *g = v->reference;
+    IrTensor *in = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *in);
+    IrTensor *out = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *out);
+    int64_t N = -1;
+    bool ok = load_tensors(t, dir, "input", g->inputs, g->n_inputs, in, &N, a) &&
+              load_tensors(t, dir, "output", g->outputs, g->n_outputs, out, &N, a);
+    if (ok) {
+        printf("%s\n", dir);
+        ok = check_set(t, v, N < 0 ? 1 : N, in, out, a);
+    }
+    ir_arena_free(a);
+    return ok;
+}
+
+static int is_data_set(const struct dirent *e) { return strncmp(e->d_name, "test_data_set_", 14) == 0; }
+
+static bool check_dir(Tool *t, Verify *v)
+{
+    struct dirent **list;
+    int n = scandir(v->dir, &list, is_data_set, alphasort);
+    if (n < 0) {
+        t->diag.file = v->dir;
+        ir_error(&t->diag, IR_NOWHERE, "cannot read this folder of test data");
+        return false;
+    }
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok &= check_stored(t, v, ir_sprintf(t->arena, "%s/%s", v->dir, list[i]->d_name));
+        free(list[i]);
+    }
+    free(list);
+    return n ? ok : check_stored(t, v, v->dir);
+}
+
+// ---------------------------------------------------------------- the command
+
+static int run_verify(Tool *t, Verify *v)
+{
+    v->model.keep_training_mode = true;
+    v->model.keep_values = v->nodes;
+    if (!tool_target(t, &v->model))
+        return EXIT_INPUT;
+    t->diag.file = v->model.path;
+    IrProgram *ref = tool_import(t, &v->model, NULL);
+    IrProgram *mine = ref ? tool_import(t, &v->model, NULL) : NULL;
+    if (!mine)
+        return EXIT_INPUT;
+    v->reference = tool_infer_graph(ref);
+    if (!compiled_load(t, &v->model, tool_infer_graph(mine), v->threads, &v->compiled))
+        return EXIT_INPUT;
+    return (v->dir ? check_dir(t, v) : check_random(t, v)) ? EXIT_FINE : EXIT_INPUT;
+}
+
+int cmd_verify(Tool *t, int argc, char **argv)
+{
+    Verify v = {.model = TOOL_MODEL_DEFAULT, .sets = 1, .batch = 1, .tolerance = 5e-5, .seed = 1};
+    const ToolOpt opts[] = {
+        {"--random", NULL, "N", TOOL_INT, &v.sets, "sets of random inputs, default 1", 1, 1000000},
+        {"--batch", "-b", "N", TOOL_INT, &v.batch, "batch size of random inputs, default 1", 0, 65536},
+        {"--seed", NULL, "N", TOOL_INT, &v.seed, "of the random inputs", 0, 1 << 30},
+        {"--threads", NULL, "N", TOOL_INT, &v.threads, "threads of the compiled code", 1, 1024},
+        {"--nodes", NULL, NULL, TOOL_FLAG, &v.nodes, "compare every value that survives the passes", 0, 0},
+        {"--tolerance", NULL, "X", TOOL_TEXT, &v.tolerance_text,
+         "largest difference allowed, of the largest magnitude; default 5e-5", 0, 0},
+        {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
+        TOOL_MODEL_OPTIONS(v.model),
+        {0}};
+    ToolList rest;
+    ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
+    if (got != TOOL_OK)
+        return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
+    if (rest.n < 1 || rest.n > 2) {
+        fprintf(stderr, "hone verify: give a model and at most one folder; see hone verify --help\n");
+        return EXIT_USAGE;
+    }
+    if (v.tolerance_text) {
+        char *end;
+        v.tolerance = strtod(v.tolerance_text, &end);
+        if (end == v.tolerance_text || *end || !(v.tolerance >= 0)) {
+            fprintf(stderr, "hone verify: --tolerance takes a number, not '%s'\n", v.tolerance_text);
+            return EXIT_USAGE;
+        }
+    }
+    v.model.path = rest.v[0];
+    v.dir = rest.n > 1 ? rest.v[1] : NULL;
+    return run_verify(t, &v);
+}

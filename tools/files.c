@@ -1,0 +1,123 @@
+// Files and subprocesses of the command line: outputs that appear whole or not at all, the model's hash,
+// running the system's compiler driver.
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+extern char **environ;
+
+static void unlink_path(void *path) { unlink(path); }
+
+// "PATH: cannot write: REASON"
+static bool fail_to_write(Tool *t, const char *path, const char *why)
+{
+    const char *file = t->diag.file;
+    t->diag.file = path;
+    ir_error(&t->diag, IR_NOWHERE, "cannot write: %s", why);
+    t->diag.file = file;
+    return false;
+}
+
+bool tool_out_begin(Tool *t, ToolOut *out, const char *path)
+{
+    struct stat st;
+    out->path = path;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return fail_to_write(t, path, "it is a directory");
+    char *temp = ir_sprintf(t->arena, "%s.XXXXXX", path);
+    int fd = mkstemp(temp);
+    if (fd < 0)
+        return fail_to_write(t, path, strerror(errno));
+    close(fd);
+    out->temp = temp;
+    ir_arena_defer(t->arena, unlink_path, temp);
+    return true;
+}
+
+bool tool_out_commit(Tool *t, ToolOut *out, bool executable)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    mode_t mode = (executable ? 0777 : 0666) & ~mask;
+    if (chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0)
+        return true;
+    return fail_to_write(t, out->path, strerror(errno));
+}
+
+const char *tool_model_hash(Tool *t, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        ir_fatal(&t->diag, IR_NOWHERE, "%s", strerror(errno));
+    void *data = st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    close(fd);
+    if (data == MAP_FAILED)
+        ir_fatal(&t->diag, IR_NOWHERE, "%s", strerror(errno));
+    XXH128_hash_t h = XXH3_128bits(data, (size_t)st.st_size);
+    if (data)
+        munmap(data, (size_t)st.st_size);
+    return ir_sprintf(t->arena, "%016llx%016llx", (unsigned long long)h.high64,
+                      (unsigned long long)h.low64);
+}
+
+// ---------------------------------------------------------------- subprocesses
+
+static void report_failure(Tool *t, const char *const *argv, int status, const char *log)
+{
+    char text[4096] = "";
+    FILE *f = fopen(log, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f)
+        fclose(f);
+    if (WIFEXITED(status))
+        ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d", argv[0],
+                 WEXITSTATUS(status));
+    else
+        ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
+    if (n)
+        fprintf(stderr, "%s%s", text, text[n - 1] == '\n' ? "" : "\n");
+}
+
+bool tool_spawn(Tool *t, const char *const *argv)
+{
+    const char *log = ir_sprintf(t->arena, "%s/spawn.log", tool_temp_dir(t));
+    if (t->verbose) {
+        for (int i = 0; argv[i]; i++)
+            fprintf(stderr, "%s%s", i ? " " : "", argv[i]);
+        fputc('\n', stderr);
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    pid_t pid;
+    int err = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (err) {
+        ir_error(&t->diag, IR_NOWHERE,
+                 "cannot run %s: %s (hone links with the system's C compiler: apt-get install gcc "
+                 "binutils, or set CC)",
+                 argv[0], strerror(err));
+        return false;
+    }
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    report_failure(t, argv, status, log);
+    return false;
+}

@@ -1,0 +1,53 @@
+// The C header of a library or object: one file to ship, hone.h's declarations included.
+#include "tools/tool.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n)
+{
+    char type[256];
+    for (int i = 0; i < n; i++)
+        fprintf(f, "//   %s %d  %s  %s\n", what, i, v[i]->name,
+                ir_type_print(&v[i]->type, type, sizeof type));
+}
+
+static const char functions[] =
+    "HoneModel *%s_create(const HoneOptions *opt, char *err, size_t err_size);\n"
+    "void %s_destroy(HoneModel *m);\n"
+    "int %s_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);\n"
+    "const char *%s_error(const HoneModel *m);\n"
+    "int %s_n_inputs(const HoneModel *m);\n"
+    "int %s_n_outputs(const HoneModel *m);\n"
+    "HoneTensorInfo %s_input_info(const HoneModel *m, int i);\n"
+    "HoneTensorInfo %s_output_info(const HoneModel *m, int i);\n"
+    "int64_t %s_input_bytes(const HoneModel *m, int i, int64_t batch);\n"
+    "int64_t %s_output_bytes(const HoneModel *m, int i, int64_t batch);\n"
+    "size_t %s_workspace_bytes(const HoneModel *m, int64_t batch);\n"
+    "int %s_set_workspace(HoneModel *m, void *workspace, size_t bytes);\n"
+    "unsigned %s_abi(void); // %d, as HONE_ABI when this header was made\n";
+
+bool tool_write_header(Tool *t, const IrGraph *g, const char *s, const char *path)
+{
+    ToolOut out;
+    if (!tool_out_begin(t, &out, path))
+        return false;
+    FILE *f = fopen(out.temp, "w");
+    if (!f)
+        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    fprintf(f, "// %s, compiled by %s. Link with -lgomp -lm.\n//\n", g->prog->name, TOOL_PRODUCER);
+    print_tensors(f, "input ", g->inputs, g->n_inputs);
+    print_tensors(f, "output", g->outputs, g->n_outputs);
+    fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
+    fprintf(f, "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n", s, s,
+            tool_lib_text(t, "hone.h"));
+    fprintf(f, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    fprintf(f, functions, s, s, s, s, s, s, s, s, s, s, s, s, s, HONE_ABI);
+    fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+    bool ok = fflush(f) == 0 && !ferror(f);
+    fclose(f);
+    if (!ok)
+        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    return ok && tool_out_commit(t, &out, false);
+}

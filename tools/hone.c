@@ -1,0 +1,101 @@
+// The command `hone`: picks the subcommand. Each lives in its cmd_*.c.
+#include "tools/tool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Command {
+    const char *name;
+    ToolCommand run;
+    const char *help;
+} Command;
+
+static const Command commands[] = {
+    {"compile", cmd_compile, "MODEL.onnx -o OUT: a native program, library or object that infers"},
+    {"inspect", cmd_inspect, "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
+    {"verify", cmd_verify, "MODEL.onnx [TEST_DIR]: compiled code against the reference evaluator"},
+    {"opt", cmd_opt, "FILE.ir [--passes a,b]: textual IR in, textual IR out"},
+    {"finetune", cmd_finetune, "MODEL.onnx: a program that trains (not there yet)"},
+};
+
+static void print_help(FILE *f)
+{
+    fprintf(f, "usage: hone COMMAND ...\n\n"
+               "Compiles pretrained ONNX image networks to native code, ahead of time.\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(f, "  hone %-9s %s\n", commands[i].name, commands[i].help);
+    fprintf(f, "  hone COMMAND --help\n  hone --version\n\n"
+               "First steps:\n"
+               "  hone compile resnet50.onnx -o resnet50      the network becomes a program\n"
+               "  ./resnet50 cat.jpg                          which classifies images\n"
+               "  ./resnet50 bench                            and measures itself\n\n"
+               "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n");
+}
+
+static void remove_temp_dir(void *arg)
+{
+    Tool *t = arg;
+    DIR *d = opendir(t->temp_dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(t->temp_dir);
+}
+
+const char *tool_temp_dir(Tool *t)
+{
+    if (t->temp_dir)
+        return t->temp_dir;
+    const char *tmp = getenv("TMPDIR");
+    char *path = ir_sprintf(t->arena, "%s/hone-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(path))
+        ir_fatal(&t->diag, IR_NOWHERE, "cannot make a directory for intermediate files: %s: %s",
+                 path, strerror(errno));
+    t->temp_dir = path;
+    ir_arena_defer(t->arena, remove_temp_dir, t);
+    return path;
+}
+
+int tool_run(ToolCommand command, int argc, char **argv)
+{
+    Tool t = {0};
+    jmp_buf guard;
+    ir_diag_init(&t.diag, "hone");
+    t.diag.guard = &guard;
+    volatile int code = EXIT_INPUT;
+    IrArena *volatile arena = NULL;
+    if (setjmp(guard) == 0) {
+        arena = t.arena = ir_arena_new(&t.diag);
+        code = command(&t, argc, argv);
+    }
+    t.diag.guard = NULL;
+    ir_diag_finish(&t.diag);
+    ir_arena_free(arena);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return EXIT_FINE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("%s\n", TOOL_PRODUCER);
+        return EXIT_FINE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return tool_run(commands[i].run, argc - 1, argv + 1);
+    fprintf(stderr, "hone: unknown command '%s'; see hone --help\n", argv[1]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,77 @@
+// Parameters, multiply-accumulates and a short text for a node.
+#include "tools/layer_stats.h"
+
+#include <string.h>
+
+static int64_t elems(const IrShape *s, int from, int to)
+{
+    int64_t n = 1;
+    for (int i = from; i < to; i++)
+        n *= ir_dim_at(s->dim[i], 1);
+    return n;
+}
+
+LayerStats layer_stats(const IrNode *n)
+{
+    LayerStats s = {0, 0};
+    for (int i = 0; i < n->n_in; i++) {
+        const IrValue *v = ir_in(n, i);
+        if (v && v->konst && ir_dtype_is_float(v->type.dtype))
+            s.params += elems(&v->type.shape, 0, v->type.shape.rank);
+    }
+    const IrShape *out = &n->out[0]->type.shape;
+    if (n->op == IR_OP_CONV) {
+        const IrShape *w = &ir_in(n, 1)->type.shape;
+        s.macs = (double)elems(out, 0, out->rank) * (double)elems(w, 1, w->rank);
+    } else if (n->op == IR_OP_MATMUL) {
+        const IrShape *a = &ir_in(n, 0)->type.shape;
+        int k = ir_int(n, IR_ATTR_TRANS_A, 0) ? a->rank - 2 : a->rank - 1;
+        s.macs = (double)elems(out, 0, out->rank) * (double)elems(a, k, k + 1);
+    }
+    return s;
+}
+
+static void append(char *buf, size_t size, const char *text)
+{
+    size_t n = strlen(buf);
+    snprintf(buf + n, size - n, "%s", text);
+}
+
+static void append_window(const IrNode *n, char *buf, size_t size)
+{
+    char text[96];
+    IrWindow w = ir_window(n);
+    const IrShape *k = n->op == IR_OP_CONV ? &ir_in(n, 1)->type.shape : NULL;
+    long long kh = k ? k->dim[2].c : w.kh, kw = k ? k->dim[3].c : w.kw;
+    snprintf(text, sizeof text, " %lldx%lld", kh, kw);
+    append(buf, size, text);
+    if (w.sh != 1 || w.sw != 1) {
+        snprintf(text, sizeof text, w.sh == w.sw ? " /%lld" : " /%lldx%lld", (long long)w.sh,
+                 (long long)w.sw);
+        append(buf, size, text);
+    }
+    if (n->op == IR_OP_CONV && w.group > 1) {
+        snprintf(text, sizeof text, " g%lld", (long long)w.group);
+        append(buf, size, text);
+    }
+}
+
+static void append_body(IrBody body, char *buf, size_t size)
+{
+    for (int i = 0; i < body.n; i++) {
+        append(buf, size, " + ");
+        append(buf, size, ir_op_info(body.step[i].op)->text);
+    }
+}
+
+const char *layer_text(const IrNode *n, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s", ir_op_info(n->op)->text);
+    if (ir_op_info(n->op)->flags & IR_FLAG_W)
+        append_window(n, buf, size);
+    if ((n->op == IR_OP_CONV || n->op == IR_OP_MATMUL) && ir_in(n, 2))
+        append(buf, size, " + bias");
+    append_body(ir_body(n, IR_ATTR_THEN), buf, size);
+    append_body(ir_body(n, IR_ATTR_BODY), buf, size);
+    return buf;
+}

@@ -1,0 +1,15 @@
+// Parameters and multiply-accumulates of a node: what inspect prints and draws. Private to tools/.
+#ifndef TOOLS_LAYER_STATS_H
+#define TOOLS_LAYER_STATS_H
+
+#include "ir/ir.h"
+
+typedef struct LayerStats {
+    int64_t params; // elements of constant float operands
+    double macs;    // per image (N = 1); of conv and matmul
+} LayerStats;
+LayerStats layer_stats(const IrNode *n);
+// "conv 7x7 /2 + add + relu" into buf.
+const char *layer_text(const IrNode *n, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,137 @@
+// Command lines as tables.
+#include "tools/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print_option(const ToolOpt *o)
+{
+    if (o->kind == TOOL_HEADING) {
+        printf("\n%s\n", o->help);
+        return;
+    }
+    char left[96];
+    snprintf(left, sizeof left, "  %s%s%s%s%s", o->brief ? o->brief : "",
+             o->brief && o->name ? ", " : "", o->name ? o->name : "", o->arg ? " " : "",
+             o->arg ? o->arg : "");
+    printf(strlen(left) < 28 ? "%-28s%s\n" : "%s\n                            %s\n", left, o->help);
+}
+
+static void print_help(const ToolOpt *opts, const ToolUsage *u)
+{
+    printf("usage: %s\n\n%s\n", u->synopsis, u->about);
+    for (const ToolOpt *o = opts; o->help; o++)
+        print_option(o);
+    printf("  -h, --help                this text\n");
+    if (u->examples)
+        printf("\n%s", u->examples);
+}
+
+static const ToolOpt *find_option(const ToolOpt *opts, const char *text, size_t n)
+{
+    for (const ToolOpt *o = opts; o->help; o++) {
+        if (o->name && strlen(o->name) == n && strncmp(o->name, text, n) == 0)
+            return o;
+        if (o->brief && strlen(o->brief) == n && strncmp(o->brief, text, n) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+static bool wrong(const ToolUsage *u, const char *what, const char *arg)
+{
+    const char *end = strchr(u->synopsis, ' ');
+    end = end ? strchr(end + 1, ' ') : NULL;
+    int n = end ? (int)(end - u->synopsis) : (int)strlen(u->synopsis);
+    fprintf(stderr, "%.*s: %s '%s'; see %.*s --help\n", n, u->synopsis, what, arg, n, u->synopsis);
+    return false;
+}
+
+static bool store_int(const ToolOpt *o, const char *value, const ToolUsage *u)
+{
+    char *end;
+    errno = 0;
+    long x = strtol(value, &end, 10);
+    if (errno || *end || end == value || x < o->min || x > o->max) {
+        char what[128];
+        snprintf(what, sizeof what, "%s takes a number from %d to %d, not", o->name, o->min, o->max);
+        return wrong(u, what, value);
+    }
+    *(int *)o->to = (int)x;
+    return true;
+}
+
+static bool store(const ToolOpt *o, const char *value, const ToolUsage *u)
+{
+    ToolList *list = o->to;
+    switch (o->kind) {
+    case TOOL_FLAG:
+        *(bool *)o->to = true;
+        return true;
+    case TOOL_TEXT:
+        *(const char **)o->to = value;
+        return true;
+    case TOOL_INT:
+        return store_int(o, value, u);
+    case TOOL_LIST:
+        if (list->n == (int)(sizeof list->v / sizeof *list->v))
+            return wrong(u, "too many", o->name);
+        list->v[list->n++] = value;
+        return true;
+    default:
+        return true;
+    }
+}
+
+// "-O2"
+static bool is_level(const ToolOpt *opts, const char *arg)
+{
+    if (arg[0] != '-' || arg[1] != 'O' || arg[2] < '0' || arg[2] > '3' || arg[3])
+        return false;
+    for (const ToolOpt *o = opts; o->help; o++) {
+        if (o->kind == TOOL_LEVEL) {
+            *(int *)o->to = arg[2] - '0';
+            return true;
+        }
+    }
+    return false;
+}
+
+// One option at argv[*i], with its value if it takes one.
+static bool parse_option(int argc, char **argv, int *i, const ToolOpt *opts, const ToolUsage *u)
+{
+    const char *arg = argv[*i], *eq = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
+    const ToolOpt *o = find_option(opts, arg, eq ? (size_t)(eq - arg) : strlen(arg));
+    if (!o || o->kind == TOOL_HEADING || o->kind == TOOL_LEVEL)
+        return wrong(u, "unknown option", arg);
+    if (!o->arg)
+        return eq ? wrong(u, "this option takes no value:", arg) : store(o, NULL, u);
+    if (eq)
+        return store(o, eq + 1, u);
+    if (*i + 1 >= argc)
+        return wrong(u, "a value is missing after", arg);
+    return store(o, argv[++*i], u);
+}
+
+ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage, ToolList *rest)
+{
+    memset(rest, 0, sizeof *rest);
+    bool options_end = false;
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (options_end || arg[0] != '-' || !arg[1]) {
+            if (rest->n == (int)(sizeof rest->v / sizeof *rest->v))
+                return wrong(usage, "too many arguments, at", arg), TOOL_WRONG;
+            rest->v[rest->n++] = arg;
+        } else if (strcmp(arg, "--") == 0) {
+            options_end = true;
+        } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+            return print_help(opts, usage), TOOL_HELP;
+        } else if (!is_level(opts, arg) && !parse_option(argc, argv, &i, opts, usage)) {
+            return TOOL_WRONG;
+        }
+    }
+    return TOOL_OK;
+}

@@ -1,0 +1,45 @@
+// Command lines as tables: each command lists its options once; parsing, --help and errors
+// follow from the list. Private to tools/.
+#ifndef TOOLS_OPTIONS_H
+#define TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum ToolOptKind {
+    TOOL_FLAG,   // bool *
+    TOOL_TEXT,   // const char **
+    TOOL_INT,    // int *, min..max
+    TOOL_LIST,   // ToolList *: may be given several times
+    TOOL_LEVEL,  // int *: -O0..-O3
+    TOOL_HEADING // a line of --help
+} ToolOptKind;
+
+typedef struct ToolList {
+    int n;
+    const char *v[64];
+} ToolList;
+
+typedef struct ToolOpt {
+    const char *name;  // "--mean"; NULL: short only
+    const char *brief; // "-o" or NULL
+    const char *arg;   // "R,G,B" as --help shows it; NULL for flags
+    ToolOptKind kind;
+    void *to;
+    const char *help;
+    int min, max;
+} ToolOpt;
+
+typedef struct ToolUsage {
+    const char *synopsis;   // "hone compile MODEL.onnx -o OUT [options]"
+    const char *about;      // paragraphs above the options
+    const char *examples;   // below them
+} ToolUsage;
+
+typedef enum ToolParse { TOOL_OK, TOOL_HELP, TOOL_WRONG } ToolParse;
+
+// Parses argv[1..]; what is no option goes to `rest`. `opts` ends with a zero row. TOOL_HELP: --help was printed.
+// TOOL_WRONG: one line about it went to stderr; exit code 2.
+ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage, ToolList *rest);
+
+#endif

@@ -1,0 +1,130 @@
+// The command line: puts the stages together. Private to tools/.
+//
+// A command runs inside tool_run(): it owns an arena and a diag there, and an ir_fatal() in any
+// stage ends it with exit code 1 after its temporary files are gone.
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "ir/ir.h"
+#include "passes/passes.h"
+#include "tools/options.h"
+
+enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_BUG = 3 };
+#define TOOL_PRODUCER "hone " HONE_VERSION
+
+typedef struct Tool {
+    IrArena *arena;
+    IrDiag diag;
+    bool verbose;
+    const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
+} Tool;
+
+typedef int (*ToolCommand)(Tool *t, int argc, char **argv);
+int tool_run(ToolCommand command, int argc, char **argv);
+
+int cmd_compile(Tool *t, int argc, char **argv);
+int cmd_inspect(Tool *t, int argc, char **argv);
+int cmd_verify(Tool *t, int argc, char **argv);
+int cmd_opt(Tool *t, int argc, char **argv);
+int cmd_finetune(Tool *t, int argc, char **argv);
+
+// A directory of this run for intermediate files (under TMPDIR). Fatal when it cannot be made.
+const char *tool_temp_dir(Tool *t);
+
+// ---- from model to graph (pipeline.c). What compile, inspect and verify share.
+typedef struct ToolModel {
+    const char *path;
+    ToolList input_shapes;
+    bool keep_training_mode;
+    int opt_level;           // default 2
+    const char *mcpu;        // default "native"
+    int jobs;                // 0: as many as CPUs
+    const char *print_after;
+    bool time_passes;
+    bool keep_values;        // for verify
+    CgTarget target;         // set by tool_target()
+} ToolModel;
+
+#define TOOL_MODEL_DEFAULT {.opt_level = 2, .mcpu = "native"}
+// Rows for a command's option table: TOOL_MODEL_OPTIONS(model)
+#define TOOL_MODEL_OPTIONS(m)                                                                      \
+    {"--input-shape", NULL, "NAME=Nx3x224x224", TOOL_LIST, &(m).input_shapes,                      \
+     "pins an input's dimensions; a letter keeps the batch open", 0, 0},                           \
+    {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
+     "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
+    {"-O0..-O3", NULL, NULL, TOOL_LEVEL, &(m).opt_level, "optimisation level, default -O2", 0, 0}, \
+    {"--mcpu", NULL, "CPU", TOOL_TEXT, &(m).mcpu,                                                  \
+     "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4", 0, 0},           \
+    {"--jobs", "-j", "N", TOOL_INT, &(m).jobs, "threads that compile, default all CPUs", 1, 1024}, \
+    {"--print-after", NULL, "PASS", TOOL_TEXT, &(m).print_after,                                   \
+     "textual IR after a pass, or after 'all'", 0, 0},                                             \
+    {"--time-passes", NULL, NULL, TOOL_FLAG, &(m).time_passes, "milliseconds per pass", 0, 0}
+
+// NULL after errors were reported. `report` as in FeOptions, may be NULL.
+IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report);
+bool tool_target(Tool *t, ToolModel *m);
+PassOptions tool_pass_options(const ToolModel *m);
+IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"
+const char *tool_model_hash(Tool *t, const char *path); // XXH3 (128 bits) of the file, 32 hex digits
+
+// ---- preprocessing and labels of an image input (image_options.c)
+typedef struct ToolImage {
+    const char *resize, *crop_pct, *mean, *std, *scale, *labels;
+    bool bgr, raw;
+} ToolImage;
+#define TOOL_IMAGE_OPTIONS(m)                                                                      \
+    {"--labels", NULL, "FILE", TOOL_TEXT, &(m).labels, "class names, one a line", 0, 0},           \
+    {"--resize", NULL, "N", TOOL_TEXT, &(m).resize,                                                \
+     "shorter side before the centre crop; default input size / 0.875 (256 for 224)", 0, 0},       \
+    {"--crop-pct", NULL, "P", TOOL_TEXT, &(m).crop_pct, "the same as a fraction: input size / P",  \
+     0, 0},                                                                                        \
+    {"--mean", NULL, "R,G,B", TOOL_TEXT, &(m).mean, "default 0.485,0.456,0.406 (ImageNet)", 0, 0}, \
+    {"--std", NULL, "R,G,B", TOOL_TEXT, &(m).std, "default 0.229,0.224,0.225 (ImageNet)", 0, 0},   \
+    {"--scale", NULL, "X", TOOL_TEXT, &(m).scale, "pixels 0..255 times X first; default 1/255", 0, \
+     0},                                                                                           \
+    {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0}
+
+// Fills preprocess (left zero when the model has no image input) and labels from flags, then
+// metadata_props (hone.resize, hone.mean, ..., hone.labels), then ImageNet's values. False after errors.
+bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg);
+
+// ---- linking (link.c)
+typedef enum ToolEmit {
+    EMIT_EXE, EMIT_SHARED, EMIT_STATIC, EMIT_OBJECT, EMIT_LLVM_IR, EMIT_ASM, EMIT_IR, EMIT_COUNT
+} ToolEmit;
+// Links the compiler's files into the file `out`. False after errors.
+bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
+// The C header of a library or object, hone.h's text included: one file to ship. False after errors.
+bool tool_write_header(Tool *t, const IrGraph *g, const char *symbol, const char *path);
+// Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
+char *tool_lib_text(Tool *t, const char *name);
+const char *tool_symbol(IrArena *a, const char *name); // "hone_resnet50" from a path or name
+// An output file appears under its name only when it is complete: it is made next to it under a
+// temporary name, then renamed; whatever ends the command before that removes it.
+typedef struct ToolOut {
+    const char *path, *temp;
+} ToolOut;
+// Fails, reporting, before minutes of work when `path` cannot be written.
+bool tool_out_begin(Tool *t, ToolOut *out, const char *path);
+bool tool_out_commit(Tool *t, ToolOut *out, bool executable);
+
+// ---- progress (progress.c): a bar on a terminal, nothing elsewhere unless verbose
+typedef struct ToolProgress {
+    const char *what;
+    bool on;
+    int shown;
+} ToolProgress;
+void tool_progress_start(ToolProgress *p, const char *what);
+void tool_progress(void *progress, int done, int total); // CgOptions.progress
+void tool_progress_end(ToolProgress *p);
+
+// ---- pictures (dot.c)
+// Graphviz text of the graph: fused nodes show what they are made of.
+void tool_write_dot(FILE *f, const IrGraph *g);
+
+// Runs a program (argv NULL-ended, found on PATH) to its end. False after reporting what it printed.
+bool tool_spawn(Tool *t, const char *const *argv);
+
+#endif
