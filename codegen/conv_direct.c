@@ -13,7 +13,6 @@
 //   band  > 0   images, bands of `band` rows of tiles, groups, rows: a band of the input is used for all groups
 // The reduction is never split, so results do not depend on the number of threads.
 #include "codegen/conv.h"
-#include <stdlib.h>
 
 enum { MAX_ROWS = 32 };
 
@@ -39,7 +38,7 @@ typedef struct Direct {
     CgColumns *columns;
     int n_columns, n_row_tiles, unroll, panel_k;
     RowTiles *row_tiles;
-    bool prefetch;
+    bool prefetch_w, prefetch_x;
     // the task
     CgVal n, group, row_tile, oh, ocb, x, w, icb_lo, icb_hi;
 } Direct;
@@ -170,11 +169,32 @@ enum { PREFETCH_TAPS = 32, PREFETCH_BYTES = 128 << 10 };
 
 static void prefetch_weights(Direct *d, Tile *t, CgVal wp)
 {
-    if (!d->prefetch)
+    if (!d->prefetch_w)
         return;
     for (int v = 0; v < t->nv; v++)
         if (v * d->f->lanes * 4 % 64 == 0)
             cg_prefetch(d->f, cg_fatc(d->f, wp, (PREFETCH_TAPS * t->nv + v) * d->f->lanes), 3);
+}
+
+// The tile's piece of the next input block lies far from this block's: it is asked for in as many
+// portions as the channel loop has steps, so that an input that is not in L2 arrives in time. `tap` counts the
+// taps of the step at channel `ic`.
+static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap)
+{
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int rows = t->rt->rows, cols = t->ct->width, u = d->unroll, taps = u * s->kw;
+    bool flat = s->W == 1 && s->kh == 1;
+    if (!d->prefetch_x || (rows > 1 && !flat))
+        return;
+    int stride = s->kw == 1 ? s->sw : 1;
+    int pixels = flat ? rows : s->kw == 1 ? cols : (cols - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+    int per_step = (pixels * u + s->bin - 1) / s->bin;
+    int from = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
+    CgVal next = cg_fatc(f, xp, ((int64_t)s->H * s->W + (from > 0 ? from : 0)) * s->bin);
+    next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, ic, u), (int64_t)per_step * stride * s->bin));
+    for (int k = tap * per_step / taps; k < (tap + 1) * per_step / taps; k++)
+        cg_prefetch(f, cg_fatc(f, next, (int64_t)k * stride * s->bin), 3);
 }
 
 // One kernel row of one input block: loops over its channels.
@@ -191,6 +211,7 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
         for (int i = 0; i < u; i++) {
             cg_conv_fence(f);
             prefetch_weights(d, t, cg_fatc(f, wi, (kw * u + i) * step));
+            prefetch_pixels(d, t, xp, loop.iv, kw * u + i);
             emit_tap(d, t, rows, cg_fatc(f, xi, i), cg_fatc(f, wi, (kw * u + i) * step), kw);
         }
     close_loop(d, t, &loop);
@@ -386,8 +407,8 @@ void cg_conv_direct(CgFn *f, const void *spec)
     d.unroll = cg_conv_unroll(s);
     d.panel_k = cg_conv_panel_k(s, f->lanes);
     d.n_columns = cg_conv_columns(f, s, &d.columns);
-    d.prefetch = cg_conv_direct_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
-    if(getenv("NOPF"))d.prefetch=0;
+    d.prefetch_w = cg_conv_direct_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.prefetch_x = s->bin > 1 && (int64_t)s->C * s->H * s->W * 4 >= 4 * PREFETCH_BYTES;
     find_row_tiles(&d);
     CgVal images = cg_dim(f, s->N), lo, hi;
     CgLoop loop;

@@ -8,7 +8,7 @@
 #include "codegen/move.h"
 #include <string.h>
 
-enum { TILE_ROWS = 6, MAX_VECTORS = 4 };
+enum { TILE_ROWS = 6, MAX_VECTORS = 4, AHEAD = 1024 };
 enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
 
 typedef struct MatmulSpec {
@@ -69,6 +69,9 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
     CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[MAX_VECTORS];
     for (int v = 0; v < s->vectors; v++) {
         x[v] = load_b(f, t, pb, v);
+        if (s->packed && t->rows <= 2) {
+            cg_prefetch(f, cg_fatc(f, pb, AHEAD + (int64_t)v * f->lanes), 3);
+        }
     }
     for (int i = 0; i < t->rows; i++) {
         CgVal w = cg_load_splat(f, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
@@ -78,38 +81,35 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
     }
 }
 
-// Few rows take two sets of accumulators, for the latency of the additions.
+// One order of additions whatever the number of rows: an image's result does not depend on its batch.
 static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 {
     const MatmulSpec *s = t->spec;
     CgVal a[TILE_ROWS], b = cg_fat(f, f->arg[B], t->off[B]);
-    int n = t->rows * s->vectors, sets = t->rows <= 2 ? 2 : 1, unroll = t->rows <= 2 ? 4 : 2;
+    int n = t->rows * s->vectors, unroll = t->rows <= 2 ? 4 : 2;
     for (int i = 0; i < t->rows; i++) {
         a[i] = row_at(f, t, A, A, i);
     }
-    for (int i = 0; i < sets * n; i++) {
+    for (int i = 0; i < n; i++) {
         acc[i] = cg_v(f, 0);
     }
     CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     CgVal main = cg_imulc(f, cg_idivc(f, size, unroll), unroll);
     CgLoop loop;
-    cg_for_carry(f, &loop, zero, main, unroll, sets * n, acc);
+    cg_for_carry(f, &loop, zero, main, unroll, n, acc);
     for (int u = 0; u < unroll; u++) {
-        emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc + u % sets * n);
+        emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc);
     }
     cg_end_carry(f, &loop, acc);
     cg_for_carry(f, &loop, main, size, 1, n, acc);
     emit_products(f, t, a, b, loop.iv, acc);
     cg_end_carry(f, &loop, acc);
-    for (int i = 0; sets == 2 && i < n; i++) {
-        acc[i] = cg_fadd(f, acc[i], acc[n + i]);
-    }
 }
 
 static void emit_tile(CgFn *f, MatmulTile *t)
 {
     const MatmulSpec *s = t->spec;
-    CgVal acc[2 * TILE_ROWS * MAX_VECTORS];
+    CgVal acc[TILE_ROWS * MAX_VECTORS];
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = 0; t->v < s->vectors; t->v++) {

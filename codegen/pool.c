@@ -1,6 +1,6 @@
 // max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels, a
-// vector per pixel; several columns at a time share the loads of the input columns that they have in
-// common. Kernel rows outside the input are cut off by the bounds of a loop; columns near the
+// vector per pixel; several columns at a time share what they have in common: each input column is
+// joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of a loop; columns near the
 // edges are code of their own, in which taps outside are absent. Plain tensors of any dtype:
 // element by element.
 #include "codegen/map.h"
@@ -101,55 +101,37 @@ static int64_t count_columns(const PoolSpec *s, int64_t ow)
     return n;
 }
 
-// One kernel row over `n` columns whose validity is that of static columns [like, like + n); `row` points at
-// the input column of column 0's tap 0.
-static void emit_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, int n, CgVal *acc)
+// How far the taps of n columns reach, in input columns.
+static int64_t count_input_columns(const PoolSpec *s, int64_t n)
 {
-    int64_t last = (n - 1) * s->sw + (s->kw - 1) * s->dw;
-    for (int64_t c = 0; c <= last; c++) {
-        CgVal x = NULL;
-        for (int t = 0; t < n; t++) {
-            int64_t tap = c - t * s->sw;
-            if (tap < 0 || tap % s->dw != 0 || tap / s->dw >= s->kw ||
-                !is_inside(s, like + t, tap / s->dw)) {
-                continue;
-            }
-            x = x ? x : cg_load_v(f, cg_fatc(f, row, c * f->lanes));
-            acc[t] = accumulate(f, s, acc[t], x);
+    return (n - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+}
+
+// The tap of column t, of n that behave like the static columns [like, like + n), that falls on input
+// column c of the tile; -1: none.
+static int64_t tap_at(const PoolSpec *s, int64_t like, int t, int64_t c)
+{
+    int64_t d = c - t * s->sw, tap = d / s->dw;
+    bool hit = d >= 0 && d % s->dw == 0 && tap < s->kw && is_inside(s, like + t, tap);
+    return hit ? tap : -1;
+}
+
+static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c)
+{
+    for (int t = 0; t < n; t++) {
+        if (tap_at(s, like, t, c) >= 0) {
+            return true;
         }
     }
+    return false;
 }
 
-// n columns from ow on, which behave like the static column `like`.
-static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n)
-{
-    const PoolSpec *s = r->spec;
-    CgVal acc[CG_MAX_CARRY];
-    for (int t = 0; t < n; t++) {
-        acc[t] = vector_start(f, s);
-    }
-    CgLoop loop;
-    cg_for_carry(f, &loop, r->rows.lo, r->rows.hi, 1, n, acc);
-    CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, loop.iv, s->dh));
-    CgVal iw = cg_iaddc(f, cg_imulc(f, ow, s->sw), -s->pl);
-    CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
-    emit_taps(f, s, cg_fat(f, r->in, cg_imulc(f, at, f->lanes)), like, n, acc);
-    cg_end_carry(f, &loop, acc);
-    for (int t = 0; t < n; t++) {
-        store_column(f, r, acc[t], cg_i64(f, count_columns(s, like + t)), cg_iaddc(f, ow, t));
-    }
-}
-
-// Columns [lo, hi) one by one, bounds of the kernel row computed as well: for windows so wide that
-// code for each column would be too much.
-static void emit_wide_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi)
+// Columns [lo, hi) one by one, bounds of the kernel row computed as well.
+static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi)
 {
     const PoolSpec *s = r->spec;
     CgLoop column, row, tap;
-    if (lo >= hi) {
-        return;
-    }
-    cg_for(f, &column, cg_i64(f, lo), cg_i64(f, hi), 1);
+    cg_for(f, &column, lo, hi, 1);
     Taps t = find_columns(f, s, column.iv);
     CgVal acc[] = {vector_start(f, s)};
     cg_for_carry(f, &row, r->rows.lo, r->rows.hi, 1, 1, acc);
@@ -162,6 +144,88 @@ static void emit_wide_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi)
     cg_end_carry(f, &row, acc);
     store_column(f, r, acc[0], t.count, column.iv);
     cg_end(f, &column);
+}
+
+// Maximum of what holds no NaN: one instruction.
+static CgVal join(CgFn *f, const PoolSpec *s, CgVal a, CgVal b)
+{
+    return s->max ? cg_fmax(f, a, b) : cg_fadd(f, a, b);
+}
+
+// One kernel row of a tile joined into a vector per input column. Returns the lanes that were NaN.
+static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, int n, CgVal *acc)
+{
+    CgVal nan = NULL, odd = NULL;
+    for (int64_t c = 0; c < count_input_columns(s, n); c++) {
+        if (!is_read(s, like, n, c)) {
+            continue;
+        }
+        CgVal x = cg_load_v(f, cg_fatc(f, row, c * f->lanes));
+        acc[c] = join(f, s, acc[c], x);
+        if (s->max && odd) {
+            CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, x);
+            nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
+            odd = NULL;
+        } else {
+            odd = x;
+        }
+    }
+    if (s->max && odd) {
+        CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, odd);
+        nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
+    }
+    return nan;
+}
+
+static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n, const CgVal *acc)
+{
+    const PoolSpec *s = r->spec;
+    for (int t = 0; t < n; t++) {
+        CgVal y = NULL;
+        for (int64_t c = 0; c < count_input_columns(s, n); c++) {
+            if (tap_at(s, like, t, c) >= 0) {
+                y = y ? join(f, s, y, acc[c]) : acc[c];
+            }
+        }
+        y = y ? y : vector_start(f, s);
+        store_column(f, r, y, cg_i64(f, count_columns(s, like + t)), cg_iaddc(f, ow, t));
+    }
+}
+
+// n columns from ow on, which behave like the static column `like`: down the kernel's rows first, a vector per
+// input column, then across. Where a NaN was seen the columns are done again by the code that
+// lets it win.
+static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n)
+{
+    const PoolSpec *s = r->spec;
+    CgVal acc[CG_MAX_CARRY];
+    int columns = (int)count_input_columns(s, n);
+    for (int c = 0; c < columns; c++) {
+        acc[c] = vector_start(f, s);
+    }
+    LLVMTypeRef bits = LLVMIntTypeInContext(f->ctx, (unsigned)f->lanes);
+    acc[columns] = LLVMConstNull(bits);
+    CgLoop loop;
+    cg_for_carry(f, &loop, r->rows.lo, r->rows.hi, 1, columns + 1, acc);
+    CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, loop.iv, s->dh));
+    CgVal iw = cg_iaddc(f, cg_imulc(f, ow, s->sw), -s->pl);
+    CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
+    CgVal nan = emit_row_taps(f, s, cg_fat(f, r->in, cg_imulc(f, at, f->lanes)), like, n, acc);
+    if (nan) {
+        nan = LLVMBuildBitCast(f->b, nan, bits, "");
+        acc[columns] = LLVMBuildOr(f->b, acc[columns], nan, "");
+    }
+    cg_end_carry(f, &loop, acc);
+    if (!s->max) {
+        store_tile(f, r, ow, like, n, acc);
+        return;
+    }
+    CgIf any;
+    cg_if(f, &any, cg_icmp(f, LLVMIntEQ, acc[columns], LLVMConstNull(bits)));
+    store_tile(f, r, ow, like, n, acc);
+    cg_else(f, &any);
+    emit_any_columns(f, r, ow, cg_iaddc(f, ow, n));
+    cg_endif(f, &any);
 }
 
 static void emit_static_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi, int tile)
@@ -177,20 +241,22 @@ static int64_t ceil_div(int64_t a, int64_t b) { return a <= 0 ? 0 : (a + b - 1) 
 static void emit_row_columns(CgFn *f, const PoolRow *r)
 {
     const PoolSpec *s = r->spec;
-    enum { MOST_TAPS = 1024 };
+    enum { MOST_TAPS = 1024 }; // of code for the edges
     int64_t width = s->y.dim[3].c, reach = (s->kw - 1) * s->dw;
     int64_t a = ceil_div(s->pl, s->sw), b = s->x.dim[3].c - reach + s->pl;
     b = b > 0 ? ceil_div(b, s->sw) : 0; // columns [a, b) have all their taps
     a = a < width ? a : width;
     b = b < width ? b : width;
     b = b > a ? b : a;
-    int tile = f->target->vector_registers >= 32 ? 8 : 4;
-    tile = s->kw * tile > 96 ? (s->kw > 96 ? 1 : (int)(96 / s->kw)) : tile;
-    int64_t main = (b - a) / tile * tile;
-    if ((a + width - b) * s->kw > MOST_TAPS || reach > MOST_TAPS) {
-        emit_wide_columns(f, r, 0, width);
+    int most = f->target->vector_registers >= 32 ? 20 : 11, tile = 12;
+    while (tile > 0 && count_input_columns(s, tile) > most) {
+        tile--;
+    }
+    if (tile == 0 || (a + width - b) * s->kw > MOST_TAPS) {
+        emit_any_columns(f, r, cg_i64(f, 0), cg_i64(f, width));
         return;
     }
+    int64_t main = (b - a) / tile * tile;
     emit_static_columns(f, r, 0, a, tile);
     if (main > 0) {
         CgLoop loop;

@@ -54,7 +54,8 @@ IrAttr fe_ints_attr(FeNode *n, IrAttrKey key, int count, const int64_t *v) {
 }
 
 IrValue *fe_transpose(FeNode *n, IrValue *x, int rank, const int64_t *perm) {
-    return fe_build(n, IR_OP_TRANSPOSE, FE_IN(x), FE_WITH(fe_ints_attr(n, IR_ATTR_PERM, rank, perm)));
+    return fe_build(n, IR_OP_TRANSPOSE, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_PERM, rank, perm)));
 }
 
 IrValue *fe_reduce(FeNode *n, IrOp op, IrValue *x, IrInts axes, bool keepdims) {
@@ -127,8 +128,8 @@ static bool read_spatial(FeNode *n, const char *name, int rank, int64_t *out) {
     return !n->refused;
 }
 
-// auto_pad (Conv-11): SAME_* makes the output ceil(size / stride) long; the odd cell of padding goes to
-// the end (UPPER) or the begin (LOWER).
+// auto_pad (Conv-11): SAME_* makes the output ceil(size / stride) long; the odd cell of padding
+// goes to the end (UPPER) or the begin (LOWER).
 static void pad_same(FeWindow *w, int i, int64_t size, bool lower) {
     int64_t out = (size + w->stride[i] - 1) / w->stride[i];
     int64_t total = (out - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] + 1 - size;

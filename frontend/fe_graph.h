@@ -6,12 +6,13 @@
 
 // ---------------------------------------------------------------- onnx_order.c
 
-typedef struct FeLink { // a node's operands and results
+typedef struct FeLink {  // a node's operands and results
     FeValue **in, **out; // NULL where absent
 } FeLink;
 
 FeValue *fe_find_value(FeContext *fe, const char *name); // NULL: no such value
-const char *fe_node_name(FeContext *fe, size_t index);   // of the first output where the node has none
+// The node's name, or that of its first output where it has none.
+const char *fe_node_name(FeContext *fe, size_t index);
 // Fills fe->values; names that are defined twice are reported.
 void fe_collect_values(FeContext *fe);
 // One link per node; reports inputs that nothing makes.

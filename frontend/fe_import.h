@@ -1,12 +1,12 @@
 // Private to frontend/: what importers of operators work with.
 //
-// A tensor of the ONNX graph (FeValue) is known in one of three ways: as a value of the IR graph, as a
-// constant tensor, or as a small integer tensor whose entries are affine in the batch size N (a
-// shape computation). An importer reads its node's inputs in the way it needs, builds IR nodes, and sets
-// its outputs in any of the three ways.
+// A tensor of the ONNX graph (FeValue) is known in one of three ways: as a value of the IR graph,
+// as a constant tensor, or as a small integer tensor whose entries are affine in the batch size N
+// (a shape computation). An importer reads its node's inputs in the way it needs, builds IR nodes,
+// and sets its outputs in any of the three ways.
 //
-// Errors: anything that fails marks the node as refused, once, and returns NULL or 0. Building with
-// a refused node does nothing, so importers need not check after each step.
+// Errors: anything that fails marks the node as refused, once, and returns NULL or 0. Building
+// with a refused node does nothing, so importers need not check after each step.
 #ifndef FRONTEND_FE_IMPORT_H
 #define FRONTEND_FE_IMPORT_H
 
@@ -18,8 +18,8 @@ enum { FE_MIN_OPSET = 7, FE_MAX_OPSET = 22 };
 // An integer tensor with entries affine in N, at least one of them not static.
 typedef struct FeDims {
     IrDtype dtype;
-    int rank;  // 0 or 1
-    int n;     // entries
+    int rank; // 0 or 1
+    int n;    // entries
     IrDim *v;
 } FeDims;
 
@@ -48,6 +48,7 @@ typedef struct FeContext {
     FeValue *values; // sorted by name
     int n_values;
     int64_t old_batch; // the fixed batch size that --input-shape replaced; 0: none
+    IrDim new_batch;   // by this one
     int bn_switched, dropout_switched, batch_rewrites; // for the warnings at the end
 } FeContext;
 
@@ -59,16 +60,16 @@ typedef bool FeDimsRule(FeNode *n);
 typedef struct FeOpInfo { // a row of onnx_ops.def
     const char *name;
     FeImporter *import;
-    IrOp op;             // the IR op of a plain mapping
-    FeDimsRule *dims;    // NULL: none
-    int since[10];       // versions, ascending, 0-terminated
+    IrOp op;          // the IR op of a plain mapping
+    FeDimsRule *dims; // NULL: none
+    int since[10];    // versions, ascending, 0-terminated
 } FeOpInfo;
 
 struct FeNode {
     FeContext *fe;
     const Onnx__NodeProto *pb;
     const FeOpInfo *info;
-    int since;  // the operator's version that the model's opset means
+    int since; // the operator's version that the model's opset means
     IrBuilder b;
     int n_in, n_out;
     FeValue **in, **out; // NULL where absent
@@ -82,11 +83,12 @@ void fe_refuse(FeNode *n, const char *fmt, ...) __attribute__((format(printf, 2,
 
 // ---------------------------------------------------------------- inputs (onnx_graph.c)
 
-bool fe_has(const FeNode *n, int i);             // input i is present
-IrValue *fe_operand(FeNode *n, int i);           // as an operand; refuses when absent
-IrValue *fe_operand_or_null(FeNode *n, int i);   // NULL when absent
-const IrTensor *fe_tensor(FeNode *n, int i);     // constant content or NULL, refuses nothing but broken data
-bool fe_type(FeNode *n, int i, IrType *out);     // of a value in any form; refuses when absent
+bool fe_has(const FeNode *n, int i);           // input i is present
+IrValue *fe_operand(FeNode *n, int i);         // as an operand; refuses when absent
+IrValue *fe_operand_or_null(FeNode *n, int i); // NULL when absent
+// Constant content, or NULL when it is not known; refuses broken data only.
+const IrTensor *fe_tensor(FeNode *n, int i);
+bool fe_type(FeNode *n, int i, IrType *out); // of a value in any form; refuses when absent
 // Entries of an integer tensor of rank 0 or 1, affine in N; refuses when they are not known.
 bool fe_dims(FeNode *n, int i, FeDims *out);
 // The same, static; refuses when they are not constants. n == 0 and v == NULL when absent.
@@ -100,7 +102,8 @@ void fe_out(FeNode *n, int i, IrValue *v);
 void fe_out_tensor(FeNode *n, int i, const IrTensor *t);
 void fe_out_dims(FeNode *n, int i, const FeDims *d); // becomes a tensor when all entries are static
 void fe_out_alias(FeNode *n, int i, int input);
-// Replaces the IR nodes after `before` (NULL: all) by constants where all inputs are constants and small.
+// Replaces the IR nodes after `before` (NULL: all) by constants where all inputs are constants and
+// small.
 void fe_fold(FeNode *n, IrNode *before);
 // A constant of n elements from ints; rank 0 (n == 1) or 1.
 const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, const int64_t *v);
@@ -114,29 +117,34 @@ const char *fe_attr_str(FeNode *n, const char *name, const char *absent);
 IrInts fe_attr_ints(FeNode *n, const char *name); // v NULL when absent
 // The ints of attribute `name` or, where that is absent, of input i.
 IrInts fe_ints_of(FeNode *n, const char *name, int i);
-int fe_axis(FeNode *n, int64_t axis, int rank);   // into [0, rank), refuses others
+int fe_axis(FeNode *n, int64_t axis, int rank); // into [0, rank), refuses others
 // Axes normalized, ascending, without duplicates (which are refused).
 IrInts fe_axes(FeNode *n, IrInts axes, int rank);
 
 // ---------------------------------------------------------------- building (fe_build.c)
 
 #define FE_IN(...)                                                                                 \
-    (int)(sizeof((IrValue *[]){__VA_ARGS__}) / sizeof(IrValue *)), (IrValue *[]) { __VA_ARGS__ }
+    (int)(sizeof((IrValue *[]){__VA_ARGS__}) / sizeof(IrValue *)), (IrValue *[]) {                 \
+        __VA_ARGS__                                                                                \
+    }
 #define FE_WITH(...)                                                                               \
-    (int)(sizeof((IrAttr[]){__VA_ARGS__}) / sizeof(IrAttr)), (IrAttr[]) { __VA_ARGS__ }
+    (int)(sizeof((IrAttr[]){__VA_ARGS__}) / sizeof(IrAttr)), (IrAttr[]) {                          \
+        __VA_ARGS__                                                                                \
+    }
 
 // One node with one result; NULL when the node is refused (a trailing NULL operand is absent).
 IrValue *fe_build(FeNode *n, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                   const IrAttr *attrs);
 IrValue *fe_un(FeNode *n, IrOp op, IrValue *x);
 IrValue *fe_bin(FeNode *n, IrOp op, IrValue *x, IrValue *y);
-IrValue *fe_const(FeNode *n, IrValue *like, double x); // scalar of like's dtype
-IrValue *fe_op_const(FeNode *n, IrOp op, IrValue *x, double c); // x op c
-IrValue *fe_cast(FeNode *n, IrValue *x, IrDtype to);   // x itself when it has that type
+IrValue *fe_const(FeNode *n, IrValue *like, double x);            // scalar of like's dtype
+IrValue *fe_op_const(FeNode *n, IrOp op, IrValue *x, double c);   // x op c
+IrValue *fe_cast(FeNode *n, IrValue *x, IrDtype to);              // x itself when it has that type
 IrValue *fe_reshape(FeNode *n, IrValue *x, const IrShape *shape); // x itself when it has that shape
 IrValue *fe_transpose(FeNode *n, IrValue *x, int rank, const int64_t *perm);
 IrValue *fe_reduce(FeNode *n, IrOp op, IrValue *x, IrInts axes, bool keepdims);
-IrValue *fe_reshape_axes(FeNode *n, IrValue *v, int rank, IrInts axes); // v has one dim per axis; 1 elsewhere
+// v, which has one dimension per axis, in rank `rank`: 1 on the other axes.
+IrValue *fe_reshape_axes(FeNode *n, IrValue *v, int rank, IrInts axes);
 IrAttr fe_ints_attr(FeNode *n, IrAttrKey key, int count, const int64_t *v);
 IrInts fe_range(FeNode *n, int from, int to); // from, from+1 ... to-1
 
@@ -148,8 +156,8 @@ typedef struct FeWindow {
 // Reads kernel_shape (or takes `kernel`), strides, dilations, pads and auto_pad for input shape x.
 // False when refused.
 bool fe_window(FeNode *n, const IrShape *x, const int64_t *kernel, FeWindow *w);
-IrValue *fe_to_2d(FeNode *n, IrValue *x);              // [N,C,L] -> [N,C,1,L]; 4-D stays
-IrValue *fe_from_2d(FeNode *n, IrValue *y, int rank);  // and back when rank is 1
+IrValue *fe_to_2d(FeNode *n, IrValue *x);             // [N,C,L] -> [N,C,1,L]; 4-D stays
+IrValue *fe_from_2d(FeNode *n, IrValue *y, int rank); // and back when rank is 1
 
 // ---------------------------------------------------------------- shape values (shape_values.c)
 

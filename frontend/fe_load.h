@@ -29,7 +29,7 @@ typedef struct FeExternal {
     struct FeExternalFile {
         const char *location;
         FeFile file;
-    } *v;
+    } * v;
 } FeExternal;
 
 // The dtype that a tensor of an ONNX element type (TensorProto.DataType) has inside the graph
@@ -37,8 +37,8 @@ typedef struct FeExternal {
 bool fe_dtype(int32_t onnx_type, bool edge, IrDtype *out);
 const char *fe_onnx_type_name(int32_t onnx_type);
 
-// The content of a TensorProto, of type fe_dtype(data_type, edge); points into `t`, into a mapped file
-// or into the arena. NULL when fine, else why not (arena string).
+// The content of a TensorProto, of type fe_dtype(data_type, edge); points into `t`, into a mapped
+// file or into the arena. NULL when fine, else why not (arena string).
 const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
                            IrTensor *out);
 

@@ -1,6 +1,6 @@
-// How importers see tensors: inputs as operands, constants, integers or dims, outputs the same way, and
-// the refusal of nodes. Constant subgraphs of integers are folded here with the reference evaluator,
-// because shapes must be known while the graph is built.
+// How importers see tensors: inputs as operands, constants, integers or dims, outputs the same
+// way, and the refusal of nodes. Constant subgraphs of integers are folded here with the reference
+// evaluator, because shapes must be known while the graph is built.
 #include "frontend/fe_import.h"
 
 #include <stdarg.h>

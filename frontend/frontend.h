@@ -3,8 +3,8 @@
 //
 // Opsets 7 to 22 of the domain ai.onnx. Floating-point types other than f32 (float16, bfloat16,
 // double) are computed in f32: weights are converted once, graph inputs and outputs of those types
-// are cast at the graph's edge. Errors are one line each through the arena's IrDiag, with the file's
-// path at the start; every unsupported node is reported, not the first alone.
+// are cast at the graph's edge. Errors are one line each through the arena's IrDiag, with the
+// file's path at the start; every unsupported node is reported, not the first alone.
 #ifndef FRONTEND_FRONTEND_H
 #define FRONTEND_FRONTEND_H
 
@@ -18,8 +18,8 @@ typedef struct FePin {
 } FePin;
 enum { FE_SYMBOLIC = -1 };
 
-// A graph input whose content is known: it becomes a constant and no longer is an input. Ignored when
-// its element type is not the declared one (float16, bfloat16 and double count as f32).
+// A graph input whose content is known: it becomes a constant and no longer is an input. Ignored
+// when its element type is not the declared one (float16, bfloat16 and double count as f32).
 typedef struct FeBound {
     const char *input;
     IrTensor tensor;
@@ -47,8 +47,8 @@ typedef struct FeOptions {
     FeReport *report;
 } FeOptions;
 
-// Reads the model at `path`. The program lives in the arena; its constants may point into files that
-// stay mapped until the arena is freed. `opt` may be NULL. Sets the diag's file to `path`.
+// Reads the model at `path`. The program lives in the arena; its constants may point into files
+// that stay mapped until the arena is freed. `opt` may be NULL. Sets the diag's file to `path`.
 // NULL after errors that were reported through the arena's diag.
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt);
 
@@ -56,8 +56,9 @@ IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt);
 // the symbolic batch. NULL when fine, else why not (arena string).
 const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin);
 
-// Reads a TensorProto file such as test_data_set_0/input_0.pb; *name (may be NULL) gets the tensor's
-// name, "" when it has none. The data belongs to the arena. False after an error that was reported.
+// Reads a TensorProto file such as test_data_set_0/input_0.pb; *name (may be NULL) gets the
+// tensor's name, "" when it has none. The data belongs to the arena. False after an error that was
+// reported.
 bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **name);
 
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_RANGE = 1 << 20 }; // elements that Range may make
+enum { MAX_RANGE = 1 << 20 };                     // elements that Range may make
 static const int64_t MAX_FILL = INT64_C(1) << 31; // bytes that ConstantOfShape may make for N = 1
 
 static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
@@ -51,8 +51,8 @@ void fe_import_constant_of_shape(FeNode *n) {
     FeDims d;
     IrTensor value = {.dtype = IR_F32, .data = &(float){0}};
     const Onnx__AttributeProto *a = fe_attr(n, "value");
-    const char *why = a && a->t ? fe_read_tensor(n->fe->arena, &n->fe->external, a->t, false, &value)
-                                : NULL;
+    const char *why =
+        a && a->t ? fe_read_tensor(n->fe->arena, &n->fe->external, a->t, false, &value) : NULL;
     if (!fe_dims(n, 0, &d)) {
         return;
     }
@@ -75,12 +75,14 @@ void fe_import_constant_of_shape(FeNode *n) {
         return;
     }
     IrValue *v = ir_const_value(n->fe->graph, ir_const_splat(n->fe->prog, name, scalar, x));
-    fe_out(n, 0, fe_build(n, IR_OP_EXPAND, FE_IN(v), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape))));
+    fe_out(n, 0,
+           fe_build(n, IR_OP_EXPAND, FE_IN(v), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape))));
 }
 
 // Range-11: start, start + delta ... below limit
 void fe_import_range(FeNode *n) {
-    double start = fe_scalar_in(n, 0, 0), limit = fe_scalar_in(n, 1, 0), delta = fe_scalar_in(n, 2, 1);
+    double start = fe_scalar_in(n, 0, 0), limit = fe_scalar_in(n, 1, 0),
+           delta = fe_scalar_in(n, 2, 1);
     IrType t;
     if (!fe_type(n, 0, &t) || n->refused) {
         return;

@@ -126,7 +126,8 @@ void fe_import_selu(FeNode *n) {
     fe_out(n, 0, fe_op_const(n, IR_OP_MUL, build_elu(n, x, alpha), gamma));
 }
 
-// Celu-12: max(0, x) + min(0, alpha * (exp(x / alpha) - 1)), which is alpha * elu(x / alpha) for alpha > 0
+// Celu-12: max(0, x) + min(0, alpha * (exp(x / alpha) - 1)), which is alpha * elu(x / alpha) for
+// alpha > 0
 void fe_import_celu(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     double alpha = fe_attr_float(n, "alpha", 1);
@@ -140,8 +141,9 @@ void fe_import_celu(FeNode *n) {
 void fe_import_hard_sigmoid(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     double alpha = fe_attr_float(n, "alpha", 0.2), beta = fe_attr_float(n, "beta", 0.5);
-    fe_out(n, 0, fe_build(n, IR_OP_HARD_SIGMOID, FE_IN(x),
-                          FE_WITH(ir_attr_f(IR_ATTR_ALPHA, alpha), ir_attr_f(IR_ATTR_BETA, beta))));
+    fe_out(n, 0,
+           fe_build(n, IR_OP_HARD_SIGMOID, FE_IN(x),
+                    FE_WITH(ir_attr_f(IR_ATTR_ALPHA, alpha), ir_attr_f(IR_ATTR_BETA, beta))));
 }
 
 // Softplus-1: log(exp(x) + 1), written so that exp cannot overflow: max(x, 0) + log(exp(-|x|) + 1)
@@ -205,7 +207,8 @@ static IrValue *clip_by_operands(FeNode *n, IrValue *x) {
     return fe_has(n, 2) ? fe_bin(n, IR_OP_MINIMUM, x, fe_operand(n, 2)) : x;
 }
 
-// Clip-6 has attributes, Clip-11 inputs; bounds that are absent or reach the largest float bound nothing.
+// Clip-6 has attributes, Clip-11 inputs; bounds that are absent or reach the largest float bound
+// nothing.
 void fe_import_clip(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     bool is_open[2], constant = true;

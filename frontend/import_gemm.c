@@ -17,10 +17,9 @@ void fe_import_gemm(FeNode *n) {
     if (c && beta != 1) {
         c = fe_op_const(n, IR_OP_MUL, c, beta);
     }
-    IrValue *y = fe_build(
-        n, IR_OP_MATMUL, FE_IN(a, b, alpha == 1 ? c : NULL),
-        FE_WITH(ir_attr_i(IR_ATTR_TRANS_A, fe_attr_int(n, "transA", 0) != 0),
-                ir_attr_i(IR_ATTR_TRANS_B, fe_attr_int(n, "transB", 0) != 0)));
+    IrValue *y = fe_build(n, IR_OP_MATMUL, FE_IN(a, b, alpha == 1 ? c : NULL),
+                          FE_WITH(ir_attr_i(IR_ATTR_TRANS_A, fe_attr_int(n, "transA", 0) != 0),
+                                  ir_attr_i(IR_ATTR_TRANS_B, fe_attr_int(n, "transB", 0) != 0)));
     if (alpha != 1) {
         y = fe_op_const(n, IR_OP_MUL, y, alpha);
         y = c ? fe_bin(n, IR_OP_ADD, y, c) : y;
@@ -35,7 +34,8 @@ static IrValue *widen_vector(FeNode *n, IrValue *x, int at) {
     return x->type.shape.rank == 1 ? fe_reshape(n, x, &s) : x;
 }
 
-// MatMul-13 (numpy.matmul): a vector is a row on the left, a column on the right, and leaves no axis.
+// MatMul-13 (numpy.matmul): a vector is a row on the left, a column on the right, and leaves no
+// axis.
 void fe_import_matmul(FeNode *n) {
     IrValue *a = fe_operand(n, 0), *b = fe_operand(n, 1);
     if (n->refused) {

@@ -1,4 +1,5 @@
-// Operators that move data: Concat, Split, Slice, Pad, Transpose, Expand, Tile, Gather, DepthToSpace.
+// Operators that move data: Concat, Split, Slice, Pad, Transpose, Expand, Tile, Gather,
+// DepthToSpace.
 #include "frontend/fe_import.h"
 
 #include <string.h>
@@ -113,7 +114,8 @@ static void slice_fixed(Box *b, int axis, int64_t start, int64_t end, int64_t st
 }
 
 // The symbolic axis: only slices that keep all of it, whatever N is.
-static bool slice_symbolic(FeNode *n, const Box *b, int axis, IrDim start, IrDim end, int64_t step) {
+static bool slice_symbolic(FeNode *n, const Box *b, int axis, IrDim start, IrDim end,
+                           int64_t step) {
     IrDim dim = b->size.dim[axis];
     bool to_end = ir_dim_eq(end, dim) || (end.n == 0 && end.c >= INT32_MAX);
     if (step == 1 && ir_dim_is(start, 0) && to_end) {
@@ -136,8 +138,10 @@ void fe_import_slice(FeNode *n) {
     } else {
         IrInts s = fe_attr_ints(n, "starts"), e = fe_attr_ints(n, "ends");
         axes = fe_attr_ints(n, "axes");
-        start = (FeDims){IR_I64, 1, s.n, ir_alloc_array(n->fe->arena, (size_t)s.n + 1, sizeof(IrDim))};
-        end = (FeDims){IR_I64, 1, e.n, ir_alloc_array(n->fe->arena, (size_t)e.n + 1, sizeof(IrDim))};
+        start =
+            (FeDims){IR_I64, 1, s.n, ir_alloc_array(n->fe->arena, (size_t)s.n + 1, sizeof(IrDim))};
+        end =
+            (FeDims){IR_I64, 1, e.n, ir_alloc_array(n->fe->arena, (size_t)e.n + 1, sizeof(IrDim))};
         for (int i = 0; i < s.n && i < e.n; i++) {
             start.v[i] = ir_dim(s.v[i]);
             end.v[i] = ir_dim(e.v[i]);
@@ -213,9 +217,10 @@ void fe_import_pad(FeNode *n) {
         fe_out_alias(n, 0, 0);
         return;
     }
-    fe_out(n, 0, fe_build(n, IR_OP_PAD, FE_IN(x),
-                          FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * x->type.shape.rank, pads),
-                                  ir_attr_s(IR_ATTR_MODE, mode), ir_attr_f(IR_ATTR_VALUE, value))));
+    fe_out(n, 0,
+           fe_build(n, IR_OP_PAD, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * x->type.shape.rank, pads),
+                            ir_attr_s(IR_ATTR_MODE, mode), ir_attr_f(IR_ATTR_VALUE, value))));
 }
 
 // ---------------------------------------------------------------- Transpose and its relatives
@@ -268,14 +273,17 @@ void fe_import_depth_to_space(FeNode *n) {
         return;
     }
     if (d[1].c % (b * b)) {
-        fe_refuse(n, "block size %lld does not divide %lld channels", (long long)b, (long long)d[1].c);
+        fe_refuse(n, "block size %lld does not divide %lld channels", (long long)b,
+                  (long long)d[1].c);
         return;
     }
     IrDim c = ir_dim(d[1].c / (b * b)), k = ir_dim(b);
     IrShape dcr6 = {6, {d[0], k, k, c, d[2], d[3]}}, crd6 = {6, {d[0], c, k, k, d[2], d[3]}};
     const int64_t dcr_perm[] = {0, 3, 4, 1, 5, 2}, crd_perm[] = {0, 1, 4, 2, 5, 3};
-    IrValue *y = fe_transpose(n, fe_reshape(n, x, crd ? &crd6 : &dcr6), 6, crd ? crd_perm : dcr_perm);
-    fe_out(n, 0, fe_reshape(n, y, &(IrShape){4, {d[0], c, ir_dim(d[2].c * b), ir_dim(d[3].c * b)}}));
+    IrValue *y =
+        fe_transpose(n, fe_reshape(n, x, crd ? &crd6 : &dcr6), 6, crd ? crd_perm : dcr_perm);
+    fe_out(n, 0,
+           fe_reshape(n, y, &(IrShape){4, {d[0], c, ir_dim(d[2].c * b), ir_dim(d[3].c * b)}}));
 }
 
 // SpaceToDepth-13: the result's channels are [bh, bw, C].

@@ -1,8 +1,8 @@
-// Normalization: BatchNormalization in its inference and training forms, Dropout, LRN, softmax in its
-// two axis meanings, and instance, layer and group normalization written out.
+// Normalization: BatchNormalization in its inference and training forms, Dropout, LRN, softmax in
+// its two axis meanings, and instance, layer and group normalization written out.
 //
-// Exports in training form are switched to inference unless keep_training_mode is set; how many were is
-// counted for one warning at the end of the import.
+// Exports in training form are switched to inference unless keep_training_mode is set; how many
+// were is counted for one warning at the end of the import.
 #include "frontend/fe_import.h"
 
 // ---------------------------------------------------------------- shared
@@ -82,14 +82,23 @@ static void build_inference(FeNode *n, const BatchNorm *bn) {
     }
 }
 
+// BatchNormalization-9 has no attribute for it: more outputs than one mean training.
+static bool has_more_outputs(const FeNode *n) {
+    for (int i = 1; i < n->n_out; i++) {
+        if (n->out[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void fe_import_batch_norm(FeNode *n) {
     BatchNorm bn = {.x = fe_operand(n, 0), .eps = fe_attr_float(n, "epsilon", 1e-5)};
     for (int i = 0; i < 4; i++) {
         bn.p[i] = fe_operand(n, 1 + i);
     }
     bn.per_cell = n->since < 9 && fe_attr_int(n, "spatial", 1) == 0;
-    bool training = n->since >= 14 ? fe_attr_int(n, "training_mode", 0) != 0
-                                   : fe_used(n, 1) || fe_used(n, 2) || fe_used(n, 3) || fe_used(n, 4);
+    bool training = n->since >= 14 ? fe_attr_int(n, "training_mode", 0) != 0 : has_more_outputs(n);
     if (n->refused) {
         return;
     }
@@ -111,7 +120,8 @@ static void build_mask(FeNode *n, const IrType *x) {
     IrType type = {IR_BOOL, {0}, 0};
     IrConst *c = ir_const_splat(n->fe->prog, n->out[1]->name, type, 1);
     IrValue *one = ir_const_value(n->fe->graph, c);
-    fe_out(n, 1, fe_build(n, IR_OP_EXPAND, FE_IN(one), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &x->shape))));
+    fe_out(n, 1,
+           fe_build(n, IR_OP_EXPAND, FE_IN(one), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &x->shape))));
 }
 
 // Dropout-7 is inference only; Dropout-12 trains when its third input says so.
@@ -125,8 +135,9 @@ void fe_import_dropout(FeNode *n) {
     if (training && ratio != 0 && n->fe->opt->keep_training_mode) {
         IrValue *v = fe_operand(n, 0);
         int64_t seed = fe_attr_int(n, "seed", n->fe->graph->n_nodes);
-        fe_out(n, 0, fe_build(n, IR_OP_DROPOUT, FE_IN(v),
-                              FE_WITH(ir_attr_f(IR_ATTR_RATIO, ratio), ir_attr_i(IR_ATTR_SEED, seed))));
+        fe_out(n, 0,
+               fe_build(n, IR_OP_DROPOUT, FE_IN(v),
+                        FE_WITH(ir_attr_f(IR_ATTR_RATIO, ratio), ir_attr_i(IR_ATTR_SEED, seed))));
         return;
     }
     n->fe->dropout_switched += training && ratio != 0;
@@ -144,9 +155,10 @@ void fe_import_lrn(FeNode *n) {
     int64_t size = fe_attr_int(n, "size", 0);
     double alpha = fe_attr_float(n, "alpha", 1e-4), beta = fe_attr_float(n, "beta", 0.75);
     double bias = fe_attr_float(n, "bias", 1);
-    fe_out(n, 0, fe_build(n, IR_OP_LRN, FE_IN(x),
-                          FE_WITH(ir_attr_i(IR_ATTR_SIZE, size), ir_attr_f(IR_ATTR_ALPHA, alpha),
-                                  ir_attr_f(IR_ATTR_BETA, beta), ir_attr_f(IR_ATTR_BIAS, bias))));
+    fe_out(n, 0,
+           fe_build(n, IR_OP_LRN, FE_IN(x),
+                    FE_WITH(ir_attr_i(IR_ATTR_SIZE, size), ir_attr_f(IR_ATTR_ALPHA, alpha),
+                            ir_attr_f(IR_ATTR_BETA, beta), ir_attr_f(IR_ATTR_BIAS, bias))));
 }
 
 // [product of the dims before axis, product of the rest]; false when that is not affine in N.
@@ -169,7 +181,8 @@ static bool are_ones_after(const IrShape *s, int axis) {
     return true;
 }
 
-// Softmax-13 works along one axis. Before, the input is flattened to two axes at `axis` (default 1).
+// Softmax-13 works along one axis. Before, the input is flattened to two axes at `axis` (default
+// 1).
 void fe_import_softmax(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     if (n->refused) {

@@ -1,11 +1,11 @@
-// DequantizeLinear: y = (x - zero_point) * scale, per tensor or along one axis. Constant weights become
-// constants of f32 at once; anything else is three elementwise nodes.
+// DequantizeLinear: y = (x - zero_point) * scale, per tensor or along one axis. Constant weights
+// become constants of f32 at once; anything else is three elementwise nodes.
 #include "frontend/fe_import.h"
 
 #include <stdlib.h>
 
 typedef struct Quant {
-    int axis;          // of scale; the scale is per tensor when it has one element
+    int axis; // of scale; the scale is per tensor when it has one element
     int64_t outer, channels, inner;
 } Quant;
 
@@ -26,8 +26,8 @@ static bool read_layout(FeNode *n, const IrType *x, const IrType *scale, Quant *
         *(i < q->axis ? &q->outer : i == q->axis ? &q->channels : &q->inner) *= x->shape.dim[i].c;
     }
     if (!ir_dim_eq(x->shape.dim[q->axis], scale->shape.dim[0])) {
-        fe_refuse(n, "the scale has %lld entries, axis %d has %lld", (long long)scale->shape.dim[0].c,
-                  q->axis, (long long)x->shape.dim[q->axis].c);
+        fe_refuse(n, "the scale has %lld entries, axis %d has %lld",
+                  (long long)scale->shape.dim[0].c, q->axis, (long long)x->shape.dim[q->axis].c);
     }
     return !n->refused;
 }

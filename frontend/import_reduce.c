@@ -1,5 +1,5 @@
-// Reductions. Axes are an attribute, or an input from ReduceSum-13 and the others' version 18 on; no axes
-// mean all of them, or none with noop_with_empty_axes.
+// Reductions. Axes are an attribute, or an input from ReduceSum-13 and the others' version 18 on;
+// no axes mean all of them, or none with noop_with_empty_axes.
 #include "frontend/fe_import.h"
 
 #include <math.h>

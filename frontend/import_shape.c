@@ -1,5 +1,5 @@
-// Operators that change shapes: reshapes, which all end in IR's reshape, and the shape queries, which
-// never reach the IR. Moves of data are in import_move.c, constants in import_const.c.
+// Operators that change shapes: reshapes, which all end in IR's reshape, and the shape queries,
+// which never reach the IR. Moves of data are in import_move.c, constants in import_const.c.
 #include "frontend/fe_import.h"
 
 // ---------------------------------------------------------------- reshapes
@@ -94,7 +94,8 @@ void fe_import_shape(FeNode *n) {
     if (!fe_type(n, 0, &t)) {
         return;
     }
-    int64_t rank = t.shape.rank, start = fe_attr_int(n, "start", 0), end = fe_attr_int(n, "end", rank);
+    int64_t rank = t.shape.rank, start = fe_attr_int(n, "start", 0),
+            end = fe_attr_int(n, "end", rank);
     start = start < 0 ? start + rank : start;
     end = end < 0 ? end + rank : end;
     start = start < 0 ? 0 : start > rank ? rank : start;

@@ -1,7 +1,8 @@
-// The edges of the graph: inputs with their shapes (declared, or given by --input-shape) and outputs.
+// The edges of the graph: inputs with their shapes (declared, or given by --input-shape) and
+// outputs.
 //
-// Invariants: only the first dimension of an input may be symbolic, and every symbolic one is the same
-// N. Inputs and outputs carry the names of the ONNX graph.
+// Invariants: only the first dimension of an input may be symbolic, and every symbolic one is the
+// same N. Inputs and outputs carry the names of the ONNX graph.
 #include "frontend/fe_graph.h"
 
 #include <string.h>
@@ -59,8 +60,8 @@ static bool read_declared(FeContext *fe, const Onnx__ValueInfoProto *info, IrSha
 
 static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape *s) {
     if (s->rank >= 0 && s->rank != pin->rank) {
-        ir_error(fe->diag, IR_NOWHERE,
-                 "input '%s' has %d dimensions, --input-shape gives it %d", name, s->rank, pin->rank);
+        ir_error(fe->diag, IR_NOWHERE, "input '%s' has %d dimensions, --input-shape gives it %d",
+                 name, s->rank, pin->rank);
         return false;
     }
     for (int i = s->rank < 0 ? 0 : s->rank; i < pin->rank; i++) {
@@ -77,6 +78,7 @@ static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape
                 return false;
             }
             fe->old_batch = declared;
+            fe->new_batch = given < 0 ? (IrDim){0, 1} : ir_dim(given);
         }
         s->dim[i] = ir_dim(given);
     }
@@ -188,7 +190,8 @@ void fe_add_inputs(FeContext *fe) {
 static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
     FeValue *v = info->name ? fe_find_value(fe, info->name) : NULL;
     if (!v) {
-        ir_error(fe->diag, IR_NOWHERE, "output '%s' is made by no node", info->name ? info->name : "");
+        ir_error(fe->diag, IR_NOWHERE, "output '%s' is made by no node",
+                 info->name ? info->name : "");
         return;
     }
     while (v->alias) {
@@ -207,8 +210,9 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
     IrDtype inside, edge;
     if (x && fe_dtype(elem, false, &inside) && inside == IR_F32 && x->type.dtype == IR_F32) {
         if (!fe_dtype(elem, true, &edge)) {
-            ir_error(fe->diag, IR_NOWHERE, "output '%s' has element type %s, which is not supported",
-                     info->name, fe_onnx_type_name(elem));
+            ir_error(fe->diag, IR_NOWHERE,
+                     "output '%s' has element type %s, which is not supported", info->name,
+                     fe_onnx_type_name(elem));
             return;
         }
         x = fe_cast(&n, x, edge);

@@ -1,9 +1,9 @@
 // The whole import: reads the model, walks its nodes in order and hands each one to its importer
 // (onnx_ops.def), then cleans up.
 //
-// Invariants: every node is visited once, after the nodes that make its inputs; a node that cannot be
-// imported poisons its outputs, so that one cause gives one report and the walk still reaches every
-// other node.
+// Invariants: every node is visited once, after the nodes that make its inputs; a node that cannot
+// be imported poisons its outputs, so that one cause gives one report and the walk still reaches
+// every other node.
 #include "frontend/fe_graph.h"
 
 #include <string.h>
@@ -13,9 +13,8 @@
 #define FE_OP(name, importer, ir_op, dims, ...) FeImporter fe_import_##importer;
 #include "frontend/onnx_ops.def"
 #undef FE_OP
-FeDimsRule fe_dims_add, fe_dims_sub, fe_dims_mul, fe_dims_div, fe_dims_max, fe_dims_min,
-    fe_dims_equal, fe_dims_where, fe_dims_cast, fe_dims_product, fe_dims_concat, fe_dims_gather,
-    fe_dims_slice, fe_dims_squeeze, fe_dims_unsqueeze, fe_dims_reshape;
+FeDimsRule fe_dims_binary, fe_dims_where, fe_dims_cast, fe_dims_product, fe_dims_concat,
+    fe_dims_gather, fe_dims_slice, fe_dims_squeeze, fe_dims_unsqueeze, fe_dims_reshape;
 #define fe_dims_none NULL
 
 static const FeOpInfo op_table[] = {
@@ -185,8 +184,8 @@ static bool read_model(FeContext *fe, const char *path) {
         ir_error(fe->diag, IR_NOWHERE, "%s", why);
         return false;
     }
-    fe->model = (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor,
-                                                    &why);
+    fe->model =
+        (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor, &why);
     fe_unmap_file(&file);
     if (!why && !fe->model->graph) {
         why = "it holds no graph";
@@ -197,7 +196,9 @@ static bool read_model(FeContext *fe, const char *path) {
     }
     fe->pb = fe->model->graph;
     const char *slash = strrchr(path, '/');
-    fe->external.dir = !slash ? "." : slash == path ? "/" : ir_strndup(fe->arena, path, (size_t)(slash - path));
+    fe->external.dir = !slash          ? "."
+                       : slash == path ? "/"
+                                       : ir_strndup(fe->arena, path, (size_t)(slash - path));
     return read_opset(fe);
 }
 

@@ -1,8 +1,8 @@
-// Files to messages: maps the file, scans it, unpacks it with protobuf-c. Also the two small public
-// readers that need no graph: an --input-shape option and a TensorProto file.
+// Files to messages: maps the file, scans it, unpacks it with protobuf-c. Also the two small
+// public readers that need no graph: an --input-shape option and a TensorProto file.
 //
-// The mapping is dropped as soon as the message is unpacked, so that at most one copy of the weights
-// stays in memory: protobuf-c's, which lives as long as the arena.
+// The mapping is dropped as soon as the message is unpacked, so that at most one copy of the
+// weights stays in memory: protobuf-c's, which lives as long as the arena.
 #define _GNU_SOURCE // mremap
 #include "frontend/fe_load.h"
 #include "frontend/frontend.h"

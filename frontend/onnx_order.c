@@ -1,7 +1,7 @@
 // Names to values, and nodes in execution order.
 //
-// Invariants: values are looked up in one array sorted by name, so that no choice of names makes it slow;
-// nothing here recurses.
+// Invariants: values are looked up in one array sorted by name, so that no choice of names makes
+// it slow; nothing here recurses.
 #include "frontend/fe_graph.h"
 
 #include <stdlib.h>
@@ -75,7 +75,8 @@ void fe_collect_values(FeContext *fe) {
     fe->values = ir_alloc_array(fe->arena, n + 1, sizeof *fe->values);
     FeValue *v = fe->values;
     for (size_t i = 0; i < g->n_input; i++) {
-        *v++ = (FeValue){.name = g->input[i]->name ? g->input[i]->name : "", .producer = FROM_INPUT};
+        *v++ =
+            (FeValue){.name = g->input[i]->name ? g->input[i]->name : "", .producer = FROM_INPUT};
     }
     for (size_t i = 0; i < g->n_initializer; i++) {
         const Onnx__TensorProto *t = g->initializer[i];
@@ -135,7 +136,8 @@ static bool is_sorted(FeContext *fe, const FeLink *links) {
     return true;
 }
 
-// Kahn's algorithm: edges by producer in compressed rows, nodes in the order in which they get ready.
+// Kahn's algorithm: edges by producer in compressed rows, nodes in the order in which they get
+// ready.
 static bool sort_nodes(FeContext *fe, const FeLink *links, int *order) {
     const Onnx__GraphProto *g = fe->pb;
     size_t n = g->n_node, edges = 0;

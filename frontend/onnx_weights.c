@@ -1,11 +1,12 @@
 // TensorProto to tensor. A tensor's numbers stand raw, in a typed field (small types packed in
-// int32_data), or in another file; whatever the spelling, one table says how wide they are and how they
-// become ours. Numbers that need no conversion and are aligned stay where they are (protobuf-c's copy, or the
-// mapped external file); others are converted once into the arena.
+// int32_data), or in another file; whatever the spelling, one table says how wide they are and how
+// they become ours. Numbers that need no conversion and are aligned stay where they are
+// (protobuf-c's copy, or the mapped external file); others are converted once into the arena.
 //
 // Invariants: no size is trusted (element counts and byte counts are checked without wrap-around);
 // external data never leaves the model's folder. The path is walked component by component with
-// O_NOFOLLOW, which gives what openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) does on every kernel.
+// O_NOFOLLOW, which gives what openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) does on every
+// kernel.
 #define _GNU_SOURCE // strchrnul
 #include "frontend/fe_load.h"
 
@@ -64,10 +65,10 @@ typedef enum Field { NO_FIELD, FLOATS, INT32S, INT64S, DOUBLES, UINT64S } Field;
 
 typedef struct ElemType {
     const char *name;
-    int bytes;           // in raw and external data; 0: not supported
-    Field field;         // where its numbers stand when they are not raw
+    int bytes;            // in raw and external data; 0: not supported
+    Field field;          // where its numbers stand when they are not raw
     IrDtype inside, edge; // see fe_dtype; IR_DTYPE_COUNT: none
-    Converter *convert;  // from the stored form to `inside`; NULL: the same
+    Converter *convert;   // from the stored form to `inside`; NULL: the same
 } ElemType;
 
 static const ElemType elem_types[] = {
@@ -130,8 +131,8 @@ static int open_beneath(int dirfd, const char *location) {
         if (bad) {
             errno = EXDEV;
         } else {
-            fd = openat(at, part, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK |
-                                      (last ? 0 : O_DIRECTORY));
+            fd = openat(at, part,
+                        O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (last ? 0 : O_DIRECTORY));
         }
         int saved = errno;
         if (at != dirfd) {
@@ -163,8 +164,9 @@ static const char *map_external(IrArena *a, FeExternal *ext, const char *locatio
     struct stat st;
     const char *why = NULL;
     if (fd < 0 && (saved == EXDEV || saved == ELOOP || saved == ENOTDIR)) {
-        why = ir_sprintf(a, "external data '%s' must lie below the model's folder, with no link on the way",
-                         location);
+        why = ir_sprintf(
+            a, "external data '%s' must lie below the model's folder, with no link on the way",
+            location);
     } else if (fd < 0 || fstat(fd, &st) != 0) {
         why = ir_sprintf(a, "external data '%s': %s", location, strerror(saved));
     } else if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {

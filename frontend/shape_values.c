@@ -1,7 +1,7 @@
-// Shape computations: integer tensors of rank 0 or 1 whose entries are affine in the batch size N, as
-// Shape -> Gather -> Concat -> Reshape chains make them. They are evaluated here and never reach the
-// IR. What is static is an ordinary constant and is folded by the reference evaluator instead; the
-// rules below see at least one entry with N in it.
+// Shape computations: integer tensors of rank 0 or 1 whose entries are affine in the batch size N,
+// as Shape -> Gather -> Concat -> Reshape chains make them. They are evaluated here and never
+// reach the IR. What is static is an ordinary constant and is folded by the reference evaluator
+// instead; the rules below see at least one entry with N in it.
 //
 // A rule returns false for what it cannot express (N * N, 7 / N, a rank above 1).
 #include "frontend/fe_import.h"
@@ -78,41 +78,45 @@ static bool min_dims(IrDim a, IrDim b, IrDim *out) {
     return true;
 }
 
-// Applies `fn` with numpy broadcasting of rank 0 and 1 and sets output 0.
-static bool broadcast_dims(FeNode *n, DimsBinary *fn, IrDtype result) {
-    FeDims acc;
+// Elementwise ops on two operands, by the IR op of their row in onnx_ops.def.
+static DimsBinary *const binary_rules[IR_OP_COUNT] = {
+    [IR_OP_ADD] = fe_dim_sum,      [IR_OP_SUB] = subtract_dims, [IR_OP_MUL] = ir_dim_mul,
+    [IR_OP_DIV] = fe_dim_quotient, [IR_OP_MAXIMUM] = max_dims,  [IR_OP_MINIMUM] = min_dims,
+    [IR_OP_EQUAL] = equal_dims,
+};
+
+// x op y with numpy broadcasting of rank 0 and 1.
+static bool broadcast_dims(FeNode *n, DimsBinary *rule, const FeDims *x, const FeDims *y,
+                           FeDims *out) {
+    if (x->n != y->n && x->n != 1 && y->n != 1) {
+        return false;
+    }
+    *out = (FeDims){x->dtype, x->rank > y->rank ? x->rank : y->rank, x->n == 1 ? y->n : x->n, NULL};
+    out->v = ir_alloc_array(n->fe->arena, (size_t)out->n + 1, sizeof *out->v);
+    for (int i = 0; i < out->n; i++) {
+        if (!rule(x->v[x->n == 1 ? 0 : i], y->v[y->n == 1 ? 0 : i], &out->v[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Max and Min may have any number of inputs.
+bool fe_dims_binary(FeNode *n) {
+    FeDims acc, x, y;
     if (!fe_dims(n, 0, &acc)) {
         return false;
     }
     for (int k = 1; k < n->n_in; k++) {
-        FeDims x, y;
-        if (!fe_dims(n, k, &x)) {
+        x = acc;
+        if (!fe_dims(n, k, &y) || !broadcast_dims(n, binary_rules[n->info->op], &x, &y, &acc)) {
             return false;
         }
-        if (acc.n != x.n && acc.n != 1 && x.n != 1) {
-            return false;
-        }
-        y = (FeDims){acc.dtype, acc.rank > x.rank ? acc.rank : x.rank, acc.n == 1 ? x.n : acc.n, NULL};
-        y.v = ir_alloc_array(n->fe->arena, (size_t)y.n + 1, sizeof *y.v);
-        for (int i = 0; i < y.n; i++) {
-            if (!fn(acc.v[acc.n == 1 ? 0 : i], x.v[x.n == 1 ? 0 : i], &y.v[i])) {
-                return false;
-            }
-        }
-        acc = y;
     }
-    acc.dtype = result == IR_DTYPE_COUNT ? acc.dtype : result;
+    acc.dtype = n->info->op == IR_OP_EQUAL ? IR_BOOL : acc.dtype;
     fe_out_dims(n, 0, &acc);
     return true;
 }
-
-bool fe_dims_add(FeNode *n) { return broadcast_dims(n, fe_dim_sum, IR_DTYPE_COUNT); }
-bool fe_dims_sub(FeNode *n) { return broadcast_dims(n, subtract_dims, IR_DTYPE_COUNT); }
-bool fe_dims_mul(FeNode *n) { return broadcast_dims(n, ir_dim_mul, IR_DTYPE_COUNT); }
-bool fe_dims_div(FeNode *n) { return broadcast_dims(n, fe_dim_quotient, IR_DTYPE_COUNT); }
-bool fe_dims_max(FeNode *n) { return broadcast_dims(n, max_dims, IR_DTYPE_COUNT); }
-bool fe_dims_min(FeNode *n) { return broadcast_dims(n, min_dims, IR_DTYPE_COUNT); }
-bool fe_dims_equal(FeNode *n) { return broadcast_dims(n, equal_dims, IR_BOOL); }
 
 bool fe_dims_where(FeNode *n) {
     FeDims cond, x, y;
@@ -273,12 +277,12 @@ bool fe_dims_reshape(FeNode *n) {
 
 // ---------------------------------------------------------------- Reshape's target
 
-// A model exported with a fixed batch B and compiled for another one holds B in constant targets. Their
-// first entry means the batch when the whole target has the input's element count at batch B and
-// not at the batch asked for.
+// A model exported with a fixed batch B and compiled for another one holds B in constant targets.
+// Their first entry means the batch when the whole target has the input's element count at batch B
+// and not at the batch asked for.
 static void rewrite_batch(FeNode *n, const IrShape *x, FeDims *t, bool open) {
     FeContext *fe = n->fe;
-    IrDim batch = fe->graph->n_inputs ? fe->graph->inputs[0]->type.shape.dim[0] : ir_dim(1), elems;
+    IrDim batch = fe->new_batch, elems;
     bool literal = t->n > 0 && ir_dim_is(t->v[0], fe->old_batch);
     if (!fe->old_batch || !literal || x->rank == 0 || !ir_dim_eq(x->dim[0], batch) ||
         !ir_shape_elems(x, &elems)) {
@@ -311,7 +315,8 @@ bool fe_reshape_target(FeNode *n, const IrShape *x, const FeDims *target, bool a
         entry[i] = target->v[i];
         if (ir_dim_is(entry[i], 0) && !allow_zero) {
             if (i >= x->rank) {
-                fe_refuse(n, "entry %d of the new shape copies a dimension that the input lacks", i);
+                fe_refuse(n, "entry %d of the new shape copies a dimension that the input lacks",
+                          i);
                 return false;
             }
             entry[i] = x->dim[i];
@@ -335,7 +340,8 @@ bool fe_reshape_target(FeNode *n, const IrShape *x, const FeDims *target, bool a
     if (open < 0) {
         return true;
     }
-    if (!ir_shape_elems(x, &elems) || (!ir_dim_is(rest, 0) && !fe_dim_quotient(elems, rest, &out->dim[open]))) {
+    if (!ir_shape_elems(x, &elems) ||
+        (!ir_dim_is(rest, 0) && !fe_dim_quotient(elems, rest, &out->dim[open]))) {
         fe_refuse(n, "the -1 of the new shape cannot be resolved");
         return false;
     }

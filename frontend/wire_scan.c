@@ -1,8 +1,9 @@
 // Looks through a protobuf before protobuf-c unpacks it. protobuf-c 1.4 recurses without a limit,
-// merges repeated singular submessages in quadratic time, amplifies empty submessages about a hundred
-// times in memory and keeps NUL bytes in strings; so all of that is refused here first.
+// merges repeated singular submessages in quadratic time, amplifies empty submessages about a
+// hundred times in memory and keeps NUL bytes in strings; so all of that is refused here first.
 //
-// Invariant: constant memory (a stack of MAX_DEPTH frames), linear time, no read outside the buffer.
+// Invariant: constant memory (a stack of MAX_DEPTH frames), linear time, no read outside the
+// buffer.
 #include "frontend/fe_load.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ enum { SCANNED_FIELD_BYTES = 40 }; // protobuf-c's own note of one field
 typedef struct Frame {
     const uint8_t *end;
     const ProtobufCMessageDescriptor *desc; // never NULL
-    uint64_t seen; // bit per singular submessage field met
+    uint64_t seen;                          // bit per singular submessage field met
 } Frame;
 
 typedef struct Scan {
@@ -55,8 +56,11 @@ static bool is_utf8_text(const uint8_t *p, size_t n) {
         if (b == 0) {
             return false;
         }
-        int more = b < 0x80 ? 0 : b >= 0xc2 && b < 0xe0 ? 1 : (b & 0xf0) == 0xe0 ? 2
-                   : b >= 0xf0 && b < 0xf5 ? 3 : -1;
+        int more = b < 0x80                ? 0
+                   : b >= 0xc2 && b < 0xe0 ? 1
+                   : (b & 0xf0) == 0xe0    ? 2
+                   : b >= 0xf0 && b < 0xf5 ? 3
+                                           : -1;
         if (more < 0 || (size_t)more > n - i) {
             return false;
         }

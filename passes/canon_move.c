@@ -27,20 +27,49 @@ static bool merge_reshapes(PassContext *ctx, IrNode *n) {
     return true;
 }
 
+// v, a constant that broadcasts to shape `to`, as it broadcasts to `from`: both have the same axes but for
+// those of size 1, which move. False when they have not.
+static bool move_ones(const IrShape *v, const IrShape *from, const IrShape *to, IrShape *out) {
+    int shift = to->rank - v->rank, k = 0;
+    *out = (IrShape){.rank = from->rank};
+    for (int i = 0; i < from->rank; i++) {
+        out->dim[i] = ir_dim(1);
+        if (ir_dim_is(from->dim[i], 1)) {
+            continue;
+        }
+        while (k < to->rank && ir_dim_is(to->dim[k], 1)) {
+            k++;
+        }
+        if (k == to->rank || !ir_dim_eq(from->dim[i], to->dim[k])) {
+            return false;
+        }
+        out->dim[i] = k >= shift ? v->dim[k - shift] : ir_dim(1);
+        k++;
+    }
+    while (k < to->rank && ir_dim_is(to->dim[k], 1)) {
+        k++;
+    }
+    return k == to->rank;
+}
+
 // The operand that operand v of an elementwise op has when all reshapes from shape `from` go below
-// it: the reshape's own operand, or a scalar. NULL: v is neither.
+// it: the reshape's own operand, or a constant that fits there. NULL: v is neither.
 static IrValue *operand_above(PassContext *ctx, IrNode *n, IrValue *v, const IrShape *from) {
+    const IrShape *to = &n->out[0]->type.shape;
     IrNode *reshape = pass_def(v, IR_OP_RESHAPE);
     if (reshape && ir_shape_eq(&ir_in(reshape, 0)->type.shape, from) &&
-        ir_shape_eq(&v->type.shape, &n->out[0]->type.shape)) {
+        ir_shape_eq(&v->type.shape, to)) {
         return ir_in(reshape, 0);
     }
-    double x;
-    if (!pass_scalar(ctx, v, &x)) {
+    if (!pass_is_frozen(v)) {
         return NULL;
     }
-    IrShape scalar = {.rank = 0};
-    return v->type.shape.rank == 0 ? v : pass_const_reshaped(ctx, n->graph, v, &scalar);
+    IrShape shape = {.rank = 0};
+    if (!ir_const_is_scalar(v) && !move_ones(&v->type.shape, from, to, &shape)) {
+        return NULL;
+    }
+    return ir_shape_eq(&shape, &v->type.shape) ? v
+                                               : pass_const_reshaped(ctx, n->graph, v, &shape);
 }
 
 // op(reshape x, ...) -> reshape(op(x, ...)): what made x can then take op as its epilogue.

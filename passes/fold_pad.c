@@ -8,7 +8,8 @@
 // max_pool      pads with -infinity; a constant 0 does as well where %x is never negative and every window
 //               sees an element of %x, as in relu, pad, max_pool
 //
-// Only padding of the two spatial axes by constants >= 0; the pad node stays for its other readers.
+// Only padding of the two spatial axes by constants >= 0; the pad node stays for its other readers. A
+// transpose between the two (an NHWC graph's first convolution) moves above the padding.
 
 #include "passes/pass_util.h"
 #include <math.h>
@@ -16,19 +17,26 @@
 
 typedef struct Pad {
     IrValue *x; // what is padded
+    IrNode *transpose; // between the pad and its reader, or NULL
     int64_t t, l, b, r;
     double value;
 } Pad;
 
 static bool read_pad(const IrValue *v, Pad *p) {
-    IrNode *n = pass_def(v, IR_OP_PAD);
+    IrNode *transpose = pass_def(v, IR_OP_TRANSPOSE);
+    IrNode *n = pass_def(transpose ? ir_in(transpose, 0) : v, IR_OP_PAD);
     if (!n || n->out[0]->type.shape.rank != 4 ||
         strcmp(ir_str(n, IR_ATTR_MODE, "constant"), "constant") != 0) {
         return false;
     }
     IrInts pad = ir_ints(n, IR_ATTR_PAD);
-    const int64_t *lo = pad.v, *hi = pad.v + 4;
-    *p = (Pad){ir_in(n, 0), lo[2], lo[3], hi[2], hi[3], ir_float(n, IR_ATTR_VALUE, 0)};
+    int64_t lo[4], hi[4];
+    for (int i = 0; i < 4; i++) {
+        int64_t from = transpose ? ir_ints(transpose, IR_ATTR_PERM).v[i] : i;
+        lo[i] = pad.v[from];
+        hi[i] = pad.v[4 + from];
+    }
+    *p = (Pad){ir_in(n, 0), transpose, lo[2], lo[3], hi[2], hi[3], ir_float(n, IR_ATTR_VALUE, 0)};
     return lo[0] == 0 && lo[1] == 0 && hi[0] == 0 && hi[1] == 0 && p->t >= 0 && p->l >= 0 &&
            p->b >= 0 && p->r >= 0;
 }
@@ -51,13 +59,13 @@ static bool fits_max_pool(const IrNode *n, const Pad *p, const IrWindow *w) {
     if (p->value == -INFINITY) {
         return true;
     }
-    const IrShape *in = &p->x->type.shape, *out = &n->out[0]->type.shape;
+    const IrShape *in = &ir_in(n, 0)->type.shape, *out = &n->out[0]->type.shape; // in: padded
     if (p->value != 0 || in->dim[2].n || in->dim[3].n || w->dh != 1 || w->dw != 1) {
         return false;
     }
     bool sees_element = p->t + w->pt < w->kh && p->l + w->pl < w->kw &&
-                        (out->dim[2].c - 1) * w->sh - p->t - w->pt < in->dim[2].c &&
-                        (out->dim[3].c - 1) * w->sw - p->l - w->pl < in->dim[3].c;
+                        (out->dim[2].c - 1) * w->sh - w->pt < in->dim[2].c - p->b &&
+                        (out->dim[3].c - 1) * w->sw - w->pl < in->dim[3].c - p->r;
     return sees_element && pass_is_nonnegative(p->x, 8);
 }
 
@@ -69,6 +77,17 @@ static const struct {
     {IR_OP_AVG_POOL, fits_avg_pool},
     {IR_OP_MAX_POOL, fits_max_pool},
 };
+
+// What n reads instead of the padded tensor.
+static IrValue *lift_transpose(IrNode *n, const Pad *p) {
+    if (!p->transpose) {
+        return p->x;
+    }
+    IrInts perm = ir_ints(p->transpose, IR_ATTR_PERM);
+    IrBuilder b = pass_before(n);
+    b.name = p->transpose->name;
+    return ir_build_transpose(&b, p->x, perm.n, perm.v);
+}
 
 static bool take_pad(IrNode *n) {
     Pad p;
@@ -96,7 +115,7 @@ static bool take_pad(IrNode *n) {
         if (n->op == IR_OP_AVG_POOL) {
             ir_set_attr(n, ir_attr_i(IR_ATTR_COUNT_PAD, 1));
         }
-        ir_set_in(n, 0, p.x);
+        ir_set_in(n, 0, lift_transpose(n, &p));
         const char *wrong = ir_infer(n);
         if (wrong) {
             ir_bug("fold_pad", n->name, "%s", wrong);

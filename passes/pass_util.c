@@ -166,7 +166,7 @@ bool pass_is_nonnegative(const IrValue *v, int depth) {
     case IR_OP_EXP:
         return true;
     case IR_OP_CLIP:
-        return ir_float(n, IR_ATTR_MIN, -INFINITY) >= 0;
+        return ir_float(n, IR_ATTR_MIN, -INFINITY) >= 0 && ir_float(n, IR_ATTR_MAX, INFINITY) >= 0;
     case IR_OP_MAX_POOL:
     case IR_OP_AVG_POOL:
     case IR_OP_SLICE:

@@ -7,8 +7,8 @@
 // most, and how many rows of tiles of the input are used for all output channels before the next rows
 // (0: output channels go outermost, so that their weights are used for all images).
 //
-// The model counts cycles of one core with one fused multiply-add and one vector load or two
-// broadcast loads a cycle, a latency of 4. A tile of p pixels and v vectors takes per input channel
+// The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16 or two
+// broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p pixels and v vectors takes per input channel
 // and tap max(p*v, v + p/2, 4), plus a tenth (what is not hidden) of streaming v vectors of weights from
 // where their panel stays and p pixels from L2, plus the prologue and stores once. Every tile whose registers fit is tried. What the model does not know, such
 // as what the code generator makes of a tile, is kept out by the register limit.
@@ -70,13 +70,17 @@ static bool is_lanewise(const Shape *s, int x_block)
 // Cycles of one tile with p pixels and v vectors
 static double tile_cost(const Shape *s, int64_t p, int64_t v)
 {
-    double fma = (double)(p * v), load = (double)v + (double)p / 2, step = fma > load ? fma : load;
+    // Vectors of 16 go through both halves of the core: one a cycle, two of the narrower ones.
+    double wide = s->lanes > 8 ? 1 : 0.5;
+    double fma = (double)(p * v) * wide, load = (double)v * wide + (double)p / 2;
+    double step = fma > load ? fma : load;
     if (step < 4)
         step = 4;
     int64_t panel = s->k * v * s->lanes * 4;
     double stream = (double)(v * s->lanes * 4);
     stream *= panel <= L1_BYTES ? 0 : panel <= L2_BYTES ? 1.0 / 20 : 1.0 / 8;
-    stream += (double)(p * s->win.sw * 4) / (double)s->win.kw / 20;
+    double far = s->C * s->H * s->W * 4 > L2_BYTES ? 8 : 20;
+    stream += (double)(p * s->win.sw * 4) / (double)s->win.kw / far;
     return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
 }
 

@@ -1,8 +1,8 @@
 """A small writer of ONNX graphs in any opset's spelling, for the model families of families.py.
 
 Net's methods speak of what an operator means; the opset decides whether axes, bounds and pads are
-attributes or inputs. Numbers come from a generator seeded with the model's name, so that a model is
-the same wherever it is built. Only numpy and onnx are needed.
+attributes or inputs. Numbers come from a generator seeded with the family's name, so that a model is
+the same wherever it is built and the same in every opset. Only numpy and onnx are needed.
 """
 import math
 import zlib
@@ -63,7 +63,7 @@ class Net:
 
     def op(self, kind, *inputs, outs=1, out=None, c=None, **attrs):
         """One node; its result's name, or a list of them when outs > 1. None stands for an absent input."""
-        base = self.fresh(kind.lower())
+        base = self.fresh("n" + kind.lower())
         names = [out] if out else [base] if outs == 1 else [f"{base}_{i}" for i in range(outs)]
         self.nodes.append(helper.make_node(kind, [i or "" for i in inputs], names, name=base, **attrs))
         for n in names:
@@ -116,10 +116,9 @@ class Net:
             self.c[p] = size
         return parts
 
-    def pad(self, x, begins, ends, mode=None, value=None):
+    def pad(self, x, begins, ends, mode=None, value=None, channels=1):
         attrs = {"mode": mode} if mode else {}
-        added = 0 if begins[1] is None else begins[1] + ends[1]
-        c = self.c[x] + added if self.c.get(x) else None
+        c = self.c[x] + begins[channels] + ends[channels] if self.c.get(x) else None
         if self.opset >= 11:
             more = [] if value is None else [self.scalar(value)]
             return self.op("Pad", x, self.ints(*begins, *ends), *more, c=c, **attrs)
@@ -217,7 +216,7 @@ class Case:
 
     def __init__(self, build, opset, flags=(), fixed_batch=None, warning=None, reference=None, feed=None,
                  save=None, whole_batch=False):
-        self.name = f"{build.__name__}_{opset}" if flags == () else f"{build.__name__}_{opset}_{flags[0].strip('-')}"
+        self.name, self.family = f"{build.__name__}_{opset}", build.__name__
         self.build, self.opset, self.flags, self.fixed_batch = build, opset, list(flags), fixed_batch
         self.warning = warning          # a part of the one warning that compiling prints; None: it prints none
         self.reference = reference      # model -> model that ONNX Runtime takes; None: the model itself
@@ -226,7 +225,7 @@ class Case:
         self.whole_batch = whole_batch  # images of a batch depend on each other
 
     def net(self):
-        net = Net(f"{self.build.__name__}_{self.opset}", self.opset, self.fixed_batch)
+        net = Net(self.build.__name__, self.opset, self.fixed_batch)
         self.build(net)
         return net
 

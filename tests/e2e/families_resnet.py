@@ -149,7 +149,7 @@ def densenet(net):
 @family(15)
 def densenet_bottleneck_concat(net):
     """DenseNet as memory-saving exporters write it: one Concat of all features before each layer."""
-    features = [net.relu(net.conv(net.input(3, 16, 16), 7, 3))]
+    features = [net.relu(net.conv(net.input(3, 8, 7), 7, 3))]
     for _ in range(4):
         x = net.concat(*features) if len(features) > 1 else features[0]
         features.append(net.conv(net.relu(net.batch_norm(x)), 3, 3))

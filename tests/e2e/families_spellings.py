@@ -11,16 +11,15 @@ from families_net import family
 @family(*range(7, 23))
 def opset(net):
     """What changed its signature between opsets, one output each."""
-    x = net.relu(net.conv(net.input(5, 9, 8), 6, 3))
+    x = net.relu(net.conv(net.input(5, 5, 6), 6, 3))
     norm = net.batch_norm(x)
     net.output(net.squeeze(net.reduce_mean(norm, 2), 2), "mean_squeezed")
     net.output(net.reduce_sum(norm, -1, 1, keepdims=0), "sum")
-    net.output(net.op("ReduceMean", norm), "mean_of_all") if False else None
     net.output(net.unsqueeze(net.reduce_mean(x, 2, 3, keepdims=0), 1, -1), "unsqueezed")
     net.output(net.slice(norm, [1, -3], [4, 2**31 - 1], [1, 2]), "sliced")
-    net.output(net.slice(norm, [0, 2], [1000, -1]), "sliced_without_axes")
+    net.output(net.slice(norm, [0, 2], [2**31 - 1, -1]), "sliced_without_axes")
     if net.opset >= 10:
-        net.output(net.slice(norm, [-1, 6], [-100, 0], [2, 3], [-2, -1]), "sliced_backwards")
+        net.output(net.slice(norm, [-1, 4], [-100, 0], [2, 3], [-2, -1]), "sliced_backwards")
     net.output(net.pad(norm, [0, 1, 0, 2], [0, 0, 3, 1], value=0.5), "padded")
     net.output(net.clip(norm, -0.3, 0.7), "clipped")
     net.output(net.clip(norm, low=-0.1), "clipped_below")
@@ -36,7 +35,7 @@ def opset(net):
     net.output(net.op("Flatten", norm, axis=2), "flat")
     net.output(net.reshape(norm, 0, 0, -1), "reshaped")
     net.output(net.pool(norm, "Average", 3, 2, 1, count_include_pad=1), "average")
-    net.output(net.op("Sum", norm, x, net.gap(x)), "sum_of_three")
+    net.output(net.op("Sum", norm, x, net.gap(x) if net.opset >= 8 else x), "sum_of_three")
     flat = net.reshape(net.gap(x), -1, 6)
     no_bias = [] if net.opset >= 11 else [net.init(np.zeros(4, np.float32))]
     net.output(net.op("Gemm", flat, net.init(net.numbers(6, 4)), *no_bias), "gemm")
@@ -46,7 +45,7 @@ def opset(net):
 @family(9, 13, 22)
 def activations(net):
     """Alone on odd shapes, and behind a convolution that can take them in."""
-    x = net.input(7, 5, 9)
+    x = net.input(7, 3, 5)
     small = {"LeakyRelu": {"alpha": 0.2}, "Elu": {}, "Sigmoid": {}, "HardSigmoid": {}, "Tanh": {}, "Erf": {}, "Relu": {},
              "Exp": {}, "Softplus": {}, "Softsign": {}, "Abs": {}, "Neg": {}, "Selu": {}}
     small.update({"HardSwish": {}} if net.opset >= 14 else {})
@@ -54,7 +53,7 @@ def activations(net):
     for kind, attrs in small.items():
         net.output(net.op(kind, x, **attrs), kind)
         net.output(net.op(kind, net.conv(x, 3, 3, 2), **attrs), kind + "_conv")
-    slopes = [net.init(net.numbers(*s, dev=0.3)) for s in ((1,), (7, 1, 1), (7, 5, 9), (9,), (1, 7, 1, 1))]
+    slopes = [net.init(net.numbers(*s, dev=0.3)) for s in ((1,), (7, 1, 1), (7, 3, 5), (5,), (1, 7, 1, 1))]
     for i, s in enumerate(slopes):
         net.output(net.op("PRelu", x, s), f"prelu_{i}")
     positive = net.op("Add", net.op("Mul", x, x), net.scalar(0.5))
@@ -63,14 +62,14 @@ def activations(net):
     net.output(net.op("Log", positive), "log")
     net.output(net.op("Div", x, positive), "div")
     net.output(net.op("Max", x, net.scalar(0.1), net.init(net.numbers(7, 1, 1))), "max")
-    net.output(net.op("Min", x, net.init(net.numbers(9))), "min")
+    net.output(net.op("Min", x, net.init(net.numbers(5))), "min")
     above = net.op("Greater", x, net.scalar(0.3))
     net.output(net.op("Where", above, x, net.init(net.numbers(1, 7, 1, 1))), "where")
     net.output(net.op("Mul", net.op("Cast", above, to=1), x), "masked")
     level = net.op("Cast", net.op("Mul", x, net.scalar(2.0)), to=6)
     same = net.op("Equal", level, net.init(np.array(1, np.int32)))
     net.output(net.op("Where", same, x, net.scalar(0.0)), "equal")
-    net.output(net.op("Expand", net.gap(x), net.ints(1, 7, 3, 2)), "expanded")
+    net.output(net.op("Expand", net.gap(x), net.ints(1, 7, 2, 3)), "expanded")
     net.output(net.op("Gather", x, net.ints(2, 0, -1, 2), axis=1), "gathered")
     for axis in (1, 2, -1) if net.opset >= 13 else (1, 2, 3):
         net.output(net.softmax(x, axis), f"softmax_{axis}")
@@ -81,11 +80,13 @@ def activations(net):
 def broadcasts(net):
     """Both operands of either rank, in the middle, in the channels, scalars of any rank; in NCHW bodies and at the end."""
     x = net.conv(net.input(4, 6, 5), 18, 3)
+    positive = net.op("Add", net.relu(x), net.scalar(0.5))
     shapes = ((18, 1, 1), (1, 18, 1, 1), (5,), (6, 1), (6, 5), (18, 6, 5), (1,), (), (1, 1, 1, 1), (1, 1, 6, 1))
     for i, kind in enumerate(("Add", "Sub", "Mul", "Div")):
         for k, shape in enumerate(shapes[i::2]):
             c = net.init(net.numbers(*shape, mean=2, dev=0.2))
-            y = net.op(kind, x, c) if k % 2 else net.op(kind, c, x, c=18)
+            d = positive if kind == "Div" else x
+            y = net.op(kind, x, c) if k % 2 else net.op(kind, c, d, c=18)
             net.output(net.conv(y, 2, 3, 2), f"{kind}_{k}")
     g = net.gap(x)
     per_row, per_column = net.reduce_mean(x, 3), net.reduce_mean(x, 2)
@@ -99,49 +100,61 @@ def broadcasts(net):
 @family(11, 22)
 def windows(net):
     """auto_pad, ceil_mode, count_include_pad, dilations, pads of unequal sides, odd channels and sizes."""
-    x = net.relu(net.conv(net.input(3, 23, 20), 17, 3))
+    x = net.relu(net.conv(net.input(3, 13, 12), 17, 3))
+
+    def check(y, *what):  # the channels summed with weights: small, and every one counts
+        name = "_".join(map(str, what)).replace(" ", "")
+        net.output(net.conv(y, 1, 1), name)
+
     for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         for k, stride in ((3, 2), (2, 1), ((5, 4), (3, 2))):
-            tag = f"{mode}_{k}_{stride}".replace(" ", "")
-            net.output(net.conv(x, 5, k, stride, auto_pad=mode), "conv_" + tag)
-            net.output(net.conv(x, 17, k, stride, group=17, auto_pad=mode), "dw_" + tag)
-            net.output(net.pool(x, "Max", k, stride, auto_pad=mode), "max_" + tag)
-            net.output(net.pool(x, "Average", k, stride, auto_pad=mode), "avg_" + tag)
-            net.output(net.pool(x, "Average", k, stride, auto_pad=mode, count_include_pad=1), "avgc_" + tag)
+            check(net.conv(x, 5, k, stride, auto_pad=mode), "conv", mode, k, stride)
+            check(net.conv(x, 17, k, stride, group=17, auto_pad=mode), "depthwise", mode, k, stride)
+            check(net.pool(x, "Max", k, stride, auto_pad=mode), "max", mode, k, stride)
+            for count in (0, 1):
+                check(net.pool(x, "Average", k, stride, auto_pad=mode, count_include_pad=count), "average", count, mode, k, stride)
     for ceil in (0, 1):
-        for k, stride, pad in ((3, 2, 0), (3, 2, 1), (2, 3, 0), ((3, 2), (2, 2), [1, 0, 0, 1]), (5, 4, 2)):
-            tag = f"{ceil}_{k}_{stride}_{pad}".replace(" ", "")
-            net.output(net.pool(x, "Max", k, stride, pad, ceil_mode=ceil), "max_" + tag)
-            net.output(net.pool(x, "Average", k, stride, pad, ceil_mode=ceil), "avg_" + tag)
-            net.output(net.pool(x, "Average", k, stride, pad, ceil_mode=ceil, count_include_pad=1), "avgc_" + tag)
-    net.output(net.pool(x, "Max", 3, 1, 2, dilations=[2, 2]), "max_dilated")
-    net.output(net.pool(x, "Max", (2, 3), 2, [0, 1, 2, 0], dilations=[3, 2], ceil_mode=1), "max_dilated_2")
+        for k, stride, pad in ((3, 2, 0), (3, 2, 1), (2, 3, 0), ((3, 2), (2, 2), [1, 0, 0, 0]), (5, 4, 2)):
+            check(net.pool(x, "Max", k, stride, pad, ceil_mode=ceil), "max", ceil, k, stride, pad)
+            for count in (0, 1):
+                y = net.pool(x, "Average", k, stride, pad, ceil_mode=ceil, count_include_pad=count)
+                check(y, "average", count, ceil, k, stride, pad)
+    small = net.conv(x, 2, 1)
+    for kind in ("Max", "Average"):  # rounded up, the last window would start in the padding: it is dropped
+        net.output(net.pool(small, kind, 2, 2, [0, 0, 0, 1], ceil_mode=1), kind + "_dropped")
+    check(net.pool(x, "Max", 3, 1, 2, dilations=[2, 2]), "max_dilated")
+    check(net.pool(x, "Max", (2, 3), 2, [0, 1, 1, 2], dilations=[3, 2], ceil_mode=1), "max_dilated_ceil")
     if net.opset >= 19:
-        net.output(net.pool(x, "Average", 3, 1, 2, dilations=[2, 2]), "avg_dilated")
-        net.output(net.pool(x, "Average", 3, 2, 1, dilations=[2, 2], count_include_pad=1), "avg_dilated_2")
+        check(net.pool(x, "Average", 3, 1, 2, dilations=[2, 2]), "average_dilated")
+        check(net.pool(x, "Average", 3, 2, 1, dilations=[2, 2], count_include_pad=1), "average_dilated_count")
 
 
 @family(11)
 def convolutions(net):
     """Kernels, strides, dilations, pads of unequal sides, groups, channel counts that fit no vector."""
     x = net.input(3, 19, 22)
+
+    def check(y, name):  # the channels summed with weights
+        net.output(net.conv(y, 1, 1), name)
+
     for out, k, stride, pad, dilation in ((5, 1, 1, 0, 1), (17, (1, 7), 1, None, 1), (30, 3, 2, [0, 1, 2, 1], 1),
                                           (58, 3, 1, 2, 2), (7, (5, 2), (1, 3), [1, 0, 2, 3], (2, 3)), (16, 11, 4, 2, 1),
                                           (33, 6, 3, 0, 1)):
         d = [dilation, dilation] if isinstance(dilation, int) else list(dilation)
         y = net.relu(net.conv(x, out, k, stride, pad, dilations=d))
-        net.output(net.gap(y), f"conv_{out}")
+        check(y, f"conv_{out}")
         net.output(net.conv(y, 3, 1, 4, 0), f"point_{out}")
     x = net.relu(net.conv(x, 30, 3, 2))
     for group, out, k, stride, pad in ((2, 58, 3, 1, None), (3, 3, 3, 2, None), (5, 10, 5, 1, None), (6, 30, 1, 1, 0),
                                        (10, 30, 3, 2, [1, 0, 0, 1]), (15, 15, 3, 1, None), (30, 30, 5, 2, None),
                                        (30, 60, 3, 1, None), (30, 30, (1, 3), 1, None), (30, 30, 7, 3, 3)):
-        net.output(net.conv(x, out, k, stride, pad, group=group), f"group_{group}_{out}")
-    net.output(net.conv(x, 30, 3, 1, 3, group=30, dilations=[3, 3]), "dw_dilated")
-    net.output(net.relu(net.op("Add", net.conv(x, 30, 3), x)), "residual")
+        check(net.conv(x, out, k, stride, pad, group=group), f"group_{group}_{out}_{stride}_{k}".replace(" ", ""))
+    check(net.conv(x, 30, 3, 1, 3, group=30, dilations=[3, 3]), "dw_dilated")
+    check(net.relu(net.op("Add", net.conv(x, 30, 3), x)), "residual")
     one = net.reshape(x, 0, 30, 110)  # 1-D
-    w = net.init(net.numbers(8, 30, 5, dev=0.1))
+    w = net.init(net.numbers(3, 30, 5, dev=0.1))
     net.output(net.op("Conv", one, w, kernel_shape=[5], pads=[2, 1], strides=[2]), "conv_1d")
+    one = net.slice(one, [0], [4], [1])
     net.output(net.op("MaxPool", one, kernel_shape=[4], strides=[3], pads=[0, 2]), "max_1d")
     net.output(net.op("AveragePool", one, kernel_shape=[4], strides=[3], pads=[1, 1]), "avg_1d")
 
@@ -149,7 +162,7 @@ def convolutions(net):
 @family(9, 13, 19)
 def pads(net):
     """All modes, alone and before convolutions and pools; negative pads; every axis."""
-    x = net.relu(net.conv(net.input(3, 12, 11), 5, 3))
+    x = net.relu(net.conv(net.input(3, 7, 6), 5, 3))
     for mode in ("reflect", "edge", "constant"):
         y = net.pad(x, [0, 0, 2, 3], [0, 0, 1, 2], mode=mode)
         net.output(y, mode)
@@ -297,7 +310,22 @@ def all_double(net):
     retype(net, np.float64, TensorProto.DOUBLE)
 
 
-@family(10, 13, 21)
+def with_weights_dequantized(model):
+    """The products themselves in place of DequantizeLinear: ONNX Runtime may quantize the other operand too."""
+    g, known = model.graph, {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for node in [n for n in g.node if n.op_type == "DequantizeLinear"]:
+        q, scale, *zero = [known[name] for name in node.input]
+        if scale.ndim:
+            wide = [1] * q.ndim
+            wide[node.attribute[0].i] = -1
+            scale, zero = scale.reshape(wide), [z.reshape(wide) for z in zero]
+        y = (q.astype(np.float32) - (zero[0].astype(np.float32) if zero else 0)) * scale
+        g.initializer.append(numpy_helper.from_array(y.astype(np.float32), node.output[0]))
+        g.node.remove(node)
+    return model
+
+
+@family(10, 13, 21, reference=with_weights_dequantized)
 def dequantized(net):
     """Weights of int8 and uint8, per tensor and per channel, and int32 biases, through DequantizeLinear."""
     def quantized(array, per_axis, dtype, axis=0):
@@ -325,7 +353,7 @@ def dequantized(net):
 
 # ---------------------------------------------------------------- batch and training mode
 
-@family(9, 13, fixed_batch=1, flags=("--input-shape=x=Nx3x20x20",))
+@family(9, 13, fixed_batch=1, warning="batch size 1", flags=("--input-shape=x=Nx3x20x20",))
 def batch_pinned(net):
     """Exported for one image, with that 1 in Reshape's targets; compiled for any number of them."""
     x = net.relu(net.conv(net.input(3, 20, 20), 6, 3, 2))

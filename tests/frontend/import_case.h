@@ -1,4 +1,5 @@
-// What the frontend's tests share: a folder of their own, and an import whose diagnostics are a string.
+// What the frontend's tests share: a folder of their own, and an import whose diagnostics are a
+// string.
 #ifndef TESTS_FRONTEND_IMPORT_CASE_H
 #define TESTS_FRONTEND_IMPORT_CASE_H
 

@@ -22,7 +22,7 @@ typedef struct Pb { // a message being written; freed by pb_free_all()
 static struct PbBlock {
     struct PbBlock *next;
     uint8_t bytes[];
-} *pb_blocks;
+} * pb_blocks;
 
 WRITER void pb_free_all(void) {
     for (struct PbBlock *b = pb_blocks, *next; b; b = next) {
@@ -73,13 +73,24 @@ WRITER void pb_blob(Pb *b, int field, const void *p, size_t n) {
     pb_bytes(b, p, n);
 }
 
-WRITER void pb_str(Pb *b, int field, const char *s) { pb_blob(b, field, s, strlen(s)); }
-WRITER void pb_msg(Pb *b, int field, const Pb *m) { pb_blob(b, field, m->v, m->n); }
+WRITER void pb_str(Pb *b, int field, const char *s) {
+    pb_blob(b, field, s, strlen(s));
+}
+WRITER void pb_msg(Pb *b, int field, const Pb *m) {
+    pb_blob(b, field, m->v, m->n);
+}
 
 // ---------------------------------------------------------------- ONNX
 
-enum { ONNX_FLOAT = 1, ONNX_INT8 = 3, ONNX_INT32 = 6, ONNX_INT64 = 7, ONNX_F16 = 10, ONNX_F64 = 11,
-       ONNX_BF16 = 16 };
+enum {
+    ONNX_FLOAT = 1,
+    ONNX_INT8 = 3,
+    ONNX_INT32 = 6,
+    ONNX_INT64 = 7,
+    ONNX_F16 = 10,
+    ONNX_F64 = 11,
+    ONNX_BF16 = 16
+};
 
 // A dimension of -1 is unknown.
 WRITER Pb make_info(const char *name, int elem, int rank, const int64_t *dims) {

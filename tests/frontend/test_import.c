@@ -1,5 +1,5 @@
-// What the frontend makes of well-formed models: names, inputs and pins, constants in every storage form,
-// shape computations, batch rewriting, training form, reports.
+// What the frontend makes of well-formed models: names, inputs and pins, constants in every
+// storage form, shape computations, batch rewriting, training form, reports.
 #define _GNU_SOURCE
 #include "tests/frontend/import_case.h"
 
@@ -114,8 +114,9 @@ static void rewrites_a_fixed_batch(void) {
     import_end(&im);
     import_graph(&im, &g, 13, &opt);
     CHECK_STR_EQ(output_type(&im), "f32[N,4,4,3]");
-    CHECK_STR_EQ(im.text, "m.onnx: warning: exported for batch size 1: 2 Reshape targets now follow "
-                          "--input-shape\n");
+    CHECK_STR_EQ(im.text,
+                 "m.onnx: warning: exported for batch size 1: 2 Reshape targets now follow "
+                 "--input-shape\n");
     import_end(&im);
 }
 
@@ -307,8 +308,9 @@ static void switches_training_to_inference(void) {
     put_training_graph(&g);
     Import im;
     import_graph(&im, &g, 15, NULL);
-    CHECK_STR_EQ(im.text, "m.onnx: warning: exported for training: 1 BatchNormalization and 1 Dropout "
-                          "nodes are switched to inference (--keep-training-mode keeps them)\n");
+    CHECK_STR_EQ(im.text,
+                 "m.onnx: warning: exported for training: 1 BatchNormalization and 1 Dropout "
+                 "nodes are switched to inference (--keep-training-mode keeps them)\n");
     CHECK(has_op(&im, IR_OP_BATCH_NORM) && !has_op(&im, IR_OP_DROPOUT));
     import_end(&im);
     FeOptions keep = {.keep_training_mode = true};
@@ -338,9 +340,10 @@ static void reports_every_unsupported_node(void) {
     Import im;
     import_graph(&im, &g, 13, NULL);
     CHECK(!im.prog);
-    CHECK_STR_EQ(im.text,
-                 "m.onnx: node 'bad1' (NonMaxSuppression, opset 13): this operator is not supported\n"
-                 "m.onnx: node 'bad2' (Loop, opset 13): this operator is not supported\n");
+    CHECK_STR_EQ(
+        im.text,
+        "m.onnx: node 'bad1' (NonMaxSuppression, opset 13): this operator is not supported\n"
+        "m.onnx: node 'bad2' (Loop, opset 13): this operator is not supported\n");
     import_end(&im);
 }
 

@@ -1,5 +1,5 @@
-// Models that must be refused, each with its exact one line (or lines). None may crash, and none may take
-// long or much memory.
+// Models that must be refused, each with its exact one line (or lines). None may crash, and none
+// may take long or much memory.
 #define _GNU_SOURCE
 #include "tests/frontend/import_case.h"
 
@@ -66,12 +66,14 @@ static void refuses_hostile_protobufs(void) {
         pb_msg(&graph, 1, &node);
         deep = graph;
     }
-    expect_graph(&deep, 13, "m.onnx: not an ONNX model: at byte 264: messages are nested too deeply\n");
+    expect_graph(&deep, 13,
+                 "m.onnx: not an ONNX model: at byte 264: messages are nested too deeply\n");
     Pb twice = {0}, g = start_graph();
     pb_msg(&twice, 7, &g);
     pb_msg(&twice, 7, &g);
-    expect_bytes(twice.v, twice.n,
-                 "m.onnx: not an ONNX model: at byte 39: a field that may stand once stands twice\n");
+    expect_bytes(
+        twice.v, twice.n,
+        "m.onnx: not an ONNX model: at byte 39: a field that may stand once stands twice\n");
     Pb empties = {0};
     for (int i = 0; i < 2000000; i++) {
         pb_blob(&empties, 1, "", 0);
@@ -92,11 +94,13 @@ static void refuses_broken_graphs(void) {
     expect_graph(&g, 23, "m.onnx: opset 23 is not supported (7 to 22 are)\n");
     g = start_graph();
     put_node(&g, "Add", "loop", "x y", "y");
-    expect_graph(&g, 13, "m.onnx: node 'loop' (Add): it depends on its own result: the graph has a cycle\n");
+    expect_graph(
+        &g, 13, "m.onnx: node 'loop' (Add): it depends on its own result: the graph has a cycle\n");
     g = start_graph();
     put_node(&g, "Add", "a", "x w", "y");
-    expect_graph(&g, 13,
-                 "m.onnx: node 'a' (Add): its input 'w' is made by no node and is no input of the graph\n");
+    expect_graph(
+        &g, 13,
+        "m.onnx: node 'a' (Add): its input 'w' is made by no node and is no input of the graph\n");
     g = start_graph();
     put_node(&g, "Relu", "a", "x", "y");
     put_node(&g, "Relu", "b", "x", "y");
@@ -113,18 +117,21 @@ static void refuses_unknown_operators(void) {
     Pb g = start_graph(), n = make_node("FusedConv", "f", "x", "y");
     pb_str(&n, 7, "com.microsoft");
     pb_msg(&g, 1, &n);
-    expect_graph(&g, 13, "m.onnx: node 'f' (FusedConv, opset 13): operators of the domain 'com.microsoft' "
-                         "are not supported\n");
+    expect_graph(&g, 13,
+                 "m.onnx: node 'f' (FusedConv, opset 13): operators of the domain 'com.microsoft' "
+                 "are not supported\n");
     g = start_graph();
     put_node(&g, "Gelu", "", "x", "y");
-    expect_graph(&g, 13, "m.onnx: node 'y' (Gelu, opset 13): this operator is supported from opset 20 on\n");
+    expect_graph(
+        &g, 13, "m.onnx: node 'y' (Gelu, opset 13): this operator is supported from opset 20 on\n");
     g = start_graph();
     n = make_node("MaxPool", "p", "x", "y where");
     attr_ints(&n, "kernel_shape", 2, (int64_t[]){2, 2});
     pb_msg(&g, 1, &n);
     put_output(&g, "where");
-    expect_graph(&g, 13, "m.onnx: node 'p' (MaxPool, opset 13): its output 'where' (number 1) is not "
-                         "supported\n");
+    expect_graph(&g, 13,
+                 "m.onnx: node 'p' (MaxPool, opset 13): its output 'where' (number 1) is not "
+                 "supported\n");
 }
 
 static void refuses_unfit_shapes(void) {
@@ -132,7 +139,8 @@ static void refuses_unfit_shapes(void) {
     put_node(&g, "Relu", "r", "x", "y");
     put_input(&g, "x", 4, (int64_t[]){-1, 3, -1, 16});
     put_output(&g, "y");
-    expect_graph(&g, 13, "m.onnx: input 'x' has unknown dimension 2; give --input-shape x=Nx3x224x16\n");
+    expect_graph(&g, 13,
+                 "m.onnx: input 'x' has unknown dimension 2; give --input-shape x=Nx3x224x16\n");
     Import im;
     FePin pin = {"x", 4, {FE_SYMBOLIC, 3, 8, 20}};
     FeOptions opt = {.n_pins = 1, .pins = &pin};
@@ -150,10 +158,13 @@ static void refuses_unfit_shapes(void) {
     g = start_graph();
     put_node(&g, "Reshape", "r", "x s", "y");
     put_ints(&g, "s", 2, (int64_t[]){-1, 7});
-    expect_graph(&g, 13, "m.onnx: node 'r' (Reshape, opset 13): the -1 of the new shape cannot be resolved\n");
+    expect_graph(
+        &g, 13,
+        "m.onnx: node 'r' (Reshape, opset 13): the -1 of the new shape cannot be resolved\n");
     g = start_graph();
     put_node(&g, "Reshape", "r", "x x", "y");
-    expect_graph(&g, 13, "m.onnx: node 'r' (Reshape, opset 13): 'x' must be known at compile time\n");
+    expect_graph(&g, 13,
+                 "m.onnx: node 'r' (Reshape, opset 13): 'x' must be known at compile time\n");
 }
 
 // Attributes that onnx.checker lets through.
@@ -186,8 +197,7 @@ static void refuses_impossible_attributes(void) {
     attr_int(&n, "group", 0);
     pb_msg(&g, 1, &n);
     put_raw(&g, "w", ONNX_FLOAT, 4, (int64_t[]){1, 3, 2, 2}, w, sizeof w);
-    expect_graph(&g, 13,
-                 "m.onnx: node 'c' (Conv, opset 13): group is 0, it must be at least 1\n");
+    expect_graph(&g, 13, "m.onnx: node 'c' (Conv, opset 13): group is 0, it must be at least 1\n");
 }
 
 // ---------------------------------------------------------------- tensors
@@ -244,10 +254,8 @@ static void refuses_bad_external_data(void) {
     CHECK(link(case_path("one.bin"), other) == 0);
     expect_external("none.bin", NULL, NULL, "external data 'none.bin': No such file or directory");
     expect_external("../w.bin", NULL, NULL, "external data '../w.bin' " OUTSIDE);
-    expect_external("sub/../w.bin", NULL, NULL,
-                    "external data 'sub/../w.bin' " OUTSIDE);
-    expect_external("/etc/passwd", NULL, NULL,
-                    "external data '/etc/passwd' " OUTSIDE);
+    expect_external("sub/../w.bin", NULL, NULL, "external data 'sub/../w.bin' " OUTSIDE);
+    expect_external("/etc/passwd", NULL, NULL, "external data '/etc/passwd' " OUTSIDE);
     expect_external("link.bin", NULL, NULL, "external data 'link.bin' " OUTSIDE);
     expect_external("etc/passwd", NULL, NULL, "external data 'etc/passwd' " OUTSIDE);
     expect_external("one.bin", NULL, NULL,
@@ -255,9 +263,11 @@ static void refuses_bad_external_data(void) {
     expect_external("sub", NULL, NULL, "external data 'sub' is not a regular file of its own");
     expect_external("w.bin", "4", NULL,
                     "external data 'w.bin' has 16 bytes, 16 at offset 4 are asked for");
-    expect_external("w.bin", "18446744073709551608", NULL,
-                    "external data 'w.bin' has 16 bytes, 16 at offset 18446744073709551608 are asked for");
-    expect_external("w.bin", NULL, "12", "external data length 12 is not the 16 bytes of its shape");
+    expect_external(
+        "w.bin", "18446744073709551608", NULL,
+        "external data 'w.bin' has 16 bytes, 16 at offset 18446744073709551608 are asked for");
+    expect_external("w.bin", NULL, "12",
+                    "external data length 12 is not the 16 bytes of its shape");
     expect_external("w.bin", "-4", NULL, "external data offset '-4' is not a number");
     expect_external("", NULL, NULL, "external data has no location");
 }
@@ -267,8 +277,9 @@ static void refuses_giant_constants(void) {
     put_node(&g, "ConstantOfShape", "c", "s", "big");
     put_node(&g, "Add", "a", "x big", "y");
     put_ints(&g, "s", 2, (int64_t[]){INT64_C(1) << 40, INT64_C(1) << 40});
-    expect_graph(&g, 13,
-                 "m.onnx: node 'c' (ConstantOfShape, opset 13): its value or its shape is impossible\n");
+    expect_graph(
+        &g, 13,
+        "m.onnx: node 'c' (ConstantOfShape, opset 13): its value or its shape is impossible\n");
 }
 
 int main(void) {

@@ -1,8 +1,8 @@
-// Damaged models: bytes of a model that uses most importers are changed, removed, doubled and swapped at
-// random; every import must end with a program or a diagnostic. What crashes here, or what a sanitizer
-// build complains about, is a bug. Deterministic.
+// Damaged models: bytes of a model that uses most importers are changed, removed, doubled and
+// swapped at random; every import must end with a program or a diagnostic. What crashes here, or
+// what a sanitizer build complains about, is a bug. Deterministic.
 //
-//   test_mutations [COUNT [FIRST_SEED]]     default 4000
+//   test_mutations [COUNT [FIRST_SEED]]     default 1500
 #define _GNU_SOURCE
 #include "tests/frontend/import_case.h"
 
@@ -102,7 +102,8 @@ static size_t mutate(uint8_t *p, size_t n, uint64_t *s) {
 }
 
 int main(int argc, char **argv) {
-    long count = argc > 1 ? atol(argv[1]) : 4000, first = argc > 2 ? atol(argv[2]) : 1, imported = 0;
+    long count = argc > 1 ? atol(argv[1]) : 1500, first = argc > 2 ? atol(argv[2]) : 1,
+         imported = 0;
     case_start();
     Pb seed = make_seed_model();
     Import im;

@@ -3,10 +3,11 @@
 //
 //   test_onnx_suite [-v] [DIR [NAME_PART]]
 //
-// Every case runs in its own process and ends as one of: passed; bound (passed once integer inputs that
-// only shapes depend on were given as constants); refused (by a diagnostic); failed (wrong result, crash,
-// bug, timeout). Two cases hold one random result and are left out. The test fails when any case failed or
-// fewer passed than FLOOR; where the data is not installed it says so and succeeds.
+// Every case runs in its own process and ends as one of: passed; bound (passed once integer inputs
+// that only shapes depend on were given as constants); refused (by a diagnostic); failed (wrong
+// result, crash, bug, timeout). Two cases hold one random result and are left out. The test fails
+// when any case failed or fewer passed than FLOOR; where the data is not installed it says so and
+// succeeds.
 #define _GNU_SOURCE
 #include "frontend/frontend.h"
 
@@ -25,7 +26,8 @@ typedef enum Outcome { PASSED, BOUND, REFUSED, FAILED, OUTCOMES } Outcome;
 static const char *const outcome_name[OUTCOMES] = {"passed", "bound", "refused", "FAILED"};
 
 // Dropout's results depend on the random numbers of whoever stored them.
-static const char *const random_cases[] = {"test_training_dropout", "test_training_dropout_default"};
+static const char *const random_cases[] = {"test_training_dropout",
+                                           "test_training_dropout_default"};
 
 typedef struct Case {
     IrArena *arena;
@@ -65,8 +67,9 @@ static bool compare(Case *c, int k, const IrTensor *got) {
         shape = got->dim[i] == want->dim[i];
     }
     if (!shape) {
-        snprintf(c->why, sizeof c->why, "output %d: %s of rank %d, expected %s of rank %d, or dims differ",
-                 k, ir_dtype_name(got->dtype), got->rank, ir_dtype_name(want->dtype), want->rank);
+        snprintf(c->why, sizeof c->why,
+                 "output %d: %s of rank %d, expected %s of rank %d, or dims differ", k,
+                 ir_dtype_name(got->dtype), got->rank, ir_dtype_name(want->dtype), want->rank);
         return false;
     }
     for (int64_t i = 0; i < ir_tensor_elems(want); i++) {
@@ -94,8 +97,8 @@ static Outcome run_graph(Case *c, IrProgram *p, bool bound) {
     IrGraph *g = p->graphs[0];
     IrTensor in[MAX_FILES], out[MAX_FILES];
     if (g->n_inputs > MAX_FILES || g->n_outputs != c->n_out || (!bound && g->n_inputs != c->n_in)) {
-        snprintf(c->why, sizeof c->why, "%d inputs and %d outputs, files for %d and %d", g->n_inputs,
-                 g->n_outputs, c->n_in, c->n_out);
+        snprintf(c->why, sizeof c->why, "%d inputs and %d outputs, files for %d and %d",
+                 g->n_inputs, g->n_outputs, c->n_in, c->n_out);
         return FAILED;
     }
     for (int i = 0; i < g->n_inputs; i++) {
@@ -212,7 +215,8 @@ int main(int argc, char **argv) {
             char path[8192];
             struct stat st;
             snprintf(path, sizeof path, "%s/%s/model.onnx", dir, entry[i]->d_name);
-            if (strstr(entry[i]->d_name, part) && !is_random(entry[i]->d_name) && stat(path, &st) == 0) {
+            if (strstr(entry[i]->d_name, part) && !is_random(entry[i]->d_name) &&
+                stat(path, &st) == 0) {
                 *strrchr(path, '/') = '\0';
                 count[fork_case(path, verbose)]++;
             }
