@@ -8,7 +8,7 @@
 #include "codegen/move.h"
 #include <string.h>
 
-enum { TILE_ROWS = 6, MAX_VECTORS = 4, AHEAD = 1024 };
+enum { TILE_ROWS = 6, MAX_VECTORS = 4, AHEAD = 2048, STREAM = 8 << 20 };
 enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
 
 typedef struct MatmulSpec {
@@ -17,6 +17,7 @@ typedef struct MatmulSpec {
     IrDim col[CG_ND_OPERANDS];   // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
+    int32_t stream, pad_;                 // b is larger than caches
     CgBody then;
 } MatmulSpec;
 
@@ -69,7 +70,7 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
     CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[MAX_VECTORS];
     for (int v = 0; v < s->vectors; v++) {
         x[v] = load_b(f, t, pb, v);
-        if (s->packed && t->rows <= 2) {
+        if (s->stream && t->rows <= 2) {
             cg_prefetch(f, cg_fatc(f, pb, AHEAD + (int64_t)v * f->lanes), 3);
         }
     }
@@ -386,6 +387,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
         s->col[B] = ir_dim(1);
     }
     int64_t k = ir_dim_at(s->k, 1);
+    s->stream = s->packed && k * s->columns > STREAM;
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     int kernel = cg_kernel(p, "matmul", emit_matmul, s, sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args, s->packed ? "matmul packed" : "matmul",

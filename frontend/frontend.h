@@ -18,8 +18,9 @@ typedef struct FePin {
 } FePin;
 enum { FE_SYMBOLIC = -1 };
 
-// A graph input whose content is known: it becomes a constant and no longer is an input. Ignored
-// when its element type is not the declared one (float16, bfloat16 and double count as f32).
+// A graph input whose content is known: it becomes a constant and no longer is an input. Its data
+// must live as long as the program. Ignored when its element type is not the declared one (float16,
+// bfloat16 and double count as f32).
 typedef struct FeBound {
     const char *input;
     IrTensor tensor;

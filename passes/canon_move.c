@@ -1,10 +1,11 @@
-// The rules of canonicalize about moving data: reshape, transpose, slice, concat, pad, expand, gather.
+// The rules of canonicalize about moving data: reshape, transpose, slice, concat, pad, expand,
+// gather.
 //
 //   %b = reshape(reshape %a)            ->  %b = reshape %a
 //   %c = transpose %a {perm=[0,2,3,1]}  ->  %c = reshape %a      when only axes of size 1 move
 //   %d = add(%a, expand %b)             ->  %d = add %a, %b      where the result's shape stays
 //   %e = relu(reshape %a)               ->  %e = reshape(relu %a)
-//   %f = gather %a, %index {axis=1}     ->  %f = slice %a        when the constant indices step evenly
+//   %f = gather %a, %index {axis=1}     ->  %f = slice %a      when constant indices step evenly
 //   %g = mul %a, %k: f32[C,1,1]         ->  %g = mul %a, %k: f32[1,C,1,1]
 
 #include "passes/canonicalize.h"
@@ -27,8 +28,8 @@ static bool merge_reshapes(PassContext *ctx, IrNode *n) {
     return true;
 }
 
-// v, a constant that broadcasts to shape `to`, as it broadcasts to `from`: both have the same axes but for
-// those of size 1, which move. False when they have not.
+// v, a constant that broadcasts to shape `to`, as it broadcasts to `from`: both have the same axes
+// but for those of size 1, which move. False when they have not.
 static bool move_ones(const IrShape *v, const IrShape *from, const IrShape *to, IrShape *out) {
     int shift = to->rank - v->rank, k = 0;
     *out = (IrShape){.rank = from->rank};
@@ -323,8 +324,8 @@ static bool flatten_concat(PassContext *ctx, IrNode *n) {
     return true;
 }
 
-// relu(concat %a, %b) -> concat(relu %a, relu %b), where nobody else reads them: each relu then is next to the
-// convolution that it can become the epilogue of.
+// relu(concat %a, %b) -> concat(relu %a, relu %b), where nobody else reads them: each relu then is
+// next to the convolution that it can become the epilogue of.
 static bool lift_over_concat(PassContext *ctx, IrNode *n) {
     IrNode *concat = pass_def(ir_in(n, 0), IR_OP_CONCAT);
     if (!concat || n->n_in != 1 || !pass_is_eltwise(n) || ir_only_user(concat->out[0]) != n) {
@@ -429,7 +430,8 @@ static bool skip_expand(PassContext *ctx, IrNode *n) {
     return false;
 }
 
-// Constants beside a tensor of rank 4 have rank 4 or one element: the layout pass then sees channels.
+// Constants beside a tensor of rank 4 have rank 4 or one element: the layout pass then sees
+// channels.
 static bool align_const(PassContext *ctx, IrNode *n) {
     const IrShape *to = &n->out[0]->type.shape;
     if (!(ir_op_info(n->op)->flags & IR_FLAG_E) || to->rank != 4) {

@@ -6,8 +6,8 @@
 //   %e = avg_pool %a {kernel = all of it}  ->  %e = reduce_mean %a {axes=[2,3], keepdims=1}
 //
 // A table of local rules, one walk over the nodes; the manager runs the pass again until nothing
-// changes. Every rule keeps the value exactly (the sign of a zero aside) and x*0 stays: x may be NaN.
-// Rules about moving data are in canon_move.c.
+// changes. Every rule keeps the value exactly (the sign of a zero aside) and x*0 stays: x may be
+// NaN. Rules about moving data are in canon_move.c.
 
 #include "passes/canonicalize.h"
 #include <math.h>
@@ -44,7 +44,8 @@ static bool drop_neutral(PassContext *ctx, IrNode *n) {
     return false;
 }
 
-// A constant with fn applied to each element, or NULL when it is not a frozen float32 one or fn fails.
+// A constant with fn applied to each element, or NULL when it is not a frozen float32 one or fn
+// fails.
 static IrValue *map_const(PassContext *ctx, IrNode *n, IrValue *v, bool (*fn)(double *x)) {
     int64_t count = pass_elems(&v->type);
     if (!pass_is_frozen(v) || v->type.dtype != IR_F32 || count < 0) {
@@ -231,7 +232,8 @@ static bool limit_to_clip(PassContext *ctx, IrNode *n) {
     return true;
 }
 
-// The one window of a pool with a 1x1 result holds all of the input, and what padding it holds does not count.
+// The one window of a pool with a 1x1 result holds all of the input, and what padding it holds does
+// not count.
 static bool covers_input(const IrNode *n, const IrWindow *w) {
     const IrShape *in = &ir_in(n, 0)->type.shape, *out = &n->out[0]->type.shape;
     if (in->dim[2].n || in->dim[3].n || !ir_dim_is(out->dim[2], 1) || !ir_dim_is(out->dim[3], 1) ||

@@ -5,7 +5,8 @@
 #include "passes/pass_util.h"
 
 // Tries one rewrite of n. True: done, and n may be gone; no other node is removed, new ones stand
-// before n. Rules of a table are tried in order, those with the op of the node or IR_OP_COUNT (any op).
+// before n. Rules of a table are tried in order, those with the op of the node or IR_OP_COUNT (any
+// op).
 typedef struct CanonRule {
     IrOp op;
     bool (*apply)(PassContext *ctx, IrNode *n);

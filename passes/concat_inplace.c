@@ -9,16 +9,16 @@
 //           %c: f32[N,48,8,8]{nChw16c} = concat %a, %b {axis=1, in_place=1}
 //
 // An operand can be a view when it is a node's result, stands once in the concat, begins at a whole
-// block and no other concat holds it. Without in_place the concat still copies the operands that are no views of its result.
-// Lanes past the last channel of a view belong to the next operand; that one begins inside a
-// block, so the concat copies it, after all views were written.
+// block and no other concat holds it. Without in_place the concat still copies the operands that
+// are no views of its result. Lanes past the last channel of a view belong to the next operand;
+// that one begins inside a block, so the concat copies it, after all views were written.
 //
 // Concats that grow are chained: concat(a,b,c) after concat(a,b) becomes concat(concat(a,b),c), and
 // a result that is itself the first operand of a later concat is a view of that one. A dense block
 // becomes one buffer to which every layer appends its channels.
 //
-// A view is written once, by its definition, before the concat; the memory plan keeps the root alive
-// from its first view's definition on and puts no other result over a part of it.
+// A view is written once, by its definition, before the concat; the memory plan keeps the root
+// alive from its first view's definition on and puts no other result over a part of it.
 
 #include "passes/pass_util.h"
 

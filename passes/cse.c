@@ -3,9 +3,9 @@
 //   %a = relu %x
 //   %b = relu %x      ->   %a = relu %x, and %a wherever %b was read
 //
-// Equal: same op, operands by identity, attributes and result type, in one straight line of nodes where the
-// first of two always stands above all readers of the second. Random nodes are never equal;
-// neither are copies, which exist to own storage.
+// Equal: same op, operands by identity, attributes and result type, in one straight line of nodes
+// where the first of two always stands above all readers of the second. Random nodes are never
+// equal; neither are copies, which exist to own storage.
 
 #include "passes/pass_util.h"
 #include <string.h>

@@ -5,11 +5,12 @@
 //
 // convolution   pads with 0, so the constant must be 0
 // avg_pool      the same, and padding must count in the divisor (or not have been there before)
-// max_pool      pads with -infinity; a constant 0 does as well where %x is never negative and every window
+// max_pool      pads with -infinity; a constant 0 does as well where %x is never negative and every
+// window
 //               sees an element of %x, as in relu, pad, max_pool
 //
-// Only padding of the two spatial axes by constants >= 0; the pad node stays for its other readers. A
-// transpose between the two (an NHWC graph's first convolution) moves above the padding.
+// Only padding of the two spatial axes by constants >= 0; the pad node stays for its other readers.
+// A transpose between the two (an NHWC graph's first convolution) moves above the padding.
 
 #include "passes/pass_util.h"
 #include <math.h>

@@ -1,17 +1,17 @@
 // fuse_bn: what a convolution is followed by, channel by channel, goes into its weights.
 //
-//   %y = conv %x, %w, %b                         %y = conv %x, %w', %b'     w' = w * a[o]
-//   %z = batch_norm %y, %s, %o, %m, %v    ->     a = s / sqrt(v + eps), b' = (b - m) * a + o
+//   %y = conv %x, %w, %b                       %y = conv %x, %w', %b'     w' = w * a[o]
+//   %z = batch_norm %y, %s, %o, %m, %v   ->    a = s / sqrt(v + eps), b' = (b - m) * a + o
 //
-//   %z = mul %y, %k  or  add %y, %k       ->     the same with one of a, b' (BN spelled out, Scale layers)
+//   %z = mul %y, %k  or  add %y, %k      ->    the same with one of a, b': BN spelled out, Scale
+//                                              layers
+//   %z = batch_norm %x, ...              ->    mul and add by constants [1,C,1,1], where no
+//                                              convolution stands right above (pre-activation
+//                                              networks), with the constant arithmetic around it
 //
-//   %z = batch_norm %x, ...               ->     mul and add by constants [1,C,1,1], where no convolution
-//                                                stands right above (pre-activation networks); together
-//                                                with the arithmetic by constants around it
-//
-// Also for a matmul by a constant matrix, along the last axis. BatchNormalization-15 in inference form;
-// arithmetic in double, one rounding. Only frozen constants are read, and only a convolution whose
-// result has no other reader changes. Its group count does not matter: weights scale along O.
+// Also for a matmul by a constant matrix, along the last axis. BatchNormalization-15 in inference
+// form; arithmetic in double, one rounding. Only frozen constants are read, and only a convolution
+// whose result has no other reader changes. Its group count does not matter: weights scale along O.
 
 #include "passes/pass_util.h"
 #include <math.h>
@@ -100,7 +100,8 @@ static bool read_binary(PassContext *ctx, const IrNode *n, const IrValue *y, int
 
 static bool is_f32(const IrValue *v) { return v->type.dtype == IR_F32; }
 
-// The axis of n's result that its weights have one slice per element of, or -1 when they may not change.
+// The axis of n's result that its weights have one slice per element of, or -1 when they may not
+// change.
 static int weight_axis(const IrNode *n) {
     const IrValue *w = ir_in(n, 1), *bias = ir_in(n, 2);
     if ((n->op != IR_OP_CONV && n->op != IR_OP_MATMUL) || ir_body(n, IR_ATTR_THEN).n ||
@@ -117,7 +118,8 @@ static int weight_axis(const IrNode *n) {
     return free_bias ? axis : -1;
 }
 
-// Weights lie as [outer][channels][inner]: O is the first axis of a convolution's, the last of a matmul's.
+// Weights lie as [outer][channels][inner]: O is the first axis of a convolution's, the last of a
+// matmul's.
 static IrValue *scale_weights(PassContext *ctx, IrNode *n, const Affine *f) {
     IrValue *w = ir_in(n, 1);
     bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
@@ -147,8 +149,8 @@ static bool is_scaling(const Affine *f) {
 static void apply_affine(PassContext *ctx, IrNode *n, const Affine *f) {
     IrValue *bias = ir_in(n, 2);
     float *data;
-    IrValue *now = pass_const_f32(ctx, n->graph, ir_sprintf(ctx->prog->arena, "%s.bias", n->name), 1,
-                                  &f->channels, &data);
+    const char *name = ir_sprintf(ctx->prog->arena, "%s.bias", n->name);
+    IrValue *now = pass_const_f32(ctx, n->graph, name, 1, &f->channels, &data);
     for (int64_t c = 0; c < f->channels; c++) {
         double b = bias ? pass_channel(ctx, bias, c) : 0;
         data[c] = (float)(b * f->scale[c] + f->shift[c]);
@@ -171,7 +173,8 @@ static bool read_reader(PassContext *ctx, const IrValue *y, int axis, IrNode **u
     return read_binary(ctx, *user, y, axis, f);
 }
 
-// Takes what follows n, node by node, as long as it is affine; then n changes once. Returns how many.
+// Takes what follows n, node by node, as long as it is affine; then n changes once. Returns how
+// many.
 static int take_readers(PassContext *ctx, IrNode *n) {
     IrNode *user;
     Affine all, f;
@@ -195,8 +198,9 @@ static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, c
                                 int64_t channels) {
     int64_t dims[IR_MAX_RANK] = {1, channels, 1, 1, 1, 1, 1, 1};
     float *data;
-    IrValue *out = pass_const_f32(ctx, n->graph, ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what),
-                                  n->out[0]->type.shape.rank, dims, &data);
+    const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
+    IrValue *out =
+        pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
     for (int64_t c = 0; c < channels; c++) {
         data[c] = (float)v[c];
     }
@@ -212,8 +216,8 @@ static bool read_head(PassContext *ctx, IrNode *n, IrValue **x, Affine *f) {
     return n->op == IR_OP_BATCH_NORM ? read_batch_norm(ctx, n, f) : read_binary(ctx, n, *x, 1, f);
 }
 
-// A batch_norm, or a longer chain of constant arithmetic, that begins at n becomes mul and add. Returns the
-// last node of what stands there now, or NULL when nothing changed.
+// A batch_norm, or a longer chain of constant arithmetic, that begins at n becomes mul and add.
+// Returns the last node of what stands there now, or NULL when nothing changed.
 static IrNode *shorten_chain(PassContext *ctx, IrNode *n) {
     IrValue *x;
     Affine all, f;

@@ -1,18 +1,19 @@
-// fuse_epilogue: the elementwise work after a convolution, matmul or reduction becomes its epilogue,
-// done on the accumulators while they are in registers.
+// fuse_epilogue: the elementwise work after a convolution, matmul or reduction becomes its
+// epilogue, done on the accumulators while they are in registers.
 //
 //   %y = conv %x, %w, %b                %z = conv %x, %w, %b, %res
-//   %s = add %y, %res            ->              {then=[add(acc, %res), relu(step 0)]}
+//   %s = add %y, %res            ->              {then=[add(acc, 3), relu(s0)]}
 //   %z = relu %s
 //
-// The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads it nor
-// any step but the last. Its other operands, from the op's max_in on, are of these kinds:
+// The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads
+// it nor any step but the last. Its other operands, from the op's max_in on, are of these kinds:
 //   the result's own shape    a residual, not a constant
-//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last axis of
-//                             another; frozen constants are brought into that form
+//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along a matmul's
+//                             last axis; frozen constants are brought into that form
 //   one element               a constant
-// The node moves down to where the expression ends, below the operands that it now reads. Nodes are taken last
-// first: of two convolutions that are added, the later one adds, and the other is done by then.
+// The node moves down to where the expression ends, below the operands that it now reads. Nodes are
+// taken last first: of two convolutions that are added, the later one adds, and the other is done
+// by then.
 
 #include "passes/pass_body.h"
 
@@ -25,7 +26,8 @@ static bool is_anchor(const IrNode *n) {
            n->out[0]->type.dtype == IR_F32;
 }
 
-// The axis of n's result along which an operand may hold one element per channel; -1: there is none.
+// The axis of n's result along which an operand may hold one element per channel; -1: there is
+// none.
 static int channel_axis(const IrNode *n) {
     int rank = n->out[0]->type.shape.rank;
     return n->op == IR_OP_MATMUL ? rank - 1 : rank == 4 ? 1 : -1;
@@ -169,7 +171,8 @@ static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
     return b.n - had;
 }
 
-// matmul and add of a constant [M] -> the matmul's bias; trainable ones too, when they have that form
+// matmul and add of a constant [M] -> the matmul's bias; trainable ones too, when they have that
+// form
 static int take_bias(PassContext *ctx, IrNode *n) {
     IrNode *user = n->op == IR_OP_MATMUL && !ir_in(n, 2) && !ir_body(n, IR_ATTR_THEN).n
                        ? ir_only_user(n->out[0])

@@ -2,11 +2,12 @@
 //
 //   %a = mul %x, %scale
 //   %b = add %a, %shift          ->   %c = map %x, %scale, %shift
-//   %c = relu %b                           {body=[mul(%0, %1), add(step 0, %2), relu(step 1)]}
+//   %c = relu %b                           {body=[mul(0, 1), add(s0, 2), relu(s1)]}
 //
-// A region has one result; every other value in it is read by the region alone, so that no work is done
-// twice, and has the result's shape, so that nothing is computed once per element that a smaller tensor
-// would hold. Operands broadcast. A single node stays what it is: codegen takes both the same way.
+// A region has one result; every other value in it is read by the region alone, so that no work is
+// done twice, and has the result's shape, so that nothing is computed once per element that a
+// smaller tensor would hold. Operands broadcast. A single node stays what it is: codegen takes both
+// the same way.
 
 #include "passes/pass_body.h"
 

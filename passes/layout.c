@@ -8,17 +8,18 @@
 //           %o: f32[N,64,56,56] = reorder %z
 //           return %o
 //
-// One walk in list order. An op with a row in `rules` either takes the blocked form (its rule fits the
-// operands and returns true) or the plain one, like every op without a row. Windows, batch_norm and
-// lrn insist on blocks; elementwise ops, concat, slice, pad and reductions over [2,3] follow their
-// operands, so that a reorder stands only where the two worlds meet. A tensor has at most one twin
-// in the other layout: all users share that reorder, and a reorder of a reorder is the original.
+// One walk in list order. An op with a row in `rules` either takes the blocked form (its rule fits
+// the operands and returns true) or the plain one, like every op without a row. Windows, batch_norm
+// and lrn insist on blocks; elementwise ops, concat, slice, pad and reductions over [2,3] follow
+// their operands, so that a reorder stands only where the two worlds meet. A tensor has at most one
+// twin in the other layout: all users share that reorder, and a reorder of a reorder is the
+// original.
 //
 // What the code generator may rely on afterwards:
 //   - graph inputs, outputs, constants and everything that is not f32 of rank 4 are plain;
 //   - a conv reads a plain x only when it has <= 4 channels and one group; w and bias are plain;
-//   - operands of a blocked map or epilogue are: blocked of the full shape; [N|1,C,1,1], blocked or a
-//     plain constant; one element, plain; in a map also [N|1,1,H,W], plain.
+//   - operands of a blocked map or epilogue are: blocked of the full shape; [N|1,C,1,1], blocked or
+//     a plain constant; one element, plain; in a map also [N|1,1,H,W], plain.
 // A graph that already holds a blocked value was laid out before and is left alone.
 
 #include "passes/pass_util.h"
@@ -67,7 +68,8 @@ static IrValue *check_built(IrValue *v, const IrBuilder *b) {
     return v;
 }
 
-// v in the given layout: itself, or its twin, built before `user` (at the end when NULL) on first need.
+// v in the given layout: itself, or its twin, built before `user` (at the end when NULL) on first
+// need.
 static IrValue *get_in_layout(Layout *l, IrValue *v, int block, IrNode *user) {
     if (v->type.block == block) {
         return v;
@@ -181,7 +183,8 @@ static bool fits_from(const IrNode *n, int first) {
 
 static bool is_blocked(const IrValue *v) { return v && v->type.block != 0; }
 
-// ---------------------------------------------------------------- rules; true: the result is blocked
+// ---------------------------------------------------------------- rules
+// Each returns true when the result is blocked, after making the operands fit.
 
 static bool layout_conv(Layout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
@@ -273,8 +276,8 @@ static bool layout_pad(Layout *l, IrNode *n) {
            pad.v[4] == 0 && pad.v[5] == 0;
 }
 
-// Reduction without keepdims over [2,3]: made one with, [N,C,1,1], and a reshape to [N,C] behind it. The
-// epilogue's operands get the two ones behind their shape, where the result has them.
+// Reduction without keepdims over [2,3]: made one with, [N,C,1,1], and a reshape to [N,C] behind
+// it. The epilogue's operands get the two ones behind their shape, where the result has them.
 static void keep_reduced_dims(Layout *l, IrNode *n) {
     IrValue *y = n->out[0];
     IrShape flat = y->type.shape;

@@ -1,5 +1,5 @@
-// Legalize: every graph output gets plain storage of its own, the user's buffer; nodes that only change
-// how bytes are called become views.
+// Legalize: every graph output gets plain storage of its own, the user's buffer; nodes that only
+// change how bytes are called become views.
 //
 //   before  %f: f32[N,2048,1,1] = reorder %m
 //           %r: f32[N,2048] = reshape %f {shape=[N,2048]}
@@ -10,9 +10,9 @@
 //           return %o, %s
 //
 // Afterwards: a reshape is a whole view of its operand; so is a reorder between [N,C,1,1] plain and
-// blocked when C is a multiple of the block. No code is emitted for a node whose result is a view of
-// its operand. An output is the whole of a storage root that is a node's result, plain, and no other
-// output's. Blocked values never lie in the user's buffers, whose alignment nobody promised.
+// blocked when C is a multiple of the block. No code is emitted for a node whose result is a view
+// of its operand. An output is the whole of a storage root that is a node's result, plain, and no
+// other output's. Blocked values never lie in the user's buffers, whose alignment nobody promised.
 
 #include "passes/pass_util.h"
 

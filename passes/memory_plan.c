@@ -3,19 +3,20 @@
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w
 //   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w      // arena at 802816*N
 //
-// A storage is a root of views, or several roots of equal size that take each other over: the result of
-// an elementwise node, or of a conv with a residual operand, goes over an operand of the same type that
-// dies there. Each element is read and written by the same thread, so that is safe. No other node may
-// write over what it reads.
+// A storage is a root of views, or several roots of equal size that take each other over: the
+// result of an elementwise node, or of a conv with a residual operand, goes over an operand of the
+// same type that dies there. Each element is read and written by the same thread, so that is safe.
+// No other node may write over what it reads.
 //
-// A storage lives from the first definition of a root or of a view of it to the last use of any of them,
-// in list order. Two that live at the same node never overlap. Sizes and offsets are multiples of 64
-// bytes (per image, where they scale with N: then they are multiples of 64 for every N).
+// A storage lives from the first definition of a root or of a view of it to the last use of any of
+// them, in list order. Two that live at the same node never overlap. Sizes and offsets are
+// multiples of 64 bytes (per image, where they scale with N: then they are multiples of 64 for
+// every N).
 //
-// The arena is two regions: first what scales with the batch, at offset * N, then what does not, behind it. Each
-// is packed greedily: the largest first into the smallest gap that holds it; then other orders are
-// tried, and whatever makes the peak is moved to the front, while that helps. With keep_values
-// nothing is reused. A guard of 64 bytes ends the arena.
+// The arena is two regions: first what scales with the batch, at offset * N, then what does not,
+// behind it. Each is packed greedily: the largest first into the smallest gap that holds it; then
+// other orders are tried, and whatever makes the peak is moved to the front, while that helps. With
+// keep_values nothing is reused. A guard of 64 bytes ends the arena.
 
 #include "passes/pass_util.h"
 #include <stdlib.h>
@@ -133,8 +134,8 @@ static void compute_lifetimes(Plan *p) {
 
 // ---------------------------------------------------------------- results over dying operands
 
-// The operands of n whose elements are read only by the thread that then writes the same element of the
-// result: from which index on; n->n_in when there are none.
+// The operands of n whose elements are read only by the thread that then writes the same element of
+// the result: from which index on; n->n_in when there are none.
 static int first_in_place(const IrNode *n) {
     if (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_MAP) {
         return 0;
@@ -447,8 +448,8 @@ void passes_print_memory(FILE *f, IrGraph *g, int64_t N) {
     merge_dying_operands(&p);
     Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
     int64_t peak = find_peak(&p, &batched) * N + find_peak(&p, &fixed);
-    fprintf(f, "memory at batch %lld: arena %.2f MB, without reuse %.2f MB, most alive at once %.2f MB; "
-               "%d results in %d storages\n",
+    fprintf(f, "memory at batch %lld: arena %.2f MB, without reuse %.2f MB, "
+               "most alive at once %.2f MB; %d results in %d storages\n",
             (long long)N, megabytes(ir_dim_at(g->arena_bytes, N)),
             megabytes(ir_dim_at(g->arena_bytes_no_reuse, N)), megabytes(peak), p.n,
             batched.n + fixed.n);

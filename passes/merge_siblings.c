@@ -5,12 +5,12 @@
 //   %ra = relu %a                           %ra = slice %r, channels [0, A)
 //   %rb = relu %b                           %rb = slice %r, channels [A, A + B)
 //
-// The reduce branches of an Inception module: the input is read once, and the tile of output channels is
-// wider. Conditions, each because the slices must come for free:
-//   - every slice starts at a multiple of opt->block, so that it is a view of whole channel blocks: at most
-//     one sibling has an odd channel count, and it comes last
-//   - all siblings are followed by the same chain of one-operand activations, which moves above the slices and
-//     becomes one epilogue
+// The reduce branches of an Inception module: the input is read once, and the tile of output
+// channels is wider. Conditions, each because the slices must come for free:
+//   - every slice starts at a multiple of opt->block, so that it is a view of whole channel
+//     blocks: at most one sibling has an odd channel count, and it comes last
+//   - all siblings are followed by the same chain of one-operand activations, which moves above
+//     the slices and becomes one epilogue
 //   - no result goes straight into a concat: that one wants it in a slice of its own result
 // Frozen float32 weights only.
 
@@ -75,7 +75,8 @@ static bool are_alike(const Sibling *a, const Sibling *b) {
     return same;
 }
 
-// The siblings of first->conv from it on in the list of nodes, in an order whose slices are aligned.
+// The siblings of first->conv from it on in the list of nodes, in an order whose slices are
+// aligned.
 static int find_siblings(PassContext *ctx, const PassOrder *order, const Sibling *first,
                          Sibling *out) {
     int n = 0, odd = -1, block = ctx->opt->block > 0 ? ctx->opt->block : 1;

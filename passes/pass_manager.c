@@ -9,7 +9,8 @@
 
 enum { PASS_MAX_ROUNDS = 8 };
 
-#define PASS(name, function, level, loop, what, why) PassResult pass_##function(PassContext *, IrGraph *);
+#define PASS(name, function, level, loop, what, why)                                              \
+    PassResult pass_##function(PassContext *, IrGraph *);
 #include "passes/passes.def"
 #undef PASS
 
@@ -21,7 +22,8 @@ typedef struct PassInfo {
 } PassInfo;
 
 static const PassInfo table[] = {
-#define PASS(name, function, level, loop, what, why) {#name, pass_##function, level, loop, what, why},
+#define PASS(name, function, level, loop, what, why)                                              \
+    {#name, pass_##function, level, loop, what, why},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -109,7 +111,8 @@ bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const ch
         size_t len = strcspn(s, ",");
         const PassInfo *pass = find_pass(s, len);
         if (!pass) {
-            ir_error(p->diag, IR_NOWHERE, "no pass is called '%.*s'", (int)(len < 80 ? len : 80), s);
+            int shown = len < 80 ? (int)len : 80;
+            ir_error(p->diag, IR_NOWHERE, "no pass is called '%.*s'", shown, s);
             return false;
         }
         run_one(p, g, opt, pass);

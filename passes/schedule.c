@@ -170,7 +170,8 @@ static int64_t choose_band(const Shape *s, const Tile *t)
 
 static int64_t lanewise_columns(const Shape *s, int64_t width)
 {
-    int64_t taps = s->win.kw + 2, most = s->registers - taps;
+    // A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
+    int64_t most = s->registers - s->win.kw - (s->win.group == s->C ? 2 : 4);
     if (most < 4)
         most = 4;
     return min_i64(width, min_i64(most, 14));

@@ -1,16 +1,16 @@
 // sink_transpose: transposes move down through whatever works in either order, until they meet
 // their inverse and canonicalize drops both.
 //
-//   %t = transpose %x {perm=[0,2,3,1]}           %a = add %x, %k'   k' = k with the channel on axis 1
+//   %t = transpose %x {perm=[0,2,3,1]}           %a = add %x, %k'      k' = transpose %k
 //   %a = add %t, %k                         ->   %r = relu %a
 //   %r = relu %a                                 %t = transpose %r {perm=[0,2,3,1]}
 //   %u = transpose %r {perm=[0,3,1,2]}           %u = transpose %t {perm=[0,3,1,2]}    (= %r)
 //
-// This is how NHWC graphs of TensorFlow exporters, where each convolution stands between two transposes,
-// come to have none in their body.
+// This is how NHWC graphs of TensorFlow exporters, where each convolution stands between two
+// transposes, come to have none in their body.
 //
-// A node is taken when its operands are transposes by one permutation, constants, or values that the
-// inverse permutation merely reshapes (only axes of size 1 move); and when everybody who reads
+// A node is taken when its operands are transposes by one permutation, constants, or values that
+// the inverse permutation merely reshapes (only axes of size 1 move); and when everybody who reads
 // the transposed value could take it too, so that no transpose is left behind beside the new one.
 
 #include "passes/pass_util.h"
@@ -167,7 +167,8 @@ static IrAttr permute_attr(const Sink *s, const IrAttr *a) {
     }
 }
 
-// The transpose that stands below: by perm, or, where a reduction dropped axes, by what is left of it.
+// The transpose that stands below: by perm, or, where a reduction dropped axes, by what is left of
+// it.
 static int permute_below(const Sink *s, int64_t *perm) {
     IrInts axes = ir_ints(s->n, IR_ATTR_AXES);
     bool keep = !pass_is_reduce(s->n) || ir_int(s->n, IR_ATTR_KEEPDIMS, 1);

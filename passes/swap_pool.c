@@ -7,19 +7,21 @@
 //   %c = conv %x, %w, %b                         %p = avg_pool %x {stride=[2,2]}
 //   %y = avg_pool %c {stride=[2,2]}        ->    %y = conv %p, %w, %b
 //
-// Pooling averages over pixels, a 1x1 convolution sums over channels: both are linear, so either may
-// come first. The first form is the pool branch of an Inception module: it then pools O channels
-// instead of I. The second is a DenseNet transition: it then convolves a quarter of the pixels. Where
-// zero padding counts in the average, a bias must stay below the pool.
+// Pooling averages over pixels, a 1x1 convolution sums over channels: both are linear, so either
+// may come first. The first form is the pool branch of an Inception module: it then pools O
+// channels instead of I. The second is a DenseNet transition: it then convolves a quarter of the
+// pixels. Where zero padding counts in the average, a bias must stay below the pool.
 //
-// One reader each; the convolution has group 1, stride 1, no padding and no epilogue. Its weights may be trainable.
+// One reader each; the convolution has group 1, stride 1, no padding and no epilogue. Its weights
+// may be trainable.
 
 #include "passes/pass_util.h"
 
 enum { FEWER_CHANNELS = 2 }; // I / O from which pooling afterwards pays for the add below it
 
 static bool is_pointwise(const IrNode *n) {
-    if (!n || n->op != IR_OP_CONV || ir_body(n, IR_ATTR_THEN).n || n->out[0]->type.dtype != IR_F32) {
+    if (!n || n->op != IR_OP_CONV || ir_body(n, IR_ATTR_THEN).n ||
+        n->out[0]->type.dtype != IR_F32) {
         return false;
     }
     IrWindow w = ir_window(n);

@@ -61,6 +61,7 @@ static bool print_ir(Tool *t, IrProgram *p, const char *path)
     FILE *f = fopen(path, "w");
     if (!f)
         ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    ir_prune_consts(p);
     ir_print_program(f, p);
     bool ok = fflush(f) == 0 && !ferror(f);
     fclose(f);
@@ -117,17 +118,18 @@ static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResu
            (!library || tool_write_header(t, g, o.symbol, ir_sprintf(t->arena, "%s.h", stem)));
 }
 
-static void print_summary(const Tool *t, const Compile *c, const IrGraph *g, const CgResult *cg, double took)
+static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgResult *cg,
+                          double took)
 {
     struct stat st;
     double mb = stat(c->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
-    fprintf(stderr, "%s: %.1f MB, %s, %.1f s\n", c->out, mb, c->model.target.cpu, took);
-    if (t->verbose)
-        fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB; arena %.2f MB + "
-                "%.2f MB per image, %.2f MB without reuse\n",
-                cg->n_calls, cg->n_kernels, cg->n_barriers, (double)cg->weights_bytes / 1e6,
-                (double)g->arena_bytes.c / 1e6, (double)g->arena_bytes.n / 1e6,
-                (double)(g->arena_bytes_no_reuse.n + g->arena_bytes_no_reuse.c) / 1e6);
+    fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n", c->out, mb,
+            c->model.target.cpu, took);
+    if (!t->verbose || c->emit == EMIT_IR)
+        return;
+    fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB\n", cg->n_calls,
+            cg->n_kernels, cg->n_barriers, (double)cg->weights_bytes / 1e6);
+    passes_print_memory(stderr, g, 1);
 }
 
 static int run_compile(Tool *t, Compile *c)

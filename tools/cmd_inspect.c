@@ -34,20 +34,20 @@ static void print_count(double x, char *buf, size_t size)
 
 static void print_table(const IrGraph *g)
 {
-    char text[256], type[256], params[32], macs[32];
+    char name[37], text[256], type[256], params[32], macs[32];
     LayerStats total = {0, 0};
     for (int i = 0; i < g->n_inputs; i++) {
         shape_text(g->inputs[i], type, sizeof type);
         printf("input   %s  %s\n", g->inputs[i]->name, type);
     }
-    printf("\n%-34s %-32s %-34s %10s %10s\n", "node", "layer", "result", "params", "MACs");
+    printf("\n%-36s %-32s %-32s %10s %10s\n", "node", "layer", "result", "params", "MACs");
     for (const IrNode *n = g->first; n; n = n->next) {
         LayerStats s = layer_stats(n);
         shape_text(n->out[0], type, sizeof type);
         print_count((double)s.params, params, sizeof params);
         print_count(s.macs, macs, sizeof macs);
-        printf("%-34.34s %-32.32s %-34.40s %10s %10s\n", n->name, layer_text(n, text, sizeof text),
-               type, params, macs);
+        printf("%-36s %-32.32s %-32.40s %10s %10s\n", layer_name(n, name, sizeof name),
+               layer_text(n, text, sizeof text), type, params, macs);
         total.params += s.params;
         total.macs += s.macs;
     }
@@ -156,9 +156,7 @@ static int run_inspect(Tool *t, Inspect *c)
         if (c->compiled)
             c->json ? print_json(g) : print_table(g);
         if (c->compiled && !c->json)
-            printf("arena   %.2f MB per image, %.2f MB without reuse\n",
-                   (double)ir_dim_at(g->arena_bytes, 1) / 1e6,
-                   (double)ir_dim_at(g->arena_bytes_no_reuse, 1) / 1e6);
+            passes_print_memory(stdout, g, 1);
     }
     if (!whole)
         print_unsupported(&report);

@@ -42,11 +42,11 @@ static void print_shape(FILE *f, const IrValue *v)
 
 static void print_node(FILE *f, const IrNode *n)
 {
-    char text[256];
+    char text[256], name[48];
     fprintf(f, "  n%u [fillcolor=\"%s\", label=\"", n->out[0]->id, fill_of(n));
     print_text(f, layer_text(n, text, sizeof text), 120);
     fputs("\\n", f);
-    print_text(f, n->name, 60);
+    print_text(f, layer_name(n, name, sizeof name), 60);
     fputs("\\n", f);
     print_shape(f, n->out[0]);
     bool view = n->out[0]->view_of != NULL;

@@ -31,6 +31,22 @@ LayerStats layer_stats(const IrNode *n)
     return s;
 }
 
+const char *layer_name(const IrNode *n, char *buf, size_t size)
+{
+    char more[16] = "";
+    int parts = 0;
+    for (const char *c = n->name; *c; c++)
+        parts += *c == '+';
+    if (parts)
+        snprintf(more, sizeof more, " +%d", parts);
+    size_t len = strcspn(n->name, "+"), room = size - 1 - strlen(more);
+    if (len <= room)
+        snprintf(buf, size, "%.*s%s", (int)len, n->name, more);
+    else
+        snprintf(buf, size, "..%.*s%s", (int)(room - 2), n->name + len - (room - 2), more);
+    return buf;
+}
+
 static void append(char *buf, size_t size, const char *text)
 {
     size_t n = strlen(buf);

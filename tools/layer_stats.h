@@ -9,6 +9,9 @@ typedef struct LayerStats {
     double macs;    // per image (N = 1); of conv and matmul
 } LayerStats;
 LayerStats layer_stats(const IrNode *n);
+// The node's name in at most `size` - 1 bytes: of a fused one the first part and how many follow
+// ("..layer1.0/conv2/Conv +2"). Returns buf.
+const char *layer_name(const IrNode *n, char *buf, size_t size);
 // "conv 7x7 /2 + add + relu" into buf.
 const char *layer_text(const IrNode *n, char *buf, size_t size);
 

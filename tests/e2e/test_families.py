@@ -71,8 +71,8 @@ def difference(got, want):
 def check_outputs(case, results, batch, wrong, where):
     for name, got in results.items():
         want = WANT(case, name)
-        if want.shape[:1] == (families.BATCH,) and batch < families.BATCH:
-            want = want[:batch]
+        if want.ndim and want.shape[0] % families.BATCH == 0:
+            want = want[:want.shape[0] // families.BATCH * batch]
         limit = 2e-3 if got.dtype == np.float16 else LIMIT
         d = difference(got, want)
         if isinstance(d, str) or d > limit:
@@ -92,7 +92,7 @@ def check_case(index, case):
                     results = run_case(case, net, binary, folder, batch, threads)
                     check_outputs(case, results, batch, wrong, f"{' '.join(flags)} batch {batch} threads {threads}")
             os.remove(binary)
-        except AssertionError as e:
+        except (AssertionError, OSError, ValueError) as e:
             wrong.append(f"{' '.join(flags)}: {e}")
     return wrong
 

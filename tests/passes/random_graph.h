@@ -1,7 +1,7 @@
-// Random valid graphs for tests of the passes, included by the tests that want them: the same seed gives
-// the same graph, with the shapes, constants and neighbourhoods that passes look for, and values that
-// float32 compares well. A pool of values, and a table of makers that each try one node (or a pattern) on
-// values drawn from it. A maker whose draw does not fit makes nothing.
+// Random valid graphs for tests of the passes, included by the tests that want them: the same seed
+// gives the same graph, with the shapes, constants and neighbourhoods that passes look for, and
+// values that float32 compares well. A pool of values, and a table of makers that each try one node
+// (or a pattern) on values drawn from it. A maker whose draw does not fit makes nothing.
 
 #ifndef TESTS_RANDOM_GRAPH_H
 #define TESTS_RANDOM_GRAPH_H
@@ -72,7 +72,8 @@ static IrValue *make_unary(Maker *m) {
 static IrValue *make_clip(Maker *m) {
     IrValue *x = pick(m);
     double lo = (double)draw(m, 4) - 2;
-    IrAttr attrs[] = {ir_attr_f(IR_ATTR_MIN, lo), ir_attr_f(IR_ATTR_MAX, lo + (double)draw(m, 6) - 1)};
+    double hi = lo + (double)draw(m, 6) - 1;
+    IrAttr attrs[] = {ir_attr_f(IR_ATTR_MIN, lo), ir_attr_f(IR_ATTR_MAX, hi)};
     IrValue *y = ir_build(&m->b, IR_OP_CLIP, 1, &x, 2, attrs);
     return y && chance(m, 30) ? ir_build1(&m->b, IR_OP_RELU, y) : y;
 }
@@ -137,8 +138,8 @@ static IrValue *make_siblings(Maker *m) {
         return NULL;
     }
     for (int i = 0; i < 3; i++) {
-        IrValue *w = make_const(m, 4, (int64_t[]){(int64_t[]){8, 16, 5}[draw(m, 3)], dim(x, 1), 1, 1},
-                                false);
+        int64_t o = (int64_t[]){8, 16, 5}[draw(m, 3)];
+        IrValue *w = make_const(m, 4, (int64_t[]){o, dim(x, 1), 1, 1}, false);
         IrValue *y = ir_build2(&m->b, IR_OP_CONV, x, w);
         y = y && chance(m, 80) ? ir_build1(&m->b, IR_OP_RELU, y) : y;
         keep(m, y ? ir_build1(&m->b, IR_OP_TANH, y) : NULL);

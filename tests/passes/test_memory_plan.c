@@ -1,10 +1,11 @@
 // Checks layout, concat_inplace, legalize and memory_plan by executing their answer.
 //
-// The simulator runs a planned graph on symbolic contents: every element of every node's result is a
-// hash of its own, only what moves (concat, reshape, reorder, copy, channel slices) carries contents over.
-// It writes them to the bytes that the plan gives, as a kernel would: a result that is not allowed to go
-// over its operands is filled with rubbish first, padding lanes are always rubbish. Whoever reads an element
-// and finds another hash has found two values that overlap while both live.
+// The simulator runs a planned graph on symbolic contents: every element of every node's result is
+// a hash of its own, only what moves (concat, reshape, reorder, copy, channel slices) carries
+// contents over. It writes them to the bytes that the plan gives, as a kernel would: a result that
+// is not allowed to go over its operands is filled with rubbish first, padding lanes are always
+// rubbish. Whoever reads an element and finds another hash has found two values that overlap while
+// both live.
 //
 //   test_memory_plan                   random graphs, also evaluated before and after
 //   test_memory_plan MODEL.onnx...     models through all passes; prints reorders and memory
@@ -163,7 +164,8 @@ static void make_content(Sim *s, const IrValue *v) {
 }
 
 // Copies channels of x to or from channel `at` of the wider y.
-static void move_channels(Sim *s, const IrValue *narrow, const IrValue *wide, int64_t at, bool widen) {
+static void move_channels(Sim *s, const IrValue *narrow, const IrValue *wide, int64_t at,
+                          bool widen) {
     Walk a = walk_of(s, narrow), b = walk_of(s, wide);
     for (int64_t i = 0; i < a.dim0; i++) {
         uint64_t *x = s->content[narrow->id] + i * a.inner;
@@ -364,7 +366,8 @@ static IrValue *make_conv(Random *r) {
     int64_t k = pick(r, 2) ? 3 : 1, half = k / 2;
     int64_t pads[] = {half, half, half, half}, dims[] = {out, channels(x), k, k};
     IrValue *in[] = {x, add_const(r, 4, dims), pick(r, 2) ? add_const(r, 1, dims) : NULL, extra};
-    IrStep steps[] = {{IR_OP_ADD, {IR_ACC, 3, 0}, {0, 0}}, {IR_OP_RELU, {IR_STEP(0), 0, 0}, {0, 0}}};
+    IrStep steps[] = {{IR_OP_ADD, {IR_ACC, 3, 0}, {0, 0}},
+                      {IR_OP_RELU, {IR_STEP(0), 0, 0}, {0, 0}}};
     IrBody body = {2, steps};
     IrAttr attrs[] = {ir_attr_ints(r->prog->arena, IR_ATTR_PAD, 4, pads),
                       ir_attr_body(r->prog->arena, IR_ATTR_THEN, &body)};
@@ -476,8 +479,9 @@ static IrValue *make_unary(Random *r) {
 
 static IrGraph *make_graph(IrArena *a, uint64_t seed) {
     static IrValue *(*const makers[])(Random *) = {
-        make_conv, make_conv, make_conv, make_pool, make_binary, make_binary, make_unary, make_unary,
-        make_concat, make_concat, make_growing_concat, make_slice, make_reduce, make_shuffle};
+        make_conv,   make_conv,   make_conv,           make_pool,  make_binary,
+        make_binary, make_unary,  make_unary,          make_slice, make_concat,
+        make_concat, make_reduce, make_growing_concat, make_shuffle};
     Random r = {.state = mix(seed + 1), .prog = ir_program_new(a, "random")};
     r.g = ir_graph_new(r.prog, "infer");
     r.b = (IrBuilder){.graph = r.g, .name = "n"};
@@ -574,7 +578,7 @@ static int test_random(uint64_t seed) {
     IrDiag diag;
     ir_diag_init(&diag, "random");
     IrArena *a = ir_arena_new(&diag);
-    PassOptions opt = {.opt_level = seed % 5 ? 2 : 0, .block = seed % 3 == 0 ? 16 : seed % 3 == 1 ? 8 : 4,
+    PassOptions opt = {.opt_level = seed % 5 ? 2 : 0, .block = 4 << seed % 3,
                        .keep_values = seed % 7 == 0, .out = stderr};
     IrGraph *before = make_graph(a, seed), *g = make_graph(a, seed);
     run_passes(a, g, &opt);
@@ -584,7 +588,8 @@ static int test_random(uint64_t seed) {
     for (int64_t N = 1; N <= 3; N++) {
         errors += simulate(g, N, what);
     }
-    if (g->arena_bytes.n > g->arena_bytes_no_reuse.n || g->arena_bytes.c > g->arena_bytes_no_reuse.c) {
+    if (g->arena_bytes.n > g->arena_bytes_no_reuse.n ||
+        g->arena_bytes.c > g->arena_bytes_no_reuse.c) {
         fprintf(stderr, "%s: reuse made the arena larger\n", what);
         errors++;
     }

@@ -4,9 +4,9 @@
 //   test_semantics FILE.ir...          each graph of each file
 //   test_semantics --random N [SEED]   N random graphs (random_graph.h)
 //
-// A graph is evaluated on random inputs, before and after the passes at every optimisation level and, for
-// random graphs, after random sequences of single passes. Outputs must agree to float32's rounding, and keep
-// their names and types.
+// A graph is evaluated on random inputs, before and after the passes at every optimisation level
+// and, for random graphs, after random sequences of single passes. Outputs must agree to float32's
+// rounding, and keep their names and types.
 
 #include "passes/passes.h"
 #include "tests/passes/random_graph.h"
