@@ -28,6 +28,13 @@ static const Kernel *find_kernel(const char *algo)
 
 static bool fits_int(int64_t x) { return x >= 0 && x <= INT_MAX / 4; }
 
+static bool tile_ok(const CgConv *s)
+{
+    bool small = s->rows >= 1 && s->cols >= 1 && s->vecs >= 1 && s->band >= 0 && s->rows <= 32 &&
+                 s->cols <= CG_MAX_CARRY && s->vecs <= CG_MAX_CARRY;
+    return small && s->rows * s->cols * s->vecs <= CG_MAX_CARRY;
+}
+
 static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y, int lanes)
 {
     const IrValue *w = ir_in(n, 1);
@@ -129,8 +136,9 @@ void cg_lower_conv(CgProgram *p, const IrNode *n)
     read_node(n, lanes, &spec);
     const char *algo = ir_str(n, IR_ATTR_ALGO, "direct");
     const Kernel *k = find_kernel(algo);
-    if (!k || (k->emit == cg_conv_lanewise && !cg_conv_is_lanewise(&spec, lanes)))
-        ir_bug("lower conv", n->name, "kernel %s does not fit", algo);
+    if (!k || !tile_ok(&spec) ||
+        (k->emit == cg_conv_lanewise && !cg_conv_is_lanewise(&spec, lanes)))
+        ir_bug("lower conv", n->name, "kernel %s or its tile does not fit", algo);
     CgArg args[CG_MAX_ARGS] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
     int n_args = 2;
     args[n_args++] = pack_weights(p, n, &spec, k);

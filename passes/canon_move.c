@@ -289,38 +289,45 @@ static IrValue *build_concat(IrBuilder *b, int axis, int n_in, IrValue *const *i
     return ir_build(b, IR_OP_CONCAT, n_in, in, 1, &attr);
 }
 
-// concat of one operand; of operands that nobody else reads and that are concats on the same axis
+// v is a concat on `axis` that `user` alone reads: its operands can stand in its place.
+static IrNode *find_inner(IrNode *user, IrValue *v, int axis) {
+    IrNode *inner = pass_def(v, IR_OP_CONCAT);
+    return inner && ir_only_user(v) == user && ir_int(inner, IR_ATTR_AXIS, 0) == axis ? inner
+                                                                                      : NULL;
+}
+
+// concat of one operand; the outermost of nested concats on one axis takes the operands of all
 static bool flatten_concat(PassContext *ctx, IrNode *n) {
+    int axis = (int)ir_int(n, IR_ATTR_AXIS, 0);
     if (n->n_in == 1) {
         pass_forward(n, ir_in(n, 0));
         return true;
     }
-    int axis = (int)ir_int(n, IR_ATTR_AXIS, 0), total = 0;
+    IrNode *user = ir_only_user(n->out[0]);
     bool nested = false;
     for (int i = 0; i < n->n_in; i++) {
-        IrNode *inner = pass_def(ir_in(n, i), IR_OP_CONCAT);
-        bool take = inner && ir_only_user(ir_in(n, i)) == n &&
-                    ir_int(inner, IR_ATTR_AXIS, 0) == axis;
-        total += take ? inner->n_in : 1;
-        nested = nested || take;
+        nested = nested || find_inner(n, ir_in(n, i), axis);
     }
-    if (!nested) {
+    if (!nested || (user && user->op == IR_OP_CONCAT && find_inner(user, n->out[0], axis))) {
         return false;
     }
-    IrValue **in = ir_alloc_array(ctx->scratch, (size_t)total, sizeof *in);
-    int k = 0;
-    for (int i = 0; i < n->n_in; i++) {
-        IrNode *inner = pass_def(ir_in(n, i), IR_OP_CONCAT);
-        if (inner && ir_only_user(ir_in(n, i)) == n && ir_int(inner, IR_ATTR_AXIS, 0) == axis) {
-            for (int j = 0; j < inner->n_in; j++) {
-                in[k++] = ir_in(inner, j);
-            }
-        } else {
-            in[k++] = ir_in(n, i);
+    struct { int n, cap; IrUse **v; } todo = {0}; // operands, the next one last
+    struct { int n, cap; IrValue **v; } in = {0};
+    for (int i = n->n_in - 1; i >= 0; i--) {
+        IR_PUSH(ctx->scratch, todo.v, todo.n, todo.cap, &n->in[i]);
+    }
+    while (todo.n) {
+        IrUse *use = todo.v[--todo.n];
+        IrNode *inner = find_inner(use->node, use->value, axis);
+        for (int i = inner ? inner->n_in - 1 : -1; i >= 0; i--) {
+            IR_PUSH(ctx->scratch, todo.v, todo.n, todo.cap, &inner->in[i]);
+        }
+        if (!inner) {
+            IR_PUSH(ctx->scratch, in.v, in.n, in.cap, use->value);
         }
     }
     IrBuilder b = pass_before(n);
-    pass_forward(n, build_concat(&b, axis, total, in));
+    pass_forward(n, build_concat(&b, axis, in.n, in.v));
     return true;
 }
 

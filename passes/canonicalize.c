@@ -158,7 +158,7 @@ static bool drop_dropout(PassContext *ctx, IrNode *n) {
 // relu of what is never negative
 static bool drop_relu(PassContext *ctx, IrNode *n) {
     (void)ctx;
-    if (!pass_is_nonnegative(ir_in(n, 0), 8)) {
+    if (!pass_is_nonnegative(ir_in(n, 0))) {
         return false;
     }
     pass_forward(n, ir_in(n, 0));

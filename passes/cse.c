@@ -73,10 +73,38 @@ static bool equal_attrs(const IrAttr *a, const IrAttr *b) {
     return false;
 }
 
+// Enough of an attribute that nodes which differ in it alone seldom meet.
+static uint64_t hash_attr(uint64_t h, const IrAttr *a) {
+    switch (ir_attr_kind(a->key)) {
+    case IR_KIND_INT:
+        return mix(h, (uint64_t)a->i);
+    case IR_KIND_FLOAT:
+        return hash_bytes(h, &a->f, sizeof a->f);
+    case IR_KIND_INTS:
+        for (int i = 0; i < a->ints.n; i++) {
+            h = mix(h, (uint64_t)a->ints.v[i]);
+        }
+        return h;
+    case IR_KIND_DIMS:
+        for (int i = 0; i < a->dims.rank; i++) {
+            h = mix(mix(h, (uint64_t)a->dims.dim[i].c), (uint64_t)a->dims.dim[i].n);
+        }
+        return h;
+    case IR_KIND_STR:
+        return hash_bytes(h, a->s, strlen(a->s));
+    case IR_KIND_BODY:
+        return mix(h, (uint64_t)a->body.n);
+    }
+    return h;
+}
+
 // ---------------------------------------------------------------- nodes
 
 static uint64_t hash_node(const IrNode *n) {
     uint64_t h = mix(n->op, (uint64_t)n->n_in);
+    for (int i = 0; i < n->n_attrs; i++) {
+        h = hash_attr(h, &n->attrs[i]);
+    }
     for (int i = 0; i < n->n_in; i++) {
         h = mix(h, (uint64_t)(uintptr_t)ir_in(n, i));
     }

@@ -3,38 +3,54 @@
 //   %b = sqrt splat(4) : f32[64]             ->  a constant of 64 twos
 //   %c = reshape %w {shape=[64,1,1]}         ->  %w's own bytes under another shape
 //
-// Not folded: what training changes, what is random, what N has a part in, and what would make a
-// constant far larger than what it is made from (an expand of a scalar).
+// Not folded: what training changes, what is random, what N has a part in, what would make a
+// constant larger than what it is made from (an expand of a scalar), and what would take long. All
+// folded constants together are bounded too: sums of what is made from one another grow
+// exponentially.
 
 #include "passes/pass_util.h"
 
 enum {
-    GROWTH = 4,          // a result may have this many times the bytes of the operands,
-    ALWAYS_FINE = 65536, // or this many bytes
+    ALWAYS_FINE = 1 << 16,  // a result of more bytes must not be larger than the operands; windows
+                            // and products are computed on operands of fewer bytes only
+    FREE_BYTES = 1 << 26,   // folded in any program,
+    PER_INITIALIZER = 2,    // and for each byte of the model's initializers
 };
 
-static bool is_random(IrOp op) { return ir_op_info(op)->flags & IR_FLAG_R; }
+static int64_t const_bytes(const IrType *t) {
+    IrDim bytes;
+    return ir_shape_is_static(&t->shape) && ir_type_bytes(t, &bytes) ? bytes.c : -1;
+}
 
-static bool is_foldable(const IrNode *n) {
+static bool is_heavy(IrOp op) {
+    return (ir_op_info(op)->flags & IR_FLAG_W) || op == IR_OP_MATMUL || op == IR_OP_LRN;
+}
+
+// The bytes of the result when n may be folded, else -1.
+static int64_t fold_bytes(const IrNode *n) {
     int64_t in_bytes = 0;
-    if (n->n_out != 1 || is_random(n->op) || n->n_in == 0 || n->op == IR_OP_COPY) {
-        return false;
+    if (n->n_out != 1 || (ir_op_info(n->op)->flags & IR_FLAG_R) || n->n_in == 0 ||
+        n->op == IR_OP_COPY) {
+        return -1;
     }
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
-        if (!v) {
-            continue;
+        if (v && (!pass_is_frozen(v) || const_bytes(&v->type) < 0)) {
+            return -1;
         }
-        IrDim bytes;
-        if (!pass_is_frozen(v) || !ir_type_bytes(&v->type, &bytes)) {
-            return false;
-        }
-        in_bytes += bytes.c;
+        in_bytes += v ? const_bytes(&v->type) : 0;
     }
-    const IrType *t = &n->out[0]->type;
-    IrDim bytes;
-    return ir_shape_is_static(&t->shape) && ir_type_bytes(t, &bytes) &&
-           (bytes.c <= ALWAYS_FINE || bytes.c / GROWTH <= in_bytes);
+    int64_t bytes = const_bytes(&n->out[0]->type);
+    bool fine = bytes <= ALWAYS_FINE || bytes <= in_bytes;
+    return fine && (in_bytes <= ALWAYS_FINE || !is_heavy(n->op)) ? bytes : -1;
+}
+
+static int64_t initial_budget(const IrProgram *p) {
+    int64_t bytes = FREE_BYTES;
+    for (int i = 0; i < p->n_consts; i++) {
+        bytes += p->consts[i]->origin ? PER_INITIALIZER * const_bytes(&p->consts[i]->type) : 0;
+    }
+    return bytes;
 }
 
 static IrValue *evaluate(PassContext *ctx, IrNode *n) {
@@ -64,15 +80,19 @@ static IrValue *evaluate(PassContext *ctx, IrNode *n) {
 
 PassResult pass_fold(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
+    int64_t budget = initial_budget(ctx->prog);
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (!is_foldable(n)) {
+        int64_t bytes = fold_bytes(n);
+        if (bytes < 0 || bytes > budget) {
             continue;
         }
-        IrValue *c = n->op == IR_OP_RESHAPE
+        bool same_bytes = n->op == IR_OP_RESHAPE;
+        IrValue *c = same_bytes
                          ? pass_const_reshaped(ctx, g, ir_in(n, 0), &n->out[0]->type.shape)
                          : evaluate(ctx, n);
         if (c) {
+            budget -= same_bytes ? 0 : bytes;
             pass_forward(n, c);
             r.changes++;
         }

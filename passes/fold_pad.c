@@ -67,7 +67,7 @@ static bool fits_max_pool(const IrNode *n, const Pad *p, const IrWindow *w) {
     bool sees_element = p->t + w->pt < w->kh && p->l + w->pl < w->kw &&
                         (out->dim[2].c - 1) * w->sh - w->pt < in->dim[2].c - p->b &&
                         (out->dim[3].c - 1) * w->sw - w->pl < in->dim[3].c - p->r;
-    return sees_element && pass_is_nonnegative(p->x, 8);
+    return sees_element && pass_is_nonnegative(p->x);
 }
 
 static const struct {

@@ -17,7 +17,7 @@
 #include "passes/pass_util.h"
 #include <string.h>
 
-enum { MAX_SIBLINGS = 8, MAX_CHAIN = 4 };
+enum { MAX_SIBLINGS = 8, MAX_CHAIN = 4, MAX_READERS = 64 };
 
 typedef struct Sibling {
     IrNode *conv;
@@ -176,7 +176,8 @@ PassResult pass_merge_siblings(PassContext *ctx, IrGraph *g) {
     PassOrder order = pass_order(ctx, g);
     for (IrNode *n = g->first; n; n = n->next) {
         Sibling first, s[MAX_SIBLINGS];
-        if (!is_pointwise(n) || !pass_at(&order, n) || !read_sibling(n, &first)) {
+        if (!is_pointwise(n) || !pass_at(&order, n) || ir_in(n, 0)->n_uses > MAX_READERS ||
+            !read_sibling(n, &first)) {
             continue;
         }
         int count = find_siblings(ctx, &order, &first, s);

@@ -153,9 +153,10 @@ IrValue *pass_const_reshaped(PassContext *ctx, IrGraph *g, const IrValue *v,
     return ir_const_value(g, c);
 }
 
-bool pass_is_nonnegative(const IrValue *v, int depth) {
+// *budget: values that may still be looked at; no depth bounds what operands that repeat cost.
+static bool is_nonnegative(const IrValue *v, int *budget) {
     const IrNode *n = v->def;
-    if (!n || depth == 0) {
+    if (!n || --*budget < 0) {
         return false;
     }
     switch (n->op) {
@@ -173,7 +174,7 @@ bool pass_is_nonnegative(const IrValue *v, int depth) {
     case IR_OP_RESHAPE:
     case IR_OP_CONCAT:
         for (int i = 0; i < n->n_in; i++) {
-            if (!pass_is_nonnegative(ir_in(n, i), depth - 1)) {
+            if (!is_nonnegative(ir_in(n, i), budget)) {
                 return false;
             }
         }
@@ -181,6 +182,11 @@ bool pass_is_nonnegative(const IrValue *v, int depth) {
     default:
         return false;
     }
+}
+
+bool pass_is_nonnegative(const IrValue *v) {
+    int budget = 64;
+    return is_nonnegative(v, &budget);
 }
 
 PassOrder pass_order(PassContext *ctx, IrGraph *g) {

@@ -21,9 +21,8 @@ bool pass_is_eltwise(const IrNode *n);
 void pass_step_params(const IrNode *n, double p[2]);
 bool pass_is_reduce(const IrNode *n);
 
-// No element of v is negative; NaN may be there. Looks through at most `depth` nodes above each
-// other.
-bool pass_is_nonnegative(const IrValue *v, int depth);
+// No element of v is negative, as far as a few nodes above it tell; NaN may be there.
+bool pass_is_nonnegative(const IrValue *v);
 
 // `now` takes the place of n's only result, whose type it must have, and n goes. An output of the
 // graph keeps its name, as ir_replace_uses() says.

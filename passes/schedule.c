@@ -17,7 +17,7 @@
 
 enum {
     MAX_VECTORS = 6,
-    L1_BYTES = 24 << 10,   // what of it a weight panel may count on
+    L1_BYTES = 16 << 10,   // what of it a weight panel may count on
     L2_BYTES = 512 << 10,  // half of a small one
 };
 
@@ -110,13 +110,18 @@ static double conv_cost(const Shape *s, const Tile *t)
         if (count)
             cycles += (double)count * tile_cost(s, part[0] * part[1], part[2]);
     }
-    return cycles * (double)s->sets;
+    // Rows of a tile that see other kernel rows than its first are variants of the code.
+    bool variants = t->rows > 1 && s->win.kh > 1;
+    return cycles * (double)s->sets * (variants ? 1.01 : 1);
 }
 
 static bool tile_fits(const Shape *s, const Tile *t)
 {
     int64_t pixels = t->rows * t->cols;
-    return pixels * t->vecs + t->vecs + 1 <= s->registers;
+    // With one vector each broadcast is used once, and without broadcasting operands its register takes
+    // the sum: accumulators wander and need room to.
+    int64_t wander = s->lanes < 16 && t->vecs == 1 ? 4 : 0;
+    return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
 }
 
 static Tile choose_tile(const Shape *s)

@@ -33,8 +33,10 @@ static bool is_sinkable(const IrNode *n) {
            (pass_is_reduce(n) && ir_body(n, IR_ATTR_THEN).n == 0);
 }
 
+enum { MAX_READERS = 256 }; // each of them looks at all the others
+
 static bool users_follow(const IrValue *t) {
-    if (t->is_output) {
+    if (t->is_output || t->n_uses > MAX_READERS) {
         return false;
     }
     for (const IrUse *u = t->uses; u; u = u->next) {

@@ -1,7 +1,6 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
 #include "tools/tool.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -56,18 +55,10 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static bool print_ir(Tool *t, IrProgram *p, const char *path)
+static void print_ir(FILE *f, void *program)
 {
-    FILE *f = fopen(path, "w");
-    if (!f)
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    ir_prune_consts(p);
-    ir_print_program(f, p);
-    bool ok = fflush(f) == 0 && !ferror(f);
-    fclose(f);
-    if (!ok)
-        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    return ok;
+    ir_prune_consts(program);
+    ir_print_program(f, program);
 }
 
 // A file of the code generator's, whole, to an output of ours.
@@ -82,6 +73,15 @@ static bool write_text(Tool *t, const CgResult *cg, const char *out, const char 
     ToolOut w;
     return copy_file(t, cg->files[0], out) && tool_out_begin(t, &w, weights) &&
            copy_file(t, cg->weights_file, w.temp) && tool_out_commit(t, &w, false);
+}
+
+// "net.h" for "net.so"; "net.x.h" for what has another ending.
+static const char *header_path(Tool *t, const Compile *c)
+{
+    const char *suffix = emits[c->emit].suffix;
+    size_t n = strlen(c->out), k = strlen(suffix);
+    bool ends = n > k && strcmp(c->out + n - k, suffix) == 0;
+    return ir_sprintf(t->arena, "%.*s.h", (int)(ends ? n - k : n), c->out);
 }
 
 static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResult *cg)
@@ -100,7 +100,7 @@ static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResu
     PassOptions po = tool_pass_options(&c->model);
     passes_run(g->prog, g, &po);
     if (c->emit == EMIT_IR)
-        return print_ir(t, g->prog, out->temp);
+        return tool_write_text(t, out->temp, print_ir, g->prog);
     tool_progress_start(&bar, "compiling");
     bool ok = cg_compile(g, &o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
@@ -109,13 +109,8 @@ static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResu
     if (c->emit == EMIT_ASM || c->emit == EMIT_LLVM_IR)
         return write_text(t, cg, out->temp, ir_sprintf(t->arena, "%s.weights", c->out));
     bool library = c->emit != EMIT_EXE && !c->no_header;
-    const char *stem = ir_strndup(t->arena, c->out, strlen(c->out) -
-                                  (strlen(c->out) > strlen(emits[c->emit].suffix) &&
-                                   strcmp(c->out + strlen(c->out) - strlen(emits[c->emit].suffix),
-                                          emits[c->emit].suffix) == 0
-                                       ? strlen(emits[c->emit].suffix) : 0));
     return tool_link(t, c->emit, cg, o.symbol, out->temp) &&
-           (!library || tool_write_header(t, g, o.symbol, ir_sprintf(t->arena, "%s.h", stem)));
+           (!library || tool_write_header(t, g, o.symbol, header_path(t, c)));
 }
 
 static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgResult *cg,

@@ -2,7 +2,6 @@
 #include "tools/layer_stats.h"
 #include "tools/tool.h"
 
-#include <errno.h>
 #include <string.h>
 
 typedef struct Inspect {
@@ -94,24 +93,8 @@ static void print_json(const IrGraph *g)
     printf("]}\n");
 }
 
-static bool write_dot(Tool *t, const IrGraph *g, const char *path)
-{
-    ToolOut out;
-    if (!tool_out_begin(t, &out, path))
-        return false;
-    FILE *f = fopen(out.temp, "w");
-    if (!f)
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    tool_write_dot(f, g);
-    bool ok = fflush(f) == 0 && !ferror(f);
-    fclose(f);
-    if (!ok)
-        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    return ok && tool_out_commit(t, &out, false);
-}
-
 // By graphviz, in the format that the name ends with.
-static bool write_picture(Tool *t, const IrGraph *g, const char *path)
+static bool write_picture(Tool *t, IrGraph *g, const char *path)
 {
     const char *ext = strrchr(path, '.');
     if (!ext || (strcmp(ext, ".svg") != 0 && strcmp(ext, ".png") != 0 && strcmp(ext, ".pdf") != 0)) {
@@ -120,7 +103,7 @@ static bool write_picture(Tool *t, const IrGraph *g, const char *path)
     }
     ToolOut out;
     const char *dot = ir_sprintf(t->arena, "%s/graph.dot", tool_temp_dir(t));
-    if (!tool_out_begin(t, &out, path) || !write_dot(t, g, dot))
+    if (!tool_out_begin(t, &out, path) || !tool_write_text(t, dot, tool_print_dot, g))
         return false;
     const char *argv[] = {"dot", ir_sprintf(t->arena, "-T%s", ext + 1), "-o", out.temp, dot, NULL};
     return tool_spawn(t, argv) && tool_out_commit(t, &out, false);
@@ -160,7 +143,7 @@ static int run_inspect(Tool *t, Inspect *c)
     }
     if (!whole)
         print_unsupported(&report);
-    if ((c->dot && !write_dot(t, g, c->dot)) || (c->picture && !write_picture(t, g, c->picture)))
+    if ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) || (c->picture && !write_picture(t, g, c->picture)))
         return EXIT_INPUT;
     return whole ? EXIT_FINE : EXIT_INPUT;
 }

@@ -60,8 +60,9 @@ static void print_node(FILE *f, const IrNode *n)
     }
 }
 
-void tool_write_dot(FILE *f, const IrGraph *g)
+void tool_print_dot(FILE *f, void *graph)
 {
+    const IrGraph *g = graph;
     fprintf(f, "digraph \"");
     print_text(f, g->prog->name, 60);
     fprintf(f, "\" {\n  node [shape=box, style=\"filled,rounded\", fontname=\"Helvetica\", fontsize=10];\n"

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,16 @@
 
 extern char **environ;
 
-static void unlink_path(void *path) { unlink(path); }
+static void remember_temporary(Tool *t, const char *path)
+{
+    for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++) {
+        if (!t->temp_out[i]) {
+            t->temp_out[i] = path;
+            return;
+        }
+    }
+    ir_bug("tools", path, "too many outputs at once");
+}
 
 // "PATH: cannot write: REASON"
 static bool fail_to_write(Tool *t, const char *path, const char *why)
@@ -41,8 +50,15 @@ bool tool_out_begin(Tool *t, ToolOut *out, const char *path)
         return fail_to_write(t, path, strerror(errno));
     close(fd);
     out->temp = temp;
-    ir_arena_defer(t->arena, unlink_path, temp);
+    remember_temporary(t, temp);
     return true;
+}
+
+static void forget_temporary(Tool *t, const char *path)
+{
+    for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++)
+        if (t->temp_out[i] == path)
+            t->temp_out[i] = NULL;
 }
 
 bool tool_out_commit(Tool *t, ToolOut *out, bool executable)
@@ -50,9 +66,26 @@ bool tool_out_commit(Tool *t, ToolOut *out, bool executable)
     mode_t mask = umask(0);
     umask(mask);
     mode_t mode = (executable ? 0777 : 0666) & ~mask;
-    if (chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0)
+    if (chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0) {
+        forget_temporary(t, out->temp);
         return true;
+    }
     return fail_to_write(t, out->path, strerror(errno));
+}
+
+bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx)
+{
+    ToolOut out;
+    if (!tool_out_begin(t, &out, path))
+        return false;
+    FILE *f = fopen(out.temp, "w");
+    if (!f)
+        return fail_to_write(t, path, strerror(errno));
+    print(f, ctx);
+    bool ok = fflush(f) == 0 && !ferror(f);
+    int why = errno;
+    fclose(f);
+    return ok ? tool_out_commit(t, &out, false) : fail_to_write(t, path, strerror(why));
 }
 
 const char *tool_model_hash(Tool *t, const char *path)
@@ -103,8 +136,15 @@ bool tool_spawn(Tool *t, const char *const *argv)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    posix_spawnattr_t attr;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_init(&attr); // tool_catch_signals() blocked some
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
     pid_t pid;
-    int err = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    int err = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *)argv, environ);
+    posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     if (err) {
         ir_error(&t->diag, IR_NOWHERE,

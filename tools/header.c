@@ -1,10 +1,6 @@
 // The C header of a library or object: one file to ship, hone.h's declarations included.
 #include "tools/tool.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <string.h>
-
 static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n)
 {
     char type[256];
@@ -28,26 +24,29 @@ static const char functions[] =
     "int %s_set_workspace(HoneModel *m, void *workspace, size_t bytes);\n"
     "unsigned %s_abi(void); // %d, as HONE_ABI when this header was made\n";
 
-bool tool_write_header(Tool *t, const IrGraph *g, const char *s, const char *path)
+typedef struct Header {
+    const IrGraph *graph;
+    const char *symbol, *api; // api: hone.h's text
+} Header;
+
+static void print_header(FILE *f, void *ctx)
 {
-    ToolOut out;
-    if (!tool_out_begin(t, &out, path))
-        return false;
-    FILE *f = fopen(out.temp, "w");
-    if (!f)
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    const Header *h = ctx;
+    const IrGraph *g = h->graph;
+    const char *s = h->symbol;
     fprintf(f, "// %s, compiled by %s. Link with -lgomp -lm.\n//\n", g->prog->name, TOOL_PRODUCER);
     print_tensors(f, "input ", g->inputs, g->n_inputs);
     print_tensors(f, "output", g->outputs, g->n_outputs);
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
-    fprintf(f, "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n", s, s,
-            tool_lib_text(t, "hone.h"));
+    fprintf(f, "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n",
+            s, s, h->api);
     fprintf(f, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     fprintf(f, functions, s, s, s, s, s, s, s, s, s, s, s, s, s, HONE_ABI);
     fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
-    bool ok = fflush(f) == 0 && !ferror(f);
-    fclose(f);
-    if (!ok)
-        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    return ok && tool_out_commit(t, &out, false);
+}
+
+bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path)
+{
+    Header h = {g, symbol, tool_lib_text(t, "hone.h")};
+    return tool_write_text(t, path, print_header, &h);
 }

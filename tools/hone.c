@@ -1,11 +1,9 @@
 // The command `hone`: picks the subcommand. Each lives in its cmd_*.c.
 #include "tools/tool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct Command {
     const char *name;
@@ -35,18 +33,6 @@ static void print_help(FILE *f)
                "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n");
 }
 
-static void remove_temp_dir(void *arg)
-{
-    Tool *t = arg;
-    DIR *d = opendir(t->temp_dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
-    rmdir(t->temp_dir);
-}
-
 const char *tool_temp_dir(Tool *t)
 {
     if (t->temp_dir)
@@ -56,9 +42,7 @@ const char *tool_temp_dir(Tool *t)
     if (!mkdtemp(path))
         ir_fatal(&t->diag, IR_NOWHERE, "cannot make a directory for intermediate files: %s: %s",
                  path, strerror(errno));
-    t->temp_dir = path;
-    ir_arena_defer(t->arena, remove_temp_dir, t);
-    return path;
+    return t->temp_dir = path;
 }
 
 int tool_run(ToolCommand command, int argc, char **argv)
@@ -71,10 +55,12 @@ int tool_run(ToolCommand command, int argc, char **argv)
     IrArena *volatile arena = NULL;
     if (setjmp(guard) == 0) {
         arena = t.arena = ir_arena_new(&t.diag);
+        tool_catch_signals(&t);
         code = command(&t, argc, argv);
     }
     t.diag.guard = NULL;
     ir_diag_finish(&t.diag);
+    tool_remove_temporaries(&t);
     ir_arena_free(arena);
     return code;
 }

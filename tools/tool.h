@@ -19,7 +19,12 @@ typedef struct Tool {
     IrDiag diag;
     bool verbose;
     const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
+    const char *temp_out[8]; // outputs under their temporary names; the same
 } Tool;
+
+// From here on SIGINT, SIGTERM and SIGHUP remove the temporary files, then end the process as ever.
+void tool_catch_signals(Tool *t);
+void tool_remove_temporaries(const Tool *t);
 
 typedef int (*ToolCommand)(Tool *t, int argc, char **argv);
 int tool_run(ToolCommand command, int argc, char **argv);
@@ -97,7 +102,7 @@ typedef enum ToolEmit {
 // Links the compiler's files into the file `out`. False after errors.
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. False after errors.
-bool tool_write_header(Tool *t, const IrGraph *g, const char *symbol, const char *path);
+bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
 const char *tool_symbol(IrArena *a, const char *name); // "hone_resnet50" from a path or name
@@ -109,6 +114,9 @@ typedef struct ToolOut {
 // Fails, reporting, before minutes of work when `path` cannot be written.
 bool tool_out_begin(Tool *t, ToolOut *out, const char *path);
 bool tool_out_commit(Tool *t, ToolOut *out, bool executable);
+// A text file of ours, whole or not at all: print(f, ctx) writes it. False after an error.
+typedef void (*ToolPrint)(FILE *f, void *ctx);
+bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx);
 
 // ---- progress (progress.c): a bar on a terminal, nothing elsewhere unless verbose
 typedef struct ToolProgress {
@@ -122,7 +130,7 @@ void tool_progress_end(ToolProgress *p);
 
 // ---- pictures (dot.c)
 // Graphviz text of the graph: fused nodes show what they are made of.
-void tool_write_dot(FILE *f, const IrGraph *g);
+void tool_print_dot(FILE *f, void *graph); // IrGraph *
 
 // Runs a program (argv NULL-ended, found on PATH) to its end. False after reporting what it printed.
 bool tool_spawn(Tool *t, const char *const *argv);

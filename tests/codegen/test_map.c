@@ -93,6 +93,7 @@ static const char *const halves[] = {
 static void half_floats(void) { CHECK_INT_EQ(case_check_all(halves, 1e-3, true), 0); }
 
 static const char *const fixed[] = {
+    "in %x: f32[N]\n%y = neg %x\nout %y", // for a program with a batch
     "in %x: f32[]\nin %z: f32[]\n%y = div %x, %z\nout %y",
     "in %x: f32[20,3]\nin %z: f32[]\n%y = sub %x, %z\nout %y", NULL};
 

@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 import families_exporters  # noqa: F401  (each registers its cases)
+import families_fusions  # noqa: F401
 import families_inception  # noqa: F401
 import families_mobile  # noqa: F401
 import families_resnet  # noqa: F401

@@ -11,10 +11,10 @@ NCHW, NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 # ---------------------------------------------------------------- TensorFlow through tf2onnx
 
 def tf_head(net, x, c, classes=10):
-    """Logits and softmax of pooled features [N, c]: MatMul, Add."""
+    """Logits and softmax of pooled features [N, c]: MatMul, Add. With TensorFlow's names."""
     y = net.op("MatMul", x, net.init(net.numbers(c, classes, dev=1 / math.sqrt(c))))
-    logits = net.output(net.op("Add", y, net.init(net.numbers(classes))), "logits")
-    net.output(net.softmax(logits, None if net.opset < 13 else -1), "prob")
+    logits = net.output(net.op("Add", y, net.init(net.numbers(classes))), "StatefulPartitionedCall/net/dense/BiasAdd:0")
+    net.output(net.softmax(logits, None if net.opset < 13 else -1), "Identity:0")
 
 
 @family(8, 13)
@@ -24,7 +24,7 @@ def tf_resnet(net):
         y = net.conv(x, out, k, stride, bias=False, auto_pad="SAME_UPPER")
         return net.op("Add", y, net.init(net.numbers(1, out, 1, 1))) if bias else net.batch_norm(y, epsilon=1e-3)
 
-    x = net.transpose(net.input(33, 33, 3, channels=3), *NCHW)
+    x = net.transpose(net.input(33, 33, 3, name="input_1:0", channels=3), *NCHW)
     x = net.relu(conv(x, 8, 7, 2))
     x = net.pool(x, "Max", 3, 2, auto_pad="SAME_UPPER")
     for out, stride in ((8, 1), (14, 2)):

@@ -23,8 +23,8 @@ def infer(model, feeds, folder):
     path = os.path.join(folder, "model.onnx")
     onnx.save(model, path)
     ins = []
-    for name, x in feeds.items():
-        ins.append(os.path.join(folder, f"in_{name}.npy"))
+    for i, x in enumerate(feeds.values()):
+        ins.append(os.path.join(folder, f"in_{i}.npy"))
         np.save(ins[-1], x)
     for old in glob.glob(os.path.join(folder, "out_*.npy")):
         os.remove(old)

@@ -49,13 +49,13 @@ def compile_case(case, path, binary, flags):
 def run_case(case, net, binary, folder, batch, threads):
     """Outputs by name."""
     args = []
-    for name, x in net.data(families.BATCH).items():
-        np.save(os.path.join(folder, name + ".npy"), case.feed(x[:batch]) if case.feed else x[:batch])
-        args += ["-i", f"{name}={folder}/{name}.npy"]
-    for o in net.outputs:
-        args += ["-o", f"{o.name}={folder}/{o.name}.out.npy"]
+    for i, (name, x) in enumerate(net.data(families.BATCH).items()):
+        np.save(f"{folder}/in_{i}.npy", case.feed(x[:batch]) if case.feed else x[:batch])
+        args += ["-i", f"{name}={folder}/in_{i}.npy"]
+    for i, o in enumerate(net.outputs):
+        args += ["-o", f"{o.name}={folder}/out_{i}.npy"]
     ok(binary, "run", *args, "--threads", threads)
-    return {o.name: np.load(f"{folder}/{o.name}.out.npy") for o in net.outputs}
+    return {o.name: np.load(f"{folder}/out_{i}.npy") for i, o in enumerate(net.outputs)}
 
 
 def difference(got, want):

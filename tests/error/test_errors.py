@@ -1,6 +1,8 @@
 """Bad input: exit code 1, the exact line, nothing half-written; wrong usage: exit code 2."""
 import os
+import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx
@@ -125,6 +127,24 @@ def test_outputs_that_cannot_be_written():
             "/nonexistent/out")
     os.mkdir(temp("folder"))
     refuses("folder: cannot write: it is a directory", HONE, "compile", SAMPLE, "-o", "folder")
+
+
+def test_a_signal_leaves_nothing():
+    big = model("big.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"], name="m")], [value("x", 1, 6000)],
+                [value("y", 1, 6000)], [("w", np.zeros((6000, 6000), np.float32))])
+    os.makedirs(temp("tmp"), exist_ok=True)
+    before = sorted(os.listdir(TEMP))
+    for delay in (0.05, 0.2, 0.4):
+        process = subprocess.Popen([HONE, "compile", big, "-o", "out"], cwd=TEMP, env=dict(os.environ, TMPDIR=temp("tmp")),
+                                   stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.terminate()
+        code = process.wait()
+        assert code in (0, -15), code
+        if code == 0:
+            os.unlink(temp("out"))
+        assert sorted(os.listdir(TEMP)) == before and not os.listdir(temp("tmp"))
+    os.unlink(temp(big))
 
 
 def test_flags():

@@ -1,0 +1,166 @@
+// Speed of every convolution of common networks, one by one, through the normal path:
+//
+//   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME]
+//
+// Prints GFLOP/s and the fraction of this machine's ceiling for fused multiply-adds on one core,
+// measured right before each shape: other work on the machine slows both. Times are minima. A
+// fraction above 1 is possible, as products with padding count but are not computed.
+#include "codegen/codegen.h"
+#include "runtime/rt.h"
+#include "tests/codegen/conv_shapes.h"
+#include "tests/codegen/rig.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Bench {
+    const char *mcpu, *net;
+    int threads;
+    int64_t batch;
+    double ms;
+} Bench;
+
+enum { CEILING_ROUNDS = 20000, CHAINS = 12 };
+
+typedef float Vec8 __attribute__((vector_size(32)));
+typedef float Vec16 __attribute__((vector_size(64)));
+
+__attribute__((target("avx512f"), noinline)) static void multiply_16(Vec16 *a, int n)
+{
+    for (int i = 0; i < n; i++)
+        __asm__ volatile("vfmadd231ps %0, %0, %%zmm0\n vfmadd231ps %0, %0, %%zmm1\n"
+                         "vfmadd231ps %0, %0, %%zmm2\n vfmadd231ps %0, %0, %%zmm3\n"
+                         "vfmadd231ps %0, %0, %%zmm4\n vfmadd231ps %0, %0, %%zmm5\n"
+                         "vfmadd231ps %0, %0, %%zmm6\n vfmadd231ps %0, %0, %%zmm7\n"
+                         "vfmadd231ps %0, %0, %%zmm8\n vfmadd231ps %0, %0, %%zmm9\n"
+                         "vfmadd231ps %0, %0, %%zmm10\n vfmadd231ps %0, %0, %%zmm11\n"
+                         :
+                         : "v"(*a)
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                           "xmm9", "xmm10", "xmm11");
+}
+
+__attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, int n)
+{
+    for (int i = 0; i < n; i++)
+        __asm__ volatile("vfmadd231ps %0, %0, %%ymm0\n vfmadd231ps %0, %0, %%ymm1\n"
+                         "vfmadd231ps %0, %0, %%ymm2\n vfmadd231ps %0, %0, %%ymm3\n"
+                         "vfmadd231ps %0, %0, %%ymm4\n vfmadd231ps %0, %0, %%ymm5\n"
+                         "vfmadd231ps %0, %0, %%ymm6\n vfmadd231ps %0, %0, %%ymm7\n"
+                         "vfmadd231ps %0, %0, %%ymm8\n vfmadd231ps %0, %0, %%ymm9\n"
+                         "vfmadd231ps %0, %0, %%ymm10\n vfmadd231ps %0, %0, %%ymm11\n"
+                         :
+                         : "x"(*a)
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                           "xmm9", "xmm10", "xmm11");
+}
+
+// GFLOP/s of one core that does nothing but multiply and add, in the widest vectors of the CPU.
+static double measure_ceiling(void)
+{
+    bool wide = __builtin_cpu_supports("avx512f");
+    if (!wide && !__builtin_cpu_supports("fma"))
+        return 0;
+    Vec16 a16 = {0};
+    Vec8 a8 = {0};
+    double best = 1e30;
+    for (int i = 0; i < 8; i++) {
+        uint64_t t = hone_rt_now();
+        if (wide)
+            multiply_16(&a16, CEILING_ROUNDS);
+        else
+            multiply_8(&a8, CEILING_ROUNDS);
+        t = hone_rt_now() - t;
+        if ((double)t < best)
+            best = (double)t;
+    }
+    return 2.0 * CEILING_ROUNDS * CHAINS * (wide ? 16 : 8) / best;
+}
+
+static void add_shape(Rig *r, const ConvShape *c)
+{
+    rig_const(r, "%%w: f32[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
+    rig_const(r, "%%b: f32[%d] = rand(2)", c->O);
+    rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
+    rig_node(r, "%%c = conv %%x, %%w, %%b {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d}", c->s, c->s,
+             c->pt, c->pl, c->pb, c->pr, c->group);
+    rig_node(r, "%%y = relu %%c");
+    rig_output(r, "%%y");
+}
+
+// The shortest time of the conv in the compiled graph, in ns; *desc gets its description.
+static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m, const HoneNodeDesc **desc)
+{
+    const HoneModelDesc *d = rt_model_desc(m);
+    int node = 0;
+    while (node < d->n_nodes && strcmp(d->nodes[node].op, "conv") != 0)
+        node++;
+    *desc = &d->nodes[node];
+    size_t in = (size_t)(b->batch * c->C * c->H * c->W), out = hone_output_bytes(m, 0, b->batch);
+    float *x = calloc(in, sizeof *x), *y = malloc(out);
+    uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
+    for (size_t i = 0; i < in; i++)
+        x[i] = (float)(i % 97) / 97 - 0.5f;
+    const void *src[] = {x};
+    void *dst[] = {y};
+    double best = 1e30, spent = 0;
+    for (int i = 0; i < 5 || (spent < b->ms * 1e6 && i < 10000); i++) {
+        uint64_t t = hone_rt_now();
+        if (rt_model_run(m, b->batch, src, dst, stamp) != 0)
+            break;
+        spent += (double)(hone_rt_now() - t);
+        double ns = (double)(stamp[node + 1] - stamp[node]);
+        best = ns < best ? ns : best;
+    }
+    free(stamp);
+    free(x);
+    free(y);
+    return best;
+}
+
+static void bench_shape(const Bench *b, const ConvShape *c)
+{
+    Rig *r = rig_new(b->mcpu, 2);
+    add_shape(r, c);
+    bool skip;
+    uint64_t t = hone_rt_now();
+    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
+    double compile = (double)(hone_rt_now() - t) * 1e-6;
+    if (m) {
+        const HoneNodeDesc *d;
+        double ceiling = measure_ceiling() * b->threads, ns = time_conv(b, c, m, &d);
+        double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
+        printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s", c->net,
+               c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6, gflops);
+        if (ceiling > 0)
+            printf("  %3.0f %% of %.0f", 100 * gflops / ceiling, ceiling);
+        printf("  compile %.0f ms\n", compile);
+        fflush(stdout);
+        hone_destroy(m);
+    }
+    rig_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    Bench b = {.mcpu = "native", .threads = 1, .batch = 1, .ms = 100};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *v = argv[i + 1];
+        if (!strcmp(argv[i], "--mcpu"))
+            b.mcpu = v;
+        else if (!strcmp(argv[i], "--net"))
+            b.net = v;
+        else if (!strcmp(argv[i], "--threads"))
+            b.threads = atoi(v);
+        else if (!strcmp(argv[i], "--batch"))
+            b.batch = atoi(v);
+        else if (!strcmp(argv[i], "--ms"))
+            b.ms = atof(v);
+        else
+            return fprintf(stderr, "conv_bench: unknown option %s\n", argv[i]), 2;
+    }
+    for (int i = 0; i < N_CONV_SHAPES; i++)
+        if (!b.net || !strcmp(b.net, conv_shapes[i].net))
+            bench_shape(&b, &conv_shapes[i]);
+    return 0;
+}
