@@ -8,7 +8,7 @@
 #include "codegen/move.h"
 #include <string.h>
 
-enum { TILE_ROWS = 6, MAX_VECTORS = 4, AHEAD = 2048, STREAM = 8 << 20 };
+enum { TILE_ROWS = 6, MAX_ROWS = 14, MAX_VECTORS = 4, CACHED = 768 << 10 };
 enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
 
 typedef struct MatmulSpec {
@@ -17,7 +17,7 @@ typedef struct MatmulSpec {
     IrDim col[CG_ND_OPERANDS];   // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
-    int32_t stream, pad_;                 // b is larger than caches
+    int32_t tall[4];                      // rows of tall tiles, ascending, 0 ends: see choose_tall
     CgBody then;
 } MatmulSpec;
 
@@ -27,7 +27,8 @@ typedef struct MatmulTile {
     const MatmulSpec *spec;
     const CgVal *off;
     CgVal row;        // of the tile's first row, from off on
-    int rows;
+    int rows, first, end; // vectors [first, end) of the panel
+    CgVal last;       // rows behind it are this one again; NULL: there are none
     CgVal count[MAX_VECTORS]; // lanes that count, or NULL: all
     int i, v;         // of the vector being finished
 } MatmulTile;
@@ -35,7 +36,9 @@ typedef struct MatmulTile {
 static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i)
 {
     const CgNd *nd = &t->spec->nd;
-    CgVal r = cg_stride(f, cg_iaddc(f, t->row, i), nd->dim[nd->rank - 1].stride[operand]);
+    CgVal row = cg_iaddc(f, t->row, i);
+    row = t->last ? cg_imin(f, row, t->last) : row;
+    CgVal r = cg_stride(f, row, nd->dim[nd->rank - 1].stride[operand]);
     return cg_fat(f, f->arg[arg], cg_iadd(f, t->off[operand], r));
 }
 
@@ -68,16 +71,13 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
 {
     const MatmulSpec *s = t->spec;
     CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[MAX_VECTORS];
-    for (int v = 0; v < s->vectors; v++) {
+    for (int v = t->first; v < t->end; v++) {
         x[v] = load_b(f, t, pb, v);
-        if (s->stream && t->rows <= 2) {
-            cg_prefetch(f, cg_fatc(f, pb, AHEAD + (int64_t)v * f->lanes), 3);
-        }
     }
     for (int i = 0; i < t->rows; i++) {
         CgVal w = cg_load_splat(f, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
-        for (int v = 0; v < s->vectors; v++) {
-            acc[i * s->vectors + v] = cg_fma(f, w, x[v], acc[i * s->vectors + v]);
+        for (int v = t->first; v < t->end; v++, acc++) {
+            *acc = cg_fma(f, w, x[v], *acc);
         }
     }
 }
@@ -86,8 +86,8 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
 static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 {
     const MatmulSpec *s = t->spec;
-    CgVal a[TILE_ROWS], b = cg_fat(f, f->arg[B], t->off[B]);
-    int n = t->rows * s->vectors, unroll = t->rows <= 2 ? 4 : 2;
+    CgVal a[MAX_ROWS], b = cg_fat(f, f->arg[B], t->off[B]);
+    int n = t->rows * (t->end - t->first), unroll = t->rows <= 2 ? 4 : 2;
     for (int i = 0; i < t->rows; i++) {
         a[i] = row_at(f, t, A, A, i);
     }
@@ -110,11 +110,11 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 static void emit_tile(CgFn *f, MatmulTile *t)
 {
     const MatmulSpec *s = t->spec;
-    CgVal acc[TILE_ROWS * MAX_VECTORS];
+    CgVal acc[MAX_ROWS * MAX_VECTORS], *sum = acc;
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
-        for (t->v = 0; t->v < s->vectors; t->v++) {
-            CgVal y = acc[t->i * s->vectors + t->v];
+        for (t->v = t->first; t->v < t->end; t->v++) {
+            CgVal y = *sum++;
             y = s->bias ? cg_fadd(f, y, load_extra(f, t, EXTRA, EXTRA - 1)) : y;
             y = cg_body_emit(f, &s->then, y, load_then, t);
             CgVal to = cg_iaddc(f, t->off[COLUMN], (int64_t)t->v * f->lanes);
@@ -125,23 +125,65 @@ static void emit_tile(CgFn *f, MatmulTile *t)
 
 // ---------------------------------------------------------------- rows of one panel
 
-static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest)
+// t->rows rows over the whole panel, in tiles that leave room for their accumulators.
+static void emit_panel_rows(CgFn *f, MatmulTile *t)
+{
+    int vectors = t->spec->vectors, half = t->rows > TILE_ROWS ? (vectors + 1) / 2 : vectors;
+    for (t->first = 0; t->first < vectors; t->first = t->end) {
+        t->end = t->first + half < vectors ? t->first + half : vectors;
+        emit_tile(f, t);
+    }
+}
+
+// Opens a branch for lo < rest <= hi, unless that is known. False: it cannot be.
+static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int lo, int hi)
 {
     int64_t fixed;
-    bool known = cg_is_const(rest, &fixed);
-    for (t->rows = 1; t->rows < TILE_ROWS; t->rows++) {
-        if (known && fixed != t->rows) {
-            continue;
-        }
-        CgIf s;
-        if (!known) {
-            cg_if(f, &s, cg_icmp(f, LLVMIntEQ, rest, cg_i64(f, t->rows)));
-        }
-        emit_tile(f, t);
-        if (!known) {
-            cg_endif(f, &s);
+    if (cg_is_const(rest, &fixed)) {
+        s->then = NULL;
+        return fixed > lo && fixed <= hi;
+    }
+    CgVal above = cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, lo));
+    CgVal below = cg_icmp(f, LLVMIntSLE, rest, cg_i64(f, hi));
+    cg_if(f, s, LLVMBuildAnd(f->b, above, below, ""));
+    return true;
+}
+
+static void end_case(CgFn *f, CgIf *s)
+{
+    if (s->then) {
+        cg_endif(f, s);
+    }
+}
+
+// The rows behind the last full tile: exact up to TILE_ROWS, else the next tall tile that has enough.
+static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest, int most)
+{
+    CgIf s;
+    for (t->rows = 1; t->rows <= TILE_ROWS && t->rows < most; t->rows++) {
+        if (begin_case(f, &s, rest, t->rows - 1, t->rows)) {
+            emit_panel_rows(f, t);
+            end_case(f, &s);
         }
     }
+    for (int i = 0, lo = TILE_ROWS; t->spec->tall[i]; lo = t->spec->tall[i++]) {
+        t->rows = t->spec->tall[i];
+        if (begin_case(f, &s, rest, lo, t->rows < most ? t->rows : most - 1)) {
+            t->last = cg_iaddc(f, cg_iadd(f, t->row, rest), -1);
+            emit_panel_rows(f, t);
+            t->last = NULL;
+            end_case(f, &s);
+        }
+    }
+}
+
+static int most_rows(const MatmulSpec *s)
+{
+    int most = TILE_ROWS;
+    for (int i = 0; s->tall[i]; i++) {
+        most = s->tall[i];
+    }
+    return most;
 }
 
 static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
@@ -154,23 +196,24 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
         left = cg_imin(f, left, cg_i64(f, f->lanes));
         t.count[v] = cg_imax(f, left, cg_i64(f, 0));
     }
-    CgVal main = cg_imulc(f, cg_idivc(f, len, TILE_ROWS), TILE_ROWS);
+    int most = most_rows(s);
+    CgVal main = cg_imulc(f, cg_idivc(f, len, most), most);
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
-        cg_for(f, &loop, cg_i64(f, 0), main, TILE_ROWS);
+        cg_for(f, &loop, cg_i64(f, 0), main, most);
         t.row = loop.iv;
-        t.rows = TILE_ROWS;
-        emit_tile(f, &t);
+        t.rows = most;
+        emit_panel_rows(f, &t);
         cg_end(f, &loop);
     }
     t.row = main;
-    emit_rest(f, &t, cg_isub(f, len, main));
+    emit_rest(f, &t, cg_isub(f, len, main), most);
 }
 
 static void emit_matmul(CgFn *f, const void *spec)
 {
     const MatmulSpec *s = spec;
-    cg_nd_for(f, &s->nd, 1, TILE_ROWS, emit_rows, (void *)spec);
+    cg_nd_for(f, &s->nd, 1, most_rows(s), emit_rows, (void *)spec);
 }
 
 // ---------------------------------------------------------------- element by element
@@ -368,6 +411,19 @@ static IrDim count_flops(const IrNode *n, IrDim k)
     return affine ? flops : (IrDim){0, 0};
 }
 
+// A panel that the second level cache does not hold costs as much again for every tile of rows that
+// passes over it. Then tiles are tall, and each passes over its half of the panel's vectors.
+static void choose_tall(MatmulSpec *s, const CgTarget *target, int64_t width)
+{
+    IrDim rows = s->nd.dim[s->nd.rank - 1].size;
+    int most = target->vector_registers >= 32 ? 14 : 12, kinds[] = {8, 10, most};
+    if (s->packed && s->k.c * width * 4 > CACHED && (rows.n || rows.c > TILE_ROWS)) {
+        for (int i = 0; i < 3; i++) {
+            s->tall[i] = kinds[i];
+        }
+    }
+}
+
 static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor *b, int n_args,
                          CgArg *args)
 {
@@ -387,8 +443,8 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
         s->col[B] = ir_dim(1);
     }
     int64_t k = ir_dim_at(s->k, 1);
-    s->stream = s->packed && k * s->columns > STREAM;
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
+    choose_tall(s, target, width);
     int kernel = cg_kernel(p, "matmul", emit_matmul, s, sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args, s->packed ? "matmul packed" : "matmul",
             count_flops(n, s->k));

@@ -65,6 +65,11 @@ static void runtime_operands(void)
 }
 
 static const char *const others[] = {
+    // panels larger than the cache: tall tiles
+    "in %x: f32[N,12500]\nconst %w: f32[12500,70] = rand(1)\n%y = matmul %x, %w\nout %y",
+    "in %x: f32[3N,12500]\nconst %w: f32[12500,33] = rand(1)\nconst %v: f32[33] = rand(2)\n"
+    "%y = matmul %x, %w, %v\nout %y",
+    "in %x: f32[4N,12500]\nconst %w: f32[12500,16] = rand(1)\n%y = matmul %x, %w\nout %y",
     "in %x: f32[5,7]\nin %z: f32[7,N]\n%y = matmul %x, %z\nout %y",
     "in %x: f32[5,N]\nin %z: f32[N,20]\n%y = matmul %x, %z\nout %y",
     "in %x: f32[N,0]\nin %z: f32[0,20]\n%y = matmul %x, %z\nout %y",

@@ -94,9 +94,11 @@ class Net:
     def transpose(self, x, *perm, c=None):
         return self.op("Transpose", x, perm=list(perm), c=c)
 
-    def concat(self, *xs, axis=1):
-        known = all(self.c.get(x) for x in xs)
-        return self.op("Concat", *xs, axis=axis, c=sum(self.c[x] for x in xs) if known else None)
+    def concat(self, *xs, axis=1, c=None):
+        """Of channels, unless c says how many the result has."""
+        if c is None and all(self.c.get(x) for x in xs):
+            c = sum(self.c[x] for x in xs)
+        return self.op("Concat", *xs, axis=axis, c=c)
 
     def slice(self, x, starts, ends, axes=None, steps=None, c=None):
         if self.opset >= 10:

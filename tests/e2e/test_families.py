@@ -71,8 +71,9 @@ def difference(got, want):
 def check_outputs(case, results, batch, wrong, where):
     for name, got in results.items():
         want = WANT(case, name)
-        if want.ndim and want.shape[0] % families.BATCH == 0:
-            want = want[:want.shape[0] // families.BATCH * batch]
+        for axis in range(min(want.ndim, got.ndim)):  # the axis that N has a part in
+            if want.shape[axis] * batch == got.shape[axis] * families.BATCH:
+                want = want.take(range(got.shape[axis]), axis)
         limit = 2e-3 if got.dtype == np.float16 else LIMIT
         d = difference(got, want)
         if isinstance(d, str) or d > limit:
