@@ -8,7 +8,7 @@
 #include "codegen/move.h"
 #include <string.h>
 
-enum { TILE_ROWS = 6, MAX_ROWS = 14, MAX_VECTORS = 4, CACHED = 768 << 10 };
+enum { TILE_ROWS = 6, MAX_ROWS = 14, MAX_VECTORS = 4, CACHED = 768 << 10, RUN = 1024 };
 enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
 
 typedef struct MatmulSpec {
@@ -66,6 +66,8 @@ static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v)
                            s->packed ? NULL : t->count[v]);
 }
 
+static bool is_long(const MatmulSpec *s) { return s->k.n == 0 && s->k.c > 2 * RUN; }
+
 static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,
                           CgVal *acc)
 {
@@ -82,29 +84,56 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
     }
 }
 
-// One order of additions whatever the number of rows: an image's result does not depend on its batch.
-static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
+// acc = the products over [lo, hi).
+static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
+                     CgVal *acc)
 {
-    const MatmulSpec *s = t->spec;
-    CgVal a[MAX_ROWS], b = cg_fat(f, f->arg[B], t->off[B]);
-    int n = t->rows * (t->end - t->first), unroll = t->rows <= 2 ? 4 : 2;
-    for (int i = 0; i < t->rows; i++) {
-        a[i] = row_at(f, t, A, A, i);
-    }
+    int unroll = t->rows <= 2 ? 4 : 2;
+    CgVal b = cg_fat(f, f->arg[B], t->off[B]), size = cg_isub(f, hi, lo);
+    CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
+    CgLoop loop;
     for (int i = 0; i < n; i++) {
         acc[i] = cg_v(f, 0);
     }
-    CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->k);
-    CgVal main = cg_imulc(f, cg_idivc(f, size, unroll), unroll);
-    CgLoop loop;
-    cg_for_carry(f, &loop, zero, main, unroll, n, acc);
+    cg_for_carry(f, &loop, lo, main, unroll, n, acc);
     for (int u = 0; u < unroll; u++) {
         emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc);
     }
     cg_end_carry(f, &loop, acc);
-    cg_for_carry(f, &loop, main, size, 1, n, acc);
+    cg_for_carry(f, &loop, main, hi, 1, n, acc);
     emit_products(f, t, a, b, loop.iv, acc);
     cg_end_carry(f, &loop, acc);
+}
+
+// One order of additions whatever the number of rows: an image's result does not depend on its batch.
+// Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the length of a run
+// and with the number of runs, not with the product of both.
+static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
+{
+    const MatmulSpec *s = t->spec;
+    int n = t->rows * (t->end - t->first);
+    CgVal a[MAX_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
+    for (int i = 0; i < t->rows; i++) {
+        a[i] = row_at(f, t, A, A, i);
+    }
+    if (!is_long(s)) {
+        emit_run(f, t, a, zero, size, n, acc);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        cg_store_v(f, cg_v(f, 0), cg_fatc(f, f->scratch, (int64_t)i * f->lanes));
+    }
+    CgLoop loop;
+    cg_for(f, &loop, zero, size, RUN);
+    emit_run(f, t, a, loop.iv, cg_imin(f, cg_iaddc(f, loop.iv, RUN), size), n, acc);
+    for (int i = 0; i < n; i++) {
+        CgVal p = cg_fatc(f, f->scratch, (int64_t)i * f->lanes);
+        cg_store_v(f, cg_fadd(f, cg_load_v(f, p), acc[i]), p);
+    }
+    cg_end(f, &loop);
+    for (int i = 0; i < n; i++) {
+        acc[i] = cg_load_v(f, cg_fatc(f, f->scratch, (int64_t)i * f->lanes));
+    }
 }
 
 static void emit_tile(CgFn *f, MatmulTile *t)
@@ -445,6 +474,9 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     choose_tall(s, target, width);
+    if (is_long(s)) {
+        cg_scratch(p, (int64_t)MAX_ROWS * MAX_VECTORS * target->lanes * 4);
+    }
     int kernel = cg_kernel(p, "matmul", emit_matmul, s, sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args, s->packed ? "matmul packed" : "matmul",
             count_flops(n, s->k));
