@@ -10,12 +10,19 @@ typedef struct Kernel {
     CgEmit emit;
     int64_t (*floats)(const CgConv *s, int lanes);
     void (*pack)(const CgConv *s, int lanes, const float *w, float *out);
+    int64_t (*scratch)(const CgConv *s, int lanes); // bytes a thread, or NULL
 } Kernel;
 
 static const Kernel kernels[] = {
-    {"direct", cg_conv_direct, cg_conv_direct_floats, cg_conv_pack_direct},
-    {"grouped", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise},
-    {"depthwise", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise},
+    {"direct", cg_conv_direct, cg_conv_direct_floats, cg_conv_pack_direct, NULL},
+    {"grouped", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise,
+     NULL},
+    {"depthwise", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise,
+     NULL},
+    {"winograd2", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
+     cg_conv_winograd_scratch},
+    {"winograd4", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
+     cg_conv_winograd_scratch},
 };
 
 static const Kernel *find_kernel(const char *algo)
@@ -26,13 +33,31 @@ static const Kernel *find_kernel(const char *algo)
     return NULL;
 }
 
+enum { MAX_KERNEL_COLUMNS = 128 }; // kernel columns are unrolled
+
 static bool fits_int(int64_t x) { return x >= 0 && x <= INT_MAX / 4; }
+
+static bool window_fits(const IrWindow *w)
+{
+    const int64_t v[] = {w->kh, w->kw, w->sh, w->sw, w->dh, w->dw, w->pt, w->pl, w->group};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        if (!fits_int(v[i]))
+            return false;
+    return fits_int(w->kh * w->dh) && fits_int(w->kw * w->dw) && w->kw <= MAX_KERNEL_COLUMNS;
+}
 
 static bool tile_ok(const CgConv *s)
 {
     bool small = s->rows >= 1 && s->cols >= 1 && s->vecs >= 1 && s->band >= 0 && s->rows <= 32 &&
                  s->cols <= CG_MAX_CARRY && s->vecs <= CG_MAX_CARRY;
     return small && s->rows * s->cols * s->vecs <= CG_MAX_CARRY;
+}
+
+static bool kernel_fits(const Kernel *k, const CgConv *s, int lanes)
+{
+    if (k->emit == cg_conv_winograd)
+        return cg_conv_is_winograd(s, lanes);
+    return tile_ok(s) && (k->emit != cg_conv_lanewise || cg_conv_is_lanewise(s, lanes));
 }
 
 static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y, int lanes)
@@ -47,6 +72,9 @@ static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y
     for (int i = 1; i < 4; i++)
         if (x->dim[i].n || y->dim[i].n)
             return "conv with symbolic dimensions other than the first";
+    IrWindow win = ir_window(n);
+    if (!window_fits(&win))
+        return "conv with a window this large";
     int64_t most = cg_spatial(x) * cg_channels(x);
     int64_t weights = cg_channels(y) * cg_channels(x) * w->type.shape.dim[2].c;
     if (!fits_int(most) || !fits_int(cg_spatial(y) * cg_channels(y)) || !fits_int(weights))
@@ -98,8 +126,10 @@ static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const 
     IrConst *w = ir_in(n, 1)->konst;
     int64_t offset;
     bool fresh;
-    char *key = ir_sprintf(cg_arena(p), "conv %s %s/%u %d %d %d", k->algo, n->graph->name,
-                           ir_in(n, 1)->id, s->vecs, s->group, s->bin);
+    bool wino = k->emit == cg_conv_winograd; // its weights depend on the output tile
+    char *key = ir_sprintf(cg_arena(p), "conv %s %s/%u %d %d %d %d %d", k->algo, n->graph->name,
+                           ir_in(n, 1)->id, s->vecs, s->group, s->bin, wino ? s->rows : 0,
+                           wino ? s->cols : 0);
     float *out = cg_pack(p, key, (size_t)k->floats(s, lanes) * sizeof(float), &offset, &fresh);
     if (fresh)
         k->pack(s, lanes, ir_const_data(cg_ir(p), w), out);
@@ -131,13 +161,14 @@ void cg_lower_conv(CgProgram *p, const IrNode *n)
         cg_nyi(p, n, "%s", reason);
         return;
     }
+    if (cg_spatial(&y) * cg_channels(&y) == 0)
+        return; // nothing to write
     CgConv spec;
     memset(&spec, 0, sizeof spec);
     read_node(n, lanes, &spec);
     const char *algo = ir_str(n, IR_ATTR_ALGO, "direct");
     const Kernel *k = find_kernel(algo);
-    if (!k || !tile_ok(&spec) ||
-        (k->emit == cg_conv_lanewise && !cg_conv_is_lanewise(&spec, lanes)))
+    if (!k || !kernel_fits(k, &spec, lanes))
         ir_bug("lower conv", n->name, "kernel %s or its tile does not fit", algo);
     CgArg args[CG_MAX_ARGS] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
     int n_args = 2;
@@ -151,6 +182,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n)
             cg_nyi(p, n, "an epilogue operand that broadcasts this way");
             return;
         }
+    if (k->scratch)
+        cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops = 2 * (int64_t)spec.O * spec.OH * spec.OW * (spec.C / spec.group) * spec.kh *
                     spec.kw;
     int tile = spec.rows * spec.cols * spec.vecs;

@@ -1,9 +1,9 @@
 // Convolution kernels: the plain data they share. Private to codegen/conv*.c.
 //
-// One spec serves all kernels. x is blocked (bin == lanes) or plain NCHW (bin == 1: one channel to a
-// block, which makes its addresses a special case of the blocked ones); y is always blocked. A 1x1
-// convolution with stride 1 sees each image as one column of H*W rows of width 1, so that its register
-// tile runs over pixels regardless of the image's width.
+// One spec serves all kernels. x is blocked (bin == lanes) or plain NCHW (bin == 1: one channel
+// to a block, which makes its addresses a special case of the blocked ones); y is always blocked.
+// A 1x1 convolution with stride 1 sees each image as one column of H*W rows of width 1, so that
+// its register tile runs over pixels regardless of the image's width.
 //
 // Kernel arguments: x, y, packed weights, [bias], then the epilogue's operands.
 #ifndef CODEGEN_CONV_H
@@ -33,8 +33,8 @@ typedef struct CgConv {
 
 enum { CG_CONV_X, CG_CONV_Y, CG_CONV_W, CG_CONV_BIAS };
 
-// `total` cut into the fewest parts of at most `max`, as equal as can be: parts [0, big) have `size`,
-// parts [big, n) size - 1.
+// `total` cut into the fewest parts of at most `max`, as equal as can be: parts [0, big) have
+// `size`, parts [big, n) size - 1.
 typedef struct CgCut {
     int n, size, big;
 } CgCut;
@@ -42,8 +42,8 @@ CgCut cg_conv_cut(int total, int max);
 int cg_conv_cut_begin(CgCut c, int part);
 CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part); // the same for a runtime part
 
-// Output-channel groups of the direct kernel: `sets` sets of `blocks` vectors, each cut alike. A set is
-// a convolution group where groups are whole vectors, else all channels.
+// Output-channel groups of the direct kernel: `sets` sets of `blocks` vectors, each cut alike. A
+// set is a convolution group where groups are whole vectors, else all channels.
 typedef struct CgConvOc {
     int sets, blocks;
     CgCut cut;
@@ -52,7 +52,7 @@ CgConvOc cg_conv_oc(const CgConv *s, int lanes);
 // Blocks of x that output vectors [ocb, ocb + nv) read.
 void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi);
 int cg_conv_panel_k(const CgConv *s, int lanes); // input channels to a weight panel
-int cg_conv_unroll(const CgConv *s);             // input channels to one iteration of the inner loop
+int cg_conv_unroll(const CgConv *s); // input channels to one step of the inner loop
 
 // Output columns cut into tiles; runs of equal tiles that lie wholly inside are one loop.
 typedef struct CgColumns {
@@ -65,9 +65,9 @@ bool cg_conv_row_padded(const CgConv *s); // some output row reads above or belo
 void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi);
 void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi);
 
-// A label that nothing refers to, put between taps. LLVM's schedulers do not move instructions over
-// labels, nor does its CSE merge loads over this one, so the registers that are live are the ones of
-// one tap. Without it, loads of later taps are hoisted and accumulators spilled.
+// A label that nothing refers to, put between taps. LLVM's schedulers do not move instructions
+// over labels, nor does its CSE merge loads over this one, so the registers that are live are the
+// ones of one tap. Without it, loads of later taps are hoisted and accumulators spilled.
 void cg_conv_fence(CgFn *f);
 
 // One output vector's place, for bias and epilogue.
@@ -77,11 +77,17 @@ CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVa
 void cg_conv_direct(CgFn *f, const void *spec);  // any group count
 void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them
 bool cg_conv_is_lanewise(const CgConv *s, int lanes);
+void cg_conv_winograd(CgFn *f, const void *spec); // see conv_winograd.h
+bool cg_conv_is_winograd(const CgConv *s, int lanes); // stride, dilation, group 1; the tile exists
 
 // Weights in the order that the kernels read them; w is [O][C/group][KH][KW].
 int64_t cg_conv_direct_floats(const CgConv *s, int lanes);
 void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out);
 int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes);
 void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out);
+
+int64_t cg_conv_winograd_floats(const CgConv *s, int lanes);
+int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes); // bytes a thread
+void cg_conv_pack_winograd(const CgConv *s, int lanes, const float *w, float *out);
 
 #endif

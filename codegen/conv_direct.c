@@ -1,7 +1,7 @@
-// The direct convolution: a register tile of rows x columns pixels by `vecs` output vectors lives in
-// accumulators through the whole reduction (input blocks, kernel rows, then input channels and kernel
-// columns unrolled). Weights stream in exactly the order they were packed; an input value is
-// broadcast from memory.
+// The direct convolution: a register tile of rows x columns pixels by `vecs` output vectors lives
+// in accumulators through the whole reduction (input blocks, kernel rows, then input channels and
+// kernel columns unrolled). Weights stream in exactly the order they were packed; an input value
+// is broadcast from memory.
 //
 // Padding is never stored. Kernel rows outside the image are skipped by loop bounds. Columns at the
 // left and right edge get variants of the tile that omit the products outside; equal tiles inside
@@ -9,8 +9,9 @@
 //
 // A task is one row of tiles for one group of output vectors of one image. Tasks stand in an order
 // that decides what stays in L2, and each thread takes a contiguous piece of it:
-//   band == 0   groups, images, rows: a group's weights are used for all images before the next group's
-//   band  > 0   images, bands of `band` rows of tiles, groups, rows: a band of the input is used for all groups
+//   band == 0   groups, images, rows: a group's weights are used for all images at a time
+//   band  > 0   images, bands of `band` rows of tiles, groups, rows: a band of the input is used
+//               for all groups at a time
 // The reduction is never split, so results do not depend on the number of threads.
 #include "codegen/conv.h"
 
@@ -22,7 +23,8 @@ typedef struct KhRun {
     uint32_t rows;
 } KhRun;
 
-// A run of row tiles that share code. With one row to a tile the kernel rows are bounded at run time.
+// A run of row tiles that share code. With one row to a tile the kernel rows are bounded at run
+// time.
 typedef struct RowTiles {
     int first, n, rows;
     bool at_run_time;
@@ -88,21 +90,20 @@ static void find_row_tiles(Direct *d)
 {
     const CgConv *s = d->s;
     CgCut c = d->row_cut = cg_conv_cut(s->OH, s->rows);
-    d->row_tiles = ir_alloc_array(d->f->arena, (size_t)(c.size == 1 ? 1 : c.n), sizeof(RowTiles));
+    int cap = 0;
     if (c.size == 1) {
-        d->n_row_tiles = 1;
-        d->row_tiles[0] = (RowTiles){.n = c.n, .rows = 1, .at_run_time = true};
+        RowTiles t = {.n = c.n, .rows = 1, .at_run_time = true};
+        IR_PUSH(d->f->arena, d->row_tiles, d->n_row_tiles, cap, t);
         return;
     }
     for (int i = 0; i < c.n; i++) {
-        RowTiles *t = &d->row_tiles[d->n_row_tiles];
-        find_kh_runs(s, cg_conv_cut_begin(c, i), c.size - (i >= c.big), t);
-        t->first = i;
-        t->n = 1;
-        if (d->n_row_tiles > 0 && same_runs(t - 1, t))
-            t[-1].n++;
+        RowTiles t = {.first = i, .n = 1};
+        RowTiles *last = d->n_row_tiles ? &d->row_tiles[d->n_row_tiles - 1] : NULL;
+        find_kh_runs(s, cg_conv_cut_begin(c, i), c.size - (i >= c.big), &t);
+        if (last && same_runs(last, &t))
+            last->n++;
         else
-            d->n_row_tiles++;
+            IR_PUSH(d->f->arena, d->row_tiles, d->n_row_tiles, cap, t);
     }
 }
 
@@ -183,8 +184,8 @@ static void prefetch_weights(Direct *d, Tile *t, CgVal wp)
 }
 
 // The tile's piece of the next input block lies far from this block's: it is asked for in as many
-// portions as the channel loop has steps, so that an input that is not in L2 arrives in time. `tap` counts the
-// taps of the step at channel `ic`.
+// portions as the channel loop has steps, so that an input that is not in L2 arrives in time.
+// `tap` counts the taps of the step at channel `ic`.
 static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap)
 {
     CgFn *f = d->f;

@@ -1,11 +1,11 @@
-// Convolutions whose groups lie inside a vector: depthwise (one channel to a group) and groups of 2, 4
-// or 8 channels that divide the vector. No lane of the output needs a lane outside its group, so an
-// input vector, with channel k of each group copied to all lanes of the group, times a vector of weights
-// serves all groups of the block at once. The copy is one in-register shuffle (none for depthwise)
-// and is used for every tap of the kernel row that needs the pixel.
+// Convolutions whose groups lie inside a vector: depthwise (one channel to a group) and groups of
+// 2, 4 or 8 channels that divide the vector. No lane of the output needs a lane outside its
+// group, so an input vector, with channel k of each group copied to all lanes of the group, times
+// a vector of weights serves all groups of the block at once. The copy is one in-register shuffle
+// (none for depthwise) and is used for every tap of the kernel row that needs the pixel.
 //
-// A tile is `cols` pixels of one output row and one vector; accumulators live through all taps. Edges
-// as in conv_direct.c. Tasks are images x blocks x rows.
+// A tile is `cols` pixels of one output row and one vector; accumulators live through all taps.
+// Edges as in conv_direct.c. Tasks are images x blocks x rows.
 #include "codegen/conv.h"
 
 typedef struct Lanewise {

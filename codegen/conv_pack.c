@@ -1,5 +1,6 @@
-// Weights in the order in which the kernels read them. Lanes past the last channel, and channels that a
-// panel covers but that belong to other groups, are left zero: the destination comes zeroed.
+// Weights in the order in which the kernels read them. Lanes past the last channel, and channels
+// that a panel covers but that belong to other groups, are left zero: the destination comes
+// zeroed.
 #include "codegen/conv.h"
 
 int64_t cg_conv_direct_floats(const CgConv *s, int lanes)

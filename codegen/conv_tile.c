@@ -80,15 +80,15 @@ static bool inside(const CgConv *s, int c, int width)
 int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out)
 {
     CgCut cut = cg_conv_cut(s->OW, s->cols);
-    CgColumns *run = ir_alloc_array(f->arena, (size_t)cut.n, sizeof *run);
-    int n = 0;
+    CgColumns *run = NULL;
+    int n = 0, cap = 0;
     for (int i = 0; i < cut.n; i++) {
         CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), 1, false};
         t.inside = inside(s, t.first, t.width);
         if (n > 0 && t.inside && run[n - 1].inside && run[n - 1].width == t.width)
             run[n - 1].n++;
         else
-            run[n++] = t;
+            IR_PUSH(f->arena, run, n, cap, t);
     }
     *out = run;
     return n;

@@ -113,7 +113,6 @@ bool cg_wino_axis(int m, int r, WinoAxis *out)
         expand_roots(p, n - 1, finite ? i : -1, c);
         memcpy(out->bt.at[i], c, (size_t)n * sizeof(double));
     }
-    find_pairs(&out->g);
     find_pairs(&out->bt);
     find_pairs(&out->at);
     order_rows(&out->bt, false);
@@ -217,8 +216,7 @@ void cg_wino_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoL
     Product p = {.f = f, .m = m, .load = load, .ctx = ctx};
     for (int k = 0; k < n_rows; k++) {
         int row = m->order[first + k];
-        if (k + 1 < n_rows && m->pair_row[row] == m->order[first + k + 1] &&
-            m->pair_col[0] < 0 && m->rows == m->cols) {
+        if (k + 1 < n_rows && m->pair_row[row] == m->order[first + k + 1]) {
             multiply_pair(&p, row, m->order[first + k + 1], &out[k]);
             k++;
             continue;

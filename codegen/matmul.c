@@ -8,7 +8,7 @@
 #include "codegen/move.h"
 #include <string.h>
 
-enum { TILE_ROWS = 6, MAX_ROWS = 14, MAX_VECTORS = 4, CACHED = 768 << 10, RUN = 1024 };
+enum { TILE_ROWS = 6, TALL_ROWS = 8, MAX_VECTORS = 4, CACHED = 768 << 10, RUN = 1024 };
 enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
 
 typedef struct MatmulSpec {
@@ -17,7 +17,7 @@ typedef struct MatmulSpec {
     IrDim col[CG_ND_OPERANDS];   // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
-    int32_t tall[4];                      // rows of tall tiles, ascending, 0 ends: see choose_tall
+    int32_t rows, pad_;                   // of the largest tile
     CgBody then;
 } MatmulSpec;
 
@@ -112,7 +112,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 {
     const MatmulSpec *s = t->spec;
     int n = t->rows * (t->end - t->first);
-    CgVal a[MAX_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
+    CgVal a[TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     for (int i = 0; i < t->rows; i++) {
         a[i] = row_at(f, t, A, A, i);
     }
@@ -139,7 +139,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 static void emit_tile(CgFn *f, MatmulTile *t)
 {
     const MatmulSpec *s = t->spec;
-    CgVal acc[MAX_ROWS * MAX_VECTORS], *sum = acc;
+    CgVal acc[TALL_ROWS * MAX_VECTORS], *sum = acc;
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = t->first; t->v < t->end; t->v++) {
@@ -164,17 +164,15 @@ static void emit_panel_rows(CgFn *f, MatmulTile *t)
     }
 }
 
-// Opens a branch for lo < rest <= hi, unless that is known. False: it cannot be.
-static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int lo, int hi)
+// Opens a branch for rest == n, unless that is known. False: it is not.
+static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int n)
 {
     int64_t fixed;
     if (cg_is_const(rest, &fixed)) {
         s->then = NULL;
-        return fixed > lo && fixed <= hi;
+        return fixed == n;
     }
-    CgVal above = cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, lo));
-    CgVal below = cg_icmp(f, LLVMIntSLE, rest, cg_i64(f, hi));
-    cg_if(f, s, LLVMBuildAnd(f->b, above, below, ""));
+    cg_if(f, s, cg_icmp(f, LLVMIntEQ, rest, cg_i64(f, n)));
     return true;
 }
 
@@ -185,34 +183,23 @@ static void end_case(CgFn *f, CgIf *s)
     }
 }
 
-// The rows behind the last full tile: exact up to TILE_ROWS, else the next tall tile that has enough.
-static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest, int most)
+// The rows behind the last full tile: exact up to TILE_ROWS, else a tall tile that does one twice.
+static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest)
 {
     CgIf s;
-    for (t->rows = 1; t->rows <= TILE_ROWS && t->rows < most; t->rows++) {
-        if (begin_case(f, &s, rest, t->rows - 1, t->rows)) {
+    for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {
+        if (begin_case(f, &s, rest, t->rows)) {
+            int rows = t->rows;
+            if (rows > TILE_ROWS) {
+                t->rows = TALL_ROWS;
+                t->last = cg_iaddc(f, t->row, rows - 1);
+            }
             emit_panel_rows(f, t);
-            end_case(f, &s);
-        }
-    }
-    for (int i = 0, lo = TILE_ROWS; t->spec->tall[i]; lo = t->spec->tall[i++]) {
-        t->rows = t->spec->tall[i];
-        if (begin_case(f, &s, rest, lo, t->rows < most ? t->rows : most - 1)) {
-            t->last = cg_iaddc(f, cg_iadd(f, t->row, rest), -1);
-            emit_panel_rows(f, t);
+            t->rows = rows;
             t->last = NULL;
             end_case(f, &s);
         }
     }
-}
-
-static int most_rows(const MatmulSpec *s)
-{
-    int most = TILE_ROWS;
-    for (int i = 0; s->tall[i]; i++) {
-        most = s->tall[i];
-    }
-    return most;
 }
 
 static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
@@ -225,24 +212,23 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
         left = cg_imin(f, left, cg_i64(f, f->lanes));
         t.count[v] = cg_imax(f, left, cg_i64(f, 0));
     }
-    int most = most_rows(s);
-    CgVal main = cg_imulc(f, cg_idivc(f, len, most), most);
+    CgVal main = cg_imulc(f, cg_idivc(f, len, s->rows), s->rows);
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
-        cg_for(f, &loop, cg_i64(f, 0), main, most);
+        cg_for(f, &loop, cg_i64(f, 0), main, s->rows);
         t.row = loop.iv;
-        t.rows = most;
+        t.rows = s->rows;
         emit_panel_rows(f, &t);
         cg_end(f, &loop);
     }
     t.row = main;
-    emit_rest(f, &t, cg_isub(f, len, main), most);
+    emit_rest(f, &t, cg_isub(f, len, main));
 }
 
 static void emit_matmul(CgFn *f, const void *spec)
 {
     const MatmulSpec *s = spec;
-    cg_nd_for(f, &s->nd, 1, most_rows(s), emit_rows, (void *)spec);
+    cg_nd_for(f, &s->nd, 1, s->rows, emit_rows, (void *)spec);
 }
 
 // ---------------------------------------------------------------- element by element
@@ -441,16 +427,12 @@ static IrDim count_flops(const IrNode *n, IrDim k)
 }
 
 // A panel that the second level cache does not hold costs as much again for every tile of rows that
-// passes over it. Then tiles are tall, and each passes over its half of the panel's vectors.
-static void choose_tall(MatmulSpec *s, const CgTarget *target, int64_t width)
+// passes over it. Then tiles are tall, and each passes over one half of the panel's vectors.
+static int choose_rows(const MatmulSpec *s, int64_t width)
 {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
-    int most = target->vector_registers >= 32 ? 14 : 12, kinds[] = {8, 10, most};
-    if (s->packed && s->k.c * width * 4 > CACHED && (rows.n || rows.c > TILE_ROWS)) {
-        for (int i = 0; i < 3; i++) {
-            s->tall[i] = kinds[i];
-        }
-    }
+    bool tall = s->packed && s->k.c * width * 4 > CACHED && (rows.n || rows.c > TILE_ROWS);
+    return tall ? TALL_ROWS : TILE_ROWS;
 }
 
 static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor *b, int n_args,
@@ -473,9 +455,9 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
     }
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
-    choose_tall(s, target, width);
+    s->rows = choose_rows(s, width);
     if (is_long(s)) {
-        cg_scratch(p, (int64_t)MAX_ROWS * MAX_VECTORS * target->lanes * 4);
+        cg_scratch(p, (int64_t)TALL_ROWS * MAX_VECTORS * target->lanes * 4);
     }
     int kernel = cg_kernel(p, "matmul", emit_matmul, s, sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args, s->packed ? "matmul packed" : "matmul",

@@ -14,6 +14,7 @@ typedef struct PassOptions {
     int block;                // channels of a block in nChwBc: the target's float lanes (16, 8, 4)
     int vector_registers;     // 32 for AVX-512, 16 else: bounds the convolution's register tile
     bool keep_values;         // memory plan without reuse: verify reads every value afterwards
+    bool winograd;            // convolutions by Winograd's algorithms where they are faster
     int threads;              // the schedule's guess of how many threads will run it; 0 unknown
     const char *print_after;  // a pass's name, "all", or NULL
     bool time_passes;

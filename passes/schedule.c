@@ -1,19 +1,25 @@
 // Schedule: the kernel of each convolution and its register tile.
 //
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1]}
-//   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1], algo="direct", tile=[1,14,2,14]}
+//   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1], algo=direct,
+//               tile=[1,14,2,14]}
 //
-// tile = [rows, columns, vectors, band]: pixels and output vectors that one tile keeps in registers at
-// most, and how many rows of tiles of the input are used for all output channels before the next rows
-// (0: output channels go outermost, so that their weights are used for all images).
+// tile = [rows, columns, vectors, band]: pixels and output vectors that one tile keeps in
+// registers at most, and how many rows of tiles of the input are used for all output channels
+// before the next rows (0: output channels go outermost, so that their weights are used for all
+// images).
 //
-// The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16 or two
-// broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p pixels and v vectors takes per input channel
-// and tap max(p*v, v + p/2, 4), plus a tenth (what is not hidden) of streaming v vectors of weights from
-// where their panel stays and p pixels from L2, plus the prologue and stores once. Every tile whose registers fit is tried. What the model does not know, such
-// as what the code generator makes of a tile, is kept out by the register limit.
+// The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16
+// or two broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p
+// pixels and v vectors takes per input channel and tap max(p*v, v + p/2, 4), plus a tenth (what
+// is not hidden) of streaming v vectors of weights from where their panel stays and p pixels from
+// L2, plus the prologue and stores once. Every tile whose registers fit is tried. What the model
+// does not know, such as what the code generator makes of a tile, is kept out by the register
+// limit.
 
-#include "passes/passes.h"
+#include "passes/schedule.h"
+
+#include <string.h>
 
 enum {
     MAX_VECTORS = 6,
@@ -84,8 +90,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v)
     return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
 }
 
-// n parts of at most `max`, as equal as can be, as the code generator cuts them: *big of *size, the rest
-// of *size - 1.
+// n parts of at most `max`, as equal as can be, as the code generator cuts them: *big of *size,
+// the rest of *size - 1.
 static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *big)
 {
     *n = ceil_div(total, max);
@@ -118,8 +124,8 @@ static double conv_cost(const Shape *s, const Tile *t)
 static bool tile_fits(const Shape *s, const Tile *t)
 {
     int64_t pixels = t->rows * t->cols;
-    // With one vector each broadcast is used once, and without broadcasting operands its register takes
-    // the sum: accumulators wander and need room to.
+    // With one vector each broadcast is used once, and without broadcasting operands its register
+    // takes the sum: accumulators wander and need room to.
     int64_t wander = s->lanes < 16 && t->vecs == 1 ? 4 : 0;
     return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
 }
@@ -150,25 +156,21 @@ static Tile choose_tile(const Shape *s)
 
 // ---------------------------------------------------------------- the order of tasks
 
-// Bytes that come from beyond L2, per image, by order: output channels outermost (the input again for
-// each group of vectors unless it stays), or bands of input (the weights again for each band unless they stay).
+// Compares the bytes that come from beyond L2, per image: with output channels outermost the input
+// comes again for each group of vectors; with bands of the input the weights come again for each
+// band, unless they stay.
 static int64_t choose_band(const Shape *s, const Tile *t)
 {
+    const int64_t fit = L2_BYTES * 3 / 4;
     int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->OH, t->rows);
-    int64_t row = s->W * s->C * 4 + 1, in = row * s->H;
-    int64_t weights = s->O * s->k * 4;
-    int64_t fit = L2_BYTES * 3 / 4;
-    int64_t by_groups = in * groups;
+    int64_t row = s->W * s->C * 4 + 1, in = row * s->H, weights = s->O * s->k * 4;
     int64_t reach = (s->win.kh - 1) * s->win.dh + 1;
-    int64_t band_rows = (fit / row - reach) / s->win.sh + 1; // output rows whose input fits
-    int64_t band = band_rows / t->rows;
-    if (in <= fit || band > rows)
-        band = rows;
-    int64_t times = band > 0 ? ceil_div(rows, band) : INT64_MAX;
-    int64_t by_bands = in + (weights <= fit ? 0 : weights);
-    if (band <= 0 || (times > 1 && weights > fit))
-        by_bands = band <= 0 ? INT64_MAX : in + weights * times;
-    return by_bands <= by_groups ? band : 0;
+    int64_t rows_that_fit = (fit / row - reach) / s->win.sh + 1; // of the output
+    int64_t band = in <= fit ? rows : min_i64(rows, rows_that_fit / t->rows);
+    if (band <= 0)
+        return 0;
+    int64_t by_bands = in + (weights <= fit ? 0 : weights * ceil_div(rows, band));
+    return by_bands <= in * groups ? band : 0;
 }
 
 // ---------------------------------------------------------------- the pass
@@ -182,8 +184,18 @@ static int64_t lanewise_columns(const Shape *s, int64_t width)
     return min_i64(width, min_i64(most, 14));
 }
 
+// Text may name a Winograd kernel and its tile: it stays where the kernel can run.
+static bool is_chosen(PassContext *ctx, const IrNode *n)
+{
+    Winograd w;
+    return strncmp(ir_str(n, IR_ATTR_ALGO, ""), "winograd", 8) == 0 &&
+           ir_ints(n, IR_ATTR_TILE).n == 4 && schedule_winograd(n, ctx->opt, &w);
+}
+
 static void schedule_conv(PassContext *ctx, IrNode *n)
 {
+    if (is_chosen(ctx, n))
+        return;
     IrArena *a = ctx->prog->arena;
     Shape s = read_shape(n, ctx->opt);
     Tile t;
@@ -194,6 +206,12 @@ static void schedule_conv(PassContext *ctx, IrNode *n)
     } else {
         t = choose_tile(&s);
         t.band = choose_band(&s, &t);
+        Winograd w;
+        if (ctx->opt->winograd && schedule_winograd(n, ctx->opt, &w) &&
+            w.cycles < conv_cost(&s, &t)) {
+            algo = w.algo;
+            t = (Tile){w.rows, w.cols, w.vecs, w.block};
+        }
     }
     int64_t tile[] = {t.rows, t.cols, t.vecs, t.band};
     ir_set_attr(n, ir_attr_s(IR_ATTR_ALGO, algo));

@@ -59,8 +59,9 @@ typedef struct NodeCheck {
     Verify *v;
     int64_t N;
     Tool *t;
-    int compared;
+    int evaluated, compared;
     double worst;
+    ToolProgress bar;
 } NodeCheck;
 
 static const IrValue *find_value(const IrGraph *g, const char *name)
@@ -72,9 +73,8 @@ static const IrValue *find_value(const IrGraph *g, const char *name)
     return NULL;
 }
 
-static void check_node(void *ctx, const IrValue *v, const IrTensor *want)
+static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want)
 {
-    NodeCheck *c = ctx;
     const IrValue *mine = v->name ? find_value(c->v->compiled.graph, v->name) : NULL;
     if (!mine || !ir_shape_eq(&mine->type.shape, &v->type.shape))
         return;
@@ -88,6 +88,15 @@ static void check_node(void *ctx, const IrValue *v, const IrTensor *want)
                ir_op_info(mine->def->op)->text, mine->def->name);
     }
     ir_arena_free(a);
+}
+
+static void see_value(void *ctx, const IrValue *v, const IrTensor *want)
+{
+    NodeCheck *c = ctx;
+    if (c->v->nodes)
+        compare_node(c, v, want);
+    else
+        tool_progress(&c->bar, ++c->evaluated, c->v->reference->n_nodes);
 }
 
 // ---------------------------------------------------------------- one set of inputs
@@ -112,7 +121,9 @@ static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const I
         return false;
     if (v->nodes)
         printf("  %-10s %-12s %-12s %s\n", "relative", "magnitude", "op", "node");
-    const char *why = ir_eval(ref, N, in, want, a, v->nodes ? check_node : NULL, &check);
+    tool_progress_start(&check.bar, "evaluating");
+    const char *why = ir_eval(ref, N, in, want, a, see_value, &check);
+    tool_progress_end(&check.bar);
     if (why) {
         ir_error(&t->diag, IR_NOWHERE, "the reference evaluator failed: %s", why);
         return false;

@@ -24,9 +24,9 @@ install_packages() {
         >/dev/null
 }
 
-# build_hone FOLDER [cmake options]: configures and builds with a line of progress
+# build_hone FOLDER TARGET [cmake options]
 build_hone() {
-    local dir="$1"
-    shift
-    cmake -S . -B "$dir" -G Ninja "$@" >/dev/null && cmake --build "$dir"
+    local dir="$1" target="$2"
+    shift 2
+    cmake -S . -B "$dir" -G Ninja "$@" >/dev/null && cmake --build "$dir" --target "$target"
 }

@@ -49,6 +49,7 @@ typedef struct ToolModel {
     const char *print_after;
     bool time_passes;
     bool keep_values;        // for verify
+    bool winograd;           // convolutions by Winograd's algorithms where they are faster
     CgTarget target;         // set by tool_target()
 } ToolModel;
 
@@ -60,6 +61,8 @@ typedef struct ToolModel {
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
     {"-O0..-O3", NULL, NULL, TOOL_LEVEL, &(m).opt_level, "optimisation level, default -O2", 0, 0}, \
+    {"--winograd", NULL, NULL, TOOL_FLAG, &(m).winograd,                                           \
+     "faster convolutions by Winograd's algorithms, slightly less exact", 0, 0},                   \
     {"--mcpu", NULL, "CPU", TOOL_TEXT, &(m).mcpu,                                                  \
      "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4", 0, 0},           \
     {"--jobs", "-j", "N", TOOL_INT, &(m).jobs, "threads that compile, default all CPUs", 1, 1024}, \

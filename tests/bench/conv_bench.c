@@ -82,8 +82,8 @@ static void add_shape(Rig *r, const ConvShape *c)
     rig_const(r, "%%w: f32[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
     rig_const(r, "%%b: f32[%d] = rand(2)", c->O);
     rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
-    rig_node(r, "%%c = conv %%x, %%w, %%b {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d}", c->s, c->s,
-             c->pt, c->pl, c->pb, c->pr, c->group);
+    rig_node(r, "%%c = conv %%x, %%w, %%b {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d}", c->s,
+             c->s, c->pt, c->pl, c->pb, c->pr, c->group);
     rig_node(r, "%%y = relu %%c");
     rig_output(r, "%%y");
 }
@@ -130,8 +130,8 @@ static void bench_shape(const Bench *b, const ConvShape *c)
         const HoneNodeDesc *d;
         double ceiling = measure_ceiling() * b->threads, ns = time_conv(b, c, m, &d);
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
-        printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s", c->net,
-               c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6, gflops);
+        printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
+               c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6, gflops);
         if (ceiling > 0)
             printf("  %3.0f %% of %.0f", 100 * gflops / ceiling, ceiling);
         printf("  compile %.0f ms\n", compile);

@@ -22,6 +22,7 @@ struct Rig {
     CgTarget target;
     const char *mcpu;
     int opt_level;
+    bool winograd;
     Text consts, inputs, nodes, outputs;
     char *program;
     char dir[64];
@@ -95,6 +96,7 @@ static IrGraph *parse_graph(Rig *r)
     return p ? p->graphs[0] : NULL;
 }
 
+void rig_winograd(Rig *r, bool on) { r->winograd = on; }
 IrGraph *rig_graph(Rig *r) { return r->after; }
 
 const char *rig_compile(Rig *r, CgResult *result)
@@ -110,7 +112,8 @@ const char *rig_compile(Rig *r, CgResult *result)
         return NULL;
     }
     PassOptions po = {.opt_level = r->opt_level, .block = r->target.lanes,
-                      .vector_registers = r->target.vector_registers, .verify = true,
+                      .vector_registers = r->target.vector_registers, .winograd = r->winograd,
+                      .verify = true,
                       .out = stdout};
     passes_run(r->after->prog, r->after, &po);
     CgOptions co = {.target = &r->target, .opt_level = r->opt_level, .jobs = 2, .symbol = "rig",
@@ -130,7 +133,6 @@ static const char stub[] = "void (*rig_barrier)(const void *, int, int);\n"
 
 static bool link_library(Rig *r, const char *so)
 {
-    Text cmd = {0};
     const char *c = ir_sprintf(r->arena, "%s/stub.c", r->dir);
     FILE *f = fopen(c, "w");
     if (!f)
@@ -140,7 +142,6 @@ static bool link_library(Rig *r, const char *so)
     char *line = ir_sprintf(r->arena, "cc -shared -fPIC -o %s %s", so, c);
     for (int i = 0; i < r->cg.n_files; i++)
         line = ir_sprintf(r->arena, "%s %s", line, r->cg.files[i]);
-    free(cmd.s);
     return system(ir_sprintf(r->arena, "%s -lm", line)) == 0;
 }
 
@@ -194,7 +195,8 @@ static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a)
     return in;
 }
 
-static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a)
+static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTensor *out,
+                      IrArena *a)
 {
     const IrGraph *g = r->before;
     const void **src = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *src);
@@ -215,8 +217,8 @@ static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTen
 }
 
 // Prints the first wrong element. `at`: where it is.
-static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *got, double tolerance,
-                           const char *run)
+static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *got,
+                           double tolerance, const char *run)
 {
     int64_t n = ir_tensor_elems(want), bad = 0, first = -1;
     double top = 1e-6;
@@ -284,7 +286,8 @@ int rig_check(Rig *r, const RigRuns *runs)
                 ir_arena_free(a);
                 return failures + !skip;
             }
-            failures += check_run(r, m, runs->N[k], runs->threads[t], in, want, first, tolerance, a);
+            failures +=
+                check_run(r, m, runs->N[k], runs->threads[t], in, want, first, tolerance, a);
             hone_destroy(m);
         }
         ir_arena_free(a);

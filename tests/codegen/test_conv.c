@@ -136,7 +136,8 @@ static void runs_random_shapes(void)
     rig_free(r);
 }
 
-// What passes attach: activations, residuals, channel and scalar operands, a squeeze-and-excite scale.
+// What passes attach: activations, residuals, channel and scalar operands, a squeeze-and-excite
+// scale.
 static void runs_epilogues(void)
 {
     Rig *r = rig_new(target, 2);

@@ -1,5 +1,6 @@
-// The innermost loops of the convolutions of common networks keep everything in registers: no vector
-// register is loaded from or stored to the stack there. Reads objdump's text of the emitted objects.
+// The innermost loops of the convolutions of common networks keep everything in registers: no
+// vector register is loaded from or stored to the stack there. Reads objdump's text of the
+// emitted objects.
 #include "tests/check.h"
 #include "tests/codegen/conv_shapes.h"
 #include "tests/codegen/rig.h"
@@ -49,7 +50,8 @@ static void read_listing(const char *object, Listing *out)
         pclose(f);
 }
 
-// Accesses to the stack in the loop that the backward jump at line `end` closes, if it is innermost and multiplies.
+// Accesses to the stack in the loop that the backward jump at line `end` closes, if it is
+// innermost and multiplies.
 static int count_spills(const Listing *l, int end, bool *hot)
 {
     int spills = 0;

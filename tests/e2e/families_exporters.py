@@ -52,9 +52,11 @@ def tf_nhwc(net):
         y = net.op("Conv", net.transpose(x, *NCHW, c=c), w, group=c, strides=[stride, stride], auto_pad="SAME_UPPER")
         return net.transpose(y, *NHWC)
 
-    def batch_norm(x):  # as Mul and Add of [C]
-        y = net.op("Mul", x, net.init(net.numbers(net.c[x], mean=1, dev=0.1)))
-        return net.op("Add", y, net.init(net.numbers(net.c[x], dev=0.2)))
+    def batch_norm(x):  # as Mul and Add of [C], whose values nodes compute
+        gamma, beta, mean, var = (net.init(net.numbers(net.c[x], mean=m, dev=0.1)) for m in (1, 0, 0, 1))
+        scale = net.op("Mul", gamma, net.op("Reciprocal", net.op("Sqrt", net.op("Add", var, net.scalar(0.001)))))
+        shift = net.op("Sub", beta, net.op("Mul", mean, scale))
+        return net.op("Add", net.op("Mul", x, scale), shift)
 
     def pool(x, kind, k, stride, **attrs):
         return net.transpose(net.pool(net.transpose(x, *NCHW), kind, k, stride, **attrs), *NHWC)
@@ -171,6 +173,29 @@ def pytorch_flatten(net):
     ones = net.op("ConstantOfShape", net.ints(4), value=tensor_of(1))
     target = net.op("Where", net.op("Equal", want, net.op("Mul", ones, net.ints(-1))), ones, want)
     net.output(net.reduce_sum(net.op("Mul", net.op("Expand", g, target), x), 2, 3), "expanded")
+
+
+@family(15, 19)
+def pytorch_dynamo(net):
+    """Shape with start and end, allowzero, Constant's short forms, sizes through float."""
+    x = net.relu(net.conv(net.input(3, 12, 10), 12, 3))
+    batch = net.op("Shape", x, start=0, end=1)
+    a = net.op("Reshape", x, net.op("Concat", batch, net.op("Constant", value_ints=[-1]), axis=0), allowzero=1)
+    net.output(net.dense(a, 1440, 5), "flat")
+    tail = net.op("Shape", x, start=-2)
+    y = net.op("Reshape", x, net.op("Concat", batch, net.ints(2, 6), tail, axis=0))
+    y = net.transpose(y, 0, 2, 1, 3, 4)
+    channels = net.op("Gather", net.op("Shape", x), net.op("Constant", value_int=1))
+    half = net.op("Floor", net.op("Div", net.op("Cast", channels, to=1), net.op("Constant", value_float=2.0)))
+    half = net.unsqueeze(net.op("Cast", half, to=7), 0)
+    target = net.op("Concat", batch, net.op("Mul", half, net.ints(2)), tail, axis=0)
+    y = net.op("Reshape", y, target, c=12)
+    net.output(net.conv(y, 4, 3, 2), "shuffled")
+    count = net.op("ReduceProd", net.op("Shape", y, start=1), keepdims=1) if net.opset < 18 else \
+        net.op("ReduceProd", net.op("Shape", y, start=1), net.ints(0), keepdims=1)
+    net.output(net.dense(net.op("Reshape", y, net.op("Concat", batch, count, axis=0)), 1440, 5), "product")
+    net.output(net.op("Mul", net.op("Reshape", net.gap(y), net.op("Max", net.op("Shape", net.gap(y)), net.ints(1)), c=12), y), "gate")
+    net.output(net.op("Add", x, net.op("Constant", value_floats=[float(i) for i in range(10)])), "ramp")
 
 
 def tensor_of(v):

@@ -163,12 +163,12 @@ def transposes(net):
 @family(8, 12)
 def pointless(net):
     """Nodes that do nothing, alone as outputs and between others."""
-    x = net.conv(net.input(3, 6, 5), 6, 3)
+    x = net.conv(net.input(3, 3, 4), 6, 3)
     forms = {
         "identity": lambda v: net.op("Identity", v), "sum": lambda v: net.op("Sum", v), "max": lambda v: net.op("Max", v),
         "concat": lambda v: net.concat(v), "split": lambda v: net.split(v, 6), "clip": lambda v: net.clip(v),
         "dropout": lambda v: net.dropout(v), "pad": lambda v: net.pad(v, [0] * 4, [0] * 4),
-        "reshape": lambda v: net.reshape(v, 0, 6, 6, 5), "transpose": lambda v: net.transpose(v, 0, 1, 2, 3),
+        "reshape": lambda v: net.reshape(v, 0, 6, 3, 4), "transpose": lambda v: net.transpose(v, 0, 1, 2, 3),
         "pool": lambda v: net.pool(v, "Max", 1), "slice": lambda v: net.slice(v, [0], [6], [1]),
         "times_1": lambda v: net.op("Mul", v, net.scalar(1)), "plus_0": lambda v: net.op("Add", net.scalar(0), v, c=6),
         "minus_0": lambda v: net.op("Sub", v, net.init(np.zeros((1, 6, 1, 1), np.float32))),

@@ -46,15 +46,16 @@ def compute(case, folder):
 
 
 def store(known, case, output, y):
-    first = known.setdefault(f"{case.family}/{output}", y)
-    if first.shape != y.shape or np.abs(first - y).max(initial=0) > 1e-6 * np.abs(y).max(initial=0):
+    bits = (np.ascontiguousarray(y, np.float32).view(np.uint32) + np.uint32(32)) & np.uint32(0xffffffc0)
+    y = bits.view(np.float32).reshape(y.shape)
+    last = families.find(known, case, output)
+    if last is None or last.shape != y.shape or np.abs(last - y).max(initial=0) > 1e-5 * np.abs(y).max(initial=0):
         known[f"{case.name}/{output}"] = y
 
 
 def main(names):
     known = dict(np.load(families.GOLDEN)) if names and os.path.exists(families.GOLDEN) else {}
-    known = {k: v for k, v in known.items() if k.split("/")[0].rsplit("_", 1)[0] not in names and
-             k.split("/")[0] not in names}
+    known = {k: v for k, v in known.items() if k.split("/")[0].rsplit("_", 1)[0] not in names}
     with tempfile.TemporaryDirectory() as folder:
         for case in families.CASES:
             if names and case.family not in names:

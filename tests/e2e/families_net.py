@@ -25,11 +25,12 @@ class Net:
     def fresh(self, stem):
         return f"{self.prefix}{stem}_{len(self.nodes) + len(self.inits)}"
 
-    def input(self, *shape, name="x", channels=None, elem=TensorProto.FLOAT):
-        """A graph input of `shape` behind the batch."""
-        batch = self.fixed_batch or "N"
-        self.inputs.append(helper.make_tensor_value_info(name, elem, [batch, *shape]))
-        self.feeds.append((name, shape))
+    def input(self, *shape, name="x", channels=None, declared=(), elem=TensorProto.FLOAT):
+        """A graph input of `shape` behind the batch; `declared` is what the file says of it instead."""
+        if declared == ():
+            declared = [self.fixed_batch or "N", *shape]
+        self.inputs.append(helper.make_tensor_value_info(name, elem, declared))
+        self.feeds.append((name, shape, elem))
         self.c[name] = channels or shape[0]
         return name
 
@@ -210,7 +211,13 @@ class Net:
     def data(self, batch):
         """Input arrays for `batch` images, in the order of the inputs."""
         random = np.random.RandomState(zlib.crc32(self.name.encode()) ^ 1)
-        return {name: random.standard_normal((batch, *shape)).astype(np.float32) for name, shape in self.feeds}
+        data = {}
+        for name, shape, elem in self.feeds:
+            if elem == TensorProto.UINT8:
+                data[name] = random.randint(0, 256, (batch, *shape)).astype(np.uint8)
+            else:
+                data[name] = random.standard_normal((batch, *shape)).astype(np.float32)
+        return data
 
 
 class Case:

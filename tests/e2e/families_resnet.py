@@ -1,8 +1,6 @@
 """ResNet and what grew from it: every kind of shortcut, grouped and squeezed blocks, pre-activation, dense blocks."""
 from families_net import family
 
-import numpy as np
-
 
 def stem(net, out=8, size=32):
     x = net.cbr(net.input(3, size, size), out, 7, 2)
@@ -96,13 +94,11 @@ def resnext(net):
     net.classifier(bottleneck(net, x, 24, 40, group=24))
 
 
-def squeeze_excite(mid, inner="Relu", gate="Sigmoid", pool="gap", **gate_attrs):
+def squeeze_excite(mid, gate="Sigmoid", axes=None, **gate_attrs):
+    """Pooled by GlobalAveragePool, or by ReduceMean over the axes."""
     def attend(net, x):
-        s = net.gap(x) if pool == "gap" else net.reduce_mean(x, 2, 3) if pool == "mean" else \
-            net.reduce_mean(x, -1, -2, keepdims=1)
-        s = net.op(inner, net.conv(s, mid, 1))
-        if inner == "Sigmoid":
-            s = net.op("Mul", s, s)
+        s = net.reduce_mean(x, *axes) if axes else net.gap(x)
+        s = net.relu(net.conv(s, mid, 1))
         return net.op("Mul", x, net.op(gate, net.conv(s, net.c[x], 1), **gate_attrs))
     return attend
 
@@ -120,8 +116,8 @@ def regnet(net):
     """RegNetX and RegNetY blocks with groups of 8 channels, SE on the wide part."""
     x = net.cbr(net.input(3, 32, 32), 8, 3, 2)
     x = bottleneck(net, x, 16, 16, 2, group=2)
-    x = bottleneck(net, x, 24, 24, 2, group=3, attend=squeeze_excite(4, pool="mean"))
-    net.classifier(bottleneck(net, x, 24, 24, group=3, attend=squeeze_excite(6, pool="last")))
+    x = bottleneck(net, x, 24, 24, 2, group=3, attend=squeeze_excite(4, axes=(2, 3)))
+    net.classifier(bottleneck(net, x, 24, 24, group=3, attend=squeeze_excite(6, axes=(-1, -2))))
 
 
 @family(9)

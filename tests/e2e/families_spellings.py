@@ -1,9 +1,5 @@
-"""Every spelling of the operators: opsets, windows, pads, activations, forms of weights, training-mode exports."""
-import os
-
+"""Every spelling of the operators: opsets, activations, broadcasts, windows, pads, products, reductions."""
 import numpy as np
-import onnx
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from families_net import family
 
@@ -181,279 +177,78 @@ def pads(net):
         net.output(net.op("Pad", x, net.ints(1, 2, 0, 3), None, net.ints(3, -2), mode="edge"), "axes")
 
 
-# ---------------------------------------------------------------- forms of weights
-
-def store_externally(model, path):
-    """The larger initializers in weights.bin beside the model, with offsets that are no multiples of a page."""
-    name, at = os.path.basename(path) + ".weights", 0
-    with open(os.path.join(os.path.dirname(path), name), "wb") as f:
-        for t in model.graph.initializer:
-            if t.HasField("raw_data") and len(t.raw_data) > 64:
-                f.write(b"\0" * 4 + t.raw_data)
-                external_data_helper.set_external_data(t, name, at + 4, len(t.raw_data))
-                at += 4 + len(t.raw_data)
-                t.ClearField("raw_data")
-                t.data_location = TensorProto.EXTERNAL
-    onnx.save(model, path)
-
-
-def small_net(net, x):
-    x = net.relu(net.conv(x, 8, 3, 2))
-    x = net.op("Add", x, net.cbr(x, 8, 3))
-    return net.classifier(x)
-
-
-@family(11, save=store_externally)
-def weights_external(net):
-    small_net(net, net.input(3, 17, 17))
-
-
-def cast_narrow_by_hand(model):
-    """bfloat16 weights as float32 of the same numbers: not every ONNX Runtime casts bfloat16."""
-    narrow = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.BFLOAT16}
-    for t in narrow.values():
-        if t.raw_data:
-            bits = np.frombuffer(t.raw_data, np.uint16)
-        else:
-            bits = np.array(t.int32_data).astype(np.uint16)
-        wide = (bits.astype(np.uint32) << 16).view(np.float32).reshape(t.dims)
-        t.CopyFrom(numpy_helper.from_array(wide, t.name))
-    return model
+@family(9, 11, 13)
+def products(net):
+    """Gemm with both transpositions, factors and every shape of C; MatMul of any rank; constants on the left."""
+    x = net.relu(net.conv(net.input(3, 4, 5), 6, 3))
+    flat = net.op("Flatten", x)
+    w, wt = net.init(net.numbers(120, 7, dev=0.1)), net.init(net.numbers(7, 120, dev=0.1))
+    for i, shape in enumerate(((7,), (1, 7), (1,), (), (1, 1))):
+        c = net.init(net.numbers(*shape))
+        net.output(net.op("Gemm", flat, w, c, alpha=0.7, beta=1.3 - 0.3 * i), f"gemm_{i}")
+    net.output(net.op("Gemm", flat, wt, net.init(net.numbers(7)), transB=1, alpha=-2.0), "gemm_trans_b")
+    net.output(net.op("MatMul", flat, net.init(net.numbers(120, dev=0.1))), "matmul_vector")
+    net.output(net.op("MatMul", x, net.init(net.numbers(5, 3))), "matmul_rank_4")
+    net.output(net.op("MatMul", net.init(net.numbers(9, 4)), x), "matmul_left")
+    tokens = net.transpose(net.reshape(x, 0, 6, 20), 0, 2, 1)  # attention
+    keys = net.op("MatMul", tokens, net.init(net.numbers(6, 6, dev=0.4)))
+    scores = net.op("MatMul", keys, net.transpose(tokens, 0, 2, 1))
+    weights = net.softmax(net.op("Div", scores, net.scalar(6 ** 0.5)), 2)
+    net.output(net.op("MatMul", weights, tokens), "attention")
+    net.output(net.op("MatMul", net.unsqueeze(tokens, 1), net.init(net.numbers(2, 6, 3))), "matmul_broadcast")
+    pooled = net.op("Squeeze", net.gap(x))  # all axes of size 1
+    net.output(net.op("MatMul", pooled, net.init(net.numbers(6, 4))), "squeezed")
+    columns = net.op("Transpose", pooled)
+    net.output(net.op("MatMul", net.init(net.numbers(4, 6)), columns), "classes_first")
+    net.output(net.op("Gemm", columns, net.init(net.numbers(6, 4)), net.init(net.numbers(4)), transA=1), "gemm_trans_a")
 
 
-@family(13, reference=cast_narrow_by_hand)
-def weights_typed(net):
-    """Typed fields, Constant nodes, float16, bfloat16 and double behind Cast, generated fills, inputs with defaults."""
-    x = net.input(3, 13, 13)
-
-    def conv(x, w, out):
-        return net.relu(net.op("Conv", x, w, c=out))
-
-    def shaped(out, c):
-        return net.weight(out, c, 3, 3)
-
-    # float_data
-    w = shaped(5, 3)
-    net.inits.append(helper.make_tensor("typed", TensorProto.FLOAT, w.shape, w.ravel().tolist()))
-    x = conv(x, "typed", 5)
-    # a Constant node, and behind an Identity
-    x = conv(x, net.op("Identity", net.constant(shaped(6, 5))), 6)
-    # float16, raw and as bit patterns in int32_data
-    w = shaped(4, 6).astype(np.float16)
-    a = conv(x, net.op("Cast", net.init(w), to=1), 4)
-    net.inits.append(helper.make_tensor("half", TensorProto.FLOAT16, w.shape, w.view(np.uint16).ravel().tolist(), raw=False))
-    net.inits[-1].ClearField("int32_data")
-    net.inits[-1].int32_data.extend(int(v) for v in w.view(np.uint16).ravel())
-    b = conv(x, net.op("Cast", "half", to=1), 4)
-    # bfloat16, raw and typed
-    bits = shaped(4, 6).view(np.uint32) >> 16
-    raw = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_raw", raw_data=bits.astype("<u2").tobytes())
-    typed = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_typed", int32_data=bits.ravel().tolist())
-    net.inits += [raw, typed]
-    c = conv(x, net.op("Cast", "bf_raw", to=1), 4)
-    d = conv(x, net.op("Cast", "bf_typed", to=1), 4)
-    # double: raw, typed
-    w = shaped(4, 6).astype(np.float64)
-    e = conv(x, net.op("Cast", net.init(w), to=1), 4)
-    net.inits.append(helper.make_tensor("wide", TensorProto.DOUBLE, w.shape, w.ravel().tolist()))
-    f = conv(x, net.op("Cast", "wide", to=1), 4)
-    x = net.concat(a, b, c, d, e, f)
-    # a fill and its arithmetic: folded
-    fill = net.op("ConstantOfShape", net.ints(6, 24, 1, 1), value=numpy_helper.from_array(np.array([0.05], np.float32)))
-    w = net.op("Mul", net.op("Add", fill, net.init(net.numbers(6, 1, 1, 1))), net.constant(np.float32(0.5)))
-    x = conv(x, w, 6)
-    # int32 and uint8 made numbers
-    scale = net.op("Cast", net.init(np.array([1, 2, 3, 2, 1, 3], np.uint8).reshape(6, 1, 1)), to=1)
-    shift = net.op("Cast", net.init(np.array([-1, 2, 0, 1, -2, 4], np.int32).reshape(6, 1, 1)), to=1)
-    x = net.op("Add", net.op("Mul", x, scale), shift)
-    net.output(net.gap(x), "y")
+@family(8, 12, 18)
+def reductions(net):
+    """Over any axes, all of them, kept or not; of blocked tensors and of plain ones."""
+    x = net.conv(net.input(3, 6, 5), 18, 3)
+    kinds = "ReduceMean ReduceMax ReduceMin ReduceL2 ReduceSumSquare ReduceLogSumExp ReduceL1".split()
+    for i, axes in enumerate(((1,), (2,), (3,), (1, 2), (2, 3), (1, 3), (1, 2, 3))):
+        for keep in (0, 1):
+            y = net.by_opset(18, kinds[(i + keep) % len(kinds)], x, "axes", axes, keepdims=keep)
+            net.output(y, f"axes_{''.join(map(str, axes))}_{keep}")
+    net.output(net.op("GlobalMaxPool", x), "largest")
+    net.output(net.reduce_sum(net.reduce_mean(x, 3, keepdims=0), 2, keepdims=0), "twice")
+    small = net.reshape(x, 0, 3, 6, 5, 6)
+    net.output(net.reduce_mean(small, 2, 4, keepdims=0), "groups")
+    mean = net.reduce_mean(small, 2, 3, 4)  # group normalization, written out
+    d = net.op("Sub", small, mean)
+    var = net.reduce_mean(net.op("Mul", d, d), 2, 3, 4)
+    y = net.op("Div", d, net.op("Sqrt", net.op("Add", var, net.scalar(1e-5))))
+    net.output(net.conv(net.op("Reshape", y, net.ints(0, 18, 6, 5), c=18), 3, 1), "group_norm")
 
 
-@family(7, 12)
-def weights_as_inputs(net):
-    """Every initializer is listed as an input too, as files before IR version 4 had to."""
-    small_net(net, net.input(3, 17, 17))
-    kinds = {TensorProto.FLOAT: TensorProto.FLOAT, TensorProto.INT64: TensorProto.INT64}
-    for t in net.inits:
-        net.init_inputs.append(helper.make_tensor_value_info(t.name, kinds[t.data_type], list(t.dims)))
-
-
-def in_float32(model):
-    """A float16 or double model in float32, its weights the same numbers."""
-    g = model.graph
-    for t in g.initializer:
-        if t.data_type in (TensorProto.FLOAT16, TensorProto.DOUBLE):
-            t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(t).astype(np.float32), t.name))
-    for v in list(g.input) + list(g.output):
-        v.type.tensor_type.elem_type = TensorProto.FLOAT
-    return model
-
-
-def retype(net, numpy_type, elem):
-    """Turns a finished float32 net into one of another type."""
-    for t in net.inits:
-        if t.data_type == TensorProto.FLOAT:
-            t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(t).astype(numpy_type), t.name))
-    for v in net.inputs + net.outputs:
-        v.type.tensor_type.elem_type = elem
-
-
-@family(12, reference=in_float32, feed=lambda x: x.astype(np.float16))
-def all_float16(net):
-    small_net(net, net.input(3, 17, 17))
-    retype(net, np.float16, TensorProto.FLOAT16)
-
-
-@family(12, reference=in_float32, feed=lambda x: x.astype(np.float64))
-def all_double(net):
-    small_net(net, net.input(3, 17, 17))
-    retype(net, np.float64, TensorProto.DOUBLE)
-
-
-def with_weights_dequantized(model):
-    """The products themselves in place of DequantizeLinear: ONNX Runtime may quantize the other operand too."""
-    g, known = model.graph, {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    for node in [n for n in g.node if n.op_type == "DequantizeLinear"]:
-        q, scale, *zero = [known[name] for name in node.input]
-        if scale.ndim:
-            wide = [1] * q.ndim
-            wide[node.attribute[0].i] = -1
-            scale, zero = scale.reshape(wide), [z.reshape(wide) for z in zero]
-        y = (q.astype(np.float32) - (zero[0].astype(np.float32) if zero else 0)) * scale
-        g.initializer.append(numpy_helper.from_array(y.astype(np.float32), node.output[0]))
-        g.node.remove(node)
-    return model
-
-
-@family(10, 13, 21, reference=with_weights_dequantized)
-def dequantized(net):
-    """Weights of int8 and uint8, per tensor and per channel, and int32 biases, through DequantizeLinear."""
-    def quantized(array, per_axis, dtype, axis=0):
-        rest = tuple(i for i in range(array.ndim) if i != axis)
-        top = np.abs(array).max(axis=rest if per_axis else None)
-        scale = (top / 127).astype(np.float32)
-        zero = np.full(scale.shape, 128 if dtype == np.uint8 else 0, dtype)
-        wide = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)]) if per_axis else scale
-        q = np.clip(np.round(array / wide) + (128 if dtype == np.uint8 else 0), np.iinfo(dtype).min, np.iinfo(dtype).max)
-        attrs = {"axis": axis} if net.opset >= 13 else {}
-        inputs = [net.init(q.astype(dtype)), net.init(scale)]
-        if dtype == np.uint8 or not per_axis:
-            inputs.append(net.init(zero))
-        return net.op("DequantizeLinear", *inputs, **attrs)
-
-    per_axis = net.opset >= 13
-    x = net.input(3, 15, 15)
-    b = net.op("DequantizeLinear", net.init(np.arange(-400, 400, 100, dtype=np.int32)), net.scalar(0.001))
-    x = net.relu(net.op("Conv", x, quantized(net.weight(8, 3, 3, 3), per_axis, np.int8), b, c=8, pads=[1, 1, 1, 1]))
-    x = net.relu(net.op("Conv", x, quantized(net.weight(8, 8, 3, 3, group=8), per_axis, np.uint8), group=8, c=8))
-    x = net.op("Flatten", net.gap(x))
-    w = quantized(net.numbers(8, 10, dev=0.3), per_axis, np.int8, axis=1)
-    net.output(net.op("Add", net.op("MatMul", x, w), quantized(net.numbers(10), False, np.uint8)), "logits")
-
-
-# ---------------------------------------------------------------- batch and training mode
-
-@family(9, 13, fixed_batch=1, warning="batch size 1", flags=("--input-shape=x=Nx3x20x20",))
-def batch_pinned(net):
-    """Exported for one image, with that 1 in Reshape's targets; compiled for any number of them."""
-    x = net.relu(net.conv(net.input(3, 20, 20), 6, 3, 2))
-    x = net.reshape(net.transpose(net.reshape(x, 1, 2, 3, 10, 10), 0, 2, 1, 3, 4), 1, 6, 10, 10)
-    net.c[x] = 6
-    x = net.pool(net.conv(x, 8, 3), "Max", 2)
-    y = net.reshape(x, 1, 200)
-    net.output(net.dense(y, 200, 10), "logits")
-    net.output(net.dense(net.reshape(x, 1, -1), 200, 4), "more")
-    net.output(net.squeeze(net.gap(x), 2, 3), "pooled")
-
-
-def in_inference(model):
-    """The model that a training-mode export means for inference."""
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization":
-            del node.output[1:]
-            for a in [a for a in node.attribute if a.name == "training_mode"]:
-                node.attribute.remove(a)
-        elif node.op_type == "Dropout" and len(node.input) > 2:
-            del node.input[2:]
-    return model
-
-
-def in_training(model):
-    """BatchNormalization written out with the batch's own moments (ONNX Runtime's inference build lacks it)."""
-    g, nodes = model.graph, []
-    for node in model.graph.node:
-        if node.op_type == "Dropout":
-            nodes.append(helper.make_node("Identity", node.input[:1], node.output[:1]))
-        elif node.op_type != "BatchNormalization":
-            nodes.append(node)
-        else:
-            x, scale, bias, mean, var = node.input
-            attr = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            made = lambda name: f"{node.output[0]}/{name}"
-
-            def const(name, array):
-                g.initializer.append(numpy_helper.from_array(np.asarray(array), made(name)))
-                return made(name)
-
-            def add(kind, out, *inputs, **attrs):
-                out = out if "/" not in out else made(out[1:])
-                nodes.append(helper.make_node(kind, list(inputs), [out], **attrs))
-                return out
-
-            eps, m = const("eps", np.float32(attr.get("epsilon", 1e-5))), attr.get("momentum", 0.9)
-            shape = const("shape", np.array([-1, 1, 1], np.int64))
-            mu = add("ReduceMean", "/mu", x, axes=[0, 2, 3], keepdims=1)
-            d = add("Sub", "/d", x, mu)
-            v = add("ReduceMean", "/v", add("Mul", "/dd", d, d), axes=[0, 2, 3], keepdims=1)
-            y = add("Div", "/n", d, add("Sqrt", "/dev", add("Add", "/ve", v, eps)))
-            y = add("Mul", "/s", y, add("Reshape", "/scale", scale, shape))
-            add("Add", node.output[0], y, add("Reshape", "/bias", bias, shape))
-            flat = const("flat", np.array([-1], np.int64))
-            for out, old, now in zip(node.output[1:3], (mean, var), (mu, v)):
-                now = add("Mul", f"/{old}now", add("Reshape", f"/{old}flat", now, flat), const(old + "1-m", np.float32(1 - m)))
-                add("Add", out, add("Mul", f"/{old}old", old, const(old + "m", np.float32(m))), now)
-    del g.node[:]
-    g.node.extend(nodes)
-    return model
-
-
-def training_form(net, keep=False):
-    """As torch.onnx exports with TrainingMode.TRAINING."""
-    x = net.conv(net.input(3, 17, 17), 8, 3, 2, bias=False)
-    attrs = {"training_mode": 1} if net.opset >= 14 else {}
-    y, mean, var = net.batch_norm(x, outs=3, momentum=0.8, **attrs)
-    y = net.relu(y)
-    z = net.batch_norm(net.conv(y, 8, 3), outs=3 if net.opset >= 14 else 5, **attrs)
-    x = net.relu(net.op("Add", y, z[0]))
+@family(7, 11, 13)
+def leftovers(net):
+    """Absent inputs, unused outputs, defaults, exponents, Flatten at every axis, BN with a parameter per cell."""
+    x = net.input(6, 4, 5)
+    w = net.init(net.weight(7, 6, 3, 3))
+    net.output(net.op("Conv", x, w, None), "no_bias")
+    net.output(net.op("MaxPool", x, kernel_shape=[2, 2]), "stride_1")
+    pooled = net.op("MaxPool", x, kernel_shape=[2, 3], strides=[2, 2], outs=2 if net.opset >= 8 else 1)
+    net.output(pooled[0] if net.opset >= 8 else pooled, "indices_unused")
+    for axis in (0, 1, 2, 3, 4) + ((-1, -3) if net.opset >= 11 else ()):
+        net.output(net.op("Flatten", x, axis=axis), f"flat_{axis}")
+    positive = net.op("Add", net.op("Abs", x), net.scalar(0.1))
+    for i, e in enumerate((2.0, 3.0, 0.5, -1.0, 0.0, 1.5, -0.5)):
+        net.output(net.op("Pow", positive, net.scalar(e)), f"power_{i}")
+    net.output(net.op("Pow", x, net.scalar(2.0)), "square")
+    net.output(net.op("Pow", x, net.scalar(3.0)), "cube")
     if net.opset >= 12:
-        ratio = net.scalar(0.0 if keep else 0.5)
-        x = net.op("Dropout", x, ratio, net.init(np.array(True)), outs=2)[0]
-    net.classifier(x)
-    if keep:
-        net.output(mean, "new_mean")
-        net.output(z[2], "new_var")
-
-
-@family(9, 12, 15, warning="training", reference=in_inference)
-def training_default(net):
-    training_form(net)
-
-
-@family(14, 15, flags=("--keep-training-mode",), reference=in_training, whole_batch=True)
-def training_kept(net):
-    training_form(net, keep=True)
-
-
-# ---------------------------------------------------------------- edges of the graph
-
-@family(13)
-def edges(net):
-    """Two inputs, an output that others read, one value as two outputs, a constant output, an input passed on."""
-    x, y = net.input(3, 12, 12), net.input(4, 6, 6, name="y")
-    a = net.output(net.relu(net.conv(x, 4, 3, 2)), "inner")
-    b = net.op("Add", a, y)
-    net.output(b, "sum")
-    net.output(b, "same")
-    net.output("y", "passed")
-    net.output(net.init(net.numbers(2, 3)), "fixed")
-    net.output(net.gap(net.concat(a, b, y, a)), "pooled")
+        net.output(net.op("Pow", x, net.scalar(2, np.int64)), "square_by_int")
+        net.output(net.op("Clip", x, None, net.scalar(0.5)), "no_lower_bound")
+        net.output(net.op("Dropout", x, None, net.init(np.array(False))), "no_ratio")
+    if net.opset < 9:
+        p = [net.init(net.numbers(6, 4, 5, mean=m, dev=0.1)) for m in (1, 0, 0, 1)]
+        net.output(net.op("BatchNormalization", x, *p, spatial=0), "per_cell")
+    net.output(net.op("LRN", x, size=3), "lrn")
+    net.output(net.op("LRN", net.conv(x, 19, 1), size=5, alpha=0.5, beta=0.6, bias=2.0), "lrn_odd")
+    net.output(net.op("Transpose", net.op("Flatten", x)), "reversed")
+    net.output(net.op("Elu", x), "elu")
+    net.output(net.op("HardSigmoid", x), "hard_sigmoid")
+    net.output(net.op("LeakyRelu", x), "leaky_relu")

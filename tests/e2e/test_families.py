@@ -13,6 +13,7 @@ import onnx
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
+import families_random
 from script import HONE, TEMP, main, ok, run, temp
 
 LIMIT = 5e-5  # of the largest magnitude of an output
@@ -109,6 +110,12 @@ def test_families():
             print("   ", line.strip().replace("\n", "\n        "))
     print(f"{len(chosen)} models, {len(failed)} wrong")
     assert not failed, " ".join(failed)
+
+
+def test_random_graphs():
+    with ThreadPoolExecutor(2) as pool:
+        wrong = list(pool.map(lambda seed: families_random.check_seed(HONE, seed, TEMP), range(24)))
+    assert not any(wrong), "\n".join(w for w in wrong if w)
 
 
 if __name__ == "__main__":
