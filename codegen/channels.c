@@ -1,5 +1,5 @@
-// Blocked concat and slice on channels, at any channel offset. A result's block is put together from
-// lanes of a few source blocks; which lanes is known now:
+// Blocked concat and slice on channels, at any channel offset. A result's block is put together
+// from lanes of a few source blocks; which lanes is known now:
 //   concat of 58 and 58 channels, blocks of 16:
 //     result block 3     = operand 0 block 3 lanes 0..9, operand 1 block 0 lanes 0..5
 //     result block 4 + k = operand 1 block k lanes 6..15, block k + 1 lanes 0..5
@@ -150,13 +150,12 @@ static bool is_whole_block(const Mover *m, const Pattern *pt)
 
 static int64_t spatial(const CgTensor *t, int i) { return t->dim[i].c; }
 
-static void add_source(const Mover *m, CgNd *nd, int operand, int64_t block, bool lanes)
+static void add_source(const Mover *m, CgNd *nd, int operand, int64_t block)
 {
     CgTensor t = cg_tensor(ir_in(m->n, operand));
     int64_t w = spatial(&t, 3) * m->block, hw = spatial(&t, 2) * w;
     IrDim stride[] = {ir_dim(t.image), ir_dim(hw), ir_dim(w * m->step[0]),
                       ir_dim(m->block * m->step[1]), ir_dim(1)};
-    (void)lanes;
     cg_nd_add(nd, stride, ir_dim(m->offset.c + block * hw));
 }
 
@@ -175,7 +174,7 @@ static void call_run(const Mover *m, const Pattern *pt, int64_t first, int64_t c
     CgArg args[MAX_SOURCES + 1] = {cg_write(m->n->out[0])};
     int n_args = 1;
     for (int k = 0; k < pt->n; k++) {
-        add_source(m, &s.nd, pt->operand[k], pt->block[k], whole);
+        add_source(m, &s.nd, pt->operand[k], pt->block[k]);
         args[n_args] = cg_read(ir_in(m->n, pt->operand[k]));
         s.arg[k] = n_args++;
         for (int j = 0; j < k; j++) {

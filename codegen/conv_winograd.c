@@ -17,8 +17,8 @@
 #include "codegen/conv_winograd.h"
 
 enum {
-    UNROLL = 8,                 // input channels to one iteration of a product's loop
-    PREFETCH_STEPS = 32,        // weights are asked for so many input channels ahead
+    UNROLL = 4,                 // input channels to one iteration of a product's loop
+    PREFETCH_AHEAD = 6 << 10,   // weights are asked for so many bytes ahead
     PREFETCH_BYTES = 128 << 10, // where they may come from beyond L2
     LONG_EPILOGUE = 3,          // steps
 };
@@ -71,7 +71,7 @@ static CgVal load_horizontal(void *ctx, int j)
 static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w)
 {
     CgFn *f = n->d->f;
-    int most = (f->target->vector_registers - 6) / w->cols / 2 * 2;
+    int most = (f->target->vector_registers - 14) / w->cols / 2 * 2;
     int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
     for (int first = 0; first < h->rows; first += step) {
         int rows = h->rows - first < step ? h->rows - first : step;
@@ -233,7 +233,7 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m)
     for (int c = 0; c < u; c++) {
         cg_conv_fence(f);
         for (int k = 0; d->prefetch && k < step; k += 16)
-            cg_prefetch(f, cg_fatc(f, wp, (c + PREFETCH_STEPS) * step + k), 3);
+            cg_prefetch(f, cg_fatc(f, wp, c * step + k + PREFETCH_AHEAD / 4), 3);
         for (int k = 0; k < d->nv; k++)
             weight[k] = cg_load_v(f, cg_fatc(f, wp, c * step + k * lanes));
         for (int t = 0; t < n; t++) {
@@ -262,6 +262,28 @@ static bool can_remain(const Wino *d, int rest)
     return false;
 }
 
+// Does the rest get a register tile of its size? What is left of a full block and of one image do;
+// others take the next larger one, whose tiles beyond the rest hold what an earlier block left there.
+static bool has_own_tile(const Wino *d, int rest)
+{
+    int64_t image = (d->s->N.c + d->s->N.n) * d->w.tiles_h * d->w.tiles_w;
+    int step = (d->tiles + 3) / 4;
+    return rest == d->s->band % d->tiles || rest == image % d->s->band % d->tiles ||
+           rest % step == 0 || rest == d->tiles - 1;
+}
+
+// The rest in a register tile of n, if it has more than `above` tiles and no more than n.
+static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v, CgVal w, CgVal m)
+{
+    CgFn *f = d->f;
+    CgIf branch;
+    CgVal more = cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, above));
+    CgVal fits = cg_icmp(f, LLVMIntSLE, rest, cg_i64(f, n));
+    cg_if(f, &branch, LLVMBuildAnd(f->b, more, fits, ""));
+    emit_product(d, n, tile, v, w, m);
+    cg_endif(f, &branch);
+}
+
 static void emit_points(Wino *d)
 {
     CgFn *f = d->f;
@@ -279,13 +301,15 @@ static void emit_points(Wino *d)
     cg_for(f, &part, cg_i64(f, 0), full, d->tiles);
     emit_product(d, d->tiles, part.iv, vp, wp, mp);
     cg_end(f, &part);
-    for (int r = 1; r < d->tiles; r++) {
-        if (!can_remain(d, r))
+    bool needed = false;
+    for (int r = 1, above = 0; r < d->tiles; r++) {
+        needed |= can_remain(d, r);
+        if (!has_own_tile(d, r))
             continue;
-        CgIf branch;
-        cg_if(f, &branch, cg_icmp(f, LLVMIntEQ, rest, cg_i64(f, r)));
-        emit_product(d, r, full, vp, wp, mp);
-        cg_endif(f, &branch);
+        if (needed)
+            emit_rest(d, above, r, full, rest, vp, wp, mp);
+        above = r;
+        needed = false;
     }
     cg_end(f, &point);
 }
@@ -431,10 +455,11 @@ static bool is_long(const CgBody *then)
     return then->n > LONG_EPILOGUE;
 }
 
-// The most tiles of a register tile of nv vectors; one register is kept free, another where a product needs it.
+// The most tiles of a register tile of nv vectors; one register is kept free, more where products
+// need them.
 static int most_tiles(const CgFn *f, int nv)
 {
-    int registers = f->target->vector_registers - (f->target->fma ? 1 : 2);
+    int registers = f->target->vector_registers - (f->target->fma ? 1 : 4);
     int n = (registers - nv - 1) / nv;
     return n < 1 ? 1 : n;
 }

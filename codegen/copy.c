@@ -1,6 +1,6 @@
 // Copies between strided spaces, and every op that is one: copy, reorder (plain <-> blocked),
-// reshape, expand, transpose, and slices and concats of plain tensors or whole blocks. Where the two
-// sides are contiguous along different dimensions, square tiles are transposed in registers.
+// reshape, expand, transpose, and slices and concats of plain tensors or whole blocks. Where the
+// two sides are contiguous along different dimensions, square tiles are transposed in registers.
 #include "codegen/move.h"
 #include "codegen/map.h"
 #include <string.h>
@@ -79,7 +79,10 @@ static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t)
     }
 }
 
-static CgVal rounded_down(CgFn *f, CgVal x) { return cg_imulc(f, cg_idivc(f, x, f->lanes), f->lanes); }
+static CgVal rounded_down(CgFn *f, CgVal x)
+{
+    return cg_imulc(f, cg_idivc(f, x, f->lanes), f->lanes);
+}
 
 // All i for the tiles that begin at (j, 0).
 static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVal nj)

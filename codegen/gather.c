@@ -1,5 +1,6 @@
-// gather (Gather-13): y[outer, i, inner] = x[outer, index[i], inner]. Negative indices count from the end;
-// what is still outside at run time is clamped to the axis, so that no memory outside of x is read.
+// gather (Gather-13): y[outer, i, inner] = x[outer, index[i], inner]. Negative indices count from
+// the end; what is still outside at run time is clamped to the axis, so that no memory outside of x
+// is read.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <string.h>

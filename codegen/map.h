@@ -5,8 +5,8 @@
 
 #include "codegen/nd.h"
 
-// Strides of operand v in the space of result r; *arg becomes a packed copy where the constant v is plain
-// and r blocked. False after reporting NYI.
+// Strides of operand v in the space of result r; *arg becomes a packed copy where the constant v is
+// plain and r blocked. False after reporting NYI.
 bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
                         IrDim *stride, CgArg *arg);
 // A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its

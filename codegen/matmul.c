@@ -1,15 +1,18 @@
-// matmul: y[batch.., r, m] = sum over k of a[batch.., r, k] * b[batch.., k, m], with bias and epilogue.
+// matmul: y[batch.., r, m] = sum over k of a[batch.., r, k] * b[batch.., k, m], with bias and
+// epilogue.
 //
-// Columns go in panels of W = vectors * lanes, rows in register tiles of up to TILE_ROWS, over the whole
-// reduction. A constant b is packed at compile time into [M/W][K][W], so that a thread streams its own
-// panels once: at batch 1 the product runs at the speed of memory. Other operands are read where they
-// are, by strides. Odd cases (other dtypes, a number of columns that depends on N) go element by element.
+// Columns go in panels of W = vectors * lanes, rows in register tiles of up to TILE_ROWS, over the
+// whole reduction. A constant b is packed at compile time into [M/W][K][W], so that a thread
+// streams its own panels once: at batch 1 the product runs at the speed of memory. Other operands
+// are read where they are, by strides. Odd cases (other dtypes, a number of columns that depends on
+// N) go element by element.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <string.h>
 
 enum { TILE_ROWS = 6, TALL_ROWS = 8, MAX_VECTORS = 4, CACHED = 768 << 10, RUN = 1024 };
-enum { Y, A, B, COLUMN, EXTRA }; // operands of the space; COLUMN: no memory, the panel's first column
+// Operands of the space. COLUMN has no memory: its offset is the panel's first column.
+enum { Y, A, B, COLUMN, EXTRA };
 
 typedef struct MatmulSpec {
     CgNd nd;                     // panels, batch dims, rows
@@ -61,9 +64,12 @@ static CgVal load_then(void *ctx, CgFn *f, int k)
 static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v)
 {
     const MatmulSpec *s = t->spec;
-    CgVal at = cg_stride(f, cg_i64(f, (int64_t)v * f->lanes), s->col[B]);
-    return cg_load_strided(f, cg_fat(f, p, at), cg_dim(f, s->col[B]),
-                           s->packed ? NULL : t->count[v]);
+    CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = s->packed ? NULL : t->count[v];
+    if (n && !ir_dim_is(s->col[B], 1)) { // elements: even a vector behind the columns reads one
+        at = cg_imin(f, at, cg_isub(f, cg_i64(f, s->columns - 1), t->off[COLUMN]));
+        n = cg_imax(f, n, cg_i64(f, 1));
+    }
+    return cg_load_strided(f, cg_fat(f, p, cg_stride(f, at, s->col[B])), cg_dim(f, s->col[B]), n);
 }
 
 static bool is_long(const MatmulSpec *s) { return s->k.n == 0 && s->k.c > 2 * RUN; }
@@ -105,9 +111,9 @@ static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgV
     cg_end_carry(f, &loop, acc);
 }
 
-// One order of additions whatever the number of rows: an image's result does not depend on its batch.
-// Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the length of a run
-// and with the number of runs, not with the product of both.
+// One order of additions whatever the number of rows: an image's result does not depend on its
+// batch. Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the
+// length of a run and with the number of runs, not with the product of both.
 static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
 {
     const MatmulSpec *s = t->spec;
@@ -356,6 +362,9 @@ static void make_panels(MatmulSpec *s, int64_t width, IrDim b_panel)
     }
     memset(&nd->dim[nd->rank], 0, sizeof nd->dim[0]);
     cg_nd_collapse(nd, 1);
+    if (!ir_dim_is(nd->dim[nd->rank - 1].stride[B], 0)) { // one row per batch
+        nd->dim[nd->rank++] = (CgNdDim){.size = ir_dim(1)};
+    }
     memmove(&nd->dim[1], &nd->dim[0], (size_t)nd->rank * sizeof nd->dim[0]);
     nd->rank++;
     memset(&nd->dim[0], 0, sizeof nd->dim[0]);
@@ -447,7 +456,8 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
     s->vectors = (int32_t)(vectors < most ? vectors : most);
     int64_t width = (int64_t)s->vectors * target->lanes;
     s->packed = bv->konst && b->t.rank == 2;
-    make_panels(s, width, s->packed ? ir_dim(s->k.c * width) : cg_nd_mul(b->other_stride, ir_dim(width)));
+    make_panels(s, width, s->packed ? ir_dim(s->k.c * width)
+                                    : cg_nd_mul(b->other_stride, ir_dim(width)));
     if (s->packed) {
         args[B] = cg_packed(pack_panels(p, bv, b, s->k.c, s->columns, width));
         s->b_k = ir_dim(width);

@@ -35,16 +35,6 @@ IrDim cg_nd_mul(IrDim a, IrDim b)
     return r;
 }
 
-bool cg_nd_has_dim(const IrShape *s, int64_t c)
-{
-    for (int i = 0; i < s->rank; i++) {
-        if (ir_dim_is(s->dim[i], c)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void remove_dim(CgNd *nd, int i)
 {
     memmove(&nd->dim[i], &nd->dim[i + 1], (size_t)(nd->rank - i - 1) * sizeof nd->dim[0]);
@@ -194,7 +184,7 @@ static void advance(CgFn *f, const CgNd *nd, int dim, CgVal index, CgVal *off)
 }
 
 typedef struct NdPlan {
-    int tasks;     // dims [0, tasks) and the chunks of the first inner one are divided among threads
+    int tasks;     // dims [0, tasks) and the first inner one's chunks are divided among threads
     int64_t chunk; // 0: the first inner dim whole
 } NdPlan;
 

@@ -2,8 +2,8 @@
 // kernels, copies, reductions and other memory-bound kernels share. Private to codegen/.
 //
 // A CgNd is plain data, part of a kernel's spec. Sizes, strides and offsets count elements and are
-// affine in N. Lowerings build it, drop and merge dimensions, and kernels turn it into loops that are
-// split over the threads.
+// affine in N. Lowerings build it, drop and merge dimensions, and kernels turn it into loops that
+// are split over the threads.
 #ifndef CODEGEN_ND_H
 #define CODEGEN_ND_H
 
@@ -42,7 +42,6 @@ int cg_nd_strides(const CgTensor *t, IrDim *stride);
 // channel and r blocked, so that a vector of channels is no vector in t.
 bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride);
 IrDim cg_nd_mul(IrDim a, IrDim b); // ir_dim_mul where affinity was established by the memory plan
-bool cg_nd_has_dim(const IrShape *s, int64_t c);
 
 // ---- kernels over a CgNd (map.c, copy.c); all collapse nd, and emit nothing where it is empty
 
@@ -56,8 +55,8 @@ void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDty
 
 // ---- emitting
 
-// Called inside the loops: off[k] is operand k's element offset, len how many steps of the first of the inner
-// dimensions this call does.
+// Called inside the loops: off[k] is operand k's element offset, len how many steps of the first of
+// the inner dimensions this call does.
 typedef void (*CgNdBody)(void *ctx, CgFn *f, const CgVal *off, CgVal len);
 // Loops over all dimensions but the last `inner`, which are the body's. Splits tasks over threads;
 // the first inner dimension is cut in multiples of `unit` where it is long. What belongs to one
@@ -75,7 +74,8 @@ bool cg_is_const(CgVal v, int64_t *x);
 CgVal cg_lane_mask(CgFn *f, CgVal n);              // <lanes x i1>: lane < n
 CgVal cg_load_n(CgFn *f, CgVal p, CgVal n);        // n as in CgNdVector; other lanes 0
 void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n);
-// Lane i from p[i * stride], lanes >= n from the last one that counts.
+// Lane i from p[i * stride], lanes >= n from the last one that counts. n > 0, unless the stride is
+// the constant 0 or 1.
 CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n);
 // The more extreme of both: OGT for the maximum, OLT for the minimum. NaN wins.
 CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x);

@@ -18,7 +18,7 @@ typedef struct NormRun {
     const NormSpec *spec;
     CgVal to, from;
     CgVal mean, scale, shift;   // batch_norm
-    CgVal channel, n[3];        // lrn: lanes that count in the block before, the block and that behind
+    CgVal channel, n[3];        // lrn: lanes that count in the block before, this one, that behind
     CgVal step[3];              // where these lie from the pixel on; plain: lo, hi of the window
 } NormRun;
 
@@ -102,7 +102,8 @@ static CgVal count_lanes(CgFn *f, const NormSpec *s, CgVal cb)
     return cg_imax(f, cg_imin(f, left, cg_i64(f, f->lanes)), cg_i64(f, 0));
 }
 
-// BatchNormalization-15: y = (x - mean) / sqrt(var + eps) * scale + bias; inputs x, scale, bias, mean, var
+// BatchNormalization-15: y = (x - mean) / sqrt(var + eps) * scale + bias; inputs x, scale, bias,
+// mean, var
 static void batch_norm_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
 {
     NormRun *r = ctx;

@@ -1,6 +1,6 @@
 // pad (Pad-18): constant, edge and reflect, with negative pads that crop. The result is walked in
-// rows along its last padded dimension, whose elements are runs of the unpadded dimensions behind it:
-// a row is a left border, a middle that is one copy, and a right border. Blocked tensors are
+// rows along its last padded dimension, whose elements are runs of the unpadded dimensions behind
+// it: a row is a left border, a middle that is one copy, and a right border. Blocked tensors are
 // [N, C/B, H, W, B], padded in H and W.
 #include "codegen/map.h"
 #include "codegen/move.h"

@@ -1,8 +1,8 @@
-// max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels, a
-// vector per pixel; several columns at a time share what they have in common: each input column is
-// joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of a loop; columns near the
-// edges are code of their own, in which taps outside are absent. Plain tensors of any dtype:
-// element by element.
+// max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels,
+// a vector per pixel; several columns at a time share what they have in common: each input column
+// is joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of
+// a loop; columns near the edges are code of their own, in which taps outside are absent. Plain
+// tensors of any dtype: element by element.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <math.h>
@@ -16,8 +16,8 @@ typedef struct PoolSpec {
 
 // ---------------------------------------------------------------- both forms
 
-// First and one past the last tap of `k` that falls on [0, size), or for the divisor of avg_pool with
-// count_pad all before size + pad.
+// First and one past the last tap of `k` that falls on [0, size), or for the divisor of avg_pool
+// with count_pad all before size + pad.
 typedef struct Taps {
     CgVal first, lo, hi; // first: input index of tap 0, may be negative
     CgVal count;
@@ -107,8 +107,8 @@ static int64_t count_input_columns(const PoolSpec *s, int64_t n)
     return (n - 1) * s->sw + (s->kw - 1) * s->dw + 1;
 }
 
-// The tap of column t, of n that behave like the static columns [like, like + n), that falls on input
-// column c of the tile; -1: none.
+// The tap of column t, of n that behave like the static columns [like, like + n), that falls on
+// input column c of the tile; -1: none.
 static int64_t tap_at(const PoolSpec *s, int64_t like, int t, int64_t c)
 {
     int64_t d = c - t * s->sw, tap = d / s->dw;
@@ -192,9 +192,9 @@ static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n,
     }
 }
 
-// n columns from ow on, which behave like the static column `like`: down the kernel's rows first, a vector per
-// input column, then across. Where a NaN was seen the columns are done again by the code that
-// lets it win.
+// n columns from ow on, which behave like the static column `like`: down the kernel's rows first, a
+// vector per input column, then across. Where a NaN was seen the columns are done again by the code
+// that lets it win.
 static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n)
 {
     const PoolSpec *s = r->spec;

@@ -1,7 +1,7 @@
 // Reductions. f32 in one of two forms: a vector of results at a time, where the innermost kept
-// dimension is a run of the operand (global pools on blocks of channels), or a vector of operands at a
-// time, where the innermost reduced one is (rows of a plain tensor). Four accumulators, joined in
-// a fixed order: results do not depend on the number of threads. Other dtypes one by one.
+// dimension is a run of the operand (global pools on blocks of channels), or a vector of operands
+// at a time, where the innermost reduced one is (rows of a plain tensor). Four accumulators, joined
+// in a fixed order: results do not depend on the number of threads. Other dtypes one by one.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <math.h>
@@ -396,7 +396,8 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n)
     s.dtype = (int32_t)x.dtype;
     choose_form(&s);
     bool typed = x.dtype != IR_F32;
-    if (typed && (s.then.n > 0 || (n->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(xv->type.dtype)))) {
+    bool integer_mean = n->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(xv->type.dtype);
+    if (typed && (s.then.n > 0 || integer_mean)) {
         cg_nyi(p, n, "%s of %s", ir_op_info(n->op)->text, ir_dtype_name(xv->type.dtype));
         return;
     }

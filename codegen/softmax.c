@@ -1,6 +1,6 @@
 // softmax and log_softmax along one axis of a plain tensor, shifted by the maximum (Softmax-13,
-// LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where it is
-// innermost, else over neighbouring lines.
+// LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
+// it is innermost, else over neighbouring lines.
 #include "codegen/move.h"
 #include <math.h>
 #include <string.h>

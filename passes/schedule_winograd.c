@@ -110,7 +110,7 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l)
         return false;
     *l = (Layer){.C = x->shape.dim[1].c, .OH = y->dim[2].c, .OW = y->dim[3].c, .kh = w.kh,
                  .kw = w.kw, .lanes = opt->block, .wide = opt->block > 8 ? 1 : 0.5,
-                 .registers = opt->vector_registers - (opt->block > 4 ? 1 : 2),
+                 .registers = opt->vector_registers - (opt->block > 4 ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);
     l->out_blocks = ceil_div(y->dim[1].c, l->lanes);

@@ -3,12 +3,14 @@
 //
 // Measured rather than looked up: clock, number of units, SMT siblings and memory channels of the
 // machine at hand (or the share of it that a container has) are in the figure. Threads run at once,
-// because they share units and memory. A trial is short and the best one counts, so that other
+// because they share units and memory; each counts the shortest of many short trials, so that other
 // programs disturb little.
 #include "runtime/ceiling.h"
 
 #include <math.h>
 #include <omp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,23 +25,25 @@
 #endif
 
 enum { CHAINS = 12 };               // independent sums: latency 4 or 5, two units; 16 registers
-enum { ROUNDS = 1 << 17 };          // of CHAINS multiply-adds in a trial: about 0.4 ms
+enum { ROUNDS = 1 << 15 };          // of CHAINS multiply-adds in a trial: about 0.1 ms
 enum { MIN_BUFFER = 64 << 20, MAX_BUFFER = 256 << 20 };
-#define LEAST_SECONDS 0.03 // of trials, each for arithmetic and memory
-#define MOST_SECONDS 0.12
-#define AGREE 1.01         // the two best trials are this close: nothing disturbed them
+enum { TRIALS_NS = 40000000 };      // for arithmetic, and again for memory
 
 // ---------------------------------------------------------------- arithmetic
 
 // x = x * 0.5 + 0.25 in every chain: stays in [0, 1], never denormal. The chains start apart, so
-// that they are not merged.
+// that they are not merged. Unrolled, or they would live in memory.
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 #define FMA_LOOP(Vector, splat, fma)                                                               \
     Vector acc[CHAINS], half = splat(0.5f), quarter = splat(0.25f);                                \
     for (int k = 0; k < CHAINS; k++)                                                               \
         acc[k] = splat((float)k / CHAINS);                                                         \
     for (int i = 0; i < ROUNDS; i++)                                                               \
-        _Pragma("GCC unroll 16") for (int k = 0; k < CHAINS; k++) acc[k] =                         \
-            fma(acc[k], half, quarter);                                                            \
+        UNROLL for (int k = 0; k < CHAINS; k++) acc[k] = fma(acc[k], half, quarter);               \
     for (int k = 1; k < CHAINS; k++)                                                               \
         acc[0] = fma(acc[k], half, acc[0]);                                                        \
     memcpy(to, &acc[0], sizeof acc[0])
@@ -118,66 +122,70 @@ static const Loop *choose_loop(void)
 
 // ---------------------------------------------------------------- trials
 
+typedef struct Line {
+    uint64_t v __attribute__((vector_size(64)));
+} Line;
+
 typedef struct Work {
-    const Loop *loop;         // NULL: read the buffer
-    const char *buffer;
-    size_t bytes;
+    const Loop *loop;  // NULL: read
+    const Line *lines; // [n_lines], a share for each thread, of which a trial reads a slice
+    size_t n_lines;
 } Work;
 
-typedef uint64_t Line __attribute__((vector_size(64)));
+enum { SLICES = 4 };
 
-// Reads this thread's share, whole cache lines; the result depends on every byte.
-static void stream(const Work *w, int thread, int threads, float *to)
+static void read_slice(const Work *w, int thread, int threads, int slice, float *to)
 {
-    size_t lines = w->bytes / sizeof(Line), share = lines / (size_t)threads;
-    const Line *p = (const Line *)w->buffer + share * (size_t)thread;
+    size_t share = w->n_lines / (size_t)threads, size = share / SLICES;
+    const Line *p = w->lines + share * (size_t)thread + size * (size_t)slice;
     Line a = {0}, b = {0};
-    for (size_t i = 0; i + 2 <= share; i += 2) {
-        a ^= p[i];
-        b ^= p[i + 1];
+    for (size_t i = 0; i + 2 <= size; i += 2) {
+        a.v ^= p[i].v;
+        b.v ^= p[i + 1].v;
     }
-    a ^= b;
+    a.v ^= b.v;
     memcpy(to, &a, sizeof a);
 }
 
-// Seconds from the first thread's start to the last one's end, all having met before.
-static double time_trial(const Work *w, int threads, int *got)
+static double time_trial(const Work *w, int thread, int threads, int i)
 {
-    uint64_t first = UINT64_MAX, last = 0;
-    int running = 1;
-#pragma omp parallel num_threads(threads) reduction(min : first) reduction(max : last, running)
-    {
-        _Alignas(64) float sink[16];
-        running = omp_get_num_threads();
-#pragma omp barrier
-        first = hone_rt_now();
-        if (w->loop)
-            w->loop->run(sink);
-        else
-            stream(w, omp_get_thread_num(), running, sink);
-        __asm__ volatile("" : : "r"(sink) : "memory");
-        last = hone_rt_now();
-    }
-    *got = running;
-    return last > first ? (double)(last - first) * 1e-9 : 1e-9;
+    _Alignas(64) float sink[16];
+    uint64_t start = hone_rt_now();
+    if (w->loop)
+        w->loop->run(sink);
+    else
+        read_slice(w, thread, threads, i % SLICES, sink);
+    __asm__ volatile("" : : "r"(sink) : "memory");
+    return (double)(hone_rt_now() - start + 1) * 1e-9;
 }
 
-// The shortest of several trials: until the best two agree, within LEAST to MOST_SECONDS.
-static double best_trial(const Work *w, int threads, int *got)
+// Trials a second: the sum over the threads of the best trial of each. Trials count from when the
+// last thread has started, and end for all at one time.
+static double measure_rate(const Work *w, int threads, int *running)
 {
-    uint64_t start = hone_rt_now();
-    double best = time_trial(w, threads, got), second = INFINITY, spent = 0;
-    while (spent < LEAST_SECONDS || (spent < MOST_SECONDS && second > best * AGREE)) {
-        double t = time_trial(w, threads, got);
-        if (t < best) {
-            second = best;
-            best = t;
-        } else if (t < second) {
-            second = t;
-        }
-        spent = (double)(hone_rt_now() - start) * 1e-9;
+    _Atomic int started = 0;
+    _Atomic uint64_t deadline = 0;
+    double rate = 0;
+    int team = 1;
+#pragma omp parallel num_threads(threads) reduction(+ : rate) reduction(max : team)
+    {
+        int thread = omp_get_thread_num(), i = 0;
+        double best = INFINITY;
+        uint64_t end = 0;
+        team = omp_get_num_threads();
+        if (atomic_fetch_add(&started, 1) + 1 == team)
+            atomic_store(&deadline, hone_rt_now() + TRIALS_NS);
+        do {
+            bool counts = end != 0;
+            double t = time_trial(w, thread, team, i++);
+            if (counts && t < best)
+                best = t;
+            end = atomic_load(&deadline);
+        } while (isinf(best) || hone_rt_now() < end);
+        rate = 1 / best;
     }
-    return best;
+    *running = team;
+    return rate;
 }
 
 // Twice the last cache: what the kernel says of it, because virtual machines give CPUID's figure
@@ -213,11 +221,11 @@ static double measure_bandwidth(int threads)
         return 0;
     madvise(buffer, bytes, MADV_HUGEPAGE);
     touch_pages(buffer, bytes, threads);
-    int got;
-    Work w = {.buffer = buffer, .bytes = bytes};
-    double seconds = best_trial(&w, threads, &got);
+    Work w = {.lines = (const Line *)buffer, .n_lines = bytes / sizeof(Line)};
+    int team;
+    double rate = measure_rate(&w, threads, &team);
     munmap(buffer, bytes);
-    return (double)bytes / seconds * 1e-9;
+    return rate * (double)bytes / team / SLICES * 1e-9;
 }
 
 RtCeiling rt_ceiling_measure(int threads)
@@ -226,9 +234,8 @@ RtCeiling rt_ceiling_measure(int threads)
     Work w = {.loop = choose_loop()};
     int cpus = rt_cpus_available();
     threads = threads < cpus ? threads : cpus;
-    double seconds = best_trial(&w, threads, &c.threads);
     c.simd = w.loop->name;
-    c.gflops = 2.0 * w.loop->lanes * CHAINS * ROUNDS * c.threads / seconds * 1e-9;
+    c.gflops = measure_rate(&w, threads, &c.threads) * 2 * w.loop->lanes * CHAINS * ROUNDS * 1e-9;
     c.gbs = measure_bandwidth(threads);
     return c;
 }

@@ -12,8 +12,7 @@ typedef struct RtCeiling {
 } RtCeiling;
 
 // Peak arithmetic and memory bandwidth of `threads` threads that run at once (of the CPUs, if those
-// are fewer), each the best of several short trials. Takes 0.1 to 0.3 s and up to 256 MB of memory
-// while it lasts.
+// are fewer). Takes about 0.1 s, and 64 to 256 MB of memory while it lasts.
 RtCeiling rt_ceiling_measure(int threads);
 // The least time in ms that so much work takes: the longer of computing and moving.
 // *by_memory tells which (may be NULL). 0 for no work, or where the ceiling is unknown.

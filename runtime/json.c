@@ -5,9 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-// Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629: no surrogates, nothing
-// overlong, at most U+10FFFF).
-static int utf8_length(const unsigned char *s)
+// RFC 3629: no surrogates, nothing overlong, at most U+10FFFF.
+int rt_utf8_length(const unsigned char *s)
 {
     static const struct {
         unsigned char first, last, low, high; // first byte, and the range of the second
@@ -34,7 +33,7 @@ static void write_string(FILE *f, const char *text)
 {
     fputc('"', f);
     for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        int n = utf8_length(s);
+        int n = rt_utf8_length(s);
         if (n == 0) {
             fputs("\\ufffd", f);
             n = 1;

@@ -18,4 +18,7 @@ void rt_json_int(RtJson *j, const char *key, int64_t value);
 void rt_json_number(RtJson *j, const char *key, double value, int digits); // infinite, NaN: null
 void rt_json_bool(RtJson *j, const char *key, bool value);
 
+// Length of the valid UTF-8 sequence at s, 0 if there is none. s ends with a 0 byte.
+int rt_utf8_length(const unsigned char *s);
+
 #endif

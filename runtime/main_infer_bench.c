@@ -1,10 +1,11 @@
-// bench: time and memory on synthetic data, as a line for people or an object for programs, and
-// where the time goes, node by node.
+// bench: time and memory on synthetic data, as a line for people or an object for programs.
+// Where the time goes, node by node: main_infer_profile.c.
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/json.h"
 #include "runtime/main_infer.h"
+#include "runtime/main_infer_profile.h"
 
 enum { MAX_ITERS = 1000000, AUTO_MIN_ITERS = 10, AUTO_MAX_ITERS = 1000 };
 #define AUTO_SECONDS 1.0
@@ -14,6 +15,7 @@ typedef struct Bench {
     const HoneModelDesc *d;
     HoneModel *model;
     bool help, json, profile;
+    const char *html; // file for the profile's page, or NULL
     int batch; // images a run; 0: 1, or the model's if that is fixed
     int threads, iters, warmup; // iters 0: as many as fit in AUTO_SECONDS
     void **x, **y;
@@ -21,6 +23,8 @@ typedef struct Bench {
     uint64_t *stamp; // [n_nodes + 1] of the last run
     double *node_ms; // [n_nodes] minimum over the runs
     double load_ms, first_ms;
+    RtOutFile page;
+    RtProfile p;
 } Bench;
 
 static void print_help(const RtInfer *in, const RtCliOption *options, int n)
@@ -34,7 +38,8 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n)
            "  rss_mb     peak resident memory of the process in 10^6 bytes\n\n",
            in->program);
     rt_cli_help(stdout, options, n);
-    printf("\nExample:\n  %s bench --batch 8 --threads 2 --profile\n", in->program);
+    printf("\nExample:\n  %s bench --batch 8 --threads 2 --profile\n"
+           "  %s bench --profile-html profile.html\n", in->program, in->program);
 }
 
 static double elapsed_ms(uint64_t since)
@@ -104,7 +109,7 @@ static bool run_once(Bench *b, double *ms, RtErr *err)
 {
     uint64_t start = hone_rt_now();
     if (rt_model_run(b->model, b->d->batch_symbolic ? b->batch : 1, (const void *const *)b->x, b->y,
-                     b->profile ? b->stamp : NULL) != 0)
+                     b->profile || b->html ? b->stamp : NULL) != 0)
         return rt_fail(err, "%s: %s", b->d->name, hone_error(b->model));
     *ms = elapsed_ms(start);
     return true;
@@ -135,7 +140,7 @@ static bool measure(Bench *b, RtErr *err)
             break;
         if (!run_once(b, &b->ms[b->iters], err))
             return false;
-        if (b->profile)
+        if (b->profile || b->html)
             note_nodes(b, b->iters == 0);
     }
     return true;
@@ -152,92 +157,17 @@ static double rate(double work, double ms)
     return ms > 0 ? work / ms * 1e-6 : 0;
 }
 
-static double percent(double part, double whole)
+// The profile's figures; false: no memory.
+static bool make_profile(Bench *b, double median, double rss)
 {
-    return whole > 0 ? 100 * part / whole : 0;
+    b->p = (RtProfile){.desc = b->d, .batch = b->batch, .threads = rt_model_threads(b->model),
+                       .runs = b->iters, .min_ms = b->ms[0], .median_ms = median,
+                       .load_ms = b->load_ms, .first_ms = b->first_ms, .rss_mb = rss};
+    return rt_infer_profile_fill(&b->p, b->node_ms);
 }
 
-static void print_nodes(const Bench *b, double total)
+static void print_json(const Bench *b, double median, double gflops, double rss)
 {
-    printf("\nTime by node, in order (minimum over %d runs):\n"
-           "%10s %6s %8s %8s  %-18s %-22s %s\n", b->iters, "ms", "%", "GFLOP/s", "GB/s", "op",
-           "algorithm", "name");
-    for (int i = 0; i < b->d->n_nodes; i++) {
-        const HoneNodeDesc *n = &b->d->nodes[i];
-        double ms = b->node_ms[i];
-        printf("%10.4f %6.2f %8.1f %8.1f  %-18s %-22s %s\n", ms, percent(ms, total),
-               rate(rt_dim_value(n->flops, b->batch), ms),
-               rate(rt_dim_value(n->bytes, b->batch), ms), n->op, n->algo ? n->algo : "",
-               n->name ? n->name : "");
-    }
-}
-
-// A line for each operator, at its first node.
-static void print_operators(const Bench *b, double total)
-{
-    const HoneNodeDesc *nodes = b->d->nodes;
-    printf("\nTime by operator:\n%10s %6s %8s %6s  %s\n", "ms", "%", "GFLOP/s", "nodes", "op");
-    for (int i = 0; i < b->d->n_nodes; i++) {
-        double ms = 0, flops = 0;
-        int count = 0, first = 0;
-        while (strcmp(nodes[first].op, nodes[i].op) != 0)
-            first++;
-        for (int k = i; first == i && k < b->d->n_nodes; k++) {
-            if (strcmp(nodes[k].op, nodes[i].op) != 0)
-                continue;
-            ms += b->node_ms[k];
-            flops += rt_dim_value(nodes[k].flops, b->batch);
-            count++;
-        }
-        if (count)
-            printf("%10.4f %6.2f %8.1f %6d  %s\n", ms, percent(ms, total), rate(flops, ms), count,
-                   nodes[i].op);
-    }
-    printf("%10.4f %6.2f %8.1f %6d  all\n", total, 100.0,
-           rate(rt_infer_total_flops(b->d, b->batch), total), b->d->n_nodes);
-}
-
-static void print_profile(const Bench *b)
-{
-    double total = 0;
-    for (int i = 0; i < b->d->n_nodes; i++)
-        total += b->node_ms[i];
-    print_nodes(b, total);
-    print_operators(b, total);
-}
-
-static void write_profile(const Bench *b, RtJson *j)
-{
-    rt_json_begin(j, "nodes", '[');
-    for (int i = 0; i < b->d->n_nodes; i++) {
-        const HoneNodeDesc *n = &b->d->nodes[i];
-        rt_json_begin(j, NULL, '{');
-        rt_json_text(j, "name", n->name);
-        rt_json_text(j, "op", n->op);
-        rt_json_text(j, "algo", n->algo);
-        rt_json_number(j, "ms", b->node_ms[i], 6);
-        rt_json_number(j, "gflops", rate(rt_dim_value(n->flops, b->batch), b->node_ms[i]), 5);
-        rt_json_end(j, '}');
-    }
-    rt_json_end(j, ']');
-}
-
-static void report(const Bench *b)
-{
-    qsort(b->ms, (size_t)b->iters, sizeof *b->ms, compare_double);
-    int mid = b->iters / 2;
-    double median = b->iters % 2 ? b->ms[mid] : (b->ms[mid - 1] + b->ms[mid]) / 2;
-    double gflops = rate(rt_infer_total_flops(b->d, b->batch), b->ms[0]), rss = peak_rss_mb();
-    if (!b->json) {
-        printf("%s: batch %d, threads %d, %d runs\n"
-               "  load %.2f ms, first %.2f ms, min %.3f ms, median %.3f ms\n"
-               "  %.1f GFLOP/s, %.1f images/s, %.1f MB resident at peak\n",
-               b->d->name, b->batch, rt_model_threads(b->model), b->iters, b->load_ms, b->first_ms,
-               b->ms[0], median, gflops, b->batch / b->ms[0] * 1e3, rss);
-        if (b->profile)
-            print_profile(b);
-        return;
-    }
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "model", b->d->name);
@@ -251,9 +181,34 @@ static void report(const Bench *b)
     rt_json_number(&j, "gflops", gflops, 6);
     rt_json_number(&j, "rss_mb", rss, 6);
     if (b->profile)
-        write_profile(b, &j);
+        rt_infer_profile_json(&b->p, &j);
     rt_json_end(&j, '}');
     putchar('\n');
+}
+
+static bool report(Bench *b, RtErr *err)
+{
+    qsort(b->ms, (size_t)b->iters, sizeof *b->ms, compare_double);
+    int mid = b->iters / 2;
+    double median = b->iters % 2 ? b->ms[mid] : (b->ms[mid - 1] + b->ms[mid]) / 2;
+    double gflops = rate(rt_infer_total_flops(b->d, b->batch), b->ms[0]), rss = peak_rss_mb();
+    if ((b->profile || b->html) && !make_profile(b, median, rss))
+        return rt_fail(err, "no memory");
+    if (!b->json) {
+        printf("%s: batch %d, threads %d, %d runs\n"
+               "  load %.2f ms, first %.2f ms, min %.3f ms, median %.3f ms\n"
+               "  %.1f GFLOP/s, %.1f images/s, %.1f MB resident at peak\n",
+               b->d->name, b->batch, rt_model_threads(b->model), b->iters, b->load_ms, b->first_ms,
+               b->ms[0], median, gflops, b->batch / b->ms[0] * 1e3, rss);
+        if (b->profile)
+            rt_infer_profile_print(&b->p);
+    } else {
+        print_json(b, median, gflops, rss);
+    }
+    if (!b->html)
+        return true;
+    rt_infer_profile_html(&b->p, b->page.f);
+    return rt_out_commit(&b->page, err);
 }
 
 static void release(Bench *b)
@@ -267,6 +222,8 @@ static void release(Bench *b)
     free(b->ms);
     free(b->stamp);
     free(b->node_ms);
+    rt_infer_profile_free(&b->p);
+    rt_out_abort(&b->page);
     hone_destroy(b->model);
 }
 
@@ -289,9 +246,9 @@ static int bench(Bench *b)
     if (!b->model)
         return RT_EXIT_INPUT;
     b->load_ms = b->in->startup_ms + elapsed_ms(b->in->start_ns);
-    if (!set_batch(b, &err) || !allocate(b, &err) || !measure(b, &err))
+    if (!set_batch(b, &err) || !allocate(b, &err) ||
+        (b->html && !rt_out_open(&b->page, b->html, &err)) || !measure(b, &err) || !report(b, &err))
         return rt_infer_complain(err.text);
-    report(b);
     return RT_EXIT_FINE;
 }
 
@@ -306,7 +263,10 @@ int rt_infer_bench(const RtInfer *in, int argc, char **argv)
          "measured runs (default: a second's worth, at least 10)"},
         {"--warmup|-w", RT_CLI_INT, &b.warmup, 0, MAX_ITERS, "N",
          "runs after the first that are not measured (default 3)"},
-        {"--profile", RT_CLI_FLAG, &b.profile, 0, 0, NULL, "time and GFLOP/s of every node"},
+        {"--profile", RT_CLI_FLAG, &b.profile, 0, 0, NULL,
+         "time, GFLOP/s and fraction of this machine's ceiling of every node"},
+        {"--profile-html", RT_CLI_TEXT, &b.html, 0, 0, "FILE",
+         "the profile as a page with a bar chart, one HTML file"},
         {"--json", RT_CLI_FLAG, &b.json, 0, 0, NULL, "one JSON object"},
         {"--help|-h", RT_CLI_FLAG, &b.help, 0, 0, NULL, "this text"},
     };

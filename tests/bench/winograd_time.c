@@ -45,7 +45,7 @@ static int threads = 1, batch = 1;
 // layers would.
 static Variant make_variant(const Layer *l, const char *attrs, bool winograd)
 {
-    Variant v = {.rig = rig_new("native", 2), .best = 1e9};
+    Variant v = {.rig = rig_new(getenv("MCPU") ? getenv("MCPU") : "native", 2), .best = 1e9};
     rig_winograd(v.rig, winograd);
     rig_const(v.rig, "%%w: f32[%d,%d,%d,%d] = rand(1)", l->O, l->C, l->kh, l->kw);
     rig_const(v.rig, "%%b: f32[%d] = rand(2)", l->O);

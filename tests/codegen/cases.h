@@ -14,8 +14,8 @@
 
 // Adds the case as number k, which must differ from those before. `text` is printf's.
 void case_add(Rig *r, int k, const char *text, ...) __attribute__((format(printf, 3, 4)));
-// Runs what was added at N 1, 2, 5 and, with `empty`, 0 (every output must depend on N then: a run of batch 0
-// does nothing), on 1 to 3 threads, and frees the rig; how many outputs were wrong.
+// Runs what was added at N 1, 2, 5 and, with `empty`, 0 (every output must depend on N then: a run
+// of batch 0 does nothing), on 1 to 3 threads, and frees the rig; how many outputs were wrong.
 int case_check(Rig *r, double tolerance, bool empty);
 // All texts (NULL ends) for every vector width, at -O0 and -O2.
 int case_check_all(const char *const *texts, double tolerance, bool empty);

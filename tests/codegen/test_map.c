@@ -29,8 +29,8 @@ static void unary_ops(void)
 }
 
 static const char *const operands[] = { // of a result [N,20,5,5]
-    "const %c: f32[20,1,1] = rand(1)", "const %c: f32[1] = splat(0.5)", "const %c: f32[1] = rand(2)",
-    "const %c: f32[1,20,5,5] = rand(3)", "const %c: f32[5,5] = rand(4)",
+    "const %c: f32[20,1,1] = rand(1)", "const %c: f32[1] = splat(0.5)",
+    "const %c: f32[1] = rand(2)", "const %c: f32[1,20,5,5] = rand(3)", "const %c: f32[5,5] = rand(4)",
     "const %c: f32[5] = rand(5)", "in %c: f32[N,20,1,1]", "in %c: f32[N,1,5,5]",
     "in %c: f32[N,1,1,1]", "in %c: f32[1,20,1,1]", "in %c: f32[N,20,5,5]", "in %c: f32[20,5,1]"};
 enum { OPERANDS = sizeof operands / sizeof *operands };
@@ -41,8 +41,8 @@ static void binary_op(const char *op)
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < OPERANDS; k++) {
             const char *c = operands[k];
-            case_add(r, 3 * k, "%s\nin %%x: f32[N,20,6,6]\n%s%%y = %s %%b, %%c\nout %%y", c, BLOCKED,
-                     op);
+            case_add(r, 3 * k, "%s\nin %%x: f32[N,20,6,6]\n%s%%y = %s %%b, %%c\nout %%y", c,
+                     BLOCKED, op);
             case_add(r, 3 * k + 1, "%s\nin %%x: f32[N,20,5,5]\n%%y = %s %%x, %%c\nout %%y", c, op);
             case_add(r, 3 * k + 2, "%s\nin %%x: f32[N,20,6,6]\n%s%%y = %s %%c, %%b\nout %%y", c,
                      BLOCKED, op);
@@ -62,7 +62,8 @@ static const char *const others[] = {
     "in %x: f32[N,20,6,6]\n" BLOCKED "%c = minimum %b, %x2\nin %x2: f32[N,20,1,1]\nout %c",
     "in %x: f32[N,20,6,6]\n" BLOCKED
     "%m = reduce_mean %b {axes=[2,3], keepdims=1}\n%s = sigmoid %m\n%y = mul %b, %s\nout %y",
-    "in %x: f32[N,20,6,6]\n" BLOCKED "%y = map %b {body=[sigmoid(0), mul(0, s0), relu(s1)]}\nout %y",
+    "in %x: f32[N,20,6,6]\n" BLOCKED
+    "%y = map %b {body=[sigmoid(0), mul(0, s0), relu(s1)]}\nout %y",
     // broadcasting
     "in %x: f32[N,1,5]\nin %z: f32[7,1]\n%y = add %x, %z\nout %y",
     "in %x: f32[3,1,N]\nin %z: f32[4,1]\n%y = sub %x, %z\nout %y",
@@ -77,7 +78,8 @@ static const char *const others[] = {
     "%g = and %c, %e\n%y = not %g\nout %e\nout %y",
     // other dtypes
     "in %x: i64[N,20]\nin %z: i64[20]\n%a = add %x, %z\n%m = mul %x, %a\n%q = div %x, %z\n"
-    "%c = clip %x {min=-1.5, max=2.5}\n%n = neg %x\n%s = abs %x\nout %m\nout %q\nout %c\nout %n\nout %s",
+    "%c = clip %x {min=-1.5, max=2.5}\n%n = neg %x\n%s = abs %x\n"
+    "out %m\nout %q\nout %c\nout %n\nout %s",
     "in %x: i32[N,20]\nin %z: i32[20]\n%a = sub %x, %z\n%m = maximum %x, %a\n%c = less %m, %z\n"
     "out %m\nout %c",
     "in %x: u8[N,20]\nin %z: u8[20]\n%a = add %x, %z\n%y = maximum %a, %x\n%q = div %a, %z\n"

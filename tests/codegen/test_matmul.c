@@ -1,5 +1,5 @@
-// matmul against the evaluator: constant and runtime b, transposed operands, broadcast batches, bias,
-// epilogues, tails of rows and columns, N on any axis, other dtypes.
+// matmul against the evaluator: constant and runtime b, transposed operands, broadcast batches,
+// bias, epilogues, tails of rows and columns, N on any axis, other dtypes.
 #include "tests/check.h"
 #include "tests/codegen/cases.h"
 
@@ -45,7 +45,8 @@ static const struct {
     const char *a, *b; // batch dims
     int R, K, M;
 } products[] = {{"", "", 5, 20, 33},       {"N,", "N,", 7, 9, 40},     {"N,3,", "3,", 4, 16, 16},
-                {"3,", "N,1,", 13, 5, 70}, {"N,", "1,", 1, 64, 10},    {"", "N,2,", 20, 3, 1}};
+                {"3,", "N,1,", 13, 5, 70}, {"N,", "1,", 1, 64, 10},    {"", "N,2,", 20, 3, 1},
+                {"N,3,", "3,", 1, 33, 7}, {"2,3,", "N,1,3,", 1, 16, 16}};
 enum { PRODUCTS = sizeof products / sizeof *products };
 
 static void runtime_operands(void)

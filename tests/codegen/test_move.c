@@ -1,5 +1,5 @@
-// What moves data, against the evaluator: concat, slice, reorder, transpose, expand, reshape, pad, gather,
-// cast, dropout; blocked and plain.
+// What moves data, against the evaluator: concat, slice, reorder, transpose, expand, reshape, pad,
+// gather, cast, dropout; blocked and plain.
 #include "tests/check.h"
 #include "tests/codegen/cases.h"
 
@@ -20,7 +20,7 @@ static void for_targets(AddCases add, bool empty)
 
 static const int channels[][24] = { // 0 ends
     {16, 32}, {58, 58}, {3, 5, 7}, {20, 20, 20}, {24, 8, 33}, {64, 3, 16}, {5},
-    {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}; // more sources than one call takes
+    {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}; // more than one call takes
 enum { CONCATS = sizeof channels / sizeof *channels };
 
 // Operands through a pool: blocked. Else as they come in: plain.
@@ -113,7 +113,8 @@ static const char *const perms4[] = {"0,2,1,3", "0,3,1,2", "0,2,3,1", "3,2,1,0",
 static void add_transposes(Rig *r)
 {
     for (int k = 0; k < 6; k++) {
-        case_add(r, k, "in %%x: f32[N,19,37]\nin %%i: i64[N,5,7]\n%%y = transpose %%x {perm=[%1$s]}\n"
+        case_add(r, k, "in %%x: f32[N,19,37]\nin %%i: i64[N,5,7]\n"
+                       "%%y = transpose %%x {perm=[%1$s]}\n"
                        "%%z = transpose %%i {perm=[%1$s]}\nout %%y\nout %%z", perms3[k]);
     }
     for (int k = 0; k < 5; k++) {
@@ -143,7 +144,8 @@ static void add_pads(Rig *r)
     }
     for (int k = 0; k < 3; k++) {
         case_add(r, 20 + k, "in %%x: f32[4,9,N]\n"
-                            "%%y = pad %%x {pad=[1,2,0,-1,1,0], mode=%s, value=-2}\nout %%y", modes[k]);
+                            "%%y = pad %%x {pad=[1,2,0,-1,1,0], mode=%s, value=-2}\nout %%y",
+                 modes[k]);
     }
     case_add(r, 30, "in %%x: f32[N,9,8]\n%%y = pad %%x {pad=[0,2,0,0,3,0], value=-2}\nout %%y");
     case_add(r, 31, "in %%x: i64[N,9]\n%%y = pad %%x {pad=[0,2,0,1], value=-2}\nout %%y");

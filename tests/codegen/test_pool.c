@@ -1,5 +1,5 @@
-// max_pool and avg_pool against the evaluator: windows, strides, pads, dilations, rounding up, every
-// vector width, blocked and plain, NaNs.
+// max_pool and avg_pool against the evaluator: windows, strides, pads, dilations, rounding up,
+// every vector width, blocked and plain, NaNs.
 #include "tests/check.h"
 #include "tests/codegen/cases.h"
 

@@ -46,7 +46,8 @@ static const char *const others[] = {
     "in %x: f32[N,3000]\n%a = abs %x\n%y = reduce_sum %a {axes=[1], keepdims=0}\nout %y",
     "in %x: f32[N,7,300]\n%a = abs %x\n%m = reduce_mean %a {axes=[2], keepdims=1}\n"
     "%y = sub %m, %z\nin %z: f32[7,1]\nout %y",
-    "in %x: f32[N,70,3]\n%s = sqrt %x\n%y = reduce_max %s {axes=[1], keepdims=0}\nout %y", // NaN wins
+    // NaN wins
+    "in %x: f32[N,70,3]\n%s = sqrt %x\n%y = reduce_max %s {axes=[1], keepdims=0}\nout %y",
     "in %x: f32[N,3,70]\n%s = sqrt %x\n%y = reduce_min %s {axes=[2], keepdims=0}\nout %y",
     "in %x: f32[N,4]\n%y = reduce_max %x {axes=[0,1], keepdims=0}\nout %y",
     "in %x: i64[N,7,9]\n%y = reduce_sum %x {axes=[1], keepdims=0}\n"

@@ -1,5 +1,5 @@
-// softmax and log_softmax along every axis against the evaluator; lines of one element, tails of vectors,
-// large values.
+// softmax and log_softmax along every axis against the evaluator; lines of one element, tails of
+// vectors, large values.
 #include "tests/check.h"
 #include "tests/codegen/cases.h"
 

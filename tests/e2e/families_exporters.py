@@ -1,4 +1,4 @@
-"""The same kinds of networks as other exporters write them: TensorFlow (NHWC), Caffe, PyTorch's shape chains, Keras, MXNet."""
+"""What other exporters write: TensorFlow (NHWC), Caffe, PyTorch's chains of shapes, Keras, MXNet."""
 import math
 
 import numpy as np
@@ -194,7 +194,9 @@ def pytorch_dynamo(net):
     count = net.op("ReduceProd", net.op("Shape", y, start=1), keepdims=1) if net.opset < 18 else \
         net.op("ReduceProd", net.op("Shape", y, start=1), net.ints(0), keepdims=1)
     net.output(net.dense(net.op("Reshape", y, net.op("Concat", batch, count, axis=0)), 1440, 5), "product")
-    net.output(net.op("Mul", net.op("Reshape", net.gap(y), net.op("Max", net.op("Shape", net.gap(y)), net.ints(1)), c=12), y), "gate")
+    g = net.gap(y)
+    same = net.op("Max", net.op("Shape", g), net.ints(1))
+    net.output(net.op("Mul", net.op("Reshape", g, same, c=12), y), "gate")
     net.output(net.op("Add", x, net.op("Constant", value_floats=[float(i) for i in range(10)])), "ramp")
 
 
@@ -207,7 +209,7 @@ def tensor_of(v):
 
 @family(11, 18)
 def keras(net):
-    """ZeroPadding2D, separable convolutions, LeakyRelu, PRelu with shared axes, ELU; pools without GlobalAveragePool."""
+    """ZeroPadding2D, separable convolutions, LeakyRelu, PRelu with shared axes and without, Flatten of NHWC."""
     x = net.transpose(net.input(28, 28, 1, channels=1), *NCHW)
     x = net.pad(x, [0, 0, 1, 1], [0, 0, 1, 1], mode="constant")
     x = net.op("LeakyRelu", net.conv(x, 7, 3, 2, 0), alpha=0.3)
@@ -226,9 +228,9 @@ def keras(net):
 
 @family(8, 13)
 def mxnet(net):
-    """Mean and deviation inside the graph, fixed scales of BN, PRelu with a rank 1 slope for [C,1,1], FullyConnected."""
-    x = net.op("Div", net.op("Sub", net.input(3, 28, 28), net.init(np.array([.48, .45, .4], np.float32).reshape(1, 3, 1, 1))),
-               net.init(np.array([.22, .23, .24], np.float32).reshape(1, 3, 1, 1)))
+    """Mean and deviation inside the graph, PRelu, BN of rank 2, FullyConnected, an embedding of length 1."""
+    mean, dev = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in ((0.48, 0.45, 0.4), (0.22, 0.23, 0.24)))
+    x = net.op("Div", net.op("Sub", net.input(3, 28, 28), net.init(mean)), net.init(dev))
     x = net.op("PRelu", net.batch_norm(net.conv(x, 10, 3, 1, bias=False)), net.init(net.numbers(10, 1, 1, dev=0.2)))
     y = net.batch_norm(net.conv(x, 10, 3, bias=False))
     y = net.op("PRelu", net.op("Add", y, x), net.init(np.array([0.25], np.float32)))

@@ -67,15 +67,14 @@ def weights_typed(net):
     # float16, raw and as bit patterns in int32_data
     w = shaped(4, 6).astype(np.float16)
     a = conv(x, net.op("Cast", net.init(w), to=1), 4)
-    net.inits.append(helper.make_tensor("half", TensorProto.FLOAT16, w.shape, w.view(np.uint16).ravel().tolist(), raw=False))
-    net.inits[-1].ClearField("int32_data")
-    net.inits[-1].int32_data.extend(int(v) for v in w.view(np.uint16).ravel())
+    half_bits = w.view(np.uint16).ravel().tolist()
+    net.inits.append(TensorProto(data_type=TensorProto.FLOAT16, dims=w.shape, name="half", int32_data=half_bits))
     b = conv(x, net.op("Cast", "half", to=1), 4)
     # bfloat16, raw and typed
     bits = shaped(4, 6).view(np.uint32) >> 16
-    raw = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_raw", raw_data=bits.astype("<u2").tobytes())
-    typed = TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], name="bf_typed", int32_data=bits.ravel().tolist())
-    net.inits += [raw, typed]
+    for form in ({"name": "bf_raw", "raw_data": bits.astype("<u2").tobytes()},
+                 {"name": "bf_typed", "int32_data": bits.ravel().tolist()}):
+        net.inits.append(TensorProto(data_type=TensorProto.BFLOAT16, dims=[4, 6, 3, 3], **form))
     c = conv(x, net.op("Cast", "bf_raw", to=1), 4)
     d = conv(x, net.op("Cast", "bf_typed", to=1), 4)
     # double: raw, typed
@@ -180,7 +179,8 @@ def dequantized(net):
         scale = (top / 127).astype(np.float32)
         zero = np.full(scale.shape, 128 if dtype == np.uint8 else 0, dtype)
         wide = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)]) if per_axis else scale
-        q = np.clip(np.round(array / wide) + (128 if dtype == np.uint8 else 0), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        q = np.round(array / wide) + (128 if dtype == np.uint8 else 0)
+        q = np.clip(q, np.iinfo(dtype).min, np.iinfo(dtype).max)
         attrs = {"axis": axis} if net.opset >= 13 else {}
         inputs = [net.init(q.astype(dtype)), net.init(scale)]
         if dtype == np.uint8 or not per_axis:
@@ -256,7 +256,8 @@ def in_training(model):
             add("Add", node.output[0], y, add("Reshape", "/bias", bias, shape))
             flat = const("flat", np.array([-1], np.int64))
             for out, old, now in zip(node.output[1:3], (mean, var), (mu, v)):
-                now = add("Mul", f"/{old}now", add("Reshape", f"/{old}flat", now, flat), const(old + "1-m", np.float32(1 - m)))
+                now = add("Reshape", f"/{old}flat", now, flat)
+                now = add("Mul", f"/{old}now", now, const(old + "1-m", np.float32(1 - m)))
                 add("Add", out, add("Mul", f"/{old}old", old, const(old + "m", np.float32(m))), now)
     del g.node[:]
     g.node.extend(nodes)

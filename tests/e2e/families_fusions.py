@@ -156,7 +156,8 @@ def transposes(net):
     net.output(net.transpose(x, 0, 1, 3, 2), "swapped")
     net.output(net.transpose(net.transpose(x, 0, 3, 2, 1), 0, 3, 1, 2), "crooked")
     net.output(net.conv(net.transpose(net.transpose(x, 0, 2, 1, 3), 0, 2, 1, 3, c=8), 3, 1), "undone")
-    gate = net.op("Sigmoid", net.op("MatMul", net.reduce_mean(h, 1, 2, keepdims=0), net.init(net.numbers(8, 8, dev=0.4))))
+    pooled = net.reduce_mean(h, 1, 2, keepdims=0)
+    gate = net.op("Sigmoid", net.op("MatMul", pooled, net.init(net.numbers(8, 8, dev=0.4))))
     net.output(back(net.op("Mul", h, net.reshape(gate, -1, 1, 1, 8))), "gate")
 
 
@@ -165,7 +166,8 @@ def pointless(net):
     """Nodes that do nothing, alone as outputs and between others."""
     x = net.conv(net.input(3, 3, 4), 6, 3)
     forms = {
-        "identity": lambda v: net.op("Identity", v), "sum": lambda v: net.op("Sum", v), "max": lambda v: net.op("Max", v),
+        "identity": lambda v: net.op("Identity", v), "sum": lambda v: net.op("Sum", v),
+        "max": lambda v: net.op("Max", v),
         "concat": lambda v: net.concat(v), "split": lambda v: net.split(v, 6), "clip": lambda v: net.clip(v),
         "dropout": lambda v: net.dropout(v), "pad": lambda v: net.pad(v, [0] * 4, [0] * 4),
         "reshape": lambda v: net.reshape(v, 0, 6, 3, 4), "transpose": lambda v: net.transpose(v, 0, 1, 2, 3),

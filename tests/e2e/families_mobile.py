@@ -57,7 +57,8 @@ def mobilenet_v3(net):
         return net.op("Mul", s, x)
 
     x = forms[0](net.cbr(net.input(3, 32, 32), 8, 3, 2, act=None))
-    for i, (k, out, stride, attend) in enumerate(((3, 8, 1, hard), (5, 12, 2, spelled), (5, 12, 1, None), (3, 12, 1, hard))):
+    blocks = ((3, 8, 1, hard), (5, 12, 2, spelled), (5, 12, 1, None), (3, 12, 1, hard))
+    for i, (k, out, stride, attend) in enumerate(blocks):
         act = forms[(i + 1) % len(forms)]
         y = act(net.cbr(x, 20, 1, act=None))
         y = net.cbr(y, 20, k, stride, group=20, act=None)

@@ -235,8 +235,8 @@ def check_seed(hone, seed, folder):
     """None, or what the compiler says is wrong."""
     path = os.path.join(folder, f"random{seed}.onnx")
     onnx.save(RandomNet(seed).net.model(), path)
-    flags = [("-O2", "-O0", "-O1", "-O3", "-O2")[seed % 5], "--batch", str(1 + seed % 3), "--threads", str(1 + seed % 2),
-             "--mcpu", ("native", "native", "x86-64-v3", "generic")[seed % 4]]
+    level, cpu = ("-O2", "-O0", "-O1", "-O3", "-O2")[seed % 5], ("native", "native", "x86-64-v3", "generic")[seed % 4]
+    flags = [level, "--mcpu", cpu, "--batch", str(1 + seed % 3), "--threads", str(1 + seed % 2)]
     done = subprocess.run([hone, "verify", path, *flags], capture_output=True, text=True, timeout=300)
     bad = [l for l in (done.stdout + done.stderr).splitlines() if not l.endswith("ok")]
     return f"seed {seed} {' '.join(flags)}: exit code {done.returncode}: {'; '.join(bad)}" if done.returncode else None

@@ -42,11 +42,10 @@ def opset(net):
 def activations(net):
     """Alone on odd shapes, and behind a convolution that can take them in."""
     x = net.input(7, 3, 5)
-    small = {"LeakyRelu": {"alpha": 0.2}, "Elu": {}, "Sigmoid": {}, "HardSigmoid": {}, "Tanh": {}, "Erf": {}, "Relu": {},
-             "Exp": {}, "Softplus": {}, "Softsign": {}, "Abs": {}, "Neg": {}, "Selu": {}}
-    small.update({"HardSwish": {}} if net.opset >= 14 else {})
-    small.update({"Gelu": {}, "Mish": {}} if net.opset >= 20 else {})
-    for kind, attrs in small.items():
+    kinds = "LeakyRelu Elu Sigmoid HardSigmoid Tanh Erf Relu Exp Softplus Softsign Abs Neg Selu"
+    kinds += " HardSwish" * (net.opset >= 14) + " Gelu Mish" * (net.opset >= 20)
+    for kind in kinds.split():
+        attrs = {"alpha": 0.2} if kind == "LeakyRelu" else {}
         net.output(net.op(kind, x, **attrs), kind)
         net.output(net.op(kind, net.conv(x, 3, 3, 2), **attrs), kind + "_conv")
     slopes = [net.init(net.numbers(*s, dev=0.3)) for s in ((1,), (7, 1, 1), (7, 3, 5), (5,), (1, 7, 1, 1))]
@@ -74,7 +73,7 @@ def activations(net):
 
 @family(11)
 def broadcasts(net):
-    """Both operands of either rank, in the middle, in the channels, scalars of any rank; in NCHW bodies and at the end."""
+    """Either operand of any rank: channels, columns, rows, cells, scalars of rank 0 to 4; pooled values."""
     x = net.conv(net.input(4, 6, 5), 18, 3)
     positive = net.op("Add", net.relu(x), net.scalar(0.5))
     shapes = ((18, 1, 1), (1, 18, 1, 1), (5,), (6, 1), (6, 5), (18, 6, 5), (1,), (), (1, 1, 1, 1), (1, 1, 6, 1))
@@ -108,7 +107,8 @@ def windows(net):
             check(net.conv(x, 17, k, stride, group=17, auto_pad=mode), "depthwise", mode, k, stride)
             check(net.pool(x, "Max", k, stride, auto_pad=mode), "max", mode, k, stride)
             for count in (0, 1):
-                check(net.pool(x, "Average", k, stride, auto_pad=mode, count_include_pad=count), "average", count, mode, k, stride)
+                y = net.pool(x, "Average", k, stride, auto_pad=mode, count_include_pad=count)
+                check(y, "average", count, mode, k, stride)
     for ceil in (0, 1):
         for k, stride, pad in ((3, 2, 0), (3, 2, 1), (2, 3, 0), ((3, 2), (2, 2), [1, 0, 0, 0]), (5, 4, 2)):
             check(net.pool(x, "Max", k, stride, pad, ceil_mode=ceil), "max", ceil, k, stride, pad)
@@ -133,9 +133,9 @@ def convolutions(net):
     def check(y, name):  # the channels summed with weights
         net.output(net.conv(y, 1, 1), name)
 
-    for out, k, stride, pad, dilation in ((5, 1, 1, 0, 1), (17, (1, 7), 1, None, 1), (30, 3, 2, [0, 1, 2, 1], 1),
-                                          (58, 3, 1, 2, 2), (7, (5, 2), (1, 3), [1, 0, 2, 3], (2, 3)), (16, 11, 4, 2, 1),
-                                          (33, 6, 3, 0, 1)):
+    for out, k, stride, pad, dilation in (
+            (5, 1, 1, 0, 1), (17, (1, 7), 1, None, 1), (30, 3, 2, [0, 1, 2, 1], 1), (58, 3, 1, 2, 2),
+            (7, (5, 2), (1, 3), [1, 0, 2, 3], (2, 3)), (16, 11, 4, 2, 1), (33, 6, 3, 0, 1)):
         d = [dilation, dilation] if isinstance(dilation, int) else list(dilation)
         y = net.relu(net.conv(x, out, k, stride, pad, dilations=d))
         check(y, f"conv_{out}")

@@ -4,7 +4,7 @@
 //
 // It scores images f32[N,3,8,8] (values 0..1 by its preprocessing) as red, green, blue, dark or
 // bright. Compile-time variants: FAKE_FIXED=2 (batch fixed at 2), FAKE_ABI, FAKE_NEED (HONE_CPU_*),
-// FAKE_NAN, FAKE_SOFTMAX, FAKE_NHWC.
+// FAKE_NAN, FAKE_SOFTMAX, FAKE_NHWC, FAKE_NAMES (of nodes: hostile and long).
 #include <math.h>
 #include <stddef.h>
 
@@ -103,8 +103,15 @@ static const HoneTensorDesc inputs[] = {
 static const HoneTensorDesc outputs[] = {
     {.name = "scores", .dtype = HONE_F32, .rank = 2, .dim = {BATCH, {CLASSES, 0}}}};
 static const HoneNodeDesc nodes[] = {
+#ifdef FAKE_NAMES
+    {"<script>\"a & b\"</script>\n\x1b\xff", "reduce_mean", "<b> & 'plain'", {0, 0}, {0, 0}},
+    {"/a/very/long/name/of/a/node/that/goes/on/and/on/and/on/and/on/and/on/and/on/to/its/tail+/b+/c",
+     "an_operator_whose_name_is_long", "an algorithm with a name that is longer than a column",
+     {0, 40}, {80, 32}},
+#else
     {"average", "reduce_mean", "plain", {0, 192}, {0, 768}},
     {"score", "matmul", "plain", {0, 40}, {80, 32}},
+#endif
 };
 static const char *const labels[] = {"red", "green", "blue", "dark \"night\"", "bright"};
 static const uint32_t needs[] = {FAKE_NEED, 0};

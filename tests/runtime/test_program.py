@@ -1,4 +1,5 @@
 """The inference program end to end on hand-written models: every subcommand, every kind of bad input."""
+import html.parser
 import json
 import os
 import struct
@@ -204,6 +205,31 @@ class Run(Case):
         self.assertEqual(read_npy(self.path("real.npy"))[1], (1, 5))
 
 
+class Balance(html.parser.HTMLParser):
+    """What is wrong with the nesting of a page's elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    @staticmethod
+    def of(page):
+        b = Balance()
+        b.feed(page)
+        return b.wrong + b.open
+
+
 class Bench(Case):
     def test_json(self):
         row = json.loads(self.good("fake", "bench", "--batch", 4, "--threads", 2, "--iters", 7, "--warmup", 1, "--json"))
@@ -215,11 +241,66 @@ class Bench(Case):
 
     def test_profile(self):
         out = self.good("fake", "bench", "--iters", 3, "--profile")
-        self.assertRegex(out, r"(?m)^ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+  reduce_mean +plain +average$")
+        figures = r"(?m)^ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ [cm]  "
+        self.assertRegex(out, figures + r"reduce_mean +plain +average$")
+        self.assertRegex(out, figures + r" +1  matmul plain$")
+        self.assertRegex(out, figures + r" +2  all$")
         self.assertLess(out.index("average"), out.index("score"))
-        self.assertIn("Time by operator", out)
-        nodes = json.loads(self.good("fake", "bench", "--iters", 3, "--profile", "--json"))["nodes"]
-        self.assertEqual([n["op"] for n in nodes], ["reduce_mean", "matmul"])
+        self.assertRegex(out, r"(?m)^[\d.]+ GFLOP/s \(fp32, .+\) and [\d.]+ GB/s")
+        self.assertLessEqual(max(map(len, out.splitlines())), 120)
+
+    def test_profile_json(self):
+        row = json.loads(self.good("fake", "bench", "--iters", 3, "--profile", "--json", "--batch", 2))
+        self.assertEqual([n["op"] for n in row["nodes"]], ["reduce_mean", "matmul"])
+        self.assertEqual([n["flops"] for n in row["nodes"]], [2 * 192, 2 * 40])
+        self.assertEqual([n["bytes"] for n in row["nodes"]], [2 * 768, 80 + 2 * 32])
+        self.assertEqual([k["kernel"] for k in row["kernels"]], ["reduce_mean plain", "matmul plain"])
+        top = row["ceiling"]
+        self.assertTrue(1 <= top["threads"] <= 2 and top["gflops"] > 0.1 and top["gb_s"] > 0.05, top)
+        for n in row["nodes"]:
+            compute, memory = n["flops"] / top["gflops"], n["bytes"] / top["gb_s"]
+            self.assertEqual(n["bound"], "memory" if memory > compute else "compute")
+            if n["ms"] > 0:
+                self.assertAlmostEqual(n["ceiling"] / (max(compute, memory) * 1e-6 / n["ms"]), 1, delta=0.01)
+
+    def test_profile_html(self):
+        for args in ([], ["--profile"], ["--json"]):
+            out = self.good("fake", "bench", "--iters", 3, "--profile-html", "p.html", *args)
+            self.assertEqual("Time by node" in out, args == ["--profile"])
+            with open(self.path("p.html"), encoding="utf-8") as f:
+                page = f.read()
+            for part in ("<svg", "average", "matmul plain", "of ceiling", "Batch 1, 2 threads, 3 runs"):
+                self.assertIn(part, page)
+            for outside in ("http", "src=", "href=", "url(", "@import", "<script"):
+                self.assertNotIn(outside, page)
+            self.assertEqual(Balance.of(page), [])
+            os.remove(self.path("p.html"))
+        self.assertEqual(self.left_over(), [])
+
+    def test_profile_html_escapes_names(self):
+        self.good("fake_names", "bench", "--iters", 1, "--profile-html", "p.html")
+        with open(self.path("p.html"), encoding="utf-8") as f:
+            page = f.read()
+        self.assertEqual(Balance.of(page), [])
+        self.assertNotIn("<script", page)
+        self.assertIn("&#60;script&#62;", page)
+        self.assertIn("a &#38; b", page)
+        out = self.good("fake_names", "bench", "--iters", 1, "--profile")
+        self.assertLessEqual(max(map(len, out.splitlines())), 120)
+        self.assertRegex(out, r"(?m)  \.\.\S+/tail \+2$")
+
+    def test_profile_html_is_whole_or_not_there(self):
+        self.bad(1, r"^no/p\.html: cannot be written: No such file", "fake", "bench", "--profile-html", "no/p.html")
+        self.write("p.html", b"old")
+        self.bad(1, "compiled for batch size 2, cannot run with 3", "fake_fixed", "bench", "--batch", 3,
+                 "--profile-html", "p.html")
+        r = subprocess.run(["sh", "-c", "trap '' XFSZ; ulimit -f 2; exec %s/fake bench --iters 1 --profile-html p.html"
+                            % BUILD], cwd=self.folder.name, capture_output=True)
+        self.assertEqual(r.returncode, 1)
+        self.assertRegex(r.stderr.decode(), r"p\.html: cannot be written: File too large")
+        with open(self.path("p.html"), "rb") as f:
+            self.assertEqual(f.read(), b"old")
+        self.assertEqual(self.left_over(), [])
 
     def test_automatic_iterations(self):
         row = json.loads(self.good("fake_multi", "bench", "--json"))
@@ -257,7 +338,7 @@ class Command(Case):
                      ["info", "extra"], ["run", "extra"], ["--top"], ["--top", "0", "x"], ["--top", "x", "x"],
                      ["bench", "--batch", "0"], ["bench", "--batch", "1.5"], ["bench", "--threads", "-1"], ["--json"],
                      ["bench", "--json=1"], ["run", "-o", "y"], ["run", "-i", "x"], ["--bgr", "--rgb", "x.png"],
-                     ["--mean", "a,b", "x"], ["bench", "--iters", "99999999999"]):
+                     ["--mean", "a,b", "x"], ["bench", "--iters", "99999999999"], ["bench", "--profile-html"]):
             self.bad(2, r"\A\S+: .*\nTry '", "fake", *args, lines=2)
         code, out, err = self.run_program("fake")
         self.assertEqual((code, out), (2, ""))
