@@ -31,7 +31,6 @@ typedef struct Wino {
     bool prefetch;
     bool always_buffered;      // every tile's output goes through the buffer
     CgVal v, m, edge, zeros;   // in scratch
-    CgVal images;
     // the block and the group
     CgVal first, count, ocb;
     int nv;

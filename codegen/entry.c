@@ -122,12 +122,12 @@ void cg_emit_entry(CgProgram *p, CgFn *f)
 {
     Entry e = {.p = p, .f = f};
     begin_entry(&e);
-    emit_stamp(&e, 0);
     for (int i = 0; i < p->n_calls; i++) {
         if (p->calls[i].barrier)
             emit_barrier(&e);
+        emit_stamp(&e, i); // waiting at the barrier belongs to the call before it
         emit_call(&e, &p->calls[i]);
-        emit_stamp(&e, i + 1);
     }
+    emit_stamp(&e, p->n_calls);
     LLVMBuildRetVoid(f->b);
 }

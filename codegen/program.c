@@ -115,7 +115,7 @@ void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool
         }
     }
     void *data = cg_weights_add(&p->weights, p->arena, bytes, offset);
-    CgPack pack = {ir_strdup(p->arena, key), *offset, h, *bucket};
+    CgPack pack = {ir_strdup(p->arena, key), *offset, (int64_t)bytes, h, *bucket};
     *bucket = p->n_packs;
     IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
     *fresh = true;
@@ -193,11 +193,22 @@ static bool args_overlap(const IrValue *a, const IrValue *b)
     return true;
 }
 
-static IrDim arg_bytes(const CgArg *args, int n)
+static int64_t pack_bytes(const CgProgram *p, int64_t offset)
+{
+    int i = p->n_packs - 1; // the last one, usually
+    while (i >= 0 && p->packs[i].offset != offset)
+        i--;
+    return i >= 0 ? p->packs[i].bytes : 0;
+}
+
+// Of everything that a call touches: tensors and packed weights.
+static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n)
 {
     IrDim sum = {0, 0}, b;
     for (int i = 0; i < n; i++) {
-        if (args[i].value && ir_type_bytes(&args[i].value->type, &b)) {
+        if (!args[i].value) {
+            sum.c += pack_bytes(p, args[i].weights);
+        } else if (ir_type_bytes(&args[i].value->type, &b)) {
             sum.c += b.c;
             sum.n += b.n;
         }
@@ -213,7 +224,7 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
         ir_bug("codegen", n->name, "%d arguments for %s, which takes %d", n_args, k->symbol,
                k->n_args);
     CgCall call = {.node = n, .kernel = kernel, .n_args = n_args, .algo = algo, .flops = flops,
-                   .bytes = arg_bytes(args, n_args)};
+                   .bytes = arg_bytes(p, args, n_args)};
     call.args = ir_alloc_array(p->arena, (size_t)n_args, sizeof *args);
     memcpy(call.args, args, (size_t)n_args * sizeof *args);
     for (int i = 0; i < n_args; i++) {

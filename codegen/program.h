@@ -27,7 +27,7 @@ typedef struct CgCall {
 
 typedef struct CgPack {
     const char *key;
-    int64_t offset;
+    int64_t offset, bytes;
     uint64_t hash;
     int next;
 } CgPack;

@@ -1,24 +1,36 @@
 // The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a block.
 //
-// Cycles of one core for one image, with the units of schedule.c. A layer with T output tiles of m x m
-// pixels has E = (m + 2)^2 points (for 3x3 kernels); its tiles are cut into blocks. For each block and group of v
-// output vectors, each point is a product of the block's tiles and C x v weights: register tiles of
-// p tiles by v vectors cost C * max(p*v, v + p/2, 4) plus their stores. The weights of all points,
-// 4 * E * C * O bytes, are read once for each block; what their stream takes from where they stay (L2,
-// L3 or memory) is a lower bound of the products and a part of it adds to them. Transforms
-// take so many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
-// others. Threads take whole groups of blocks, so few of them may not divide evenly.
+// Cycles of one core for one image, with the units of schedule.c. An output tile of m x m pixels has
+// E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and group of v output
+// vectors, each point is a product of the block's tiles and C x v weights, in register tiles of p tiles by
+// v vectors that cost C * (max(p*v, v + p/2, 4) + 1/2) and their stores. Meanwhile there stream
+//   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
+//   again from L2 for each further register tile, where those of one point and group exceed L1;
+//   the block's transformed input, V, once for each group, from L2 or, if with the products M it is
+//   too large to stay there, L3.
+// The stream is a lower bound of the products, and a part of it adds to them. Transforms take so many
+// cycles for each point of a vector. Tiles that reach past the image's end cost as much as others.
+// Threads take whole groups of blocks, so few of them may not divide evenly.
+//
+// The constants were fitted to 300 kernels on 18 layers, on one core of a Zen 4 (tests/bench/winograd_time.c).
 #include "passes/schedule.h"
 
 enum {
-    MAX_VECTORS = 6,
+    MAX_VECTORS = 3,        // more make register tiles too low to pay for their weights
     MAX_BLOCK = 32,
-    L2_BYTES = 768 << 10,   // what V, M and a group's weights may take of it
+    MAX_SCRATCH = 2 << 20,  // a thread
+    L1_BYTES = 24 << 10,    // what data may count on to stay
+    L2_BYTES = 700 << 10,
+    L2_INPUT = 440 << 10,   // V and M, with weights passing through
     L3_BYTES = 12 << 20,
     THREADS = 2,            // where nothing is known
 };
-static const double input_cycles = 4.5, output_cycles = 4.5; // for each point of one vector
-static const double l2_rate = 32, l3_rate = 14, memory_rate = 7; // bytes a cycle
+static const double l2_rate = 64, l3_rate = 15, memory_rate = 9; // bytes a cycle
+static const double input_rate = 0.4;                            // of these, for the input
+static const double hidden = 0.7;                                // part of a stream
+static const double step_cycles = 0.5;                           // an input channel
+static const double store_cycles = 7.5, start_cycles = 10;       // a vector, a product
+static const double input_cycles = 2.9, output_cycles = 2.3;     // a point of one vector
 
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
@@ -53,7 +65,8 @@ static double max_double(double a, double b) { return a > b ? a : b; }
 static double product_cycles(const Layer *l, int64_t p, int64_t v)
 {
     double fma = (double)(p * v) * l->wide, load = (double)v * l->wide + (double)p / 2;
-    return (double)l->C * max_double(max_double(fma, load), 4) + 2.5 * fma + 25;
+    double step = max_double(max_double(fma, load), 4) + step_cycles;
+    return (double)l->C * step + store_cycles * fma + start_cycles;
 }
 
 // One point of one group for `tiles` tiles in register tiles of p
@@ -71,33 +84,66 @@ static int64_t register_tile(const Layer *l, int64_t block, int64_t v)
     return ceil_div(block, ceil_div(block, most));
 }
 
-// The choice's cycles for blocks of at most w->block tiles; 0: it does not fit
+static int64_t points(const Layer *l, const Winograd *w)
+{
+    return (w->rows + l->kh - 1) * (w->cols + l->kw - 1);
+}
+
+static int64_t image_tiles(const Layer *l, const Winograd *w)
+{
+    return ceil_div(l->OH, w->rows) * ceil_div(l->OW, w->cols);
+}
+
+static int64_t weight_bytes(const Layer *l, const Winograd *w)
+{
+    return 4 * points(l, w) * l->C * l->out_blocks * l->lanes;
+}
+
+// Of the transformed input and a group's products for a full block
+static int64_t input_bytes(const Layer *l, const Winograd *w)
+{
+    return 4 * points(l, w) * w->block * l->in_blocks * l->lanes;
+}
+static int64_t product_bytes(const Layer *l, const Winograd *w)
+{
+    return 4 * points(l, w) * w->block * w->vecs * l->lanes;
+}
+
+// What `count` tiles of a block, in register tiles of p, read from beyond L1, in cycles
+static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p)
+{
+    double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
+    double all = weights + input + (double)product_bytes(l, w);
+    double rate = all <= L2_BYTES ? l2_rate : weights <= L3_BYTES ? l3_rate : memory_rate;
+    double stream = weights / rate;
+    if (4 * l->lanes * w->vecs * l->C > L1_BYTES)
+        stream += (double)(ceil_div(count, p) - 1) * weights / (l2_rate / 2);
+    double groups = (double)ceil_div(l->out_blocks, w->vecs);
+    double part = (double)count / (double)w->block;
+    bool stays = input + (double)product_bytes(l, w) <= L2_INPUT;
+    return stream + input * part * groups / input_rate / (stays ? l2_rate : l3_rate);
+}
+
+// Cycles of one image; 0: it does not fit
 static double layer_cycles(const Layer *l, const Winograd *w)
 {
-    int64_t v = w->vecs, p = register_tile(l, w->block, v);
-    int64_t E = (w->rows + l->kh - 1) * (w->cols + l->kw - 1);
-    int64_t tiles = ceil_div(l->OH, w->rows) * ceil_div(l->OW, w->cols);
+    int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
     int64_t blocks = ceil_div(tiles, w->block), groups = ceil_div(l->out_blocks, v);
-    int64_t scratch = 4 * E * w->block * l->lanes * (l->in_blocks + v);
-    if (p == 0 || (scratch > L2_BYTES && w->block > 4))
+    if (p == 0 || (input_bytes(l, w) + product_bytes(l, w) > MAX_SCRATCH && w->block > 1))
         return 0;
-    double weights = 4.0 * (double)(E * l->C * l->out_blocks * l->lanes);
-    double rate = weights + (double)scratch <= L2_BYTES ? l2_rate
-                  : weights <= L3_BYTES                 ? l3_rate
-                                                        : memory_rate;
-    double products = 0;
+    double products = 0, E = (double)points(l, w);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t count = min_i64(w->block, tiles - b * w->block);
         double cycles = (double)(l->out_blocks / v) * point_cycles(l, count, p, v);
         if (l->out_blocks % v)
             cycles += point_cycles(l, count, p, l->out_blocks % v);
-        double stream = weights / rate;
-        products += max_double((double)E * cycles, stream) + 0.2 * stream;
+        double stream = stream_cycles(l, w, count, p);
+        products += max_double(E * cycles, stream) + (1 - hidden) * stream;
     }
     double tasks = (double)(blocks * groups), n = l->threads;
     double balance = (double)ceil_div(blocks * groups, l->threads) * n / tasks;
-    double input = (double)(tiles * l->in_blocks * E) * input_cycles * l->wide;
-    double output = (double)(tiles * l->out_blocks * E) * output_cycles * l->wide;
+    double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide;
+    double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
 
@@ -130,6 +176,8 @@ bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out)
         for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++)
             for (int64_t block = 1; block <= MAX_BLOCK; block++) {
                 Winograd w = {c->algo, c->mh, c->mw, v, block, 0};
+                if (block > image_tiles(&l, &w))
+                    break;
                 w.cycles = layer_cycles(&l, &w);
                 if (w.cycles > 0 && (!found || w.cycles < out->cycles)) {
                     *out = w;

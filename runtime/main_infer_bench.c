@@ -105,11 +105,16 @@ static bool allocate(Bench *b, RtErr *err)
            allocate_tensors(b, b->d->outputs, b->d->n_outputs, b->y, err);
 }
 
+static bool wants_nodes(const Bench *b)
+{
+    return b->profile || b->html;
+}
+
 static bool run_once(Bench *b, double *ms, RtErr *err)
 {
     uint64_t start = hone_rt_now();
     if (rt_model_run(b->model, b->d->batch_symbolic ? b->batch : 1, (const void *const *)b->x, b->y,
-                     b->profile || b->html ? b->stamp : NULL) != 0)
+                     wants_nodes(b) ? b->stamp : NULL) != 0)
         return rt_fail(err, "%s: %s", b->d->name, hone_error(b->model));
     *ms = elapsed_ms(start);
     return true;
@@ -140,7 +145,7 @@ static bool measure(Bench *b, RtErr *err)
             break;
         if (!run_once(b, &b->ms[b->iters], err))
             return false;
-        if (b->profile || b->html)
+        if (wants_nodes(b))
             note_nodes(b, b->iters == 0);
     }
     return true;
@@ -192,7 +197,7 @@ static bool report(Bench *b, RtErr *err)
     int mid = b->iters / 2;
     double median = b->iters % 2 ? b->ms[mid] : (b->ms[mid - 1] + b->ms[mid]) / 2;
     double gflops = rate(rt_infer_total_flops(b->d, b->batch), b->ms[0]), rss = peak_rss_mb();
-    if ((b->profile || b->html) && !make_profile(b, median, rss))
+    if (wants_nodes(b) && !make_profile(b, median, rss))
         return rt_fail(err, "no memory");
     if (!b->json) {
         printf("%s: batch %d, threads %d, %d runs\n"

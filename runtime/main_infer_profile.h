@@ -31,8 +31,8 @@ typedef struct RtProfile {
     RtProfileRow all;         // node NULL
 } RtProfile;
 
-// Fills machine, ceiling (measures it), nodes, groups and all from node_ms[n_nodes] (ms of each node
-// of desc) and the fields before them, which the caller has set. False: no memory.
+// Fills machine, ceiling (measures it), nodes, groups and all from node_ms[n_nodes] (ms of each
+// node of desc) and the fields before them, which the caller has set. False: no memory.
 bool rt_infer_profile_fill(RtProfile *p, const double *node_ms);
 void rt_infer_profile_free(RtProfile *p);
 

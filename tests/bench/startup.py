@@ -6,8 +6,8 @@
 hone: the wall time of `./MODEL IMAGE` as a whole, exec to exit, decoding included, and the kernel's peak of its
 resident memory; beside it what its own `bench --json` says (load_ms, first_ms, rss_mb). ONNX Runtime: creating the
 session plus the first run, without the start of node and without an image, and the resident memory that node reports.
-Minima over the rounds; files are in the page cache. With --max-ms, --max-mb: exit code 1 when hone needs more with
-the most threads. Needs node, npm, and ../shared.
+Minima over the rounds; files are in the page cache. With --max-ms, --max-mb: exit code 1 when hone needs more
+with every number of threads. Needs node, npm, and ../shared.
 """
 import argparse
 import os
@@ -64,6 +64,7 @@ print(f"{'network':14} {'threads':>7} | {'ms':>11} {'MB':>6} {'ms':>6} {'ms':>7}
 for name in a.models:
     path, binary = peers.model(name), os.path.join(peers.WORK, "startup_" + name)
     subprocess.run([peers.HONE, "compile", path, "-o", binary], check=True, stderr=subprocess.DEVNULL)
+    least_ms = least_mb = float("inf")
     for threads in a.threads:
         ours, own, theirs = [], [], []
         for _ in range(a.rounds):
@@ -78,8 +79,8 @@ for name in a.models:
         session, run, both, resident = map(min, zip(*theirs))
         print(f"{name:14} {threads:7} | {ms:11.1f} {mb:6.0f} {load:6.2f} {first:7.1f} {rss:6.0f} |"
               f" {session:12.1f} {run:7.1f} {both:7.1f} {resident:6.0f} | {ms / both:5.2f}", flush=True)
-        if threads == max(a.threads):
-            bad += [f"{name}: {ms:.0f} ms to the first image"] * bool(a.max_ms and ms > a.max_ms)
-            bad += [f"{name}: {mb:.0f} MB at peak"] * bool(a.max_mb and mb > a.max_mb)
+        least_ms, least_mb = min(least_ms, ms), min(least_mb, mb)
+    bad += [f"{name}: {least_ms:.0f} ms to the first image"] * bool(a.max_ms and least_ms > a.max_ms)
+    bad += [f"{name}: {least_mb:.0f} MB at peak"] * bool(a.max_mb and least_mb > a.max_mb)
 if bad:
     sys.exit("\n".join(bad))

@@ -70,6 +70,7 @@ static void check_target(const char *mcpu)
         printf("%-10s %-8s %.2f ulp\n", mcpu, functions[k].op, worst);
         CHECK(worst <= functions[k].max_ulp);
     }
+    hone_destroy(m);
     for (int k = 0; k < FUNCTIONS; k++) {
         free(x[k]);
         free(y[k]);

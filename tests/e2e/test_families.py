@@ -14,7 +14,7 @@ import onnx
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
 import families_random
-from script import HONE, TEMP, main, ok, run, temp
+from script import HONE, ROOT, TEMP, main, ok, run, temp
 
 LIMIT = 5e-5  # of the largest magnitude of an output
 WANT = families.golden()
@@ -110,6 +110,21 @@ def test_families():
             print("   ", line.strip().replace("\n", "\n        "))
     print(f"{len(chosen)} models, {len(failed)} wrong")
     assert not failed, " ".join(failed)
+
+
+def guard_case(case, flags):
+    folder = temp("guard_" + case.name)
+    os.makedirs(folder)
+    code, _, err = run(sys.executable, os.path.join(ROOT, "tests/e2e/families_guard.py"), HONE, folder, case.name, *flags)
+    return f"{case.name} {' '.join(flags)}: exit code {code} {err[-300:]}" if code else None
+
+
+def test_memory_bounds():
+    jobs = [(c, [("-O2", "-O0", "-O2")[i % 3], "--mcpu", ("native", "x86-64-v3")[i % 2]])
+            for i, c in enumerate(families.CASES) if c.family != "opset" and i % 4 == 1]
+    with ThreadPoolExecutor(2) as pool:
+        wrong = list(pool.map(lambda job: guard_case(*job), jobs))
+    assert not any(wrong), "\n".join(w for w in wrong if w)
 
 
 def test_random_graphs():
