@@ -1,19 +1,21 @@
 // The Winograd kernel: what its matrices are stands in conv_winograd.h.
 //
-// The output tiles of the whole batch are numbered image by image, row by row, and cut into blocks of
-// `band` tiles. For a block, a thread transforms the input of all channels into its scratch, V, then for each
-// group of output vectors makes the products of all points, M, and transforms them back; V and M stay in
-// L2. The products are those of a 1x1 convolution over tiles: accumulators of a register tile live through the
-// whole reduction, so an output depends neither on the place of its tile in a block nor on its register tile.
+// The output tiles of the whole batch are numbered image by image, row by row, and cut into blocks
+// of `band` tiles. For a block, a thread transforms the input of all channels into its scratch, V,
+// then for each group of output vectors makes the products of all points, M, and transforms them
+// back; V and M stay in L2. The products are those of a 1x1 convolution over tiles: accumulators of
+// a register tile live through the whole reduction, so an output depends neither on the place of
+// its tile in a block nor on its register tile.
 //
 //   V: [point][input block][tile][lanes]    M: [point][vector of the group][tile][lanes]
 //   weights: [group][point][C][vector of the group][lanes]
 //
-// A task is one group of one block. Each thread takes a contiguous piece of them, block by block: where a
-// block is cut between threads, both transform its input, which is cheap next to the products.
+// A task is one group of one block. Each thread takes a contiguous piece of them, block by block:
+// where a block is cut between threads, both transform its input, which is cheap next to the
+// products.
 //
-// Pixels outside the image are read from a vector of zeros. Tiles that reach past the output's end go
-// through a buffer, from which only what exists is stored; so do all where the epilogue is long.
+// Pixels outside the image are read from a vector of zeros. Tiles that reach past the output's end
+// go through a buffer, from which only what exists is stored; so do all where the epilogue is long.
 #include "codegen/conv_winograd.h"
 
 enum {
@@ -262,7 +264,8 @@ static bool can_remain(const Wino *d, int rest)
 }
 
 // Does the rest get a register tile of its size? What is left of a full block and of one image do;
-// others take the next larger one, whose tiles beyond the rest hold what an earlier block left there.
+// others take the next larger one, whose tiles beyond the rest hold what an earlier block left
+// there.
 static bool has_own_tile(const Wino *d, int rest)
 {
     int64_t image = (d->s->N.c + d->s->N.n) * d->w.tiles_h * d->w.tiles_w;

@@ -1,19 +1,22 @@
 // The matrices of Winograd convolution and their products with vectors of registers.
 //
-// Cook-Toom, transposed: with finite points p[0..n-2] and infinity, N[i] = prod_{j != i} (p[i] - p[j]),
+// Cook-Toom, transposed: with finite points p[0..n-2] and infinity, N[i] = prod_{j != i} (p[i] -
+// p[j]),
 //
 //   At[k][i] = p[i]^k                 At[k][n-1] = (k == m-1)
 //   G[i][k]  = p[i]^k / N[i]          G[n-1][k]  = (k == r-1)
 //   Bt[i]    = coefficients of prod_{j != i} (x - p[j])      Bt[n-1]: of prod_j (x - p[j])
 //
-// Everything in double; kernels get the entries rounded to float. Points are 0 and pairs +-p, so rows of Bt and
-// columns of At come in pairs that differ only in signs, and a pair shares its even and odd half.
+// Everything in double; kernels get the entries rounded to float. Points are 0 and pairs +-p, so
+// rows of Bt and columns of At come in pairs that differ only in signs, and a pair shares its even
+// and odd half.
 #include "codegen/conv_winograd.h"
 
 #include <math.h>
 #include <string.h>
 
-// Points by their number. Chosen for small error in float, by measurement: see tests/bench/winograd_error.py.
+// Points by their number. Chosen for small error in float, by measurement: see
+// tests/bench/winograd_error.py.
 static const struct {
     int n;
     double p[WINO_MAX_N];

@@ -1,10 +1,11 @@
-// Filters for Winograd convolution: each transformed in double, rounded once, and laid out in the order
-// in which the products read them.
+// Filters for Winograd convolution: each transformed in double, rounded once, and laid out in the
+// order in which the products read them.
 #include "codegen/conv_winograd.h"
 
 static int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 | 1; }
 
-// Strides between points are an odd number of cache lines: a tile's points lie in different sets of L1.
+// Strides between points are an odd number of cache lines: a tile's points lie in different sets of
+// L1.
 WinoShape cg_wino_shape(const CgConv *s, int lanes)
 {
     WinoShape w;

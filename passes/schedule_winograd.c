@@ -1,18 +1,21 @@
-// The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a block.
+// The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a
+// block.
 //
-// Cycles of one core for one image, with the units of schedule.c. An output tile of m x m pixels has
-// E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and group of v output
-// vectors, each point is a product of the block's tiles and C x v weights, in register tiles of p tiles by
-// v vectors that cost C * (max(p*v, v + p/2, 4) + 1/2) and their stores. Meanwhile there stream
+// Cycles of one core for one image, with the units of schedule.c. An output tile of m x m pixels
+// has E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and group
+// of v output vectors, each point is a product of the block's tiles and C x v weights, in register
+// tiles of p tiles by v vectors that cost C * (max(p*v, v + p/2, 4) + 1/2) and their stores.
+// Meanwhile there stream
 //   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
 //   again from L2 for each further register tile, where those of one point and group exceed L1;
 //   the block's transformed input, V, once for each group, from L2 or, if with the products M it is
 //   too large to stay there, L3.
-// The stream is a lower bound of the products, and a part of it adds to them. Transforms take so many
-// cycles for each point of a vector. Tiles that reach past the image's end cost as much as others.
-// Threads take whole groups of blocks, so few of them may not divide evenly.
+// The stream is a lower bound of the products, and a part of it adds to them. Transforms take so
+// many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
+// others. Threads take whole groups of blocks, so few of them may not divide evenly.
 //
-// The constants were fitted to 300 kernels on 18 layers, on one core of a Zen 4 (tests/bench/winograd_time.c).
+// The constants were fitted to 300 kernels on 18 layers, on one core of a Zen 4
+// (tests/bench/winograd_time.c).
 #include "passes/schedule.h"
 
 enum {

@@ -1,10 +1,10 @@
-// Winograd kernels against the direct kernel, layer by layer, on one thread: both are compiled, then
-// run in turn, and the minimum of each counts.
+// Winograd kernels against the direct kernel, layer by layer, on one thread: both are compiled,
+// then run in turn, and the minimum of each counts.
 //
 //   winograd_time SECONDS [C O H W [ALGO ROWS COLS VECS BLOCK]...]
 //
-// Without a shape: the 3x3 convolutions of common networks, as the schedule chooses. Link with tests/codegen/rig.c and
-// the libraries that tests link with.
+// Without a shape: the 3x3 convolutions of common networks, as the schedule chooses. Link with
+// tests/codegen/rig.c and the libraries that tests link with.
 #include "tests/codegen/rig.h"
 
 #include "runtime/rt.h"
@@ -41,8 +41,8 @@ static double seconds(void)
 
 static int threads = 1, batch = 1;
 
-// Twice the convolution with different weights: the second one's weights push the first's out of the caches as other
-// layers would.
+// Twice the convolution with different weights: the second one's weights push the first's out of
+// the caches as other layers would.
 static Variant make_variant(const Layer *l, const char *attrs, bool winograd)
 {
     Variant v = {.rig = rig_new(getenv("MCPU") ? getenv("MCPU") : "native", 2), .best = 1e9};
