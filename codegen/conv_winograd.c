@@ -138,7 +138,8 @@ static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from)
 }
 
 // Offsets of the pixels of one axis from the image's start, and which of them exist.
-static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, CgVal *offset, CgVal *in)
+static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, CgVal *offset,
+                        CgVal *in)
 {
     for (int i = 0; i < n; i++) {
         CgVal x = cg_iaddc(f, first, i);

@@ -3,8 +3,10 @@
 // An output tile of mh x mw pixels of an rh x rw kernel with stride 1 is computed from nh x nw
 // products a channel pair instead of mh * mw * rh * rw, n = m + r - 1:
 //
-//   y = At [ (G g Gt) . (Bt d B) ] A        g: kernel, d: nh x nw pixels, '.': element by element, summed
-//                                           over input channels, At of each axis on its side
+//   y = At [ (G g Gt) . (Bt d B) ] A
+//
+// with the kernel g, nh x nw pixels d, '.' element by element and summed over input channels, and
+// each axis's own matrices on its side.
 //
 // An axis whose kernel has one row or column takes m = 1, for which all three matrices are [1]:
 // one-dimensional Winograd is the same code.

@@ -10,7 +10,8 @@ WinoShape cg_wino_shape(const CgConv *s, int lanes)
 {
     WinoShape w;
     if (!cg_wino_axis(s->rows, s->kh, &w.h) || !cg_wino_axis(s->cols, s->kw, &w.w))
-        ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->rows, s->cols, s->kh, s->kw);
+        ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->rows, s->cols, s->kh,
+               s->kw);
     w.points = w.h.n * w.w.n;
     w.tiles_h = (s->OH + s->rows - 1) / s->rows;
     w.tiles_w = (s->OW + s->cols - 1) / s->cols;

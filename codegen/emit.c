@@ -213,7 +213,9 @@ static int by_weight(const void *a, const void *b)
 
 static int spread_kernels(CgProgram *p, Unit *units)
 {
-    int n = p->n_kernels < MAX_UNITS ? p->n_kernels + 1 : MAX_UNITS;
+    int n = p->opt->emit != CG_EMIT_OBJECT ? 1 // text for people: one file
+            : p->n_kernels < MAX_UNITS     ? p->n_kernels + 1
+                                           : MAX_UNITS;
     const CgKernel **order = ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *order);
     for (int i = 0; i < p->n_kernels; i++)
         order[i] = &p->kernels[i];

@@ -8,6 +8,8 @@
 // registers at most, and how many rows of tiles of the input are used for all output channels
 // before the next rows (0: output channels go outermost, so that their weights are used for all
 // images).
+// For winograd2 and winograd4 it is [rows and columns of an output tile, vectors of a product, most
+// output tiles of a block]: see schedule_winograd.c.
 //
 // The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16
 // or two broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p

@@ -8,8 +8,8 @@
 // Meanwhile there stream
 //   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
 //   again from L2 for each further register tile, where those of one point and group exceed L1;
-//   the block's transformed input, V, once for each group, from L2 or, if with the products M it is
-//   too large to stay there, L3.
+//   the block's transformed input, V, once for each group, and the products M, from L2 or, if both
+//   are too large to stay there, L3.
 // The stream is a lower bound of the products, and a part of it adds to them. Transforms take so
 // many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
 // others. Threads take whole groups of blocks, so few of them may not divide evenly.
@@ -123,8 +123,10 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
         stream += (double)(ceil_div(count, p) - 1) * weights / (l2_rate / 2);
     double groups = (double)ceil_div(l->out_blocks, w->vecs);
     double part = (double)count / (double)w->block;
-    bool stays = input + (double)product_bytes(l, w) <= L2_INPUT;
-    return stream + input * part * groups / input_rate / (stays ? l2_rate : l3_rate);
+    double products = (double)product_bytes(l, w);
+    bool stays = input + products <= L2_INPUT;
+    double again = (input / input_rate + products) * part * groups;
+    return stream + again / (stays ? l2_rate : l3_rate);
 }
 
 // Cycles of one image; 0: it does not fit
@@ -179,8 +181,9 @@ bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out)
         for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++)
             for (int64_t block = 1; block <= MAX_BLOCK; block++) {
                 Winograd w = {c->algo, c->mh, c->mw, v, block, 0};
-                if (block > image_tiles(&l, &w))
-                    break;
+                int64_t tiles = image_tiles(&l, &w);
+                if (block != ceil_div(tiles, ceil_div(tiles, block)))
+                    continue; // as many blocks could be more even
                 w.cycles = layer_cycles(&l, &w);
                 if (w.cycles > 0 && (!found || w.cycles < out->cycles)) {
                     *out = w;

@@ -26,7 +26,8 @@ PassOptions tool_pass_options(const ToolModel *m)
 {
     return (PassOptions){.opt_level = m->opt_level, .block = m->target.lanes,
                          .vector_registers = m->target.vector_registers,
-                         .keep_values = m->keep_values, .winograd = m->winograd, .print_after = m->print_after,
+                         .keep_values = m->keep_values, .winograd = m->winograd,
+                         .print_after = m->print_after,
                          .time_passes = m->time_passes,
 #ifndef NDEBUG
                          .verify = true,

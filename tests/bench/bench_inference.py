@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Inference times of hone and ONNX Runtime, measured alternately in one run; prints the table of ratios.
 
-  tests/bench/bench_inference.py [MODEL...] [--rounds 5] [--iters 5] [--batch 1] [--threads 1 2] [--limit R]
+  tests/bench/bench_inference.py [MODEL...] [--rounds 5] [--iters 5] [--batch 1] [--threads 1 2] [--flags=--winograd]
+                                   [--limit R]
 
 Each round runs hone's binary, then ONNX Runtime, each with --iters timed inferences after warming up;
 the figures are the minima over all rounds. Ratio below 1: hone is faster. With --limit, exit code 1
@@ -21,6 +22,7 @@ ap.add_argument("--rounds", type=int, default=5)
 ap.add_argument("--iters", type=int, default=5)
 ap.add_argument("--batch", type=int, nargs="*", default=[1])
 ap.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+ap.add_argument("--flags", default="", help="more flags for hone compile, as in --flags=--winograd")
 ap.add_argument("--limit", type=float)
 a = ap.parse_args()
 
@@ -30,7 +32,7 @@ print(f"{'network':20} {'batch':>5} {'threads':>7} {'hone ms':>9} {'ORT ms':>9} 
 for name in a.models:
     path = peers.model(name)
     binary = os.path.join(peers.WORK, "bin_" + name)
-    subprocess.run([peers.HONE, "compile", path, "-o", binary], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([peers.HONE, "compile", path, "-o", binary, *a.flags.split()], check=True, stderr=subprocess.DEVNULL)
     for batch in a.batch:
         for threads in a.threads:
             ours, theirs, gflops = [], [], 0

@@ -3,9 +3,9 @@
 
   tests/bench/winograd_error.py [--search]
 
-Prints the RMS and the largest error of one output, both of the RMS of the output, for inputs and weights
-uniform in [-1, 1); direct: the sum in order, in float. Filters are transformed in double, as the compiler
-does. --search tries other points: how those of codegen/conv_winograd_matrix.c were found.
+Prints the RMS and the largest error of one output, both of the RMS of the output, for inputs and
+weights uniform in [-1, 1); direct: the sum in order, in float. Filters are transformed in double,
+as the compiler does. --search tries other points: how those of conv_winograd_matrix.c were found.
 """
 import itertools
 import sys

@@ -1,10 +1,11 @@
-// Winograd kernels against the direct kernel, layer by layer, on one thread: both are compiled,
-// then run in turn, and the minimum of each counts.
+// Winograd kernels against the direct kernel, layer by layer: all are compiled, then run in turn,
+// and the minimum of each counts.
 //
-//   winograd_time SECONDS [C O H W [ALGO ROWS COLS VECS BLOCK]...]
+//   winograd_time SECONDS [C O H W KH KW [M ROWS COLS VECS BLOCK]...]
 //
-// Without a shape: the 3x3 convolutions of common networks, as the schedule chooses. Link with
-// tests/codegen/rig.c and the libraries that tests link with.
+// M: the 2 or 4 of the kernel's name. Without a shape: convolutions of common networks as the
+// schedule chooses. Environment: THREADS, BATCH (1), MCPU (native). Link with tests/codegen/rig.c
+// and the libraries that tests link with.
 #include "tests/codegen/rig.h"
 
 #include "runtime/rt.h"
@@ -22,6 +23,8 @@ static const Layer layers[] = {
     {32, 64, 147, 147, 3, 3}, {448, 384, 8, 8, 3, 3},   {80, 192, 73, 73, 3, 3},
     {128, 32, 56, 56, 3, 3},  {256, 256, 56, 56, 3, 3}, {512, 512, 28, 28, 3, 3},
     {512, 512, 14, 14, 3, 3}, {96, 208, 14, 14, 3, 3},  {64, 64, 224, 224, 3, 3},
+    {192, 192, 17, 17, 1, 7}, {192, 192, 17, 17, 7, 1}, {384, 384, 8, 8, 1, 3},
+    {384, 384, 8, 8, 3, 1},   {48, 64, 35, 35, 5, 5},
 };
 
 typedef struct Variant {
@@ -41,8 +44,6 @@ static double seconds(void)
 
 static int threads = 1, batch = 1;
 
-// Twice the convolution with different weights: the second one's weights push the first's out of
-// the caches as other layers would.
 static Variant make_variant(const Layer *l, const char *attrs, bool winograd)
 {
     Variant v = {.rig = rig_new(getenv("MCPU") ? getenv("MCPU") : "native", 2), .best = 1e9};

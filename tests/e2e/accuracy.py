@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Compiled networks against ONNX Runtime: the largest difference as a fraction of the largest output.
 
-  tests/e2e/accuracy.py [MODEL...] [--bn] [--quick] [--limit 5e-5]
+  tests/e2e/accuracy.py [MODEL...] [--bn] [--quick] [--flags=--winograd] [--limit 5e-5]
 
 Default: all 21 torchvision networks and the nine zoo graphs. --bn: also the exports that keep
 BatchNormalization. Each is compiled at -O0 and -O2 for this machine, and at -O2 for x86-64-v3, and run at
@@ -89,12 +89,14 @@ ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDe
 ap.add_argument("models", nargs="*")
 ap.add_argument("--bn", action="store_true")
 ap.add_argument("--quick", action="store_true")
+ap.add_argument("--flags", default="", help="more flags for hone compile")
 ap.add_argument("--limit", type=float, default=5e-5)
 a = ap.parse_args()
 os.makedirs(TMP, exist_ok=True)
 ORT = peers.ort_js()
 names = a.models or peers.TORCHVISION + ([n + "_bn" for n in peers.TORCHVISION] if a.bn else []) + peers.ZOO
 configs = [["-O2"]] if a.quick else [["-O0"], ["-O2"], ["-O2", "--mcpu", "x86-64-v3"]]
+configs = [c + a.flags.split() for c in configs]
 results = {n: check(n, configs) for n in names}
 bad = [n for n, w in results.items() if not w <= a.limit]
 print(f"{len(results) - len(bad)} passed, {len(bad)} failed (limit {a.limit:g}; worst {max(results.values()):.2e})")

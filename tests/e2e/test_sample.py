@@ -35,6 +35,8 @@ def test_logits_equal_onnx_runtime():
             y = run_on(compile_sample("net", level, "--mcpu", cpu), X)
             error = np.abs(y - WANT).max() / np.abs(WANT).max()
             assert error < 5e-5, f"{level} {cpu}: {error}"
+        error = np.abs(run_on(compile_sample("net", level, "--winograd"), X) - WANT).max() / np.abs(WANT).max()
+        assert error < 5e-5, f"{level} --winograd: {error}"
 
 
 def test_any_batch_and_thread_count_same_bits():
@@ -162,6 +164,10 @@ def test_text_outputs():
         path = compile_sample(name, "--emit", emit)
         assert text in open(path).read(), emit
     assert os.path.getsize(temp("net.s.weights")) > 100000
+    # every kernel that is called is in the file
+    text = open(temp("net.ll")).read()
+    called = set(re.findall(r"call void @(hone_net_k\w+)", text))
+    assert called and called == set(re.findall(r"define .*@(hone_net_k\w+)\(", text)), called
     # the textual IR is what `hone opt` reads
     assert "graph infer" in ok(HONE, "opt", temp("net.ir"), "--no-passes")
 
