@@ -5,14 +5,12 @@
 #include <string.h>
 
 // Result dims right-aligned against the operand's: operand dim i of the result's rank, 1 in front.
-static IrDim aligned_dim(const IrShape *s, int rank, int i)
-{
+static IrDim aligned_dim(const IrShape *s, int rank, int i) {
     int k = i - (rank - s->rank);
     return k < 0 ? ir_dim(1) : s->dim[k];
 }
 
-static bool one_element(const IrShape *s)
-{
+static bool one_element(const IrShape *s) {
     for (int i = 0; i < s->rank; i++)
         if (!ir_dim_is(s->dim[i], 1))
             return false;
@@ -20,8 +18,7 @@ static bool one_element(const IrShape *s)
 }
 
 // One per channel: axis 1 of a 4-D result, the last axis of a matmul's.
-static bool per_channel(const IrType *v, const IrType *r, IrOp op)
-{
+static bool per_channel(const IrType *v, const IrType *r, IrOp op) {
     int rank = r->shape.rank;
     bool blocked = r->block > 0 && rank == 4;
     if (v->dtype != IR_F32 || (!blocked && op != IR_OP_MATMUL) || v->shape.rank > rank)
@@ -37,8 +34,7 @@ static bool per_channel(const IrType *v, const IrType *r, IrOp op)
     return true;
 }
 
-static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op)
-{
+static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op) {
     if (ir_const_is_scalar(v))
         return CG_OPERAND_IMM;
     if (one_element(&v->type.shape))
@@ -50,8 +46,7 @@ static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op)
 
 // As a rank-4 tensor for a blocked result, whatever the rank it is written with; image 0 when
 // all images share it.
-static CgTensor channel_tensor(const IrValue *v, const IrValue *r)
-{
+static CgTensor channel_tensor(const IrValue *v, const IrValue *r) {
     CgTensor t = cg_tensor(v);
     IrDim first = aligned_dim(&v->type.shape, r->type.shape.rank, 0);
     if (r->type.block && ir_dim_is(first, 1) && !ir_dim_is(r->type.shape.dim[0], 1))
@@ -59,8 +54,7 @@ static CgTensor channel_tensor(const IrValue *v, const IrValue *r)
     return t;
 }
 
-static bool body_fits(CgProgram *p, const IrNode *n, const IrBody *steps, int n_in)
-{
+static bool body_fits(CgProgram *p, const IrNode *n, const IrBody *steps, int n_in) {
     if (steps->n > CG_MAX_STEPS)
         cg_nyi(p, n, "%d elementwise steps in one kernel", steps->n);
     else if (n_in > CG_MAX_OPERANDS)
@@ -71,8 +65,7 @@ static bool body_fits(CgProgram *p, const IrNode *n, const IrBody *steps, int n_
 }
 
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
-                  int *n_args)
-{
+                  int *n_args) {
     memset(body, 0, sizeof *body);
     IrBody steps = ir_body(n, key);
     int first = key == IR_ATTR_THEN ? ir_op_info(n->op)->max_in : 0;
@@ -103,8 +96,7 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
 }
 
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
-                   void *ctx)
-{
+                   void *ctx) {
     CgVal operand[CG_MAX_OPERANDS] = {0}, result[CG_MAX_STEPS];
     LLVMTypeRef like = acc ? LLVMTypeOf(acc) : f->vec;
     for (int i = 0; i < body->n; i++) {

@@ -17,36 +17,37 @@ typedef LLVMValueRef CgVal;
 typedef struct CgFn {
     const CgTarget *target;
     int lanes;
-    IrArena *arena;                 // scratch while emitting
+    IrArena *arena; // scratch while emitting
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMBuilderRef b;
     CgVal fn;
     LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr;
-    LLVMTypeRef vec, ivec;          // <lanes x float>, <lanes x i32>
-    CgVal N, tid, nth;              // i64
-    CgVal scratch;                  // this thread's scratch
-    CgVal arg[CG_MAX_ARGS];         // noalias unless equal places were passed
+    LLVMTypeRef vec, ivec;  // <lanes x float>, <lanes x i32>
+    CgVal N, tid, nth;      // i64
+    CgVal scratch;          // this thread's scratch
+    CgVal arg[CG_MAX_ARGS]; // noalias unless equal places were passed
     int n_args;
 } CgFn;
 
 // ---- integers
 CgVal cg_i64(CgFn *f, int64_t x);
 CgVal cg_i32(CgFn *f, int32_t x);
-CgVal cg_dim(CgFn *f, IrDim d);                 // c + n * N
+CgVal cg_dim(CgFn *f, IrDim d); // c + n * N
 CgVal cg_iadd(CgFn *f, CgVal a, CgVal b);
 CgVal cg_isub(CgFn *f, CgVal a, CgVal b);
 CgVal cg_imul(CgFn *f, CgVal a, CgVal b);
 CgVal cg_iaddc(CgFn *f, CgVal a, int64_t c);
 CgVal cg_imulc(CgFn *f, CgVal a, int64_t c);
-CgVal cg_idivc(CgFn *f, CgVal a, int64_t c);    // unsigned, a >= 0, c > 0
+CgVal cg_idivc(CgFn *f, CgVal a, int64_t c); // unsigned, a >= 0, c > 0
 CgVal cg_iremc(CgFn *f, CgVal a, int64_t c);
-CgVal cg_imin(CgFn *f, CgVal a, CgVal b);       // signed
+CgVal cg_imin(CgFn *f, CgVal a, CgVal b); // signed
 CgVal cg_imax(CgFn *f, CgVal a, CgVal b);
 CgVal cg_icmp(CgFn *f, LLVMIntPredicate p, CgVal a, CgVal b);
 
-// ---- control. cg_for opens a loop over [lo, hi) by step > 0 and cg_end closes it; loops nest. The loop is
-// rotated; when lo and hi are constants no guard is emitted. No LLVM pass unrolls or vectorises it.
+// ---- control. cg_for opens a loop over [lo, hi) by step > 0 and cg_end closes it; loops nest. The
+// loop is rotated; when lo and hi are constants no guard is emitted. No LLVM pass unrolls or
+// vectorises it.
 typedef struct CgLoop {
     CgVal iv;
     LLVMBasicBlockRef body, exit, guard;
@@ -58,8 +59,9 @@ typedef struct CgLoop {
     LLVMBasicBlockRef pre;
 } CgLoop;
 void cg_for(CgFn *f, CgLoop *loop, CgVal lo, CgVal hi, int64_t step);
-// As cg_for, with n values carried in registers: carry[i] holds the initial values, then, inside, the
-// loop's own; at cg_end_carry() carry[] holds the next iteration's, and afterwards the final ones.
+// As cg_for, with n values carried in registers: carry[i] holds the initial values, then, inside,
+// the loop's own; at cg_end_carry() carry[] holds the next iteration's, and afterwards the final
+// ones.
 void cg_for_carry(CgFn *f, CgLoop *loop, CgVal lo, CgVal hi, int64_t step, int n, CgVal *carry);
 void cg_end(CgFn *f, CgLoop *loop);
 void cg_end_carry(CgFn *f, CgLoop *loop, CgVal *carry);
@@ -81,20 +83,20 @@ void cg_divmod(CgFn *f, CgVal index, CgVal d, CgVal *q, CgVal *r);
 CgVal cg_slot(CgFn *f, LLVMTypeRef t);
 
 // ---- memory; indices in elements
-CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index);     // &base[index]
-CgVal cg_fat(CgFn *f, CgVal base, CgVal index);                      // float *
+CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index); // &base[index]
+CgVal cg_fat(CgFn *f, CgVal base, CgVal index);                  // float *
 CgVal cg_fatc(CgFn *f, CgVal base, int64_t index);
 CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align);
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align);
-CgVal cg_load_f(CgFn *f, CgVal p);                                   // one float
-CgVal cg_load_v(CgFn *f, CgVal p);                                   // lanes floats, any alignment
-CgVal cg_load_v_n(CgFn *f, CgVal p, int n);                          // first n lanes, others 0
-CgVal cg_load_splat(CgFn *f, CgVal p);                               // one float to all lanes
+CgVal cg_load_f(CgFn *f, CgVal p);          // one float
+CgVal cg_load_v(CgFn *f, CgVal p);          // lanes floats, any alignment
+CgVal cg_load_v_n(CgFn *f, CgVal p, int n); // first n lanes, others 0
+CgVal cg_load_splat(CgFn *f, CgVal p);      // one float to all lanes
 void cg_store_v(CgFn *f, CgVal v, CgVal p);
-void cg_store_v_n(CgFn *f, CgVal v, CgVal p, int n);                 // first n lanes only
-CgVal cg_load_v_mask(CgFn *f, CgVal p, CgVal n);                     // runtime n, 0..lanes
+void cg_store_v_n(CgFn *f, CgVal v, CgVal p, int n); // first n lanes only
+CgVal cg_load_v_mask(CgFn *f, CgVal p, CgVal n);     // runtime n, 0..lanes
 void cg_store_v_mask(CgFn *f, CgVal v, CgVal p, CgVal n);
-void cg_prefetch(CgFn *f, CgVal p, int locality);                    // read; 3: L1, 2: L2
+void cg_prefetch(CgFn *f, CgVal p, int locality); // read; 3: L1, 2: L2
 
 // ---- floats: vector or scalar float alike
 CgVal cg_f(CgFn *f, double x);                 // scalar constant
@@ -105,16 +107,17 @@ CgVal cg_fadd(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fsub(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fmul(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fdiv(CgFn *f, CgVal a, CgVal b);
-CgVal cg_fma(CgFn *f, CgVal a, CgVal b, CgVal c);   // a*b + c: fused exactly when the target has FMA
-CgVal cg_fmax(CgFn *f, CgVal a, CgVal b);           // a > b ? a : b with NaN of a kept (one vmaxps)
+CgVal cg_fma(CgFn *f, CgVal a, CgVal b, CgVal c); // a*b + c: fused exactly when the target has FMA
+CgVal cg_fmax(CgFn *f, CgVal a, CgVal b);         // a > b ? a : b with NaN of a kept (one vmaxps)
 CgVal cg_fmin(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fcmp(CgFn *f, LLVMRealPredicate p, CgVal a, CgVal b);
 CgVal cg_select(CgFn *f, CgVal c, CgVal a, CgVal b);
-CgVal cg_intrinsic(CgFn *f, const char *name, int n, CgVal *args); // overloaded on the first arg's type, which is the result's
-CgVal cg_sum_lanes(CgFn *f, CgVal v);               // fixed tree order
+CgVal cg_intrinsic(CgFn *f, const char *name, int n,
+                   CgVal *args);      // overloaded on the first arg's type, which is the result's
+CgVal cg_sum_lanes(CgFn *f, CgVal v); // fixed tree order
 CgVal cg_max_lanes(CgFn *f, CgVal v);
 CgVal cg_shuffle(CgFn *f, CgVal a, CgVal b, int n, const int *index);
-LLVMTypeRef cg_dtype(CgFn *f, IrDtype t);           // storage type: i8 for bool, i16 for f16
+LLVMTypeRef cg_dtype(CgFn *f, IrDtype t); // storage type: i8 for bool, i16 for f16
 
 // ---- elementwise math (vmath.c): float vector or scalar. Errors stated there, all below 4 ulp.
 CgVal cg_exp(CgFn *f, CgVal x);

@@ -11,8 +11,7 @@ typedef struct CastSpec {
     int32_t from, to;
 } CastSpec;
 
-static CgVal saturate(CgFn *f, const char *name, CgVal x, LLVMTypeRef to)
-{
+static CgVal saturate(CgFn *f, const char *name, CgVal x, LLVMTypeRef to) {
     LLVMTypeRef types[] = {to, LLVMTypeOf(x)};
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     CgVal fn = LLVMGetIntrinsicDeclaration(f->mod, id, types, 2);
@@ -20,14 +19,12 @@ static CgVal saturate(CgFn *f, const char *name, CgVal x, LLVMTypeRef to)
 }
 
 // Floats to integers truncate and saturate, NaN is 0; integers wrap around; bool is x != 0.
-static CgVal convert(CgFn *f, CgVal x, IrDtype from, IrDtype to)
-{
+static CgVal convert(CgFn *f, CgVal x, IrDtype from, IrDtype to) {
     bool from_float = ir_dtype_is_float(from), to_float = ir_dtype_is_float(to);
     LLVMTypeRef t = to == IR_F16 ? f->f32 : cg_dtype(f, to);
     if (to == IR_BOOL) {
         CgVal zero = LLVMConstNull(LLVMTypeOf(x));
-        CgVal bit = from_float ? cg_fcmp(f, LLVMRealUNE, x, zero)
-                               : cg_icmp(f, LLVMIntNE, x, zero);
+        CgVal bit = from_float ? cg_fcmp(f, LLVMRealUNE, x, zero) : cg_icmp(f, LLVMIntNE, x, zero);
         return LLVMBuildZExt(f->b, bit, f->i8, "");
     }
     if (from_float && to_float) {
@@ -43,8 +40,7 @@ static CgVal convert(CgFn *f, CgVal x, IrDtype from, IrDtype to)
     return LLVMBuildIntCast2(f->b, x, t, cg_dtype_signed(from), "");
 }
 
-static void emit_cast_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_cast_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const CastSpec *s = ctx;
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
@@ -54,13 +50,11 @@ static void emit_cast_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_end(f, &loop);
 }
 
-static void emit_cast(CgFn *f, const void *spec)
-{
+static void emit_cast(CgFn *f, const void *spec) {
     cg_nd_for(f, &((const CastSpec *)spec)->nd, 1, 16, emit_cast_row, (void *)spec);
 }
 
-void cg_lower_cast(CgProgram *p, const IrNode *n)
-{
+void cg_lower_cast(CgProgram *p, const IrNode *n) {
     CastSpec s;
     memset(&s, 0, sizeof s);
     IrDim elems, one = ir_dim(1);
@@ -93,7 +87,9 @@ typedef struct DropoutSpec {
     double scale;
 } DropoutSpec;
 
-static CgVal u64(CgFn *f, uint64_t x) { return LLVMConstInt(f->i64, x, 0); }
+static CgVal u64(CgFn *f, uint64_t x) {
+    return LLVMConstInt(f->i64, x, 0);
+}
 
 static CgVal mix(CgFn *f, CgVal z) // ir_random_mix
 {
@@ -108,8 +104,7 @@ static CgVal mix(CgFn *f, CgVal z) // ir_random_mix
     return LLVMBuildXor(f->b, z, LLVMBuildLShr(f->b, z, u64(f, 31), ""), "");
 }
 
-static void emit_dropout_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_dropout_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const DropoutSpec *s = ctx;
     const IrDim *stride = s->nd.dim[s->nd.rank - 1].stride;
     CgLoop loop;
@@ -119,8 +114,8 @@ static void emit_dropout_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
         at[k] = cg_iadd(f, off[k], cg_stride(f, loop.iv, stride[k]));
     }
     CgVal i = LLVMBuildAdd(f->b, at[2], u64(f, 1), "");
-    CgVal z = LLVMBuildAdd(f->b, u64(f, s->key),
-                           LLVMBuildMul(f->b, i, u64(f, IR_RANDOM_STEP), ""), "");
+    CgVal z =
+        LLVMBuildAdd(f->b, u64(f, s->key), LLVMBuildMul(f->b, i, u64(f, IR_RANDOM_STEP), ""), "");
     CgVal random = LLVMBuildLShr(f->b, mix(f, z), u64(f, 32), "");
     CgVal kept = cg_icmp(f, LLVMIntUGE, random, u64(f, s->threshold));
     CgVal x = cg_fmul(f, cg_load_f(f, cg_fat(f, f->arg[1], at[1])), cg_f(f, s->scale));
@@ -128,13 +123,11 @@ static void emit_dropout_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_end(f, &loop);
 }
 
-static void emit_dropout(CgFn *f, const void *spec)
-{
+static void emit_dropout(CgFn *f, const void *spec) {
     cg_nd_for(f, &((const DropoutSpec *)spec)->nd, 1, 16, emit_dropout_row, (void *)spec);
 }
 
-void cg_lower_dropout(CgProgram *p, const IrNode *n)
-{
+void cg_lower_dropout(CgProgram *p, const IrNode *n) {
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]), plain = y;
     if (x.dtype != IR_F32 || x.block != y.block) {
         cg_nyi(p, n, "dropout of %s", ir_dtype_name((IrDtype)x.dtype));

@@ -19,8 +19,8 @@ typedef struct ChannelFrom {
 typedef struct LaneSpec {
     CgNd nd; // operand 0 the result, then sources; without the lane dimension
     int32_t n_sources, pad_;
-    int32_t arg[MAX_SOURCES];  // kernel argument of a source
-    int8_t source[MAX_LANES];  // of a result's lane: -1 any value will do, -2 kept
+    int32_t arg[MAX_SOURCES]; // kernel argument of a source
+    int8_t source[MAX_LANES]; // of a result's lane: -1 any value will do, -2 kept
     int8_t lane[MAX_LANES];
 } LaneSpec;
 
@@ -32,14 +32,12 @@ typedef struct LaneRun {
     bool keeps;
 } LaneRun;
 
-static CgVal pixel(CgFn *f, const LaneSpec *s, int operand, CgVal base, CgVal off, CgVal i)
-{
+static CgVal pixel(CgFn *f, const LaneSpec *s, int operand, CgVal base, CgVal off, CgVal i) {
     CgVal at = cg_iadd(f, off, cg_stride(f, i, s->nd.dim[s->nd.rank - 1].stride[operand]));
     return cg_fat(f, base, at);
 }
 
-static void emit_pixel(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     LaneRun *r = ctx;
     const LaneSpec *s = r->spec;
@@ -56,15 +54,13 @@ static void emit_pixel(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store_v(f, v, to);
 }
 
-static void emit_lane_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_lane_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     LaneRun *r = ctx;
     r->off = off;
     cg_nd_steps(f, len, 4, emit_pixel, r);
 }
 
-static void emit_lanes(CgFn *f, const void *spec)
-{
+static void emit_lanes(CgFn *f, const void *spec) {
     LaneRun r = {.spec = spec};
     for (int l = 0; l < f->lanes; l++) {
         r.keeps = r.keeps || r.spec->source[l] == -2;
@@ -87,15 +83,14 @@ typedef struct Mover {
     const IrNode *n;
     int block;
     CgTensor result;
-    IrDim offset;     // of the sources: where a slice begins in rows and columns
-    int64_t step[2];  // rows, columns
+    IrDim offset;    // of the sources: where a slice begins in rows and columns
+    int64_t step[2]; // rows, columns
     int64_t channels;
     const ChannelFrom *from;
 } Mover;
 
 // Sources of result block `b`, after `skip` others. Returns true when more than MAX_SOURCES remain.
-static bool find_pattern(const Mover *m, int64_t b, int skip, Pattern *pt)
-{
+static bool find_pattern(const Mover *m, int64_t b, int skip, Pattern *pt) {
     memset(pt, 0, sizeof *pt);
     memset(pt->source, -1, sizeof pt->source);
     int seen = 0, last_operand = -1;
@@ -128,8 +123,7 @@ static bool find_pattern(const Mover *m, int64_t b, int skip, Pattern *pt)
     return more;
 }
 
-static bool is_next(const Pattern *a, const Pattern *b, int64_t distance)
-{
+static bool is_next(const Pattern *a, const Pattern *b, int64_t distance) {
     bool same = a->n == b->n && memcmp(a->source, b->source, sizeof a->source) == 0 &&
                 memcmp(a->lane, b->lane, sizeof a->lane) == 0;
     for (int k = 0; same && k < a->n; k++) {
@@ -139,8 +133,7 @@ static bool is_next(const Pattern *a, const Pattern *b, int64_t distance)
 }
 
 // Every lane from the lane of the same number of one source, where it matters.
-static bool is_whole_block(const Mover *m, const Pattern *pt)
-{
+static bool is_whole_block(const Mover *m, const Pattern *pt) {
     bool whole = pt->n == 1;
     for (int l = 0; l < m->block; l++) {
         whole = whole && (pt->source[l] == -1 || (pt->source[l] == 0 && pt->lane[l] == l));
@@ -148,10 +141,11 @@ static bool is_whole_block(const Mover *m, const Pattern *pt)
     return whole;
 }
 
-static int64_t spatial(const CgTensor *t, int i) { return t->dim[i].c; }
+static int64_t spatial(const CgTensor *t, int i) {
+    return t->dim[i].c;
+}
 
-static void add_source(const Mover *m, CgNd *nd, int operand, int64_t block)
-{
+static void add_source(const Mover *m, CgNd *nd, int operand, int64_t block) {
     CgTensor t = cg_tensor(ir_in(m->n, operand));
     int64_t w = spatial(&t, 3) * m->block, hw = spatial(&t, 2) * w;
     IrDim stride[] = {ir_dim(t.image), ir_dim(hw), ir_dim(w * m->step[0]),
@@ -160,8 +154,7 @@ static void add_source(const Mover *m, CgNd *nd, int operand, int64_t block)
 }
 
 // Result blocks [first, first + count).
-static void call_run(const Mover *m, const Pattern *pt, int64_t first, int64_t count)
-{
+static void call_run(const Mover *m, const Pattern *pt, int64_t first, int64_t count) {
     const CgTensor *r = &m->result;
     bool whole = is_whole_block(m, pt);
     int64_t w = spatial(r, 3) * m->block, hw = spatial(r, 2) * w;
@@ -200,8 +193,7 @@ static void call_run(const Mover *m, const Pattern *pt, int64_t first, int64_t c
     cg_call(m->p, m->n, k, n_args, args, algo, (IrDim){0, 0});
 }
 
-static void move_channels(const Mover *m)
-{
+static void move_channels(const Mover *m) {
     int64_t blocks = (m->channels + m->block - 1) / m->block;
     bool more = true;
     for (int skip = 0; more; skip += MAX_SOURCES) {
@@ -225,18 +217,20 @@ static void move_channels(const Mover *m)
     }
 }
 
-static Mover new_mover(CgProgram *p, const IrNode *n, ChannelFrom **from)
-{
-    Mover m = {.p = p, .n = n, .block = n->out[0]->type.block, .result = cg_tensor(n->out[0]),
-               .offset = ir_dim(0), .step = {1, 1}};
+static Mover new_mover(CgProgram *p, const IrNode *n, ChannelFrom **from) {
+    Mover m = {.p = p,
+               .n = n,
+               .block = n->out[0]->type.block,
+               .result = cg_tensor(n->out[0]),
+               .offset = ir_dim(0),
+               .step = {1, 1}};
     m.channels = cg_channels(&m.result);
     *from = ir_alloc_array(cg_arena(p), (size_t)m.channels, sizeof **from);
     m.from = *from;
     return m;
 }
 
-void cg_lower_channel_concat(CgProgram *p, const IrNode *n)
-{
+void cg_lower_channel_concat(CgProgram *p, const IrNode *n) {
     ChannelFrom *from;
     Mover m = new_mover(p, n, &from);
     int64_t at = 0;
@@ -254,8 +248,7 @@ void cg_lower_channel_concat(CgProgram *p, const IrNode *n)
     move_channels(&m);
 }
 
-void cg_lower_channel_slice(CgProgram *p, const IrNode *n)
-{
+void cg_lower_channel_slice(CgProgram *p, const IrNode *n) {
     const IrValue *x = ir_in(n, 0);
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
     if (x->type.block != n->out[0]->type.block || start.n != 4 || step.n != 4 || start.v[0] != 0 ||

@@ -11,26 +11,27 @@ typedef struct CgTarget {
     int lanes;                           // floats in a vector: 16, 8 or 4; also the layout's block
     int vector_registers;                // 32 or 16
     bool fma;
-    uint32_t needs[16];                  // HONE_CPU_*, 0 ended
+    uint32_t needs[16]; // HONE_CPU_*, 0 ended
 } CgTarget;
 
-// mcpu: native, generic, x86-64-v3, x86-64-v4 or any CPU name LLVM knows. False: unknown (reported on diag).
+// mcpu: native, generic, x86-64-v3, x86-64-v4 or any CPU name LLVM knows. False: unknown (reported
+// on diag).
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
 
 typedef enum CgEmitKind { CG_EMIT_OBJECT, CG_EMIT_ASM, CG_EMIT_LLVM_IR } CgEmitKind;
 
 typedef struct CgOptions {
     const CgTarget *target;
-    int opt_level;             // 0: no LLVM passes beyond what selection needs
-    int jobs;                  // threads that compile kernels
+    int opt_level; // 0: no LLVM passes beyond what selection needs
+    int jobs;      // threads that compile kernels
     CgEmitKind emit;
-    const char *symbol;        // prefix of public symbols: "hone_resnet50"
-    const char *model_hash;    // 32 hex digits, into the descriptor
+    const char *symbol;     // prefix of public symbols: "hone_resnet50"
+    const char *model_hash; // 32 hex digits, into the descriptor
     const char *producer;
     const char *const *labels; // n_labels, or NULL
     int n_labels;
     HonePreprocess preprocess;
-    bool softmax;              // the model's output is a softmax
+    bool softmax; // the model's output is a softmax
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
     void *progress_ctx;
@@ -38,14 +39,16 @@ typedef struct CgOptions {
 
 typedef struct CgResult {
     int n_files;
-    const char **files;        // objects (or .s, .ll) that were written; link all, in any order
-    const char *weights_file;  // an ELF object for CG_EMIT_OBJECT (also among files), else the raw bytes
+    const char **files; // objects (or .s, .ll) that were written; link all, in any order
+    const char
+        *weights_file; // an ELF object for CG_EMIT_OBJECT (also among files), else the raw bytes
     int64_t weights_bytes;
     int n_kernels, n_calls, n_barriers;
 } CgResult;
 
-// Compiles the planned graph `g` (all passes of level 0 have run). Writes files dir/PREFIX*.{o,s,ll}; the descriptor is the
-// only global symbol: `const HoneModelDesc SYMBOL_desc`. False after errors were reported (NYI ops, I/O).
+// Compiles the planned graph `g` (all passes of level 0 have run). Writes files
+// dir/PREFIX*.{o,s,ll}; the descriptor is the only global symbol: `const HoneModelDesc
+// SYMBOL_desc`. False after errors were reported (NYI ops, I/O).
 bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out);
 
 #endif

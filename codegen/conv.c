@@ -15,18 +15,15 @@ typedef struct Kernel {
 
 static const Kernel kernels[] = {
     {"direct", cg_conv_direct, cg_conv_direct_floats, cg_conv_pack_direct, NULL},
-    {"grouped", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise,
-     NULL},
-    {"depthwise", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise,
-     NULL},
+    {"grouped", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise, NULL},
+    {"depthwise", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise, NULL},
     {"winograd2", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
      cg_conv_winograd_scratch},
     {"winograd4", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
      cg_conv_winograd_scratch},
 };
 
-static const Kernel *find_kernel(const char *algo)
-{
+static const Kernel *find_kernel(const char *algo) {
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if (strcmp(kernels[i].algo, algo) == 0)
             return &kernels[i];
@@ -35,10 +32,11 @@ static const Kernel *find_kernel(const char *algo)
 
 enum { MAX_KERNEL_COLUMNS = 128 }; // kernel columns are unrolled
 
-static bool fits_int(int64_t x) { return x >= 0 && x <= INT_MAX / 4; }
+static bool fits_int(int64_t x) {
+    return x >= 0 && x <= INT_MAX / 4;
+}
 
-static bool window_fits(const IrWindow *w)
-{
+static bool window_fits(const IrWindow *w) {
     const int64_t v[] = {w->kh, w->kw, w->sh, w->sw, w->dh, w->dw, w->pt, w->pl, w->group};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         if (!fits_int(v[i]))
@@ -46,22 +44,19 @@ static bool window_fits(const IrWindow *w)
     return fits_int(w->kh * w->dh) && fits_int(w->kw * w->dw) && w->kw <= MAX_KERNEL_COLUMNS;
 }
 
-static bool tile_ok(const CgConv *s)
-{
+static bool tile_ok(const CgConv *s) {
     bool small = s->rows >= 1 && s->cols >= 1 && s->vecs >= 1 && s->band >= 0 && s->rows <= 32 &&
                  s->cols <= CG_MAX_CARRY && s->vecs <= CG_MAX_CARRY;
     return small && s->rows * s->cols * s->vecs <= CG_MAX_CARRY;
 }
 
-static bool kernel_fits(const Kernel *k, const CgConv *s, int lanes)
-{
+static bool kernel_fits(const Kernel *k, const CgConv *s, int lanes) {
     if (k->emit == cg_conv_winograd)
         return cg_conv_is_winograd(s, lanes);
     return tile_ok(s) && (k->emit != cg_conv_lanewise || cg_conv_is_lanewise(s, lanes));
 }
 
-static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y, int lanes)
-{
+static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y, int lanes) {
     const IrValue *w = ir_in(n, 1);
     if (x->dtype != IR_F32)
         return "conv of other types than f32";
@@ -82,27 +77,41 @@ static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y
     return NULL;
 }
 
-static int32_t bias_kind(const IrNode *n)
-{
+static int32_t bias_kind(const IrNode *n) {
     const IrValue *bias = ir_in(n, 2);
     if (!bias)
         return CG_CONV_NO_BIAS;
     return bias->konst ? CG_CONV_BIAS_PACKED : CG_CONV_BIAS_PLAIN;
 }
 
-static void read_node(const IrNode *n, int lanes, CgConv *s)
-{
+static void read_node(const IrNode *n, int lanes, CgConv *s) {
     IrWindow win = ir_window(n);
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
     IrInts tile = ir_ints(n, IR_ATTR_TILE);
     *s = (CgConv){
-        .C = (int32_t)x.dim[1].c, .O = (int32_t)y.dim[1].c, .H = (int32_t)x.dim[2].c,
-        .W = (int32_t)x.dim[3].c, .OH = (int32_t)y.dim[2].c, .OW = (int32_t)y.dim[3].c,
-        .bin = x.block ? x.block : 1, .kh = (int32_t)win.kh, .kw = (int32_t)win.kw,
-        .sh = (int32_t)win.sh, .sw = (int32_t)win.sw, .dh = (int32_t)win.dh,
-        .dw = (int32_t)win.dw, .pt = (int32_t)win.pt, .pl = (int32_t)win.pl,
-        .group = (int32_t)win.group, .rows = 1, .cols = 4, .vecs = 1,
-        .bias = bias_kind(n), .x_image = x.image, .y_image = y.image, .N = y.dim[0],
+        .C = (int32_t)x.dim[1].c,
+        .O = (int32_t)y.dim[1].c,
+        .H = (int32_t)x.dim[2].c,
+        .W = (int32_t)x.dim[3].c,
+        .OH = (int32_t)y.dim[2].c,
+        .OW = (int32_t)y.dim[3].c,
+        .bin = x.block ? x.block : 1,
+        .kh = (int32_t)win.kh,
+        .kw = (int32_t)win.kw,
+        .sh = (int32_t)win.sh,
+        .sw = (int32_t)win.sw,
+        .dh = (int32_t)win.dh,
+        .dw = (int32_t)win.dw,
+        .pt = (int32_t)win.pt,
+        .pl = (int32_t)win.pl,
+        .group = (int32_t)win.group,
+        .rows = 1,
+        .cols = 4,
+        .vecs = 1,
+        .bias = bias_kind(n),
+        .x_image = x.image,
+        .y_image = y.image,
+        .N = y.dim[0],
     };
     if (tile.n >= 3) {
         s->rows = (int32_t)tile.v[0];
@@ -120,8 +129,7 @@ static void read_node(const IrNode *n, int lanes, CgConv *s)
     }
 }
 
-static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const Kernel *k)
-{
+static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const Kernel *k) {
     int lanes = cg_target(p)->lanes;
     IrConst *w = ir_in(n, 1)->konst;
     int64_t offset;
@@ -136,8 +144,7 @@ static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const 
     return cg_packed(offset);
 }
 
-static CgArg pack_bias(CgProgram *p, const IrNode *n, const CgConv *s)
-{
+static CgArg pack_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
     int lanes = cg_target(p)->lanes;
     const IrValue *bias = ir_in(n, 2);
     if (!bias->konst)
@@ -152,8 +159,7 @@ static CgArg pack_bias(CgProgram *p, const IrNode *n, const CgConv *s)
     return cg_packed(offset);
 }
 
-void cg_lower_conv(CgProgram *p, const IrNode *n)
-{
+void cg_lower_conv(CgProgram *p, const IrNode *n) {
     int lanes = cg_target(p)->lanes;
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
     const char *reason = why_not(n, &x, &y, lanes);
@@ -184,12 +190,11 @@ void cg_lower_conv(CgProgram *p, const IrNode *n)
         }
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
-    int64_t flops = 2 * (int64_t)spec.O * spec.OH * spec.OW * (spec.C / spec.group) * spec.kh *
-                    spec.kw;
+    int64_t flops =
+        2 * (int64_t)spec.O * spec.OH * spec.OW * (spec.C / spec.group) * spec.kh * spec.kw;
     int tile = spec.rows * spec.cols * spec.vecs;
     int kernel = cg_kernel(p, "conv", k->emit, &spec, sizeof spec, n_args,
                            tile * spec.kw * cg_conv_unroll(&spec) * 4);
     char *name = ir_sprintf(cg_arena(p), "%s %dx%dx%d", algo, spec.rows, spec.cols, spec.vecs);
-    cg_call(p, n, kernel, n_args, args, name,
-            (IrDim){flops * spec.N.c, flops * spec.N.n});
+    cg_call(p, n, kernel, n_args, args, name, (IrDim){flops * spec.N.c, flops * spec.N.n});
 }

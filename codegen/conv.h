@@ -19,14 +19,14 @@ typedef enum CgConvBias {
 
 typedef struct CgConv {
     int32_t C, O, H, W, OH, OW;
-    int32_t bin;                      // channels to a block of x: lanes or 1
+    int32_t bin; // channels to a block of x: lanes or 1
     int32_t kh, kw, sh, sw, dh, dw;
     int32_t pt, pl;
     int32_t group;
-    int32_t rows, cols, vecs;         // register tile: at most rows x cols pixels x vecs vectors
-    int32_t band;                     // row tiles of a band, see conv_direct.c; 0: one band
-    int32_t bias, pad_;               // CgConvBias
-    int64_t x_image, y_image;         // elements from image to image
+    int32_t rows, cols, vecs; // register tile: at most rows x cols pixels x vecs vectors
+    int32_t band;             // row tiles of a band, see conv_direct.c; 0: one band
+    int32_t bias, pad_;       // CgConvBias
+    int64_t x_image, y_image; // elements from image to image
     IrDim N;
     CgBody then;
 } CgConv;
@@ -52,7 +52,7 @@ CgConvOc cg_conv_oc(const CgConv *s, int lanes);
 // Blocks of x that output vectors [ocb, ocb + nv) read.
 void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi);
 int cg_conv_panel_k(const CgConv *s, int lanes); // input channels to a weight panel
-int cg_conv_unroll(const CgConv *s); // input channels to one step of the inner loop
+int cg_conv_unroll(const CgConv *s);             // input channels to one step of the inner loop
 
 // Output columns cut into tiles; runs of equal tiles that lie wholly inside are one loop.
 typedef struct CgColumns {
@@ -74,10 +74,10 @@ void cg_conv_fence(CgFn *f);
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
 
-void cg_conv_direct(CgFn *f, const void *spec);  // any group count
+void cg_conv_direct(CgFn *f, const void *spec);   // any group count
 void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them
 bool cg_conv_is_lanewise(const CgConv *s, int lanes);
-void cg_conv_winograd(CgFn *f, const void *spec); // see conv_winograd.h
+void cg_conv_winograd(CgFn *f, const void *spec);     // see conv_winograd.h
 bool cg_conv_is_winograd(const CgConv *s, int lanes); // stride, dilation, group 1; the tile exists
 
 // Weights in the order that the kernels read them; w is [O][C/group][KH][KW].

@@ -56,8 +56,7 @@ typedef struct Tile {
 
 // ---------------------------------------------------------------- rows
 
-static void find_kh_runs(const CgConv *s, int oh, int rows, RowTiles *t)
-{
+static void find_kh_runs(const CgConv *s, int oh, int rows, RowTiles *t) {
     t->n_runs = 0;
     t->rows = rows;
     for (int k = 0; k < s->kh; k++) {
@@ -75,8 +74,7 @@ static void find_kh_runs(const CgConv *s, int oh, int rows, RowTiles *t)
     }
 }
 
-static bool same_runs(const RowTiles *a, const RowTiles *b)
-{
+static bool same_runs(const RowTiles *a, const RowTiles *b) {
     if (a->rows != b->rows || a->n_runs != b->n_runs)
         return false;
     for (int i = 0; i < a->n_runs; i++)
@@ -86,8 +84,7 @@ static bool same_runs(const RowTiles *a, const RowTiles *b)
     return true;
 }
 
-static void find_row_tiles(Direct *d)
-{
+static void find_row_tiles(Direct *d) {
     const CgConv *s = d->s;
     CgCut c = d->row_cut = cg_conv_cut(s->OH, s->rows);
     int cap = 0;
@@ -109,8 +106,7 @@ static void find_row_tiles(Direct *d)
 
 // ---------------------------------------------------------------- the register tile
 
-static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw)
-{
+static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
     int iw = (ct->first + c) * s->sw - s->pl + kw * s->dw;
     return ct->inside || (iw >= 0 && iw < s->W);
 }
@@ -118,8 +114,7 @@ static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw)
 // Products of one input channel and one kernel column. xp: the tile's first input row, at its first
 // column (inside) or at column 0 (edge); wp: the tap's nv vectors. Where registers are few, fences
 // keep LLVM from loading more pixels at a time than there is room for.
-static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw)
-{
+static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal w[CG_MAX_CARRY] = {0};
@@ -153,8 +148,7 @@ typedef struct TileLoop {
     bool once;
 } TileLoop;
 
-static void open_loop(Direct *d, Tile *t, TileLoop *l, CgVal lo, CgVal hi, int step)
-{
+static void open_loop(Direct *d, Tile *t, TileLoop *l, CgVal lo, CgVal hi, int step) {
     l->once = LLVMIsAConstantInt(lo) && LLVMIsAConstantInt(hi) &&
               LLVMConstIntGetSExtValue(hi) - LLVMConstIntGetSExtValue(lo) == step;
     l->iv = lo;
@@ -164,8 +158,7 @@ static void open_loop(Direct *d, Tile *t, TileLoop *l, CgVal lo, CgVal hi, int s
     l->iv = l->loop.iv;
 }
 
-static void close_loop(Direct *d, Tile *t, TileLoop *l)
-{
+static void close_loop(Direct *d, Tile *t, TileLoop *l) {
     if (!l->once)
         cg_end_carry(d->f, &l->loop, t->acc);
 }
@@ -174,8 +167,7 @@ static void close_loop(Direct *d, Tile *t, TileLoop *l)
 // the hardware's prefetcher at each page, too late for its first lines.
 enum { PREFETCH_TAPS = 32, PREFETCH_BYTES = 128 << 10 };
 
-static void prefetch_weights(Direct *d, Tile *t, CgVal wp)
-{
+static void prefetch_weights(Direct *d, Tile *t, CgVal wp) {
     if (!d->prefetch_w)
         return;
     for (int v = 0; v < t->nv; v++)
@@ -186,8 +178,7 @@ static void prefetch_weights(Direct *d, Tile *t, CgVal wp)
 // The tile's piece of the next input block lies far from this block's: it is asked for in as many
 // portions as the channel loop has steps, so that an input that is not in L2 arrives in time.
 // `tap` counts the taps of the step at channel `ic`.
-static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap)
-{
+static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int rows = t->rt->rows, cols = t->ct->width, u = d->unroll, taps = u * s->kw;
@@ -205,8 +196,7 @@ static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap)
 }
 
 // One kernel row of one input block: loops over its channels.
-static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, CgVal xp, CgVal wp)
-{
+static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, CgVal xp, CgVal wp) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int u = d->unroll, step = t->nv * f->lanes;
@@ -224,8 +214,7 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
     close_loop(d, t, &loop);
 }
 
-static CgVal block_channels(Direct *d, CgVal icb)
-{
+static CgVal block_channels(Direct *d, CgVal icb) {
     CgFn *f = d->f;
     if (d->s->C % d->s->bin == 0)
         return cg_i64(f, d->s->bin);
@@ -235,15 +224,13 @@ static CgVal block_channels(Direct *d, CgVal icb)
 
 // Kernel rows [lo, hi) of one input block.
 static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal hi, CgVal icb,
-                             CgVal xb, CgVal wb)
-{
+                             CgVal xb, CgVal wb) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     TileLoop loop;
     CgVal channels = block_channels(d, icb);
     open_loop(d, t, &loop, lo, hi, 1);
-    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh),
-                        (int64_t)__builtin_ctz(rows) * s->sh - s->pt);
+    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), (int64_t)__builtin_ctz(rows) * s->sh - s->pt);
     ih = cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh));
     CgVal at = cg_imulc(f, ih, s->W);
     if (t->ct->inside)
@@ -254,8 +241,7 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
     close_loop(d, t, &loop);
 }
 
-static void emit_reduction(Direct *d, Tile *t)
-{
+static void emit_reduction(Direct *d, Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     TileLoop loop;
@@ -265,8 +251,8 @@ static void emit_reduction(Direct *d, Tile *t)
     open_loop(d, t, &loop, d->icb_lo, d->icb_hi, 1);
     CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, (int64_t)s->H * s->W * s->bin));
     CgVal panel = cg_isub(f, loop.iv, d->icb_lo);
-    CgVal wb = cg_fat(f, d->w,
-                      cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * t->nv * f->lanes));
+    CgVal wb =
+        cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * t->nv * f->lanes));
     if (t->rt->at_run_time)
         emit_kernel_rows(d, t, 1, lo, hi, loop.iv, xb, wb);
     for (int i = 0; i < t->rt->n_runs; i++) {
@@ -276,8 +262,7 @@ static void emit_reduction(Direct *d, Tile *t)
     close_loop(d, t, &loop);
 }
 
-static void store_tile(Direct *d, Tile *t)
-{
+static void store_tile(Direct *d, Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
@@ -295,8 +280,7 @@ static void store_tile(Direct *d, Tile *t)
     }
 }
 
-static void emit_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv, CgVal column)
-{
+static void emit_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv, CgVal column) {
     Tile t = {.rt = rt, .ct = ct, .nv = nv, .n_acc = rt->rows * ct->width * nv, .column = column};
     for (int v = 0; v < nv; v++) {
         CgVal bias = cg_conv_bias(d->f, d->s, cg_iaddc(d->f, d->ocb, v));
@@ -309,8 +293,7 @@ static void emit_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv
 
 // ---------------------------------------------------------------- a task
 
-static void emit_columns(Direct *d, const RowTiles *rt, int nv)
-{
+static void emit_columns(Direct *d, const RowTiles *rt, int nv) {
     CgFn *f = d->f;
     for (int i = 0; i < d->n_columns; i++) {
         const CgColumns *ct = &d->columns[i];
@@ -321,8 +304,7 @@ static void emit_columns(Direct *d, const RowTiles *rt, int nv)
     }
 }
 
-static void emit_rows(Direct *d, int i, int nv)
-{
+static void emit_rows(Direct *d, int i, int nv) {
     const RowTiles *rt = &d->row_tiles[i];
     if (i + 1 == d->n_row_tiles) {
         emit_columns(d, rt, nv);
@@ -338,8 +320,7 @@ static void emit_rows(Direct *d, int i, int nv)
 }
 
 // Places the task: its first output vector, its weights, the input blocks that it reads.
-static void place_task(Direct *d, CgVal set, CgVal part, int nv)
-{
+static void place_task(Direct *d, CgVal set, CgVal part, int nv) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_conv_cut_at(f, d->oc.cut, part));
@@ -359,8 +340,7 @@ static void place_task(Direct *d, CgVal set, CgVal part, int nv)
     d->icb_hi = cg_idivc(f, cg_iaddc(f, cg_imulc(f, last_group, cg), cg + s->bin - 1), s->bin);
 }
 
-static void emit_task(Direct *d)
-{
+static void emit_task(Direct *d) {
     CgFn *f = d->f;
     CgCut cut = d->oc.cut;
     CgVal set = cg_idivc(f, d->group, cut.n), part = cg_iremc(f, d->group, cut.n);
@@ -384,8 +364,7 @@ static void emit_task(Direct *d)
 }
 
 // Task number -> image, group, row tile, by the order above.
-static void find_task(Direct *d, CgVal task, CgVal images)
-{
+static void find_task(Direct *d, CgVal task, CgVal images) {
     CgFn *f = d->f;
     int groups = d->oc.sets * d->oc.cut.n, rows = d->row_cut.n, band = d->s->band;
     CgVal rest;
@@ -406,8 +385,7 @@ static void find_task(Direct *d, CgVal task, CgVal images)
     d->row_tile = cg_iadd(f, first, row);
 }
 
-void cg_conv_direct(CgFn *f, const void *spec)
-{
+void cg_conv_direct(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Direct d = {.f = f, .s = s};
     d.oc = cg_conv_oc(s, f->lanes);

@@ -21,15 +21,13 @@ typedef struct Tile {
     CgVal acc[CG_MAX_CARRY];
 } Tile;
 
-bool cg_conv_is_lanewise(const CgConv *s, int lanes)
-{
+bool cg_conv_is_lanewise(const CgConv *s, int lanes) {
     int cg = s->C / s->group;
     return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
 }
 
 // The vector at p with lane k of each group in all its lanes.
-static CgVal load_spread(Lanewise *d, CgVal p, int k)
-{
+static CgVal load_spread(Lanewise *d, CgVal p, int k) {
     CgVal x = cg_load_v(d->f, p);
     if (d->cg == 1)
         return x;
@@ -40,8 +38,7 @@ static CgVal load_spread(Lanewise *d, CgVal p, int k)
 }
 
 // Input columns the tile reads, relative to xp's column: [lo, hi)
-static void input_columns(const CgConv *s, const CgColumns *ct, int *lo, int *hi)
-{
+static void input_columns(const CgConv *s, const CgColumns *ct, int *lo, int *hi) {
     int first = ct->first * s->sw - s->pl;
     *lo = ct->inside ? 0 : first;
     *hi = *lo + (ct->width - 1) * s->sw + (s->kw - 1) * s->dw + 1;
@@ -52,8 +49,7 @@ static void input_columns(const CgConv *s, const CgColumns *ct, int *lo, int *hi
 }
 
 // All products of input column j (relative to xp) and channel k: the accumulators it reaches.
-static void emit_column(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int j, int k, CgVal *w)
-{
+static void emit_column(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int j, int k, CgVal *w) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int first = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
@@ -71,8 +67,7 @@ static void emit_column(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int j, int k, 
     }
 }
 
-static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp)
-{
+static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
     int lo, hi;
     input_columns(d->s, t->ct, &lo, &hi);
     CgVal *w = ir_alloc_array(d->f->arena, (size_t)d->s->kw, sizeof(CgVal));
@@ -87,8 +82,7 @@ static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp)
     }
 }
 
-static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi)
-{
+static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     Tile t = {.ct = ct, .column = column};
@@ -114,8 +108,7 @@ static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_l
     }
 }
 
-static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns)
-{
+static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * f->lanes);
@@ -133,8 +126,7 @@ static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns)
     }
 }
 
-void cg_conv_lanewise(CgFn *f, const void *spec)
-{
+void cg_conv_lanewise(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Lanewise d = {.f = f, .s = s, .cg = s->C / s->group};
     CgColumns *columns;

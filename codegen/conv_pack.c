@@ -3,8 +3,7 @@
 // zeroed.
 #include "codegen/conv.h"
 
-int64_t cg_conv_direct_floats(const CgConv *s, int lanes)
-{
+int64_t cg_conv_direct_floats(const CgConv *s, int lanes) {
     CgConvOc oc = cg_conv_oc(s, lanes);
     return (int64_t)oc.sets * oc.blocks * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
 }
@@ -12,8 +11,7 @@ int64_t cg_conv_direct_floats(const CgConv *s, int lanes)
 // Channel `o` of a panel of nv vectors that starts at vector ocb and input block lo.
 // out: [block][kh][channels of the block / unroll][kw][unroll][nv][lanes]
 static void pack_channel(const CgConv *s, int lanes, int lo, int nv, int unroll, int lane,
-                         const float *w, int first_ic, int n_ic, float *out)
-{
+                         const float *w, int first_ic, int n_ic, float *out) {
     int step = nv * lanes, taps = s->kh * s->kw;
     for (int i = 0; i < n_ic; i++) {
         int ic = first_ic + i - lo * s->bin, b = ic / s->bin, c = ic % s->bin;
@@ -21,15 +19,14 @@ static void pack_channel(const CgConv *s, int lanes, int lo, int nv, int unroll,
         float *block = out + (int64_t)b * s->bin * taps * step + lane;
         for (int kh = 0; kh < s->kh; kh++)
             for (int kw = 0; kw < s->kw; kw++) {
-                int64_t tap = (int64_t)(kh * channels + c / unroll * unroll) * s->kw +
-                              kw * unroll + c % unroll;
+                int64_t tap = (int64_t)(kh * channels + c / unroll * unroll) * s->kw + kw * unroll +
+                              c % unroll;
                 block[tap * step] = w[(int64_t)i * taps + kh * s->kw + kw];
             }
     }
 }
 
-void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out)
-{
+void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out) {
     CgConvOc oc = cg_conv_oc(s, lanes);
     int unroll = cg_conv_unroll(s), taps = s->kh * s->kw;
     int og = s->O / s->group, cg = s->C / s->group;
@@ -47,15 +44,13 @@ void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out)
     }
 }
 
-int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes)
-{
+int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes) {
     int64_t blocks = (s->O + lanes - 1) / lanes;
     return blocks * lanes * s->kh * s->kw * (s->C / s->group);
 }
 
 // out: [O / lanes][kh][channels of a group][kw][lanes]
-void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out)
-{
+void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out) {
     int cg = s->C / s->group;
     for (int o = 0; o < s->O; o++)
         for (int c = 0; c < cg; c++)

@@ -2,21 +2,27 @@
 // tiles, which taps of a tile leave the image, and what happens to a finished accumulator.
 #include "codegen/conv.h"
 
-static int min_int(int a, int b) { return a < b ? a : b; }
-static int max_int(int a, int b) { return a > b ? a : b; }
-static int ceil_div(int a, int b) { return (a + b - 1) / b; }
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+static int max_int(int a, int b) {
+    return a > b ? a : b;
+}
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
 
-CgCut cg_conv_cut(int total, int max)
-{
+CgCut cg_conv_cut(int total, int max) {
     int n = max_int(1, ceil_div(total, max));
     int size = ceil_div(total, n);
     return (CgCut){n, size, n - (n * size - total)};
 }
 
-int cg_conv_cut_begin(CgCut c, int part) { return part * c.size - max_int(0, part - c.big); }
+int cg_conv_cut_begin(CgCut c, int part) {
+    return part * c.size - max_int(0, part - c.big);
+}
 
-CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part)
-{
+CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
     CgVal at = cg_imulc(f, part, c.size);
     if (c.big == c.n)
         return at;
@@ -25,8 +31,7 @@ CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part)
 
 // ---------------------------------------------------------------- channels
 
-CgConvOc cg_conv_oc(const CgConv *s, int lanes)
-{
+CgConvOc cg_conv_oc(const CgConv *s, int lanes) {
     int per_group = s->O / s->group;
     if (s->group == 1)
         return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), s->vecs)};
@@ -35,16 +40,14 @@ CgConvOc cg_conv_oc(const CgConv *s, int lanes)
     return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), 1)};
 }
 
-void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi)
-{
+void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi) {
     int og = s->O / s->group, cg = s->C / s->group;
     int last = min_int((ocb + nv) * lanes, s->O) - 1;
     *lo = ocb * lanes / og * cg / s->bin;
     *hi = ceil_div((last / og + 1) * cg, s->bin);
 }
 
-int cg_conv_panel_k(const CgConv *s, int lanes)
-{
+int cg_conv_panel_k(const CgConv *s, int lanes) {
     if (s->group == 1)
         return s->C;
     CgConvOc oc = cg_conv_oc(s, lanes);
@@ -59,8 +62,7 @@ int cg_conv_panel_k(const CgConv *s, int lanes)
     return most * s->bin;
 }
 
-int cg_conv_unroll(const CgConv *s)
-{
+int cg_conv_unroll(const CgConv *s) {
     int most = max_int(1, 12 / s->kw), tail = s->C % s->bin;
     for (int u = 8; u > 1; u--)
         if (u <= most && s->bin % u == 0 && tail % u == 0)
@@ -71,14 +73,12 @@ int cg_conv_unroll(const CgConv *s)
 // ---------------------------------------------------------------- columns and rows
 
 // Columns [c, c + width): no tap leaves the image
-static bool inside(const CgConv *s, int c, int width)
-{
+static bool inside(const CgConv *s, int c, int width) {
     int first = c * s->sw - s->pl, last = (c + width - 1) * s->sw - s->pl;
     return first >= 0 && last + (s->kw - 1) * s->dw < s->W;
 }
 
-int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out)
-{
+int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
     CgCut cut = cg_conv_cut(s->OW, s->cols);
     CgColumns *run = NULL;
     int n = 0, cap = 0;
@@ -94,20 +94,17 @@ int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out)
     return n;
 }
 
-bool cg_conv_row_padded(const CgConv *s)
-{
+bool cg_conv_row_padded(const CgConv *s) {
     return s->pt > 0 || (s->OH - 1) * s->sh - s->pt + (s->kh - 1) * s->dh >= s->H;
 }
 
-void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi)
-{
+void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi) {
     int above = s->pt - oh * s->sh;
     *lo = min_int(s->kh, ceil_div(max_int(above, 0), s->dh));
     *hi = max_int(*lo, min_int(s->kh, ceil_div(max_int(above + s->H, 0), s->dh)));
 }
 
-void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi)
-{
+void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi) {
     *lo = cg_i64(f, 0);
     *hi = cg_i64(f, s->kh);
     if (!cg_conv_row_padded(s))
@@ -121,8 +118,7 @@ void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *h
 
 // ---------------------------------------------------------------- registers
 
-void cg_conv_fence(CgFn *f)
-{
+void cg_conv_fence(CgFn *f) {
     static const char name[] = "llvm.codeview.annotation";
     unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
     CgVal arg = LLVMMetadataAsValue(f->ctx, LLVMMDNodeInContext2(f->ctx, NULL, 0));
@@ -133,8 +129,7 @@ void cg_conv_fence(CgFn *f)
 // ---------------------------------------------------------------- bias and epilogue
 
 // One value per channel at p + ocb * lanes, without reading past O.
-static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb)
-{
+static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb) {
     CgVal c = cg_imulc(f, ocb, f->lanes);
     p = cg_fat(f, p, c);
     if (s->O % f->lanes == 0)
@@ -143,8 +138,7 @@ static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb)
     return cg_load_v_mask(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
 }
 
-CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb)
-{
+CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {
     if (s->bias == CG_CONV_NO_BIAS)
         return LLVMConstNull(f->vec);
     if (s->bias == CG_CONV_BIAS_PACKED)
@@ -157,8 +151,7 @@ typedef struct ThenPlace {
     CgVal n, ocb, pixel;
 } ThenPlace;
 
-static CgVal load_operand(void *ctx, CgFn *f, int k)
-{
+static CgVal load_operand(void *ctx, CgFn *f, int k) {
     const ThenPlace *t = ctx;
     const CgOperand *in = &t->s->then.in[k];
     CgVal p = f->arg[t->s->then.first_arg + k];
@@ -173,8 +166,7 @@ static CgVal load_operand(void *ctx, CgFn *f, int k)
     return cg_load_v(f, cg_fat(f, p, cg_imulc(f, at, f->lanes)));
 }
 
-CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel)
-{
+CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {
     ThenPlace t = {s, n, ocb, pixel};
     return cg_body_emit(f, &s->then, acc, load_operand, &t);
 }

@@ -29,10 +29,10 @@ typedef struct Wino {
     CgFn *f;
     const CgConv *s;
     WinoShape w;
-    int tiles;                 // of a full register tile
+    int tiles; // of a full register tile
     bool prefetch;
-    bool always_buffered;      // every tile's output goes through the buffer
-    CgVal v, m, edge, zeros;   // in scratch
+    bool always_buffered;    // every tile's output goes through the buffer
+    CgVal v, m, edge, zeros; // in scratch
     // the block and the group
     CgVal first, count, ocb;
     int nv;
@@ -55,22 +55,19 @@ typedef struct Nest {
     CgVal mid[WINO_MAX_N][WINO_MAX_N];
 } Nest;
 
-static CgVal load_vertical(void *ctx, int i)
-{
+static CgVal load_vertical(void *ctx, int i) {
     Nest *n = ctx;
     return n->load(n, i, n->at);
 }
 
-static CgVal load_horizontal(void *ctx, int j)
-{
+static CgVal load_horizontal(void *ctx, int j) {
     Nest *n = ctx;
     return n->mid[n->at][j];
 }
 
 // h X wt for the vectors X that load() gives, in passes over the rows of h, as many at a time as
 // registers hold: what is loaded again costs less than what would be spilled.
-static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w)
-{
+static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
     CgFn *f = n->d->f;
     int most = (f->target->vector_registers - 14) / w->cols / 2 * 2;
     int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
@@ -93,8 +90,7 @@ static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w)
 }
 
 // Places tile number `first` + k of the batch.
-static void place_tile(Wino *d, CgVal k)
-{
+static void place_tile(Wino *d, CgVal k) {
     CgFn *f = d->f;
     int per_image = d->w.tiles_h * d->w.tiles_w;
     CgVal tile = cg_iadd(f, d->first, k), rest = cg_iremc(f, tile, per_image);
@@ -105,28 +101,24 @@ static void place_tile(Wino *d, CgVal k)
 
 // ---------------------------------------------------------------- input
 
-static CgVal load_inside(Nest *n, int i, int j)
-{
+static CgVal load_inside(Nest *n, int i, int j) {
     const Wino *d = n->d;
     return cg_load_v(d->f, cg_fatc(d->f, n->from, ((int64_t)i * d->s->W + j) * d->f->lanes));
 }
 
-static CgVal load_border(Nest *n, int i, int j)
-{
+static CgVal load_border(Nest *n, int i, int j) {
     CgFn *f = n->d->f;
     CgVal p = cg_fat(f, n->from, cg_iadd(f, n->row[i], n->column[j]));
     CgVal in = LLVMBuildAnd(f->b, n->row_in[i], n->column_in[j], "");
     return cg_load_v(f, cg_select(f, in, p, n->d->zeros));
 }
 
-static void store_input(Nest *n, int i, int j, CgVal x)
-{
+static void store_input(Nest *n, int i, int j, CgVal x) {
     const Wino *d = n->d;
     cg_store_v(d->f, x, cg_fatc(d->f, n->to, (i * d->w.w.n + j) * d->w.v_point));
 }
 
-static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from)
-{
+static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
     CgFn *f = d->f;
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.in_blocks), 1);
@@ -139,8 +131,7 @@ static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from)
 
 // Offsets of the pixels of one axis from the image's start, and which of them exist.
 static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, CgVal *offset,
-                        CgVal *in)
-{
+                        CgVal *in) {
     for (int i = 0; i < n; i++) {
         CgVal x = cg_iaddc(f, first, i);
         in[i] = cg_icmp(f, LLVMIntULT, x, cg_i64(f, size));
@@ -149,8 +140,8 @@ static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, C
 }
 
 // Some tile lies inside along this axis; some does not.
-static void find_cases(const WinoAxis *a, int tiles, int pad, int size, bool *inside, bool *border)
-{
+static void find_cases(const WinoAxis *a, int tiles, int pad, int size, bool *inside,
+                       bool *border) {
     for (int t = 0; t < tiles; t++) {
         bool in = t * a->m - pad >= 0 && t * a->m - pad + a->n <= size;
         *inside |= in;
@@ -158,8 +149,7 @@ static void find_cases(const WinoAxis *a, int tiles, int pad, int size, bool *in
     }
 }
 
-static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw)
-{
+static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) {
     CgFn *f = d->f;
     CgVal row[WINO_MAX_N], row_in[WINO_MAX_N], column[WINO_MAX_N], column_in[WINO_MAX_N];
     border_axis(f, ih, d->w.h.n, d->s->H, (int64_t)d->s->W * f->lanes, row, row_in);
@@ -172,16 +162,14 @@ static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw)
     emit_input_channels(d, n, k, x);
 }
 
-static void emit_inside(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw)
-{
+static void emit_inside(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) {
     CgFn *f = d->f;
     n->load = load_inside;
     CgVal at = cg_iadd(f, cg_imulc(f, ih, d->s->W), iw);
     emit_input_channels(d, n, k, cg_fat(f, x, cg_imulc(f, at, f->lanes)));
 }
 
-static void emit_input(Wino *d)
-{
+static void emit_input(Wino *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     bool row_inside = false, row_border = false, column_inside = false, column_border = false;
@@ -217,8 +205,7 @@ static void emit_input(Wino *d)
 // ---------------------------------------------------------------- products
 
 // Tiles [tile, tile + n) of one point. v, w, m: the point's.
-static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m)
-{
+static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int lanes = f->lanes, u = UNROLL, step = d->nv * lanes;
@@ -251,11 +238,12 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m)
             cg_store_v(f, acc[t * d->nv + k], cg_fatc(f, to, ((int64_t)k * s->band + t) * lanes));
 }
 
-static int gcd(int64_t a, int64_t b) { return b == 0 ? (int)a : gcd(b, a % b); }
+static int gcd(int64_t a, int64_t b) {
+    return b == 0 ? (int)a : gcd(b, a % b);
+}
 
 // Can a block end with `rest` tiles after its full register tiles?
-static bool can_remain(const Wino *d, int rest)
-{
+static bool can_remain(const Wino *d, int rest) {
     int per_image = d->w.tiles_h * d->w.tiles_w, block = d->s->band;
     int unit = gcd(gcd(d->s->N.n * per_image, d->s->N.c * per_image), block);
     for (int count = unit; count <= block; count += unit)
@@ -267,8 +255,7 @@ static bool can_remain(const Wino *d, int rest)
 // Does the rest get a register tile of its size? What is left of a full block and of one image do;
 // others take the next larger one, whose tiles beyond the rest hold what an earlier block left
 // there.
-static bool has_own_tile(const Wino *d, int rest)
-{
+static bool has_own_tile(const Wino *d, int rest) {
     int64_t image = (d->s->N.c + d->s->N.n) * d->w.tiles_h * d->w.tiles_w;
     int step = (d->tiles + 3) / 4;
     return rest == d->s->band % d->tiles || rest == image % d->s->band % d->tiles ||
@@ -276,8 +263,8 @@ static bool has_own_tile(const Wino *d, int rest)
 }
 
 // The rest in a register tile of n, if it has more than `above` tiles and no more than n.
-static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v, CgVal w, CgVal m)
-{
+static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v, CgVal w,
+                      CgVal m) {
     CgFn *f = d->f;
     CgIf branch;
     CgVal more = cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, above));
@@ -287,13 +274,12 @@ static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v
     cg_endif(f, &branch);
 }
 
-static void emit_points(Wino *d)
-{
+static void emit_points(Wino *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int64_t panel = (int64_t)s->C * d->nv * f->lanes;
-    CgVal w = cg_fat(f, f->arg[CG_CONV_W],
-                     cg_imulc(f, d->ocb, (int64_t)d->w.points * s->C * f->lanes));
+    CgVal w =
+        cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)d->w.points * s->C * f->lanes));
     CgVal full = cg_imulc(f, cg_idivc(f, d->count, d->tiles), d->tiles);
     CgVal rest = cg_isub(f, d->count, full);
     CgLoop point, part;
@@ -319,36 +305,31 @@ static void emit_points(Wino *d)
 
 // ---------------------------------------------------------------- output
 
-static CgVal load_product(Nest *n, int i, int j)
-{
+static CgVal load_product(Nest *n, int i, int j) {
     const Wino *d = n->d;
     return cg_load_v(d->f, cg_fatc(d->f, n->from, (i * d->w.w.n + j) * d->w.m_point));
 }
 
-static void store_pixel(Nest *n, CgVal x, CgVal pixel)
-{
+static void store_pixel(Nest *n, CgVal x, CgVal pixel) {
     Wino *d = n->d;
     CgFn *f = d->f;
     x = cg_conv_then(f, d->s, x, d->n, d->ocb, pixel);
     cg_store_v(f, x, cg_fat(f, n->to, cg_imulc(f, pixel, f->lanes)));
 }
 
-static void store_output(Nest *n, int i, int j, CgVal x)
-{
+static void store_output(Nest *n, int i, int j, CgVal x) {
     CgFn *f = n->d->f;
     store_pixel(n, cg_fadd(f, x, n->bias), cg_iaddc(f, n->pixel, (int64_t)i * n->d->s->OW + j));
 }
 
-static void store_buffer(Nest *n, int i, int j, CgVal x)
-{
+static void store_buffer(Nest *n, int i, int j, CgVal x) {
     const Wino *d = n->d;
     cg_store_v(d->f, cg_fadd(d->f, x, n->bias),
                cg_fatc(d->f, d->edge, (i * d->w.w.m + j) * d->f->lanes));
 }
 
 // What exists of the tile in the buffer goes through the epilogue.
-static void emit_buffered(Wino *d, Nest *n)
-{
+static void emit_buffered(Wino *d, Nest *n) {
     CgFn *f = d->f;
     int mh = d->w.h.m, mw = d->w.w.m;
     n->store = store_buffer;
@@ -368,8 +349,7 @@ static void emit_buffered(Wino *d, Nest *n)
 }
 
 // One vector of one tile
-static void emit_output_vector(Wino *d, Nest *n)
-{
+static void emit_output_vector(Wino *d, Nest *n) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     bool edges = s->OH % d->w.h.m || s->OW % d->w.w.m;
@@ -392,8 +372,7 @@ static void emit_output_vector(Wino *d, Nest *n)
     }
 }
 
-static void emit_output(Wino *d)
-{
+static void emit_output(Wino *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal group = d->ocb;
@@ -416,15 +395,13 @@ static void emit_output(Wino *d)
 
 // ---------------------------------------------------------------- the kernel
 
-static void emit_group(Wino *d, int nv)
-{
+static void emit_group(Wino *d, int nv) {
     d->nv = nv;
     emit_points(d);
     emit_output(d);
 }
 
-static void emit_groups(Wino *d, CgVal lo, CgVal hi)
-{
+static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
     CgFn *f = d->f;
     CgCut cut = d->w.oc.cut;
     CgLoop loop;
@@ -444,9 +421,8 @@ static void emit_groups(Wino *d, CgVal lo, CgVal hi)
 }
 
 // An epilogue that is too long to repeat for every pixel of a tile
-static bool is_long(const CgBody *then)
-{
-    static const IrOp brief[] = {IR_OP_RELU, IR_OP_LEAKY_RELU, IR_OP_CLIP, IR_OP_ADD,
+static bool is_long(const CgBody *then) {
+    static const IrOp brief[] = {IR_OP_RELU, IR_OP_LEAKY_RELU, IR_OP_CLIP,    IR_OP_ADD,
                                  IR_OP_SUB,  IR_OP_MUL,        IR_OP_MAXIMUM, IR_OP_MINIMUM};
     for (int i = 0; i < then->n; i++) {
         bool found = false;
@@ -460,15 +436,13 @@ static bool is_long(const CgBody *then)
 
 // The most tiles of a register tile of nv vectors; one register is kept free, more where products
 // need them.
-static int most_tiles(const CgFn *f, int nv)
-{
+static int most_tiles(const CgFn *f, int nv) {
     int registers = f->target->vector_registers - (f->target->fma ? 1 : 4);
     int n = (registers - nv - 1) / nv;
     return n < 1 ? 1 : n;
 }
 
-static void place_scratch(Wino *d)
-{
+static void place_scratch(Wino *d) {
     CgFn *f = d->f;
     int64_t edge = (int64_t)d->s->rows * d->s->cols * f->lanes;
     d->v = f->scratch;
@@ -478,8 +452,7 @@ static void place_scratch(Wino *d)
     cg_store_v(f, LLVMConstNull(f->vec), d->zeros);
 }
 
-void cg_conv_winograd(CgFn *f, const void *spec)
-{
+void cg_conv_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_wino_shape(s, f->lanes)};
     d.tiles = cg_conv_cut(s->band, most_tiles(f, d.w.oc.cut.size)).size;

@@ -31,8 +31,7 @@ static const struct {
 // ---------------------------------------------------------------- construction
 
 // c[0..n]: coefficients of the product of (x - p[j]) over j < n, j != skip
-static void expand_roots(const double *p, int n, int skip, double *c)
-{
+static void expand_roots(const double *p, int n, int skip, double *c) {
     int degree = 0;
     c[0] = 1;
     for (int j = 0; j < n; j++) {
@@ -45,8 +44,7 @@ static void expand_roots(const double *p, int n, int skip, double *c)
     }
 }
 
-static bool same_but_signs(const WinoMatrix *m, int a, int b, bool rows)
-{
+static bool same_but_signs(const WinoMatrix *m, int a, int b, bool rows) {
     bool plus = false, minus = false;
     for (int k = 0; k < (rows ? m->cols : m->rows); k++) {
         double x = rows ? m->at[a][k] : m->at[k][a], y = rows ? m->at[b][k] : m->at[k][b];
@@ -58,8 +56,7 @@ static bool same_but_signs(const WinoMatrix *m, int a, int b, bool rows)
     return plus && minus;
 }
 
-static void find_pairs(WinoMatrix *m)
-{
+static void find_pairs(WinoMatrix *m) {
     memset(m->pair_row, -1, sizeof m->pair_row);
     memset(m->pair_col, -1, sizeof m->pair_col);
     for (int a = 0; a < m->rows; a++)
@@ -74,8 +71,7 @@ static void find_pairs(WinoMatrix *m)
 
 // Pairs of rows stand together; rows of paired columns by parity, since the half sums that they use
 // are the same.
-static void order_rows(WinoMatrix *m, bool by_parity)
-{
+static void order_rows(WinoMatrix *m, bool by_parity) {
     int k = 0;
     if (by_parity) {
         for (int odd = 0; odd < 2; odd++)
@@ -93,8 +89,7 @@ static void order_rows(WinoMatrix *m, bool by_parity)
             m->order[k++] = i;
 }
 
-bool cg_wino_axis(int m, int r, WinoAxis *out)
-{
+bool cg_wino_axis(int m, int r, WinoAxis *out) {
     int n = m + r - 1, set = -1;
     for (size_t i = 0; i < sizeof point_sets / sizeof *point_sets; i++)
         if (point_sets[i].n == n - 1)
@@ -102,8 +97,12 @@ bool cg_wino_axis(int m, int r, WinoAxis *out)
     if (set < 0 || m < 1 || m > WINO_MAX_M || r < 1 || r > WINO_MAX_R)
         return false;
     const double *p = point_sets[set].p;
-    *out = (WinoAxis){.m = m, .r = r, .n = n, .g = {.rows = n, .cols = r},
-                      .bt = {.rows = n, .cols = n}, .at = {.rows = m, .cols = n}};
+    *out = (WinoAxis){.m = m,
+                      .r = r,
+                      .n = n,
+                      .g = {.rows = n, .cols = r},
+                      .bt = {.rows = n, .cols = n},
+                      .at = {.rows = m, .cols = n}};
     for (int i = 0; i < n; i++) {
         double scale = 1, c[WINO_MAX_N + 1] = {0};
         bool finite = i < n - 1;
@@ -134,15 +133,13 @@ typedef struct Product {
     CgVal sum[WINO_MAX_N], diff[WINO_MAX_N]; // of paired columns, under the first one's number
 } Product;
 
-static CgVal input(Product *p, int col)
-{
+static CgVal input(Product *p, int col) {
     if (!p->in[col])
         p->in[col] = p->load(p->ctx, col);
     return p->in[col];
 }
 
-static CgVal half(Product *p, int a, int b, bool plus)
-{
+static CgVal half(Product *p, int a, int b, bool plus) {
     CgVal *v = plus ? &p->sum[a] : &p->diff[a];
     if (!*v)
         *v = (plus ? cg_fadd : cg_fsub)(p->f, input(p, a), input(p, b));
@@ -155,8 +152,7 @@ typedef struct Term {
 } Term;
 
 // Sum of c * x over the terms, one of which has c == 1 if any can: no multiplication for that one.
-static CgVal add_terms(CgFn *f, Term *t, int n)
-{
+static CgVal add_terms(CgFn *f, Term *t, int n) {
     CgVal acc = NULL;
     int first = 0;
     for (int i = 0; i < n && !acc; i++)
@@ -178,8 +174,7 @@ static CgVal add_terms(CgFn *f, Term *t, int n)
 }
 
 // The terms of one row; `mask`, if given, says which columns count.
-static int row_terms(Product *p, int row, const bool *mask, Term *t)
-{
+static int row_terms(Product *p, int row, const bool *mask, Term *t) {
     const WinoMatrix *m = p->m;
     int n = 0;
     for (int c = 0; c < m->cols; c++) {
@@ -193,8 +188,7 @@ static int row_terms(Product *p, int row, const bool *mask, Term *t)
 }
 
 // Rows a and b = their common half plus and minus the other half.
-static void multiply_pair(Product *p, int a, int b, CgVal *out)
-{
+static void multiply_pair(Product *p, int a, int b, CgVal *out) {
     const WinoMatrix *m = p->m;
     bool same[WINO_MAX_N], other[WINO_MAX_N];
     Term t[WINO_MAX_N];
@@ -214,8 +208,7 @@ static void multiply_pair(Product *p, int a, int b, CgVal *out)
 }
 
 void cg_wino_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load, void *ctx,
-                      CgVal *out)
-{
+                      CgVal *out) {
     Product p = {.f = f, .m = m, .load = load, .ctx = ctx};
     for (int k = 0; k < n_rows; k++) {
         int row = m->order[first + k];

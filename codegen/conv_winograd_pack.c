@@ -2,12 +2,13 @@
 // order in which the products read them.
 #include "codegen/conv_winograd.h"
 
-static int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 | 1; }
+static int64_t whole_lines(int64_t floats) {
+    return (floats + 15) / 16 | 1;
+}
 
 // Strides between points are an odd number of cache lines: a tile's points lie in different sets of
 // L1.
-WinoShape cg_wino_shape(const CgConv *s, int lanes)
-{
+WinoShape cg_wino_shape(const CgConv *s, int lanes) {
     WinoShape w;
     if (!cg_wino_axis(s->rows, s->kh, &w.h) || !cg_wino_axis(s->cols, s->kw, &w.w))
         ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->rows, s->cols, s->kh,
@@ -25,30 +26,26 @@ WinoShape cg_wino_shape(const CgConv *s, int lanes)
     return w;
 }
 
-bool cg_conv_is_winograd(const CgConv *s, int lanes)
-{
+bool cg_conv_is_winograd(const CgConv *s, int lanes) {
     WinoAxis a;
     return s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->group == 1 &&
            s->bin == lanes && s->vecs >= 1 && s->vecs <= CG_MAX_CARRY / 2 && s->band >= 1 &&
            s->band <= 1024 && cg_wino_axis(s->rows, s->kh, &a) && cg_wino_axis(s->cols, s->kw, &a);
 }
 
-int64_t cg_conv_winograd_floats(const CgConv *s, int lanes)
-{
+int64_t cg_conv_winograd_floats(const CgConv *s, int lanes) {
     WinoShape w = cg_wino_shape(s, lanes);
     return (int64_t)w.out_blocks * lanes * s->C * w.points;
 }
 
-int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes)
-{
+int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes) {
     WinoShape w = cg_wino_shape(s, lanes);
     int64_t tile = (int64_t)(s->rows * s->cols + 1) * lanes; // an edge tile, and zeros
     return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
 }
 
 // out[i * w.n + j] = (G g Gt)[i][j] for one kernel g: [kh][kw]
-static void transform_filter(const WinoShape *w, const float *g, double *out)
-{
+static void transform_filter(const WinoShape *w, const float *g, double *out) {
     int rh = w->h.r, rw = w->w.r, nh = w->h.n, nw = w->w.n;
     double mid[WINO_MAX_R][WINO_MAX_N];
     for (int i = 0; i < rh; i++)
@@ -67,8 +64,7 @@ static void transform_filter(const WinoShape *w, const float *g, double *out)
 }
 
 // out: [group of output vectors][point][C][vectors of the group][lanes]
-void cg_conv_pack_winograd(const CgConv *s, int lanes, const float *w, float *out)
-{
+void cg_conv_pack_winograd(const CgConv *s, int lanes, const float *w, float *out) {
     WinoShape shape = cg_wino_shape(s, lanes);
     int taps = s->kh * s->kw;
     double point[WINO_MAX_N * WINO_MAX_N];

@@ -12,22 +12,20 @@ typedef struct ScalarSpec {
     int32_t bytes, pad_;
 } ScalarSpec;
 
-static void emit_scalar_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_scalar_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const ScalarSpec *s = ctx;
     const IrDim *stride = s->nd.dim[s->nd.rank - 1].stride;
     LLVMTypeRef t = LLVMIntTypeInContext(f->ctx, (unsigned)s->bytes * 8);
     CgVal to = cg_at(f, t, f->arg[0], off[0]), from = cg_at(f, t, f->arg[1], off[1]);
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
-    CgVal x = cg_load(f, t, cg_at(f, t, from, cg_stride(f, loop.iv, stride[1])),
-                      (unsigned)s->bytes);
+    CgVal x =
+        cg_load(f, t, cg_at(f, t, from, cg_stride(f, loop.iv, stride[1])), (unsigned)s->bytes);
     cg_store(f, x, cg_at(f, t, to, cg_stride(f, loop.iv, stride[0])), (unsigned)s->bytes);
     cg_end(f, &loop);
 }
 
-static void emit_scalar_copy(CgFn *f, const void *spec)
-{
+static void emit_scalar_copy(CgFn *f, const void *spec) {
     const ScalarSpec *s = spec;
     cg_nd_for(f, &s->nd, 1, 16, emit_scalar_row, (void *)spec);
 }
@@ -45,8 +43,7 @@ typedef struct Tile {
     CgVal nj, ni;   // how many count; NULL: all lanes
 } Tile;
 
-static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t)
-{
+static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t) {
     const CgNdDim *dj = &s->nd.dim[s->nd.rank - 2], *di = dj + 1;
     CgVal row[64];
     int64_t fixed;
@@ -79,22 +76,20 @@ static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t)
     }
 }
 
-static CgVal rounded_down(CgFn *f, CgVal x)
-{
+static CgVal rounded_down(CgFn *f, CgVal x) {
     return cg_imulc(f, cg_idivc(f, x, f->lanes), f->lanes);
 }
 
 // All i for the tiles that begin at (j, 0).
-static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVal nj)
-{
+static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVal nj) {
     const CgNdDim *di = &s->nd.dim[s->nd.rank - 1];
     CgVal size = cg_dim(f, di->size), main = rounded_down(f, size), rest = cg_isub(f, size, main);
     int64_t fixed;
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
         cg_for(f, &loop, cg_i64(f, 0), main, f->lanes);
-        Tile t = {cg_fat(f, to, loop.iv), cg_fat(f, from, cg_stride(f, loop.iv, di->stride[1])),
-                  nj, NULL};
+        Tile t = {cg_fat(f, to, loop.iv), cg_fat(f, from, cg_stride(f, loop.iv, di->stride[1])), nj,
+                  NULL};
         emit_tile(f, s, &t);
         cg_end(f, &loop);
     }
@@ -113,8 +108,7 @@ static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVa
     }
 }
 
-static void emit_tile_block(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_tile_block(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const TileSpec *s = ctx;
     const CgNdDim *dj = &s->nd.dim[s->nd.rank - 2];
     CgVal to = cg_fat(f, f->arg[0], off[0]), from = cg_fat(f, f->arg[1], off[1]);
@@ -142,8 +136,7 @@ static void emit_tile_block(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     }
 }
 
-static void emit_tiles(CgFn *f, const void *spec)
-{
+static void emit_tiles(CgFn *f, const void *spec) {
     const TileSpec *s = spec;
     cg_nd_for(f, &s->nd, 2, f->lanes, emit_tile_block, (void *)spec);
 }
@@ -151,8 +144,7 @@ static void emit_tiles(CgFn *f, const void *spec)
 // ---------------------------------------------------------------- choice
 
 // The dimension along which the source is contiguous, if that is not the last; else -1.
-static int find_source_run(const CgNd *nd)
-{
+static int find_source_run(const CgNd *nd) {
     for (int i = 0; i < nd->rank - 1; i++) {
         if (ir_dim_is(nd->dim[i].stride[1], 1)) {
             return i;
@@ -162,8 +154,7 @@ static int find_source_run(const CgNd *nd)
 }
 
 static void call_tiles(CgProgram *p, const IrNode *n, const char *algo, const CgNd *nd, bool whole,
-                       const CgArg *args)
-{
+                       const CgArg *args) {
     TileSpec s;
     memset(&s, 0, sizeof s);
     s.nd = *nd;
@@ -174,8 +165,7 @@ static void call_tiles(CgProgram *p, const IrNode *n, const char *algo, const Cg
 }
 
 static void copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t,
-                    bool whole, CgArg to, CgArg from)
-{
+                    bool whole, CgArg to, CgArg from) {
     if (cg_nd_empty(nd)) {
         return;
     }
@@ -201,16 +191,14 @@ static void copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, I
 }
 
 void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
-                CgArg from)
-{
+                CgArg from) {
     copy_nd(p, n, algo, nd, t, false, to, from);
 }
 
 // ---------------------------------------------------------------- copy, reorder, reshape
 
 // Same shape and layout; image strides may differ.
-static void lower_same(CgProgram *p, const IrNode *n, const IrValue *x, const IrValue *y)
-{
+static void lower_same(CgProgram *p, const IrNode *n, const IrValue *x, const IrValue *y) {
     CgTensor tx = cg_tensor(x), ty = cg_tensor(y);
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
     CgNd nd;
@@ -224,8 +212,7 @@ static void lower_same(CgProgram *p, const IrNode *n, const IrValue *x, const Ir
 
 // The channels of blocks [0, C/B), or of the last partial block.
 static void lower_blocks(CgProgram *p, const IrNode *n, const CgTensor *x, const CgTensor *y,
-                         bool partial)
-{
+                         bool partial) {
     const CgTensor *blocked = x->block ? x : y, *plain = x->block ? y : x;
     int block = blocked->block, rank = blocked->rank;
     int64_t whole = cg_channels(blocked) / block, pixels = cg_spatial(blocked);
@@ -250,8 +237,7 @@ static void lower_blocks(CgProgram *p, const IrNode *n, const CgTensor *x, const
             cg_read(ir_in(n, 0)));
 }
 
-void cg_lower_copy(CgProgram *p, const IrNode *n)
-{
+void cg_lower_copy(CgProgram *p, const IrNode *n) {
     const IrValue *x = ir_in(n, 0), *y = n->out[0];
     if (x->type.block == y->type.block) {
         lower_same(p, n, x, y);
@@ -271,10 +257,11 @@ void cg_lower_copy(CgProgram *p, const IrNode *n)
     }
 }
 
-void cg_lower_reorder(CgProgram *p, const IrNode *n) { cg_lower_copy(p, n); }
+void cg_lower_reorder(CgProgram *p, const IrNode *n) {
+    cg_lower_copy(p, n);
+}
 
-bool cg_need_plain(CgProgram *p, const IrNode *n)
-{
+bool cg_need_plain(CgProgram *p, const IrNode *n) {
     bool plain = n->out[0]->type.block == 0;
     for (int i = 0; i < n->n_in; i++) {
         plain = plain && (!ir_in(n, i) || ir_in(n, i)->type.block == 0);
@@ -285,8 +272,7 @@ bool cg_need_plain(CgProgram *p, const IrNode *n)
     return plain;
 }
 
-void cg_lower_reshape(CgProgram *p, const IrNode *n)
-{
+void cg_lower_reshape(CgProgram *p, const IrNode *n) {
     const IrValue *x = ir_in(n, 0), *y = n->out[0];
     IrDim elems, one = ir_dim(1);
     if (!cg_need_plain(p, n)) {
@@ -306,8 +292,7 @@ void cg_lower_reshape(CgProgram *p, const IrNode *n)
 // ---------------------------------------------------------------- transpose, expand, slice, concat
 
 // Result y = x read with these strides and offset.
-static void lower_strided(CgProgram *p, const IrNode *n, const IrDim *stride, IrDim offset)
-{
+static void lower_strided(CgProgram *p, const IrNode *n, const IrDim *stride, IrDim offset) {
     CgTensor ty = cg_tensor(n->out[0]);
     IrDim size[CG_ND_RANK], own[CG_ND_RANK];
     CgNd nd;
@@ -319,8 +304,7 @@ static void lower_strided(CgProgram *p, const IrNode *n, const IrDim *stride, Ir
                cg_read(ir_in(n, 0)));
 }
 
-void cg_lower_transpose(CgProgram *p, const IrNode *n)
-{
+void cg_lower_transpose(CgProgram *p, const IrNode *n) {
     if (!cg_need_plain(p, n)) {
         return;
     }
@@ -334,8 +318,7 @@ void cg_lower_transpose(CgProgram *p, const IrNode *n)
     lower_strided(p, n, stride, ir_dim(0));
 }
 
-void cg_lower_expand(CgProgram *p, const IrNode *n)
-{
+void cg_lower_expand(CgProgram *p, const IrNode *n) {
     if (!cg_need_plain(p, n)) {
         return;
     }
@@ -345,10 +328,11 @@ void cg_lower_expand(CgProgram *p, const IrNode *n)
     lower_strided(p, n, stride, ir_dim(0));
 }
 
-static IrDim add_dims(IrDim a, IrDim b) { return (IrDim){a.c + b.c, a.n + b.n}; }
+static IrDim add_dims(IrDim a, IrDim b) {
+    return (IrDim){a.c + b.c, a.n + b.n};
+}
 
-static void lower_plain_slice(CgProgram *p, const IrNode *n)
-{
+static void lower_plain_slice(CgProgram *p, const IrNode *n) {
     CgTensor tx = cg_tensor(ir_in(n, 0));
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
     IrDim stride[CG_ND_RANK], offset = ir_dim(0);
@@ -360,8 +344,7 @@ static void lower_plain_slice(CgProgram *p, const IrNode *n)
     lower_strided(p, n, stride, offset);
 }
 
-void cg_lower_slice(CgProgram *p, const IrNode *n)
-{
+void cg_lower_slice(CgProgram *p, const IrNode *n) {
     if (n->out[0]->type.block) {
         cg_lower_channel_slice(p, n);
     } else if (cg_need_plain(p, n)) {
@@ -369,8 +352,7 @@ void cg_lower_slice(CgProgram *p, const IrNode *n)
     }
 }
 
-void cg_lower_concat(CgProgram *p, const IrNode *n)
-{
+void cg_lower_concat(CgProgram *p, const IrNode *n) {
     int axis = (int)ir_int(n, IR_ATTR_AXIS, 0);
     if (n->out[0]->type.block) {
         cg_lower_channel_concat(p, n);

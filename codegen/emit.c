@@ -1,5 +1,6 @@
 // Kernels and entry function to files. Kernels are spread over a fixed number of units, one LLVM
-// context each, so that `jobs` threads compile them side by side and the bytes written do not depend on how many.
+// context each, so that `jobs` threads compile them side by side and the bytes written do not
+// depend on how many.
 #include "codegen/program.h"
 
 #include <llvm-c/Analysis.h>
@@ -14,7 +15,8 @@
 enum { MAX_UNITS = 8 };
 
 // What runs over kernels: they come out of the builder nearly final, so this is kept short.
-static const char kernel_passes[] = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,early-cse)";
+static const char kernel_passes[] =
+    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,early-cse)";
 
 typedef struct Unit {
     CgProgram *p;
@@ -25,14 +27,13 @@ typedef struct Unit {
     const char *file;
     const char *error; // malloc'ed by LLVM, or NULL
     IrDiag diag;
-    IrArena *arena;    // this thread's
+    IrArena *arena; // this thread's
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMTargetMachineRef machine;
 } Unit;
 
-static LLVMTargetMachineRef new_machine(const CgOptions *o)
-{
+static LLVMTargetMachineRef new_machine(const CgOptions *o) {
     LLVMTargetRef target;
     char *err = NULL;
     if (LLVMGetTargetFromTriple(o->target->triple, &target, &err))
@@ -45,8 +46,7 @@ static LLVMTargetMachineRef new_machine(const CgOptions *o)
                                    level, LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
-static void open_unit(Unit *u)
-{
+static void open_unit(Unit *u) {
     u->ctx = LLVMContextCreate();
     char name[32];
     snprintf(name, sizeof name, "unit%d", u->index);
@@ -58,8 +58,7 @@ static void open_unit(Unit *u)
     LLVMDisposeTargetData(layout);
 }
 
-static void close_unit(Unit *u)
-{
+static void close_unit(Unit *u) {
     LLVMDisposeTargetMachine(u->machine);
     LLVMDisposeModule(u->mod);
     LLVMContextDispose(u->ctx);
@@ -68,21 +67,18 @@ static void close_unit(Unit *u)
 
 // ---------------------------------------------------------------- one function
 
-static void add_text_attr(CgFn *f, const char *key, const char *value)
-{
+static void add_text_attr(CgFn *f, const char *key, const char *value) {
     LLVMAttributeRef a = LLVMCreateStringAttribute(f->ctx, key, (unsigned)strlen(key), value,
                                                    (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(f->fn, (unsigned)LLVMAttributeFunctionIndex, a);
 }
 
-static void add_attr(CgFn *f, unsigned index, const char *name)
-{
+static void add_attr(CgFn *f, unsigned index, const char *name) {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(f->fn, index, LLVMCreateEnumAttribute(f->ctx, kind, 0));
 }
 
-static void add_function_attrs(CgFn *f)
-{
+static void add_function_attrs(CgFn *f) {
     const CgTarget *t = f->target;
     const char *width = t->lanes == 16 ? "512" : t->lanes == 8 ? "256" : "128";
     add_text_attr(f, "target-cpu", t->cpu);
@@ -93,8 +89,7 @@ static void add_function_attrs(CgFn *f)
     add_attr(f, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
 }
 
-static void begin_function(Unit *u, CgFn *f, const char *symbol, LLVMTypeRef *params, int n)
-{
+static void begin_function(Unit *u, CgFn *f, const char *symbol, LLVMTypeRef *params, int n) {
     memset(f, 0, sizeof *f);
     f->target = u->p->opt->target;
     f->lanes = f->target->lanes;
@@ -120,8 +115,7 @@ static void begin_function(Unit *u, CgFn *f, const char *symbol, LLVMTypeRef *pa
     LLVMPositionBuilderAtEnd(f->b, LLVMAppendBasicBlockInContext(u->ctx, f->fn, "entry"));
 }
 
-static void emit_kernel(Unit *u, const CgKernel *k)
-{
+static void emit_kernel(Unit *u, const CgKernel *k) {
     CgFn f;
     LLVMTypeRef params[CG_MAX_ARGS + 4];
     LLVMTypeRef ptr = LLVMPointerTypeInContext(u->ctx, 0), i64 = LLVMInt64TypeInContext(u->ctx);
@@ -148,8 +142,7 @@ static void emit_kernel(Unit *u, const CgKernel *k)
     LLVMDisposeBuilder(f.b);
 }
 
-static void emit_entry_unit(Unit *u)
-{
+static void emit_entry_unit(Unit *u) {
     CgFn f;
     LLVMTypeRef i32 = LLVMInt32TypeInContext(u->ctx);
     LLVMTypeRef params[] = {LLVMPointerTypeInContext(u->ctx, 0), i32, i32};
@@ -161,8 +154,7 @@ static void emit_entry_unit(Unit *u)
 
 // ---------------------------------------------------------------- one unit
 
-static void write_unit(Unit *u)
-{
+static void write_unit(Unit *u) {
     char *err = NULL;
     if (LLVMVerifyModule(u->mod, LLVMReturnStatusAction, &err))
         ir_bug("codegen", u->file, "%s", err);
@@ -178,15 +170,13 @@ static void write_unit(Unit *u)
     }
     bool failed = o->emit == CG_EMIT_LLVM_IR
                       ? LLVMPrintModuleToFile(u->mod, u->file, &err)
-                      : LLVMTargetMachineEmitToFile(u->machine, u->mod, u->file,
-                                                    o->emit == CG_EMIT_ASM ? LLVMAssemblyFile
-                                                                           : LLVMObjectFile,
-                                                    &err);
+                      : LLVMTargetMachineEmitToFile(
+                            u->machine, u->mod, u->file,
+                            o->emit == CG_EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile, &err);
     u->error = failed ? err : NULL;
 }
 
-static void compile_unit(Unit *u, atomic_int *done)
-{
+static void compile_unit(Unit *u, atomic_int *done) {
     ir_diag_init(&u->diag, u->p->graph->prog->diag->file);
     u->arena = ir_arena_new(&u->diag);
     open_unit(u);
@@ -203,16 +193,14 @@ static void compile_unit(Unit *u, atomic_int *done)
 }
 
 // Heaviest kernel first, each to the lightest unit so far; ties by index, so the result is fixed.
-static int by_weight(const void *a, const void *b)
-{
+static int by_weight(const void *a, const void *b) {
     const CgKernel *x = *(const CgKernel *const *)a, *y = *(const CgKernel *const *)b;
     if (x->weight != y->weight)
         return x->weight > y->weight ? -1 : 1;
     return x < y ? -1 : x > y;
 }
 
-static int spread_kernels(CgProgram *p, Unit *units)
-{
+static int spread_kernels(CgProgram *p, Unit *units) {
     int n = p->opt->emit != CG_EMIT_OBJECT ? 1 // text for people: one file
             : p->n_kernels < MAX_UNITS     ? p->n_kernels + 1
                                            : MAX_UNITS;
@@ -234,8 +222,7 @@ static int spread_kernels(CgProgram *p, Unit *units)
     return n;
 }
 
-static bool compile_units(CgProgram *p, const char *dir, const char *ext, CgResult *out)
-{
+static bool compile_units(CgProgram *p, const char *dir, const char *ext, CgResult *out) {
     Unit *units = ir_alloc_array(p->arena, MAX_UNITS, sizeof *units);
     int n = spread_kernels(p, units);
     atomic_int done = 0;
@@ -260,18 +247,16 @@ static bool compile_units(CgProgram *p, const char *dir, const char *ext, CgResu
     return ok;
 }
 
-static void count_barriers(const CgProgram *p, CgResult *out)
-{
+static void count_barriers(const CgProgram *p, CgResult *out) {
     out->n_kernels = p->n_kernels;
     out->n_calls = p->n_calls;
     for (int i = 0; i < p->n_calls; i++)
         out->n_barriers += p->calls[i].barrier;
 }
 
-// Constants that calls name directly enter the section before it is closed: entry.c asks for their offsets while
-// units are compiled.
-static void place_constants(CgProgram *p)
-{
+// Constants that calls name directly enter the section before it is closed: entry.c asks for their
+// offsets while units are compiled.
+static void place_constants(CgProgram *p) {
     for (int i = 0; i < p->n_calls; i++)
         for (int k = 0; k < p->calls[i].n_args; k++) {
             const CgArg *arg = &p->calls[i].args[k];
@@ -280,8 +265,7 @@ static void place_constants(CgProgram *p)
         }
 }
 
-bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out)
-{
+bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
     static const char *const ext[] = {"o", "s", "ll"};
     IrArena *a = g->prog->arena;
     CgProgram *p = ir_alloc(a, sizeof *p);

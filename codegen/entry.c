@@ -1,11 +1,19 @@
-// The entry function SYMBOL_entry(call, thread, threads): every thread of one parallel region runs it
-// from start to end. Straight-line: addresses, kernel calls, barriers where a call touches what another
-// thread may have written, and time stamps by thread 0 when a profile is asked for.
+// The entry function SYMBOL_entry(call, thread, threads): every thread of one parallel region runs
+// it from start to end. Straight-line: addresses, kernel calls, barriers where a call touches what
+// another thread may have written, and time stamps by thread 0 when a profile is asked for.
 #include "codegen/program.h"
 
 // Fields of HoneCall, in order; all are 8 bytes.
-enum { CALL_N, CALL_ARENA, CALL_SCRATCH, CALL_WEIGHTS, CALL_INPUTS, CALL_OUTPUTS, CALL_BARRIER,
-       CALL_PROFILE };
+enum {
+    CALL_N,
+    CALL_ARENA,
+    CALL_SCRATCH,
+    CALL_WEIGHTS,
+    CALL_INPUTS,
+    CALL_OUTPUTS,
+    CALL_BARRIER,
+    CALL_PROFILE
+};
 
 typedef struct Entry {
     CgProgram *p;
@@ -16,18 +24,15 @@ typedef struct Entry {
     CgVal stamp, barrier;
 } Entry;
 
-static CgVal load_field(CgFn *f, CgVal call, int field, LLVMTypeRef t)
-{
+static CgVal load_field(CgFn *f, CgVal call, int field, LLVMTypeRef t) {
     return cg_load(f, t, cg_at(f, f->i64, call, cg_i64(f, field)), 8);
 }
 
-static CgVal byte_at(CgFn *f, CgVal base, IrDim offset)
-{
+static CgVal byte_at(CgFn *f, CgVal base, IrDim offset) {
     return offset.c == 0 && offset.n == 0 ? base : cg_at(f, f->i8, base, cg_dim(f, offset));
 }
 
-static CgVal arg_pointer(Entry *e, const CgArg *arg)
-{
+static CgVal arg_pointer(Entry *e, const CgArg *arg) {
     CgFn *f = e->f;
     const IrPlace *place = arg->value ? &arg->value->place : NULL;
     if (!place || place->kind == IR_PLACE_CONST)
@@ -41,8 +46,7 @@ static CgVal arg_pointer(Entry *e, const CgArg *arg)
     return byte_at(f, p, place->offset);
 }
 
-static LLVMTypeRef kernel_type(CgFn *f, int n_args)
-{
+static LLVMTypeRef kernel_type(CgFn *f, int n_args) {
     LLVMTypeRef t[CG_MAX_ARGS + 4];
     for (int i = 0; i < n_args; i++)
         t[i] = f->ptr;
@@ -51,8 +55,7 @@ static LLVMTypeRef kernel_type(CgFn *f, int n_args)
     return LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), t, (unsigned)n_args + 4, 0);
 }
 
-static CgVal declare(CgFn *f, const char *name, LLVMTypeRef t)
-{
+static CgVal declare(CgFn *f, const char *name, LLVMTypeRef t) {
     CgVal fn = LLVMGetNamedFunction(f->mod, name);
     if (!fn) {
         fn = LLVMAddFunction(f->mod, name, t);
@@ -61,8 +64,7 @@ static CgVal declare(CgFn *f, const char *name, LLVMTypeRef t)
     return fn;
 }
 
-static void emit_call(Entry *e, const CgCall *c)
-{
+static void emit_call(Entry *e, const CgCall *c) {
     CgFn *f = e->f;
     const CgKernel *k = &e->p->kernels[c->kernel];
     CgVal args[CG_MAX_ARGS + 4];
@@ -76,8 +78,7 @@ static void emit_call(Entry *e, const CgCall *c)
     LLVMBuildCall2(f->b, t, declare(f, k->symbol, t), args, (unsigned)c->n_args + 4, "");
 }
 
-static void emit_stamp(Entry *e, int slot)
-{
+static void emit_stamp(Entry *e, int slot) {
     CgFn *f = e->f;
     CgVal on = LLVMBuildAnd(f->b, LLVMBuildIsNotNull(f->b, e->profile, ""),
                             cg_icmp(f, LLVMIntEQ, f->tid, cg_i64(f, 0)), "");
@@ -88,14 +89,12 @@ static void emit_stamp(Entry *e, int slot)
     cg_endif(f, &s);
 }
 
-static void emit_barrier(Entry *e)
-{
+static void emit_barrier(Entry *e) {
     CgVal args[] = {e->call, e->thread, e->threads};
     LLVMBuildCall2(e->f->b, e->barrier_type, e->barrier, args, 3, "");
 }
 
-static void begin_entry(Entry *e)
-{
+static void begin_entry(Entry *e) {
     CgFn *f = e->f;
     e->call = LLVMGetParam(f->fn, 0);
     e->thread = LLVMGetParam(f->fn, 1);
@@ -118,8 +117,7 @@ static void begin_entry(Entry *e)
 }
 
 // f is positioned in the empty function SYMBOL_entry(ptr, i32, i32).
-void cg_emit_entry(CgProgram *p, CgFn *f)
-{
+void cg_emit_entry(CgProgram *p, CgFn *f) {
     Entry e = {.p = p, .f = f};
     begin_entry(&e);
     for (int i = 0; i < p->n_calls; i++) {

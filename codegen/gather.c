@@ -7,7 +7,7 @@
 
 typedef struct GatherSpec {
     IrDim outer, count, inner, axis; // sizes
-    int32_t bytes, index; // of an element; dtype of the indices
+    int32_t bytes, index;            // of an element; dtype of the indices
 } GatherSpec;
 
 typedef struct GatherRun {
@@ -15,14 +15,12 @@ typedef struct GatherRun {
     CgVal to, from;
 } GatherRun;
 
-static void copy_words(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void copy_words(void *ctx, CgFn *f, CgVal i, CgVal n) {
     GatherRun *r = ctx;
     cg_store_n(f, cg_load_n(f, cg_fat(f, r->from, i), n), cg_fat(f, r->to, i), n);
 }
 
-static CgVal load_index(CgFn *f, const GatherSpec *s, CgVal i)
-{
+static CgVal load_index(CgFn *f, const GatherSpec *s, CgVal i) {
     CgVal x = cg_load_typed(f, (IrDtype)s->index, f->arg[2], i), size = cg_dim(f, s->axis);
     CgVal zero = cg_i64(f, 0);
     x = cg_dtype_signed((IrDtype)s->index) ? LLVMBuildSExtOrBitCast(f->b, x, f->i64, "")
@@ -31,8 +29,7 @@ static CgVal load_index(CgFn *f, const GatherSpec *s, CgVal i)
     return cg_imax(f, cg_imin(f, x, cg_iaddc(f, size, -1)), zero);
 }
 
-static void emit_gather(CgFn *f, const void *spec)
-{
+static void emit_gather(CgFn *f, const void *spec) {
     const GatherSpec *s = spec;
     GatherRun r = {.spec = s};
     CgVal count = cg_dim(f, s->count), inner = cg_dim(f, s->inner), lo, hi, outer, i;
@@ -55,8 +52,7 @@ static void emit_gather(CgFn *f, const void *spec)
     cg_end(f, &loop);
 }
 
-void cg_lower_gather(CgProgram *p, const IrNode *n)
-{
+void cg_lower_gather(CgProgram *p, const IrNode *n) {
     const IrValue *x = ir_in(n, 0), *index = ir_in(n, 1);
     int axis = (int)ir_int(n, IR_ATTR_AXIS, 0);
     GatherSpec s;

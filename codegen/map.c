@@ -16,14 +16,13 @@ typedef struct MapSpec {
 
 typedef struct MapRun {
     const MapSpec *spec;
-    int walk; // the dimension that the loop around one vector walks
+    int walk;                      // the dimension that the loop around one vector walks
     CgVal at[CG_ND_OPERANDS];      // of the run's first element
     CgVal hoisted[CG_ND_OPERANDS]; // the same for the whole run
     CgVal i, n;                    // of the vector being emitted
 } MapRun;
 
-static CgVal load_vector(MapRun *r, CgFn *f, int k)
-{
+static CgVal load_vector(MapRun *r, CgFn *f, int k) {
     const CgNd *nd = &r->spec->nd;
     IrDim lane = nd->dim[nd->rank - 1].stride[k];
     CgVal p = r->at[k];
@@ -33,14 +32,12 @@ static CgVal load_vector(MapRun *r, CgFn *f, int k)
     return cg_load_strided(f, p, cg_dim(f, lane), r->n);
 }
 
-static CgVal load_operand(void *ctx, CgFn *f, int k)
-{
+static CgVal load_operand(void *ctx, CgFn *f, int k) {
     MapRun *r = ctx;
     return r->hoisted[k + 1] ? r->hoisted[k + 1] : load_vector(r, f, k + 1);
 }
 
-static void emit_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     MapRun *r = ctx;
     const CgBody *body = &r->spec->body;
     r->i = i;
@@ -56,13 +53,11 @@ static void emit_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
     }
 }
 
-static bool is_immediate(const CgBody *b, int k)
-{
+static bool is_immediate(const CgBody *b, int k) {
     return b->n && k < b->n_in && b->in[k].kind == CG_OPERAND_IMM;
 }
 
-static void start_run(MapRun *r, CgFn *f, const CgVal *off)
-{
+static void start_run(MapRun *r, CgFn *f, const CgVal *off) {
     const CgNd *nd = &r->spec->nd;
     r->i = NULL;
     for (int k = 0; k < nd->n; k++) {
@@ -75,10 +70,11 @@ static void start_run(MapRun *r, CgFn *f, const CgVal *off)
     }
 }
 
-static int choose_unroll(const CgBody *b) { return b->n <= 2 ? 4 : b->n <= 6 ? 2 : 1; }
+static int choose_unroll(const CgBody *b) {
+    return b->n <= 2 ? 4 : b->n <= 6 ? 2 : 1;
+}
 
-static void emit_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     MapRun *r = ctx;
     start_run(r, f, off);
     int unroll = choose_unroll(&r->spec->body);
@@ -90,14 +86,12 @@ static void emit_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
 }
 
 // Does one vector hold the last dimension whole?
-static bool is_narrow(const CgNd *nd, int lanes)
-{
+static bool is_narrow(const CgNd *nd, int lanes) {
     const CgNdDim *d = &nd->dim[nd->rank - 1];
     return nd->rank > 1 && d->size.n == 0 && d->size.c <= lanes;
 }
 
-static void emit_map(CgFn *f, const void *spec)
-{
+static void emit_map(CgFn *f, const void *spec) {
     MapRun r = {.spec = spec};
     const CgNd *nd = &r.spec->nd;
     if (is_narrow(nd, f->lanes)) {
@@ -112,8 +106,7 @@ static void emit_map(CgFn *f, const void *spec)
 }
 
 void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-               int n_args, const CgArg *args)
-{
+               int n_args, const CgArg *args) {
     if (cg_nd_empty(nd)) {
         return;
     }
@@ -134,8 +127,7 @@ void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const 
 // ---------------------------------------------------------------- lowering
 
 // FLOAT attributes of an elementwise node where they are absent: ONNX's defaults.
-static void read_params(const IrNode *n, double *p)
-{
+static void read_params(const IrNode *n, double *p) {
     static const struct {
         IrOp op;
         double p[2];
@@ -158,8 +150,7 @@ static void read_params(const IrNode *n, double *p)
 }
 
 // A map node's body, or the one step that an elementwise node is.
-static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, int *n_args)
-{
+static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, int *n_args) {
     if (n->op == IR_OP_MAP) {
         return cg_body_init(p, n, IR_ATTR_BODY, body, args, n_args);
     }
@@ -173,8 +164,7 @@ static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, 
     return cg_body_init(p, &map, IR_ATTR_BODY, body, args, n_args);
 }
 
-int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t)
-{
+int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
     IrShape s = v->type.shape;
     int64_t d[4] = {1, 1, 1, 1};
     for (int i = 0; i < s.rank; i++) {
@@ -203,8 +193,7 @@ int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t)
 }
 
 bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
-                        IrDim *stride, CgArg *arg)
-{
+                        IrDim *stride, CgArg *arg) {
     CgTensor t = cg_tensor(v);
     bool fits = cg_nd_broadcast(r, &t, stride);
     if (!fits && v->konst && r->block) {
@@ -217,8 +206,7 @@ bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const 
     return fits;
 }
 
-static bool is_float_body(const IrNode *n)
-{
+static bool is_float_body(const IrNode *n) {
     bool f32 = n->out[0]->type.dtype == IR_F32;
     for (int i = 0; i < n->n_in; i++) {
         f32 = f32 && ir_in(n, i)->type.dtype == IR_F32;
@@ -226,8 +214,7 @@ static bool is_float_body(const IrNode *n)
     return f32;
 }
 
-void cg_lower_map(CgProgram *p, const IrNode *n)
-{
+void cg_lower_map(CgProgram *p, const IrNode *n) {
     CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0])};
     int n_args = 1;
     CgBody body;

@@ -10,20 +10,17 @@ typedef struct TypedSpec {
     int32_t dtype[CG_ND_OPERANDS]; // result, operands
 } TypedSpec;
 
-bool cg_dtype_signed(IrDtype t)
-{
+bool cg_dtype_signed(IrDtype t) {
     return t == IR_I8 || t == IR_I16 || t == IR_I32 || t == IR_I64;
 }
 
-CgVal cg_load_typed(CgFn *f, IrDtype t, CgVal base, CgVal index)
-{
+CgVal cg_load_typed(CgFn *f, IrDtype t, CgVal base, CgVal index) {
     LLVMTypeRef type = t == IR_F16 ? LLVMHalfTypeInContext(f->ctx) : cg_dtype(f, t);
     CgVal x = cg_load(f, type, cg_at(f, type, base, index), (unsigned)ir_dtype_bytes(t));
     return t == IR_F16 ? LLVMBuildFPExt(f->b, x, f->f32, "") : x;
 }
 
-void cg_store_typed(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index)
-{
+void cg_store_typed(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index) {
     LLVMTypeRef type = t == IR_F16 ? LLVMHalfTypeInContext(f->ctx) : cg_dtype(f, t);
     x = t == IR_F16 ? LLVMBuildFPTrunc(f->b, x, type, "") : x;
     cg_store(f, x, cg_at(f, type, base, index), (unsigned)ir_dtype_bytes(t));
@@ -33,38 +30,54 @@ void cg_store_typed(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index)
 
 typedef CgVal (*IntegerOp)(CgFn *f, const CgVal *x, bool is_signed, const double *p);
 
-static CgVal pick(CgFn *f, LLVMIntPredicate s, LLVMIntPredicate u, const CgVal *x, bool is_signed)
-{
+static CgVal pick(CgFn *f, LLVMIntPredicate s, LLVMIntPredicate u, const CgVal *x, bool is_signed) {
     return cg_select(f, cg_icmp(f, is_signed ? s : u, x[0], x[1]), x[0], x[1]);
 }
 
-static CgVal zero_like(CgVal x) { return LLVMConstNull(LLVMTypeOf(x)); }
-static CgVal byte_of(CgFn *f, CgVal bit) { return LLVMBuildZExt(f->b, bit, f->i8, ""); }
-static CgVal is_set(CgFn *f, CgVal x) { return cg_icmp(f, LLVMIntNE, x, zero_like(x)); }
+static CgVal zero_like(CgVal x) {
+    return LLVMConstNull(LLVMTypeOf(x));
+}
+static CgVal byte_of(CgFn *f, CgVal bit) {
+    return LLVMBuildZExt(f->b, bit, f->i8, "");
+}
+static CgVal is_set(CgFn *f, CgVal x) {
+    return cg_icmp(f, LLVMIntNE, x, zero_like(x));
+}
 
 #define INTEGER(name)                                                                              \
     static CgVal int_##name(CgFn *f, const CgVal *x, __attribute__((unused)) bool is_signed,       \
                             __attribute__((unused)) const double *p)
-INTEGER(add) { return LLVMBuildAdd(f->b, x[0], x[1], ""); }
-INTEGER(sub) { return LLVMBuildSub(f->b, x[0], x[1], ""); }
-INTEGER(mul) { return LLVMBuildMul(f->b, x[0], x[1], ""); }
-INTEGER(neg) { return LLVMBuildNeg(f->b, x[0], ""); }
-INTEGER(maximum) { return pick(f, LLVMIntSGT, LLVMIntUGT, x, is_signed); }
-INTEGER(minimum) { return pick(f, LLVMIntSLT, LLVMIntULT, x, is_signed); }
-INTEGER(same) { return (void)f, x[0]; }
-INTEGER(relu)
-{
+INTEGER(add) {
+    return LLVMBuildAdd(f->b, x[0], x[1], "");
+}
+INTEGER(sub) {
+    return LLVMBuildSub(f->b, x[0], x[1], "");
+}
+INTEGER(mul) {
+    return LLVMBuildMul(f->b, x[0], x[1], "");
+}
+INTEGER(neg) {
+    return LLVMBuildNeg(f->b, x[0], "");
+}
+INTEGER(maximum) {
+    return pick(f, LLVMIntSGT, LLVMIntUGT, x, is_signed);
+}
+INTEGER(minimum) {
+    return pick(f, LLVMIntSLT, LLVMIntULT, x, is_signed);
+}
+INTEGER(same) {
+    return (void)f, x[0];
+}
+INTEGER(relu) {
     CgVal y[] = {x[0], zero_like(x[0])};
     return is_signed ? int_maximum(f, y, true, p) : x[0];
 }
-INTEGER(abs)
-{
+INTEGER(abs) {
     CgVal y[] = {x[0], LLVMBuildNeg(f->b, x[0], "")};
     return is_signed ? int_maximum(f, y, true, p) : x[0];
 }
 // Truncates; by 0 it is 0. By -1 it is a negation, which wraps where the instruction would trap.
-INTEGER(div)
-{
+INTEGER(div) {
     CgVal zero = zero_like(x[1]), ones = LLVMConstAllOnes(LLVMTypeOf(x[1]));
     CgVal one = LLVMConstInt(LLVMTypeOf(x[1]), 1, 0);
     CgVal by_zero = cg_icmp(f, LLVMIntEQ, x[1], zero);
@@ -78,13 +91,11 @@ INTEGER(div)
     q = cg_select(f, by_minus, LLVMBuildNeg(f->b, x[0], ""), q);
     return cg_select(f, by_zero, zero, q);
 }
-INTEGER(prelu)
-{
+INTEGER(prelu) {
     CgVal negative = cg_icmp(f, LLVMIntSLT, x[0], zero_like(x[0]));
     return is_signed ? cg_select(f, negative, LLVMBuildMul(f->b, x[0], x[1], ""), x[0]) : x[0];
 }
-static int64_t saturate(double x)
-{
+static int64_t saturate(double x) {
     return x >= 9.2e18 ? INT64_MAX : x <= -9.2e18 ? INT64_MIN : (int64_t)x;
 }
 INTEGER(clip) // Clip-12; the bounds' fractions point inwards
@@ -104,16 +115,27 @@ INTEGER(clip) // Clip-12; the bounds' fractions point inwards
     }
     return y;
 }
-INTEGER(not) { return byte_of(f, cg_icmp(f, LLVMIntEQ, x[0], zero_like(x[0]))); }
-INTEGER(and) { return byte_of(f, LLVMBuildAnd(f->b, is_set(f, x[0]), is_set(f, x[1]), "")); }
-INTEGER(or) { return byte_of(f, LLVMBuildOr(f->b, is_set(f, x[0]), is_set(f, x[1]), "")); }
-INTEGER(equal) { return byte_of(f, cg_icmp(f, LLVMIntEQ, x[0], x[1])); }
-INTEGER(less) { return byte_of(f, cg_icmp(f, is_signed ? LLVMIntSLT : LLVMIntULT, x[0], x[1])); }
-INTEGER(greater)
-{
+INTEGER(not ) {
+    return byte_of(f, cg_icmp(f, LLVMIntEQ, x[0], zero_like(x[0])));
+}
+INTEGER(and) {
+    return byte_of(f, LLVMBuildAnd(f->b, is_set(f, x[0]), is_set(f, x[1]), ""));
+}
+INTEGER(or) {
+    return byte_of(f, LLVMBuildOr(f->b, is_set(f, x[0]), is_set(f, x[1]), ""));
+}
+INTEGER(equal) {
+    return byte_of(f, cg_icmp(f, LLVMIntEQ, x[0], x[1]));
+}
+INTEGER(less) {
+    return byte_of(f, cg_icmp(f, is_signed ? LLVMIntSLT : LLVMIntULT, x[0], x[1]));
+}
+INTEGER(greater) {
     return byte_of(f, cg_icmp(f, is_signed ? LLVMIntSGT : LLVMIntUGT, x[0], x[1]));
 }
-INTEGER(where) { return cg_select(f, is_set(f, x[0]), x[1], x[2]); }
+INTEGER(where) {
+    return cg_select(f, is_set(f, x[0]), x[1], x[2]);
+}
 
 static const IntegerOp integer_table[IR_OP_COUNT] = {
     [IR_OP_ADD] = int_add,         [IR_OP_SUB] = int_sub,         [IR_OP_MUL] = int_mul,
@@ -128,20 +150,17 @@ static const IntegerOp integer_table[IR_OP_COUNT] = {
 // ---------------------------------------------------------------- one step
 
 // Those whose code in vmath.c works on bits of float.
-static bool needs_f32(IrOp op)
-{
+static bool needs_f32(IrOp op) {
     return op == IR_OP_EXP || op == IR_OP_LOG || op == IR_OP_TANH || op == IR_OP_ERF ||
            op == IR_OP_POW || op == IR_OP_SIGMOID || op == IR_OP_ELU;
 }
 
-static IrDtype arg_dtype(const TypedSpec *s, const IrDtype *step, int arg)
-{
+static IrDtype arg_dtype(const TypedSpec *s, const IrDtype *step, int arg) {
     return arg >= 0 ? (IrDtype)s->dtype[arg + 1] : step[-1 - arg];
 }
 
 // The dtype that step i computes in, and of its result. False: not implemented.
-static bool type_step(const TypedSpec *s, int i, IrDtype *step, IrDtype *in)
-{
+static bool type_step(const TypedSpec *s, int i, IrDtype *step, IrDtype *in) {
     const IrStep *st = &s->body.step[i];
     *in = arg_dtype(s, step, st->arg[st->op == IR_OP_WHERE ? 1 : 0]);
     step[i] = ir_op_info(st->op)->flags & IR_FLAG_B ? IR_BOOL : *in;
@@ -151,8 +170,7 @@ static bool type_step(const TypedSpec *s, int i, IrDtype *step, IrDtype *in)
     return integer_table[st->op] != NULL;
 }
 
-static CgVal emit_step(CgFn *f, const IrStep *st, IrDtype in, const CgVal *x)
-{
+static CgVal emit_step(CgFn *f, const IrStep *st, IrDtype in, const CgVal *x) {
     if (!ir_dtype_is_float(in) || st->op == IR_OP_WHERE) {
         return integer_table[st->op](f, x, cg_dtype_signed(in), st->p);
     }
@@ -165,8 +183,7 @@ static CgVal emit_step(CgFn *f, const IrStep *st, IrDtype in, const CgVal *x)
 
 // ---------------------------------------------------------------- kernel
 
-static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const TypedSpec *s = ctx;
     const CgNdDim *inner = &s->nd.dim[s->nd.rank - 1];
     CgLoop loop;
@@ -192,15 +209,13 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_end(f, &loop);
 }
 
-static void emit_typed(CgFn *f, const void *spec)
-{
+static void emit_typed(CgFn *f, const void *spec) {
     const TypedSpec *s = spec;
     cg_nd_for(f, &s->nd, 1, 16, emit_elements, (void *)spec);
 }
 
 void cg_map_typed(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-                  int n_args, const CgArg *args)
-{
+                  int n_args, const CgArg *args) {
     if (cg_nd_empty(nd)) {
         return;
     }

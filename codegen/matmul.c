@@ -15,9 +15,9 @@ enum { TILE_ROWS = 6, TALL_ROWS = 8, MAX_VECTORS = 4, CACHED = 768 << 10, RUN = 
 enum { Y, A, B, COLUMN, EXTRA };
 
 typedef struct MatmulSpec {
-    CgNd nd;                     // panels, batch dims, rows
-    IrDim k, a_k, b_k;           // size, strides along it
-    IrDim col[CG_ND_OPERANDS];   // strides along the columns
+    CgNd nd;                   // panels, batch dims, rows
+    IrDim k, a_k, b_k;         // size, strides along it
+    IrDim col[CG_ND_OPERANDS]; // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
     int32_t rows, pad_;                   // of the largest tile
@@ -29,15 +29,14 @@ typedef struct MatmulSpec {
 typedef struct MatmulTile {
     const MatmulSpec *spec;
     const CgVal *off;
-    CgVal row;        // of the tile's first row, from off on
-    int rows, first, end; // vectors [first, end) of the panel
-    CgVal last;       // rows behind it are this one again; NULL: there are none
+    CgVal row;                // of the tile's first row, from off on
+    int rows, first, end;     // vectors [first, end) of the panel
+    CgVal last;               // rows behind it are this one again; NULL: there are none
     CgVal count[MAX_VECTORS]; // lanes that count, or NULL: all
-    int i, v;         // of the vector being finished
+    int i, v;                 // of the vector being finished
 } MatmulTile;
 
-static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i)
-{
+static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i) {
     const CgNd *nd = &t->spec->nd;
     CgVal row = cg_iaddc(f, t->row, i);
     row = t->last ? cg_imin(f, row, t->last) : row;
@@ -46,23 +45,20 @@ static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i)
 }
 
 // Operand at row i, vector v of the panel, for the epilogue.
-static CgVal load_extra(CgFn *f, const MatmulTile *t, int operand, int arg)
-{
+static CgVal load_extra(CgFn *f, const MatmulTile *t, int operand, int arg) {
     const MatmulSpec *s = t->spec;
     CgVal first = cg_iaddc(f, t->off[COLUMN], (int64_t)t->v * f->lanes);
     CgVal p = cg_fat(f, row_at(f, t, operand, arg, t->i), cg_stride(f, first, s->col[operand]));
     return cg_load_strided(f, p, cg_dim(f, s->col[operand]), t->count[t->v]);
 }
 
-static CgVal load_then(void *ctx, CgFn *f, int k)
-{
+static CgVal load_then(void *ctx, CgFn *f, int k) {
     const MatmulTile *t = ctx;
     int first = EXTRA + t->spec->bias;
     return load_extra(f, t, first + k, first + k - 1); // COLUMN has no argument
 }
 
-static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v)
-{
+static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
     const MatmulSpec *s = t->spec;
     CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = s->packed ? NULL : t->count[v];
     if (n && !ir_dim_is(s->col[B], 1)) { // elements: even a vector behind the columns reads one
@@ -72,11 +68,12 @@ static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v)
     return cg_load_strided(f, cg_fat(f, p, cg_stride(f, at, s->col[B])), cg_dim(f, s->col[B]), n);
 }
 
-static bool is_long(const MatmulSpec *s) { return s->k.n == 0 && s->k.c > 2 * RUN; }
+static bool is_long(const MatmulSpec *s) {
+    return s->k.n == 0 && s->k.c > 2 * RUN;
+}
 
 static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,
-                          CgVal *acc)
-{
+                          CgVal *acc) {
     const MatmulSpec *s = t->spec;
     CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[MAX_VECTORS];
     for (int v = t->first; v < t->end; v++) {
@@ -92,8 +89,7 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
 
 // acc = the products over [lo, hi).
 static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
-                     CgVal *acc)
-{
+                     CgVal *acc) {
     int unroll = t->rows <= 2 ? 4 : 2;
     CgVal b = cg_fat(f, f->arg[B], t->off[B]), size = cg_isub(f, hi, lo);
     CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
@@ -114,8 +110,7 @@ static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgV
 // One order of additions whatever the number of rows: an image's result does not depend on its
 // batch. Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the
 // length of a run and with the number of runs, not with the product of both.
-static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
-{
+static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
     const MatmulSpec *s = t->spec;
     int n = t->rows * (t->end - t->first);
     CgVal a[TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
@@ -142,8 +137,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc)
     }
 }
 
-static void emit_tile(CgFn *f, MatmulTile *t)
-{
+static void emit_tile(CgFn *f, MatmulTile *t) {
     const MatmulSpec *s = t->spec;
     CgVal acc[TALL_ROWS * MAX_VECTORS], *sum = acc;
     emit_sums(f, t, acc);
@@ -161,8 +155,7 @@ static void emit_tile(CgFn *f, MatmulTile *t)
 // ---------------------------------------------------------------- rows of one panel
 
 // t->rows rows over the whole panel, in tiles that leave room for their accumulators.
-static void emit_panel_rows(CgFn *f, MatmulTile *t)
-{
+static void emit_panel_rows(CgFn *f, MatmulTile *t) {
     int vectors = t->spec->vectors, half = t->rows > TILE_ROWS ? (vectors + 1) / 2 : vectors;
     for (t->first = 0; t->first < vectors; t->first = t->end) {
         t->end = t->first + half < vectors ? t->first + half : vectors;
@@ -171,8 +164,7 @@ static void emit_panel_rows(CgFn *f, MatmulTile *t)
 }
 
 // Opens a branch for rest == n, unless that is known. False: it is not.
-static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int n)
-{
+static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int n) {
     int64_t fixed;
     if (cg_is_const(rest, &fixed)) {
         s->then = NULL;
@@ -182,16 +174,14 @@ static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int n)
     return true;
 }
 
-static void end_case(CgFn *f, CgIf *s)
-{
+static void end_case(CgFn *f, CgIf *s) {
     if (s->then) {
         cg_endif(f, s);
     }
 }
 
 // The rows behind the last full tile: exact up to TILE_ROWS, else a tall tile that does one twice.
-static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest)
-{
+static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest) {
     CgIf s;
     for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {
         if (begin_case(f, &s, rest, t->rows)) {
@@ -208,8 +198,7 @@ static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest)
     }
 }
 
-static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const MatmulSpec *s = ctx;
     MatmulTile t = {.spec = s, .off = off};
     int64_t width = (int64_t)s->vectors * f->lanes, fixed;
@@ -231,8 +220,7 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     emit_rest(f, &t, cg_isub(f, len, main));
 }
 
-static void emit_matmul(CgFn *f, const void *spec)
-{
+static void emit_matmul(CgFn *f, const void *spec) {
     const MatmulSpec *s = spec;
     cg_nd_for(f, &s->nd, 1, s->rows, emit_rows, (void *)spec);
 }
@@ -246,22 +234,18 @@ typedef struct ElementRun {
 } ElementRun;
 
 // The last dimension of the space is the columns here.
-static CgVal element_at(const ElementRun *r, CgFn *f, int operand)
-{
+static CgVal element_at(const ElementRun *r, CgFn *f, int operand) {
     const CgNd *nd = &r->spec->nd;
-    return cg_iadd(f, r->off[operand],
-                   cg_stride(f, r->i, nd->dim[nd->rank - 1].stride[operand]));
+    return cg_iadd(f, r->off[operand], cg_stride(f, r->i, nd->dim[nd->rank - 1].stride[operand]));
 }
 
-static CgVal load_then_element(void *ctx, CgFn *f, int k)
-{
+static CgVal load_then_element(void *ctx, CgFn *f, int k) {
     ElementRun *r = ctx;
     int first = EXTRA + r->spec->bias;
     return cg_load_f(f, cg_fat(f, f->arg[first + k - 1], element_at(r, f, first + k)));
 }
 
-static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const MatmulSpec *s = ctx;
     IrDtype t = (IrDtype)s->dtype;
     ElementRun r = {s, off, NULL};
@@ -286,8 +270,7 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_end(f, &loop);
 }
 
-static void emit_element_matmul(CgFn *f, const void *spec)
-{
+static void emit_element_matmul(CgFn *f, const void *spec) {
     const MatmulSpec *s = spec;
     cg_nd_for(f, &s->nd, 1, 1, emit_elements, (void *)spec);
 }
@@ -300,8 +283,7 @@ typedef struct Factor { // a or b: how it lies
     IrDim stride[CG_ND_RANK];             // in the space [batch.., rows, columns]
 } Factor;
 
-static Factor read_factor(const IrNode *n, int operand, bool trans)
-{
+static Factor read_factor(const IrNode *n, int operand, bool trans) {
     Factor x = {.t = cg_tensor(ir_in(n, operand))};
     CgTensor y = cg_tensor(n->out[0]);
     IrDim own[CG_ND_RANK];
@@ -327,8 +309,7 @@ static Factor read_factor(const IrNode *n, int operand, bool trans)
 
 // [M/W][K][W], the last panel padded with zeros.
 static int64_t pack_panels(CgProgram *p, const IrValue *b, const Factor *x, int64_t k, int64_t m,
-                           int64_t width)
-{
+                           int64_t width) {
     int64_t panels = (m + width - 1) / width, offset;
     bool fresh;
     char *key = ir_sprintf(cg_arena(p), "panels%lld:%lld:%p", (long long)width,
@@ -353,8 +334,7 @@ static int64_t pack_panels(CgProgram *p, const IrValue *b, const Factor *x, int6
 }
 
 // The rows' space (batch dims and rows, merged where they can be) with the panels in front.
-static void make_panels(MatmulSpec *s, int64_t width, IrDim b_panel)
-{
+static void make_panels(MatmulSpec *s, int64_t width, IrDim b_panel) {
     CgNd *nd = &s->nd;
     nd->rank--; // the columns
     for (int k = 0; k < nd->n; k++) {
@@ -373,8 +353,8 @@ static void make_panels(MatmulSpec *s, int64_t width, IrDim b_panel)
     nd->dim[0].stride[COLUMN] = ir_dim(width);
 }
 
-static bool add_extras(CgProgram *p, const IrNode *n, MatmulSpec *s, const CgTensor *y, CgArg *args)
-{
+static bool add_extras(CgProgram *p, const IrNode *n, MatmulSpec *s, const CgTensor *y,
+                       CgArg *args) {
     IrDim stride[CG_ND_RANK];
     int arg = EXTRA - 1;
     for (int i = 2; i < n->n_in; i++) {
@@ -394,8 +374,7 @@ static bool add_extras(CgProgram *p, const IrNode *n, MatmulSpec *s, const CgTen
 }
 
 static bool init_spec(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor *a,
-                      const Factor *b, CgArg *args, int *n_args)
-{
+                      const Factor *b, CgArg *args, int *n_args) {
     CgTensor y = cg_tensor(n->out[0]);
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK], none[CG_ND_RANK] = {{0, 0}};
     memset(s, 0, sizeof *s);
@@ -427,8 +406,7 @@ static bool init_spec(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor
     return fits;
 }
 
-static IrDim count_flops(const IrNode *n, IrDim k)
-{
+static IrDim count_flops(const IrNode *n, IrDim k) {
     IrDim elems, flops;
     bool affine = ir_shape_elems(&n->out[0]->type.shape, &elems) && ir_dim_mul(elems, k, &flops) &&
                   ir_dim_mul(flops, ir_dim(2), &flops);
@@ -437,16 +415,14 @@ static IrDim count_flops(const IrNode *n, IrDim k)
 
 // A panel that the second level cache does not hold costs as much again for every tile of rows that
 // passes over it. Then tiles are tall, and each passes over one half of the panel's vectors.
-static int choose_rows(const MatmulSpec *s, int64_t width)
-{
+static int choose_rows(const MatmulSpec *s, int64_t width) {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
     bool tall = s->packed && s->k.c * width * 4 > CACHED && (rows.n || rows.c > TILE_ROWS);
     return tall ? TALL_ROWS : TILE_ROWS;
 }
 
 static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor *b, int n_args,
-                         CgArg *args)
-{
+                         CgArg *args) {
     const CgTarget *target = cg_target(p);
     CgTensor y = cg_tensor(n->out[0]);
     const IrValue *bv = ir_in(n, 1);
@@ -456,8 +432,8 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
     s->vectors = (int32_t)(vectors < most ? vectors : most);
     int64_t width = (int64_t)s->vectors * target->lanes;
     s->packed = bv->konst && b->t.rank == 2;
-    make_panels(s, width, s->packed ? ir_dim(s->k.c * width)
-                                    : cg_nd_mul(b->other_stride, ir_dim(width)));
+    make_panels(s, width,
+                s->packed ? ir_dim(s->k.c * width) : cg_nd_mul(b->other_stride, ir_dim(width)));
     if (s->packed) {
         args[B] = cg_packed(pack_panels(p, bv, b, s->k.c, s->columns, width));
         s->b_k = ir_dim(width);
@@ -474,8 +450,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
             count_flops(n, s->k));
 }
 
-void cg_lower_matmul(CgProgram *p, const IrNode *n)
-{
+void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     if (!cg_need_plain(p, n)) {
         return;
     }

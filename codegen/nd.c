@@ -5,8 +5,7 @@
 #include "codegen/nd.h"
 #include <string.h>
 
-void cg_nd_init(CgNd *nd, int rank, const IrDim *size)
-{
+void cg_nd_init(CgNd *nd, int rank, const IrDim *size) {
     memset(nd, 0, sizeof *nd);
     nd->rank = rank;
     for (int i = 0; i < rank; i++) {
@@ -14,8 +13,7 @@ void cg_nd_init(CgNd *nd, int rank, const IrDim *size)
     }
 }
 
-int cg_nd_add(CgNd *nd, const IrDim *stride, IrDim offset)
-{
+int cg_nd_add(CgNd *nd, const IrDim *stride, IrDim offset) {
     if (nd->n == CG_ND_OPERANDS) {
         ir_bug("codegen", "nd", "more than %d operands", CG_ND_OPERANDS);
     }
@@ -26,8 +24,7 @@ int cg_nd_add(CgNd *nd, const IrDim *stride, IrDim offset)
     return nd->n++;
 }
 
-IrDim cg_nd_mul(IrDim a, IrDim b)
-{
+IrDim cg_nd_mul(IrDim a, IrDim b) {
     IrDim r;
     if (!ir_dim_mul(a, b, &r)) {
         ir_bug("codegen", "nd", "a stride is not affine in N");
@@ -35,15 +32,13 @@ IrDim cg_nd_mul(IrDim a, IrDim b)
     return r;
 }
 
-static void remove_dim(CgNd *nd, int i)
-{
+static void remove_dim(CgNd *nd, int i) {
     memmove(&nd->dim[i], &nd->dim[i + 1], (size_t)(nd->rank - i - 1) * sizeof nd->dim[0]);
     memset(&nd->dim[--nd->rank], 0, sizeof nd->dim[0]);
 }
 
 // Dims i and i+1 are one run for every operand.
-static bool merges(const CgNd *nd, int i)
-{
+static bool merges(const CgNd *nd, int i) {
     const CgNdDim *a = &nd->dim[i], *b = &nd->dim[i + 1];
     IrDim size;
     if (!ir_dim_mul(a->size, b->size, &size)) {
@@ -58,8 +53,7 @@ static bool merges(const CgNd *nd, int i)
     return true;
 }
 
-void cg_nd_collapse(CgNd *nd, int min_rank)
-{
+void cg_nd_collapse(CgNd *nd, int min_rank) {
     for (int i = nd->rank - 1; i >= 0; i--) {
         if (ir_dim_is(nd->dim[i].size, 1)) {
             remove_dim(nd, i);
@@ -81,8 +75,7 @@ void cg_nd_collapse(CgNd *nd, int min_rank)
     }
 }
 
-void cg_nd_move_dim(CgNd *nd, int from, int to)
-{
+void cg_nd_move_dim(CgNd *nd, int from, int to) {
     CgNdDim d = nd->dim[from];
     int step = from < to ? 1 : -1;
     for (int i = from; i != to; i += step) {
@@ -91,8 +84,7 @@ void cg_nd_move_dim(CgNd *nd, int from, int to)
     nd->dim[to] = d;
 }
 
-bool cg_nd_empty(const CgNd *nd)
-{
+bool cg_nd_empty(const CgNd *nd) {
     for (int i = 0; i < nd->rank; i++) {
         if (ir_dim_is(nd->dim[i].size, 0)) {
             return true;
@@ -101,8 +93,7 @@ bool cg_nd_empty(const CgNd *nd)
     return false;
 }
 
-int64_t cg_nd_elems(const CgNd *nd, int from)
-{
+int64_t cg_nd_elems(const CgNd *nd, int from) {
     int64_t r = 1;
     for (int i = from; i < nd->rank; i++) {
         r *= ir_dim_at(nd->dim[i].size, 1);
@@ -110,8 +101,7 @@ int64_t cg_nd_elems(const CgNd *nd, int from)
     return r;
 }
 
-int cg_nd_sizes(const CgTensor *t, IrDim *size)
-{
+int cg_nd_sizes(const CgTensor *t, IrDim *size) {
     for (int i = 0; i < t->rank; i++) {
         size[i] = t->dim[i];
     }
@@ -123,8 +113,7 @@ int cg_nd_sizes(const CgTensor *t, IrDim *size)
     return t->rank + 1;
 }
 
-int cg_nd_strides(const CgTensor *t, IrDim *stride)
-{
+int cg_nd_strides(const CgTensor *t, IrDim *stride) {
     IrDim size[CG_ND_RANK], run = ir_dim(1);
     int rank = cg_nd_sizes(t, size);
     for (int i = rank - 1; i >= 0; i--) {
@@ -137,8 +126,7 @@ int cg_nd_strides(const CgTensor *t, IrDim *stride)
     return rank;
 }
 
-bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride)
-{
+bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride) {
     IrDim own[CG_ND_RANK];
     cg_nd_strides(t, own);
     int shift = r->rank - t->rank;
@@ -159,8 +147,7 @@ bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride)
 
 // ---------------------------------------------------------------- emitting
 
-bool cg_is_const(CgVal v, int64_t *x)
-{
+bool cg_is_const(CgVal v, int64_t *x) {
     if (!LLVMIsAConstantInt(v)) {
         return false;
     }
@@ -168,13 +155,11 @@ bool cg_is_const(CgVal v, int64_t *x)
     return true;
 }
 
-CgVal cg_stride(CgFn *f, CgVal index, IrDim stride)
-{
+CgVal cg_stride(CgFn *f, CgVal index, IrDim stride) {
     return stride.n ? cg_imul(f, index, cg_dim(f, stride)) : cg_imulc(f, index, stride.c);
 }
 
-static void advance(CgFn *f, const CgNd *nd, int dim, CgVal index, CgVal *off)
-{
+static void advance(CgFn *f, const CgNd *nd, int dim, CgVal index, CgVal *off) {
     for (int k = 0; k < nd->n; k++) {
         IrDim s = nd->dim[dim].stride[k];
         if (!ir_dim_is(s, 0)) {
@@ -189,8 +174,7 @@ typedef struct NdPlan {
 } NdPlan;
 
 // Tasks of 512 to 16384 elements, about 32 or more of them; dimensions that grow with N are cut.
-static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t unit)
-{
+static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t unit) {
     enum { LEAST = 512, MOST = 16384, TASKS = 32 };
     int last = nd->rank - inner;
     int64_t cost = nd->cost > 0 ? nd->cost : 1, work = cg_nd_elems(nd, 0) * cost;
@@ -218,12 +202,13 @@ static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t unit)
     return p;
 }
 
-static CgVal nd_size(CgFn *f, const CgNd *nd, int i) { return cg_dim(f, nd->dim[i].size); }
+static CgVal nd_size(CgFn *f, const CgNd *nd, int i) {
+    return cg_dim(f, nd->dim[i].size);
+}
 
 // Dims [dim, last) as plain loops, then the body.
 static void emit_loops(CgFn *f, const CgNd *nd, int dim, int last, const CgVal *off, CgVal len,
-                       CgNdBody body, void *ctx)
-{
+                       CgNdBody body, void *ctx) {
     if (dim >= last) {
         body(ctx, f, off, len);
         return;
@@ -237,8 +222,7 @@ static void emit_loops(CgFn *f, const CgNd *nd, int dim, int last, const CgVal *
     cg_end(f, &loop);
 }
 
-void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, void *ctx)
-{
+void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, void *ctx) {
     int last = nd->rank - inner;
     NdPlan plan = plan_tasks(nd, inner, unit);
     CgVal chunks = cg_i64(f, 1), len = nd_size(f, nd, last), tasks, lo, hi, start = NULL;
@@ -279,8 +263,7 @@ void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, 
     cg_end(f, &loop);
 }
 
-static void emit_vector_loop(CgFn *f, CgVal lo, CgVal hi, int unroll, CgNdVector body, void *ctx)
-{
+static void emit_vector_loop(CgFn *f, CgVal lo, CgVal hi, int unroll, CgNdVector body, void *ctx) {
     CgLoop loop;
     cg_for(f, &loop, lo, hi, (int64_t)unroll * f->lanes);
     for (int u = 0; u < unroll; u++) {
@@ -289,8 +272,7 @@ static void emit_vector_loop(CgFn *f, CgVal lo, CgVal hi, int unroll, CgNdVector
     cg_end(f, &loop);
 }
 
-static void emit_vectors_const(CgFn *f, int64_t len, int unroll, CgNdVector body, void *ctx)
-{
+static void emit_vectors_const(CgFn *f, int64_t len, int unroll, CgNdVector body, void *ctx) {
     int64_t big = (int64_t)unroll * f->lanes, main = len / big * big;
     if (main == big) {
         main = 0; // straight below
@@ -303,8 +285,7 @@ static void emit_vectors_const(CgFn *f, int64_t len, int unroll, CgNdVector body
     }
 }
 
-void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx)
-{
+void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx) {
     CgLoop loop;
     CgVal zero = cg_i64(f, 0), main = cg_imulc(f, cg_idivc(f, len, unroll), unroll);
     int64_t some;
@@ -325,8 +306,7 @@ void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx)
     }
 }
 
-void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx)
-{
+void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx) {
     int64_t fixed;
     if (cg_is_const(len, &fixed)) {
         emit_vectors_const(f, fixed, unroll, body, ctx);
@@ -347,8 +327,7 @@ void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx)
     cg_endif(f, &s);
 }
 
-CgVal cg_lane_mask(CgFn *f, CgVal n)
-{
+CgVal cg_lane_mask(CgFn *f, CgVal n) {
     LLVMValueRef iota[64];
     for (int i = 0; i < f->lanes; i++) {
         iota[i] = LLVMConstInt(f->i32, (unsigned)i, 0);
@@ -360,8 +339,7 @@ CgVal cg_lane_mask(CgFn *f, CgVal n)
     return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(iota, (unsigned)f->lanes), splat, "");
 }
 
-CgVal cg_load_n(CgFn *f, CgVal p, CgVal n)
-{
+CgVal cg_load_n(CgFn *f, CgVal p, CgVal n) {
     int64_t c;
     if (!n) {
         return cg_load_v(f, p);
@@ -369,8 +347,7 @@ CgVal cg_load_n(CgFn *f, CgVal p, CgVal n)
     return cg_is_const(n, &c) ? cg_load_v_n(f, p, (int)c) : cg_load_v_mask(f, p, n);
 }
 
-void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n)
-{
+void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n) {
     int64_t c;
     if (!n) {
         cg_store_v(f, v, p);
@@ -381,8 +358,7 @@ void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n)
     }
 }
 
-CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n)
-{
+CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n) {
     int64_t c;
     if (cg_is_const(stride, &c) && c <= 1 && c >= 0) {
         return c == 0 ? cg_load_splat(f, p) : cg_load_n(f, p, n);
@@ -396,14 +372,12 @@ CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n)
     return v;
 }
 
-CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x)
-{
+CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x) {
     CgVal y = cg_select(f, cg_fcmp(f, p, acc, x), acc, x); // x where one of them is NaN
     return cg_select(f, cg_fcmp(f, LLVMRealUNO, acc, acc), acc, y);
 }
 
-void cg_transpose_lanes(CgFn *f, CgVal *rows)
-{
+void cg_transpose_lanes(CgFn *f, CgVal *rows) {
     int lo[64], hi[64], n = f->lanes;
     for (int s = 1; s < n; s *= 2) {
         for (int j = 0; j < n; j++) {

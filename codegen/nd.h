@@ -32,7 +32,7 @@ int cg_nd_add(CgNd *nd, const IrDim *stride, IrDim offset);
 // size 1 in front while there are fewer than min_rank.
 void cg_nd_collapse(CgNd *nd, int min_rank);
 void cg_nd_move_dim(CgNd *nd, int from, int to);
-bool cg_nd_empty(const CgNd *nd); // some size is 0 whatever N
+bool cg_nd_empty(const CgNd *nd);              // some size is 0 whatever N
 int64_t cg_nd_elems(const CgNd *nd, int from); // product of sizes from dim `from` on, at N = 1
 
 // A tensor's own space: its dims, for a blocked one [N, C/B, spatial..., B]. Return the rank.
@@ -71,8 +71,8 @@ void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
 void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
 
 bool cg_is_const(CgVal v, int64_t *x);
-CgVal cg_lane_mask(CgFn *f, CgVal n);              // <lanes x i1>: lane < n
-CgVal cg_load_n(CgFn *f, CgVal p, CgVal n);        // n as in CgNdVector; other lanes 0
+CgVal cg_lane_mask(CgFn *f, CgVal n);       // <lanes x i1>: lane < n
+CgVal cg_load_n(CgFn *f, CgVal p, CgVal n); // n as in CgNdVector; other lanes 0
 void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n);
 // Lane i from p[i * stride], lanes >= n from the last one that counts. n > 0, unless the stride is
 // the constant 0 or 1.

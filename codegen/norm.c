@@ -17,14 +17,13 @@ typedef struct NormSpec {
 typedef struct NormRun {
     const NormSpec *spec;
     CgVal to, from;
-    CgVal mean, scale, shift;   // batch_norm
-    CgVal channel, n[3];        // lrn: lanes that count in the block before, this one, that behind
-    CgVal step[3];              // where these lie from the pixel on; plain: lo, hi of the window
+    CgVal mean, scale, shift; // batch_norm
+    CgVal channel, n[3];      // lrn: lanes that count in the block before, this one, that behind
+    CgVal step[3];            // where these lie from the pixel on; plain: lo, hi of the window
 } NormRun;
 
 // The space [N, C or C/B, pixels] with the channel's number.
-static void init_space(NormSpec *s, const IrNode *n)
-{
+static void init_space(NormSpec *s, const IrNode *n) {
     CgTensor y = cg_tensor(n->out[0]);
     s->x = cg_tensor(ir_in(n, 0));
     IrDim size[CG_ND_RANK], channel[CG_ND_RANK] = {{0, 0}, {1, 0}}, sy[CG_ND_RANK], sx[CG_ND_RANK];
@@ -39,8 +38,7 @@ static void init_space(NormSpec *s, const IrNode *n)
 }
 
 // One more inner dimension than the channel's even where there is a single pixel.
-static bool finish_space(NormSpec *s)
-{
+static bool finish_space(NormSpec *s) {
     if (cg_nd_empty(&s->nd)) {
         return false;
     }
@@ -53,8 +51,7 @@ static bool finish_space(NormSpec *s)
     return true;
 }
 
-static void call_norm(CgProgram *p, const IrNode *n, NormSpec *s, CgEmit emit, int weight)
-{
+static void call_norm(CgProgram *p, const IrNode *n, NormSpec *s, CgEmit emit, int weight) {
     CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0])};
     for (int i = 0; i < n->n_in; i++) {
         args[i + 1] = cg_read(ir_in(n, i));
@@ -65,8 +62,7 @@ static void call_norm(CgProgram *p, const IrNode *n, NormSpec *s, CgEmit emit, i
     cg_call(p, n, k, n->n_in + 1, args, algo, (IrDim){0, 0});
 }
 
-static bool can_lower(CgProgram *p, const IrNode *n)
-{
+static bool can_lower(CgProgram *p, const IrNode *n) {
     const IrType *x = &ir_in(n, 0)->type, *y = &n->out[0]->type;
     if (x->dtype != IR_F32 || x->block != y->block || x->shape.rank < 2) {
         cg_nyi(p, n, "%s of %s", ir_op_info(n->op)->text,
@@ -79,15 +75,13 @@ static bool can_lower(CgProgram *p, const IrNode *n)
 // ---------------------------------------------------------------- batch_norm
 
 // Parameter `arg` of the channel, or of the lanes of the block.
-static CgVal load_param(CgFn *f, const NormRun *r, int arg)
-{
+static CgVal load_param(CgFn *f, const NormRun *r, int arg) {
     int block = r->spec->x.block;
     CgVal p = cg_fat(f, f->arg[arg], cg_imulc(f, r->channel, block ? block : 1));
     return block ? cg_load_n(f, p, r->n[1]) : cg_load_splat(f, p);
 }
 
-static void batch_norm_at(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void batch_norm_at(void *ctx, CgFn *f, CgVal i, CgVal n) {
     NormRun *r = ctx;
     CgVal at = r->spec->x.block ? cg_imulc(f, i, f->lanes) : i;
     CgVal x = cg_load_n(f, cg_fat(f, r->from, at), n);
@@ -96,16 +90,14 @@ static void batch_norm_at(void *ctx, CgFn *f, CgVal i, CgVal n)
 }
 
 // How many of the lanes of block `cb` are channels.
-static CgVal count_lanes(CgFn *f, const NormSpec *s, CgVal cb)
-{
+static CgVal count_lanes(CgFn *f, const NormSpec *s, CgVal cb) {
     CgVal left = cg_isub(f, cg_i64(f, cg_channels(&s->x)), cg_imulc(f, cb, f->lanes));
     return cg_imax(f, cg_imin(f, left, cg_i64(f, f->lanes)), cg_i64(f, 0));
 }
 
 // BatchNormalization-15: y = (x - mean) / sqrt(var + eps) * scale + bias; inputs x, scale, bias,
 // mean, var
-static void batch_norm_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void batch_norm_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
     bool block = s->x.block != 0;
@@ -124,14 +116,12 @@ static void batch_norm_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     }
 }
 
-static void emit_batch_norm(CgFn *f, const void *spec)
-{
+static void emit_batch_norm(CgFn *f, const void *spec) {
     NormRun r = {.spec = spec};
     cg_nd_for(f, &r.spec->nd, 1, r.spec->x.block ? 1 : f->lanes, batch_norm_row, &r);
 }
 
-void cg_lower_batch_norm(CgProgram *p, const IrNode *n)
-{
+void cg_lower_batch_norm(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
     if (!can_lower(p, n)) {
@@ -147,8 +137,7 @@ void cg_lower_batch_norm(CgProgram *p, const IrNode *n)
 // ---------------------------------------------------------------- lrn
 
 // x / s^beta
-static CgVal divide_pow(CgFn *f, const NormSpec *s, CgVal x, CgVal sum)
-{
+static CgVal divide_pow(CgFn *f, const NormSpec *s, CgVal x, CgVal sum) {
     CgVal root = cg_intrinsic(f, "llvm.sqrt", 1, &sum);
     if (s->beta == 0.75) {
         CgVal fourth = cg_intrinsic(f, "llvm.sqrt", 1, &root);
@@ -163,22 +152,19 @@ static CgVal divide_pow(CgFn *f, const NormSpec *s, CgVal x, CgVal sum)
     return cg_fdiv(f, x, cg_pow(f, sum, cg_v(f, s->beta)));
 }
 
-static CgVal normalise(CgFn *f, const NormSpec *s, CgVal x, CgVal squares)
-{
+static CgVal normalise(CgFn *f, const NormSpec *s, CgVal x, CgVal squares) {
     return divide_pow(f, s, x, cg_fma(f, squares, cg_v(f, s->alpha), cg_v(f, s->bias)));
 }
 
 // Squares of block k - 1, of which `n` lanes count.
-static CgVal block_squares(CgFn *f, const NormRun *r, CgVal at, int k, CgVal *x)
-{
+static CgVal block_squares(CgFn *f, const NormRun *r, CgVal at, int k, CgVal *x) {
     *x = cg_load_v(f, cg_fat(f, r->from, cg_iadd(f, at, r->step[k])));
     CgVal q = cg_fmul(f, *x, *x);
     return r->n[k] ? cg_select(f, cg_lane_mask(f, r->n[k]), q, cg_v(f, 0)) : q;
 }
 
 // Sum over channels c - below .. c + above of lane c, out of three neighbouring blocks.
-static void lrn_at(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void lrn_at(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
@@ -200,8 +186,7 @@ static void lrn_at(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store_v(f, normalise(f, s, x, sum), cg_fat(f, r->to, at));
 }
 
-static void lrn_blocks(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void lrn_blocks(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
     CgVal cb = off[CHANNEL], zero = cg_i64(f, 0), lanes = cg_i64(f, f->lanes);
@@ -219,8 +204,7 @@ static void lrn_blocks(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_nd_steps(f, len, 1, lrn_at, r);
 }
 
-static void lrn_plain_at(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void lrn_plain_at(void *ctx, CgFn *f, CgVal i, CgVal n) {
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
     CgVal pixels = r->step[2], p = cg_fat(f, r->from, i), sum[] = {cg_v(f, 0)};
@@ -233,8 +217,7 @@ static void lrn_plain_at(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store_n(f, normalise(f, s, x, sum[0]), cg_fat(f, r->to, i), n);
 }
 
-static void lrn_plain(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void lrn_plain(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
     CgVal c = off[CHANNEL], pixels = cg_i64(f, 1);
@@ -250,16 +233,14 @@ static void lrn_plain(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_nd_vectors(f, len, 1, lrn_plain_at, r);
 }
 
-static void emit_lrn(CgFn *f, const void *spec)
-{
+static void emit_lrn(CgFn *f, const void *spec) {
     NormRun r = {.spec = spec};
     bool block = r.spec->x.block != 0;
     cg_nd_for(f, &r.spec->nd, 1, block ? 1 : f->lanes, block ? lrn_blocks : lrn_plain, &r);
 }
 
 // LRN-13: y_c = x_c / (bias + alpha / size * sum of x_i^2)^beta over the window of `size` channels
-void cg_lower_lrn(CgProgram *p, const IrNode *n)
-{
+void cg_lower_lrn(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
     if (!can_lower(p, n)) {

@@ -20,8 +20,7 @@ typedef struct PadSpec {
 
 // ---------------------------------------------------------------- kernel
 
-static CgVal fold_index(CgFn *f, const PadSpec *s, CgVal i, CgVal size)
-{
+static CgVal fold_index(CgFn *f, const PadSpec *s, CgVal i, CgVal size) {
     CgVal zero = cg_i64(f, 0), last = cg_iaddc(f, size, -1);
     if (s->mode == PAD_EDGE) {
         return cg_imin(f, cg_imax(f, i, zero), last);
@@ -31,13 +30,12 @@ static CgVal fold_index(CgFn *f, const PadSpec *s, CgVal i, CgVal size)
     return cg_imin(f, folded, back);
 }
 
-static CgVal fill_value(CgFn *f, const PadSpec *s)
-{
+static CgVal fill_value(CgFn *f, const PadSpec *s) {
     IrDtype t = (IrDtype)s->dtype;
     if (ir_dtype_is_float(t)) {
         return LLVMConstReal(t == IR_F64 ? f->f64 : f->f32, s->value);
     }
-    uint64_t x = t == IR_BOOL ? s->value != 0
+    uint64_t x = t == IR_BOOL   ? s->value != 0
                  : s->value < 0 ? (uint64_t)(int64_t)s->value
                                 : (uint64_t)s->value;
     return LLVMConstInt(cg_dtype(f, t), x, 1);
@@ -48,8 +46,7 @@ typedef struct PadRun {
     CgVal to, from; // element offsets; from NULL: fill
 } PadRun;
 
-static void move_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void move_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     PadRun *r = ctx;
     CgVal x = r->from ? cg_load_n(f, cg_fat(f, f->arg[1], cg_iadd(f, r->from, i)), n)
                       : cg_splat(f, fill_value(f, r->spec));
@@ -57,8 +54,7 @@ static void move_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
 }
 
 // `len` elements, a copy or the constant.
-static void move_run(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal len)
-{
+static void move_run(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal len) {
     PadRun r = {s, to, from};
     int64_t fixed;
     if (cg_is_const(len, &fixed) && fixed == 0) {
@@ -77,8 +73,7 @@ static void move_run(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal len)
 }
 
 // Columns [lo, hi) of the row, outside of the input.
-static void emit_border(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal lo, CgVal hi)
-{
+static void emit_border(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal lo, CgVal hi) {
     int row = s->rank - 1;
     CgVal run = cg_dim(f, s->run);
     if (s->mode == PAD_CONSTANT) {
@@ -94,8 +89,7 @@ static void emit_border(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal l
     cg_end(f, &loop);
 }
 
-static void emit_inner_row(CgFn *f, const PadSpec *s, CgVal to, CgVal from)
-{
+static void emit_inner_row(CgFn *f, const PadSpec *s, CgVal to, CgVal from) {
     int row = s->rank - 1;
     int64_t begin = s->begin[row], cut = begin < 0 ? -begin : 0, cut_end = s->end < 0 ? -s->end : 0;
     CgVal zero = cg_i64(f, 0), run = cg_dim(f, s->run), width = cg_dim(f, s->out[row]);
@@ -103,13 +97,12 @@ static void emit_inner_row(CgFn *f, const PadSpec *s, CgVal to, CgVal from)
     CgVal count = cg_imax(f, cg_iaddc(f, cg_dim(f, s->in[row]), -cut - cut_end), zero);
     CgVal hi = cg_imin(f, cg_iadd(f, lo, count), width);
     emit_border(f, s, to, from, zero, lo);
-    move_run(f, s, cg_iadd(f, to, cg_imul(f, lo, run)),
-             cg_iadd(f, from, cg_imulc(f, run, cut)), cg_imul(f, cg_isub(f, hi, lo), run));
+    move_run(f, s, cg_iadd(f, to, cg_imul(f, lo, run)), cg_iadd(f, from, cg_imulc(f, run, cut)),
+             cg_imul(f, cg_isub(f, hi, lo), run));
     emit_border(f, s, to, from, hi, width);
 }
 
-static void emit_pad(CgFn *f, const void *spec)
-{
+static void emit_pad(CgFn *f, const void *spec) {
     const PadSpec *s = spec;
     int row = s->rank - 1;
     CgVal rows = cg_i64(f, 1), lo, hi, index[CG_ND_RANK];
@@ -145,8 +138,7 @@ static void emit_pad(CgFn *f, const void *spec)
 // ---------------------------------------------------------------- lowering
 
 // Begins and ends in the tensor's own space, which has the lanes as one more dimension.
-static int read_dims(const IrNode *n, PadSpec *s, int64_t *end)
-{
+static int read_dims(const IrNode *n, PadSpec *s, int64_t *end) {
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
     IrInts pad = ir_ints(n, IR_ATTR_PAD);
     int rank = cg_nd_sizes(&y, s->out);
@@ -161,8 +153,7 @@ static int read_dims(const IrNode *n, PadSpec *s, int64_t *end)
     return rank;
 }
 
-static bool read_mode(const IrNode *n, PadSpec *s)
-{
+static bool read_mode(const IrNode *n, PadSpec *s) {
     static const char *const names[] = {"constant", "edge", "reflect"};
     const char *mode = ir_str(n, IR_ATTR_MODE, "constant");
     for (int i = 0; i < 3; i++) {
@@ -174,8 +165,7 @@ static bool read_mode(const IrNode *n, PadSpec *s)
     return false;
 }
 
-void cg_lower_pad(CgProgram *p, const IrNode *n)
-{
+void cg_lower_pad(CgProgram *p, const IrNode *n) {
     PadSpec s;
     memset(&s, 0, sizeof s);
     int64_t end[CG_ND_RANK] = {0};

@@ -24,15 +24,13 @@ typedef struct Taps {
 } Taps;
 
 // ceil(max(0, x) / d), at most k
-static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k)
-{
+static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k) {
     CgVal up = cg_iaddc(f, cg_imax(f, x, cg_i64(f, 0)), d - 1);
     return cg_imin(f, cg_idivc(f, up, d), cg_i64(f, k));
 }
 
 static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t dilation,
-                      int64_t k, CgVal size, int64_t end, bool count_pad)
-{
+                      int64_t k, CgVal size, int64_t end, bool count_pad) {
     Taps t;
     t.first = cg_iaddc(f, cg_imulc(f, out, stride), -begin);
     t.lo = taps_below(f, cg_isub(f, cg_i64(f, 0), t.first), dilation, k);
@@ -42,20 +40,17 @@ static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t
     return t;
 }
 
-static Taps find_rows(CgFn *f, const PoolSpec *s, CgVal oh)
-{
+static Taps find_rows(CgFn *f, const PoolSpec *s, CgVal oh) {
     return find_taps(f, oh, s->sh, s->pt, s->dh, s->kh, cg_dim(f, s->x.dim[2]), s->pb,
                      s->count_pad);
 }
 
-static Taps find_columns(CgFn *f, const PoolSpec *s, CgVal ow)
-{
+static Taps find_columns(CgFn *f, const PoolSpec *s, CgVal ow) {
     return find_taps(f, ow, s->sw, s->pl, s->dw, s->kw, cg_dim(f, s->x.dim[3]), s->pr,
                      s->count_pad);
 }
 
-static CgVal accumulate(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x)
-{
+static CgVal accumulate(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
     return s->max ? cg_most(f, LLVMRealOGT, acc, x) : cg_fadd(f, acc, x); // MaxPool-12: NaN wins
 }
 
@@ -67,17 +62,17 @@ typedef struct PoolRow {
     Taps rows;
 } PoolRow;
 
-static CgVal vector_start(CgFn *f, const PoolSpec *s) { return cg_v(f, s->max ? -INFINITY : 0); }
+static CgVal vector_start(CgFn *f, const PoolSpec *s) {
+    return cg_v(f, s->max ? -INFINITY : 0);
+}
 
 // 1 / (rows that count * columns that count)
-static CgVal inverse_count(CgFn *f, CgVal rows, CgVal columns)
-{
+static CgVal inverse_count(CgFn *f, CgVal rows, CgVal columns) {
     CgVal n = cg_imax(f, cg_imul(f, rows, columns), cg_i64(f, 1));
     return cg_fdiv(f, cg_f(f, 1), LLVMBuildSIToFP(f->b, n, f->f32, ""));
 }
 
-static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow)
-{
+static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow) {
     if (!r->spec->max) {
         acc = cg_fmul(f, acc, cg_splat(f, inverse_count(f, r->rows.count, columns)));
     }
@@ -85,14 +80,12 @@ static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, Cg
 }
 
 // Taps of result column ow: those inside, and for the divisor.
-static bool is_inside(const PoolSpec *s, int64_t ow, int64_t j)
-{
+static bool is_inside(const PoolSpec *s, int64_t ow, int64_t j) {
     int64_t iw = ow * s->sw - s->pl + j * s->dw;
     return iw >= 0 && iw < s->x.dim[3].c;
 }
 
-static int64_t count_columns(const PoolSpec *s, int64_t ow)
-{
+static int64_t count_columns(const PoolSpec *s, int64_t ow) {
     int64_t n = 0;
     for (int64_t j = 0; j < s->kw; j++) {
         int64_t iw = ow * s->sw - s->pl + j * s->dw;
@@ -102,22 +95,19 @@ static int64_t count_columns(const PoolSpec *s, int64_t ow)
 }
 
 // How far the taps of n columns reach, in input columns.
-static int64_t count_input_columns(const PoolSpec *s, int64_t n)
-{
+static int64_t count_input_columns(const PoolSpec *s, int64_t n) {
     return (n - 1) * s->sw + (s->kw - 1) * s->dw + 1;
 }
 
 // The tap of column t, of n that behave like the static columns [like, like + n), that falls on
 // input column c of the tile; -1: none.
-static int64_t tap_at(const PoolSpec *s, int64_t like, int t, int64_t c)
-{
+static int64_t tap_at(const PoolSpec *s, int64_t like, int t, int64_t c) {
     int64_t d = c - t * s->sw, tap = d / s->dw;
     bool hit = d >= 0 && d % s->dw == 0 && tap < s->kw && is_inside(s, like + t, tap);
     return hit ? tap : -1;
 }
 
-static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c)
-{
+static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c) {
     for (int t = 0; t < n; t++) {
         if (tap_at(s, like, t, c) >= 0) {
             return true;
@@ -127,8 +117,7 @@ static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c)
 }
 
 // Columns [lo, hi) one by one, bounds of the kernel row computed as well.
-static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi)
-{
+static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
     const PoolSpec *s = r->spec;
     CgLoop column, row, tap;
     cg_for(f, &column, lo, hi, 1);
@@ -147,14 +136,12 @@ static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi)
 }
 
 // Maximum of what holds no NaN: one instruction.
-static CgVal join(CgFn *f, const PoolSpec *s, CgVal a, CgVal b)
-{
+static CgVal join(CgFn *f, const PoolSpec *s, CgVal a, CgVal b) {
     return s->max ? cg_fmax(f, a, b) : cg_fadd(f, a, b);
 }
 
 // One kernel row of a tile joined into a vector per input column. Returns the lanes that were NaN.
-static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, int n, CgVal *acc)
-{
+static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, int n, CgVal *acc) {
     CgVal nan = NULL, odd = NULL;
     for (int64_t c = 0; c < count_input_columns(s, n); c++) {
         if (!is_read(s, like, n, c)) {
@@ -177,8 +164,7 @@ static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, 
     return nan;
 }
 
-static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n, const CgVal *acc)
-{
+static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n, const CgVal *acc) {
     const PoolSpec *s = r->spec;
     for (int t = 0; t < n; t++) {
         CgVal y = NULL;
@@ -195,8 +181,7 @@ static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n,
 // n columns from ow on, which behave like the static column `like`: down the kernel's rows first, a
 // vector per input column, then across. Where a NaN was seen the columns are done again by the code
 // that lets it win.
-static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n)
-{
+static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n) {
     const PoolSpec *s = r->spec;
     CgVal acc[CG_MAX_CARRY];
     int columns = (int)count_input_columns(s, n);
@@ -228,18 +213,18 @@ static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int 
     cg_endif(f, &any);
 }
 
-static void emit_static_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi, int tile)
-{
+static void emit_static_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi, int tile) {
     for (int64_t ow = lo; ow < hi; ow += tile) {
         int n = hi - ow < tile ? (int)(hi - ow) : tile;
         emit_columns(f, r, cg_i64(f, ow), ow, n);
     }
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) { return a <= 0 ? 0 : (a + b - 1) / b; }
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return a <= 0 ? 0 : (a + b - 1) / b;
+}
 
-static void emit_row_columns(CgFn *f, const PoolRow *r)
-{
+static void emit_row_columns(CgFn *f, const PoolRow *r) {
     const PoolSpec *s = r->spec;
     enum { MOST_TAPS = 1024 }; // of code for the edges
     int64_t width = s->y.dim[3].c, reach = (s->kw - 1) * s->dw;
@@ -267,8 +252,7 @@ static void emit_row_columns(CgFn *f, const PoolRow *r)
     emit_static_columns(f, r, a + main, width, tile);
 }
 
-static void emit_pool(CgFn *f, const void *spec)
-{
+static void emit_pool(CgFn *f, const void *spec) {
     PoolRow r = {.spec = spec};
     const PoolSpec *s = spec;
     int64_t blocks = (cg_channels(&s->x) + s->x.block - 1) / s->x.block;
@@ -290,10 +274,11 @@ static void emit_pool(CgFn *f, const void *spec)
 
 // ---------------------------------------------------------------- plain
 
-static bool is_float_type(LLVMTypeRef t) { return LLVMGetTypeKind(t) != LLVMIntegerTypeKind; }
+static bool is_float_type(LLVMTypeRef t) {
+    return LLVMGetTypeKind(t) != LLVMIntegerTypeKind;
+}
 
-static CgVal scalar_start(const PoolSpec *s, LLVMTypeRef t)
-{
+static CgVal scalar_start(const PoolSpec *s, LLVMTypeRef t) {
     if (is_float_type(t)) {
         return LLVMConstReal(t, s->max ? -INFINITY : 0);
     }
@@ -302,8 +287,7 @@ static CgVal scalar_start(const PoolSpec *s, LLVMTypeRef t)
     return LLVMConstInt(t, is_signed ? (uint64_t)1 << (bits - 1) : 0, 0);
 }
 
-static CgVal scalar_take(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x)
-{
+static CgVal scalar_take(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
     if (is_float_type(LLVMTypeOf(x))) {
         return accumulate(f, s, acc, x);
     }
@@ -311,8 +295,7 @@ static CgVal scalar_take(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x)
     return cg_select(f, cg_icmp(f, greater, x, acc), x, acc);
 }
 
-static void emit_plain_pool(CgFn *f, const void *spec)
-{
+static void emit_plain_pool(CgFn *f, const void *spec) {
     const PoolSpec *s = spec;
     IrDtype dtype = (IrDtype)s->x.dtype;
     CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]);
@@ -345,8 +328,7 @@ static void emit_plain_pool(CgFn *f, const void *spec)
 
 // ---------------------------------------------------------------- lowering
 
-bool cg_static_dims(const CgTensor *t, int from)
-{
+bool cg_static_dims(const CgTensor *t, int from) {
     for (int i = from; i < t->rank; i++) {
         if (t->dim[i].n) {
             return false;
@@ -355,8 +337,7 @@ bool cg_static_dims(const CgTensor *t, int from)
     return true;
 }
 
-void cg_lower_pool(CgProgram *p, const IrNode *n)
-{
+void cg_lower_pool(CgProgram *p, const IrNode *n) {
     IrWindow w = ir_window(n);
     PoolSpec s;
     memset(&s, 0, sizeof s);

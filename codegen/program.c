@@ -18,13 +18,11 @@ static const Lower lower_table[IR_OP_COUNT] = {
 };
 
 // `none` in the lower column: an explicit "not there yet".
-void cg_lower_none(CgProgram *p, const IrNode *n)
-{
+void cg_lower_none(CgProgram *p, const IrNode *n) {
     cg_nyi(p, n, "code for %s", ir_op_info(n->op)->text);
 }
 
-void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...)
-{
+void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...) {
     char text[512];
     va_list ap;
     va_start(ap, fmt);
@@ -35,12 +33,17 @@ void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...)
     p->failed = true;
 }
 
-const CgTarget *cg_target(const CgProgram *p) { return p->opt->target; }
-IrArena *cg_arena(const CgProgram *p) { return p->arena; }
-IrProgram *cg_ir(const CgProgram *p) { return p->graph->prog; }
+const CgTarget *cg_target(const CgProgram *p) {
+    return p->opt->target;
+}
+IrArena *cg_arena(const CgProgram *p) {
+    return p->arena;
+}
+IrProgram *cg_ir(const CgProgram *p) {
+    return p->graph->prog;
+}
 
-uint64_t cg_hash(const void *data, size_t n)
-{
+uint64_t cg_hash(const void *data, size_t n) {
     const unsigned char *s = data;
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++)
@@ -50,10 +53,11 @@ uint64_t cg_hash(const void *data, size_t n)
 
 // ---------------------------------------------------------------- tensors and arguments
 
-int64_t cg_channels(const CgTensor *t) { return t->rank > 1 ? t->dim[1].c : 1; }
+int64_t cg_channels(const CgTensor *t) {
+    return t->rank > 1 ? t->dim[1].c : 1;
+}
 
-int64_t cg_spatial(const CgTensor *t)
-{
+int64_t cg_spatial(const CgTensor *t) {
     int64_t n = 1;
     for (int i = 2; i < t->rank; i++)
         n *= t->dim[i].c;
@@ -61,16 +65,14 @@ int64_t cg_spatial(const CgTensor *t)
 }
 
 // Elements between images of a value that is its own storage.
-static int64_t own_image(const CgTensor *t)
-{
+static int64_t own_image(const CgTensor *t) {
     int64_t c = cg_channels(t);
     if (t->block)
         c = (c + t->block - 1) / t->block * t->block;
     return c * cg_spatial(t);
 }
 
-CgTensor cg_tensor(const IrValue *v)
-{
+CgTensor cg_tensor(const IrValue *v) {
     CgTensor t;
     memset(&t, 0, sizeof t);
     t.dtype = (int32_t)v->type.dtype;
@@ -90,12 +92,17 @@ CgTensor cg_tensor(const IrValue *v)
     return t;
 }
 
-CgArg cg_read(const IrValue *v) { return (CgArg){.value = v}; }
-CgArg cg_write(const IrValue *v) { return (CgArg){.value = v, .write = true}; }
-CgArg cg_packed(int64_t offset) { return (CgArg){.weights = offset}; }
+CgArg cg_read(const IrValue *v) {
+    return (CgArg){.value = v};
+}
+CgArg cg_write(const IrValue *v) {
+    return (CgArg){.value = v, .write = true};
+}
+CgArg cg_packed(int64_t offset) {
+    return (CgArg){.weights = offset};
+}
 
-void cg_scratch(CgProgram *p, int64_t bytes)
-{
+void cg_scratch(CgProgram *p, int64_t bytes) {
     bytes = (bytes + 63) / 64 * 64;
     if (bytes > p->scratch_bytes)
         p->scratch_bytes = bytes;
@@ -103,8 +110,7 @@ void cg_scratch(CgProgram *p, int64_t bytes)
 
 // ---------------------------------------------------------------- weights
 
-void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh)
-{
+void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh) {
     uint64_t h = cg_hash(key, strlen(key));
     int *bucket = &p->pack_bucket[h % CG_BUCKETS];
     for (int i = *bucket; i >= 0; i = p->packs[i].next) {
@@ -122,8 +128,7 @@ void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool
     return data;
 }
 
-int64_t cg_arg_weights(CgProgram *p, const CgArg *arg)
-{
+int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
     if (!arg->value)
         return arg->weights;
     const IrValue *v = arg->value;
@@ -144,9 +149,8 @@ int64_t cg_arg_weights(CgProgram *p, const CgArg *arg)
 
 // ---------------------------------------------------------------- kernels and calls
 
-int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size, int n_args,
-              int weight)
-{
+int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size,
+              int n_args, int weight) {
     uint64_t h = cg_hash(spec, size) ^ (uint64_t)(uintptr_t)emit * 0x9e3779b97f4a7c15u;
     int *bucket = &p->kernel_bucket[h % CG_BUCKETS];
     for (int i = *bucket; i >= 0; i = p->kernels[i].next) {
@@ -159,18 +163,24 @@ int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, siz
     void *copy = ir_alloc(p->arena, size);
     memcpy(copy, spec, size);
     CgKernel k = {.symbol = ir_sprintf(p->arena, "%s_k%d_%s", p->opt->symbol, p->n_kernels, name),
-                  .emit = emit, .spec = copy, .size = size, .hash = h, .n_args = n_args,
-                  .weight = weight, .next = *bucket};
+                  .emit = emit,
+                  .spec = copy,
+                  .size = size,
+                  .hash = h,
+                  .n_args = n_args,
+                  .weight = weight,
+                  .next = *bucket};
     *bucket = p->n_kernels;
     IR_PUSH(p->arena, p->kernels, p->n_kernels, p->cap_kernels, k);
     return p->n_kernels - 1;
 }
 
-static bool in_memory(const IrValue *v) { return v && v->place.kind != IR_PLACE_CONST; }
+static bool in_memory(const IrValue *v) {
+    return v && v->place.kind != IR_PLACE_CONST;
+}
 
 // May the bytes of a and b meet? Views of one root are apart when their channels are.
-static bool args_overlap(const IrValue *a, const IrValue *b)
-{
+static bool args_overlap(const IrValue *a, const IrValue *b) {
     if (!in_memory(a) || !in_memory(b) || a->place.kind != b->place.kind)
         return false;
     if (a->place.kind != IR_PLACE_ARENA && a->place.index != b->place.index)
@@ -193,8 +203,7 @@ static bool args_overlap(const IrValue *a, const IrValue *b)
     return true;
 }
 
-static int64_t pack_bytes(const CgProgram *p, int64_t offset)
-{
+static int64_t pack_bytes(const CgProgram *p, int64_t offset) {
     int i = p->n_packs - 1; // the last one, usually
     while (i >= 0 && p->packs[i].offset != offset)
         i--;
@@ -202,8 +211,7 @@ static int64_t pack_bytes(const CgProgram *p, int64_t offset)
 }
 
 // Of everything that a call touches: tensors and packed weights.
-static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n)
-{
+static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n) {
     IrDim sum = {0, 0}, b;
     for (int i = 0; i < n; i++) {
         if (!args[i].value) {
@@ -217,13 +225,16 @@ static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n)
 }
 
 void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg *args,
-             const char *algo, IrDim flops)
-{
+             const char *algo, IrDim flops) {
     CgKernel *k = &p->kernels[kernel];
     if (n_args != k->n_args)
         ir_bug("codegen", n->name, "%d arguments for %s, which takes %d", n_args, k->symbol,
                k->n_args);
-    CgCall call = {.node = n, .kernel = kernel, .n_args = n_args, .algo = algo, .flops = flops,
+    CgCall call = {.node = n,
+                   .kernel = kernel,
+                   .n_args = n_args,
+                   .algo = algo,
+                   .flops = flops,
                    .bytes = arg_bytes(p, args, n_args)};
     call.args = ir_alloc_array(p->arena, (size_t)n_args, sizeof *args);
     memcpy(call.args, args, (size_t)n_args * sizeof *args);
@@ -240,8 +251,7 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
 // ---------------------------------------------------------------- barriers
 
 // Thread t may run ahead within a stretch of calls that touch none of each other's results.
-static void place_barriers(CgProgram *p)
-{
+static void place_barriers(CgProgram *p) {
     int start = 0; // first call since the last barrier
     for (int i = 1; i < p->n_calls; i++) {
         CgCall *c = &p->calls[i];
@@ -260,8 +270,7 @@ static void place_barriers(CgProgram *p)
 // ---------------------------------------------------------------- the walk
 
 // Its result needs no code: the bytes are an operand's, or all operands wrote into it.
-static bool is_free(const IrNode *n)
-{
+static bool is_free(const IrNode *n) {
     if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0))
         return true;
     for (int i = 0; i < n->n_in; i++)
@@ -270,15 +279,13 @@ static bool is_free(const IrNode *n)
     return false;
 }
 
-static void lower_all(CgProgram *p)
-{
+static void lower_all(CgProgram *p) {
     for (const IrNode *n = p->graph->first; n; n = n->next)
         if (!is_free(n))
             lower_table[n->op](p, n);
 }
 
-bool cg_lower_graph(CgProgram *p)
-{
+bool cg_lower_graph(CgProgram *p) {
     memset(p->kernel_bucket, -1, sizeof p->kernel_bucket);
     memset(p->pack_bucket, -1, sizeof p->pack_bucket);
     lower_all(p);

@@ -1,4 +1,5 @@
-// The program being emitted: kernels, calls, weights. Private to program.c, body.c, weights.c, entry.c, emit.c.
+// The program being emitted: kernels, calls, weights. Private to program.c, body.c, weights.c,
+// entry.c, emit.c.
 #ifndef CODEGEN_PROGRAM_H
 #define CODEGEN_PROGRAM_H
 
@@ -11,9 +12,9 @@ typedef struct CgKernel {
     size_t size;
     uint64_t hash;
     int n_args, weight;
-    uint32_t alias;       // bit k: argument k may overlap another one in some call
-    uint32_t writes;      // bit k: argument k is written in some call
-    int next;             // in its hash bucket, -1 ends
+    uint32_t alias;  // bit k: argument k may overlap another one in some call
+    uint32_t writes; // bit k: argument k is written in some call
+    int next;        // in its hash bucket, -1 ends
 } CgKernel;
 
 typedef struct CgCall {
@@ -22,7 +23,7 @@ typedef struct CgCall {
     CgArg *args;
     const char *algo;
     IrDim flops, bytes;
-    bool barrier;         // all threads meet before it
+    bool barrier; // all threads meet before it
 } CgCall;
 
 typedef struct CgPack {
@@ -38,8 +39,8 @@ enum { CG_BUCKETS = 1024 };
 typedef struct CgWeights {
     int fd;
     const char *path;
-    int64_t bytes;        // so far, without the ELF header page
-    void *map;            // the piece last handed out
+    int64_t bytes; // so far, without the ELF header page
+    void *map;     // the piece last handed out
     size_t map_bytes;
     bool failed;
 } CgWeights;
@@ -61,9 +62,9 @@ struct CgProgram {
     int64_t scratch_bytes;
 };
 
-uint64_t cg_hash(const void *p, size_t n);            // FNV-1a
-bool cg_lower_graph(CgProgram *p);                    // program.c: nodes to calls, barriers; false after errors
-void cg_emit_entry(CgProgram *p, CgFn *f);            // entry.c: SYMBOL_entry
+uint64_t cg_hash(const void *p, size_t n); // FNV-1a
+bool cg_lower_graph(CgProgram *p); // program.c: nodes to calls, barriers; false after errors
+void cg_emit_entry(CgProgram *p, CgFn *f);              // entry.c: SYMBOL_entry
 void cg_emit_descriptor(CgProgram *p, LLVMModuleRef m); // descriptor.c: SYMBOL_desc
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
 

@@ -19,26 +19,27 @@ typedef struct ReduceSpec {
 
 // ---------------------------------------------------------------- operators
 
-static double start_of(IrOp op)
-{
+static double start_of(IrOp op) {
     return op == IR_OP_REDUCE_MAX    ? -INFINITY
            : op == IR_OP_REDUCE_MIN  ? INFINITY
            : op == IR_OP_REDUCE_PROD ? 1
                                      : 0;
 }
 
-static CgVal combine(CgFn *f, IrOp op, CgVal acc, CgVal x)
-{
+static CgVal combine(CgFn *f, IrOp op, CgVal acc, CgVal x) {
     switch (op) {
-    case IR_OP_REDUCE_MAX: return cg_most(f, LLVMRealOGT, acc, x);
-    case IR_OP_REDUCE_MIN: return cg_most(f, LLVMRealOLT, acc, x);
-    case IR_OP_REDUCE_PROD: return cg_fmul(f, acc, x);
-    default: return cg_fadd(f, acc, x);
+    case IR_OP_REDUCE_MAX:
+        return cg_most(f, LLVMRealOGT, acc, x);
+    case IR_OP_REDUCE_MIN:
+        return cg_most(f, LLVMRealOLT, acc, x);
+    case IR_OP_REDUCE_PROD:
+        return cg_fmul(f, acc, x);
+    default:
+        return cg_fadd(f, acc, x);
     }
 }
 
-static CgVal combine_lanes(CgFn *f, IrOp op, CgVal v)
-{
+static CgVal combine_lanes(CgFn *f, IrOp op, CgVal v) {
     for (int n = f->lanes / 2; n >= 1; n /= 2) {
         int low[64], high[64];
         for (int i = 0; i < n; i++) {
@@ -50,8 +51,7 @@ static CgVal combine_lanes(CgFn *f, IrOp op, CgVal v)
     return LLVMBuildExtractElement(f->b, v, cg_i32(f, 0), "");
 }
 
-static CgVal combine_accs(CgFn *f, IrOp op, CgVal *acc)
-{
+static CgVal combine_accs(CgFn *f, IrOp op, CgVal *acc) {
     return combine(f, op, combine(f, op, acc[0], acc[1]), combine(f, op, acc[2], acc[3]));
 }
 
@@ -59,18 +59,17 @@ static CgVal combine_accs(CgFn *f, IrOp op, CgVal *acc)
 
 typedef struct ReduceRun {
     const ReduceSpec *spec;
-    const CgVal *off;   // of the row in the kept space
-    CgVal x;            // address of the result element's first operand
-    CgVal n;            // lanes that count, or NULL
-    CgVal i;            // result elements from the row's begin
+    const CgVal *off; // of the row in the kept space
+    CgVal x;          // address of the result element's first operand
+    CgVal n;          // lanes that count, or NULL
+    CgVal i;          // result elements from the row's begin
 } ReduceRun;
 
 typedef void (*ReduceStep)(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc);
 
 // Dims [dim, last) of `over` as loops that carry acc, then `step` at the address.
 static void emit_over(const ReduceRun *r, CgFn *f, int dim, int last, CgVal p, CgVal *acc,
-                      ReduceStep step)
-{
+                      ReduceStep step) {
     const CgNd *over = &r->spec->over;
     if (dim >= last) {
         step(r, f, p, acc);
@@ -89,18 +88,15 @@ typedef struct Take { // the last reduced dimension from address p on
     IrDim stride;
 } Take;
 
-static void take_kept(const Take *t, CgFn *f, CgVal i, CgVal *acc)
-{
+static void take_kept(const Take *t, CgFn *f, CgVal i, CgVal *acc) {
     const CgNd *kept = &t->r->spec->kept;
     IrDim lane = kept->dim[kept->rank - 1].stride[1];
     CgVal p = cg_fat(f, t->p, cg_stride(f, i, t->stride));
-    *acc = combine(f, (IrOp)t->r->spec->op, *acc,
-                   cg_load_strided(f, p, cg_dim(f, lane), t->r->n));
+    *acc = combine(f, (IrOp)t->r->spec->op, *acc, cg_load_strided(f, p, cg_dim(f, lane), t->r->n));
 }
 
 // The last reduced dimension, vectors over kept elements.
-static void reduce_kept(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc)
-{
+static void reduce_kept(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
     const CgNd *over = &r->spec->over;
     CgVal zero = cg_i64(f, 0), size = cg_dim(f, over->dim[over->rank - 1].size);
     CgVal main = cg_imulc(f, cg_idivc(f, size, ACCS), ACCS);
@@ -117,8 +113,7 @@ static void reduce_kept(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc)
 }
 
 // The last reduced dimension, vectors along it.
-static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc)
-{
+static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
     const ReduceSpec *s = r->spec;
     IrOp op = (IrOp)s->op;
     int64_t big = (int64_t)ACCS * f->lanes;
@@ -145,8 +140,7 @@ static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc)
     acc[1] = combine(f, op, acc[1], tail);
 }
 
-static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y)
-{
+static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y) {
     if (s->op != IR_OP_REDUCE_MEAN) {
         return y;
     }
@@ -161,28 +155,24 @@ static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y)
 
 // ---------------------------------------------------------------- results
 
-static CgVal element(const ReduceRun *r, CgFn *f, int operand)
-{
+static CgVal element(const ReduceRun *r, CgFn *f, int operand) {
     const CgNd *kept = &r->spec->kept;
     CgVal at = cg_stride(f, r->i, kept->dim[kept->rank - 1].stride[operand]);
     return cg_fat(f, f->arg[operand], cg_iadd(f, r->off[operand], at));
 }
 
-static CgVal load_then_vector(void *ctx, CgFn *f, int k)
-{
+static CgVal load_then_vector(void *ctx, CgFn *f, int k) {
     ReduceRun *r = ctx;
     const CgNd *kept = &r->spec->kept;
     IrDim lane = kept->dim[kept->rank - 1].stride[k + 2];
     return cg_load_strided(f, element(r, f, k + 2), cg_dim(f, lane), r->n);
 }
 
-static CgVal load_then_scalar(void *ctx, CgFn *f, int k)
-{
+static CgVal load_then_scalar(void *ctx, CgFn *f, int k) {
     return cg_load_f(f, element(ctx, f, k + 2));
 }
 
-static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     ReduceRun *r = ctx;
     const ReduceSpec *s = r->spec;
     CgVal acc[ACCS];
@@ -197,15 +187,13 @@ static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store_n(f, y, element(r, f, 0), n);
 }
 
-static void emit_kept_row(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_kept_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     ReduceRun *r = ctx;
     r->off = off;
     cg_nd_vectors(f, len, 1, emit_kept_vector, r);
 }
 
-static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     ReduceRun *r = ctx;
     const ReduceSpec *s = r->spec;
@@ -221,15 +209,13 @@ static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store(f, y, element(r, f, 0), 4);
 }
 
-static void emit_scalar_results(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_scalar_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     ReduceRun *r = ctx;
     r->off = off;
     cg_nd_steps(f, len, 1, emit_scalar_result, r);
 }
 
-static void emit_reduce(CgFn *f, const void *spec)
-{
+static void emit_reduce(CgFn *f, const void *spec) {
     ReduceRun r = {.spec = spec};
     if (r.spec->rows) {
         cg_nd_for(f, &r.spec->kept, 1, 1, emit_scalar_results, &r);
@@ -240,8 +226,7 @@ static void emit_reduce(CgFn *f, const void *spec)
 
 // ---------------------------------------------------------------- other dtypes
 
-static CgVal typed_start(CgFn *f, const ReduceSpec *s, LLVMTypeRef t)
-{
+static CgVal typed_start(CgFn *f, const ReduceSpec *s, LLVMTypeRef t) {
     (void)f;
     IrOp op = (IrOp)s->op;
     if (LLVMGetTypeKind(t) != LLVMIntegerTypeKind) {
@@ -249,13 +234,15 @@ static CgVal typed_start(CgFn *f, const ReduceSpec *s, LLVMTypeRef t)
     }
     bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
     uint64_t least = is_signed ? (uint64_t)1 << (LLVMGetIntTypeWidth(t) - 1) : 0;
-    return LLVMConstInt(t, op == IR_OP_REDUCE_MAX    ? least
-                           : op == IR_OP_REDUCE_MIN  ? ~least
-                           : op == IR_OP_REDUCE_PROD ? 1 : 0, 0);
+    return LLVMConstInt(t,
+                        op == IR_OP_REDUCE_MAX    ? least
+                        : op == IR_OP_REDUCE_MIN  ? ~least
+                        : op == IR_OP_REDUCE_PROD ? 1
+                                                  : 0,
+                        0);
 }
 
-static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x)
-{
+static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
     IrOp op = (IrOp)s->op;
     bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
     if (LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMIntegerTypeKind) {
@@ -266,13 +253,14 @@ static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x)
         return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSGT : LLVMIntUGT, x, acc), x, acc);
     case IR_OP_REDUCE_MIN:
         return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSLT : LLVMIntULT, x, acc), x, acc);
-    case IR_OP_REDUCE_PROD: return LLVMBuildMul(f->b, acc, x, "");
-    default: return LLVMBuildAdd(f->b, acc, x, "");
+    case IR_OP_REDUCE_PROD:
+        return LLVMBuildMul(f->b, acc, x, "");
+    default:
+        return LLVMBuildAdd(f->b, acc, x, "");
     }
 }
 
-static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal acc)
-{
+static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal acc) {
     if (dim >= s->over.rank) {
         return typed_combine(f, s, acc, cg_load_typed(f, (IrDtype)s->dtype, f->arg[1], at));
     }
@@ -285,8 +273,7 @@ static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal a
     return carry[0];
 }
 
-static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const ReduceSpec *s = ctx;
     const IrDim *stride = s->kept.dim[s->kept.rank - 1].stride;
     IrDtype t = (IrDtype)s->dtype;
@@ -305,16 +292,14 @@ static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len)
     cg_end(f, &loop);
 }
 
-static void emit_typed_reduce(CgFn *f, const void *spec)
-{
+static void emit_typed_reduce(CgFn *f, const void *spec) {
     const ReduceSpec *s = spec;
     cg_nd_for(f, &s->kept, 1, 1, emit_typed_results, (void *)spec);
 }
 
 // ---------------------------------------------------------------- lowering
 
-static bool is_reduced(const IrInts *axes, int axis)
-{
+static bool is_reduced(const IrInts *axes, int axis) {
     for (int i = 0; i < axes->n; i++) {
         if (axes->v[i] == axis) {
             return true;
@@ -325,8 +310,7 @@ static bool is_reduced(const IrInts *axes, int axis)
 
 // The two spaces of x: in that of the result, x has stride 0 along kept dims of size 1.
 static void split_axes(const IrNode *n, const CgTensor *x, const CgTensor *y, IrDim *in_kept,
-                       CgNd *over)
-{
+                       CgNd *over) {
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
     bool keepdims = y->rank == x->rank;
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK], over_size[CG_ND_RANK], over_stride[CG_ND_RANK];
@@ -348,8 +332,7 @@ static void split_axes(const IrNode *n, const CgTensor *x, const CgTensor *y, Ir
 }
 
 // Which form: rows where the operand's run is reduced. Else the kept run goes innermost.
-static void choose_form(ReduceSpec *s)
-{
+static void choose_form(ReduceSpec *s) {
     const CgNdDim *kept = &s->kept.dim[s->kept.rank - 1];
     const CgNdDim *over = &s->over.dim[s->over.rank - 1];
     bool kept_run = ir_dim_is(kept->stride[1], 1) && !ir_dim_is(kept->size, 1);
@@ -358,8 +341,7 @@ static void choose_form(ReduceSpec *s)
     s->kept.cost = cost < 1 ? 1 : cost;
 }
 
-void cg_lower_reduce(CgProgram *p, const IrNode *n)
-{
+void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     ReduceSpec s;
     memset(&s, 0, sizeof s);
     const IrValue *xv = ir_in(n, 0);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 typedef struct SoftmaxSpec {
-    CgNd nd;           // all dims but the axis; operands: result, x, which lie alike
-    IrDim size, step;  // of the axis
+    CgNd nd;          // all dims but the axis; operands: result, x, which lie alike
+    IrDim size, step; // of the axis
     int32_t logarithm, pad_;
 } SoftmaxSpec;
 
@@ -21,20 +21,17 @@ typedef struct SoftmaxRun {
 
 // ---------------------------------------------------------------- along the axis
 
-static CgVal mask_tail(CgFn *f, CgVal x, CgVal n, double other)
-{
+static CgVal mask_tail(CgFn *f, CgVal x, CgVal n, double other) {
     return n ? cg_select(f, cg_lane_mask(f, n), x, cg_v(f, other)) : x;
 }
 
-static void row_max(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void row_max(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     CgVal x = mask_tail(f, cg_load_n(f, cg_fat(f, r->from, i), n), n, -INFINITY);
     cg_store(f, cg_fmax(f, cg_load(f, f->vec, r->slot, 4), x), r->slot, 4);
 }
 
-static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     CgVal x = cg_load_n(f, cg_fat(f, r->from, i), n);
     CgVal e = cg_exp(f, cg_fsub(f, x, r->most));
@@ -45,8 +42,7 @@ static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_store(f, cg_fadd(f, sum, mask_tail(f, e, n, 0)), r->slot, 4);
 }
 
-static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     CgVal p = cg_fat(f, r->to, i), y;
     if (r->spec->logarithm) {
@@ -59,13 +55,11 @@ static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n)
 }
 
 // r->sum: what the last pass needs, the logarithm of the sum or its inverse.
-static void finish_sum(SoftmaxRun *r, CgFn *f, CgVal sum)
-{
+static void finish_sum(SoftmaxRun *r, CgFn *f, CgVal sum) {
     r->sum = r->spec->logarithm ? cg_log(f, sum) : cg_fdiv(f, cg_like(f, sum, 1), sum);
 }
 
-static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     SoftmaxRun *r = ctx;
     const CgNd *nd = &r->spec->nd;
@@ -83,8 +77,7 @@ static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_nd_vectors(f, size, 1, row_scale, r);
 }
 
-static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     SoftmaxRun *r = ctx;
     r->off = off;
     cg_nd_steps(f, len, 1, emit_row, r);
@@ -92,8 +85,7 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len)
 
 // ---------------------------------------------------------------- lines side by side
 
-static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n)
-{
+static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     const SoftmaxSpec *s = r->spec;
     CgVal to = cg_fat(f, f->arg[0], cg_iadd(f, r->off[0], i));
@@ -123,15 +115,13 @@ static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n)
     cg_end(f, &loop);
 }
 
-static void emit_line_vectors(void *ctx, CgFn *f, const CgVal *off, CgVal len)
-{
+static void emit_line_vectors(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     SoftmaxRun *r = ctx;
     r->off = off;
     cg_nd_vectors(f, len, 1, emit_lines, r);
 }
 
-static void emit_softmax(CgFn *f, const void *spec)
-{
+static void emit_softmax(CgFn *f, const void *spec) {
     SoftmaxRun r = {.spec = spec};
     if (ir_dim_is(r.spec->step, 1)) {
         r.slot = cg_slot(f, f->vec);
@@ -142,8 +132,7 @@ static void emit_softmax(CgFn *f, const void *spec)
     }
 }
 
-void cg_lower_softmax(CgProgram *p, const IrNode *n)
-{
+void cg_lower_softmax(CgProgram *p, const IrNode *n) {
     CgTensor t = cg_tensor(n->out[0]);
     int axis = (int)ir_int(n, IR_ATTR_AXIS, t.rank - 1);
     if (!cg_need_plain(p, n)) {

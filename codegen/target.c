@@ -32,8 +32,7 @@ static const CpuLevel cpu_levels[] = {
     {"x86-64-v4", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+avx512f,+avx512vl,+avx512bw,+avx512dq"},
 };
 
-static bool has_feature(const char *features, const char *name)
-{
+static bool has_feature(const char *features, const char *name) {
     size_t n = strlen(name);
     for (const char *p = features; p && *p; p = strchr(p, ',')) {
         p += *p == ',';
@@ -44,10 +43,9 @@ static bool has_feature(const char *features, const char *name)
 }
 
 // Only what emitted code relies on, so that the text does not depend on the machine's every detail.
-static const char *select_features(IrArena *a, const char *all)
-{
-    static const char *const wanted[] = {"avx",     "avx2",     "fma",      "f16c",    "bmi",
-                                         "bmi2",    "avx512f",  "avx512vl", "avx512bw", "avx512dq"};
+static const char *select_features(IrArena *a, const char *all) {
+    static const char *const wanted[] = {"avx",  "avx2",    "fma",      "f16c",     "bmi",
+                                         "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq"};
     const char *out = "";
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (has_feature(all, wanted[i]))
@@ -56,28 +54,26 @@ static const char *select_features(IrArena *a, const char *all)
 }
 
 // Features of a CPU that LLVM knows by name: x86 families in the order of their vectors.
-static const char *features_of_name(const char *cpu)
-{
+static const char *features_of_name(const char *cpu) {
     static const CpuLevel families[] = {
-        {"znver1", "v3"},         {"znver2", "v3"},        {"znver3", "v3"},
-        {"znver4", "v4"},         {"znver5", "v4"},        {"haswell", "v3"},
-        {"broadwell", "v3"},      {"skylake", "v3"},       {"alderlake", "v3"},
-        {"raptorlake", "v3"},     {"skylake-avx512", "v4"}, {"cascadelake", "v4"},
-        {"cooperlake", "v4"},     {"icelake-client", "v4"}, {"icelake-server", "v4"},
-        {"tigerlake", "v4"},      {"rocketlake", "v4"},    {"sapphirerapids", "v4"},
-        {"emeraldrapids", "v4"},  {"graniterapids", "v4"}, {"nehalem", ""},
-        {"sandybridge", ""},      {"ivybridge", ""},
+        {"znver1", "v3"},        {"znver2", "v3"},         {"znver3", "v3"},
+        {"znver4", "v4"},        {"znver5", "v4"},         {"haswell", "v3"},
+        {"broadwell", "v3"},     {"skylake", "v3"},        {"alderlake", "v3"},
+        {"raptorlake", "v3"},    {"skylake-avx512", "v4"}, {"cascadelake", "v4"},
+        {"cooperlake", "v4"},    {"icelake-client", "v4"}, {"icelake-server", "v4"},
+        {"tigerlake", "v4"},     {"rocketlake", "v4"},     {"sapphirerapids", "v4"},
+        {"emeraldrapids", "v4"}, {"graniterapids", "v4"},  {"nehalem", ""},
+        {"sandybridge", ""},     {"ivybridge", ""},
     };
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(cpu, families[i].name) == 0)
-            return !*families[i].features        ? ""
+            return !*families[i].features           ? ""
                    : families[i].features[1] == '3' ? cpu_levels[3].features
                                                     : cpu_levels[4].features;
     return NULL;
 }
 
-static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu)
-{
+static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu) {
     if (strcmp(mcpu, "native") == 0) {
         char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
         t->cpu = ir_strdup(a, cpu);
@@ -93,8 +89,7 @@ static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu)
     return (t->features = features_of_name(mcpu)) != NULL;
 }
 
-bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag)
-{
+bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
     memset(t, 0, sizeof *t);
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();

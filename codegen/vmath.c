@@ -1,8 +1,8 @@
 // Elementwise math on float vectors or scalars, from polynomials fitted (Chebyshev, double
-// precision) to the function on a reduced range, then rounded to float. Errors below were measured against
-// double over a million arguments by tests/codegen/test_vmath.c.
-//   exp 1.5 ulp, log 1.5 ulp, tanh 2 ulp, sigmoid 3 ulp, erf 3 ulp; results below FLT_MIN become 0 or lose bits;
-//   pow is the C library's powf, lane by lane.
+// precision) to the function on a reduced range, then rounded to float. Errors below were measured
+// against double over a million arguments by tests/codegen/test_vmath.c.
+//   exp 1.5 ulp, log 1.5 ulp, tanh 2 ulp, sigmoid 3 ulp, erf 3 ulp; results below FLT_MIN become 0
+//   or lose bits; pow is the C library's powf, lane by lane.
 #include "codegen/builder.h"
 
 #include <math.h>
@@ -20,18 +20,16 @@ static LLVMTypeRef int_type(CgFn *f, CgVal x) // of the same shape
     return LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind ? f->ivec : f->i32;
 }
 
-static CgVal int_like(CgFn *f, CgVal x, int32_t c)
-{
+static CgVal int_like(CgFn *f, CgVal x, int32_t c) {
     CgVal k = cg_i32(f, c);
     return LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind ? cg_splat(f, k) : k;
 }
 
 // 2^n for integral float n in [-126, 127]
-static CgVal pow2i(CgFn *f, CgVal n)
-{
+static CgVal pow2i(CgFn *f, CgVal n) {
     CgVal i = LLVMBuildFPToSI(f->b, n, int_type(f, n), "");
-    CgVal bits = LLVMBuildShl(f->b, LLVMBuildAdd(f->b, i, int_like(f, n, 127), ""),
-                              int_like(f, n, 23), "");
+    CgVal bits =
+        LLVMBuildShl(f->b, LLVMBuildAdd(f->b, i, int_like(f, n, 127), ""), int_like(f, n, 23), "");
     return LLVMBuildBitCast(f->b, bits, LLVMTypeOf(n), "");
 }
 
@@ -44,25 +42,24 @@ static CgVal round_even(CgFn *f, CgVal x) // |x| < 2^22, by the magic number 1.5
 static const double exp_poly[] = {1.0,        1.0,        0.5,       0.16666577,
                                   0.04166646, 0.00836318, 0.00139336}; // on |r| <= ln 2 / 2
 
-// exp(x) for x in [-87.3, 88.3], or NaN. Adding 1.5 * 2^23 + 127 rounds x / ln 2 to an integer n and leaves
-// the exponent field of 2^n in the lowest bits, without a conversion that NaN must not reach.
-static CgVal exp_capped(CgFn *f, CgVal x)
-{
+// exp(x) for x in [-87.3, 88.3], or NaN. Adding 1.5 * 2^23 + 127 rounds x / ln 2 to an integer n
+// and leaves the exponent field of 2^n in the lowest bits, without a conversion that NaN must not
+// reach.
+static CgVal exp_capped(CgFn *f, CgVal x) {
     CgVal magic = cg_like(f, x, 12582912.0 + 127);
     CgVal u = cg_fma(f, x, cg_like(f, x, 1.44269504088896341), magic);
     CgVal n = cg_fsub(f, u, magic);
     CgVal r = cg_fma(f, n, cg_like(f, x, -0.693359375), x);
     r = cg_fma(f, n, cg_like(f, x, 2.12194440e-4), r);
     CgVal bits = LLVMBuildBitCast(f->b, u, int_type(f, u), "");
-    CgVal power = LLVMBuildBitCast(f->b, LLVMBuildShl(f->b, bits, int_like(f, u, 23), ""),
-                                   LLVMTypeOf(u), "");
+    CgVal power =
+        LLVMBuildBitCast(f->b, LLVMBuildShl(f->b, bits, int_like(f, u, 23), ""), LLVMTypeOf(u), "");
     return cg_fmul(f, poly(f, r, 7, exp_poly), power);
 }
 
 // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. 2^n is applied in two halves, so that
 // n = 128 and small n need no special case.
-CgVal cg_exp(CgFn *f, CgVal x)
-{
+CgVal cg_exp(CgFn *f, CgVal x) {
     CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -104.0)), cg_like(f, x, 89.0));
     // NaN must not reach the conversion to integer
     CgVal ordered = cg_select(f, cg_fcmp(f, LLVMRealORD, x, x), t, cg_like(f, x, 0));
@@ -76,8 +73,7 @@ CgVal cg_exp(CgFn *f, CgVal x)
 }
 
 // log(x) = e ln 2 + log(1 + g), 1 + g = mantissa in [sqrt(1/2), sqrt(2))
-CgVal cg_log(CgFn *f, CgVal x)
-{
+CgVal cg_log(CgFn *f, CgVal x) {
     static const double c[] = {0.33333331,  -0.24999989, 0.20000707,  -0.1666848, 0.14249937,
                                -0.12411051, 0.11661511,  -0.11571201, 0.07149755};
     LLVMTypeRef it = int_type(f, x), ft = LLVMTypeOf(x);
@@ -103,16 +99,16 @@ CgVal cg_log(CgFn *f, CgVal x)
                      cg_select(f, cg_fcmp(f, LLVMRealORD, x, x), y, x), cg_like(f, x, NAN));
 }
 
-static CgVal fabs_of(CgFn *f, CgVal x) { return cg_intrinsic(f, "llvm.fabs", 1, &x); }
-static CgVal copysign_of(CgFn *f, CgVal mag, CgVal sign)
-{
+static CgVal fabs_of(CgFn *f, CgVal x) {
+    return cg_intrinsic(f, "llvm.fabs", 1, &x);
+}
+static CgVal copysign_of(CgFn *f, CgVal mag, CgVal sign) {
     CgVal args[] = {mag, sign};
     return cg_intrinsic(f, "llvm.copysign", 2, args);
 }
 
 // |x| < 0.625: x + x^3 Q(x^2); above: 1 - 2 / (exp(2|x|) + 1)
-CgVal cg_tanh(CgFn *f, CgVal x)
-{
+CgVal cg_tanh(CgFn *f, CgVal x) {
     static const double c[] = {-0.33333329, 0.13332782, -0.0538525, 0.02100364, -0.00610495};
     CgVal u = cg_fmul(f, x, x), a = fabs_of(f, x), one = cg_like(f, x, 1.0);
     CgVal small = cg_fma(f, cg_fmul(f, x, u), poly(f, u, 5, c), x);
@@ -123,10 +119,9 @@ CgVal cg_tanh(CgFn *f, CgVal x)
 }
 
 // |x| < 1: x T(x^2); above: 1 - exp(S(|x|)), S fitted to log(erfc) on [1, 4]
-CgVal cg_erf(CgFn *f, CgVal x)
-{
-    static const double t[] = {1.12837917e+00,  -3.76126269e-01, 1.12835975e-01, -2.68543288e-02,
-                               5.18931195e-03,  -8.01885505e-04, 7.88249733e-05};
+CgVal cg_erf(CgFn *f, CgVal x) {
+    static const double t[] = {1.12837917e+00, -3.76126269e-01, 1.12835975e-01, -2.68543288e-02,
+                               5.18931195e-03, -8.01885505e-04, 7.88249733e-05};
     static const double s[] = {3.03212945e-04,  -1.13016668e+00, -6.31937094e-01,
                                -1.09978245e-01, 2.63647173e-02,  -4.74022230e-03,
                                5.92769529e-04,  -4.55906214e-05, 1.61406155e-06};
@@ -138,8 +133,7 @@ CgVal cg_erf(CgFn *f, CgVal x)
                      copysign_of(f, big, x));
 }
 
-CgVal cg_sigmoid(CgFn *f, CgVal x)
-{
+CgVal cg_sigmoid(CgFn *f, CgVal x) {
     CgVal one = cg_like(f, x, 1.0);
     CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -88)), cg_like(f, x, 87));
     return cg_fdiv(f, one, cg_fadd(f, one, exp_capped(f, LLVMBuildFNeg(f->b, t, ""))));
@@ -155,8 +149,7 @@ static CgVal powf_of(CgFn *f, CgVal x, CgVal y) // scalar
     return LLVMBuildCall2(f->b, t, fn, args, 2, "");
 }
 
-CgVal cg_pow(CgFn *f, CgVal x, CgVal y)
-{
+CgVal cg_pow(CgFn *f, CgVal x, CgVal y) {
     if (y == cg_like(f, x, 2.0)) // constants are unique in LLVM
         return cg_fmul(f, x, x);
     if (LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMVectorTypeKind)
@@ -175,18 +168,19 @@ CgVal cg_pow(CgFn *f, CgVal x, CgVal y)
 
 typedef CgVal (*Eltwise)(CgFn *f, const CgVal *x, const double *p);
 
-static CgVal truth(CgFn *f, CgVal like, CgVal cond)
-{
+static CgVal truth(CgFn *f, CgVal like, CgVal cond) {
     return cg_select(f, cond, cg_like(f, like, 1.0), cg_like(f, like, 0.0));
 }
-static CgVal is_true(CgFn *f, CgVal x) { return cg_fcmp(f, LLVMRealUNE, x, cg_like(f, x, 0)); }
-static CgVal clip(CgFn *f, CgVal x, double lo, double hi)
-{
+static CgVal is_true(CgFn *f, CgVal x) {
+    return cg_fcmp(f, LLVMRealUNE, x, cg_like(f, x, 0));
+}
+static CgVal clip(CgFn *f, CgVal x, double lo, double hi) {
     if (lo > -3.4028234663852886e38)
         x = cg_fmax(f, x, cg_like(f, x, lo));
     return hi < 3.4028234663852886e38 ? cg_fmin(f, x, cg_like(f, x, hi)) : x;
 }
 
+// clang-format off
 #define ELT(name) static CgVal elt_##name(CgFn *f, const CgVal *x, const double *p)
 #define UNUSED_P (void)p
 ELT(relu) { UNUSED_P; return cg_fmax(f, x[0], cg_like(f, x[0], 0)); }
@@ -257,28 +251,43 @@ ELT(or)
     return truth(f, x[0], LLVMBuildOr(f->b, is_true(f, x[0]), is_true(f, x[1]), ""));
 }
 ELT(where) { UNUSED_P; return cg_select(f, is_true(f, x[0]), x[1], x[2]); }
+// clang-format on
 
 static const Eltwise eltwise_table[IR_OP_COUNT] = {
-    [IR_OP_RELU] = elt_relu,       [IR_OP_LEAKY_RELU] = elt_leaky_relu,
-    [IR_OP_ELU] = elt_elu,         [IR_OP_CLIP] = elt_clip,
-    [IR_OP_SIGMOID] = elt_sigmoid, [IR_OP_HARD_SIGMOID] = elt_hard_sigmoid,
-    [IR_OP_HARD_SWISH] = elt_hard_swish, [IR_OP_TANH] = elt_tanh,
-    [IR_OP_ERF] = elt_erf,         [IR_OP_EXP] = elt_exp,
-    [IR_OP_LOG] = elt_log,         [IR_OP_SQRT] = elt_sqrt,
-    [IR_OP_ABS] = elt_abs,         [IR_OP_NEG] = elt_neg,
-    [IR_OP_FLOOR] = elt_floor,     [IR_OP_CEIL] = elt_ceil,
-    [IR_OP_NOT] = elt_not,         [IR_OP_ADD] = elt_add,
-    [IR_OP_SUB] = elt_sub,         [IR_OP_MUL] = elt_mul,
-    [IR_OP_DIV] = elt_div,         [IR_OP_POW] = elt_pow,
-    [IR_OP_MAXIMUM] = elt_maximum, [IR_OP_MINIMUM] = elt_minimum,
-    [IR_OP_PRELU] = elt_prelu,     [IR_OP_EQUAL] = elt_equal,
-    [IR_OP_LESS] = elt_less,       [IR_OP_GREATER] = elt_greater,
-    [IR_OP_AND] = elt_and,         [IR_OP_OR] = elt_or,
+    [IR_OP_RELU] = elt_relu,
+    [IR_OP_LEAKY_RELU] = elt_leaky_relu,
+    [IR_OP_ELU] = elt_elu,
+    [IR_OP_CLIP] = elt_clip,
+    [IR_OP_SIGMOID] = elt_sigmoid,
+    [IR_OP_HARD_SIGMOID] = elt_hard_sigmoid,
+    [IR_OP_HARD_SWISH] = elt_hard_swish,
+    [IR_OP_TANH] = elt_tanh,
+    [IR_OP_ERF] = elt_erf,
+    [IR_OP_EXP] = elt_exp,
+    [IR_OP_LOG] = elt_log,
+    [IR_OP_SQRT] = elt_sqrt,
+    [IR_OP_ABS] = elt_abs,
+    [IR_OP_NEG] = elt_neg,
+    [IR_OP_FLOOR] = elt_floor,
+    [IR_OP_CEIL] = elt_ceil,
+    [IR_OP_NOT] = elt_not,
+    [IR_OP_ADD] = elt_add,
+    [IR_OP_SUB] = elt_sub,
+    [IR_OP_MUL] = elt_mul,
+    [IR_OP_DIV] = elt_div,
+    [IR_OP_POW] = elt_pow,
+    [IR_OP_MAXIMUM] = elt_maximum,
+    [IR_OP_MINIMUM] = elt_minimum,
+    [IR_OP_PRELU] = elt_prelu,
+    [IR_OP_EQUAL] = elt_equal,
+    [IR_OP_LESS] = elt_less,
+    [IR_OP_GREATER] = elt_greater,
+    [IR_OP_AND] = elt_and,
+    [IR_OP_OR] = elt_or,
     [IR_OP_WHERE] = elt_where,
 };
 
-CgVal cg_eltwise(CgFn *f, IrOp op, const CgVal *x, const double *p)
-{
+CgVal cg_eltwise(CgFn *f, IrOp op, const CgVal *x, const double *p) {
     if (!eltwise_table[op])
         ir_bug("codegen", NULL, "%s is no elementwise op", ir_op_info(op)->text);
     return eltwise_table[op](f, x, p);

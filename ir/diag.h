@@ -16,8 +16,8 @@ typedef struct IrDiag {
     FILE *out;        // stderr unless a test wants the text
     int errors;
     int warnings;
-    int max_errors;  // lines printed before "... and K more"; 0 means 100
-    jmp_buf *guard;  // where ir_fatal() goes; NULL: exit(1)
+    int max_errors; // lines printed before "... and K more"; 0 means 100
+    jmp_buf *guard; // where ir_fatal() goes; NULL: exit(1)
 } IrDiag;
 
 // Where an error is: any field may be NULL.
@@ -29,8 +29,7 @@ typedef struct IrWhere {
 void ir_diag_init(IrDiag *d, const char *file);
 // Prints one line "FILE: node 'NODE' (OP): reason" to d->out and counts it. Control characters in
 // names are escaped, long names are cut: one line stays one line.
-void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // Prints like ir_error, then unwinds to d->guard (setjmp's value 1), or exits with 1.
 _Noreturn void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...)

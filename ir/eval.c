@@ -162,9 +162,9 @@ typedef struct Run {
     IrEval *e;
     IrGraph *g;
     int64_t N;
-    Slot *slot;           // [g->next_id], by value id
-    const IrTensor **in;  // operands of the node at hand
-    IrTensor *out;        // its results
+    Slot *slot;          // [g->next_id], by value id
+    const IrTensor **in; // operands of the node at hand
+    IrTensor *out;       // its results
 } Run;
 
 static Run start_run(IrGraph *g, int64_t N, IrArena *a) {
@@ -232,8 +232,7 @@ static const char *run_node(Run *r, const IrNode *n) {
         Slot *s = &r->slot[n->out[i]->id];
         size_t bytes = ir_tensor_bytes(&r->out[i]);
         s->owned = !n->out[i]->is_output;
-        r->out[i].data = s->owned ? take_block(e, &e->values, bytes)
-                                  : ir_alloc(e->arena, bytes);
+        r->out[i].data = s->owned ? take_block(e, &e->values, bytes) : ir_alloc(e->arena, bytes);
         s->t = r->out[i];
         s->ready = true;
     }

@@ -40,7 +40,7 @@ const double *ir_eval_doubles(IrEval *e, const IrTensor *t);
 
 typedef __int128 IrWide; // holds every integer dtype exactly; bool is 0 or 1
 
-enum { IR_EVAL_BLOCK = 256 }; // elements that are converted and computed at a time
+enum { IR_EVAL_BLOCK = 256 };      // elements that are converted and computed at a time
 enum { IR_EVAL_PARALLEL = 16384 }; // elements from which threads pay
 
 // t's rank, dims and dtype from a value's type at batch size N. False: a negative dimension, or
@@ -61,7 +61,7 @@ void ir_tensor_store(IrTensor *t, int64_t at, int64_t n, const double *from);
 void ir_tensor_load_wide(const IrTensor *t, int64_t at, int64_t stride, int64_t n, IrWide *to);
 // Integers wrap around, floats round once, bool is x != 0.
 void ir_tensor_store_wide(IrTensor *t, int64_t at, int64_t n, const IrWide *from);
-IrWide ir_wide_wrap(IrWide x, IrDtype t);  // to the range of integer type t
+IrWide ir_wide_wrap(IrWide x, IrDtype t); // to the range of integer type t
 IrWide ir_wide_lowest(IrDtype t);
 IrWide ir_wide_highest(IrDtype t);
 

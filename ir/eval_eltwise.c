@@ -17,23 +17,29 @@
 typedef double FloatFn(double x, double y, const double *p);
 typedef IrWide WideFn(IrWide x, IrWide y, const double *p);
 typedef struct Rule {
-    FloatFn *f;       // on floats; comparisons give 0 or 1. NULL: not defined on floats
-    WideFn *i;        // on integers, and on bool where `on_bool`. NULL: not defined on integers
-    bool on_bool;     // takes bool; `only_bool` and nothing else
+    FloatFn *f;   // on floats; comparisons give 0 or 1. NULL: not defined on floats
+    WideFn *i;    // on integers, and on bool where `on_bool`. NULL: not defined on integers
+    bool on_bool; // takes bool; `only_bool` and nothing else
     bool only_bool;
     double absent[2]; // default attributes, as ONNX has them
 } Rule;
 
 #define MAYBE __attribute__((unused))
 #define FLOAT_RULE(name, expr)                                                                     \
-    static double name##_f(MAYBE double x, MAYBE double y, MAYBE const double *p) { return expr; }
+    static double name##_f(MAYBE double x, MAYBE double y, MAYBE const double *p) {                \
+        return expr;                                                                               \
+    }
 #define WIDE_RULE(name, expr)                                                                      \
-    static IrWide name##_i(MAYBE IrWide x, MAYBE IrWide y, MAYBE const double *p) { return expr; }
+    static IrWide name##_i(MAYBE IrWide x, MAYBE IrWide y, MAYBE const double *p) {                \
+        return expr;                                                                               \
+    }
 
 static IrWide wide_from(double x) // saturates
 {
-    return isnan(x) ? 0 : x <= -0x1p100 ? -((IrWide)1 << 100) : x >= 0x1p100 ? (IrWide)1 << 100
-                                                                             : (IrWide)x;
+    return isnan(x)        ? 0
+           : x <= -0x1p100 ? -((IrWide)1 << 100)
+           : x >= 0x1p100  ? (IrWide)1 << 100
+                           : (IrWide)x;
 }
 
 static IrWide wide_mul(IrWide x, IrWide y) // wraps around
@@ -57,13 +63,13 @@ static double clamp(double x, double low, double high) {
     return x > high ? high : x;
 }
 
-FLOAT_RULE(relu, x < 0 ? 0 : x)                          // Relu-14
-FLOAT_RULE(leaky_relu, x < 0 ? p[0] * x : x)             // LeakyRelu-16
-FLOAT_RULE(elu, x < 0 ? p[0] * expm1(x) : x)             // Elu-6
-FLOAT_RULE(clip, clamp(x, p[0], p[1]))                   // Clip-13: max wins over min
-FLOAT_RULE(sigmoid, 1 / (1 + exp(-x)))                   // Sigmoid-13
-FLOAT_RULE(hard_sigmoid, clamp(p[0] * x + p[1], 0, 1))   // HardSigmoid-6
-FLOAT_RULE(hard_swish, x *clamp(x / 6 + 0.5, 0, 1))      // HardSwish-14
+FLOAT_RULE(relu, x < 0 ? 0 : x)                        // Relu-14
+FLOAT_RULE(leaky_relu, x < 0 ? p[0] * x : x)           // LeakyRelu-16
+FLOAT_RULE(elu, x < 0 ? p[0] * expm1(x) : x)           // Elu-6
+FLOAT_RULE(clip, clamp(x, p[0], p[1]))                 // Clip-13: max wins over min
+FLOAT_RULE(sigmoid, 1 / (1 + exp(-x)))                 // Sigmoid-13
+FLOAT_RULE(hard_sigmoid, clamp(p[0] * x + p[1], 0, 1)) // HardSigmoid-6
+FLOAT_RULE(hard_swish, x *clamp(x / 6 + 0.5, 0, 1))    // HardSwish-14
 FLOAT_RULE(tanh, tanh(x))
 FLOAT_RULE(erf, erf(x))
 FLOAT_RULE(exp, exp(x))
@@ -77,17 +83,18 @@ FLOAT_RULE(add, x + y)
 FLOAT_RULE(sub, x - y)
 FLOAT_RULE(mul, x *y)
 FLOAT_RULE(div, x / y)
-FLOAT_RULE(pow, pow(x, y))                               // Pow-15, one dtype
-FLOAT_RULE(maximum, x > y || isnan(x) ? x : y)           // Max-13
-FLOAT_RULE(minimum, x < y || isnan(x) ? x : y)           // Min-13
-FLOAT_RULE(prelu, x < 0 ? x * y : x)                     // PRelu-16
+FLOAT_RULE(pow, pow(x, y))                     // Pow-15, one dtype
+FLOAT_RULE(maximum, x > y || isnan(x) ? x : y) // Max-13
+FLOAT_RULE(minimum, x < y || isnan(x) ? x : y) // Min-13
+FLOAT_RULE(prelu, x < 0 ? x * y : x)           // PRelu-16
 FLOAT_RULE(equal, x == y)
 FLOAT_RULE(less, x < y)
 FLOAT_RULE(greater, x > y)
 
 WIDE_RULE(relu, x < 0 ? 0 : x)
-WIDE_RULE(clip, x < wide_from(ceil(p[0])) ? wide_from(ceil(p[0]))
-                : x > wide_from(floor(p[1])) ? wide_from(floor(p[1])) : x)
+WIDE_RULE(clip, x<wide_from(ceil(p[0])) ? wide_from(ceil(p[0])) : x> wide_from(floor(p[1]))
+                    ? wide_from(floor(p[1]))
+                    : x)
 WIDE_RULE(abs, x < 0 ? -x : x)
 WIDE_RULE(neg, -x)
 WIDE_RULE(not, !x)
@@ -102,7 +109,7 @@ WIDE_RULE(prelu, x < 0 ? wide_mul(x, y) : x)
 WIDE_RULE(equal, x == y)
 WIDE_RULE(less, x < y)
 WIDE_RULE(greater, x > y)
-WIDE_RULE(and, x && y)
+WIDE_RULE(and, x &&y)
 WIDE_RULE(or, x || y)
 
 // `where` alone has three operands: its step copies and needs no function.

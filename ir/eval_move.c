@@ -7,9 +7,9 @@
 #define OUTSIDE INT64_MIN
 
 typedef struct Maps {
-    IrTensor to;                  // the result, perhaps seen with other axes
-    int64_t *map[IR_MAX_RANK];    // element offsets in the operand
-    const void *fill;             // one element; NULL when no entry is OUTSIDE
+    IrTensor to;               // the result, perhaps seen with other axes
+    int64_t *map[IR_MAX_RANK]; // element offsets in the operand
+    const void *fill;          // one element; NULL when no entry is OUTSIDE
 } Maps;
 
 static Maps new_maps(IrEval *e, const IrTensor *to) {
@@ -131,9 +131,13 @@ const char *ir_eval_expand(IrEval *e, const IrNode *n, const IrTensor *const *in
 // Where index i of a padded axis comes from, i = 0 being the axis' own first element.
 typedef int64_t FoldFn(int64_t i, int64_t dim);
 
-static int64_t fold_constant(int64_t i, int64_t dim) { return i < 0 || i >= dim ? OUTSIDE : i; }
+static int64_t fold_constant(int64_t i, int64_t dim) {
+    return i < 0 || i >= dim ? OUTSIDE : i;
+}
 
-static int64_t fold_edge(int64_t i, int64_t dim) { return i < 0 ? 0 : i >= dim ? dim - 1 : i; }
+static int64_t fold_edge(int64_t i, int64_t dim) {
+    return i < 0 ? 0 : i >= dim ? dim - 1 : i;
+}
 
 // The border element is not repeated; the shape rule has padding narrower than the axis.
 static int64_t fold_reflect(int64_t i, int64_t dim) {

@@ -213,8 +213,10 @@ static void multiply_integers(const Product *t) {
         }
         if (t->bias) {
             const int64_t *step = t->step_bias;
-            ir_tensor_load_wide(t->bias, batch_offset(t->out, batch, step) + m * step[rank - 2] +
-                                             p * step[rank - 1], 1, 1, &x);
+            ir_tensor_load_wide(t->bias,
+                                batch_offset(t->out, batch, step) + m * step[rank - 2] +
+                                    p * step[rank - 1],
+                                1, 1, &x);
             sum += (unsigned __int128)x;
         }
         x = (IrWide)sum;

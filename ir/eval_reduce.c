@@ -8,23 +8,41 @@
 typedef struct Rule {
     double (*f)(double acc, double x);
     IrWide (*i)(IrWide acc, IrWide x);
-    double f0;                     // of no elements
+    double f0; // of no elements
     IrWide (*i0)(IrDtype t);
     bool mean;
 } Rule;
 
-static double add_f(double acc, double x) { return acc + x; }
-static double mul_f(double acc, double x) { return acc * x; }
-static double max_f(double acc, double x) { return x > acc || isnan(x) ? x : acc; }
-static double min_f(double acc, double x) { return x < acc || isnan(x) ? x : acc; }
-static IrWide add_i(IrWide acc, IrWide x) { return acc + x; }
+static double add_f(double acc, double x) {
+    return acc + x;
+}
+static double mul_f(double acc, double x) {
+    return acc * x;
+}
+static double max_f(double acc, double x) {
+    return x > acc || isnan(x) ? x : acc;
+}
+static double min_f(double acc, double x) {
+    return x < acc || isnan(x) ? x : acc;
+}
+static IrWide add_i(IrWide acc, IrWide x) {
+    return acc + x;
+}
 static IrWide mul_i(IrWide acc, IrWide x) {
     return (IrWide)((unsigned __int128)acc * (unsigned __int128)x);
 }
-static IrWide max_i(IrWide acc, IrWide x) { return x > acc ? x : acc; }
-static IrWide min_i(IrWide acc, IrWide x) { return x < acc ? x : acc; }
-static IrWide zero_of(IrDtype t) { return (void)t, 0; }
-static IrWide one_of(IrDtype t) { return (void)t, 1; }
+static IrWide max_i(IrWide acc, IrWide x) {
+    return x > acc ? x : acc;
+}
+static IrWide min_i(IrWide acc, IrWide x) {
+    return x < acc ? x : acc;
+}
+static IrWide zero_of(IrDtype t) {
+    return (void)t, 0;
+}
+static IrWide one_of(IrDtype t) {
+    return (void)t, 1;
+}
 
 static const Rule rule_of[IR_OP_COUNT] = {
     [IR_OP_REDUCE_SUM] = {add_f, add_i, 0, zero_of, false},

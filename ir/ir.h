@@ -32,9 +32,9 @@ typedef struct IrShape {
     IrDim dim[IR_MAX_RANK];
 } IrShape;
 
-// block 0: plain, row-major. block B: nChwBc; axis 1 is split in ceil(C/B) blocks and the B channels
-// of a block stand innermost. Lanes past C in the last block hold unspecified finite-or-not values
-// that no kernel lets into a result.
+// block 0: plain, row-major. block B: nChwBc; axis 1 is split in ceil(C/B) blocks and the B
+// channels of a block stand innermost. Lanes past C in the last block hold unspecified
+// finite-or-not values that no kernel lets into a result.
 typedef struct IrType {
     IrDtype dtype;
     IrShape shape;
@@ -46,10 +46,16 @@ int ir_dtype_bytes(IrDtype t);
 bool ir_dtype_parse(const char *text, IrDtype *out);
 bool ir_dtype_is_float(IrDtype t);
 
-static inline IrDim ir_dim(int64_t c) { return (IrDim){c, 0}; }
-static inline bool ir_dim_eq(IrDim a, IrDim b) { return a.c == b.c && a.n == b.n; }
-static inline bool ir_dim_is(IrDim a, int64_t c) { return a.n == 0 && a.c == c; }
-int64_t ir_dim_at(IrDim d, int64_t N); // c + n * N
+static inline IrDim ir_dim(int64_t c) {
+    return (IrDim){c, 0};
+}
+static inline bool ir_dim_eq(IrDim a, IrDim b) {
+    return a.c == b.c && a.n == b.n;
+}
+static inline bool ir_dim_is(IrDim a, int64_t c) {
+    return a.n == 0 && a.c == c;
+}
+int64_t ir_dim_at(IrDim d, int64_t N);         // c + n * N
 bool ir_dim_mul(IrDim a, IrDim b, IrDim *out); // false: not affine, or overflow
 IrShape ir_shape_of(int rank, const int64_t *dims);
 bool ir_shape_eq(const IrShape *a, const IrShape *b);
@@ -82,13 +88,18 @@ typedef enum IrAttrKey {
 } IrAttrKey;
 
 typedef enum IrAttrKind {
-    IR_KIND_INT, IR_KIND_FLOAT, IR_KIND_INTS, IR_KIND_DIMS, IR_KIND_STR, IR_KIND_BODY
+    IR_KIND_INT,
+    IR_KIND_FLOAT,
+    IR_KIND_INTS,
+    IR_KIND_DIMS,
+    IR_KIND_STR,
+    IR_KIND_BODY
 } IrAttrKind;
 
 enum { IR_ANY = 1 << 20 };
 #define IR_BIT(key) (UINT64_C(1) << IR_ATTR_##key)
 
-enum { // flags of ops.def
+enum {              // flags of ops.def
     IR_FLAG_E = 1,  // elementwise
     IR_FLAG_C = 2,  // commutative
     IR_FLAG_R = 4,  // random: never merged by cse
@@ -132,8 +143,8 @@ typedef struct IrAttr {
 typedef struct IrOpInfo {
     const char *text;
     int min_in, max_in;
-    unsigned flags;  // IR_FLAG_*
-    uint64_t attrs;  // IR_BIT(key) |...
+    unsigned flags; // IR_FLAG_*
+    uint64_t attrs; // IR_BIT(key) |...
 } IrOpInfo;
 
 const IrOpInfo *ir_op_info(IrOp op);
@@ -152,15 +163,15 @@ typedef struct IrProgram IrProgram;
 typedef enum IrConstKind { IR_CONST_DATA, IR_CONST_SPLAT, IR_CONST_RAND } IrConstKind;
 
 typedef struct IrConst {
-    uint32_t id;         // unique in its program, for good
-    const char *name;    // of the ONNX initializer, or made up
-    IrType type;         // static shape, plain layout
+    uint32_t id;      // unique in its program, for good
+    const char *name; // of the ONNX initializer, or made up
+    IrType type;      // static shape, plain layout
     IrConstKind kind;
-    const void *data;    // IR_CONST_DATA: not owned, may be a mapped file. Use ir_const_data()
-    double splat;        // IR_CONST_SPLAT
-    uint64_t seed;       // IR_CONST_RAND: floats uniform in [-1, 1); integers in [-8, 8) or [0, 16)
+    const void *data; // IR_CONST_DATA: not owned, may be a mapped file. Use ir_const_data()
+    double splat;     // IR_CONST_SPLAT
+    uint64_t seed;    // IR_CONST_RAND: floats uniform in [-1, 1); integers in [-8, 8) or [0, 16)
     bool trainable;
-    const char *origin;  // initializer this came from unchanged; NULL for derived ones
+    const char *origin; // initializer this came from unchanged; NULL for derived ones
 } IrConst;
 
 typedef struct IrUse { // a use of a value by operand `index` of `node`; a list per value
@@ -171,27 +182,32 @@ typedef struct IrUse { // a use of a value by operand `index` of `node`; a list 
 } IrUse;
 
 typedef enum IrPlaceKind {
-    IR_PLACE_NONE, IR_PLACE_ARENA, IR_PLACE_INPUT, IR_PLACE_OUTPUT, IR_PLACE_CONST
+    IR_PLACE_NONE,
+    IR_PLACE_ARENA,
+    IR_PLACE_INPUT,
+    IR_PLACE_OUTPUT,
+    IR_PLACE_CONST
 } IrPlaceKind;
 
 typedef struct IrPlace { // where a value's bytes are; the memory plan's answer
     IrPlaceKind kind;
-    IrDim offset;  // ARENA: byte offset, c + n * N
-    int index;     // INPUT, OUTPUT: which
+    IrDim offset; // ARENA: byte offset, c + n * N
+    int index;    // INPUT, OUTPUT: which
 } IrPlace;
 
 struct IrValue {
-    uint32_t id;       // unique in its graph
-    const char *name;  // the ONNX tensor's name; never NULL for outputs and inputs, else may be
+    uint32_t id;      // unique in its graph
+    const char *name; // the ONNX tensor's name; never NULL for outputs and inputs, else may be
     IrType type;
-    IrNode *def;       // NULL for graph inputs and constants
-    IrConst *konst;    // a constant's value
-    int input;         // index among graph inputs, or -1
+    IrNode *def;    // NULL for graph inputs and constants
+    IrConst *konst; // a constant's value
+    int input;      // index among graph inputs, or -1
     IrUse *uses;
-    int n_uses;        // uses by nodes; graph outputs are not counted
+    int n_uses; // uses by nodes; graph outputs are not counted
     bool is_output;
-    // Storage shared with another value: `view_of` is NULL, or the value whose bytes hold this one from
-    // channel `view_channel` on (in-place concat; 0 and equal size for reshapes). Chains are allowed.
+    // Storage shared with another value: `view_of` is NULL, or the value whose bytes hold this one
+    // from channel `view_channel` on (in-place concat; 0 and equal size for reshapes). Chains are
+    // allowed.
     IrValue *view_of;
     int64_t view_channel;
     IrPlace place;
@@ -199,14 +215,14 @@ struct IrValue {
 
 struct IrNode {
     IrOp op;
-    const char *name;  // where it came from; fusion joins names with '+'. Never NULL
+    const char *name;   // where it came from; fusion joins names with '+'. Never NULL
     const char *src_op; // operator in the user's file, for diagnostics; may be NULL
     IrGraph *graph;
     int n_in, n_out;
-    IrUse *in;         // in[i].value may be NULL for an absent optional operand
+    IrUse *in; // in[i].value may be NULL for an absent optional operand
     IrValue **out;
     int n_attrs;
-    IrAttr *attrs;     // ascending by key
+    IrAttr *attrs; // ascending by key
     IrNode *prev, *next;
 };
 
@@ -219,9 +235,9 @@ struct IrGraph {
     IrValue **inputs, **outputs; // outputs: results of nodes, no value twice
     uint32_t next_id;
     int cap_const_values;
-    IrValue **const_values;    // the values of constants by IrConst.id; NULL where there is none
+    IrValue **const_values; // the values of constants by IrConst.id; NULL where there is none
     // Set by the memory plan, bytes:
-    IrDim arena_bytes;         // with reuse
+    IrDim arena_bytes; // with reuse
     IrDim arena_bytes_no_reuse;
 };
 
@@ -244,20 +260,21 @@ struct IrProgram {
 
 IrProgram *ir_program_new(IrArena *arena, const char *name);
 IrGraph *ir_graph_new(IrProgram *p, const char *name);
-IrConst *ir_const_new(IrProgram *p, const char *name, IrType type, const void *data); // data not owned
+IrConst *ir_const_new(IrProgram *p, const char *name, IrType type,
+                      const void *data); // data not owned
 IrConst *ir_const_splat(IrProgram *p, const char *name, IrType type, double x);
 IrConst *ir_const_rand(IrProgram *p, const char *name, IrType type, uint64_t seed);
-const void *ir_const_data(IrProgram *p, IrConst *c);  // makes splat and rand real, once
+const void *ir_const_data(IrProgram *p, IrConst *c);         // makes splat and rand real, once
 double ir_const_scalar(IrProgram *p, IrConst *c, int64_t i); // element i as double, any dtype
 void ir_prune_consts(IrProgram *p); // forgets those that are neither trainable nor used by a node
-bool ir_const_is_scalar(const IrValue *v);  // a constant of one element
+bool ir_const_is_scalar(const IrValue *v); // a constant of one element
 
 IrValue *ir_input(IrGraph *g, const char *name, IrType type);
 // Every output is the result of a node, under its own name, and no value is an output twice: where
 // v is an input, a constant or an output already, a `copy` of it at the end becomes the output.
 void ir_output(IrGraph *g, IrValue *v);
 void ir_replace_output(IrGraph *g, int index, IrValue *v); // keeps the name; copies as above
-IrValue *ir_const_value(IrGraph *g, IrConst *c); // one value per constant and graph
+IrValue *ir_const_value(IrGraph *g, IrConst *c);           // one value per constant and graph
 
 // ---------------------------------------------------------------- building (build.c)
 
@@ -265,21 +282,21 @@ IrValue *ir_const_value(IrGraph *g, IrConst *c); // one value per constant and g
 typedef struct IrBuilder {
     IrGraph *graph;
     IrNode *before;
-    const char *name;    // for the nodes built; required
+    const char *name; // for the nodes built; required
     const char *src_op;
-    const char *err;     // why the last build returned NULL
+    const char *err; // why the last build returned NULL
 } IrBuilder;
 
-// Builds one node; attrs in any order. Computes the results' types. NULL when the operands or attributes do
-// not fit: b->err says why, and the graph is unchanged. Returns the node.
+// Builds one node; attrs in any order. Computes the results' types. NULL when the operands or
+// attributes do not fit: b->err says why, and the graph is unchanged. Returns the node.
 IrNode *ir_build_node(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                       const IrAttr *attrs);
 // The same, for ops with one result. (b NULL-tolerant operands are a bug.)
 IrValue *ir_build(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                   const IrAttr *attrs);
-IrValue *ir_build1(IrBuilder *b, IrOp op, IrValue *x);              // no attributes
+IrValue *ir_build1(IrBuilder *b, IrOp op, IrValue *x); // no attributes
 IrValue *ir_build2(IrBuilder *b, IrOp op, IrValue *x, IrValue *y);
-IrValue *ir_build_scalar(IrBuilder *b, IrDtype t, double x);        // rank-0 constant
+IrValue *ir_build_scalar(IrBuilder *b, IrDtype t, double x); // rank-0 constant
 IrValue *ir_build_reshape(IrBuilder *b, IrValue *x, const IrShape *shape);
 IrValue *ir_build_transpose(IrBuilder *b, IrValue *x, int n, const int64_t *perm);
 
@@ -296,12 +313,14 @@ const IrAttr *ir_attr(const IrNode *n, IrAttrKey key); // NULL when absent
 int64_t ir_int(const IrNode *n, IrAttrKey key, int64_t absent);
 double ir_float(const IrNode *n, IrAttrKey key, double absent);
 const char *ir_str(const IrNode *n, IrAttrKey key, const char *absent);
-IrInts ir_ints(const IrNode *n, IrAttrKey key);        // n == 0 when absent
-IrBody ir_body(const IrNode *n, IrAttrKey key);        // n == 0 when absent
+IrInts ir_ints(const IrNode *n, IrAttrKey key); // n == 0 when absent
+IrBody ir_body(const IrNode *n, IrAttrKey key); // n == 0 when absent
 void ir_set_attr(IrNode *n, IrAttr attr);
 void ir_del_attr(IrNode *n, IrAttrKey key);
 
-static inline IrValue *ir_in(const IrNode *n, int i) { return i < n->n_in ? n->in[i].value : NULL; }
+static inline IrValue *ir_in(const IrNode *n, int i) {
+    return i < n->n_in ? n->in[i].value : NULL;
+}
 // i >= n_in lengthens the list with NULLs: a bias is ir_set_in(n, 2, b).
 void ir_set_in(IrNode *n, int i, IrValue *v);
 // Appends an operand. Where the op has `then`, it is one of the epilogue: absent operands before
@@ -310,10 +329,11 @@ void ir_add_in(IrNode *n, IrValue *v);
 // All node operands and graph outputs. An output's name stays: `now` takes it, or (see ir_output)
 // a copy of `now`.
 void ir_replace_uses(IrValue *old, IrValue *now);
-void ir_remove_node(IrNode *n);         // its results must be unused
+void ir_remove_node(IrNode *n); // its results must be unused
 void ir_move_before(IrNode *n, IrNode *before);
 bool ir_precedes(const IrNode *a, const IrNode *b); // a before b in the list; O(n)
-IrNode *ir_only_user(const IrValue *v); // the one node that uses v, once, v not an output; else NULL
+IrNode *
+ir_only_user(const IrValue *v); // the one node that uses v, once, v not an output; else NULL
 // Recomputes the result types from operands and attributes; NULL when fine, else why not (and the
 // types stay as they were). A result's `block` stays where its shape does, else it becomes plain.
 const char *ir_infer(IrNode *n);
@@ -351,7 +371,8 @@ const char *ir_verify(IrGraph *g);
 //
 // - A value is %name, %"any name", or %7, its id, where it has no name or another value has it
 //   already (inputs and outputs then give theirs with `as`). An absent operand is `_`.
-// - Types of results may be left out: they are inferred. One that is there must be right; it carries
+// - Types of results may be left out: they are inferred. One that is there must be right; it
+// carries
 //   the layout.
 // - `in %y+8`: the value is a view of %y from channel 8 on. `at arena OFFSET`, `at input 0`,
 //   `at output 0`, `at const`: its place.
@@ -377,15 +398,17 @@ typedef struct IrTensor { // plain row-major whatever the value's layout is
 
 int64_t ir_tensor_elems(const IrTensor *t);
 IrTensor ir_tensor_new(IrArena *a, const IrType *t, int64_t N);
-double ir_tensor_get(const IrTensor *t, int64_t i);   // element i, row-major, as double
-void ir_tensor_set(IrTensor *t, int64_t i, double x); // rounds (floats) or saturates as a C cast may not
+double ir_tensor_get(const IrTensor *t, int64_t i); // element i, row-major, as double
+void ir_tensor_set(IrTensor *t, int64_t i,
+                   double x); // rounds (floats) or saturates as a C cast may not
 
 // Runs the graph on inputs[n_inputs] at batch size N. outputs[n_outputs] get tensors in arena a.
 // on_value, when set, sees every node result as it is made. NULL when fine, else why not (an op
 // without evaluator, say).
 const char *ir_eval(IrGraph *g, int64_t N, const IrTensor *inputs, IrTensor *outputs, IrArena *a,
                     void (*on_value)(void *ctx, const IrValue *v, const IrTensor *t), void *ctx);
-// Evaluates one node on concrete operands (fold and kernel tests use it). out[n_out] allocated in a.
+// Evaluates one node on concrete operands (fold and kernel tests use it). out[n_out] allocated in
+// a.
 const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, IrTensor *out,
                          IrArena *a);
 

@@ -18,7 +18,9 @@ static inline uint64_t ir_random_mix(uint64_t z) {
 }
 
 // The stream's key: constant over a kernel's loop.
-static inline uint64_t ir_random_key(uint64_t seed) { return ir_random_mix(seed + IR_RANDOM_STEP); }
+static inline uint64_t ir_random_key(uint64_t seed) {
+    return ir_random_mix(seed + IR_RANDOM_STEP);
+}
 
 // Element i of the stream with this key, uniform over all of uint32.
 static inline uint32_t ir_random_u32(uint64_t key, uint64_t i) {

@@ -17,7 +17,8 @@ typedef void StoreWideFn(void *data, int64_t at, int64_t n, const IrWide *from);
 
 // The four functions of one dtype; the conversions are functions or macros of one argument.
 #define LOAD(name, ctype, rtype, widen)                                                            \
-    static void name(const void *data, int64_t at, int64_t stride, int64_t n, rtype *restrict to) {\
+    static void name(const void *data, int64_t at, int64_t stride, int64_t n,                      \
+                     rtype *restrict to) {                                                         \
         const ctype *p = (const ctype *)data + at;                                                 \
         if (stride == 1) {                                                                         \
             for (int64_t i = 0; i < n; i++) {                                                      \
@@ -104,11 +105,15 @@ double ir_tensor_get(const IrTensor *t, int64_t i) {
     return x;
 }
 
-void ir_tensor_set(IrTensor *t, int64_t i, double x) { ir_tensor_store(t, i, 1, &x); }
+void ir_tensor_set(IrTensor *t, int64_t i, double x) {
+    ir_tensor_store(t, i, 1, &x);
+}
 
 // ---------------------------------------------------------------- integer ranges
 
-static bool is_signed(IrDtype t) { return t == IR_I8 || t == IR_I16 || t == IR_I32 || t == IR_I64; }
+static bool is_signed(IrDtype t) {
+    return t == IR_I8 || t == IR_I16 || t == IR_I32 || t == IR_I64;
+}
 
 IrWide ir_wide_wrap(IrWide x, IrDtype t) {
     int drop = 128 - 8 * ir_dtype_bytes(t);

@@ -69,8 +69,7 @@ static IrValue *operand_above(PassContext *ctx, IrNode *n, IrValue *v, const IrS
     if (!ir_const_is_scalar(v) && !move_ones(&v->type.shape, from, to, &shape)) {
         return NULL;
     }
-    return ir_shape_eq(&shape, &v->type.shape) ? v
-                                               : pass_const_reshaped(ctx, n->graph, v, &shape);
+    return ir_shape_eq(&shape, &v->type.shape) ? v : pass_const_reshaped(ctx, n->graph, v, &shape);
 }
 
 // op(reshape x, ...) -> reshape(op(x, ...)): what made x can then take op as its epilogue.
@@ -311,8 +310,14 @@ static bool flatten_concat(PassContext *ctx, IrNode *n) {
     if (!nested || (user && user->op == IR_OP_CONCAT && find_inner(user, n->out[0], axis))) {
         return false;
     }
-    struct { int n, cap; IrUse **v; } todo = {0}; // operands, the next one last
-    struct { int n, cap; IrValue **v; } in = {0};
+    struct {
+        int n, cap;
+        IrUse **v;
+    } todo = {0}; // operands, the next one last
+    struct {
+        int n, cap;
+        IrValue **v;
+    } in = {0};
     for (int i = n->n_in - 1; i >= 0; i--) {
         IR_PUSH(ctx->scratch, todo.v, todo.n, todo.cap, &n->in[i]);
     }
@@ -375,8 +380,7 @@ static bool merge_pads(PassContext *ctx, IrNode *n) {
         return true;
     }
     IrNode *inner = pass_def(ir_in(n, 0), IR_OP_PAD);
-    if (!inner || !grows || mode[0] != 'c' ||
-        ir_str(inner, IR_ATTR_MODE, "constant")[0] != 'c' ||
+    if (!inner || !grows || mode[0] != 'c' || ir_str(inner, IR_ATTR_MODE, "constant")[0] != 'c' ||
         ir_float(n, IR_ATTR_VALUE, 0) != ir_float(inner, IR_ATTR_VALUE, 0)) {
         return false;
     }
@@ -461,18 +465,12 @@ static bool align_const(PassContext *ctx, IrNode *n) {
 }
 
 const CanonRule pass_canon_move[] = {
-    {IR_OP_RESHAPE, merge_reshapes},
-    {IR_OP_TRANSPOSE, merge_transposes},
-    {IR_OP_SLICE, merge_slices},
-    {IR_OP_SLICE, slice_of_concat},
-    {IR_OP_GATHER, gather_to_slice},
-    {IR_OP_CONCAT, flatten_concat},
-    {IR_OP_PAD, merge_pads},
-    {IR_OP_EXPAND, drop_expand},
-    {IR_OP_COUNT, skip_expand},
-    {IR_OP_COUNT, align_const},
-    {IR_OP_COUNT, sink_reshape},
-    {IR_OP_BATCH_NORM, sink_reshape_norm},
+    {IR_OP_RESHAPE, merge_reshapes}, {IR_OP_TRANSPOSE, merge_transposes},
+    {IR_OP_SLICE, merge_slices},     {IR_OP_SLICE, slice_of_concat},
+    {IR_OP_GATHER, gather_to_slice}, {IR_OP_CONCAT, flatten_concat},
+    {IR_OP_PAD, merge_pads},         {IR_OP_EXPAND, drop_expand},
+    {IR_OP_COUNT, skip_expand},      {IR_OP_COUNT, align_const},
+    {IR_OP_COUNT, sink_reshape},     {IR_OP_BATCH_NORM, sink_reshape_norm},
     {IR_OP_COUNT, lift_over_concat},
 };
 const int pass_n_canon_move = sizeof pass_canon_move / sizeof *pass_canon_move;

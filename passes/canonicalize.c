@@ -28,7 +28,10 @@ static bool order_operands(PassContext *ctx, IrNode *n) {
     return true;
 }
 
-static const struct { IrOp op; double neutral; } neutrals[] = {
+static const struct {
+    IrOp op;
+    double neutral;
+} neutrals[] = {
     {IR_OP_ADD, 0}, {IR_OP_SUB, 0}, {IR_OP_MUL, 1}, {IR_OP_DIV, 1}, {IR_OP_POW, 1},
 };
 
@@ -182,7 +185,9 @@ static bool read_range(const IrNode *n, Range *r) {
     return false;
 }
 
-static double clamp(double x, Range r) { return fmin(fmax(x, r.lo), r.hi); }
+static double clamp(double x, Range r) {
+    return fmin(fmax(x, r.lo), r.hi);
+}
 
 static IrValue *build_range(IrBuilder *b, IrValue *x, Range r) {
     if (r.lo == 0 && r.hi == INFINITY) {
@@ -291,24 +296,15 @@ static bool reduce_to_reshape(PassContext *ctx, IrNode *n) {
 }
 
 const CanonRule pass_canon_arith[] = {
-    {IR_OP_COUNT, order_operands},
-    {IR_OP_COUNT, drop_neutral},
-    {IR_OP_SUB, sub_to_add},
-    {IR_OP_DIV, div_to_mul},
-    {IR_OP_POW, square_to_mul},
-    {IR_OP_NEG, drop_involution},
-    {IR_OP_NOT, drop_involution},
-    {IR_OP_CAST, drop_cast},
-    {IR_OP_COPY, drop_copy},
-    {IR_OP_DROPOUT, drop_dropout},
-    {IR_OP_RELU, drop_relu},
-    {IR_OP_RELU, merge_clamps},
-    {IR_OP_CLIP, merge_clamps},
-    {IR_OP_MAXIMUM, limit_to_clip},
-    {IR_OP_MINIMUM, limit_to_clip},
-    {IR_OP_MAX_POOL, pool_to_reduce},
-    {IR_OP_AVG_POOL, pool_to_reduce},
-    {IR_OP_COUNT, reduce_to_reshape},
+    {IR_OP_COUNT, order_operands},    {IR_OP_COUNT, drop_neutral},
+    {IR_OP_SUB, sub_to_add},          {IR_OP_DIV, div_to_mul},
+    {IR_OP_POW, square_to_mul},       {IR_OP_NEG, drop_involution},
+    {IR_OP_NOT, drop_involution},     {IR_OP_CAST, drop_cast},
+    {IR_OP_COPY, drop_copy},          {IR_OP_DROPOUT, drop_dropout},
+    {IR_OP_RELU, drop_relu},          {IR_OP_RELU, merge_clamps},
+    {IR_OP_CLIP, merge_clamps},       {IR_OP_MAXIMUM, limit_to_clip},
+    {IR_OP_MINIMUM, limit_to_clip},   {IR_OP_MAX_POOL, pool_to_reduce},
+    {IR_OP_AVG_POOL, pool_to_reduce}, {IR_OP_COUNT, reduce_to_reshape},
 };
 const int pass_n_canon_arith = sizeof pass_canon_arith / sizeof *pass_canon_arith;
 

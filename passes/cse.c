@@ -181,10 +181,9 @@ static uint64_t hash_const(const IrConst *c) {
 
 static bool equal_consts(const IrConst *a, const IrConst *b) {
     return a->kind == b->kind && ir_type_eq(&a->type, &b->type) &&
-           (a->kind == IR_CONST_DATA ? memcmp(a->data, b->data, const_bytes(a)) == 0
-            : a->kind == IR_CONST_RAND
-                ? a->seed == b->seed
-                : memcmp(&a->splat, &b->splat, sizeof a->splat) == 0);
+           (a->kind == IR_CONST_DATA   ? memcmp(a->data, b->data, const_bytes(a)) == 0
+            : a->kind == IR_CONST_RAND ? a->seed == b->seed
+                                       : memcmp(&a->splat, &b->splat, sizeof a->splat) == 0);
 }
 
 static int merge_consts(PassContext *ctx, IrGraph *g) {

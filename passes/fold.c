@@ -11,10 +11,10 @@
 #include "passes/pass_util.h"
 
 enum {
-    ALWAYS_FINE = 1 << 16,  // a result of more bytes must not be larger than the operands; windows
-                            // and products are computed on operands of fewer bytes only
-    FREE_BYTES = 1 << 26,   // folded in any program,
-    PER_INITIALIZER = 2,    // and for each byte of the model's initializers
+    ALWAYS_FINE = 1 << 16, // a result of more bytes must not be larger than the operands; windows
+                           // and products are computed on operands of fewer bytes only
+    FREE_BYTES = 1 << 26,  // folded in any program,
+    PER_INITIALIZER = 2,   // and for each byte of the model's initializers
 };
 
 static int64_t const_bytes(const IrType *t) {
@@ -88,9 +88,8 @@ PassResult pass_fold(PassContext *ctx, IrGraph *g) {
             continue;
         }
         bool same_bytes = n->op == IR_OP_RESHAPE;
-        IrValue *c = same_bytes
-                         ? pass_const_reshaped(ctx, g, ir_in(n, 0), &n->out[0]->type.shape)
-                         : evaluate(ctx, n);
+        IrValue *c = same_bytes ? pass_const_reshaped(ctx, g, ir_in(n, 0), &n->out[0]->type.shape)
+                                : evaluate(ctx, n);
         if (c) {
             budget -= same_bytes ? 0 : bytes;
             pass_forward(n, c);

@@ -17,7 +17,7 @@
 #include <string.h>
 
 typedef struct Pad {
-    IrValue *x; // what is padded
+    IrValue *x;        // what is padded
     IrNode *transpose; // between the pad and its reader, or NULL
     int64_t t, l, b, r;
     double value;
@@ -107,8 +107,8 @@ static bool take_pad(IrNode *n) {
             __builtin_add_overflow(w.pr, p.r, &pad[3])) {
             return false;
         }
-        bool pool_too_wide = n->op != IR_OP_CONV && (pad[0] >= w.kh || pad[2] >= w.kh ||
-                                                     pad[1] >= w.kw || pad[3] >= w.kw);
+        bool pool_too_wide = n->op != IR_OP_CONV &&
+                             (pad[0] >= w.kh || pad[2] >= w.kh || pad[1] >= w.kw || pad[3] >= w.kw);
         if (pool_too_wide) {
             return false; // a window of nothing but padding
         }

@@ -60,16 +60,27 @@ static bool read_batch_norm(PassContext *ctx, const IrNode *n, Affine *f) {
     return true;
 }
 
-static void take_mul(Affine *f, int64_t c, double k) { f->scale[c] = k; }
-static void take_div(Affine *f, int64_t c, double k) { f->scale[c] = 1 / k; }
-static void take_add(Affine *f, int64_t c, double k) { f->shift[c] = k; }
-static void take_sub(Affine *f, int64_t c, double k) { f->shift[c] = -k; }
+static void take_mul(Affine *f, int64_t c, double k) {
+    f->scale[c] = k;
+}
+static void take_div(Affine *f, int64_t c, double k) {
+    f->scale[c] = 1 / k;
+}
+static void take_add(Affine *f, int64_t c, double k) {
+    f->shift[c] = k;
+}
+static void take_sub(Affine *f, int64_t c, double k) {
+    f->shift[c] = -k;
+}
 
 static const struct {
     IrOp op;
     void (*take)(Affine *f, int64_t c, double k);
 } affine_ops[] = {
-    {IR_OP_MUL, take_mul}, {IR_OP_DIV, take_div}, {IR_OP_ADD, take_add}, {IR_OP_SUB, take_sub},
+    {IR_OP_MUL, take_mul},
+    {IR_OP_DIV, take_div},
+    {IR_OP_ADD, take_add},
+    {IR_OP_SUB, take_sub},
 };
 
 // n is `y op constant` with the constant varying along `axis` alone.
@@ -98,7 +109,9 @@ static bool read_binary(PassContext *ctx, const IrNode *n, const IrValue *y, int
 
 // ---------------------------------------------------------------- into weights and bias
 
-static bool is_f32(const IrValue *v) { return v->type.dtype == IR_F32; }
+static bool is_f32(const IrValue *v) {
+    return v->type.dtype == IR_F32;
+}
 
 // The axis of n's result that its weights have one slice per element of, or -1 when they may not
 // change.
@@ -112,9 +125,9 @@ static int weight_axis(const IrNode *n) {
     if (n->op == IR_OP_MATMUL && (w->type.shape.rank != 2 || ir_in(n, 0)->type.shape.rank < 2)) {
         return -1;
     }
-    bool free_bias = !bias || (pass_is_frozen(bias) && is_f32(bias) &&
-                               (n->op == IR_OP_CONV ||
-                                pass_is_per_axis(bias, &n->out[0]->type.shape, axis)));
+    bool free_bias =
+        !bias || (pass_is_frozen(bias) && is_f32(bias) &&
+                  (n->op == IR_OP_CONV || pass_is_per_axis(bias, &n->out[0]->type.shape, axis)));
     return free_bias ? axis : -1;
 }
 
@@ -199,8 +212,7 @@ static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, c
     int64_t dims[IR_MAX_RANK] = {1, channels, 1, 1, 1, 1, 1, 1};
     float *data;
     const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
-    IrValue *out =
-        pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
+    IrValue *out = pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
     for (int64_t c = 0; c < channels; c++) {
         data[c] = (float)v[c];
     }

@@ -95,7 +95,9 @@ static void require(Layout *l, IrNode *n, int i, int block) {
 
 // ---------------------------------------------------------------- operands of maps and epilogues
 
-static bool can_block(const IrType *t) { return t->dtype == IR_F32 && t->shape.rank == 4; }
+static bool can_block(const IrType *t) {
+    return t->dtype == IR_F32 && t->shape.rank == 4;
+}
 
 static bool has_one_element(const IrType *t) {
     for (int i = 0; i < t->shape.rank; i++) {
@@ -106,7 +108,9 @@ static bool has_one_element(const IrType *t) {
     return true;
 }
 
-static bool fits_block(const IrType *t) { return t->dtype == IR_F32 || has_one_element(t); }
+static bool fits_block(const IrType *t) {
+    return t->dtype == IR_F32 || has_one_element(t);
+}
 
 // Dim i of s is that of `full` (wanted) or 1 (not wanted).
 static bool has_dim(const IrShape *s, int i, const IrShape *full, bool wanted) {
@@ -181,7 +185,9 @@ static bool fits_from(const IrNode *n, int first) {
     return true;
 }
 
-static bool is_blocked(const IrValue *v) { return v && v->type.block != 0; }
+static bool is_blocked(const IrValue *v) {
+    return v && v->type.block != 0;
+}
 
 // ---------------------------------------------------------------- rules
 // Each returns true when the result is blocked, after making the operands fit.

@@ -43,8 +43,8 @@ static bool is_claimed(const Legalize *l, const IrValue *root) {
 
 // v as a plain value with storage of its own, built before `before`.
 static IrValue *build_copy(Legalize *l, IrValue *v, IrNode *before) {
-    IrBuilder b = {.graph = l->graph, .before = before, .name = v->def->name,
-                   .src_op = v->def->src_op};
+    IrBuilder b = {
+        .graph = l->graph, .before = before, .name = v->def->name, .src_op = v->def->src_op};
     IrValue *y = ir_build1(&b, v->type.block ? IR_OP_REORDER : IR_OP_COPY, v);
     if (!y) {
         ir_bug("legalize", b.name, "%s", b.err);
@@ -82,8 +82,8 @@ static void own_output(Legalize *l, int index) {
 // [N,C,1,1] whose plain and blocked bytes are the same.
 static bool keeps_bytes(const IrType *plain, int block) {
     const IrShape *s = &plain->shape;
-    return s->rank == 4 && ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1) &&
-           s->dim[1].n == 0 && s->dim[1].c % block == 0;
+    return s->rank == 4 && ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1) && s->dim[1].n == 0 &&
+           s->dim[1].c % block == 0;
 }
 
 static void view_reorder(Legalize *l, IrNode *n) {

@@ -87,8 +87,12 @@ static void add_storage(Plan *p, const IrValue *root) {
     bool batched = bytes.n != 0;
     // c + n*N <= (c + n)*N
     int64_t size = batched ? add_bytes(p, bytes.n, bytes.c) : bytes.c;
-    Storage s = {.root = root, .size = round_up(p, size), .batched = batched, .merged = -1,
-                 .first = p->n_nodes, .last = 0};
+    Storage s = {.root = root,
+                 .size = round_up(p, size),
+                 .batched = batched,
+                 .merged = -1,
+                 .first = p->n_nodes,
+                 .last = 0};
     IR_PUSH(p->ctx->scratch, p->v, p->n, p->cap, s);
     p->of_value[root->id] = p->n;
 }
@@ -283,7 +287,7 @@ static void keep_if_better(Packing *k, int64_t *best) {
 
 // Moves whatever ends at the top to the front of the order and packs again.
 static void improve(const Plan *p, Packing *k, int64_t peak, int64_t *best) {
-    for (int round = 0; round < MEM_ROUNDS && *best > peak; round++) {
+    for (int round = 0; round<MEM_ROUNDS && * best> peak; round++) {
         int i = 0;
         while (i < k->n && k->order[i]->offset + k->order[i]->size != k->top) {
             i++;
@@ -414,9 +418,13 @@ PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
 
 // ---------------------------------------------------------------- the report
 
-static int64_t bytes_at(const Storage *s, int64_t N) { return s->batched ? s->size * N : s->size; }
+static int64_t bytes_at(const Storage *s, int64_t N) {
+    return s->batched ? s->size * N : s->size;
+}
 
-static double megabytes(int64_t bytes) { return (double)bytes / 1e6; }
+static double megabytes(int64_t bytes) {
+    return (double)bytes / 1e6;
+}
 
 static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {
     bool *shown = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *shown);
@@ -448,8 +456,9 @@ void passes_print_memory(FILE *f, IrGraph *g, int64_t N) {
     merge_dying_operands(&p);
     Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
     int64_t peak = find_peak(&p, &batched) * N + find_peak(&p, &fixed);
-    fprintf(f, "memory at batch %lld: arena %.2f MB, without reuse %.2f MB, "
-               "most alive at once %.2f MB; %d results in %d storages\n",
+    fprintf(f,
+            "memory at batch %lld: arena %.2f MB, without reuse %.2f MB, "
+            "most alive at once %.2f MB; %d results in %d storages\n",
             (long long)N, megabytes(ir_dim_at(g->arena_bytes, N)),
             megabytes(ir_dim_at(g->arena_bytes_no_reuse, N)), megabytes(peak), p.n,
             batched.n + fixed.n);

@@ -38,7 +38,9 @@ static bool is_pointwise(const IrNode *n) {
            (!bias || (pass_is_frozen(bias) && bias->type.dtype == IR_F32));
 }
 
-static int64_t channels_of(const IrNode *conv) { return ir_in(conv, 1)->type.shape.dim[0].c; }
+static int64_t channels_of(const IrNode *conv) {
+    return ir_in(conv, 1)->type.shape.dim[0].c;
+}
 
 static bool read_sibling(IrNode *conv, Sibling *s) {
     *s = (Sibling){.conv = conv, .out = conv->out[0]};

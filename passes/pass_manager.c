@@ -9,7 +9,7 @@
 
 enum { PASS_MAX_ROUNDS = 8 };
 
-#define PASS(name, function, level, loop, what, why)                                              \
+#define PASS(name, function, level, loop, what, why)                                               \
     PassResult pass_##function(PassContext *, IrGraph *);
 #include "passes/passes.def"
 #undef PASS
@@ -22,7 +22,7 @@ typedef struct PassInfo {
 } PassInfo;
 
 static const PassInfo table[] = {
-#define PASS(name, function, level, loop, what, why)                                              \
+#define PASS(name, function, level, loop, what, why)                                               \
     {#name, pass_##function, level, loop, what, why},
 #include "passes/passes.def"
 #undef PASS

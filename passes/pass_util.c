@@ -32,7 +32,8 @@ bool pass_is_eltwise(const IrNode *n) {
 static const struct {
     IrOp op;
     double p[2];
-} absent_params[] = { // LeakyRelu-16, Elu-6, Clip-13, HardSigmoid-6
+} absent_params[] = {
+    // LeakyRelu-16, Elu-6, Clip-13, HardSigmoid-6
     {IR_OP_LEAKY_RELU, {0.01, 0}},
     {IR_OP_ELU, {1, 0}},
     {IR_OP_CLIP, {-INFINITY, INFINITY}},
@@ -74,7 +75,9 @@ void pass_forward(IrNode *n, IrValue *now) {
     ir_remove_node(n);
 }
 
-bool pass_is_frozen(const IrValue *v) { return v && v->konst && !v->konst->trainable; }
+bool pass_is_frozen(const IrValue *v) {
+    return v && v->konst && !v->konst->trainable;
+}
 
 double pass_elem(PassContext *ctx, const IrValue *v, int64_t i) {
     IrConst *c = v->konst;
@@ -142,8 +145,7 @@ IrValue *pass_const_f32(PassContext *ctx, IrGraph *g, const char *name, int rank
     return ir_const_value(g, ir_const_new(ctx->prog, *name ? name : NULL, type, *data));
 }
 
-IrValue *pass_const_reshaped(PassContext *ctx, IrGraph *g, const IrValue *v,
-                             const IrShape *shape) {
+IrValue *pass_const_reshaped(PassContext *ctx, IrGraph *g, const IrValue *v, const IrShape *shape) {
     IrType type = v->type;
     type.shape = *shape;
     const char *name = v->konst->name;

@@ -25,16 +25,16 @@
 
 enum {
     MAX_VECTORS = 6,
-    L1_BYTES = 16 << 10,   // what of it a weight panel may count on
-    L2_BYTES = 512 << 10,  // half of a small one
+    L1_BYTES = 16 << 10,  // what of it a weight panel may count on
+    L2_BYTES = 512 << 10, // half of a small one
 };
 
 typedef struct Shape {
     IrWindow win;
     int64_t C, O, H, W, OH, OW; // as the kernel sees them: 1x1 with stride 1 has W = 1
     int64_t lanes, registers;
-    int64_t k;                  // products of one output element
-    int64_t sets, blocks;       // output vectors: `sets` times `blocks`
+    int64_t k;            // products of one output element
+    int64_t sets, blocks; // output vectors: `sets` times `blocks`
     bool flat;
 } Shape;
 
@@ -42,14 +42,23 @@ typedef struct Tile {
     int64_t rows, cols, vecs, band;
 } Tile;
 
-static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
-static Shape read_shape(const IrNode *n, const PassOptions *opt)
-{
+static Shape read_shape(const IrNode *n, const PassOptions *opt) {
     const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
-    Shape s = {.win = ir_window(n), .C = x->dim[1].c, .O = y->dim[1].c, .H = x->dim[2].c,
-               .W = x->dim[3].c, .OH = y->dim[2].c, .OW = y->dim[3].c, .lanes = opt->block};
+    Shape s = {.win = ir_window(n),
+               .C = x->dim[1].c,
+               .O = y->dim[1].c,
+               .H = x->dim[2].c,
+               .W = x->dim[3].c,
+               .OH = y->dim[2].c,
+               .OW = y->dim[3].c,
+               .lanes = opt->block};
     // One register is kept free; without fused multiply-add a product needs another.
     s.registers = opt->vector_registers - (opt->block > 4 ? 1 : 2);
     const IrWindow *w = &s.win;
@@ -66,8 +75,7 @@ static Shape read_shape(const IrNode *n, const PassOptions *opt)
     return s;
 }
 
-static bool is_lanewise(const Shape *s, int x_block)
-{
+static bool is_lanewise(const Shape *s, int x_block) {
     int64_t cg = s->C / s->win.group;
     return s->win.group > 1 && s->C == s->O && x_block == s->lanes && cg < s->lanes &&
            s->lanes % cg == 0;
@@ -76,8 +84,7 @@ static bool is_lanewise(const Shape *s, int x_block)
 // ---------------------------------------------------------------- the register tile
 
 // Cycles of one tile with p pixels and v vectors
-static double tile_cost(const Shape *s, int64_t p, int64_t v)
-{
+static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     // Vectors of 16 go through both halves of the core: one a cycle, two of the narrower ones.
     double wide = s->lanes > 8 ? 1 : 0.5;
     double fma = (double)(p * v) * wide, load = (double)v * wide + (double)p / 2;
@@ -94,15 +101,13 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v)
 
 // n parts of at most `max`, as equal as can be, as the code generator cuts them: *big of *size,
 // the rest of *size - 1.
-static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *big)
-{
+static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *big) {
     *n = ceil_div(total, max);
     *size = ceil_div(total, *n);
     *big = *n - (*n * *size - total);
 }
 
-static double conv_cost(const Shape *s, const Tile *t)
-{
+static double conv_cost(const Shape *s, const Tile *t) {
     int64_t n[3], size[3], big[3];
     cut(s->OH, t->rows, &n[0], &size[0], &big[0]);
     cut(s->OW, t->cols, &n[1], &size[1], &big[1]);
@@ -123,8 +128,7 @@ static double conv_cost(const Shape *s, const Tile *t)
     return cycles * (double)s->sets * (variants ? 1.01 : 1);
 }
 
-static bool tile_fits(const Shape *s, const Tile *t)
-{
+static bool tile_fits(const Shape *s, const Tile *t) {
     int64_t pixels = t->rows * t->cols;
     // With one vector each broadcast is used once, and without broadcasting operands its register
     // takes the sum: accumulators wander and need room to.
@@ -132,8 +136,7 @@ static bool tile_fits(const Shape *s, const Tile *t)
     return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
 }
 
-static Tile choose_tile(const Shape *s)
-{
+static Tile choose_tile(const Shape *s) {
     Tile best = {1, 1, 1, 0};
     double best_cost = conv_cost(s, &best);
     int64_t most = s->registers, vectors = min_i64(s->blocks, MAX_VECTORS);
@@ -161,8 +164,7 @@ static Tile choose_tile(const Shape *s)
 // Compares the bytes that come from beyond L2, per image: with output channels outermost the input
 // comes again for each group of vectors; with bands of the input the weights come again for each
 // band, unless they stay.
-static int64_t choose_band(const Shape *s, const Tile *t)
-{
+static int64_t choose_band(const Shape *s, const Tile *t) {
     const int64_t fit = L2_BYTES * 3 / 4;
     int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->OH, t->rows);
     int64_t row = s->W * s->C * 4 + 1, in = row * s->H, weights = s->O * s->k * 4;
@@ -177,8 +179,7 @@ static int64_t choose_band(const Shape *s, const Tile *t)
 
 // ---------------------------------------------------------------- the pass
 
-static int64_t lanewise_columns(const Shape *s, int64_t width)
-{
+static int64_t lanewise_columns(const Shape *s, int64_t width) {
     // A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
     int64_t most = s->registers - s->win.kw - (s->win.group == s->C ? 2 : 4);
     if (most < 4)
@@ -187,15 +188,13 @@ static int64_t lanewise_columns(const Shape *s, int64_t width)
 }
 
 // Text may name a Winograd kernel and its tile: it stays where the kernel can run.
-static bool is_chosen(PassContext *ctx, const IrNode *n)
-{
+static bool is_chosen(PassContext *ctx, const IrNode *n) {
     Winograd w;
     return strncmp(ir_str(n, IR_ATTR_ALGO, ""), "winograd", 8) == 0 &&
            ir_ints(n, IR_ATTR_TILE).n == 4 && schedule_winograd(n, ctx->opt, &w);
 }
 
-static void schedule_conv(PassContext *ctx, IrNode *n)
-{
+static void schedule_conv(PassContext *ctx, IrNode *n) {
     if (is_chosen(ctx, n))
         return;
     IrArena *a = ctx->prog->arena;
@@ -220,8 +219,7 @@ static void schedule_conv(PassContext *ctx, IrNode *n)
     ir_set_attr(n, ir_attr_ints(a, IR_ATTR_TILE, 4, tile));
 }
 
-PassResult pass_schedule(PassContext *ctx, IrGraph *g)
-{
+PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     for (IrNode *n = g->first; n; n = n->next) {
         if (n->op != IR_OP_CONV || ir_in(n, 0)->type.shape.rank != 4)

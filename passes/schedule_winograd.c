@@ -19,14 +19,14 @@
 #include "passes/schedule.h"
 
 enum {
-    MAX_VECTORS = 3,        // more make register tiles too low to pay for their weights
+    MAX_VECTORS = 3, // more make register tiles too low to pay for their weights
     MAX_BLOCK = 32,
-    MAX_SCRATCH = 2 << 20,  // a thread
-    L1_BYTES = 24 << 10,    // what data may count on to stay
+    MAX_SCRATCH = 2 << 20, // a thread
+    L1_BYTES = 24 << 10,   // what data may count on to stay
     L2_BYTES = 700 << 10,
-    L2_INPUT = 440 << 10,   // V and M, with weights passing through
+    L2_INPUT = 440 << 10, // V and M, with weights passing through
     L3_BYTES = 12 << 20,
-    THREADS = 2,            // where nothing is known
+    THREADS = 2, // where nothing is known
 };
 static const double l2_rate = 64, l3_rate = 15, memory_rate = 9; // bytes a cycle
 static const double input_rate = 0.4;                            // of these, for the input
@@ -47,74 +47,63 @@ static const struct Choice {
     const char *algo;
     int64_t kh, kw, mh, mw;
 } choices[] = {
-    {"winograd2", 3, 3, 2, 2},
-    {"winograd4", 3, 3, 4, 4},
-    {"winograd4", 3, 3, 4, 2},
-    {"winograd2", 1, 3, 1, 2},
-    {"winograd4", 1, 3, 1, 4},
-    {"winograd2", 3, 1, 2, 1},
-    {"winograd4", 3, 1, 4, 1},
-    {"winograd2", 1, 7, 1, 2},
-    {"winograd4", 1, 7, 1, 4},
-    {"winograd2", 7, 1, 2, 1},
-    {"winograd4", 7, 1, 4, 1},
-    {"winograd2", 5, 5, 2, 2},
+    {"winograd2", 3, 3, 2, 2}, {"winograd4", 3, 3, 4, 4}, {"winograd4", 3, 3, 4, 2},
+    {"winograd2", 1, 3, 1, 2}, {"winograd4", 1, 3, 1, 4}, {"winograd2", 3, 1, 2, 1},
+    {"winograd4", 3, 1, 4, 1}, {"winograd2", 1, 7, 1, 2}, {"winograd4", 1, 7, 1, 4},
+    {"winograd2", 7, 1, 2, 1}, {"winograd4", 7, 1, 4, 1}, {"winograd2", 5, 5, 2, 2},
 };
 
-static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static double max_double(double a, double b) { return a > b ? a : b; }
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static double max_double(double a, double b) {
+    return a > b ? a : b;
+}
 
-static double product_cycles(const Layer *l, int64_t p, int64_t v)
-{
+static double product_cycles(const Layer *l, int64_t p, int64_t v) {
     double fma = (double)(p * v) * l->wide, load = (double)v * l->wide + (double)p / 2;
     double step = max_double(max_double(fma, load), 4) + step_cycles;
     return (double)l->C * step + store_cycles * fma + start_cycles;
 }
 
 // One point of one group for `tiles` tiles in register tiles of p
-static double point_cycles(const Layer *l, int64_t tiles, int64_t p, int64_t v)
-{
+static double point_cycles(const Layer *l, int64_t tiles, int64_t p, int64_t v) {
     double cycles = (double)(tiles / p) * product_cycles(l, p, v);
     return tiles % p ? cycles + product_cycles(l, tiles % p, v) : cycles;
 }
 
-static int64_t register_tile(const Layer *l, int64_t block, int64_t v)
-{
+static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
     int64_t most = (l->registers - v - 1) / v;
     if (most < 1)
         return 0;
     return ceil_div(block, ceil_div(block, most));
 }
 
-static int64_t points(const Layer *l, const Winograd *w)
-{
+static int64_t points(const Layer *l, const Winograd *w) {
     return (w->rows + l->kh - 1) * (w->cols + l->kw - 1);
 }
 
-static int64_t image_tiles(const Layer *l, const Winograd *w)
-{
+static int64_t image_tiles(const Layer *l, const Winograd *w) {
     return ceil_div(l->OH, w->rows) * ceil_div(l->OW, w->cols);
 }
 
-static int64_t weight_bytes(const Layer *l, const Winograd *w)
-{
+static int64_t weight_bytes(const Layer *l, const Winograd *w) {
     return 4 * points(l, w) * l->C * l->out_blocks * l->lanes;
 }
 
 // Of the transformed input and a group's products for a full block
-static int64_t input_bytes(const Layer *l, const Winograd *w)
-{
+static int64_t input_bytes(const Layer *l, const Winograd *w) {
     return 4 * points(l, w) * w->block * l->in_blocks * l->lanes;
 }
-static int64_t product_bytes(const Layer *l, const Winograd *w)
-{
+static int64_t product_bytes(const Layer *l, const Winograd *w) {
     return 4 * points(l, w) * w->block * w->vecs * l->lanes;
 }
 
 // What `count` tiles of a block, in register tiles of p, read from beyond L1, in cycles
-static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p)
-{
+static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p) {
     double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
     double all = weights + input + (double)product_bytes(l, w);
     double rate = all <= L2_BYTES ? l2_rate : weights <= L3_BYTES ? l3_rate : memory_rate;
@@ -130,8 +119,7 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
 }
 
 // Cycles of one image; 0: it does not fit
-static double layer_cycles(const Layer *l, const Winograd *w)
-{
+static double layer_cycles(const Layer *l, const Winograd *w) {
     int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
     int64_t blocks = ceil_div(tiles, w->block), groups = ceil_div(l->out_blocks, v);
     if (p == 0 || (input_bytes(l, w) + product_bytes(l, w) > MAX_SCRATCH && w->block > 1))
@@ -152,15 +140,19 @@ static double layer_cycles(const Layer *l, const Winograd *w)
     return input + (products + output) * balance;
 }
 
-static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l)
-{
+static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
     IrWindow w = ir_window(n);
     const IrType *x = &ir_in(n, 0)->type;
     const IrShape *y = &n->out[0]->type.shape;
     if (w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1 || w.group != 1 || x->block != opt->block)
         return false;
-    *l = (Layer){.C = x->shape.dim[1].c, .OH = y->dim[2].c, .OW = y->dim[3].c, .kh = w.kh,
-                 .kw = w.kw, .lanes = opt->block, .wide = opt->block > 8 ? 1 : 0.5,
+    *l = (Layer){.C = x->shape.dim[1].c,
+                 .OH = y->dim[2].c,
+                 .OW = y->dim[3].c,
+                 .kh = w.kh,
+                 .kw = w.kw,
+                 .lanes = opt->block,
+                 .wide = opt->block > 8 ? 1 : 0.5,
                  .registers = opt->vector_registers - (opt->block > 4 ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);
@@ -168,8 +160,7 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l)
     return true;
 }
 
-bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out)
-{
+bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out) {
     Layer l;
     bool found = false;
     if (!read_layer(n, opt, &l))

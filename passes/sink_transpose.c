@@ -19,7 +19,7 @@ typedef struct Sink {
     PassContext *ctx;
     IrNode *n;
     int rank;
-    int64_t perm[IR_MAX_RANK];    // of the transposes above: out axis i is in axis perm[i]
+    int64_t perm[IR_MAX_RANK]; // of the transposes above: out axis i is in axis perm[i]
     int64_t inverse[IR_MAX_RANK];
 } Sink;
 

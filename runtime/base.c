@@ -4,15 +4,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-void rt_clean_line(char *text)
-{
+void rt_clean_line(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c; c++)
         if (*c < 0x20 || *c == 0x7f)
             *c = '?';
 }
 
-bool rt_fail(RtErr *err, const char *fmt, ...)
-{
+bool rt_fail(RtErr *err, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
@@ -21,8 +19,7 @@ bool rt_fail(RtErr *err, const char *fmt, ...)
     return false;
 }
 
-const RtDtype *rt_dtype(int dtype)
-{
+const RtDtype *rt_dtype(int dtype) {
     static const RtDtype table[RT_N_DTYPES] = {
         [HONE_F32] = {"f32", "<f4", 4}, [HONE_F64] = {"f64", "<f8", 8},
         [HONE_F16] = {"f16", "<f2", 2}, [HONE_I8] = {"i8", "|i1", 1},
@@ -34,14 +31,12 @@ const RtDtype *rt_dtype(int dtype)
     return dtype >= 0 && dtype < RT_N_DTYPES ? &table[dtype] : NULL;
 }
 
-bool rt_dim_at(HoneDim d, int64_t N, int64_t *size)
-{
+bool rt_dim_at(HoneDim d, int64_t N, int64_t *size) {
     return !__builtin_mul_overflow(d.n, N, size) && !__builtin_add_overflow(*size, d.c, size) &&
            *size >= 0;
 }
 
-bool rt_tensor_count(const HoneTensorDesc *t, int64_t N, int64_t *count)
-{
+bool rt_tensor_count(const HoneTensorDesc *t, int64_t N, int64_t *count) {
     *count = 1;
     for (int i = 0; i < t->rank; i++) {
         int64_t size;
@@ -51,16 +46,14 @@ bool rt_tensor_count(const HoneTensorDesc *t, int64_t N, int64_t *count)
     return true;
 }
 
-bool rt_tensor_bytes(const HoneTensorDesc *t, int64_t N, int64_t *bytes)
-{
+bool rt_tensor_bytes(const HoneTensorDesc *t, int64_t N, int64_t *bytes) {
     const RtDtype *type = rt_dtype(t->dtype);
     return type && rt_tensor_count(t, N, bytes) &&
            !__builtin_mul_overflow(*bytes, (int64_t)type->bytes, bytes);
 }
 
 // Appends to text[size], cutting what does not fit.
-static void append_text(char *text, size_t size, size_t *used, const char *fmt, ...)
-{
+static void append_text(char *text, size_t size, size_t *used, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     int n = *used < size ? vsnprintf(text + *used, size - *used, fmt, args) : 0;
@@ -68,14 +61,12 @@ static void append_text(char *text, size_t size, size_t *used, const char *fmt, 
     *used += n > 0 ? (size_t)n : 0;
 }
 
-static const char *dtype_name(int dtype)
-{
+static const char *dtype_name(int dtype) {
     const RtDtype *type = rt_dtype(dtype);
     return type ? type->name : "?";
 }
 
-const char *rt_dim_text(HoneDim d, char *text, size_t size)
-{
+const char *rt_dim_text(HoneDim d, char *text, size_t size) {
     size_t used = 0;
     if (d.n == 0)
         append_text(text, size, &used, "%lld", (long long)d.c);
@@ -88,8 +79,7 @@ const char *rt_dim_text(HoneDim d, char *text, size_t size)
     return text;
 }
 
-const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size)
-{
+const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size) {
     size_t used = 0;
     char dim[64];
     append_text(text, size, &used, "%s[", dtype_name(t->dtype));
@@ -100,8 +90,7 @@ const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size)
     return text;
 }
 
-const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, size_t size)
-{
+const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, size_t size) {
     size_t used = 0;
     append_text(text, size, &used, "%s[", dtype_name(dtype));
     for (int i = 0; i < rank; i++)
@@ -110,8 +99,7 @@ const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, s
     return text;
 }
 
-void *rt_alloc_aligned(size_t bytes)
-{
+void *rt_alloc_aligned(size_t bytes) {
     if (bytes > SIZE_MAX / 2)
         return NULL;
     size_t rounded = (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;

@@ -24,10 +24,10 @@
 #include <arm_neon.h>
 #endif
 
-enum { CHAINS = 12 };               // independent sums: latency 4 or 5, two units; 16 registers
-enum { ROUNDS = 1 << 15 };          // of CHAINS multiply-adds in a trial: about 0.1 ms
+enum { CHAINS = 12 };      // independent sums: latency 4 or 5, two units; 16 registers
+enum { ROUNDS = 1 << 15 }; // of CHAINS multiply-adds in a trial: about 0.1 ms
 enum { MIN_BUFFER = 64 << 20, MAX_BUFFER = 256 << 20 };
-enum { TRIALS_NS = 40000000 };      // for arithmetic, and again for memory
+enum { TRIALS_NS = 40000000 }; // for arithmetic, and again for memory
 
 // ---------------------------------------------------------------- arithmetic
 
@@ -50,23 +50,19 @@ enum { TRIALS_NS = 40000000 };      // for arithmetic, and again for memory
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx512f"))) static void loop_avx512(float *to)
-{
+__attribute__((target("avx512f"))) static void loop_avx512(float *to) {
     FMA_LOOP(__m512, _mm512_set1_ps, _mm512_fmadd_ps);
 }
 
-__attribute__((target("avx2,fma"))) static void loop_avx2(float *to)
-{
+__attribute__((target("avx2,fma"))) static void loop_avx2(float *to) {
     FMA_LOOP(__m256, _mm256_set1_ps, _mm256_fmadd_ps);
 }
 
-static inline __m128 mul_add_sse(__m128 a, __m128 b, __m128 c)
-{
+static inline __m128 mul_add_sse(__m128 a, __m128 b, __m128 c) {
     return _mm_add_ps(_mm_mul_ps(a, b), c);
 }
 
-static void loop_sse(float *to)
-{
+static void loop_sse(float *to) {
     FMA_LOOP(__m128, _mm_set1_ps, mul_add_sse);
 }
 
@@ -74,13 +70,11 @@ static void loop_sse(float *to)
 
 typedef float Four __attribute__((vector_size(16)));
 
-static inline Four splat_four(float x)
-{
+static inline Four splat_four(float x) {
     return (Four){x, x, x, x};
 }
 
-static inline Four mul_add_four(Four a, Four b, Four c)
-{
+static inline Four mul_add_four(Four a, Four b, Four c) {
 #if defined(__aarch64__)
     return (Four)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
@@ -88,8 +82,7 @@ static inline Four mul_add_four(Four a, Four b, Four c)
 #endif
 }
 
-static void loop_four(float *to)
-{
+static void loop_four(float *to) {
     FMA_LOOP(Four, splat_four, mul_add_four);
 }
 
@@ -102,7 +95,8 @@ typedef struct Loop {
     uint32_t needs[3];      // HONE_CPU_*, 0 ended
 } Loop;
 
-static const Loop loops[] = { // the first that the CPU can run
+static const Loop loops[] = {
+    // the first that the CPU can run
 #if defined(__x86_64__)
     {"AVX-512", 16, loop_avx512, {HONE_CPU_AVX512F, 0}},
     {"AVX2+FMA", 8, loop_avx2, {HONE_CPU_AVX2, HONE_CPU_FMA, 0}},
@@ -112,8 +106,7 @@ static const Loop loops[] = { // the first that the CPU can run
 #endif
 };
 
-static const Loop *choose_loop(void)
-{
+static const Loop *choose_loop(void) {
     const Loop *l = loops;
     while (rt_cpu_missing(l->needs))
         l++;
@@ -134,8 +127,7 @@ typedef struct Work {
 
 enum { SLICES = 4 };
 
-static void read_slice(const Work *w, int thread, int threads, int slice, float *to)
-{
+static void read_slice(const Work *w, int thread, int threads, int slice, float *to) {
     size_t share = w->n_lines / (size_t)threads, size = share / SLICES;
     const Line *p = w->lines + share * (size_t)thread + size * (size_t)slice;
     Line a = {0}, b = {0};
@@ -147,8 +139,7 @@ static void read_slice(const Work *w, int thread, int threads, int slice, float 
     memcpy(to, &a, sizeof a);
 }
 
-static double time_trial(const Work *w, int thread, int threads, int i)
-{
+static double time_trial(const Work *w, int thread, int threads, int i) {
     _Alignas(64) float sink[16];
     uint64_t start = hone_rt_now();
     if (w->loop)
@@ -161,8 +152,7 @@ static double time_trial(const Work *w, int thread, int threads, int i)
 
 // Trials a second: the sum over the threads of the best trial of each. Trials count from when the
 // last thread has started, and end for all at one time.
-static double measure_rate(const Work *w, int threads, int *running)
-{
+static double measure_rate(const Work *w, int threads, int *running) {
     _Atomic int started = 0;
     _Atomic uint64_t deadline = 0;
     double rate = 0;
@@ -190,8 +180,7 @@ static double measure_rate(const Work *w, int threads, int *running)
 
 // Twice the last cache: what the kernel says of it, because virtual machines give CPUID's figure
 // for the whole host.
-static size_t choose_buffer(void)
-{
+static size_t choose_buffer(void) {
     long kib = 0;
     FILE *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "re");
     if (!f || fscanf(f, "%ldK", &kib) != 1)
@@ -204,8 +193,7 @@ static size_t choose_buffer(void)
 }
 
 // Each thread writes the pages that it reads later: they are real and near it.
-static void touch_pages(char *buffer, size_t bytes, int threads)
-{
+static void touch_pages(char *buffer, size_t bytes, int threads) {
     size_t page = 4096, share = bytes / (size_t)threads;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int t = 0; t < threads; t++)
@@ -213,8 +201,7 @@ static void touch_pages(char *buffer, size_t bytes, int threads)
             buffer[share * (size_t)t + at] = 1;
 }
 
-static double measure_bandwidth(int threads)
-{
+static double measure_bandwidth(int threads) {
     size_t bytes = choose_buffer();
     char *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffer == MAP_FAILED)
@@ -228,8 +215,7 @@ static double measure_bandwidth(int threads)
     return rate * (double)bytes / team / SLICES * 1e-9;
 }
 
-RtCeiling rt_ceiling_measure(int threads)
-{
+RtCeiling rt_ceiling_measure(int threads) {
     RtCeiling c = {0};
     Work w = {.loop = choose_loop()};
     int cpus = rt_cpus_available();
@@ -240,8 +226,7 @@ RtCeiling rt_ceiling_measure(int threads)
     return c;
 }
 
-double rt_ceiling_ms(const RtCeiling *c, double flops, double bytes, int *by_memory)
-{
+double rt_ceiling_ms(const RtCeiling *c, double flops, double bytes, int *by_memory) {
     double compute = c->gflops > 0 ? flops / c->gflops * 1e-6 : 0;
     double memory = c->gbs > 0 ? bytes / c->gbs * 1e-6 : 0;
     if (by_memory)

@@ -12,8 +12,7 @@ typedef struct Words {
 } Words;
 
 // Is `name` (of `length` characters) one of "a|b|c"?
-static bool match_name(const char *names, const char *name, size_t length)
-{
+static bool match_name(const char *names, const char *name, size_t length) {
     for (const char *n = names; n; n = strchr(n, '|'), n = n ? n + 1 : NULL)
         if (strcspn(n, "|") == length && strncmp(n, name, length) == 0)
             return true;
@@ -21,16 +20,14 @@ static bool match_name(const char *names, const char *name, size_t length)
 }
 
 static const RtCliOption *find_option(const RtCliOption *options, int n, const char *name,
-                                      size_t length)
-{
+                                      size_t length) {
     for (int i = 0; i < n; i++)
         if (match_name(options[i].names, name, length))
             return &options[i];
     return NULL;
 }
 
-static bool add_item(RtCliList *list, const char *item, RtErr *err)
-{
+static bool add_item(RtCliList *list, const char *item, RtErr *err) {
     if ((list->n & (list->n - 1)) == 0) { // full at 0, 1, 2, 4, 8 ...
         size_t room = list->n ? (size_t)list->n * 2 : 1;
         const char **grown = realloc(list->item, room * sizeof *grown);
@@ -42,15 +39,13 @@ static bool add_item(RtCliList *list, const char *item, RtErr *err)
     return true;
 }
 
-static bool parse_number(const char *text, double *v)
-{
+static bool parse_number(const char *text, double *v) {
     char *end;
     *v = strtod(text, &end);
     return end != text && *end == 0 && isfinite(*v);
 }
 
-static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err)
-{
+static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
     double v;
     bool whole = o->kind == RT_CLI_INT;
     if (!parse_number(text, &v) || (whole && v != floor(v)))
@@ -66,8 +61,7 @@ static bool set_number(const RtCliOption *o, const char *name, const char *text,
 
 // "1,2,3", or "1" followed by words that are numbers, too.
 static bool set_floats(const RtCliOption *o, const char *name, const char *text, Words *w,
-                       RtErr *err)
-{
+                       RtErr *err) {
     RtCliFloats *to = o->to;
     bool commas = strchr(text, ',') != NULL;
     to->n = 0;
@@ -89,8 +83,7 @@ static bool set_floats(const RtCliOption *o, const char *name, const char *text,
 }
 
 static bool set_option(const RtCliOption *o, const char *name, const char *text, Words *w,
-                       RtErr *err)
-{
+                       RtErr *err) {
     switch (o->kind) {
     case RT_CLI_FLAG:
         *(bool *)o->to = true;
@@ -110,8 +103,7 @@ static bool set_option(const RtCliOption *o, const char *name, const char *text,
 }
 
 // One word that starts with '-': finds its option and value.
-static bool parse_option(const RtCliOption *options, int n, char *word, Words *w, RtErr *err)
-{
+static bool parse_option(const RtCliOption *options, int n, char *word, Words *w, RtErr *err) {
     bool is_long = word[1] == '-';
     const char *equals = is_long ? strchr(word, '=') : NULL;
     size_t length = equals ? (size_t)(equals - word) : strlen(word);
@@ -139,8 +131,7 @@ static bool parse_option(const RtCliOption *options, int n, char *word, Words *w
 }
 
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
-                  RtErr *err)
-{
+                  RtErr *err) {
     Words w = {argv, argc, 0};
     bool options_over = false;
     while (w.at < argc) {
@@ -157,8 +148,7 @@ bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCl
     return true;
 }
 
-void rt_cli_help(FILE *f, const RtCliOption *options, int n)
-{
+void rt_cli_help(FILE *f, const RtCliOption *options, int n) {
     for (int i = 0; i < n; i++) {
         const RtCliOption *o = &options[i];
         if (!o->help)

@@ -26,8 +26,7 @@ static const Feature features[] = {
     [HONE_CPU_F16C] = {"F16C", 1, REG_C, 29, XCR0_YMM},
 };
 
-static uint32_t read_xcr0(void)
-{
+static uint32_t read_xcr0(void) {
     uint32_t leaf1[4];
     if (!__get_cpuid(1, &leaf1[0], &leaf1[1], &leaf1[2], &leaf1[3]) || !(leaf1[REG_C] >> 27 & 1))
         return 0;
@@ -36,15 +35,13 @@ static uint32_t read_xcr0(void)
     return low;
 }
 
-static bool has_feature(const Feature *f)
-{
+static bool has_feature(const Feature *f) {
     uint32_t r[4];
-    return __get_cpuid_count(f->leaf, 0, &r[0], &r[1], &r[2], &r[3]) &&
-           (r[f->reg] >> f->bit & 1) && (read_xcr0() & f->xcr0) == f->xcr0;
+    return __get_cpuid_count(f->leaf, 0, &r[0], &r[1], &r[2], &r[3]) && (r[f->reg] >> f->bit & 1) &&
+           (read_xcr0() & f->xcr0) == f->xcr0;
 }
 
-const char *rt_cpu_missing(const uint32_t *needs)
-{
+const char *rt_cpu_missing(const uint32_t *needs) {
     for (; needs && *needs; needs++) {
         if (*needs >= sizeof features / sizeof *features || !features[*needs].name)
             return "a feature this runtime does not know";
@@ -56,8 +53,7 @@ const char *rt_cpu_missing(const uint32_t *needs)
 
 #else
 
-const char *rt_cpu_missing(const uint32_t *needs)
-{
+const char *rt_cpu_missing(const uint32_t *needs) {
     return needs && *needs ? "an x86-64 CPU" : NULL;
 }
 

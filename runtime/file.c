@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int rt_file_open(const char *path, int64_t *size, RtErr *err)
-{
+int rt_file_open(const char *path, int64_t *size, RtErr *err) {
     // O_NONBLOCK: opening a FIFO must not wait for its writer.
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
@@ -28,8 +27,7 @@ int rt_file_open(const char *path, int64_t *size, RtErr *err)
     return -1;
 }
 
-bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err)
-{
+bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err) {
     for (size_t done = 0; done < bytes;) {
         size_t want = bytes - done < (1u << 30) ? bytes - done : 1u << 30;
         ssize_t n = read(fd, (char *)to + done, want);
@@ -44,8 +42,7 @@ bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err)
     return true;
 }
 
-uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err)
-{
+uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err) {
     int64_t bytes;
     int fd = rt_file_open(path, &bytes, err);
     if (fd < 0)
@@ -68,8 +65,7 @@ uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err)
 }
 
 // A new file next to o->path. A link is followed, so that the rename replaces what it points to.
-static int create_temp(RtOutFile *o)
-{
+static int create_temp(RtOutFile *o) {
     for (int i = 0; i < 1000; i++) {
         free(o->temp);
         if (asprintf(&o->temp, "%s.tmp-%ld-%d", o->path, (long)getpid(), i) < 0) {
@@ -83,8 +79,7 @@ static int create_temp(RtOutFile *o)
     return -1;
 }
 
-bool rt_out_open(RtOutFile *o, const char *path, RtErr *err)
-{
+bool rt_out_open(RtOutFile *o, const char *path, RtErr *err) {
     *o = (RtOutFile){0};
     struct stat st;
     bool exists = stat(path, &st) == 0;
@@ -113,8 +108,7 @@ bool rt_out_open(RtOutFile *o, const char *path, RtErr *err)
     return false;
 }
 
-bool rt_out_finish(RtOutFile *o, RtErr *err)
-{
+bool rt_out_finish(RtOutFile *o, RtErr *err) {
     if (!o->f)
         return true;
     bool good = fflush(o->f) == 0 && !ferror(o->f);
@@ -129,8 +123,7 @@ bool rt_out_finish(RtOutFile *o, RtErr *err)
     return good || rt_fail(err, "%s: cannot be written: %s", o->path, strerror(why));
 }
 
-bool rt_out_commit(RtOutFile *o, RtErr *err)
-{
+bool rt_out_commit(RtOutFile *o, RtErr *err) {
     bool good = rt_out_finish(o, err);
     if (good && o->temp && rename(o->temp, o->path) != 0)
         good = rt_fail(err, "%s: cannot be written: %s", o->path, strerror(errno));
@@ -142,8 +135,7 @@ bool rt_out_commit(RtOutFile *o, RtErr *err)
     return good;
 }
 
-void rt_out_abort(RtOutFile *o)
-{
+void rt_out_abort(RtOutFile *o) {
     if (o->f)
         fclose(o->f);
     if (o->temp)

@@ -16,9 +16,9 @@ typedef struct HoneModel HoneModel;
 
 typedef struct HoneTensorInfo {
     const char *name;
-    const char *dtype;      // "f32", "i64", ...
+    const char *dtype; // "f32", "i64", ...
     int rank;
-    int64_t dim[8];         // -1: the batch size
+    int64_t dim[8]; // -1: the batch size
 } HoneTensorInfo;
 
 typedef struct HoneOptions {

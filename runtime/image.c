@@ -7,8 +7,7 @@
 enum { MAX_IMAGE_FILE = 1 << 30 };
 
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
-                    RtErr *err)
-{
+                    RtErr *err) {
     if (width <= 0 || height <= 0)
         return rt_fail(err, "%s: the image is empty", path);
     if (width > RT_MAX_PIXELS / height)
@@ -20,15 +19,13 @@ bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channel
                                    (long long)width, (long long)height);
 }
 
-void rt_image_free(RtImage *image)
-{
+void rt_image_free(RtImage *image) {
     free(image->pixel);
     *image = (RtImage){0};
 }
 
 // ITU-R 601-2 luma with Pillow's 16-bit weights, in place.
-static void convert_grey(RtImage *image)
-{
+static void convert_grey(RtImage *image) {
     size_t n = (size_t)image->width * (size_t)image->height;
     const uint8_t *rgb = image->pixel;
     for (size_t i = 0; i < n; i++, rgb += 3)
@@ -44,8 +41,7 @@ typedef struct Format {
     bool (*decode)(const char *, const uint8_t *, size_t, RtImage *, RtErr *);
 } Format;
 
-static const Format *find_format(const uint8_t *data, size_t size)
-{
+static const Format *find_format(const uint8_t *data, size_t size) {
     static const Format formats[] = {
         {"JPEG", 0, 3, "\xff\xd8\xff", rt_jpeg_decode},
         {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", rt_png_decode},
@@ -67,8 +63,7 @@ static const Format *find_format(const uint8_t *data, size_t size)
     return NULL;
 }
 
-bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err)
-{
+bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     size_t size;
     uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);

@@ -24,55 +24,47 @@ typedef struct Decoder {
     uint8_t *row; // one row of CMYK
 } Decoder;
 
-static _Noreturn void leave_decoder(j_common_ptr jpeg, const char *reason)
-{
+static _Noreturn void leave_decoder(j_common_ptr jpeg, const char *reason) {
     Decoder *d = jpeg->client_data;
     rt_fail(d->err, "%s: %s", d->path, reason);
     longjmp(d->leave, 1);
 }
 
-static void on_error(j_common_ptr jpeg)
-{
+static void on_error(j_common_ptr jpeg) {
     char text[JMSG_LENGTH_MAX + 32], message[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, message);
     snprintf(text, sizeof text, "corrupt JPEG: %s", message);
     leave_decoder(jpeg, text);
 }
 
-static void on_message(j_common_ptr jpeg, int level)
-{
-    static const int damage[] = {JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_JPEG_EOF,
+static void on_message(j_common_ptr jpeg, int level) {
+    static const int damage[] = {JWRN_HIT_MARKER,  JWRN_HUFF_BAD_CODE,  JWRN_JPEG_EOF,
                                  JWRN_MUST_RESYNC, JWRN_ARITH_BAD_CODE, JWRN_BOGUS_PROGRESSION};
     for (size_t i = 0; level < 0 && i < sizeof damage / sizeof *damage; i++)
         if (jpeg->err->msg_code == damage[i])
             on_error(jpeg);
 }
 
-static void on_output(j_common_ptr jpeg)
-{
+static void on_output(j_common_ptr jpeg) {
     (void)jpeg;
 }
 
 // Every scan of a progressive file costs a pass over the whole image: a small file could ask for
 // hours of work.
-static void on_progress(j_common_ptr jpeg)
-{
+static void on_progress(j_common_ptr jpeg) {
     if (((j_decompress_ptr)jpeg)->input_scan_number > RT_MAX_SCANS)
         leave_decoder(jpeg, "too many scans in a progressive JPEG");
 }
 
-static void init_source(j_decompress_ptr jpeg)
-{
+static void init_source(j_decompress_ptr jpeg) {
     (void)jpeg;
 }
 
-static boolean end_of_source(j_decompress_ptr jpeg)
-{
+static boolean end_of_source(j_decompress_ptr jpeg) {
     leave_decoder((j_common_ptr)jpeg, "truncated JPEG");
 }
 
-static void skip_source(j_decompress_ptr jpeg, long bytes)
-{
+static void skip_source(j_decompress_ptr jpeg, long bytes) {
     if (bytes <= 0)
         return;
     if ((unsigned long)bytes > jpeg->src->bytes_in_buffer)
@@ -81,22 +73,19 @@ static void skip_source(j_decompress_ptr jpeg, long bytes)
     jpeg->src->bytes_in_buffer -= (size_t)bytes;
 }
 
-static uint8_t multiply_255(unsigned a, unsigned b)
-{
+static uint8_t multiply_255(unsigned a, unsigned b) {
     unsigned t = a * b + 128;
     return (uint8_t)(((t >> 8) + t) >> 8);
 }
 
 // Pillow takes CMYK in JPEG files as inverted (Adobe's habit) and converts without colour profile.
-static void convert_cmyk(const uint8_t *cmyk, uint8_t *rgb, unsigned width)
-{
+static void convert_cmyk(const uint8_t *cmyk, uint8_t *rgb, unsigned width) {
     for (unsigned x = 0; x < width; x++, cmyk += 4, rgb += 3)
         for (int c = 0; c < 3; c++)
             rgb[c] = (uint8_t)(cmyk[3] - multiply_255(255u - cmyk[c], cmyk[3]));
 }
 
-static void read_rows(Decoder *d)
-{
+static void read_rows(Decoder *d) {
     struct jpeg_decompress_struct *jpeg = &d->jpeg;
     bool cmyk = jpeg->out_color_space == JCS_CMYK;
     if (cmyk && !(d->row = malloc((size_t)jpeg->output_width * 4)))
@@ -109,14 +98,16 @@ static void read_rows(Decoder *d)
     }
 }
 
-static void decode(Decoder *d, const uint8_t *data, size_t size)
-{
+static void decode(Decoder *d, const uint8_t *data, size_t size) {
     struct jpeg_decompress_struct *jpeg = &d->jpeg;
     jpeg_create_decompress(jpeg);
-    d->source = (struct jpeg_source_mgr){
-        .next_input_byte = data, .bytes_in_buffer = size, .init_source = init_source,
-        .fill_input_buffer = end_of_source, .skip_input_data = skip_source,
-        .resync_to_restart = jpeg_resync_to_restart, .term_source = init_source};
+    d->source = (struct jpeg_source_mgr){.next_input_byte = data,
+                                         .bytes_in_buffer = size,
+                                         .init_source = init_source,
+                                         .fill_input_buffer = end_of_source,
+                                         .skip_input_data = skip_source,
+                                         .resync_to_restart = jpeg_resync_to_restart,
+                                         .term_source = init_source};
     jpeg->src = &d->source;
     d->progress.progress_monitor = on_progress;
     jpeg->progress = &d->progress;
@@ -130,8 +121,8 @@ static void decode(Decoder *d, const uint8_t *data, size_t size)
     jpeg_finish_decompress(jpeg);
 }
 
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err)
-{
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image,
+                    RtErr *err) {
     Decoder *d = calloc(1, sizeof *d); // on the heap: longjmp leaves its fields defined
     if (!d)
         return rt_fail(err, "%s: no memory", path);

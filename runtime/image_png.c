@@ -19,21 +19,18 @@ typedef struct Reader {
     png_bytep *row;
 } Reader;
 
-static void on_error(png_structp png, png_const_charp message)
-{
+static void on_error(png_structp png, png_const_charp message) {
     Reader *r = png_get_error_ptr(png);
     rt_fail(r->err, "%s: corrupt PNG: %s", r->path, message);
     longjmp(png_jmpbuf(png), 1);
 }
 
-static void on_warning(png_structp png, png_const_charp message)
-{
+static void on_warning(png_structp png, png_const_charp message) {
     (void)png;
     (void)message;
 }
 
-static void on_read(png_structp png, png_bytep to, size_t bytes)
-{
+static void on_read(png_structp png, png_bytep to, size_t bytes) {
     Reader *r = png_get_io_ptr(png);
     if (bytes > r->left) {
         rt_fail(r->err, "%s: truncated PNG", r->path);
@@ -44,8 +41,7 @@ static void on_read(png_structp png, png_bytep to, size_t bytes)
     r->left -= bytes;
 }
 
-static void set_transforms(png_structp png, png_infop info)
-{
+static void set_transforms(png_structp png, png_infop info) {
     int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     if (type == PNG_COLOR_TYPE_PALETTE)
         png_set_palette_to_rgb(png);
@@ -60,8 +56,7 @@ static void set_transforms(png_structp png, png_infop info)
     png_read_update_info(png, info);
 }
 
-static bool decode(Reader *r)
-{
+static bool decode(Reader *r) {
     if (setjmp(png_jmpbuf(r->png)))
         return false;
     png_set_read_fn(r->png, r, on_read);
@@ -84,8 +79,7 @@ static bool decode(Reader *r)
     return true;
 }
 
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err)
-{
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err) {
     Reader *r = calloc(1, sizeof *r); // on the heap: longjmp leaves its fields defined
     if (!r)
         return rt_fail(err, "%s: no memory", path);

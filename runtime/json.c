@@ -6,8 +6,7 @@
 #include <string.h>
 
 // RFC 3629: no surrogates, nothing overlong, at most U+10FFFF.
-int rt_utf8_length(const unsigned char *s)
-{
+int rt_utf8_length(const unsigned char *s) {
     static const struct {
         unsigned char first, last, low, high; // first byte, and the range of the second
         int length;
@@ -29,8 +28,7 @@ int rt_utf8_length(const unsigned char *s)
     return 0;
 }
 
-static void write_string(FILE *f, const char *text)
-{
+static void write_string(FILE *f, const char *text) {
     fputc('"', f);
     for (const unsigned char *s = (const unsigned char *)text; *s;) {
         int n = rt_utf8_length(s);
@@ -49,8 +47,7 @@ static void write_string(FILE *f, const char *text)
     fputc('"', f);
 }
 
-static void start_value(RtJson *j, const char *key)
-{
+static void start_value(RtJson *j, const char *key) {
     if (j->comma)
         fputs(", ", j->f);
     j->comma = true;
@@ -60,21 +57,18 @@ static void start_value(RtJson *j, const char *key)
     }
 }
 
-void rt_json_begin(RtJson *j, const char *key, char bracket)
-{
+void rt_json_begin(RtJson *j, const char *key, char bracket) {
     start_value(j, key);
     fputc(bracket, j->f);
     j->comma = false;
 }
 
-void rt_json_end(RtJson *j, char bracket)
-{
+void rt_json_end(RtJson *j, char bracket) {
     fputc(bracket, j->f);
     j->comma = true;
 }
 
-void rt_json_text(RtJson *j, const char *key, const char *value)
-{
+void rt_json_text(RtJson *j, const char *key, const char *value) {
     start_value(j, key);
     if (value)
         write_string(j->f, value);
@@ -82,14 +76,12 @@ void rt_json_text(RtJson *j, const char *key, const char *value)
         fputs("null", j->f);
 }
 
-void rt_json_int(RtJson *j, const char *key, int64_t value)
-{
+void rt_json_int(RtJson *j, const char *key, int64_t value) {
     start_value(j, key);
     fprintf(j->f, "%lld", (long long)value);
 }
 
-void rt_json_number(RtJson *j, const char *key, double value, int digits)
-{
+void rt_json_number(RtJson *j, const char *key, double value, int digits) {
     start_value(j, key);
     if (isfinite(value))
         fprintf(j->f, "%.*g", digits, value);
@@ -97,8 +89,7 @@ void rt_json_number(RtJson *j, const char *key, double value, int digits)
         fputs("null", j->f);
 }
 
-void rt_json_bool(RtJson *j, const char *key, bool value)
-{
+void rt_json_bool(RtJson *j, const char *key, bool value) {
     start_value(j, key);
     fputs(value ? "true" : "false", j->f);
 }

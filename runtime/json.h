@@ -11,8 +11,8 @@ typedef struct RtJson {
     bool comma; // the next value needs one before it
 } RtJson;
 
-void rt_json_begin(RtJson *j, const char *key, char bracket); // '{' or '['
-void rt_json_end(RtJson *j, char bracket);                    // '}' or ']'
+void rt_json_begin(RtJson *j, const char *key, char bracket);     // '{' or '['
+void rt_json_end(RtJson *j, char bracket);                        // '}' or ']'
 void rt_json_text(RtJson *j, const char *key, const char *value); // NULL: null
 void rt_json_int(RtJson *j, const char *key, int64_t value);
 void rt_json_number(RtJson *j, const char *key, double value, int digits); // infinite, NaN: null

@@ -23,21 +23,18 @@ static const Subcommand subcommands[] = {
 };
 enum { N_SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
-int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text)
-{
+int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text) {
     fprintf(stderr, "%s: %s\nTry '%s %s%s--help'.\n", in->program, text, in->program, subcommand,
             *subcommand ? " " : "");
     return RT_EXIT_USAGE;
 }
 
-int rt_infer_complain(const char *text)
-{
+int rt_infer_complain(const char *text) {
     fprintf(stderr, "%s\n", text);
     return RT_EXIT_INPUT;
 }
 
-HoneModel *rt_infer_create(const RtInfer *in, int threads)
-{
+HoneModel *rt_infer_create(const RtInfer *in, int threads) {
     char text[512];
     HoneOptions options = {.threads = threads};
     HoneModel *m = hone_create(in->desc, &options, text, sizeof text);
@@ -46,21 +43,18 @@ HoneModel *rt_infer_create(const RtInfer *in, int threads)
     return m;
 }
 
-double rt_dim_value(HoneDim d, int64_t batch)
-{
+double rt_dim_value(HoneDim d, int64_t batch) {
     return (double)d.c + (double)d.n * (double)batch;
 }
 
-double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch)
-{
+double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch) {
     double total = 0;
     for (int i = 0; i < d->n_nodes; i++)
         total += rt_dim_value(d->nodes[i].flops, batch);
     return total;
 }
 
-const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size)
-{
+const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size) {
     if (p->height <= 0) {
         snprintf(text, size, "none (no image input)");
         return text;
@@ -77,13 +71,14 @@ const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t
     }
     snprintf(scale, sizeof scale, p->scale == 1.0f / 255.0f ? "1/255" : "%g", (double)p->scale);
     snprintf(text, size, "%s, %s, %s, scale %s, mean %s, std %s", fit,
-             p->channels == 1 ? "grey" : p->bgr ? "BGR" : "RGB", p->nhwc ? "NHWC" : "NCHW", scale,
-             mean, std);
+             p->channels == 1 ? "grey"
+             : p->bgr         ? "BGR"
+                              : "RGB",
+             p->nhwc ? "NHWC" : "NCHW", scale, mean, std);
     return text;
 }
 
-static void print_help(const RtInfer *in, FILE *f)
-{
+static void print_help(const RtInfer *in, FILE *f) {
     const char *p = in->program;
     fprintf(f,
             "%s: the network '%s', compiled by %s\n\n"
@@ -106,8 +101,7 @@ static void print_help(const RtInfer *in, FILE *f)
             p, p, p, p, p);
 }
 
-static int dispatch(const RtInfer *in, int argc, char **argv)
-{
+static int dispatch(const RtInfer *in, int argc, char **argv) {
     if (argc < 2) {
         print_help(in, stderr);
         return RT_EXIT_USAGE;
@@ -126,8 +120,7 @@ static int dispatch(const RtInfer *in, int argc, char **argv)
     return rt_infer_classify(in, argc - 1, argv + 1);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct timespec cpu;
     RtInfer in = {.desc = &hone_main_desc, .start_ns = hone_rt_now()};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)

@@ -15,8 +15,8 @@ typedef struct Bench {
     const HoneModelDesc *d;
     HoneModel *model;
     bool help, json, profile;
-    const char *html; // file for the profile's page, or NULL
-    int batch; // images a run; 0: 1, or the model's if that is fixed
+    const char *html;           // file for the profile's page, or NULL
+    int batch;                  // images a run; 0: 1, or the model's if that is fixed
     int threads, iters, warmup; // iters 0: as many as fit in AUTO_SECONDS
     void **x, **y;
     double *ms;      // [iters]
@@ -27,8 +27,7 @@ typedef struct Bench {
     RtProfile p;
 } Bench;
 
-static void print_help(const RtInfer *in, const RtCliOption *options, int n)
-{
+static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     printf("Usage: %s bench [OPTION...]\n\n"
            "Runs the model on synthetic data and prints how long it took:\n"
            "  load_ms    from the start of the process until the model is ready\n"
@@ -39,17 +38,16 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n)
            in->program);
     rt_cli_help(stdout, options, n);
     printf("\nExample:\n  %s bench --batch 8 --threads 2 --profile\n"
-           "  %s bench --profile-html profile.html\n", in->program, in->program);
+           "  %s bench --profile-html profile.html\n",
+           in->program, in->program);
 }
 
-static double elapsed_ms(uint64_t since)
-{
+static double elapsed_ms(uint64_t since) {
     return (double)(hone_rt_now() - since) * 1e-6;
 }
 
 // VmHWM: getrusage() would count the parent's memory from before exec.
-static double peak_rss_mb(void)
-{
+static double peak_rss_mb(void) {
     FILE *f = fopen("/proc/self/status", "re");
     char line[256];
     double kib = 0;
@@ -62,8 +60,7 @@ static double peak_rss_mb(void)
 }
 
 // Floats uniform in [-1, 1), bytes uniform, other types 0: they may be indices.
-static void fill_input(const HoneTensorDesc *t, void *data, int64_t count)
-{
+static void fill_input(const HoneTensorDesc *t, void *data, int64_t count) {
     uint32_t state = 12345;
     for (int64_t i = 0; i < count; i++) {
         state = state * 1664525u + 1013904223u;
@@ -76,8 +73,8 @@ static void fill_input(const HoneTensorDesc *t, void *data, int64_t count)
     }
 }
 
-static bool allocate_tensors(const Bench *b, const HoneTensorDesc *t, int n, void **to, RtErr *err)
-{
+static bool allocate_tensors(const Bench *b, const HoneTensorDesc *t, int n, void **to,
+                             RtErr *err) {
     for (int i = 0; i < n; i++) {
         int64_t count, bytes;
         if (!rt_tensor_count(&t[i], b->batch, &count) ||
@@ -91,8 +88,7 @@ static bool allocate_tensors(const Bench *b, const HoneTensorDesc *t, int n, voi
     return true;
 }
 
-static bool allocate(Bench *b, RtErr *err)
-{
+static bool allocate(Bench *b, RtErr *err) {
     size_t nodes = (size_t)b->d->n_nodes + 1;
     b->x = calloc((size_t)b->d->n_inputs + 1, sizeof *b->x);
     b->y = calloc((size_t)b->d->n_outputs + 1, sizeof *b->y);
@@ -105,13 +101,11 @@ static bool allocate(Bench *b, RtErr *err)
            allocate_tensors(b, b->d->outputs, b->d->n_outputs, b->y, err);
 }
 
-static bool wants_nodes(const Bench *b)
-{
+static bool wants_nodes(const Bench *b) {
     return b->profile || b->html;
 }
 
-static bool run_once(Bench *b, double *ms, RtErr *err)
-{
+static bool run_once(Bench *b, double *ms, RtErr *err) {
     uint64_t start = hone_rt_now();
     if (rt_model_run(b->model, b->d->batch_symbolic ? b->batch : 1, (const void *const *)b->x, b->y,
                      wants_nodes(b) ? b->stamp : NULL) != 0)
@@ -120,8 +114,7 @@ static bool run_once(Bench *b, double *ms, RtErr *err)
     return true;
 }
 
-static void note_nodes(Bench *b, bool first)
-{
+static void note_nodes(Bench *b, bool first) {
     for (int i = 0; i < b->d->n_nodes; i++) {
         double ms = (double)(b->stamp[i + 1] - b->stamp[i]) * 1e-6;
         if (first || ms < b->node_ms[i])
@@ -129,8 +122,7 @@ static void note_nodes(Bench *b, bool first)
     }
 }
 
-static bool measure(Bench *b, RtErr *err)
-{
+static bool measure(Bench *b, RtErr *err) {
     double ms;
     if (!run_once(b, &b->first_ms, err))
         return false;
@@ -151,28 +143,30 @@ static bool measure(Bench *b, RtErr *err)
     return true;
 }
 
-static int compare_double(const void *a, const void *b)
-{
+static int compare_double(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double rate(double work, double ms)
-{
+static double rate(double work, double ms) {
     return ms > 0 ? work / ms * 1e-6 : 0;
 }
 
 // The profile's figures; false: no memory.
-static bool make_profile(Bench *b, double median, double rss)
-{
-    b->p = (RtProfile){.desc = b->d, .batch = b->batch, .threads = rt_model_threads(b->model),
-                       .runs = b->iters, .min_ms = b->ms[0], .median_ms = median,
-                       .load_ms = b->load_ms, .first_ms = b->first_ms, .rss_mb = rss};
+static bool make_profile(Bench *b, double median, double rss) {
+    b->p = (RtProfile){.desc = b->d,
+                       .batch = b->batch,
+                       .threads = rt_model_threads(b->model),
+                       .runs = b->iters,
+                       .min_ms = b->ms[0],
+                       .median_ms = median,
+                       .load_ms = b->load_ms,
+                       .first_ms = b->first_ms,
+                       .rss_mb = rss};
     return rt_infer_profile_fill(&b->p, b->node_ms);
 }
 
-static void print_json(const Bench *b, double median, double gflops, double rss)
-{
+static void print_json(const Bench *b, double median, double gflops, double rss) {
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "model", b->d->name);
@@ -191,8 +185,7 @@ static void print_json(const Bench *b, double median, double gflops, double rss)
     putchar('\n');
 }
 
-static bool report(Bench *b, RtErr *err)
-{
+static bool report(Bench *b, RtErr *err) {
     qsort(b->ms, (size_t)b->iters, sizeof *b->ms, compare_double);
     int mid = b->iters / 2;
     double median = b->iters % 2 ? b->ms[mid] : (b->ms[mid - 1] + b->ms[mid]) / 2;
@@ -216,8 +209,7 @@ static bool report(Bench *b, RtErr *err)
     return rt_out_commit(&b->page, err);
 }
 
-static void release(Bench *b)
-{
+static void release(Bench *b) {
     for (int i = 0; b->x && i < b->d->n_inputs; i++)
         free(b->x[i]);
     for (int i = 0; b->y && i < b->d->n_outputs; i++)
@@ -232,8 +224,7 @@ static void release(Bench *b)
     hone_destroy(b->model);
 }
 
-static bool set_batch(Bench *b, RtErr *err)
-{
+static bool set_batch(Bench *b, RtErr *err) {
     int fixed = 1;
     if (!b->d->batch_symbolic && b->d->n_inputs && b->d->inputs[0].rank)
         fixed = (int)b->d->inputs[0].dim[0].c;
@@ -244,8 +235,7 @@ static bool set_batch(Bench *b, RtErr *err)
                    b->batch);
 }
 
-static int bench(Bench *b)
-{
+static int bench(Bench *b) {
     RtErr err;
     b->model = rt_infer_create(b->in, b->threads);
     if (!b->model)
@@ -257,8 +247,7 @@ static int bench(Bench *b)
     return RT_EXIT_FINE;
 }
 
-int rt_infer_bench(const RtInfer *in, int argc, char **argv)
-{
+int rt_infer_bench(const RtInfer *in, int argc, char **argv) {
     Bench b = {.in = in, .d = in->desc, .warmup = 3};
     const RtCliOption options[] = {
         {"--batch|-b|--batch-size", RT_CLI_INT, &b.batch, 1, RT_MAX_BATCH, "N",

@@ -27,14 +27,14 @@ typedef struct Classifier {
     const HoneTensorDesc *input, *output;
     size_t image_bytes; // of one image in the input
     int64_t classes;
-    int64_t slots;      // images a run
-    bool fixed;         // every run has exactly `slots` images
+    int64_t slots; // images a run
+    bool fixed;    // every run has exactly `slots` images
     const char *const *labels;
     int64_t n_labels;
-    char *label_text;   // owns the lines of --labels
-    char *x;            // [slots][image_bytes]
-    float **y;          // one buffer for each output
-    RtErr *errors;      // [slots]
+    char *label_text; // owns the lines of --labels
+    char *x;          // [slots][image_bytes]
+    float **y;        // one buffer for each output
+    RtErr *errors;    // [slots]
     int failed;
 } Classifier;
 
@@ -43,8 +43,7 @@ typedef struct Guess {
     double score; // probability
 } Guess;
 
-static void print_help(const Classifier *c, const RtCliOption *options, int n)
-{
+static void print_help(const Classifier *c, const RtCliOption *options, int n) {
     char text[512];
     const char *p = c->in->program;
     printf("Usage: %s [OPTION...] IMAGE...\n\n"
@@ -61,8 +60,7 @@ static void print_help(const Classifier *c, const RtCliOption *options, int n)
 }
 
 // One label a line.
-static bool load_labels(Classifier *c, const char *path, RtErr *err)
-{
+static bool load_labels(Classifier *c, const char *path, RtErr *err) {
     size_t size;
     char *text = (char *)rt_file_load(path, MAX_LABEL_FILE, &size, err);
     if (!text)
@@ -92,15 +90,16 @@ static bool load_labels(Classifier *c, const char *path, RtErr *err)
 }
 
 // The model's preprocessing with the user's changes.
-static bool set_preprocess(Classifier *c, RtErr *err)
-{
+static bool set_preprocess(Classifier *c, RtErr *err) {
     const Settings *s = &c->set;
     HonePreprocess *p = &c->prep;
     if (s->resize >= 0)
         p->resize = s->resize;
     if (s->crop > 0 && (s->crop != p->height || s->crop != p->width))
-        return rt_fail(err, "the model's input is %d x %d, not %d x %d; compile it with another "
-                            "--input-shape", p->width, p->height, s->crop, s->crop);
+        return rt_fail(err,
+                       "the model's input is %d x %d, not %d x %d; compile it with another "
+                       "--input-shape",
+                       p->width, p->height, s->crop, s->crop);
     if (s->crop_pct > 0) // timm's: the crop's share of the resized shorter side
         p->resize = (int)floor((p->height < p->width ? p->height : p->width) / (double)s->crop_pct);
     if (s->scale > 0)
@@ -125,8 +124,7 @@ static bool set_preprocess(Classifier *c, RtErr *err)
 }
 
 // Is the model one that takes an image and gives scores of classes?
-static bool check_model(Classifier *c, RtErr *err)
-{
+static bool check_model(Classifier *c, RtErr *err) {
     const HoneModelDesc *d = c->in->desc;
     char text[256];
     if (d->n_inputs != 1 || d->n_outputs < 1)
@@ -155,8 +153,7 @@ static bool check_model(Classifier *c, RtErr *err)
     return true;
 }
 
-static bool allocate(Classifier *c, int n_images, RtErr *err)
-{
+static bool allocate(Classifier *c, int n_images, RtErr *err) {
     const HoneModelDesc *d = c->in->desc;
     if (!c->fixed) {
         c->slots = c->set.batch ? c->set.batch : DEFAULT_BATCH;
@@ -176,8 +173,7 @@ static bool allocate(Classifier *c, int n_images, RtErr *err)
     return good || rt_fail(err, "no memory for a batch of %lld", (long long)c->slots);
 }
 
-static void print_image_error(Classifier *c, const char *path, const char *text)
-{
+static void print_image_error(Classifier *c, const char *path, const char *text) {
     c->failed++;
     fprintf(stderr, "%s\n", text);
     if (!c->set.json)
@@ -190,8 +186,7 @@ static void print_image_error(Classifier *c, const char *path, const char *text)
     putchar('\n');
 }
 
-static const char *label_of(const Classifier *c, int64_t index, char *text, size_t size)
-{
+static const char *label_of(const Classifier *c, int64_t index, char *text, size_t size) {
     if (index < c->n_labels && c->labels[index] && c->labels[index][0])
         return c->labels[index];
     snprintf(text, size, "class %lld", (long long)index);
@@ -199,8 +194,7 @@ static const char *label_of(const Classifier *c, int64_t index, char *text, size
 }
 
 // The `top` largest of y, softmax applied if the model has none. False: y has a NaN.
-static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top)
-{
+static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top) {
     int n = 0;
     double largest = -INFINITY, sum = 0;
     for (int64_t i = 0; i < c->classes; i++) {
@@ -225,8 +219,7 @@ static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int 
     return true;
 }
 
-static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top)
-{
+static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top) {
     char text[64];
     if (!rank_classes(c, y, guess, top)) {
         RtErr err;
@@ -257,8 +250,7 @@ static void print_guesses(Classifier *c, const char *path, const float *y, Guess
     putchar('\n');
 }
 
-static bool load_image(Classifier *c, const char *path, char *to, RtErr *err)
-{
+static bool load_image(Classifier *c, const char *path, char *to, RtErr *err) {
     RtImage image;
     if (!rt_image_load(path, c->prep.channels, &image, err))
         return false;
@@ -269,8 +261,7 @@ static bool load_image(Classifier *c, const char *path, char *to, RtErr *err)
 
 // Decodes files[0..n) into the slots of x, runs those that are good, prints all in order.
 static bool classify_batch(Classifier *c, const char *const *files, int n, Guess *guess, int top,
-                           RtErr *err)
-{
+                           RtErr *err) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(rt_model_threads(c->model))
     for (int i = 0; i < n; i++) {
         c->errors[i].text[0] = 0;
@@ -293,8 +284,7 @@ static bool classify_batch(Classifier *c, const char *const *files, int n, Guess
     return true;
 }
 
-static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err)
-{
+static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err) {
     int top = c->set.top < c->classes ? c->set.top : (int)c->classes;
     Guess *guess = calloc((size_t)top, sizeof *guess);
     bool good = guess || rt_fail(err, "no memory");
@@ -306,8 +296,7 @@ static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err)
     return good;
 }
 
-static void release(Classifier *c)
-{
+static void release(Classifier *c) {
     for (int i = 0; c->y && i < c->in->desc->n_outputs; i++)
         free(c->y[i]);
     free(c->y);
@@ -320,15 +309,13 @@ static void release(Classifier *c)
     hone_destroy(c->model);
 }
 
-static int classify(Classifier *c, const RtCliList *files)
-{
+static int classify(Classifier *c, const RtCliList *files) {
     RtErr err;
     c->prep = c->in->desc->preprocess;
     c->labels = c->in->desc->labels;
     c->n_labels = c->labels ? c->in->desc->n_labels : 0;
     if (!check_model(c, &err) || !set_preprocess(c, &err) ||
-        (c->set.labels && !load_labels(c, c->set.labels, &err)) ||
-        !allocate(c, files->n, &err))
+        (c->set.labels && !load_labels(c, c->set.labels, &err)) || !allocate(c, files->n, &err))
         return rt_infer_complain(err.text);
     c->model = rt_infer_create(c->in, c->set.threads);
     if (!c->model)
@@ -338,8 +325,7 @@ static int classify(Classifier *c, const RtCliList *files)
     return c->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
 }
 
-int rt_infer_classify(const RtInfer *in, int argc, char **argv)
-{
+int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
     Classifier c = {.in = in, .set = {.top = 5, .resize = -1}};
     Settings *s = &c.set;
     const RtCliOption options[] = {

@@ -4,21 +4,18 @@
 #include "runtime/json.h"
 #include "runtime/main_infer.h"
 
-static void print_tensors(const char *what, const HoneTensorDesc *t, int n)
-{
+static void print_tensors(const char *what, const HoneTensorDesc *t, int n) {
     char text[256];
     for (int i = 0; i < n; i++)
         printf("%-10s %s  %s\n", what, t[i].name, rt_tensor_text(&t[i], text, sizeof text));
 }
 
 // Memory that a run with one thread takes beyond weights, inputs and outputs.
-static double workspace_mb(const HoneModelDesc *d, int64_t batch)
-{
+static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
     return (rt_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
 }
 
-static void print_text(const HoneModelDesc *d)
-{
+static void print_text(const HoneModelDesc *d) {
     char text[512];
     printf("%-10s %s\n", "model", d->name);
     printf("%-10s %s, ABI %u, for %s\n", "compiled", d->producer, d->abi, d->cpu);
@@ -37,8 +34,7 @@ static void print_text(const HoneModelDesc *d)
            d->n_nodes);
 }
 
-static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, int n)
-{
+static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, int n) {
     rt_json_begin(j, key, '[');
     for (int i = 0; i < n; i++) {
         const RtDtype *type = rt_dtype(t[i].dtype);
@@ -59,8 +55,7 @@ static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, i
     rt_json_end(j, ']');
 }
 
-static void write_preprocess(RtJson *j, const HonePreprocess *p)
-{
+static void write_preprocess(RtJson *j, const HonePreprocess *p) {
     if (p->height <= 0) {
         rt_json_text(j, "preprocess", NULL);
         return;
@@ -82,8 +77,7 @@ static void write_preprocess(RtJson *j, const HonePreprocess *p)
     rt_json_end(j, '}');
 }
 
-static void print_json(const HoneModelDesc *d)
-{
+static void print_json(const HoneModelDesc *d) {
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "model", d->name);
@@ -106,8 +100,7 @@ static void print_json(const HoneModelDesc *d)
     putchar('\n');
 }
 
-int rt_infer_info(const RtInfer *in, int argc, char **argv)
-{
+int rt_infer_info(const RtInfer *in, int argc, char **argv) {
     bool json = false, help = false;
     const RtCliOption options[] = {
         {"--json", RT_CLI_FLAG, &json, 0, 0, NULL, "one JSON object"},
@@ -122,7 +115,8 @@ int rt_infer_info(const RtInfer *in, int argc, char **argv)
     } else if (help) {
         printf("Usage: %s info [--json]\n\n"
                "Shows names, types and shapes of inputs and outputs, the preprocessing,\n"
-               "and what the model was compiled from and for.\n\n", in->program);
+               "and what the model was compiled from and for.\n\n",
+               in->program);
         rt_cli_help(stdout, options, N_OPTIONS);
     } else if (rest.n) {
         rt_fail(&err, "'%s' is no option", rest.item[0]);

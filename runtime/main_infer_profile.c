@@ -15,13 +15,11 @@
 
 enum { COLUMNS = 120, FIGURES = 39, MAX_OP = 16, MAX_ALGO = 28 };
 
-static const char *text_or_empty(const char *text)
-{
+static const char *text_or_empty(const char *text) {
     return text ? text : "";
 }
 
-const char *rt_infer_profile_name(const HoneNodeDesc *n, char *text, size_t size)
-{
+const char *rt_infer_profile_name(const HoneNodeDesc *n, char *text, size_t size) {
     const char *name = text_or_empty(n->name);
     char more[16] = "";
     int joined = 0;
@@ -42,8 +40,7 @@ const char *rt_infer_profile_name(const HoneNodeDesc *n, char *text, size_t size
     return text;
 }
 
-const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t size)
-{
+const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t size) {
     const char *op = text_or_empty(n->op), *kind = text_or_empty(n->algo);
     size_t same = strlen(op);
     if (strncmp(kind, op, same) == 0 && (kind[same] == ' ' || !kind[same])) // "matmul packed"
@@ -54,8 +51,7 @@ const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t siz
     return text;
 }
 
-static void read_machine(char *name, size_t size)
-{
+static void read_machine(char *name, size_t size) {
     FILE *f = fopen("/proc/cpuinfo", "re");
     char line[256];
     snprintf(name, size, "unknown CPU");
@@ -73,13 +69,11 @@ static void read_machine(char *name, size_t size)
         fclose(f);
 }
 
-static double rate(double work, double ms)
-{
+static double rate(double work, double ms) {
     return ms > 0 ? work / ms * 1e-6 : 0;
 }
 
-static void finish_row(RtProfileRow *r, double total_ms)
-{
+static void finish_row(RtProfileRow *r, double total_ms) {
     r->percent = total_ms > 0 ? 100 * r->ms / total_ms : 0;
     r->gflops = rate(r->flops, r->ms);
     r->gbs = rate(r->bytes, r->ms);
@@ -87,8 +81,7 @@ static void finish_row(RtProfileRow *r, double total_ms)
 }
 
 // Bounds add up: a sum of nodes cannot be faster than they are one after the other.
-static void add_row(RtProfileRow *to, const RtProfileRow *r, double *memory_ms)
-{
+static void add_row(RtProfileRow *to, const RtProfileRow *r, double *memory_ms) {
     to->nodes += r->nodes;
     to->ms += r->ms;
     to->flops += r->flops;
@@ -98,8 +91,7 @@ static void add_row(RtProfileRow *to, const RtProfileRow *r, double *memory_ms)
     to->by_memory = *memory_ms > to->bound_ms / 2;
 }
 
-static int find_group(RtProfile *p, const HoneNodeDesc *n)
-{
+static int find_group(RtProfile *p, const HoneNodeDesc *n) {
     char want[96], have[96];
     rt_infer_profile_group(n, want, sizeof want);
     for (int i = 0; i < p->n_groups; i++)
@@ -109,8 +101,7 @@ static int find_group(RtProfile *p, const HoneNodeDesc *n)
     return p->n_groups++;
 }
 
-bool rt_infer_profile_fill(RtProfile *p, const double *node_ms)
-{
+bool rt_infer_profile_fill(RtProfile *p, const double *node_ms) {
     const HoneModelDesc *d = p->desc;
     size_t n = (size_t)d->n_nodes + 1;
     double *memory_ms = calloc(n, sizeof *memory_ms), all_memory_ms = 0;
@@ -122,7 +113,9 @@ bool rt_infer_profile_fill(RtProfile *p, const double *node_ms)
     for (int i = 0; good && i < d->n_nodes; i++) {
         const HoneNodeDesc *node = &d->nodes[i];
         RtProfileRow *r = &p->nodes[p->n_nodes++];
-        *r = (RtProfileRow){.node = node, .nodes = 1, .ms = node_ms[i],
+        *r = (RtProfileRow){.node = node,
+                            .nodes = 1,
+                            .ms = node_ms[i],
                             .flops = rt_dim_value(node->flops, p->batch),
                             .bytes = rt_dim_value(node->bytes, p->batch)};
         r->bound_ms = rt_ceiling_ms(&p->ceiling, r->flops, r->bytes, &r->by_memory);
@@ -139,8 +132,7 @@ bool rt_infer_profile_fill(RtProfile *p, const double *node_ms)
     return good;
 }
 
-void rt_infer_profile_free(RtProfile *p)
-{
+void rt_infer_profile_free(RtProfile *p) {
     free(p->nodes);
     free(p->groups);
     p->nodes = p->groups = NULL;
@@ -148,8 +140,7 @@ void rt_infer_profile_free(RtProfile *p)
 
 // ---------------------------------------------------------------- text
 
-static void print_figures(const RtProfileRow *r)
-{
+static void print_figures(const RtProfileRow *r) {
     printf("%9.4f %6.2f %7.1f %6.1f ", r->ms, r->percent, r->gflops, r->gbs);
     if (r->bound_ms > 0)
         printf("%5.2f %c", r->fraction, r->by_memory ? 'm' : 'c');
@@ -157,8 +148,7 @@ static void print_figures(const RtProfileRow *r)
         printf("%5s  ", "-");
 }
 
-static int widest(const RtProfile *p, bool algo, int least, int most)
-{
+static int widest(const RtProfile *p, bool algo, int least, int most) {
     int width = least;
     for (int i = 0; i < p->n_nodes; i++) {
         const HoneNodeDesc *n = p->nodes[i].node;
@@ -168,14 +158,13 @@ static int widest(const RtProfile *p, bool algo, int least, int most)
     return width < most ? width : most;
 }
 
-static void print_nodes(const RtProfile *p)
-{
+static void print_nodes(const RtProfile *p) {
     int op = widest(p, false, 2, MAX_OP), algo = widest(p, true, 9, MAX_ALGO);
     int name = COLUMNS - FIGURES - (2 + op) - (2 + algo) - 2;
     char text[COLUMNS];
     printf("\nTime by node, in order (minimum over %d runs):\n"
-           "%9s %6s %7s %6s %7s  %-*s  %-*s  %s\n", p->runs, "ms", "%", "GFLOP/s", "GB/s",
-           "ceiling", op, "op", algo, "algorithm", "name");
+           "%9s %6s %7s %6s %7s  %-*s  %-*s  %s\n",
+           p->runs, "ms", "%", "GFLOP/s", "GB/s", "ceiling", op, "op", algo, "algorithm", "name");
     for (int i = 0; i < p->n_nodes; i++) {
         const HoneNodeDesc *n = p->nodes[i].node;
         print_figures(&p->nodes[i]);
@@ -185,8 +174,7 @@ static void print_nodes(const RtProfile *p)
     }
 }
 
-static void print_groups(const RtProfile *p)
-{
+static void print_groups(const RtProfile *p) {
     char text[64];
     printf("\nTime by operator and kernel:\n%9s %6s %7s %6s %7s  %5s  %s\n", "ms", "%", "GFLOP/s",
            "GB/s", "ceiling", "nodes", "kernel");
@@ -199,8 +187,7 @@ static void print_groups(const RtProfile *p)
     printf("  %5d  all\n", p->all.nodes);
 }
 
-void rt_infer_profile_print(const RtProfile *p)
-{
+void rt_infer_profile_print(const RtProfile *p) {
     print_nodes(p);
     print_groups(p);
     printf("\nThe ceiling, measured now with %d thread%s of %s:\n"
@@ -214,8 +201,7 @@ void rt_infer_profile_print(const RtProfile *p)
 
 // ---------------------------------------------------------------- JSON
 
-static void write_figures(const RtProfileRow *r, RtJson *j)
-{
+static void write_figures(const RtProfileRow *r, RtJson *j) {
     rt_json_number(j, "ms", r->ms, 6);
     rt_json_number(j, "percent", r->percent, 4);
     rt_json_number(j, "flops", r->flops, 15);
@@ -226,8 +212,7 @@ static void write_figures(const RtProfileRow *r, RtJson *j)
     rt_json_text(j, "bound", r->bound_ms <= 0 ? NULL : r->by_memory ? "memory" : "compute");
 }
 
-void rt_infer_profile_json(const RtProfile *p, RtJson *j)
-{
+void rt_infer_profile_json(const RtProfile *p, RtJson *j) {
     char text[96];
     rt_json_text(j, "machine", p->machine);
     rt_json_begin(j, "ceiling", '{');

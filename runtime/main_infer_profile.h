@@ -11,11 +11,11 @@ typedef struct RtProfileRow {
     int nodes;                // 1, or as many as the group has
     int group;                // index in RtProfile.groups
     double ms, flops, bytes;
-    double percent;           // of the time of all nodes
-    double gflops, gbs;       // flops and bytes over ms
-    double bound_ms;          // least time by the ceiling; 0: no figure for the work
-    double fraction;          // bound_ms / ms
-    int by_memory;            // what bounds it: memory, not arithmetic
+    double percent;     // of the time of all nodes
+    double gflops, gbs; // flops and bytes over ms
+    double bound_ms;    // least time by the ceiling; 0: no figure for the work
+    double fraction;    // bound_ms / ms
+    int by_memory;      // what bounds it: memory, not arithmetic
 } RtProfileRow;
 
 typedef struct RtProfile {
@@ -23,12 +23,12 @@ typedef struct RtProfile {
     int batch, threads, runs;
     double min_ms, median_ms; // of whole runs
     double load_ms, first_ms, rss_mb;
-    char machine[128];        // name of the CPU
+    char machine[128]; // name of the CPU
     RtCeiling ceiling;
     int n_nodes, n_groups;
-    RtProfileRow *nodes;      // [n_nodes], in order of execution
-    RtProfileRow *groups;     // [n_groups], by operator and kind of kernel, in order of appearance
-    RtProfileRow all;         // node NULL
+    RtProfileRow *nodes;  // [n_nodes], in order of execution
+    RtProfileRow *groups; // [n_groups], by operator and kind of kernel, in order of appearance
+    RtProfileRow all;     // node NULL
 } RtProfile;
 
 // Fills machine, ceiling (measures it), nodes, groups and all from node_ms[n_nodes] (ms of each

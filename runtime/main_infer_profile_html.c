@@ -13,8 +13,17 @@
 
 enum { WIDTH = 1240, ROW = 19, TOP = 46, N_COLORS = 8, MAX_TICKS = 8 };
 enum { // columns of the chart: left edges, or right ones of numbers
-    X_INDEX = 30, X_NAME = 40, X_ALGO = 318, X_BAR = 490, BAR = 420, X_MS = 968, X_PERCENT = 1016,
-    X_GFLOPS = 1074, X_GBS = 1124, X_CEILING = 1170, X_BOUND = 1180
+    X_INDEX = 30,
+    X_NAME = 40,
+    X_ALGO = 318,
+    X_BAR = 490,
+    BAR = 420,
+    X_MS = 968,
+    X_PERCENT = 1016,
+    X_GFLOPS = 1074,
+    X_GBS = 1124,
+    X_CEILING = 1170,
+    X_BOUND = 1180
 };
 enum { NAME_CHARS = 41, ALGO_CHARS = 25 };
 
@@ -63,8 +72,7 @@ static const char style[] =
     ".s6{fill:var(--c6);background:var(--c6)}.s7{fill:var(--c7);background:var(--c7)}\n";
 
 // HTML's special characters escaped; control characters and what is no UTF-8 become U+FFFD.
-static void put_text(FILE *f, const char *text)
-{
+static void put_text(FILE *f, const char *text) {
     for (const unsigned char *s = (const unsigned char *)(text ? text : ""); *s;) {
         int n = rt_utf8_length(s);
         if (n == 0 || *s < 0x20 || *s == 0x7f)
@@ -78,23 +86,21 @@ static void put_text(FILE *f, const char *text)
 }
 
 // A number in about four digits: 12.34, 1.234, 0.0123.
-static const char *short_number(double v, char *text, size_t size)
-{
+static const char *short_number(double v, char *text, size_t size) {
     int decimals = v >= 1000 ? 0 : v >= 100 ? 1 : v >= 10 ? 2 : v >= 1 ? 3 : 4;
     snprintf(text, size, "%.*f", decimals, v);
     return text;
 }
 
-static void put_tile(FILE *f, const char *name, double v, int decimals, const char *unit)
-{
+static void put_tile(FILE *f, const char *name, double v, int decimals, const char *unit) {
     fprintf(f, "<div><dt>%s</dt><dd>%.*f <small>%s</small></dd></div>\n", name, decimals, v, unit);
 }
 
-static void put_head(const RtProfile *p, FILE *f)
-{
+static void put_head(const RtProfile *p, FILE *f) {
     const HoneModelDesc *d = p->desc;
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>", f);
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
+          f);
     put_text(f, d->name);
     fputs(": profile</title>\n<style>\n", f);
     fputs(style, f);
@@ -125,8 +131,7 @@ static void put_head(const RtProfile *p, FILE *f)
 // ---------------------------------------------------------------- by kernel
 
 // One bar of the whole width, a piece for each group.
-static void put_shares(const RtProfile *p, FILE *f)
-{
+static void put_shares(const RtProfile *p, FILE *f) {
     char name[96];
     double x = 0;
     fprintf(f, "<svg viewBox=\"0 0 %d 30\" role=\"img\" aria-label=\"share of each kernel\">\n",
@@ -137,16 +142,16 @@ static void put_shares(const RtProfile *p, FILE *f)
         rt_infer_profile_group(r->node, name, sizeof name);
         fprintf(f, "<g><title>");
         put_text(f, name);
-        fprintf(f, ": %.4g ms, %.1f%%</title><rect class=\"s%d\" x=\"%.2f\" y=\"2\" width=\"%.2f\" "
-                   "height=\"26\" rx=\"2\"/></g>\n", r->ms, r->percent, i % N_COLORS, x,
-                w > 1.5 ? w - 1 : w);
+        fprintf(f,
+                ": %.4g ms, %.1f%%</title><rect class=\"s%d\" x=\"%.2f\" y=\"2\" width=\"%.2f\" "
+                "height=\"26\" rx=\"2\"/></g>\n",
+                r->ms, r->percent, i % N_COLORS, x, w > 1.5 ? w - 1 : w);
         x += w;
     }
     fputs("</svg>\n", f);
 }
 
-static void put_group_row(FILE *f, const RtProfileRow *r, const char *name)
-{
+static void put_group_row(FILE *f, const RtProfileRow *r, const char *name) {
     char ms[40];
     fputs("<tr><td>", f);
     if (r->node)
@@ -161,13 +166,13 @@ static void put_group_row(FILE *f, const RtProfileRow *r, const char *name)
         fputs("<td>&#8211;</td><td></td></tr>\n", f);
 }
 
-static void put_groups(const RtProfile *p, FILE *f)
-{
+static void put_groups(const RtProfile *p, FILE *f) {
     char name[96];
     fputs("<section>\n<h2>Time by operator and kernel</h2>\n", f);
     put_shares(p, f);
     fputs("<table>\n<tr><th>kernel</th><th>nodes</th><th>ms</th><th>%</th><th>GFLOP/s</th>"
-          "<th>GB/s</th><th>of ceiling</th><th>bound by</th></tr>\n", f);
+          "<th>GB/s</th><th>of ceiling</th><th>bound by</th></tr>\n",
+          f);
     for (int i = 0; i < p->n_groups; i++)
         put_group_row(f, &p->groups[i],
                       rt_infer_profile_group(p->groups[i].node, name, sizeof name));
@@ -178,16 +183,14 @@ static void put_groups(const RtProfile *p, FILE *f)
 // ---------------------------------------------------------------- by node
 
 // 1, 2 or 5 times a power of ten, so that the axis gets at most MAX_TICKS.
-static double choose_step(double longest)
-{
+static double choose_step(double longest) {
     double step = pow(10, floor(log10(longest / MAX_TICKS)));
     for (int i = 0; step * MAX_TICKS < longest && i < 3; i++)
         step *= i == 1 ? 2.5 : 2;
     return step;
 }
 
-static void put_axis(FILE *f, double longest, int bottom)
-{
+static void put_axis(FILE *f, double longest, int bottom) {
     double step = choose_step(longest);
     for (int i = 0; i <= MAX_TICKS && i * step <= longest * 1.0001; i++) {
         double x = X_BAR + i * step / longest * BAR;
@@ -198,15 +201,20 @@ static void put_axis(FILE *f, double longest, int bottom)
     }
 }
 
-static void put_column_names(FILE *f)
-{
+static void put_column_names(FILE *f) {
     static const struct {
         int x;
         const char *class, *text;
     } columns[] = {
-        {X_NAME, "dim", "node"}, {X_ALGO, "dim", "algorithm"}, {X_BAR + BAR / 2, "dim mid", "ms"},
-        {X_MS, "dim end", "ms"}, {X_PERCENT, "dim end", "%"}, {X_GFLOPS, "dim end", "GFLOP/s"},
-        {X_GBS, "dim end", "GB/s"}, {X_CEILING, "dim end", "ceil."}, {X_BOUND, "dim", "bound by"},
+        {X_NAME, "dim", "node"},
+        {X_ALGO, "dim", "algorithm"},
+        {X_BAR + BAR / 2, "dim mid", "ms"},
+        {X_MS, "dim end", "ms"},
+        {X_PERCENT, "dim end", "%"},
+        {X_GFLOPS, "dim end", "GFLOP/s"},
+        {X_GBS, "dim end", "GB/s"},
+        {X_CEILING, "dim end", "ceil."},
+        {X_BOUND, "dim", "bound by"},
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         fprintf(f, "<text class=\"%s\" x=\"%d\" y=\"14\">%s</text>", columns[i].class, columns[i].x,
@@ -215,8 +223,7 @@ static void put_column_names(FILE *f)
 }
 
 // What a pointer over the node shows: everything, the name in full.
-static void put_tooltip(FILE *f, const RtProfileRow *r)
-{
+static void put_tooltip(FILE *f, const RtProfileRow *r) {
     fputs("<title>", f);
     put_text(f, r->node->name);
     fputs("\n", f);
@@ -231,8 +238,7 @@ static void put_tooltip(FILE *f, const RtProfileRow *r)
     fputs("</title>", f);
 }
 
-static void put_bar(FILE *f, const RtProfileRow *r, double longest, int y)
-{
+static void put_bar(FILE *f, const RtProfileRow *r, double longest, int y) {
     double full = r->ms / longest * BAR, bound = r->bound_ms / longest * BAR;
     int color = r->group % N_COLORS;
     fprintf(f, "<rect class=\"s%d pale\" x=\"%d\" y=\"%d\" width=\"%.2f\" height=\"%d\" rx=\"2\"/>",
@@ -244,15 +250,13 @@ static void put_bar(FILE *f, const RtProfileRow *r, double longest, int y)
                 X_BAR + bound, X_BAR + bound, y + 3, y + ROW - 3);
 }
 
-static void put_label(FILE *f, int x, int y, const char *text)
-{
+static void put_label(FILE *f, int x, int y, const char *text) {
     fprintf(f, "<text x=\"%d\" y=\"%d\">", x, y);
     put_text(f, text);
     fputs("</text>", f);
 }
 
-static void put_node(FILE *f, const RtProfileRow *r, int i, double longest)
-{
+static void put_node(FILE *f, const RtProfileRow *r, int i, double longest) {
     int y = TOP + i * ROW, base = y + 13;
     char name[NAME_CHARS + 1], algo[ALGO_CHARS + 1], ms[40];
     snprintf(algo, sizeof algo, "%s", r->node->algo ? r->node->algo : r->node->op);
@@ -272,24 +276,26 @@ static void put_node(FILE *f, const RtProfileRow *r, int i, double longest)
         fprintf(f, "<text class=\"end\" x=\"%d\" y=\"%d\">%.1f</text>", X_GFLOPS, base, r->gflops);
     fprintf(f, "<text class=\"end\" x=\"%d\" y=\"%d\">%.1f</text>", X_GBS, base, r->gbs);
     if (r->bound_ms > 0)
-        fprintf(f, "<text class=\"end\" x=\"%d\" y=\"%d\">%.2f</text>"
-                   "<text class=\"dim\" x=\"%d\" y=\"%d\">%s</text>", X_CEILING, base, r->fraction,
-                X_BOUND, base, r->by_memory ? "memory" : "compute");
+        fprintf(f,
+                "<text class=\"end\" x=\"%d\" y=\"%d\">%.2f</text>"
+                "<text class=\"dim\" x=\"%d\" y=\"%d\">%s</text>",
+                X_CEILING, base, r->fraction, X_BOUND, base, r->by_memory ? "memory" : "compute");
     fputs("</g>\n", f);
 }
 
-static void put_nodes(const RtProfile *p, FILE *f)
-{
+static void put_nodes(const RtProfile *p, FILE *f) {
     double longest = 1e-6; // ms
     for (int i = 0; i < p->n_nodes; i++)
         longest = fmax(longest, p->nodes[i].ms);
     int bottom = TOP + p->n_nodes * ROW + 4;
-    fprintf(f, "<section>\n<h2>Time by node, in order of execution</h2>\n"
-               "<p>Minimum of each node over %d runs. Solid: the time that the ceiling allows for "
-               "the node's operations or bytes, whichever takes longer; pale: the time beyond it; "
-               "a tick behind a bar: a bound that the node beat, because its kernel needs fewer "
-               "operations than the direct form that is counted, or found its data in a "
-               "cache.</p>\n", p->runs);
+    fprintf(f,
+            "<section>\n<h2>Time by node, in order of execution</h2>\n"
+            "<p>Minimum of each node over %d runs. Solid: the time that the ceiling allows for "
+            "the node's operations or bytes, whichever takes longer; pale: the time beyond it; "
+            "a tick behind a bar: a bound that the node beat, because its kernel needs fewer "
+            "operations than the direct form that is counted, or found its data in a "
+            "cache.</p>\n",
+            p->runs);
     fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"time of each node\">\n", WIDTH,
             bottom + 22);
     put_column_names(f);
@@ -299,8 +305,7 @@ static void put_nodes(const RtProfile *p, FILE *f)
     fputs("</svg>\n</section>\n", f);
 }
 
-void rt_infer_profile_html(const RtProfile *p, FILE *f)
-{
+void rt_infer_profile_html(const RtProfile *p, FILE *f) {
     put_head(p, f);
     put_groups(p, f);
     put_nodes(p, f);

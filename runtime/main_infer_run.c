@@ -19,8 +19,7 @@ typedef struct Runner {
     HoneModel *model;
 } Runner;
 
-static void print_help(const RtInfer *in, const RtCliOption *options, int n)
-{
+static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[256];
     printf("Usage: %s run -i [NAME=]IN.npy... -o [NAME=]OUT.npy...\n\n"
@@ -41,8 +40,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n)
 
 // "NAME=FILE", or "FILE" if there is but one tensor: names may hold '=' themselves.
 static bool assign_files(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
-                         const char **file, RtErr *err)
-{
+                         const char **file, RtErr *err) {
     for (int k = 0; k < given->n; k++) {
         const char *word = given->item[k], *path = NULL;
         int at = -1;
@@ -73,8 +71,7 @@ static bool assign_files(const HoneTensorDesc *t, int n, const char *what, const
 
 // Do the file's type and shape fit, and if the shape tells the batch size, is it the same
 // everywhere?
-static bool check_input(Runner *r, int i, RtErr *err)
-{
+static bool check_input(Runner *r, int i, RtErr *err) {
     const HoneTensorDesc *t = &r->d->inputs[i];
     const RtNpy *a = &r->x[i];
     bool fits = a->dtype == t->dtype && a->rank == t->rank;
@@ -106,8 +103,7 @@ static bool check_input(Runner *r, int i, RtErr *err)
     return true;
 }
 
-static bool load_inputs(Runner *r, RtErr *err)
-{
+static bool load_inputs(Runner *r, RtErr *err) {
     r->batch = -1;
     for (int i = 0; i < r->d->n_inputs; i++) {
         if (!r->x_file[i])
@@ -121,8 +117,7 @@ static bool load_inputs(Runner *r, RtErr *err)
     return true;
 }
 
-static bool compute(Runner *r, RtErr *err)
-{
+static bool compute(Runner *r, RtErr *err) {
     const void **x = calloc((size_t)r->d->n_inputs + 1, sizeof *x);
     bool good = x || rt_fail(err, "no memory");
     for (int i = 0; good && i < r->d->n_inputs; i++)
@@ -144,16 +139,14 @@ static bool compute(Runner *r, RtErr *err)
     return good;
 }
 
-static bool open_outputs(Runner *r, RtErr *err)
-{
+static bool open_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++)
         if (r->y_file[i] && !rt_out_open(&r->out[i], r->y_file[i], err))
             return false;
     return true;
 }
 
-static bool write_outputs(Runner *r, RtErr *err)
-{
+static bool write_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++) {
         const HoneTensorDesc *t = &r->d->outputs[i];
         int64_t dim[HONE_MAX_RANK] = {0};
@@ -173,8 +166,7 @@ static bool write_outputs(Runner *r, RtErr *err)
     return true;
 }
 
-static bool allocate(Runner *r, RtErr *err)
-{
+static bool allocate(Runner *r, RtErr *err) {
     size_t n = (size_t)r->d->n_inputs + 1, m = (size_t)r->d->n_outputs + 1;
     r->x = calloc(n, sizeof *r->x);
     r->x_file = calloc(n, sizeof *r->x_file);
@@ -184,8 +176,7 @@ static bool allocate(Runner *r, RtErr *err)
     return (r->x && r->x_file && r->y && r->out && r->y_file) || rt_fail(err, "no memory");
 }
 
-static void release(Runner *r)
-{
+static void release(Runner *r) {
     for (int i = 0; r->x && i < r->d->n_inputs; i++)
         rt_npy_free(&r->x[i]);
     for (int i = 0; r->y && r->out && i < r->d->n_outputs; i++) {
@@ -200,8 +191,7 @@ static void release(Runner *r)
     hone_destroy(r->model);
 }
 
-static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *outputs, int threads)
-{
+static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *outputs, int threads) {
     RtErr err;
     const HoneModelDesc *d = r->d;
     if (!allocate(r, &err) ||
@@ -217,8 +207,7 @@ static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *output
     return RT_EXIT_FINE;
 }
 
-int rt_infer_run(const RtInfer *in, int argc, char **argv)
-{
+int rt_infer_run(const RtInfer *in, int argc, char **argv) {
     RtCliList inputs = {0}, outputs = {0}, rest = {0};
     bool help = false;
     int threads = 0, code;

@@ -30,8 +30,7 @@ struct HoneModel {
 };
 
 static int set_error(HoneModel *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int set_error(HoneModel *m, const char *fmt, ...)
-{
+static int set_error(HoneModel *m, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     vsnprintf(m->error, sizeof m->error, fmt, args);
@@ -39,28 +38,29 @@ static int set_error(HoneModel *m, const char *fmt, ...)
     return -1;
 }
 
-static bool check_desc(const HoneModelDesc *d, RtErr *err)
-{
+static bool check_desc(const HoneModelDesc *d, RtErr *err) {
     if (!d)
         return rt_fail(err, "no model descriptor");
     if (d->abi != HONE_ABI)
-        return rt_fail(err, "the model was compiled for ABI %u, this runtime has ABI %d; "
-                            "compile it again", d->abi, HONE_ABI);
+        return rt_fail(err,
+                       "the model was compiled for ABI %u, this runtime has ABI %d; "
+                       "compile it again",
+                       d->abi, HONE_ABI);
     if (!d->run || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0)
         return rt_fail(err, "the model descriptor is damaged");
     if ((uintptr_t)d->weights % RT_ALIGN)
         return rt_fail(err, "the model's weights are not aligned to %d bytes", RT_ALIGN);
     const char *missing = rt_cpu_missing(d->cpu_needs);
     if (missing)
-        return rt_fail(err, "the model was compiled for %s and needs %s, which this CPU lacks; "
-                            "compile it with --mcpu generic or on this machine",
+        return rt_fail(err,
+                       "the model was compiled for %s and needs %s, which this CPU lacks; "
+                       "compile it with --mcpu generic or on this machine",
                        d->cpu ? d->cpu : "another CPU", missing);
     return true;
 }
 
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
-                       size_t err_size)
-{
+                       size_t err_size) {
     RtErr e = {{0}};
     HoneModel *m = NULL;
     if (check_desc(desc, &e)) {
@@ -79,44 +79,37 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
     return m;
 }
 
-static void release_workspace(HoneModel *m)
-{
+static void release_workspace(HoneModel *m) {
     if (m->own)
         munmap(m->own, m->own_bytes);
     m->own = NULL;
     m->own_bytes = 0;
 }
 
-void hone_destroy(HoneModel *m)
-{
+void hone_destroy(HoneModel *m) {
     if (!m)
         return;
     release_workspace(m);
     free(m);
 }
 
-const HoneModelDesc *rt_model_desc(const HoneModel *m)
-{
+const HoneModelDesc *rt_model_desc(const HoneModel *m) {
     return m->desc;
 }
 
-int rt_model_threads(const HoneModel *m)
-{
+int rt_model_threads(const HoneModel *m) {
     return m->threads;
 }
 
-int hone_n_inputs(const HoneModel *m)
-{
+int hone_n_inputs(const HoneModel *m) {
     return m->desc->n_inputs;
 }
 
-int hone_n_outputs(const HoneModel *m)
-{
+int hone_n_outputs(const HoneModel *m) {
     return m->desc->n_outputs;
 }
 
-static HoneTensorInfo describe_tensor(const HoneTensorDesc *t, int i, int n)
-{
+static HoneTensorInfo describe_tensor(const HoneTensorDesc *t, int i, int n) {
     HoneTensorInfo info = {.name = NULL, .dtype = NULL};
     if (i < 0 || i >= n)
         return info;
@@ -128,35 +121,29 @@ static HoneTensorInfo describe_tensor(const HoneTensorDesc *t, int i, int n)
     return info;
 }
 
-HoneTensorInfo hone_input_info(const HoneModel *m, int i)
-{
+HoneTensorInfo hone_input_info(const HoneModel *m, int i) {
     return describe_tensor(m->desc->inputs, i, m->desc->n_inputs);
 }
 
-HoneTensorInfo hone_output_info(const HoneModel *m, int i)
-{
+HoneTensorInfo hone_output_info(const HoneModel *m, int i) {
     return describe_tensor(m->desc->outputs, i, m->desc->n_outputs);
 }
 
-static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch)
-{
+static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch) {
     int64_t bytes;
     return i >= 0 && i < n && batch >= 0 && rt_tensor_bytes(t + i, batch, &bytes) ? bytes : -1;
 }
 
-int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch)
-{
+int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch) {
     return count_bytes(m->desc->inputs, i, m->desc->n_inputs, batch);
 }
 
-int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch)
-{
+int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch) {
     return count_bytes(m->desc->outputs, i, m->desc->n_outputs, batch);
 }
 
 // The arena, rounded up so that the scratch behind it is aligned, and each thread's scratch.
-static bool measure_workspace(const HoneModel *m, int64_t batch, size_t *arena, size_t *total)
-{
+static bool measure_workspace(const HoneModel *m, int64_t batch, size_t *arena, size_t *total) {
     int64_t a, s;
     if (batch < 0 || !rt_dim_at(m->desc->arena_bytes, batch, &a) ||
         __builtin_mul_overflow(m->desc->scratch_bytes, (int64_t)m->threads, &s) ||
@@ -167,14 +154,12 @@ static bool measure_workspace(const HoneModel *m, int64_t batch, size_t *arena, 
     return true;
 }
 
-size_t hone_workspace_bytes(const HoneModel *m, int64_t batch)
-{
+size_t hone_workspace_bytes(const HoneModel *m, int64_t batch) {
     size_t arena, total;
     return measure_workspace(m, batch, &arena, &total) ? total : SIZE_MAX;
 }
 
-int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes)
-{
+int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
     if ((uintptr_t)workspace % RT_ALIGN)
         return set_error(m, "the workspace is not aligned to %d bytes", RT_ALIGN);
     if (workspace)
@@ -185,8 +170,7 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes)
 }
 
 // Grows the model's own workspace. Large ones start on a huge page and ask for more of them.
-static bool grow_workspace(HoneModel *m, size_t bytes)
-{
+static bool grow_workspace(HoneModel *m, size_t bytes) {
     if (bytes <= m->own_bytes)
         return true;
     release_workspace(m);
@@ -212,8 +196,7 @@ static bool grow_workspace(HoneModel *m, size_t bytes)
     return true;
 }
 
-static void run_thread(HoneModel *m, const HoneCall *call, int thread, int threads)
-{
+static void run_thread(HoneModel *m, const HoneCall *call, int thread, int threads) {
     (void)atomic_load_explicit(&m->gate, memory_order_acquire);
     m->desc->run(call, thread, threads);
     atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
@@ -223,14 +206,13 @@ static void run_thread(HoneModel *m, const HoneCall *call, int thread, int threa
 // that is not built for it; `gate` says the same in terms it knows, and this function,
 // which hands the arguments over, is left out.
 __attribute__((no_sanitize("thread"), noinline)) static void run_region(HoneModel *m,
-                                                                        const HoneCall *call)
-{
+                                                                        const HoneCall *call) {
 #pragma omp parallel num_threads(m->threads)
     run_thread(m, call, omp_get_thread_num(), omp_get_num_threads());
 }
 
-static int check_call(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs)
-{
+static int check_call(HoneModel *m, int64_t batch, const void *const *inputs,
+                      void *const *outputs) {
     const HoneModelDesc *d = m->desc;
     if (batch < 0)
         return set_error(m, "batch %lld is negative", (long long)batch);
@@ -252,8 +234,7 @@ static int check_call(HoneModel *m, int64_t batch, const void *const *inputs, vo
 }
 
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
-                 uint64_t *profile)
-{
+                 uint64_t *profile) {
     size_t arena, total;
     m->error[0] = 0;
     if (check_call(m, batch, inputs, outputs) != 0)
@@ -269,9 +250,14 @@ int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *c
         return set_error(m, "no memory for a workspace of %zu bytes at batch %lld", total,
                          (long long)batch);
     char *space = m->given ? m->given : m->own;
-    HoneCall call = {.N = batch, .arena = space, .scratch = space + arena,
-                     .weights = m->desc->weights, .inputs = inputs, .outputs = outputs,
-                     .barrier = &m->barrier, .profile = profile};
+    HoneCall call = {.N = batch,
+                     .arena = space,
+                     .scratch = space + arena,
+                     .weights = m->desc->weights,
+                     .inputs = inputs,
+                     .outputs = outputs,
+                     .barrier = &m->barrier,
+                     .profile = profile};
     if (m->threads == 1) {
         m->desc->run(&call, 0, 1);
         return 0;
@@ -282,12 +268,10 @@ int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *c
     return 0;
 }
 
-int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs)
-{
+int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs) {
     return rt_model_run(m, batch, inputs, outputs, NULL);
 }
 
-const char *hone_error(const HoneModel *m)
-{
+const char *hone_error(const HoneModel *m) {
     return m->error;
 }

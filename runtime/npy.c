@@ -18,14 +18,12 @@ typedef struct Parser {
     bool fortran, seen_descr, seen_order, seen_shape;
 } Parser;
 
-static void skip_space(Parser *s)
-{
+static void skip_space(Parser *s) {
     while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
         s->p++;
 }
 
-static bool take(Parser *s, char c)
-{
+static bool take(Parser *s, char c) {
     skip_space(s);
     if (s->p == s->end || *s->p != c)
         return false;
@@ -33,8 +31,7 @@ static bool take(Parser *s, char c)
     return true;
 }
 
-static bool take_word(Parser *s, const char *word)
-{
+static bool take_word(Parser *s, const char *word) {
     skip_space(s);
     size_t n = strlen(word);
     if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
@@ -43,8 +40,7 @@ static bool take_word(Parser *s, const char *word)
     return true;
 }
 
-static bool take_string(Parser *s, char *text, size_t size)
-{
+static bool take_string(Parser *s, char *text, size_t size) {
     skip_space(s);
     if (s->p == s->end || (*s->p != '\'' && *s->p != '"'))
         return false;
@@ -56,14 +52,12 @@ static bool take_string(Parser *s, char *text, size_t size)
     return take(s, quote);
 }
 
-static bool reject(Parser *s, const char *reason)
-{
+static bool reject(Parser *s, const char *reason) {
     return rt_fail(s->err, "%s: %s", s->path, reason);
 }
 
 // "<f4", "|b1", "=i8" ...
-static bool parse_descr(Parser *s)
-{
+static bool parse_descr(Parser *s) {
     char text[32];
     if (!take_string(s, text, sizeof text))
         return reject(s, "structured arrays are not supported");
@@ -79,15 +73,13 @@ static bool parse_descr(Parser *s)
     return rt_fail(s->err, "%s: element type '%s' is not supported", s->path, text);
 }
 
-static bool parse_order(Parser *s)
-{
+static bool parse_order(Parser *s) {
     s->fortran = take_word(s, "True");
     s->seen_order = s->fortran || take_word(s, "False");
     return s->seen_order || reject(s, "damaged .npy header (fortran_order)");
 }
 
-static bool parse_shape(Parser *s)
-{
+static bool parse_shape(Parser *s) {
     RtNpy *a = s->a;
     a->rank = 0;
     if (!take(s, '('))
@@ -114,8 +106,7 @@ static bool parse_shape(Parser *s)
     return true;
 }
 
-static bool parse_header(Parser *s)
-{
+static bool parse_header(Parser *s) {
     static const struct {
         const char *key;
         bool (*parse)(Parser *);
@@ -142,8 +133,7 @@ static bool parse_header(Parser *s)
 }
 
 // Reads magic, version and header; *offset: where the elements start.
-static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset)
-{
+static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset) {
     uint8_t head[PREFIX + 4];
     if (size < PREFIX + 2)
         return reject(s, "not an .npy file (too short)");
@@ -180,8 +170,7 @@ static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset)
 }
 
 // Reorders column-major elements of `bytes` bytes each.
-static void *transpose_fortran(const RtNpy *a, int bytes)
-{
+static void *transpose_fortran(const RtNpy *a, int bytes) {
     char *to = rt_alloc_aligned((size_t)a->count * (size_t)bytes);
     const char *from = a->data;
     int64_t stride[HONE_MAX_RANK], index[HONE_MAX_RANK] = {0}, at = 0, s = 1;
@@ -202,8 +191,7 @@ static void *transpose_fortran(const RtNpy *a, int bytes)
     return to;
 }
 
-static bool read_elements(Parser *s, int fd, int64_t size)
-{
+static bool read_elements(Parser *s, int fd, int64_t size) {
     RtNpy *a = s->a;
     int bytes = rt_dtype(a->dtype)->bytes;
     int64_t total;
@@ -238,8 +226,7 @@ static bool read_elements(Parser *s, int fd, int64_t size)
     return true;
 }
 
-bool rt_npy_read(const char *path, RtNpy *a, RtErr *err)
-{
+bool rt_npy_read(const char *path, RtNpy *a, RtErr *err) {
     *a = (RtNpy){0};
     int64_t size, offset = 0;
     int fd = rt_file_open(path, &size, err);
@@ -253,14 +240,12 @@ bool rt_npy_read(const char *path, RtNpy *a, RtErr *err)
     return good;
 }
 
-void rt_npy_free(RtNpy *a)
-{
+void rt_npy_free(RtNpy *a) {
     free(a->data);
     *a = (RtNpy){0};
 }
 
-bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data)
-{
+bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data) {
     const RtDtype *type = rt_dtype(dtype);
     if (!type || rank < 0 || rank > HONE_MAX_RANK)
         return false;
@@ -269,8 +254,8 @@ bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const
     int n = 10 + snprintf(head + 10, sizeof head - 10,
                           "{'descr': '%s', 'fortran_order': False, 'shape': (", type->npy);
     for (int i = 0; i < rank; i++) {
-        n += snprintf(head + n, sizeof head - (size_t)n, "%s%lld", i ? ", " : "",
-                      (long long)dim[i]);
+        n +=
+            snprintf(head + n, sizeof head - (size_t)n, "%s%lld", i ? ", " : "", (long long)dim[i]);
         if (dim[i] < 0 || __builtin_mul_overflow(count, dim[i], &count))
             return false;
     }

@@ -5,16 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err)
-{
+bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err) {
     char text[256];
     rt_tensor_text(input, text, sizeof text);
     if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3))
         return rt_fail(err, "input '%s' is %s, not an image; use the subcommand run", input->name,
                        text);
     if (input->dtype != HONE_F32 && input->dtype != HONE_U8)
-        return rt_fail(err, "input '%s' is %s; images can feed f32 and u8 inputs only; use the "
-                            "subcommand run", input->name, text);
+        return rt_fail(err,
+                       "input '%s' is %s; images can feed f32 and u8 inputs only; use the "
+                       "subcommand run",
+                       input->name, text);
     int64_t count, want = (int64_t)p->height * p->width * p->channels, per = 1;
     if (input->rank < 1 || !rt_tensor_count(input, 1, &count))
         return rt_fail(err, "input '%s' is %s, not an image", input->name, text);
@@ -27,15 +28,13 @@ bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, R
 }
 
 // Python's int(round(x / 2)): halves go to the even neighbour.
-static int64_t round_half(int64_t x)
-{
+static int64_t round_half(int64_t x) {
     int64_t half = x / 2;
     return x % 2 && half % 2 ? half + 1 : half;
 }
 
 // Where the model's input lies in the resized image; negative offsets: black borders.
-static RtWindow place_crop(const HonePreprocess *p, const RtImage *image)
-{
+static RtWindow place_crop(const HonePreprocess *p, const RtImage *image) {
     int64_t w = image->width, h = image->height;
     if (p->resize > 0 && w <= h) {
         h = h * p->resize / w;
@@ -54,8 +53,7 @@ static RtWindow place_crop(const HonePreprocess *p, const RtImage *image)
 }
 
 // Pixels of the crop, [height][width][channels].
-static bool crop_resized(const HonePreprocess *p, const RtImage *image, uint8_t *crop)
-{
+static bool crop_resized(const HonePreprocess *p, const RtImage *image, uint8_t *crop) {
     RtWindow w = place_crop(p, image);
     if (w.left >= 0 && w.top >= 0)
         return rt_resize(image, &w, crop);
@@ -81,8 +79,7 @@ static bool crop_resized(const HonePreprocess *p, const RtImage *image, uint8_t 
 }
 
 // What each pixel value becomes, by channel of the image. 1/255 divides, as ToTensor does.
-static void fill_table(const HonePreprocess *p, float table[3][256])
-{
+static void fill_table(const HonePreprocess *p, float table[3][256]) {
     bool divide = p->scale == 1.0f / 255.0f;
     for (int c = 0; c < p->channels; c++) {
         int m = p->bgr ? p->channels - 1 - c : c; // mean and std are in the model's order
@@ -93,8 +90,8 @@ static void fill_table(const HonePreprocess *p, float table[3][256])
     }
 }
 
-bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out, RtErr *err)
-{
+bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out,
+                   RtErr *err) {
     size_t ch = (size_t)p->channels, plane = (size_t)p->height * (size_t)p->width;
     uint8_t *crop = malloc(plane * ch);
     if (!crop || !crop_resized(p, image, crop)) {

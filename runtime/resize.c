@@ -19,15 +19,13 @@ typedef struct Taps { // for outputs first .. first + n - 1 of one axis
     int32_t *weight;    // [n][max]
 } Taps;
 
-static void free_taps(Taps *t)
-{
+static void free_taps(Taps *t) {
     free(t->start);
     free(t->count);
     free(t->weight);
 }
 
-static bool make_taps(Taps *t, int in, int64_t out, int64_t first, int n)
-{
+static bool make_taps(Taps *t, int in, int64_t out, int64_t first, int n) {
     double scale = (double)in / (double)out, filter = scale < 1 ? 1 : scale;
     double inverse = 1.0 / filter;
     *t = (Taps){.n = n, .max = (int)ceil(filter) * 2 + 1};
@@ -57,16 +55,14 @@ static bool make_taps(Taps *t, int in, int64_t out, int64_t first, int n)
     return good;
 }
 
-static uint8_t clip_sum(int32_t sum)
-{
+static uint8_t clip_sum(int32_t sum) {
     sum >>= WEIGHT_BITS;
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
 // rows [n_rows][in_width][ch] -> out [n_rows][t->n][ch]
 static void resize_rows(const Taps *t, const uint8_t *in, int in_width, int n_rows, int ch,
-                        uint8_t *out)
-{
+                        uint8_t *out) {
     for (int y = 0; y < n_rows; y++) {
         const uint8_t *row = in + (size_t)y * (size_t)in_width * (size_t)ch;
         for (int k = 0; k < t->n; k++) {
@@ -85,8 +81,7 @@ static void resize_rows(const Taps *t, const uint8_t *in, int in_width, int n_ro
 
 // in [...][row] whose first row is input row `first_row` -> out [t->n][row]; sums: [row]
 static void resize_columns(const Taps *t, const uint8_t *in, int first_row, size_t row,
-                           int32_t *sums, uint8_t *out)
-{
+                           int32_t *sums, uint8_t *out) {
     for (int k = 0; k < t->n; k++, out += row) {
         const uint8_t *p = in + (size_t)(t->start[k] - first_row) * row;
         const int32_t *w = t->weight + (size_t)k * (size_t)t->max;
@@ -100,8 +95,7 @@ static void resize_columns(const Taps *t, const uint8_t *in, int first_row, size
     }
 }
 
-bool rt_resize(const RtImage *image, const RtWindow *win, uint8_t *out)
-{
+bool rt_resize(const RtImage *image, const RtWindow *win, uint8_t *out) {
     int ch = image->channels;
     bool columns = win->full_height != image->height; // does the height change?
     Taps across = {0}, down = {0};

@@ -8,8 +8,18 @@
 enum { HONE_ABI = 1, HONE_MAX_RANK = 8 };
 
 enum { // element types, numbered as ir/dtypes.def
-    HONE_F32, HONE_F64, HONE_F16, HONE_I8, HONE_I16, HONE_I32, HONE_I64,
-    HONE_U8, HONE_U16, HONE_U32, HONE_U64, HONE_BOOL
+    HONE_F32,
+    HONE_F64,
+    HONE_F16,
+    HONE_I8,
+    HONE_I16,
+    HONE_I32,
+    HONE_I64,
+    HONE_U8,
+    HONE_U16,
+    HONE_U32,
+    HONE_U64,
+    HONE_BOOL
 };
 
 typedef struct HoneDim {
@@ -25,58 +35,63 @@ typedef struct HoneTensorDesc { // an input or output of the model: plain, row-m
 typedef struct HoneNodeDesc { // one call of the entry function, for profiles
     const char *name;         // where it came from
     const char *op;
-    const char *algo;         // kernel, "direct 2x7x4" for example
-    HoneDim flops, bytes;     // multiply and add count two; bytes read and written at least
+    const char *algo;     // kernel, "direct 2x7x4" for example
+    HoneDim flops, bytes; // multiply and add count two; bytes read and written at least
 } HoneNodeDesc;
 
-typedef struct HonePreprocess {     // of an image input; 0 filled: the model takes no image
-    int32_t channels;               // 3 or 1 (grey)
-    int32_t bgr;                    // channel order of the model
+typedef struct HonePreprocess { // of an image input; 0 filled: the model takes no image
+    int32_t channels;           // 3 or 1 (grey)
+    int32_t bgr;                // channel order of the model
     int32_t nhwc;
-    int32_t height, width;          // of the model's input
-    int32_t resize;                 // shorter side before the crop; 0: to height x width at once
-    float scale;                    // pixel value 0..255 is multiplied by this first (1/255)
-    float mean[4], std[4];          // then (x - mean) / std per channel
+    int32_t height, width; // of the model's input
+    int32_t resize;        // shorter side before the crop; 0: to height x width at once
+    float scale;           // pixel value 0..255 is multiplied by this first (1/255)
+    float mean[4], std[4]; // then (x - mean) / std per channel
 } HonePreprocess;
 
 typedef struct HoneBarrier HoneBarrier;
 
-typedef struct HoneCall { // one inference; the same for all threads
-    int64_t N;                   // batch size
-    char *arena;                 // arena_bytes at N, 64-byte aligned; then scratch_bytes per thread
-    char *scratch;               // thread t's at scratch + t * scratch_bytes
-    const char *weights;         // weights_bytes, 64-byte aligned
-    const void *const *inputs;   // in the order of the descriptor
+typedef struct HoneCall {      // one inference; the same for all threads
+    int64_t N;                 // batch size
+    char *arena;               // arena_bytes at N, 64-byte aligned; then scratch_bytes per thread
+    char *scratch;             // thread t's at scratch + t * scratch_bytes
+    const char *weights;       // weights_bytes, 64-byte aligned
+    const void *const *inputs; // in the order of the descriptor
     void *const *outputs;
     HoneBarrier *barrier;
-    uint64_t *profile;           // n_nodes + 1 time stamps in ns by thread 0, or NULL
+    uint64_t *profile; // n_nodes + 1 time stamps in ns by thread 0, or NULL
 } HoneCall;
 
 typedef struct HoneModelDesc {
     uint32_t abi;
     const char *name;
-    const char *producer;        // "hone 0.1.0"
-    const char *cpu, *features;  // compiled for
-    const char *hash;            // of the model file: 32 hex digits
+    const char *producer;       // "hone 0.1.0"
+    const char *cpu, *features; // compiled for
+    const char *hash;           // of the model file: 32 hex digits
     int32_t n_inputs, n_outputs, n_nodes, n_labels;
     const HoneTensorDesc *inputs, *outputs;
     const HoneNodeDesc *nodes;
-    const char *const *labels;   // may be NULL
+    const char *const *labels; // may be NULL
     HonePreprocess preprocess;
-    int32_t softmax;             // the graph ends in a softmax: outputs are probabilities
-    int32_t batch_symbolic;      // 0: N is always 1 and dims are fixed
+    int32_t softmax;        // the graph ends in a softmax: outputs are probabilities
+    int32_t batch_symbolic; // 0: N is always 1 and dims are fixed
     HoneDim arena_bytes;
-    int64_t scratch_bytes;       // per thread
+    int64_t scratch_bytes; // per thread
     int64_t weights_bytes;
     const char *weights;
     // Every thread of one parallel region calls this with its number.
     void (*run)(const HoneCall *call, int32_t thread, int32_t threads);
-    const uint32_t *cpu_needs;   // HONE_CPU_* list ended by 0, checked before the first run
+    const uint32_t *cpu_needs; // HONE_CPU_* list ended by 0, checked before the first run
 } HoneModelDesc;
 
 enum { // CPU features that emitted code may need
-    HONE_CPU_AVX2 = 1, HONE_CPU_FMA, HONE_CPU_AVX512F, HONE_CPU_AVX512VL, HONE_CPU_AVX512BW,
-    HONE_CPU_AVX512DQ, HONE_CPU_F16C
+    HONE_CPU_AVX2 = 1,
+    HONE_CPU_FMA,
+    HONE_CPU_AVX512F,
+    HONE_CPU_AVX512VL,
+    HONE_CPU_AVX512BW,
+    HONE_CPU_AVX512DQ,
+    HONE_CPU_F16C
 };
 
 // Called by emitted code.

@@ -19,15 +19,13 @@
 
 enum { SPINS = 4000, YIELDS = 64, MAX_THREADS = 4096 };
 
-uint64_t hone_rt_now(void)
-{
+uint64_t hone_rt_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static inline void relax_cpu(void)
-{
+static inline void relax_cpu(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -35,14 +33,12 @@ static inline void relax_cpu(void)
 #endif
 }
 
-void rt_barrier_init(HoneBarrier *b, int threads)
-{
+void rt_barrier_init(HoneBarrier *b, int threads) {
     memset(b, 0, sizeof *b);
     b->spins = threads > rt_cpus_available() ? 1 : SPINS;
 }
 
-static void wait_generation(HoneBarrier *b, uint32_t old)
-{
+static void wait_generation(HoneBarrier *b, uint32_t old) {
     for (int32_t i = 0; i < b->spins; i++) {
         if (atomic_load_explicit(&b->generation, memory_order_acquire) != old)
             return;
@@ -61,8 +57,7 @@ static void wait_generation(HoneBarrier *b, uint32_t old)
     atomic_fetch_sub(&b->sleepers, 1);
 }
 
-void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads)
-{
+void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads) {
     (void)thread;
     if (threads <= 1)
         return;
@@ -80,8 +75,7 @@ void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads)
 }
 
 // First line of a small file; false if there is none.
-static bool read_line(const char *path, char *line, int size)
-{
+static bool read_line(const char *path, char *line, int size) {
     FILE *f = fopen(path, "re");
     if (!f)
         return false;
@@ -90,8 +84,7 @@ static bool read_line(const char *path, char *line, int size)
     return got;
 }
 
-static int count_quota(long long quota, long long period)
-{
+static int count_quota(long long quota, long long period) {
     if (quota <= 0 || period <= 0)
         return 0;
     long long cpus = (quota - 1) / period + 1;
@@ -99,8 +92,7 @@ static int count_quota(long long quota, long long period)
 }
 
 // cpu.max of version 2 ("max 100000", "150000 100000") in a directory; 0: no limit.
-static int read_quota_v2(const char *dir)
-{
+static int read_quota_v2(const char *dir) {
     char path[PATH_MAX + 64], line[128];
     long long quota, period;
     snprintf(path, sizeof path, "%s/cpu.max", dir);
@@ -109,8 +101,7 @@ static int read_quota_v2(const char *dir)
     return count_quota(quota, period);
 }
 
-static int read_quota_v1(const char *dir)
-{
+static int read_quota_v1(const char *dir) {
     char path[PATH_MAX + 64], line[128];
     snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
     if (!read_line(path, line, sizeof line))
@@ -120,15 +111,13 @@ static int read_quota_v1(const char *dir)
     return read_line(path, line, sizeof line) ? count_quota(quota, atoll(line)) : 0;
 }
 
-static int min_limit(int a, int b)
-{
+static int min_limit(int a, int b) {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
 // The tightest quota from `group` (as /proc/self/cgroup names it) up to the mount itself. In a
 // container the named path may not be visible; its mount root then is the container's group.
-static int read_quota_tree(const char *mount, char *group, int (*read_quota)(const char *))
-{
+static int read_quota_tree(const char *mount, char *group, int (*read_quota)(const char *)) {
     char dir[PATH_MAX];
     int cpus = 0;
     for (;;) {
@@ -142,16 +131,14 @@ static int read_quota_tree(const char *mount, char *group, int (*read_quota)(con
     }
 }
 
-static bool names_cpu(const char *controllers)
-{
+static bool names_cpu(const char *controllers) {
     for (const char *c = controllers; c; c = strchr(c, ','), c = c ? c + 1 : NULL)
         if (strncmp(c, "cpu", 3) == 0 && (c[3] == ',' || c[3] == 0))
             return true;
     return false;
 }
 
-int rt_cgroup_cpus(const char *root)
-{
+int rt_cgroup_cpus(const char *root) {
     char path[PATH_MAX], line[PATH_MAX];
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
     FILE *f = fopen(path, "re");
@@ -180,8 +167,7 @@ int rt_cgroup_cpus(const char *root)
 }
 
 // The affinity mask may be larger than cpu_set_t on big machines.
-static int count_affinity(void)
-{
+static int count_affinity(void) {
     for (int cpus = 1024; cpus <= 1 << 18; cpus *= 4) {
         cpu_set_t *set = CPU_ALLOC((size_t)cpus);
         size_t size = CPU_ALLOC_SIZE((size_t)cpus);
@@ -195,13 +181,11 @@ static int count_affinity(void)
     return online > 0 ? (int)online : 1;
 }
 
-int rt_cpus_available(void)
-{
+int rt_cpus_available(void) {
     return min_limit(count_affinity(), rt_cgroup_cpus(""));
 }
 
-int rt_threads(int asked)
-{
+int rt_threads(int asked) {
     if (asked > 0)
         return asked < MAX_THREADS ? asked : MAX_THREADS;
     int cpus = rt_cpus_available();

@@ -15,10 +15,13 @@ typedef struct Compile {
 
 static const struct {
     const char *name, *suffix;
-} emits[EMIT_COUNT] = {
-    [EMIT_EXE] = {"exe", ""},       [EMIT_SHARED] = {"shared", ".so"},
-    [EMIT_STATIC] = {"static", ".a"}, [EMIT_OBJECT] = {"object", ".o"},
-    [EMIT_LLVM_IR] = {"llvm-ir", ".ll"}, [EMIT_ASM] = {"asm", ".s"}, [EMIT_IR] = {"ir", ".ir"}};
+} emits[EMIT_COUNT] = {[EMIT_EXE] = {"exe", ""},
+                       [EMIT_SHARED] = {"shared", ".so"},
+                       [EMIT_STATIC] = {"static", ".a"},
+                       [EMIT_OBJECT] = {"object", ".o"},
+                       [EMIT_LLVM_IR] = {"llvm-ir", ".ll"},
+                       [EMIT_ASM] = {"asm", ".s"},
+                       [EMIT_IR] = {"ir", ".ir"}};
 
 static const ToolUsage usage = {
     "hone compile MODEL.onnx -o OUT [options]",
@@ -29,72 +32,69 @@ static const ToolUsage usage = {
     "  hone compile net.onnx -o net.so --emit shared        a library, and net.h\n"
     "  hone compile net.onnx -o net --input-shape data=Nx3x224x224 --mcpu x86-64-v3\n"};
 
-static double seconds(void)
-{
+static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool find_emit(const char *name, ToolEmit *out)
-{
+static bool find_emit(const char *name, ToolEmit *out) {
     for (int i = 0; i < EMIT_COUNT; i++) {
         if (strcmp(emits[i].name, name) == 0) {
             *out = (ToolEmit)i;
             return true;
         }
     }
-    fprintf(stderr, "hone compile: --emit takes exe, shared, static, object, llvm-ir, asm or ir, "
-                    "not '%s'\n", name);
+    fprintf(stderr,
+            "hone compile: --emit takes exe, shared, static, object, llvm-ir, asm or ir, "
+            "not '%s'\n",
+            name);
     return false;
 }
 
-static const char *base_name(const char *path)
-{
+static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-static void print_ir(FILE *f, void *program)
-{
+static void print_ir(FILE *f, void *program) {
     ir_prune_consts(program);
     ir_print_program(f, program);
 }
 
 // A file of the code generator's, whole, to an output of ours.
-static bool copy_file(Tool *t, const char *from, const char *to)
-{
+static bool copy_file(Tool *t, const char *from, const char *to) {
     const char *argv[] = {"cp", "--", from, to, NULL};
     return tool_spawn(t, argv);
 }
 
-static bool write_text(Tool *t, const CgResult *cg, const char *out, const char *weights)
-{
+static bool write_text(Tool *t, const CgResult *cg, const char *out, const char *weights) {
     ToolOut w;
     return copy_file(t, cg->files[0], out) && tool_out_begin(t, &w, weights) &&
            copy_file(t, cg->weights_file, w.temp) && tool_out_commit(t, &w, false);
 }
 
 // "net.h" for "net.so"; "net.x.h" for what has another ending.
-static const char *header_path(Tool *t, const Compile *c)
-{
+static const char *header_path(Tool *t, const Compile *c) {
     const char *suffix = emits[c->emit].suffix;
     size_t n = strlen(c->out), k = strlen(suffix);
     bool ends = n > k && strcmp(c->out + n - k, suffix) == 0;
     return ir_sprintf(t->arena, "%.*s.h", (int)(ends ? n - k : n), c->out);
 }
 
-static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResult *cg)
-{
+static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResult *cg) {
     ToolProgress bar;
-    CgOptions o = {.target = &c->model.target, .opt_level = c->model.opt_level,
-                   .jobs = c->model.jobs, .producer = TOOL_PRODUCER,
+    CgOptions o = {.target = &c->model.target,
+                   .opt_level = c->model.opt_level,
+                   .jobs = c->model.jobs,
+                   .producer = TOOL_PRODUCER,
                    .symbol = tool_symbol(t->arena, c->name),
                    .model_hash = tool_model_hash(t, c->model.path),
                    .emit = c->emit == EMIT_ASM       ? CG_EMIT_ASM
                            : c->emit == EMIT_LLVM_IR ? CG_EMIT_LLVM_IR
                                                      : CG_EMIT_OBJECT,
-                   .progress = tool_progress, .progress_ctx = &bar};
+                   .progress = tool_progress,
+                   .progress_ctx = &bar};
     if (!tool_image_options(t, &c->image, g, &o))
         return false;
     PassOptions po = tool_pass_options(&c->model);
@@ -114,12 +114,11 @@ static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResu
 }
 
 static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgResult *cg,
-                          double took)
-{
+                          double took) {
     struct stat st;
     double mb = stat(c->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
-    fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n", c->out, mb,
-            c->model.target.cpu, took);
+    fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
+            c->out, mb, c->model.target.cpu, took);
     if (!t->verbose || c->emit == EMIT_IR)
         return;
     fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB\n", cg->n_calls,
@@ -127,8 +126,7 @@ static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgR
     passes_print_memory(stderr, g, 1);
 }
 
-static int run_compile(Tool *t, Compile *c)
-{
+static int run_compile(Tool *t, Compile *c) {
     double start = seconds();
     ToolOut out;
     CgResult cg = {0};
@@ -146,15 +144,16 @@ static int run_compile(Tool *t, Compile *c)
     return EXIT_FINE;
 }
 
-int cmd_compile(Tool *t, int argc, char **argv)
-{
+int cmd_compile(Tool *t, int argc, char **argv) {
     Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
         {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
         {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
-         "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0, 0},
-        {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0, 0},
+         "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0,
+         0},
+        {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
+         0},
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
@@ -175,7 +174,8 @@ int cmd_compile(Tool *t, int argc, char **argv)
     c.model.path = rest.v[0];
     if (!c.name) {
         const char *base = base_name(c.model.path), *dot = strrchr(base, '.');
-        c.name = ir_strndup(t->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
+        c.name =
+            ir_strndup(t->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
     }
     return run_compile(t, &c);
 }

@@ -1,4 +1,5 @@
-// hone inspect: what is in a model, what of it cannot be compiled, and what the compiler makes of it.
+// hone inspect: what is in a model, what of it cannot be compiled, and what the compiler makes of
+// it.
 #include "tools/layer_stats.h"
 #include "tools/tool.h"
 
@@ -12,15 +13,17 @@ typedef struct Inspect {
 
 static const ToolUsage usage = {
     "hone inspect MODEL.onnx [options]",
-    "Prints the table of layers with shapes, parameters and multiply-accumulates (MACs, per image),\n"
+    "Prints the table of layers with shapes, parameters and multiply-accumulates (MACs, per "
+    "image),\n"
     "and names every node that cannot be compiled. The picture shows what was fused.\n",
     "Examples:\n  hone inspect resnet50.onnx\n  hone inspect resnet50.onnx --compiled\n"
     "  hone inspect resnet50.onnx --picture resnet50.svg      (needs graphviz)\n"};
 
-static void shape_text(const IrValue *v, char *buf, size_t size) { ir_type_print(&v->type, buf, size); }
+static void shape_text(const IrValue *v, char *buf, size_t size) {
+    ir_type_print(&v->type, buf, size);
+}
 
-static void print_count(double x, char *buf, size_t size)
-{
+static void print_count(double x, char *buf, size_t size) {
     if (x >= 1e9)
         snprintf(buf, size, "%.2f G", x / 1e9);
     else if (x >= 1e6)
@@ -31,8 +34,7 @@ static void print_count(double x, char *buf, size_t size)
         snprintf(buf, size, x > 0 ? "%.0f  " : "-", x);
 }
 
-static void print_table(const IrGraph *g)
-{
+static void print_table(const IrGraph *g) {
     char name[37], text[256], type[256], params[32], macs[32];
     LayerStats total = {0, 0};
     for (int i = 0; i < g->n_inputs; i++) {
@@ -59,8 +61,7 @@ static void print_table(const IrGraph *g)
     }
 }
 
-static void print_json_text(const char *s)
-{
+static void print_json_text(const char *s) {
     putchar('"');
     for (; *s; s++) {
         if (*s == '"' || *s == '\\')
@@ -73,8 +74,7 @@ static void print_json_text(const char *s)
     putchar('"');
 }
 
-static void print_json(const IrGraph *g)
-{
+static void print_json(const IrGraph *g) {
     char text[256], type[256];
     printf("{\"model\": ");
     print_json_text(g->prog->name);
@@ -94,11 +94,12 @@ static void print_json(const IrGraph *g)
 }
 
 // By graphviz, in the format that the name ends with.
-static bool write_picture(Tool *t, IrGraph *g, const char *path)
-{
+static bool write_picture(Tool *t, IrGraph *g, const char *path) {
     const char *ext = strrchr(path, '.');
-    if (!ext || (strcmp(ext, ".svg") != 0 && strcmp(ext, ".png") != 0 && strcmp(ext, ".pdf") != 0)) {
-        ir_error(&t->diag, IR_NOWHERE, "--picture %s: the name must end in .svg, .png or .pdf", path);
+    if (!ext ||
+        (strcmp(ext, ".svg") != 0 && strcmp(ext, ".png") != 0 && strcmp(ext, ".pdf") != 0)) {
+        ir_error(&t->diag, IR_NOWHERE, "--picture %s: the name must end in .svg, .png or .pdf",
+                 path);
         return false;
     }
     ToolOut out;
@@ -109,8 +110,7 @@ static bool write_picture(Tool *t, IrGraph *g, const char *path)
     return tool_spawn(t, argv) && tool_out_commit(t, &out, false);
 }
 
-static void print_unsupported(const FeReport *r)
-{
+static void print_unsupported(const FeReport *r) {
     printf("\n%d node%s cannot be compiled:\n", r->n, r->n == 1 ? "" : "s");
     for (int i = 0; i < r->n; i++)
         printf("  %s (%s%s%s, opset %d): %s\n", r->v[i].node, r->v[i].domain ? r->v[i].domain : "",
@@ -118,8 +118,7 @@ static void print_unsupported(const FeReport *r)
                r->v[i].reason);
 }
 
-static int run_inspect(Tool *t, Inspect *c)
-{
+static int run_inspect(Tool *t, Inspect *c) {
     FeReport report = {0};
     if (!tool_target(t, &c->model))
         return EXIT_INPUT;
@@ -143,18 +142,20 @@ static int run_inspect(Tool *t, Inspect *c)
     }
     if (!whole)
         print_unsupported(&report);
-    if ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) || (c->picture && !write_picture(t, g, c->picture)))
+    if ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) ||
+        (c->picture && !write_picture(t, g, c->picture)))
         return EXIT_INPUT;
     return whole ? EXIT_FINE : EXIT_INPUT;
 }
 
-int cmd_inspect(Tool *t, int argc, char **argv)
-{
+int cmd_inspect(Tool *t, int argc, char **argv) {
     Inspect c = {.model = TOOL_MODEL_DEFAULT};
     const ToolOpt opts[] = {
-        {"--compiled", NULL, NULL, TOOL_FLAG, &c.compiled, "the graph after all passes: what runs", 0, 0},
+        {"--compiled", NULL, NULL, TOOL_FLAG, &c.compiled, "the graph after all passes: what runs",
+         0, 0},
         {"--dot", NULL, "FILE", TOOL_TEXT, &c.dot, "the compiled graph for Graphviz", 0, 0},
-        {"--picture", NULL, "FILE", TOOL_TEXT, &c.picture, "the same drawn: .svg, .png or .pdf", 0, 0},
+        {"--picture", NULL, "FILE", TOOL_TEXT, &c.picture, "the same drawn: .svg, .png or .pdf", 0,
+         0},
         {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table for machines", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
         {0}};

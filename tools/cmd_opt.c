@@ -6,11 +6,12 @@
 
 static const ToolUsage usage = {
     "hone opt FILE.ir [--passes a,b] [options]",
-    "Reads textual IR, runs passes over every graph of it, prints the result. FILE '-' is standard\n"
-    "input. Without --passes: those of the -O level. --list-passes shows their names.\n", NULL};
+    "Reads textual IR, runs passes over every graph of it, prints the result. FILE '-' is "
+    "standard\n"
+    "input. Without --passes: those of the -O level. --list-passes shows their names.\n",
+    NULL};
 
-static char *read_all(Tool *t, const char *path, size_t *len)
-{
+static char *read_all(Tool *t, const char *path, size_t *len) {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (!f) {
         ir_error(&t->diag, IR_NOWHERE, "%s", strerror(errno));
@@ -34,8 +35,7 @@ static char *read_all(Tool *t, const char *path, size_t *len)
     return text;
 }
 
-int cmd_opt(Tool *t, int argc, char **argv)
-{
+int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
     const char *names = NULL;
     bool list = false, no_passes = false;

@@ -26,13 +26,13 @@ static const ToolUsage usage = {
     "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
     "  hone verify model.onnx /path/to/its/test/folder\n"};
 
-// Largest difference and largest magnitude of the reference; a NaN on one side only counts as infinite.
+// Largest difference and largest magnitude of the reference; a NaN on one side only counts as
+// infinite.
 typedef struct Diff {
     double diff, magnitude;
 } Diff;
 
-static Diff compare(const IrTensor *got, const IrTensor *want)
-{
+static Diff compare(const IrTensor *got, const IrTensor *want) {
     Diff d = {0, 0};
     int64_t n = ir_tensor_elems(want);
     if (n != ir_tensor_elems(got))
@@ -51,7 +51,9 @@ static Diff compare(const IrTensor *got, const IrTensor *want)
     return d;
 }
 
-static double relative(Diff d) { return d.diff == 0 ? 0 : d.diff / (d.magnitude > 0 ? d.magnitude : 1); }
+static double relative(Diff d) {
+    return d.diff == 0 ? 0 : d.diff / (d.magnitude > 0 ? d.magnitude : 1);
+}
 
 // ---------------------------------------------------------------- node by node
 
@@ -64,8 +66,7 @@ typedef struct NodeCheck {
     ToolProgress bar;
 } NodeCheck;
 
-static const IrValue *find_value(const IrGraph *g, const char *name)
-{
+static const IrValue *find_value(const IrGraph *g, const char *name) {
     for (const IrNode *n = g->first; n; n = n->next)
         for (int i = 0; i < n->n_out; i++)
             if (n->out[i]->name && strcmp(n->out[i]->name, name) == 0)
@@ -73,8 +74,7 @@ static const IrValue *find_value(const IrGraph *g, const char *name)
     return NULL;
 }
 
-static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want)
-{
+static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want) {
     const IrValue *mine = v->name ? find_value(c->v->compiled.graph, v->name) : NULL;
     if (!mine || !ir_shape_eq(&mine->type.shape, &v->type.shape))
         return;
@@ -90,8 +90,7 @@ static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want)
     ir_arena_free(a);
 }
 
-static void see_value(void *ctx, const IrValue *v, const IrTensor *want)
-{
+static void see_value(void *ctx, const IrValue *v, const IrTensor *want) {
     NodeCheck *c = ctx;
     if (c->v->nodes)
         compare_node(c, v, want);
@@ -101,8 +100,7 @@ static void see_value(void *ctx, const IrValue *v, const IrTensor *want)
 
 // ---------------------------------------------------------------- one set of inputs
 
-static bool judge(const Verify *v, const char *what, const char *name, Diff d)
-{
+static bool judge(const Verify *v, const char *what, const char *name, Diff d) {
     bool ok = relative(d) <= v->tolerance;
     printf("%s %s: largest difference %.3g, %.3g of the largest magnitude %.4g: %s\n", what, name,
            d.diff, relative(d), d.magnitude, ok ? "ok" : "FAILED");
@@ -111,8 +109,7 @@ static bool judge(const Verify *v, const char *what, const char *name, Diff d)
 
 // stored: outputs to compare with as well, or NULL.
 static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const IrTensor *stored,
-                      IrArena *a)
-{
+                      IrArena *a) {
     IrGraph *ref = v->reference;
     IrTensor *got = ir_alloc_array(a, (size_t)ref->n_outputs + 1, sizeof *got);
     IrTensor *want = ir_alloc_array(a, (size_t)ref->n_outputs + 1, sizeof *want);
@@ -139,15 +136,13 @@ static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const I
     return ok;
 }
 
-static uint64_t next_random(uint64_t *s)
-{
+static uint64_t next_random(uint64_t *s) {
     *s = *s * 6364136223846793005u + 1442695040888963407u;
     return *s >> 33;
 }
 
 // Roughly normal, as normalised photographs are: a sum of four uniforms.
-static void fill_random(IrTensor *x, uint64_t seed)
-{
+static void fill_random(IrTensor *x, uint64_t seed) {
     int64_t n = ir_tensor_elems(x);
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
@@ -157,8 +152,7 @@ static void fill_random(IrTensor *x, uint64_t seed)
     }
 }
 
-static bool check_random(Tool *t, Verify *v)
-{
+static bool check_random(Tool *t, Verify *v) {
     bool ok = true;
     for (int s = 0; s < v->sets; s++) {
         IrArena *a = ir_arena_new(&t->diag);
@@ -176,8 +170,7 @@ static bool check_random(Tool *t, Verify *v)
 // ---------------------------------------------------------------- stored sets
 
 // The batch size at which the declared shape gives the tensor's; false when none does.
-static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N)
-{
+static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N) {
     if (v->type.shape.rank != x->rank || v->type.dtype != x->dtype)
         return false;
     for (int i = 0; i < x->rank; i++) {
@@ -191,8 +184,7 @@ static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N)
 }
 
 static bool load_tensors(Tool *t, const char *dir, const char *what, IrValue *const *v, int n,
-                         IrTensor *out, int64_t *N, IrArena *a)
-{
+                         IrTensor *out, int64_t *N, IrArena *a) {
     for (int i = 0; i < n; i++) {
         const char *path = ir_sprintf(a, "%s/%s_%d.pb", dir, what, i);
         if (!fe_load_tensor(t->arena, path, &out[i], NULL))
@@ -208,8 +200,7 @@ static bool load_tensors(Tool *t, const char *dir, const char *what, IrValue *co
     return true;
 }
 
-static bool check_stored(Tool *t, Verify *v, const char *dir)
-{
+static bool check_stored(Tool *t, Verify *v, const char *dir) {
     IrArena *a = ir_arena_new(&t->diag);
     const IrGraph *g = v->reference;
     IrTensor *in = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *in);
@@ -225,10 +216,11 @@ static bool check_stored(Tool *t, Verify *v, const char *dir)
     return ok;
 }
 
-static int is_data_set(const struct dirent *e) { return strncmp(e->d_name, "test_data_set_", 14) == 0; }
+static int is_data_set(const struct dirent *e) {
+    return strncmp(e->d_name, "test_data_set_", 14) == 0;
+}
 
-static bool check_dir(Tool *t, Verify *v)
-{
+static bool check_dir(Tool *t, Verify *v) {
     struct dirent **list;
     int n = scandir(v->dir, &list, is_data_set, alphasort);
     if (n < 0) {
@@ -247,8 +239,7 @@ static bool check_dir(Tool *t, Verify *v)
 
 // ---------------------------------------------------------------- the command
 
-static int run_verify(Tool *t, Verify *v)
-{
+static int run_verify(Tool *t, Verify *v) {
     v->model.keep_training_mode = true;
     v->model.keep_values = v->nodes;
     if (!tool_target(t, &v->model))
@@ -264,15 +255,16 @@ static int run_verify(Tool *t, Verify *v)
     return (v->dir ? check_dir(t, v) : check_random(t, v)) ? EXIT_FINE : EXIT_INPUT;
 }
 
-int cmd_verify(Tool *t, int argc, char **argv)
-{
+int cmd_verify(Tool *t, int argc, char **argv) {
     Verify v = {.model = TOOL_MODEL_DEFAULT, .sets = 1, .batch = 1, .tolerance = 5e-5, .seed = 1};
     const ToolOpt opts[] = {
         {"--random", NULL, "N", TOOL_INT, &v.sets, "sets of random inputs, default 1", 1, 1000000},
-        {"--batch", "-b", "N", TOOL_INT, &v.batch, "batch size of random inputs, default 1", 0, 65536},
+        {"--batch", "-b", "N", TOOL_INT, &v.batch, "batch size of random inputs, default 1", 0,
+         65536},
         {"--seed", NULL, "N", TOOL_INT, &v.seed, "of the random inputs", 0, 1 << 30},
         {"--threads", NULL, "N", TOOL_INT, &v.threads, "threads of the compiled code", 1, 1024},
-        {"--nodes", NULL, NULL, TOOL_FLAG, &v.nodes, "compare every value that survives the passes", 0, 0},
+        {"--nodes", NULL, NULL, TOOL_FLAG, &v.nodes, "compare every value that survives the passes",
+         0, 0},
         {"--tolerance", NULL, "X", TOOL_TEXT, &v.tolerance_text,
          "largest difference allowed, of the largest magnitude; default 5e-5", 0, 0},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
@@ -283,14 +275,16 @@ int cmd_verify(Tool *t, int argc, char **argv)
     if (got != TOOL_OK)
         return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
     if (rest.n < 1 || rest.n > 2) {
-        fprintf(stderr, "hone verify: give a model and at most one folder; see hone verify --help\n");
+        fprintf(stderr,
+                "hone verify: give a model and at most one folder; see hone verify --help\n");
         return EXIT_USAGE;
     }
     if (v.tolerance_text) {
         char *end;
         v.tolerance = strtod(v.tolerance_text, &end);
         if (end == v.tolerance_text || *end || !(v.tolerance >= 0)) {
-            fprintf(stderr, "hone verify: --tolerance takes a number, not '%s'\n", v.tolerance_text);
+            fprintf(stderr, "hone verify: --tolerance takes a number, not '%s'\n",
+                    v.tolerance_text);
             return EXIT_USAGE;
         }
     }

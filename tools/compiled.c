@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void close_library(void *lib) { dlclose(lib); }
-static void destroy_model(void *m) { hone_destroy(m); }
+static void close_library(void *lib) {
+    dlclose(lib);
+}
+static void destroy_model(void *m) {
+    hone_destroy(m);
+}
 
-static bool load(Tool *t, const char *so, const char *symbol, int threads, Compiled *out)
-{
+static bool load(Tool *t, const char *so, const char *symbol, int threads, Compiled *out) {
     void *lib = dlopen(so, RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
         ir_error(&t->diag, IR_NOWHERE, "cannot load the compiled model: %s", dlerror());
@@ -28,13 +31,17 @@ static bool load(Tool *t, const char *so, const char *symbol, int threads, Compi
     return true;
 }
 
-bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, Compiled *out)
-{
+bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, Compiled *out) {
     CgResult cg;
     ToolProgress bar;
-    CgOptions o = {.target = &m->target, .opt_level = m->opt_level, .jobs = m->jobs,
-                   .symbol = "hone_verified", .model_hash = "", .producer = TOOL_PRODUCER,
-                   .progress = tool_progress, .progress_ctx = &bar};
+    CgOptions o = {.target = &m->target,
+                   .opt_level = m->opt_level,
+                   .jobs = m->jobs,
+                   .symbol = "hone_verified",
+                   .model_hash = "",
+                   .producer = TOOL_PRODUCER,
+                   .progress = tool_progress,
+                   .progress_ctx = &bar};
     PassOptions po = tool_pass_options(m);
     memset(out, 0, sizeof *out);
     out->graph = g;
@@ -43,11 +50,11 @@ bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, Compile
     bool ok = cg_compile(g, &o, tool_temp_dir(t), &cg);
     tool_progress_end(&bar);
     const char *so = ir_sprintf(t->arena, "%s/model.so", tool_temp_dir(t));
-    return ok && tool_link(t, EMIT_SHARED, &cg, o.symbol, so) && load(t, so, o.symbol, threads, out);
+    return ok && tool_link(t, EMIT_SHARED, &cg, o.symbol, so) &&
+           load(t, so, o.symbol, threads, out);
 }
 
-bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a)
-{
+bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a) {
     const IrGraph *g = c->graph;
     const void **src = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *src);
     void **dst = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *dst);
@@ -67,8 +74,8 @@ bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor 
 }
 
 // Where element (n, c, s) of a blocked value lies: see CgTensor in codegen.
-static void unblock(const IrValue *v, const IrValue *root, int64_t N, const char *base, IrTensor *out)
-{
+static void unblock(const IrValue *v, const IrValue *root, int64_t N, const char *base,
+                    IrTensor *out) {
     int64_t B = v->type.block, C = v->type.shape.dim[1].c, S = 1;
     for (int i = 2; i < v->type.shape.rank; i++)
         S *= v->type.shape.dim[i].c;
@@ -81,8 +88,7 @@ static void unblock(const IrValue *v, const IrValue *root, int64_t N, const char
                     ((const float *)base)[n * image + (c / B * S + s) * B + c % B];
 }
 
-bool compiled_value(const Compiled *c, int64_t N, const IrValue *v, IrTensor *out, IrArena *a)
-{
+bool compiled_value(const Compiled *c, int64_t N, const IrValue *v, IrTensor *out, IrArena *a) {
     if (v->place.kind != IR_PLACE_ARENA)
         return false;
     const IrValue *root = v;

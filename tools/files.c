@@ -1,5 +1,5 @@
-// Files and subprocesses of the command line: outputs that appear whole or not at all, the model's hash,
-// running the system's compiler driver.
+// Files and subprocesses of the command line: outputs that appear whole or not at all, the model's
+// hash, running the system's compiler driver.
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -17,8 +17,7 @@
 
 extern char **environ;
 
-static void remember_temporary(Tool *t, const char *path)
-{
+static void remember_temporary(Tool *t, const char *path) {
     for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++) {
         if (!t->temp_out[i]) {
             t->temp_out[i] = path;
@@ -29,8 +28,7 @@ static void remember_temporary(Tool *t, const char *path)
 }
 
 // "PATH: cannot write: REASON"
-static bool fail_to_write(Tool *t, const char *path, const char *why)
-{
+static bool fail_to_write(Tool *t, const char *path, const char *why) {
     const char *file = t->diag.file;
     t->diag.file = path;
     ir_error(&t->diag, IR_NOWHERE, "cannot write: %s", why);
@@ -38,8 +36,7 @@ static bool fail_to_write(Tool *t, const char *path, const char *why)
     return false;
 }
 
-bool tool_out_begin(Tool *t, ToolOut *out, const char *path)
-{
+bool tool_out_begin(Tool *t, ToolOut *out, const char *path) {
     struct stat st;
     out->path = path;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
@@ -54,15 +51,13 @@ bool tool_out_begin(Tool *t, ToolOut *out, const char *path)
     return true;
 }
 
-static void forget_temporary(Tool *t, const char *path)
-{
+static void forget_temporary(Tool *t, const char *path) {
     for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++)
         if (t->temp_out[i] == path)
             t->temp_out[i] = NULL;
 }
 
-bool tool_out_commit(Tool *t, ToolOut *out, bool executable)
-{
+bool tool_out_commit(Tool *t, ToolOut *out, bool executable) {
     mode_t mask = umask(0);
     umask(mask);
     mode_t mode = (executable ? 0777 : 0666) & ~mask;
@@ -73,8 +68,7 @@ bool tool_out_commit(Tool *t, ToolOut *out, bool executable)
     return fail_to_write(t, out->path, strerror(errno));
 }
 
-bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx)
-{
+bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx) {
     ToolOut out;
     if (!tool_out_begin(t, &out, path))
         return false;
@@ -88,8 +82,7 @@ bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx)
     return ok ? tool_out_commit(t, &out, false) : fail_to_write(t, path, strerror(why));
 }
 
-const char *tool_model_hash(Tool *t, const char *path)
-{
+const char *tool_model_hash(Tool *t, const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
@@ -107,8 +100,7 @@ const char *tool_model_hash(Tool *t, const char *path)
 
 // ---------------------------------------------------------------- subprocesses
 
-static void report_failure(Tool *t, const char *const *argv, int status, const char *log)
-{
+static void report_failure(Tool *t, const char *const *argv, int status, const char *log) {
     char text[4096] = "";
     FILE *f = fopen(log, "r");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
@@ -116,16 +108,14 @@ static void report_failure(Tool *t, const char *const *argv, int status, const c
     if (f)
         fclose(f);
     if (WIFEXITED(status))
-        ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d", argv[0],
-                 WEXITSTATUS(status));
+        ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d", argv[0], WEXITSTATUS(status));
     else
         ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
     if (n)
         fprintf(stderr, "%s%s", text, text[n - 1] == '\n' ? "" : "\n");
 }
 
-bool tool_spawn(Tool *t, const char *const *argv)
-{
+bool tool_spawn(Tool *t, const char *const *argv) {
     const char *log = ir_sprintf(t->arena, "%s/spawn.log", tool_temp_dir(t));
     if (t->verbose) {
         for (int i = 0; argv[i]; i++)

@@ -1,8 +1,7 @@
 // The C header of a library or object: one file to ship, hone.h's declarations included.
 #include "tools/tool.h"
 
-static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n)
-{
+static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n) {
     char type[256];
     for (int i = 0; i < n; i++)
         fprintf(f, "//   %s %d  %s  %s\n", what, i, v[i]->name,
@@ -29,8 +28,7 @@ typedef struct Header {
     const char *symbol, *api; // api: hone.h's text
 } Header;
 
-static void print_header(FILE *f, void *ctx)
-{
+static void print_header(FILE *f, void *ctx) {
     const Header *h = ctx;
     const IrGraph *g = h->graph;
     const char *s = h->symbol;
@@ -38,15 +36,15 @@ static void print_header(FILE *f, void *ctx)
     print_tensors(f, "input ", g->inputs, g->n_inputs);
     print_tensors(f, "output", g->outputs, g->n_outputs);
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
-    fprintf(f, "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n",
+    fprintf(f,
+            "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n",
             s, s, h->api);
     fprintf(f, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     fprintf(f, functions, s, s, s, s, s, s, s, s, s, s, s, s, s, HONE_ABI);
     fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 
-bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path)
-{
+bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path) {
     Header h = {g, symbol, tool_lib_text(t, "hone.h")};
     return tool_write_text(t, path, print_header, &h);
 }

@@ -13,14 +13,14 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"compile", cmd_compile, "MODEL.onnx -o OUT: a native program, library or object that infers"},
-    {"inspect", cmd_inspect, "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
+    {"inspect", cmd_inspect,
+     "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
     {"verify", cmd_verify, "MODEL.onnx [TEST_DIR]: compiled code against the reference evaluator"},
     {"opt", cmd_opt, "FILE.ir [--passes a,b]: textual IR in, textual IR out"},
     {"finetune", cmd_finetune, "MODEL.onnx: a program that trains (not there yet)"},
 };
 
-static void print_help(FILE *f)
-{
+static void print_help(FILE *f) {
     fprintf(f, "usage: hone COMMAND ...\n\n"
                "Compiles pretrained ONNX image networks to native code, ahead of time.\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
@@ -33,8 +33,7 @@ static void print_help(FILE *f)
                "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n");
 }
 
-const char *tool_temp_dir(Tool *t)
-{
+const char *tool_temp_dir(Tool *t) {
     if (t->temp_dir)
         return t->temp_dir;
     const char *tmp = getenv("TMPDIR");
@@ -45,8 +44,7 @@ const char *tool_temp_dir(Tool *t)
     return t->temp_dir = path;
 }
 
-int tool_run(ToolCommand command, int argc, char **argv)
-{
+int tool_run(ToolCommand command, int argc, char **argv) {
     Tool t = {0};
     jmp_buf guard;
     ir_diag_init(&t.diag, "hone");
@@ -65,8 +63,7 @@ int tool_run(ToolCommand command, int argc, char **argv)
     return code;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -1,4 +1,5 @@
-// Preprocessing and labels of an image input: flags first, then the model's own metadata_props (hone.*), then ImageNet's.
+// Preprocessing and labels of an image input: flags first, then the model's own metadata_props
+// (hone.*), then ImageNet's.
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -6,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *meta(const IrProgram *p, const char *key)
-{
+static const char *meta(const IrProgram *p, const char *key) {
     for (int i = 0; i < p->n_meta; i++)
         if (strcmp(p->meta[i].key, key) == 0)
             return p->meta[i].value;
@@ -15,8 +15,7 @@ static const char *meta(const IrProgram *p, const char *key)
 }
 
 // [N,C,H,W] or [N,H,W,C] with 1 or 3 channels; false: the model takes no image.
-static bool find_image(const IrGraph *g, HonePreprocess *x)
-{
+static bool find_image(const IrGraph *g, HonePreprocess *x) {
     if (g->n_inputs != 1 || g->inputs[0]->type.shape.rank != 4)
         return false;
     const IrDim *d = g->inputs[0]->type.shape.dim;
@@ -34,8 +33,7 @@ static bool find_image(const IrGraph *g, HonePreprocess *x)
 }
 
 // "a,b,c" to n floats; one number stands for all.
-static bool parse_floats(Tool *t, const char *flag, const char *text, float *out, int n)
-{
+static bool parse_floats(Tool *t, const char *flag, const char *text, float *out, int n) {
     int k = 0;
     for (const char *s = text; k < n; s++) {
         char *end;
@@ -59,8 +57,7 @@ static bool parse_floats(Tool *t, const char *flag, const char *text, float *out
     return false;
 }
 
-static bool fill_numbers(Tool *t, const ToolImage *im, const IrProgram *p, HonePreprocess *x)
-{
+static bool fill_numbers(Tool *t, const ToolImage *im, const IrProgram *p, HonePreprocess *x) {
     static const float imagenet_mean[] = {0.485f, 0.456f, 0.406f};
     static const float imagenet_std[] = {0.229f, 0.224f, 0.225f};
     const char *mean = im->mean ? im->mean : meta(p, "hone.mean");
@@ -83,8 +80,9 @@ static bool fill_numbers(Tool *t, const ToolImage *im, const IrProgram *p, HoneP
         (resize && !pct && !parse_floats(t, "--resize", resize, &size, 1)))
         return false;
     if (!(crop > 0 && crop <= 1) || size < 0 || size > 1 << 20) {
-        ir_error(&t->diag, IR_NOWHERE, "--crop-pct is above 0 and at most 1; --resize is a size in "
-                                       "pixels, or 0 for none");
+        ir_error(&t->diag, IR_NOWHERE,
+                 "--crop-pct is above 0 and at most 1; --resize is a size in "
+                 "pixels, or 0 for none");
         return false;
     }
     int32_t shorter = x->height < x->width ? x->height : x->width;
@@ -93,8 +91,7 @@ static bool fill_numbers(Tool *t, const ToolImage *im, const IrProgram *p, HoneP
 }
 
 // Lines of text to labels; a last empty line does not count.
-static void split_labels(Tool *t, char *text, CgOptions *cg)
-{
+static void split_labels(Tool *t, char *text, CgOptions *cg) {
     int cap = 0, n = 0;
     const char **v = NULL;
     for (char *line = text, *end; *line; line = end) {
@@ -111,8 +108,7 @@ static void split_labels(Tool *t, char *text, CgOptions *cg)
     cg->n_labels = n;
 }
 
-static char *read_labels(Tool *t, const char *path)
-{
+static char *read_labels(Tool *t, const char *path) {
     enum { MAX = 1 << 24 };
     FILE *f = fopen(path, "r");
     if (!f) {
@@ -125,8 +121,7 @@ static char *read_labels(Tool *t, const char *path)
     return text;
 }
 
-static int64_t count_classes(const IrGraph *g)
-{
+static int64_t count_classes(const IrGraph *g) {
     if (g->n_outputs < 1)
         return 0;
     const IrShape *s = &g->outputs[0]->type.shape;
@@ -136,8 +131,7 @@ static int64_t count_classes(const IrGraph *g)
     return s->rank > 1 ? n : 0;
 }
 
-static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg)
-{
+static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
     int64_t classes = count_classes(g);
     const char *own = meta(g->prog, "hone.labels");
     if (im->labels) {
@@ -160,22 +154,21 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
     return true;
 }
 
-static bool ends_in_softmax(const IrGraph *g)
-{
+static bool ends_in_softmax(const IrGraph *g) {
     const IrValue *v = g->n_outputs ? g->outputs[0] : NULL;
     while (v && v->def && v->def->op == IR_OP_RESHAPE)
         v = ir_in(v->def, 0);
     return v && v->def && v->def->op == IR_OP_SOFTMAX;
 }
 
-bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg)
-{
+bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
     cg->softmax = ends_in_softmax(g);
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
         if (im->labels || im->mean || im->std || im->resize)
-            ir_warn(&t->diag, IR_NOWHERE, "the model has no image input: image options are ignored");
+            ir_warn(&t->diag, IR_NOWHERE,
+                    "the model has no image input: image options are ignored");
         return true;
     }
     return fill_numbers(t, im, g->prog, &cg->preprocess) && fill_labels(t, im, g, cg);

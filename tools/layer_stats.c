@@ -3,16 +3,14 @@
 
 #include <string.h>
 
-static int64_t elems(const IrShape *s, int from, int to)
-{
+static int64_t elems(const IrShape *s, int from, int to) {
     int64_t n = 1;
     for (int i = from; i < to; i++)
         n *= ir_dim_at(s->dim[i], 1);
     return n;
 }
 
-LayerStats layer_stats(const IrNode *n)
-{
+LayerStats layer_stats(const IrNode *n) {
     LayerStats s = {0, 0};
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
@@ -31,8 +29,7 @@ LayerStats layer_stats(const IrNode *n)
     return s;
 }
 
-const char *layer_name(const IrNode *n, char *buf, size_t size)
-{
+const char *layer_name(const IrNode *n, char *buf, size_t size) {
     char more[16] = "";
     int parts = 0;
     for (const char *c = n->name; *c; c++)
@@ -47,14 +44,12 @@ const char *layer_name(const IrNode *n, char *buf, size_t size)
     return buf;
 }
 
-static void append(char *buf, size_t size, const char *text)
-{
+static void append(char *buf, size_t size, const char *text) {
     size_t n = strlen(buf);
     snprintf(buf + n, size - n, "%s", text);
 }
 
-static void append_window(const IrNode *n, char *buf, size_t size)
-{
+static void append_window(const IrNode *n, char *buf, size_t size) {
     char text[96];
     IrWindow w = ir_window(n);
     const IrShape *k = n->op == IR_OP_CONV ? &ir_in(n, 1)->type.shape : NULL;
@@ -72,16 +67,14 @@ static void append_window(const IrNode *n, char *buf, size_t size)
     }
 }
 
-static void append_body(IrBody body, char *buf, size_t size)
-{
+static void append_body(IrBody body, char *buf, size_t size) {
     for (int i = 0; i < body.n; i++) {
         append(buf, size, " + ");
         append(buf, size, ir_op_info(body.step[i].op)->text);
     }
 }
 
-const char *layer_text(const IrNode *n, char *buf, size_t size)
-{
+const char *layer_text(const IrNode *n, char *buf, size_t size) {
     snprintf(buf, size, "%s", ir_op_info(n->op)->text);
     if (ir_op_info(n->op)->flags & IR_FLAG_W)
         append_window(n, buf, size);

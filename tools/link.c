@@ -1,5 +1,6 @@
-// From the code generator's files to what the user asked for. Libraries and objects are one relocatable object
-// with everything inside and only hone_NAME_* visible, so that several models live in one process.
+// From the code generator's files to what the user asked for. Libraries and objects are one
+// relocatable object with everything inside and only hone_NAME_* visible, so that several models
+// live in one process.
 #include "tools/tool.h"
 
 #include <ctype.h>
@@ -15,16 +16,15 @@ typedef struct Args {
     const char *v[MAX_ARGS];
 } Args;
 
-static void push(Args *a, const char *s)
-{
+static void push(Args *a, const char *s) {
     if (a->n + 1 >= MAX_ARGS)
         ir_bug("link", NULL, "the linker's command line is too long");
     a->v[a->n++] = s;
 }
 
-// Where the runtime's libraries are: next to the compiler in a build tree, else in the installed LIBDIR/hone.
-static const char *lib_dir(Tool *t)
-{
+// Where the runtime's libraries are: next to the compiler in a build tree, else in the installed
+// LIBDIR/hone.
+static const char *lib_dir(Tool *t) {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n <= 0)
@@ -39,8 +39,7 @@ static const char *lib_dir(Tool *t)
              dirs[0], dirs[1]);
 }
 
-char *tool_lib_text(Tool *t, const char *name)
-{
+char *tool_lib_text(Tool *t, const char *name) {
     const char *path = ir_sprintf(t->arena, "%s/%s", lib_dir(t), name);
     FILE *f = fopen(path, "r");
     if (!f)
@@ -53,8 +52,7 @@ char *tool_lib_text(Tool *t, const char *name)
 }
 
 // hone-link.txt: one linker argument a line, {LIBDIR} stands for the directory it lies in.
-static void push_runtime(Tool *t, Args *a)
-{
+static void push_runtime(Tool *t, Args *a) {
     const char *dir = lib_dir(t);
     char *text = tool_lib_text(t, "hone-link.txt");
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
@@ -66,20 +64,17 @@ static void push_runtime(Tool *t, Args *a)
     }
 }
 
-static const char *cc(void)
-{
+static const char *cc(void) {
     const char *env = getenv("CC");
     return env && *env ? env : "cc";
 }
 
-static void push_files(Args *a, const CgResult *cg)
-{
+static void push_files(Args *a, const CgResult *cg) {
     for (int i = 0; i < cg->n_files; i++)
         push(a, cg->files[i]);
 }
 
-static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out)
-{
+static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     Args a = {0};
     push(&a, cc());
     push(&a, "-pie");
@@ -107,8 +102,10 @@ static const char wrapper[] =
     "API const char *%s_error(const HoneModel *m) { return hone_error(m); }\n"
     "API int %s_n_inputs(const HoneModel *m) { return hone_n_inputs(m); }\n"
     "API int %s_n_outputs(const HoneModel *m) { return hone_n_outputs(m); }\n"
-    "API HoneTensorInfo %s_input_info(const HoneModel *m, int i) { return hone_input_info(m, i); }\n"
-    "API HoneTensorInfo %s_output_info(const HoneModel *m, int i) { return hone_output_info(m, i); }\n"
+    "API HoneTensorInfo %s_input_info(const HoneModel *m, int i) { return hone_input_info(m, i); "
+    "}\n"
+    "API HoneTensorInfo %s_output_info(const HoneModel *m, int i) { return hone_output_info(m, i); "
+    "}\n"
     "API int64_t %s_input_bytes(const HoneModel *m, int i, int64_t n)\n"
     "{ return hone_input_bytes(m, i, n); }\n"
     "API int64_t %s_output_bytes(const HoneModel *m, int i, int64_t n)\n"
@@ -119,8 +116,7 @@ static const char wrapper[] =
     "{ return hone_set_workspace(m, p, n); }\n"
     "API unsigned %s_abi(void) { return %d; }\n";
 
-static const char *compile_wrapper(Tool *t, const char *s)
-{
+static const char *compile_wrapper(Tool *t, const char *s) {
     const char *dir = tool_temp_dir(t), *src = ir_sprintf(t->arena, "%s/api.c", dir);
     const char *obj = ir_sprintf(t->arena, "%s/api.o", dir);
     FILE *f = fopen(src, "w");
@@ -135,8 +131,7 @@ static const char *compile_wrapper(Tool *t, const char *s)
 
 // Program, weights, wrapper and the runtime's members that they need, as one object; hidden symbols
 // become local.
-static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const char *out)
-{
+static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     const char *api = compile_wrapper(t, symbol);
     if (!api)
         return false;
@@ -154,16 +149,16 @@ static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const c
     return tool_spawn(t, a.v) && tool_spawn(t, localize);
 }
 
-static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const char *out)
-{
+static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     const char *obj = ir_sprintf(t->arena, "%s/all.o", tool_temp_dir(t));
-    const char *argv[] = {cc(), "-shared", "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections", "-s",
-                          "-o", out, obj, "-lgomp", "-lm", NULL};
+    const char *argv[] = {cc(), "-shared", "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections",
+                          "-s", "-o",      out,
+                          obj,  "-lgomp",  "-lm",
+                          NULL};
     return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
 }
 
-static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const char *out)
-{
+static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     const char *obj = ir_sprintf(t->arena, "%s/%s.o", tool_temp_dir(t), symbol);
     const char *argv[] = {"ar", "rcsD", out, obj, NULL};
     unlink(out); // ar would take the empty temporary file for a broken archive
@@ -171,17 +166,16 @@ static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const c
 }
 
 typedef bool (*Linker)(Tool *, const CgResult *, const char *, const char *);
-static const Linker linkers[EMIT_COUNT] = {
-    [EMIT_EXE] = link_exe, [EMIT_SHARED] = link_shared, [EMIT_STATIC] = link_static,
-    [EMIT_OBJECT] = link_object};
+static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
+                                           [EMIT_SHARED] = link_shared,
+                                           [EMIT_STATIC] = link_static,
+                                           [EMIT_OBJECT] = link_object};
 
-bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out)
-{
+bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out) {
     return linkers[emit](t, cg, symbol, out);
 }
 
-const char *tool_symbol(IrArena *a, const char *name)
-{
+const char *tool_symbol(IrArena *a, const char *name) {
     const char *base = strrchr(name, '/');
     base = base ? base + 1 : name;
     char *s = ir_sprintf(a, "hone_%s", base);

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void print_option(const ToolOpt *o)
-{
+static void print_option(const ToolOpt *o) {
     if (o->kind == TOOL_HEADING) {
         printf("\n%s\n", o->help);
         return;
@@ -19,8 +18,7 @@ static void print_option(const ToolOpt *o)
     printf(strlen(left) < 28 ? "%-28s%s\n" : "%s\n                            %s\n", left, o->help);
 }
 
-static void print_help(const ToolOpt *opts, const ToolUsage *u)
-{
+static void print_help(const ToolOpt *opts, const ToolUsage *u) {
     printf("usage: %s\n\n%s\n", u->synopsis, u->about);
     for (const ToolOpt *o = opts; o->help; o++)
         print_option(o);
@@ -29,8 +27,7 @@ static void print_help(const ToolOpt *opts, const ToolUsage *u)
         printf("\n%s", u->examples);
 }
 
-static const ToolOpt *find_option(const ToolOpt *opts, const char *text, size_t n)
-{
+static const ToolOpt *find_option(const ToolOpt *opts, const char *text, size_t n) {
     for (const ToolOpt *o = opts; o->help; o++) {
         if (o->name && strlen(o->name) == n && strncmp(o->name, text, n) == 0)
             return o;
@@ -40,8 +37,7 @@ static const ToolOpt *find_option(const ToolOpt *opts, const char *text, size_t 
     return NULL;
 }
 
-static bool wrong(const ToolUsage *u, const char *what, const char *arg)
-{
+static bool wrong(const ToolUsage *u, const char *what, const char *arg) {
     const char *end = strchr(u->synopsis, ' ');
     end = end ? strchr(end + 1, ' ') : NULL;
     int n = end ? (int)(end - u->synopsis) : (int)strlen(u->synopsis);
@@ -49,22 +45,21 @@ static bool wrong(const ToolUsage *u, const char *what, const char *arg)
     return false;
 }
 
-static bool store_int(const ToolOpt *o, const char *value, const ToolUsage *u)
-{
+static bool store_int(const ToolOpt *o, const char *value, const ToolUsage *u) {
     char *end;
     errno = 0;
     long x = strtol(value, &end, 10);
     if (errno || *end || end == value || x < o->min || x > o->max) {
         char what[128];
-        snprintf(what, sizeof what, "%s takes a number from %d to %d, not", o->name, o->min, o->max);
+        snprintf(what, sizeof what, "%s takes a number from %d to %d, not", o->name, o->min,
+                 o->max);
         return wrong(u, what, value);
     }
     *(int *)o->to = (int)x;
     return true;
 }
 
-static bool store(const ToolOpt *o, const char *value, const ToolUsage *u)
-{
+static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
     ToolList *list = o->to;
     switch (o->kind) {
     case TOOL_FLAG:
@@ -86,8 +81,7 @@ static bool store(const ToolOpt *o, const char *value, const ToolUsage *u)
 }
 
 // "-O2"
-static bool is_level(const ToolOpt *opts, const char *arg)
-{
+static bool is_level(const ToolOpt *opts, const char *arg) {
     if (arg[0] != '-' || arg[1] != 'O' || arg[2] < '0' || arg[2] > '3' || arg[3])
         return false;
     for (const ToolOpt *o = opts; o->help; o++) {
@@ -100,8 +94,7 @@ static bool is_level(const ToolOpt *opts, const char *arg)
 }
 
 // One option at argv[*i], with its value if it takes one.
-static bool parse_option(int argc, char **argv, int *i, const ToolOpt *opts, const ToolUsage *u)
-{
+static bool parse_option(int argc, char **argv, int *i, const ToolOpt *opts, const ToolUsage *u) {
     const char *arg = argv[*i], *eq = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
     const ToolOpt *o = find_option(opts, arg, eq ? (size_t)(eq - arg) : strlen(arg));
     if (!o || o->kind == TOOL_HEADING || o->kind == TOOL_LEVEL)
@@ -115,8 +108,8 @@ static bool parse_option(int argc, char **argv, int *i, const ToolOpt *opts, con
     return store(o, argv[++*i], u);
 }
 
-ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage, ToolList *rest)
-{
+ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage,
+                     ToolList *rest) {
     memset(rest, 0, sizeof *rest);
     bool options_end = false;
     for (int i = 1; i < argc; i++) {

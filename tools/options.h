@@ -31,15 +31,16 @@ typedef struct ToolOpt {
 } ToolOpt;
 
 typedef struct ToolUsage {
-    const char *synopsis;   // "hone compile MODEL.onnx -o OUT [options]"
-    const char *about;      // paragraphs above the options
-    const char *examples;   // below them
+    const char *synopsis; // "hone compile MODEL.onnx -o OUT [options]"
+    const char *about;    // paragraphs above the options
+    const char *examples; // below them
 } ToolUsage;
 
 typedef enum ToolParse { TOOL_OK, TOOL_HELP, TOOL_WRONG } ToolParse;
 
-// Parses argv[1..]; what is no option goes to `rest`. `opts` ends with a zero row. TOOL_HELP: --help was printed.
-// TOOL_WRONG: one line about it went to stderr; exit code 2.
-ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage, ToolList *rest);
+// Parses argv[1..]; what is no option goes to `rest`. `opts` ends with a zero row. TOOL_HELP:
+// --help was printed. TOOL_WRONG: one line about it went to stderr; exit code 2.
+ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage,
+                     ToolList *rest);
 
 #endif

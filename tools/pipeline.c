@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report)
-{
+IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report) {
     FePin *pins = ir_alloc_array(t->arena, (size_t)m->input_shapes.n + 1, sizeof *pins);
     for (int i = 0; i < m->input_shapes.n; i++) {
         const char *why = fe_parse_pin(t->arena, m->input_shapes.v[i], &pins[i]);
@@ -15,18 +14,23 @@ IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report)
             return NULL;
         }
     }
-    FeOptions opt = {.n_pins = m->input_shapes.n, .pins = pins,
-                     .keep_training_mode = m->keep_training_mode, .report = report};
+    FeOptions opt = {.n_pins = m->input_shapes.n,
+                     .pins = pins,
+                     .keep_training_mode = m->keep_training_mode,
+                     .report = report};
     return fe_import(t->arena, m->path, &opt);
 }
 
-bool tool_target(Tool *t, ToolModel *m) { return cg_target_init(&m->target, t->arena, m->mcpu, &t->diag); }
+bool tool_target(Tool *t, ToolModel *m) {
+    return cg_target_init(&m->target, t->arena, m->mcpu, &t->diag);
+}
 
-PassOptions tool_pass_options(const ToolModel *m)
-{
-    return (PassOptions){.opt_level = m->opt_level, .block = m->target.lanes,
+PassOptions tool_pass_options(const ToolModel *m) {
+    return (PassOptions){.opt_level = m->opt_level,
+                         .block = m->target.lanes,
                          .vector_registers = m->target.vector_registers,
-                         .keep_values = m->keep_values, .winograd = m->winograd,
+                         .keep_values = m->keep_values,
+                         .winograd = m->winograd,
                          .print_after = m->print_after,
                          .time_passes = m->time_passes,
 #ifndef NDEBUG
@@ -35,8 +39,7 @@ PassOptions tool_pass_options(const ToolModel *m)
                          .out = stdout};
 }
 
-IrGraph *tool_infer_graph(IrProgram *p)
-{
+IrGraph *tool_infer_graph(IrProgram *p) {
     for (int i = 0; i < p->n_graphs; i++)
         if (strcmp(p->graphs[i]->name, "infer") == 0)
             return p->graphs[i];

@@ -1,5 +1,5 @@
-// What a run leaves behind on no account: intermediate files and outputs under temporary names, whether it ends by
-// itself or by a signal.
+// What a run leaves behind on no account: intermediate files and outputs under temporary names,
+// whether it ends by itself or by a signal.
 #include "tools/tool.h"
 
 #include <dirent.h>
@@ -8,8 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void remove_dir(const char *path)
-{
+static void remove_dir(const char *path) {
     DIR *d = opendir(path);
     for (struct dirent *e; d && (e = readdir(d));)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
@@ -19,8 +18,7 @@ static void remove_dir(const char *path)
     rmdir(path);
 }
 
-void tool_remove_temporaries(const Tool *t)
-{
+void tool_remove_temporaries(const Tool *t) {
     for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++)
         if (t->temp_out[i])
             unlink(t->temp_out[i]);
@@ -28,16 +26,14 @@ void tool_remove_temporaries(const Tool *t)
         remove_dir(t->temp_dir);
 }
 
-static void fill_signals(sigset_t *set)
-{
+static void fill_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGHUP);
 }
 
-static void *wait_for_signal(void *tool)
-{
+static void *wait_for_signal(void *tool) {
     sigset_t set, one;
     int sig;
     fill_signals(&set);
@@ -52,8 +48,7 @@ static void *wait_for_signal(void *tool)
     return NULL;
 }
 
-void tool_catch_signals(Tool *t)
-{
+void tool_catch_signals(Tool *t) {
     sigset_t set;
     pthread_t thread;
     fill_signals(&set);

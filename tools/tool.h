@@ -18,7 +18,7 @@ typedef struct Tool {
     IrArena *arena;
     IrDiag diag;
     bool verbose;
-    const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
+    const char *temp_dir;    // removed with what is in it at the end; NULL: none made yet
     const char *temp_out[8]; // outputs under their temporary names; the same
 } Tool;
 
@@ -43,16 +43,17 @@ typedef struct ToolModel {
     const char *path;
     ToolList input_shapes;
     bool keep_training_mode;
-    int opt_level;           // default 2
-    const char *mcpu;        // default "native"
-    int jobs;                // 0: as many as CPUs
+    int opt_level;    // default 2
+    const char *mcpu; // default "native"
+    int jobs;         // 0: as many as CPUs
     const char *print_after;
     bool time_passes;
-    bool keep_values;        // for verify
-    bool winograd;           // convolutions by Winograd's algorithms where they are faster
-    CgTarget target;         // set by tool_target()
+    bool keep_values; // for verify
+    bool winograd;    // convolutions by Winograd's algorithms where they are faster
+    CgTarget target;  // set by tool_target()
 } ToolModel;
 
+// clang-format off
 #define TOOL_MODEL_DEFAULT {.opt_level = 2, .mcpu = "native"}
 // Rows for a command's option table: TOOL_MODEL_OPTIONS(model)
 #define TOOL_MODEL_OPTIONS(m)                                                                      \
@@ -69,19 +70,22 @@ typedef struct ToolModel {
     {"--print-after", NULL, "PASS", TOOL_TEXT, &(m).print_after,                                   \
      "textual IR after a pass, or after 'all'", 0, 0},                                             \
     {"--time-passes", NULL, NULL, TOOL_FLAG, &(m).time_passes, "milliseconds per pass", 0, 0}
+// clang-format on
 
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
 IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"
-const char *tool_model_hash(Tool *t, const char *path); // XXH3 (128 bits) of the file, 32 hex digits
+const char *tool_model_hash(Tool *t,
+                            const char *path); // XXH3 (128 bits) of the file, 32 hex digits
 
 // ---- preprocessing and labels of an image input (image_options.c)
 typedef struct ToolImage {
     const char *resize, *crop_pct, *mean, *std, *scale, *labels;
     bool bgr, raw;
 } ToolImage;
+// clang-format off
 #define TOOL_IMAGE_OPTIONS(m)                                                                      \
     {"--labels", NULL, "FILE", TOOL_TEXT, &(m).labels, "class names, one a line", 0, 0},           \
     {"--resize", NULL, "N", TOOL_TEXT, &(m).resize,                                                \
@@ -93,18 +97,28 @@ typedef struct ToolImage {
     {"--scale", NULL, "X", TOOL_TEXT, &(m).scale, "pixels 0..255 times X first; default 1/255", 0, \
      0},                                                                                           \
     {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0}
+// clang-format on
 
 // Fills preprocess (left zero when the model has no image input) and labels from flags, then
-// metadata_props (hone.resize, hone.mean, ..., hone.labels), then ImageNet's values. False after errors.
+// metadata_props (hone.resize, hone.mean, ..., hone.labels), then ImageNet's values. False after
+// errors.
 bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg);
 
 // ---- linking (link.c)
 typedef enum ToolEmit {
-    EMIT_EXE, EMIT_SHARED, EMIT_STATIC, EMIT_OBJECT, EMIT_LLVM_IR, EMIT_ASM, EMIT_IR, EMIT_COUNT
+    EMIT_EXE,
+    EMIT_SHARED,
+    EMIT_STATIC,
+    EMIT_OBJECT,
+    EMIT_LLVM_IR,
+    EMIT_ASM,
+    EMIT_IR,
+    EMIT_COUNT
 } ToolEmit;
 // Links the compiler's files into the file `out`. False after errors.
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
-// The C header of a library or object, hone.h's text included: one file to ship. False after errors.
+// The C header of a library or object, hone.h's text included: one file to ship. False after
+// errors.
 bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
@@ -135,7 +149,8 @@ void tool_progress_end(ToolProgress *p);
 // Graphviz text of the graph: fused nodes show what they are made of.
 void tool_print_dot(FILE *f, void *graph); // IrGraph *
 
-// Runs a program (argv NULL-ended, found on PATH) to its end. False after reporting what it printed.
+// Runs a program (argv NULL-ended, found on PATH) to its end. False after reporting what it
+// printed.
 bool tool_spawn(Tool *t, const char *const *argv);
 
 #endif

@@ -25,8 +25,7 @@ enum { CEILING_ROUNDS = 20000, CHAINS = 12 };
 typedef float Vec8 __attribute__((vector_size(32)));
 typedef float Vec16 __attribute__((vector_size(64)));
 
-__attribute__((target("avx512f"), noinline)) static void multiply_16(Vec16 *a, int n)
-{
+__attribute__((target("avx512f"), noinline)) static void multiply_16(Vec16 *a, int n) {
     for (int i = 0; i < n; i++)
         __asm__ volatile("vfmadd231ps %0, %0, %%zmm0\n vfmadd231ps %0, %0, %%zmm1\n"
                          "vfmadd231ps %0, %0, %%zmm2\n vfmadd231ps %0, %0, %%zmm3\n"
@@ -40,8 +39,7 @@ __attribute__((target("avx512f"), noinline)) static void multiply_16(Vec16 *a, i
                            "xmm9", "xmm10", "xmm11");
 }
 
-__attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, int n)
-{
+__attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, int n) {
     for (int i = 0; i < n; i++)
         __asm__ volatile("vfmadd231ps %0, %0, %%ymm0\n vfmadd231ps %0, %0, %%ymm1\n"
                          "vfmadd231ps %0, %0, %%ymm2\n vfmadd231ps %0, %0, %%ymm3\n"
@@ -56,8 +54,7 @@ __attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, in
 }
 
 // GFLOP/s of one core that does nothing but multiply and add, in the widest vectors of the CPU.
-static double measure_ceiling(void)
-{
+static double measure_ceiling(void) {
     bool wide = __builtin_cpu_supports("avx512f");
     if (!wide && !__builtin_cpu_supports("fma"))
         return 0;
@@ -77,8 +74,7 @@ static double measure_ceiling(void)
     return 2.0 * CEILING_ROUNDS * CHAINS * (wide ? 16 : 8) / best;
 }
 
-static void add_shape(Rig *r, const ConvShape *c)
-{
+static void add_shape(Rig *r, const ConvShape *c) {
     rig_const(r, "%%w: f32[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
     rig_const(r, "%%b: f32[%d] = rand(2)", c->O);
     rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
@@ -89,8 +85,8 @@ static void add_shape(Rig *r, const ConvShape *c)
 }
 
 // The shortest time of the conv in the compiled graph, in ns; *desc gets its description.
-static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m, const HoneNodeDesc **desc)
-{
+static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
+                        const HoneNodeDesc **desc) {
     const HoneModelDesc *d = rt_model_desc(m);
     int node = 0;
     while (node < d->n_nodes && strcmp(d->nodes[node].op, "conv") != 0)
@@ -118,8 +114,7 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m, const 
     return best;
 }
 
-static void bench_shape(const Bench *b, const ConvShape *c)
-{
+static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
     add_shape(r, c);
     bool skip;
@@ -131,7 +126,8 @@ static void bench_shape(const Bench *b, const ConvShape *c)
         double ceiling = measure_ceiling() * b->threads, ns = time_conv(b, c, m, &d);
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
-               c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6, gflops);
+               c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
+               gflops);
         if (ceiling > 0)
             printf("  %3.0f %% of %.0f", 100 * gflops / ceiling, ceiling);
         printf("  compile %.0f ms\n", compile);
@@ -141,8 +137,7 @@ static void bench_shape(const Bench *b, const ConvShape *c)
     rig_free(r);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     Bench b = {.mcpu = "native", .threads = 1, .batch = 1, .ms = 100};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *v = argv[i + 1];

@@ -35,8 +35,7 @@ typedef struct Variant {
     double best;
 } Variant;
 
-static double seconds(void)
-{
+static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -44,8 +43,7 @@ static double seconds(void)
 
 static int threads = 1, batch = 1;
 
-static Variant make_variant(const Layer *l, const char *attrs, bool winograd)
-{
+static Variant make_variant(const Layer *l, const char *attrs, bool winograd) {
     Variant v = {.rig = rig_new(getenv("MCPU") ? getenv("MCPU") : "native", 2), .best = 1e9};
     rig_winograd(v.rig, winograd);
     rig_const(v.rig, "%%w: f32[%d,%d,%d,%d] = rand(1)", l->O, l->C, l->kh, l->kw);
@@ -73,8 +71,7 @@ static Variant make_variant(const Layer *l, const char *attrs, bool winograd)
 }
 
 // Milliseconds of the convolution's call alone
-static void run_once(Variant *v, const float *x, float *y)
-{
+static void run_once(Variant *v, const float *x, float *y) {
     const void *in[] = {x};
     void *out[] = {y};
     uint64_t stamp[64];
@@ -85,8 +82,7 @@ static void run_once(Variant *v, const float *x, float *y)
         v->best = ms;
 }
 
-static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget)
-{
+static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget) {
     Variant v[16];
     int n = 0;
     v[n++] = make_variant(l, "", false);
@@ -119,16 +115,15 @@ static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget)
     free(y);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     double budget = argc > 1 ? atof(argv[1]) : 1;
     if (getenv("THREADS"))
         threads = atoi(getenv("THREADS"));
     if (getenv("BATCH"))
         batch = atoi(getenv("BATCH"));
     if (argc > 7) {
-        Layer l = {atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), atoi(argv[6]),
-                   atoi(argv[7])};
+        Layer l = {atoi(argv[2]), atoi(argv[3]), atoi(argv[4]),
+                   atoi(argv[5]), atoi(argv[6]), atoi(argv[7])};
         time_layer(&l, argc - 8, argv + 8, budget);
         return 0;
     }

@@ -11,11 +11,12 @@
 const CaseTarget case_targets[CASE_TARGETS] = {
     {"native", 2}, {"native", 0}, {"x86-64-v3", 2}, {"generic", 2}};
 
-static bool is_name(char c) { return isalnum((unsigned char)c) || c == '_'; }
+static bool is_name(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
 
 // One statement with %name made %name_k.
-static char *rename_values(const char *line, int k)
-{
+static char *rename_values(const char *line, int k) {
     char *out = NULL;
     size_t bytes;
     FILE *f = open_memstream(&out, &bytes);
@@ -33,8 +34,7 @@ static char *rename_values(const char *line, int k)
     return out;
 }
 
-static void add_statement(Rig *r, const char *line, int k)
-{
+static void add_statement(Rig *r, const char *line, int k) {
     while (*line == ' ') {
         line++;
     }
@@ -51,8 +51,7 @@ static void add_statement(Rig *r, const char *line, int k)
     free(text);
 }
 
-void case_add(Rig *r, int k, const char *text, ...)
-{
+void case_add(Rig *r, int k, const char *text, ...) {
     char *all = NULL, *rest = NULL;
     va_list args;
     va_start(args, text);
@@ -66,17 +65,18 @@ void case_add(Rig *r, int k, const char *text, ...)
     free(all);
 }
 
-int case_check(Rig *r, double tolerance, bool empty)
-{
-    RigRuns runs = {.N = {1, 2, 5, 0}, .n = empty ? 4 : 3, .threads = {1, 2, 3}, .n_threads = 3,
+int case_check(Rig *r, double tolerance, bool empty) {
+    RigRuns runs = {.N = {1, 2, 5, 0},
+                    .n = empty ? 4 : 3,
+                    .threads = {1, 2, 3},
+                    .n_threads = 3,
                     .tolerance = tolerance};
     int wrong = rig_check(r, &runs);
     rig_free(r);
     return wrong;
 }
 
-int case_check_all(const char *const *texts, double tolerance, bool empty)
-{
+int case_check_all(const char *const *texts, double tolerance, bool empty) {
     int wrong = 0;
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);

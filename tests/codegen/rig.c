@@ -31,8 +31,7 @@ struct Rig {
     void *lib;
 };
 
-static void append_text(Text *t, const char *sep, const char *fmt, va_list ap)
-{
+static void append_text(Text *t, const char *sep, const char *fmt, va_list ap) {
     char *line = NULL;
     if (vasprintf(&line, fmt, ap) < 0)
         abort();
@@ -46,8 +45,7 @@ static void append_text(Text *t, const char *sep, const char *fmt, va_list ap)
 }
 
 #define RIG_APPEND(name, field, sep)                                                               \
-    void name(Rig *r, const char *fmt, ...)                                                        \
-    {                                                                                              \
+    void name(Rig *r, const char *fmt, ...) {                                                      \
         va_list ap;                                                                                \
         va_start(ap, fmt);                                                                         \
         append_text(&r->field, sep, fmt, ap);                                                      \
@@ -58,8 +56,7 @@ RIG_APPEND(rig_input, inputs, ", ")
 RIG_APPEND(rig_node, nodes, "\n  ")
 RIG_APPEND(rig_output, outputs, ", ")
 
-Rig *rig_new(const char *mcpu, int opt_level)
-{
+Rig *rig_new(const char *mcpu, int opt_level) {
     Rig *r = calloc(1, sizeof *r);
     ir_diag_init(&r->diag, "rig");
     r->arena = ir_arena_new(&r->diag);
@@ -71,8 +68,7 @@ Rig *rig_new(const char *mcpu, int opt_level)
     return r;
 }
 
-void rig_free(Rig *r)
-{
+void rig_free(Rig *r) {
     char cmd[128];
     snprintf(cmd, sizeof cmd, "rm -rf %s", r->dir);
     if (system(cmd) != 0)
@@ -90,17 +86,19 @@ void rig_free(Rig *r)
 
 // ---------------------------------------------------------------- compiling
 
-static IrGraph *parse_graph(Rig *r)
-{
+static IrGraph *parse_graph(Rig *r) {
     IrProgram *p = ir_parse(r->arena, "rig", r->program, strlen(r->program));
     return p ? p->graphs[0] : NULL;
 }
 
-void rig_winograd(Rig *r, bool on) { r->winograd = on; }
-IrGraph *rig_graph(Rig *r) { return r->after; }
+void rig_winograd(Rig *r, bool on) {
+    r->winograd = on;
+}
+IrGraph *rig_graph(Rig *r) {
+    return r->after;
+}
 
-const char *rig_compile(Rig *r, CgResult *result)
-{
+const char *rig_compile(Rig *r, CgResult *result) {
     if (asprintf(&r->program, "%s%s\ngraph infer(%s) -> (%s) {\n  %s\n}\n",
                  r->consts.len ? "const " : "", r->consts.len ? r->consts.s : "",
                  r->inputs.len ? r->inputs.s : "", r->outputs.s, r->nodes.s) < 0)
@@ -111,13 +109,19 @@ const char *rig_compile(Rig *r, CgResult *result)
         fprintf(stderr, "%s", r->program);
         return NULL;
     }
-    PassOptions po = {.opt_level = r->opt_level, .block = r->target.lanes,
-                      .vector_registers = r->target.vector_registers, .winograd = r->winograd,
+    PassOptions po = {.opt_level = r->opt_level,
+                      .block = r->target.lanes,
+                      .vector_registers = r->target.vector_registers,
+                      .winograd = r->winograd,
                       .verify = true,
                       .out = stdout};
     passes_run(r->after->prog, r->after, &po);
-    CgOptions co = {.target = &r->target, .opt_level = r->opt_level, .jobs = 2, .symbol = "rig",
-                    .model_hash = "", .producer = "rig"};
+    CgOptions co = {.target = &r->target,
+                    .opt_level = r->opt_level,
+                    .jobs = 2,
+                    .symbol = "rig",
+                    .model_hash = "",
+                    .producer = "rig"};
     bool ok = cg_compile(r->after, &co, r->dir, &r->cg);
     if (result)
         *result = r->cg;
@@ -131,8 +135,7 @@ static const char stub[] = "void (*rig_barrier)(const void *, int, int);\n"
                            " { rig_barrier(c, t, n); }\n"
                            "unsigned long long hone_rt_now(void) { return rig_now(); }\n";
 
-static bool link_library(Rig *r, const char *so)
-{
+static bool link_library(Rig *r, const char *so) {
     const char *c = ir_sprintf(r->arena, "%s/stub.c", r->dir);
     FILE *f = fopen(c, "w");
     if (!f)
@@ -145,16 +148,14 @@ static bool link_library(Rig *r, const char *so)
     return system(ir_sprintf(r->arena, "%s -lm", line)) == 0;
 }
 
-static bool set_symbol(void *lib, const char *name, void *to)
-{
+static bool set_symbol(void *lib, const char *name, void *to) {
     void **p = dlsym(lib, name);
     if (p)
         *p = to;
     return p;
 }
 
-struct HoneModel *rig_load(Rig *r, int threads, bool *skip)
-{
+struct HoneModel *rig_load(Rig *r, int threads, bool *skip) {
     *skip = false;
     const char *so = ir_sprintf(r->arena, "%s/rig.so", r->dir);
     if (!r->lib) {
@@ -178,8 +179,7 @@ struct HoneModel *rig_load(Rig *r, int threads, bool *skip)
 
 // ---------------------------------------------------------------- running
 
-static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a)
-{
+static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a) {
     const IrGraph *g = r->before;
     IrTensor *in = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *in);
     uint64_t state = 42;
@@ -196,8 +196,7 @@ static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a)
 }
 
 static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTensor *out,
-                      IrArena *a)
-{
+                      IrArena *a) {
     const IrGraph *g = r->before;
     const void **src = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *src);
     void **dst = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *dst);
@@ -218,8 +217,7 @@ static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTen
 
 // Prints the first wrong element. `at`: where it is.
 static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *got,
-                           double tolerance, const char *run)
-{
+                           double tolerance, const char *run) {
     int64_t n = ir_tensor_elems(want), bad = 0, first = -1;
     double top = 1e-6;
     for (int64_t k = 0; k < n; k++)
@@ -242,8 +240,7 @@ static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *
 }
 
 static int check_run(Rig *r, HoneModel *m, int64_t N, int threads, const IrTensor *in,
-                     const IrTensor *want, IrTensor *first, double tolerance, IrArena *a)
-{
+                     const IrTensor *want, IrTensor *first, double tolerance, IrArena *a) {
     int n = r->before->n_outputs, failures = 0;
     IrTensor *got = ir_alloc_array(a, (size_t)n, sizeof *got);
     if (!run_model(r, m, N, in, got, a))
@@ -263,8 +260,7 @@ static int check_run(Rig *r, HoneModel *m, int64_t N, int threads, const IrTenso
     return failures;
 }
 
-int rig_check(Rig *r, const RigRuns *runs)
-{
+int rig_check(Rig *r, const RigRuns *runs) {
     if (!rig_compile(r, NULL))
         return 1;
     int failures = 0, n = r->before->n_outputs;

@@ -40,8 +40,8 @@ static const Conv shapes[] = {
     {32, 8, 8, 32, 3, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1},
     {24, 35, 35, 32, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 1},
     {8, 40, 40, 8, 11, 11, 3, 2, 1, 1, 5, 5, 5, 5, 1},
-    {7, 3, 3, 9, 7, 7, 1, 1, 1, 1, 3, 3, 3, 3, 1},  // kernel wider than the image
-    {6, 1, 1, 6, 5, 5, 1, 1, 1, 1, 4, 4, 4, 4, 1},  // some outputs see padding only
+    {7, 3, 3, 9, 7, 7, 1, 1, 1, 1, 3, 3, 3, 3, 1}, // kernel wider than the image
+    {6, 1, 1, 6, 5, 5, 1, 1, 1, 1, 4, 4, 4, 4, 1}, // some outputs see padding only
     {16, 12, 12, 16, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 1},
     {12, 20, 20, 20, 3, 3, 2, 1, 3, 2, 3, 2, 1, 4, 1},
     {10, 9, 23, 10, 3, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1},
@@ -71,8 +71,7 @@ static const Conv shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static void add_conv(Rig *r, int k, const Conv *c, const char *x)
-{
+static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
     rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C / c->group, c->kh, c->kw, k);
     rig_node(r,
              "%%c%d = conv %s, %%w%d, %s {stride=[%d,%d], pad=[%d,%d,%d,%d], dilation=[%d,%d], "
@@ -81,8 +80,7 @@ static void add_conv(Rig *r, int k, const Conv *c, const char *x)
              c->group);
 }
 
-static void add_plain_case(Rig *r, int k, const Conv *c)
-{
+static void add_plain_case(Rig *r, int k, const Conv *c) {
     char x[32];
     snprintf(x, sizeof x, "%%x%d", k);
     rig_input(r, "%s: f32[N,%d,%d,%d]", x, c->C, c->H, c->W);
@@ -101,8 +99,7 @@ static void add_plain_case(Rig *r, int k, const Conv *c)
 
 static const char *target;
 
-static void runs_every_shape(void)
-{
+static void runs_every_shape(void) {
     Rig *r = rig_new(target, 2);
     for (int k = 0; k < N_SHAPES; k++)
         add_plain_case(r, k, &shapes[k]);
@@ -112,8 +109,7 @@ static void runs_every_shape(void)
 }
 
 // Shapes that nobody chose.
-static void runs_random_shapes(void)
-{
+static void runs_random_shapes(void) {
     Rig *r = rig_new(target, 2);
     uint64_t state = 7;
     for (int k = 0; k < 60; k++) {
@@ -123,9 +119,17 @@ static void runs_random_shapes(void)
             v[i] = (int)(state >> 40);
         }
         int group = v[0] % 3 ? 1 : 1 + v[1] % 5;
-        Conv c = {.C = group * (1 + v[2] % 24), .O = group * (1 + v[3] % 24), .H = 1 + v[4] % 18,
-                  .W = 1 + v[5] % 37, .kh = 1 + v[6] % 5, .kw = 1 + v[7] % 5, .sh = 1 + v[8] % 3,
-                  .sw = 1 + v[9] % 3, .dh = 1 + v[10] % 2, .dw = 1 + v[11] % 2, .group = group};
+        Conv c = {.C = group * (1 + v[2] % 24),
+                  .O = group * (1 + v[3] % 24),
+                  .H = 1 + v[4] % 18,
+                  .W = 1 + v[5] % 37,
+                  .kh = 1 + v[6] % 5,
+                  .kw = 1 + v[7] % 5,
+                  .sh = 1 + v[8] % 3,
+                  .sw = 1 + v[9] % 3,
+                  .dh = 1 + v[10] % 2,
+                  .dw = 1 + v[11] % 2,
+                  .group = group};
         c.pt = v[12] % 3, c.pl = v[13] % 3, c.pb = v[14] % 3, c.pr = v[15] % 3;
         if (c.H + c.pt + c.pb < (c.kh - 1) * c.dh + 1 || c.W + c.pl + c.pr < (c.kw - 1) * c.dw + 1)
             continue;
@@ -138,8 +142,7 @@ static void runs_random_shapes(void)
 
 // What passes attach: activations, residuals, channel and scalar operands, a squeeze-and-excite
 // scale.
-static void runs_epilogues(void)
-{
+static void runs_epilogues(void) {
     Rig *r = rig_new(target, 2);
     rig_const(r, "%%six: f32[] = splat(6)");
     rig_const(r, "%%chan: f32[20,1,1] = rand(5)");
@@ -176,8 +179,7 @@ static void runs_epilogues(void)
 }
 
 // Results that are slices of a concat, and inputs that are.
-static void runs_concat_slices(void)
-{
+static void runs_concat_slices(void) {
     Rig *r = rig_new(target, 2);
     static const Conv a = {16, 8, 8, 32, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1};
     static const Conv b = {16, 8, 8, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -200,8 +202,7 @@ static void runs_concat_slices(void)
 }
 
 // Without optimisation the same kernels, unfused.
-static void runs_unoptimised(void)
-{
+static void runs_unoptimised(void) {
     Rig *r = rig_new(target, 0);
     for (int k = 0; k < N_SHAPES; k += 5)
         add_plain_case(r, k, &shapes[k]);
@@ -210,8 +211,7 @@ static void runs_unoptimised(void)
     rig_free(r);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
     for (int i = 0; i < 3; i++) {
         target = argc > 1 ? argv[1] : targets[i];

@@ -19,13 +19,11 @@ typedef struct Listing {
     int n;
 } Listing;
 
-static bool has_vector(const char *s)
-{
+static bool has_vector(const char *s) {
     return strstr(s, "%xmm") || strstr(s, "%ymm") || strstr(s, "%zmm");
 }
 
-static Line parse_line(const char *s)
-{
+static Line parse_line(const char *s) {
     Line l = {.at = strtol(s, NULL, 16), .jump = -1};
     const char *op = strchr(s, '\t');
     if (!op)
@@ -38,8 +36,7 @@ static Line parse_line(const char *s)
     return l;
 }
 
-static void read_listing(const char *object, Listing *out)
-{
+static void read_listing(const char *object, Listing *out) {
     char cmd[512], text[1024];
     snprintf(cmd, sizeof cmd, "objdump -d --no-show-raw-insn %s", object);
     FILE *f = popen(cmd, "r");
@@ -52,8 +49,7 @@ static void read_listing(const char *object, Listing *out)
 
 // Accesses to the stack in the loop that the backward jump at line `end` closes, if it is
 // innermost and multiplies.
-static int count_spills(const Listing *l, int end, bool *hot)
-{
+static int count_spills(const Listing *l, int end, bool *hot) {
     int spills = 0;
     *hot = false;
     for (int i = end - 1; i >= 0 && l->line[i].at >= l->line[end].jump; i--) {
@@ -67,8 +63,7 @@ static int count_spills(const Listing *l, int end, bool *hot)
     return *hot ? spills : 0;
 }
 
-static void add_shape(Rig *r, int k, const ConvShape *c)
-{
+static void add_shape(Rig *r, int k, const ConvShape *c) {
     rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = splat(1)", k, c->O, c->C / c->group, c->kh, c->kw);
     rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O, k);
     rig_input(r, "%%x%d: f32[N,%d,%d,%d]", k, c->C, c->H, c->W);
@@ -82,8 +77,7 @@ static const char *target;
 static bool winograd;
 
 // One rig a shape tells whose kernel it is; shapes that have a kernel in common repeat it.
-static void keeps_registers(void)
-{
+static void keeps_registers(void) {
     Listing l = {.line = malloc(MAX_LINES * sizeof(Line))};
     int loops = 0;
     for (int k = 0; k < N_CONV_SHAPES; k += 8) {
@@ -113,8 +107,7 @@ static void keeps_registers(void)
     free(l.line);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const targets[] = {"znver4", "x86-64-v4", "x86-64-v3"};
     for (int i = 0; i < 3; i++) {
         target = argc > 1 ? argv[1] : targets[i];

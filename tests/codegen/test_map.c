@@ -6,15 +6,28 @@
 // Puts the next node in the blocked world.
 #define BLOCKED "%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
 
-static const char *const unary[] = {
-    "relu %%%s", "leaky_relu %%%s {alpha=0.1}", "elu %%%s", "elu %%%s {alpha=0.7}",
-    "clip %%%s {min=-0.3, max=0.4}", "clip %%%s {max=0.1}", "sigmoid %%%s", "hard_sigmoid %%%s",
-    "hard_sigmoid %%%s {alpha=0.3, beta=0.4}", "hard_swish %%%s", "tanh %%%s", "erf %%%s",
-    "exp %%%s", "abs %%%s", "neg %%%s", "floor %%%s", "ceil %%%s", "sqrt %%%s", "log %%%s"};
+static const char *const unary[] = {"relu %%%s",
+                                    "leaky_relu %%%s {alpha=0.1}",
+                                    "elu %%%s",
+                                    "elu %%%s {alpha=0.7}",
+                                    "clip %%%s {min=-0.3, max=0.4}",
+                                    "clip %%%s {max=0.1}",
+                                    "sigmoid %%%s",
+                                    "hard_sigmoid %%%s",
+                                    "hard_sigmoid %%%s {alpha=0.3, beta=0.4}",
+                                    "hard_swish %%%s",
+                                    "tanh %%%s",
+                                    "erf %%%s",
+                                    "exp %%%s",
+                                    "abs %%%s",
+                                    "neg %%%s",
+                                    "floor %%%s",
+                                    "ceil %%%s",
+                                    "sqrt %%%s",
+                                    "log %%%s"};
 enum { UNARY = sizeof unary / sizeof *unary };
 
-static void unary_ops(void)
-{
+static void unary_ops(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < UNARY; k++) {
@@ -29,14 +42,21 @@ static void unary_ops(void)
 }
 
 static const char *const operands[] = { // of a result [N,20,5,5]
-    "const %c: f32[20,1,1] = rand(1)", "const %c: f32[1] = splat(0.5)",
-    "const %c: f32[1] = rand(2)", "const %c: f32[1,20,5,5] = rand(3)", "const %c: f32[5,5] = rand(4)",
-    "const %c: f32[5] = rand(5)", "in %c: f32[N,20,1,1]", "in %c: f32[N,1,5,5]",
-    "in %c: f32[N,1,1,1]", "in %c: f32[1,20,1,1]", "in %c: f32[N,20,5,5]", "in %c: f32[20,5,1]"};
+    "const %c: f32[20,1,1] = rand(1)",
+    "const %c: f32[1] = splat(0.5)",
+    "const %c: f32[1] = rand(2)",
+    "const %c: f32[1,20,5,5] = rand(3)",
+    "const %c: f32[5,5] = rand(4)",
+    "const %c: f32[5] = rand(5)",
+    "in %c: f32[N,20,1,1]",
+    "in %c: f32[N,1,5,5]",
+    "in %c: f32[N,1,1,1]",
+    "in %c: f32[1,20,1,1]",
+    "in %c: f32[N,20,5,5]",
+    "in %c: f32[20,5,1]"};
 enum { OPERANDS = sizeof operands / sizeof *operands };
 
-static void binary_op(const char *op)
-{
+static void binary_op(const char *op) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < OPERANDS; k++) {
@@ -51,8 +71,12 @@ static void binary_op(const char *op)
     }
 }
 
-static void operand_kinds_sub(void) { binary_op("sub"); }
-static void operand_kinds_maximum(void) { binary_op("maximum"); }
+static void operand_kinds_sub(void) {
+    binary_op("sub");
+}
+static void operand_kinds_maximum(void) {
+    binary_op("maximum");
+}
 
 static const char *const others[] = {
     "in %x: f32[N,20,6,6]\n" BLOCKED "%y = mul %b, %b\nout %y",
@@ -87,22 +111,27 @@ static const char *const others[] = {
     "in %x: f64[N,20]\nin %z: f64[20]\n%a = add %x, %z\n%y = relu %a\n%s = sqrt %y\nout %y\nout %s",
     NULL};
 
-static void other_forms(void) { CHECK_INT_EQ(case_check_all(others, 2e-6, true), 0); }
+static void other_forms(void) {
+    CHECK_INT_EQ(case_check_all(others, 2e-6, true), 0);
+}
 
 static const char *const halves[] = {
     "in %x: f16[N,20]\nin %z: f16[20]\n%y = add %x, %z\n%s = sigmoid %y\nout %y\nout %s", NULL};
 
-static void half_floats(void) { CHECK_INT_EQ(case_check_all(halves, 1e-3, true), 0); }
+static void half_floats(void) {
+    CHECK_INT_EQ(case_check_all(halves, 1e-3, true), 0);
+}
 
 static const char *const fixed[] = {
     "in %x: f32[N]\n%y = neg %x\nout %y", // for a program with a batch
     "in %x: f32[]\nin %z: f32[]\n%y = div %x, %z\nout %y",
     "in %x: f32[20,3]\nin %z: f32[]\n%y = sub %x, %z\nout %y", NULL};
 
-static void without_batch(void) { CHECK_INT_EQ(case_check_all(fixed, 2e-6, false), 0); }
+static void without_batch(void) {
+    CHECK_INT_EQ(case_check_all(fixed, 2e-6, false), 0);
+}
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(unary_ops);
     CHECK_RUN(operand_kinds_sub);
     CHECK_RUN(operand_kinds_maximum);

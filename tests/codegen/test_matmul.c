@@ -8,7 +8,8 @@ static const struct {
 } sizes[] = {{20, 10}, {64, 1000}, {33, 64}, {7, 3}, {512, 129}, {1, 17}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-static const char *const forms[] = { // K, M
+static const char *const forms[] = {
+    // K, M
     "in %%x: f32[N,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nconst %%v: f32[%2$d] = rand(2)\n"
     "%%y = matmul %%x, %%w, %%v\nout %%y",
     "in %%x: f32[N,7,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nconst %%v: f32[%2$d] = rand(2)\n"
@@ -27,8 +28,7 @@ static const char *const forms[] = { // K, M
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
-static void classifiers(void)
-{
+static void classifiers(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         int k = 0;
@@ -44,21 +44,21 @@ static void classifiers(void)
 static const struct {
     const char *a, *b; // batch dims
     int R, K, M;
-} products[] = {{"", "", 5, 20, 33},       {"N,", "N,", 7, 9, 40},     {"N,3,", "3,", 4, 16, 16},
-                {"3,", "N,1,", 13, 5, 70}, {"N,", "1,", 1, 64, 10},    {"", "N,2,", 20, 3, 1},
-                {"N,3,", "3,", 1, 33, 7}, {"2,3,", "N,1,3,", 1, 16, 16}};
+} products[] = {{"", "", 5, 20, 33},       {"N,", "N,", 7, 9, 40},       {"N,3,", "3,", 4, 16, 16},
+                {"3,", "N,1,", 13, 5, 70}, {"N,", "1,", 1, 64, 10},      {"", "N,2,", 20, 3, 1},
+                {"N,3,", "3,", 1, 33, 7},  {"2,3,", "N,1,3,", 1, 16, 16}};
 enum { PRODUCTS = sizeof products / sizeof *products };
 
-static void runtime_operands(void)
-{
+static void runtime_operands(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < 4 * PRODUCTS; k++) {
             const char *a = products[k / 4].a, *b = products[k / 4].b;
             int R = products[k / 4].R, K = products[k / 4].K, M = products[k / 4].M;
             int ta = k & 1, tb = k >> 1 & 1;
-            case_add(r, k, "in %%x: f32[%s%d,%d]\nin %%z: f32[%s%d,%d]\nin %%q: f32[1,%d]\n"
-                           "%%y = matmul %%x, %%z, %%q {trans_a=%d, trans_b=%d}\nout %%y",
+            case_add(r, k,
+                     "in %%x: f32[%s%d,%d]\nin %%z: f32[%s%d,%d]\nin %%q: f32[1,%d]\n"
+                     "%%y = matmul %%x, %%z, %%q {trans_a=%d, trans_b=%d}\nout %%y",
                      a, ta ? K : R, ta ? R : K, b, tb ? M : K, tb ? K : M, M, ta, tb);
         }
         CHECK_INT_EQ(case_check(r, 4e-6, false), 0);
@@ -79,10 +79,11 @@ static const char *const others[] = {
     "in %x: i32[N,7]\nin %z: i32[7,9]\n%y = matmul %x, %z\nout %y",
     NULL};
 
-static void other_forms(void) { CHECK_INT_EQ(case_check_all(others, 4e-6, false), 0); }
+static void other_forms(void) {
+    CHECK_INT_EQ(case_check_all(others, 4e-6, false), 0);
+}
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(classifiers);
     CHECK_RUN(runtime_operands);
     CHECK_RUN(other_forms);

@@ -7,8 +7,7 @@
 
 typedef void (*AddCases)(Rig *r);
 
-static void for_targets(AddCases add, bool empty)
-{
+static void for_targets(AddCases add, bool empty) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         add(r);
@@ -19,13 +18,18 @@ static void for_targets(AddCases add, bool empty)
 // ---------------------------------------------------------------- concat
 
 static const int channels[][24] = { // 0 ends
-    {16, 32}, {58, 58}, {3, 5, 7}, {20, 20, 20}, {24, 8, 33}, {64, 3, 16}, {5},
+    {16, 32},
+    {58, 58},
+    {3, 5, 7},
+    {20, 20, 20},
+    {24, 8, 33},
+    {64, 3, 16},
+    {5},
     {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}; // more than one call takes
 enum { CONCATS = sizeof channels / sizeof *channels };
 
 // Operands through a pool: blocked. Else as they come in: plain.
-static void add_concat(Rig *r, int k, const int *c, bool blocked, int axis)
-{
+static void add_concat(Rig *r, int k, const int *c, bool blocked, int axis) {
     char text[4096];
     size_t n = 0;
     for (int i = 0; c[i]; i++) {
@@ -44,8 +48,7 @@ static void add_concat(Rig *r, int k, const int *c, bool blocked, int axis)
     case_add(r, k, "%s", text);
 }
 
-static void add_concats(Rig *r)
-{
+static void add_concats(Rig *r) {
     for (int k = 0; k < CONCATS; k++) {
         add_concat(r, 4 * k, channels[k], true, 1);
         add_concat(r, 4 * k + 1, channels[k], false, 1);
@@ -54,41 +57,49 @@ static void add_concats(Rig *r)
             add_concat(r, 4 * k + 3, channels[k], false, 3);
         }
     }
-    case_add(r, 100, "in %%x: f32[N,5]\nin %%z: f32[3,5]\n%%y = concat %%x, %%z, %%x {axis=0}\n"
-                     "%%w = neg %%x\nout %%w");
+    case_add(r, 100,
+             "in %%x: f32[N,5]\nin %%z: f32[3,5]\n%%y = concat %%x, %%z, %%x {axis=0}\n"
+             "%%w = neg %%x\nout %%w");
     case_add(r, 101, "in %%x: i64[N,5]\nin %%z: i64[N,3]\n%%y = concat %%x, %%z {axis=1}\nout %%y");
 }
 
-static void concat(void) { for_targets(add_concats, true); }
+static void concat(void) {
+    for_targets(add_concats, true);
+}
 
 // ---------------------------------------------------------------- slice
 
 static const struct {
     int C, start, size;
-} slices[] = {{116, 58, 58}, {116, 0, 58}, {64, 16, 32}, {33, 1, 30}, {20, 3, 5}, {48, 32, 16},
-              {40, 5, 35}};
+} slices[] = {{116, 58, 58}, {116, 0, 58}, {64, 16, 32}, {33, 1, 30},
+              {20, 3, 5},    {48, 32, 16}, {40, 5, 35}};
 enum { SLICES = sizeof slices / sizeof *slices };
 
-static void add_slices(Rig *r)
-{
+static void add_slices(Rig *r) {
     for (int k = 0; k < SLICES; k++) {
-        case_add(r, k, "in %%x: f32[N,%1$d,6,5]\n%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
-                       "%%y = slice %%b {start=[0,%2$d,0,0], step=[1,1,1,1], shape=[N,%3$d,5,4]}\n"
-                       "%%z = slice %%x {start=[0,%2$d,1,0], step=[1,1,1,1], shape=[N,%3$d,5,5]}\n"
-                       "out %%y\nout %%z",
+        case_add(r, k,
+                 "in %%x: f32[N,%1$d,6,5]\n%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
+                 "%%y = slice %%b {start=[0,%2$d,0,0], step=[1,1,1,1], shape=[N,%3$d,5,4]}\n"
+                 "%%z = slice %%x {start=[0,%2$d,1,0], step=[1,1,1,1], shape=[N,%3$d,5,5]}\n"
+                 "out %%y\nout %%z",
                  slices[k].C, slices[k].start, slices[k].size);
     }
-    case_add(r, 50, "in %%x: f32[N,40,9,10]\n%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
-                    "%%y = slice %%b {start=[0,1,1,0], step=[1,2,2,2], shape=[N,19,4,5]}\n"
-                    "%%z = slice %%b {start=[0,0,1,3], step=[1,1,1,1], shape=[N,40,4,5]}\n"
-                    "out %%y\nout %%z");
-    case_add(r, 51, "in %%x: f32[N,7,9]\n"
-                    "%%y = slice %%x {start=[0,6,8], step=[1,-2,-1], shape=[N,4,9]}\nout %%y");
-    case_add(r, 52, "in %%x: f64[N,7,9]\n"
-                    "%%y = slice %%x {start=[0,1,2], step=[1,1,3], shape=[N,4,3]}\nout %%y");
+    case_add(r, 50,
+             "in %%x: f32[N,40,9,10]\n%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
+             "%%y = slice %%b {start=[0,1,1,0], step=[1,2,2,2], shape=[N,19,4,5]}\n"
+             "%%z = slice %%b {start=[0,0,1,3], step=[1,1,1,1], shape=[N,40,4,5]}\n"
+             "out %%y\nout %%z");
+    case_add(r, 51,
+             "in %%x: f32[N,7,9]\n"
+             "%%y = slice %%x {start=[0,6,8], step=[1,-2,-1], shape=[N,4,9]}\nout %%y");
+    case_add(r, 52,
+             "in %%x: f64[N,7,9]\n"
+             "%%y = slice %%x {start=[0,1,2], step=[1,1,3], shape=[N,4,3]}\nout %%y");
 }
 
-static void slice(void) { for_targets(add_slices, true); }
+static void slice(void) {
+    for_targets(add_slices, true);
+}
 
 // ---------------------------------------------------------------- reorder, transpose
 
@@ -96,26 +107,29 @@ static const int images[][3] = {{3, 7, 9},  {16, 8, 8},   {33, 5, 7},  {64, 1, 1
                                 {20, 1, 1}, {48, 16, 16}, {17, 30, 30}};
 enum { IMAGES = sizeof images / sizeof *images };
 
-static void add_reorders(Rig *r)
-{
+static void add_reorders(Rig *r) {
     for (int k = 0; k < IMAGES; k++) {
-        case_add(r, k, "in %%x: f32[N,%d,%d,%d]\n"
-                       "%%y = max_pool %%x {kernel=[1,1], stride=[1,1]}\nout %%y",
+        case_add(r, k,
+                 "in %%x: f32[N,%d,%d,%d]\n"
+                 "%%y = max_pool %%x {kernel=[1,1], stride=[1,1]}\nout %%y",
                  images[k][0], images[k][1], images[k][2]);
     }
 }
 
-static void reorder(void) { for_targets(add_reorders, true); }
+static void reorder(void) {
+    for_targets(add_reorders, true);
+}
 
 static const char *const perms3[] = {"0,1,2", "0,2,1", "1,0,2", "1,2,0", "2,0,1", "2,1,0"};
 static const char *const perms4[] = {"0,2,1,3", "0,3,1,2", "0,2,3,1", "3,2,1,0", "1,0,3,2"};
 
-static void add_transposes(Rig *r)
-{
+static void add_transposes(Rig *r) {
     for (int k = 0; k < 6; k++) {
-        case_add(r, k, "in %%x: f32[N,19,37]\nin %%i: i64[N,5,7]\n"
-                       "%%y = transpose %%x {perm=[%1$s]}\n"
-                       "%%z = transpose %%i {perm=[%1$s]}\nout %%y\nout %%z", perms3[k]);
+        case_add(r, k,
+                 "in %%x: f32[N,19,37]\nin %%i: i64[N,5,7]\n"
+                 "%%y = transpose %%x {perm=[%1$s]}\n"
+                 "%%z = transpose %%i {perm=[%1$s]}\nout %%y\nout %%z",
+                 perms3[k]);
     }
     for (int k = 0; k < 5; k++) {
         case_add(r, 10 + k, "in %%x: f32[N,6,17,20]\n%%y = transpose %%x {perm=[%s]}\nout %%y",
@@ -125,7 +139,9 @@ static void add_transposes(Rig *r)
     case_add(r, 21, "in %%x: f32[N,2,58,5,7]\n%%y = transpose %%x {perm=[0,2,1,3,4]}\nout %%y");
 }
 
-static void transpose(void) { for_targets(add_transposes, true); }
+static void transpose(void) {
+    for_targets(add_transposes, true);
+}
 
 // ---------------------------------------------------------------- pad
 
@@ -133,25 +149,28 @@ static const char *const modes[] = {"constant", "edge", "reflect"};
 static const char *const pads[] = {"0,0,1,2,0,0,3,1", "0,0,2,-1,0,0,-2,3", "0,0,0,2,0,0,0,0",
                                    "0,0,-1,-1,0,0,-1,-1", "0,0,3,0,0,0,0,0"};
 
-static void add_pads(Rig *r)
-{
+static void add_pads(Rig *r) {
     for (int k = 0; k < 15; k++) {
-        case_add(r, k, "in %%x: f32[N,20,7,8]\nin %%q: f32[N,3,7,8]\n"
-                       "%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
-                       "%%y = pad %%b {pad=[%1$s], mode=%2$s, value=1.5}\n"
-                       "%%z = pad %%q {pad=[%1$s], mode=%2$s, value=1.5}\nout %%y\nout %%z",
+        case_add(r, k,
+                 "in %%x: f32[N,20,7,8]\nin %%q: f32[N,3,7,8]\n"
+                 "%%b = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
+                 "%%y = pad %%b {pad=[%1$s], mode=%2$s, value=1.5}\n"
+                 "%%z = pad %%q {pad=[%1$s], mode=%2$s, value=1.5}\nout %%y\nout %%z",
                  pads[k / 3], modes[k % 3]);
     }
     for (int k = 0; k < 3; k++) {
-        case_add(r, 20 + k, "in %%x: f32[4,9,N]\n"
-                            "%%y = pad %%x {pad=[1,2,0,-1,1,0], mode=%s, value=-2}\nout %%y",
+        case_add(r, 20 + k,
+                 "in %%x: f32[4,9,N]\n"
+                 "%%y = pad %%x {pad=[1,2,0,-1,1,0], mode=%s, value=-2}\nout %%y",
                  modes[k]);
     }
     case_add(r, 30, "in %%x: f32[N,9,8]\n%%y = pad %%x {pad=[0,2,0,0,3,0], value=-2}\nout %%y");
     case_add(r, 31, "in %%x: i64[N,9]\n%%y = pad %%x {pad=[0,2,0,1], value=-2}\nout %%y");
 }
 
-static void pad(void) { for_targets(add_pads, true); }
+static void pad(void) {
+    for_targets(add_pads, true);
+}
 
 // ---------------------------------------------------------------- the rest
 
@@ -172,28 +191,31 @@ static const char *const others[] = {
     "in %x: f32[N,20]\n%y = copy %x\n%z = copy %x\nout %y\nout %z",
     NULL};
 
-static void other_moves(void) { CHECK_INT_EQ(case_check_all(others, 2e-6, true), 0); }
+static void other_moves(void) {
+    CHECK_INT_EQ(case_check_all(others, 2e-6, true), 0);
+}
 
 static const char *const dtypes[] = {"f32", "f64", "f16", "i8",  "i16", "i32",
                                      "i64", "u8",  "u16", "u32", "u64", "bool"};
 
-static void add_casts(Rig *r)
-{
+static void add_casts(Rig *r) {
     for (int k = 0; k < 144; k++) {
         const char *from = dtypes[k / 12], *to = dtypes[k % 12];
         if (from != to) {
             case_add(r, k, "in %%x: %s[N,19]\n%%y = cast %%x {to=%s}\nout %%y", from, to);
         }
     }
-    case_add(r, 200, "in %%x: f32[N,19]\nconst %%c: f32[] = splat(1e12)\n%%z = mul %%x, %%c\n"
-                     "%%a = cast %%z {to=i32}\n%%b = cast %%z {to=u8}\n%%l = log %%x\n"
-                     "%%d = cast %%l {to=i64}\nout %%a\nout %%b\nout %%d"); // saturates; NaN is 0
+    case_add(r, 200,
+             "in %%x: f32[N,19]\nconst %%c: f32[] = splat(1e12)\n%%z = mul %%x, %%c\n"
+             "%%a = cast %%z {to=i32}\n%%b = cast %%z {to=u8}\n%%l = log %%x\n"
+             "%%d = cast %%l {to=i64}\nout %%a\nout %%b\nout %%d"); // saturates; NaN is 0
 }
 
-static void cast(void) { for_targets(add_casts, true); }
+static void cast(void) {
+    for_targets(add_casts, true);
+}
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(concat);
     CHECK_RUN(slice);
     CHECK_RUN(reorder);

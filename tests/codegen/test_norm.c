@@ -8,21 +8,21 @@ static const struct {
 static const struct {
     int size;
     const char *beta;
-} windows[] = {{5, "0.75"}, {5, "0.5"}, {5, "1.0"}, {5, "0.6"}, {1, "0.75"},
-               {2, "0.75"}, {3, "0.75"}, {8, "0.75"}};
+} windows[] = {{5, "0.75"}, {5, "0.5"},  {5, "1.0"},  {5, "0.6"},
+               {1, "0.75"}, {2, "0.75"}, {3, "0.75"}, {8, "0.75"}};
 enum { SHAPES = sizeof shapes / sizeof *shapes, WINDOWS = sizeof windows / sizeof *windows };
 
-static void lrn(void)
-{
+static void lrn(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < SHAPES * WINDOWS; k++) {
             int C = shapes[k / WINDOWS].C, H = shapes[k / WINDOWS].H, W = shapes[k / WINDOWS].W;
             const char *beta = windows[k % WINDOWS].beta;
-            case_add(r, k, "in %%x: f32[N,%1$d,%2$d,%3$d]\nin %%z: f32[N,%1$d,%3$d]\n"
-                           "%%y = lrn %%x {size=%4$d, alpha=0.5, beta=%5$s, bias=2.0}\n"
-                           "%%w = lrn %%z {size=%4$d, alpha=0.5, beta=%5$s, bias=2.0}\n"
-                           "out %%y\nout %%w",
+            case_add(r, k,
+                     "in %%x: f32[N,%1$d,%2$d,%3$d]\nin %%z: f32[N,%1$d,%3$d]\n"
+                     "%%y = lrn %%x {size=%4$d, alpha=0.5, beta=%5$s, bias=2.0}\n"
+                     "%%w = lrn %%z {size=%4$d, alpha=0.5, beta=%5$s, bias=2.0}\n"
+                     "out %%y\nout %%w",
                      C, H, W, windows[k % WINDOWS].size, beta);
         }
         CHECK_INT_EQ(case_check(r, 4e-6, true), 0);
@@ -30,15 +30,15 @@ static void lrn(void)
 }
 
 // Statistics are inputs, so that no pass folds them; `dims` behind the channels.
-static void add_batch_norm(Rig *r, int k, int C, const char *dims)
-{
-    case_add(r, k, "in %%x: f32[N,%1$d%2$s]\nin %%s: f32[%1$d]\nin %%b: f32[%1$d]\n"
-                   "in %%m: f32[%1$d]\nin %%q: f32[%1$d]\n%%v = abs %%q\n"
-                   "%%y = batch_norm %%x, %%s, %%b, %%m, %%v {eps=0.1}\nout %%y", C, dims);
+static void add_batch_norm(Rig *r, int k, int C, const char *dims) {
+    case_add(r, k,
+             "in %%x: f32[N,%1$d%2$s]\nin %%s: f32[%1$d]\nin %%b: f32[%1$d]\n"
+             "in %%m: f32[%1$d]\nin %%q: f32[%1$d]\n%%v = abs %%q\n"
+             "%%y = batch_norm %%x, %%s, %%b, %%m, %%v {eps=0.1}\nout %%y",
+             C, dims);
 }
 
-static void batch_norm(void)
-{
+static void batch_norm(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < SHAPES; k++) {
@@ -52,8 +52,7 @@ static void batch_norm(void)
     }
 }
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(lrn);
     CHECK_RUN(batch_norm);
     return check_done();

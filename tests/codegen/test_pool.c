@@ -8,12 +8,12 @@ typedef struct Pool {
 } Pool;
 
 static const Pool pools[] = {
-    {16, 12, 12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0},  // ResNet's
-    {3, 9, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1},     // Inception's
-    {20, 8, 8, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 0, 0},    // VGG's
+    {16, 12, 12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0}, // ResNet's
+    {3, 9, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1},    // Inception's
+    {20, 8, 8, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 0, 0},   // VGG's
     {5, 13, 11, 3, 2, 2, 1, 1, 0, 0, 1, 1, 1, 1, 1},
     {33, 7, 7, 7, 7, 1, 1, 3, 3, 3, 3, 1, 1, 0, 0},
-    {17, 15, 15, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0},  // AlexNet's, rounded up
+    {17, 15, 15, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0}, // AlexNet's, rounded up
     {7, 10, 10, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 0, 0},
     {4, 17, 17, 5, 3, 3, 2, 2, 1, 2, 1, 1, 2, 1, 1},
     {16, 28, 28, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1},
@@ -25,8 +25,7 @@ static const Pool pools[] = {
 };
 enum { POOLS = sizeof pools / sizeof *pools };
 
-static void add_pool(Rig *r, int k, const Pool *p, const char *op, const char *before)
-{
+static void add_pool(Rig *r, int k, const Pool *p, const char *op, const char *before) {
     char count[32] = "";
     if (*op == 'a') {
         snprintf(count, sizeof count, ", count_pad=%d", p->count_pad);
@@ -39,8 +38,7 @@ static void add_pool(Rig *r, int k, const Pool *p, const char *op, const char *b
              p->dh, p->dw, p->ceil, count);
 }
 
-static void windows(void)
-{
+static void windows(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < POOLS; k++) {
@@ -67,13 +65,13 @@ static const char *const plain[] = {
     "in %x: f64[N,3,9,8]\n%y = max_pool %x {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}\nout %y",
     "in %x: f64[N,3,9,8]\n%y = avg_pool %x {kernel=[3,2], pad=[1,0,1,1]}\nout %y",
     "in %x: i8[N,3,9,8]\n%y = max_pool %x {kernel=[3,3], pad=[1,1,1,1]}\nout %y",
-    "in %x: u8[N,3,9,8]\n%y = max_pool %x {kernel=[2,3], stride=[2,1]}\nout %y",
-    NULL};
+    "in %x: u8[N,3,9,8]\n%y = max_pool %x {kernel=[2,3], stride=[2,1]}\nout %y", NULL};
 
-static void other_dtypes(void) { CHECK_INT_EQ(case_check_all(plain, 2e-6, true), 0); }
+static void other_dtypes(void) {
+    CHECK_INT_EQ(case_check_all(plain, 2e-6, true), 0);
+}
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(windows);
     CHECK_RUN(nan_wins);
     CHECK_RUN(other_dtypes);

@@ -1,5 +1,6 @@
-// The elementary functions of codegen/vmath.c against the C library in double, over a million arguments each: the
-// largest error in units in the last place stays within what vmath.c states; special values are exact.
+// The elementary functions of codegen/vmath.c against the C library in double, over a million
+// arguments each: the largest error in units in the last place stays within what vmath.c states;
+// special values are exact.
 #include "runtime/hone.h"
 #include "tests/check.h"
 #include "tests/codegen/rig.h"
@@ -9,13 +10,15 @@
 
 enum { COUNT = 1 << 20 };
 
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
 
 typedef struct Function {
     const char *op;
     double (*exact)(double);
-    double lo, hi;   // range of the arguments, where results are normal numbers
-    double max_ulp;  // what vmath.c states
+    double lo, hi;  // range of the arguments, where results are normal numbers
+    double max_ulp; // what vmath.c states
 } Function;
 
 static const Function functions[] = {
@@ -25,25 +28,24 @@ static const Function functions[] = {
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 // Distance in units of the last place of the float nearest to `want`.
-static double ulps(float got, double want)
-{
+static double ulps(float got, double want) {
     float near = (float)want;
     double unit = nextafterf(fabsf(near), INFINITY) - fabsf(near);
     return fabs((double)got - want) / unit;
 }
 
 // Half of the arguments uniform, half uniform in the logarithm, so that small ones are met as well.
-static float argument(const Function *fn, int i)
-{
+static float argument(const Function *fn, int i) {
     double u = (double)(i / 2) / (COUNT / 2);
     if (i % 2 == 0)
         return (float)(fn->lo + u * (fn->hi - fn->lo));
     double size = exp(log(1e-20) + u * (log(fn->hi) - log(1e-20)));
-    return (float)(fn->lo < 0 && i % 4 == 1 && -size >= fn->lo ? -size : size < fn->lo ? fn->lo : size);
+    return (float)(fn->lo < 0 && i % 4 == 1 && -size >= fn->lo ? -size
+                   : size < fn->lo                             ? fn->lo
+                                                               : size);
 }
 
-static void check_target(const char *mcpu)
-{
+static void check_target(const char *mcpu) {
     bool skip = false;
     Rig *r = rig_new(mcpu, 2);
     for (int k = 0; k < FUNCTIONS; k++) {
@@ -78,15 +80,13 @@ static void check_target(const char *mcpu)
     rig_free(r);
 }
 
-static void stays_within_its_error(void)
-{
+static void stays_within_its_error(void) {
     check_target("x86-64-v4");
     check_target("x86-64-v3");
     check_target("generic");
 }
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(stays_within_its_error);
     return check_done();
 }

@@ -55,8 +55,7 @@ static const Conv shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static void add_conv(Rig *r, int k, const Conv *c, const char *x)
-{
+static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
     char chosen[96] = "";
     if (c->block)
         snprintf(chosen, sizeof chosen, ", algo=\"winograd%d\", tile=[%d,%d,%d,%d]",
@@ -67,8 +66,7 @@ static void add_conv(Rig *r, int k, const Conv *c, const char *x)
              c->pb, c->pr, chosen);
 }
 
-static void runs_every_shape(void)
-{
+static void runs_every_shape(void) {
     Rig *r = rig_new(target, 2);
     rig_winograd(r, true);
     for (int k = 0; k < N_SHAPES; k++) {
@@ -85,8 +83,7 @@ static void runs_every_shape(void)
 }
 
 // What passes attach: activations, residuals, channel and scalar operands, long epilogues.
-static void runs_epilogues(void)
-{
+static void runs_epilogues(void) {
     Rig *r = rig_new(target, 2);
     static const char *const x[] = {"%p", "%q"};
     static const Conv convs[] = {
@@ -120,8 +117,7 @@ static void runs_epilogues(void)
 }
 
 // Results that are slices of a concat, and inputs that are.
-static void runs_concat_slices(void)
-{
+static void runs_concat_slices(void) {
     Rig *r = rig_new(target, 2);
     static const Conv a = {16, 8, 8, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 4};
     static const Conv b = {16, 8, 8, 48, 3, 3, 1, 1, 1, 1, 2, 2, 1, 7};
@@ -140,8 +136,7 @@ static void runs_concat_slices(void)
     rig_free(r);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
     for (int i = 0; i < 3; i++) {
         target = argc > 1 ? argv[1] : targets[i];

@@ -42,20 +42,38 @@ typedef struct Case {
 #define DIMS(...) .rank = COUNT(__VA_ARGS__), .dim = {__VA_ARGS__}
 // An operand with its values, or with a pattern of values (same as in make_eval_cases.py).
 #define X(E, dims, ...)                                                                            \
-    {.given = true, .dtype = IR_##E, dims, .values = (const double[]){__VA_ARGS__}}
-#define P(E, dims, k) {.given = true, .dtype = IR_##E, dims, .seed = k}
-#define NONE {.given = false}
-#define A_INT(K, v) {.given = true, .key = IR_ATTR_##K, .kind = IR_KIND_INT, .ints = {v}}
-#define A_FLOAT(K, v) {.given = true, .key = IR_ATTR_##K, .kind = IR_KIND_FLOAT, .f = v}
-#define A_STR(K, v) {.given = true, .key = IR_ATTR_##K, .kind = IR_KIND_STR, .s = v}
+    {                                                                                              \
+        .given = true, .dtype = IR_##E, dims, .values = (const double[]) {                         \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define P(E, dims, k)                                                                              \
+    { .given = true, .dtype = IR_##E, dims, .seed = k }
+#define NONE                                                                                       \
+    { .given = false }
+#define A_INT(K, v)                                                                                \
+    {                                                                                              \
+        .given = true, .key = IR_ATTR_##K, .kind = IR_KIND_INT, .ints = { v }                      \
+    }
+#define A_FLOAT(K, v)                                                                              \
+    { .given = true, .key = IR_ATTR_##K, .kind = IR_KIND_FLOAT, .f = v }
+#define A_STR(K, v)                                                                                \
+    { .given = true, .key = IR_ATTR_##K, .kind = IR_KIND_STR, .s = v }
 #define A_LIST(K, k, ...)                                                                          \
-    {.given = true, .key = IR_ATTR_##K, .kind = IR_KIND_##k, .n = COUNT(__VA_ARGS__),              \
-     .ints = {__VA_ARGS__}}
+    {                                                                                              \
+        .given = true, .key = IR_ATTR_##K, .kind = IR_KIND_##k, .n = COUNT(__VA_ARGS__), .ints = { \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
 #define A_INTS(K, ...) A_LIST(K, INTS, __VA_ARGS__)
 #define A_DIMS(K, ...) A_LIST(K, DIMS, __VA_ARGS__)
 #define A_STEPS(K, ...)                                                                            \
-    {.given = true, .key = IR_ATTR_##K, .kind = IR_KIND_BODY,                                      \
-     .body = {sizeof((IrStep[]){__VA_ARGS__}) / sizeof(IrStep), (IrStep[]){__VA_ARGS__}}}
+    {                                                                                              \
+        .given = true, .key = IR_ATTR_##K, .kind = IR_KIND_BODY, .body = {                         \
+            sizeof((IrStep[]){__VA_ARGS__}) / sizeof(IrStep),                                      \
+            (IrStep[]){__VA_ARGS__}                                                                \
+        }                                                                                          \
+    }
 
 static double pattern_at(int64_t i, int seed) {
     return (double)((i * 37 + seed * 11) % 17 - 8) / 4;

@@ -8,15 +8,20 @@ static const Case computed_cases[] = {
 #include "tests/ir/eval_cases.def"
 };
 
-#define STEP(E, ...) {.op = IR_OP_##E, .arg = {__VA_ARGS__}}
-#define STEP_P(E, x, a, b) {.op = IR_OP_##E, .arg = {x}, .p = {a, b}}
+#define STEP(E, ...)                                                                               \
+    {                                                                                              \
+        .op = IR_OP_##E, .arg = { __VA_ARGS__ }                                                    \
+    }
+#define STEP_P(E, x, a, b)                                                                         \
+    {                                                                                              \
+        .op = IR_OP_##E, .arg = {x}, .p = { a, b }                                                 \
+    }
 
 static const Case body_cases[] = {
     // 2x + 1 where x > 0, else 0; x = -1, 0, 1, 2
     {.name = "map of steps, compare and where",
      .op = IR_OP_MAP,
-     .in = {X(F32, DIMS(4), -1, 0, 1, 2), X(F32, DIMS(), 2), X(F32, DIMS(1), 1),
-            X(F32, DIMS(), 0)},
+     .in = {X(F32, DIMS(4), -1, 0, 1, 2), X(F32, DIMS(), 2), X(F32, DIMS(1), 1), X(F32, DIMS(), 0)},
      .attr = {A_STEPS(BODY, STEP(MUL, 0, 1), STEP(ADD, IR_STEP(0), 2), STEP(GREATER, 0, 3),
                       STEP(WHERE, IR_STEP(2), IR_STEP(1), 3))},
      .out = X(F32, DIMS(4), 0, 0, 3, 5)},
@@ -156,12 +161,18 @@ static void saturates_elements(void) {
         IrDtype dtype;
         double low, high; // what -1e300 and 1e300 become
     } range[] = {
-        {IR_I8, -128, 127},           {IR_I16, -32768, 32767},
-        {IR_I32, -2147483648.0, 2147483647}, {IR_I64, -0x1p63, 0x1p63},
-        {IR_U8, 0, 255},              {IR_U16, 0, 65535},
-        {IR_U32, 0, 4294967295.0},    {IR_U64, 0, 0x1p64},
-        {IR_BOOL, 1, 1},              {IR_F32, -INFINITY, INFINITY},
-        {IR_F16, -INFINITY, INFINITY}, {IR_F64, -1e300, 1e300},
+        {IR_I8, -128, 127},
+        {IR_I16, -32768, 32767},
+        {IR_I32, -2147483648.0, 2147483647},
+        {IR_I64, -0x1p63, 0x1p63},
+        {IR_U8, 0, 255},
+        {IR_U16, 0, 65535},
+        {IR_U32, 0, 4294967295.0},
+        {IR_U64, 0, 0x1p64},
+        {IR_BOOL, 1, 1},
+        {IR_F32, -INFINITY, INFINITY},
+        {IR_F16, -INFINITY, INFINITY},
+        {IR_F64, -1e300, 1e300},
     };
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         int64_t room[4] = {0};
@@ -180,8 +191,10 @@ static void saturates_elements(void) {
 // splitmix64 of seed 1234567 is a published sequence; our keyed streams draw its high halves.
 static void draws_splitmix64(void) {
     static const uint64_t published[] = {
-        UINT64_C(6457827717110365317), UINT64_C(3203168211198807973),
-        UINT64_C(9817491932198370423), UINT64_C(4593380528125082431),
+        UINT64_C(6457827717110365317),
+        UINT64_C(3203168211198807973),
+        UINT64_C(9817491932198370423),
+        UINT64_C(4593380528125082431),
     };
     for (uint64_t i = 0; i < 4; i++) {
         CHECK_INT_EQ(ir_random_u32(1234567, i), published[i] >> 32);
@@ -195,7 +208,9 @@ static void draws_splitmix64(void) {
 // Kept elements are scaled, the others 0, near the ratio; by seed and index alone.
 static void drops_by_seed_and_index(void) {
     enum { ELEMS = 40000 };
-    Case c = {.name = "dropout", .op = IR_OP_DROPOUT, .in = {P(F32, DIMS(ELEMS), 0)},
+    Case c = {.name = "dropout",
+              .op = IR_OP_DROPOUT,
+              .in = {P(F32, DIMS(ELEMS), 0)},
               .attr = {A_FLOAT(RATIO, 0.3), A_INT(SEED, 5)}};
     IrDiag diag;
     ir_diag_init(&diag, "dropout");

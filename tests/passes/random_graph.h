@@ -23,7 +23,9 @@ static uint64_t draw(Maker *m, uint64_t below) {
     return (m->state >> 33) % below;
 }
 
-static bool chance(Maker *m, int percent) { return draw(m, 100) < (uint64_t)percent; }
+static bool chance(Maker *m, int percent) {
+    return draw(m, 100) < (uint64_t)percent;
+}
 
 // Mostly a recent value: graphs get deep and keep many single readers.
 static IrValue *pick(Maker *m) {
@@ -58,14 +60,16 @@ static bool is_4d(const IrValue *v) {
     return s->rank == 4 && s->dim[1].n == 0 && s->dim[2].n == 0 && s->dim[3].n == 0;
 }
 
-static int64_t dim(const IrValue *v, int i) { return v->type.shape.dim[i].c; }
+static int64_t dim(const IrValue *v, int i) {
+    return v->type.shape.dim[i].c;
+}
 
 // ---------------------------------------------------------------- makers
 
 static IrValue *make_unary(Maker *m) {
-    static const IrOp ops[] = {IR_OP_RELU, IR_OP_RELU, IR_OP_RELU, IR_OP_SIGMOID, IR_OP_TANH,
-                               IR_OP_LEAKY_RELU, IR_OP_HARD_SWISH, IR_OP_HARD_SIGMOID, IR_OP_NEG,
-                               IR_OP_ABS, IR_OP_ELU, IR_OP_COPY};
+    static const IrOp ops[] = {IR_OP_RELU, IR_OP_RELU,       IR_OP_RELU,       IR_OP_SIGMOID,
+                               IR_OP_TANH, IR_OP_LEAKY_RELU, IR_OP_HARD_SWISH, IR_OP_HARD_SIGMOID,
+                               IR_OP_NEG,  IR_OP_ABS,        IR_OP_ELU,        IR_OP_COPY};
     return ir_build1(&m->b, ops[draw(m, sizeof ops / sizeof *ops)], pick(m));
 }
 
@@ -79,8 +83,8 @@ static IrValue *make_clip(Maker *m) {
 }
 
 static IrValue *make_with_const(Maker *m) {
-    static const IrOp ops[] = {IR_OP_ADD, IR_OP_SUB, IR_OP_MUL, IR_OP_DIV, IR_OP_MAXIMUM,
-                               IR_OP_MINIMUM, IR_OP_PRELU, IR_OP_POW};
+    static const IrOp ops[] = {IR_OP_ADD,     IR_OP_SUB,     IR_OP_MUL,   IR_OP_DIV,
+                               IR_OP_MAXIMUM, IR_OP_MINIMUM, IR_OP_PRELU, IR_OP_POW};
     IrValue *x = pick(m);
     IrOp op = ops[draw(m, 8)];
     int64_t c = is_4d(x) ? dim(x, 1) : 1, dims[] = {1, c, 1, 1};
@@ -318,10 +322,11 @@ static const struct {
     int weight;
     IrValue *(*make)(Maker *m);
 } makers[] = {
-    {10, make_unary}, {4, make_clip}, {16, make_with_const}, {10, make_binary}, {3, make_silu},
-    {18, make_conv}, {4, make_siblings}, {8, make_batch_norm}, {10, make_transpose},
-    {6, make_reshape}, {5, make_slice}, {5, make_concat}, {5, make_pad}, {6, make_pool},
-    {4, make_reduce}, {3, make_expand}, {5, make_matmul}, {2, make_softmax}, {2, make_gather},
+    {10, make_unary},     {4, make_clip},    {16, make_with_const}, {10, make_binary},
+    {3, make_silu},       {18, make_conv},   {4, make_siblings},    {8, make_batch_norm},
+    {10, make_transpose}, {6, make_reshape}, {5, make_slice},       {5, make_concat},
+    {5, make_pad},        {6, make_pool},    {4, make_reduce},      {3, make_expand},
+    {5, make_matmul},     {2, make_softmax}, {2, make_gather},
 };
 
 static IrValue *make_one(Maker *m) {

@@ -36,8 +36,8 @@ typedef struct Sim {
     IrGraph *g;
     IrArena *arena;
     int64_t N;
-    const char *what;   // for messages
-    uint8_t *memory;    // the plan's arena
+    const char *what;                   // for messages
+    uint8_t *memory;                    // the plan's arena
     uint8_t **input, **output, **konst; // by index; konst by IrConst.id
     int64_t memory_bytes;
     uint64_t **content; // by value id: a hash per element, row-major
@@ -64,14 +64,18 @@ static int64_t elems_at(const IrValue *v, int64_t N) {
 
 static uint8_t *base_of(Sim *s, const IrValue *v) {
     switch (v->place.kind) {
-    case IR_PLACE_ARENA: return s->memory + ir_dim_at(v->place.offset, s->N);
-    case IR_PLACE_INPUT: return s->input[v->place.index] + ir_dim_at(v->place.offset, s->N);
-    case IR_PLACE_OUTPUT: return s->output[v->place.index] + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_ARENA:
+        return s->memory + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_INPUT:
+        return s->input[v->place.index] + ir_dim_at(v->place.offset, s->N);
+    case IR_PLACE_OUTPUT:
+        return s->output[v->place.index] + ir_dim_at(v->place.offset, s->N);
     case IR_PLACE_CONST: {
         int64_t channel = 0;
         return s->konst[ir_view_root((IrValue *)v, &channel)->konst->id];
     }
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 
@@ -341,7 +345,9 @@ static IrValue *add_const(Random *r, int rank, const int64_t *dims) {
     return ir_const_value(r->g, c);
 }
 
-static int64_t channels(const IrValue *v) { return v->type.shape.dim[1].c; }
+static int64_t channels(const IrValue *v) {
+    return v->type.shape.dim[1].c;
+}
 
 // Another value of the same shape, or of the same height and width.
 static IrValue *pick_like(Random *r, const IrValue *v, bool any_channels) {
@@ -362,7 +368,8 @@ static IrValue *make_conv(Random *r) {
     IrValue *extra = pick(r, 2) ? pick_value(r) : NULL;
     int64_t out = extra && ir_dim_eq(extra->type.shape.dim[2], x->type.shape.dim[2]) &&
                           ir_dim_eq(extra->type.shape.dim[3], x->type.shape.dim[3])
-                      ? channels(extra) : (extra = NULL, widths[pick(r, 8)]);
+                      ? channels(extra)
+                      : (extra = NULL, widths[pick(r, 8)]);
     int64_t k = pick(r, 2) ? 3 : 1, half = k / 2;
     int64_t pads[] = {half, half, half, half}, dims[] = {out, channels(x), k, k};
     IrValue *in[] = {x, add_const(r, 4, dims), pick(r, 2) ? add_const(r, 1, dims) : NULL, extra};
@@ -389,12 +396,24 @@ static IrValue *make_binary(Random *r) {
     int64_t c = channels(x);
     int64_t h = x->type.shape.dim[2].c, w = x->type.shape.dim[3].c;
     switch (pick(r, 7)) {
-    case 0: y = add_const(r, 3, (int64_t[]){c, 1, 1}); break;
-    case 1: y = add_const(r, 4, (int64_t[]){1, 1, h, w}); break;
-    case 2: y = add_const(r, 3, (int64_t[]){c, h, w}); break;
-    case 3: y = add_const(r, 0, NULL); break;
-    case 4: y = add_const(r, 2, (int64_t[]){h, 1}); break;
-    default: y = pick_like(r, x, pick(r, 3) == 0); break;
+    case 0:
+        y = add_const(r, 3, (int64_t[]){c, 1, 1});
+        break;
+    case 1:
+        y = add_const(r, 4, (int64_t[]){1, 1, h, w});
+        break;
+    case 2:
+        y = add_const(r, 3, (int64_t[]){c, h, w});
+        break;
+    case 3:
+        y = add_const(r, 0, NULL);
+        break;
+    case 4:
+        y = add_const(r, 2, (int64_t[]){h, 1});
+        break;
+    default:
+        y = pick_like(r, x, pick(r, 3) == 0);
+        break;
     }
     IrValue *v = ir_build2(&r->b, pick(r, 2) ? IR_OP_ADD : IR_OP_SUB, x, y);
     return v;
@@ -479,8 +498,8 @@ static IrValue *make_unary(Random *r) {
 
 static IrGraph *make_graph(IrArena *a, uint64_t seed) {
     static IrValue *(*const makers[])(Random *) = {
-        make_conv,   make_conv,   make_conv,           make_pool,  make_binary,
-        make_binary, make_unary,  make_unary,          make_slice, make_concat,
+        make_conv,   make_conv,   make_conv,           make_pool,   make_binary,
+        make_binary, make_unary,  make_unary,          make_slice,  make_concat,
         make_concat, make_reduce, make_growing_concat, make_shuffle};
     Random r = {.state = mix(seed + 1), .prog = ir_program_new(a, "random")};
     r.g = ir_graph_new(r.prog, "infer");
@@ -578,8 +597,10 @@ static int test_random(uint64_t seed) {
     IrDiag diag;
     ir_diag_init(&diag, "random");
     IrArena *a = ir_arena_new(&diag);
-    PassOptions opt = {.opt_level = seed % 5 ? 2 : 0, .block = 4 << seed % 3,
-                       .keep_values = seed % 7 == 0, .out = stderr};
+    PassOptions opt = {.opt_level = seed % 5 ? 2 : 0,
+                       .block = 4 << seed % 3,
+                       .keep_values = seed % 7 == 0,
+                       .out = stderr};
     IrGraph *before = make_graph(a, seed), *g = make_graph(a, seed);
     run_passes(a, g, &opt);
     char what[64];
@@ -631,7 +652,8 @@ static void print_counts(const IrGraph *g, const char *path) {
         slices += n->op == IR_OP_SLICE && !view;
     }
     printf("%s: %d nodes, reorders: %d moving, %d views; concats: %d in place, %d copying; "
-           "%d copying slices\n", path, g->n_nodes, moved, views, in_place, copies, slices);
+           "%d copying slices\n",
+           path, g->n_nodes, moved, views, in_place, copies, slices);
 }
 
 static int test_model(const char *path, int level, bool print) {
@@ -641,8 +663,8 @@ static int test_model(const char *path, int level, bool print) {
     IrProgram *p = read_program(a, path);
     int errors = !p;
     for (int i = 0; p && i < p->n_graphs; i++) {
-        PassOptions opt = {.opt_level = level, .block = 16, .vector_registers = 32, .verify = true,
-                           .out = stderr};
+        PassOptions opt = {
+            .opt_level = level, .block = 16, .vector_registers = 32, .verify = true, .out = stderr};
         IrGraph *g = p->graphs[i];
         passes_run(p, g, &opt);
         if (print) {

@@ -25,8 +25,8 @@ typedef struct Case {
 } Case;
 
 static IrGraph *load_case(const Case *c, IrArena *a) {
-    IrProgram *p = c->file ? ir_parse(a, c->file, c->text, c->len)
-                           : random_graph(a, c->seed, c->nodes);
+    IrProgram *p =
+        c->file ? ir_parse(a, c->file, c->text, c->len) : random_graph(a, c->seed, c->nodes);
     return p && c->graph < p->n_graphs ? p->graphs[c->graph] : NULL;
 }
 
@@ -104,8 +104,8 @@ static bool check_passes(const Case *c, int level, const char *names, int64_t N)
 }
 
 static const char *const single[] = {
-    "canonicalize", "sink_transpose", "fold", "cse", "dce", "fold_pad", "fuse_bn",
-    "swap_pool", "merge_siblings", "fuse_softmax", "fuse_epilogue", "fuse_map",
+    "canonicalize", "sink_transpose", "fold",           "cse",          "dce",           "fold_pad",
+    "fuse_bn",      "swap_pool",      "merge_siblings", "fuse_softmax", "fuse_epilogue", "fuse_map",
 };
 
 static int check_random(IrDiag *diag, int count, uint64_t first) {

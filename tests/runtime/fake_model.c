@@ -17,16 +17,28 @@
 #define FAKE_NEED 0
 #endif
 #ifdef FAKE_FIXED
-#define BATCH {FAKE_FIXED, 0}
+#define BATCH                                                                                      \
+    { FAKE_FIXED, 0 }
 #else
 #define FAKE_FIXED 0
-#define BATCH {0, 1}
+#define BATCH                                                                                      \
+    { 0, 1 }
 #endif
 #ifdef FAKE_NHWC
-#define IMAGE_DIMS {BATCH, {8, 0}, {8, 0}, {3, 0}}
+#define IMAGE_DIMS                                                                                 \
+    {                                                                                              \
+        BATCH, {8, 0}, {8, 0}, {                                                                   \
+            3, 0                                                                                   \
+        }                                                                                          \
+    }
 enum { NHWC = 1 };
 #else
-#define IMAGE_DIMS {BATCH, {3, 0}, {8, 0}, {8, 0}}
+#define IMAGE_DIMS                                                                                 \
+    {                                                                                              \
+        BATCH, {3, 0}, {8, 0}, {                                                                   \
+            8, 0                                                                                   \
+        }                                                                                          \
+    }
 enum { NHWC = 0 };
 #endif
 #ifdef FAKE_SOFTMAX
@@ -42,15 +54,13 @@ static const float weights[CLASSES * 4] __attribute__((aligned(64))) = {
     20, -10, -10, 0, -10, 20, -10, 0, -10, -10, 20, 0, -10, -10, -10, 8, 10, 10, 10, -22,
 };
 
-static void mark(const HoneCall *c, int thread, int at)
-{
+static void mark(const HoneCall *c, int thread, int at) {
     if (c->profile && thread == 0)
         c->profile[at] = hone_rt_now();
 }
 
 // means[n][channel] for this thread's share of the N * CHANNELS planes
-static void average_planes(const HoneCall *c, int64_t images, int thread, int threads)
-{
+static void average_planes(const HoneCall *c, int64_t images, int thread, int threads) {
     const float *x = c->inputs[0];
     float *means = (float *)c->arena, *scratch = (float *)(c->scratch + thread * 256);
     for (int64_t i = thread; i < images * CHANNELS; i += threads) {
@@ -65,8 +75,7 @@ static void average_planes(const HoneCall *c, int64_t images, int thread, int th
 }
 
 // y[n][class] for this thread's share of the images
-static void score_images(const HoneCall *c, int64_t images, int thread, int threads)
-{
+static void score_images(const HoneCall *c, int64_t images, int thread, int threads) {
     const float *means = (const float *)c->arena, *w = (const float *)c->weights;
     float *y = c->outputs[0];
     for (int64_t n = thread; n < images; n += threads) {
@@ -86,8 +95,7 @@ static void score_images(const HoneCall *c, int64_t images, int thread, int thre
     }
 }
 
-static void run(const HoneCall *c, int32_t thread, int32_t threads)
-{
+static void run(const HoneCall *c, int32_t thread, int32_t threads) {
     int64_t images = FAKE_FIXED ? FAKE_FIXED : c->N;
     mark(c, thread, 0);
     average_planes(c, images, thread, threads);
@@ -105,9 +113,12 @@ static const HoneTensorDesc outputs[] = {
 static const HoneNodeDesc nodes[] = {
 #ifdef FAKE_NAMES
     {"<script>\"a & b\"</script>\n\x1b\xff", "reduce_mean", "<b> & 'plain'", {0, 0}, {0, 0}},
-    {"/a/very/long/name/of/a/node/that/goes/on/and/on/and/on/and/on/and/on/and/on/to/its/tail+/b+/c",
-     "an_operator_whose_name_is_long", "an algorithm with a name that is longer than a column",
-     {0, 40}, {80, 32}},
+    {"/a/very/long/name/of/a/node/that/goes/on/and/on/and/on/and/on/and/on/and/on/to/its/tail+/b+/"
+     "c",
+     "an_operator_whose_name_is_long",
+     "an algorithm with a name that is longer than a column",
+     {0, 40},
+     {80, 32}},
 #else
     {"average", "reduce_mean", "plain", {0, 192}, {0, 768}},
     {"score", "matmul", "plain", {0, 40}, {80, 32}},
@@ -117,14 +128,33 @@ static const char *const labels[] = {"red", "green", "blue", "dark \"night\"", "
 static const uint32_t needs[] = {FAKE_NEED, 0};
 
 const HoneModelDesc hone_fake_desc = {
-    .abi = FAKE_ABI, .name = "fake", .producer = "hone 0.1.0", .cpu = "generic", .features = "",
+    .abi = FAKE_ABI,
+    .name = "fake",
+    .producer = "hone 0.1.0",
+    .cpu = "generic",
+    .features = "",
     .hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-    .n_inputs = 1, .n_outputs = 1, .n_nodes = 2, .n_labels = CLASSES,
-    .inputs = inputs, .outputs = outputs, .nodes = nodes, .labels = labels,
-    .preprocess = {.channels = 3, .nhwc = NHWC, .height = 8, .width = 8, .resize = 10,
-                   .scale = 1.0f / 255.0f, .std = {1, 1, 1}},
-    .softmax = SOFTMAX, .batch_symbolic = !FAKE_FIXED,
-    .arena_bytes = {FAKE_FIXED * MEANS * 4, FAKE_FIXED ? 0 : MEANS * 4}, .scratch_bytes = 256,
-    .weights_bytes = sizeof weights, .weights = (const char *)weights, .run = run,
+    .n_inputs = 1,
+    .n_outputs = 1,
+    .n_nodes = 2,
+    .n_labels = CLASSES,
+    .inputs = inputs,
+    .outputs = outputs,
+    .nodes = nodes,
+    .labels = labels,
+    .preprocess = {.channels = 3,
+                   .nhwc = NHWC,
+                   .height = 8,
+                   .width = 8,
+                   .resize = 10,
+                   .scale = 1.0f / 255.0f,
+                   .std = {1, 1, 1}},
+    .softmax = SOFTMAX,
+    .batch_symbolic = !FAKE_FIXED,
+    .arena_bytes = {FAKE_FIXED * MEANS * 4, FAKE_FIXED ? 0 : MEANS * 4},
+    .scratch_bytes = 256,
+    .weights_bytes = sizeof weights,
+    .weights = (const char *)weights,
+    .run = run,
     .cpu_needs = needs,
 };

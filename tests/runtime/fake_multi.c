@@ -4,8 +4,7 @@
 
 #include "runtime/rt_abi.h"
 
-static void run(const HoneCall *c, int32_t thread, int32_t threads)
-{
+static void run(const HoneCall *c, int32_t thread, int32_t threads) {
     const float *a = c->inputs[0];
     const int64_t *plus = c->inputs[1];
     float *sum = c->outputs[0];
@@ -28,7 +27,18 @@ static const HoneTensorDesc outputs[] = {
 static const HoneNodeDesc nodes[] = {{"all", "map", NULL, {0, 2}, {8, 48}}};
 
 const HoneModelDesc hone_fake_desc = {
-    .abi = HONE_ABI, .name = "multi", .producer = "hone 0.1.0", .cpu = "generic", .features = "",
-    .hash = "", .n_inputs = 2, .n_outputs = 2, .n_nodes = 1, .inputs = inputs, .outputs = outputs,
-    .nodes = nodes, .batch_symbolic = 1, .run = run,
+    .abi = HONE_ABI,
+    .name = "multi",
+    .producer = "hone 0.1.0",
+    .cpu = "generic",
+    .features = "",
+    .hash = "",
+    .n_inputs = 2,
+    .n_outputs = 2,
+    .n_nodes = 1,
+    .inputs = inputs,
+    .outputs = outputs,
+    .nodes = nodes,
+    .batch_symbolic = 1,
+    .run = run,
 };

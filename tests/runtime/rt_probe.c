@@ -13,14 +13,13 @@
 #include "runtime/json.h"
 #include "runtime/npy.h"
 
-static int fail(const RtErr *err)
-{
+static int fail(const RtErr *err) {
     fprintf(stderr, "%s\n", err->text);
     return 1;
 }
 
-static int write_array(const char *path, int dtype, int rank, const int64_t *dim, const void *data)
-{
+static int write_array(const char *path, int dtype, int rank, const int64_t *dim,
+                       const void *data) {
     RtErr err;
     RtOutFile out;
     if (!rt_out_open(&out, path, &err))
@@ -30,8 +29,7 @@ static int write_array(const char *path, int dtype, int rank, const int64_t *dim
     return rt_out_commit(&out, &err) ? 0 : fail(&err);
 }
 
-static int decode(char **a)
-{
+static int decode(char **a) {
     RtErr err;
     RtImage im;
     if (!rt_image_load(a[0], atoi(a[1]), &im, &err))
@@ -42,14 +40,18 @@ static int decode(char **a)
     return code;
 }
 
-static int preprocess(char **a)
-{
+static int preprocess(char **a) {
     RtErr err;
     RtImage im;
-    HonePreprocess p = {.channels = atoi(a[1]), .resize = atoi(a[2]), .height = atoi(a[3]),
-                        .width = atoi(a[4]), .bgr = !strcmp(a[5], "bgr"),
-                        .nhwc = !strcmp(a[6], "nhwc"), .scale = 1.0f / 255.0f,
-                        .mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}};
+    HonePreprocess p = {.channels = atoi(a[1]),
+                        .resize = atoi(a[2]),
+                        .height = atoi(a[3]),
+                        .width = atoi(a[4]),
+                        .bgr = !strcmp(a[5], "bgr"),
+                        .nhwc = !strcmp(a[6], "nhwc"),
+                        .scale = 1.0f / 255.0f,
+                        .mean = {0.485f, 0.456f, 0.406f},
+                        .std = {0.229f, 0.224f, 0.225f}};
     if (!rt_image_load(a[0], p.channels, &im, &err))
         return fail(&err);
     int64_t c = p.channels, h = p.height, w = p.width;
@@ -63,8 +65,7 @@ static int preprocess(char **a)
     return code;
 }
 
-static int resize(char **a)
-{
+static int resize(char **a) {
     RtErr err;
     RtImage im;
     int w = atoi(a[1]), h = atoi(a[2]);
@@ -79,8 +80,7 @@ static int resize(char **a)
     return code;
 }
 
-static int copy_npy(char **a)
-{
+static int copy_npy(char **a) {
     RtErr err;
     RtNpy x;
     char text[256];
@@ -92,8 +92,7 @@ static int copy_npy(char **a)
     return code;
 }
 
-static int print_json(char **a)
-{
+static int print_json(char **a) {
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, a[0], a[0]);
@@ -108,28 +107,26 @@ static int print_json(char **a)
     return 0;
 }
 
-static int print_cgroup(char **a)
-{
+static int print_cgroup(char **a) {
     printf("%d\n", rt_cgroup_cpus(a[0]));
     return 0;
 }
 
-static int print_threads(char **a)
-{
+static int print_threads(char **a) {
     (void)a;
     printf("%d\n", rt_threads(0));
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int args;
         int (*run)(char **);
-    } commands[] = {{"decode", 3, decode},   {"preprocess", 8, preprocess}, {"resize", 4, resize},
-                    {"npy", 2, copy_npy},    {"json", 1, print_json},
-                    {"cgroup", 1, print_cgroup}, {"threads", 0, print_threads}};
+    } commands[] = {{"decode", 3, decode},        {"preprocess", 8, preprocess},
+                    {"resize", 4, resize},        {"npy", 2, copy_npy},
+                    {"json", 1, print_json},      {"cgroup", 1, print_cgroup},
+                    {"threads", 0, print_threads}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0 && argc - 2 == commands[i].args)
             return commands[i].run(argv + 2);

@@ -5,8 +5,7 @@
 #include "runtime/rt.h"
 #include "tests/check.h"
 
-static void measures_any_number_of_threads(void)
-{
+static void measures_any_number_of_threads(void) {
     static const int asked[] = {1, 2, 3, 1000};
     int cpus = rt_cpus_available();
     for (int i = 0; i < 4; i++) {
@@ -20,8 +19,7 @@ static void measures_any_number_of_threads(void)
     }
 }
 
-static void bounds_by_the_slower(void)
-{
+static void bounds_by_the_slower(void) {
     RtCeiling c = {.gflops = 100, .gbs = 10};
     int by_memory;
     CHECK_NEAR(rt_ceiling_ms(&c, 100e6, 1e6, &by_memory), 1, 1e-12);
@@ -33,15 +31,13 @@ static void bounds_by_the_slower(void)
     CHECK(!by_memory);
 }
 
-static void leaves_out_what_is_unknown(void)
-{
+static void leaves_out_what_is_unknown(void) {
     RtCeiling no_memory = {.gflops = 100}, nothing = {0};
     CHECK_NEAR(rt_ceiling_ms(&no_memory, 100e6, 1e9, NULL), 1, 1e-12);
     CHECK_NEAR(rt_ceiling_ms(&nothing, 100e6, 1e9, NULL), 0, 0);
 }
 
-int main(void)
-{
+int main(void) {
     CHECK_RUN(measures_any_number_of_threads);
     CHECK_RUN(bounds_by_the_slower);
     CHECK_RUN(leaves_out_what_is_unknown);

@@ -20,15 +20,13 @@ enum { MAX_BATCH = 5, IMAGE = CHANNELS * PIXELS };
         }                                                                                          \
     } while (0)
 
-static void fill(float *x, int n)
-{
+static void fill(float *x, int n) {
     uint32_t s = 1;
     for (int i = 0; i < n; i++)
         x[i] = (float)((s = s * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
 }
 
-static HoneModel *create(int threads)
-{
+static HoneModel *create(int threads) {
     char err[256];
     HoneOptions opt = {.threads = threads};
     HoneModel *m = hone_create(&hone_fake_desc, &opt, err, sizeof err);
@@ -36,15 +34,13 @@ static HoneModel *create(int threads)
     return m;
 }
 
-static void run_model(HoneModel *m, int batch, const float *x, float *y)
-{
+static void run_model(HoneModel *m, int batch, const float *x, float *y) {
     const void *in[] = {x};
     void *out[] = {y};
     REQUIRE(hone_run(m, batch, in, out) == 0);
 }
 
-static void test_batches(const float *x, const float *want)
-{
+static void test_batches(const float *x, const float *want) {
     for (int threads = 1; threads <= 5; threads++) {
         HoneModel *m = create(threads);
         for (int batch = MAX_BATCH; batch >= 0; batch--) {
@@ -60,8 +56,7 @@ static void test_batches(const float *x, const float *want)
     }
 }
 
-static void test_signature(void)
-{
+static void test_signature(void) {
     HoneModel *m = create(2);
     REQUIRE(hone_n_inputs(m) == 1 && hone_n_outputs(m) == 1);
     HoneTensorInfo in = hone_input_info(m, 0), none = hone_input_info(m, 1);
@@ -75,8 +70,7 @@ static void test_signature(void)
     hone_destroy(NULL);
 }
 
-static void test_errors(const float *x, float *y)
-{
+static void test_errors(const float *x, float *y) {
     HoneModel *m = create(1);
     const void *in[] = {x}, *no_in[] = {NULL};
     void *out[] = {y};
@@ -97,8 +91,7 @@ static void test_errors(const float *x, float *y)
     REQUIRE(!hone_create(&wrong, NULL, NULL, 0));
 }
 
-static void test_workspace(const float *x, const float *want)
-{
+static void test_workspace(const float *x, const float *want) {
     HoneModel *m = create(2);
     float y[MAX_BATCH * CLASSES];
     size_t bytes = hone_workspace_bytes(m, 2);
@@ -117,8 +110,7 @@ static void test_workspace(const float *x, const float *want)
     free(space);
 }
 
-static void test_huge_arena(const float *x, const float *want)
-{
+static void test_huge_arena(const float *x, const float *want) {
     HoneModelDesc big = hone_fake_desc;
     big.arena_bytes.c = 9 << 20;
     HoneModel *m = hone_create(&big, NULL, NULL, 0);
@@ -136,8 +128,7 @@ typedef struct Caller {
     bool good;
 } Caller;
 
-static void *call_often(void *arg)
-{
+static void *call_often(void *arg) {
     Caller *c = arg;
     HoneModel *m = create(c->threads);
     float y[MAX_BATCH * CLASSES];
@@ -152,8 +143,7 @@ static void *call_often(void *arg)
     return NULL;
 }
 
-static void test_callers(const float *x, const float *want, int calls, int threads)
-{
+static void test_callers(const float *x, const float *want, int calls, int threads) {
     enum { CALLERS = 8 };
     pthread_t t[CALLERS];
     Caller c[CALLERS];
@@ -169,8 +159,7 @@ static void test_callers(const float *x, const float *want, int calls, int threa
 
 #ifndef __SANITIZE_THREAD__
 // libgomp's own synchronisation is invisible to ThreadSanitizer: not for that build.
-static void test_nested(const float *x, const float *want)
-{
+static void test_nested(const float *x, const float *want) {
     int bad = 0;
 #pragma omp parallel num_threads(3) reduction(+ : bad)
     {
@@ -182,8 +171,7 @@ static void test_nested(const float *x, const float *want)
 }
 #endif
 
-int main(void)
-{
+int main(void) {
     static float x[MAX_BATCH * IMAGE], want[MAX_BATCH * CLASSES], y[MAX_BATCH * CLASSES];
     fill(x, MAX_BATCH * IMAGE);
     HoneModel *m = create(1);
