@@ -4,8 +4,7 @@
 //   winograd_time SECONDS [C O H W KH KW [M ROWS COLS VECS BLOCK]...]
 //
 // M: the 2 or 4 of the kernel's name. Without a shape: convolutions of common networks as the
-// schedule chooses. Environment: THREADS, BATCH (1), MCPU (native). Link with tests/codegen/rig.c
-// and the libraries that tests link with.
+// schedule chooses. Environment: THREADS, BATCH (1), MCPU (native).
 #include "tests/codegen/rig.h"
 
 #include "runtime/rt.h"
