@@ -83,7 +83,7 @@ const char *tool_model_hash(Tool *t,
 // ---- preprocessing and labels of an image input (image_options.c)
 typedef struct ToolImage {
     const char *resize, *crop_pct, *mean, *std, *scale, *labels;
-    bool bgr, raw;
+    bool bgr;
 } ToolImage;
 // clang-format off
 #define TOOL_IMAGE_OPTIONS(m)                                                                      \
