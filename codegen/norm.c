@@ -37,14 +37,18 @@ static void init_space(NormSpec *s, const IrNode *n) {
     cg_nd_add(&s->nd, channel, ir_dim(0));
 }
 
-// One more inner dimension than the channel's even where there is a single pixel.
+// The innermost dimension is the pixels, which lie side by side in both tensors; it is there even
+// for a single pixel, where the channel's or the images' (apart in a slice of a concat) would stand
+// last.
 static bool finish_space(NormSpec *s) {
     if (cg_nd_empty(&s->nd)) {
         return false;
     }
     cg_nd_collapse(&s->nd, 1);
     const CgNdDim *last = &s->nd.dim[s->nd.rank - 1];
-    if (!ir_dim_is(last->stride[CHANNEL], 0)) {
+    int64_t step = s->x.block ? s->x.block : 1;
+    if (!ir_dim_is(last->stride[CHANNEL], 0) || !ir_dim_is(last->stride[X], step) ||
+        !ir_dim_is(last->stride[Y], step)) {
         s->nd.rank++;
         s->nd.dim[s->nd.rank - 1] = (CgNdDim){.size = ir_dim(1)};
     }

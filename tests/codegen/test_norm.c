@@ -52,8 +52,23 @@ static void batch_norm(void) {
     }
 }
 
+// One pixel, one block, into a slice of a concat: only the images are apart, and not alike in x and
+// y.
+static void batch_norm_into_concat(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        case_add(r, 0,
+                 "in %%x: f32[N,16,1,1]\nin %%s: f32[16]\nin %%b: f32[16]\nin %%m: f32[16]\n"
+                 "in %%q: f32[16]\n%%v = abs %%q\n"
+                 "%%n = batch_norm %%x, %%s, %%b, %%m, %%v {eps=0.1}\n%%w = relu %%x\n"
+                 "%%y = concat %%n, %%w {axis=1}\nout %%y");
+        CHECK_INT_EQ(case_check(r, 4e-6, true), 0);
+    }
+}
+
 int main(void) {
     CHECK_RUN(lrn);
     CHECK_RUN(batch_norm);
+    CHECK_RUN(batch_norm_into_concat);
     return check_done();
 }
