@@ -42,12 +42,15 @@ bool tool_out_begin(Tool *t, ToolOut *out, const char *path) {
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return fail_to_write(t, path, "it is a directory");
     char *temp = ir_sprintf(t->arena, "%s.XXXXXX", path);
-    int fd = mkstemp(temp);
+    pthread_mutex_lock(&t->lock);
+    int fd = mkstemp(temp), why = errno;
+    if (fd >= 0)
+        remember_temporary(t, temp);
+    pthread_mutex_unlock(&t->lock);
     if (fd < 0)
-        return fail_to_write(t, path, strerror(errno));
+        return fail_to_write(t, path, strerror(why));
     close(fd);
     out->temp = temp;
-    remember_temporary(t, temp);
     return true;
 }
 
@@ -61,11 +64,13 @@ bool tool_out_commit(Tool *t, ToolOut *out, bool executable) {
     mode_t mask = umask(0);
     umask(mask);
     mode_t mode = (executable ? 0777 : 0666) & ~mask;
-    if (chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0) {
+    pthread_mutex_lock(&t->lock);
+    bool ok = chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0;
+    int why = errno;
+    if (ok)
         forget_temporary(t, out->temp);
-        return true;
-    }
-    return fail_to_write(t, out->path, strerror(errno));
+    pthread_mutex_unlock(&t->lock);
+    return ok || fail_to_write(t, out->path, strerror(why));
 }
 
 bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx) {
@@ -115,7 +120,24 @@ static void report_failure(Tool *t, const char *const *argv, int status, const c
         fprintf(stderr, "%s%s", text, text[n - 1] == '\n' ? "" : "\n");
 }
 
+// Our environment with TMPDIR in the directory of this run, so that what a killed compiler driver
+// leaves goes with it.
+static char **child_environment(Tool *t) {
+    size_t n = 0;
+    while (environ[n])
+        n++;
+    char **env = ir_alloc_array(t->arena, n + 2, sizeof *env);
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(environ[i], "TMPDIR=", 7) != 0)
+            env[k++] = environ[i];
+    env[k++] = ir_sprintf(t->arena, "TMPDIR=%s", tool_temp_dir(t));
+    env[k] = NULL;
+    return env;
+}
+
 bool tool_spawn(Tool *t, const char *const *argv) {
+    char **env = child_environment(t);
     const char *log = ir_sprintf(t->arena, "%s/spawn.log", tool_temp_dir(t));
     if (t->verbose) {
         for (int i = 0; argv[i]; i++)
@@ -131,9 +153,13 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     sigemptyset(&none);
     posix_spawnattr_init(&attr); // tool_catch_signals() blocked some
     posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setpgroup(&attr, 0); // a driver and what it starts die together
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
     pid_t pid;
-    int err = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *)argv, environ);
+    pthread_mutex_lock(&t->lock);
+    int err = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *)argv, env);
+    t->child = err ? 0 : pid;
+    pthread_mutex_unlock(&t->lock);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     if (err) {
@@ -146,6 +172,9 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
+    pthread_mutex_lock(&t->lock);
+    t->child = 0;
+    pthread_mutex_unlock(&t->lock);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     report_failure(t, argv, status, log);

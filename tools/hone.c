@@ -33,32 +33,26 @@ static void print_help(FILE *f) {
                "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n");
 }
 
-const char *tool_temp_dir(Tool *t) {
-    if (t->temp_dir)
-        return t->temp_dir;
-    const char *tmp = getenv("TMPDIR");
-    char *path = ir_sprintf(t->arena, "%s/hone-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(path))
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot make a directory for intermediate files: %s: %s",
-                 path, strerror(errno));
-    return t->temp_dir = path;
-}
-
+// The Tool outlives the run: the thread that waits for signals knows it until the process ends.
 int tool_run(ToolCommand command, int argc, char **argv) {
-    Tool t = {0};
+    Tool *t = calloc(1, sizeof *t);
+    if (!t) {
+        fprintf(stderr, "hone: no memory\n");
+        return EXIT_INPUT;
+    }
     jmp_buf guard;
-    ir_diag_init(&t.diag, "hone");
-    t.diag.guard = &guard;
+    ir_diag_init(&t->diag, "hone");
+    t->diag.guard = &guard;
     volatile int code = EXIT_INPUT;
     IrArena *volatile arena = NULL;
     if (setjmp(guard) == 0) {
-        arena = t.arena = ir_arena_new(&t.diag);
-        tool_catch_signals(&t);
-        code = command(&t, argc, argv);
+        arena = t->arena = ir_arena_new(&t->diag);
+        tool_catch_signals(t);
+        code = command(t, argc, argv);
     }
-    t.diag.guard = NULL;
-    ir_diag_finish(&t.diag);
-    tool_remove_temporaries(&t);
+    t->diag.guard = NULL;
+    ir_diag_finish(&t->diag);
+    tool_end_temporaries(t);
     ir_arena_free(arena);
     return code;
 }

@@ -11,6 +11,9 @@
 #include "passes/passes.h"
 #include "tools/options.h"
 
+#include <pthread.h>
+#include <sys/types.h>
+
 enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_BUG = 3 };
 #define TOOL_PRODUCER "hone " HONE_VERSION
 
@@ -18,13 +21,17 @@ typedef struct Tool {
     IrArena *arena;
     IrDiag diag;
     bool verbose;
+    pthread_mutex_t lock;    // over the three below: the thread that ends the process reads them
     const char *temp_dir;    // removed with what is in it at the end; NULL: none made yet
     const char *temp_out[8]; // outputs under their temporary names; the same
+    pid_t child;             // the subprocess that runs, leader of its own group; 0: none
 } Tool;
 
-// From here on SIGINT, SIGTERM and SIGHUP remove the temporary files, then end the process as ever.
+// From here on SIGINT, SIGTERM and SIGHUP kill the subprocess and remove the temporary files, then
+// end the process as ever.
 void tool_catch_signals(Tool *t);
-void tool_remove_temporaries(const Tool *t);
+// Ends that: removes what is left, and a signal that comes now waits for the process to end.
+void tool_end_temporaries(Tool *t);
 
 typedef int (*ToolCommand)(Tool *t, int argc, char **argv);
 int tool_run(ToolCommand command, int argc, char **argv);
