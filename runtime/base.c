@@ -105,3 +105,16 @@ void *rt_alloc_aligned(size_t bytes) {
     size_t rounded = (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
     return aligned_alloc(RT_ALIGN, rounded ? rounded : RT_ALIGN);
 }
+
+// VmHWM: getrusage() would count the parent's memory from before exec.
+double rt_peak_rss_mb(void) {
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    double kib = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib * 1024 * 1e-6;
+}

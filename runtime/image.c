@@ -24,13 +24,10 @@ void rt_image_free(RtImage *image) {
     *image = (RtImage){0};
 }
 
-// ITU-R 601-2 luma with Pillow's 16-bit weights, in place.
-static void convert_grey(RtImage *image) {
+static void convert_grey(RtImage *image) { // in place
     size_t n = (size_t)image->width * (size_t)image->height;
-    const uint8_t *rgb = image->pixel;
-    for (size_t i = 0; i < n; i++, rgb += 3)
-        image->pixel[i] =
-            (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+    for (size_t i = 0; i < n; i++)
+        image->pixel[i] = rt_grey(image->pixel + 3 * i);
     image->channels = 1;
 }
 

@@ -46,19 +46,6 @@ static double elapsed_ms(uint64_t since) {
     return (double)(hone_rt_now() - since) * 1e-6;
 }
 
-// VmHWM: getrusage() would count the parent's memory from before exec.
-static double peak_rss_mb(void) {
-    FILE *f = fopen("/proc/self/status", "re");
-    char line[256];
-    double kib = 0;
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lf", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return kib * 1024 * 1e-6;
-}
-
 // Floats uniform in [-1, 1), bytes uniform, other types 0: they may be indices.
 static void fill_input(const HoneTensorDesc *t, void *data, int64_t count) {
     uint32_t state = 12345;
@@ -189,7 +176,7 @@ static bool report(Bench *b, RtErr *err) {
     qsort(b->ms, (size_t)b->iters, sizeof *b->ms, compare_double);
     int mid = b->iters / 2;
     double median = b->iters % 2 ? b->ms[mid] : (b->ms[mid - 1] + b->ms[mid]) / 2;
-    double gflops = rate(rt_infer_total_flops(b->d, b->batch), b->ms[0]), rss = peak_rss_mb();
+    double gflops = rate(rt_infer_total_flops(b->d, b->batch), b->ms[0]), rss = rt_peak_rss_mb();
     if (wants_nodes(b) && !make_profile(b, median, rss))
         return rt_fail(err, "no memory");
     if (!b->json) {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/html.h"
 #include "runtime/main_infer.h"
 #include "runtime/main_infer_profile.h"
 
@@ -28,38 +29,6 @@ enum { // columns of the chart: left edges, or right ones of numbers
 enum { NAME_CHARS = 41, ALGO_CHARS = 25 };
 
 static const char style[] =
-    ":root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b1f24;--dim:#656d76;"
-    "--line:#e3e6ea;--hover:#eef3fb;--tick:#1b1f24;"
-    "--c0:#2f6fde;--c1:#12958a;--c2:#d9822b;--c3:#8a5cd1;--c4:#c9445f;--c5:#6b8e23;--c6:#1893b8;"
-    "--c7:#7a828c}\n"
-    "@media(prefers-color-scheme:dark){:root{--page:#0f1318;--card:#171c23;--ink:#e6e9ed;"
-    "--dim:#98a1ac;--line:#2a313a;--hover:#202834;--tick:#fff;"
-    "--c0:#5b93f5;--c1:#2fbfae;--c2:#f0a04b;--c3:#ab86ea;--c4:#ec6d87;--c5:#9bbf4d;--c6:#45b8dd;"
-    "--c7:#9aa3ae}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0;background:var(--page);color:var(--ink);"
-    "font:14px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif}\n"
-    "main{max-width:1300px;margin:0 auto;padding:28px 20px 40px}\n"
-    "h1{font-size:26px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}\n"
-    "h2{font-size:16px;margin:0 0 12px}\n"
-    "p{margin:0 0 12px;color:var(--dim);max-width:90em}\n"
-    "section{background:var(--card);border:1px solid var(--line);border-radius:10px;"
-    "padding:18px 20px;margin-top:18px;overflow-x:auto}\n"
-    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(136px,1fr));gap:12px;"
-    "margin:18px 0 0}\n"
-    "dl div{background:var(--card);border:1px solid var(--line);border-radius:10px;"
-    "padding:11px 13px;white-space:nowrap}\n"
-    "dt{color:var(--dim);font-size:12px}\n"
-    "dd{margin:0;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}\n"
-    "dd small{font-size:12px;font-weight:400;color:var(--dim)}\n"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin-top:14px}\n"
-    "th,td{padding:4px 12px;text-align:right;border-bottom:1px solid var(--line);"
-    "white-space:nowrap}\n"
-    "th{font-weight:500;color:var(--dim);font-size:12px}\n"
-    "th:first-child,td:first-child{text-align:left;padding-left:0}\n"
-    "td:last-child,th:last-child{text-align:left}\n"
-    "tr:last-child td{border-bottom:0;font-weight:600}\n"
-    "i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:8px}\n"
     "svg{display:block;width:100%;min-width:1000px;height:auto}\n"
     "svg text{fill:var(--ink);font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"
     "\"DejaVu Sans Mono\",monospace;white-space:pre}\n"
@@ -71,20 +40,6 @@ static const char style[] =
     ".s4{fill:var(--c4);background:var(--c4)}.s5{fill:var(--c5);background:var(--c5)}"
     ".s6{fill:var(--c6);background:var(--c6)}.s7{fill:var(--c7);background:var(--c7)}\n";
 
-// HTML's special characters escaped; control characters and what is no UTF-8 become U+FFFD.
-static void put_text(FILE *f, const char *text) {
-    for (const unsigned char *s = (const unsigned char *)(text ? text : ""); *s;) {
-        int n = rt_utf8_length(s);
-        if (n == 0 || *s < 0x20 || *s == 0x7f)
-            fputs("\xef\xbf\xbd", f);
-        else if (strchr("&<>\"'", *s))
-            fprintf(f, "&#%d;", *s);
-        else
-            fwrite(s, 1, (size_t)n, f);
-        s += n ? n : 1;
-    }
-}
-
 // A number in about four digits: 12.34, 1.234, 0.0123.
 static const char *short_number(double v, char *text, size_t size) {
     int decimals = v >= 1000 ? 0 : v >= 100 ? 1 : v >= 10 ? 2 : v >= 1 ? 3 : 4;
@@ -92,39 +47,30 @@ static const char *short_number(double v, char *text, size_t size) {
     return text;
 }
 
-static void put_tile(FILE *f, const char *name, double v, int decimals, const char *unit) {
-    fprintf(f, "<div><dt>%s</dt><dd>%.*f <small>%s</small></dd></div>\n", name, decimals, v, unit);
-}
-
 static void put_head(const RtProfile *p, FILE *f) {
     const HoneModelDesc *d = p->desc;
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
-          f);
-    put_text(f, d->name);
-    fputs(": profile</title>\n<style>\n", f);
-    fputs(style, f);
-    fputs("</style>\n</head>\n<body>\n<main>\n<h1>", f);
-    put_text(f, d->name);
+    rt_html_begin(f, d->name, "profile", style);
+    fputs("<h1>", f);
+    rt_html_text(f, d->name);
     fprintf(f, "</h1>\n<p>Batch %d, %d thread%s, %d runs. Compiled by ", p->batch, p->threads,
             p->threads == 1 ? "" : "s", p->runs);
-    put_text(f, d->producer);
+    rt_html_text(f, d->producer);
     fputs(" for ", f);
-    put_text(f, d->cpu);
+    rt_html_text(f, d->cpu);
     fputs(", run on ", f);
-    put_text(f, p->machine);
+    rt_html_text(f, p->machine);
     fprintf(f, ".<br>Measured ceiling of this machine with %d thread%s: %.1f GFLOP/s (fp32, ",
             p->ceiling.threads, p->ceiling.threads == 1 ? "" : "s", p->ceiling.gflops);
-    put_text(f, p->ceiling.simd);
+    rt_html_text(f, p->ceiling.simd);
     fprintf(f, ") and %.1f GB/s from main memory.</p>\n<dl>\n", p->ceiling.gbs);
-    put_tile(f, "Fastest run", p->min_ms, 2, "ms");
-    put_tile(f, "Median run", p->median_ms, 2, "ms");
-    put_tile(f, "Throughput", p->min_ms > 0 ? p->batch / p->min_ms * 1e3 : 0, 1, "images/s");
-    put_tile(f, "Sum of the nodes", p->all.ms, 2, "ms");
-    put_tile(f, "Arithmetic", p->all.gflops, 1, "GFLOP/s");
-    put_tile(f, "Of the ceiling", p->all.fraction, 2, "");
-    put_tile(f, "Load and first run", p->load_ms + p->first_ms, 1, "ms");
-    put_tile(f, "Peak memory", p->rss_mb, 1, "MB");
+    rt_html_tile(f, "Fastest run", p->min_ms, 2, "ms");
+    rt_html_tile(f, "Median run", p->median_ms, 2, "ms");
+    rt_html_tile(f, "Throughput", p->min_ms > 0 ? p->batch / p->min_ms * 1e3 : 0, 1, "images/s");
+    rt_html_tile(f, "Sum of the nodes", p->all.ms, 2, "ms");
+    rt_html_tile(f, "Arithmetic", p->all.gflops, 1, "GFLOP/s");
+    rt_html_tile(f, "Of the ceiling", p->all.fraction, 2, "");
+    rt_html_tile(f, "Load and first run", p->load_ms + p->first_ms, 1, "ms");
+    rt_html_tile(f, "Peak memory", p->rss_mb, 1, "MB");
     fputs("</dl>\n", f);
 }
 
@@ -141,7 +87,7 @@ static void put_shares(const RtProfile *p, FILE *f) {
         double w = r->percent / 100 * WIDTH;
         rt_infer_profile_group(r->node, name, sizeof name);
         fprintf(f, "<g><title>");
-        put_text(f, name);
+        rt_html_text(f, name);
         fprintf(f,
                 ": %.4g ms, %.1f%%</title><rect class=\"s%d\" x=\"%.2f\" y=\"2\" width=\"%.2f\" "
                 "height=\"26\" rx=\"2\"/></g>\n",
@@ -156,7 +102,7 @@ static void put_group_row(FILE *f, const RtProfileRow *r, const char *name) {
     fputs("<tr><td>", f);
     if (r->node)
         fprintf(f, "<i class=\"s%d\"></i>", r->group % N_COLORS);
-    put_text(f, name);
+    rt_html_text(f, name);
     fprintf(f, "</td><td>%d</td><td>%s</td><td>%.1f</td><td>%.1f</td><td>%.1f</td>", r->nodes,
             short_number(r->ms, ms, sizeof ms), r->percent, r->gflops, r->gbs);
     if (r->bound_ms > 0)
@@ -225,11 +171,11 @@ static void put_column_names(FILE *f) {
 // What a pointer over the node shows: everything, the name in full.
 static void put_tooltip(FILE *f, const RtProfileRow *r) {
     fputs("<title>", f);
-    put_text(f, r->node->name);
+    rt_html_text(f, r->node->name);
     fputs("\n", f);
-    put_text(f, r->node->op);
+    rt_html_text(f, r->node->op);
     fputs(", ", f);
-    put_text(f, r->node->algo);
+    rt_html_text(f, r->node->algo);
     fprintf(f, "\n%.4f ms, %.2f%% of the time\n%.5g MFLOP, %.1f GFLOP/s\n%.5g MB, %.1f GB/s\n",
             r->ms, r->percent, r->flops * 1e-6, r->gflops, r->bytes * 1e-6, r->gbs);
     if (r->bound_ms > 0)
@@ -252,7 +198,7 @@ static void put_bar(FILE *f, const RtProfileRow *r, double longest, int y) {
 
 static void put_label(FILE *f, int x, int y, const char *text) {
     fprintf(f, "<text x=\"%d\" y=\"%d\">", x, y);
-    put_text(f, text);
+    rt_html_text(f, text);
     fputs("</text>", f);
 }
 
@@ -309,5 +255,5 @@ void rt_infer_profile_html(const RtProfile *p, FILE *f) {
     put_head(p, f);
     put_groups(p, f);
     put_nodes(p, f);
-    fputs("</main>\n</body>\n</html>\n", f);
+    rt_html_end(f);
 }

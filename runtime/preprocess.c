@@ -33,9 +33,8 @@ static int64_t round_half(int64_t x) {
     return x % 2 && half % 2 ? half + 1 : half;
 }
 
-// Where the model's input lies in the resized image; negative offsets: black borders.
-static RtWindow place_crop(const HonePreprocess *p, const RtImage *image) {
-    int64_t w = image->width, h = image->height;
+RtWindow rt_preprocess_window(const HonePreprocess *p, int width, int height) {
+    int64_t w = width, h = height;
     if (p->resize > 0 && w <= h) {
         h = h * p->resize / w;
         w = p->resize;
@@ -52,27 +51,28 @@ static RtWindow place_crop(const HonePreprocess *p, const RtImage *image) {
     return (RtWindow){w, h, left, top, p->width, p->height};
 }
 
-// Pixels of the crop, [height][width][channels].
-static bool crop_resized(const HonePreprocess *p, const RtImage *image, uint8_t *crop) {
-    RtWindow w = place_crop(p, image);
-    if (w.left >= 0 && w.top >= 0)
-        return rt_resize(image, &w, crop);
-    RtWindow inner = w;
-    int x = w.left < 0 ? (int)-w.left : 0, y = w.top < 0 ? (int)-w.top : 0;
-    if (x) {
-        inner.left = 0;
-        inner.width = (int)w.full_width;
-    }
-    if (y) {
-        inner.top = 0;
-        inner.height = (int)w.full_height;
-    }
+// The part of [start, start + size) that lies in [0, full).
+static void clip_range(int64_t full, int64_t *start, int *size) {
+    int64_t from = *start < 0 ? 0 : *start, to = *start + *size < full ? *start + *size : full;
+    *start = from;
+    *size = to > from ? (int)(to - from) : 0;
+}
+
+bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out) {
+    RtWindow inner = *w;
+    clip_range(w->full_width, &inner.left, &inner.width);
+    clip_range(w->full_height, &inner.top, &inner.height);
+    if (inner.width == w->width && inner.height == w->height)
+        return rt_resize(image, w, out);
     size_t ch = (size_t)image->channels, row = (size_t)inner.width * ch;
+    memset(out, 0, (size_t)w->width * (size_t)w->height * ch);
+    if (inner.width == 0 || inner.height == 0)
+        return true;
+    int64_t x = inner.left - w->left, y = inner.top - w->top;
     uint8_t *part = malloc(row * (size_t)inner.height);
     bool good = part && rt_resize(image, &inner, part);
-    memset(crop, 0, (size_t)w.width * (size_t)w.height * ch);
     for (int i = 0; good && i < inner.height; i++)
-        memcpy(crop + ((size_t)(y + i) * (size_t)w.width + (size_t)x) * ch, part + (size_t)i * row,
+        memcpy(out + ((size_t)(y + i) * (size_t)w->width + (size_t)x) * ch, part + (size_t)i * row,
                row);
     free(part);
     return good;
@@ -90,27 +90,30 @@ static void fill_table(const HonePreprocess *p, float table[3][256]) {
     }
 }
 
-bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out,
-                   RtErr *err) {
+void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out) {
     size_t ch = (size_t)p->channels, plane = (size_t)p->height * (size_t)p->width;
-    uint8_t *crop = malloc(plane * ch);
-    if (!crop || !crop_resized(p, image, crop)) {
-        free(crop);
-        return rt_fail(err, "no memory to resize an image");
-    }
     float table[3][256];
     fill_table(p, table);
     size_t pixel_step = p->nhwc ? ch : 1, channel_step = p->nhwc ? 1 : plane;
     for (size_t c = 0; c < ch; c++) {
         size_t at = (p->bgr ? ch - 1 - c : c) * channel_step;
         for (size_t i = 0; i < plane; i++, at += pixel_step) {
-            uint8_t v = crop[i * ch + c];
+            uint8_t v = pixel[i * ch + c];
             if (dtype == HONE_U8)
                 ((uint8_t *)out)[at] = v;
             else
                 ((float *)out)[at] = table[c][v];
         }
     }
+}
+
+bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out,
+                   RtErr *err) {
+    RtWindow w = rt_preprocess_window(p, image->width, image->height);
+    uint8_t *crop = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
+    bool good = crop && rt_resize_padded(image, &w, crop);
+    if (good)
+        rt_preprocess_pixels(p, dtype, crop, out);
     free(crop);
-    return true;
+    return good || rt_fail(err, "no memory to resize an image");
 }

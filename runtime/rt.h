@@ -49,6 +49,7 @@ const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, s
 // ---- memory and files
 
 void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() releases
+double rt_peak_rss_mb(void);          // peak resident memory of the process in 10^6 bytes
 // Opens a regular file for reading. Returns the descriptor, or -1 with err set.
 int rt_file_open(const char *path, int64_t *size, RtErr *err);
 // Reads exactly `bytes` bytes at the descriptor's position.

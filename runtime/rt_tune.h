@@ -67,7 +67,8 @@ typedef struct HoneParam {
     int32_t rank, group; // group -1: statistics, which move but are not optimised
     int64_t dim[HONE_MAX_RANK];
     int64_t offset, count; // floats, in the parameter buffer
-    const float *initial;  // count floats in the executable, row-major
+    const float *initial;  // count floats, row-major: the raw_data of its initializer inside
+                           // HoneTuneDesc.onnx, so that export is the same bytes with new values
     uint32_t trains;       // bit s: stage s trains it (or moves it)
     int32_t fresh;         // 1: of the new head, not in the pretrained file
 } HoneParam;
@@ -106,8 +107,12 @@ typedef struct HoneTuneDesc {
     const HoneTuneStage *stages;
     const HonePlanRow *plan;
     HoneTuneGraph opt[HONE_OPT_COUNT], sqsum;
-    const uint8_t *onnx; // the pretrained ModelProto with the new head's nodes in place, weights of
-    int64_t onnx_bytes;  // frozen initializers inside; export fills in the parameters' values
+    // The pretrained ModelProto with the new head in place, every initializer inside (those of
+    // parameters as float raw_data at an address that 4 divides), training-mode attributes gone,
+    // preprocessing and, where they were given, labels in metadata_props. Export overwrites the
+    // parameters' values and appends metadata_props.
+    const uint8_t *onnx;
+    int64_t onnx_bytes;
     const HoneModelDesc *info; // names, labels, preprocessing, hash: of the last stage's eval graph
 } HoneTuneDesc;
 
