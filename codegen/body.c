@@ -64,19 +64,30 @@ static bool body_fits(CgProgram *p, const IrNode *n, const IrBody *steps, int n_
     return false;
 }
 
+// The node's operands [*first, *end) that body `key` may name; returns the tensor that they
+// broadcast to.
+static const IrValue *find_operands(const IrNode *n, IrAttrKey key, int *first, int *end) {
+    *first = key == IR_ATTR_PRE    ? ir_prologue(n)
+             : key == IR_ATTR_THEN ? ir_op_info(n->op)->max_in
+                                   : 0;
+    *end = key == IR_ATTR_THEN ? ir_prologue(n) : n->n_in;
+    return key == IR_ATTR_PRE ? ir_in(n, 0) : n->out[0];
+}
+
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
                   int *n_args) {
     memset(body, 0, sizeof *body);
     IrBody steps = ir_body(n, key);
-    int first = key == IR_ATTR_THEN ? ir_op_info(n->op)->max_in : 0;
-    int n_in = n->n_in > first ? n->n_in - first : 0;
+    int first, end;
+    const IrValue *r = find_operands(n, key, &first, &end);
+    int n_in = end > first ? end - first : 0;
     body->first_arg = *n_args;
     if (!body_fits(p, n, &steps, n_in))
         return false;
     body->n = steps.n;
     body->n_in = n_in;
     for (int k = 0; k < n_in; k++) {
-        const IrValue *v = ir_in(n, first + k), *r = n->out[0];
+        const IrValue *v = ir_in(n, first + k);
         body->in[k].kind = (int32_t)classify(v, r, n->op);
         if (body->in[k].kind == CG_OPERAND_IMM)
             body->in[k].imm = ir_const_scalar(cg_ir(p), v->konst, 0);

@@ -49,14 +49,14 @@ typedef struct CgBody {
 // Kernel arguments. Constants go through cg_arg_value too (stored plain in the weights section).
 typedef struct CgArg {
     const IrValue *value; // or NULL:
-    int64_t weights;      // offset from cg_pack()
-    bool write;
+    int64_t weights;      // offset from cg_pack(), or from cg_prepare():
+    bool write, prepared;
 } CgArg;
 CgArg cg_read(const IrValue *v);
 CgArg cg_write(const IrValue *v);
 CgArg cg_packed(int64_t offset);
 
-// Takes the body `key` (THEN or BODY) of n into plain data; operand args are appended to
+// Takes the body `key` (PRE, THEN or BODY) of n into plain data; operand args are appended to
 // args[*n_args...]. False, after reporting NYI, when it does not fit.
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
                   int *n_args);
@@ -77,6 +77,11 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
 // for a key gets the same offset and *fresh = false; else the caller fills the returned bytes
 // (zeroed) at once. Readable 64 bytes past the end.
 void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh);
+// Space that is filled when a model is created, by the kernels of cg_init_call(): 64-byte aligned,
+// zeroed, read-only afterwards. As cg_pack(): the caller fills it (*fresh) at once.
+CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh);
+// Appends a call that runs once, before all others, in any order with its like.
+void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args);
 void cg_scratch(CgProgram *p, int64_t bytes); // per thread; the maximum over all calls counts
 const CgTarget *cg_target(const CgProgram *p);
 IrArena *cg_arena(const CgProgram *p);

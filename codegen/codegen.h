@@ -4,6 +4,7 @@
 
 #include "ir/ir.h"
 #include "runtime/rt_abi.h"
+#include "runtime/rt_tune.h"
 
 // The machine to compile for. Vector width is data: kernels are written once over `lanes`.
 typedef struct CgTarget {
@@ -17,6 +18,10 @@ typedef struct CgTarget {
 // mcpu: native, generic, x86-64-v3, x86-64-v4 or any CPU name LLVM knows. False: unknown (reported
 // on diag).
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
+
+// What timings of code for `t` depend on besides the code: "LLVM 19.1.7 for znver4 +avx2,+fma on
+// znver4", the last being the CPU of this machine.
+const char *cg_target_describe(const CgTarget *t, IrArena *a);
 
 typedef enum CgEmitKind { CG_EMIT_OBJECT, CG_EMIT_ASM, CG_EMIT_LLVM_IR } CgEmitKind;
 
@@ -50,5 +55,40 @@ typedef struct CgResult {
 // dir/PREFIX*.{o,s,ll}; the descriptor is the only global symbol: `const HoneModelDesc
 // SYMBOL_desc`. False after errors were reported (NYI ops, I/O).
 bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out);
+
+// ---- fine-tune executables: several graphs in one program, and the tables of rt_tune.h
+typedef struct CgTuneGraph {
+    int graph;                // among those given to cg_compile_tune(); -1: there is none
+    const HoneBind *in, *out; // one per input and output of the graph
+} CgTuneGraph;
+
+typedef struct CgTuneStage { // as HoneTuneStage
+    const char *spec;
+    int epochs;
+    float lr;
+    CgTuneGraph features, train, eval;
+    int64_t n_trained, n_frozen;
+} CgTuneStage;
+
+typedef struct CgTune { // as HoneTuneDesc
+    int loss, binary, classes;
+    int n_params, n_groups, n_stages, n_plan;
+    int64_t param_floats;
+    const HoneParam *params;   // `initial` is not read,
+    const int64_t *initial_at; // but its offset in the model's file; a multiple of 4
+    const HoneParamGroup *groups;
+    const CgTuneStage *stages;
+    const HonePlanRow *plan;
+    CgTuneGraph opt[HONE_OPT_COUNT], sqsum;
+    int info; // graph
+    int64_t onnx_bytes;
+    void (*write_onnx)(void *ctx, void *to); // all of onnx_bytes, to zeroed memory
+    void *onnx_ctx;
+} CgTune;
+
+// As cg_compile(), for n >= 1 graphs of one program that share kernels and weights. The descriptor
+// that others see is `const HoneTuneDesc hone_tune_desc`.
+bool cg_compile_tune(int n, IrGraph *const *graphs, const CgTune *tune, const CgOptions *opt,
+                     const char *dir, CgResult *out);
 
 #endif

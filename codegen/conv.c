@@ -7,19 +7,23 @@
 // The kernel that `algo` of the schedule names.
 typedef struct Kernel {
     const char *algo;
-    CgEmit emit;
+    CgEmit emit, filter; // filter: packs weights when the program runs
     int64_t (*floats)(const CgConv *s, int lanes);
+    // Packs constant ones now; NULL: when the model is created.
     void (*pack)(const CgConv *s, int lanes, const float *w, float *out);
     int64_t (*scratch)(const CgConv *s, int lanes); // bytes a thread, or NULL
 } Kernel;
 
 static const Kernel kernels[] = {
-    {"direct", cg_conv_direct, cg_conv_direct_floats, cg_conv_pack_direct, NULL},
-    {"grouped", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise, NULL},
-    {"depthwise", cg_conv_lanewise, cg_conv_lanewise_floats, cg_conv_pack_lanewise, NULL},
-    {"winograd2", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
+    {"direct", cg_conv_direct, cg_conv_filter_direct, cg_conv_direct_floats, cg_conv_pack_direct,
+     NULL},
+    {"grouped", cg_conv_lanewise, cg_conv_filter_lanewise, cg_conv_lanewise_floats,
+     cg_conv_pack_lanewise, NULL},
+    {"depthwise", cg_conv_lanewise, cg_conv_filter_lanewise, cg_conv_lanewise_floats,
+     cg_conv_pack_lanewise, NULL},
+    {"winograd2", cg_conv_winograd, cg_conv_filter_winograd, cg_conv_winograd_floats, NULL,
      cg_conv_winograd_scratch},
-    {"winograd4", cg_conv_winograd, cg_conv_winograd_floats, cg_conv_pack_winograd,
+    {"winograd4", cg_conv_winograd, cg_conv_filter_winograd, cg_conv_winograd_floats, NULL,
      cg_conv_winograd_scratch},
 };
 
@@ -60,7 +64,7 @@ static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y
     const IrValue *w = ir_in(n, 1);
     if (x->dtype != IR_F32)
         return "conv of other types than f32";
-    if (!w->konst)
+    if (!w->konst && !ir_attr(n, IR_ATTR_FILTER))
         return "conv with weights that are not constant";
     if (y->block != lanes || (x->block && x->block != lanes))
         return "conv in this layout";
@@ -71,7 +75,7 @@ static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *y
     if (!window_fits(&win))
         return "conv with a window this large";
     int64_t most = cg_spatial(x) * cg_channels(x);
-    int64_t weights = cg_channels(y) * cg_channels(x) * w->type.shape.dim[2].c;
+    int64_t weights = cg_channels(y) * cg_channels(x) * win.kh;
     if (!fits_int(most) || !fits_int(cg_spatial(y) * cg_channels(y)) || !fits_int(weights))
         return "conv on images this large";
     return NULL;
@@ -129,19 +133,48 @@ static void read_node(const IrNode *n, int lanes, CgConv *s) {
     }
 }
 
-static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const Kernel *k) {
-    int lanes = cg_target(p)->lanes;
-    IrConst *w = ir_in(n, 1)->konst;
+typedef void (*Pack)(const CgConv *s, int lanes, const float *w, float *out);
+
+// n's constant weights in the weights section, in the order that pack() gives them
+static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, const char *key, Pack pack,
+                      int64_t floats) {
     int64_t offset;
     bool fresh;
-    bool wino = k->emit == cg_conv_winograd; // its weights depend on the output tile
-    char *key = ir_sprintf(cg_arena(p), "conv %s %s/%u %d %d %d %d %d", k->algo, n->graph->name,
-                           ir_in(n, 1)->id, s->vecs, s->group, s->bin, wino ? s->rows : 0,
-                           wino ? s->cols : 0);
-    float *out = cg_pack(p, key, (size_t)k->floats(s, lanes) * sizeof(float), &offset, &fresh);
+    float *out = cg_pack(p, key, (size_t)floats * sizeof *out, &offset, &fresh);
     if (fresh)
-        k->pack(s, lanes, ir_const_data(cg_ir(p), w), out);
+        pack(s, cg_target(p)->lanes, ir_const_data(cg_ir(p), ir_in(n, 1)->konst), out);
     return cg_packed(offset);
+}
+
+// The kernel that packs weights for `k`. weight: as cg_kernel() takes it
+static int filter_kernel(CgProgram *p, const CgConv *s, const Kernel *k, bool from_vectors) {
+    bool winograd = k->emit == cg_conv_winograd;
+    CgConvFilter spec = cg_conv_filter(s, winograd, from_vectors);
+    int work = 8 * (winograd ? s->kh * s->kw * (s->rows + s->kh) * (s->cols + s->kw) : 16);
+    return cg_kernel(p, "filter", k->filter, &spec, sizeof spec, 2, work);
+}
+
+static CgArg pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const Kernel *k) {
+    int lanes = cg_target(p)->lanes;
+    const IrValue *w = ir_in(n, 1);
+    if (ir_attr(n, IR_ATTR_FILTER))
+        return cg_read(w);
+    char *key = ir_sprintf(cg_arena(p), "conv %s %u %d %d %d", k->algo, w->konst->id, s->vecs,
+                           s->group, s->bin);
+    int64_t floats = k->floats(s, lanes);
+    if (k->pack)
+        return pack_now(p, n, s, key, k->pack, floats);
+    bool fresh;
+    key = ir_sprintf(cg_arena(p), "%s %dx%d", key, s->rows, s->cols);
+    CgArg to = cg_prepare(p, key, floats * (int64_t)sizeof(float), &fresh);
+    if (fresh) {
+        key = ir_sprintf(cg_arena(p), "conv filter %u", w->konst->id);
+        CgArg args[] = {
+            pack_now(p, n, s, key, cg_conv_pack_vectors, cg_conv_vectors_floats(s, lanes)), to};
+        args[CG_CONV_FILTER_TO].write = true;
+        cg_init_call(p, filter_kernel(p, s, k, true), 2, args);
+    }
+    return to;
 }
 
 static CgArg pack_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
@@ -151,12 +184,61 @@ static CgArg pack_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
         return cg_read(bias);
     int64_t offset;
     bool fresh;
-    char *key = ir_sprintf(cg_arena(p), "conv bias %s/%u", n->graph->name, bias->id);
+    char *key = ir_sprintf(cg_arena(p), "conv bias %u", bias->konst->id);
     size_t floats = (size_t)(s->O + lanes - 1) / (size_t)lanes * (size_t)lanes;
     float *out = cg_pack(p, key, floats * sizeof(float), &offset, &fresh);
     if (fresh)
         memcpy(out, ir_const_data(cg_ir(p), bias->konst), (size_t)s->O * sizeof(float));
     return cg_packed(offset);
+}
+
+// What pack_filter's attributes and operand say of the convolution that it packs for
+static CgConv read_packing(const IrNode *n) {
+    const IrDim *w = ir_in(n, 0)->type.shape.dim;
+    IrInts tile = ir_ints(n, IR_ATTR_TILE);
+    CgConv s = {.O = (int32_t)w[0].c,
+                .kh = (int32_t)w[2].c,
+                .kw = (int32_t)w[3].c,
+                .bin = (int32_t)ir_int(n, IR_ATTR_BLOCK, 1),
+                .group = (int32_t)ir_int(n, IR_ATTR_GROUP, 1)};
+    s.C = (int32_t)w[1].c * s.group;
+    s.rows = (int32_t)tile.v[0];
+    s.cols = (int32_t)tile.v[1];
+    s.vecs = (int32_t)tile.v[2];
+    return s;
+}
+
+// Operand 1 of a conv holds what the conv's kernel wants, in as many elements.
+static bool is_packed_for(const IrNode *n, const CgConv *s, const Kernel *k, int lanes) {
+    const IrNode *def = ir_in(n, 1)->def;
+    if (!def || def->op != IR_OP_PACK_FILTER ||
+        find_kernel(ir_str(def, IR_ATTR_ALGO, "")) == NULL ||
+        find_kernel(ir_str(def, IR_ATTR_ALGO, ""))->filter != k->filter)
+        return false;
+    CgConv packed = read_packing(def);
+    bool winograd = k->emit == cg_conv_winograd;
+    CgConvFilter a = cg_conv_filter(s, winograd, false);
+    CgConvFilter b = cg_conv_filter(&packed, winograd, false);
+    return memcmp(&a, &b, sizeof a) == 0 && def->out[0]->type.shape.dim[0].c == k->floats(s, lanes);
+}
+
+static bool take_prologue(CgProgram *p, const IrNode *n, const Kernel *k, CgConv *s, CgArg *args,
+                          int *n_args) {
+    int lanes = cg_target(p)->lanes;
+    if (!ir_body(n, IR_ATTR_PRE).n)
+        return true;
+    if (*n_args + n->n_in - ir_prologue(n) > CG_MAX_ARGS) {
+        cg_nyi(p, n, "a convolution with %d operands", n->n_in);
+        return false;
+    }
+    if (!cg_body_init(p, n, IR_ATTR_PRE, &s->pre, args, n_args))
+        return false;
+    if (k->emit != cg_conv_direct || !cg_conv_prologue_init(s, lanes)) {
+        cg_nyi(p, n, "a prologue on a convolution of this form");
+        return false;
+    }
+    cg_scratch(p, cg_conv_prologue_floats(s, lanes) * (int64_t)sizeof(float));
+    return true;
 }
 
 void cg_lower_conv(CgProgram *p, const IrNode *n) {
@@ -176,6 +258,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     const Kernel *k = find_kernel(algo);
     if (!k || !kernel_fits(k, &spec, lanes))
         ir_bug("lower conv", n->name, "kernel %s or its tile does not fit", algo);
+    if (ir_attr(n, IR_ATTR_FILTER) && !is_packed_for(n, &spec, k, lanes))
+        ir_bug("lower conv", n->name, "the weights are not packed for kernel %s", algo);
     CgArg args[CG_MAX_ARGS] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
     int n_args = 2;
     args[n_args++] = pack_weights(p, n, &spec, k);
@@ -188,6 +272,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
             cg_nyi(p, n, "an epilogue operand that broadcasts this way");
             return;
         }
+    if (!take_prologue(p, n, k, &spec, args, &n_args))
+        return;
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops =
@@ -197,4 +283,14 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
                            tile * spec.kw * cg_conv_unroll(&spec) * 4);
     char *name = ir_sprintf(cg_arena(p), "%s %dx%dx%d", algo, spec.rows, spec.cols, spec.vecs);
     cg_call(p, n, kernel, n_args, args, name, (IrDim){flops * spec.N.c, flops * spec.N.n});
+}
+
+void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
+    CgConv s = read_packing(n);
+    const char *algo = ir_str(n, IR_ATTR_ALGO, "");
+    const Kernel *k = find_kernel(algo);
+    if (!k)
+        ir_bug("lower pack_filter", n->name, "no kernel %s", algo);
+    CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
+    cg_call(p, n, filter_kernel(p, &s, k, false), 2, args, algo, (IrDim){0, 0});
 }

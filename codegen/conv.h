@@ -5,7 +5,8 @@
 // A 1x1 convolution with stride 1 sees each image as one column of H*W rows of width 1, so that
 // its register tile runs over pixels regardless of the image's width.
 //
-// Kernel arguments: x, y, packed weights, [bias], then the epilogue's operands.
+// Kernel arguments: x, y, packed weights, [bias], then the epilogue's operands, then the
+// prologue's.
 #ifndef CODEGEN_CONV_H
 #define CODEGEN_CONV_H
 
@@ -28,7 +29,7 @@ typedef struct CgConv {
     int32_t bias, pad_;       // CgConvBias
     int64_t x_image, y_image; // elements from image to image
     IrDim N;
-    CgBody then;
+    CgBody then, pre;
 } CgConv;
 
 enum { CG_CONV_X, CG_CONV_Y, CG_CONV_W, CG_CONV_BIAS };
@@ -74,13 +75,35 @@ void cg_conv_fence(CgFn *f);
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
 
+// The prologue, see conv_prologue.c: only the direct kernel has one, only on pixels in a column.
+// Sets the band; false: not in this form.
+bool cg_conv_prologue_init(CgConv *s, int lanes);
+int64_t cg_conv_prologue_floats(const CgConv *s, int lanes); // of scratch
+int64_t cg_conv_prologue_block(const CgConv *s, int lanes);  // of them from block to block of x
+// Pixels [first, end) of image n into the scratch, which begins with pixel `origin`.
+void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal first, CgVal end);
+
 void cg_conv_direct(CgFn *f, const void *spec);   // any group count
 void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them
 bool cg_conv_is_lanewise(const CgConv *s, int lanes);
 void cg_conv_winograd(CgFn *f, const void *spec);     // see conv_winograd.h
 bool cg_conv_is_winograd(const CgConv *s, int lanes); // stride, dilation, group 1; the tile exists
 
-// Weights in the order that the kernels read them; w is [O][C/group][KH][KW].
+// Kernels that write weights in the order that those above read them; see conv_filter.c. Arguments:
+// the weights as they are, then the place for those in order. The specs of convolutions that can
+// share them are equal.
+typedef struct CgConvFilter {
+    CgConv s;             // what the order depends on, else zeros
+    int32_t from_vectors; // cg_conv_pack_vectors(), else plain
+    int32_t pad_;
+} CgConvFilter;
+enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
+CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors);
+void cg_conv_filter_direct(CgFn *f, const void *spec);
+void cg_conv_filter_lanewise(CgFn *f, const void *spec);
+void cg_conv_filter_winograd(CgFn *f, const void *spec);
+
+// Constant weights, the same while compiling; w is [O][C/group][KH][KW].
 int64_t cg_conv_direct_floats(const CgConv *s, int lanes);
 void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out);
 int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes);
@@ -88,6 +111,9 @@ void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *ou
 
 int64_t cg_conv_winograd_floats(const CgConv *s, int lanes);
 int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes); // bytes a thread
-void cg_conv_pack_winograd(const CgConv *s, int lanes, const float *w, float *out);
+
+// [O / lanes][C / group][KH][KW][lanes]: what cg_conv_filter_* read as vectors.
+int64_t cg_conv_vectors_floats(const CgConv *s, int lanes);
+void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out);
 
 #endif

@@ -12,7 +12,9 @@
 //   band == 0   groups, images, rows: a group's weights are used for all images at a time
 //   band  > 0   images, bands of `band` rows of tiles, groups, rows: a band of the input is used
 //               for all groups at a time
-// The reduction is never split, so results do not depend on the number of threads.
+// With a prologue there always are bands: what it makes of a band stays in the thread's scratch,
+// where the tiles read it instead of x; see conv_prologue.c. The reduction is never split, so
+// results do not depend on the number of threads.
 #include "codegen/conv.h"
 
 enum { MAX_ROWS = 32 };
@@ -41,6 +43,8 @@ typedef struct Direct {
     int n_columns, n_row_tiles, unroll, panel_k;
     RowTiles *row_tiles;
     bool prefetch_w, prefetch_x;
+    int64_t x_block; // elements from block to block of what the tiles read
+    CgVal origin;    // the prologue's first pixel in the scratch, or NULL
     // the task
     CgVal n, group, row_tile, oh, ocb, x, w, icb_lo, icb_hi;
 } Direct;
@@ -189,7 +193,7 @@ static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap) {
     int pixels = flat ? rows : s->kw == 1 ? cols : (cols - 1) * s->sw + (s->kw - 1) * s->dw + 1;
     int per_step = (pixels * u + s->bin - 1) / s->bin;
     int from = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    CgVal next = cg_fatc(f, xp, ((int64_t)s->H * s->W + (from > 0 ? from : 0)) * s->bin);
+    CgVal next = cg_fatc(f, xp, d->x_block + (int64_t)(from > 0 ? from : 0) * s->bin);
     next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, ic, u), (int64_t)per_step * stride * s->bin));
     for (int k = tap * per_step / taps; k < (tap + 1) * per_step / taps; k++)
         cg_prefetch(f, cg_fatc(f, next, (int64_t)k * stride * s->bin), 3);
@@ -232,6 +236,8 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
     open_loop(d, t, &loop, lo, hi, 1);
     CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), (int64_t)__builtin_ctz(rows) * s->sh - s->pt);
     ih = cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh));
+    if (d->origin)
+        ih = cg_isub(f, ih, d->origin);
     CgVal at = cg_imulc(f, ih, s->W);
     if (t->ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, t->column, s->sw), -s->pl));
@@ -239,6 +245,23 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
     CgVal wk = cg_imulc(f, cg_imul(f, loop.iv, channels), s->kw * t->nv * f->lanes);
     emit_kernel_row(d, t, rows, channels, xp, cg_fat(f, wb, wk));
     close_loop(d, t, &loop);
+}
+
+// While the tiles of a band are multiplied the memory is idle: each task asks for its part of what
+// the prologue of the next band reads, at the rows of tiles one band further on, block by block.
+static void prefetch_band(Direct *d, const Tile *t, CgVal icb) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int groups = d->oc.cut.n, line = 64 / (int)sizeof(float);
+    int lines = (t->rt->rows * f->lanes + line - 1) / line, part = (lines + groups - 1) / groups;
+    if (!s->pre.n || s->band >= d->row_cut.n)
+        return;
+    CgVal next = cg_conv_cut_at(f, d->row_cut, cg_iaddc(f, d->row_tile, s->band));
+    CgVal x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
+    x = cg_fat(f, x, cg_imulc(f, cg_iadd(f, cg_imulc(f, icb, s->H), next), f->lanes));
+    x = cg_fat(f, x, cg_imulc(f, d->group, part * line));
+    for (int i = 0; i < part; i++)
+        cg_prefetch(f, cg_fatc(f, x, i * line), 2);
 }
 
 static void emit_reduction(Direct *d, Tile *t) {
@@ -249,7 +272,8 @@ static void emit_reduction(Direct *d, Tile *t) {
     if (t->rt->at_run_time)
         cg_conv_kh_range_at(f, s, d->oh, &lo, &hi);
     open_loop(d, t, &loop, d->icb_lo, d->icb_hi, 1);
-    CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, (int64_t)s->H * s->W * s->bin));
+    prefetch_band(d, t, loop.iv);
+    CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, d->x_block));
     CgVal panel = cg_isub(f, loop.iv, d->icb_lo);
     CgVal wb =
         cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * t->nv * f->lanes));
@@ -280,6 +304,28 @@ static void store_tile(Direct *d, Tile *t) {
     }
 }
 
+// What the epilogue reads lies in L3 or memory where results are large: it is asked for before the
+// tile's reduction, which takes longer than it to arrive.
+static void prefetch_operands(Direct *d, const Tile *t) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int64_t plane = (int64_t)s->OH * s->OW;
+    for (int k = 0; k < s->then.n_in; k++) {
+        const CgOperand *in = &s->then.in[k];
+        if (in->kind != CG_OPERAND_FULL || plane * s->O * 4 < 4 * PREFETCH_BYTES)
+            continue;
+        CgVal p = f->arg[s->then.first_arg + k];
+        if (in->t.image)
+            p = cg_fat(f, p, cg_imulc(f, d->n, in->t.image));
+        CgVal row = cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column);
+        p = cg_fat(f, p, cg_imulc(f, cg_iadd(f, cg_imulc(f, d->ocb, plane), row), f->lanes));
+        for (int v = 0; v < t->nv; v++)
+            for (int r = 0; r < t->rt->rows; r++)
+                for (int c = 0; c < t->ct->width; c++)
+                    cg_prefetch(f, cg_fatc(f, p, (v * plane + r * s->OW + c) * f->lanes), 3);
+    }
+}
+
 static void emit_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv, CgVal column) {
     Tile t = {.rt = rt, .ct = ct, .nv = nv, .n_acc = rt->rows * ct->width * nv, .column = column};
     for (int v = 0; v < nv; v++) {
@@ -287,6 +333,7 @@ static void emit_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv
         for (int i = 0; i < rt->rows * ct->width; i++)
             t.acc[i * nv + v] = bias;
     }
+    prefetch_operands(d, &t);
     emit_reduction(d, &t);
     store_tile(d, &t);
 }
@@ -325,7 +372,7 @@ static void place_task(Direct *d, CgVal set, CgVal part, int nv) {
     const CgConv *s = d->s;
     d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_conv_cut_at(f, d->oc.cut, part));
     d->oh = cg_conv_cut_at(f, d->row_cut, d->row_tile);
-    d->x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
+    d->x = d->origin ? f->scratch : cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
     int64_t block = (int64_t)d->panel_k * s->kh * s->kw * f->lanes;
     d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, block));
     d->icb_lo = cg_i64(f, 0);
@@ -385,6 +432,58 @@ static void find_task(Direct *d, CgVal task, CgVal images) {
     d->row_tile = cg_iadd(f, first, row);
 }
 
+static void emit_tasks(Direct *d, CgVal lo, CgVal hi, CgVal images) {
+    CgLoop loop;
+    cg_for(d->f, &loop, lo, hi, 1);
+    find_task(d, loop.iv, images);
+    emit_task(d);
+    cg_end(d->f, &loop);
+}
+
+// The number of the band, counted over all images, that a task belongs to.
+static CgVal find_band(const Direct *d, CgVal task) {
+    CgFn *f = d->f;
+    int groups = d->oc.cut.n, rows = d->row_cut.n, band = d->s->band;
+    CgVal image = cg_idivc(f, task, groups * rows), rest = cg_iremc(f, task, groups * rows);
+    CgVal first = cg_imulc(f, image, (rows + band - 1) / band);
+    return cg_iadd(f, first, cg_idivc(f, rest, groups * band));
+}
+
+// Tasks [lo, hi) of one band, after the prologue of the pixels that they read.
+static void emit_band(Direct *d, CgVal band, CgVal lo, CgVal hi, CgVal images) {
+    CgFn *f = d->f;
+    int groups = d->oc.cut.n, rows = d->row_cut.n, per_band = d->s->band;
+    int bands = (rows + per_band - 1) / per_band;
+    CgVal n = cg_idivc(f, band, bands);
+    CgVal first = cg_imulc(f, cg_iremc(f, band, bands), per_band);
+    CgVal in_band = cg_imin(f, cg_isub(f, cg_i64(f, rows), first), cg_i64(f, per_band));
+    CgVal start = cg_iadd(f, cg_imulc(f, n, groups * rows), cg_imulc(f, first, groups));
+    CgVal begin = cg_imax(f, lo, start);
+    CgVal end = cg_imin(f, hi, cg_iadd(f, start, cg_imulc(f, in_band, groups)));
+    CgVal group, row;
+    cg_divmod(f, cg_isub(f, begin, start), in_band, &group, &row);
+    CgVal stop = cg_iadd(f, row, cg_isub(f, end, begin));
+    CgVal all = cg_icmp(f, LLVMIntSGT, stop, in_band);
+    row = cg_select(f, all, cg_i64(f, 0), row);
+    stop = cg_select(f, all, in_band, stop);
+    d->origin = cg_conv_cut_at(f, d->row_cut, first);
+    cg_conv_prologue(f, d->s, n, d->origin, cg_conv_cut_at(f, d->row_cut, cg_iadd(f, first, row)),
+                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, first, stop)));
+    emit_tasks(d, begin, end, images);
+}
+
+static void emit_bands(Direct *d, CgVal lo, CgVal hi, CgVal images) {
+    CgFn *f = d->f;
+    CgIf some;
+    CgLoop loop;
+    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
+    CgVal end = cg_iaddc(f, find_band(d, cg_iaddc(f, hi, -1)), 1);
+    cg_for(f, &loop, find_band(d, lo), end, 1);
+    emit_band(d, loop.iv, lo, hi, images);
+    cg_end(f, &loop);
+    cg_endif(f, &some);
+}
+
 void cg_conv_direct(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Direct d = {.f = f, .s = s};
@@ -393,13 +492,14 @@ void cg_conv_direct(CgFn *f, const void *spec) {
     d.panel_k = cg_conv_panel_k(s, f->lanes);
     d.n_columns = cg_conv_columns(f, s, &d.columns);
     d.prefetch_w = cg_conv_direct_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
-    d.prefetch_x = s->bin > 1 && (int64_t)s->C * s->H * s->W * 4 >= 4 * PREFETCH_BYTES;
+    bool far = (int64_t)s->C * s->H * s->W * 4 >= 4 * PREFETCH_BYTES || s->pre.n;
+    d.prefetch_x = s->bin > 1 && far;
+    d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * s->bin;
     find_row_tiles(&d);
     CgVal images = cg_dim(f, s->N), lo, hi;
-    CgLoop loop;
     cg_split(f, cg_imulc(f, images, (int64_t)d.oc.sets * d.oc.cut.n * d.row_cut.n), &lo, &hi);
-    cg_for(f, &loop, lo, hi, 1);
-    find_task(&d, loop.iv, images);
-    emit_task(&d);
-    cg_end(f, &loop);
+    if (s->pre.n)
+        emit_bands(&d, lo, hi, images);
+    else
+        emit_tasks(&d, lo, hi, images);
 }

@@ -26,14 +26,28 @@ bool cg_conv_is_lanewise(const CgConv *s, int lanes) {
     return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
 }
 
-// The vector at p with lane k of each group in all its lanes.
-static CgVal load_spread(Lanewise *d, CgVal p, int k) {
+enum { QUAD = 4 }; // channels that an in-register shuffle copies without crossing 128 bits
+
+// Channels [first, first + n) of each group, n <= QUAD, where they can be spread from: in larger
+// groups they are copied all over it, four at a time, by one shuffle across the register. Those
+// are slow and would else be needed for each channel.
+static CgVal load_quad(Lanewise *d, CgVal p, int first) {
     CgVal x = cg_load_v(d->f, p);
-    if (d->cg == 1)
+    if (d->cg <= QUAD)
         return x;
     int index[64];
     for (int i = 0; i < d->f->lanes; i++)
-        index[i] = i / d->cg * d->cg + k;
+        index[i] = i / d->cg * d->cg + first + i % QUAD;
+    return cg_shuffle(d->f, x, NULL, d->f->lanes, index);
+}
+
+// Lane k of each group in all its lanes, from load_quad()'s x.
+static CgVal spread(Lanewise *d, CgVal x, int k) {
+    if (d->cg == 1)
+        return x;
+    int n = d->cg < QUAD ? d->cg : QUAD, index[64];
+    for (int i = 0; i < d->f->lanes; i++)
+        index[i] = i / n * n + k % n;
     return cg_shuffle(d->f, x, NULL, d->f->lanes, index);
 }
 
@@ -48,38 +62,47 @@ static void input_columns(const CgConv *s, const CgColumns *ct, int *lo, int *hi
     }
 }
 
-// All products of input column j (relative to xp) and channel k: the accumulators it reaches.
-static void emit_column(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int j, int k, CgVal *w) {
+// All products of input column j (relative to xp), whose channels are in x, and channel k: the
+// accumulators it reaches.
+static void emit_column(Lanewise *d, Tile *t, CgVal x, CgVal wp, int j, int k, CgVal *w) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int first = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    CgVal x = NULL;
+    CgVal copy = NULL;
     for (int kw = 0; kw < s->kw; kw++) {
         int at = j - first - kw * s->dw;
         if (at < 0 || at % s->sw || at / s->sw >= t->ct->width)
             continue;
-        if (!x)
-            x = load_spread(d, cg_fatc(f, xp, (int64_t)j * f->lanes), k);
+        if (!copy)
+            copy = spread(d, x, k);
         if (!w[kw])
             w[kw] = cg_load_v(f, cg_fatc(f, wp, ((int64_t)k * s->kw + kw) * f->lanes));
         CgVal *acc = &t->acc[at / s->sw];
-        *acc = cg_fma(f, x, w[kw], *acc);
+        *acc = cg_fma(f, copy, w[kw], *acc);
     }
 }
 
-static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
-    int lo, hi;
+// Channels [k, k + n) of each group
+static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n) {
+    CgFn *f = d->f;
+    int lo, hi, kw = d->s->kw;
     input_columns(d->s, t->ct, &lo, &hi);
-    CgVal *w = ir_alloc_array(d->f->arena, (size_t)d->s->kw, sizeof(CgVal));
-    for (int k = 0; k < d->cg; k++) {
-        for (int kw = 0; kw < d->s->kw; kw++)
-            w[kw] = NULL;
-        for (int j = lo; j < hi; j++) {
-            if (j % 2 == lo % 2)
-                cg_conv_fence(d->f);
-            emit_column(d, t, xp, wp, j, k, w);
-        }
+    CgVal *w = ir_alloc_array(f->arena, (size_t)(n * kw), sizeof(CgVal));
+    for (int j = lo; j < hi; j++) {
+        if (n > 1 || j % 2 == lo % 2)
+            cg_conv_fence(f);
+        CgVal x = load_quad(d, cg_fatc(f, xp, (int64_t)j * f->lanes), k / QUAD * QUAD);
+        for (int i = 0; i < n; i++)
+            emit_column(d, t, x, wp, j, k + i, &w[i * kw]);
     }
+}
+
+// Four channels at a time where they share a shuffle, and their weights fit into registers.
+static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
+    int free = d->f->target->vector_registers - t->ct->width - 3;
+    int n = d->cg > QUAD && QUAD * d->s->kw <= free ? QUAD : 1;
+    for (int k = 0; k < d->cg; k += n)
+        emit_channels(d, t, xp, wp, k, n);
 }
 
 static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {

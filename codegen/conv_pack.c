@@ -61,3 +61,14 @@ void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *ou
                         w[(((int64_t)o * cg + c) * s->kh + kh) * s->kw + kw];
                 }
 }
+
+int64_t cg_conv_vectors_floats(const CgConv *s, int lanes) {
+    return cg_conv_lanewise_floats(s, lanes);
+}
+
+void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out) {
+    int64_t row = (int64_t)(s->C / s->group) * s->kh * s->kw;
+    for (int o = 0; o < s->O; o++)
+        for (int64_t i = 0; i < row; i++)
+            out[(o / lanes * row + i) * lanes + o % lanes] = w[o * row + i];
+}

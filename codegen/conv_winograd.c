@@ -422,8 +422,9 @@ static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
 
 // An epilogue that is too long to repeat for every pixel of a tile
 static bool is_long(const CgBody *then) {
-    static const IrOp brief[] = {IR_OP_RELU, IR_OP_LEAKY_RELU, IR_OP_CLIP,    IR_OP_ADD,
-                                 IR_OP_SUB,  IR_OP_MUL,        IR_OP_MAXIMUM, IR_OP_MINIMUM};
+    static const IrOp brief[] = {IR_OP_RELU,    IR_OP_LEAKY_RELU, IR_OP_CLIP,
+                                 IR_OP_ADD,     IR_OP_SUB,        IR_OP_MUL,
+                                 IR_OP_MAXIMUM, IR_OP_MINIMUM,    IR_OP_RELU_GRAD};
     for (int i = 0; i < then->n; i++) {
         bool found = false;
         for (size_t k = 0; k < sizeof brief / sizeof *brief; k++)

@@ -1,5 +1,4 @@
-// Filters for Winograd convolution: each transformed in double, rounded once, and laid out in the
-// order in which the products read them.
+// Sizes of Winograd convolution, which its kernel and the packing of its filters agree on.
 #include "codegen/conv_winograd.h"
 
 static int64_t whole_lines(int64_t floats) {
@@ -42,42 +41,4 @@ int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes) {
     WinoShape w = cg_wino_shape(s, lanes);
     int64_t tile = (int64_t)(s->rows * s->cols + 1) * lanes; // an edge tile, and zeros
     return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
-}
-
-// out[i * w.n + j] = (G g Gt)[i][j] for one kernel g: [kh][kw]
-static void transform_filter(const WinoShape *w, const float *g, double *out) {
-    int rh = w->h.r, rw = w->w.r, nh = w->h.n, nw = w->w.n;
-    double mid[WINO_MAX_R][WINO_MAX_N];
-    for (int i = 0; i < rh; i++)
-        for (int j = 0; j < nw; j++) {
-            mid[i][j] = 0;
-            for (int k = 0; k < rw; k++)
-                mid[i][j] += w->w.g.at[j][k] * (double)g[i * rw + k];
-        }
-    for (int i = 0; i < nh; i++)
-        for (int j = 0; j < nw; j++) {
-            double x = 0;
-            for (int k = 0; k < rh; k++)
-                x += w->h.g.at[i][k] * mid[k][j];
-            out[i * nw + j] = x;
-        }
-}
-
-// out: [group of output vectors][point][C][vectors of the group][lanes]
-void cg_conv_pack_winograd(const CgConv *s, int lanes, const float *w, float *out) {
-    WinoShape shape = cg_wino_shape(s, lanes);
-    int taps = s->kh * s->kw;
-    double point[WINO_MAX_N * WINO_MAX_N];
-    for (int part = 0; part < shape.oc.cut.n; part++) {
-        int ocb = cg_conv_cut_begin(shape.oc.cut, part);
-        int step = (shape.oc.cut.size - (part >= shape.oc.cut.big)) * lanes;
-        float *panel = out + (int64_t)ocb * lanes * s->C * shape.points;
-        for (int c = 0; c < s->C; c++)
-            for (int lane = 0; lane < step && ocb * lanes + lane < s->O; lane++) {
-                int64_t o = ocb * lanes + lane;
-                transform_filter(&shape, w + (o * s->C + c) * taps, point);
-                for (int e = 0; e < shape.points; e++)
-                    panel[((int64_t)e * s->C + c) * step + lane] = (float)point[e];
-            }
-    }
 }

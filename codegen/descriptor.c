@@ -1,53 +1,9 @@
 // SYMBOL_desc: the constant HoneModelDesc of rt_abi.h. Fields are written in the order of the C
 // structures; the element types make LLVM's natural struct layout equal to C's, which emit.c
 // asserts by size.
-#include "codegen/program.h"
+#include "codegen/desc.h"
 
 #include <string.h>
-
-typedef struct Desc {
-    CgProgram *p;
-    LLVMModuleRef m;
-    LLVMContextRef c;
-    LLVMTypeRef i8, i32, i64, f32, ptr;
-} Desc;
-
-static LLVMValueRef const_i32(Desc *d, int64_t x) {
-    return LLVMConstInt(d->i32, (uint64_t)x, 1);
-}
-static LLVMValueRef const_i64(Desc *d, int64_t x) {
-    return LLVMConstInt(d->i64, (uint64_t)x, 1);
-}
-
-// A private constant in this module; NULL pointer when there is nothing in it.
-static LLVMValueRef private_data(Desc *d, LLVMValueRef init) {
-    LLVMValueRef g = LLVMAddGlobal(d->m, LLVMTypeOf(init), "");
-    LLVMSetInitializer(g, init);
-    LLVMSetGlobalConstant(g, 1);
-    LLVMSetLinkage(g, LLVMPrivateLinkage);
-    return g;
-}
-
-static LLVMValueRef const_str(Desc *d, const char *s) {
-    if (!s)
-        return LLVMConstNull(d->ptr);
-    LLVMValueRef g = private_data(d, LLVMConstStringInContext(d->c, s, (unsigned)strlen(s), 0));
-    LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
-    return g;
-}
-
-static LLVMValueRef const_struct(Desc *d, int n, LLVMValueRef *v) {
-    return LLVMConstStructInContext(d->c, v, (unsigned)n, 0);
-}
-
-static LLVMValueRef const_table(Desc *d, LLVMTypeRef t, int n, LLVMValueRef *v) {
-    return n ? private_data(d, LLVMConstArray2(t, v, (uint64_t)n)) : LLVMConstNull(d->ptr);
-}
-
-static LLVMValueRef const_dim(Desc *d, IrDim x) {
-    LLVMValueRef v[] = {const_i64(d, x.c), const_i64(d, x.n)};
-    return const_struct(d, 2, v);
-}
 
 static LLVMValueRef tensor_desc(Desc *d, const IrValue *v) {
     LLVMValueRef dim[HONE_MAX_RANK];
@@ -66,17 +22,46 @@ static LLVMValueRef tensor_table(Desc *d, IrValue **v, int n) {
     return const_table(d, n ? LLVMTypeOf(t[0]) : d->ptr, n, t);
 }
 
-static LLVMValueRef node_table(Desc *d) {
-    const CgProgram *p = d->p;
-    LLVMValueRef *t = ir_alloc_array(p->arena, (size_t)p->n_calls + 1, sizeof *t);
-    for (int i = 0; i < p->n_calls; i++) {
-        const CgCall *c = &p->calls[i];
-        LLVMValueRef f[] = {const_str(d, c->node->name),
-                            const_str(d, ir_op_info(c->node->op)->text), const_str(d, c->algo),
-                            const_dim(d, c->flops), const_dim(d, c->bytes)};
-        t[i] = const_struct(d, 5, f);
+// The value that a call writes first, where a check can walk over it: f32 in one piece.
+static const IrValue *first_result(const CgCall *c) {
+    for (int i = 0; i < c->n_args; i++) {
+        const IrValue *v = c->args[i].write ? c->args[i].value : NULL;
+        bool places = v && (v->place.kind == IR_PLACE_ARENA || v->place.kind == IR_PLACE_OUTPUT);
+        if (v)
+            return places && !v->view_of && v->type.dtype == IR_F32 ? v : NULL;
     }
-    return const_table(d, p->n_calls ? LLVMTypeOf(t[0]) : d->ptr, p->n_calls, t);
+    return NULL;
+}
+
+static LLVMValueRef node_desc(Desc *d, const CgCall *c) {
+    const IrValue *v = first_result(c);
+    IrDim size = {0, 0};
+    if (v && !ir_type_bytes(&v->type, &size))
+        v = NULL;
+    int place = !v                                ? HONE_AT_NOWHERE
+                : v->place.kind == IR_PLACE_ARENA ? HONE_AT_ARENA
+                                                  : HONE_AT_OUTPUT;
+    int block = v ? v->type.block : 0;
+    LLVMValueRef f[] = {const_str(d, c->node->name),
+                        const_str(d, ir_op_info(c->node->op)->text),
+                        const_str(d, c->algo),
+                        const_dim(d, c->flops),
+                        const_dim(d, c->bytes),
+                        const_i32(d, place),
+                        const_i32(d, v ? v->place.index : 0),
+                        const_dim(d, v ? v->place.offset : ir_dim(0)),
+                        const_dim(d, size),
+                        const_i32(d, block),
+                        const_i32(d, block ? v->type.shape.dim[1].c : 0)};
+    return const_struct(d, (int)(sizeof f / sizeof *f), f);
+}
+
+static LLVMValueRef node_table(Desc *d) {
+    const CgCode *code = d->code;
+    LLVMValueRef *t = ir_alloc_array(d->p->arena, (size_t)code->n_calls + 1, sizeof *t);
+    for (int i = 0; i < code->n_calls; i++)
+        t[i] = node_desc(d, &code->calls[i]);
+    return const_table(d, code->n_calls ? LLVMTypeOf(t[0]) : d->ptr, code->n_calls, t);
 }
 
 static LLVMValueRef label_table(Desc *d) {
@@ -118,28 +103,10 @@ static bool batch_is_symbolic(const IrGraph *g) {
     return false;
 }
 
-static LLVMValueRef extern_symbol(Desc *d, const char *suffix) {
-    const char *name = ir_sprintf(d->p->arena, "%s_%s", d->p->opt->symbol, suffix);
-    LLVMValueRef g = LLVMGetNamedFunction(d->m, name);
-    if (!g) {
-        g = LLVMAddGlobal(d->m, d->i8, name);
-        LLVMSetVisibility(g, LLVMHiddenVisibility);
-    }
-    return g;
-}
-
-void cg_emit_descriptor(CgProgram *p, LLVMModuleRef m) {
-    LLVMContextRef c = LLVMGetModuleContext(m);
-    Desc d = {p,
-              m,
-              c,
-              LLVMInt8TypeInContext(c),
-              LLVMInt32TypeInContext(c),
-              LLVMInt64TypeInContext(c),
-              LLVMFloatTypeInContext(c),
-              LLVMPointerTypeInContext(c, 0)};
+void cg_emit_descriptor(CgProgram *p, const CgCode *code, LLVMModuleRef m) {
+    Desc d = desc_init(p, code, m);
     const CgOptions *o = p->opt;
-    const IrGraph *g = p->graph;
+    const IrGraph *g = code->graph;
     IrDim arena = {g->arena_bytes.c + 64, g->arena_bytes.n}; // vectors may read past the end
     LLVMValueRef f[] = {const_i32(&d, HONE_ABI),
                         const_str(&d, g->prog->name),
@@ -149,7 +116,7 @@ void cg_emit_descriptor(CgProgram *p, LLVMModuleRef m) {
                         const_str(&d, o->model_hash),
                         const_i32(&d, g->n_inputs),
                         const_i32(&d, g->n_outputs),
-                        const_i32(&d, p->n_calls),
+                        const_i32(&d, code->n_calls),
                         const_i32(&d, o->labels ? o->n_labels : 0),
                         tensor_table(&d, g->inputs, g->n_inputs),
                         tensor_table(&d, g->outputs, g->n_outputs),
@@ -159,14 +126,17 @@ void cg_emit_descriptor(CgProgram *p, LLVMModuleRef m) {
                         const_i32(&d, o->softmax),
                         const_i32(&d, batch_is_symbolic(g)),
                         const_dim(&d, arena),
-                        const_i64(&d, p->scratch_bytes),
+                        const_i64(&d, code->scratch_bytes),
                         const_i64(&d, p->weights.bytes),
-                        extern_symbol(&d, "weights"),
-                        extern_symbol(&d, "entry"),
-                        needs_table(&d)};
+                        extern_symbol(&d, o->symbol, "weights"),
+                        extern_symbol(&d, code->symbol, "entry"),
+                        needs_table(&d),
+                        const_i64(&d, code->prepared_bytes),
+                        code->n_init ? extern_symbol(&d, code->symbol, "init")
+                                     : LLVMConstNull(d.ptr)};
     LLVMValueRef init = const_struct(&d, (int)(sizeof f / sizeof *f), f);
     LLVMValueRef desc =
-        LLVMAddGlobal(m, LLVMTypeOf(init), ir_sprintf(p->arena, "%s_desc", o->symbol));
+        LLVMAddGlobal(m, LLVMTypeOf(init), ir_sprintf(p->arena, "%s_desc", code->symbol));
     LLVMSetInitializer(desc, init);
     LLVMSetGlobalConstant(desc, 1);
     LLVMSetAlignment(desc, 16);

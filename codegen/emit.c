@@ -142,14 +142,26 @@ static void emit_kernel(Unit *u, const CgKernel *k) {
     LLVMDisposeBuilder(f.b);
 }
 
-static void emit_entry_unit(Unit *u) {
+static void emit_code(Unit *u, CgCode *c) {
     CgFn f;
     LLVMTypeRef i32 = LLVMInt32TypeInContext(u->ctx);
     LLVMTypeRef params[] = {LLVMPointerTypeInContext(u->ctx, 0), i32, i32};
-    begin_function(u, &f, ir_sprintf(u->arena, "%s_entry", u->p->opt->symbol), params, 3);
-    cg_emit_entry(u->p, &f);
+    begin_function(u, &f, ir_sprintf(u->arena, "%s_entry", c->symbol), params, 3);
+    cg_emit_entry(u->p, c, &f);
     LLVMDisposeBuilder(f.b);
-    cg_emit_descriptor(u->p, u->mod);
+    if (c->n_init) {
+        begin_function(u, &f, ir_sprintf(u->arena, "%s_init", c->symbol), params, 3);
+        cg_emit_init(u->p, c, &f);
+        LLVMDisposeBuilder(f.b);
+    }
+    cg_emit_descriptor(u->p, c, u->mod);
+}
+
+static void emit_entry_unit(Unit *u) {
+    for (int i = 0; i < u->p->n_codes; i++)
+        emit_code(u, &u->p->codes[i]);
+    if (u->p->tune)
+        cg_emit_tune(u->p, u->mod);
 }
 
 // ---------------------------------------------------------------- one unit
@@ -177,7 +189,7 @@ static void write_unit(Unit *u) {
 }
 
 static void compile_unit(Unit *u, atomic_int *done) {
-    ir_diag_init(&u->diag, u->p->graph->prog->diag->file);
+    ir_diag_init(&u->diag, u->p->ir->diag->file);
     u->arena = ir_arena_new(&u->diag);
     open_unit(u);
     if (u->index == 0)
@@ -239,46 +251,60 @@ static bool compile_units(CgProgram *p, const char *dir, const char *ext, CgResu
     for (int i = 0; i < n; i++) {
         out->files[out->n_files++] = units[i].file;
         if (units[i].error) {
-            ir_error(p->graph->prog->diag, IR_NOWHERE, "cannot write %s: %s", units[i].file,
-                     units[i].error);
+            ir_error(p->ir->diag, IR_NOWHERE, "cannot write %s: %s", units[i].file, units[i].error);
             ok = false;
         }
     }
     return ok;
 }
 
-static void count_barriers(const CgProgram *p, CgResult *out) {
+static void count_calls(const CgProgram *p, CgResult *out) {
     out->n_kernels = p->n_kernels;
-    out->n_calls = p->n_calls;
-    for (int i = 0; i < p->n_calls; i++)
-        out->n_barriers += p->calls[i].barrier;
+    for (int k = 0; k < p->n_codes; k++) {
+        out->n_calls += p->codes[k].n_calls;
+        for (int i = 0; i < p->codes[k].n_calls; i++)
+            out->n_barriers += p->codes[k].calls[i].barrier;
+    }
 }
 
-// Constants that calls name directly enter the section before it is closed: entry.c asks for their
-// offsets while units are compiled.
-static void place_constants(CgProgram *p) {
-    for (int i = 0; i < p->n_calls; i++)
-        for (int k = 0; k < p->calls[i].n_args; k++) {
-            const CgArg *arg = &p->calls[i].args[k];
+static void place_args(CgProgram *p, const CgCall *calls, int n) {
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < calls[i].n_args; k++) {
+            const CgArg *arg = &calls[i].args[k];
             if (arg->value && arg->value->place.kind == IR_PLACE_CONST)
                 cg_arg_weights(p, arg);
         }
 }
 
-bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
+// Constants that calls name directly enter the section before it is closed: entry.c asks for their
+// offsets while units are compiled.
+static void place_constants(CgProgram *p) {
+    for (int i = 0; i < p->n_codes; i++) {
+        place_args(p, p->codes[i].calls, p->codes[i].n_calls);
+        place_args(p, p->codes[i].init, p->codes[i].n_init);
+    }
+}
+
+// The tuned model's file; what lies in it at offset 0 mod 64 does so in memory.
+static void place_onnx(CgProgram *p) {
+    bool fresh;
+    void *to = cg_pack(p, "onnx", (size_t)p->tune->onnx_bytes, &p->onnx_at, &fresh);
+    p->tune->write_onnx(p->tune->onnx_ctx, to);
+}
+
+static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     static const char *const ext[] = {"o", "s", "ll"};
-    IrArena *a = g->prog->arena;
-    CgProgram *p = ir_alloc(a, sizeof *p);
-    p->graph = g;
-    p->arena = a;
-    p->opt = opt;
+    const CgOptions *opt = p->opt;
+    IrArena *a = p->arena;
     memset(out, 0, sizeof *out);
     out->files = ir_alloc_array(a, MAX_UNITS + 1, sizeof *out->files);
     if (!cg_weights_open(&p->weights, a, dir, opt->symbol))
         return false;
-    if (!cg_lower_graph(p))
+    if (!cg_lower_graphs(p))
         return false;
     place_constants(p);
+    if (p->tune)
+        place_onnx(p);
     bool elf = opt->emit == CG_EMIT_OBJECT;
     const char *symbol = ir_sprintf(a, "%s_weights", opt->symbol);
     if (!cg_weights_close(&p->weights, a, symbol, elf))
@@ -287,6 +313,32 @@ bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out
     out->weights_bytes = p->weights.bytes;
     if (elf)
         out->files[out->n_files++] = p->weights.path;
-    count_barriers(p, out);
+    count_calls(p, out);
     return compile_units(p, dir, ext[opt->emit], out);
+}
+
+static CgProgram *new_program(IrProgram *ir, const CgOptions *opt, int n_codes) {
+    CgProgram *p = ir_alloc(ir->arena, sizeof *p);
+    p->ir = ir;
+    p->arena = ir->arena;
+    p->opt = opt;
+    p->n_codes = n_codes;
+    p->codes = ir_alloc_array(ir->arena, (size_t)n_codes, sizeof *p->codes);
+    return p;
+}
+
+bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
+    CgProgram *p = new_program(g->prog, opt, 1);
+    p->codes[0] = (CgCode){.graph = g, .symbol = opt->symbol};
+    return compile_program(p, dir, out);
+}
+
+bool cg_compile_tune(int n, IrGraph *const *graphs, const CgTune *tune, const CgOptions *opt,
+                     const char *dir, CgResult *out) {
+    CgProgram *p = new_program(graphs[0]->prog, opt, n);
+    p->tune = tune;
+    for (int i = 0; i < n; i++)
+        p->codes[i] =
+            (CgCode){.graph = graphs[i], .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
+    return compile_program(p, dir, out);
 }

@@ -1,6 +1,8 @@
 // The entry function SYMBOL_entry(call, thread, threads): every thread of one parallel region runs
 // it from start to end. Straight-line: addresses, kernel calls, barriers where a call touches what
-// another thread may have written, and time stamps by thread 0 when a profile is asked for.
+// another thread may have written, and calls of the observer, by thread 0, when there is one.
+// SYMBOL_init(call, thread, threads) is the same for what runs once: each call writes prepared
+// space of its own from the weights, so there is no barrier.
 #include "codegen/program.h"
 
 // Fields of HoneCall, in order; all are 8 bytes.
@@ -12,16 +14,18 @@ enum {
     CALL_INPUTS,
     CALL_OUTPUTS,
     CALL_BARRIER,
-    CALL_PROFILE
+    CALL_OBSERVE,
+    CALL_PREPARED
 };
 
 typedef struct Entry {
     CgProgram *p;
+    CgCode *c;
     CgFn *f;
     CgVal call, thread, threads; // as passed: ptr, i32, i32
-    CgVal arena, scratch, weights, inputs, outputs, profile;
-    LLVMTypeRef stamp_type, barrier_type;
-    CgVal stamp, barrier;
+    CgVal arena, weights, inputs, outputs, observe, prepared;
+    LLVMTypeRef observe_type, barrier_type;
+    CgVal barrier;
 } Entry;
 
 static CgVal load_field(CgFn *f, CgVal call, int field, LLVMTypeRef t) {
@@ -35,6 +39,8 @@ static CgVal byte_at(CgFn *f, CgVal base, IrDim offset) {
 static CgVal arg_pointer(Entry *e, const CgArg *arg) {
     CgFn *f = e->f;
     const IrPlace *place = arg->value ? &arg->value->place : NULL;
+    if (!place && arg->prepared)
+        return byte_at(f, e->prepared, ir_dim(arg->weights));
     if (!place || place->kind == IR_PLACE_CONST)
         return byte_at(f, e->weights, ir_dim(cg_arg_weights(e->p, arg)));
     if (place->kind == IR_PLACE_ARENA)
@@ -53,6 +59,11 @@ static LLVMTypeRef kernel_type(CgFn *f, int n_args) {
     t[n_args] = t[n_args + 1] = t[n_args + 2] = f->i64; // N, tid, nth
     t[n_args + 3] = f->ptr;                             // scratch
     return LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), t, (unsigned)n_args + 4, 0);
+}
+
+static CgVal declare_extern(CgFn *f, const char *name, LLVMTypeRef t) {
+    CgVal fn = LLVMGetNamedFunction(f->mod, name);
+    return fn ? fn : LLVMAddFunction(f->mod, name, t);
 }
 
 static CgVal declare(CgFn *f, const char *name, LLVMTypeRef t) {
@@ -78,14 +89,14 @@ static void emit_call(Entry *e, const CgCall *c) {
     LLVMBuildCall2(f->b, t, declare(f, k->symbol, t), args, (unsigned)c->n_args + 4, "");
 }
 
-static void emit_stamp(Entry *e, int slot) {
+static void emit_observe(Entry *e, int node) {
     CgFn *f = e->f;
-    CgVal on = LLVMBuildAnd(f->b, LLVMBuildIsNotNull(f->b, e->profile, ""),
+    CgVal on = LLVMBuildAnd(f->b, LLVMBuildIsNotNull(f->b, e->observe, ""),
                             cg_icmp(f, LLVMIntEQ, f->tid, cg_i64(f, 0)), "");
     CgIf s;
     cg_if(f, &s, on);
-    CgVal now = LLVMBuildCall2(f->b, e->stamp_type, e->stamp, NULL, 0, "");
-    cg_store(f, now, cg_at(f, f->i64, e->profile, cg_i64(f, slot)), 8);
+    CgVal args[] = {e->call, LLVMConstInt(f->i32, (unsigned)node, 0)};
+    LLVMBuildCall2(f->b, e->observe_type, e->observe, args, 2, "");
     cg_endif(f, &s);
 }
 
@@ -94,7 +105,8 @@ static void emit_barrier(Entry *e) {
     LLVMBuildCall2(e->f->b, e->barrier_type, e->barrier, args, 3, "");
 }
 
-static void begin_entry(Entry *e) {
+// What run and init have in common
+static void begin_function(Entry *e) {
     CgFn *f = e->f;
     e->call = LLVMGetParam(f->fn, 0);
     e->thread = LLVMGetParam(f->fn, 1);
@@ -102,30 +114,47 @@ static void begin_entry(Entry *e) {
     f->N = load_field(f, e->call, CALL_N, f->i64);
     f->tid = LLVMBuildZExt(f->b, e->thread, f->i64, "tid");
     f->nth = LLVMBuildZExt(f->b, e->threads, f->i64, "nth");
-    e->arena = load_field(f, e->call, CALL_ARENA, f->ptr);
     e->weights = load_field(f, e->call, CALL_WEIGHTS, f->ptr);
+    if (e->c->n_init)
+        e->prepared = load_field(f, e->call, CALL_PREPARED, f->ptr);
+    f->scratch = LLVMConstNull(f->ptr);
+}
+
+static void begin_entry(Entry *e) {
+    CgFn *f = e->f;
+    e->arena = load_field(f, e->call, CALL_ARENA, f->ptr);
     e->inputs = load_field(f, e->call, CALL_INPUTS, f->ptr);
     e->outputs = load_field(f, e->call, CALL_OUTPUTS, f->ptr);
-    e->profile = load_field(f, e->call, CALL_PROFILE, f->ptr);
+    e->observe = load_field(f, e->call, CALL_OBSERVE, f->ptr);
     CgVal base = load_field(f, e->call, CALL_SCRATCH, f->ptr);
-    f->scratch = cg_at(f, f->i8, base, cg_imulc(f, f->tid, e->p->scratch_bytes));
+    f->scratch = cg_at(f, f->i8, base, cg_imulc(f, f->tid, e->c->scratch_bytes));
     LLVMTypeRef bt[] = {f->ptr, f->i32, f->i32};
     e->barrier_type = LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), bt, 3, 0);
-    e->barrier = LLVMAddFunction(f->mod, "hone_rt_barrier", e->barrier_type);
-    e->stamp_type = LLVMFunctionType(f->i64, NULL, 0, 0);
-    e->stamp = LLVMAddFunction(f->mod, "hone_rt_now", e->stamp_type);
+    e->barrier = declare_extern(f, "hone_rt_barrier", e->barrier_type);
+    LLVMTypeRef ot[] = {f->ptr, f->i32};
+    e->observe_type = LLVMFunctionType(LLVMVoidTypeInContext(f->ctx), ot, 2, 0);
 }
 
 // f is positioned in the empty function SYMBOL_entry(ptr, i32, i32).
-void cg_emit_entry(CgProgram *p, CgFn *f) {
-    Entry e = {.p = p, .f = f};
+void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f) {
+    Entry e = {.p = p, .c = c, .f = f};
+    begin_function(&e);
     begin_entry(&e);
-    for (int i = 0; i < p->n_calls; i++) {
-        if (p->calls[i].barrier)
+    for (int i = 0; i < c->n_calls; i++) {
+        if (c->calls[i].barrier)
             emit_barrier(&e);
-        emit_stamp(&e, i); // waiting at the barrier belongs to the call before it
-        emit_call(&e, &p->calls[i]);
+        emit_observe(&e, i); // waiting at the barrier belongs to the call before it
+        emit_call(&e, &c->calls[i]);
     }
-    emit_stamp(&e, p->n_calls);
+    emit_observe(&e, c->n_calls);
+    LLVMBuildRetVoid(f->b);
+}
+
+// f is positioned in the empty function SYMBOL_init(ptr, i32, i32).
+void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f) {
+    Entry e = {.p = p, .c = c, .f = f};
+    begin_function(&e);
+    for (int i = 0; i < c->n_init; i++)
+        emit_call(&e, &c->init[i]);
     LLVMBuildRetVoid(f->b);
 }

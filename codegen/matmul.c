@@ -6,7 +6,12 @@
 // streams its own panels once: at batch 1 the product runs at the speed of memory. Other operands
 // are read where they are, by strides. Odd cases (other dtypes, a number of columns that depends on
 // N) go element by element.
+//
+// With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
+// makes those of up to `images` images in its scratch, then runs its panels over them; threads that
+// share these panels each make them.
 #include "codegen/map.h"
+#include "codegen/mean.h"
 #include "codegen/move.h"
 #include <string.h>
 
@@ -20,9 +25,15 @@ typedef struct MatmulSpec {
     IrDim col[CG_ND_OPERANDS]; // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
-    int32_t rows, pad_;                   // of the largest tile
+    int32_t rows, images;                 // of the largest tile; of the scratch, with `mean`
+    CgMean mean;
     CgBody then;
 } MatmulSpec;
+
+// Of the scratch, what the totals of long sums take; means lie behind it.
+static int64_t count_totals(int lanes) {
+    return (int64_t)TALL_ROWS * MAX_VECTORS * lanes;
+}
 
 // ---------------------------------------------------------------- a tile
 
@@ -41,7 +52,11 @@ static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i) {
     CgVal row = cg_iaddc(f, t->row, i);
     row = t->last ? cg_imin(f, row, t->last) : row;
     CgVal r = cg_stride(f, row, nd->dim[nd->rank - 1].stride[operand]);
-    return cg_fat(f, f->arg[arg], cg_iadd(f, t->off[operand], r));
+    CgVal base = f->arg[arg];
+    if (operand == A && t->spec->mean.blocks) {
+        base = cg_fatc(f, f->scratch, count_totals(f->lanes));
+    }
+    return cg_fat(f, base, cg_iadd(f, t->off[operand], r));
 }
 
 // Operand at row i, vector v of the panel, for the epilogue.
@@ -225,6 +240,46 @@ static void emit_matmul(CgFn *f, const void *spec) {
     cg_nd_for(f, &s->nd, 1, s->rows, emit_rows, (void *)spec);
 }
 
+// ---------------------------------------------------------------- rows that are means
+
+// Panels [lo, hi) over images [first, end).
+static void emit_mean_panels(CgFn *f, const MatmulSpec *s, CgVal lo, CgVal hi, CgVal first,
+                             CgVal end) {
+    const CgNdDim *panel = &s->nd.dim[0], *row = &s->nd.dim[1];
+    CgLoop loop;
+    cg_mean_images(f, &s->mean, f->arg[A], first, end,
+                   cg_fatc(f, f->scratch, count_totals(f->lanes)));
+    cg_for(f, &loop, lo, hi, 1);
+    CgVal off[CG_ND_OPERANDS] = {NULL};
+    for (int k = 0; k < s->nd.n; k++) {
+        off[k] = cg_iadd(f, cg_stride(f, loop.iv, panel->stride[k]),
+                         k == A ? cg_i64(f, 0) : cg_stride(f, first, row->stride[k]));
+    }
+    emit_rows((void *)s, f, off, cg_isub(f, end, first));
+    cg_end(f, &loop);
+}
+
+// Tasks: parts of the batch, of each the panels.
+static void emit_mean_matmul(CgFn *f, const void *spec) {
+    const MatmulSpec *s = spec;
+    CgVal N = cg_dim(f, s->nd.dim[1].size), panels = cg_dim(f, s->nd.dim[0].size), lo, hi;
+    CgVal parts = cg_idivc(f, cg_iaddc(f, N, s->images - 1), s->images), part, first_panel;
+    CgIf some;
+    CgLoop loop;
+    cg_split(f, cg_imul(f, parts, panels), &lo, &hi);
+    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
+    CgVal last, unused;
+    cg_divmod(f, lo, panels, &part, &first_panel);
+    cg_divmod(f, cg_iaddc(f, hi, -1), panels, &last, &unused);
+    cg_for(f, &loop, part, cg_iaddc(f, last, 1), 1);
+    CgVal start = cg_imul(f, loop.iv, panels), first = cg_imulc(f, loop.iv, s->images);
+    CgVal begin = cg_isub(f, cg_imax(f, lo, start), start);
+    CgVal end = cg_imin(f, cg_isub(f, hi, start), panels);
+    emit_mean_panels(f, s, begin, end, first, cg_imin(f, cg_iaddc(f, first, s->images), N));
+    cg_end(f, &loop);
+    cg_endif(f, &some);
+}
+
 // ---------------------------------------------------------------- element by element
 
 typedef struct ElementRun {
@@ -288,6 +343,11 @@ static Factor read_factor(const IrNode *n, int operand, bool trans) {
     CgTensor y = cg_tensor(n->out[0]);
     IrDim own[CG_ND_RANK];
     cg_nd_strides(&x.t, own);
+    if (operand == 0 && ir_int(n, IR_ATTR_MEAN, 0)) { // as the means lie in the scratch
+        x.t.rank = 2;
+        own[0] = ir_dim((x.t.dim[1].c + x.t.block - 1) / x.t.block * x.t.block);
+        own[1] = ir_dim(1);
+    }
     int r = x.t.rank, shift = y.rank - r, k = operand == 0 ? r - 1 : r - 2;
     int other = operand == 0 ? r - 2 : r - 1;
     if (trans) {
@@ -421,6 +481,18 @@ static int choose_rows(const MatmulSpec *s, int64_t width) {
     return tall ? TALL_ROWS : TILE_ROWS;
 }
 
+// Images whose means are made at a time. Weights that stay in L2 are read again for each part of
+// the batch, and many parts keep threads busy; others are read as rarely as can be.
+static int choose_images(const MatmulSpec *s, int lanes) {
+    enum { FEW = 4, MANY = 32, MANY_BYTES = 512 << 10 };
+    int64_t row = (int64_t)s->mean.blocks * lanes * 4;
+    if (s->k.c * s->columns * 4 <= CACHED) {
+        return FEW;
+    }
+    int64_t most = MANY_BYTES / row / TALL_ROWS * TALL_ROWS;
+    return most > MANY ? MANY : most < FEW ? FEW : (int)most;
+}
+
 static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Factor *b, int n_args,
                          CgArg *args) {
     const CgTarget *target = cg_target(p);
@@ -442,16 +514,40 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     s->rows = choose_rows(s, width);
-    if (is_long(s)) {
-        cg_scratch(p, (int64_t)TALL_ROWS * MAX_VECTORS * target->lanes * 4);
+    bool mean = s->mean.blocks > 0;
+    if (mean) {
+        s->images = choose_images(s, target->lanes);
+        cg_scratch(
+            p, (count_totals(target->lanes) + (int64_t)s->images * s->mean.blocks * target->lanes) *
+                   4);
+    } else if (is_long(s)) {
+        cg_scratch(p, count_totals(target->lanes) * 4);
     }
-    int kernel = cg_kernel(p, "matmul", emit_matmul, s, sizeof *s, n_args, 900);
-    cg_call(p, n, kernel, n_args, args, s->packed ? "matmul packed" : "matmul",
+    int kernel =
+        cg_kernel(p, "matmul", mean ? emit_mean_matmul : emit_matmul, s, sizeof *s, n_args, 900);
+    cg_call(p, n, kernel, n_args, args,
+            mean        ? "mean, matmul"
+            : s->packed ? "matmul packed"
+                        : "matmul",
             count_flops(n, s->k));
 }
 
+// False after reporting NYI.
+static bool read_mean(CgProgram *p, const IrNode *n, MatmulSpec *s) {
+    CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
+    if (!ir_int(n, IR_ATTR_MEAN, 0)) {
+        return true;
+    }
+    if (x.dtype != IR_F32 || x.block != cg_target(p)->lanes || y.dim[1].n) {
+        cg_nyi(p, n, "a product with the means of a map in this layout");
+        return false;
+    }
+    s->mean = cg_mean(&x);
+    return true;
+}
+
 void cg_lower_matmul(CgProgram *p, const IrNode *n) {
-    if (!cg_need_plain(p, n)) {
+    if (!ir_int(n, IR_ATTR_MEAN, 0) && !cg_need_plain(p, n)) {
         return;
     }
     Factor a = read_factor(n, 0, ir_int(n, IR_ATTR_TRANS_A, 0) != 0);
@@ -459,7 +555,7 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     MatmulSpec s;
     CgArg args[CG_MAX_ARGS];
     int n_args;
-    if (!init_spec(p, n, &s, &a, &b, args, &n_args) || cg_nd_empty(&s.nd)) {
+    if (!init_spec(p, n, &s, &a, &b, args, &n_args) || !read_mean(p, n, &s) || cg_nd_empty(&s.nd)) {
         return;
     }
     if (s.dtype != IR_F32 && s.then.n > 0) {

@@ -1,8 +1,8 @@
 // max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels,
 // a vector per pixel; several columns at a time share what they have in common: each input column
 // is joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of
-// a loop; columns near the edges are code of their own, in which taps outside are absent. Plain
-// tensors of any dtype: element by element.
+// a loop; columns near the edges are code of their own, in which taps outside are absent. The
+// epilogue is done before a pixel is stored. Plain tensors of any dtype: element by element.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <math.h>
@@ -12,6 +12,8 @@ typedef struct PoolSpec {
     CgTensor x, y;
     int64_t kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
     int32_t max, count_pad;
+    CgBody then;
+    IrDim step[CG_MAX_OPERANDS][5]; // of its operands along N, C/B, H, W, B of the result
 } PoolSpec;
 
 // ---------------------------------------------------------------- both forms
@@ -58,7 +60,8 @@ static CgVal accumulate(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
 
 typedef struct PoolRow {
     const PoolSpec *spec;
-    CgVal in, out; // of the channel block's plane; of the result's row
+    CgVal in, out;   // of the channel block's plane; of the result's row
+    CgVal at[3], ow; // image, block and row of the result; the column being stored
     Taps rows;
 } PoolRow;
 
@@ -72,10 +75,24 @@ static CgVal inverse_count(CgFn *f, CgVal rows, CgVal columns) {
     return cg_fdiv(f, cg_f(f, 1), LLVMBuildSIToFP(f->b, n, f->f32, ""));
 }
 
+static CgVal load_then(void *ctx, CgFn *f, int k) {
+    const PoolRow *r = ctx;
+    const IrDim *step = r->spec->step[k];
+    CgVal at = cg_stride(f, r->ow, step[3]);
+    for (int i = 0; i < 3; i++) {
+        at = cg_iadd(f, at, cg_stride(f, r->at[i], step[i]));
+    }
+    CgVal p = cg_fat(f, f->arg[r->spec->then.first_arg + k], at);
+    return ir_dim_is(step[4], 1) ? cg_load_v(f, p) : cg_load_splat(f, p);
+}
+
 static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow) {
     if (!r->spec->max) {
         acc = cg_fmul(f, acc, cg_splat(f, inverse_count(f, r->rows.count, columns)));
     }
+    PoolRow here = *r;
+    here.ow = ow;
+    acc = cg_body_emit(f, &r->spec->then, acc, load_then, &here);
     cg_store_v(f, acc, cg_fat(f, r->out, cg_imulc(f, ow, f->lanes)));
 }
 
@@ -268,6 +285,9 @@ static void emit_pool(CgFn *f, const void *spec) {
     out = cg_imulc(f, out, s->y.dim[3].c * s->y.block);
     r.out = cg_fat(f, f->arg[0], cg_iadd(f, out, cg_imulc(f, n, s->y.image)));
     r.rows = find_rows(f, s, oh);
+    r.at[0] = n;
+    r.at[1] = cb;
+    r.at[2] = oh;
     emit_row_columns(f, &r);
     cg_end(f, &loop);
 }
@@ -337,6 +357,28 @@ bool cg_static_dims(const CgTensor *t, int from) {
     return true;
 }
 
+// The epilogue and where its operands lie. False after reporting NYI.
+static bool read_then(CgProgram *p, const IrNode *n, PoolSpec *s, CgArg *args, int *n_args) {
+    if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args)) {
+        return false;
+    }
+    if (s->then.n && !s->y.block) {
+        cg_nyi(p, n, "an epilogue of a plain pool");
+        return false;
+    }
+    for (int k = 0; k < s->then.n_in; k++) {
+        CgOperand *in = &s->then.in[k];
+        IrDim stride[CG_ND_RANK] = {{0, 0}};
+        if (in->kind != CG_OPERAND_IMM && !cg_operand_strides(p, n, &s->y, ir_in(n, k + 1), stride,
+                                                              &args[s->then.first_arg + k])) {
+            return false;
+        }
+        memcpy(s->step[k], stride, sizeof s->step[k]);
+        memset(&in->t, 0, sizeof in->t);
+    }
+    return true;
+}
+
 void cg_lower_pool(CgProgram *p, const IrNode *n) {
     IrWindow w = ir_window(n);
     PoolSpec s;
@@ -360,9 +402,13 @@ void cg_lower_pool(CgProgram *p, const IrNode *n) {
             return;
         }
     }
-    CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    int n_args = 2;
+    if (!read_then(p, n, &s, args, &n_args)) {
+        return;
+    }
     const char *algo = ir_op_info(n->op)->text;
-    int k = cg_kernel(p, algo, s.x.block ? emit_pool : emit_plain_pool, &s, sizeof s, 2,
+    int k = cg_kernel(p, algo, s.x.block ? emit_pool : emit_plain_pool, &s, sizeof s, n_args,
                       s.x.block ? 100 + 30 * (int)(s.kw < 100 ? s.kw : 100) : 100);
-    cg_call(p, n, k, 2, args, algo, (IrDim){0, 0});
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
 }

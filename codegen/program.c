@@ -29,7 +29,7 @@ void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     IrWhere where = {n->name, n->src_op ? n->src_op : ir_op_info(n->op)->text};
-    ir_error(p->graph->prog->diag, where, "NYI: %s", text);
+    ir_error(p->ir->diag, where, "NYI: %s", text);
     p->failed = true;
 }
 
@@ -40,7 +40,7 @@ IrArena *cg_arena(const CgProgram *p) {
     return p->arena;
 }
 IrProgram *cg_ir(const CgProgram *p) {
-    return p->graph->prog;
+    return p->ir;
 }
 
 uint64_t cg_hash(const void *data, size_t n) {
@@ -104,28 +104,52 @@ CgArg cg_packed(int64_t offset) {
 
 void cg_scratch(CgProgram *p, int64_t bytes) {
     bytes = (bytes + 63) / 64 * 64;
-    if (bytes > p->scratch_bytes)
-        p->scratch_bytes = bytes;
+    if (bytes > p->code->scratch_bytes)
+        p->code->scratch_bytes = bytes;
 }
 
 // ---------------------------------------------------------------- weights
 
-void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh) {
+static const CgPack *find_pack(const CgProgram *p, const char *key, const CgCode *code) {
     uint64_t h = cg_hash(key, strlen(key));
-    int *bucket = &p->pack_bucket[h % CG_BUCKETS];
-    for (int i = *bucket; i >= 0; i = p->packs[i].next) {
-        if (p->packs[i].hash == h && strcmp(p->packs[i].key, key) == 0) {
-            *offset = p->packs[i].offset;
-            *fresh = false;
-            return NULL;
-        }
+    for (int i = p->pack_bucket[h % CG_BUCKETS]; i >= 0; i = p->packs[i].next) {
+        const CgPack *k = &p->packs[i];
+        if (k->hash == h && k->code == code && strcmp(k->key, key) == 0)
+            return k;
     }
-    void *data = cg_weights_add(&p->weights, p->arena, bytes, offset);
-    CgPack pack = {ir_strdup(p->arena, key), *offset, (int64_t)bytes, h, *bucket};
+    return NULL;
+}
+
+static void add_pack(CgProgram *p, CgPack pack) {
+    pack.hash = cg_hash(pack.key, strlen(pack.key));
+    int *bucket = &p->pack_bucket[pack.hash % CG_BUCKETS];
+    pack.key = ir_strdup(p->arena, pack.key);
+    pack.next = *bucket;
     *bucket = p->n_packs;
     IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
-    *fresh = true;
+}
+
+void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh) {
+    const CgPack *known = find_pack(p, key, NULL);
+    *fresh = !known;
+    if (known) {
+        *offset = known->offset;
+        return NULL;
+    }
+    void *data = cg_weights_add(&p->weights, p->arena, bytes, offset);
+    add_pack(p, (CgPack){.key = key, .offset = *offset, .bytes = (int64_t)bytes});
     return data;
+}
+
+CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh) {
+    const CgPack *known = find_pack(p, key, p->code);
+    *fresh = !known;
+    if (known)
+        return (CgArg){.weights = known->offset, .prepared = true};
+    CgArg arg = {.weights = p->code->prepared_bytes, .prepared = true};
+    add_pack(p, (CgPack){.key = key, .offset = arg.weights, .bytes = bytes, .code = p->code});
+    p->code->prepared_bytes += (bytes + 63) / 64 * 64;
+    return arg;
 }
 
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
@@ -143,7 +167,7 @@ int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
     bool fresh;
     void *data = cg_pack(p, ir_sprintf(p->arena, "plain:%p", (void *)c), bytes, &offset, &fresh);
     if (fresh && bytes)
-        memcpy(data, ir_const_data(p->graph->prog, c), bytes);
+        memcpy(data, ir_const_data(p->ir, c), bytes);
     return offset;
 }
 
@@ -203,9 +227,10 @@ static bool args_overlap(const IrValue *a, const IrValue *b) {
     return true;
 }
 
-static int64_t pack_bytes(const CgProgram *p, int64_t offset) {
+static int64_t pack_bytes(const CgProgram *p, const CgArg *arg) {
+    const CgCode *code = arg->prepared ? p->code : NULL;
     int i = p->n_packs - 1; // the last one, usually
-    while (i >= 0 && p->packs[i].offset != offset)
+    while (i >= 0 && (p->packs[i].offset != arg->weights || p->packs[i].code != code))
         i--;
     return i >= 0 ? p->packs[i].bytes : 0;
 }
@@ -215,7 +240,7 @@ static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n) {
     IrDim sum = {0, 0}, b;
     for (int i = 0; i < n; i++) {
         if (!args[i].value) {
-            sum.c += pack_bytes(p, args[i].weights);
+            sum.c += pack_bytes(p, &args[i]);
         } else if (ir_type_bytes(&args[i].value->type, &b)) {
             sum.c += b.c;
             sum.n += b.n;
@@ -224,18 +249,12 @@ static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n) {
     return sum;
 }
 
-void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg *args,
-             const char *algo, IrDim flops) {
+// A call without what the profile says of it; the kernel learns what its arguments may be.
+static CgCall make_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
     CgKernel *k = &p->kernels[kernel];
     if (n_args != k->n_args)
-        ir_bug("codegen", n->name, "%d arguments for %s, which takes %d", n_args, k->symbol,
-               k->n_args);
-    CgCall call = {.node = n,
-                   .kernel = kernel,
-                   .n_args = n_args,
-                   .algo = algo,
-                   .flops = flops,
-                   .bytes = arg_bytes(p, args, n_args)};
+        ir_bug("codegen", k->symbol, "%d arguments for a kernel that takes %d", n_args, k->n_args);
+    CgCall call = {.kernel = kernel, .n_args = n_args};
     call.args = ir_alloc_array(p->arena, (size_t)n_args, sizeof *args);
     memcpy(call.args, args, (size_t)n_args * sizeof *args);
     for (int i = 0; i < n_args; i++) {
@@ -245,13 +264,28 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
                 args_overlap(args[i].value, args[j].value))
                 k->alias |= 1u << i;
     }
-    IR_PUSH(p->arena, p->calls, p->n_calls, p->cap_calls, call);
+    return call;
+}
+
+void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg *args,
+             const char *algo, IrDim flops) {
+    CgCall call = make_call(p, kernel, n_args, args);
+    call.node = n;
+    call.algo = algo;
+    call.flops = flops;
+    call.bytes = arg_bytes(p, args, n_args);
+    IR_PUSH(p->arena, p->code->calls, p->code->n_calls, p->code->cap_calls, call);
+}
+
+void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
+    CgCall call = make_call(p, kernel, n_args, args);
+    IR_PUSH(p->arena, p->code->init, p->code->n_init, p->code->cap_init, call);
 }
 
 // ---------------------------------------------------------------- barriers
 
 // Thread t may run ahead within a stretch of calls that touch none of each other's results.
-static void place_barriers(CgProgram *p) {
+static void place_barriers(CgCode *p) {
     int start = 0; // first call since the last barrier
     for (int i = 1; i < p->n_calls; i++) {
         CgCall *c = &p->calls[i];
@@ -280,15 +314,18 @@ static bool is_free(const IrNode *n) {
 }
 
 static void lower_all(CgProgram *p) {
-    for (const IrNode *n = p->graph->first; n; n = n->next)
+    for (const IrNode *n = p->code->graph->first; n; n = n->next)
         if (!is_free(n))
             lower_table[n->op](p, n);
 }
 
-bool cg_lower_graph(CgProgram *p) {
+bool cg_lower_graphs(CgProgram *p) {
     memset(p->kernel_bucket, -1, sizeof p->kernel_bucket);
     memset(p->pack_bucket, -1, sizeof p->pack_bucket);
-    lower_all(p);
-    place_barriers(p);
+    for (int i = 0; i < p->n_codes; i++) {
+        p->code = &p->codes[i];
+        lower_all(p);
+        place_barriers(p->code);
+    }
     return !p->failed;
 }

@@ -29,6 +29,7 @@ typedef struct CgCall {
 typedef struct CgPack {
     const char *key;
     int64_t offset, bytes;
+    const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
     uint64_t hash;
     int next;
 } CgPack;
@@ -45,27 +46,42 @@ typedef struct CgWeights {
     bool failed;
 } CgWeights;
 
-struct CgProgram {
+// What is emitted for one graph: its entry and init functions and its descriptor.
+typedef struct CgCode {
     IrGraph *graph;
+    const char *symbol; // prefix of the three
+    int n_calls, cap_calls;
+    CgCall *calls;
+    int n_init, cap_init;
+    CgCall *init; // when a model is created; node is NULL
+    int64_t scratch_bytes, prepared_bytes;
+} CgCode;
+
+struct CgProgram {
+    IrProgram *ir;
     IrArena *arena;
     const CgOptions *opt;
     bool failed;
     int n_kernels, cap_kernels;
     CgKernel *kernels;
     int kernel_bucket[CG_BUCKETS];
-    int n_calls, cap_calls;
-    CgCall *calls;
+    int n_codes;
+    CgCode *codes;
+    CgCode *code; // the one being lowered
     int n_packs, cap_packs;
     CgPack *packs;
     int pack_bucket[CG_BUCKETS];
     CgWeights weights;
-    int64_t scratch_bytes;
+    const CgTune *tune; // NULL: none
+    int64_t onnx_at;    // offset of the tuned model's file in the weights section
 };
 
 uint64_t cg_hash(const void *p, size_t n); // FNV-1a
-bool cg_lower_graph(CgProgram *p); // program.c: nodes to calls, barriers; false after errors
-void cg_emit_entry(CgProgram *p, CgFn *f);              // entry.c: SYMBOL_entry
-void cg_emit_descriptor(CgProgram *p, LLVMModuleRef m); // descriptor.c: SYMBOL_desc
+bool cg_lower_graphs(CgProgram *p); // program.c: nodes to calls, barriers; false after errors
+void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f);                    // entry.c: SYMBOL_entry
+void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f);                     // entry.c: SYMBOL_init
+void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMModuleRef m); // descriptor.c
+void cg_emit_tune(CgProgram *p, LLVMModuleRef m);       // tune_desc.c: hone_tune_desc
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
 
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix);

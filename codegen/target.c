@@ -115,3 +115,13 @@ bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
             t->needs[n++] = feature_needs[i].need;
     return true;
 }
+
+const char *cg_target_describe(const CgTarget *t, IrArena *a) {
+    unsigned major, minor, patch;
+    LLVMGetVersion(&major, &minor, &patch);
+    char *host = LLVMGetHostCPUName();
+    char *text = ir_sprintf(a, "LLVM %u.%u.%u for %s %s on %s", major, minor, patch, t->cpu,
+                            t->features, host);
+    LLVMDisposeMessage(host);
+    return text;
+}

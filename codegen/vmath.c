@@ -237,6 +237,12 @@ ELT(prelu)
     CgVal neg = cg_fcmp(f, LLVMRealOLT, x[0], cg_like(f, x[0], 0));
     return cg_select(f, neg, cg_fmul(f, x[0], x[1]), x[0]);
 }
+ELT(relu_grad)
+{
+    UNUSED_P;
+    CgVal zero = cg_like(f, x[0], 0);
+    return cg_select(f, cg_fcmp(f, LLVMRealOGT, x[0], zero), x[1], zero);
+}
 ELT(equal) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOEQ, x[0], x[1])); }
 ELT(less) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOLT, x[0], x[1])); }
 ELT(greater) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOGT, x[0], x[1])); }
@@ -279,6 +285,7 @@ static const Eltwise eltwise_table[IR_OP_COUNT] = {
     [IR_OP_MAXIMUM] = elt_maximum,
     [IR_OP_MINIMUM] = elt_minimum,
     [IR_OP_PRELU] = elt_prelu,
+    [IR_OP_RELU_GRAD] = elt_relu_grad,
     [IR_OP_EQUAL] = elt_equal,
     [IR_OP_LESS] = elt_less,
     [IR_OP_GREATER] = elt_greater,

@@ -46,6 +46,7 @@ typedef struct FeOptions {
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.
     FeReport *report;
+    const struct FeModel **model; // when set, gets the model as it was read, for fe_retarget()
 } FeOptions;
 
 // Reads the model at `path`. The program lives in the arena; its constants may point into files
@@ -61,5 +62,34 @@ const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin);
 // tensor's name, "" when it has none. The data belongs to the arena. False after an error that was
 // reported.
 bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **name);
+
+// ---- the model with another classifier (retarget.c)
+typedef struct FeModel FeModel; // lives as long as the arena it was read in
+typedef struct FeNewModel FeNewModel;
+
+typedef struct FeSwap { // input `input` of the node becomes the initializer `konst`, under its name
+    const char *node, *op;
+    int input;
+    const IrConst *konst; // with data
+    bool is_head;         // the number of classes below the node follows
+} FeSwap;
+
+typedef struct FeRetarget {
+    int n_swaps;
+    const FeSwap *swaps;
+    int64_t old_classes, classes; // below the swapped nodes, dimensions of the one become the other
+    bool sigmoid;                 // a softmax there becomes a sigmoid
+    int n_meta;
+    const IrMeta *meta; // set in metadata_props; those with a NULL value are removed
+} FeRetarget;
+
+// The name of the tensor that the file's node reads there; NULL: no such node or input.
+const char *fe_model_input(const FeModel *m, const char *node, const char *op, int input);
+// A changed copy, with every initializer inside and out of training mode. NULL after errors.
+FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what);
+int64_t fe_new_model_bytes(const FeNewModel *m);
+void fe_new_model_write(FeNewModel *m, void *to);
+// Where the numbers of a float initializer begin in the file, a multiple of 4; -1: there is none.
+int64_t fe_new_model_find(const FeNewModel *m, const char *initializer);
 
 #endif

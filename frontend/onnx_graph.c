@@ -5,6 +5,7 @@
 // be imported poisons its outputs, so that one cause gives one report and the walk still reaches
 // every other node.
 #include "frontend/fe_graph.h"
+#include "frontend/fe_retarget.h"
 
 #include <string.h>
 
@@ -271,6 +272,11 @@ IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
         return NULL;
     }
     warn_at_end(&fe);
+    if (fe.opt->model) {
+        FeModel *m = ir_alloc(a, sizeof *m);
+        *m = (FeModel){fe.model, fe.external};
+        *fe.opt->model = m;
+    }
     const char *wrong = ir_verify(fe.graph);
     if (wrong) {
         ir_bug("frontend", NULL, "%s", wrong);

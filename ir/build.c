@@ -13,7 +13,7 @@ static const char *check_operands(IrNode *n) {
                                                : "%s takes at least %d operands, not %d",
                       op->text, n->n_in > op->max_in ? op->max_in : op->min_in, n->n_in);
     }
-    if (extra > 0 && !ir_body(n, IR_ATTR_THEN).n) {
+    if (extra > 0 && ir_prologue(n) > op->max_in && !ir_body(n, IR_ATTR_THEN).n) {
         return ir_why(n, "operand %d has no use: there is no epilogue", op->max_in);
     }
     for (int i = 0; i < n->n_in; i++) {
@@ -83,7 +83,8 @@ IrNode *ir_build_node(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n
                       const IrAttr *attrs) {
     IrArena *a = b->graph->prog->arena;
     IrNode *n = ir_alloc(a, sizeof *n);
-    *n = (IrNode){.op = op, .graph = b->graph, .n_in = n_in, .n_out = 1, .n_attrs = n_attrs};
+    *n = (IrNode){.op = op, .graph = b->graph, .n_in = n_in, .n_attrs = n_attrs};
+    n->n_out = (unsigned)op < IR_OP_COUNT ? ir_op_info(op)->n_out : 1;
     n->name = ir_strdup(a, b->name ? b->name : "");
     n->src_op = b->src_op ? ir_strdup(a, b->src_op) : NULL;
     n->in = ir_alloc_array(a, (size_t)n_in, sizeof *n->in);
@@ -99,9 +100,11 @@ IrNode *ir_build_node(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n
         qsort(n->attrs, (size_t)n_attrs, sizeof *n->attrs, compare_keys);
     }
     uint32_t next_id = b->graph->next_id;
-    n->out = ir_alloc(a, sizeof *n->out);
-    n->out[0] = ir_value_new(b->graph, NULL, (IrType){0});
-    n->out[0]->def = n;
+    n->out = ir_alloc_array(a, (size_t)n->n_out, sizeof *n->out);
+    for (int i = 0; i < n->n_out; i++) {
+        n->out[i] = ir_value_new(b->graph, NULL, (IrType){0});
+        n->out[i]->def = n;
+    }
     b->err = ir_compute_types(n);
     if (b->err) {
         b->graph->next_id = next_id;

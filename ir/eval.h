@@ -33,6 +33,9 @@ typedef const char *IrEvalFn(IrEval *e, const IrNode *n, const IrTensor *const *
 void *ir_eval_scratch(IrEval *e, int64_t count, size_t size);
 // The node's epilogue (`then`) on its own result, in place; nothing without one.
 const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out);
+// *x: operand 0 after the node's prologue (`pre`), rounded to its dtype, in scratch; operand 0
+// itself without one.
+const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *x);
 // All elements of t as double, in scratch, or t's own data when that is f64.
 const double *ir_eval_doubles(IrEval *e, const IrTensor *t);
 

@@ -90,6 +90,7 @@ FLOAT_RULE(prelu, x < 0 ? x * y : x)           // PRelu-16
 FLOAT_RULE(equal, x == y)
 FLOAT_RULE(less, x < y)
 FLOAT_RULE(greater, x > y)
+FLOAT_RULE(relu_grad, x > 0 ? y : 0)
 
 WIDE_RULE(relu, x < 0 ? 0 : x)
 WIDE_RULE(clip, x<wide_from(ceil(p[0])) ? wide_from(ceil(p[0])) : x> wide_from(floor(p[1]))
@@ -139,6 +140,7 @@ static const Rule rule_of[IR_OP_COUNT] = {
     [IR_OP_MAXIMUM] = {maximum_f, maximum_i, 0, 0, {0}},
     [IR_OP_MINIMUM] = {minimum_f, minimum_i, 0, 0, {0}},
     [IR_OP_PRELU] = {prelu_f, prelu_i, 0, 0, {0}},
+    [IR_OP_RELU_GRAD] = {relu_grad_f, NULL, 0, 0, {0}},
     [IR_OP_EQUAL] = {equal_f, equal_i, 1, 0, {0}},
     [IR_OP_LESS] = {less_f, less_i, 0, 0, {0}},
     [IR_OP_GREATER] = {greater_f, greater_i, 0, 0, {0}},
@@ -439,6 +441,16 @@ const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, 
     return body.n == 0 ? NULL : run_body(e, body, n->n_in, in, out, out);
 }
 
+const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *x) {
+    IrBody body = ir_body(n, IR_ATTR_PRE);
+    *x = *in[0];
+    if (body.n == 0) {
+        return NULL;
+    }
+    x->data = ir_eval_scratch(e, ir_tensor_elems(x), (size_t)ir_dtype_bytes(x->dtype));
+    return run_body(e, body, n->n_in, in, in[0], x);
+}
+
 // Cast-13, without its undefined cases: tensor.c says how.
 const char *ir_eval_cast(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     (void)e, (void)n;
@@ -459,10 +471,15 @@ const char *ir_eval_cast(IrEval *e, const IrNode *n, const IrTensor *const *in, 
 
 // Dropout-13 in training mode: element i of the row-major tensor is kept and scaled by
 // 1 / (1 - ratio) if its random number, uniform in [0, 1), is at least the ratio; else it is 0.
+// ir/random.h says how the numbers come from i, the attribute `seed` and, where it is given,
+// operand 1; so the same node on dy is the gradient.
 const char *ir_eval_dropout(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     (void)e;
     double ratio = ir_float(n, IR_ATTR_RATIO, 0.5), scale = 1 / (1 - ratio);
-    uint64_t key = ir_random_key((uint64_t)ir_int(n, IR_ATTR_SEED, 0));
+    uint64_t seed = (uint64_t)ir_int(n, IR_ATTR_SEED, 0), key = ir_random_key(seed);
+    if (n->n_in > 1 && in[1]) {
+        key = ir_random_key_with(seed, *(const uint64_t *)in[1]->data);
+    }
     uint64_t threshold = ir_random_threshold(ratio);
     int64_t elems = ir_tensor_elems(out);
 #pragma omp parallel for if (elems > IR_EVAL_PARALLEL)

@@ -235,6 +235,28 @@ const char *ir_eval_concat(IrEval *e, const IrNode *n, const IrTensor *const *in
     return NULL;
 }
 
+// Channel c of the result is channel channels[c] of the operands joined along axis 1.
+const char *ir_eval_shuffle(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
+    (void)e;
+    IrInts from = ir_ints(n, IR_ATTR_CHANNELS);
+    size_t plane = (size_t)ir_dtype_bytes(out->dtype);
+    for (int i = 2; i < out->rank; i++) {
+        plane *= (size_t)out->dim[i];
+    }
+    for (int64_t c = 0; c < from.n && plane > 0; c++) {
+        int64_t channel = from.v[c];
+        int k = 0;
+        while (channel >= in[k]->dim[1]) {
+            channel -= in[k++]->dim[1];
+        }
+        for (int64_t i = 0; i < out->dim[0]; i++) {
+            size_t to = (size_t)(i * from.n + c), at = (size_t)(i * in[k]->dim[1] + channel);
+            memcpy((char *)out->data + to * plane, (char *)in[k]->data + at * plane, plane);
+        }
+    }
+    return NULL;
+}
+
 // Reshape-14 once its shape is known, copy, reorder: the same elements in the same order.
 const char *ir_eval_copy(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     (void)n;

@@ -70,11 +70,13 @@ static const char *run_pool(IrEval *e, const IrNode *n, const IrTensor *x, IrTen
 }
 
 const char *ir_eval_max_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    return run_pool(e, n, in[0], out, pool_max);
+    const char *why = run_pool(e, n, in[0], out, pool_max);
+    return why ? why : ir_eval_then(e, n, in, out);
 }
 
 const char *ir_eval_avg_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    return run_pool(e, n, in[0], out, pool_avg);
+    const char *why = run_pool(e, n, in[0], out, pool_avg);
+    return why ? why : ir_eval_then(e, n, in, out);
 }
 
 // ---------------------------------------------------------------- along one axis

@@ -121,11 +121,26 @@ static void store_pixels(const Product *t, int64_t batch, int64_t m, int64_t p0,
     ir_tensor_store(t->out, (batch * t->m + m) * t->p + p0, n, sum);
 }
 
-// Conv-11 in two dimensions: x [N,C,H,W], w [O,C/group,KH,KW], bias [O]. Padding is zeros.
+// The order is the kernel's own affair: see conv, which reads it as it is here.
+const char *ir_eval_pack_filter(IrEval *e, const IrNode *n, const IrTensor *const *in,
+                                IrTensor *out) {
+    (void)e;
+    (void)n;
+    size_t bytes = ir_tensor_bytes(in[0]);
+    memset(out->data, 0, ir_tensor_bytes(out));
+    memcpy(out->data, in[0]->data, bytes);
+    return NULL;
+}
+
+// Conv-11 in two dimensions: x [N,C,H,W], w [O,C/group,KH,KW], bias [O]. Padding is zeros, whatever
+// the prologue makes of a zero.
 const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
+    IrTensor x;
+    const char *why = ir_eval_pre(e, n, in, &x);
+    if (why) {
+        return why;
+    }
     Product t = {.a = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = out, .w = ir_window(n)};
-    t.w.kh = in[1]->dim[2];
-    t.w.kw = in[1]->dim[3];
     t.c = in[0]->dim[1];
     t.h = in[0]->dim[2];
     t.wd = in[0]->dim[3];
@@ -134,7 +149,7 @@ const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, 
     t.m = out->dim[1] / t.w.group;
     t.p = out->dim[2] * out->dim[3];
     t.k = t.c / t.w.group * t.w.kh * t.w.kw;
-    t.x = ir_eval_doubles(e, in[0]);
+    t.x = ir_eval_doubles(e, &x);
     t.load_a = load_kernel;
     t.load_b = load_pixels;
     t.store = store_pixels;
@@ -239,14 +254,38 @@ static bool find_batch_steps(const IrTensor *x, const IrTensor *out, int64_t *st
     return true;
 }
 
+// [N,K,H,W] -> [N,K] in doubles, not rounded.
+static IrTensor average_pixels(IrEval *e, const IrTensor *x) {
+    int64_t rows = x->dim[0] * x->dim[1], pixels = x->dim[2] * x->dim[3];
+    double *y = ir_eval_scratch(e, rows, sizeof *y), block[IR_EVAL_BLOCK];
+    for (int64_t i = 0; i < rows; i++) {
+        double sum = 0;
+        for (int64_t k = 0; k < pixels; k += IR_EVAL_BLOCK) {
+            int64_t len = pixels - k < IR_EVAL_BLOCK ? pixels - k : IR_EVAL_BLOCK;
+            ir_tensor_load(x, i * pixels + k, 1, len, block);
+            for (int64_t j = 0; j < len; j++) {
+                sum += block[j];
+            }
+        }
+        y[i] = sum / (double)pixels;
+    }
+    return (IrTensor){.dtype = IR_F64, .rank = 2, .dim = {x->dim[0], x->dim[1]}, .data = y};
+}
+
 // MatMul-13 on rank >= 2, leading axes broadcast; with bias, Gemm-13 without alpha and beta.
+// With `mean` the rows of a are averages over the pixels of [N,K,H,W].
 const char *ir_eval_matmul(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
+    IrTensor mean;
     Product t = {.a = in[0], .b = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = out};
+    if (ir_int(n, IR_ATTR_MEAN, 0)) {
+        mean = average_pixels(e, in[0]);
+        t.a = &mean;
+    }
     t.trans_a = ir_int(n, IR_ATTR_TRANS_A, 0);
     t.trans_b = ir_int(n, IR_ATTR_TRANS_B, 0);
     t.m = out->dim[out->rank - 2];
     t.p = out->dim[out->rank - 1];
-    t.k = in[0]->dim[in[0]->rank - (t.trans_a ? 2 : 1)];
+    t.k = t.a->dim[t.a->rank - (t.trans_a ? 2 : 1)];
     t.batch = 1;
     for (int i = 0; i < out->rank - 2; i++) {
         t.batch *= out->dim[i];

@@ -290,6 +290,20 @@ IrBody ir_body(const IrNode *n, IrAttrKey key) {
     return a ? a->body : (IrBody){0, NULL};
 }
 
+int ir_prologue(const IrNode *n) {
+    IrBody pre = ir_body(n, IR_ATTR_PRE);
+    int first = n->n_in, own = ir_op_info(n->op)->max_in;
+    for (int i = 0; i < pre.n; i++) {
+        const IrStep *s = &pre.step[i];
+        int n_arg = (unsigned)s->op < IR_OP_COUNT ? ir_op_info(s->op)->max_in : 0;
+        for (int k = 0; k < n_arg && k < 3; k++) {
+            int arg = s->arg[k];
+            first = arg >= own && arg != IR_ACC && arg < first ? arg : first;
+        }
+    }
+    return first;
+}
+
 void ir_set_attr(IrNode *n, IrAttr attr) {
     int at = 0;
     while (at < n->n_attrs && n->attrs[at].key < attr.key) {
@@ -338,6 +352,11 @@ static int64_t int_at(IrInts v, int i, int64_t absent) {
     return i < v.n ? v.v[i] : absent;
 }
 
+IrShape ir_filter_shape(const IrNode *conv) {
+    const IrAttr *filter = ir_attr(conv, IR_ATTR_FILTER);
+    return filter ? filter->dims : ir_in(conv, 1)->type.shape;
+}
+
 IrWindow ir_window(const IrNode *n) {
     if (!(ir_op_info(n->op)->flags & IR_FLAG_W)) {
         ir_bug("ir_window", n->name, "%s has no window", ir_op_info(n->op)->text);
@@ -359,10 +378,15 @@ IrWindow ir_window(const IrNode *n) {
         .ceil = ir_int(n, IR_ATTR_CEIL, 0),
         .count_pad = ir_int(n, IR_ATTR_COUNT_PAD, 0),
     };
-    const IrValue *weights = n->op == IR_OP_CONV ? ir_in(n, 1) : NULL;
-    if (weights && weights->type.shape.rank == 4) {
-        w.kh = weights->type.shape.dim[2].c;
-        w.kw = weights->type.shape.dim[3].c;
+    bool reads_weights = n->op == IR_OP_CONV || n->op == IR_OP_CONV_DGRAD;
+    const IrValue *weights = reads_weights ? ir_in(n, 1) : NULL;
+    const IrAttr *shape = n->op == IR_OP_CONV_WGRAD ? ir_attr(n, IR_ATTR_SHAPE)
+                          : n->op == IR_OP_CONV     ? ir_attr(n, IR_ATTR_FILTER)
+                                                    : NULL;
+    const IrShape *kernel_of = shape ? &shape->dims : weights ? &weights->type.shape : NULL;
+    if (kernel_of && kernel_of->rank == 4) {
+        w.kh = kernel_of->dim[2].c;
+        w.kw = kernel_of->dim[3].c;
     }
     return w;
 }

@@ -105,10 +105,12 @@ enum {              // flags of ops.def
     IR_FLAG_R = 4,  // random: never merged by cse
     IR_FLAG_B = 8,  // result is bool
     IR_FLAG_W = 16, // window op
+    IR_FLAG_Y3 = 32, // three results; two with Y2, one with neither
+    IR_FLAG_Y2 = 64,
 };
 
 // An elementwise step. Arguments: k >= 0 is operand k of the node; IR_STEP(i) the result of
-// step i < this one; IR_ACC the node's own result before its epilogue.
+// step i < this one; IR_ACC the node's own result before its epilogue, or in a prologue operand 0.
 typedef struct IrStep {
     IrOp op;
     int arg[3];  // as many as the op has operands
@@ -145,6 +147,7 @@ typedef struct IrOpInfo {
     int min_in, max_in;
     unsigned flags; // IR_FLAG_*
     uint64_t attrs; // IR_BIT(key) |...
+    int n_out;      // results
 } IrOpInfo;
 
 const IrOpInfo *ir_op_info(IrOp op);
@@ -291,7 +294,7 @@ typedef struct IrBuilder {
 // attributes do not fit: b->err says why, and the graph is unchanged. Returns the node.
 IrNode *ir_build_node(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                       const IrAttr *attrs);
-// The same, for ops with one result. (b NULL-tolerant operands are a bug.)
+// The same, giving result 0. (b NULL-tolerant operands are a bug.)
 IrValue *ir_build(IrBuilder *b, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                   const IrAttr *attrs);
 IrValue *ir_build1(IrBuilder *b, IrOp op, IrValue *x); // no attributes
@@ -315,6 +318,9 @@ double ir_float(const IrNode *n, IrAttrKey key, double absent);
 const char *ir_str(const IrNode *n, IrAttrKey key, const char *absent);
 IrInts ir_ints(const IrNode *n, IrAttrKey key); // n == 0 when absent
 IrBody ir_body(const IrNode *n, IrAttrKey key); // n == 0 when absent
+// Operands from this one on are the prologue's (`pre`): from the first that a step of it names.
+// n_in where there are none; the epilogue's end here.
+int ir_prologue(const IrNode *n);
 void ir_set_attr(IrNode *n, IrAttr attr);
 void ir_del_attr(IrNode *n, IrAttrKey key);
 
@@ -340,7 +346,7 @@ const char *ir_infer(IrNode *n);
 // "x+y", up to 200 bytes, then "...".
 const char *ir_join_names(IrArena *a, const char *x, const char *y);
 
-// Window of conv and pools, attributes with their defaults filled in.
+// Window of conv, pools and their gradients, attributes with their defaults filled in.
 typedef struct IrWindow {
     int64_t kh, kw, sh, sw, dh, dw;
     int64_t pt, pl, pb, pr;
@@ -348,9 +354,20 @@ typedef struct IrWindow {
     bool ceil, count_pad;
 } IrWindow;
 IrWindow ir_window(const IrNode *n);
+// [O,I/group,KH,KW] of a conv, packed or not.
+IrShape ir_filter_shape(const IrNode *conv);
 
 // The element's position of a value's storage root: follows view_of; *channel adds up view_channel.
 IrValue *ir_view_root(IrValue *v, int64_t *channel);
+
+// ---------------------------------------------------------------- copying (clone.c)
+
+// A new graph of the same program that computes out[] (values of g) from in[] (values of g: inputs,
+// constants, results; what is not needed is left out) and from those of g's own inputs that are
+// needed, which come last. Names stay; constants are shared. Before layout and memory plan: views
+// and places are not copied. The whole of g: n_in 0 and its outputs.
+IrGraph *ir_extract(IrGraph *g, const char *name, int n_in, IrValue *const *in, int n_out,
+                    IrValue *const *out);
 
 // ---------------------------------------------------------------- verify, print, parse
 
@@ -376,8 +393,8 @@ const char *ir_verify(IrGraph *g);
 //   the layout.
 // - `in %y+8`: the value is a view of %y from channel 8 on. `at arena OFFSET`, `at input 0`,
 //   `at output 0`, `at const`: its place.
-// - Steps of `then` and `body`: arguments are the node's operands 0, 1, ..., results of steps s0,
-//   s1, ..., and acc.
+// - Steps of `pre`, `then` and `body`: arguments are the node's operands 0, 1, ..., results of
+//   steps s0, s1, ..., and acc.
 // - Floats have as many digits as they need to be read back exactly; elements of float constants
 //   that are NaN are their bits, 0x7fc00000. Constants of more than 64 elements are
 //   ref(0xHASH, "origin"): reading one gives random values under that seed, and a warning.

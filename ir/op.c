@@ -2,11 +2,26 @@
 #include "ir/ir_private.h"
 #include <string.h>
 
-enum { E = IR_FLAG_E, C = IR_FLAG_C, R = IR_FLAG_R, B = IR_FLAG_B, W = IR_FLAG_W };
+enum {
+    E = IR_FLAG_E,
+    C = IR_FLAG_C,
+    R = IR_FLAG_R,
+    B = IR_FLAG_B,
+    W = IR_FLAG_W,
+    Y2 = IR_FLAG_Y2,
+    Y3 = IR_FLAG_Y3
+};
 
 static const IrOpInfo OPS[] = {
 #define IR_OP(ENUM, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                  \
-    [IR_OP_##ENUM] = {#text, min_in, max_in, flags, attrs},
+    [IR_OP_##ENUM] = {#text,                                                                       \
+                      min_in,                                                                      \
+                      max_in,                                                                      \
+                      flags,                                                                       \
+                      attrs,                                                                       \
+                      (flags) & Y3   ? 3                                                           \
+                      : (flags) & Y2 ? 2                                                           \
+                                     : 1},
 #include "ir/ops.def"
 #undef IR_OP
 };

@@ -22,6 +22,12 @@ static inline uint64_t ir_random_key(uint64_t seed) {
     return ir_random_mix(seed + IR_RANDOM_STEP);
 }
 
+// The key where a number given at run time, say a training step's, takes part too: of the stream
+// ir_random_mix(seed's key ^ given).
+static inline uint64_t ir_random_key_with(uint64_t seed, uint64_t given) {
+    return ir_random_mix(ir_random_key(seed) ^ given);
+}
+
 // Element i of the stream with this key, uniform over all of uint32.
 static inline uint32_t ir_random_u32(uint64_t key, uint64_t i) {
     return (uint32_t)(ir_random_mix(key + (i + 1) * IR_RANDOM_STEP) >> 32);

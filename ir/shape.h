@@ -37,12 +37,18 @@ const char *ir_need_ints(const IrNode *n, IrAttrKey key, int count, int64_t min)
 const char *ir_need_vector(const IrNode *n, int i, IrDim size, IrDtype t);   // operand i is t[size]
 const char *ir_need_broadcast_to(const IrNode *n, int i, const IrShape *to); // operand i
 bool ir_dim_add(IrDim a, IrDim b, IrDim *out);                               // false: overflow
+// Window ops: sane attributes; height and width of the result on x [N,C,H,W]; a pool's whole
+// result, attributes and x checked.
+const char *ir_check_window_attrs(const IrNode *n);
+const char *ir_window_result(const IrNode *n, const IrShape *x, IrDim *h, IrDim *w);
+const char *ir_pool_result(const IrNode *n, const IrShape *x, IrShape *y);
 
 // Types of a body's steps. `acc` is the type that IR_ACC stands for, NULL where it may not stand;
 // operands may be named from index `first` on. *out: the dtype of the last step.
 const char *ir_check_body(const IrNode *n, const IrBody *body, const IrType *acc, int first,
                           IrDtype *out);
-// The epilogue of conv, matmul and reduce: checks `then` against result 0, which it may make bool.
+// The epilogue of conv, matmul, pools and reduce: checks `then` against result 0, which it may make bool.
 const char *ir_check_epilogue(IrNode *n);
+const char *ir_check_prologue(IrNode *n); // of conv: `pre` against operand 0
 
 #endif

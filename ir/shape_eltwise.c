@@ -8,8 +8,8 @@ static const bool FLOAT_ONLY[IR_OP_COUNT] = {
     [IR_OP_HARD_SIGMOID] = true, [IR_OP_HARD_SWISH] = true, [IR_OP_TANH] = true,
     [IR_OP_ERF] = true,          [IR_OP_EXP] = true,        [IR_OP_LOG] = true,
     [IR_OP_SQRT] = true,         [IR_OP_FLOOR] = true,      [IR_OP_CEIL] = true,
-    [IR_OP_DROPOUT] = true,      [IR_OP_LRN] = true,        [IR_OP_SOFTMAX] = true,
-    [IR_OP_LOG_SOFTMAX] = true,
+    [IR_OP_LRN] = true,          [IR_OP_SOFTMAX] = true,    [IR_OP_LOG_SOFTMAX] = true,
+    [IR_OP_RELU_GRAD] = true,
 };
 
 typedef enum Domain { NUMBERS, FLOATS, BOOLS, ANYTHING } Domain;
@@ -75,7 +75,7 @@ static const char *set_broadcast(IrNode *n) {
     return why;
 }
 
-// ONNX Softmax 13, LRN 13, Dropout 13, and all elementwise ops of one operand.
+// ONNX Softmax 13, LRN 13, and all elementwise ops of one operand.
 const char *ir_shape_unary(IrNode *n) {
     int rank = ir_in_type(n, 0)->shape.rank;
     const char *why = NULL;
@@ -89,10 +89,6 @@ const char *ir_shape_unary(IrNode *n) {
         int64_t size = ir_int(n, IR_ATTR_SIZE, 0);
         why = why || size > 0 ? why
                               : ir_why(n, "size is %lld, it must be at least 1", (long long)size);
-    }
-    double ratio = n->op == IR_OP_DROPOUT ? ir_float(n, IR_ATTR_RATIO, 0.5) : 0;
-    if (!(ratio >= 0 && ratio <= 1)) {
-        why = ir_why(n, "ratio is %g, it must be in 0..1", ratio);
     }
     if (n->op == IR_OP_REORDER) {
         why = ir_need_rank(n, 0, 2, IR_MAX_RANK);
@@ -138,7 +134,7 @@ static const char *arg_dtype(const IrNode *n, const IrDtype *done, int at, int a
     } else if (arg == IR_ACC) {
         return ir_why(n, "step %d uses acc, which %s does not have", at, ir_op_info(n->op)->text);
     } else if (arg < first) {
-        return ir_why(n, "step %d uses operand %d, epilogues have those from %d on", at, arg,
+        return ir_why(n, "step %d uses operand %d, a body has those from %d on", at, arg,
                       first);
     } else {
         return ir_why(n, "step %d uses operand %d of %d", at, arg, n->n_in);
@@ -182,13 +178,47 @@ const char *ir_shape_map(IrNode *n) {
     return why;
 }
 
+// No step of the epilogue names an operand of the prologue.
+static const char *check_apart(const IrNode *n, const IrBody *then, int end) {
+    for (int i = 0; i < then->n; i++) {
+        int n_arg = ir_op_info(then->step[i].op)->max_in;
+        for (int k = 0; k < n_arg; k++) {
+            int arg = then->step[i].arg[k];
+            if (arg >= end && arg < n->n_in) {
+                return ir_why(n, "step %d uses operand %d, the prologue has those from %d on", i,
+                              arg, end);
+            }
+        }
+    }
+    return NULL;
+}
+
 const char *ir_check_epilogue(IrNode *n) {
     IrBody then = ir_body(n, IR_ATTR_THEN);
     IrType own = n->out[0]->type;
-    int first = ir_op_info(n->op)->max_in;
+    int first = ir_op_info(n->op)->max_in, end = ir_prologue(n);
     const char *why = NULL;
-    for (int i = first; i < n->n_in && !why; i++) {
+    for (int i = first; i < end && !why; i++) {
         why = ir_need_broadcast_to(n, i, &own.shape);
     }
-    return why || then.n <= 0 ? why : ir_check_body(n, &then, &own, first, &n->out[0]->type.dtype);
+    if (!why && then.n > 0) {
+        why = ir_check_body(n, &then, &own, first, &n->out[0]->type.dtype);
+        why = why ? why : check_apart(n, &then, end);
+    }
+    return why;
+}
+
+const char *ir_check_prologue(IrNode *n) {
+    IrBody pre = ir_body(n, IR_ATTR_PRE);
+    const IrType *x = ir_in_type(n, 0);
+    const char *why = NULL;
+    for (int i = ir_prologue(n); i < n->n_in && !why; i++) {
+        why = ir_need_broadcast_to(n, i, &x->shape);
+    }
+    IrDtype out = x->dtype;
+    why = why || pre.n <= 0 ? why : ir_check_body(n, &pre, x, ir_op_info(n->op)->max_in, &out);
+    if (!why && out != x->dtype) {
+        why = ir_why(n, "the prologue makes %s of %s", ir_dtype_name(out), ir_dtype_name(x->dtype));
+    }
+    return why;
 }

@@ -51,6 +51,40 @@ const char *ir_shape_concat(IrNode *n) {
     return why;
 }
 
+// Channels of the operands joined along axis 1, as ir_shape_concat() joins them.
+const char *ir_shape_shuffle(IrNode *n) {
+    IrShape out = ir_in_type(n, 0)->shape;
+    IrInts from = ir_ints(n, IR_ATTR_CHANNELS);
+    const char *why = attr_missing(n, IR_ATTR_CHANNELS);
+    why = why ? why : ir_need_rank(n, 0, 2, IR_MAX_RANK);
+    int64_t joined = 0;
+    for (int i = 0; i < n->n_in && !why; i++) {
+        IrShape s = ir_in_type(n, i)->shape;
+        why = ir_need_same_dtype(n, 0, i);
+        why = why ? why : ir_need_rank(n, i, out.rank, out.rank);
+        why = why ? why : ir_need_fixed(n, i, 1);
+        if (!why && __builtin_add_overflow(joined, s.dim[1].c, &joined)) {
+            why = "the operands have too many channels";
+        }
+        s.dim[1] = out.dim[1];
+        if (!why && !ir_shape_eq(&s, &out)) {
+            why = ir_why(n, "operand 0 is %s and operand %d is %s: they may differ in axis 1 only",
+                         ir_operand_text(n, 0), i, ir_operand_text(n, i));
+        }
+    }
+    for (int c = 0; c < from.n && !why; c++) {
+        if (from.v[c] < 0 || from.v[c] >= joined) {
+            why = ir_why(n, "channel %lld of the result is channel %lld of %lld", (long long)c,
+                         (long long)from.v[c], (long long)joined);
+        }
+    }
+    if (!why) {
+        out.dim[1] = ir_dim(from.n);
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    }
+    return why;
+}
+
 // Whether `size` elements from `start` on, `step` apart, lie in `dim`, whatever N is.
 static bool slice_fits(IrDim dim, int64_t start, int64_t step, IrDim size) {
     int64_t last;
@@ -68,27 +102,77 @@ static bool slice_fits(IrDim dim, int64_t start, int64_t step, IrDim size) {
            !__builtin_add_overflow(start, last, &last) && last >= 0 && last < dim.c;
 }
 
-// Element i of the result's axis a is element start[a] + i * step[a] of the operand's.
-const char *ir_shape_slice(IrNode *n) {
-    const IrShape *x = &ir_in_type(n, 0)->shape;
-    IrShape out = {0};
-    const char *why = need_all_ints(n, IR_ATTR_START, x->rank);
-    why = why ? why : need_all_ints(n, IR_ATTR_STEP, x->rank);
-    why = why ? why : need_shape(n, ir_in_type(n, 0)->dtype, &out);
-    if (!why && out.rank != x->rank) {
-        why = ir_why(n, "shape has rank %d and the operand is %s", out.rank, ir_operand_text(n, 0));
+// Element i of axis a of `part` is element start[a] + i * step[a] of the axis of `whole`.
+static const char *check_slice(const IrNode *n, const IrShape *whole, const IrShape *part) {
+    const char *why = need_all_ints(n, IR_ATTR_START, whole->rank);
+    why = why ? why : need_all_ints(n, IR_ATTR_STEP, whole->rank);
+    if (!why && part->rank != whole->rank) {
+        why = ir_why(n, "shape has rank %d and the operand is %s",
+                     ir_attr(n, IR_ATTR_SHAPE)->dims.rank, ir_operand_text(n, 0));
     }
-    for (int i = 0; i < x->rank && !why; i++) {
+    for (int i = 0; i < whole->rank && !why; i++) {
         int64_t start = ir_ints(n, IR_ATTR_START).v[i], step = ir_ints(n, IR_ATTR_STEP).v[i];
         char size[72], dim[72];
-        if (!slice_fits(x->dim[i], start, step, out.dim[i])) {
+        if (!slice_fits(whole->dim[i], start, step, part->dim[i])) {
             why = ir_why(n, "axis %d: %s elements from %lld on by step %lld are not within %s", i,
-                         ir_dim_print(out.dim[i], size, sizeof size), (long long)start,
-                         (long long)step, ir_dim_print(x->dim[i], dim, sizeof dim));
+                         ir_dim_print(part->dim[i], size, sizeof size), (long long)start,
+                         (long long)step, ir_dim_print(whole->dim[i], dim, sizeof dim));
+        }
+    }
+    return why;
+}
+
+const char *ir_shape_slice(IrNode *n) {
+    IrShape out = {0};
+    const char *why = need_shape(n, ir_in_type(n, 0)->dtype, &out);
+    why = why ? why : check_slice(n, &ir_in_type(n, 0)->shape, &out);
+    if (!why) {
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    }
+    return why;
+}
+
+// The operand is what slice gives of a tensor of `shape`.
+const char *ir_shape_slice_grad(IrNode *n) {
+    IrShape out = {0};
+    const char *why = need_shape(n, ir_in_type(n, 0)->dtype, &out);
+    why = why ? why : check_slice(n, &out, &ir_in_type(n, 0)->shape);
+    if (!why) {
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    }
+    return why;
+}
+
+// Operands are there for each of the sh * sw phases of `shape` [N,C,H,W], or absent: zeros.
+const char *ir_shape_interleave(IrNode *n) {
+    const IrType *first = NULL;
+    IrShape out = {0};
+    const char *why = ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
+    IrWindow w = ir_window(n);
+    for (int i = 0; i < n->n_in && !first; i++) {
+        first = ir_in(n, i) ? ir_in_type(n, i) : NULL;
+    }
+    if (!why && (!first || w.sh > n->n_in || w.sw > n->n_in || n->n_in != w.sh * w.sw)) {
+        why = ir_why(n, "%d operands for stride %lldx%lld, or all of them absent", n->n_in,
+                     (long long)w.sh, (long long)w.sw);
+    }
+    why = why ? why : need_shape(n, first->dtype, &out);
+    if (!why && out.rank != 4) {
+        why = ir_why(n, "shape has rank %d, it must be 4", out.rank);
+    }
+    for (int i = 0; i < n->n_in && !why; i++) {
+        if (ir_in(n, i)) {
+            const IrType *x = ir_in_type(n, i);
+            why = ir_need_rank(n, i, 4, 4);
+            if (!why && (x->dtype != first->dtype || !ir_dim_eq(x->shape.dim[0], out.dim[0]) ||
+                         !ir_dim_eq(x->shape.dim[1], out.dim[1]) || x->shape.dim[2].n ||
+                         x->shape.dim[3].n || out.dim[2].n || out.dim[3].n)) {
+                why = ir_why(n, "operand %d is %s, it does not fit shape", i, ir_operand_text(n, i));
+            }
         }
     }
     if (!why) {
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+        ir_set_result(n, first->dtype, &out);
     }
     return why;
 }

@@ -38,9 +38,7 @@ static int64_t count_windows(const Axis *a, bool ceil) {
     return out > 0 ? out : a->in == 0 ? 0 : -1;
 }
 
-// Height and width of the result of a window op on operand 0. The attributes are checked.
-static const char *window_result(IrNode *n, IrDim *h, IrDim *w) {
-    const IrShape *x = &ir_in_type(n, 0)->shape;
+const char *ir_window_result(const IrNode *n, const IrShape *x, IrDim *h, IrDim *w) {
     IrWindow p = ir_window(n);
     Axis ah = {x->dim[2].c, p.kh, p.sh, p.dh, p.pt, p.pb};
     Axis aw = {x->dim[3].c, p.kw, p.sw, p.dw, p.pl, p.pr};
@@ -57,22 +55,53 @@ static const char *window_result(IrNode *n, IrDim *h, IrDim *w) {
                   (long long)ew, (long long)ph, (long long)pw);
 }
 
+const char *ir_check_window_attrs(const IrNode *n) {
+    const char *why = ir_need_ints(n, IR_ATTR_KERNEL, 2, 1);
+    why = why ? why : ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
+    why = why ? why : ir_need_ints(n, IR_ATTR_DILATION, 2, 1);
+    return why ? why : ir_need_ints(n, IR_ATTR_PAD, 4, 0);
+}
+
 // What conv and pools have in common: a [N,C,H,W] operand with fixed C, H, W, and sane attributes.
 static const char *check_window(const IrNode *n) {
     const char *why = ir_need_rank(n, 0, 4, 4);
     for (int axis = 1; axis < 4 && !why; axis++) {
         why = ir_need_fixed(n, 0, axis);
     }
-    why = why ? why : ir_need_ints(n, IR_ATTR_KERNEL, 2, 1);
-    why = why ? why : ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
-    why = why ? why : ir_need_ints(n, IR_ATTR_DILATION, 2, 1);
-    return why ? why : ir_need_ints(n, IR_ATTR_PAD, 4, 0);
+    return why ? why : ir_check_window_attrs(n);
+}
+
+// `size` elements hold weights of shape w and what the packing adds.
+static const char *check_packed(const IrNode *n, const IrShape *w, IrDim size) {
+    IrDim elems;
+    if (w->rank != 4 || !ir_shape_is_static(w) || !ir_shape_elems(w, &elems)) {
+        return "the weights have no fixed shape of rank 4";
+    }
+    if (size.n || size.c < elems.c) {
+        return ir_why(n, "%lld elements do not hold weights of %lld", (long long)size.c,
+                      (long long)elems.c);
+    }
+    return NULL;
+}
+
+const char *ir_shape_pack_filter(IrNode *n) {
+    const IrAttr *to = ir_attr(n, IR_ATTR_SHAPE);
+    const char *why = ir_need_float(n, 0);
+    if (!why && (!to || to->dims.rank != 1)) {
+        why = "attribute shape must be [size]";
+    }
+    why = why ? why : check_packed(n, &ir_in_type(n, 0)->shape, to->dims.dim[0]);
+    if (!why) {
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &to->dims);
+    }
+    return why;
 }
 
 // Channels and groups of a convolution.
 static const char *check_channels(const IrNode *n) {
-    int64_t C = ir_in_type(n, 0)->shape.dim[1].c, O = ir_in_type(n, 1)->shape.dim[0].c;
-    int64_t I = ir_in_type(n, 1)->shape.dim[1].c, group = ir_int(n, IR_ATTR_GROUP, 1);
+    IrShape w = ir_filter_shape(n);
+    int64_t C = ir_in_type(n, 0)->shape.dim[1].c, O = w.dim[0].c, I = w.dim[1].c;
+    int64_t group = ir_int(n, IR_ATTR_GROUP, 1);
     if (group < 1) {
         return ir_why(n, "group is %lld, it must be at least 1", (long long)group);
     }
@@ -87,28 +116,40 @@ static const char *check_channels(const IrNode *n) {
     return NULL;
 }
 
-// ONNX Conv 22, two spatial axes. x [N,C,H,W], w [O,C/group,KH,KW], bias [O].
+// Operand 1 is the weights or, with `filter`, holds at least as many elements.
+static const char *check_filter(const IrNode *n) {
+    const IrAttr *filter = ir_attr(n, IR_ATTR_FILTER);
+    const char *why = filter ? ir_need_rank(n, 1, 1, 1) : ir_need_rank(n, 1, 4, 4);
+    for (int axis = 0; axis < (filter ? 1 : 4) && !why; axis++) {
+        why = ir_need_fixed(n, 1, axis);
+    }
+    if (why || !filter) {
+        return why;
+    }
+    return check_packed(n, &filter->dims, ir_in_type(n, 1)->shape.dim[0]);
+}
+
+// ONNX Conv 22, two spatial axes, of what the prologue makes of x.
+// x [N,C,H,W], w [O,C/group,KH,KW], bias [O].
 const char *ir_shape_conv(IrNode *n) {
     const char *why = check_window(n);
     why = why ? why : ir_need_float(n, 0);
     why = why ? why : ir_need_same_dtype(n, 0, 1);
-    why = why ? why : ir_need_rank(n, 1, 4, 4);
-    for (int axis = 0; axis < 4 && !why; axis++) {
-        why = ir_need_fixed(n, 1, axis);
-    }
+    why = why ? why : check_filter(n);
     why = why ? why : check_channels(n);
     if (why) {
         return why;
     }
-    const IrShape *x = &ir_in_type(n, 0)->shape, *w = &ir_in_type(n, 1)->shape;
+    const IrShape *x = &ir_in_type(n, 0)->shape, filter = ir_filter_shape(n), *w = &filter;
     if (w->dim[2].c == 0 || w->dim[3].c == 0) {
         return ir_why(n, "kernel of weights %s is empty", ir_operand_text(n, 1));
     }
     IrShape out = {.rank = 4, .dim = {x->dim[0], w->dim[0]}};
-    why = window_result(n, &out.dim[2], &out.dim[3]);
+    why = ir_window_result(n, x, &out.dim[2], &out.dim[3]);
     if (!why && ir_in(n, 2)) {
         why = ir_need_vector(n, 2, w->dim[0], ir_in_type(n, 0)->dtype);
     }
+    why = why ? why : ir_check_prologue(n);
     if (why) {
         return why;
     }
@@ -129,28 +170,45 @@ static const char *check_pool_pads(const IrNode *n) {
                   (long long)most_w, (long long)h + 1, (long long)w + 1);
 }
 
-// ONNX MaxPool 22, AveragePool 22, two spatial axes.
-const char *ir_shape_pool(IrNode *n) {
+const char *ir_pool_result(const IrNode *n, const IrShape *x, IrShape *y) {
     const char *why = check_window(n);
-    why = why ? why : n->op == IR_OP_MAX_POOL ? ir_need_number(n, 0) : ir_need_float(n, 0);
     if (!why && !ir_attr(n, IR_ATTR_KERNEL)) {
         why = "attribute kernel is missing";
     }
     why = why ? why : check_pool_pads(n);
+    *y = (IrShape){.rank = 4, .dim = {x->dim[0], x->dim[1]}};
+    return why ? why : ir_window_result(n, x, &y->dim[2], &y->dim[3]);
+}
+
+// ONNX MaxPool 22, AveragePool 22, two spatial axes.
+const char *ir_shape_pool(IrNode *n) {
+    IrShape out = {0};
+    const char *why = n->op == IR_OP_MAX_POOL ? ir_need_number(n, 0) : ir_need_float(n, 0);
+    why = why ? why : ir_pool_result(n, &ir_in_type(n, 0)->shape, &out);
     if (why) {
         return why;
     }
-    const IrShape *x = &ir_in_type(n, 0)->shape;
-    IrShape out = {.rank = 4, .dim = {x->dim[0], x->dim[1]}};
-    why = window_result(n, &out.dim[2], &out.dim[3]);
-    if (!why) {
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    return ir_check_epilogue(n);
+}
+
+// Operand 0 [N,K,H,W] of a matmul with `mean` as the product sees it, [N,K].
+static const char *average_pixels(const IrNode *n, IrShape *a) {
+    const char *why = ir_need_rank(n, 0, 4, 4);
+    why = why ? why : ir_need_rank(n, 1, 2, 2);
+    why = why ? why : ir_need_float(n, 0);
+    for (int axis = 1; axis < 4 && !why; axis++) {
+        why = ir_need_fixed(n, 0, axis);
     }
+    if (!why && ir_int(n, IR_ATTR_TRANS_A, 0)) {
+        why = "trans_a does not go with mean";
+    }
+    a->rank = 2;
     return why;
 }
 
 // ONNX MatMul 13 on ranks from 2 on: [...,M,K] x [...,K,O] -> [...,M,O], batch dimensions
-// broadcast.
+// broadcast. With `mean`: [N,K,H,W] x [K,O] -> [N,O].
 const char *ir_shape_matmul(IrNode *n) {
     const char *why = ir_need_rank(n, 0, 2, IR_MAX_RANK);
     why = why ? why : ir_need_rank(n, 1, 2, IR_MAX_RANK);
@@ -160,6 +218,12 @@ const char *ir_shape_matmul(IrNode *n) {
         return why;
     }
     IrShape a = ir_in_type(n, 0)->shape, b = ir_in_type(n, 1)->shape, out;
+    if (ir_int(n, IR_ATTR_MEAN, 0)) {
+        why = average_pixels(n, &a);
+    }
+    if (why) {
+        return why;
+    }
     bool ta = ir_int(n, IR_ATTR_TRANS_A, 0), tb = ir_int(n, IR_ATTR_TRANS_B, 0);
     IrDim rows = a.dim[a.rank - 1 - !ta], columns = b.dim[b.rank - 1 - tb];
     IrDim ka = a.dim[a.rank - 1 - ta], kb = b.dim[b.rank - 1 - !tb];

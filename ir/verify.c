@@ -91,8 +91,42 @@ static bool check_consts(Verifier *v) {
     return true;
 }
 
+static bool check_result(Verifier *v, const IrNode *n, const IrValue *x, const IrType *should) {
+    if (x->type.dtype != should->dtype || !ir_shape_eq(&x->type.shape, &should->shape)) {
+        return violated(v, n, "its type is %s, it should be %s", ir_type_text(n, &x->type),
+                        ir_type_text(n, should));
+    }
+    if (x->def != n || x->konst || x->input >= 0) {
+        return violated(v, n, "its result does not name it as its definition");
+    }
+    return add_value(v, n, x);
+}
+
+static bool check_results(Verifier *v, IrNode *n) {
+    enum { MOST = 3 };
+    IrType had[MOST], should[MOST];
+    for (int i = 0; i < n->n_out; i++) {
+        had[i] = n->out[i]->type;
+    }
+    const char *why = ir_infer(n);
+    for (int i = 0; i < n->n_out; i++) {
+        should[i] = n->out[i]->type;
+        n->out[i]->type = had[i];
+    }
+    if (why) {
+        return violated(v, n, "%s", why);
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        if (!check_result(v, n, n->out[i], &should[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool check_node(Verifier *v, IrNode *n) {
-    if ((unsigned)n->op >= IR_OP_COUNT || !n->name || n->n_in < 0 || n->n_out != 1) {
+    if ((unsigned)n->op >= IR_OP_COUNT || !n->name || n->n_in < 0 ||
+        n->n_out != ir_op_info(n->op)->n_out) {
         return violated(v, n, "it has no name, no op or a wrong number of results");
     }
     for (int i = 0; i < n->n_in; i++) {
@@ -106,22 +140,7 @@ static bool check_node(Verifier *v, IrNode *n) {
         }
         v->uses += u->value != NULL;
     }
-    IrType had = n->out[0]->type;
-    const char *why = ir_infer(n);
-    IrType now = n->out[0]->type;
-    n->out[0]->type = had;
-    if (why) {
-        return violated(v, n, "%s", why);
-    }
-    if (had.dtype != now.dtype || !ir_shape_eq(&had.shape, &now.shape)) {
-        return violated(v, n, "its type is %s, it should be %s", ir_type_text(n, &had),
-                        ir_type_text(n, &now));
-    }
-    const IrValue *x = n->out[0];
-    if (x->def != n || x->konst || x->input >= 0) {
-        return violated(v, n, "its result does not name it as its definition");
-    }
-    return add_value(v, n, x);
+    return check_results(v, n);
 }
 
 static bool check_nodes(Verifier *v) {

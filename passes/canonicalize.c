@@ -254,7 +254,7 @@ static bool pool_to_reduce(PassContext *ctx, IrNode *n) {
     (void)ctx;
     IrValue *x = ir_in(n, 0);
     IrWindow w = ir_window(n);
-    if (x->type.shape.rank != 4 || pass_elems(&x->type) == 0) {
+    if (x->type.shape.rank != 4 || pass_elems(&x->type) == 0 || ir_body(n, IR_ATTR_THEN).n) {
         return false;
     }
     if (w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 &&

@@ -43,8 +43,8 @@ static bool read_pad(const IrValue *v, Pad *p) {
 }
 
 static bool fits_conv(const IrNode *n, const Pad *p, const IrWindow *w) {
-    (void)n, (void)w;
-    return p->value == 0;
+    (void)w;
+    return p->value == 0 && !ir_body(n, IR_ATTR_PRE).n; // a prologue sees no padding
 }
 
 static bool fits_avg_pool(const IrNode *n, const Pad *p, const IrWindow *w) {

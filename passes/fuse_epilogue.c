@@ -1,4 +1,4 @@
-// fuse_epilogue: the elementwise work after a convolution, matmul or reduction becomes its
+// fuse_epilogue: the elementwise work after a convolution, matmul, pool or reduction becomes its
 // epilogue, done on the accumulators while they are in registers.
 //
 //   %y = conv %x, %w, %b                %z = conv %x, %w, %b, %res
@@ -13,7 +13,7 @@
 //   one element               a constant
 // The node moves down to where the expression ends, below the operands that it now reads. Nodes are
 // taken last first: of two convolutions that are added, the later one adds, and the other is done
-// by then.
+// by then. Pools, which wait for memory already, take what is left.
 
 #include "passes/pass_body.h"
 
@@ -21,9 +21,13 @@ enum { MAX_STEPS = 16, MAX_EXTRA = 6 };
 
 // ---------------------------------------------------------------- operands
 
+static bool is_pool(const IrNode *n) {
+    return n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL;
+}
+
 static bool is_anchor(const IrNode *n) {
-    return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL || pass_is_reduce(n)) &&
-           n->out[0]->type.dtype == IR_F32;
+    return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL || is_pool(n) || pass_is_reduce(n)) &&
+           n->out[0]->type.dtype == IR_F32 && ir_prologue(n) == n->n_in;
 }
 
 // The axis of n's result along which an operand may hold one element per channel; -1: there is
@@ -192,11 +196,13 @@ static int take_bias(PassContext *ctx, IrNode *n) {
 PassResult pass_fuse_epilogue(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     PassOrder order = pass_order(ctx, g);
-    for (IrNode *n = g->last, *prev; n; n = prev) {
-        prev = n->prev;
-        if (is_anchor(n)) {
-            r.changes += take_bias(ctx, n);
-            r.changes += fuse_node(ctx, &order, n);
+    for (int pools = 0; pools <= 1; pools++) {
+        for (IrNode *n = g->last, *prev; n; n = prev) {
+            prev = n->prev;
+            if (is_anchor(n) && is_pool(n) == pools) {
+                r.changes += take_bias(ctx, n);
+                r.changes += fuse_node(ctx, &order, n);
+            }
         }
     }
     return r;

@@ -10,10 +10,10 @@
 //
 // One walk in list order. An op with a row in `rules` either takes the blocked form (its rule fits
 // the operands and returns true) or the plain one, like every op without a row. Windows, batch_norm
-// and lrn insist on blocks; elementwise ops, concat, slice, pad and reductions over [2,3] follow
-// their operands, so that a reorder stands only where the two worlds meet. A tensor has at most one
-// twin in the other layout: all users share that reorder, and a reorder of a reorder is the
-// original.
+// and lrn insist on blocks; elementwise ops, concat, shuffle, slice, pad and reductions over [2,3]
+// follow their operands, so that a reorder stands only where the two worlds meet. A tensor has at
+// most one twin in the other layout: all users share that reorder, and a reorder of a reorder is
+// the original.
 //
 // What the code generator may rely on afterwards:
 //   - graph inputs, outputs, constants and everything that is not f32 of rank 4 are plain;
@@ -199,19 +199,32 @@ static bool layout_conv(Layout *l, IrNode *n) {
     }
     IrDim channels = x->type.shape.dim[1];
     bool direct = !is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
-                  ir_int(n, IR_ATTR_GROUP, 1) == 1;
+                  ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
     if (!direct) {
         require(l, n, 0, l->block);
     }
     require(l, n, 1, 0);
     require(l, n, 2, 0);
     for (int i = 3; i < n->n_in; i++) {
+        const IrValue *of = i < ir_prologue(n) ? n->out[0] : ir_in(n, 0);
+        fit_operand(l, n, i, &of->type.shape, false);
+    }
+    return true;
+}
+
+// Pools: x blocked.
+static bool layout_pool(Layout *l, IrNode *n) {
+    if (!can_block(&ir_in(n, 0)->type) || !can_block(&n->out[0]->type) || !fits_from(n, 1)) {
+        return false;
+    }
+    require(l, n, 0, l->block);
+    for (int i = 1; i < n->n_in; i++) {
         fit_operand(l, n, i, &n->out[0]->type.shape, false);
     }
     return true;
 }
 
-// Pools, batch_norm, lrn: x blocked, parameters plain.
+// batch_norm, lrn: x blocked, parameters plain.
 static bool layout_blocked(Layout *l, IrNode *n) {
     if (!can_block(&ir_in(n, 0)->type) || !can_block(&n->out[0]->type)) {
         return false;
@@ -257,6 +270,17 @@ static bool layout_concat(Layout *l, IrNode *n) {
         require(l, n, i, l->block);
     }
     return true;
+}
+
+static bool layout_shuffle(Layout *l, IrNode *n) {
+    bool blocked = false;
+    for (int i = 0; i < n->n_in; i++) {
+        blocked |= is_blocked(ir_in(n, i));
+    }
+    for (int i = 0; i < n->n_in && blocked; i++) {
+        require(l, n, i, l->block);
+    }
+    return blocked;
 }
 
 static bool layout_slice(Layout *l, IrNode *n) {
@@ -320,22 +344,117 @@ static bool layout_reduce(Layout *l, IrNode *n) {
     return true;
 }
 
+// A 1x1 filter with a stride of 2 meets every other pixel: its gradient is that of stride 1 on a
+// slice of x, whose pixels lie side by side. x is blocked already.
+static void slice_pixels(Layout *l, IrNode *n) {
+    IrWindow w = ir_window(n);
+    const IrShape *dw = &n->out[0]->type.shape, *dy = &ir_in(n, 1)->type.shape;
+    if (!ir_dim_is(dw->dim[2], 1) || !ir_dim_is(dw->dim[3], 1) || w.sh * w.sw == 1 || w.sh > 2 ||
+        w.sw > 2 || w.pt || w.pl || w.pb || w.pr) {
+        return;
+    }
+    IrArena *a = l->ctx->prog->arena;
+    IrValue *x = ir_in(n, 0);
+    IrShape shape = x->type.shape;
+    shape.dim[2] = dy->dim[2];
+    shape.dim[3] = dy->dim[3];
+    int64_t start[] = {0, 0, 0, 0}, step[] = {1, 1, w.sh, w.sw}, one[] = {1, 1};
+    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
+                      ir_attr_ints(a, IR_ATTR_STEP, 4, step), ir_attr_dims(IR_ATTR_SHAPE, &shape)};
+    IrBuilder b = build_before(l, n, x);
+    IrValue *slice = check_built(ir_build(&b, IR_OP_SLICE, 1, &x, 3, attrs), &b);
+    slice->type.block = l->block;
+    ir_set_in(n, 0, slice);
+    ir_set_attr(n, ir_attr_ints(a, IR_ATTR_STRIDE, 2, one));
+    l->changes++;
+}
+
+// The gradient of a convolution's weights reads blocks, but for an input as narrow as that of a
+// plain conv; what it gives is a filter, plain.
+static bool layout_wgrad(Layout *l, IrNode *n) {
+    const IrValue *x = ir_in(n, 0), *dy = ir_in(n, 1);
+    if (!can_block(&x->type) || !can_block(&dy->type)) {
+        return false;
+    }
+    IrDim channels = x->type.shape.dim[1];
+    bool direct = !is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
+                  ir_int(n, IR_ATTR_GROUP, 1) == 1;
+    if (!direct) {
+        require(l, n, 0, l->block);
+        slice_pixels(l, n);
+    }
+    require(l, n, 1, l->block);
+    return true;
+}
+
+// Gradients of pools and normalisations, batch_norm_train: x and dy blocked, parameters plain; of
+// the results the first is blocked.
+static bool layout_gradient(Layout *l, IrNode *n) {
+    if (!can_block(&n->out[0]->type)) {
+        return false;
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        require(l, n, i, can_block(&ir_in(n, i)->type) ? l->block : 0);
+    }
+    return true;
+}
+
+static bool layout_interleave(Layout *l, IrNode *n) {
+    bool blocked = false;
+    for (int i = 0; i < n->n_in; i++) {
+        blocked |= is_blocked(ir_in(n, i));
+    }
+    for (int i = 0; i < n->n_in && blocked; i++) {
+        require(l, n, i, l->block);
+    }
+    return blocked;
+}
+
+// Whole blocks of channels go back to where they were.
+static bool layout_slice_grad(Layout *l, IrNode *n) {
+    IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
+    const IrShape *dy = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    if (!is_blocked(ir_in(n, 0)) || !can_block(&n->out[0]->type) || start.n != 4 ||
+        (step.n == 4 && step.v[1] != 1) || start.v[1] % l->block) {
+        return false;
+    }
+    return dy->dim[1].c % l->block == 0 || start.v[1] + dy->dim[1].c == y->dim[1].c;
+}
+
 static const LayoutRule rules[IR_OP_COUNT] = {
-    [IR_OP_CONV] = layout_conv,          [IR_OP_MAX_POOL] = layout_blocked,
-    [IR_OP_AVG_POOL] = layout_blocked,   [IR_OP_BATCH_NORM] = layout_blocked,
-    [IR_OP_LRN] = layout_blocked,        [IR_OP_MAP] = layout_map,
-    [IR_OP_DROPOUT] = layout_follow,     [IR_OP_CONCAT] = layout_concat,
-    [IR_OP_SLICE] = layout_slice,        [IR_OP_PAD] = layout_pad,
-    [IR_OP_REDUCE_SUM] = layout_reduce,  [IR_OP_REDUCE_MEAN] = layout_reduce,
-    [IR_OP_REDUCE_MAX] = layout_reduce,  [IR_OP_REDUCE_MIN] = layout_reduce,
+    [IR_OP_CONV] = layout_conv,
+    [IR_OP_MAX_POOL] = layout_pool,
+    [IR_OP_AVG_POOL] = layout_pool,
+    [IR_OP_BATCH_NORM] = layout_blocked,
+    [IR_OP_LRN] = layout_blocked,
+    [IR_OP_MAP] = layout_map,
+    [IR_OP_DROPOUT] = layout_follow,
+    [IR_OP_CONCAT] = layout_concat,
+    [IR_OP_SHUFFLE] = layout_shuffle,
+    [IR_OP_SLICE] = layout_slice,
+    [IR_OP_PAD] = layout_pad,
+    [IR_OP_REDUCE_SUM] = layout_reduce,
+    [IR_OP_REDUCE_MEAN] = layout_reduce,
+    [IR_OP_REDUCE_MAX] = layout_reduce,
+    [IR_OP_REDUCE_MIN] = layout_reduce,
     [IR_OP_REDUCE_PROD] = layout_reduce,
+    [IR_OP_MAX_POOL_GRAD] = layout_gradient,
+    [IR_OP_AVG_POOL_GRAD] = layout_gradient,
+    [IR_OP_BATCH_NORM_TRAIN] = layout_gradient,
+    [IR_OP_BATCH_NORM_GRAD] = layout_gradient,
+    [IR_OP_LRN_GRAD] = layout_gradient,
+    [IR_OP_INTERLEAVE] = layout_interleave,
+    [IR_OP_SLICE_GRAD] = layout_slice_grad,
 };
 
 // ---------------------------------------------------------------- the walk
 
 static void place_node(Layout *l, IrNode *n) {
     LayoutRule rule = ir_op_info(n->op)->flags & IR_FLAG_E ? layout_map : rules[n->op];
-    if (rule && n->n_out == 1 && rule(l, n)) {
+    if (n->op == IR_OP_CONV_WGRAD && layout_wgrad(l, n)) {
+        return;
+    }
+    if (rule && rule(l, n)) {
         n->out[0]->type.block = l->block;
         l->changes++;
         return;

@@ -139,7 +139,7 @@ static void compute_lifetimes(Plan *p) {
 // ---------------------------------------------------------------- results over dying operands
 
 // The operands of n whose elements are read only by the thread that then writes the same element of
-// the result: from which index on; n->n_in when there are none.
+// the result: from which index on, up to ir_prologue(n); n->n_in when there are none.
 static int first_in_place(const IrNode *n) {
     if (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_MAP) {
         return 0;
@@ -155,10 +155,10 @@ static bool can_take_over(const Plan *p, const IrNode *n, int index, int at) {
         !ir_dim_eq(count_bytes(x), count_bytes(ir_view_root((IrValue *)x, &channel)))) {
         return false;
     }
-    int first = first_in_place(n);
+    int first = first_in_place(n), end = ir_prologue(n);
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *other = ir_in(n, i);
-        if (other && find_storage(p, other) == s && (other != x || i < first)) {
+        if (other && find_storage(p, other) == s && (other != x || i < first || i >= end)) {
             return false;
         }
     }
@@ -169,7 +169,7 @@ static void merge_dying_operands(Plan *p) {
     int at = 0;
     for (const IrNode *n = p->graph->first; n; n = n->next, at++) {
         Storage *y = n->n_out == 1 && !n->out[0]->view_of ? find_storage(p, n->out[0]) : NULL;
-        for (int i = first_in_place(n); y && i < n->n_in; i++) {
+        for (int i = first_in_place(n); y && i < ir_prologue(n); i++) {
             if (can_take_over(p, n, i, at)) {
                 Storage *x = find_storage(p, ir_in(n, i));
                 x->last = y->last;

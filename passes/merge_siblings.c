@@ -27,7 +27,7 @@ typedef struct Sibling {
 } Sibling;
 
 static bool is_pointwise(const IrNode *n) {
-    if (n->op != IR_OP_CONV || ir_body(n, IR_ATTR_THEN).n) {
+    if (n->op != IR_OP_CONV || ir_body(n, IR_ATTR_THEN).n || ir_body(n, IR_ATTR_PRE).n) {
         return false;
     }
     IrWindow w = ir_window(n);

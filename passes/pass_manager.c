@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PASS_MAX_ROUNDS = 8 };
+enum { PASS_MAX_ROUNDS = 8, PASS_BY_NAME = 9 };
 
 #define PASS(name, function, level, loop, what, why)                                               \
     PassResult pass_##function(PassContext *, IrGraph *);

@@ -172,6 +172,7 @@ static bool is_nonnegative(const IrValue *v, int *budget) {
         return ir_float(n, IR_ATTR_MIN, -INFINITY) >= 0 && ir_float(n, IR_ATTR_MAX, INFINITY) >= 0;
     case IR_OP_MAX_POOL:
     case IR_OP_AVG_POOL:
+        return !ir_body(n, IR_ATTR_THEN).n && is_nonnegative(ir_in(n, 0), budget);
     case IR_OP_SLICE:
     case IR_OP_RESHAPE:
     case IR_OP_CONCAT:

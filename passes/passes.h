@@ -9,7 +9,8 @@ typedef struct PassResult {
     int changes; // how many rewrites; 0: the graph is as it was
 } PassResult;
 
-typedef struct PassOptions {
+typedef struct PassOptions PassOptions;
+struct PassOptions {
     int opt_level;           // 0..3
     int block;               // channels of a block in nChwBc: the target's float lanes (16, 8, 4)
     int vector_registers;    // 32 for AVX-512, 16 else: bounds the convolution's register tile
@@ -18,9 +19,15 @@ typedef struct PassOptions {
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown
     const char *print_after; // a pass's name, "all", or NULL
     bool time_passes;
-    bool verify; // ir_verify after each pass; ir_bug() when it fails
-    FILE *out;   // for print_after and time_passes
-} PassOptions;
+    bool verify;                        // ir_verify after each pass; ir_bug() when it fails
+    FILE *out;                          // for print_after and time_passes
+    const struct PassHeadOptions *head; // of replace_head; NULL: the classifier stays
+    const struct PassFreeze *freeze;    // of mark_frozen; NULL: only the classifier trains
+    // Called by the pass `schedule` before it chooses: may say some nodes' kernels by
+    // pass_schedule_set(). NULL: the cost model decides alone.
+    void (*tune)(void *ctx, IrGraph *g, const PassOptions *opt);
+    void *tune_ctx;
+};
 
 typedef struct PassContext {
     IrArena *scratch; // freed after the pass
@@ -36,6 +43,55 @@ void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt);
 bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const char *names);
 // One line per pass: name, level, what it does (for `hone opt --help`).
 void passes_list(FILE *f);
+
+// ---- fine-tuning: the classifier and what trains (replace_head.c, mark_frozen.c)
+typedef struct PassHeadOptions {
+    int64_t classes;  // numbers per image that the new classifier makes; 0: it stays
+    const char *node; // its name; NULL: the last one
+    uint64_t seed;
+} PassHeadOptions;
+
+typedef struct PassHead {
+    IrNode *node;           // conv or matmul
+    IrValue *weight, *bias; // operand 1; bias NULL: none
+    IrNode *bias_node;      // which has it as operand bias_at: `node`, an add below it, or a mul
+                            // above (Gemm's beta)
+    int bias_at;
+} PassHead;
+// False after an error. name NULL: the last one.
+bool pass_find_head(IrGraph *g, const char *name, PassHead *out);
+
+typedef struct PassFreeze {
+    const char *spec; // head, none, until:NODE, or globs
+    int n_unfreeze;
+    const char *const *unfreeze; // globs
+} PassFreeze;
+
+typedef struct PassParam {
+    IrConst *konst;
+    IrNode *first;  // the first node that reads it,
+    IrNode *reader; // that or, where it only changes the shape, the one below
+    bool decays;    // weight decay applies
+} PassParam;
+// All parameters in the order of the nodes that read them; returns how many.
+int pass_params(PassContext *ctx, IrGraph *g, PassParam **out);
+// The glob matches the parameter's name or its reader's.
+bool pass_glob(const char *glob, const PassParam *p);
+
+// A way to compute a convolution: the attributes ALGO and TILE; cycles of one core by the model.
+typedef struct PassSchedule {
+    const char *algo;
+    int64_t tile[4];
+    double cycles;
+} PassSchedule;
+enum { PASS_MAX_SCHEDULES = 12 };
+// What is worth measuring for a convolution, the cost model's choice first. Returns how many; 0:
+// not a convolution that needs a kernel. The layout pass has run.
+int pass_schedule_candidates(const IrNode *n, const PassOptions *opt, PassSchedule *out);
+// Can the kernel run this convolution so? The schedule pass keeps attributes for which it can.
+bool pass_schedule_fits(const IrNode *n, const PassOptions *opt, const char *algo,
+                        const int64_t *tile);
+void pass_schedule_set(IrNode *n, const char *algo, const int64_t *tile); // copies both
 // Where the memory of a planned graph goes at batch size N: the arena, what it would be without
 // reuse, the lower bound, the largest values.
 void passes_print_memory(FILE *f, IrGraph *g, int64_t N);

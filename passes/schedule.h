@@ -1,18 +1,31 @@
 // Between the files that choose kernels. Private to passes/schedule*.c.
+//
+// Each model proposes schedules for a convolution; a list keeps the fastest of them. The units of
+// PassSchedule.cycles are comparable between direct and Winograd kernels.
 #ifndef PASSES_SCHEDULE_H
 #define PASSES_SCHEDULE_H
 
 #include "passes/passes.h"
 
-typedef struct Winograd {
-    const char *algo;
-    int64_t rows, cols; // of an output tile
-    int64_t vecs;       // output vectors of a product
-    int64_t block;      // output tiles that are transformed together
-    double cycles;      // an image on one core
-} Winograd;
+// Ascending by cycles, at most `max` of them; equal ones in the order of their adding.
+typedef struct ScheduleList {
+    int n, max;
+    PassSchedule v[PASS_MAX_SCHEDULES];
+} ScheduleList;
+void schedule_add(ScheduleList *list, const PassSchedule *s);
 
-// The best Winograd kernel for a convolution; false when there is none for it.
-bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out);
+void schedule_direct(const IrNode *n, const PassOptions *opt, ScheduleList *list);
+bool schedule_other_order(const IrNode *n, const PassOptions *opt, PassSchedule *p);
+bool schedule_direct_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
+
+// Groups inside a vector, depthwise among them: only the lanewise kernels do them.
+bool schedule_is_lanewise(const IrNode *n, const PassOptions *opt);
+void schedule_lanewise(const IrNode *n, const PassOptions *opt, ScheduleList *list);
+bool schedule_lanewise_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
+
+// Nothing where Winograd's algorithms do not apply.
+void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *list);
+bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
+                            const int64_t *tile);
 
 #endif

@@ -1,39 +1,43 @@
 // The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a
 // block.
 //
-// Cycles of one core for one image, with the units of schedule.c. An output tile of m x m pixels
-// has E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and group
-// of v output vectors, each point is a product of the block's tiles and C x v weights, in register
-// tiles of p tiles by v vectors that cost C * (max(p*v, v + p/2, 4) + 1/2) and their stores.
-// Meanwhile there stream
+// Cycles of one core for one image, with the units of schedule_direct.c. An output tile of m x m
+// pixels has E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and
+// group of v output vectors, each point is a product of the block's tiles and C x v weights, in
+// register tiles of p tiles by v vectors that cost C * max(p*v, v + p/2, 4), and a start until the
+// accumulators are full and an end until they are stored. Meanwhile there stream
 //   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
 //   again from L2 for each further register tile, where those of one point and group exceed L1;
 //   the block's transformed input, V, once for each group, and the products M, from L2 or, if both
 //   are too large to stay there, L3.
 // The stream is a lower bound of the products, and a part of it adds to them. Transforms take so
 // many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
-// others. Threads take whole groups of blocks, so few of them may not divide evenly.
+// others. Threads take whole groups of blocks, so few of them may not divide evenly; where a block
+// is cut between threads, each transforms its input.
 //
-// The constants were fitted to 300 kernels on 18 layers, on one core of a Zen 4
-// (tests/bench/winograd_time.c).
+// The constants were fitted to 1,400 timings that `hone compile --tune -v` printed for 128
+// convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
+// then least error of the logarithm (0.09 on one core).
 #include "passes/schedule.h"
+
+#include <string.h>
 
 enum {
     MAX_VECTORS = 3, // more make register tiles too low to pay for their weights
     MAX_BLOCK = 32,
+    MOST_VECTORS = 32, // of the kernel
+    MOST_BLOCK = 1024,
     MAX_SCRATCH = 2 << 20, // a thread
-    L1_BYTES = 24 << 10,   // what data may count on to stay
+    L1_BYTES = 5 << 10,    // what data may count on to stay
     L2_BYTES = 700 << 10,
     L2_INPUT = 440 << 10, // V and M, with weights passing through
     L3_BYTES = 12 << 20,
     THREADS = 2, // where nothing is known
 };
-static const double l2_rate = 64, l3_rate = 15, memory_rate = 9; // bytes a cycle
-static const double input_rate = 0.4;                            // of these, for the input
-static const double hidden = 0.7;                                // part of a stream
-static const double step_cycles = 0.5;                           // an input channel
-static const double store_cycles = 7.5, start_cycles = 10;       // a vector, a product
-static const double input_cycles = 2.9, output_cycles = 2.3;     // a point of one vector
+static const double l2_rate = 13, l3_rate = 11.5, memory_rate = 9.2; // bytes a cycle
+static const double hidden = 0.83;                                   // part of a stream
+static const double start_cycles = 75;                               // a register tile
+static const double input_cycles = 3.3, output_cycles = 2.8;         // a point of one vector
 
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
@@ -41,6 +45,13 @@ typedef struct Layer {
     double wide; // cycles of a vector multiply-add
     int threads;
 } Layer;
+
+typedef struct Winograd {
+    const char *algo;
+    int64_t rows, cols; // of an output tile
+    int64_t vecs;       // output vectors of a product
+    int64_t block;      // output tiles that are transformed together
+} Winograd;
 
 // Output tiles that are tried; m = 1 along an axis with one row or column of weights
 static const struct Choice {
@@ -65,8 +76,7 @@ static double max_double(double a, double b) {
 
 static double product_cycles(const Layer *l, int64_t p, int64_t v) {
     double fma = (double)(p * v) * l->wide, load = (double)v * l->wide + (double)p / 2;
-    double step = max_double(max_double(fma, load), 4) + step_cycles;
-    return (double)l->C * step + store_cycles * fma + start_cycles;
+    return (double)l->C * max_double(max_double(fma, load), 4) + start_cycles;
 }
 
 // One point of one group for `tiles` tiles in register tiles of p
@@ -109,12 +119,12 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
     double rate = all <= L2_BYTES ? l2_rate : weights <= L3_BYTES ? l3_rate : memory_rate;
     double stream = weights / rate;
     if (4 * l->lanes * w->vecs * l->C > L1_BYTES)
-        stream += (double)(ceil_div(count, p) - 1) * weights / (l2_rate / 2);
+        stream += (double)(ceil_div(count, p) - 1) * weights / l2_rate;
     double groups = (double)ceil_div(l->out_blocks, w->vecs);
     double part = (double)count / (double)w->block;
     double products = (double)product_bytes(l, w);
     bool stays = input + products <= L2_INPUT;
-    double again = (input / input_rate + products) * part * groups;
+    double again = (input + products) * part * groups;
     return stream + again / (stays ? l2_rate : l3_rate);
 }
 
@@ -135,7 +145,8 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     }
     double tasks = (double)(blocks * groups), n = l->threads;
     double balance = (double)ceil_div(blocks * groups, l->threads) * n / tasks;
-    double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide;
+    double cut = (double)(ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
+    double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
@@ -160,27 +171,50 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
     return true;
 }
 
-bool schedule_winograd(const IrNode *n, const PassOptions *opt, Winograd *out) {
+// The best blocks for one output tile and number of vectors
+static void add_blocks(const Layer *l, const struct Choice *c, int64_t v, ScheduleList *list) {
+    for (int64_t block = 1; block <= MAX_BLOCK; block++) {
+        Winograd w = {c->algo, c->mh, c->mw, v, block};
+        int64_t tiles = image_tiles(l, &w);
+        if (block != ceil_div(tiles, ceil_div(tiles, block)))
+            continue; // as many blocks could be more even
+        double cycles = layer_cycles(l, &w);
+        if (cycles > 0)
+            schedule_add(list, &(PassSchedule){w.algo, {w.rows, w.cols, v, block}, cycles});
+    }
+}
+
+// No more than two for each output tile and number of vectors: others differ little from them.
+void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
     Layer l;
-    bool found = false;
     if (!read_layer(n, opt, &l))
-        return false;
+        return;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         const struct Choice *c = &choices[i];
-        if (c->kh != l.kh || c->kw != l.kw)
-            continue;
-        for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++)
-            for (int64_t block = 1; block <= MAX_BLOCK; block++) {
-                Winograd w = {c->algo, c->mh, c->mw, v, block, 0};
-                int64_t tiles = image_tiles(&l, &w);
-                if (block != ceil_div(tiles, ceil_div(tiles, block)))
-                    continue; // as many blocks could be more even
-                w.cycles = layer_cycles(&l, &w);
-                if (w.cycles > 0 && (!found || w.cycles < out->cycles)) {
-                    *out = w;
-                    found = true;
-                }
-            }
+        for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++) {
+            ScheduleList some = {.max = 2};
+            if (c->kh == l.kh && c->kw == l.kw)
+                add_blocks(&l, c, v, &some);
+            for (int k = 0; k < some.n; k++)
+                schedule_add(list, &some.v[k]);
+        }
     }
-    return found;
+}
+
+// Some choice cuts an axis of `k` weights into tiles of `m`.
+static bool has_axis(int64_t k, int64_t m) {
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if ((choices[i].kh == k && choices[i].mh == m) ||
+            (choices[i].kw == k && choices[i].mw == m))
+            return true;
+    return false;
+}
+
+// A node may name tiles that the model does not try: the kernel can run any.
+bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
+                            const int64_t *tile) {
+    Layer l;
+    bool named = strcmp(algo, "winograd2") == 0 || strcmp(algo, "winograd4") == 0;
+    return named && read_layer(n, opt, &l) && has_axis(l.kh, tile[0]) && has_axis(l.kw, tile[1]) &&
+           tile[2] >= 1 && tile[2] <= MOST_VECTORS && tile[3] >= 1 && tile[3] <= MOST_BLOCK;
 }

@@ -124,19 +124,23 @@ int rt_fine_export(const RtFine *f, int argc, char **argv) {
 }
 
 void rt_fine_print_plan(const HoneTuneDesc *d, FILE *f) {
-    int wide = 4;
+    int wide = 4, op = 2;
     for (int i = 0; i < d->n_plan; i++) {
-        int n = (int)strlen(d->plan[i].node);
+        int n = (int)strlen(d->plan[i].node), m = (int)strlen(d->plan[i].op);
         wide = n > wide && n <= 40 ? n : wide;
+        op = m > op ? m : op;
     }
-    fprintf(f, "%-*s  %-12s %12s  %s\n", wide, "node", "op", "parameters", "trains in");
+    fprintf(f, "%-*s  %-*s %12s  %s\n", wide, "node", op, "op", "parameters", "trains in stage");
     for (int i = 0; i < d->n_plan; i++) {
         const HonePlanRow *r = &d->plan[i];
-        fprintf(f, "%-*s  %-12s %12lld  ", wide, r->node, r->op, (long long)r->count);
+        const char *between = "";
+        fprintf(f, "%-*s  %-*s %12lld  ", wide, r->node, op, r->op, (long long)r->count);
         for (int s = 0; s < d->n_stages; s++)
-            if (r->trains >> s & 1)
-                fprintf(f, "%s ", d->stages[s].spec);
-        fputs(r->trains ? "\n" : "frozen\n", f);
+            if (r->trains >> s & 1) {
+                fprintf(f, "%s%d", between, s + 1);
+                between = ", ";
+            }
+        fputs(r->trains ? "\n" : "none, frozen\n", f);
     }
     for (int s = 0; s < d->n_stages; s++)
         fprintf(f, "stage %d, %s: %lld parameters train, %lld are frozen\n", s + 1,

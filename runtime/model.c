@@ -2,8 +2,9 @@
 //
 // One inference is one OpenMP parallel region in which every thread runs the emitted entry function
 // from start to end. A model owns its workspace, which grows with the batch and stays, so that a
-// run allocates nothing. Called from within a parallel region of the caller's, OpenMP gives one
-// thread (unless nesting is on) and the result is the same.
+// run allocates nothing. Constants that kernels want in another form than the file's are made once,
+// by hone_create(), and belong to the instance. Called from within a parallel region of the
+// caller's, OpenMP gives one thread (unless nesting is on) and the result is the same.
 #define _GNU_SOURCE
 #include "runtime/rt.h"
 
@@ -25,6 +26,8 @@ struct HoneModel {
     int threads;
     char *own, *given; // workspaces; `given` wins
     size_t own_bytes, given_bytes;
+    char *prepared; // what desc->init made of the weights, or NULL
+    size_t prepared_bytes;
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
     char error[256];
 };
@@ -46,7 +49,8 @@ static bool check_desc(const HoneModelDesc *d, RtErr *err) {
                        "the model was compiled for ABI %u, this runtime has ABI %d; "
                        "compile it again",
                        d->abi, HONE_ABI);
-    if (!d->run || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0)
+    if (!d->run || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0 ||
+        d->prepared_bytes < 0)
         return rt_fail(err, "the model descriptor is damaged");
     if ((uintptr_t)d->weights % RT_ALIGN)
         return rt_fail(err, "the model's weights are not aligned to %d bytes", RT_ALIGN);
@@ -56,6 +60,84 @@ static bool check_desc(const HoneModelDesc *d, RtErr *err) {
                        "the model was compiled for %s and needs %s, which this CPU lacks; "
                        "compile it with --mcpu generic or on this machine",
                        d->cpu ? d->cpu : "another CPU", missing);
+    return true;
+}
+
+// ---------------------------------------------------------------- memory
+
+// At least *bytes of zeroed memory, *bytes rounded up; NULL when there is none. Large ones start on
+// a huge page and ask for more of them.
+static char *map_memory(size_t *bytes) {
+    bool huge = *bytes >= 2 * HUGE_PAGE;
+    size_t unit = huge ? HUGE_PAGE : 4096;
+    if (*bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t want = (*bytes + unit - 1) / unit * unit, map = want + (huge ? HUGE_PAGE : 0);
+    char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (huge) {
+        size_t skip = -(uintptr_t)p % HUGE_PAGE;
+        if (skip)
+            munmap(p, skip);
+        if (HUGE_PAGE - skip)
+            munmap(p + skip + want, HUGE_PAGE - skip);
+        p += skip;
+        madvise(p, want, MADV_HUGEPAGE);
+    }
+    *bytes = want;
+    return p;
+}
+
+static void release_workspace(HoneModel *m) {
+    if (m->own)
+        munmap(m->own, m->own_bytes);
+    m->own = NULL;
+    m->own_bytes = 0;
+}
+
+// ---------------------------------------------------------------- parallel regions
+
+typedef void Work(const HoneCall *call, int32_t thread, int32_t threads);
+
+static void run_thread(HoneModel *m, Work *work, const HoneCall *call, int thread, int threads) {
+    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
+    work(call, thread, threads);
+    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
+}
+
+// OpenMP orders memory at both ends of the region. ThreadSanitizer cannot see that inside a libgomp
+// that is not built for it; `gate` says the same in terms it knows, and this function,
+// which hands the arguments over, is left out.
+__attribute__((no_sanitize("thread"), noinline)) static void run_region(HoneModel *m, Work *work,
+                                                                        const HoneCall *call) {
+#pragma omp parallel num_threads(m->threads)
+    run_thread(m, work, call, omp_get_thread_num(), omp_get_num_threads());
+}
+
+static void run_parallel(HoneModel *m, Work *work, const HoneCall *call) {
+    if (m->threads == 1) {
+        work(call, 0, 1);
+        return;
+    }
+    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
+    run_region(m, work, call);
+    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
+}
+
+// ---------------------------------------------------------------- a model's life
+
+static bool prepare_constants(HoneModel *m, RtErr *err) {
+    const HoneModelDesc *d = m->desc;
+    if (!d->init)
+        return true;
+    m->prepared_bytes = d->prepared_bytes > 0 ? (size_t)d->prepared_bytes : 1;
+    m->prepared = map_memory(&m->prepared_bytes);
+    if (!m->prepared)
+        return rt_fail(err, "no memory for %lld bytes of prepared weights",
+                       (long long)d->prepared_bytes);
+    HoneCall call = {.weights = d->weights, .prepared = m->prepared, .barrier = &m->barrier};
+    run_parallel(m, d->init, &call);
     return true;
 }
 
@@ -74,22 +156,21 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         m->threads = rt_threads(opt ? opt->threads : 0);
         rt_barrier_init(&m->barrier, m->threads);
     }
+    if (m && !prepare_constants(m, &e)) {
+        hone_destroy(m);
+        m = NULL;
+    }
     if (err && err_size)
         snprintf(err, err_size, "%s", e.text);
     return m;
-}
-
-static void release_workspace(HoneModel *m) {
-    if (m->own)
-        munmap(m->own, m->own_bytes);
-    m->own = NULL;
-    m->own_bytes = 0;
 }
 
 void hone_destroy(HoneModel *m) {
     if (!m)
         return;
     release_workspace(m);
+    if (m->prepared)
+        munmap(m->prepared, m->prepared_bytes);
     free(m);
 }
 
@@ -169,46 +250,13 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
     return 0;
 }
 
-// Grows the model's own workspace. Large ones start on a huge page and ask for more of them.
 static bool grow_workspace(HoneModel *m, size_t bytes) {
     if (bytes <= m->own_bytes)
         return true;
     release_workspace(m);
-    bool huge = bytes >= 2 * HUGE_PAGE;
-    size_t unit = huge ? HUGE_PAGE : 4096;
-    if (bytes > SIZE_MAX / 2)
-        return false;
-    size_t want = (bytes + unit - 1) / unit * unit, map = want + (huge ? HUGE_PAGE : 0);
-    char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return false;
-    if (huge) {
-        size_t skip = -(uintptr_t)p % HUGE_PAGE;
-        if (skip)
-            munmap(p, skip);
-        if (HUGE_PAGE - skip)
-            munmap(p + skip + want, HUGE_PAGE - skip);
-        p += skip;
-        madvise(p, want, MADV_HUGEPAGE);
-    }
-    m->own = p;
-    m->own_bytes = want;
-    return true;
-}
-
-static void run_thread(HoneModel *m, const HoneCall *call, int thread, int threads) {
-    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
-    m->desc->run(call, thread, threads);
-    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
-}
-
-// OpenMP orders memory at both ends of the region. ThreadSanitizer cannot see that inside a libgomp
-// that is not built for it; `gate` says the same in terms it knows, and this function,
-// which hands the arguments over, is left out.
-__attribute__((no_sanitize("thread"), noinline)) static void run_region(HoneModel *m,
-                                                                        const HoneCall *call) {
-#pragma omp parallel num_threads(m->threads)
-    run_thread(m, call, omp_get_thread_num(), omp_get_num_threads());
+    m->own = map_memory(&bytes);
+    m->own_bytes = m->own ? bytes : 0;
+    return m->own != NULL;
 }
 
 static int check_call(HoneModel *m, int64_t batch, const void *const *inputs,
@@ -233,8 +281,19 @@ static int check_call(HoneModel *m, int64_t batch, const void *const *inputs,
     return 0;
 }
 
-int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
-                 uint64_t *profile) {
+typedef struct Observed { // a call and who watches it
+    HoneCall call;
+    RtObserve observe;
+    void *ctx;
+} Observed;
+
+static void call_observer(const HoneCall *call, int32_t node) {
+    const Observed *o = (const Observed *)call;
+    o->observe(o->ctx, call, node);
+}
+
+int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                     RtObserve observe, void *ctx) {
     size_t arena, total;
     m->error[0] = 0;
     if (check_call(m, batch, inputs, outputs) != 0)
@@ -250,26 +309,33 @@ int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *c
         return set_error(m, "no memory for a workspace of %zu bytes at batch %lld", total,
                          (long long)batch);
     char *space = m->given ? m->given : m->own;
-    HoneCall call = {.N = batch,
-                     .arena = space,
-                     .scratch = space + arena,
-                     .weights = m->desc->weights,
-                     .inputs = inputs,
-                     .outputs = outputs,
-                     .barrier = &m->barrier,
-                     .profile = profile};
-    if (m->threads == 1) {
-        m->desc->run(&call, 0, 1);
-        return 0;
-    }
-    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
-    run_region(m, &call);
-    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
+    Observed o = {.call = {.N = batch,
+                           .arena = space,
+                           .scratch = space + arena,
+                           .weights = m->desc->weights,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .barrier = &m->barrier,
+                           .observe = observe ? call_observer : NULL,
+                           .prepared = m->prepared},
+                  .observe = observe,
+                  .ctx = ctx};
+    run_parallel(m, m->desc->run, &o.call);
     return 0;
 }
 
+static void stamp_time(void *ctx, const HoneCall *call, int32_t node) {
+    (void)call;
+    ((uint64_t *)ctx)[node] = hone_rt_now();
+}
+
+int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                 uint64_t *profile) {
+    return rt_model_observe(m, batch, inputs, outputs, profile ? stamp_time : NULL, profile);
+}
+
 int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs) {
-    return rt_model_run(m, batch, inputs, outputs, NULL);
+    return rt_model_observe(m, batch, inputs, outputs, NULL, NULL);
 }
 
 const char *hone_error(const HoneModel *m) {

@@ -167,9 +167,17 @@ static void put_plan(const RtTrainResult *r, FILE *f) {
 
 // ---------------------------------------------------------------- confusion
 
+// Pixels that the longest class name takes, within reason.
+static int name_width(const RtTrainResult *r) {
+    size_t most = 1;
+    for (int i = 0; i < r->scores->classes; i++)
+        most = strlen(r->data->names[i]) > most ? strlen(r->data->names[i]) : most;
+    return 16 + 7 * (int)(most < 24 ? most : 24);
+}
+
 static void put_matrix(const RtTrainResult *r, FILE *f) {
     const RtScores *s = r->scores;
-    int n = s->classes, left = 150, top = 110;
+    int n = s->classes, left = name_width(r), top = 20 + left * 7 / 8;
     fprintf(f,
             "<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\"><text class=\"mid\" x=\"%d\" "
             "y=\"12\">taken for</text>",

@@ -91,6 +91,10 @@ void rt_barrier_init(HoneBarrier *b, int threads);
 
 const HoneModelDesc *rt_model_desc(const HoneModel *m);
 int rt_model_threads(const HoneModel *m);
+// hone_run() with somebody who looks on, see HoneCall.observe; NULL: nobody.
+typedef void (*RtObserve)(void *ctx, const HoneCall *call, int32_t node);
+int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                     RtObserve observe, void *ctx);
 // hone_run() that also takes time stamps: n_nodes + 1, in ns; `profile` may be NULL.
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                  uint64_t *profile);

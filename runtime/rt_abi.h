@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { HONE_ABI = 1, HONE_MAX_RANK = 8 };
+enum { HONE_ABI = 2, HONE_MAX_RANK = 8 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,
@@ -32,11 +32,18 @@ typedef struct HoneTensorDesc { // an input or output of the model: plain, row-m
     HoneDim dim[HONE_MAX_RANK];
 } HoneTensorDesc;
 
+enum { HONE_AT_NOWHERE, HONE_AT_ARENA, HONE_AT_OUTPUT };
+
 typedef struct HoneNodeDesc { // one call of the entry function, for profiles
     const char *name;         // where it came from
     const char *op;
     const char *algo;     // kernel, "direct 2x7x4" for example
     HoneDim flops, bytes; // multiply and add count two; bytes read and written at least
+    // Where its first result lies after the call, for checks; f32 and dense, else HONE_AT_NOWHERE.
+    // block > 0: [N][ceil(channels / block)][..][block], lanes past the channels mean nothing.
+    int32_t place, index; // HONE_AT_*; which output
+    HoneDim offset, size; // bytes: in the arena; of the result
+    int32_t block, channels;
 } HoneNodeDesc;
 
 typedef struct HonePreprocess { // of an image input; 0 filled: the model takes no image
@@ -59,7 +66,10 @@ typedef struct HoneCall {      // one inference; the same for all threads
     const void *const *inputs; // in the order of the descriptor
     void *const *outputs;
     HoneBarrier *barrier;
-    uint64_t *profile; // n_nodes + 1 time stamps in ns by thread 0, or NULL
+    // NULL, or called by thread 0 before call 0, 1, ... n_nodes - 1 of the program and, with
+    // n_nodes, after the last. Other threads may still be at earlier calls.
+    void (*observe)(const struct HoneCall *call, int32_t node);
+    char *prepared; // prepared_bytes, 64-byte aligned: written by init, read by run
 } HoneCall;
 
 typedef struct HoneModelDesc {
@@ -82,6 +92,11 @@ typedef struct HoneModelDesc {
     // Every thread of one parallel region calls this with its number.
     void (*run)(const HoneCall *call, int32_t thread, int32_t threads);
     const uint32_t *cpu_needs; // HONE_CPU_* list ended by 0, checked before the first run
+    // Constants in the form that kernels read, made from `weights` once a model is created. Every
+    // thread of one parallel region calls init before the first run; of the call only weights and
+    // prepared are set. NULL: nothing to prepare.
+    int64_t prepared_bytes;
+    void (*init)(const HoneCall *call, int32_t thread, int32_t threads);
 } HoneModelDesc;
 
 enum { // CPU features that emitted code may need
@@ -96,6 +111,7 @@ enum { // CPU features that emitted code may need
 
 // Called by emitted code.
 void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads); // all threads meet
-uint64_t hone_rt_now(void);                                                  // ns, monotonic
+// Of the runtime
+uint64_t hone_rt_now(void); // ns, monotonic
 
 #endif

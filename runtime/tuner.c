@@ -1,6 +1,6 @@
 // The engine behind tuner.h: state, binding of graphs to it, running them.
 #define _GNU_SOURCE
-#include "runtime/tuner.h"
+#include "runtime/tuner_graphs.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -113,13 +113,11 @@ static void *bind_one(const RtTuner *t, const Bound *b, HoneBind bind) {
     }
 }
 
-static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *err) {
+static bool run_model(RtTuner *t, int which, HoneModel *m, int64_t n, const Bound *b,
+                      RtObserve observe, void *ctx, RtErr *err) {
     const HoneTuneGraph *g = &t->graph[which];
-    HoneModel *m = t->model[which];
     const void *in[MAX_BINDS];
     void *out[MAX_BINDS];
-    if (!m)
-        return rt_fail(err, "the program has no graph for this step");
     for (int i = 0; i < g->model->n_inputs; i++)
         in[i] = bind_one(t, b, g->in[i]);
     for (int i = 0; i < g->model->n_outputs; i++)
@@ -127,7 +125,14 @@ static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *e
     if (!grow_space(t, hone_workspace_bytes(m, n), err))
         return false;
     hone_set_workspace(m, t->space, t->space_bytes);
-    return hone_run(m, n, in, out) == 0 || rt_fail(err, "%s: %s", g->model->name, hone_error(m));
+    return rt_model_observe(m, n, in, out, observe, ctx) == 0 ||
+           rt_fail(err, "%s: %s", g->model->name, hone_error(m));
+}
+
+static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *err) {
+    if (!t->model[which])
+        return rt_fail(err, "the program has no graph for this step");
+    return run_model(t, which, t->model[which], n, b, NULL, NULL, err);
 }
 
 // ---------------------------------------------------------------- open and close
@@ -314,6 +319,23 @@ bool rt_tuner_train(RtTuner *t, const RtTuneBatch *b, bool add, RtErr *err) {
 bool rt_tuner_eval(RtTuner *t, const RtTuneBatch *b, RtErr *err) {
     Bound to;
     return bind_batch(t, b, &to, err) && run_graph(t, EVAL, b->n, &to, err);
+}
+
+static const int graph_of[] = {[RT_TUNER_FEATURES] = PREFIX, [RT_TUNER_TRAIN] = TRAIN};
+
+const HoneModelDesc *rt_tuner_graph(const RtTuner *t, RtTunerGraph which) {
+    return t->stage >= 0 ? t->graph[graph_of[which]].model : NULL;
+}
+
+bool rt_tuner_observe(RtTuner *t, RtTunerGraph which, HoneModel *m, const RtTuneBatch *b,
+                      RtObserve observe, void *ctx, RtErr *err) {
+    Bound to;
+    if (!bind_batch(t, b, &to, err))
+        return false;
+    if (which == RT_TUNER_FEATURES)
+        to.features = t->feature;
+    to.at[HONE_BIND_GRAD] = t->buffer[RT_TUNE_G];
+    return run_model(t, graph_of[which], m, b->n, &to, observe, ctx, err);
 }
 
 // ---------------------------------------------------------------- the optimiser

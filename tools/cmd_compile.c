@@ -1,6 +1,7 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
-#include "tools/tool.h"
+#include "tools/tune.h"
 
+#include "runtime/rt.h"
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -10,7 +11,9 @@ typedef struct Compile {
     ToolImage image;
     const char *out, *emit_name, *name;
     ToolEmit emit;
-    bool no_header;
+    bool no_header, tune, input_grad;
+    int threads; // 0: as many as CPUs
+    const char *tune_cache;
 } Compile;
 
 static const struct {
@@ -52,11 +55,6 @@ static bool find_emit(const char *name, ToolEmit *out) {
     return false;
 }
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void print_ir(FILE *f, void *program) {
     ir_prune_consts(program);
     ir_print_program(f, program);
@@ -82,7 +80,9 @@ static const char *header_path(Tool *t, const Compile *c) {
     return ir_sprintf(t->arena, "%.*s.h", (int)(ends ? n - k : n), c->out);
 }
 
-static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResult *cg) {
+// *graph: the infer graph, then what was compiled.
+static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, CgResult *cg) {
+    IrGraph *g = *graph;
     ToolProgress bar;
     CgOptions o = {.target = &c->model.target,
                    .opt_level = c->model.opt_level,
@@ -98,6 +98,14 @@ static bool generate(Tool *t, Compile *c, IrGraph *g, const ToolOut *out, CgResu
     if (!tool_image_options(t, &c->image, g, &o))
         return false;
     PassOptions po = tool_pass_options(&c->model);
+    Tune tune = {.tool = t, .model = &c->model, .cache_path = c->tune_cache};
+    po.threads = c->threads ? c->threads : rt_cpus_available();
+    if (c->tune) {
+        po.tune = tune_graph;
+        po.tune_ctx = &tune;
+    }
+    if (c->input_grad && !(g = *graph = tool_input_grad(t, &po, g)))
+        return false;
     passes_run(g->prog, g, &po);
     if (c->emit == EMIT_IR)
         return tool_write_text(t, out->temp, print_ir, g->prog);
@@ -138,7 +146,7 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     p->name = c->name;
     IrGraph *g = tool_infer_graph(p);
-    if (!generate(t, c, g, &out, &cg) || !tool_out_commit(t, &out, c->emit == EMIT_EXE))
+    if (!generate(t, c, &g, &out, &cg) || !tool_out_commit(t, &out, c->emit == EMIT_EXE))
         return EXIT_INPUT;
     print_summary(t, c, g, &cg, seconds() - start);
     return EXIT_FINE;
@@ -154,9 +162,21 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          0},
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
+        {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &c.input_grad,
+         "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "
+         "cross-entropy by the input",
+         0, 0},
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
+        {"--threads", NULL, "N", TOOL_INT, &c.threads,
+         "the threads that it is expected to run on, default all CPUs; any number works", 1, 1024},
+        {"--tune", NULL, NULL, TOOL_FLAG, &c.tune,
+         "times the kernels of each convolution here and takes the fastest; results are kept in a "
+         "cache file, which only --tune reads: without it the same input gives the same program",
+         0, 0},
+        {"--tune-cache", NULL, "FILE", TOOL_TEXT, &c.tune_cache,
+         "that file, default $XDG_CACHE_HOME/hone/schedules or ~/.cache/hone/schedules", 0, 0},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
         TOOL_IMAGE_OPTIONS(c.image),
@@ -172,10 +192,6 @@ int cmd_compile(Tool *t, int argc, char **argv) {
     if (!find_emit(c.emit_name, &c.emit))
         return EXIT_USAGE;
     c.model.path = rest.v[0];
-    if (!c.name) {
-        const char *base = base_name(c.model.path), *dot = strrchr(base, '.');
-        c.name =
-            ir_strndup(t->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
-    }
+    c.name = c.name ? c.name : tool_model_name(t, c.model.path);
     return run_compile(t, &c);
 }

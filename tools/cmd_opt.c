@@ -37,13 +37,21 @@ static char *read_all(Tool *t, const char *path, size_t *len) {
 
 int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
-    const char *names = NULL;
+    const char *names = NULL, *head = NULL, *freeze = NULL;
+    int classes = 0;
+    ToolList unfreeze = {0};
     bool list = false, no_passes = false;
     const ToolOpt opts[] = {
         {"--passes", NULL, "A,B,C", TOOL_TEXT, &names, "run these, in this order", 0, 0},
         {"--no-passes", NULL, NULL, TOOL_FLAG, &no_passes, "only parse, verify and print", 0, 0},
         {"--list-passes", NULL, NULL, TOOL_FLAG, &list, "names, levels and what they do", 0, 0},
         TOOL_MODEL_OPTIONS(m),
+        {NULL, NULL, NULL, TOOL_HEADING, NULL, "For replace_head and mark_frozen", 0, 0},
+        {"--classes", NULL, "N", TOOL_INT, &classes, "of the new classifier; default: it stays", 1,
+         1 << 20},
+        {"--head", NULL, "NODE", TOOL_TEXT, &head, "the classifier, default the last one", 0, 0},
+        {"--freeze", NULL, "SPEC", TOOL_TEXT, &freeze, "as hone finetune", 0, 0},
+        {"--unfreeze", NULL, "GLOB", TOOL_LIST, &unfreeze, "as hone finetune", 0, 0},
         {0}};
     ToolList rest;
     ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
@@ -65,6 +73,10 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         return EXIT_INPUT;
     PassOptions po = tool_pass_options(&m);
     po.verify = true;
+    PassHeadOptions head_options = {.classes = classes, .node = head};
+    PassFreeze freeze_options = {freeze ? freeze : "head", unfreeze.n, unfreeze.v};
+    po.head = &head_options;
+    po.freeze = &freeze_options;
     for (int i = 0; i < p->n_graphs && !no_passes; i++) {
         if (!names)
             passes_run(p, p->graphs[i], &po);
@@ -72,5 +84,5 @@ int cmd_opt(Tool *t, int argc, char **argv) {
             return EXIT_USAGE;
     }
     ir_print_program(stdout, p);
-    return EXIT_FINE;
+    return t->diag.errors ? EXIT_INPUT : EXIT_FINE;
 }

@@ -1,6 +1,8 @@
 // A model compiled in a temporary library and loaded into this process.
 #include "tools/compiled.h"
 
+#include "runtime/rt.h"
+
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,25 +33,27 @@ static bool load(Tool *t, const char *so, const char *symbol, int threads, Compi
     return true;
 }
 
-bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, Compiled *out) {
+bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const char *name,
+                   Compiled *out) {
     CgResult cg;
     ToolProgress bar;
     CgOptions o = {.target = &m->target,
                    .opt_level = m->opt_level,
                    .jobs = m->jobs,
-                   .symbol = "hone_verified",
+                   .symbol = ir_sprintf(t->arena, "hone_%s", name),
                    .model_hash = "",
                    .producer = TOOL_PRODUCER,
                    .progress = tool_progress,
                    .progress_ctx = &bar};
     PassOptions po = tool_pass_options(m);
+    po.threads = threads ? threads : rt_cpus_available();
     memset(out, 0, sizeof *out);
     out->graph = g;
     passes_run(g->prog, g, &po);
     tool_progress_start(&bar, "compiling");
     bool ok = cg_compile(g, &o, tool_temp_dir(t), &cg);
     tool_progress_end(&bar);
-    const char *so = ir_sprintf(t->arena, "%s/model.so", tool_temp_dir(t));
+    const char *so = ir_sprintf(t->arena, "%s/%s.so", tool_temp_dir(t), name);
     return ok && tool_link(t, EMIT_SHARED, &cg, o.symbol, so) &&
            load(t, so, o.symbol, threads, out);
 }

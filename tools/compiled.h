@@ -12,8 +12,10 @@ typedef struct Compiled {
     char *workspace; // the arena of the last run
 } Compiled;
 
-// Runs all passes over g (in place), compiles, links, loads. False after errors were reported.
-bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, Compiled *out);
+// Runs all passes over g (in place), compiles, links, loads. name: one among those of this run.
+// False after errors were reported.
+bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const char *name,
+                   Compiled *out);
 // inputs and outputs as IrTensor in graph order; outputs are allocated in a.
 bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a);
 // Copies a value of the last run out of the arena, as a plain tensor. False when it has no bytes of

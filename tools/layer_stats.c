@@ -80,6 +80,7 @@ const char *layer_text(const IrNode *n, char *buf, size_t size) {
         append_window(n, buf, size);
     if ((n->op == IR_OP_CONV || n->op == IR_OP_MATMUL) && ir_in(n, 2))
         append(buf, size, " + bias");
+    append_body(ir_body(n, IR_ATTR_PRE), buf, size);
     append_body(ir_body(n, IR_ATTR_THEN), buf, size);
     append_body(ir_body(n, IR_ATTR_BODY), buf, size);
     return buf;

@@ -51,10 +51,11 @@ char *tool_lib_text(Tool *t, const char *name) {
     return text;
 }
 
-// hone-link.txt: one linker argument a line, {LIBDIR} stands for the directory it lies in.
-static void push_runtime(Tool *t, Args *a) {
+// The list, hone-link.txt for one: one linker argument a line, {LIBDIR} stands for the directory it
+// lies in.
+static void push_runtime(Tool *t, Args *a, const char *list) {
     const char *dir = lib_dir(t);
-    char *text = tool_lib_text(t, "hone-link.txt");
+    char *text = tool_lib_text(t, list);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         if (*line == '#')
             continue;
@@ -74,19 +75,31 @@ static void push_files(Args *a, const CgResult *cg) {
         push(a, cg->files[i]);
 }
 
-static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+// `define`: what the linker is told besides, or NULL.
+static bool link_program(Tool *t, const CgResult *cg, const char *define, const char *list,
+                         const char *out) {
     Args a = {0};
     push(&a, cc());
     push(&a, "-pie");
     push(&a, "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections");
     push(&a, "-s");
-    push(&a, ir_sprintf(t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol));
+    if (define)
+        push(&a, define);
     push(&a, "-o");
     push(&a, out);
     push_files(&a, cg);
-    push_runtime(t, &a);
+    push_runtime(t, &a, list);
     push(&a, NULL);
     return tool_spawn(t, a.v);
+}
+
+static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+    const char *desc = ir_sprintf(t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol);
+    return link_program(t, cg, desc, "hone-link.txt", out);
+}
+
+bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out) {
+    return link_program(t, cg, NULL, "hone-link-finetune.txt", out);
 }
 
 // The model's own functions around the runtime's: hone_NAME_create and so on.

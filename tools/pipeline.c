@@ -17,7 +17,8 @@ IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report) {
     FeOptions opt = {.n_pins = m->input_shapes.n,
                      .pins = pins,
                      .keep_training_mode = m->keep_training_mode,
-                     .report = report};
+                     .report = report,
+                     .model = m->onnx};
     return fe_import(t->arena, m->path, &opt);
 }
 
@@ -30,13 +31,26 @@ PassOptions tool_pass_options(const ToolModel *m) {
                          .block = m->target.lanes,
                          .vector_registers = m->target.vector_registers,
                          .keep_values = m->keep_values,
-                         .winograd = m->winograd,
+                         .winograd = m->opt_level > 0 && !m->no_winograd,
                          .print_after = m->print_after,
                          .time_passes = m->time_passes,
 #ifndef NDEBUG
                          .verify = true,
 #endif
                          .out = stdout};
+}
+
+void tool_simplify(const PassOptions *po, IrGraph *g) {
+    const char *loop = po->opt_level ? "canonicalize,sink_transpose,fold,cse,dce" : "fold";
+    for (int round = 0; round < 3; round++)
+        passes_run_named(g->prog, g, po, loop);
+    passes_run_named(g->prog, g, po, po->opt_level ? "fold_pad,fuse_bn,dce" : "dce");
+}
+
+const char *tool_model_name(Tool *t, const char *path) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    return ir_strndup(t->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
 IrGraph *tool_infer_graph(IrProgram *p) {

@@ -56,8 +56,9 @@ typedef struct ToolModel {
     const char *print_after;
     bool time_passes;
     bool keep_values; // for verify
-    bool winograd;    // convolutions by Winograd's algorithms where they are faster
+    bool no_winograd; // direct convolutions only
     CgTarget target;  // set by tool_target()
+    const FeModel **onnx; // set by tool_import() to the file as it was read; may be NULL
 } ToolModel;
 
 // clang-format off
@@ -69,8 +70,8 @@ typedef struct ToolModel {
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
     {"-O0..-O3", NULL, NULL, TOOL_LEVEL, &(m).opt_level, "optimisation level, default -O2", 0, 0}, \
-    {"--winograd", NULL, NULL, TOOL_FLAG, &(m).winograd,                                           \
-     "faster convolutions by Winograd's algorithms, slightly less exact", 0, 0},                   \
+    {"--no-winograd", NULL, NULL, TOOL_FLAG, &(m).no_winograd,                                     \
+     "direct convolutions only: slower, slightly more exact", 0, 0},                               \
     {"--mcpu", NULL, "CPU", TOOL_TEXT, &(m).mcpu,                                                  \
      "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4", 0, 0},           \
     {"--jobs", "-j", "N", TOOL_INT, &(m).jobs, "threads that compile, default all CPUs", 1, 1024}, \
@@ -84,6 +85,12 @@ IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"
+// What comes before autodiff, in place: constants fold, BN goes into constant convolutions.
+void tool_simplify(const PassOptions *po, IrGraph *g);
+// A graph like g with the input "label" i32[N] and the output "input_grad" (input_grad.c). NULL after
+// errors.
+IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g);
+const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
 const char *tool_model_hash(Tool *t,
                             const char *path); // XXH3 (128 bits) of the file, 32 hex digits
 
@@ -124,6 +131,8 @@ typedef enum ToolEmit {
 } ToolEmit;
 // Links the compiler's files into the file `out`. False after errors.
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
+// The same for the objects of cg_compile_tune(), with the training program's main().
+bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. False after
 // errors.
 bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Time from the start of a process to its first classified image, and peak memory: hone and ONNX Runtime, alternately.
 
-  tests/bench/startup.py [MODEL...] [--rounds 10] [--threads 1 2] [--max-ms M] [--max-mb M]     default: resnet50
+  tests/bench/startup.py [MODEL...] [--rounds 10] [--threads 1 2] [--flags=--no-winograd] [--max-ms M] [--max-mb M]
+
+Default: resnet50.
 
 hone: the wall time of `./MODEL IMAGE` as a whole, exec to exit, decoding included, and the kernel's peak of its
 resident memory; beside it what its own `bench --json` says (load_ms, first_ms, rss_mb). ONNX Runtime: creating the
@@ -24,6 +26,7 @@ ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDe
 ap.add_argument("models", nargs="*", default=["resnet50"])
 ap.add_argument("--rounds", type=int, default=10)
 ap.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+ap.add_argument("--flags", default="", help="more flags for hone compile")
 ap.add_argument("--max-ms", type=float)
 ap.add_argument("--max-mb", type=float)
 a = ap.parse_args()
@@ -63,7 +66,7 @@ print(f"{'network':14} {'threads':>7} | {'ms':>11} {'MB':>6} {'ms':>6} {'ms':>7}
       f" {'ms':>12} {'ms':>7} {'ms':>7} {'MB':>6} |")
 for name in a.models:
     path, binary = peers.model(name), os.path.join(peers.WORK, "startup_" + name)
-    subprocess.run([peers.HONE, "compile", path, "-o", binary], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([peers.HONE, "compile", path, "-o", binary, *a.flags.split()], check=True, stderr=subprocess.DEVNULL)
     least_ms = least_mb = float("inf")
     for threads in a.threads:
         ours, own, theirs = [], [], []

@@ -77,6 +77,9 @@ static void operand_kinds_sub(void) {
 static void operand_kinds_maximum(void) {
     binary_op("maximum");
 }
+static void operand_kinds_relu_grad(void) {
+    binary_op("relu_grad");
+}
 
 static const char *const others[] = {
     "in %x: f32[N,20,6,6]\n" BLOCKED "%y = mul %b, %b\nout %y",
@@ -135,6 +138,7 @@ int main(void) {
     CHECK_RUN(unary_ops);
     CHECK_RUN(operand_kinds_sub);
     CHECK_RUN(operand_kinds_maximum);
+    CHECK_RUN(operand_kinds_relu_grad);
     CHECK_RUN(other_forms);
     CHECK_RUN(half_floats);
     CHECK_RUN(without_batch);

@@ -1,5 +1,5 @@
-// What moves data, against the evaluator: concat, slice, reorder, transpose, expand, reshape, pad,
-// gather, cast, dropout; blocked and plain.
+// What moves data, against the evaluator: concat, slice, shuffle, reorder, transpose, expand,
+// reshape, pad, gather, cast, dropout; blocked and plain.
 #include "tests/check.h"
 #include "tests/codegen/cases.h"
 
@@ -99,6 +99,100 @@ static void add_slices(Rig *r) {
 
 static void slice(void) {
     for_targets(add_slices, true);
+}
+
+// ---------------------------------------------------------------- shuffle
+
+// Channel c of the result is channel first + c * step (modulo) of the operands joined; with groups,
+// c / groups of group c % groups.
+static const struct {
+    int C[4]; // of the operands, 0 ends
+    int size, first, step, groups;
+} shuffles[] = {
+    {{58, 58}, 116, 0, 1, 2},                          // ShuffleNet v2's
+    {{58, 58}, 58, 29, 1, 2},   {{112}, 112, 0, 1, 4}, // ShuffleNet v1's
+    {{136}, 136, 0, 1, 4},      {{136}, 136, 0, 1, 8},
+    {{40, 3, 17}, 60, 0, 1, 3}, {{64, 32}, 96, 32, 1, 1}, // whole blocks, in another order
+    {{20, 33}, 31, 5, 1, 1},    {{33}, 33, 32, 32, 1},    // backwards
+    {{100}, 50, 7, 37, 1}, // from everywhere: more sources than one call takes
+    {{5}, 40, 0, 3, 1},    // several times
+    {{1, 1}, 2, 1, 1, 1},
+};
+enum { SHUFFLES = sizeof shuffles / sizeof *shuffles };
+
+static void print_channels(char *text, size_t size, int k) {
+    size_t n = 0;
+    int joined = 0;
+    for (int i = 0; i < 4; i++) {
+        joined += shuffles[k].C[i];
+    }
+    for (int c = 0; c < shuffles[k].size; c++) {
+        int groups = shuffles[k].groups, each = joined / groups;
+        int from = (shuffles[k].first + c * shuffles[k].step) % joined;
+        n += (size_t)snprintf(text + n, size - n, "%s%d", c ? "," : "",
+                              from % groups * each + from / groups);
+    }
+}
+
+static void add_shuffle(Rig *r, int k, int number, bool blocked) {
+    char in[1024] = "", names[64] = "", channels[2048];
+    size_t n = 0, m = 0;
+    for (int i = 0; i < 4 && shuffles[k].C[i]; i++) {
+        n += (size_t)snprintf(in + n, sizeof in - n, "in %%x%d: f32[N,%d,6,5]\n", i,
+                              shuffles[k].C[i]);
+        if (blocked) {
+            n += (size_t)snprintf(in + n, sizeof in - n,
+                                  "%%b%d = max_pool %%x%d {kernel=[2,2], stride=[1,1]}\n", i, i);
+        }
+        m += (size_t)snprintf(names + m, sizeof names - m, "%s%%%c%d", i ? ", " : "",
+                              blocked ? 'b' : 'x', i);
+    }
+    print_channels(channels, sizeof channels, k);
+    case_add(r, number, "%s%%y = shuffle %s {channels=[%s]}\nout %%y", in, names, channels);
+}
+
+static void add_shuffles(Rig *r) {
+    for (int k = 0; k < SHUFFLES; k++) {
+        add_shuffle(r, k, 2 * k, true);
+        add_shuffle(r, k, 2 * k + 1, false);
+    }
+    case_add(r, 100, "in %%x: f64[N,6,3,2]\n%%y = shuffle %%x {channels=[0,3,1,4,2,5]}\nout %%y");
+    case_add(r, 101, // operands and result are slices of concats
+             "in %%x: f32[N,32,6,5]\nin %%z: f32[N,20,6,5]\n"
+             "%%a = max_pool %%x {kernel=[2,2], stride=[1,1]}\n"
+             "%%b = max_pool %%z {kernel=[2,2], stride=[1,1]}\n"
+             "%%c = concat %%a, %%b {axis=1}\n"
+             "%%s = shuffle %%b, %%a {channels=[0,20,1,21,2,22,3,23,19,51,7,7,7]}\n"
+             "%%d = concat %%a, %%s {axis=1}\nout %%c\nout %%d");
+}
+
+static void shuffle(void) {
+    for_targets(add_shuffles, true);
+}
+
+// The pass and the kernel together, as ShuffleNet has them; its weights take orders over.
+static const char *const units[] = {
+    "in %x: f32[N,40,7,6]\nconst %w: f32[20,20,1,1] = rand(1)\nconst %d: f32[40,1,3,3] = rand(2)\n"
+    "const %u: f32[9,40,1,1] = rand(3)\n"
+    "%r = reshape %x {shape=[N,2,20,7,6]}\n%t = transpose %r {perm=[0,2,1,3,4]}\n"
+    "%s = reshape %t {shape=[N,40,7,6]}\n"
+    "%p = slice %s {shape=[N,20,7,6], start=[0,0,0,0], step=[1,1,1,1]}\n"
+    "%q = slice %s {shape=[N,20,7,6], start=[0,20,0,0], step=[1,1,1,1]}\n"
+    "%c = conv %q, %w\n%a = relu %c\n%j = concat %p, %a {axis=1}\n"
+    "%r2 = reshape %j {shape=[N,2,20,7,6]}\n%t2 = transpose %r2 {perm=[0,2,1,3,4]}\n"
+    "%s2 = reshape %t2 {shape=[N,40,7,6]}\n"
+    "%e = conv %s2, %d {group=40, pad=[1,1,1,1]}\n%y = conv %e, %u\n%z = conv %s2, %u\n"
+    "out %y\nout %z",
+    "in %x: f32[N,36,7,6]\nconst %g: f32[36,9,1,1] = rand(1)\nconst %d: f32[36,1,3,3] = rand(2)\n"
+    "const %b: f32[36] = rand(3)\n"
+    "%c = conv %x, %g {group=4}\n%a = relu %c\n"
+    "%r = reshape %a {shape=[N,4,9,7,6]}\n%t = transpose %r {perm=[0,2,1,3,4]}\n"
+    "%s = reshape %t {shape=[N,36,7,6]}\n%e = conv %s, %d, %b {group=36, stride=[2,2]}\n"
+    "%y = conv %e, %g {group=4}\nout %y",
+    NULL};
+
+static void shuffle_units(void) {
+    CHECK_INT_EQ(case_check_all(units, 1e-5, true), 0);
 }
 
 // ---------------------------------------------------------------- reorder, transpose
@@ -218,6 +312,8 @@ static void cast(void) {
 int main(void) {
     CHECK_RUN(concat);
     CHECK_RUN(slice);
+    CHECK_RUN(shuffle);
+    CHECK_RUN(shuffle_units);
     CHECK_RUN(reorder);
     CHECK_RUN(transpose);
     CHECK_RUN(pad);

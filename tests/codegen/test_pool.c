@@ -60,6 +60,28 @@ static void nan_wins(void) // sqrt makes every second element NaN
     }
 }
 
+// Epilogues: by channel, of the result's shape, by image and channel, one element; edges, NaNs.
+static void epilogues(void) {
+    static const char *const ops[] = {"max_pool", "avg_pool"};
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < 4; k++) {
+            case_add(r, k,
+                     "in %%x: f32[N,%1$d,9,20]\nin %%r: f32[N,%1$d,9,20]\nin %%s: f32[N,%1$d,1,1]\n"
+                     "in %%o: f32[1]\nconst %%b: f32[%1$d,1,1] = rand(1)\n"
+                     "const %%k: f32[] = splat(0.25)\n%%z = %2$s %%x\n"
+                     "%%p = %3$s %%z {kernel=[3,3], pad=[1,1,1,1]}\n%%a = add %%p, %%b\n"
+                     "%%y = relu %%a\nout %%y\n"
+                     "%%q = %3$s %%x {kernel=[3,5], pad=[1,2,1,2]}\n%%m = mul %%q, %%s\n"
+                     "%%e = max_pool %%r {kernel=[1,1], stride=[1,1]}\n%%n = neg %%e\n"
+                     "%%c = add %%m, %%n\n%%d = mul %%c, %%k\n%%f = mul %%d, %%o\n"
+                     "%%w = sigmoid %%f\nout %%w",
+                     k < 2 ? 19 : 32, k < 2 ? "neg" : "sqrt", ops[k % 2]);
+        }
+        CHECK_INT_EQ(case_check(r, 3e-6, true), 0);
+    }
+}
+
 // What the layout pass leaves plain.
 static const char *const plain[] = {
     "in %x: f64[N,3,9,8]\n%y = max_pool %x {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}\nout %y",
@@ -74,6 +96,7 @@ static void other_dtypes(void) {
 int main(void) {
     CHECK_RUN(windows);
     CHECK_RUN(nan_wins);
+    CHECK_RUN(epilogues);
     CHECK_RUN(other_dtypes);
     return check_done();
 }

@@ -1,6 +1,7 @@
 // Winograd kernels against the evaluator: each output tile at odd sizes, paddings and channel
 // counts, with every epilogue, in slices of a concat, for every vector width, N and number of
 // threads; block sizes that leave each kind of remainder.
+#include "runtime/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/rig.h"
 
@@ -136,6 +137,45 @@ static void runs_concat_slices(void) {
     rig_free(r);
 }
 
+// Filters are transformed when a model is created, from one copy of them in the weights section:
+// two convolutions with other tiles share it.
+static void transforms_filters_once(void) {
+    Rig *r = rig_new(target, 2);
+    CgResult cg;
+    bool skip;
+    rig_const(r, "%%w: f32[32,48,3,3] = rand(1)");
+    rig_input(r, "%%x: f32[N,48,8,8]");
+    for (int k = 0; k < 3; k++)
+        rig_node(r, "%%c%d = conv %%x, %%w {pad=[1,1,1,1], algo=\"winograd4\", tile=[4,%d,2,4]}", k,
+                 k ? 4 : 2);
+    rig_output(r, "%%c0, %%c1, %%c2");
+    CHECK(rig_compile(r, &cg) != NULL);
+    HoneModel *m = rig_load(r, 2, &skip);
+    if (m) {
+        const HoneModelDesc *d = rt_model_desc(m);
+        CHECK_INT_EQ(d->prepared_bytes, 4 * 32 * 48 * (6 * 4 + 6 * 6));
+        CHECK(d->init != NULL);
+        CHECK(d->weights_bytes < 4 * 32 * 48 * 9 + 1024);
+    }
+    CHECK(m || skip);
+    hone_destroy(m);
+    rig_free(r);
+}
+
+static void prepares_nothing_else(void) {
+    Rig *r = rig_new(target, 2);
+    bool skip;
+    rig_const(r, "%%w: f32[32,48,3,3] = rand(1)");
+    rig_input(r, "%%x: f32[N,48,8,8]");
+    rig_node(r, "%%c = conv %%x, %%w {pad=[1,1,1,1]}");
+    rig_output(r, "%%c");
+    CHECK(rig_compile(r, NULL) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    CHECK(m ? !rt_model_desc(m)->init && rt_model_desc(m)->prepared_bytes == 0 : skip);
+    hone_destroy(m);
+    rig_free(r);
+}
+
 int main(int argc, char **argv) {
     static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
     for (int i = 0; i < 3; i++) {
@@ -143,6 +183,8 @@ int main(int argc, char **argv) {
         CHECK_RUN(runs_every_shape);
         CHECK_RUN(runs_epilogues);
         CHECK_RUN(runs_concat_slices);
+        CHECK_RUN(transforms_filters_once);
+        CHECK_RUN(prepares_nothing_else);
         if (argc > 1)
             break;
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Compiled networks against ONNX Runtime: the largest difference as a fraction of the largest output.
 
-  tests/e2e/accuracy.py [MODEL...] [--bn] [--quick] [--flags=--winograd] [--limit 5e-5]
+  tests/e2e/accuracy.py [MODEL...] [--bn] [--quick] [--flags=--no-winograd] [--limit 5e-5]
 
 Default: all 21 torchvision networks and the nine zoo graphs. --bn: also the exports that keep
 BatchNormalization. Each is compiled at -O0 and -O2 for this machine, and at -O2 for x86-64-v3, and run at

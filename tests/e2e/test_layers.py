@@ -11,7 +11,7 @@ MAY_INCLUDE = {
     "ir": {"ir"},
     "frontend": {"frontend", "ir"},
     "passes": {"passes", "ir"},
-    "codegen": {"codegen", "ir", "runtime/rt_abi.h"},
+    "codegen": {"codegen", "ir", "runtime/rt_abi.h", "runtime/rt_tune.h"},
     "runtime": {"runtime"},
 }
 TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}

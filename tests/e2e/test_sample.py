@@ -35,8 +35,8 @@ def test_logits_equal_onnx_runtime():
             y = run_on(compile_sample("net", level, "--mcpu", cpu), X)
             error = np.abs(y - WANT).max() / np.abs(WANT).max()
             assert error < 5e-5, f"{level} {cpu}: {error}"
-        error = np.abs(run_on(compile_sample("net", level, "--winograd"), X) - WANT).max() / np.abs(WANT).max()
-        assert error < 5e-5, f"{level} --winograd: {error}"
+        error = np.abs(run_on(compile_sample("net", level, "--no-winograd"), X) - WANT).max() / np.abs(WANT).max()
+        assert error < 5e-5, f"{level} --no-winograd: {error}"
 
 
 def test_any_batch_and_thread_count_same_bits():
@@ -186,7 +186,13 @@ def test_inspect():
 
 
 def test_verify_random_and_stored():
-    assert "ok" in ok(HONE, "verify", SAMPLE, "--random", "2", "--batch", "3")
+    text = ok(HONE, "verify", SAMPLE, "--random", "2", "--batch", "3")
+    kinds = re.findall(r"^evaluator logits, (\w+) *: largest difference \S+, (\S+) of .* RMS (\S+) of it: ok$", text, re.M)
+    assert [k[0] for k in kinds] == 2 * ["Winograd", "direct"], text
+    assert all(0 < float(rms) < float(most) < 1e-5 for _, most, rms in kinds), text
+    text = ok(HONE, "verify", SAMPLE, "--no-winograd")
+    assert "direct" in text and "Winograd" not in text
+    assert run(HONE, "verify", SAMPLE, "--tolerance", "1e-9")[0] == 1
     assert "values compared" in ok(HONE, "verify", SAMPLE, "--nodes")
     import onnx
     from onnx import numpy_helper
@@ -199,6 +205,15 @@ def test_verify_random_and_stored():
     open(os.path.join(folder, "output_0.pb"), "wb").write(wrong)
     code, out, _ = run(HONE, "verify", SAMPLE, temp("tests"))
     assert code == 1 and "FAILED" in out
+
+
+def test_verify_judges_what_compile_makes():
+    made = []
+    for threads in (1, 3):
+        flags = ["--threads", str(threads), "--print-after", "schedule"]
+        made.append(ok(HONE, "compile", SAMPLE, "-o", temp("scheduled"), *flags))
+        assert made[-1] in ok(HONE, "verify", SAMPLE, *flags), threads
+    assert made[0] != made[1]
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ static bool check_passes(const Case *c, int level, const char *names, int64_t N)
 static const char *const single[] = {
     "canonicalize", "sink_transpose", "fold",           "cse",          "dce",           "fold_pad",
     "fuse_bn",      "swap_pool",      "merge_siblings", "fuse_softmax", "fuse_epilogue", "fuse_map",
+    "fuse_shuffle",
 };
 
 static int check_random(IrDiag *diag, int count, uint64_t first) {

@@ -24,7 +24,8 @@ static const HoneTensorDesc inputs[] = {
 static const HoneTensorDesc outputs[] = {
     {.name = "sum/0", .dtype = HONE_F32, .rank = 2, .dim = {{0, 1}, {2, 0}}},
     {.name = "twice", .dtype = HONE_I64, .rank = 1, .dim = {{1, 2}}}};
-static const HoneNodeDesc nodes[] = {{"all", "map", NULL, {0, 2}, {8, 48}}};
+static const HoneNodeDesc nodes[] = {
+    {.name = "all", .op = "map", .flops = {0, 2}, .bytes = {8, 48}}};
 
 const HoneModelDesc hone_fake_desc = {
     .abi = HONE_ABI,

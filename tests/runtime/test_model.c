@@ -121,6 +121,28 @@ static void test_huge_arena(const float *x, const float *want) {
     hone_destroy(m);
 }
 
+// Prepared weights: large ones, none, more than there can be.
+static void test_prepared(const float *x, const float *want) {
+    float y[CLASSES];
+    HoneModelDesc d = hone_fake_desc;
+    d.prepared_bytes = (9 << 20) + 5;
+    HoneModel *m = hone_create(&d, &(HoneOptions){.threads = 3}, NULL, 0);
+    REQUIRE(m);
+    run_model(m, 1, x, y);
+    REQUIRE(memcmp(y, want, sizeof y) == 0);
+    hone_destroy(m);
+    char err[256];
+    d.prepared_bytes = INT64_MAX / 4;
+    REQUIRE(!hone_create(&d, NULL, err, sizeof err) && strstr(err, "no memory"));
+    d.prepared_bytes = -1;
+    REQUIRE(!hone_create(&d, NULL, err, sizeof err) && strstr(err, "damaged"));
+    d = hone_fake_desc;
+    d.init = NULL;
+    m = hone_create(&d, NULL, NULL, 0);
+    REQUIRE(m && hone_run(m, 0, NULL, NULL) == 0);
+    hone_destroy(m);
+}
+
 // Each caller has an instance; all share the descriptor.
 typedef struct Caller {
     const float *x, *want;
@@ -182,6 +204,7 @@ int main(void) {
     test_errors(x, y);
     test_workspace(x, want);
     test_huge_arena(x, want);
+    test_prepared(x, want);
     test_callers(x, want, 1000, 1);
     test_callers(x, want, 100, 2);
     Caller one = {x, want, 1000, 8, false};

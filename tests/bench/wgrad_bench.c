@@ -1,0 +1,125 @@
+// Speed of the gradient of the weights of every convolution of common networks, one by one, through
+// the normal path:
+//
+//   wgrad_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME]
+//
+// Prints GFLOP/s and the fraction of this machine's ceiling for fused multiply-adds on one core,
+// measured right before each shape: other work on the machine slows both. Times are minima. A
+// fraction above 1 is possible, as products with padding count but are not computed.
+#include "codegen/codegen.h"
+#include "tests/bench/ceiling.h"
+#include "tests/codegen/conv_shapes.h"
+#include "tests/codegen/rig.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Bench {
+    const char *mcpu, *net;
+    int threads;
+    int64_t batch;
+    double ms;
+} Bench;
+
+static int out_size(int in, int k, int s, int pads) {
+    return (in + pads - k) / s + 1;
+}
+
+static void add_shape(Rig *r, const ConvShape *c) {
+    rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
+    rig_input(r, "%%d: f32[N,%d,%d,%d]", c->O, out_size(c->H, c->kh, c->s, c->pt + c->pb),
+              out_size(c->W, c->kw, c->s, c->pl + c->pr));
+    rig_node(r,
+             "%%w = conv_wgrad %%x, %%d {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, "
+             "shape=[%d,%d,%d,%d]}",
+             c->s, c->s, c->pt, c->pl, c->pb, c->pr, c->group, c->O, c->C / c->group, c->kh, c->kw);
+    rig_output(r, "%%w");
+}
+
+static float *new_numbers(size_t n) {
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; x && i < n; i++)
+        x[i] = (float)(i % 97) / 97 - 0.5f;
+    return x;
+}
+
+// The shortest time of the node in the compiled graph, in ns; *desc gets its description.
+static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
+                         const HoneNodeDesc **desc) {
+    const HoneModelDesc *d = rt_model_desc(m);
+    int node = 0;
+    while (node < d->n_nodes && strcmp(d->nodes[node].op, "conv_wgrad") != 0)
+        node++;
+    *desc = &d->nodes[node];
+    int oh = out_size(c->H, c->kh, c->s, c->pt + c->pb);
+    int ow = out_size(c->W, c->kw, c->s, c->pl + c->pr);
+    float *x = new_numbers((size_t)b->batch * (size_t)(c->C * c->H * c->W));
+    float *dy = new_numbers((size_t)b->batch * (size_t)(c->O * oh * ow));
+    float *dw = malloc(hone_output_bytes(m, 0, b->batch));
+    uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
+    const void *src[] = {x, dy};
+    void *dst[] = {dw};
+    double best = 1e30, spent = 0;
+    for (int i = 0; i < 5 || (spent < b->ms * 1e6 && i < 10000); i++) {
+        uint64_t t = hone_rt_now();
+        if (rt_model_run(m, b->batch, src, dst, stamp) != 0)
+            break;
+        spent += (double)(hone_rt_now() - t);
+        double ns = (double)(stamp[node + 1] - stamp[node]);
+        for (int k = 0; k < node; k++) // the slice of x that a strided 1x1 reads
+            if (!strcmp(d->nodes[k].op, "slice"))
+                ns += (double)(stamp[k + 1] - stamp[k]);
+        best = ns < best ? ns : best;
+    }
+    free(stamp);
+    free(x);
+    free(dy);
+    free(dw);
+    return best;
+}
+
+static void bench_shape(const Bench *b, const ConvShape *c) {
+    Rig *r = rig_new(b->mcpu, 2);
+    add_shape(r, c);
+    bool skip;
+    uint64_t t = hone_rt_now();
+    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
+    double compile = (double)(hone_rt_now() - t) * 1e-6;
+    if (m) {
+        const HoneNodeDesc *d;
+        double ceiling = measure_ceiling() * b->threads, ns = time_wgrad(b, c, m, &d);
+        double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
+        printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
+               c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
+               gflops);
+        if (ceiling > 0)
+            printf("  %3.0f %% of %.0f", 100 * gflops / ceiling, ceiling);
+        printf("  compile %.0f ms\n", compile);
+        fflush(stdout);
+        hone_destroy(m);
+    }
+    rig_free(r);
+}
+
+int main(int argc, char **argv) {
+    Bench b = {.mcpu = "native", .threads = 1, .batch = 16, .ms = 300};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *v = argv[i + 1];
+        if (!strcmp(argv[i], "--mcpu"))
+            b.mcpu = v;
+        else if (!strcmp(argv[i], "--net"))
+            b.net = v;
+        else if (!strcmp(argv[i], "--threads"))
+            b.threads = atoi(v);
+        else if (!strcmp(argv[i], "--batch"))
+            b.batch = atoi(v);
+        else if (!strcmp(argv[i], "--ms"))
+            b.ms = atof(v);
+        else
+            return fprintf(stderr, "wgrad_bench: unknown option %s\n", argv[i]), 2;
+    }
+    for (int i = 0; i < N_CONV_SHAPES; i++)
+        if (!b.net || !strcmp(b.net, conv_shapes[i].net))
+            bench_shape(&b, &conv_shapes[i]);
+    return 0;
+}

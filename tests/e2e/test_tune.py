@@ -1,0 +1,104 @@
+"""hone compile --tune: the same answers, a cache that survives damage and company, nothing done twice."""
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
+
+GOLDEN = os.path.join(ROOT, "tests", "e2e", "golden")
+X, WANT = (np.load(os.path.join(GOLDEN, f)) for f in ("sample_x.npy", "sample_logits.npy"))
+CACHE = temp("cache")
+
+
+def tune(out, *flags, cache=CACHE, env=None):
+    """Returns what was printed."""
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp(out), "--tune", "--tune-cache", cache, *flags, env=env)
+    assert code == 0, err
+    return err
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def test_same_answers():
+    err = tune("net")
+    assert "tuned " in err and os.path.exists(CACHE), err
+    np.save(temp("x.npy"), X)
+    ok(temp("net"), "run", "-i", "image=" + temp("x.npy"), "-o", "logits=" + temp("y.npy"))
+    assert np.abs(np.load(temp("y.npy")) - WANT).max() / np.abs(WANT).max() < 5e-5
+
+
+def test_full_cache_measures_nothing():
+    before = read(CACHE)
+    assert "tuned " not in tune("again")
+    assert read(CACHE) == before and read(temp("again")) == read(temp("net"))
+
+
+def test_keyed_by_threads_and_cpu():
+    lines = len(read(CACHE).splitlines())
+    assert "tuned " in tune("net1", "--threads", "3")
+    more = len(read(CACHE).splitlines())
+    assert more > lines
+    assert "tuned " in tune("net2", "--mcpu", "generic")
+    assert len(read(CACHE).splitlines()) > more
+
+
+def test_damage():
+    lines = read(CACHE).splitlines()
+    bad = [b"", b"\0\0", b"a\tb", b"key\tdirect\t1,2,3\t5.0", b"key\tdirect\t1,2,3,x\t5.0", b"key\t../x\t1,1,1,1\t5",
+           b"key\tdirect\t1,1,1,99999999999999999999\t1", b"k" * 9000]
+    # This convolution's own entry, with a tile that no kernel can run
+    wrong = lines[0].rsplit(b"\t", 2)[0] + b"\t9999,1,1,0\t1.0"
+    with open(CACHE, "wb") as f:
+        f.write(b"\n".join(bad + [wrong] + lines[1:]) + b"\nno newline\t")
+    flags = ["--threads", "3"] if b" 3 threads" in wrong else ["--mcpu", "generic"] if b"for x86-64 " in wrong else []
+    err = tune("net", *flags)
+    assert err.count("damaged entry ignored") >= 8, err
+    assert "tuned 1 conv" in err, err
+    now = read(CACHE).splitlines()
+    assert len(now) == len(lines) and wrong not in now and set(lines[1:]) <= set(now)
+    assert "damaged" not in tune("net", *flags)
+
+
+def test_two_at_once():
+    cache = temp("shared")
+    jobs = [subprocess.Popen([HONE, "compile", SAMPLE, "-o", temp(f"net{k}"), "--tune", "--tune-cache", cache, "--threads",
+                              str(k + 1)], cwd=TEMP, stderr=subprocess.PIPE) for k in range(2)]
+    for job in jobs:
+        err = job.communicate()[1]
+        assert job.returncode == 0, err
+    lines = read(cache).splitlines()
+    assert any(b" 1 threads" in x for x in lines) and any(b" 2 threads" in x for x in lines)
+    assert sorted(lines) == lines and all(x.count(b"\t") == 3 for x in lines)
+
+
+def test_default_place():
+    env = {"XDG_CACHE_HOME": temp("xdg"), "HOME": temp("home")}
+    os.makedirs(temp("xdg/hone"))
+    shutil.copy(CACHE, temp("xdg/hone/schedules"))
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), "--tune", env=env)
+    assert code == 0 and "tuned " not in err, err
+
+
+def test_cache_that_cannot_be_written():
+    err = tune("net", cache="/proc/none/cache")
+    assert "warning" in err and "not kept" in err, err
+
+
+def test_plain_compile_ignores_the_cache():
+    env = {"XDG_CACHE_HOME": temp("xdg")}
+    os.makedirs(temp("xdg/hone"), exist_ok=True)
+    with open(temp("xdg/hone/schedules"), "w") as f:
+        f.write("damaged\n")
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), env=env)
+    assert code == 0 and "damaged" not in err, err
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])

@@ -1,0 +1,204 @@
+// The options of hone finetune as values: labels from a number, a file or a folder; stages with
+// their epochs and rates.
+#define _GNU_SOURCE
+#include "tools/finetune.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool wrong(Finetune *f, const char *fmt, const char *what) {
+    ir_error(&f->tool->diag, IR_NOWHERE, fmt, what);
+    return false;
+}
+
+// ---------------------------------------------------------------- labels
+
+static int only_folders(const struct dirent *e) {
+    return e->d_name[0] != '.' &&
+           (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN || e->d_type == DT_LNK);
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void add_label(Finetune *f, const char *name, int *cap) {
+    const char **v = (const char **)f->labels;
+    IR_PUSH(f->tool->arena, v, f->n_labels, *cap, name);
+    f->labels = v;
+}
+
+// CLASS/ below the folder, or below its train/, sorted by name: the order of the data loader.
+static bool labels_of_folder(Finetune *f, const char *path) {
+    Tool *t = f->tool;
+    const char *train = ir_sprintf(t->arena, "%s/train", path);
+    path = is_folder(train) ? train : path;
+    struct dirent **list;
+    int cap = 0, n = scandir(path, &list, only_folders, by_bytes);
+    for (int i = 0; i < n; i++) {
+        if (is_folder(ir_sprintf(t->arena, "%s/%s", path, list[i]->d_name)))
+            add_label(f, ir_strdup(t->arena, list[i]->d_name), &cap);
+        free(list[i]);
+    }
+    if (n >= 0)
+        free(list);
+    return f->n_labels || wrong(f, "--classes: '%s' has no folders, one per class", path);
+}
+
+static bool labels_of_file(Finetune *f, const char *path) {
+    FILE *file = fopen(path, "r");
+    if (!file) {
+        ir_error(&f->tool->diag, IR_NOWHERE,
+                 "--classes takes a number, a file of labels or a folder; '%s': %s", path,
+                 strerror(errno));
+        return false;
+    }
+    char *line = NULL;
+    size_t size = 0;
+    int cap = 0;
+    for (ssize_t n; (n = getline(&line, &size, file)) >= 0;) {
+        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+            line[--n] = 0;
+        if (n)
+            add_label(f, ir_strdup(f->tool->arena, line), &cap);
+    }
+    free(line);
+    fclose(file);
+    return true;
+}
+
+static bool read_classes(Finetune *f) {
+    const char *s = f->classes_text ? f->classes_text : f->image.labels;
+    f->image.labels = NULL;
+    if (!s) {
+        f->classes = f->binary ? 2 : 0;
+        return f->keep_head || f->binary ||
+               wrong(f, "give --classes: how many, a file of labels, or a folder%s", "");
+    }
+    char *end;
+    long n = strtol(s, &end, 10);
+    if (*s && !*end) {
+        f->classes = n < 0 || n > MAX_CLASSES ? -1 : (int)n;
+    } else {
+        if (!(is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
+            return false;
+        f->classes = f->n_labels;
+    }
+    int least = f->multi_label ? 1 : MIN_CLASSES;
+    if (f->classes < least || f->classes > MAX_CLASSES) {
+        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' means %d classes, %d to %d work", s,
+                 f->classes, least, MAX_CLASSES);
+        return false;
+    }
+    if (f->binary && f->classes != 2)
+        return wrong(f, "--binary is for two classes, '%s' are more", s);
+    return true;
+}
+
+// ---------------------------------------------------------------- stages
+
+static bool parse_number(const char *s, size_t n, double *out) {
+    char text[32], *end;
+    if (n == 0 || n >= sizeof text || !(isdigit((unsigned char)s[0]) || s[0] == '.'))
+        return false;
+    memcpy(text, s, n);
+    text[n] = 0;
+    *out = strtod(text, &end);
+    return !*end && isfinite(*out);
+}
+
+// The last field of SPEC:EPOCHS:RATE when it is a number, cut off. Fields before `least` stay.
+static bool take_number(const char *least, char *spec, bool *is_lr, double *out) {
+    char *colon = strrchr(spec, ':');
+    if (!colon || colon < least)
+        return false;
+    const char *s = colon + 1;
+    *is_lr = strncmp(s, "lr=", 3) == 0;
+    s += *is_lr ? 3 : 0;
+    if (!parse_number(s, strlen(s), out))
+        return false;
+    *colon = 0;
+    return true;
+}
+
+// SPEC[:EPOCHS[:RATE]], the rate also as lr=RATE.
+static bool parse_stage(Finetune *f, const char *text, size_t n) {
+    if (f->n_stages == HONE_MAX_STAGES)
+        return wrong(f, "--stages: more than 16 stages, at '%s'", text);
+    FtStage *s = &f->stage[f->n_stages++];
+    const char *whole = ir_strndup(f->tool->arena, text, n);
+    char *spec = ir_strdup(f->tool->arena, whole);
+    const char *least = strncmp(spec, "until:", 6) == 0 ? spec + 6 : spec;
+    double number[2];
+    bool lr[2], rate_given = false;
+    int found = 0;
+    while (found < 2 && take_number(least, spec, &lr[found], &number[found]))
+        found++;
+    *s = (FtStage){.spec = spec};
+    for (int i = 0; i < found; i++) { // from the right
+        if (lr[i] || (found == 2 && i == 0 && !lr[1])) {
+            s->lr = number[i];
+            rate_given = true;
+        } else {
+            s->epochs = number[i] >= 1 && number[i] < 1e6 ? (int)number[i] : 0;
+            if (s->epochs != number[i] || !s->epochs)
+                return wrong(f, "--stages: '%s': epochs are a number from 1 on", whole);
+        }
+    }
+    if (rate_given && !(s->lr > 0))
+        return wrong(f, "--stages: '%s': the rate is above 0", whole);
+    return *least ? true : wrong(f, "--stages: '%s' names nothing", whole);
+}
+
+bool ft_parse_stages(Finetune *f) {
+    if (!f->stages_text) {
+        f->n_stages = 1;
+        f->stage[0] = (FtStage){.spec = f->freeze ? f->freeze : "head"};
+        return true;
+    }
+    if (f->freeze)
+        return wrong(f, "--freeze and --stages exclude each other%s", "");
+    for (const char *s = f->stages_text;; s++) {
+        size_t n = strcspn(s, ",");
+        if (!parse_stage(f, s, n))
+            return false;
+        s += n;
+        if (!*s)
+            return true;
+    }
+}
+
+// ---------------------------------------------------------------- the rest
+
+bool ft_read_options(Finetune *f) {
+    double x;
+    if (f->binary && f->multi_label)
+        return wrong(f, "--binary and --multi-label exclude each other%s", "");
+    if (f->bn && strcmp(f->bn, "frozen") != 0 && strcmp(f->bn, "train") != 0)
+        return wrong(f, "--bn takes frozen or train, not '%s'", f->bn);
+    f->bn_train = f->bn && strcmp(f->bn, "train") == 0;
+    if (f->dropout_text) {
+        if (!parse_number(f->dropout_text, strlen(f->dropout_text), &x) || x >= 1)
+            return wrong(f, "--head-dropout takes a share from 0 to below 1, not '%s'",
+                         f->dropout_text);
+        f->dropout = x;
+    }
+    if (f->seed_text) {
+        char *end;
+        errno = 0;
+        f->seed = strtoull(f->seed_text, &end, 10);
+        if (errno || *end || !isdigit((unsigned char)f->seed_text[0]))
+            return wrong(f, "--seed takes a number from 0 on, not '%s'", f->seed_text);
+    }
+    return read_classes(f) && ft_parse_stages(f);
+}
