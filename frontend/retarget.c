@@ -354,6 +354,60 @@ static void follow(Retarget *r) {
     }
 }
 
+// The sigmoid in front of an output, with nothing but other shapes in between.
+static bool ends_in_sigmoid(const Retarget *r, const char *output) {
+    static const char *const shapes[] = {"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze"};
+    for (size_t steps = 0; steps <= r->g->n_node; steps++) {
+        int maker = find_maker(r, output);
+        const Onnx__NodeProto *n = maker >= 0 ? r->g->node[maker] : NULL;
+        bool passes = false;
+        for (size_t i = 0; n && i < sizeof shapes / sizeof *shapes; i++) {
+            passes = passes || is_op(n, shapes[i]);
+        }
+        if (!passes || !n->n_input) {
+            return n && is_op(n, "Sigmoid");
+        }
+        output = n->input[0];
+    }
+    return false;
+}
+
+// X -> output becomes X -> output.logits -> Sigmoid -> output.
+static void append_sigmoid(Retarget *r, char *output) {
+    int maker = find_maker(r, output);
+    if (maker < 0) {
+        return;
+    }
+    char *logits = ir_sprintf(r->arena, "%s.logits", output);
+    for (size_t i = 0; i < r->g->n_node; i++) {
+        Onnx__NodeProto *n = own_node(r, i);
+        n->input = copy_array(r->arena, n->input, n->n_input, 0, sizeof *n->input);
+        n->output = copy_array(r->arena, n->output, n->n_output, 0, sizeof *n->output);
+        for (size_t k = 0; k < n->n_input; k++) {
+            n->input[k] = strcmp(n->input[k], output) == 0 ? logits : n->input[k];
+        }
+        for (size_t k = 0; k < n->n_output; k++) {
+            n->output[k] = strcmp(n->output[k], output) == 0 ? logits : n->output[k];
+        }
+    }
+    Onnx__NodeProto init = ONNX__NODE_PROTO__INIT, *n = COPY_OF(r->arena, &init);
+    n->name = n->op_type = ir_strdup(r->arena, "Sigmoid");
+    n->n_input = n->n_output = 1;
+    n->input = copy_array(r->arena, &logits, 1, 0, sizeof logits);
+    n->output = copy_array(r->arena, &output, 1, 0, sizeof output);
+    r->g->node[r->g->n_node++] = n; // there is room: see copy_graph()
+}
+
+// A network that ends in logits answers in probabilities where no softmax can be meant.
+static void end_in_sigmoid(Retarget *r) {
+    for (size_t i = 0; r->what->sigmoid && i < r->g->n_output; i++) {
+        char *output = r->g->output[i]->name;
+        if (output && ir_map_get(&r->affected, output) && !ends_in_sigmoid(r, output)) {
+            append_sigmoid(r, output);
+        }
+    }
+}
+
 static Onnx__ValueInfoProto *follow_shape(Retarget *r, const Onnx__ValueInfoProto *old) {
     Onnx__ValueInfoProto *v = COPY_OF(r->arena, old);
     if (!v->type || v->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
@@ -500,7 +554,7 @@ static void copy_graph(Retarget *r) {
                                        (size_t)r->what->n_meta, sizeof *m->pb->metadata_props);
     r->g = m->graph = COPY_OF(a, old);
     r->g->n_initializer = 0;
-    r->g->node = copy_array(a, old->node, old->n_node, 0, sizeof *old->node);
+    r->g->node = copy_array(a, old->node, old->n_node, old->n_output, sizeof *old->node);
     size_t room =
         old->n_node + (size_t)r->what->n_swaps; // for what follow_ints() and the swaps add
     r->g->input = copy_array(a, old->input, old->n_input, room, sizeof *old->input);
@@ -524,6 +578,7 @@ FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what)
         }
     }
     follow(&r);
+    end_in_sigmoid(&r);
     follow_edges(&r);
     list_new_inputs(&r);
     for (size_t i = 0; i < r.g->n_node; i++) {

@@ -25,10 +25,10 @@ typedef struct Classifier {
     Settings set;
     HonePreprocess prep;
     const HoneTensorDesc *input, *output;
-    size_t image_bytes; // of one image in the input
-    int64_t classes;
-    int64_t slots; // images a run
-    bool fixed;    // every run has exactly `slots` images
+    size_t image_bytes;       // of one image in the input
+    int64_t classes, columns; // columns of the output: 1 for two classes, else one a class
+    int64_t slots;            // images a run
+    bool fixed;               // every run has exactly `slots` images
     const char *const *labels;
     int64_t n_labels;
     char *label_text; // owns the lines of --labels
@@ -147,6 +147,9 @@ static bool check_model(Classifier *c, RtErr *err) {
                        d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
     if (images < 1 || !rt_tensor_bytes(c->input, 1, &bytes))
         return rt_fail(err, "%s: the model's input is empty", d->name);
+    c->columns = c->classes;
+    if (c->columns == 1)
+        c->classes = 2;
     c->image_bytes = (size_t)(bytes / images);
     c->fixed = c->input->dim[0].n == 0;
     c->slots = images;
@@ -193,6 +196,16 @@ static const char *label_of(const Classifier *c, int64_t index, char *text, size
     return text;
 }
 
+// The two classes of a model with one score: the second is "yes". False: a NaN.
+static bool rank_binary(const Classifier *c, float y, Guess *guess, int top) {
+    double yes = c->in->desc->softmax ? (double)y : 1 / (1 + exp(-(double)y));
+    bool is_yes = yes > 0.5;
+    guess[0] = (Guess){is_yes, is_yes ? yes : 1 - yes};
+    if (top > 1)
+        guess[1] = (Guess){!is_yes, is_yes ? 1 - yes : yes};
+    return !isnan(y);
+}
+
 // The `top` largest of y, softmax applied if the model has none. False: y has a NaN.
 static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top) {
     int n = 0;
@@ -221,7 +234,7 @@ static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int 
 
 static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top) {
     char text[64];
-    if (!rank_classes(c, y, guess, top)) {
+    if (!(c->columns == 1 ? rank_binary(c, *y, guess, top) : rank_classes(c, y, guess, top))) {
         RtErr err;
         rt_fail(&err, "%s: the model's output is not finite", path);
         print_image_error(c, path, err.text);
@@ -279,7 +292,7 @@ static bool classify_batch(Classifier *c, const char *const *files, int n, Guess
         if (c->errors[i].text[0])
             print_image_error(c, files[i], c->errors[i].text);
         else
-            print_guesses(c, files[i], c->y[0] + k++ * c->classes, guess, top);
+            print_guesses(c, files[i], c->y[0] + k++ * c->columns, guess, top);
     }
     return true;
 }

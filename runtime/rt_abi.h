@@ -83,7 +83,7 @@ typedef struct HoneModelDesc {
     const HoneNodeDesc *nodes;
     const char *const *labels; // may be NULL
     HonePreprocess preprocess;
-    int32_t softmax;        // the graph ends in a softmax: outputs are probabilities
+    int32_t softmax;        // the graph ends in a softmax or sigmoid: outputs are probabilities
     int32_t batch_symbolic; // 0: N is always 1 and dims are fixed
     HoneDim arena_bytes;
     int64_t scratch_bytes; // per thread

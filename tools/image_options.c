@@ -121,6 +121,7 @@ static char *read_labels(Tool *t, const char *path) {
     return text;
 }
 
+// One score is two classes: no and yes.
 static int64_t count_classes(const IrGraph *g) {
     if (g->n_outputs < 1)
         return 0;
@@ -128,7 +129,7 @@ static int64_t count_classes(const IrGraph *g) {
     int64_t n = 1;
     for (int i = 1; i < s->rank; i++)
         n *= s->dim[i].n ? 0 : s->dim[i].c;
-    return s->rank > 1 ? n : 0;
+    return s->rank < 2 ? 0 : n == 1 ? 2 : n;
 }
 
 static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
@@ -154,15 +155,15 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
     return true;
 }
 
-static bool ends_in_softmax(const IrGraph *g) {
+static bool ends_in_probabilities(const IrGraph *g) {
     const IrValue *v = g->n_outputs ? g->outputs[0] : NULL;
     while (v && v->def && v->def->op == IR_OP_RESHAPE)
         v = ir_in(v->def, 0);
-    return v && v->def && v->def->op == IR_OP_SOFTMAX;
+    return v && v->def && (v->def->op == IR_OP_SOFTMAX || v->def->op == IR_OP_SIGMOID);
 }
 
 bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
-    cg->softmax = ends_in_softmax(g);
+    cg->softmax = ends_in_probabilities(g);
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);

@@ -182,6 +182,30 @@ def test_not_finite():
     assert code == 1 and first and first[1] in nodes and err.count("\n") == 1, err
 
 
+def test_sigmoid_exports():
+    """--binary and --multi-label: what is exported classifies, compiled, as the program predicts."""
+    from PIL import Image
+    import json
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (24, 28, 28)).astype(np.uint8)
+    np.save(temp("sx.npy"), x)
+    np.save(temp("binary.npy"), np.arange(24) % 2)
+    np.save(temp("multi.npy"), (rng.random((24, 3)) < 0.5).astype(np.float32))
+    pictures = []
+    for i in range(3):
+        pictures.append(temp(f"s{i}.png"))
+        Image.fromarray(x[i]).save(pictures[-1])
+    for kind, flags in (("binary", ["--binary"]), ("multi", ["--multi-label", "--classes", "3"])):
+        ok(HONE, "finetune", SAMPLE, "-o", temp(kind), *flags)
+        ok(temp(kind), "train", f"sx.npy,{kind}.npy", "--epochs", "2", "-q", "-o", f"{kind}.onnx", cwd=TEMP)
+        ok(HONE, "compile", temp(f"{kind}.onnx"), "-o", temp(f"{kind}_net"))
+        ours = [json.loads(line)["top"] for line in ok(temp(f"{kind}_net"), "--json", *pictures).splitlines()]
+        want = [r["top"] for r in json.loads(ok(temp(kind), "predict", "--json", *pictures, cwd=TEMP))]
+        for a, b in zip(ours, want, strict=True):
+            assert [t["class"] for t in a] == [t["class"] for t in b], (kind, a, b)
+            assert max(abs(s["probability"] - t["probability"]) for s, t in zip(a, b)) < 1e-5, (kind, a, b)
+
+
 def test_no_classifier():
     case = next(c for c in families.CASES if c.family == "concats")
     onnx.save(case.net().model(), temp("none.onnx"))
