@@ -161,10 +161,6 @@ void rt_feature_cache_put_bad(RtFeatureCache *c, int64_t row) {
     c->state[row] = BAD;
 }
 
-bool rt_feature_cache_is_bad(const RtFeatureCache *c, int64_t row) {
-    return c->state[row] == BAD;
-}
-
 bool rt_feature_cache_complete(const RtFeatureCache *c, int64_t first, int64_t n) {
     for (int64_t i = first; i < first + n; i++)
         if (c->state[i] == MISSING)

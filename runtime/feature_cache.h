@@ -18,7 +18,6 @@ void rt_feature_cache_close(RtFeatureCache *c); // NULL is fine
 const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row);
 void rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values);
 void rt_feature_cache_put_bad(RtFeatureCache *c, int64_t row); // no image: never missing again
-bool rt_feature_cache_is_bad(const RtFeatureCache *c, int64_t row);
 // Are rows first to first + n - 1 all there (or bad)?
 bool rt_feature_cache_complete(const RtFeatureCache *c, int64_t first, int64_t n);
 // Bytes that such a cache takes, and that this machine can spare in memory.

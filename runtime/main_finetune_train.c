@@ -75,7 +75,7 @@ static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
     return rt_fail(err, "--opt wants sgd, nesterov or adamw, not '%s'", w->optimizer);
 }
 
-static bool set_cache(const Words *w, RtTrainSettings *s) {
+static void set_cache(const Words *w, RtTrainSettings *s) {
     static const struct {
         const char *name;
         RtCacheMode mode;
@@ -85,12 +85,11 @@ static bool set_cache(const Words *w, RtTrainSettings *s) {
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (strcmp(w->cache, modes[i].name) == 0)
             s->cache = modes[i].mode;
-    return true;
 }
 
 static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
     char *end;
-    if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err) || !set_cache(w, s))
+    if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err))
         return false;
     if (!rt_sched_parse(w->sched, &s->sched))
         return rt_fail(err, "--sched wants cosine, step or constant, not '%s'", w->sched);
@@ -101,9 +100,8 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
         return rt_fail(err, "--seed wants a whole number, not '%s'", w->seed);
     s->val_fraction = (double)w->val_fraction;
     s->max_steps = w->max_steps;
+    set_cache(w, s);
     s->folder = w->no_checkpoint ? NULL : w->folder;
-    if (s->optimizer == HONE_OPT_ADAMW && s->momentum < 0)
-        s->momentum = 0.9f;
     if (s->resume && !s->folder)
         return rt_fail(err, "--resume and --no-checkpoint exclude each other");
     return true;
@@ -133,6 +131,16 @@ static int train(const RtFine *f, const RtTrainSettings *s) {
     int code = t ? rt_train(t, s) : rt_fine_complain(err.text);
     rt_tuner_close(t);
     return code;
+}
+
+static int train_on(const RtFine *f, const Words *w, RtTrainSettings *s, const char *data) {
+    RtErr err;
+    s->data = data;
+    s->val = w->val;
+    if (resolve(f, w, s, &err))
+        return train(f, s);
+    fprintf(stderr, "%s train: %s\n", f->program, err.text);
+    return RT_EXIT_USAGE;
 }
 
 int rt_fine_train(const RtFine *f, int argc, char **argv) {
@@ -217,23 +225,14 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         RT_FINE_HELP(&w.help),
     };
     RtCliList rest = {0};
-    RtErr err;
     int code;
     if (rt_fine_parse(
             f, "train",
             "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
             "or CLASS/*.jpg, which is\nsplit), a list of lines 'path,label', a folder of "
             "IDX files (the MNIST family), or\nimages.npy,labels.npy.",
-            options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code)) {
-        s.data = rest.item[0];
-        s.val = w.val;
-        if (resolve(f, &w, &s, &err)) {
-            code = train(f, &s);
-        } else {
-            fprintf(stderr, "%s train: %s\n", f->program, err.text);
-            code = RT_EXIT_USAGE;
-        }
-    }
+            options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code))
+        code = train_on(f, &w, &s, rest.item[0]);
     free(rest.item);
     return code;
 }

@@ -166,9 +166,8 @@ static bool log_step(RtRun *r, double loss, double lr, double norm) {
 
 // ---------------------------------------------------------------- an epoch
 
-static double rate_of_images(const RtRun *r, uint64_t since_ns, int64_t images) {
+static double rate_of_images(uint64_t since_ns, int64_t images) {
     double s = (double)(hone_rt_now() - since_ns) * 1e-9;
-    (void)r;
     return s > 0 ? (double)images / s : 0;
 }
 
@@ -176,7 +175,7 @@ static void show_progress(RtRun *r, uint64_t since_ns, int64_t images) {
     char what[96];
     const int64_t *at = r->state.at;
     int64_t batches = rt_source_batches(r->train), epochs = r->set->epochs[at[RT_AT_STAGE]];
-    double speed = rate_of_images(r, since_ns, images), weight = r->state.sum[RT_WEIGHT_SUM];
+    double speed = rate_of_images(since_ns, images), weight = r->state.sum[RT_WEIGHT_SUM];
     double left = ((double)(batches - at[RT_AT_BATCH]) +
                    (double)batches * (double)(epochs - 1 - at[RT_AT_STAGE_EPOCH])) *
                   (double)r->batch;

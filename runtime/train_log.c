@@ -12,7 +12,7 @@
 enum { BAR_WIDTH = 24, REDRAW_NS = 100 * 1000 * 1000 };
 
 bool rt_train_log_open(RtTrainLog *l, const char *jsonl_path, bool append, bool quiet, RtErr *err) {
-    *l = (RtTrainLog){.terminal = isatty(2), .quiet = quiet, .begun_ns = hone_rt_now()};
+    *l = (RtTrainLog){.terminal = isatty(2), .quiet = quiet};
     if (!jsonl_path)
         return true;
     l->jsonl_path = jsonl_path;

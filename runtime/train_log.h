@@ -9,7 +9,7 @@ typedef struct RtTrainLog {
     bool terminal, quiet; // quiet: errors and the end only
     FILE *jsonl;          // lines are flushed as they are written; NULL: none
     const char *jsonl_path;
-    uint64_t begun_ns, shown_ns;
+    uint64_t shown_ns;
     bool bar_shown;
 } RtTrainLog;
 

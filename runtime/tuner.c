@@ -76,10 +76,6 @@ static bool grow_space(RtTuner *t, size_t bytes, RtErr *err) {
     return true;
 }
 
-size_t rt_tuner_workspace_bytes(const RtTuner *t) {
-    return t->space_bytes;
-}
-
 // ---------------------------------------------------------------- graphs
 
 static void close_graph(RtTuner *t, int which) {

@@ -69,6 +69,5 @@ bool rt_tuner_update(RtTuner *t, const RtTuneRates *r, RtErr *err);
 // Where a training step of this batch first makes a value that is not finite: text such as
 // "node 'layer4.0.conv1' (conv)". Parameters, labels and images count as inputs.
 void rt_tuner_find_nonfinite(RtTuner *t, const RtTuneBatch *b, char *text, size_t size);
-size_t rt_tuner_workspace_bytes(const RtTuner *t);
 
 #endif

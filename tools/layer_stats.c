@@ -22,9 +22,11 @@ LayerStats layer_stats(const IrNode *n) {
         const IrShape *w = &ir_in(n, 1)->type.shape;
         s.macs = (double)elems(out, 0, out->rank) * (double)elems(w, 1, w->rank);
     } else if (n->op == IR_OP_MATMUL) {
-        const IrShape *a = &ir_in(n, 0)->type.shape;
-        int k = ir_int(n, IR_ATTR_TRANS_A, 0) ? a->rank - 2 : a->rank - 1;
-        s.macs = (double)elems(out, 0, out->rank) * (double)elems(a, k, k + 1);
+        // The first operand may be a map whose mean is taken: the second one always has the sum's
+        // length.
+        const IrShape *b = &ir_in(n, 1)->type.shape;
+        int k = ir_int(n, IR_ATTR_TRANS_B, 0) ? b->rank - 1 : b->rank - 2;
+        s.macs = (double)elems(out, 0, out->rank) * (double)elems(b, k, k + 1);
     }
     return s;
 }

@@ -7,6 +7,7 @@
 // fraction above 1 is possible, as products with padding count but are not computed.
 #include "codegen/codegen.h"
 #include "runtime/rt.h"
+#include "tests/bench/ceiling.h"
 #include "tests/codegen/conv_shapes.h"
 #include "tests/codegen/rig.h"
 
@@ -19,60 +20,6 @@ typedef struct Bench {
     int64_t batch;
     double ms;
 } Bench;
-
-enum { CEILING_ROUNDS = 20000, CHAINS = 12 };
-
-typedef float Vec8 __attribute__((vector_size(32)));
-typedef float Vec16 __attribute__((vector_size(64)));
-
-__attribute__((target("avx512f"), noinline)) static void multiply_16(Vec16 *a, int n) {
-    for (int i = 0; i < n; i++)
-        __asm__ volatile("vfmadd231ps %0, %0, %%zmm0\n vfmadd231ps %0, %0, %%zmm1\n"
-                         "vfmadd231ps %0, %0, %%zmm2\n vfmadd231ps %0, %0, %%zmm3\n"
-                         "vfmadd231ps %0, %0, %%zmm4\n vfmadd231ps %0, %0, %%zmm5\n"
-                         "vfmadd231ps %0, %0, %%zmm6\n vfmadd231ps %0, %0, %%zmm7\n"
-                         "vfmadd231ps %0, %0, %%zmm8\n vfmadd231ps %0, %0, %%zmm9\n"
-                         "vfmadd231ps %0, %0, %%zmm10\n vfmadd231ps %0, %0, %%zmm11\n"
-                         :
-                         : "v"(*a)
-                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                           "xmm9", "xmm10", "xmm11");
-}
-
-__attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, int n) {
-    for (int i = 0; i < n; i++)
-        __asm__ volatile("vfmadd231ps %0, %0, %%ymm0\n vfmadd231ps %0, %0, %%ymm1\n"
-                         "vfmadd231ps %0, %0, %%ymm2\n vfmadd231ps %0, %0, %%ymm3\n"
-                         "vfmadd231ps %0, %0, %%ymm4\n vfmadd231ps %0, %0, %%ymm5\n"
-                         "vfmadd231ps %0, %0, %%ymm6\n vfmadd231ps %0, %0, %%ymm7\n"
-                         "vfmadd231ps %0, %0, %%ymm8\n vfmadd231ps %0, %0, %%ymm9\n"
-                         "vfmadd231ps %0, %0, %%ymm10\n vfmadd231ps %0, %0, %%ymm11\n"
-                         :
-                         : "x"(*a)
-                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                           "xmm9", "xmm10", "xmm11");
-}
-
-// GFLOP/s of one core that does nothing but multiply and add, in the widest vectors of the CPU.
-static double measure_ceiling(void) {
-    bool wide = __builtin_cpu_supports("avx512f");
-    if (!wide && !__builtin_cpu_supports("fma"))
-        return 0;
-    Vec16 a16 = {0};
-    Vec8 a8 = {0};
-    double best = 1e30;
-    for (int i = 0; i < 8; i++) {
-        uint64_t t = hone_rt_now();
-        if (wide)
-            multiply_16(&a16, CEILING_ROUNDS);
-        else
-            multiply_8(&a8, CEILING_ROUNDS);
-        t = hone_rt_now() - t;
-        if ((double)t < best)
-            best = (double)t;
-    }
-    return 2.0 * CEILING_ROUNDS * CHAINS * (wide ? 16 : 8) / best;
-}
 
 static void add_shape(Rig *r, const ConvShape *c) {
     rig_const(r, "%%w: f32[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);

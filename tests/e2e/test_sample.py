@@ -176,6 +176,8 @@ def test_inspect():
     out = ok(HONE, "inspect", SAMPLE)
     assert "conv 3x3" in out and "MACs per image" in out
     assert "conv 3x3 + bias + add + relu" in ok(HONE, "inspect", SAMPLE, "--compiled")
+    head = [line for line in ok(HONE, "inspect", SAMPLE, "--compiled").splitlines() if " matmul " in line]
+    assert len(head) == 1 and head[0].split()[-2:] == ["650", "640"], head  # 64 -> 10, whatever is fused into it
     layers = json.loads(ok(HONE, "inspect", SAMPLE, "--json"))["layers"]
     assert sum(l["params"] for l in layers) > 70000
     ok(HONE, "inspect", SAMPLE, "--dot", temp("net.dot"))
