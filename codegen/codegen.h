@@ -19,6 +19,11 @@ typedef struct CgTarget {
 // on diag).
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
 
+// LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent
+// by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.
+void cg_catch_llvm_errors(void);
+enum { CG_EXIT_CODE = 1 }; // that the process should end with
+
 // What timings of code for `t` depend on besides the code: "LLVM 19.1.7 for znver4 +avx2,+fma on
 // znver4", the last being the CPU of this machine.
 const char *cg_target_describe(const CgTarget *t, IrArena *a);

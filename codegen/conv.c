@@ -1,5 +1,6 @@
 // Lowering of conv: reads the schedule's choice, packs the weights for it and calls the kernel.
-#include "codegen/conv.h"
+#include "codegen/conv_strassen.h"
+#include "codegen/conv_typed.h"
 
 #include <limits.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 // The kernel that `algo` of the schedule names.
 typedef struct Kernel {
     const char *algo;
-    CgEmit emit, filter; // filter: packs weights when the program runs
+    CgEmit emit, filter; // filter: packs weights when the program runs, or NULL
     int64_t (*floats)(const CgConv *s, int lanes);
     // Packs constant ones now; NULL: when the model is created.
     void (*pack)(const CgConv *s, int lanes, const float *w, float *out);
@@ -25,6 +26,8 @@ static const Kernel kernels[] = {
      cg_conv_winograd_scratch},
     {"winograd4", cg_conv_winograd, cg_conv_filter_winograd, cg_conv_winograd_floats, NULL,
      cg_conv_winograd_scratch},
+    {"strassen", cg_conv_strassen, NULL, cg_conv_strassen_floats, cg_conv_pack_strassen,
+     cg_conv_strassen_scratch},
 };
 
 static const Kernel *find_kernel(const char *algo) {
@@ -57,6 +60,8 @@ static bool tile_ok(const CgConv *s) {
 static bool kernel_fits(const Kernel *k, const CgConv *s, int lanes) {
     if (k->emit == cg_conv_winograd)
         return cg_conv_is_winograd(s, lanes);
+    if (k->emit == cg_conv_strassen)
+        return cg_conv_is_strassen(s, lanes);
     return tile_ok(s) && (k->emit != cg_conv_lanewise || cg_conv_is_lanewise(s, lanes));
 }
 
@@ -244,6 +249,10 @@ static bool take_prologue(CgProgram *p, const IrNode *n, const Kernel *k, CgConv
 void cg_lower_conv(CgProgram *p, const IrNode *n) {
     int lanes = cg_target(p)->lanes;
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
+    if (x.dtype != IR_F32) {
+        cg_lower_conv_typed(p, n);
+        return;
+    }
     const char *reason = why_not(n, &x, &y, lanes);
     if (reason) {
         cg_nyi(p, n, "%s", reason);
@@ -278,7 +287,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
         cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops =
         2 * (int64_t)spec.O * spec.OH * spec.OW * (spec.C / spec.group) * spec.kh * spec.kw;
-    int tile = spec.rows * spec.cols * spec.vecs;
+    int tile = spec.rows * spec.cols * spec.vecs * (k->emit == cg_conv_strassen ? 4 : 1);
     int kernel = cg_kernel(p, "conv", k->emit, &spec, sizeof spec, n_args,
                            tile * spec.kw * cg_conv_unroll(&spec) * 4);
     char *name = ir_sprintf(cg_arena(p), "%s %dx%dx%d", algo, spec.rows, spec.cols, spec.vecs);
@@ -289,7 +298,7 @@ void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
     CgConv s = read_packing(n);
     const char *algo = ir_str(n, IR_ATTR_ALGO, "");
     const Kernel *k = find_kernel(algo);
-    if (!k)
+    if (!k || !k->filter)
         ir_bug("lower pack_filter", n->name, "no kernel %s", algo);
     CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
     cg_call(p, n, filter_kernel(p, &s, k, false), 2, args, algo, (IrDim){0, 0});

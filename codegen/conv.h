@@ -66,6 +66,17 @@ bool cg_conv_row_padded(const CgConv *s); // some output row reads above or belo
 void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi);
 void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi);
 
+// Tasks in the order images, bands of `band` row tiles, groups, row tiles, where a thread does
+// something for a band before its tasks. cg_conv_band_of: the number of a task's band, counted over
+// all images; cg_conv_band: the part of that band among tasks [lo, hi), of which there are some.
+typedef struct CgBand {
+    CgVal n, first, rows;    // image; first row tile and how many
+    CgVal start, begin, end; // the band's first task; those to do
+    CgVal row, stop;         // row tiles of the band that these read, counted from its first
+} CgBand;
+CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task);
+CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgVal lo, CgVal hi);
+
 // A label that nothing refers to, put between taps. LLVM's schedulers do not move instructions
 // over labels, nor does its CSE merge loads over this one, so the registers that are live are the
 // ones of one tap. Without it, loads of later taps are hoisted and accumulators spilled.

@@ -440,36 +440,15 @@ static void emit_tasks(Direct *d, CgVal lo, CgVal hi, CgVal images) {
     cg_end(d->f, &loop);
 }
 
-// The number of the band, counted over all images, that a task belongs to.
-static CgVal find_band(const Direct *d, CgVal task) {
-    CgFn *f = d->f;
-    int groups = d->oc.cut.n, rows = d->row_cut.n, band = d->s->band;
-    CgVal image = cg_idivc(f, task, groups * rows), rest = cg_iremc(f, task, groups * rows);
-    CgVal first = cg_imulc(f, image, (rows + band - 1) / band);
-    return cg_iadd(f, first, cg_idivc(f, rest, groups * band));
-}
-
 // Tasks [lo, hi) of one band, after the prologue of the pixels that they read.
 static void emit_band(Direct *d, CgVal band, CgVal lo, CgVal hi, CgVal images) {
     CgFn *f = d->f;
-    int groups = d->oc.cut.n, rows = d->row_cut.n, per_band = d->s->band;
-    int bands = (rows + per_band - 1) / per_band;
-    CgVal n = cg_idivc(f, band, bands);
-    CgVal first = cg_imulc(f, cg_iremc(f, band, bands), per_band);
-    CgVal in_band = cg_imin(f, cg_isub(f, cg_i64(f, rows), first), cg_i64(f, per_band));
-    CgVal start = cg_iadd(f, cg_imulc(f, n, groups * rows), cg_imulc(f, first, groups));
-    CgVal begin = cg_imax(f, lo, start);
-    CgVal end = cg_imin(f, hi, cg_iadd(f, start, cg_imulc(f, in_band, groups)));
-    CgVal group, row;
-    cg_divmod(f, cg_isub(f, begin, start), in_band, &group, &row);
-    CgVal stop = cg_iadd(f, row, cg_isub(f, end, begin));
-    CgVal all = cg_icmp(f, LLVMIntSGT, stop, in_band);
-    row = cg_select(f, all, cg_i64(f, 0), row);
-    stop = cg_select(f, all, in_band, stop);
-    d->origin = cg_conv_cut_at(f, d->row_cut, first);
-    cg_conv_prologue(f, d->s, n, d->origin, cg_conv_cut_at(f, d->row_cut, cg_iadd(f, first, row)),
-                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, first, stop)));
-    emit_tasks(d, begin, end, images);
+    CgBand b = cg_conv_band(f, d->row_cut.n, d->oc.cut.n, d->s->band, band, lo, hi);
+    d->origin = cg_conv_cut_at(f, d->row_cut, b.first);
+    cg_conv_prologue(f, d->s, b.n, d->origin,
+                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
+                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.stop)));
+    emit_tasks(d, b.begin, b.end, images);
 }
 
 static void emit_bands(Direct *d, CgVal lo, CgVal hi, CgVal images) {
@@ -477,8 +456,10 @@ static void emit_bands(Direct *d, CgVal lo, CgVal hi, CgVal images) {
     CgIf some;
     CgLoop loop;
     cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
-    CgVal end = cg_iaddc(f, find_band(d, cg_iaddc(f, hi, -1)), 1);
-    cg_for(f, &loop, find_band(d, lo), end, 1);
+    int rows = d->row_cut.n, groups = d->oc.cut.n, band = d->s->band;
+    CgVal last = cg_conv_band_of(f, rows, groups, band, cg_iaddc(f, hi, -1));
+    CgVal first = cg_conv_band_of(f, rows, groups, band, lo);
+    cg_for(f, &loop, first, cg_iaddc(f, last, 1), 1);
     emit_band(d, loop.iv, lo, hi, images);
     cg_end(f, &loop);
     cg_endif(f, &some);

@@ -116,6 +116,31 @@ void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *h
     *hi = cg_imax(f, *lo, cg_imin(f, all, cg_idivc(f, cg_iaddc(f, b, s->dh - 1), s->dh)));
 }
 
+// ---------------------------------------------------------------- bands
+
+CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task) {
+    CgVal image = cg_idivc(f, task, groups * rows), rest = cg_iremc(f, task, groups * rows);
+    CgVal first = cg_imulc(f, image, (rows + band - 1) / band);
+    return cg_iadd(f, first, cg_idivc(f, rest, groups * band));
+}
+
+CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgVal lo, CgVal hi) {
+    int bands = (rows + per_band - 1) / per_band;
+    CgBand b = {.n = cg_idivc(f, band, bands)};
+    b.first = cg_imulc(f, cg_iremc(f, band, bands), per_band);
+    b.rows = cg_imin(f, cg_isub(f, cg_i64(f, rows), b.first), cg_i64(f, per_band));
+    b.start = cg_iadd(f, cg_imulc(f, b.n, groups * rows), cg_imulc(f, b.first, groups));
+    b.begin = cg_imax(f, lo, b.start);
+    b.end = cg_imin(f, hi, cg_iadd(f, b.start, cg_imulc(f, b.rows, groups)));
+    CgVal group, row;
+    cg_divmod(f, cg_isub(f, b.begin, b.start), b.rows, &group, &row);
+    CgVal stop = cg_iadd(f, row, cg_isub(f, b.end, b.begin));
+    CgVal all = cg_icmp(f, LLVMIntSGT, stop, b.rows);
+    b.row = cg_select(f, all, cg_i64(f, 0), row);
+    b.stop = cg_select(f, all, b.rows, stop);
+    return b;
+}
+
 // ---------------------------------------------------------------- registers
 
 void cg_conv_fence(CgFn *f) {

@@ -38,8 +38,9 @@ static LLVMTargetMachineRef new_machine(const CgOptions *o) {
     char *err = NULL;
     if (LLVMGetTargetFromTriple(o->target->triple, &target, &err))
         ir_bug("codegen", NULL, "%s", err);
-    LLVMCodeGenOptLevel level = o->opt_level == 0   ? LLVMCodeGenLevelNone
-                                : o->opt_level == 1 ? LLVMCodeGenLevelLess
+    // Not LLVMCodeGenLevelNone: LLVM 19's fast selector, which only that one uses, folds the load
+    // of a scalar float into a blend that reads 16 bytes, past the end of a buffer.
+    LLVMCodeGenOptLevel level = o->opt_level <= 1   ? LLVMCodeGenLevelLess
                                 : o->opt_level == 2 ? LLVMCodeGenLevelDefault
                                                     : LLVMCodeGenLevelAggressive;
     return LLVMCreateTargetMachine(target, o->target->triple, o->target->cpu, o->target->features,

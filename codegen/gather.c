@@ -1,8 +1,7 @@
 // gather (Gather-13): y[outer, i, inner] = x[outer, index[i], inner]. Negative indices count from
 // the end; what is still outside at run time is clamped to the axis, so that no memory outside of x
 // is read.
-#include "codegen/map.h"
-#include "codegen/move.h"
+#include "codegen/index.h"
 #include <string.h>
 
 typedef struct GatherSpec {
@@ -10,45 +9,19 @@ typedef struct GatherSpec {
     int32_t bytes, index;            // of an element; dtype of the indices
 } GatherSpec;
 
-typedef struct GatherRun {
-    const GatherSpec *spec;
-    CgVal to, from;
-} GatherRun;
-
-static void copy_words(void *ctx, CgFn *f, CgVal i, CgVal n) {
-    GatherRun *r = ctx;
-    cg_store_n(f, cg_load_n(f, cg_fat(f, r->from, i), n), cg_fat(f, r->to, i), n);
-}
-
-static CgVal load_index(CgFn *f, const GatherSpec *s, CgVal i) {
-    CgVal x = cg_load_typed(f, (IrDtype)s->index, f->arg[2], i), size = cg_dim(f, s->axis);
-    CgVal zero = cg_i64(f, 0);
-    x = cg_dtype_signed((IrDtype)s->index) ? LLVMBuildSExtOrBitCast(f->b, x, f->i64, "")
-                                           : LLVMBuildZExtOrBitCast(f->b, x, f->i64, "");
-    x = cg_select(f, cg_icmp(f, LLVMIntSLT, x, zero), cg_iadd(f, x, size), x);
-    return cg_imax(f, cg_imin(f, x, cg_iaddc(f, size, -1)), zero);
-}
-
 static void emit_gather(CgFn *f, const void *spec) {
     const GatherSpec *s = spec;
-    GatherRun r = {.spec = s};
     CgVal count = cg_dim(f, s->count), inner = cg_dim(f, s->inner), lo, hi, outer, i;
-    LLVMTypeRef t = s->bytes == 4 ? f->f32 : LLVMIntTypeInContext(f->ctx, (unsigned)s->bytes * 8);
-    CgLoop loop, run;
+    CgVal size = cg_dim(f, s->axis);
+    LLVMTypeRef t = LLVMIntTypeInContext(f->ctx, (unsigned)s->bytes * 8);
+    CgLoop loop;
     cg_split(f, cg_imul(f, cg_dim(f, s->outer), count), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
     cg_divmod(f, loop.iv, count, &outer, &i);
-    CgVal from = cg_iadd(f, cg_imul(f, outer, cg_dim(f, s->axis)), load_index(f, s, i));
-    r.from = cg_at(f, t, f->arg[1], cg_imul(f, from, inner));
-    r.to = cg_at(f, t, f->arg[0], cg_imul(f, loop.iv, inner));
-    if (s->bytes == 4) {
-        cg_nd_vectors(f, inner, 1, copy_words, &r);
-    } else {
-        cg_for(f, &run, cg_i64(f, 0), inner, 1);
-        CgVal x = cg_load(f, t, cg_at(f, t, r.from, run.iv), (unsigned)s->bytes);
-        cg_store(f, x, cg_at(f, t, r.to, run.iv), (unsigned)s->bytes);
-        cg_end(f, &run);
-    }
+    CgVal k = cg_index_clamp(f, cg_index_load(f, (IrDtype)s->index, f->arg[2], i, size), size);
+    CgVal from = cg_iadd(f, cg_imul(f, outer, size), k);
+    cg_index_copy(f, s->bytes, cg_at(f, t, f->arg[0], cg_imul(f, loop.iv, inner)),
+                  cg_at(f, t, f->arg[1], cg_imul(f, from, inner)), inner);
     cg_end(f, &loop);
 }
 

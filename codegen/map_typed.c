@@ -91,6 +91,78 @@ INTEGER(div) {
     q = cg_select(f, by_minus, LLVMBuildNeg(f->b, x[0], ""), q);
     return cg_select(f, by_zero, zero, q);
 }
+// Pow-15: wraps; to a negative power it truncates, so that only 1 and -1 give more than 0.
+INTEGER(pow) {
+    LLVMTypeRef t = LLVMTypeOf(x[0]);
+    CgVal zero = zero_like(x[0]), one = LLVMConstInt(t, 1, 0), v[] = {one, x[0], x[1]};
+    CgLoop loop;
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, LLVMGetIntTypeWidth(t)), 1, 3, v);
+    CgVal odd = is_set(f, LLVMBuildAnd(f->b, v[2], one, ""));
+    v[0] = cg_select(f, odd, LLVMBuildMul(f->b, v[0], v[1], ""), v[0]);
+    v[1] = LLVMBuildMul(f->b, v[1], v[1], "");
+    v[2] = LLVMBuildLShr(f->b, v[2], one, "");
+    cg_end_carry(f, &loop, v);
+    if (!is_signed) {
+        return v[0];
+    }
+    CgVal above = cg_icmp(f, LLVMIntSGT, x[0], one);
+    CgVal below = cg_icmp(f, LLVMIntSLT, x[0], LLVMConstAllOnes(t));
+    CgVal other = LLVMBuildOr(f->b, LLVMBuildOr(f->b, above, below, ""),
+                              cg_icmp(f, LLVMIntEQ, x[0], zero), "");
+    CgVal vanishes = LLVMBuildAnd(f->b, other, cg_icmp(f, LLVMIntSLT, x[1], zero), "");
+    return cg_select(f, vanishes, zero, v[0]);
+}
+// As div: by 0, and by -1, it is 0.
+INTEGER(rem) {
+    CgVal zero = zero_like(x[1]), ones = LLVMConstAllOnes(LLVMTypeOf(x[1]));
+    CgVal by_none = cg_icmp(f, LLVMIntEQ, x[1], zero);
+    if (is_signed) {
+        by_none = LLVMBuildOr(f->b, by_none, cg_icmp(f, LLVMIntEQ, x[1], ones), "");
+    }
+    CgVal d = cg_select(f, by_none, LLVMConstInt(LLVMTypeOf(x[1]), 1, 0), x[1]);
+    return is_signed ? LLVMBuildSRem(f->b, x[0], d, "") : LLVMBuildURem(f->b, x[0], d, "");
+}
+INTEGER(mod) {
+    CgVal r = int_rem(f, x, is_signed, p), zero = zero_like(r);
+    if (!is_signed) {
+        return r;
+    }
+    CgVal differ = cg_icmp(f, LLVMIntSLT, LLVMBuildXor(f->b, r, x[1], ""), zero);
+    CgVal moves = LLVMBuildAnd(f->b, differ, cg_icmp(f, LLVMIntNE, r, zero), "");
+    return cg_select(f, moves, LLVMBuildAdd(f->b, r, x[1], ""), r);
+}
+INTEGER(sign) {
+    CgVal zero = zero_like(x[0]), one = LLVMConstInt(LLVMTypeOf(x[0]), 1, 0);
+    CgVal y = cg_select(f, cg_icmp(f, LLVMIntEQ, x[0], zero), zero, one);
+    CgVal below = cg_icmp(f, LLVMIntSLT, x[0], zero);
+    return is_signed ? cg_select(f, below, LLVMConstAllOnes(LLVMTypeOf(x[0])), y) : y;
+}
+INTEGER(bit_and) {
+    return LLVMBuildAnd(f->b, x[0], x[1], "");
+}
+INTEGER(bit_or) {
+    return LLVMBuildOr(f->b, x[0], x[1], "");
+}
+INTEGER(bit_xor) {
+    return LLVMBuildXor(f->b, x[0], x[1], "");
+}
+// Is the count, as an unsigned number, less than the number of bits?
+static CgVal in_width(CgFn *f, const CgVal *x, CgVal *most) {
+    unsigned bits = LLVMGetIntTypeWidth(LLVMTypeOf(x[1]));
+    *most = LLVMConstInt(LLVMTypeOf(x[1]), bits - 1, 0);
+    return cg_icmp(f, LLVMIntULE, x[1], *most);
+}
+INTEGER(shift_left) {
+    CgVal most, fits = in_width(f, x, &most), count = cg_select(f, fits, x[1], most);
+    return cg_select(f, fits, LLVMBuildShl(f->b, x[0], count, ""), zero_like(x[0]));
+}
+INTEGER(shift_right) {
+    CgVal most, fits = in_width(f, x, &most), count = cg_select(f, fits, x[1], most);
+    if (is_signed) {
+        return LLVMBuildAShr(f->b, x[0], count, "");
+    }
+    return cg_select(f, fits, LLVMBuildLShr(f->b, x[0], count, ""), zero_like(x[0]));
+}
 INTEGER(prelu) {
     CgVal negative = cg_icmp(f, LLVMIntSLT, x[0], zero_like(x[0]));
     return is_signed ? cg_select(f, negative, LLVMBuildMul(f->b, x[0], x[1], ""), x[0]) : x[0];
@@ -138,22 +210,38 @@ INTEGER(where) {
 }
 
 static const IntegerOp integer_table[IR_OP_COUNT] = {
-    [IR_OP_ADD] = int_add,         [IR_OP_SUB] = int_sub,         [IR_OP_MUL] = int_mul,
-    [IR_OP_DIV] = int_div,         [IR_OP_NEG] = int_neg,         [IR_OP_ABS] = int_abs,
-    [IR_OP_MAXIMUM] = int_maximum, [IR_OP_MINIMUM] = int_minimum, [IR_OP_RELU] = int_relu,
-    [IR_OP_FLOOR] = int_same,      [IR_OP_CEIL] = int_same,       [IR_OP_PRELU] = int_prelu,
-    [IR_OP_CLIP] = int_clip,       [IR_OP_NOT] = int_not,         [IR_OP_AND] = int_and,
-    [IR_OP_OR] = int_or,           [IR_OP_EQUAL] = int_equal,     [IR_OP_LESS] = int_less,
-    [IR_OP_GREATER] = int_greater, [IR_OP_WHERE] = int_where,
+    [IR_OP_ADD] = int_add,
+    [IR_OP_SUB] = int_sub,
+    [IR_OP_MUL] = int_mul,
+    [IR_OP_DIV] = int_div,
+    [IR_OP_NEG] = int_neg,
+    [IR_OP_ABS] = int_abs,
+    [IR_OP_MAXIMUM] = int_maximum,
+    [IR_OP_MINIMUM] = int_minimum,
+    [IR_OP_RELU] = int_relu,
+    [IR_OP_FLOOR] = int_same,
+    [IR_OP_CEIL] = int_same,
+    [IR_OP_PRELU] = int_prelu,
+    [IR_OP_CLIP] = int_clip,
+    [IR_OP_NOT] = int_not,
+    [IR_OP_AND] = int_and,
+    [IR_OP_OR] = int_or,
+    [IR_OP_EQUAL] = int_equal,
+    [IR_OP_LESS] = int_less,
+    [IR_OP_GREATER] = int_greater,
+    [IR_OP_WHERE] = int_where,
+    [IR_OP_POW] = int_pow,
+    [IR_OP_REM] = int_rem,
+    [IR_OP_MOD] = int_mod,
+    [IR_OP_SIGN] = int_sign,
+    [IR_OP_BIT_AND] = int_bit_and,
+    [IR_OP_BIT_OR] = int_bit_or,
+    [IR_OP_BIT_XOR] = int_bit_xor,
+    [IR_OP_SHIFT_LEFT] = int_shift_left,
+    [IR_OP_SHIFT_RIGHT] = int_shift_right,
 };
 
 // ---------------------------------------------------------------- one step
-
-// Those whose code in vmath.c works on bits of float.
-static bool needs_f32(IrOp op) {
-    return op == IR_OP_EXP || op == IR_OP_LOG || op == IR_OP_TANH || op == IR_OP_ERF ||
-           op == IR_OP_POW || op == IR_OP_SIGMOID || op == IR_OP_ELU;
-}
 
 static IrDtype arg_dtype(const TypedSpec *s, const IrDtype *step, int arg) {
     return arg >= 0 ? (IrDtype)s->dtype[arg + 1] : step[-1 - arg];
@@ -164,10 +252,7 @@ static bool type_step(const TypedSpec *s, int i, IrDtype *step, IrDtype *in) {
     const IrStep *st = &s->body.step[i];
     *in = arg_dtype(s, step, st->arg[st->op == IR_OP_WHERE ? 1 : 0]);
     step[i] = ir_op_info(st->op)->flags & IR_FLAG_B ? IR_BOOL : *in;
-    if (ir_dtype_is_float(*in)) {
-        return *in != IR_F64 || !needs_f32(st->op);
-    }
-    return integer_table[st->op] != NULL;
+    return ir_dtype_is_float(*in) || integer_table[st->op] != NULL;
 }
 
 static CgVal emit_step(CgFn *f, const IrStep *st, IrDtype in, const CgVal *x) {

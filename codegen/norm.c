@@ -1,5 +1,6 @@
 // batch_norm with given statistics, and lrn: normalisations along axis 1. Blocked: a vector is the
 // channels of a block at one pixel; plain: neighbouring pixels of one channel.
+#include "codegen/float_typed.h"
 #include "codegen/move.h"
 #include <math.h>
 #include <string.h>
@@ -66,11 +67,15 @@ static void call_norm(CgProgram *p, const IrNode *n, NormSpec *s, CgEmit emit, i
     cg_call(p, n, k, n->n_in + 1, args, algo, (IrDim){0, 0});
 }
 
-static bool can_lower(CgProgram *p, const IrNode *n) {
+// False when it is done, or after reporting NYI.
+static bool is_f32(CgProgram *p, const IrNode *n) {
     const IrType *x = &ir_in(n, 0)->type, *y = &n->out[0]->type;
-    if (x->dtype != IR_F32 || x->block != y->block || x->shape.rank < 2) {
-        cg_nyi(p, n, "%s of %s", ir_op_info(n->op)->text,
-               x->dtype != IR_F32 ? ir_dtype_name(x->dtype) : "this layout");
+    if (x->block != y->block || x->shape.rank < 2) {
+        cg_nyi(p, n, "%s of this layout", ir_op_info(n->op)->text);
+        return false;
+    }
+    if (x->dtype != IR_F32) {
+        cg_lower_float_typed(p, n);
         return false;
     }
     return true;
@@ -128,7 +133,7 @@ static void emit_batch_norm(CgFn *f, const void *spec) {
 void cg_lower_batch_norm(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
-    if (!can_lower(p, n)) {
+    if (!is_f32(p, n)) {
         return;
     }
     init_space(&s, n);
@@ -247,7 +252,7 @@ static void emit_lrn(CgFn *f, const void *spec) {
 void cg_lower_lrn(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
-    if (!can_lower(p, n)) {
+    if (!is_f32(p, n)) {
         return;
     }
     init_space(&s, n);

@@ -1,7 +1,8 @@
 // Reductions. f32 in one of two forms: a vector of results at a time, where the innermost kept
 // dimension is a run of the operand (global pools on blocks of channels), or a vector of operands
 // at a time, where the innermost reduced one is (rows of a plain tensor). Four accumulators, joined
-// in a fixed order: results do not depend on the number of threads. Other dtypes one by one.
+// in a fixed order: results do not depend on the number of threads. Other dtypes one by one;
+// integers wrap around, and a mean of integers of 64 bits where their sum does.
 #include "codegen/map.h"
 #include "codegen/move.h"
 #include <math.h>
@@ -140,15 +141,19 @@ static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
     acc[1] = combine(f, op, acc[1], tail);
 }
 
-static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y) {
-    if (s->op != IR_OP_REDUCE_MEAN) {
-        return y;
-    }
+static CgVal count_over(CgFn *f, const ReduceSpec *s) {
     CgVal count = cg_i64(f, 1);
     for (int i = 0; i < s->over.rank; i++) {
         count = cg_imul(f, count, cg_dim(f, s->over.dim[i].size));
     }
-    CgVal by = LLVMBuildSIToFP(f->b, count, f->f32, "");
+    return count;
+}
+
+static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y) {
+    if (s->op != IR_OP_REDUCE_MEAN) {
+        return y;
+    }
+    CgVal by = LLVMBuildSIToFP(f->b, count_over(f, s), f->f32, "");
     bool vector = LLVMGetTypeKind(LLVMTypeOf(y)) == LLVMVectorTypeKind;
     return cg_fdiv(f, y, vector ? cg_splat(f, by) : by);
 }
@@ -226,8 +231,14 @@ static void emit_reduce(CgFn *f, const void *spec) {
 
 // ---------------------------------------------------------------- other dtypes
 
-static CgVal typed_start(CgFn *f, const ReduceSpec *s, LLVMTypeRef t) {
-    (void)f;
+// What is accumulated in: f16 in float, the mean of integers in 64 bits.
+static LLVMTypeRef acc_type(CgFn *f, const ReduceSpec *s) {
+    IrDtype t = (IrDtype)s->dtype;
+    bool wide = s->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(t);
+    return wide ? f->i64 : t == IR_F16 ? f->f32 : cg_dtype(f, t);
+}
+
+static CgVal typed_start(const ReduceSpec *s, LLVMTypeRef t) {
     IrOp op = (IrOp)s->op;
     if (LLVMGetTypeKind(t) != LLVMIntegerTypeKind) {
         return LLVMConstReal(t, start_of(op));
@@ -256,6 +267,7 @@ static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
     case IR_OP_REDUCE_PROD:
         return LLVMBuildMul(f->b, acc, x, "");
     default:
+        x = LLVMBuildIntCast2(f->b, x, LLVMTypeOf(acc), is_signed, "");
         return LLVMBuildAdd(f->b, acc, x, "");
     }
 }
@@ -273,22 +285,28 @@ static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal a
     return carry[0];
 }
 
+// The mean from the sum; of integers it truncates, and of none of them it is 0.
+static CgVal typed_mean(CgFn *f, const ReduceSpec *s, CgVal sum) {
+    CgVal count = count_over(f, s), zero = cg_i64(f, 0), mean;
+    IrDtype t = (IrDtype)s->dtype;
+    if (ir_dtype_is_float(t)) {
+        return cg_fdiv(f, sum, LLVMBuildSIToFP(f->b, count, LLVMTypeOf(sum), ""));
+    }
+    CgVal none = cg_icmp(f, LLVMIntEQ, count, zero), by = cg_imax(f, count, cg_i64(f, 1));
+    mean = cg_dtype_signed(t) ? LLVMBuildSDiv(f->b, sum, by, "") : LLVMBuildUDiv(f->b, sum, by, "");
+    return LLVMBuildIntCast2(f->b, cg_select(f, none, zero, mean), cg_dtype(f, t), 1, "");
+}
+
 static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const ReduceSpec *s = ctx;
     const IrDim *stride = s->kept.dim[s->kept.rank - 1].stride;
-    IrDtype t = (IrDtype)s->dtype;
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
     CgVal at = cg_iadd(f, off[1], cg_stride(f, loop.iv, stride[1]));
-    CgVal y = typed_over(s, f, 0, at, typed_start(f, s, t == IR_F16 ? f->f32 : cg_dtype(f, t)));
-    if (s->op == IR_OP_REDUCE_MEAN) {
-        CgVal count = cg_i64(f, 1);
-        for (int i = 0; i < s->over.rank; i++) {
-            count = cg_imul(f, count, cg_dim(f, s->over.dim[i].size));
-        }
-        y = cg_fdiv(f, y, LLVMBuildSIToFP(f->b, count, LLVMTypeOf(y), ""));
-    }
-    cg_store_typed(f, t, y, f->arg[0], cg_iadd(f, off[0], cg_stride(f, loop.iv, stride[0])));
+    CgVal y = typed_over(s, f, 0, at, typed_start(s, acc_type(f, s)));
+    y = s->op == IR_OP_REDUCE_MEAN ? typed_mean(f, s, y) : y;
+    at = cg_iadd(f, off[0], cg_stride(f, loop.iv, stride[0]));
+    cg_store_typed(f, (IrDtype)s->dtype, y, f->arg[0], at);
     cg_end(f, &loop);
 }
 
@@ -378,9 +396,9 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     s.dtype = (int32_t)x.dtype;
     choose_form(&s);
     bool typed = x.dtype != IR_F32;
-    bool integer_mean = n->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(xv->type.dtype);
-    if (typed && (s.then.n > 0 || integer_mean)) {
-        cg_nyi(p, n, "%s of %s", ir_op_info(n->op)->text, ir_dtype_name(xv->type.dtype));
+    if (typed && s.then.n > 0) {
+        cg_nyi(p, n, "an epilogue of %s of %s", ir_op_info(n->op)->text,
+               ir_dtype_name(xv->type.dtype));
         return;
     }
     const char *algo = ir_op_info(n->op)->text;

@@ -1,6 +1,7 @@
 // softmax and log_softmax along one axis of a plain tensor, shifted by the maximum (Softmax-13,
 // LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
 // it is innermost, else over neighbouring lines.
+#include "codegen/float_typed.h"
 #include "codegen/move.h"
 #include <math.h>
 #include <string.h>
@@ -139,7 +140,7 @@ void cg_lower_softmax(CgProgram *p, const IrNode *n) {
         return;
     }
     if (t.dtype != IR_F32) {
-        cg_nyi(p, n, "%s of %s", ir_op_info(n->op)->text, ir_dtype_name((IrDtype)t.dtype));
+        cg_lower_float_typed(p, n);
         return;
     }
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];

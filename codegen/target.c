@@ -91,6 +91,7 @@ static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu) {
 
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
     memset(t, 0, sizeof *t);
+    cg_catch_llvm_errors();
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();

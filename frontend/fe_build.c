@@ -1,8 +1,6 @@
 // Building IR nodes on behalf of an ONNX node: the IR's builder, with refusal instead of a returned
-// reason, and the few shapes of code that several importers share (1-D windows as 2-D ones).
+// reason.
 #include "frontend/fe_import.h"
-
-#include <string.h>
 
 IrValue *fe_build(FeNode *n, IrOp op, int n_in, IrValue *const *in, int n_attrs,
                   const IrAttr *attrs) {
@@ -49,6 +47,33 @@ IrValue *fe_reshape(FeNode *n, IrValue *x, const IrShape *shape) {
     return fe_build(n, IR_OP_RESHAPE, FE_IN(x), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, shape)));
 }
 
+IrValue *fe_iota(FeNode *n, int64_t first, IrDim count, int axis, int rank) {
+    IrType type = {IR_I64, {.rank = rank}, 0};
+    for (int i = 0; i < rank; i++) {
+        type.shape.dim[i] = i == axis ? count : ir_dim(1);
+    }
+    const char *why = n->refused || count.n ? NULL : fe_check_fill(n->fe, &type);
+    if (why) {
+        fe_refuse(n, "it %s", why);
+    }
+    if (n->refused) {
+        return NULL;
+    }
+    if (count.n) { // as many as the batch has
+        IrValue *ones = fe_build(n, IR_OP_EXPAND, FE_IN(ir_build_scalar(&n->b, IR_I64, 1)),
+                                 FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape)));
+        IrValue *v =
+            fe_build(n, IR_OP_CUMSUM, FE_IN(ones),
+                     FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis), ir_attr_i(IR_ATTR_EXCLUSIVE, 1)));
+        return fe_op_const(n, IR_OP_ADD, v, (double)first);
+    }
+    IrTensor t = ir_tensor_new(n->fe->arena, &type, 1);
+    for (int64_t i = 0; i < count.c; i++) {
+        ((int64_t *)t.data)[i] = first + i;
+    }
+    return fe_tensor_const(n, &t);
+}
+
 IrAttr fe_ints_attr(FeNode *n, IrAttrKey key, int count, const int64_t *v) {
     return ir_attr_ints(n->fe->arena, key, count, v);
 }
@@ -92,111 +117,8 @@ IrValue *fe_reshape_axes(FeNode *n, IrValue *v, int rank, IrInts axes) {
     return fe_reshape(n, v, &s);
 }
 
-// ---------------------------------------------------------------- windows
-
-IrValue *fe_to_2d(FeNode *n, IrValue *x) {
-    if (n->refused || x->type.shape.rank != 3) {
-        return x;
-    }
-    const IrDim *d = x->type.shape.dim;
-    return fe_reshape(n, x, &(IrShape){4, {d[0], d[1], ir_dim(1), d[2]}});
-}
-
-IrValue *fe_from_2d(FeNode *n, IrValue *y, int rank) {
-    if (n->refused || rank != 1) {
-        return y;
-    }
-    const IrDim *d = y->type.shape.dim;
-    return fe_reshape(n, y, &(IrShape){3, {d[0], d[1], d[3]}});
-}
-
-// Attribute `name` with one entry per spatial axis into out[2 - rank .. 1]; out keeps its preset
-// when it is absent.
-static bool read_spatial(FeNode *n, const char *name, int rank, int64_t *out) {
-    IrInts v = fe_attr_ints(n, name);
-    if (v.v && v.n != rank) {
-        fe_refuse(n, "%s has %d entries for %d spatial dimensions", name, v.n, rank);
-        return false;
-    }
-    for (int i = 0; i < v.n; i++) {
-        if (v.v[i] < 1 || v.v[i] > INT32_MAX) {
-            fe_refuse(n, "%s is %lld", name, (long long)v.v[i]);
-            return false;
-        }
-        out[2 - rank + i] = v.v[i];
-    }
-    return !n->refused;
-}
-
-// auto_pad (Conv-11): SAME_* makes the output ceil(size / stride) long; the odd cell of padding
-// goes to the end (UPPER) or the begin (LOWER).
-static void pad_same(FeWindow *w, int i, int64_t size, bool lower) {
-    int64_t out = (size + w->stride[i] - 1) / w->stride[i];
-    int64_t total = (out - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] + 1 - size;
-    total = total > 0 ? total : 0;
-    w->pad[i] = lower ? total - total / 2 : total / 2;
-    w->pad[i + 2] = total - w->pad[i];
-}
-
-static bool read_pads(FeNode *n, const IrShape *x, FeWindow *w) {
-    const char *mode = fe_attr_str(n, "auto_pad", "NOTSET");
-    bool lower = strcmp(mode, "SAME_LOWER") == 0;
-    if (lower || strcmp(mode, "SAME_UPPER") == 0) {
-        for (int i = 2 - w->rank; i < 2; i++) {
-            pad_same(w, i, x->dim[x->rank - 2 + i].c, lower);
-        }
-        return true;
-    }
-    if (strcmp(mode, "VALID") == 0) {
-        return true;
-    }
-    if (strcmp(mode, "NOTSET") != 0 && *mode) {
-        fe_refuse(n, "auto_pad '%s' is unknown", mode);
-        return false;
-    }
-    IrInts v = fe_attr_ints(n, "pads");
-    if (v.v && v.n != 2 * w->rank) {
-        fe_refuse(n, "pads has %d entries for %d spatial dimensions", v.n, w->rank);
-        return false;
-    }
-    for (int i = 0; i < v.n; i++) {
-        if (v.v[i] < 0 || v.v[i] > INT32_MAX) {
-            fe_refuse(n, "pads entry %d is %lld", i, (long long)v.v[i]);
-            return false;
-        }
-        int end = i >= w->rank, axis = i - end * w->rank;
-        w->pad[2 * end + 2 - w->rank + axis] = v.v[i];
-    }
-    return !n->refused;
-}
-
-bool fe_window(FeNode *n, const IrShape *x, const int64_t *kernel, FeWindow *w) {
-    *w = (FeWindow){x->rank - 2, {1, 1}, {1, 1}, {1, 1}, {0}};
-    if (w->rank != 1 && w->rank != 2) {
-        fe_refuse(n, "input of rank %d; only 1-D and 2-D windows are supported", x->rank);
-        return false;
-    }
-    for (int i = 2; i < x->rank; i++) {
-        if (x->dim[i].n != 0) {
-            fe_refuse(n, "spatial dimension %d depends on the batch size", i);
-            return false;
-        }
-    }
-    for (int i = 0; kernel && i < w->rank; i++) {
-        w->kernel[2 - w->rank + i] = kernel[i];
-    }
-    int64_t given[2] = {w->kernel[0], w->kernel[1]};
-    if (!kernel && !fe_attr(n, "kernel_shape")) {
-        fe_refuse(n, "it has no kernel_shape");
-    }
-    if (!read_spatial(n, "kernel_shape", w->rank, w->kernel) ||
-        !read_spatial(n, "strides", w->rank, w->stride) ||
-        !read_spatial(n, "dilations", w->rank, w->dilation) || n->refused) {
-        return false;
-    }
-    if (kernel && memcmp(given, w->kernel, sizeof given) != 0) {
-        fe_refuse(n, "kernel_shape is not the weights' kernel");
-        return false;
-    }
-    return read_pads(n, x, w);
+IrValue *fe_tensor_const(FeNode *n, const IrTensor *t) {
+    IrType type = {t->dtype, ir_shape_of(t->rank, t->dim), 0};
+    IrConst *c = n->refused ? NULL : ir_const_new(n->fe->prog, n->b.name, type, t->data);
+    return c ? ir_const_value(n->fe->graph, c) : NULL;
 }

@@ -7,8 +7,9 @@
 
 // Walks `size` bytes as a message of type `desc` without recursion and without allocating, and
 // returns NULL when protobuf-c may unpack them, else what is wrong (a static or arena string).
+// `most`: bytes that unpacking may allocate; 0: FE_LIMIT_MEMORY's default.
 const char *fe_wire_scan(IrArena *a, const uint8_t *bytes, size_t size,
-                         const ProtobufCMessageDescriptor *desc);
+                         const ProtobufCMessageDescriptor *desc, int64_t most);
 
 typedef struct FeFile {
     const uint8_t *bytes;
@@ -20,11 +21,12 @@ const char *fe_map_file(IrArena *a, const char *path, FeFile *out);
 void fe_unmap_file(FeFile *f);
 // Scans and unpacks; the message lives as long as the arena. NULL and *why on errors.
 ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescriptor *desc,
-                            const char **why);
+                            int64_t most, const char **why);
 
 // Files of external data, each mapped once and until the arena is freed.
 typedef struct FeExternal {
     const char *dir; // the model's folder
+    int64_t bytes;   // of all of them
     int n, cap;
     struct FeExternalFile {
         const char *location;
@@ -36,6 +38,7 @@ typedef struct FeExternal {
 // (`edge` false: every float is f32) or at its edges (`edge` true). False: no such type here.
 bool fe_dtype(int32_t onnx_type, bool edge, IrDtype *out);
 const char *fe_onnx_type_name(int32_t onnx_type);
+enum { FE_MAX_ELEM_TYPE = 22 };
 
 // The content of a TensorProto, of type fe_dtype(data_type, edge); points into `t`, into a mapped
 // file or into the arena. NULL when fine, else why not (arena string).

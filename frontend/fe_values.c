@@ -6,8 +6,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { MAX_SMALL = 4096 }; // entries of a tensor that may take part in shape computations
-
 // ---------------------------------------------------------------- reporting
 
 void fe_refuse(FeNode *n, const char *fmt, ...) {
@@ -24,12 +22,13 @@ void fe_refuse(FeNode *n, const char *fmt, ...) {
     const char *op = n->pb->op_type ? n->pb->op_type : "";
     FeReport *report = fe->opt->report;
     if (!report) {
-        const char *op_at = ir_sprintf(fe->arena, "%s, opset %d", op, fe->opset);
+        int opset = fe->scope->opset;
+        const char *op_at = opset ? ir_sprintf(fe->arena, "%s, opset %d", op, opset) : op;
         ir_error(fe->diag, (IrWhere){n->b.name, op_at}, "%s", reason);
         return;
     }
     FeUnsupported u = {n->b.name, op, n->pb->domain ? n->pb->domain : "",
-                       ir_strdup(fe->arena, reason), fe->opset};
+                       ir_strdup(fe->arena, reason), fe->scope->opset};
     IR_PUSH(fe->arena, report->v, report->n, report->cap, u);
 }
 
@@ -63,7 +62,7 @@ static IrTensor *tensor_of_const(FeContext *fe, IrConst *c) {
 
 static bool is_small(const IrType *t) {
     IrDim elems;
-    return ir_shape_elems(&t->shape, &elems) && elems.n == 0 && elems.c <= MAX_SMALL;
+    return ir_shape_elems(&t->shape, &elems) && elems.n == 0 && elems.c <= FE_MAX_SMALL;
 }
 
 static const IrTensor *read_tensor(FeNode *n, FeValue *v) {
@@ -73,7 +72,7 @@ static const IrTensor *read_tensor(FeNode *n, FeValue *v) {
     }
     if (!v->tensor && v->init) {
         IrTensor *t = ir_alloc(fe->arena, sizeof *t);
-        const char *why = fe_read_tensor(fe->arena, &fe->external, v->init, false, t);
+        const char *why = fe_read_tensor(fe->arena, &fe->external, v->init, fe->doubles, t);
         if (why) {
             fe_refuse(n, "initializer '%s': %s", v->name, why);
             return NULL;
@@ -85,6 +84,15 @@ static const IrTensor *read_tensor(FeNode *n, FeValue *v) {
 
 const IrTensor *fe_tensor(FeNode *n, int i) {
     return fe_has(n, i) ? read_tensor(n, n->in[i]) : NULL;
+}
+
+// Whether the model's own graph names the value, not a function or a branch.
+static bool is_of_model(const FeContext *fe, const FeValue *v) {
+    const FeScope *s = fe->scope;
+    while (s->caller) {
+        s = s->caller;
+    }
+    return v >= s->values && v < s->values + s->n_values;
 }
 
 IrValue *fe_operand(FeNode *n, int i) {
@@ -101,8 +109,9 @@ IrValue *fe_operand(FeNode *n, int i) {
         fe_refuse(n, "NYI: '%s' is computed from the batch size and needed at run time", v->name);
         return NULL;
     }
+    fe->prog->const_limit = fe_const_limit(fe); // reading may have mapped a file
     IrConst *c = ir_const_new(fe->prog, v->name, type_of_tensor(t), t->data);
-    c->origin = v->init ? v->name : NULL;
+    c->origin = v->init && is_of_model(fe, v) ? v->name : NULL;
     v->v = ir_const_value(fe->graph, c);
     return v->v;
 }
@@ -145,11 +154,14 @@ bool fe_dims(FeNode *n, int i, FeDims *out) {
         return false;
     }
     int64_t elems = ir_tensor_elems(t);
-    if (t->rank > 1 || elems > MAX_SMALL || ir_dtype_is_float(t->dtype)) {
+    if (t->rank > 1 || elems > FE_MAX_SMALL || ir_dtype_is_float(t->dtype)) {
         fe_refuse(n, "'%s' must be a short list of integers", v->name);
         return false;
     }
     *out = (FeDims){t->dtype, t->rank, (int)elems, NULL};
+    if (!fe_charge(n, elems * (int64_t)sizeof *out->v)) {
+        return false;
+    }
     out->v = ir_alloc_array(n->fe->arena, (size_t)elems + 1, sizeof *out->v);
     for (int k = 0; k < out->n; k++) {
         out->v[k] = ir_dim(t->dtype == IR_I64 ? ((const int64_t *)t->data)[k]
@@ -199,7 +211,7 @@ void fe_out(FeNode *n, int i, IrValue *v) {
     }
     n->out[i]->v = v;
     if (v->def && !v->name) {
-        v->name = n->out[i]->name;
+        v->name = fe_full_name(n->fe, n->out[i]->name);
     }
 }
 
@@ -225,6 +237,9 @@ const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, co
 
 void fe_out_dims(FeNode *n, int i, const FeDims *d) {
     IrArena *a = n->fe->arena;
+    if (!fe_charge(n, d->n * (int64_t)sizeof *d->v)) {
+        return;
+    }
     int64_t *ints = ir_alloc_array(a, (size_t)d->n + 1, sizeof *ints);
     bool fixed = true;
     for (int k = 0; k < d->n; k++) {
@@ -284,7 +299,7 @@ typedef struct Folded {
 } Folded;
 
 static const IrTensor *find_folded(FeContext *fe, const Folded *done, int n, IrValue *v) {
-    for (int i = 0; i < n; i++) {
+    for (int i = n; !v->konst && i-- > 0;) { // the last ones are asked for most
         if (done[i].v == v) {
             return done[i].t;
         }
@@ -292,10 +307,28 @@ static const IrTensor *find_folded(FeContext *fe, const Folded *done, int n, IrV
     return tensor_of_const(fe, v->konst);
 }
 
+static bool divides_by_zero(const IrNode *k, const IrTensor *const *in) {
+    bool any = false;
+    if (k->op == IR_OP_DIV && !ir_dtype_is_float(in[1]->dtype)) {
+        int64_t elems = ir_tensor_elems(in[1]);
+        for (int64_t i = 0; i < elems && !any; i++) {
+            any = ir_tensor_get(in[1], i) == 0;
+        }
+    }
+    return any;
+}
+
 void fe_fold(FeNode *n, IrNode *before) {
     FeContext *fe = n->fe;
     IrNode *first = before ? before->next : fe->graph->first;
-    if (n->refused || !first || !is_foldable(n, first)) {
+    if (n->refused || n->nested || !first || !is_foldable(n, first)) {
+        return;
+    }
+    double work = 0;
+    for (const IrNode *k = first; k; k = k->next) {
+        work += ir_eval_work(k);
+    }
+    if (!fe_spend(n, work)) {
         return;
     }
     Folded *done = NULL;
@@ -306,12 +339,17 @@ void fe_fold(FeNode *n, IrNode *before) {
         for (int i = 0; i < k->n_in; i++) {
             in[i] = ir_in(k, i) ? find_folded(fe, done, n_done, ir_in(k, i)) : NULL;
         }
+        if (divides_by_zero(k, in)) {
+            fe_refuse(n, "it divides an integer by 0");
+            return;
+        }
         if (ir_eval_node(k, 1, in, out, fe->arena)) {
             return;
         }
         for (int i = 0; i < k->n_out; i++) {
             Folded f = {k->out[i], &out[i]};
             IR_PUSH(fe->arena, done, n_done, cap, f);
+            fe->prog->const_bytes += ir_tensor_elems(&out[i]) * ir_dtype_bytes(out[i].dtype);
         }
     }
     for (int i = 0; i < n->n_out; i++) {

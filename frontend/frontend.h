@@ -1,7 +1,7 @@
 // The frontend: the bytes of an ONNX file nobody vouches for become a verified program with one
 // graph, "infer". The public header of frontend/.
 //
-// Opsets 7 to 22 of the domain ai.onnx. Floating-point types other than f32 (float16, bfloat16,
+// Opsets 1 to 22 of the domain ai.onnx. Floating-point types other than f32 (float16, bfloat16,
 // double) are computed in f32: weights are converted once, graph inputs and outputs of those types
 // are cast at the graph's edge. Errors are one line each through the arena's IrDiag, with the
 // file's path at the start; every unsupported node is reported, not the first alone.
@@ -26,6 +26,23 @@ typedef struct FeBound {
     IrTensor tensor;
 } FeBound;
 
+// What a model may ask for before it is refused (limits.c).
+typedef enum FeLimit {
+    FE_LIMIT_MEMORY, // bytes that unpacking the file may take; default 32 MB and 12 for each of its
+    FE_LIMIT_NODES,  // nodes of the graph
+    FE_LIMIT_TENSOR, // bytes of one tensor for N = 1
+    FE_LIMIT_CONSTANTS, // bytes of all constants; default 128 MB and 16 for each of the model
+    FE_LIMIT_ARENA,     // bytes of working memory for N = 1
+    FE_LIMIT_COUNT
+} FeLimit;
+typedef struct FeLimits {
+    int64_t v[FE_LIMIT_COUNT]; // 0: the default
+} FeLimits;
+int64_t fe_limit(const FeLimits *given, FeLimit which); // 0: the default, which depends on the file
+const char *fe_limit_name(FeLimit which);
+// Reads "tensor=16G" into *out. NULL when fine, else why not (arena string).
+const char *fe_parse_limit(IrArena *a, const char *text, FeLimits *out);
+
 typedef struct FeUnsupported {
     const char *node, *op, *domain, *reason;
     int opset;
@@ -43,6 +60,8 @@ typedef struct FeOptions {
     int n_bound;
     const FeBound *bound;
     bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
+    bool keep_dropout;       // every Dropout stays, in inference form too: for fine-tuning
+    FeLimits limits;
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.
     FeReport *report;

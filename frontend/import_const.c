@@ -4,12 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_RANGE = 1 << 20 };                     // elements that Range may make
-static const int64_t MAX_FILL = INT64_C(1) << 31; // bytes that ConstantOfShape may make for N = 1
+enum { MAX_RANGE = 1 << 20 }; // elements that Range may make
 
 static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
     IrTensor *out = ir_alloc(n->fe->arena, sizeof *out);
-    const char *why = fe_read_tensor(n->fe->arena, &n->fe->external, t, false, out);
+    const char *why = fe_read_tensor(n->fe->arena, &n->fe->external, t, n->fe->doubles, out);
     if (why) {
         fe_refuse(n, "its value: %s", why);
         return;
@@ -63,8 +62,12 @@ void fe_import_constant_of_shape(FeNode *n) {
         bad = d.v[i].c < 0 || d.v[i].n < 0;
     }
     IrDim bytes;
-    if (bad || !ir_type_bytes(&type, &bytes) || bytes.c > MAX_FILL || bytes.n > MAX_FILL) {
+    if (bad || !ir_type_bytes(&type, &bytes)) {
         fe_refuse(n, "%s", why ? why : "its value or its shape is impossible");
+        return;
+    }
+    if ((why = fe_check_type(n->fe, &type)) || (why = fe_check_fill(n->fe, &type))) {
+        fe_refuse(n, "its result %s", why);
         return;
     }
     IrType scalar = {value.dtype, {0}, 0};
@@ -79,8 +82,41 @@ void fe_import_constant_of_shape(FeNode *n) {
            fe_build(n, IR_OP_EXPAND, FE_IN(v), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape))));
 }
 
+// A range of integers whose limits are affine in the batch size: start + delta * (0, 1 ...). False
+// where they are not, or its length is not.
+static bool build_symbolic_range(FeNode *n) {
+    FeDims d[3];
+    IrDim zero = ir_dim(0), span, count, back;
+    bool any = false;
+    for (int i = 0; i < 3; i++) {
+        any |= fe_has(n, i) && n->in[i]->dims;
+    }
+    for (int i = 0; i < 3 && any; i++) {
+        any = fe_dims(n, i, &d[i]) && d[i].n == 1;
+    }
+    for (int i = 0; i < 3 && any; i++) { // all can be negated
+        any = d[i].v->c != INT64_MIN && d[i].v->n != INT64_MIN && (i == 1 || d[i].v->n == 0);
+    }
+    if (!any || d[2].v->c == 0) {
+        return false;
+    }
+    IrDim delta = *d[2].v, length = ir_dim(delta.c < 0 ? -delta.c : delta.c);
+    IrDim minus = {delta.c < 0 ? d[0].v->c : -d[0].v->c, 0};
+    IrDim plus = {delta.c < 0 ? -d[1].v->c : d[1].v->c, delta.c < 0 ? -d[1].v->n : d[1].v->n};
+    if (!fe_dim_sum(plus, minus, &span) || !fe_dim_quotient(span, length, &count) ||
+        !ir_dim_mul(count, length, &back) || !ir_dim_eq(back, span) || ir_dim_eq(count, zero)) {
+        return false;
+    }
+    IrValue *i = fe_op_const(n, IR_OP_MUL, fe_iota(n, 0, count, 0, 1), (double)delta.c);
+    fe_out(n, 0, fe_cast(n, fe_op_const(n, IR_OP_ADD, i, (double)d[0].v->c), d[0].dtype));
+    return true;
+}
+
 // Range-11: start, start + delta ... below limit
 void fe_import_range(FeNode *n) {
+    if (build_symbolic_range(n)) {
+        return;
+    }
     double start = fe_scalar_in(n, 0, 0), limit = fe_scalar_in(n, 1, 0),
            delta = fe_scalar_in(n, 2, 1);
     IrType t;
@@ -94,6 +130,9 @@ void fe_import_range(FeNode *n) {
         return;
     }
     t.shape = (IrShape){1, {ir_dim(count > 0 ? (int64_t)count : 0)}};
+    if (!fe_charge(n, t.shape.dim[0].c * ir_dtype_bytes(t.dtype))) {
+        return;
+    }
     IrTensor *out = ir_alloc(n->fe->arena, sizeof *out);
     *out = ir_tensor_new(n->fe->arena, &t, 1);
     for (int64_t i = 0; i < t.shape.dim[0].c; i++) {

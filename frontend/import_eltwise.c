@@ -12,9 +12,47 @@ void fe_import_unary(FeNode *n) {
     fe_out(n, 0, fe_un(n, n->info->op, x));
 }
 
+// Input 1 as it broadcasts to x. Before version 7 of the binary operators nothing broadcasts unless
+// broadcast = 1, and then y alone, which lies along the axes of x from `axis` on, the last ones by
+// default.
+static IrValue *second_operand(FeNode *n, IrValue *x) {
+    IrValue *y = fe_operand(n, 1);
+    bool one_way = n->since < 7 && fe_attr_int(n, "broadcast", 0) != 0;
+    if (n->since >= 7 || n->refused) {
+        return y;
+    }
+    const IrShape *xs = &x->type.shape, *ys = &y->type.shape;
+    if (!one_way && !ir_shape_eq(xs, ys)) {
+        fe_refuse(n, "its inputs differ in shape, and it does not say broadcast = 1");
+    }
+    int64_t axis = fe_attr_int(n, "axis", xs->rank - ys->rank);
+    axis = axis < 0 ? axis + xs->rank : axis;
+    if (axis < 0 || axis > xs->rank - ys->rank) {
+        fe_refuse(n, "an input of rank %d does not fit into one of rank %d at axis %lld", ys->rank,
+                  xs->rank, (long long)axis);
+    }
+    if (n->refused || !one_way) {
+        return y;
+    }
+    IrShape s = *ys;
+    while (s.rank < xs->rank - (int)axis) {
+        s.dim[s.rank++] = ir_dim(1);
+    }
+    return fe_reshape(n, y, &s);
+}
+
 void fe_import_binary(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *y = fe_operand(n, 1);
+    IrValue *x = fe_operand(n, 0), *y = second_operand(n, x);
     fe_out(n, 0, fe_bin(n, n->info->op, x, y));
+}
+
+// Xor-7
+void fe_import_xor(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *y = second_operand(n, x);
+    if (!n->refused && x->type.dtype != IR_BOOL) {
+        fe_refuse(n, "xor of %s, it works on bool", ir_dtype_name(x->type.dtype));
+    }
+    fe_out(n, 0, fe_un(n, IR_OP_NOT, fe_bin(n, IR_OP_EQUAL, x, y)));
 }
 
 static IrValue *fold_left(FeNode *n) {
@@ -51,7 +89,7 @@ void fe_import_where(FeNode *n) {
 
 // Pow-12: the exponent may have another type; the result has the base's.
 void fe_import_pow(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *y = fe_operand(n, 1);
+    IrValue *x = fe_operand(n, 0), *y = second_operand(n, x);
     if (n->refused) {
         return;
     }
@@ -64,9 +102,19 @@ void fe_import_pow(FeNode *n) {
     }
 }
 
-// PRelu-7: the slope broadcasts to x alone. IR's prelu has that rule.
+// PRelu-7: the slope broadcasts to x alone. IR's prelu has that rule. Before, a slope of rank 1 has
+// one entry per channel.
 void fe_import_prelu(FeNode *n) {
-    fe_import_binary(n);
+    IrValue *x = fe_operand(n, 0), *slope = fe_operand(n, 1);
+    if (n->refused) {
+        return;
+    }
+    const IrShape *s = &slope->type.shape;
+    if (n->since < 7 && s->rank == 1 && x->type.shape.rank > 1 && !ir_dim_is(s->dim[0], 1)) {
+        int64_t channels = 1;
+        slope = fe_reshape_axes(n, slope, x->type.shape.rank, (IrInts){1, &channels});
+    }
+    fe_out(n, 0, fe_bin(n, IR_OP_PRELU, x, slope));
 }
 
 // ---------------------------------------------------------------- casts
@@ -81,14 +129,10 @@ static void cast_to(FeNode *n, IrDtype to) {
 }
 
 void fe_import_cast(FeNode *n) {
-    int32_t onnx = (int32_t)fe_attr_int(n, "to", 0);
     IrDtype to;
-    if (!fe_dtype(onnx, false, &to)) {
-        fe_refuse(n, "a cast to element type %d (%s) is not supported", onnx,
-                  fe_onnx_type_name(onnx));
-        return;
+    if (fe_cast_target(n, &to)) {
+        cast_to(n, to);
     }
-    cast_to(n, to);
 }
 
 void fe_import_cast_like(FeNode *n) {
@@ -121,8 +165,9 @@ static IrValue *build_elu(FeNode *n, IrValue *x, double alpha) {
 // Selu-6: gamma * (x > 0 ? x : alpha * (exp(x) - 1))
 void fe_import_selu(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
-    double alpha = fe_attr_float(n, "alpha", 1.67326319217681884765625);
-    double gamma = fe_attr_float(n, "gamma", 1.05070102214813232421875);
+    bool rounded = n->since < 6; // its defaults were
+    double alpha = fe_attr_float(n, "alpha", rounded ? 1.6732 : 1.67326319217681884765625);
+    double gamma = fe_attr_float(n, "gamma", rounded ? 1.0507 : 1.05070102214813232421875);
     fe_out(n, 0, fe_op_const(n, IR_OP_MUL, build_elu(n, x, alpha), gamma));
 }
 
@@ -175,6 +220,23 @@ void fe_import_thresholded_relu(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     IrValue *above = fe_op_const(n, IR_OP_GREATER, x, fe_attr_float(n, "alpha", 1));
     fe_out(n, 0, fe_build(n, IR_OP_WHERE, FE_IN(above, x, fe_const(n, x, 0)), 0, NULL));
+}
+
+// Shrink-9: x + bias below -lambd, x - bias above lambd, else 0; of integers in double, truncated.
+void fe_import_shrink(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    double bias = fe_attr_float(n, "bias", 0), lambd = fe_attr_float(n, "lambd", 0.5);
+    if (n->refused) {
+        return;
+    }
+    IrDtype t = x->type.dtype;
+    x = ir_dtype_is_float(t) ? x : fe_cast(n, x, IR_F64);
+    IrValue *below = fe_op_const(n, IR_OP_LESS, x, -lambd);
+    IrValue *above = fe_op_const(n, IR_OP_GREATER, x, lambd);
+    IrValue *low = fe_op_const(n, IR_OP_ADD, x, bias), *high = fe_op_const(n, IR_OP_SUB, x, bias);
+    IrValue *y = fe_build(n, IR_OP_WHERE, FE_IN(above, high, fe_const(n, x, 0)), 0, NULL);
+    y = fe_build(n, IR_OP_WHERE, FE_IN(below, low, y), 0, NULL);
+    fe_out(n, 0, n->refused ? NULL : fe_cast(n, y, t));
 }
 
 // Gelu-20: x/2 * (1 + erf(x / sqrt 2)), or with tanh(sqrt(2/pi) * (x + 0.044715 x^3)) for erf

@@ -36,20 +36,18 @@ static IrValue *widen_vector(FeNode *n, IrValue *x, int at) {
 
 // MatMul-13 (numpy.matmul): a vector is a row on the left, a column on the right, and leaves no
 // axis.
-void fe_import_matmul(FeNode *n) {
-    IrValue *a = fe_operand(n, 0), *b = fe_operand(n, 1);
+IrValue *fe_matmul(FeNode *n, IrValue *a, IrValue *b) {
     if (n->refused) {
-        return;
+        return NULL;
     }
     bool row = a->type.shape.rank == 1, column = b->type.shape.rank == 1;
     if (a->type.shape.rank == 0 || b->type.shape.rank == 0) {
         fe_refuse(n, "an operand is a scalar");
-        return;
+        return NULL;
     }
     IrValue *y = fe_bin(n, IR_OP_MATMUL, widen_vector(n, a, 0), widen_vector(n, b, 1));
     if (n->refused || (!row && !column)) {
-        fe_out(n, 0, y);
-        return;
+        return y;
     }
     const IrShape *full = &y->type.shape;
     IrShape s = {0};
@@ -58,5 +56,10 @@ void fe_import_matmul(FeNode *n) {
             s.dim[s.rank++] = full->dim[i];
         }
     }
-    fe_out(n, 0, fe_reshape(n, y, &s));
+    return fe_reshape(n, y, &s);
+}
+
+void fe_import_matmul(FeNode *n) {
+    IrValue *a = fe_operand(n, 0), *b = fe_operand(n, 1);
+    fe_out(n, 0, fe_matmul(n, a, b));
 }

@@ -2,6 +2,7 @@
 // DepthToSpace.
 #include "frontend/fe_import.h"
 
+#include <math.h>
 #include <string.h>
 
 // Concat-13
@@ -42,10 +43,29 @@ static IrValue *build_slice(FeNode *n, IrValue *x, const Box *b) {
                             ir_attr_dims(IR_ATTR_SHAPE, &b->size)));
 }
 
-// The sizes of Split's parts: attribute (before 13), input, or equal parts where the last may be
-// smaller (18, num_outputs).
+// Input 1 of Split-1: sizes in the type of x.
+static IrInts read_sizes_like_x(FeNode *n) {
+    const IrTensor *t = fe_tensor(n, 1);
+    int64_t count = t ? ir_tensor_elems(t) : 0;
+    IrInts out = {0, NULL};
+    if (!t || t->rank > 1 || count != n->n_out) {
+        fe_refuse(n, "its sizes are not constants, one for each output");
+        return out;
+    }
+    out.v = ir_alloc_array(n->fe->arena, (size_t)count + 1, sizeof *out.v);
+    for (; out.n < count; out.n++) {
+        double size = ir_tensor_get(t, out.n);
+        out.v[out.n] = size >= 0 && size <= INT32_MAX ? (int64_t)size : -1;
+    }
+    return out;
+}
+
+// The sizes of Split's parts: attribute (before 13), input (1, 13), or equal parts where the last
+// may be smaller (18, num_outputs).
 static bool read_parts(FeNode *n, IrDim dim, int64_t *parts) {
-    IrInts given = fe_ints_of(n, "split", n->since >= 13 ? 1 : n->n_in);
+    IrInts given = n->since == 1 && fe_has(n, 1)
+                       ? read_sizes_like_x(n)
+                       : fe_ints_of(n, "split", n->since >= 13 ? 1 : n->n_in);
     if (n->refused) {
         return false;
     }
@@ -129,25 +149,8 @@ static bool slice_symbolic(FeNode *n, const Box *b, int axis, IrDim start, IrDim
 void fe_import_slice(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     FeDims start = {0}, end = {0};
-    IrInts axes, steps = {0, NULL};
-    if (n->since >= 10) {
-        fe_dims(n, 1, &start);
-        fe_dims(n, 2, &end);
-        axes = fe_ints(n, 3);
-        steps = fe_ints(n, 4);
-    } else {
-        IrInts s = fe_attr_ints(n, "starts"), e = fe_attr_ints(n, "ends");
-        axes = fe_attr_ints(n, "axes");
-        start =
-            (FeDims){IR_I64, 1, s.n, ir_alloc_array(n->fe->arena, (size_t)s.n + 1, sizeof(IrDim))};
-        end =
-            (FeDims){IR_I64, 1, e.n, ir_alloc_array(n->fe->arena, (size_t)e.n + 1, sizeof(IrDim))};
-        for (int i = 0; i < s.n && i < e.n; i++) {
-            start.v[i] = ir_dim(s.v[i]);
-            end.v[i] = ir_dim(e.v[i]);
-        }
-    }
-    if (n->refused) {
+    IrInts axes = fe_ints_of(n, "axes", 3), steps = fe_ints(n, 4);
+    if (!fe_dims_of(n, "starts", 1, &start) || !fe_dims_of(n, "ends", 2, &end) || n->refused) {
         return;
     }
     const IrShape *s = &x->type.shape;
@@ -186,7 +189,7 @@ void fe_import_slice(FeNode *n) {
 
 // begins and ends of all axes from those of the given ones (Pad-18 has axes).
 static bool read_pads(FeNode *n, int rank, int64_t *pads) {
-    IrInts given = fe_ints_of(n, "pads", 1);
+    IrInts given = fe_ints_of(n, n->since >= 2 ? "pads" : "paddings", 1);
     IrInts axes = n->since >= 18 ? fe_ints(n, 3) : (IrInts){0, NULL};
     int count = axes.v ? axes.n : rank;
     if (!n->refused && given.n != 2 * count) {
@@ -201,11 +204,74 @@ static bool read_pads(FeNode *n, int rank, int64_t *pads) {
     return !n->refused;
 }
 
+enum { MAX_WRAPPED = 1 << 20 }; // elements of an axis that is padded by wrapping around
+
+// Pad-19 with mode wrap: what is cropped goes first, then each padded axis is gathered from
+// positions modulo what is left of it.
+static IrValue *pad_by_wrapping(FeNode *n, IrValue *x, const int64_t *pads) {
+    int rank = x->type.shape.rank;
+    for (int axis = 0; axis < rank && !n->refused; axis++) {
+        int64_t begin = pads[axis], end = pads[rank + axis], size;
+        IrDim dim = x->type.shape.dim[axis];
+        if (begin == 0 && end == 0) {
+            continue;
+        }
+        if (begin < -MAX_WRAPPED || end < -MAX_WRAPPED) {
+            fe_refuse(n, "axis %d cannot be cropped by %lld and %lld", axis, (long long)begin,
+                      (long long)end);
+            return NULL;
+        }
+        int64_t first = begin < 0 ? -begin : 0, last = end < 0 ? -end : 0; // cropped
+        if (dim.n || first > dim.c || last > dim.c - first ||
+            __builtin_add_overflow(begin, end, &size) ||
+            __builtin_add_overflow(size, dim.c, &size) || size < 0 || size > MAX_WRAPPED ||
+            (size > 0 && first + last >= dim.c)) {
+            fe_refuse(n, "axis %d cannot be wrapped around by %lld and %lld", axis,
+                      (long long)begin, (long long)end);
+            return NULL;
+        }
+        int64_t *at = ir_alloc_array(n->fe->arena, (size_t)size + 1, sizeof *at);
+        for (int64_t i = 0, left = dim.c - first - last; i < size; i++) {
+            at[i] = first + ((i - begin - first) % left + left) % left;
+        }
+        const IrTensor *index = fe_tensor_of_ints(n->fe->arena, IR_I64, 1, (int)size, at);
+        x = fe_build(n, IR_OP_GATHER, FE_IN(x, fe_tensor_const(n, index)),
+                     FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis)));
+    }
+    return x;
+}
+
+static IrValue *build_pad(FeNode *n, IrValue *x, const int64_t *pads, const char *mode,
+                          double value) {
+    return fe_build(n, IR_OP_PAD, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * x->type.shape.rank, pads),
+                            ir_attr_s(IR_ATTR_MODE, mode), ir_attr_f(IR_ATTR_VALUE, value)));
+}
+
+// Padding by a value known at run time: it stands where a padded tensor of true is false.
+static IrValue *pad_by_operand(FeNode *n, IrValue *x, const int64_t *pads, IrValue *value) {
+    IrShape scalar = {0};
+    const IrTensor *yes = fe_tensor_of_ints(n->fe->arena, IR_BOOL, 0, 1, (int64_t[]){1});
+    IrValue *y = build_pad(n, x, pads, "constant", 0), *inside = NULL;
+    if (!n->refused) {
+        inside = fe_build(n, IR_OP_EXPAND, FE_IN(fe_tensor_const(n, yes)),
+                          FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &x->type.shape)));
+        inside = build_pad(n, inside, pads, "constant", 0);
+    }
+    return fe_build(n, IR_OP_WHERE, FE_IN(inside, y, fe_reshape(n, value, &scalar)), 0, NULL);
+}
+
+// Pad-21; the value is input 2 from version 11 on.
 void fe_import_pad(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
+    IrValue *x = fe_operand(n, 0), *operand = NULL;
     int64_t pads[2 * IR_MAX_RANK] = {0};
     const char *mode = fe_attr_str(n, "mode", "constant");
-    double value = n->since >= 11 ? fe_scalar_in(n, 2, 0) : fe_attr_float(n, "value", 0);
+    bool fills = strcmp(mode, "constant") == 0, wraps = n->since >= 19 && strcmp(mode, "wrap") == 0;
+    double value = n->since < 11 ? fe_attr_float(n, "value", 0) : 0;
+    if (n->since >= 11 && fills && fe_has(n, 2)) {
+        operand = fe_tensor(n, 2) ? NULL : fe_operand(n, 2);
+        value = operand ? 0 : fe_scalar_in(n, 2, 0);
+    }
     if (n->refused || !read_pads(n, x->type.shape.rank, pads)) {
         return;
     }
@@ -215,12 +281,13 @@ void fe_import_pad(FeNode *n) {
     }
     if (!any) {
         fe_out_alias(n, 0, 0);
-        return;
+    } else if (wraps) {
+        fe_out(n, 0, pad_by_wrapping(n, x, pads));
+    } else if (operand) {
+        fe_out(n, 0, pad_by_operand(n, x, pads, operand));
+    } else {
+        fe_out(n, 0, build_pad(n, x, pads, mode, value));
     }
-    fe_out(n, 0,
-           fe_build(n, IR_OP_PAD, FE_IN(x),
-                    FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * x->type.shape.rank, pads),
-                            ir_attr_s(IR_ATTR_MODE, mode), ir_attr_f(IR_ATTR_VALUE, value))));
 }
 
 // ---------------------------------------------------------------- Transpose and its relatives
@@ -345,27 +412,66 @@ void fe_import_expand(FeNode *n) {
     }
 }
 
+// Tile-1 repeats one axis: its inputs are the number of copies and the axis.
+static IrInts repeats_of_one_axis(FeNode *n, int rank) {
+    double count = fe_scalar_in(n, 1, 1), given = fe_scalar_in(n, 2, 0);
+    IrInts r = fe_range(n, 0, rank);
+    if (!(count >= 0 && count <= INT32_MAX && fabs(given) <= rank)) {
+        fe_refuse(n, "%g copies along axis %g are not possible", count, given);
+    }
+    int axis = n->refused ? 0 : fe_axis(n, (int64_t)given, rank);
+    for (int i = 0; i < rank && !n->refused; i++) {
+        r.v[i] = i == axis ? (int64_t)count : 1;
+    }
+    return r;
+}
+
+// Axis by axis, in rank 3: too many are repeated to do all of them at once.
+static IrValue *repeat_axes(FeNode *n, IrValue *x, IrInts r) {
+    IrShape s = x->type.shape;
+    for (int i = s.rank - 1; i >= 0 && !n->refused; i--) {
+        IrShape one = {3,
+                       {fe_dim_product(n, &s, 0, i), ir_dim(1), fe_dim_product(n, &s, i, s.rank)}};
+        IrShape wide = one;
+        wide.dim[1] = ir_dim(r.v[i]);
+        x = r.v[i] != 1 ? build_expand(n, fe_reshape(n, x, &one), &wide) : x;
+        if (!ir_dim_mul(s.dim[i], ir_dim(r.v[i]), &s.dim[i])) {
+            fe_refuse(n, "axis %d cannot be repeated %lld times", i, (long long)r.v[i]);
+        }
+    }
+    return n->refused ? NULL : fe_reshape(n, x, &s);
+}
+
 // Tile-13: each repeated axis d becomes [1, d], is expanded to [r, d] and merged to r * d.
 void fe_import_tile(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
-    IrInts r = fe_ints(n, 1);
     if (n->refused) {
         return;
     }
     const IrShape *s = &x->type.shape;
+    IrInts r = n->since >= 6 ? fe_ints(n, 1) : repeats_of_one_axis(n, s->rank);
+    if (n->refused) {
+        return;
+    }
     IrShape in = {0}, wide = {0}, out = {.rank = s->rank};
     if (r.n != s->rank) {
         fe_refuse(n, "%d repeats are given for rank %d", r.n, s->rank);
         return;
     }
+    int rank = s->rank;
     for (int i = 0; i < s->rank; i++) {
-        bool repeats = r.v[i] != 1;
-        if (r.v[i] < 0 || !ir_dim_mul(s->dim[i], ir_dim(r.v[i]), &out.dim[i]) ||
-            in.rank + repeats + 1 > IR_MAX_RANK) {
+        rank += r.v[i] != 1;
+        if (r.v[i] < 0 || !ir_dim_mul(s->dim[i], ir_dim(r.v[i]), &out.dim[i])) {
             fe_refuse(n, "axis %d cannot be repeated %lld times", i, (long long)r.v[i]);
             return;
         }
-        if (repeats) {
+    }
+    if (rank > IR_MAX_RANK) {
+        fe_out(n, 0, repeat_axes(n, x, r));
+        return;
+    }
+    for (int i = 0; i < s->rank; i++) {
+        if (r.v[i] != 1) {
             in.dim[in.rank++] = ir_dim(1);
             wide.dim[wide.rank++] = ir_dim(r.v[i]);
         }
@@ -398,6 +504,9 @@ void fe_import_gather(FeNode *n) {
     const IrShape *s = &x->type.shape;
     int axis = fe_axis(n, fe_attr_int(n, "axis", 0), s->rank);
     int64_t count = index ? ir_tensor_elems(index) : 0, dim = n->refused ? 0 : s->dim[axis].c;
+    if (!fe_spend(n, (double)count)) {
+        fe_refuse(n, "its indices are shared by too many nodes for the size of the file");
+    }
     for (int64_t i = 0; i < count && !n->refused; i++) {
         double k = ir_tensor_get(index, i);
         if (s->dim[axis].n == 0 && (k < -dim || k >= dim)) {

@@ -82,7 +82,8 @@ static void build_inference(FeNode *n, const BatchNorm *bn) {
     }
 }
 
-// BatchNormalization-9 has no attribute for it: more outputs than one mean training.
+// BatchNormalization-7 has no attribute for it: more outputs than one mean training. Versions 1 and
+// 6 train unless is_test is set.
 static bool has_more_outputs(const FeNode *n) {
     for (int i = 1; i < n->n_out; i++) {
         if (n->out[i]) {
@@ -98,7 +99,9 @@ void fe_import_batch_norm(FeNode *n) {
         bn.p[i] = fe_operand(n, 1 + i);
     }
     bn.per_cell = n->since < 9 && fe_attr_int(n, "spatial", 1) == 0;
-    bool training = n->since >= 14 ? fe_attr_int(n, "training_mode", 0) != 0 : has_more_outputs(n);
+    bool training = n->since >= 14  ? fe_attr_int(n, "training_mode", 0) != 0
+                    : n->since >= 7 ? has_more_outputs(n)
+                                    : fe_attr_int(n, "is_test", 0) == 0;
     if (n->refused) {
         return;
     }
@@ -117,22 +120,29 @@ void fe_import_batch_norm(FeNode *n) {
 // ---------------------------------------------------------------- Dropout
 
 static void build_mask(FeNode *n, const IrType *x) {
-    IrType type = {IR_BOOL, {0}, 0};
+    IrType type = {n->since >= 10 ? IR_BOOL : x->dtype, {0}, 0};
     IrConst *c = ir_const_splat(n->fe->prog, n->out[1]->name, type, 1);
     IrValue *one = ir_const_value(n->fe->graph, c);
     fe_out(n, 1,
            fe_build(n, IR_OP_EXPAND, FE_IN(one), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &x->shape))));
 }
 
-// Dropout-7 is inference only; Dropout-12 trains when its third input says so.
+// Dropout-7 is inference only; Dropout-12 trains when its third input says so, versions 1 and 6
+// unless is_test is set. The mask is bool from version 10 on, before it has x's type.
 void fe_import_dropout(FeNode *n) {
     IrType x;
-    bool training = n->since >= 12 && fe_scalar_in(n, 2, 0) != 0;
-    double ratio = n->since >= 12 ? fe_scalar_in(n, 1, 0.5) : 0;
+    bool training = n->since >= 12 ? fe_scalar_in(n, 2, 0) != 0
+                                   : n->since < 7 && fe_attr_int(n, "is_test", 0) == 0;
+    double ratio = n->since >= 12 ? fe_scalar_in(n, 1, 0.5) : fe_attr_float(n, "ratio", 0.5);
+    bool keep = n->fe->opt->keep_dropout && !fe_used(n, 1);
     if (!fe_type(n, 0, &x) || n->refused) {
         return;
     }
-    if (training && ratio != 0 && n->fe->opt->keep_training_mode) {
+    if (!(ratio >= 0 && ratio < 1)) {
+        fe_refuse(n, "ratio is %g, not a share from 0 to below 1", ratio);
+        return;
+    }
+    if (ratio != 0 && (keep || (training && n->fe->opt->keep_training_mode))) {
         IrValue *v = fe_operand(n, 0);
         int64_t seed = fe_attr_int(n, "seed", n->fe->graph->n_nodes);
         fe_out(n, 0,
@@ -181,9 +191,11 @@ static bool are_ones_after(const IrShape *s, int axis) {
     return true;
 }
 
+typedef IrValue *AlongAxis(FeNode *n, IrValue *x, int axis);
+
 // Softmax-13 works along one axis. Before, the input is flattened to two axes at `axis` (default
 // 1).
-void fe_import_softmax(FeNode *n) {
+static void build_along_axis(FeNode *n, AlongAxis *build) {
     IrValue *x = fe_operand(n, 0);
     if (n->refused) {
         return;
@@ -199,9 +211,37 @@ void fe_import_softmax(FeNode *n) {
         }
         axis = 1;
     }
-    IrValue *y = fe_build(n, n->info->op, FE_IN(fe_reshape(n, x, &flat)),
-                          FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis)));
-    fe_out(n, 0, fe_reshape(n, y, s));
+    IrValue *y = build(n, fe_reshape(n, x, &flat), axis);
+    fe_out(n, 0, n->refused ? NULL : fe_reshape(n, y, s));
+}
+
+static IrValue *build_softmax(FeNode *n, IrValue *x, int axis) {
+    return fe_build(n, n->info->op, FE_IN(x), FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis)));
+}
+
+void fe_import_softmax(FeNode *n) {
+    build_along_axis(n, build_softmax);
+}
+
+// 1 at the first maximum along the axis: the least of the positions that hold it.
+static IrValue *build_hardmax(FeNode *n, IrValue *x, int axis) {
+    if (n->refused) {
+        return NULL;
+    }
+    int64_t at = axis;
+    IrInts axes = {1, &at};
+    IrValue *place = fe_iota(n, 0, x->type.shape.dim[axis], axis, x->type.shape.rank);
+    IrValue *is_most = fe_bin(n, IR_OP_EQUAL, x, fe_reduce(n, IR_OP_REDUCE_MAX, x, axes, true));
+    IrValue *none = n->refused ? NULL : fe_const(n, place, (double)INT32_MAX);
+    IrValue *where = fe_build(n, IR_OP_WHERE, FE_IN(is_most, place, none), 0, NULL);
+    where = fe_reduce(n, IR_OP_REDUCE_MIN, where, axes, true);
+    IrValue *y = fe_bin(n, IR_OP_EQUAL, place, where);
+    return n->refused ? NULL : fe_cast(n, y, x->type.dtype);
+}
+
+// Hardmax-13; its axis is that of softmax.
+void fe_import_hardmax(FeNode *n) {
+    build_along_axis(n, build_hardmax);
 }
 
 // ---------------------------------------------------------------- normalization, written out
@@ -269,4 +309,21 @@ void fe_import_group_norm(FeNode *n) {
         y = fe_bin(n, IR_OP_ADD, fe_bin(n, IR_OP_MUL, y, scale), bias);
     }
     fe_out(n, 0, y);
+}
+
+// MeanVarianceNormalization-13: (x - mean) / (deviation + 1e-9) over `axes`, by default all but the
+// channels.
+void fe_import_mean_variance_norm(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *mean, *var;
+    IrInts axes = fe_attr_ints(n, "axes");
+    if (n->refused) {
+        return;
+    }
+    axes = fe_axes(n, axes.v ? axes : (IrInts){3, (int64_t[]){0, 2, 3}}, x->type.shape.rank);
+    if (n->refused) {
+        return;
+    }
+    build_moments(n, x, axes, &mean, &var);
+    IrValue *deviation = fe_op_const(n, IR_OP_ADD, fe_un(n, IR_OP_SQRT, var), 1e-9);
+    fe_out(n, 0, fe_bin(n, IR_OP_DIV, fe_bin(n, IR_OP_SUB, x, mean), deviation));
 }

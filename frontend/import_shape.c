@@ -4,13 +4,13 @@
 
 // ---------------------------------------------------------------- reshapes
 
-// Reshape-14
+// Reshape-14; version 1 has the shape as an attribute.
 void fe_import_reshape(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     FeDims target;
     IrShape s;
     bool allow_zero = n->since >= 14 && fe_attr_int(n, "allowzero", 0) != 0;
-    if (fe_dims(n, 1, &target) && !n->refused &&
+    if (fe_dims_of(n, "shape", 1, &target) && !n->refused &&
         fe_reshape_target(n, &x->type.shape, &target, allow_zero, &s)) {
         fe_out(n, 0, fe_reshape(n, x, &s));
     }

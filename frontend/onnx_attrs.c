@@ -3,12 +3,24 @@
 #include "frontend/fe_import.h"
 
 #include <string.h>
+#include <strings.h>
+
+// What `name` stands for in the function that is being inlined.
+static const Onnx__AttributeProto *find_bound(const FeScope *s, const char *name) {
+    for (int i = 0; i < s->n_attrs; i++) {
+        if (strcmp(s->attrs[i].name, name) == 0) {
+            return s->attrs[i].a;
+        }
+    }
+    return NULL;
+}
 
 const Onnx__AttributeProto *fe_attr(FeNode *n, const char *name) {
     for (size_t i = 0; i < n->pb->n_attribute; i++) {
         const Onnx__AttributeProto *a = n->pb->attribute[i];
         if (a->name && strcmp(a->name, name) == 0) {
-            return a;
+            bool refers = a->ref_attr_name && *a->ref_attr_name;
+            return refers ? find_bound(n->fe->scope, a->ref_attr_name) : a;
         }
     }
     return NULL;
@@ -40,7 +52,14 @@ double fe_attr_float(FeNode *n, const char *name, double absent) {
 const char *fe_attr_str(FeNode *n, const char *name, const char *absent) {
     const Onnx__AttributeProto *a =
         find_typed(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING, "a string");
-    return a ? ir_strndup(n->fe->arena, a->s.len ? (const char *)a->s.data : "", a->s.len) : absent;
+    if (!a || a->s.len == 0) {
+        return a ? "" : absent;
+    }
+    if (memchr(a->s.data, '\0', a->s.len)) {
+        fe_refuse(n, "attribute '%s' holds a NUL byte", name);
+        return absent;
+    }
+    return ir_strndup(n->fe->arena, (const char *)a->s.data, a->s.len);
 }
 
 IrInts fe_attr_ints(FeNode *n, const char *name) {
@@ -55,6 +74,38 @@ IrInts fe_attr_ints(FeNode *n, const char *name) {
         return (IrInts){0, NULL};
     }
     return (IrInts){(int)a->n_ints, a->n_ints ? a->ints : &none};
+}
+
+bool fe_cast_target(FeNode *n, IrDtype *out) {
+    int64_t to = 0;
+    if (n->since < 6) {
+        const char *name = fe_attr_str(n, "to", "");
+        for (int t = 1; t <= FE_MAX_ELEM_TYPE && !to; t++) {
+            to = strcasecmp(fe_onnx_type_name(t), name) == 0 ? t : 0;
+        }
+        to = !to && strcasecmp(name, "float32") == 0 ? ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT : to;
+    } else {
+        to = fe_attr_int(n, "to", 0);
+    }
+    int32_t onnx = to > 0 && to <= FE_MAX_ELEM_TYPE ? (int32_t)to : 0;
+    if (!fe_dtype(onnx, false, out)) {
+        fe_refuse(n, "a cast to element type %lld (%s) is not supported", (long long)to,
+                  fe_onnx_type_name(onnx));
+        return false;
+    }
+    return true;
+}
+
+bool fe_dims_of(FeNode *n, const char *name, int i, FeDims *out) {
+    IrInts v = fe_attr_ints(n, name);
+    if (!v.v) {
+        return fe_dims(n, i, out);
+    }
+    *out = (FeDims){IR_I64, 1, v.n, ir_alloc_array(n->fe->arena, (size_t)v.n + 1, sizeof(IrDim))};
+    for (int k = 0; k < v.n; k++) {
+        out->v[k] = ir_dim(v.v[k]);
+    }
+    return true;
 }
 
 IrInts fe_ints_of(FeNode *n, const char *name, int i) {

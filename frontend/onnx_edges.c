@@ -4,6 +4,7 @@
 // Invariants: only the first dimension of an input may be symbolic, and every symbolic one is the
 // same N. Inputs and outputs carry the names of the ONNX graph.
 #include "frontend/fe_graph.h"
+#include "ir/map.h"
 
 #include <string.h>
 
@@ -46,10 +47,11 @@ static bool read_declared(FeContext *fe, const Onnx__ValueInfoProto *info, IrSha
     out->rank = (int)t->shape->n_dim;
     for (int i = 0; i < out->rank; i++) {
         const Onnx__TensorShapeProto__Dimension *d = t->shape->dim[i];
-        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
-                     (d->dim_value > 0 || (d->dim_value == 0 && i > 0));
+        bool given = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        bool fixed = given && (d->dim_value > 0 || (d->dim_value == 0 && i > 0));
         out->dim[i] = ir_dim(fixed ? d->dim_value : -1);
-        if (fixed && d->dim_value > INT32_MAX) {
+        bool unknown = d->dim_value == -1; // as some exporters write it
+        if (given && !unknown && (d->dim_value > INT32_MAX || d->dim_value < 0)) {
             ir_error(fe->diag, IR_NOWHERE, "dimension %d of input '%s' is %lld", i, info->name,
                      (long long)d->dim_value);
             return false;
@@ -130,9 +132,14 @@ static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, int n_run
     if (!resolve_shape(fe, info, n_runtime, &type.shape)) {
         return;
     }
+    const char *why = fe_check_type(fe, &type);
+    if (why) {
+        ir_error(fe->diag, IR_NOWHERE, "input '%s': %s", info->name, why);
+        return;
+    }
     IrDtype inside;
     v->v = ir_input(fe->graph, v->name, type);
-    if (fe_dtype(elem, false, &inside) && inside != type.dtype) {
+    if (fe_dtype(elem, fe->doubles, &inside) && inside != type.dtype) {
         IrBuilder b = {.graph = fe->graph, .name = v->name, .src_op = "input"};
         IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(inside));
         v->v = ir_build(&b, IR_OP_CAST, 1, &v->v, 1, &to);
@@ -140,10 +147,11 @@ static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, int n_run
 }
 
 // Whether a tensor given by the caller has the element type that the input declares.
-static bool has_declared_type(const Onnx__ValueInfoProto *info, const IrTensor *t) {
+static bool has_declared_type(const FeContext *fe, const Onnx__ValueInfoProto *info,
+                              const IrTensor *t) {
     bool tensor = info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     IrDtype inside;
-    return tensor && fe_dtype(info->type->tensor_type->elem_type, false, &inside) &&
+    return tensor && fe_dtype(info->type->tensor_type->elem_type, fe->doubles, &inside) &&
            inside == t->dtype;
 }
 
@@ -154,7 +162,7 @@ static int bind_inputs(FeContext *fe) {
         FeValue *v = fe_find_value(fe, fe->pb->input[i]->name);
         for (int k = 0; k < fe->opt->n_bound; k++) {
             if (strcmp(fe->opt->bound[k].input, v->name) == 0 &&
-                has_declared_type(fe->pb->input[i], &fe->opt->bound[k].tensor)) {
+                has_declared_type(fe, fe->pb->input[i], &fe->opt->bound[k].tensor)) {
                 v->tensor = &fe->opt->bound[k].tensor;
             }
         }
@@ -208,7 +216,7 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
     bool typed = info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     int elem = typed ? info->type->tensor_type->elem_type : 0;
     IrDtype inside, edge;
-    if (x && fe_dtype(elem, false, &inside) && inside == IR_F32 && x->type.dtype == IR_F32) {
+    if (x && fe_dtype(elem, fe->doubles, &inside) && inside == IR_F32 && x->type.dtype == IR_F32) {
         if (!fe_dtype(elem, true, &edge)) {
             ir_error(fe->diag, IR_NOWHERE,
                      "output '%s' has element type %s, which is not supported", info->name,
@@ -226,8 +234,17 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
     }
 }
 
+// A program's outputs are asked for by name, so each name stands once.
 void fe_add_outputs(FeContext *fe) {
+    IrMap names = {.arena = fe->arena};
     for (size_t i = 0; i < fe->pb->n_output; i++) {
-        add_output(fe, fe->pb->output[i]);
+        const Onnx__ValueInfoProto *info = fe->pb->output[i];
+        void **taken = ir_map_put(&names, info->name ? info->name : "");
+        if (*taken) {
+            ir_error(fe->diag, IR_NOWHERE, "output '%s' is listed twice", info->name);
+        } else {
+            add_output(fe, info);
+        }
+        *taken = (void *)info;
     }
 }

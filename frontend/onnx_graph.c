@@ -15,7 +15,8 @@
 #include "frontend/onnx_ops.def"
 #undef FE_OP
 FeDimsRule fe_dims_binary, fe_dims_where, fe_dims_cast, fe_dims_product, fe_dims_concat,
-    fe_dims_gather, fe_dims_slice, fe_dims_squeeze, fe_dims_unsqueeze, fe_dims_reshape;
+    fe_dims_gather, fe_dims_split, fe_dims_slice, fe_dims_squeeze, fe_dims_unsqueeze,
+    fe_dims_reshape;
 #define fe_dims_none NULL
 
 static const FeOpInfo op_table[] = {
@@ -34,24 +35,50 @@ static const FeOpInfo *find_op(const char *name) {
     return NULL;
 }
 
-static bool is_onnx_domain(const char *domain) {
+bool fe_is_onnx_domain(const char *domain) {
     return !domain || !*domain || strcmp(domain, "ai.onnx") == 0;
 }
 
 // ---------------------------------------------------------------- nodes
 
+// Kinds of operators that no program compiled ahead of time can have here, by their names' begin.
+static const char *describe_unknown(const char *op) {
+    static const char *const kinds[][2] = {
+        {"Loop", "loops are not supported: unroll them before export"},
+        {"Scan", "loops are not supported: unroll them before export"},
+        {"Sequence", "sequences are not supported"},
+        {"ConcatFromSequence", "sequences are not supported"},
+        {"SplitToSequence", "sequences are not supported"},
+        {"Optional", "optional values are not supported"},
+        {"String", "strings are not supported"},
+        {"GRU", "recurrent networks are not supported"},
+        {"LSTM", "recurrent networks are not supported"},
+        {"RNN", "recurrent networks are not supported"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strncmp(op, kinds[i][0], strlen(kinds[i][0])) == 0) {
+            return kinds[i][1];
+        }
+    }
+    return "this operator is not supported";
+}
+
 static const char *find_reason(FeContext *fe, FeNode *n) {
     const Onnx__NodeProto *pb = n->pb;
     const char *op = pb->op_type ? pb->op_type : "";
-    if (!is_onnx_domain(pb->domain)) {
-        const char *what = fe->model->n_functions ? "operators and functions" : "operators";
-        return ir_sprintf(fe->arena, "%s of the domain '%s' are not supported", what, pb->domain);
+    if (!fe_is_onnx_domain(pb->domain)) {
+        const char *but = fe->n_functions ? ", and no function of the model has this name" : "";
+        return ir_sprintf(fe->arena, "operators of the domain '%s' are not supported%s", pb->domain,
+                          but);
+    }
+    if (!fe->scope->opset) {
+        return "no opset of the domain ai.onnx is imported";
     }
     n->info = find_op(op);
     if (!n->info) {
-        return "this operator is not supported";
+        return describe_unknown(op);
     }
-    for (const int *v = n->info->since; *v && *v <= fe->opset; v++) {
+    for (const int *v = n->info->since; *v && *v <= fe->scope->opset; v++) {
         n->since = *v;
     }
     return n->since ? NULL
@@ -86,7 +113,7 @@ static void finish_outputs(FeNode *n, bool poison) {
 }
 
 static void import_node(FeContext *fe, size_t index, const FeLink *link) {
-    const Onnx__NodeProto *pb = fe->pb->node[index];
+    const Onnx__NodeProto *pb = fe->scope->pb->node[index];
     FeNode n = {.fe = fe, .pb = pb, .n_in = (int)pb->n_input, .n_out = (int)pb->n_output};
     n.in = link->in;
     n.out = link->out;
@@ -96,17 +123,24 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
         while (n.in[i] && n.in[i]->alias) {
             n.in[i] = n.in[i]->alias;
         }
+        n.in[i] = n.in[i] && n.in[i]->absent ? NULL : n.in[i];
         any_dims |= n.in[i] && n.in[i]->dims;
     }
-    const char *reason = find_reason(fe, &n);
+    const Onnx__FunctionProto *function = fe_find_function(fe, pb);
+    const char *reason = function ? NULL : find_reason(fe, &n);
     bool poisoned = has_poisoned_input(&n);
     if (reason) {
         fe_refuse(&n, "%s", reason);
-    } else if (!poisoned) {
+    } else if (function && !poisoned) {
+        fe_call_function(&n, function);
+    } else if (!poisoned && fe_check_arity(&n)) {
         IrNode *before = fe->graph->last;
         bool done = any_dims && n.info->dims && n.info->dims(&n);
         if (!done && !n.refused) {
             n.info->import(&n);
+            if (!n.nested) {
+                fe_check_sizes(&n, before);
+            }
             fe_fold(&n, before);
         }
     }
@@ -160,22 +194,21 @@ static void warn_at_end(FeContext *fe) {
 
 // ---------------------------------------------------------------- the whole file
 
-static bool read_opset(FeContext *fe) {
-    const Onnx__ModelProto *m = fe->model;
-    for (size_t i = 0; i < m->n_opset_import; i++) {
-        if (is_onnx_domain(m->opset_import[i]->domain)) {
-            int64_t v = m->opset_import[i]->version;
+const char *fe_read_opset(FeContext *fe, size_t n, Onnx__OperatorSetIdProto *const *imports,
+                          int *out) {
+    *out = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (fe_is_onnx_domain(imports[i]->domain)) {
+            int64_t v = imports[i]->version;
             if (v < FE_MIN_OPSET || v > FE_MAX_OPSET) {
-                ir_error(fe->diag, IR_NOWHERE, "opset %lld is not supported (%d to %d are)",
-                         (long long)v, FE_MIN_OPSET, FE_MAX_OPSET);
-                return false;
+                return ir_sprintf(fe->arena, "opset %lld is not supported (%d to %d are)",
+                                  (long long)v, FE_MIN_OPSET, FE_MAX_OPSET);
             }
-            fe->opset = (int)v;
-            return true;
+            *out = (int)v;
+            return NULL;
         }
     }
-    ir_error(fe->diag, IR_NOWHERE, "it imports no opset of the domain ai.onnx");
-    return false;
+    return NULL;
 }
 
 static bool read_model(FeContext *fe, const char *path) {
@@ -186,7 +219,9 @@ static bool read_model(FeContext *fe, const char *path) {
         return false;
     }
     fe->model =
-        (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor, &why);
+        (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor,
+                                            fe_limit(&fe->opt->limits, FE_LIMIT_MEMORY), &why);
+    fe->model_bytes = (int64_t)file.size;
     fe_unmap_file(&file);
     if (!why && !fe->model->graph) {
         why = "it holds no graph";
@@ -200,7 +235,20 @@ static bool read_model(FeContext *fe, const char *path) {
     fe->external.dir = !slash          ? "."
                        : slash == path ? "/"
                                        : ir_strndup(fe->arena, path, (size_t)(slash - path));
-    return read_opset(fe);
+    const Onnx__ModelProto *m = fe->model;
+    fe->scope = ir_alloc(fe->arena, sizeof *fe->scope);
+    *fe->scope = (FeScope){.pb = fe->pb, .prefix = ""};
+    why = fe_read_opset(fe, m->n_opset_import, m->opset_import, &fe->scope->opset);
+    if (why) {
+        ir_error(fe->diag, IR_NOWHERE, "%s", why);
+        return false;
+    }
+    if (!m->n_opset_import && m->ir_version < 3) { // imports came with IR version 3
+        fe->scope->opset = 1;
+    }
+    int errors = fe->diag->errors;
+    fe_collect_functions(fe);
+    return fe->diag->errors == errors;
 }
 
 static bool check_names(FeContext *fe) {
@@ -222,6 +270,17 @@ static bool check_names(FeContext *fe) {
     return true;
 }
 
+static bool check_size(FeContext *fe) {
+    int64_t most = fe_limit(&fe->opt->limits, FE_LIMIT_NODES);
+    if ((uint64_t)fe->pb->n_node > (uint64_t)most) {
+        ir_error(fe->diag, IR_NOWHERE,
+                 "the graph has %zu nodes, more than %lld (--limit nodes=N raises it)",
+                 fe->pb->n_node, (long long)most);
+        return false;
+    }
+    return true;
+}
+
 static void copy_metadata(FeContext *fe) {
     for (size_t i = 0; i < fe->model->n_metadata_props; i++) {
         const Onnx__StringStringEntryProto *e = fe->model->metadata_props[i];
@@ -230,14 +289,23 @@ static void copy_metadata(FeContext *fe) {
     }
 }
 
+bool fe_import_nodes(FeContext *fe) {
+    int errors = fe->diag->errors;
+    FeLink *links = fe_link_nodes(fe);
+    int *order = fe->diag->errors == errors ? fe_order_nodes(fe, links) : NULL;
+    for (size_t i = 0; order && i < fe->scope->pb->n_node; i++) {
+        import_node(fe, (size_t)order[i], &links[order[i]]);
+    }
+    return order;
+}
+
 static void import_graph(FeContext *fe) {
     int errors = fe->diag->errors;
     fe_collect_values(fe);
-    FeLink *links = fe_link_nodes(fe);
-    int *order = fe->diag->errors == errors ? fe_order_nodes(fe, links) : NULL;
-    if (!order) {
+    if (fe->diag->errors > errors) {
         return;
     }
+    fe->doubles = !fe->model->n_functions && fe_keeps_doubles(fe->pb);
     for (size_t i = 0; i < fe->pb->n_output; i++) {
         FeValue *v = fe->pb->output[i]->name ? fe_find_value(fe, fe->pb->output[i]->name) : NULL;
         if (v) {
@@ -245,11 +313,8 @@ static void import_graph(FeContext *fe) {
         }
     }
     fe_add_inputs(fe);
-    if (fe->diag->errors > errors) {
+    if (fe->diag->errors > errors || !fe_import_nodes(fe)) {
         return;
-    }
-    for (size_t i = 0; i < fe->pb->n_node; i++) {
-        import_node(fe, (size_t)order[i], &links[order[i]]);
     }
     fe_add_outputs(fe);
     remove_dead_nodes(fe->graph);
@@ -261,11 +326,12 @@ IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
     FeContext fe = {.arena = a, .diag = ir_arena_diag(a), .opt = opt ? opt : &defaults};
     int errors = fe.diag->errors;
     fe.diag->file = path;
-    if (!read_model(&fe, path) || !check_names(&fe)) {
+    if (!read_model(&fe, path) || !check_names(&fe) || !check_size(&fe)) {
         return NULL;
     }
     fe.prog = ir_program_new(a, fe.pb->name && *fe.pb->name ? fe.pb->name : "model");
     fe.graph = ir_graph_new(fe.prog, "infer");
+    fe.prog->const_limit = fe_const_limit(&fe);
     copy_metadata(&fe);
     import_graph(&fe);
     if (fe.diag->errors > errors) {
@@ -277,7 +343,8 @@ IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
         *m = (FeModel){fe.model, fe.external};
         *fe.opt->model = m;
     }
-    const char *wrong = ir_verify(fe.graph);
+    // A report may have listed whatever made the outputs.
+    const char *wrong = fe.graph->n_outputs ? ir_verify(fe.graph) : NULL;
     if (wrong) {
         ir_bug("frontend", NULL, "%s", wrong);
     }

@@ -81,23 +81,29 @@ void fe_unmap_file(FeFile *f) {
     *f = (FeFile){NULL, 0};
 }
 
-static void free_message(void *m) {
-    protobuf_c_message_free_unpacked(m, NULL);
+static void free_message(void *arg) {
+    ProtobufCMessage **m = arg;
+    if (*m) {
+        protobuf_c_message_free_unpacked(*m, NULL);
+    }
 }
 
 ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescriptor *desc,
-                            const char **why) {
-    *why = f.size ? fe_wire_scan(a, f.bytes, f.size, desc) : "the file is empty";
+                            int64_t most, const char **why) {
+    *why = !f.size              ? "the file is empty"
+           : f.size > INT32_MAX ? "it is larger than 2 GB, the most that a protobuf can be: store "
+                                  "the weights as external data"
+                                : fe_wire_scan(a, f.bytes, f.size, desc, most);
     if (*why) {
         return NULL;
     }
-    ProtobufCMessage *m = protobuf_c_message_unpack(desc, NULL, f.size, f.bytes);
-    if (!m) {
+    ProtobufCMessage **m = ir_alloc(a, sizeof *m);
+    ir_arena_defer(a, free_message, m); // first: it may unwind
+    *m = protobuf_c_message_unpack(desc, NULL, f.size, f.bytes);
+    if (!*m) {
         *why = "its fields cannot be decoded";
-        return NULL;
     }
-    ir_arena_defer(a, free_message, m);
-    return m;
+    return *m;
 }
 
 bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **name) {
@@ -109,7 +115,7 @@ bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **na
         ir_error(diag, IR_NOWHERE, "%s", why);
         return false;
     }
-    ProtobufCMessage *m = fe_unpack(a, f, &onnx__tensor_proto__descriptor, &why);
+    ProtobufCMessage *m = fe_unpack(a, f, &onnx__tensor_proto__descriptor, 0, &why);
     fe_unmap_file(&f);
     if (m) {
         const Onnx__TensorProto *t = (const Onnx__TensorProto *)m;

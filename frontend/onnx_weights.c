@@ -181,6 +181,7 @@ static const char *map_external(IrArena *a, FeExternal *ext, const char *locatio
             ir_arena_defer(a, unmap_external, f);
             struct FeExternalFile entry = {location, *f};
             IR_PUSH(a, ext->v, ext->n, ext->cap, entry);
+            ext->bytes += st.st_size;
         }
     } else {
         *out = (FeFile){NULL, 0};
@@ -312,7 +313,12 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
     }
     const void *src = NULL;
     size_t bytes = (size_t)elems * (size_t)e->bytes;
-    if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+    if (t->has_data_location && t->data_location > ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+        why = ir_sprintf(a, "data location %d is unknown", (int)t->data_location);
+    } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL &&
+               t->raw_data.len > 0) {
+        why = "it has data both in the model and in another file";
+    } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         why = find_external(a, ext, t, bytes, &src);
     } else if (t->has_raw_data && (t->raw_data.len > 0 || bytes == 0)) {
         src = t->raw_data.data;

@@ -3,7 +3,8 @@
 // that has been tuned: training-mode attributes go, metadata_props come. Everything else stays as
 // it was, names above all.
 //
-// Only what the importer accepted comes here: names are unique, no subgraphs.
+// Only what the importer accepted comes here: names are unique. Models with subgraphs or functions
+// of their own, and those of opsets before 7, are refused.
 #include "frontend/fe_retarget.h"
 #include "ir/map.h"
 
@@ -563,7 +564,35 @@ static void copy_graph(Retarget *r) {
         copy_array(a, old->value_info, old->n_value_info, 0, sizeof *old->value_info);
 }
 
+// Why the model cannot be written back; NULL: it can.
+static const char *find_obstacle(const Onnx__ModelProto *m) {
+    const Onnx__GraphProto *g = m->graph;
+    if (m->n_functions) {
+        return "it has functions of its own, which cannot be written back; inline them first";
+    }
+    for (size_t i = 0; i < g->n_node; i++) {
+        for (size_t k = 0; k < g->node[i]->n_attribute; k++) {
+            if (g->node[i]->attribute[k]->g) {
+                return "it has nodes with subgraphs, which cannot be written back; simplify it "
+                       "first";
+            }
+        }
+    }
+    for (size_t i = 0; i < m->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *o = m->opset_import[i];
+        if ((!*text(o->domain) || strcmp(o->domain, "ai.onnx") == 0) && o->version >= 7) {
+            return NULL;
+        }
+    }
+    return "its opset is below 7; convert it to a newer one first";
+}
+
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what) {
+    const char *why = find_obstacle(from->pb);
+    if (why) {
+        ir_error(ir_arena_diag(a), IR_NOWHERE, "the tuned model cannot be made: %s", why);
+        return NULL;
+    }
     Retarget r = {.arena = a, .from = from, .what = what, .to = ir_alloc(a, sizeof *r.to)};
     r.inits.arena = r.affected.arena = r.to->arena = a;
     copy_graph(&r);

@@ -59,6 +59,16 @@ static bool equal_dims(IrDim a, IrDim b, IrDim *out) {
     return order != 2;
 }
 
+static bool less_dims(IrDim a, IrDim b, IrDim *out) {
+    int order = compare_dims(a, b);
+    *out = ir_dim(order == -1);
+    return order != 2;
+}
+
+static bool greater_dims(IrDim a, IrDim b, IrDim *out) {
+    return less_dims(b, a, out);
+}
+
 static bool max_dims(IrDim a, IrDim b, IrDim *out) {
     IrDim d;
     if (!subtract_dims(a, b, &d)) {
@@ -82,7 +92,7 @@ static bool min_dims(IrDim a, IrDim b, IrDim *out) {
 static DimsBinary *const binary_rules[IR_OP_COUNT] = {
     [IR_OP_ADD] = fe_dim_sum,      [IR_OP_SUB] = subtract_dims, [IR_OP_MUL] = ir_dim_mul,
     [IR_OP_DIV] = fe_dim_quotient, [IR_OP_MAXIMUM] = max_dims,  [IR_OP_MINIMUM] = min_dims,
-    [IR_OP_EQUAL] = equal_dims,
+    [IR_OP_EQUAL] = equal_dims,    [IR_OP_LESS] = less_dims,    [IR_OP_GREATER] = greater_dims,
 };
 
 // x op y with numpy broadcasting of rank 0 and 1.
@@ -113,7 +123,9 @@ bool fe_dims_binary(FeNode *n) {
             return false;
         }
     }
-    acc.dtype = n->info->op == IR_OP_EQUAL ? IR_BOOL : acc.dtype;
+    bool compares =
+        n->info->op == IR_OP_EQUAL || n->info->op == IR_OP_LESS || n->info->op == IR_OP_GREATER;
+    acc.dtype = compares ? IR_BOOL : acc.dtype;
     fe_out_dims(n, 0, &acc);
     return true;
 }
@@ -144,8 +156,7 @@ bool fe_dims_where(FeNode *n) {
 bool fe_dims_cast(FeNode *n) {
     FeDims d;
     IrDtype to;
-    if (!fe_dims(n, 0, &d) || !fe_dtype((int32_t)fe_attr_int(n, "to", 0), false, &to) ||
-        (to != IR_I64 && to != IR_I32)) {
+    if (!fe_dims(n, 0, &d) || !fe_cast_target(n, &to) || (to != IR_I64 && to != IR_I32)) {
         return false;
     }
     d.dtype = to;
@@ -175,7 +186,7 @@ bool fe_dims_concat(FeNode *n) {
     FeDims out = {IR_I64, 1, 0, NULL}, x;
     int cap = 0;
     for (int k = 0; k < n->n_in; k++) {
-        if (!fe_dims(n, k, &x) || x.rank != 1) {
+        if (!fe_dims(n, k, &x) || x.rank != 1 || x.n > FE_MAX_SMALL - out.n) {
             return false;
         }
         out.dtype = x.dtype;
@@ -238,6 +249,25 @@ bool fe_dims_slice(FeNode *n) {
     return true;
 }
 
+bool fe_dims_split(FeNode *n) {
+    FeDims x;
+    IrInts sizes = fe_ints_of(n, "split", n->since >= 13 ? 1 : n->n_in);
+    if (!fe_dims(n, 0, &x) || x.rank != 1 || (sizes.v && sizes.n != n->n_out) ||
+        (!sizes.v && x.n % (n->n_out ? n->n_out : 1))) {
+        return false;
+    }
+    int at = 0;
+    for (int i = 0; i < n->n_out; i++) {
+        int64_t len = sizes.v ? sizes.v[i] : x.n / n->n_out;
+        if (len < 0 || len > x.n - at) {
+            return false;
+        }
+        fe_out_dims(n, i, &(FeDims){x.dtype, 1, (int)len, x.v + at});
+        at += (int)len;
+    }
+    return at == x.n;
+}
+
 // Squeeze, Unsqueeze and Reshape between rank 0 and rank 1 keep the entries.
 static bool change_rank(FeNode *n, int rank) {
     FeDims d;
@@ -266,11 +296,11 @@ bool fe_dims_unsqueeze(FeNode *n) {
 
 bool fe_dims_reshape(FeNode *n) {
     IrType t;
-    const FeValue *x = n->in[0];
-    if (!x || !x->dims || !fe_type(n, 1, &t) || t.shape.rank != 1) {
+    const FeValue *x = n->n_in > 0 ? n->in[0] : NULL;
+    if (!x || !x->dims || (n->since >= 5 && (!fe_type(n, 1, &t) || t.shape.rank != 1))) {
         return false;
     }
-    IrInts target = fe_ints(n, 1);
+    IrInts target = n->since < 5 ? fe_attr_ints(n, "shape") : fe_ints(n, 1);
     return target.n <= 1 && (!target.n || target.v[0] == -1 || target.v[0] == x->dims->n) &&
            change_rank(n, target.n);
 }

@@ -4,6 +4,23 @@
 #include "ir/ir_private.h"
 #include "ir/random.h"
 
+// Constants are made from one another, and one weight may serve thousands of nodes whose
+// simplification gives each its own: what comes of a small file may be large.
+static void count_bytes(IrProgram *p, const IrType *t) {
+    IrDim bytes;
+    if (!ir_type_bytes(t, &bytes) ||
+        __builtin_add_overflow(p->const_bytes, bytes.c, &p->const_bytes)) {
+        p->const_bytes = INT64_MAX;
+    }
+    int graphs = p->n_graphs > 1 ? p->n_graphs : 1; // each may fold the same weights its own way
+    if (p->const_limit && p->const_bytes / graphs > p->const_limit) {
+        ir_fatal(p->diag, IR_NOWHERE,
+                 "its constants, with those that folding makes, are larger than %lld MB "
+                 "(--limit constants=SIZE raises it)",
+                 (long long)(p->const_limit >> 20));
+    }
+}
+
 static IrConst *add_const(IrProgram *p, const char *name, IrType type) {
     const char *why = ir_check_type(p->arena, &type);
     if (why || type.block || !ir_shape_is_static(&type.shape)) {
@@ -13,6 +30,7 @@ static IrConst *add_const(IrProgram *p, const char *name, IrType type) {
     c->id = p->next_const_id++;
     c->name = name ? ir_strdup(p->arena, name) : ir_sprintf(p->arena, "c%u", c->id);
     c->type = type;
+    count_bytes(p, &type);
     IR_PUSH(p->arena, p->consts, p->n_consts, p->cap_consts, c);
     return c;
 }

@@ -30,8 +30,12 @@ int ir_utf8_printable(const char *text) {
     const unsigned char *s = (const unsigned char *)text;
     int n = utf8_length(s);
     bool control = s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && s[1] < 0xa0);
-    bool line_end = s[0] == 0xe2 && n == 3 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9);
-    return control || line_end ? 0 : n;
+    // Line and paragraph ends, and what turns the direction of writing: U+2028 to 202E, 2066 to
+    // 2069
+    bool turns = s[0] == 0xe2 && n == 3 &&
+                 ((s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
+                  (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9));
+    return control || turns ? 0 : n;
 }
 
 // Copies s to out so that it is one line, at most `limit` bytes of it.

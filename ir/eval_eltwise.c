@@ -2,151 +2,12 @@
 // elements, each step's results in a row of their own ("lanes"), operands broadcast to the result's
 // shape. A node of one elementwise op is a body of one step; an epilogue is a body whose IR_ACC is
 // the node's result. Also cast and dropout.
-//
-// Floats: every step in double, rounded once at the end. NaN goes through relu, clip, maximum and
-// minimum. Integers: exact, wrapped around to the dtype after each step; x / 0 is 0, division
-// truncates, as does x to a negative power.
-#include "ir/eval.h"
+// Floats: every step in double, rounded once at the end. Integers: exact, wrapped around to the
+// dtype after each step. What a step does to an element is eval_rule.c's.
+#include "ir/eval_rule.h"
 #include "ir/random.h"
-#include <math.h>
 #include <omp.h>
 #include <string.h>
-
-// ---------------------------------------------------------------- the meaning of each op
-
-typedef double FloatFn(double x, double y, const double *p);
-typedef IrWide WideFn(IrWide x, IrWide y, const double *p);
-typedef struct Rule {
-    FloatFn *f;   // on floats; comparisons give 0 or 1. NULL: not defined on floats
-    WideFn *i;    // on integers, and on bool where `on_bool`. NULL: not defined on integers
-    bool on_bool; // takes bool; `only_bool` and nothing else
-    bool only_bool;
-    double absent[2]; // default attributes, as ONNX has them
-} Rule;
-
-#define MAYBE __attribute__((unused))
-#define FLOAT_RULE(name, expr)                                                                     \
-    static double name##_f(MAYBE double x, MAYBE double y, MAYBE const double *p) {                \
-        return expr;                                                                               \
-    }
-#define WIDE_RULE(name, expr)                                                                      \
-    static IrWide name##_i(MAYBE IrWide x, MAYBE IrWide y, MAYBE const double *p) {                \
-        return expr;                                                                               \
-    }
-
-static IrWide wide_from(double x) // saturates
-{
-    return isnan(x)        ? 0
-           : x <= -0x1p100 ? -((IrWide)1 << 100)
-           : x >= 0x1p100  ? (IrWide)1 << 100
-                           : (IrWide)x;
-}
-
-static IrWide wide_mul(IrWide x, IrWide y) // wraps around
-{
-    return (IrWide)((unsigned __int128)x * (unsigned __int128)y);
-}
-
-static IrWide wide_pow(IrWide x, IrWide y) {
-    IrWide r = 1;
-    if (y < 0) {
-        return x == 1 ? 1 : x == -1 ? (y & 1 ? -1 : 1) : 0;
-    }
-    for (; y > 0; y >>= 1, x = wide_mul(x, x)) {
-        r = y & 1 ? wide_mul(r, x) : r;
-    }
-    return r;
-}
-
-static double clamp(double x, double low, double high) {
-    x = x < low ? low : x;
-    return x > high ? high : x;
-}
-
-FLOAT_RULE(relu, x < 0 ? 0 : x)                        // Relu-14
-FLOAT_RULE(leaky_relu, x < 0 ? p[0] * x : x)           // LeakyRelu-16
-FLOAT_RULE(elu, x < 0 ? p[0] * expm1(x) : x)           // Elu-6
-FLOAT_RULE(clip, clamp(x, p[0], p[1]))                 // Clip-13: max wins over min
-FLOAT_RULE(sigmoid, 1 / (1 + exp(-x)))                 // Sigmoid-13
-FLOAT_RULE(hard_sigmoid, clamp(p[0] * x + p[1], 0, 1)) // HardSigmoid-6
-FLOAT_RULE(hard_swish, x *clamp(x / 6 + 0.5, 0, 1))    // HardSwish-14
-FLOAT_RULE(tanh, tanh(x))
-FLOAT_RULE(erf, erf(x))
-FLOAT_RULE(exp, exp(x))
-FLOAT_RULE(log, log(x))
-FLOAT_RULE(sqrt, sqrt(x))
-FLOAT_RULE(abs, fabs(x))
-FLOAT_RULE(neg, -x)
-FLOAT_RULE(floor, floor(x))
-FLOAT_RULE(ceil, ceil(x))
-FLOAT_RULE(add, x + y)
-FLOAT_RULE(sub, x - y)
-FLOAT_RULE(mul, x *y)
-FLOAT_RULE(div, x / y)
-FLOAT_RULE(pow, pow(x, y))                     // Pow-15, one dtype
-FLOAT_RULE(maximum, x > y || isnan(x) ? x : y) // Max-13
-FLOAT_RULE(minimum, x < y || isnan(x) ? x : y) // Min-13
-FLOAT_RULE(prelu, x < 0 ? x * y : x)           // PRelu-16
-FLOAT_RULE(equal, x == y)
-FLOAT_RULE(less, x < y)
-FLOAT_RULE(greater, x > y)
-FLOAT_RULE(relu_grad, x > 0 ? y : 0)
-
-WIDE_RULE(relu, x < 0 ? 0 : x)
-WIDE_RULE(clip, x<wide_from(ceil(p[0])) ? wide_from(ceil(p[0])) : x> wide_from(floor(p[1]))
-                    ? wide_from(floor(p[1]))
-                    : x)
-WIDE_RULE(abs, x < 0 ? -x : x)
-WIDE_RULE(neg, -x)
-WIDE_RULE(not, !x)
-WIDE_RULE(add, x + y)
-WIDE_RULE(sub, x - y)
-WIDE_RULE(mul, wide_mul(x, y))
-WIDE_RULE(div, y == 0 ? 0 : x / y)
-WIDE_RULE(pow, wide_pow(x, y))
-WIDE_RULE(maximum, x > y ? x : y)
-WIDE_RULE(minimum, x < y ? x : y)
-WIDE_RULE(prelu, x < 0 ? wide_mul(x, y) : x)
-WIDE_RULE(equal, x == y)
-WIDE_RULE(less, x < y)
-WIDE_RULE(greater, x > y)
-WIDE_RULE(and, x &&y)
-WIDE_RULE(or, x || y)
-
-// `where` alone has three operands: its step copies and needs no function.
-static const Rule rule_of[IR_OP_COUNT] = {
-    [IR_OP_RELU] = {relu_f, relu_i, 0, 0, {0}},
-    [IR_OP_LEAKY_RELU] = {leaky_relu_f, NULL, 0, 0, {0.01}},
-    [IR_OP_ELU] = {elu_f, NULL, 0, 0, {1}},
-    [IR_OP_CLIP] = {clip_f, clip_i, 0, 0, {-INFINITY, INFINITY}},
-    [IR_OP_SIGMOID] = {sigmoid_f, NULL, 0, 0, {0}},
-    [IR_OP_HARD_SIGMOID] = {hard_sigmoid_f, NULL, 0, 0, {0.2, 0.5}},
-    [IR_OP_HARD_SWISH] = {hard_swish_f, NULL, 0, 0, {0}},
-    [IR_OP_TANH] = {tanh_f, NULL, 0, 0, {0}},
-    [IR_OP_ERF] = {erf_f, NULL, 0, 0, {0}},
-    [IR_OP_EXP] = {exp_f, NULL, 0, 0, {0}},
-    [IR_OP_LOG] = {log_f, NULL, 0, 0, {0}},
-    [IR_OP_SQRT] = {sqrt_f, NULL, 0, 0, {0}},
-    [IR_OP_ABS] = {abs_f, abs_i, 0, 0, {0}},
-    [IR_OP_NEG] = {neg_f, neg_i, 0, 0, {0}},
-    [IR_OP_FLOOR] = {floor_f, NULL, 0, 0, {0}},
-    [IR_OP_CEIL] = {ceil_f, NULL, 0, 0, {0}},
-    [IR_OP_NOT] = {NULL, not_i, 1, 1, {0}},
-    [IR_OP_ADD] = {add_f, add_i, 0, 0, {0}},
-    [IR_OP_SUB] = {sub_f, sub_i, 0, 0, {0}},
-    [IR_OP_MUL] = {mul_f, mul_i, 0, 0, {0}},
-    [IR_OP_DIV] = {div_f, div_i, 0, 0, {0}},
-    [IR_OP_POW] = {pow_f, pow_i, 0, 0, {0}},
-    [IR_OP_MAXIMUM] = {maximum_f, maximum_i, 0, 0, {0}},
-    [IR_OP_MINIMUM] = {minimum_f, minimum_i, 0, 0, {0}},
-    [IR_OP_PRELU] = {prelu_f, prelu_i, 0, 0, {0}},
-    [IR_OP_RELU_GRAD] = {relu_grad_f, NULL, 0, 0, {0}},
-    [IR_OP_EQUAL] = {equal_f, equal_i, 1, 0, {0}},
-    [IR_OP_LESS] = {less_f, less_i, 0, 0, {0}},
-    [IR_OP_GREATER] = {greater_f, greater_i, 0, 0, {0}},
-    [IR_OP_AND] = {NULL, and_i, 1, 1, {0}},
-    [IR_OP_OR] = {NULL, or_i, 1, 1, {0}},
-};
 
 // ---------------------------------------------------------------- bodies, made ready to run
 
@@ -208,7 +69,7 @@ static int find_row(const Plan *p, int arg, int step) {
 static const char *type_step(IrEval *e, const IrStep *s, const IrDtype *arg, int n_arg,
                              IrDtype *out) {
     const IrOpInfo *info = ir_op_info(s->op);
-    const Rule *rule = &rule_of[s->op];
+    const IrEvalRule *rule = &ir_eval_rule[s->op];
     bool choice = s->op == IR_OP_WHERE;
     IrDtype t = arg[choice ? 1 : 0];
     for (int i = choice ? 1 : 0; i < n_arg; i++) {
@@ -331,8 +192,8 @@ static void run_where(const Lanes *c, const Lanes *x, const Lanes *y, bool float
     }
 }
 
-static void run_float(FloatFn *f, const double *p, const Lanes *x, const Lanes *y, bool compares,
-                      int64_t n, Lanes *to) {
+static void run_float(IrFloatRule *f, const double *p, const Lanes *x, const Lanes *y,
+                      bool compares, int64_t n, Lanes *to) {
     for (int64_t i = 0; i < n && !compares; i++) {
         to->f[i] = f(x->f[i], y->f[i], p);
     }
@@ -341,7 +202,7 @@ static void run_float(FloatFn *f, const double *p, const Lanes *x, const Lanes *
     }
 }
 
-static void run_wide(WideFn *f, const double *p, const Lanes *x, const Lanes *y, IrDtype t,
+static void run_wide(IrWideRule *f, const double *p, const Lanes *x, const Lanes *y, IrDtype t,
                      int64_t n, Lanes *to) {
     for (int64_t i = 0; i < n; i++) {
         to->i[i] = ir_wide_wrap(f(x->i[i], y->i[i], p), t);
@@ -358,9 +219,9 @@ static void run_step(const Plan *p, int step, int64_t n, Lanes *lanes) {
     if (n_arg == 3) {
         run_where(x, y, &lanes[row[2]], ir_dtype_is_float(result), n, to);
     } else if (ir_dtype_is_float(p->dtype[row[0]])) {
-        run_float(rule_of[s->op].f, s->p, x, y, result == IR_BOOL, n, to);
+        run_float(ir_eval_rule[s->op].f, s->p, x, y, result == IR_BOOL, n, to);
     } else {
-        run_wide(rule_of[s->op].i, s->p, x, y, result, n, to);
+        run_wide(ir_eval_rule[s->op].i, s->p, x, y, result, n, to);
     }
 }
 
@@ -407,7 +268,7 @@ static void read_params(const IrNode *n, double *p) {
     int k = 0;
     for (int key = 0; key < IR_ATTR_COUNT && k < 2; key++) {
         if (attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
-            p[k] = ir_float(n, (IrAttrKey)key, rule_of[n->op].absent[k]);
+            p[k] = ir_float(n, (IrAttrKey)key, ir_eval_rule[n->op].absent[k]);
             k++;
         }
     }

@@ -185,7 +185,7 @@ const char *ir_eval_pad(IrEval *e, const IrNode *n, const IrTensor *const *in, I
 // ---------------------------------------------------------------- gather, concat, copies
 
 // Gather-13: the result's axes are data's with `axis` replaced by those of the indices. It is seen
-// as [before][indices][after].
+// as [before][indices][after]. Negative indices count from the end; those outside are clamped.
 const char *ir_eval_gather(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     const IrTensor *data = in[0], *indices = in[1];
     int axis = (int)ir_int(n, IR_ATTR_AXIS, 0);
@@ -197,17 +197,17 @@ const char *ir_eval_gather(IrEval *e, const IrNode *n, const IrTensor *const *in
         }
     }
     view.dim[1] = ir_tensor_elems(indices);
+    if (dim == 0 && ir_tensor_elems(&view) > 0) {
+        return "the axis is empty";
+    }
     Maps m = new_maps(e, &view);
     fill_map(m.map[0], view.dim[0], 0, dim * view.dim[2]);
     fill_map(m.map[2], view.dim[2], 0, 1);
     for (int64_t i = 0; i < view.dim[1]; i++) {
         IrWide k;
         ir_tensor_load_wide(indices, i, 1, 1, &k);
-        if (k < -(IrWide)dim || k >= dim) {
-            return ir_sprintf(e->arena, "index %.0f is outside axis %d of size %lld", (double)k,
-                              axis, (long long)dim);
-        }
-        m.map[1][i] = (int64_t)(k < 0 ? k + dim : k) * view.dim[2];
+        k += k < 0 ? dim : 0;
+        m.map[1][i] = (int64_t)(k < 0 ? 0 : k >= dim ? dim - 1 : k) * view.dim[2];
     }
     copy_mapped(data, &m);
     return NULL;

@@ -255,6 +255,8 @@ struct IrProgram {
     int n_consts, cap_consts;
     IrConst **consts;
     uint32_t next_const_id;
+    int64_t const_bytes, const_limit; // of all constants ever made; at most, per graph: beyond it
+                                      // ir_fatal(); 0: no limit
     int n_graphs, cap_graphs;
     IrGraph **graphs;
     int n_meta, cap_meta;
@@ -424,6 +426,7 @@ void ir_tensor_set(IrTensor *t, int64_t i,
 // without evaluator, say).
 const char *ir_eval(IrGraph *g, int64_t N, const IrTensor *inputs, IrTensor *outputs, IrArena *a,
                     void (*on_value)(void *ctx, const IrValue *v, const IrTensor *t), void *ctx);
+double ir_eval_work(const IrNode *n); // steps that evaluating n takes for N = 1, roughly
 // Evaluates one node on concrete operands (fold and kernel tests use it). out[n_out] allocated in
 // a.
 const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, IrTensor *out,

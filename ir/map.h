@@ -5,15 +5,10 @@
 
 #include "ir/arena.h"
 
-typedef struct IrMapSlot {
-    const char *key;
-    void *value;
-} IrMapSlot;
-
 typedef struct IrMap {
     IrArena *arena;
-    size_t n, cap;
-    IrMapSlot *slot;
+    size_t n; // keys
+    struct IrMapNode *root;
 } IrMap;
 
 void *ir_map_get(const IrMap *m, const char *key); // NULL when absent

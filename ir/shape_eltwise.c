@@ -9,22 +9,36 @@ static const bool FLOAT_ONLY[IR_OP_COUNT] = {
     [IR_OP_ERF] = true,          [IR_OP_EXP] = true,        [IR_OP_LOG] = true,
     [IR_OP_SQRT] = true,         [IR_OP_FLOOR] = true,      [IR_OP_CEIL] = true,
     [IR_OP_LRN] = true,          [IR_OP_SOFTMAX] = true,    [IR_OP_LOG_SOFTMAX] = true,
-    [IR_OP_RELU_GRAD] = true,
+    [IR_OP_RELU_GRAD] = true,    [IR_OP_ROUND] = true,      [IR_OP_SIN] = true,
+    [IR_OP_COS] = true,          [IR_OP_TAN] = true,        [IR_OP_ASIN] = true,
+    [IR_OP_ACOS] = true,         [IR_OP_ATAN] = true,       [IR_OP_SINH] = true,
+    [IR_OP_COSH] = true,         [IR_OP_ASINH] = true,      [IR_OP_ACOSH] = true,
+    [IR_OP_ATANH] = true,
 };
 
-typedef enum Domain { NUMBERS, FLOATS, BOOLS, ANYTHING } Domain;
+// And on integers alone.
+static const bool INTEGER_ONLY[IR_OP_COUNT] = {
+    [IR_OP_MOD] = true,     [IR_OP_BIT_AND] = true,    [IR_OP_BIT_OR] = true,
+    [IR_OP_BIT_XOR] = true, [IR_OP_SHIFT_LEFT] = true, [IR_OP_SHIFT_RIGHT] = true,
+};
+
+typedef enum Domain { NUMBERS, FLOATS, INTEGERS, BOOLS, ANYTHING } Domain;
 
 // What an op computes on; WHERE's condition apart, all its operands agree.
 static Domain domain_of(IrOp op) {
     bool logical = op == IR_OP_NOT || op == IR_OP_AND || op == IR_OP_OR;
     bool moves = op == IR_OP_WHERE || op == IR_OP_EQUAL || op == IR_OP_COPY || op == IR_OP_REORDER;
-    return FLOAT_ONLY[op] ? FLOATS : logical ? BOOLS : moves ? ANYTHING : NUMBERS;
+    return FLOAT_ONLY[op]     ? FLOATS
+           : INTEGER_ONLY[op] ? INTEGERS
+           : logical          ? BOOLS
+           : moves            ? ANYTHING
+                              : NUMBERS;
 }
 
 // The dtype of an elementwise op's result on operands of these dtypes; NULL when they do not fit.
 static const char *result_dtype(const IrNode *n, IrOp op, int n_in, const IrDtype *in,
                                 IrDtype *out) {
-    static const char *const NEEDS[] = {"numbers", "floating point", "bool", ""};
+    static const char *const NEEDS[] = {"numbers", "floating point", "integers", "bool", ""};
     const char *text = ir_op_info(op)->text;
     int first = op == IR_OP_WHERE;
     if (first && in[0] != IR_BOOL) {
@@ -38,8 +52,9 @@ static const char *result_dtype(const IrNode *n, IrOp op, int n_in, const IrDtyp
     }
     Domain d = domain_of(op);
     IrDtype t = in[first];
-    bool fits = d == ANYTHING || (d == FLOATS && ir_dtype_is_float(t)) ||
-                (d == NUMBERS && t != IR_BOOL) || (d == BOOLS && t == IR_BOOL);
+    bool fits =
+        d == ANYTHING || (d == FLOATS && ir_dtype_is_float(t)) || (d == NUMBERS && t != IR_BOOL) ||
+        (d == INTEGERS && t != IR_BOOL && !ir_dtype_is_float(t)) || (d == BOOLS && t == IR_BOOL);
     if (!fits) {
         return ir_why(n, "%s of %s: it works on %s", text, ir_dtype_name(t), NEEDS[d]);
     }
@@ -134,8 +149,7 @@ static const char *arg_dtype(const IrNode *n, const IrDtype *done, int at, int a
     } else if (arg == IR_ACC) {
         return ir_why(n, "step %d uses acc, which %s does not have", at, ir_op_info(n->op)->text);
     } else if (arg < first) {
-        return ir_why(n, "step %d uses operand %d, a body has those from %d on", at, arg,
-                      first);
+        return ir_why(n, "step %d uses operand %d, a body has those from %d on", at, arg, first);
     } else {
         return ir_why(n, "step %d uses operand %d of %d", at, arg, n->n_in);
     }

@@ -167,7 +167,8 @@ const char *ir_shape_interleave(IrNode *n) {
             if (!why && (x->dtype != first->dtype || !ir_dim_eq(x->shape.dim[0], out.dim[0]) ||
                          !ir_dim_eq(x->shape.dim[1], out.dim[1]) || x->shape.dim[2].n ||
                          x->shape.dim[3].n || out.dim[2].n || out.dim[3].n)) {
-                why = ir_why(n, "operand %d is %s, it does not fit shape", i, ir_operand_text(n, i));
+                why =
+                    ir_why(n, "operand %d is %s, it does not fit shape", i, ir_operand_text(n, i));
             }
         }
     }
@@ -279,23 +280,7 @@ const char *ir_shape_expand(IrNode *n) {
     return why;
 }
 
-// Of indices known here, each is within the axis.
-static const char *check_indices(const IrNode *n, int64_t size) {
-    IrConst *c = ir_in(n, 1)->konst;
-    IrDim count;
-    if (!c || c->kind == IR_CONST_RAND || !ir_shape_elems(&c->type.shape, &count)) {
-        return NULL;
-    }
-    for (int64_t i = 0; i < (c->kind == IR_CONST_SPLAT ? count.c > 0 : count.c); i++) {
-        double at = ir_const_scalar(n->graph->prog, c, i);
-        if (!(at >= -(double)size && at < (double)size)) {
-            return ir_why(n, "index %.0f is out of range for %lld", at, (long long)size);
-        }
-    }
-    return NULL;
-}
-
-// ONNX Gather 13: indices count from the end where they are negative.
+// ONNX Gather 13. The indices are not looked at: a constant that folding makes cannot spoil a node.
 const char *ir_shape_gather(IrNode *n) {
     const IrShape *x = &ir_in_type(n, 0)->shape, *indices = &ir_in_type(n, 1)->shape;
     IrDtype t = ir_in_type(n, 1)->dtype;
@@ -304,16 +289,15 @@ const char *ir_shape_gather(IrNode *n) {
         return ir_why(n, "indices are %s, they must be i32 or i64", ir_dtype_name(t));
     }
     const char *why = ir_need_axis(n, axis, x->rank);
-    why = why ? why : ir_need_fixed(n, 0, (int)axis);
     if (!why && x->rank - 1 + indices->rank > IR_MAX_RANK) {
         why = ir_why(n, "the result has rank %d, the most is %d", x->rank - 1 + indices->rank,
                      IR_MAX_RANK);
     }
-    why = why ? why : check_indices(n, x->dim[axis].c);
     if (why) {
         return why;
     }
     IrShape out = {0};
+    bool empty = false;
     for (int i = 0; i < x->rank; i++) {
         for (int k = 0; i == axis && k < indices->rank; k++) {
             out.dim[out.rank++] = indices->dim[k];
@@ -321,6 +305,13 @@ const char *ir_shape_gather(IrNode *n) {
         if (i != axis) {
             out.dim[out.rank++] = x->dim[i];
         }
+    }
+    for (int i = 0; i < out.rank; i++) {
+        empty |= ir_dim_is(out.dim[i], 0);
+    }
+    if (!empty && ir_dim_is(x->dim[axis], 0)) {
+        return ir_why(n, "axis %lld of operand 0, %s, is empty", (long long)axis,
+                      ir_operand_text(n, 0));
     }
     ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
     return NULL;

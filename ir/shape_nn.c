@@ -177,7 +177,13 @@ const char *ir_pool_result(const IrNode *n, const IrShape *x, IrShape *y) {
     }
     why = why ? why : check_pool_pads(n);
     *y = (IrShape){.rank = 4, .dim = {x->dim[0], x->dim[1]}};
-    return why ? why : ir_window_result(n, x, &y->dim[2], &y->dim[3]);
+    why = why ? why : ir_window_result(n, x, &y->dim[2], &y->dim[3]);
+    for (int i = 2; i < 4 && !why; i++) {
+        if (x->dim[i].c == 0 && y->dim[i].c > 0) {
+            why = ir_why(n, "axis %d is empty: its windows would hold padding alone", i);
+        }
+    }
+    return why;
 }
 
 // ONNX MaxPool 22, AveragePool 22, two spatial axes.

@@ -4,6 +4,7 @@
 //   %c = clip(relu(%a), ..6)     ->  %c = clip %a {min=0, max=6}
 //   %d = div %a, splat(4)        ->  %d = mul %a, splat(0.25)
 //   %e = avg_pool %a {kernel = all of it}  ->  %e = reduce_mean %a {axes=[2,3], keepdims=1}
+//   %f = conv %e, %w             ->  matmul of vectors, where no maps follow
 //
 // A table of local rules, one walk over the nodes; the manager runs the pass again until nothing
 // changes. Every rule keeps the value exactly (the sign of a zero aside) and x*0 stays: x may be
@@ -295,6 +296,50 @@ static bool reduce_to_reshape(PassContext *ctx, IrNode *n) {
     return true;
 }
 
+// v, after elementwise steps of its own shape, ends the network: an output, or no longer a map.
+static bool ends_maps(const IrValue *v) {
+    while (!v->is_output) {
+        const IrNode *user = ir_only_user(v);
+        if (!user || user->op == IR_OP_RESHAPE || user->op == IR_OP_SOFTMAX) {
+            return user != NULL;
+        }
+        if (!(ir_op_info(user->op)->flags & IR_FLAG_E) ||
+            !ir_shape_eq(&user->out[0]->type.shape, &v->type.shape)) {
+            return false;
+        }
+        v = user->out[0];
+    }
+    return true;
+}
+
+// A classifier spelled as a 1x1 convolution of a global pool: images share its weights as rows of a
+// product do, and the pool above can become part of it. The gates of squeeze-and-excitation, which
+// go back to maps, stay convolutions.
+static bool conv_to_matmul(PassContext *ctx, IrNode *n) {
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    IrValue *w = ir_in(n, 1), *bias = ir_in(n, 2);
+    const IrNode *pool = ir_in(n, 0)->def;
+    if (!pool || !pass_is_reduce(pool) || x->rank != 4 || !ir_dim_is(x->dim[2], 1) ||
+        !ir_dim_is(x->dim[3], 1) || !ir_dim_is(y->dim[2], 1) || !ir_dim_is(y->dim[3], 1) ||
+        !pass_is_frozen(w) || ir_body(n, IR_ATTR_THEN).n || ir_body(n, IR_ATTR_PRE).n ||
+        !ends_maps(n->out[0])) {
+        return false;
+    }
+    IrWindow win = ir_window(n);
+    if (win.kh != 1 || win.kw != 1 || win.pt || win.pl || win.group != 1) {
+        return false;
+    }
+    IrShape vector = {.rank = 2, .dim = {x->dim[0], x->dim[1]}};
+    IrShape matrix = ir_shape_of(2, (int64_t[]){y->dim[1].c, x->dim[1].c});
+    IrBuilder b = pass_before(n);
+    IrValue *in[] = {ir_build_reshape(&b, ir_in(n, 0), &vector),
+                     pass_const_reshaped(ctx, n->graph, w, &matrix), bias};
+    IrAttr trans = ir_attr_i(IR_ATTR_TRANS_B, 1);
+    IrValue *product = ir_build(&b, IR_OP_MATMUL, bias ? 3 : 2, in, 1, &trans);
+    pass_forward(n, ir_build_reshape(&b, product, y));
+    return true;
+}
+
 const CanonRule pass_canon_arith[] = {
     {IR_OP_COUNT, order_operands},    {IR_OP_COUNT, drop_neutral},
     {IR_OP_SUB, sub_to_add},          {IR_OP_DIV, div_to_mul},
@@ -305,6 +350,7 @@ const CanonRule pass_canon_arith[] = {
     {IR_OP_CLIP, merge_clamps},       {IR_OP_MAXIMUM, limit_to_clip},
     {IR_OP_MINIMUM, limit_to_clip},   {IR_OP_MAX_POOL, pool_to_reduce},
     {IR_OP_AVG_POOL, pool_to_reduce}, {IR_OP_COUNT, reduce_to_reshape},
+    {IR_OP_CONV, conv_to_matmul},
 };
 const int pass_n_canon_arith = sizeof pass_canon_arith / sizeof *pass_canon_arith;
 

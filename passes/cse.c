@@ -10,7 +10,10 @@
 #include "passes/pass_util.h"
 #include <string.h>
 
-enum { SMALL_CONST = 4096 }; // bytes up to which the contents of constants are compared
+enum {
+    SMALL_CONST = 4096, // bytes up to which the contents of constants are compared
+    MAX_PROBES = 64,    // looked at before giving up: contents may be made to collide
+};
 
 // Open hashing over nodes, or over constant values.
 typedef struct Table {
@@ -36,6 +39,19 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
         h = mix(h, ((const unsigned char *)data)[i]);
     }
     return h;
+}
+
+typedef bool Equal(const void *a, const void *b);
+
+// The slot of what equals `key`, or an empty one for it; NULL where too many others are in the way.
+static void **find_slot(const Table *t, uint64_t hash, const void *key, Equal *equal) {
+    for (size_t probe = 0; probe < MAX_PROBES; probe++) {
+        void **slot = &t->slot[(hash + probe) & t->mask];
+        if (!*slot || equal(*slot, key)) {
+            return slot;
+        }
+    }
+    return NULL;
 }
 
 // ---------------------------------------------------------------- attributes
@@ -106,12 +122,13 @@ static uint64_t hash_node(const IrNode *n) {
         h = hash_attr(h, &n->attrs[i]);
     }
     for (int i = 0; i < n->n_in; i++) {
-        h = mix(h, (uint64_t)(uintptr_t)ir_in(n, i));
+        h = mix(h, ir_in(n, i) ? ir_in(n, i)->id + UINT64_C(1) : 0); // no address: it would vary
     }
     return h;
 }
 
-static bool equal_nodes(const IrNode *a, const IrNode *b) {
+static bool are_equal_nodes(const void *x, const void *y) {
+    const IrNode *a = x, *b = y;
     if (a->op != b->op || a->n_in != b->n_in || a->n_attrs != b->n_attrs ||
         !ir_type_eq(&a->out[0]->type, &b->out[0]->type)) {
         return false;
@@ -141,14 +158,11 @@ static int merge_nodes(PassContext *ctx, IrGraph *g) {
         if (!is_mergeable(n)) {
             continue;
         }
-        size_t i = hash_node(n) & t.mask;
-        while (t.slot[i] && !equal_nodes(t.slot[i], n)) {
-            i = (i + 1) & t.mask;
-        }
-        if (!t.slot[i]) {
-            t.slot[i] = n;
-        } else if (!n->out[0]->is_output || !((IrNode *)t.slot[i])->out[0]->is_output) {
-            pass_forward(n, ((IrNode *)t.slot[i])->out[0]);
+        IrNode **slot = (IrNode **)find_slot(&t, hash_node(n), n, are_equal_nodes);
+        if (slot && !*slot) {
+            *slot = n;
+        } else if (slot && (!n->out[0]->is_output || !(*slot)->out[0]->is_output)) {
+            pass_forward(n, (*slot)->out[0]);
             changes++;
         }
     }
@@ -173,13 +187,17 @@ static bool is_described(const IrValue *v) {
 
 static uint64_t hash_const(const IrConst *c) {
     uint64_t h = mix(c->kind, c->type.dtype);
+    for (int i = 0; i < c->type.shape.rank; i++) {
+        h = mix(h, (uint64_t)c->type.shape.dim[i].c);
+    }
     if (c->kind == IR_CONST_DATA) {
         return hash_bytes(h, c->data, const_bytes(c));
     }
     return hash_bytes(mix(h, c->seed), &c->splat, sizeof c->splat);
 }
 
-static bool equal_consts(const IrConst *a, const IrConst *b) {
+static bool are_equal_consts(const void *x, const void *y) {
+    const IrConst *a = ((const IrValue *)x)->konst, *b = ((const IrValue *)y)->konst;
     return a->kind == b->kind && ir_type_eq(&a->type, &b->type) &&
            (a->kind == IR_CONST_DATA   ? memcmp(a->data, b->data, const_bytes(a)) == 0
             : a->kind == IR_CONST_RAND ? a->seed == b->seed
@@ -199,14 +217,11 @@ static int merge_consts(PassContext *ctx, IrGraph *g) {
             if (!is_small(v) && !is_described(v)) {
                 continue;
             }
-            size_t i = hash_const(v->konst) & t.mask;
-            while (t.slot[i] && !equal_consts(((IrValue *)t.slot[i])->konst, v->konst)) {
-                i = (i + 1) & t.mask;
-            }
-            if (!t.slot[i]) {
-                t.slot[i] = v;
-            } else if (t.slot[i] != v) {
-                ir_set_in(n, k, t.slot[i]);
+            IrValue **slot = (IrValue **)find_slot(&t, hash_const(v->konst), v, are_equal_consts);
+            if (slot && !*slot) {
+                *slot = v;
+            } else if (slot && *slot != v) {
+                ir_set_in(n, k, *slot);
                 changes++;
             }
         }

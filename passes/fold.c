@@ -15,6 +15,7 @@ enum {
                            // and products are computed on operands of fewer bytes only
     FREE_BYTES = 1 << 26,  // folded in any program,
     PER_INITIALIZER = 2,   // and for each byte of the model's initializers
+    WORK_PER_BYTE = 4,     // steps of the evaluator for each of these bytes
 };
 
 static int64_t const_bytes(const IrType *t) {
@@ -81,6 +82,7 @@ static IrValue *evaluate(PassContext *ctx, IrNode *n) {
 PassResult pass_fold(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     int64_t budget = initial_budget(ctx->prog);
+    double work = (double)budget * WORK_PER_BYTE;
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
         int64_t bytes = fold_bytes(n);
@@ -88,6 +90,9 @@ PassResult pass_fold(PassContext *ctx, IrGraph *g) {
             continue;
         }
         bool same_bytes = n->op == IR_OP_RESHAPE;
+        if (!same_bytes && !((work -= ir_eval_work(n)) >= 0)) {
+            break;
+        }
         IrValue *c = same_bytes ? pass_const_reshaped(ctx, g, ir_in(n, 0), &n->out[0]->type.shape)
                                 : evaluate(ctx, n);
         if (c) {

@@ -221,7 +221,7 @@ static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, c
 
 // n as an affine map of *x per element of axis 1.
 static bool read_head(PassContext *ctx, IrNode *n, IrValue **x, Affine *f) {
-    if (n->n_in < 2 || !is_f32(n->out[0]) || n->out[0]->type.shape.rank < 2) {
+    if (n->n_in < 2 || !ir_in(n, 0) || !is_f32(n->out[0]) || n->out[0]->type.shape.rank < 2) {
         return false;
     }
     *x = ir_in(n, 0)->konst ? ir_in(n, 1) : ir_in(n, 0);

@@ -125,6 +125,67 @@ void pass_grad_sqrt(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 0, divide(t, half, n->out[0]));
 }
 
+void pass_grad_sin(PassGrad *t, IrNode *n) {
+    IrValue *cosine = pass_rev_1(t, IR_OP_COS, ir_in(n, 0));
+    pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), cosine));
+}
+
+void pass_grad_cos(PassGrad *t, IrNode *n) {
+    IrValue *sine = pass_rev_1(t, IR_OP_SIN, ir_in(n, 0));
+    pass_rev_give(t, n, 0, negate(t, mul(t, pass_rev_of(t, n, 0), sine)));
+}
+
+// 1 + y^2
+void pass_grad_tan(PassGrad *t, IrNode *n) {
+    IrValue *y = n->out[0];
+    pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), pass_rev_shift(t, mul(t, y, y), 1)));
+}
+
+// dy / sqrt(square_sign * x^2 + c)
+static IrValue *over_root(PassGrad *t, IrNode *n, double square_sign, double c) {
+    IrValue *x = ir_in(n, 0), *square = mul(t, x, x);
+    IrValue *inner = square_sign < 0 ? below(t, c, square) : pass_rev_shift(t, square, c);
+    return divide(t, pass_rev_of(t, n, 0), pass_rev_1(t, IR_OP_SQRT, inner));
+}
+
+void pass_grad_asin(PassGrad *t, IrNode *n) {
+    pass_rev_give(t, n, 0, over_root(t, n, -1, 1));
+}
+
+void pass_grad_acos(PassGrad *t, IrNode *n) {
+    pass_rev_give(t, n, 0, negate(t, over_root(t, n, -1, 1)));
+}
+
+// 1 / (1 + x^2)
+void pass_grad_atan(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0);
+    pass_rev_give(t, n, 0, divide(t, pass_rev_of(t, n, 0), pass_rev_shift(t, mul(t, x, x), 1)));
+}
+
+void pass_grad_sinh(PassGrad *t, IrNode *n) {
+    IrValue *cosh = pass_rev_1(t, IR_OP_COSH, ir_in(n, 0));
+    pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), cosh));
+}
+
+void pass_grad_cosh(PassGrad *t, IrNode *n) {
+    IrValue *sinh = pass_rev_1(t, IR_OP_SINH, ir_in(n, 0));
+    pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), sinh));
+}
+
+void pass_grad_asinh(PassGrad *t, IrNode *n) {
+    pass_rev_give(t, n, 0, over_root(t, n, 1, 1));
+}
+
+void pass_grad_acosh(PassGrad *t, IrNode *n) {
+    pass_rev_give(t, n, 0, over_root(t, n, 1, -1));
+}
+
+// 1 / (1 - x^2)
+void pass_grad_atanh(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0);
+    pass_rev_give(t, n, 0, divide(t, pass_rev_of(t, n, 0), below(t, 1, mul(t, x, x))));
+}
+
 // sign(x); 0 at 0
 void pass_grad_abs(PassGrad *t, IrNode *n) {
     IrValue *x = ir_in(n, 0), *dy = pass_rev_of(t, n, 0);

@@ -6,14 +6,14 @@ static IrAttr shape_of(const IrValue *v) {
     return ir_attr_dims(IR_ATTR_SHAPE, &v->type.shape);
 }
 
-// n's attributes with one more.
+// n's attributes with one more, or another.
 static IrValue *build_with(PassGrad *t, IrOp op, const IrNode *n, IrValue *x, IrValue *y,
                            IrAttr more) {
     enum { MOST = 16 };
     IrAttr attrs[MOST];
     int count = 0;
     for (int i = 0; i < n->n_attrs && count < MOST - 1; i++) {
-        if (ir_op_info(op)->attrs >> n->attrs[i].key & 1) {
+        if ((ir_op_info(op)->attrs >> n->attrs[i].key & 1) && n->attrs[i].key != more.key) {
             attrs[count++] = n->attrs[i];
         }
     }
@@ -31,6 +31,18 @@ void pass_grad_conv(PassGrad *t, IrNode *n) {
     }
     if (pass_rev_wants(t, n, 2)) {
         pass_rev_give(t, n, 2, pass_rev_sum(t, dy, 3, (int64_t[]){0, 2, 3}));
+    }
+}
+
+// y = conv_dgrad of x and w is linear in both as the convolution is that it comes from, backwards.
+void pass_grad_conv_dgrad(PassGrad *t, IrNode *n) {
+    IrValue *w = ir_in(n, 1), *dy = pass_rev_of(t, n, 0);
+    if (pass_rev_wants(t, n, 0)) {
+        IrAttr group = ir_attr_i(IR_ATTR_GROUP, ir_int(n, IR_ATTR_GROUP, 1));
+        pass_rev_give(t, n, 0, build_with(t, IR_OP_CONV, n, dy, w, group));
+    }
+    if (pass_rev_wants(t, n, 1)) {
+        pass_rev_give(t, n, 1, build_with(t, IR_OP_CONV_WGRAD, n, dy, ir_in(n, 0), shape_of(w)));
     }
 }
 

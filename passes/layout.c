@@ -95,8 +95,10 @@ static void require(Layout *l, IrNode *n, int i, int block) {
 
 // ---------------------------------------------------------------- operands of maps and epilogues
 
+// Blocks are laid out per image: only the first dimension may depend on N.
 static bool can_block(const IrType *t) {
-    return t->dtype == IR_F32 && t->shape.rank == 4;
+    const IrDim *d = t->shape.dim;
+    return t->dtype == IR_F32 && t->shape.rank == 4 && !d[1].n && !d[2].n && !d[3].n;
 }
 
 static bool has_one_element(const IrType *t) {
@@ -410,6 +412,25 @@ static bool layout_interleave(Layout *l, IrNode *n) {
     return blocked;
 }
 
+static const LayoutRule rules[IR_OP_COUNT];
+
+// Whether somebody reads v plain whatever its layout is.
+static bool is_read_plain(const IrValue *v) {
+    bool plain = v->is_output;
+    for (const IrUse *u = v->uses; u; u = u->next) {
+        plain |= !rules[u->node->op] && !(ir_op_info(u->node->op)->flags & IR_FLAG_E);
+    }
+    return plain;
+}
+
+// Follows its operand, but for a large result that is read plain: the small operand is reordered.
+static bool layout_resize(Layout *l, IrNode *n) {
+    (void)l;
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    bool grows = y->dim[2].c * y->dim[3].c > x->dim[2].c * x->dim[3].c;
+    return is_blocked(ir_in(n, 0)) && !(grows && is_read_plain(n->out[0]));
+}
+
 // Whole blocks of channels go back to where they were.
 static bool layout_slice_grad(Layout *l, IrNode *n) {
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
@@ -444,6 +465,7 @@ static const LayoutRule rules[IR_OP_COUNT] = {
     [IR_OP_BATCH_NORM_GRAD] = layout_gradient,
     [IR_OP_LRN_GRAD] = layout_gradient,
     [IR_OP_INTERLEAVE] = layout_interleave,
+    [IR_OP_RESIZE] = layout_resize,
     [IR_OP_SLICE_GRAD] = layout_slice_grad,
 };
 

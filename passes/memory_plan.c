@@ -400,6 +400,20 @@ static void place_values(const Plan *p, int64_t total_n) {
     }
 }
 
+static double megabytes(int64_t bytes) {
+    return (double)bytes / 1e6;
+}
+
+static void check_limit(const Plan *p) {
+    int64_t most = p->ctx->opt->arena_limit, bytes = ir_dim_at(p->graph->arena_bytes, 1);
+    if (most && bytes > most) {
+        ir_fatal(p->graph->prog->diag, IR_NOWHERE,
+                 "it needs %.1f MB of working memory for one image, more than %.1f (--limit "
+                 "arena=SIZE raises it)",
+                 megabytes(bytes), megabytes(most));
+    }
+}
+
 PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
     Plan p = {.ctx = ctx, .graph = g};
     collect_storages(&p);
@@ -413,6 +427,7 @@ PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
         g->arena_bytes = (IrDim){add_bytes(&p, pack_region(&p, &fixed), MEM_GUARD), n};
     }
     place_values(&p, g->arena_bytes.n);
+    check_limit(&p);
     return (PassResult){p.n};
 }
 
@@ -420,10 +435,6 @@ PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
 
 static int64_t bytes_at(const Storage *s, int64_t N) {
     return s->batched ? s->size * N : s->size;
-}
-
-static double megabytes(int64_t bytes) {
-    return (double)bytes / 1e6;
 }
 
 static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {

@@ -20,6 +20,7 @@ struct PassOptions {
     const char *print_after; // a pass's name, "all", or NULL
     bool time_passes;
     bool verify;                        // ir_verify after each pass; ir_bug() when it fails
+    int64_t arena_limit; // bytes of working memory for N = 1, beyond: ir_fatal(); 0: none
     FILE *out;                          // for print_after and time_passes
     const struct PassHeadOptions *head; // of replace_head; NULL: the classifier stays
     const struct PassFreeze *freeze;    // of mark_frozen; NULL: only the classifier trains

@@ -9,7 +9,8 @@
 // before the next rows (0: output channels go outermost, so that their weights are used for all
 // images).
 // For winograd2 and winograd4 it is [rows and columns of an output tile, vectors of a product, most
-// output tiles of a block]: see schedule_winograd.c.
+// output tiles of a block]: see schedule_winograd.c; for strassen it is [pixels of half a tile, 1,
+// vectors of half a group, tiles of a band]: see schedule_strassen.c.
 //
 // Models of the kernels (schedule_*.c) propose candidates; the fastest by the model is taken,
 // unless the node already says another that its kernel can run: text may, and so does tuning, which
@@ -34,8 +35,8 @@ void schedule_add(ScheduleList *list, const PassSchedule *s) {
 // ---------------------------------------------------------------- candidates
 
 enum {
-    N_DIRECT = 4, // proposed where Winograd does not apply, besides other orders of tasks
-    N_WINOGRAD = 4,
+    N_DIRECT = 4, // proposed where nothing else applies, besides other orders of tasks
+    N_FEWER = 4,  // with fewer products: Winograd's and Strassen's
 };
 
 // Those of `more` that are not much slower than the best of all, by the model
@@ -46,19 +47,27 @@ static int append(PassSchedule *out, int n, const ScheduleList *more, double lim
     return n;
 }
 
+// A node that says `direct` and no tile wants its sums as they are: what transforms its input
+// rounds, and products of integers would not be exact.
+static bool must_be_direct(const IrNode *n) {
+    return strcmp(ir_str(n, IR_ATTR_ALGO, ""), "direct") == 0 && !ir_attr(n, IR_ATTR_TILE);
+}
+
 static int propose(const IrNode *n, const PassOptions *opt, PassSchedule *out) {
-    ScheduleList direct = {.max = N_DIRECT}, winograd = {.max = N_WINOGRAD};
+    ScheduleList direct = {.max = N_DIRECT}, fewer = {.max = N_FEWER};
     schedule_direct(n, opt, &direct);
-    if (opt->winograd)
-        schedule_winograd(n, opt, &winograd);
-    bool fast = winograd.n && winograd.v[0].cycles < direct.v[0].cycles;
-    double best = fast ? winograd.v[0].cycles : direct.v[0].cycles;
+    if (opt->winograd && !must_be_direct(n)) {
+        schedule_winograd(n, opt, &fewer);
+        schedule_strassen(n, opt, &fewer);
+    }
+    bool fast = fewer.n && fewer.v[0].cycles < direct.v[0].cycles;
+    double best = fast ? fewer.v[0].cycles : direct.v[0].cycles;
     int count = 0;
     if (fast)
-        count = append(out, count, &winograd, 1.3 * best);
+        count = append(out, count, &fewer, 1.3 * best);
     count = append(out, count, &direct, fast ? 2 * best : 1.15 * best);
     if (!fast)
-        count = append(out, count, &winograd, 1.3 * best);
+        count = append(out, count, &fewer, 1.3 * best);
     for (int i = 0; i < 2 && i < direct.n && !fast; i++) {
         PassSchedule other = direct.v[i];
         if (count < PASS_MAX_SCHEDULES && schedule_other_order(n, opt, &other))
@@ -92,6 +101,10 @@ bool pass_schedule_fits(const IrNode *n, const PassOptions *opt, const char *alg
         return !schedule_is_lanewise(n, opt) && schedule_direct_fits(n, opt, tile);
     if (strcmp(algo, "grouped") == 0 || strcmp(algo, "depthwise") == 0)
         return schedule_lanewise_fits(n, opt, tile);
+    if (must_be_direct(n))
+        return false;
+    if (strcmp(algo, "strassen") == 0)
+        return schedule_strassen_fits(n, opt, tile);
     return schedule_winograd_fits(n, opt, algo, tile);
 }
 

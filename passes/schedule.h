@@ -28,4 +28,8 @@ void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *li
 bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
                             const int64_t *tile);
 
+// Nothing where Strassen's multiplication does not apply.
+void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *list);
+bool schedule_strassen_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
+
 #endif

@@ -13,7 +13,8 @@
 // The stream is a lower bound of the products, and a part of it adds to them. Transforms take so
 // many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
 // others. Threads take whole groups of blocks, so few of them may not divide evenly; where a block
-// is cut between threads, each transforms its input.
+// is cut between threads, each transforms its input, of which others wrote a part: it comes from
+// their caches, a line at a time.
 //
 // The constants were fitted to 1,400 timings that `hone compile --tune -v` printed for 128
 // convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
@@ -35,9 +36,10 @@ enum {
     THREADS = 2, // where nothing is known
 };
 static const double l2_rate = 13, l3_rate = 11.5, memory_rate = 9.2; // bytes a cycle
-static const double hidden = 0.83;                                   // part of a stream
-static const double start_cycles = 75;                               // a register tile
-static const double input_cycles = 3.3, output_cycles = 2.8;         // a point of one vector
+static const double exchange_cycles = 5; // a byte of input that another core has written
+static const double hidden = 0.83;       // part of a stream
+static const double start_cycles = 75;   // a register tile
+static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one vector
 
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
@@ -147,6 +149,7 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double balance = (double)ceil_div(blocks * groups, l->threads) * n / tasks;
     double cut = (double)(ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
+    input += (double)(4 * l->C * l->OH * l->OW) * exchange_cycles * (cut - 1);
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }

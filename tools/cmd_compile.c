@@ -1,5 +1,5 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
-#include "tools/tune.h"
+#include "tools/autotune.h"
 
 #include "runtime/rt.h"
 #include <string.h>
@@ -98,10 +98,10 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
     if (!tool_image_options(t, &c->image, g, &o))
         return false;
     PassOptions po = tool_pass_options(&c->model);
-    Tune tune = {.tool = t, .model = &c->model, .cache_path = c->tune_cache};
+    Autotune tune = {.tool = t, .model = &c->model, .cache_path = c->tune_cache};
     po.threads = c->threads ? c->threads : rt_cpus_available();
     if (c->tune) {
-        po.tune = tune_graph;
+        po.tune = autotune_graph;
         po.tune_ctx = &tune;
     }
     if (c->input_grad && !(g = *graph = tool_input_grad(t, &po, g)))
@@ -170,7 +170,9 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
         {"--threads", NULL, "N", TOOL_INT, &c.threads,
-         "the threads that it is expected to run on, default all CPUs; any number works", 1, 1024},
+         "the threads that it is expected to run on; any number works. Default all CPUs of this "
+         "machine: give it, and --mcpu, for the same bytes on every machine",
+         1, 1024},
         {"--tune", NULL, NULL, TOOL_FLAG, &c.tune,
          "times the kernels of each convolution here and takes the fastest; results are kept in a "
          "cache file, which only --tune reads: without it the same input gives the same program",

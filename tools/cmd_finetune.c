@@ -39,6 +39,7 @@ static bool batch_is_fixed(const IrGraph *g) {
 static bool import(Finetune *f) {
     Tool *t = f->tool;
     f->model.onnx = &f->onnx;
+    f->model.keep_dropout = true;
     f->prog = tool_import(t, &f->model, NULL);
     if (f->prog && batch_is_fixed(tool_infer_graph(f->prog)) && !f->model.input_shapes.n) {
         const IrValue *x = tool_infer_graph(f->prog)->inputs[0];
@@ -201,7 +202,8 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
         {"--head", NULL, "NODE", TOOL_TEXT, &f.head,
          "the node to replace: Gemm, MatMul or Conv; default the last one", 0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f.dropout_text,
-         "while training, zeroes this share of what the classifier reads; default 0", 0, 0},
+         "while training, zeroes this share of what the classifier reads; default as in the model",
+         0, 0},
         {"--binary", NULL, NULL, TOOL_FLAG, &f.binary, "two classes by one sigmoid", 0, 0},
         {"--multi-label", NULL, NULL, TOOL_FLAG, &f.multi_label,
          "any number of classes per image: a sigmoid each", 0, 0},
@@ -218,6 +220,10 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(f.model),
+        {"--threads", NULL, "N", TOOL_INT, &f.threads,
+         "the threads that it is expected to run on; any number works. Default all CPUs of this "
+         "machine: give it, and --mcpu, for the same bytes on every machine",
+         1, 1024},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
         TOOL_IMAGE_OPTIONS(f.image),

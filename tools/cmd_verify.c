@@ -266,10 +266,13 @@ static bool check_dir(Tool *t, Verify *v) {
 
 // ---------------------------------------------------------------- the command
 
+// Winograd's algorithms, among them Strassen's multiplication in Winograd's form
 static bool has_winograd(const IrGraph *g) {
-    for (const IrNode *n = g->first; n; n = n->next)
-        if (strncmp(ir_str(n, IR_ATTR_ALGO, ""), "winograd", 8) == 0)
+    for (const IrNode *n = g->first; n; n = n->next) {
+        const char *algo = ir_str(n, IR_ATTR_ALGO, "");
+        if (strncmp(algo, "winograd", 8) == 0 || strcmp(algo, "strassen") == 0)
             return true;
+    }
     return false;
 }
 

@@ -35,13 +35,14 @@ typedef struct Finetune {
     // options as given
     const char *classes_text, *freeze, *stages_text, *bn, *head, *dropout_text, *seed_text;
     ToolList unfreeze, lr_mult;
+    int threads; // that the program is expected to run on; 0: as many as CPUs
     bool keep_head, binary, multi_label;
     // what they mean
     int n_labels, classes; // classes: of the labels; a binary classifier has one logit for two
     const char *const *labels;
     int64_t logits, old_logits; // numbers per image, now and as imported
     bool bn_train;
-    double dropout;
+    double dropout; // in front of the classifier; negative: what the model has there
     uint64_t seed;
     int n_stages;
     FtStage stage[HONE_MAX_STAGES];

@@ -87,10 +87,11 @@ static void mark_dependence(Finetune *f, IrGraph *g, int s, Cut *c) {
     }
 }
 
+// No edge is below a Dropout: what it zeroes changes from step to step.
 static bool is_edge(const Cut *c, const IrValue *v) {
     const IrShape *s = &v->type.shape;
-    return v->def && c->image[v->id] && !c->trained[v->id] && v->type.dtype == IR_F32 &&
-           s->rank > 0 && s->dim[0].c == 0 && s->dim[0].n == 1;
+    return v->def && v->def->op != IR_OP_DROPOUT && c->image[v->id] && !c->trained[v->id] &&
+           v->type.dtype == IR_F32 && s->rank > 0 && s->dim[0].c == 0 && s->dim[0].n == 1;
 }
 
 static void find_edges(Finetune *f, IrGraph *g, Cut *c) {
@@ -205,6 +206,65 @@ static void add_output(IrGraph *g, IrValue *v, const char *name) {
     g->outputs[g->n_outputs - 1]->name = name;
 }
 
+// ---------------------------------------------------------------- Dropout
+
+// The network's own Dropout nodes work where train.s contains them; elsewhere they pass on.
+static void drop_dropout(IrGraph *g) {
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (n->op == IR_OP_DROPOUT) {
+            ir_replace_uses(n->out[0], ir_in(n, 0));
+            ir_remove_node(n);
+        }
+    }
+}
+
+// In place of `n` where that is one, else in front of it; with masks from the input *seed.
+static void build_dropout(IrGraph *g, IrNode *n, IrValue *x, double ratio, IrValue **seed) {
+    bool own = n->op == IR_OP_DROPOUT;
+    IrBuilder b = {.graph = g, .before = n, .name = n->name, .src_op = "Dropout"};
+    *seed = *seed ? *seed : ir_input(g, "seed", (IrType){.dtype = IR_I64});
+    IrValue *in[] = {x, *seed};
+    IrAttr attrs[] = {ir_attr_f(IR_ATTR_RATIO, ratio),
+                      ir_attr_i(IR_ATTR_SEED, own ? ir_int(n, IR_ATTR_SEED, 0) : 0)};
+    IrValue *y = ir_build(&b, IR_OP_DROPOUT, 2, in, 2, attrs);
+    if (!y)
+        bug("dropout", &b);
+    if (own) {
+        ir_replace_uses(n->out[0], y);
+        ir_remove_node(n);
+    } else {
+        ir_set_in(n, 0, y);
+    }
+}
+
+// The Dropout whose result the classifier reads, through changes of shape; NULL: there is none.
+static IrNode *find_head_dropout(const IrNode *head) {
+    IrNode *n = ir_in(head, 0)->def;
+    while (n && (n->op == IR_OP_RESHAPE || n->op == IR_OP_COPY))
+        n = ir_in(n, 0)->def;
+    return n && n->op == IR_OP_DROPOUT ? n : NULL;
+}
+
+static void add_dropout(Finetune *f, IrGraph *g) {
+    PassHead h;
+    IrValue *seed = NULL;
+    if (f->dropout >= 0 && pass_find_head(g, f->head, &h)) {
+        IrNode *old = find_head_dropout(h.node);
+        if (old) {
+            ir_replace_uses(old->out[0], ir_in(old, 0));
+            ir_remove_node(old);
+        }
+        if (f->dropout > 0)
+            build_dropout(g, h.node, ir_in(h.node, 0), f->dropout, &seed);
+    }
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (n->op == IR_OP_DROPOUT && n->n_in == 1)
+            build_dropout(g, n, ir_in(n, 0), ir_float(n, IR_ATTR_RATIO, 0.5), &seed);
+    }
+}
+
 // ---------------------------------------------------------------- tails
 
 static IrGraph *cut_tail(Finetune *f, IrGraph *net, const Cut *c, const char *name) {
@@ -222,6 +282,7 @@ static PassLossKind loss_kind(const Finetune *f) {
 static void build_eval(Finetune *f, IrGraph *net, const Cut *c, int s) {
     PassOptions po = ft_pass_options(f);
     IrGraph *g = cut_tail(f, net, c, ir_sprintf(f->tool->arena, "eval.%d", s));
+    drop_dropout(g);
     passes_run_named(f->prog, g, &po, "fold_bn_param");
     PassLoss loss = pass_loss(g, g->outputs[0], loss_kind(f), false);
     add_output(g, loss.loss, "loss");
@@ -229,19 +290,7 @@ static void build_eval(Finetune *f, IrGraph *net, const Cut *c, int s) {
     finish_graph(f, g, &f->stage[s].eval);
 }
 
-// Dropout in front of the classifier, with masks from the input "seed".
-static void add_dropout(Finetune *f, IrGraph *g) {
-    PassHead h;
-    if (f->dropout <= 0 || !pass_find_head(g, f->head, &h))
-        return;
-    IrBuilder b = {.graph = g, .before = h.node, .name = h.node->name, .src_op = "Dropout"};
-    IrValue *in[] = {ir_in(h.node, 0), ir_input(g, "seed", (IrType){.dtype = IR_I64})};
-    IrAttr attrs[] = {ir_attr_f(IR_ATTR_RATIO, f->dropout), ir_attr_i(IR_ATTR_SEED, 0)};
-    IrValue *y = ir_build(&b, IR_OP_DROPOUT, 2, in, 2, attrs);
-    if (!y)
-        bug("dropout", &b);
-    ir_set_in(h.node, 0, y);
-}
+// ---------------------------------------------------------------- BatchNormalization that trains
 
 // running = 0.9 * running + 0.1 * batch, the variance times n / (n - 1): torch.nn.BatchNorm2d.
 static void move_statistic(Finetune *f, IrGraph *g, IrValue *running, IrValue *batch,
@@ -345,6 +394,7 @@ static void build_features(Finetune *f, IrGraph *net, const Cut *c, int s) {
         ir_extract(net, ir_sprintf(f->tool->arena, "features.%d", s), 0, NULL, c->n, c->edge);
     for (int i = 0; i < c->n; i++)
         g->outputs[i]->name = ir_sprintf(f->tool->arena, "feature:%d", i);
+    drop_dropout(g);
     passes_run_named(f->prog, g, &po, "fold_bn_param");
     finish_graph(f, g, &f->stage[s].features);
 }

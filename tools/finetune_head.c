@@ -8,7 +8,7 @@
 
 PassOptions ft_pass_options(const Finetune *f) {
     PassOptions po = tool_pass_options(&f->model);
-    po.threads = rt_cpus_available();
+    po.threads = f->threads ? f->threads : rt_cpus_available();
     return po;
 }
 

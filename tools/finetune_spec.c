@@ -187,6 +187,7 @@ bool ft_read_options(Finetune *f) {
     if (f->bn && strcmp(f->bn, "frozen") != 0 && strcmp(f->bn, "train") != 0)
         return wrong(f, "--bn takes frozen or train, not '%s'", f->bn);
     f->bn_train = f->bn && strcmp(f->bn, "train") == 0;
+    f->dropout = -1;
     if (f->dropout_text) {
         if (!parse_number(f->dropout_text, strlen(f->dropout_text), &x) || x >= 1)
             return wrong(f, "--head-dropout takes a share from 0 to below 1, not '%s'",

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report) {
+IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
     FePin *pins = ir_alloc_array(t->arena, (size_t)m->input_shapes.n + 1, sizeof *pins);
     for (int i = 0; i < m->input_shapes.n; i++) {
         const char *why = fe_parse_pin(t->arena, m->input_shapes.v[i], &pins[i]);
@@ -14,9 +14,18 @@ IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report) {
             return NULL;
         }
     }
+    for (int i = 0; i < m->limit_texts.n; i++) {
+        const char *why = fe_parse_limit(t->arena, m->limit_texts.v[i], &m->limits);
+        if (why) {
+            ir_error(&t->diag, IR_NOWHERE, "--limit: %s", why);
+            return NULL;
+        }
+    }
     FeOptions opt = {.n_pins = m->input_shapes.n,
                      .pins = pins,
                      .keep_training_mode = m->keep_training_mode,
+                     .keep_dropout = m->keep_dropout,
+                     .limits = m->limits,
                      .report = report,
                      .model = m->onnx};
     return fe_import(t->arena, m->path, &opt);
@@ -34,6 +43,7 @@ PassOptions tool_pass_options(const ToolModel *m) {
                          .winograd = m->opt_level > 0 && !m->no_winograd,
                          .print_after = m->print_after,
                          .time_passes = m->time_passes,
+                         .arena_limit = fe_limit(&m->limits, FE_LIMIT_ARENA),
 #ifndef NDEBUG
                          .verify = true,
 #endif

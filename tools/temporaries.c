@@ -93,13 +93,17 @@ static void fill_signals(sigset_t *set) {
 static void *wait_for_signal(void *arg) {
     Tool *t = arg;
     sigset_t set, one;
+    siginfo_t info;
     int sig;
     fill_signals(&set);
-    if (sigwait(&set, &sig) != 0)
-        return NULL;
+    while ((sig = sigwaitinfo(&set, &info)) < 0)
+        if (errno != EINTR)
+            return NULL;
     pthread_mutex_lock(&t->lock);
     kill_child(t);
     remove_temporaries(t);
+    if (info.si_code == SI_QUEUE && info.si_pid == getpid())
+        _exit(info.si_value.sival_int); // LLVM's end, see cg_catch_llvm_errors()
     sigemptyset(&one);
     sigaddset(&one, sig);
     signal(sig, SIG_DFL);

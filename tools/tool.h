@@ -49,7 +49,10 @@ const char *tool_temp_dir(Tool *t);
 typedef struct ToolModel {
     const char *path;
     ToolList input_shapes;
+    ToolList limit_texts;
+    FeLimits limits; // set by tool_import()
     bool keep_training_mode;
+    bool keep_dropout; // for finetune
     int opt_level;    // default 2
     const char *mcpu; // default "native"
     int jobs;         // 0: as many as CPUs
@@ -69,6 +72,10 @@ typedef struct ToolModel {
      "pins an input's dimensions; a letter keeps the batch open", 0, 0},                           \
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
+    {"--limit", NULL, "NAME=SIZE", TOOL_LIST, &(m).limit_texts,                                    \
+     "raises a limit that guards against hostile files: memory, nodes, tensor, constants or arena, " \
+     "such as tensor=16G",                                                                         \
+     0, 0},                                                                                        \
     {"-O0..-O3", NULL, NULL, TOOL_LEVEL, &(m).opt_level, "optimisation level, default -O2", 0, 0}, \
     {"--no-winograd", NULL, NULL, TOOL_FLAG, &(m).no_winograd,                                     \
      "direct convolutions only: slower, slightly more exact", 0, 0},                               \
@@ -81,7 +88,7 @@ typedef struct ToolModel {
 // clang-format on
 
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
-IrProgram *tool_import(Tool *t, const ToolModel *m, FeReport *report);
+IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"

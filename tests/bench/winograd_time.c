@@ -1,10 +1,10 @@
-// Winograd kernels against the direct kernel, layer by layer: all are compiled, then run in turn,
-// and the minimum of each counts.
+// Winograd's and Strassen's kernels against the direct one, layer by layer: all are compiled, then
+// run in turn, and the minimum of each counts.
 //
-//   winograd_time SECONDS [C O H W KH KW [M ROWS COLS VECS BLOCK]...]
+//   winograd_time SECONDS [C O H W KH KW [ALGO ROWS COLS VECS BLOCK]...]
 //
-// M: the 2 or 4 of the kernel's name. Without a shape: convolutions of common networks as the
-// schedule chooses. Environment: THREADS, BATCH (1), MCPU (native).
+// ALGO and what follows: the attributes algo and tile. Without a shape: convolutions of common
+// networks as the schedule chooses. Environment: THREADS, BATCH (1), MCPU (native).
 #include "tests/codegen/rig.h"
 
 #include "runtime/rt.h"
@@ -89,8 +89,8 @@ static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget)
         v[n++] = make_variant(l, "", true);
     for (int i = 0; i + 4 < n_attrs && n < 16; i += 5) {
         char text[160];
-        snprintf(text, sizeof text, ", algo=\"winograd%s\", tile=[%s,%s,%s,%s]", attrs[i],
-                 attrs[i + 1], attrs[i + 2], attrs[i + 3], attrs[i + 4]);
+        snprintf(text, sizeof text, ", algo=\"%s\", tile=[%s,%s,%s,%s]", attrs[i], attrs[i + 1],
+                 attrs[i + 2], attrs[i + 3], attrs[i + 4]);
         v[n++] = make_variant(l, text, true);
     }
     size_t nx = (size_t)batch * l->C * l->H * l->W, ny = (size_t)batch * l->O * l->H * l->W;

@@ -3,7 +3,8 @@
 #include "tests/codegen/rig.h"
 
 #include "passes/passes.h"
-#include "runtime/hone.h"
+#include "runtime/rt.h"
+#include "tests/codegen/guard.h"
 #include <dlfcn.h>
 #include <math.h>
 #include <stdarg.h>
@@ -155,8 +156,7 @@ static bool set_symbol(void *lib, const char *name, void *to) {
     return p;
 }
 
-struct HoneModel *rig_load(Rig *r, int threads, bool *skip) {
-    *skip = false;
+static const HoneModelDesc *load_desc(Rig *r) {
     const char *so = ir_sprintf(r->arena, "%s/rig.so", r->dir);
     if (!r->lib) {
         if (!link_library(r, so) || !(r->lib = dlopen(so, RTLD_NOW | RTLD_LOCAL))) {
@@ -167,7 +167,11 @@ struct HoneModel *rig_load(Rig *r, int threads, bool *skip) {
             !set_symbol(r->lib, "rig_now", (void *)hone_rt_now))
             return NULL;
     }
-    const HoneModelDesc *desc = dlsym(r->lib, "rig_desc");
+    return dlsym(r->lib, "rig_desc");
+}
+
+static HoneModel *create_model(Rig *r, const HoneModelDesc *desc, int threads, bool *skip) {
+    *skip = false;
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = threads};
     HoneModel *m = desc ? hone_create(desc, &opt, err, sizeof err) : NULL;
@@ -177,7 +181,15 @@ struct HoneModel *rig_load(Rig *r, int threads, bool *skip) {
     return m;
 }
 
+struct HoneModel *rig_load(Rig *r, int threads, bool *skip) {
+    return create_model(r, load_desc(r), threads, skip);
+}
+
 // ---------------------------------------------------------------- running
+
+static size_t tensor_bytes(const IrTensor *t) {
+    return (size_t)ir_tensor_elems(t) * (size_t)ir_dtype_bytes(t->dtype);
+}
 
 static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a) {
     const IrGraph *g = r->before;
@@ -195,24 +207,88 @@ static IrTensor *make_inputs(Rig *r, int64_t N, IrArena *a) {
     return in;
 }
 
-static bool run_model(Rig *r, HoneModel *m, int64_t N, const IrTensor *in, IrTensor *out,
+// A run between guard pages: where it is, and what it makes.
+typedef struct Run {
+    int64_t N;
+    int threads;
+    bool at_end; // buffers end at a page's end, else they start at a page's start
+    const char *text;
+    const IrTensor *in;
+    IrTensor *out;
+} Run;
+
+static void *place_copy(Guard *g, const void *data, size_t bytes, size_t align, const char *label) {
+    void *p = guard_alloc(g, bytes, align, "%s", label);
+    if (bytes)
+        memcpy(p, data, bytes);
+    return p;
+}
+
+// Copies of the weights and the inputs, then read only.
+static const void **place_inputs(Rig *r, Guard *g, HoneModelDesc *desc, const Run *run,
+                                 IrArena *a) {
+    const IrGraph *graph = r->before;
+    const void **src = ir_alloc_array(a, (size_t)graph->n_inputs + 1, sizeof *src);
+    desc->weights = place_copy(g, desc->weights, (size_t)desc->weights_bytes, 64, "the weights");
+    for (int i = 0; i < graph->n_inputs; i++)
+        src[i] = place_copy(g, run->in[i].data, tensor_bytes(&run->in[i]), 1,
+                            ir_sprintf(a, "input %s", graph->inputs[i]->name));
+    guard_seal(g);
+    return src;
+}
+
+static bool run_model(Rig *r, HoneModel *m, Guard *g, const Run *run, const void *const *src,
                       IrArena *a) {
-    const IrGraph *g = r->before;
-    const void **src = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *src);
-    void **dst = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *dst);
-    for (int i = 0; i < g->n_inputs; i++)
-        src[i] = in[i].data;
-    for (int i = 0; i < g->n_outputs; i++) {
-        out[i] = ir_tensor_new(a, &g->outputs[i]->type, N);
-        dst[i] = out[i].data;
+    const IrGraph *graph = r->before;
+    void **dst = ir_alloc_array(a, (size_t)graph->n_outputs + 1, sizeof *dst);
+    for (int i = 0; i < graph->n_outputs; i++) {
+        run->out[i] = ir_tensor_new(a, &graph->outputs[i]->type, run->N);
+        dst[i] =
+            guard_alloc(g, tensor_bytes(&run->out[i]), 1, "output %s", graph->outputs[i]->name);
     }
-    size_t bytes = hone_workspace_bytes(m, N);
-    void *ws = ir_alloc(a, bytes > 64 ? bytes : 64);
+    size_t bytes = hone_workspace_bytes(m, run->N);
+    void *ws = guard_alloc(g, bytes, 64, "the workspace");
     memset(ws, 0xff, bytes);
-    if (hone_set_workspace(m, ws, bytes) == 0 && hone_run(m, N, src, dst) == 0)
-        return true;
-    fprintf(stderr, "rig: run failed: %s\n", hone_error(m));
-    return false;
+    if (hone_set_workspace(m, ws, bytes) != 0 ||
+        rt_model_observe(m, run->N, src, dst, guard_observe, g) != 0) {
+        fprintf(stderr, "rig: run failed: %s\n", hone_error(m));
+        return false;
+    }
+    for (int i = 0; i < graph->n_outputs; i++)
+        if (tensor_bytes(&run->out[i]))
+            memcpy(run->out[i].data, dst[i], tensor_bytes(&run->out[i]));
+    return true;
+}
+
+static bool run_guarded(Rig *r, const Run *run, bool *skip, IrArena *a) {
+    const HoneModelDesc *loaded = load_desc(r);
+    *skip = false;
+    if (!loaded)
+        return false;
+    HoneModelDesc desc = *loaded;
+    Guard *g = guard_new(run->at_end, ir_sprintf(a, "%s, %s", r->mcpu, run->text));
+    const void **src = place_inputs(r, g, &desc, run, a);
+    guard_names(g, &desc);
+    guard_watch(g);
+    HoneModel *m = create_model(r, &desc, run->threads, skip);
+    bool ok = m && run_model(r, m, g, run, src, a);
+    hone_destroy(m);
+    guard_free(g);
+    return ok;
+}
+
+// Integers agree bit for bit.
+static bool same_element(const IrTensor *want, const IrTensor *got, int64_t k, double limit) {
+    double x = ir_tensor_get(want, k), y = ir_tensor_get(got, k);
+    size_t bytes = (size_t)ir_dtype_bytes(want->dtype), at = (size_t)k * bytes;
+    if (!ir_dtype_is_float(want->dtype))
+        return memcmp((char *)want->data + at, (char *)got->data + at, bytes) == 0;
+    return isfinite(x) ? fabs(x - y) <= limit : x == y || (isnan(x) && isnan(y));
+}
+
+// What a rounding of a dtype of another precision than f32 allows.
+static double tolerance_of(IrDtype t, double tolerance) {
+    return t == IR_F16 ? fmax(tolerance, 1e-3) : t == IR_F64 ? fmin(tolerance, 1e-10) : tolerance;
 }
 
 // Prints the first wrong element. `at`: where it is.
@@ -223,12 +299,10 @@ static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *
     for (int64_t k = 0; k < n; k++)
         if (isfinite(ir_tensor_get(want, k)))
             top = fmax(top, fabs(ir_tensor_get(want, k)));
-    for (int64_t k = 0; k < n; k++) {
-        double x = ir_tensor_get(want, k), y = ir_tensor_get(got, k);
-        bool same = isfinite(x) ? fabs(x - y) <= tolerance * top : x == y || (isnan(x) && isnan(y));
-        if (!same && bad++ == 0)
+    double limit = tolerance_of(want->dtype, tolerance) * top;
+    for (int64_t k = 0; k < n; k++)
+        if (!same_element(want, got, k, limit) && bad++ == 0)
             first = k;
-    }
     if (bad == 0)
         return true;
     char type[160];
@@ -239,23 +313,49 @@ static bool compare_output(Rig *r, int i, const IrTensor *want, const IrTensor *
     return false;
 }
 
-static int check_run(Rig *r, HoneModel *m, int64_t N, int threads, const IrTensor *in,
-                     const IrTensor *want, IrTensor *first, double tolerance, IrArena *a) {
+// Against the evaluator, and bit for bit against the first run. -1: this CPU cannot run it.
+static int check_run(Rig *r, Run *run, const IrTensor *want, IrTensor *first, double tolerance,
+                     IrArena *a) {
     int n = r->before->n_outputs, failures = 0;
-    IrTensor *got = ir_alloc_array(a, (size_t)n, sizeof *got);
-    if (!run_model(r, m, N, in, got, a))
-        return 1;
-    const char *run = ir_sprintf(a, "N = %lld, %d threads", (long long)N, threads);
+    bool skip;
+    run->out = ir_alloc_array(a, (size_t)n, sizeof *run->out);
+    run->text = ir_sprintf(a, "N = %lld, %d threads", (long long)run->N, run->threads);
+    if (!run_guarded(r, run, &skip, a))
+        return skip ? -1 : 1;
     for (int i = 0; i < n; i++) {
-        failures += !compare_output(r, i, &want[i], &got[i], tolerance, run);
-        size_t bytes = (size_t)ir_tensor_elems(&got[i]) * (size_t)ir_dtype_bytes(got[i].dtype);
-        if (first[i].data && memcmp(first[i].data, got[i].data, bytes) != 0) {
+        const IrTensor *got = &run->out[i];
+        failures += !compare_output(r, i, &want[i], got, tolerance, run->text);
+        if (first[i].data && memcmp(first[i].data, got->data, tensor_bytes(got)) != 0) {
             fprintf(stderr, "rig: %s %s: %s: not bit for bit as on the first run\n", r->mcpu,
-                    r->before->outputs[i]->name, run);
+                    r->before->outputs[i]->name, run->text);
             failures++;
         }
         if (!first[i].data)
-            first[i] = got[i];
+            first[i] = *got;
+    }
+    return failures;
+}
+
+// All numbers of threads; the first one runs with its buffers at both ends of their pages, the
+// others at one of them.
+static int check_batch(Rig *r, const RigRuns *runs, int64_t N, IrArena *a) {
+    size_t n = (size_t)r->before->n_outputs;
+    IrTensor *want = ir_alloc_array(a, n, sizeof *want),
+             *first = ir_alloc_array(a, n, sizeof *want);
+    const IrTensor *in = make_inputs(r, N, a);
+    const char *why = ir_eval(r->before, N, in, want, a, NULL, NULL);
+    double tolerance = runs->tolerance > 0 ? runs->tolerance : 2e-5;
+    int failures = 0;
+    if (why) {
+        fprintf(stderr, "rig: evaluator: %s\n", why);
+        return 1;
+    }
+    for (int t = -1; t < runs->n_threads; t++) {
+        Run run = {.N = N, .threads = runs->threads[t < 0 ? 0 : t], .at_end = t % 2 != 0, .in = in};
+        int k = check_run(r, &run, want, first, tolerance, a);
+        if (k < 0)
+            break;
+        failures += k;
     }
     return failures;
 }
@@ -263,29 +363,10 @@ static int check_run(Rig *r, HoneModel *m, int64_t N, int threads, const IrTenso
 int rig_check(Rig *r, const RigRuns *runs) {
     if (!rig_compile(r, NULL))
         return 1;
-    int failures = 0, n = r->before->n_outputs;
-    double tolerance = runs->tolerance > 0 ? runs->tolerance : 2e-5;
+    int failures = 0;
     for (int k = 0; k < runs->n; k++) {
         IrArena *a = ir_arena_new(&r->diag);
-        IrTensor *in = make_inputs(r, runs->N[k], a);
-        IrTensor *want = ir_alloc_array(a, (size_t)n, sizeof *want);
-        IrTensor *first = ir_alloc_array(a, (size_t)n, sizeof *first);
-        const char *why = ir_eval(r->before, runs->N[k], in, want, a, NULL, NULL);
-        if (why) {
-            fprintf(stderr, "rig: evaluator: %s\n", why);
-            failures++;
-        }
-        for (int t = 0; !why && t < runs->n_threads; t++) {
-            bool skip;
-            HoneModel *m = rig_load(r, runs->threads[t], &skip);
-            if (!m) {
-                ir_arena_free(a);
-                return failures + !skip;
-            }
-            failures +=
-                check_run(r, m, runs->N[k], runs->threads[t], in, want, first, tolerance, a);
-            hone_destroy(m);
-        }
+        failures += check_batch(r, runs, runs->N[k], a);
         ir_arena_free(a);
     }
     return failures;

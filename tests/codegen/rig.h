@@ -15,9 +15,10 @@
 //
 // Many independent cases belong in one rig: one compilation serves them all. Inputs are uniform
 // in [-1, 1) (integer inputs: -8 to 8) from a fixed seed. The workspace is filled with NaNs
-// before each run, so that a lane that nobody wrote and somebody read shows; runs with other
-// numbers of threads must agree bit for bit with the first. A CPU without the target's
-// instructions skips the check.
+// before each run, so that a lane that nobody wrote and somebody read shows; inputs, outputs,
+// weights and workspace lie between guard pages (guard.h), ending at one or starting behind one;
+// runs with other numbers of threads must agree bit for bit with the first. A CPU without the
+// target's instructions skips the check.
 #ifndef TESTS_CODEGEN_RIG_H
 #define TESTS_CODEGEN_RIG_H
 
@@ -31,7 +32,9 @@ typedef struct RigRuns {
     int n;
     int threads[4];
     int n_threads;
-    double tolerance; // of the largest magnitude of the output; 0: 2e-5
+    // Of the largest magnitude of an output, 0: 2e-5; f64 is held to 1e-10, f16 to no less than
+    // 1e-3, integers agree exactly.
+    double tolerance;
 } RigRuns;
 
 // mcpu as cg_target_init; opt_level that of the passes and the code generator.

@@ -90,6 +90,25 @@ def test_losses():
         check(name, batch=3)
 
 
+def masks(out, stage=0):
+    """Losses of the training step with the seeds 1, 1, 2 and of evaluation."""
+    return [float(x) for x in ok(temp(out), "masks", stage, 8).split()]
+
+
+def test_dropout_of_the_model():
+    """The network's own Dropout nodes, exported for inference, zero what trains reads; in the frozen part they pass on."""
+    model = next(c for c in families.CASES if c.family == "vgg").net().model()
+    onnx.save(model, temp("own.onnx"))
+    assert sum(n.op_type == "Dropout" for n in model.graph.node) == 2
+    for name, active, flags in (("own_all", True, ["--freeze", "none"]), ("own_head", True, ["--freeze", "head"]),
+                                ("own_off", False, ["--freeze", "head", "--head-dropout", "0"]),
+                                ("own_set", True, ["--freeze", "head", "--head-dropout", "0.3"])):
+        finetune(temp("own.onnx"), name, "--classes", 6, *flags)
+        check(name)
+        a, b, c, off = masks(name)
+        assert a == b and (a != c) == active and (a != off) == active, (name, a, b, c, off)
+
+
 def test_model_inside():
     """Compiled, it gives the logits of the untrained step; only the head is new."""
     finetune(SAMPLE, "inside", "--classes", 5, "--freeze", "until:layer3")
@@ -204,6 +223,44 @@ def test_sigmoid_exports():
         for a, b in zip(ours, want, strict=True):
             assert [t["class"] for t in a] == [t["class"] for t in b], (kind, a, b)
             assert max(abs(s["probability"] - t["probability"]) for s, t in zip(a, b)) < 1e-5, (kind, a, b)
+
+
+def make_pictures(folder):
+    """Two classes, three pictures each to learn from: 8000x6000, 1x1, CMYK, grey."""
+    from PIL import Image
+    for part in ("train", "val"):
+        for name in "ab":
+            os.makedirs(os.path.join(folder, part, name), exist_ok=True)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    large, pixel = noise.resize((8000, 6000), Image.BILINEAR), noise.crop((0, 0, 1, 1))
+    for path, image in {"train/a/large.jpg": large, "train/b/large_grey.jpg": large.convert("L"),
+                        "train/a/cmyk.jpg": noise.convert("CMYK"), "train/b/grey.jpg": noise.convert("L"),
+                        "train/a/pixel.png": pixel, "train/b/pixel_grey.jpg": pixel.convert("L"),
+                        "val/a/pixel.jpg": pixel, "val/b/cmyk.jpg": noise.transpose(0).convert("CMYK")}.items():
+        image.save(os.path.join(folder, path))
+    return [os.path.join(folder, "train", p) for p in ("a/large.jpg", "b/grey.jpg", "a/cmyk.jpg", "b/pixel_grey.jpg")]
+
+
+def test_pictures_of_every_kind():
+    """Through whole programs: a batch larger than the data, a last batch of two, and of one, and the same answers
+    from the compiled export."""
+    import json
+    pictures = make_pictures(temp("pictures"))
+    case = next(c for c in families.CASES if c.family == "vgg")
+    onnx.save(case.net().model(), temp("rgb.onnx"))
+    ok(HONE, "finetune", temp("rgb.onnx"), "-o", temp("rgb"), "--classes", temp("pictures"), "--freeze", "none")
+    for batch, steps in ((64, 1), (4, 2), (1, 6)):
+        ok(temp("rgb"), "train", temp("pictures"), "--batch", batch, "--epochs", 1, "--lr", 0.001, "-q",
+           "--log", temp("rgb.jsonl"), "-o", temp("rgb-tuned.onnx"), "--checkpoint", temp(f"rgb-{batch}"))
+        with open(temp("rgb.jsonl")) as f:
+            log = [json.loads(line) for line in f]
+        assert [e["event"] for e in log] == ["step"] * steps + ["epoch"] and log[-1]["bad_images"] == 0, log
+    ok(HONE, "compile", temp("rgb-tuned.onnx"), "-o", temp("rgb-net"))
+    ours = [json.loads(line)["top"] for line in ok(temp("rgb-net"), "--json", *pictures).splitlines()]
+    want = [r["top"] for r in json.loads(ok(temp("rgb"), "predict", "--json", "--checkpoint", temp("rgb-1"), *pictures))]
+    for a, b in zip(ours, want, strict=True):
+        a, b = ({t["label"]: t["probability"] for t in top} for top in (a, b))
+        assert a.keys() == b.keys() == {"a", "b"} and all(abs(a[k] - b[k]) < 1e-5 for k in a), (a, b)
 
 
 def test_no_classifier():

@@ -1,7 +1,6 @@
 """It learns: clothes5.onnx knows five classes of Fashion-MNIST; 50 images of each of the other five teach it those. In
-stages it gets much further than the same network from random weights, with as many epochs; its new head alone, 485 of
-173,357 parameters, gets much further than a head on random weights, and no less far than training all of those. The
-exported models give the same answers when they are compiled. Needs Debian's dataset-fashion-mnist."""
+stages it gets much further than the same network from random weights, with as many epochs; so does its new head alone,
+645 of 253,581 parameters, and much further than a head on random weights. The exported models give the same answers when they are compiled. Needs Debian's dataset-fashion-mnist."""
 import json
 import os
 import sys
@@ -59,8 +58,8 @@ def test_transferred_beats_scratch():
         TOP1[name] = learn(name, model, stages, rates, flags)
     print("       ", ", ".join(f"{k} {v:.1%}" for k, v in TOP1.items()))
     assert TOP1["staged"] > 0.9 and TOP1["staged"] > TOP1["scratch"] + 0.05, TOP1
-    assert TOP1["head"] > 0.84 and TOP1["head"] > TOP1["scratch_head"] + 0.05, TOP1
-    assert TOP1["head"] > TOP1["scratch"] - 0.02, TOP1
+    assert TOP1["head"] > 0.86 and TOP1["head"] > TOP1["scratch"] + 0.03, TOP1
+    assert TOP1["head"] > TOP1["scratch_head"] + 0.1, TOP1
 
 
 def test_frozen_stays():

@@ -145,6 +145,38 @@ static void evaluates_shapes_with_n(void) {
 }
 
 // 48 N / 16 is affine.
+// A comparison that holds for every N decides an If.
+static void splits_and_compares_shapes(void) {
+    Pb g = {0}, yes = {0}, no = {0}, branch = make_node("If", "if", "some", "y");
+    put_node(&g, "Shape", "s", "x", "shape");
+    put_node(&g, "Split", "p", "shape sizes", "n chw");
+    put_node(&g, "Greater", "gt", "n none", "some");
+    Pb cat = make_node("Concat", "c", "n minus", "target");
+    attr_int(&cat, "axis", 0);
+    pb_msg(&g, 1, &cat);
+    put_node(&yes, "Reshape", "r", "x target", "z");
+    put_output(&yes, "z");
+    put_node(&no, "Relu", "r", "x", "z");
+    put_output(&no, "z");
+    for (int k = 0; k < 2; k++) {
+        Pb a = {0};
+        pb_str(&a, 1, k ? "else_branch" : "then_branch");
+        pb_msg(&a, 6, k ? &no : &yes);
+        pb_int(&a, 20, 5);
+        pb_msg(&branch, 5, &a);
+    }
+    pb_msg(&g, 1, &branch);
+    put_ints(&g, "sizes", 2, (int64_t[]){1, 3});
+    put_ints(&g, "none", 1, (int64_t[]){0});
+    put_ints(&g, "minus", 1, (int64_t[]){-1});
+    put_input(&g, "x", 4, image);
+    put_output(&g, "y");
+    Import im;
+    import_graph(&im, &g, 13, NULL);
+    CHECK_STR_EQ(output_type(&im), "f32[N,48]");
+    import_end(&im);
+}
+
 static void divides_shapes_exactly(void) {
     Pb g = {0};
     put_node(&g, "Size", "s", "x", "size"); // 48 N
@@ -342,8 +374,10 @@ static void reports_every_unsupported_node(void) {
     CHECK(!im.prog);
     CHECK_STR_EQ(
         im.text,
-        "m.onnx: node 'bad1' (NonMaxSuppression, opset 13): this operator is not supported\n"
-        "m.onnx: node 'bad2' (Loop, opset 13): this operator is not supported\n");
+        "m.onnx: node 'bad1' (NonMaxSuppression, opset 13): the shape of its result depends on its "
+        "content; end the model before it\n"
+        "m.onnx: node 'bad2' (Loop, opset 13): loops are not supported: unroll them before "
+        "export\n");
     import_end(&im);
 }
 
@@ -372,6 +406,7 @@ int main(void) {
     CHECK_RUN(rewrites_a_fixed_batch);
     CHECK_RUN(evaluates_shapes_with_n);
     CHECK_RUN(divides_shapes_exactly);
+    CHECK_RUN(splits_and_compares_shapes);
     CHECK_RUN(reads_every_storage);
     CHECK_RUN(maps_external_data);
     CHECK_RUN(takes_listed_initializers_as_constants);

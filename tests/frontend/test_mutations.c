@@ -1,6 +1,6 @@
-// Damaged models: bytes of a model that uses most importers are changed, removed, doubled and
-// swapped at random; every import must end with a program or a diagnostic. What crashes here, or
-// what a sanitizer build complains about, is a bug. Deterministic.
+// Damaged models: bytes of models that use most importers, functions and old spellings are changed,
+// removed, doubled and swapped at random; every import must end with a program or a diagnostic.
+// What crashes here, or what a sanitizer build complains about, is a bug. Deterministic.
 //
 //   test_mutations [COUNT [FIRST_SEED]]     default 1500
 #define _GNU_SOURCE
@@ -71,6 +71,79 @@ static Pb make_seed_model(void) {
     return make_model(&g, 13);
 }
 
+// A function that calls another one twice, with attributes that are handed on, and an If.
+static Pb make_function_model(void) {
+    Pb g = {0}, yes = {0}, no = {0}, set = {0}, f[2] = {{0}, {0}}, alpha = {0};
+    pb_str(&set, 1, "");
+    pb_int(&set, 2, 13);
+    pb_str(&alpha, 1, "alpha");
+    pb_str(&alpha, 21, "slope");
+    pb_int(&alpha, 20, 1);
+    for (int k = 0; k < 2; k++) {
+        pb_str(&f[k], 1, k ? "inner" : "outer");
+        pb_str(&f[k], 4, "a");
+        pb_str(&f[k], 5, "c");
+        pb_str(&f[k], 6, "slope");
+        pb_msg(&f[k], 9, &set);
+        pb_str(&f[k], 10, "own");
+        Pb node = make_node(k ? "LeakyRelu" : "inner", "first", "a", "b");
+        pb_str(&node, 7, k ? "" : "own");
+        pb_msg(&node, 5, &alpha);
+        pb_msg(&f[k], 7, &node);
+        node = make_node(k ? "Elu" : "inner", "second", "b", "c");
+        pb_str(&node, 7, k ? "" : "own");
+        pb_msg(&node, 5, &alpha);
+        pb_msg(&f[k], 7, &node);
+    }
+    put_node(&yes, "Relu", "relu", "x", "z");
+    put_output(&yes, "z");
+    put_node(&no, "Tanh", "tanh", "x", "z");
+    put_output(&no, "z");
+    Pb branch = make_node("If", "if", "cond", "m"), call = make_node("outer", "call", "m", "y");
+    for (int k = 0; k < 2; k++) {
+        Pb a = {0};
+        pb_str(&a, 1, k ? "else_branch" : "then_branch");
+        pb_msg(&a, 6, k ? &no : &yes);
+        pb_int(&a, 20, 5);
+        pb_msg(&branch, 5, &a);
+    }
+    pb_msg(&g, 1, &branch);
+    pb_str(&call, 7, "own");
+    pb_msg(&g, 1, &call);
+    put_raw(&g, "cond", 9, 0, NULL, &(uint8_t){1}, 1);
+    put_input(&g, "x", 2, (int64_t[]){-1, 3});
+    put_output(&g, "y");
+    Pb m = make_model(&g, 13);
+    pb_msg(&m, 25, &f[0]);
+    pb_msg(&m, 25, &f[1]);
+    return m;
+}
+
+// Spellings that opset 7 and later no longer have.
+static Pb make_old_model(void) {
+    static const float f[3] = {1, 2, 3};
+    Pb g = {0};
+    put_ints_node(&g, "Reshape", "x", "a", "shape", 3, (int64_t[]){0, 3, 4});
+    Pb node = make_node("Add", "add", "a w", "b");
+    attr_int(&node, "broadcast", 1);
+    attr_int(&node, "axis", 1);
+    pb_msg(&g, 1, &node);
+    put_node(&g, "PRelu", "prelu", "b w", "c");
+    node = make_node("Split", "split", "c parts", "d e");
+    attr_int(&node, "axis", 1);
+    pb_msg(&g, 1, &node);
+    put_node(&g, "Tile", "tile", "d copies axis", "h");
+    put_node(&g, "Concat", "cat", "h e", "i");
+    put_ints_node(&g, "Pad", "i", "y", "paddings", 6, (int64_t[]){0, 1, 0, 0, 0, 2});
+    put_raw(&g, "w", ONNX_FLOAT, 1, (int64_t[]){3}, f, sizeof f);
+    put_raw(&g, "parts", ONNX_FLOAT, 1, (int64_t[]){2}, f, 8);
+    put_raw(&g, "copies", ONNX_FLOAT, 0, NULL, f + 1, 4);
+    put_raw(&g, "axis", ONNX_FLOAT, 0, NULL, f, 4);
+    put_input(&g, "x", 2, (int64_t[]){-1, 12});
+    put_output(&g, "y");
+    return make_model(&g, 1);
+}
+
 // One to four small changes; returns the new length.
 static size_t mutate(uint8_t *p, size_t n, uint64_t *s) {
     for (int k = (int)(next_random(s) % 4); k >= 0 && n > 8; k--) {
@@ -105,20 +178,26 @@ int main(int argc, char **argv) {
     long count = argc > 1 ? atol(argv[1]) : 1500, first = argc > 2 ? atol(argv[2]) : 1,
          imported = 0;
     case_start();
-    Pb seed = make_seed_model();
+    const Pb seeds[] = {make_seed_model(), make_function_model(), make_old_model()};
+    enum { SEEDS = sizeof seeds / sizeof seeds[0] };
     Import im;
-    write_file(case_path("m.onnx"), seed.v, seed.n);
-    import_file(&im, "m.onnx", NULL);
-    if (!CHECK(im.prog != NULL)) {
-        fprintf(stderr, "%s", im.text);
+    size_t longest = 0;
+    for (int k = 0; k < SEEDS; k++) {
+        write_file(case_path("m.onnx"), seeds[k].v, seeds[k].n);
+        import_file(&im, "m.onnx", NULL);
+        if (!CHECK(im.prog != NULL)) {
+            fprintf(stderr, "%s", im.text);
+        }
+        import_end(&im);
+        longest = seeds[k].n > longest ? seeds[k].n : longest;
     }
-    import_end(&im);
-    uint8_t *p = malloc(seed.n + 64);
+    uint8_t *p = malloc(longest + 64);
     double slowest = 0;
     for (long i = first; i < first + count; i++) {
         uint64_t s = (uint64_t)i;
-        memcpy(p, seed.v, seed.n);
-        write_file(case_path("m.onnx"), p, mutate(p, seed.n, &s));
+        const Pb *seed = &seeds[i % SEEDS];
+        memcpy(p, seed->v, seed->n);
+        write_file(case_path("m.onnx"), p, mutate(p, seed->n, &s));
         struct timespec t0, t1;
         clock_gettime(CLOCK_MONOTONIC, &t0);
         import_file(&im, "m.onnx", NULL);

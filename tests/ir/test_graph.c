@@ -340,6 +340,32 @@ static void maps_find_what_was_put(void) {
     text_close(&t);
 }
 
+// Keys that are the beginnings of others, the empty one, and bytes above 127, in any order.
+static void maps_tell_beginnings_apart(void) {
+    TextCase t;
+    text_open(&t);
+    IrMap m = {.arena = t.arena};
+    for (int i = 0; i < 500; i++) {
+        int n = i * 197 % 500;
+        char *key = ir_alloc(t.arena, (size_t)n + 1), *high = ir_sprintf(t.arena, "a\xc3%d", n);
+        memset(key, 'a', (size_t)n);
+        CHECK(!*ir_map_put(&m, key));
+        *ir_map_put(&m, key) = key;
+        *ir_map_put(&m, high) = high;
+    }
+    CHECK_INT_EQ(m.n, 1000);
+    char key[501] = "";
+    for (int n = 0; n < 500; n++) {
+        CHECK_STR_EQ(ir_map_get(&m, key), key);
+        const char *high = ir_sprintf(t.arena, "a\xc3%d", n);
+        CHECK_STR_EQ(ir_map_get(&m, high), high);
+        key[n] = 'a';
+    }
+    CHECK(!ir_map_get(&m, key));
+    CHECK(!ir_map_get(&m, "b"));
+    text_close(&t);
+}
+
 int main(void) {
     CHECK_RUN(refused_builds_leave_no_trace);
     CHECK_RUN(nodes_go_where_they_are_told);
@@ -354,5 +380,6 @@ int main(void) {
     CHECK_RUN(arenas_align_and_zero);
     CHECK_RUN(too_much_memory_unwinds);
     CHECK_RUN(maps_find_what_was_put);
+    CHECK_RUN(maps_tell_beginnings_apart);
     return check_done();
 }

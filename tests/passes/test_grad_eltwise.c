@@ -29,6 +29,14 @@ static void one_operand(void) {
         "neg %x",
         "floor %x",
         "ceil %x",
+        "round %x",
+        "sign %x",
+        "sin %x",
+        "cos %x",
+        "atan %x",
+        "sinh %x",
+        "cosh %x",
+        "asinh %x",
         "copy %x",
         "dropout %x {ratio=0.4, seed=5}",
     };
@@ -48,6 +56,14 @@ static void one_operand(void) {
         snprintf(inputs, sizeof inputs, "%%pos: T[%s]", SHAPES[i]);
         grad_check(&(GradCase){"log", inputs, "%y = log %pos", 0, 0});
         grad_check(&(GradCase){"sqrt", inputs, "%y = sqrt %pos", 0, 0});
+        grad_check(&(GradCase){"tan", inputs, "%y = tan %pos", 0, 0}); // below pi / 2
+        static const char *const half[] = {"asin", "acos", "atanh"};
+        for (int k = 0; k < 3; k++) { // of 0.25 .. 0.75
+            char body[100];
+            snprintf(body, sizeof body, "%%x = div %%pos, %%two\n%%y = %s %%x", half[k]);
+            grad_check(&(GradCase){half[k], inputs, body, 0, 0});
+        }
+        grad_check(&(GradCase){"acosh", inputs, "%x = add %pos, %two\n%y = acosh %x", 0, 0});
         grad_check(&(GradCase){"cast", inputs, "%h = cast %pos {to=f32}\n%y = cast %h {to=f64}",
                                1.0 / 64, 0});
         snprintf(inputs, sizeof inputs, "%%x: T[%s], %%_seed: i64[]", SHAPES[i]);

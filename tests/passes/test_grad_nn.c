@@ -52,6 +52,24 @@ static void convolutions(void) {
     GRAD_CHECK_ALL(cases);
 }
 
+static void transposed_convolutions(void) {
+    static const GradCase cases[] = {
+        {"stride 1", "%x: T[N,3,4,4], %w: T[3,2,3,3]",
+         "%y = conv_dgrad %x, %w {pad=[1,1,1,1], shape=[N,2,4,4]}", 0, 0},
+        {"stride 2", "%x: T[N,2,3,4], %w: T[2,3,4,4]",
+         "%y = conv_dgrad %x, %w {stride=[2,2], pad=[1,1,1,1], shape=[N,3,6,8]}", 0, 0},
+        {"output padding", "%x: T[N,2,3,3], %w: T[2,2,3,3]",
+         "%y = conv_dgrad %x, %w {stride=[2,2], pad=[1,1,0,0], shape=[N,2,7,7]}", 0, 0},
+        {"groups", "%x: T[N,4,3,3], %w: T[4,2,2,3]",
+         "%y = conv_dgrad %x, %w {group=2, stride=[3,1], shape=[N,4,8,5]}", 0, 0},
+        {"frozen weights", "%x: T[N,2,3,4], %_w: T[2,3,2,2]",
+         "%y = conv_dgrad %x, %_w {stride=[2,2], shape=[N,3,6,8]}", 0, 0},
+        {"only weights", "%_x: T[N,2,3,4], %w: T[2,3,2,2]",
+         "%y = conv_dgrad %_x, %w {stride=[2,2], shape=[N,3,6,8]}", 0, 0},
+    };
+    GRAD_CHECK_ALL(cases);
+}
+
 static void products(void) {
     static const GradCase cases[] = {
         {"plain", "%a: T[3,4], %b: T[4,5]", "%y = matmul %a, %b", 0, 0},
@@ -147,6 +165,7 @@ static void losses(void) {
 
 int main(void) {
     CHECK_RUN(convolutions);
+    CHECK_RUN(transposed_convolutions);
     CHECK_RUN(products);
     CHECK_RUN(windows);
     CHECK_RUN(normalisations);

@@ -1,11 +1,11 @@
 // A main() for fine-tune executables that looks at the emitted graphs one by one, in place of the
 // training program's (tests/e2e/test_finetune.py links it in):
 //
-//   OUT check STAGE N             gradients of train.STAGE against central differences of
-//   eval.STAGE OUT dump STAGE N X Y FOLDER   raw float files X [N,C,H,W] and int32 Y ->
-//   FOLDER/loss, logits,
-//                                 grad.I, moved.I (I: the parameter's number), features
-//   OUT onnx FILE                 the model inside
+//   OUT check STAGE N         gradients of train.STAGE against central differences of eval.STAGE
+//   OUT masks STAGE N         the loss of train.STAGE with the seeds 1, 1, 2 and that of eval.STAGE
+//   OUT dump STAGE N X Y FOLDER   raw float files X [N,C,H,W] and int32 Y -> FOLDER/loss, logits,
+//                             grad.I, moved.I (I: the parameter's number), features
+//   OUT onnx FILE             the model inside
 //
 // Inputs of `check` are drawn from a fixed seed. Exit code 1: something is off.
 #include "runtime/hone.h"
@@ -220,8 +220,7 @@ static int check_param(State *s, int index, double loss) {
     return bad;
 }
 
-static int check_stage(State *s) {
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+static void draw_batch(State *s) {
     int64_t n = count_elems(find_image(s), s->N);
     for (int64_t i = 0; i < n; i++)
         s->image[i] = draw();
@@ -229,6 +228,11 @@ static int check_stage(State *s) {
         s->label[i] = (int32_t)(i * 7 % s->d->classes);
     for (int64_t i = 0; i < s->N * columns(s->d); i++)
         s->target[i] = (float)(i * 5 % 3 == 0);
+}
+
+static int check_stage(State *s) {
+    const HoneTuneStage *st = &s->d->stages[s->stage];
+    draw_batch(s);
     run(s, &st->features);
     run(s, &st->train);
     double train = 0;
@@ -253,6 +257,24 @@ static int check_stage(State *s) {
     fprintf(stderr, "stage %d: %d parameters train, loss %g, %d wrong\n", s->stage, trained, eval,
             wrong);
     return wrong > 0;
+}
+
+// ---------------------------------------------------------------- masks
+
+static int print_masks(State *s) {
+    static const int64_t seeds[] = {1, 1, 2};
+    const HoneTuneStage *st = &s->d->stages[s->stage];
+    draw_batch(s);
+    run(s, &st->features);
+    for (int k = 0; k < 4; k++) {
+        double sum = 0;
+        s->seed = k < 3 ? seeds[k] : 0;
+        run(s, k < 3 ? &st->train : &st->eval);
+        for (int64_t i = 0; i < s->N; i++)
+            sum += s->loss[i];
+        printf("%.9g\n", sum * s->scale);
+    }
+    return 0;
 }
 
 // ---------------------------------------------------------------- dump
@@ -301,6 +323,7 @@ int main(int argc, char **argv) {
         fail("see the source for how to call it");
     init(s, argv[2], argv[3]);
     return strcmp(argv[1], "check") == 0               ? check_stage(s)
+           : strcmp(argv[1], "masks") == 0             ? print_masks(s)
            : strcmp(argv[1], "dump") == 0 && argc == 7 ? dump_stage(s, argv + 4)
                                                        : 2;
 }

@@ -5,7 +5,7 @@
 // Nothing in it is trusted: a line that does not parse is dropped with a warning, and a schedule
 // that its kernel cannot run is measured again. Writers hold a lock on FILE.lock, read what is
 // there, and rename a new file over the old one, so readers see one or the other.
-#include "tools/tune.h"
+#include "tools/autotune.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static bool is_word(const char *s) {
 }
 
 // Splits and checks one line, in place.
-static bool parse_line(char *line, TuneEntry *e) {
+static bool parse_line(char *line, AutotuneEntry *e) {
     char *field[4], *rest = line;
     for (int i = 0; i < 4; i++)
         if (!(field[i] = strsep(&rest, "\t")))
@@ -55,7 +55,7 @@ static bool parse_line(char *line, TuneEntry *e) {
     return end != field[3] && *end == 0 && e->us >= 0;
 }
 
-static void read_file(Tool *t, TuneCache *c, bool warn) {
+static void read_file(Tool *t, AutotuneCache *c, bool warn) {
     FILE *f = fopen(c->path, "re");
     if (!f) {
         if (errno != ENOENT && warn)
@@ -67,10 +67,10 @@ static void read_file(Tool *t, TuneCache *c, bool warn) {
         size_t n = strcspn(line, "\n");
         bool whole = line[n] == '\n';
         line[n] = 0;
-        TuneEntry e;
+        AutotuneEntry e;
         if (whole && parse_line(line, &e)) {
-            if (!tune_cache_find(c, e.key)) // what this run measured is newer
-                tune_cache_add(t, c, &e);
+            if (!autotune_cache_find(c, e.key)) // what this run measured is newer
+                autotune_cache_add(t, c, &e);
         } else if (warn) {
             ir_warn(&t->diag, IR_NOWHERE, "%s:%d: damaged entry ignored", c->path, k);
         }
@@ -80,14 +80,14 @@ static void read_file(Tool *t, TuneCache *c, bool warn) {
     fclose(f);
 }
 
-void tune_cache_read(Tool *t, TuneCache *c, const char *path) {
-    *c = (TuneCache){.path = path ? path : default_path(t)};
+void autotune_cache_read(Tool *t, AutotuneCache *c, const char *path) {
+    *c = (AutotuneCache){.path = path ? path : default_path(t)};
     if (c->path)
         read_file(t, c, true);
 }
 
 // The place of `key`, or where it would be inserted.
-static int find_place(const TuneCache *c, const char *key) {
+static int find_place(const AutotuneCache *c, const char *key) {
     int lo = 0, hi = c->n;
     while (lo < hi) {
         int mid = (lo + hi) / 2;
@@ -99,14 +99,14 @@ static int find_place(const TuneCache *c, const char *key) {
     return lo;
 }
 
-const TuneEntry *tune_cache_find(const TuneCache *c, const char *key) {
+const AutotuneEntry *autotune_cache_find(const AutotuneCache *c, const char *key) {
     int i = find_place(c, key);
     return i < c->n && strcmp(c->v[i].key, key) == 0 ? &c->v[i] : NULL;
 }
 
-void tune_cache_add(Tool *t, TuneCache *c, const TuneEntry *e) {
+void autotune_cache_add(Tool *t, AutotuneCache *c, const AutotuneEntry *e) {
     int i = find_place(c, e->key);
-    TuneEntry copy = *e;
+    AutotuneEntry copy = *e;
     copy.key = ir_strdup(t->arena, e->key);
     copy.algo = ir_strdup(t->arena, e->algo);
     if (i == c->n || strcmp(c->v[i].key, e->key) != 0) {
@@ -127,15 +127,15 @@ static void make_folders(const char *path) {
 }
 
 static void print_entries(FILE *f, void *cache) {
-    const TuneCache *c = cache;
+    const AutotuneCache *c = cache;
     for (int i = 0; i < c->n; i++) {
-        const TuneEntry *e = &c->v[i];
+        const AutotuneEntry *e = &c->v[i];
         fprintf(f, "%s\t%s\t%lld,%lld,%lld,%lld\t%.2f\n", e->key, e->algo, (long long)e->tile[0],
                 (long long)e->tile[1], (long long)e->tile[2], (long long)e->tile[3], e->us);
     }
 }
 
-void tune_cache_write(Tool *t, TuneCache *c) {
+void autotune_cache_write(Tool *t, AutotuneCache *c) {
     if (!c->path)
         return;
     make_folders(c->path);

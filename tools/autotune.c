@@ -12,7 +12,7 @@
 // lie the weights of all others, so that they are as cold as in the network. What counts is the
 // tenth part of the runs that was fastest: its slowest, as a single stamp may come late. The
 // model's own choice stays unless another is clearly faster.
-#include "tools/tune.h"
+#include "tools/autotune.h"
 
 #include "runtime/rt.h"
 
@@ -45,20 +45,20 @@ typedef struct Batch {
     Case **v;
 } Batch;
 
-typedef struct Tuner {
+typedef struct Autotuner {
     Tool *t;
     const ToolModel *model;
     const PassOptions *opt;
-    TuneCache cache;
+    AutotuneCache cache;
     int n, cap, n_different;
     Case *v;
     ToolProgress bar;
     int done, now; // convolutions measured; in this batch
-} Tuner;
+} Autotuner;
 
 // ---------------------------------------------------------------- what a convolution is
 
-static const char *add_text(Tuner *u, const char *s, const char *name, IrInts v) {
+static const char *add_text(Autotuner *u, const char *s, const char *name, IrInts v) {
     s = ir_sprintf(u->t->arena, "%s %s", s, name);
     for (int i = 0; i < v.n; i++)
         s = ir_sprintf(u->t->arena, "%s%s%lld", s, i ? "x" : " ", (long long)v.v[i]);
@@ -66,7 +66,7 @@ static const char *add_text(Tuner *u, const char *s, const char *name, IrInts v)
 }
 
 // Steps of the epilogue, and the shapes of its operands with N for any batch
-static const char *describe_then(Tuner *u, const IrNode *n, const char *s) {
+static const char *describe_then(Autotuner *u, const IrNode *n, const char *s) {
     char type[160];
     IrBody then = ir_body(n, IR_ATTR_THEN);
     for (int i = 0; i < then.n; i++) {
@@ -80,7 +80,7 @@ static const char *describe_then(Tuner *u, const IrNode *n, const char *s) {
     return s;
 }
 
-static const char *make_key(Tuner *u, const IrNode *n) {
+static const char *make_key(Autotuner *u, const IrNode *n) {
     char x[160], w[160], y[160];
     const CgTarget *target = &u->model->target;
     const char *s =
@@ -170,12 +170,12 @@ static IrGraph *make_graph(Batch *b, IrArena *a) {
 // ---------------------------------------------------------------- compiling and running it
 
 static void show_compiling(void *tuner, int done, int total) {
-    Tuner *u = tuner;
+    Autotuner *u = tuner;
     int part = total ? u->now * done / total : 0; // half of a batch's time, or so
     tool_progress(&u->bar, 2 * u->done + part, 2 * u->n);
 }
 
-static const char *compile_batch(Tuner *u, IrGraph *g) {
+static const char *compile_batch(Autotuner *u, IrGraph *g) {
     CgResult cg;
     CgOptions o = {.target = &u->model->target,
                    .opt_level = u->opt->opt_level,
@@ -236,7 +236,7 @@ static void pick_times(Batch *b, int runs) {
         }
 }
 
-static bool run_batch(Tuner *u, Batch *b, HoneModel *m, IrArena *a) {
+static bool run_batch(Autotuner *u, Batch *b, HoneModel *m, IrArena *a) {
     const HoneModelDesc *d = rt_model_desc(m);
     const void **in = ir_alloc_array(a, (size_t)d->n_inputs + 1, sizeof *in);
     uint64_t *stamp = ir_alloc_array(a, (size_t)d->n_nodes + 1, sizeof *stamp);
@@ -260,7 +260,7 @@ static bool run_batch(Tuner *u, Batch *b, HoneModel *m, IrArena *a) {
     return true;
 }
 
-static bool measure_library(Tuner *u, Batch *b, void *lib, IrArena *a) {
+static bool measure_library(Autotuner *u, Batch *b, void *lib, IrArena *a) {
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = u->opt->threads};
     const HoneModelDesc *desc = dlsym(lib, "hone_tune_desc");
@@ -275,7 +275,7 @@ static bool measure_library(Tuner *u, Batch *b, void *lib, IrArena *a) {
     return ok;
 }
 
-static bool measure_batch(Tuner *u, Batch *b) {
+static bool measure_batch(Autotuner *u, Batch *b) {
     IrArena *a = ir_arena_new(&u->t->diag);
     u->now = b->n;
     const char *so = compile_batch(u, make_graph(b, a));
@@ -293,7 +293,7 @@ static bool measure_batch(Tuner *u, Batch *b) {
 
 // ---------------------------------------------------------------- from measurements to choices
 
-static void choose(Tuner *u, const Case *c) {
+static void choose(Autotuner *u, const Case *c) {
     int best = 0;
     for (int k = 1; k < c->n; k++)
         if (c->us[k] < c->us[best])
@@ -302,9 +302,9 @@ static void choose(Tuner *u, const Case *c) {
         best = 0;
     u->n_different += best != 0;
     const PassSchedule *s = &c->schedule[best];
-    TuneEntry e = {.key = c->key, .algo = s->algo, .us = c->us[best]};
+    AutotuneEntry e = {.key = c->key, .algo = s->algo, .us = c->us[best]};
     memcpy(e.tile, s->tile, sizeof e.tile);
-    tune_cache_add(u->t, &u->cache, &e);
+    autotune_cache_add(u->t, &u->cache, &e);
     for (int k = 0; u->t->verbose && k < c->n; k++)
         fprintf(stderr, "  %s %s %s [%lld,%lld,%lld,%lld] %.1f us, model %.0f\n",
                 k == best ? "*" : " ", c->node->name, c->schedule[k].algo,
@@ -324,7 +324,7 @@ static int64_t count_bytes(const Case *c) {
 }
 
 // Every n-th convolution goes to the same batch, so that large and small ones mix.
-static bool measure_all(Tuner *u) {
+static bool measure_all(Autotuner *u) {
     int64_t bytes = 0, cases = 0;
     for (int i = 0; i < u->n; i++) {
         bytes += count_bytes(&u->v[i]);
@@ -350,13 +350,13 @@ static bool measure_all(Tuner *u) {
     return true;
 }
 
-static const TuneEntry *find_entry(Tuner *u, const IrNode *n, const char *key) {
-    const TuneEntry *e = tune_cache_find(&u->cache, key);
+static const AutotuneEntry *find_entry(Autotuner *u, const IrNode *n, const char *key) {
+    const AutotuneEntry *e = autotune_cache_find(&u->cache, key);
     return e && pass_schedule_fits(n, u->opt, e->algo, e->tile) ? e : NULL;
 }
 
 // A convolution that nobody measured yet, and has something to choose
-static void add_unknown(Tuner *u, const IrNode *n) {
+static void add_unknown(Autotuner *u, const IrNode *n) {
     Case c = {.node = n, .key = make_key(u, n)};
     c.n = pass_schedule_candidates(n, u->opt, c.schedule);
     if (c.n < 2 || find_entry(u, n, c.key))
@@ -367,10 +367,10 @@ static void add_unknown(Tuner *u, const IrNode *n) {
     IR_PUSH(u->t->arena, u->v, u->n, u->cap, c);
 }
 
-void tune_graph(void *tune, IrGraph *g, const PassOptions *opt) {
-    const Tune *s = tune;
-    Tuner u = {.t = s->tool, .model = s->model, .opt = opt};
-    tune_cache_read(u.t, &u.cache, s->cache_path);
+void autotune_graph(void *tune, IrGraph *g, const PassOptions *opt) {
+    const Autotune *s = tune;
+    Autotuner u = {.t = s->tool, .model = s->model, .opt = opt};
+    autotune_cache_read(u.t, &u.cache, s->cache_path);
     for (const IrNode *n = g->first; n; n = n->next)
         if (n->op == IR_OP_CONV && ir_in(n, 1)->konst)
             add_unknown(&u, n);
@@ -381,13 +381,13 @@ void tune_graph(void *tune, IrGraph *g, const PassOptions *opt) {
     if (!ok)
         ir_fatal(&u.t->diag, IR_NOWHERE, "without --tune the cost model chooses");
     for (IrNode *n = g->first; n; n = n->next) {
-        const TuneEntry *e = n->op == IR_OP_CONV ? find_entry(&u, n, make_key(&u, n)) : NULL;
+        const AutotuneEntry *e = n->op == IR_OP_CONV ? find_entry(&u, n, make_key(&u, n)) : NULL;
         if (e)
             pass_schedule_set(n, e->algo, e->tile);
     }
     if (u.n == 0)
         return;
-    tune_cache_write(u.t, &u.cache);
+    autotune_cache_write(u.t, &u.cache);
     fprintf(stderr, "tuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
             1e-9 * (double)(hone_rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
             u.cache.path ? u.cache.path : "");

@@ -1,0 +1,69 @@
+// Shape rules of what works on the pixels of [N,C,H,W] beyond convolutions and pools: resize, the
+// places of maxima.
+#include "ir/shape.h"
+#include <string.h>
+
+// Operands `i` and `i` + 1, the taps of an axis of `in` pixels and their weights, give the size of
+// the result's: that of the axis where both are absent.
+static const char *check_taps(const IrNode *n, int i, IrDim in, IrDim *out) {
+    const IrValue *index = ir_in(n, i), *weight = ir_in(n, i + 1);
+    *out = in;
+    if (!index) {
+        return weight ? ir_why(n, "operand %d, weights, stands without the taps", i + 1) : NULL;
+    }
+    const char *why = ir_need_rank(n, i, 2, 2);
+    why = why ? why : ir_need_fixed(n, i, 0);
+    why = why ? why : ir_need_fixed(n, i, 1);
+    if (why) {
+        return why;
+    }
+    const IrShape *s = &index->type.shape;
+    if (index->type.dtype != IR_I32 || s->dim[0].c < 1 || (!weight && s->dim[0].c != 1)) {
+        return ir_why(n, "operand %d is %s, it must be i32 with one tap, or taps and weights", i,
+                      ir_operand_text(n, i));
+    }
+    if (in.c == 0 && s->dim[1].c > 0) {
+        return ir_why(n, "operand %d takes pixels from an empty axis", i);
+    }
+    *out = s->dim[1];
+    why = weight ? ir_need_float(n, 0) : NULL;
+    why = !why && weight ? ir_need_same_dtype(n, 0, i + 1) : why;
+    if (!why && weight && !ir_shape_eq(s, &weight->type.shape)) {
+        why = ir_why(n, "operand %d is %s and its weights are %s", i, ir_operand_text(n, i),
+                     ir_operand_text(n, i + 1));
+    }
+    return why;
+}
+
+// x [N,C,H,W], taps of the rows i32[T,OH] and their weights, of the columns i32[T,OW] and theirs
+// -> [N,C,OH,OW]
+const char *ir_shape_resize(IrNode *n) {
+    const char *why = ir_need_rank(n, 0, 4, 4);
+    for (int axis = 2; axis < 4 && !why; axis++) {
+        why = ir_need_fixed(n, 0, axis);
+    }
+    if (why) {
+        return why;
+    }
+    IrShape out = ir_in_type(n, 0)->shape;
+    why = check_taps(n, 1, out.dim[2], &out.dim[2]);
+    why = why ? why : check_taps(n, 3, out.dim[3], &out.dim[3]);
+    if (!why) {
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    }
+    return why;
+}
+
+// ONNX MaxPool 12, Indices: of the maximum of each window, counted through all of x.
+const char *ir_shape_max_pool_index(IrNode *n) {
+    const char *why = ir_need_number(n, 0), *mode = ir_str(n, IR_ATTR_MODE, "row");
+    IrShape out = {0};
+    why = why ? why : ir_pool_result(n, &ir_in_type(n, 0)->shape, &out);
+    if (!why && strcmp(mode, "row") != 0 && strcmp(mode, "column") != 0) {
+        why = ir_why(n, "mode is %s, it must be row or column", mode);
+    }
+    if (!why) {
+        ir_set_result(n, IR_I64, &out);
+    }
+    return why;
+}

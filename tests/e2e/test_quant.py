@@ -1,0 +1,212 @@
+"""Quantized operators through the compiler, against numpy: integer products exact whatever the kernels' type, numbers
+rounded to even and saturated as float32 has them, zero points and scales per tensor, per row, per channel, per block.
+"""
+import os
+import sys
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import script  # noqa: E402
+from script import HONE, ok, temp  # noqa: E402
+
+TYPE = {np.dtype(a): b for a, b in ((np.float32, TensorProto.FLOAT), (np.int8, TensorProto.INT8), (np.uint8, TensorProto.UINT8),
+                                    (np.int16, TensorProto.INT16), (np.uint16, TensorProto.UINT16),
+                                    (np.int32, TensorProto.INT32))}
+BATCH = 3
+rng = np.random.default_rng(5)
+
+
+class Model:
+    """One model of many nodes, compiled once: operands that run at BATCH, constants, expected results."""
+
+    def __init__(self, opset):
+        self.opset, self.nodes, self.inputs, self.constants, self.outputs = opset, [], {}, {}, {}
+        self.fixed = set()
+
+    def feed(self, a, fixed=False):
+        name = f"x{len(self.inputs)}"
+        self.inputs[name] = a
+        if fixed:
+            self.fixed.add(name)
+        return name
+
+    def const(self, a):
+        name = f"c{len(self.constants)}"
+        self.constants[name] = np.asarray(a)
+        return name
+
+    def node(self, op, operands, expected, **attrs):
+        outs = []
+        for e in expected:
+            outs.append(f"y{len(self.outputs)}")
+            self.outputs[outs[-1]] = e
+        self.nodes.append(helper.make_node(op, operands, outs, name=f"{op}{len(self.nodes)}", **attrs))
+
+    def check(self):
+        infos = [helper.make_tensor_value_info(n, TYPE[a.dtype], list(a.shape) if n in self.fixed else ["N"] + list(a.shape[1:]))
+                 for n, a in self.inputs.items()]
+        outs = [helper.make_tensor_value_info(n, TYPE[a.dtype], None) for n, a in self.outputs.items()]
+        graph = helper.make_graph(self.nodes, "quant", infos, outs,
+                                  [numpy_helper.from_array(a, n) for n, a in self.constants.items()])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        with open(temp("m.onnx"), "wb") as f:
+            f.write(model.SerializeToString())
+        ok(HONE, "compile", temp("m.onnx"), "-o", temp("m"))
+        argv = [temp("m"), "run"]
+        for n, a in self.inputs.items():
+            np.save(temp(n + ".npy"), a)
+            argv += ["-i", f"{n}={temp(n + '.npy')}"]
+        for n in self.outputs:
+            argv += ["-o", f"{n}={temp(n + '.npy')}"]
+        ok(*argv)
+        for node in self.nodes:
+            for n in node.output:
+                got, want = np.load(temp(n + ".npy")), self.outputs[n]
+                assert got.dtype == want.dtype and got.shape == want.shape, (node.name, n, got.dtype, got.shape, want.shape)
+                assert np.array_equal(got, want), (node.name, n, got[got != want][:5], want[got != want][:5])
+
+
+def numbers(dtype, *shape):
+    """Half of them at the ends of the range, so that sums grow as large as they can."""
+    info = np.iinfo(dtype)
+    ends = rng.choice([info.min, info.max], shape, p=[0.1, 0.9])
+    return np.where(rng.random(shape) < 0.5, ends, rng.integers(info.min, info.max, shape, endpoint=True)).astype(dtype)
+
+
+def wide(a):
+    return np.asarray(a).astype(np.int64)
+
+
+def conv(x, w, pad=0, stride=1, group=1):
+    """[N,C,H,W] by [O,C/group,KH,KW], in int64."""
+    x = np.pad(wide(x), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    kh, kw = w.shape[2:]
+    oh, ow = (x.shape[2] - kh) // stride + 1, (x.shape[3] - kw) // stride + 1
+    each, per = x.shape[1] // group, w.shape[0] // group
+    y = np.zeros((x.shape[0], w.shape[0], oh, ow), np.int64)
+    for o in range(w.shape[0]):
+        part = x[:, o // per * each:(o // per + 1) * each]
+        for i in range(oh):
+            for j in range(ow):
+                window = part[:, :, i * stride:i * stride + kh, j * stride:j * stride + kw]
+                y[:, o, i, j] = (window * wide(w[o])).sum((1, 2, 3))
+    return y
+
+
+def saturate(x, dtype):
+    return np.clip(x, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
+def quantize(x, scale, zero, dtype):
+    return saturate(np.rint(x / np.float32(scale)) + np.float32(zero), dtype)
+
+
+def test_integer_products():
+    m = Model(10)
+    a, b = numbers(np.uint8, BATCH, 1000), numbers(np.uint8, 1000, 7)
+    m.node("MatMulInteger", [m.feed(a), m.const(b)], [(wide(a) @ wide(b)).astype(np.int32)])
+    assert (wide(a) @ wide(b)).max() > 1 << 24  # beyond what float32 holds
+    a, b = numbers(np.int8, 4, 600), numbers(np.int8, 600, 5)
+    za, zb = np.array([-128, 127, 0, 3], np.int8), np.array([1, -128, 127, 0, -7], np.int8)
+    y = (wide(a) - wide(za)[:, None]) @ (wide(b) - wide(zb))
+    m.node("MatMulInteger", [m.feed(a, True), m.feed(b, True), m.const(za), m.const(zb)], [y.astype(np.int32)])
+    a, b = numbers(np.uint8, BATCH, 4, 300), numbers(np.int8, BATCH, 300, 2)
+    za = np.array(200, np.uint8)
+    m.node("MatMulInteger", [m.feed(a), m.feed(b), m.feed(za, True)], [((wide(a) - 200) @ wide(b)).astype(np.int32)])
+    a = numbers(np.uint8, BATCH, 70)
+    v = numbers(np.uint8, 70)
+    m.node("MatMulInteger", [m.feed(a), m.const(v)], [(wide(a) @ wide(v)).astype(np.int32)])
+    m.check()
+
+
+def test_integer_convolutions():
+    m = Model(10)
+    x, w = numbers(np.uint8, BATCH, 300, 5, 6), numbers(np.uint8, 17, 300, 3, 3)
+    m.node("ConvInteger", [m.feed(x), m.const(w), m.const(np.uint8(3))], [conv(wide(x) - 3, w, 1).astype(np.int32)],
+           pads=[1, 1, 1, 1])
+    x, w, z = numbers(np.int8, BATCH, 80, 4, 5), numbers(np.int8, 6, 40, 3, 3), numbers(np.int8, 6)
+    y = conv(x, wide(w) - wide(z)[:, None, None, None], 0, 1, 2)
+    m.node("ConvInteger", [m.feed(x), m.const(w), "", m.const(z)], [y.astype(np.int32)], group=2)
+    x, w = numbers(np.uint8, BATCH, 64, 8, 8), numbers(np.int8, 64, 64, 3, 3)  # Winograd's favourite
+    m.node("ConvInteger", [m.feed(x), m.const(w)], [conv(x, w, 1).astype(np.int32)], pads=[1, 1, 1, 1])
+    x, w = numbers(np.uint8, BATCH, 32, 7, 7), numbers(np.uint8, 32, 1, 3, 3)
+    m.node("ConvInteger", [m.feed(x), m.const(w)], [conv(x, w, 1, 2, 32).astype(np.int32)], pads=[1, 1, 1, 1],
+           strides=[2, 2], group=32)
+    x, w = numbers(np.uint8, BATCH, 20, 9), numbers(np.uint8, 3, 20, 5)
+    y = conv(x[:, :, None], w[:, :, None])[:, :, 0]
+    m.node("ConvInteger", [m.feed(x), m.feed(w, True)], [y.astype(np.int32)])
+    m.check()
+
+
+def test_quantized_products():
+    m = Model(10)
+    f = np.float32
+    a, b = numbers(np.uint8, BATCH, 500), numbers(np.int8, 500, 9)
+    scale, zero = rng.uniform(0.001, 0.01, 9).astype(f), np.int8(0)
+    by = f(0.02) * scale / f(1.5)
+    y = saturate(np.rint(((wide(a) - 128) @ wide(b)).astype(f) * by) + f(100), np.uint8)
+    assert len(np.unique(y)) > 10
+    m.node("QLinearMatMul", [m.feed(a), m.const(f(0.02)), m.const(np.uint8(128)), m.const(b), m.const(scale),
+                             m.const(np.zeros(9, np.int8)), m.const(f(1.5)), m.const(np.uint8(100))], [y])
+    x, w = numbers(np.uint8, BATCH, 40, 9, 8), numbers(np.int8, 12, 40, 3, 3)
+    scale, bias = rng.uniform(0.001, 0.01, 12).astype(f), rng.integers(-1 << 20, 1 << 20, 12).astype(np.int32)
+    sums = conv(wide(x) - 77, w, 1, 2) + bias[:, None, None]
+    by = (f(0.03) * scale / f(3))[:, None, None]
+    y = saturate(np.rint(sums.astype(f) * by) + f(-5), np.int8)
+    assert len(np.unique(y)) > 10
+    m.node("QLinearConv", [m.feed(x), m.const(f(0.03)), m.const(np.uint8(77)), m.const(w), m.const(scale),
+                           m.const(np.zeros(12, np.int8)), m.const(f(3)), m.const(np.int8(-5)), m.const(bias)], [y],
+           pads=[1, 1, 1, 1], strides=[2, 2])
+    m.check()
+
+
+def test_quantize():
+    m = Model(13)
+    f = np.float32
+    for scale in (f(0.1), f(3), f(0.25), f(1e-3)):  # halves, and what division in float32 makes of them
+        x = ((np.arange(-600, 600).reshape(1, -1) / 2).astype(f) * scale).repeat(BATCH, 0)
+        for dtype, zero in ((np.uint8, 128), (np.int8, -3)):
+            m.node("QuantizeLinear", [m.feed(x), m.const(scale), m.const(dtype(zero))], [quantize(x, scale, zero, dtype)])
+    x = rng.normal(0, 50, (BATCH, 5, 4)).astype(f)
+    x[0, 0] = [np.inf, -np.inf, 1e30, -1e30]
+    scale, zero = rng.uniform(0.1, 1, 5).astype(f), numbers(np.int8, 5)
+    y = quantize(x, scale[:, None], zero[:, None], np.int8)
+    m.node("QuantizeLinear", [m.feed(x), m.feed(scale, True), m.feed(zero, True)], [y], axis=1)
+    m.node("QuantizeLinear", [m.feed(x), m.const(f(0.5))], [quantize(x, 0.5, 0, np.uint8)])
+    q = numbers(np.int8, BATCH, 5, 4)
+    y = (q.astype(f) - zero[:, None].astype(f)) * scale[:, None]
+    m.node("DequantizeLinear", [m.feed(q), m.const(scale), m.const(zero)], [y], axis=-2)
+    big = np.array([[(1 << 24) + 1, (1 << 30) + 3]] * BATCH, np.int32)
+    m.node("DequantizeLinear", [m.feed(big), m.const(f(0.5)), m.const(np.int32(1 << 24))], [(big - (1 << 24)).astype(f) / 2])
+    for x in (rng.normal(0, 3, (BATCH, 4)), rng.uniform(2, 5, (BATCH, 4)), rng.uniform(-4, -1, (BATCH, 4)), np.zeros((BATCH, 2))):
+        x = x.astype(f)
+        least, most = min(x.min(), f(0)), max(x.max(), f(0))
+        scale = (most - least) / f(255) if most > least else f(1)
+        zero = quantize(-least, scale, 0, np.uint8)
+        m.node("DynamicQuantizeLinear", [m.feed(x)], [quantize(x, scale, zero, np.uint8), np.array(scale), np.array(zero)])
+    m.check()
+
+
+def test_blocks():
+    m = Model(21)
+    f = np.float32
+    scale, zero = rng.uniform(0.1, 1, (4, 3)).astype(f), numbers(np.uint8, 4, 3)
+    s, z = scale.repeat(3, 1)[:, :8], zero.repeat(3, 1)[:, :8]  # blocks of 3 along 8 entries
+    q = numbers(np.uint8, 4, 8)
+    y = (q.astype(f) - z) * s
+    for x in (m.feed(q, True), m.const(q)):
+        m.node("DequantizeLinear", [x, m.const(scale), m.const(zero)], [y], axis=1, block_size=3)
+    x = rng.normal(0, 40, (4, 8)).astype(f)
+    m.node("QuantizeLinear", [m.feed(x, True), m.const(scale), m.const(zero)], [quantize(x, s, z, np.uint8)], axis=1,
+           block_size=3)
+    x = rng.normal(0, 3e4, (BATCH, 8)).astype(f)
+    m.node("QuantizeLinear", [m.feed(x), m.const(f(1))], [quantize(x, 1, 0, np.int16)], output_dtype=TensorProto.INT16)
+    m.node("QuantizeLinear", [m.feed(x), m.const(f(1)), m.const(np.uint16(9))], [quantize(x, 1, 9, np.uint16)])
+    m.check()
+
+
+if __name__ == "__main__":
+    script.main(sys.modules[__name__])

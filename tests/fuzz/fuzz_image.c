@@ -1,0 +1,30 @@
+// libFuzzer: the readers of JPEG, PNG and .npy files, told apart by their first bytes as the
+// program does it. See run_fuzzers.
+#define _GNU_SOURCE
+#include "runtime/image.h"
+#include "runtime/npy.h"
+#include "tests/fuzz/fuzz_file.h"
+
+#include <string.h>
+
+// A header that claims a large image is refused or decoded; here it only costs time.
+static int claims_too_much(const uint8_t *data, size_t size) {
+    return size > 24 && memcmp(data, "\x89PNG", 4) == 0 &&
+           (data[16] || data[17] || data[18] > 8 || data[20] || data[21] || data[22] > 8);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    RtErr err = {{0}};
+    RtImage image = {0};
+    RtNpy array = {0};
+    if (claims_too_much(data, size))
+        return 0;
+    const char *path = fuzz_file(data, size);
+    if (size > 6 && memcmp(data, "\x93NUMPY", 6) == 0) {
+        rt_npy_read(path, &array, &err);
+        rt_npy_free(&array);
+    } else if (rt_image_load(path, 3, &image, &err)) {
+        rt_image_free(&image);
+    }
+    return 0;
+}

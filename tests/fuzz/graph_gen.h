@@ -1,0 +1,52 @@
+// Random shape-valid graphs over the whole op table, for the compiled program against the reference
+// evaluator. The same seed gives the same graph.
+//
+// A graph grows value by value: a maker (gen_makers.c) draws operands and attributes and tries to
+// build a node or a pattern of some. What it built is evaluated at once, on the inputs that the
+// check will use, and taken out again when a value is not finite, too large, too long, or depends
+// on rounding errors (reference.h): every graph is one that compiled code can be held to.
+#ifndef TESTS_FUZZ_GRAPH_GEN_H
+#define TESTS_FUZZ_GRAPH_GEN_H
+
+#include "ir/ir.h"
+
+enum { GEN_VALUES = 96, GEN_IDS = 4096, GEN_ELEMS = 4096 };
+
+typedef struct Gen {
+    IrBuilder b;
+    IrProgram *prog;
+    IrGraph *graph;
+    uint64_t state;
+    int64_t N;
+    bool images; // mostly [N,C,H,W] in f32
+    int n;
+    IrValue *pool[GEN_VALUES];               // what makers draw from
+    IrTensor clean[GEN_IDS], noisy[GEN_IDS]; // by value id
+    bool exact[GEN_IDS];
+} Gen;
+
+// A program with one graph "infer" for batch size *N.
+IrProgram *gen_graph(IrArena *a, uint64_t seed, int64_t *N);
+
+// ---- for makers
+uint64_t gen_draw(Gen *m, uint64_t below);
+bool gen_chance(Gen *m, int percent);
+int64_t gen_int(Gen *m, int64_t low, int64_t high);                  // inclusive
+IrValue *gen_pick(Gen *m);                                           // mostly a recent value
+IrValue *gen_pick_of(Gen *m, IrDtype t, int min_rank, int max_rank); // NULL: there is none
+// A constant of that type; small: whole numbers, else whatever the type has.
+IrValue *gen_const(Gen *m, IrDtype t, const IrShape *s, bool small);
+IrValue *gen_const_dims(Gen *m, IrDtype t, int rank, const int64_t *dims);
+// Something that broadcasts with x: a value from the pool, or a constant.
+IrValue *gen_like(Gen *m, IrValue *x, IrDtype t);
+IrValue *gen_build(Gen *m, IrOp op, int n_in, IrValue *const *in, int n_attrs, const IrAttr *attrs);
+
+typedef struct GenMaker {
+    const char *name;
+    int images, any;          // weights in graphs of images and in others
+    IrValue *(*make)(Gen *m); // NULL: nothing fitted. Nodes without a use do not matter
+} GenMaker;
+extern const GenMaker gen_makers[];
+extern const int gen_n_makers;
+
+#endif

@@ -1,0 +1,39 @@
+// Schedules of convolutions chosen by timing candidates on this machine. Private to tools/.
+#ifndef TOOLS_AUTOTUNE_H
+#define TOOLS_AUTOTUNE_H
+
+#include "tools/tool.h"
+
+// Measured choices, kept in a text file from run to run (autotune_cache.c).
+typedef struct AutotuneEntry {
+    const char *key;
+    const char *algo;
+    int64_t tile[4];
+    double us; // as measured
+} AutotuneEntry;
+typedef struct AutotuneCache {
+    const char *path;
+    int n, cap;
+    AutotuneEntry *v;
+} AutotuneCache;
+
+// Reads `path`, NULL: the user's own. A file that is not there is empty; a damaged line is warned
+// of and forgotten.
+void autotune_cache_read(Tool *t, AutotuneCache *c, const char *path);
+const AutotuneEntry *autotune_cache_find(const AutotuneCache *c, const char *key);
+void autotune_cache_add(Tool *t, AutotuneCache *c,
+                        const AutotuneEntry *e); // copies; replaces the key's
+// Merges with what others wrote meanwhile and replaces the file, whole or not at all. An error is a
+// warning: the measured choices still serve this run.
+void autotune_cache_write(Tool *t, AutotuneCache *c);
+
+typedef struct Autotune {
+    Tool *tool;
+    const ToolModel *model;
+    const char *cache_path; // or NULL
+} Autotune;
+// PassOptions.tune, `tune` an Autotune *: every distinct convolution of g gets its fastest
+// candidate, from the cache or measured now.
+void autotune_graph(void *tune, IrGraph *g, const PassOptions *opt);
+
+#endif
