@@ -533,21 +533,20 @@ static void lower_panels(CgProgram *p, const IrNode *n, MatmulSpec *s, const Fac
 }
 
 // False after reporting NYI.
-static bool read_mean(CgProgram *p, const IrNode *n, MatmulSpec *s) {
+static bool check_layout(CgProgram *p, const IrNode *n) {
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
     if (!ir_int(n, IR_ATTR_MEAN, 0)) {
-        return true;
+        return cg_need_plain(p, n);
     }
     if (x.dtype != IR_F32 || x.block != cg_target(p)->lanes || y.dim[1].n) {
         cg_nyi(p, n, "a product with the means of a map in this layout");
         return false;
     }
-    s->mean = cg_mean(&x);
     return true;
 }
 
 void cg_lower_matmul(CgProgram *p, const IrNode *n) {
-    if (!ir_int(n, IR_ATTR_MEAN, 0) && !cg_need_plain(p, n)) {
+    if (!check_layout(p, n)) {
         return;
     }
     Factor a = read_factor(n, 0, ir_int(n, IR_ATTR_TRANS_A, 0) != 0);
@@ -555,8 +554,12 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     MatmulSpec s;
     CgArg args[CG_MAX_ARGS];
     int n_args;
-    if (!init_spec(p, n, &s, &a, &b, args, &n_args) || !read_mean(p, n, &s) || cg_nd_empty(&s.nd)) {
+    if (!init_spec(p, n, &s, &a, &b, args, &n_args) || cg_nd_empty(&s.nd)) {
         return;
+    }
+    if (ir_int(n, IR_ATTR_MEAN, 0)) {
+        CgTensor x = cg_tensor(ir_in(n, 0));
+        s.mean = cg_mean(&x);
     }
     if (s.dtype != IR_F32 && s.then.n > 0) {
         cg_nyi(p, n, "an epilogue on %s", ir_dtype_name((IrDtype)s.dtype));

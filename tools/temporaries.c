@@ -5,10 +5,12 @@
 // name and no subprocess starts. Other threads of the compiler run on until the process ends, so
 // the directory for intermediate files moves to a new name before it is emptied: what opens a file
 // by its path afterwards fails.
+#define _GNU_SOURCE // getdents64
 #include "tools/tool.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,13 +41,18 @@ const char *tool_temp_dir(Tool *t) {
     return path;
 }
 
+// Allocates nothing: the process may end because there is no memory left.
 static void empty_dir(const char *path) {
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
+    _Alignas(struct dirent64) char entries[4096];
+    int d = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (ssize_t n; d >= 0 && (n = getdents64(d, entries, sizeof entries)) > 0;)
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *e = (const struct dirent64 *)(entries + at);
+            unlinkat(d, e->d_name, 0); // which leaves . and .. alone
+            at += e->d_reclen;
+        }
+    if (d >= 0)
+        close(d);
 }
 
 static void remove_dir(const char *path) {

@@ -7,6 +7,7 @@
 #include "tests/codegen/guard.h"
 #include "tests/codegen/jit.h"
 #include "tests/fuzz/reference.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,9 +160,12 @@ static bool compile(Check *c, IrGraph *g, CgTarget *target, CgResult *cg) {
     return c->diag->errors == 0 && cg_compile(g, &co, c->dir, cg) && c->diag->errors == 0;
 }
 
-static void remove_files(const CgResult *cg) {
-    for (int i = 0; i < cg->n_files; i++)
-        unlink(cg->files[i]);
+static void remove_files(const char *dir) { // of a compilation that failed, too
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
 }
 
 // The NYI lines went to `text`; anything else there is no refusal but a bug.
@@ -191,7 +195,7 @@ static CheckStatus check_config(Check *c, IrGraph *g) {
         fprintf(stderr, "%s: %s", c->config->name, *said ? said : "failed without a word\n");
     free(said);
     Jit *jit = ok ? jit_load(&cg, "fuzz", err, sizeof err) : NULL;
-    remove_files(&cg);
+    remove_files(c->dir);
     if (ok && !jit) {
         fprintf(stderr, "%s: %s\n", c->config->name, err);
         return CHECK_CRASHED;

@@ -160,11 +160,17 @@ static bool evaluate_node(Gen *m, const IrNode *n) {
     return true;
 }
 
+// Partial products overflow, or not, by their order.
+static bool is_long_product(const Gen *m, const IrNode *n) {
+    return n->op == IR_OP_REDUCE_PROD && ir_tensor_elems(&m->clean[ir_in(n, 0)->id]) >
+                                             24 * ir_tensor_elems(&m->clean[n->out[0]->id]);
+}
+
 // The nodes behind `last` are new: all stay, or none.
 static bool accept_nodes(Gen *m, IrNode *last) {
     bool ok = true;
     for (IrNode *n = last ? last->next : m->graph->first; n && ok; n = n->next)
-        ok = evaluate_node(m, n);
+        ok = evaluate_node(m, n) && !is_long_product(m, n);
     while (!ok && m->graph->last != last)
         ir_remove_node(m->graph->last);
     return ok;

@@ -150,7 +150,8 @@ Reference ref_evaluate(IrGraph *g, int64_t N, const IrTensor *inputs, IrOp wrong
     for (size_t i = 0; i < n && !r.why; i++)
         if (ir_dtype_is_float(r.want[i].dtype)) {
             double apart = ref_distance(&r.want[i], &noisy[i]);
-            r.tolerance[i] = base_tolerance(&r.want[i]) * ref_magnitude(&r.want[i]) + 16 * apart;
+            r.tolerance[i] =
+                base_tolerance(&r.want[i]) * fmax(ref_magnitude(&r.want[i]), 0.1) + 16 * apart;
         }
     return r;
 }
