@@ -37,7 +37,10 @@ static const Kernel *find_kernel(const char *algo) {
     return NULL;
 }
 
-enum { MAX_KERNEL_COLUMNS = 128 }; // kernel columns are unrolled
+enum {
+    MAX_KERNEL_COLUMNS = 128, // kernel columns are unrolled
+    MAX_POOL = 16,            // its kernel and stride
+};
 
 static bool fits_int(int64_t x) {
     return x >= 0 && x <= INT_MAX / 4;
@@ -96,14 +99,15 @@ static int32_t bias_kind(const IrNode *n) {
 static void read_node(const IrNode *n, int lanes, CgConv *s) {
     IrWindow win = ir_window(n);
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
+    IrShape own = ir_conv_shape(n);
     IrInts tile = ir_ints(n, IR_ATTR_TILE);
     *s = (CgConv){
         .C = (int32_t)x.dim[1].c,
         .O = (int32_t)y.dim[1].c,
         .H = (int32_t)x.dim[2].c,
         .W = (int32_t)x.dim[3].c,
-        .OH = (int32_t)y.dim[2].c,
-        .OW = (int32_t)y.dim[3].c,
+        .OH = (int32_t)own.dim[2].c,
+        .OW = (int32_t)own.dim[3].c,
         .bin = x.block ? x.block : 1,
         .kh = (int32_t)win.kh,
         .kw = (int32_t)win.kw,
@@ -130,7 +134,7 @@ static void read_node(const IrNode *n, int lanes, CgConv *s) {
     }
     bool flat = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 && s->pl == 0 &&
                 s->OH == s->H && s->OW == s->W;
-    if (flat && !cg_conv_is_lanewise(s, lanes)) {
+    if (flat && !cg_conv_is_lanewise(s, lanes) && !ir_attr(n, IR_ATTR_POOL)) {
         s->H = s->OH = s->H * s->W;
         s->W = s->OW = 1;
         s->rows = s->rows * s->cols;
@@ -246,11 +250,37 @@ static bool take_prologue(CgProgram *p, const IrNode *n, const Kernel *k, CgConv
     return true;
 }
 
+// The pool behind the epilogue. False after reporting NYI.
+static bool take_pool(CgProgram *p, const IrNode *n, const Kernel *k, CgConv *s) {
+    if (!ir_attr(n, IR_ATTR_POOL))
+        return true;
+    IrWindow w = ir_conv_pool(n);
+    const IrShape *y = &n->out[0]->type.shape;
+    s->pool = (CgConvPool){.kh = (int32_t)w.kh,
+                           .kw = (int32_t)w.kw,
+                           .sh = (int32_t)w.sh,
+                           .sw = (int32_t)w.sw,
+                           .pt = (int32_t)w.pt,
+                           .pl = (int32_t)w.pl,
+                           .OH = (int32_t)y->dim[2].c,
+                           .OW = (int32_t)y->dim[3].c};
+    bool small = w.kh <= MAX_POOL && w.kw <= MAX_POOL && w.sh <= MAX_POOL && w.sw <= MAX_POOL;
+    if (!small || k->emit != cg_conv_direct || s->rows != 1) {
+        cg_nyi(p, n, "a pool behind a convolution of this form");
+        return false;
+    }
+    cg_scratch(p, cg_conv_pool_floats(s, cg_target(p)->lanes) * (int64_t)sizeof(float));
+    return true;
+}
+
 void cg_lower_conv(CgProgram *p, const IrNode *n) {
     int lanes = cg_target(p)->lanes;
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
     if (x.dtype != IR_F32) {
-        cg_lower_conv_typed(p, n);
+        if (ir_attr(n, IR_ATTR_POOL))
+            cg_nyi(p, n, "a pool behind a convolution of %s", ir_dtype_name((IrDtype)x.dtype));
+        else
+            cg_lower_conv_typed(p, n);
         return;
     }
     const char *reason = why_not(n, &x, &y, lanes);
@@ -281,7 +311,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
             cg_nyi(p, n, "an epilogue operand that broadcasts this way");
             return;
         }
-    if (!take_prologue(p, n, k, &spec, args, &n_args))
+    if (!take_prologue(p, n, k, &spec, args, &n_args) || !take_pool(p, n, k, &spec))
         return;
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
@@ -290,7 +320,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     int tile = spec.rows * spec.cols * spec.vecs * (k->emit == cg_conv_strassen ? 4 : 1);
     int kernel = cg_kernel(p, "conv", k->emit, &spec, sizeof spec, n_args,
                            tile * spec.kw * cg_conv_unroll(&spec) * 4);
-    char *name = ir_sprintf(cg_arena(p), "%s %dx%dx%d", algo, spec.rows, spec.cols, spec.vecs);
+    char *name = ir_sprintf(cg_arena(p), "%s %dx%dx%d%s", algo, spec.rows, spec.cols, spec.vecs,
+                            spec.pool.kh ? " pool" : "");
     cg_call(p, n, kernel, n_args, args, name, (IrDim){flops * spec.N.c, flops * spec.N.n});
 }
 

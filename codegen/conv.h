@@ -18,6 +18,11 @@ typedef enum CgConvBias {
     CG_CONV_BIAS_PLAIN,  // [O] in memory, no padding
 } CgConvBias;
 
+// Maximum over windows of the result, without dilation; kh == 0: none. OH, OW: what it leaves.
+typedef struct CgConvPool {
+    int32_t kh, kw, sh, sw, pt, pl, OH, OW;
+} CgConvPool;
+
 typedef struct CgConv {
     int32_t C, O, H, W, OH, OW;
     int32_t bin; // channels to a block of x: lanes or 1
@@ -30,6 +35,7 @@ typedef struct CgConv {
     int64_t x_image, y_image; // elements from image to image
     IrDim N;
     CgBody then, pre;
+    CgConvPool pool;
 } CgConv;
 
 enum { CG_CONV_X, CG_CONV_Y, CG_CONV_W, CG_CONV_BIAS };
@@ -93,6 +99,14 @@ int64_t cg_conv_prologue_floats(const CgConv *s, int lanes); // of scratch
 int64_t cg_conv_prologue_block(const CgConv *s, int lanes);  // of them from block to block of x
 // Pixels [first, end) of image n into the scratch, which begins with pixel `origin`.
 void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal first, CgVal end);
+
+// The pool, see conv_pool.c: only the direct kernel has one, only with tiles of one row.
+int64_t cg_conv_pool_floats(const CgConv *s, int lanes); // of scratch
+int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output vector to vector
+// The whole kernel: row() computes a row of the convolution of an image for a group of output
+// vectors, and writes it to `to`.
+typedef void CgConvRow(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to);
+void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
 
 void cg_conv_direct(CgFn *f, const void *spec);   // any group count
 void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them

@@ -12,9 +12,9 @@
 //   band == 0   groups, images, rows: a group's weights are used for all images at a time
 //   band  > 0   images, bands of `band` rows of tiles, groups, rows: a band of the input is used
 //               for all groups at a time
-// With a prologue there always are bands: what it makes of a band stays in the thread's scratch,
-// where the tiles read it instead of x; see conv_prologue.c. The reduction is never split, so
-// results do not depend on the number of threads.
+// With a pool the order is its own: conv_pool.c. With a prologue there always are bands: what it
+// makes of a band stays in the thread's scratch, where the tiles read it instead of x; see
+// conv_prologue.c. The reduction is never split, so results do not depend on the number of threads.
 #include "codegen/conv.h"
 
 enum { MAX_ROWS = 32 };
@@ -45,6 +45,7 @@ typedef struct Direct {
     bool prefetch_w, prefetch_x;
     int64_t x_block; // elements from block to block of what the tiles read
     CgVal origin;    // the prologue's first pixel in the scratch, or NULL
+    CgVal pool;      // where the row goes that a pool will read, or NULL
     // the task
     CgVal n, group, row_tile, oh, ocb, x, w, icb_lo, icb_hi;
 } Direct;
@@ -286,6 +287,17 @@ static void emit_reduction(Direct *d, Tile *t) {
     close_loop(d, t, &loop);
 }
 
+// The tile's vector v of the output, or of the row for the pool. y: the image's
+static CgVal result_at(Direct *d, CgVal y, int v, CgVal ocb, CgVal pixel, CgVal column) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    if (d->pool)
+        return cg_fat(f, cg_fatc(f, d->pool, v * cg_conv_pool_block(s, f->lanes)),
+                      cg_imulc(f, column, f->lanes));
+    CgVal at = cg_iadd(f, cg_imulc(f, ocb, (int64_t)s->OH * s->OW), pixel);
+    return cg_fat(f, y, cg_imulc(f, at, f->lanes));
+}
+
 static void store_tile(Direct *d, Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
@@ -298,8 +310,7 @@ static void store_tile(Direct *d, Tile *t) {
                 CgVal pixel = cg_iaddc(f, cg_iadd(f, row, t->column), c);
                 CgVal acc = t->acc[(r * t->ct->width + c) * t->nv + v];
                 acc = cg_conv_then(f, s, acc, d->n, ocb, pixel);
-                CgVal at = cg_iadd(f, cg_imulc(f, ocb, (int64_t)s->OH * s->OW), pixel);
-                cg_store_v(f, acc, cg_fat(f, y, cg_imulc(f, at, f->lanes)));
+                cg_store_v(f, acc, result_at(d, y, v, ocb, pixel, cg_iaddc(f, t->column, c)));
             }
     }
 }
@@ -465,6 +476,15 @@ static void emit_bands(Direct *d, CgVal lo, CgVal hi, CgVal images) {
     cg_endif(f, &some);
 }
 
+static void emit_pool_row(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to) {
+    Direct *d = ctx;
+    d->n = n;
+    d->group = group;
+    d->row_tile = row;
+    d->pool = to;
+    emit_task(d);
+}
+
 void cg_conv_direct(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Direct d = {.f = f, .s = s};
@@ -477,6 +497,10 @@ void cg_conv_direct(CgFn *f, const void *spec) {
     d.prefetch_x = s->bin > 1 && far;
     d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * s->bin;
     find_row_tiles(&d);
+    if (s->pool.kh) {
+        cg_conv_pool(f, s, emit_pool_row, &d);
+        return;
+    }
     CgVal images = cg_dim(f, s->N), lo, hi;
     cg_split(f, cg_imulc(f, images, (int64_t)d.oc.sets * d.oc.cut.n * d.row_cut.n), &lo, &hi);
     if (s->pre.n)

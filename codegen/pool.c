@@ -5,16 +5,9 @@
 // epilogue is done before a pixel is stored. Plain tensors of any dtype: element by element.
 #include "codegen/map.h"
 #include "codegen/move.h"
+#include "codegen/pool.h"
 #include <math.h>
 #include <string.h>
-
-typedef struct PoolSpec {
-    CgTensor x, y;
-    int64_t kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
-    int32_t max, count_pad;
-    CgBody then;
-    IrDim step[CG_MAX_OPERANDS][5]; // of its operands along N, C/B, H, W, B of the result
-} PoolSpec;
 
 // ---------------------------------------------------------------- both forms
 
@@ -42,30 +35,35 @@ static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t
     return t;
 }
 
-static Taps find_rows(CgFn *f, const PoolSpec *s, CgVal oh) {
+static Taps find_rows(CgFn *f, const CgPool *s, CgVal oh) {
     return find_taps(f, oh, s->sh, s->pt, s->dh, s->kh, cg_dim(f, s->x.dim[2]), s->pb,
                      s->count_pad);
 }
 
-static Taps find_columns(CgFn *f, const PoolSpec *s, CgVal ow) {
+static Taps find_columns(CgFn *f, const CgPool *s, CgVal ow) {
     return find_taps(f, ow, s->sw, s->pl, s->dw, s->kw, cg_dim(f, s->x.dim[3]), s->pr,
                      s->count_pad);
 }
 
-static CgVal accumulate(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
-    return s->max ? cg_most(f, LLVMRealOGT, acc, x) : cg_fadd(f, acc, x); // MaxPool-12: NaN wins
+static CgVal accumulate(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
+    CgVal sum = cg_fadd(f, acc, x);
+    if (!s->max)
+        return sum;
+    // MaxPool-12: NaN wins. One compare of both: one of each with a zero would keep that in a
+    // register, of which a convolution in front has none to spare.
+    return cg_select(f, cg_fcmp(f, LLVMRealUNO, acc, x), sum, cg_fmax(f, acc, x));
 }
 
 // ---------------------------------------------------------------- blocked
 
 typedef struct PoolRow {
-    const PoolSpec *spec;
+    const CgPool *spec;
     CgVal in, out;   // of the channel block's plane; of the result's row
     CgVal at[3], ow; // image, block and row of the result; the column being stored
     Taps rows;
 } PoolRow;
 
-static CgVal vector_start(CgFn *f, const PoolSpec *s) {
+static CgVal vector_start(CgFn *f, const CgPool *s) {
     return cg_v(f, s->max ? -INFINITY : 0);
 }
 
@@ -97,12 +95,12 @@ static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, Cg
 }
 
 // Taps of result column ow: those inside, and for the divisor.
-static bool is_inside(const PoolSpec *s, int64_t ow, int64_t j) {
+static bool is_inside(const CgPool *s, int64_t ow, int64_t j) {
     int64_t iw = ow * s->sw - s->pl + j * s->dw;
     return iw >= 0 && iw < s->x.dim[3].c;
 }
 
-static int64_t count_columns(const PoolSpec *s, int64_t ow) {
+static int64_t count_columns(const CgPool *s, int64_t ow) {
     int64_t n = 0;
     for (int64_t j = 0; j < s->kw; j++) {
         int64_t iw = ow * s->sw - s->pl + j * s->dw;
@@ -112,19 +110,19 @@ static int64_t count_columns(const PoolSpec *s, int64_t ow) {
 }
 
 // How far the taps of n columns reach, in input columns.
-static int64_t count_input_columns(const PoolSpec *s, int64_t n) {
+static int64_t count_input_columns(const CgPool *s, int64_t n) {
     return (n - 1) * s->sw + (s->kw - 1) * s->dw + 1;
 }
 
 // The tap of column t, of n that behave like the static columns [like, like + n), that falls on
 // input column c of the tile; -1: none.
-static int64_t tap_at(const PoolSpec *s, int64_t like, int t, int64_t c) {
+static int64_t tap_at(const CgPool *s, int64_t like, int t, int64_t c) {
     int64_t d = c - t * s->sw, tap = d / s->dw;
     bool hit = d >= 0 && d % s->dw == 0 && tap < s->kw && is_inside(s, like + t, tap);
     return hit ? tap : -1;
 }
 
-static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c) {
+static bool is_read(const CgPool *s, int64_t like, int n, int64_t c) {
     for (int t = 0; t < n; t++) {
         if (tap_at(s, like, t, c) >= 0) {
             return true;
@@ -135,7 +133,7 @@ static bool is_read(const PoolSpec *s, int64_t like, int n, int64_t c) {
 
 // Columns [lo, hi) one by one, bounds of the kernel row computed as well.
 static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
-    const PoolSpec *s = r->spec;
+    const CgPool *s = r->spec;
     CgLoop column, row, tap;
     cg_for(f, &column, lo, hi, 1);
     Taps t = find_columns(f, s, column.iv);
@@ -153,19 +151,20 @@ static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
 }
 
 // Maximum of what holds no NaN: one instruction.
-static CgVal join(CgFn *f, const PoolSpec *s, CgVal a, CgVal b) {
+static CgVal join(CgFn *f, const CgPool *s, CgVal a, CgVal b) {
     return s->max ? cg_fmax(f, a, b) : cg_fadd(f, a, b);
 }
 
 // One kernel row of a tile joined into a vector per input column. Returns the lanes that were NaN.
-static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, int n, CgVal *acc) {
-    CgVal nan = NULL, odd = NULL;
+static CgVal emit_row_taps(CgFn *f, const CgPool *s, CgVal row, int64_t like, int n, CgVal *acc) {
+    CgVal nan = NULL, odd = NULL, any = NULL;
     for (int64_t c = 0; c < count_input_columns(s, n); c++) {
         if (!is_read(s, like, n, c)) {
             continue;
         }
         CgVal x = cg_load_v(f, cg_fatc(f, row, c * f->lanes));
         acc[c] = join(f, s, acc[c], x);
+        any = any ? any : x; // beside the odd one out: of one alone LLVM compares it with a zero
         if (s->max && odd) {
             CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, x);
             nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
@@ -175,14 +174,14 @@ static CgVal emit_row_taps(CgFn *f, const PoolSpec *s, CgVal row, int64_t like, 
         }
     }
     if (s->max && odd) {
-        CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, odd);
+        CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, any);
         nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
     }
     return nan;
 }
 
 static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n, const CgVal *acc) {
-    const PoolSpec *s = r->spec;
+    const CgPool *s = r->spec;
     for (int t = 0; t < n; t++) {
         CgVal y = NULL;
         for (int64_t c = 0; c < count_input_columns(s, n); c++) {
@@ -199,7 +198,7 @@ static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n,
 // vector per input column, then across. Where a NaN was seen the columns are done again by the code
 // that lets it win.
 static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n) {
-    const PoolSpec *s = r->spec;
+    const CgPool *s = r->spec;
     CgVal acc[CG_MAX_CARRY];
     int columns = (int)count_input_columns(s, n);
     for (int c = 0; c < columns; c++) {
@@ -242,7 +241,7 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 static void emit_row_columns(CgFn *f, const PoolRow *r) {
-    const PoolSpec *s = r->spec;
+    const CgPool *s = r->spec;
     enum { MOST_TAPS = 1024 }; // of code for the edges
     int64_t width = s->y.dim[3].c, reach = (s->kw - 1) * s->dw;
     int64_t a = ceil_div(s->pl, s->sw), b = s->x.dim[3].c - reach + s->pl;
@@ -269,9 +268,15 @@ static void emit_row_columns(CgFn *f, const PoolRow *r) {
     emit_static_columns(f, r, a + main, width, tile);
 }
 
+void cg_pool_row(CgFn *f, const CgPool *s, CgVal in, CgVal first, CgVal out, CgVal oh) {
+    PoolRow r = {.spec = s, .in = in, .out = out, .rows = find_rows(f, s, oh)};
+    r.rows.first = cg_isub(f, r.rows.first, first);
+    emit_row_columns(f, &r);
+}
+
 static void emit_pool(CgFn *f, const void *spec) {
     PoolRow r = {.spec = spec};
-    const PoolSpec *s = spec;
+    const CgPool *s = spec;
     int64_t blocks = (cg_channels(&s->x) + s->x.block - 1) / s->x.block;
     CgVal rows = cg_imulc(f, cg_dim(f, s->y.dim[0]), blocks * s->y.dim[2].c), lo, hi;
     cg_split(f, rows, &lo, &hi);
@@ -298,7 +303,7 @@ static bool is_float_type(LLVMTypeRef t) {
     return LLVMGetTypeKind(t) != LLVMIntegerTypeKind;
 }
 
-static CgVal scalar_start(const PoolSpec *s, LLVMTypeRef t) {
+static CgVal scalar_start(const CgPool *s, LLVMTypeRef t) {
     if (is_float_type(t)) {
         return LLVMConstReal(t, s->max ? -INFINITY : 0);
     }
@@ -307,7 +312,7 @@ static CgVal scalar_start(const PoolSpec *s, LLVMTypeRef t) {
     return LLVMConstInt(t, is_signed ? (uint64_t)1 << (bits - 1) : 0, 0);
 }
 
-static CgVal scalar_take(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
+static CgVal scalar_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
     if (is_float_type(LLVMTypeOf(x))) {
         return accumulate(f, s, acc, x);
     }
@@ -316,7 +321,7 @@ static CgVal scalar_take(CgFn *f, const PoolSpec *s, CgVal acc, CgVal x) {
 }
 
 static void emit_plain_pool(CgFn *f, const void *spec) {
-    const PoolSpec *s = spec;
+    const CgPool *s = spec;
     IrDtype dtype = (IrDtype)s->x.dtype;
     CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]);
     CgVal oh = cg_dim(f, s->y.dim[2]), ow = cg_dim(f, s->y.dim[3]), lo, hi, plane, row, column;
@@ -358,7 +363,7 @@ bool cg_static_dims(const CgTensor *t, int from) {
 }
 
 // The epilogue and where its operands lie. False after reporting NYI.
-static bool read_then(CgProgram *p, const IrNode *n, PoolSpec *s, CgArg *args, int *n_args) {
+static bool read_then(CgProgram *p, const IrNode *n, CgPool *s, CgArg *args, int *n_args) {
     if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args)) {
         return false;
     }
@@ -381,7 +386,7 @@ static bool read_then(CgProgram *p, const IrNode *n, PoolSpec *s, CgArg *args, i
 
 void cg_lower_pool(CgProgram *p, const IrNode *n) {
     IrWindow w = ir_window(n);
-    PoolSpec s;
+    CgPool s;
     memset(&s, 0, sizeof s);
     s.x = cg_tensor(ir_in(n, 0));
     s.y = cg_tensor(n->out[0]);

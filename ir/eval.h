@@ -33,6 +33,8 @@ typedef const char *IrEvalFn(IrEval *e, const IrNode *n, const IrTensor *const *
 void *ir_eval_scratch(IrEval *e, int64_t count, size_t size);
 // The node's epilogue (`then`) on its own result, in place; nothing without one.
 const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out);
+// max_pool of x [N,C,H,W] over windows w into out, for node n.
+const char *ir_eval_max(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *x, IrTensor *out);
 // *x: operand 0 after the node's prologue (`pre`), rounded to its dtype, in scratch; operand 0
 // itself without one.
 const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *x);

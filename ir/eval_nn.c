@@ -48,9 +48,9 @@ static double pool_avg(const Pool *p, const double *plane, int64_t oh, int64_t o
     return count > 0 ? sum / (double)count : 0;
 }
 
-static const char *run_pool(IrEval *e, const IrNode *n, const IrTensor *x, IrTensor *out,
-                            PoolFn *f) {
-    Pool p = {.w = ir_window(n), .h = x->dim[2], .wd = x->dim[3]};
+static const char *run_pool(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *x,
+                            IrTensor *out, PoolFn *f) {
+    Pool p = {.w = w, .h = x->dim[2], .wd = x->dim[3]};
     if (x->dtype == IR_I64 || x->dtype == IR_U64) { // not exact as double
         return ir_sprintf(e->arena, "NYI: %s of %s", ir_op_info(n->op)->text,
                           ir_dtype_name(x->dtype));
@@ -69,13 +69,18 @@ static const char *run_pool(IrEval *e, const IrNode *n, const IrTensor *x, IrTen
     return NULL;
 }
 
+const char *ir_eval_max(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *x,
+                        IrTensor *out) {
+    return run_pool(e, n, w, x, out, pool_max);
+}
+
 const char *ir_eval_max_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    const char *why = run_pool(e, n, in[0], out, pool_max);
+    const char *why = ir_eval_max(e, n, ir_window(n), in[0], out);
     return why ? why : ir_eval_then(e, n, in, out);
 }
 
 const char *ir_eval_avg_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    const char *why = run_pool(e, n, in[0], out, pool_avg);
+    const char *why = run_pool(e, n, ir_window(n), in[0], out, pool_avg);
     return why ? why : ir_eval_then(e, n, in, out);
 }
 

@@ -140,21 +140,30 @@ const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, 
     if (why) {
         return why;
     }
-    Product t = {.a = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = out, .w = ir_window(n)};
+    IrTensor y = *out; // before the pool
+    bool pooled = ir_attr(n, IR_ATTR_POOL);
+    if (pooled) {
+        IrShape own = ir_conv_shape(n);
+        y.dim[2] = own.dim[2].c;
+        y.dim[3] = own.dim[3].c;
+        y.data = ir_eval_scratch(e, ir_tensor_elems(&y), (size_t)ir_dtype_bytes(y.dtype));
+    }
+    Product t = {.a = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = &y, .w = ir_window(n)};
     t.c = in[0]->dim[1];
     t.h = in[0]->dim[2];
     t.wd = in[0]->dim[3];
-    t.ow = out->dim[3];
-    t.batch = out->dim[0] * t.w.group;
-    t.m = out->dim[1] / t.w.group;
-    t.p = out->dim[2] * out->dim[3];
+    t.ow = y.dim[3];
+    t.batch = y.dim[0] * t.w.group;
+    t.m = y.dim[1] / t.w.group;
+    t.p = y.dim[2] * y.dim[3];
     t.k = t.c / t.w.group * t.w.kh * t.w.kw;
     t.x = ir_eval_doubles(e, &x);
     t.load_a = load_kernel;
     t.load_b = load_pixels;
     t.store = store_pixels;
     run_product(&t);
-    return ir_eval_then(e, n, in, out);
+    why = ir_eval_then(e, n, in, &y);
+    return why || !pooled ? why : ir_eval_max(e, n, ir_conv_pool(n), &y, out);
 }
 
 // ---------------------------------------------------------------- matmul

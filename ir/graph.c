@@ -391,6 +391,25 @@ IrWindow ir_window(const IrNode *n) {
     return w;
 }
 
+IrWindow ir_conv_pool(const IrNode *conv) {
+    IrInts v = ir_ints(conv, IR_ATTR_POOL);
+    if (v.n != 9) {
+        return (IrWindow){0};
+    }
+    return (IrWindow){.kh = v.v[0],
+                      .kw = v.v[1],
+                      .sh = v.v[2],
+                      .sw = v.v[3],
+                      .dh = 1,
+                      .dw = 1,
+                      .pt = v.v[4],
+                      .pl = v.v[5],
+                      .pb = v.v[6],
+                      .pr = v.v[7],
+                      .group = 1,
+                      .ceil = v.v[8]};
+}
+
 IrValue *ir_view_root(IrValue *v, int64_t *channel) {
     *channel = 0;
     for (; v->view_of; v = v->view_of) {

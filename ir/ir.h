@@ -358,6 +358,9 @@ typedef struct IrWindow {
 IrWindow ir_window(const IrNode *n);
 // [O,I/group,KH,KW] of a conv, packed or not.
 IrShape ir_filter_shape(const IrNode *conv);
+// Of a conv: the window of its `pool`, kh == 0 without one; its result before that.
+IrWindow ir_conv_pool(const IrNode *conv);
+IrShape ir_conv_shape(const IrNode *conv);
 
 // The element's position of a value's storage root: follows view_of; *channel adds up view_channel.
 IrValue *ir_view_root(IrValue *v, int64_t *channel);

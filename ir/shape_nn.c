@@ -38,12 +38,12 @@ static int64_t count_windows(const Axis *a, bool ceil) {
     return out > 0 ? out : a->in == 0 ? 0 : -1;
 }
 
-const char *ir_window_result(const IrNode *n, const IrShape *x, IrDim *h, IrDim *w) {
-    IrWindow p = ir_window(n);
-    Axis ah = {x->dim[2].c, p.kh, p.sh, p.dh, p.pt, p.pb};
-    Axis aw = {x->dim[3].c, p.kw, p.sw, p.dw, p.pl, p.pr};
-    *h = ir_dim(count_windows(&ah, p.ceil));
-    *w = ir_dim(count_windows(&aw, p.ceil));
+static const char *window_result(const IrNode *n, const IrWindow *p, const IrShape *x, IrDim *h,
+                                 IrDim *w) {
+    Axis ah = {x->dim[2].c, p->kh, p->sh, p->dh, p->pt, p->pb};
+    Axis aw = {x->dim[3].c, p->kw, p->sw, p->dw, p->pl, p->pr};
+    *h = ir_dim(count_windows(&ah, p->ceil));
+    *w = ir_dim(count_windows(&aw, p->ceil));
     if (h->c >= 0 && w->c >= 0) {
         return NULL;
     }
@@ -53,6 +53,11 @@ const char *ir_window_result(const IrNode *n, const IrShape *x, IrDim *h, IrDim 
     }
     return ir_why(n, "kernel %lldx%lld is larger than the padded input %lldx%lld", (long long)eh,
                   (long long)ew, (long long)ph, (long long)pw);
+}
+
+const char *ir_window_result(const IrNode *n, const IrShape *x, IrDim *h, IrDim *w) {
+    IrWindow p = ir_window(n);
+    return window_result(n, &p, x, h, w);
 }
 
 const char *ir_check_window_attrs(const IrNode *n) {
@@ -129,6 +134,51 @@ static const char *check_filter(const IrNode *n) {
     return check_packed(n, &filter->dims, ir_in_type(n, 1)->shape.dim[0]);
 }
 
+// [kh, kw, sh, sw, top, left, bottom, right, ceil]: as a max_pool without dilation has them.
+static const char *check_conv_pool(const IrNode *n) {
+    IrInts v = ir_ints(n, IR_ATTR_POOL);
+    bool ok = v.n == 9 && (v.v[8] == 0 || v.v[8] == 1);
+    for (int i = 0; i < 8 && ok; i++) {
+        ok = i < 4 ? v.v[i] >= 1 : v.v[i] >= 0 && v.v[i] < v.v[i % 2];
+    }
+    if (!ok) {
+        return "attribute pool must be [kh,kw,sh,sw,top,left,bottom,right,ceil], pads smaller than "
+               "the kernel";
+    }
+    return n->n_in > 3 || ir_body(n, IR_ATTR_PRE).n
+               ? "a convolution with a pool takes no other operands than weights and bias"
+               : NULL;
+}
+
+// The conv's result, of shape x, with its pool behind the epilogue.
+static const char *pool_conv(IrNode *n, const IrShape *x) {
+    IrDtype dtype = n->out[0]->type.dtype;
+    const char *why = check_conv_pool(n);
+    if (!why && dtype != ir_in_type(n, 0)->dtype) {
+        why = "the epilogue of a convolution with a pool must keep the type";
+    }
+    IrWindow p = ir_conv_pool(n);
+    IrShape out = *x;
+    why = why ? why : window_result(n, &p, x, &out.dim[2], &out.dim[3]);
+    for (int i = 2; i < 4 && !why; i++) {
+        if (x->dim[i].c == 0) {
+            why = ir_why(n, "axis %d is empty: its windows would hold padding alone", i);
+        }
+    }
+    if (!why) {
+        ir_set_result(n, dtype, &out);
+    }
+    return why;
+}
+
+IrShape ir_conv_shape(const IrNode *conv) {
+    IrShape y = conv->out[0]->type.shape;
+    if (ir_attr(conv, IR_ATTR_POOL)) {
+        ir_window_result(conv, &ir_in(conv, 0)->type.shape, &y.dim[2], &y.dim[3]);
+    }
+    return y;
+}
+
 // ONNX Conv 22, two spatial axes, of what the prologue makes of x.
 // x [N,C,H,W], w [O,C/group,KH,KW], bias [O].
 const char *ir_shape_conv(IrNode *n) {
@@ -154,7 +204,8 @@ const char *ir_shape_conv(IrNode *n) {
         return why;
     }
     ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
-    return ir_check_epilogue(n);
+    why = ir_check_epilogue(n);
+    return why || !ir_attr(n, IR_ATTR_POOL) ? why : pool_conv(n, &out);
 }
 
 // Padding that a whole window fits in would give results that come from no input.

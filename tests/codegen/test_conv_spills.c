@@ -45,6 +45,18 @@ static void add_prologue(Rig *r, int k, const ConvShape *c) {
     rig_output(r, "%%z%d", k);
 }
 
+// A pool behind it, as stems have one: the convolution's loops and the pool's.
+static void add_pool(Rig *r, int k, const ConvShape *c) {
+    rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = splat(1)", k, c->O, c->C / c->group, c->kh, c->kw);
+    rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O, k);
+    rig_input(r, "%%x%d: f32[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    rig_node(r, "%%c%d = conv %%x%d, %%w%d, %%b%d {stride=[%d,%d], pad=[%d,%d,%d,%d]}", k, k, k, k,
+             c->s, c->s, c->pt, c->pl, c->pb, c->pr);
+    rig_node(r, "%%r%d = relu %%c%d", k, k);
+    rig_node(r, "%%y%d = max_pool %%r%d {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}", k, k);
+    rig_output(r, "%%y%d", k);
+}
+
 // Compiles what `add` makes of the share's shapes that `suits` takes, a few at a time.
 static void check_shapes(bool winograd, bool (*suits)(const ConvShape *),
                          void (*add)(Rig *, int, const ConvShape *)) {
@@ -73,6 +85,14 @@ static void keeps_registers_in_direct(void) {
     check_shapes(false, NULL, add_conv);
 }
 
+static bool may_take_pool(const ConvShape *c) {
+    return c->group == 1 && c->kh > 1 && c->W > 28;
+}
+
+static void keeps_registers_in_pools(void) {
+    check_shapes(false, may_take_pool, add_pool);
+}
+
 static void keeps_registers_in_prologues(void) {
     check_shapes(false, is_pointwise, add_prologue);
 }
@@ -89,6 +109,7 @@ static void keeps_registers_with_fewer_products(void) {
 static void check_share(const Share *s) {
     share = s;
     CHECK_RUN(keeps_registers_in_direct);
+    CHECK_RUN(keeps_registers_in_pools);
     CHECK_RUN(keeps_registers_in_prologues);
     if (s->winograd)
         CHECK_RUN(keeps_registers_with_fewer_products);
