@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Time of a training step: fine-tune executables and PyTorch, alternating in one run; minima are divided.
 
-Needs ../shared (the peer's script and the model generator) and python3-torch.
+Needs ../shared (the peer's script and the model generator), python3-torch, python3-torchvision and python3-pil.
 
     tests/bench/bench_train.py [--rounds 3] [--batch 16] [--threads 2] [--check] [--markdown] [CASE...]
 

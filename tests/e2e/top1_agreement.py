@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Top-1 classes of compiled networks against ONNX Runtime's, on inputs with the statistics of photographs.
 
-  tests/e2e/top1_agreement.py [NETWORK...] [--images 1000] [--batch 8] [--threads 2] [--seed 1] [--flags=...]
+  tests/e2e/top1_agreement.py [NETWORK...] [--images 1000] [--batch 50] [--threads 2] [--seed 1] [--flags=...]
 
 An input is made as follows; `photographs()` is the recipe. Three planes of white noise are shaped in the
 Fourier domain to an amplitude of 1/f^a, as photographs have it (a from 0.8 to 1.4 by image: D. J. Field, 1987),
@@ -15,7 +15,7 @@ Weights are random, but normalizations are fitted to such images: as they come f
 (MobileNet v2, EfficientNet-B0, GoogLeNet) give every image the same outputs but for rounding, and their classes would
 say nothing. One class may still win always: classes are compared a second time after the mean of all outputs was taken
 off, as another bias of the classifier would; then there are more, and near. Fewer than five classes is a failure: then
-the images do not tell. 1000 images take 1 minute (SqueezeNet) to 15 (ResNet-152) a network on two idle cores;
+the images do not tell. 1000 images take 1 minute (SqueezeNet) to 6 (VGG-16) a network on two idle cores;
 --images N for fewer. Default: seven networks. Needs node, npm, python3-torch, python3-torchvision and ../shared.
 """
 import argparse
@@ -125,7 +125,7 @@ def check(name, a):
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("networks", nargs="*")
 ap.add_argument("--images", type=int, default=1000)
-ap.add_argument("--batch", type=int, default=8)
+ap.add_argument("--batch", type=int, default=50)
 ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--seed", type=int, default=1)
 ap.add_argument("--flags", default="", help="more flags for hone compile")
