@@ -3,8 +3,8 @@
 #define CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
-#include "runtime/rt_abi.h"
-#include "runtime/rt_tune.h"
+#include "runtime/core/abi.h"
+#include "runtime/train/abi.h"
 
 // The machine to compile for. Vector width is data: kernels are written once over `lanes`.
 typedef struct CgTarget {

@@ -1,7 +1,7 @@
 // Limits on what a model may ask for: honest ones stay far below, hostile ones would take the
 // machine's memory or its day. A user with an honest giant raises one by name, which is what every
 // refusal says.
-#include "frontend/fe_import.h"
+#include "frontend/import.h"
 
 #include <ctype.h>
 #include <errno.h>

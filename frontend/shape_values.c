@@ -4,7 +4,7 @@
 // instead; the rules below see at least one entry with N in it.
 //
 // A rule returns false for what it cannot express (N * N, 7 / N, a rank above 1).
-#include "frontend/fe_import.h"
+#include "frontend/import.h"
 
 #include <string.h>
 

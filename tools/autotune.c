@@ -14,7 +14,7 @@
 // model's own choice stays unless another is clearly faster.
 #include "tools/autotune.h"
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

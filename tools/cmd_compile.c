@@ -1,7 +1,7 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
 #include "tools/autotune.h"
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>

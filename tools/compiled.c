@@ -1,7 +1,7 @@
 // A model compiled in a temporary library and loaded into this process.
 #include "tools/compiled.h"
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef TOOLS_COMPILED_H
 #define TOOLS_COMPILED_H
 
-#include "runtime/hone.h"
+#include "runtime/core/hone.h"
 #include "tools/tool.h"
 
 typedef struct Compiled {

@@ -2,7 +2,7 @@
 #ifndef TOOLS_FINETUNE_H
 #define TOOLS_FINETUNE_H
 
-#include "passes/autodiff.h"
+#include "passes/train/autodiff.h"
 #include "tools/tool.h"
 
 enum { MIN_CLASSES = 2, MAX_CLASSES = 1 << 20 };

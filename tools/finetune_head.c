@@ -2,7 +2,7 @@
 // the executable carries and export fills in.
 #include "tools/finetune.h"
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 //   graph infer(%x) -> (%y)   ->   graph infer(%x, %label: i32[N]) -> (%y, %input_grad)
 //
 // The loss is each image's cross-entropy at its label; a softmax at the end is part of it.
-#include "passes/autodiff.h"
+#include "passes/train/autodiff.h"
 #include "tools/tool.h"
 
 static bool has_logits_shape(const IrShape *s) {

@@ -3,7 +3,7 @@
 #ifndef TESTS_BENCH_CEILING_H
 #define TESTS_BENCH_CEILING_H
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 
 enum { CEILING_ROUNDS = 20000, CHAINS = 12 };
 

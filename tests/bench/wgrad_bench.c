@@ -8,8 +8,8 @@
 // fraction above 1 is possible, as products with padding count but are not computed.
 #include "codegen/codegen.h"
 #include "tests/bench/ceiling.h"
-#include "tests/codegen/conv_shapes.h"
-#include "tests/codegen/rig.h"
+#include "tests/codegen/conv/conv_shapes.h"
+#include "tests/codegen/rig/rig.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,9 +5,9 @@
 //
 // ALGO and what follows: the attributes algo and tile. Without a shape: convolutions of common
 // networks as the schedule chooses. Environment: THREADS, BATCH (1), MCPU (native).
-#include "tests/codegen/rig.h"
+#include "tests/codegen/rig/rig.h"
 
-#include "runtime/rt.h"
+#include "runtime/core/rt.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -2,8 +2,8 @@
 // input, a constant or the same value twice, no inputs, inputs that nobody reads, rank 0, empty
 // tensors, outputs that are only another shape of one another. Against the evaluator.
 #define _GNU_SOURCE
-#include "tests/codegen/compiled.h"
-#include "tests/frontend/import_case.h"
+#include "tests/codegen/rig/compiled.h"
+#include "tests/frontend/import/import_case.h"
 
 enum { MAX_VALUES = 16, ONNX_BOOL = 9 };
 

@@ -1,8 +1,8 @@
 // ONNX's own backend cases compiled as `hone compile` does at -O2, loaded into the process and run
 // on their stored inputs, on one thread and on two, against their stored outputs. See
-// tests/frontend/onnx_suite.h; onnx_backend_refused.txt is the list of those that may be refused.
-#include "tests/codegen/compiled.h"
-#include "tests/frontend/onnx_suite.h"
+// tests/frontend/onnx/onnx_suite.h; onnx_backend_refused.txt is the list of those that may be refused.
+#include "tests/codegen/rig/compiled.h"
+#include "tests/frontend/onnx/onnx_suite.h"
 
 enum { FLOOR = 822 };
 

@@ -11,7 +11,7 @@ MAY_INCLUDE = {
     "ir": {"ir"},
     "frontend": {"frontend", "ir"},
     "passes": {"passes", "ir"},
-    "codegen": {"codegen", "ir", "runtime/rt_abi.h", "runtime/rt_tune.h"},
+    "codegen": {"codegen", "ir", "runtime/core/abi.h", "runtime/train/abi.h"},
     "runtime": {"runtime"},
 }
 TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}
@@ -19,9 +19,11 @@ TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMak
 
 def sources():
     for folder in list(MAY_INCLUDE) + ["tools"]:
-        for name in sorted(os.listdir(os.path.join(ROOT, folder))):
-            if name.endswith((".c", ".h", ".def")):
-                yield folder, name, open(os.path.join(ROOT, folder, name)).read()
+        for path, _, names in sorted(os.walk(os.path.join(ROOT, folder))):
+            for name in sorted(names):
+                if name.endswith((".c", ".h", ".def")):
+                    file = os.path.relpath(os.path.join(path, name), os.path.join(ROOT, folder))
+                    yield folder, file, open(os.path.join(path, name)).read()
 
 
 def test_includes():

@@ -1,7 +1,7 @@
 // libFuzzer: the reader of checkpoints (safetensors with a checksum). The checksum is made right
 // first, else nothing behind it would be reached. See run_fuzzers.
 #define _GNU_SOURCE
-#include "runtime/safetensors.h"
+#include "runtime/file/safetensors.h"
 #include "tests/fuzz/fuzz_file.h"
 
 #define XXH_INLINE_ALL

@@ -1,8 +1,8 @@
 // libFuzzer: the readers of JPEG, PNG and .npy files, told apart by their first bytes as the
 // program does it. See run_fuzzers.
 #define _GNU_SOURCE
-#include "runtime/image.h"
-#include "runtime/npy.h"
+#include "runtime/image/image.h"
+#include "runtime/file/npy.h"
 #include "tests/fuzz/fuzz_file.h"
 
 #include <string.h>

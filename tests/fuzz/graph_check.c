@@ -3,9 +3,9 @@
 #include "tests/fuzz/graph_check.h"
 
 #include "passes/passes.h"
-#include "runtime/rt.h"
-#include "tests/codegen/guard.h"
-#include "tests/codegen/jit.h"
+#include "runtime/core/rt.h"
+#include "tests/codegen/rig/guard.h"
+#include "tests/codegen/rig/jit.h"
 #include "tests/fuzz/reference.h"
 #include <dirent.h>
 #include <fcntl.h>

@@ -25,7 +25,7 @@ for path in models[::5]:
     if os.path.getsize(path) < 4000:
         os.makedirs(f"{out}/onnx", exist_ok=True)
         shutil.copy(path, f"{out}/onnx/{path.split('/')[-2]}.onnx")
-for path in glob.glob("tests/passes/*.ir"):
+for path in glob.glob("tests/passes/*/*.ir"):
     with open(path, "rb") as f:
         put("ir", os.path.basename(path), f.read()[:6000])
 picture = Image.fromarray((np.arange(8 * 6 * 3) * 7 % 256).astype(np.uint8).reshape(6, 8, 3))

@@ -8,12 +8,12 @@
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
-#include "runtime/image.h"
-#include "runtime/npy.h"
-#include "runtime/rt.h"
-#include "runtime/safetensors.h"
+#include "runtime/image/image.h"
+#include "runtime/file/npy.h"
+#include "runtime/core/rt.h"
+#include "runtime/file/safetensors.h"
 #include "tests/check.h"
-#include "tests/codegen/jit.h"
+#include "tests/codegen/rig/jit.h"
 #include <errno.h>
 #include <glob.h>
 #include <link.h>

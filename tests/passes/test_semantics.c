@@ -165,7 +165,7 @@ int main(int argc, char **argv) {
     }
     if (argc == 1) {
         glob_t files;
-        failed += glob("tests/passes/*.ir", 0, NULL, &files) != 0;
+        failed += glob("tests/passes/*/*.ir", 0, NULL, &files) != 0;
         for (size_t i = 0; i < files.gl_pathc; i++) {
             failed += check_file(&diag, files.gl_pathv[i]);
         }

@@ -8,8 +8,8 @@
 //   OUT onnx FILE             the model inside
 //
 // Inputs of `check` are drawn from a fixed seed. Exit code 1: something is off.
-#include "runtime/hone.h"
-#include "runtime/rt_tune.h"
+#include "runtime/core/hone.h"
+#include "runtime/train/abi.h"
 
 #include <math.h>
 #include <stdbool.h>

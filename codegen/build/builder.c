@@ -1,0 +1,346 @@
+// The loop-and-vector builder: thin, typed, without state beyond CgFn. Loops are rotated
+// (guard, body, latch) and carry their accumulators in phis, so that no LLVM loop pass is needed.
+#include "codegen/build/builder.h"
+
+#include <string.h>
+
+// ---------------------------------------------------------------- integers
+
+CgVal cg_i64(CgFn *f, int64_t x) {
+    return LLVMConstInt(f->i64, (uint64_t)x, 1);
+}
+CgVal cg_i32(CgFn *f, int32_t x) {
+    return LLVMConstInt(f->i32, (uint32_t)x, 1);
+}
+CgVal cg_dim(CgFn *f, IrDim d) {
+    return d.n == 0 ? cg_i64(f, d.c) : cg_iaddc(f, cg_imulc(f, f->N, d.n), d.c);
+}
+CgVal cg_iadd(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildNSWAdd(f->b, a, b, "");
+}
+CgVal cg_isub(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildNSWSub(f->b, a, b, "");
+}
+CgVal cg_imul(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildNSWMul(f->b, a, b, "");
+}
+CgVal cg_iaddc(CgFn *f, CgVal a, int64_t c) {
+    return c == 0 ? a : cg_iadd(f, a, cg_i64(f, c));
+}
+CgVal cg_imulc(CgFn *f, CgVal a, int64_t c) {
+    return c == 1 ? a : cg_imul(f, a, cg_i64(f, c));
+}
+CgVal cg_idivc(CgFn *f, CgVal a, int64_t c) {
+    return c == 1 ? a : LLVMBuildUDiv(f->b, a, cg_i64(f, c), "");
+}
+CgVal cg_iremc(CgFn *f, CgVal a, int64_t c) {
+    return c == 1 ? cg_i64(f, 0) : LLVMBuildURem(f->b, a, cg_i64(f, c), "");
+}
+CgVal cg_icmp(CgFn *f, LLVMIntPredicate p, CgVal a, CgVal b) {
+    return LLVMBuildICmp(f->b, p, a, b, "");
+}
+CgVal cg_imin(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildSelect(f->b, cg_icmp(f, LLVMIntSLT, a, b), a, b, "");
+}
+CgVal cg_imax(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildSelect(f->b, cg_icmp(f, LLVMIntSGT, a, b), a, b, "");
+}
+
+// ---------------------------------------------------------------- control
+
+static LLVMBasicBlockRef new_block(CgFn *f, const char *name) {
+    return LLVMAppendBasicBlockInContext(f->ctx, f->fn, name);
+}
+
+// lo < hi is known to hold
+static bool surely_runs(CgVal lo, CgVal hi) {
+    return LLVMIsAConstantInt(lo) && LLVMIsAConstantInt(hi) &&
+           LLVMConstIntGetSExtValue(lo) < LLVMConstIntGetSExtValue(hi);
+}
+
+void cg_for_carry(CgFn *f, CgLoop *loop, CgVal lo, CgVal hi, int64_t step, int n, CgVal *carry) {
+    if (n > CG_MAX_CARRY)
+        ir_bug("builder", NULL, "a loop carries %d values", n);
+    loop->hi = hi;
+    loop->step = step;
+    loop->n_carry = n;
+    loop->pre = LLVMGetInsertBlock(f->b);
+    loop->body = new_block(f, "loop");
+    loop->exit = new_block(f, "done");
+    loop->guard = NULL;
+    if (surely_runs(lo, hi)) {
+        LLVMBuildBr(f->b, loop->body);
+    } else {
+        loop->guard = loop->pre;
+        LLVMBuildCondBr(f->b, cg_icmp(f, LLVMIntSLT, lo, hi), loop->body, loop->exit);
+    }
+    LLVMPositionBuilderAtEnd(f->b, loop->body);
+    loop->iv = LLVMBuildPhi(f->b, f->i64, "i");
+    LLVMAddIncoming(loop->iv, &lo, &loop->pre, 1);
+    for (int i = 0; i < n; i++) {
+        loop->init[i] = carry[i];
+        loop->phi[i] = LLVMBuildPhi(f->b, LLVMTypeOf(carry[i]), "");
+        LLVMAddIncoming(loop->phi[i], &carry[i], &loop->pre, 1);
+        carry[i] = loop->phi[i];
+    }
+}
+
+void cg_end_carry(CgFn *f, CgLoop *loop, CgVal *carry) {
+    CgVal next = cg_iaddc(f, loop->iv, loop->step);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(f->b);
+    LLVMBuildCondBr(f->b, cg_icmp(f, LLVMIntSLT, next, loop->hi), loop->body, loop->exit);
+    LLVMAddIncoming(loop->iv, &next, &latch, 1);
+    LLVMMoveBasicBlockAfter(loop->exit, latch);
+    LLVMPositionBuilderAtEnd(f->b, loop->exit);
+    for (int i = 0; i < loop->n_carry; i++) {
+        LLVMAddIncoming(loop->phi[i], &carry[i], &latch, 1);
+        CgVal out = LLVMBuildPhi(f->b, LLVMTypeOf(carry[i]), "");
+        LLVMAddIncoming(out, &carry[i], &latch, 1);
+        if (loop->guard)
+            LLVMAddIncoming(out, &loop->init[i], &loop->guard, 1);
+        carry[i] = out;
+    }
+}
+
+void cg_for(CgFn *f, CgLoop *loop, CgVal lo, CgVal hi, int64_t step) {
+    cg_for_carry(f, loop, lo, hi, step, 0, NULL);
+}
+void cg_end(CgFn *f, CgLoop *loop) {
+    cg_end_carry(f, loop, NULL);
+}
+
+void cg_if(CgFn *f, CgIf *s, CgVal cond) {
+    s->then = new_block(f, "then");
+    s->other = new_block(f, "else");
+    s->merge = new_block(f, "endif");
+    s->has_else = false;
+    LLVMBuildCondBr(f->b, cond, s->then, s->other);
+    LLVMPositionBuilderAtEnd(f->b, s->then);
+}
+void cg_else(CgFn *f, CgIf *s) {
+    LLVMBuildBr(f->b, s->merge);
+    s->has_else = true;
+    LLVMPositionBuilderAtEnd(f->b, s->other);
+}
+void cg_endif(CgFn *f, CgIf *s) {
+    LLVMBuildBr(f->b, s->merge);
+    if (!s->has_else) {
+        LLVMPositionBuilderAtEnd(f->b, s->other);
+        LLVMBuildBr(f->b, s->merge);
+    }
+    LLVMMoveBasicBlockAfter(s->merge, LLVMGetInsertBlock(f->b));
+    LLVMPositionBuilderAtEnd(f->b, s->merge);
+}
+
+void cg_split(CgFn *f, CgVal total, CgVal *lo, CgVal *hi) {
+    *lo = LLVMBuildUDiv(f->b, cg_imul(f, total, f->tid), f->nth, "lo");
+    *hi = LLVMBuildUDiv(f->b, cg_imul(f, total, cg_iaddc(f, f->tid, 1)), f->nth, "hi");
+}
+
+void cg_divmod(CgFn *f, CgVal index, CgVal d, CgVal *q, CgVal *r) {
+    *q = LLVMBuildUDiv(f->b, index, d, "");
+    *r = cg_isub(f, index, cg_imul(f, *q, d));
+}
+
+CgVal cg_slot(CgFn *f, LLVMTypeRef t) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b), entry = LLVMGetEntryBasicBlock(f->fn);
+    LLVMPositionBuilder(f->b, entry, LLVMGetFirstInstruction(entry));
+    CgVal slot = LLVMBuildAlloca(f->b, t, "");
+    LLVMPositionBuilderAtEnd(f->b, here);
+    return slot;
+}
+
+// ---------------------------------------------------------------- memory
+
+CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index) {
+    return LLVMBuildInBoundsGEP2(f->b, elem, base, &index, 1, "");
+}
+CgVal cg_fat(CgFn *f, CgVal base, CgVal index) {
+    return cg_at(f, f->f32, base, index);
+}
+CgVal cg_fatc(CgFn *f, CgVal base, int64_t index) {
+    return index == 0 ? base : cg_fat(f, base, cg_i64(f, index));
+}
+CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align) {
+    CgVal x = LLVMBuildLoad2(f->b, t, p, "");
+    LLVMSetAlignment(x, align);
+    return x;
+}
+void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align) {
+    LLVMSetAlignment(LLVMBuildStore(f->b, x, p), align);
+}
+CgVal cg_load_f(CgFn *f, CgVal p) {
+    return cg_load(f, f->f32, p, 4);
+}
+CgVal cg_load_v(CgFn *f, CgVal p) {
+    return cg_load(f, f->vec, p, 4);
+}
+CgVal cg_load_splat(CgFn *f, CgVal p) {
+    return cg_splat(f, cg_load_f(f, p));
+}
+void cg_store_v(CgFn *f, CgVal v, CgVal p) {
+    cg_store(f, v, p, 4);
+}
+
+// <lanes x i1>: the first n lanes
+static CgVal const_mask(CgFn *f, int n) {
+    CgVal bit[64];
+    for (int i = 0; i < f->lanes; i++)
+        bit[i] = LLVMConstInt(f->i1, i < n, 0);
+    return LLVMConstVector(bit, (unsigned)f->lanes);
+}
+
+static CgVal lane_numbers(CgFn *f) {
+    CgVal lane[64];
+    for (int i = 0; i < f->lanes; i++)
+        lane[i] = cg_i32(f, i);
+    return LLVMConstVector(lane, (unsigned)f->lanes);
+}
+
+static CgVal run_mask(CgFn *f, CgVal n) {
+    CgVal n32 = LLVMBuildTrunc(f->b, n, f->i32, "");
+    return LLVMBuildICmp(f->b, LLVMIntSLT, lane_numbers(f), cg_splat(f, n32), "");
+}
+
+static CgVal call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *types, int n,
+                            CgVal *args) {
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    if (id == 0)
+        ir_bug("builder", NULL, "no LLVM intrinsic %s", name);
+    CgVal fn = LLVMGetIntrinsicDeclaration(f->mod, id, types, (size_t)n_types);
+    return LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->ctx, id, types, (size_t)n_types), fn, args,
+                          (unsigned)n, "");
+}
+
+static CgVal masked_load(CgFn *f, CgVal p, CgVal mask) {
+    LLVMTypeRef types[] = {f->vec, f->ptr};
+    CgVal args[] = {p, cg_i32(f, 4), mask, LLVMConstNull(f->vec)};
+    return call_intrinsic(f, "llvm.masked.load", 2, types, 4, args);
+}
+
+static void masked_store(CgFn *f, CgVal v, CgVal p, CgVal mask) {
+    LLVMTypeRef types[] = {f->vec, f->ptr};
+    CgVal args[] = {v, p, cg_i32(f, 4), mask};
+    call_intrinsic(f, "llvm.masked.store", 2, types, 4, args);
+}
+
+CgVal cg_load_v_n(CgFn *f, CgVal p, int n) {
+    return n >= f->lanes ? cg_load_v(f, p) : masked_load(f, p, const_mask(f, n));
+}
+void cg_store_v_n(CgFn *f, CgVal v, CgVal p, int n) {
+    if (n >= f->lanes)
+        cg_store_v(f, v, p);
+    else
+        masked_store(f, v, p, const_mask(f, n));
+}
+CgVal cg_load_v_mask(CgFn *f, CgVal p, CgVal n) {
+    return masked_load(f, p, run_mask(f, n));
+}
+void cg_store_v_mask(CgFn *f, CgVal v, CgVal p, CgVal n) {
+    masked_store(f, v, p, run_mask(f, n));
+}
+
+void cg_prefetch(CgFn *f, CgVal p, int locality) {
+    CgVal args[] = {p, cg_i32(f, 0), cg_i32(f, locality), cg_i32(f, 1)};
+    call_intrinsic(f, "llvm.prefetch", 1, &f->ptr, 4, args);
+}
+
+// ---------------------------------------------------------------- floats
+
+CgVal cg_f(CgFn *f, double x) {
+    return LLVMConstReal(f->f32, x);
+}
+CgVal cg_v(CgFn *f, double x) {
+    return cg_splat(f, cg_f(f, x));
+}
+
+CgVal cg_like(CgFn *f, CgVal shape, double x) {
+    LLVMTypeRef t = LLVMTypeOf(shape);
+    bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
+    CgVal c = LLVMConstReal(vector ? LLVMGetElementType(t) : t, x);
+    return vector ? cg_splat(f, c) : c;
+}
+
+CgVal cg_splat(CgFn *f, CgVal scalar) {
+    if (LLVMIsConstant(scalar)) {
+        CgVal lane[64];
+        for (int i = 0; i < f->lanes; i++)
+            lane[i] = scalar;
+        return LLVMConstVector(lane, (unsigned)f->lanes);
+    }
+    LLVMTypeRef t = LLVMVectorType(LLVMTypeOf(scalar), (unsigned)f->lanes);
+    CgVal one = LLVMBuildInsertElement(f->b, LLVMGetPoison(t), scalar, cg_i32(f, 0), "");
+    return LLVMBuildShuffleVector(f->b, one, LLVMGetPoison(t),
+                                  LLVMConstNull(LLVMVectorType(f->i32, (unsigned)f->lanes)), "");
+}
+
+CgVal cg_fadd(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildFAdd(f->b, a, b, "");
+}
+CgVal cg_fsub(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildFSub(f->b, a, b, "");
+}
+CgVal cg_fmul(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildFMul(f->b, a, b, "");
+}
+CgVal cg_fdiv(CgFn *f, CgVal a, CgVal b) {
+    return LLVMBuildFDiv(f->b, a, b, "");
+}
+
+CgVal cg_intrinsic(CgFn *f, const char *name, int n, CgVal *args) {
+    LLVMTypeRef t = LLVMTypeOf(args[0]);
+    return call_intrinsic(f, name, 1, &t, n, args);
+}
+
+CgVal cg_fma(CgFn *f, CgVal a, CgVal b, CgVal c) {
+    CgVal args[] = {a, b, c};
+    return f->target->fma ? cg_intrinsic(f, "llvm.fma", 3, args) : cg_fadd(f, cg_fmul(f, a, b), c);
+}
+
+CgVal cg_fcmp(CgFn *f, LLVMRealPredicate p, CgVal a, CgVal b) {
+    return LLVMBuildFCmp(f->b, p, a, b, "");
+}
+CgVal cg_select(CgFn *f, CgVal c, CgVal a, CgVal b) {
+    return LLVMBuildSelect(f->b, c, a, b, "");
+}
+CgVal cg_fmax(CgFn *f, CgVal a, CgVal b) {
+    return cg_select(f, cg_fcmp(f, LLVMRealOGT, b, a), b, a);
+}
+CgVal cg_fmin(CgFn *f, CgVal a, CgVal b) {
+    return cg_select(f, cg_fcmp(f, LLVMRealOLT, b, a), b, a);
+}
+
+CgVal cg_shuffle(CgFn *f, CgVal a, CgVal b, int n, const int *index) {
+    CgVal lane[64];
+    for (int i = 0; i < n; i++)
+        lane[i] = index[i] < 0 ? LLVMGetPoison(f->i32) : cg_i32(f, index[i]);
+    return LLVMBuildShuffleVector(f->b, a, b ? b : LLVMGetPoison(LLVMTypeOf(a)),
+                                  LLVMConstVector(lane, (unsigned)n), "");
+}
+
+// Folds the upper half onto the lower until one lane is left.
+static CgVal fold_lanes(CgFn *f, CgVal v, CgVal (*op)(CgFn *, CgVal, CgVal)) {
+    for (int n = f->lanes / 2; n >= 1; n /= 2) {
+        int low[64], high[64];
+        for (int i = 0; i < n; i++) {
+            low[i] = i;
+            high[i] = i + n;
+        }
+        v = op(f, cg_shuffle(f, v, NULL, n, low), cg_shuffle(f, v, NULL, n, high));
+    }
+    return LLVMBuildExtractElement(f->b, v, cg_i32(f, 0), "");
+}
+CgVal cg_sum_lanes(CgFn *f, CgVal v) {
+    return fold_lanes(f, v, cg_fadd);
+}
+CgVal cg_max_lanes(CgFn *f, CgVal v) {
+    return fold_lanes(f, v, cg_fmax);
+}
+
+LLVMTypeRef cg_dtype(CgFn *f, IrDtype t) {
+    if (t == IR_F32)
+        return f->f32;
+    if (t == IR_F64)
+        return f->f64;
+    return LLVMIntTypeInContext(f->ctx, (unsigned)ir_dtype_bytes(t) * 8);
+}

@@ -1,0 +1,96 @@
+// Between the lowerings and the program being emitted. Private to codegen/.
+//
+// Lowering walks the graph once and turns each node into calls of kernels: a kernel is an emit
+// function plus a plain-data spec (zero its padding: specs are compared and hashed as bytes), so
+// equal nodes share one kernel; kernels are emitted later, in parallel, one LLVM context per
+// thread.
+#ifndef CODEGEN_BUILD_LOWER_H
+#define CODEGEN_BUILD_LOWER_H
+
+#include "codegen/build/builder.h"
+
+typedef struct CgProgram CgProgram;
+typedef void (*CgEmit)(CgFn *f, const void *spec);
+
+// How a value lies in memory, as plain data for specs. Strides of plain tensors are row-major; a
+// blocked tensor's element (n, c, h, w) is at n * image + (c / block * H * W + h * W + w) * block +
+// c % block.
+typedef struct CgTensor {
+    int32_t dtype, rank, block, pad_;
+    IrDim dim[IR_MAX_RANK];
+    int64_t image; // elements between images (axis 0); of the storage root for views in a concat
+} CgTensor;
+CgTensor cg_tensor(const IrValue *v);
+int64_t cg_channels(const CgTensor *t); // dim[1], static
+int64_t cg_spatial(const CgTensor *t);  // product of dims 2.., static
+
+// A body whose operands were classified against the result. arg k >= 0 of a step is operand k of
+// `in`; operand k's pointer is kernel argument first_arg + k.
+typedef enum CgOperandKind {
+    CG_OPERAND_FULL,    // same shape and layout as the result (image stride may differ)
+    CG_OPERAND_CHANNEL, // [N|1,C,1,1] for a 4-D result, [M] or [1,M] for a matmul's: one per
+                        // channel
+    CG_OPERAND_SCALAR,  // one element, in memory
+    CG_OPERAND_IMM,     // constant scalar, known now: in imm
+    CG_OPERAND_GENERAL, // anything else that broadcasts: map only
+} CgOperandKind;
+typedef struct CgOperand {
+    int32_t kind, pad_;
+    double imm;
+    CgTensor t;
+} CgOperand;
+enum { CG_MAX_OPERANDS = 12 };
+typedef struct CgBody {
+    int32_t n, n_in, first_arg, pad_;
+    IrStep step[CG_MAX_STEPS];
+    CgOperand in[CG_MAX_OPERANDS];
+} CgBody;
+
+// Kernel arguments. Constants go through cg_arg_value too (stored plain in the weights section).
+typedef struct CgArg {
+    const IrValue *value; // or NULL:
+    int64_t weights;      // offset from cg_pack(), or from cg_prepare():
+    bool write, prepared;
+} CgArg;
+CgArg cg_read(const IrValue *v);
+CgArg cg_write(const IrValue *v);
+CgArg cg_packed(int64_t offset);
+
+// Takes the body `key` (PRE, THEN or BODY) of n into plain data; operand args are appended to
+// args[*n_args...]. False, after reporting NYI, when it does not fit.
+bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
+                  int *n_args);
+// Applies it to acc (vector or scalar; NULL for map). load(ctx, k) gives operand k where its kind
+// is not IMM; loads are made on first use.
+CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
+                   void *ctx);
+
+// The index of the kernel (emit, spec): the same one for equal bytes. `name` becomes part of its
+// symbol. weight: estimate of the work to compile it, to balance jobs (instructions, roughly).
+int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size,
+              int n_args, int weight);
+// Appends a call. algo: for the profile, arena or literal string. flops may be {0,0}; bytes is
+// computed from the args.
+void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg *args,
+             const char *algo, IrDim flops);
+// Space in the weights section, 64-byte aligned. key names constant and packing: the second request
+// for a key gets the same offset and *fresh = false; else the caller fills the returned bytes
+// (zeroed) at once. Readable 64 bytes past the end.
+void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh);
+// Space that is filled when a model is created, by the kernels of cg_init_call(): 64-byte aligned,
+// zeroed, read-only afterwards. As cg_pack(): the caller fills it (*fresh) at once.
+CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh);
+// Appends a call that runs once, before all others, in any order with its like.
+void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args);
+void cg_scratch(CgProgram *p, int64_t bytes); // per thread; the maximum over all calls counts
+const CgTarget *cg_target(const CgProgram *p);
+IrArena *cg_arena(const CgProgram *p);
+IrProgram *cg_ir(const CgProgram *p);
+// Reports "NYI: ..." on the node; compilation fails after all nodes were lowered.
+void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// The lowerings, one per name in the lower column of ops.def: void cg_lower_X(CgProgram *, const
+// IrNode *)
+
+#endif

@@ -1,0 +1,86 @@
+// Loops over n dimensions that several operands walk with strides of their own: what elementwise
+// kernels, copies, reductions and other memory-bound kernels share. Private to codegen/.
+//
+// A CgNd is plain data, part of a kernel's spec. Sizes, strides and offsets count elements and are
+// affine in N. Lowerings build it, drop and merge dimensions, and kernels turn it into loops that
+// are split over the threads.
+#ifndef CODEGEN_BUILD_ND_H
+#define CODEGEN_BUILD_ND_H
+
+#include "codegen/build/lower.h"
+
+enum { CG_ND_RANK = 10, CG_ND_OPERANDS = 16 };
+
+typedef struct CgNdDim {
+    IrDim size;
+    IrDim stride[CG_ND_OPERANDS];
+} CgNdDim;
+
+typedef struct CgNd {
+    int32_t rank, n; // n operands
+    int64_t cost;    // of an element, in elements of a plain copy; 0 is 1
+    CgNdDim dim[CG_ND_RANK];
+    IrDim offset[CG_ND_OPERANDS];
+} CgNd;
+
+// ---- lowering
+
+void cg_nd_init(CgNd *nd, int rank, const IrDim *size); // zeroes all of it
+// Appends an operand with `rank` strides, which may be 0 or negative; its number.
+int cg_nd_add(CgNd *nd, const IrDim *stride, IrDim offset);
+// Drops dimensions of size 1, merges those that all operands walk as one, and puts dimensions of
+// size 1 in front while there are fewer than min_rank.
+void cg_nd_collapse(CgNd *nd, int min_rank);
+void cg_nd_move_dim(CgNd *nd, int from, int to);
+bool cg_nd_empty(const CgNd *nd);              // some size is 0 whatever N
+int64_t cg_nd_elems(const CgNd *nd, int from); // product of sizes from dim `from` on, at N = 1
+
+// A tensor's own space: its dims, for a blocked one [N, C/B, spatial..., B]. Return the rank.
+int cg_nd_sizes(const CgTensor *t, IrDim *size);
+int cg_nd_strides(const CgTensor *t, IrDim *stride);
+// Strides of t where it broadcasts to r, in r's own space. False: t is plain with more than one
+// channel and r blocked, so that a vector of channels is no vector in t.
+bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride);
+IrDim cg_nd_mul(IrDim a, IrDim b); // ir_dim_mul where affinity was established by the memory plan
+
+// ---- kernels over a CgNd (map.c, copy.c); all collapse nd, and emit nothing where it is empty
+
+// Operand 0 = body of operands 1.., which are args[0], args[1].. All f32, operand 0 contiguous
+// innermost. body NULL: operand 1.
+void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
+               int n_args, const CgArg *args);
+// Operand 0 = operand 1, elements of any dtype, any strides.
+void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
+                CgArg from);
+
+// ---- emitting
+
+// Called inside the loops: off[k] is operand k's element offset, len how many steps of the first of
+// the inner dimensions this call does.
+typedef void (*CgNdBody)(void *ctx, CgFn *f, const CgVal *off, CgVal len);
+// Loops over all dimensions but the last `inner`, which are the body's. Splits tasks over threads;
+// the first inner dimension is cut in multiples of `unit` where it is long. What belongs to one
+// call of the body does not depend on the number of threads.
+void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, void *ctx);
+
+// [0, len) in vectors: n is NULL for a whole vector at i, else how many lanes count.
+typedef void (*CgNdVector)(void *ctx, CgFn *f, CgVal i, CgVal n);
+void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
+
+// [0, len) one by one; n is NULL.
+void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
+
+bool cg_is_const(CgVal v, int64_t *x);
+CgVal cg_lane_mask(CgFn *f, CgVal n);       // <lanes x i1>: lane < n
+CgVal cg_load_n(CgFn *f, CgVal p, CgVal n); // n as in CgNdVector; other lanes 0
+void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n);
+// Lane i from p[i * stride], lanes >= n from the last one that counts. n > 0, unless the stride is
+// the constant 0 or 1.
+CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n);
+// The more extreme of both: OGT for the maximum, OLT for the minimum. NaN wins.
+CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x);
+// Square transpose in registers of `lanes` vectors.
+void cg_transpose_lanes(CgFn *f, CgVal *rows);
+CgVal cg_stride(CgFn *f, CgVal index, IrDim stride); // index * stride
+
+#endif

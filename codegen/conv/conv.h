@@ -1,0 +1,144 @@
+// Convolution kernels: the plain data they share. Private to codegen/conv*.c.
+//
+// One spec serves all kernels. x is blocked (bin == lanes) or plain NCHW (bin == 1: one channel
+// to a block, which makes its addresses a special case of the blocked ones); y is always blocked.
+// A 1x1 convolution with stride 1 sees each image as one column of H*W rows of width 1, so that
+// its register tile runs over pixels regardless of the image's width.
+//
+// Kernel arguments: x, y, packed weights, [bias], then the epilogue's operands, then the
+// prologue's.
+#ifndef CODEGEN_CONV_CONV_H
+#define CODEGEN_CONV_CONV_H
+
+#include "codegen/build/lower.h"
+
+typedef enum CgConvBias {
+    CG_CONV_NO_BIAS,
+    CG_CONV_BIAS_PACKED, // constant, padded with zeros to whole vectors
+    CG_CONV_BIAS_PLAIN,  // [O] in memory, no padding
+} CgConvBias;
+
+// Maximum over windows of the result, without dilation; kh == 0: none. OH, OW: what it leaves.
+typedef struct CgConvPool {
+    int32_t kh, kw, sh, sw, pt, pl, OH, OW;
+} CgConvPool;
+
+typedef struct CgConv {
+    int32_t C, O, H, W, OH, OW;
+    int32_t bin; // channels to a block of x: lanes or 1
+    int32_t kh, kw, sh, sw, dh, dw;
+    int32_t pt, pl;
+    int32_t group;
+    int32_t rows, cols, vecs; // register tile: at most rows x cols pixels x vecs vectors
+    int32_t band;             // row tiles of a band, see conv/direct.c; 0: one band
+    int32_t bias, pad_;       // CgConvBias
+    int64_t x_image, y_image; // elements from image to image
+    IrDim N;
+    CgBody then, pre;
+    CgConvPool pool;
+} CgConv;
+
+enum { CG_CONV_X, CG_CONV_Y, CG_CONV_W, CG_CONV_BIAS };
+
+// `total` cut into the fewest parts of at most `max`, as equal as can be: parts [0, big) have
+// `size`, parts [big, n) size - 1.
+typedef struct CgCut {
+    int n, size, big;
+} CgCut;
+CgCut cg_conv_cut(int total, int max);
+int cg_conv_cut_begin(CgCut c, int part);
+CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part); // the same for a runtime part
+
+// Output-channel groups of the direct kernel: `sets` sets of `blocks` vectors, each cut alike. A
+// set is a convolution group where groups are whole vectors, else all channels.
+typedef struct CgConvOc {
+    int sets, blocks;
+    CgCut cut;
+} CgConvOc;
+CgConvOc cg_conv_oc(const CgConv *s, int lanes);
+// Blocks of x that output vectors [ocb, ocb + nv) read.
+void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi);
+int cg_conv_panel_k(const CgConv *s, int lanes); // input channels to a weight panel
+int cg_conv_unroll(const CgConv *s);             // input channels to one step of the inner loop
+
+// Output columns cut into tiles; runs of equal tiles that lie wholly inside are one loop.
+typedef struct CgColumns {
+    int first, width, n; // n tiles from column `first` on
+    bool inside;         // no tap leaves the image; else n == 1
+} CgColumns;
+int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out);
+bool cg_conv_row_padded(const CgConv *s); // some output row reads above or below the image
+// Range of kernel rows that output row `oh` reads.
+void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi);
+void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi);
+
+// Tasks in the order images, bands of `band` row tiles, groups, row tiles, where a thread does
+// something for a band before its tasks. cg_conv_band_of: the number of a task's band, counted over
+// all images; cg_conv_band: the part of that band among tasks [lo, hi), of which there are some.
+typedef struct CgBand {
+    CgVal n, first, rows;    // image; first row tile and how many
+    CgVal start, begin, end; // the band's first task; those to do
+    CgVal row, stop;         // row tiles of the band that these read, counted from its first
+} CgBand;
+CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task);
+CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgVal lo, CgVal hi);
+
+// A label that nothing refers to, put between taps. LLVM's schedulers do not move instructions
+// over labels, nor does its CSE merge loads over this one, so the registers that are live are the
+// ones of one tap. Without it, loads of later taps are hoisted and accumulators spilled.
+void cg_conv_fence(CgFn *f);
+
+// One output vector's place, for bias and epilogue.
+CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
+CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
+
+// The prologue, see conv/prologue.c: only the direct kernel has one, only on pixels in a column.
+// Sets the band; false: not in this form.
+bool cg_conv_prologue_init(CgConv *s, int lanes);
+int64_t cg_conv_prologue_floats(const CgConv *s, int lanes); // of scratch
+int64_t cg_conv_prologue_block(const CgConv *s, int lanes);  // of them from block to block of x
+// Pixels [first, end) of image n into the scratch, which begins with pixel `origin`.
+void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal first, CgVal end);
+
+// The pool, see conv/pool.c: only the direct kernel has one, only with tiles of one row.
+int64_t cg_conv_pool_floats(const CgConv *s, int lanes); // of scratch
+int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output vector to vector
+// The whole kernel: row() computes a row of the convolution of an image for a group of output
+// vectors, and writes it to `to`.
+typedef void CgConvRow(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to);
+void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
+
+void cg_conv_direct(CgFn *f, const void *spec);   // any group count
+void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them
+bool cg_conv_is_lanewise(const CgConv *s, int lanes);
+void cg_conv_winograd(CgFn *f, const void *spec);     // see conv/winograd.h
+bool cg_conv_is_winograd(const CgConv *s, int lanes); // stride, dilation, group 1; the tile exists
+
+// Kernels that write weights in the order that those above read them; see conv/filter.c. Arguments:
+// the weights as they are, then the place for those in order. The specs of convolutions that can
+// share them are equal.
+typedef struct CgConvFilter {
+    CgConv s;             // what the order depends on, else zeros
+    int32_t from_vectors; // cg_conv_pack_vectors(), else plain
+    int32_t pad_;
+} CgConvFilter;
+enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
+CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors);
+void cg_conv_filter_direct(CgFn *f, const void *spec);
+void cg_conv_filter_lanewise(CgFn *f, const void *spec);
+void cg_conv_filter_winograd(CgFn *f, const void *spec);
+
+// Constant weights, the same while compiling; w is [O][C/group][KH][KW].
+int64_t cg_conv_direct_floats(const CgConv *s, int lanes);
+void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out);
+int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes);
+void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out);
+
+int64_t cg_conv_winograd_floats(const CgConv *s, int lanes);
+int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes); // bytes a thread
+
+// [O / lanes][C / group][KH][KW][lanes]: what cg_conv_filter_* read as vectors.
+int64_t cg_conv_vectors_floats(const CgConv *s, int lanes);
+void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out);
+
+#endif

@@ -1,0 +1,307 @@
+// Kernels that put filters into the order in which convolution kernels read them: from what the
+// weights section holds, once when a model is created, or from weights that a run computes. Tasks
+// are output vectors, so the work splits over threads and each place is written by one of them.
+//
+// What is written, with u for cg_conv_unroll(), is for each output vector, together with the nv - 1
+// others of its panel:
+//
+//   direct     [input block][kh][channels of the block / u][kw][u][nv][lanes]
+//   lanewise   [kh][channels of a group][kw][lanes]
+//   Winograd   [point][C][nv][lanes], transformed in double and rounded once
+//
+// Lanes past the last channel, and channels that a panel covers but that belong to other groups,
+// become zero.
+#include "codegen/conv/winograd.h"
+
+#include <string.h>
+
+typedef struct Filter {
+    CgFn *f;
+    const CgConv *s;
+    bool from_vectors; // [O / lanes][I][KH][KW][lanes], else [O][I][KH][KW]
+    int lanes;         // that exist of the vector
+    int taps, per_group;
+    CgVal from, to;
+    CgVal v; // the output vector
+} Filter;
+
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors) {
+    CgConvFilter t;
+    memset(&t, 0, sizeof t);
+    t.s.C = s->C;
+    t.s.O = s->O;
+    t.s.bin = s->bin;
+    t.s.kh = s->kh;
+    t.s.kw = s->kw;
+    t.s.group = s->group;
+    t.s.vecs = s->vecs;
+    t.s.rows = winograd ? s->rows : 1; // no other packing depends on pixels
+    t.s.cols = winograd ? s->cols : 1;
+    t.from_vectors = from_vectors;
+    return t;
+}
+
+// ---------------------------------------------------------------- reading
+
+static CgVal read_lanes(Filter *d, CgVal at, int64_t stride) {
+    CgFn *f = d->f;
+    CgVal x = LLVMConstNull(f->vec), from = cg_fat(f, d->from, at);
+    for (int lane = 0; lane < d->lanes; lane++)
+        x = LLVMBuildInsertElement(f->b, x, cg_load_f(f, cg_fatc(f, from, lane * stride)),
+                                   cg_i32(f, lane), "");
+    return x;
+}
+
+// Lane by lane: channel c of the image, for lanes in whose group it is.
+static CgVal read_image_channel(Filter *d, CgVal c, CgVal tap) {
+    CgFn *f = d->f;
+    int og = d->s->O / d->s->group;
+    CgVal x = LLVMConstNull(f->vec), first = cg_imulc(f, d->v, f->lanes);
+    for (int lane = 0; lane < d->lanes; lane++) {
+        CgVal o = cg_iaddc(f, first, lane);
+        CgVal i = cg_isub(f, c, cg_imulc(f, cg_idivc(f, o, og), d->per_group));
+        CgVal in = cg_icmp(f, LLVMIntULT, i, cg_i64(f, d->per_group));
+        i = cg_select(f, in, i, cg_i64(f, 0));
+        CgVal at = cg_iadd(f, cg_imulc(f, o, d->per_group), i);
+        at = cg_iadd(f, cg_imulc(f, at, d->taps), tap);
+        CgVal w = cg_select(f, in, cg_load_f(f, cg_fat(f, d->from, at)), cg_f(f, 0));
+        x = LLVMBuildInsertElement(f->b, x, w, cg_i32(f, lane), "");
+    }
+    return x;
+}
+
+// The vector's weights for channel i of each lane's group
+static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
+    CgFn *f = d->f;
+    int64_t row = (int64_t)d->per_group * d->taps;
+    CgVal at = cg_imulc(f, d->v, d->from_vectors ? row : f->lanes * row);
+    at = cg_iadd(f, at, cg_iadd(f, cg_imulc(f, i, d->taps), tap));
+    if (d->from_vectors)
+        return cg_load_v(f, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)));
+    return read_lanes(d, at, row);
+}
+
+// ---------------------------------------------------------------- writing
+
+// What is prepared once is not read soon, and of a whole line nobody needs what was there: past the
+// caches.
+static bool bypasses_cache(const Filter *d) {
+    return d->from_vectors && d->f->lanes * sizeof(float) == 64;
+}
+
+static void write_vector(Filter *d, CgVal x, CgVal to) {
+    CgFn *f = d->f;
+    if (!bypasses_cache(d)) {
+        cg_store_v(f, x, to);
+        return;
+    }
+    CgVal store = LLVMBuildStore(f->b, x, to);
+    LLVMSetAlignment(store, 64);
+    LLVMMetadataRef one = LLVMValueAsMetadata(cg_i32(f, 1));
+    unsigned kind = LLVMGetMDKindIDInContext(f->ctx, "nontemporal", sizeof "nontemporal" - 1);
+    LLVMSetMetadata(store, kind,
+                    LLVMMetadataAsValue(f->ctx, LLVMMDNodeInContext2(f->ctx, &one, 1)));
+}
+
+// ---------------------------------------------------------------- where a vector goes
+
+// Vector r of a cut: the first one of its part, and how many that has.
+static void find_part(CgFn *f, CgCut cut, CgVal r, CgVal *begin, CgVal *nv) {
+    CgVal part = cg_idivc(f, r, cut.size);
+    *nv = cg_i64(f, cut.size);
+    if (cut.big < cut.n) {
+        CgVal bigs = cg_i64(f, (int64_t)cut.big * cut.size);
+        CgVal in = cg_icmp(f, LLVMIntSLT, r, bigs);
+        CgVal small = cg_idivc(f, cg_isub(f, cg_imax(f, r, bigs), bigs), cut.size - 1);
+        part = cg_select(f, in, part, cg_iaddc(f, small, cut.big));
+        *nv = cg_select(f, in, *nv, cg_i64(f, cut.size - 1));
+    }
+    *begin = cg_conv_cut_at(f, cut, part);
+}
+
+// Output vectors of this thread, whole ones first: body() for each.
+static void for_vectors(Filter *d, int vectors, void (*body)(Filter *)) {
+    CgFn *f = d->f;
+    int whole = d->s->O / f->lanes < vectors ? d->s->O / f->lanes : vectors;
+    CgVal lo, hi, border = cg_i64(f, whole);
+    CgLoop loop;
+    cg_split(f, cg_i64(f, vectors), &lo, &hi);
+    for (int rest = 0; rest <= (whole < vectors); rest++) {
+        d->lanes = rest ? d->s->O % f->lanes : f->lanes;
+        cg_for(f, &loop, rest ? cg_imax(f, lo, border) : lo, rest ? hi : cg_imin(f, hi, border), 1);
+        d->v = loop.iv;
+        body(d);
+        cg_end(f, &loop);
+    }
+}
+
+static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
+    const CgConv *s = &spec->s;
+    return (Filter){.f = f,
+                    .s = s,
+                    .from_vectors = spec->from_vectors,
+                    .taps = s->kh * s->kw,
+                    .per_group = s->C / s->group,
+                    .from = f->arg[CG_CONV_FILTER_FROM],
+                    .to = f->arg[CG_CONV_FILTER_TO]};
+}
+
+// ---------------------------------------------------------------- direct
+
+// All taps of channel c of the image; block: where its input block begins in the panel.
+static void emit_direct_channel(Filter *d, CgVal c, CgVal channels, CgVal block, CgVal step,
+                                CgVal at) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int u = cg_conv_unroll(s);
+    CgVal in = cg_iremc(f, c, s->bin), rest = cg_iremc(f, in, u);
+    CgLoop row, column;
+    cg_for(f, &row, cg_i64(f, 0), cg_i64(f, s->kh), 1);
+    CgVal first = cg_iadd(f, cg_imul(f, row.iv, channels), cg_isub(f, in, rest));
+    first = cg_iadd(f, cg_imulc(f, first, s->kw), rest);
+    cg_for(f, &column, cg_i64(f, 0), cg_i64(f, s->kw), 1);
+    CgVal tap = cg_iadd(f, cg_imulc(f, row.iv, s->kw), column.iv);
+    CgVal x = s->group == 1 ? read_group_channel(d, c, tap) : read_image_channel(d, c, tap);
+    CgVal to = cg_imul(f, cg_iadd(f, first, cg_imulc(f, column.iv, u)), step);
+    cg_store_v(f, x, cg_fat(f, block, cg_iadd(f, to, at)));
+    cg_end(f, &column);
+    cg_end(f, &row);
+}
+
+// The input blocks that the vector's groups read: as cg_conv_ic_range() for its panel, which has
+// one group or one vector.
+static void find_blocks(Filter *d, CgVal *lo, CgVal *end) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    *lo = cg_i64(f, 0);
+    *end = cg_i64(f, s->C);
+    if (s->group == 1)
+        return;
+    int og = s->O / s->group;
+    CgVal first = cg_imulc(f, d->v, f->lanes);
+    CgVal last = cg_imin(f, cg_iaddc(f, first, f->lanes), cg_i64(f, s->O));
+    last = cg_iaddc(f, cg_idivc(f, cg_iaddc(f, last, -1), og), 1);
+    *lo = cg_idivc(f, cg_imulc(f, cg_idivc(f, first, og), d->per_group), s->bin);
+    CgVal hi = cg_idivc(f, cg_iaddc(f, cg_imulc(f, last, d->per_group), s->bin - 1), s->bin);
+    *end = cg_imin(f, *end, cg_imulc(f, hi, s->bin));
+}
+
+static void emit_direct_vector(Filter *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgConvOc oc = cg_conv_oc(s, f->lanes);
+    CgVal set, r, begin, nv, lo, end;
+    cg_divmod(f, d->v, cg_i64(f, oc.blocks), &set, &r);
+    find_part(f, oc.cut, r, &begin, &nv);
+    find_blocks(d, &lo, &end);
+    int64_t vector = (int64_t)cg_conv_panel_k(s, f->lanes) * d->taps * f->lanes;
+    CgVal at = cg_imulc(f, cg_isub(f, r, begin), f->lanes), step = cg_imulc(f, nv, f->lanes);
+    begin = cg_iadd(f, cg_imulc(f, set, oc.blocks), begin);
+    CgVal panel = cg_fat(f, d->to, cg_imulc(f, begin, vector));
+    CgLoop loop;
+    cg_for(f, &loop, cg_imulc(f, lo, s->bin), end, 1);
+    CgVal b = cg_idivc(f, loop.iv, s->bin);
+    CgVal channels = cg_isub(f, cg_i64(f, s->C), cg_imulc(f, b, s->bin));
+    channels = cg_imin(f, channels, cg_i64(f, s->bin));
+    CgVal block = cg_imulc(f, cg_isub(f, b, lo), (int64_t)s->bin * d->taps);
+    block = cg_fat(f, panel, cg_imul(f, block, step));
+    emit_direct_channel(d, loop.iv, channels, block, step, at);
+    cg_end(f, &loop);
+}
+
+void cg_conv_filter_direct(CgFn *f, const void *spec) {
+    Filter d = begin_filter(f, spec);
+    CgConvOc oc = cg_conv_oc(d.s, f->lanes);
+    for_vectors(&d, oc.sets * oc.blocks, emit_direct_vector);
+}
+
+// ---------------------------------------------------------------- lanewise
+
+static void emit_lanewise_vector(Filter *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal zero = cg_i64(f, 0);
+    CgLoop channel, row, column;
+    cg_for(f, &channel, zero, cg_i64(f, d->per_group), 1);
+    cg_for(f, &row, zero, cg_i64(f, s->kh), 1);
+    cg_for(f, &column, zero, cg_i64(f, s->kw), 1);
+    CgVal tap = cg_iadd(f, cg_imulc(f, row.iv, s->kw), column.iv);
+    CgVal x = read_group_channel(d, channel.iv, tap);
+    CgVal to = cg_iadd(f, cg_imulc(f, d->v, s->kh), row.iv);
+    to = cg_iadd(f, cg_imulc(f, to, d->per_group), channel.iv);
+    to = cg_iadd(f, cg_imulc(f, to, s->kw), column.iv);
+    cg_store_v(f, x, cg_fat(f, d->to, cg_imulc(f, to, f->lanes)));
+    cg_end(f, &column);
+    cg_end(f, &row);
+    cg_end(f, &channel);
+}
+
+void cg_conv_filter_lanewise(CgFn *f, const void *spec) {
+    Filter d = begin_filter(f, spec);
+    for_vectors(&d, ceil_div(d.s->O, f->lanes), emit_lanewise_vector);
+}
+
+// ---------------------------------------------------------------- Winograd
+
+// Sum of c[k] x[k] over doubles; every row of G has an entry that is not zero.
+static CgVal add_products(CgFn *f, int n, const double *c, CgVal *x) {
+    CgVal sum = NULL;
+    for (int k = 0; k < n; k++) {
+        if (c[k] == 0)
+            continue;
+        CgVal factor = cg_like(f, x[k], c[k]);
+        if (sum)
+            sum = cg_fma(f, factor, x[k], sum);
+        else
+            sum = c[k] == 1 ? x[k] : cg_fmul(f, factor, x[k]);
+    }
+    return sum;
+}
+
+// G g Gt for the vector's kernels of one channel: point e goes to to[e * point].
+static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgVal point) {
+    CgFn *f = d->f;
+    LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
+    CgVal g[WINO_MAX_R][WINO_MAX_R], mid[WINO_MAX_R];
+    for (int i = 0; i < w->h.r; i++)
+        for (int j = 0; j < w->w.r; j++) {
+            CgVal x = read_group_channel(d, c, cg_i64(f, i * w->w.r + j));
+            g[i][j] = LLVMBuildFPExt(f->b, x, doubles, "");
+        }
+    for (int j = 0; j < w->w.n; j++) {
+        for (int i = 0; i < w->h.r; i++)
+            mid[i] = add_products(f, w->w.r, w->w.g.at[j], g[i]);
+        for (int i = 0; i < w->h.n; i++) {
+            CgVal x = add_products(f, w->h.r, w->h.g.at[i], mid);
+            CgVal at = cg_imulc(f, point, i * w->w.n + j);
+            write_vector(d, LLVMBuildFPTrunc(f->b, x, f->vec, ""), cg_fat(f, to, at));
+        }
+    }
+}
+
+static void emit_winograd_vector(Filter *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    WinoShape w = cg_wino_shape(s, f->lanes);
+    CgVal begin, nv;
+    find_part(f, w.oc.cut, d->v, &begin, &nv);
+    CgVal step = cg_imulc(f, nv, f->lanes), point = cg_imulc(f, step, s->C);
+    CgVal panel = cg_imulc(f, begin, (int64_t)w.points * s->C * f->lanes);
+    panel = cg_iadd(f, panel, cg_imulc(f, cg_isub(f, d->v, begin), f->lanes));
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), 1);
+    CgVal to = cg_fat(f, d->to, cg_iadd(f, panel, cg_imul(f, loop.iv, step)));
+    emit_transform(d, &w, loop.iv, to, point);
+    cg_end(f, &loop);
+}
+
+void cg_conv_filter_winograd(CgFn *f, const void *spec) {
+    Filter d = begin_filter(f, spec);
+    for_vectors(&d, ceil_div(d.s->O, f->lanes), emit_winograd_vector);
+    if (bypasses_cache(&d))
+        LLVMBuildFence(f->b, LLVMAtomicOrderingSequentiallyConsistent, 0, "");
+}

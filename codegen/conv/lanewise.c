@@ -1,0 +1,168 @@
+// Convolutions whose groups lie inside a vector: depthwise (one channel to a group) and groups of
+// 2, 4 or 8 channels that divide the vector. No lane of the output needs a lane outside its
+// group, so an input vector, with channel k of each group copied to all lanes of the group, times
+// a vector of weights serves all groups of the block at once. The copy is one in-register shuffle
+// (none for depthwise) and is used for every tap of the kernel row that needs the pixel.
+//
+// A tile is `cols` pixels of one output row and one vector; accumulators live through all taps.
+// Edges as in conv/direct.c. Tasks are images x blocks x rows.
+#include "codegen/conv/conv.h"
+
+typedef struct Lanewise {
+    CgFn *f;
+    const CgConv *s;
+    int cg; // channels to a group
+    CgVal n, ocb, oh, x, w;
+} Lanewise;
+
+typedef struct Tile {
+    const CgColumns *ct;
+    CgVal column;
+    CgVal acc[CG_MAX_CARRY];
+} Tile;
+
+bool cg_conv_is_lanewise(const CgConv *s, int lanes) {
+    int cg = s->C / s->group;
+    return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
+}
+
+enum { QUAD = 4 }; // channels that an in-register shuffle copies without crossing 128 bits
+
+// Channels [first, first + n) of each group, n <= QUAD, where they can be spread from: in larger
+// groups they are copied all over it, four at a time, by one shuffle across the register. Those
+// are slow and would else be needed for each channel.
+static CgVal load_quad(Lanewise *d, CgVal p, int first) {
+    CgVal x = cg_load_v(d->f, p);
+    if (d->cg <= QUAD)
+        return x;
+    int index[64];
+    for (int i = 0; i < d->f->lanes; i++)
+        index[i] = i / d->cg * d->cg + first + i % QUAD;
+    return cg_shuffle(d->f, x, NULL, d->f->lanes, index);
+}
+
+// Lane k of each group in all its lanes, from load_quad()'s x.
+static CgVal spread(Lanewise *d, CgVal x, int k) {
+    if (d->cg == 1)
+        return x;
+    int n = d->cg < QUAD ? d->cg : QUAD, index[64];
+    for (int i = 0; i < d->f->lanes; i++)
+        index[i] = i / n * n + k % n;
+    return cg_shuffle(d->f, x, NULL, d->f->lanes, index);
+}
+
+// Input columns the tile reads, relative to xp's column: [lo, hi)
+static void input_columns(const CgConv *s, const CgColumns *ct, int *lo, int *hi) {
+    int first = ct->first * s->sw - s->pl;
+    *lo = ct->inside ? 0 : first;
+    *hi = *lo + (ct->width - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+    if (!ct->inside) {
+        *hi = *hi > s->W ? s->W : *hi;
+        *lo = *lo < 0 ? 0 : *lo;
+    }
+}
+
+// All products of input column j (relative to xp), whose channels are in x, and channel k: the
+// accumulators it reaches.
+static void emit_column(Lanewise *d, Tile *t, CgVal x, CgVal wp, int j, int k, CgVal *w) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int first = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
+    CgVal copy = NULL;
+    for (int kw = 0; kw < s->kw; kw++) {
+        int at = j - first - kw * s->dw;
+        if (at < 0 || at % s->sw || at / s->sw >= t->ct->width)
+            continue;
+        if (!copy)
+            copy = spread(d, x, k);
+        if (!w[kw])
+            w[kw] = cg_load_v(f, cg_fatc(f, wp, ((int64_t)k * s->kw + kw) * f->lanes));
+        CgVal *acc = &t->acc[at / s->sw];
+        *acc = cg_fma(f, copy, w[kw], *acc);
+    }
+}
+
+// Channels [k, k + n) of each group
+static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n) {
+    CgFn *f = d->f;
+    int lo, hi, kw = d->s->kw;
+    input_columns(d->s, t->ct, &lo, &hi);
+    CgVal *w = ir_alloc_array(f->arena, (size_t)(n * kw), sizeof(CgVal));
+    for (int j = lo; j < hi; j++) {
+        if (n > 1 || j % 2 == lo % 2)
+            cg_conv_fence(f);
+        CgVal x = load_quad(d, cg_fatc(f, xp, (int64_t)j * f->lanes), k / QUAD * QUAD);
+        for (int i = 0; i < n; i++)
+            emit_column(d, t, x, wp, j, k + i, &w[i * kw]);
+    }
+}
+
+// Four channels at a time where they share a shuffle, and their weights fit into registers.
+static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
+    int free = d->f->target->vector_registers - t->ct->width - 3;
+    int n = d->cg > QUAD && QUAD * d->s->kw <= free ? QUAD : 1;
+    for (int k = 0; k < d->cg; k += n)
+        emit_channels(d, t, xp, wp, k, n);
+}
+
+static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    Tile t = {.ct = ct, .column = column};
+    CgVal bias = cg_conv_bias(f, s, d->ocb);
+    for (int i = 0; i < ct->width; i++)
+        t.acc[i] = bias;
+    CgLoop loop;
+    cg_for_carry(f, &loop, kh_lo, kh_hi, 1, ct->width, t.acc);
+    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
+    CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
+    if (ct->inside)
+        at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
+    emit_kernel_row(d, &t, cg_fat(f, d->x, cg_imulc(f, at, f->lanes)),
+                    cg_fat(f, d->w, cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * f->lanes)));
+    cg_end_carry(f, &loop, t.acc);
+    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
+    for (int i = 0; i < ct->width; i++) {
+        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), column), i);
+        CgVal out = cg_conv_then(f, s, t.acc[i], d->n, d->ocb, pixel);
+        CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), column), i);
+        cg_store_v(f, out, cg_fat(f, y, cg_imulc(f, to, f->lanes)));
+    }
+}
+
+static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * f->lanes);
+    d->x = cg_fat(f, f->arg[CG_CONV_X], cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane));
+    d->w = cg_fat(f, f->arg[CG_CONV_W],
+                  cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * f->lanes));
+    CgVal kh_lo, kh_hi;
+    cg_conv_kh_range_at(f, s, d->oh, &kh_lo, &kh_hi);
+    for (int i = 0; i < n_columns; i++) {
+        const CgColumns *ct = &columns[i];
+        CgLoop loop;
+        cg_for(f, &loop, cg_i64(f, ct->first), cg_i64(f, ct->first + ct->n * ct->width), ct->width);
+        emit_tile(d, ct, loop.iv, kh_lo, kh_hi);
+        cg_end(f, &loop);
+    }
+}
+
+void cg_conv_lanewise(CgFn *f, const void *spec) {
+    const CgConv *s = spec;
+    Lanewise d = {.f = f, .s = s, .cg = s->C / s->group};
+    CgColumns *columns;
+    int n_columns = cg_conv_columns(f, s, &columns);
+    int blocks = (s->O + f->lanes - 1) / f->lanes;
+    CgVal lo, hi, rest;
+    CgLoop loop;
+    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);
+    cg_for(f, &loop, lo, hi, 1);
+    d.n = cg_idivc(f, loop.iv, (int64_t)blocks * s->OH);
+    rest = cg_iremc(f, loop.iv, (int64_t)blocks * s->OH);
+    d.ocb = cg_idivc(f, rest, s->OH);
+    d.oh = cg_iremc(f, rest, s->OH);
+    emit_task(&d, columns, n_columns);
+    cg_end(f, &loop);
+}

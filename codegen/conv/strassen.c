@@ -1,0 +1,363 @@
+// Strassen's multiplication for 1x1 convolutions, one level of it, in Winograd's form: seven
+// products of half the pixels, channels and output channels where there were eight.
+//
+//   V. Strassen, "Gaussian elimination is not optimal", 1969; the form with 15 additions: D. Knuth,
+//   The Art of Computer Programming 2, 4.6.4, exercise 36 ff., attributed to S. Winograd.
+//
+// A tile is 2 x 2 quarters of `rows` pixels by `vecs` output vectors: A11 and A12 are the channel
+// halves of its first pixels, A21 and A22 those of its last ones; B is the weights, its columns the
+// first and the last output vectors. With
+//
+//   S1 = A21 + A22   S2 = S1 - A11   S3 = A11 - A21   S4 = A12 - S2
+//   T1 = B12 - B11   T2 = B22 - T1   T3 = B22 - B12   T4 = B21 - T2
+//
+// the quarters of the result are
+//
+//   P1  = A11 B11          C11 = P1 + A12 B21
+//   U2  = P1 + S2 T2       U3  = U2 + S3 T3        C21 = U3 + A22 T4
+//   P5  = S1 T1            C22 = U3 + P5           C12 = (U2 + P5) + S4 B22
+//
+// A sum of products goes on in the accumulators: only P1, U2 and U3 are kept aside, in scratch. The
+// T stand in the packed weights, made in double. Before the tasks of a band of tiles a thread makes
+// the S of the band's tiles, all channels, in its scratch; A is read where it is.
+//
+//   weights  [group][B11 B21 T2 T3 T4 T1 B22][C / 2][vecs][lanes]
+//   scratch  [tile of the band][S2 S3 S1 S4][block of half the channels][pixel][lanes], then P1,
+//   U2,
+//            U3: [pixel][vec][lanes]
+//
+// With an odd number of pixels the one in the middle is in both halves and is stored by the first.
+// Tasks are tiles of a group, in the order images, bands, groups, tiles; each thread takes a
+// contiguous piece. How a tile is computed depends on nothing but its place in the image.
+#include "codegen/conv/strassen.h"
+#include "codegen/build/nd.h"
+
+enum {
+    UNROLL = 4,                 // channels to one step; divides every vector
+    PREFETCH_AHEAD = 4 << 10,   // weights are asked for so many bytes ahead
+    PREFETCH_BYTES = 128 << 10, // where they may come from beyond L2
+};
+
+typedef struct Strassen {
+    CgFn *f;
+    const CgConv *s;
+    CgCut tiles;
+    int groups, nv;
+    int half;           // blocks of half the channels
+    int64_t sum, panel; // floats of an S, of a quarter of the weights
+    bool prefetch;
+    CgVal kept;
+    // the tile
+    int pixels, rows; // and of a half
+    CgVal n, group, first, x, s0, w;
+    CgVal acc[CG_MAX_CARRY];
+} Strassen;
+
+static int64_t sum_floats(const CgConv *s) {
+    return (int64_t)(s->C / 2) * s->rows;
+}
+
+bool cg_conv_is_strassen(const CgConv *s, int lanes) {
+    return s->kh == 1 && s->kw == 1 && s->W == 1 && s->OW == 1 && s->H == s->OH && s->sh == 1 &&
+           s->pt == 0 && s->group == 1 && s->bin == lanes && s->C > 0 && s->C % (2 * lanes) == 0 &&
+           s->vecs >= 1 && s->O % (2 * s->vecs * lanes) == 0 && s->rows >= 1 && s->band >= 1 &&
+           s->OH >= 2 && (int64_t)s->rows * s->vecs <= CG_MAX_CARRY;
+}
+
+static int32_t band_tiles(const CgConv *s) {
+    int n = cg_conv_cut(s->OH, 2 * s->rows).n;
+    return s->band < n ? s->band : n;
+}
+
+int64_t cg_conv_strassen_scratch(const CgConv *s, int lanes) {
+    int64_t kept = 3 * (int64_t)s->rows * s->vecs * lanes;
+    return 4 * (4 * band_tiles(s) * sum_floats(s) + kept);
+}
+
+// ---------------------------------------------------------------- sums of the input
+
+typedef struct Sums {
+    Strassen *d;
+    CgVal upper, lower, to; // pixels of the two halves in x, the place in S2
+} Sums;
+
+static void emit_sums_of_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    (void)n;
+    Sums *t = ctx;
+    const CgConv *s = t->d->s;
+    int64_t half = (int64_t)t->d->half * s->H * f->lanes, sum = t->d->sum;
+    CgVal at = cg_imulc(f, i, f->lanes), to = cg_fat(f, t->to, at);
+    CgVal upper = cg_fat(f, t->upper, at), lower = cg_fat(f, t->lower, at);
+    CgVal a11 = cg_load_v(f, upper), a12 = cg_load_v(f, cg_fatc(f, upper, half));
+    CgVal a21 = cg_load_v(f, lower), a22 = cg_load_v(f, cg_fatc(f, lower, half));
+    CgVal s1 = cg_fadd(f, a21, a22), s2 = cg_fsub(f, s1, a11);
+    cg_store_v(f, s2, to);
+    cg_store_v(f, cg_fsub(f, a11, a21), cg_fatc(f, to, sum));
+    cg_store_v(f, s1, cg_fatc(f, to, 2 * sum));
+    cg_store_v(f, cg_fsub(f, a12, s2), cg_fatc(f, to, 3 * sum));
+}
+
+// The S of the tile
+static void emit_sums(Strassen *d) {
+    CgFn *f = d->f;
+    CgLoop block;
+    cg_for(f, &block, cg_i64(f, 0), cg_i64(f, d->half), 1);
+    CgVal x = cg_fat(f, d->x, cg_imulc(f, block.iv, (int64_t)d->s->H * f->lanes));
+    Sums t = {d, x, cg_fatc(f, x, (int64_t)(d->pixels - d->rows) * f->lanes),
+              cg_fat(f, d->s0, cg_imulc(f, block.iv, (int64_t)d->s->rows * f->lanes))};
+    cg_nd_steps(f, cg_i64(f, d->rows), 2, emit_sums_of_pixel, &t);
+    cg_end(f, &block);
+}
+
+// ---------------------------------------------------------------- products
+
+// While products are made the memory is idle: the tasks of a tile ask together for the tile one
+// band further on, each for its part of every block.
+static void prefetch_tile(Strassen *d, CgVal xb) {
+    CgFn *f = d->f;
+    int line = 64 / (int)sizeof(float), lines = d->pixels * f->lanes / line;
+    int part = (lines + d->groups - 1) / d->groups;
+    int64_t ahead = (int64_t)band_tiles(d->s) * d->tiles.size * f->lanes;
+    CgVal next = cg_fat(f, cg_fatc(f, xb, ahead), cg_imulc(f, d->group, (int64_t)part * line));
+    for (int i = 0; i < part; i++)
+        cg_prefetch(f, cg_fatc(f, next, (int64_t)i * line), 2);
+}
+
+// One channel; x: of the first pixel, w: its vectors
+static void emit_channel(Strassen *d, CgVal x, CgVal w) {
+    CgFn *f = d->f;
+    CgVal wv[CG_MAX_CARRY];
+    for (int v = 0; v < d->nv; v++) {
+        wv[v] = cg_load_v(f, cg_fatc(f, w, v * f->lanes));
+        if (d->prefetch)
+            cg_prefetch(f, cg_fatc(f, w, v * f->lanes + PREFETCH_AHEAD / 4), 3);
+    }
+    for (int r = 0; r < d->rows; r++) {
+        CgVal a = cg_load_splat(f, cg_fatc(f, x, (int64_t)r * f->lanes));
+        for (int v = 0; v < d->nv; v++)
+            d->acc[r * d->nv + v] = cg_fma(f, a, wv[v], d->acc[r * d->nv + v]);
+    }
+}
+
+// acc += x times quarter `k` of the group's weights; the blocks of x lie `step` floats apart.
+static void emit_product(Strassen *d, CgVal x, int64_t step, int k) {
+    CgFn *f = d->f;
+    int n_acc = d->rows * d->nv, vectors = d->nv * f->lanes;
+    CgVal w = cg_fatc(f, d->w, k * d->panel);
+    CgLoop block, channel;
+    cg_for_carry(f, &block, cg_i64(f, 0), cg_i64(f, d->half), 1, n_acc, d->acc);
+    CgVal xb = cg_fat(f, x, cg_imulc(f, block.iv, step));
+    CgVal wb = cg_fat(f, w, cg_imulc(f, block.iv, (int64_t)f->lanes * vectors));
+    if (k < 2)
+        prefetch_tile(d, xb);
+    cg_for_carry(f, &channel, cg_i64(f, 0), cg_i64(f, f->lanes), UNROLL, n_acc, d->acc);
+    CgVal xi = cg_fat(f, xb, channel.iv), wi = cg_fat(f, wb, cg_imulc(f, channel.iv, vectors));
+    int steps = f->lanes / UNROLL, part = (d->rows + steps - 1) / steps;
+    CgVal next = cg_fatc(f, xb, step);
+    next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, channel.iv, UNROLL), (int64_t)part * f->lanes));
+    for (int i = 0; i < UNROLL; i++) {
+        cg_conv_fence(f);
+        for (int r = i * part / UNROLL; r < (i + 1) * part / UNROLL; r++)
+            cg_prefetch(f, cg_fatc(f, next, (int64_t)r * f->lanes), 3);
+        emit_channel(d, cg_fatc(f, xi, i), cg_fatc(f, wi, (int64_t)i * vectors));
+    }
+    cg_end_carry(f, &channel, d->acc);
+    cg_end_carry(f, &block, d->acc);
+}
+
+static void multiply_image(Strassen *d, bool lower, bool last_channels, int k) {
+    CgFn *f = d->f;
+    int64_t plane = (int64_t)d->s->H * f->lanes;
+    int64_t at = (lower ? d->pixels - d->rows : 0) * (int64_t)f->lanes;
+    emit_product(d, cg_fatc(f, d->x, at + (last_channels ? d->half * plane : 0)), plane, k);
+}
+
+static void multiply_sum(Strassen *d, int sum, int k) {
+    CgFn *f = d->f;
+    emit_product(d, cg_fatc(f, d->s0, sum * d->sum), (int64_t)d->s->rows * f->lanes, k);
+}
+
+static CgVal kept_at(Strassen *d, int slot, int i) {
+    return cg_fatc(d->f, d->kept, ((int64_t)slot * d->rows * d->nv + i) * d->f->lanes);
+}
+
+static void keep(Strassen *d, int slot) {
+    for (int i = 0; i < d->rows * d->nv; i++)
+        cg_store_v(d->f, d->acc[i], kept_at(d, slot, i));
+}
+
+static CgVal kept(Strassen *d, int slot, int i) {
+    return cg_load_v(d->f, kept_at(d, slot, i));
+}
+
+// A quarter of the result: the accumulators, plus what was kept in `slot`, unless < 0
+static void store_quarter(Strassen *d, bool lower, bool last_vectors, int slot) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal first = cg_iaddc(f, d->first, lower ? d->pixels - d->rows : 0);
+    for (int v = 0; v < d->nv; v++) {
+        CgVal ocb = cg_imulc(f, d->group, 2 * d->nv);
+        ocb = cg_iaddc(f, ocb, last_vectors ? d->nv + v : v);
+        CgVal bias = cg_conv_bias(f, s, ocb);
+        for (int r = lower ? 2 * d->rows - d->pixels : 0; r < d->rows; r++) {
+            CgVal pixel = cg_iaddc(f, first, r), acc = d->acc[r * d->nv + v];
+            if (slot >= 0)
+                acc = cg_fadd(f, acc, kept(d, slot, r * d->nv + v));
+            acc = cg_conv_then(f, s, cg_fadd(f, acc, bias), d->n, ocb, pixel);
+            CgVal at = cg_iadd(f, cg_imulc(f, ocb, s->OH), pixel);
+            cg_store_v(f, acc, cg_fat(f, y, cg_imulc(f, at, f->lanes)));
+        }
+    }
+}
+
+// What the epilogue of a quarter reads is asked for before the products that lead to it.
+static void prefetch_operands(Strassen *d, bool lower, bool last_vectors) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal ocb = cg_iaddc(f, cg_imulc(f, d->group, 2 * d->nv), last_vectors ? d->nv : 0);
+    CgVal pixel = cg_iaddc(f, d->first, lower ? d->pixels - d->rows : 0);
+    CgVal at = cg_imulc(f, cg_iadd(f, cg_imulc(f, ocb, s->OH), pixel), f->lanes);
+    for (int k = 0; k < s->then.n_in; k++) {
+        const CgOperand *in = &s->then.in[k];
+        if (in->kind != CG_OPERAND_FULL)
+            continue;
+        CgVal p = cg_fat(f, f->arg[s->then.first_arg + k], at);
+        if (in->t.image)
+            p = cg_fat(f, p, cg_imulc(f, d->n, in->t.image));
+        for (int v = 0; v < d->nv; v++)
+            for (int r = 0; r < d->rows; r++)
+                cg_prefetch(f, cg_fatc(f, p, ((int64_t)v * s->OH + r) * f->lanes), 3);
+    }
+}
+
+static void start(Strassen *d) {
+    for (int i = 0; i < d->rows * d->nv; i++)
+        d->acc[i] = LLVMConstNull(d->f->vec);
+}
+
+static void emit_tile(Strassen *d) {
+    enum { P1, U2, U3 };
+    int n = d->rows * d->nv;
+    start(d);
+    multiply_image(d, false, false, 0);
+    keep(d, P1);
+    prefetch_operands(d, false, false);
+    multiply_image(d, false, true, 1);
+    store_quarter(d, false, false, -1); // C11
+    for (int i = 0; i < n; i++)
+        d->acc[i] = kept(d, P1, i);
+    multiply_sum(d, 0, 2);
+    keep(d, U2);
+    multiply_sum(d, 1, 3);
+    keep(d, U3);
+    prefetch_operands(d, true, false);
+    multiply_image(d, true, true, 4);
+    store_quarter(d, true, false, -1); // C21
+    start(d);
+    prefetch_operands(d, true, true);
+    multiply_sum(d, 2, 5);
+    store_quarter(d, true, true, U3); // C22
+    for (int i = 0; i < n; i++)
+        d->acc[i] = cg_fadd(d->f, d->acc[i], kept(d, U2, i));
+    prefetch_operands(d, false, true);
+    multiply_sum(d, 3, 6);
+    store_quarter(d, false, true, -1); // C12
+}
+
+// ---------------------------------------------------------------- tasks
+
+// Tile `tile` of the image, at place `at` of its band, for code of `pixels` pixels
+static void place_tile(Strassen *d, CgVal tile, CgVal at, int pixels) {
+    CgFn *f = d->f;
+    d->pixels = pixels;
+    d->rows = (pixels + 1) / 2;
+    d->first = cg_conv_cut_at(f, d->tiles, tile);
+    d->x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, d->s->x_image));
+    d->x = cg_fat(f, d->x, cg_imulc(f, d->first, f->lanes));
+    d->s0 = cg_fat(f, f->scratch, cg_imulc(f, at, 4 * d->sum));
+    d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->group, 7 * d->panel));
+}
+
+// emit() for the tile, whichever its size
+static void emit_for_tile(Strassen *d, CgVal tile, CgVal at, void (*emit)(Strassen *)) {
+    CgFn *f = d->f;
+    CgCut c = d->tiles;
+    CgIf branch;
+    if (c.big < c.n)
+        cg_if(f, &branch, cg_icmp(f, LLVMIntSLT, tile, cg_i64(f, c.big)));
+    place_tile(d, tile, at, c.size);
+    emit(d);
+    if (c.big == c.n)
+        return;
+    cg_else(f, &branch);
+    place_tile(d, tile, at, c.size - 1);
+    emit(d);
+    cg_endif(f, &branch);
+}
+
+// Tasks [lo, hi) of one band, after the sums of the tiles that they read.
+static void emit_band(Strassen *d, CgVal band, CgVal lo, CgVal hi) {
+    CgFn *f = d->f;
+    CgBand b = cg_conv_band(f, d->tiles.n, d->groups, band_tiles(d->s), band, lo, hi);
+    CgLoop loop;
+    d->n = b.n;
+    d->group = cg_i64(f, 0);
+    cg_for(f, &loop, b.row, b.stop, 1);
+    emit_for_tile(d, cg_iadd(f, b.first, loop.iv), loop.iv, emit_sums);
+    cg_end(f, &loop);
+    cg_for(f, &loop, b.begin, b.end, 1);
+    CgVal at;
+    cg_divmod(f, cg_isub(f, loop.iv, b.start), b.rows, &d->group, &at);
+    emit_for_tile(d, cg_iadd(f, b.first, at), at, emit_tile);
+    cg_end(f, &loop);
+}
+
+void cg_conv_strassen(CgFn *f, const void *spec) {
+    const CgConv *s = spec;
+    Strassen d = {.f = f, .s = s, .nv = s->vecs, .half = s->C / 2 / f->lanes};
+    d.tiles = cg_conv_cut(s->OH, 2 * s->rows);
+    d.groups = s->O / (2 * s->vecs * f->lanes);
+    d.sum = sum_floats(s);
+    d.panel = (int64_t)s->C / 2 * s->vecs * f->lanes;
+    d.prefetch = cg_conv_strassen_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.kept = cg_fatc(f, f->scratch, 4 * band_tiles(s) * d.sum);
+    CgVal lo, hi;
+    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)d.groups * d.tiles.n), &lo, &hi);
+    CgIf some;
+    CgLoop loop;
+    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
+    CgVal end = cg_conv_band_of(f, d.tiles.n, d.groups, band_tiles(s), cg_iaddc(f, hi, -1));
+    CgVal begin = cg_conv_band_of(f, d.tiles.n, d.groups, band_tiles(s), lo);
+    cg_for(f, &loop, begin, cg_iaddc(f, end, 1), 1);
+    emit_band(&d, loop.iv, lo, hi);
+    cg_end(f, &loop);
+    cg_endif(f, &some);
+}
+
+// ---------------------------------------------------------------- weights
+
+int64_t cg_conv_strassen_floats(const CgConv *s, int lanes) {
+    (void)lanes;
+    return (int64_t)s->C * s->O / 4 * 7;
+}
+
+// The seven of one channel and one output channel of the halves; `next` floats apart.
+static void pack_one(float b11, float b12, float b21, float b22, float *out, int64_t next) {
+    double t1 = (double)b12 - b11, t2 = b22 - t1;
+    const double v[] = {b11, b21, t2, (double)b22 - b12, b21 - t2, t1, b22};
+    for (int k = 0; k < 7; k++)
+        out[k * next] = (float)v[k];
+}
+
+void cg_conv_pack_strassen(const CgConv *s, int lanes, const float *w, float *out) {
+    int half = s->C / 2, wide = s->vecs * lanes;
+    int64_t panel = (int64_t)half * wide, right = (int64_t)wide * s->C;
+    for (int group = 0; group < s->O / (2 * wide); group++)
+        for (int c = 0; c < half; c++)
+            for (int lane = 0; lane < wide; lane++) {
+                const float *b = w + ((int64_t)group * 2 * wide + lane) * s->C + c;
+                float *to = out + group * 7 * panel + (int64_t)c * wide + lane;
+                pack_one(b[0], b[right], b[half], b[right + half], to, panel);
+            }
+}

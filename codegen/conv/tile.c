@@ -1,0 +1,197 @@
+// What the convolution kernels share: how output rows, columns and channels are cut into register
+// tiles, which taps of a tile leave the image, and what happens to a finished accumulator.
+#include "codegen/conv/conv.h"
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+static int max_int(int a, int b) {
+    return a > b ? a : b;
+}
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+CgCut cg_conv_cut(int total, int max) {
+    int n = max_int(1, ceil_div(total, max));
+    int size = ceil_div(total, n);
+    return (CgCut){n, size, n - (n * size - total)};
+}
+
+int cg_conv_cut_begin(CgCut c, int part) {
+    return part * c.size - max_int(0, part - c.big);
+}
+
+CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
+    CgVal at = cg_imulc(f, part, c.size);
+    if (c.big == c.n)
+        return at;
+    return cg_isub(f, at, cg_imax(f, cg_iaddc(f, part, -c.big), cg_i64(f, 0)));
+}
+
+// ---------------------------------------------------------------- channels
+
+CgConvOc cg_conv_oc(const CgConv *s, int lanes) {
+    int per_group = s->O / s->group;
+    if (s->group == 1)
+        return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), s->vecs)};
+    if (per_group % lanes == 0)
+        return (CgConvOc){s->group, per_group / lanes, cg_conv_cut(per_group / lanes, s->vecs)};
+    return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), 1)};
+}
+
+void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi) {
+    int og = s->O / s->group, cg = s->C / s->group;
+    int last = min_int((ocb + nv) * lanes, s->O) - 1;
+    *lo = ocb * lanes / og * cg / s->bin;
+    *hi = ceil_div((last / og + 1) * cg, s->bin);
+}
+
+int cg_conv_panel_k(const CgConv *s, int lanes) {
+    if (s->group == 1)
+        return s->C;
+    CgConvOc oc = cg_conv_oc(s, lanes);
+    int most = 0;
+    for (int set = 0; set < oc.sets; set++)
+        for (int i = 0; i < oc.cut.n; i++) {
+            int lo, hi;
+            int ocb = set * oc.blocks + cg_conv_cut_begin(oc.cut, i);
+            cg_conv_ic_range(s, lanes, ocb, oc.cut.size - (i >= oc.cut.big), &lo, &hi);
+            most = max_int(most, hi - lo);
+        }
+    return most * s->bin;
+}
+
+int cg_conv_unroll(const CgConv *s) {
+    int most = max_int(1, 12 / s->kw), tail = s->C % s->bin;
+    for (int u = 8; u > 1; u--)
+        if (u <= most && s->bin % u == 0 && tail % u == 0)
+            return u;
+    return 1;
+}
+
+// ---------------------------------------------------------------- columns and rows
+
+// Columns [c, c + width): no tap leaves the image
+static bool inside(const CgConv *s, int c, int width) {
+    int first = c * s->sw - s->pl, last = (c + width - 1) * s->sw - s->pl;
+    return first >= 0 && last + (s->kw - 1) * s->dw < s->W;
+}
+
+int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
+    CgCut cut = cg_conv_cut(s->OW, s->cols);
+    CgColumns *run = NULL;
+    int n = 0, cap = 0;
+    for (int i = 0; i < cut.n; i++) {
+        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), 1, false};
+        t.inside = inside(s, t.first, t.width);
+        if (n > 0 && t.inside && run[n - 1].inside && run[n - 1].width == t.width)
+            run[n - 1].n++;
+        else
+            IR_PUSH(f->arena, run, n, cap, t);
+    }
+    *out = run;
+    return n;
+}
+
+bool cg_conv_row_padded(const CgConv *s) {
+    return s->pt > 0 || (s->OH - 1) * s->sh - s->pt + (s->kh - 1) * s->dh >= s->H;
+}
+
+void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi) {
+    int above = s->pt - oh * s->sh;
+    *lo = min_int(s->kh, ceil_div(max_int(above, 0), s->dh));
+    *hi = max_int(*lo, min_int(s->kh, ceil_div(max_int(above + s->H, 0), s->dh)));
+}
+
+void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi) {
+    *lo = cg_i64(f, 0);
+    *hi = cg_i64(f, s->kh);
+    if (!cg_conv_row_padded(s))
+        return;
+    CgVal zero = *lo, all = *hi;
+    CgVal above = cg_isub(f, cg_i64(f, s->pt), cg_imulc(f, oh, s->sh));
+    CgVal a = cg_imax(f, above, zero), b = cg_imax(f, cg_iaddc(f, above, s->H), zero);
+    *lo = cg_imin(f, all, cg_idivc(f, cg_iaddc(f, a, s->dh - 1), s->dh));
+    *hi = cg_imax(f, *lo, cg_imin(f, all, cg_idivc(f, cg_iaddc(f, b, s->dh - 1), s->dh)));
+}
+
+// ---------------------------------------------------------------- bands
+
+CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task) {
+    CgVal image = cg_idivc(f, task, groups * rows), rest = cg_iremc(f, task, groups * rows);
+    CgVal first = cg_imulc(f, image, (rows + band - 1) / band);
+    return cg_iadd(f, first, cg_idivc(f, rest, groups * band));
+}
+
+CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgVal lo, CgVal hi) {
+    int bands = (rows + per_band - 1) / per_band;
+    CgBand b = {.n = cg_idivc(f, band, bands)};
+    b.first = cg_imulc(f, cg_iremc(f, band, bands), per_band);
+    b.rows = cg_imin(f, cg_isub(f, cg_i64(f, rows), b.first), cg_i64(f, per_band));
+    b.start = cg_iadd(f, cg_imulc(f, b.n, groups * rows), cg_imulc(f, b.first, groups));
+    b.begin = cg_imax(f, lo, b.start);
+    b.end = cg_imin(f, hi, cg_iadd(f, b.start, cg_imulc(f, b.rows, groups)));
+    CgVal group, row;
+    cg_divmod(f, cg_isub(f, b.begin, b.start), b.rows, &group, &row);
+    CgVal stop = cg_iadd(f, row, cg_isub(f, b.end, b.begin));
+    CgVal all = cg_icmp(f, LLVMIntSGT, stop, b.rows);
+    b.row = cg_select(f, all, cg_i64(f, 0), row);
+    b.stop = cg_select(f, all, b.rows, stop);
+    return b;
+}
+
+// ---------------------------------------------------------------- registers
+
+void cg_conv_fence(CgFn *f) {
+    static const char name[] = "llvm.codeview.annotation";
+    unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+    CgVal arg = LLVMMetadataAsValue(f->ctx, LLVMMDNodeInContext2(f->ctx, NULL, 0));
+    LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->ctx, id, NULL, 0),
+                   LLVMGetIntrinsicDeclaration(f->mod, id, NULL, 0), &arg, 1, "");
+}
+
+// ---------------------------------------------------------------- bias and epilogue
+
+// One value per channel at p + ocb * lanes, without reading past O.
+static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb) {
+    CgVal c = cg_imulc(f, ocb, f->lanes);
+    p = cg_fat(f, p, c);
+    if (s->O % f->lanes == 0)
+        return cg_load_v(f, p);
+    CgVal left = cg_isub(f, cg_i64(f, s->O), c);
+    return cg_load_v_mask(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
+}
+
+CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {
+    if (s->bias == CG_CONV_NO_BIAS)
+        return LLVMConstNull(f->vec);
+    if (s->bias == CG_CONV_BIAS_PACKED)
+        return cg_load_v(f, cg_fat(f, f->arg[CG_CONV_BIAS], cg_imulc(f, ocb, f->lanes)));
+    return load_channels(f, s, f->arg[CG_CONV_BIAS], ocb);
+}
+
+typedef struct ThenPlace {
+    const CgConv *s;
+    CgVal n, ocb, pixel;
+} ThenPlace;
+
+static CgVal load_operand(void *ctx, CgFn *f, int k) {
+    const ThenPlace *t = ctx;
+    const CgOperand *in = &t->s->then.in[k];
+    CgVal p = f->arg[t->s->then.first_arg + k];
+    if (in->kind == CG_OPERAND_SCALAR)
+        return cg_load_splat(f, p);
+    if (in->t.image)
+        p = cg_fat(f, p, cg_imulc(f, t->n, in->t.image));
+    if (in->kind == CG_OPERAND_CHANNEL)
+        return in->t.block ? cg_load_v(f, cg_fat(f, p, cg_imulc(f, t->ocb, f->lanes)))
+                           : load_channels(f, t->s, p, t->ocb);
+    CgVal at = cg_iadd(f, cg_imulc(f, t->ocb, t->s->OH * t->s->OW), t->pixel);
+    return cg_load_v(f, cg_fat(f, p, cg_imulc(f, at, f->lanes)));
+}
+
+CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {
+    ThenPlace t = {s, n, ocb, pixel};
+    return cg_body_emit(f, &s->then, acc, load_operand, &t);
+}

@@ -1,0 +1,187 @@
+// Lowering of conv_wgrad: chooses the register tile, the chunks of pixels and the groups of units
+// that suit the caches, and calls the kernel. Figures of performance: tests/bench/wgrad_bench.c.
+#include "codegen/conv/wgrad.h"
+
+#include <limits.h>
+#include <string.h>
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+static int max_int(int a, int b) {
+    return a > b ? a : b;
+}
+static int ceil_div(int a, int b) {
+    return a <= 0 ? 0 : (a + b - 1) / b;
+}
+
+enum {
+    L1_BYTES = 24 << 10,   // of a chunk: a tile's vectors of dy and a block of x
+    X_BYTES = 96 << 10,    // of a chunk: the blocks of x that a group goes over, in L2
+    SUM_BYTES = 256 << 10, // of a group's sums, in L2
+    MAX_CHUNK = 128,       // pixels
+    LEAST_UNITS = 4,       // to share among threads
+    MAX_COLUMNS = 128,     // of a kernel: they are unrolled
+    MAX_TAPS = 1 << 16,
+    MAX_UNIT_BYTES = 32 << 20,
+};
+
+static bool fits_int(int64_t x) {
+    return x >= 0 && x <= INT_MAX / 16;
+}
+
+static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *dy, int lanes) {
+    CgTensor w = cg_tensor(n->out[0]);
+    if (x->dtype != IR_F32 || x->rank != 4)
+        return "conv_wgrad of other types than f32";
+    if (dy->block != lanes || (x->block && x->block != lanes) || w.block)
+        return "conv_wgrad in this layout";
+    for (int i = 0; i < 4; i++)
+        if ((i && (x->dim[i].n || dy->dim[i].n)) || w.dim[i].n)
+            return "conv_wgrad with symbolic dimensions other than the batch";
+    IrWindow win = ir_window(n);
+    const int64_t v[] = {win.sh,
+                         win.sw,
+                         win.dh,
+                         win.dw,
+                         win.pt,
+                         win.pl,
+                         win.group,
+                         cg_spatial(x) * cg_channels(x),
+                         cg_spatial(dy) * cg_channels(dy)};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        if (!fits_int(v[i]))
+            return "conv_wgrad on images this large";
+    if (!fits_int(w.dim[2].c * win.dh) || !fits_int(w.dim[3].c * win.dw) ||
+        w.dim[3].c > MAX_COLUMNS || cg_spatial(&w) > MAX_TAPS)
+        return "conv_wgrad with a window this large";
+    return NULL;
+}
+
+static void read_node(const IrNode *n, CgWgrad *s) {
+    IrWindow win = ir_window(n);
+    CgTensor x = cg_tensor(ir_in(n, 0)), dy = cg_tensor(ir_in(n, 1)), w = cg_tensor(n->out[0]);
+    *s = (CgWgrad){
+        .C = (int32_t)x.dim[1].c,
+        .O = (int32_t)dy.dim[1].c,
+        .H = (int32_t)x.dim[2].c,
+        .W = (int32_t)x.dim[3].c,
+        .OH = (int32_t)dy.dim[2].c,
+        .OW = (int32_t)dy.dim[3].c,
+        .bin = x.block ? x.block : 1,
+        .kh = (int32_t)w.dim[2].c,
+        .kw = (int32_t)w.dim[3].c,
+        .sh = (int32_t)win.sh,
+        .sw = (int32_t)win.sw,
+        .dh = (int32_t)win.dh,
+        .dw = (int32_t)win.dw,
+        .pt = (int32_t)win.pt,
+        .pl = (int32_t)win.pl,
+        .group = (int32_t)win.group,
+        .x_image = x.image,
+        .dy_image = dy.image,
+        .N = x.dim[0],
+    };
+}
+
+// A 1x1 convolution with stride 1 sees each image as rows of any length: the longest that suits a
+// chunk.
+static void flatten(CgWgrad *s) {
+    bool flat = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 && s->pl == 0 &&
+                s->OH == s->H && s->OW == s->W;
+    int pixels = s->H * s->W, width = 0;
+    if (!flat)
+        return;
+    for (int w = 1; w <= min_int(pixels, MAX_CHUNK); w++)
+        width = pixels % w == 0 ? w : width;
+    if (width > s->W || s->W > MAX_CHUNK) {
+        s->W = s->OW = width;
+        s->H = s->OH = pixels / width;
+    }
+}
+
+static void choose_tile(CgWgrad *s, const CgTarget *t) {
+    int lanes = t->lanes, cg = cg_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
+    int registers = t->vector_registers - (t->fma ? 1 : 2);
+    bool wide = t->vector_registers >= 32;
+    s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
+    s->vecs = 1;
+    if (s->lanewise || s->bin == 1) {
+        // Where broadcasts are no operands of products, accumulators wander and need room to.
+        int n = cg * s->kw, room = registers - (wide ? 2 : 6) - (s->lanewise ? cg : 0);
+        s->terms = min_int(n, max_int(1, room));
+        if (!s->lanewise)
+            s->vecs = max_int(1, min_int(blocks, (registers - 1) / (s->terms + 1)));
+        return;
+    }
+    if (s->group > 1 && cg_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
+        blocks /= s->group;
+    s->terms = min_int(s->C, wide ? 8 : 4);
+    s->vecs = wide ? 2 : 3;
+    if (cg_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
+        s->vecs = 1;
+    s->vecs = min_int(s->vecs, blocks);
+}
+
+static void choose_chunk(CgWgrad *s, int lanes) {
+    // bytes of an output pixel: dy's vectors and x's block
+    int64_t pixel = (int64_t)(s->vecs * lanes + s->bin * s->sw) * 4;
+    int pixels = (int)(L1_BYTES / (pixel > 0 ? pixel : 1));
+    pixels = max_int(1, min_int(pixels, MAX_CHUNK));
+    s->rows = max_int(1, min_int(s->OH, (pixels + s->OW / 4) / max_int(1, s->OW)));
+    s->rows = max_int(1, ceil_div(s->OH, ceil_div(s->OH, s->rows)));
+    s->images = s->rows < s->OH ? 1 : max_int(1, pixels / max_int(1, s->OH * s->OW));
+}
+
+// How many units of a group: their sums fit, and the blocks of x and output tiles that they go over
+// make it about as wide as high.
+static void choose_group(CgWgrad *s, int lanes) {
+    s->i_blocks = 1;
+    CgWgradUnits u = cg_wgrad_units(s, lanes);
+    int64_t most = SUM_BYTES / (u.floats * 4);
+    most = most < 1 ? 1 : most > u.n ? u.n : most;
+    s->units = (int32_t)most;
+    int64_t block = (int64_t)s->images * s->rows * s->OW * s->sw * s->bin * 4;
+    int width = 1, fit = (int)(X_BYTES / (block > 0 ? block : 1));
+    while ((int64_t)width * width * s->bin < most * lanes * s->vecs && width < fit)
+        width++;
+    s->i_blocks = max_int(1, min_int(u.i_blocks, width));
+}
+
+void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
+    const CgTarget *t = cg_target(p);
+    CgTensor x = cg_tensor(ir_in(n, 0)), dy = cg_tensor(ir_in(n, 1));
+    const char *reason = why_not(n, &x, &dy, t->lanes);
+    if (reason) {
+        cg_nyi(p, n, "%s", reason);
+        return;
+    }
+    CgWgrad s;
+    memset(&s, 0, sizeof s);
+    read_node(n, &s);
+    if ((int64_t)s.O * s.C * s.kh * s.kw == 0)
+        return; // nothing to write
+    flatten(&s);
+    choose_tile(&s, t);
+    while (s.vecs > 1 && cg_wgrad_units(&s, t->lanes).n < LEAST_UNITS)
+        s.vecs--;
+    if (s.bin == 1 && (s.group > 1 || s.C > 4)) {
+        cg_nyi(p, n, "conv_wgrad of this plain input");
+        return;
+    }
+    choose_chunk(&s, t->lanes);
+    choose_group(&s, t->lanes);
+    int64_t bytes = cg_wgrad_units(&s, t->lanes).floats * s.units * 4;
+    if (bytes > MAX_UNIT_BYTES) {
+        cg_nyi(p, n, "conv_wgrad with a window this large");
+        return;
+    }
+    cg_scratch(p, bytes);
+    CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0)), cg_read(ir_in(n, 1))};
+    int64_t flops = 2 * (int64_t)s.O * s.OH * s.OW * cg_wgrad_group_channels(&s) * s.kh * s.kw;
+    int kernel = cg_kernel(p, "conv_wgrad", cg_conv_wgrad, &s, sizeof s, 3,
+                           s.terms * s.vecs * s.kw * 16 + 500);
+    const char *kind = s.lanewise ? "lanes" : s.bin == 1 ? "plain" : "wgrad";
+    char *name = ir_sprintf(cg_arena(p), "%s %dx%d", kind, s.terms, s.vecs);
+    cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.N.c, flops * s.N.n});
+}

@@ -1,0 +1,47 @@
+// The gradient of a convolution's weights: what its lowering and its kernel share. Private to
+// codegen/conv_wgrad*.c; conv/wgrad_kernel.c says what the words mean.
+//
+// Kernel arguments: dw, x, dy.
+#ifndef CODEGEN_CONV_WGRAD_H
+#define CODEGEN_CONV_WGRAD_H
+
+#include "codegen/conv/conv.h"
+
+enum { CG_WGRAD_DW, CG_WGRAD_X, CG_WGRAD_DY };
+
+typedef struct CgWgrad {
+    int32_t C, O, H, W, OH, OW;
+    int32_t bin; // channels to a block of x: lanes or 1
+    int32_t kh, kw, sh, sw, dh, dw, pt, pl, group;
+    int32_t lanewise;
+    int32_t vecs, terms;     // register tile, at most
+    int32_t rows, images;    // of a chunk
+    int32_t units, i_blocks; // of a group: units, and how many blocks of x they go over
+    int64_t x_image, dy_image;
+    IrDim N;
+} CgWgrad;
+
+// How output vectors and blocks of x meet.
+typedef enum CgWgradPairing {
+    CG_PAIR_ALL,    // every output tile with every block of its group; no vector holds two groups
+    CG_PAIR_SAME,   // lanewise: block with block
+    CG_PAIR_RANGES, // groups that are not whole vectors: a range of blocks for each output vector
+} CgWgradPairing;
+
+typedef struct CgWgradUnits {
+    CgWgradPairing pairing;
+    int sets; // groups whose tiles are cut alike
+    CgCut cut;
+    int o_tiles, o_blocks, i_blocks; // of a set: output vectors, and blocks of x to a tile
+    int64_t n;
+    int taps, part, parts; // channels to a part, parts to a block
+    int rows;              // of a unit, at most
+    int64_t floats;        // of a unit
+} CgWgradUnits;
+
+CgWgradPairing cg_wgrad_pairing(const CgWgrad *s, int lanes);
+CgWgradUnits cg_wgrad_units(const CgWgrad *s, int lanes);
+int cg_wgrad_group_channels(const CgWgrad *s); // of x
+void cg_conv_wgrad(CgFn *f, const void *spec);
+
+#endif

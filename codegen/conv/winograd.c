@@ -1,0 +1,479 @@
+// The Winograd kernel: what its matrices are stands in conv/winograd.h.
+//
+// The output tiles of the whole batch are numbered image by image, row by row, and cut into blocks
+// of `band` tiles. For a block, a thread transforms the input of all channels into its scratch, V,
+// then for each group of output vectors makes the products of all points, M, and transforms them
+// back; V and M stay in L2. The products are those of a 1x1 convolution over tiles: accumulators of
+// a register tile live through the whole reduction, so an output depends neither on the place of
+// its tile in a block nor on its register tile.
+//
+//   V: [point][input block][tile][lanes]    M: [point][vector of the group][tile][lanes]
+//   weights: [group][point][C][vector of the group][lanes]
+//
+// A task is one group of one block. Each thread takes a contiguous piece of them, block by block:
+// where a block is cut between threads, both transform its input, which is cheap next to the
+// products.
+//
+// Pixels outside the image are read from a vector of zeros. Tiles that reach past the output's end
+// go through a buffer, from which only what exists is stored; so do all where the epilogue is long.
+#include "codegen/conv/winograd.h"
+
+enum {
+    UNROLL = 4,                 // input channels to one iteration of a product's loop
+    PREFETCH_AHEAD = 6 << 10,   // weights are asked for so many bytes ahead
+    PREFETCH_BYTES = 128 << 10, // where they may come from beyond L2
+    LONG_EPILOGUE = 3,          // steps
+};
+
+typedef struct Wino {
+    CgFn *f;
+    const CgConv *s;
+    WinoShape w;
+    int tiles; // of a full register tile
+    bool prefetch;
+    bool always_buffered;    // every tile's output goes through the buffer
+    CgVal v, m, edge, zeros; // in scratch
+    // the block and the group
+    CgVal first, count, ocb;
+    int nv;
+    // the tile
+    CgVal n, oh, ow;
+} Wino;
+
+// ---------------------------------------------------------------- transforms
+
+typedef struct Nest {
+    Wino *d;
+    CgVal (*load)(struct Nest *, int i, int j);
+    void (*store)(struct Nest *, int i, int j, CgVal x);
+    CgVal from, to;
+    const CgVal *row, *column; // border tiles: offsets
+    const CgVal *row_in, *column_in;
+    CgVal bias, pixel;
+    // while the vertical product of column `at` is made; then the horizontal one of row `at`
+    int at;
+    CgVal mid[WINO_MAX_N][WINO_MAX_N];
+} Nest;
+
+static CgVal load_vertical(void *ctx, int i) {
+    Nest *n = ctx;
+    return n->load(n, i, n->at);
+}
+
+static CgVal load_horizontal(void *ctx, int j) {
+    Nest *n = ctx;
+    return n->mid[n->at][j];
+}
+
+// h X wt for the vectors X that load() gives, in passes over the rows of h, as many at a time as
+// registers hold: what is loaded again costs less than what would be spilled.
+static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
+    CgFn *f = n->d->f;
+    int most = (f->target->vector_registers - 14) / w->cols / 2 * 2;
+    int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
+    for (int first = 0; first < h->rows; first += step) {
+        int rows = h->rows - first < step ? h->rows - first : step;
+        CgVal out[WINO_MAX_N];
+        for (n->at = 0; n->at < w->cols; n->at++) {
+            cg_conv_fence(f);
+            cg_wino_multiply(f, h, first, rows, load_vertical, n, out);
+            for (int k = 0; k < rows; k++)
+                n->mid[k][n->at] = out[k];
+        }
+        for (n->at = 0; n->at < rows; n->at++) {
+            cg_conv_fence(f);
+            cg_wino_multiply(f, w, 0, w->rows, load_horizontal, n, out);
+            for (int k = 0; k < w->rows; k++)
+                n->store(n, h->order[first + n->at], w->order[k], out[k]);
+        }
+    }
+}
+
+// Places tile number `first` + k of the batch.
+static void place_tile(Wino *d, CgVal k) {
+    CgFn *f = d->f;
+    int per_image = d->w.tiles_h * d->w.tiles_w;
+    CgVal tile = cg_iadd(f, d->first, k), rest = cg_iremc(f, tile, per_image);
+    d->n = cg_idivc(f, tile, per_image);
+    d->oh = cg_imulc(f, cg_idivc(f, rest, d->w.tiles_w), d->w.h.m);
+    d->ow = cg_imulc(f, cg_iremc(f, rest, d->w.tiles_w), d->w.w.m);
+}
+
+// ---------------------------------------------------------------- input
+
+static CgVal load_inside(Nest *n, int i, int j) {
+    const Wino *d = n->d;
+    return cg_load_v(d->f, cg_fatc(d->f, n->from, ((int64_t)i * d->s->W + j) * d->f->lanes));
+}
+
+static CgVal load_border(Nest *n, int i, int j) {
+    CgFn *f = n->d->f;
+    CgVal p = cg_fat(f, n->from, cg_iadd(f, n->row[i], n->column[j]));
+    CgVal in = LLVMBuildAnd(f->b, n->row_in[i], n->column_in[j], "");
+    return cg_load_v(f, cg_select(f, in, p, n->d->zeros));
+}
+
+static void store_input(Nest *n, int i, int j, CgVal x) {
+    const Wino *d = n->d;
+    cg_store_v(d->f, x, cg_fatc(d->f, n->to, (i * d->w.w.n + j) * d->w.v_point));
+}
+
+static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
+    CgFn *f = d->f;
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.in_blocks), 1);
+    n->from = cg_fat(f, from, cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W * f->lanes));
+    CgVal at = cg_iadd(f, cg_imulc(f, loop.iv, d->s->band), k);
+    n->to = cg_fat(f, d->v, cg_imulc(f, at, f->lanes));
+    emit_nested(n, &d->w.h.bt, &d->w.w.bt);
+    cg_end(f, &loop);
+}
+
+// Offsets of the pixels of one axis from the image's start, and which of them exist.
+static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, CgVal *offset,
+                        CgVal *in) {
+    for (int i = 0; i < n; i++) {
+        CgVal x = cg_iaddc(f, first, i);
+        in[i] = cg_icmp(f, LLVMIntULT, x, cg_i64(f, size));
+        offset[i] = cg_imulc(f, x, stride);
+    }
+}
+
+// Some tile lies inside along this axis; some does not.
+static void find_cases(const WinoAxis *a, int tiles, int pad, int size, bool *inside,
+                       bool *border) {
+    for (int t = 0; t < tiles; t++) {
+        bool in = t * a->m - pad >= 0 && t * a->m - pad + a->n <= size;
+        *inside |= in;
+        *border |= !in;
+    }
+}
+
+static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) {
+    CgFn *f = d->f;
+    CgVal row[WINO_MAX_N], row_in[WINO_MAX_N], column[WINO_MAX_N], column_in[WINO_MAX_N];
+    border_axis(f, ih, d->w.h.n, d->s->H, (int64_t)d->s->W * f->lanes, row, row_in);
+    border_axis(f, iw, d->w.w.n, d->s->W, f->lanes, column, column_in);
+    n->load = load_border;
+    n->row = row;
+    n->row_in = row_in;
+    n->column = column;
+    n->column_in = column_in;
+    emit_input_channels(d, n, k, x);
+}
+
+static void emit_inside(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) {
+    CgFn *f = d->f;
+    n->load = load_inside;
+    CgVal at = cg_iadd(f, cg_imulc(f, ih, d->s->W), iw);
+    emit_input_channels(d, n, k, cg_fat(f, x, cg_imulc(f, at, f->lanes)));
+}
+
+static void emit_input(Wino *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    bool row_inside = false, row_border = false, column_inside = false, column_border = false;
+    find_cases(&d->w.h, d->w.tiles_h, s->pt, s->H, &row_inside, &row_border);
+    find_cases(&d->w.w, d->w.tiles_w, s->pl, s->W, &column_inside, &column_border);
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), d->count, 1);
+    place_tile(d, loop.iv);
+    Nest n = {.d = d, .store = store_input};
+    CgVal x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
+    CgVal ih = cg_iaddc(f, d->oh, -s->pt), iw = cg_iaddc(f, d->ow, -s->pl);
+    CgIf branch;
+    bool both = row_inside && column_inside && (row_border || column_border);
+    if (both) {
+        CgVal no = cg_i64(f, 0), in = cg_icmp(f, LLVMIntSGE, ih, no);
+        in = LLVMBuildAnd(f->b, in, cg_icmp(f, LLVMIntSGE, iw, no), "");
+        CgVal bottom = cg_icmp(f, LLVMIntSLE, ih, cg_i64(f, s->H - d->w.h.n));
+        CgVal right = cg_icmp(f, LLVMIntSLE, iw, cg_i64(f, s->W - d->w.w.n));
+        in = LLVMBuildAnd(f->b, in, LLVMBuildAnd(f->b, bottom, right, ""), "");
+        cg_if(f, &branch, in);
+    }
+    if (row_inside && column_inside)
+        emit_inside(d, &n, loop.iv, x, ih, iw);
+    if (both)
+        cg_else(f, &branch);
+    if (row_border || column_border)
+        emit_border(d, &n, loop.iv, x, ih, iw);
+    if (both)
+        cg_endif(f, &branch);
+    cg_end(f, &loop);
+}
+
+// ---------------------------------------------------------------- products
+
+// Tiles [tile, tile + n) of one point. v, w, m: the point's.
+static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int lanes = f->lanes, u = UNROLL, step = d->nv * lanes;
+    while (lanes % u || s->C % lanes % u)
+        u /= 2;
+    CgVal acc[CG_MAX_CARRY], weight[CG_MAX_CARRY];
+    for (int i = 0; i < n * d->nv; i++)
+        acc[i] = LLVMConstNull(f->vec);
+    CgLoop loop;
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), u, n * d->nv, acc);
+    CgVal at = cg_iadd(f, cg_imulc(f, cg_idivc(f, loop.iv, lanes), s->band), tile);
+    at = cg_iadd(f, cg_imulc(f, at, lanes), cg_iremc(f, loop.iv, lanes));
+    CgVal vp = cg_fat(f, v, at), wp = cg_fat(f, w, cg_imulc(f, loop.iv, step));
+    for (int c = 0; c < u; c++) {
+        cg_conv_fence(f);
+        for (int k = 0; d->prefetch && k < step; k += 16)
+            cg_prefetch(f, cg_fatc(f, wp, c * step + k + PREFETCH_AHEAD / 4), 3);
+        for (int k = 0; k < d->nv; k++)
+            weight[k] = cg_load_v(f, cg_fatc(f, wp, c * step + k * lanes));
+        for (int t = 0; t < n; t++) {
+            CgVal x = cg_load_splat(f, cg_fatc(f, vp, t * lanes + c));
+            for (int k = 0; k < d->nv; k++)
+                acc[t * d->nv + k] = cg_fma(f, x, weight[k], acc[t * d->nv + k]);
+        }
+    }
+    cg_end_carry(f, &loop, acc);
+    CgVal to = cg_fat(f, m, cg_imulc(f, tile, lanes));
+    for (int k = 0; k < d->nv; k++)
+        for (int t = 0; t < n; t++)
+            cg_store_v(f, acc[t * d->nv + k], cg_fatc(f, to, ((int64_t)k * s->band + t) * lanes));
+}
+
+static int gcd(int64_t a, int64_t b) {
+    return b == 0 ? (int)a : gcd(b, a % b);
+}
+
+// Can a block end with `rest` tiles after its full register tiles?
+static bool can_remain(const Wino *d, int rest) {
+    int per_image = d->w.tiles_h * d->w.tiles_w, block = d->s->band;
+    int unit = gcd(gcd(d->s->N.n * per_image, d->s->N.c * per_image), block);
+    for (int count = unit; count <= block; count += unit)
+        if (count % d->tiles == rest)
+            return true;
+    return false;
+}
+
+// Does the rest get a register tile of its size? What is left of a full block and of one image do;
+// others take the next larger one, whose tiles beyond the rest hold what an earlier block left
+// there.
+static bool has_own_tile(const Wino *d, int rest) {
+    int64_t image = (d->s->N.c + d->s->N.n) * d->w.tiles_h * d->w.tiles_w;
+    int step = (d->tiles + 3) / 4;
+    return rest == d->s->band % d->tiles || rest == image % d->s->band % d->tiles ||
+           rest % step == 0 || rest == d->tiles - 1;
+}
+
+// The rest in a register tile of n, if it has more than `above` tiles and no more than n.
+static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v, CgVal w,
+                      CgVal m) {
+    CgFn *f = d->f;
+    CgIf branch;
+    CgVal more = cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, above));
+    CgVal fits = cg_icmp(f, LLVMIntSLE, rest, cg_i64(f, n));
+    cg_if(f, &branch, LLVMBuildAnd(f->b, more, fits, ""));
+    emit_product(d, n, tile, v, w, m);
+    cg_endif(f, &branch);
+}
+
+static void emit_points(Wino *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    int64_t panel = (int64_t)s->C * d->nv * f->lanes;
+    CgVal w =
+        cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)d->w.points * s->C * f->lanes));
+    CgVal full = cg_imulc(f, cg_idivc(f, d->count, d->tiles), d->tiles);
+    CgVal rest = cg_isub(f, d->count, full);
+    CgLoop point, part;
+    cg_for(f, &point, cg_i64(f, 0), cg_i64(f, d->w.points), 1);
+    CgVal vp = cg_fat(f, d->v, cg_imulc(f, point.iv, d->w.v_point));
+    CgVal wp = cg_fat(f, w, cg_imulc(f, point.iv, panel));
+    CgVal mp = cg_fat(f, d->m, cg_imulc(f, point.iv, d->w.m_point));
+    cg_for(f, &part, cg_i64(f, 0), full, d->tiles);
+    emit_product(d, d->tiles, part.iv, vp, wp, mp);
+    cg_end(f, &part);
+    bool needed = false;
+    for (int r = 1, above = 0; r < d->tiles; r++) {
+        needed |= can_remain(d, r);
+        if (!has_own_tile(d, r))
+            continue;
+        if (needed)
+            emit_rest(d, above, r, full, rest, vp, wp, mp);
+        above = r;
+        needed = false;
+    }
+    cg_end(f, &point);
+}
+
+// ---------------------------------------------------------------- output
+
+static CgVal load_product(Nest *n, int i, int j) {
+    const Wino *d = n->d;
+    return cg_load_v(d->f, cg_fatc(d->f, n->from, (i * d->w.w.n + j) * d->w.m_point));
+}
+
+static void store_pixel(Nest *n, CgVal x, CgVal pixel) {
+    Wino *d = n->d;
+    CgFn *f = d->f;
+    x = cg_conv_then(f, d->s, x, d->n, d->ocb, pixel);
+    cg_store_v(f, x, cg_fat(f, n->to, cg_imulc(f, pixel, f->lanes)));
+}
+
+static void store_output(Nest *n, int i, int j, CgVal x) {
+    CgFn *f = n->d->f;
+    store_pixel(n, cg_fadd(f, x, n->bias), cg_iaddc(f, n->pixel, (int64_t)i * n->d->s->OW + j));
+}
+
+static void store_buffer(Nest *n, int i, int j, CgVal x) {
+    const Wino *d = n->d;
+    cg_store_v(d->f, cg_fadd(d->f, x, n->bias),
+               cg_fatc(d->f, d->edge, (i * d->w.w.m + j) * d->f->lanes));
+}
+
+// What exists of the tile in the buffer goes through the epilogue.
+static void emit_buffered(Wino *d, Nest *n) {
+    CgFn *f = d->f;
+    int mh = d->w.h.m, mw = d->w.w.m;
+    n->store = store_buffer;
+    emit_nested(n, &d->w.h.at, &d->w.w.at);
+    CgVal zero = cg_i64(f, 0);
+    CgVal rows = cg_imin(f, cg_isub(f, cg_i64(f, d->s->OH), d->oh), cg_i64(f, mh));
+    CgVal columns = cg_imin(f, cg_isub(f, cg_i64(f, d->s->OW), d->ow), cg_i64(f, mw));
+    CgLoop row, column;
+    cg_for(f, &row, zero, rows, 1);
+    cg_for(f, &column, zero, columns, 1);
+    CgVal at = cg_iadd(f, cg_imulc(f, row.iv, mw), column.iv);
+    CgVal x = cg_load_v(f, cg_fat(f, d->edge, cg_imulc(f, at, f->lanes)));
+    CgVal pixel = cg_iadd(f, cg_imulc(f, row.iv, d->s->OW), column.iv);
+    store_pixel(n, x, cg_iadd(f, n->pixel, pixel));
+    cg_end(f, &column);
+    cg_end(f, &row);
+}
+
+// One vector of one tile
+static void emit_output_vector(Wino *d, Nest *n) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    bool edges = s->OH % d->w.h.m || s->OW % d->w.w.m;
+    CgIf branch;
+    if (d->always_buffered) {
+        emit_buffered(d, n);
+        return;
+    }
+    if (edges) {
+        CgVal bottom = cg_icmp(f, LLVMIntSLE, d->oh, cg_i64(f, s->OH - d->w.h.m));
+        CgVal right = cg_icmp(f, LLVMIntSLE, d->ow, cg_i64(f, s->OW - d->w.w.m));
+        cg_if(f, &branch, LLVMBuildAnd(f->b, bottom, right, ""));
+    }
+    n->store = store_output;
+    emit_nested(n, &d->w.h.at, &d->w.w.at);
+    if (edges) {
+        cg_else(f, &branch);
+        emit_buffered(d, n);
+        cg_endif(f, &branch);
+    }
+}
+
+static void emit_output(Wino *d) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal group = d->ocb;
+    CgLoop vector, tile;
+    cg_for(f, &tile, cg_i64(f, 0), d->count, 1);
+    place_tile(d, tile.iv);
+    cg_for(f, &vector, cg_i64(f, 0), cg_i64(f, d->nv), 1);
+    d->ocb = cg_iadd(f, group, vector.iv);
+    CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->band), tile.iv);
+    Nest n = {.d = d, .load = load_product, .from = cg_fat(f, d->m, cg_imulc(f, at, f->lanes))};
+    CgVal image = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    n.to = cg_fat(f, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * f->lanes));
+    n.bias = cg_conv_bias(f, s, d->ocb);
+    n.pixel = cg_iadd(f, cg_imulc(f, d->oh, s->OW), d->ow);
+    emit_output_vector(d, &n);
+    cg_end(f, &vector);
+    cg_end(f, &tile);
+    d->ocb = group;
+}
+
+// ---------------------------------------------------------------- the kernel
+
+static void emit_group(Wino *d, int nv) {
+    d->nv = nv;
+    emit_points(d);
+    emit_output(d);
+}
+
+static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
+    CgFn *f = d->f;
+    CgCut cut = d->w.oc.cut;
+    CgLoop loop;
+    CgIf branch;
+    cg_for(f, &loop, lo, hi, 1);
+    d->ocb = cg_conv_cut_at(f, cut, loop.iv);
+    if (cut.big < cut.n) {
+        cg_if(f, &branch, cg_icmp(f, LLVMIntSLT, loop.iv, cg_i64(f, cut.big)));
+        emit_group(d, cut.size);
+        cg_else(f, &branch);
+        emit_group(d, cut.size - 1);
+        cg_endif(f, &branch);
+    } else {
+        emit_group(d, cut.size);
+    }
+    cg_end(f, &loop);
+}
+
+// An epilogue that is too long to repeat for every pixel of a tile
+static bool is_long(const CgBody *then) {
+    static const IrOp brief[] = {IR_OP_RELU,    IR_OP_LEAKY_RELU, IR_OP_CLIP,
+                                 IR_OP_ADD,     IR_OP_SUB,        IR_OP_MUL,
+                                 IR_OP_MAXIMUM, IR_OP_MINIMUM,    IR_OP_RELU_GRAD};
+    for (int i = 0; i < then->n; i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof brief / sizeof *brief; k++)
+            found |= then->step[i].op == brief[k];
+        if (!found)
+            return true;
+    }
+    return then->n > LONG_EPILOGUE;
+}
+
+// The most tiles of a register tile of nv vectors; one register is kept free, more where products
+// need them.
+static int most_tiles(const CgFn *f, int nv) {
+    int registers = f->target->vector_registers - (f->target->fma ? 1 : 4);
+    int n = (registers - nv - 1) / nv;
+    return n < 1 ? 1 : n;
+}
+
+static void place_scratch(Wino *d) {
+    CgFn *f = d->f;
+    int64_t edge = (int64_t)d->s->rows * d->s->cols * f->lanes;
+    d->v = f->scratch;
+    d->m = cg_fatc(f, d->v, d->w.v_floats);
+    d->edge = cg_fatc(f, d->m, d->w.m_floats);
+    d->zeros = cg_fatc(f, d->edge, edge);
+    cg_store_v(f, LLVMConstNull(f->vec), d->zeros);
+}
+
+void cg_conv_winograd(CgFn *f, const void *spec) {
+    const CgConv *s = spec;
+    Wino d = {.f = f, .s = s, .w = cg_wino_shape(s, f->lanes)};
+    d.tiles = cg_conv_cut(s->band, most_tiles(f, d.w.oc.cut.size)).size;
+    d.prefetch = cg_conv_winograd_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.always_buffered = is_long(&s->then);
+    place_scratch(&d);
+    int groups = d.w.oc.cut.n;
+    CgVal zero = cg_i64(f, 0), all = cg_i64(f, groups), lo, hi;
+    CgVal total = cg_imulc(f, cg_dim(f, s->N), (int64_t)d.w.tiles_h * d.w.tiles_w);
+    CgVal blocks = cg_idivc(f, cg_iaddc(f, total, s->band - 1), s->band);
+    cg_split(f, cg_imulc(f, blocks, groups), &lo, &hi);
+    CgVal end = cg_idivc(f, cg_iaddc(f, hi, groups - 1), groups);
+    end = cg_select(f, cg_icmp(f, LLVMIntSLT, lo, hi), end, zero);
+    CgLoop loop;
+    cg_for(f, &loop, cg_idivc(f, lo, groups), end, 1);
+    CgVal begin = cg_imulc(f, loop.iv, groups);
+    d.first = cg_imulc(f, loop.iv, s->band);
+    d.count = cg_imin(f, cg_isub(f, total, d.first), cg_i64(f, s->band));
+    emit_input(&d);
+    emit_groups(&d, cg_imax(f, cg_isub(f, lo, begin), zero),
+                cg_imin(f, cg_isub(f, hi, begin), all));
+    cg_end(f, &loop);
+}

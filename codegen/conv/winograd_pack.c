@@ -1,0 +1,44 @@
+// Sizes of Winograd convolution, which its kernel and the packing of its filters agree on.
+#include "codegen/conv/winograd.h"
+
+static int64_t whole_lines(int64_t floats) {
+    return (floats + 15) / 16 | 1;
+}
+
+// Strides between points are an odd number of cache lines: a tile's points lie in different sets of
+// L1.
+WinoShape cg_wino_shape(const CgConv *s, int lanes) {
+    WinoShape w;
+    if (!cg_wino_axis(s->rows, s->kh, &w.h) || !cg_wino_axis(s->cols, s->kw, &w.w))
+        ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->rows, s->cols, s->kh,
+               s->kw);
+    w.points = w.h.n * w.w.n;
+    w.tiles_h = (s->OH + s->rows - 1) / s->rows;
+    w.tiles_w = (s->OW + s->cols - 1) / s->cols;
+    w.in_blocks = (s->C + lanes - 1) / lanes;
+    w.out_blocks = (s->O + lanes - 1) / lanes;
+    w.oc = cg_conv_oc(s, lanes);
+    w.v_point = 16 * whole_lines((int64_t)w.in_blocks * s->band * lanes);
+    w.m_point = 16 * whole_lines((int64_t)w.oc.cut.size * s->band * lanes);
+    w.v_floats = w.points * w.v_point;
+    w.m_floats = w.points * w.m_point;
+    return w;
+}
+
+bool cg_conv_is_winograd(const CgConv *s, int lanes) {
+    WinoAxis a;
+    return s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->group == 1 &&
+           s->bin == lanes && s->vecs >= 1 && s->vecs <= CG_MAX_CARRY / 2 && s->band >= 1 &&
+           s->band <= 1024 && cg_wino_axis(s->rows, s->kh, &a) && cg_wino_axis(s->cols, s->kw, &a);
+}
+
+int64_t cg_conv_winograd_floats(const CgConv *s, int lanes) {
+    WinoShape w = cg_wino_shape(s, lanes);
+    return (int64_t)w.out_blocks * lanes * s->C * w.points;
+}
+
+int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes) {
+    WinoShape w = cg_wino_shape(s, lanes);
+    int64_t tile = (int64_t)(s->rows * s->cols + 1) * lanes; // an edge tile, and zeros
+    return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
+}

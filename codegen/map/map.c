@@ -1,0 +1,245 @@
+// Elementwise kernels: chains of elementwise steps (map) and single elementwise ops, in one form.
+// The result is walked in its own layout, operands broadcast to it by stride 0. f32 goes in vectors
+// over the innermost dimension (channels of a block, or the last run of a plain tensor); other
+// dtypes go element by element (map/typed.c).
+#include "codegen/build/nd.h"
+#include "codegen/map/map.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct MapSpec {
+    CgNd nd;
+    CgBody body;
+} MapSpec;
+
+// ---------------------------------------------------------------- kernel
+
+typedef struct MapRun {
+    const MapSpec *spec;
+    int walk;                      // the dimension that the loop around one vector walks
+    CgVal at[CG_ND_OPERANDS];      // of the run's first element
+    CgVal hoisted[CG_ND_OPERANDS]; // the same for the whole run
+    CgVal i, n;                    // of the vector being emitted
+} MapRun;
+
+static CgVal load_vector(MapRun *r, CgFn *f, int k) {
+    const CgNd *nd = &r->spec->nd;
+    IrDim lane = nd->dim[nd->rank - 1].stride[k];
+    CgVal p = r->at[k];
+    if (r->i) {
+        p = cg_fat(f, p, cg_stride(f, r->i, nd->dim[r->walk].stride[k]));
+    }
+    return cg_load_strided(f, p, cg_dim(f, lane), r->n);
+}
+
+static CgVal load_operand(void *ctx, CgFn *f, int k) {
+    MapRun *r = ctx;
+    return r->hoisted[k + 1] ? r->hoisted[k + 1] : load_vector(r, f, k + 1);
+}
+
+static void emit_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    MapRun *r = ctx;
+    const CgBody *body = &r->spec->body;
+    r->i = i;
+    if (n) {
+        r->n = n;
+    }
+    CgVal keep = r->n;
+    CgVal y = body->n ? cg_body_emit(f, body, NULL, load_operand, r) : load_operand(r, f, 0);
+    CgVal to = cg_fat(f, r->at[0], cg_stride(f, i, r->spec->nd.dim[r->walk].stride[0]));
+    cg_store_n(f, y, to, keep);
+    if (n) {
+        r->n = NULL;
+    }
+}
+
+static bool is_immediate(const CgBody *b, int k) {
+    return b->n && k < b->n_in && b->in[k].kind == CG_OPERAND_IMM;
+}
+
+static void start_run(MapRun *r, CgFn *f, const CgVal *off) {
+    const CgNd *nd = &r->spec->nd;
+    r->i = NULL;
+    for (int k = 0; k < nd->n; k++) {
+        r->at[k] = cg_fat(f, f->arg[k], off[k]);
+        r->hoisted[k] = NULL;
+        if (k > 0 && !is_immediate(&r->spec->body, k - 1) &&
+            ir_dim_is(nd->dim[r->walk].stride[k], 0)) {
+            r->hoisted[k] = load_vector(r, f, k);
+        }
+    }
+}
+
+static int choose_unroll(const CgBody *b) {
+    return b->n <= 2 ? 4 : b->n <= 6 ? 2 : 1;
+}
+
+static void emit_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    MapRun *r = ctx;
+    start_run(r, f, off);
+    int unroll = choose_unroll(&r->spec->body);
+    if (r->walk == r->spec->nd.rank - 1) {
+        cg_nd_vectors(f, len, unroll, emit_vector, r);
+    } else {
+        cg_nd_steps(f, len, unroll, emit_vector, r);
+    }
+}
+
+// Does one vector hold the last dimension whole?
+static bool is_narrow(const CgNd *nd, int lanes) {
+    const CgNdDim *d = &nd->dim[nd->rank - 1];
+    return nd->rank > 1 && d->size.n == 0 && d->size.c <= lanes;
+}
+
+static void emit_map(CgFn *f, const void *spec) {
+    MapRun r = {.spec = spec};
+    const CgNd *nd = &r.spec->nd;
+    if (is_narrow(nd, f->lanes)) {
+        int64_t size = nd->dim[nd->rank - 1].size.c;
+        r.walk = nd->rank - 2;
+        r.n = size < f->lanes ? cg_i64(f, size) : NULL;
+        cg_nd_for(f, nd, 2, 1, emit_row, &r);
+    } else {
+        r.walk = nd->rank - 1;
+        cg_nd_for(f, nd, 1, f->lanes, emit_row, &r);
+    }
+}
+
+void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
+               int n_args, const CgArg *args) {
+    if (cg_nd_empty(nd)) {
+        return;
+    }
+    cg_nd_collapse(nd, 1);
+    MapSpec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.nd = *nd;
+    if (body) {
+        spec.body = *body;
+        for (int k = 0; k < body->n_in; k++) { // the strides say it all
+            memset(&spec.body.in[k].t, 0, sizeof spec.body.in[k].t);
+        }
+    }
+    int k = cg_kernel(p, algo, emit_map, &spec, sizeof spec, n_args, 60 + 20 * spec.body.n);
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
+}
+
+// ---------------------------------------------------------------- lowering
+
+// FLOAT attributes of an elementwise node where they are absent: ONNX's defaults.
+static void read_params(const IrNode *n, double *p) {
+    static const struct {
+        IrOp op;
+        double p[2];
+    } absent[] = {{IR_OP_LEAKY_RELU, {0.01, 0}},
+                  {IR_OP_ELU, {1, 0}},
+                  {IR_OP_CLIP, {-INFINITY, INFINITY}},
+                  {IR_OP_HARD_SIGMOID, {0.2, 0.5}}};
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
+        if (absent[i].op == n->op) {
+            memcpy(p, absent[i].p, sizeof absent[i].p);
+        }
+    }
+    uint64_t attrs = ir_op_info(n->op)->attrs;
+    for (int key = 0, k = 0; key < IR_ATTR_COUNT && k < 2; key++) {
+        if (attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
+            p[k] = ir_float(n, (IrAttrKey)key, p[k]);
+            k++;
+        }
+    }
+}
+
+// A map node's body, or the one step that an elementwise node is.
+static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, int *n_args) {
+    if (n->op == IR_OP_MAP) {
+        return cg_body_init(p, n, IR_ATTR_BODY, body, args, n_args);
+    }
+    IrStep step = {.op = n->op, .arg = {0, 1, 2}};
+    read_params(n, step.p);
+    IrAttr attr = {.key = IR_ATTR_BODY, .body = {1, &step}};
+    IrNode map = *n;
+    map.op = IR_OP_MAP;
+    map.n_attrs = 1;
+    map.attrs = &attr;
+    return cg_body_init(p, &map, IR_ATTR_BODY, body, args, n_args);
+}
+
+int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
+    IrShape s = v->type.shape;
+    int64_t d[4] = {1, 1, 1, 1};
+    for (int i = 0; i < s.rank; i++) {
+        d[4 - s.rank + i] = s.dim[i].c;
+    }
+    int64_t blocks = (d[1] + block - 1) / block, pixels = d[2] * d[3], offset;
+    int64_t image = blocks * pixels * block;
+    memset(t, 0, sizeof *t);
+    t->dtype = IR_F32;
+    t->rank = 4;
+    t->block = block;
+    for (int i = 0; i < 4; i++) {
+        t->dim[i] = ir_dim(d[i]);
+    }
+    t->image = image;
+    bool fresh;
+    char *key = ir_sprintf(cg_arena(p), "blocked%d:%p:%lldx%lldx%lld", block, (void *)v->konst,
+                           (long long)d[0], (long long)d[1], (long long)pixels);
+    float *to = cg_pack(p, key, (size_t)(d[0] * image) * sizeof *to, &offset, &fresh);
+    const float *from = fresh && to ? ir_const_data(cg_ir(p), v->konst) : NULL;
+    for (int64_t i = 0; from && i < d[0] * d[1] * pixels; i++) {
+        int64_t pixel = i % pixels, c = i / pixels % d[1], n = i / pixels / d[1];
+        to[n * image + (c / block * pixels + pixel) * block + c % block] = from[i];
+    }
+    return offset;
+}
+
+bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
+                        IrDim *stride, CgArg *arg) {
+    CgTensor t = cg_tensor(v);
+    bool fits = cg_nd_broadcast(r, &t, stride);
+    if (!fits && v->konst && r->block) {
+        *arg = cg_packed(cg_pack_blocked(p, v, r->block, &t));
+        fits = cg_nd_broadcast(r, &t, stride);
+    }
+    if (!fits) {
+        cg_nyi(p, n, "an operand in another layout than the result");
+    }
+    return fits;
+}
+
+static bool is_float_body(const IrNode *n) {
+    bool f32 = n->out[0]->type.dtype == IR_F32;
+    for (int i = 0; i < n->n_in; i++) {
+        f32 = f32 && ir_in(n, i)->type.dtype == IR_F32;
+    }
+    return f32;
+}
+
+void cg_lower_map(CgProgram *p, const IrNode *n) {
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0])};
+    int n_args = 1;
+    CgBody body;
+    if (!read_body(p, n, &body, args, &n_args)) {
+        return;
+    }
+    CgTensor r = cg_tensor(n->out[0]);
+    IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
+    CgNd nd;
+    cg_nd_init(&nd, cg_nd_sizes(&r, size), size);
+    cg_nd_strides(&r, stride);
+    cg_nd_add(&nd, stride, ir_dim(0));
+    bool typed = !is_float_body(n);
+    for (int k = 0; k < body.n_in; k++) {
+        memset(stride, 0, sizeof stride);
+        if ((typed || body.in[k].kind != CG_OPERAND_IMM) &&
+            !cg_operand_strides(p, n, &r, ir_in(n, k), stride, &args[k + 1])) {
+            return;
+        }
+        cg_nd_add(&nd, stride, ir_dim(0));
+    }
+    const char *algo = n->op == IR_OP_MAP ? "map" : ir_op_info(n->op)->text;
+    if (typed) {
+        cg_map_typed(p, n, algo, &nd, &body, n_args, args);
+    } else {
+        cg_map_nd(p, n, algo, &nd, &body, n_args, args);
+    }
+}

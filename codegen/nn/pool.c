@@ -1,0 +1,419 @@
+// max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels,
+// a vector per pixel; several columns at a time share what they have in common: each input column
+// is joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of
+// a loop; columns near the edges are code of their own, in which taps outside are absent. The
+// epilogue is done before a pixel is stored. Plain tensors of any dtype: element by element.
+#include "codegen/map/map.h"
+#include "codegen/move/move.h"
+#include "codegen/nn/pool.h"
+#include <math.h>
+#include <string.h>
+
+// ---------------------------------------------------------------- both forms
+
+// First and one past the last tap of `k` that falls on [0, size), or for the divisor of avg_pool
+// with count_pad all before size + pad.
+typedef struct Taps {
+    CgVal first, lo, hi; // first: input index of tap 0, may be negative
+    CgVal count;
+} Taps;
+
+// ceil(max(0, x) / d), at most k
+static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k) {
+    CgVal up = cg_iaddc(f, cg_imax(f, x, cg_i64(f, 0)), d - 1);
+    return cg_imin(f, cg_idivc(f, up, d), cg_i64(f, k));
+}
+
+static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t dilation,
+                      int64_t k, CgVal size, int64_t end, bool count_pad) {
+    Taps t;
+    t.first = cg_iaddc(f, cg_imulc(f, out, stride), -begin);
+    t.lo = taps_below(f, cg_isub(f, cg_i64(f, 0), t.first), dilation, k);
+    t.hi = taps_below(f, cg_isub(f, size, t.first), dilation, k);
+    CgVal all = taps_below(f, cg_isub(f, cg_iaddc(f, size, end), t.first), dilation, k);
+    t.count = count_pad ? all : cg_imax(f, cg_isub(f, t.hi, t.lo), cg_i64(f, 0));
+    return t;
+}
+
+static Taps find_rows(CgFn *f, const CgPool *s, CgVal oh) {
+    return find_taps(f, oh, s->sh, s->pt, s->dh, s->kh, cg_dim(f, s->x.dim[2]), s->pb,
+                     s->count_pad);
+}
+
+static Taps find_columns(CgFn *f, const CgPool *s, CgVal ow) {
+    return find_taps(f, ow, s->sw, s->pl, s->dw, s->kw, cg_dim(f, s->x.dim[3]), s->pr,
+                     s->count_pad);
+}
+
+static CgVal accumulate(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
+    CgVal sum = cg_fadd(f, acc, x);
+    if (!s->max)
+        return sum;
+    // MaxPool-12: NaN wins. One compare of both: one of each with a zero would keep that in a
+    // register, of which a convolution in front has none to spare.
+    return cg_select(f, cg_fcmp(f, LLVMRealUNO, acc, x), sum, cg_fmax(f, acc, x));
+}
+
+// ---------------------------------------------------------------- blocked
+
+typedef struct PoolRow {
+    const CgPool *spec;
+    CgVal in, out;   // of the channel block's plane; of the result's row
+    CgVal at[3], ow; // image, block and row of the result; the column being stored
+    Taps rows;
+} PoolRow;
+
+static CgVal vector_start(CgFn *f, const CgPool *s) {
+    return cg_v(f, s->max ? -INFINITY : 0);
+}
+
+// 1 / (rows that count * columns that count)
+static CgVal inverse_count(CgFn *f, CgVal rows, CgVal columns) {
+    CgVal n = cg_imax(f, cg_imul(f, rows, columns), cg_i64(f, 1));
+    return cg_fdiv(f, cg_f(f, 1), LLVMBuildSIToFP(f->b, n, f->f32, ""));
+}
+
+static CgVal load_then(void *ctx, CgFn *f, int k) {
+    const PoolRow *r = ctx;
+    const IrDim *step = r->spec->step[k];
+    CgVal at = cg_stride(f, r->ow, step[3]);
+    for (int i = 0; i < 3; i++) {
+        at = cg_iadd(f, at, cg_stride(f, r->at[i], step[i]));
+    }
+    CgVal p = cg_fat(f, f->arg[r->spec->then.first_arg + k], at);
+    return ir_dim_is(step[4], 1) ? cg_load_v(f, p) : cg_load_splat(f, p);
+}
+
+static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow) {
+    if (!r->spec->max) {
+        acc = cg_fmul(f, acc, cg_splat(f, inverse_count(f, r->rows.count, columns)));
+    }
+    PoolRow here = *r;
+    here.ow = ow;
+    acc = cg_body_emit(f, &r->spec->then, acc, load_then, &here);
+    cg_store_v(f, acc, cg_fat(f, r->out, cg_imulc(f, ow, f->lanes)));
+}
+
+// Taps of result column ow: those inside, and for the divisor.
+static bool is_inside(const CgPool *s, int64_t ow, int64_t j) {
+    int64_t iw = ow * s->sw - s->pl + j * s->dw;
+    return iw >= 0 && iw < s->x.dim[3].c;
+}
+
+static int64_t count_columns(const CgPool *s, int64_t ow) {
+    int64_t n = 0;
+    for (int64_t j = 0; j < s->kw; j++) {
+        int64_t iw = ow * s->sw - s->pl + j * s->dw;
+        n += is_inside(s, ow, j) || (s->count_pad && iw < s->x.dim[3].c + s->pr);
+    }
+    return n;
+}
+
+// How far the taps of n columns reach, in input columns.
+static int64_t count_input_columns(const CgPool *s, int64_t n) {
+    return (n - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+}
+
+// The tap of column t, of n that behave like the static columns [like, like + n), that falls on
+// input column c of the tile; -1: none.
+static int64_t tap_at(const CgPool *s, int64_t like, int t, int64_t c) {
+    int64_t d = c - t * s->sw, tap = d / s->dw;
+    bool hit = d >= 0 && d % s->dw == 0 && tap < s->kw && is_inside(s, like + t, tap);
+    return hit ? tap : -1;
+}
+
+static bool is_read(const CgPool *s, int64_t like, int n, int64_t c) {
+    for (int t = 0; t < n; t++) {
+        if (tap_at(s, like, t, c) >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Columns [lo, hi) one by one, bounds of the kernel row computed as well.
+static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
+    const CgPool *s = r->spec;
+    CgLoop column, row, tap;
+    cg_for(f, &column, lo, hi, 1);
+    Taps t = find_columns(f, s, column.iv);
+    CgVal acc[] = {vector_start(f, s)};
+    cg_for_carry(f, &row, r->rows.lo, r->rows.hi, 1, 1, acc);
+    CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, row.iv, s->dh));
+    cg_for_carry(f, &tap, t.lo, t.hi, 1, 1, acc);
+    CgVal iw = cg_iadd(f, t.first, cg_imulc(f, tap.iv, s->dw));
+    CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
+    acc[0] = accumulate(f, s, acc[0], cg_load_v(f, cg_fat(f, r->in, cg_imulc(f, at, f->lanes))));
+    cg_end_carry(f, &tap, acc);
+    cg_end_carry(f, &row, acc);
+    store_column(f, r, acc[0], t.count, column.iv);
+    cg_end(f, &column);
+}
+
+// Maximum of what holds no NaN: one instruction.
+static CgVal join(CgFn *f, const CgPool *s, CgVal a, CgVal b) {
+    return s->max ? cg_fmax(f, a, b) : cg_fadd(f, a, b);
+}
+
+// One kernel row of a tile joined into a vector per input column. Returns the lanes that were NaN.
+static CgVal emit_row_taps(CgFn *f, const CgPool *s, CgVal row, int64_t like, int n, CgVal *acc) {
+    CgVal nan = NULL, odd = NULL, any = NULL;
+    for (int64_t c = 0; c < count_input_columns(s, n); c++) {
+        if (!is_read(s, like, n, c)) {
+            continue;
+        }
+        CgVal x = cg_load_v(f, cg_fatc(f, row, c * f->lanes));
+        acc[c] = join(f, s, acc[c], x);
+        any = any ? any : x; // beside the odd one out: of one alone LLVM compares it with a zero
+        if (s->max && odd) {
+            CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, x);
+            nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
+            odd = NULL;
+        } else {
+            odd = x;
+        }
+    }
+    if (s->max && odd) {
+        CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, any);
+        nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
+    }
+    return nan;
+}
+
+static void store_tile(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n, const CgVal *acc) {
+    const CgPool *s = r->spec;
+    for (int t = 0; t < n; t++) {
+        CgVal y = NULL;
+        for (int64_t c = 0; c < count_input_columns(s, n); c++) {
+            if (tap_at(s, like, t, c) >= 0) {
+                y = y ? join(f, s, y, acc[c]) : acc[c];
+            }
+        }
+        y = y ? y : vector_start(f, s);
+        store_column(f, r, y, cg_i64(f, count_columns(s, like + t)), cg_iaddc(f, ow, t));
+    }
+}
+
+// n columns from ow on, which behave like the static column `like`: down the kernel's rows first, a
+// vector per input column, then across. Where a NaN was seen the columns are done again by the code
+// that lets it win.
+static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int n) {
+    const CgPool *s = r->spec;
+    CgVal acc[CG_MAX_CARRY];
+    int columns = (int)count_input_columns(s, n);
+    for (int c = 0; c < columns; c++) {
+        acc[c] = vector_start(f, s);
+    }
+    LLVMTypeRef bits = LLVMIntTypeInContext(f->ctx, (unsigned)f->lanes);
+    acc[columns] = LLVMConstNull(bits);
+    CgLoop loop;
+    cg_for_carry(f, &loop, r->rows.lo, r->rows.hi, 1, columns + 1, acc);
+    CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, loop.iv, s->dh));
+    CgVal iw = cg_iaddc(f, cg_imulc(f, ow, s->sw), -s->pl);
+    CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
+    CgVal nan = emit_row_taps(f, s, cg_fat(f, r->in, cg_imulc(f, at, f->lanes)), like, n, acc);
+    if (nan) {
+        nan = LLVMBuildBitCast(f->b, nan, bits, "");
+        acc[columns] = LLVMBuildOr(f->b, acc[columns], nan, "");
+    }
+    cg_end_carry(f, &loop, acc);
+    if (!s->max) {
+        store_tile(f, r, ow, like, n, acc);
+        return;
+    }
+    CgIf any;
+    cg_if(f, &any, cg_icmp(f, LLVMIntEQ, acc[columns], LLVMConstNull(bits)));
+    store_tile(f, r, ow, like, n, acc);
+    cg_else(f, &any);
+    emit_any_columns(f, r, ow, cg_iaddc(f, ow, n));
+    cg_endif(f, &any);
+}
+
+static void emit_static_columns(CgFn *f, const PoolRow *r, int64_t lo, int64_t hi, int tile) {
+    for (int64_t ow = lo; ow < hi; ow += tile) {
+        int n = hi - ow < tile ? (int)(hi - ow) : tile;
+        emit_columns(f, r, cg_i64(f, ow), ow, n);
+    }
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return a <= 0 ? 0 : (a + b - 1) / b;
+}
+
+static void emit_row_columns(CgFn *f, const PoolRow *r) {
+    const CgPool *s = r->spec;
+    enum { MOST_TAPS = 1024 }; // of code for the edges
+    int64_t width = s->y.dim[3].c, reach = (s->kw - 1) * s->dw;
+    int64_t a = ceil_div(s->pl, s->sw), b = s->x.dim[3].c - reach + s->pl;
+    b = b > 0 ? ceil_div(b, s->sw) : 0; // columns [a, b) have all their taps
+    a = a < width ? a : width;
+    b = b < width ? b : width;
+    b = b > a ? b : a;
+    int most = f->target->vector_registers >= 32 ? 20 : 11, tile = 12;
+    while (tile > 0 && count_input_columns(s, tile) > most) {
+        tile--;
+    }
+    if (tile == 0 || (a + width - b) * s->kw > MOST_TAPS) {
+        emit_any_columns(f, r, cg_i64(f, 0), cg_i64(f, width));
+        return;
+    }
+    int64_t main = (b - a) / tile * tile;
+    emit_static_columns(f, r, 0, a, tile);
+    if (main > 0) {
+        CgLoop loop;
+        cg_for(f, &loop, cg_i64(f, a), cg_i64(f, a + main), tile);
+        emit_columns(f, r, loop.iv, a, tile);
+        cg_end(f, &loop);
+    }
+    emit_static_columns(f, r, a + main, width, tile);
+}
+
+void cg_pool_row(CgFn *f, const CgPool *s, CgVal in, CgVal first, CgVal out, CgVal oh) {
+    PoolRow r = {.spec = s, .in = in, .out = out, .rows = find_rows(f, s, oh)};
+    r.rows.first = cg_isub(f, r.rows.first, first);
+    emit_row_columns(f, &r);
+}
+
+static void emit_pool(CgFn *f, const void *spec) {
+    PoolRow r = {.spec = spec};
+    const CgPool *s = spec;
+    int64_t blocks = (cg_channels(&s->x) + s->x.block - 1) / s->x.block;
+    CgVal rows = cg_imulc(f, cg_dim(f, s->y.dim[0]), blocks * s->y.dim[2].c), lo, hi;
+    cg_split(f, rows, &lo, &hi);
+    CgLoop loop;
+    cg_for(f, &loop, lo, hi, 1);
+    CgVal plane = cg_idivc(f, loop.iv, s->y.dim[2].c), oh = cg_iremc(f, loop.iv, s->y.dim[2].c);
+    CgVal n = cg_idivc(f, plane, blocks), cb = cg_iremc(f, plane, blocks);
+    CgVal in = cg_imulc(f, cb, cg_spatial(&s->x) * s->x.block);
+    r.in = cg_fat(f, f->arg[1], cg_iadd(f, in, cg_imulc(f, n, s->x.image)));
+    CgVal out = cg_iadd(f, cg_imulc(f, cb, s->y.dim[2].c), oh);
+    out = cg_imulc(f, out, s->y.dim[3].c * s->y.block);
+    r.out = cg_fat(f, f->arg[0], cg_iadd(f, out, cg_imulc(f, n, s->y.image)));
+    r.rows = find_rows(f, s, oh);
+    r.at[0] = n;
+    r.at[1] = cb;
+    r.at[2] = oh;
+    emit_row_columns(f, &r);
+    cg_end(f, &loop);
+}
+
+// ---------------------------------------------------------------- plain
+
+static bool is_float_type(LLVMTypeRef t) {
+    return LLVMGetTypeKind(t) != LLVMIntegerTypeKind;
+}
+
+static CgVal scalar_start(const CgPool *s, LLVMTypeRef t) {
+    if (is_float_type(t)) {
+        return LLVMConstReal(t, s->max ? -INFINITY : 0);
+    }
+    unsigned bits = LLVMGetIntTypeWidth(t);
+    bool is_signed = cg_dtype_signed((IrDtype)s->x.dtype);
+    return LLVMConstInt(t, is_signed ? (uint64_t)1 << (bits - 1) : 0, 0);
+}
+
+static CgVal scalar_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
+    if (is_float_type(LLVMTypeOf(x))) {
+        return accumulate(f, s, acc, x);
+    }
+    LLVMIntPredicate greater = cg_dtype_signed((IrDtype)s->x.dtype) ? LLVMIntSGT : LLVMIntUGT;
+    return cg_select(f, cg_icmp(f, greater, x, acc), x, acc);
+}
+
+static void emit_plain_pool(CgFn *f, const void *spec) {
+    const CgPool *s = spec;
+    IrDtype dtype = (IrDtype)s->x.dtype;
+    CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]);
+    CgVal oh = cg_dim(f, s->y.dim[2]), ow = cg_dim(f, s->y.dim[3]), lo, hi, plane, row, column;
+    CgVal planes = cg_imul(f, cg_dim(f, s->y.dim[0]), cg_dim(f, s->y.dim[1]));
+    CgLoop loop, rows, columns;
+    cg_split(f, cg_imul(f, planes, cg_imul(f, oh, ow)), &lo, &hi);
+    cg_for(f, &loop, lo, hi, 1);
+    cg_divmod(f, loop.iv, ow, &row, &column);
+    cg_divmod(f, row, oh, &plane, &row);
+    Taps th = find_rows(f, s, row), tw = find_columns(f, s, column);
+    CgVal base = cg_imul(f, plane, cg_imul(f, h, w));
+    LLVMTypeRef t = dtype == IR_F16 ? f->f32 : cg_dtype(f, dtype);
+    CgVal acc[] = {scalar_start(s, t)};
+    cg_for_carry(f, &rows, th.lo, th.hi, 1, 1, acc);
+    CgVal ih = cg_iadd(f, th.first, cg_imulc(f, rows.iv, s->dh));
+    cg_for_carry(f, &columns, tw.lo, tw.hi, 1, 1, acc);
+    CgVal iw = cg_iadd(f, tw.first, cg_imulc(f, columns.iv, s->dw));
+    CgVal at = cg_iadd(f, base, cg_iadd(f, cg_imul(f, ih, w), iw));
+    acc[0] = scalar_take(f, s, acc[0], cg_load_typed(f, dtype, f->arg[1], at));
+    cg_end_carry(f, &columns, acc);
+    cg_end_carry(f, &rows, acc);
+    if (!s->max) {
+        CgVal n = cg_imax(f, cg_imul(f, th.count, tw.count), cg_i64(f, 1));
+        acc[0] = cg_fdiv(f, acc[0], LLVMBuildSIToFP(f->b, n, t, ""));
+    }
+    cg_store_typed(f, dtype, acc[0], f->arg[0], loop.iv);
+    cg_end(f, &loop);
+}
+
+// ---------------------------------------------------------------- lowering
+
+bool cg_static_dims(const CgTensor *t, int from) {
+    for (int i = from; i < t->rank; i++) {
+        if (t->dim[i].n) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// The epilogue and where its operands lie. False after reporting NYI.
+static bool read_then(CgProgram *p, const IrNode *n, CgPool *s, CgArg *args, int *n_args) {
+    if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args)) {
+        return false;
+    }
+    if (s->then.n && !s->y.block) {
+        cg_nyi(p, n, "an epilogue of a plain pool");
+        return false;
+    }
+    for (int k = 0; k < s->then.n_in; k++) {
+        CgOperand *in = &s->then.in[k];
+        IrDim stride[CG_ND_RANK] = {{0, 0}};
+        if (in->kind != CG_OPERAND_IMM && !cg_operand_strides(p, n, &s->y, ir_in(n, k + 1), stride,
+                                                              &args[s->then.first_arg + k])) {
+            return false;
+        }
+        memcpy(s->step[k], stride, sizeof s->step[k]);
+        memset(&in->t, 0, sizeof in->t);
+    }
+    return true;
+}
+
+void cg_lower_pool(CgProgram *p, const IrNode *n) {
+    IrWindow w = ir_window(n);
+    CgPool s;
+    memset(&s, 0, sizeof s);
+    s.x = cg_tensor(ir_in(n, 0));
+    s.y = cg_tensor(n->out[0]);
+    s.kh = w.kh, s.kw = w.kw, s.sh = w.sh, s.sw = w.sw, s.dh = w.dh, s.dw = w.dw;
+    s.pt = w.pt, s.pl = w.pl, s.pb = w.pb, s.pr = w.pr;
+    s.max = n->op == IR_OP_MAX_POOL;
+    s.count_pad = w.count_pad;
+    if (s.x.block != s.y.block || (s.x.block && !cg_static_dims(&s.x, 1))) {
+        cg_nyi(p, n, "a pool of mixed layouts");
+        return;
+    }
+    if (!s.max && !ir_dtype_is_float((IrDtype)s.x.dtype)) {
+        cg_nyi(p, n, "avg_pool of %s", ir_dtype_name((IrDtype)s.x.dtype));
+        return;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (ir_dim_is(s.y.dim[i], 0)) {
+            return;
+        }
+    }
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    int n_args = 2;
+    if (!read_then(p, n, &s, args, &n_args)) {
+        return;
+    }
+    const char *algo = ir_op_info(n->op)->text;
+    int k = cg_kernel(p, algo, s.x.block ? emit_pool : emit_plain_pool, &s, sizeof s, n_args,
+                      s.x.block ? 100 + 30 * (int)(s.kw < 100 ? s.kw : 100) : 100);
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
+}

@@ -1,0 +1,250 @@
+// max_pool_grad and avg_pool_grad on blocked tensors: a vector is the channels of a block at one
+// pixel. A thread owns whole planes (one block of channels of one image) and sends the gradient of
+// each window down to its pixels, window by window, so that each pixel's sum has one order whatever
+// the number of threads. A row of dx is cleared just before the first window that reaches it.
+//
+// max: the window's gradient goes to the first maximum in row-major order, or the last NaN, as
+// PyTorch's. Its place is found again from x, lane by lane.
+// avg: the gradient is divided as avg_pool divides (AveragePool-19).
+//
+// Kernel arguments: dx, dy, and x for max.
+#include "codegen/move/move.h"
+#include <math.h>
+#include <string.h>
+
+enum { ARG_DX, ARG_DY, ARG_X };
+
+typedef struct PoolGrad {
+    CgTensor dx, dy;
+    int64_t x_image; // elements between images of x
+    int64_t kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
+    int32_t max, count_pad;
+} PoolGrad;
+
+// Taps [lo, hi) of a window that fall inside along one axis; input index of tap 0; how many the
+// divisor of avg_pool counts.
+typedef struct Taps {
+    CgVal first, lo, hi, count;
+} Taps;
+
+typedef struct PoolRow {
+    const PoolGrad *spec;
+    CgVal x, dx, dy; // of the plane; dy: of the row of windows
+    Taps rows;
+} PoolRow;
+
+// ceil(max(0, x) / d), at most k
+static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k) {
+    CgVal up = cg_iaddc(f, cg_imax(f, x, cg_i64(f, 0)), d - 1);
+    return cg_imin(f, cg_idivc(f, up, d), cg_i64(f, k));
+}
+
+static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t end,
+                      int64_t dilation, int64_t k, int64_t size, bool count_pad) {
+    Taps t;
+    t.first = cg_iaddc(f, cg_imulc(f, out, stride), -begin);
+    t.lo = taps_below(f, cg_isub(f, cg_i64(f, 0), t.first), dilation, k);
+    t.hi = taps_below(f, cg_isub(f, cg_i64(f, size), t.first), dilation, k);
+    CgVal all = taps_below(f, cg_isub(f, cg_i64(f, size + end), t.first), dilation, k);
+    t.count = count_pad ? all : cg_imax(f, cg_isub(f, t.hi, t.lo), cg_i64(f, 0));
+    return t;
+}
+
+static Taps find_columns(CgFn *f, const PoolGrad *s, CgVal ow) {
+    return find_taps(f, ow, s->sw, s->pl, s->pr, s->dw, s->kw, s->dx.dim[3].c, s->count_pad);
+}
+
+// ---------------------------------------------------------------- one window
+
+typedef struct Window {
+    PoolRow *row;
+    Taps columns;
+    bool whole;          // all kernel columns are inside: they are unrolled
+    CgVal dy;            // the gradient, divided for avg
+    CgVal carry[2];      // max: the most so far, its tap as <lanes x i32>
+    CgVal tap_row;       // of the taps being visited
+    CgVal x_row, dx_row; // pointers to kernel column 0
+} Window;
+
+typedef void (*VisitTap)(CgFn *f, Window *w, CgVal column);
+
+static CgVal tap_number(CgFn *f, const Window *w, CgVal column) {
+    CgVal tap = cg_iadd(f, cg_imulc(f, w->tap_row, w->row->spec->kw), column);
+    return cg_splat(f, LLVMBuildTrunc(f->b, tap, f->i32, ""));
+}
+
+static CgVal pixel_at(CgFn *f, const Window *w, CgVal row, CgVal column) {
+    return cg_fat(f, row, cg_imulc(f, column, w->row->spec->dw * f->lanes));
+}
+
+static void compare_tap(CgFn *f, Window *w, CgVal column) {
+    CgVal x = cg_load_v(f, pixel_at(f, w, w->x_row, column)), most = w->carry[0];
+    CgVal greater = cg_fcmp(f, LLVMRealOGT, x, most), nan = cg_fcmp(f, LLVMRealUNO, x, x);
+    CgVal better = LLVMBuildOr(f->b, greater, nan, "");
+    w->carry[0] = cg_select(f, better, x, most);
+    w->carry[1] = cg_select(f, better, tap_number(f, w, column), w->carry[1]);
+}
+
+static void send_tap(CgFn *f, Window *w, CgVal column) {
+    CgVal p = pixel_at(f, w, w->dx_row, column), dy = w->dy;
+    if (w->row->spec->max) {
+        CgVal here = cg_icmp(f, LLVMIntEQ, w->carry[1], tap_number(f, w, column));
+        dy = cg_select(f, here, dy, cg_v(f, 0));
+    }
+    cg_store_v(f, cg_fadd(f, cg_load_v(f, p), dy), p);
+}
+
+// Visits the taps that are inside, in row-major order.
+static void visit_taps(CgFn *f, Window *w, VisitTap visit) {
+    const PoolRow *r = w->row;
+    const PoolGrad *s = r->spec;
+    int n = visit == compare_tap ? 2 : 0;
+    CgLoop row, column;
+    CgVal carried[2] = {w->carry[0], w->carry[1]};
+    cg_for_carry(f, &row, r->rows.lo, r->rows.hi, 1, n, w->carry);
+    CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, row.iv, s->dh));
+    CgVal at = cg_iadd(f, cg_imulc(f, ih, s->dx.dim[3].c), w->columns.first);
+    at = cg_imulc(f, at, f->lanes);
+    w->tap_row = row.iv;
+    w->x_row = s->max ? cg_fat(f, r->x, at) : NULL;
+    w->dx_row = cg_fat(f, r->dx, at);
+    if (w->whole) {
+        for (int64_t j = 0; j < s->kw; j++) {
+            visit(f, w, cg_i64(f, j));
+        }
+    } else {
+        cg_for_carry(f, &column, w->columns.lo, w->columns.hi, 1, n, w->carry);
+        visit(f, w, column.iv);
+        cg_end_carry(f, &column, w->carry);
+    }
+    cg_end_carry(f, &row, w->carry);
+    if (n == 0) {
+        memcpy(w->carry, carried, sizeof carried);
+    }
+}
+
+static void emit_window(CgFn *f, PoolRow *r, CgVal ow, bool whole) {
+    const PoolGrad *s = r->spec;
+    Window w = {.row = r, .columns = find_columns(f, s, ow), .whole = whole};
+    w.dy = cg_load_v(f, cg_fat(f, r->dy, cg_imulc(f, ow, f->lanes)));
+    if (s->max) {
+        w.tap_row = r->rows.lo; // the first tap inside wins where all are -inf
+        w.carry[0] = cg_v(f, -INFINITY);
+        w.carry[1] = tap_number(f, &w, whole ? cg_i64(f, 0) : w.columns.lo);
+        visit_taps(f, &w, compare_tap);
+    } else {
+        CgVal columns = whole ? cg_i64(f, s->kw) : w.columns.count;
+        CgVal n = cg_imax(f, cg_imul(f, r->rows.count, columns), cg_i64(f, 1));
+        CgVal inverse = cg_fdiv(f, cg_f(f, 1), LLVMBuildSIToFP(f->b, n, f->f32, ""));
+        w.dy = cg_fmul(f, w.dy, cg_splat(f, inverse));
+    }
+    visit_taps(f, &w, send_tap);
+}
+
+static void emit_windows(CgFn *f, PoolRow *r, int64_t lo, int64_t hi, bool whole) {
+    CgLoop loop;
+    if (lo >= hi) {
+        return;
+    }
+    cg_for(f, &loop, cg_i64(f, lo), cg_i64(f, hi), 1);
+    emit_window(f, r, loop.iv, whole);
+    cg_end(f, &loop);
+}
+
+// ---------------------------------------------------------------- a plane
+
+static int64_t clamp(int64_t x, int64_t lo, int64_t hi) {
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+// Windows [a, b) of a row have all their kernel columns inside.
+static void emit_row(CgFn *f, PoolRow *r) {
+    enum { MOST_COLUMNS = 16 }; // unrolled
+    const PoolGrad *s = r->spec;
+    int64_t width = s->dy.dim[3].c, reach = (s->kw - 1) * s->dw;
+    int64_t a = clamp((s->pl + s->sw - 1) / s->sw, 0, width), last = s->dx.dim[3].c - 1 - reach;
+    int64_t b = last + s->pl < 0 ? 0 : (last + s->pl) / s->sw + 1;
+    b = clamp(b, a, width);
+    if (s->kw > MOST_COLUMNS) {
+        a = b = width;
+    }
+    emit_windows(f, r, 0, a, false);
+    emit_windows(f, r, a, b, true);
+    emit_windows(f, r, b, width, false);
+}
+
+// Rows of dx that windows of the rows before `oh` may reach: [0, this)
+static CgVal rows_reached(CgFn *f, const PoolGrad *s, CgVal oh) {
+    CgVal end = cg_iaddc(f, cg_imulc(f, oh, s->sh), -s->sh - s->pt + (s->kh - 1) * s->dh + 1);
+    end = cg_imax(f, end, cg_i64(f, 0));
+    CgVal none = cg_icmp(f, LLVMIntEQ, oh, cg_i64(f, 0));
+    return cg_select(f, none, cg_i64(f, 0), cg_imin(f, end, cg_i64(f, s->dx.dim[2].c)));
+}
+
+static void clear_rows(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
+    int64_t row = r->spec->dx.dim[3].c * f->lanes;
+    CgLoop loop;
+    cg_for(f, &loop, cg_imulc(f, lo, row), cg_imulc(f, hi, row), f->lanes);
+    cg_store_v(f, cg_v(f, 0), cg_fat(f, r->dx, loop.iv));
+    cg_end(f, &loop);
+}
+
+static CgVal plane_at(CgFn *f, CgVal base, const CgTensor *t, int64_t image, CgVal n, CgVal cb) {
+    CgVal plane = cg_imulc(f, cb, cg_spatial(t) * t->block);
+    return cg_fat(f, base, cg_iadd(f, cg_imulc(f, n, image), plane));
+}
+
+static void emit_pool_grad(CgFn *f, const void *spec) {
+    const PoolGrad *s = spec;
+    PoolRow r = {.spec = s};
+    int64_t blocks = (cg_channels(&s->dx) + f->lanes - 1) / f->lanes, rows = s->dy.dim[2].c;
+    CgVal lo, hi;
+    CgLoop plane, row;
+    cg_split(f, cg_imulc(f, cg_dim(f, s->dx.dim[0]), blocks), &lo, &hi);
+    cg_for(f, &plane, lo, hi, 1);
+    CgVal n = cg_idivc(f, plane.iv, blocks), cb = cg_iremc(f, plane.iv, blocks);
+    r.dx = plane_at(f, f->arg[ARG_DX], &s->dx, s->dx.image, n, cb);
+    r.x = s->max ? plane_at(f, f->arg[ARG_X], &s->dx, s->x_image, n, cb) : NULL;
+    CgVal dy = plane_at(f, f->arg[ARG_DY], &s->dy, s->dy.image, n, cb);
+    cg_for(f, &row, cg_i64(f, 0), cg_i64(f, rows), 1);
+    clear_rows(f, &r, rows_reached(f, s, row.iv), rows_reached(f, s, cg_iaddc(f, row.iv, 1)));
+    r.rows = find_taps(f, row.iv, s->sh, s->pt, s->pb, s->dh, s->kh, s->dx.dim[2].c, s->count_pad);
+    r.dy = cg_fat(f, dy, cg_imulc(f, row.iv, s->dy.dim[3].c * f->lanes));
+    emit_row(f, &r);
+    cg_end(f, &row);
+    clear_rows(f, &r, rows_reached(f, s, cg_i64(f, rows)), cg_i64(f, s->dx.dim[2].c));
+    cg_end(f, &plane);
+}
+
+// ---------------------------------------------------------------- lowering
+
+void cg_lower_pool_grad(CgProgram *p, const IrNode *n) {
+    bool max = n->op == IR_OP_MAX_POOL_GRAD;
+    const IrValue *dy = ir_in(n, max ? 1 : 0);
+    IrWindow w = ir_window(n);
+    PoolGrad s;
+    memset(&s, 0, sizeof s);
+    s.dx = cg_tensor(n->out[0]);
+    s.dy = cg_tensor(dy);
+    s.x_image = max ? cg_tensor(ir_in(n, 0)).image : 0;
+    s.kh = w.kh, s.kw = w.kw, s.sh = w.sh, s.sw = w.sw, s.dh = w.dh, s.dw = w.dw;
+    s.pt = w.pt, s.pl = w.pl, s.pb = w.pb, s.pr = w.pr;
+    s.max = max;
+    s.count_pad = w.count_pad;
+    bool blocked =
+        s.dx.block && s.dy.block == s.dx.block && (!max || ir_in(n, 0)->type.block == s.dx.block);
+    if (!blocked || !cg_static_dims(&s.dx, 1) || !cg_static_dims(&s.dy, 1)) {
+        cg_nyi(p, n, "%s of %s in this layout", ir_op_info(n->op)->text,
+               ir_dtype_name((IrDtype)s.dx.dtype));
+        return;
+    }
+    if (cg_channels(&s.dx) * cg_spatial(&s.dx) == 0) {
+        return;
+    }
+    CgArg args[] = {cg_write(n->out[0]), cg_read(dy), cg_read(ir_in(n, 0))};
+    const char *algo = ir_op_info(n->op)->text;
+    int n_args = max ? 3 : 2;
+    int k = cg_kernel(p, algo, emit_pool_grad, &s, sizeof s, n_args,
+                      200 + 40 * (int)(s.kw < 16 ? s.kw : 16));
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
+}

@@ -1,0 +1,407 @@
+// Reductions. f32 in one of two forms: a vector of results at a time, where the innermost kept
+// dimension is a run of the operand (global pools on blocks of channels), or a vector of operands
+// at a time, where the innermost reduced one is (rows of a plain tensor). Four accumulators, joined
+// in a fixed order: results do not depend on the number of threads. Other dtypes one by one;
+// integers wrap around, and a mean of integers of 64 bits where their sum does.
+#include "codegen/map/map.h"
+#include "codegen/move/move.h"
+#include <math.h>
+#include <string.h>
+
+enum { ACCS = 4 };
+
+typedef struct ReduceSpec {
+    CgNd kept; // operands: the result, x, then the epilogue's
+    CgNd over; // operand: x
+    CgBody then;
+    int32_t op, rows; // rows: the innermost reduced dimension is a run
+    int32_t dtype, pad_;
+} ReduceSpec;
+
+// ---------------------------------------------------------------- operators
+
+static double start_of(IrOp op) {
+    return op == IR_OP_REDUCE_MAX    ? -INFINITY
+           : op == IR_OP_REDUCE_MIN  ? INFINITY
+           : op == IR_OP_REDUCE_PROD ? 1
+                                     : 0;
+}
+
+static CgVal combine(CgFn *f, IrOp op, CgVal acc, CgVal x) {
+    switch (op) {
+    case IR_OP_REDUCE_MAX:
+        return cg_most(f, LLVMRealOGT, acc, x);
+    case IR_OP_REDUCE_MIN:
+        return cg_most(f, LLVMRealOLT, acc, x);
+    case IR_OP_REDUCE_PROD:
+        return cg_fmul(f, acc, x);
+    default:
+        return cg_fadd(f, acc, x);
+    }
+}
+
+static CgVal combine_lanes(CgFn *f, IrOp op, CgVal v) {
+    for (int n = f->lanes / 2; n >= 1; n /= 2) {
+        int low[64], high[64];
+        for (int i = 0; i < n; i++) {
+            low[i] = i;
+            high[i] = i + n;
+        }
+        v = combine(f, op, cg_shuffle(f, v, NULL, n, low), cg_shuffle(f, v, NULL, n, high));
+    }
+    return LLVMBuildExtractElement(f->b, v, cg_i32(f, 0), "");
+}
+
+static CgVal combine_accs(CgFn *f, IrOp op, CgVal *acc) {
+    return combine(f, op, combine(f, op, acc[0], acc[1]), combine(f, op, acc[2], acc[3]));
+}
+
+// ---------------------------------------------------------------- loops over what is reduced
+
+typedef struct ReduceRun {
+    const ReduceSpec *spec;
+    const CgVal *off; // of the row in the kept space
+    CgVal x;          // address of the result element's first operand
+    CgVal n;          // lanes that count, or NULL
+    CgVal i;          // result elements from the row's begin
+} ReduceRun;
+
+typedef void (*ReduceStep)(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc);
+
+// Dims [dim, last) of `over` as loops that carry acc, then `step` at the address.
+static void emit_over(const ReduceRun *r, CgFn *f, int dim, int last, CgVal p, CgVal *acc,
+                      ReduceStep step) {
+    const CgNd *over = &r->spec->over;
+    if (dim >= last) {
+        step(r, f, p, acc);
+        return;
+    }
+    CgLoop loop;
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_dim(f, over->dim[dim].size), 1, ACCS, acc);
+    emit_over(r, f, dim + 1, last, cg_fat(f, p, cg_stride(f, loop.iv, over->dim[dim].stride[0])),
+              acc, step);
+    cg_end_carry(f, &loop, acc);
+}
+
+typedef struct Take { // the last reduced dimension from address p on
+    const ReduceRun *r;
+    CgVal p;
+    IrDim stride;
+} Take;
+
+static void take_kept(const Take *t, CgFn *f, CgVal i, CgVal *acc) {
+    const CgNd *kept = &t->r->spec->kept;
+    IrDim lane = kept->dim[kept->rank - 1].stride[1];
+    CgVal p = cg_fat(f, t->p, cg_stride(f, i, t->stride));
+    *acc = combine(f, (IrOp)t->r->spec->op, *acc, cg_load_strided(f, p, cg_dim(f, lane), t->r->n));
+}
+
+// The last reduced dimension, vectors over kept elements.
+static void reduce_kept(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
+    const CgNd *over = &r->spec->over;
+    CgVal zero = cg_i64(f, 0), size = cg_dim(f, over->dim[over->rank - 1].size);
+    CgVal main = cg_imulc(f, cg_idivc(f, size, ACCS), ACCS);
+    Take t = {r, p, over->dim[over->rank - 1].stride[0]};
+    CgLoop loop;
+    cg_for_carry(f, &loop, zero, main, ACCS, ACCS, acc);
+    for (int k = 0; k < ACCS; k++) {
+        take_kept(&t, f, cg_iaddc(f, loop.iv, k), &acc[k]);
+    }
+    cg_end_carry(f, &loop, acc);
+    cg_for_carry(f, &loop, main, size, 1, 1, acc);
+    take_kept(&t, f, loop.iv, &acc[0]);
+    cg_end_carry(f, &loop, acc);
+}
+
+// The last reduced dimension, vectors along it.
+static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
+    const ReduceSpec *s = r->spec;
+    IrOp op = (IrOp)s->op;
+    int64_t big = (int64_t)ACCS * f->lanes;
+    CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->over.dim[s->over.rank - 1].size);
+    CgVal main = cg_imulc(f, cg_idivc(f, size, big), big);
+    CgVal whole = cg_imulc(f, cg_idivc(f, size, f->lanes), f->lanes);
+    CgLoop loop;
+    cg_for_carry(f, &loop, zero, main, big, ACCS, acc);
+    for (int k = 0; k < ACCS; k++) {
+        CgVal at = cg_iaddc(f, loop.iv, (int64_t)k * f->lanes);
+        acc[k] = combine(f, op, acc[k], cg_load_v(f, cg_fat(f, p, at)));
+    }
+    cg_end_carry(f, &loop, acc);
+    cg_for_carry(f, &loop, main, whole, f->lanes, 1, acc);
+    acc[0] = combine(f, op, acc[0], cg_load_v(f, cg_fat(f, p, loop.iv)));
+    cg_end_carry(f, &loop, acc);
+    CgVal rest = cg_isub(f, size, whole);
+    int64_t fixed;
+    if (cg_is_const(rest, &fixed) && fixed == 0) {
+        return;
+    }
+    CgVal tail = cg_load_n(f, cg_fat(f, p, whole), rest);
+    tail = cg_select(f, cg_lane_mask(f, rest), tail, cg_v(f, start_of(op)));
+    acc[1] = combine(f, op, acc[1], tail);
+}
+
+static CgVal count_over(CgFn *f, const ReduceSpec *s) {
+    CgVal count = cg_i64(f, 1);
+    for (int i = 0; i < s->over.rank; i++) {
+        count = cg_imul(f, count, cg_dim(f, s->over.dim[i].size));
+    }
+    return count;
+}
+
+static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y) {
+    if (s->op != IR_OP_REDUCE_MEAN) {
+        return y;
+    }
+    CgVal by = LLVMBuildSIToFP(f->b, count_over(f, s), f->f32, "");
+    bool vector = LLVMGetTypeKind(LLVMTypeOf(y)) == LLVMVectorTypeKind;
+    return cg_fdiv(f, y, vector ? cg_splat(f, by) : by);
+}
+
+// ---------------------------------------------------------------- results
+
+static CgVal element(const ReduceRun *r, CgFn *f, int operand) {
+    const CgNd *kept = &r->spec->kept;
+    CgVal at = cg_stride(f, r->i, kept->dim[kept->rank - 1].stride[operand]);
+    return cg_fat(f, f->arg[operand], cg_iadd(f, r->off[operand], at));
+}
+
+static CgVal load_then_vector(void *ctx, CgFn *f, int k) {
+    ReduceRun *r = ctx;
+    const CgNd *kept = &r->spec->kept;
+    IrDim lane = kept->dim[kept->rank - 1].stride[k + 2];
+    return cg_load_strided(f, element(r, f, k + 2), cg_dim(f, lane), r->n);
+}
+
+static CgVal load_then_scalar(void *ctx, CgFn *f, int k) {
+    return cg_load_f(f, element(ctx, f, k + 2));
+}
+
+static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    ReduceRun *r = ctx;
+    const ReduceSpec *s = r->spec;
+    CgVal acc[ACCS];
+    for (int k = 0; k < ACCS; k++) {
+        acc[k] = cg_v(f, start_of((IrOp)s->op));
+    }
+    r->i = i;
+    r->n = n;
+    emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_kept);
+    CgVal y = divide_mean(f, s, combine_accs(f, (IrOp)s->op, acc));
+    y = cg_body_emit(f, &s->then, y, load_then_vector, r);
+    cg_store_n(f, y, element(r, f, 0), n);
+}
+
+static void emit_kept_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    ReduceRun *r = ctx;
+    r->off = off;
+    cg_nd_vectors(f, len, 1, emit_kept_vector, r);
+}
+
+static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    (void)n;
+    ReduceRun *r = ctx;
+    const ReduceSpec *s = r->spec;
+    CgVal acc[ACCS];
+    for (int k = 0; k < ACCS; k++) {
+        acc[k] = cg_v(f, start_of((IrOp)s->op));
+    }
+    r->i = i;
+    r->n = NULL;
+    emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_row);
+    CgVal y = combine_lanes(f, (IrOp)s->op, combine_accs(f, (IrOp)s->op, acc));
+    y = cg_body_emit(f, &s->then, divide_mean(f, s, y), load_then_scalar, r);
+    cg_store(f, y, element(r, f, 0), 4);
+}
+
+static void emit_scalar_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    ReduceRun *r = ctx;
+    r->off = off;
+    cg_nd_steps(f, len, 1, emit_scalar_result, r);
+}
+
+static void emit_reduce(CgFn *f, const void *spec) {
+    ReduceRun r = {.spec = spec};
+    if (r.spec->rows) {
+        cg_nd_for(f, &r.spec->kept, 1, 1, emit_scalar_results, &r);
+    } else {
+        cg_nd_for(f, &r.spec->kept, 1, f->lanes, emit_kept_row, &r);
+    }
+}
+
+// ---------------------------------------------------------------- other dtypes
+
+// What is accumulated in: f16 in float, the mean of integers in 64 bits.
+static LLVMTypeRef acc_type(CgFn *f, const ReduceSpec *s) {
+    IrDtype t = (IrDtype)s->dtype;
+    bool wide = s->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(t);
+    return wide ? f->i64 : t == IR_F16 ? f->f32 : cg_dtype(f, t);
+}
+
+static CgVal typed_start(const ReduceSpec *s, LLVMTypeRef t) {
+    IrOp op = (IrOp)s->op;
+    if (LLVMGetTypeKind(t) != LLVMIntegerTypeKind) {
+        return LLVMConstReal(t, start_of(op));
+    }
+    bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
+    uint64_t least = is_signed ? (uint64_t)1 << (LLVMGetIntTypeWidth(t) - 1) : 0;
+    return LLVMConstInt(t,
+                        op == IR_OP_REDUCE_MAX    ? least
+                        : op == IR_OP_REDUCE_MIN  ? ~least
+                        : op == IR_OP_REDUCE_PROD ? 1
+                                                  : 0,
+                        0);
+}
+
+static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
+    IrOp op = (IrOp)s->op;
+    bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
+    if (LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMIntegerTypeKind) {
+        return combine(f, op, acc, x);
+    }
+    switch (op) {
+    case IR_OP_REDUCE_MAX:
+        return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSGT : LLVMIntUGT, x, acc), x, acc);
+    case IR_OP_REDUCE_MIN:
+        return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSLT : LLVMIntULT, x, acc), x, acc);
+    case IR_OP_REDUCE_PROD:
+        return LLVMBuildMul(f->b, acc, x, "");
+    default:
+        x = LLVMBuildIntCast2(f->b, x, LLVMTypeOf(acc), is_signed, "");
+        return LLVMBuildAdd(f->b, acc, x, "");
+    }
+}
+
+static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal acc) {
+    if (dim >= s->over.rank) {
+        return typed_combine(f, s, acc, cg_load_typed(f, (IrDtype)s->dtype, f->arg[1], at));
+    }
+    CgLoop loop;
+    CgVal carry[] = {acc};
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_dim(f, s->over.dim[dim].size), 1, 1, carry);
+    CgVal next = cg_iadd(f, at, cg_stride(f, loop.iv, s->over.dim[dim].stride[0]));
+    carry[0] = typed_over(s, f, dim + 1, next, carry[0]);
+    cg_end_carry(f, &loop, carry);
+    return carry[0];
+}
+
+// The mean from the sum; of integers it truncates, and of none of them it is 0.
+static CgVal typed_mean(CgFn *f, const ReduceSpec *s, CgVal sum) {
+    CgVal count = count_over(f, s), zero = cg_i64(f, 0), mean;
+    IrDtype t = (IrDtype)s->dtype;
+    if (ir_dtype_is_float(t)) {
+        return cg_fdiv(f, sum, LLVMBuildSIToFP(f->b, count, LLVMTypeOf(sum), ""));
+    }
+    CgVal none = cg_icmp(f, LLVMIntEQ, count, zero), by = cg_imax(f, count, cg_i64(f, 1));
+    mean = cg_dtype_signed(t) ? LLVMBuildSDiv(f->b, sum, by, "") : LLVMBuildUDiv(f->b, sum, by, "");
+    return LLVMBuildIntCast2(f->b, cg_select(f, none, zero, mean), cg_dtype(f, t), 1, "");
+}
+
+static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    const ReduceSpec *s = ctx;
+    const IrDim *stride = s->kept.dim[s->kept.rank - 1].stride;
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), len, 1);
+    CgVal at = cg_iadd(f, off[1], cg_stride(f, loop.iv, stride[1]));
+    CgVal y = typed_over(s, f, 0, at, typed_start(s, acc_type(f, s)));
+    y = s->op == IR_OP_REDUCE_MEAN ? typed_mean(f, s, y) : y;
+    at = cg_iadd(f, off[0], cg_stride(f, loop.iv, stride[0]));
+    cg_store_typed(f, (IrDtype)s->dtype, y, f->arg[0], at);
+    cg_end(f, &loop);
+}
+
+static void emit_typed_reduce(CgFn *f, const void *spec) {
+    const ReduceSpec *s = spec;
+    cg_nd_for(f, &s->kept, 1, 1, emit_typed_results, (void *)spec);
+}
+
+// ---------------------------------------------------------------- lowering
+
+static bool is_reduced(const IrInts *axes, int axis) {
+    for (int i = 0; i < axes->n; i++) {
+        if (axes->v[i] == axis) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The two spaces of x: in that of the result, x has stride 0 along kept dims of size 1.
+static void split_axes(const IrNode *n, const CgTensor *x, const CgTensor *y, IrDim *in_kept,
+                       CgNd *over) {
+    IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    bool keepdims = y->rank == x->rank;
+    IrDim size[CG_ND_RANK], stride[CG_ND_RANK], over_size[CG_ND_RANK], over_stride[CG_ND_RANK];
+    int rank = cg_nd_sizes(x, size), n_kept = 0, n_over = 0;
+    cg_nd_strides(x, stride);
+    for (int i = 0; i < rank; i++) {
+        bool reduced = i < x->rank && is_reduced(&axes, i);
+        if (reduced) {
+            over_size[n_over] = size[i];
+            over_stride[n_over++] = stride[i];
+        }
+        if (!reduced || keepdims) {
+            in_kept[n_kept++] = reduced ? ir_dim(0) : stride[i];
+        }
+    }
+    cg_nd_init(over, n_over, over_size);
+    cg_nd_add(over, over_stride, ir_dim(0));
+    cg_nd_collapse(over, 1);
+}
+
+// Which form: rows where the operand's run is reduced. Else the kept run goes innermost.
+static void choose_form(ReduceSpec *s) {
+    const CgNdDim *kept = &s->kept.dim[s->kept.rank - 1];
+    const CgNdDim *over = &s->over.dim[s->over.rank - 1];
+    bool kept_run = ir_dim_is(kept->stride[1], 1) && !ir_dim_is(kept->size, 1);
+    s->rows = !kept_run && ir_dim_is(over->stride[0], 1);
+    int64_t cost = cg_nd_elems(&s->over, 0);
+    s->kept.cost = cost < 1 ? 1 : cost;
+}
+
+void cg_lower_reduce(CgProgram *p, const IrNode *n) {
+    ReduceSpec s;
+    memset(&s, 0, sizeof s);
+    const IrValue *xv = ir_in(n, 0);
+    CgTensor x = cg_tensor(xv), y = cg_tensor(n->out[0]);
+    IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
+    if (x.block != y.block || (x.block && y.rank != x.rank)) {
+        cg_nyi(p, n, "a reduction from one layout to another");
+        return;
+    }
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(xv)};
+    int n_args = 2;
+    if (!cg_body_init(p, n, IR_ATTR_THEN, &s.then, args, &n_args)) {
+        return;
+    }
+    cg_nd_init(&s.kept, cg_nd_sizes(&y, size), size);
+    cg_nd_strides(&y, stride);
+    cg_nd_add(&s.kept, stride, ir_dim(0));
+    split_axes(n, &x, &y, stride, &s.over);
+    cg_nd_add(&s.kept, stride, ir_dim(0));
+    for (int k = 0; k < s.then.n_in; k++) {
+        memset(stride, 0, sizeof stride);
+        if (s.then.in[k].kind != CG_OPERAND_IMM &&
+            !cg_operand_strides(p, n, &y, ir_in(n, k + 1), stride, &args[k + 2])) {
+            return;
+        }
+        cg_nd_add(&s.kept, stride, ir_dim(0));
+        memset(&s.then.in[k].t, 0, sizeof s.then.in[k].t);
+    }
+    if (cg_nd_empty(&s.kept)) {
+        return;
+    }
+    cg_nd_collapse(&s.kept, 1);
+    s.op = (int32_t)n->op;
+    s.dtype = (int32_t)x.dtype;
+    choose_form(&s);
+    bool typed = x.dtype != IR_F32;
+    if (typed && s.then.n > 0) {
+        cg_nyi(p, n, "an epilogue of %s of %s", ir_op_info(n->op)->text,
+               ir_dtype_name(xv->type.dtype));
+        return;
+    }
+    const char *algo = ir_op_info(n->op)->text;
+    int k = cg_kernel(p, algo, typed ? emit_typed_reduce : emit_reduce, &s, sizeof s, n_args, 150);
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
+}

@@ -1,0 +1,174 @@
+// softmax and log_softmax along one axis of a plain tensor, shifted by the maximum (Softmax-13,
+// LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
+// it is innermost, else over neighbouring lines.
+#include "codegen/nn/float_typed.h"
+#include "codegen/move/move.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct SoftmaxSpec {
+    CgNd nd;          // all dims but the axis; operands: result, x, which lie alike
+    IrDim size, step; // of the axis
+    int32_t logarithm, pad_;
+} SoftmaxSpec;
+
+typedef struct SoftmaxRun {
+    const SoftmaxSpec *spec;
+    const CgVal *off;
+    CgVal to, from; // of the line's first element
+    CgVal slot;     // accumulator vector
+    CgVal most, sum;
+} SoftmaxRun;
+
+// ---------------------------------------------------------------- along the axis
+
+static CgVal mask_tail(CgFn *f, CgVal x, CgVal n, double other) {
+    return n ? cg_select(f, cg_lane_mask(f, n), x, cg_v(f, other)) : x;
+}
+
+static void row_max(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    SoftmaxRun *r = ctx;
+    CgVal x = mask_tail(f, cg_load_n(f, cg_fat(f, r->from, i), n), n, -INFINITY);
+    cg_store(f, cg_fmax(f, cg_load(f, f->vec, r->slot, 4), x), r->slot, 4);
+}
+
+static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    SoftmaxRun *r = ctx;
+    CgVal x = cg_load_n(f, cg_fat(f, r->from, i), n);
+    CgVal e = cg_exp(f, cg_fsub(f, x, r->most));
+    if (!r->spec->logarithm) {
+        cg_store_n(f, e, cg_fat(f, r->to, i), n);
+    }
+    CgVal sum = cg_load(f, f->vec, r->slot, 4);
+    cg_store(f, cg_fadd(f, sum, mask_tail(f, e, n, 0)), r->slot, 4);
+}
+
+static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    SoftmaxRun *r = ctx;
+    CgVal p = cg_fat(f, r->to, i), y;
+    if (r->spec->logarithm) {
+        CgVal x = cg_load_n(f, cg_fat(f, r->from, i), n);
+        y = cg_fsub(f, cg_fsub(f, x, r->most), r->sum);
+    } else {
+        y = cg_fmul(f, cg_load_n(f, p, n), r->sum);
+    }
+    cg_store_n(f, y, p, n);
+}
+
+// r->sum: what the last pass needs, the logarithm of the sum or its inverse.
+static void finish_sum(SoftmaxRun *r, CgFn *f, CgVal sum) {
+    r->sum = r->spec->logarithm ? cg_log(f, sum) : cg_fdiv(f, cg_like(f, sum, 1), sum);
+}
+
+static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    (void)n;
+    SoftmaxRun *r = ctx;
+    const CgNd *nd = &r->spec->nd;
+    const IrDim *stride = nd->dim[nd->rank - 1].stride;
+    CgVal size = cg_dim(f, r->spec->size);
+    r->to = cg_fat(f, f->arg[0], cg_iadd(f, r->off[0], cg_stride(f, i, stride[0])));
+    r->from = cg_fat(f, f->arg[1], cg_iadd(f, r->off[1], cg_stride(f, i, stride[1])));
+    cg_store(f, cg_v(f, -INFINITY), r->slot, 4);
+    cg_nd_vectors(f, size, 1, row_max, r);
+    r->most = cg_splat(f, cg_max_lanes(f, cg_load(f, f->vec, r->slot, 4)));
+    cg_store(f, cg_v(f, 0), r->slot, 4);
+    cg_nd_vectors(f, size, 1, row_exp, r);
+    finish_sum(r, f, cg_sum_lanes(f, cg_load(f, f->vec, r->slot, 4)));
+    r->sum = cg_splat(f, r->sum);
+    cg_nd_vectors(f, size, 1, row_scale, r);
+}
+
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    SoftmaxRun *r = ctx;
+    r->off = off;
+    cg_nd_steps(f, len, 1, emit_row, r);
+}
+
+// ---------------------------------------------------------------- lines side by side
+
+static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    SoftmaxRun *r = ctx;
+    const SoftmaxSpec *s = r->spec;
+    CgVal to = cg_fat(f, f->arg[0], cg_iadd(f, r->off[0], i));
+    CgVal from = cg_fat(f, f->arg[1], cg_iadd(f, r->off[1], i));
+    CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->size), acc[] = {cg_v(f, -INFINITY)};
+    CgLoop loop;
+    cg_for_carry(f, &loop, zero, size, 1, 1, acc);
+    CgVal x = cg_load_n(f, cg_fat(f, from, cg_stride(f, loop.iv, s->step)), n);
+    acc[0] = cg_fmax(f, acc[0], x);
+    cg_end_carry(f, &loop, acc);
+    r->most = acc[0];
+    acc[0] = cg_v(f, 0);
+    cg_for_carry(f, &loop, zero, size, 1, 1, acc);
+    CgVal at = cg_stride(f, loop.iv, s->step);
+    CgVal e = cg_exp(f, cg_fsub(f, cg_load_n(f, cg_fat(f, from, at), n), r->most));
+    if (!s->logarithm) {
+        cg_store_n(f, e, cg_fat(f, to, at), n);
+    }
+    acc[0] = cg_fadd(f, acc[0], e);
+    cg_end_carry(f, &loop, acc);
+    finish_sum(r, f, acc[0]);
+    cg_for(f, &loop, zero, size, 1);
+    at = cg_stride(f, loop.iv, s->step);
+    r->to = cg_fat(f, to, at);
+    r->from = cg_fat(f, from, at);
+    row_scale(r, f, zero, n);
+    cg_end(f, &loop);
+}
+
+static void emit_line_vectors(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    SoftmaxRun *r = ctx;
+    r->off = off;
+    cg_nd_vectors(f, len, 1, emit_lines, r);
+}
+
+static void emit_softmax(CgFn *f, const void *spec) {
+    SoftmaxRun r = {.spec = spec};
+    if (ir_dim_is(r.spec->step, 1)) {
+        r.slot = cg_slot(f, f->vec);
+        LLVMSetAlignment(r.slot, 64);
+        cg_nd_for(f, &r.spec->nd, 1, 1, emit_rows, &r);
+    } else {
+        cg_nd_for(f, &r.spec->nd, 1, f->lanes, emit_line_vectors, &r);
+    }
+}
+
+void cg_lower_softmax(CgProgram *p, const IrNode *n) {
+    CgTensor t = cg_tensor(n->out[0]);
+    int axis = (int)ir_int(n, IR_ATTR_AXIS, t.rank - 1);
+    if (!cg_need_plain(p, n)) {
+        return;
+    }
+    if (t.dtype != IR_F32) {
+        cg_lower_float_typed(p, n);
+        return;
+    }
+    IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
+    SoftmaxSpec s;
+    memset(&s, 0, sizeof s);
+    s.size = s.step = ir_dim(1); // of a scalar
+    int rank = 0;
+    IrDim all[CG_ND_RANK];
+    cg_nd_strides(&t, all);
+    for (int i = 0; i < t.rank; i++) {
+        if (i == axis) {
+            s.size = t.dim[i];
+            s.step = all[i];
+        } else {
+            size[rank] = t.dim[i];
+            stride[rank++] = all[i];
+        }
+    }
+    cg_nd_init(&s.nd, rank, size);
+    cg_nd_add(&s.nd, stride, ir_dim(0));
+    cg_nd_add(&s.nd, stride, ir_dim(0));
+    if (cg_nd_empty(&s.nd) || ir_dim_is(s.size, 0)) {
+        return;
+    }
+    cg_nd_collapse(&s.nd, 1);
+    s.nd.cost = 16 * ir_dim_at(s.size, 1);
+    s.logarithm = n->op == IR_OP_LOG_SOFTMAX;
+    CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    int k = cg_kernel(p, "softmax", emit_softmax, &s, sizeof s, 2, 300);
+    cg_call(p, n, k, 2, args, ir_op_info(n->op)->text, (IrDim){0, 0});
+}

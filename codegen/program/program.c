@@ -1,0 +1,331 @@
+// Lowering: walks the graph once, turns nodes into calls of shared kernels, and owns what the calls
+// refer to: kernels by (emit function, spec), packed weights by key.
+#include "codegen/program/program.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                     \
+    void cg_lower_##lower(CgProgram *, const IrNode *);
+#include "ir/ops.def"
+#undef IR_OP
+
+typedef void (*Lower)(CgProgram *, const IrNode *);
+static const Lower lower_table[IR_OP_COUNT] = {
+#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower) cg_lower_##lower,
+#include "ir/ops.def"
+#undef IR_OP
+};
+
+// `none` in the lower column: an explicit "not there yet".
+void cg_lower_none(CgProgram *p, const IrNode *n) {
+    cg_nyi(p, n, "code for %s", ir_op_info(n->op)->text);
+}
+
+void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    IrWhere where = {n->name, n->src_op ? n->src_op : ir_op_info(n->op)->text};
+    ir_error(p->ir->diag, where, "NYI: %s", text);
+    p->failed = true;
+}
+
+const CgTarget *cg_target(const CgProgram *p) {
+    return p->opt->target;
+}
+IrArena *cg_arena(const CgProgram *p) {
+    return p->arena;
+}
+IrProgram *cg_ir(const CgProgram *p) {
+    return p->ir;
+}
+
+uint64_t cg_hash(const void *data, size_t n) {
+    const unsigned char *s = data;
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ s[i]) * 0x100000001b3u;
+    return h;
+}
+
+// ---------------------------------------------------------------- tensors and arguments
+
+int64_t cg_channels(const CgTensor *t) {
+    return t->rank > 1 ? t->dim[1].c : 1;
+}
+
+int64_t cg_spatial(const CgTensor *t) {
+    int64_t n = 1;
+    for (int i = 2; i < t->rank; i++)
+        n *= t->dim[i].c;
+    return n;
+}
+
+// Elements between images of a value that is its own storage.
+static int64_t own_image(const CgTensor *t) {
+    int64_t c = cg_channels(t);
+    if (t->block)
+        c = (c + t->block - 1) / t->block * t->block;
+    return c * cg_spatial(t);
+}
+
+CgTensor cg_tensor(const IrValue *v) {
+    CgTensor t;
+    memset(&t, 0, sizeof t);
+    t.dtype = (int32_t)v->type.dtype;
+    t.rank = v->type.shape.rank;
+    t.block = v->type.block;
+    for (int i = 0; i < t.rank; i++)
+        t.dim[i] = v->type.shape.dim[i];
+    const IrValue *root = v;
+    while (root->view_of)
+        root = root->view_of;
+    if (t.block && root != v && root->type.block) {
+        CgTensor r = cg_tensor(root);
+        t.image = r.image;
+    } else {
+        t.image = own_image(&t);
+    }
+    return t;
+}
+
+CgArg cg_read(const IrValue *v) {
+    return (CgArg){.value = v};
+}
+CgArg cg_write(const IrValue *v) {
+    return (CgArg){.value = v, .write = true};
+}
+CgArg cg_packed(int64_t offset) {
+    return (CgArg){.weights = offset};
+}
+
+void cg_scratch(CgProgram *p, int64_t bytes) {
+    bytes = (bytes + 63) / 64 * 64;
+    if (bytes > p->code->scratch_bytes)
+        p->code->scratch_bytes = bytes;
+}
+
+// ---------------------------------------------------------------- weights
+
+static const CgPack *find_pack(const CgProgram *p, const char *key, const CgCode *code) {
+    uint64_t h = cg_hash(key, strlen(key));
+    for (int i = p->pack_bucket[h % CG_BUCKETS]; i >= 0; i = p->packs[i].next) {
+        const CgPack *k = &p->packs[i];
+        if (k->hash == h && k->code == code && strcmp(k->key, key) == 0)
+            return k;
+    }
+    return NULL;
+}
+
+static void add_pack(CgProgram *p, CgPack pack) {
+    pack.hash = cg_hash(pack.key, strlen(pack.key));
+    int *bucket = &p->pack_bucket[pack.hash % CG_BUCKETS];
+    pack.key = ir_strdup(p->arena, pack.key);
+    pack.next = *bucket;
+    *bucket = p->n_packs;
+    IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
+}
+
+void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh) {
+    const CgPack *known = find_pack(p, key, NULL);
+    *fresh = !known;
+    if (known) {
+        *offset = known->offset;
+        return NULL;
+    }
+    void *data = cg_weights_add(&p->weights, p->arena, bytes, offset);
+    add_pack(p, (CgPack){.key = key, .offset = *offset, .bytes = (int64_t)bytes});
+    return data;
+}
+
+CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh) {
+    const CgPack *known = find_pack(p, key, p->code);
+    *fresh = !known;
+    if (known)
+        return (CgArg){.weights = known->offset, .prepared = true};
+    CgArg arg = {.weights = p->code->prepared_bytes, .prepared = true};
+    add_pack(p, (CgPack){.key = key, .offset = arg.weights, .bytes = bytes, .code = p->code});
+    p->code->prepared_bytes += (bytes + 63) / 64 * 64;
+    return arg;
+}
+
+int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
+    if (!arg->value)
+        return arg->weights;
+    const IrValue *v = arg->value;
+    while (v->view_of)
+        v = v->view_of;
+    IrConst *c = v->konst;
+    IrDim elems;
+    if (!c || !ir_shape_elems(&c->type.shape, &elems))
+        ir_bug("codegen", NULL, "constant argument without data");
+    size_t bytes = (size_t)elems.c * (size_t)ir_dtype_bytes(c->type.dtype);
+    int64_t offset;
+    bool fresh;
+    void *data = cg_pack(p, ir_sprintf(p->arena, "plain:%p", (void *)c), bytes, &offset, &fresh);
+    if (fresh && bytes)
+        memcpy(data, ir_const_data(p->ir, c), bytes);
+    return offset;
+}
+
+// ---------------------------------------------------------------- kernels and calls
+
+int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size,
+              int n_args, int weight) {
+    uint64_t h = cg_hash(spec, size) ^ (uint64_t)(uintptr_t)emit * 0x9e3779b97f4a7c15u;
+    int *bucket = &p->kernel_bucket[h % CG_BUCKETS];
+    for (int i = *bucket; i >= 0; i = p->kernels[i].next) {
+        const CgKernel *k = &p->kernels[i];
+        if (k->hash == h && k->emit == emit && k->size == size && memcmp(k->spec, spec, size) == 0)
+            return i;
+    }
+    if (n_args > CG_MAX_ARGS)
+        ir_bug("codegen", name, "a kernel with %d arguments", n_args);
+    void *copy = ir_alloc(p->arena, size);
+    memcpy(copy, spec, size);
+    CgKernel k = {.symbol = ir_sprintf(p->arena, "%s_k%d_%s", p->opt->symbol, p->n_kernels, name),
+                  .emit = emit,
+                  .spec = copy,
+                  .size = size,
+                  .hash = h,
+                  .n_args = n_args,
+                  .weight = weight,
+                  .next = *bucket};
+    *bucket = p->n_kernels;
+    IR_PUSH(p->arena, p->kernels, p->n_kernels, p->cap_kernels, k);
+    return p->n_kernels - 1;
+}
+
+static bool in_memory(const IrValue *v) {
+    return v && v->place.kind != IR_PLACE_CONST;
+}
+
+// May the bytes of a and b meet? Views of one root are apart when their channels are.
+static bool args_overlap(const IrValue *a, const IrValue *b) {
+    if (!in_memory(a) || !in_memory(b) || a->place.kind != b->place.kind)
+        return false;
+    if (a->place.kind != IR_PLACE_ARENA && a->place.index != b->place.index)
+        return false;
+    int64_t ca = 0, cb = 0;
+    const IrValue *ra = ir_view_root((IrValue *)a, &ca), *rb = ir_view_root((IrValue *)b, &cb);
+    if (ra == rb && a->type.block && b->type.block && ra->type.block) {
+        int64_t na = a->type.shape.dim[1].c, nb = b->type.shape.dim[1].c, blk = a->type.block;
+        return ca < (cb + nb + blk - 1) / blk * blk && cb < (ca + na + blk - 1) / blk * blk;
+    }
+    if (a->place.kind != IR_PLACE_ARENA)
+        return true;
+    IrDim sa, sb, oa = ra->place.offset, ob = rb->place.offset;
+    if (!ir_type_bytes(&ra->type, &sa) || !ir_type_bytes(&rb->type, &sb))
+        return true;
+    if (oa.c == 0 && ob.c == 0 && sa.c == 0 && sb.c == 0) // both in the region that grows with N
+        return oa.n < ob.n + sb.n && ob.n < oa.n + sa.n;
+    if (oa.n == ob.n && sa.n == 0 && sb.n == 0)
+        return oa.c < ob.c + sb.c && ob.c < oa.c + sa.c;
+    return true;
+}
+
+static int64_t pack_bytes(const CgProgram *p, const CgArg *arg) {
+    const CgCode *code = arg->prepared ? p->code : NULL;
+    int i = p->n_packs - 1; // the last one, usually
+    while (i >= 0 && (p->packs[i].offset != arg->weights || p->packs[i].code != code))
+        i--;
+    return i >= 0 ? p->packs[i].bytes : 0;
+}
+
+// Of everything that a call touches: tensors and packed weights.
+static IrDim arg_bytes(const CgProgram *p, const CgArg *args, int n) {
+    IrDim sum = {0, 0}, b;
+    for (int i = 0; i < n; i++) {
+        if (!args[i].value) {
+            sum.c += pack_bytes(p, &args[i]);
+        } else if (ir_type_bytes(&args[i].value->type, &b)) {
+            sum.c += b.c;
+            sum.n += b.n;
+        }
+    }
+    return sum;
+}
+
+// A call without what the profile says of it; the kernel learns what its arguments may be.
+static CgCall make_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
+    CgKernel *k = &p->kernels[kernel];
+    if (n_args != k->n_args)
+        ir_bug("codegen", k->symbol, "%d arguments for a kernel that takes %d", n_args, k->n_args);
+    CgCall call = {.kernel = kernel, .n_args = n_args};
+    call.args = ir_alloc_array(p->arena, (size_t)n_args, sizeof *args);
+    memcpy(call.args, args, (size_t)n_args * sizeof *args);
+    for (int i = 0; i < n_args; i++) {
+        k->writes |= args[i].write ? 1u << i : 0;
+        for (int j = 0; j < n_args; j++)
+            if (i != j && (args[i].write || args[j].write) &&
+                args_overlap(args[i].value, args[j].value))
+                k->alias |= 1u << i;
+    }
+    return call;
+}
+
+void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg *args,
+             const char *algo, IrDim flops) {
+    CgCall call = make_call(p, kernel, n_args, args);
+    call.node = n;
+    call.algo = algo;
+    call.flops = flops;
+    call.bytes = arg_bytes(p, args, n_args);
+    IR_PUSH(p->arena, p->code->calls, p->code->n_calls, p->code->cap_calls, call);
+}
+
+void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
+    CgCall call = make_call(p, kernel, n_args, args);
+    IR_PUSH(p->arena, p->code->init, p->code->n_init, p->code->cap_init, call);
+}
+
+// ---------------------------------------------------------------- barriers
+
+// Thread t may run ahead within a stretch of calls that touch none of each other's results.
+static void place_barriers(CgCode *p) {
+    int start = 0; // first call since the last barrier
+    for (int i = 1; i < p->n_calls; i++) {
+        CgCall *c = &p->calls[i];
+        for (int j = start; j < i && !c->barrier; j++) {
+            const CgCall *d = &p->calls[j];
+            for (int x = 0; x < c->n_args && !c->barrier; x++)
+                for (int y = 0; y < d->n_args && !c->barrier; y++)
+                    c->barrier = (c->args[x].write || d->args[y].write) &&
+                                 args_overlap(c->args[x].value, d->args[y].value);
+        }
+        if (c->barrier)
+            start = i;
+    }
+}
+
+// ---------------------------------------------------------------- the walk
+
+// Its result needs no code: the bytes are an operand's, or all operands wrote into it.
+static bool is_free(const IrNode *n) {
+    if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0))
+        return true;
+    for (int i = 0; i < n->n_in; i++)
+        if (n->n_out == 1 && n->out[0]->view_of && n->out[0]->view_of == ir_in(n, i))
+            return true;
+    return false;
+}
+
+static void lower_all(CgProgram *p) {
+    for (const IrNode *n = p->code->graph->first; n; n = n->next)
+        if (!is_free(n))
+            lower_table[n->op](p, n);
+}
+
+bool cg_lower_graphs(CgProgram *p) {
+    memset(p->kernel_bucket, -1, sizeof p->kernel_bucket);
+    memset(p->pack_bucket, -1, sizeof p->pack_bucket);
+    for (int i = 0; i < p->n_codes; i++) {
+        p->code = &p->codes[i];
+        lower_all(p);
+        place_barriers(p->code);
+    }
+    return !p->failed;
+}

@@ -1,0 +1,92 @@
+// The program being emitted: kernels, calls, weights. Private to program.c, body.c, weights.c,
+// entry.c, emit.c.
+#ifndef CODEGEN_PROGRAM_PROGRAM_H
+#define CODEGEN_PROGRAM_PROGRAM_H
+
+#include "codegen/build/lower.h"
+
+typedef struct CgKernel {
+    const char *symbol;
+    CgEmit emit;
+    const void *spec;
+    size_t size;
+    uint64_t hash;
+    int n_args, weight;
+    uint32_t alias;  // bit k: argument k may overlap another one in some call
+    uint32_t writes; // bit k: argument k is written in some call
+    int next;        // in its hash bucket, -1 ends
+} CgKernel;
+
+typedef struct CgCall {
+    const IrNode *node;
+    int kernel, n_args;
+    CgArg *args;
+    const char *algo;
+    IrDim flops, bytes;
+    bool barrier; // all threads meet before it
+} CgCall;
+
+typedef struct CgPack {
+    const char *key;
+    int64_t offset, bytes;
+    const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
+    uint64_t hash;
+    int next;
+} CgPack;
+
+enum { CG_BUCKETS = 1024 };
+
+// The weights section while it grows: a temporary file, mapped piece by piece.
+typedef struct CgWeights {
+    int fd;
+    const char *path;
+    int64_t bytes; // so far, without the ELF header page
+    void *map;     // the piece last handed out
+    size_t map_bytes;
+    bool failed;
+} CgWeights;
+
+// What is emitted for one graph: its entry and init functions and its descriptor.
+typedef struct CgCode {
+    IrGraph *graph;
+    const char *symbol; // prefix of the three
+    int n_calls, cap_calls;
+    CgCall *calls;
+    int n_init, cap_init;
+    CgCall *init; // when a model is created; node is NULL
+    int64_t scratch_bytes, prepared_bytes;
+} CgCode;
+
+struct CgProgram {
+    IrProgram *ir;
+    IrArena *arena;
+    const CgOptions *opt;
+    bool failed;
+    int n_kernels, cap_kernels;
+    CgKernel *kernels;
+    int kernel_bucket[CG_BUCKETS];
+    int n_codes;
+    CgCode *codes;
+    CgCode *code; // the one being lowered
+    int n_packs, cap_packs;
+    CgPack *packs;
+    int pack_bucket[CG_BUCKETS];
+    CgWeights weights;
+    const CgTune *tune; // NULL: none
+    int64_t onnx_at;    // offset of the tuned model's file in the weights section
+};
+
+uint64_t cg_hash(const void *p, size_t n); // FNV-1a
+bool cg_lower_graphs(CgProgram *p); // program.c: nodes to calls, barriers; false after errors
+void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f);                    // entry.c: SYMBOL_entry
+void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f);                     // entry.c: SYMBOL_init
+void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMModuleRef m); // descriptor.c
+void cg_emit_tune(CgProgram *p, LLVMModuleRef m);       // tune_desc.c: hone_tune_desc
+int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
+
+bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix);
+void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset);
+// Ends the file: as an ELF object that defines `symbol`, or as raw bytes. False after reporting.
+bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, bool elf);
+
+#endif

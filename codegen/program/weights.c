@@ -1,0 +1,160 @@
+// The weights section: packed constants stream into a temporary file that already is the object the
+// linker reads, so that 100 MB of weights never pass through LLVM or through memory twice. The
+// section is read-only, page-aligned and "large" (.lrodata), so that models above 2 GiB link and
+// processes share its pages.
+#include "codegen/program/program.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, GUARD = 64, SHF_LARGE = 0x10000000 };
+
+static void close_weights(void *arg) {
+    CgWeights *w = arg;
+    if (w->map)
+        munmap(w->map, w->map_bytes);
+    if (w->fd >= 0)
+        close(w->fd);
+    w->map = NULL;
+    w->fd = -1;
+}
+
+bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix) {
+    memset(w, 0, sizeof *w);
+    w->path = ir_sprintf(a, "%s/%s.weights.o", dir, prefix);
+    w->fd = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0) {
+        ir_error(ir_arena_diag(a), IR_NOWHERE, "cannot write %s: %s", w->path, strerror(errno));
+        return false;
+    }
+    ir_arena_defer(a, close_weights, w);
+    return true;
+}
+
+void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset) {
+    *offset = w->bytes;
+    int64_t begin = PAGE + w->bytes, end = begin + (int64_t)bytes + GUARD;
+    int64_t page = begin / PAGE * PAGE;
+    if (w->map)
+        munmap(w->map, w->map_bytes);
+    w->map = NULL;
+    int err = posix_fallocate(w->fd, page, end - page);
+    if (err)
+        ir_fatal(ir_arena_diag(a), IR_NOWHERE, "cannot write %s: %s", w->path, strerror(err));
+    w->map_bytes = (size_t)(end - page);
+    w->map = mmap(NULL, w->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, page);
+    if (w->map == MAP_FAILED) {
+        w->map = NULL;
+        ir_fatal(ir_arena_diag(a), IR_NOWHERE, "cannot map %s: %s", w->path, strerror(errno));
+    }
+    w->bytes += ((int64_t)bytes + 63) / 64 * 64;
+    return (char *)w->map + (begin - page);
+}
+
+static bool write_at(int fd, const void *data, size_t n, int64_t offset) {
+    const char *s = data;
+    while (n > 0) {
+        ssize_t k = pwrite(fd, s, n, offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return false;
+        s += k;
+        n -= (size_t)k;
+        offset += k;
+    }
+    return true;
+}
+
+enum { SEC_NULL, SEC_DATA, SEC_SYMTAB, SEC_STRTAB, SEC_SHSTRTAB, SEC_STACK, SEC_COUNT };
+static const char section_names[] = "\0.lrodata.hone\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack";
+
+// Behind the data: symbols, their names, the section names, the section headers.
+static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, int64_t data_bytes) {
+    int64_t at = (PAGE + data_bytes + 15) / 16 * 16;
+    size_t name_bytes = strlen(symbol) + 2;
+    char *names = ir_alloc(a, name_bytes); // "\0symbol\0"
+    memcpy(names + 1, symbol, name_bytes - 2);
+    Elf64_Sym sym[2] = {{0},
+                        {.st_name = 1,
+                         .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT),
+                         .st_other = STV_HIDDEN,
+                         .st_shndx = SEC_DATA,
+                         .st_size = (uint64_t)data_bytes}};
+    int64_t at_names = at + (int64_t)sizeof sym;
+    int64_t at_sections = at_names + (int64_t)name_bytes;
+    int64_t at_headers = (at_sections + (int64_t)sizeof section_names + 15) / 16 * 16;
+    Elf64_Shdr sh[SEC_COUNT] = {
+        [SEC_DATA] = {.sh_name = 1,
+                      .sh_type = SHT_PROGBITS,
+                      .sh_flags = SHF_ALLOC | SHF_LARGE,
+                      .sh_offset = PAGE,
+                      .sh_size = (uint64_t)data_bytes,
+                      .sh_addralign = PAGE},
+        [SEC_SYMTAB] = {.sh_name = 15,
+                        .sh_type = SHT_SYMTAB,
+                        .sh_offset = (uint64_t)at,
+                        .sh_size = sizeof sym,
+                        .sh_link = SEC_STRTAB,
+                        .sh_info = 1,
+                        .sh_addralign = 8,
+                        .sh_entsize = sizeof sym[0]},
+        [SEC_STRTAB] = {.sh_name = 23,
+                        .sh_type = SHT_STRTAB,
+                        .sh_offset = (uint64_t)at_names,
+                        .sh_size = name_bytes,
+                        .sh_addralign = 1},
+        [SEC_SHSTRTAB] = {.sh_name = 31,
+                          .sh_type = SHT_STRTAB,
+                          .sh_offset = (uint64_t)at_sections,
+                          .sh_size = sizeof section_names,
+                          .sh_addralign = 1},
+        [SEC_STACK] = {.sh_name = 41,
+                       .sh_type = SHT_PROGBITS,
+                       .sh_offset = (uint64_t)at_headers,
+                       .sh_addralign = 1},
+    };
+    Elf64_Ehdr eh = {
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_REL,
+        .e_machine = EM_X86_64,
+        .e_version = EV_CURRENT,
+        .e_shoff = (uint64_t)at_headers,
+        .e_ehsize = sizeof eh,
+        .e_shentsize = sizeof sh[0],
+        .e_shnum = SEC_COUNT,
+        .e_shstrndx = SEC_SHSTRTAB};
+    return write_at(w->fd, &eh, sizeof eh, 0) && write_at(w->fd, sym, sizeof sym, at) &&
+           write_at(w->fd, names, name_bytes, at_names) &&
+           write_at(w->fd, section_names, sizeof section_names, at_sections) &&
+           write_at(w->fd, sh, sizeof sh, at_headers);
+}
+
+// Moves the data to the front of the file: --emit asm and llvm-ir hand out plain bytes.
+static bool write_raw(const CgWeights *w, int64_t data_bytes) {
+    enum { CHUNK = 1 << 20 };
+    char *buf = malloc(CHUNK);
+    bool ok = buf != NULL;
+    for (int64_t at = 0; ok && at < data_bytes; at += CHUNK) {
+        int64_t n = data_bytes - at < CHUNK ? data_bytes - at : CHUNK;
+        ok = pread(w->fd, buf, (size_t)n, PAGE + at) == n && write_at(w->fd, buf, (size_t)n, at);
+    }
+    free(buf);
+    return ok && ftruncate(w->fd, data_bytes) == 0;
+}
+
+bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, bool elf) {
+    int64_t offset;
+    cg_weights_add(w, a, 0, &offset); // the guard behind the last piece exists
+    w->bytes += GUARD;
+    bool ok = elf ? write_elf(w, a, symbol, w->bytes) : write_raw(w, w->bytes);
+    if (!ok)
+        ir_error(ir_arena_diag(a), IR_NOWHERE, "cannot write %s: %s", w->path, strerror(errno));
+    close_weights(w);
+    return ok;
+}

@@ -1,0 +1,355 @@
+// Operators that search along an axis (ArgMax, ArgMin, TopK, CumSum) or address elements by
+// tensors of indices (GatherElements, GatherND, ScatterElements, ScatterND, OneHot,
+// ReverseSequence, MaxUnpool), GridSample and RoiAlign. Constant indices must be inside; what
+// run-time ones do outside is said in ir/ops.def.
+#include "frontend/import.h"
+
+#include <string.h>
+
+static int read_axis(FeNode *n, const IrValue *x, int64_t absent) {
+    return n->refused ? 0 : fe_axis(n, fe_attr_int(n, "axis", absent), x->type.shape.rank);
+}
+
+// ---------------------------------------------------------------- along an axis
+
+// ArgMax-13, ArgMin-13
+void fe_import_arg(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    int axis = read_axis(n, x, 0);
+    fe_out(
+        n, 0,
+        fe_build(n, n->info->op, FE_IN(x),
+                 FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis),
+                         ir_attr_i(IR_ATTR_KEEPDIMS, fe_attr_int(n, "keepdims", 1) != 0),
+                         ir_attr_i(IR_ATTR_REVERSE, fe_attr_int(n, "select_last_index", 0) != 0))));
+}
+
+// TopK-11; k is an attribute in version 1. Results that need not be sorted are.
+void fe_import_top_k(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    int axis = read_axis(n, x, -1);
+    IrInts k = n->since >= 10 ? fe_ints(n, 1) : (IrInts){0, NULL};
+    int64_t count = n->since >= 10 ? (k.n == 1 ? k.v[0] : -1) : fe_attr_int(n, "k", -1);
+    bool least = n->since >= 11 && !fe_attr_int(n, "largest", 1);
+    if (!n->refused && count < 0) {
+        fe_refuse(n, "k is not one number of at least 0");
+    }
+    if (n->refused) {
+        return;
+    }
+    IrAttr attrs[] = {ir_attr_i(IR_ATTR_AXIS, axis), ir_attr_i(IR_ATTR_SIZE, count),
+                      ir_attr_i(IR_ATTR_REVERSE, least)};
+    IrNode *top = ir_build_node(&n->b, IR_OP_TOP_K, 1, &x, 3, attrs);
+    if (!top) {
+        fe_refuse(n, "%s", n->b.err);
+        return;
+    }
+    fe_out(n, 0, top->out[0]);
+    fe_out(n, 1, top->out[1]);
+}
+
+// CumSum-14
+void fe_import_cumsum(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    IrInts given = fe_ints(n, 1);
+    if (!n->refused && given.n != 1) {
+        fe_refuse(n, "its axis is not one number");
+    }
+    int axis = n->refused ? 0 : fe_axis(n, given.v[0], x->type.shape.rank);
+    fe_out(n, 0,
+           fe_build(n, IR_OP_CUMSUM, FE_IN(x),
+                    FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis),
+                            ir_attr_i(IR_ATTR_EXCLUSIVE, fe_attr_int(n, "exclusive", 0) != 0),
+                            ir_attr_i(IR_ATTR_REVERSE, fe_attr_int(n, "reverse", 0) != 0))));
+}
+
+// ---------------------------------------------------------------- gathers and scatters
+
+// Refuses constant indices outside of their axes: entry i is one of dim[i % depth], which are the
+// axes from `axis` on.
+static void check_indices(FeNode *n, int input, const IrValue *x, int axis, int depth) {
+    const IrTensor *t = fe_tensor(n, input);
+    int64_t count = t && !n->refused ? ir_tensor_elems(t) : 0;
+    if (!fe_spend(n, (double)count)) {
+        fe_refuse(n, "its indices are shared by too many nodes for the size of the file");
+    }
+    for (int64_t i = 0; i < count && !n->refused; i++) {
+        int a = axis + (int)(i % depth);
+        IrDim dim = x->type.shape.dim[a];
+        double k = ir_tensor_get(t, i);
+        if (dim.n == 0 && !(k >= -(double)dim.c && k < (double)dim.c)) {
+            fe_refuse(n, "index %.0f is outside axis %d of size %lld", k, a, (long long)dim.c);
+        }
+    }
+}
+
+// The axes that a tuple of indices names, from `first` on; 0 after a refusal.
+static int read_depth(FeNode *n, const IrValue *x, const IrValue *index, int first) {
+    if (n->refused) {
+        return 0;
+    }
+    const IrShape *s = &index->type.shape;
+    IrDim last = s->rank ? s->dim[s->rank - 1] : ir_dim(0);
+    if (last.n || last.c < 1 || last.c > x->type.shape.rank - first) {
+        fe_refuse(n, "the last axis of the indices does not count axes of the data");
+        return 0;
+    }
+    return (int)last.c;
+}
+
+// GatherElements-13
+void fe_import_gather_elements(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1);
+    int axis = read_axis(n, x, 0);
+    check_indices(n, 1, x, axis, 1);
+    fe_out(n, 0,
+           fe_build(n, IR_OP_GATHER_ELEMENTS, FE_IN(x, index),
+                    FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis))));
+}
+
+// GatherND-13
+void fe_import_gather_nd(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1);
+    int64_t batch = n->since >= 12 ? fe_attr_int(n, "batch_dims", 0) : 0;
+    if (!n->refused && (batch < 0 || batch >= x->type.shape.rank)) {
+        fe_refuse(n, "batch_dims is %lld for data of rank %d", (long long)batch,
+                  x->type.shape.rank);
+    }
+    int depth = read_depth(n, x, index, (int)batch);
+    if (depth) {
+        check_indices(n, 1, x, (int)batch, depth);
+    }
+    fe_out(n, 0,
+           fe_build(n, IR_OP_GATHER_ND, FE_IN(x, index), FE_WITH(ir_attr_i(IR_ATTR_AXIS, batch))));
+}
+
+// none, add and mul since version 16, max and min since 18
+static IrAttr read_reduction(FeNode *n) {
+    return ir_attr_s(IR_ATTR_MODE, n->since >= 16 ? fe_attr_str(n, "reduction", "none") : "none");
+}
+
+// ScatterElements-18, Scatter-9
+void fe_import_scatter_elements(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1), *updates = fe_operand(n, 2);
+    int axis = read_axis(n, x, 0);
+    check_indices(n, 1, x, axis, 1);
+    fe_out(n, 0,
+           fe_build(n, IR_OP_SCATTER_ELEMENTS, FE_IN(x, index, updates),
+                    FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis), read_reduction(n))));
+}
+
+// ScatterND-18
+void fe_import_scatter_nd(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1), *updates = fe_operand(n, 2);
+    int depth = read_depth(n, x, index, 0);
+    if (depth) {
+        check_indices(n, 1, x, 0, depth);
+    }
+    fe_out(n, 0,
+           fe_build(n, IR_OP_SCATTER_ND, FE_IN(x, index, updates), FE_WITH(read_reduction(n))));
+}
+
+// ---------------------------------------------------------------- compositions
+
+// Element 0 or 1 of OneHot's `values`, as a scalar.
+static IrValue *pick_value(FeNode *n, IrValue *values, int64_t i) {
+    IrShape one = {1, {ir_dim(1)}}, scalar = {0};
+    IrValue *v = fe_build(n, IR_OP_SLICE, FE_IN(values),
+                          FE_WITH(fe_ints_attr(n, IR_ATTR_START, 1, &i),
+                                  fe_ints_attr(n, IR_ATTR_STEP, 1, &(int64_t){1}),
+                                  ir_attr_dims(IR_ATTR_SHAPE, &one)));
+    return fe_reshape(n, v, &scalar);
+}
+
+// OneHot-11: an axis of `depth` is put in, whose entry i is `on` where the index is i, or i -
+// depth, and `off` elsewhere: where an index is outside, everywhere.
+void fe_import_one_hot(FeNode *n) {
+    IrValue *index = fe_operand(n, 0), *values = fe_operand(n, 2);
+    double depth = fe_scalar_in(n, 1, 0);
+    if (n->refused) {
+        return;
+    }
+    IrShape s = {.rank = index->type.shape.rank + 1};
+    if (s.rank > IR_MAX_RANK || !(depth >= 1 && depth <= INT32_MAX) ||
+        values->type.shape.rank != 1 || !ir_dim_is(values->type.shape.dim[0], 2)) {
+        fe_refuse(n, "depth %g, indices of rank %d or its values do not fit", depth,
+                  index->type.shape.rank);
+        return;
+    }
+    int axis = fe_axis(n, fe_attr_int(n, "axis", -1), s.rank);
+    for (int i = 0; i < s.rank; i++) {
+        s.dim[i] = i == axis ? ir_dim(1) : index->type.shape.dim[i - (i > axis)];
+    }
+    int64_t count = (int64_t)depth;
+    IrValue *k = fe_reshape(n, fe_cast(n, index, IR_I64), &s);
+    IrValue *wrapped = fe_op_const(n, IR_OP_ADD, k, (double)count);
+    k = fe_build(n, IR_OP_WHERE, FE_IN(fe_op_const(n, IR_OP_LESS, k, 0), wrapped, k), 0, NULL);
+    IrValue *hot = fe_bin(n, IR_OP_EQUAL, k, fe_iota(n, 0, ir_dim(count), axis, s.rank));
+    IrValue *on = pick_value(n, values, 1), *off = pick_value(n, values, 0);
+    fe_out(n, 0, fe_build(n, IR_OP_WHERE, FE_IN(hot, on, off), 0, NULL));
+}
+
+// x with axes 0 and 1 exchanged.
+static IrValue *swap_leading_axes(FeNode *n, IrValue *x) {
+    IrInts perm = fe_range(n, 0, n->refused ? 2 : x->type.shape.rank);
+    perm.v[0] = 1;
+    perm.v[1] = 0;
+    return n->refused ? x : fe_transpose(n, x, perm.n, perm.v);
+}
+
+// ReverseSequence-10: step t of sequence b is step length[b] - 1 - t of the operand, while t is
+// below its length. Run-time lengths beyond the axis are clamped as gather_nd's indices are.
+void fe_import_reverse_sequence(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *length = fe_operand(n, 1);
+    int64_t time = fe_attr_int(n, "time_axis", 0), batch = fe_attr_int(n, "batch_axis", 1);
+    if (n->refused) {
+        return;
+    }
+    const IrShape *s = &x->type.shape;
+    if (s->rank < 2 || time < 0 || batch < 0 || time + batch != 1 || length->type.shape.rank != 1 ||
+        !ir_dim_eq(length->type.shape.dim[0], s->dim[batch])) {
+        fe_refuse(n, "time_axis %lld, batch_axis %lld and its lengths do not fit the data",
+                  (long long)time, (long long)batch);
+        return;
+    }
+    IrDim steps = s->dim[time], sequences = s->dim[batch];
+    const IrTensor *known = fe_tensor(n, 1);
+    for (int64_t i = 0; known && i < ir_tensor_elems(known) && !n->refused; i++) {
+        double k = ir_tensor_get(known, i);
+        if (!(k >= 0) || (steps.n == 0 && k > (double)steps.c)) {
+            fe_refuse(n, "length %.0f is outside the time axis of size %lld", k,
+                      (long long)steps.c);
+        }
+    }
+    IrValue *t = fe_iota(n, 0, steps, 1, 2);
+    IrValue *l = fe_reshape(n, fe_cast(n, length, IR_I64), &(IrShape){2, {sequences, ir_dim(1)}});
+    IrValue *back = fe_bin(n, IR_OP_SUB, fe_op_const(n, IR_OP_SUB, l, 1), t);
+    IrValue *at = fe_build(n, IR_OP_WHERE, FE_IN(fe_bin(n, IR_OP_LESS, t, l), back, t), 0, NULL);
+    at = fe_reshape(n, at, &(IrShape){3, {sequences, steps, ir_dim(1)}});
+    IrValue *y = fe_build(n, IR_OP_GATHER_ND, FE_IN(batch ? swap_leading_axes(n, x) : x, at),
+                          FE_WITH(ir_attr_i(IR_ATTR_AXIS, 1)));
+    fe_out(n, 0, batch ? swap_leading_axes(n, y) : y);
+}
+
+// The shape that MaxUnpool's indices count in: what a pool of these windows came from.
+static bool read_unpooled(FeNode *n, const IrShape *x, IrShape *out) {
+    FeSpan span[IR_MAX_RANK];
+    *out = *x;
+    if (n->refused || !fe_spans(n, x, NULL, span)) {
+        return false;
+    }
+    for (int i = 0; i < x->rank - 2; i++) {
+        const FeSpan *s = &span[i];
+        int64_t size;
+        if (__builtin_mul_overflow(s->size - 1, s->stride, &size) ||
+            __builtin_add_overflow(size, s->kernel - s->begin - s->end, &size) || size < 0) {
+            fe_refuse(n, "its windows leave nothing of spatial dimension %d", i);
+            return false;
+        }
+        out->dim[i + 2] = ir_dim(size);
+    }
+    return true;
+}
+
+// MaxUnpool-11: zeros with x at its indices. A given output shape is filled up with zeros behind.
+void fe_import_max_unpool(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1);
+    IrShape s;
+    if (!n->refused && !ir_shape_eq(&x->type.shape, &index->type.shape)) {
+        fe_refuse(n, "its indices have another shape than its input");
+    }
+    if (n->refused || !read_unpooled(n, &x->type.shape, &s)) {
+        return;
+    }
+    IrDim count = fe_dim_product(n, &x->type.shape, 0, s.rank);
+    IrShape flat = {1, {fe_dim_product(n, &s, 0, s.rank)}}, from = {1, {count}};
+    if (n->refused) {
+        return;
+    }
+    IrValue *zeros = fe_build(n, IR_OP_EXPAND, FE_IN(fe_const(n, x, 0)),
+                              FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &flat)));
+    IrValue *at = fe_reshape(n, index, &(IrShape){2, {count, ir_dim(1)}});
+    IrValue *y = fe_build(n, IR_OP_SCATTER_ND, FE_IN(zeros, at, fe_reshape(n, x, &from)), 0, NULL);
+    y = fe_reshape(n, y, &s);
+    FeDims given = {.n = s.rank, .v = s.dim};
+    if (fe_has(n, 2) && (!fe_dims(n, 2, &given) || given.n != s.rank)) {
+        fe_refuse(n, "its output shape has %d entries for rank %d", given.n, s.rank);
+    }
+    int64_t pad[2 * IR_MAX_RANK] = {0};
+    bool grows = false;
+    for (int i = 0; i < s.rank && !n->refused; i++) {
+        IrDim d = given.v[i];
+        if (d.n != s.dim[i].n || d.c < s.dim[i].c || (i < 2 && !ir_dim_eq(d, s.dim[i]))) {
+            fe_refuse(n, "its output shape does not hold dimension %d of %lld", i,
+                      (long long)s.dim[i].c);
+            return;
+        }
+        pad[s.rank + i] = d.c - s.dim[i].c;
+        grows |= pad[s.rank + i] != 0;
+    }
+    fe_out(n, 0,
+           !grows ? y
+                  : fe_build(n, IR_OP_PAD, FE_IN(y),
+                             FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * s.rank, pad),
+                                     ir_attr_s(IR_ATTR_MODE, "constant"),
+                                     ir_attr_f(IR_ATTR_VALUE, 0))));
+}
+
+// ---------------------------------------------------------------- Det, GridSample
+
+// Det-11
+void fe_import_det(FeNode *n) {
+    fe_out(n, 0, fe_un(n, IR_OP_DET, fe_operand(n, 0)));
+}
+
+// GridSample-20; version 16 calls its modes bilinear and bicubic.
+void fe_import_grid_sample(FeNode *n) {
+    static const char *const old[][2] = {{"bilinear", "linear"}, {"bicubic", "cubic"}};
+    IrValue *x = fe_operand(n, 0), *grid = fe_operand(n, 1);
+    const char *mode = fe_attr_str(n, "mode", n->since >= 20 ? "linear" : "bilinear");
+    for (int i = 0; i < 2 && mode && n->since < 20; i++) {
+        mode = strcmp(mode, old[i][0]) == 0 ? old[i][1] : mode;
+    }
+    const char *border = fe_attr_str(n, "padding_mode", "zeros");
+    if (n->refused) {
+        return;
+    }
+    fe_out(n, 0,
+           fe_build(n, IR_OP_GRID_SAMPLE, FE_IN(x, grid),
+                    FE_WITH(ir_attr_s(IR_ATTR_MODE, mode), ir_attr_s(IR_ATTR_BORDER, border),
+                            ir_attr_i(IR_ATTR_ALIGN, fe_attr_int(n, "align_corners", 0) != 0))));
+}
+
+// RoiAlign-16; version 10 has no half pixels.
+void fe_import_roi_align(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *regions = fe_operand(n, 1), *images = fe_operand(n, 2);
+    const char *mode = fe_attr_str(n, "mode", "avg");
+    const char *pixels = n->since >= 16
+                             ? fe_attr_str(n, "coordinate_transformation_mode", "half_pixel")
+                             : "output_half_pixel";
+    int64_t size[] = {fe_attr_int(n, "output_height", 1), fe_attr_int(n, "output_width", 1)};
+    int64_t samples = fe_attr_int(n, "sampling_ratio", 0);
+    if (n->refused) {
+        return;
+    }
+    bool half = strcmp(pixels, "half_pixel") == 0;
+    if (!half && strcmp(pixels, "output_half_pixel") != 0) {
+        fe_refuse(n, "coordinate_transformation_mode '%s' is unknown", pixels);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (size[i] < 1 || size[i] > INT32_MAX) {
+            fe_refuse(n, "its result is %lld x %lld", (long long)size[0], (long long)size[1]);
+        }
+    }
+    if (n->refused) {
+        return;
+    }
+    check_indices(n, 2, x, 0, 1);
+    IrShape out = ir_shape_of(2, size);
+    double scale = fe_attr_float(n, "spatial_scale", 1);
+    fe_out(n, 0,
+           fe_build(n, IR_OP_ROI_ALIGN, FE_IN(x, regions, images),
+                    FE_WITH(ir_attr_s(IR_ATTR_MODE, mode), ir_attr_dims(IR_ATTR_SHAPE, &out),
+                            ir_attr_i(IR_ATTR_SIZE, samples), ir_attr_f(IR_ATTR_ALPHA, scale),
+                            ir_attr_i(IR_ATTR_ALIGN, half))));
+}

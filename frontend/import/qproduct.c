@@ -1,0 +1,288 @@
+// Products of quantized tensors: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv.
+//
+// Sums are exact: of int32. They are computed by the kernels of f32, which hold integers up to 2^24
+// exactly, in parts of so many inner entries that no sum can be larger; the parts are added as
+// int32:
+//
+//   matmul(a - za, b - zb) = sum over parts k of i32(matmul(f32(a - za)[.., k], f32(b - zb)[k,
+//   ..]))
+//
+// Convolutions are cut along their input channels. They say `algo=direct`: kernels that transform
+// their input (Winograd, Strassen) round.
+#include "frontend/import/quant.h"
+
+#include <math.h>
+
+enum { MAX_PARTS = 256 };
+static const double EXACT = 1 << 24;
+
+// One factor, ready to multiply: the input less its zero point, as f32.
+typedef struct Factor {
+    IrValue *v;
+    double most; // of its magnitudes
+} Factor;
+
+// The largest |x - zero| that the types, or constants, allow.
+static double find_most(FeNode *n, int input, int zero) {
+    const IrTensor *z = fe_has(n, zero) ? fe_tensor(n, zero) : NULL;
+    IrType x;
+    if (!fe_type(n, input, &x) || n->refused) {
+        return 0;
+    }
+    double low = x.dtype == IR_I8 ? -128 : 0, high = low + 255, most = 255;
+    if (z || !fe_has(n, zero)) {
+        most = z ? 0 : fmax(-low, high);
+        for (int64_t i = 0; z && i < ir_tensor_elems(z); i++) {
+            double at = ir_tensor_get(z, i);
+            most = fmax(most, fmax(high - at, at - low));
+        }
+    }
+    return most;
+}
+
+// The axis that scales and zero points of more than one element lie along: that of the rows or the
+// columns of matrices, counted from the end, or output channels in the weights or the result.
+enum { ROWS = -2, COLUMNS = -1, FILTERS = 0, CHANNELS = 1 };
+
+// A scale or zero point as it broadcasts to a tensor of rank `rank`; those of the tensor's own rank
+// do already.
+static IrValue *spread(FeNode *n, int input, int along, int rank) {
+    IrValue *v = fe_operand_or_null(n, input);
+    if (n->refused || !v) {
+        return NULL;
+    }
+    IrDim elems;
+    const IrShape *s = &v->type.shape;
+    if (ir_shape_elems(s, &elems) && ir_dim_is(elems, 1)) {
+        return fe_reshape(n, v, &(IrShape){.rank = 0});
+    }
+    if (s->rank != 1) {
+        return v;
+    }
+    int64_t axis = along < 0 ? along + rank : along;
+    if (axis < 0 || axis >= rank) {
+        fe_refuse(n, "input %d has %lld entries for a vector", input, (long long)s->dim[0].c);
+        return NULL;
+    }
+    return fe_reshape_axes(n, v, rank, (IrInts){1, &axis});
+}
+
+// The same of constants, as a constant; NULL where they are none.
+static IrValue *subtract_constants(FeNode *n, int input, int zero, int along) {
+    const IrTensor *t = fe_tensor(n, input), *z = fe_tensor(n, zero);
+    int64_t zeros = z ? ir_tensor_elems(z) : 1, inner = 1;
+    if (n->refused || !t || (fe_has(n, zero) && !z)) {
+        return NULL;
+    }
+    int axis = along < 0 ? along + t->rank : along;
+    if (zeros != 1 && (z->rank != 1 || axis < 0 || axis >= t->rank || zeros != t->dim[axis])) {
+        return NULL;
+    }
+    for (int i = axis + 1; i < t->rank && zeros > 1; i++) {
+        inner *= t->dim[i];
+    }
+    IrType type = {IR_F32, ir_shape_of(t->rank, t->dim), 0};
+    int64_t elems = ir_tensor_elems(t);
+    if (!fe_charge(n, elems * (int64_t)sizeof(float))) {
+        return NULL;
+    }
+    IrTensor out = ir_tensor_new(n->fe->arena, &type, 1);
+    for (int64_t i = 0; i < elems; i++) {
+        double at = z ? ir_tensor_get(z, i / inner % zeros) : 0;
+        ((float *)out.data)[i] = (float)(ir_tensor_get(t, i) - at);
+    }
+    return fe_tensor_const(n, &out);
+}
+
+static Factor read_factor(FeNode *n, int input, int zero, int along) {
+    Factor f = {fe_operand(n, input), find_most(n, input, zero)};
+    if (!n->refused && f.v->type.dtype != IR_I8 && f.v->type.dtype != IR_U8) {
+        fe_refuse(n, "input %d is %s, it must be int8 or uint8", input,
+                  ir_dtype_name(f.v->type.dtype));
+    }
+    if (n->refused) {
+        return f;
+    }
+    IrValue *z = spread(n, zero, along, f.v->type.shape.rank);
+    if (z && z->type.dtype != f.v->type.dtype) {
+        fe_refuse(n, "input %d and its zero point differ in type", input);
+    }
+    IrValue *known = subtract_constants(n, input, zero, along);
+    if (known || n->refused) {
+        f.v = known;
+        return f;
+    }
+    f.v = fe_cast(n, f.v, IR_F32);
+    if (z) {
+        f.v = fe_bin(n, IR_OP_SUB, f.v, fe_cast(n, z, IR_F32));
+    }
+    return f;
+}
+
+// Entries [from, from + count) of an axis.
+static IrValue *cut(FeNode *n, IrValue *x, int axis, int64_t from, int64_t count) {
+    if (n->refused) {
+        return NULL;
+    }
+    IrShape s = x->type.shape;
+    int64_t start[IR_MAX_RANK] = {0}, step[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
+    if (from == 0 && ir_dim_is(s.dim[axis], count)) {
+        return x;
+    }
+    start[axis] = from;
+    s.dim[axis] = ir_dim(count);
+    return fe_build(n, IR_OP_SLICE, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_START, s.rank, start),
+                            fe_ints_attr(n, IR_ATTR_STEP, s.rank, step),
+                            ir_attr_dims(IR_ATTR_SHAPE, &s)));
+}
+
+// How many entries of the inner axis, each standing for `taps` products, one part has; refuses
+// where parts are too small or too many.
+static int64_t part_length(FeNode *n, const Factor *a, const Factor *b, int64_t length,
+                           int64_t taps) {
+    double most = a->most * b->most * (double)taps;
+    double fits = most > 0 ? floor(EXACT / most) : (double)length;
+    int64_t part = fits >= (double)length ? length : (int64_t)fits;
+    if (length > 0 && (part < 1 || (length + part - 1) / part > MAX_PARTS)) {
+        fe_refuse(n, "NYI: exact sums of %lld by %lld products", (long long)length,
+                  (long long)taps);
+    }
+    return part > 0 ? part : 1;
+}
+
+static IrValue *add_part(FeNode *n, IrValue *sum, IrValue *part) {
+    part = n->refused ? NULL : fe_cast(n, part, IR_I32);
+    return sum ? fe_bin(n, IR_OP_ADD, sum, part) : part;
+}
+
+// ---------------------------------------------------------------- matrices
+
+static IrValue *multiply(FeNode *n, const Factor *a, const Factor *b) {
+    if (n->refused) {
+        return NULL;
+    }
+    const IrShape *as = &a->v->type.shape, *bs = &b->v->type.shape;
+    int ka = as->rank - 1, kb = bs->rank > 1 ? bs->rank - 2 : 0;
+    if (as->rank == 0 || bs->rank == 0 || as->dim[ka].n || !ir_dim_eq(as->dim[ka], bs->dim[kb])) {
+        fe_refuse(n, "the inner dimensions differ, or depend on the batch size");
+        return NULL;
+    }
+    int64_t length = as->dim[ka].c, part = part_length(n, a, b, length, 1), at = 0;
+    IrValue *sum = NULL;
+    do {
+        int64_t count = length - at < part ? length - at : part;
+        IrValue *x = cut(n, a->v, ka, at, count), *y = cut(n, b->v, kb, at, count);
+        sum = add_part(n, sum, fe_matmul(n, x, y));
+        at += part;
+    } while (at < length && !n->refused);
+    return sum;
+}
+
+// MatMulInteger-10: A, B, zero points of A and B
+void fe_import_matmul_integer(FeNode *n) {
+    Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 1, 3, COLUMNS);
+    fe_out(n, 0, multiply(n, &a, &b));
+}
+
+// ---------------------------------------------------------------- convolutions
+
+// Channels [from, from + count) of each group of x [N,C,...].
+static IrValue *cut_channels(FeNode *n, IrValue *x, int64_t group, int64_t from, int64_t count) {
+    IrShape s = x->type.shape, split = s;
+    int64_t each = s.dim[1].c / group;
+    if (group == 1 || count == each) {
+        return group == 1 ? cut(n, x, 1, from, count) : x;
+    }
+    split.rank++;
+    split.dim[1] = ir_dim(group);
+    split.dim[2] = ir_dim(each);
+    for (int i = 2; i < s.rank; i++) {
+        split.dim[i + 1] = s.dim[i];
+    }
+    s.dim[1] = ir_dim(group * count);
+    x = cut(n, fe_reshape(n, x, &split), 2, from, count);
+    return n->refused ? NULL : fe_reshape(n, x, &s);
+}
+
+static bool check_convolution(FeNode *n, const IrShape *x, const IrShape *w, int64_t group,
+                              int64_t *taps) {
+    *taps = 1;
+    bool fits = x->rank == w->rank && x->rank >= 3 && x->rank < IR_MAX_RANK && !x->dim[1].n;
+    for (int i = 1; i < w->rank && fits; i++) {
+        fits = w->dim[i].n == 0 && w->dim[i].c > 0 &&
+               (i == 1 || !__builtin_mul_overflow(*taps, w->dim[i].c, taps));
+    }
+    if (!fits || group < 1 || w->dim[1].c > x->dim[1].c || x->dim[1].c % group ||
+        x->dim[1].c / group != w->dim[1].c) {
+        fe_refuse(n, "weights and group do not fit the input");
+    }
+    return !n->refused;
+}
+
+static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
+    int64_t group = fe_attr_int(n, "group", 1), taps, at = 0;
+    if (n->refused || !check_convolution(n, &x->v->type.shape, &w->v->type.shape, group, &taps)) {
+        return NULL;
+    }
+    int64_t length = w->v->type.shape.dim[1].c, part = part_length(n, x, w, length, taps);
+    IrNode *before = n->b.graph->last;
+    IrValue *sum = NULL;
+    do {
+        int64_t count = length - at < part ? length - at : part;
+        IrValue *from = cut_channels(n, x->v, group, at, count), *by = cut(n, w->v, 1, at, count);
+        sum = add_part(n, sum, fe_conv(n, from, by, NULL));
+        at += part;
+    } while (at < length && !n->refused);
+    for (IrNode *k = before ? before->next : n->b.graph->first; k; k = k->next) {
+        if (k->op == IR_OP_CONV) {
+            ir_set_attr(k, ir_attr_s(IR_ATTR_ALGO, "direct"));
+        }
+    }
+    return sum;
+}
+
+// ConvInteger-10: x, w, zero points of x and w
+void fe_import_conv_integer(FeNode *n) {
+    Factor x = read_factor(n, 0, 2, CHANNELS), w = read_factor(n, 1, 3, FILTERS);
+    fe_out(n, 0, convolve(n, &x, &w));
+}
+
+// ---------------------------------------------------------------- quantized again
+
+// The sum times scale(a) * scale(b) / scale(y), as y's type. Inputs 1, 4 and 6 are the scales, 7 is
+// y's zero point; along[] has the axis that each lies along.
+static void requantize(FeNode *n, IrValue *sum, const int *along) {
+    static const int input[] = {1, 4, 6};
+    IrValue *scale[3];
+    IrType zero;
+    if (n->refused || !fe_type(n, 7, &zero)) {
+        return;
+    }
+    int rank = sum->type.shape.rank;
+    for (int i = 0; i < 3; i++) {
+        IrValue *v = fe_operand(n, input[i]);
+        v = v ? spread(n, input[i], along[i], rank) : NULL;
+        scale[i] = n->refused ? NULL : fe_cast(n, v, IR_F32);
+    }
+    IrValue *by = fe_bin(n, IR_OP_MUL, scale[0], scale[1]);
+    by = fe_bin(n, IR_OP_DIV, by, scale[2]);
+    IrValue *y = n->refused ? NULL : fe_bin(n, IR_OP_MUL, fe_cast(n, sum, IR_F32), by);
+    fe_out(n, 0, fe_requantize(n, y, spread(n, 7, along[2], rank), zero.dtype));
+}
+
+// QLinearMatMul-21: a, scale, zero; b, scale, zero; scale and zero of y
+void fe_import_qlinear_matmul(FeNode *n) {
+    static const int along[] = {ROWS, COLUMNS, ROWS};
+    Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 3, 5, COLUMNS);
+    requantize(n, multiply(n, &a, &b), along);
+}
+
+// QLinearConv-10: x, scale, zero; w, scale, zero; scale and zero of y; bias i32[O]
+void fe_import_qlinear_conv(FeNode *n) {
+    static const int along[] = {CHANNELS, CHANNELS, CHANNELS};
+    Factor x = read_factor(n, 0, 2, CHANNELS), w = read_factor(n, 3, 5, FILTERS);
+    IrValue *sum = convolve(n, &x, &w);
+    IrValue *bias = sum ? spread(n, 8, CHANNELS, sum->type.shape.rank) : NULL;
+    requantize(n, bias ? fe_bin(n, IR_OP_ADD, sum, bias) : sum, along);
+}

@@ -1,0 +1,57 @@
+// Private to onnx_*.c: the stages of importing a graph.
+#ifndef FRONTEND_ONNX_GRAPH_H
+#define FRONTEND_ONNX_GRAPH_H
+
+#include "frontend/import.h"
+
+// ---------------------------------------------------------------- onnx/order.c
+
+typedef struct FeLink {  // a node's operands and results
+    FeValue **in, **out; // NULL where absent
+    size_t n_in;         // the node's inputs, then what its subgraphs read from here
+} FeLink;
+
+FeValue *fe_find_value(FeContext *fe, const char *name); // seen from the scope; NULL: none
+// The node's name, or that of its first output where it has none.
+const char *fe_node_name(FeContext *fe, size_t index);
+// Fills the scope's values; names that are defined twice are reported.
+void fe_collect_values(FeContext *fe);
+// One link per node; reports inputs that nothing makes.
+FeLink *fe_link_nodes(FeContext *fe);
+// Indices of the nodes, producers first; NULL after reporting a cycle.
+int *fe_order_nodes(FeContext *fe, const FeLink *links);
+
+// ---------------------------------------------------------------- onnx/graph.c
+
+bool fe_is_onnx_domain(const char *domain);
+// The opset of ai.onnx among the imports, 0 when there is none. NULL, or why it is not supported.
+const char *fe_read_opset(FeContext *fe, size_t n, Onnx__OperatorSetIdProto *const *imports,
+                          int *out);
+// Imports the nodes of the scope; false after reporting why it cannot begin.
+bool fe_import_nodes(FeContext *fe);
+
+// ---------------------------------------------------------------- onnx/scope.c
+
+// Makes s the scope in the place of node n, with its values; false after refusing n. The caller
+// has set pb, outer, function, opset and attrs, and may now bind values.
+bool fe_enter_scope(FeNode *n, FeScope *s);
+bool fe_scopes_are_full(const FeContext *fe); // the limit was passed, and that is reported
+// Imports the scope's nodes, makes its graph's outputs n's outputs and leaves the scope.
+void fe_import_scope(FeNode *n);
+
+// ---------------------------------------------------------------- onnx/functions.c
+
+void fe_collect_functions(FeContext *fe); // reports those that are defined twice
+const Onnx__FunctionProto *fe_find_function(FeContext *fe, const Onnx__NodeProto *n); // or NULL
+void fe_call_function(FeNode *n, const Onnx__FunctionProto *f);
+
+// ---------------------------------------------------------------- doubles.c
+
+bool fe_keeps_doubles(const Onnx__GraphProto *g);
+
+// ---------------------------------------------------------------- onnx/edges.c
+
+void fe_add_inputs(FeContext *fe);  // after fe_collect_values()
+void fe_add_outputs(FeContext *fe); // after all nodes
+
+#endif

@@ -1,0 +1,48 @@
+// Private to frontend/: from a file to an unpacked message, and from a TensorProto to a tensor.
+#ifndef FRONTEND_ONNX_LOAD_H
+#define FRONTEND_ONNX_LOAD_H
+
+#include "ir/ir.h"
+#include "onnx.pb-c.h"
+
+// Walks `size` bytes as a message of type `desc` without recursion and without allocating, and
+// returns NULL when protobuf-c may unpack them, else what is wrong (a static or arena string).
+// `most`: bytes that unpacking may allocate; 0: FE_LIMIT_MEMORY's default.
+const char *fe_wire_scan(IrArena *a, const uint8_t *bytes, size_t size,
+                         const ProtobufCMessageDescriptor *desc, int64_t most);
+
+typedef struct FeFile {
+    const uint8_t *bytes;
+    size_t size;
+} FeFile;
+// Maps (or, where that is not possible, reads) a whole file. Returns NULL when fine, else why not.
+// The caller unmaps with fe_unmap_file().
+const char *fe_map_file(IrArena *a, const char *path, FeFile *out);
+void fe_unmap_file(FeFile *f);
+// Scans and unpacks; the message lives as long as the arena. NULL and *why on errors.
+ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescriptor *desc,
+                            int64_t most, const char **why);
+
+// Files of external data, each mapped once and until the arena is freed.
+typedef struct FeExternal {
+    const char *dir; // the model's folder
+    int64_t bytes;   // of all of them
+    int n, cap;
+    struct FeExternalFile {
+        const char *location;
+        FeFile file;
+    } * v;
+} FeExternal;
+
+// The dtype that a tensor of an ONNX element type (TensorProto.DataType) has inside the graph
+// (`edge` false: every float is f32) or at its edges (`edge` true). False: no such type here.
+bool fe_dtype(int32_t onnx_type, bool edge, IrDtype *out);
+const char *fe_onnx_type_name(int32_t onnx_type);
+enum { FE_MAX_ELEM_TYPE = 22 };
+
+// The content of a TensorProto, of type fe_dtype(data_type, edge); points into `t`, into a mapped
+// file or into the arena. NULL when fine, else why not (arena string).
+const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
+                           IrTensor *out);
+
+#endif

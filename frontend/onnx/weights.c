@@ -1,0 +1,350 @@
+// TensorProto to tensor. A tensor's numbers stand raw, in a typed field (small types packed in
+// int32_data), or in another file; whatever the spelling, one table says how wide they are and how
+// they become ours. Numbers that need no conversion and are aligned stay where they are
+// (protobuf-c's copy, or the mapped external file); others are converted once into the arena.
+//
+// Invariants: no size is trusted (element counts and byte counts are checked without wrap-around);
+// external data never leaves the model's folder. The path is walked component by component with
+// O_NOFOLLOW, which gives what openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) does on every
+// kernel.
+#define _GNU_SOURCE // strchrnul
+#include "frontend/onnx/load.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+_Static_assert(BYTE_ORDER == LITTLE_ENDIAN, "ONNX stores raw data in little-endian order");
+
+// ---------------------------------------------------------------- element types
+
+typedef void Converter(void *dst, const void *src, int64_t n);
+
+static float half_to_float(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff;
+    float x;
+    if (exp == 0) {
+        x = (float)man * 0x1p-24f;
+        return sign ? -x : x;
+    }
+    uint32_t bits = sign | (exp == 31 ? 0x7f800000u : (exp + 112) << 23) | man << 13;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void convert_f16(void *dst, const void *src, int64_t n) {
+    const uint8_t *p = src;
+    for (int64_t i = 0; i < n; i++) {
+        ((float *)dst)[i] = half_to_float((uint16_t)(p[2 * i] | p[2 * i + 1] << 8));
+    }
+}
+
+static void convert_bf16(void *dst, const void *src, int64_t n) {
+    const uint8_t *p = src;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)p[2 * i] << 16 | (uint32_t)p[2 * i + 1] << 24;
+        memcpy((float *)dst + i, &bits, sizeof bits);
+    }
+}
+
+static void convert_f64(void *dst, const void *src, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        double x;
+        memcpy(&x, (const char *)src + 8 * i, sizeof x);
+        ((float *)dst)[i] = (float)x;
+    }
+}
+
+typedef enum Field { NO_FIELD, FLOATS, INT32S, INT64S, DOUBLES, UINT64S } Field;
+
+typedef struct ElemType {
+    const char *name;
+    int bytes;            // in raw and external data; 0: not supported
+    Field field;          // where its numbers stand when they are not raw
+    IrDtype inside, edge; // see fe_dtype; IR_DTYPE_COUNT: none
+    Converter *convert;   // from the stored form to `inside`; NULL: the same
+} ElemType;
+
+static const ElemType elem_types[] = {
+    [1] = {"float", 4, FLOATS, IR_F32, IR_F32, NULL},
+    [2] = {"uint8", 1, INT32S, IR_U8, IR_U8, NULL},
+    [3] = {"int8", 1, INT32S, IR_I8, IR_I8, NULL},
+    [4] = {"uint16", 2, INT32S, IR_U16, IR_U16, NULL},
+    [5] = {"int16", 2, INT32S, IR_I16, IR_I16, NULL},
+    [6] = {"int32", 4, INT32S, IR_I32, IR_I32, NULL},
+    [7] = {"int64", 8, INT64S, IR_I64, IR_I64, NULL},
+    [8] = {.name = "string"},
+    [9] = {"bool", 1, INT32S, IR_BOOL, IR_BOOL, NULL},
+    [10] = {"float16", 2, INT32S, IR_F32, IR_F16, convert_f16},
+    [11] = {"double", 8, DOUBLES, IR_F32, IR_F64, convert_f64},
+    [12] = {"uint32", 4, UINT64S, IR_U32, IR_U32, NULL},
+    [13] = {"uint64", 8, UINT64S, IR_U64, IR_U64, NULL},
+    [14] = {.name = "complex64"},
+    [15] = {.name = "complex128"},
+    [16] = {"bfloat16", 2, INT32S, IR_F32, IR_DTYPE_COUNT, convert_bf16},
+    [17] = {.name = "float8e4m3fn"},
+    [18] = {.name = "float8e4m3fnuz"},
+    [19] = {.name = "float8e5m2"},
+    [20] = {.name = "float8e5m2fnuz"},
+    [21] = {.name = "uint4"},
+    [22] = {.name = "int4"},
+};
+enum { N_ELEM_TYPES = sizeof elem_types / sizeof elem_types[0] };
+
+static const ElemType *find_elem_type(int32_t onnx_type) {
+    bool known = onnx_type > 0 && onnx_type < N_ELEM_TYPES && elem_types[onnx_type].bytes;
+    return known ? &elem_types[onnx_type] : NULL;
+}
+
+bool fe_dtype(int32_t onnx_type, bool edge, IrDtype *out) {
+    const ElemType *e = find_elem_type(onnx_type);
+    *out = !e ? IR_DTYPE_COUNT : edge ? e->edge : e->inside;
+    return *out != IR_DTYPE_COUNT;
+}
+
+const char *fe_onnx_type_name(int32_t onnx_type) {
+    return onnx_type > 0 && onnx_type < N_ELEM_TYPES ? elem_types[onnx_type].name : "unknown";
+}
+
+// ---------------------------------------------------------------- external data
+
+// Opens `location`, a relative path below dirfd, following no symbolic link. -1 and errno.
+static int open_beneath(int dirfd, const char *location) {
+    int at = dirfd;
+    for (const char *p = location;;) {
+        const char *slash = strchrnul(p, '/');
+        char part[NAME_MAX + 1];
+        size_t n = (size_t)(slash - p);
+        bool last = *slash == '\0', bad = n == 0 || n > NAME_MAX;
+        if (!bad) {
+            memcpy(part, p, n);
+            part[n] = '\0';
+            bad = strcmp(part, "..") == 0;
+        }
+        int fd = -1;
+        if (bad) {
+            errno = EXDEV;
+        } else {
+            fd = openat(at, part,
+                        O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (last ? 0 : O_DIRECTORY));
+        }
+        int saved = errno;
+        if (at != dirfd) {
+            close(at);
+        }
+        errno = saved;
+        if (fd < 0 || last) {
+            return fd;
+        }
+        at = fd;
+        p = slash + 1;
+    }
+}
+
+static void unmap_external(void *arg) {
+    fe_unmap_file(arg);
+}
+
+static const char *map_external(IrArena *a, FeExternal *ext, const char *location, FeFile *out) {
+    for (int i = 0; i < ext->n; i++) {
+        if (strcmp(ext->v[i].location, location) == 0) {
+            *out = ext->v[i].file;
+            return NULL;
+        }
+    }
+    int dirfd = open(ext->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dirfd < 0 ? -1 : open_beneath(dirfd, location);
+    int saved = errno;
+    struct stat st;
+    const char *why = NULL;
+    if (fd < 0 && (saved == EXDEV || saved == ELOOP || saved == ENOTDIR)) {
+        why = ir_sprintf(
+            a, "external data '%s' must lie below the model's folder, with no link on the way",
+            location);
+    } else if (fd < 0 || fstat(fd, &st) != 0) {
+        why = ir_sprintf(a, "external data '%s': %s", location, strerror(saved));
+    } else if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        why = ir_sprintf(a, "external data '%s' is not a regular file of its own", location);
+    } else if (st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            why = ir_sprintf(a, "external data '%s': %s", location, strerror(errno));
+        } else {
+            FeFile *f = ir_alloc(a, sizeof *f);
+            *out = *f = (FeFile){p, (size_t)st.st_size};
+            ir_arena_defer(a, unmap_external, f);
+            struct FeExternalFile entry = {location, *f};
+            IR_PUSH(a, ext->v, ext->n, ext->cap, entry);
+            ext->bytes += st.st_size;
+        }
+    } else {
+        *out = (FeFile){NULL, 0};
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (dirfd >= 0) {
+        close(dirfd);
+    }
+    return why;
+}
+
+// The `bytes` bytes of an external tensor. external_data's keys: location, offset, length.
+static const char *find_external(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t,
+                                 size_t bytes, const void **out) {
+    const char *location = NULL;
+    uint64_t offset = 0, length = bytes;
+    if (!ext) {
+        return "its data is in another file";
+    }
+    for (size_t i = 0; i < t->n_external_data; i++) {
+        const Onnx__StringStringEntryProto *e = t->external_data[i];
+        if (!e->key || !e->value) {
+            continue;
+        }
+        bool is_offset = strcmp(e->key, "offset") == 0, is_length = strcmp(e->key, "length") == 0;
+        if (strcmp(e->key, "location") == 0) {
+            location = e->value;
+        } else if (is_offset || is_length) {
+            char *end;
+            errno = 0;
+            uint64_t x = strtoull(e->value, &end, 10);
+            if (errno || *end || e->value[0] < '0' || e->value[0] > '9') {
+                return ir_sprintf(a, "external data %s '%s' is not a number", e->key, e->value);
+            }
+            *(is_offset ? &offset : &length) = x;
+        }
+    }
+    if (!location || !*location) {
+        return "external data has no location";
+    }
+    if (length != bytes) {
+        return ir_sprintf(a, "external data length %llu is not the %zu bytes of its shape",
+                          (unsigned long long)length, bytes);
+    }
+    FeFile f = {NULL, 0};
+    const char *why = map_external(a, ext, location, &f);
+    if (why) {
+        return why;
+    }
+    if (offset > f.size || bytes > f.size - offset) {
+        return ir_sprintf(a, "external data '%s' has %zu bytes, %zu at offset %llu are asked for",
+                          location, f.size, bytes, (unsigned long long)offset);
+    }
+    *out = f.bytes + offset;
+    return NULL;
+}
+
+// ---------------------------------------------------------------- from the proto to a tensor
+
+// Little-endian low parts of wider integers: int32_data holding float16, say.
+static const void *narrow(IrArena *a, const void *src, int from, int to, int64_t n) {
+    if (from == to) {
+        return src;
+    }
+    char *dst = ir_alloc_array(a, (size_t)n, (size_t)to);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(dst + i * to, (const char *)src + i * from, (size_t)to);
+    }
+    return dst;
+}
+
+// The numbers of a tensor that are in typed fields, in the raw form.
+static const char *read_field(IrArena *a, const Onnx__TensorProto *t, const ElemType *e,
+                              int64_t elems, const void **out) {
+    const struct {
+        const void *v;
+        size_t n;
+        int bytes;
+    } fields[] = {
+        [NO_FIELD] = {NULL, 0, 1},
+        [FLOATS] = {t->float_data, t->n_float_data, 4},
+        [INT32S] = {t->int32_data, t->n_int32_data, 4},
+        [INT64S] = {t->int64_data, t->n_int64_data, 8},
+        [DOUBLES] = {t->double_data, t->n_double_data, 8},
+        [UINT64S] = {t->uint64_data, t->n_uint64_data, 8},
+    };
+    if (fields[e->field].n != (size_t)elems) {
+        return ir_sprintf(a, "it has %zu numbers, its shape asks for %lld", fields[e->field].n,
+                          (long long)elems);
+    }
+    *out = narrow(a, fields[e->field].v, fields[e->field].bytes, e->bytes, elems);
+    return NULL;
+}
+
+static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_bytes, IrTensor *out,
+                              int64_t *elems) {
+    if (t->n_dims > IR_MAX_RANK) {
+        return ir_sprintf(a, "it has %zu dimensions, at most %d are supported", t->n_dims,
+                          IR_MAX_RANK);
+    }
+    out->rank = (int)t->n_dims;
+    *elems = 1;
+    for (size_t i = 0; i < t->n_dims; i++) {
+        int64_t d = out->dim[i] = t->dims[i];
+        if (d < 0) {
+            return ir_sprintf(a, "dimension %zu is %lld", i, (long long)d);
+        }
+        if (__builtin_mul_overflow(*elems, d, elems)) {
+            return "its shape is too big";
+        }
+    }
+    return *elems > INT64_MAX / 8 / elem_bytes ? "its shape is too big" : NULL;
+}
+
+const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
+                           IrTensor *out) {
+    const ElemType *e = find_elem_type(t->data_type);
+    *out = (IrTensor){0};
+    if (!fe_dtype(t->data_type, edge, &out->dtype)) {
+        return ir_sprintf(a, "element type %d (%s) is not supported", t->data_type,
+                          fe_onnx_type_name(t->data_type));
+    }
+    int64_t elems = 0;
+    const char *why = read_shape(a, t, e->bytes, out, &elems);
+    if (why) {
+        return why;
+    }
+    const void *src = NULL;
+    size_t bytes = (size_t)elems * (size_t)e->bytes;
+    if (t->has_data_location && t->data_location > ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+        why = ir_sprintf(a, "data location %d is unknown", (int)t->data_location);
+    } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL &&
+               t->raw_data.len > 0) {
+        why = "it has data both in the model and in another file";
+    } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+        why = find_external(a, ext, t, bytes, &src);
+    } else if (t->has_raw_data && (t->raw_data.len > 0 || bytes == 0)) {
+        src = t->raw_data.data;
+        if (t->raw_data.len != bytes) {
+            why = ir_sprintf(a, "it has %zu bytes of data, its shape asks for %zu", t->raw_data.len,
+                             bytes);
+        }
+    } else {
+        why = read_field(a, t, e, elems, &src);
+    }
+    if (why) {
+        return why;
+    }
+    int width = ir_dtype_bytes(out->dtype);
+    bool convert = !edge && e->convert;
+    if (elems == 0) {
+        out->data = ir_alloc(a, 1);
+    } else if (convert || (uintptr_t)src % (uintptr_t)width != 0) {
+        out->data = ir_alloc_array(a, (size_t)elems, (size_t)width);
+        if (convert) {
+            e->convert(out->data, src, elems);
+        } else {
+            memcpy(out->data, src, bytes);
+        }
+    } else {
+        out->data = (void *)src;
+    }
+    return NULL;
+}

@@ -1,0 +1,273 @@
+// fuse_bn: what a convolution is followed by, channel by channel, goes into its weights.
+//
+//   %y = conv %x, %w, %b                       %y = conv %x, %w', %b'     w' = w * a[o]
+//   %z = batch_norm %y, %s, %o, %m, %v   ->    a = s / sqrt(v + eps), b' = (b - m) * a + o
+//
+//   %z = mul %y, %k  or  add %y, %k      ->    the same with one of a, b': BN spelled out, Scale
+//                                              layers
+//   %z = batch_norm %x, ...              ->    mul and add by constants [1,C,1,1], where no
+//                                              convolution stands right above (pre-activation
+//                                              networks), with the constant arithmetic around it
+//
+// Also for a matmul by a constant matrix, along the last axis. BatchNormalization-15 in inference
+// form; arithmetic in double, one rounding. Only frozen constants are read, and only a convolution
+// whose result has no other reader changes. Its group count does not matter: weights scale along O.
+
+#include "passes/util.h"
+#include <math.h>
+
+// y = x * scale[c] + shift[c] along one axis of a result.
+typedef struct Affine {
+    int64_t channels;
+    double *scale, *shift;
+} Affine;
+
+static Affine make_affine(PassContext *ctx, int64_t channels) {
+    Affine f = {channels, ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof(double)),
+                ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof(double))};
+    for (int64_t c = 0; c < channels; c++) {
+        f.scale[c] = 1;
+    }
+    return f;
+}
+
+// First all, then f.
+static void compose(Affine *all, const Affine *f) {
+    for (int64_t c = 0; c < f->channels; c++) {
+        all->scale[c] *= f->scale[c];
+        all->shift[c] = all->shift[c] * f->scale[c] + f->shift[c];
+    }
+}
+
+// ---------------------------------------------------------------- nodes as affine maps
+
+static bool read_batch_norm(PassContext *ctx, const IrNode *n, Affine *f) {
+    for (int i = 1; i <= 4; i++) {
+        if (!pass_is_frozen(ir_in(n, i))) {
+            return false;
+        }
+    }
+    double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
+    *f = make_affine(ctx, pass_elems(&ir_in(n, 1)->type));
+    for (int64_t c = 0; c < f->channels; c++) {
+        double var = pass_elem(ctx, ir_in(n, 4), c);
+        f->scale[c] = pass_elem(ctx, ir_in(n, 1), c) / sqrt(var + eps);
+        f->shift[c] = pass_elem(ctx, ir_in(n, 2), c) - pass_elem(ctx, ir_in(n, 3), c) * f->scale[c];
+        if (!isfinite(f->scale[c]) || !isfinite(f->shift[c])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void take_mul(Affine *f, int64_t c, double k) {
+    f->scale[c] = k;
+}
+static void take_div(Affine *f, int64_t c, double k) {
+    f->scale[c] = 1 / k;
+}
+static void take_add(Affine *f, int64_t c, double k) {
+    f->shift[c] = k;
+}
+static void take_sub(Affine *f, int64_t c, double k) {
+    f->shift[c] = -k;
+}
+
+static const struct {
+    IrOp op;
+    void (*take)(Affine *f, int64_t c, double k);
+} affine_ops[] = {
+    {IR_OP_MUL, take_mul},
+    {IR_OP_DIV, take_div},
+    {IR_OP_ADD, take_add},
+    {IR_OP_SUB, take_sub},
+};
+
+// n is `y op constant` with the constant varying along `axis` alone.
+static bool read_binary(PassContext *ctx, const IrNode *n, const IrValue *y, int axis, Affine *f) {
+    for (size_t i = 0; i < sizeof affine_ops / sizeof *affine_ops; i++) {
+        if (affine_ops[i].op != n->op) {
+            continue;
+        }
+        bool swapped = ir_in(n, 1) == y && (ir_op_info(n->op)->flags & IR_FLAG_C);
+        const IrValue *k = ir_in(n, swapped ? 0 : 1);
+        if (ir_in(n, swapped ? 1 : 0) != y || !ir_type_eq(&n->out[0]->type, &y->type) ||
+            !pass_is_per_axis(k, &y->type.shape, axis)) {
+            return false;
+        }
+        *f = make_affine(ctx, y->type.shape.dim[axis].c);
+        for (int64_t c = 0; c < f->channels; c++) {
+            affine_ops[i].take(f, c, pass_channel(ctx, k, c));
+            if (!isfinite(f->scale[c]) || !isfinite(f->shift[c])) {
+                return false;
+            }
+        }
+        return true;
+    }
+    return false;
+}
+
+// ---------------------------------------------------------------- into weights and bias
+
+static bool is_f32(const IrValue *v) {
+    return v->type.dtype == IR_F32;
+}
+
+// The axis of n's result that its weights have one slice per element of, or -1 when they may not
+// change.
+static int weight_axis(const IrNode *n) {
+    const IrValue *w = ir_in(n, 1), *bias = ir_in(n, 2);
+    if ((n->op != IR_OP_CONV && n->op != IR_OP_MATMUL) || ir_body(n, IR_ATTR_THEN).n ||
+        !pass_is_frozen(w) || !is_f32(w) || !is_f32(n->out[0])) {
+        return -1;
+    }
+    int axis = n->op == IR_OP_CONV ? 1 : n->out[0]->type.shape.rank - 1;
+    if (n->op == IR_OP_MATMUL && (w->type.shape.rank != 2 || ir_in(n, 0)->type.shape.rank < 2)) {
+        return -1;
+    }
+    bool free_bias =
+        !bias || (pass_is_frozen(bias) && is_f32(bias) &&
+                  (n->op == IR_OP_CONV || pass_is_per_axis(bias, &n->out[0]->type.shape, axis)));
+    return free_bias ? axis : -1;
+}
+
+// Weights lie as [outer][channels][inner]: O is the first axis of a convolution's, the last of a
+// matmul's.
+static IrValue *scale_weights(PassContext *ctx, IrNode *n, const Affine *f) {
+    IrValue *w = ir_in(n, 1);
+    bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
+    int64_t dims[IR_MAX_RANK], elems = pass_elems(&w->type);
+    for (int i = 0; i < w->type.shape.rank; i++) {
+        dims[i] = w->type.shape.dim[i].c;
+    }
+    int64_t inner = first && f->channels ? elems / f->channels : 1;
+    const float *old = ir_const_data(ctx->prog, w->konst);
+    float *data;
+    IrValue *out = pass_const_f32(ctx, n->graph, w->konst->name, w->type.shape.rank, dims, &data);
+    for (int64_t i = 0; i < elems; i++) {
+        data[i] = (float)(old[i] * f->scale[i / inner % f->channels]);
+    }
+    return out;
+}
+
+static bool is_scaling(const Affine *f) {
+    for (int64_t c = 0; c < f->channels; c++) {
+        if (f->scale[c] != 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void apply_affine(PassContext *ctx, IrNode *n, const Affine *f) {
+    IrValue *bias = ir_in(n, 2);
+    float *data;
+    const char *name = ir_sprintf(ctx->prog->arena, "%s.bias", n->name);
+    IrValue *now = pass_const_f32(ctx, n->graph, name, 1, &f->channels, &data);
+    for (int64_t c = 0; c < f->channels; c++) {
+        double b = bias ? pass_channel(ctx, bias, c) : 0;
+        data[c] = (float)(b * f->scale[c] + f->shift[c]);
+    }
+    if (is_scaling(f)) {
+        ir_set_in(n, 1, scale_weights(ctx, n, f));
+    }
+    ir_set_in(n, 2, now);
+}
+
+// What the only reader of y does with it, when that is affine per element of `axis`.
+static bool read_reader(PassContext *ctx, const IrValue *y, int axis, IrNode **user, Affine *f) {
+    *user = ir_only_user(y);
+    if (!*user) {
+        return false;
+    }
+    if ((*user)->op == IR_OP_BATCH_NORM) {
+        return axis == 1 && ir_in(*user, 0) == y && read_batch_norm(ctx, *user, f);
+    }
+    return read_binary(ctx, *user, y, axis, f);
+}
+
+// Takes what follows n, node by node, as long as it is affine; then n changes once. Returns how
+// many.
+static int take_readers(PassContext *ctx, IrNode *n) {
+    IrNode *user;
+    Affine all, f;
+    int axis = weight_axis(n), count = 0;
+    while (axis >= 0 && read_reader(ctx, n->out[0], axis, &user, &f)) {
+        all = count++ ? all : make_affine(ctx, f.channels);
+        compose(&all, &f);
+        n->name = ir_join_names(ctx->prog->arena, n->name, user->name);
+        n->out[0]->name = user->out[0]->name;
+        pass_forward(user, n->out[0]);
+    }
+    if (count) {
+        apply_affine(ctx, n, &all);
+    }
+    return count;
+}
+
+// ---------------------------------------------------------------- no convolution above
+
+static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, const double *v,
+                                int64_t channels) {
+    int64_t dims[IR_MAX_RANK] = {1, channels, 1, 1, 1, 1, 1, 1};
+    float *data;
+    const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
+    IrValue *out = pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
+    for (int64_t c = 0; c < channels; c++) {
+        data[c] = (float)v[c];
+    }
+    return out;
+}
+
+// n as an affine map of *x per element of axis 1.
+static bool read_head(PassContext *ctx, IrNode *n, IrValue **x, Affine *f) {
+    if (n->n_in < 2 || !ir_in(n, 0) || !is_f32(n->out[0]) || n->out[0]->type.shape.rank < 2) {
+        return false;
+    }
+    *x = ir_in(n, 0)->konst ? ir_in(n, 1) : ir_in(n, 0);
+    return n->op == IR_OP_BATCH_NORM ? read_batch_norm(ctx, n, f) : read_binary(ctx, n, *x, 1, f);
+}
+
+// A batch_norm, or a longer chain of constant arithmetic, that begins at n becomes mul and add.
+// Returns the last node of what stands there now, or NULL when nothing changed.
+static IrNode *shorten_chain(PassContext *ctx, IrNode *n) {
+    IrValue *x;
+    Affine all, f;
+    IrNode *user, *last = n;
+    if (!read_head(ctx, n, &x, &all)) {
+        return NULL;
+    }
+    bool norm = n->op == IR_OP_BATCH_NORM;
+    int count = 1;
+    const char *name = n->name;
+    for (; read_reader(ctx, last->out[0], 1, &user, &f); count++) {
+        compose(&all, &f);
+        norm = norm || user->op == IR_OP_BATCH_NORM;
+        name = ir_join_names(ctx->prog->arena, name, user->name);
+        last = user;
+    }
+    if (!norm && count < 3) {
+        return NULL;
+    }
+    IrBuilder b = pass_before(last);
+    b.name = name;
+    IrValue *scale = spread_channels(ctx, last, "scale", all.scale, all.channels);
+    IrValue *shift = spread_channels(ctx, last, "shift", all.shift, all.channels);
+    IrValue *y = ir_build2(&b, IR_OP_ADD, ir_build2(&b, IR_OP_MUL, x, scale), shift);
+    pass_forward(last, y); // dce takes the rest
+    return y->def;
+}
+
+PassResult pass_fuse_bn(PassContext *ctx, IrGraph *g) {
+    PassResult r = {0};
+    for (IrNode *n = g->first; n; n = n->next) {
+        r.changes += take_readers(ctx, n);
+        IrNode *last = n->out[0]->n_uses || n->out[0]->is_output ? shorten_chain(ctx, n) : NULL;
+        r.changes += last != NULL;
+        n = last ? last : n;
+    }
+    if (r.changes) {
+        pass_dce(ctx, g);
+    }
+    return r;
+}

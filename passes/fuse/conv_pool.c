@@ -1,0 +1,84 @@
+// fuse_conv_pool: a max_pool whose convolution nobody else reads becomes part of it.
+//
+//   %c: f32[N,64,112,112] = conv %x, %w, %b {..., then=[relu(acc)], algo=direct, tile=[1,28,1,70]}
+//   %y: f32[N,64,56,56] = max_pool %c {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}           ->
+//
+//   %y: f32[N,64,56,56] = conv %x, %w, %b {..., then=[relu(acc)], pool=[3,3,2,2,1,1,1,1,0],
+//                                          algo=direct, tile=[1,28,1,70]}
+//
+// The stems of most networks. The convolution's rows are pooled while they are in L1 or L2, and its
+// result, the largest tensor of the network, is never written. Conditions:
+//   - the schedule chose the direct kernel with tiles of one row, in the blocked layout; no
+//     prologue, no operands of an epilogue;
+//   - the pool has no dilation and no epilogue, and its windows do not skip input;
+//   - below -O3, the convolution's result of one image does not stay in L2, while x does: each
+//   group of output
+//     vectors reads it again.
+
+#include "passes/util.h"
+#include <string.h>
+
+enum { MAX_WINDOW = 3, L2_BYTES = 512 << 10, X_BYTES = 768 << 10 };
+
+static double image_bytes(const IrShape *s) {
+    return 4.0 * (double)s->dim[1].c * (double)s->dim[2].c * (double)s->dim[3].c;
+}
+
+static bool is_direct(const IrNode *n) {
+    const IrType *y = &n->out[0]->type;
+    IrInts tile = ir_ints(n, IR_ATTR_TILE);
+    return n->op == IR_OP_CONV && y->dtype == IR_F32 && y->block > 1 && n->n_in <= 3 &&
+           !ir_body(n, IR_ATTR_PRE).n && !ir_attr(n, IR_ATTR_POOL) &&
+           strcmp(ir_str(n, IR_ATTR_ALGO, ""), "direct") == 0 && tile.n == 4 && tile.v[0] == 1;
+}
+
+static bool is_plain_pool(const IrNode *n) {
+    if (n->op != IR_OP_MAX_POOL || ir_body(n, IR_ATTR_THEN).n || n->n_in > 1) {
+        return false;
+    }
+    IrWindow w = ir_window(n);
+    return w.dh == 1 && w.dw == 1 && w.kh <= MAX_WINDOW && w.kw <= MAX_WINDOW && w.sh <= w.kh &&
+           w.sw <= w.kw && w.pt < w.kh && w.pl < w.kw && w.pb < w.kh && w.pr < w.kw;
+}
+
+static bool pays(const PassContext *ctx, const IrNode *conv) {
+    return ctx->opt->opt_level > 2 || (image_bytes(&conv->out[0]->type.shape) > L2_BYTES &&
+                                       image_bytes(&ir_in(conv, 0)->type.shape) <= X_BYTES);
+}
+
+// The convolution takes the pool's place, and its result.
+static void fuse(IrNode *conv, IrNode *pool) {
+    IrArena *a = conv->graph->prog->arena;
+    IrWindow w = ir_window(pool);
+    int64_t window[] = {w.kh, w.kw, w.sh, w.sw, w.pt, w.pl, w.pb, w.pr, w.ceil};
+    IrValue *y = pool->out[0], *inner = conv->out[0];
+    ir_set_attr(conv, ir_attr_ints(a, IR_ATTR_POOL, 9, window));
+    conv->name = ir_join_names(a, conv->name, pool->name);
+    ir_move_before(conv, pool);
+    ir_set_in(pool, 0, NULL);
+    conv->out[0] = y;
+    y->def = conv;
+    pool->out[0] = inner;
+    inner->def = pool;
+    ir_remove_node(pool);
+    const char *wrong = ir_infer(conv);
+    if (wrong) {
+        ir_bug("fuse_conv_pool", conv->name, "%s", wrong);
+    }
+}
+
+PassResult pass_fuse_conv_pool(PassContext *ctx, IrGraph *g) {
+    PassResult r = {0};
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        IrValue *y = n->out[0];
+        IrNode *pool = ir_only_user(y);
+        if (pool && is_plain_pool(pool) && is_direct(n) && !y->view_of && pays(ctx, n) &&
+            y->type.block == pool->out[0]->type.block) {
+            next = n->next == pool ? pool->next : n->next;
+            fuse(n, pool);
+            r.changes++;
+        }
+    }
+    return r;
+}

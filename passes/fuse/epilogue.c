@@ -1,0 +1,209 @@
+// fuse_epilogue: the elementwise work after a convolution, matmul, pool or reduction becomes its
+// epilogue, done on the accumulators while they are in registers.
+//
+//   %y = conv %x, %w, %b                %z = conv %x, %w, %b, %res
+//   %s = add %y, %res            ->              {then=[add(acc, 3), relu(s0)]}
+//   %z = relu %s
+//
+// The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads
+// it nor any step but the last. Its other operands, from the op's max_in on, are of these kinds:
+//   the result's own shape    a residual, not a constant
+//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along a matmul's
+//                             last axis; frozen constants are brought into that form
+//   one element               a constant
+// The node moves down to where the expression ends, below the operands that it now reads. Nodes are
+// taken last first: of two convolutions that are added, the later one adds, and the other is done
+// by then. Pools, which wait for memory already, take what is left.
+
+#include "passes/body.h"
+
+enum { MAX_STEPS = 16, MAX_EXTRA = 6 };
+
+// ---------------------------------------------------------------- operands
+
+static bool is_pool(const IrNode *n) {
+    return n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL;
+}
+
+static bool is_anchor(const IrNode *n) {
+    return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL || is_pool(n) || pass_is_reduce(n)) &&
+           n->out[0]->type.dtype == IR_F32 && ir_prologue(n) == n->n_in;
+}
+
+// The axis of n's result along which an operand may hold one element per channel; -1: there is
+// none.
+static int channel_axis(const IrNode *n) {
+    int rank = n->out[0]->type.shape.rank;
+    return n->op == IR_OP_MATMUL ? rank - 1 : rank == 4 ? 1 : -1;
+}
+
+// v is one per channel as it stands.
+static bool is_per_channel(const IrValue *v, const IrNode *n) {
+    const IrShape *s = &v->type.shape, *result = &n->out[0]->type.shape;
+    int axis = channel_axis(n);
+    if (axis < 0) {
+        return false;
+    }
+    if (n->op == IR_OP_MATMUL) {
+        return (s->rank == 1 || (s->rank == 2 && ir_dim_is(s->dim[0], 1))) &&
+               ir_dim_eq(s->dim[s->rank - 1], result->dim[axis]);
+    }
+    return s->rank == 4 && (ir_dim_is(s->dim[0], 1) || ir_dim_eq(s->dim[0], result->dim[0])) &&
+           ir_dim_eq(s->dim[1], result->dim[1]) && ir_dim_is(s->dim[2], 1) &&
+           ir_dim_is(s->dim[3], 1);
+}
+
+static bool is_operand(const IrValue *v, const IrNode *n) {
+    const IrShape *result = &n->out[0]->type.shape;
+    int axis = channel_axis(n);
+    if (v->type.dtype != IR_F32) {
+        return false;
+    }
+    if (ir_const_is_scalar(v) || is_per_channel(v, n)) {
+        return true;
+    }
+    return v->konst ? axis >= 0 && pass_is_per_axis(v, result, axis)
+                    : ir_shape_eq(&v->type.shape, result);
+}
+
+// A frozen per-channel constant in the form that is_per_channel() wants.
+static IrValue *shape_operand(PassContext *ctx, IrNode *n, IrValue *v) {
+    int axis = channel_axis(n);
+    if (!v || !v->konst || axis < 0 || ir_const_is_scalar(v) || is_per_channel(v, n)) {
+        return v;
+    }
+    int64_t channels = n->out[0]->type.shape.dim[axis].c;
+    int64_t dims[] = {1, channels, 1, 1};
+    IrShape shape = n->op == IR_OP_MATMUL ? ir_shape_of(1, &channels) : ir_shape_of(4, dims);
+    return pass_const_reshaped(ctx, n->graph, v, &shape);
+}
+
+static bool is_step(const PassBody *b, const IrNode *reader, const IrNode *n) {
+    if (!pass_is_eltwise(reader) ||
+        !ir_shape_eq(&reader->out[0]->type.shape, &n->out[0]->type.shape)) {
+        return false;
+    }
+    for (int i = 0; i < reader->n_in; i++) {
+        if (!pass_body_makes(b, ir_in(reader, i)) && !is_operand(ir_in(reader, i), n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- the expression
+
+// The body as the node has it now; its last result, or IR_ACC, is the node's.
+static void init_body(PassBody *b, const IrNode *n) {
+    int own = ir_op_info(n->op)->max_in;
+    *b = (PassBody){.max_steps = MAX_STEPS, .max_in = own + MAX_EXTRA, .first_in = own};
+    b->n_in = n->n_in > own ? n->n_in : own;
+    for (int i = 0; i < n->n_in; i++) {
+        b->in[i] = ir_in(n, i);
+    }
+    IrBody then = ir_body(n, IR_ATTR_THEN);
+    for (int i = 0; i < then.n; i++) {
+        b->step[b->n++] = then.step[i];
+    }
+    if (b->n) {
+        b->result[b->n - 1] = n->out[0];
+    } else {
+        b->acc = n->out[0];
+    }
+}
+
+static IrNode *earlier_user(const PassBody *b, const PassOrder *order, const IrValue *v,
+                            IrNode *best) {
+    for (const IrUse *u = v ? v->uses : NULL; u; u = u->next) {
+        if (!pass_body_holds(b, u->node) &&
+            (!best || pass_at(order, u->node) < pass_at(order, best))) {
+            best = u->node;
+        }
+    }
+    return best;
+}
+
+// The first node in order that reads something of the body and is not in it.
+static IrNode *next_reader(const PassBody *b, const PassOrder *order) {
+    IrNode *best = earlier_user(b, order, b->acc, NULL);
+    for (int i = 0; i < b->n; i++) {
+        best = earlier_user(b, order, b->result[i], best);
+    }
+    return best;
+}
+
+// Takes readers one by one, and keeps the longest prefix of them that only its last result leaves.
+static void grow_body(PassBody *b, const PassOrder *order, const IrNode *n) {
+    PassBody trial = *b;
+    IrNode *reader;
+    while ((reader = next_reader(&trial, order)) && is_step(&trial, reader, n) &&
+           pass_body_add(&trial, reader)) {
+        if (pass_body_is_closed(&trial)) {
+            *b = trial;
+        }
+    }
+}
+
+static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
+    PassBody b;
+    if (n->out[0]->is_output || ir_body(n, IR_ATTR_THEN).n > MAX_STEPS ||
+        n->n_in > ir_op_info(n->op)->max_in + MAX_EXTRA) {
+        return 0;
+    }
+    init_body(&b, n);
+    int had = b.n;
+    grow_body(&b, order, n);
+    if (b.n == had) {
+        return 0;
+    }
+    IrNode *last = b.node[b.n - 1];
+    ir_move_before(n, last);
+    pass_set_at(order, n, pass_at(order, last));
+    IrBody then = {b.n, b.step};
+    ir_set_attr(n, ir_attr_body(ctx->prog->arena, IR_ATTR_THEN, &then));
+    for (int i = ir_op_info(n->op)->max_in; i < b.n_in; i++) {
+        ir_set_in(n, i, shape_operand(ctx, n, b.in[i]));
+    }
+    n->name = pass_body_name(&b, ctx->prog->arena, n->name);
+    n->out[0]->name = last->out[0]->name;
+    ir_replace_uses(last->out[0], n->out[0]);
+    pass_body_remove_nodes(&b);
+    const char *wrong = ir_infer(n);
+    if (wrong) {
+        ir_bug("fuse_epilogue", n->name, "%s", wrong);
+    }
+    return b.n - had;
+}
+
+// matmul and add of a constant [M] -> the matmul's bias; trainable ones too, when they have that
+// form
+static int take_bias(PassContext *ctx, IrNode *n) {
+    IrNode *user = n->op == IR_OP_MATMUL && !ir_in(n, 2) && !ir_body(n, IR_ATTR_THEN).n
+                       ? ir_only_user(n->out[0])
+                       : NULL;
+    if (!user || user->op != IR_OP_ADD || ir_in(user, 0) != n->out[0] || !ir_in(user, 1)->konst ||
+        ir_const_is_scalar(ir_in(user, 1)) || !is_operand(ir_in(user, 1), n) ||
+        !ir_type_eq(&user->out[0]->type, &n->out[0]->type)) {
+        return 0;
+    }
+    ir_set_in(n, 2, shape_operand(ctx, n, ir_in(user, 1)));
+    n->name = ir_join_names(ctx->prog->arena, n->name, user->name);
+    n->out[0]->name = user->out[0]->name;
+    pass_forward(user, n->out[0]);
+    return 1;
+}
+
+PassResult pass_fuse_epilogue(PassContext *ctx, IrGraph *g) {
+    PassResult r = {0};
+    PassOrder order = pass_order(ctx, g);
+    for (int pools = 0; pools <= 1; pools++) {
+        for (IrNode *n = g->last, *prev; n; n = prev) {
+            prev = n->prev;
+            if (is_anchor(n) && is_pool(n) == pools) {
+                r.changes += take_bias(ctx, n);
+                r.changes += fuse_node(ctx, &order, n);
+            }
+        }
+    }
+    return r;
+}

@@ -1,0 +1,138 @@
+// The pass manager: runs the table of passes.def by level, verifies, times and prints.
+//
+// Invariants: every pass gets a scratch arena of its own that dies with it; with opt->verify a pass
+// that leaves a graph ir_verify() rejects is a bug of ours and named as such.
+
+#include "passes/util.h"
+#include <string.h>
+#include <time.h>
+
+enum { PASS_MAX_ROUNDS = 8, PASS_BY_NAME = 9 };
+
+#define PASS(name, function, level, loop, what, why)                                               \
+    PassResult pass_##function(PassContext *, IrGraph *);
+#include "passes/passes.def"
+#undef PASS
+
+typedef struct PassInfo {
+    const char *name;
+    PassFn run;
+    int level, loop;
+    const char *what, *why;
+} PassInfo;
+
+static const PassInfo table[] = {
+#define PASS(name, function, level, loop, what, why)                                               \
+    {#name, pass_##function, level, loop, what, why},
+#include "passes/passes.def"
+#undef PASS
+};
+enum { N_PASSES = sizeof table / sizeof *table };
+
+static double read_clock_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static bool wants_print(const PassOptions *opt, const char *name) {
+    return opt->print_after &&
+           (strcmp(opt->print_after, "all") == 0 || strcmp(opt->print_after, name) == 0);
+}
+
+// The program's arena does it when ir_fatal() unwinds past the pass.
+static void free_scratch(void *arg) {
+    IrArena **scratch = arg;
+    ir_arena_free(*scratch);
+    *scratch = NULL;
+}
+
+// Returns the pass's number of changes.
+static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassInfo *pass) {
+    FILE *out = opt->out ? opt->out : stderr;
+    int before = g->n_nodes;
+    double start = read_clock_ms();
+    IrArena **scratch = ir_alloc(p->arena, sizeof *scratch);
+    ir_arena_defer(p->arena, free_scratch, scratch);
+    *scratch = ir_arena_new(p->diag);
+    PassContext ctx = {.scratch = *scratch, .prog = p, .opt = opt};
+    PassResult r = pass->run(&ctx, g);
+    free_scratch(scratch);
+    double ms = read_clock_ms() - start;
+    if (opt->time_passes) {
+        fprintf(out, "%-16s %9.2f ms  %6d changes  %6d -> %d nodes\n", pass->name, ms, r.changes,
+                before, g->n_nodes);
+    }
+    if (opt->verify) {
+        const char *wrong = ir_verify(g);
+        if (wrong) {
+            ir_bug(pass->name, g->name, "%s", wrong);
+        }
+    }
+    if (wants_print(opt, pass->name)) {
+        fprintf(out, "// after %s\n", pass->name);
+        ir_print_graph(out, g);
+    }
+    return r.changes;
+}
+
+// Runs table[first..end), one loop group, until a round changes nothing.
+static void run_group(IrProgram *p, IrGraph *g, const PassOptions *opt, int first, int end) {
+    for (int round = 0; round < PASS_MAX_ROUNDS; round++) {
+        int changes = 0;
+        for (int i = first; i < end; i++) {
+            if (table[i].level <= opt->opt_level) {
+                changes += run_one(p, g, opt, &table[i]);
+            }
+        }
+        if (changes == 0) {
+            return;
+        }
+    }
+}
+
+void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt) {
+    for (int i = 0; i < N_PASSES;) {
+        int end = i + 1;
+        while (table[i].loop && end < N_PASSES && table[end].loop == table[i].loop) {
+            end++;
+        }
+        if (table[i].loop) {
+            run_group(p, g, opt, i, end);
+        } else if (table[i].level <= opt->opt_level) {
+            run_one(p, g, opt, &table[i]);
+        }
+        i = end;
+    }
+}
+
+static const PassInfo *find_pass(const char *name, size_t len) {
+    for (int i = 0; i < N_PASSES; i++) {
+        if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const char *names) {
+    for (const char *s = names; *s;) {
+        size_t len = strcspn(s, ",");
+        const PassInfo *pass = find_pass(s, len);
+        if (!pass) {
+            int shown = len < 80 ? (int)len : 80;
+            ir_error(p->diag, IR_NOWHERE, "no pass is called '%.*s'", shown, s);
+            return false;
+        }
+        run_one(p, g, opt, pass);
+        s += len;
+        s += *s == ',';
+    }
+    return true;
+}
+
+void passes_list(FILE *f) {
+    for (int i = 0; i < N_PASSES; i++) {
+        fprintf(f, "  %-16s -O%d  %s\n", table[i].name, table[i].level, table[i].what);
+    }
+}

@@ -1,0 +1,244 @@
+// The schedule's model of direct convolution, and of the lanewise kernels for groups inside a
+// vector.
+//
+// The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16
+// or two broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p
+// pixels and v vectors takes per input channel and tap max(p*v, v + p/2, 4), plus a tenth (what
+// is not hidden) of streaming v vectors of weights from where their panel stays and p pixels from
+// L2, plus the prologue and stores once. Threads take whole tasks, a row of tiles of a group of
+// vectors, so few of them may not divide evenly. Every tile whose registers fit is tried. What the
+// model does not know, such as what the code generator makes of a tile, is kept out by the register
+// limit.
+#include "passes/schedule/schedule.h"
+
+enum {
+    MAX_VECTORS = 6,
+    MAX_ROWS = 32,        // of a tile, in the code generator
+    L1_BYTES = 16 << 10,  // what of it a weight panel may count on
+    L2_BYTES = 512 << 10, // half of a small one
+    LANEWISE_COLUMNS = 14,
+};
+
+typedef struct Shape {
+    IrWindow win;
+    int64_t C, O, H, W, OH, OW; // as the kernel sees them: 1x1 with stride 1 has W = 1
+    int64_t lanes, registers;
+    int64_t k;            // products of one output element
+    int64_t sets, blocks; // output vectors: `sets` times `blocks`
+    int64_t threads, images;
+    bool flat;
+} Shape;
+
+typedef struct Tile {
+    int64_t rows, cols, vecs, band;
+} Tile;
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static Shape read_shape(const IrNode *n, const PassOptions *opt) {
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    Shape s = {.win = ir_window(n),
+               .C = x->dim[1].c,
+               .O = y->dim[1].c,
+               .H = x->dim[2].c,
+               .W = x->dim[3].c,
+               .OH = y->dim[2].c,
+               .OW = y->dim[3].c,
+               .lanes = opt->block,
+               .threads = max_i64(1, opt->threads),
+               .images = max_i64(1, y->dim[0].c + y->dim[0].n)};
+    // One register is kept free; without fused multiply-add a product needs another.
+    s.registers = opt->vector_registers - (opt->block > 4 ? 1 : 2);
+    const IrWindow *w = &s.win;
+    s.flat = w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && s.OH == s.H && s.OW == s.W;
+    if (s.flat) {
+        s.OH = s.H = s.H * s.W;
+        s.OW = s.W = 1;
+    }
+    int64_t og = s.O / w->group;
+    bool whole = w->group > 1 && og % s.lanes == 0;
+    s.sets = whole ? w->group : 1;
+    s.blocks = ceil_div(whole ? og : s.O, s.lanes);
+    s.k = s.C / w->group * w->kh * w->kw;
+    return s;
+}
+
+// ---------------------------------------------------------------- the register tile
+
+// Cycles of one tile with p pixels and v vectors
+static double tile_cost(const Shape *s, int64_t p, int64_t v) {
+    // Vectors of 16 go through both halves of the core: one a cycle, two of the narrower ones.
+    double wide = s->lanes > 8 ? 1 : 0.5;
+    double fma = (double)(p * v) * wide, load = (double)v * wide + (double)p / 2;
+    double step = fma > load ? fma : load;
+    if (step < 4)
+        step = 4;
+    int64_t panel = s->k * v * s->lanes * 4;
+    double stream = (double)(v * s->lanes * 4);
+    stream *= panel <= L1_BYTES ? 0 : panel <= L2_BYTES ? 1.0 / 20 : 1.0 / 8;
+    double far = s->C * s->H * s->W * 4 > L2_BYTES ? 8 : 20;
+    stream += (double)(p * s->win.sw * 4) / (double)s->win.kw / far;
+    return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
+}
+
+// n parts of at most `max`, as equal as can be, as the code generator cuts them: *big of *size,
+// the rest of *size - 1.
+static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *big) {
+    *n = ceil_div(total, max);
+    *size = ceil_div(total, *n);
+    *big = *n - (*n * *size - total);
+}
+
+// Cycles of one image, as if all threads' time were one core's
+static double conv_cost(const Shape *s, const Tile *t) {
+    int64_t n[3], size[3], big[3];
+    cut(s->OH, t->rows, &n[0], &size[0], &big[0]);
+    cut(s->OW, t->cols, &n[1], &size[1], &big[1]);
+    cut(s->blocks, t->vecs, &n[2], &size[2], &big[2]);
+    double cycles = 0;
+    for (int i = 0; i < 8; i++) { // every combination of the two sizes of the three cuts
+        int64_t count = 1, part[3];
+        for (int k = 0; k < 3; k++) {
+            bool small = i >> k & 1;
+            part[k] = size[k] - small;
+            count *= small ? n[k] - big[k] : big[k];
+        }
+        if (count)
+            cycles += (double)count * tile_cost(s, part[0] * part[1], part[2]);
+    }
+    // Rows of a tile that see other kernel rows than its first are variants of the code.
+    bool variants = t->rows > 1 && s->win.kh > 1;
+    int64_t tasks = s->images * s->sets * n[2] * n[0];
+    double balance = (double)(ceil_div(tasks, s->threads) * s->threads) / (double)tasks;
+    return cycles * (double)s->sets * balance * (variants ? 1.01 : 1);
+}
+
+static bool tile_fits(const Shape *s, const Tile *t) {
+    int64_t pixels = t->rows * t->cols;
+    // With one vector each broadcast is used once, and without broadcasting operands its register
+    // takes the sum: accumulators wander and need room to.
+    int64_t wander = s->lanes < 16 && t->vecs == 1 ? 4 : 0;
+    return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
+}
+
+static int64_t most_vectors(const Shape *s) {
+    bool mixed = s->win.group > 1 && s->O / s->win.group % s->lanes; // groups inside a vector
+    return mixed ? 1 : min_i64(s->blocks, MAX_VECTORS);
+}
+
+// ---------------------------------------------------------------- the order of tasks
+
+// Compares the bytes that come from beyond L2, per image: with output channels outermost the input
+// comes again for each group of vectors; with bands of the input the weights come again for each
+// band, unless they stay.
+static int64_t choose_band(const Shape *s, const Tile *t) {
+    const int64_t fit = L2_BYTES * 3 / 4;
+    int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->OH, t->rows);
+    int64_t row = s->W * s->C * 4 + 1, in = row * s->H, weights = s->O * s->k * 4;
+    int64_t reach = (s->win.kh - 1) * s->win.dh + 1;
+    int64_t rows_that_fit = (fit / row - reach) / s->win.sh + 1; // of the output
+    int64_t band = in <= fit ? rows : min_i64(rows, rows_that_fit / t->rows);
+    if (band <= 0)
+        return 0;
+    int64_t by_bands = in + (weights <= fit ? 0 : weights * ceil_div(rows, band));
+    return by_bands <= in * groups ? band : 0;
+}
+
+// ---------------------------------------------------------------- candidates
+
+static void add(ScheduleList *list, const char *algo, const Tile *t, double cycles) {
+    schedule_add(list, &(PassSchedule){algo, {t->rows, t->cols, t->vecs, t->band}, cycles});
+}
+
+// Tiles are cut as equal as can be: a smaller one may come to the same.
+static bool comes_smaller(int64_t total, int64_t part) {
+    return part > 1 && ceil_div(total, part) == ceil_div(total, part - 1);
+}
+
+// The best tiles of v vectors
+static void add_tiles(const Shape *s, int64_t v, ScheduleList *list) {
+    int64_t rows = min_i64(min_i64(s->registers, MAX_ROWS), s->OH);
+    int64_t cols = min_i64(s->registers, s->OW);
+    for (int64_t r = 1; r <= rows; r++)
+        for (int64_t c = 1; c <= cols; c++) {
+            Tile t = {r, c, v, 0};
+            // Several rows only where one row is not enough, or where pixels are one column.
+            bool sensible = r == 1 || s->flat || (c == s->OW && r <= 4);
+            if (!sensible || comes_smaller(s->OH, r) || comes_smaller(s->OW, c) ||
+                !tile_fits(s, &t))
+                continue;
+            t.band = choose_band(s, &t);
+            add(list, "direct", &t, conv_cost(s, &t));
+        }
+}
+
+// No more than two for each number of vectors: others differ little from them.
+void schedule_direct(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+    Shape s = read_shape(n, opt);
+    for (int64_t v = 1; v <= most_vectors(&s); v++) {
+        ScheduleList some = {.max = 2};
+        if (!comes_smaller(s.blocks, v))
+            add_tiles(&s, v, &some);
+        for (int i = 0; i < some.n; i++)
+            schedule_add(list, &some.v[i]);
+    }
+}
+
+// The other order of tasks for a direct schedule: false when there is none, for one image.
+bool schedule_other_order(const IrNode *n, const PassOptions *opt, PassSchedule *p) {
+    Shape s = read_shape(n, opt);
+    int64_t rows = ceil_div(s.OH, p->tile[0]), groups = s.sets * ceil_div(s.blocks, p->tile[2]);
+    if (groups == 1 || rows < 4 || p->tile[3] >= rows)
+        return false;
+    p->tile[3] = p->tile[3] ? 0 : rows / 4;
+    return true;
+}
+
+bool schedule_direct_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
+    Shape s = read_shape(n, opt);
+    Tile t = {tile[0], tile[1], tile[2], tile[3]};
+    for (int i = 0; i < 3; i++)
+        if (tile[i] < 1 || tile[i] > s.registers)
+            return false;
+    return t.rows <= MAX_ROWS && t.band >= 0 && t.vecs <= most_vectors(&s) && tile_fits(&s, &t);
+}
+
+// ---------------------------------------------------------------- groups inside a vector
+
+bool schedule_is_lanewise(const IrNode *n, const PassOptions *opt) {
+    Shape s = read_shape(n, opt);
+    int64_t cg = s.C / s.win.group;
+    return s.win.group > 1 && s.C == s.O && ir_in(n, 0)->type.block == s.lanes && cg < s.lanes &&
+           s.lanes % cg == 0;
+}
+
+// A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
+static int64_t lanewise_most(const Shape *s) {
+    return max_i64(4, s->registers - s->win.kw - (s->win.group == s->C ? 2 : 4));
+}
+
+void schedule_lanewise(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+    Shape s = read_shape(n, opt);
+    const char *algo = s.win.group == s.C ? "depthwise" : "grouped";
+    int64_t width = n->out[0]->type.shape.dim[3].c, most = min_i64(width, lanewise_most(&s));
+    int64_t best = min_i64(most, LANEWISE_COLUMNS);
+    for (int64_t c = min_i64(4, most); c <= most; c++) {
+        bool same = c > 1 && ceil_div(width, c) == ceil_div(width, c - 1);
+        if (!same || c == best)
+            add(list, algo, &(Tile){1, c, 1, 0}, (double)(c > best ? c - best : best - c));
+    }
+}
+
+bool schedule_lanewise_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
+    Shape s = read_shape(n, opt);
+    return schedule_is_lanewise(n, opt) && tile[0] == 1 && tile[1] >= 1 &&
+           tile[1] <= lanewise_most(&s) && tile[2] == 1 && tile[3] == 0;
+}

@@ -1,0 +1,478 @@
+// Memory plan: where every value lies. Liveness to offsets in one arena that grows linearly with N.
+//
+//   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w
+//   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w      // arena at 802816*N
+//
+// A storage is a root of views, or several roots of equal size that take each other over: the
+// result of an elementwise node, or of a conv with a residual operand, goes over an operand of the
+// same type that dies there. Each element is read and written by the same thread, so that is safe.
+// No other node may write over what it reads.
+//
+// A storage lives from the first definition of a root or of a view of it to the last use of any of
+// them, in list order. Two that live at the same node never overlap. Sizes and offsets are
+// multiples of 64 bytes (per image, where they scale with N: then they are multiples of 64 for
+// every N).
+//
+// The arena is two regions: first what scales with the batch, at offset * N, then what does not,
+// behind it. Each is packed greedily: the largest first into the smallest gap that holds it; then
+// other orders are tried, and whatever makes the peak is moved to the front, while that helps. With
+// keep_values nothing is reused. A guard of 64 bytes ends the arena.
+
+#include "passes/util.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MEM_ALIGN = 64, MEM_GUARD = 64, MEM_ROUNDS = 48, MEM_EXACT = 4096 };
+
+typedef struct Storage {
+    const IrValue *root; // the first of its roots
+    int64_t size;        // bytes, rounded up; per image when batched
+    int64_t offset;      // in its region; per image when batched
+    int64_t best;        // the offset of the best packing so far
+    int first, last;     // positions of nodes
+    int merged;          // index of the storage it went into, or -1
+    bool batched;
+} Storage;
+
+typedef struct Plan {
+    PassContext *ctx;
+    IrGraph *graph;
+    int n_nodes;
+    int n, cap;
+    Storage *v;
+    int *of_value; // by id of a root: its storage + 1; 0: not in the arena
+    int *output;   // by id of a root: output index + 1
+} Plan;
+
+static const char *name_value(const IrValue *v) {
+    return v->name ? v->name : v->def ? v->def->name : "";
+}
+
+static IrDim count_bytes(const IrValue *v) {
+    IrDim bytes;
+    if (!ir_type_bytes(&v->type, &bytes) || bytes.c < 0 || bytes.n < 0) {
+        ir_bug("memory_plan", name_value(v), "a value without a size");
+    }
+    return bytes;
+}
+
+static int64_t add_bytes(const Plan *p, int64_t a, int64_t b) {
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum) || sum > INT64_MAX / 4) {
+        ir_fatal(p->graph->prog->diag, IR_NOWHERE, "graph '%s' needs more memory than there can be",
+                 p->graph->name);
+    }
+    return sum;
+}
+
+static int64_t round_up(const Plan *p, int64_t bytes) {
+    return add_bytes(p, bytes, MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+}
+
+// ---------------------------------------------------------------- storages and their lifetimes
+
+// The storage that v's bytes are in; NULL when they are not in the arena.
+static Storage *find_storage(const Plan *p, const IrValue *v) {
+    int64_t channel = 0;
+    const IrValue *root = ir_view_root((IrValue *)v, &channel);
+    int i = p->of_value[root->id] - 1;
+    while (i >= 0 && p->v[i].merged >= 0) {
+        i = p->v[i].merged;
+    }
+    return i >= 0 ? &p->v[i] : NULL;
+}
+
+static void add_storage(Plan *p, const IrValue *root) {
+    IrDim bytes = count_bytes(root);
+    bool batched = bytes.n != 0;
+    // c + n*N <= (c + n)*N
+    int64_t size = batched ? add_bytes(p, bytes.n, bytes.c) : bytes.c;
+    Storage s = {.root = root,
+                 .size = round_up(p, size),
+                 .batched = batched,
+                 .merged = -1,
+                 .first = p->n_nodes,
+                 .last = 0};
+    IR_PUSH(p->ctx->scratch, p->v, p->n, p->cap, s);
+    p->of_value[root->id] = p->n;
+}
+
+static void collect_storages(Plan *p) {
+    IrGraph *g = p->graph;
+    p->of_value = ir_alloc_array(p->ctx->scratch, (size_t)g->next_id + 1, sizeof *p->of_value);
+    p->output = ir_alloc_array(p->ctx->scratch, (size_t)g->next_id + 1, sizeof *p->output);
+    for (int i = 0; i < g->n_outputs; i++) {
+        int64_t channel = 0;
+        p->output[ir_view_root(g->outputs[i], &channel)->id] = i + 1;
+    }
+    for (const IrNode *n = g->first; n; n = n->next, p->n_nodes++) {
+    }
+    for (const IrNode *n = g->first; n; n = n->next) {
+        for (int i = 0; i < n->n_out; i++) {
+            if (!n->out[i]->view_of && !p->output[n->out[i]->id]) {
+                add_storage(p, n->out[i]);
+            }
+        }
+    }
+}
+
+static void touch(Plan *p, const IrValue *v, int at) {
+    Storage *s = v ? find_storage(p, v) : NULL;
+    if (s) {
+        s->first = at < s->first ? at : s->first;
+        s->last = at > s->last ? at : s->last;
+    }
+}
+
+static void compute_lifetimes(Plan *p) {
+    int at = 0;
+    for (const IrNode *n = p->graph->first; n; n = n->next, at++) {
+        for (int i = 0; i < n->n_in; i++) {
+            touch(p, ir_in(n, i), at);
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            touch(p, n->out[i], at);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- results over dying operands
+
+// The operands of n whose elements are read only by the thread that then writes the same element of
+// the result: from which index on, up to ir_prologue(n); n->n_in when there are none.
+static int first_in_place(const IrNode *n) {
+    if (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_MAP) {
+        return 0;
+    }
+    return n->op == IR_OP_CONV ? ir_op_info(n->op)->max_in : n->n_in;
+}
+
+static bool can_take_over(const Plan *p, const IrNode *n, int index, int at) {
+    const IrValue *y = n->out[0], *x = ir_in(n, index);
+    const Storage *s = x ? find_storage(p, x) : NULL;
+    int64_t channel = 0;
+    if (!s || s->last != at || !ir_type_eq(&x->type, &y->type) ||
+        !ir_dim_eq(count_bytes(x), count_bytes(ir_view_root((IrValue *)x, &channel)))) {
+        return false;
+    }
+    int first = first_in_place(n), end = ir_prologue(n);
+    for (int i = 0; i < n->n_in; i++) {
+        const IrValue *other = ir_in(n, i);
+        if (other && find_storage(p, other) == s && (other != x || i < first || i >= end)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void merge_dying_operands(Plan *p) {
+    int at = 0;
+    for (const IrNode *n = p->graph->first; n; n = n->next, at++) {
+        Storage *y = n->n_out == 1 && !n->out[0]->view_of ? find_storage(p, n->out[0]) : NULL;
+        for (int i = first_in_place(n); y && i < ir_prologue(n); i++) {
+            if (can_take_over(p, n, i, at)) {
+                Storage *x = find_storage(p, ir_in(n, i));
+                x->last = y->last;
+                y->merged = (int)(x - p->v);
+                break;
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------- packing
+
+typedef struct Packing {
+    Storage **order;  // what to place, in this order
+    Storage **placed; // by offset
+    int n;
+    int64_t top;
+} Packing;
+
+static bool lives_with(const Storage *a, const Storage *b) {
+    return a->first <= b->last && b->first <= a->last;
+}
+
+// Into the smallest gap between those alive at the same time that holds s, else above them all.
+static void place_storage(const Plan *p, Packing *k, int n_placed, Storage *s) {
+    int64_t end = 0, best = -1, best_gap = INT64_MAX;
+    int at = 0;
+    for (int i = 0; i < n_placed; i++) {
+        const Storage *q = k->placed[i];
+        if (!lives_with(q, s)) {
+            continue;
+        }
+        int64_t gap = q->offset - end;
+        if (gap >= s->size && gap < best_gap) {
+            best = end;
+            best_gap = gap;
+        }
+        int64_t q_end = q->offset + q->size;
+        end = q_end > end ? q_end : end;
+    }
+    s->offset = best >= 0 ? best : end;
+    while (at < n_placed && k->placed[at]->offset <= s->offset) {
+        at++;
+    }
+    memmove(&k->placed[at + 1], &k->placed[at], (size_t)(n_placed - at) * sizeof *k->placed);
+    k->placed[at] = s;
+    s->offset = s->size ? s->offset : 0;
+    int64_t top = add_bytes(p, s->offset, s->size);
+    k->top = top > k->top ? top : k->top;
+}
+
+static void drop_dead(Packing *k, int *n_placed, int now) {
+    int kept = 0;
+    for (int i = 0; i < *n_placed; i++) {
+        if (k->placed[i]->last >= now) {
+            k->placed[kept++] = k->placed[i];
+        }
+    }
+    *n_placed = kept;
+}
+
+// by_time: the order is that of birth, and the dead need no more looking at.
+static int64_t pack(const Plan *p, Packing *k, bool by_time) {
+    k->top = 0;
+    for (int i = 0, n_placed = 0; i < k->n; i++) {
+        if (by_time) {
+            drop_dead(k, &n_placed, k->order[i]->first);
+        }
+        place_storage(p, k, n_placed++, k->order[i]);
+    }
+    return k->top;
+}
+
+static int compare_births(const void *a, const void *b) {
+    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    return x->first != y->first ? (x->first < y->first ? -1 : 1)
+                                : (x->root->id > y->root->id) - (x->root->id < y->root->id);
+}
+
+static int compare_sizes(const void *a, const void *b) {
+    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    return x->size != y->size ? (x->size > y->size ? -1 : 1) : compare_births(a, b);
+}
+
+static int compare_areas(const void *a, const void *b) {
+    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    double ax = (double)x->size * (x->last - x->first + 1);
+    double ay = (double)y->size * (y->last - y->first + 1);
+    return ax != ay ? (ax > ay ? -1 : 1) : compare_births(a, b);
+}
+
+// The most bytes alive at one node: no packing is below that.
+static int64_t find_peak(const Plan *p, const Packing *k) {
+    int64_t *change = ir_alloc_array(p->ctx->scratch, (size_t)p->n_nodes + 2, sizeof *change);
+    for (int i = 0; i < k->n; i++) {
+        change[k->order[i]->first] += k->order[i]->size;
+        change[k->order[i]->last + 1] -= k->order[i]->size;
+    }
+    int64_t now = 0, peak = 0;
+    for (int i = 0; i <= p->n_nodes; i++) {
+        now += change[i];
+        peak = now > peak ? now : peak;
+    }
+    return peak;
+}
+
+static void keep_if_better(Packing *k, int64_t *best) {
+    if (k->top < *best) {
+        *best = k->top;
+        for (int i = 0; i < k->n; i++) {
+            k->order[i]->best = k->order[i]->offset;
+        }
+    }
+}
+
+// Moves whatever ends at the top to the front of the order and packs again.
+static void improve(const Plan *p, Packing *k, int64_t peak, int64_t *best) {
+    for (int round = 0; round<MEM_ROUNDS && * best> peak; round++) {
+        int i = 0;
+        while (i < k->n && k->order[i]->offset + k->order[i]->size != k->top) {
+            i++;
+        }
+        if (i == 0 || i == k->n) {
+            return;
+        }
+        Storage *s = k->order[i];
+        memmove(&k->order[1], &k->order[0], (size_t)i * sizeof *k->order);
+        k->order[0] = s;
+        pack(p, k, false);
+        keep_if_better(k, best);
+    }
+}
+
+// Offsets of one region into `best`; returns its size.
+static int64_t pack_region(const Plan *p, Packing *k) {
+    static int (*const orders[])(const void *, const void *) = {compare_sizes, compare_areas};
+    int64_t peak = find_peak(p, k), best = INT64_MAX;
+    if (!k->n) {
+        return 0;
+    }
+    qsort(k->order, (size_t)k->n, sizeof *k->order, compare_births);
+    pack(p, k, true);
+    keep_if_better(k, &best);
+    for (size_t i = 0; i < sizeof orders / sizeof *orders && k->n <= MEM_EXACT; i++) {
+        qsort(k->order, (size_t)k->n, sizeof *k->order, orders[i]);
+        pack(p, k, false);
+        keep_if_better(k, &best);
+        improve(p, k, peak, &best);
+    }
+    return best;
+}
+
+static int64_t stack_region(const Plan *p, Packing *k) {
+    int64_t top = 0;
+    for (int i = 0; i < k->n; i++) {
+        k->order[i]->best = top;
+        top = add_bytes(p, top, k->order[i]->size);
+    }
+    return top;
+}
+
+static Packing select_region(const Plan *p, bool batched, bool with_merged) {
+    Packing k = {.order = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *k.order),
+                 .placed = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *k.placed)};
+    for (int i = 0; i < p->n; i++) {
+        if (p->v[i].batched == batched && (with_merged || p->v[i].merged < 0)) {
+            k.order[k.n++] = &p->v[i];
+        }
+    }
+    return k;
+}
+
+static IrDim sum_storages(const Plan *p) {
+    Packing batched = select_region(p, true, true), fixed = select_region(p, false, true);
+    return (IrDim){add_bytes(p, stack_region(p, &fixed), MEM_GUARD), stack_region(p, &batched)};
+}
+
+// ---------------------------------------------------------------- the answer
+
+// Bytes from the start of v's storage to v within an image.
+static int64_t view_offset(const IrValue *v, const IrValue *root, int64_t channel) {
+    IrDim row = {ir_dtype_bytes(v->type.dtype), 0};
+    for (int i = 2; i < v->type.shape.rank && channel; i++) {
+        if (!ir_dim_mul(row, v->type.shape.dim[i], &row) || row.n) {
+            ir_bug("memory_plan", name_value(v), "a view whose offset is no constant");
+        }
+    }
+    int64_t offset = channel * row.c;
+    IrDim bytes = count_bytes(v), all = count_bytes(root);
+    if (offset + bytes.c + bytes.n > all.c + all.n) {
+        ir_bug("memory_plan", name_value(v), "the view ends behind its storage");
+    }
+    return offset;
+}
+
+static void place_value(const Plan *p, IrValue *v, int64_t total_n) {
+    int64_t channel = 0;
+    const IrValue *root = ir_view_root(v, &channel);
+    const Storage *s = find_storage(p, root);
+    IrPlace place = {IR_PLACE_CONST, {view_offset(v, root, channel), 0}, 0};
+    if (s) {
+        place.kind = IR_PLACE_ARENA;
+        place.offset.c += s->batched ? 0 : s->best;
+        place.offset.n = s->batched ? s->best : total_n;
+    } else if (root->def) {
+        place.kind = IR_PLACE_OUTPUT;
+        place.index = p->output[root->id] - 1;
+    } else if (!root->konst) {
+        place.kind = IR_PLACE_INPUT;
+        place.index = root->input;
+    }
+    v->place = place;
+}
+
+static void place_values(const Plan *p, int64_t total_n) {
+    for (int i = 0; i < p->graph->n_inputs; i++) {
+        place_value(p, p->graph->inputs[i], total_n);
+    }
+    for (const IrNode *n = p->graph->first; n; n = n->next) {
+        for (int i = 0; i < n->n_in; i++) {
+            if (ir_in(n, i) && !ir_in(n, i)->def) {
+                place_value(p, ir_in(n, i), total_n);
+            }
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            place_value(p, n->out[i], total_n);
+        }
+    }
+}
+
+static double megabytes(int64_t bytes) {
+    return (double)bytes / 1e6;
+}
+
+static void check_limit(const Plan *p) {
+    int64_t most = p->ctx->opt->arena_limit, bytes = ir_dim_at(p->graph->arena_bytes, 1);
+    if (most && bytes > most) {
+        ir_fatal(p->graph->prog->diag, IR_NOWHERE,
+                 "it needs %.1f MB of working memory for one image, more than %.1f (--limit "
+                 "arena=SIZE raises it)",
+                 megabytes(bytes), megabytes(most));
+    }
+}
+
+PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
+    Plan p = {.ctx = ctx, .graph = g};
+    collect_storages(&p);
+    compute_lifetimes(&p);
+    g->arena_bytes_no_reuse = sum_storages(&p);
+    g->arena_bytes = g->arena_bytes_no_reuse;
+    if (!ctx->opt->keep_values) {
+        merge_dying_operands(&p);
+        Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
+        int64_t n = pack_region(&p, &batched);
+        g->arena_bytes = (IrDim){add_bytes(&p, pack_region(&p, &fixed), MEM_GUARD), n};
+    }
+    place_values(&p, g->arena_bytes.n);
+    check_limit(&p);
+    return (PassResult){p.n};
+}
+
+// ---------------------------------------------------------------- the report
+
+static int64_t bytes_at(const Storage *s, int64_t N) {
+    return s->batched ? s->size * N : s->size;
+}
+
+static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {
+    bool *shown = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *shown);
+    for (int k = 0; k < count; k++) {
+        int most = -1;
+        for (int i = 0; i < p->n; i++) {
+            if (p->v[i].merged < 0 && !shown[i] &&
+                (most < 0 || bytes_at(&p->v[i], N) > bytes_at(&p->v[most], N))) {
+                most = i;
+            }
+        }
+        if (most < 0) {
+            return;
+        }
+        const Storage *s = &p->v[most];
+        char type[160];
+        shown[most] = true;
+        fprintf(f, "  %9.2f MB  nodes %4d to %4d  %s  %.60s\n", megabytes(bytes_at(s, N)), s->first,
+                s->last, ir_type_print(&s->root->type, type, sizeof type), name_value(s->root));
+    }
+}
+
+void passes_print_memory(FILE *f, IrGraph *g, int64_t N) {
+    IrArena *scratch = ir_arena_new(g->prog->diag);
+    PassContext ctx = {.scratch = scratch, .prog = g->prog};
+    Plan p = {.ctx = &ctx, .graph = g};
+    collect_storages(&p);
+    compute_lifetimes(&p);
+    merge_dying_operands(&p);
+    Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
+    int64_t peak = find_peak(&p, &batched) * N + find_peak(&p, &fixed);
+    fprintf(f,
+            "memory at batch %lld: arena %.2f MB, without reuse %.2f MB, "
+            "most alive at once %.2f MB; %d results in %d storages\n",
+            (long long)N, megabytes(ir_dim_at(g->arena_bytes, N)),
+            megabytes(ir_dim_at(g->arena_bytes_no_reuse, N)), megabytes(peak), p.n,
+            batched.n + fixed.n);
+    print_largest(f, &p, N, 8);
+    ir_arena_free(scratch);
+}

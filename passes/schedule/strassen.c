@@ -1,0 +1,94 @@
+// The schedule's model of Strassen's multiplication (codegen/conv/strassen.c) for 1x1 convolutions:
+// pixels and vectors of a quarter of a tile, tiles of a band.
+//
+// Cycles of one core for one image, with the units of schedule/direct.c. A tile makes seven
+// products of half its pixels, half its vectors and half the channels, in register tiles like those
+// of the direct kernel; each costs its start, and moves of the accumulators between. The sums of
+// the input take so many cycles for each vector of it. What the model does not know is kept out by
+// limits: the weights, 7/4 of what they were, come again for each band, which images of few pixels
+// would not repay; tiles of two sizes are twice the code, and that the larger part of a
+// compilation, so only such are proposed as divide the pixels evenly.
+#include "passes/schedule/schedule.h"
+
+enum {
+    BAND_BYTES = 256 << 10, // of sums, in L2 next to the weights
+    MIN_CHANNELS = 128,     // below, sums cost what products save
+    MIN_PIXELS = 64,        // below, 3/4 more memory for weights gains little
+    MAX_VECTORS = 2,
+    MOST_BAND = 1 << 20, // of the kernel
+};
+
+typedef struct Layer {
+    int64_t C, O, pixels, lanes, registers, threads, images;
+} Layer;
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
+    IrWindow w = ir_window(n);
+    const IrType *x = &ir_in(n, 0)->type;
+    const IrShape *y = &n->out[0]->type.shape;
+    *l = (Layer){.C = x->shape.dim[1].c,
+                 .O = y->dim[1].c,
+                 .pixels = y->dim[2].c * y->dim[3].c,
+                 .lanes = opt->block,
+                 .registers = opt->vector_registers - 1,
+                 .threads = opt->threads > 0 ? opt->threads : 1,
+                 .images = y->dim[0].c + y->dim[0].n};
+    return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.group == 1 && !w.pt && !w.pl &&
+           !w.pb && !w.pr && x->block == opt->block && ir_in(n, 1)->konst &&
+           !ir_body(n, IR_ATTR_PRE).n && l->pixels > 1 && l->C % (2 * l->lanes) == 0;
+}
+
+static bool tile_fits(const Layer *l, int64_t rows, int64_t vecs) {
+    return rows >= 1 && vecs >= 1 && rows < l->registers && vecs < l->registers &&
+           rows * vecs + vecs + 1 <= l->registers && l->O % (2 * vecs * l->lanes) == 0;
+}
+
+static double tile_cycles(const Layer *l, int64_t rows, int64_t vecs) {
+    double wide = l->lanes > 8 ? 1 : 0.5, fma = (double)(rows * vecs) * wide;
+    double load = (double)vecs * wide + (double)rows / 2, half = (double)l->C / 2;
+    double step = fma > load ? fma : load;
+    return 7 * (half * (step < 4 ? 4 : step) + 30) + 10 * fma + 60;
+}
+
+static double layer_cycles(const Layer *l, int64_t rows, int64_t vecs) {
+    int64_t tiles = ceil_div(l->pixels, 2 * rows), groups = l->O / (2 * vecs * l->lanes);
+    int64_t size = ceil_div(ceil_div(l->pixels, tiles), 2), tasks = tiles * groups * l->images;
+    double balance = (double)(ceil_div(tasks, l->threads) * l->threads) / (double)tasks;
+    double sums = (double)(l->pixels * l->C / l->lanes) * 2;
+    return (double)(tiles * groups) * tile_cycles(l, size, vecs) * balance + sums;
+}
+
+static int64_t choose_band(const Layer *l, int64_t rows) {
+    int64_t tiles = ceil_div(l->pixels, 2 * rows), bytes = 4 * 4 * rows * l->C / 2;
+    int64_t most = BAND_BYTES / bytes;
+    return most < 1 ? 1 : min_i64(most, tiles);
+}
+
+void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+    Layer l;
+    if (!read_layer(n, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
+        opt->vector_registers < 32)
+        return;
+    for (int64_t v = 1; v <= MAX_VECTORS; v++) {
+        int64_t most = min_i64((l.registers - 1 - v) / v, (l.pixels + 1) / 2);
+        if (most < 1 || !tile_fits(&l, most, v) || l.pixels % ceil_div(l.pixels, 2 * most))
+            continue;
+        int64_t tiles = ceil_div(l.pixels, 2 * most), rows = ceil_div(ceil_div(l.pixels, tiles), 2);
+        PassSchedule s = {
+            "strassen", {rows, 1, v, choose_band(&l, rows)}, layer_cycles(&l, rows, v)};
+        schedule_add(list, &s);
+    }
+}
+
+bool schedule_strassen_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
+    Layer l;
+    return read_layer(n, opt, &l) && tile_fits(&l, tile[0], tile[2]) && tile[1] == 1 &&
+           tile[3] >= 1 && tile[3] <= MOST_BAND;
+}

@@ -1,0 +1,223 @@
+// The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a
+// block.
+//
+// Cycles of one core for one image, with the units of schedule/direct.c. An output tile of m x m
+// pixels has E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and
+// group of v output vectors, each point is a product of the block's tiles and C x v weights, in
+// register tiles of p tiles by v vectors that cost C * max(p*v, v + p/2, 4), and a start until the
+// accumulators are full and an end until they are stored. Meanwhile there stream
+//   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
+//   again from L2 for each further register tile, where those of one point and group exceed L1;
+//   the block's transformed input, V, once for each group, and the products M, from L2 or, if both
+//   are too large to stay there, L3.
+// The stream is a lower bound of the products, and a part of it adds to them. Transforms take so
+// many cycles for each point of a vector. Tiles that reach past the image's end cost as much as
+// others. Threads take whole groups of blocks, so few of them may not divide evenly; where a block
+// is cut between threads, each transforms its input, of which others wrote a part: it comes from
+// their caches, a line at a time.
+//
+// The constants were fitted to 1,400 timings that `hone compile --tune -v` printed for 128
+// convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
+// then least error of the logarithm (0.09 on one core).
+#include "passes/schedule/schedule.h"
+
+#include <string.h>
+
+enum {
+    MAX_VECTORS = 3, // more make register tiles too low to pay for their weights
+    MAX_BLOCK = 32,
+    MOST_VECTORS = 32, // of the kernel
+    MOST_BLOCK = 1024,
+    MAX_SCRATCH = 2 << 20, // a thread
+    L1_BYTES = 5 << 10,    // what data may count on to stay
+    L2_BYTES = 700 << 10,
+    L2_INPUT = 440 << 10, // V and M, with weights passing through
+    L3_BYTES = 12 << 20,
+    THREADS = 2, // where nothing is known
+};
+static const double l2_rate = 13, l3_rate = 11.5, memory_rate = 9.2; // bytes a cycle
+static const double exchange_cycles = 5; // a byte of input that another core has written
+static const double hidden = 0.83;       // part of a stream
+static const double start_cycles = 75;   // a register tile
+static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one vector
+
+typedef struct Layer {
+    int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
+    int64_t lanes, registers;
+    double wide; // cycles of a vector multiply-add
+    int threads;
+} Layer;
+
+typedef struct Winograd {
+    const char *algo;
+    int64_t rows, cols; // of an output tile
+    int64_t vecs;       // output vectors of a product
+    int64_t block;      // output tiles that are transformed together
+} Winograd;
+
+// Output tiles that are tried; m = 1 along an axis with one row or column of weights
+static const struct Choice {
+    const char *algo;
+    int64_t kh, kw, mh, mw;
+} choices[] = {
+    {"winograd2", 3, 3, 2, 2}, {"winograd4", 3, 3, 4, 4}, {"winograd4", 3, 3, 4, 2},
+    {"winograd2", 1, 3, 1, 2}, {"winograd4", 1, 3, 1, 4}, {"winograd2", 3, 1, 2, 1},
+    {"winograd4", 3, 1, 4, 1}, {"winograd2", 1, 7, 1, 2}, {"winograd4", 1, 7, 1, 4},
+    {"winograd2", 7, 1, 2, 1}, {"winograd4", 7, 1, 4, 1}, {"winograd2", 5, 5, 2, 2},
+};
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static double max_double(double a, double b) {
+    return a > b ? a : b;
+}
+
+static double product_cycles(const Layer *l, int64_t p, int64_t v) {
+    double fma = (double)(p * v) * l->wide, load = (double)v * l->wide + (double)p / 2;
+    return (double)l->C * max_double(max_double(fma, load), 4) + start_cycles;
+}
+
+// One point of one group for `tiles` tiles in register tiles of p
+static double point_cycles(const Layer *l, int64_t tiles, int64_t p, int64_t v) {
+    double cycles = (double)(tiles / p) * product_cycles(l, p, v);
+    return tiles % p ? cycles + product_cycles(l, tiles % p, v) : cycles;
+}
+
+static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
+    int64_t most = (l->registers - v - 1) / v;
+    if (most < 1)
+        return 0;
+    return ceil_div(block, ceil_div(block, most));
+}
+
+static int64_t points(const Layer *l, const Winograd *w) {
+    return (w->rows + l->kh - 1) * (w->cols + l->kw - 1);
+}
+
+static int64_t image_tiles(const Layer *l, const Winograd *w) {
+    return ceil_div(l->OH, w->rows) * ceil_div(l->OW, w->cols);
+}
+
+static int64_t weight_bytes(const Layer *l, const Winograd *w) {
+    return 4 * points(l, w) * l->C * l->out_blocks * l->lanes;
+}
+
+// Of the transformed input and a group's products for a full block
+static int64_t input_bytes(const Layer *l, const Winograd *w) {
+    return 4 * points(l, w) * w->block * l->in_blocks * l->lanes;
+}
+static int64_t product_bytes(const Layer *l, const Winograd *w) {
+    return 4 * points(l, w) * w->block * w->vecs * l->lanes;
+}
+
+// What `count` tiles of a block, in register tiles of p, read from beyond L1, in cycles
+static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p) {
+    double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
+    double all = weights + input + (double)product_bytes(l, w);
+    double rate = all <= L2_BYTES ? l2_rate : weights <= L3_BYTES ? l3_rate : memory_rate;
+    double stream = weights / rate;
+    if (4 * l->lanes * w->vecs * l->C > L1_BYTES)
+        stream += (double)(ceil_div(count, p) - 1) * weights / l2_rate;
+    double groups = (double)ceil_div(l->out_blocks, w->vecs);
+    double part = (double)count / (double)w->block;
+    double products = (double)product_bytes(l, w);
+    bool stays = input + products <= L2_INPUT;
+    double again = (input + products) * part * groups;
+    return stream + again / (stays ? l2_rate : l3_rate);
+}
+
+// Cycles of one image; 0: it does not fit
+static double layer_cycles(const Layer *l, const Winograd *w) {
+    int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
+    int64_t blocks = ceil_div(tiles, w->block), groups = ceil_div(l->out_blocks, v);
+    if (p == 0 || (input_bytes(l, w) + product_bytes(l, w) > MAX_SCRATCH && w->block > 1))
+        return 0;
+    double products = 0, E = (double)points(l, w);
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t count = min_i64(w->block, tiles - b * w->block);
+        double cycles = (double)(l->out_blocks / v) * point_cycles(l, count, p, v);
+        if (l->out_blocks % v)
+            cycles += point_cycles(l, count, p, l->out_blocks % v);
+        double stream = stream_cycles(l, w, count, p);
+        products += max_double(E * cycles, stream) + (1 - hidden) * stream;
+    }
+    double tasks = (double)(blocks * groups), n = l->threads;
+    double balance = (double)ceil_div(blocks * groups, l->threads) * n / tasks;
+    double cut = (double)(ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
+    double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
+    input += (double)(4 * l->C * l->OH * l->OW) * exchange_cycles * (cut - 1);
+    double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
+    return input + (products + output) * balance;
+}
+
+static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
+    IrWindow w = ir_window(n);
+    const IrType *x = &ir_in(n, 0)->type;
+    const IrShape *y = &n->out[0]->type.shape;
+    if (w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1 || w.group != 1 || x->block != opt->block)
+        return false;
+    *l = (Layer){.C = x->shape.dim[1].c,
+                 .OH = y->dim[2].c,
+                 .OW = y->dim[3].c,
+                 .kh = w.kh,
+                 .kw = w.kw,
+                 .lanes = opt->block,
+                 .wide = opt->block > 8 ? 1 : 0.5,
+                 .registers = opt->vector_registers - (opt->block > 4 ? 1 : 4),
+                 .threads = opt->threads > 0 ? opt->threads : THREADS};
+    l->in_blocks = ceil_div(l->C, l->lanes);
+    l->out_blocks = ceil_div(y->dim[1].c, l->lanes);
+    return true;
+}
+
+// The best blocks for one output tile and number of vectors
+static void add_blocks(const Layer *l, const struct Choice *c, int64_t v, ScheduleList *list) {
+    for (int64_t block = 1; block <= MAX_BLOCK; block++) {
+        Winograd w = {c->algo, c->mh, c->mw, v, block};
+        int64_t tiles = image_tiles(l, &w);
+        if (block != ceil_div(tiles, ceil_div(tiles, block)))
+            continue; // as many blocks could be more even
+        double cycles = layer_cycles(l, &w);
+        if (cycles > 0)
+            schedule_add(list, &(PassSchedule){w.algo, {w.rows, w.cols, v, block}, cycles});
+    }
+}
+
+// No more than two for each output tile and number of vectors: others differ little from them.
+void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+    Layer l;
+    if (!read_layer(n, opt, &l))
+        return;
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        const struct Choice *c = &choices[i];
+        for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++) {
+            ScheduleList some = {.max = 2};
+            if (c->kh == l.kh && c->kw == l.kw)
+                add_blocks(&l, c, v, &some);
+            for (int k = 0; k < some.n; k++)
+                schedule_add(list, &some.v[k]);
+        }
+    }
+}
+
+// Some choice cuts an axis of `k` weights into tiles of `m`.
+static bool has_axis(int64_t k, int64_t m) {
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if ((choices[i].kh == k && choices[i].mh == m) ||
+            (choices[i].kw == k && choices[i].mw == m))
+            return true;
+    return false;
+}
+
+// A node may name tiles that the model does not try: the kernel can run any.
+bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
+                            const int64_t *tile) {
+    Layer l;
+    bool named = strcmp(algo, "winograd2") == 0 || strcmp(algo, "winograd4") == 0;
+    return named && read_layer(n, opt, &l) && has_axis(l.kh, tile[0]) && has_axis(l.kw, tile[1]) &&
+           tile[2] >= 1 && tile[2] <= MOST_VECTORS && tile[3] >= 1 && tile[3] <= MOST_BLOCK;
+}

@@ -1,0 +1,166 @@
+// The loss of a training graph, and the optimisers as graphs over the flat parameter buffer. The
+// formulas stand in autodiff.h.
+
+#include "passes/train/autodiff.h"
+
+static IrValue *must(const IrBuilder *b, IrValue *v) {
+    if (!v) {
+        ir_bug("optimizer", b->name, "%s", b->err ? b->err : "an operand is missing");
+    }
+    return v;
+}
+
+static IrValue *binary(IrBuilder *b, IrOp op, IrValue *x, IrValue *y) {
+    return must(b, ir_build2(b, op, x, y));
+}
+static IrValue *add(IrBuilder *b, IrValue *x, IrValue *y) {
+    return binary(b, IR_OP_ADD, x, y);
+}
+static IrValue *sub(IrBuilder *b, IrValue *x, IrValue *y) {
+    return binary(b, IR_OP_SUB, x, y);
+}
+static IrValue *mul(IrBuilder *b, IrValue *x, IrValue *y) {
+    return binary(b, IR_OP_MUL, x, y);
+}
+static IrValue *divide(IrBuilder *b, IrValue *x, IrValue *y) {
+    return binary(b, IR_OP_DIV, x, y);
+}
+static IrValue *unary(IrBuilder *b, IrOp op, IrValue *x) {
+    return must(b, ir_build1(b, op, x));
+}
+static IrValue *scale(IrBuilder *b, IrValue *x, double by) {
+    return mul(b, x, ir_build_scalar(b, x->type.dtype, by));
+}
+
+static IrValue *reduce_rows(IrBuilder *b, IrOp op, IrValue *x) {
+    IrAttr attrs[] = {ir_attr_ints(b->graph->prog->arena, IR_ATTR_AXES, 1, (int64_t[]){1}),
+                      ir_attr_i(IR_ATTR_KEEPDIMS, 0)};
+    return must(b, ir_build(b, op, 1, &x, 2, attrs));
+}
+
+// ---------------------------------------------------------------- losses
+
+typedef struct LossParts { // before scaling
+    IrValue *loss, *dlogits;
+} LossParts;
+
+static LossParts build_ce(IrBuilder *b, IrValue *x, const PassLoss *l) {
+    IrValue *in[] = {x, l->label, l->class_weight, l->smoothing};
+    IrNode *n = ir_build_node(b, IR_OP_SOFTMAX_CE, 4, in, 0, NULL);
+    if (!n) {
+        ir_bug("loss", b->name, "%s", b->err);
+    }
+    return (LossParts){n->out[0], n->out[1]};
+}
+
+// Of one logit: max(x, 0) - x z + log(1 + exp(-|x|)); its gradient sigmoid(x) - z.
+static LossParts build_bce(IrBuilder *b, IrValue *x, const PassLoss *l) {
+    IrDtype t = x->type.dtype;
+    IrValue *one = ir_build_scalar(b, t, 1), *s = l->smoothing;
+    IrValue *z = add(b, mul(b, l->label, sub(b, one, s)), scale(b, s, 0.5));
+    IrValue *e = unary(b, IR_OP_EXP, unary(b, IR_OP_NEG, unary(b, IR_OP_ABS, x)));
+    IrValue *soft = unary(b, IR_OP_LOG, add(b, e, one));
+    IrValue *each = add(b, sub(b, unary(b, IR_OP_RELU, x), mul(b, x, z)), soft);
+    IrValue *d = mul(b, sub(b, unary(b, IR_OP_SIGMOID, x), z), l->class_weight);
+    return (LossParts){reduce_rows(b, IR_OP_REDUCE_MEAN, mul(b, each, l->class_weight)),
+                       scale(b, d, 1 / (double)x->type.shape.dim[1].c)};
+}
+
+static IrValue *reshape(IrBuilder *b, IrValue *x, const IrShape *s) {
+    return ir_shape_eq(&x->type.shape, s) ? x : must(b, ir_build_reshape(b, x, s));
+}
+
+PassLoss pass_loss(IrGraph *g, IrValue *logits, PassLossKind kind, bool with_gradient) {
+    IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
+    IrType scalar = {.dtype = logits->type.dtype};
+    IrType matrix = {.dtype = logits->type.dtype, .shape = s};
+    IrType labels = {.dtype = IR_I32, .shape = {.rank = 1, .dim = {s.dim[0]}}};
+    IrType channels = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[1]}}};
+    IrBuilder b = {.graph = g, .name = "loss"};
+    PassLoss l = {
+        .label =
+            kind == PASS_LOSS_CE ? ir_input(g, "label", labels) : ir_input(g, "target", matrix),
+        .class_weight = ir_input(g, "class_weight", channels),
+        .smoothing = ir_input(g, "smoothing", scalar),
+        .scale = with_gradient ? ir_input(g, "scale", scalar) : NULL,
+    };
+    IrValue *x = reshape(&b, logits, &s);
+    LossParts parts = kind == PASS_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
+    l.loss = parts.loss;
+    if (with_gradient) {
+        l.dlogits = reshape(&b, mul(&b, parts.dlogits, l.scale), &own);
+    }
+    return l;
+}
+
+// ---------------------------------------------------------------- optimisers
+
+typedef struct Optimizer { // the graph being built; a scalar is an input from its first use on
+    IrBuilder b;
+    IrType tensor, scalar;
+    IrValue *p, *g, *m, *v;
+} Optimizer;
+
+static IrValue *scalar(Optimizer *o, const char *name) {
+    return ir_input(o->b.graph, name, o->scalar);
+}
+
+static void output(Optimizer *o, IrValue *v, const char *name) {
+    v->name = name;
+    ir_output(o->b.graph, v);
+}
+
+static void build_sgd(Optimizer *o, bool nesterov) {
+    IrBuilder *b = &o->b;
+    o->m = ir_input(b->graph, "m", o->tensor);
+    IrValue *lr = scalar(o, "lr"), *momentum = scalar(o, "momentum");
+    IrValue *decay = scalar(o, "decay"), *clip = scalar(o, "clip");
+    IrValue *d = add(b, mul(b, o->g, clip), mul(b, o->p, decay));
+    IrValue *m = add(b, mul(b, o->m, momentum), d);
+    IrValue *step = nesterov ? add(b, mul(b, m, momentum), d) : m;
+    output(o, sub(b, o->p, mul(b, step, lr)), "new_p");
+    output(o, m, "new_m");
+}
+
+// by * x + (1 - by) * to; 1 - by is exact for the rates in use, and x + ... would cancel.
+static IrValue *blend(IrBuilder *b, IrValue *to, IrValue *x, IrValue *by) {
+    IrValue *rest = sub(b, ir_build_scalar(b, by->type.dtype, 1), by);
+    return add(b, mul(b, x, by), mul(b, to, rest));
+}
+
+static void build_adamw(Optimizer *o) {
+    IrBuilder *b = &o->b;
+    o->m = ir_input(b->graph, "m", o->tensor);
+    o->v = ir_input(b->graph, "v", o->tensor);
+    IrValue *lr = scalar(o, "lr"), *beta1 = scalar(o, "momentum"), *beta2 = scalar(o, "beta2");
+    IrValue *eps = scalar(o, "eps"), *decay = scalar(o, "decay"), *clip = scalar(o, "clip");
+    IrValue *correction1 = scalar(o, "correction1"), *correction2 = scalar(o, "correction2");
+    IrValue *d = mul(b, o->g, clip);
+    IrValue *m = blend(b, d, o->m, beta1), *v = blend(b, mul(b, d, d), o->v, beta2);
+    IrValue *root = add(b, unary(b, IR_OP_SQRT, mul(b, v, correction2)), eps);
+    IrValue *step = add(b, divide(b, mul(b, m, correction1), root), mul(b, o->p, decay));
+    output(o, sub(b, o->p, mul(b, step, lr)), "new_p");
+    output(o, m, "new_m");
+    output(o, v, "new_v");
+}
+
+IrGraph *pass_optimizer(IrProgram *p, PassOptimizer kind, int64_t row) {
+    static const char *const NAMES[] = {"sgd", "nesterov", "adamw", "sqsum"};
+    IrGraph *g = ir_graph_new(p, NAMES[kind]);
+    IrShape rows = {.rank = 2, .dim = {{0, 1}, {row, 0}}};
+    Optimizer o = {.b = {.graph = g, .name = NAMES[kind]},
+                   .tensor = {.dtype = IR_F32, .shape = rows},
+                   .scalar = {.dtype = IR_F32}};
+    if (kind != PASS_OPT_SQSUM) {
+        o.p = ir_input(g, "p", o.tensor);
+    }
+    o.g = ir_input(g, "g", o.tensor);
+    if (kind == PASS_OPT_SQSUM) {
+        output(&o, reduce_rows(&o.b, IR_OP_REDUCE_SUM, mul(&o.b, o.g, o.g)), "sum");
+    } else if (kind == PASS_OPT_ADAMW) {
+        build_adamw(&o);
+    } else {
+        build_sgd(&o, kind == PASS_OPT_NESTEROV);
+    }
+    return g;
+}

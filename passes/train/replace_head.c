@@ -1,0 +1,332 @@
+// replace_head: the classifier gives way to one for the user's classes, freshly initialised; what
+// turned its logits into probabilities goes, because the loss contains it.
+//
+//   %l = matmul %f, %fc.weight, %fc.bias     ->  %l = matmul %f, %fc.weight', %fc.bias'
+//   %y = softmax %l                              return %l                 [N,classes]
+//   return %y                                [N,1000]
+//
+// The classifier is the last product by a weight above the first output: Gemm, MatMul and Add, a
+// convolution with the global pool below it (SqueezeNet) or above it. Shape changes, activations,
+// pools and reductions may stand between it and the output, and follow the new number of classes.
+// Initial values are those of torch.nn.Linear and Conv2d (uniform within 1/sqrt(fan_in), He et al.
+// 2015 with a = sqrt(5)), and those of torchvision's SqueezeNet (normal, deviation 0.01, no bias)
+// where a pool follows.
+
+#include "ir/random.h"
+#include "passes/util.h"
+#include <math.h>
+#include <string.h>
+
+// ---------------------------------------------------------------- finding it
+
+static bool is_softmax(const IrNode *n) {
+    return n->op == IR_OP_SOFTMAX || n->op == IR_OP_LOG_SOFTMAX || n->op == IR_OP_SIGMOID;
+}
+
+// The operand of n that is no single number, where n multiplies by one (Gemm's beta); else -1.
+static int scaled_operand(const IrNode *n) {
+    if (!n || n->op != IR_OP_MUL) {
+        return -1;
+    }
+    return ir_const_is_scalar(ir_in(n, 1)) ? 0 : ir_const_is_scalar(ir_in(n, 0)) ? 1 : -1;
+}
+
+// A constant, or what was one before it became a parameter of the graph.
+static bool is_weight(const IrValue *v) {
+    while (v && v->def) {
+        bool moves = v->def->op == IR_OP_RESHAPE || v->def->op == IR_OP_TRANSPOSE;
+        int at = moves ? 0 : scaled_operand(v->def);
+        if (at < 0) {
+            return false;
+        }
+        v = ir_in(v->def, at);
+    }
+    return v && (v->konst || (v->input >= 0 && ir_shape_is_static(&v->type.shape)));
+}
+
+// The operand that n passes on, class by class; NULL: it does more than that. A bias that n adds is
+// noted.
+static IrValue *look_through(IrNode *n, PassHead *h) {
+    unsigned flags = ir_op_info(n->op)->flags;
+    if (n->n_in == 1 && (flags & IR_FLAG_E)) {
+        return ir_in(n, 0);
+    }
+    if (n->n_in == 2 && (n->op == IR_OP_ADD || n->op == IR_OP_MUL)) {
+        int k = is_weight(ir_in(n, 1)) ? 1 : is_weight(ir_in(n, 0)) ? 0 : -1;
+        if (k >= 0 && n->op == IR_OP_ADD && !ir_const_is_scalar(ir_in(n, k))) {
+            h->bias_node = n;
+            h->bias_at = k;
+        }
+        return k >= 0 ? ir_in(n, 1 - k) : NULL;
+    }
+    switch (n->op) {
+    case IR_OP_SOFTMAX:
+    case IR_OP_LOG_SOFTMAX:
+    case IR_OP_COPY:
+    case IR_OP_RESHAPE:
+    case IR_OP_TRANSPOSE:
+    case IR_OP_CAST:
+    case IR_OP_DROPOUT:
+    case IR_OP_MAX_POOL:
+    case IR_OP_AVG_POOL:
+        return ir_in(n, 0);
+    default:
+        return pass_is_reduce(n) ? ir_in(n, 0) : NULL;
+    }
+}
+
+static bool is_classifier(const IrNode *n) {
+    return (n->op == IR_OP_CONV && ir_int(n, IR_ATTR_GROUP, 1) == 1 && is_weight(ir_in(n, 1))) ||
+           (n->op == IR_OP_MATMUL && is_weight(ir_in(n, 1)) && ir_in(n, 1)->type.shape.rank == 2);
+}
+
+// NULL: not found, *last is where the search ended.
+static IrNode *search_up(IrGraph *g, const char *name, PassHead *h, const IrNode **last) {
+    IrValue *v = g->n_outputs ? g->outputs[0] : NULL;
+    while (v && v->def) {
+        *last = v->def;
+        bool right = !name || strcmp(v->def->name, name) == 0;
+        if (is_classifier(v->def) && right) {
+            return v->def;
+        }
+        v = look_through(v->def, h);
+    }
+    return NULL;
+}
+
+static bool report_none(IrGraph *g, const char *name, const IrNode *last) {
+    IrDiag *d = g->prog->diag;
+    bool exists = false;
+    for (const IrNode *n = g->first; name && n; n = n->next) {
+        exists = exists || strcmp(n->name, name) == 0;
+    }
+    IrWhere where = {last ? last->name : NULL, last ? last->src_op : NULL};
+    if (name && !exists) {
+        ir_error(d, IR_NOWHERE, "--head: no node is called '%s'", name);
+    } else if (name) {
+        ir_error(
+            d, where,
+            "--head '%s' is no Gemm, MatMul or Conv that ends the network: the way up from the "
+            "output ends here",
+            name);
+    } else {
+        ir_error(
+            d, where,
+            "no classifier found: the way up from the output ends here, and has met no product "
+            "by a weight; --head NODE names one");
+    }
+    return false;
+}
+
+bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
+    const IrNode *last = NULL;
+    *out = (PassHead){0};
+    IrNode *n = search_up(g, name, out, &last);
+    if (!n) {
+        return report_none(g, name, last);
+    }
+    out->node = n;
+    out->weight = ir_in(n, 1);
+    if (ir_in(n, 2)) {
+        out->bias_node = n;
+        out->bias_at = 2;
+    }
+    out->bias = out->bias_node ? ir_in(out->bias_node, out->bias_at) : NULL;
+    int scaled = out->bias ? scaled_operand(out->bias->def) : -1;
+    if (scaled >= 0) {
+        out->bias_node = out->bias->def;
+        out->bias_at = scaled;
+        out->bias = ir_in(out->bias_node, scaled);
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- the new one
+
+typedef struct Init {
+    uint64_t key;
+    double scale;
+    bool normal;
+} Init;
+
+static double draw_uniform(uint64_t key, uint64_t i) { // (0, 1)
+    return (ir_random_u32(key, i) + 0.5) / 4294967296.0;
+}
+
+// Uniform in (-scale, scale), or normal (Box and Muller 1958) with that deviation. data is zeroed.
+static void fill(float *data, int64_t n, Init init) {
+    for (int64_t i = 0; i < n && init.scale != 0; i++) {
+        double u = draw_uniform(init.key, 2 * (uint64_t)i);
+        double v = draw_uniform(init.key, 2 * (uint64_t)i + 1);
+        data[i] =
+            (float)(init.scale * (init.normal ? sqrt(-2 * log(u)) * cos(2 * M_PI * v) : 2 * u - 1));
+    }
+}
+
+// The axis of an operand that has one element per class; -1: none.
+static int class_axis(const IrShape *s, int64_t classes, int from_last) {
+    for (int i = 0; i < s->rank; i++) {
+        int axis = from_last ? s->rank - 1 - i : i;
+        if (ir_dim_is(s->dim[axis], classes)) {
+            return axis;
+        }
+    }
+    return -1;
+}
+
+// A constant like `old` with `classes` along `axis`. It keeps the name of an initializer that
+// nobody else reads: export then finds it under that.
+static IrValue *new_param(PassContext *ctx, IrGraph *g, const IrValue *old, const char *role,
+                          int axis, int64_t classes, Init init) {
+    bool own = old->konst && old->konst->origin && old->n_uses == 1;
+    const char *name =
+        own ? old->konst->origin : ir_sprintf(ctx->prog->arena, "hone.head.%s", role);
+    int64_t dims[IR_MAX_RANK];
+    for (int i = 0; i < old->type.shape.rank; i++) {
+        dims[i] = i == axis ? classes : old->type.shape.dim[i].c;
+    }
+    float *data;
+    IrValue *v = pass_const_f32(ctx, g, name, old->type.shape.rank, dims, &data);
+    v->konst->origin = v->konst->name;
+    fill(data, pass_elems(&v->type), init);
+    return v;
+}
+
+static bool pools_after(const IrNode *n) {
+    const IrShape *s = &n->out[0]->type.shape;
+    return n->op == IR_OP_CONV && !(ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1));
+}
+
+static int64_t count_classes(const IrNode *n) {
+    const IrShape *s = &n->out[0]->type.shape;
+    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
+}
+
+// Weights and bias in the node; false after an error.
+static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const PassHeadOptions *o) {
+    IrNode *n = h->node;
+    int64_t old = count_classes(n), elems = pass_elems(&h->weight->type);
+    bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
+    double fan_in = old > 0 ? (double)elems / (double)old : 1;
+    Init init = {.key = ir_random_key(o->seed), .normal = pools_after(n)};
+    init.scale = init.normal ? 0.01 : 1 / sqrt(fan_in);
+    int axis = first ? 0 : h->weight->type.shape.rank - 1;
+    ir_set_in(n, 1, new_param(ctx, g, h->weight, "weight", axis, o->classes, init));
+    if (h->bias) {
+        int bias_axis = class_axis(&h->bias->type.shape, old, true);
+        if (!h->bias->konst || bias_axis < 0) {
+            ir_error(ctx->prog->diag, (IrWhere){h->bias_node->name, h->bias_node->src_op},
+                     "NYI: the classifier's bias is computed, or is not one number per class");
+            return false;
+        }
+        init = (Init){.key = ir_random_key(o->seed + 1), .scale = init.normal ? 0 : init.scale};
+        ir_set_in(h->bias_node, h->bias_at,
+                  new_param(ctx, g, h->bias, "bias", bias_axis, o->classes, init));
+        if (scaled_operand(h->bias_node) >= 0) { // above the classifier
+            ir_infer(h->bias_node);
+        }
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- what follows it
+
+// The target of a reshape with the new number of classes where the old one stood.
+static void follow_reshape(IrNode *n, int64_t old, int64_t classes) {
+    IrShape s = n->out[0]->type.shape;
+    int axis = class_axis(&s, old, false);
+    if (axis >= 0) {
+        s.dim[axis] = ir_dim(classes);
+        ir_set_attr(n, ir_attr_dims(IR_ATTR_SHAPE, &s));
+    }
+}
+
+// Types of everything below the classifier, again.
+static bool retype(PassContext *ctx, IrGraph *g, IrNode *head, int64_t old, int64_t classes) {
+    bool *changed = ir_alloc_array(ctx->scratch, g->next_id, sizeof *changed);
+    for (IrNode *n = head; n; n = n->next) {
+        bool mine = n == head;
+        for (int i = 0; i < n->n_in && !mine; i++) {
+            mine = ir_in(n, i) && changed[ir_in(n, i)->id];
+        }
+        if (!mine) {
+            continue;
+        }
+        if (n->op == IR_OP_RESHAPE) {
+            follow_reshape(n, old, classes);
+        }
+        const char *why = ir_infer(n);
+        if (why) {
+            ir_error(ctx->prog->diag, (IrWhere){n->name, n->src_op},
+                     "below the classifier, and made for %lld classes: %s", (long long)old, why);
+            return false;
+        }
+        changed[n->out[0]->id] = true;
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- the output
+
+static bool only_moves(const IrNode *n) {
+    return n->op == IR_OP_COPY || n->op == IR_OP_RESHAPE || n->op == IR_OP_DROPOUT ||
+           n->op == IR_OP_TRANSPOSE;
+}
+
+// Softmax and its like, as long as nothing but shape changes stands below them.
+static int drop_softmax(IrGraph *g) {
+    int changes = 0;
+    for (IrNode *n = g->outputs[0]->def, *up; n && (only_moves(n) || is_softmax(n)); n = up) {
+        up = ir_in(n, 0)->def;
+        if (is_softmax(n) && up) {
+            pass_forward(n, ir_in(n, 0));
+            changes++;
+        }
+    }
+    return changes;
+}
+
+// [N,classes], whatever the network made of it.
+static bool flatten_output(PassContext *ctx, IrGraph *g) {
+    IrValue *v = g->outputs[0];
+    IrShape flat = {2, {{0, 1}, {1, 0}}};
+    for (int i = 1; i < v->type.shape.rank; i++) {
+        if (!ir_dim_mul(flat.dim[1], v->type.shape.dim[i], &flat.dim[1])) {
+            flat.dim[1] = ir_dim(-1);
+            break;
+        }
+    }
+    if (v->type.shape.rank < 2 || !ir_dim_eq(v->type.shape.dim[0], flat.dim[0]) || flat.dim[1].n ||
+        flat.dim[1].c < 1 || v->type.dtype != IR_F32) {
+        char text[160];
+        ir_error(ctx->prog->diag, (IrWhere){v->def->name, v->def->src_op},
+                 "the output '%s' is %s, not one row of numbers per image", v->name,
+                 ir_type_print(&v->type, text, sizeof text));
+        return false;
+    }
+    if (v->type.shape.rank != 2) {
+        IrBuilder b = {.graph = g, .name = v->def->name, .src_op = v->def->src_op};
+        ir_replace_output(g, 0, ir_build_reshape(&b, v, &flat));
+    }
+    return true;
+}
+
+PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
+    static const PassHeadOptions none;
+    const PassHeadOptions *o = ctx->opt->head ? ctx->opt->head : &none;
+    PassResult r = {0};
+    PassHead h;
+    if (!pass_find_head(g, o->node, &h)) {
+        return r;
+    }
+    if (o->classes) {
+        int64_t old = count_classes(h.node);
+        if (!replace_weights(ctx, g, &h, o) || !retype(ctx, g, h.node, old, o->classes)) {
+            return r;
+        }
+        r.changes++;
+    }
+    r.changes += drop_softmax(g);
+    flatten_output(ctx, g);
+    return r;
+}

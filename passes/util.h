@@ -1,0 +1,61 @@
+// What several passes need and ir/ does not offer. Private to passes/.
+//
+// Everything here keeps the rules of the IR: new nodes go right before the node that is being
+// rewritten, derived constants are new ones, and a trainable constant is never read as a value.
+#ifndef PASSES_UTIL_H
+#define PASSES_UTIL_H
+
+#include "passes/passes.h"
+
+// A builder that puts nodes right before n, under its name.
+IrBuilder pass_before(IrNode *n);
+// The node with n's op and attributes on other operands; NULL when they do not fit.
+IrValue *pass_rebuild(IrBuilder *b, const IrNode *n, int n_in, IrValue *const *in);
+
+// The node that makes v when it is an `op`, else NULL. v may be NULL.
+IrNode *pass_def(const IrValue *v, IrOp op);
+// n maps float32 tensors to a float32 tensor element by element (a step of a body could do it).
+bool pass_is_eltwise(const IrNode *n);
+// p[0..1] of the step that n would be: its FLOAT attributes in the order of its ops.def row, or
+// their ONNX defaults.
+void pass_step_params(const IrNode *n, double p[2]);
+bool pass_is_reduce(const IrNode *n);
+
+// No element of v is negative, as far as a few nodes above it tell; NaN may be there.
+bool pass_is_nonnegative(const IrValue *v);
+
+// `now` takes the place of n's only result, whose type it must have, and n goes. An output of the
+// graph keeps its name, as ir_replace_uses() says.
+void pass_forward(IrNode *n, IrValue *now);
+
+// ---- constants
+bool pass_is_frozen(const IrValue *v); // a constant that training leaves alone. v may be NULL
+double pass_elem(PassContext *ctx, const IrValue *v, int64_t i); // element i of a constant
+// A frozen constant of one element: *x is its value.
+bool pass_scalar(PassContext *ctx, const IrValue *v, double *x);
+// A frozen constant whose elements all equal x.
+bool pass_const_all(PassContext *ctx, const IrValue *v, double x);
+// v is a frozen constant that, against a result of shape `of`, varies along `axis` alone. Read
+// it with pass_channel(): the element for index c of that axis.
+bool pass_is_per_axis(const IrValue *v, const IrShape *of, int axis);
+double pass_channel(PassContext *ctx, const IrValue *v, int64_t c);
+int64_t pass_elems(const IrType *t); // of a static shape; -1 else
+// A derived float32 constant. *data is zeroed memory for the caller to fill at once.
+IrValue *pass_const_f32(PassContext *ctx, IrGraph *g, const char *name, int rank,
+                        const int64_t *dims, float **data);
+// The same bytes under another static shape of as many elements. v is frozen.
+IrValue *pass_const_reshaped(PassContext *ctx, IrGraph *g, const IrValue *v, const IrShape *shape);
+
+// ---- order. Positions of the nodes as they stood when it was made; indexed by value id.
+// Shared with passes that tidy up after themselves.
+PassResult pass_dce(PassContext *ctx, IrGraph *g);
+
+typedef struct PassOrder {
+    int *at;
+    uint32_t n;
+} PassOrder;
+PassOrder pass_order(PassContext *ctx, IrGraph *g);
+int pass_at(const PassOrder *o, const IrNode *n);
+void pass_set_at(PassOrder *o, const IrNode *n, int at);
+
+#endif

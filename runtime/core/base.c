@@ -1,0 +1,120 @@
+// The runtime's small common ground: error text, element types, sizes that cannot overflow.
+#include "runtime/core/rt.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+void rt_clean_line(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
+bool rt_fail(RtErr *err, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+    va_end(args);
+    rt_clean_line(err->text);
+    return false;
+}
+
+const RtDtype *rt_dtype(int dtype) {
+    static const RtDtype table[RT_N_DTYPES] = {
+        [HONE_F32] = {"f32", "<f4", 4}, [HONE_F64] = {"f64", "<f8", 8},
+        [HONE_F16] = {"f16", "<f2", 2}, [HONE_I8] = {"i8", "|i1", 1},
+        [HONE_I16] = {"i16", "<i2", 2}, [HONE_I32] = {"i32", "<i4", 4},
+        [HONE_I64] = {"i64", "<i8", 8}, [HONE_U8] = {"u8", "|u1", 1},
+        [HONE_U16] = {"u16", "<u2", 2}, [HONE_U32] = {"u32", "<u4", 4},
+        [HONE_U64] = {"u64", "<u8", 8}, [HONE_BOOL] = {"bool", "|b1", 1},
+    };
+    return dtype >= 0 && dtype < RT_N_DTYPES ? &table[dtype] : NULL;
+}
+
+bool rt_dim_at(HoneDim d, int64_t N, int64_t *size) {
+    return !__builtin_mul_overflow(d.n, N, size) && !__builtin_add_overflow(*size, d.c, size) &&
+           *size >= 0;
+}
+
+bool rt_tensor_count(const HoneTensorDesc *t, int64_t N, int64_t *count) {
+    *count = 1;
+    for (int i = 0; i < t->rank; i++) {
+        int64_t size;
+        if (!rt_dim_at(t->dim[i], N, &size) || __builtin_mul_overflow(*count, size, count))
+            return false;
+    }
+    return true;
+}
+
+bool rt_tensor_bytes(const HoneTensorDesc *t, int64_t N, int64_t *bytes) {
+    const RtDtype *type = rt_dtype(t->dtype);
+    return type && rt_tensor_count(t, N, bytes) &&
+           !__builtin_mul_overflow(*bytes, (int64_t)type->bytes, bytes);
+}
+
+// Appends to text[size], cutting what does not fit.
+static void append_text(char *text, size_t size, size_t *used, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int n = *used < size ? vsnprintf(text + *used, size - *used, fmt, args) : 0;
+    va_end(args);
+    *used += n > 0 ? (size_t)n : 0;
+}
+
+static const char *dtype_name(int dtype) {
+    const RtDtype *type = rt_dtype(dtype);
+    return type ? type->name : "?";
+}
+
+const char *rt_dim_text(HoneDim d, char *text, size_t size) {
+    size_t used = 0;
+    if (d.n == 0)
+        append_text(text, size, &used, "%lld", (long long)d.c);
+    else if (d.n == 1)
+        append_text(text, size, &used, "N");
+    else
+        append_text(text, size, &used, "%lldN", (long long)d.n);
+    if (d.n != 0 && d.c != 0)
+        append_text(text, size, &used, "%+lld", (long long)d.c);
+    return text;
+}
+
+const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size) {
+    size_t used = 0;
+    char dim[64];
+    append_text(text, size, &used, "%s[", dtype_name(t->dtype));
+    for (int i = 0; i < t->rank; i++)
+        append_text(text, size, &used, "%s%s", i ? "," : "",
+                    rt_dim_text(t->dim[i], dim, sizeof dim));
+    append_text(text, size, &used, "]");
+    return text;
+}
+
+const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, size_t size) {
+    size_t used = 0;
+    append_text(text, size, &used, "%s[", dtype_name(dtype));
+    for (int i = 0; i < rank; i++)
+        append_text(text, size, &used, "%s%lld", i ? "," : "", (long long)dim[i]);
+    append_text(text, size, &used, "]");
+    return text;
+}
+
+void *rt_alloc_aligned(size_t bytes) {
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t rounded = (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+    return aligned_alloc(RT_ALIGN, rounded ? rounded : RT_ALIGN);
+}
+
+// VmHWM: getrusage() would count the parent's memory from before exec.
+double rt_peak_rss_mb(void) {
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    double kib = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib * 1024 * 1e-6;
+}

@@ -1,0 +1,167 @@
+// The parser behind cli.h. It knows no option by name.
+#include "runtime/core/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Words {
+    char **argv;
+    int argc, at;
+} Words;
+
+// Is `name` (of `length` characters) one of "a|b|c"?
+static bool match_name(const char *names, const char *name, size_t length) {
+    for (const char *n = names; n; n = strchr(n, '|'), n = n ? n + 1 : NULL)
+        if (strcspn(n, "|") == length && strncmp(n, name, length) == 0)
+            return true;
+    return false;
+}
+
+static const RtCliOption *find_option(const RtCliOption *options, int n, const char *name,
+                                      size_t length) {
+    for (int i = 0; i < n; i++)
+        if (match_name(options[i].names, name, length))
+            return &options[i];
+    return NULL;
+}
+
+static bool add_item(RtCliList *list, const char *item, RtErr *err) {
+    if ((list->n & (list->n - 1)) == 0) { // full at 0, 1, 2, 4, 8 ...
+        size_t room = list->n ? (size_t)list->n * 2 : 1;
+        const char **grown = realloc(list->item, room * sizeof *grown);
+        if (!grown)
+            return rt_fail(err, "no memory");
+        list->item = grown;
+    }
+    list->item[list->n++] = item;
+    return true;
+}
+
+static bool parse_number(const char *text, double *v) {
+    char *end;
+    *v = strtod(text, &end);
+    return end != text && *end == 0 && isfinite(*v);
+}
+
+static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
+    double v;
+    bool whole = o->kind == RT_CLI_INT;
+    if (!parse_number(text, &v) || (whole && v != floor(v)))
+        return rt_fail(err, "%s wants a %snumber, not '%s'", name, whole ? "whole " : "", text);
+    if (v < o->min || v > o->max)
+        return rt_fail(err, "%s must be from %g to %.10g, not %s", name, o->min, o->max, text);
+    if (whole)
+        *(int *)o->to = (int)v;
+    else
+        *(float *)o->to = (float)v;
+    return true;
+}
+
+// "1,2,3", or "1" followed by words that are numbers, too.
+static bool set_floats(const RtCliOption *o, const char *name, const char *text, Words *w,
+                       RtErr *err) {
+    RtCliFloats *to = o->to;
+    bool commas = strchr(text, ',') != NULL;
+    to->n = 0;
+    while (text) {
+        char *end;
+        double v = strtod(text, &end);
+        if (end == text || (*end && *end != ',') || !isfinite(v))
+            return rt_fail(err, "%s wants numbers, not '%s'", name, text);
+        if (v < o->min || v > o->max)
+            return rt_fail(err, "%s must be from %g to %.10g, not %g", name, o->min, o->max, v);
+        if (to->n == 4)
+            return rt_fail(err, "%s wants at most 4 numbers", name);
+        to->v[to->n++] = (float)v;
+        text = *end ? end + 1 : NULL;
+        if (!text && !commas && to->n < 4 && w->at < w->argc && parse_number(w->argv[w->at], &v))
+            text = w->argv[w->at++];
+    }
+    return true;
+}
+
+static bool set_option(const RtCliOption *o, const char *name, const char *text, Words *w,
+                       RtErr *err) {
+    switch (o->kind) {
+    case RT_CLI_FLAG:
+        *(bool *)o->to = true;
+        return true;
+    case RT_CLI_INT:
+    case RT_CLI_FLOAT:
+        return set_number(o, name, text, err);
+    case RT_CLI_TEXT:
+        *(const char **)o->to = text;
+        return true;
+    case RT_CLI_LIST:
+        return add_item(o->to, text, err);
+    case RT_CLI_FLOATS:
+        return set_floats(o, name, text, w, err);
+    }
+    return false;
+}
+
+// One word that starts with '-': finds its option and value.
+static bool parse_option(const RtCliOption *options, int n, char *word, Words *w, RtErr *err) {
+    bool is_long = word[1] == '-';
+    const char *equals = is_long ? strchr(word, '=') : NULL;
+    size_t length = equals ? (size_t)(equals - word) : strlen(word);
+    const char *value = equals ? equals + 1 : NULL;
+    const RtCliOption *o = find_option(options, n, word, length);
+    if (!o && !is_long) { // "-b8"
+        length = 2;
+        o = find_option(options, n, word, length);
+        value = o && o->kind != RT_CLI_FLAG ? word + 2 : NULL;
+        if (o && !value)
+            o = NULL;
+    }
+    if (!o)
+        return rt_fail(err, "unknown option '%.*s'", (int)length, word);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)length, word);
+    if (o->kind == RT_CLI_FLAG && value)
+        return rt_fail(err, "%s takes no value", name);
+    if (o->kind != RT_CLI_FLAG && !value) {
+        if (w->at == w->argc)
+            return rt_fail(err, "%s wants a value", name);
+        value = w->argv[w->at++];
+    }
+    return set_option(o, name, value, w, err);
+}
+
+bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
+                  RtErr *err) {
+    Words w = {argv, argc, 0};
+    bool options_over = false;
+    while (w.at < argc) {
+        char *word = argv[w.at++];
+        if (!options_over && strcmp(word, "--") == 0)
+            options_over = true;
+        else if (options_over || word[0] != '-' || word[1] == 0) {
+            if (!add_item(rest, word, err))
+                return false;
+        } else if (!parse_option(options, n, word, &w, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void rt_cli_help(FILE *f, const RtCliOption *options, int n) {
+    for (int i = 0; i < n; i++) {
+        const RtCliOption *o = &options[i];
+        if (!o->help)
+            continue;
+        char left[128];
+        int used = 0;
+        for (const char *c = o->names; *c && used < 100; c++)
+            used += snprintf(left + used, sizeof left - (size_t)used, *c == '|' ? ", " : "%c", *c);
+        if (o->arg)
+            snprintf(left + used, sizeof left - (size_t)used, " %s", o->arg);
+        if (strlen(left) > 26)
+            fprintf(f, "  %s\n  %-26s  %s\n", left, "", o->help);
+        else
+            fprintf(f, "  %-26s  %s\n", left, o->help);
+    }
+}

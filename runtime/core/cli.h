@@ -1,0 +1,41 @@
+// Command lines: options as a table, from which parsing and help text both come. Private header.
+#ifndef RUNTIME_CORE_CLI_H
+#define RUNTIME_CORE_CLI_H
+
+#include "runtime/core/rt.h"
+
+typedef enum RtCliKind {
+    RT_CLI_FLAG,   // bool *: set to true
+    RT_CLI_INT,    // int *, within min..max
+    RT_CLI_FLOAT,  // float *, within min..max
+    RT_CLI_TEXT,   // const char **
+    RT_CLI_LIST,   // RtCliList *: the option may be given several times
+    RT_CLI_FLOATS, // RtCliFloats *: "0.5,0.5,0.5", or the numbers as separate words
+} RtCliKind;
+
+typedef struct RtCliOption {
+    const char *names; // "--batch|-b|--batch-size"; help shows them in this order
+    RtCliKind kind;
+    void *to;
+    double min, max;
+    const char *arg;  // name of the argument in the help
+    const char *help; // NULL: not shown
+} RtCliOption;
+
+typedef struct RtCliList {
+    const char **item; // grows as needed; free() releases
+    int n;
+} RtCliList;
+
+typedef struct RtCliFloats {
+    float v[4];
+    int n; // 0: not given
+} RtCliFloats;
+
+// Parses argv[0..argc); what is no option goes to `rest` ("--" ends the options). Accepts
+// "--batch 8", "--batch=8", "-b 8", "-b8". False with err set: a usage error.
+bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
+                  RtErr *err);
+void rt_cli_help(FILE *f, const RtCliOption *options, int n);
+
+#endif

@@ -1,0 +1,58 @@
+// hone: the C interface of compiled models. A generated header (OUT.h) declares the model's
+// descriptor; everything else is here. No global state: several models, several instances of one
+// model and several threads may live in one process. One instance serves one call at a time.
+#ifndef RUNTIME_CORE_HONE_H
+#define RUNTIME_CORE_HONE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct HoneModelDesc HoneModelDesc; // see core/abi.h for its fields
+typedef struct HoneModel HoneModel;
+
+typedef struct HoneTensorInfo {
+    const char *name;
+    const char *dtype; // "f32", "i64", ...
+    int rank;
+    int64_t dim[8]; // -1: the batch size
+} HoneTensorInfo;
+
+typedef struct HoneOptions {
+    int threads; // 0: what affinity mask and cgroup quota allow, or OMP_NUM_THREADS if less
+} HoneOptions;
+
+#ifndef HONE_TYPES_ONLY // a model's own header has these functions under its name
+// Text of the last error of this call goes to err[err_size] (may be NULL, 0). NULL on failure:
+// wrong ABI version, a CPU without the instructions that the model was compiled for, no memory.
+HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
+                       size_t err_size);
+void hone_destroy(HoneModel *m);
+
+int hone_n_inputs(const HoneModel *m);
+int hone_n_outputs(const HoneModel *m);
+HoneTensorInfo hone_input_info(const HoneModel *m, int i);
+HoneTensorInfo hone_output_info(const HoneModel *m, int i);
+int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch);
+int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch);
+
+// Bytes of workspace that hone_run() needs at a batch size.
+size_t hone_workspace_bytes(const HoneModel *m, int64_t batch);
+// Gives the model a workspace of the caller's, 64-byte aligned, instead of its own; it must outlive
+// the calls. NULL: the model's own again.
+int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes);
+
+// Runs the model on dense row-major buffers. batch >= 0; 0 does nothing. Returns 0, or -1 with the
+// reason in hone_error(m).
+int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);
+const char *hone_error(const HoneModel *m);
+
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

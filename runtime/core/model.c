@@ -1,0 +1,343 @@
+// A compiled model ready to run: the functions of hone.h.
+//
+// One inference is one OpenMP parallel region in which every thread runs the emitted entry function
+// from start to end. A model owns its workspace, which grows with the batch and stays, so that a
+// run allocates nothing. Constants that kernels want in another form than the file's are made once,
+// by hone_create(), and belong to the instance. Called from within a parallel region of the
+// caller's, OpenMP gives one thread (unless nesting is on) and the result is the same.
+#define _GNU_SOURCE
+#include "runtime/core/rt.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "runtime/core/cpu.h"
+
+enum { HUGE_PAGE = 2 << 20 };
+
+struct HoneModel {
+    HoneBarrier barrier;
+    const HoneModelDesc *desc;
+    int threads;
+    char *own, *given; // workspaces; `given` wins
+    size_t own_bytes, given_bytes;
+    char *prepared; // what desc->init made of the weights, or NULL
+    size_t prepared_bytes;
+    _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
+    char error[256];
+};
+
+static int set_error(HoneModel *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int set_error(HoneModel *m, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(m->error, sizeof m->error, fmt, args);
+    va_end(args);
+    return -1;
+}
+
+static bool check_desc(const HoneModelDesc *d, RtErr *err) {
+    if (!d)
+        return rt_fail(err, "no model descriptor");
+    if (d->abi != HONE_ABI)
+        return rt_fail(err,
+                       "the model was compiled for ABI %u, this runtime has ABI %d; "
+                       "compile it again",
+                       d->abi, HONE_ABI);
+    if (!d->run || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0 ||
+        d->prepared_bytes < 0)
+        return rt_fail(err, "the model descriptor is damaged");
+    if ((uintptr_t)d->weights % RT_ALIGN)
+        return rt_fail(err, "the model's weights are not aligned to %d bytes", RT_ALIGN);
+    const char *missing = rt_cpu_missing(d->cpu_needs);
+    if (missing)
+        return rt_fail(err,
+                       "the model was compiled for %s and needs %s, which this CPU lacks; "
+                       "compile it with --mcpu generic or on this machine",
+                       d->cpu ? d->cpu : "another CPU", missing);
+    return true;
+}
+
+// ---------------------------------------------------------------- memory
+
+// At least *bytes of zeroed memory, *bytes rounded up; NULL when there is none. Large ones start on
+// a huge page and ask for more of them.
+static char *map_memory(size_t *bytes) {
+    bool huge = *bytes >= 2 * HUGE_PAGE;
+    size_t unit = huge ? HUGE_PAGE : 4096;
+    if (*bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t want = (*bytes + unit - 1) / unit * unit, map = want + (huge ? HUGE_PAGE : 0);
+    char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (huge) {
+        size_t skip = -(uintptr_t)p % HUGE_PAGE;
+        if (skip)
+            munmap(p, skip);
+        if (HUGE_PAGE - skip)
+            munmap(p + skip + want, HUGE_PAGE - skip);
+        p += skip;
+        madvise(p, want, MADV_HUGEPAGE);
+    }
+    *bytes = want;
+    return p;
+}
+
+static void release_workspace(HoneModel *m) {
+    if (m->own)
+        munmap(m->own, m->own_bytes);
+    m->own = NULL;
+    m->own_bytes = 0;
+}
+
+// ---------------------------------------------------------------- parallel regions
+
+typedef void Work(const HoneCall *call, int32_t thread, int32_t threads);
+
+static void run_thread(HoneModel *m, Work *work, const HoneCall *call, int thread, int threads) {
+    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
+    work(call, thread, threads);
+    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
+}
+
+// OpenMP orders memory at both ends of the region. ThreadSanitizer cannot see that inside a libgomp
+// that is not built for it; `gate` says the same in terms it knows, and this function,
+// which hands the arguments over, is left out.
+__attribute__((no_sanitize("thread"), noinline)) static void run_region(HoneModel *m, Work *work,
+                                                                        const HoneCall *call) {
+#pragma omp parallel num_threads(m->threads)
+    run_thread(m, work, call, omp_get_thread_num(), omp_get_num_threads());
+}
+
+static void run_parallel(HoneModel *m, Work *work, const HoneCall *call) {
+    if (m->threads == 1) {
+        work(call, 0, 1);
+        return;
+    }
+    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
+    run_region(m, work, call);
+    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
+}
+
+// ---------------------------------------------------------------- a model's life
+
+static bool prepare_constants(HoneModel *m, RtErr *err) {
+    const HoneModelDesc *d = m->desc;
+    if (!d->init)
+        return true;
+    m->prepared_bytes = d->prepared_bytes > 0 ? (size_t)d->prepared_bytes : 1;
+    m->prepared = map_memory(&m->prepared_bytes);
+    if (!m->prepared)
+        return rt_fail(err, "no memory for %lld bytes of prepared weights",
+                       (long long)d->prepared_bytes);
+    HoneCall call = {.weights = d->weights, .prepared = m->prepared, .barrier = &m->barrier};
+    run_parallel(m, d->init, &call);
+    return true;
+}
+
+HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
+                       size_t err_size) {
+    RtErr e = {{0}};
+    HoneModel *m = NULL;
+    if (check_desc(desc, &e)) {
+        m = rt_alloc_aligned(sizeof *m);
+        if (!m)
+            rt_fail(&e, "no memory");
+    }
+    if (m) {
+        memset(m, 0, sizeof *m);
+        m->desc = desc;
+        m->threads = rt_threads(opt ? opt->threads : 0);
+        rt_barrier_init(&m->barrier, m->threads);
+    }
+    if (m && !prepare_constants(m, &e)) {
+        hone_destroy(m);
+        m = NULL;
+    }
+    if (err && err_size)
+        snprintf(err, err_size, "%s", e.text);
+    return m;
+}
+
+void hone_destroy(HoneModel *m) {
+    if (!m)
+        return;
+    release_workspace(m);
+    if (m->prepared)
+        munmap(m->prepared, m->prepared_bytes);
+    free(m);
+}
+
+const HoneModelDesc *rt_model_desc(const HoneModel *m) {
+    return m->desc;
+}
+
+int rt_model_threads(const HoneModel *m) {
+    return m->threads;
+}
+
+int hone_n_inputs(const HoneModel *m) {
+    return m->desc->n_inputs;
+}
+
+int hone_n_outputs(const HoneModel *m) {
+    return m->desc->n_outputs;
+}
+
+static HoneTensorInfo describe_tensor(const HoneTensorDesc *t, int i, int n) {
+    HoneTensorInfo info = {.name = NULL, .dtype = NULL};
+    if (i < 0 || i >= n)
+        return info;
+    t += i;
+    const RtDtype *type = rt_dtype(t->dtype);
+    info = (HoneTensorInfo){.name = t->name, .dtype = type ? type->name : NULL, .rank = t->rank};
+    for (int k = 0; k < t->rank && k < HONE_MAX_RANK; k++)
+        info.dim[k] = t->dim[k].n ? -1 : t->dim[k].c;
+    return info;
+}
+
+HoneTensorInfo hone_input_info(const HoneModel *m, int i) {
+    return describe_tensor(m->desc->inputs, i, m->desc->n_inputs);
+}
+
+HoneTensorInfo hone_output_info(const HoneModel *m, int i) {
+    return describe_tensor(m->desc->outputs, i, m->desc->n_outputs);
+}
+
+static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch) {
+    int64_t bytes;
+    return i >= 0 && i < n && batch >= 0 && rt_tensor_bytes(t + i, batch, &bytes) ? bytes : -1;
+}
+
+int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch) {
+    return count_bytes(m->desc->inputs, i, m->desc->n_inputs, batch);
+}
+
+int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch) {
+    return count_bytes(m->desc->outputs, i, m->desc->n_outputs, batch);
+}
+
+// The arena, rounded up so that the scratch behind it is aligned, and each thread's scratch.
+static bool measure_workspace(const HoneModel *m, int64_t batch, size_t *arena, size_t *total) {
+    int64_t a, s;
+    if (batch < 0 || !rt_dim_at(m->desc->arena_bytes, batch, &a) ||
+        __builtin_mul_overflow(m->desc->scratch_bytes, (int64_t)m->threads, &s) ||
+        a > INT64_MAX - s - RT_ALIGN)
+        return false;
+    *arena = (size_t)(a + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+    *total = *arena + (size_t)s;
+    return true;
+}
+
+size_t hone_workspace_bytes(const HoneModel *m, int64_t batch) {
+    size_t arena, total;
+    return measure_workspace(m, batch, &arena, &total) ? total : SIZE_MAX;
+}
+
+int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
+    if ((uintptr_t)workspace % RT_ALIGN)
+        return set_error(m, "the workspace is not aligned to %d bytes", RT_ALIGN);
+    if (workspace)
+        release_workspace(m);
+    m->given = workspace;
+    m->given_bytes = workspace ? bytes : 0;
+    return 0;
+}
+
+static bool grow_workspace(HoneModel *m, size_t bytes) {
+    if (bytes <= m->own_bytes)
+        return true;
+    release_workspace(m);
+    m->own = map_memory(&bytes);
+    m->own_bytes = m->own ? bytes : 0;
+    return m->own != NULL;
+}
+
+static int check_call(HoneModel *m, int64_t batch, const void *const *inputs,
+                      void *const *outputs) {
+    const HoneModelDesc *d = m->desc;
+    if (batch < 0)
+        return set_error(m, "batch %lld is negative", (long long)batch);
+    if (!d->batch_symbolic && batch > 1)
+        return set_error(m, "batch %lld, but the model was compiled for a fixed batch size",
+                         (long long)batch);
+    for (int i = 0; batch && i < d->n_inputs; i++)
+        if (!inputs || !inputs[i])
+            return set_error(m, "input '%s' is NULL", d->inputs[i].name);
+    for (int i = 0; batch && i < d->n_outputs; i++)
+        if (!outputs || !outputs[i])
+            return set_error(m, "output '%s' is NULL", d->outputs[i].name);
+    int64_t bytes;
+    for (int i = 0; i < d->n_inputs + d->n_outputs; i++)
+        if (!rt_tensor_bytes(i < d->n_inputs ? &d->inputs[i] : &d->outputs[i - d->n_inputs], batch,
+                             &bytes))
+            return set_error(m, "batch %lld is too large", (long long)batch);
+    return 0;
+}
+
+typedef struct Observed { // a call and who watches it
+    HoneCall call;
+    RtObserve observe;
+    void *ctx;
+} Observed;
+
+static void call_observer(const HoneCall *call, int32_t node) {
+    const Observed *o = (const Observed *)call;
+    o->observe(o->ctx, call, node);
+}
+
+int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                     RtObserve observe, void *ctx) {
+    size_t arena, total;
+    m->error[0] = 0;
+    if (check_call(m, batch, inputs, outputs) != 0)
+        return -1;
+    if (batch == 0)
+        return 0;
+    if (!measure_workspace(m, batch, &arena, &total))
+        return set_error(m, "batch %lld is too large", (long long)batch);
+    if (m->given && m->given_bytes < total)
+        return set_error(m, "the workspace has %zu bytes, batch %lld needs %zu", m->given_bytes,
+                         (long long)batch, total);
+    if (!m->given && !grow_workspace(m, total))
+        return set_error(m, "no memory for a workspace of %zu bytes at batch %lld", total,
+                         (long long)batch);
+    char *space = m->given ? m->given : m->own;
+    Observed o = {.call = {.N = batch,
+                           .arena = space,
+                           .scratch = space + arena,
+                           .weights = m->desc->weights,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .barrier = &m->barrier,
+                           .observe = observe ? call_observer : NULL,
+                           .prepared = m->prepared},
+                  .observe = observe,
+                  .ctx = ctx};
+    run_parallel(m, m->desc->run, &o.call);
+    return 0;
+}
+
+static void stamp_time(void *ctx, const HoneCall *call, int32_t node) {
+    (void)call;
+    ((uint64_t *)ctx)[node] = hone_rt_now();
+}
+
+int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                 uint64_t *profile) {
+    return rt_model_observe(m, batch, inputs, outputs, profile ? stamp_time : NULL, profile);
+}
+
+int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs) {
+    return rt_model_observe(m, batch, inputs, outputs, NULL, NULL);
+}
+
+const char *hone_error(const HoneModel *m) {
+    return m->error;
+}

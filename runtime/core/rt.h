@@ -1,0 +1,102 @@
+// What the runtime's own files share: errors, element types, files, threads, and the
+// parts of the model behind hone.h that the programs (main_*.c) may use. Private header.
+#ifndef RUNTIME_CORE_RT_H
+#define RUNTIME_CORE_RT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "runtime/core/hone.h"
+#include "runtime/core/abi.h"
+
+enum { RT_ALIGN = 64 }; // bytes; every tensor buffer of ours
+
+// ---- errors: text for the user, one line, file first ("cat.jpg: not a JPEG or PNG file")
+
+typedef struct RtErr {
+    char text[1024];
+} RtErr;
+
+// Formats the text, control characters replaced, and returns false: `return rt_fail(err, ...)`.
+bool rt_fail(RtErr *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// Cleans text that goes to a terminal: control characters become '?'.
+void rt_clean_line(char *text);
+
+// ---- element types and shapes
+
+typedef struct RtDtype {
+    const char *name; // "f32"
+    const char *npy;  // "<f4"
+    int bytes;
+} RtDtype;
+
+enum { RT_N_DTYPES = HONE_BOOL + 1 };
+const RtDtype *rt_dtype(int dtype); // NULL: no such type
+
+// c + n * N; false when that overflows or is negative.
+bool rt_dim_at(HoneDim d, int64_t N, int64_t *size);
+// Number of elements at batch N; false when that overflows.
+bool rt_tensor_count(const HoneTensorDesc *t, int64_t N, int64_t *count);
+bool rt_tensor_bytes(const HoneTensorDesc *t, int64_t N, int64_t *bytes);
+// "3", "N", "2N+1". Returns text.
+const char *rt_dim_text(HoneDim d, char *text, size_t size);
+// "f32[N,3,224,224]" of a descriptor, "f32[1,3,224,224]" of actual dims. Returns text.
+const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size);
+const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, size_t size);
+
+// ---- memory and files
+
+void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() releases
+double rt_peak_rss_mb(void);          // peak resident memory of the process in 10^6 bytes
+// Opens a regular file for reading. Returns the descriptor, or -1 with err set.
+int rt_file_open(const char *path, int64_t *size, RtErr *err);
+// Reads exactly `bytes` bytes at the descriptor's position.
+bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err);
+// A whole regular file of at most `max` bytes, with a 0 byte behind it. free() releases.
+uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err);
+
+// An output file that appears under its name only when it is complete: written next to it under
+// a temporary name, then renamed. What exists and is no regular file (/dev/stdout) is written to
+// directly.
+typedef struct RtOutFile {
+    FILE *f;
+    char *path, *temp; // temp NULL: direct
+} RtOutFile;
+bool rt_out_open(RtOutFile *o, const char *path, RtErr *err);
+bool rt_out_finish(RtOutFile *o, RtErr *err); // flush and close, not yet under its name
+bool rt_out_commit(RtOutFile *o, RtErr *err); // finish if need be, then rename; frees
+void rt_out_abort(RtOutFile *o);              // removes what was written; frees; any state
+
+// ---- threads
+
+// CPUs that this process may use: its affinity mask cut by the cgroup's CPU quota, at least 1.
+int rt_cpus_available(void);
+// The quota alone in CPUs, rounded up; 0: none. `root` stands before /proc and /sys (tests).
+int rt_cgroup_cpus(const char *root);
+// What `asked` threads (0: default) mean here. The default is rt_cpus_available(), or
+// OMP_NUM_THREADS if that is less.
+int rt_threads(int asked);
+
+struct HoneBarrier {
+    _Alignas(64) _Atomic uint32_t arrived;
+    _Alignas(64) _Atomic uint32_t generation;
+    _Atomic uint32_t sleepers;
+    int32_t spins; // before the waiting thread yields
+};
+void rt_barrier_init(HoneBarrier *b, int threads);
+
+// ---- model
+
+const HoneModelDesc *rt_model_desc(const HoneModel *m);
+int rt_model_threads(const HoneModel *m);
+// hone_run() with somebody who looks on, see HoneCall.observe; NULL: nobody.
+typedef void (*RtObserve)(void *ctx, const HoneCall *call, int32_t node);
+int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                     RtObserve observe, void *ctx);
+// hone_run() that also takes time stamps: n_nodes + 1, in ns; `profile` may be NULL.
+int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                 uint64_t *profile);
+
+#endif

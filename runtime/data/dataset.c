@@ -1,0 +1,492 @@
+// A data set as one list of items: finds out what kind of set a word names, settles the class
+// names, splits what has no validation part, and takes the fingerprint. The readers of each kind
+// are in dataset_folder.c, dataset_list.c and dataset_array.c; pixels in dataset_sample.c.
+//
+// Invariants: the items' order depends on names and contents alone, not on the file system's order;
+// items are never added or removed after opening, so that their numbers mean the same in every run
+// on the same data, which the fingerprint tells.
+#include "runtime/data/dataset_build.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/core/rng.h"
+
+enum { MAX_ERROR_LINES = 20 };
+
+// ---- what the user reads
+
+static void say_line(RtBuild *b, bool is_error, const char *fmt, va_list args) {
+    char line[1024];
+    vsnprintf(line, sizeof line, fmt, args);
+    rt_clean_line(line);
+    if (b->o->say)
+        b->o->say(b->o->context, is_error, line);
+}
+
+bool rt_build_error(RtBuild *b, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (b->errors++ < MAX_ERROR_LINES)
+        say_line(b, true, fmt, args);
+    va_end(args);
+    return false;
+}
+
+void rt_build_note(RtBuild *b, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    say_line(b, false, fmt, args);
+    va_end(args);
+}
+
+bool rt_build_no_memory(RtBuild *b) {
+    return rt_build_error(b, "no memory for the list of images");
+}
+
+void *rt_build_grow(void *p, int64_t n, size_t element) {
+    if (p && (n & (n - 1)) != 0) // full at 0, 1, 2, 4, 8 ...
+        return p;
+    return realloc(p, (n > 0 ? (size_t)n * 2 : 1) * element);
+}
+
+void rt_build_join(char *const *names, int64_t n, char *text, size_t size) {
+    size_t used = 0;
+    int64_t i = 0;
+    text[0] = 0;
+    for (; i < n && used < size / 2 && i < 10; i++) {
+        int k = snprintf(text + used, size - used, "%s%.60s", i ? ", " : "", names[i]);
+        used += k > 0 ? (size_t)k : 0;
+    }
+    if (i < n && used < size)
+        snprintf(text + used, size - used, " and %lld more", (long long)(n - i));
+}
+
+// ---- classes
+
+typedef struct Named {
+    const char *name;
+    int32_t index;
+} Named;
+
+static int compare_named(const void *a, const void *b) {
+    const Named *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+// Copies the names; the order by name makes finding fast.
+static bool set_names(RtBuild *b, const char *const *names, bool named) {
+    size_t n = (size_t)b->classes;
+    b->s->name = calloc(n, sizeof *b->s->name);
+    b->by_name = calloc(n, sizeof *b->by_name);
+    Named *sorted = calloc(n, sizeof *sorted);
+    bool good = b->s->name && b->by_name && sorted;
+    for (size_t i = 0; good && i < n; i++) {
+        char number[24];
+        snprintf(number, sizeof number, "%zu", i);
+        b->s->name[i] = strdup(names ? names[i] : number);
+        good = b->s->name[i] != NULL;
+        sorted[i] = (Named){b->s->name[i], (int32_t)i};
+    }
+    if (good)
+        qsort(sorted, n, sizeof *sorted, compare_named);
+    for (size_t i = 0; good && i < n; i++)
+        b->by_name[i] = sorted[i].index;
+    free(sorted);
+    b->settled = good;
+    b->named = named;
+    return good || rt_build_no_memory(b);
+}
+
+bool rt_build_numbered(RtBuild *b) {
+    return b->settled || set_names(b, NULL, false);
+}
+
+bool rt_build_classes(RtBuild *b, const char *where, const char *what, char *const *names,
+                      int64_t n) {
+    if (b->settled)
+        return true;
+    if (n == b->classes)
+        return set_names(b, (const char *const *)names, true);
+    char text[400];
+    rt_build_join(names, n, text, sizeof text);
+    return rt_build_error(b, "%s: %lld %s%s%s%s, but this program was made for %lld classes", where,
+                          (long long)n, what, n ? " (" : "", text, n ? ")" : "",
+                          (long long)b->classes);
+}
+
+int32_t rt_build_find_class(const RtBuild *b, const char *name) {
+    int64_t low = 0, high = b->classes;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (strcmp(b->s->name[b->by_name[middle]], name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < b->classes && strcmp(b->s->name[b->by_name[low]], name) == 0;
+    return found ? b->by_name[low] : -1;
+}
+
+// ---- items
+
+RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name) {
+    RtDataState *s = b->s;
+    RtSource *grown = rt_build_grow(s->source, s->n_sources, sizeof *grown);
+    char *copy = strdup(name);
+    if (grown)
+        s->source = grown;
+    if (!grown || !copy) {
+        free(copy);
+        rt_build_no_memory(b);
+        return NULL;
+    }
+    grown[s->n_sources] = (RtSource){.kind = kind, .name = copy};
+    return &grown[s->n_sources++];
+}
+
+// Place of the copy in s->text, -1: no memory.
+static int64_t add_text(RtDataState *s, const char *text) {
+    int64_t bytes = (int64_t)strlen(text) + 1, at = s->text_bytes;
+    if (at + bytes > s->text_room) {
+        int64_t room = (at + bytes) * 2;
+        char *grown = realloc(s->text, (size_t)room);
+        if (!grown)
+            return -1;
+        s->text = grown;
+        s->text_room = room;
+    }
+    memcpy(s->text + at, text, (size_t)bytes);
+    s->text_bytes += bytes;
+    return at;
+}
+
+bool rt_build_tag(RtBuild *b, int32_t label) {
+    RtDataState *s = b->s;
+    int32_t *grown = rt_build_grow(s->tag, s->n_tags, sizeof *grown);
+    if (!grown)
+        return rt_build_no_memory(b);
+    s->tag = grown;
+    grown[s->n_tags++] = label;
+    return true;
+}
+
+bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path) {
+    RtItems *p = &b->part[part];
+    RtItem *grown = rt_build_grow(p->item, p->n, sizeof *grown);
+    if (!grown)
+        return rt_build_no_memory(b);
+    p->item = grown;
+    item.source = (int32_t)b->s->n_sources - 1;
+    if (path && (item.at = add_text(b->s, path)) < 0)
+        return rt_build_no_memory(b);
+    grown[p->n++] = item;
+    return true;
+}
+
+// ---- the split
+
+typedef struct Drawn {
+    int32_t stratum;
+    uint64_t lot;
+    int64_t index;
+} Drawn;
+
+static int compare_drawn(const void *a, const void *b) {
+    const Drawn *x = a, *y = b;
+    if (x->stratum != y->stratum)
+        return x->stratum < y->stratum ? -1 : 1;
+    if (x->lot != y->lot)
+        return x->lot < y->lot ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+// Of each class's items, in an order drawn by lot, the first go to validation. How many: what
+// brings the sum over the classes so far nearest to the fraction, but never all of a class.
+static int64_t choose_val(Drawn *drawn, int64_t n, double fraction, bool *is_val) {
+    int64_t chosen = 0;
+    for (int64_t from = 0, to; from < n; from = to) {
+        for (to = from; to < n && drawn[to].stratum == drawn[from].stratum;)
+            to++;
+        int64_t want = (int64_t)floor((double)to * fraction + 0.5) - chosen;
+        for (int64_t i = from; i < to - 1 && i - from < want; i++) {
+            is_val[drawn[i].index] = true;
+            chosen++;
+        }
+    }
+    return chosen;
+}
+
+static bool split_items(RtBuild *b, const char *spec) {
+    RtItems *train = &b->part[RT_PART_TRAIN], *val = &b->part[RT_PART_VAL];
+    int64_t n = train->n, kept = 0;
+    Drawn *drawn = malloc(((size_t)n + 1) * sizeof *drawn);
+    bool *is_val = calloc((size_t)n + 1, sizeof *is_val);
+    free(val->item);
+    val->item = malloc(((size_t)n + 1) * sizeof *val->item);
+    bool good = drawn && is_val && val->item;
+    for (int64_t i = 0; good && i < n; i++) {
+        RtRng r = rt_rng(b->o->seed, 0, i, RT_RNG_SPLIT);
+        int32_t stratum = b->o->target == RT_TARGET_MULTI ? 0 : train->item[i].label;
+        drawn[i] = (Drawn){stratum, rt_rng_u64(&r), i};
+    }
+    if (good) {
+        qsort(drawn, (size_t)n, sizeof *drawn, compare_drawn);
+        if (choose_val(drawn, n, b->o->val_fraction, is_val) == 0)
+            rt_build_error(b,
+                           "%s: %lld image%s too few to split off %g%% for validation; give --val "
+                           "DATA, or a larger --val-fraction, or 0 for no validation",
+                           spec, (long long)n, n == 1 ? " is" : "s are", b->o->val_fraction * 100);
+        for (int64_t i = 0; i < n; i++)
+            if (is_val[i])
+                val->item[val->n++] = train->item[i];
+            else
+                train->item[kept++] = train->item[i];
+        train->n = kept;
+    }
+    free(drawn);
+    free(is_val);
+    return good || rt_build_no_memory(b);
+}
+
+// ---- the fingerprint
+
+typedef struct Hash {
+    uint64_t lane[2];
+} Hash;
+
+static void hash_word(Hash *h, uint64_t word) {
+    static const uint64_t odd[2] = {0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u};
+    for (int i = 0; i < 2; i++) {
+        h->lane[i] = (h->lane[i] ^ word) * odd[i];
+        h->lane[i] ^= h->lane[i] >> 29;
+    }
+}
+
+static void hash_bytes(Hash *h, const void *data, size_t bytes) {
+    const uint8_t *p = data;
+    hash_word(h, bytes);
+    for (size_t i = 0; i < bytes; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, p + i, bytes - i < 8 ? bytes - i : 8);
+        hash_word(h, word);
+    }
+}
+
+static void hash_item(Hash *h, const RtDataState *s, const RtItem *item) {
+    const RtSource *source = &s->source[item->source];
+    hash_word(h, (uint64_t)(uint32_t)item->source << 32 | (uint32_t)item->label);
+    if (source->kind == RT_SOURCE_FILES)
+        hash_bytes(h, s->text + item->at, strlen(s->text + item->at));
+    else
+        hash_word(h, (uint64_t)item->at);
+    hash_word(h, (uint64_t)item->bytes);
+    if (item->n_tags)
+        hash_bytes(h, s->tag + item->tag, (size_t)item->n_tags * sizeof *s->tag);
+}
+
+static void take_fingerprint(RtDataset *d) {
+    const RtDataState *s = d->state;
+    Hash h = {{1, 2}};
+    hash_word(&h, (uint64_t)d->classes << 8 | (uint64_t)d->target);
+    hash_word(&h, (uint64_t)d->n_train);
+    hash_word(&h, (uint64_t)d->n_val);
+    for (int i = 0; i < d->classes; i++)
+        hash_bytes(&h, d->names[i], strlen(d->names[i]));
+    for (int64_t i = 0; i < s->n_sources; i++) {
+        const RtSource *source = &s->source[i];
+        const RtNpy *a = &source->array;
+        if (source->kind == RT_SOURCE_FILES)
+            continue;
+        hash_bytes(&h, a->dim, (size_t)a->rank * sizeof *a->dim);
+        hash_bytes(&h, a->data, (size_t)a->count * (size_t)rt_dtype(a->dtype)->bytes);
+        if (source->targets)
+            hash_bytes(&h, source->targets,
+                       (size_t)a->dim[0] * (size_t)d->classes * sizeof *source->targets);
+    }
+    for (int64_t i = 0; i < d->n_train + d->n_val; i++)
+        hash_item(&h, s, &s->item[i]);
+    snprintf(d->fingerprint, sizeof d->fingerprint, "%016llx%016llx", (unsigned long long)h.lane[0],
+             (unsigned long long)h.lane[1]);
+}
+
+// ---- opening
+
+// "a,b" that is no file itself and whose halves are not empty.
+static bool split_pair(const char *spec, char **first, char **second) {
+    const char *comma = strchr(spec, ',');
+    struct stat st;
+    if (!comma || comma == spec || !comma[1] || strchr(comma + 1, ',') || stat(spec, &st) == 0)
+        return false;
+    *first = strndup(spec, (size_t)(comma - spec));
+    *second = strdup(comma + 1);
+    return *first && *second;
+}
+
+static bool read_folder(RtBuild *b, const char *root, RtTake take) {
+    bool found = false;
+    return rt_idx_folder_read(b, root, take, &found) && (found || rt_folder_read(b, root, take));
+}
+
+// Reads the set that `spec` names.
+static bool read_set(RtBuild *b, const char *spec, RtTake take) {
+    char *first = NULL, *second = NULL;
+    int part = take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN;
+    struct stat st;
+    bool good;
+    size_t n = strlen(spec);
+    if (split_pair(spec, &first, &second))
+        good = rt_arrays_read(b, first, second, part);
+    else if (stat(spec, &st) != 0)
+        good = rt_build_error(b, "%s: %s", spec, strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        good = read_folder(b, spec, take);
+    else if (n > 4 && strcmp(spec + n - 4, ".npy") == 0)
+        good = rt_build_error(b, "%s: labels are needed, too: images.npy,labels.npy", spec);
+    else
+        good = rt_list_read(b, spec, part);
+    free(first);
+    free(second);
+    return good;
+}
+
+static bool count_classes(RtBuild *b) {
+    RtDataState *s = b->s;
+    s->class_size = calloc((size_t)b->classes, sizeof *s->class_size);
+    if (!s->class_size)
+        return rt_build_no_memory(b);
+    for (int64_t i = 0; i < b->part[RT_PART_TRAIN].n; i++) {
+        const RtItem *item = &b->part[RT_PART_TRAIN].item[i];
+        const float *row = s->source[item->source].targets;
+        if (row)
+            for (int64_t c = 0; c < b->classes; c++)
+                s->class_size[c] += row[item->at * b->classes + c] >= 0.5f;
+        else if (b->o->target == RT_TARGET_MULTI)
+            for (int64_t k = 0; k < item->n_tags; k++)
+                s->class_size[s->tag[item->tag + k]]++;
+        else
+            s->class_size[item->label]++;
+    }
+    return true;
+}
+
+// A class without a training image is no error here (folders were stricter), but worth a line.
+static void note_unseen(RtBuild *b, const char *spec) {
+    char text[400];
+    int64_t n = 0;
+    char **unseen = calloc((size_t)b->classes, sizeof *unseen);
+    for (int64_t c = 0; unseen && c < b->classes; c++)
+        if (b->s->class_size[c] == 0)
+            unseen[n++] = b->s->name[c];
+    if (n > 0) {
+        rt_build_join(unseen, n, text, sizeof text);
+        rt_build_note(b, "%s: no training images of class%s %s", spec, n == 1 ? "" : "es", text);
+    }
+    free(unseen);
+}
+
+static bool join_parts(RtBuild *b) {
+    RtItems *train = &b->part[RT_PART_TRAIN], *val = &b->part[RT_PART_VAL];
+    RtItem *all = malloc(((size_t)train->n + (size_t)val->n + 1) * sizeof *all);
+    if (!all)
+        return rt_build_no_memory(b);
+    if (train->n)
+        memcpy(all, train->item, (size_t)train->n * sizeof *all);
+    if (val->n)
+        memcpy(all + train->n, val->item, (size_t)val->n * sizeof *all);
+    b->s->item = all;
+    return true;
+}
+
+static bool read_all(RtBuild *b, const char *spec) {
+    const RtDataOptions *o = b->o;
+    if (o->labels && !set_names(b, o->labels, true))
+        return false;
+    RtTake take = o->eval_only ? RT_TAKE_VAL : o->val ? RT_TAKE_TRAIN : RT_TAKE_BOTH;
+    bool good = read_set(b, spec, take);
+    if (!o->eval_only && o->val && b->settled)
+        good = read_set(b, o->val, RT_TAKE_VAL) && good;
+    if (!good || b->errors)
+        return false;
+    if (b->part[take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN].n == 0)
+        return rt_build_error(b, "%s: there are no images", spec);
+    if (!o->eval_only && o->val_fraction > 0 && b->part[RT_PART_VAL].n == 0 &&
+        !split_items(b, spec))
+        return false;
+    if (b->errors || !count_classes(b) || !join_parts(b))
+        return false;
+    if (!o->eval_only)
+        note_unseen(b, spec);
+    return true;
+}
+
+// Arrays of f32 have their own way to the model: they do not mix with images.
+static bool set_kind(RtBuild *b, RtDataset *d) {
+    int64_t f32 = 0;
+    for (int64_t i = 0; i < d->state->n_sources; i++)
+        f32 += d->state->source[i].kind == RT_SOURCE_F32;
+    d->tensors = f32 > 0;
+    return f32 == 0 || f32 == d->state->n_sources ||
+           rt_build_error(b, "f32 arrays and images cannot be mixed in one run");
+}
+
+RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
+    RtDataset *d = calloc(1, sizeof *d);
+    RtBuild b = {.o = o, .classes = o->classes};
+    if (d)
+        d->state = b.s = calloc(1, sizeof *b.s);
+    bool good = d && d->state ? read_all(&b, spec) && set_kind(&b, d) : rt_build_no_memory(&b);
+    if (good) {
+        d->classes = o->classes;
+        d->names = (const char *const *)b.s->name;
+        d->named = b.named;
+        d->target = o->target;
+        d->target_width = o->target == RT_TARGET_CLASS    ? 0
+                          : o->target == RT_TARGET_BINARY ? 1
+                                                          : o->classes;
+        d->n_train = b.part[RT_PART_TRAIN].n;
+        d->n_val = b.part[RT_PART_VAL].n;
+        d->class_size = b.s->class_size;
+        take_fingerprint(d);
+    }
+    free(b.part[RT_PART_TRAIN].item);
+    free(b.part[RT_PART_VAL].item);
+    free(b.by_name);
+    if (good)
+        return d;
+    if (b.errors > MAX_ERROR_LINES) {
+        int64_t more = b.errors - MAX_ERROR_LINES;
+        b.errors = 0;
+        rt_build_error(&b, "%s: %lld more problem%s", spec, (long long)more, more == 1 ? "" : "s");
+    }
+    if (d && d->state)
+        d->classes = b.s->name ? o->classes : 0;
+    rt_dataset_close(d);
+    return NULL;
+}
+
+void rt_dataset_close(RtDataset *d) {
+    RtDataState *s = d ? d->state : NULL;
+    for (int64_t i = 0; s && i < s->n_sources; i++) {
+        free(s->source[i].name);
+        free(s->source[i].targets);
+        rt_npy_free(&s->source[i].array);
+    }
+    for (int i = 0; s && s->name && i < d->classes; i++)
+        free(s->name[i]);
+    if (s) {
+        free(s->source);
+        free(s->item);
+        free(s->text);
+        free(s->tag);
+        free(s->name);
+        free(s->class_size);
+    }
+    free(s);
+    free(d);
+}

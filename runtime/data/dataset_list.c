@@ -1,0 +1,319 @@
+// Lists of images: lines "path,label" as spreadsheets write them (RFC 4180: fields may be quoted,
+// "" is a quote). Two passes over the rows: the labels settle the class names, then come the items.
+#define _GNU_SOURCE
+#include "runtime/data/dataset_build.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+enum { MAX_LIST = 1 << 30, MAX_FIELDS = 16 };
+
+typedef struct Row {
+    char *path, *label;
+    int64_t line;
+} Row;
+
+typedef struct List {
+    RtBuild *b;
+    const char *path; // of the list
+    char *folder;     // it lies in
+    char *p, *end;    // the text not yet read; fields are cut out of it in place
+    int64_t line;
+    int columns, path_column, label_column;
+    Row *row;
+    int64_t n;
+} List;
+
+static bool reject_line(List *l, int64_t line, const char *reason) {
+    return rt_build_error(l->b, "%s:%lld: %s", l->path, (long long)line, reason);
+}
+
+static char *trim_spaces(char *text) {
+    char *end = text + strlen(text);
+    while (*text == ' ' || *text == '\t')
+        text++;
+    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = 0;
+    return text;
+}
+
+// Cuts out one field. *more: a comma follows. NULL: a quote without its end.
+static char *read_field(List *l, bool *more) {
+    char *text = l->p, *to = text, *p = text;
+    bool quoted = *p == '"';
+    if (quoted) {
+        for (p++; p < l->end && (*p != '"' || p[1] == '"'); p++) {
+            p += *p == '"';
+            l->line += *p == '\n';
+            *to++ = *p;
+        }
+        if (p == l->end)
+            return NULL;
+        p++;
+    }
+    while (p < l->end && *p != ',' && *p != '\n')
+        *to++ = *p++;
+    *more = p < l->end && *p == ',';
+    l->p = p < l->end ? p + 1 : p;
+    while (!*more && to > text && to[-1] == '\r')
+        to--;
+    *to = 0;
+    return quoted ? text : trim_spaces(text);
+}
+
+// The fields of a line; the last ones are lost where there are more than MAX_FIELDS. -1: error.
+static int read_row(List *l, char **field) {
+    bool more = true;
+    int n = 0;
+    while (more) {
+        char *text = read_field(l, &more);
+        if (!text)
+            return -1;
+        if (n < MAX_FIELDS)
+            field[n] = text;
+        n++;
+    }
+    return n;
+}
+
+static int find_column(char **field, int n, const char *const *names) {
+    for (int i = 0; i < n && i < MAX_FIELDS; i++)
+        for (const char *const *name = names; *name; name++)
+            if (strcasecmp(field[i], *name) == 0)
+                return i;
+    return -1;
+}
+
+// Is the first line a header? Then it says where path and label are.
+static bool take_header(List *l, char **field, int n) {
+    static const char *const paths[] = {"path",  "file",       "filename", "file_name",
+                                        "image", "image_path", "filepath", NULL};
+    static const char *const labels[] = {"label", "labels", "class", "classes", "target", NULL};
+    int path = find_column(field, n, paths), label = find_column(field, n, labels);
+    if (path < 0 || label < 0)
+        return false;
+    l->path_column = path;
+    l->label_column = label;
+    l->columns = n;
+    return true;
+}
+
+static bool read_rows(List *l) {
+    char *field[MAX_FIELDS];
+    l->columns = 2;
+    l->label_column = 1;
+    bool first = true;
+    while (l->p < l->end) {
+        int64_t line = ++l->line;
+        int n = read_row(l, field);
+        if (n < 0)
+            return reject_line(l, line, "a quoted field does not end");
+        if (n == 1 && !*field[0])
+            continue;
+        bool header = first && take_header(l, field, n);
+        first = false;
+        if (header)
+            continue;
+        if (n != l->columns || l->path_column >= MAX_FIELDS || !*field[l->path_column]) {
+            rt_build_error(l->b, "%s:%lld: %d field%s, expected path,label", l->path,
+                           (long long)line, n, n == 1 ? "" : "s");
+            continue;
+        }
+        Row *grown = rt_build_grow(l->row, l->n, sizeof *grown);
+        if (!grown)
+            return rt_build_no_memory(l->b);
+        l->row = grown;
+        grown[l->n++] = (Row){field[l->path_column], field[l->label_column], line};
+    }
+    return true;
+}
+
+// ---- labels
+
+static bool parse_number(const char *text, int64_t classes, int32_t *number) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    *number = (int32_t)v;
+    return *text >= '0' && *text <= '9' && !*end && !errno && v < classes;
+}
+
+// Calls visit with each label of a row ("a;b" are two where an image may have several).
+static bool each_label(List *l, const Row *row, bool (*visit)(List *, const Row *, const char *)) {
+    if (l->b->o->target != RT_TARGET_MULTI)
+        return visit(l, row, row->label);
+    char *copy = strdup(row->label), *rest = copy, *one;
+    bool good = copy || rt_build_no_memory(l->b);
+    while (good && (one = strsep(&rest, ";"))) {
+        one = trim_spaces(one);
+        good = !*one || visit(l, row, one);
+    }
+    free(copy);
+    return good;
+}
+
+typedef struct Labels { // distinct, in no order while they are collected
+    char **name;
+    int64_t n;
+} Labels;
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int64_t drop_doubles(char **name, int64_t n) {
+    int64_t kept = 0;
+    if (n)
+        qsort(name, (size_t)n, sizeof *name, compare_names);
+    for (int64_t i = 0; i < n; i++)
+        if (kept && strcmp(name[kept - 1], name[i]) == 0)
+            free(name[i]);
+        else
+            name[kept++] = name[i];
+    return kept;
+}
+
+// All labels of the list, sorted and distinct.
+static bool collect_labels(List *l, Labels *all) {
+    bool good = true;
+    for (int64_t i = 0; good && i < l->n; i++) {
+        char *copy = strdup(l->row[i].label), *rest = copy, *one;
+        const char *ends = l->b->o->target == RT_TARGET_MULTI ? ";" : "";
+        good = copy != NULL;
+        while (good && (one = strsep(&rest, ends))) {
+            one = trim_spaces(one);
+            if (!*one)
+                continue;
+            char **grown = rt_build_grow(all->name, all->n, sizeof *grown);
+            char *name = strdup(one);
+            if (grown)
+                all->name = grown;
+            good = grown && name;
+            if (good)
+                all->name[all->n++] = name;
+            else
+                free(name);
+        }
+        free(copy);
+    }
+    all->n = drop_doubles(all->name, all->n);
+    return good || rt_build_no_memory(l->b);
+}
+
+// Settles the class names: numbers if all labels are numbers of classes, else the labels.
+static bool settle_classes(List *l) {
+    if (l->b->settled)
+        return true;
+    Labels all = {0};
+    bool good = collect_labels(l, &all), numbers = true;
+    int32_t number;
+    for (int64_t i = 0; i < all.n; i++)
+        numbers &= parse_number(all.name[i], l->b->classes, &number);
+    if (good)
+        good = numbers ? rt_build_numbered(l->b)
+                       : rt_build_classes(l->b, l->path, "labels", all.name, all.n);
+    for (int64_t i = 0; i < all.n; i++)
+        free(all.name[i]);
+    free(all.name);
+    return good;
+}
+
+static int32_t find_label(const RtBuild *b, const char *text) {
+    int32_t c = rt_build_find_class(b, text);
+    return c < 0 && !parse_number(text, b->classes, &c) ? -1 : c;
+}
+
+// ---- items
+
+static bool reject_label(List *l, const Row *row, const char *text) {
+    char names[400];
+    if (!*text)
+        return reject_line(l, row->line, "the label is empty");
+    rt_build_join(l->b->s->name, l->b->classes, names, sizeof names);
+    return rt_build_error(l->b, "%s:%lld: '%s' is not one of the %lld classes: %s%s", l->path,
+                          (long long)row->line, text, (long long)l->b->classes, names,
+                          strchr(text, ';') ? "; several labels for one image are for programs "
+                                              "made with --multi-label"
+                                            : "");
+}
+
+static bool check_label(List *l, const Row *row, const char *text) {
+    return find_label(l->b, text) >= 0 || reject_label(l, row, text);
+}
+
+static bool add_tag(List *l, const Row *row, const char *text) {
+    (void)row;
+    return rt_build_tag(l->b, find_label(l->b, text));
+}
+
+static bool add_row(List *l, const Row *row, int part) {
+    RtBuild *b = l->b;
+    struct stat st;
+    char *full;
+    if (asprintf(&full, "%s%s%s", *row->path == '/' ? "" : l->folder, *row->path == '/' ? "" : "/",
+                 row->path) < 0)
+        return rt_build_no_memory(b);
+    bool good = stat(full, &st) == 0;
+    if (!good)
+        rt_build_error(b, "%s:%lld: %s: %s", l->path, (long long)row->line, row->path,
+                       strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        good = rt_build_error(b, "%s:%lld: %s: not a regular file", l->path, (long long)row->line,
+                              row->path);
+    free(full);
+    if (!each_label(l, row, check_label) || !good)
+        return true; // reported; the other rows may have problems, too
+    RtItem item = {.label = find_label(b, row->label), .bytes = st.st_size, .tag = b->s->n_tags};
+    if (b->o->target == RT_TARGET_MULTI) {
+        if (!each_label(l, row, add_tag))
+            return false;
+        item.n_tags = b->s->n_tags - item.tag;
+        item.label = item.n_tags ? b->s->tag[item.tag] : -1;
+    }
+    return rt_build_item(b, part, item, row->path);
+}
+
+static bool read_list(List *l, int part) {
+    int64_t errors = l->b->errors;
+    if (!read_rows(l))
+        return false;
+    if (l->n == 0 && l->b->errors == errors)
+        return rt_build_error(l->b, "%s: there are no lines path,label", l->path);
+    if (l->b->errors != errors || !settle_classes(l) ||
+        !rt_build_source(l->b, RT_SOURCE_FILES, l->folder))
+        return false;
+    for (int64_t i = 0; i < l->n; i++)
+        if (!add_row(l, &l->row[i], part))
+            return false;
+    return l->b->errors == errors;
+}
+
+bool rt_list_read(RtBuild *b, const char *path, int part) {
+    RtErr err;
+    size_t size;
+    char *text = (char *)rt_file_load(path, MAX_LIST, &size, &err);
+    if (!text)
+        return rt_build_error(b, "%s", err.text);
+    const char *slash = strrchr(path, '/');
+    List l = {.b = b, .path = path, .p = text, .end = text + size};
+    l.folder = !slash          ? strdup(".")
+               : slash == path ? strdup("/")
+                               : strndup(path, (size_t)(slash - path));
+    bool good;
+    if (!l.folder)
+        good = rt_build_no_memory(b);
+    else if (memchr(text, 0, size) || (size >= 2 && memcmp(text, "\xff\xd8", 2) == 0))
+        good = rt_build_error(b, "%s: neither a folder nor a text file of lines path,label", path);
+    else {
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) // UTF-8's byte order mark
+            l.p += 3;
+        good = read_list(&l, part);
+    }
+    free(l.row);
+    free(l.folder);
+    free(text);
+    return good;
+}

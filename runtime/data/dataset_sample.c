@@ -1,0 +1,164 @@
+// What is asked of a set after it was opened: names, labels, targets, pixels. Only reads; any
+// number of threads at once.
+#include "runtime/data/dataset_build.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const RtSource *source_of(const RtDataset *d, int64_t item) {
+    return &d->state->source[d->state->item[item].source];
+}
+
+const char *rt_dataset_item_name(const RtDataset *d, int64_t item, char *text, size_t size) {
+    const RtItem *it = &d->state->item[item];
+    const RtSource *s = source_of(d, item);
+    const char *path = s->kind == RT_SOURCE_FILES ? d->state->text + it->at : NULL;
+    if (!path)
+        snprintf(text, size, "%s[%lld]", s->name, (long long)it->at);
+    else if (*path == '/')
+        snprintf(text, size, "%s", path);
+    else
+        snprintf(text, size, "%s/%s", s->name, path);
+    return text;
+}
+
+int32_t rt_dataset_label(const RtDataset *d, int64_t item) {
+    return d->state->item[item].label;
+}
+
+void rt_dataset_target(const RtDataset *d, int64_t item, float *row) {
+    const RtItem *it = &d->state->item[item];
+    const float *targets = source_of(d, item)->targets;
+    size_t n = (size_t)d->target_width;
+    if (d->target == RT_TARGET_BINARY)
+        row[0] = (float)it->label;
+    if (d->target != RT_TARGET_MULTI)
+        return;
+    if (targets) {
+        memcpy(row, targets + (size_t)it->at * n, n * sizeof *row);
+        return;
+    }
+    memset(row, 0, n * sizeof *row);
+    for (int64_t i = 0; i < it->n_tags; i++)
+        row[d->state->tag[it->tag + i]] = 1;
+}
+
+// ---- pixels
+
+// File name of an item: where it lies. free() releases. NULL: no memory.
+static char *item_path(const RtDataset *d, int64_t item) {
+    const char *path = d->state->text + d->state->item[item].at;
+    size_t size = strlen(source_of(d, item)->name) + strlen(path) + 2;
+    char *full = malloc(size);
+    if (full)
+        rt_dataset_item_name(d, item, full, size);
+    return full;
+}
+
+// Row `at` of a u8 array to [height][width][channels].
+static bool copy_pixels(const RtSource *s, int64_t at, const char *name, int channels,
+                        RtImage *image, RtErr *err) {
+    size_t n = (size_t)s->height * (size_t)s->width, have = (size_t)s->channels;
+    if (!rt_image_alloc(name, s->width, s->height, channels, image, err))
+        return false;
+    const uint8_t *from = (const uint8_t *)s->array.data + (size_t)at * n * have;
+    size_t pixel_step = s->planar ? 1 : have, channel_step = s->planar ? n : 1;
+    uint8_t *to = image->pixel;
+    for (size_t i = 0; i < n; i++, from += pixel_step) {
+        uint8_t rgb[3];
+        for (size_t c = 0; c < 3; c++)
+            rgb[c] = from[have == 3 ? c * channel_step : 0];
+        if (channels == 1)
+            *to++ = have == 3 ? rt_grey(rgb) : rgb[0];
+        for (int c = 0; channels == 3 && c < 3; c++)
+            *to++ = rgb[c];
+    }
+    return true;
+}
+
+bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err) {
+    const RtSource *s = source_of(d, item);
+    *image = (RtImage){0};
+    if (s->kind == RT_SOURCE_U8) {
+        char name[512];
+        rt_dataset_item_name(d, item, name, sizeof name);
+        return copy_pixels(s, d->state->item[item].at, name, channels, image, err);
+    }
+    char *path = item_path(d, item);
+    bool good = path ? rt_image_load(path, channels, image, err)
+                     : rt_fail(err, "no memory for a file's name");
+    free(path);
+    return good;
+}
+
+static const float *tensor_of(const RtDataset *d, int64_t item, const HonePreprocess *p) {
+    size_t n = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
+    const RtSource *s = source_of(d, item);
+    return (const float *)s->array.data + (size_t)d->state->item[item].at * n;
+}
+
+static bool copy_tensor(const RtDataset *d, int64_t item, const HonePreprocess *p, float *out,
+                        RtErr *err) {
+    size_t n = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
+    const float *x = tensor_of(d, item, p);
+    char name[512];
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(out[i] = x[i]))
+            return rt_fail(err, "%s: holds a number that is not finite",
+                           rt_dataset_item_name(d, item, name, sizeof name));
+    return true;
+}
+
+bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p, RtAugment augment,
+                       uint64_t seed, int64_t epoch, float *out, RtErr *err) {
+    if (d->tensors)
+        return copy_tensor(d, item, p, out, err);
+    RtImage image;
+    bool good = rt_dataset_fetch(d, item, p->channels, &image, err) &&
+                rt_augment(augment, p, &image, seed, epoch, item, out, err);
+    rt_image_free(&image);
+    return good;
+}
+
+// ---- thumbnails
+
+// A tensor back to pixels, as far as the preprocessing can be undone.
+static bool undo_preprocess(const RtDataset *d, int64_t item, const HonePreprocess *p,
+                            RtImage *image, RtErr *err) {
+    char name[512];
+    rt_dataset_item_name(d, item, name, sizeof name);
+    if (!rt_image_alloc(name, p->width, p->height, 3, image, err))
+        return false;
+    const float *x = tensor_of(d, item, p);
+    size_t plane = (size_t)p->height * (size_t)p->width, ch = (size_t)p->channels;
+    for (size_t i = 0; i < plane; i++)
+        for (size_t c = 0; c < 3; c++) {
+            size_t m = ch == 1 ? 0 : p->bgr ? 2 - c : c;
+            float v = x[p->nhwc ? i * ch + m : m * plane + i];
+            v = (v * p->std[m] + p->mean[m]) / p->scale;
+            image->pixel[3 * i + c] = (uint8_t)(v >= 255 ? 255 : v > 0 ? v + 0.5f : 0);
+        }
+    return true;
+}
+
+uint8_t *rt_dataset_thumbnail(const RtDataset *d, int64_t item, const HonePreprocess *p, int side,
+                              size_t *bytes, RtErr *err) {
+    RtImage image = {0}, small = {0};
+    bool good = d->tensors ? undo_preprocess(d, item, p, &image, err)
+                           : rt_dataset_fetch(d, item, 3, &image, err);
+    int w = image.width, h = image.height, longer = w > h ? w : h;
+    if (good && longer > side) {
+        w = (int)((int64_t)w * side / longer);
+        h = (int)((int64_t)h * side / longer);
+        w = w < 1 ? 1 : w;
+        h = h < 1 ? 1 : h;
+    }
+    RtWindow all = {w, h, 0, 0, w, h};
+    good = good && rt_image_alloc("thumbnail", w, h, 3, &small, err) &&
+           (rt_resize(&image, &all, small.pixel) || rt_fail(err, "no memory for a thumbnail"));
+    uint8_t *jpeg = good ? rt_jpeg_encode(&small, bytes, err) : NULL;
+    rt_image_free(&image);
+    rt_image_free(&small);
+    return jpeg;
+}

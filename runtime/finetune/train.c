@@ -1,0 +1,238 @@
+// train: from the command line to settings.
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/finetune/finetune.h"
+
+typedef struct Words { // options that are texts first
+    const char *data, *val, *epochs, *lr, *optimizer, *sched, *augment, *cache, *folder, *out,
+        *seed;
+    bool help, nesterov, no_checkpoint;
+    float val_fraction;
+    int max_steps;
+} Words;
+
+// "5" for all, or "5,10,3" one a stage.
+static bool parse_epochs(const RtFine *f, const char *text, int *epochs, RtErr *err) {
+    int n = 0;
+    for (const char *at = text; at && n < HONE_MAX_STAGES;) {
+        char *end;
+        long v = strtol(at, &end, 10);
+        if (end == at || (*end && *end != ',') || v < 0 || v > RT_MAX_EPOCHS)
+            return rt_fail(err, "--epochs wants whole numbers, not '%s'", text);
+        epochs[n++] = (int)v;
+        at = *end ? end + 1 : NULL;
+    }
+    if (n != 1 && n != f->d->n_stages)
+        return rt_fail(err, "--epochs wants 1 or %d numbers, one a stage", f->d->n_stages);
+    for (int i = n; i < f->d->n_stages; i++)
+        epochs[i] = epochs[0];
+    return true;
+}
+
+static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err) {
+    int n = 0;
+    for (const char *at = text; at && n < HONE_MAX_STAGES;) {
+        char *end;
+        double v = strtod(at, &end);
+        if (end == at || (*end && *end != ',') || !(v > 0) || v > 1e6)
+            return rt_fail(err, "--lr wants numbers above 0, not '%s'", text);
+        lr[n++] = (float)v;
+        at = *end ? end + 1 : NULL;
+    }
+    if (n != 1 && n != f->d->n_stages)
+        return rt_fail(err, "--lr wants 1 or %d numbers, one a stage", f->d->n_stages);
+    for (int i = n; i < f->d->n_stages; i++)
+        lr[i] = lr[0] * 0.1f;
+    return true;
+}
+
+// What the compiler was told, else: 10 epochs; 0.01 for SGD, 0.001 for AdamW, a tenth of it from
+// the second stage on.
+static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
+    float base = s->optimizer == HONE_OPT_ADAMW ? 1e-3f : 1e-2f;
+    for (int i = 0; i < f->d->n_stages; i++) {
+        const HoneTuneStage *stage = &f->d->stages[i];
+        s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
+        s->lr[i] = stage->lr > 0 ? stage->lr : i ? base * 0.1f : base;
+    }
+    return (!w->epochs || parse_epochs(f, w->epochs, s->epochs, err)) &&
+           (!w->lr || parse_rates(f, w->lr, s->lr, err));
+}
+
+static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
+    static const char *const names[] = {
+        [HONE_OPT_SGD] = "sgd", [HONE_OPT_NESTEROV] = "nesterov", [HONE_OPT_ADAMW] = "adamw"};
+    for (int i = 0; i < HONE_OPT_COUNT; i++)
+        if (strcmp(w->optimizer, names[i]) == 0) {
+            s->optimizer = i;
+            if (w->nesterov && i == HONE_OPT_SGD)
+                s->optimizer = HONE_OPT_NESTEROV;
+            return true;
+        }
+    return rt_fail(err, "--opt wants sgd, nesterov or adamw, not '%s'", w->optimizer);
+}
+
+static void set_cache(const Words *w, RtTrainSettings *s) {
+    static const struct {
+        const char *name;
+        RtCacheMode mode;
+    } modes[] = {{"auto", RT_CACHE_AUTO}, {"memory", RT_CACHE_MEMORY}, {"off", RT_CACHE_OFF}};
+    s->cache = RT_CACHE_FOLDER;
+    s->cache_folder = w->cache;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(w->cache, modes[i].name) == 0)
+            s->cache = modes[i].mode;
+}
+
+static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
+    char *end;
+    if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err))
+        return false;
+    if (!rt_sched_parse(w->sched, &s->sched))
+        return rt_fail(err, "--sched wants cosine, step or constant, not '%s'", w->sched);
+    if (!rt_augment_parse(w->augment, &s->augment))
+        return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
+    s->seed = strtoull(w->seed, &end, 10);
+    if (end == w->seed || *end)
+        return rt_fail(err, "--seed wants a whole number, not '%s'", w->seed);
+    s->val_fraction = (double)w->val_fraction;
+    s->max_steps = w->max_steps;
+    set_cache(w, s);
+    s->folder = w->no_checkpoint ? NULL : w->folder;
+    if (s->resume && !s->folder)
+        return rt_fail(err, "--resume and --no-checkpoint exclude each other");
+    return true;
+}
+
+static bool can_write(const char *path, RtErr *err) {
+    RtOutFile out;
+    if (!path)
+        return true;
+    bool ok = rt_out_open(&out, path, err);
+    if (ok)
+        rt_out_abort(&out);
+    return ok;
+}
+
+// Hours of training must not end at a folder that is not there.
+static int train(const RtFine *f, const RtTrainSettings *s) {
+    RtErr err;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL); // taken between steps; threads made later inherit it
+    if (!can_write(s->out, &err) || !can_write(s->report, &err))
+        return rt_fine_complain(err.text);
+    RtTuner *t = rt_tuner_open(f->d, s->threads, &err);
+    int code = t ? rt_train(t, s) : rt_fine_complain(err.text);
+    rt_tuner_close(t);
+    return code;
+}
+
+static int train_on(const RtFine *f, const Words *w, RtTrainSettings *s, const char *data) {
+    RtErr err;
+    s->data = data;
+    s->val = w->val;
+    if (resolve(f, w, s, &err))
+        return train(f, s);
+    fprintf(stderr, "%s train: %s\n", f->program, err.text);
+    return RT_EXIT_USAGE;
+}
+
+int rt_fine_train(const RtFine *f, int argc, char **argv) {
+    Words w = {.optimizer = "sgd",
+               .sched = "cosine",
+               .augment = "none",
+               .cache = "auto",
+               .folder = f->folder,
+               .seed = "1",
+               .val_fraction = 0.2f};
+    RtTrainSettings s = {.batch = 16,
+                         .accumulate = 1,
+                         .momentum = 0.9f,
+                         .beta2 = 0.999f,
+                         .eps = 1e-8f,
+                         .decay = 1e-4f,
+                         .gamma = 0.1f,
+                         .step_epochs = 3,
+                         .out = f->out};
+    const RtCliOption options[] = {
+        {"--epochs", RT_CLI_TEXT, &w.epochs, 0, 0, "N[,N...]",
+         "passes over the images, for all stages or one number a stage (default 10)"},
+        {"--lr", RT_CLI_TEXT, &w.lr, 0, 0, "R[,R...]",
+         "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
+         "0.001)"},
+        {"--batch|-b|--batch-size", RT_CLI_INT, &s.batch, 1, RT_MAX_BATCH, "N",
+         "images a batch (default 16)"},
+        {"--accumulate", RT_CLI_INT, &s.accumulate, 1, RT_MAX_BATCH, "K",
+         "batches a step: gradients of K batches are averaged (default 1)"},
+        {"--opt", RT_CLI_TEXT, &w.optimizer, 0, 0, "NAME", "sgd (default), nesterov or adamw"},
+        {"--nesterov", RT_CLI_FLAG, &w.nesterov, 0, 0, NULL, NULL},
+        {"--momentum", RT_CLI_FLOAT, &s.momentum, 0, 0.99999, "M",
+         "of SGD; AdamW's beta1 (default 0.9)"},
+        {"--beta2", RT_CLI_FLOAT, &s.beta2, 0, 0.9999999, "B", "of AdamW (default 0.999)"},
+        {"--eps", RT_CLI_FLOAT, &s.eps, 0, 1, "E", "of AdamW (default 1e-8)"},
+        {"--weight-decay", RT_CLI_FLOAT, &s.decay, 0, 10, "D",
+         "not of biases and normalisation (default 0.0001)"},
+        {"--sched", RT_CLI_TEXT, &w.sched, 0, 0, "NAME",
+         "cosine (default), step or constant, over each stage"},
+        {"--warmup-epochs", RT_CLI_FLOAT, &s.warmup_epochs, 0, RT_MAX_EPOCHS, "E",
+         "epochs of each stage in which the rate rises (default 0)"},
+        {"--decay-epochs", RT_CLI_FLOAT, &s.step_epochs, 0, RT_MAX_EPOCHS, "E",
+         "--sched step: epochs between two decays (default 3)"},
+        {"--decay-rate", RT_CLI_FLOAT, &s.gamma, 0, 1, "G",
+         "--sched step: their factor (default 0.1)"},
+        {"--label-smoothing|--smoothing", RT_CLI_FLOAT, &s.smoothing, 0, 0.99, "S",
+         "share of every label spread over all classes (default 0)"},
+        {"--balanced", RT_CLI_FLAG, &s.balanced, 0, 0, NULL,
+         "rare classes weigh more: images / (classes * images of the class)"},
+        {"--clip-grad", RT_CLI_FLOAT, &s.clip, 0, 1e9, "NORM",
+         "gradients are shortened to this norm (default: never)"},
+        {"--augment", RT_CLI_TEXT, &w.augment, 0, 0, "KIND",
+         "none (default), light: flip and crop, imagenet: random crop, flip, colours"},
+        {"--feature-cache", RT_CLI_TEXT, &w.cache, 0, 0, "WHERE",
+         "results of frozen layers: auto (default: in memory where they fit), memory, off, or a "
+         "folder"},
+        {"--cache-variants", RT_CLI_INT, &s.variants, 0, 1000, "K",
+         "with --augment: that many variants of each image, whose features are cached"},
+        {"--val", RT_CLI_TEXT, &w.val, 0, 0, "DATA", "images for validation"},
+        {"--val-fraction", RT_CLI_FLOAT, &w.val_fraction, 0, 0.99, "F",
+         "share of the images for validation where there are none (default 0.2)"},
+        {"--early-stop", RT_CLI_INT, &s.early_stop, 0, RT_MAX_EPOCHS, "N",
+         "a stage ends after N epochs without a better one"},
+        {"--seed", RT_CLI_TEXT, &w.seed, 0, 0, "S", "of order, augmentation, dropout (default 1)"},
+        {"--max-steps", RT_CLI_INT, &w.max_steps, 0, 1e9, "N", "ends after N steps"},
+        RT_FINE_THREADS(&s.threads),
+        {"--workers|-j", RT_CLI_INT, &s.workers, 0, 256, "N",
+         "threads that decode images (default: half of the CPUs)"},
+        {"--out|--output|-o", RT_CLI_TEXT, &s.out, 0, 0, "FILE.onnx",
+         "the tuned model (default: the program's name and -tuned.onnx)"},
+        {"--report", RT_CLI_TEXT, &s.report, 0, 0, "FILE.html",
+         "curves, confusion matrix, plan and worst mistakes as one page"},
+        {"--log", RT_CLI_TEXT, &s.log, 0, 0, "FILE.jsonl",
+         "a JSON object for every step and epoch"},
+        RT_FINE_CHECKPOINT(&w.folder),
+        {"--checkpoint-every", RT_CLI_INT, &s.checkpoint_every, 0, 1e9, "N",
+         "steps between checkpoints (default: at the end of every epoch)"},
+        {"--no-checkpoint", RT_CLI_FLAG, &w.no_checkpoint, 0, 0, NULL, "none are written"},
+        {"--resume", RT_CLI_FLAG, &s.resume, 0, 0, NULL,
+         "go on from the newest checkpoint, bit for bit as if never stopped"},
+        {"--quiet|-q", RT_CLI_FLAG, &s.quiet, 0, 0, NULL, "errors only"},
+        RT_FINE_HELP(&w.help),
+    };
+    RtCliList rest = {0};
+    int code;
+    if (rt_fine_parse(
+            f, "train",
+            "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
+            "or CLASS/*.jpg, which is\nsplit), a list of lines 'path,label', a folder of "
+            "IDX files (the MNIST family), or\nimages.npy,labels.npy.",
+            options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code))
+        code = train_on(f, &w, &s, rest.item[0]);
+    free(rest.item);
+    return code;
+}

@@ -1,0 +1,234 @@
+// eval and predict: the tuned model at work, straight from the checkpoint.
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/image/image.h"
+#include "runtime/file/json.h"
+#include "runtime/finetune/finetune.h"
+
+// ---------------------------------------------------------------- eval
+
+typedef struct Eval {
+    const char *folder;
+    bool help, json, pretrained, train_part;
+    int threads, batch, workers;
+} Eval;
+
+static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int64_t bad) {
+    if (!e->json) {
+        printf("%lld images: loss %.4f, top-1 %.2f%%, top-5 %.2f%%\n", (long long)s->n, s->loss,
+               s->top1 * 100, s->top5 * 100);
+        return;
+    }
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "model", f->d->info->name);
+    rt_json_number(&j, "loss", s->loss, 9);
+    rt_json_number(&j, "top1", s->top1, 9);
+    rt_json_number(&j, "top5", s->top5, 9);
+    rt_json_int(&j, "images", s->n);
+    rt_json_int(&j, "bad_images", bad);
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+static void count_bad(void *ctx, int64_t item, const char *line) {
+    (void)item;
+    ++*(int64_t *)ctx;
+    fprintf(stderr, "%s (left out)\n", line);
+}
+
+static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
+    char *labels = NULL;
+    int64_t bad = 0;
+    RtErr err = {{0}};
+    RtScores scores = {.n = 0};
+    RtSource *source = NULL;
+    RtTuner *t = rt_fine_open_tuned(f, e->pretrained ? NULL : e->folder, e->threads, &labels);
+    free(labels);
+    if (!t)
+        return RT_EXIT_INPUT;
+    RtDataset *data = rt_train_open_data(t, spec, NULL, 0, 1, true);
+    RtSourceOptions o = {
+        .batch = e->batch, .workers = e->workers, .variants = 1, .bad = count_bad, .ctx = &bad};
+    int code = RT_EXIT_INPUT;
+    if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
+        rt_evaluate(t, source, e->batch, &scores, NULL, NULL, &err)) {
+        print_scores(e, f, &scores, bad);
+        code = RT_EXIT_FINE;
+    } else if (data) {
+        rt_fine_complain(err.text);
+    }
+    rt_scores_free(&scores);
+    rt_source_close(source);
+    rt_dataset_close(data);
+    rt_tuner_close(t);
+    return code;
+}
+
+int rt_fine_eval(const RtFine *f, int argc, char **argv) {
+    Eval e = {.folder = f->folder, .batch = 16};
+    const RtCliOption options[] = {
+        RT_FINE_CHECKPOINT(&e.folder),
+        {"--pretrained", RT_CLI_FLAG, &e.pretrained, 0, 0, NULL, "the model before training"},
+        {"--batch|-b", RT_CLI_INT, &e.batch, 1, RT_MAX_BATCH, "N", "images a batch (default 16)"},
+        RT_FINE_THREADS(&e.threads),
+        {"--workers|-j", RT_CLI_INT, &e.workers, 0, 256, "N", "threads that decode images"},
+        {"--json", RT_CLI_FLAG, &e.json, 0, 0, NULL, "one JSON object"},
+        RT_FINE_HELP(&e.help),
+    };
+    RtCliList rest = {0};
+    int code;
+    if (rt_fine_parse(f, "eval",
+                      "[OPTION...] DATA\n\nLoss and accuracy of the best parameters on DATA: its "
+                      "validation images, or all where\nit has none of its own.",
+                      options, sizeof options / sizeof *options, &e.help, argc, argv, &rest, 1, 1,
+                      &code))
+        code = evaluate(f, &e, rest.item[0]);
+    free(rest.item);
+    return code;
+}
+
+// ---------------------------------------------------------------- predict
+
+typedef struct Predict {
+    const RtFine *f;
+    const char *folder;
+    bool help, json;
+    int threads, top;
+    RtTuner *tuner;
+    const char **names;
+    float *image, *logits, *weight, loss;
+    double *p;
+} Predict;
+
+static bool alloc_predict(Predict *x) {
+    const HonePreprocess *p = &x->f->d->info->preprocess;
+    size_t classes = (size_t)(x->f->d->binary ? 2 : x->f->d->classes);
+    x->image = rt_alloc_aligned((size_t)p->height * (size_t)p->width * (size_t)p->channels *
+                                sizeof(float));
+    x->logits = rt_alloc_aligned(classes * sizeof(float));
+    x->weight = rt_alloc_aligned(classes * sizeof(float));
+    x->p = calloc(classes, sizeof *x->p);
+    for (size_t i = 0; x->weight && i < classes; i++)
+        x->weight[i] = 1;
+    return x->image && x->logits && x->weight && x->p && x->names;
+}
+
+static void print_guess(const Predict *x, RtJson *j, int k) {
+    if (j) {
+        rt_json_begin(j, NULL, '{');
+        rt_json_int(j, "class", k);
+        rt_json_text(j, "label", x->names[k]);
+        rt_json_number(j, "probability", x->p[k], 9);
+        rt_json_end(j, '}');
+    } else if (x->names[k][0]) {
+        printf("  %6.2f%%  %s\n", x->p[k] * 100, x->names[k]);
+    } else {
+        printf("  %6.2f%%  class %d\n", x->p[k] * 100, k);
+    }
+}
+
+static void print_top(Predict *x, RtJson *j) {
+    int classes = x->f->d->binary ? 2 : x->f->d->classes;
+    for (int n = 0; n < x->top && n < classes; n++) {
+        int best = -1;
+        for (int i = 0; i < classes; i++)
+            if (x->p[i] >= 0 && (best < 0 || x->p[i] > x->p[best]))
+                best = i;
+        if (best < 0)
+            return;
+        print_guess(x, j, best);
+        x->p[best] = -1; // printed
+    }
+}
+
+static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
+    const HoneTuneDesc *d = x->f->d;
+    const HonePreprocess *p = &d->info->preprocess;
+    RtImage image = {0};
+    if (!rt_image_load(path, p->channels, &image, err))
+        return false;
+    bool ok = rt_preprocess(p, HONE_F32, &image, x->image, err);
+    rt_image_free(&image);
+    int32_t label = 0;
+    float *zero = calloc((size_t)d->classes + 1, sizeof *zero); // the targets of no loss
+    RtTuneBatch b = {.n = 1,
+                     .images = x->image,
+                     .labels = &label,
+                     .targets = zero,
+                     .class_weight = x->weight,
+                     .scale = 1,
+                     .loss = &x->loss,
+                     .logits = x->logits};
+    ok = ok && (zero || rt_fail(err, "no memory")) && rt_tuner_eval(x->tuner, &b, err);
+    free(zero);
+    if (!ok)
+        return false;
+    rt_probabilities(d, x->logits, x->p);
+    if (j) {
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "image", path);
+        rt_json_begin(j, "top", '[');
+        print_top(x, j);
+        rt_json_end(j, ']');
+        rt_json_end(j, '}');
+    } else {
+        printf("%s\n", path);
+        print_top(x, NULL);
+    }
+    return true;
+}
+
+static int predict_all(Predict *x, const RtCliList *paths) {
+    RtErr err;
+    RtJson j = {.f = stdout};
+    int code = RT_EXIT_FINE;
+    if (!alloc_predict(x))
+        return rt_fine_complain("no memory");
+    if (x->json)
+        rt_json_begin(&j, NULL, '[');
+    for (int i = 0; i < paths->n; i++)
+        if (!predict_one(x, paths->item[i], x->json ? &j : NULL, &err))
+            code = rt_fine_complain(err.text);
+    if (x->json) {
+        rt_json_end(&j, ']');
+        putchar('\n');
+    }
+    return code;
+}
+
+int rt_fine_predict(const RtFine *f, int argc, char **argv) {
+    Predict x = {.f = f, .folder = f->folder, .top = 5};
+    const RtCliOption options[] = {
+        {"--top", RT_CLI_INT, &x.top, 1, 1 << 20, "K", "classes an image (default 5)"},
+        RT_FINE_CHECKPOINT(&x.folder),
+        RT_FINE_THREADS(&x.threads),
+        {"--json", RT_CLI_FLAG, &x.json, 0, 0, NULL, "one JSON array"},
+        RT_FINE_HELP(&x.help),
+    };
+    RtCliList rest = {0};
+    char *labels = NULL;
+    int code;
+    if (rt_fine_parse(
+            f, "predict",
+            "[OPTION...] IMAGE...\n\nThe most likely classes of JPEG and PNG images, with "
+            "the best parameters of the newest\ncheckpoint.",
+            options, sizeof options / sizeof *options, &x.help, argc, argv, &rest, 1, 1 << 30,
+            &code)) {
+        code = RT_EXIT_INPUT;
+        x.tuner = rt_fine_open_tuned(f, x.folder, x.threads, &labels);
+        x.names = rt_fine_names(f, labels);
+        if (x.tuner)
+            code = predict_all(&x, &rest);
+        rt_tuner_close(x.tuner);
+    }
+    free(labels);
+    free(x.names);
+    free(x.image);
+    free(x.logits);
+    free(x.weight);
+    free(x.p);
+    free(rest.item);
+    return code;
+}

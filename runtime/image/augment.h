@@ -1,0 +1,43 @@
+// From decoded pixels to a model's input with the random changes of training, equal to
+// torchvision's transforms over Pillow images for the same random choices. Private header.
+//
+//   none      the evaluation transform: Resize(shorter side), CenterCrop
+//   light     Resize, RandomCrop (with black padding where the resized image is hardly larger than
+//             the crop), RandomHorizontalFlip
+//   imagenet  RandomResizedCrop(scale 0.08..1, ratio 3/4..4/3), RandomHorizontalFlip,
+//             ColorJitter(0.4, 0.4, 0.4)
+// then scaling, mean and deviation, layout as HonePreprocess says.
+#ifndef RUNTIME_IMAGE_AUGMENT_H
+#define RUNTIME_IMAGE_AUGMENT_H
+
+#include "runtime/image/image.h"
+
+typedef enum RtAugment { RT_AUGMENT_NONE, RT_AUGMENT_LIGHT, RT_AUGMENT_IMAGENET } RtAugment;
+
+// "none", "light", "imagenet".
+bool rt_augment_parse(const char *name, RtAugment *kind);
+const char *rt_augment_name(RtAugment kind);
+
+enum { RT_JITTER_BRIGHTNESS, RT_JITTER_CONTRAST, RT_JITTER_SATURATION, RT_N_JITTERS };
+
+// All choices for one image. Of the box (left, top, width, height) of the image, its window
+// `window` after resizing the box to full_width x full_height is taken.
+typedef struct RtAugmentPlan {
+    int left, top, width, height; // box in the image
+    RtWindow window;              // of the resized box; what lies outside it is black
+    bool flip;                    // left to right
+    int n_jitters;                // 0 or RT_N_JITTERS
+    int jitter[RT_N_JITTERS];     // RT_JITTER_*, in the order they are applied
+    float factor[RT_N_JITTERS];   // 1: no change
+} RtAugmentPlan;
+
+// The choices for an image of width x height: a function of (seed, epoch, item).
+RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width, int height,
+                              uint64_t seed, int64_t epoch, int64_t item);
+// Carries them out. pixel: [p->height][p->width][image->channels]. False with err set: no memory.
+bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t *pixel, RtErr *err);
+// Both, to one image of the model's f32 input: p->height * p->width * p->channels floats.
+bool rt_augment(RtAugment kind, const HonePreprocess *p, const RtImage *image, uint64_t seed,
+                int64_t epoch, int64_t item, float *out, RtErr *err);
+
+#endif

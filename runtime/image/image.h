@@ -1,0 +1,59 @@
+// Images: decoding, resizing as Pillow does, and the way from pixels to a model's input. Private
+// header.
+#ifndef RUNTIME_IMAGE_IMAGE_H
+#define RUNTIME_IMAGE_IMAGE_H
+
+#include "runtime/core/rt.h"
+
+enum { RT_MAX_PIXELS = 200 * 1000 * 1000, RT_MAX_SCANS = 200 };
+
+// The pixels that Pillow's Image.open(path).convert('RGB') holds, or .convert('L') for one channel.
+typedef struct RtImage {
+    int width, height, channels; // 3 (RGB) or 1
+    uint8_t *pixel;              // [height][width][channels]
+} RtImage;
+
+// Decodes a JPEG or PNG file. False with err set: "cat.jpg: reason"; corrupt and truncated files
+// are errors. rt_image_free() releases.
+bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err);
+void rt_image_free(RtImage *image);
+// ITU-R 601-2 luma with Pillow's 16-bit weights.
+static inline uint8_t rt_grey(const uint8_t *rgb) {
+    return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+// The decoders behind it: to 3 channels; `path` is for messages.
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
+// A JPEG in memory of an image with 1 or 3 channels, sides at most 65,500. free() releases. NULL
+// with err set.
+uint8_t *rt_jpeg_encode(const RtImage *image, size_t *bytes, RtErr *err);
+// Checks the size that a header claims and allocates the pixels.
+bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
+                    RtErr *err);
+
+// A window of the resized image: [height][width] pixels at (left, top) of full_width x full_height.
+typedef struct RtWindow {
+    int64_t full_width, full_height, left, top;
+    int width, height;
+} RtWindow;
+
+// Antialiased bilinear resize of which only the window is computed, bit for bit what Pillow's
+// Image.resize((full_width, full_height), BILINEAR).crop(window) gives. out:
+// [height][width][channels]. False: no memory.
+bool rt_resize(const RtImage *image, const RtWindow *w, uint8_t *out);
+// The same for a window that may reach past the resized image: there it is black.
+bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out);
+
+// Is there a preprocessing that turns images into this input? False with err set: the reason.
+bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
+// Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies
+// outside is black), scales, normalises and lays out. out: one image of the model's input, height *
+// width * channels elements of dtype (HONE_F32 or HONE_U8, which takes the pixels as they are).
+bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out, RtErr *err);
+// Its two halves: where the model's input lies in the resized image of width x height pixels, and
+// scaling, normalising and layout of that window's pixels [height][width][channels].
+RtWindow rt_preprocess_window(const HonePreprocess *p, int width, int height);
+void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out);
+
+#endif

@@ -1,0 +1,94 @@
+// PNG by libpng to 8-bit RGB with the meaning of Pillow's convert('RGB'): palettes looked up, grey
+// repeated, of 16 bits the upper 8, alpha and transparency dropped, gamma and profiles ignored.
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <png.h>
+
+#include "runtime/image/image.h"
+
+typedef struct Reader {
+    const char *path;
+    const uint8_t *data;
+    size_t left;
+    RtErr *err;
+    png_structp png;
+    png_infop info;
+    RtImage *image;
+    png_bytep *row;
+} Reader;
+
+static void on_error(png_structp png, png_const_charp message) {
+    Reader *r = png_get_error_ptr(png);
+    rt_fail(r->err, "%s: corrupt PNG: %s", r->path, message);
+    longjmp(png_jmpbuf(png), 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message) {
+    (void)png;
+    (void)message;
+}
+
+static void on_read(png_structp png, png_bytep to, size_t bytes) {
+    Reader *r = png_get_io_ptr(png);
+    if (bytes > r->left) {
+        rt_fail(r->err, "%s: truncated PNG", r->path);
+        longjmp(png_jmpbuf(png), 1);
+    }
+    memcpy(to, r->data, bytes);
+    r->data += bytes;
+    r->left -= bytes;
+}
+
+static void set_transforms(png_structp png, png_infop info) {
+    int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
+    if (type == PNG_COLOR_TYPE_PALETTE)
+        png_set_palette_to_rgb(png);
+    else if (depth < 8)
+        png_set_expand_gray_1_2_4_to_8(png);
+    if (depth == 16)
+        png_set_strip_16(png);
+    png_set_strip_alpha(png); // palettes may have got it from a tRNS chunk
+    if (!(type & PNG_COLOR_MASK_COLOR))
+        png_set_gray_to_rgb(png);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+}
+
+static bool decode(Reader *r) {
+    if (setjmp(png_jmpbuf(r->png)))
+        return false;
+    png_set_read_fn(r->png, r, on_read);
+    png_set_user_limits(r->png, RT_MAX_PIXELS, RT_MAX_PIXELS);
+    png_read_info(r->png, r->info);
+    if (!rt_image_alloc(r->path, png_get_image_width(r->png, r->info),
+                        png_get_image_height(r->png, r->info), 3, r->image, r->err))
+        return false;
+    set_transforms(r->png, r->info);
+    size_t stride = (size_t)r->image->width * 3;
+    if (png_get_rowbytes(r->png, r->info) != stride)
+        png_error(r->png, "unexpected row size");
+    r->row = malloc((size_t)r->image->height * sizeof *r->row);
+    if (!r->row)
+        return rt_fail(r->err, "%s: no memory", r->path);
+    for (int y = 0; y < r->image->height; y++)
+        r->row[y] = r->image->pixel + (size_t)y * stride;
+    png_read_image(r->png, r->row);
+    png_read_end(r->png, NULL);
+    return true;
+}
+
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err) {
+    Reader *r = calloc(1, sizeof *r); // on the heap: longjmp leaves its fields defined
+    if (!r)
+        return rt_fail(err, "%s: no memory", path);
+    *r = (Reader){.path = path, .data = data, .left = size, .err = err, .image = image};
+    r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
+    r->info = r->png ? png_create_info_struct(r->png) : NULL;
+    bool good = r->info ? decode(r) : rt_fail(err, "%s: no memory", path);
+    png_destroy_read_struct(&r->png, &r->info, NULL);
+    free(r->row);
+    free(r);
+    return good;
+}

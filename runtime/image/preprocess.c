@@ -1,0 +1,119 @@
+// From decoded pixels to one image of a model's input tensor, with torchvision's meaning of
+// Resize(shorter side), CenterCrop, ToTensor and Normalize, to the last bit of float32.
+#include "runtime/image/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err) {
+    char text[256];
+    rt_tensor_text(input, text, sizeof text);
+    if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3))
+        return rt_fail(err, "input '%s' is %s, not an image; use the subcommand run", input->name,
+                       text);
+    if (input->dtype != HONE_F32 && input->dtype != HONE_U8)
+        return rt_fail(err,
+                       "input '%s' is %s; images can feed f32 and u8 inputs only; use the "
+                       "subcommand run",
+                       input->name, text);
+    int64_t count, want = (int64_t)p->height * p->width * p->channels, per = 1;
+    if (input->rank < 1 || !rt_tensor_count(input, 1, &count))
+        return rt_fail(err, "input '%s' is %s, not an image", input->name, text);
+    for (int i = 1; i < input->rank; i++)
+        per *= input->dim[i].c;
+    if (per != want)
+        return rt_fail(err, "input '%s' is %s, but the preprocessing makes %d x %d x %d",
+                       input->name, text, p->channels, p->height, p->width);
+    return true;
+}
+
+// Python's int(round(x / 2)): halves go to the even neighbour.
+static int64_t round_half(int64_t x) {
+    int64_t half = x / 2;
+    return x % 2 && half % 2 ? half + 1 : half;
+}
+
+RtWindow rt_preprocess_window(const HonePreprocess *p, int width, int height) {
+    int64_t w = width, h = height;
+    if (p->resize > 0 && w <= h) {
+        h = h * p->resize / w;
+        w = p->resize;
+    } else if (p->resize > 0) {
+        w = w * p->resize / h;
+        h = p->resize;
+    } else {
+        w = p->width;
+        h = p->height;
+    }
+    // A side smaller than the crop is padded first, the odd pixel on the far side.
+    int64_t left = w < p->width ? -((p->width - w) / 2) : round_half(w - p->width);
+    int64_t top = h < p->height ? -((p->height - h) / 2) : round_half(h - p->height);
+    return (RtWindow){w, h, left, top, p->width, p->height};
+}
+
+// The part of [start, start + size) that lies in [0, full).
+static void clip_range(int64_t full, int64_t *start, int *size) {
+    int64_t from = *start < 0 ? 0 : *start, to = *start + *size < full ? *start + *size : full;
+    *start = from;
+    *size = to > from ? (int)(to - from) : 0;
+}
+
+bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out) {
+    RtWindow inner = *w;
+    clip_range(w->full_width, &inner.left, &inner.width);
+    clip_range(w->full_height, &inner.top, &inner.height);
+    if (inner.width == w->width && inner.height == w->height)
+        return rt_resize(image, w, out);
+    size_t ch = (size_t)image->channels, row = (size_t)inner.width * ch;
+    memset(out, 0, (size_t)w->width * (size_t)w->height * ch);
+    if (inner.width == 0 || inner.height == 0)
+        return true;
+    int64_t x = inner.left - w->left, y = inner.top - w->top;
+    uint8_t *part = malloc(row * (size_t)inner.height);
+    bool good = part && rt_resize(image, &inner, part);
+    for (int i = 0; good && i < inner.height; i++)
+        memcpy(out + ((size_t)(y + i) * (size_t)w->width + (size_t)x) * ch, part + (size_t)i * row,
+               row);
+    free(part);
+    return good;
+}
+
+// What each pixel value becomes, by channel of the image. 1/255 divides, as ToTensor does.
+static void fill_table(const HonePreprocess *p, float table[3][256]) {
+    bool divide = p->scale == 1.0f / 255.0f;
+    for (int c = 0; c < p->channels; c++) {
+        int m = p->bgr ? p->channels - 1 - c : c; // mean and std are in the model's order
+        for (int v = 0; v < 256; v++) {
+            float x = divide ? (float)v / 255.0f : (float)v * p->scale;
+            table[c][v] = (x - p->mean[m]) / p->std[m];
+        }
+    }
+}
+
+void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out) {
+    size_t ch = (size_t)p->channels, plane = (size_t)p->height * (size_t)p->width;
+    float table[3][256];
+    fill_table(p, table);
+    size_t pixel_step = p->nhwc ? ch : 1, channel_step = p->nhwc ? 1 : plane;
+    for (size_t c = 0; c < ch; c++) {
+        size_t at = (p->bgr ? ch - 1 - c : c) * channel_step;
+        for (size_t i = 0; i < plane; i++, at += pixel_step) {
+            uint8_t v = pixel[i * ch + c];
+            if (dtype == HONE_U8)
+                ((uint8_t *)out)[at] = v;
+            else
+                ((float *)out)[at] = table[c][v];
+        }
+    }
+}
+
+bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out,
+                   RtErr *err) {
+    RtWindow w = rt_preprocess_window(p, image->width, image->height);
+    uint8_t *crop = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
+    bool good = crop && rt_resize_padded(image, &w, crop);
+    if (good)
+        rt_preprocess_pixels(p, dtype, crop, out);
+    free(crop);
+    return good || rt_fail(err, "no memory to resize an image");
+}

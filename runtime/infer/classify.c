@@ -1,0 +1,385 @@
+// IMAGE... -> the most likely classes of each. Images are decoded in parallel and run in batches; a
+// bad one is a line on stderr (and an exit code of 1 in the end), the others are still done.
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/image/image.h"
+#include "runtime/file/json.h"
+#include "runtime/infer/infer.h"
+
+enum { MAX_LABEL_FILE = 64 << 20, DEFAULT_BATCH = 8 };
+
+typedef struct Settings {
+    bool help, json, bgr, rgb;
+    int top, batch, threads, resize, crop;
+    float crop_pct, scale;
+    const char *labels;
+    RtCliFloats mean, std;
+} Settings;
+
+typedef struct Classifier {
+    const RtInfer *in;
+    HoneModel *model;
+    Settings set;
+    HonePreprocess prep;
+    const HoneTensorDesc *input, *output;
+    size_t image_bytes;       // of one image in the input
+    int64_t classes, columns; // columns of the output: 1 for two classes, else one a class
+    int64_t slots;            // images a run
+    bool fixed;               // every run has exactly `slots` images
+    const char *const *labels;
+    int64_t n_labels;
+    char *label_text; // owns the lines of --labels
+    char *x;          // [slots][image_bytes]
+    float **y;        // one buffer for each output
+    RtErr *errors;    // [slots]
+    int failed;
+} Classifier;
+
+typedef struct Guess {
+    int64_t index;
+    double score; // probability
+} Guess;
+
+static void print_help(const Classifier *c, const RtCliOption *options, int n) {
+    char text[512];
+    const char *p = c->in->program;
+    printf("Usage: %s [OPTION...] IMAGE...\n\n"
+           "Classifies JPEG and PNG images and prints the most likely classes of each with their\n"
+           "probabilities. The model's own preprocessing is:\n  %s\n"
+           "The options below change it, for models that were compiled with the wrong one.\n\n",
+           p, rt_infer_preprocess_text(&c->in->desc->preprocess, text, sizeof text));
+    rt_cli_help(stdout, options, n);
+    printf("\nExamples:\n"
+           "  %s cat.jpg\n"
+           "  %s --top 1 --json --batch 16 photos/*.jpg\n"
+           "  %s --labels classes.txt --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 cat.jpg\n",
+           p, p, p);
+}
+
+// One label a line.
+static bool load_labels(Classifier *c, const char *path, RtErr *err) {
+    size_t size;
+    char *text = (char *)rt_file_load(path, MAX_LABEL_FILE, &size, err);
+    if (!text)
+        return false;
+    c->label_text = text;
+    const char **labels = calloc((size_t)c->classes, sizeof *labels);
+    c->labels = labels;
+    if (!labels)
+        return rt_fail(err, "%s: no memory", path);
+    int64_t n = 0;
+    for (char *line = text; line < text + size; n++) {
+        char *end = memchr(line, '\n', (size_t)(text + size - line));
+        char *next = end ? end + 1 : text + size;
+        if (end)
+            *end = 0;
+        line[strcspn(line, "\r")] = 0;
+        rt_clean_line(line);
+        if (n < c->classes)
+            labels[n] = line;
+        line = next;
+    }
+    c->n_labels = n;
+    if (n != c->classes)
+        return rt_fail(err, "%s: %lld labels, but the model has %lld classes", path, (long long)n,
+                       (long long)c->classes);
+    return true;
+}
+
+// The model's preprocessing with the user's changes.
+static bool set_preprocess(Classifier *c, RtErr *err) {
+    const Settings *s = &c->set;
+    HonePreprocess *p = &c->prep;
+    if (s->resize >= 0)
+        p->resize = s->resize;
+    if (s->crop > 0 && (s->crop != p->height || s->crop != p->width))
+        return rt_fail(err,
+                       "the model's input is %d x %d, not %d x %d; compile it with another "
+                       "--input-shape",
+                       p->width, p->height, s->crop, s->crop);
+    if (s->crop_pct > 0) // timm's: the crop's share of the resized shorter side
+        p->resize = (int)floor((p->height < p->width ? p->height : p->width) / (double)s->crop_pct);
+    if (s->scale > 0)
+        p->scale = s->scale;
+    if (s->bgr || s->rgb)
+        p->bgr = s->bgr;
+    const RtCliFloats *given[2] = {&s->mean, &s->std};
+    float *to[2] = {p->mean, p->std};
+    for (int k = 0; k < 2; k++) {
+        int n = given[k]->n;
+        if (n == 0)
+            continue;
+        if (n != 1 && n != p->channels)
+            return rt_fail(err, "--%s wants %d numbers", k ? "std" : "mean", p->channels);
+        for (int i = 0; i < p->channels; i++)
+            to[k][i] = given[k]->v[n == 1 ? 0 : i];
+    }
+    for (int i = 0; i < p->channels; i++)
+        if (p->std[i] == 0)
+            return rt_fail(err, "--std must not be 0");
+    return true;
+}
+
+// Is the model one that takes an image and gives scores of classes?
+static bool check_model(Classifier *c, RtErr *err) {
+    const HoneModelDesc *d = c->in->desc;
+    char text[256];
+    if (d->n_inputs != 1 || d->n_outputs < 1)
+        return rt_fail(err, "%s: the model has %d inputs and %d outputs; use the subcommand run",
+                       d->name, d->n_inputs, d->n_outputs);
+    c->input = &d->inputs[0];
+    c->output = &d->outputs[0];
+    if (!rt_preprocess_check(&d->preprocess, c->input, err))
+        return false;
+    int64_t bytes, images = c->input->dim[0].n ? 1 : c->input->dim[0].c;
+    int wide = 0;
+    c->classes = 1;
+    for (int i = 1; i < c->output->rank; i++) {
+        wide += c->output->dim[i].n || c->output->dim[i].c != 1;
+        c->classes *= c->output->dim[i].c;
+    }
+    if (c->output->dtype != HONE_F32 || c->output->rank < 2 || wide > 1 || c->classes < 1 ||
+        memcmp(&c->output->dim[0], &c->input->dim[0], sizeof(HoneDim)) != 0)
+        return rt_fail(err, "%s: output '%s' is %s, not scores of classes; use the subcommand run",
+                       d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
+    if (images < 1 || !rt_tensor_bytes(c->input, 1, &bytes))
+        return rt_fail(err, "%s: the model's input is empty", d->name);
+    c->columns = c->classes;
+    if (c->columns == 1)
+        c->classes = 2;
+    c->image_bytes = (size_t)(bytes / images);
+    c->fixed = c->input->dim[0].n == 0;
+    c->slots = images;
+    return true;
+}
+
+static bool allocate(Classifier *c, int n_images, RtErr *err) {
+    const HoneModelDesc *d = c->in->desc;
+    if (!c->fixed) {
+        c->slots = c->set.batch ? c->set.batch : DEFAULT_BATCH;
+        if (c->slots > n_images)
+            c->slots = n_images;
+    }
+    int64_t batch = c->fixed ? 1 : c->slots, bytes;
+    c->errors = calloc((size_t)c->slots, sizeof *c->errors);
+    c->y = calloc((size_t)d->n_outputs, sizeof *c->y);
+    bool good = c->errors && c->y && rt_tensor_bytes(c->input, batch, &bytes) &&
+                (c->x = rt_alloc_aligned((size_t)bytes));
+    if (good)
+        memset(c->x, 0, (size_t)bytes);
+    for (int i = 0; good && i < d->n_outputs; i++)
+        good = rt_tensor_bytes(&d->outputs[i], batch, &bytes) &&
+               (c->y[i] = rt_alloc_aligned((size_t)bytes));
+    return good || rt_fail(err, "no memory for a batch of %lld", (long long)c->slots);
+}
+
+static void print_image_error(Classifier *c, const char *path, const char *text) {
+    c->failed++;
+    fprintf(stderr, "%s\n", text);
+    if (!c->set.json)
+        return;
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "file", path);
+    rt_json_text(&j, "error", text);
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+static const char *label_of(const Classifier *c, int64_t index, char *text, size_t size) {
+    if (index < c->n_labels && c->labels[index] && c->labels[index][0])
+        return c->labels[index];
+    snprintf(text, size, "class %lld", (long long)index);
+    return text;
+}
+
+// The two classes of a model with one score: the second is "yes". False: a NaN.
+static bool rank_binary(const Classifier *c, float y, Guess *guess, int top) {
+    double yes = c->in->desc->softmax ? (double)y : 1 / (1 + exp(-(double)y));
+    bool is_yes = yes > 0.5;
+    guess[0] = (Guess){is_yes, is_yes ? yes : 1 - yes};
+    if (top > 1)
+        guess[1] = (Guess){!is_yes, is_yes ? 1 - yes : yes};
+    return !isnan(y);
+}
+
+// The `top` largest of y, softmax applied if the model has none. False: y has a NaN.
+static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top) {
+    int n = 0;
+    double largest = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < c->classes; i++) {
+        if (isnan(y[i]))
+            return false;
+        largest = y[i] > largest ? y[i] : largest;
+        if (n == top && y[i] <= guess[n - 1].score)
+            continue;
+        int at = n < top ? n++ : n - 1;
+        for (; at > 0 && guess[at - 1].score < y[i]; at--)
+            guess[at] = guess[at - 1];
+        guess[at] = (Guess){i, y[i]};
+    }
+    if (c->in->desc->softmax)
+        return true;
+    if (isinf(largest))
+        return false;
+    for (int64_t i = 0; i < c->classes; i++)
+        sum += exp(y[i] - largest);
+    for (int k = 0; k < n; k++)
+        guess[k].score = exp(guess[k].score - largest) / sum;
+    return true;
+}
+
+static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top) {
+    char text[64];
+    if (!(c->columns == 1 ? rank_binary(c, *y, guess, top) : rank_classes(c, y, guess, top))) {
+        RtErr err;
+        rt_fail(&err, "%s: the model's output is not finite", path);
+        print_image_error(c, path, err.text);
+        return;
+    }
+    if (!c->set.json) {
+        printf("%s\n", path);
+        for (int k = 0; k < top; k++)
+            printf("  %6.2f%%  %s\n", guess[k].score * 100,
+                   label_of(c, guess[k].index, text, sizeof text));
+        return;
+    }
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "file", path);
+    rt_json_begin(&j, "top", '[');
+    for (int k = 0; k < top; k++) {
+        rt_json_begin(&j, NULL, '{');
+        rt_json_int(&j, "class", guess[k].index);
+        rt_json_text(&j, "label", label_of(c, guess[k].index, text, sizeof text));
+        rt_json_number(&j, "probability", guess[k].score, 6);
+        rt_json_end(&j, '}');
+    }
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+static bool load_image(Classifier *c, const char *path, char *to, RtErr *err) {
+    RtImage image;
+    if (!rt_image_load(path, c->prep.channels, &image, err))
+        return false;
+    bool good = rt_preprocess(&c->prep, c->input->dtype, &image, to, err);
+    rt_image_free(&image);
+    return good;
+}
+
+// Decodes files[0..n) into the slots of x, runs those that are good, prints all in order.
+static bool classify_batch(Classifier *c, const char *const *files, int n, Guess *guess, int top,
+                           RtErr *err) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(rt_model_threads(c->model))
+    for (int i = 0; i < n; i++) {
+        c->errors[i].text[0] = 0;
+        load_image(c, files[i], c->x + (size_t)i * c->image_bytes, &c->errors[i]);
+    }
+    int good = 0;
+    for (int i = 0; i < n; i++)
+        if (!c->errors[i].text[0] && good++ != i)
+            memcpy(c->x + (size_t)(good - 1) * c->image_bytes, c->x + (size_t)i * c->image_bytes,
+                   c->image_bytes);
+    const void *x = c->x;
+    if (good && hone_run(c->model, c->fixed ? 1 : good, &x, (void *const *)c->y) != 0)
+        return rt_fail(err, "%s: %s", c->in->desc->name, hone_error(c->model));
+    for (int i = 0, k = 0; i < n; i++) {
+        if (c->errors[i].text[0])
+            print_image_error(c, files[i], c->errors[i].text);
+        else
+            print_guesses(c, files[i], c->y[0] + k++ * c->columns, guess, top);
+    }
+    return true;
+}
+
+static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err) {
+    int top = c->set.top < c->classes ? c->set.top : (int)c->classes;
+    Guess *guess = calloc((size_t)top, sizeof *guess);
+    bool good = guess || rt_fail(err, "no memory");
+    for (int i = 0; good && i < files->n; i += (int)c->slots) {
+        int left = files->n - i, n = left < c->slots ? left : (int)c->slots;
+        good = classify_batch(c, files->item + i, n, guess, top, err);
+    }
+    free(guess);
+    return good;
+}
+
+static void release(Classifier *c) {
+    for (int i = 0; c->y && i < c->in->desc->n_outputs; i++)
+        free(c->y[i]);
+    free(c->y);
+    free(c->x);
+    free(c->errors);
+    if (c->label_text) {
+        free((void *)c->labels);
+        free(c->label_text);
+    }
+    hone_destroy(c->model);
+}
+
+static int classify(Classifier *c, const RtCliList *files) {
+    RtErr err;
+    c->prep = c->in->desc->preprocess;
+    c->labels = c->in->desc->labels;
+    c->n_labels = c->labels ? c->in->desc->n_labels : 0;
+    if (!check_model(c, &err) || !set_preprocess(c, &err) ||
+        (c->set.labels && !load_labels(c, c->set.labels, &err)) || !allocate(c, files->n, &err))
+        return rt_infer_complain(err.text);
+    c->model = rt_infer_create(c->in, c->set.threads);
+    if (!c->model)
+        return RT_EXIT_INPUT;
+    if (!classify_files(c, files, &err))
+        return rt_infer_complain(err.text);
+    return c->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+}
+
+int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
+    Classifier c = {.in = in, .set = {.top = 5, .resize = -1}};
+    Settings *s = &c.set;
+    const RtCliOption options[] = {
+        {"--top|-k", RT_CLI_INT, &s->top, 1, 100000, "K", "classes to show (default 5)"},
+        {"--json", RT_CLI_FLAG, &s->json, 0, 0, NULL, "one JSON object a line for each image"},
+        {"--labels", RT_CLI_TEXT, &s->labels, 0, 0, "FILE", "class names, one a line"},
+        {"--batch|-b|--batch-size", RT_CLI_INT, &s->batch, 1, RT_MAX_BATCH, "N",
+         "images a run (default 8)"},
+        RT_THREADS_OPTION(&s->threads),
+        {"--resize", RT_CLI_INT, &s->resize, 0, 65536, "N",
+         "shorter side before the crop; 0: straight to the input's size"},
+        {"--crop|--img-size|--input-size", RT_CLI_INT, &s->crop, 1, 65536, "N",
+         "size of the centre crop; must be the model's"},
+        {"--crop-pct", RT_CLI_FLOAT, &s->crop_pct, 0.01, 1, "F",
+         "resize so that the crop is this share of the shorter side"},
+        {"--scale", RT_CLI_FLOAT, &s->scale, 1e-9, 1e9, "F",
+         "factor on pixel values 0..255, first of all"},
+        {"--mean", RT_CLI_FLOATS, &s->mean, -1e9, 1e9, "R,G,B",
+         "then subtracted, in the model's channel order"},
+        {"--std", RT_CLI_FLOATS, &s->std, -1e9, 1e9, "R,G,B", "then divided by"},
+        {"--bgr", RT_CLI_FLAG, &s->bgr, 0, 0, NULL, "the model wants blue first"},
+        {"--rgb", RT_CLI_FLAG, &s->rgb, 0, 0, NULL, "the model wants red first"},
+        {"--help|-h", RT_CLI_FLAG, &s->help, 0, 0, NULL, "this text"},
+    };
+    enum { N_OPTIONS = sizeof options / sizeof *options };
+    RtCliList files = {0};
+    RtErr err;
+    int code;
+    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &files, &err)) {
+        code = rt_infer_usage(in, "classify", err.text);
+    } else if (s->help) {
+        print_help(&c, options, N_OPTIONS);
+        code = RT_EXIT_FINE;
+    } else if (files.n == 0) {
+        code = rt_infer_usage(in, "classify", "no images given");
+    } else if (s->bgr && s->rgb) {
+        code = rt_infer_usage(in, "classify", "--bgr and --rgb exclude each other");
+    } else {
+        code = classify(&c, &files);
+    }
+    release(&c);
+    free(files.item);
+    return code;
+}

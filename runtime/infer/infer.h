@@ -1,0 +1,43 @@
+// The inference program: what its subcommands share. Private header.
+#ifndef RUNTIME_INFER_INFER_H
+#define RUNTIME_INFER_INFER_H
+
+#include "runtime/core/cli.h"
+#include "runtime/core/rt.h"
+
+// 1: the user's input is wrong, 2: the command line is
+enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
+enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20 };
+
+typedef struct RtInfer {
+    const HoneModelDesc *desc;
+    const char *program; // argv[0], for usage texts
+    uint64_t start_ns;   // hone_rt_now() on entry of main
+    double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
+} RtInfer;
+
+// Subcommands: argv after the subcommand's name. They return the exit code.
+int rt_infer_classify(const RtInfer *in, int argc, char **argv);
+int rt_infer_run(const RtInfer *in, int argc, char **argv);
+int rt_infer_bench(const RtInfer *in, int argc, char **argv);
+int rt_infer_info(const RtInfer *in, int argc, char **argv);
+
+// Prints "PROGRAM: text" to stderr and where help is; returns RT_EXIT_USAGE.
+int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);
+// Prints the text to stderr; returns RT_EXIT_INPUT.
+int rt_infer_complain(const char *text);
+// hone_create() with a complaint on failure.
+HoneModel *rt_infer_create(const RtInfer *in, int threads);
+// Text of the model's preprocessing, "resize 256, centre crop 224x224, RGB, ...".
+const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size);
+// Sum of a node figure over the graph at a batch size.
+double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
+double rt_dim_value(HoneDim d, int64_t batch);
+
+#define RT_THREADS_OPTION(to)                                                                      \
+    {                                                                                              \
+        "--threads|-t", RT_CLI_INT, to, 0, RT_MAX_THREADS, "N",                                    \
+            "threads (default: OMP_NUM_THREADS, CPU affinity and cgroup quota)"                    \
+    }
+
+#endif

@@ -1,0 +1,131 @@
+// info: what the program takes and gives, and what it was compiled from and for.
+#include <stdlib.h>
+
+#include "runtime/file/json.h"
+#include "runtime/infer/infer.h"
+
+static void print_tensors(const char *what, const HoneTensorDesc *t, int n) {
+    char text[256];
+    for (int i = 0; i < n; i++)
+        printf("%-10s %s  %s\n", what, t[i].name, rt_tensor_text(&t[i], text, sizeof text));
+}
+
+// Memory that a run with one thread takes beyond weights, inputs and outputs.
+static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
+    return (rt_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
+}
+
+static void print_text(const HoneModelDesc *d) {
+    char text[512];
+    printf("%-10s %s\n", "model", d->name);
+    printf("%-10s %s, ABI %u, for %s\n", "compiled", d->producer, d->abi, d->cpu);
+    printf("%-10s %s\n", "source", d->hash ? d->hash : "");
+    print_tensors("input", d->inputs, d->n_inputs);
+    print_tensors("output", d->outputs, d->n_outputs);
+    printf("%-10s %s\n", "batch", d->batch_symbolic ? "any N" : "fixed");
+    printf("%-10s %s\n", "image", rt_infer_preprocess_text(&d->preprocess, text, sizeof text));
+    if (d->labels && d->n_labels)
+        printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, d->labels[0],
+               d->labels[d->n_labels - 1]);
+    printf("%-10s %s\n", "scores", d->softmax ? "probabilities" : "logits");
+    printf("%-10s %.1f MB weights, %.1f MB workspace at batch 1\n", "memory",
+           (double)d->weights_bytes * 1e-6, workspace_mb(d, 1));
+    printf("%-10s %.3f GFLOP at batch 1 in %d calls\n", "work", rt_infer_total_flops(d, 1) * 1e-9,
+           d->n_nodes);
+}
+
+static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, int n) {
+    rt_json_begin(j, key, '[');
+    for (int i = 0; i < n; i++) {
+        const RtDtype *type = rt_dtype(t[i].dtype);
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "name", t[i].name);
+        rt_json_text(j, "dtype", type ? type->name : NULL);
+        rt_json_begin(j, "shape", '[');
+        for (int k = 0; k < t[i].rank; k++) {
+            char text[64];
+            if (t[i].dim[k].n == 0)
+                rt_json_int(j, NULL, t[i].dim[k].c);
+            else
+                rt_json_text(j, NULL, rt_dim_text(t[i].dim[k], text, sizeof text));
+        }
+        rt_json_end(j, ']');
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
+}
+
+static void write_preprocess(RtJson *j, const HonePreprocess *p) {
+    if (p->height <= 0) {
+        rt_json_text(j, "preprocess", NULL);
+        return;
+    }
+    rt_json_begin(j, "preprocess", '{');
+    rt_json_int(j, "resize", p->resize);
+    rt_json_int(j, "height", p->height);
+    rt_json_int(j, "width", p->width);
+    rt_json_text(j, "channels", p->channels == 1 ? "L" : p->bgr ? "BGR" : "RGB");
+    rt_json_text(j, "layout", p->nhwc ? "NHWC" : "NCHW");
+    rt_json_number(j, "scale", (double)p->scale, 9);
+    const float *vectors[2] = {p->mean, p->std};
+    for (int k = 0; k < 2; k++) {
+        rt_json_begin(j, k ? "std" : "mean", '[');
+        for (int i = 0; i < p->channels && i < 4; i++)
+            rt_json_number(j, NULL, (double)vectors[k][i], 6);
+        rt_json_end(j, ']');
+    }
+    rt_json_end(j, '}');
+}
+
+static void print_json(const HoneModelDesc *d) {
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "model", d->name);
+    rt_json_text(&j, "producer", d->producer);
+    rt_json_int(&j, "abi", d->abi);
+    rt_json_text(&j, "cpu", d->cpu);
+    rt_json_text(&j, "features", d->features);
+    rt_json_text(&j, "hash", d->hash);
+    write_tensors(&j, "inputs", d->inputs, d->n_inputs);
+    write_tensors(&j, "outputs", d->outputs, d->n_outputs);
+    rt_json_bool(&j, "dynamic_batch", d->batch_symbolic);
+    rt_json_bool(&j, "softmax", d->softmax);
+    write_preprocess(&j, &d->preprocess);
+    rt_json_int(&j, "labels", d->labels ? d->n_labels : 0);
+    rt_json_int(&j, "weights_bytes", d->weights_bytes);
+    rt_json_number(&j, "workspace_mb", workspace_mb(d, 1), 6);
+    rt_json_number(&j, "gflop", rt_infer_total_flops(d, 1) * 1e-9, 6);
+    rt_json_int(&j, "calls", d->n_nodes);
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+int rt_infer_info(const RtInfer *in, int argc, char **argv) {
+    bool json = false, help = false;
+    const RtCliOption options[] = {
+        {"--json", RT_CLI_FLAG, &json, 0, 0, NULL, "one JSON object"},
+        {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
+    };
+    enum { N_OPTIONS = sizeof options / sizeof *options };
+    RtCliList rest = {0};
+    RtErr err;
+    int code = RT_EXIT_FINE;
+    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &rest, &err)) {
+        code = rt_infer_usage(in, "info", err.text);
+    } else if (help) {
+        printf("Usage: %s info [--json]\n\n"
+               "Shows names, types and shapes of inputs and outputs, the preprocessing,\n"
+               "and what the model was compiled from and for.\n\n",
+               in->program);
+        rt_cli_help(stdout, options, N_OPTIONS);
+    } else if (rest.n) {
+        rt_fail(&err, "'%s' is no option", rest.item[0]);
+        code = rt_infer_usage(in, "info", err.text);
+    } else if (json) {
+        print_json(in->desc);
+    } else {
+        print_text(in->desc);
+    }
+    free(rest.item);
+    return code;
+}

@@ -1,0 +1,135 @@
+// The program that `hone compile` makes: subcommands over one compiled model, whose descriptor
+// the linker names hone_main_desc.
+#define _GNU_SOURCE
+#include "runtime/infer/infer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+__attribute__((visibility("hidden"))) extern const HoneModelDesc hone_main_desc;
+
+typedef struct Subcommand {
+    const char *name;
+    int (*run)(const RtInfer *, int, char **);
+    const char *help;
+} Subcommand;
+
+static const Subcommand subcommands[] = {
+    {"classify", rt_infer_classify, "classify images; also what happens without a subcommand"},
+    {"run", rt_infer_run, "run on raw tensors in .npy files"},
+    {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node"},
+    {"info", rt_infer_info, "show inputs, outputs, preprocessing and what it was compiled for"},
+};
+enum { N_SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
+
+int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text) {
+    fprintf(stderr, "%s: %s\nTry '%s %s%s--help'.\n", in->program, text, in->program, subcommand,
+            *subcommand ? " " : "");
+    return RT_EXIT_USAGE;
+}
+
+int rt_infer_complain(const char *text) {
+    fprintf(stderr, "%s\n", text);
+    return RT_EXIT_INPUT;
+}
+
+HoneModel *rt_infer_create(const RtInfer *in, int threads) {
+    char text[512];
+    HoneOptions options = {.threads = threads};
+    HoneModel *m = hone_create(in->desc, &options, text, sizeof text);
+    if (!m)
+        fprintf(stderr, "%s: %s\n", in->program, text);
+    return m;
+}
+
+double rt_dim_value(HoneDim d, int64_t batch) {
+    return (double)d.c + (double)d.n * (double)batch;
+}
+
+double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch) {
+    double total = 0;
+    for (int i = 0; i < d->n_nodes; i++)
+        total += rt_dim_value(d->nodes[i].flops, batch);
+    return total;
+}
+
+const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size) {
+    if (p->height <= 0) {
+        snprintf(text, size, "none (no image input)");
+        return text;
+    }
+    char fit[96], mean[96] = "", std[96] = "", scale[32];
+    if (p->resize > 0)
+        snprintf(fit, sizeof fit, "resize %d, centre crop %dx%d", p->resize, p->width, p->height);
+    else
+        snprintf(fit, sizeof fit, "resize to %dx%d", p->width, p->height);
+    int m = 0, s = 0;
+    for (int c = 0; c < p->channels && c < 4; c++) {
+        m += snprintf(mean + m, sizeof mean - (size_t)m, "%s%g", c ? "," : "", (double)p->mean[c]);
+        s += snprintf(std + s, sizeof std - (size_t)s, "%s%g", c ? "," : "", (double)p->std[c]);
+    }
+    snprintf(scale, sizeof scale, p->scale == 1.0f / 255.0f ? "1/255" : "%g", (double)p->scale);
+    snprintf(text, size, "%s, %s, %s, scale %s, mean %s, std %s", fit,
+             p->channels == 1 ? "grey"
+             : p->bgr         ? "BGR"
+                              : "RGB",
+             p->nhwc ? "NHWC" : "NCHW", scale, mean, std);
+    return text;
+}
+
+static void print_help(const RtInfer *in, FILE *f) {
+    const char *p = in->program;
+    fprintf(f,
+            "%s: the network '%s', compiled by %s\n\n"
+            "Usage:\n"
+            "  %s IMAGE...            classify JPEG and PNG images\n"
+            "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n"
+            "Subcommands:\n",
+            p, in->desc->name, in->desc->producer, p, p);
+    for (int i = 0; i < N_SUBCOMMANDS; i++)
+        fprintf(f, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+    fprintf(f,
+            "\nExamples:\n"
+            "  %s cat.jpg dog.png\n"
+            "  %s --top 1 --json photos/*.jpg\n"
+            "  %s run -i x.npy -o y.npy\n"
+            "  %s bench --batch 8 --threads 2 --profile\n"
+            "  %s info --json\n\n"
+            "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is.\n"
+            "  --version  name, compiler and ABI version\n",
+            p, p, p, p, p);
+}
+
+static int dispatch(const RtInfer *in, int argc, char **argv) {
+    if (argc < 2) {
+        print_help(in, stderr);
+        return RT_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(in, stdout);
+        return RT_EXIT_FINE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("%s (%s, ABI %u)\n", in->desc->name, in->desc->producer, in->desc->abi);
+        return RT_EXIT_FINE;
+    }
+    for (int i = 0; i < N_SUBCOMMANDS; i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].run(in, argc - 2, argv + 2);
+    return rt_infer_classify(in, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    struct timespec cpu;
+    RtInfer in = {.desc = &hone_main_desc, .start_ns = hone_rt_now()};
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
+        in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
+    in.program = argc > 0 && argv[0] ? argv[0] : in.desc->name;
+    int code = dispatch(&in, argc, argv);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == RT_EXIT_FINE) {
+        perror("standard output");
+        code = RT_EXIT_INPUT;
+    }
+    return code;
+}

@@ -1,0 +1,241 @@
+// run -i NAME=FILE.npy -o NAME=FILE.npy: raw tensors through the model. Everything is checked
+// before anything runs; outputs appear under their names only when all of them are written.
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/infer/infer.h"
+#include "runtime/file/npy.h"
+
+typedef struct Runner {
+    const RtInfer *in;
+    const HoneModelDesc *d;
+    int64_t batch;          // -1: no input has told it yet
+    const char *batch_file; // which one told it
+    RtNpy *x;               // [n_inputs]
+    const char **x_file;    // [n_inputs]
+    void **y;               // [n_outputs]
+    RtOutFile *out;         // [n_outputs]
+    const char **y_file;    // [n_outputs] NULL: not wanted
+    HoneModel *model;
+} Runner;
+
+static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
+    const HoneModelDesc *d = in->desc;
+    char text[256];
+    printf("Usage: %s run -i [NAME=]IN.npy... -o [NAME=]OUT.npy...\n\n"
+           "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
+           "NAME may be left out where the model has only one. The files tell the batch N.\n\n",
+           in->program);
+    for (int i = 0; i < d->n_inputs; i++)
+        printf("  input   %s  %s\n", d->inputs[i].name,
+               rt_tensor_text(&d->inputs[i], text, sizeof text));
+    for (int i = 0; i < d->n_outputs; i++)
+        printf("  output  %s  %s\n", d->outputs[i].name,
+               rt_tensor_text(&d->outputs[i], text, sizeof text));
+    printf("\n");
+    rt_cli_help(stdout, options, n);
+    printf("\nExample:\n  %s run -i %s=x.npy -o %s=y.npy\n", in->program,
+           d->n_inputs ? d->inputs[0].name : "x", d->n_outputs ? d->outputs[0].name : "y");
+}
+
+// "NAME=FILE", or "FILE" if there is but one tensor: names may hold '=' themselves.
+static bool assign_files(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
+                         const char **file, RtErr *err) {
+    for (int k = 0; k < given->n; k++) {
+        const char *word = given->item[k], *path = NULL;
+        int at = -1;
+        for (int i = 0; i < n && at < 0; i++) {
+            size_t length = strlen(t[i].name);
+            if (strncmp(word, t[i].name, length) == 0 && word[length] == '=') {
+                at = i;
+                path = word + length + 1;
+            }
+        }
+        if (at < 0 && n == 1 && !strchr(word, '=')) {
+            at = 0;
+            path = word;
+        }
+        if (at < 0 && strchr(word, '='))
+            return rt_fail(err, "the model has no %s '%.*s'; see the subcommand info", what,
+                           (int)strcspn(word, "="), word);
+        if (at < 0)
+            return rt_fail(err, "%s: which of the model's %d %ss? Write NAME=%s", word, n, what,
+                           word);
+        if (file[at])
+            return rt_fail(err, "%s '%s' is given twice: %s and %s", what, t[at].name, file[at],
+                           path);
+        file[at] = path;
+    }
+    return true;
+}
+
+// Do the file's type and shape fit, and if the shape tells the batch size, is it the same
+// everywhere?
+static bool check_input(Runner *r, int i, RtErr *err) {
+    const HoneTensorDesc *t = &r->d->inputs[i];
+    const RtNpy *a = &r->x[i];
+    bool fits = a->dtype == t->dtype && a->rank == t->rank;
+    int64_t batch = -1;
+    for (int k = 0; fits && k < t->rank; k++) {
+        HoneDim d = t->dim[k];
+        if (d.n == 0) {
+            fits = a->dim[k] == d.c;
+            continue;
+        }
+        int64_t rest = a->dim[k] - d.c;
+        fits = rest % d.n == 0 && rest / d.n >= 0 && (batch < 0 || batch == rest / d.n);
+        batch = rest / d.n;
+    }
+    if (!fits) {
+        char want[256], has[256];
+        rt_tensor_text(t, want, sizeof want);
+        rt_shape_text(a->dtype, a->rank, a->dim, has, sizeof has);
+        return rt_fail(err, "%s: input '%s' takes %s, the file has %s", r->x_file[i], t->name, want,
+                       has);
+    }
+    if (batch >= 0 && r->batch >= 0 && batch != r->batch)
+        return rt_fail(err, "%s: input '%s' has batch size %lld, but %s has %lld", r->x_file[i],
+                       t->name, (long long)batch, r->batch_file, (long long)r->batch);
+    if (batch >= 0) {
+        r->batch = batch;
+        r->batch_file = r->x_file[i];
+    }
+    return true;
+}
+
+static bool load_inputs(Runner *r, RtErr *err) {
+    r->batch = -1;
+    for (int i = 0; i < r->d->n_inputs; i++) {
+        if (!r->x_file[i])
+            return rt_fail(err, "input '%s' is missing: give -i %s=FILE.npy", r->d->inputs[i].name,
+                           r->d->inputs[i].name);
+        if (!rt_npy_read(r->x_file[i], &r->x[i], err) || !check_input(r, i, err))
+            return false;
+    }
+    if (r->batch < 0)
+        r->batch = 1;
+    return true;
+}
+
+static bool compute(Runner *r, RtErr *err) {
+    const void **x = calloc((size_t)r->d->n_inputs + 1, sizeof *x);
+    bool good = x || rt_fail(err, "no memory");
+    for (int i = 0; good && i < r->d->n_inputs; i++)
+        x[i] = r->x[i].data;
+    for (int i = 0; good && i < r->d->n_outputs; i++) {
+        int64_t bytes;
+        good = rt_tensor_bytes(&r->d->outputs[i], r->batch, &bytes) &&
+               (r->y[i] = rt_alloc_aligned((size_t)bytes));
+        if (!good)
+            rt_fail(err, "%s: no memory for output '%s' at batch size %lld",
+                    r->batch_file ? r->batch_file : r->d->name, r->d->outputs[i].name,
+                    (long long)r->batch);
+        else
+            memset(r->y[i], 0, (size_t)bytes);
+    }
+    if (good && hone_run(r->model, r->batch, x, r->y) != 0)
+        good = rt_fail(err, "%s: %s", r->d->name, hone_error(r->model));
+    free(x);
+    return good;
+}
+
+static bool open_outputs(Runner *r, RtErr *err) {
+    for (int i = 0; i < r->d->n_outputs; i++)
+        if (r->y_file[i] && !rt_out_open(&r->out[i], r->y_file[i], err))
+            return false;
+    return true;
+}
+
+static bool write_outputs(Runner *r, RtErr *err) {
+    for (int i = 0; i < r->d->n_outputs; i++) {
+        const HoneTensorDesc *t = &r->d->outputs[i];
+        int64_t dim[HONE_MAX_RANK] = {0};
+        for (int k = 0; k < t->rank; k++)
+            if (!rt_dim_at(t->dim[k], r->batch, &dim[k]))
+                return rt_fail(err, "output '%s' is too large", t->name);
+        if (!r->y_file[i])
+            continue;
+        if (!rt_npy_write(&r->out[i], t->dtype, t->rank, dim, r->y[i]))
+            return rt_fail(err, "%s: output '%s' cannot be written as .npy", r->y_file[i], t->name);
+        if (!rt_out_finish(&r->out[i], err))
+            return false;
+    }
+    for (int i = 0; i < r->d->n_outputs; i++)
+        if (r->y_file[i] && !rt_out_commit(&r->out[i], err))
+            return false;
+    return true;
+}
+
+static bool allocate(Runner *r, RtErr *err) {
+    size_t n = (size_t)r->d->n_inputs + 1, m = (size_t)r->d->n_outputs + 1;
+    r->x = calloc(n, sizeof *r->x);
+    r->x_file = calloc(n, sizeof *r->x_file);
+    r->y = calloc(m, sizeof *r->y);
+    r->out = calloc(m, sizeof *r->out);
+    r->y_file = calloc(m, sizeof *r->y_file);
+    return (r->x && r->x_file && r->y && r->out && r->y_file) || rt_fail(err, "no memory");
+}
+
+static void release(Runner *r) {
+    for (int i = 0; r->x && i < r->d->n_inputs; i++)
+        rt_npy_free(&r->x[i]);
+    for (int i = 0; r->y && r->out && i < r->d->n_outputs; i++) {
+        free(r->y[i]);
+        rt_out_abort(&r->out[i]);
+    }
+    free(r->x);
+    free(r->x_file);
+    free(r->y);
+    free(r->out);
+    free(r->y_file);
+    hone_destroy(r->model);
+}
+
+static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *outputs, int threads) {
+    RtErr err;
+    const HoneModelDesc *d = r->d;
+    if (!allocate(r, &err) ||
+        !assign_files(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
+        !assign_files(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
+        !load_inputs(r, &err) || !open_outputs(r, &err))
+        return rt_infer_complain(err.text);
+    r->model = rt_infer_create(r->in, threads);
+    if (!r->model)
+        return RT_EXIT_INPUT;
+    if (!compute(r, &err) || !write_outputs(r, &err))
+        return rt_infer_complain(err.text);
+    return RT_EXIT_FINE;
+}
+
+int rt_infer_run(const RtInfer *in, int argc, char **argv) {
+    RtCliList inputs = {0}, outputs = {0}, rest = {0};
+    bool help = false;
+    int threads = 0, code;
+    const RtCliOption options[] = {
+        {"-i|--input", RT_CLI_LIST, &inputs, 0, 0, "[NAME=]FILE", "an input, from an .npy file"},
+        {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE", "an output, to an .npy file"},
+        RT_THREADS_OPTION(&threads),
+        {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
+    };
+    enum { N_OPTIONS = sizeof options / sizeof *options };
+    RtErr err;
+    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &rest, &err)) {
+        code = rt_infer_usage(in, "run", err.text);
+    } else if (help) {
+        print_help(in, options, N_OPTIONS);
+        code = RT_EXIT_FINE;
+    } else if (rest.n) {
+        rt_fail(&err, "'%s' is no option", rest.item[0]);
+        code = rt_infer_usage(in, "run", err.text);
+    } else if (!outputs.n || (!inputs.n && in->desc->n_inputs)) {
+        code = rt_infer_usage(in, "run", outputs.n ? "no input: give -i" : "no output: give -o");
+    } else {
+        Runner r = {.in = in, .d = in->desc};
+        code = run_files(&r, &inputs, &outputs, threads);
+        release(&r);
+    }
+    free(inputs.item);
+    free(outputs.item);
+    free(rest.item);
+    return code;
+}

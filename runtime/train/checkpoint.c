@@ -1,0 +1,352 @@
+// Checkpoints: which tensors, which file, which one is the newest. See checkpoint.h.
+#define _GNU_SOURCE
+#include "runtime/train/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/file/safetensors.h"
+
+enum { MAX_FILES = 4096 };
+
+bool rt_state_init(RtTrainState *s, int64_t param_floats, RtErr *err) {
+    *s = (RtTrainState){0};
+    s->at[RT_BEST_EPOCH] = -1;
+    s->best = rt_alloc_aligned((size_t)(param_floats ? param_floats : 1) * sizeof(float));
+    if (!s->best)
+        return rt_fail(err, "no memory for %lld parameters", (long long)param_floats);
+    memset(s->best, 0, (size_t)param_floats * sizeof(float));
+    return true;
+}
+
+void rt_state_free(RtTrainState *s) {
+    free(s->history);
+    free(s->best);
+    *s = (RtTrainState){0};
+}
+
+double *rt_state_add_history(RtTrainState *s) {
+    if (s->n_history == s->cap_history) {
+        int64_t cap = s->cap_history ? 2 * s->cap_history : 16;
+        double *grown = realloc(s->history, (size_t)cap * RT_HIST_COLUMNS * sizeof *grown);
+        if (!grown)
+            return NULL;
+        s->history = grown;
+        s->cap_history = cap;
+    }
+    double *row = s->history + s->n_history++ * RT_HIST_COLUMNS;
+    memset(row, 0, RT_HIST_COLUMNS * sizeof *row);
+    return row;
+}
+
+// ---------------------------------------------------------------- contents
+
+typedef struct Contents { // the list of tensors of a checkpoint
+    RtNamedTensor *t;
+    int n;
+    char *names; // of the parameters' tensors, one after the other
+} Contents;
+
+static const char *const prefixes[] = {"param/", "best/", "moment1/", "moment2/"};
+enum { N_PREFIXES = sizeof prefixes / sizeof *prefixes, N_FIXED = 3 };
+
+static void free_contents(Contents *c) {
+    free(c->t);
+    free(c->names);
+}
+
+// Position, sums and history first: their elements have 8 bytes.
+static bool list_contents(Contents *c, RtTuner *t, const RtTrainState *s, RtErr *err) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    size_t room = 1;
+    for (int i = 0; i < d->n_params; i++)
+        room += N_PREFIXES * (strlen(d->params[i].name) + 16);
+    *c = (Contents){.t = calloc((size_t)d->n_params * N_PREFIXES + N_FIXED, sizeof *c->t),
+                    .names = malloc(room)};
+    if (!c->t || !c->names) {
+        free_contents(c);
+        return rt_fail(err, "no memory");
+    }
+    c->t[0] = (RtNamedTensor){"position", HONE_I64, 1, {RT_N_AT}, s->at};
+    c->t[1] = (RtNamedTensor){"sums", HONE_F64, 1, {RT_N_SUMS}, s->sum};
+    c->t[2] = (RtNamedTensor){
+        "history", HONE_F64, 2, {s->n_history, RT_HIST_COLUMNS}, s->history ? s->history : s->sum};
+    c->n = N_FIXED;
+    const float *from[N_PREFIXES] = {rt_tuner_buffer(t, RT_TUNE_P), s->best,
+                                     rt_tuner_buffer(t, RT_TUNE_M), rt_tuner_buffer(t, RT_TUNE_V)};
+    char *name = c->names;
+    for (int k = 0; k < N_PREFIXES; k++)
+        for (int i = 0; i < d->n_params; i++) {
+            const HoneParam *p = &d->params[i];
+            RtNamedTensor *to = &c->t[c->n++];
+            *to = (RtNamedTensor){name, HONE_F32, p->rank, {0}, from[k] + p->offset};
+            memcpy(to->dim, p->dim, sizeof to->dim);
+            name += sprintf(name, "%s%s", prefixes[k], p->name) + 1;
+        }
+    return true;
+}
+
+// ---------------------------------------------------------------- files
+
+static bool is_checkpoint(const char *name) {
+    size_t n = strlen(name), suffix = strlen(".safetensors");
+    return strncmp(name, "step-", 5) == 0 && n > suffix &&
+           strcmp(name + n - suffix, ".safetensors") == 0;
+}
+
+typedef struct Found {
+    char *path;
+    int64_t step; // inside; -1: damaged
+} Found;
+
+static int by_step(const void *a, const void *b) {
+    int64_t x = ((const Found *)a)->step, y = ((const Found *)b)->step;
+    return (x < y) - (x > y); // the newest first
+}
+
+static int64_t read_step(const RtSafetensors *s) {
+    const char *text = rt_safetensors_meta(s, "step");
+    return text ? strtoll(text, NULL, 10) : -1;
+}
+
+static int64_t step_of(const char *path, RtErr *err) {
+    RtSafetensors *s = rt_safetensors_open(path, err);
+    int64_t step = s ? read_step(s) : -1;
+    rt_safetensors_close(s);
+    return step;
+}
+
+// The folder's checkpoints, newest first, damaged ones last. Returns their number; -1 with err
+// set. A folder that does not exist holds none.
+static int list_files(const char *folder, Found **list, void (*say)(void *, const char *),
+                      void *ctx, RtErr *err) {
+    int n = 0;
+    *list = NULL;
+    DIR *dir = opendir(folder);
+    if (!dir) {
+        if (errno == ENOENT)
+            return 0;
+        rt_fail(err, "%s: %s", folder, strerror(errno));
+        return -1;
+    }
+    Found *found = calloc(MAX_FILES, sizeof *found);
+    for (struct dirent *e; found && n < MAX_FILES && (e = readdir(dir));) {
+        RtErr why;
+        if (!is_checkpoint(e->d_name) || asprintf(&found[n].path, "%s/%s", folder, e->d_name) < 0)
+            continue;
+        found[n].step = step_of(found[n].path, &why);
+        if (found[n].step < 0 && say)
+            say(ctx, why.text);
+        n++;
+    }
+    closedir(dir);
+    if (!found) {
+        rt_fail(err, "no memory");
+        return -1;
+    }
+    qsort(found, (size_t)n, sizeof *found, by_step);
+    *list = found;
+    return n;
+}
+
+static void free_files(Found *list, int n) {
+    for (int i = 0; i < n; i++)
+        free(list[i].path);
+    free(list);
+}
+
+static bool make_folder(const char *folder, RtErr *err) {
+    struct stat st;
+    if (mkdir(folder, 0777) == 0)
+        return true;
+    int why = errno;
+    if (why == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
+        return true;
+    return rt_fail(err, "%s: cannot be written: %s", folder,
+                   strerror(why == EEXIST ? ENOTDIR : why));
+}
+
+// By name alone: files are named after their step, and reading each one at every save is slow. A
+// later step than the newest belongs to a run that was begun anew.
+static void remove_old(const char *folder, const char *newest) {
+    struct dirent **e;
+    int n = scandir(folder, &e, NULL, alphasort), kept = 0;
+    for (int i = n - 1; i >= 0; i--) {
+        char *path = NULL;
+        int order = strcmp(e[i]->d_name, newest);
+        bool old = is_checkpoint(e[i]->d_name) && (order > 0 || ++kept > RT_CHECKPOINTS_KEPT);
+        if (old && asprintf(&path, "%s/%s", folder, e[i]->d_name) >= 0)
+            unlink(path);
+        free(path);
+        free(e[i]);
+    }
+    if (n >= 0)
+        free(e);
+}
+
+bool rt_checkpoint_save(const char *folder, RtTuner *t, const RtTrainState *s,
+                        const RtCheckpointKey *key, RtErr *err) {
+    Contents c;
+    char step[32], format[16], name[64], *path = NULL;
+    snprintf(step, sizeof step, "%lld", (long long)s->at[RT_AT_STEP]);
+    snprintf(format, sizeof format, "%d", RT_CHECKPOINT_FORMAT);
+    snprintf(name, sizeof name, "step-%010lld.safetensors", (long long)s->at[RT_AT_STEP]);
+    const RtMeta meta[] = {{"format", format},        {"step", step},
+                           {"model", key->model},     {"data", key->data},
+                           {"options", key->options}, {"labels", key->labels}};
+    if (!make_folder(folder, err) || !list_contents(&c, t, s, err))
+        return false;
+    bool ok = asprintf(&path, "%s/%s", folder, name) >= 0;
+    if (!ok)
+        path = NULL;
+    ok = ok ? rt_safetensors_write(path, meta, sizeof meta / sizeof *meta, c.t, c.n, err)
+            : rt_fail(err, "no memory");
+    if (ok)
+        remove_old(folder, name);
+    free(path);
+    free_contents(&c);
+    return ok;
+}
+
+// ---------------------------------------------------------------- reading
+
+static bool check_one(const RtSafetensors *f, const char *path, const char *meta, const char *now,
+                      const char *what, RtErr *err) {
+    const char *had = rt_safetensors_meta(f, meta);
+    if (had && strcmp(had, now) == 0)
+        return true;
+    return rt_fail(err, "%s: made with %s (%s; now %s); give the same, or train without --resume",
+                   path, what, had ? had : "none", now);
+}
+
+static bool check_format(const RtSafetensors *f, const char *path, RtErr *err) {
+    char format[16];
+    snprintf(format, sizeof format, "%d", RT_CHECKPOINT_FORMAT);
+    return check_one(f, path, "format", format, "another format", err);
+}
+
+static bool check_key(const RtSafetensors *f, const char *path, const RtCheckpointKey *key,
+                      RtErr *err) {
+    return check_format(f, path, err) &&
+           check_one(f, path, "model", key->model, "another model or freezing plan", err) &&
+           check_one(f, path, "data", key->data, "other data", err) &&
+           check_one(f, path, "options", key->options, "other options", err);
+}
+
+static bool take(const RtSafetensors *f, RtNamedTensor like, void *to, size_t bytes, RtErr *err) {
+    const void *data = rt_safetensors_get(f, &like, err);
+    if (data)
+        memcpy(to, data, bytes);
+    return data != NULL;
+}
+
+static bool take_history(const RtSafetensors *f, RtTrainState *s, RtErr *err) {
+    RtNamedTensor like = {"history", HONE_F64, 2, {-1, RT_HIST_COLUMNS}, NULL};
+    const double *rows = rt_safetensors_get(f, &like, err);
+    if (!rows)
+        return false;
+    s->n_history = 0;
+    for (int64_t i = 0; i < like.dim[0]; i++) {
+        double *row = rt_state_add_history(s);
+        if (!row)
+            return rt_fail(err, "no memory");
+        memcpy(row, rows + i * RT_HIST_COLUMNS, RT_HIST_COLUMNS * sizeof *row);
+    }
+    return true;
+}
+
+static bool take_params(const RtSafetensors *f, RtTuner *t, RtTrainState *s, RtErr *err) {
+    Contents c;
+    if (!list_contents(&c, t, s, err))
+        return false;
+    bool ok = true;
+    for (int i = N_FIXED; ok && i < c.n; i++) {
+        const HoneParam *p = &rt_tuner_desc(t)->params[(i - N_FIXED) % rt_tuner_desc(t)->n_params];
+        ok = take(f, c.t[i], (void *)c.t[i].data, (size_t)p->count * sizeof(float), err);
+    }
+    free_contents(&c);
+    return ok;
+}
+
+static bool take_state(const RtSafetensors *f, const char *path, RtTuner *t, RtTrainState *s,
+                       RtErr *err) {
+    RtNamedTensor at = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
+    RtNamedTensor sums = {"sums", HONE_F64, 1, {RT_N_SUMS}, NULL};
+    if (!take(f, at, s->at, sizeof s->at, err) || !take(f, sums, s->sum, sizeof s->sum, err) ||
+        !take_history(f, s, err))
+        return false;
+    int64_t stage = s->at[RT_AT_STAGE];
+    if (stage < 0 || stage >= rt_tuner_desc(t)->n_stages)
+        return rt_fail(err, "%s: stage %lld of %d", path, (long long)stage,
+                       rt_tuner_desc(t)->n_stages);
+    return rt_tuner_open_stage(t, (int)stage, err) && take_params(f, t, s, err);
+}
+
+bool rt_checkpoint_load(const char *folder, RtTuner *t, RtTrainState *s, const RtCheckpointKey *key,
+                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err) {
+    Found *list;
+    int n = list_files(folder, &list, say, ctx, err);
+    *found = n > 0 && list[0].step >= 0;
+    bool ok = n >= 0;
+    if (ok && *found) {
+        RtSafetensors *f = rt_safetensors_open(list[0].path, err);
+        ok = f && check_key(f, list[0].path, key, err) && take_state(f, list[0].path, t, s, err);
+        rt_safetensors_close(f);
+    }
+    if (n >= 0)
+        free_files(list, n);
+    return ok;
+}
+
+static bool take_best(const RtSafetensors *f, RtTuner *t, RtErr *err) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    int64_t at[RT_N_AT];
+    RtNamedTensor position = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
+    if (!take(f, position, at, sizeof at, err))
+        return false;
+    const char *prefix = at[RT_BEST_EPOCH] < 0 ? "param/" : "best/";
+    for (int i = 0; i < d->n_params; i++) {
+        const HoneParam *p = &d->params[i];
+        char *name = NULL;
+        if (asprintf(&name, "%s%s", prefix, p->name) < 0)
+            return rt_fail(err, "no memory");
+        RtNamedTensor like = {name, HONE_F32, p->rank, {0}, NULL};
+        memcpy(like.dim, p->dim, sizeof like.dim);
+        bool ok = take(f, like, rt_tuner_buffer(t, RT_TUNE_P) + p->offset,
+                       (size_t)p->count * sizeof(float), err);
+        free(name);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool rt_checkpoint_load_best(const char *folder, RtTuner *t, const char *model, char **labels,
+                             RtErr *err) {
+    Found *list;
+    int n = list_files(folder, &list, NULL, NULL, err);
+    *labels = NULL;
+    if (n < 0)
+        return false;
+    if (n == 0 || list[0].step < 0) {
+        free_files(list, n);
+        return rt_fail(err,
+                       "%s: no valid checkpoint; train first, or name its folder with "
+                       "--checkpoint",
+                       folder);
+    }
+    RtSafetensors *f = rt_safetensors_open(list[0].path, err);
+    bool ok = f && check_format(f, list[0].path, err) &&
+              check_one(f, list[0].path, "model", model, "another model or freezing plan", err) &&
+              take_best(f, t, err);
+    const char *had = ok ? rt_safetensors_meta(f, "labels") : NULL;
+    if (had && *had)
+        *labels = strdup(had);
+    rt_safetensors_close(f);
+    free_files(list, n);
+    return ok;
+}

@@ -1,0 +1,86 @@
+// Checkpoints of a training run: everything that it needs to go on bit for bit as if it had never
+// stopped. Private header.
+//
+// A folder holds step-NNNNNNNNNN.safetensors files. A new one is committed before the oldest goes;
+// the newest two are kept; which is the newest, the step inside tells, not the name. A damaged one
+// is passed over for the next. Shuffling, augmentation and dropout are functions of (seed,
+// position), so that no generator's state is among the contents.
+#ifndef RUNTIME_TRAIN_CHECKPOINT_H
+#define RUNTIME_TRAIN_CHECKPOINT_H
+
+#include "runtime/train/engine.h"
+
+enum { RT_CHECKPOINT_FORMAT = 1, RT_CHECKPOINTS_KEPT = 2 };
+
+enum { // whole numbers of the position
+    RT_AT_STAGE,
+    RT_AT_STAGE_EPOCH, // within the stage
+    RT_AT_EPOCH,       // over all stages: what the shuffle depends on
+    RT_AT_BATCH,       // the next one of the epoch
+    RT_AT_STEP,        // optimiser steps so far
+    RT_AT_STAGE_STEP,  // of this stage
+    RT_SEEN,           // images of this epoch so far
+    RT_CORRECT,
+    RT_BEST_EPOCH, // over all stages; -1: none yet
+    RT_BEST_STAGE,
+    RT_SINCE_BEST, // epochs of this stage
+    RT_N_AT
+};
+enum { // sums of this epoch, and the best so far
+    RT_LOSS_SUM,
+    RT_WEIGHT_SUM,
+    RT_BEST_TOP1,
+    RT_BEST_LOSS,
+    RT_N_SUMS
+};
+enum { // columns of the history: a row per epoch
+    RT_HIST_STAGE,
+    RT_HIST_EPOCH,
+    RT_HIST_TRAIN_LOSS,
+    RT_HIST_TRAIN_TOP1,
+    RT_HIST_VAL_LOSS,
+    RT_HIST_VAL_TOP1,
+    RT_HIST_VAL_TOP5,
+    RT_HIST_LR,
+    RT_HIST_SECONDS,
+    RT_HIST_IMAGES_PER_S,
+    RT_HIST_WAIT_SECONDS,
+    RT_HIST_COLUMNS
+};
+
+typedef struct RtTrainState {
+    int64_t at[RT_N_AT];
+    double sum[RT_N_SUMS];
+    double *history; // [n_history][RT_HIST_COLUMNS]
+    int64_t n_history, cap_history;
+    float *best; // [param_floats], of the best epoch
+} RtTrainState;
+
+// What must be the same when a run is resumed; text that says how each was given.
+typedef struct RtCheckpointKey {
+    const char *model;   // hash of the model and the freezing plan
+    const char *data;    // fingerprint of the data set
+    const char *options; // "seed=1 batch=16 ...": options that change the course of the run
+    const char *labels;  // not compared: class names, one a line
+} RtCheckpointKey;
+
+bool rt_state_init(RtTrainState *s, int64_t param_floats, RtErr *err);
+void rt_state_free(RtTrainState *s);
+// A new row of the history, zeros; NULL: no memory.
+double *rt_state_add_history(RtTrainState *s);
+
+// Writes the folder's next checkpoint and removes those before the newest two.
+bool rt_checkpoint_save(const char *folder, RtTuner *t, const RtTrainState *s,
+                        const RtCheckpointKey *key, RtErr *err);
+// Goes back to the newest valid checkpoint: opens its stage, fills state and buffers. *found false:
+// there is none. False with err set: one is there that belongs to another model, other data or
+// other options, or cannot be read. `say` hears of damaged files that were passed over.
+bool rt_checkpoint_load(const char *folder, RtTuner *t, RtTrainState *s, const RtCheckpointKey *key,
+                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err);
+
+// The best parameters of the newest valid checkpoint, into the tuner; *labels (free() releases) as
+// they were saved. False with err set: there is none, or it belongs to another model.
+bool rt_checkpoint_load_best(const char *folder, RtTuner *t, const char *model, char **labels,
+                             RtErr *err);
+
+#endif

@@ -1,0 +1,387 @@
+// The engine behind train/engine.h: state, binding of graphs to it, running them.
+#define _GNU_SOURCE
+#include "runtime/train/engine_graphs.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum {
+    PREFIX,
+    TRAIN,
+    EVAL,
+    N_STAGE_GRAPHS,
+    SQSUM = N_STAGE_GRAPHS,
+    OPT,
+    N_GRAPHS = OPT + HONE_OPT_COUNT
+};
+enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096 };
+
+struct RtTuner {
+    const HoneTuneDesc *d;
+    int threads, stage; // -1: none is open
+    float *buffer[RT_TUNE_BUFFERS];
+    float *grad_more; // gradients of a further micro-batch, made on first use
+    HoneTuneGraph graph[N_GRAPHS];
+    HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
+    void *space;                // workspace of all graphs
+    size_t space_bytes;
+    float *feature[RT_MAX_FEATURES]; // of a training step from images
+    int64_t feature_room;            // images that they hold
+    float *row_sums;                 // of squares, [param_floats / HONE_TUNE_ROW]
+};
+
+// What the inputs and outputs of a graph stand for in one call. Base pointers; parameters and
+// gradients are found from them by their offset, features by their number.
+typedef struct Bound {
+    void *at[HONE_BIND_SUM + 1];
+    float *const *features;
+} Bound;
+
+// ---------------------------------------------------------------- memory
+
+static float *alloc_floats(int64_t n) {
+    float *p = NULL;
+    if (n >= 0 && n < INT64_MAX / 8)
+        p = rt_alloc_aligned((size_t)(n ? n : 1) * sizeof *p);
+    if (p)
+        memset(p, 0, (size_t)n * sizeof *p);
+    return p;
+}
+
+static void free_space(RtTuner *t) {
+    if (t->space)
+        munmap(t->space, t->space_bytes);
+    t->space = NULL;
+    t->space_bytes = 0;
+}
+
+static bool grow_space(RtTuner *t, size_t bytes, RtErr *err) {
+    if (bytes <= t->space_bytes)
+        return true;
+    free_space(t);
+    if (bytes > SIZE_MAX / 2)
+        return rt_fail(err, "the batch is too large");
+    size_t want = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *p = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return rt_fail(err, "no memory for a workspace of %zu MB; try a smaller --batch",
+                       want / 1000000);
+    madvise(p, want, MADV_HUGEPAGE);
+    t->space = p;
+    t->space_bytes = want;
+    return true;
+}
+
+// ---------------------------------------------------------------- graphs
+
+static void close_graph(RtTuner *t, int which) {
+    hone_destroy(t->model[which]);
+    t->model[which] = NULL;
+}
+
+static bool open_graph(RtTuner *t, int which, const HoneTuneGraph *g, RtErr *err) {
+    close_graph(t, which);
+    t->graph[which] = *g;
+    if (!g->model)
+        return true;
+    if (g->model->n_inputs > MAX_BINDS || g->model->n_outputs > MAX_BINDS)
+        return rt_fail(err, "%s: too many inputs", g->model->name);
+    char text[sizeof err->text];
+    HoneOptions o = {.threads = t->threads};
+    t->model[which] = hone_create(g->model, &o, text, sizeof text);
+    return t->model[which] || rt_fail(err, "%s", text);
+}
+
+static void *bind_one(const RtTuner *t, const Bound *b, HoneBind bind) {
+    switch (bind.kind) {
+    case HONE_BIND_PARAM:
+        return t->buffer[RT_TUNE_P] + t->d->params[bind.index].offset;
+    case HONE_BIND_GRAD:
+        return (float *)b->at[HONE_BIND_GRAD] + t->d->params[bind.index].offset;
+    case HONE_BIND_FEATURE:
+        return b->features ? b->features[bind.index] : NULL;
+    default:
+        return bind.kind >= 0 && bind.kind <= HONE_BIND_SUM ? b->at[bind.kind] : NULL;
+    }
+}
+
+static bool run_model(RtTuner *t, int which, HoneModel *m, int64_t n, const Bound *b,
+                      RtObserve observe, void *ctx, RtErr *err) {
+    const HoneTuneGraph *g = &t->graph[which];
+    const void *in[MAX_BINDS];
+    void *out[MAX_BINDS];
+    for (int i = 0; i < g->model->n_inputs; i++)
+        in[i] = bind_one(t, b, g->in[i]);
+    for (int i = 0; i < g->model->n_outputs; i++)
+        out[i] = bind_one(t, b, g->out[i]);
+    if (!grow_space(t, hone_workspace_bytes(m, n), err))
+        return false;
+    hone_set_workspace(m, t->space, t->space_bytes);
+    return rt_model_observe(m, n, in, out, observe, ctx) == 0 ||
+           rt_fail(err, "%s: %s", g->model->name, hone_error(m));
+}
+
+static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *err) {
+    if (!t->model[which])
+        return rt_fail(err, "the program has no graph for this step");
+    return run_model(t, which, t->model[which], n, b, NULL, NULL, err);
+}
+
+// ---------------------------------------------------------------- open and close
+
+static void load_initial(RtTuner *t) {
+    for (int i = 0; i < t->d->n_params; i++) {
+        const HoneParam *p = &t->d->params[i];
+        memcpy(t->buffer[RT_TUNE_P] + p->offset, p->initial, (size_t)p->count * sizeof(float));
+    }
+}
+
+static bool alloc_state(RtTuner *t, RtErr *err) {
+    for (int i = 0; i < RT_TUNE_BUFFERS; i++)
+        if (!(t->buffer[i] = alloc_floats(t->d->param_floats)))
+            return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
+    t->row_sums = alloc_floats(t->d->param_floats / HONE_TUNE_ROW + 1);
+    return t->row_sums || rt_fail(err, "no memory");
+}
+
+RtTuner *rt_tuner_open(const HoneTuneDesc *d, int threads, RtErr *err) {
+    if (d->abi != HONE_ABI) {
+        rt_fail(err, "compiled for ABI %u, this runtime has ABI %d; compile it again", d->abi,
+                HONE_ABI);
+        return NULL;
+    }
+    RtTuner *t = calloc(1, sizeof *t);
+    if (!t) {
+        rt_fail(err, "no memory");
+        return NULL;
+    }
+    t->d = d;
+    t->stage = -1;
+    t->threads = rt_threads(threads);
+    bool ok = alloc_state(t, err) && open_graph(t, SQSUM, &d->sqsum, err);
+    for (int i = 0; ok && i < HONE_OPT_COUNT; i++)
+        ok = open_graph(t, OPT + i, &d->opt[i], err);
+    if (!ok) {
+        rt_tuner_close(t);
+        return NULL;
+    }
+    load_initial(t);
+    return t;
+}
+
+static void free_features(RtTuner *t) {
+    for (int i = 0; i < RT_MAX_FEATURES; i++) {
+        free(t->feature[i]);
+        t->feature[i] = NULL;
+    }
+    t->feature_room = 0;
+}
+
+void rt_tuner_close(RtTuner *t) {
+    if (!t)
+        return;
+    for (int i = 0; i < N_GRAPHS; i++)
+        close_graph(t, i);
+    for (int i = 0; i < RT_TUNE_BUFFERS; i++)
+        free(t->buffer[i]);
+    free_features(t);
+    free(t->grad_more);
+    free(t->row_sums);
+    free_space(t);
+    free(t);
+}
+
+bool rt_tuner_open_stage(RtTuner *t, int s, RtErr *err) {
+    const HoneTuneStage *stage = &t->d->stages[s];
+    free_features(t);
+    t->stage = -1;
+    if (!open_graph(t, PREFIX, &stage->features, err) ||
+        !open_graph(t, TRAIN, &stage->train, err) || !open_graph(t, EVAL, &stage->eval, err))
+        return false;
+    t->stage = s;
+    if (rt_tuner_n_features(t) > RT_MAX_FEATURES)
+        return rt_fail(err, "the frozen prefix has more than %d results", RT_MAX_FEATURES);
+    size_t bytes = (size_t)t->d->param_floats * sizeof(float);
+    memset(t->buffer[RT_TUNE_M], 0, bytes);
+    memset(t->buffer[RT_TUNE_V], 0, bytes);
+    memset(t->buffer[RT_TUNE_G], 0, bytes);
+    return true;
+}
+
+const HoneTuneDesc *rt_tuner_desc(const RtTuner *t) {
+    return t->d;
+}
+
+int rt_tuner_threads(const RtTuner *t) {
+    return t->threads;
+}
+
+int rt_tuner_logit_columns(const RtTuner *t) {
+    return t->d->binary ? 1 : t->d->classes;
+}
+
+float *rt_tuner_buffer(RtTuner *t, RtTuneBuffer b) {
+    return t->buffer[b];
+}
+
+uint64_t rt_tuner_frozen_hash(const RtTuner *t, int s) {
+    uint64_t h = 0;
+    for (int i = 0; i < t->d->n_params; i++) {
+        const HoneParam *p = &t->d->params[i];
+        if (!(p->trains >> s & 1))
+            h = XXH3_64bits_withSeed(t->buffer[RT_TUNE_P] + p->offset,
+                                     (size_t)p->count * sizeof(float), h);
+    }
+    return h;
+}
+
+// ---------------------------------------------------------------- steps
+
+int rt_tuner_n_features(const RtTuner *t) {
+    const HoneModelDesc *m = t->graph[PREFIX].model;
+    return t->stage >= 0 && m ? m->n_outputs : 0;
+}
+
+int64_t rt_tuner_feature_floats(const RtTuner *t, int i) {
+    int64_t count = 0;
+    rt_tensor_count(&t->graph[PREFIX].model->outputs[i], 1, &count);
+    return count;
+}
+
+bool rt_tuner_features(RtTuner *t, int64_t n, const float *images, float *const *features,
+                       RtErr *err) {
+    Bound b = {.at = {[HONE_BIND_IMAGE] = (void *)images}, .features = features};
+    return run_graph(t, PREFIX, n, &b, err);
+}
+
+// Own buffers for the prefix's results.
+static bool make_features(RtTuner *t, int64_t n, RtErr *err) {
+    if (n <= t->feature_room)
+        return true;
+    free_features(t);
+    for (int i = 0; i < rt_tuner_n_features(t); i++)
+        if (!(t->feature[i] = alloc_floats(rt_tuner_feature_floats(t, i) * n)))
+            return rt_fail(err, "no memory for the frozen layers' results; try a smaller --batch");
+    t->feature_room = n;
+    return true;
+}
+
+static bool bind_batch(RtTuner *t, const RtTuneBatch *b, Bound *to, RtErr *err) {
+    *to = (Bound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
+                         [HONE_BIND_LABEL] = (void *)b->labels,
+                         [HONE_BIND_TARGET] = (void *)b->targets,
+                         [HONE_BIND_CLASS_WEIGHT] = (void *)b->class_weight,
+                         [HONE_BIND_SMOOTHING] = (void *)&b->smoothing,
+                         [HONE_BIND_SCALE] = (void *)&b->scale,
+                         [HONE_BIND_SEED] = (void *)&b->seed,
+                         [HONE_BIND_LOSS] = b->loss,
+                         [HONE_BIND_LOGITS] = b->logits},
+                  .features = b->features};
+    if (b->features || rt_tuner_n_features(t) == 0)
+        return true;
+    if (!make_features(t, b->n, err) || !rt_tuner_features(t, b->n, b->images, t->feature, err))
+        return false;
+    to->features = t->feature;
+    return true;
+}
+
+static void add_gradients(RtTuner *t) {
+    float *restrict g = t->buffer[RT_TUNE_G];
+    const float *restrict more = t->grad_more;
+    int64_t n = t->d->param_floats;
+#pragma omp parallel for simd schedule(static) num_threads(t->threads)
+    for (int64_t i = 0; i < n; i++)
+        g[i] += more[i];
+}
+
+bool rt_tuner_train(RtTuner *t, const RtTuneBatch *b, bool add, RtErr *err) {
+    Bound to;
+    if (add && !t->grad_more && !(t->grad_more = alloc_floats(t->d->param_floats)))
+        return rt_fail(err, "no memory for accumulated gradients");
+    if (!bind_batch(t, b, &to, err))
+        return false;
+    to.at[HONE_BIND_GRAD] = add ? t->grad_more : t->buffer[RT_TUNE_G];
+    if (!run_graph(t, TRAIN, b->n, &to, err))
+        return false;
+    if (add)
+        add_gradients(t);
+    return true;
+}
+
+bool rt_tuner_eval(RtTuner *t, const RtTuneBatch *b, RtErr *err) {
+    Bound to;
+    return bind_batch(t, b, &to, err) && run_graph(t, EVAL, b->n, &to, err);
+}
+
+static const int graph_of[] = {[RT_TUNER_FEATURES] = PREFIX, [RT_TUNER_TRAIN] = TRAIN};
+
+const HoneModelDesc *rt_tuner_graph(const RtTuner *t, RtTunerGraph which) {
+    return t->stage >= 0 ? t->graph[graph_of[which]].model : NULL;
+}
+
+bool rt_tuner_observe(RtTuner *t, RtTunerGraph which, HoneModel *m, const RtTuneBatch *b,
+                      RtObserve observe, void *ctx, RtErr *err) {
+    Bound to;
+    if (!bind_batch(t, b, &to, err))
+        return false;
+    if (which == RT_TUNER_FEATURES)
+        to.features = t->feature;
+    to.at[HONE_BIND_GRAD] = t->buffer[RT_TUNE_G];
+    return run_model(t, graph_of[which], m, b->n, &to, observe, ctx, err);
+}
+
+// ---------------------------------------------------------------- the optimiser
+
+static bool trains(const RtTuner *t, const HoneParamGroup *g) {
+    return g->trains >> t->stage & 1;
+}
+
+bool rt_tuner_grad_norm(RtTuner *t, double *norm, RtErr *err) {
+    double sum = 0;
+    for (int i = 0; i < t->d->n_groups; i++) {
+        const HoneParamGroup *g = &t->d->groups[i];
+        if (!trains(t, g))
+            continue;
+        int64_t rows = g->count / HONE_TUNE_ROW;
+        Bound b = {
+            .at = {
+                [HONE_BIND_G] = t->buffer[RT_TUNE_G] + g->offset, [HONE_BIND_SUM] = t->row_sums}};
+        if (!run_graph(t, SQSUM, rows, &b, err))
+            return false;
+        for (int64_t r = 0; r < rows; r++)
+            sum += (double)t->row_sums[r];
+    }
+    *norm = sqrt(sum);
+    return true;
+}
+
+bool rt_tuner_update(RtTuner *t, const RtTuneRates *r, RtErr *err) {
+    RtTuneRates x = *r;
+    float correction1 = (float)(1 / (1 - pow((double)r->momentum, (double)r->t)));
+    float correction2 = (float)(1 / (1 - pow((double)r->beta2, (double)r->t)));
+    for (int i = 0; i < t->d->n_groups; i++) {
+        const HoneParamGroup *g = &t->d->groups[i];
+        if (!trains(t, g))
+            continue;
+        float lr = r->lr * g->lr_mult, decay = g->decays ? r->decay : 0;
+        Bound b = {.at = {[HONE_BIND_P] = t->buffer[RT_TUNE_P] + g->offset,
+                          [HONE_BIND_G] = t->buffer[RT_TUNE_G] + g->offset,
+                          [HONE_BIND_M] = t->buffer[RT_TUNE_M] + g->offset,
+                          [HONE_BIND_V] = t->buffer[RT_TUNE_V] + g->offset,
+                          [HONE_BIND_LR] = &lr,
+                          [HONE_BIND_MOMENTUM] = &x.momentum,
+                          [HONE_BIND_BETA2] = &x.beta2,
+                          [HONE_BIND_EPS] = &x.eps,
+                          [HONE_BIND_DECAY] = &decay,
+                          [HONE_BIND_CLIP] = &x.clip,
+                          [HONE_BIND_CORRECTION1] = &correction1,
+                          [HONE_BIND_CORRECTION2] = &correction2}};
+        if (!run_graph(t, OPT + r->kind, g->count / HONE_TUNE_ROW, &b, err))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,96 @@
+// Where a value that is not finite comes from: the inputs of a step are looked at, then its graphs
+// run once more on one thread, and every node's result is looked at as soon as it is there.
+#include "runtime/train/engine_graphs.h"
+
+#include <math.h>
+
+static bool all_finite(const float *x, int64_t n) {
+    for (int64_t i = 0; x && i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static bool image_is_bad(RtTuner *t, const RtTuneBatch *b) {
+    const HonePreprocess *p = &rt_tuner_desc(t)->info->preprocess;
+    return !b->features &&
+           !all_finite(b->images, b->n * p->height * p->width * (int64_t)p->channels);
+}
+
+static const HoneParam *bad_parameter(RtTuner *t) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    for (int i = 0; i < d->n_params; i++)
+        if (!all_finite(rt_tuner_buffer(t, RT_TUNE_P) + d->params[i].offset, d->params[i].count))
+            return &d->params[i];
+    return NULL;
+}
+
+typedef struct Search {
+    const HoneModelDesc *desc;
+    const HoneNodeDesc *found;
+} Search;
+
+// A blocked tensor's lanes past its channels may hold anything.
+static bool is_finite_blocked(const float *x, int64_t n, int64_t images, int block, int channels) {
+    int64_t blocks = (channels + block - 1) / block, image = images > 0 ? n / images : 0;
+    int64_t run = blocks > 0 ? image / blocks : 0; // floats of one block of one image
+    int last = channels - (int)(blocks - 1) * block;
+    for (int64_t i = 0; i + run <= n && run > 0; i += run) {
+        bool whole = i / run % blocks < blocks - 1 || last == block;
+        for (int64_t k = i; k < i + run; k++)
+            if ((whole || k % block < last) && !isfinite(x[k]))
+                return false;
+    }
+    return true;
+}
+
+// Before call `node`: the one before it is done, since there is one thread.
+static void look(void *ctx, const HoneCall *call, int32_t node) {
+    Search *s = ctx;
+    if (s->found || node == 0)
+        return;
+    const HoneNodeDesc *n = &s->desc->nodes[node - 1];
+    int64_t offset, bytes;
+    if (n->place == HONE_AT_NOWHERE || !rt_dim_at(n->offset, call->N, &offset) ||
+        !rt_dim_at(n->size, call->N, &bytes))
+        return;
+    const char *base = n->place == HONE_AT_ARENA ? call->arena : call->outputs[n->index];
+    const float *x = (const float *)(base + offset);
+    int64_t count = bytes / (int64_t)sizeof *x;
+    bool fine = n->block ? is_finite_blocked(x, count, call->N, n->block, n->channels)
+                         : all_finite(x, count);
+    if (!fine)
+        s->found = n;
+}
+
+// The graph's first node with a bad result; NULL: none, or it could not be run.
+static const HoneNodeDesc *search_graph(RtTuner *t, RtTunerGraph which, const RtTuneBatch *b) {
+    const HoneModelDesc *d = rt_tuner_graph(t, which);
+    Search s = {.desc = d};
+    RtErr err;
+    HoneOptions o = {.threads = 1};
+    HoneModel *m = d ? hone_create(d, &o, err.text, sizeof err.text) : NULL;
+    if (m)
+        rt_tuner_observe(t, which, m, b, look, &s, &err);
+    hone_destroy(m);
+    return s.found;
+}
+
+void rt_tuner_find_nonfinite(RtTuner *t, const RtTuneBatch *b, char *text, size_t size) {
+    const HoneParam *p = bad_parameter(t);
+    const HoneNodeDesc *n = NULL;
+    if (image_is_bad(t, b)) {
+        snprintf(text, size, "the images");
+    } else if (p) {
+        snprintf(text, size, "parameter '%s'", p->name);
+    } else {
+        if (!b->features)
+            n = search_graph(t, RT_TUNER_FEATURES, b);
+        if (!n)
+            n = search_graph(t, RT_TUNER_TRAIN, b);
+        if (n)
+            snprintf(text, size, "node '%s' (%s)", n->name, n->op);
+        else
+            snprintf(text, size, "the sum of the gradients");
+    }
+}

@@ -1,0 +1,169 @@
+// Evaluation over a source of batches; see train/eval.h.
+#include "runtime/train/eval.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double sigmoid(double x) {
+    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+}
+
+void rt_probabilities(const HoneTuneDesc *d, const float *logits, double *p) {
+    if (d->binary) {
+        p[1] = sigmoid((double)logits[0]);
+        p[0] = 1 - p[1];
+        return;
+    }
+    double top = -INFINITY, sum = 0;
+    for (int i = 0; i < d->classes; i++)
+        top = (double)logits[i] > top ? (double)logits[i] : top;
+    for (int i = 0; i < d->classes; i++) {
+        p[i] = d->loss == HONE_LOSS_BCE ? sigmoid((double)logits[i]) : exp((double)logits[i] - top);
+        sum += p[i];
+    }
+    for (int i = 0; d->loss == HONE_LOSS_CE && i < d->classes; i++)
+        p[i] /= sum;
+}
+
+static int32_t largest(const float *x, int n) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
+static int32_t score_multi(const HoneTuneDesc *d, const float *logits, const float *targets,
+                           double *right1, double *right5) {
+    int right = 0;
+    for (int i = 0; i < d->classes; i++)
+        right += (logits[i] > 0) == (targets[i] > 0.5f);
+    *right1 += (double)right / d->classes;
+    *right5 += right == d->classes;
+    return largest(logits, d->classes);
+}
+
+int32_t rt_score_row(const HoneTuneDesc *d, const float *logits, int32_t label,
+                     const float *targets, double *right1, double *right5) {
+    if (d->binary) {
+        int32_t guess = logits[0] > 0;
+        *right1 += guess == label;
+        *right5 += 1;
+        return guess;
+    }
+    if (d->loss == HONE_LOSS_BCE)
+        return score_multi(d, logits, targets, right1, right5);
+    int32_t guess = largest(logits, d->classes);
+    int above = 0; // classes in front of the label; of equal ones the first is in front
+    for (int32_t i = 0; i < d->classes; i++)
+        above += logits[i] > logits[label] || (logits[i] == logits[label] && i < label);
+    *right1 += above < 1;
+    *right5 += above < 5;
+    return guess;
+}
+
+void rt_scores_free(RtScores *s) {
+    free(s->confusion);
+    s->confusion = NULL;
+}
+
+static void add_mistake(RtScores *s, const RtMistake *m) {
+    int at = s->n_worst < RT_WORST ? s->n_worst : RT_WORST;
+    while (at > 0 && s->worst[at - 1].loss < m->loss)
+        at--;
+    if (at == RT_WORST)
+        return;
+    int n = s->n_worst < RT_WORST ? s->n_worst++ : RT_WORST - 1;
+    memmove(&s->worst[at + 1], &s->worst[at], (size_t)(n - at) * sizeof *s->worst);
+    s->worst[at] = *m;
+}
+
+static void add_row(RtScores *s, const HoneTuneDesc *d, const RtFeed *f, int64_t i, float loss,
+                    const float *logits, int width, double *p) {
+    const float *targets = f->targets ? f->targets + i * width : NULL;
+    double right = 0;
+    int32_t label = f->labels[i];
+    int32_t guess = rt_score_row(d, logits, label, targets, &right, &s->top5);
+    s->top1 += right;
+    s->loss += (double)loss;
+    s->n++;
+    if (s->confusion && label >= 0)
+        s->confusion[(int64_t)label * s->classes + guess]++;
+    if (right < 1) {
+        rt_probabilities(d, logits, p);
+        add_mistake(s, &(RtMistake){f->items[i], label, guess, (double)loss, p[guess]});
+    }
+}
+
+typedef struct Buffers {
+    float *loss, *logits, *weight;
+    double *p;
+} Buffers;
+
+static bool alloc_buffers(Buffers *b, const HoneTuneDesc *d, int64_t batch, RtErr *err) {
+    size_t classes = (size_t)(d->binary ? 2 : d->classes);
+    *b = (Buffers){rt_alloc_aligned((size_t)batch * sizeof(float)),
+                   rt_alloc_aligned((size_t)batch * classes * sizeof(float)),
+                   rt_alloc_aligned(classes * sizeof(float)), calloc(classes, sizeof(double))};
+    if (!b->loss || !b->logits || !b->weight || !b->p)
+        return rt_fail(err, "no memory");
+    for (size_t i = 0; i < classes; i++)
+        b->weight[i] = 1;
+    return true;
+}
+
+static void free_buffers(Buffers *b) {
+    free(b->loss);
+    free(b->logits);
+    free(b->weight);
+    free(b->p);
+}
+
+static bool eval_batch(RtTuner *t, const RtFeed *f, const Buffers *b, RtScores *s, RtErr *err) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    RtTuneBatch batch = {.n = f->n,
+                         .images = f->images,
+                         .features = f->features,
+                         .labels = f->labels,
+                         .targets = f->targets,
+                         .class_weight = b->weight,
+                         .scale = 1,
+                         .loss = b->loss,
+                         .logits = b->logits};
+    if (!rt_tuner_eval(t, &batch, err))
+        return false;
+    int columns = rt_tuner_logit_columns(t);
+    for (int64_t i = 0; i < f->n; i++)
+        add_row(s, d, f, i, b->loss[i], b->logits + i * columns, columns, b->p);
+    return true;
+}
+
+static void take_means(RtScores *s) {
+    double n = s->n ? (double)s->n : 1;
+    s->loss /= n;
+    s->top1 /= n;
+    s->top5 /= n;
+}
+
+bool rt_evaluate(RtTuner *t, RtSource *s, int64_t batch, RtScores *scores,
+                 bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    *scores = (RtScores){.classes = d->binary ? 2 : d->classes};
+    bool table = (d->loss == HONE_LOSS_CE || d->binary) && scores->classes <= RT_MAX_CONFUSION;
+    if (table)
+        scores->confusion =
+            calloc((size_t)scores->classes * (size_t)scores->classes, sizeof *scores->confusion);
+    Buffers b = {0};
+    err->text[0] = 0;
+    bool ok = alloc_buffers(&b, d, batch, err) && rt_source_seek(s, 0, 0, err);
+    int64_t total = rt_source_batches(s), done = 0;
+    for (const RtFeed *f; ok && (f = rt_source_next(s, err));) {
+        ok = f->n == 0 || eval_batch(t, f, &b, scores, err);
+        if (ok && progress)
+            ok = progress(ctx, ++done, total);
+    }
+    free_buffers(&b);
+    take_means(scores);
+    return ok && !err->text[0];
+}

@@ -1,0 +1,39 @@
+// Scores: from logits and labels to accuracy, the confusion matrix and the worst mistakes. Private
+// header.
+#ifndef RUNTIME_TRAIN_EVAL_H
+#define RUNTIME_TRAIN_EVAL_H
+
+#include "runtime/train/source.h"
+
+enum { RT_WORST = 12, RT_MAX_CONFUSION = 1000 }; // classes with a confusion matrix
+
+typedef struct RtMistake {
+    int64_t item;
+    int32_t label, guess;
+    double loss, score; // of the guess, a probability
+} RtMistake;
+
+typedef struct RtScores {
+    int64_t n;
+    double loss, top1, top5; // means. Multi-label: top1 is the share of right labels, top5 the
+                             // share of images with all of them right; binary: top5 is 1
+    int classes;
+    int64_t *confusion; // [label][guess]; NULL: multi-label, or too many classes
+    RtMistake worst[RT_WORST];
+    int n_worst; // wrong ones, the largest loss first
+} RtScores;
+
+// What one row of logits says. Returns the guessed class (multi-label: of the largest logit); adds
+// to *right1 and *right5 as RtScores counts. label and targets as in RtTuneBatch.
+int32_t rt_score_row(const HoneTuneDesc *d, const float *logits, int32_t label,
+                     const float *targets, double *right1, double *right5);
+// Softmax or sigmoid of one row; p: [classes] (binary: 2).
+void rt_probabilities(const HoneTuneDesc *d, const float *logits, double *p);
+
+// Runs the open stage's evaluation over a source from its beginning. progress may be NULL; when it
+// returns false, evaluation ends early: false, with err->text empty.
+bool rt_evaluate(RtTuner *t, RtSource *s, int64_t batch, RtScores *scores,
+                 bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
+void rt_scores_free(RtScores *s);
+
+#endif

@@ -1,0 +1,17 @@
+// The tuned network as an ONNX file. Private header.
+#ifndef RUNTIME_TRAIN_EXPORT_H
+#define RUNTIME_TRAIN_EXPORT_H
+
+#include "runtime/train/abi.h"
+#include "runtime/core/rt.h"
+
+typedef struct RtExportMeta { // metadata_props that are appended
+    const char *key, *value;
+} RtExportMeta;
+
+// d->onnx with the parameters' values from `params` (laid out as HoneParam says) and metadata_props
+// appended; whole or not at all. False with err set.
+bool rt_export_onnx(const HoneTuneDesc *d, const float *params, const RtExportMeta *meta, int n,
+                    const char *path, RtErr *err);
+
+#endif

@@ -1,0 +1,27 @@
+// Results of the frozen layers, kept: one row of floats per image (and variant of it). In memory,
+// or in a file that later runs find again. Private header.
+#ifndef RUNTIME_TRAIN_FEATURE_CACHE_H
+#define RUNTIME_TRAIN_FEATURE_CACHE_H
+
+#include "runtime/core/rt.h"
+
+typedef struct RtFeatureCache RtFeatureCache;
+
+// rows x row_floats, all missing. folder NULL: in memory. Else a file of that folder named after
+// `key` (model, frozen parameters, preprocessing, data: 32 hex digits), whose rows are taken over
+// where their checksums are right. NULL with err set.
+RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64_t rows,
+                                      int64_t row_floats, RtErr *err);
+void rt_feature_cache_close(RtFeatureCache *c); // NULL is fine
+
+// The row, or NULL while it is missing or its image is bad.
+const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row);
+void rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values);
+void rt_feature_cache_put_bad(RtFeatureCache *c, int64_t row); // no image: never missing again
+// Are rows first to first + n - 1 all there (or bad)?
+bool rt_feature_cache_complete(const RtFeatureCache *c, int64_t first, int64_t n);
+// Bytes that such a cache takes, and that this machine can spare in memory.
+int64_t rt_feature_cache_bytes(int64_t rows, int64_t row_floats);
+int64_t rt_memory_available(void);
+
+#endif

@@ -1,0 +1,94 @@
+// Progress bar, lines and the JSONL log of a training run.
+#include "runtime/train/log.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/file/json.h"
+
+enum { BAR_WIDTH = 24, REDRAW_NS = 100 * 1000 * 1000 };
+
+bool rt_train_log_open(RtTrainLog *l, const char *jsonl_path, bool append, bool quiet, RtErr *err) {
+    *l = (RtTrainLog){.terminal = isatty(2), .quiet = quiet};
+    if (!jsonl_path)
+        return true;
+    l->jsonl_path = jsonl_path;
+    l->jsonl = fopen(jsonl_path, append ? "ae" : "we");
+    return l->jsonl || rt_fail(err, "%s: cannot be written: %s", jsonl_path, strerror(errno));
+}
+
+void rt_train_log_close(RtTrainLog *l) {
+    rt_train_log_clear(l);
+    if (l->jsonl)
+        fclose(l->jsonl);
+    l->jsonl = NULL;
+}
+
+void rt_train_log_clear(RtTrainLog *l) {
+    if (l->bar_shown)
+        fputs("\r\033[K", stderr);
+    l->bar_shown = false;
+}
+
+void rt_train_log_line(RtTrainLog *l, const char *fmt, ...) {
+    if (l->quiet)
+        return;
+    rt_train_log_clear(l);
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+static void format_time(double s, char *text, size_t size) {
+    if (s < 0 || s > 1e7)
+        snprintf(text, size, "--:--");
+    else if (s < 3600)
+        snprintf(text, size, "%d:%02d", (int)s / 60, (int)s % 60);
+    else
+        snprintf(text, size, "%d:%02d:%02d", (int)s / 3600, (int)s / 60 % 60, (int)s % 60);
+}
+
+void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_t total,
+                           double loss, double top1, double images_per_s, double left_s) {
+    uint64_t now = hone_rt_now();
+    if (!l->terminal || l->quiet || (now - l->shown_ns < REDRAW_NS && done != total))
+        return;
+    char bar[BAR_WIDTH + 1], left[32];
+    int full = total > 0 ? (int)(done * BAR_WIDTH / total) : 0;
+    memset(bar, '.', BAR_WIDTH);
+    memset(bar, '#', (size_t)full);
+    bar[BAR_WIDTH] = 0;
+    format_time(left_s, left, sizeof left);
+    fprintf(stderr, "\r\033[K%s [%s] %lld/%lld", what, bar, (long long)done, (long long)total);
+    if (loss >= 0)
+        fprintf(stderr, "  loss %.4f  top-1 %.1f%%", loss, top1 * 100);
+    fprintf(stderr, "  %.0f images/s  %s left", images_per_s, left);
+    fflush(stderr);
+    l->shown_ns = now;
+    l->bar_shown = true;
+}
+
+bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fields, int n,
+                        RtErr *err) {
+    if (!l->jsonl)
+        return true;
+    RtJson j = {.f = l->jsonl};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "event", event);
+    for (int i = 0; i < n; i++) {
+        if (fields[i].text)
+            rt_json_text(&j, fields[i].key, fields[i].text);
+        else
+            rt_json_number(&j, fields[i].key, fields[i].number, 9);
+    }
+    rt_json_end(&j, '}');
+    fputc('\n', l->jsonl);
+    if (fflush(l->jsonl) == 0 && !ferror(l->jsonl))
+        return true;
+    return rt_fail(err, "%s: cannot be written: %s", l->jsonl_path, strerror(errno));
+}

@@ -1,0 +1,36 @@
+// What a training run says while it runs: a progress bar on a terminal, plain lines elsewhere, one
+// JSON object a line in a file on request. Private header.
+#ifndef RUNTIME_TRAIN_LOG_H
+#define RUNTIME_TRAIN_LOG_H
+
+#include "runtime/core/rt.h"
+
+typedef struct RtTrainLog {
+    bool terminal, quiet; // quiet: errors and the end only
+    FILE *jsonl;          // lines are flushed as they are written; NULL: none
+    const char *jsonl_path;
+    uint64_t shown_ns;
+    bool bar_shown;
+} RtTrainLog;
+
+// append: a resumed run goes on in the same file. False with err set.
+bool rt_train_log_open(RtTrainLog *l, const char *jsonl_path, bool append, bool quiet, RtErr *err);
+void rt_train_log_close(RtTrainLog *l);
+
+// A line for the user, on stderr; a bar that is there goes first.
+void rt_train_log_line(RtTrainLog *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// The state of an epoch: redrawn at most ten times a second. left_s < 0: not known yet.
+void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_t total,
+                           double loss, double top1, double images_per_s, double left_s);
+void rt_train_log_clear(RtTrainLog *l); // the bar goes
+
+typedef struct RtLogField { // text where it is set, else a number
+    const char *key;
+    double number;
+    const char *text;
+} RtLogField;
+// One line of the JSON log: {"event": event, fields...}. False with err set (a full disk).
+bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fields, int n,
+                        RtErr *err);
+
+#endif

@@ -1,0 +1,38 @@
+// The state of one training run, shared by train.c (the loop) and train/setup.c (data, cache, key).
+#ifndef RUNTIME_TRAIN_RUN_H
+#define RUNTIME_TRAIN_RUN_H
+
+#include "runtime/train/train.h"
+#include "runtime/train/log.h"
+
+typedef struct RtRun {
+    RtTuner *tuner;
+    const HoneTuneDesc *d;
+    const RtTrainSettings *set;
+    RtDataset *data;
+    RtTrainLog log;
+    RtTrainState state;
+    RtSource *train, *val; // of the open stage; val NULL: no validation images
+    RtFeatureCache *cache; // of the open stage, or NULL
+    int open_stage;        // -1: none
+    int64_t batch;         // images a micro-batch
+    float *loss, *logits, *class_weight;
+    char key_model[64], key_options[512], *labels; // labels: class names, one a line
+    int64_t bad_images, steps_before;              // steps at the start of this process
+    int64_t images_done;                           // by this process, for the rate
+    uint64_t wait_before_ns;                       // of sources that are closed
+    int signal;                                    // that asked for the end, 0: none
+    RtErr err;
+} RtRun;
+
+// Data, key, buffers. False with run->err set.
+bool rt_run_setup(RtRun *r);
+void rt_run_close(RtRun *r);
+RtCheckpointKey rt_run_key(const RtRun *r);
+// Sources and cache of the stage that the tuner has open.
+bool rt_run_open_sources(RtRun *r, int stage);
+void rt_run_close_sources(RtRun *r);
+// Writes the tuned model and the report. The tuner's parameters are the best.
+bool rt_run_finish(RtRun *r, uint64_t since_ns);
+
+#endif

@@ -1,0 +1,247 @@
+// What a run needs before its first step, and what it leaves behind: data, cached features, the key
+// of its checkpoints, the tuned model, the report.
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "runtime/train/export.h"
+#include "runtime/train/report.h"
+#include "runtime/train/run.h"
+
+enum { CACHE_SHARE = 2 }; // of the memory that is free, one in so many parts may hold features
+
+static void say_line(void *ctx, bool is_error, const char *line) {
+    (void)ctx, (void)is_error;
+    fprintf(stderr, "%s\n", line);
+}
+
+RtDataset *rt_train_open_data(const RtTuner *t, const char *spec, const char *val,
+                              double val_fraction, uint64_t seed, bool eval_only) {
+    const HoneTuneDesc *d = rt_tuner_desc(t);
+    RtDataOptions o = {.val = val,
+                       .val_fraction = val_fraction,
+                       .seed = seed,
+                       .eval_only = eval_only,
+                       .classes = d->binary ? 2 : d->classes,
+                       .labels = d->info->labels,
+                       .target = d->binary                  ? RT_TARGET_BINARY
+                                 : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
+                                                            : RT_TARGET_CLASS,
+                       .prep = &d->info->preprocess,
+                       .say = say_line};
+    return rt_dataset_open(spec, &o);
+}
+
+// ---------------------------------------------------------------- cached features
+
+static int cache_variants(const RtRun *r) {
+    return r->set->variants > 0 ? r->set->variants : 1;
+}
+
+static bool wants_cache(const RtRun *r) {
+    return r->set->cache != RT_CACHE_OFF && rt_tuner_n_features(r->tuner) > 0 &&
+           (r->set->augment == RT_AUGMENT_NONE || r->set->variants > 0 || r->data->tensors);
+}
+
+// Everything that features depend on.
+static void make_cache_key(const RtRun *r, int stage, char key[33]) {
+    XXH3_state_t *h = XXH3_createState();
+    int variants = cache_variants(r);
+    uint64_t frozen = rt_tuner_frozen_hash(r->tuner, stage);
+    XXH3_128bits_reset(h);
+    XXH3_128bits_update(h, r->key_model, strlen(r->key_model));
+    XXH3_128bits_update(h, r->d->stages[stage].features.model->name,
+                        strlen(r->d->stages[stage].features.model->name));
+    XXH3_128bits_update(h, &frozen, sizeof frozen);
+    XXH3_128bits_update(h, r->data->fingerprint, strlen(r->data->fingerprint));
+    XXH3_128bits_update(h, &r->d->info->preprocess, sizeof r->d->info->preprocess);
+    XXH3_128bits_update(h, &variants, sizeof variants);
+    XXH3_128bits_update(h, &r->set->augment, sizeof r->set->augment);
+    if (r->set->augment != RT_AUGMENT_NONE)
+        XXH3_128bits_update(h, &r->set->seed, sizeof r->set->seed);
+    XXH128_hash_t x = XXH3_128bits_digest(h);
+    XXH3_freeState(h);
+    snprintf(key, 33, "%016llx%016llx", (unsigned long long)x.high64, (unsigned long long)x.low64);
+}
+
+static bool open_cache(RtRun *r, int stage) {
+    int64_t rows = rt_source_rows(r->data, cache_variants(r));
+    int64_t floats = rt_source_row_floats(r->tuner);
+    int64_t bytes = rt_feature_cache_bytes(rows, floats);
+    bool folder = r->set->cache == RT_CACHE_FOLDER;
+    if (r->set->cache == RT_CACHE_AUTO && bytes > rt_memory_available() / CACHE_SHARE) {
+        rt_train_log_line(&r->log,
+                          "features are not cached: %lld MB; --feature-cache FOLDER keeps them on "
+                          "disk",
+                          (long long)(bytes / 1000000));
+        return true;
+    }
+    char key[33];
+    make_cache_key(r, stage, key);
+    r->cache =
+        rt_feature_cache_open(folder ? r->set->cache_folder : NULL, key, rows, floats, &r->err);
+    if (r->cache)
+        rt_train_log_line(&r->log,
+                          "features of the frozen layers are cached%s%s: %.1f MB for %lld "
+                          "images",
+                          folder ? " in " : "", folder ? r->set->cache_folder : "",
+                          (double)bytes * 1e-6, (long long)rows);
+    return r->cache != NULL;
+}
+
+static void note_bad(void *ctx, int64_t item, const char *line) {
+    RtRun *r = ctx;
+    (void)item;
+    r->bad_images++;
+    rt_train_log_line(&r->log, "%s (left out)", line);
+}
+
+bool rt_run_open_sources(RtRun *r, int stage) {
+    if (wants_cache(r) && !open_cache(r, stage))
+        return false;
+    RtSourceOptions o = {.batch = r->batch,
+                         .seed = r->set->seed,
+                         .workers = r->set->workers,
+                         .augment = r->data->tensors ? RT_AUGMENT_NONE : r->set->augment,
+                         .variants = cache_variants(r),
+                         .bad = note_bad,
+                         .ctx = r};
+    r->train = rt_source_open(r->tuner, r->data, false, r->cache, &o, &r->err);
+    if (r->train && r->data->n_val)
+        r->val = rt_source_open(r->tuner, r->data, true, r->cache, &o, &r->err);
+    return r->train && (r->val || !r->data->n_val);
+}
+
+void rt_run_close_sources(RtRun *r) {
+    if (r->train)
+        r->wait_before_ns += rt_source_wait_ns(r->train);
+    rt_source_close(r->train);
+    rt_source_close(r->val);
+    rt_feature_cache_close(r->cache);
+    r->train = r->val = NULL;
+    r->cache = NULL;
+}
+
+// ---------------------------------------------------------------- keys
+
+const char *rt_train_model_key(const HoneTuneDesc *d, char *text, size_t size) {
+    uint64_t plan = 0;
+    for (int i = 0; i < d->n_params; i++)
+        plan = XXH3_64bits_withSeed(d->params[i].name, strlen(d->params[i].name),
+                                    plan + d->params[i].trains);
+    snprintf(text, size, "%.32s-%016llx", d->info->hash, (unsigned long long)plan);
+    return text;
+}
+
+static void make_keys(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    rt_train_model_key(r->d, r->key_model, sizeof r->key_model);
+    int n = snprintf(r->key_options, sizeof r->key_options,
+                     "seed=%llu batch=%d accumulate=%d optimizer=%d sched=%s warmup=%g step=%g "
+                     "gamma=%g momentum=%g beta2=%g eps=%g decay=%g smoothing=%g clip=%g "
+                     "augment=%s variants=%d balanced=%d",
+                     (unsigned long long)s->seed, s->batch, s->accumulate, s->optimizer,
+                     rt_sched_name(s->sched), (double)s->warmup_epochs, (double)s->step_epochs,
+                     (double)s->gamma, (double)s->momentum, (double)s->beta2, (double)s->eps,
+                     (double)s->decay, (double)s->smoothing, (double)s->clip,
+                     rt_augment_name(s->augment), s->variants, s->balanced);
+    for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
+        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g", i,
+                      s->epochs[i], (double)s->lr[i]);
+}
+
+RtCheckpointKey rt_run_key(const RtRun *r) {
+    return (RtCheckpointKey){r->key_model, r->data->fingerprint, r->key_options, r->labels};
+}
+
+// ---------------------------------------------------------------- buffers
+
+// balanced: images / (classes * images of the class), the mean over images being 1.
+static void set_class_weights(RtRun *r) {
+    int classes = r->d->binary ? 2 : r->d->classes;
+    for (int i = 0; i < classes; i++) {
+        int64_t n = r->set->balanced ? r->data->class_size[i] : 0;
+        r->class_weight[i] =
+            n > 0 ? (float)((double)r->data->n_train / ((double)classes * (double)n)) : 1;
+    }
+}
+
+// "a\nb\nc" of the data's class names, "" where they have none; free() releases.
+static char *join_names(const RtDataset *data) {
+    size_t size = 1;
+    for (int i = 0; data->named && i < data->classes; i++)
+        size += strlen(data->names[i]) + 1;
+    char *text = calloc(size, 1), *to = text;
+    for (int i = 0; text && data->named && i < data->classes; i++)
+        to += sprintf(to, "%s%s", i ? "\n" : "", data->names[i]);
+    return text;
+}
+
+bool rt_run_setup(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    r->open_stage = -1;
+    r->d = rt_tuner_desc(r->tuner);
+    r->data = rt_train_open_data(r->tuner, s->data, s->val, s->val_fraction, s->seed, false);
+    if (!r->data) {
+        r->err.text[0] = 0; // said already
+        return false;
+    }
+    if (r->data->n_train == 0)
+        return rt_fail(&r->err, "%s: no images to train on", s->data);
+    r->batch = s->batch < r->data->n_train ? s->batch : r->data->n_train;
+    int64_t most = r->batch;
+    size_t classes = (size_t)(r->d->binary ? 2 : r->d->classes);
+    r->loss = rt_alloc_aligned((size_t)most * sizeof(float));
+    r->logits = rt_alloc_aligned((size_t)most * classes * sizeof(float));
+    r->class_weight = rt_alloc_aligned(classes * sizeof(float));
+    r->labels = join_names(r->data);
+    if (!r->loss || !r->logits || !r->class_weight || !r->labels)
+        return rt_fail(&r->err, "no memory");
+    set_class_weights(r);
+    make_keys(r);
+    return rt_state_init(&r->state, r->d->param_floats, &r->err);
+}
+
+void rt_run_close(RtRun *r) {
+    rt_run_close_sources(r);
+    rt_train_log_close(&r->log);
+    rt_state_free(&r->state);
+    rt_dataset_close(r->data);
+    free(r->loss);
+    free(r->logits);
+    free(r->class_weight);
+    free(r->labels);
+}
+
+// ---------------------------------------------------------------- the end
+
+static bool export_model(RtRun *r) {
+    bool names = !r->d->info->labels && *r->labels; // else they are in the model already
+    RtExportMeta meta[] = {{"hone.labels", r->labels}};
+    return rt_export_onnx(r->d, rt_tuner_buffer(r->tuner, RT_TUNE_P), meta, names ? 1 : 0,
+                          r->set->out, &r->err);
+}
+
+bool rt_run_finish(RtRun *r, uint64_t since_ns) {
+    if (r->set->out && !export_model(r))
+        return false;
+    if (!r->set->report)
+        return true;
+    RtScores scores = {.n = 0};
+    bool ok = !r->val || rt_evaluate(r->tuner, r->val, r->batch, &scores, NULL, NULL, &r->err);
+    if (ok) {
+        RtTrainResult result = {.set = r->set,
+                                .data = r->data,
+                                .tuner = r->tuner,
+                                .state = &r->state,
+                                .scores = &scores,
+                                .seconds = (double)(hone_rt_now() - since_ns) * 1e-9,
+                                .bad_images = r->bad_images};
+        ok = rt_report_html(&result, r->set->report, &r->err);
+    }
+    rt_scores_free(&scores);
+    return ok;
+}

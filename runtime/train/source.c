@@ -1,0 +1,255 @@
+// Batches from a loader, or, once every image's features are cached, from the cache. Both give the
+// same batches, bit for bit: features do not depend on what else is in a batch.
+#include "runtime/train/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/core/rng.h"
+
+struct RtSource {
+    RtTuner *tuner;
+    const RtDataset *data;
+    RtFeatureCache *cache;
+    RtSourceOptions o;
+    bool validation;
+    int64_t first, n; // items
+    int64_t epoch, batch;
+    RtLoader *loader; // NULL: from the cache, or the epoch has not begun
+    uint64_t wait_ns; // of loaders that are closed
+    int64_t *order;   // [n] of the epoch, for batches from the cache
+    float *feature[RT_MAX_FEATURES];
+    int32_t *labels;
+    float *targets;
+    int64_t *items;
+    RtFeed feed;
+};
+
+int64_t rt_source_rows(const RtDataset *d, int variants) {
+    return d->n_train * variants + d->n_val;
+}
+
+int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t epoch) {
+    return item < d->n_train ? epoch % variants * d->n_train + item
+                             : (int64_t)(variants - 1) * d->n_train + item;
+}
+
+int64_t rt_source_row_floats(const RtTuner *t) {
+    int64_t n = 0;
+    for (int i = 0; i < rt_tuner_n_features(t); i++)
+        n += rt_tuner_feature_floats(t, i);
+    return n;
+}
+
+static int64_t row_of(const RtSource *s, int64_t item) {
+    return rt_source_row(s->data, s->o.variants, item, s->validation ? 0 : s->epoch);
+}
+
+static void note_bad(void *ctx, int64_t item, const char *line) {
+    RtSource *s = ctx;
+    for (int v = 0; s->cache && v < (s->validation ? 1 : s->o.variants); v++)
+        rt_feature_cache_put_bad(s->cache, rt_source_row(s->data, s->o.variants, item, v));
+    if (s->o.bad)
+        s->o.bad(s->o.ctx, item, line);
+}
+
+static bool alloc_batch(RtSource *s, RtErr *err) {
+    size_t n = (size_t)s->o.batch;
+    bool ok = (s->labels = calloc(n, sizeof *s->labels)) &&
+              (s->items = calloc(n, sizeof *s->items)) &&
+              (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
+              (s->order = calloc((size_t)s->n, sizeof *s->order));
+    for (int i = 0; ok && i < rt_tuner_n_features(s->tuner); i++)
+        ok = (s->feature[i] = rt_alloc_aligned(n * (size_t)rt_tuner_feature_floats(s->tuner, i) *
+                                               sizeof(float)));
+    return ok || rt_fail(err, "no memory for batches of %lld images", (long long)s->o.batch);
+}
+
+RtSource *rt_source_open(RtTuner *t, const RtDataset *d, bool validation, RtFeatureCache *cache,
+                         const RtSourceOptions *o, RtErr *err) {
+    RtSource *s = calloc(1, sizeof *s);
+    if (!s) {
+        rt_fail(err, "no memory");
+        return NULL;
+    }
+    *s = (RtSource){.tuner = t,
+                    .data = d,
+                    .cache = cache,
+                    .o = *o,
+                    .validation = validation,
+                    .first = validation ? d->n_train : 0,
+                    .n = validation ? d->n_val : d->n_train};
+    if (s->o.batch > s->n && s->n > 0)
+        s->o.batch = s->n;
+    if (!alloc_batch(s, err)) {
+        rt_source_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void close_loader(RtSource *s) {
+    if (s->loader)
+        s->wait_ns += rt_loader_stats(s->loader).wait_ns;
+    rt_loader_close(s->loader);
+    s->loader = NULL;
+}
+
+void rt_source_close(RtSource *s) {
+    if (!s)
+        return;
+    close_loader(s);
+    for (int i = 0; i < RT_MAX_FEATURES; i++)
+        free(s->feature[i]);
+    free(s->labels);
+    free(s->targets);
+    free(s->items);
+    free(s->order);
+    free(s);
+}
+
+int64_t rt_source_batches(const RtSource *s) {
+    return (s->n + s->o.batch - 1) / s->o.batch;
+}
+
+uint64_t rt_source_wait_ns(const RtSource *s) {
+    return s->wait_ns + (s->loader ? rt_loader_stats(s->loader).wait_ns : 0);
+}
+
+// ---------------------------------------------------------------- an epoch begins
+
+static bool is_cached(const RtSource *s) {
+    if (!s->cache || s->n == 0)
+        return false;
+    int64_t first = row_of(s, s->first);
+    return rt_feature_cache_complete(s->cache, first, s->n);
+}
+
+static void make_order(RtSource *s) {
+    if (!s->validation) {
+        rt_rng_permutation(s->o.seed, s->epoch, s->order, s->n);
+        return;
+    }
+    for (int64_t i = 0; i < s->n; i++)
+        s->order[i] = s->first + i;
+}
+
+static bool open_loader(RtSource *s, RtErr *err) {
+    const HoneModelDesc *info = rt_tuner_desc(s->tuner)->info;
+    RtLoaderOptions o = {.prep = &info->preprocess,
+                         .batch = s->o.batch,
+                         .validation = s->validation,
+                         .shuffle = !s->validation,
+                         .augment = s->validation ? RT_AUGMENT_NONE : s->o.augment,
+                         .augment_period = s->cache && s->o.variants > 1 ? s->o.variants : 0,
+                         .seed = s->o.seed,
+                         .epochs = s->validation ? s->epoch + 1 : 0,
+                         .threads = s->o.workers,
+                         .bad = note_bad,
+                         .context = s};
+    s->loader = rt_loader_open(s->data, &o, err);
+    return s->loader != NULL;
+}
+
+bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err) {
+    bool follows =
+        s->loader && epoch == s->epoch + 1 && batch == 0 && s->batch == rt_source_batches(s);
+    s->epoch = epoch;
+    s->batch = batch;
+    if (is_cached(s)) {
+        close_loader(s);
+        make_order(s);
+        return true;
+    }
+    if (!s->loader && !open_loader(s, err))
+        return false;
+    if (!follows)
+        rt_loader_seek(s->loader, epoch, batch);
+    return true;
+}
+
+// ---------------------------------------------------------------- batches
+
+static void copy_out(RtSource *s, int64_t k, const float *row) {
+    for (int i = 0; i < rt_tuner_n_features(s->tuner); i++) {
+        int64_t n = rt_tuner_feature_floats(s->tuner, i);
+        memcpy(s->feature[i] + k * n, row, (size_t)n * sizeof *row);
+        row += n;
+    }
+}
+
+static const RtFeed *next_cached(RtSource *s) {
+    int64_t from = s->batch * s->o.batch, to = from + s->o.batch < s->n ? from + s->o.batch : s->n;
+    int64_t k = 0;
+    int width = s->data->target_width;
+    for (int64_t i = from; i < to; i++) {
+        int64_t item = s->order[i];
+        const float *row = rt_feature_cache_row(s->cache, row_of(s, item));
+        if (!row)
+            continue; // a bad image
+        copy_out(s, k, row);
+        s->labels[k] = rt_dataset_label(s->data, item);
+        if (width)
+            rt_dataset_target(s->data, item, s->targets + k * width);
+        s->items[k++] = item;
+    }
+    s->feed = (RtFeed){.n = k,
+                       .index = s->batch,
+                       .last = to == s->n,
+                       .features = s->feature,
+                       .labels = s->labels,
+                       .targets = width ? s->targets : NULL,
+                       .items = s->items,
+                       .cached = true};
+    return &s->feed;
+}
+
+static void make_row(const RtSource *s, int64_t k, float *row) {
+    for (int i = 0; i < rt_tuner_n_features(s->tuner); i++) {
+        int64_t n = rt_tuner_feature_floats(s->tuner, i);
+        memcpy(row, s->feature[i] + k * n, (size_t)n * sizeof *row);
+        row += n;
+    }
+}
+
+static bool fill_cache(RtSource *s, RtErr *err) {
+    float *row = malloc((size_t)rt_source_row_floats(s->tuner) * sizeof *row + 1);
+    if (!row)
+        return rt_fail(err, "no memory");
+    for (int64_t k = 0; k < s->feed.n; k++) {
+        make_row(s, k, row);
+        rt_feature_cache_put(s->cache, row_of(s, s->feed.items[k]), row);
+    }
+    free(row);
+    return true;
+}
+
+static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
+    const RtBatch *b = rt_loader_next(s->loader, err);
+    if (!b)
+        return NULL;
+    s->feed = (RtFeed){.n = b->n,
+                       .index = b->index,
+                       .last = b->last,
+                       .images = b->images,
+                       .labels = b->labels,
+                       .targets = b->targets,
+                       .items = b->items};
+    if (rt_tuner_n_features(s->tuner) == 0 || b->n == 0)
+        return &s->feed;
+    if (!rt_tuner_features(s->tuner, b->n, b->images, s->feature, err))
+        return NULL;
+    s->feed.features = s->feature;
+    if (s->cache && !fill_cache(s, err))
+        return NULL;
+    return &s->feed;
+}
+
+const RtFeed *rt_source_next(RtSource *s, RtErr *err) {
+    err->text[0] = 0;
+    if (s->batch >= rt_source_batches(s))
+        return NULL;
+    const RtFeed *f = s->loader ? next_loaded(s, err) : next_cached(s);
+    s->batch++;
+    return f;
+}

@@ -1,0 +1,63 @@
+// A training run: stages, epochs, steps. Private header.
+#ifndef RUNTIME_TRAIN_TRAIN_H
+#define RUNTIME_TRAIN_TRAIN_H
+
+#include "runtime/train/checkpoint.h"
+#include "runtime/train/lr_schedule.h"
+#include "runtime/train/eval.h"
+
+typedef enum RtCacheMode {
+    RT_CACHE_AUTO,
+    RT_CACHE_MEMORY,
+    RT_CACHE_FOLDER,
+    RT_CACHE_OFF
+} RtCacheMode;
+
+typedef struct RtTrainSettings {
+    const char *data, *val;
+    double val_fraction;
+    int epochs[HONE_MAX_STAGES]; // of each stage, resolved
+    float lr[HONE_MAX_STAGES];
+    int batch, accumulate, workers, threads;
+    int optimizer; // HONE_OPT_*
+    RtSchedKind sched;
+    float warmup_epochs, step_epochs, gamma;
+    float momentum, beta2, eps, decay, smoothing;
+    float clip; // norm; 0: none
+    uint64_t seed;
+    RtAugment augment;
+    RtCacheMode cache;
+    const char *cache_folder;
+    int variants;   // 0: features are cached only without augmentation
+    int early_stop; // epochs of a stage without a new best; 0: never
+    bool balanced;  // class weights
+    bool resume;
+    int checkpoint_every;                    // steps; 0: at the end of epochs
+    int64_t max_steps;                       // of the whole run; 0: no limit
+    const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
+    bool quiet;
+} RtTrainSettings;
+
+// What is known at the end, for the report.
+typedef struct RtTrainResult {
+    const RtTrainSettings *set;
+    const RtDataset *data;
+    RtTuner *tuner; // holds the best parameters
+    const RtTrainState *state;
+    const RtScores *scores; // of the best, on the validation images; n 0: there are none
+    double seconds;
+    int64_t bad_images;
+} RtTrainResult;
+
+// Trains, writes what the settings ask for. Returns the exit code: 0, 1 after an error that was
+// printed, 130 or 143 after SIGINT or SIGTERM. The caller has blocked those two in all threads.
+int rt_train(RtTuner *t, const RtTrainSettings *set);
+
+// Opens the data as the program's labels and loss want it; errors are printed.
+RtDataset *rt_train_open_data(const RtTuner *t, const char *spec, const char *val,
+                              double val_fraction, uint64_t seed, bool eval_only);
+
+// What checkpoints of this executable carry: the model and its freezing plan. Returns text.
+const char *rt_train_model_key(const HoneTuneDesc *d, char *text, size_t size);
+
+#endif

@@ -1,0 +1,92 @@
+// The elementary functions of codegen/build/math.c against the C library in double, over a million
+// arguments each: the largest error in units in the last place stays within what build/math.c states;
+// special values are exact.
+#include "runtime/core/hone.h"
+#include "tests/check.h"
+#include "tests/codegen/rig/rig.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { COUNT = 1 << 20 };
+
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+typedef struct Function {
+    const char *op;
+    double (*exact)(double);
+    double lo, hi;  // range of the arguments, where results are normal numbers
+    double max_ulp; // what build/math.c states
+} Function;
+
+static const Function functions[] = {
+    {"exp", exp, -87, 88.7, 1.5},     {"log", log, 1e-30, 1e30, 1.5}, {"tanh", tanh, -12, 12, 2},
+    {"sigmoid", sigmoid, -86, 20, 3}, {"erf", erf, -5, 5, 3},
+};
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
+
+// Distance in units of the last place of the float nearest to `want`.
+static double ulps(float got, double want) {
+    float near = (float)want;
+    double unit = nextafterf(fabsf(near), INFINITY) - fabsf(near);
+    return fabs((double)got - want) / unit;
+}
+
+// Half of the arguments uniform, half uniform in the logarithm, so that small ones are met as well.
+static float argument(const Function *fn, int i) {
+    double u = (double)(i / 2) / (COUNT / 2);
+    if (i % 2 == 0)
+        return (float)(fn->lo + u * (fn->hi - fn->lo));
+    double size = exp(log(1e-20) + u * (log(fn->hi) - log(1e-20)));
+    return (float)(fn->lo < 0 && i % 4 == 1 && -size >= fn->lo ? -size
+                   : size < fn->lo                             ? fn->lo
+                                                               : size);
+}
+
+static void check_target(const char *mcpu) {
+    bool skip = false;
+    Rig *r = rig_new(mcpu, 2);
+    for (int k = 0; k < FUNCTIONS; k++) {
+        rig_input(r, "%%x%d: f32[N]", k);
+        rig_node(r, "%%y%d = %s %%x%d", k, functions[k].op, k);
+        rig_output(r, "%%y%d", k);
+    }
+    CgResult compiled;
+    CHECK(rig_compile(r, &compiled) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    CHECK(m || skip);
+    float *x[FUNCTIONS], *y[FUNCTIONS];
+    for (int k = 0; k < FUNCTIONS; k++) {
+        x[k] = malloc(COUNT * sizeof(float));
+        y[k] = malloc(COUNT * sizeof(float));
+        for (int i = 0; i < COUNT; i++)
+            x[k][i] = argument(&functions[k], i);
+    }
+    CHECK(!m || hone_run(m, COUNT, (const void *const *)x, (void *const *)y) == 0);
+    for (int k = 0; k < FUNCTIONS && m; k++) {
+        double worst = 0;
+        for (int i = 0; i < COUNT; i++)
+            worst = fmax(worst, ulps(y[k][i], functions[k].exact(x[k][i])));
+        printf("%-10s %-8s %.2f ulp\n", mcpu, functions[k].op, worst);
+        CHECK(worst <= functions[k].max_ulp);
+    }
+    hone_destroy(m);
+    for (int k = 0; k < FUNCTIONS; k++) {
+        free(x[k]);
+        free(y[k]);
+    }
+    rig_free(r);
+}
+
+static void stays_within_its_error(void) {
+    check_target("x86-64-v4");
+    check_target("x86-64-v3");
+    check_target("generic");
+}
+
+int main(void) {
+    CHECK_RUN(stays_within_its_error);
+    return check_done();
+}

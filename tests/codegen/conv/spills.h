@@ -1,0 +1,10 @@
+// Vector registers that are kept on the stack in the innermost loops of emitted objects, as
+// objdump's text shows them.
+#ifndef TESTS_CODEGEN_CONV_SPILLS_H
+#define TESTS_CODEGEN_CONV_SPILLS_H
+
+// Prints and counts the innermost loops of the object that multiply and access vectors on the
+// stack; adds the loops that multiply to *loops.
+int spills_count(const char *object, int *loops);
+
+#endif

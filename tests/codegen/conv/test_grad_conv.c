@@ -1,0 +1,116 @@
+// conv_wgrad against the evaluator: kernel sizes, strides, dilations, padding, groups of every
+// kind, few channels, odd sizes; vector widths 16, 8 and 4. Spills in its loops:
+// test_grad_spills.c.
+#include "tests/check.h"
+#include "tests/codegen/rig/rig.h"
+
+typedef struct Wgrad {
+    int C, O, H, W, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr, group;
+} Wgrad;
+
+static const Wgrad cases[] = {
+    // plain x: few channels
+    {3, 16, 9, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {3, 64, 31, 30, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 1},
+    {1, 20, 12, 13, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 1},
+    {4, 7, 8, 8, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {3, 40, 35, 35, 11, 11, 4, 4, 1, 1, 2, 2, 2, 2, 1},
+    {2, 33, 9, 40, 3, 3, 1, 1, 4, 12, 4, 12, 4, 12, 1},
+    {1, 8, 3, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    // 1x1
+    {16, 16, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {64, 96, 14, 14, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {40, 80, 7, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {24, 70, 17, 17, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {48, 64, 15, 14, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1},
+    {80, 5, 31, 31, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {7, 16, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {16, 16, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    // 3x3 and others
+    {32, 48, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {64, 64, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {20, 36, 28, 29, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {33, 17, 10, 9, 3, 3, 1, 2, 2, 1, 2, 1, 2, 1, 1},
+    {16, 32, 12, 12, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 1},
+    {24, 48, 17, 17, 1, 7, 1, 1, 1, 1, 0, 3, 0, 3, 1},
+    {24, 48, 17, 17, 7, 1, 1, 1, 1, 1, 3, 0, 3, 0, 1},
+    {16, 32, 8, 8, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 1},
+    {8, 24, 6, 6, 3, 3, 1, 1, 1, 1, 0, 0, 2, 2, 1},
+    {5, 6, 9, 9, 3, 3, 3, 3, 1, 1, 1, 1, 0, 0, 1},
+    {16, 16, 2, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {16, 16, 2, 2, 5, 5, 1, 1, 1, 1, 4, 4, 4, 4, 1},
+    {80, 100, 9, 9, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    // groups: whole vectors, ranges, inside a vector, depthwise
+    {64, 96, 10, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},
+    {24, 36, 9, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3},
+    {48, 24, 9, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 6},
+    {30, 40, 7, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 5},
+    {64, 64, 12, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 16},
+    {32, 32, 9, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 16},
+    {48, 48, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},
+    {40, 40, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 40},
+    {33, 33, 15, 15, 5, 5, 2, 2, 1, 1, 2, 2, 2, 2, 33},
+    {16, 16, 9, 30, 3, 3, 1, 1, 2, 13, 2, 13, 2, 13, 16},
+    {12, 24, 9, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 12},
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+static int out_size(int in, int k, int s, int d, int a, int b) {
+    return (in + a + b - (k - 1) * d - 1) / s + 1;
+}
+
+// x and d are the inputs; i and j, where they are to be whole, the same as small integers.
+static void add_case(Rig *r, int k, const Wgrad *c, bool whole) {
+    int oh = out_size(c->H, c->kh, c->sh, c->dh, c->pt, c->pb);
+    int ow = out_size(c->W, c->kw, c->sw, c->dw, c->pl, c->pr);
+    rig_input(r, "%%x%d: f32[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    rig_input(r, "%%d%d: f32[N,%d,%d,%d]", k, c->O, oh, ow);
+    const char *x = "x", *d = "d";
+    if (whole) {
+        rig_node(r, "%%p%1$d = mul %%x%1$d, %%four\n%%q%1$d = mul %%d%1$d, %%four", k);
+        rig_node(r, "%%i%1$d = floor %%p%1$d\n%%j%1$d = floor %%q%1$d", k);
+        x = "i", d = "j";
+    }
+    rig_node(r,
+             "%%w%d = conv_wgrad %%%s%d, %%%s%d {stride=[%d,%d], pad=[%d,%d,%d,%d], "
+             "dilation=[%d,%d], group=%d, shape=[%d,%d,%d,%d]}",
+             k, x, k, d, k, c->sh, c->sw, c->pt, c->pl, c->pb, c->pr, c->dh, c->dw, c->group, c->O,
+             c->C / c->group, c->kh, c->kw);
+    rig_output(r, "%%w%d", k);
+}
+
+static const char *target;
+
+// Sums of small integers are exact in any order: no product is missing or counted twice.
+static void is_exact(void) {
+    Rig *r = rig_new(target, 2);
+    rig_const(r, "%%four: f32[] = splat(4)");
+    for (int k = 0; k < N_CASES; k++)
+        add_case(r, k, &cases[k], true);
+    RigRuns runs = {.N = {1, 5, 0}, .n = 3, .threads = {1, 2}, .n_threads = 2, .tolerance = 1e-12};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
+// Those of any numbers are the same bits on any number of threads.
+static void agrees(void) {
+    Rig *r = rig_new(target, 2);
+    for (int k = 0; k < N_CASES; k++)
+        add_case(r, k, &cases[k], false);
+    RigRuns runs = {.N = {2}, .n = 1, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
+int main(int argc, char **argv) {
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
+    for (int i = 0; i < 3; i++) {
+        target = argc > 1 ? argv[1] : targets[i];
+        CHECK_RUN(is_exact);
+        if (argc > 1)
+            break;
+    }
+    target = argc > 1 ? argv[1] : "native";
+    CHECK_RUN(agrees);
+    return check_done();
+}

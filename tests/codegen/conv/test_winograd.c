@@ -1,0 +1,192 @@
+// Winograd kernels against the evaluator: each output tile at odd sizes, paddings and channel
+// counts, with every epilogue, in slices of a concat, for every vector width, N and number of
+// threads; block sizes that leave each kind of remainder.
+#include "runtime/core/rt.h"
+#include "tests/check.h"
+#include "tests/codegen/rig/rig.h"
+
+static const char *target;
+
+typedef struct Conv {
+    int C, H, W, O, kh, kw, pt, pl, pb, pr;
+    int mh, mw, vecs, block; // 0: the schedule's choice
+} Conv;
+
+static const Conv shapes[] = {
+    // F(4x4, 3x3): whole tiles, edges, tiny images, channel tails, blocks of every kind
+    {32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 7},
+    {32, 8, 8, 64, 3, 3, 1, 1, 1, 1, 4, 4, 4, 4},
+    {48, 7, 7, 48, 3, 3, 1, 1, 1, 1, 4, 4, 3, 4},
+    {17, 9, 23, 33, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5},
+    {20, 12, 10, 50, 3, 3, 0, 0, 0, 0, 4, 4, 2, 14},
+    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 4, 4, 1, 3},
+    {16, 11, 13, 80, 3, 3, 2, 0, 1, 1, 4, 4, 2, 9},
+    {16, 3, 3, 16, 3, 3, 0, 0, 0, 0, 4, 4, 1, 2},
+    {24, 1, 1, 24, 3, 3, 1, 1, 1, 1, 4, 4, 1, 1},
+    {40, 2, 19, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 8},
+    {130, 10, 10, 70, 3, 3, 1, 1, 1, 1, 4, 4, 4, 7},
+    {64, 28, 28, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 28},
+    {16, 21, 4, 100, 3, 3, 1, 1, 1, 1, 4, 4, 6, 4},
+    {256, 6, 6, 16, 3, 3, 1, 1, 1, 1, 4, 4, 1, 13},
+    // F(2x2, 3x3)
+    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 2, 2, 2, 16},
+    {17, 9, 11, 33, 3, 3, 1, 1, 1, 1, 2, 2, 2, 14},
+    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 2, 2, 1, 3},
+    {20, 4, 4, 40, 3, 3, 0, 0, 0, 0, 2, 2, 3, 11},
+    {16, 1, 2, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 1},
+    // both in one
+    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 4, 2, 2, 8},
+    {32, 7, 9, 32, 3, 3, 1, 1, 1, 1, 2, 4, 2, 5},
+    // one axis
+    {32, 17, 17, 48, 1, 7, 0, 3, 0, 3, 1, 4, 3, 10},
+    {32, 17, 17, 48, 7, 1, 3, 0, 3, 0, 4, 1, 3, 10},
+    {24, 9, 11, 32, 1, 7, 0, 3, 0, 3, 1, 2, 2, 9},
+    {24, 9, 11, 32, 7, 1, 3, 0, 3, 0, 2, 1, 2, 9},
+    {32, 8, 8, 32, 1, 3, 0, 1, 0, 1, 1, 4, 2, 8},
+    {32, 8, 8, 32, 3, 1, 1, 0, 1, 0, 4, 1, 2, 8},
+    {20, 7, 9, 40, 1, 3, 0, 1, 0, 1, 1, 2, 2, 6},
+    // F(2x2, 5x5)
+    {24, 13, 13, 32, 5, 5, 2, 2, 2, 2, 2, 2, 2, 14},
+    {16, 6, 9, 20, 5, 5, 1, 2, 0, 3, 2, 2, 1, 5},
+    // as scheduled
+    {64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0},
+    {96, 9, 17, 40, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0},
+    {64, 9, 9, 64, 1, 7, 0, 3, 0, 3, 0, 0, 0, 0},
+    {48, 11, 11, 64, 5, 5, 2, 2, 2, 2, 0, 0, 0, 0},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
+    char chosen[96] = "";
+    if (c->block)
+        snprintf(chosen, sizeof chosen, ", algo=\"winograd%d\", tile=[%d,%d,%d,%d]",
+                 c->mh > c->mw ? c->mh : c->mw, c->mh, c->mw, c->vecs, c->block);
+    rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C, c->kh, c->kw, k + 1);
+    rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O, k + 1000);
+    rig_node(r, "%%c%d = conv %s, %%w%d, %%b%d {pad=[%d,%d,%d,%d]%s}", k, x, k, k, c->pt, c->pl,
+             c->pb, c->pr, chosen);
+}
+
+static void runs_every_shape(void) {
+    Rig *r = rig_new(target, 2);
+    rig_winograd(r, true);
+    for (int k = 0; k < N_SHAPES; k++) {
+        char x[16];
+        snprintf(x, sizeof x, "%%x%d", k);
+        rig_input(r, "%s: f32[N,%d,%d,%d]", x, shapes[k].C, shapes[k].H, shapes[k].W);
+        add_conv(r, k, &shapes[k], x);
+        rig_node(r, "%%y%d = relu %%c%d", k, k);
+        rig_output(r, "%%y%d", k);
+    }
+    RigRuns runs = {.N = {1, 2, 0, 5}, .n = 4, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
+// What passes attach: activations, residuals, channel and scalar operands, long epilogues.
+static void runs_epilogues(void) {
+    Rig *r = rig_new(target, 2);
+    static const char *const x[] = {"%p", "%q"};
+    static const Conv convs[] = {
+        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5},
+        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 14},
+        {20, 9, 9, 20, 1, 7, 0, 3, 0, 3, 1, 4, 2, 9},
+    };
+    rig_const(r, "%%chan: f32[20,1,1] = rand(5)");
+    rig_input(r, "%%p: f32[N,20,9,9], %%q: f32[N,20,9,9], %%s: f32[N,20,1,1], %%one: f32[1]");
+    for (int i = 0; i < 3; i++) {
+        int k = 10 * i;
+        for (int e = 0; e < 6; e++)
+            add_conv(r, k + e, &convs[i], x[e % 2]);
+        rig_node(r, "%%y%d = relu %%c%d", k, k);
+        rig_node(r, "%%a%d = add %%c%d, %%q", k + 1, k + 1);
+        rig_node(r, "%%y%d = relu %%a%d", k + 1, k + 1);
+        rig_node(r, "%%a%d = mul %%c%d, %%chan", k + 2, k + 2);
+        rig_node(r, "%%y%d = clip %%a%d {min=0, max=6}", k + 2, k + 2);
+        rig_node(r, "%%a%d = sigmoid %%c%d", k + 3, k + 3);
+        rig_node(r, "%%y%d = mul %%c%d, %%a%d", k + 3, k + 3, k + 3);
+        rig_node(r, "%%a%d = mul %%c%d, %%s", k + 4, k + 4);
+        rig_node(r, "%%y%d = add %%a%d, %%p", k + 4, k + 4);
+        rig_node(r, "%%a%d = mul %%c%d, %%one", k + 5, k + 5);
+        rig_node(r, "%%y%d = hard_swish %%a%d", k + 5, k + 5);
+        for (int e = 0; e < 6; e++)
+            rig_output(r, "%%y%d", k + e);
+    }
+    RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 2}, .n_threads = 2};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
+// Results that are slices of a concat, and inputs that are.
+static void runs_concat_slices(void) {
+    Rig *r = rig_new(target, 2);
+    static const Conv a = {16, 8, 8, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 4};
+    static const Conv b = {16, 8, 8, 48, 3, 3, 1, 1, 1, 1, 2, 2, 1, 7};
+    static const Conv d = {48, 8, 8, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6};
+    static const Conv e = {100, 8, 8, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6};
+    rig_input(r, "%%x: f32[N,16,8,8]");
+    add_conv(r, 0, &a, "%x");
+    add_conv(r, 3, &b, "%x");
+    rig_node(r, "%%r3 = relu %%c3");
+    add_conv(r, 9, &d, "%r3");
+    rig_node(r, "%%cat = concat %%c0, %%r3, %%c9 {axis=1}");
+    add_conv(r, 12, &e, "%cat");
+    rig_output(r, "%%cat, %%c12");
+    RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
+// Filters are transformed when a model is created, from one copy of them in the weights section:
+// two convolutions with other tiles share it.
+static void transforms_filters_once(void) {
+    Rig *r = rig_new(target, 2);
+    CgResult cg;
+    bool skip;
+    rig_const(r, "%%w: f32[32,48,3,3] = rand(1)");
+    rig_input(r, "%%x: f32[N,48,8,8]");
+    for (int k = 0; k < 3; k++)
+        rig_node(r, "%%c%d = conv %%x, %%w {pad=[1,1,1,1], algo=\"winograd4\", tile=[4,%d,2,4]}", k,
+                 k ? 4 : 2);
+    rig_output(r, "%%c0, %%c1, %%c2");
+    CHECK(rig_compile(r, &cg) != NULL);
+    HoneModel *m = rig_load(r, 2, &skip);
+    if (m) {
+        const HoneModelDesc *d = rt_model_desc(m);
+        CHECK_INT_EQ(d->prepared_bytes, 4 * 32 * 48 * (6 * 4 + 6 * 6));
+        CHECK(d->init != NULL);
+        CHECK(d->weights_bytes < 4 * 32 * 48 * 9 + 1024);
+    }
+    CHECK(m || skip);
+    hone_destroy(m);
+    rig_free(r);
+}
+
+static void prepares_nothing_else(void) {
+    Rig *r = rig_new(target, 2);
+    bool skip;
+    rig_const(r, "%%w: f32[32,48,3,3] = rand(1)");
+    rig_input(r, "%%x: f32[N,48,8,8]");
+    rig_node(r, "%%c = conv %%x, %%w {pad=[1,1,1,1]}");
+    rig_output(r, "%%c");
+    CHECK(rig_compile(r, NULL) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    CHECK(m ? !rt_model_desc(m)->init && rt_model_desc(m)->prepared_bytes == 0 : skip);
+    hone_destroy(m);
+    rig_free(r);
+}
+
+int main(int argc, char **argv) {
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
+    for (int i = 0; i < 3; i++) {
+        target = argc > 1 ? argv[1] : targets[i];
+        CHECK_RUN(runs_every_shape);
+        CHECK_RUN(runs_epilogues);
+        CHECK_RUN(runs_concat_slices);
+        CHECK_RUN(transforms_filters_once);
+        CHECK_RUN(prepares_nothing_else);
+        if (argc > 1)
+            break;
+    }
+    return check_done();
+}

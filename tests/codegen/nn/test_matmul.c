@@ -1,0 +1,146 @@
+// matmul against the evaluator: constant and runtime b, transposed operands, broadcast batches,
+// bias, epilogues, tails of rows and columns, N on any axis, other dtypes.
+#include "tests/check.h"
+#include "tests/codegen/rig/cases.h"
+
+#include <stdio.h>
+
+static const struct {
+    int K, M;
+} sizes[] = {{20, 10}, {64, 1000}, {33, 64}, {7, 3}, {512, 129}, {1, 17}};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static const char *const forms[] = {
+    // K, M
+    "in %%x: f32[N,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nconst %%v: f32[%2$d] = rand(2)\n"
+    "%%y = matmul %%x, %%w, %%v\nout %%y",
+    "in %%x: f32[N,7,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nconst %%v: f32[%2$d] = rand(2)\n"
+    "%%m = matmul %%x, %%w\n%%a = add %%m, %%v\n%%y = relu %%a\nout %%y",
+    "in %%x: f32[13,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nin %%v: f32[%2$d]\n"
+    "%%m = matmul %%x, %%w\n%%y = mul %%m, %%v\nout %%y",
+    "in %%x: f32[N,%1$d]\nconst %%w: f32[%2$d,%1$d] = rand(1)\nconst %%v: f32[1,%2$d] = rand(2)\n"
+    "%%y = matmul %%x, %%w, %%v {trans_b=1}\nout %%y",
+    "in %%x: f32[%1$d,N]\nconst %%w: f32[%1$d,%2$d] = rand(1)\n"
+    "%%y = matmul %%x, %%w {trans_a=1}\nout %%y",
+    "in %%x: f32[3,%1$d,N]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nin %%v: f32[N,1]\n"
+    "%%m = matmul %%x, %%w {trans_a=1}\n%%y = add %%m, %%v\nout %%y",
+    "in %%x: f32[N,%1$d]\nconst %%w: f32[%1$d,%2$d] = rand(1)\nin %%z: f32[N,%2$d]\n"
+    "in %%r: f32[N,1]\n%%m = matmul %%x, %%w\n%%b = add %%m, %%z\n%%c = mul %%b, %%r\n"
+    "%%y = relu %%c\nout %%y",
+};
+enum { FORMS = sizeof forms / sizeof *forms };
+
+static void classifiers(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        int k = 0;
+        for (int s = 0; s < SIZES; s++) {
+            for (int i = 0; i < FORMS; i++) {
+                case_add(r, k++, forms[i], sizes[s].K, sizes[s].M);
+            }
+        }
+        CHECK_INT_EQ(case_check(r, 4e-6, false), 0);
+    }
+}
+
+static const struct {
+    const char *a, *b; // batch dims
+    int R, K, M;
+} products[] = {{"", "", 5, 20, 33},       {"N,", "N,", 7, 9, 40},       {"N,3,", "3,", 4, 16, 16},
+                {"3,", "N,1,", 13, 5, 70}, {"N,", "1,", 1, 64, 10},      {"", "N,2,", 20, 3, 1},
+                {"N,3,", "3,", 1, 33, 7},  {"2,3,", "N,1,3,", 1, 16, 16}};
+enum { PRODUCTS = sizeof products / sizeof *products };
+
+static void runtime_operands(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < 4 * PRODUCTS; k++) {
+            const char *a = products[k / 4].a, *b = products[k / 4].b;
+            int R = products[k / 4].R, K = products[k / 4].K, M = products[k / 4].M;
+            int ta = k & 1, tb = k >> 1 & 1;
+            case_add(r, k,
+                     "in %%x: f32[%s%d,%d]\nin %%z: f32[%s%d,%d]\nin %%q: f32[1,%d]\n"
+                     "%%y = matmul %%x, %%z, %%q {trans_a=%d, trans_b=%d}\nout %%y",
+                     a, ta ? K : R, ta ? R : K, b, tb ? M : K, tb ? K : M, M, ta, tb);
+        }
+        CHECK_INT_EQ(case_check(r, 4e-6, false), 0);
+    }
+}
+
+static const char *const others[] = {
+    // panels larger than the cache: tall tiles
+    "in %x: f32[N,12500]\nconst %w: f32[12500,70] = rand(1)\n%y = matmul %x, %w\nout %y",
+    "in %x: f32[3N,12500]\nconst %w: f32[12500,33] = rand(1)\nconst %v: f32[33] = rand(2)\n"
+    "%y = matmul %x, %w, %v\nout %y",
+    "in %x: f32[4N,12500]\nconst %w: f32[12500,16] = rand(1)\n%y = matmul %x, %w\nout %y",
+    "in %x: f32[5,7]\nin %z: f32[7,N]\n%y = matmul %x, %z\nout %y",
+    "in %x: f32[5,N]\nin %z: f32[N,20]\n%y = matmul %x, %z\nout %y",
+    "in %x: f32[N,0]\nin %z: f32[0,20]\n%y = matmul %x, %z\nout %y",
+    "in %x: f32[4,N,6]\nconst %w: f32[4,6,5] = rand(3)\n%y = matmul %x, %w\nout %y",
+    // the means of one image, of several
+    "const %w: f32[24,33] = rand(1)\nin %x: f32[1,24,13,2]\n%p = max_pool %x {kernel=[2,2]}\n"
+    "%m = reduce_mean %p {axes=[2,3], keepdims=0}\n%y = matmul %m, %w\nout %y",
+    "const %w: f32[5,8] = rand(1)\nin %x: f32[7,8,3,3]\n%p = max_pool %x {kernel=[2,2]}\n"
+    "%m = reduce_mean %p {axes=[2,3], keepdims=0}\n%y = matmul %m, %w {trans_b=1}\nout %y",
+    "in %x: f64[N,7]\nin %z: f64[7,9]\n%y = matmul %x, %z\nout %y",
+    "in %x: i32[N,7]\nin %z: i32[7,9]\n%y = matmul %x, %z\nout %y",
+    NULL};
+
+static void other_forms(void) {
+    CHECK_INT_EQ(case_check_all(others, 4e-6, false), 0);
+}
+
+// Global mean pools inside products: rests of channels, long sums, weights small and large, batches
+// in several parts.
+static const struct {
+    int K, H, W, M, O; // the map is [O*N,K,H,W]
+} maps[] = {{20, 7, 7, 10, 1},    {16, 2, 1, 70, 3}, {33, 2, 3, 129, 1},   {2100, 3, 2, 40, 1},
+            {512, 5, 1, 1000, 9}, {3, 4, 4, 1, 20},  {2049, 1, 3, 100, 13}};
+enum { MAPS = sizeof maps / sizeof *maps };
+
+static const char *const means[] = {
+    // K, H, W, M, N
+    "const %%w: f32[%1$d,%4$d] = rand(1)\nin %%x: f32[%5$s,%1$d,%2$d,%3$d]\n"
+    "%%p = max_pool %%x {kernel=[2,2], pad=[0,0,1,1]}\n%%m = reduce_mean %%p {axes=[2,3]}\n"
+    "%%r = reshape %%m {shape=[%5$s,%1$d]}\n%%y = matmul %%r, %%w\nout %%y",
+    "const %%w: f32[%4$d,%1$d] = rand(1)\nconst %%v: f32[%4$d] = rand(2)\n"
+    "in %%x: f32[%5$s,%1$d,%2$d,%3$d]\nin %%z: f32[%5$s,%4$d]\n"
+    "%%p = max_pool %%x {kernel=[2,2], pad=[0,0,1,1]}\n%%m = reduce_mean %%p {axes=[2,3], "
+    "keepdims=0}\n"
+    "%%g = matmul %%m, %%w, %%v {trans_b=1}\n%%a = add %%g, %%z\n%%y = relu %%a\nout %%y",
+};
+
+static int count_means(IrGraph *g) {
+    int n = 0;
+    for (const IrNode *i = g->first; i; i = i->next) {
+        n += ir_int(i, IR_ATTR_MEAN, 0) != 0;
+    }
+    return n;
+}
+
+static void pooled_operands(void) {
+    RigRuns runs = {
+        .N = {1, 2, 3, 0}, .n = 4, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 4e-6};
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < 2 * MAPS; k++) {
+            char N[16];
+            snprintf(N, sizeof N, "%dN", maps[k / 2].O);
+            case_add(r, k, means[k % 2], maps[k / 2].K, maps[k / 2].H, maps[k / 2].W, maps[k / 2].M,
+                     N);
+        }
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        if (rig_graph(r)) {
+            CHECK_INT_EQ(count_means(rig_graph(r)), case_targets[t].opt_level < 2 ? 0 : 2 * MAPS);
+        }
+        rig_free(r);
+    }
+}
+
+int main(void) {
+    CHECK_RUN(classifiers);
+    CHECK_RUN(runtime_operands);
+    CHECK_RUN(other_forms);
+    CHECK_RUN(pooled_operands);
+    return check_done();
+}

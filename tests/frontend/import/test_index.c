@@ -1,0 +1,598 @@
+// Importers of operators with indices, positions and equations: Einsum against a loop over all its
+// labels, compositions against values worked out by hand, and what is refused.
+#include "tests/frontend/import/import_case.h"
+
+#include <ctype.h>
+
+static void attr_str(Pb *node, const char *name, const char *s) {
+    Pb a = {0};
+    pb_str(&a, 1, name);
+    pb_str(&a, 4, s);
+    pb_int(&a, 20, 3);
+    pb_msg(node, 5, &a);
+}
+
+// The value of element i of operand k.
+static float element(int k, int64_t i) {
+    return (float)((i * 37 + k * 11) % 17 - 8) / 4;
+}
+
+// ---------------------------------------------------------------- Einsum
+
+typedef struct Shape {
+    int rank;
+    int64_t dim[IR_MAX_RANK];
+} Shape;
+
+typedef struct Equation {
+    const char *text;  // as ONNX has it
+    const char *plain; // the same without ellipsis, its axes being capitals, and with a result
+    Shape in[3];
+} Equation;
+
+static const Equation equations[] = {
+    {"ij->ji", "ij->ji", {{2, {3, 4}}}},
+    {"ba", "ba->ab", {{2, {3, 4}}}},
+    {"ii->i", "ii->i", {{2, {4, 4}}}},
+    {"ii", "ii->", {{2, {4, 4}}}},
+    {"ij->", "ij->", {{2, {3, 4}}}},
+    {"ij->j", "ij->j", {{2, {3, 4}}}},
+    {"iji->ij", "iji->ij", {{3, {3, 4, 3}}}},
+    {"iji->ji", "iji->ji", {{3, {3, 4, 3}}}},
+    {"iii->i", "iii->i", {{3, {3, 3, 3}}}},
+    {"iijj->ij", "iijj->ij", {{4, {2, 2, 3, 3}}}},
+    {"iij", "iij->j", {{3, {2, 2, 3}}}},
+    {" i j , j k -> i k ", "ij,jk->ik", {{2, {3, 4}}, {2, {4, 5}}}},
+    {"ij,jk", "ij,jk->ik", {{2, {3, 4}}, {2, {4, 5}}}},
+    {"bj,ja", "bj,ja->ab", {{2, {3, 4}}, {2, {4, 5}}}},
+    {"ij,jk->ki", "ij,jk->ki", {{2, {3, 4}}, {2, {4, 5}}}},
+    {"bij,bjk->bik", "bij,bjk->bik", {{3, {2, 3, 4}}, {3, {2, 4, 5}}}},
+    {"bhwi,bhwj->bij", "bhwi,bhwj->bij", {{4, {2, 3, 4, 5}}, {4, {2, 3, 4, 2}}}},
+    {"i,j->ij", "i,j->ij", {{1, {3}}, {1, {4}}}},
+    {"i,j->ji", "i,j->ji", {{1, {3}}, {1, {4}}}},
+    {"ij,ij->", "ij,ij->", {{2, {3, 4}}, {2, {3, 4}}}},
+    {"ij,ij->i", "ij,ij->i", {{2, {3, 4}}, {2, {3, 4}}}},
+    {"ij,ji->ij", "ij,ji->ij", {{2, {3, 4}}, {2, {4, 3}}}},
+    {"ij,k->k", "ij,k->k", {{2, {3, 4}}, {1, {5}}}},
+    {"ij,kj,k->i", "ij,kj,k->i", {{2, {3, 4}}, {2, {5, 4}}, {1, {5}}}},
+    {"a,ab,abc->cba", "a,ab,abc->cba", {{1, {2}}, {2, {2, 3}}, {3, {2, 3, 4}}}},
+    {"ij,jk,kl->il", "ij,jk,kl->il", {{2, {2, 3}}, {2, {3, 4}}, {2, {4, 5}}}},
+    {"iij,jkk->ik", "iij,jkk->ik", {{3, {2, 2, 3}}, {3, {3, 4, 4}}}},
+    {",ij->ij", ",ij->ij", {{0}, {2, {2, 3}}}},
+    {"ij,jk->ik", "ij,jk->ik", {{2, {3, 1}}, {2, {4, 5}}}}, // 1 broadcasts, summed
+    {"bi,bi->bi", "bi,bi->bi", {{2, {1, 3}}, {2, {4, 3}}}}, // and kept
+    {"Ba,Bc->aB", "Ba,Bc->aB", {{2, {2, 3}}, {2, {2, 4}}}},
+    {"...->...", "XY->XY", {{2, {3, 4}}}},
+    {"i...->...", "iX->X", {{2, {3, 4}}}},
+    {"...i", "XYi->XYi", {{3, {2, 3, 4}}}},
+    {"i...i->...i", "iXi->Xi", {{3, {2, 3, 2}}}},
+    {"...ij,...jk->...ik", "Xij,Xjk->Xik", {{3, {2, 3, 4}}, {3, {2, 4, 5}}}},
+    {"...ij,...jk", "XYij,Yjk->XYik", {{4, {2, 3, 2, 4}}, {3, {3, 4, 2}}}},
+    {"...ij,...jk->ki...", "XYij,Yjk->kiXY", {{4, {2, 1, 2, 4}}, {3, {3, 4, 2}}}},
+    {"...,...->...", "XY,Y->XY", {{2, {2, 3}}, {1, {3}}}},
+    {"...i,...i->", "XYi,Yi->", {{3, {2, 3, 4}}, {2, {3, 4}}}},
+    {"abcdefgh->hgfedcba", "abcdefgh->hgfedcba", {{8, {2, 1, 2, 1, 3, 1, 2, 1}}}},
+    {"ij,kj->ik", "ij,kj->ik", {{2, {3, 0}}, {2, {2, 0}}}},
+};
+
+static int count_terms(const Equation *e) {
+    int n = 1;
+    for (const char *s = e->plain; *s != '-'; s++) {
+        n += *s == ',';
+    }
+    return n;
+}
+
+// Where `at[]` points in an operand with these labels; axes of size 1 repeat.
+static int64_t offset_of(const char *labels, const Shape *s, const int64_t *at) {
+    int64_t offset = 0;
+    for (int i = 0; i < s->rank; i++) {
+        offset = offset * s->dim[i] + (s->dim[i] == 1 ? 0 : at[(unsigned char)labels[i]]);
+    }
+    return offset;
+}
+
+// The sum of products over all labels, into y[].
+static int64_t sum_products(const Equation *e, double *y, Shape *out) {
+    int64_t size[128] = {0}, at[128] = {0}, elems = 1;
+    char used[128];
+    int n_used = 0, n = count_terms(e), k = 0;
+    const char *term[3] = {e->plain}, *result = strstr(e->plain, "->") + 2;
+    for (const char *s = e->plain; *s != '-'; s++) {
+        if (*s == ',') {
+            term[++k] = s + 1;
+        } else {
+            int64_t d = e->in[k].dim[s - term[k]];
+            if (!memchr(used, *s, (size_t)n_used)) {
+                used[n_used++] = *s;
+                size[(unsigned char)*s] = d;
+            } else if (d != 1) {
+                size[(unsigned char)*s] = d;
+            }
+        }
+    }
+    out->rank = (int)strlen(result);
+    for (int i = 0; i < out->rank; i++) {
+        out->dim[i] = size[(unsigned char)result[i]];
+        elems *= out->dim[i];
+    }
+    memset(y, 0, (size_t)elems * sizeof *y);
+    for (int i = 0; i < n_used; i++) {
+        if (size[(unsigned char)used[i]] == 0) {
+            return elems;
+        }
+    }
+    for (bool more = true; more;) {
+        double product = 1;
+        for (int i = 0; i < n; i++) {
+            product *= (double)element(i, offset_of(term[i], &e->in[i], at));
+        }
+        Shape whole = *out; // a result's axis of size 1 is at 0 anyway
+        y[offset_of(result, &whole, at)] += product;
+        more = false;
+        for (int i = 0; i < n_used && !more; i++) {
+            int64_t *a = &at[(unsigned char)used[i]];
+            *a = *a + 1 < size[(unsigned char)used[i]] ? *a + 1 : 0;
+            more = *a != 0;
+        }
+    }
+    return elems;
+}
+
+static void check_equation(const Equation *e) {
+    Import im;
+    Pb g = {0}, node;
+    int n = count_terms(e);
+    node = make_node("Einsum", "e", n == 1 ? "a" : n == 2 ? "a b" : "a b c", "y");
+    attr_str(&node, "equation", e->text);
+    pb_msg(&g, 1, &node);
+    for (int i = 0; i < n; i++) {
+        put_input(&g, i == 0 ? "a" : i == 1 ? "b" : "c", e->in[i].rank, e->in[i].dim);
+    }
+    put_output(&g, "y");
+    import_graph(&im, &g, 12, NULL);
+    CHECK_STR_EQ(im.text, "");
+    if (CHECK(im.prog != NULL)) {
+        IrTensor in[3], out;
+        double want[1024];
+        Shape s;
+        for (int i = 0; i < n; i++) {
+            IrType t = {IR_F32, ir_shape_of(e->in[i].rank, e->in[i].dim), 0};
+            in[i] = ir_tensor_new(im.arena, &t, 1);
+            for (int64_t k = 0; k < ir_tensor_elems(&in[i]); k++) {
+                ((float *)in[i].data)[k] = element(i, k);
+            }
+        }
+        int64_t elems = sum_products(e, want, &s);
+        CHECK_STR_EQ(ir_eval(im.prog->graphs[0], 1, in, &out, im.arena, NULL, NULL), NULL);
+        bool same = out.rank == s.rank;
+        for (int i = 0; i < s.rank && same; i++) {
+            same = out.dim[i] == s.dim[i];
+        }
+        for (int64_t i = 0; i < elems && same; i++) {
+            same = fabs(ir_tensor_get(&out, i) - want[i]) < 1e-4;
+        }
+        if (!CHECK(same)) {
+            fprintf(stderr, "  in: %s\n", e->text);
+        }
+    }
+    import_end(&im);
+}
+
+static void einsum(void) {
+    for (size_t i = 0; i < sizeof equations / sizeof *equations; i++) {
+        check_equation(&equations[i]);
+    }
+}
+
+// ---------------------------------------------------------------- other operators
+
+typedef struct Attr {
+    const char *name, *s; // s NULL: the number i
+    int64_t i;
+} Attr;
+
+typedef struct Case {
+    const char *op;
+    int opset;
+    const char *inputs; // "x" f32 at run time; "k" i64, "b" 0-d i64: constants
+    Shape x;            // a first dimension of -1 is 3
+    int n_k;
+    int64_t k[12];
+    Attr attr[4];
+    const char *want; // of output 0: elements, x being 0, 1, 2 ...; or after `!` the reason
+} Case;
+
+static const Case cases[] = {
+    {"TopK", 1, "x", {2, {1, 4}}, 0, {0}, {{"k", NULL, 2}}, "3 2"},
+    {"TopK", 11, "x k", {2, {1, 4}}, 1, {2}, {{"largest", NULL, 0}, {"axis", NULL, -1}}, "0 1"},
+    {"TopK",
+     11,
+     "x k",
+     {2, {1, 4}},
+     1,
+     {5},
+     {{0}},
+     "!size is 5, axis 1 of operand 0, f32[1,4], has not as many"},
+    {"TopK", 11, "x k", {2, {1, 4}}, 2, {1, 2}, {{0}}, "!k is not one number of at least 0"},
+    {"TopK", 1, "x", {2, {1, 4}}, 0, {0}, {{0}}, "!k is not one number of at least 0"},
+    {"ArgMax", 1, "x", {2, {2, 3}}, 0, {0}, {{"axis", NULL, 1}}, "2 2"},
+    {"ArgMin", 13, "x", {2, {2, 3}}, 0, {0}, {{"axis", NULL, -2}, {"keepdims", NULL, 0}}, "0 0 0"},
+    {"ArgMax",
+     13,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"axis", NULL, 2}},
+     "!axis 2 is outside a tensor of rank 2"},
+    {"CumSum", 14, "x k", {2, {2, 3}}, 1, {-1}, {{"reverse", NULL, 1}}, "3 3 2 12 9 5"},
+    {"CumSum", 14, "x k", {2, {2, 3}}, 2, {0, 1}, {{0}}, "!its axis is not one number"},
+    {"CumSum", 14, "x k", {2, {2, 3}}, 1, {7}, {{0}}, "!axis 7 is outside a tensor of rank 2"},
+    {"Tile",
+     13,
+     "x k",
+     {5, {1, 2, 1, 2, 1}},
+     5,
+     {2, 1, 2, 2, 2},
+     {{0}},
+     "0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 2 2 3 3 2 2 3 3 2 2 3 3 2 2 3 3 "
+     "0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 2 2 3 3 2 2 3 3 2 2 3 3 2 2 3 3"},
+    {"Tile", 13, "x k", {2, {-1, 2}}, 2, {2, 1}, {{0}}, "0 1 2 3 4 5 0 1 2 3 4 5"},
+    {"Gather",
+     13,
+     "x k",
+     {2, {2, 3}},
+     1,
+     {3},
+     {{"axis", NULL, 1}},
+     "!index 3 is outside axis 1 of size 3"},
+    {"GatherElements", 13, "x k", {1, {4}}, 3, {-1, 0, -4}, {{0}}, "3 0 0"},
+    {"GatherElements",
+     13,
+     "x k",
+     {1, {4}},
+     2,
+     {0, -5},
+     {{0}},
+     "!index -5 is outside axis 0 of size 4"},
+    {"GatherND", 13, "x k", {2, {2, 3}}, 2, {1, -1}, {{0}}, "5"},
+    {"GatherND", 13, "x k", {2, {2, 3}}, 1, {-1}, {{0}}, "3 4 5"},
+    {"GatherND", 13, "x k", {2, {2, 3}}, 2, {1, 3}, {{0}}, "!index 3 is outside axis 1 of size 3"},
+    {"GatherND",
+     13,
+     "x k",
+     {2, {2, 3}},
+     3,
+     {0, 0, 0},
+     {{0}},
+     "!the last axis of the indices does not count axes of the data"},
+    {"GatherND",
+     13,
+     "x k",
+     {2, {2, 3}},
+     1,
+     {0},
+     {{"batch_dims", NULL, 2}},
+     "!batch_dims is 2 for data of rank 2"},
+    {"Scatter", 9, "x k x", {1, {3}}, 3, {2, 0, 1}, {{0}}, "1 2 0"},
+    {"ScatterElements", 16, "x k x", {1, {3}}, 3, {2, 0, 2}, {{"reduction", "add", 0}}, "1 1 4"},
+    {"ScatterElements", 18, "x k x", {1, {3}}, 3, {2, 0, 2}, {{"reduction", "max", 0}}, "1 1 2"},
+    {"ScatterElements",
+     18,
+     "x k x",
+     {1, {3}},
+     3,
+     {2, 0, 3},
+     {{0}},
+     "!index 3 is outside axis 0 of size 3"},
+    {"ScatterElements",
+     18,
+     "x k x",
+     {1, {3}},
+     3,
+     {2, 0, 1},
+     {{"reduction", "div", 0}},
+     "!mode 'div' is unknown"},
+    {"ScatterND",
+     18,
+     "x k x",
+     {1, {3}},
+     1,
+     {0},
+     {{0}},
+     "!operand 2 is f32[3], it does not fit f32[3] and indices i64[1]"},
+    {"OneHot", 11, "k b x", {1, {2}}, 4, {0, 2, -1, 7}, {{0}}, "1 0 0 0 0 1 0 0 1 0 0 0"},
+    {"OneHot", 11, "k b x", {1, {2}}, 2, {1, 2}, {{"axis", NULL, 0}}, "0 0 1 0 0 1"},
+    {"OneHot", 9, "x b x", {1, {2}}, 0, {0}, {{"axis", NULL, -1}}, "1 0 0 0 1 0"},
+    {"OneHot",
+     11,
+     "k b x",
+     {1, {3}},
+     2,
+     {1, 2},
+     {{0}},
+     "!depth 3, indices of rank 1 or its values do not fit"},
+    {"Compress", 11, "x k", {2, {2, 3}}, 2, {0, 1}, {{"axis", NULL, 1}}, "1 4"},
+    {"Compress", 9, "x k", {2, {2, 3}}, 5, {0, 1, 0, 0, 1}, {{0}}, "1 4"},
+    {"Compress",
+     11,
+     "x k",
+     {2, {2, 3}},
+     3,
+     {0, 0, 0},
+     {{"axis", NULL, 0}},
+     "!its condition is no list of at most 2 entries, one for each it selects of"},
+    {"Compress",
+     11,
+     "x x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{0}},
+     "!input 1 is not constant, and the shape of the result depends on its content"},
+    {"NonZero", 13, "k", {1, {1}}, 5, {0, 3, 0, -1, 0}, {{0}}, "1 3"},
+    {"NonZero",
+     13,
+     "x",
+     {1, {1}},
+     0,
+     {0},
+     {{0}},
+     "!input 0 is not constant, and the shape of the result depends on its content"},
+    {"Unique",
+     11,
+     "k",
+     {1, {1}},
+     6,
+     {2, 1, 1, 3, 4, 3},
+     {{0}},
+     "1 2 3 4 # 1 0 3 4 # 1 0 0 2 3 2 # 2 1 2 1"},
+    {"Unique",
+     11,
+     "k",
+     {1, {1}},
+     6,
+     {2, 1, 1, 3, 4, 3},
+     {{"sorted", NULL, 0}},
+     "2 1 3 4 # 0 1 3 4 # 0 1 1 2 3 2 # 1 2 2 1"},
+    {"Unique",
+     11,
+     "k",
+     {1, {1}},
+     3,
+     {INT64_MAX, INT64_MAX - 1, INT64_MAX},
+     {{"axis", NULL, 0}},
+     "9.22337204e+18 9.22337204e+18 # 1 0 # 1 0 1 # 1 2"},
+    {"Trilu", 14, "x b", {2, {2, 3}}, 0, {0}, {{"upper", NULL, 1}}, "0 0 0 0 0 0"},
+    {"Trilu", 14, "x k", {2, {2, 3}}, 1, {-1}, {{"upper", NULL, 0}}, "0 0 0 3 0 0"},
+    {"Trilu", 14, "x", {2, {2, 3}}, 0, {0}, {{0}}, "0 1 2 0 4 5"},
+    {"Trilu", 14, "x k", {2, {-1, 3}}, 1, {INT64_MIN}, {{0}}, "0 1 2 3 4 5 6 7 8"},
+    {"Trilu",
+     14,
+     "x",
+     {1, {3}},
+     0,
+     {0},
+     {{0}},
+     "!its input has no matrices, or k is not one number"},
+    {"ReverseSequence", 10, "x k", {2, {3, 2}}, 2, {3, 2}, {{0}}, "4 3 2 1 0 5"},
+    {"ReverseSequence",
+     10,
+     "x k",
+     {2, {2, 3}},
+     2,
+     {3, 2},
+     {{"batch_axis", NULL, 0}, {"time_axis", NULL, 1}},
+     "2 1 0 4 3 5"},
+    {"ReverseSequence",
+     10,
+     "x k",
+     {2, {3, 2}},
+     2,
+     {3, 4},
+     {{0}},
+     "!length 4 is outside the time axis of size 3"},
+    {"ReverseSequence",
+     10,
+     "x k",
+     {2, {3, 2}},
+     2,
+     {3, 2},
+     {{"batch_axis", NULL, 0}},
+     "!time_axis 0, batch_axis 0 and its lengths do not fit the data"},
+    {"Det", 11, "x", {2, {2, 2}}, 0, {0}, {{0}}, "-2"},
+    {"Det",
+     11,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{0}},
+     "!the matrices of operand 0, f32[2,3], are not square and of fixed size"},
+    {"GridSample",
+     16,
+     "x x",
+     {4, {1, 2, 2, 2}},
+     0,
+     {0},
+     {{"mode", "bilinear", 0}, {"align_corners", NULL, 1}},
+     "2.5 0 0 0 6.5 0 0 0"},
+    {"GridSample",
+     20,
+     "x x",
+     {4, {1, 2, 2, 2}},
+     0,
+     {0},
+     {{"mode", "bilinear", 0}},
+     "!mode 'bilinear' is unknown"},
+    {"Einsum",
+     12,
+     "x x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij", 0}},
+     "!its equation has fewer terms than operands"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij,jk", 0}},
+     "!its equation has another number of terms than operands"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "i->i", 0}},
+     "!a term of its equation names 1 axes of an operand of rank 2"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ii->i", 0}},
+     "!axes 0 and 1 of an operand have one label and not one fixed size"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij->k", 0}},
+     "!axis 0 of its result is in no operand, or stands twice"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij->ii", 0}},
+     "!axis 1 of its result is in no operand, or stands twice"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "i1->i", 0}},
+     "!its equation has '1->i' where up to 8 letters and one ... may stand"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij-i", 0}},
+     "!its equation has '-i' where '->' is expected"},
+    {"Einsum",
+     12,
+     "x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij->i->", 0}},
+     "!its equation goes on behind the result"},
+    {"Einsum",
+     12,
+     "x x",
+     {2, {2, 3}},
+     0,
+     {0},
+     {{"equation", "ij,jk->ik", 0}},
+     "!one label has two sizes, 3 and 2"},
+    {"Einsum", 12, "x", {2, {2, 3}}, 0, {0}, {{0}}, "!it has no equation"},
+    {"NonMaxSuppression",
+     11,
+     "x x",
+     {3, {1, 2, 4}},
+     0,
+     {0},
+     {{0}},
+     "!the shape of its result depends on its content; end the model before it"},
+};
+
+static Pb make_case(const Case *c) {
+    Pb g = {0}, n = make_node(c->op, "n", c->inputs, strcmp(c->op, "Unique") ? "y" : "y i j k_");
+    for (int i = 0; i < 4 && c->attr[i].name; i++) {
+        if (c->attr[i].s) {
+            attr_str(&n, c->attr[i].name, c->attr[i].s);
+        } else {
+            attr_int(&n, c->attr[i].name, c->attr[i].i);
+        }
+    }
+    pb_msg(&g, 1, &n);
+    put_input(&g, "x", c->x.rank, c->x.dim);
+    if (strcmp(c->op, "Compress")) {
+        put_ints(&g, "k", c->n_k, c->k);
+    } else {
+        bool v[12];
+        for (int i = 0; i < c->n_k; i++) {
+            v[i] = c->k[i] != 0;
+        }
+        put_raw(&g, "k", 9, 1, (int64_t[]){c->n_k}, v, (size_t)c->n_k);
+    }
+    if (strchr(c->inputs, 'b')) { // depth 3, diagonal 3
+        put_raw(&g, "b", ONNX_INT64, 0, NULL, &(int64_t){3}, 8);
+    }
+    put_output(&g, "y");
+    for (int i = 0; i < 3 && strcmp(c->op, "Unique") == 0; i++) {
+        put_output(&g, (const char *[]){"i", "j", "k_"}[i]);
+    }
+    return g;
+}
+
+static void check_results(Import *im, const Case *c) {
+    IrGraph *g = im->prog->graphs[0];
+    IrTensor in, out[4];
+    IrType t = {IR_F32, ir_shape_of(c->x.rank, c->x.dim), 0};
+    t.shape.dim[0] = c->x.dim[0] < 0 ? ir_dim(3) : t.shape.dim[0];
+    in = ir_tensor_new(im->arena, &t, 1);
+    for (int64_t i = 0; i < ir_tensor_elems(&in); i++) {
+        ((float *)in.data)[i] = (float)i;
+    }
+    CHECK_STR_EQ(ir_eval(g, 3, &in, out, im->arena, NULL, NULL), NULL);
+    const char *text = "";
+    for (int k = 0; k < g->n_outputs; k++) {
+        text = ir_sprintf(im->arena, "%s%s", text, k ? " # " : "");
+        for (int64_t i = 0; i < ir_tensor_elems(&out[k]); i++) {
+            text = ir_sprintf(im->arena, "%s%s%.9g", text, i ? " " : "", ir_tensor_get(&out[k], i));
+        }
+    }
+    CHECK_STR_EQ(text, c->want);
+}
+
+static void operators(void) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Case *c = &cases[i];
+        long failures = check_state.failures;
+        Pb g = make_case(c);
+        Import im;
+        import_graph(&im, &g, c->opset, NULL);
+        if (*c->want == '!') {
+            char want[300];
+            snprintf(want, sizeof want, "m.onnx: node 'n' (%s, opset %d): %s\n", c->op, c->opset,
+                     c->want + 1);
+            CHECK_STR_EQ(im.text, want);
+        } else if (CHECK_STR_EQ(im.text, "") && CHECK(im.prog != NULL)) {
+            check_results(&im, c);
+        }
+        import_end(&im);
+        if (check_state.failures > failures) {
+            fprintf(stderr, "  in: case %zu, %s\n", i, c->op);
+        }
+    }
+}
+
+int main(void) {
+    case_start();
+    CHECK_RUN(einsum);
+    CHECK_RUN(operators);
+    case_end();
+    return check_done();
+}

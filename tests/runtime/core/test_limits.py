@@ -1,0 +1,78 @@
+"""How many threads: the cgroup's quota, the affinity mask and OMP_NUM_THREADS; never more than any of them allows."""
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import BUILD, Case
+
+
+class Cgroup(Case):
+    def quota(self, group, files):
+        """files: path below sys/fs/cgroup -> text"""
+        root = self.path("root%d" % len(os.listdir(self.folder.name)))
+        os.makedirs(os.path.join(root, "proc/self"))
+        with open(os.path.join(root, "proc/self/cgroup"), "w") as f:
+            f.write(group)
+        for name, text in files.items():
+            path = os.path.join(root, "sys/fs/cgroup", name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(text)
+        return int(self.good("rt_probe", "cgroup", root))
+
+    def test_version_2(self):
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "max 100000\n"}), 0)
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "200000 100000\n"}), 2)
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "150000 100000\n"}), 2)
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "1000 100000\n"}), 1)
+        self.assertEqual(self.quota("0::/\n", {}), 0)
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "x"}), 0)
+        self.assertEqual(self.quota("0::/\n", {"cpu.max": "9223372036854775807 1"}), 4096)
+
+    def test_the_tightest_ancestor_counts(self):
+        files = {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000", "a/b/c/cpu.max": "500000 100000"}
+        self.assertEqual(self.quota("0::/a/b/c\n", files), 3)
+        self.assertEqual(self.quota("0::/a/b/c\n", {**files, "cpu.max": "100000 100000"}), 1)
+        self.assertEqual(self.quota("0::/not/visible/here\n", {"cpu.max": "400000 100000"}), 4)
+
+    def test_version_1(self):
+        def v1(quota, folder="cpu,cpuacct/docker/x"):
+            return {folder + "/cpu.cfs_quota_us": quota, folder + "/cpu.cfs_period_us": "100000\n"}
+
+        group = "12:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/docker/x\n"
+        self.assertEqual(self.quota(group, v1("-1\n")), 0)
+        self.assertEqual(self.quota(group, v1("250000\n")), 3)
+        self.assertEqual(self.quota(group, v1("250000\n", "cpu")), 3)
+        self.assertEqual(self.quota("3:cpuset:/\n", v1("250000\n", "cpuset")), 0)
+
+    def test_no_proc(self):
+        self.assertEqual(int(self.good("rt_probe", "cgroup", self.path("nothing"))), 0)
+
+
+class Threads(Case):
+    def default(self, omp):
+        code, out, _ = self.run_program("rt_probe", "threads", env={"OMP_NUM_THREADS": omp})
+        self.assertEqual(code, 0)
+        return int(out)  # libgomp complains about bad values on stderr
+
+    def test_environment(self):
+        most = self.default("")
+        self.assertLessEqual(most, len(os.sched_getaffinity(0)))
+        self.assertEqual(self.default("1"), 1)
+        self.assertEqual(self.default("1,4"), 1)
+        for text in ("1000", "0", "-3", "many"):
+            self.assertEqual(self.default(text), most)
+
+    def test_affinity(self):
+        cpu = str(min(os.sched_getaffinity(0)))
+        r = subprocess.run(["taskset", "-c", cpu, os.path.join(BUILD, "rt_probe"), "threads"], capture_output=True)
+        self.assertEqual(r.stdout, b"1\n")
+
+    def test_more_threads_than_cpus_still_progress(self):
+        self.good("fake", "bench", "--threads", 16, "--batch", 8, "--iters", 50)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,252 @@
+// A fine-tune program's tables and graphs written by hand, so that the training loop is tested
+// without the compiler: logits = W * (gain * pool(image)) + b for grey 8x8 images, 3 classes. Stage
+// 1 trains W and b behind a frozen prefix that pools, stage 2 trains the gain too.
+//
+// FAKE_NAN: the loss of a batch that has an image of class 2 is NaN from its third step on.
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/train/abi.h"
+
+enum { PIXELS = 64, POOLED = 16, CLASSES = 3, ROW = HONE_TUNE_ROW };
+enum { GAIN, BIAS, WEIGHT, N_PARAMS };
+
+// The "model": the parameters' values between other bytes.
+static const struct {
+    char head[8];
+    float gain[1], bias[CLASSES], weight[CLASSES * POOLED];
+    char tail[8];
+} model = {"onnx<", {1}, {0}, {0.5f, -0.25f}, ">"};
+
+static const float *in_floats(const HoneCall *c, int i) {
+    return c->inputs[i];
+}
+
+static float *out_floats(const HoneCall *c, int i) {
+    return c->outputs[i];
+}
+
+static void pool(const float *image, float *to) {
+    for (int i = 0; i < POOLED; i++) {
+        const float *p = image + i / 4 * 16 + i % 4 * 2;
+        to[i] = (p[0] + p[1] + p[8] + p[9]) * 0.25f;
+    }
+}
+
+static void run_features(const HoneCall *c, int32_t thread, int32_t threads) {
+    for (int64_t n = thread; n < c->N; n += threads)
+        pool(in_floats(c, 0) + n * PIXELS, out_floats(c, 0) + n * POOLED);
+}
+
+// softmax cross-entropy of one row; d: gradient of the logits
+static float cross_entropy(const float *z, int label, float *d) {
+    float top = fmaxf(z[0], fmaxf(z[1], z[2])), sum = 0;
+    for (int k = 0; k < CLASSES; k++)
+        sum += d[k] = expf(z[k] - top);
+    for (int k = 0; k < CLASSES; k++)
+        d[k] = d[k] / sum - (k == label);
+    return logf(sum) + top - z[label];
+}
+
+// inputs: x, label, weight of classes, smoothing, scale, seed, gain, bias, W
+// outputs: loss, logits, then gradients of bias, W and, from images, gain
+static void train_rows(const HoneCall *c, bool images, bool gradients) {
+    const int32_t *label = c->inputs[1];
+    float scale = in_floats(c, 4)[0], gain = in_floats(c, 6)[0];
+    const float *bias = in_floats(c, 7), *w = in_floats(c, 8);
+    float *db = gradients ? out_floats(c, 2) : NULL, *dw = gradients ? out_floats(c, 3) : NULL;
+    float *dg = gradients && images ? out_floats(c, 4) : NULL;
+    if (gradients) {
+        memset(db, 0, CLASSES * sizeof *db);
+        memset(dw, 0, CLASSES * POOLED * sizeof *dw);
+    }
+    if (dg)
+        *dg = 0;
+    for (int64_t n = 0; n < c->N; n++) {
+        float x[POOLED], d[CLASSES], *z = out_floats(c, 1) + n * CLASSES;
+        if (images)
+            pool(in_floats(c, 0) + n * PIXELS, x);
+        else
+            memcpy(x, in_floats(c, 0) + n * POOLED, sizeof x);
+        for (int k = 0; k < CLASSES; k++) {
+            z[k] = bias[k];
+            for (int i = 0; i < POOLED; i++)
+                z[k] += w[k * POOLED + i] * gain * x[i];
+        }
+        out_floats(c, 0)[n] = cross_entropy(z, label[n], d);
+        for (int k = 0; gradients && k < CLASSES; k++) {
+            db[k] += d[k] * scale;
+            for (int i = 0; i < POOLED; i++) {
+                dw[k * POOLED + i] += d[k] * scale * gain * x[i];
+                if (dg)
+                    *dg += d[k] * scale * w[k * POOLED + i] * x[i];
+            }
+        }
+#ifdef FAKE_NAN
+        if (gradients && label[n] == 2 && fabsf(bias[2]) > 1e-4f)
+            out_floats(c, 0)[n] = NAN;
+#endif
+    }
+}
+
+static void run_train_head(const HoneCall *c, int32_t thread, int32_t threads) {
+    (void)threads;
+    if (thread == 0)
+        train_rows(c, false, true);
+}
+static void run_train_all(const HoneCall *c, int32_t thread, int32_t threads) {
+    (void)threads;
+    if (thread == 0)
+        train_rows(c, true, true);
+}
+static void run_eval_head(const HoneCall *c, int32_t thread, int32_t threads) {
+    (void)threads;
+    if (thread == 0)
+        train_rows(c, false, false);
+}
+static void run_eval_all(const HoneCall *c, int32_t thread, int32_t threads) {
+    (void)threads;
+    if (thread == 0)
+        train_rows(c, true, false);
+}
+
+// inputs: p, g, m, lr, momentum, decay, clip; outputs: p, m
+static void run_sgd(const HoneCall *c, int32_t thread, int32_t threads) {
+    for (int64_t i = thread * ROW; i < c->N * ROW; i += threads * ROW)
+        for (int64_t k = i; k < i + ROW; k++) {
+            float g =
+                in_floats(c, 1)[k] * in_floats(c, 6)[0] + in_floats(c, 5)[0] * in_floats(c, 0)[k];
+            float m = in_floats(c, 4)[0] * in_floats(c, 2)[k] + g;
+            out_floats(c, 1)[k] = m;
+            out_floats(c, 0)[k] = in_floats(c, 0)[k] - in_floats(c, 3)[0] * m;
+        }
+}
+
+static void run_sqsum(const HoneCall *c, int32_t thread, int32_t threads) {
+    for (int64_t i = thread; i < c->N; i += threads) {
+        float s = 0;
+        for (int k = 0; k < ROW; k++)
+            s += in_floats(c, 0)[i * ROW + k] * in_floats(c, 0)[i * ROW + k];
+        out_floats(c, 0)[i] = s;
+    }
+}
+
+#define TENSOR(name, type, rank, ...)                                                              \
+    {                                                                                              \
+        name, type, rank, {                                                                        \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define IMAGE TENSOR("image", HONE_F32, 4, {0, 1}, {1, 0}, {8, 0}, {8, 0})
+#define FEATURE TENSOR("feature", HONE_F32, 2, {0, 1}, {POOLED, 0})
+#define REST                                                                                       \
+    TENSOR("label", HONE_I32, 1, {0, 1}), TENSOR("class_weight", HONE_F32, 1, {CLASSES, 0}),       \
+        TENSOR("smoothing", HONE_F32, 0, {0, 0}), TENSOR("scale", HONE_F32, 0, {0, 0}),            \
+        TENSOR("seed", HONE_I64, 0, {0, 0}), TENSOR("gain", HONE_F32, 1, {1, 0}),                  \
+        TENSOR("b", HONE_F32, 1, {CLASSES, 0}),                                                    \
+        TENSOR("W", HONE_F32, 2, {CLASSES, 0}, {POOLED, 0})
+#define ROWS(name) TENSOR(name, HONE_F32, 2, {0, 1}, {ROW, 0})
+#define SCALAR(name) TENSOR(name, HONE_F32, 0, {0, 0})
+
+static const HoneTensorDesc images_in[] = {IMAGE, REST}, features_in[] = {FEATURE, REST};
+static const HoneTensorDesc results[] = {
+    TENSOR("loss", HONE_F32, 1, {0, 1}), TENSOR("logits", HONE_F32, 2, {0, 1}, {CLASSES, 0}),
+    TENSOR("db", HONE_F32, 1, {CLASSES, 0}), TENSOR("dW", HONE_F32, 2, {CLASSES, 0}, {POOLED, 0}),
+    TENSOR("dgain", HONE_F32, 1, {1, 0})};
+static const HoneTensorDesc sgd_in[] = {ROWS("p"),    ROWS("g"),       ROWS("m"),     SCALAR("lr"),
+                                        SCALAR("mu"), SCALAR("decay"), SCALAR("clip")};
+static const HoneTensorDesc sgd_out[] = {ROWS("p'"), ROWS("m'")};
+static const HoneTensorDesc sums_out[] = {TENSOR("sums", HONE_F32, 1, {0, 1})};
+static const char weights[64] __attribute__((aligned(64)));
+
+#define MODEL(label, ins, n_in, outs, n_out, fn)                                                   \
+    {                                                                                              \
+        .abi = HONE_ABI, .name = label, .producer = "by hand", .cpu = "any", .features = "",       \
+        .hash = "00000000000000000000000000000001", .n_inputs = n_in, .n_outputs = n_out,          \
+        .inputs = ins, .outputs = outs, .batch_symbolic = 1, .weights = weights, .run = fn,        \
+        .preprocess = {                                                                            \
+            1,                                                                                     \
+            0,                                                                                     \
+            0,                                                                                     \
+            8,                                                                                     \
+            8,                                                                                     \
+            0,                                                                                     \
+            1 / 255.0f,                                                                            \
+            {0.5f},                                                                                \
+            {0.5f}                                                                                 \
+        }                                                                                          \
+    }
+static const HoneModelDesc features =
+                               MODEL("features.0", images_in, 1, features_in, 1, run_features),
+                           train_head =
+                               MODEL("train.0", features_in, 9, results, 4, run_train_head),
+                           eval_head = MODEL("eval.0", features_in, 9, results, 2, run_eval_head),
+                           train_all = MODEL("train.1", images_in, 9, results, 5, run_train_all),
+                           eval_all = MODEL("eval.1", images_in, 9, results, 2, run_eval_all),
+                           sgd = MODEL("sgd", sgd_in, 7, sgd_out, 2, run_sgd),
+                           sqsum = MODEL("sqsum", sgd_in + 1, 1, sums_out, 1, run_sqsum);
+
+#define BIND_REST                                                                                  \
+    {HONE_BIND_LABEL, 0}, {HONE_BIND_CLASS_WEIGHT, 0}, {HONE_BIND_SMOOTHING, 0},                   \
+        {HONE_BIND_SCALE, 0}, {HONE_BIND_SEED, 0}, {HONE_BIND_PARAM, GAIN},                        \
+        {HONE_BIND_PARAM, BIAS}, {                                                                 \
+        HONE_BIND_PARAM, WEIGHT                                                                    \
+    }
+static const HoneBind bind_images[] = {{HONE_BIND_IMAGE, 0}, BIND_REST};
+static const HoneBind bind_features[] = {{HONE_BIND_FEATURE, 0}, BIND_REST};
+static const HoneBind bind_results[] = {{HONE_BIND_LOSS, 0},
+                                        {HONE_BIND_LOGITS, 0},
+                                        {HONE_BIND_GRAD, BIAS},
+                                        {HONE_BIND_GRAD, WEIGHT},
+                                        {HONE_BIND_GRAD, GAIN}};
+static const HoneBind bind_sgd[] = {
+    {HONE_BIND_P, 0},        {HONE_BIND_G, 0},     {HONE_BIND_M, 0},   {HONE_BIND_LR, 0},
+    {HONE_BIND_MOMENTUM, 0}, {HONE_BIND_DECAY, 0}, {HONE_BIND_CLIP, 0}};
+static const HoneBind bind_sgd_out[] = {{HONE_BIND_P, 0}, {HONE_BIND_M, 0}};
+static const HoneBind bind_sum[] = {{HONE_BIND_SUM, 0}};
+
+static const HoneParam params[N_PARAMS] = {
+    {"gain", "scale", 1, 0, {1}, 0, 1, model.gain, 2, 0},
+    {"b", "fc", 1, 1, {CLASSES}, ROW, CLASSES, model.bias, 3, 1},
+    {"W", "fc", 2, 2, {CLASSES, POOLED}, 2 * ROW, CLASSES *POOLED, model.weight, 3, 1}};
+static const HoneParamGroup groups[] = {
+    {0, ROW, 1, 0, 2}, {ROW, ROW, 1, 0, 3}, {2 * ROW, ROW, 1, 1, 3}};
+static const HoneTuneStage stages[] = {{"head",
+                                        3,
+                                        0.5f,
+                                        {&features, bind_images, bind_features},
+                                        {&train_head, bind_features, bind_results},
+                                        {&eval_head, bind_features, bind_results},
+                                        CLASSES *(POOLED + 1),
+                                        1},
+                                       {"none",
+                                        2,
+                                        0,
+                                        {NULL, NULL, NULL},
+                                        {&train_all, bind_images, bind_results},
+                                        {&eval_all, bind_images, bind_results},
+                                        CLASSES *(POOLED + 1) + 1,
+                                        0}};
+static const HonePlanRow plan[] = {{"scale", "mul", "gain [1]", 1, 2},
+                                   {"fc", "matmul", "W [3,16], b [3]", 51, 3}};
+
+const HoneTuneDesc hone_tune_desc = {.abi = HONE_ABI,
+                                     .loss = HONE_LOSS_CE,
+                                     .classes = CLASSES,
+                                     .n_params = N_PARAMS,
+                                     .n_groups = 3,
+                                     .n_stages = 2,
+                                     .n_plan = 2,
+                                     .param_floats = 3 * ROW,
+                                     .params = params,
+                                     .groups = groups,
+                                     .stages = stages,
+                                     .plan = plan,
+                                     .opt = {[HONE_OPT_SGD] = {&sgd, bind_sgd, bind_sgd_out}},
+                                     .sqsum = {&sqsum, bind_sgd + 1, bind_sum},
+                                     .onnx = (const uint8_t *)&model,
+                                     .onnx_bytes = sizeof model,
+                                     .info = &eval_all};

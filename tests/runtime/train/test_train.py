@@ -1,0 +1,258 @@
+"""The training loop over a hand-written program (fake_tune.c): learning, resuming bit for bit, signals,
+kills, cached features, export, what goes wrong."""
+import glob
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import BUILD, Case
+
+
+def idx(path, dims, data):
+    with open(path, "wb") as f:
+        f.write(bytes([0, 0, 8, len(dims)]) + struct.pack(">%dI" % len(dims), *dims) + bytes(data))
+
+
+def make_images(folder, part, n, seed):
+    """Grey 8x8 images of 3 classes: noise, and two bright rows whose place is the class."""
+    r = random.Random(seed)
+    labels = [r.randrange(3) for _ in range(n)]
+    pixels = []
+    for y in labels:
+        pixels += [r.randrange(120) + 100 * (row // 2 == y) for row in range(8) for _ in range(8)]
+    idx(os.path.join(folder, part + "-images-idx3-ubyte"), (n, 8, 8), pixels)
+    idx(os.path.join(folder, part + "-labels-idx1-ubyte"), (n,), labels)
+
+
+def tensors(path):
+    """{name: bytes} of a safetensors file."""
+    with open(path, "rb") as f:
+        data = f.read()
+    size, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + size])
+    return {k: data[8 + size + v["data_offsets"][0]:8 + size + v["data_offsets"][1]]
+            for k, v in header.items() if k != "__metadata__"}
+
+
+class Train(Case):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("d"))
+        make_images(self.path("d"), "train", 40, 1)
+        make_images(self.path("d"), "t10k", 20, 2)
+
+    def train(self, *args, code=0, name="fake_tune"):
+        got, out, err = self.run_program(name, "train", "d", *args)
+        self.assertEqual(got, code, (args, out, err))
+        return err
+
+    def final(self, folder="fake_tune.ckpt"):
+        """All tensors of the newest checkpoint but times."""
+        newest = sorted(glob.glob(os.path.join(self.path(folder), "*.safetensors")))[-1]
+        t = tensors(newest)
+        del t["history"]
+        return t
+
+    def events(self, path):
+        return [json.loads(line) for line in self.read(path).decode().splitlines()]
+
+    def read(self, path):
+        with open(self.path(path), "rb") as f:
+            return f.read()
+
+    def test_it_learns_and_says_so(self):
+        err = self.train("--log", "log.jsonl", "--report", "report.html")
+        self.assertRegex(err, r"stage 1 of 2, head: 51 parameters train, 1 are frozen")
+        self.assertRegex(err, r"none epoch 2/2  loss \S+ top-1 \S+%  val loss \S+ top-1 100.00% top-5 100.00%")
+        events = self.events("log.jsonl")
+        epochs = [e for e in events if e["event"] == "epoch"]
+        self.assertEqual(len(epochs), 5)
+        self.assertLess(epochs[-1]["train_loss"], epochs[0]["train_loss"] / 10)
+        self.assertEqual([e["step"] for e in events if e["event"] == "step"], list(range(1, 16)))
+        page = self.read("report.html").decode()
+        for part in ("Which class is taken for which", "What trained", "Learning rate", "</html>"):
+            self.assertIn(part, page)
+        result = json.loads(self.good("fake_tune", "eval", "d", "--json"))
+        self.assertEqual((result["images"], result["top1"]), (20, 1))
+        self.assertAlmostEqual(result["loss"], min(e["val_loss"] for e in epochs), places=7)
+
+    def test_export_changes_the_parameters_and_nothing_else(self):
+        self.train("-o", "tuned.onnx")
+        best = tensors(sorted(glob.glob(self.path("fake_tune.ckpt/*")))[-1])
+        data = self.read("tuned.onnx")
+        want = b"onnx<\0\0\0" + best["best/gain"] + best["best/b"] + best["best/W"] + b">" + b"\0" * 7
+        self.assertEqual(data[:len(want)], want)
+        self.assertEqual(data[len(want):], b"")  # classes have numbers, not names: no labels to add
+        self.good("fake_tune", "export", "again.onnx")
+        self.assertEqual(self.read("again.onnx"), data)
+
+    def test_labels_of_the_data_go_into_the_model(self):
+        lines = []
+        for i, name in enumerate(["ant", "bee", "cat"] * 4):
+            self.write(f"{i}.png", png_grey(8, 8, [40 + 60 * (r // 2 == i % 3) for r in range(8) for _ in range(8)]))
+            lines.append(f"{i}.png,{name}")
+        self.write("list.csv", "\n".join(lines).encode())
+        code, _, err = self.run_program("fake_tune", "train", "list.csv", "-o", "t.onnx")
+        self.assertEqual(code, 0, err)
+        data = self.read("t.onnx")
+        value = b"ant\nbee\ncat"
+        entry = b"\x0a\x0bhone.labels\x12" + bytes([len(value)]) + value
+        self.assertTrue(data.endswith(b"\x72" + bytes([len(entry)]) + entry))
+        out = self.good("fake_tune", "predict", "0.png", "--top", "1", "--json")
+        self.assertIn(json.loads(out)[0]["top"][0]["label"], ("ant", "bee", "cat"))
+
+    def test_resumes_from_every_step_bit_for_bit(self):
+        self.train("-b", "8", "--clip-grad", "1", "--augment", "light")
+        want = self.final()
+        for k in range(1, 25):
+            args = ("-b", "8", "--clip-grad", "1", "--augment", "light", "--checkpoint", f"c{k}")
+            self.train(*args, "--max-steps", str(k), "--feature-cache", "off")
+            self.train(*args, "--resume")
+            self.assertEqual(self.final(f"c{k}"), want, f"step {k}")
+
+    def test_cached_features_change_nothing(self):
+        self.train("--feature-cache", "off", "--checkpoint", "a")
+        want = self.final("a")
+        for where in ("memory", "folder", "folder"):  # the second run finds the first one's rows
+            err = self.train("--feature-cache", where, "--checkpoint", "b")
+            self.assertIn("are cached", err)
+            self.assertEqual(self.final("b"), want, where)
+        path = glob.glob(self.path("folder/*"))[0]
+        with open(path, "r+b") as f:  # a damaged row is made again
+            f.seek(-4096 - 64, 2)
+            f.write(b"\xff" * 16)
+        self.train("--feature-cache", "folder", "--checkpoint", "b")
+        self.assertEqual(self.final("b"), want)
+        self.train("--augment", "light", "--cache-variants", "2", "--feature-cache", "memory")
+
+    def test_accumulated_batches_are_one_step(self):
+        self.train("-b", "20", "--max-steps", "1", "--checkpoint", "a")
+        self.train("-b", "10", "--accumulate", "2", "--max-steps", "1", "--checkpoint", "b")
+        a, b = self.final("a"), self.final("b")
+        for k in ("param/W", "param/b"):
+            n = len(a[k]) // 4
+            for x, y in zip(struct.unpack(f"{n}f", a[k]), struct.unpack(f"{n}f", b[k])):
+                self.assertAlmostEqual(x, y, places=6)
+
+    def test_one_image_and_batches_larger_than_the_data(self):
+        make_images(self.path("d"), "train", 3, 5)
+        self.train("-b", "1000")
+        self.train("-b", "2")
+        os.mkdir(self.path("one"))
+        make_images(self.path("one"), "train", 1, 7)
+        code, _, err = self.run_program("fake_tune", "train", "one", "--val-fraction", "0")
+        self.assertEqual(code, 0, err)
+        self.assertIn("class", err)  # two of three classes have no image: said, no error
+
+    def start(self, *args, name="fake_tune"):
+        return subprocess.Popen([os.path.join(BUILD, name), "train", "d", *args], cwd=self.folder.name,
+                                stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    def test_signals_save_and_end(self):
+        for sig, code, more in ((signal.SIGTERM, 143, []), (signal.SIGINT, 130, ["--resume"])):
+            p = self.start("--epochs", "100000,1", "--sched", "constant", "--checkpoint", "part", "--log", "log", *more)
+            before = len(self.read("log")) if more else 0
+            while not os.path.exists(self.path("log")) or len(self.read("log")) < before + 500:
+                time.sleep(0.01)
+            p.send_signal(sig)
+            err = p.communicate()[1].decode()
+            self.assertEqual(p.returncode, code, err)
+            self.assertRegex(err, r"\nstopped by signal \d+ after step \d+; --resume goes on from part\n$")
+            self.assertEqual("resumed at step" in err, bool(more))
+        step = re.search(r"after step (\d+)", err)[1]
+        self.train("--epochs", "100000,1", "--sched", "constant", "--checkpoint", "whole", "--max-steps", step)
+        self.assertEqual(self.final("part"), self.final("whole"))
+
+    def test_kills_lose_nothing(self):
+        """kill -9 at any moment: resuming always works, and ends where an uninterrupted run ends."""
+        kills = int(os.environ.get("HONE_KILLS", "12"))
+        args = ("--epochs", "8,2", "--checkpoint-every", "1", "-q")
+        self.train(*args, "--checkpoint", "whole")
+        want = self.final("whole")
+        r = random.Random(3)
+        done = 0
+        while done < kills:
+            p = self.start(*args, "--checkpoint", "part", "--resume")
+            time.sleep(r.uniform(0, 0.25))
+            p.kill()
+            err = p.communicate()[1].decode()
+            self.assertIn(p.returncode, (-9, 0), err)
+            done += 1
+            if p.returncode == 0:
+                self.assertEqual(self.final("part"), want)
+                for f in glob.glob(self.path("part/*")):
+                    os.unlink(f)
+        self.train(*args, "--checkpoint", "part", "--resume")
+        self.assertEqual(self.final("part"), want)
+
+    def test_the_newest_valid_checkpoint_counts(self):
+        self.train()
+        files = sorted(glob.glob(self.path("fake_tune.ckpt/*")))
+        self.assertEqual(len(files), 2)
+        with open(files[1], "r+b") as f:
+            f.seek(300)
+            f.write(b"\x55")
+        err = self.train("--resume")
+        self.assertRegex(err, r"damaged.*passed over")
+        self.assertRegex(err, r"resumed at step 12")
+        os.rename(files[0], os.path.join(os.path.dirname(files[0]), "step-9999999999.safetensors"))
+        self.assertRegex(self.train("--resume"), r"resumed at step 15")  # what is inside counts, not the name
+
+    def test_a_resumed_run_must_be_the_same_run(self):
+        self.train()
+        err = self.train("--resume", "--seed", "2", code=1)
+        self.assertRegex(err, r"made with other options \(seed=1 .*; now seed=2 ")
+        make_images(self.path("d"), "train", 41, 1)
+        self.assertRegex(self.train("--resume", code=1), "made with other data")
+
+    def test_what_is_not_finite_stops_the_run(self):
+        err = self.train(code=1, name="fake_tune_nan")
+        self.assertRegex(err, r"step \d+: the loss is not finite, first in .*; nothing was moved by it, and the last "
+                              r"checkpoint is in fake_tune_nan.ckpt")
+        self.assertTrue(glob.glob(self.path("fake_tune_nan.ckpt/*")))
+
+    def test_places_that_cannot_be_written(self):
+        for args, reason in ((("-o", "no/where.onnx"), "no/where.onnx: cannot be written: No such file"),
+                             (("--report", "no/where.html"), "no/where.html: cannot be written"),
+                             (("--log", "/dev/full"), "/dev/full: cannot be written: No space left"),
+                             (("--checkpoint", "d/train-labels-idx1-ubyte"), "cannot be written: Not a directory")):
+            err = self.train(*args, code=1)
+            self.assertIn(reason, err)
+        self.assertEqual(self.left_over(), [])
+
+    def test_usage(self):
+        for args, reason in ((("--epochs", "x"), "--epochs wants whole numbers, not 'x'"),
+                             (("--epochs", "1,2,3"), "--epochs wants 1 or 2 numbers"),
+                             (("--lr", "0"), "--lr wants numbers above 0"),
+                             (("--opt", "adagrad"), "--opt wants sgd, nesterov or adamw"),
+                             (("--sched", "poly"), "--sched wants cosine, step or constant"),
+                             (("--resume", "--no-checkpoint"), "exclude each other"),
+                             (("--fast",), "unknown option '--fast'")):
+            self.assertIn(reason, self.train(*args, code=2))
+        self.bad(1, "no valid checkpoint; train first", "fake_tune", "eval", "d")
+        self.assertEqual(self.run_program("fake_tune", "nothing")[0], 2)
+
+    def test_early_stop(self):
+        err = self.train("--epochs", "50,1", "--early-stop", "2", "--sched", "constant", "--lr", "1e-12")
+        self.assertRegex(err, "no better epoch for 2: stage over")
+
+
+def png_grey(width, height, pixels):
+    import zlib
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(pixels[y * width:(y + 1) * width]) for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+if __name__ == "__main__":
+    unittest.main()
