@@ -61,39 +61,39 @@ typedef struct CgResult {
 // SYMBOL_desc`. False after errors were reported (NYI ops, I/O).
 bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out);
 
-// ---- fine-tune executables: several graphs in one program, and the tables of rt_tune.h
-typedef struct CgTuneGraph {
-    int graph;                // among those given to cg_compile_tune(); -1: there is none
+// ---- fine-tune executables: several graphs in one program, and the tables of runtime/train/abi.h
+typedef struct CgTrainGraph {
+    int graph;                // among those given to cg_compile_train(); -1: there is none
     const HoneBind *in, *out; // one per input and output of the graph
-} CgTuneGraph;
+} CgTrainGraph;
 
-typedef struct CgTuneStage { // as HoneTuneStage
+typedef struct CgTrainStage { // as HoneTrainStage
     const char *spec;
     int epochs;
     float lr;
-    CgTuneGraph features, train, eval;
+    CgTrainGraph features, train, eval;
     int64_t n_trained, n_frozen;
-} CgTuneStage;
+} CgTrainStage;
 
-typedef struct CgTune { // as HoneTuneDesc
+typedef struct CgTrain { // as HoneTrainDesc
     int loss, binary, classes;
     int n_params, n_groups, n_stages, n_plan;
     int64_t param_floats;
     const HoneParam *params;   // `initial` is not read,
     const int64_t *initial_at; // but its offset in the model's file; a multiple of 4
     const HoneParamGroup *groups;
-    const CgTuneStage *stages;
+    const CgTrainStage *stages;
     const HonePlanRow *plan;
-    CgTuneGraph opt[HONE_OPT_COUNT], sqsum;
+    CgTrainGraph opt[HONE_OPT_COUNT], sqsum;
     int info; // graph
     int64_t onnx_bytes;
     void (*write_onnx)(void *ctx, void *to); // all of onnx_bytes, to zeroed memory
     void *onnx_ctx;
-} CgTune;
+} CgTrain;
 
 // As cg_compile(), for n >= 1 graphs of one program that share kernels and weights. The descriptor
-// that others see is `const HoneTuneDesc hone_tune_desc`.
-bool cg_compile_tune(int n, IrGraph *const *graphs, const CgTune *tune, const CgOptions *opt,
-                     const char *dir, CgResult *out);
+// that others see is `const HoneTrainDesc hone_train_desc`.
+bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const CgOptions *opt,
+                      const char *dir, CgResult *out);
 
 #endif

@@ -263,7 +263,7 @@ static bool run_batch(Autotuner *u, Batch *b, HoneModel *m, IrArena *a) {
 static bool measure_library(Autotuner *u, Batch *b, void *lib, IrArena *a) {
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = u->opt->threads};
-    const HoneModelDesc *desc = dlsym(lib, "hone_tune_desc");
+    const HoneModelDesc *desc = dlsym(lib, "hone_train_desc");
     HoneModel *m = desc ? hone_create(desc, &opt, err, sizeof err) : NULL;
     if (!m) {
         ir_error(&u->t->diag, IR_NOWHERE, "--tune runs code for %s here: %s", u->model->target.cpu,

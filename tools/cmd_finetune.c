@@ -69,7 +69,7 @@ static bool import(Finetune *f) {
 
 // ---------------------------------------------------------------- the program
 
-static void fill_params(Finetune *f, CgTune *t) {
+static void fill_params(Finetune *f, CgTrain *t) {
     HoneParam *p = ir_alloc_array(f->tool->arena, (size_t)f->n_tuned + 1, sizeof *p);
     int64_t *at = ir_alloc_array(f->tool->arena, (size_t)f->n_tuned + 1, sizeof *at);
     for (int i = 0; i < f->n_params; i++) {
@@ -94,12 +94,12 @@ static void fill_params(Finetune *f, CgTune *t) {
     t->initial_at = at;
 }
 
-static void fill_stages(Finetune *f, CgTune *t) {
-    CgTuneStage *s = ir_alloc_array(f->tool->arena, (size_t)f->n_stages, sizeof *s);
+static void fill_stages(Finetune *f, CgTrain *t) {
+    CgTrainStage *s = ir_alloc_array(f->tool->arena, (size_t)f->n_stages, sizeof *s);
     for (int i = 0; i < f->n_stages; i++) {
         const FtStage *x = &f->stage[i];
-        s[i] = (CgTuneStage){x->spec,  x->epochs, (float)x->lr, x->features,
-                             x->train, x->eval,   x->n_trained, x->n_frozen};
+        s[i] = (CgTrainStage){x->spec,  x->epochs, (float)x->lr, x->features,
+                              x->train, x->eval,   x->n_trained, x->n_frozen};
     }
     t->n_stages = f->n_stages;
     t->stages = s;
@@ -109,20 +109,20 @@ static void write_model(void *model, void *to) {
     fe_new_model_write(model, to);
 }
 
-static CgTune make_tables(Finetune *f) {
-    CgTune t = {.loss = f->binary || f->multi_label ? HONE_LOSS_BCE : HONE_LOSS_CE,
-                .binary = f->binary,
-                .classes = f->classes,
-                .n_groups = f->n_groups,
-                .groups = f->groups,
-                .n_plan = f->n_plan,
-                .plan = f->plan,
-                .param_floats = f->param_floats,
-                .sqsum = f->sqsum,
-                .info = f->info,
-                .onnx_bytes = fe_new_model_bytes(f->new_model),
-                .write_onnx = write_model,
-                .onnx_ctx = f->new_model};
+static CgTrain make_tables(Finetune *f) {
+    CgTrain t = {.loss = f->binary || f->multi_label ? HONE_LOSS_BCE : HONE_LOSS_CE,
+                 .binary = f->binary,
+                 .classes = f->classes,
+                 .n_groups = f->n_groups,
+                 .groups = f->groups,
+                 .n_plan = f->n_plan,
+                 .plan = f->plan,
+                 .param_floats = f->param_floats,
+                 .sqsum = f->sqsum,
+                 .info = f->info,
+                 .onnx_bytes = fe_new_model_bytes(f->new_model),
+                 .write_onnx = write_model,
+                 .onnx_ctx = f->new_model};
     memcpy(t.opt, f->opt, sizeof t.opt);
     fill_params(f, &t);
     fill_stages(f, &t);
@@ -134,9 +134,9 @@ static bool generate(Finetune *f, CgOptions *o, const char *out, CgResult *cg) {
     ToolProgress bar;
     o->progress = tool_progress;
     o->progress_ctx = &bar;
-    CgTune tables = make_tables(f);
+    CgTrain tables = make_tables(f);
     tool_progress_start(&bar, "compiling");
-    bool ok = cg_compile_tune(f->n_graphs, f->graphs, &tables, o, tool_temp_dir(t), cg);
+    bool ok = cg_compile_train(f->n_graphs, f->graphs, &tables, o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
     return ok && tool_link_finetune(t, cg, out);
 }

@@ -11,7 +11,7 @@ typedef struct FtStage {
     const char *spec; // as mark_frozen takes it
     int epochs;       // 0: not given
     double lr;        // 0: not given
-    CgTuneGraph features, train, eval;
+    CgTrainGraph features, train, eval;
     int64_t n_trained, n_frozen;
 } FtStage;
 
@@ -62,7 +62,7 @@ typedef struct Finetune {
     FeNewModel *new_model;
     int n_graphs, cap_graphs;
     IrGraph **graphs;
-    CgTuneGraph opt[HONE_OPT_COUNT], sqsum;
+    CgTrainGraph opt[HONE_OPT_COUNT], sqsum;
     int info;
 } Finetune;
 

@@ -193,10 +193,10 @@ static const HoneBind *bind_all(Finetune *f, IrValue **v, int n) {
 }
 
 // The graph is complete: all passes, then its place in the program.
-static void finish_graph(Finetune *f, IrGraph *g, CgTuneGraph *out) {
+static void finish_graph(Finetune *f, IrGraph *g, CgTrainGraph *out) {
     PassOptions po = ft_pass_options(f);
-    *out = (CgTuneGraph){f->n_graphs, bind_all(f, g->inputs, g->n_inputs),
-                         bind_all(f, g->outputs, g->n_outputs)};
+    *out = (CgTrainGraph){f->n_graphs, bind_all(f, g->inputs, g->n_inputs),
+                          bind_all(f, g->outputs, g->n_outputs)};
     passes_run(f->prog, g, &po);
     IR_PUSH(f->tool->arena, f->graphs, f->n_graphs, f->cap_graphs, g);
 }
@@ -406,8 +406,8 @@ static void build_optimizers(Finetune *f) {
                                                         [HONE_OPT_NESTEROV] = PASS_OPT_NESTEROV,
                                                         [HONE_OPT_ADAMW] = PASS_OPT_ADAMW};
     for (int i = 0; i < HONE_OPT_COUNT; i++)
-        finish_graph(f, pass_optimizer(f->prog, kinds[i], HONE_TUNE_ROW), &f->opt[i]);
-    finish_graph(f, pass_optimizer(f->prog, PASS_OPT_SQSUM, HONE_TUNE_ROW), &f->sqsum);
+        finish_graph(f, pass_optimizer(f->prog, kinds[i], HONE_TRAIN_ROW), &f->opt[i]);
+    finish_graph(f, pass_optimizer(f->prog, PASS_OPT_SQSUM, HONE_TRAIN_ROW), &f->sqsum);
 }
 
 bool ft_build_graphs(Finetune *f) {

@@ -2,7 +2,7 @@
 // it lies in the parameter buffer, and the table that shows it.
 //
 // Invariants of the buffer: parameters that the same stages train alike are a group; groups start
-// and end at multiples of HONE_TUNE_ROW floats, parameters start at multiples of 16.
+// and end at multiples of HONE_TRAIN_ROW floats, parameters start at multiples of 16.
 #include "tools/finetune.h"
 
 #include <stdlib.h>
@@ -141,7 +141,7 @@ static void place_params(Finetune *f) {
                 f->param_floats = round_up(p->offset + p->count, PARAM_ALIGN);
             }
         }
-        f->param_floats = round_up(f->param_floats, HONE_TUNE_ROW);
+        f->param_floats = round_up(f->param_floats, HONE_TRAIN_ROW);
         if (g < f->n_groups) {
             f->groups[g].offset = start;
             f->groups[g].count = f->param_floats - start;

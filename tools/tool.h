@@ -138,7 +138,7 @@ typedef enum ToolEmit {
 } ToolEmit;
 // Links the compiler's files into the file `out`. False after errors.
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
-// The same for the objects of cg_compile_tune(), with the training program's main().
+// The same for the objects of cg_compile_train(), with the training program's main().
 bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. False after
 // errors.

@@ -1,5 +1,5 @@
 // Constants of C structures as LLVM values: what the descriptors are written with. Private to
-// descriptor.c and tune_desc.c.
+// descriptor.c and train_desc.c.
 #ifndef CODEGEN_PROGRAM_DESC_H
 #define CODEGEN_PROGRAM_DESC_H
 

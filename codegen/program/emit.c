@@ -161,8 +161,8 @@ static void emit_code(Unit *u, CgCode *c) {
 static void emit_entry_unit(Unit *u) {
     for (int i = 0; i < u->p->n_codes; i++)
         emit_code(u, &u->p->codes[i]);
-    if (u->p->tune)
-        cg_emit_tune(u->p, u->mod);
+    if (u->p->train)
+        cg_emit_train(u->p, u->mod);
 }
 
 // ---------------------------------------------------------------- one unit
@@ -286,11 +286,11 @@ static void place_constants(CgProgram *p) {
     }
 }
 
-// The tuned model's file; what lies in it at offset 0 mod 64 does so in memory.
+// The trained model's file; what lies in it at offset 0 mod 64 does so in memory.
 static void place_onnx(CgProgram *p) {
     bool fresh;
-    void *to = cg_pack(p, "onnx", (size_t)p->tune->onnx_bytes, &p->onnx_at, &fresh);
-    p->tune->write_onnx(p->tune->onnx_ctx, to);
+    void *to = cg_pack(p, "onnx", (size_t)p->train->onnx_bytes, &p->onnx_at, &fresh);
+    p->train->write_onnx(p->train->onnx_ctx, to);
 }
 
 static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
@@ -304,7 +304,7 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     if (!cg_lower_graphs(p))
         return false;
     place_constants(p);
-    if (p->tune)
+    if (p->train)
         place_onnx(p);
     bool elf = opt->emit == CG_EMIT_OBJECT;
     const char *symbol = ir_sprintf(a, "%s_weights", opt->symbol);
@@ -334,10 +334,10 @@ bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out
     return compile_program(p, dir, out);
 }
 
-bool cg_compile_tune(int n, IrGraph *const *graphs, const CgTune *tune, const CgOptions *opt,
-                     const char *dir, CgResult *out) {
+bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const CgOptions *opt,
+                      const char *dir, CgResult *out) {
     CgProgram *p = new_program(graphs[0]->prog, opt, n);
-    p->tune = tune;
+    p->train = train;
     for (int i = 0; i < n; i++)
         p->codes[i] =
             (CgCode){.graph = graphs[i], .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};

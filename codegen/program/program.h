@@ -72,8 +72,8 @@ struct CgProgram {
     CgPack *packs;
     int pack_bucket[CG_BUCKETS];
     CgWeights weights;
-    const CgTune *tune; // NULL: none
-    int64_t onnx_at;    // offset of the tuned model's file in the weights section
+    const CgTrain *train; // NULL: none
+    int64_t onnx_at;      // offset of the trained model's file in the weights section
 };
 
 uint64_t cg_hash(const void *p, size_t n); // FNV-1a
@@ -81,7 +81,7 @@ bool cg_lower_graphs(CgProgram *p); // program.c: nodes to calls, barriers; fals
 void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f);                    // entry.c: SYMBOL_entry
 void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f);                     // entry.c: SYMBOL_init
 void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMModuleRef m); // descriptor.c
-void cg_emit_tune(CgProgram *p, LLVMModuleRef m);       // tune_desc.c: hone_tune_desc
+void cg_emit_train(CgProgram *p, LLVMModuleRef m);      // train_desc.c: hone_train_desc
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
 
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix);

@@ -1,6 +1,6 @@
 // The user's model with another classifier: initializers of its node are replaced, and what depends
 // on the number of classes follows (targets of Reshape, shapes of outputs). Also what a model needs
-// that has been tuned: training-mode attributes go, metadata_props come. Everything else stays as
+// that has been trained: training-mode attributes go, metadata_props come. Everything else stays as
 // it was, names above all.
 //
 // Only what the importer accepted comes here: names are unique. Models with subgraphs or functions
@@ -590,7 +590,7 @@ static const char *find_obstacle(const Onnx__ModelProto *m) {
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what) {
     const char *why = find_obstacle(from->pb);
     if (why) {
-        ir_error(ir_arena_diag(a), IR_NOWHERE, "the tuned model cannot be made: %s", why);
+        ir_error(ir_arena_diag(a), IR_NOWHERE, "the trained model cannot be made: %s", why);
         return NULL;
     }
     Retarget r = {.arena = a, .from = from, .what = what, .to = ir_alloc(a, sizeof *r.to)};

@@ -14,14 +14,14 @@ typedef struct Bench {
     bool help, json, cached;
     int batch, threads, iters, warmup, stage;
     const char *optimizer;
-    RtTuner *tuner;
+    RtEngine *engine;
     float *images, *targets, *weight, *loss, *logits, *feature[RT_MAX_FEATURES];
     int32_t *labels;
     double *ms;
 } Bench;
 
 static bool allocate(Bench *b, RtErr *err) {
-    const HoneTuneDesc *d = b->f->d;
+    const HoneTrainDesc *d = b->f->d;
     const HonePreprocess *p = &d->info->preprocess;
     size_t n = (size_t)b->batch, classes = (size_t)(d->binary ? 2 : d->classes);
     size_t pixels = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
@@ -41,39 +41,39 @@ static bool allocate(Bench *b, RtErr *err) {
         b->labels[i] = (int32_t)rt_rng_below(&g, (int64_t)classes);
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
-    for (int i = 0; b->cached && i < rt_tuner_n_features(b->tuner); i++) {
-        size_t floats = n * (size_t)rt_tuner_feature_floats(b->tuner, i);
+    for (int i = 0; b->cached && i < rt_engine_n_features(b->engine); i++) {
+        size_t floats = n * (size_t)rt_engine_feature_floats(b->engine, i);
         if (!(b->feature[i] = rt_alloc_aligned(floats * sizeof(float))))
             return rt_fail(err, "no memory for batch size %d", b->batch);
     }
-    return !b->cached || rt_tuner_features(b->tuner, b->batch, b->images, b->feature, err);
+    return !b->cached || rt_engine_features(b->engine, b->batch, b->images, b->feature, err);
 }
 
 // Forward, backward, norm, update: what train does for one batch.
 static bool run_step(Bench *b, int64_t t, double *ms, RtErr *err) {
     uint64_t start = hone_rt_now();
-    bool features = b->cached && rt_tuner_n_features(b->tuner) > 0;
-    RtTuneBatch batch = {.n = b->batch,
-                         .images = b->images,
-                         .features = features ? b->feature : NULL,
-                         .labels = b->labels,
-                         .targets = b->targets,
-                         .class_weight = b->weight,
-                         .scale = 1 / (float)b->batch,
-                         .seed = t,
-                         .loss = b->loss,
-                         .logits = b->logits};
-    RtTuneRates r = {.kind = strcmp(b->optimizer, "adamw") == 0 ? HONE_OPT_ADAMW : HONE_OPT_SGD,
-                     .lr = 1e-4f,
-                     .momentum = 0.9f,
-                     .beta2 = 0.999f,
-                     .eps = 1e-8f,
-                     .decay = 1e-4f,
-                     .clip = 1,
-                     .t = t};
+    bool features = b->cached && rt_engine_n_features(b->engine) > 0;
+    RtEngineBatch batch = {.n = b->batch,
+                           .images = b->images,
+                           .features = features ? b->feature : NULL,
+                           .labels = b->labels,
+                           .targets = b->targets,
+                           .class_weight = b->weight,
+                           .scale = 1 / (float)b->batch,
+                           .seed = t,
+                           .loss = b->loss,
+                           .logits = b->logits};
+    RtEngineRates r = {.kind = strcmp(b->optimizer, "adamw") == 0 ? HONE_OPT_ADAMW : HONE_OPT_SGD,
+                       .lr = 1e-4f,
+                       .momentum = 0.9f,
+                       .beta2 = 0.999f,
+                       .eps = 1e-8f,
+                       .decay = 1e-4f,
+                       .clip = 1,
+                       .t = t};
     double norm;
-    if (!rt_tuner_train(b->tuner, &batch, false, err) ||
-        !rt_tuner_grad_norm(b->tuner, &norm, err) || !rt_tuner_update(b->tuner, &r, err))
+    if (!rt_engine_train(b->engine, &batch, false, err) ||
+        !rt_engine_grad_norm(b->engine, &norm, err) || !rt_engine_update(b->engine, &r, err))
         return false;
     *ms = (double)(hone_rt_now() - start) * 1e-6;
     return true;
@@ -104,7 +104,7 @@ static int compare_double(const void *a, const void *b) {
 }
 
 static void report(Bench *b) {
-    const HoneTuneStage *s = &b->f->d->stages[b->stage - 1];
+    const HoneTrainStage *s = &b->f->d->stages[b->stage - 1];
     qsort(b->ms, (size_t)b->iters, sizeof *b->ms, compare_double);
     double median = (b->ms[b->iters / 2] + b->ms[(b->iters - 1) / 2]) / 2;
     double speed = b->batch / b->ms[0] * 1e3, rss = rt_peak_rss_mb();
@@ -112,7 +112,7 @@ static void report(Bench *b) {
         printf("%s, stage %d (%s)%s: batch %d, threads %d, %d steps\n"
                "  min %.3f ms, median %.3f ms, %.2f images/s, %.1f MB resident at peak\n",
                b->f->d->info->name, b->stage, s->spec, b->cached ? ", features cached" : "",
-               b->batch, rt_tuner_threads(b->tuner), b->iters, b->ms[0], median, speed, rss);
+               b->batch, rt_engine_threads(b->engine), b->iters, b->ms[0], median, speed, rss);
         return;
     }
     RtJson j = {.f = stdout};
@@ -121,7 +121,7 @@ static void report(Bench *b) {
     rt_json_text(&j, "stage", s->spec);
     rt_json_bool(&j, "cached", b->cached);
     rt_json_int(&j, "batch", b->batch);
-    rt_json_int(&j, "threads", rt_tuner_threads(b->tuner));
+    rt_json_int(&j, "threads", rt_engine_threads(b->engine));
     rt_json_int(&j, "iters", b->iters);
     rt_json_number(&j, "min_ms", b->ms[0], 6);
     rt_json_number(&j, "median_ms", median, 6);
@@ -133,8 +133,8 @@ static void report(Bench *b) {
 
 static int bench(Bench *b) {
     RtErr err;
-    b->tuner = rt_tuner_open(b->f->d, b->threads, &err);
-    if (!b->tuner || !rt_tuner_open_stage(b->tuner, b->stage - 1, &err) || !allocate(b, &err) ||
+    b->engine = rt_engine_open(b->f->d, b->threads, &err);
+    if (!b->engine || !rt_engine_open_stage(b->engine, b->stage - 1, &err) || !allocate(b, &err) ||
         !measure(b, &err))
         return rt_fine_complain(err.text);
     report(b);
@@ -151,7 +151,7 @@ static void release(Bench *b) {
     free(b->loss);
     free(b->logits);
     free(b->ms);
-    rt_tuner_close(b->tuner);
+    rt_engine_close(b->engine);
 }
 
 int rt_fine_bench(const RtFine *f, int argc, char **argv) {

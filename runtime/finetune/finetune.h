@@ -10,7 +10,7 @@ enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
 enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
 
 typedef struct RtFine {
-    const HoneTuneDesc *d;
+    const HoneTrainDesc *d;
     const char *program; // argv[0], for usage texts
     char folder[512];    // of checkpoints, where none is given: PROGRAM's name + ".ckpt"
     char out[512];       // the tuned model, where none is given
@@ -30,13 +30,13 @@ bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
                    const RtCliOption *options, int n, const bool *help, int argc, char **argv,
                    RtCliList *rest, int least, int most, int *code);
 int rt_fine_complain(const char *text); // prints it; RT_EXIT_INPUT
-// A tuner in the last stage with the best parameters of the newest checkpoint, or those of the
+// An engine in the last stage with the best parameters of the newest checkpoint, or those of the
 // pretrained file and an untrained head with folder NULL. *labels: the names of the classes, one a
 // line, from the checkpoint; free() releases; NULL: none. NULL after an error was printed.
-RtTuner *rt_fine_open_tuned(const RtFine *f, const char *folder, int threads, char **labels);
+RtEngine *rt_fine_open_trained(const RtFine *f, const char *folder, int threads, char **labels);
 // Names of classes: the executable's own, else `lines`, which is cut up. free() releases the table.
 const char **rt_fine_names(const RtFine *f, char *lines);
-void rt_fine_print_plan(const HoneTuneDesc *d, FILE *f);
+void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
 
 #define RT_FINE_THREADS(to)                                                                        \
     {                                                                                              \

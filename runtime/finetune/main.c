@@ -60,18 +60,18 @@ bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
     return true;
 }
 
-RtTuner *rt_fine_open_tuned(const RtFine *f, const char *folder, int threads, char **labels) {
+RtEngine *rt_fine_open_trained(const RtFine *f, const char *folder, int threads, char **labels) {
     RtErr err;
     char key[96];
     *labels = NULL;
-    RtTuner *t = rt_tuner_open(f->d, threads, &err);
-    bool ok = t && rt_tuner_open_stage(t, f->d->n_stages - 1, &err) &&
+    RtEngine *t = rt_engine_open(f->d, threads, &err);
+    bool ok = t && rt_engine_open_stage(t, f->d->n_stages - 1, &err) &&
               (!folder || rt_checkpoint_load_best(
                               folder, t, rt_train_model_key(f->d, key, sizeof key), labels, &err));
     if (ok)
         return t;
     rt_fine_complain(err.text);
-    rt_tuner_close(t);
+    rt_engine_close(t);
     return NULL;
 }
 
@@ -107,23 +107,23 @@ int rt_fine_export(const RtFine *f, int argc, char **argv) {
                       options, 2, &help, argc, argv, &rest, 1, 1, &code)) {
         char *labels;
         RtErr err;
-        RtTuner *t = rt_fine_open_tuned(f, folder, 1, &labels);
+        RtEngine *t = rt_fine_open_trained(f, folder, 1, &labels);
         RtExportMeta meta = {"hone.labels", labels};
         bool named = labels && *labels && !f->d->info->labels;
         code = RT_EXIT_INPUT;
-        if (t && rt_export_onnx(f->d, rt_tuner_buffer(t, RT_TUNE_P), &meta, named ? 1 : 0,
+        if (t && rt_export_onnx(f->d, rt_engine_buffer(t, RT_ENGINE_P), &meta, named ? 1 : 0,
                                 rest.item[0], &err))
             code = RT_EXIT_FINE;
         else if (t)
             rt_fine_complain(err.text);
         free(labels);
-        rt_tuner_close(t);
+        rt_engine_close(t);
     }
     free(rest.item);
     return code;
 }
 
-void rt_fine_print_plan(const HoneTuneDesc *d, FILE *f) {
+void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
     int wide = 4, op = 2;
     for (int i = 0; i < d->n_plan; i++) {
         int n = (int)strlen(d->plan[i].node), m = (int)strlen(d->plan[i].op);
@@ -149,7 +149,7 @@ void rt_fine_print_plan(const HoneTuneDesc *d, FILE *f) {
 }
 
 static void print_info_json(const RtFine *f) {
-    const HoneTuneDesc *d = f->d;
+    const HoneTrainDesc *d = f->d;
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "model", d->info->name);
@@ -249,7 +249,7 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    RtFine f = {.d = &hone_tune_desc};
+    RtFine f = {.d = &hone_train_desc};
     char copy[512];
     f.program = argc > 0 && argv[0] ? argv[0] : f.d->info->name;
     snprintf(copy, sizeof copy, "%s", f.program);

@@ -54,7 +54,7 @@ static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err
 static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
     float base = s->optimizer == HONE_OPT_ADAMW ? 1e-3f : 1e-2f;
     for (int i = 0; i < f->d->n_stages; i++) {
-        const HoneTuneStage *stage = &f->d->stages[i];
+        const HoneTrainStage *stage = &f->d->stages[i];
         s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
         s->lr[i] = stage->lr > 0 ? stage->lr : i ? base * 0.1f : base;
     }
@@ -127,9 +127,9 @@ static int train(const RtFine *f, const RtTrainSettings *s) {
     sigprocmask(SIG_BLOCK, &set, NULL); // taken between steps; threads made later inherit it
     if (!can_write(s->out, &err) || !can_write(s->report, &err))
         return rt_fine_complain(err.text);
-    RtTuner *t = rt_tuner_open(f->d, s->threads, &err);
+    RtEngine *t = rt_engine_open(f->d, s->threads, &err);
     int code = t ? rt_train(t, s) : rt_fine_complain(err.text);
-    rt_tuner_close(t);
+    rt_engine_close(t);
     return code;
 }
 

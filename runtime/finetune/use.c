@@ -44,7 +44,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     RtErr err = {{0}};
     RtScores scores = {.n = 0};
     RtSource *source = NULL;
-    RtTuner *t = rt_fine_open_tuned(f, e->pretrained ? NULL : e->folder, e->threads, &labels);
+    RtEngine *t = rt_fine_open_trained(f, e->pretrained ? NULL : e->folder, e->threads, &labels);
     free(labels);
     if (!t)
         return RT_EXIT_INPUT;
@@ -62,7 +62,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     rt_scores_free(&scores);
     rt_source_close(source);
     rt_dataset_close(data);
-    rt_tuner_close(t);
+    rt_engine_close(t);
     return code;
 }
 
@@ -96,7 +96,7 @@ typedef struct Predict {
     const char *folder;
     bool help, json;
     int threads, top;
-    RtTuner *tuner;
+    RtEngine *engine;
     const char **names;
     float *image, *logits, *weight, loss;
     double *p;
@@ -144,7 +144,7 @@ static void print_top(Predict *x, RtJson *j) {
 }
 
 static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
-    const HoneTuneDesc *d = x->f->d;
+    const HoneTrainDesc *d = x->f->d;
     const HonePreprocess *p = &d->info->preprocess;
     RtImage image = {0};
     if (!rt_image_load(path, p->channels, &image, err))
@@ -153,15 +153,15 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     rt_image_free(&image);
     int32_t label = 0;
     float *zero = calloc((size_t)d->classes + 1, sizeof *zero); // the targets of no loss
-    RtTuneBatch b = {.n = 1,
-                     .images = x->image,
-                     .labels = &label,
-                     .targets = zero,
-                     .class_weight = x->weight,
-                     .scale = 1,
-                     .loss = &x->loss,
-                     .logits = x->logits};
-    ok = ok && (zero || rt_fail(err, "no memory")) && rt_tuner_eval(x->tuner, &b, err);
+    RtEngineBatch b = {.n = 1,
+                       .images = x->image,
+                       .labels = &label,
+                       .targets = zero,
+                       .class_weight = x->weight,
+                       .scale = 1,
+                       .loss = &x->loss,
+                       .logits = x->logits};
+    ok = ok && (zero || rt_fail(err, "no memory")) && rt_engine_eval(x->engine, &b, err);
     free(zero);
     if (!ok)
         return false;
@@ -217,11 +217,11 @@ int rt_fine_predict(const RtFine *f, int argc, char **argv) {
             options, sizeof options / sizeof *options, &x.help, argc, argv, &rest, 1, 1 << 30,
             &code)) {
         code = RT_EXIT_INPUT;
-        x.tuner = rt_fine_open_tuned(f, x.folder, x.threads, &labels);
+        x.engine = rt_fine_open_trained(f, x.folder, x.threads, &labels);
         x.names = rt_fine_names(f, labels);
-        if (x.tuner)
+        if (x.engine)
             code = predict_all(&x, &rest);
-        rt_tuner_close(x.tuner);
+        rt_engine_close(x.engine);
     }
     free(labels);
     free(x.names);

@@ -60,8 +60,8 @@ static void free_contents(Contents *c) {
 }
 
 // Position, sums and history first: their elements have 8 bytes.
-static bool list_contents(Contents *c, RtTuner *t, const RtTrainState *s, RtErr *err) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
+static bool list_contents(Contents *c, RtEngine *t, const RtTrainState *s, RtErr *err) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
     size_t room = 1;
     for (int i = 0; i < d->n_params; i++)
         room += N_PREFIXES * (strlen(d->params[i].name) + 16);
@@ -76,8 +76,9 @@ static bool list_contents(Contents *c, RtTuner *t, const RtTrainState *s, RtErr 
     c->t[2] = (RtNamedTensor){
         "history", HONE_F64, 2, {s->n_history, RT_HIST_COLUMNS}, s->history ? s->history : s->sum};
     c->n = N_FIXED;
-    const float *from[N_PREFIXES] = {rt_tuner_buffer(t, RT_TUNE_P), s->best,
-                                     rt_tuner_buffer(t, RT_TUNE_M), rt_tuner_buffer(t, RT_TUNE_V)};
+    const float *from[N_PREFIXES] = {rt_engine_buffer(t, RT_ENGINE_P), s->best,
+                                     rt_engine_buffer(t, RT_ENGINE_M),
+                                     rt_engine_buffer(t, RT_ENGINE_V)};
     char *name = c->names;
     for (int k = 0; k < N_PREFIXES; k++)
         for (int i = 0; i < d->n_params; i++) {
@@ -188,7 +189,7 @@ static void remove_old(const char *folder, const char *newest) {
         free(e);
 }
 
-bool rt_checkpoint_save(const char *folder, RtTuner *t, const RtTrainState *s,
+bool rt_checkpoint_save(const char *folder, RtEngine *t, const RtTrainState *s,
                         const RtCheckpointKey *key, RtErr *err) {
     Contents c;
     char step[32], format[16], name[64], *path = NULL;
@@ -259,20 +260,21 @@ static bool take_history(const RtSafetensors *f, RtTrainState *s, RtErr *err) {
     return true;
 }
 
-static bool take_params(const RtSafetensors *f, RtTuner *t, RtTrainState *s, RtErr *err) {
+static bool take_params(const RtSafetensors *f, RtEngine *t, RtTrainState *s, RtErr *err) {
     Contents c;
     if (!list_contents(&c, t, s, err))
         return false;
     bool ok = true;
     for (int i = N_FIXED; ok && i < c.n; i++) {
-        const HoneParam *p = &rt_tuner_desc(t)->params[(i - N_FIXED) % rt_tuner_desc(t)->n_params];
+        const HoneParam *p =
+            &rt_engine_desc(t)->params[(i - N_FIXED) % rt_engine_desc(t)->n_params];
         ok = take(f, c.t[i], (void *)c.t[i].data, (size_t)p->count * sizeof(float), err);
     }
     free_contents(&c);
     return ok;
 }
 
-static bool take_state(const RtSafetensors *f, const char *path, RtTuner *t, RtTrainState *s,
+static bool take_state(const RtSafetensors *f, const char *path, RtEngine *t, RtTrainState *s,
                        RtErr *err) {
     RtNamedTensor at = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
     RtNamedTensor sums = {"sums", HONE_F64, 1, {RT_N_SUMS}, NULL};
@@ -280,14 +282,15 @@ static bool take_state(const RtSafetensors *f, const char *path, RtTuner *t, RtT
         !take_history(f, s, err))
         return false;
     int64_t stage = s->at[RT_AT_STAGE];
-    if (stage < 0 || stage >= rt_tuner_desc(t)->n_stages)
+    if (stage < 0 || stage >= rt_engine_desc(t)->n_stages)
         return rt_fail(err, "%s: stage %lld of %d", path, (long long)stage,
-                       rt_tuner_desc(t)->n_stages);
-    return rt_tuner_open_stage(t, (int)stage, err) && take_params(f, t, s, err);
+                       rt_engine_desc(t)->n_stages);
+    return rt_engine_open_stage(t, (int)stage, err) && take_params(f, t, s, err);
 }
 
-bool rt_checkpoint_load(const char *folder, RtTuner *t, RtTrainState *s, const RtCheckpointKey *key,
-                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err) {
+bool rt_checkpoint_load(const char *folder, RtEngine *t, RtTrainState *s,
+                        const RtCheckpointKey *key, void (*say)(void *, const char *), void *ctx,
+                        bool *found, RtErr *err) {
     Found *list;
     int n = list_files(folder, &list, say, ctx, err);
     *found = n > 0 && list[0].step >= 0;
@@ -302,8 +305,8 @@ bool rt_checkpoint_load(const char *folder, RtTuner *t, RtTrainState *s, const R
     return ok;
 }
 
-static bool take_best(const RtSafetensors *f, RtTuner *t, RtErr *err) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
+static bool take_best(const RtSafetensors *f, RtEngine *t, RtErr *err) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
     int64_t at[RT_N_AT];
     RtNamedTensor position = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
     if (!take(f, position, at, sizeof at, err))
@@ -316,7 +319,7 @@ static bool take_best(const RtSafetensors *f, RtTuner *t, RtErr *err) {
             return rt_fail(err, "no memory");
         RtNamedTensor like = {name, HONE_F32, p->rank, {0}, NULL};
         memcpy(like.dim, p->dim, sizeof like.dim);
-        bool ok = take(f, like, rt_tuner_buffer(t, RT_TUNE_P) + p->offset,
+        bool ok = take(f, like, rt_engine_buffer(t, RT_ENGINE_P) + p->offset,
                        (size_t)p->count * sizeof(float), err);
         free(name);
         if (!ok)
@@ -325,7 +328,7 @@ static bool take_best(const RtSafetensors *f, RtTuner *t, RtErr *err) {
     return true;
 }
 
-bool rt_checkpoint_load_best(const char *folder, RtTuner *t, const char *model, char **labels,
+bool rt_checkpoint_load_best(const char *folder, RtEngine *t, const char *model, char **labels,
                              RtErr *err) {
     Found *list;
     int n = list_files(folder, &list, NULL, NULL, err);

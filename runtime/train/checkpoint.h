@@ -70,17 +70,18 @@ void rt_state_free(RtTrainState *s);
 double *rt_state_add_history(RtTrainState *s);
 
 // Writes the folder's next checkpoint and removes those before the newest two.
-bool rt_checkpoint_save(const char *folder, RtTuner *t, const RtTrainState *s,
+bool rt_checkpoint_save(const char *folder, RtEngine *t, const RtTrainState *s,
                         const RtCheckpointKey *key, RtErr *err);
 // Goes back to the newest valid checkpoint: opens its stage, fills state and buffers. *found false:
 // there is none. False with err set: one is there that belongs to another model, other data or
 // other options, or cannot be read. `say` hears of damaged files that were passed over.
-bool rt_checkpoint_load(const char *folder, RtTuner *t, RtTrainState *s, const RtCheckpointKey *key,
-                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err);
+bool rt_checkpoint_load(const char *folder, RtEngine *t, RtTrainState *s,
+                        const RtCheckpointKey *key, void (*say)(void *, const char *), void *ctx,
+                        bool *found, RtErr *err);
 
-// The best parameters of the newest valid checkpoint, into the tuner; *labels (free() releases) as
+// The best parameters of the newest valid checkpoint, into the engine; *labels (free() releases) as
 // they were saved. False with err set: there is none, or it belongs to another model.
-bool rt_checkpoint_load_best(const char *folder, RtTuner *t, const char *model, char **labels,
+bool rt_checkpoint_load_best(const char *folder, RtEngine *t, const char *model, char **labels,
                              RtErr *err);
 
 #endif

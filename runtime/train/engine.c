@@ -20,18 +20,18 @@ enum {
 };
 enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096 };
 
-struct RtTuner {
-    const HoneTuneDesc *d;
+struct RtEngine {
+    const HoneTrainDesc *d;
     int threads, stage; // -1: none is open
-    float *buffer[RT_TUNE_BUFFERS];
+    float *buffer[RT_ENGINE_BUFFERS];
     float *grad_more; // gradients of a further micro-batch, made on first use
-    HoneTuneGraph graph[N_GRAPHS];
+    HoneTrainGraph graph[N_GRAPHS];
     HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
     void *space;                // workspace of all graphs
     size_t space_bytes;
     float *feature[RT_MAX_FEATURES]; // of a training step from images
     int64_t feature_room;            // images that they hold
-    float *row_sums;                 // of squares, [param_floats / HONE_TUNE_ROW]
+    float *row_sums;                 // of squares, [param_floats / HONE_TRAIN_ROW]
 };
 
 // What the inputs and outputs of a graph stand for in one call. Base pointers; parameters and
@@ -52,14 +52,14 @@ static float *alloc_floats(int64_t n) {
     return p;
 }
 
-static void free_space(RtTuner *t) {
+static void free_space(RtEngine *t) {
     if (t->space)
         munmap(t->space, t->space_bytes);
     t->space = NULL;
     t->space_bytes = 0;
 }
 
-static bool grow_space(RtTuner *t, size_t bytes, RtErr *err) {
+static bool grow_space(RtEngine *t, size_t bytes, RtErr *err) {
     if (bytes <= t->space_bytes)
         return true;
     free_space(t);
@@ -78,12 +78,12 @@ static bool grow_space(RtTuner *t, size_t bytes, RtErr *err) {
 
 // ---------------------------------------------------------------- graphs
 
-static void close_graph(RtTuner *t, int which) {
+static void close_graph(RtEngine *t, int which) {
     hone_destroy(t->model[which]);
     t->model[which] = NULL;
 }
 
-static bool open_graph(RtTuner *t, int which, const HoneTuneGraph *g, RtErr *err) {
+static bool open_graph(RtEngine *t, int which, const HoneTrainGraph *g, RtErr *err) {
     close_graph(t, which);
     t->graph[which] = *g;
     if (!g->model)
@@ -96,10 +96,10 @@ static bool open_graph(RtTuner *t, int which, const HoneTuneGraph *g, RtErr *err
     return t->model[which] || rt_fail(err, "%s", text);
 }
 
-static void *bind_one(const RtTuner *t, const Bound *b, HoneBind bind) {
+static void *bind_one(const RtEngine *t, const Bound *b, HoneBind bind) {
     switch (bind.kind) {
     case HONE_BIND_PARAM:
-        return t->buffer[RT_TUNE_P] + t->d->params[bind.index].offset;
+        return t->buffer[RT_ENGINE_P] + t->d->params[bind.index].offset;
     case HONE_BIND_GRAD:
         return (float *)b->at[HONE_BIND_GRAD] + t->d->params[bind.index].offset;
     case HONE_BIND_FEATURE:
@@ -109,9 +109,9 @@ static void *bind_one(const RtTuner *t, const Bound *b, HoneBind bind) {
     }
 }
 
-static bool run_model(RtTuner *t, int which, HoneModel *m, int64_t n, const Bound *b,
+static bool run_model(RtEngine *t, int which, HoneModel *m, int64_t n, const Bound *b,
                       RtObserve observe, void *ctx, RtErr *err) {
-    const HoneTuneGraph *g = &t->graph[which];
+    const HoneTrainGraph *g = &t->graph[which];
     const void *in[MAX_BINDS];
     void *out[MAX_BINDS];
     for (int i = 0; i < g->model->n_inputs; i++)
@@ -125,7 +125,7 @@ static bool run_model(RtTuner *t, int which, HoneModel *m, int64_t n, const Boun
            rt_fail(err, "%s: %s", g->model->name, hone_error(m));
 }
 
-static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *err) {
+static bool run_graph(RtEngine *t, int which, int64_t n, const Bound *b, RtErr *err) {
     if (!t->model[which])
         return rt_fail(err, "the program has no graph for this step");
     return run_model(t, which, t->model[which], n, b, NULL, NULL, err);
@@ -133,28 +133,28 @@ static bool run_graph(RtTuner *t, int which, int64_t n, const Bound *b, RtErr *e
 
 // ---------------------------------------------------------------- open and close
 
-static void load_initial(RtTuner *t) {
+static void load_initial(RtEngine *t) {
     for (int i = 0; i < t->d->n_params; i++) {
         const HoneParam *p = &t->d->params[i];
-        memcpy(t->buffer[RT_TUNE_P] + p->offset, p->initial, (size_t)p->count * sizeof(float));
+        memcpy(t->buffer[RT_ENGINE_P] + p->offset, p->initial, (size_t)p->count * sizeof(float));
     }
 }
 
-static bool alloc_state(RtTuner *t, RtErr *err) {
-    for (int i = 0; i < RT_TUNE_BUFFERS; i++)
+static bool alloc_state(RtEngine *t, RtErr *err) {
+    for (int i = 0; i < RT_ENGINE_BUFFERS; i++)
         if (!(t->buffer[i] = alloc_floats(t->d->param_floats)))
             return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
-    t->row_sums = alloc_floats(t->d->param_floats / HONE_TUNE_ROW + 1);
+    t->row_sums = alloc_floats(t->d->param_floats / HONE_TRAIN_ROW + 1);
     return t->row_sums || rt_fail(err, "no memory");
 }
 
-RtTuner *rt_tuner_open(const HoneTuneDesc *d, int threads, RtErr *err) {
+RtEngine *rt_engine_open(const HoneTrainDesc *d, int threads, RtErr *err) {
     if (d->abi != HONE_ABI) {
         rt_fail(err, "compiled for ABI %u, this runtime has ABI %d; compile it again", d->abi,
                 HONE_ABI);
         return NULL;
     }
-    RtTuner *t = calloc(1, sizeof *t);
+    RtEngine *t = calloc(1, sizeof *t);
     if (!t) {
         rt_fail(err, "no memory");
         return NULL;
@@ -166,14 +166,14 @@ RtTuner *rt_tuner_open(const HoneTuneDesc *d, int threads, RtErr *err) {
     for (int i = 0; ok && i < HONE_OPT_COUNT; i++)
         ok = open_graph(t, OPT + i, &d->opt[i], err);
     if (!ok) {
-        rt_tuner_close(t);
+        rt_engine_close(t);
         return NULL;
     }
     load_initial(t);
     return t;
 }
 
-static void free_features(RtTuner *t) {
+static void free_features(RtEngine *t) {
     for (int i = 0; i < RT_MAX_FEATURES; i++) {
         free(t->feature[i]);
         t->feature[i] = NULL;
@@ -181,12 +181,12 @@ static void free_features(RtTuner *t) {
     t->feature_room = 0;
 }
 
-void rt_tuner_close(RtTuner *t) {
+void rt_engine_close(RtEngine *t) {
     if (!t)
         return;
     for (int i = 0; i < N_GRAPHS; i++)
         close_graph(t, i);
-    for (int i = 0; i < RT_TUNE_BUFFERS; i++)
+    for (int i = 0; i < RT_ENGINE_BUFFERS; i++)
         free(t->buffer[i]);
     free_features(t);
     free(t->grad_more);
@@ -195,45 +195,45 @@ void rt_tuner_close(RtTuner *t) {
     free(t);
 }
 
-bool rt_tuner_open_stage(RtTuner *t, int s, RtErr *err) {
-    const HoneTuneStage *stage = &t->d->stages[s];
+bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err) {
+    const HoneTrainStage *stage = &t->d->stages[s];
     free_features(t);
     t->stage = -1;
     if (!open_graph(t, PREFIX, &stage->features, err) ||
         !open_graph(t, TRAIN, &stage->train, err) || !open_graph(t, EVAL, &stage->eval, err))
         return false;
     t->stage = s;
-    if (rt_tuner_n_features(t) > RT_MAX_FEATURES)
+    if (rt_engine_n_features(t) > RT_MAX_FEATURES)
         return rt_fail(err, "the frozen prefix has more than %d results", RT_MAX_FEATURES);
     size_t bytes = (size_t)t->d->param_floats * sizeof(float);
-    memset(t->buffer[RT_TUNE_M], 0, bytes);
-    memset(t->buffer[RT_TUNE_V], 0, bytes);
-    memset(t->buffer[RT_TUNE_G], 0, bytes);
+    memset(t->buffer[RT_ENGINE_M], 0, bytes);
+    memset(t->buffer[RT_ENGINE_V], 0, bytes);
+    memset(t->buffer[RT_ENGINE_G], 0, bytes);
     return true;
 }
 
-const HoneTuneDesc *rt_tuner_desc(const RtTuner *t) {
+const HoneTrainDesc *rt_engine_desc(const RtEngine *t) {
     return t->d;
 }
 
-int rt_tuner_threads(const RtTuner *t) {
+int rt_engine_threads(const RtEngine *t) {
     return t->threads;
 }
 
-int rt_tuner_logit_columns(const RtTuner *t) {
+int rt_engine_logit_columns(const RtEngine *t) {
     return t->d->binary ? 1 : t->d->classes;
 }
 
-float *rt_tuner_buffer(RtTuner *t, RtTuneBuffer b) {
+float *rt_engine_buffer(RtEngine *t, RtEngineBuffer b) {
     return t->buffer[b];
 }
 
-uint64_t rt_tuner_frozen_hash(const RtTuner *t, int s) {
+uint64_t rt_engine_frozen_hash(const RtEngine *t, int s) {
     uint64_t h = 0;
     for (int i = 0; i < t->d->n_params; i++) {
         const HoneParam *p = &t->d->params[i];
         if (!(p->trains >> s & 1))
-            h = XXH3_64bits_withSeed(t->buffer[RT_TUNE_P] + p->offset,
+            h = XXH3_64bits_withSeed(t->buffer[RT_ENGINE_P] + p->offset,
                                      (size_t)p->count * sizeof(float), h);
     }
     return h;
@@ -241,36 +241,36 @@ uint64_t rt_tuner_frozen_hash(const RtTuner *t, int s) {
 
 // ---------------------------------------------------------------- steps
 
-int rt_tuner_n_features(const RtTuner *t) {
+int rt_engine_n_features(const RtEngine *t) {
     const HoneModelDesc *m = t->graph[PREFIX].model;
     return t->stage >= 0 && m ? m->n_outputs : 0;
 }
 
-int64_t rt_tuner_feature_floats(const RtTuner *t, int i) {
+int64_t rt_engine_feature_floats(const RtEngine *t, int i) {
     int64_t count = 0;
     rt_tensor_count(&t->graph[PREFIX].model->outputs[i], 1, &count);
     return count;
 }
 
-bool rt_tuner_features(RtTuner *t, int64_t n, const float *images, float *const *features,
-                       RtErr *err) {
+bool rt_engine_features(RtEngine *t, int64_t n, const float *images, float *const *features,
+                        RtErr *err) {
     Bound b = {.at = {[HONE_BIND_IMAGE] = (void *)images}, .features = features};
     return run_graph(t, PREFIX, n, &b, err);
 }
 
 // Own buffers for the prefix's results.
-static bool make_features(RtTuner *t, int64_t n, RtErr *err) {
+static bool make_features(RtEngine *t, int64_t n, RtErr *err) {
     if (n <= t->feature_room)
         return true;
     free_features(t);
-    for (int i = 0; i < rt_tuner_n_features(t); i++)
-        if (!(t->feature[i] = alloc_floats(rt_tuner_feature_floats(t, i) * n)))
+    for (int i = 0; i < rt_engine_n_features(t); i++)
+        if (!(t->feature[i] = alloc_floats(rt_engine_feature_floats(t, i) * n)))
             return rt_fail(err, "no memory for the frozen layers' results; try a smaller --batch");
     t->feature_room = n;
     return true;
 }
 
-static bool bind_batch(RtTuner *t, const RtTuneBatch *b, Bound *to, RtErr *err) {
+static bool bind_batch(RtEngine *t, const RtEngineBatch *b, Bound *to, RtErr *err) {
     *to = (Bound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
                          [HONE_BIND_LABEL] = (void *)b->labels,
                          [HONE_BIND_TARGET] = (void *)b->targets,
@@ -281,16 +281,16 @@ static bool bind_batch(RtTuner *t, const RtTuneBatch *b, Bound *to, RtErr *err) 
                          [HONE_BIND_LOSS] = b->loss,
                          [HONE_BIND_LOGITS] = b->logits},
                   .features = b->features};
-    if (b->features || rt_tuner_n_features(t) == 0)
+    if (b->features || rt_engine_n_features(t) == 0)
         return true;
-    if (!make_features(t, b->n, err) || !rt_tuner_features(t, b->n, b->images, t->feature, err))
+    if (!make_features(t, b->n, err) || !rt_engine_features(t, b->n, b->images, t->feature, err))
         return false;
     to->features = t->feature;
     return true;
 }
 
-static void add_gradients(RtTuner *t) {
-    float *restrict g = t->buffer[RT_TUNE_G];
+static void add_gradients(RtEngine *t) {
+    float *restrict g = t->buffer[RT_ENGINE_G];
     const float *restrict more = t->grad_more;
     int64_t n = t->d->param_floats;
 #pragma omp parallel for simd schedule(static) num_threads(t->threads)
@@ -298,13 +298,13 @@ static void add_gradients(RtTuner *t) {
         g[i] += more[i];
 }
 
-bool rt_tuner_train(RtTuner *t, const RtTuneBatch *b, bool add, RtErr *err) {
+bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, bool add, RtErr *err) {
     Bound to;
     if (add && !t->grad_more && !(t->grad_more = alloc_floats(t->d->param_floats)))
         return rt_fail(err, "no memory for accumulated gradients");
     if (!bind_batch(t, b, &to, err))
         return false;
-    to.at[HONE_BIND_GRAD] = add ? t->grad_more : t->buffer[RT_TUNE_G];
+    to.at[HONE_BIND_GRAD] = add ? t->grad_more : t->buffer[RT_ENGINE_G];
     if (!run_graph(t, TRAIN, b->n, &to, err))
         return false;
     if (add)
@@ -312,44 +312,44 @@ bool rt_tuner_train(RtTuner *t, const RtTuneBatch *b, bool add, RtErr *err) {
     return true;
 }
 
-bool rt_tuner_eval(RtTuner *t, const RtTuneBatch *b, RtErr *err) {
+bool rt_engine_eval(RtEngine *t, const RtEngineBatch *b, RtErr *err) {
     Bound to;
     return bind_batch(t, b, &to, err) && run_graph(t, EVAL, b->n, &to, err);
 }
 
-static const int graph_of[] = {[RT_TUNER_FEATURES] = PREFIX, [RT_TUNER_TRAIN] = TRAIN};
+static const int graph_of[] = {[RT_ENGINE_FEATURES] = PREFIX, [RT_ENGINE_TRAIN] = TRAIN};
 
-const HoneModelDesc *rt_tuner_graph(const RtTuner *t, RtTunerGraph which) {
+const HoneModelDesc *rt_engine_graph(const RtEngine *t, RtEngineGraph which) {
     return t->stage >= 0 ? t->graph[graph_of[which]].model : NULL;
 }
 
-bool rt_tuner_observe(RtTuner *t, RtTunerGraph which, HoneModel *m, const RtTuneBatch *b,
-                      RtObserve observe, void *ctx, RtErr *err) {
+bool rt_engine_observe(RtEngine *t, RtEngineGraph which, HoneModel *m, const RtEngineBatch *b,
+                       RtObserve observe, void *ctx, RtErr *err) {
     Bound to;
     if (!bind_batch(t, b, &to, err))
         return false;
-    if (which == RT_TUNER_FEATURES)
+    if (which == RT_ENGINE_FEATURES)
         to.features = t->feature;
-    to.at[HONE_BIND_GRAD] = t->buffer[RT_TUNE_G];
+    to.at[HONE_BIND_GRAD] = t->buffer[RT_ENGINE_G];
     return run_model(t, graph_of[which], m, b->n, &to, observe, ctx, err);
 }
 
 // ---------------------------------------------------------------- the optimiser
 
-static bool trains(const RtTuner *t, const HoneParamGroup *g) {
+static bool trains(const RtEngine *t, const HoneParamGroup *g) {
     return g->trains >> t->stage & 1;
 }
 
-bool rt_tuner_grad_norm(RtTuner *t, double *norm, RtErr *err) {
+bool rt_engine_grad_norm(RtEngine *t, double *norm, RtErr *err) {
     double sum = 0;
     for (int i = 0; i < t->d->n_groups; i++) {
         const HoneParamGroup *g = &t->d->groups[i];
         if (!trains(t, g))
             continue;
-        int64_t rows = g->count / HONE_TUNE_ROW;
+        int64_t rows = g->count / HONE_TRAIN_ROW;
         Bound b = {
             .at = {
-                [HONE_BIND_G] = t->buffer[RT_TUNE_G] + g->offset, [HONE_BIND_SUM] = t->row_sums}};
+                [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset, [HONE_BIND_SUM] = t->row_sums}};
         if (!run_graph(t, SQSUM, rows, &b, err))
             return false;
         for (int64_t r = 0; r < rows; r++)
@@ -359,8 +359,8 @@ bool rt_tuner_grad_norm(RtTuner *t, double *norm, RtErr *err) {
     return true;
 }
 
-bool rt_tuner_update(RtTuner *t, const RtTuneRates *r, RtErr *err) {
-    RtTuneRates x = *r;
+bool rt_engine_update(RtEngine *t, const RtEngineRates *r, RtErr *err) {
+    RtEngineRates x = *r;
     float correction1 = (float)(1 / (1 - pow((double)r->momentum, (double)r->t)));
     float correction2 = (float)(1 / (1 - pow((double)r->beta2, (double)r->t)));
     for (int i = 0; i < t->d->n_groups; i++) {
@@ -368,10 +368,10 @@ bool rt_tuner_update(RtTuner *t, const RtTuneRates *r, RtErr *err) {
         if (!trains(t, g))
             continue;
         float lr = r->lr * g->lr_mult, decay = g->decays ? r->decay : 0;
-        Bound b = {.at = {[HONE_BIND_P] = t->buffer[RT_TUNE_P] + g->offset,
-                          [HONE_BIND_G] = t->buffer[RT_TUNE_G] + g->offset,
-                          [HONE_BIND_M] = t->buffer[RT_TUNE_M] + g->offset,
-                          [HONE_BIND_V] = t->buffer[RT_TUNE_V] + g->offset,
+        Bound b = {.at = {[HONE_BIND_P] = t->buffer[RT_ENGINE_P] + g->offset,
+                          [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset,
+                          [HONE_BIND_M] = t->buffer[RT_ENGINE_M] + g->offset,
+                          [HONE_BIND_V] = t->buffer[RT_ENGINE_V] + g->offset,
                           [HONE_BIND_LR] = &lr,
                           [HONE_BIND_MOMENTUM] = &x.momentum,
                           [HONE_BIND_BETA2] = &x.beta2,
@@ -380,7 +380,7 @@ bool rt_tuner_update(RtTuner *t, const RtTuneRates *r, RtErr *err) {
                           [HONE_BIND_CLIP] = &x.clip,
                           [HONE_BIND_CORRECTION1] = &correction1,
                           [HONE_BIND_CORRECTION2] = &correction2}};
-        if (!run_graph(t, OPT + r->kind, g->count / HONE_TUNE_ROW, &b, err))
+        if (!run_graph(t, OPT + r->kind, g->count / HONE_TRAIN_ROW, &b, err))
             return false;
     }
     return true;

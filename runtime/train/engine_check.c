@@ -11,16 +11,16 @@ static bool all_finite(const float *x, int64_t n) {
     return true;
 }
 
-static bool image_is_bad(RtTuner *t, const RtTuneBatch *b) {
-    const HonePreprocess *p = &rt_tuner_desc(t)->info->preprocess;
+static bool image_is_bad(RtEngine *t, const RtEngineBatch *b) {
+    const HonePreprocess *p = &rt_engine_desc(t)->info->preprocess;
     return !b->features &&
            !all_finite(b->images, b->n * p->height * p->width * (int64_t)p->channels);
 }
 
-static const HoneParam *bad_parameter(RtTuner *t) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
+static const HoneParam *bad_parameter(RtEngine *t) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
     for (int i = 0; i < d->n_params; i++)
-        if (!all_finite(rt_tuner_buffer(t, RT_TUNE_P) + d->params[i].offset, d->params[i].count))
+        if (!all_finite(rt_engine_buffer(t, RT_ENGINE_P) + d->params[i].offset, d->params[i].count))
             return &d->params[i];
     return NULL;
 }
@@ -64,19 +64,19 @@ static void look(void *ctx, const HoneCall *call, int32_t node) {
 }
 
 // The graph's first node with a bad result; NULL: none, or it could not be run.
-static const HoneNodeDesc *search_graph(RtTuner *t, RtTunerGraph which, const RtTuneBatch *b) {
-    const HoneModelDesc *d = rt_tuner_graph(t, which);
+static const HoneNodeDesc *search_graph(RtEngine *t, RtEngineGraph which, const RtEngineBatch *b) {
+    const HoneModelDesc *d = rt_engine_graph(t, which);
     Search s = {.desc = d};
     RtErr err;
     HoneOptions o = {.threads = 1};
     HoneModel *m = d ? hone_create(d, &o, err.text, sizeof err.text) : NULL;
     if (m)
-        rt_tuner_observe(t, which, m, b, look, &s, &err);
+        rt_engine_observe(t, which, m, b, look, &s, &err);
     hone_destroy(m);
     return s.found;
 }
 
-void rt_tuner_find_nonfinite(RtTuner *t, const RtTuneBatch *b, char *text, size_t size) {
+void rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, size_t size) {
     const HoneParam *p = bad_parameter(t);
     const HoneNodeDesc *n = NULL;
     if (image_is_bad(t, b)) {
@@ -85,9 +85,9 @@ void rt_tuner_find_nonfinite(RtTuner *t, const RtTuneBatch *b, char *text, size_
         snprintf(text, size, "parameter '%s'", p->name);
     } else {
         if (!b->features)
-            n = search_graph(t, RT_TUNER_FEATURES, b);
+            n = search_graph(t, RT_ENGINE_FEATURES, b);
         if (!n)
-            n = search_graph(t, RT_TUNER_TRAIN, b);
+            n = search_graph(t, RT_ENGINE_TRAIN, b);
         if (n)
             snprintf(text, size, "node '%s' (%s)", n->name, n->op);
         else

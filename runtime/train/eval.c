@@ -9,7 +9,7 @@ static double sigmoid(double x) {
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
-void rt_probabilities(const HoneTuneDesc *d, const float *logits, double *p) {
+void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p) {
     if (d->binary) {
         p[1] = sigmoid((double)logits[0]);
         p[0] = 1 - p[1];
@@ -34,7 +34,7 @@ static int32_t largest(const float *x, int n) {
     return best;
 }
 
-static int32_t score_multi(const HoneTuneDesc *d, const float *logits, const float *targets,
+static int32_t score_multi(const HoneTrainDesc *d, const float *logits, const float *targets,
                            double *right1, double *right5) {
     int right = 0;
     for (int i = 0; i < d->classes; i++)
@@ -44,7 +44,7 @@ static int32_t score_multi(const HoneTuneDesc *d, const float *logits, const flo
     return largest(logits, d->classes);
 }
 
-int32_t rt_score_row(const HoneTuneDesc *d, const float *logits, int32_t label,
+int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
                      const float *targets, double *right1, double *right5) {
     if (d->binary) {
         int32_t guess = logits[0] > 0;
@@ -79,7 +79,7 @@ static void add_mistake(RtScores *s, const RtMistake *m) {
     s->worst[at] = *m;
 }
 
-static void add_row(RtScores *s, const HoneTuneDesc *d, const RtFeed *f, int64_t i, float loss,
+static void add_row(RtScores *s, const HoneTrainDesc *d, const RtFeed *f, int64_t i, float loss,
                     const float *logits, int width, double *p) {
     const float *targets = f->targets ? f->targets + i * width : NULL;
     double right = 0;
@@ -101,7 +101,7 @@ typedef struct Buffers {
     double *p;
 } Buffers;
 
-static bool alloc_buffers(Buffers *b, const HoneTuneDesc *d, int64_t batch, RtErr *err) {
+static bool alloc_buffers(Buffers *b, const HoneTrainDesc *d, int64_t batch, RtErr *err) {
     size_t classes = (size_t)(d->binary ? 2 : d->classes);
     *b = (Buffers){rt_alloc_aligned((size_t)batch * sizeof(float)),
                    rt_alloc_aligned((size_t)batch * classes * sizeof(float)),
@@ -120,20 +120,20 @@ static void free_buffers(Buffers *b) {
     free(b->p);
 }
 
-static bool eval_batch(RtTuner *t, const RtFeed *f, const Buffers *b, RtScores *s, RtErr *err) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
-    RtTuneBatch batch = {.n = f->n,
-                         .images = f->images,
-                         .features = f->features,
-                         .labels = f->labels,
-                         .targets = f->targets,
-                         .class_weight = b->weight,
-                         .scale = 1,
-                         .loss = b->loss,
-                         .logits = b->logits};
-    if (!rt_tuner_eval(t, &batch, err))
+static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtScores *s, RtErr *err) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
+    RtEngineBatch batch = {.n = f->n,
+                           .images = f->images,
+                           .features = f->features,
+                           .labels = f->labels,
+                           .targets = f->targets,
+                           .class_weight = b->weight,
+                           .scale = 1,
+                           .loss = b->loss,
+                           .logits = b->logits};
+    if (!rt_engine_eval(t, &batch, err))
         return false;
-    int columns = rt_tuner_logit_columns(t);
+    int columns = rt_engine_logit_columns(t);
     for (int64_t i = 0; i < f->n; i++)
         add_row(s, d, f, i, b->loss[i], b->logits + i * columns, columns, b->p);
     return true;
@@ -146,9 +146,9 @@ static void take_means(RtScores *s) {
     s->top5 /= n;
 }
 
-bool rt_evaluate(RtTuner *t, RtSource *s, int64_t batch, RtScores *scores,
+bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
+    const HoneTrainDesc *d = rt_engine_desc(t);
     *scores = (RtScores){.classes = d->binary ? 2 : d->classes};
     bool table = (d->loss == HONE_LOSS_CE || d->binary) && scores->classes <= RT_MAX_CONFUSION;
     if (table)

@@ -24,15 +24,15 @@ typedef struct RtScores {
 } RtScores;
 
 // What one row of logits says. Returns the guessed class (multi-label: of the largest logit); adds
-// to *right1 and *right5 as RtScores counts. label and targets as in RtTuneBatch.
-int32_t rt_score_row(const HoneTuneDesc *d, const float *logits, int32_t label,
+// to *right1 and *right5 as RtScores counts. label and targets as in RtEngineBatch.
+int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
                      const float *targets, double *right1, double *right5);
 // Softmax or sigmoid of one row; p: [classes] (binary: 2).
-void rt_probabilities(const HoneTuneDesc *d, const float *logits, double *p);
+void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 
 // Runs the open stage's evaluation over a source from its beginning. progress may be NULL; when it
 // returns false, evaluation ends early: false, with err->text empty.
-bool rt_evaluate(RtTuner *t, RtSource *s, int64_t batch, RtScores *scores,
+bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);
 

@@ -15,7 +15,7 @@ static int by_place(const void *a, const void *b) {
     return (x->initial > y->initial) - (x->initial < y->initial);
 }
 
-static bool write_model(FILE *f, const HoneTuneDesc *d, const float *params,
+static bool write_model(FILE *f, const HoneTrainDesc *d, const float *params,
                         const HoneParam **order) {
     const uint8_t *at = d->onnx, *end = d->onnx + d->onnx_bytes;
     for (int i = 0; i < d->n_params; i++) {
@@ -60,7 +60,7 @@ static void put_meta(FILE *f, const RtExportMeta *m) {
     put_bytes(f, VALUE, m->value);
 }
 
-bool rt_export_onnx(const HoneTuneDesc *d, const float *params, const RtExportMeta *meta, int n,
+bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportMeta *meta, int n,
                     const char *path, RtErr *err) {
     RtOutFile out = {0};
     const HoneParam **order = calloc((size_t)d->n_params + 1, sizeof *order);

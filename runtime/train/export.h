@@ -1,4 +1,4 @@
-// The tuned network as an ONNX file. Private header.
+// The trained network as an ONNX file. Private header.
 #ifndef RUNTIME_TRAIN_EXPORT_H
 #define RUNTIME_TRAIN_EXPORT_H
 
@@ -11,7 +11,7 @@ typedef struct RtExportMeta { // metadata_props that are appended
 
 // d->onnx with the parameters' values from `params` (laid out as HoneParam says) and metadata_props
 // appended; whole or not at all. False with err set.
-bool rt_export_onnx(const HoneTuneDesc *d, const float *params, const RtExportMeta *meta, int n,
+bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportMeta *meta, int n,
                     const char *path, RtErr *err);
 
 #endif

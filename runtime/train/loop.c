@@ -38,7 +38,7 @@ static bool is_over(const RtRun *r) {
 static bool save(RtRun *r) {
     RtCheckpointKey key = rt_run_key(r);
     return !r->set->folder ||
-           rt_checkpoint_save(r->set->folder, r->tuner, &r->state, &key, &r->err);
+           rt_checkpoint_save(r->set->folder, r->engine, &r->state, &key, &r->err);
 }
 
 // ---------------------------------------------------------------- rates
@@ -76,7 +76,7 @@ static int64_t dropout_seed(const RtRun *r, int64_t index) {
 }
 
 static void count_batch(RtRun *r, const RtFeed *f, double weight, double *loss) {
-    int columns = rt_tuner_logit_columns(r->tuner);
+    int columns = rt_engine_logit_columns(r->engine);
     double right = 0, right5 = 0;
     *loss = 0;
     for (int64_t i = 0; i < f->n; i++) {
@@ -91,9 +91,9 @@ static void count_batch(RtRun *r, const RtFeed *f, double weight, double *loss) 
     r->images_done += f->n;
 }
 
-static bool fail_nonfinite(RtRun *r, const RtTuneBatch *b, const char *what) {
+static bool fail_nonfinite(RtRun *r, const RtEngineBatch *b, const char *what) {
     char where[256];
-    rt_tuner_find_nonfinite(r->tuner, b, where, sizeof where);
+    rt_engine_find_nonfinite(r->engine, b, where, sizeof where);
     return rt_fail(&r->err,
                    "step %lld: %s is not finite, first in %s; nothing was moved by it%s%s. Try a "
                    "smaller --lr, or --clip-grad 1",
@@ -110,22 +110,22 @@ static bool all_finite(const float *x, int64_t n) {
 }
 
 // Forward and backward of one micro-batch.
-static bool run_batch(RtRun *r, const RtFeed *f, int64_t group, bool add, RtTuneBatch *b,
+static bool run_batch(RtRun *r, const RtFeed *f, int64_t group, bool add, RtEngineBatch *b,
                       double *loss, double *weight) {
     *weight = batch_weight(r, f);
     double share = *weight * (double)group;
-    *b = (RtTuneBatch){.n = f->n,
-                       .images = f->images,
-                       .features = f->features,
-                       .labels = f->labels,
-                       .targets = f->targets,
-                       .class_weight = r->class_weight,
-                       .smoothing = r->set->smoothing,
-                       .scale = (float)(share > 0 ? 1 / share : 0),
-                       .seed = dropout_seed(r, f->index),
-                       .loss = r->loss,
-                       .logits = r->logits};
-    if (!rt_tuner_train(r->tuner, b, add, &r->err))
+    *b = (RtEngineBatch){.n = f->n,
+                         .images = f->images,
+                         .features = f->features,
+                         .labels = f->labels,
+                         .targets = f->targets,
+                         .class_weight = r->class_weight,
+                         .smoothing = r->set->smoothing,
+                         .scale = (float)(share > 0 ? 1 / share : 0),
+                         .seed = dropout_seed(r, f->index),
+                         .loss = r->loss,
+                         .logits = r->logits};
+    if (!rt_engine_train(r->engine, b, add, &r->err))
         return false;
     if (!all_finite(r->loss, f->n))
         return fail_nonfinite(r, b, "the loss");
@@ -133,9 +133,9 @@ static bool run_batch(RtRun *r, const RtFeed *f, int64_t group, bool add, RtTune
     return true;
 }
 
-static bool move_parameters(RtRun *r, const RtTuneBatch *b, double *lr, double *norm) {
+static bool move_parameters(RtRun *r, const RtEngineBatch *b, double *lr, double *norm) {
     const RtTrainSettings *s = r->set;
-    if (!rt_tuner_grad_norm(r->tuner, norm, &r->err))
+    if (!rt_engine_grad_norm(r->engine, norm, &r->err))
         return false;
     if (!isfinite(*norm))
         return fail_nonfinite(r, b, "a gradient");
@@ -143,15 +143,15 @@ static bool move_parameters(RtRun *r, const RtTuneBatch *b, double *lr, double *
     r->state.at[RT_AT_STEP]++;
     r->state.at[RT_AT_STAGE_STEP]++;
     bool clips = s->clip > 0 && *norm > (double)s->clip;
-    RtTuneRates rates = {.kind = s->optimizer,
-                         .lr = (float)*lr,
-                         .momentum = s->momentum,
-                         .beta2 = s->beta2,
-                         .eps = s->eps,
-                         .decay = s->decay,
-                         .clip = clips ? (float)((double)s->clip / *norm) : 1,
-                         .t = r->state.at[RT_AT_STAGE_STEP]};
-    return rt_tuner_update(r->tuner, &rates, &r->err);
+    RtEngineRates rates = {.kind = s->optimizer,
+                           .lr = (float)*lr,
+                           .momentum = s->momentum,
+                           .beta2 = s->beta2,
+                           .eps = s->eps,
+                           .decay = s->decay,
+                           .clip = clips ? (float)((double)s->clip / *norm) : 1,
+                           .t = r->state.at[RT_AT_STAGE_STEP]};
+    return rt_engine_update(r->engine, &rates, &r->err);
 }
 
 static bool log_step(RtRun *r, double loss, double lr, double norm) {
@@ -198,7 +198,7 @@ typedef struct Group { // micro-batches of one step
 // One micro-batch; the step's end moves the parameters. False after an error.
 static bool train_batch(RtRun *r, const RtFeed *f, Group *g) {
     int64_t k = r->set->accumulate, batches = rt_source_batches(r->train);
-    RtTuneBatch b = {0};
+    RtEngineBatch b = {0};
     double loss = 0, weight = 0, lr = 0, norm = 0;
     if (f->index % k == 0)
         *g = (Group){.size = batches - f->index < k ? batches - f->index : k};
@@ -269,7 +269,7 @@ static void keep_best(RtRun *r, const RtScores *v) {
     s->at[RT_BEST_STAGE] = s->at[RT_AT_STAGE];
     s->sum[RT_BEST_TOP1] = v->top1;
     s->sum[RT_BEST_LOSS] = v->loss;
-    memcpy(s->best, rt_tuner_buffer(r->tuner, RT_TUNE_P),
+    memcpy(s->best, rt_engine_buffer(r->engine, RT_ENGINE_P),
            (size_t)r->d->param_floats * sizeof(float));
 }
 
@@ -343,7 +343,7 @@ static bool run_epoch(RtRun *r, bool *stopped) {
     RtScores v = {.n = 0};
     images = r->images_done - images;
     wait = rt_source_wait_ns(r->train) - wait;
-    bool ok = !r->val || rt_evaluate(r->tuner, r->val, r->batch, &v, show_validation, r, &r->err);
+    bool ok = !r->val || rt_evaluate(r->engine, r->val, r->batch, &v, show_validation, r, &r->err);
     *stopped = !ok && r->err.text[0] == 0;
     if (ok)
         ok = end_epoch(r, &v, since, images, wait);
@@ -358,10 +358,10 @@ static bool stops_early(const RtRun *r) {
 }
 
 static bool begin_stage(RtRun *r, int s) {
-    if (r->open_stage != s && !rt_tuner_open_stage(r->tuner, s, &r->err))
+    if (r->open_stage != s && !rt_engine_open_stage(r->engine, s, &r->err))
         return false;
     r->open_stage = s;
-    const HoneTuneStage *stage = &r->d->stages[s];
+    const HoneTrainStage *stage = &r->d->stages[s];
     rt_train_log_line(&r->log, "stage %d of %d, %s: %lld parameters train, %lld are frozen", s + 1,
                       r->d->n_stages, stage->spec, (long long)stage->n_trained,
                       (long long)stage->n_frozen);
@@ -373,11 +373,11 @@ static bool run_stage(RtRun *r, int s, bool *stopped) {
     *stopped = false;
     if (!begin_stage(r, s))
         return false;
-    uint64_t frozen = rt_tuner_frozen_hash(r->tuner, s);
+    uint64_t frozen = rt_engine_frozen_hash(r->engine, s);
     while (at[RT_AT_STAGE_EPOCH] < r->set->epochs[s] && !*stopped && !stops_early(r))
         if (!run_epoch(r, stopped))
             return false;
-    if (rt_tuner_frozen_hash(r->tuner, s) != frozen)
+    if (rt_engine_frozen_hash(r->engine, s) != frozen)
         return rt_fail(&r->err, "a bug in hone: stage '%s' changed a frozen parameter",
                        r->d->stages[s].spec);
     if (*stopped)
@@ -410,7 +410,7 @@ static void say_passed_over(void *ctx, const char *line) {
 static bool begin_run(RtRun *r) {
     RtCheckpointKey key = rt_run_key(r);
     bool found = false;
-    if (r->set->resume && !rt_checkpoint_load(r->set->folder, r->tuner, &r->state, &key,
+    if (r->set->resume && !rt_checkpoint_load(r->set->folder, r->engine, &r->state, &key,
                                               say_passed_over, r, &found, &r->err))
         return false;
     if (found) {
@@ -423,7 +423,7 @@ static bool begin_run(RtRun *r) {
     }
     if (r->set->resume)
         rt_train_log_line(&r->log, "%s holds no checkpoint; from the beginning", r->set->folder);
-    if (!rt_tuner_open_stage(r->tuner, 0, &r->err))
+    if (!rt_engine_open_stage(r->engine, 0, &r->err))
         return false;
     r->open_stage = 0;
     return save(r); // says now whether checkpoints can be written; a former run's go
@@ -432,7 +432,7 @@ static bool begin_run(RtRun *r) {
 static bool finish(RtRun *r, uint64_t since) {
     RtTrainState *s = &r->state;
     if (s->at[RT_BEST_EPOCH] >= 0)
-        memcpy(rt_tuner_buffer(r->tuner, RT_TUNE_P), s->best,
+        memcpy(rt_engine_buffer(r->engine, RT_ENGINE_P), s->best,
                (size_t)r->d->param_floats * sizeof(float));
     if (r->val && s->at[RT_BEST_EPOCH] >= 0)
         rt_train_log_line(&r->log, "best: epoch %lld, top-1 %.2f%%, loss %.4f",
@@ -462,8 +462,8 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
     return r->signal ? true : finish(r, since);
 }
 
-int rt_train(RtTuner *t, const RtTrainSettings *set) {
-    RtRun r = {.tuner = t, .set = set};
+int rt_train(RtEngine *t, const RtTrainSettings *set) {
+    RtRun r = {.engine = t, .set = set};
     bool stopped = false;
     bool ok = run_all(&r, hone_rt_now(), &stopped);
     rt_train_log_clear(&r.log);

@@ -137,7 +137,7 @@ static void put_curves(const RtTrainResult *r, FILE *f) {
 // ---------------------------------------------------------------- the plan
 
 static void put_plan(const RtTrainResult *r, FILE *f) {
-    const HoneTuneDesc *d = rt_tuner_desc(r->tuner);
+    const HoneTrainDesc *d = rt_engine_desc(r->engine);
     fputs("<section>\n<h2>What trained</h2>\n<table class=\"plan\">\n<tr><th>node</th><th>op</th>"
           "<th>parameters</th>",
           f);
@@ -267,7 +267,7 @@ static const char *name_of(const RtTrainResult *r, int32_t k) {
 }
 
 static void put_mistake(const RtTrainResult *r, FILE *f, const RtMistake *m) {
-    const HoneModelDesc *info = rt_tuner_desc(r->tuner)->info;
+    const HoneModelDesc *info = rt_engine_desc(r->engine)->info;
     char name[512];
     size_t bytes = 0;
     RtErr err;
@@ -302,7 +302,7 @@ static void put_mistakes(const RtTrainResult *r, FILE *f) {
 // ---------------------------------------------------------------- the page
 
 static void put_head(const RtTrainResult *r, FILE *f) {
-    const HoneTuneDesc *d = rt_tuner_desc(r->tuner);
+    const HoneTrainDesc *d = rt_engine_desc(r->engine);
     const RtTrainState *s = r->state;
     fputs("<h1>", f);
     rt_html_text(f, d->info->name);
@@ -335,7 +335,7 @@ static void put_settings(const RtTrainResult *r, FILE *f) {
     static const char *const optimizers[] = {
         [HONE_OPT_SGD] = "SGD", [HONE_OPT_NESTEROV] = "SGD, Nesterov", [HONE_OPT_ADAMW] = "AdamW"};
     const RtTrainSettings *s = r->set;
-    const HoneTuneDesc *d = rt_tuner_desc(r->tuner);
+    const HoneTrainDesc *d = rt_engine_desc(r->engine);
     char text[256];
     fputs("<section>\n<h2>Settings</h2>\n<table>\n", f);
     put_setting(f, "optimizer", optimizers[s->optimizer]);
@@ -361,7 +361,7 @@ bool rt_report_html(const RtTrainResult *r, const char *path, RtErr *err) {
     if (!rt_out_open(&out, path, err))
         return false;
     FILE *f = out.f;
-    rt_html_begin(f, rt_tuner_desc(r->tuner)->info->name, "training report", style);
+    rt_html_begin(f, rt_engine_desc(r->engine)->info->name, "training report", style);
     put_head(r, f);
     if (r->state->n_history)
         put_curves(r, f);

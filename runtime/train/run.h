@@ -6,8 +6,8 @@
 #include "runtime/train/log.h"
 
 typedef struct RtRun {
-    RtTuner *tuner;
-    const HoneTuneDesc *d;
+    RtEngine *engine;
+    const HoneTrainDesc *d;
     const RtTrainSettings *set;
     RtDataset *data;
     RtTrainLog log;
@@ -29,10 +29,10 @@ typedef struct RtRun {
 bool rt_run_setup(RtRun *r);
 void rt_run_close(RtRun *r);
 RtCheckpointKey rt_run_key(const RtRun *r);
-// Sources and cache of the stage that the tuner has open.
+// Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);
 void rt_run_close_sources(RtRun *r);
-// Writes the tuned model and the report. The tuner's parameters are the best.
+// Writes the trained model and the report. The engine's parameters are the best.
 bool rt_run_finish(RtRun *r, uint64_t since_ns);
 
 #endif

@@ -1,5 +1,5 @@
 // What a run needs before its first step, and what it leaves behind: data, cached features, the key
-// of its checkpoints, the tuned model, the report.
+// of its checkpoints, the trained model, the report.
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdlib.h>
@@ -18,9 +18,9 @@ static void say_line(void *ctx, bool is_error, const char *line) {
     fprintf(stderr, "%s\n", line);
 }
 
-RtDataset *rt_train_open_data(const RtTuner *t, const char *spec, const char *val,
+RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
                               double val_fraction, uint64_t seed, bool eval_only) {
-    const HoneTuneDesc *d = rt_tuner_desc(t);
+    const HoneTrainDesc *d = rt_engine_desc(t);
     RtDataOptions o = {.val = val,
                        .val_fraction = val_fraction,
                        .seed = seed,
@@ -42,7 +42,7 @@ static int cache_variants(const RtRun *r) {
 }
 
 static bool wants_cache(const RtRun *r) {
-    return r->set->cache != RT_CACHE_OFF && rt_tuner_n_features(r->tuner) > 0 &&
+    return r->set->cache != RT_CACHE_OFF && rt_engine_n_features(r->engine) > 0 &&
            (r->set->augment == RT_AUGMENT_NONE || r->set->variants > 0 || r->data->tensors);
 }
 
@@ -50,7 +50,7 @@ static bool wants_cache(const RtRun *r) {
 static void make_cache_key(const RtRun *r, int stage, char key[33]) {
     XXH3_state_t *h = XXH3_createState();
     int variants = cache_variants(r);
-    uint64_t frozen = rt_tuner_frozen_hash(r->tuner, stage);
+    uint64_t frozen = rt_engine_frozen_hash(r->engine, stage);
     XXH3_128bits_reset(h);
     XXH3_128bits_update(h, r->key_model, strlen(r->key_model));
     XXH3_128bits_update(h, r->d->stages[stage].features.model->name,
@@ -69,7 +69,7 @@ static void make_cache_key(const RtRun *r, int stage, char key[33]) {
 
 static bool open_cache(RtRun *r, int stage) {
     int64_t rows = rt_source_rows(r->data, cache_variants(r));
-    int64_t floats = rt_source_row_floats(r->tuner);
+    int64_t floats = rt_source_row_floats(r->engine);
     int64_t bytes = rt_feature_cache_bytes(rows, floats);
     bool folder = r->set->cache == RT_CACHE_FOLDER;
     if (r->set->cache == RT_CACHE_AUTO && bytes > rt_memory_available() / CACHE_SHARE) {
@@ -109,9 +109,9 @@ bool rt_run_open_sources(RtRun *r, int stage) {
                          .variants = cache_variants(r),
                          .bad = note_bad,
                          .ctx = r};
-    r->train = rt_source_open(r->tuner, r->data, false, r->cache, &o, &r->err);
+    r->train = rt_source_open(r->engine, r->data, false, r->cache, &o, &r->err);
     if (r->train && r->data->n_val)
-        r->val = rt_source_open(r->tuner, r->data, true, r->cache, &o, &r->err);
+        r->val = rt_source_open(r->engine, r->data, true, r->cache, &o, &r->err);
     return r->train && (r->val || !r->data->n_val);
 }
 
@@ -127,7 +127,7 @@ void rt_run_close_sources(RtRun *r) {
 
 // ---------------------------------------------------------------- keys
 
-const char *rt_train_model_key(const HoneTuneDesc *d, char *text, size_t size) {
+const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) {
     uint64_t plan = 0;
     for (int i = 0; i < d->n_params; i++)
         plan = XXH3_64bits_withSeed(d->params[i].name, strlen(d->params[i].name),
@@ -183,8 +183,8 @@ static char *join_names(const RtDataset *data) {
 bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
-    r->d = rt_tuner_desc(r->tuner);
-    r->data = rt_train_open_data(r->tuner, s->data, s->val, s->val_fraction, s->seed, false);
+    r->d = rt_engine_desc(r->engine);
+    r->data = rt_train_open_data(r->engine, s->data, s->val, s->val_fraction, s->seed, false);
     if (!r->data) {
         r->err.text[0] = 0; // said already
         return false;
@@ -221,7 +221,7 @@ void rt_run_close(RtRun *r) {
 static bool export_model(RtRun *r) {
     bool names = !r->d->info->labels && *r->labels; // else they are in the model already
     RtExportMeta meta[] = {{"hone.labels", r->labels}};
-    return rt_export_onnx(r->d, rt_tuner_buffer(r->tuner, RT_TUNE_P), meta, names ? 1 : 0,
+    return rt_export_onnx(r->d, rt_engine_buffer(r->engine, RT_ENGINE_P), meta, names ? 1 : 0,
                           r->set->out, &r->err);
 }
 
@@ -231,11 +231,11 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
     if (!r->set->report)
         return true;
     RtScores scores = {.n = 0};
-    bool ok = !r->val || rt_evaluate(r->tuner, r->val, r->batch, &scores, NULL, NULL, &r->err);
+    bool ok = !r->val || rt_evaluate(r->engine, r->val, r->batch, &scores, NULL, NULL, &r->err);
     if (ok) {
         RtTrainResult result = {.set = r->set,
                                 .data = r->data,
-                                .tuner = r->tuner,
+                                .engine = r->engine,
                                 .state = &r->state,
                                 .scores = &scores,
                                 .seconds = (double)(hone_rt_now() - since_ns) * 1e-9,

@@ -8,7 +8,7 @@
 #include "runtime/core/rng.h"
 
 struct RtSource {
-    RtTuner *tuner;
+    RtEngine *engine;
     const RtDataset *data;
     RtFeatureCache *cache;
     RtSourceOptions o;
@@ -34,10 +34,10 @@ int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t ep
                              : (int64_t)(variants - 1) * d->n_train + item;
 }
 
-int64_t rt_source_row_floats(const RtTuner *t) {
+int64_t rt_source_row_floats(const RtEngine *t) {
     int64_t n = 0;
-    for (int i = 0; i < rt_tuner_n_features(t); i++)
-        n += rt_tuner_feature_floats(t, i);
+    for (int i = 0; i < rt_engine_n_features(t); i++)
+        n += rt_engine_feature_floats(t, i);
     return n;
 }
 
@@ -59,20 +59,20 @@ static bool alloc_batch(RtSource *s, RtErr *err) {
               (s->items = calloc(n, sizeof *s->items)) &&
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
               (s->order = calloc((size_t)s->n, sizeof *s->order));
-    for (int i = 0; ok && i < rt_tuner_n_features(s->tuner); i++)
-        ok = (s->feature[i] = rt_alloc_aligned(n * (size_t)rt_tuner_feature_floats(s->tuner, i) *
+    for (int i = 0; ok && i < rt_engine_n_features(s->engine); i++)
+        ok = (s->feature[i] = rt_alloc_aligned(n * (size_t)rt_engine_feature_floats(s->engine, i) *
                                                sizeof(float)));
     return ok || rt_fail(err, "no memory for batches of %lld images", (long long)s->o.batch);
 }
 
-RtSource *rt_source_open(RtTuner *t, const RtDataset *d, bool validation, RtFeatureCache *cache,
+RtSource *rt_source_open(RtEngine *t, const RtDataset *d, bool validation, RtFeatureCache *cache,
                          const RtSourceOptions *o, RtErr *err) {
     RtSource *s = calloc(1, sizeof *s);
     if (!s) {
         rt_fail(err, "no memory");
         return NULL;
     }
-    *s = (RtSource){.tuner = t,
+    *s = (RtSource){.engine = t,
                     .data = d,
                     .cache = cache,
                     .o = *o,
@@ -135,7 +135,7 @@ static void make_order(RtSource *s) {
 }
 
 static bool open_loader(RtSource *s, RtErr *err) {
-    const HoneModelDesc *info = rt_tuner_desc(s->tuner)->info;
+    const HoneModelDesc *info = rt_engine_desc(s->engine)->info;
     RtLoaderOptions o = {.prep = &info->preprocess,
                          .batch = s->o.batch,
                          .validation = s->validation,
@@ -171,8 +171,8 @@ bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err) {
 // ---------------------------------------------------------------- batches
 
 static void copy_out(RtSource *s, int64_t k, const float *row) {
-    for (int i = 0; i < rt_tuner_n_features(s->tuner); i++) {
-        int64_t n = rt_tuner_feature_floats(s->tuner, i);
+    for (int i = 0; i < rt_engine_n_features(s->engine); i++) {
+        int64_t n = rt_engine_feature_floats(s->engine, i);
         memcpy(s->feature[i] + k * n, row, (size_t)n * sizeof *row);
         row += n;
     }
@@ -205,15 +205,15 @@ static const RtFeed *next_cached(RtSource *s) {
 }
 
 static void make_row(const RtSource *s, int64_t k, float *row) {
-    for (int i = 0; i < rt_tuner_n_features(s->tuner); i++) {
-        int64_t n = rt_tuner_feature_floats(s->tuner, i);
+    for (int i = 0; i < rt_engine_n_features(s->engine); i++) {
+        int64_t n = rt_engine_feature_floats(s->engine, i);
         memcpy(row, s->feature[i] + k * n, (size_t)n * sizeof *row);
         row += n;
     }
 }
 
 static bool fill_cache(RtSource *s, RtErr *err) {
-    float *row = malloc((size_t)rt_source_row_floats(s->tuner) * sizeof *row + 1);
+    float *row = malloc((size_t)rt_source_row_floats(s->engine) * sizeof *row + 1);
     if (!row)
         return rt_fail(err, "no memory");
     for (int64_t k = 0; k < s->feed.n; k++) {
@@ -235,9 +235,9 @@ static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
                        .labels = b->labels,
                        .targets = b->targets,
                        .items = b->items};
-    if (rt_tuner_n_features(s->tuner) == 0 || b->n == 0)
+    if (rt_engine_n_features(s->engine) == 0 || b->n == 0)
         return &s->feed;
-    if (!rt_tuner_features(s->tuner, b->n, b->images, s->feature, err))
+    if (!rt_engine_features(s->engine, b->n, b->images, s->feature, err))
         return NULL;
     s->feed.features = s->feature;
     if (s->cache && !fill_cache(s, err))

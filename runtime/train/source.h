@@ -32,7 +32,7 @@ typedef struct RtSource RtSource;
 
 // Over one part of the data, for the open stage of t. cache: rows as rt_source_row() numbers them,
 // or NULL. All outlive the source. NULL with err set.
-RtSource *rt_source_open(RtTuner *t, const RtDataset *d, bool validation, RtFeatureCache *cache,
+RtSource *rt_source_open(RtEngine *t, const RtDataset *d, bool validation, RtFeatureCache *cache,
                          const RtSourceOptions *o, RtErr *err);
 void rt_source_close(RtSource *s); // NULL is fine
 
@@ -46,6 +46,6 @@ uint64_t rt_source_wait_ns(const RtSource *s); // spent waiting for images
 // The cache's rows: training items of variant 0, 1, ..., then validation.
 int64_t rt_source_rows(const RtDataset *d, int variants);
 int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t epoch);
-int64_t rt_source_row_floats(const RtTuner *t); // features of one image
+int64_t rt_source_row_floats(const RtEngine *t); // features of one image
 
 #endif

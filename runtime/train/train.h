@@ -42,7 +42,7 @@ typedef struct RtTrainSettings {
 typedef struct RtTrainResult {
     const RtTrainSettings *set;
     const RtDataset *data;
-    RtTuner *tuner; // holds the best parameters
+    RtEngine *engine; // holds the best parameters
     const RtTrainState *state;
     const RtScores *scores; // of the best, on the validation images; n 0: there are none
     double seconds;
@@ -51,13 +51,13 @@ typedef struct RtTrainResult {
 
 // Trains, writes what the settings ask for. Returns the exit code: 0, 1 after an error that was
 // printed, 130 or 143 after SIGINT or SIGTERM. The caller has blocked those two in all threads.
-int rt_train(RtTuner *t, const RtTrainSettings *set);
+int rt_train(RtEngine *t, const RtTrainSettings *set);
 
 // Opens the data as the program's labels and loss want it; errors are printed.
-RtDataset *rt_train_open_data(const RtTuner *t, const char *spec, const char *val,
+RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
                               double val_fraction, uint64_t seed, bool eval_only);
 
 // What checkpoints of this executable carry: the model and its freezing plan. Returns text.
-const char *rt_train_model_key(const HoneTuneDesc *d, char *text, size_t size);
+const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size);
 
 #endif

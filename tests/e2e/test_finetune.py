@@ -1,6 +1,6 @@
 """hone finetune: the compiled graphs of every family, their gradients by differences; the model inside; the plan; errors.
 
-tests/tools/drive_tune.c stands in for the training program's main(). CASE names given after the two usual
+tests/tools/drive_train.c stands in for the training program's main(). CASE names given after the two usual
 arguments select families.
 """
 import os
@@ -31,7 +31,7 @@ def kit():
         for name in ("hone", "libhone_rt.a", "hone-link.txt", "hone-link-finetune.txt", "hone.h", "abi.h",
                      "imagenet-labels.txt", "libhone_rt_main_infer.a"):
             shutil.copy(os.path.join(os.path.dirname(HONE), name), folder)
-        ok("cc", "-O1", "-I", ROOT, "-c", os.path.join(ROOT, "tests/tools/drive_tune.c"), "-o", f"{folder}/drive.o")
+        ok("cc", "-O1", "-I", ROOT, "-c", os.path.join(ROOT, "tests/tools/drive_train.c"), "-o", f"{folder}/drive.o")
         ok("ar", "rcs", f"{folder}/libhone_rt_main_finetune.a", f"{folder}/drive.o")
     return os.path.join(folder, "hone")
 

@@ -30,7 +30,7 @@ import torchvision
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import peers
-import tune_torch
+import train_torch
 
 NETWORKS = "resnet18 resnet50 inception_v3 googlenet mobilenet_v2 squeezenet1_1 densenet121".split()
 LIMIT, LEAST_CLASSES = 5e-4, 5
@@ -71,7 +71,7 @@ def make(name, path):
     with torch.no_grad():
         for batch in x.split(16):
             net(batch)
-    tune_torch.export(net, x[:1], path)
+    train_torch.export(net, x[:1], path)
 
 
 def run_hone(binary, x, threads):

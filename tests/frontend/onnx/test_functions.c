@@ -360,7 +360,7 @@ static void refuses_unknown_conditions(void) {
                  "input of the graph\n");
 }
 
-// A fine-tuned model is written back node by node.
+// A fine-trained model is written back node by node.
 static void refuses_to_write_functions_back(void) {
     Pb g = start_graph(), f = make_act(), n = make_call("act", "n", "x", "y");
     pb_msg(&g, 1, &n);
@@ -375,7 +375,7 @@ static void refuses_to_write_functions_back(void) {
         FILE *f = im.diag.out = open_memstream(&text, &size);
         CHECK(!fe_retarget(im.arena, model, &(FeRetarget){0}));
         fclose(f);
-        CHECK(strstr(text, "the tuned model cannot be made: it has functions of its own"));
+        CHECK(strstr(text, "the trained model cannot be made: it has functions of its own"));
         free(text);
     }
     import_end(&im);

@@ -1,4 +1,4 @@
-"""The training loop over a hand-written program (fake_tune.c): learning, resuming bit for bit, signals,
+"""The training loop over a hand-written program (fake_train.c): learning, resuming bit for bit, signals,
 kills, cached features, export, what goes wrong."""
 import glob
 import json
@@ -49,12 +49,12 @@ class Train(Case):
         make_images(self.path("d"), "train", 40, 1)
         make_images(self.path("d"), "t10k", 20, 2)
 
-    def train(self, *args, code=0, name="fake_tune"):
+    def train(self, *args, code=0, name="fake_train"):
         got, out, err = self.run_program(name, "train", "d", *args)
         self.assertEqual(got, code, (args, out, err))
         return err
 
-    def final(self, folder="fake_tune.ckpt"):
+    def final(self, folder="fake_train.ckpt"):
         """All tensors of the newest checkpoint but times."""
         newest = sorted(glob.glob(os.path.join(self.path(folder), "*.safetensors")))[-1]
         t = tensors(newest)
@@ -80,18 +80,18 @@ class Train(Case):
         page = self.read("report.html").decode()
         for part in ("Which class is taken for which", "What trained", "Learning rate", "</html>"):
             self.assertIn(part, page)
-        result = json.loads(self.good("fake_tune", "eval", "d", "--json"))
+        result = json.loads(self.good("fake_train", "eval", "d", "--json"))
         self.assertEqual((result["images"], result["top1"]), (20, 1))
         self.assertAlmostEqual(result["loss"], min(e["val_loss"] for e in epochs), places=7)
 
     def test_export_changes_the_parameters_and_nothing_else(self):
         self.train("-o", "tuned.onnx")
-        best = tensors(sorted(glob.glob(self.path("fake_tune.ckpt/*")))[-1])
+        best = tensors(sorted(glob.glob(self.path("fake_train.ckpt/*")))[-1])
         data = self.read("tuned.onnx")
         want = b"onnx<\0\0\0" + best["best/gain"] + best["best/b"] + best["best/W"] + b">" + b"\0" * 7
         self.assertEqual(data[:len(want)], want)
         self.assertEqual(data[len(want):], b"")  # classes have numbers, not names: no labels to add
-        self.good("fake_tune", "export", "again.onnx")
+        self.good("fake_train", "export", "again.onnx")
         self.assertEqual(self.read("again.onnx"), data)
 
     def test_labels_of_the_data_go_into_the_model(self):
@@ -100,13 +100,13 @@ class Train(Case):
             self.write(f"{i}.png", png_grey(8, 8, [40 + 60 * (r // 2 == i % 3) for r in range(8) for _ in range(8)]))
             lines.append(f"{i}.png,{name}")
         self.write("list.csv", "\n".join(lines).encode())
-        code, _, err = self.run_program("fake_tune", "train", "list.csv", "-o", "t.onnx")
+        code, _, err = self.run_program("fake_train", "train", "list.csv", "-o", "t.onnx")
         self.assertEqual(code, 0, err)
         data = self.read("t.onnx")
         value = b"ant\nbee\ncat"
         entry = b"\x0a\x0bhone.labels\x12" + bytes([len(value)]) + value
         self.assertTrue(data.endswith(b"\x72" + bytes([len(entry)]) + entry))
-        out = self.good("fake_tune", "predict", "0.png", "--top", "1", "--json")
+        out = self.good("fake_train", "predict", "0.png", "--top", "1", "--json")
         self.assertIn(json.loads(out)[0]["top"][0]["label"], ("ant", "bee", "cat"))
 
     def test_resumes_from_every_step_bit_for_bit(self):
@@ -148,11 +148,11 @@ class Train(Case):
         self.train("-b", "2")
         os.mkdir(self.path("one"))
         make_images(self.path("one"), "train", 1, 7)
-        code, _, err = self.run_program("fake_tune", "train", "one", "--val-fraction", "0")
+        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0")
         self.assertEqual(code, 0, err)
         self.assertIn("class", err)  # two of three classes have no image: said, no error
 
-    def start(self, *args, name="fake_tune"):
+    def start(self, *args, name="fake_train"):
         return subprocess.Popen([os.path.join(BUILD, name), "train", "d", *args], cwd=self.folder.name,
                                 stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
@@ -195,7 +195,7 @@ class Train(Case):
 
     def test_the_newest_valid_checkpoint_counts(self):
         self.train()
-        files = sorted(glob.glob(self.path("fake_tune.ckpt/*")))
+        files = sorted(glob.glob(self.path("fake_train.ckpt/*")))
         self.assertEqual(len(files), 2)
         with open(files[1], "r+b") as f:
             f.seek(300)
@@ -214,10 +214,10 @@ class Train(Case):
         self.assertRegex(self.train("--resume", code=1), "made with other data")
 
     def test_what_is_not_finite_stops_the_run(self):
-        err = self.train(code=1, name="fake_tune_nan")
+        err = self.train(code=1, name="fake_train_nan")
         self.assertRegex(err, r"step \d+: the loss is not finite, first in .*; nothing was moved by it, and the last "
-                              r"checkpoint is in fake_tune_nan.ckpt")
-        self.assertTrue(glob.glob(self.path("fake_tune_nan.ckpt/*")))
+                              r"checkpoint is in fake_train_nan.ckpt")
+        self.assertTrue(glob.glob(self.path("fake_train_nan.ckpt/*")))
 
     def test_places_that_cannot_be_written(self):
         for args, reason in ((("-o", "no/where.onnx"), "no/where.onnx: cannot be written: No such file"),
@@ -237,8 +237,8 @@ class Train(Case):
                              (("--resume", "--no-checkpoint"), "exclude each other"),
                              (("--fast",), "unknown option '--fast'")):
             self.assertIn(reason, self.train(*args, code=2))
-        self.bad(1, "no valid checkpoint; train first", "fake_tune", "eval", "d")
-        self.assertEqual(self.run_program("fake_tune", "nothing")[0], 2)
+        self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
+        self.assertEqual(self.run_program("fake_train", "nothing")[0], 2)
 
     def test_early_stop(self):
         err = self.train("--epochs", "50,1", "--early-stop", "2", "--sched", "constant", "--lr", "1e-12")

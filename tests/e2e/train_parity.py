@@ -4,7 +4,7 @@ Inception-ResNet, everything trainable (with fixed and with the batch's statisti
 part. Losses within 1e-3, final parameters within 1e-3 of the largest in their tensor; where PyTorch in single
 precision is further away than a third of that, within three times its distance.
 
-  tests/e2e/tune_parity.py HONE TEMP_FOLDER [NETWORK...]
+  tests/e2e/train_parity.py HONE TEMP_FOLDER [NETWORK...]
 
 Needs python3-torch, python3-torchvision, python3-onnx.
 """
@@ -16,20 +16,20 @@ import numpy as np
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-import tune_runs
-import tune_torch
+import train_runs
+import train_torch
 from script import TEMP, temp
 
 
 def compare(run, got, peer, want, before):
     """Each a pair of losses and parameters."""
-    loss, peer_loss = (tune_runs.loss_error(a[0], want[0]) for a in (got, peer))
+    loss, peer_loss = (train_runs.loss_error(a[0], want[0]) for a in (got, peer))
     rows = []
     for name, w in want[1].items():
         doubt = np.abs(peer[1][name] - w).max()
-        error = tune_runs.parameter_error(run, name, got[1][name], w, before[name], doubt)
+        error = train_runs.parameter_error(run, name, got[1][name], w, before[name], doubt)
         rows.append((error, doubt / max(np.abs(w).max(), 1e-30), name))
-    good = all(a < max(tune_runs.TOLERANCE, 3 * b) for a, b in [(loss, peer_loss), *(r[:2] for r in rows)])
+    good = all(a < max(train_runs.TOLERANCE, 3 * b) for a, b in [(loss, peer_loss), *(r[:2] for r in rows)])
     error, doubt, name = max(rows)
     return good, f"loss {want[0][0]:.4f} to {want[0][-1]:.4f} within {loss:.1e} (PyTorch, single: {peer_loss:.1e}), " \
                  f"parameters {error:.1e} ({doubt:.1e}, {name})"
@@ -38,16 +38,16 @@ def compare(run, got, peer, want, before):
 shutil.rmtree(TEMP, ignore_errors=True)
 os.makedirs(TEMP)
 failed = 0
-for name in sys.argv[3:] or tune_torch.LARGE:
-    constructor, size, batch, part = tune_torch.LARGE[name]
-    net, x, y = tune_torch.make(constructor, size, batch)
-    tune_torch.export(net, x, temp("net.onnx"))
-    before = tune_torch.parameters(net)
-    for run in tune_runs.runs(part, *tune_torch.LARGE_RATE[name]):
-        want_loss, want = tune_torch.train(net, run, x, y, torch.float64)
-        peer_loss, peer = tune_torch.train(net, run, x, y)
+for name in sys.argv[3:] or train_torch.LARGE:
+    constructor, size, batch, part = train_torch.LARGE[name]
+    net, x, y = train_torch.make(constructor, size, batch)
+    train_torch.export(net, x, temp("net.onnx"))
+    before = train_torch.parameters(net)
+    for run in train_runs.runs(part, *train_torch.LARGE_RATE[name]):
+        want_loss, want = train_torch.train(net, run, x, y, torch.float64)
+        peer_loss, peer = train_torch.train(net, run, x, y)
         try:
-            got_loss, got = tune_runs.train(temp("net.onnx"), run, x.numpy(), y.numpy())
+            got_loss, got = train_runs.train(temp("net.onnx"), run, x.numpy(), y.numpy())
             good, text = compare(run, (got_loss, got), (peer_loss, peer), (want_loss, want), before)
         except AssertionError as e:
             good, text = False, str(e)

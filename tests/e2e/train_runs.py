@@ -1,5 +1,5 @@
-"""Ten training steps of a fine-tune executable beside PyTorch's: what test_tune_parity.py (stored results) and
-tune_parity.py (PyTorch itself, full size) share. The whole data set is one batch, so that its order is nothing.
+"""Ten training steps of a fine-tune executable beside PyTorch's: what test_train_parity.py (stored results) and
+train_parity.py (PyTorch itself, full size) share. The whole data set is one batch, so that its order is nothing.
 """
 import json
 import os

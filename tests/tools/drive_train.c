@@ -20,7 +20,7 @@
 enum { MAX_VALUES = 2048, CHECKED = 12 };
 
 typedef struct State {
-    const HoneTuneDesc *d;
+    const HoneTrainDesc *d;
     int stage;
     int64_t N;
     float *params;         // the whole buffer
@@ -34,7 +34,7 @@ typedef struct State {
 } State;
 
 static void fail(const char *what) {
-    fprintf(stderr, "drive_tune: %s\n", what);
+    fprintf(stderr, "drive_train: %s\n", what);
     exit(1);
 }
 
@@ -45,13 +45,13 @@ static int64_t count_elems(const HoneTensorDesc *t, int64_t N) {
     return n;
 }
 
-static const HoneTuneGraph *image_graph(const State *s) {
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+static const HoneTrainGraph *image_graph(const State *s) {
+    const HoneTrainStage *st = &s->d->stages[s->stage];
     return st->features.model ? &st->features : &st->train;
 }
 
 static const HoneTensorDesc *find_image(const State *s) {
-    const HoneTuneGraph *g = image_graph(s);
+    const HoneTrainGraph *g = image_graph(s);
     for (int i = 0; i < g->model->n_inputs; i++)
         if (g->in[i].kind == HONE_BIND_IMAGE)
             return &g->model->inputs[i];
@@ -99,7 +99,7 @@ static void *output_of(State *s, const HoneBind *b, int64_t elems) {
     return *p;
 }
 
-static void run(State *s, const HoneTuneGraph *g) {
+static void run(State *s, const HoneTrainGraph *g) {
     const void *in[MAX_VALUES];
     void *out[MAX_VALUES];
     char err[256];
@@ -119,7 +119,7 @@ static void run(State *s, const HoneTuneGraph *g) {
 
 // Dropout, or statistics of the batch: training computes another function than evaluation.
 static bool differs(const State *s) {
-    const HoneTuneGraph *g = &s->d->stages[s->stage].train;
+    const HoneTrainGraph *g = &s->d->stages[s->stage].train;
     for (int i = 0; i < g->model->n_inputs; i++)
         if (g->in[i].kind == HONE_BIND_SEED)
             return true;
@@ -131,7 +131,7 @@ static bool differs(const State *s) {
 
 // Of eval.STAGE, or of the training step where that differs.
 static double mean_loss(State *s) {
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+    const HoneTrainStage *st = &s->d->stages[s->stage];
     double sum = 0;
     float *grad[MAX_VALUES];
     memcpy(grad, s->grad, sizeof grad);
@@ -152,12 +152,12 @@ static float draw(void) { // uniform in (-1, 1)
     return (float)((double)(random_state >> 40) / (1 << 23) - 1);
 }
 
-static int columns(const HoneTuneDesc *d) {
+static int columns(const HoneTrainDesc *d) {
     return d->binary ? 1 : d->classes;
 }
 
 static void init(State *s, const char *stage, const char *batch) {
-    s->d = &hone_tune_desc;
+    s->d = &hone_train_desc;
     s->stage = atoi(stage);
     s->N = atoll(batch);
     if (s->stage < 0 || s->stage >= s->d->n_stages || s->d->abi != HONE_ABI)
@@ -231,7 +231,7 @@ static void draw_batch(State *s) {
 }
 
 static int check_stage(State *s) {
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+    const HoneTrainStage *st = &s->d->stages[s->stage];
     draw_batch(s);
     run(s, &st->features);
     run(s, &st->train);
@@ -263,7 +263,7 @@ static int check_stage(State *s) {
 
 static int print_masks(State *s) {
     static const int64_t seeds[] = {1, 1, 2};
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+    const HoneTrainStage *st = &s->d->stages[s->stage];
     draw_batch(s);
     run(s, &st->features);
     for (int k = 0; k < 4; k++) {
@@ -295,7 +295,7 @@ static void write_raw(const char *folder, const char *name, int index, const voi
 }
 
 static int dump_stage(State *s, char **argv) {
-    const HoneTuneStage *st = &s->d->stages[s->stage];
+    const HoneTrainStage *st = &s->d->stages[s->stage];
     read_raw(argv[0], s->image, (size_t)count_elems(find_image(s), s->N) * sizeof(float));
     read_raw(argv[1], s->label, (size_t)s->N * sizeof *s->label);
     run(s, &st->features);
@@ -316,8 +316,8 @@ int main(int argc, char **argv) {
     State *s = calloc(1, sizeof *s);
     if (argc == 3 && strcmp(argv[1], "onnx") == 0) {
         FILE *f = fopen(argv[2], "wb");
-        size_t n = (size_t)hone_tune_desc.onnx_bytes;
-        return !f || fwrite(hone_tune_desc.onnx, 1, n, f) != n || fclose(f) != 0;
+        size_t n = (size_t)hone_train_desc.onnx_bytes;
+        return !f || fwrite(hone_train_desc.onnx, 1, n, f) != n || fclose(f) != 0;
     }
     if (argc < 4)
         fail("see the source for how to call it");

@@ -11,7 +11,7 @@
 
 #include "runtime/train/abi.h"
 
-enum { PIXELS = 64, POOLED = 16, CLASSES = 3, ROW = HONE_TUNE_ROW };
+enum { PIXELS = 64, POOLED = 16, CLASSES = 3, ROW = HONE_TRAIN_ROW };
 enum { GAIN, BIAS, WEIGHT, N_PARAMS };
 
 // The "model": the parameters' values between other bytes.
@@ -214,39 +214,39 @@ static const HoneParam params[N_PARAMS] = {
     {"W", "fc", 2, 2, {CLASSES, POOLED}, 2 * ROW, CLASSES *POOLED, model.weight, 3, 1}};
 static const HoneParamGroup groups[] = {
     {0, ROW, 1, 0, 2}, {ROW, ROW, 1, 0, 3}, {2 * ROW, ROW, 1, 1, 3}};
-static const HoneTuneStage stages[] = {{"head",
-                                        3,
-                                        0.5f,
-                                        {&features, bind_images, bind_features},
-                                        {&train_head, bind_features, bind_results},
-                                        {&eval_head, bind_features, bind_results},
-                                        CLASSES *(POOLED + 1),
-                                        1},
-                                       {"none",
-                                        2,
-                                        0,
-                                        {NULL, NULL, NULL},
-                                        {&train_all, bind_images, bind_results},
-                                        {&eval_all, bind_images, bind_results},
-                                        CLASSES *(POOLED + 1) + 1,
-                                        0}};
+static const HoneTrainStage stages[] = {{"head",
+                                         3,
+                                         0.5f,
+                                         {&features, bind_images, bind_features},
+                                         {&train_head, bind_features, bind_results},
+                                         {&eval_head, bind_features, bind_results},
+                                         CLASSES *(POOLED + 1),
+                                         1},
+                                        {"none",
+                                         2,
+                                         0,
+                                         {NULL, NULL, NULL},
+                                         {&train_all, bind_images, bind_results},
+                                         {&eval_all, bind_images, bind_results},
+                                         CLASSES *(POOLED + 1) + 1,
+                                         0}};
 static const HonePlanRow plan[] = {{"scale", "mul", "gain [1]", 1, 2},
                                    {"fc", "matmul", "W [3,16], b [3]", 51, 3}};
 
-const HoneTuneDesc hone_tune_desc = {.abi = HONE_ABI,
-                                     .loss = HONE_LOSS_CE,
-                                     .classes = CLASSES,
-                                     .n_params = N_PARAMS,
-                                     .n_groups = 3,
-                                     .n_stages = 2,
-                                     .n_plan = 2,
-                                     .param_floats = 3 * ROW,
-                                     .params = params,
-                                     .groups = groups,
-                                     .stages = stages,
-                                     .plan = plan,
-                                     .opt = {[HONE_OPT_SGD] = {&sgd, bind_sgd, bind_sgd_out}},
-                                     .sqsum = {&sqsum, bind_sgd + 1, bind_sum},
-                                     .onnx = (const uint8_t *)&model,
-                                     .onnx_bytes = sizeof model,
-                                     .info = &eval_all};
+const HoneTrainDesc hone_train_desc = {.abi = HONE_ABI,
+                                       .loss = HONE_LOSS_CE,
+                                       .classes = CLASSES,
+                                       .n_params = N_PARAMS,
+                                       .n_groups = 3,
+                                       .n_stages = 2,
+                                       .n_plan = 2,
+                                       .param_floats = 3 * ROW,
+                                       .params = params,
+                                       .groups = groups,
+                                       .stages = stages,
+                                       .plan = plan,
+                                       .opt = {[HONE_OPT_SGD] = {&sgd, bind_sgd, bind_sgd_out}},
+                                       .sqsum = {&sqsum, bind_sgd + 1, bind_sum},
+                                       .onnx = (const uint8_t *)&model,
+                                       .onnx_bytes = sizeof model,
+                                       .info = &eval_all};

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models.googlenet import BasicConv2d, Inception
 from torchvision.models.resnet import BasicBlock
 
-import tune_runs
+import train_runs
 
 CLASSES = 10
 
@@ -108,7 +108,7 @@ class InceptionResNet(nn.Module):
 
 
 # name: constructor, size of images, batch, which part trains in the partial runs
-SMALL_RATE = (0.01, 0.02)  # rate, and tune_runs.Run.near
+SMALL_RATE = (0.01, 0.02)  # rate, and train_runs.Run.near
 SMALL = {
     "resnet": (SmallResNet, 24, 6, "layer3"),
     "googlenet": (SmallGoogLeNet, 32, 6, "inception4"),
@@ -161,7 +161,7 @@ def parameters(net):
 
 
 def train(net, run, x, y, dtype=torch.float32):
-    """Steps of SGD on the whole of x, as tune_runs.train makes them. Returns losses and parameters."""
+    """Steps of SGD on the whole of x, as train_runs.train makes them. Returns losses and parameters."""
     net = copy.deepcopy(net).to(dtype).eval()
     x = x.to(dtype)
     for name, p in net.named_parameters():
@@ -170,11 +170,11 @@ def train(net, run, x, y, dtype=torch.float32):
         if isinstance(m, nn.BatchNorm2d):
             m.train(run.bn == "train" and m.weight.requires_grad)
     trained = [p for p in net.parameters() if p.requires_grad]
-    opt = torch.optim.SGD([{"params": [p for p in trained if p.dim() > 1], "weight_decay": tune_runs.DECAY},
+    opt = torch.optim.SGD([{"params": [p for p in trained if p.dim() > 1], "weight_decay": train_runs.DECAY},
                            {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0}],
-                          lr=run.lr, momentum=tune_runs.MOMENTUM)
+                          lr=run.lr, momentum=train_runs.MOMENTUM)
     losses = []
-    for _ in range(tune_runs.STEPS):
+    for _ in range(train_runs.STEPS):
         loss = nn.functional.cross_entropy(net(x), y)
         losses.append(loss.item())
         opt.zero_grad()

@@ -1,5 +1,5 @@
-// hone_tune_desc: the constant HoneTuneDesc of rt_tune.h with its tables, over the descriptors of
-// the program's graphs. Fields are written in the order of the C structures.
+// hone_train_desc: the constant HoneTrainDesc of runtime/train/abi.h with its tables, over the
+// descriptors of the program's graphs. Fields are written in the order of the C structures.
 #include "codegen/program/desc.h"
 
 static LLVMValueRef const_f32(Desc *d, double x) {
@@ -20,7 +20,7 @@ static LLVMValueRef bind_table(Desc *d, const HoneBind *binds, int n) {
     return const_table(d, n ? LLVMTypeOf(t[0]) : d->ptr, n, t);
 }
 
-static LLVMValueRef tune_graph(Desc *d, const CgTuneGraph *g) {
+static LLVMValueRef train_graph(Desc *d, const CgTrainGraph *g) {
     LLVMValueRef none = LLVMConstNull(d->ptr), f[] = {none, none, none};
     if (g->graph >= 0) {
         const CgCode *code = &d->p->codes[g->graph];
@@ -54,10 +54,10 @@ static LLVMValueRef group(Desc *d, const HoneParamGroup *x) {
     return const_struct(d, 5, f);
 }
 
-static LLVMValueRef stage(Desc *d, const CgTuneStage *x) {
+static LLVMValueRef stage(Desc *d, const CgTrainStage *x) {
     LLVMValueRef f[] = {const_str(d, x->spec),      const_i32(d, x->epochs),
-                        const_f32(d, x->lr),        tune_graph(d, &x->features),
-                        tune_graph(d, &x->train),   tune_graph(d, &x->eval),
+                        const_f32(d, x->lr),        train_graph(d, &x->features),
+                        train_graph(d, &x->train),  train_graph(d, &x->eval),
                         const_i64(d, x->n_trained), const_i64(d, x->n_frozen)};
     return const_struct(d, 8, f);
 }
@@ -77,16 +77,16 @@ static LLVMValueRef plan_row(Desc *d, const HonePlanRow *x) {
         const_table(d, (n) ? LLVMTypeOf(rows[0]) : d->ptr, n, rows);                               \
     })
 
-static LLVMValueRef opt_graphs(Desc *d, const CgTuneGraph *g) {
+static LLVMValueRef opt_graphs(Desc *d, const CgTrainGraph *g) {
     LLVMValueRef f[HONE_OPT_COUNT];
     for (int i = 0; i < HONE_OPT_COUNT; i++)
-        f[i] = tune_graph(d, &g[i]);
+        f[i] = train_graph(d, &g[i]);
     return LLVMConstArray2(LLVMTypeOf(f[0]), f, HONE_OPT_COUNT);
 }
 
-void cg_emit_tune(CgProgram *p, LLVMModuleRef m) {
+void cg_emit_train(CgProgram *p, LLVMModuleRef m) {
     Desc desc = desc_init(p, NULL, m), *d = &desc;
-    const CgTune *t = p->tune;
+    const CgTrain *t = p->train;
     LLVMValueRef f[] = {const_i32(d, HONE_ABI),
                         const_i32(d, t->loss),
                         const_i32(d, t->binary),
@@ -101,12 +101,12 @@ void cg_emit_tune(CgProgram *p, LLVMModuleRef m) {
                         TABLE(t->n_stages, stage(d, &t->stages[i])),
                         TABLE(t->n_plan, plan_row(d, &t->plan[i])),
                         opt_graphs(d, t->opt),
-                        tune_graph(d, &t->sqsum),
+                        train_graph(d, &t->sqsum),
                         weights_at(d, p->onnx_at),
                         const_i64(d, t->onnx_bytes),
                         extern_symbol(d, p->codes[t->info].symbol, "desc")};
     LLVMValueRef init = const_struct(d, (int)(sizeof f / sizeof *f), f);
-    LLVMValueRef g = LLVMAddGlobal(m, LLVMTypeOf(init), "hone_tune_desc");
+    LLVMValueRef g = LLVMAddGlobal(m, LLVMTypeOf(init), "hone_train_desc");
     LLVMSetInitializer(g, init);
     LLVMSetGlobalConstant(g, 1);
     LLVMSetAlignment(g, 16);

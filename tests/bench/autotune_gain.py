@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What --tune gains over the cost model alone, on whole networks, both compiled here and run alternately.
 
-  tests/bench/tune_gain.py [MODEL...] [--threads 1 2] [--rounds 6] [--iters 8] [--flags=...] [--limit R]
+  tests/bench/autotune_gain.py [MODEL...] [--threads 1 2] [--rounds 6] [--iters 8] [--flags=...] [--limit R]
 
 Prints the time of the model's choice over the tuned one's, minima over all rounds; 1.03: tuning gains 3 %.
 With --limit, exit code 1 when a ratio is above it. Tuning starts from an empty cache; a second compilation with

@@ -1,0 +1,45 @@
+"""Small networks of every family train as in PyTorch: golden/train_*.npz, made by make_train_golden.py. The full-size
+ones: train_parity.py."""
+import os
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import train_runs
+from script import ROOT, main
+
+GOLDEN = os.path.join(ROOT, "tests", "e2e", "golden")
+
+
+def check(name):
+    model = os.path.join(GOLDEN, f"train_{name}.onnx")
+    before = train_runs.initializers(model)
+    with np.load(os.path.join(GOLDEN, f"train_{name}.npz")) as golden:
+        for run in train_runs.runs(str(golden["part"]), *golden["rate"]):
+            loss, got = train_runs.train(model, run, golden["x"], golden["y"])
+            error = train_runs.loss_error(loss, golden[run.name + "/loss"])
+            assert error < train_runs.TOLERANCE, f"{run.name}: losses {loss}, not {golden[run.name + '/loss']}"
+            assert set(got) == set(before)
+            for key in before:
+                frozen = not train_runs.moves(run, key)
+                pick = (lambda a: a) if frozen else train_runs.sample
+                want = before[key] if frozen else golden[f"{run.name}/{key}"]
+                error = train_runs.parameter_error(run, key, pick(got[key]), want, pick(before[key]))
+                assert error < train_runs.TOLERANCE, f"{run.name}: {key} is off by {error:.2g} of its largest value"
+
+
+def test_resnet():
+    check("resnet")
+
+
+def test_googlenet():
+    check("googlenet")
+
+
+def test_inception_resnet():
+    check("inception_resnet")
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
