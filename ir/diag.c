@@ -126,11 +126,11 @@ void ir_diag_finish(IrDiag *d) {
     }
 }
 
-void ir_bug(const char *stage, const char *node, const char *fmt, ...) {
+void ir_bug(const char *part, const char *node, const char *fmt, ...) {
     va_list ap;
     fflush(stdout);
     fputs("hone: a bug in hone, in ", stderr);
-    print_clean(stderr, stage, NAME_BYTES);
+    print_clean(stderr, part, NAME_BYTES);
     if (node) {
         fputs(" at node '", stderr);
         print_clean(stderr, node, NAME_BYTES);

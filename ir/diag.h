@@ -36,8 +36,8 @@ _Noreturn void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 // Prints "... and K more" when lines were held back. Call once, before exiting.
 void ir_diag_finish(IrDiag *d);
-// A bug in hone: names stage and node, asks for a report, exits with 3.
-_Noreturn void ir_bug(const char *stage, const char *node, const char *fmt, ...)
+// A bug in hone: names part and node, asks for a report, exits with 3.
+_Noreturn void ir_bug(const char *part, const char *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #define IR_NOWHERE ((IrWhere){NULL, NULL})

@@ -26,8 +26,8 @@ struct PassOptions {
     const struct PassFreeze *freeze;    // of mark_frozen; NULL: only the classifier trains
     // Called by the pass `schedule` before it chooses: may say some nodes' kernels by
     // pass_schedule_set(). NULL: the cost model decides alone.
-    void (*tune)(void *ctx, IrGraph *g, const PassOptions *opt);
-    void *tune_ctx;
+    void (*autotune)(void *ctx, IrGraph *g, const PassOptions *opt);
+    void *autotune_ctx;
 };
 
 typedef struct PassContext {

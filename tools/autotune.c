@@ -1,4 +1,4 @@
-// Tuning: the schedule of each distinct convolution by measurement.
+// Autotuning: the schedule of each distinct convolution by measurement.
 //
 // The cost model proposes candidates. Those that the cache does not know are compiled, many
 // convolutions to a library, loaded into this process and timed on the threads that the program is
@@ -102,7 +102,7 @@ static const char *make_key(Autotuner *u, const IrNode *n) {
 
 static IrValue *check_built(IrValue *v, const IrBuilder *b) {
     if (!v)
-        ir_bug("tune", b->name, "%s", b->err ? b->err : "a node could not be built");
+        ir_bug("autotune", b->name, "%s", b->err ? b->err : "a node could not be built");
     return v;
 }
 
@@ -154,7 +154,7 @@ static IrValue *add_case(const Case *c, int k, IrGraph *g) {
 }
 
 static IrGraph *make_graph(Batch *b, IrArena *a) {
-    IrGraph *g = ir_graph_new(ir_program_new(a, "tune"), "infer");
+    IrGraph *g = ir_graph_new(ir_program_new(a, "autotune"), "infer");
     IrValue *last = NULL;
     for (int i = 0; i < b->n; i++)
         add_operands(b->v[i], g, b->v[i]->node->graph->prog);
@@ -169,8 +169,8 @@ static IrGraph *make_graph(Batch *b, IrArena *a) {
 
 // ---------------------------------------------------------------- compiling and running it
 
-static void show_compiling(void *tuner, int done, int total) {
-    Autotuner *u = tuner;
+static void show_compiling(void *autotuner, int done, int total) {
+    Autotuner *u = autotuner;
     int part = total ? u->now * done / total : 0; // half of a batch's time, or so
     tool_progress(&u->bar, 2 * u->done + part, 2 * u->n);
 }
@@ -180,16 +180,16 @@ static const char *compile_batch(Autotuner *u, IrGraph *g) {
     CgOptions o = {.target = &u->model->target,
                    .opt_level = u->opt->opt_level,
                    .jobs = u->model->jobs,
-                   .symbol = "hone_tune",
+                   .symbol = "hone_autotune",
                    .model_hash = "",
                    .producer = TOOL_PRODUCER,
                    .progress = show_compiling,
                    .progress_ctx = u};
     PassOptions po = *u->opt;
-    po.tune = NULL;
+    po.autotune = NULL;
     po.print_after = NULL;
     po.time_passes = false;
-    const char *dir = tool_temp_dir(u->t), *so = ir_sprintf(u->t->arena, "%s/tune.so", dir);
+    const char *dir = tool_temp_dir(u->t), *so = ir_sprintf(u->t->arena, "%s/autotune.so", dir);
     if (!passes_run_named(g->prog, g, &po, "schedule,legalize,memory_plan") ||
         !cg_compile(g, &o, dir, &cg) || !tool_link(u->t, EMIT_SHARED, &cg, o.symbol, so))
         return NULL;
@@ -251,7 +251,7 @@ static bool run_batch(Autotuner *u, Batch *b, HoneModel *m, IrArena *a) {
     int runs = 0;
     for (; runs < MIN_RUNS || (runs < MAX_RUNS && hone_rt_now() < end); runs++) {
         if (rt_model_run(m, 1, in, out, stamp) != 0) {
-            ir_error(&u->t->diag, IR_NOWHERE, "tuning failed: %s", hone_error(m));
+            ir_error(&u->t->diag, IR_NOWHERE, "autotuning failed: %s", hone_error(m));
             return false;
         }
         note_times(b, d, stamp, runs);
@@ -263,11 +263,11 @@ static bool run_batch(Autotuner *u, Batch *b, HoneModel *m, IrArena *a) {
 static bool measure_library(Autotuner *u, Batch *b, void *lib, IrArena *a) {
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = u->opt->threads};
-    const HoneModelDesc *desc = dlsym(lib, "hone_train_desc");
+    const HoneModelDesc *desc = dlsym(lib, "hone_autotune_desc");
     HoneModel *m = desc ? hone_create(desc, &opt, err, sizeof err) : NULL;
     if (!m) {
-        ir_error(&u->t->diag, IR_NOWHERE, "--tune runs code for %s here: %s", u->model->target.cpu,
-                 err);
+        ir_error(&u->t->diag, IR_NOWHERE, "--autotune runs code for %s here: %s",
+                 u->model->target.cpu, err);
         return false;
     }
     bool ok = run_batch(u, b, m, a);
@@ -281,7 +281,7 @@ static bool measure_batch(Autotuner *u, Batch *b) {
     const char *so = compile_batch(u, make_graph(b, a));
     void *lib = so ? dlopen(so, RTLD_NOW | RTLD_LOCAL) : NULL;
     if (so && !lib)
-        ir_error(&u->t->diag, IR_NOWHERE, "cannot load what --tune compiled: %s", dlerror());
+        ir_error(&u->t->diag, IR_NOWHERE, "cannot load what --autotune compiled: %s", dlerror());
     if (so)
         unlink(so);
     bool ok = lib && measure_library(u, b, lib, a);
@@ -345,7 +345,7 @@ static bool measure_all(Autotuner *u) {
         u->done += b.n;
         tool_progress(&u->bar, 2 * u->done, 2 * u->n);
         if (!u->bar.on)
-            fprintf(stderr, "tuning: %d of %d convolutions\n", u->done, u->n);
+            fprintf(stderr, "autotuning: %d of %d convolutions\n", u->done, u->n);
     }
     return true;
 }
@@ -367,19 +367,19 @@ static void add_unknown(Autotuner *u, const IrNode *n) {
     IR_PUSH(u->t->arena, u->v, u->n, u->cap, c);
 }
 
-void autotune_graph(void *tune, IrGraph *g, const PassOptions *opt) {
-    const Autotune *s = tune;
+void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
+    const Autotune *s = autotune;
     Autotuner u = {.t = s->tool, .model = s->model, .opt = opt};
     autotune_cache_read(u.t, &u.cache, s->cache_path);
     for (const IrNode *n = g->first; n; n = n->next)
         if (n->op == IR_OP_CONV && ir_in(n, 1)->konst)
             add_unknown(&u, n);
     uint64_t start = hone_rt_now();
-    tool_progress_start(&u.bar, "tuning");
+    tool_progress_start(&u.bar, "autotuning");
     bool ok = measure_all(&u);
     tool_progress_end(&u.bar);
     if (!ok)
-        ir_fatal(&u.t->diag, IR_NOWHERE, "without --tune the cost model chooses");
+        ir_fatal(&u.t->diag, IR_NOWHERE, "without --autotune the cost model chooses");
     for (IrNode *n = g->first; n; n = n->next) {
         const AutotuneEntry *e = n->op == IR_OP_CONV ? find_entry(&u, n, make_key(&u, n)) : NULL;
         if (e)
@@ -388,7 +388,7 @@ void autotune_graph(void *tune, IrGraph *g, const PassOptions *opt) {
     if (u.n == 0)
         return;
     autotune_cache_write(u.t, &u.cache);
-    fprintf(stderr, "tuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
+    fprintf(stderr, "autotuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
             1e-9 * (double)(hone_rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
             u.cache.path ? u.cache.path : "");
 }

@@ -32,8 +32,8 @@ typedef struct Autotune {
     const ToolModel *model;
     const char *cache_path; // or NULL
 } Autotune;
-// PassOptions.tune, `tune` an Autotune *: every distinct convolution of g gets its fastest
+// PassOptions.autotune, `autotune` an Autotune *: every distinct convolution of g gets its fastest
 // candidate, from the cache or measured now.
-void autotune_graph(void *tune, IrGraph *g, const PassOptions *opt);
+void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt);
 
 #endif

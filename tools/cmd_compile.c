@@ -11,9 +11,9 @@ typedef struct Compile {
     ToolImage image;
     const char *out, *emit_name, *name;
     ToolEmit emit;
-    bool no_header, tune, input_grad;
+    bool no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
-    const char *tune_cache;
+    const char *autotune_cache;
 } Compile;
 
 static const struct {
@@ -98,11 +98,11 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
     if (!tool_image_options(t, &c->image, g, &o))
         return false;
     PassOptions po = tool_pass_options(&c->model);
-    Autotune tune = {.tool = t, .model = &c->model, .cache_path = c->tune_cache};
+    Autotune autotune = {.tool = t, .model = &c->model, .cache_path = c->autotune_cache};
     po.threads = c->threads ? c->threads : rt_cpus_available();
-    if (c->tune) {
-        po.tune = autotune_graph;
-        po.tune_ctx = &tune;
+    if (c->autotune) {
+        po.autotune = autotune_graph;
+        po.autotune_ctx = &autotune;
     }
     if (c->input_grad && !(g = *graph = tool_input_grad(t, &po, g)))
         return false;
@@ -173,12 +173,15 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          "the threads that it is expected to run on; any number works. Default all CPUs of this "
          "machine: give it, and --mcpu, for the same bytes on every machine",
          1, 1024},
-        {"--tune", NULL, NULL, TOOL_FLAG, &c.tune,
+        {"--autotune", NULL, NULL, TOOL_FLAG, &c.autotune,
          "times the kernels of each convolution here and takes the fastest; results are kept in a "
-         "cache file, which only --tune reads: without it the same input gives the same program",
+         "cache file, which only --autotune reads: without it the same input gives the same "
+         "program",
          0, 0},
-        {"--tune-cache", NULL, "FILE", TOOL_TEXT, &c.tune_cache,
+        {"--autotune-cache", NULL, "FILE", TOOL_TEXT, &c.autotune_cache,
          "that file, default $XDG_CACHE_HOME/hone/schedules or ~/.cache/hone/schedules", 0, 0},
+        {"--tune", NULL, NULL, TOOL_FLAG, &c.autotune, TOOL_OLD, 0, 0},
+        {"--tune-cache", NULL, "FILE", TOOL_TEXT, &c.autotune_cache, TOOL_OLD, 0, 0},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
         TOOL_IMAGE_OPTIONS(c.image),

@@ -21,7 +21,8 @@ static void print_option(const ToolOpt *o) {
 static void print_help(const ToolOpt *opts, const ToolUsage *u) {
     printf("usage: %s\n\n%s\n", u->synopsis, u->about);
     for (const ToolOpt *o = opts; o->help; o++)
-        print_option(o);
+        if (*o->help)
+            print_option(o);
     printf("  -h, --help                this text\n");
     if (u->examples)
         printf("\n%s", u->examples);

@@ -26,9 +26,12 @@ typedef struct ToolOpt {
     const char *arg;   // "R,G,B" as --help shows it; NULL for flags
     ToolOptKind kind;
     void *to;
-    const char *help;
+    const char *help; // or TOOL_OLD
     int min, max;
 } ToolOpt;
+
+// In place of help: an old spelling, which works for one version more and is not shown.
+#define TOOL_OLD ""
 
 typedef struct ToolUsage {
     const char *synopsis; // "hone compile MODEL.onnx -o OUT [options]"

@@ -1,4 +1,4 @@
-// Private to onnx_*.c: the stages of importing a graph.
+// Private to onnx_*.c: the steps of importing a graph.
 #ifndef FRONTEND_ONNX_GRAPH_H
 #define FRONTEND_ONNX_GRAPH_H
 

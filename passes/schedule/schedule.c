@@ -13,8 +13,8 @@
 // vectors of half a group, tiles of a band]: see schedule/strassen.c.
 //
 // Models of the kernels (schedule_*.c) propose candidates; the fastest by the model is taken,
-// unless the node already says another that its kernel can run: text may, and so does tuning, which
-// measures the candidates (PassOptions.tune).
+// unless the node already says another that its kernel can run: text may, and so does the
+// autotuner, which measures the candidates (PassOptions.autotune).
 #include "passes/schedule/schedule.h"
 
 #include <string.h>
@@ -125,8 +125,8 @@ static void schedule_conv(PassContext *ctx, IrNode *n) {
 
 PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
-    if (ctx->opt->tune)
-        ctx->opt->tune(ctx->opt->tune_ctx, g, ctx->opt);
+    if (ctx->opt->autotune)
+        ctx->opt->autotune(ctx->opt->autotune_ctx, g, ctx->opt);
     for (IrNode *n = g->first; n; n = n->next) {
         if (n->op != IR_OP_CONV || !has_size(n))
             continue;

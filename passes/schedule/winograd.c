@@ -16,7 +16,7 @@
 // is cut between threads, each transforms its input, of which others wrote a part: it comes from
 // their caches, a line at a time.
 //
-// The constants were fitted to 1,400 timings that `hone compile --tune -v` printed for 128
+// The constants were fitted to 1,400 timings that `hone compile --autotune -v` printed for 128
 // convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
 // then least error of the logarithm (0.09 on one core).
 #include "passes/schedule/schedule.h"

@@ -7,7 +7,7 @@
 #include "runtime/finetune/finetune.h"
 
 typedef struct Words { // options that are texts first
-    const char *data, *val, *epochs, *lr, *optimizer, *sched, *augment, *cache, *folder, *out,
+    const char *data, *val, *epochs, *lr, *optimizer, *lr_schedule, *augment, *cache, *folder, *out,
         *seed;
     bool help, nesterov, no_checkpoint;
     float val_fraction;
@@ -91,8 +91,9 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
     char *end;
     if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err))
         return false;
-    if (!rt_sched_parse(w->sched, &s->sched))
-        return rt_fail(err, "--sched wants cosine, step or constant, not '%s'", w->sched);
+    if (!rt_lr_schedule_parse(w->lr_schedule, &s->lr_schedule))
+        return rt_fail(err, "--lr-schedule wants cosine, step or constant, not '%s'",
+                       w->lr_schedule);
     if (!rt_augment_parse(w->augment, &s->augment))
         return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
     s->seed = strtoull(w->seed, &end, 10);
@@ -145,7 +146,7 @@ static int train_on(const RtFine *f, const Words *w, RtTrainSettings *s, const c
 
 int rt_fine_train(const RtFine *f, int argc, char **argv) {
     Words w = {.optimizer = "sgd",
-               .sched = "cosine",
+               .lr_schedule = "cosine",
                .augment = "none",
                .cache = "auto",
                .folder = f->folder,
@@ -178,14 +179,15 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--eps", RT_CLI_FLOAT, &s.eps, 0, 1, "E", "of AdamW (default 1e-8)"},
         {"--weight-decay", RT_CLI_FLOAT, &s.decay, 0, 10, "D",
          "not of biases and normalisation (default 0.0001)"},
-        {"--sched", RT_CLI_TEXT, &w.sched, 0, 0, "NAME",
+        {"--sched", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME", NULL}, // old spelling
+        {"--lr-schedule", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME",
          "cosine (default), step or constant, over each stage"},
         {"--warmup-epochs", RT_CLI_FLOAT, &s.warmup_epochs, 0, RT_MAX_EPOCHS, "E",
          "epochs of each stage in which the rate rises (default 0)"},
         {"--decay-epochs", RT_CLI_FLOAT, &s.step_epochs, 0, RT_MAX_EPOCHS, "E",
-         "--sched step: epochs between two decays (default 3)"},
+         "--lr-schedule step: epochs between two decays (default 3)"},
         {"--decay-rate", RT_CLI_FLOAT, &s.gamma, 0, 1, "G",
-         "--sched step: their factor (default 0.1)"},
+         "--lr-schedule step: their factor (default 0.1)"},
         {"--label-smoothing|--smoothing", RT_CLI_FLOAT, &s.smoothing, 0, 0.99, "S",
          "share of every label spread over all classes (default 0)"},
         {"--balanced", RT_CLI_FLAG, &s.balanced, 0, 0, NULL,

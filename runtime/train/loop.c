@@ -51,13 +51,13 @@ static int64_t steps_per_epoch(const RtRun *r) {
 static double rate_now(const RtRun *r) {
     const RtTrainSettings *s = r->set;
     int64_t stage = r->state.at[RT_AT_STAGE], per_epoch = steps_per_epoch(r);
-    RtSched sched = {.kind = s->sched,
-                     .base = (double)s->lr[stage],
-                     .warmup = (int64_t)llround((double)s->warmup_epochs * (double)per_epoch),
-                     .total = per_epoch * s->epochs[stage],
-                     .step_length = (int64_t)llround((double)s->step_epochs * (double)per_epoch),
-                     .gamma = (double)s->gamma};
-    return rt_sched_rate(&sched, r->state.at[RT_AT_STAGE_STEP]);
+    RtLrSchedule lr = {.kind = s->lr_schedule,
+                       .base = (double)s->lr[stage],
+                       .warmup = (int64_t)llround((double)s->warmup_epochs * (double)per_epoch),
+                       .total = per_epoch * s->epochs[stage],
+                       .step_length = (int64_t)llround((double)s->step_epochs * (double)per_epoch),
+                       .gamma = (double)s->gamma};
+    return rt_lr_schedule_rate(&lr, r->state.at[RT_AT_STAGE_STEP]);
 }
 
 // ---------------------------------------------------------------- steps

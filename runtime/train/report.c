@@ -339,7 +339,7 @@ static void put_settings(const RtTrainResult *r, FILE *f) {
     char text[256];
     fputs("<section>\n<h2>Settings</h2>\n<table>\n", f);
     put_setting(f, "optimizer", optimizers[s->optimizer]);
-    put_setting(f, "schedule", rt_sched_name(s->sched));
+    put_setting(f, "lr schedule", rt_lr_schedule_name(s->lr_schedule));
     for (int i = 0; i < d->n_stages; i++) {
         snprintf(text, sizeof text, "%s: %d epochs, rate %g", d->stages[i].spec, s->epochs[i],
                  (double)s->lr[i]);

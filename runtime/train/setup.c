@@ -144,10 +144,10 @@ static void make_keys(RtRun *r) {
                      "gamma=%g momentum=%g beta2=%g eps=%g decay=%g smoothing=%g clip=%g "
                      "augment=%s variants=%d balanced=%d",
                      (unsigned long long)s->seed, s->batch, s->accumulate, s->optimizer,
-                     rt_sched_name(s->sched), (double)s->warmup_epochs, (double)s->step_epochs,
-                     (double)s->gamma, (double)s->momentum, (double)s->beta2, (double)s->eps,
-                     (double)s->decay, (double)s->smoothing, (double)s->clip,
-                     rt_augment_name(s->augment), s->variants, s->balanced);
+                     rt_lr_schedule_name(s->lr_schedule), (double)s->warmup_epochs,
+                     (double)s->step_epochs, (double)s->gamma, (double)s->momentum,
+                     (double)s->beta2, (double)s->eps, (double)s->decay, (double)s->smoothing,
+                     (double)s->clip, rt_augment_name(s->augment), s->variants, s->balanced);
     for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
         n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g", i,
                       s->epochs[i], (double)s->lr[i]);

@@ -20,7 +20,7 @@ typedef struct RtTrainSettings {
     float lr[HONE_MAX_STAGES];
     int batch, accumulate, workers, threads;
     int optimizer; // HONE_OPT_*
-    RtSchedKind sched;
+    RtLrKind lr_schedule;
     float warmup_epochs, step_epochs, gamma;
     float momentum, beta2, eps, decay, smoothing;
     float clip; // norm; 0: none

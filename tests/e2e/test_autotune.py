@@ -1,4 +1,4 @@
-"""hone compile --tune: the same answers, a cache that survives damage and company, nothing done twice."""
+"""hone compile --autotune: the same answers, a cache that survives damage and company, nothing done twice."""
 import os
 import shutil
 import subprocess
@@ -14,9 +14,9 @@ X, WANT = (np.load(os.path.join(GOLDEN, f)) for f in ("sample_x.npy", "sample_lo
 CACHE = temp("cache")
 
 
-def tune(out, *flags, cache=CACHE, env=None):
+def autotune(out, *flags, cache=CACHE, env=None):
     """Returns what was printed."""
-    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp(out), "--tune", "--tune-cache", cache, *flags, env=env)
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp(out), "--autotune", "--autotune-cache", cache, *flags, env=env)
     assert code == 0, err
     return err
 
@@ -27,8 +27,8 @@ def read(path):
 
 
 def test_same_answers():
-    err = tune("net")
-    assert "tuned " in err and os.path.exists(CACHE), err
+    err = autotune("net")
+    assert "autotuned " in err and os.path.exists(CACHE), err
     np.save(temp("x.npy"), X)
     ok(temp("net"), "run", "-i", "image=" + temp("x.npy"), "-o", "logits=" + temp("y.npy"))
     assert np.abs(np.load(temp("y.npy")) - WANT).max() / np.abs(WANT).max() < 5e-5
@@ -36,16 +36,24 @@ def test_same_answers():
 
 def test_full_cache_measures_nothing():
     before = read(CACHE)
-    assert "tuned " not in tune("again")
+    assert "autotuned " not in autotune("again")
     assert read(CACHE) == before and read(temp("again")) == read(temp("net"))
+
+
+def test_old_spelling():
+    before = read(CACHE)
+    ok(HONE, "compile", SAMPLE, "-o", temp("old"), "--tune", "--tune-cache", CACHE)
+    assert read(temp("old")) == read(temp("net")) and read(CACHE) == before
+    text = ok(HONE, "compile", "--help")
+    assert "--autotune-cache FILE" in text and "--tune" not in text, text
 
 
 def test_keyed_by_threads_and_cpu():
     lines = len(read(CACHE).splitlines())
-    assert "tuned " in tune("net1", "--threads", "3")
+    assert "autotuned " in autotune("net1", "--threads", "3")
     more = len(read(CACHE).splitlines())
     assert more > lines
-    assert "tuned " in tune("net2", "--mcpu", "generic")
+    assert "autotuned " in autotune("net2", "--mcpu", "generic")
     assert len(read(CACHE).splitlines()) > more
 
 
@@ -58,17 +66,17 @@ def test_damage():
     with open(CACHE, "wb") as f:
         f.write(b"\n".join(bad + [wrong] + lines[1:]) + b"\nno newline\t")
     flags = ["--threads", "3"] if b" 3 threads" in wrong else ["--mcpu", "generic"] if b"for x86-64 " in wrong else []
-    err = tune("net", *flags)
+    err = autotune("net", *flags)
     assert err.count("damaged entry ignored") >= 8, err
-    assert "tuned 1 conv" in err, err
+    assert "autotuned 1 conv" in err, err
     now = read(CACHE).splitlines()
     assert len(now) == len(lines) and wrong not in now and set(lines[1:]) <= set(now)
-    assert "damaged" not in tune("net", *flags)
+    assert "damaged" not in autotune("net", *flags)
 
 
 def test_two_at_once():
     cache = temp("shared")
-    jobs = [subprocess.Popen([HONE, "compile", SAMPLE, "-o", temp(f"net{k}"), "--tune", "--tune-cache", cache, "--threads",
+    jobs = [subprocess.Popen([HONE, "compile", SAMPLE, "-o", temp(f"net{k}"), "--autotune", "--autotune-cache", cache, "--threads",
                               str(k + 1)], cwd=TEMP, stderr=subprocess.PIPE) for k in range(2)]
     for job in jobs:
         err = job.communicate()[1]
@@ -82,12 +90,12 @@ def test_default_place():
     env = {"XDG_CACHE_HOME": temp("xdg"), "HOME": temp("home")}
     os.makedirs(temp("xdg/hone"))
     shutil.copy(CACHE, temp("xdg/hone/schedules"))
-    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), "--tune", env=env)
-    assert code == 0 and "tuned " not in err, err
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), "--autotune", env=env)
+    assert code == 0 and "autotuned " not in err, err
 
 
 def test_cache_that_cannot_be_written():
-    err = tune("net", cache="/proc/none/cache")
+    err = autotune("net", cache="/proc/none/cache")
     assert "warning" in err and "not kept" in err, err
 
 

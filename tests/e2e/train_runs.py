@@ -45,7 +45,7 @@ def train(model, run, x, y, *flags):
             os.unlink(path)
     ok(HONE, "finetune", model, "-o", temp("tune"), "--keep-head", "--freeze", run.freeze, "--bn", run.bn, *flags)
     ok(temp("tune"), "train", "x.npy,y.npy", "-b", len(x), "--epochs", STEPS, "--lr", run.lr, "--momentum", MOMENTUM,
-       "--weight-decay", DECAY, "--sched", "constant", "--val-fraction", 0, "--log", temp("log"), "-o",
+       "--weight-decay", DECAY, "--lr-schedule", "constant", "--val-fraction", 0, "--log", temp("log"), "-o",
        temp("tuned.onnx"), "--no-checkpoint", "-q")
     with open(temp("log")) as f:
         events = [json.loads(line) for line in f]

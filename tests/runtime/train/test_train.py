@@ -158,7 +158,7 @@ class Train(Case):
 
     def test_signals_save_and_end(self):
         for sig, code, more in ((signal.SIGTERM, 143, []), (signal.SIGINT, 130, ["--resume"])):
-            p = self.start("--epochs", "100000,1", "--sched", "constant", "--checkpoint", "part", "--log", "log", *more)
+            p = self.start("--epochs", "100000,1", "--lr-schedule", "constant", "--checkpoint", "part", "--log", "log", *more)
             before = len(self.read("log")) if more else 0
             while not os.path.exists(self.path("log")) or len(self.read("log")) < before + 500:
                 time.sleep(0.01)
@@ -168,7 +168,7 @@ class Train(Case):
             self.assertRegex(err, r"\nstopped by signal \d+ after step \d+; --resume goes on from part\n$")
             self.assertEqual("resumed at step" in err, bool(more))
         step = re.search(r"after step (\d+)", err)[1]
-        self.train("--epochs", "100000,1", "--sched", "constant", "--checkpoint", "whole", "--max-steps", step)
+        self.train("--epochs", "100000,1", "--lr-schedule", "constant", "--checkpoint", "whole", "--max-steps", step)
         self.assertEqual(self.final("part"), self.final("whole"))
 
     def test_kills_lose_nothing(self):
@@ -233,15 +233,21 @@ class Train(Case):
                              (("--epochs", "1,2,3"), "--epochs wants 1 or 2 numbers"),
                              (("--lr", "0"), "--lr wants numbers above 0"),
                              (("--opt", "adagrad"), "--opt wants sgd, nesterov or adamw"),
-                             (("--sched", "poly"), "--sched wants cosine, step or constant"),
+                             (("--lr-schedule", "poly"), "--lr-schedule wants cosine, step or constant"),
+                             (("--sched", "poly"), "not 'poly'"), # as it was called before
                              (("--resume", "--no-checkpoint"), "exclude each other"),
                              (("--fast",), "unknown option '--fast'")):
             self.assertIn(reason, self.train(*args, code=2))
         self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
         self.assertEqual(self.run_program("fake_train", "nothing")[0], 2)
 
+    def test_help_shows_the_new_spelling(self):
+        text = self.run_program("fake_train", "train", "--help")[1]
+        self.assertIn("--lr-schedule NAME", text)
+        self.assertNotIn("--sched", text)
+
     def test_early_stop(self):
-        err = self.train("--epochs", "50,1", "--early-stop", "2", "--sched", "constant", "--lr", "1e-12")
+        err = self.train("--epochs", "50,1", "--early-stop", "2", "--lr-schedule", "constant", "--lr", "1e-12")
         self.assertRegex(err, "no better epoch for 2: stage over")
 
 
