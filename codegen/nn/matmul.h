@@ -1,0 +1,32 @@
+// matmul's spec, and what its lowering and its two kernels share. Private to codegen/nn/.
+#ifndef CODEGEN_NN_MATMUL_H
+#define CODEGEN_NN_MATMUL_H
+
+#include "codegen/build/nd.h"
+#include "codegen/nn/mean.h"
+
+enum { CG_MATMUL_ROWS = 6, CG_MATMUL_TALL_ROWS = 8, CG_MATMUL_VECTORS = 4, CG_MATMUL_RUN = 1024 };
+// Operands of the space. COLUMN has no memory: its offset is the panel's first column.
+enum { CG_MATMUL_Y, CG_MATMUL_A, CG_MATMUL_B, CG_MATMUL_COLUMN, CG_MATMUL_EXTRA };
+
+typedef struct CgMatmul {
+    CgNd nd;                   // panels, batch dims, rows
+    IrDim k, a_k, b_k;         // size, strides along it
+    IrDim col[CG_ND_OPERANDS]; // strides along the columns
+    int64_t columns;
+    int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
+    int32_t rows, images;                 // of the largest tile; of the scratch, with `mean`
+    CgMean mean;
+    CgBody then;
+} CgMatmul;
+
+// Floats of the scratch that the totals of long sums take; means lie behind them.
+int64_t cg_matmul_totals(int lanes);
+bool cg_matmul_is_long(const CgMatmul *s); // its sums are made of runs, whose totals are kept
+
+// CgEmit of a spec: in panels (matmul_panels.c), where rows are means, and element by element.
+void cg_matmul_emit_panels(CgFn *f, const void *spec);
+void cg_matmul_emit_means(CgFn *f, const void *spec);
+void cg_matmul_emit_elements(CgFn *f, const void *spec);
+
+#endif

@@ -1,0 +1,53 @@
+// matmul of any element type, one element of the result at a time, where panels do not fit: other
+// types than f32, and a number of columns that depends on N.
+#include "codegen/nn/matmul.h"
+#include "codegen/map/map.h"
+
+typedef struct ElementRun {
+    const CgMatmul *spec;
+    const CgVal *off;
+    CgVal i;
+} ElementRun;
+
+// The last dimension of the space is the columns here.
+static CgVal element_at(const ElementRun *r, CgFn *f, int operand) {
+    const CgNd *nd = &r->spec->nd;
+    return cg_iadd(f, r->off[operand], cg_stride(f, r->i, nd->dim[nd->rank - 1].stride[operand]));
+}
+
+static CgVal load_then_element(void *ctx, CgFn *f, int k) {
+    ElementRun *r = ctx;
+    int first = CG_MATMUL_EXTRA + r->spec->bias;
+    return cg_load_f(f, cg_fat(f, f->arg[first + k - 1], element_at(r, f, first + k)));
+}
+
+static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    const CgMatmul *s = ctx;
+    IrDtype t = (IrDtype)s->dtype;
+    ElementRun r = {s, off, NULL};
+    CgLoop loop, sum;
+    cg_for(f, &loop, cg_i64(f, 0), len, 1);
+    r.i = loop.iv;
+    CgVal a = element_at(&r, f, CG_MATMUL_A), b = element_at(&r, f, CG_MATMUL_B);
+    bool is_float = ir_dtype_is_float(t);
+    CgVal acc[] = {LLVMConstNull(t == IR_F16 ? f->f32 : cg_dtype(f, t))};
+    cg_for_carry(f, &sum, cg_i64(f, 0), cg_dim(f, s->k), 1, 1, acc);
+    CgVal x = cg_load_typed(f, t, f->arg[CG_MATMUL_A], cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k)));
+    CgVal w = cg_load_typed(f, t, f->arg[CG_MATMUL_B], cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)));
+    CgVal xw = is_float ? cg_fmul(f, x, w) : LLVMBuildMul(f->b, x, w, "");
+    acc[0] = is_float ? cg_fadd(f, acc[0], xw) : LLVMBuildAdd(f->b, acc[0], xw, "");
+    cg_end_carry(f, &sum, acc);
+    if (s->bias) {
+        CgVal c =
+            cg_load_typed(f, t, f->arg[CG_MATMUL_EXTRA - 1], element_at(&r, f, CG_MATMUL_EXTRA));
+        acc[0] = is_float ? cg_fadd(f, acc[0], c) : LLVMBuildAdd(f->b, acc[0], c, "");
+    }
+    CgVal y = s->then.n ? cg_body_emit(f, &s->then, acc[0], load_then_element, &r) : acc[0];
+    cg_store_typed(f, t, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
+    cg_end(f, &loop);
+}
+
+void cg_matmul_emit_elements(CgFn *f, const void *spec) {
+    const CgMatmul *s = spec;
+    cg_nd_for(f, &s->nd, 1, 1, emit_elements, (void *)spec);
+}

@@ -1,0 +1,262 @@
+// matmul in panels: columns go in panels of W = vectors * lanes, rows in register tiles of up to
+// CG_MATMUL_ROWS, over the whole reduction. A constant b is packed at compile time into
+// [M/W][K][W], so that a thread streams its own panels once: at batch 1 the product runs at the
+// speed of memory. Other operands are read where they are, by strides.
+//
+// With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
+// makes those of up to `images` images in its scratch, then runs its panels over them; threads that
+// share these panels each make them.
+#include "codegen/nn/matmul.h"
+
+int64_t cg_matmul_totals(int lanes) {
+    return (int64_t)CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS * lanes;
+}
+
+// ---------------------------------------------------------------- a tile
+
+typedef struct MatmulTile {
+    const CgMatmul *spec;
+    const CgVal *off;
+    CgVal row;                      // of the tile's first row, from off on
+    int rows, first, end;           // vectors [first, end) of the panel
+    CgVal last;                     // rows behind it are this one again; NULL: there are none
+    CgVal count[CG_MATMUL_VECTORS]; // lanes that count, or NULL: all
+    int i, v;                       // of the vector being finished
+} MatmulTile;
+
+static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i) {
+    const CgNd *nd = &t->spec->nd;
+    CgVal row = cg_iaddc(f, t->row, i);
+    row = t->last ? cg_imin(f, row, t->last) : row;
+    CgVal r = cg_stride(f, row, nd->dim[nd->rank - 1].stride[operand]);
+    CgVal base = f->arg[arg];
+    if (operand == CG_MATMUL_A && t->spec->mean.blocks) {
+        base = cg_fatc(f, f->scratch, cg_matmul_totals(f->lanes));
+    }
+    return cg_fat(f, base, cg_iadd(f, t->off[operand], r));
+}
+
+// Operand at row i, vector v of the panel, for the epilogue.
+static CgVal load_extra(CgFn *f, const MatmulTile *t, int operand, int arg) {
+    const CgMatmul *s = t->spec;
+    CgVal first = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
+    CgVal p = cg_fat(f, row_at(f, t, operand, arg, t->i), cg_stride(f, first, s->col[operand]));
+    return cg_load_strided(f, p, cg_dim(f, s->col[operand]), t->count[t->v]);
+}
+
+static CgVal load_then(void *ctx, CgFn *f, int k) {
+    const MatmulTile *t = ctx;
+    int first = CG_MATMUL_EXTRA + t->spec->bias;
+    return load_extra(f, t, first + k, first + k - 1); // COLUMN has no argument
+}
+
+static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
+    const CgMatmul *s = t->spec;
+    CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = s->packed ? NULL : t->count[v];
+    if (n && !ir_dim_is(s->col[CG_MATMUL_B],
+                        1)) { // elements: even a vector behind the columns reads one
+        at = cg_imin(f, at, cg_isub(f, cg_i64(f, s->columns - 1), t->off[CG_MATMUL_COLUMN]));
+        n = cg_imax(f, n, cg_i64(f, 1));
+    }
+    return cg_load_strided(f, cg_fat(f, p, cg_stride(f, at, s->col[CG_MATMUL_B])),
+                           cg_dim(f, s->col[CG_MATMUL_B]), n);
+}
+
+bool cg_matmul_is_long(const CgMatmul *s) {
+    return s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
+}
+
+static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,
+                          CgVal *acc) {
+    const CgMatmul *s = t->spec;
+    CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[CG_MATMUL_VECTORS];
+    for (int v = t->first; v < t->end; v++) {
+        x[v] = load_b(f, t, pb, v);
+    }
+    for (int i = 0; i < t->rows; i++) {
+        CgVal w = cg_load_splat(f, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
+        for (int v = t->first; v < t->end; v++, acc++) {
+            *acc = cg_fma(f, w, x[v], *acc);
+        }
+    }
+}
+
+// acc = the products over [lo, hi).
+static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
+                     CgVal *acc) {
+    int unroll = t->rows <= 2 ? 4 : 2;
+    CgVal b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]), size = cg_isub(f, hi, lo);
+    CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
+    CgLoop loop;
+    for (int i = 0; i < n; i++) {
+        acc[i] = cg_v(f, 0);
+    }
+    cg_for_carry(f, &loop, lo, main, unroll, n, acc);
+    for (int u = 0; u < unroll; u++) {
+        emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc);
+    }
+    cg_end_carry(f, &loop, acc);
+    cg_for_carry(f, &loop, main, hi, 1, n, acc);
+    emit_products(f, t, a, b, loop.iv, acc);
+    cg_end_carry(f, &loop, acc);
+}
+
+// One order of additions whatever the number of rows: an image's result does not depend on its
+// batch. Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the
+// length of a run and with the number of runs, not with the product of both.
+static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
+    const CgMatmul *s = t->spec;
+    int n = t->rows * (t->end - t->first);
+    CgVal a[CG_MATMUL_TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
+    for (int i = 0; i < t->rows; i++) {
+        a[i] = row_at(f, t, CG_MATMUL_A, CG_MATMUL_A, i);
+    }
+    if (!cg_matmul_is_long(s)) {
+        emit_run(f, t, a, zero, size, n, acc);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        cg_store_v(f, cg_v(f, 0), cg_fatc(f, f->scratch, (int64_t)i * f->lanes));
+    }
+    CgLoop loop;
+    cg_for(f, &loop, zero, size, CG_MATMUL_RUN);
+    emit_run(f, t, a, loop.iv, cg_imin(f, cg_iaddc(f, loop.iv, CG_MATMUL_RUN), size), n, acc);
+    for (int i = 0; i < n; i++) {
+        CgVal p = cg_fatc(f, f->scratch, (int64_t)i * f->lanes);
+        cg_store_v(f, cg_fadd(f, cg_load_v(f, p), acc[i]), p);
+    }
+    cg_end(f, &loop);
+    for (int i = 0; i < n; i++) {
+        acc[i] = cg_load_v(f, cg_fatc(f, f->scratch, (int64_t)i * f->lanes));
+    }
+}
+
+static void emit_tile(CgFn *f, MatmulTile *t) {
+    const CgMatmul *s = t->spec;
+    CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
+    emit_sums(f, t, acc);
+    for (t->i = 0; t->i < t->rows; t->i++) {
+        for (t->v = t->first; t->v < t->end; t->v++) {
+            CgVal y = *sum++;
+            y = s->bias ? cg_fadd(f, y, load_extra(f, t, CG_MATMUL_EXTRA, CG_MATMUL_EXTRA - 1)) : y;
+            y = cg_body_emit(f, &s->then, y, load_then, t);
+            CgVal to = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
+            cg_store_n(f, y, cg_fat(f, row_at(f, t, CG_MATMUL_Y, CG_MATMUL_Y, t->i), to),
+                       t->count[t->v]);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- rows of one panel
+
+// t->rows rows over the whole panel, in tiles that leave room for their accumulators.
+static void emit_panel_rows(CgFn *f, MatmulTile *t) {
+    int vectors = t->spec->vectors, half = t->rows > CG_MATMUL_ROWS ? (vectors + 1) / 2 : vectors;
+    for (t->first = 0; t->first < vectors; t->first = t->end) {
+        t->end = t->first + half < vectors ? t->first + half : vectors;
+        emit_tile(f, t);
+    }
+}
+
+// Opens a branch for rest == n, unless that is known. False: it is not.
+static bool begin_case(CgFn *f, CgIf *s, CgVal rest, int n) {
+    int64_t fixed;
+    if (cg_is_const(rest, &fixed)) {
+        s->then = NULL;
+        return fixed == n;
+    }
+    cg_if(f, s, cg_icmp(f, LLVMIntEQ, rest, cg_i64(f, n)));
+    return true;
+}
+
+static void end_case(CgFn *f, CgIf *s) {
+    if (s->then) {
+        cg_endif(f, s);
+    }
+}
+
+// The rows behind the last full tile: exact up to TILE_ROWS, else a tall tile that does one twice.
+static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest) {
+    CgIf s;
+    for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {
+        if (begin_case(f, &s, rest, t->rows)) {
+            int rows = t->rows;
+            if (rows > CG_MATMUL_ROWS) {
+                t->rows = CG_MATMUL_TALL_ROWS;
+                t->last = cg_iaddc(f, t->row, rows - 1);
+            }
+            emit_panel_rows(f, t);
+            t->rows = rows;
+            t->last = NULL;
+            end_case(f, &s);
+        }
+    }
+}
+
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    const CgMatmul *s = ctx;
+    MatmulTile t = {.spec = s, .off = off};
+    int64_t width = (int64_t)s->vectors * f->lanes, fixed;
+    for (int v = 0; v < s->vectors && s->columns % width != 0; v++) {
+        CgVal left =
+            cg_isub(f, cg_i64(f, s->columns - (int64_t)v * f->lanes), off[CG_MATMUL_COLUMN]);
+        left = cg_imin(f, left, cg_i64(f, f->lanes));
+        t.count[v] = cg_imax(f, left, cg_i64(f, 0));
+    }
+    CgVal main = cg_imulc(f, cg_idivc(f, len, s->rows), s->rows);
+    if (!cg_is_const(main, &fixed) || fixed > 0) {
+        CgLoop loop;
+        cg_for(f, &loop, cg_i64(f, 0), main, s->rows);
+        t.row = loop.iv;
+        t.rows = s->rows;
+        emit_panel_rows(f, &t);
+        cg_end(f, &loop);
+    }
+    t.row = main;
+    emit_rest(f, &t, cg_isub(f, len, main));
+}
+
+void cg_matmul_emit_panels(CgFn *f, const void *spec) {
+    const CgMatmul *s = spec;
+    cg_nd_for(f, &s->nd, 1, s->rows, emit_rows, (void *)spec);
+}
+
+// ---------------------------------------------------------------- rows that are means
+
+// Panels [lo, hi) over images [first, end).
+static void emit_mean_panels(CgFn *f, const CgMatmul *s, CgVal lo, CgVal hi, CgVal first,
+                             CgVal end) {
+    const CgNdDim *panel = &s->nd.dim[0], *row = &s->nd.dim[1];
+    CgLoop loop;
+    cg_mean_images(f, &s->mean, f->arg[CG_MATMUL_A], first, end,
+                   cg_fatc(f, f->scratch, cg_matmul_totals(f->lanes)));
+    cg_for(f, &loop, lo, hi, 1);
+    CgVal off[CG_ND_OPERANDS] = {NULL};
+    for (int k = 0; k < s->nd.n; k++) {
+        off[k] = cg_iadd(f, cg_stride(f, loop.iv, panel->stride[k]),
+                         k == CG_MATMUL_A ? cg_i64(f, 0) : cg_stride(f, first, row->stride[k]));
+    }
+    emit_rows((void *)s, f, off, cg_isub(f, end, first));
+    cg_end(f, &loop);
+}
+
+// Tasks: parts of the batch, of each the panels.
+void cg_matmul_emit_means(CgFn *f, const void *spec) {
+    const CgMatmul *s = spec;
+    CgVal N = cg_dim(f, s->nd.dim[1].size), panels = cg_dim(f, s->nd.dim[0].size), lo, hi;
+    CgVal parts = cg_idivc(f, cg_iaddc(f, N, s->images - 1), s->images), part, first_panel;
+    CgIf some;
+    CgLoop loop;
+    cg_split(f, cg_imul(f, parts, panels), &lo, &hi);
+    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
+    CgVal last, unused;
+    cg_divmod(f, lo, panels, &part, &first_panel);
+    cg_divmod(f, cg_iaddc(f, hi, -1), panels, &last, &unused);
+    cg_for(f, &loop, part, cg_iaddc(f, last, 1), 1);
+    CgVal start = cg_imul(f, loop.iv, panels), first = cg_imulc(f, loop.iv, s->images);
+    CgVal begin = cg_isub(f, cg_imax(f, lo, start), start);
+    CgVal end = cg_imin(f, cg_isub(f, hi, start), panels);
+    emit_mean_panels(f, s, begin, end, first, cg_imin(f, cg_iaddc(f, first, s->images), N));
+    cg_end(f, &loop);
+    cg_endif(f, &some);
+}
