@@ -23,6 +23,7 @@ typedef struct CgTensor {
 CgTensor cg_tensor(const IrValue *v);
 int64_t cg_channels(const CgTensor *t); // dim[1], static
 int64_t cg_spatial(const CgTensor *t);  // product of dims 2.., static
+bool cg_static_dims(const CgTensor *t, int from); // dims from axis `from` on do not depend on N
 
 // A body whose operands were classified against the result. arg k >= 0 of a step is operand k of
 // `in`; operand k's pointer is kernel argument first_arg + k.
@@ -89,6 +90,9 @@ IrProgram *cg_ir(const CgProgram *p);
 // Reports "NYI: ..." on the node; compilation fails after all nodes were lowered.
 void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+// False, after reporting NYI, when an operand or the result is blocked.
+bool cg_need_plain(CgProgram *p, const IrNode *n);
 
 // The lowerings, one per name in the lower column of ops.def: void cg_lower_X(CgProgram *, const
 // IrNode *)

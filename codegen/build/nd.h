@@ -43,15 +43,15 @@ int cg_nd_strides(const CgTensor *t, IrDim *stride);
 bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride);
 IrDim cg_nd_mul(IrDim a, IrDim b); // ir_dim_mul where affinity was established by the memory plan
 
-// ---- kernels over a CgNd (map.c, copy.c); all collapse nd, and emit nothing where it is empty
+// ---- operands that broadcast to a node's result (operand.c)
 
-// Operand 0 = body of operands 1.., which are args[0], args[1].. All f32, operand 0 contiguous
-// innermost. body NULL: operand 1.
-void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-               int n_args, const CgArg *args);
-// Operand 0 = operand 1, elements of any dtype, any strides.
-void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
-                CgArg from);
+// Strides of operand v in the space of result r; *arg becomes a packed copy where the constant v is
+// plain and r blocked. False after reporting NYI.
+bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
+                        IrDim *stride, CgArg *arg);
+// A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
+// offset in the weights; *t describes it.
+int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t);
 
 // ---- emitting
 

@@ -164,48 +164,6 @@ static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, 
     return cg_body_init(p, &map, IR_ATTR_BODY, body, args, n_args);
 }
 
-int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
-    IrShape s = v->type.shape;
-    int64_t d[4] = {1, 1, 1, 1};
-    for (int i = 0; i < s.rank; i++) {
-        d[4 - s.rank + i] = s.dim[i].c;
-    }
-    int64_t blocks = (d[1] + block - 1) / block, pixels = d[2] * d[3], offset;
-    int64_t image = blocks * pixels * block;
-    memset(t, 0, sizeof *t);
-    t->dtype = IR_F32;
-    t->rank = 4;
-    t->block = block;
-    for (int i = 0; i < 4; i++) {
-        t->dim[i] = ir_dim(d[i]);
-    }
-    t->image = image;
-    bool fresh;
-    char *key = ir_sprintf(cg_arena(p), "blocked%d:%p:%lldx%lldx%lld", block, (void *)v->konst,
-                           (long long)d[0], (long long)d[1], (long long)pixels);
-    float *to = cg_pack(p, key, (size_t)(d[0] * image) * sizeof *to, &offset, &fresh);
-    const float *from = fresh && to ? ir_const_data(cg_ir(p), v->konst) : NULL;
-    for (int64_t i = 0; from && i < d[0] * d[1] * pixels; i++) {
-        int64_t pixel = i % pixels, c = i / pixels % d[1], n = i / pixels / d[1];
-        to[n * image + (c / block * pixels + pixel) * block + c % block] = from[i];
-    }
-    return offset;
-}
-
-bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
-                        IrDim *stride, CgArg *arg) {
-    CgTensor t = cg_tensor(v);
-    bool fits = cg_nd_broadcast(r, &t, stride);
-    if (!fits && v->konst && r->block) {
-        *arg = cg_packed(cg_pack_blocked(p, v, r->block, &t));
-        fits = cg_nd_broadcast(r, &t, stride);
-    }
-    if (!fits) {
-        cg_nyi(p, n, "an operand in another layout than the result");
-    }
-    return fits;
-}
-
 static bool is_float_body(const IrNode *n) {
     bool f32 = n->out[0]->type.dtype == IR_F32;
     for (int i = 0; i < n->n_in; i++) {

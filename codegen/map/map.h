@@ -1,17 +1,14 @@
-// Operands that broadcast to a node's result, and elementwise kernels of other dtypes than f32.
+// Elementwise kernels.
 // Private to codegen/.
 #ifndef CODEGEN_MAP_MAP_H
 #define CODEGEN_MAP_MAP_H
 
 #include "codegen/build/nd.h"
 
-// Strides of operand v in the space of result r; *arg becomes a packed copy where the constant v is
-// plain and r blocked. False after reporting NYI.
-bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
-                        IrDim *stride, CgArg *arg);
-// A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
-// offset in the weights; *t describes it.
-int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t);
+// Operand 0 = body of operands 1.., which are args[0], args[1].. Collapses nd, and emits nothing
+// where it is empty. All f32, operand 0 contiguous innermost. body NULL: operand 1.
+void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
+               int n_args, const CgArg *args);
 // As cg_map_nd for any dtypes, one element at a time; all operands are read from memory.
 void cg_map_typed(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
                   int n_args, const CgArg *args);

@@ -4,10 +4,14 @@
 
 #include "codegen/build/nd.h"
 
-// False, after reporting NYI, when an operand or the result is blocked.
-bool cg_need_plain(CgProgram *p, const IrNode *n);
-// Dims from axis `from` on do not depend on N.
-bool cg_static_dims(const CgTensor *t, int from);
+// Operand 0 = operand 1, elements of any dtype, any strides. Collapses nd, and emits nothing where
+// it is empty (copy_nd.c).
+void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
+                CgArg from);
+// As cg_copy_nd; a vector of the result holds its last dimension, and its other lanes may be
+// overwritten.
+void cg_copy_part_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
+                     CgArg from);
 // Blocked, rank 4 (channels.c).
 void cg_lower_channel_slice(CgProgram *p, const IrNode *n);
 void cg_lower_channel_concat(CgProgram *p, const IrNode *n);

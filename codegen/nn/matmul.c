@@ -3,7 +3,6 @@
 // kernels.
 #include "codegen/nn/matmul.h"
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
 #include <string.h>
 
 enum { CACHED = 768 << 10 }; // bytes of b that the second level cache holds

@@ -1,7 +1,7 @@
 // batch_norm with given statistics, and lrn: normalisations along axis 1. Blocked: a vector is the
 // channels of a block at one pixel; plain: neighbouring pixels of one channel.
 #include "codegen/nn/float_typed.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 

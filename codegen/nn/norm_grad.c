@@ -1,7 +1,6 @@
 // What the gradients of normalisations share: reading the node, the call, and where the channels of
 // a block lie.
 #include "codegen/nn/norm_grad.h"
-#include "codegen/move/move.h"
 #include <string.h>
 
 CgVal cg_norm_grad_lanes(CgFn *f, const CgNormGrad *s, CgVal cb) {

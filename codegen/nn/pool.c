@@ -4,7 +4,7 @@
 // a loop; columns near the edges are code of their own, in which taps outside are absent. The
 // epilogue is done before a pixel is stored. Plain tensors of any dtype: element by element.
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include "codegen/nn/pool.h"
 #include <math.h>
 #include <string.h>
@@ -352,15 +352,6 @@ static void emit_plain_pool(CgFn *f, const void *spec) {
 }
 
 // ---------------------------------------------------------------- lowering
-
-bool cg_static_dims(const CgTensor *t, int from) {
-    for (int i = from; i < t->rank; i++) {
-        if (t->dim[i].n) {
-            return false;
-        }
-    }
-    return true;
-}
 
 // The epilogue and where its operands lie. False after reporting NYI.
 static bool read_then(CgProgram *p, const IrNode *n, CgPool *s, CgArg *args, int *n_args) {

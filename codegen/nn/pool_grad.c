@@ -8,7 +8,7 @@
 // avg: the gradient is divided as avg_pool divides (AveragePool-19).
 //
 // Kernel arguments: dx, dy, and x for max.
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 

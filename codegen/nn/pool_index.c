@@ -1,6 +1,6 @@
 // Where the maxima of max_pool lie: the windows' cells one by one, any dtype, plain layout.
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <string.h>
 
 typedef struct PlaceSpec {

@@ -4,7 +4,7 @@
 // in a fixed order: results do not depend on the number of threads. Other dtypes one by one;
 // integers wrap around, and a mean of integers of 64 bits where their sum does.
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 

@@ -11,7 +11,7 @@
 // Tables in the weights section are [taps][size of the result]: offsets of the taps in elements,
 // clamped to the axis here, and their weights.
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <string.h>
 
 enum { UNROLLED_TAPS = 8, MAX_LINE = 1 << 24 };

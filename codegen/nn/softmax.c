@@ -2,7 +2,7 @@
 // LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
 // it is innermost, else over neighbouring lines.
 #include "codegen/nn/float_typed.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 

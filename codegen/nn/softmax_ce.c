@@ -9,7 +9,7 @@
 // gradient. A label outside 0..C-1 makes all of the row 0. Threads split rows.
 //
 // Kernel arguments: loss, dlogits, logits, label, weight, smoothing.
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 
