@@ -1,26 +1,9 @@
-// Lowering: walks the graph once, turns nodes into calls of shared kernels, and owns what the calls
-// refer to: kernels by (emit function, spec), packed weights by key.
+// What lowerings build with: calls of shared kernels, and what the calls refer to: kernels by (emit
+// function, spec), packed weights by key. Knows no lowering itself; lower.c calls them.
 #include "codegen/program/program.h"
 
 #include <stdarg.h>
 #include <string.h>
-
-#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                     \
-    void cg_lower_##lower(CgProgram *, const IrNode *);
-#include "ir/ops.def"
-#undef IR_OP
-
-typedef void (*Lower)(CgProgram *, const IrNode *);
-static const Lower lower_table[IR_OP_COUNT] = {
-#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower) cg_lower_##lower,
-#include "ir/ops.def"
-#undef IR_OP
-};
-
-// `none` in the lower column: an explicit "not there yet".
-void cg_lower_none(CgProgram *p, const IrNode *n) {
-    cg_nyi(p, n, "code for %s", ir_op_info(n->op)->text);
-}
 
 void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...) {
     char text[512];
@@ -164,8 +147,7 @@ static bool in_memory(const IrValue *v) {
     return v && v->place.kind != IR_PLACE_CONST;
 }
 
-// May the bytes of a and b meet? Views of one root are apart when their channels are.
-static bool args_overlap(const IrValue *a, const IrValue *b) {
+bool cg_args_overlap(const IrValue *a, const IrValue *b) {
     if (!in_memory(a) || !in_memory(b) || a->place.kind != b->place.kind)
         return false;
     if (a->place.kind != IR_PLACE_ARENA && a->place.index != b->place.index)
@@ -222,7 +204,7 @@ static CgCall make_call(CgProgram *p, int kernel, int n_args, const CgArg *args)
         k->writes |= args[i].write ? 1u << i : 0;
         for (int j = 0; j < n_args; j++)
             if (i != j && (args[i].write || args[j].write) &&
-                args_overlap(args[i].value, args[j].value))
+                cg_args_overlap(args[i].value, args[j].value))
                 k->alias |= 1u << i;
     }
     return call;
@@ -241,52 +223,4 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
 void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
     CgCall call = make_call(p, kernel, n_args, args);
     IR_PUSH(p->arena, p->code->init, p->code->n_init, p->code->cap_init, call);
-}
-
-// ---------------------------------------------------------------- barriers
-
-// Thread t may run ahead within a stretch of calls that touch none of each other's results.
-static void place_barriers(CgCode *p) {
-    int start = 0; // first call since the last barrier
-    for (int i = 1; i < p->n_calls; i++) {
-        CgCall *c = &p->calls[i];
-        for (int j = start; j < i && !c->barrier; j++) {
-            const CgCall *d = &p->calls[j];
-            for (int x = 0; x < c->n_args && !c->barrier; x++)
-                for (int y = 0; y < d->n_args && !c->barrier; y++)
-                    c->barrier = (c->args[x].write || d->args[y].write) &&
-                                 args_overlap(c->args[x].value, d->args[y].value);
-        }
-        if (c->barrier)
-            start = i;
-    }
-}
-
-// ---------------------------------------------------------------- the walk
-
-// Its result needs no code: the bytes are an operand's, or all operands wrote into it.
-static bool is_free(const IrNode *n) {
-    if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0))
-        return true;
-    for (int i = 0; i < n->n_in; i++)
-        if (n->n_out == 1 && n->out[0]->view_of && n->out[0]->view_of == ir_in(n, i))
-            return true;
-    return false;
-}
-
-static void lower_all(CgProgram *p) {
-    for (const IrNode *n = p->code->graph->first; n; n = n->next)
-        if (!is_free(n))
-            lower_table[n->op](p, n);
-}
-
-bool cg_lower_graphs(CgProgram *p) {
-    memset(p->kernel_bucket, -1, sizeof p->kernel_bucket);
-    memset(p->pack_bucket, -1, sizeof p->pack_bucket);
-    for (int i = 0; i < p->n_codes; i++) {
-        p->code = &p->codes[i];
-        lower_all(p);
-        place_barriers(p->code);
-    }
-    return !p->failed;
 }

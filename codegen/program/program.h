@@ -1,5 +1,4 @@
-// The program being emitted: kernels, calls, weights. Private to program.c, body.c, weights.c,
-// entry.c, emit.c.
+// The program being emitted: kernels, calls, weights. Private to codegen/program/.
 #ifndef CODEGEN_PROGRAM_PROGRAM_H
 #define CODEGEN_PROGRAM_PROGRAM_H
 
@@ -77,7 +76,9 @@ struct CgProgram {
 };
 
 uint64_t cg_hash(const void *p, size_t n); // FNV-1a
-bool cg_lower_graphs(CgProgram *p); // program.c: nodes to calls, barriers; false after errors
+// May the bytes of a and b meet? Views of one root are apart when their channels are.
+bool cg_args_overlap(const IrValue *a, const IrValue *b);
+bool cg_lower_graphs(CgProgram *p); // lower.c: nodes to calls, barriers; false after errors
 void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f);                    // entry.c: SYMBOL_entry
 void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f);                     // entry.c: SYMBOL_init
 void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMModuleRef m); // descriptor.c
