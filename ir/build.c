@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static IrShapeFn *const shape_rules[IR_OP_COUNT] = {
+#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                     \
+    [IR_OP_##E] = ir_shape_##shape,
+#include "ir/ops.def"
+#undef IR_OP
+};
+
 static const char *check_operands(IrNode *n) {
     const IrOpInfo *op = ir_op_info(n->op);
     int extra = n->n_in - op->max_in;
@@ -48,7 +55,7 @@ const char *ir_compute_types(IrNode *n) {
     }
     const char *why = check_attrs(n);
     why = why ? why : check_operands(n);
-    why = why ? why : ir_shape_rule(n->op)(n);
+    why = why ? why : shape_rules[n->op](n);
     for (int i = 0; !why && i < n->n_out; i++) {
         why = ir_check_type(n->graph->prog->arena, &n->out[i]->type);
     }

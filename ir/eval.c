@@ -5,7 +5,6 @@
 // its operands are checked against the types of the node's values, so that no evaluator has to.
 // Layouts, views and memory plans do not matter here: every tensor is plain.
 #include "ir/eval.h"
-#include <stdlib.h>
 #include <string.h>
 
 static IrEvalFn *const eval_fn[IR_OP_COUNT] = {
@@ -14,79 +13,6 @@ static IrEvalFn *const eval_fn[IR_OP_COUNT] = {
 #include "ir/ops.def"
 #undef IR_OP
 };
-
-// ---------------------------------------------------------------- memory of a run
-
-struct IrBlock {
-    IrBlock *next, **link; // link: the pointer that points here
-    char pad[48];
-};
-_Static_assert(sizeof(IrBlock) == 64, "what follows a block's head keeps its alignment");
-
-static void *take_block(IrEval *e, IrBlock **list, size_t bytes) {
-    size_t size = bytes + 2 * sizeof(IrBlock) - 1;
-    IrBlock *b = size > bytes ? aligned_alloc(64, size / 64 * 64) : NULL;
-    if (!b) {
-        ir_fatal(ir_arena_diag(e->arena), IR_NOWHERE, "out of memory: %zu bytes", bytes);
-    }
-    b->next = *list;
-    b->link = list;
-    if (b->next) {
-        b->next->link = &b->next;
-    }
-    *list = b;
-    return b + 1;
-}
-
-static void drop_block(void *data) {
-    IrBlock *b = (IrBlock *)data - 1;
-    *b->link = b->next;
-    if (b->next) {
-        b->next->link = b->link;
-    }
-    free(b);
-}
-
-static void drop_all(IrBlock **list) {
-    while (*list) {
-        drop_block(*list + 1);
-    }
-}
-
-static void release_eval(void *arg) {
-    IrEval *e = arg;
-    drop_all(&e->scratch);
-    drop_all(&e->values);
-}
-
-// The arena frees what is left when ir_fatal() unwinds past us.
-static IrEval *new_eval(IrArena *a) {
-    IrEval *e = ir_alloc(a, sizeof *e);
-    e->arena = a;
-    ir_arena_defer(a, release_eval, e);
-    return e;
-}
-
-void *ir_eval_scratch(IrEval *e, int64_t count, size_t size) {
-    size_t bytes;
-    if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes)) {
-        bytes = SIZE_MAX; // more than there is
-    }
-    return take_block(e, &e->scratch, bytes);
-}
-
-const double *ir_eval_doubles(IrEval *e, const IrTensor *t) {
-    int64_t n = ir_tensor_elems(t);
-    if (t->dtype == IR_F64) {
-        return t->data;
-    }
-    double *x = ir_eval_scratch(e, n, sizeof *x);
-#pragma omp parallel for if (n > IR_EVAL_PARALLEL)
-    for (int64_t i = 0; i < n; i += IR_EVAL_BLOCK) {
-        ir_tensor_load(t, i, 1, n - i < IR_EVAL_BLOCK ? n - i : IR_EVAL_BLOCK, x + i);
-    }
-    return x;
-}
 
 // ---------------------------------------------------------------- one node
 
@@ -135,7 +61,7 @@ static const char *shape_results(IrArena *a, const IrNode *n, int64_t N, IrTenso
 
 const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, IrTensor *out,
                          IrArena *a) {
-    IrEval *e = new_eval(a);
+    IrEval *e = ir_eval_new(a);
     const char *why = check_operands(a, n, N, in);
     why = why ? why : shape_results(a, n, N, out);
     if (why) {
@@ -145,7 +71,7 @@ const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, 
         out[i].data = ir_alloc(a, ir_tensor_bytes(&out[i]));
     }
     why = eval_fn[n->op](e, n, in, out);
-    release_eval(e);
+    ir_eval_release(e);
     return why;
 }
 
@@ -168,7 +94,7 @@ typedef struct Run {
 } Run;
 
 static Run start_run(IrGraph *g, int64_t N, IrArena *a) {
-    Run r = {.e = new_eval(a), .g = g, .N = N};
+    Run r = {.e = ir_eval_new(a), .g = g, .N = N};
     int most_in = 1, most_out = 1;
     r.slot = ir_alloc_array(a, (size_t)g->next_id + 1, sizeof *r.slot);
     for (const IrNode *n = g->first; n; n = n->next) {
@@ -209,7 +135,7 @@ static const IrTensor *find_tensor(Run *r, const IrValue *v) {
 
 static void drop_unused(Slot *s) {
     if (s->owned && s->uses == 0) {
-        drop_block(s->t.data);
+        ir_eval_drop(s->t.data);
         s->owned = s->ready = false;
     }
 }
@@ -232,12 +158,12 @@ static const char *run_node(Run *r, const IrNode *n) {
         Slot *s = &r->slot[n->out[i]->id];
         size_t bytes = ir_tensor_bytes(&r->out[i]);
         s->owned = !n->out[i]->is_output;
-        r->out[i].data = s->owned ? take_block(e, &e->values, bytes) : ir_alloc(e->arena, bytes);
+        r->out[i].data = s->owned ? ir_eval_take(e, &e->values, bytes) : ir_alloc(e->arena, bytes);
         s->t = r->out[i];
         s->ready = true;
     }
     why = eval_fn[n->op](e, n, r->in, r->out);
-    drop_all(&e->scratch);
+    ir_eval_drop_all(&e->scratch);
     return why;
 }
 
@@ -290,6 +216,6 @@ const char *ir_eval(IrGraph *g, int64_t N, const IrTensor *inputs, IrTensor *out
         drop_operands(&r, n);
     }
     why = why ? why : collect_outputs(&r, outputs);
-    release_eval(r.e);
+    ir_eval_release(r.e);
     return why;
 }

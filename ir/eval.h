@@ -29,8 +29,22 @@ typedef const char *IrEvalFn(IrEval *e, const IrNode *n, const IrTensor *const *
 #include "ir/ops.def"
 #undef IR_OP
 
+// ---------------------------------------------------------------- eval_memory.c
+
+// The arena frees what is left of it when ir_fatal() unwinds past us.
+IrEval *ir_eval_new(IrArena *a);
+void ir_eval_release(IrEval *e); // all blocks; e itself is the arena's
+// An uninitialised block of one of e's lists, aligned to 64 bytes.
+void *ir_eval_take(IrEval *e, IrBlock **list, size_t bytes);
+void ir_eval_drop(void *data);
+void ir_eval_drop_all(IrBlock **list);
 // Uninitialised memory until the node is done, aligned to 64 bytes.
 void *ir_eval_scratch(IrEval *e, int64_t count, size_t size);
+// All elements of t as double, in scratch, or t's own data when that is f64.
+const double *ir_eval_doubles(IrEval *e, const IrTensor *t);
+
+// ---------------------------------------------------------------- eval_eltwise.c, eval_nn.c
+
 // The node's epilogue (`then`) on its own result, in place; nothing without one.
 const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out);
 // max_pool of x [N,C,H,W] over windows w into out, for node n.
@@ -38,8 +52,6 @@ const char *ir_eval_max(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *
 // *x: operand 0 after the node's prologue (`pre`), rounded to its dtype, in scratch; operand 0
 // itself without one.
 const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *x);
-// All elements of t as double, in scratch, or t's own data when that is f64.
-const double *ir_eval_doubles(IrEval *e, const IrTensor *t);
 
 // ---------------------------------------------------------------- tensor.c
 

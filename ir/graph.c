@@ -1,5 +1,5 @@
-// Programs, graphs and their edits. Every edit keeps the use lists right and costs O(1), or O(the
-// uses it moves); only graph outputs are looked up by walking the (short) list of outputs.
+// Programs, graphs, their nodes and use lists. Every edit keeps the use lists right and costs O(1).
+// Edits that may have to build a node are in output.c.
 #include "ir/ir_private.h"
 #include <string.h>
 
@@ -28,8 +28,7 @@ IrValue *ir_value_new(IrGraph *g, const char *name, IrType type) {
     return v;
 }
 
-// A name for a value that must have one.
-static void make_name(IrGraph *g, IrValue *v) {
+void ir_make_name(IrGraph *g, IrValue *v) {
     if (!v->name) {
         v->name = ir_sprintf(g->prog->arena, "v%u", v->id);
     }
@@ -37,7 +36,7 @@ static void make_name(IrGraph *g, IrValue *v) {
 
 IrValue *ir_input(IrGraph *g, const char *name, IrType type) {
     IrValue *v = ir_value_new(g, name, type);
-    make_name(g, v);
+    ir_make_name(g, v);
     v->input = g->n_inputs;
     IR_PUSH(g->prog->arena, g->inputs, g->n_inputs, g->cap_inputs, v);
     return v;
@@ -56,43 +55,6 @@ IrValue *ir_const_value(IrGraph *g, IrConst *c) {
         (*v)->konst = c;
     }
     return *v;
-}
-
-// ---------------------------------------------------------------- outputs
-
-// v if it can be an output under its own storage and name, else a copy of it at the graph's end.
-static IrValue *own_output(IrGraph *g, IrValue *v) {
-    if (v->def && !v->is_output) {
-        return v;
-    }
-    IrBuilder b = {.graph = g, .name = v->def ? v->def->name : v->name ? v->name : ""};
-    IrValue *copy = ir_build1(&b, IR_OP_COPY, v);
-    if (!copy) {
-        ir_bug("ir_output", b.name, "%s", b.err);
-    }
-    return copy;
-}
-
-void ir_output(IrGraph *g, IrValue *v) {
-    IrValue *own = own_output(g, v);
-    if (own != v) {
-        own->name = v->name;
-    }
-    make_name(g, own);
-    own->is_output = true;
-    IR_PUSH(g->prog->arena, g->outputs, g->n_outputs, g->cap_outputs, own);
-}
-
-void ir_replace_output(IrGraph *g, int index, IrValue *v) {
-    IrValue *old = g->outputs[index];
-    if (old == v) {
-        return;
-    }
-    IrValue *own = own_output(g, v);
-    own->name = old->name;
-    old->is_output = false;
-    own->is_output = true;
-    g->outputs[index] = own;
 }
 
 // ---------------------------------------------------------------- uses
@@ -166,23 +128,6 @@ void ir_add_in(IrNode *n, IrValue *v) {
         at = ir_op_info(n->op)->max_in;
     }
     ir_set_in(n, at, v);
-}
-
-void ir_replace_uses(IrValue *old, IrValue *now) {
-    if (old == now) {
-        return;
-    }
-    while (old->uses) {
-        IrUse *u = old->uses;
-        unlink_use(u);
-        link_use(u, now);
-    }
-    IrGraph *g = old->is_output ? old->def->graph : NULL;
-    for (int i = 0; g && i < g->n_outputs; i++) {
-        if (g->outputs[i] == old) {
-            ir_replace_output(g, i, now);
-        }
-    }
 }
 
 IrNode *ir_only_user(const IrValue *v) {

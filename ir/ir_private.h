@@ -22,6 +22,7 @@ const char *ir_check_type(IrArena *a, const IrType *t);
 const char *ir_compute_types(IrNode *n);
 
 IrValue *ir_value_new(IrGraph *g, const char *name, IrType type);
+void ir_make_name(IrGraph *g, IrValue *v); // for a value that must have one; nothing when it has
 void ir_link_node(IrNode *n,
                   IrNode *before); // into its graph, with its uses; before NULL: at the end
 bool ir_takes_epilogue(IrOp op);

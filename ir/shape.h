@@ -15,8 +15,6 @@ typedef const char *IrShapeFn(IrNode *n);
 #include "ir/ops.def"
 #undef IR_OP
 
-IrShapeFn *ir_shape_rule(IrOp op);
-
 // A reason in the program's arena.
 const char *ir_why(const IrNode *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *ir_type_text(const IrNode *n, const IrType *t); // in the program's arena

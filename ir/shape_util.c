@@ -1,16 +1,6 @@
-// What the shape rules share: the table of rules, and one check of each kind with its message.
+// What the shape rules share: one check of each kind with its message.
 #include "ir/shape.h"
 #include <stdarg.h>
-
-static IrShapeFn *const RULES[] = {
-#define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower) ir_shape_##shape,
-#include "ir/ops.def"
-#undef IR_OP
-};
-
-IrShapeFn *ir_shape_rule(IrOp op) {
-    return RULES[op];
-}
 
 const char *ir_why(const IrNode *n, const char *fmt, ...) {
     char buf[2000];
