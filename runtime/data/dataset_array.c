@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/file/idx.h"
+
 static bool read_array(RtBuild *b, const char *path, RtNpy *a) {
     RtErr err;
     size_t n = strlen(path);

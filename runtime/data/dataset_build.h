@@ -58,6 +58,8 @@ typedef struct RtBuild {
     int64_t errors;
 } RtBuild;
 
+enum { RT_BUILD_MAX_LINES = 20 }; // errors that are told; the rest is counted
+
 // One line of the user's text; the first kind makes opening fail. Returns false.
 bool rt_build_error(RtBuild *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void rt_build_note(RtBuild *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -71,6 +73,8 @@ void *rt_build_grow(void *p, int64_t n, size_t element);
 // wrong.
 bool rt_build_classes(RtBuild *b, const char *where, const char *what, char *const *names,
                       int64_t n);
+// The names whatever there was before, copied; NULL: "0", "1" ... False: no memory.
+bool rt_build_set_names(RtBuild *b, const char *const *names, bool named);
 bool rt_build_numbered(RtBuild *b);                              // the same with "0", "1" ...
 int32_t rt_build_find_class(const RtBuild *b, const char *name); // -1: none
 // "daisy, rose, tulip and 7 more"
@@ -92,8 +96,5 @@ bool rt_list_read(RtBuild *b, const char *path, int part);
 bool rt_arrays_read(RtBuild *b, const char *images, const char *labels, int part);
 // The MNIST family in a folder. *found: there are such files at all.
 bool rt_idx_folder_read(RtBuild *b, const char *root, RtTake take, bool *found);
-
-// An IDX file, gzipped or not, as the array it holds (u8). False with err set.
-bool rt_idx_read(const char *path, RtNpy *a, RtErr *err);
 
 #endif

@@ -1,10 +1,7 @@
-// Image files to pixels: finds out the format, decodes, converts to grey where a model wants it.
+// Pixels in memory: room for what a header claims, within limits.
 #include "runtime/image/image.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-enum { MAX_IMAGE_FILE = 1 << 30 };
 
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
                     RtErr *err) {
@@ -22,64 +19,4 @@ bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channel
 void rt_image_free(RtImage *image) {
     free(image->pixel);
     *image = (RtImage){0};
-}
-
-static void convert_grey(RtImage *image) { // in place
-    size_t n = (size_t)image->width * (size_t)image->height;
-    for (size_t i = 0; i < n; i++)
-        image->pixel[i] = rt_grey(image->pixel + 3 * i);
-    image->channels = 1;
-}
-
-typedef struct Format {
-    const char *name;
-    int offset, length;
-    const char *magic;
-    bool (*decode)(const char *, const uint8_t *, size_t, RtImage *, RtErr *);
-} Format;
-
-static const Format *find_format(const uint8_t *data, size_t size) {
-    static const Format formats[] = {
-        {"JPEG", 0, 3, "\xff\xd8\xff", rt_jpeg_decode},
-        {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", rt_png_decode},
-        {"GIF", 0, 4, "GIF8", NULL},
-        {"WebP", 8, 4, "WEBP", NULL},
-        {"BMP", 0, 2, "BM", NULL},
-        {"TIFF", 0, 4, "II*\0", NULL},
-        {"TIFF", 0, 4, "MM\0*", NULL},
-        {"HEIF", 4, 8, "ftypheic", NULL},
-        {"AVIF", 4, 8, "ftypavif", NULL},
-        {"NumPy .npy (use the subcommand run)", 0, 6, "\x93NUMPY", NULL},
-    };
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        const Format *f = &formats[i];
-        if (size >= (size_t)(f->offset + f->length) &&
-            memcmp(data + f->offset, f->magic, (size_t)f->length) == 0)
-            return f;
-    }
-    return NULL;
-}
-
-bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err) {
-    *image = (RtImage){0};
-    size_t size;
-    uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);
-    if (!data)
-        return false;
-    const Format *f = find_format(data, size);
-    bool good = false;
-    if (f && f->decode)
-        good = f->decode(path, data, size, image, err);
-    else if (size == 0)
-        rt_fail(err, "%s: the file is empty", path);
-    else if (f)
-        rt_fail(err, "%s: not a JPEG or PNG file but %s", path, f->name);
-    else
-        rt_fail(err, "%s: not a JPEG or PNG file", path);
-    free(data);
-    if (good && channels == 1)
-        convert_grey(image);
-    if (!good)
-        rt_image_free(image);
-    return good;
 }

@@ -16,7 +16,7 @@ typedef struct RtInfer {
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
 } RtInfer;
 
-// Subcommands: argv after the subcommand's name. They return the exit code.
+// Subcommands, a file each: argv after the subcommand's name. They return the exit code.
 int rt_infer_classify(const RtInfer *in, int argc, char **argv);
 int rt_infer_run(const RtInfer *in, int argc, char **argv);
 int rt_infer_bench(const RtInfer *in, int argc, char **argv);

@@ -1,0 +1,88 @@
+// info: what trains in which stage, preprocessing, classes.
+#include "runtime/finetune/finetune.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/file/json.h"
+
+void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
+    int wide = 4, op = 2;
+    for (int i = 0; i < d->n_plan; i++) {
+        int n = (int)strlen(d->plan[i].node), m = (int)strlen(d->plan[i].op);
+        wide = n > wide && n <= 40 ? n : wide;
+        op = m > op ? m : op;
+    }
+    fprintf(f, "%-*s  %-*s %12s  %s\n", wide, "node", op, "op", "parameters", "trains in stage");
+    for (int i = 0; i < d->n_plan; i++) {
+        const HonePlanRow *r = &d->plan[i];
+        const char *between = "";
+        fprintf(f, "%-*s  %-*s %12lld  ", wide, r->node, op, r->op, (long long)r->count);
+        for (int s = 0; s < d->n_stages; s++)
+            if (r->trains >> s & 1) {
+                fprintf(f, "%s%d", between, s + 1);
+                between = ", ";
+            }
+        fputs(r->trains ? "\n" : "none, frozen\n", f);
+    }
+    for (int s = 0; s < d->n_stages; s++)
+        fprintf(f, "stage %d, %s: %lld parameters train, %lld are frozen\n", s + 1,
+                d->stages[s].spec, (long long)d->stages[s].n_trained,
+                (long long)d->stages[s].n_frozen);
+}
+
+static void print_info_json(const RtFine *f) {
+    const HoneTrainDesc *d = f->d;
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "model", d->info->name);
+    rt_json_text(&j, "producer", d->info->producer);
+    rt_json_text(&j, "hash", d->info->hash);
+    rt_json_text(&j, "cpu", d->info->cpu);
+    rt_json_int(&j, "classes", d->classes);
+    rt_json_text(&j, "loss", d->loss == HONE_LOSS_CE ? "cross-entropy" : "binary cross-entropy");
+    rt_json_begin(&j, "stages", '[');
+    for (int s = 0; s < d->n_stages; s++) {
+        rt_json_begin(&j, NULL, '{');
+        rt_json_text(&j, "spec", d->stages[s].spec);
+        rt_json_int(&j, "trained", d->stages[s].n_trained);
+        rt_json_int(&j, "frozen", d->stages[s].n_frozen);
+        rt_json_end(&j, '}');
+    }
+    rt_json_end(&j, ']');
+    rt_json_begin(&j, "parameters", '[');
+    for (int i = 0; i < d->n_params; i++) {
+        rt_json_begin(&j, NULL, '{');
+        rt_json_text(&j, "name", d->params[i].name);
+        rt_json_int(&j, "count", d->params[i].count);
+        rt_json_int(&j, "trains", d->params[i].trains);
+        rt_json_end(&j, '}');
+    }
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+int rt_fine_info(const RtFine *f, int argc, char **argv) {
+    bool help = false, json = false;
+    const RtCliOption options[] = {{"--json", RT_CLI_FLAG, &json, 0, 0, NULL, "one JSON object"},
+                                   RT_FINE_HELP(&help)};
+    RtCliList rest = {0};
+    int code;
+    if (rt_fine_parse(f, "info", "[OPTION...]\n\nWhat trains, and what it was made from.", options,
+                      2, &help, argc, argv, &rest, 0, 0, &code)) {
+        const HonePreprocess *p = &f->d->info->preprocess;
+        code = RT_EXIT_FINE;
+        if (json) {
+            print_info_json(f);
+        } else {
+            printf("%s: fine-tunes '%s', %d classes; by %s for %s\n"
+                   "images: %d x %d, shorter side resized to %d\n\n",
+                   f->program, f->d->info->name, f->d->classes, f->d->info->producer,
+                   f->d->info->cpu, p->width, p->height, p->resize);
+            rt_fine_print_plan(f->d, stdout);
+        }
+    }
+    free(rest.item);
+    return code;
+}
