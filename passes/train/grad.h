@@ -1,15 +1,30 @@
 // Gradient rules. One per name in the `grad` column of ops.def, in grad_*.c: given a node and the
 // gradients of its results, it emits nodes that compute what the node adds to the gradients of its
-// operands. Private to passes/.
+// operands. Private to passes/train/.
 //
 // A rule saves little: it reads the results where those do (relu, sigmoid), and operands only where
 // it must, since whatever a gradient reads stays in memory until then.
 #ifndef PASSES_TRAIN_GRAD_H
 #define PASSES_TRAIN_GRAD_H
 
-#include "passes/train/autodiff.h"
+#include "passes/passes.h"
 
-typedef struct PassGrad PassGrad;
+typedef struct PassGradParts { // of a value's gradient: what is to be summed
+    int n, cap;
+    IrValue **v;
+} PassGradParts;
+
+typedef struct PassGrad { // a reverse walk; rules use the functions below
+    PassContext *ctx;
+    IrGraph *g;
+    IrBuilder b;
+    uint32_t n_ids; // values with a larger id are gradients themselves
+    bool *need;     // by id: depends on something in spec->wrt, by way of floats
+    bool *live;     // by id: a seed depends on it
+    PassGradParts *parts; // by id
+    bool failed;
+} PassGrad;
+
 typedef void PassGradFn(PassGrad *t, IrNode *n);
 
 #define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                     \
@@ -43,5 +58,12 @@ IrValue *pass_rev_expand(PassGrad *t, IrValue *x, const IrShape *s);
 IrValue *pass_rev_sum(PassGrad *t, IrValue *x, int n_axes, const int64_t *axes);
 IrValue *pass_rev_sum_to(PassGrad *t, IrValue *x, const IrShape *s); // undoes broadcasting
 PassContext *pass_rev_context(PassGrad *t);
+
+// ---------------------------------------------------------------- for the walk
+
+bool pass_rev_tracks(const PassGrad *t, const IrValue *v); // v's gradient is wanted
+void pass_rev_add(PassGrad *t, const IrValue *v, IrValue *part);
+// The value's gradient, NULL when there is none. A split's parts are joined instead of summed.
+IrValue *pass_rev_sum_parts(PassGrad *t, const IrValue *v);
 
 #endif
