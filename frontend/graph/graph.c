@@ -4,7 +4,7 @@
 // Invariants: every node is visited once, after the nodes that make its inputs; a node that cannot
 // be imported poisons its outputs, so that one cause gives one report and the walk still reaches
 // every other node.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 #include "frontend/export/retarget.h"
 
 #include <string.h>

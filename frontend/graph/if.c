@@ -1,6 +1,6 @@
 // If whose condition is known: the branch that it takes stands in its place. Exporters write such
 // nodes around Squeeze and the like, with conditions that only look at shapes.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 //
 //   Add(double[3,4], double[3,4])      stays f64
 //   Conv(double[1,3,8,8], ...)         cast, conv of f32, cast
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 
 #include <string.h>
 

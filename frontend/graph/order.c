@@ -2,7 +2,7 @@
 //
 // Invariants: values are looked up in one array per scope, sorted by name, so that no choice of
 // names makes it slow; recursion is as deep as subgraphs are nested, which the wire scan limits.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 
 #include <stdlib.h>
 #include <string.h>

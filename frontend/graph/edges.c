@@ -3,7 +3,7 @@
 //
 // Invariants: only the first dimension of an input may be symbolic, and every symbolic one is the
 // same N. Inputs and outputs carry the names of the ONNX graph.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 #include "ir/map.h"
 
 #include <string.h>

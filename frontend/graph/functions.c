@@ -3,7 +3,7 @@
 //
 // Invariants: a function never runs inside itself; its body has the operator versions of its own
 // opset imports.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 
 #include <stdlib.h>
 #include <string.h>

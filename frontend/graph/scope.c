@@ -6,7 +6,7 @@
 // its own names only). Scopes lie at most MAX_DEPTH deep, and all that are opened together hold
 // no more nodes than the limit for nodes: a chain of functions that each call the next one twice
 // asks for 2^n of them.
-#include "frontend/onnx/graph.h"
+#include "frontend/graph/graph.h"
 
 #include <string.h>
 
