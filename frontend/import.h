@@ -14,7 +14,6 @@
 #include "frontend/frontend.h"
 
 enum { FE_MAX_SMALL = 4096 }; // entries of a tensor that may take part in shape computations
-enum { FE_MIN_OPSET = 1, FE_MAX_OPSET = 22 };
 
 // An integer tensor with entries affine in N, at least one of them not static.
 typedef struct FeDims {
@@ -105,12 +104,14 @@ struct FeNode {
     bool nested; // it was replaced by the nodes of a scope
 };
 
-// ---------------------------------------------------------------- reporting
+// ---------------------------------------------------------------- reporting and names (node.c)
 
 // Marks the node as not importable and reports it with the reason. Only the first reason counts.
 void fe_refuse(FeNode *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *fe_full_name(FeContext *fe, const char *name); // with where its scope stands
+const char *fe_scope_prefix(FeNode *n); // of the names in a scope that stands in the node's place
 
-// ---------------------------------------------------------------- inputs (onnx/graph.c)
+// ---------------------------------------------------------------- inputs (values.c)
 
 bool fe_has(const FeNode *n, int i);           // input i is present
 IrValue *fe_operand(FeNode *n, int i);         // as an operand; refuses when absent
@@ -124,17 +125,21 @@ bool fe_dims(FeNode *n, int i, FeDims *out);
 IrInts fe_ints(FeNode *n, int i);
 double fe_scalar_in(FeNode *n, int i, double absent); // a constant of one element
 
-// ---------------------------------------------------------------- outputs
+// ---------------------------------------------------------------- outputs (values.c)
 
-bool fe_used(const FeNode *n, int i);                      // output i exists and somebody reads it
-const char *fe_full_name(FeContext *fe, const char *name); // with where its scope stands
+bool fe_used(const FeNode *n, int i); // output i exists and somebody reads it
 void fe_out(FeNode *n, int i, IrValue *v);
 void fe_out_tensor(FeNode *n, int i, const IrTensor *t);
 void fe_out_dims(FeNode *n, int i, const FeDims *d); // becomes a tensor when all entries are static
 void fe_out_alias(FeNode *n, int i, int input);
+// A constant of n elements from ints; rank 0 (n == 1) or 1.
+const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, const int64_t *v);
 // Replaces the IR nodes after `before` (NULL: all) by constants where all inputs are constants and
 // small.
 void fe_fold(FeNode *n, IrNode *before);
+
+// ---------------------------------------------------------------- limits (limits.c)
+
 // What the node asks for against the limits: before it is imported, and of the nodes behind
 // `before`.
 bool fe_check_arity(FeNode *n);
@@ -147,10 +152,8 @@ bool fe_charge(FeNode *n, int64_t bytes);
 // Counts work on constants, which nodes may share. False: it is too much for the size of the file.
 bool fe_spend(FeNode *n, double steps);
 int64_t fe_const_limit(const FeContext *fe); // IrProgram.const_limit with what was read so far
-// A constant of n elements from ints; rank 0 (n == 1) or 1.
-const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, const int64_t *v);
 
-// ---------------------------------------------------------------- attributes (onnx/attrs.c)
+// ---------------------------------------------------------------- attributes (attrs.c)
 
 const Onnx__AttributeProto *fe_attr(FeNode *n, const char *name); // NULL when absent
 int64_t fe_attr_int(FeNode *n, const char *name, int64_t absent);

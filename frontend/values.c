@@ -1,36 +1,9 @@
 // How importers see tensors: inputs as operands, constants, integers or dims, outputs the same
-// way, and the refusal of nodes. Constant subgraphs of integers are folded here with the reference
+// way. Constant subgraphs of integers are folded here with the reference
 // evaluator, because shapes must be known while the graph is built.
 #include "frontend/import.h"
 
-#include <stdarg.h>
 #include <string.h>
-
-// ---------------------------------------------------------------- reporting
-
-void fe_refuse(FeNode *n, const char *fmt, ...) {
-    FeContext *fe = n->fe;
-    if (n->refused) {
-        return;
-    }
-    n->refused = true;
-    char reason[512];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(reason, sizeof reason, fmt, args);
-    va_end(args);
-    const char *op = n->pb->op_type ? n->pb->op_type : "";
-    FeReport *report = fe->opt->report;
-    if (!report) {
-        int opset = fe->scope->opset;
-        const char *op_at = opset ? ir_sprintf(fe->arena, "%s, opset %d", op, opset) : op;
-        ir_error(fe->diag, (IrWhere){n->b.name, op_at}, "%s", reason);
-        return;
-    }
-    FeUnsupported u = {n->b.name, op, n->pb->domain ? n->pb->domain : "",
-                       ir_strdup(fe->arena, reason), fe->scope->opset};
-    IR_PUSH(fe->arena, report->v, report->n, report->cap, u);
-}
 
 // ---------------------------------------------------------------- inputs
 

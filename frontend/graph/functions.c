@@ -121,7 +121,7 @@ static bool check_call(FeNode *n, const Onnx__FunctionProto *f) {
     return !n->refused;
 }
 
-void fe_call_function(FeNode *n, const Onnx__FunctionProto *f) {
+void fe_enter_function(FeNode *n, const Onnx__FunctionProto *f) {
     FeContext *fe = n->fe;
     if (!check_call(n, f)) {
         return;
@@ -136,7 +136,7 @@ void fe_call_function(FeNode *n, const Onnx__FunctionProto *f) {
     body->output = name_list(n, f->output, f->n_output);
     FeScope *s = ir_alloc(fe->arena, sizeof *s);
     *s = (FeScope){.pb = body, .function = f};
-    const char *why = fe_read_opset(fe, f->n_opset_import, f->opset_import, &s->opset);
+    const char *why = fe_read_opset(fe->arena, f->n_opset_import, f->opset_import, &s->opset);
     if (why) {
         fe_refuse(n, "the function '%s': %s", text(f->name), why);
         return;
@@ -144,6 +144,5 @@ void fe_call_function(FeNode *n, const Onnx__FunctionProto *f) {
     bind_attributes(n, f, s);
     if (fe_enter_scope(n, s)) {
         bind_inputs(n, f);
-        fe_import_scope(n);
     }
 }

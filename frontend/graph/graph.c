@@ -1,11 +1,10 @@
-// The whole import: reads the model, walks its nodes in order and hands each one to its importer
-// (onnx_ops.def), then cleans up.
+// The walk over a graph's nodes: hands each one to its importer (onnx_ops.def), or goes on inside
+// the scope that was entered in its place. The only recursion of importing is here.
 //
 // Invariants: every node is visited once, after the nodes that make its inputs; a node that cannot
 // be imported poisons its outputs, so that one cause gives one report and the walk still reaches
 // every other node.
 #include "frontend/graph/graph.h"
-#include "frontend/export/retarget.h"
 
 #include <string.h>
 
@@ -33,10 +32,6 @@ static const FeOpInfo *find_op(const char *name) {
         }
     }
     return NULL;
-}
-
-bool fe_is_onnx_domain(const char *domain) {
-    return !domain || !*domain || strcmp(domain, "ai.onnx") == 0;
 }
 
 // ---------------------------------------------------------------- nodes
@@ -112,6 +107,33 @@ static void finish_outputs(FeNode *n, bool poison) {
     }
 }
 
+// Imports the nodes of the scope that was entered for n, makes its outputs n's outputs and leaves
+// it.
+static void import_scope(FeNode *n) {
+    FeContext *fe = n->fe;
+    FeScope *s = fe->scope;
+    const Onnx__GraphProto *g = s->pb;
+    FeValue **made = ir_alloc_array(fe->arena, (size_t)n->n_out + 1, sizeof *made);
+    for (int i = 0; i < n->n_out && (size_t)i < g->n_output; i++) {
+        const char *name = g->output[i]->name;
+        made[i] = n->out[i] && name ? fe_find_value(fe, name) : NULL;
+        if (made[i] && fe_used(n, i)) {
+            made[i]->uses++;
+        } else if (!made[i] && fe_used(n, i)) {
+            fe_refuse(n, "its output %d, '%s' inside, is made by no node", i, name ? name : "");
+        }
+    }
+    if (!n->refused && !fe_import_nodes(fe)) {
+        n->refused = true; // it is reported
+    }
+    for (int i = 0; i < n->n_out && !n->refused; i++) {
+        if (n->out[i] && made[i]) {
+            n->out[i]->alias = made[i];
+        }
+    }
+    fe->scope = s->caller;
+}
+
 static void import_node(FeContext *fe, size_t index, const FeLink *link) {
     const Onnx__NodeProto *pb = fe->scope->pb->node[index];
     FeNode n = {.fe = fe, .pb = pb, .n_in = (int)pb->n_input, .n_out = (int)pb->n_output};
@@ -132,7 +154,7 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
     if (reason) {
         fe_refuse(&n, "%s", reason);
     } else if (function && !poisoned) {
-        fe_call_function(&n, function);
+        fe_enter_function(&n, function);
     } else if (!poisoned && fe_check_arity(&n)) {
         IrNode *before = fe->graph->last;
         bool done = any_dims && n.info->dims && n.info->dims(&n);
@@ -144,149 +166,10 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
             fe_fold(&n, before);
         }
     }
+    if (n.nested && !n.refused) {
+        import_scope(&n);
+    }
     finish_outputs(&n, poisoned || reason);
-}
-
-// ---------------------------------------------------------------- clean-up
-
-static bool is_dead(const IrNode *n) {
-    for (int i = 0; i < n->n_out; i++) {
-        if (n->out[i]->n_uses > 0 || n->out[i]->is_output) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void remove_dead_nodes(IrGraph *g) {
-    for (IrNode *n = g->last, *prev; n; n = prev) {
-        prev = n->prev;
-        if (is_dead(n)) {
-            ir_remove_node(n);
-        }
-    }
-}
-
-// Shapes, folded operands and the like need not be kept.
-static void remove_unused_consts(IrProgram *p, IrGraph *g) {
-    int n = 0;
-    for (int i = 0; i < p->n_consts; i++) {
-        if (ir_const_value(g, p->consts[i])->n_uses > 0) {
-            p->consts[n++] = p->consts[i];
-        }
-    }
-    p->n_consts = n;
-}
-
-static void warn_at_end(FeContext *fe) {
-    if (fe->bn_switched + fe->dropout_switched > 0) {
-        ir_warn(fe->diag, IR_NOWHERE,
-                "exported for training: %d BatchNormalization and %d Dropout nodes are switched to "
-                "inference (--keep-training-mode keeps them)",
-                fe->bn_switched, fe->dropout_switched);
-    }
-    if (fe->batch_rewrites > 0) {
-        ir_warn(fe->diag, IR_NOWHERE,
-                "exported for batch size %lld: %d Reshape targets now follow --input-shape",
-                (long long)fe->old_batch, fe->batch_rewrites);
-    }
-}
-
-// ---------------------------------------------------------------- the whole file
-
-const char *fe_read_opset(FeContext *fe, size_t n, Onnx__OperatorSetIdProto *const *imports,
-                          int *out) {
-    *out = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (fe_is_onnx_domain(imports[i]->domain)) {
-            int64_t v = imports[i]->version;
-            if (v < FE_MIN_OPSET || v > FE_MAX_OPSET) {
-                return ir_sprintf(fe->arena, "opset %lld is not supported (%d to %d are)",
-                                  (long long)v, FE_MIN_OPSET, FE_MAX_OPSET);
-            }
-            *out = (int)v;
-            return NULL;
-        }
-    }
-    return NULL;
-}
-
-static bool read_model(FeContext *fe, const char *path) {
-    FeFile file;
-    const char *why = fe_map_file(fe->arena, path, &file);
-    if (why) {
-        ir_error(fe->diag, IR_NOWHERE, "%s", why);
-        return false;
-    }
-    fe->model =
-        (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor,
-                                            fe_limit(&fe->opt->limits, FE_LIMIT_MEMORY), &why);
-    fe->model_bytes = (int64_t)file.size;
-    fe_unmap_file(&file);
-    if (!why && !fe->model->graph) {
-        why = "it holds no graph";
-    }
-    if (why) {
-        ir_error(fe->diag, IR_NOWHERE, "not an ONNX model: %s", why);
-        return false;
-    }
-    fe->pb = fe->model->graph;
-    const char *slash = strrchr(path, '/');
-    fe->external.dir = !slash          ? "."
-                       : slash == path ? "/"
-                                       : ir_strndup(fe->arena, path, (size_t)(slash - path));
-    const Onnx__ModelProto *m = fe->model;
-    fe->scope = ir_alloc(fe->arena, sizeof *fe->scope);
-    *fe->scope = (FeScope){.pb = fe->pb, .prefix = ""};
-    why = fe_read_opset(fe, m->n_opset_import, m->opset_import, &fe->scope->opset);
-    if (why) {
-        ir_error(fe->diag, IR_NOWHERE, "%s", why);
-        return false;
-    }
-    if (!m->n_opset_import && m->ir_version < 3) { // imports came with IR version 3
-        fe->scope->opset = 1;
-    }
-    int errors = fe->diag->errors;
-    fe_collect_functions(fe);
-    return fe->diag->errors == errors;
-}
-
-static bool check_names(FeContext *fe) {
-    const Onnx__GraphProto *g = fe->pb;
-    for (size_t i = 0; i < g->n_input; i++) {
-        if (!g->input[i]->name || !*g->input[i]->name) {
-            ir_error(fe->diag, IR_NOWHERE, "input %zu of the graph has no name", i);
-            return false;
-        }
-    }
-    if (g->n_sparse_initializer) {
-        ir_error(fe->diag, IR_NOWHERE, "sparse initializers are not supported");
-        return false;
-    }
-    if (!g->n_output) {
-        ir_error(fe->diag, IR_NOWHERE, "the graph has no output");
-        return false;
-    }
-    return true;
-}
-
-static bool check_size(FeContext *fe) {
-    int64_t most = fe_limit(&fe->opt->limits, FE_LIMIT_NODES);
-    if ((uint64_t)fe->pb->n_node > (uint64_t)most) {
-        ir_error(fe->diag, IR_NOWHERE,
-                 "the graph has %zu nodes, more than %lld (--limit nodes=N raises it)",
-                 fe->pb->n_node, (long long)most);
-        return false;
-    }
-    return true;
-}
-
-static void copy_metadata(FeContext *fe) {
-    for (size_t i = 0; i < fe->model->n_metadata_props; i++) {
-        const Onnx__StringStringEntryProto *e = fe->model->metadata_props[i];
-        IrMeta m = {e->key ? e->key : "", e->value ? e->value : ""};
-        IR_PUSH(fe->arena, fe->prog->meta, fe->prog->n_meta, fe->prog->cap_meta, m);
-    }
 }
 
 bool fe_import_nodes(FeContext *fe) {
@@ -297,56 +180,4 @@ bool fe_import_nodes(FeContext *fe) {
         import_node(fe, (size_t)order[i], &links[order[i]]);
     }
     return order;
-}
-
-static void import_graph(FeContext *fe) {
-    int errors = fe->diag->errors;
-    fe_collect_values(fe);
-    if (fe->diag->errors > errors) {
-        return;
-    }
-    fe->doubles = !fe->model->n_functions && fe_keeps_doubles(fe->pb);
-    for (size_t i = 0; i < fe->pb->n_output; i++) {
-        FeValue *v = fe->pb->output[i]->name ? fe_find_value(fe, fe->pb->output[i]->name) : NULL;
-        if (v) {
-            v->uses++;
-        }
-    }
-    fe_add_inputs(fe);
-    if (fe->diag->errors > errors || !fe_import_nodes(fe)) {
-        return;
-    }
-    fe_add_outputs(fe);
-    remove_dead_nodes(fe->graph);
-    remove_unused_consts(fe->prog, fe->graph);
-}
-
-IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
-    static const FeOptions defaults;
-    FeContext fe = {.arena = a, .diag = ir_arena_diag(a), .opt = opt ? opt : &defaults};
-    int errors = fe.diag->errors;
-    fe.diag->file = path;
-    if (!read_model(&fe, path) || !check_names(&fe) || !check_size(&fe)) {
-        return NULL;
-    }
-    fe.prog = ir_program_new(a, fe.pb->name && *fe.pb->name ? fe.pb->name : "model");
-    fe.graph = ir_graph_new(fe.prog, "infer");
-    fe.prog->const_limit = fe_const_limit(&fe);
-    copy_metadata(&fe);
-    import_graph(&fe);
-    if (fe.diag->errors > errors) {
-        return NULL;
-    }
-    warn_at_end(&fe);
-    if (fe.opt->model) {
-        FeModel *m = ir_alloc(a, sizeof *m);
-        *m = (FeModel){fe.model, fe.external};
-        *fe.opt->model = m;
-    }
-    // A report may have listed whatever made the outputs.
-    const char *wrong = fe.graph->n_outputs ? ir_verify(fe.graph) : NULL;
-    if (wrong) {
-        ir_bug("frontend", NULL, "%s", wrong);
-    }
-    return fe.prog;
 }

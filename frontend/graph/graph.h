@@ -1,10 +1,10 @@
-// Private to onnx_*.c: the steps of importing a graph.
-#ifndef FRONTEND_ONNX_GRAPH_H
-#define FRONTEND_ONNX_GRAPH_H
+// Private to frontend/graph/: the steps of importing a graph.
+#ifndef FRONTEND_GRAPH_GRAPH_H
+#define FRONTEND_GRAPH_GRAPH_H
 
 #include "frontend/import.h"
 
-// ---------------------------------------------------------------- onnx/order.c
+// ---------------------------------------------------------------- order.c
 
 typedef struct FeLink {  // a node's operands and results
     FeValue **in, **out; // NULL where absent
@@ -21,37 +21,32 @@ FeLink *fe_link_nodes(FeContext *fe);
 // Indices of the nodes, producers first; NULL after reporting a cycle.
 int *fe_order_nodes(FeContext *fe, const FeLink *links);
 
-// ---------------------------------------------------------------- onnx/graph.c
-
-bool fe_is_onnx_domain(const char *domain);
-// The opset of ai.onnx among the imports, 0 when there is none. NULL, or why it is not supported.
-const char *fe_read_opset(FeContext *fe, size_t n, Onnx__OperatorSetIdProto *const *imports,
-                          int *out);
-// Imports the nodes of the scope; false after reporting why it cannot begin.
-bool fe_import_nodes(FeContext *fe);
-
-// ---------------------------------------------------------------- onnx/scope.c
+// ---------------------------------------------------------------- scope.c
 
 // Makes s the scope in the place of node n, with its values; false after refusing n. The caller
-// has set pb, outer, function, opset and attrs, and may now bind values.
+// has set pb, outer, function, opset and attrs, and may now bind values; the walk imports what is
+// inside and leaves the scope.
 bool fe_enter_scope(FeNode *n, FeScope *s);
 bool fe_scopes_are_full(const FeContext *fe); // the limit was passed, and that is reported
-// Imports the scope's nodes, makes its graph's outputs n's outputs and leaves the scope.
-void fe_import_scope(FeNode *n);
 
-// ---------------------------------------------------------------- onnx/functions.c
+// ---------------------------------------------------------------- functions.c
 
 void fe_collect_functions(FeContext *fe); // reports those that are defined twice
 const Onnx__FunctionProto *fe_find_function(FeContext *fe, const Onnx__NodeProto *n); // or NULL
-void fe_call_function(FeNode *n, const Onnx__FunctionProto *f);
+void fe_enter_function(FeNode *n, const Onnx__FunctionProto *f); // as fe_enter_scope()
 
 // ---------------------------------------------------------------- doubles.c
 
 bool fe_keeps_doubles(const Onnx__GraphProto *g);
 
-// ---------------------------------------------------------------- onnx/edges.c
+// ---------------------------------------------------------------- edges.c
 
 void fe_add_inputs(FeContext *fe);  // after fe_collect_values()
 void fe_add_outputs(FeContext *fe); // after all nodes
+
+// ---------------------------------------------------------------- graph.c
+
+// Imports the nodes of the scope; false after reporting why it cannot begin.
+bool fe_import_nodes(FeContext *fe);
 
 #endif

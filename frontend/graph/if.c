@@ -33,7 +33,5 @@ void fe_import_if(FeNode *n) {
                    .opset = outer->opset,
                    .n_attrs = outer->n_attrs,
                    .attrs = outer->attrs};
-    if (fe_enter_scope(n, s)) {
-        fe_import_scope(n);
-    }
+    fe_enter_scope(n, s);
 }

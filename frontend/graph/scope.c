@@ -1,6 +1,7 @@
-// Scopes: a graph whose nodes are imported in the place of one node, the body of a function or a
-// branch of an If. Nothing is rewritten; the walk over the nodes goes on inside, with the scope's
-// own table of names, and what the node has as outputs become other names of the scope's values.
+// Entering scopes: a graph whose nodes are imported in the place of one node, the body of a
+// function or a branch of an If. Nothing is rewritten; the walk (graph.c) goes on inside, with the
+// scope's own table of names, and what the node has as outputs become other names of the scope's
+// values.
 //
 // Invariants: a value is looked up in the scope, then in those around it (a function's body sees
 // its own names only). Scopes lie at most MAX_DEPTH deep, and all that are opened together hold
@@ -10,7 +11,7 @@
 
 #include <string.h>
 
-enum { MAX_DEPTH = 100, MAX_PREFIX = 120, MAX_NAME = 200, BYTES_PER_NODE = 64 };
+enum { MAX_DEPTH = 100, BYTES_PER_NODE = 64 };
 
 static int64_t cost_of_name(const char *name) {
     return 1 + (int64_t)strlen(name) / BYTES_PER_NODE;
@@ -57,20 +58,6 @@ static bool charge_for(FeNode *n, const Onnx__GraphProto *g) {
     return !n->refused;
 }
 
-// The length of a name's begin of at most `most` bytes that ends with a whole UTF-8 character.
-static int length_within(const char *name, size_t most) {
-    size_t n = strnlen(name, most + 1);
-    for (n = n > most ? most : n; n > 0 && (name[n] & 0xc0) == 0x80; n--) {
-    }
-    return (int)n;
-}
-
-const char *fe_full_name(FeContext *fe, const char *name) {
-    const char *prefix = fe->scope->prefix;
-    return *prefix ? ir_sprintf(fe->arena, "%s%.*s", prefix, length_within(name, MAX_NAME), name)
-                   : name;
-}
-
 bool fe_scopes_are_full(const FeContext *fe) {
     return fe->scope_cost > most_cost(fe);
 }
@@ -86,7 +73,7 @@ bool fe_enter_scope(FeNode *n, FeScope *s) {
     if (!charge_for(n, s->pb)) {
         return false;
     }
-    s->prefix = ir_sprintf(fe->arena, "%.*s/", length_within(n->b.name, MAX_PREFIX), n->b.name);
+    s->prefix = fe_scope_prefix(n);
     n->nested = true;
     fe->scope = s;
     int errors = fe->diag->errors;
@@ -96,29 +83,4 @@ bool fe_enter_scope(FeNode *n, FeScope *s) {
         fe->scope = s->caller;
     }
     return !n->refused;
-}
-
-void fe_import_scope(FeNode *n) {
-    FeContext *fe = n->fe;
-    FeScope *s = fe->scope;
-    const Onnx__GraphProto *g = s->pb;
-    FeValue **made = ir_alloc_array(fe->arena, (size_t)n->n_out + 1, sizeof *made);
-    for (int i = 0; i < n->n_out && (size_t)i < g->n_output; i++) {
-        const char *name = g->output[i]->name;
-        made[i] = n->out[i] && name ? fe_find_value(fe, name) : NULL;
-        if (made[i] && fe_used(n, i)) {
-            made[i]->uses++;
-        } else if (!made[i] && fe_used(n, i)) {
-            fe_refuse(n, "its output %d, '%s' inside, is made by no node", i, name ? name : "");
-        }
-    }
-    if (!n->refused && !fe_import_nodes(fe)) {
-        n->refused = true; // it is reported
-    }
-    for (int i = 0; i < n->n_out && !n->refused; i++) {
-        if (n->out[i] && made[i]) {
-            n->out[i]->alias = made[i];
-        }
-    }
-    fe->scope = s->caller;
 }

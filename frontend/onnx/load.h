@@ -23,6 +23,12 @@ void fe_unmap_file(FeFile *f);
 ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescriptor *desc,
                             int64_t most, const char **why);
 
+// opset.c
+enum { FE_MIN_OPSET = 1, FE_MAX_OPSET = 22 };
+bool fe_is_onnx_domain(const char *domain);
+// The opset of ai.onnx among the imports, 0 when there is none. NULL, or why it is not supported.
+const char *fe_read_opset(IrArena *a, size_t n, Onnx__OperatorSetIdProto *const *imports, int *out);
+
 // Files of external data, each mapped once and until the arena is freed.
 typedef struct FeExternal {
     const char *dir; // the model's folder

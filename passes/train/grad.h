@@ -18,9 +18,9 @@ typedef struct PassGrad { // a reverse walk; rules use the functions below
     PassContext *ctx;
     IrGraph *g;
     IrBuilder b;
-    uint32_t n_ids; // values with a larger id are gradients themselves
-    bool *need;     // by id: depends on something in spec->wrt, by way of floats
-    bool *live;     // by id: a seed depends on it
+    uint32_t n_ids;       // values with a larger id are gradients themselves
+    bool *need;           // by id: depends on something in spec->wrt, by way of floats
+    bool *live;           // by id: a seed depends on it
     PassGradParts *parts; // by id
     bool failed;
 } PassGrad;
