@@ -1,5 +1,6 @@
 // Parameters, multiply-accumulates and a short text for a node.
 #include "tools/layer_stats.h"
+#include "ir/conv.h"
 
 #include <string.h>
 
@@ -19,8 +20,8 @@ LayerStats layer_stats(const IrNode *n) {
     }
     const IrShape *out = &n->out[0]->type.shape;
     if (n->op == IR_OP_CONV) {
-        const IrShape *w = &ir_in(n, 1)->type.shape;
-        s.macs = (double)elems(out, 0, out->rank) * (double)elems(w, 1, w->rank);
+        IrConv c = ir_conv(n);
+        s.macs = (double)ir_conv_products(&c) * (double)ir_dim_at(c.N, 1);
     } else if (n->op == IR_OP_MATMUL) {
         // The first operand may be a map whose mean is taken: the second one always has the sum's
         // length.
@@ -54,9 +55,7 @@ static void append(char *buf, size_t size, const char *text) {
 static void append_window(const IrNode *n, char *buf, size_t size) {
     char text[96];
     IrWindow w = ir_window(n);
-    const IrShape *k = n->op == IR_OP_CONV ? &ir_in(n, 1)->type.shape : NULL;
-    long long kh = k ? k->dim[2].c : w.kh, kw = k ? k->dim[3].c : w.kw;
-    snprintf(text, sizeof text, " %lldx%lld", kh, kw);
+    snprintf(text, sizeof text, " %lldx%lld", (long long)w.kh, (long long)w.kw);
     append(buf, size, text);
     if (w.sh != 1 || w.sw != 1) {
         snprintf(text, sizeof text, w.sh == w.sw ? " /%lld" : " /%lldx%lld", (long long)w.sh,

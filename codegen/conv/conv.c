@@ -1,6 +1,7 @@
 // Lowering of conv: reads the schedule's choice, packs the weights for it and calls the kernel.
 #include "codegen/conv/strassen.h"
 #include "codegen/conv/typed.h"
+#include "ir/conv.h"
 
 #include <limits.h>
 #include <string.h>
@@ -97,34 +98,33 @@ static int32_t bias_kind(const IrNode *n) {
 }
 
 static void read_node(const IrNode *n, int lanes, CgConv *s) {
-    IrWindow win = ir_window(n);
+    IrConv c = ir_conv(n);
     CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
-    IrShape own = ir_conv_shape(n);
     IrInts tile = ir_ints(n, IR_ATTR_TILE);
     *s = (CgConv){
-        .C = (int32_t)x.dim[1].c,
-        .O = (int32_t)y.dim[1].c,
-        .H = (int32_t)x.dim[2].c,
-        .W = (int32_t)x.dim[3].c,
-        .OH = (int32_t)own.dim[2].c,
-        .OW = (int32_t)own.dim[3].c,
-        .bin = x.block ? x.block : 1,
-        .kh = (int32_t)win.kh,
-        .kw = (int32_t)win.kw,
-        .sh = (int32_t)win.sh,
-        .sw = (int32_t)win.sw,
-        .dh = (int32_t)win.dh,
-        .dw = (int32_t)win.dw,
-        .pt = (int32_t)win.pt,
-        .pl = (int32_t)win.pl,
-        .group = (int32_t)win.group,
+        .C = (int32_t)c.C,
+        .O = (int32_t)c.O,
+        .H = (int32_t)c.H,
+        .W = (int32_t)c.W,
+        .OH = (int32_t)c.OH,
+        .OW = (int32_t)c.OW,
+        .bin = c.x_block ? c.x_block : 1,
+        .kh = (int32_t)c.w.kh,
+        .kw = (int32_t)c.w.kw,
+        .sh = (int32_t)c.w.sh,
+        .sw = (int32_t)c.w.sw,
+        .dh = (int32_t)c.w.dh,
+        .dw = (int32_t)c.w.dw,
+        .pt = (int32_t)c.w.pt,
+        .pl = (int32_t)c.w.pl,
+        .group = (int32_t)c.w.group,
         .rows = 1,
         .cols = 4,
         .vecs = 1,
         .bias = bias_kind(n),
         .x_image = x.image,
         .y_image = y.image,
-        .N = y.dim[0],
+        .N = c.N,
     };
     if (tile.n >= 3) {
         s->rows = (int32_t)tile.v[0];
@@ -132,9 +132,7 @@ static void read_node(const IrNode *n, int lanes, CgConv *s) {
         s->vecs = (int32_t)tile.v[2];
         s->band = tile.n > 3 ? (int32_t)tile.v[3] : 0;
     }
-    bool flat = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 && s->pl == 0 &&
-                s->OH == s->H && s->OW == s->W;
-    if (flat && !cg_conv_is_lanewise(s, lanes) && !ir_attr(n, IR_ATTR_POOL)) {
+    if (c.flat && !cg_conv_is_lanewise(s, lanes) && !ir_attr(n, IR_ATTR_POOL)) {
         s->H = s->OH = s->H * s->W;
         s->W = s->OW = 1;
         s->rows = s->rows * s->cols;

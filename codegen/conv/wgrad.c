@@ -1,6 +1,7 @@
 // Lowering of conv_wgrad: chooses the register tile, the chunks of pixels and the groups of units
 // that suit the caches, and calls the kernel. Figures of performance: tests/bench/wgrad_bench.c.
 #include "codegen/conv/wgrad.h"
+#include "ir/conv.h"
 
 #include <limits.h>
 #include <string.h>
@@ -58,46 +59,42 @@ static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *d
     return NULL;
 }
 
-static void read_node(const IrNode *n, CgWgrad *s) {
-    IrWindow win = ir_window(n);
-    CgTensor x = cg_tensor(ir_in(n, 0)), dy = cg_tensor(ir_in(n, 1)), w = cg_tensor(n->out[0]);
-    *s = (CgWgrad){
-        .C = (int32_t)x.dim[1].c,
-        .O = (int32_t)dy.dim[1].c,
-        .H = (int32_t)x.dim[2].c,
-        .W = (int32_t)x.dim[3].c,
-        .OH = (int32_t)dy.dim[2].c,
-        .OW = (int32_t)dy.dim[3].c,
-        .bin = x.block ? x.block : 1,
-        .kh = (int32_t)w.dim[2].c,
-        .kw = (int32_t)w.dim[3].c,
-        .sh = (int32_t)win.sh,
-        .sw = (int32_t)win.sw,
-        .dh = (int32_t)win.dh,
-        .dw = (int32_t)win.dw,
-        .pt = (int32_t)win.pt,
-        .pl = (int32_t)win.pl,
-        .group = (int32_t)win.group,
-        .x_image = x.image,
-        .dy_image = dy.image,
-        .N = x.dim[0],
-    };
-}
-
-// A 1x1 convolution with stride 1 sees each image as rows of any length: the longest that suits a
-// chunk.
+// A flat convolution sees each image as rows of any length: the longest that suits a chunk.
 static void flatten(CgWgrad *s) {
-    bool flat = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 && s->pl == 0 &&
-                s->OH == s->H && s->OW == s->W;
     int pixels = s->H * s->W, width = 0;
-    if (!flat)
-        return;
     for (int w = 1; w <= min_int(pixels, MAX_CHUNK); w++)
         width = pixels % w == 0 ? w : width;
     if (width > s->W || s->W > MAX_CHUNK) {
         s->W = s->OW = width;
         s->H = s->OH = pixels / width;
     }
+}
+
+static void read_node(const IrNode *n, CgWgrad *s) {
+    IrConv c = ir_conv(n);
+    *s = (CgWgrad){
+        .C = (int32_t)c.C,
+        .O = (int32_t)c.O,
+        .H = (int32_t)c.H,
+        .W = (int32_t)c.W,
+        .OH = (int32_t)c.OH,
+        .OW = (int32_t)c.OW,
+        .bin = c.x_block ? c.x_block : 1,
+        .kh = (int32_t)c.w.kh,
+        .kw = (int32_t)c.w.kw,
+        .sh = (int32_t)c.w.sh,
+        .sw = (int32_t)c.w.sw,
+        .dh = (int32_t)c.w.dh,
+        .dw = (int32_t)c.w.dw,
+        .pt = (int32_t)c.w.pt,
+        .pl = (int32_t)c.w.pl,
+        .group = (int32_t)c.w.group,
+        .x_image = cg_tensor(ir_in(n, 0)).image,
+        .dy_image = cg_tensor(ir_in(n, 1)).image,
+        .N = c.N,
+    };
+    if (c.flat)
+        flatten(s);
 }
 
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
@@ -161,7 +158,6 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     read_node(n, &s);
     if ((int64_t)s.O * s.C * s.kh * s.kw == 0)
         return; // nothing to write
-    flatten(&s);
     choose_tile(&s, t);
     while (s.vecs > 1 && cg_wgrad_units(&s, t->lanes).n < LEAST_UNITS)
         s.vecs--;

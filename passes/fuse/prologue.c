@@ -18,6 +18,7 @@
 //     measured, writing it once more costs no more than what the prologue does for each band.
 // Their operands follow those of the epilogue; see ir_prologue().
 
+#include "ir/conv.h"
 #include "passes/util.h"
 
 enum { MAX_STEPS = 16, MAX_OPERANDS = 15, MAX_CHANNELS = 4096, L2_BYTES = 512 << 10 };
@@ -26,10 +27,8 @@ static bool is_pointwise(const IrNode *n) {
     if (n->op != IR_OP_CONV || n->out[0]->type.block == 0 || ir_body(n, IR_ATTR_PRE).n) {
         return false;
     }
-    IrWindow w = ir_window(n);
-    int64_t channels = ir_in(n, 0)->type.shape.dim[1].c;
-    return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.group == 1 && !w.pt && !w.pl &&
-           !w.pb && !w.pr && channels > 0 && channels <= MAX_CHANNELS;
+    IrConv c = ir_conv(n);
+    return c.flat && c.w.group == 1 && c.C > 0 && c.C <= MAX_CHANNELS;
 }
 
 static bool pays(const PassContext *ctx, const IrNode *n) {

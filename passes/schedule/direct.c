@@ -9,6 +9,7 @@
 // vectors, so few of them may not divide evenly. Every tile whose registers fit is tried. What the
 // model does not know, such as what the code generator makes of a tile, is kept out by the register
 // limit.
+#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -20,13 +21,11 @@ enum {
 };
 
 typedef struct Shape {
-    IrWindow win;
-    int64_t C, O, H, W, OH, OW; // as the kernel sees them: 1x1 with stride 1 has W = 1
+    IrConv c; // as the kernel sees it: pixels of a flat one are a column
     int64_t lanes, registers;
     int64_t k;            // products of one output element
     int64_t sets, blocks; // output vectors: `sets` times `blocks`
     int64_t threads, images;
-    bool flat;
 } Shape;
 
 typedef struct Tile {
@@ -44,30 +43,17 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 static Shape read_shape(const IrNode *n, const PassOptions *opt) {
-    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
-    Shape s = {.win = ir_window(n),
-               .C = x->dim[1].c,
-               .O = y->dim[1].c,
-               .H = x->dim[2].c,
-               .W = x->dim[3].c,
-               .OH = y->dim[2].c,
-               .OW = y->dim[3].c,
-               .lanes = opt->block,
-               .threads = max_i64(1, opt->threads),
-               .images = max_i64(1, y->dim[0].c + y->dim[0].n)};
+    Shape s = {.c = ir_conv(n), .lanes = opt->block, .threads = max_i64(1, opt->threads)};
     // One register is kept free; without fused multiply-add a product needs another.
     s.registers = opt->vector_registers - (opt->block > 4 ? 1 : 2);
-    const IrWindow *w = &s.win;
-    s.flat = w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && s.OH == s.H && s.OW == s.W;
-    if (s.flat) {
-        s.OH = s.H = s.H * s.W;
-        s.OW = s.W = 1;
-    }
-    int64_t og = s.O / w->group;
-    bool whole = w->group > 1 && og % s.lanes == 0;
+    if (s.c.flat)
+        ir_conv_to_column(&s.c);
+    const IrWindow *w = &s.c.w;
+    bool whole = w->group > 1 && s.c.og % s.lanes == 0;
+    s.images = max_i64(1, s.c.N.c + s.c.N.n);
     s.sets = whole ? w->group : 1;
-    s.blocks = ceil_div(whole ? og : s.O, s.lanes);
-    s.k = s.C / w->group * w->kh * w->kw;
+    s.blocks = ceil_div(whole ? s.c.og : s.c.O, s.lanes);
+    s.k = s.c.cg * w->kh * w->kw;
     return s;
 }
 
@@ -84,8 +70,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     int64_t panel = s->k * v * s->lanes * 4;
     double stream = (double)(v * s->lanes * 4);
     stream *= panel <= L1_BYTES ? 0 : panel <= L2_BYTES ? 1.0 / 20 : 1.0 / 8;
-    double far = s->C * s->H * s->W * 4 > L2_BYTES ? 8 : 20;
-    stream += (double)(p * s->win.sw * 4) / (double)s->win.kw / far;
+    double far = s->c.C * s->c.H * s->c.W * 4 > L2_BYTES ? 8 : 20;
+    stream += (double)(p * s->c.w.sw * 4) / (double)s->c.w.kw / far;
     return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
 }
 
@@ -100,8 +86,8 @@ static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *
 // Cycles of one image, as if all threads' time were one core's
 static double conv_cost(const Shape *s, const Tile *t) {
     int64_t n[3], size[3], big[3];
-    cut(s->OH, t->rows, &n[0], &size[0], &big[0]);
-    cut(s->OW, t->cols, &n[1], &size[1], &big[1]);
+    cut(s->c.OH, t->rows, &n[0], &size[0], &big[0]);
+    cut(s->c.OW, t->cols, &n[1], &size[1], &big[1]);
     cut(s->blocks, t->vecs, &n[2], &size[2], &big[2]);
     double cycles = 0;
     for (int i = 0; i < 8; i++) { // every combination of the two sizes of the three cuts
@@ -115,7 +101,7 @@ static double conv_cost(const Shape *s, const Tile *t) {
             cycles += (double)count * tile_cost(s, part[0] * part[1], part[2]);
     }
     // Rows of a tile that see other kernel rows than its first are variants of the code.
-    bool variants = t->rows > 1 && s->win.kh > 1;
+    bool variants = t->rows > 1 && s->c.w.kh > 1;
     int64_t tasks = s->images * s->sets * n[2] * n[0];
     double balance = (double)(ceil_div(tasks, s->threads) * s->threads) / (double)tasks;
     return cycles * (double)s->sets * balance * (variants ? 1.01 : 1);
@@ -130,7 +116,7 @@ static bool tile_fits(const Shape *s, const Tile *t) {
 }
 
 static int64_t most_vectors(const Shape *s) {
-    bool mixed = s->win.group > 1 && s->O / s->win.group % s->lanes; // groups inside a vector
+    bool mixed = s->c.w.group > 1 && s->c.og % s->lanes; // groups inside a vector
     return mixed ? 1 : min_i64(s->blocks, MAX_VECTORS);
 }
 
@@ -141,10 +127,10 @@ static int64_t most_vectors(const Shape *s) {
 // band, unless they stay.
 static int64_t choose_band(const Shape *s, const Tile *t) {
     const int64_t fit = L2_BYTES * 3 / 4;
-    int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->OH, t->rows);
-    int64_t row = s->W * s->C * 4 + 1, in = row * s->H, weights = s->O * s->k * 4;
-    int64_t reach = (s->win.kh - 1) * s->win.dh + 1;
-    int64_t rows_that_fit = (fit / row - reach) / s->win.sh + 1; // of the output
+    int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->c.OH, t->rows);
+    int64_t row = s->c.W * s->c.C * 4 + 1, in = row * s->c.H, weights = s->c.O * s->k * 4;
+    int64_t reach = (s->c.w.kh - 1) * s->c.w.dh + 1;
+    int64_t rows_that_fit = (fit / row - reach) / s->c.w.sh + 1; // of the output
     int64_t band = in <= fit ? rows : min_i64(rows, rows_that_fit / t->rows);
     if (band <= 0)
         return 0;
@@ -165,14 +151,14 @@ static bool comes_smaller(int64_t total, int64_t part) {
 
 // The best tiles of v vectors
 static void add_tiles(const Shape *s, int64_t v, ScheduleList *list) {
-    int64_t rows = min_i64(min_i64(s->registers, MAX_ROWS), s->OH);
-    int64_t cols = min_i64(s->registers, s->OW);
+    int64_t rows = min_i64(min_i64(s->registers, MAX_ROWS), s->c.OH);
+    int64_t cols = min_i64(s->registers, s->c.OW);
     for (int64_t r = 1; r <= rows; r++)
         for (int64_t c = 1; c <= cols; c++) {
             Tile t = {r, c, v, 0};
             // Several rows only where one row is not enough, or where pixels are one column.
-            bool sensible = r == 1 || s->flat || (c == s->OW && r <= 4);
-            if (!sensible || comes_smaller(s->OH, r) || comes_smaller(s->OW, c) ||
+            bool sensible = r == 1 || s->c.flat || (c == s->c.OW && r <= 4);
+            if (!sensible || comes_smaller(s->c.OH, r) || comes_smaller(s->c.OW, c) ||
                 !tile_fits(s, &t))
                 continue;
             t.band = choose_band(s, &t);
@@ -195,7 +181,7 @@ void schedule_direct(const IrNode *n, const PassOptions *opt, ScheduleList *list
 // The other order of tasks for a direct schedule: false when there is none, for one image.
 bool schedule_other_order(const IrNode *n, const PassOptions *opt, PassSchedule *p) {
     Shape s = read_shape(n, opt);
-    int64_t rows = ceil_div(s.OH, p->tile[0]), groups = s.sets * ceil_div(s.blocks, p->tile[2]);
+    int64_t rows = ceil_div(s.c.OH, p->tile[0]), groups = s.sets * ceil_div(s.blocks, p->tile[2]);
     if (groups == 1 || rows < 4 || p->tile[3] >= rows)
         return false;
     p->tile[3] = p->tile[3] ? 0 : rows / 4;
@@ -215,20 +201,20 @@ bool schedule_direct_fits(const IrNode *n, const PassOptions *opt, const int64_t
 
 bool schedule_is_lanewise(const IrNode *n, const PassOptions *opt) {
     Shape s = read_shape(n, opt);
-    int64_t cg = s.C / s.win.group;
-    return s.win.group > 1 && s.C == s.O && ir_in(n, 0)->type.block == s.lanes && cg < s.lanes &&
-           s.lanes % cg == 0;
+    const IrConv *c = &s.c;
+    return c->w.group > 1 && c->C == c->O && c->x_block == s.lanes && c->cg < s.lanes &&
+           s.lanes % c->cg == 0;
 }
 
 // A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
 static int64_t lanewise_most(const Shape *s) {
-    return max_i64(4, s->registers - s->win.kw - (s->win.group == s->C ? 2 : 4));
+    return max_i64(4, s->registers - s->c.w.kw - (s->c.w.group == s->c.C ? 2 : 4));
 }
 
 void schedule_lanewise(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
     Shape s = read_shape(n, opt);
-    const char *algo = s.win.group == s.C ? "depthwise" : "grouped";
-    int64_t width = n->out[0]->type.shape.dim[3].c, most = min_i64(width, lanewise_most(&s));
+    const char *algo = s.c.w.group == s.c.C ? "depthwise" : "grouped";
+    int64_t width = ir_conv(n).OW, most = min_i64(width, lanewise_most(&s));
     int64_t best = min_i64(most, LANEWISE_COLUMNS);
     for (int64_t c = min_i64(4, most); c <= most; c++) {
         bool same = c > 1 && ceil_div(width, c) == ceil_div(width, c - 1);

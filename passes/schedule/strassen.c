@@ -8,6 +8,7 @@
 // limits: the weights, 7/4 of what they were, come again for each band, which images of few pixels
 // would not repay; tiles of two sizes are twice the code, and that the larger part of a
 // compilation, so only such are proposed as divide the pixels evenly.
+#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -30,18 +31,15 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
-    IrWindow w = ir_window(n);
-    const IrType *x = &ir_in(n, 0)->type;
-    const IrShape *y = &n->out[0]->type.shape;
-    *l = (Layer){.C = x->shape.dim[1].c,
-                 .O = y->dim[1].c,
-                 .pixels = y->dim[2].c * y->dim[3].c,
+    IrConv c = ir_conv(n);
+    *l = (Layer){.C = c.C,
+                 .O = c.O,
+                 .pixels = c.OH * c.OW,
                  .lanes = opt->block,
                  .registers = opt->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
-                 .images = y->dim[0].c + y->dim[0].n};
-    return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.group == 1 && !w.pt && !w.pl &&
-           !w.pb && !w.pr && x->block == opt->block && ir_in(n, 1)->konst &&
+                 .images = c.N.c + c.N.n};
+    return c.flat && c.w.group == 1 && c.x_block == opt->block && ir_in(n, 1)->konst &&
            !ir_body(n, IR_ATTR_PRE).n && l->pixels > 1 && l->C % (2 * l->lanes) == 0;
 }
 

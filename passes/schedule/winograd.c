@@ -19,6 +19,7 @@
 // The constants were fitted to 1,400 timings that `hone compile --autotune -v` printed for 128
 // convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
 // then least error of the logarithm (0.09 on one core).
+#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
 
 #include <string.h>
@@ -155,22 +156,22 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
 }
 
 static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
-    IrWindow w = ir_window(n);
-    const IrType *x = &ir_in(n, 0)->type;
-    const IrShape *y = &n->out[0]->type.shape;
-    if (w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1 || w.group != 1 || x->block != opt->block)
+    IrConv c = ir_conv(n);
+    const IrWindow *w = &c.w;
+    if (w->sh != 1 || w->sw != 1 || w->dh != 1 || w->dw != 1 || w->group != 1 ||
+        c.x_block != opt->block)
         return false;
-    *l = (Layer){.C = x->shape.dim[1].c,
-                 .OH = y->dim[2].c,
-                 .OW = y->dim[3].c,
-                 .kh = w.kh,
-                 .kw = w.kw,
+    *l = (Layer){.C = c.C,
+                 .OH = c.OH,
+                 .OW = c.OW,
+                 .kh = w->kh,
+                 .kw = w->kw,
                  .lanes = opt->block,
                  .wide = opt->block > 8 ? 1 : 0.5,
                  .registers = opt->vector_registers - (opt->block > 4 ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);
-    l->out_blocks = ceil_div(y->dim[1].c, l->lanes);
+    l->out_blocks = ceil_div(c.O, l->lanes);
     return true;
 }
 

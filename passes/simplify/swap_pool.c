@@ -15,6 +15,7 @@
 // One reader each; the convolution has group 1, stride 1, no padding and no epilogue. Its weights
 // may be trainable.
 
+#include "ir/conv.h"
 #include "passes/util.h"
 
 enum { FEWER_CHANNELS = 2 }; // I / O from which pooling afterwards pays for the add below it
@@ -24,9 +25,8 @@ static bool is_pointwise(const IrNode *n) {
         n->out[0]->type.dtype != IR_F32) {
         return false;
     }
-    IrWindow w = ir_window(n);
-    return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.group == 1 && !w.pt && !w.pl &&
-           !w.pb && !w.pr;
+    IrConv c = ir_conv(n);
+    return c.flat && c.w.group == 1;
 }
 
 // Every window's factors add up to 1, so that a constant passes through.
