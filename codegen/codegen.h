@@ -3,21 +3,27 @@
 #define CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
+#include "ir/machine.h"
 #include "runtime/core/abi.h"
 #include "runtime/train/abi.h"
 
-// The machine to compile for. Vector width is data: kernels are written once over `lanes`.
+// The machine to compile for, and what LLVM and the runtime are told of it. Vector width is data:
+// kernels are written once over `lanes`.
 typedef struct CgTarget {
-    const char *triple, *cpu, *features; // features as LLVM's "+avx2,+fma"
-    int lanes;                           // floats in a vector: 16, 8 or 4; also the layout's block
-    int vector_registers;                // 32 or 16
-    bool fma;
-    uint32_t needs[16]; // HONE_CPU_*, 0 ended
+    IrMachine machine;
+    const char *cpu;           // as the user knows it
+    const char *triple, *base; // base: LLVM's name for the ISA without extensions,
+    const char *features;      // to which these are added: "+avx2,+fma",
+    const char *tune;          // scheduled for this CPU
+    int lanes;                 // floats in a vector: 16, 8 or 4; also the layout's block
+    uint32_t needs[64];        // HONE_CPU_* (runtime/core/cpu_features.h), 0 ended
 } CgTarget;
 
-// mcpu: native, generic, x86-64-v3, x86-64-v4 or any CPU name LLVM knows. False: unknown (reported
-// on diag).
+// mcpu: native, or a name of codegen/target/cpus.def. False: unknown, or no code can be made for it
+// yet (reported on diag).
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
+// Only describes it, also where no code can be made. False: unknown.
+bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
 
 // LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent
 // by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.

@@ -4,6 +4,7 @@
 #define PASSES_PASSES_H
 
 #include "ir/ir.h"
+#include "ir/machine.h"
 
 typedef struct PassResult {
     int changes; // how many rewrites; 0: the graph is as it was
@@ -13,7 +14,7 @@ typedef struct PassOptions PassOptions;
 struct PassOptions {
     int opt_level;           // 0..3
     int block;               // channels of a block in nChwBc: the target's float lanes (16, 8, 4)
-    int vector_registers;    // 32 for AVX-512, 16 else: bounds the convolution's register tile
+    const IrMachine *machine; // that the code will run on; NULL only for passes that do not ask
     bool keep_values;        // memory plan without reuse: verify reads every value afterwards
     bool winograd;           // convolutions by Winograd's algorithms where they are faster
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown

@@ -294,7 +294,8 @@ CgVal cg_intrinsic(CgFn *f, const char *name, int n, CgVal *args) {
 
 CgVal cg_fma(CgFn *f, CgVal a, CgVal b, CgVal c) {
     CgVal args[] = {a, b, c};
-    return f->target->fma ? cg_intrinsic(f, "llvm.fma", 3, args) : cg_fadd(f, cg_fmul(f, a, b), c);
+    return f->target->machine.fma ? cg_intrinsic(f, "llvm.fma", 3, args)
+                                  : cg_fadd(f, cg_fmul(f, a, b), c);
 }
 
 CgVal cg_fcmp(CgFn *f, LLVMRealPredicate p, CgVal a, CgVal b) {

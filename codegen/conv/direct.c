@@ -117,20 +117,20 @@ static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
 }
 
 // Products of one input channel and one kernel column. xp: the tile's first input row, at its first
-// column (inside) or at column 0 (edge); wp: the tap's nv vectors. Where registers are few, fences
-// keep LLVM from loading more pixels at a time than there is room for.
+// column (inside) or at column 0 (edge); wp: the tap's nv vectors. Where a broadcast takes a
+// register, fences keep LLVM from loading more pixels at a time than there is room for.
 static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal w[CG_MAX_CARRY] = {0};
     int cols = t->ct->width, first_row = __builtin_ctz(rows);
     int c0 = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    int room = f->target->vector_registers - t->n_acc - t->nv, loaded = 0;
+    int room = f->target->machine.vector_registers - t->n_acc - t->nv, loaded = 0;
     for (int r = 0; r < t->rt->rows; r++)
         for (int c = 0; c < cols; c++) {
             if (!(rows >> r & 1) || !tap_inside(s, t->ct, c, kw))
                 continue;
-            if (f->target->vector_registers < 32 && loaded++ == room) {
+            if (!f->target->machine.broadcast && loaded++ == room) {
                 cg_conv_fence(f);
                 loaded = 1;
             }

@@ -99,7 +99,7 @@ static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n
 
 // Four channels at a time where they share a shuffle, and their weights fit into registers.
 static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
-    int free = d->f->target->vector_registers - t->ct->width - 3;
+    int free = d->f->target->machine.vector_registers - t->ct->width - 3;
     int n = d->cg > QUAD && QUAD * d->s->kw <= free ? QUAD : 1;
     for (int k = 0; k < d->cg; k += n)
         emit_channels(d, t, xp, wp, k, n);

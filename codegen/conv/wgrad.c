@@ -99,13 +99,13 @@ static void read_node(const IrNode *n, CgWgrad *s) {
 
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
     int lanes = t->lanes, cg = cg_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
-    int registers = t->vector_registers - (t->fma ? 1 : 2);
-    bool wide = t->vector_registers >= 32;
+    int registers = t->machine.vector_registers - (t->machine.fma ? 1 : 2);
+    bool broadcast = t->machine.broadcast;
     s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
     s->vecs = 1;
     if (s->lanewise || s->bin == 1) {
         // Where broadcasts are no operands of products, accumulators wander and need room to.
-        int n = cg * s->kw, room = registers - (wide ? 2 : 6) - (s->lanewise ? cg : 0);
+        int n = cg * s->kw, room = registers - (broadcast ? 2 : 6) - (s->lanewise ? cg : 0);
         s->terms = min_int(n, max_int(1, room));
         if (!s->lanewise)
             s->vecs = max_int(1, min_int(blocks, (registers - 1) / (s->terms + 1)));
@@ -113,8 +113,8 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
     }
     if (s->group > 1 && cg_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
         blocks /= s->group;
-    s->terms = min_int(s->C, wide ? 8 : 4);
-    s->vecs = wide ? 2 : 3;
+    s->terms = min_int(s->C, broadcast ? 8 : 4);
+    s->vecs = broadcast ? 2 : 3;
     if (cg_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
         s->vecs = 1;
     s->vecs = min_int(s->vecs, blocks);

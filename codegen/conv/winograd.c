@@ -69,7 +69,7 @@ static CgVal load_horizontal(void *ctx, int j) {
 // registers hold: what is loaded again costs less than what would be spilled.
 static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
     CgFn *f = n->d->f;
-    int most = (f->target->vector_registers - 14) / w->cols / 2 * 2;
+    int most = (f->target->machine.vector_registers - 14) / w->cols / 2 * 2;
     int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
     for (int first = 0; first < h->rows; first += step) {
         int rows = h->rows - first < step ? h->rows - first : step;
@@ -438,7 +438,7 @@ static bool is_long(const CgBody *then) {
 // The most tiles of a register tile of nv vectors; one register is kept free, more where products
 // need them.
 static int most_tiles(const CgFn *f, int nv) {
-    int registers = f->target->vector_registers - (f->target->fma ? 1 : 4);
+    int registers = f->target->machine.vector_registers - (f->target->machine.fma ? 1 : 4);
     int n = (registers - nv - 1) / nv;
     return n < 1 ? 1 : n;
 }

@@ -173,7 +173,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     CgTensor y = cg_tensor(n->out[0]);
     const IrValue *bv = ir_in(n, 1);
     s->columns = y.dim[y.rank - 1].c;
-    int64_t most = target->vector_registers >= 32 ? 4 : 2;
+    int64_t most = target->machine.vector_registers >= 32 ? 4 : 2;
     int64_t vectors = (s->columns + target->lanes - 1) / target->lanes;
     s->vectors = (int32_t)(vectors < most ? vectors : most);
     int64_t width = (int64_t)s->vectors * target->lanes;

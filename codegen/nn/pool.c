@@ -249,7 +249,7 @@ static void emit_row_columns(CgFn *f, const PoolRow *r) {
     a = a < width ? a : width;
     b = b < width ? b : width;
     b = b > a ? b : a;
-    int most = f->target->vector_registers >= 32 ? 20 : 11, tile = 12;
+    int most = f->target->machine.vector_registers >= 32 ? 20 : 11, tile = 12;
     while (tile > 0 && count_input_columns(s, tile) > most) {
         tile--;
     }

@@ -43,7 +43,7 @@ static LLVMTargetMachineRef new_machine(const CgOptions *o) {
     LLVMCodeGenOptLevel level = o->opt_level <= 1   ? LLVMCodeGenLevelLess
                                 : o->opt_level == 2 ? LLVMCodeGenLevelDefault
                                                     : LLVMCodeGenLevelAggressive;
-    return LLVMCreateTargetMachine(target, o->target->triple, o->target->cpu, o->target->features,
+    return LLVMCreateTargetMachine(target, o->target->triple, o->target->base, o->target->features,
                                    level, LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
@@ -81,8 +81,9 @@ static void add_attr(CgFn *f, unsigned index, const char *name) {
 
 static void add_function_attrs(CgFn *f) {
     const CgTarget *t = f->target;
-    const char *width = t->lanes == 16 ? "512" : t->lanes == 8 ? "256" : "128";
-    add_text_attr(f, "target-cpu", t->cpu);
+    const char *width = ir_sprintf(f->arena, "%d", 8 * t->machine.vector_bytes);
+    add_text_attr(f, "target-cpu", t->base);
+    add_text_attr(f, "tune-cpu", t->tune);
     add_text_attr(f, "target-features", t->features);
     add_text_attr(f, "prefer-vector-width", width);
     add_text_attr(f, "min-legal-vector-width", width);

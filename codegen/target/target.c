@@ -1,40 +1,72 @@
-// The machine to compile for: CPU name and features as LLVM wants them, and what kernels are
-// parameterised by. The widest vectors that the features allow are used.
+// From a CPU's name to what LLVM is told of it, what the program will ask of the CPU that it runs
+// on, and the description that passes and kernels read. Two tables say all: cpu_features.def and
+// cpus.def.
+//
+// LLVM's C API answers no question about a named CPU's features, so cpus.def does. LLVM gets the
+// plain instruction set of the ISA and the features of the table by name, and the CPU's name only
+// to schedule for: emitted code has no instruction that the program's needs do not mention, also
+// where a virtual machine hides some of what the CPU's name promises.
 #include "codegen/codegen.h"
+#include "runtime/core/cpu_features.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct FeatureNeed {
-    const char *feature;
-    uint32_t need;
-} FeatureNeed;
+#define HONE_CPU(name) (UINT64_C(1) << HONE_CPU_##name)
 
-static const FeatureNeed feature_needs[] = {
-    {"avx2", HONE_CPU_AVX2},         {"fma", HONE_CPU_FMA},
-    {"avx512f", HONE_CPU_AVX512F},   {"avx512vl", HONE_CPU_AVX512VL},
-    {"avx512bw", HONE_CPU_AVX512BW}, {"avx512dq", HONE_CPU_AVX512DQ},
-    {"f16c", HONE_CPU_F16C},
+typedef struct Feature {
+    const char *llvm;
+    IrIsa isa;
+    uint64_t implies;
+} Feature;
+
+static const Feature features[HONE_CPU_COUNT] = {
+#define HONE_CPU_X86(name, llvm, shown, leaf, subleaf, reg, bit, xcr0, implies)                    \
+    [HONE_CPU_##name] = {llvm, IR_ISA_X86_64, implies},
+#define HONE_CPU_ARM(name, llvm, shown, type, bit, implies)                                        \
+    [HONE_CPU_##name] = {llvm, IR_ISA_AARCH64, implies},
+#include "runtime/core/cpu_features.def"
+#undef HONE_CPU_X86
+#undef HONE_CPU_ARM
 };
 
-// CPU levels and what they imply; anything else is asked of LLVM by name.
-typedef struct CpuLevel {
-    const char *name, *features;
-} CpuLevel;
-static const CpuLevel cpu_levels[] = {
-    {"generic", ""},
-    {"x86-64", ""},
-    {"x86-64-v2", ""},
-    {"x86-64-v3", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2"},
-    {"x86-64-v4", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+avx512f,+avx512vl,+avx512bw,+avx512dq"},
+typedef struct Cpu {
+    const char *name, *tune;
+    IrIsa isa;
+    uint64_t features;
+} Cpu;
+
+static const Cpu cpus[] = {
+#define CG_CPU(name, tune, isa, features) {name, tune, IR_ISA_##isa, features},
+#include "codegen/target/cpus.def"
+#undef CG_CPU
 };
 
-static bool has_feature(const char *features, const char *name) {
+// What every CPU of an ISA has
+typedef struct Isa {
+    const char *triple, *cpu; // cpu: LLVM's name for no more than that
+    int64_t l1d, l2, l3;
+} Isa;
+
+static const Isa isas[] = {
+    [IR_ISA_X86_64] = {"x86_64-pc-linux-gnu", "x86-64", 32 << 10, 1 << 20, 16 << 20},
+    [IR_ISA_AARCH64] = {"aarch64-unknown-linux-gnu", "generic", 64 << 10, 1 << 20, 16 << 20},
+};
+
+// ---------------------------------------------------------------- features
+
+static uint64_t close_features(uint64_t set) {
+    for (int i = HONE_CPU_COUNT - 1; i > 0; i--) // rows stand behind those that they imply
+        if (set >> i & 1)
+            set |= features[i].implies;
+    return set;
+}
+
+static bool lists_feature(const char *list, const char *name) {
     size_t n = strlen(name);
-    for (const char *p = features; p && *p; p = strchr(p, ',')) {
+    for (const char *p = list; p && *p; p = strchr(p, ',')) {
         p += *p == ',';
         if (*p == '+' && strncmp(p + 1, name, n) == 0 && (p[1 + n] == ',' || p[1 + n] == 0))
             return true;
@@ -42,78 +74,114 @@ static bool has_feature(const char *features, const char *name) {
     return false;
 }
 
-// Only what emitted code relies on, so that the text does not depend on the machine's every detail.
-static const char *select_features(IrArena *a, const char *all) {
-    static const char *const wanted[] = {"avx",  "avx2",    "fma",      "f16c",     "bmi",
-                                         "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq"};
-    const char *out = "";
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (has_feature(all, wanted[i]))
-            out = ir_sprintf(a, "%s%s+%s", out, *out ? "," : "", wanted[i]);
-    return out;
+static void find_host(CgTarget *t, IrArena *a, uint64_t *set) {
+    char *cpu = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
+    t->cpu = t->tune = ir_strdup(a, cpu);
+    t->machine.isa = IR_ISA_X86_64;
+    for (int i = 1; i < HONE_CPU_COUNT; i++)
+        if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm))
+            *set |= UINT64_C(1) << i;
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(list);
 }
 
-// Features of a CPU that LLVM knows by name: x86 families in the order of their vectors.
-static const char *features_of_name(const char *cpu) {
-    static const CpuLevel families[] = {
-        {"znver1", "v3"},        {"znver2", "v3"},         {"znver3", "v3"},
-        {"znver4", "v4"},        {"znver5", "v4"},         {"haswell", "v3"},
-        {"broadwell", "v3"},     {"skylake", "v3"},        {"alderlake", "v3"},
-        {"raptorlake", "v3"},    {"skylake-avx512", "v4"}, {"cascadelake", "v4"},
-        {"cooperlake", "v4"},    {"icelake-client", "v4"}, {"icelake-server", "v4"},
-        {"tigerlake", "v4"},     {"rocketlake", "v4"},     {"sapphirerapids", "v4"},
-        {"emeraldrapids", "v4"}, {"graniterapids", "v4"},  {"nehalem", ""},
-        {"sandybridge", ""},     {"ivybridge", ""},
-    };
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (strcmp(cpu, families[i].name) == 0)
-            return !*families[i].features           ? ""
-                   : families[i].features[1] == '3' ? cpu_levels[3].features
-                                                    : cpu_levels[4].features;
-    return NULL;
-}
-
-static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu) {
+static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu, uint64_t *set) {
     if (strcmp(mcpu, "native") == 0) {
-        char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
-        t->cpu = ir_strdup(a, cpu);
-        t->features = select_features(a, features);
-        LLVMDisposeMessage(cpu);
-        LLVMDisposeMessage(features);
+        find_host(t, a, set);
         return true;
     }
-    t->cpu = strcmp(mcpu, "generic") == 0 ? "x86-64" : ir_strdup(a, mcpu);
-    for (size_t i = 0; i < sizeof cpu_levels / sizeof *cpu_levels; i++)
-        if (strcmp(mcpu, cpu_levels[i].name) == 0)
-            return (t->features = cpu_levels[i].features) != NULL;
-    return (t->features = features_of_name(mcpu)) != NULL;
+    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
+        if (strcmp(mcpu, cpus[i].name) == 0) {
+            t->cpu = cpus[i].name;
+            t->tune = cpus[i].tune;
+            t->machine.isa = cpus[i].isa;
+            *set = close_features(cpus[i].features);
+            return true;
+        }
+    return false;
+}
+
+// ---------------------------------------------------------------- the machine
+
+static uint32_t pick(uint64_t set, uint64_t feature, uint32_t bit) {
+    return (set & feature) == feature ? bit : 0;
+}
+
+static void describe_x86(IrMachine *m, uint64_t set) {
+    const uint64_t all512 = HONE_CPU(AVX512F) | HONE_CPU(AVX512VL);
+    bool avx512 = (set & all512) == all512, avx2 = set & HONE_CPU(AVX2);
+    m->vector_bytes = avx512 ? 64 : avx2 ? 32 : 16;
+    m->vector_registers = avx512 ? 32 : 16;
+    m->products_a_cycle = avx512 ? 1 : 2; // those of 64 bytes go through both halves of the core
+    m->fma = set & HONE_CPU(FMA);
+    m->broadcast = m->masks = avx512;
+    m->dot_i8 = pick(set, HONE_CPU(AVX512VNNI) | all512, IR_DOT_I8_VNNI) |
+                pick(set, HONE_CPU(AVXVNNI), IR_DOT_I8_AVXVNNI) |
+                pick(set, HONE_CPU(AMX_INT8), IR_DOT_I8_AMX);
+    m->dot_bf16 = pick(set, HONE_CPU(AVX512BF16) | all512, IR_DOT_BF16_AVX512) |
+                  pick(set, HONE_CPU(AMX_BF16), IR_DOT_BF16_AMX);
+}
+
+static void describe_arm(IrMachine *m, uint64_t set) {
+    m->vector_bytes = 16;
+    m->vector_registers = 32;
+    m->products_a_cycle = 2;
+    m->fma = true;
+    m->dot_i8 =
+        pick(set, HONE_CPU(DOTPROD), IR_DOT_I8_NEON) | pick(set, HONE_CPU(I8MM), IR_DOT_I8_I8MM);
+    m->dot_bf16 = pick(set, HONE_CPU(BF16), IR_DOT_BF16_NEON);
+}
+
+static void describe(CgTarget *t, IrArena *a, uint64_t set) {
+    IrMachine *m = &t->machine;
+    const Isa *isa = &isas[m->isa];
+    t->triple = isa->triple;
+    t->base = isa->cpu;
+    (m->isa == IR_ISA_X86_64 ? describe_x86 : describe_arm)(m, set);
+    for (int i = 0; i < IR_DTYPE_COUNT; i++)
+        m->lanes[i] = m->vector_bytes / ir_dtype_bytes((IrDtype)i);
+    m->l1d = isa->l1d;
+    m->l2 = isa->l2;
+    m->l3 = isa->l3;
+    t->lanes = m->lanes[IR_F32];
+    t->features = "";
+    int n = 0;
+    for (int i = 1; i < HONE_CPU_COUNT; i++)
+        if (set >> i & 1) {
+            t->features = ir_sprintf(a, "%s%s+%s", t->features, n ? "," : "", features[i].llvm);
+            t->needs[n++] = (uint32_t)i;
+        }
+}
+
+// ---------------------------------------------------------------- entry
+
+bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu) {
+    uint64_t set = 0;
+    memset(t, 0, sizeof *t);
+    if (!find_cpu(t, a, mcpu, &set))
+        return false;
+    describe(t, a, set);
+    return true;
 }
 
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
-    memset(t, 0, sizeof *t);
     cg_catch_llvm_errors();
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
-    t->triple = "x86_64-pc-linux-gnu";
-    if (!find_cpu(t, a, mcpu)) {
+    if (!cg_target_find(t, a, mcpu)) {
         ir_error(diag, IR_NOWHERE,
                  "unknown CPU '%s'; give --mcpu native, generic, x86-64-v3, x86-64-v4 or a name "
                  "such as znver4, haswell, skylake-avx512",
                  mcpu);
         return false;
     }
-    bool avx512 = has_feature(t->features, "avx512f") && has_feature(t->features, "avx512vl");
-    bool avx2 = has_feature(t->features, "avx2");
-    t->fma = has_feature(t->features, "fma");
-    t->lanes = avx512 ? 16 : avx2 ? 8 : 4;
-    t->vector_registers = avx512 ? 32 : 16;
-    int n = 0;
-    for (size_t i = 0; i < sizeof feature_needs / sizeof *feature_needs; i++)
-        if (has_feature(t->features, feature_needs[i].feature))
-            t->needs[n++] = feature_needs[i].need;
+    if (t->machine.isa != IR_ISA_X86_64) {
+        ir_error(diag, IR_NOWHERE, "NYI: code for %s: %s", mcpu, ir_machine_text(&t->machine, a));
+        return false;
+    }
     return true;
 }
 

@@ -22,6 +22,7 @@ enum {
 
 typedef struct Shape {
     IrConv c; // as the kernel sees it: pixels of a flat one are a column
+    const IrMachine *machine;
     int64_t lanes, registers;
     int64_t k;            // products of one output element
     int64_t sets, blocks; // output vectors: `sets` times `blocks`
@@ -43,9 +44,12 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 static Shape read_shape(const IrNode *n, const PassOptions *opt) {
-    Shape s = {.c = ir_conv(n), .lanes = opt->block, .threads = max_i64(1, opt->threads)};
+    Shape s = {.c = ir_conv(n),
+               .machine = opt->machine,
+               .lanes = opt->block,
+               .threads = max_i64(1, opt->threads)};
     // One register is kept free; without fused multiply-add a product needs another.
-    s.registers = opt->vector_registers - (opt->block > 4 ? 1 : 2);
+    s.registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
     if (s.c.flat)
         ir_conv_to_column(&s.c);
     const IrWindow *w = &s.c.w;
@@ -61,8 +65,7 @@ static Shape read_shape(const IrNode *n, const PassOptions *opt) {
 
 // Cycles of one tile with p pixels and v vectors
 static double tile_cost(const Shape *s, int64_t p, int64_t v) {
-    // Vectors of 16 go through both halves of the core: one a cycle, two of the narrower ones.
-    double wide = s->lanes > 8 ? 1 : 0.5;
+    double wide = 1.0 / s->machine->products_a_cycle;
     double fma = (double)(p * v) * wide, load = (double)v * wide + (double)p / 2;
     double step = fma > load ? fma : load;
     if (step < 4)
@@ -111,7 +114,7 @@ static bool tile_fits(const Shape *s, const Tile *t) {
     int64_t pixels = t->rows * t->cols;
     // With one vector each broadcast is used once, and without broadcasting operands its register
     // takes the sum: accumulators wander and need room to.
-    int64_t wander = s->lanes < 16 && t->vecs == 1 ? 4 : 0;
+    int64_t wander = !s->machine->broadcast && t->vecs == 1 ? 4 : 0;
     return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
 }
 

@@ -16,11 +16,13 @@ enum {
     MIN_CHANNELS = 128,     // below, sums cost what products save
     MIN_PIXELS = 64,        // below, 3/4 more memory for weights gains little
     MAX_VECTORS = 2,
-    MOST_BAND = 1 << 20, // of the kernel
+    LEAST_REGISTERS = 32, // with fewer, tiles are too small to pay for the sums
+    MOST_BAND = 1 << 20,  // of the kernel
 };
 
 typedef struct Layer {
     int64_t C, O, pixels, lanes, registers, threads, images;
+    double wide; // cycles of a vector multiply-add
 } Layer;
 
 static int64_t min_i64(int64_t a, int64_t b) {
@@ -36,9 +38,10 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
                  .O = c.O,
                  .pixels = c.OH * c.OW,
                  .lanes = opt->block,
-                 .registers = opt->vector_registers - 1,
+                 .registers = opt->machine->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
-                 .images = c.N.c + c.N.n};
+                 .images = c.N.c + c.N.n,
+                 .wide = 1.0 / opt->machine->products_a_cycle};
     return c.flat && c.w.group == 1 && c.x_block == opt->block && ir_in(n, 1)->konst &&
            !ir_body(n, IR_ATTR_PRE).n && l->pixels > 1 && l->C % (2 * l->lanes) == 0;
 }
@@ -49,8 +52,8 @@ static bool tile_fits(const Layer *l, int64_t rows, int64_t vecs) {
 }
 
 static double tile_cycles(const Layer *l, int64_t rows, int64_t vecs) {
-    double wide = l->lanes > 8 ? 1 : 0.5, fma = (double)(rows * vecs) * wide;
-    double load = (double)vecs * wide + (double)rows / 2, half = (double)l->C / 2;
+    double fma = (double)(rows * vecs) * l->wide;
+    double load = (double)vecs * l->wide + (double)rows / 2, half = (double)l->C / 2;
     double step = fma > load ? fma : load;
     return 7 * (half * (step < 4 ? 4 : step) + 30) + 10 * fma + 60;
 }
@@ -72,7 +75,7 @@ static int64_t choose_band(const Layer *l, int64_t rows) {
 void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
     Layer l;
     if (!read_layer(n, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
-        opt->vector_registers < 32)
+        opt->machine->vector_registers < LEAST_REGISTERS)
         return;
     for (int64_t v = 1; v <= MAX_VECTORS; v++) {
         int64_t most = min_i64((l.registers - 1 - v) / v, (l.pixels + 1) / 2);

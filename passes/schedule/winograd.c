@@ -167,8 +167,8 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
                  .kh = w->kh,
                  .kw = w->kw,
                  .lanes = opt->block,
-                 .wide = opt->block > 8 ? 1 : 0.5,
-                 .registers = opt->vector_registers - (opt->block > 4 ? 1 : 4),
+                 .wide = 1.0 / opt->machine->products_a_cycle,
+                 .registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);
     l->out_blocks = ceil_div(c.O, l->lanes);

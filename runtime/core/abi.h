@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { HONE_ABI = 2, HONE_MAX_RANK = 8 };
+enum { HONE_ABI = 3, HONE_MAX_RANK = 8 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,
@@ -91,23 +91,13 @@ typedef struct HoneModelDesc {
     const char *weights;
     // Every thread of one parallel region calls this with its number.
     void (*run)(const HoneCall *call, int32_t thread, int32_t threads);
-    const uint32_t *cpu_needs; // HONE_CPU_* list ended by 0, checked before the first run
+    const uint32_t *cpu_needs; // HONE_CPU_*, 0 ended; checked before the first run
     // Constants in the form that kernels read, made from `weights` once a model is created. Every
     // thread of one parallel region calls init before the first run; of the call only weights and
     // prepared are set. NULL: nothing to prepare.
     int64_t prepared_bytes;
     void (*init)(const HoneCall *call, int32_t thread, int32_t threads);
 } HoneModelDesc;
-
-enum { // CPU features that emitted code may need
-    HONE_CPU_AVX2 = 1,
-    HONE_CPU_FMA,
-    HONE_CPU_AVX512F,
-    HONE_CPU_AVX512VL,
-    HONE_CPU_AVX512BW,
-    HONE_CPU_AVX512DQ,
-    HONE_CPU_F16C
-};
 
 // Called by emitted code.
 void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads); // all threads meet

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "runtime/core/cpu.h"
+#include "runtime/core/cpu_features.h"
 #include "runtime/core/rt.h"
 
 #if defined(__x86_64__)

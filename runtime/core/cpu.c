@@ -1,29 +1,36 @@
 // Does this CPU have the instructions that a model was compiled for? Asked before its first
 // instruction runs, because the alternative is SIGILL. The operating system's part counts too: it
-// must save the wide registers (XCR0).
+// must save the wide registers (XCR0), and where it is Linux on ARM it says itself what there is.
 #include "runtime/core/cpu.h"
+#include "runtime/core/cpu_features.h"
 
 #include <stddef.h>
+
+static const char *const names[HONE_CPU_COUNT] = {
+#define HONE_CPU_X86(name, llvm, shown, ...) [HONE_CPU_##name] = shown,
+#define HONE_CPU_ARM(name, llvm, shown, ...) [HONE_CPU_##name] = shown,
+#include "runtime/core/cpu_features.def"
+#undef HONE_CPU_X86
+#undef HONE_CPU_ARM
+};
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
 enum { REG_A, REG_B, REG_C, REG_D };
-enum { XCR0_YMM = 0x6, XCR0_ZMM = 0xe6 };
+enum { XCR0_YMM = 0x6, XCR0_ZMM = 0xe6, XCR0_TILE = 0x60000 };
 
-typedef struct Feature {
-    const char *name;
-    uint32_t leaf, reg, bit, xcr0;
-} Feature;
+typedef struct Test {
+    uint32_t leaf, subleaf, reg, bit, xcr0;
+} Test;
 
-static const Feature features[] = {
-    [HONE_CPU_AVX2] = {"AVX2", 7, REG_B, 5, XCR0_YMM},
-    [HONE_CPU_FMA] = {"FMA", 1, REG_C, 12, XCR0_YMM},
-    [HONE_CPU_AVX512F] = {"AVX512F", 7, REG_B, 16, XCR0_ZMM},
-    [HONE_CPU_AVX512VL] = {"AVX512VL", 7, REG_B, 31, XCR0_ZMM},
-    [HONE_CPU_AVX512BW] = {"AVX512BW", 7, REG_B, 30, XCR0_ZMM},
-    [HONE_CPU_AVX512DQ] = {"AVX512DQ", 7, REG_B, 17, XCR0_ZMM},
-    [HONE_CPU_F16C] = {"F16C", 1, REG_C, 29, XCR0_YMM},
+static const Test tests[HONE_CPU_COUNT] = {
+#define HONE_CPU_X86(name, llvm, shown, leaf, subleaf, reg, bit, xcr0, implies)                    \
+    [HONE_CPU_##name] = {leaf, subleaf, REG_##reg, bit, xcr0},
+#define HONE_CPU_ARM(...)
+#include "runtime/core/cpu_features.def"
+#undef HONE_CPU_X86
+#undef HONE_CPU_ARM
 };
 
 static uint32_t read_xcr0(void) {
@@ -35,26 +42,48 @@ static uint32_t read_xcr0(void) {
     return low;
 }
 
-static bool has_feature(const Feature *f) {
-    uint32_t r[4];
-    return __get_cpuid_count(f->leaf, 0, &r[0], &r[1], &r[2], &r[3]) && (r[f->reg] >> f->bit & 1) &&
-           (read_xcr0() & f->xcr0) == f->xcr0;
+static bool has_feature(uint32_t feature) {
+    const Test *t = &tests[feature];
+    uint32_t r[4] = {0};
+    return t->leaf && __get_cpuid_count(t->leaf, t->subleaf, &r[0], &r[1], &r[2], &r[3]) &&
+           (r[t->reg] >> t->bit & 1) && (read_xcr0() & t->xcr0) == t->xcr0;
 }
 
-const char *rt_cpu_missing(const uint32_t *needs) {
-    for (; needs && *needs; needs++) {
-        if (*needs >= sizeof features / sizeof *features || !features[*needs].name)
-            return "a feature this runtime does not know";
-        if (!has_feature(&features[*needs]))
-            return features[*needs].name;
-    }
-    return NULL;
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+typedef struct Test {
+    unsigned long type, bit; // 0: of another machine
+} Test;
+
+static const Test tests[HONE_CPU_COUNT] = {
+#define HONE_CPU_X86(...)
+#define HONE_CPU_ARM(name, llvm, shown, type, bit, implies) [HONE_CPU_##name] = {type, bit},
+#include "runtime/core/cpu_features.def"
+#undef HONE_CPU_X86
+#undef HONE_CPU_ARM
+};
+
+static bool has_feature(uint32_t feature) {
+    const Test *t = &tests[feature];
+    return t->type && (getauxval(t->type) >> t->bit & 1);
 }
 
 #else
 
-const char *rt_cpu_missing(const uint32_t *needs) {
-    return needs && *needs ? "an x86-64 CPU" : NULL;
+static bool has_feature(uint32_t feature) {
+    (void)feature;
+    return false;
 }
 
 #endif
+
+const char *rt_cpu_missing(const uint32_t *needs) {
+    for (; needs && *needs; needs++) {
+        if (*needs >= HONE_CPU_COUNT)
+            return "a feature this runtime does not know";
+        if (!has_feature(*needs))
+            return names[*needs];
+    }
+    return NULL;
+}

@@ -11,7 +11,8 @@ MAY_INCLUDE = {
     "ir": {"ir"},
     "frontend": {"frontend", "ir"},
     "passes": {"passes", "ir"},
-    "codegen": {"codegen", "ir", "runtime/core/abi.h", "runtime/train/abi.h"},
+    "codegen": {"codegen", "ir", "runtime/core/abi.h", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
+                "runtime/train/abi.h"},
     "runtime": {"runtime"},
 }
 TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}

@@ -147,7 +147,7 @@ static CheckStatus run_model(const Check *c, const HoneModelDesc *loaded, int th
 static bool compile(Check *c, IrGraph *g, CgTarget *target, CgResult *cg) {
     PassOptions po = {.opt_level = c->config->opt_level,
                       .block = c->config->plain ? 1 : target->lanes,
-                      .vector_registers = target->vector_registers,
+                      .machine = &target->machine,
                       .verify = true,
                       .out = stderr};
     CgOptions co = {.target = target,

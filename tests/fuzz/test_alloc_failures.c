@@ -14,6 +14,7 @@
 #include "runtime/file/safetensors.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/jit.h"
+#include "tests/machine.h"
 #include <errno.h>
 #include <glob.h>
 #include <link.h>
@@ -173,8 +174,11 @@ static bool use_program(IrArena *a, IrProgram *p, const Compile *c) {
         wrong = ir_eval(g, 1, in, out, a, NULL, NULL);
     }
     if (c->passes) {
-        PassOptions po = {
-            .opt_level = 2, .block = 8, .vector_registers = 16, .winograd = true, .threads = 1};
+        PassOptions po = {.opt_level = 2,
+                          .block = 8,
+                          .machine = machine_of(a, "x86-64-v3"),
+                          .winograd = true,
+                          .threads = 1};
         passes_run(p, g, &po);
     }
     return !wrong && ir_arena_diag(a)->errors == 0;
@@ -298,8 +302,7 @@ static bool generate(IrArena *a, CgResult *cg) {
     IrProgram *p = ir_parse(a, "network", network, strlen(network));
     if (!p || !cg_target_init(&target, a, "x86-64-v3", p->diag))
         return false;
-    PassOptions po = {
-        .opt_level = 2, .block = target.lanes, .vector_registers = target.vector_registers};
+    PassOptions po = {.opt_level = 2, .block = target.lanes, .machine = &target.machine};
     CgOptions co = {.target = &target,
                     .opt_level = 2,
                     .jobs = 1,

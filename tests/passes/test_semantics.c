@@ -9,6 +9,7 @@
 // rounding, and keep their names and types.
 
 #include "passes/passes.h"
+#include "tests/machine.h"
 #include "tests/passes/random_graph.h"
 #include <glob.h>
 #include <math.h>
@@ -64,7 +65,8 @@ static double compare(const IrTensor *want, const IrTensor *got) {
 static bool check_passes(const Case *c, int level, const char *names, int64_t N) {
     IrArena *a = ir_arena_new(c->diag);
     IrGraph *before = load_case(c, a), *after = load_case(c, a);
-    PassOptions opt = {.opt_level = level, .block = 8, .vector_registers = 16, .verify = true};
+    PassOptions opt = {
+        .opt_level = level, .block = 8, .machine = machine_of(a, "x86-64-v3"), .verify = true};
     IrTensor *in = make_inputs(before, N, a);
     IrTensor *want = ir_alloc_array(a, (size_t)before->n_outputs, sizeof *want);
     IrTensor *got = ir_alloc_array(a, (size_t)before->n_outputs, sizeof *got);

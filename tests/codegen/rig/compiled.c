@@ -23,7 +23,7 @@ static bool compile(IrGraph *g, const CgTarget *target, int opt_level, const cha
                     CgResult *cg) {
     PassOptions po = {.opt_level = opt_level,
                       .block = target->lanes,
-                      .vector_registers = target->vector_registers,
+                      .machine = &target->machine,
                       .winograd = opt_level > 0,
                       .threads = 2,
                       .verify = true,

@@ -112,7 +112,7 @@ const char *rig_compile(Rig *r, CgResult *result) {
     }
     PassOptions po = {.opt_level = r->opt_level,
                       .block = r->target.lanes,
-                      .vector_registers = r->target.vector_registers,
+                      .machine = &r->target.machine,
                       .winograd = r->winograd,
                       .verify = true,
                       .out = stdout};

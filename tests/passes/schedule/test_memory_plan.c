@@ -13,6 +13,7 @@
 
 #include "frontend/frontend.h"
 #include "passes/passes.h"
+#include "tests/machine.h"
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -599,6 +600,7 @@ static int test_random(uint64_t seed) {
     IrArena *a = ir_arena_new(&diag);
     PassOptions opt = {.opt_level = seed % 5 ? 2 : 0,
                        .block = 4 << seed % 3,
+                       .machine = machine_of(a, "x86-64-v3"),
                        .keep_values = seed % 7 == 0,
                        .out = stderr};
     IrGraph *before = make_graph(a, seed), *g = make_graph(a, seed);
@@ -663,8 +665,11 @@ static int test_model(const char *path, int level, bool print) {
     IrProgram *p = read_program(a, path);
     int errors = !p;
     for (int i = 0; p && i < p->n_graphs; i++) {
-        PassOptions opt = {
-            .opt_level = level, .block = 16, .vector_registers = 32, .verify = true, .out = stderr};
+        PassOptions opt = {.opt_level = level,
+                           .block = 16,
+                           .machine = machine_of(a, "x86-64-v4"),
+                           .verify = true,
+                           .out = stderr};
         IrGraph *g = p->graphs[i];
         passes_run(p, g, &opt);
         if (print) {

@@ -11,6 +11,7 @@
 #include "ir/random.h"
 #include "passes/train/autodiff.h"
 #include "tests/check.h"
+#include "tests/machine.h"
 #include <stdlib.h>
 
 typedef struct GradCase {
@@ -56,7 +57,7 @@ static void grad_fill(IrTensor *t, const char *name, uint64_t seed) {
 
 // The graph with its gradients as further outputs, and the input "seed".
 static bool grad_build(IrArena *a, IrGraph *g, GradGraph *out) {
-    PassOptions opt = {.opt_level = 2, .block = 8, .vector_registers = 16};
+    PassOptions opt = {.opt_level = 2, .block = 8, .machine = machine_of(a, "x86-64-v3")};
     PassContext ctx = {.scratch = a, .prog = g->prog, .opt = &opt};
     IrValue *wrt[GRAD_MAX_INPUTS], *grad[GRAD_MAX_INPUTS];
     *out = (GradGraph){.g = g, .n_own = g->n_inputs};
@@ -157,7 +158,8 @@ static void grad_check(const GradCase *c) {
             }
         }
     }
-    PassOptions opt = {.opt_level = 2, .block = 8, .vector_registers = 16, .verify = true};
+    PassOptions opt = {
+        .opt_level = 2, .block = 8, .machine = machine_of(a, "x86-64-v3"), .verify = true};
     CHECK(passes_run_named(graph->prog, graph, &opt, "expand_dgrad,dce"));
     why = why ? why : ir_eval(graph, N, in, again, a, NULL, NULL);
     CHECK_STR_EQ(why, NULL);

@@ -1,0 +1,45 @@
+// The machine that a program is compiled for, as far as passes and kernels choose by it: what its
+// vectors hold, what its instructions can do, what its caches keep. A plain description: made in
+// codegen/target/ from a CPU's name, read by passes and code generation, and nobody asks for
+// anything else about the machine.
+//
+// Cache sizes are those of the machine's kind, not those of the machine that compiles, so that a
+// program's bytes depend on --mcpu alone. Budgets are fractions of them, named where they are used.
+#ifndef IR_MACHINE_H
+#define IR_MACHINE_H
+
+#include "ir/ir.h"
+
+typedef enum IrIsa { IR_ISA_X86_64, IR_ISA_AARCH64 } IrIsa;
+
+// Instructions that sum products of small numbers: sets of these.
+enum {
+    IR_DOT_I8_VNNI = 1 << 0,    // AVX-512 VNNI: four bytes to an i32 lane
+    IR_DOT_I8_AVXVNNI = 1 << 1, // the same on vectors of 32 bytes
+    IR_DOT_I8_AMX = 1 << 2,     // tiles
+    IR_DOT_I8_NEON = 1 << 3,    // sdot, udot
+    IR_DOT_I8_I8MM = 1 << 4,    // smmla and its kin: 2x8 by 8x2
+};
+enum {
+    IR_DOT_BF16_AVX512 = 1 << 0, // two bf16 to an f32 lane
+    IR_DOT_BF16_AMX = 1 << 1,
+    IR_DOT_BF16_NEON = 1 << 2, // bfdot, bfmmla
+};
+
+typedef struct IrMachine {
+    IrIsa isa;
+    int vector_bytes;          // of the widest vectors: 64, 32 or 16
+    int lanes[IR_DTYPE_COUNT]; // elements of a type in one of them
+    int vector_registers;      // 32 or 16
+    int products_a_cycle;      // multiply-adds of whole vectors that a core starts
+    bool fma;                  // a multiply-add is one instruction, rounded once
+    bool broadcast; // an operand of a product may be one float in memory, spread to all lanes
+    bool masks;     // registers of masks: loads and stores of some lanes
+    uint32_t dot_i8, dot_bf16; // IR_DOT_*
+    int64_t l1d, l2, l3;       // bytes; l3: what one core may count on
+} IrMachine;
+
+// One line: "x86-64, vectors of 64 bytes, 32 registers, fma, ...".
+const char *ir_machine_text(const IrMachine *m, IrArena *a);
+
+#endif

@@ -1,0 +1,120 @@
+// What --mcpu NAME means: the description of each kind of machine, what LLVM is told, and that the
+// runtime finds on this CPU what LLVM finds.
+#include "codegen/codegen.h"
+#include "runtime/core/cpu.h"
+#include "runtime/core/cpu_features.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SSE "x86-64, vectors of 16 bytes, 16 registers"
+#define AVX2 "x86-64, vectors of 32 bytes, 16 registers, fma"
+#define AVX512 "x86-64, vectors of 64 bytes, 32 registers, fma, broadcast, masks"
+#define NEON "aarch64, vectors of 16 bytes, 32 registers, fma"
+#define X86_CACHES ", L1d 32 KiB, L2 1024 KiB, L3 16384 KiB"
+#define ARM_CACHES ", L1d 64 KiB, L2 1024 KiB, L3 16384 KiB"
+#define F_V2 "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt"
+#define F_V3 F_V2 ",+lzcnt,+movbe,+bmi,+bmi2,+avx,+f16c,+fma,+avx2"
+#define F_512 ",+avx512f,+avx512cd,+avx512bw,+avx512dq,+avx512vl"
+
+static const struct {
+    const char *cpu, *text, *features;
+} machines[] = {
+    {"generic", SSE X86_CACHES, ""},
+    {"x86-64-v2", SSE X86_CACHES, F_V2},
+    {"ivybridge", SSE X86_CACHES, F_V2 ",+avx,+f16c"},
+    {"x86-64-v3", AVX2 X86_CACHES, F_V3},
+    {"haswell", AVX2 X86_CACHES, F_V3},
+    {"alderlake", AVX2 ", int8 avx-vnni" X86_CACHES, F_V3 ",+avxvnni"},
+    {"x86-64-v4", AVX512 X86_CACHES, F_V3 F_512},
+    {"skylake-avx512", AVX512 X86_CACHES, F_V3 F_512},
+    {"cascadelake", AVX512 ", int8 vnni" X86_CACHES, F_V3 F_512 ",+avx512vnni"},
+    {"cooperlake", AVX512 ", int8 vnni, bf16 avx512-bf16" X86_CACHES,
+     F_V3 F_512 ",+avx512vnni,+avx512bf16"},
+    {"znver4", AVX512 ", int8 vnni, bf16 avx512-bf16" X86_CACHES,
+     F_V3 F_512 ",+avx512vbmi,+avx512vnni,+avx512bf16"},
+    {"znver5", AVX512 ", int8 vnni avx-vnni, bf16 avx512-bf16" X86_CACHES,
+     F_V3 ",+avxvnni" F_512 ",+avx512vbmi,+avx512vnni,+avx512bf16"},
+    {"sapphirerapids", AVX512 ", int8 vnni avx-vnni amx, bf16 avx512-bf16 amx" X86_CACHES,
+     F_V3 ",+avxvnni" F_512 ",+avx512vbmi,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"},
+    {"aarch64", NEON ARM_CACHES, "+neon"},
+    {"neoverse-n1", NEON ", int8 dot" ARM_CACHES, "+neon,+dotprod"},
+    {"neoverse-v1", NEON ", int8 dot i8mm, bf16 neon" ARM_CACHES, "+neon,+dotprod,+i8mm,+bf16"},
+};
+
+static void says_what_a_machine_is(void) {
+    IrDiag diag;
+    ir_diag_init(&diag, "test");
+    IrArena *a = ir_arena_new(&diag);
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+        CgTarget t;
+        CHECK(cg_target_find(&t, a, machines[i].cpu));
+        CHECK_STR_EQ(ir_machine_text(&t.machine, a), machines[i].text);
+        CHECK_STR_EQ(t.features, machines[i].features);
+    }
+    ir_arena_free(a);
+}
+
+static void counts_lanes(void) {
+    IrDiag diag;
+    ir_diag_init(&diag, "test");
+    IrArena *a = ir_arena_new(&diag);
+    CgTarget t;
+    CHECK(cg_target_find(&t, a, "x86-64-v3"));
+    CHECK(t.machine.lanes[IR_F32] == 8 && t.machine.lanes[IR_F64] == 4);
+    CHECK(t.machine.lanes[IR_I8] == 32 && t.machine.lanes[IR_F16] == 16);
+    CHECK(cg_target_find(&t, a, "neoverse-n1"));
+    CHECK(t.machine.lanes[IR_F32] == 4 && t.machine.lanes[IR_U8] == 16);
+    ir_arena_free(a);
+}
+
+static void refuses_what_it_cannot_compile_for(void) {
+    IrDiag diag;
+    ir_diag_init(&diag, "test");
+    char *text = NULL;
+    size_t size;
+    diag.out = open_memstream(&text, &size);
+    IrArena *a = ir_arena_new(&diag);
+    CgTarget t;
+    CHECK(!cg_target_find(&t, a, "x86-64-v9"));
+    CHECK(!cg_target_init(&t, a, "x86-64-v9", &diag));
+    CHECK(!cg_target_init(&t, a, "neoverse-n1", &diag));
+    fclose(diag.out);
+    CHECK(diag.errors == 2);
+    CHECK(strstr(text, "unknown CPU 'x86-64-v9'") && strstr(text, "NYI: code for neoverse-n1"));
+    free(text);
+    ir_arena_free(a);
+}
+
+static bool needs_feature(const CgTarget *t, uint32_t feature) {
+    for (const uint32_t *n = t->needs; *n; n++)
+        if (*n == feature)
+            return true;
+    return false;
+}
+
+// LLVM's answer for this CPU, asked of its own code, and the runtime's CPUID.
+static void finds_the_features_of_this_cpu(void) {
+    IrDiag diag;
+    ir_diag_init(&diag, "test");
+    IrArena *a = ir_arena_new(&diag);
+    CgTarget t;
+    CHECK(cg_target_find(&t, a, "native"));
+    for (uint32_t i = 1; i < HONE_CPU_COUNT; i++) {
+        const uint32_t one[] = {i, 0};
+        if (!CHECK((rt_cpu_missing(one) == NULL) == needs_feature(&t, i)))
+            fprintf(stderr, "  feature %s\n", rt_cpu_missing(one));
+    }
+    const uint32_t unknown[] = {HONE_CPU_COUNT, 0};
+    CHECK(strstr(rt_cpu_missing(unknown), "does not know") != NULL);
+    ir_arena_free(a);
+}
+
+int main(void) {
+    CHECK_RUN(says_what_a_machine_is);
+    CHECK_RUN(counts_lanes);
+    CHECK_RUN(refuses_what_it_cannot_compile_for);
+    CHECK_RUN(finds_the_features_of_this_cpu);
+    return check_done();
+}
