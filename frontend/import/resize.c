@@ -6,186 +6,21 @@
 //   [N,H,W,C]      [N,1,H,W*C] for the rows, then [N,H,W,C] for the columns
 //   [N,C,D,H,W]    [N,C*D,H,W], then [N,C,D,H*W] for the depth
 //
-// Axes that stay as they are get no table. Coordinates are computed in float, as exporters and
-// other runtimes do: ties of nearest depend on it.
-#include "frontend/import.h"
+// Axes that stay as they are get no table; resize_axis.c fills those of the others.
+#include "frontend/import/resize.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MAX_PIXELS = 1 << 22, MAX_TABLE = 1 << 22 }; // of an axis; entries of its table
-
-typedef enum Mode { NEAREST, LINEAR, CUBIC, MODES } Mode;
-typedef enum Coordinates {
-    HALF_PIXEL,
-    PYTORCH_HALF_PIXEL,
-    ALIGN_CORNERS,
-    ASYMMETRIC,
-    TF_HALF_PIXEL_FOR_NN,
-    TF_CROP_AND_RESIZE,
-    HALF_PIXEL_SYMMETRIC,
-    COORDINATES
-} Coordinates;
-typedef enum Rounding { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, SIMPLE, ROUNDINGS } Rounding;
-
-static const char *const coordinate_names[COORDINATES] = {
+static const char *const coordinate_names[FE_RESIZE_COORDINATES] = {
     "half_pixel",           "pytorch_half_pixel", "align_corners",       "asymmetric",
     "tf_half_pixel_for_nn", "tf_crop_and_resize", "half_pixel_symmetric"};
-static const char *const rounding_names[ROUNDINGS - 1] = {"round_prefer_floor", "round_prefer_ceil",
-                                                          "floor", "ceil"};
-
-typedef struct Axis {
-    IrDim dim; // of the input
-    int64_t in, out;
-    float scale, start, end; // start, end: the region of TF_CROP_AND_RESIZE
-    bool changes, has_outside;
-    int64_t taps;
-    IrTensor index, weight; // [taps][out]; weight.data NULL: 1
-    IrTensor inside;        // bool [out]
-} Axis;
-
-typedef struct Resize {
-    Mode mode;
-    Coordinates coordinates;
-    Rounding rounding;
-    double cubic_a, outside; // outside: value of what lies there
-    bool exclude_outside, antialias;
-    int rank;
-    Axis axis[IR_MAX_RANK];
-} Resize;
-
-// ---------------------------------------------------------------- where a pixel comes from
-
-// Resize-19, coordinate_transformation_mode.
-static float source_of(const Resize *r, const Axis *a, int64_t pixel) {
-    float x = (float)pixel, in = (float)a->in, out = (float)a->out, wide = a->scale * in;
-    wide = fabsf(wide - out) < 1e-3f ? out : wide;
-    switch (r->coordinates) {
-    case PYTORCH_HALF_PIXEL:
-        return a->out > 1 ? (x + 0.5f) / a->scale - 0.5f : 0;
-    case ALIGN_CORNERS: // ONNX's own cases do not round scale * size down here
-        return a->out > 1 ? x * (in - 1) / (wide - 1) : 0;
-    case ASYMMETRIC:
-        return x / a->scale;
-    case TF_HALF_PIXEL_FOR_NN:
-        return (x + 0.5f) / a->scale;
-    case TF_CROP_AND_RESIZE:
-        return a->out > 1 ? a->start * (in - 1) + x * (a->end - a->start) * (in - 1) / (out - 1)
-                          : 0.5f * (a->start + a->end) * (in - 1);
-    case HALF_PIXEL_SYMMETRIC:
-        return in / 2 * (1 - out / wide) + (x + 0.5f) / a->scale - 0.5f;
-    default:
-        return (x + 0.5f) / a->scale - 0.5f;
-    }
-}
-
-// Resize-19, nearest_mode. SIMPLE: what was meant before version 11.
-static double round_source(Rounding how, double x, double scale) {
-    switch (how) {
-    case PREFER_FLOOR:
-        return ceil(x - 0.5);
-    case PREFER_CEIL:
-        return floor(x + 0.5);
-    case CEIL:
-        return ceil(x);
-    case SIMPLE:
-        return scale < 1 ? ceil(x) : trunc(x);
-    default:
-        return floor(x);
-    }
-}
-
-// Weight of a pixel at distance d: the triangle, or the cubic of "Cubic convolution interpolation
-// for digital image processing", R. G. Keys, 1981, with parameter a.
-static double kernel_at(const Resize *r, double d) {
-    double a = r->cubic_a;
-    d = fabs(d);
-    if (r->mode == LINEAR) {
-        return d < 1 ? 1 - d : 0;
-    }
-    return d <= 1  ? ((a + 2) * d - (a + 3)) * d * d + 1
-           : d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-                   : 0;
-}
-
-// By how much antialias widens the kernel when the axis shrinks.
-static double stretch_of(const Resize *r, const Axis *a) {
-    return r->antialias && a->scale < 1 ? (double)a->scale : 1;
-}
-
-static int64_t count_taps(const Resize *r, const Axis *a) {
-    double reach = r->mode == CUBIC ? 2 : 1;
-    return r->mode == NEAREST ? 1 : 2 * (int64_t)ceil(reach / stretch_of(r, a));
-}
-
-// Entries of pixel i: taps around x, outside ones at the nearest end or, with exclude_outside,
-// without weight.
-static void fill_taps(const Resize *r, Axis *a, int64_t i, double x) {
-    int32_t *index = (int32_t *)a->index.data + i;
-    double stretch = stretch_of(r, a), sum = 0, first = floor(x) - (double)(a->taps / 2 - 1);
-    double *weight = (double *)a->weight.data + i;
-    for (int64_t t = 0; t < a->taps; t++) {
-        double at = first + (double)t;
-        bool outside = at < 0 || at > (double)(a->in - 1);
-        weight[t * a->out] = outside && r->exclude_outside ? 0 : kernel_at(r, (at - x) * stretch);
-        sum += weight[t * a->out];
-        index[t * a->out] = (int32_t)fmin(fmax(at, 0), (double)(a->in - 1));
-    }
-    for (int64_t t = 0; t < a->taps && sum != 0; t++) {
-        weight[t * a->out] /= sum;
-    }
-}
-
-static bool is_identity(const Axis *a) {
-    const int32_t *index = a->index.data;
-    const double *weight = a->weight.data;
-    if (a->in != a->out || a->has_outside) {
-        return false;
-    }
-    for (int64_t k = 0; k < a->taps * a->out; k++) {
-        bool same = index[k] == k % a->out;
-        if (weight ? !same && weight[k] != 0 : !same) {
-            return false;
-        }
-    }
-    return true;
-}
-
-// The tables of an axis that may change.
-static void fill_axis(FeNode *n, const Resize *r, Axis *a) {
-    double low = -2.0 * (double)a->in - 16, high = 3.0 * (double)a->in + 16;
-    a->taps = count_taps(r, a);
-    if (a->taps > MAX_TABLE / a->out) {
-        fe_refuse(n, "%lld to %lld pixels is too much", (long long)a->in, (long long)a->out);
-        return;
-    }
-    IrType index = {IR_I32, {2, {ir_dim(a->taps), ir_dim(a->out)}}, 0}, weight = index;
-    IrType inside = {IR_BOOL, {1, {ir_dim(a->out)}}, 0};
-    weight.dtype = IR_F64;
-    a->index = ir_tensor_new(n->fe->arena, &index, 1);
-    a->inside = ir_tensor_new(n->fe->arena, &inside, 1);
-    if (r->mode != NEAREST) {
-        a->weight = ir_tensor_new(n->fe->arena, &weight, 1);
-    }
-    for (int64_t i = 0; i < a->out; i++) {
-        double x = (double)source_of(r, a, i);
-        bool is_inside = r->coordinates != TF_CROP_AND_RESIZE || (x >= 0 && x <= (double)a->in - 1);
-        ir_tensor_set(&a->inside, i, is_inside);
-        a->has_outside |= !is_inside;
-        x = x > low ? fmin(x, high) : low;
-        if (r->mode == NEAREST) {
-            x = round_source(r->rounding, x, (double)a->scale);
-            ((int32_t *)a->index.data)[i] = (int32_t)fmin(fmax(x, 0), (double)(a->in - 1));
-        } else {
-            fill_taps(r, a, i, x);
-        }
-    }
-    a->changes = !is_identity(a);
-}
+static const char *const rounding_names[FE_RESIZE_ROUNDINGS - 1] = {
+    "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
 
 // ---------------------------------------------------------------- the IR's resize
 
-static IrValue *weights_of(FeNode *n, const Axis *a, const IrValue *x) {
+static IrValue *weights_of(FeNode *n, const FeResizeAxis *a, const IrValue *x) {
     if (n->refused || !a->weight.data) {
         return NULL;
     }
@@ -198,10 +33,10 @@ static IrValue *weights_of(FeNode *n, const Axis *a, const IrValue *x) {
 }
 
 // Rows by axis h, columns by axis w of what x is seen `as`; NULL: as they are.
-static IrValue *resize_view(FeNode *n, IrValue *x, const IrShape *as, const Axis *h,
-                            const Axis *w) {
+static IrValue *resize_view(FeNode *n, IrValue *x, const IrShape *as, const FeResizeAxis *h,
+                            const FeResizeAxis *w) {
     IrValue *in[5] = {fe_reshape(n, x, as)};
-    const Axis *axis[2] = {h, w};
+    const FeResizeAxis *axis[2] = {h, w};
     for (int k = 0; k < 2; k++) {
         if (axis[k] && axis[k]->changes && !n->refused) {
             in[1 + 2 * k] = fe_tensor_const(n, &axis[k]->index);
@@ -218,10 +53,10 @@ static void outer_dims(FeNode *n, const IrShape *s, int to, IrShape *as) {
     as->dim[1] = fe_dim_product(n, s, 1, to);
 }
 
-static IrValue *resize_axes(FeNode *n, const Resize *r, IrValue *x) {
+static IrValue *resize_axes(FeNode *n, const FeResize *r, IrValue *x) {
     IrShape s = x->type.shape, as;
     int last = r->rank - 1, done = last;
-    const Axis *w = &r->axis[last], *h = last > 0 ? &r->axis[last - 1] : NULL;
+    const FeResizeAxis *w = &r->axis[last], *h = last > 0 ? &r->axis[last - 1] : NULL;
     bool both = last >= 3 || (h && h->changes);
     if (w->changes || (both && h->changes)) {
         done = both ? last - 1 : last;
@@ -247,7 +82,7 @@ static IrValue *resize_axes(FeNode *n, const Resize *r, IrValue *x) {
 }
 
 // What TF_CROP_AND_RESIZE takes from outside of the image is one value.
-static IrValue *fill_outside(FeNode *n, const Resize *r, IrValue *y) {
+static IrValue *fill_outside(FeNode *n, const FeResize *r, IrValue *y) {
     for (int i = 0; i < r->rank && !n->refused; i++) {
         if (r->axis[i].has_outside) {
             IrValue *inside = fe_tensor_const(n, &r->axis[i].inside);
@@ -258,17 +93,19 @@ static IrValue *fill_outside(FeNode *n, const Resize *r, IrValue *y) {
     return y;
 }
 
-static void build_resize(FeNode *n, Resize *r, IrValue *x) {
+static void build_resize(FeNode *n, FeResize *r, IrValue *x) {
     bool changes = false;
     for (int i = 0; i < r->rank && !n->refused; i++) {
-        Axis *a = &r->axis[i];
-        bool crops = r->coordinates == TF_CROP_AND_RESIZE && (a->start != 0 || a->end != 1);
+        FeResizeAxis *a = &r->axis[i];
+        bool crops =
+            r->coordinates == FE_RESIZE_TF_CROP_AND_RESIZE && (a->start != 0 || a->end != 1);
         if (a->out != a->in || a->scale != 1 || crops) {
-            if (a->dim.n || a->in < 1 || a->in > MAX_PIXELS || a->out < 1 || a->out > MAX_PIXELS) {
+            if (a->dim.n || a->in < 1 || a->in > FE_RESIZE_MAX_PIXELS || a->out < 1 ||
+                a->out > FE_RESIZE_MAX_PIXELS) {
                 fe_refuse(n, "axis %d of size %lld cannot be resized to %lld", i, (long long)a->in,
                           (long long)a->out);
             } else {
-                fill_axis(n, r, a);
+                fe_resize_fill_axis(n, r, a);
             }
         }
         changes |= a->changes;
@@ -282,7 +119,7 @@ static void build_resize(FeNode *n, Resize *r, IrValue *x) {
     }
     // Integers are interpolated in f32 and cut off.
     IrDtype t = x->type.dtype;
-    bool casts = r->mode != NEAREST && !ir_dtype_is_float(t);
+    bool casts = r->mode != FE_RESIZE_NEAREST && !ir_dtype_is_float(t);
     IrValue *y = resize_axes(n, r, casts ? fe_cast(n, x, IR_F32) : x);
     y = fill_outside(n, r, y);
     fe_out(n, 0, casts ? fe_cast(n, y, t) : y);
@@ -301,23 +138,23 @@ static int find_name(FeNode *n, const char *attr, int count, const char *const *
     return 0;
 }
 
-static bool read_mode(FeNode *n, Resize *r) {
+static bool read_mode(FeNode *n, FeResize *r) {
     const char *mode = fe_attr_str(n, "mode", "nearest");
-    r->mode = strcmp(mode, "nearest") == 0                                   ? NEAREST
-              : strcmp(mode, "linear") == 0 || strcmp(mode, "bilinear") == 0 ? LINEAR
-              : strcmp(mode, "cubic") == 0                                   ? CUBIC
-                                                                             : MODES;
-    if (r->mode == MODES) {
+    r->mode = strcmp(mode, "nearest") == 0                                   ? FE_RESIZE_NEAREST
+              : strcmp(mode, "linear") == 0 || strcmp(mode, "bilinear") == 0 ? FE_RESIZE_LINEAR
+              : strcmp(mode, "cubic") == 0                                   ? FE_RESIZE_CUBIC
+                                                                             : FE_RESIZE_MODES;
+    if (r->mode == FE_RESIZE_MODES) {
         fe_refuse(n, "mode '%s' is unknown", mode);
     }
     return !n->refused;
 }
 
-static void start_axes(Resize *r, const IrShape *s) {
+static void start_axes(FeResize *r, const IrShape *s) {
     r->rank = s->rank;
     for (int i = 0; i < s->rank; i++) {
-        r->axis[i] =
-            (Axis){.dim = s->dim[i], .in = s->dim[i].c, .out = s->dim[i].c, .scale = 1, .end = 1};
+        r->axis[i] = (FeResizeAxis){
+            .dim = s->dim[i], .in = s->dim[i].c, .out = s->dim[i].c, .scale = 1, .end = 1};
     }
 }
 
@@ -344,10 +181,10 @@ static Floats read_floats(FeNode *n, int i) {
     return f;
 }
 
-static void set_scale(FeNode *n, Axis *a, int i, float scale) {
+static void set_scale(FeNode *n, FeResizeAxis *a, int i, float scale) {
     float out = floorf(scale * (float)a->in);
-    if (!(scale > 0) || !isfinite(scale) || (!(out >= 1 && out <= MAX_PIXELS) && a->in > 0) ||
-        (a->dim.n && scale != 1)) {
+    if (!(scale > 0) || !isfinite(scale) ||
+        (!(out >= 1 && out <= FE_RESIZE_MAX_PIXELS) && a->in > 0) || (a->dim.n && scale != 1)) {
         fe_refuse(n, "axis %d of size %lld cannot be scaled by %g", i, (long long)a->in,
                   (double)scale);
         return;
@@ -368,34 +205,34 @@ static IrInts read_axes(FeNode *n, int rank) {
 }
 
 // keep_aspect_ratio_policy (18): one scale for all the axes.
-static void keep_ratio(FeNode *n, Resize *r, IrInts axes) {
+static void keep_ratio(FeNode *n, FeResize *r, IrInts axes) {
     static const char *const policies[] = {"stretch", "not_larger", "not_smaller"};
     int policy = find_name(n, "keep_aspect_ratio_policy", 3, policies);
     float scale = 0;
     for (int k = 0; k < axes.n && policy && !n->refused; k++) {
-        const Axis *a = &r->axis[axes.v[k]];
+        const FeResizeAxis *a = &r->axis[axes.v[k]];
         bool better = policy == 1 ? a->scale < scale : a->scale > scale;
         scale = k == 0 || better ? a->scale : scale;
     }
     for (int k = 0; k < axes.n && policy && !n->refused; k++) {
-        Axis *a = &r->axis[axes.v[k]];
+        FeResizeAxis *a = &r->axis[axes.v[k]];
         a->scale = a->dim.n ? 1 : scale;
         a->out = a->dim.n ? a->out : (int64_t)floorf(scale * (float)a->in + 0.5f);
     }
 }
 
-static void read_sizes(FeNode *n, Resize *r, IrInts axes, const FeDims *sizes) {
+static void read_sizes(FeNode *n, FeResize *r, IrInts axes, const FeDims *sizes) {
     if (sizes->n != axes.n) {
         fe_refuse(n, "%d sizes are given for %d axes", sizes->n, axes.n);
     }
     for (int k = 0; k < axes.n && !n->refused; k++) {
-        Axis *a = &r->axis[axes.v[k]];
+        FeResizeAxis *a = &r->axis[axes.v[k]];
         IrDim size = sizes->v[k];
         if (a->dim.n || size.n) {
             if (!ir_dim_eq(a->dim, size)) {
                 fe_refuse(n, "axis %lld depends on the batch size", (long long)axes.v[k]);
             }
-        } else if (size.c < 1 || size.c > MAX_PIXELS || a->in < 1) {
+        } else if (size.c < 1 || size.c > FE_RESIZE_MAX_PIXELS || a->in < 1) {
             fe_refuse(n, "axis %lld of size %lld cannot be resized to %lld", (long long)axes.v[k],
                       (long long)a->in, (long long)size.c);
         } else {
@@ -408,7 +245,7 @@ static void read_sizes(FeNode *n, Resize *r, IrInts axes, const FeDims *sizes) {
     }
 }
 
-static void read_scales(FeNode *n, Resize *r, IrInts axes, Floats scales) {
+static void read_scales(FeNode *n, FeResize *r, IrInts axes, Floats scales) {
     if (scales.n != axes.n) {
         fe_refuse(n, "%d scales are given for %d axes", scales.n, axes.n);
     }
@@ -418,7 +255,7 @@ static void read_scales(FeNode *n, Resize *r, IrInts axes, Floats scales) {
 }
 
 // Resize-11, roi: starts, then ends, of each axis in parts of its size.
-static void read_region(FeNode *n, Resize *r, IrInts axes) {
+static void read_region(FeNode *n, FeResize *r, IrInts axes) {
     Floats roi = read_floats(n, 1);
     if (roi.n != 2 * axes.n) {
         fe_refuse(n, "roi has %d entries for %d axes", roi.n, axes.n);
@@ -431,7 +268,7 @@ static void read_region(FeNode *n, Resize *r, IrInts axes) {
 
 // Resize-10 and Upsample: coordinates are x / scale.
 static void import_simple(FeNode *n, IrValue *x, Floats scales) {
-    Resize r = {.coordinates = ASYMMETRIC, .rounding = SIMPLE};
+    FeResize r = {.coordinates = FE_RESIZE_ASYMMETRIC, .rounding = FE_RESIZE_SIMPLE};
     if (read_mode(n, &r)) {
         start_axes(&r, &x->type.shape);
         read_scales(n, &r, fe_range(n, 0, r.rank), scales);
@@ -471,13 +308,14 @@ void fe_import_resize(FeNode *n) {
         import_simple(n, x, read_floats(n, 1));
         return;
     }
-    Resize r = {.cubic_a = fe_attr_float(n, "cubic_coeff_a", -0.75),
-                .outside = fe_attr_float(n, "extrapolation_value", 0),
-                .exclude_outside = fe_attr_int(n, "exclude_outside", 0) != 0,
-                .antialias = n->since >= 18 && fe_attr_int(n, "antialias", 0) != 0};
-    r.coordinates =
-        (Coordinates)find_name(n, "coordinate_transformation_mode", COORDINATES, coordinate_names);
-    r.rounding = (Rounding)find_name(n, "nearest_mode", ROUNDINGS - 1, rounding_names);
+    FeResize r = {.cubic_a = fe_attr_float(n, "cubic_coeff_a", -0.75),
+                  .outside = fe_attr_float(n, "extrapolation_value", 0),
+                  .exclude_outside = fe_attr_int(n, "exclude_outside", 0) != 0,
+                  .antialias = n->since >= 18 && fe_attr_int(n, "antialias", 0) != 0};
+    r.coordinates = (FeResizeCoordinates)find_name(n, "coordinate_transformation_mode",
+                                                   FE_RESIZE_COORDINATES, coordinate_names);
+    r.rounding =
+        (FeResizeRounding)find_name(n, "nearest_mode", FE_RESIZE_ROUNDINGS - 1, rounding_names);
     start_axes(&r, &x->type.shape);
     IrInts axes = read_axes(n, r.rank);
     FeDims sizes = {0};
@@ -494,7 +332,7 @@ void fe_import_resize(FeNode *n) {
     } else {
         read_scales(n, &r, axes, scales);
     }
-    if (r.coordinates == TF_CROP_AND_RESIZE && !n->refused) {
+    if (r.coordinates == FE_RESIZE_TF_CROP_AND_RESIZE && !n->refused) {
         read_region(n, &r, axes);
     }
     build_resize(n, &r, x);
