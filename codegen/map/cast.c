@@ -1,6 +1,5 @@
 // cast (Cast-13), element by element.
 #include "codegen/map/map.h"
-#include "codegen/move/move.h"
 #include <string.h>
 
 // ---------------------------------------------------------------- cast
