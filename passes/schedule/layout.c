@@ -22,275 +22,116 @@
 //     a plain constant; one element, plain; in a map also [N|1,1,H,W], plain.
 // A graph that already holds a blocked value was laid out before and is left alone.
 
-#include "passes/util.h"
+#include "passes/schedule/layout.h"
 #include <string.h>
 
 enum { PLAIN_CONV_CHANNELS = 4 };
 
-typedef struct Layout {
-    PassContext *ctx;
-    IrGraph *graph;
-    int block;
-    int changes;
-    IrValue **twin; // by value id: the same tensor in the other layout, or NULL
-    size_t n_twins;
-} Layout;
-
-typedef bool (*LayoutRule)(Layout *, IrNode *);
-
-// ---------------------------------------------------------------- reorders
-
-static IrValue **find_twin(Layout *l, const IrValue *v) {
-    if (v->id >= l->n_twins) {
-        size_t n = 2 * ((size_t)v->id + 1);
-        IrValue **twin = ir_alloc_array(l->ctx->scratch, n, sizeof *twin);
-        if (l->n_twins) {
-            memcpy(twin, l->twin, l->n_twins * sizeof *twin);
-        }
-        l->twin = twin;
-        l->n_twins = n;
-    }
-    return &l->twin[v->id];
-}
-
-static IrBuilder build_before(Layout *l, const IrNode *user, const IrValue *v) {
-    const IrNode *from = v->def ? v->def : user;
-    return (IrBuilder){.graph = l->graph,
-                       .before = (IrNode *)user,
-                       .name = from ? from->name : "reorder",
-                       .src_op = from ? from->src_op : NULL};
-}
-
-static IrValue *check_built(IrValue *v, const IrBuilder *b) {
-    if (!v) {
-        ir_bug("layout", b->name, "%s", b->err ? b->err : "a node could not be built");
-    }
-    return v;
-}
-
-// v in the given layout: itself, or its twin, built before `user` (at the end when NULL) on first
-// need.
-static IrValue *get_in_layout(Layout *l, IrValue *v, int block, IrNode *user) {
-    if (v->type.block == block) {
-        return v;
-    }
-    IrValue *t = *find_twin(l, v);
-    if (!t) {
-        IrBuilder b = build_before(l, user, v);
-        t = check_built(ir_build1(&b, IR_OP_REORDER, v), &b);
-        t->type.block = block;
-        *find_twin(l, v) = t;
-        *find_twin(l, t) = v;
-        l->changes++;
-    }
-    return t;
-}
-
-static void require(Layout *l, IrNode *n, int i, int block) {
-    IrValue *v = ir_in(n, i);
-    if (v && v->type.block != block) {
-        ir_set_in(n, i, get_in_layout(l, v, block, n));
-    }
-}
-
-// ---------------------------------------------------------------- operands of maps and epilogues
-
-// Blocks are laid out per image: only the first dimension may depend on N.
-static bool can_block(const IrType *t) {
-    const IrDim *d = t->shape.dim;
-    return t->dtype == IR_F32 && t->shape.rank == 4 && !d[1].n && !d[2].n && !d[3].n;
-}
-
-static bool has_one_element(const IrType *t) {
-    for (int i = 0; i < t->shape.rank; i++) {
-        if (!ir_dim_is(t->shape.dim[i], 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool fits_block(const IrType *t) {
-    return t->dtype == IR_F32 || has_one_element(t);
-}
-
-// Dim i of s is that of `full` (wanted) or 1 (not wanted).
-static bool has_dim(const IrShape *s, int i, const IrShape *full, bool wanted) {
-    return wanted ? ir_dim_eq(s->dim[i], full->dim[i]) : ir_dim_is(s->dim[i], 1);
-}
-
-static bool is_batch_or_one(const IrShape *s, const IrShape *full) {
-    return has_dim(s, 0, full, true) || has_dim(s, 0, full, false);
-}
-
-// [N|1,C,1,1]
-static bool is_per_channel(const IrShape *s, const IrShape *full) {
-    return is_batch_or_one(s, full) && has_dim(s, 1, full, true) && has_dim(s, 2, full, false) &&
-           has_dim(s, 3, full, false);
-}
-
-// [N|1,1,H,W]
-static bool is_per_pixel(const IrShape *s, const IrShape *full) {
-    return is_batch_or_one(s, full) && has_dim(s, 1, full, false) && has_dim(s, 2, full, true) &&
-           has_dim(s, 3, full, true);
-}
-
-// Operand i as rank 4: `lead` ones before its shape, the rest behind.
-static void unsqueeze_operand(Layout *l, IrNode *n, int i, int lead) {
-    IrValue *v = ir_in(n, i);
-    IrShape to = {4, {ir_dim(1), ir_dim(1), ir_dim(1), ir_dim(1)}};
-    memcpy(to.dim + lead, v->type.shape.dim, (size_t)v->type.shape.rank * sizeof *to.dim);
-    if (pass_is_frozen(v)) {
-        v = pass_const_reshaped(l->ctx, l->graph, v, &to);
-    } else {
-        IrBuilder b = build_before(l, n, v);
-        v = check_built(ir_build_reshape(&b, get_in_layout(l, v, 0, n), &to), &b);
-    }
-    ir_set_in(n, i, v);
-    l->changes++;
-}
-
-// Makes operand i of a blocked node one of the forms that the head of this file lists.
-static void fit_operand(Layout *l, IrNode *n, int i, const IrShape *full, bool pixels) {
-    IrValue *v = ir_in(n, i);
-    if (!v || has_one_element(&v->type)) {
-        require(l, n, i, 0);
-        return;
-    }
-    if (v->type.shape.rank < 4) {
-        unsqueeze_operand(l, n, i, 4 - v->type.shape.rank);
-        v = ir_in(n, i);
-    }
-    const IrShape *s = &v->type.shape;
-    if (is_per_channel(s, full)) {
-        require(l, n, i, v->konst ? 0 : l->block);
-    } else if (ir_shape_eq(s, full)) {
-        require(l, n, i, l->block);
-    } else if (pixels && is_per_pixel(s, full)) {
-        require(l, n, i, 0);
-    } else {
-        require(l, n, i, 0);
-        IrBuilder b = build_before(l, n, v);
-        IrAttr shape = ir_attr_dims(IR_ATTR_SHAPE, full);
-        IrValue *plain = ir_in(n, i);
-        ir_set_in(n, i, check_built(ir_build(&b, IR_OP_EXPAND, 1, &plain, 1, &shape), &b));
-        require(l, n, i, l->block);
-    }
-}
-
-static bool fits_from(const IrNode *n, int first) {
-    for (int i = first; i < n->n_in; i++) {
-        if (ir_in(n, i) && !fits_block(&ir_in(n, i)->type)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_blocked(const IrValue *v) {
-    return v && v->type.block != 0;
-}
+typedef bool (*LayoutRule)(PassLayout *, IrNode *);
 
 // ---------------------------------------------------------------- rules
 // Each returns true when the result is blocked, after making the operands fit.
 
-static bool layout_conv(Layout *l, IrNode *n) {
+static bool layout_conv(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
-    if (!can_block(&x->type) || !can_block(&n->out[0]->type) || !fits_from(n, 3)) {
+    if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&n->out[0]->type) ||
+        !pass_layout_fits_from(n, 3)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];
-    bool direct = !is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
-                  ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
+    bool direct = !pass_layout_is_blocked(x) && channels.n == 0 &&
+                  channels.c <= PLAIN_CONV_CHANNELS && ir_int(n, IR_ATTR_GROUP, 1) == 1 &&
+                  !ir_body(n, IR_ATTR_PRE).n;
     if (!direct) {
-        require(l, n, 0, l->block);
+        pass_layout_require(l, n, 0, l->block);
     }
-    require(l, n, 1, 0);
-    require(l, n, 2, 0);
+    pass_layout_require(l, n, 1, 0);
+    pass_layout_require(l, n, 2, 0);
     for (int i = 3; i < n->n_in; i++) {
         const IrValue *of = i < ir_prologue(n) ? n->out[0] : ir_in(n, 0);
-        fit_operand(l, n, i, &of->type.shape, false);
+        pass_layout_fit(l, n, i, &of->type.shape, false);
     }
     return true;
 }
 
 // Pools: x blocked.
-static bool layout_pool(Layout *l, IrNode *n) {
-    if (!can_block(&ir_in(n, 0)->type) || !can_block(&n->out[0]->type) || !fits_from(n, 1)) {
+static bool layout_pool(PassLayout *l, IrNode *n) {
+    if (!pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_can_block(&n->out[0]->type) ||
+        !pass_layout_fits_from(n, 1)) {
         return false;
     }
-    require(l, n, 0, l->block);
+    pass_layout_require(l, n, 0, l->block);
     for (int i = 1; i < n->n_in; i++) {
-        fit_operand(l, n, i, &n->out[0]->type.shape, false);
+        pass_layout_fit(l, n, i, &n->out[0]->type.shape, false);
     }
     return true;
 }
 
 // batch_norm, lrn: x blocked, parameters plain.
-static bool layout_blocked(Layout *l, IrNode *n) {
-    if (!can_block(&ir_in(n, 0)->type) || !can_block(&n->out[0]->type)) {
+static bool layout_blocked(PassLayout *l, IrNode *n) {
+    if (!pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_can_block(&n->out[0]->type)) {
         return false;
     }
-    require(l, n, 0, l->block);
+    pass_layout_require(l, n, 0, l->block);
     for (int i = 1; i < n->n_in; i++) {
-        require(l, n, i, 0);
+        pass_layout_require(l, n, i, 0);
     }
     return true;
 }
 
 // Elementwise: blocked where an operand of the full shape is.
-static bool layout_map(Layout *l, IrNode *n) {
+static bool layout_map(PassLayout *l, IrNode *n) {
     const IrType *t = &n->out[0]->type;
-    if (!can_block(t) || !fits_from(n, 0)) {
+    if (!pass_layout_can_block(t) || !pass_layout_fits_from(n, 0)) {
         return false;
     }
     bool blocked = false;
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
-        blocked |= is_blocked(v) && ir_shape_eq(&v->type.shape, &t->shape);
+        blocked |= pass_layout_is_blocked(v) && ir_shape_eq(&v->type.shape, &t->shape);
     }
     for (int i = 0; blocked && i < n->n_in; i++) {
-        fit_operand(l, n, i, &t->shape, true);
+        pass_layout_fit(l, n, i, &t->shape, true);
     }
     return blocked;
 }
 
-static bool layout_follow(Layout *l, IrNode *n) {
+static bool layout_follow(PassLayout *l, IrNode *n) {
     (void)l;
-    return is_blocked(ir_in(n, 0));
+    return pass_layout_is_blocked(ir_in(n, 0));
 }
 
-static bool layout_concat(Layout *l, IrNode *n) {
+static bool layout_concat(PassLayout *l, IrNode *n) {
     bool blocked = false;
     for (int i = 0; i < n->n_in; i++) {
-        blocked |= is_blocked(ir_in(n, i));
+        blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     if (!blocked || ir_int(n, IR_ATTR_AXIS, 0) != 1) {
         return false;
     }
     for (int i = 0; i < n->n_in; i++) {
-        require(l, n, i, l->block);
+        pass_layout_require(l, n, i, l->block);
     }
     return true;
 }
 
-static bool layout_shuffle(Layout *l, IrNode *n) {
+static bool layout_shuffle(PassLayout *l, IrNode *n) {
     bool blocked = false;
     for (int i = 0; i < n->n_in; i++) {
-        blocked |= is_blocked(ir_in(n, i));
+        blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     for (int i = 0; i < n->n_in && blocked; i++) {
-        require(l, n, i, l->block);
+        pass_layout_require(l, n, i, l->block);
     }
     return blocked;
 }
 
-static bool layout_slice(Layout *l, IrNode *n) {
+static bool layout_slice(PassLayout *l, IrNode *n) {
     (void)l;
     const IrValue *x = ir_in(n, 0);
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
-    if (!is_blocked(x) || start.n != 4 || step.n != 4 || start.v[0] != 0 || step.v[0] != 1 ||
-        !ir_dim_eq(x->type.shape.dim[0], n->out[0]->type.shape.dim[0])) {
+    if (!pass_layout_is_blocked(x) || start.n != 4 || step.n != 4 || start.v[0] != 0 ||
+        step.v[0] != 1 || !ir_dim_eq(x->type.shape.dim[0], n->out[0]->type.shape.dim[0])) {
         return false;
     }
     for (int i = 1; i < 4; i++) {
@@ -301,21 +142,21 @@ static bool layout_slice(Layout *l, IrNode *n) {
     return true;
 }
 
-static bool layout_pad(Layout *l, IrNode *n) {
+static bool layout_pad(PassLayout *l, IrNode *n) {
     (void)l;
     IrInts pad = ir_ints(n, IR_ATTR_PAD); // begins, then ends
-    return is_blocked(ir_in(n, 0)) && pad.n == 8 && pad.v[0] == 0 && pad.v[1] == 0 &&
+    return pass_layout_is_blocked(ir_in(n, 0)) && pad.n == 8 && pad.v[0] == 0 && pad.v[1] == 0 &&
            pad.v[4] == 0 && pad.v[5] == 0;
 }
 
 // Reduction without keepdims over [2,3]: made one with, [N,C,1,1], and a reshape to [N,C] behind
 // it. The epilogue's operands get the two ones behind their shape, where the result has them.
-static void keep_reduced_dims(Layout *l, IrNode *n) {
+static void keep_reduced_dims(PassLayout *l, IrNode *n) {
     IrValue *y = n->out[0];
     IrShape flat = y->type.shape;
     for (int i = 1; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
-        if (v && !has_one_element(&v->type)) {
+        if (v && !pass_layout_is_scalar(&v->type)) {
             unsqueeze_operand(l, n, i, flat.rank - v->type.shape.rank);
         }
     }
@@ -325,30 +166,31 @@ static void keep_reduced_dims(Layout *l, IrNode *n) {
         ir_bug("layout", n->name, "%s", wrong);
     }
     IrBuilder b = {.graph = l->graph, .before = n->next, .name = n->name, .src_op = n->src_op};
-    IrValue *r = check_built(ir_build_reshape(&b, y, &flat), &b);
+    IrValue *r = pass_layout_check(ir_build_reshape(&b, y, &flat), &b);
     ir_replace_uses(y, r);
     ir_set_in(r->def, 0, y);
     l->changes++;
 }
 
-static bool layout_reduce(Layout *l, IrNode *n) {
+static bool layout_reduce(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
-    if (!is_blocked(x) || axes.n != 2 || axes.v[0] != 2 || axes.v[1] != 3 || !fits_from(n, 1)) {
+    if (!pass_layout_is_blocked(x) || axes.n != 2 || axes.v[0] != 2 || axes.v[1] != 3 ||
+        !pass_layout_fits_from(n, 1)) {
         return false;
     }
     if (!ir_int(n, IR_ATTR_KEEPDIMS, 1)) {
         keep_reduced_dims(l, n);
     }
     for (int i = 1; i < n->n_in; i++) {
-        fit_operand(l, n, i, &n->out[0]->type.shape, false);
+        pass_layout_fit(l, n, i, &n->out[0]->type.shape, false);
     }
     return true;
 }
 
 // A 1x1 filter with a stride of 2 meets every other pixel: its gradient is that of stride 1 on a
 // slice of x, whose pixels lie side by side. x is blocked already.
-static void slice_pixels(Layout *l, IrNode *n) {
+static void slice_pixels(PassLayout *l, IrNode *n) {
     IrWindow w = ir_window(n);
     const IrShape *dw = &n->out[0]->type.shape, *dy = &ir_in(n, 1)->type.shape;
     if (!ir_dim_is(dw->dim[2], 1) || !ir_dim_is(dw->dim[3], 1) || w.sh * w.sw == 1 || w.sh > 2 ||
@@ -363,8 +205,8 @@ static void slice_pixels(Layout *l, IrNode *n) {
     int64_t start[] = {0, 0, 0, 0}, step[] = {1, 1, w.sh, w.sw}, one[] = {1, 1};
     IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
                       ir_attr_ints(a, IR_ATTR_STEP, 4, step), ir_attr_dims(IR_ATTR_SHAPE, &shape)};
-    IrBuilder b = build_before(l, n, x);
-    IrValue *slice = check_built(ir_build(&b, IR_OP_SLICE, 1, &x, 3, attrs), &b);
+    IrBuilder b = pass_layout_before(l, n, x);
+    IrValue *slice = pass_layout_check(ir_build(&b, IR_OP_SLICE, 1, &x, 3, attrs), &b);
     slice->type.block = l->block;
     ir_set_in(n, 0, slice);
     ir_set_attr(n, ir_attr_ints(a, IR_ATTR_STRIDE, 2, one));
@@ -373,41 +215,41 @@ static void slice_pixels(Layout *l, IrNode *n) {
 
 // The gradient of a convolution's weights reads blocks, but for an input as narrow as that of a
 // plain conv; what it gives is a filter, plain.
-static bool layout_wgrad(Layout *l, IrNode *n) {
+static bool layout_wgrad(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0), *dy = ir_in(n, 1);
-    if (!can_block(&x->type) || !can_block(&dy->type)) {
+    if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&dy->type)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];
-    bool direct = !is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
-                  ir_int(n, IR_ATTR_GROUP, 1) == 1;
+    bool direct = !pass_layout_is_blocked(x) && channels.n == 0 &&
+                  channels.c <= PLAIN_CONV_CHANNELS && ir_int(n, IR_ATTR_GROUP, 1) == 1;
     if (!direct) {
-        require(l, n, 0, l->block);
+        pass_layout_require(l, n, 0, l->block);
         slice_pixels(l, n);
     }
-    require(l, n, 1, l->block);
+    pass_layout_require(l, n, 1, l->block);
     return true;
 }
 
 // Gradients of pools and normalisations, batch_norm_train: x and dy blocked, parameters plain; of
 // the results the first is blocked.
-static bool layout_gradient(Layout *l, IrNode *n) {
-    if (!can_block(&n->out[0]->type)) {
+static bool layout_gradient(PassLayout *l, IrNode *n) {
+    if (!pass_layout_can_block(&n->out[0]->type)) {
         return false;
     }
     for (int i = 0; i < n->n_in; i++) {
-        require(l, n, i, can_block(&ir_in(n, i)->type) ? l->block : 0);
+        pass_layout_require(l, n, i, pass_layout_can_block(&ir_in(n, i)->type) ? l->block : 0);
     }
     return true;
 }
 
-static bool layout_interleave(Layout *l, IrNode *n) {
+static bool layout_interleave(PassLayout *l, IrNode *n) {
     bool blocked = false;
     for (int i = 0; i < n->n_in; i++) {
-        blocked |= is_blocked(ir_in(n, i));
+        blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     for (int i = 0; i < n->n_in && blocked; i++) {
-        require(l, n, i, l->block);
+        pass_layout_require(l, n, i, l->block);
     }
     return blocked;
 }
@@ -424,19 +266,19 @@ static bool is_read_plain(const IrValue *v) {
 }
 
 // Follows its operand, but for a large result that is read plain: the small operand is reordered.
-static bool layout_resize(Layout *l, IrNode *n) {
+static bool layout_resize(PassLayout *l, IrNode *n) {
     (void)l;
     const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
     bool grows = y->dim[2].c * y->dim[3].c > x->dim[2].c * x->dim[3].c;
-    return is_blocked(ir_in(n, 0)) && !(grows && is_read_plain(n->out[0]));
+    return pass_layout_is_blocked(ir_in(n, 0)) && !(grows && is_read_plain(n->out[0]));
 }
 
 // Whole blocks of channels go back to where they were.
-static bool layout_slice_grad(Layout *l, IrNode *n) {
+static bool layout_slice_grad(PassLayout *l, IrNode *n) {
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
     const IrShape *dy = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
-    if (!is_blocked(ir_in(n, 0)) || !can_block(&n->out[0]->type) || start.n != 4 ||
-        (step.n == 4 && step.v[1] != 1) || start.v[1] % l->block) {
+    if (!pass_layout_is_blocked(ir_in(n, 0)) || !pass_layout_can_block(&n->out[0]->type) ||
+        start.n != 4 || (step.n == 4 && step.v[1] != 1) || start.v[1] % l->block) {
         return false;
     }
     return dy->dim[1].c % l->block == 0 || start.v[1] + dy->dim[1].c == y->dim[1].c;
@@ -471,7 +313,7 @@ static const LayoutRule rules[IR_OP_COUNT] = {
 
 // ---------------------------------------------------------------- the walk
 
-static void place_node(Layout *l, IrNode *n) {
+static void place_node(PassLayout *l, IrNode *n) {
     LayoutRule rule = ir_op_info(n->op)->flags & IR_FLAG_E ? layout_map : rules[n->op];
     if (n->op == IR_OP_CONV_WGRAD && layout_wgrad(l, n)) {
         return;
@@ -482,14 +324,14 @@ static void place_node(Layout *l, IrNode *n) {
         return;
     }
     for (int i = 0; i < n->n_in; i++) {
-        require(l, n, i, 0);
+        pass_layout_require(l, n, i, 0);
     }
 }
 
 static bool has_blocked_value(const IrGraph *g) {
     for (const IrNode *n = g->first; n; n = n->next) {
         for (int i = 0; i < n->n_out; i++) {
-            if (is_blocked(n->out[i])) {
+            if (pass_layout_is_blocked(n->out[i])) {
                 return true;
             }
         }
@@ -498,7 +340,7 @@ static bool has_blocked_value(const IrGraph *g) {
 }
 
 PassResult pass_layout(PassContext *ctx, IrGraph *g) {
-    Layout l = {.ctx = ctx, .graph = g, .block = ctx->opt->block};
+    PassLayout l = {.ctx = ctx, .graph = g, .block = ctx->opt->block};
     if (l.block < 2 || has_blocked_value(g)) {
         return (PassResult){0};
     }
@@ -507,8 +349,8 @@ PassResult pass_layout(PassContext *ctx, IrGraph *g) {
     }
     for (int i = 0; i < g->n_outputs; i++) {
         IrValue *v = g->outputs[i];
-        if (is_blocked(v)) {
-            ir_replace_output(g, i, get_in_layout(&l, v, 0, NULL));
+        if (pass_layout_is_blocked(v)) {
+            ir_replace_output(g, i, pass_layout_get(&l, v, 0, NULL));
         }
     }
     return (PassResult){l.changes};

@@ -33,7 +33,7 @@ ROOMS = (
 )
 TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}
 MOST_LINES, MOST_FUNCTION_LINES = 500, 60
-LONG_FILES = {"passes/schedule/layout.c": 520, "codegen/conv/direct.c": 510, "codegen/conv/wgrad_kernel.c": 555}
+LONG_FILES = {"codegen/conv/direct.c": 510, "codegen/conv/wgrad_kernel.c": 555}
 # Circles that stand for a while: the table of algorithms becomes conv_algos.def.
 KNOWN_CIRCLES = [["passes/schedule/direct.c", "passes/schedule/schedule.c", "passes/schedule/strassen.c",
                   "passes/schedule/winograd.c"]]
