@@ -157,7 +157,7 @@ static void keep_reduced_dims(PassLayout *l, IrNode *n) {
     for (int i = 1; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
         if (v && !pass_layout_is_scalar(&v->type)) {
-            unsqueeze_operand(l, n, i, flat.rank - v->type.shape.rank);
+            pass_layout_unsqueeze(l, n, i, flat.rank - v->type.shape.rank);
         }
     }
     ir_set_attr(n, ir_attr_i(IR_ATTR_KEEPDIMS, 1));

@@ -26,6 +26,8 @@ bool pass_layout_is_scalar(const IrType *t); // one element
 // Blocks are laid out per image: only the first dimension may depend on N.
 bool pass_layout_can_block(const IrType *t);
 bool pass_layout_fits_from(const IrNode *n, int first); // so may operands `first` and on
+// Operand i as rank 4: `lead` ones before its shape, the rest behind.
+void pass_layout_unsqueeze(PassLayout *l, IrNode *n, int i, int lead);
 // Makes operand i of a blocked node one of the forms that the head of layout.c lists; pixels: one
 // per pixel is among them.
 void pass_layout_fit(PassLayout *l, IrNode *n, int i, const IrShape *full, bool pixels);

@@ -98,8 +98,7 @@ static bool is_per_pixel(const IrShape *s, const IrShape *full) {
            has_dim(s, 3, full, true);
 }
 
-// Operand i as rank 4: `lead` ones before its shape, the rest behind.
-static void unsqueeze_operand(PassLayout *l, IrNode *n, int i, int lead) {
+void pass_layout_unsqueeze(PassLayout *l, IrNode *n, int i, int lead) {
     IrValue *v = ir_in(n, i);
     IrShape to = {4, {ir_dim(1), ir_dim(1), ir_dim(1), ir_dim(1)}};
     memcpy(to.dim + lead, v->type.shape.dim, (size_t)v->type.shape.rank * sizeof *to.dim);
@@ -120,7 +119,7 @@ void pass_layout_fit(PassLayout *l, IrNode *n, int i, const IrShape *full, bool 
         return;
     }
     if (v->type.shape.rank < 4) {
-        unsqueeze_operand(l, n, i, 4 - v->type.shape.rank);
+        pass_layout_unsqueeze(l, n, i, 4 - v->type.shape.rank);
         v = ir_in(n, i);
     }
     const IrShape *s = &v->type.shape;
