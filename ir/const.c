@@ -62,10 +62,10 @@ static int64_t count_elems(const IrConst *c) {
 }
 
 // Elements [at, at + n) of a splat or random constant. Random floats are multiples of 2^-23 (f16:
-// 2^-10) and so exact; random integers are 16 small values; bools either.
+// 2^-10, bf16: 2^-7) and so exact; random integers are 16 small values; bools either.
 static void make_elems(const IrConst *c, int64_t at, int n, double *x) {
     IrDtype t = c->type.dtype;
-    int bits = t == IR_F16 ? 11 : 24;
+    int bits = t == IR_F16 ? 11 : t == IR_BF16 ? 8 : 24;
     int lowest = t == IR_I8 || t == IR_I16 || t == IR_I32 || t == IR_I64 ? -8 : 0;
     uint64_t key = ir_random_key(c->seed);
     for (int i = 0; i < n; i++) {

@@ -53,6 +53,28 @@ typedef void StoreWideFn(void *data, int64_t at, int64_t n, const IrWide *from);
     LOAD(load_wide_##E, ctype, IrWide, saturate_I64)                                               \
     STORE(store_wide_##E, ctype, IrWide, SAME)
 
+// bf16 is the upper half of a float.
+static float widen_bf16(uint16_t x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+// In one rounding: what the float of x loses stays in its last bit, which bf16 does not have. Every
+// double and every 64-bit integer is a long double.
+static uint16_t narrow_bf16(long double x) {
+    float near = (float)x;
+    bool cut = near != x && !isnan(x);
+    near = cut && fabsl((long double)near) > fabsl(x) ? nextafterf(near, 0) : near;
+    uint32_t bits;
+    memcpy(&bits, &near, sizeof bits);
+    if (isnan(x)) {
+        return (uint16_t)(bits >> 16 | 0x40);
+    }
+    bits |= cut;
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 INTEGER(I8, int8_t, INT8_MIN, INT8_MAX)
 INTEGER(I16, int16_t, INT16_MIN, INT16_MAX)
 INTEGER(I32, int32_t, INT32_MIN, INT32_MAX)
@@ -64,6 +86,13 @@ INTEGER(U64, uint64_t, 0, UINT64_MAX)
 FLOATING(F32, float)
 FLOATING(F64, double)
 FLOATING(F16, _Float16)
+LOAD(load_BF16, uint16_t, double, widen_bf16)
+STORE(store_BF16, uint16_t, double, narrow_bf16)
+static IrWide wide_bf16(uint16_t x) {
+    return saturate_I64(widen_bf16(x));
+}
+LOAD(load_wide_BF16, uint16_t, IrWide, wide_bf16)
+STORE(store_wide_BF16, uint16_t, IrWide, narrow_bf16)
 LOAD(load_BOOL, uint8_t, double, TRUTH)
 STORE(store_BOOL, uint8_t, double, TRUTH)
 LOAD(load_wide_BOOL, uint8_t, IrWide, TRUTH)

@@ -33,7 +33,7 @@ bool ir_dtype_parse(const char *text, IrDtype *out) {
 }
 
 bool ir_dtype_is_float(IrDtype t) {
-    return t == IR_F32 || t == IR_F64 || t == IR_F16;
+    return t == IR_F32 || t == IR_F64 || t == IR_F16 || t == IR_BF16;
 }
 
 int64_t ir_dim_at(IrDim d, int64_t N) {

@@ -19,7 +19,8 @@ enum { // element types, numbered as ir/dtypes.def
     HONE_U16,
     HONE_U32,
     HONE_U64,
-    HONE_BOOL
+    HONE_BOOL,
+    HONE_BF16
 };
 
 typedef struct HoneDim {

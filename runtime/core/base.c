@@ -27,6 +27,7 @@ const RtDtype *rt_dtype(int dtype) {
         [HONE_I64] = {"i64", "<i8", 8}, [HONE_U8] = {"u8", "|u1", 1},
         [HONE_U16] = {"u16", "<u2", 2}, [HONE_U32] = {"u32", "<u4", 4},
         [HONE_U64] = {"u64", "<u8", 8}, [HONE_BOOL] = {"bool", "|b1", 1},
+        [HONE_BF16] = {"bf16", "<V2", 2},
     };
     return dtype >= 0 && dtype < RT_N_DTYPES ? &table[dtype] : NULL;
 }

@@ -32,7 +32,7 @@ typedef struct RtDtype {
     int bytes;
 } RtDtype;
 
-enum { RT_N_DTYPES = HONE_BOOL + 1 };
+enum { RT_N_DTYPES = HONE_BF16 + 1 };
 const RtDtype *rt_dtype(int dtype); // NULL: no such type
 
 // c + n * N; false when that overflows or is negative.

@@ -101,7 +101,7 @@ static double element_at(const RtNpy *a, int64_t i) {
         return ((const uint32_t *)a->data)[i];
     case HONE_U64:
         return (double)((const uint64_t *)a->data)[i];
-    default: // f16
+    default: // f16, bf16
         return NAN;
     }
 }
@@ -155,7 +155,7 @@ static bool add_labels(RtBuild *b, const RtSource *s, const char *path, const Rt
     if (a->rank < 1 || a->dim[0] != s->array.dim[0])
         return rt_build_error(b, "%s: %s for %lld images in %s", path, text,
                               (long long)s->array.dim[0], s->name);
-    if (a->dtype == HONE_F16 || (!numbers && !rows))
+    if (a->dtype == HONE_F16 || a->dtype == HONE_BF16 || (!numbers && !rows))
         return rt_build_error(b, "%s: %s is neither [N] nor [N,%lld]", path, text,
                               (long long)b->classes);
     if (rows && b->o->target != RT_TARGET_MULTI)

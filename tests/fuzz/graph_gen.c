@@ -111,13 +111,14 @@ static bool has_sane_type(const IrValue *v, int64_t N) {
 // Finite, not too large, and not at the mercy of rounding errors.
 static bool has_sane_values(const IrTensor *clean, const IrTensor *noisy) {
     bool floating = ir_dtype_is_float(clean->dtype);
-    double limit = clean->dtype == IR_F16 ? 256 : 10000, apart = ref_distance(clean, noisy);
+    bool half = clean->dtype == IR_F16 || clean->dtype == IR_BF16;
+    double limit = half ? 256 : 10000, apart = ref_distance(clean, noisy);
     for (int64_t i = 0; i < ir_tensor_elems(clean) && floating; i++) {
         double x = ir_tensor_get(clean, i);
         if (!isfinite(x) || fabs(x) > limit)
             return false;
     }
-    double most = clean->dtype == IR_F16 ? 0.05 : 2e-4;
+    double most = half ? 0.05 : 2e-4;
     return floating ? apart <= most * fmax(ref_magnitude(clean), 1e-3) : apart == 0;
 }
 

@@ -59,14 +59,14 @@ static bool on_grid(double x) {
 }
 
 static double rounding(IrDtype t) {
-    return t == IR_F64 ? 0x1p-50 : t == IR_F16 ? 0x1p-10 : 0x1p-22;
+    return t == IR_F64 ? 0x1p-50 : t == IR_F16 ? 0x1p-10 : t == IR_BF16 ? 0x1p-7 : 0x1p-22;
 }
 
 bool ref_add_noise(const IrNode *n, unsigned exact_in, IrTensor *t) {
     int64_t elems = ir_tensor_elems(t);
     if (!ir_dtype_is_float(t->dtype))
         return true;
-    bool exact = EXACT[n->op] && t->dtype != IR_F16;
+    bool exact = EXACT[n->op] && t->dtype != IR_F16 && t->dtype != IR_BF16;
     for (int i = 0; i < n->n_in && exact; i++)
         exact = !ir_in(n, i) || (i < 32 && exact_in >> i & 1);
     for (int64_t i = 0; i < elems && exact; i++)
@@ -135,7 +135,10 @@ static void change_value(void *ctx, const IrValue *v, const IrTensor *t) {
 
 // float32 and float16 results are rounded on the way, in another order than the evaluator's.
 static double base_tolerance(const IrTensor *t) {
-    return t->dtype == IR_F64 ? 1e-12 : t->dtype == IR_F16 ? 4e-3 : 1e-5;
+    return t->dtype == IR_F64    ? 1e-12
+           : t->dtype == IR_F16  ? 4e-3
+           : t->dtype == IR_BF16 ? 3e-2
+                                 : 1e-5;
 }
 
 Reference ref_evaluate(IrGraph *g, int64_t N, const IrTensor *inputs, IrOp wrong, IrArena *a) {

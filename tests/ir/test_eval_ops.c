@@ -1,5 +1,6 @@
 // Every op of the reference evaluator against results computed elsewhere (eval_cases.def), and
 // against results worked out by hand: bodies, epilogues, refusals, element types, dropout.
+#include "ir/eval.h"
 #include "ir/random.h"
 #include "tests/check.h"
 #include "tests/ir/eval_case.h"
@@ -170,30 +171,45 @@ static void refuses(void) {
     check_cases(refused_cases, sizeof refused_cases / sizeof refused_cases[0]);
 }
 
-// Every binary16 number survives f16 -> double -> f16, and set rounds to nearest even between two.
-static void converts_f16(void) {
+// Every number of a type of 16 bits survives a trip through double, and set rounds to nearest even
+// between two. inf: the bits of infinity.
+static void check_halves(IrDtype t, uint16_t inf) {
     uint16_t h = 0, back = 0, up = 0;
-    IrTensor from = {.dtype = IR_F16, .rank = 0, .data = &h};
-    IrTensor to = {.dtype = IR_F16, .rank = 0, .data = &back};
-    IrTensor next = {.dtype = IR_F16, .rank = 0, .data = &up};
+    IrTensor from = {.dtype = t, .rank = 0, .data = &h};
+    IrTensor to = {.dtype = t, .rank = 0, .data = &back};
+    IrTensor next = {.dtype = t, .rank = 0, .data = &up};
     int wrong = 0;
     for (int i = 0; i < 0x10000; i++) {
         h = (uint16_t)i;
         double x = ir_tensor_get(&from, 0);
         ir_tensor_set(&to, 0, x);
-        wrong += isnan(x) ? (back & 0x7fff) <= 0x7c00 : back != h;
-        if ((h & 0x7fff) < 0x7bff) {
+        wrong += isnan(x) ? (back & 0x7fff) <= inf : back != h;
+        if ((h & 0x7fff) < inf - 1) {
             up = (uint16_t)(h + 1);
             double middle = (x + ir_tensor_get(&next, 0)) / 2;
             ir_tensor_set(&to, 0, middle);
             wrong += back != (h & 1 ? up : h);
             ir_tensor_set(&to, 0, nextafter(middle, x));
             wrong += back != h;
+            ir_tensor_set(&to, 0, nextafter(middle, ir_tensor_get(&next, 0)));
+            wrong += back != up;
         }
     }
     CHECK_INT_EQ(wrong, 0);
-    h = 0x3555; // 0x155 / 1024 * 2^-2 + 2^-2
-    CHECK_NEAR(ir_tensor_get(&from, 0), 0.333251953125, 0);
+}
+
+static void converts_halves(void) {
+    uint16_t h = 0x3555; // 0x155 / 1024 * 2^-2 + 2^-2
+    IrTensor t = {.dtype = IR_F16, .rank = 0, .data = &h};
+    check_halves(IR_F16, 0x7c00);
+    check_halves(IR_BF16, 0x7f80);
+    CHECK_NEAR(ir_tensor_get(&t, 0), 0.333251953125, 0);
+    t.dtype = IR_BF16;
+    h = 0x3eab; // 0x2b / 128 * 2^-2 + 2^-2
+    CHECK_NEAR(ir_tensor_get(&t, 0), 0.333984375, 0);
+    IrWide x = ((IrWide)0x101 << 55) + 1; // just above the middle of two numbers: not to even
+    ir_tensor_store_wide(&t, 0, 1, &x);
+    CHECK_NEAR(ir_tensor_get(&t, 0), 0x1.02p63, 0);
 }
 
 // A tensor of every dtype takes what fits and saturates the rest; NaN is 0 in integers.
@@ -213,6 +229,7 @@ static void saturates_elements(void) {
         {IR_BOOL, 1, 1},
         {IR_F32, -INFINITY, INFINITY},
         {IR_F16, -INFINITY, INFINITY},
+        {IR_BF16, -INFINITY, INFINITY},
         {IR_F64, -1e300, 1e300},
     };
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
@@ -280,7 +297,7 @@ int main(void) {
     CHECK_RUN(agrees_with_other_libraries);
     CHECK_RUN(runs_bodies);
     CHECK_RUN(refuses);
-    CHECK_RUN(converts_f16);
+    CHECK_RUN(converts_halves);
     CHECK_RUN(saturates_elements);
     CHECK_RUN(draws_splitmix64);
     CHECK_RUN(drops_by_seed_and_index);

@@ -438,7 +438,7 @@ static void dtypes_have_names(void) {
         CHECK(ir_dtype_bytes(t) >= 1 && ir_dtype_bytes(t) <= 8);
     }
     CHECK(!ir_dtype_parse("float", &t));
-    CHECK(ir_dtype_is_float(IR_F16) && !ir_dtype_is_float(IR_I8));
+    CHECK(ir_dtype_is_float(IR_F16) && ir_dtype_is_float(IR_BF16) && !ir_dtype_is_float(IR_I8));
 }
 
 int main(void) {

@@ -288,7 +288,10 @@ static bool same_element(const IrTensor *want, const IrTensor *got, int64_t k, d
 
 // What a rounding of a dtype of another precision than f32 allows.
 static double tolerance_of(IrDtype t, double tolerance) {
-    return t == IR_F16 ? fmax(tolerance, 1e-3) : t == IR_F64 ? fmin(tolerance, 1e-10) : tolerance;
+    return t == IR_F16    ? fmax(tolerance, 1e-3)
+           : t == IR_BF16 ? fmax(tolerance, 8e-3)
+           : t == IR_F64  ? fmin(tolerance, 1e-10)
+                          : tolerance;
 }
 
 // Prints the first wrong element. `at`: where it is.

@@ -33,7 +33,7 @@ typedef struct RigRuns {
     int threads[4];
     int n_threads;
     // Of the largest magnitude of an output, 0: 2e-5; f64 is held to 1e-10, f16 to no less than
-    // 1e-3, integers agree exactly.
+    // 1e-3, bf16 to no less than 8e-3, integers agree exactly.
     double tolerance;
 } RigRuns;
 
