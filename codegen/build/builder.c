@@ -46,6 +46,14 @@ CgVal cg_imax(CgFn *f, CgVal a, CgVal b) {
     return LLVMBuildSelect(f->b, cg_icmp(f, LLVMIntSGT, a, b), a, b, "");
 }
 
+bool cg_is_const(CgVal v, int64_t *x) {
+    if (!LLVMIsAConstantInt(v)) {
+        return false;
+    }
+    *x = LLVMConstIntGetSExtValue(v);
+    return true;
+}
+
 // ---------------------------------------------------------------- control
 
 static LLVMBasicBlockRef new_block(CgFn *f, const char *name) {
@@ -169,41 +177,9 @@ CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align) {
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align) {
     LLVMSetAlignment(LLVMBuildStore(f->b, x, p), align);
 }
-CgVal cg_load_f(CgFn *f, CgVal p) {
-    return cg_load(f, f->f32, p, 4);
-}
-CgVal cg_load_v(CgFn *f, CgVal p) {
-    return cg_load(f, f->vec, p, 4);
-}
-CgVal cg_load_splat(CgFn *f, CgVal p) {
-    return cg_splat(f, cg_load_f(f, p));
-}
-void cg_store_v(CgFn *f, CgVal v, CgVal p) {
-    cg_store(f, v, p, 4);
-}
 
-// <lanes x i1>: the first n lanes
-static CgVal const_mask(CgFn *f, int n) {
-    CgVal bit[64];
-    for (int i = 0; i < f->lanes; i++)
-        bit[i] = LLVMConstInt(f->i1, i < n, 0);
-    return LLVMConstVector(bit, (unsigned)f->lanes);
-}
-
-static CgVal lane_numbers(CgFn *f) {
-    CgVal lane[64];
-    for (int i = 0; i < f->lanes; i++)
-        lane[i] = cg_i32(f, i);
-    return LLVMConstVector(lane, (unsigned)f->lanes);
-}
-
-static CgVal run_mask(CgFn *f, CgVal n) {
-    CgVal n32 = LLVMBuildTrunc(f->b, n, f->i32, "");
-    return LLVMBuildICmp(f->b, LLVMIntSLT, lane_numbers(f), cg_splat(f, n32), "");
-}
-
-static CgVal call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *types, int n,
-                            CgVal *args) {
+CgVal cg_call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *types, int n,
+                        CgVal *args) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (id == 0)
         ir_bug("builder", NULL, "no LLVM intrinsic %s", name);
@@ -212,37 +188,9 @@ static CgVal call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef 
                           (unsigned)n, "");
 }
 
-static CgVal masked_load(CgFn *f, CgVal p, CgVal mask) {
-    LLVMTypeRef types[] = {f->vec, f->ptr};
-    CgVal args[] = {p, cg_i32(f, 4), mask, LLVMConstNull(f->vec)};
-    return call_intrinsic(f, "llvm.masked.load", 2, types, 4, args);
-}
-
-static void masked_store(CgFn *f, CgVal v, CgVal p, CgVal mask) {
-    LLVMTypeRef types[] = {f->vec, f->ptr};
-    CgVal args[] = {v, p, cg_i32(f, 4), mask};
-    call_intrinsic(f, "llvm.masked.store", 2, types, 4, args);
-}
-
-CgVal cg_load_v_n(CgFn *f, CgVal p, int n) {
-    return n >= f->lanes ? cg_load_v(f, p) : masked_load(f, p, const_mask(f, n));
-}
-void cg_store_v_n(CgFn *f, CgVal v, CgVal p, int n) {
-    if (n >= f->lanes)
-        cg_store_v(f, v, p);
-    else
-        masked_store(f, v, p, const_mask(f, n));
-}
-CgVal cg_load_v_mask(CgFn *f, CgVal p, CgVal n) {
-    return masked_load(f, p, run_mask(f, n));
-}
-void cg_store_v_mask(CgFn *f, CgVal v, CgVal p, CgVal n) {
-    masked_store(f, v, p, run_mask(f, n));
-}
-
 void cg_prefetch(CgFn *f, CgVal p, int locality) {
     CgVal args[] = {p, cg_i32(f, 0), cg_i32(f, locality), cg_i32(f, 1)};
-    call_intrinsic(f, "llvm.prefetch", 1, &f->ptr, 4, args);
+    cg_call_intrinsic(f, "llvm.prefetch", 1, &f->ptr, 4, args);
 }
 
 // ---------------------------------------------------------------- floats
@@ -259,6 +207,17 @@ CgVal cg_like(CgFn *f, CgVal shape, double x) {
     bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
     CgVal c = LLVMConstReal(vector ? LLVMGetElementType(t) : t, x);
     return vector ? cg_splat(f, c) : c;
+}
+
+CgVal cg_int_like(CgVal shape, uint64_t c) {
+    LLVMTypeRef t = LLVMTypeOf(shape);
+    if (LLVMGetTypeKind(t) != LLVMVectorTypeKind)
+        return LLVMConstInt(t, c, 0);
+    CgVal lane[64];
+    unsigned n = LLVMGetVectorSize(t);
+    for (unsigned i = 0; i < n; i++)
+        lane[i] = LLVMConstInt(LLVMGetElementType(t), c, 0);
+    return LLVMConstVector(lane, n);
 }
 
 CgVal cg_splat(CgFn *f, CgVal scalar) {
@@ -289,7 +248,7 @@ CgVal cg_fdiv(CgFn *f, CgVal a, CgVal b) {
 
 CgVal cg_intrinsic(CgFn *f, const char *name, int n, CgVal *args) {
     LLVMTypeRef t = LLVMTypeOf(args[0]);
-    return call_intrinsic(f, name, 1, &t, n, args);
+    return cg_call_intrinsic(f, name, 1, &t, n, args);
 }
 
 CgVal cg_fma(CgFn *f, CgVal a, CgVal b, CgVal c) {

@@ -44,6 +44,7 @@ CgVal cg_iremc(CgFn *f, CgVal a, int64_t c);
 CgVal cg_imin(CgFn *f, CgVal a, CgVal b); // signed
 CgVal cg_imax(CgFn *f, CgVal a, CgVal b);
 CgVal cg_icmp(CgFn *f, LLVMIntPredicate p, CgVal a, CgVal b);
+bool cg_is_const(CgVal v, int64_t *x);
 
 // ---- control. cg_for opens a loop over [lo, hi) by step > 0 and cg_end closes it; loops nest. The
 // loop is rotated; when lo and hi are constants no guard is emitted. No LLVM pass unrolls or
@@ -82,26 +83,19 @@ void cg_divmod(CgFn *f, CgVal index, CgVal d, CgVal *q, CgVal *r);
 // A stack slot in the entry block (for scalar accumulators in generic code).
 CgVal cg_slot(CgFn *f, LLVMTypeRef t);
 
-// ---- memory; indices in elements
+// ---- memory; indices in elements. What is in it: elem.h
 CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index); // &base[index]
 CgVal cg_fat(CgFn *f, CgVal base, CgVal index);                  // float *
 CgVal cg_fatc(CgFn *f, CgVal base, int64_t index);
 CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align);
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align);
-CgVal cg_load_f(CgFn *f, CgVal p);          // one float
-CgVal cg_load_v(CgFn *f, CgVal p);          // lanes floats, any alignment
-CgVal cg_load_v_n(CgFn *f, CgVal p, int n); // first n lanes, others 0
-CgVal cg_load_splat(CgFn *f, CgVal p);      // one float to all lanes
-void cg_store_v(CgFn *f, CgVal v, CgVal p);
-void cg_store_v_n(CgFn *f, CgVal v, CgVal p, int n); // first n lanes only
-CgVal cg_load_v_mask(CgFn *f, CgVal p, CgVal n);     // runtime n, 0..lanes
-void cg_store_v_mask(CgFn *f, CgVal v, CgVal p, CgVal n);
 void cg_prefetch(CgFn *f, CgVal p, int locality); // read; 3: L1, 2: L2
 
 // ---- floats: vector or scalar float alike
 CgVal cg_f(CgFn *f, double x);                 // scalar constant
 CgVal cg_v(CgFn *f, double x);                 // splat constant
 CgVal cg_like(CgFn *f, CgVal shape, double x); // constant of the type of `shape`
+CgVal cg_int_like(CgVal shape, uint64_t c);    // integer constant of the type of `shape`
 CgVal cg_splat(CgFn *f, CgVal scalar);
 CgVal cg_fadd(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fsub(CgFn *f, CgVal a, CgVal b);
@@ -114,6 +108,8 @@ CgVal cg_fcmp(CgFn *f, LLVMRealPredicate p, CgVal a, CgVal b);
 CgVal cg_select(CgFn *f, CgVal c, CgVal a, CgVal b);
 CgVal cg_intrinsic(CgFn *f, const char *name, int n,
                    CgVal *args);      // overloaded on the first arg's type, which is the result's
+CgVal cg_call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *types, int n,
+                        CgVal *args); // overloaded on these types
 CgVal cg_sum_lanes(CgFn *f, CgVal v); // fixed tree order
 CgVal cg_max_lanes(CgFn *f, CgVal v);
 CgVal cg_shuffle(CgFn *f, CgVal a, CgVal b, int n, const int *index);

@@ -7,7 +7,7 @@
 #ifndef CODEGEN_BUILD_LOWER_H
 #define CODEGEN_BUILD_LOWER_H
 
-#include "codegen/build/builder.h"
+#include "codegen/build/elem.h"
 
 typedef struct CgProgram CgProgram;
 typedef void (*CgEmit)(CgFn *f, const void *spec);

@@ -147,14 +147,6 @@ bool cg_nd_broadcast(const CgTensor *r, const CgTensor *t, IrDim *stride) {
 
 // ---------------------------------------------------------------- emitting
 
-bool cg_is_const(CgVal v, int64_t *x) {
-    if (!LLVMIsAConstantInt(v)) {
-        return false;
-    }
-    *x = LLVMConstIntGetSExtValue(v);
-    return true;
-}
-
 CgVal cg_stride(CgFn *f, CgVal index, IrDim stride) {
     return stride.n ? cg_imul(f, index, cg_dim(f, stride)) : cg_imulc(f, index, stride.c);
 }
@@ -325,51 +317,6 @@ void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx) {
     cg_if(f, &s, cg_icmp(f, LLVMIntSGT, rest, zero));
     body(ctx, f, whole, rest);
     cg_endif(f, &s);
-}
-
-CgVal cg_lane_mask(CgFn *f, CgVal n) {
-    LLVMValueRef iota[64];
-    for (int i = 0; i < f->lanes; i++) {
-        iota[i] = LLVMConstInt(f->i32, (unsigned)i, 0);
-    }
-    CgVal zero = LLVMConstNull(f->ivec);
-    CgVal n32 = LLVMBuildTrunc(f->b, n, f->i32, "");
-    CgVal first = LLVMBuildInsertElement(f->b, zero, n32, LLVMConstInt(f->i32, 0, 0), "");
-    CgVal splat = LLVMBuildShuffleVector(f->b, first, zero, LLVMConstNull(f->ivec), "");
-    return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(iota, (unsigned)f->lanes), splat, "");
-}
-
-CgVal cg_load_n(CgFn *f, CgVal p, CgVal n) {
-    int64_t c;
-    if (!n) {
-        return cg_load_v(f, p);
-    }
-    return cg_is_const(n, &c) ? cg_load_v_n(f, p, (int)c) : cg_load_v_mask(f, p, n);
-}
-
-void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n) {
-    int64_t c;
-    if (!n) {
-        cg_store_v(f, v, p);
-    } else if (cg_is_const(n, &c)) {
-        cg_store_v_n(f, v, p, (int)c);
-    } else {
-        cg_store_v_mask(f, v, p, n);
-    }
-}
-
-CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n) {
-    int64_t c;
-    if (cg_is_const(stride, &c) && c <= 1 && c >= 0) {
-        return c == 0 ? cg_load_splat(f, p) : cg_load_n(f, p, n);
-    }
-    CgVal v = LLVMGetUndef(f->vec), last = n ? cg_iaddc(f, n, -1) : NULL;
-    for (int i = 0; i < f->lanes; i++) {
-        CgVal lane = n ? cg_imin(f, cg_i64(f, i), last) : cg_i64(f, i);
-        CgVal x = cg_load_f(f, cg_fat(f, p, cg_imul(f, lane, stride)));
-        v = LLVMBuildInsertElement(f->b, v, x, cg_i32(f, i), "");
-    }
-    return v;
 }
 
 CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x) {

@@ -70,13 +70,6 @@ void cg_nd_vectors(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
 // [0, len) one by one; n is NULL.
 void cg_nd_steps(CgFn *f, CgVal len, int unroll, CgNdVector body, void *ctx);
 
-bool cg_is_const(CgVal v, int64_t *x);
-CgVal cg_lane_mask(CgFn *f, CgVal n);       // <lanes x i1>: lane < n
-CgVal cg_load_n(CgFn *f, CgVal p, CgVal n); // n as in CgNdVector; other lanes 0
-void cg_store_n(CgFn *f, CgVal v, CgVal p, CgVal n);
-// Lane i from p[i * stride], lanes >= n from the last one that counts. n > 0, unless the stride is
-// the constant 0 or 1.
-CgVal cg_load_strided(CgFn *f, CgVal p, CgVal stride, CgVal n);
 // The more extreme of both: OGT for the maximum, OLT for the minimum. NaN wins.
 CgVal cg_most(CgFn *f, LLVMRealPredicate p, CgVal acc, CgVal x);
 // Square transpose in registers of `lanes` vectors.

@@ -17,11 +17,11 @@ typedef struct Flip {
 static void reverse_taps(CgFn *f, const Flip *s, CgVal to, CgVal from) {
     for (int64_t k = 0; k < s->taps; k += f->lanes) {
         int n = s->taps - k < f->lanes ? (int)(s->taps - k) : f->lanes, index[64];
-        CgVal x = cg_load_v_n(f, cg_fatc(f, from, s->taps - k - n), n);
+        CgVal x = cg_load_n(f, cg_fatc(f, from, s->taps - k - n), cg_i64(f, n));
         for (int l = 0; l < f->lanes; l++) {
             index[l] = l < n ? n - 1 - l : l;
         }
-        cg_store_v_n(f, cg_shuffle(f, x, NULL, f->lanes, index), cg_fatc(f, to, k), n);
+        cg_store_n(f, cg_shuffle(f, x, NULL, f->lanes, index), cg_fatc(f, to, k), cg_i64(f, n));
     }
 }
 

@@ -73,7 +73,7 @@ static CgVal load_operand(CgFn *f, const CgConv *s, int k, CgVal n, CgVal icb) {
     if (in->t.block || s->C % f->lanes == 0)
         return cg_load_v(f, p);
     CgVal left = cg_isub(f, cg_i64(f, s->C), c);
-    return cg_load_v_mask(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
+    return cg_load_n(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
 }
 
 static CgVal read_operand(void *ctx, CgFn *f, int k) {

@@ -160,7 +160,7 @@ static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb) {
     if (s->O % f->lanes == 0)
         return cg_load_v(f, p);
     CgVal left = cg_isub(f, cg_i64(f, s->O), c);
-    return cg_load_v_mask(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
+    return cg_load_n(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
 }
 
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {

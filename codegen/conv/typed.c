@@ -44,9 +44,9 @@ static void emit_products(CgFn *f, const TypedConv *s, const CgVal *out, CgVal f
     cg_if(f, &in, LLVMBuildAnd(f->b, is_inside(f, ih, H), is_inside(f, iw, width), ""));
     CgVal ic = cg_iadd(f, first, c.iv);
     CgVal x =
-        cg_load_typed(f, t, f->arg[X], index_of(f, out[0], ic, s->x.dim[1].c, ih, H, iw, width));
+        cg_elem_load(f, t, f->arg[X], index_of(f, out[0], ic, s->x.dim[1].c, ih, H, iw, width));
     CgVal y =
-        cg_load_typed(f, t, f->arg[W], index_of(f, out[1], c.iv, s->i, r.iv, s->kh, k.iv, s->kw));
+        cg_elem_load(f, t, f->arg[W], index_of(f, out[1], c.iv, s->i, r.iv, s->kh, k.iv, s->kw));
     CgVal sum = cg_fadd(f, cg_load(f, type, acc, 8), cg_fmul(f, x, y));
     cg_store(f, sum, acc, 8);
     cg_endif(f, &in);
@@ -69,9 +69,9 @@ static void emit_conv(CgFn *f, const void *spec) {
     cg_divmod(f, rest, cg_i64(f, OH), &rest, &out[2]);
     cg_divmod(f, rest, cg_i64(f, O), &out[0], &out[1]);
     CgVal first = cg_imulc(f, cg_idivc(f, out[1], O / s->window.group), s->i);
-    cg_store(f, s->bias ? cg_load_typed(f, t, f->arg[BIAS], out[1]) : LLVMConstNull(type), acc, 8);
+    cg_store(f, s->bias ? cg_elem_load(f, t, f->arg[BIAS], out[1]) : LLVMConstNull(type), acc, 8);
     emit_products(f, s, out, first, acc);
-    cg_store_typed(f, t, cg_load(f, type, acc, 8), f->arg[Y], loop.iv);
+    cg_elem_store(f, t, cg_load(f, type, acc, 8), f->arg[Y], loop.iv);
     cg_end(f, &loop);
 }
 

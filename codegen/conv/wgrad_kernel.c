@@ -440,7 +440,7 @@ static void transpose_vector(Kernel *k, const Place *p, CgVal v) {
         CgVal q = cg_fat(f, cg_fatc(f, to, i * per_output), loop.iv);
         if (s->O % f->lanes)
             cg_if(f, &guard, cg_icmp(f, LLVMIntSLT, o, cg_i64(f, s->O - i)));
-        cg_store_v_mask(f, row[i], q, n);
+        cg_store_n(f, row[i], q, n);
         if (s->O % f->lanes)
             cg_endif(f, &guard);
     }

@@ -7,8 +7,8 @@
 // ---------------------------------------------------------------- indices
 
 CgVal cg_index_load(CgFn *f, IrDtype t, CgVal base, CgVal i, CgVal size) {
-    CgVal k = cg_load_typed(f, t, base, i);
-    k = cg_dtype_signed(t) ? LLVMBuildSExtOrBitCast(f->b, k, f->i64, "")
+    CgVal k = cg_elem_load(f, t, base, i);
+    k = cg_elem_is_signed(t) ? LLVMBuildSExtOrBitCast(f->b, k, f->i64, "")
                            : LLVMBuildZExtOrBitCast(f->b, k, f->i64, "");
     CgVal negative = cg_icmp(f, LLVMIntSLT, k, cg_i64(f, 0));
     return cg_select(f, negative, LLVMBuildAdd(f->b, k, size, ""), k);

@@ -31,7 +31,7 @@ typedef struct CgLines {
 // Operands of nd: the results of n, then operand 0. False where there are no elements.
 bool cg_lines(const IrNode *n, int axis, CgLines *out);
 
-// i1: whether x comes before y, typed as cg_load_typed() has them; NaN comes first, or with
+// i1: whether x comes before y, typed as cg_elem_load() has them; NaN comes first, or with
 // nan_last last.
 CgVal cg_precedes(CgFn *f, IrDtype t, bool ascending, bool nan_last, CgVal x, CgVal y);
 

@@ -37,7 +37,7 @@ bool cg_lines(const IrNode *n, int axis, CgLines *out) {
 
 CgVal cg_precedes(CgFn *f, IrDtype t, bool ascending, bool nan_last, CgVal x, CgVal y) {
     if (!ir_dtype_is_float(t)) {
-        bool is_signed = cg_dtype_signed(t);
+        bool is_signed = cg_elem_is_signed(t);
         return cg_icmp(f,
                        ascending   ? is_signed ? LLVMIntSLT : LLVMIntULT
                        : is_signed ? LLVMIntSGT
@@ -75,11 +75,11 @@ static void emit_arg_line(void *ctx, CgFn *f, CgVal i, CgVal n) {
     CgVal from = cg_iadd(f, r->off[1], cg_stride(f, i, stride[1]));
     CgVal at = nth_position(f, s, cg_i64(f, 0));
     CgVal first = cg_iadd(f, from, cg_stride(f, at, s->lines.step[1]));
-    CgVal best[] = {cg_load_typed(f, t, f->arg[1], first), at};
+    CgVal best[] = {cg_elem_load(f, t, f->arg[1], first), at};
     CgLoop loop;
     cg_for_carry(f, &loop, cg_i64(f, 1), cg_dim(f, s->lines.size), 1, 2, best);
     at = nth_position(f, s, loop.iv);
-    CgVal x = cg_load_typed(f, t, f->arg[1], cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
+    CgVal x = cg_elem_load(f, t, f->arg[1], cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
     CgVal better = cg_precedes(f, t, s->least, false, x, best[0]);
     best[0] = cg_select(f, better, x, best[0]);
     best[1] = cg_select(f, better, at, best[1]);
@@ -167,12 +167,12 @@ static void emit_sum_line(const SumSpec *s, CgFn *f, CgVal to, CgVal from) {
     CgLoop loop;
     cg_for_carry(f, &loop, cg_i64(f, 0), size, 1, 1, sum);
     CgVal at = s->reverse ? cg_isub(f, cg_iaddc(f, size, -1), loop.iv) : loop.iv;
-    CgVal x = cg_load_typed(f, t, f->arg[1], cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
+    CgVal x = cg_elem_load(f, t, f->arg[1], cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
     LLVMTypeRef stored = LLVMTypeOf(x);
     CgVal next = is_float ? cg_fadd(f, sum[0], LLVMBuildFPCast(f->b, x, f->f64, ""))
                           : LLVMBuildAdd(f->b, sum[0], x, "");
     CgVal y = s->exclusive ? sum[0] : next;
-    cg_store_typed(f, t, is_float ? LLVMBuildFPCast(f->b, y, stored, "") : y, f->arg[0],
+    cg_elem_store(f, t, is_float ? LLVMBuildFPCast(f->b, y, stored, "") : y, f->arg[0],
                    cg_iadd(f, to, cg_stride(f, at, s->lines.step[0])));
     sum[0] = next;
     cg_end_carry(f, &loop, sum);

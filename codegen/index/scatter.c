@@ -54,12 +54,12 @@ static CgVal reduce_integer(CgFn *f, Reduction r, IrDtype t, CgVal x, CgVal u) {
 
 // Element `to` of the result and element `from` of the updates become element `to`.
 static void emit_update(CgFn *f, Reduction r, IrDtype t, CgVal to, CgVal from) {
-    CgVal u = cg_load_typed(f, t, f->arg[2], from);
+    CgVal u = cg_elem_load(f, t, f->arg[2], from);
     if (r != REDUCE_NONE) {
-        CgVal x = cg_load_typed(f, t, f->arg[0], to);
+        CgVal x = cg_elem_load(f, t, f->arg[0], to);
         u = ir_dtype_is_float(t) ? reduce_float(f, r, x, u) : reduce_integer(f, r, t, x, u);
     }
-    cg_store_typed(f, t, u, f->arg[0], to);
+    cg_elem_store(f, t, u, f->arg[0], to);
 }
 
 static CgVal is_inside(CgFn *f, CgVal k, CgVal size) {

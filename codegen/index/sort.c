@@ -47,7 +47,7 @@ static void load_line(CgFn *f, const SortSpec *s, CgVal from) {
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->lines.size.c), 1);
     CgVal at = cg_iadd(f, from, cg_stride(f, loop.iv, s->lines.step[2]));
-    store_entry(f, s, &b, loop.iv, cg_load_typed(f, (IrDtype)s->dtype, f->arg[2], at), loop.iv);
+    store_entry(f, s, &b, loop.iv, cg_elem_load(f, (IrDtype)s->dtype, f->arg[2], at), loop.iv);
     cg_end(f, &loop);
 }
 
@@ -112,7 +112,7 @@ static void emit_sorted_lines(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     sort_line(f, s);
     SortBuffer b = pick_buffer(f, s, LLVMConstInt(f->i1, count_levels(s->lines.size.c) & 1, 0));
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->k), 1);
-    cg_store_typed(f, (IrDtype)s->dtype, load_key(f, s, &b, loop.iv), f->arg[0],
+    cg_elem_store(f, (IrDtype)s->dtype, load_key(f, s, &b, loop.iv), f->arg[0],
                    cg_iadd(f, at[0], cg_stride(f, loop.iv, s->lines.step[0])));
     CgVal position = cg_load(f, f->i64, cg_at(f, f->i64, b.at, loop.iv), 8);
     CgVal to = cg_iadd(f, at[1], cg_stride(f, loop.iv, s->lines.step[1]));

@@ -13,9 +13,4 @@ void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const 
 void cg_map_typed(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
                   int n_args, const CgArg *args);
 
-// One element, widened to compute with: f16 as float, others as stored.
-CgVal cg_load_typed(CgFn *f, IrDtype t, CgVal base, CgVal index);
-void cg_store_typed(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index);
-bool cg_dtype_signed(IrDtype t);
-
 #endif

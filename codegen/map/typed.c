@@ -10,22 +10,6 @@ typedef struct TypedSpec {
     int32_t dtype[CG_ND_OPERANDS]; // result, operands
 } TypedSpec;
 
-bool cg_dtype_signed(IrDtype t) {
-    return t == IR_I8 || t == IR_I16 || t == IR_I32 || t == IR_I64;
-}
-
-CgVal cg_load_typed(CgFn *f, IrDtype t, CgVal base, CgVal index) {
-    LLVMTypeRef type = t == IR_F16 ? LLVMHalfTypeInContext(f->ctx) : cg_dtype(f, t);
-    CgVal x = cg_load(f, type, cg_at(f, type, base, index), (unsigned)ir_dtype_bytes(t));
-    return t == IR_F16 ? LLVMBuildFPExt(f->b, x, f->f32, "") : x;
-}
-
-void cg_store_typed(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index) {
-    LLVMTypeRef type = t == IR_F16 ? LLVMHalfTypeInContext(f->ctx) : cg_dtype(f, t);
-    x = t == IR_F16 ? LLVMBuildFPTrunc(f->b, x, type, "") : x;
-    cg_store(f, x, cg_at(f, type, base, index), (unsigned)ir_dtype_bytes(t));
-}
-
 // ---------------------------------------------------------------- integers
 
 typedef CgVal (*IntegerOp)(CgFn *f, const CgVal *x, bool is_signed, const double *p);
@@ -257,7 +241,7 @@ static bool type_step(const TypedSpec *s, int i, IrDtype *step, IrDtype *in) {
 
 static CgVal emit_step(CgFn *f, const IrStep *st, IrDtype in, const CgVal *x) {
     if (!ir_dtype_is_float(in) || st->op == IR_OP_WHERE) {
-        return integer_table[st->op](f, x, cg_dtype_signed(in), st->p);
+        return integer_table[st->op](f, x, cg_elem_is_signed(in), st->p);
     }
     CgVal y = cg_eltwise(f, st->op, x, st->p);
     if (ir_op_info(st->op)->flags & IR_FLAG_B) {
@@ -277,7 +261,7 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
     for (int k = 1; k < s->nd.n; k++) {
         CgVal at = cg_iadd(f, off[k], cg_stride(f, loop.iv, inner->stride[k]));
-        operand[k] = cg_load_typed(f, (IrDtype)s->dtype[k], f->arg[k], at);
+        operand[k] = cg_elem_load(f, (IrDtype)s->dtype[k], f->arg[k], at);
     }
     CgVal y = operand[1];
     for (int i = 0; i < s->body.n; i++) {
@@ -290,7 +274,7 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
         y = result[i] = emit_step(f, st, in, x);
     }
     CgVal to = cg_iadd(f, off[0], cg_stride(f, loop.iv, inner->stride[0]));
-    cg_store_typed(f, (IrDtype)s->dtype[0], y, f->arg[0], to);
+    cg_elem_store(f, (IrDtype)s->dtype[0], y, f->arg[0], to);
     cg_end(f, &loop);
 }
 

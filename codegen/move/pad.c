@@ -67,8 +67,8 @@ static void move_run(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal len)
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
     IrDtype t = (IrDtype)s->dtype;
-    CgVal x = from ? cg_load_typed(f, t, f->arg[1], cg_iadd(f, from, loop.iv)) : fill_value(f, s);
-    cg_store_typed(f, t, x, f->arg[0], cg_iadd(f, to, loop.iv));
+    CgVal x = from ? cg_elem_load(f, t, f->arg[1], cg_iadd(f, from, loop.iv)) : fill_value(f, s);
+    cg_elem_store(f, t, x, f->arg[0], cg_iadd(f, to, loop.iv));
     cg_end(f, &loop);
 }
 

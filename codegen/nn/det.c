@@ -22,7 +22,7 @@ static CgVal load_entry(CgFn *f, const DetSpec *s, CgVal i, CgVal j) {
 static void load_matrix(CgFn *f, const DetSpec *s, CgVal from) {
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->rows * s->rows), 1);
-    CgVal x = cg_load_typed(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, from, loop.iv));
+    CgVal x = cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, from, loop.iv));
     cg_store(f, LLVMBuildFPCast(f->b, x, f->f64, ""), cg_at(f, f->f64, f->scratch, loop.iv), 8);
     cg_end(f, &loop);
 }
@@ -83,7 +83,7 @@ static void emit_det(CgFn *f, const void *spec) {
     det[0] = product;
     cg_end_carry(f, &step, det);
     LLVMTypeRef t = s->dtype == IR_F64 ? f->f64 : f->f32;
-    cg_store_typed(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, det[0], t, ""), f->arg[0],
+    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, det[0], t, ""), f->arg[0],
                    matrix.iv);
     cg_end(f, &matrix);
 }

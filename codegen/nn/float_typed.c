@@ -23,11 +23,11 @@ typedef struct FloatRun {
 } FloatRun;
 
 static CgVal load_x(const FloatRun *r, CgFn *f, int arg, CgVal at) {
-    return cg_load_typed(f, (IrDtype)r->spec->dtype, f->arg[arg], at);
+    return cg_elem_load(f, (IrDtype)r->spec->dtype, f->arg[arg], at);
 }
 
 static void store_y(const FloatRun *r, CgFn *f, CgVal y, CgVal at) {
-    cg_store_typed(f, (IrDtype)r->spec->dtype, y, f->arg[Y], at);
+    cg_elem_store(f, (IrDtype)r->spec->dtype, y, f->arg[Y], at);
 }
 
 static CgVal constant(CgFn *f, const FloatSpec *s, double x) {

@@ -92,7 +92,7 @@ static Taps find_taps(CgFn *f, const SampleSpec *s, CgVal g, int64_t size) {
 }
 
 static CgVal load_double(CgFn *f, IrDtype t, CgVal base, CgVal at) {
-    return LLVMBuildFPCast(f->b, cg_load_typed(f, t, base, at), f->f64, "");
+    return LLVMBuildFPCast(f->b, cg_elem_load(f, t, base, at), f->f64, "");
 }
 
 static CgVal load_pixel(CgFn *f, const SampleSpec *s, CgVal row, CgVal there, const Taps *tx,
@@ -118,7 +118,7 @@ static void emit_channels(CgFn *f, const SampleSpec *s, CgVal image, CgVal at, c
         }
         sum = cg_fadd(f, sum, cg_fmul(f, ty->weight[r], part));
     }
-    cg_store_typed(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, sum, stored, ""), f->arg[0],
+    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, sum, stored, ""), f->arg[0],
                    cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), at));
     cg_end(f, &loop);
 }

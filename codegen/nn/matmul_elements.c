@@ -32,18 +32,18 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     bool is_float = ir_dtype_is_float(t);
     CgVal acc[] = {LLVMConstNull(t == IR_F16 ? f->f32 : cg_dtype(f, t))};
     cg_for_carry(f, &sum, cg_i64(f, 0), cg_dim(f, s->k), 1, 1, acc);
-    CgVal x = cg_load_typed(f, t, f->arg[CG_MATMUL_A], cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k)));
-    CgVal w = cg_load_typed(f, t, f->arg[CG_MATMUL_B], cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)));
+    CgVal x = cg_elem_load(f, t, f->arg[CG_MATMUL_A], cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k)));
+    CgVal w = cg_elem_load(f, t, f->arg[CG_MATMUL_B], cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)));
     CgVal xw = is_float ? cg_fmul(f, x, w) : LLVMBuildMul(f->b, x, w, "");
     acc[0] = is_float ? cg_fadd(f, acc[0], xw) : LLVMBuildAdd(f->b, acc[0], xw, "");
     cg_end_carry(f, &sum, acc);
     if (s->bias) {
         CgVal c =
-            cg_load_typed(f, t, f->arg[CG_MATMUL_EXTRA - 1], element_at(&r, f, CG_MATMUL_EXTRA));
+            cg_elem_load(f, t, f->arg[CG_MATMUL_EXTRA - 1], element_at(&r, f, CG_MATMUL_EXTRA));
         acc[0] = is_float ? cg_fadd(f, acc[0], c) : LLVMBuildAdd(f->b, acc[0], c, "");
     }
     CgVal y = s->then.n ? cg_body_emit(f, &s->then, acc[0], load_then_element, &r) : acc[0];
-    cg_store_typed(f, t, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
+    cg_elem_store(f, t, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
     cg_end(f, &loop);
 }
 

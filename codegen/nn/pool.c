@@ -308,7 +308,7 @@ static CgVal scalar_start(const CgPool *s, LLVMTypeRef t) {
         return LLVMConstReal(t, s->max ? -INFINITY : 0);
     }
     unsigned bits = LLVMGetIntTypeWidth(t);
-    bool is_signed = cg_dtype_signed((IrDtype)s->x.dtype);
+    bool is_signed = cg_elem_is_signed((IrDtype)s->x.dtype);
     return LLVMConstInt(t, is_signed ? (uint64_t)1 << (bits - 1) : 0, 0);
 }
 
@@ -316,7 +316,7 @@ static CgVal scalar_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
     if (is_float_type(LLVMTypeOf(x))) {
         return accumulate(f, s, acc, x);
     }
-    LLVMIntPredicate greater = cg_dtype_signed((IrDtype)s->x.dtype) ? LLVMIntSGT : LLVMIntUGT;
+    LLVMIntPredicate greater = cg_elem_is_signed((IrDtype)s->x.dtype) ? LLVMIntSGT : LLVMIntUGT;
     return cg_select(f, cg_icmp(f, greater, x, acc), x, acc);
 }
 
@@ -340,14 +340,14 @@ static void emit_plain_pool(CgFn *f, const void *spec) {
     cg_for_carry(f, &columns, tw.lo, tw.hi, 1, 1, acc);
     CgVal iw = cg_iadd(f, tw.first, cg_imulc(f, columns.iv, s->dw));
     CgVal at = cg_iadd(f, base, cg_iadd(f, cg_imul(f, ih, w), iw));
-    acc[0] = scalar_take(f, s, acc[0], cg_load_typed(f, dtype, f->arg[1], at));
+    acc[0] = scalar_take(f, s, acc[0], cg_elem_load(f, dtype, f->arg[1], at));
     cg_end_carry(f, &columns, acc);
     cg_end_carry(f, &rows, acc);
     if (!s->max) {
         CgVal n = cg_imax(f, cg_imul(f, th.count, tw.count), cg_i64(f, 1));
         acc[0] = cg_fdiv(f, acc[0], LLVMBuildSIToFP(f->b, n, t, ""));
     }
-    cg_store_typed(f, dtype, acc[0], f->arg[0], loop.iv);
+    cg_elem_store(f, dtype, acc[0], f->arg[0], loop.iv);
     cg_end(f, &loop);
 }
 

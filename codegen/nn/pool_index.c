@@ -18,7 +18,7 @@ static CgVal is_better(CgFn *f, IrDtype t, CgVal x, CgVal best, CgVal at) {
                                  cg_fcmp(f, LLVMRealORD, best, best), "");
         more = LLVMBuildOr(f->b, cg_fcmp(f, LLVMRealOGT, x, best), nan, "");
     } else {
-        more = cg_icmp(f, cg_dtype_signed(t) ? LLVMIntSGT : LLVMIntUGT, x, best);
+        more = cg_icmp(f, cg_elem_is_signed(t) ? LLVMIntSGT : LLVMIntUGT, x, best);
     }
     return LLVMBuildOr(f->b, none, more, "");
 }
@@ -51,7 +51,7 @@ static void emit_places(CgFn *f, const void *spec) {
     cg_for_carry(f, &columns, cg_i64(f, 0), cg_i64(f, s->kw), 1, 2, best);
     CgVal iw = tap_at(f, column, columns.iv, s->sw, s->dw, s->pl, w, &in[1]);
     CgVal at = cg_iadd(f, cg_imul(f, ih, w), iw);
-    CgVal x = cg_load_typed(f, dtype, f->arg[1], cg_iadd(f, base, at));
+    CgVal x = cg_elem_load(f, dtype, f->arg[1], cg_iadd(f, base, at));
     CgVal take = LLVMBuildAnd(f->b, in[0], in[1], "");
     take = LLVMBuildAnd(f->b, take, is_better(f, dtype, x, best[0], best[1]), "");
     best[0] = cg_select(f, take, x, best[0]);
@@ -63,7 +63,7 @@ static void emit_places(CgFn *f, const void *spec) {
         cg_divmod(f, place, w, &q, &r);
         place = cg_iadd(f, cg_imul(f, r, h), q);
     }
-    cg_store_typed(f, IR_I64, cg_iadd(f, base, place), f->arg[0], loop.iv);
+    cg_elem_store(f, IR_I64, cg_iadd(f, base, place), f->arg[0], loop.iv);
     cg_end(f, &loop);
 }
 

@@ -243,7 +243,7 @@ static CgVal typed_start(const ReduceSpec *s, LLVMTypeRef t) {
     if (LLVMGetTypeKind(t) != LLVMIntegerTypeKind) {
         return LLVMConstReal(t, start_of(op));
     }
-    bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
+    bool is_signed = cg_elem_is_signed((IrDtype)s->dtype);
     uint64_t least = is_signed ? (uint64_t)1 << (LLVMGetIntTypeWidth(t) - 1) : 0;
     return LLVMConstInt(t,
                         op == IR_OP_REDUCE_MAX    ? least
@@ -255,7 +255,7 @@ static CgVal typed_start(const ReduceSpec *s, LLVMTypeRef t) {
 
 static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
     IrOp op = (IrOp)s->op;
-    bool is_signed = cg_dtype_signed((IrDtype)s->dtype);
+    bool is_signed = cg_elem_is_signed((IrDtype)s->dtype);
     if (LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMIntegerTypeKind) {
         return combine(f, op, acc, x);
     }
@@ -274,7 +274,7 @@ static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
 
 static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal acc) {
     if (dim >= s->over.rank) {
-        return typed_combine(f, s, acc, cg_load_typed(f, (IrDtype)s->dtype, f->arg[1], at));
+        return typed_combine(f, s, acc, cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], at));
     }
     CgLoop loop;
     CgVal carry[] = {acc};
@@ -293,7 +293,7 @@ static CgVal typed_mean(CgFn *f, const ReduceSpec *s, CgVal sum) {
         return cg_fdiv(f, sum, LLVMBuildSIToFP(f->b, count, LLVMTypeOf(sum), ""));
     }
     CgVal none = cg_icmp(f, LLVMIntEQ, count, zero), by = cg_imax(f, count, cg_i64(f, 1));
-    mean = cg_dtype_signed(t) ? LLVMBuildSDiv(f->b, sum, by, "") : LLVMBuildUDiv(f->b, sum, by, "");
+    mean = cg_elem_is_signed(t) ? LLVMBuildSDiv(f->b, sum, by, "") : LLVMBuildUDiv(f->b, sum, by, "");
     return LLVMBuildIntCast2(f->b, cg_select(f, none, zero, mean), cg_dtype(f, t), 1, "");
 }
 
@@ -306,7 +306,7 @@ static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) 
     CgVal y = typed_over(s, f, 0, at, typed_start(s, acc_type(f, s)));
     y = s->op == IR_OP_REDUCE_MEAN ? typed_mean(f, s, y) : y;
     at = cg_iadd(f, off[0], cg_stride(f, loop.iv, stride[0]));
-    cg_store_typed(f, (IrDtype)s->dtype, y, f->arg[0], at);
+    cg_elem_store(f, (IrDtype)s->dtype, y, f->arg[0], at);
     cg_end(f, &loop);
 }
 

@@ -213,7 +213,7 @@ static CgVal sum_pixel(CgFn *f, const ResizeSpec *s, CgVal plane, CgVal oh, CgVa
     CgVal line[] = {LLVMConstNull(t)};
     cg_for_carry(f, &columns, cg_i64(f, 0), cg_i64(f, s->w.taps), 1, 1, line);
     CgVal at = cg_iadd(f, row, load_tap(f, &s->w, columns.iv, ow, t, &weight[1]));
-    CgVal x = cg_load_typed(f, dtype, f->arg[1], at);
+    CgVal x = cg_elem_load(f, dtype, f->arg[1], at);
     line[0] = cg_fadd(f, line[0], weigh(f, weight[1], x));
     cg_end_carry(f, &columns, line);
     sum[0] = cg_fadd(f, sum[0], weigh(f, weight[0], line[0]));
@@ -235,7 +235,7 @@ static void emit_pixels(CgFn *f, const void *spec) {
     plane = cg_imulc(f, plane, s->h.in * s->w.in);
     if (s->h.weight || s->w.weight) {
         CgVal y = sum_pixel(f, s, plane, oh, ow);
-        cg_store_typed(f, (IrDtype)s->x.dtype, y, f->arg[0], loop.iv);
+        cg_elem_store(f, (IrDtype)s->x.dtype, y, f->arg[0], loop.iv);
     } else {
         CgVal zero = cg_i64(f, 0), at = load_tap(f, &s->h, zero, oh, f->f32, &none);
         at = cg_iadd(f, at, load_tap(f, &s->w, zero, ow, f->f32, &none));

@@ -40,7 +40,7 @@ static Bins cut_region(CgFn *f, const RoiSpec *s, CgVal roi, int axis) {
     CgVal edge[2];
     for (int k = 0; k < 2; k++) { // a region is x, y, x, y
         CgVal at = cg_iaddc(f, cg_imulc(f, roi, 4), 2 * k + (axis == 0));
-        CgVal x = cg_load_typed(f, (IrDtype)s->region, f->arg[2], at);
+        CgVal x = cg_elem_load(f, (IrDtype)s->region, f->arg[2], at);
         x = cg_fmul(f, LLVMBuildFPCast(f->b, x, f->f64, ""), real(f, s->scale));
         edge[k] = s->align ? cg_fsub(f, x, real(f, 0.5)) : x;
     }
@@ -92,7 +92,7 @@ static void add_sample(CgFn *f, const RoiSpec *s, CgVal image, const Pair *ty, c
     CgVal acc = cg_load(f, f->f64, channel_slot(f, loop.iv), 8);
     for (int k = 0; k < 4; k++) {
         CgVal at = cg_imulc(f, cg_iadd(f, plane, ty->at[k / 2]), s->size[1]);
-        CgVal x = cg_load_typed(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, at, tx->at[k % 2]));
+        CgVal x = cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, at, tx->at[k % 2]));
         CgVal weight = cg_fmul(f, ty->weight[k / 2], tx->weight[k % 2]);
         x = cg_fmul(f, weight, LLVMBuildFPCast(f->b, x, f->f64, ""));
         x = cg_select(f, inside, x, real(f, 0));
@@ -111,7 +111,7 @@ static void store_channels(CgFn *f, const RoiSpec *s, CgVal roi, CgVal bin, CgVa
     x = s->most ? x : cg_fdiv(f, x, to_double(f, count));
     x = cg_select(f, none, real(f, 0), x);
     CgVal plane = cg_iadd(f, cg_imulc(f, roi, s->channels), loop.iv);
-    cg_store_typed(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, x, stored, ""), f->arg[0],
+    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, x, stored, ""), f->arg[0],
                    cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), bin));
     cg_end(f, &loop);
 }
