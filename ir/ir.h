@@ -365,7 +365,7 @@ IrShape ir_conv_shape(const IrNode *conv);
 // The element's position of a value's storage root: follows view_of; *channel adds up view_channel.
 IrValue *ir_view_root(IrValue *v, int64_t *channel);
 
-// ---------------------------------------------------------------- copying (clone.c)
+// ---------------------------------------------------------------- copying (extract.c)
 
 // A new graph of the same program that computes out[] (values of g) from in[] (values of g: inputs,
 // constants, results; what is not needed is left out) and from those of g's own inputs that are

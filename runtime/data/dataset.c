@@ -156,7 +156,8 @@ static bool split_pair(const char *spec, char **first, char **second) {
 
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {
     bool found = false;
-    return rt_idx_folder_read(b, root, take, &found) && (found || rt_folder_read(b, root, take));
+    return rt_dataset_idx_read(b, root, take, &found) &&
+           (found || rt_dataset_folder_read(b, root, take));
 }
 
 // Reads the set that `spec` names.
@@ -167,7 +168,7 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
     bool good;
     size_t n = strlen(spec);
     if (split_pair(spec, &first, &second))
-        good = rt_arrays_read(b, first, second, part);
+        good = rt_dataset_array_read(b, first, second, part);
     else if (stat(spec, &st) != 0)
         good = rt_build_error(b, "%s: %s", spec, strerror(errno));
     else if (S_ISDIR(st.st_mode))
@@ -175,7 +176,7 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
     else if (n > 4 && strcmp(spec + n - 4, ".npy") == 0)
         good = rt_build_error(b, "%s: labels are needed, too: images.npy,labels.npy", spec);
     else
-        good = rt_list_read(b, spec, part);
+        good = rt_dataset_list_read(b, spec, part);
     free(first);
     free(second);
     return good;

@@ -166,7 +166,7 @@ static bool add_labels(RtBuild *b, const RtSource *s, const char *path, const Rt
     return numbers ? add_numbered(b, path, a, part) : add_rows(b, path, a, part);
 }
 
-bool rt_arrays_read(RtBuild *b, const char *images, const char *labels, int part) {
+bool rt_dataset_array_read(RtBuild *b, const char *images, const char *labels, int part) {
     RtNpy a = {0}, y = {0};
     bool good = read_array(b, images, &a);
     good = read_array(b, labels, &y) && good; // both are tried: all problems at once

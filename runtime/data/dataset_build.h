@@ -91,10 +91,10 @@ bool rt_build_tag(RtBuild *b, int32_t label); // the next item's labels
 typedef enum RtTake { RT_TAKE_BOTH, RT_TAKE_TRAIN, RT_TAKE_VAL } RtTake;
 
 // The readers. False when they reported an error.
-bool rt_folder_read(RtBuild *b, const char *root, RtTake take);
-bool rt_list_read(RtBuild *b, const char *path, int part);
-bool rt_arrays_read(RtBuild *b, const char *images, const char *labels, int part);
+bool rt_dataset_folder_read(RtBuild *b, const char *root, RtTake take);
+bool rt_dataset_list_read(RtBuild *b, const char *path, int part);
+bool rt_dataset_array_read(RtBuild *b, const char *images, const char *labels, int part);
 // The MNIST family in a folder. *found: there are such files at all.
-bool rt_idx_folder_read(RtBuild *b, const char *root, RtTake take, bool *found);
+bool rt_dataset_idx_read(RtBuild *b, const char *root, RtTake take, bool *found);
 
 #endif

@@ -267,7 +267,7 @@ static bool read_part(RtBuild *b, const char *root, const char *name, int part, 
     return good;
 }
 
-bool rt_folder_read(RtBuild *b, const char *root, RtTake take) {
+bool rt_dataset_folder_read(RtBuild *b, const char *root, RtTake take) {
     bool has_train = is_folder(root, "train");
     const char *val = find_val(root, has_train);
     int part = take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN;

@@ -1,4 +1,5 @@
-// A folder of IDX files, the MNIST family: the names under which they lie there, as pairs of arrays.
+// A folder of IDX files, the MNIST family: the names under which they lie there, as pairs of
+// arrays.
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 
@@ -66,10 +67,10 @@ static bool read_role(Family *f, int images, int part) {
                               path[0]   ? "labels"
                               : path[1] ? "images"
                                         : "images and labels");
-    return rt_arrays_read(f->b, path[0], path[1], part);
+    return rt_dataset_array_read(f->b, path[0], path[1], part);
 }
 
-bool rt_idx_folder_read(RtBuild *b, const char *root, RtTake take, bool *found) {
+bool rt_dataset_idx_read(RtBuild *b, const char *root, RtTake take, bool *found) {
     Family f = {.b = b, .root = root};
     bool good = find_files(&f);
     bool train = f.path[TRAIN_IMAGES] || f.path[TRAIN_LABELS];

@@ -291,7 +291,7 @@ static bool read_list(List *l, int part) {
     return l->b->errors == errors;
 }
 
-bool rt_list_read(RtBuild *b, const char *path, int part) {
+bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {
     RtErr err;
     size_t size;
     char *text = (char *)rt_file_load(path, MAX_LIST, &size, &err);

@@ -25,14 +25,14 @@ HoneModel *rt_infer_create(const RtInfer *in, int threads) {
     return m;
 }
 
-double rt_dim_value(HoneDim d, int64_t batch) {
+double rt_infer_dim_value(HoneDim d, int64_t batch) {
     return (double)d.c + (double)d.n * (double)batch;
 }
 
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch) {
     double total = 0;
     for (int i = 0; i < d->n_nodes; i++)
-        total += rt_dim_value(d->nodes[i].flops, batch);
+        total += rt_infer_dim_value(d->nodes[i].flops, batch);
     return total;
 }
 

@@ -32,7 +32,7 @@ HoneModel *rt_infer_create(const RtInfer *in, int threads);
 const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size);
 // Sum of a node figure over the graph at a batch size.
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
-double rt_dim_value(HoneDim d, int64_t batch);
+double rt_infer_dim_value(HoneDim d, int64_t batch);
 
 #define RT_THREADS_OPTION(to)                                                                      \
     {                                                                                              \

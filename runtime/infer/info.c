@@ -12,7 +12,7 @@ static void print_tensors(const char *what, const HoneTensorDesc *t, int n) {
 
 // Memory that a run with one thread takes beyond weights, inputs and outputs.
 static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
-    return (rt_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
+    return (rt_infer_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
 }
 
 static void print_text(const HoneModelDesc *d) {

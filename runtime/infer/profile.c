@@ -116,8 +116,8 @@ bool rt_infer_profile_fill(RtProfile *p, const double *node_ms) {
         *r = (RtProfileRow){.node = node,
                             .nodes = 1,
                             .ms = node_ms[i],
-                            .flops = rt_dim_value(node->flops, p->batch),
-                            .bytes = rt_dim_value(node->bytes, p->batch)};
+                            .flops = rt_infer_dim_value(node->flops, p->batch),
+                            .bytes = rt_infer_dim_value(node->bytes, p->batch)};
         r->bound_ms = rt_ceiling_ms(&p->ceiling, r->flops, r->bytes, &r->by_memory);
         r->group = find_group(p, node);
         add_row(&p->groups[r->group], r, &memory_ms[r->group]);
