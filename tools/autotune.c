@@ -247,9 +247,9 @@ static bool run_batch(Autotuner *u, Batch *b, HoneModel *m, IrArena *a) {
     for (int i = 0; i < b->n; i++)
         for (int k = 0; k < b->v[i]->n; k++)
             b->v[i]->run[k] = ir_alloc_array(a, MAX_RUNS, sizeof(float));
-    uint64_t end = hone_rt_now() + (uint64_t)b->n_cases * CASE_MS * 1000000;
+    uint64_t end = rt_now() + (uint64_t)b->n_cases * CASE_MS * 1000000;
     int runs = 0;
-    for (; runs < MIN_RUNS || (runs < MAX_RUNS && hone_rt_now() < end); runs++) {
+    for (; runs < MIN_RUNS || (runs < MAX_RUNS && rt_now() < end); runs++) {
         if (rt_model_run(m, 1, in, out, stamp) != 0) {
             ir_error(&u->t->diag, IR_NOWHERE, "autotuning failed: %s", hone_error(m));
             return false;
@@ -374,7 +374,7 @@ void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
     for (const IrNode *n = g->first; n; n = n->next)
         if (n->op == IR_OP_CONV && ir_in(n, 1)->konst)
             add_unknown(&u, n);
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     tool_progress_start(&u.bar, "autotuning");
     bool ok = measure_all(&u);
     tool_progress_end(&u.bar);
@@ -389,6 +389,6 @@ void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
         return;
     autotune_cache_write(u.t, &u.cache);
     fprintf(stderr, "autotuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
-            1e-9 * (double)(hone_rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
+            1e-9 * (double)(rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
             u.cache.path ? u.cache.path : "");
 }

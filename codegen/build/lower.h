@@ -52,6 +52,7 @@ typedef struct CgArg {
     const IrValue *value; // or NULL:
     int64_t weights;      // offset from cg_pack(), or from cg_prepare():
     bool write, prepared;
+    IrDim at; // what the kernel is given begins so many bytes behind
 } CgArg;
 CgArg cg_read(const IrValue *v);
 CgArg cg_write(const IrValue *v);

@@ -171,6 +171,10 @@ static void call_copy(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd,
     }
     cg_nd_collapse(nd, 1);
     CgArg args[] = {to, from};
+    for (int i = 0; i < 2; i++) { // one kernel for all pieces of a concat that are alike
+        args[i].at = cg_nd_mul(nd->offset[i], ir_dim(ir_dtype_bytes(t)));
+        nd->offset[i] = ir_dim(0);
+    }
     CgNdDim *last = &nd->dim[nd->rank - 1];
     bool words = ir_dtype_bytes(t) == 4 && ir_dim_is(last->stride[0], 1);
     bool runs = last->stride[1].n == 0 && (last->stride[1].c == 0 || last->stride[1].c == 1);

@@ -77,4 +77,8 @@ static inline LLVMValueRef extern_symbol(Desc *d, const char *symbol, const char
     return g;
 }
 
+LLVMValueRef cg_const_place(Desc *d, HonePlace p);                // steps.c
+LLVMValueRef cg_const_steps(Desc *d, const CgCall *calls, int n); // HoneSteps
+LLVMValueRef cg_const_kernels(Desc *d);                           // of the whole program
+
 #endif

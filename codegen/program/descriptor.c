@@ -38,18 +38,18 @@ static LLVMValueRef node_desc(Desc *d, const CgCall *c) {
     IrDim size = {0, 0};
     if (v && !ir_type_bytes(&v->type, &size))
         v = NULL;
-    int place = !v                                ? HONE_AT_NOWHERE
-                : v->place.kind == IR_PLACE_ARENA ? HONE_AT_ARENA
-                                                  : HONE_AT_OUTPUT;
+    HonePlace place = {.at = HONE_AT_NOWHERE};
+    if (v)
+        place = (HonePlace){{v->place.offset.c, v->place.offset.n},
+                            v->place.kind == IR_PLACE_ARENA ? HONE_AT_ARENA : HONE_AT_OUTPUT,
+                            v->place.index};
     int block = v ? v->type.block : 0;
     LLVMValueRef f[] = {const_str(d, c->node->name),
                         const_str(d, ir_op_info(c->node->op)->text),
                         const_str(d, c->algo),
                         const_dim(d, c->flops),
                         const_dim(d, c->bytes),
-                        const_i32(d, place),
-                        const_i32(d, v ? v->place.index : 0),
-                        const_dim(d, v ? v->place.offset : ir_dim(0)),
+                        cg_const_place(d, place),
                         const_dim(d, size),
                         const_i32(d, block),
                         const_i32(d, block ? v->type.shape.dim[1].c : 0)};
@@ -103,7 +103,12 @@ static bool batch_is_symbolic(const IrGraph *g) {
     return false;
 }
 
-void cg_emit_descriptor(CgProgram *p, const CgCode *code, LLVMModuleRef m) {
+LLVMValueRef cg_emit_kernels(CgProgram *p, LLVMModuleRef m) {
+    Desc d = desc_init(p, NULL, m);
+    return cg_const_kernels(&d);
+}
+
+void cg_emit_descriptor(CgProgram *p, const CgCode *code, LLVMValueRef kernels, LLVMModuleRef m) {
     Desc d = desc_init(p, code, m);
     const CgOptions *o = p->opt;
     const IrGraph *g = code->graph;
@@ -129,11 +134,11 @@ void cg_emit_descriptor(CgProgram *p, const CgCode *code, LLVMModuleRef m) {
                         const_i64(&d, code->scratch_bytes),
                         const_i64(&d, p->weights.bytes),
                         extern_symbol(&d, o->symbol, "weights"),
-                        extern_symbol(&d, code->symbol, "entry"),
+                        kernels,
+                        cg_const_steps(&d, code->calls, code->n_calls),
                         needs_table(&d),
                         const_i64(&d, code->prepared_bytes),
-                        code->n_init ? extern_symbol(&d, code->symbol, "init")
-                                     : LLVMConstNull(d.ptr)};
+                        cg_const_steps(&d, code->init, code->n_init)};
     LLVMValueRef init = const_struct(&d, (int)(sizeof f / sizeof *f), f);
     LLVMValueRef desc =
         LLVMAddGlobal(m, LLVMTypeOf(init), ir_sprintf(p->arena, "%s_desc", code->symbol));

@@ -1,4 +1,4 @@
-// Kernels and entry function to files. Kernels are spread over a fixed number of units, one LLVM
+// Kernels and descriptors to files. Kernels are spread over a fixed number of units, one LLVM
 // context each, so that `jobs` threads compile them side by side and the bytes written do not
 // depend on how many.
 #include "codegen/program/program.h"
@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { MAX_UNITS = 8 };
+_Static_assert((int)CG_MAX_ARGS == (int)HONE_MAX_ARGS, "what a kernel takes");
 
 // What runs over kernels: they come out of the builder nearly final, so this is kept short.
 static const char kernel_passes[] =
@@ -117,6 +118,25 @@ static void begin_function(Unit *u, CgFn *f, const char *symbol, LLVMTypeRef *pa
     LLVMPositionBuilderAtEnd(f->b, LLVMAppendBasicBlockInContext(u->ctx, f->fn, "entry"));
 }
 
+// SYMBOL_step(args, N, tid, nth, scratch), the HoneKernel: the kernel itself takes its arguments
+// one by one, since what LLVM knows of a pointer (noalias, readonly) it knows of parameters only.
+static void emit_step(Unit *u, const CgKernel *k, LLVMValueRef kernel) {
+    CgFn f;
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(u->ctx, 0), i64 = LLVMInt64TypeInContext(u->ctx);
+    LLVMTypeRef params[] = {ptr, i64, i64, i64, ptr};
+    begin_function(u, &f, ir_sprintf(u->arena, "%s_step", k->symbol), params, 5);
+    CgVal args[CG_MAX_ARGS + 4], table = LLVMGetParam(f.fn, 0);
+    for (int i = 0; i < k->n_args; i++)
+        args[i] = cg_load(&f, ptr, cg_at(&f, ptr, table, cg_i64(&f, i)), 8);
+    for (int i = 0; i < 4; i++)
+        args[k->n_args + i] = LLVMGetParam(f.fn, (unsigned)i + 1);
+    CgVal call = LLVMBuildCall2(f.b, LLVMGlobalGetValueType(kernel), kernel, args,
+                                (unsigned)k->n_args + 4, "");
+    LLVMSetTailCall(call, 1);
+    LLVMBuildRetVoid(f.b);
+    LLVMDisposeBuilder(f.b);
+}
+
 static void emit_kernel(Unit *u, const CgKernel *k) {
     CgFn f;
     LLVMTypeRef params[CG_MAX_ARGS + 4];
@@ -126,6 +146,7 @@ static void emit_kernel(Unit *u, const CgKernel *k) {
     params[k->n_args] = params[k->n_args + 1] = params[k->n_args + 2] = i64;
     params[k->n_args + 3] = ptr;
     begin_function(u, &f, k->symbol, params, k->n_args + 4);
+    LLVMSetLinkage(f.fn, LLVMInternalLinkage);
     f.n_args = k->n_args;
     for (int i = 0; i < k->n_args; i++) {
         f.arg[i] = LLVMGetParam(f.fn, (unsigned)i);
@@ -142,26 +163,13 @@ static void emit_kernel(Unit *u, const CgKernel *k) {
     if (!LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(f.b)))
         LLVMBuildRetVoid(f.b);
     LLVMDisposeBuilder(f.b);
+    emit_step(u, k, f.fn);
 }
 
-static void emit_code(Unit *u, CgCode *c) {
-    CgFn f;
-    LLVMTypeRef i32 = LLVMInt32TypeInContext(u->ctx);
-    LLVMTypeRef params[] = {LLVMPointerTypeInContext(u->ctx, 0), i32, i32};
-    begin_function(u, &f, ir_sprintf(u->arena, "%s_entry", c->symbol), params, 3);
-    cg_emit_entry(u->p, c, &f);
-    LLVMDisposeBuilder(f.b);
-    if (c->n_init) {
-        begin_function(u, &f, ir_sprintf(u->arena, "%s_init", c->symbol), params, 3);
-        cg_emit_init(u->p, c, &f);
-        LLVMDisposeBuilder(f.b);
-    }
-    cg_emit_descriptor(u->p, c, u->mod);
-}
-
-static void emit_entry_unit(Unit *u) {
+static void emit_descriptors(Unit *u) {
+    LLVMValueRef kernels = cg_emit_kernels(u->p, u->mod);
     for (int i = 0; i < u->p->n_codes; i++)
-        emit_code(u, &u->p->codes[i]);
+        cg_emit_descriptor(u->p, &u->p->codes[i], kernels, u->mod);
     if (u->p->train)
         cg_emit_train(u->p, u->mod);
 }
@@ -194,10 +202,10 @@ static void compile_unit(Unit *u, atomic_int *done) {
     ir_diag_init(&u->diag, u->p->ir->diag->file);
     u->arena = ir_arena_new(&u->diag);
     open_unit(u);
-    if (u->index == 0)
-        emit_entry_unit(u);
     for (int i = 0; i < u->n_kernels; i++)
         emit_kernel(u, u->kernels[i]);
+    if (u->index == 0)
+        emit_descriptors(u);
     write_unit(u);
     close_unit(u);
     const CgOptions *o = u->p->opt;
@@ -278,7 +286,7 @@ static void place_args(CgProgram *p, const CgCall *calls, int n) {
         }
 }
 
-// Constants that calls name directly enter the section before it is closed: entry.c asks for their
+// Constants that calls name directly enter the section before it is closed: steps.c asks for their
 // offsets while units are compiled.
 static void place_constants(CgProgram *p) {
     for (int i = 0; i < p->n_codes; i++) {

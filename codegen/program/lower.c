@@ -2,8 +2,6 @@
 // threads must meet. Above all lowerings, which call program.c: nothing below knows this file.
 #include "codegen/program/program.h"
 
-#include <string.h>
-
 #define IR_OP(E, text, min_in, max_in, flags, attrs, shape, eval, grad, lower)                     \
     void cg_lower_##lower(CgProgram *, const IrNode *);
 #include "ir/ops.def"
@@ -24,10 +22,14 @@ void cg_lower_none(CgProgram *p, const IrNode *n) {
 // ---------------------------------------------------------------- barriers
 
 // Thread t may run ahead within a stretch of calls that touch none of each other's results.
+// Stretches are short, so that the time this takes is linear in the calls.
+enum { MAX_STRETCH = 64 };
+
 static void place_barriers(CgCode *p) {
     int start = 0; // first call since the last barrier
     for (int i = 1; i < p->n_calls; i++) {
         CgCall *c = &p->calls[i];
+        c->barrier = i - start == MAX_STRETCH;
         for (int j = start; j < i && !c->barrier; j++) {
             const CgCall *d = &p->calls[j];
             for (int x = 0; x < c->n_args && !c->barrier; x++)
@@ -59,8 +61,6 @@ static void lower_all(CgProgram *p) {
 }
 
 bool cg_lower_graphs(CgProgram *p) {
-    memset(p->kernel_bucket, -1, sizeof p->kernel_bucket);
-    memset(p->pack_bucket, -1, sizeof p->pack_bucket);
     for (int i = 0; i < p->n_codes; i++) {
         p->code = &p->codes[i];
         lower_all(p);

@@ -26,14 +26,6 @@ IrProgram *cg_ir(const CgProgram *p) {
     return p->ir;
 }
 
-uint64_t cg_hash(const void *data, size_t n) {
-    const unsigned char *s = data;
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ s[i]) * 0x100000001b3u;
-    return h;
-}
-
 // ---------------------------------------------------------------- arguments
 
 CgArg cg_read(const IrValue *v) {
@@ -56,20 +48,17 @@ void cg_scratch(CgProgram *p, int64_t bytes) {
 
 static const CgPack *find_pack(const CgProgram *p, const char *key, const CgCode *code) {
     uint64_t h = cg_hash(key, strlen(key));
-    for (int i = p->pack_bucket[h % CG_BUCKETS]; i >= 0; i = p->packs[i].next) {
-        const CgPack *k = &p->packs[i];
-        if (k->hash == h && k->code == code && strcmp(k->key, key) == 0)
-            return k;
-    }
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&p->pack_keys, h, &probe)) >= 0;)
+        if (p->packs[i].code == code && strcmp(p->packs[i].key, key) == 0)
+            return &p->packs[i];
     return NULL;
 }
 
 static void add_pack(CgProgram *p, CgPack pack) {
-    pack.hash = cg_hash(pack.key, strlen(pack.key));
-    int *bucket = &p->pack_bucket[pack.hash % CG_BUCKETS];
+    cg_table_add(&p->pack_keys, p->arena, cg_hash(pack.key, strlen(pack.key)), p->n_packs);
+    cg_table_add(&p->pack_places, p->arena, cg_hash(&pack.offset, sizeof pack.offset), p->n_packs);
     pack.key = ir_strdup(p->arena, pack.key);
-    pack.next = *bucket;
-    *bucket = p->n_packs;
     IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
 }
 
@@ -120,10 +109,10 @@ int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
 int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size,
               int n_args, int weight) {
     uint64_t h = cg_hash(spec, size) ^ (uint64_t)(uintptr_t)emit * 0x9e3779b97f4a7c15u;
-    int *bucket = &p->kernel_bucket[h % CG_BUCKETS];
-    for (int i = *bucket; i >= 0; i = p->kernels[i].next) {
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&p->kernel_table, h, &probe)) >= 0;) {
         const CgKernel *k = &p->kernels[i];
-        if (k->hash == h && k->emit == emit && k->size == size && memcmp(k->spec, spec, size) == 0)
+        if (k->emit == emit && k->size == size && memcmp(k->spec, spec, size) == 0)
             return i;
     }
     if (n_args > CG_MAX_ARGS)
@@ -134,11 +123,9 @@ int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, siz
                   .emit = emit,
                   .spec = copy,
                   .size = size,
-                  .hash = h,
                   .n_args = n_args,
-                  .weight = weight,
-                  .next = *bucket};
-    *bucket = p->n_kernels;
+                  .weight = weight};
+    cg_table_add(&p->kernel_table, p->arena, h, p->n_kernels);
     IR_PUSH(p->arena, p->kernels, p->n_kernels, p->cap_kernels, k);
     return p->n_kernels - 1;
 }
@@ -172,10 +159,12 @@ bool cg_args_overlap(const IrValue *a, const IrValue *b) {
 
 static int64_t pack_bytes(const CgProgram *p, const CgArg *arg) {
     const CgCode *code = arg->prepared ? p->code : NULL;
-    int i = p->n_packs - 1; // the last one, usually
-    while (i >= 0 && (p->packs[i].offset != arg->weights || p->packs[i].code != code))
-        i--;
-    return i >= 0 ? p->packs[i].bytes : 0;
+    uint64_t h = cg_hash(&arg->weights, sizeof arg->weights);
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&p->pack_places, h, &probe)) >= 0;)
+        if (p->packs[i].offset == arg->weights && p->packs[i].code == code)
+            return p->packs[i].bytes;
+    return 0;
 }
 
 // Of everything that a call touches: tensors and packed weights.

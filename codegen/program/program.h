@@ -4,16 +4,31 @@
 
 #include "codegen/build/lower.h"
 
+typedef struct CgTableSlot {
+    uint64_t hash;
+    int item;
+    bool used;
+} CgTableSlot;
+
+// hash.c: numbers of items by hash. Zeroed: empty.
+typedef struct CgTable {
+    size_t n, cap;
+    CgTableSlot *slot;
+} CgTable;
+
+uint64_t cg_hash(const void *p, size_t n);
+void cg_table_add(CgTable *t, IrArena *a, uint64_t hash, int item);
+// The next item of that hash, -1 at the end; *probe is 0 for the first.
+int cg_table_find(const CgTable *t, uint64_t hash, size_t *probe);
+
 typedef struct CgKernel {
     const char *symbol;
     CgEmit emit;
     const void *spec;
     size_t size;
-    uint64_t hash;
     int n_args, weight;
     uint32_t alias;  // bit k: argument k may overlap another one in some call
     uint32_t writes; // bit k: argument k is written in some call
-    int next;        // in its hash bucket, -1 ends
 } CgKernel;
 
 typedef struct CgCall {
@@ -29,11 +44,7 @@ typedef struct CgPack {
     const char *key;
     int64_t offset, bytes;
     const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
-    uint64_t hash;
-    int next;
 } CgPack;
-
-enum { CG_BUCKETS = 1024 };
 
 // The weights section while it grows: a temporary file, mapped piece by piece.
 typedef struct CgWeights {
@@ -45,10 +56,10 @@ typedef struct CgWeights {
     bool failed;
 } CgWeights;
 
-// What is emitted for one graph: its entry and init functions and its descriptor.
+// What is emitted for one graph: its steps and its descriptor.
 typedef struct CgCode {
     IrGraph *graph;
-    const char *symbol; // prefix of the three
+    const char *symbol; // prefix of its name
     int n_calls, cap_calls;
     CgCall *calls;
     int n_init, cap_init;
@@ -63,25 +74,23 @@ struct CgProgram {
     bool failed;
     int n_kernels, cap_kernels;
     CgKernel *kernels;
-    int kernel_bucket[CG_BUCKETS];
+    CgTable kernel_table;
     int n_codes;
     CgCode *codes;
     CgCode *code; // the one being lowered
     int n_packs, cap_packs;
     CgPack *packs;
-    int pack_bucket[CG_BUCKETS];
+    CgTable pack_keys, pack_places; // by key, by offset
     CgWeights weights;
     const CgTrain *train; // NULL: none
     int64_t onnx_at;      // offset of the trained model's file in the weights section
 };
 
-uint64_t cg_hash(const void *p, size_t n); // FNV-1a
 // May the bytes of a and b meet? Views of one root are apart when their channels are.
 bool cg_args_overlap(const IrValue *a, const IrValue *b);
 bool cg_lower_graphs(CgProgram *p); // lower.c: nodes to calls, barriers; false after errors
-void cg_emit_entry(CgProgram *p, CgCode *c, CgFn *f);                    // entry.c: SYMBOL_entry
-void cg_emit_init(CgProgram *p, CgCode *c, CgFn *f);                     // entry.c: SYMBOL_init
-void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMModuleRef m); // descriptor.c
+LLVMValueRef cg_emit_kernels(CgProgram *p, LLVMModuleRef m); // descriptor.c: a table of all
+void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMValueRef kernels, LLVMModuleRef m);
 void cg_emit_train(CgProgram *p, LLVMModuleRef m);      // train_desc.c: hone_train_desc
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
 

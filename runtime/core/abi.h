@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { HONE_ABI = 3, HONE_MAX_RANK = 8 };
+enum { HONE_ABI = 4, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,
@@ -33,17 +33,48 @@ typedef struct HoneTensorDesc { // an input or output of the model: plain, row-m
     HoneDim dim[HONE_MAX_RANK];
 } HoneTensorDesc;
 
-enum { HONE_AT_NOWHERE, HONE_AT_ARENA, HONE_AT_OUTPUT };
+// Where bytes lie in a run: space of the run's, prepared space or the weights, tensors of the
+// caller's.
+enum {
+    HONE_AT_NOWHERE,
+    HONE_AT_ARENA,
+    HONE_AT_WEIGHTS,
+    HONE_AT_PREPARED,
+    HONE_AT_INPUT,
+    HONE_AT_OUTPUT,
+    HONE_AT_COUNT
+};
 
-typedef struct HoneNodeDesc { // one call of the entry function, for profiles
+typedef struct HonePlace {
+    HoneDim offset;    // bytes
+    int32_t at, index; // HONE_AT_*; which input or output
+} HonePlace;
+
+// A kernel does thread `tid`'s share, of `nth`, on the bytes at args[]. It never waits.
+typedef void (*HoneKernel)(char *const *args, int64_t N, int64_t tid, int64_t nth, char *scratch);
+
+typedef struct HoneStep {      // one call of a kernel
+    int32_t kernel;            // of the model's kernels
+    int32_t first_arg, n_args; // of the table of arguments; at most HONE_MAX_ARGS
+    int32_t barrier;           // 1: all threads meet before it
+} HoneStep;
+
+// Every thread of one parallel region walks all steps in order.
+typedef struct HoneSteps {
+    int32_t n;
+    const HoneStep *step;
+    const HonePlace *args;
+} HoneSteps;
+
+typedef struct HoneNodeDesc { // what step number i of a run is, for profiles
     const char *name;         // where it came from
     const char *op;
     const char *algo;     // kernel, "direct 2x7x4" for example
     HoneDim flops, bytes; // multiply and add count two; bytes read and written at least
     // Where its first result lies after the call, for checks; f32 and dense, else HONE_AT_NOWHERE.
     // block > 0: [N][ceil(channels / block)][..][block], lanes past the channels mean nothing.
-    int32_t place, index; // HONE_AT_*; which output
-    HoneDim offset, size; // bytes: in the arena; of the result
+    HonePlace result;
+    HoneDim size; // bytes
     int32_t block, channels;
 } HoneNodeDesc;
 
@@ -56,22 +87,6 @@ typedef struct HonePreprocess { // of an image input; 0 filled: the model takes 
     float scale;           // pixel value 0..255 is multiplied by this first (1/255)
     float mean[4], std[4]; // then (x - mean) / std per channel
 } HonePreprocess;
-
-typedef struct HoneBarrier HoneBarrier;
-
-typedef struct HoneCall {      // one inference; the same for all threads
-    int64_t N;                 // batch size
-    char *arena;               // arena_bytes at N, 64-byte aligned; then scratch_bytes per thread
-    char *scratch;             // thread t's at scratch + t * scratch_bytes
-    const char *weights;       // weights_bytes, 64-byte aligned
-    const void *const *inputs; // in the order of the descriptor
-    void *const *outputs;
-    HoneBarrier *barrier;
-    // NULL, or called by thread 0 before call 0, 1, ... n_nodes - 1 of the program and, with
-    // n_nodes, after the last. Other threads may still be at earlier calls.
-    void (*observe)(const struct HoneCall *call, int32_t node);
-    char *prepared; // prepared_bytes, 64-byte aligned: written by init, read by run
-} HoneCall;
 
 typedef struct HoneModelDesc {
     uint32_t abi;
@@ -90,19 +105,13 @@ typedef struct HoneModelDesc {
     int64_t scratch_bytes; // per thread
     int64_t weights_bytes;
     const char *weights;
-    // Every thread of one parallel region calls this with its number.
-    void (*run)(const HoneCall *call, int32_t thread, int32_t threads);
+    const HoneKernel *kernels;
+    HoneSteps run;             // n_nodes
     const uint32_t *cpu_needs; // HONE_CPU_*, 0 ended; checked before the first run
-    // Constants in the form that kernels read, made from `weights` once a model is created. Every
-    // thread of one parallel region calls init before the first run; of the call only weights and
-    // prepared are set. NULL: nothing to prepare.
+    // Constants in the form that kernels read, made from `weights` once a model is created: the
+    // steps of init write prepared space and read nothing but that and the weights.
     int64_t prepared_bytes;
-    void (*init)(const HoneCall *call, int32_t thread, int32_t threads);
+    HoneSteps init;
 } HoneModelDesc;
-
-// Called by emitted code.
-void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads); // all threads meet
-// Of the runtime
-uint64_t hone_rt_now(void); // ns, monotonic
 
 #endif

@@ -142,13 +142,13 @@ static void read_slice(const Work *w, int thread, int threads, int slice, float 
 
 static double time_trial(const Work *w, int thread, int threads, int i) {
     _Alignas(64) float sink[16];
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     if (w->loop)
         w->loop->run(sink);
     else
         read_slice(w, thread, threads, i % SLICES, sink);
     __asm__ volatile("" : : "r"(sink) : "memory");
-    return (double)(hone_rt_now() - start + 1) * 1e-9;
+    return (double)(rt_now() - start + 1) * 1e-9;
 }
 
 // Trials a second: the sum over the threads of the best trial of each. Trials count from when the
@@ -165,14 +165,14 @@ static double measure_rate(const Work *w, int threads, int *running) {
         uint64_t end = 0;
         team = omp_get_num_threads();
         if (atomic_fetch_add(&started, 1) + 1 == team)
-            atomic_store(&deadline, hone_rt_now() + TRIALS_NS);
+            atomic_store(&deadline, rt_now() + TRIALS_NS);
         do {
             bool counts = end != 0;
             double t = time_trial(w, thread, team, i++);
             if (counts && t < best)
                 best = t;
             end = atomic_load(&deadline);
-        } while (isinf(best) || hone_rt_now() < end);
+        } while (isinf(best) || rt_now() < end);
         rate = 1 / best;
     }
     *running = team;

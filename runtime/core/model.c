@@ -1,7 +1,7 @@
 // A compiled model ready to run: the functions of hone.h.
 //
-// One inference is one OpenMP parallel region in which every thread runs the emitted entry function
-// from start to end. A model owns its workspace, which grows with the batch and stays, so that a
+// One inference is one OpenMP parallel region in which every thread walks the emitted steps from
+// start to end. A model owns its workspace, which grows with the batch and stays, so that a
 // run allocates nothing. Constants that kernels want in another form than the file's are made once,
 // by hone_create(), and belong to the instance. Called from within a parallel region of the
 // caller's, OpenMP gives one thread (unless nesting is on) and the result is the same.
@@ -26,7 +26,7 @@ struct HoneModel {
     int threads;
     char *own, *given; // workspaces; `given` wins
     size_t own_bytes, given_bytes;
-    char *prepared; // what desc->init made of the weights, or NULL
+    char *prepared; // what the steps of init made of the weights, or NULL
     size_t prepared_bytes;
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
     char error[256];
@@ -49,7 +49,7 @@ static bool check_desc(const HoneModelDesc *d, RtErr *err) {
                        "the model was compiled for ABI %u, this runtime has ABI %d; "
                        "compile it again",
                        d->abi, HONE_ABI);
-    if (!d->run || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0 ||
+    if (d->run.n != d->n_nodes || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0 ||
         d->prepared_bytes < 0)
         return rt_fail(err, "the model descriptor is damaged");
     if ((uintptr_t)d->weights % RT_ALIGN)
@@ -98,30 +98,29 @@ static void release_workspace(HoneModel *m) {
 
 // ---------------------------------------------------------------- parallel regions
 
-typedef void Work(const HoneCall *call, int32_t thread, int32_t threads);
-
-static void run_thread(HoneModel *m, Work *work, const HoneCall *call, int thread, int threads) {
+static void run_thread(HoneModel *m, const HoneSteps *steps, const HoneCall *call, int thread,
+                       int threads) {
     (void)atomic_load_explicit(&m->gate, memory_order_acquire);
-    work(call, thread, threads);
+    rt_steps(m->desc, steps, call, thread, threads);
     atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
 }
 
 // OpenMP orders memory at both ends of the region. ThreadSanitizer cannot see that inside a libgomp
 // that is not built for it; `gate` says the same in terms it knows, and this function,
 // which hands the arguments over, is left out.
-__attribute__((no_sanitize("thread"), noinline)) static void run_region(HoneModel *m, Work *work,
-                                                                        const HoneCall *call) {
+__attribute__((no_sanitize("thread"), noinline)) static void
+run_region(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
 #pragma omp parallel num_threads(m->threads)
-    run_thread(m, work, call, omp_get_thread_num(), omp_get_num_threads());
+    run_thread(m, steps, call, omp_get_thread_num(), omp_get_num_threads());
 }
 
-static void run_parallel(HoneModel *m, Work *work, const HoneCall *call) {
+static void run_parallel(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
     if (m->threads == 1) {
-        work(call, 0, 1);
+        rt_steps(m->desc, steps, call, 0, 1);
         return;
     }
     atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
-    run_region(m, work, call);
+    run_region(m, steps, call);
     (void)atomic_load_explicit(&m->gate, memory_order_acquire);
 }
 
@@ -129,7 +128,7 @@ static void run_parallel(HoneModel *m, Work *work, const HoneCall *call) {
 
 static bool prepare_constants(HoneModel *m, RtErr *err) {
     const HoneModelDesc *d = m->desc;
-    if (!d->init)
+    if (!d->init.n)
         return true;
     m->prepared_bytes = d->prepared_bytes > 0 ? (size_t)d->prepared_bytes : 1;
     m->prepared = map_memory(&m->prepared_bytes);
@@ -137,7 +136,7 @@ static bool prepare_constants(HoneModel *m, RtErr *err) {
         return rt_fail(err, "no memory for %lld bytes of prepared weights",
                        (long long)d->prepared_bytes);
     HoneCall call = {.weights = d->weights, .prepared = m->prepared, .barrier = &m->barrier};
-    run_parallel(m, d->init, &call);
+    run_parallel(m, &d->init, &call);
     return true;
 }
 
@@ -320,13 +319,13 @@ int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, voi
                            .prepared = m->prepared},
                   .observe = observe,
                   .ctx = ctx};
-    run_parallel(m, m->desc->run, &o.call);
+    run_parallel(m, &m->desc->run, &o.call);
     return 0;
 }
 
 static void stamp_time(void *ctx, const HoneCall *call, int32_t node) {
     (void)call;
-    ((uint64_t *)ctx)[node] = hone_rt_now();
+    ((uint64_t *)ctx)[node] = rt_now();
 }
 
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,

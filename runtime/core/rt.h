@@ -71,6 +71,8 @@ void rt_out_abort(RtOutFile *o);              // removes what was written; frees
 
 // ---- threads
 
+uint64_t rt_now(void); // ns, monotonic
+
 // CPUs that this process may use: its affinity mask cut by the cgroup's CPU quota, at least 1.
 int rt_cpus_available(void);
 // The quota alone in CPUs, rounded up; 0: none. `root` stands before /proc and /sys (tests).
@@ -79,13 +81,34 @@ int rt_cgroup_cpus(const char *root);
 // OMP_NUM_THREADS if that is less.
 int rt_threads(int asked);
 
-struct HoneBarrier {
+typedef struct HoneBarrier {
     _Alignas(64) _Atomic uint32_t arrived;
     _Alignas(64) _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
     int32_t spins; // before the waiting thread yields
-};
+} HoneBarrier;
 void rt_barrier_init(HoneBarrier *b, int threads);
+void rt_barrier_wait(HoneBarrier *b, int32_t threads); // all threads meet
+
+// ---- one run
+
+typedef struct HoneCall {      // the same for all threads
+    int64_t N;                 // batch size
+    char *arena;               // arena_bytes at N, 64-byte aligned; then scratch_bytes per thread
+    char *scratch;             // thread t's at scratch + t * scratch_bytes
+    const char *weights;       // weights_bytes, 64-byte aligned
+    const void *const *inputs; // in the order of the descriptor
+    void *const *outputs;
+    HoneBarrier *barrier;
+    // NULL, or called by thread 0 before step 0, 1, ... n_nodes - 1 and, with n_nodes, after the
+    // last. Other threads may still be at earlier steps.
+    void (*observe)(const struct HoneCall *call, int32_t node);
+    char *prepared; // prepared_bytes, 64-byte aligned: written by init, read by run
+} HoneCall;
+
+// steps.c: what thread `thread` of `threads` does of desc's `steps`, run or init.
+void rt_steps(const HoneModelDesc *desc, const HoneSteps *steps, const HoneCall *call,
+              int32_t thread, int32_t threads);
 
 // ---- model
 

@@ -1,4 +1,4 @@
-// Threads: how many this process should use, the barrier that emitted code calls, the clock.
+// Threads: how many this process should use, the barrier between a run's steps, the clock.
 //
 // The barrier is central: threads count up `arrived`; the last one resets it and advances
 // `generation`, for which the others wait. Waiting spins first (a kernel's slices end within
@@ -19,7 +19,7 @@
 
 enum { SPINS = 4000, YIELDS = 64, MAX_THREADS = 4096 };
 
-uint64_t hone_rt_now(void) {
+uint64_t rt_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
@@ -57,11 +57,9 @@ static void wait_generation(HoneBarrier *b, uint32_t old) {
     atomic_fetch_sub(&b->sleepers, 1);
 }
 
-void hone_rt_barrier(const HoneCall *call, int32_t thread, int32_t threads) {
-    (void)thread;
+void rt_barrier_wait(HoneBarrier *b, int32_t threads) {
     if (threads <= 1)
         return;
-    HoneBarrier *b = call->barrier;
     uint32_t generation = atomic_load_explicit(&b->generation, memory_order_relaxed);
     uint32_t before = atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel);
     if (before + 1 < (uint32_t)threads) {

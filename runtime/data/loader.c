@@ -217,13 +217,13 @@ static Slot *wait_batch(RtLoader *l) {
             s = NULL;
             break;
         }
-        since = since ? since : hone_rt_now();
+        since = since ? since : rt_now();
         pthread_cond_wait(&l->ready, &l->lock);
     }
     l->held = s != NULL;
     pthread_mutex_unlock(&l->lock);
     if (since)
-        l->stats.wait_ns += hone_rt_now() - since;
+        l->stats.wait_ns += rt_now() - since;
     return s;
 }
 

@@ -51,7 +51,7 @@ static bool allocate(Bench *b, RtErr *err) {
 
 // Forward, backward, norm, update: what train does for one batch.
 static bool run_step(Bench *b, int64_t t, double *ms, RtErr *err) {
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     bool features = b->cached && rt_engine_n_features(b->engine) > 0;
     RtEngineBatch batch = {.n = b->batch,
                            .images = b->images,
@@ -75,7 +75,7 @@ static bool run_step(Bench *b, int64_t t, double *ms, RtErr *err) {
     if (!rt_engine_train(b->engine, &batch, false, err) ||
         !rt_engine_grad_norm(b->engine, &norm, err) || !rt_engine_update(b->engine, &r, err))
         return false;
-    *ms = (double)(hone_rt_now() - start) * 1e-6;
+    *ms = (double)(rt_now() - start) * 1e-6;
     return true;
 }
 
@@ -87,10 +87,10 @@ static bool measure(Bench *b, RtErr *err) {
             return false;
     bool automatic = b->iters == 0;
     int limit = automatic ? AUTO_MAX_ITERS : b->iters;
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     for (b->iters = 0; b->iters < limit; b->iters++) {
         if (automatic && b->iters >= AUTO_MIN_ITERS &&
-            (double)(hone_rt_now() - start) * 1e-9 > AUTO_SECONDS)
+            (double)(rt_now() - start) * 1e-9 > AUTO_SECONDS)
             break;
         if (!run_step(b, t++, &b->ms[b->iters], err))
             return false;

@@ -43,7 +43,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
 }
 
 static double elapsed_ms(uint64_t since) {
-    return (double)(hone_rt_now() - since) * 1e-6;
+    return (double)(rt_now() - since) * 1e-6;
 }
 
 // Floats uniform in [-1, 1), bytes uniform, other types 0: they may be indices.
@@ -93,7 +93,7 @@ static bool wants_nodes(const Bench *b) {
 }
 
 static bool run_once(Bench *b, double *ms, RtErr *err) {
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     if (rt_model_run(b->model, b->d->batch_symbolic ? b->batch : 1, (const void *const *)b->x, b->y,
                      wants_nodes(b) ? b->stamp : NULL) != 0)
         return rt_fail(err, "%s: %s", b->d->name, hone_error(b->model));
@@ -118,7 +118,7 @@ static bool measure(Bench *b, RtErr *err) {
             return false;
     bool automatic = b->iters == 0;
     int limit = automatic ? AUTO_MAX_ITERS : b->iters;
-    uint64_t start = hone_rt_now();
+    uint64_t start = rt_now();
     for (b->iters = 0; b->iters < limit; b->iters++) {
         if (automatic && b->iters >= AUTO_MIN_ITERS && elapsed_ms(start) > AUTO_SECONDS * 1e3)
             break;

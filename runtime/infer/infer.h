@@ -12,7 +12,7 @@ enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20 };
 typedef struct RtInfer {
     const HoneModelDesc *desc;
     const char *program; // argv[0], for usage texts
-    uint64_t start_ns;   // hone_rt_now() on entry of main
+    uint64_t start_ns;   // rt_now() on entry of main
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
 } RtInfer;
 

@@ -66,7 +66,7 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     struct timespec cpu;
-    RtInfer in = {.desc = &hone_main_desc, .start_ns = hone_rt_now()};
+    RtInfer in = {.desc = &hone_main_desc, .start_ns = rt_now()};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
         in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
     in.program = argc > 0 && argv[0] ? argv[0] : in.desc->name;

@@ -51,10 +51,10 @@ static void look(void *ctx, const HoneCall *call, int32_t node) {
         return;
     const HoneNodeDesc *n = &s->desc->nodes[node - 1];
     int64_t offset, bytes;
-    if (n->place == HONE_AT_NOWHERE || !rt_dim_at(n->offset, call->N, &offset) ||
+    if (n->result.at == HONE_AT_NOWHERE || !rt_dim_at(n->result.offset, call->N, &offset) ||
         !rt_dim_at(n->size, call->N, &bytes))
         return;
-    const char *base = n->place == HONE_AT_ARENA ? call->arena : call->outputs[n->index];
+    const char *base = n->result.at == HONE_AT_ARENA ? call->arena : call->outputs[n->result.index];
     const float *x = (const float *)(base + offset);
     int64_t count = bytes / (int64_t)sizeof *x;
     bool fine = n->block ? is_finite_blocked(x, count, call->N, n->block, n->channels)

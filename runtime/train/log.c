@@ -55,7 +55,7 @@ static void format_time(double s, char *text, size_t size) {
 
 void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_t total,
                            double loss, double top1, double images_per_s, double left_s) {
-    uint64_t now = hone_rt_now();
+    uint64_t now = rt_now();
     if (!l->terminal || l->quiet || (now - l->shown_ns < REDRAW_NS && done != total))
         return;
     char bar[BAR_WIDTH + 1], left[32];

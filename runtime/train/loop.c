@@ -167,7 +167,7 @@ static bool log_step(RtRun *r, double loss, double lr, double norm) {
 // ---------------------------------------------------------------- an epoch
 
 static double rate_of_images(uint64_t since_ns, int64_t images) {
-    double s = (double)(hone_rt_now() - since_ns) * 1e-9;
+    double s = (double)(rt_now() - since_ns) * 1e-9;
     return s > 0 ? (double)images / s : 0;
 }
 
@@ -225,7 +225,7 @@ static bool at_step_end(const RtRun *r) {
 // The rest of the epoch's batches. *stopped: by a signal or --max-steps, at a step's end.
 static bool train_epoch(RtRun *r, bool *stopped) {
     int64_t *at = r->state.at, since_images = r->images_done, saved = at[RT_AT_STEP];
-    uint64_t since = hone_rt_now();
+    uint64_t since = rt_now();
     Group g = {0};
     *stopped = false;
     if (at[RT_AT_BATCH] == rt_source_batches(r->train))
@@ -308,7 +308,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
     double *row = rt_state_add_history(s);
     if (!row)
         return rt_fail(&r->err, "no memory");
-    double seconds = (double)(hone_rt_now() - since) * 1e-9;
+    double seconds = (double)(rt_now() - since) * 1e-9;
     row[RT_HIST_STAGE] = (double)s->at[RT_AT_STAGE];
     row[RT_HIST_EPOCH] = (double)s->at[RT_AT_EPOCH];
     row[RT_HIST_TRAIN_LOSS] =
@@ -334,7 +334,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
 
 // Training, validation, checkpoint. *stopped: the state is one to resume from.
 static bool run_epoch(RtRun *r, bool *stopped) {
-    uint64_t since = hone_rt_now(), wait = rt_source_wait_ns(r->train);
+    uint64_t since = rt_now(), wait = rt_source_wait_ns(r->train);
     int64_t images = r->images_done;
     if (!train_epoch(r, stopped))
         return false;
@@ -465,7 +465,7 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
 int rt_train(RtEngine *t, const RtTrainSettings *set) {
     RtRun r = {.engine = t, .set = set};
     bool stopped = false;
-    bool ok = run_all(&r, hone_rt_now(), &stopped);
+    bool ok = run_all(&r, rt_now(), &stopped);
     rt_train_log_clear(&r.log);
     if (!ok && r.err.text[0])
         fprintf(stderr, "%s\n", r.err.text);

@@ -238,7 +238,7 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
                                 .engine = r->engine,
                                 .state = &r->state,
                                 .scores = &scores,
-                                .seconds = (double)(hone_rt_now() - since_ns) * 1e-9,
+                                .seconds = (double)(rt_now() - since_ns) * 1e-9,
                                 .bad_images = r->bad_images};
         ok = rt_report_html(&result, r->set->report, &r->err);
     }

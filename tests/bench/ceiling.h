@@ -47,12 +47,12 @@ static double measure_ceiling(void) {
     Vec8 a8 = {0};
     double best = 1e30;
     for (int i = 0; i < 8; i++) {
-        uint64_t t = hone_rt_now();
+        uint64_t t = rt_now();
         if (wide)
             multiply_16(&a16, CEILING_ROUNDS);
         else
             multiply_8(&a8, CEILING_ROUNDS);
-        t = hone_rt_now() - t;
+        t = rt_now() - t;
         if ((double)t < best)
             best = (double)t;
     }

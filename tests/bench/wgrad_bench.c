@@ -61,10 +61,10 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
     void *dst[] = {dw};
     double best = 1e30, spent = 0;
     for (int i = 0; i < 5 || (spent < b->ms * 1e6 && i < 10000); i++) {
-        uint64_t t = hone_rt_now();
+        uint64_t t = rt_now();
         if (rt_model_run(m, b->batch, src, dst, stamp) != 0)
             break;
-        spent += (double)(hone_rt_now() - t);
+        spent += (double)(rt_now() - t);
         double ns = (double)(stamp[node + 1] - stamp[node]);
         for (int k = 0; k < node; k++) // the slice of x that a strided 1x1 reads
             if (!strcmp(d->nodes[k].op, "slice"))
@@ -82,9 +82,9 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
     add_shape(r, c);
     bool skip;
-    uint64_t t = hone_rt_now();
+    uint64_t t = rt_now();
     HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
-    double compile = (double)(hone_rt_now() - t) * 1e-6;
+    double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
         double ceiling = measure_ceiling() * b->threads, ns = time_wgrad(b, c, m, &d);

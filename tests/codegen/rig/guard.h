@@ -12,7 +12,7 @@
 #ifndef TESTS_CODEGEN_RIG_GUARD_H
 #define TESTS_CODEGEN_RIG_GUARD_H
 
-#include "runtime/core/abi.h"
+#include "runtime/core/rt.h"
 #include <stdbool.h>
 #include <stddef.h>
 

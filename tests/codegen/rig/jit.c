@@ -11,20 +11,6 @@ struct Jit {
     const HoneModelDesc *desc;
 };
 
-// What emitted code calls of the runtime, whose symbols are hidden; libc and libm are found.
-static LLVMErrorRef define_runtime(LLVMOrcLLJITRef j) {
-    LLVMJITSymbolFlags flags = {
-        LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0};
-    LLVMOrcCSymbolMapPair symbol[] = {
-        {LLVMOrcLLJITMangleAndIntern(j, "hone_rt_barrier"),
-         {(LLVMOrcExecutorAddress)(uintptr_t)hone_rt_barrier, flags}},
-        {LLVMOrcLLJITMangleAndIntern(j, "hone_rt_now"),
-         {(LLVMOrcExecutorAddress)(uintptr_t)hone_rt_now, flags}},
-    };
-    return LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(j),
-                                 LLVMOrcAbsoluteSymbols(symbol, sizeof symbol / sizeof *symbol));
-}
-
 static LLVMErrorRef add_objects(LLVMOrcLLJITRef j, const CgResult *cg, char *err, size_t err_size) {
     for (int i = 0; i < cg->n_files; i++) {
         LLVMMemoryBufferRef bytes;
@@ -47,7 +33,6 @@ Jit *jit_load(const CgResult *cg, const char *symbol, char *err, size_t err_size
     LLVMOrcExecutorAddress at = 0;
     snprintf(name, sizeof name, "%s_desc", symbol);
     LLVMErrorRef e = LLVMOrcCreateLLJIT(&j->lljit, NULL);
-    e = e ? e : define_runtime(j->lljit);
     e = e ? e : add_objects(j->lljit, cg, err, err_size);
     e = e ? e : LLVMOrcLLJITLookup(j->lljit, &at, name);
     if (!e) {

@@ -129,31 +129,11 @@ const char *rig_compile(Rig *r, CgResult *result) {
     return ok ? r->dir : NULL;
 }
 
-// The emitted code calls the runtime of this process.
-static const char stub[] = "void (*rig_barrier)(const void *, int, int);\n"
-                           "unsigned long long (*rig_now)(void);\n"
-                           "void hone_rt_barrier(const void *c, int t, int n)"
-                           " { rig_barrier(c, t, n); }\n"
-                           "unsigned long long hone_rt_now(void) { return rig_now(); }\n";
-
 static bool link_library(Rig *r, const char *so) {
-    const char *c = ir_sprintf(r->arena, "%s/stub.c", r->dir);
-    FILE *f = fopen(c, "w");
-    if (!f)
-        return false;
-    fputs(stub, f);
-    fclose(f);
-    char *line = ir_sprintf(r->arena, "cc -shared -fPIC -o %s %s", so, c);
+    char *line = ir_sprintf(r->arena, "cc -shared -fPIC -o %s", so);
     for (int i = 0; i < r->cg.n_files; i++)
         line = ir_sprintf(r->arena, "%s %s", line, r->cg.files[i]);
     return system(ir_sprintf(r->arena, "%s -lm", line)) == 0;
-}
-
-static bool set_symbol(void *lib, const char *name, void *to) {
-    void **p = dlsym(lib, name);
-    if (p)
-        *p = to;
-    return p;
 }
 
 static const HoneModelDesc *load_desc(Rig *r) {
@@ -163,9 +143,6 @@ static const HoneModelDesc *load_desc(Rig *r) {
             fprintf(stderr, "rig: cannot link or load: %s\n", r->lib ? "" : dlerror());
             return NULL;
         }
-        if (!set_symbol(r->lib, "rig_barrier", (void *)hone_rt_barrier) ||
-            !set_symbol(r->lib, "rig_now", (void *)hone_rt_now))
-            return NULL;
     }
     return dlsym(r->lib, "rig_desc");
 }

@@ -55,27 +55,25 @@ static const float weights[CLASSES * 4] __attribute__((aligned(64))) = {
     20, -10, -10, 0, -10, 20, -10, 0, -10, -10, 20, 0, -10, -10, -10, 8, 10, 10, 10, -22,
 };
 
-#define NOWHERE HONE_AT_NOWHERE, 0, {0, 0}, {0, 0}, 0, 0 // results that no check looks at
-
-static void mark(const HoneCall *c, int thread, int at) {
-    if (c->observe && thread == 0)
-        c->observe(c, at);
-}
+#define NOWHERE {{0, 0}, HONE_AT_NOWHERE, 0}, {0, 0}, 0, 0 // results that no check looks at
 
 // prepared[CHANNELS + 1][CLASSES] from weights[CLASSES][CHANNELS + 1]: this thread's classes. Adds,
 // for memory that was not zeroed, or a second call, to show.
-static void init(const HoneCall *c, int32_t thread, int32_t threads) {
-    const float *w = (const float *)c->weights;
-    float *prepared = (float *)c->prepared;
-    for (int k = thread; k < CLASSES; k += threads)
+static void prepare(char *const *args, int64_t N, int64_t thread, int64_t threads, char *scratch) {
+    (void)N, (void)scratch;
+    float *prepared = (float *)args[0];
+    const float *w = (const float *)args[1];
+    for (int64_t k = thread; k < CLASSES; k += threads)
         for (int i = 0; i <= CHANNELS; i++)
             prepared[i * CLASSES + k] += w[k * (CHANNELS + 1) + i];
 }
 
 // means[n][channel] for this thread's share of the N * CHANNELS planes
-static void average_planes(const HoneCall *c, int64_t images, int thread, int threads) {
-    const float *x = c->inputs[0];
-    float *means = (float *)c->arena, *scratch = (float *)(c->scratch + thread * 256);
+static void average_planes(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                           char *scratch_bytes) {
+    float *means = (float *)args[0], *scratch = (float *)scratch_bytes;
+    const float *x = (const float *)args[1];
+    int64_t images = FAKE_FIXED ? FAKE_FIXED : N;
     for (int64_t i = thread; i < images * CHANNELS; i += threads) {
         int64_t n = i / CHANNELS, ch = i % CHANNELS;
         for (int p = 0; p < PIXELS; p++)
@@ -88,9 +86,12 @@ static void average_planes(const HoneCall *c, int64_t images, int thread, int th
 }
 
 // y[n][class] for this thread's share of the images
-static void score_images(const HoneCall *c, int64_t images, int thread, int threads) {
-    const float *means = (const float *)c->arena, *w = (const float *)c->prepared;
-    float *y = c->outputs[0];
+static void score_images(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                         char *scratch) {
+    (void)scratch;
+    float *y = (float *)args[0];
+    const float *means = (const float *)args[1], *w = (const float *)args[2];
+    int64_t images = FAKE_FIXED ? FAKE_FIXED : N;
     for (int64_t n = thread; n < images; n += threads) {
         float sum = 0;
         for (int k = 0; k < CLASSES; k++) {
@@ -108,16 +109,16 @@ static void score_images(const HoneCall *c, int64_t images, int thread, int thre
     }
 }
 
-static void run(const HoneCall *c, int32_t thread, int32_t threads) {
-    int64_t images = FAKE_FIXED ? FAKE_FIXED : c->N;
-    mark(c, thread, 0);
-    average_planes(c, images, thread, threads);
-    hone_rt_barrier(c, thread, threads);
-    mark(c, thread, 1);
-    score_images(c, images, thread, threads);
-    hone_rt_barrier(c, thread, threads);
-    mark(c, thread, 2);
-}
+enum { PREPARE, AVERAGE, SCORE };
+static const HoneKernel kernels[] = {prepare, average_planes, score_images};
+static const HonePlace prepare_args[] = {{.at = HONE_AT_PREPARED}, {.at = HONE_AT_WEIGHTS}};
+static const HonePlace run_args[] = {{.at = HONE_AT_ARENA},
+                                     {.at = HONE_AT_INPUT},
+                                     {.at = HONE_AT_OUTPUT},
+                                     {.at = HONE_AT_ARENA},
+                                     {.at = HONE_AT_PREPARED}};
+static const HoneStep prepare_steps[] = {{PREPARE, 0, 2, 0}};
+static const HoneStep run_steps[] = {{AVERAGE, 0, 2, 0}, {SCORE, 2, 3, 1}};
 
 static const HoneTensorDesc inputs[] = {
     {.name = "image", .dtype = HONE_F32, .rank = 4, .dim = IMAGE_DIMS}};
@@ -168,8 +169,9 @@ const HoneModelDesc hone_fake_desc = {
     .scratch_bytes = 256,
     .weights_bytes = sizeof weights,
     .weights = (const char *)weights,
-    .run = run,
+    .kernels = kernels,
+    .run = {2, run_steps, run_args},
     .cpu_needs = needs,
     .prepared_bytes = sizeof weights,
-    .init = init,
+    .init = {1, prepare_steps, prepare_args},
 };

@@ -4,18 +4,19 @@
 
 #include "runtime/core/abi.h"
 
-static void run(const HoneCall *c, int32_t thread, int32_t threads) {
-    const float *a = c->inputs[0];
-    const int64_t *plus = c->inputs[1];
-    float *sum = c->outputs[0];
-    int64_t *twice = c->outputs[1];
-    for (int64_t n = thread; n < c->N; n += threads) {
+static void add(char *const *args, int64_t N, int64_t thread, int64_t threads, char *scratch) {
+    (void)scratch;
+    const float *a = (const float *)args[0];
+    const int64_t *plus = (const int64_t *)args[1];
+    float *sum = (float *)args[2];
+    int64_t *twice = (int64_t *)args[3];
+    for (int64_t n = thread; n < N; n += threads) {
         sum[2 * n] = a[2 * n] + (float)plus[n];
         sum[2 * n + 1] = a[2 * n + 1] + (float)plus[n];
-        twice[n] = twice[c->N + n] = plus[n];
+        twice[n] = twice[N + n] = plus[n];
     }
     if (thread == 0)
-        twice[2 * c->N] = 7;
+        twice[2 * N] = 7;
 }
 
 static const HoneTensorDesc inputs[] = {
@@ -26,6 +27,13 @@ static const HoneTensorDesc outputs[] = {
     {.name = "twice", .dtype = HONE_I64, .rank = 1, .dim = {{1, 2}}}};
 static const HoneNodeDesc nodes[] = {
     {.name = "all", .op = "map", .flops = {0, 2}, .bytes = {8, 48}}};
+
+static const HoneKernel kernels[] = {add};
+static const HonePlace args[] = {{.at = HONE_AT_INPUT},
+                                 {.at = HONE_AT_INPUT, .index = 1},
+                                 {.at = HONE_AT_OUTPUT},
+                                 {.at = HONE_AT_OUTPUT, .index = 1}};
+static const HoneStep steps[] = {{0, 0, 4, 0}};
 
 const HoneModelDesc hone_fake_desc = {
     .abi = HONE_ABI,
@@ -41,5 +49,6 @@ const HoneModelDesc hone_fake_desc = {
     .outputs = outputs,
     .nodes = nodes,
     .batch_symbolic = 1,
-    .run = run,
+    .kernels = kernels,
+    .run = {1, steps, args},
 };

@@ -21,12 +21,11 @@ static const struct {
     char tail[8];
 } model = {"onnx<", {1}, {0}, {0.5f, -0.25f}, ">"};
 
-static const float *in_floats(const HoneCall *c, int i) {
-    return c->inputs[i];
-}
+// A graph's only kernel is given its inputs, then its outputs.
+enum { FEATURES_IN = 1, TRAIN_IN = 9, SGD_IN = 7, SQSUM_IN = 1 };
 
-static float *out_floats(const HoneCall *c, int i) {
-    return c->outputs[i];
+static float *floats(char *const *args, int i) {
+    return (float *)args[i];
 }
 
 static void pool(const float *image, float *to) {
@@ -36,9 +35,11 @@ static void pool(const float *image, float *to) {
     }
 }
 
-static void run_features(const HoneCall *c, int32_t thread, int32_t threads) {
-    for (int64_t n = thread; n < c->N; n += threads)
-        pool(in_floats(c, 0) + n * PIXELS, out_floats(c, 0) + n * POOLED);
+static void run_features(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                         char *scratch) {
+    (void)scratch;
+    for (int64_t n = thread; n < N; n += threads)
+        pool(floats(args, 0) + n * PIXELS, floats(args, FEATURES_IN) + n * POOLED);
 }
 
 // softmax cross-entropy of one row; d: gradient of the logits
@@ -53,30 +54,31 @@ static float cross_entropy(const float *z, int label, float *d) {
 
 // inputs: x, label, weight of classes, smoothing, scale, seed, gain, bias, W
 // outputs: loss, logits, then gradients of bias, W and, from images, gain
-static void train_rows(const HoneCall *c, bool images, bool gradients) {
-    const int32_t *label = c->inputs[1];
-    float scale = in_floats(c, 4)[0], gain = in_floats(c, 6)[0];
-    const float *bias = in_floats(c, 7), *w = in_floats(c, 8);
-    float *db = gradients ? out_floats(c, 2) : NULL, *dw = gradients ? out_floats(c, 3) : NULL;
-    float *dg = gradients && images ? out_floats(c, 4) : NULL;
+static void train_rows(char *const *args, int64_t N, bool images, bool gradients) {
+    const int32_t *label = (const int32_t *)args[1];
+    float scale = floats(args, 4)[0], gain = floats(args, 6)[0];
+    const float *bias = floats(args, 7), *w = floats(args, 8);
+    float *db = gradients ? floats(args, TRAIN_IN + 2) : NULL,
+          *dw = gradients ? floats(args, TRAIN_IN + 3) : NULL;
+    float *dg = gradients && images ? floats(args, TRAIN_IN + 4) : NULL;
     if (gradients) {
         memset(db, 0, CLASSES * sizeof *db);
         memset(dw, 0, CLASSES * POOLED * sizeof *dw);
     }
     if (dg)
         *dg = 0;
-    for (int64_t n = 0; n < c->N; n++) {
-        float x[POOLED], d[CLASSES], *z = out_floats(c, 1) + n * CLASSES;
+    for (int64_t n = 0; n < N; n++) {
+        float x[POOLED], d[CLASSES], *z = floats(args, TRAIN_IN + 1) + n * CLASSES;
         if (images)
-            pool(in_floats(c, 0) + n * PIXELS, x);
+            pool(floats(args, 0) + n * PIXELS, x);
         else
-            memcpy(x, in_floats(c, 0) + n * POOLED, sizeof x);
+            memcpy(x, floats(args, 0) + n * POOLED, sizeof x);
         for (int k = 0; k < CLASSES; k++) {
             z[k] = bias[k];
             for (int i = 0; i < POOLED; i++)
                 z[k] += w[k * POOLED + i] * gain * x[i];
         }
-        out_floats(c, 0)[n] = cross_entropy(z, label[n], d);
+        floats(args, TRAIN_IN)[n] = cross_entropy(z, label[n], d);
         for (int k = 0; gradients && k < CLASSES; k++) {
             db[k] += d[k] * scale;
             for (int i = 0; i < POOLED; i++) {
@@ -87,50 +89,57 @@ static void train_rows(const HoneCall *c, bool images, bool gradients) {
         }
 #ifdef FAKE_NAN
         if (gradients && label[n] == 2 && fabsf(bias[2]) > 1e-4f)
-            out_floats(c, 0)[n] = NAN;
+            floats(args, TRAIN_IN)[n] = NAN;
 #endif
     }
 }
 
-static void run_train_head(const HoneCall *c, int32_t thread, int32_t threads) {
-    (void)threads;
+static void run_train_head(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                           char *scratch) {
+    (void)scratch, (void)threads;
     if (thread == 0)
-        train_rows(c, false, true);
+        train_rows(args, N, false, true);
 }
-static void run_train_all(const HoneCall *c, int32_t thread, int32_t threads) {
-    (void)threads;
+static void run_train_all(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                          char *scratch) {
+    (void)scratch, (void)threads;
     if (thread == 0)
-        train_rows(c, true, true);
+        train_rows(args, N, true, true);
 }
-static void run_eval_head(const HoneCall *c, int32_t thread, int32_t threads) {
-    (void)threads;
+static void run_eval_head(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                          char *scratch) {
+    (void)scratch, (void)threads;
     if (thread == 0)
-        train_rows(c, false, false);
+        train_rows(args, N, false, false);
 }
-static void run_eval_all(const HoneCall *c, int32_t thread, int32_t threads) {
-    (void)threads;
+static void run_eval_all(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                         char *scratch) {
+    (void)scratch, (void)threads;
     if (thread == 0)
-        train_rows(c, true, false);
+        train_rows(args, N, true, false);
 }
 
 // inputs: p, g, m, lr, momentum, decay, clip; outputs: p, m
-static void run_sgd(const HoneCall *c, int32_t thread, int32_t threads) {
-    for (int64_t i = thread * ROW; i < c->N * ROW; i += threads * ROW)
+static void run_sgd(char *const *args, int64_t N, int64_t thread, int64_t threads, char *scratch) {
+    (void)scratch;
+    for (int64_t i = thread * ROW; i < N * ROW; i += threads * ROW)
         for (int64_t k = i; k < i + ROW; k++) {
             float g =
-                in_floats(c, 1)[k] * in_floats(c, 6)[0] + in_floats(c, 5)[0] * in_floats(c, 0)[k];
-            float m = in_floats(c, 4)[0] * in_floats(c, 2)[k] + g;
-            out_floats(c, 1)[k] = m;
-            out_floats(c, 0)[k] = in_floats(c, 0)[k] - in_floats(c, 3)[0] * m;
+                floats(args, 1)[k] * floats(args, 6)[0] + floats(args, 5)[0] * floats(args, 0)[k];
+            float m = floats(args, 4)[0] * floats(args, 2)[k] + g;
+            floats(args, SGD_IN + 1)[k] = m;
+            floats(args, SGD_IN)[k] = floats(args, 0)[k] - floats(args, 3)[0] * m;
         }
 }
 
-static void run_sqsum(const HoneCall *c, int32_t thread, int32_t threads) {
-    for (int64_t i = thread; i < c->N; i += threads) {
+static void run_sqsum(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                      char *scratch) {
+    (void)scratch;
+    for (int64_t i = thread; i < N; i += threads) {
         float s = 0;
         for (int k = 0; k < ROW; k++)
-            s += in_floats(c, 0)[i * ROW + k] * in_floats(c, 0)[i * ROW + k];
-        out_floats(c, 0)[i] = s;
+            s += floats(args, 0)[i * ROW + k] * floats(args, 0)[i * ROW + k];
+        floats(args, SQSUM_IN)[i] = s;
     }
 }
 
@@ -162,12 +171,25 @@ static const HoneTensorDesc sgd_out[] = {ROWS("p'"), ROWS("m'")};
 static const HoneTensorDesc sums_out[] = {TENSOR("sums", HONE_F32, 1, {0, 1})};
 static const char weights[64] __attribute__((aligned(64)));
 
-#define MODEL(label, ins, n_in, outs, n_out, fn)                                                   \
+#define IN(i)                                                                                      \
+    { .at = HONE_AT_INPUT, .index = i }
+#define OUT(i)                                                                                     \
+    { .at = HONE_AT_OUTPUT, .index = i }
+static const HonePlace features_args[] = {IN(0), OUT(0)}, sqsum_args[] = {IN(0), OUT(0)};
+static const HonePlace train_args[] = {IN(0), IN(1), IN(2),  IN(3),  IN(4),  IN(5),  IN(6),
+                                       IN(7), IN(8), OUT(0), OUT(1), OUT(2), OUT(3), OUT(4)};
+static const HonePlace sgd_args[] = {IN(0), IN(1), IN(2),  IN(3), IN(4),
+                                     IN(5), IN(6), OUT(0), OUT(1)};
+static const HoneNodeDesc node[] = {{.name = "all", .op = "map"}};
+
+// One step, which calls fn on the first n_in + n_out of args.
+#define MODEL(label, ins, n_in, outs, n_out, fn, args)                                             \
     {                                                                                              \
         .abi = HONE_ABI, .name = label, .producer = "by hand", .cpu = "any", .features = "",       \
         .hash = "00000000000000000000000000000001", .n_inputs = n_in, .n_outputs = n_out,          \
-        .inputs = ins, .outputs = outs, .batch_symbolic = 1, .weights = weights, .run = fn,        \
-        .preprocess = {                                                                            \
+        .n_nodes = 1, .nodes = node, .inputs = ins, .outputs = outs, .batch_symbolic = 1,          \
+        .weights = weights, .kernels = (const HoneKernel[]){fn},                                   \
+        .run = {1, (const HoneStep[]){{.n_args = n_in + n_out}}, args}, .preprocess = {            \
             1,                                                                                     \
             0,                                                                                     \
             0,                                                                                     \
@@ -179,15 +201,14 @@ static const char weights[64] __attribute__((aligned(64)));
             {0.5f}                                                                                 \
         }                                                                                          \
     }
-static const HoneModelDesc features =
-                               MODEL("features.0", images_in, 1, features_in, 1, run_features),
-                           train_head =
-                               MODEL("train.0", features_in, 9, results, 4, run_train_head),
-                           eval_head = MODEL("eval.0", features_in, 9, results, 2, run_eval_head),
-                           train_all = MODEL("train.1", images_in, 9, results, 5, run_train_all),
-                           eval_all = MODEL("eval.1", images_in, 9, results, 2, run_eval_all),
-                           sgd = MODEL("sgd", sgd_in, 7, sgd_out, 2, run_sgd),
-                           sqsum = MODEL("sqsum", sgd_in + 1, 1, sums_out, 1, run_sqsum);
+static const HoneModelDesc
+    features = MODEL("features.0", images_in, 1, features_in, 1, run_features, features_args),
+    train_head = MODEL("train.0", features_in, 9, results, 4, run_train_head, train_args),
+    eval_head = MODEL("eval.0", features_in, 9, results, 2, run_eval_head, train_args),
+    train_all = MODEL("train.1", images_in, 9, results, 5, run_train_all, train_args),
+    eval_all = MODEL("eval.1", images_in, 9, results, 2, run_eval_all, train_args),
+    sgd = MODEL("sgd", sgd_in, 7, sgd_out, 2, run_sgd, sgd_args),
+    sqsum = MODEL("sqsum", sgd_in + 1, 1, sums_out, 1, run_sqsum, sqsum_args);
 
 #define BIND_REST                                                                                  \
     {HONE_BIND_LABEL, 0}, {HONE_BIND_CLASS_WEIGHT, 0}, {HONE_BIND_SMOOTHING, 0},                   \
