@@ -1,4 +1,4 @@
-// The pass manager: runs the table of passes.def by level, verifies, times and prints.
+// The pass manager: runs the pipelines of passes.def by level, verifies, times and prints.
 //
 // Invariants: every pass gets a scratch arena of its own that dies with it; with opt->verify a pass
 // that leaves a graph ir_verify() rejects is a bug of ours and named as such.
@@ -7,25 +7,36 @@
 #include <string.h>
 #include <time.h>
 
-enum { PASS_MAX_ROUNDS = 8, PASS_BY_NAME = 9 };
+enum { PASS_MAX_ROUNDS = 8 };
 
-#define PASS(name, function, level, loop, what, why)                                               \
+#define PASS(name, function, level, pipelines, loop, what, why)                                    \
     PassResult pass_##function(PassContext *, IrGraph *);
 #include "passes/passes.def"
-#undef PASS
+
+enum { // as passes.def writes which pipelines a pass belongs to
+    NAMED = 0,
+#define PIPELINE(NAME, name, what) NAME = 1 << PASS_##NAME,
+#include "passes/passes.def"
+};
+
+static const struct {
+    const char *name, *what;
+} pipelines[] = {
+#define PIPELINE(NAME, name, what) [PASS_##NAME] = {name, what},
+#include "passes/passes.def"
+};
 
 typedef struct PassInfo {
     const char *name;
     PassFn run;
-    int level, loop;
+    int level, pipelines, loop;
     const char *what, *why;
 } PassInfo;
 
 static const PassInfo table[] = {
-#define PASS(name, function, level, loop, what, why)                                               \
-    {#name, pass_##function, level, loop, what, why},
+#define PASS(name, function, level, pipelines, loop, what, why)                                    \
+    {#name, pass_##function, level, pipelines, loop, what, why},
 #include "passes/passes.def"
-#undef PASS
 };
 enum { N_PASSES = sizeof table / sizeof *table };
 
@@ -76,12 +87,17 @@ static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassI
     return r.changes;
 }
 
+static bool belongs(const PassInfo *pass, PassPipeline in, const PassOptions *opt) {
+    return pass->pipelines >> in & 1 && pass->level <= opt->opt_level;
+}
+
 // Runs table[first..end), one loop group, until a round changes nothing.
-static void run_group(IrProgram *p, IrGraph *g, const PassOptions *opt, int first, int end) {
+static void run_group(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in, int first,
+                      int end) {
     for (int round = 0; round < PASS_MAX_ROUNDS; round++) {
         int changes = 0;
         for (int i = first; i < end; i++) {
-            if (table[i].level <= opt->opt_level) {
+            if (belongs(&table[i], in, opt)) {
                 changes += run_one(p, g, opt, &table[i]);
             }
         }
@@ -91,19 +107,29 @@ static void run_group(IrProgram *p, IrGraph *g, const PassOptions *opt, int firs
     }
 }
 
-void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt) {
+void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in) {
     for (int i = 0; i < N_PASSES;) {
         int end = i + 1;
         while (table[i].loop && end < N_PASSES && table[end].loop == table[i].loop) {
             end++;
         }
         if (table[i].loop) {
-            run_group(p, g, opt, i, end);
-        } else if (table[i].level <= opt->opt_level) {
+            run_group(p, g, opt, in, i, end);
+        } else if (belongs(&table[i], in, opt)) {
             run_one(p, g, opt, &table[i]);
         }
         i = end;
     }
+}
+
+bool passes_find_pipeline(const char *name, PassPipeline *out) {
+    for (int i = 0; i < PASS_PIPELINES; i++) {
+        if (strcmp(pipelines[i].name, name) == 0) {
+            *out = (PassPipeline)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static const PassInfo *find_pass(const char *name, size_t len) {
@@ -132,7 +158,20 @@ bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const ch
 }
 
 void passes_list(FILE *f) {
+    fputs("pipelines\n", f);
+    for (int i = 0; i < PASS_PIPELINES; i++) {
+        fprintf(f, "  %-16s %s\n", pipelines[i].name, pipelines[i].what);
+    }
+    fputs("passes\n", f);
     for (int i = 0; i < N_PASSES; i++) {
-        fprintf(f, "  %-16s -O%d  %s\n", table[i].name, table[i].level, table[i].what);
+        fprintf(f, "  %-16s -O%d  %s (", table[i].name, table[i].level, table[i].what);
+        const char *sep = "";
+        for (int k = 0; k < PASS_PIPELINES; k++) {
+            if (table[i].pipelines >> k & 1) {
+                fprintf(f, "%s%s", sep, pipelines[k].name);
+                sep = " ";
+            }
+        }
+        fprintf(f, "%s)\n", *sep ? "" : "by name");
     }
 }

@@ -39,11 +39,18 @@ typedef struct PassContext {
 
 typedef PassResult (*PassFn)(PassContext *, IrGraph *);
 
-// Runs the passes of passes.def whose level <= opt->opt_level, in order.
-void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt);
+typedef enum PassPipeline { // PASS_INFER, PASS_TRAIN ...: the rows of passes.def
+#define PIPELINE(NAME, name, what) PASS_##NAME,
+#include "passes/passes.def"
+    PASS_PIPELINES
+} PassPipeline;
+
+// Runs the passes of a pipeline whose level <= opt->opt_level, in the order of passes.def.
+void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in);
+bool passes_find_pipeline(const char *name, PassPipeline *out);
 // Runs the named ones ("a,b,c"), whatever their level. false after an error: unknown name.
 bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const char *names);
-// One line per pass: name, level, what it does (for `hone opt --help`).
+// One line per pipeline and per pass, for `hone opt --list-passes`.
 void passes_list(FILE *f);
 
 // ---- fine-tuning: the classifier and what trains (replace_head.c, mark_frozen.c)

@@ -106,7 +106,7 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
     }
     if (c->input_grad && !(g = *graph = tool_input_grad(t, &po, g)))
         return false;
-    passes_run(g->prog, g, &po);
+    passes_run(g->prog, g, &po, PASS_INFER);
     if (c->emit == EMIT_IR)
         return tool_write_text(t, out->temp, print_ir, g->prog);
     tool_progress_start(&bar, "compiling");

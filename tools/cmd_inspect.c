@@ -134,7 +134,7 @@ static int run_inspect(Tool *t, Inspect *c) {
         print_json(g);
     if (whole && (c->compiled || c->dot || c->picture)) {
         PassOptions po = tool_pass_options(&c->model);
-        passes_run(p, g, &po);
+        passes_run(p, g, &po, PASS_INFER);
         if (c->compiled)
             c->json ? print_json(g) : print_table(g);
         if (c->compiled && !c->json)

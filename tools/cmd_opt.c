@@ -5,10 +5,10 @@
 #include <string.h>
 
 static const ToolUsage usage = {
-    "hone opt FILE.ir [--passes a,b] [options]",
+    "hone opt FILE.ir [--passes a,b | --pipeline NAME] [options]",
     "Reads textual IR, runs passes over every graph of it, prints the result. FILE '-' is "
     "standard\n"
-    "input. Without --passes: those of the -O level. --list-passes shows their names.\n",
+    "input. Without --passes: the pipeline's of the -O level. --list-passes shows the names.\n",
     NULL};
 
 static char *read_all(Tool *t, const char *path, size_t *len) {
@@ -37,12 +37,13 @@ static char *read_all(Tool *t, const char *path, size_t *len) {
 
 int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
-    const char *names = NULL, *head = NULL, *freeze = NULL;
+    const char *names = NULL, *pipeline = "infer", *head = NULL, *freeze = NULL;
     int classes = 0;
     ToolList unfreeze = {0};
     bool list = false, no_passes = false;
     const ToolOpt opts[] = {
         {"--passes", NULL, "A,B,C", TOOL_TEXT, &names, "run these, in this order", 0, 0},
+        {"--pipeline", NULL, "NAME", TOOL_TEXT, &pipeline, "run this one's, default infer", 0, 0},
         {"--no-passes", NULL, NULL, TOOL_FLAG, &no_passes, "only parse, verify and print", 0, 0},
         {"--list-passes", NULL, NULL, TOOL_FLAG, &list, "names, levels and what they do", 0, 0},
         TOOL_MODEL_OPTIONS(m),
@@ -65,6 +66,11 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone opt: give one file; see hone opt --help\n");
         return EXIT_USAGE;
     }
+    PassPipeline in;
+    if (!passes_find_pipeline(pipeline, &in)) {
+        fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n", pipeline);
+        return EXIT_USAGE;
+    }
     size_t len;
     t->diag.file = rest.v[0];
     char *text = read_all(t, rest.v[0], &len);
@@ -79,7 +85,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     po.freeze = &freeze_options;
     for (int i = 0; i < p->n_graphs && !no_passes; i++) {
         if (!names)
-            passes_run(p, p->graphs[i], &po);
+            passes_run(p, p->graphs[i], &po, in);
         else if (!passes_run_named(p, p->graphs[i], &po, names))
             return EXIT_USAGE;
     }

@@ -49,7 +49,7 @@ bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const c
     po.threads = threads ? threads : rt_cpus_available();
     memset(out, 0, sizeof *out);
     out->graph = g;
-    passes_run(g->prog, g, &po);
+    passes_run(g->prog, g, &po, PASS_INFER);
     tool_progress_start(&bar, "compiling");
     bool ok = cg_compile(g, &o, tool_temp_dir(t), &cg);
     tool_progress_end(&bar);

@@ -58,7 +58,7 @@ static IrGraph *make_network(Finetune *f) {
             param ? ir_sprintf(f->tool->arena, "%s%s", param_prefix, g->inputs[i]->name) : "image";
     }
     PassOptions po = ft_pass_options(f);
-    tool_simplify(&po, g);
+    passes_run(f->prog, g, &po, PASS_SIMPLIFY);
     return g;
 }
 
@@ -193,11 +193,11 @@ static const HoneBind *bind_all(Finetune *f, IrValue **v, int n) {
 }
 
 // The graph is complete: all passes, then its place in the program.
-static void finish_graph(Finetune *f, IrGraph *g, CgTrainGraph *out) {
+static void finish_graph(Finetune *f, IrGraph *g, PassPipeline in, CgTrainGraph *out) {
     PassOptions po = ft_pass_options(f);
     *out = (CgTrainGraph){f->n_graphs, bind_all(f, g->inputs, g->n_inputs),
                           bind_all(f, g->outputs, g->n_outputs)};
-    passes_run(f->prog, g, &po);
+    passes_run(f->prog, g, &po, in);
     IR_PUSH(f->tool->arena, f->graphs, f->n_graphs, f->cap_graphs, g);
 }
 
@@ -280,14 +280,12 @@ static PassLossKind loss_kind(const Finetune *f) {
 }
 
 static void build_eval(Finetune *f, IrGraph *net, const Cut *c, int s) {
-    PassOptions po = ft_pass_options(f);
     IrGraph *g = cut_tail(f, net, c, ir_sprintf(f->tool->arena, "eval.%d", s));
     drop_dropout(g);
-    passes_run_named(f->prog, g, &po, "fold_bn_param");
     PassLoss loss = pass_loss(g, g->outputs[0], loss_kind(f), false);
     add_output(g, loss.loss, "loss");
     f->info = f->n_graphs;
-    finish_graph(f, g, &f->stage[s].eval);
+    finish_graph(f, g, PASS_TRAIN, &f->stage[s].eval);
 }
 
 // ---------------------------------------------------------------- BatchNormalization that trains
@@ -380,13 +378,11 @@ static bool build_train(Finetune *f, IrGraph *net, const Cut *c, int s) {
     add_output(g, loss.loss, "loss");
     if (!add_gradients(f, g, s, &loss))
         return false;
-    passes_run_named(f->prog, g, &po, "expand_dgrad");
-    finish_graph(f, g, &f->stage[s].train);
+    finish_graph(f, g, PASS_TRAIN, &f->stage[s].train);
     return true;
 }
 
 static void build_features(Finetune *f, IrGraph *net, const Cut *c, int s) {
-    PassOptions po = ft_pass_options(f);
     f->stage[s].features.graph = -1;
     if (!c->n)
         return;
@@ -395,8 +391,7 @@ static void build_features(Finetune *f, IrGraph *net, const Cut *c, int s) {
     for (int i = 0; i < c->n; i++)
         g->outputs[i]->name = ir_sprintf(f->tool->arena, "feature:%d", i);
     drop_dropout(g);
-    passes_run_named(f->prog, g, &po, "fold_bn_param");
-    finish_graph(f, g, &f->stage[s].features);
+    finish_graph(f, g, PASS_TRAIN, &f->stage[s].features);
 }
 
 // ---------------------------------------------------------------- all of them
@@ -406,8 +401,10 @@ static void build_optimizers(Finetune *f) {
                                                         [HONE_OPT_NESTEROV] = PASS_OPT_NESTEROV,
                                                         [HONE_OPT_ADAMW] = PASS_OPT_ADAMW};
     for (int i = 0; i < HONE_OPT_COUNT; i++)
-        finish_graph(f, pass_optimizer(f->prog, kinds[i], HONE_TRAIN_ROW), &f->opt[i]);
-    finish_graph(f, pass_optimizer(f->prog, PASS_OPT_SQSUM, HONE_TRAIN_ROW), &f->sqsum);
+        finish_graph(f, pass_optimizer(f->prog, kinds[i], HONE_TRAIN_ROW), PASS_OPTIMIZER,
+                     &f->opt[i]);
+    finish_graph(f, pass_optimizer(f->prog, PASS_OPT_SQSUM, HONE_TRAIN_ROW), PASS_OPTIMIZER,
+                 &f->sqsum);
 }
 
 bool ft_build_graphs(Finetune *f) {

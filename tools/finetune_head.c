@@ -38,7 +38,7 @@ bool ft_replace_head(Finetune *f) {
     PassHead h;
     PassOptions po = ft_pass_options(f);
     int errors = f->tool->diag.errors;
-    passes_run_named(f->prog, f->infer, &po, "fuse_softmax,dce");
+    passes_run(f->prog, f->infer, &po, PASS_HEAD);
     if (!pass_find_head(f->infer, f->head, &h))
         return false;
     f->old_logits = count_logits(h.node);

@@ -45,7 +45,7 @@ IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g) {
                  "--input-shape opens a fixed batch");
         return NULL;
     }
-    tool_simplify(po, g);
+    passes_run(g->prog, g, po, PASS_SIMPLIFY);
     IrValue *logits = find_logits(t, g);
     if (!logits)
         return NULL;
@@ -60,7 +60,6 @@ IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g) {
         return NULL;
     ir_output(g, grad);
     g->outputs[g->n_outputs - 1]->name = "input_grad";
-    passes_run_named(g->prog, g, po, "expand_dgrad");
     IrValue *in[] = {x, loss.label};
     return ir_extract(g, "infer", 2, in, g->n_outputs, g->outputs);
 }

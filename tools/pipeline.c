@@ -50,13 +50,6 @@ PassOptions tool_pass_options(const ToolModel *m) {
                          .out = stdout};
 }
 
-void tool_simplify(const PassOptions *po, IrGraph *g) {
-    const char *loop = po->opt_level ? "canonicalize,sink_transpose,fold,cse,dce" : "fold";
-    for (int round = 0; round < 3; round++)
-        passes_run_named(g->prog, g, po, loop);
-    passes_run_named(g->prog, g, po, po->opt_level ? "fold_pad,fuse_bn,dce" : "dce");
-}
-
 const char *tool_model_name(Tool *t, const char *path) {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');

@@ -92,8 +92,6 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"
-// What comes before autodiff, in place: constants fold, BN goes into constant convolutions.
-void tool_simplify(const PassOptions *po, IrGraph *g);
 // A graph like g with the input "label" i32[N] and the output "input_grad" (input_grad.c). NULL after
 // errors.
 IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g);

@@ -2,12 +2,11 @@
 // (Passes without arguments, fold_bn_param and expand_dgrad among them, are rows of passes.def.)
 //
 // In order, on the graph of a training step whose parameters are inputs:
-//   canonicalize, fold, cse, dce: the plain graph of fewer nodes has a gradient of fewer (nested
-//       concats above all), and what they do needs no rule
+//   the pipeline `simplify`: the plain graph of fewer nodes has a gradient of fewer (nested
+//       concats above all), and what it does needs no rule
 //   fold_bn_param                                    (passes_run_named)
 //   pass_loss(), pass_autodiff(), outputs of the gradients
-//   expand_dgrad                                     (passes_run_named)
-//   the passes of an inference graph
+//   the pipeline `train`
 #ifndef PASSES_TRAIN_AUTODIFF_H
 #define PASSES_TRAIN_AUTODIFF_H
 

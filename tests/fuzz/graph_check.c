@@ -156,7 +156,7 @@ static bool compile(Check *c, IrGraph *g, CgTarget *target, CgResult *cg) {
                     .symbol = "fuzz",
                     .model_hash = "",
                     .producer = "fuzz"};
-    passes_run(g->prog, g, &po);
+    passes_run(g->prog, g, &po, PASS_INFER);
     return c->diag->errors == 0 && cg_compile(g, &co, c->dir, cg) && c->diag->errors == 0;
 }
 

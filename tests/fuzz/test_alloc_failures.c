@@ -179,7 +179,7 @@ static bool use_program(IrArena *a, IrProgram *p, const Compile *c) {
                           .machine = machine_of(a, "x86-64-v3"),
                           .winograd = true,
                           .threads = 1};
-        passes_run(p, g, &po);
+        passes_run(p, g, &po, PASS_INFER);
     }
     return !wrong && ir_arena_diag(a)->errors == 0;
 }
@@ -309,7 +309,7 @@ static bool generate(IrArena *a, CgResult *cg) {
                     .symbol = "net",
                     .model_hash = "",
                     .producer = "test"};
-    passes_run(p, p->graphs[0], &po);
+    passes_run(p, p->graphs[0], &po, PASS_INFER);
     return cg_compile(p->graphs[0], &co, folder, cg);
 }
 

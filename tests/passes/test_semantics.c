@@ -73,7 +73,7 @@ static bool check_passes(const Case *c, int level, const char *names, int64_t N)
     const char *why = ir_eval(before, N, in, want, a, NULL, NULL);
     bool ok = true;
     if (level >= 0) {
-        passes_run(after->prog, after, &opt);
+        passes_run(after->prog, after, &opt, PASS_INFER);
     } else {
         ok = passes_run_named(after->prog, after, &opt, names);
     }

@@ -34,7 +34,7 @@ static bool compile(IrGraph *g, const CgTarget *target, int opt_level, const cha
                     .symbol = "test",
                     .model_hash = "",
                     .producer = "test"};
-    passes_run(g->prog, g, &po);
+    passes_run(g->prog, g, &po, PASS_INFER);
     return cg_compile(g, &co, dir, cg);
 }
 

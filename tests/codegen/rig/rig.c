@@ -116,7 +116,7 @@ const char *rig_compile(Rig *r, CgResult *result) {
                       .winograd = r->winograd,
                       .verify = true,
                       .out = stdout};
-    passes_run(r->after->prog, r->after, &po);
+    passes_run(r->after->prog, r->after, &po, PASS_INFER);
     CgOptions co = {.target = &r->target,
                     .opt_level = r->opt_level,
                     .jobs = 2,

@@ -671,7 +671,7 @@ static int test_model(const char *path, int level, bool print) {
                            .verify = true,
                            .out = stderr};
         IrGraph *g = p->graphs[i];
-        passes_run(p, g, &opt);
+        passes_run(p, g, &opt, PASS_INFER);
         if (print) {
             print_counts(g, path);
             passes_print_memory(stdout, g, 1);

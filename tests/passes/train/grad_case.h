@@ -167,7 +167,7 @@ static void grad_check(const GradCase *c) {
         grad_compare_outputs(c->name, "expand_dgrad", out, again, graph->n_outputs, 1e-12);
     }
     CHECK(passes_run_named(single->prog, single, &opt, "expand_dgrad"));
-    passes_run(single->prog, single, &opt);
+    passes_run(single->prog, single, &opt, PASS_INFER);
     why = why ? why : ir_eval(single, N, in32, again, a, NULL, NULL);
     CHECK_STR_EQ(why, NULL);
     if (!why) {
