@@ -200,3 +200,15 @@ IrAttr ir_attr_body(IrArena *arena, IrAttrKey key, const IrBody *body) {
     }
     return a;
 }
+
+IrAttr ir_attr_algo(IrConvAlgo algo) {
+    IrAttr a = attr_of(IR_ATTR_ALGO, IR_KIND_ALGO);
+    a.algo = algo;
+    return a;
+}
+
+IrAttr ir_attr_tile(const IrConvTile *tile) {
+    IrAttr a = attr_of(IR_ATTR_TILE, IR_KIND_TILE);
+    a.tile = *tile;
+    return a;
+}

@@ -1,5 +1,8 @@
-// A convolution's geometry: see conv.h.
+// Convolutions: their geometry, and the algorithms of conv_algos.def. See conv.h.
 #include "ir/conv.h"
+
+#include <stddef.h>
+#include <string.h>
 
 // What follows from the window and the channels
 static void derive(IrConv *c) {
@@ -30,6 +33,10 @@ IrConv ir_conv(const IrNode *n) {
                 .y_block = y->block};
     if (!wgrad) {
         c.pool = ir_conv_pool(n);
+        c.constant = ir_in(n, 1)->konst != NULL;
+        c.with = (ir_body(n, IR_ATTR_PRE).n ? IR_CONV_FLAG_PRE : 0) |
+                 (ir_body(n, IR_ATTR_THEN).n ? IR_CONV_FLAG_THEN : 0) |
+                 (c.pool.kh ? IR_CONV_FLAG_POOL : 0);
     }
     derive(&c);
     return c;
@@ -60,4 +67,135 @@ void ir_conv_to_column(IrConv *c) {
 
 int64_t ir_conv_products(const IrConv *c) {
     return c->O * c->OH * c->OW * c->cg * c->w.kh * c->w.kw;
+}
+
+// ---------------------------------------------------------------- algorithms
+
+enum { F32 = 1 << IR_F32, F64 = 1 << IR_F64, F16 = 1 << IR_F16, BF16 = 1 << IR_BF16 };
+enum {
+    FEWER = IR_CONV_FLAG_FEWER,
+    CONST = IR_CONV_FLAG_CONST,
+    PLAIN = IR_CONV_FLAG_PLAIN,
+    COLUMN = IR_CONV_FLAG_COLUMN,
+    PRE = IR_CONV_FLAG_PRE,
+    THEN = IR_CONV_FLAG_THEN,
+    POOL = IR_CONV_FLAG_POOL
+};
+
+typedef enum Field {
+#define IR_CONV_TILE(E, field) FIELD_##E,
+#include "ir/conv_algos.def"
+#undef IR_CONV_TILE
+    N_FIELDS
+} Field;
+enum {
+#define IR_CONV_TILE(E, field) E = 1 << FIELD_##E,
+#include "ir/conv_algos.def"
+#undef IR_CONV_TILE
+};
+static const struct {
+    const char *name;
+    size_t offset;
+} FIELDS[] = {
+#define IR_CONV_TILE(E, field) {#field, offsetof(IrConvTile, field)},
+#include "ir/conv_algos.def"
+#undef IR_CONV_TILE
+};
+
+#define ir_conv_floats_none NULL
+static const IrConvAlgoInfo ALGOS[] = {
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, ...)                             \
+    [IR_CONV_##E] = {#text, types, flags, tile, ir_conv_floats_##floats},
+#include "ir/conv_algos.def"
+#undef IR_CONV_ALGO
+};
+#undef ir_conv_floats_none
+
+const IrConvAlgoInfo *ir_conv_algo_info(IrConvAlgo algo) {
+    return &ALGOS[algo];
+}
+
+bool ir_conv_algo_parse(const char *text, IrConvAlgo *out) {
+    for (int i = 0; i < IR_CONV_ALGO_COUNT; i++) {
+        if (!strcmp(text, ALGOS[i].text)) {
+            *out = (IrConvAlgo)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ir_conv_serves(IrConvAlgo algo, const IrConv *c) {
+    const IrConvAlgoInfo *a = &ALGOS[algo];
+    bool plain = a->flags & PLAIN;
+    return a->types >> c->dtype & 1 && !(c->with & ~a->flags) &&
+           (c->constant || !(a->flags & CONST)) &&
+           (plain ? !c->x_block && !c->y_block
+                  : c->y_block && (!c->x_block || c->x_block == c->y_block));
+}
+
+IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c) {
+    IrConv seen = *c;
+    if (c->flat && !c->pool.kh && ALGOS[algo].flags & COLUMN) {
+        ir_conv_to_column(&seen);
+    }
+    return seen;
+}
+
+// ---------------------------------------------------------------- what a node says
+
+static const int32_t *field_of(const IrConvTile *t, int k) {
+    return (const int32_t *)((const char *)t + FIELDS[k].offset);
+}
+
+bool ir_conv_tile_is_of(const IrConvTile *t, IrConvAlgo algo) {
+    bool own = true;
+    for (int k = 0; k < N_FIELDS; k++) {
+        own &= *field_of(t, k) == 0 || ALGOS[algo].tile >> k & 1;
+    }
+    return own;
+}
+
+int32_t *ir_conv_tile_field(IrConvTile *t, const char *name) {
+    for (int k = 0; k < N_FIELDS; k++) {
+        if (!strcmp(name, FIELDS[k].name)) {
+            return (int32_t *)field_of(t, k);
+        }
+    }
+    return NULL;
+}
+
+char *ir_conv_tile_print(const IrConvTile *t, char *buf) {
+    int n = 0;
+    buf[0] = 0;
+    for (int k = 0; k < N_FIELDS; k++) {
+        int32_t x = *field_of(t, k);
+        if (x) {
+            n += snprintf(buf + n, (size_t)(IR_CONV_TILE_TEXT - n), "%s%s=%d", n ? "," : "",
+                          FIELDS[k].name, x);
+        }
+    }
+    return buf;
+}
+
+bool ir_conv_algo(const IrNode *n, IrConvAlgo *out) {
+    const IrAttr *a = ir_attr(n, IR_ATTR_ALGO);
+    if (a) {
+        *out = a->algo;
+    }
+    return a != NULL;
+}
+
+IrConvTile ir_conv_tile(const IrNode *n) {
+    const IrAttr *a = ir_attr(n, IR_ATTR_TILE);
+    return a ? a->tile : (IrConvTile){0};
+}
+
+void ir_conv_set(IrNode *n, IrConvAlgo algo, const IrConvTile *tile) {
+    ir_set_attr(n, ir_attr_algo(algo));
+    if (ALGOS[algo].tile) {
+        ir_set_attr(n, ir_attr_tile(tile));
+    } else {
+        ir_del_attr(n, IR_ATTR_TILE);
+    }
 }

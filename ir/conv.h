@@ -20,6 +20,8 @@ typedef struct IrConv {
     int x_block, y_block; // layouts, as IrType.block
     // 1x1 with stride 1 and no padding: which pixels stand side by side does not matter.
     bool flat;
+    bool constant; // are its weights
+    unsigned with; // what stands in the node beside it: IR_CONV_FLAG_PRE, _THEN, _POOL
 } IrConv;
 
 IrConv ir_conv(const IrNode *n); // conv, conv_wgrad
@@ -30,5 +32,54 @@ IrConv ir_conv_of_filter(const IrNode *pack_filter);
 void ir_conv_to_column(IrConv *c);
 // Products of one image
 int64_t ir_conv_products(const IrConv *c);
+
+// ---------------------------------------------------------------- algorithms
+
+enum { // of conv_algos.def
+    IR_CONV_FLAG_FEWER = 1,
+    IR_CONV_FLAG_CONST = 2,
+    IR_CONV_FLAG_PLAIN = 4,
+    IR_CONV_FLAG_COLUMN = 8,
+    IR_CONV_FLAG_PRE = 16,
+    IR_CONV_FLAG_THEN = 32,
+    IR_CONV_FLAG_POOL = 64,
+    IR_CONV_TILE_TEXT = 256, // enough for the text of any tile
+};
+
+// Elements of the weights in an algorithm's order, packed for blocks of `lanes` output channels.
+typedef int64_t IrConvFloats(const IrConv *c, const IrConvTile *t, int64_t lanes);
+
+typedef struct IrConvAlgoInfo {
+    const char *text;
+    unsigned types; // bit 1 << IrDtype
+    unsigned flags;
+    unsigned tile;        // bit k: it has field k of IrConvTile
+    IrConvFloats *floats; // NULL: it reads weights as they are
+} IrConvAlgoInfo;
+
+const IrConvAlgoInfo *ir_conv_algo_info(IrConvAlgo algo);
+bool ir_conv_algo_parse(const char *text, IrConvAlgo *out);
+// Does it serve this convolution, as far as types, layouts and what stands beside it go?
+bool ir_conv_serves(IrConvAlgo algo, const IrConv *c);
+bool ir_conv_tile_is_of(const IrConvTile *t, IrConvAlgo algo); // fields that it does not have are 0
+// As the algorithm sees it: a column of pixels, or as it is.
+IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c);
+
+// What the node says; false, and zeros, where it says nothing.
+bool ir_conv_algo(const IrNode *n, IrConvAlgo *out);
+IrConvTile ir_conv_tile(const IrNode *n);
+void ir_conv_set(IrNode *n, IrConvAlgo algo, const IrConvTile *tile);
+
+int32_t *ir_conv_tile_field(IrConvTile *t, const char *name); // NULL: there is none
+char *ir_conv_tile_print(const IrConvTile *t,
+                         char *buf); // "rows=1,cols=14"; [IR_CONV_TILE_TEXT]; returns buf
+
+// ---------------------------------------------------------------- packed weights (conv_packed.c)
+
+// Input channels of a panel of the direct kernel, all in whole blocks: those that the groups of one
+// vector of output channels read.
+int64_t ir_conv_panel_channels(const IrConv *c, int64_t lanes);
+IrConvFloats ir_conv_floats_direct, ir_conv_floats_lanewise, ir_conv_floats_winograd,
+    ir_conv_floats_strassen;
 
 #endif

@@ -93,7 +93,9 @@ typedef enum IrAttrKind {
     IR_KIND_INTS,
     IR_KIND_DIMS,
     IR_KIND_STR,
-    IR_KIND_BODY
+    IR_KIND_BODY,
+    IR_KIND_ALGO,
+    IR_KIND_TILE
 } IrAttrKind;
 
 enum { IR_ANY = 1 << 20 };
@@ -130,6 +132,20 @@ typedef struct IrInts {
     int64_t *v;
 } IrInts;
 
+// How a convolution is computed; see conv_algos.def, conv.h.
+typedef enum IrConvAlgo {
+#define IR_CONV_ALGO(E, ...) IR_CONV_##E,
+#include "ir/conv_algos.def"
+#undef IR_CONV_ALGO
+    IR_CONV_ALGO_COUNT
+} IrConvAlgo;
+
+typedef struct IrConvTile {
+#define IR_CONV_TILE(E, field) int32_t field;
+#include "ir/conv_algos.def"
+#undef IR_CONV_TILE
+} IrConvTile;
+
 typedef struct IrAttr {
     IrAttrKey key;
     union {
@@ -139,6 +155,8 @@ typedef struct IrAttr {
         IrShape dims;
         const char *s;
         IrBody body;
+        IrConvAlgo algo;
+        IrConvTile tile;
     };
 } IrAttr;
 
@@ -311,6 +329,8 @@ IrAttr ir_attr_s(IrAttrKey key, const char *s);
 IrAttr ir_attr_dims(IrAttrKey key, const IrShape *s);
 IrAttr ir_attr_ints(IrArena *a, IrAttrKey key, int n, const int64_t *v); // copies
 IrAttr ir_attr_body(IrArena *a, IrAttrKey key, const IrBody *body);      // copies
+IrAttr ir_attr_algo(IrConvAlgo algo);
+IrAttr ir_attr_tile(const IrConvTile *tile);
 
 // ---------------------------------------------------------------- reading and editing (graph.c)
 
@@ -400,6 +420,7 @@ const char *ir_verify(IrGraph *g);
 //   `at output 0`, `at const`: its place.
 // - Steps of `pre`, `then` and `body`: arguments are the node's operands 0, 1, ..., results of
 //   steps s0, s1, ..., and acc.
+// - A tile is those of its fields that are not 0: tile=[rows=1,cols=14,vecs=2].
 // - Floats have as many digits as they need to be read back exactly; elements of float constants
 //   that are NaN are their bits, 0x7fc00000. Constants of more than 64 elements are
 //   ref(0xHASH, "origin"): reading one gives random values under that seed, and a warning.

@@ -1,4 +1,5 @@
 // One line of a graph: results, op, operands, attributes, name.
+#include "ir/conv.h"
 #include "ir/parse.h"
 
 const char *ir_ref_text(IrParser *p, const IrRef *ref) {
@@ -159,6 +160,40 @@ static bool parse_ints(IrLexer *l, IrInts *ints) {
     return true;
 }
 
+static bool parse_algo(IrLexer *l, IrConvAlgo *algo) {
+    ir_lex_skip(l);
+    const char *at = l->at, *name;
+    if (!ir_lex_name(l, &name)) {
+        return false;
+    }
+    return ir_conv_algo_parse(name, algo) ||
+           ir_lex_fail(l, at, "'%s' is no way to compute a convolution", name);
+}
+
+static bool parse_tile(IrLexer *l, IrConvTile *tile) {
+    if (!ir_lex_expect(l, "[")) {
+        return false;
+    }
+    for (int n = 0; !ir_lex_accept(l, "]"); n++) {
+        int64_t x;
+        const char *word;
+        if (n && !ir_lex_expect(l, ",")) {
+            return false;
+        }
+        ir_lex_skip(l);
+        const char *at = l->at;
+        if (!ir_lex_word(l, &word) || !ir_lex_expect(l, "=") || !ir_lex_int(l, &x)) {
+            return false;
+        }
+        int32_t *field = ir_conv_tile_field(tile, word);
+        if (!field || x < INT32_MIN || x > INT32_MAX) {
+            return ir_lex_fail(l, at, "a tile has no such %s", word);
+        }
+        *field = (int32_t)x;
+    }
+    return true;
+}
+
 static bool parse_attr(IrLexer *l, IrAttr *a) {
     ir_lex_skip(l);
     const char *at = l->at, *word;
@@ -185,6 +220,10 @@ static bool parse_attr(IrLexer *l, IrAttr *a) {
         return ir_lex_name(l, &a->s);
     case IR_KIND_BODY:
         return parse_body(l, &a->body);
+    case IR_KIND_ALGO:
+        return parse_algo(l, &a->algo);
+    case IR_KIND_TILE:
+        return parse_tile(l, &a->tile);
     }
     return false;
 }

@@ -1,5 +1,6 @@
 // Programs as text; the form is described in ir.h. What is printed depends on the program alone and
 // is read back to a program that prints the same.
+#include "ir/conv.h"
 #include "ir/eval.h"
 #include "ir/ir_private.h"
 #include "ir/map.h"
@@ -206,6 +207,11 @@ static void print_attr(FILE *f, const IrAttr *a) {
         fprintf(f, "%lld", (long long)a->i);
     } else if (kind == IR_KIND_FLOAT) {
         print_double(f, a->f);
+    } else if (kind == IR_KIND_ALGO) {
+        fputs(ir_conv_algo_info(a->algo)->text, f);
+    } else if (kind == IR_KIND_TILE) {
+        char text[IR_CONV_TILE_TEXT];
+        fprintf(f, "[%s]", ir_conv_tile_print(&a->tile, text));
     } else {
         print_word(f, a->s);
     }

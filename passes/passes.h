@@ -26,7 +26,7 @@ struct PassOptions {
     const struct PassHeadOptions *head; // of replace_head; NULL: the classifier stays
     const struct PassFreeze *freeze;    // of mark_frozen; NULL: only the classifier trains
     // Called by the pass `schedule` before it chooses: may say some nodes' kernels by
-    // pass_schedule_set(). NULL: the cost model decides alone.
+    // ir_conv_set(). NULL: the cost model decides alone.
     void (*autotune)(void *ctx, IrGraph *g, const PassOptions *opt);
     void *autotune_ctx;
 };
@@ -87,10 +87,10 @@ int pass_params(PassContext *ctx, IrGraph *g, PassParam **out);
 // The glob matches the parameter's name or its reader's.
 bool pass_glob(const char *glob, const PassParam *p);
 
-// A way to compute a convolution: the attributes ALGO and TILE; cycles of one core by the model.
+// A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {
-    const char *algo;
-    int64_t tile[4];
+    IrConvAlgo algo;
+    IrConvTile tile;
     double cycles;
 } PassSchedule;
 enum { PASS_MAX_SCHEDULES = 12 };
@@ -98,9 +98,8 @@ enum { PASS_MAX_SCHEDULES = 12 };
 // not a convolution that needs a kernel. The layout pass has run.
 int pass_schedule_candidates(const IrNode *n, const PassOptions *opt, PassSchedule *out);
 // Can the kernel run this convolution so? The schedule pass keeps attributes for which it can.
-bool pass_schedule_fits(const IrNode *n, const PassOptions *opt, const char *algo,
-                        const int64_t *tile);
-void pass_schedule_set(IrNode *n, const char *algo, const int64_t *tile); // copies both
+bool pass_schedule_fits(const IrNode *n, const PassOptions *opt, IrConvAlgo algo,
+                        const IrConvTile *tile);
 // Where the memory of a planned graph goes at batch size N: the arena, what it would be without
 // reuse, the lower bound, the largest values.
 void passes_print_memory(FILE *f, IrGraph *g, int64_t N);

@@ -14,6 +14,7 @@
 // model's own choice stays unless another is clearly faster.
 #include "tools/autotune.h"
 
+#include "ir/conv.h"
 #include "runtime/core/rt.h"
 
 #include <dlfcn.h>
@@ -90,11 +91,11 @@ static const char *make_key(Autotuner *u, const IrNode *n) {
                    ir_type_print(&ir_in(n, 0)->type, x, sizeof x),
                    ir_type_print(&ir_in(n, 1)->type, w, sizeof w),
                    ir_type_print(&n->out[0]->type, y, sizeof y), ir_in(n, 2) ? " bias" : "");
-    IrWindow win = ir_window(n);
+    const IrWindow win = ir_conv(n).w;
     s = add_text(u, s, "stride", (IrInts){2, (int64_t[]){win.sh, win.sw}});
     s = add_text(u, s, "pad", (IrInts){4, (int64_t[]){win.pt, win.pl, win.pb, win.pr}});
     s = add_text(u, s, "dilation", (IrInts){2, (int64_t[]){win.dh, win.dw}});
-    s = add_text(u, s, "group", (IrInts){1, &win.group});
+    s = add_text(u, s, "group", (IrInts){1, (int64_t[]){win.group}});
     return describe_then(u, n, s);
 }
 
@@ -145,7 +146,7 @@ static IrValue *add_case(const Case *c, int k, IrGraph *g) {
             attrs[n_attrs++] = n->attrs[i];
     IrValue *y = check_built(ir_build(&b, n->op, n->n_in, in, n_attrs, attrs), &b);
     y->type.block = n->out[0]->type.block;
-    pass_schedule_set(y->def, c->schedule[k].algo, c->schedule[k].tile);
+    ir_conv_set(y->def, c->schedule[k].algo, &c->schedule[k].tile);
     IrAttr max[] = {ir_attr_ints(a, IR_ATTR_AXES, 2, (int64_t[]){2, 3}),
                     ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
     IrValue *z = check_built(ir_build(&b, IR_OP_REDUCE_MAX, 1, &y, 2, max), &b);
@@ -302,24 +303,24 @@ static void choose(Autotuner *u, const Case *c) {
         best = 0;
     u->n_different += best != 0;
     const PassSchedule *s = &c->schedule[best];
-    AutotuneEntry e = {.key = c->key, .algo = s->algo, .us = c->us[best]};
-    memcpy(e.tile, s->tile, sizeof e.tile);
+    AutotuneEntry e = {.key = c->key, .algo = s->algo, .tile = s->tile, .us = c->us[best]};
     autotune_cache_add(u->t, &u->cache, &e);
-    for (int k = 0; u->t->verbose && k < c->n; k++)
-        fprintf(stderr, "  %s %s %s [%lld,%lld,%lld,%lld] %.1f us, model %.0f\n",
-                k == best ? "*" : " ", c->node->name, c->schedule[k].algo,
-                (long long)c->schedule[k].tile[0], (long long)c->schedule[k].tile[1],
-                (long long)c->schedule[k].tile[2], (long long)c->schedule[k].tile[3], c->us[k],
-                c->schedule[k].cycles);
+    for (int k = 0; u->t->verbose && k < c->n; k++) {
+        char tile[IR_CONV_TILE_TEXT];
+        fprintf(stderr, "  %s %s %s [%s] %.1f us, model %.0f\n", k == best ? "*" : " ",
+                c->node->name, ir_conv_algo_info(c->schedule[k].algo)->text,
+                ir_conv_tile_print(&c->schedule[k].tile, tile), c->us[k], c->schedule[k].cycles);
+    }
 }
 
-// Weights of all candidates, roughly
+// Packed weights of all candidates
 static int64_t count_bytes(const Case *c) {
-    IrDim bytes = {0, 0};
-    ir_type_bytes(&ir_in(c->node, 1)->type, &bytes);
+    IrConv conv = ir_conv(c->node);
     int64_t sum = 0;
-    for (int k = 0; k < c->n; k++)
-        sum += bytes.c * (strncmp(c->schedule[k].algo, "winograd", 8) == 0 ? 4 : 1);
+    for (int k = 0; k < c->n; k++) {
+        IrConvFloats *floats = ir_conv_algo_info(c->schedule[k].algo)->floats;
+        sum += floats ? 4 * floats(&conv, &c->schedule[k].tile, conv.y_block) : 0;
+    }
     return sum;
 }
 
@@ -352,7 +353,7 @@ static bool measure_all(Autotuner *u) {
 
 static const AutotuneEntry *find_entry(Autotuner *u, const IrNode *n, const char *key) {
     const AutotuneEntry *e = autotune_cache_find(&u->cache, key);
-    return e && pass_schedule_fits(n, u->opt, e->algo, e->tile) ? e : NULL;
+    return e && pass_schedule_fits(n, u->opt, e->algo, &e->tile) ? e : NULL;
 }
 
 // A convolution that nobody measured yet, and has something to choose
@@ -383,7 +384,7 @@ void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
     for (IrNode *n = g->first; n; n = n->next) {
         const AutotuneEntry *e = n->op == IR_OP_CONV ? find_entry(&u, n, make_key(&u, n)) : NULL;
         if (e)
-            pass_schedule_set(n, e->algo, e->tile);
+            ir_conv_set(n, e->algo, &e->tile);
     }
     if (u.n == 0)
         return;

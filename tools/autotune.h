@@ -7,8 +7,8 @@
 // Measured choices, kept in a text file from run to run (autotune_cache.c).
 typedef struct AutotuneEntry {
     const char *key;
-    const char *algo;
-    int64_t tile[4];
+    IrConvAlgo algo;
+    IrConvTile tile;
     double us; // as measured
 } AutotuneEntry;
 typedef struct AutotuneCache {

@@ -1,12 +1,13 @@
 // The file that keeps measured schedules: text, a line per entry, in the order of their keys:
 //
-//   KEY <tab> ALGO <tab> ROWS,COLUMNS,VECTORS,BAND <tab> MICROSECONDS
+//   KEY <tab> ALGO <tab> rows=1,cols=14,vecs=2 <tab> MICROSECONDS
 //
 // Nothing in it is trusted: a line that does not parse is dropped with a warning, and a schedule
 // that its kernel cannot run is measured again. Writers hold a lock on FILE.lock, read what is
 // there, and rename a new file over the old one, so readers see one or the other.
 #include "tools/autotune.h"
 
+#include "ir/conv.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,20 +17,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_LINE = 4096, MAX_ENTRIES = 1 << 20 };
+enum { MAX_LINE = 4096, MAX_ENTRIES = 1 << 20, MOST = 1 << 20 }; // MOST: of a tile
 
 static const char *default_path(Tool *t) {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (xdg && *xdg == '/')
-        return ir_sprintf(t->arena, "%s/hone/schedules", xdg);
+        return ir_sprintf(t->arena, "%s/hone/autotune", xdg);
     if (home && *home)
-        return ir_sprintf(t->arena, "%s/.cache/hone/schedules", home);
+        return ir_sprintf(t->arena, "%s/.cache/hone/autotune", home);
     return NULL;
 }
 
-static bool is_word(const char *s) {
-    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789");
-    return n > 0 && n < 32 && s[n] == 0;
+// "rows=1,cols=14", in place
+static bool parse_tile(char *text, IrConvTile *tile) {
+    *tile = (IrConvTile){0};
+    for (char *part = strsep(&text, ","); part; part = strsep(&text, ",")) {
+        char *name = strsep(&part, "="), *end;
+        int32_t *field = ir_conv_tile_field(tile, name);
+        long x = part ? strtol(part, &end, 10) : 0;
+        if (!field || !part || end == part || *end || x < 1 || x > MOST)
+            return false;
+        *field = (int32_t)x;
+    }
+    return true;
 }
 
 // Splits and checks one line, in place.
@@ -38,20 +48,12 @@ static bool parse_line(char *line, AutotuneEntry *e) {
     for (int i = 0; i < 4; i++)
         if (!(field[i] = strsep(&rest, "\t")))
             return false;
-    if (rest || !*field[0] || !is_word(field[1]))
+    if (rest || !*field[0] || !ir_conv_algo_parse(field[1], &e->algo) ||
+        !parse_tile(field[2], &e->tile))
         return false;
-    char *at = field[2], *end;
-    for (int i = 0; i < 4; i++) {
-        errno = 0;
-        e->tile[i] = strtoll(at, &end, 10);
-        if (end == at || *end != (i < 3 ? ',' : 0) || errno || e->tile[i] < 0 ||
-            e->tile[i] > 1 << 20)
-            return false;
-        at = end + 1;
-    }
+    char *end;
     e->us = strtod(field[3], &end);
     e->key = field[0];
-    e->algo = field[1];
     return end != field[3] && *end == 0 && e->us >= 0;
 }
 
@@ -108,7 +110,6 @@ void autotune_cache_add(Tool *t, AutotuneCache *c, const AutotuneEntry *e) {
     int i = find_place(c, e->key);
     AutotuneEntry copy = *e;
     copy.key = ir_strdup(t->arena, e->key);
-    copy.algo = ir_strdup(t->arena, e->algo);
     if (i == c->n || strcmp(c->v[i].key, e->key) != 0) {
         IR_PUSH(t->arena, c->v, c->n, c->cap, copy);
         memmove(&c->v[i + 1], &c->v[i], (size_t)(c->n - 1 - i) * sizeof *c->v);
@@ -130,8 +131,9 @@ static void print_entries(FILE *f, void *cache) {
     const AutotuneCache *c = cache;
     for (int i = 0; i < c->n; i++) {
         const AutotuneEntry *e = &c->v[i];
-        fprintf(f, "%s\t%s\t%lld,%lld,%lld,%lld\t%.2f\n", e->key, e->algo, (long long)e->tile[0],
-                (long long)e->tile[1], (long long)e->tile[2], (long long)e->tile[3], e->us);
+        char tile[IR_CONV_TILE_TEXT];
+        fprintf(f, "%s\t%s\t%s\t%.2f\n", e->key, ir_conv_algo_info(e->algo)->text,
+                ir_conv_tile_print(&e->tile, tile), e->us);
     }
 }
 

@@ -179,7 +179,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          "program",
          0, 0},
         {"--autotune-cache", NULL, "FILE", TOOL_TEXT, &c.autotune_cache,
-         "that file, default $XDG_CACHE_HOME/hone/schedules or ~/.cache/hone/schedules", 0, 0},
+         "that file, default $XDG_CACHE_HOME/hone/autotune or ~/.cache/hone/autotune", 0, 0},
         {"--tune", NULL, NULL, TOOL_FLAG, &c.autotune, TOOL_OLD, 0, 0},
         {"--tune-cache", NULL, "FILE", TOOL_TEXT, &c.autotune_cache, TOOL_OLD, 0, 0},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},

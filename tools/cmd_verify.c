@@ -1,6 +1,8 @@
 // hone verify: compiled code against the reference evaluator, and against stored outputs.
 #include "tools/compiled.h"
 
+#include "ir/conv.h"
+
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -269,8 +271,8 @@ static bool check_dir(Tool *t, Verify *v) {
 // Winograd's algorithms, among them Strassen's multiplication in Winograd's form
 static bool has_winograd(const IrGraph *g) {
     for (const IrNode *n = g->first; n; n = n->next) {
-        const char *algo = ir_str(n, IR_ATTR_ALGO, "");
-        if (strncmp(algo, "winograd", 8) == 0 || strcmp(algo, "strassen") == 0)
+        IrConvAlgo algo;
+        if (ir_conv_algo(n, &algo) && ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_FEWER)
             return true;
     }
     return false;

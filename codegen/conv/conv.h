@@ -1,4 +1,4 @@
-// Convolution kernels: the plain data they share. Private to codegen/conv*.c.
+// Convolution kernels: the plain data they share. Private to codegen/conv/.
 //
 // One spec serves all kernels. x is blocked (bin == lanes) or plain NCHW (bin == 1: one channel
 // to a block, which makes its addresses a special case of the blocked ones); y is always blocked.
@@ -11,6 +11,7 @@
 #define CODEGEN_CONV_CONV_H
 
 #include "codegen/build/lower.h"
+#include "ir/conv.h"
 
 typedef enum CgConvBias {
     CG_CONV_NO_BIAS,
@@ -29,10 +30,10 @@ typedef struct CgConv {
     int32_t kh, kw, sh, sw, dh, dw;
     int32_t pt, pl;
     int32_t group;
-    int32_t rows, cols, vecs; // register tile: at most rows x cols pixels x vecs vectors
-    int32_t band;             // row tiles of a band, see conv/direct.c; 0: one band
-    int32_t bias, pad_;       // CgConvBias
-    int64_t x_image, y_image; // elements from image to image
+    IrConvTile tile;
+    int32_t bias, dtype, pad_; // CgConvBias, IrDtype
+    int64_t x_image, y_image;  // elements from image to image
+    int64_t floats;            // of the packed weights
     IrDim N;
     CgBody then, pre;
     CgConvPool pool;
@@ -108,37 +109,51 @@ int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output 
 typedef void CgConvRow(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to);
 void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
 
-void cg_conv_direct(CgFn *f, const void *spec);   // any group count
-void cg_conv_lanewise(CgFn *f, const void *spec); // groups inside a vector, depthwise among them
-bool cg_conv_is_lanewise(const CgConv *s, int lanes);
-void cg_conv_winograd(CgFn *f, const void *spec);     // see conv/winograd.h
-bool cg_conv_is_winograd(const CgConv *s, int lanes); // stride, dilation, group 1; the tile exists
+// What ir/conv_algos.def names of a kernel. `lanes`: channels of a block.
+typedef void CgConvEmit(CgFn *f, const void *spec);
+typedef bool CgConvFits(const CgConv *s, int lanes);
+typedef void CgConvPack(const CgConv *s, int lanes, const float *w,
+                        float *out); // w [O][C/group][KH][KW]
+typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 
-// Kernels that write weights in the order that those above read them; see conv/filter.c. Arguments:
-// the weights as they are, then the place for those in order. The specs of convolutions that can
-// share them are equal.
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch)  \
+    CgConvEmit cg_conv_emit_##kernel, cg_conv_prepare_##prepare;                                   \
+    CgConvFits cg_conv_fits_##kernel;                                                              \
+    CgConvPack cg_conv_pack_##pack;                                                                \
+    CgConvScratch cg_conv_scratch_##scratch;
+#include "ir/conv_algos.def"
+#undef IR_CONV_ALGO
+
+typedef struct CgConvAlgo {
+    CgConvEmit *emit;
+    CgConvFits *fits;
+    CgConvPack *pack;    // constant weights, while compiling; NULL: `prepare` packs them
+    CgConvEmit *prepare; // its spec is a CgConvFilter; NULL: nothing to pack when the program runs
+    CgConvScratch *scratch; // bytes a thread, or NULL
+} CgConvAlgo;
+const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
+
+// Kernels that write weights in the order that those above read them; see conv/prepare.c.
+// Arguments: the weights as they are, then the place for those in order. The specs of convolutions
+// that can share them are equal.
 typedef struct CgConvFilter {
     CgConv s;             // what the order depends on, else zeros
     int32_t from_vectors; // cg_conv_pack_vectors(), else plain
     int32_t pad_;
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
-CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors);
-void cg_conv_filter_direct(CgFn *f, const void *spec);
-void cg_conv_filter_lanewise(CgFn *f, const void *spec);
-void cg_conv_filter_winograd(CgFn *f, const void *spec);
-
-// Constant weights, the same while compiling; w is [O][C/group][KH][KW].
-int64_t cg_conv_direct_floats(const CgConv *s, int lanes);
-void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out);
-int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes);
-void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out);
-
-int64_t cg_conv_winograd_floats(const CgConv *s, int lanes);
-int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes); // bytes a thread
+CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors);
 
 // [O / lanes][C / group][KH][KW][lanes]: what cg_conv_filter_* read as vectors.
 int64_t cg_conv_vectors_floats(const CgConv *s, int lanes);
 void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out);
+
+// ---- lowering (conv.c, weights.c)
+
+// The geometry and tile in plain data; images, bias, bodies are the caller's.
+void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t);
+// The argument that holds n's weights as its kernel reads them, its bias.
+CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const CgConv *s);
+CgArg cg_conv_arg_bias(CgProgram *p, const IrNode *n, const CgConv *s);
 
 #endif

@@ -91,7 +91,7 @@ static bool same_runs(const RowTiles *a, const RowTiles *b) {
 
 static void find_row_tiles(Direct *d) {
     const CgConv *s = d->s;
-    CgCut c = d->row_cut = cg_conv_cut(s->OH, s->rows);
+    CgCut c = d->row_cut = cg_conv_cut(s->OH, s->tile.rows);
     int cap = 0;
     if (c.size == 1) {
         RowTiles t = {.n = c.n, .rows = 1, .at_run_time = true};
@@ -255,9 +255,9 @@ static void prefetch_band(Direct *d, const Tile *t, CgVal icb) {
     const CgConv *s = d->s;
     int groups = d->oc.cut.n, line = 64 / (int)sizeof(float);
     int lines = (t->rt->rows * f->lanes + line - 1) / line, part = (lines + groups - 1) / groups;
-    if (!s->pre.n || s->band >= d->row_cut.n)
+    if (!s->pre.n || s->tile.band >= d->row_cut.n)
         return;
-    CgVal next = cg_conv_cut_at(f, d->row_cut, cg_iaddc(f, d->row_tile, s->band));
+    CgVal next = cg_conv_cut_at(f, d->row_cut, cg_iaddc(f, d->row_tile, s->tile.band));
     CgVal x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
     x = cg_fat(f, x, cg_imulc(f, cg_iadd(f, cg_imulc(f, icb, s->H), next), f->lanes));
     x = cg_fat(f, x, cg_imulc(f, d->group, part * line));
@@ -424,7 +424,7 @@ static void emit_task(Direct *d) {
 // Task number -> image, group, row tile, by the order above.
 static void find_task(Direct *d, CgVal task, CgVal images) {
     CgFn *f = d->f;
-    int groups = d->oc.sets * d->oc.cut.n, rows = d->row_cut.n, band = d->s->band;
+    int groups = d->oc.sets * d->oc.cut.n, rows = d->row_cut.n, band = d->s->tile.band;
     CgVal rest;
     if (band == 0) {
         CgVal per_group = cg_imulc(f, images, rows);
@@ -454,7 +454,7 @@ static void emit_tasks(Direct *d, CgVal lo, CgVal hi, CgVal images) {
 // Tasks [lo, hi) of one band, after the prologue of the pixels that they read.
 static void emit_band(Direct *d, CgVal band, CgVal lo, CgVal hi, CgVal images) {
     CgFn *f = d->f;
-    CgBand b = cg_conv_band(f, d->row_cut.n, d->oc.cut.n, d->s->band, band, lo, hi);
+    CgBand b = cg_conv_band(f, d->row_cut.n, d->oc.cut.n, d->s->tile.band, band, lo, hi);
     d->origin = cg_conv_cut_at(f, d->row_cut, b.first);
     cg_conv_prologue(f, d->s, b.n, d->origin,
                      cg_conv_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
@@ -467,7 +467,7 @@ static void emit_bands(Direct *d, CgVal lo, CgVal hi, CgVal images) {
     CgIf some;
     CgLoop loop;
     cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
-    int rows = d->row_cut.n, groups = d->oc.cut.n, band = d->s->band;
+    int rows = d->row_cut.n, groups = d->oc.cut.n, band = d->s->tile.band;
     CgVal last = cg_conv_band_of(f, rows, groups, band, cg_iaddc(f, hi, -1));
     CgVal first = cg_conv_band_of(f, rows, groups, band, lo);
     cg_for(f, &loop, first, cg_iaddc(f, last, 1), 1);
@@ -485,14 +485,22 @@ static void emit_pool_row(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to) 
     emit_task(d);
 }
 
-void cg_conv_direct(CgFn *f, const void *spec) {
+bool cg_conv_fits_direct(const CgConv *s, int lanes) {
+    (void)lanes;
+    const IrConvTile *t = &s->tile;
+    bool small = t->rows >= 1 && t->cols >= 1 && t->vecs >= 1 && t->band >= 0 &&
+                 t->rows <= MAX_ROWS && t->cols <= CG_MAX_CARRY && t->vecs <= CG_MAX_CARRY;
+    return small && t->rows * t->cols * t->vecs <= CG_MAX_CARRY;
+}
+
+void cg_conv_emit_direct(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Direct d = {.f = f, .s = s};
     d.oc = cg_conv_oc(s, f->lanes);
     d.unroll = cg_conv_unroll(s);
     d.panel_k = cg_conv_panel_k(s, f->lanes);
     d.n_columns = cg_conv_columns(f, s, &d.columns);
-    d.prefetch_w = cg_conv_direct_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.prefetch_w = s->floats * 4 >= PREFETCH_BYTES;
     bool far = (int64_t)s->C * s->H * s->W * 4 >= 4 * PREFETCH_BYTES || s->pre.n;
     d.prefetch_x = s->bin > 1 && far;
     d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * s->bin;

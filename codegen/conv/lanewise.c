@@ -21,9 +21,11 @@ typedef struct Tile {
     CgVal acc[CG_MAX_CARRY];
 } Tile;
 
-bool cg_conv_is_lanewise(const CgConv *s, int lanes) {
+bool cg_conv_fits_lanewise(const CgConv *s, int lanes) {
     int cg = s->C / s->group;
-    return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
+    const IrConvTile *t = &s->tile;
+    return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0 &&
+           t->rows == 1 && t->cols >= 1 && t->cols <= CG_MAX_CARRY && t->vecs == 1;
 }
 
 enum { QUAD = 4 }; // channels that an in-register shuffle copies without crossing 128 bits
@@ -149,7 +151,7 @@ static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
     }
 }
 
-void cg_conv_lanewise(CgFn *f, const void *spec) {
+void cg_conv_emit_lanewise(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Lanewise d = {.f = f, .s = s, .cg = s->C / s->group};
     CgColumns *columns;

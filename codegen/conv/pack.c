@@ -3,11 +3,6 @@
 // zeroed.
 #include "codegen/conv/conv.h"
 
-int64_t cg_conv_direct_floats(const CgConv *s, int lanes) {
-    CgConvOc oc = cg_conv_oc(s, lanes);
-    return (int64_t)oc.sets * oc.blocks * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
-}
-
 // Channel `o` of a panel of nv vectors that starts at vector ocb and input block lo.
 // out: [block][kh][channels of the block / unroll][kw][unroll][nv][lanes]
 static void pack_channel(const CgConv *s, int lanes, int lo, int nv, int unroll, int lane,
@@ -44,11 +39,6 @@ void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out)
     }
 }
 
-int64_t cg_conv_lanewise_floats(const CgConv *s, int lanes) {
-    int64_t blocks = (s->O + lanes - 1) / lanes;
-    return blocks * lanes * s->kh * s->kw * (s->C / s->group);
-}
-
 // out: [O / lanes][kh][channels of a group][kw][lanes]
 void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *out) {
     int cg = s->C / s->group;
@@ -63,7 +53,8 @@ void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *ou
 }
 
 int64_t cg_conv_vectors_floats(const CgConv *s, int lanes) {
-    return cg_conv_lanewise_floats(s, lanes);
+    int64_t vectors = (s->O + lanes - 1) / lanes;
+    return vectors * lanes * (s->C / s->group) * s->kh * s->kw;
 }
 
 void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out) {

@@ -20,7 +20,7 @@ static int64_t row_floats(const CgConv *s, int lanes) {
 
 // Pooled rows of a chunk
 static int chunk_rows(const CgConv *s, int lanes) {
-    int64_t row = row_floats(s, lanes) * s->vecs * (int64_t)sizeof(float);
+    int64_t row = row_floats(s, lanes) * s->tile.vecs * (int64_t)sizeof(float);
     int64_t fit = (SCRATCH_BYTES / row - s->pool.kh) / s->pool.sh + 1;
     return (int)(fit < 1 ? 1 : fit > s->pool.OH ? s->pool.OH : fit);
 }

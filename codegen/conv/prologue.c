@@ -21,7 +21,7 @@ static int count_blocks(const CgConv *s, int lanes) {
 }
 
 static int32_t choose_band(const CgConv *s, int lanes) {
-    CgCut rows = cg_conv_cut(s->OH, s->rows);
+    CgCut rows = cg_conv_cut(s->OH, s->tile.rows);
     if (cg_conv_oc(s, lanes).cut.n == 1)
         return 1; // a single group reads each pixel
     bool heavy = s->O >= s->OH;
@@ -42,12 +42,12 @@ bool cg_conv_prologue_init(CgConv *s, int lanes) {
         if (*kind == CG_OPERAND_FULL || *kind == CG_OPERAND_GENERAL)
             return false;
     }
-    s->band = choose_band(s, lanes);
+    s->tile.band = choose_band(s, lanes);
     return true;
 }
 
 int64_t cg_conv_prologue_block(const CgConv *s, int lanes) {
-    return (int64_t)s->band * cg_conv_cut(s->OH, s->rows).size * lanes;
+    return (int64_t)s->tile.band * cg_conv_cut(s->OH, s->tile.rows).size * lanes;
 }
 
 int64_t cg_conv_prologue_floats(const CgConv *s, int lanes) {

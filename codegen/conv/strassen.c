@@ -29,8 +29,8 @@
 // With an odd number of pixels the one in the middle is in both halves and is stored by the first.
 // Tasks are tiles of a group, in the order images, bands, groups, tiles; each thread takes a
 // contiguous piece. How a tile is computed depends on nothing but its place in the image.
-#include "codegen/conv/strassen.h"
 #include "codegen/build/nd.h"
+#include "codegen/conv/conv.h"
 
 enum {
     UNROLL = 4,                 // channels to one step; divides every vector
@@ -54,23 +54,23 @@ typedef struct Strassen {
 } Strassen;
 
 static int64_t sum_floats(const CgConv *s) {
-    return (int64_t)(s->C / 2) * s->rows;
+    return (int64_t)(s->C / 2) * s->tile.rows;
 }
 
-bool cg_conv_is_strassen(const CgConv *s, int lanes) {
+bool cg_conv_fits_strassen(const CgConv *s, int lanes) {
     return s->kh == 1 && s->kw == 1 && s->W == 1 && s->OW == 1 && s->H == s->OH && s->sh == 1 &&
            s->pt == 0 && s->group == 1 && s->bin == lanes && s->C > 0 && s->C % (2 * lanes) == 0 &&
-           s->vecs >= 1 && s->O % (2 * s->vecs * lanes) == 0 && s->rows >= 1 && s->band >= 1 &&
-           s->OH >= 2 && (int64_t)s->rows * s->vecs <= CG_MAX_CARRY;
+           s->tile.vecs >= 1 && s->O % (2 * s->tile.vecs * lanes) == 0 && s->tile.rows >= 1 &&
+           s->tile.band >= 1 && s->OH >= 2 && (int64_t)s->tile.rows * s->tile.vecs <= CG_MAX_CARRY;
 }
 
 static int32_t band_tiles(const CgConv *s) {
-    int n = cg_conv_cut(s->OH, 2 * s->rows).n;
-    return s->band < n ? s->band : n;
+    int n = cg_conv_cut(s->OH, 2 * s->tile.rows).n;
+    return s->tile.band < n ? s->tile.band : n;
 }
 
-int64_t cg_conv_strassen_scratch(const CgConv *s, int lanes) {
-    int64_t kept = 3 * (int64_t)s->rows * s->vecs * lanes;
+int64_t cg_conv_scratch_strassen(const CgConv *s, int lanes) {
+    int64_t kept = 3 * (int64_t)s->tile.rows * s->tile.vecs * lanes;
     return 4 * (4 * band_tiles(s) * sum_floats(s) + kept);
 }
 
@@ -104,7 +104,7 @@ static void emit_sums(Strassen *d) {
     cg_for(f, &block, cg_i64(f, 0), cg_i64(f, d->half), 1);
     CgVal x = cg_fat(f, d->x, cg_imulc(f, block.iv, (int64_t)d->s->H * f->lanes));
     Sums t = {d, x, cg_fatc(f, x, (int64_t)(d->pixels - d->rows) * f->lanes),
-              cg_fat(f, d->s0, cg_imulc(f, block.iv, (int64_t)d->s->rows * f->lanes))};
+              cg_fat(f, d->s0, cg_imulc(f, block.iv, (int64_t)d->s->tile.rows * f->lanes))};
     cg_nd_steps(f, cg_i64(f, d->rows), 2, emit_sums_of_pixel, &t);
     cg_end(f, &block);
 }
@@ -174,7 +174,7 @@ static void multiply_image(Strassen *d, bool lower, bool last_channels, int k) {
 
 static void multiply_sum(Strassen *d, int sum, int k) {
     CgFn *f = d->f;
-    emit_product(d, cg_fatc(f, d->s0, sum * d->sum), (int64_t)d->s->rows * f->lanes, k);
+    emit_product(d, cg_fatc(f, d->s0, sum * d->sum), (int64_t)d->s->tile.rows * f->lanes, k);
 }
 
 static CgVal kept_at(Strassen *d, int slot, int i) {
@@ -313,14 +313,14 @@ static void emit_band(Strassen *d, CgVal band, CgVal lo, CgVal hi) {
     cg_end(f, &loop);
 }
 
-void cg_conv_strassen(CgFn *f, const void *spec) {
+void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    Strassen d = {.f = f, .s = s, .nv = s->vecs, .half = s->C / 2 / f->lanes};
-    d.tiles = cg_conv_cut(s->OH, 2 * s->rows);
-    d.groups = s->O / (2 * s->vecs * f->lanes);
+    Strassen d = {.f = f, .s = s, .nv = s->tile.vecs, .half = s->C / 2 / f->lanes};
+    d.tiles = cg_conv_cut(s->OH, 2 * s->tile.rows);
+    d.groups = s->O / (2 * s->tile.vecs * f->lanes);
     d.sum = sum_floats(s);
-    d.panel = (int64_t)s->C / 2 * s->vecs * f->lanes;
-    d.prefetch = cg_conv_strassen_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.panel = (int64_t)s->C / 2 * s->tile.vecs * f->lanes;
+    d.prefetch = s->floats * 4 >= PREFETCH_BYTES;
     d.kept = cg_fatc(f, f->scratch, 4 * band_tiles(s) * d.sum);
     CgVal lo, hi;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)d.groups * d.tiles.n), &lo, &hi);
@@ -337,11 +337,6 @@ void cg_conv_strassen(CgFn *f, const void *spec) {
 
 // ---------------------------------------------------------------- weights
 
-int64_t cg_conv_strassen_floats(const CgConv *s, int lanes) {
-    (void)lanes;
-    return (int64_t)s->C * s->O / 4 * 7;
-}
-
 // The seven of one channel and one output channel of the halves; `next` floats apart.
 static void pack_one(float b11, float b12, float b21, float b22, float *out, int64_t next) {
     double t1 = (double)b12 - b11, t2 = b22 - t1;
@@ -351,7 +346,7 @@ static void pack_one(float b11, float b12, float b21, float b22, float *out, int
 }
 
 void cg_conv_pack_strassen(const CgConv *s, int lanes, const float *w, float *out) {
-    int half = s->C / 2, wide = s->vecs * lanes;
+    int half = s->C / 2, wide = s->tile.vecs * lanes;
     int64_t panel = (int64_t)half * wide, right = (int64_t)wide * s->C;
     for (int group = 0; group < s->O / (2 * wide); group++)
         for (int c = 0; c < half; c++)

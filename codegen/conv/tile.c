@@ -34,9 +34,11 @@ CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
 CgConvOc cg_conv_oc(const CgConv *s, int lanes) {
     int per_group = s->O / s->group;
     if (s->group == 1)
-        return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), s->vecs)};
+        return (CgConvOc){1, ceil_div(s->O, lanes),
+                          cg_conv_cut(ceil_div(s->O, lanes), s->tile.vecs)};
     if (per_group % lanes == 0)
-        return (CgConvOc){s->group, per_group / lanes, cg_conv_cut(per_group / lanes, s->vecs)};
+        return (CgConvOc){s->group, per_group / lanes,
+                          cg_conv_cut(per_group / lanes, s->tile.vecs)};
     return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), 1)};
 }
 
@@ -48,18 +50,13 @@ void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int 
 }
 
 int cg_conv_panel_k(const CgConv *s, int lanes) {
-    if (s->group == 1)
-        return s->C;
-    CgConvOc oc = cg_conv_oc(s, lanes);
-    int most = 0;
-    for (int set = 0; set < oc.sets; set++)
-        for (int i = 0; i < oc.cut.n; i++) {
-            int lo, hi;
-            int ocb = set * oc.blocks + cg_conv_cut_begin(oc.cut, i);
-            cg_conv_ic_range(s, lanes, ocb, oc.cut.size - (i >= oc.cut.big), &lo, &hi);
-            most = max_int(most, hi - lo);
-        }
-    return most * s->bin;
+    IrConv c = {.C = s->C,
+                .O = s->O,
+                .cg = s->C / s->group,
+                .og = s->O / s->group,
+                .w = {.group = s->group},
+                .x_block = s->bin};
+    return (int)ir_conv_panel_channels(&c, lanes);
 }
 
 int cg_conv_unroll(const CgConv *s) {
@@ -79,7 +76,7 @@ static bool inside(const CgConv *s, int c, int width) {
 }
 
 int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
-    CgCut cut = cg_conv_cut(s->OW, s->cols);
+    CgCut cut = cg_conv_cut(s->OW, s->tile.cols);
     CgColumns *run = NULL;
     int n = 0, cap = 0;
     for (int i = 0; i < cut.n; i++) {

@@ -1,8 +1,8 @@
 // The Winograd kernel: what its matrices are stands in conv/winograd.h.
 //
 // The output tiles of the whole batch are numbered image by image, row by row, and cut into blocks
-// of `band` tiles. For a block, a thread transforms the input of all channels into its scratch, V,
-// then for each group of output vectors makes the products of all points, M, and transforms them
+// of tile.block tiles. For a block, a thread transforms the input of all channels into its scratch,
+// V, then for each group of output vectors makes the products of all points, M, and transforms them
 // back; V and M stay in L2. The products are those of a 1x1 convolution over tiles: accumulators of
 // a register tile live through the whole reduction, so an output depends neither on the place of
 // its tile in a block nor on its register tile.
@@ -123,7 +123,7 @@ static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.in_blocks), 1);
     n->from = cg_fat(f, from, cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W * f->lanes));
-    CgVal at = cg_iadd(f, cg_imulc(f, loop.iv, d->s->band), k);
+    CgVal at = cg_iadd(f, cg_imulc(f, loop.iv, d->s->tile.block), k);
     n->to = cg_fat(f, d->v, cg_imulc(f, at, f->lanes));
     emit_nested(n, &d->w.h.bt, &d->w.w.bt);
     cg_end(f, &loop);
@@ -216,7 +216,7 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
         acc[i] = LLVMConstNull(f->vec);
     CgLoop loop;
     cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), u, n * d->nv, acc);
-    CgVal at = cg_iadd(f, cg_imulc(f, cg_idivc(f, loop.iv, lanes), s->band), tile);
+    CgVal at = cg_iadd(f, cg_imulc(f, cg_idivc(f, loop.iv, lanes), s->tile.block), tile);
     at = cg_iadd(f, cg_imulc(f, at, lanes), cg_iremc(f, loop.iv, lanes));
     CgVal vp = cg_fat(f, v, at), wp = cg_fat(f, w, cg_imulc(f, loop.iv, step));
     for (int c = 0; c < u; c++) {
@@ -235,7 +235,8 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
     CgVal to = cg_fat(f, m, cg_imulc(f, tile, lanes));
     for (int k = 0; k < d->nv; k++)
         for (int t = 0; t < n; t++)
-            cg_store_v(f, acc[t * d->nv + k], cg_fatc(f, to, ((int64_t)k * s->band + t) * lanes));
+            cg_store_v(f, acc[t * d->nv + k],
+                       cg_fatc(f, to, ((int64_t)k * s->tile.block + t) * lanes));
 }
 
 static int gcd(int64_t a, int64_t b) {
@@ -244,7 +245,7 @@ static int gcd(int64_t a, int64_t b) {
 
 // Can a block end with `rest` tiles after its full register tiles?
 static bool can_remain(const Wino *d, int rest) {
-    int per_image = d->w.tiles_h * d->w.tiles_w, block = d->s->band;
+    int per_image = d->w.tiles_h * d->w.tiles_w, block = d->s->tile.block;
     int unit = gcd(gcd(d->s->N.n * per_image, d->s->N.c * per_image), block);
     for (int count = unit; count <= block; count += unit)
         if (count % d->tiles == rest)
@@ -258,7 +259,7 @@ static bool can_remain(const Wino *d, int rest) {
 static bool has_own_tile(const Wino *d, int rest) {
     int64_t image = (d->s->N.c + d->s->N.n) * d->w.tiles_h * d->w.tiles_w;
     int step = (d->tiles + 3) / 4;
-    return rest == d->s->band % d->tiles || rest == image % d->s->band % d->tiles ||
+    return rest == d->s->tile.block % d->tiles || rest == image % d->s->tile.block % d->tiles ||
            rest % step == 0 || rest == d->tiles - 1;
 }
 
@@ -381,7 +382,7 @@ static void emit_output(Wino *d) {
     place_tile(d, tile.iv);
     cg_for(f, &vector, cg_i64(f, 0), cg_i64(f, d->nv), 1);
     d->ocb = cg_iadd(f, group, vector.iv);
-    CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->band), tile.iv);
+    CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->tile.block), tile.iv);
     Nest n = {.d = d, .load = load_product, .from = cg_fat(f, d->m, cg_imulc(f, at, f->lanes))};
     CgVal image = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
     n.to = cg_fat(f, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * f->lanes));
@@ -445,7 +446,7 @@ static int most_tiles(const CgFn *f, int nv) {
 
 static void place_scratch(Wino *d) {
     CgFn *f = d->f;
-    int64_t edge = (int64_t)d->s->rows * d->s->cols * f->lanes;
+    int64_t edge = (int64_t)d->s->tile.out_rows * d->s->tile.out_cols * f->lanes;
     d->v = f->scratch;
     d->m = cg_fatc(f, d->v, d->w.v_floats);
     d->edge = cg_fatc(f, d->m, d->w.m_floats);
@@ -453,25 +454,25 @@ static void place_scratch(Wino *d) {
     cg_store_v(f, LLVMConstNull(f->vec), d->zeros);
 }
 
-void cg_conv_winograd(CgFn *f, const void *spec) {
+void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_wino_shape(s, f->lanes)};
-    d.tiles = cg_conv_cut(s->band, most_tiles(f, d.w.oc.cut.size)).size;
-    d.prefetch = cg_conv_winograd_floats(s, f->lanes) * 4 >= PREFETCH_BYTES;
+    d.tiles = cg_conv_cut(s->tile.block, most_tiles(f, d.w.oc.cut.size)).size;
+    d.prefetch = s->floats * 4 >= PREFETCH_BYTES;
     d.always_buffered = is_long(&s->then);
     place_scratch(&d);
     int groups = d.w.oc.cut.n;
     CgVal zero = cg_i64(f, 0), all = cg_i64(f, groups), lo, hi;
     CgVal total = cg_imulc(f, cg_dim(f, s->N), (int64_t)d.w.tiles_h * d.w.tiles_w);
-    CgVal blocks = cg_idivc(f, cg_iaddc(f, total, s->band - 1), s->band);
+    CgVal blocks = cg_idivc(f, cg_iaddc(f, total, s->tile.block - 1), s->tile.block);
     cg_split(f, cg_imulc(f, blocks, groups), &lo, &hi);
     CgVal end = cg_idivc(f, cg_iaddc(f, hi, groups - 1), groups);
     end = cg_select(f, cg_icmp(f, LLVMIntSLT, lo, hi), end, zero);
     CgLoop loop;
     cg_for(f, &loop, cg_idivc(f, lo, groups), end, 1);
     CgVal begin = cg_imulc(f, loop.iv, groups);
-    d.first = cg_imulc(f, loop.iv, s->band);
-    d.count = cg_imin(f, cg_isub(f, total, d.first), cg_i64(f, s->band));
+    d.first = cg_imulc(f, loop.iv, s->tile.block);
+    d.count = cg_imin(f, cg_isub(f, total, d.first), cg_i64(f, s->tile.block));
     emit_input(&d);
     emit_groups(&d, cg_imax(f, cg_isub(f, lo, begin), zero),
                 cg_imin(f, cg_isub(f, hi, begin), all));

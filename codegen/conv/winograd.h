@@ -42,8 +42,6 @@ typedef CgVal (*WinoLoad)(void *ctx, int col);
 void cg_wino_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load, void *ctx,
                       CgVal *out);
 
-// The schedule's choice in a CgConv: rows x cols is the output tile, vecs the output vectors of a
-// product, band the most output tiles of a block.
 typedef struct WinoShape {
     WinoAxis h, w;
     int points;           // h.n * w.n, the number of products

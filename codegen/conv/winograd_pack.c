@@ -9,36 +9,34 @@ static int64_t whole_lines(int64_t floats) {
 // L1.
 WinoShape cg_wino_shape(const CgConv *s, int lanes) {
     WinoShape w;
-    if (!cg_wino_axis(s->rows, s->kh, &w.h) || !cg_wino_axis(s->cols, s->kw, &w.w))
-        ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->rows, s->cols, s->kh,
-               s->kw);
+    if (!cg_wino_axis(s->tile.out_rows, s->kh, &w.h) ||
+        !cg_wino_axis(s->tile.out_cols, s->kw, &w.w))
+        ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->tile.out_rows,
+               s->tile.out_cols, s->kh, s->kw);
     w.points = w.h.n * w.w.n;
-    w.tiles_h = (s->OH + s->rows - 1) / s->rows;
-    w.tiles_w = (s->OW + s->cols - 1) / s->cols;
+    w.tiles_h = (s->OH + s->tile.out_rows - 1) / s->tile.out_rows;
+    w.tiles_w = (s->OW + s->tile.out_cols - 1) / s->tile.out_cols;
     w.in_blocks = (s->C + lanes - 1) / lanes;
     w.out_blocks = (s->O + lanes - 1) / lanes;
     w.oc = cg_conv_oc(s, lanes);
-    w.v_point = 16 * whole_lines((int64_t)w.in_blocks * s->band * lanes);
-    w.m_point = 16 * whole_lines((int64_t)w.oc.cut.size * s->band * lanes);
+    w.v_point = 16 * whole_lines((int64_t)w.in_blocks * s->tile.block * lanes);
+    w.m_point = 16 * whole_lines((int64_t)w.oc.cut.size * s->tile.block * lanes);
     w.v_floats = w.points * w.v_point;
     w.m_floats = w.points * w.m_point;
     return w;
 }
 
-bool cg_conv_is_winograd(const CgConv *s, int lanes) {
+bool cg_conv_fits_winograd(const CgConv *s, int lanes) {
     WinoAxis a;
     return s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->group == 1 &&
-           s->bin == lanes && s->vecs >= 1 && s->vecs <= CG_MAX_CARRY / 2 && s->band >= 1 &&
-           s->band <= 1024 && cg_wino_axis(s->rows, s->kh, &a) && cg_wino_axis(s->cols, s->kw, &a);
+           s->bin == lanes && s->tile.vecs >= 1 && s->tile.vecs <= CG_MAX_CARRY / 2 &&
+           s->tile.block >= 1 && s->tile.block <= 1024 &&
+           cg_wino_axis(s->tile.out_rows, s->kh, &a) && cg_wino_axis(s->tile.out_cols, s->kw, &a);
 }
 
-int64_t cg_conv_winograd_floats(const CgConv *s, int lanes) {
+int64_t cg_conv_scratch_winograd(const CgConv *s, int lanes) {
     WinoShape w = cg_wino_shape(s, lanes);
-    return (int64_t)w.out_blocks * lanes * s->C * w.points;
-}
-
-int64_t cg_conv_winograd_scratch(const CgConv *s, int lanes) {
-    WinoShape w = cg_wino_shape(s, lanes);
-    int64_t tile = (int64_t)(s->rows * s->cols + 1) * lanes; // an edge tile, and zeros
+    int64_t tile =
+        (int64_t)(s->tile.out_rows * s->tile.out_cols + 1) * lanes; // an edge tile, and zeros
     return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
 }

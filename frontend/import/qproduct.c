@@ -236,7 +236,7 @@ static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
     } while (at < length && !n->refused);
     for (IrNode *k = before ? before->next : n->b.graph->first; k; k = k->next) {
         if (k->op == IR_OP_CONV) {
-            ir_set_attr(k, ir_attr_s(IR_ATTR_ALGO, "direct"));
+            ir_set_attr(k, ir_attr_algo(IR_CONV_DIRECT));
         }
     }
     return sum;

@@ -1,35 +1,32 @@
 // fuse_conv_pool: a max_pool whose convolution nobody else reads becomes part of it.
 //
-//   %c: f32[N,64,112,112] = conv %x, %w, %b {..., then=[relu(acc)], algo=direct, tile=[1,28,1,70]}
-//   %y: f32[N,64,56,56] = max_pool %c {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}           ->
+//   %c: f32[N,64,112,112] = conv %x, %w, %b {..., then=[relu(acc)], algo=direct,
+//   tile=[rows=1,cols=28,vecs=1,band=70]} %y: f32[N,64,56,56] = max_pool %c {kernel=[3,3],
+//   stride=[2,2], pad=[1,1,1,1]}           ->
 //
 //   %y: f32[N,64,56,56] = conv %x, %w, %b {..., then=[relu(acc)], pool=[3,3,2,2,1,1,1,1,0],
-//                                          algo=direct, tile=[1,28,1,70]}
+//                                          algo=direct, tile=[rows=1,cols=28,vecs=1,band=70]}
 //
 // The stems of most networks. The convolution's rows are pooled while they are in L1 or L2, and its
 // result, the largest tensor of the network, is never written. Conditions:
-//   - the schedule chose the direct kernel with tiles of one row, in the blocked layout; no
+//   - the schedule chose the direct kernel with tiles of one row; no
 //     prologue, no operands of an epilogue;
 //   - the pool has no dilation and no epilogue, and its windows do not skip input;
 //   - below -O3, the convolution's result of one image does not stay in L2, while x does: each
 //   group of output
 //     vectors reads it again.
 
+#include "ir/conv.h"
 #include "passes/util.h"
-#include <string.h>
 
 enum { MAX_WINDOW = 3, L2_BYTES = 512 << 10, X_BYTES = 768 << 10 };
 
-static double image_bytes(const IrShape *s) {
-    return 4.0 * (double)s->dim[1].c * (double)s->dim[2].c * (double)s->dim[3].c;
-}
-
-static bool is_direct(const IrNode *n) {
-    const IrType *y = &n->out[0]->type;
-    IrInts tile = ir_ints(n, IR_ATTR_TILE);
-    return n->op == IR_OP_CONV && y->dtype == IR_F32 && y->block > 1 && n->n_in <= 3 &&
-           !ir_body(n, IR_ATTR_PRE).n && !ir_attr(n, IR_ATTR_POOL) &&
-           strcmp(ir_str(n, IR_ATTR_ALGO, ""), "direct") == 0 && tile.n == 4 && tile.v[0] == 1;
+// The schedule chose an algorithm that takes a pool, with tiles of one row.
+static bool takes_pool(const IrNode *n) {
+    IrConvAlgo algo;
+    return n->op == IR_OP_CONV && n->n_in <= 3 && !ir_body(n, IR_ATTR_PRE).n &&
+           !ir_attr(n, IR_ATTR_POOL) && ir_conv_algo(n, &algo) &&
+           ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_POOL && ir_conv_tile(n).rows == 1;
 }
 
 static bool is_plain_pool(const IrNode *n) {
@@ -42,8 +39,9 @@ static bool is_plain_pool(const IrNode *n) {
 }
 
 static bool pays(const PassContext *ctx, const IrNode *conv) {
-    return ctx->opt->opt_level > 2 || (image_bytes(&conv->out[0]->type.shape) > L2_BYTES &&
-                                       image_bytes(&ir_in(conv, 0)->type.shape) <= X_BYTES);
+    IrConv c = ir_conv(conv);
+    return ctx->opt->opt_level > 2 || (4.0 * (double)(c.O * c.OH * c.OW) > L2_BYTES &&
+                                       4.0 * (double)(c.C * c.H * c.W) <= X_BYTES);
 }
 
 // The convolution takes the pool's place, and its result.
@@ -73,7 +71,7 @@ PassResult pass_fuse_conv_pool(PassContext *ctx, IrGraph *g) {
         next = n->next;
         IrValue *y = n->out[0];
         IrNode *pool = ir_only_user(y);
-        if (pool && is_plain_pool(pool) && is_direct(n) && !y->view_of && pays(ctx, n) &&
+        if (pool && is_plain_pool(pool) && takes_pool(n) && !y->view_of && pays(ctx, n) &&
             y->type.block == pool->out[0]->type.block) {
             next = n->next == pool ? pool->next : n->next;
             fuse(n, pool);

@@ -1,5 +1,4 @@
-// The schedule's model of direct convolution, and of the lanewise kernels for groups inside a
-// vector.
+// The schedule's model of direct convolution.
 //
 // The model counts cycles of one core with one fused multiply-add of 16 floats and one load of 16
 // or two broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p
@@ -9,19 +8,18 @@
 // vectors, so few of them may not divide evenly. Every tile whose registers fit is tried. What the
 // model does not know, such as what the code generator makes of a tile, is kept out by the register
 // limit.
-#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
 
 enum {
     MAX_VECTORS = 6,
     MAX_ROWS = 32,        // of a tile, in the code generator
+    MAX_MEASURED = 4,     // proposed, besides other orders of tasks
     L1_BYTES = 16 << 10,  // what of it a weight panel may count on
     L2_BYTES = 512 << 10, // half of a small one
-    LANEWISE_COLUMNS = 14,
 };
 
 typedef struct Shape {
-    IrConv c; // as the kernel sees it: pixels of a flat one are a column
+    IrConv c;
     const IrMachine *machine;
     int64_t lanes, registers;
     int64_t k;            // products of one output element
@@ -43,15 +41,15 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static Shape read_shape(const IrNode *n, const PassOptions *opt) {
-    Shape s = {.c = ir_conv(n),
-               .machine = opt->machine,
-               .lanes = opt->block,
-               .threads = max_i64(1, opt->threads)};
-    // One register is kept free; without fused multiply-add a product needs another.
-    s.registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
-    if (s.c.flat)
-        ir_conv_to_column(&s.c);
+// One register is kept free; without fused multiply-add a product needs another.
+int64_t pass_schedule_registers(const PassOptions *opt) {
+    return opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
+}
+
+static Shape read_shape(const IrConv *c, const PassOptions *opt) {
+    Shape s = {
+        .c = *c, .machine = opt->machine, .lanes = opt->block, .threads = max_i64(1, opt->threads)};
+    s.registers = pass_schedule_registers(opt);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
     s.images = max_i64(1, s.c.N.c + s.c.N.n);
@@ -143,8 +141,12 @@ static int64_t choose_band(const Shape *s, const Tile *t) {
 
 // ---------------------------------------------------------------- candidates
 
-static void add(ScheduleList *list, const char *algo, const Tile *t, double cycles) {
-    schedule_add(list, &(PassSchedule){algo, {t->rows, t->cols, t->vecs, t->band}, cycles});
+static PassSchedule schedule_of(const Tile *t, double cycles) {
+    IrConvTile tile = {.rows = (int32_t)t->rows,
+                       .cols = (int32_t)t->cols,
+                       .vecs = (int32_t)t->vecs,
+                       .band = (int32_t)t->band};
+    return (PassSchedule){IR_CONV_DIRECT, tile, cycles};
 }
 
 // Tiles are cut as equal as can be: a smaller one may come to the same.
@@ -165,69 +167,56 @@ static void add_tiles(const Shape *s, int64_t v, ScheduleList *list) {
                 !tile_fits(s, &t))
                 continue;
             t.band = choose_band(s, &t);
-            add(list, "direct", &t, conv_cost(s, &t));
+            PassSchedule p = schedule_of(&t, conv_cost(s, &t));
+            pass_schedule_add(list, &p);
         }
 }
 
+// The other order of tasks: false when there is none, for one image.
+static bool reorder_tasks(const Shape *s, IrConvTile *t) {
+    int64_t rows = ceil_div(s->c.OH, t->rows), groups = s->sets * ceil_div(s->blocks, t->vecs);
+    if (groups == 1 || rows < 4 || t->band >= rows)
+        return false;
+    t->band = t->band ? 0 : (int32_t)(rows / 4);
+    return true;
+}
+
+// The model hardly knows which order is faster. The other one of the two best tiles gets a price at
+// which it is measured, but never chosen.
+static void add_orders(const Shape *s, const ScheduleList *best, ScheduleList *list) {
+    for (int i = 0; i < 2 && i < best->n; i++) {
+        PassSchedule other = best->v[i];
+        other.cycles = PASS_SCHEDULE_MEASURED * best->v[0].cycles;
+        if (reorder_tasks(s, &other.tile))
+            pass_schedule_add(list, &other);
+    }
+}
+
 // No more than two for each number of vectors: others differ little from them.
-void schedule_direct(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
-    Shape s = read_shape(n, opt);
+void pass_schedule_propose_direct(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                                  ScheduleList *list) {
+    (void)algo;
+    Shape s = read_shape(c, opt);
+    ScheduleList best = {.max = MAX_MEASURED};
+    if (pass_schedule_is_lanewise(c, opt))
+        return;
     for (int64_t v = 1; v <= most_vectors(&s); v++) {
         ScheduleList some = {.max = 2};
         if (!comes_smaller(s.blocks, v))
             add_tiles(&s, v, &some);
-        for (int i = 0; i < some.n; i++)
-            schedule_add(list, &some.v[i]);
+        pass_schedule_add_all(&best, &some);
     }
+    pass_schedule_add_all(list, &best);
+    add_orders(&s, &best, list);
 }
 
-// The other order of tasks for a direct schedule: false when there is none, for one image.
-bool schedule_other_order(const IrNode *n, const PassOptions *opt, PassSchedule *p) {
-    Shape s = read_shape(n, opt);
-    int64_t rows = ceil_div(s.c.OH, p->tile[0]), groups = s.sets * ceil_div(s.blocks, p->tile[2]);
-    if (groups == 1 || rows < 4 || p->tile[3] >= rows)
-        return false;
-    p->tile[3] = p->tile[3] ? 0 : rows / 4;
-    return true;
-}
-
-bool schedule_direct_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
-    Shape s = read_shape(n, opt);
-    Tile t = {tile[0], tile[1], tile[2], tile[3]};
+bool pass_schedule_fits_direct(const IrConv *c, const PassOptions *opt, const IrConvTile *tile) {
+    Shape s = read_shape(c, opt);
+    Tile t = {tile->rows, tile->cols, tile->vecs, tile->band};
+    const int64_t sizes[] = {t.rows, t.cols, t.vecs};
     for (int i = 0; i < 3; i++)
-        if (tile[i] < 1 || tile[i] > s.registers)
+        if (sizes[i] < 1 || sizes[i] > s.registers)
             return false;
-    return t.rows <= MAX_ROWS && t.band >= 0 && t.vecs <= most_vectors(&s) && tile_fits(&s, &t);
-}
-
-// ---------------------------------------------------------------- groups inside a vector
-
-bool schedule_is_lanewise(const IrNode *n, const PassOptions *opt) {
-    Shape s = read_shape(n, opt);
-    const IrConv *c = &s.c;
-    return c->w.group > 1 && c->C == c->O && c->x_block == s.lanes && c->cg < s.lanes &&
-           s.lanes % c->cg == 0;
-}
-
-// A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
-static int64_t lanewise_most(const Shape *s) {
-    return max_i64(4, s->registers - s->c.w.kw - (s->c.w.group == s->c.C ? 2 : 4));
-}
-
-void schedule_lanewise(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
-    Shape s = read_shape(n, opt);
-    const char *algo = s.c.w.group == s.c.C ? "depthwise" : "grouped";
-    int64_t width = ir_conv(n).OW, most = min_i64(width, lanewise_most(&s));
-    int64_t best = min_i64(most, LANEWISE_COLUMNS);
-    for (int64_t c = min_i64(4, most); c <= most; c++) {
-        bool same = c > 1 && ceil_div(width, c) == ceil_div(width, c - 1);
-        if (!same || c == best)
-            add(list, algo, &(Tile){1, c, 1, 0}, (double)(c > best ? c - best : best - c));
-    }
-}
-
-bool schedule_lanewise_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
-    Shape s = read_shape(n, opt);
-    return schedule_is_lanewise(n, opt) && tile[0] == 1 && tile[1] >= 1 &&
-           tile[1] <= lanewise_most(&s) && tile[2] == 1 && tile[3] == 0;
+    return !pass_schedule_is_lanewise(c, opt) && t.rows <= MAX_ROWS && t.band >= 0 &&
+           t.vecs <= most_vectors(&s) && tile_fits(&s, &t);
 }

@@ -1,10 +1,12 @@
-// Between the files that choose kernels. Private to passes/schedule*.c.
+// Between the files that choose kernels. Private to passes/schedule/.
 //
-// Each model proposes schedules for a convolution; a list keeps the fastest of them. The units of
-// PassSchedule.cycles are comparable between direct and Winograd kernels.
+// Each algorithm of ir/conv_algos.def has a model here: a file with pass_schedule_propose_NAME and
+// pass_schedule_fits_NAME, which the table names. They get the convolution as the algorithm sees it
+// (ir_conv_seen_by()), one that it serves (ir_conv_serves()).
 #ifndef PASSES_SCHEDULE_SCHEDULE_H
 #define PASSES_SCHEDULE_SCHEDULE_H
 
+#include "ir/conv.h"
 #include "passes/passes.h"
 
 // Ascending by cycles, at most `max` of them; equal ones in the order of their adding.
@@ -12,24 +14,28 @@ typedef struct ScheduleList {
     int n, max;
     PassSchedule v[PASS_MAX_SCHEDULES];
 } ScheduleList;
-void schedule_add(ScheduleList *list, const PassSchedule *s);
+void pass_schedule_add(ScheduleList *list, const PassSchedule *s);
+void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more);
 
-void schedule_direct(const IrNode *n, const PassOptions *opt, ScheduleList *list);
-bool schedule_other_order(const IrNode *n, const PassOptions *opt, PassSchedule *p);
-bool schedule_direct_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
+// Candidates up to so many times the cycles of the best one are measured.
+#define PASS_SCHEDULE_MEASURED 1.15
+
+// Adds the tiles that are worth measuring; nothing where the algorithm does not apply. Cycles are
+// of one core and one image; those of all algorithms are comparable.
+typedef void PassScheduleProposes(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                                  ScheduleList *list);
+// Can its kernel run with this tile, whether or not the model would propose it?
+typedef bool PassScheduleFits(const IrConv *c, const PassOptions *opt, const IrConvTile *t);
+
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, ...)                                     \
+    PassScheduleProposes pass_schedule_propose_##choose;                                           \
+    PassScheduleFits pass_schedule_fits_##choose;
+#include "ir/conv_algos.def"
+#undef IR_CONV_ALGO
 
 // Groups inside a vector, depthwise among them: only the lanewise kernels do them.
-bool schedule_is_lanewise(const IrNode *n, const PassOptions *opt);
-void schedule_lanewise(const IrNode *n, const PassOptions *opt, ScheduleList *list);
-bool schedule_lanewise_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
-
-// Nothing where Winograd's algorithms do not apply.
-void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *list);
-bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
-                            const int64_t *tile);
-
-// Nothing where Strassen's multiplication does not apply.
-void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *list);
-bool schedule_strassen_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile);
+bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt);
+// Registers that a direct or lanewise kernel may fill.
+int64_t pass_schedule_registers(const PassOptions *opt);
 
 #endif

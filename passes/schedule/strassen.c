@@ -8,7 +8,6 @@
 // limits: the weights, 7/4 of what they were, come again for each band, which images of few pixels
 // would not repay; tiles of two sizes are twice the code, and that the larger part of a
 // compilation, so only such are proposed as divide the pixels evenly.
-#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -32,18 +31,17 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
-    IrConv c = ir_conv(n);
-    *l = (Layer){.C = c.C,
-                 .O = c.O,
-                 .pixels = c.OH * c.OW,
+static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
+    *l = (Layer){.C = c->C,
+                 .O = c->O,
+                 .pixels = c->OH * c->OW,
                  .lanes = opt->block,
                  .registers = opt->machine->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
-                 .images = c.N.c + c.N.n,
+                 .images = c->N.c + c->N.n,
                  .wide = 1.0 / opt->machine->products_a_cycle};
-    return c.flat && c.w.group == 1 && c.x_block == opt->block && ir_in(n, 1)->konst &&
-           !ir_body(n, IR_ATTR_PRE).n && l->pixels > 1 && l->C % (2 * l->lanes) == 0;
+    return c->flat && c->w.group == 1 && c->x_block == opt->block && l->pixels > 1 &&
+           l->C % (2 * l->lanes) == 0;
 }
 
 static bool tile_fits(const Layer *l, int64_t rows, int64_t vecs) {
@@ -72,9 +70,10 @@ static int64_t choose_band(const Layer *l, int64_t rows) {
     return most < 1 ? 1 : min_i64(most, tiles);
 }
 
-void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                                    ScheduleList *list) {
     Layer l;
-    if (!read_layer(n, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
+    if (!read_layer(c, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
         opt->machine->vector_registers < LEAST_REGISTERS)
         return;
     for (int64_t v = 1; v <= MAX_VECTORS; v++) {
@@ -82,14 +81,16 @@ void schedule_strassen(const IrNode *n, const PassOptions *opt, ScheduleList *li
         if (most < 1 || !tile_fits(&l, most, v) || l.pixels % ceil_div(l.pixels, 2 * most))
             continue;
         int64_t tiles = ceil_div(l.pixels, 2 * most), rows = ceil_div(ceil_div(l.pixels, tiles), 2);
-        PassSchedule s = {
-            "strassen", {rows, 1, v, choose_band(&l, rows)}, layer_cycles(&l, rows, v)};
-        schedule_add(list, &s);
+        IrConvTile t = {.rows = (int32_t)rows,
+                        .cols = 1,
+                        .vecs = (int32_t)v,
+                        .band = (int32_t)choose_band(&l, rows)};
+        pass_schedule_add(list, &(PassSchedule){algo, t, layer_cycles(&l, rows, v)});
     }
 }
 
-bool schedule_strassen_fits(const IrNode *n, const PassOptions *opt, const int64_t *tile) {
+bool pass_schedule_fits_strassen(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
     Layer l;
-    return read_layer(n, opt, &l) && tile_fits(&l, tile[0], tile[2]) && tile[1] == 1 &&
-           tile[3] >= 1 && tile[3] <= MOST_BAND;
+    return read_layer(c, opt, &l) && tile_fits(&l, t->rows, t->vecs) && t->cols == 1 &&
+           t->band >= 1 && t->band <= MOST_BAND;
 }

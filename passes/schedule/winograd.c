@@ -19,10 +19,7 @@
 // The constants were fitted to 1,400 timings that `hone compile --autotune -v` printed for 128
 // convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
 // then least error of the logarithm (0.09 on one core).
-#include "ir/conv.h"
 #include "passes/schedule/schedule.h"
-
-#include <string.h>
 
 enum {
     MAX_VECTORS = 3, // more make register tiles too low to pay for their weights
@@ -50,7 +47,6 @@ typedef struct Layer {
 } Layer;
 
 typedef struct Winograd {
-    const char *algo;
     int64_t rows, cols; // of an output tile
     int64_t vecs;       // output vectors of a product
     int64_t block;      // output tiles that are transformed together
@@ -58,13 +54,15 @@ typedef struct Winograd {
 
 // Output tiles that are tried; m = 1 along an axis with one row or column of weights
 static const struct Choice {
-    const char *algo;
+    IrConvAlgo algo;
     int64_t kh, kw, mh, mw;
 } choices[] = {
-    {"winograd2", 3, 3, 2, 2}, {"winograd4", 3, 3, 4, 4}, {"winograd4", 3, 3, 4, 2},
-    {"winograd2", 1, 3, 1, 2}, {"winograd4", 1, 3, 1, 4}, {"winograd2", 3, 1, 2, 1},
-    {"winograd4", 3, 1, 4, 1}, {"winograd2", 1, 7, 1, 2}, {"winograd4", 1, 7, 1, 4},
-    {"winograd2", 7, 1, 2, 1}, {"winograd4", 7, 1, 4, 1}, {"winograd2", 5, 5, 2, 2},
+    {IR_CONV_WINOGRAD2, 3, 3, 2, 2}, {IR_CONV_WINOGRAD4, 3, 3, 4, 4},
+    {IR_CONV_WINOGRAD4, 3, 3, 4, 2}, {IR_CONV_WINOGRAD2, 1, 3, 1, 2},
+    {IR_CONV_WINOGRAD4, 1, 3, 1, 4}, {IR_CONV_WINOGRAD2, 3, 1, 2, 1},
+    {IR_CONV_WINOGRAD4, 3, 1, 4, 1}, {IR_CONV_WINOGRAD2, 1, 7, 1, 2},
+    {IR_CONV_WINOGRAD4, 1, 7, 1, 4}, {IR_CONV_WINOGRAD2, 7, 1, 2, 1},
+    {IR_CONV_WINOGRAD4, 7, 1, 4, 1}, {IR_CONV_WINOGRAD2, 5, 5, 2, 2},
 };
 
 static int64_t min_i64(int64_t a, int64_t b) {
@@ -155,15 +153,14 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     return input + (products + output) * balance;
 }
 
-static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
-    IrConv c = ir_conv(n);
-    const IrWindow *w = &c.w;
+static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
+    const IrWindow *w = &c->w;
     if (w->sh != 1 || w->sw != 1 || w->dh != 1 || w->dw != 1 || w->group != 1 ||
-        c.x_block != opt->block)
+        c->x_block != opt->block)
         return false;
-    *l = (Layer){.C = c.C,
-                 .OH = c.OH,
-                 .OW = c.OW,
+    *l = (Layer){.C = c->C,
+                 .OH = c->OH,
+                 .OW = c->OW,
                  .kh = w->kh,
                  .kw = w->kw,
                  .lanes = opt->block,
@@ -171,36 +168,41 @@ static bool read_layer(const IrNode *n, const PassOptions *opt, Layer *l) {
                  .registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);
-    l->out_blocks = ceil_div(c.O, l->lanes);
+    l->out_blocks = ceil_div(c->O, l->lanes);
     return true;
 }
 
 // The best blocks for one output tile and number of vectors
 static void add_blocks(const Layer *l, const struct Choice *c, int64_t v, ScheduleList *list) {
     for (int64_t block = 1; block <= MAX_BLOCK; block++) {
-        Winograd w = {c->algo, c->mh, c->mw, v, block};
+        Winograd w = {c->mh, c->mw, v, block};
         int64_t tiles = image_tiles(l, &w);
         if (block != ceil_div(tiles, ceil_div(tiles, block)))
             continue; // as many blocks could be more even
         double cycles = layer_cycles(l, &w);
+        IrConvTile t = {.vecs = (int32_t)v,
+                        .out_rows = (int32_t)w.rows,
+                        .out_cols = (int32_t)w.cols,
+                        .block = (int32_t)block};
         if (cycles > 0)
-            schedule_add(list, &(PassSchedule){w.algo, {w.rows, w.cols, v, block}, cycles});
+            pass_schedule_add(list, &(PassSchedule){c->algo, t, cycles});
     }
 }
 
 // No more than two for each output tile and number of vectors: others differ little from them.
-void schedule_winograd(const IrNode *n, const PassOptions *opt, ScheduleList *list) {
+void pass_schedule_propose_winograd(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                                    ScheduleList *list) {
     Layer l;
-    if (!read_layer(n, opt, &l))
+    if (!read_layer(c, opt, &l))
         return;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
-        const struct Choice *c = &choices[i];
+        const struct Choice *m = &choices[i];
+        if (m->algo != algo || m->kh != l.kh || m->kw != l.kw)
+            continue;
         for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++) {
             ScheduleList some = {.max = 2};
-            if (c->kh == l.kh && c->kw == l.kw)
-                add_blocks(&l, c, v, &some);
-            for (int k = 0; k < some.n; k++)
-                schedule_add(list, &some.v[k]);
+            add_blocks(&l, m, v, &some);
+            pass_schedule_add_all(list, &some);
         }
     }
 }
@@ -215,10 +217,8 @@ static bool has_axis(int64_t k, int64_t m) {
 }
 
 // A node may name tiles that the model does not try: the kernel can run any.
-bool schedule_winograd_fits(const IrNode *n, const PassOptions *opt, const char *algo,
-                            const int64_t *tile) {
+bool pass_schedule_fits_winograd(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
     Layer l;
-    bool named = strcmp(algo, "winograd2") == 0 || strcmp(algo, "winograd4") == 0;
-    return named && read_layer(n, opt, &l) && has_axis(l.kh, tile[0]) && has_axis(l.kw, tile[1]) &&
-           tile[2] >= 1 && tile[2] <= MOST_VECTORS && tile[3] >= 1 && tile[3] <= MOST_BLOCK;
+    return read_layer(c, opt, &l) && has_axis(l.kh, t->out_rows) && has_axis(l.kw, t->out_cols) &&
+           t->vecs >= 1 && t->vecs <= MOST_VECTORS && t->block >= 1 && t->block <= MOST_BLOCK;
 }

@@ -85,6 +85,10 @@ static bool equal_attrs(const IrAttr *a, const IrAttr *b) {
         return strcmp(a->s, b->s) == 0;
     case IR_KIND_BODY:
         return equal_bodies(&a->body, &b->body);
+    case IR_KIND_ALGO:
+        return a->algo == b->algo;
+    case IR_KIND_TILE:
+        return memcmp(&a->tile, &b->tile, sizeof a->tile) == 0;
     }
     return false;
 }
@@ -110,6 +114,10 @@ static uint64_t hash_attr(uint64_t h, const IrAttr *a) {
         return hash_bytes(h, a->s, strlen(a->s));
     case IR_KIND_BODY:
         return mix(h, (uint64_t)a->body.n);
+    case IR_KIND_ALGO:
+        return mix(h, a->algo);
+    case IR_KIND_TILE:
+        return hash_bytes(h, &a->tile, sizeof a->tile);
     }
     return h;
 }

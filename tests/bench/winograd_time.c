@@ -1,12 +1,14 @@
 // Winograd's and Strassen's kernels against the direct one, layer by layer: all are compiled, then
 // run in turn, and the minimum of each counts.
 //
-//   winograd_time SECONDS [C O H W KH KW [ALGO ROWS COLS VECS BLOCK]...]
+//   winograd_time SECONDS [C O H W KH KW [ALGO TILE]...]
 //
-// ALGO and what follows: the attributes algo and tile. Without a shape: convolutions of common
-// networks as the schedule chooses. Environment: THREADS, BATCH (1), MCPU (native).
+// ALGO, TILE: the attributes algo and tile, as "winograd4 vecs=2,out_rows=4,out_cols=4,block=7".
+// Without a shape: convolutions of common networks as the schedule chooses. Environment: THREADS,
+// BATCH (1), MCPU (native).
 #include "tests/codegen/rig/rig.h"
 
+#include "ir/conv.h"
 #include "runtime/core/rt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +64,11 @@ static Variant make_variant(const Layer *l, const char *attrs, bool winograd) {
     IrGraph *g = rig_graph(v.rig);
     for (IrNode *n = g->first; n; n = n->next)
         if (n->op == IR_OP_CONV) {
-            IrInts t = ir_ints(n, IR_ATTR_TILE);
-            v.what = ir_sprintf(g->prog->arena, "%s %ld,%ld,%ld,%ld", ir_str(n, IR_ATTR_ALGO, "?"),
-                                (long)t.v[0], (long)t.v[1], (long)t.v[2], (long)t.v[3]);
+            char tile[IR_CONV_TILE_TEXT];
+            IrConvTile t = ir_conv_tile(n);
+            v.what = ir_sprintf(g->prog->arena, "%s %s",
+                                ir_conv_algo_info(ir_attr(n, IR_ATTR_ALGO)->algo)->text,
+                                ir_conv_tile_print(&t, tile));
         }
     return v;
 }
@@ -87,10 +91,9 @@ static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget)
     v[n++] = make_variant(l, "", false);
     if (!n_attrs)
         v[n++] = make_variant(l, "", true);
-    for (int i = 0; i + 4 < n_attrs && n < 16; i += 5) {
+    for (int i = 0; i + 1 < n_attrs && n < 16; i += 2) {
         char text[160];
-        snprintf(text, sizeof text, ", algo=\"%s\", tile=[%s,%s,%s,%s]", attrs[i], attrs[i + 1],
-                 attrs[i + 2], attrs[i + 3], attrs[i + 4]);
+        snprintf(text, sizeof text, ", algo=\"%s\", tile=[%s]", attrs[i], attrs[i + 1]);
         v[n++] = make_variant(l, text, true);
     }
     size_t nx = (size_t)batch * l->C * l->H * l->W, ny = (size_t)batch * l->O * l->H * l->W;

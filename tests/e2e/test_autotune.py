@@ -59,10 +59,10 @@ def test_keyed_by_threads_and_cpu():
 
 def test_damage():
     lines = read(CACHE).splitlines()
-    bad = [b"", b"\0\0", b"a\tb", b"key\tdirect\t1,2,3\t5.0", b"key\tdirect\t1,2,3,x\t5.0", b"key\t../x\t1,1,1,1\t5",
-           b"key\tdirect\t1,1,1,99999999999999999999\t1", b"k" * 9000]
+    bad = [b"", b"\0\0", b"a\tb", b"key\tdirect\t1,2,3\t5.0", b"key\tdirect\trows=1,cols=x\t5.0", b"key\t../x\trows=1\t5",
+           b"key\tdirect\trows=99999999999999999999\t1", b"k" * 9000]
     # This convolution's own entry, with a tile that no kernel can run
-    wrong = lines[0].rsplit(b"\t", 2)[0] + b"\t9999,1,1,0\t1.0"
+    wrong = lines[0].rsplit(b"\t", 2)[0] + b"\trows=9999,cols=1,vecs=1\t1.0"
     with open(CACHE, "wb") as f:
         f.write(b"\n".join(bad + [wrong] + lines[1:]) + b"\nno newline\t")
     flags = ["--threads", "3"] if b" 3 threads" in wrong else ["--mcpu", "generic"] if b"for generic " in wrong else []
@@ -89,7 +89,7 @@ def test_two_at_once():
 def test_default_place():
     env = {"XDG_CACHE_HOME": temp("xdg"), "HOME": temp("home")}
     os.makedirs(temp("xdg/hone"))
-    shutil.copy(CACHE, temp("xdg/hone/schedules"))
+    shutil.copy(CACHE, temp("xdg/hone/autotune"))
     code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), "--autotune", env=env)
     assert code == 0 and "autotuned " not in err, err
 
@@ -102,7 +102,7 @@ def test_cache_that_cannot_be_written():
 def test_plain_compile_ignores_the_cache():
     env = {"XDG_CACHE_HOME": temp("xdg")}
     os.makedirs(temp("xdg/hone"), exist_ok=True)
-    with open(temp("xdg/hone/schedules"), "w") as f:
+    with open(temp("xdg/hone/autotune"), "w") as f:
         f.write("damaged\n")
     code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("net"), env=env)
     assert code == 0 and "damaged" not in err, err

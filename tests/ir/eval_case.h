@@ -107,6 +107,8 @@ static IrAttr case_attr(IrArena *a, const CaseAttr *c) {
         shape = ir_shape_of(c->n, c->ints);
         return ir_attr_dims(c->key, &shape);
     case IR_KIND_INTS:
+    case IR_KIND_ALGO: // of kernels: the evaluator reads neither
+    case IR_KIND_TILE:
         break;
     }
     return ir_attr_ints(a, c->key, c->n, c->ints);

@@ -157,12 +157,12 @@ static void attributes_can_be_read_and_set(void) {
     CHECK(w.kh == 3 && w.kw == 2 && w.sh == 2 && w.sw == 3 && w.dh == 1 && w.dw == 1);
     CHECK(w.pt == 1 && w.pl == 2 && w.pb == 3 && w.pr == 4 && w.group == 1 && !w.ceil &&
           !w.count_pad);
-    CHECK_STR_EQ(ir_str(n, IR_ATTR_ALGO, "none"), "none");
-    ir_set_attr(n, ir_attr_s(IR_ATTR_ALGO, "direct"));
+    CHECK(!ir_attr(n, IR_ATTR_ALGO));
+    ir_set_attr(n, ir_attr_algo(IR_CONV_DIRECT));
     ir_set_attr(n, ir_attr_ints(f.p->arena, IR_ATTR_DILATION, 2, (int64_t[]){1, 2}));
     ir_set_attr(n, ir_attr_ints(f.p->arena, IR_ATTR_STRIDE, 2, (int64_t[]){1, 1}));
     CHECK(!ir_infer(n));
-    CHECK_STR_EQ(ir_str(n, IR_ATTR_ALGO, "none"), "direct");
+    CHECK(ir_attr(n, IR_ATTR_ALGO)->algo == IR_CONV_DIRECT);
     CHECK_INT_EQ(ir_ints(n, IR_ATTR_DILATION).v[1], 2);
     CHECK_INT_EQ(n->n_attrs, 4);
     CHECK_INT_EQ(n->out[0]->type.shape.dim[2].c, 11);

@@ -25,15 +25,17 @@ enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
     rig_const(r, "%%w%d: f32[%d,%d,1,1] = rand(%d)", k, c->O * lanes, 2 * c->halves * lanes, k + 1);
     rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O * lanes, k + 1000);
-    rig_node(r, "%%c%d = conv %s, %%w%d, %%b%d {algo=\"strassen\", tile=[%d,1,%d,%d]}", k, x, k, k,
-             c->p, c->v, c->band);
+    rig_node(
+        r,
+        "%%c%d = conv %s, %%w%d, %%b%d {algo=\"strassen\", tile=[rows=%d,cols=1,vecs=%d,band=%d]}",
+        k, x, k, k, c->p, c->v, c->band);
 }
 
 // The schedule kept what the text said.
 static void check_kept(Rig *r) {
     for (IrNode *n = rig_graph(r)->first; n; n = n->next)
         if (n->op == IR_OP_CONV)
-            CHECK_STR_EQ(ir_str(n, IR_ATTR_ALGO, ""), "strassen");
+            CHECK(ir_attr(n, IR_ATTR_ALGO)->algo == IR_CONV_STRASSEN);
 }
 
 static void runs_every_shape(void) {

@@ -59,8 +59,9 @@ enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
     char chosen[96] = "";
     if (c->block)
-        snprintf(chosen, sizeof chosen, ", algo=\"winograd%d\", tile=[%d,%d,%d,%d]",
-                 c->mh > c->mw ? c->mh : c->mw, c->mh, c->mw, c->vecs, c->block);
+        snprintf(chosen, sizeof chosen,
+                 ", algo=\"winograd%d\", tile=[vecs=%d,out_rows=%d,out_cols=%d,block=%d]",
+                 c->mh > c->mw ? c->mh : c->mw, c->vecs, c->mh, c->mw, c->block);
     rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C, c->kh, c->kw, k + 1);
     rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O, k + 1000);
     rig_node(r, "%%c%d = conv %s, %%w%d, %%b%d {pad=[%d,%d,%d,%d]%s}", k, x, k, k, c->pt, c->pl,
@@ -146,8 +147,10 @@ static void transforms_filters_once(void) {
     rig_const(r, "%%w: f32[32,48,3,3] = rand(1)");
     rig_input(r, "%%x: f32[N,48,8,8]");
     for (int k = 0; k < 3; k++)
-        rig_node(r, "%%c%d = conv %%x, %%w {pad=[1,1,1,1], algo=\"winograd4\", tile=[4,%d,2,4]}", k,
-                 k ? 4 : 2);
+        rig_node(r,
+                 "%%c%d = conv %%x, %%w {pad=[1,1,1,1], algo=\"winograd4\", "
+                 "tile=[vecs=2,out_rows=4,out_cols=%d,block=4]}",
+                 k, k ? 4 : 2);
     rig_output(r, "%%c0, %%c1, %%c2");
     CHECK(rig_compile(r, &cg) != NULL);
     HoneModel *m = rig_load(r, 2, &skip);

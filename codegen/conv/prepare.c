@@ -29,7 +29,7 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors) {
+CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors) {
     CgConvFilter t;
     memset(&t, 0, sizeof t);
     t.s.C = s->C;
@@ -38,9 +38,9 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool winograd, bool from_vectors) {
     t.s.kh = s->kh;
     t.s.kw = s->kw;
     t.s.group = s->group;
-    t.s.vecs = s->vecs;
-    t.s.rows = winograd ? s->rows : 1; // no other packing depends on pixels
-    t.s.cols = winograd ? s->cols : 1;
+    t.s.tile.vecs = s->tile.vecs;
+    t.s.tile.out_rows = s->tile.out_rows; // no packing depends on other pixels
+    t.s.tile.out_cols = s->tile.out_cols;
     t.from_vectors = from_vectors;
     return t;
 }
@@ -213,7 +213,7 @@ static void emit_direct_vector(Filter *d) {
     cg_end(f, &loop);
 }
 
-void cg_conv_filter_direct(CgFn *f, const void *spec) {
+void cg_conv_prepare_direct(CgFn *f, const void *spec) {
     Filter d = begin_filter(f, spec);
     CgConvOc oc = cg_conv_oc(d.s, f->lanes);
     for_vectors(&d, oc.sets * oc.blocks, emit_direct_vector);
@@ -240,7 +240,7 @@ static void emit_lanewise_vector(Filter *d) {
     cg_end(f, &channel);
 }
 
-void cg_conv_filter_lanewise(CgFn *f, const void *spec) {
+void cg_conv_prepare_lanewise(CgFn *f, const void *spec) {
     Filter d = begin_filter(f, spec);
     for_vectors(&d, ceil_div(d.s->O, f->lanes), emit_lanewise_vector);
 }
@@ -299,7 +299,7 @@ static void emit_winograd_vector(Filter *d) {
     cg_end(f, &loop);
 }
 
-void cg_conv_filter_winograd(CgFn *f, const void *spec) {
+void cg_conv_prepare_winograd(CgFn *f, const void *spec) {
     Filter d = begin_filter(f, spec);
     for_vectors(&d, ceil_div(d.s->O, f->lanes), emit_winograd_vector);
     if (bypasses_cache(&d))

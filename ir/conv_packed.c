@@ -1,0 +1,48 @@
+// How large weights are in the orders in which kernels read them; codegen/conv/pack.c and prepare.c
+// put them there. Rows of whole vectors of output channels and, where groups do not fill input
+// blocks, all channels of the blocks that a panel touches.
+#include "ir/conv.h"
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static int64_t rows(const IrConv *c, int64_t lanes) {
+    return ceil_div(c->O, lanes) * lanes;
+}
+
+int64_t ir_conv_panel_channels(const IrConv *c, int64_t lanes) {
+    int64_t block = c->x_block ? c->x_block : 1, most = 0;
+    if (c->w.group == 1) {
+        return c->C;
+    }
+    for (int64_t first = 0; first < c->O; first += lanes) {
+        int64_t last = first + lanes < c->O ? first + lanes - 1 : c->O - 1;
+        int64_t end = ceil_div((last / c->og + 1) * c->cg, block);
+        int64_t blocks = end - first / c->og * c->cg / block;
+        most = blocks > most ? blocks : most;
+    }
+    return most * block;
+}
+
+int64_t ir_conv_floats_direct(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    (void)t;
+    return rows(c, lanes) * ir_conv_panel_channels(c, lanes) * c->w.kh * c->w.kw;
+}
+
+int64_t ir_conv_floats_lanewise(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    (void)t;
+    return rows(c, lanes) * c->cg * c->w.kh * c->w.kw;
+}
+
+// As many products for an output tile as it has points.
+int64_t ir_conv_floats_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    return rows(c, lanes) * c->C * (t->out_rows + c->w.kh - 1) * (t->out_cols + c->w.kw - 1);
+}
+
+// Seven quarters for four; output channels are whole vectors.
+int64_t ir_conv_floats_strassen(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    (void)t;
+    (void)lanes;
+    return c->O * c->C / 4 * 7;
+}

@@ -1,0 +1,52 @@
+// The schedule's choice for groups inside a vector, depthwise among them: columns of a tile. No
+// other kernel does them, so what is said to be cycles only orders the candidates, all of which are
+// worth measuring: around 14 columns the kernels were fastest.
+#include "passes/schedule/schedule.h"
+
+enum { BEST_COLUMNS = 14 };
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt) {
+    int64_t lanes = opt->block;
+    return c->w.group > 1 && c->C == c->O && c->x_block == lanes && c->cg < lanes &&
+           lanes % c->cg == 0;
+}
+
+static bool is_depthwise(const IrConv *c) {
+    return c->w.group == c->C;
+}
+
+// A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
+static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
+    return max_i64(4, pass_schedule_registers(opt) - c->w.kw - (is_depthwise(c) ? 2 : 4));
+}
+
+void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                                    ScheduleList *list) {
+    if (!pass_schedule_is_lanewise(c, opt) || (algo == IR_CONV_DEPTHWISE) != is_depthwise(c))
+        return;
+    int64_t most = min_i64(c->OW, most_columns(c, opt)), best = min_i64(most, BEST_COLUMNS);
+    for (int64_t cols = min_i64(4, most); cols <= most; cols++) {
+        bool same = cols > 1 && ceil_div(c->OW, cols) == ceil_div(c->OW, cols - 1);
+        if (same && cols != best)
+            continue;
+        double far = (double)(cols > best ? cols - best : best - cols);
+        pass_schedule_add(
+            list,
+            &(PassSchedule){algo, {.rows = 1, .cols = (int32_t)cols, .vecs = 1}, 1 + far / 1000});
+    }
+}
+
+bool pass_schedule_fits_lanewise(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
+    return pass_schedule_is_lanewise(c, opt) && t->rows == 1 && t->cols >= 1 &&
+           t->cols <= most_columns(c, opt) && t->vecs == 1;
+}

@@ -1,0 +1,20 @@
+// The fastest of what the models propose.
+#include "passes/schedule/schedule.h"
+
+void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
+    int i = list->n;
+    while (i > 0 && s->cycles < list->v[i - 1].cycles)
+        i--;
+    if (i == list->max)
+        return;
+    if (list->n < list->max)
+        list->n++;
+    for (int k = list->n - 1; k > i; k--)
+        list->v[k] = list->v[k - 1];
+    list->v[i] = *s;
+}
+
+void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more) {
+    for (int i = 0; i < more->n; i++)
+        pass_schedule_add(list, &more->v[i]);
+}
