@@ -1,5 +1,6 @@
 // Elementwise bodies: from IR attributes to plain data for specs, and from there to instructions on
 // a vector (or scalar) that is already in a register.
+#include "codegen/build/eltwise.h"
 #include "codegen/build/lower.h"
 
 #include <string.h>
@@ -35,7 +36,8 @@ static bool per_channel(const IrType *v, const IrType *r, IrOp op) {
 }
 
 static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op) {
-    if (ir_const_is_scalar(v))
+    bool fits = ir_dtype_is_float(v->type.dtype) || ir_dtype_bytes(v->type.dtype) < 8;
+    if (ir_const_is_scalar(v) && fits) // a double holds it
         return CG_OPERAND_IMM;
     if (one_element(&v->type.shape))
         return CG_OPERAND_SCALAR;
@@ -74,6 +76,30 @@ static const IrValue *find_operands(const IrNode *n, IrAttrKey key, int *first, 
     return key == IR_ATTR_PRE ? ir_in(n, 0) : n->out[0];
 }
 
+// The type of argument `arg` of a step.
+static IrDtype arg_dtype(const CgBody *b, int arg) {
+    if (arg == IR_ACC)
+        return (IrDtype)b->acc;
+    if (arg >= 0)
+        return (IrDtype)b->in[arg].dtype;
+    const IrStep *s = &b->step[-1 - arg];
+    return ir_op_info(s->op)->flags & IR_FLAG_B ? IR_BOOL : (IrDtype)b->dtype[-1 - arg];
+}
+
+// The types that steps compute in. False after reporting NYI.
+static bool find_dtypes(CgProgram *p, const IrNode *n, CgBody *b) {
+    for (int i = 0; i < b->n; i++) {
+        const IrStep *s = &b->step[i];
+        IrDtype t = arg_dtype(b, s->arg[s->op == IR_OP_WHERE ? 1 : 0]);
+        b->dtype[i] = (int32_t)t;
+        if (!cg_eltwise_defined(t, s->op)) {
+            cg_nyi(p, n, "%s on %s", ir_op_info(s->op)->text, ir_dtype_name(t));
+            return false;
+        }
+    }
+    return true;
+}
+
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
                   int *n_args) {
     memset(body, 0, sizeof *body);
@@ -86,9 +112,11 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
         return false;
     body->n = steps.n;
     body->n_in = n_in;
+    body->acc = (int32_t)r->type.dtype;
     for (int k = 0; k < n_in; k++) {
         const IrValue *v = ir_in(n, first + k);
         body->in[k].kind = (int32_t)classify(v, r, n->op);
+        body->in[k].dtype = (int32_t)v->type.dtype;
         if (body->in[k].kind == CG_OPERAND_IMM)
             body->in[k].imm = ir_const_scalar(cg_ir(p), v->konst, 0);
         else
@@ -103,7 +131,7 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
         for (int k = ir_op_info(steps.step[i].op)->max_in; k < 3; k++)
             body->step[i].arg[k] = 0;
     }
-    return true;
+    return find_dtypes(p, n, body);
 }
 
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
@@ -121,12 +149,13 @@ CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *c
             } else {
                 if (!operand[a])
                     operand[a] = body->in[a].kind == CG_OPERAND_IMM
-                                     ? cg_like(f, LLVMConstNull(like), body->in[a].imm)
+                                     ? cg_elem_like(f, (IrDtype)body->in[a].dtype, LLVMConstNull(like),
+                                                    body->in[a].imm)
                                      : load(ctx, f, a);
                 x[k] = operand[a];
             }
         }
-        result[i] = cg_eltwise(f, body->step[i].op, x, body->step[i].p);
+        result[i] = cg_eltwise(f, (IrDtype)body->dtype[i], body->step[i].op, x, body->step[i].p);
     }
     return body->n ? result[body->n - 1] : acc;
 }

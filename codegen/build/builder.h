@@ -125,7 +125,5 @@ CgVal cg_sigmoid(CgFn *f, CgVal x);
 // The C library's function of n <= 2 floats or doubles (libm.c), lane by lane; "sin" is sinf on
 // floats.
 CgVal cg_libm(CgFn *f, const char *name, int n, const CgVal *x);
-// One elementwise op of ops.def (flag E) on float operands; comparisons give 1.0 or 0.0.
-CgVal cg_eltwise(CgFn *f, IrOp op, const CgVal *x, const double *p);
 
 #endif

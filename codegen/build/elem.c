@@ -112,6 +112,9 @@ static CgVal load_one(CgFn *f, IrDtype t, CgVal p) {
 CgVal cg_elem_load(CgFn *f, IrDtype t, CgVal base, CgVal index) {
     return cg_elem_widen(f, t, load_one(f, t, cg_elem_at(f, t, base, index)));
 }
+CgVal cg_elem_load_as(CgFn *f, IrDtype as, IrDtype t, CgVal base, CgVal index) {
+    return cg_elem_convert(f, t, as, cg_elem_load(f, t, base, index));
+}
 void cg_elem_store(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index) {
     cg_store(f, cg_elem_narrow(f, t, x), cg_elem_at(f, t, base, index), align_of(t));
 }
@@ -213,6 +216,10 @@ CgVal cg_elem_like(CgFn *f, IrDtype t, CgVal shape, double x) {
     return is_vector(shape) ? cg_splat(f, one) : one;
 }
 
+CgVal cg_elem_splat(CgFn *f, IrDtype t, double x) {
+    return cg_splat(f, cg_elem_const(f, t, x));
+}
+
 CgVal cg_elem_lowest(CgFn *f, IrDtype t) {
     return cg_elem_const(f, t, -INFINITY);
 }
@@ -267,13 +274,17 @@ static CgVal to_half(CgFn *f, IrDtype from, CgVal x) {
     return float_of_double(f, x);
 }
 
+CgVal cg_elem_truth(CgFn *f, CgVal bit) {
+    return LLVMBuildZExt(f->b, bit, shaped(bit, f->i8), "");
+}
+
 CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x) {
     Kind a = elems[from].kind, b = elems[to].kind;
     LLVMTypeRef t = shaped(x, cg_elem_type(f, to)), types[] = {t, LLVMTypeOf(x)};
     CgVal zero = LLVMConstNull(LLVMTypeOf(x));
     if (b == TRUTH) {
         CgVal bit = a == REAL ? cg_fcmp(f, LLVMRealUNE, x, zero) : cg_icmp(f, LLVMIntNE, x, zero);
-        return LLVMBuildZExt(f->b, bit, t, "");
+        return cg_elem_truth(f, bit);
     }
     bool wide = from == IR_F64 || (a != REAL && ir_dtype_bytes(from) >= 4);
     if (wide && !cg_elem_is_exact(to)) {

@@ -36,14 +36,15 @@ typedef enum CgOperandKind {
     CG_OPERAND_GENERAL, // anything else that broadcasts: map only
 } CgOperandKind;
 typedef struct CgOperand {
-    int32_t kind, pad_;
+    int32_t kind, dtype;
     double imm;
     CgTensor t;
 } CgOperand;
 enum { CG_MAX_OPERANDS = 12 };
 typedef struct CgBody {
-    int32_t n, n_in, first_arg, pad_;
+    int32_t n, n_in, first_arg, acc; // acc: dtype of IR_ACC
     IrStep step[CG_MAX_STEPS];
+    int32_t dtype[CG_MAX_STEPS]; // that a step computes in
     CgOperand in[CG_MAX_OPERANDS];
 } CgBody;
 
@@ -62,8 +63,8 @@ CgArg cg_packed(int64_t offset);
 // args[*n_args...]. False, after reporting NYI, when it does not fit.
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
                   int *n_args);
-// Applies it to acc (vector or scalar; NULL for map). load(ctx, k) gives operand k where its kind
-// is not IMM; loads are made on first use.
+// Applies it to acc (vector or scalar; NULL for map). load(ctx, k) gives operand k, as its dtype is
+// computed, where its kind is not IMM; loads are made on first use.
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx);
 

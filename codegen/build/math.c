@@ -3,10 +3,16 @@
 // against double over a million arguments by tests/codegen/build/test_vmath.c.
 //   exp 1.5 ulp, log 1.5 ulp, tanh 2 ulp, sigmoid 3 ulp, erf 3 ulp; results below FLT_MIN become 0
 //   or lose bits; pow, the trigonometric functions and their kin are the C library's, as is all of
-//   this on doubles (scalars only).
+//   this on doubles.
 #include "codegen/build/builder.h"
 
 #include <math.h>
+
+static bool is_double(CgVal x) {
+    LLVMTypeRef t = LLVMTypeOf(x);
+    t = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMGetElementType(t) : t;
+    return LLVMGetTypeKind(t) == LLVMDoubleTypeKind;
+}
 
 static CgVal poly(CgFn *f, CgVal x, int n, const double *c) // c[0] + c[1] x + ..., Horner
 {
@@ -61,7 +67,7 @@ static CgVal exp_capped(CgFn *f, CgVal x) {
 // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. 2^n is applied in two halves, so that
 // n = 128 and small n need no special case.
 CgVal cg_exp(CgFn *f, CgVal x) {
-    if (LLVMTypeOf(x) == f->f64)
+    if (is_double(x))
         return cg_libm(f, "exp", 1, &x);
     CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -104.0)), cg_like(f, x, 89.0));
     // NaN must not reach the conversion to integer
@@ -80,7 +86,7 @@ CgVal cg_log(CgFn *f, CgVal x) {
     static const double c[] = {0.33333331,  -0.24999989, 0.20000707,  -0.1666848, 0.14249937,
                                -0.12411051, 0.11661511,  -0.11571201, 0.07149755};
     LLVMTypeRef it = int_type(f, x), ft = LLVMTypeOf(x);
-    if (ft == f->f64)
+    if (is_double(x))
         return cg_libm(f, "log", 1, &x);
     CgVal tiny = cg_fcmp(f, LLVMRealOLT, x, cg_like(f, x, 1.17549435e-38));
     CgVal scaled = cg_select(f, tiny, cg_fmul(f, x, cg_like(f, x, 8388608.0)), x); // * 2^23
@@ -115,7 +121,7 @@ static CgVal copysign_of(CgFn *f, CgVal mag, CgVal sign) {
 // |x| < 0.625: x + x^3 Q(x^2); above: 1 - 2 / (exp(2|x|) + 1)
 CgVal cg_tanh(CgFn *f, CgVal x) {
     static const double c[] = {-0.33333329, 0.13332782, -0.0538525, 0.02100364, -0.00610495};
-    if (LLVMTypeOf(x) == f->f64)
+    if (is_double(x))
         return cg_libm(f, "tanh", 1, &x);
     CgVal u = cg_fmul(f, x, x), a = fabs_of(f, x), one = cg_like(f, x, 1.0);
     CgVal small = cg_fma(f, cg_fmul(f, x, u), poly(f, u, 5, c), x);
@@ -132,7 +138,7 @@ CgVal cg_erf(CgFn *f, CgVal x) {
     static const double s[] = {3.03212945e-04,  -1.13016668e+00, -6.31937094e-01,
                                -1.09978245e-01, 2.63647173e-02,  -4.74022230e-03,
                                5.92769529e-04,  -4.55906214e-05, 1.61406155e-06};
-    if (LLVMTypeOf(x) == f->f64)
+    if (is_double(x))
         return cg_libm(f, "erf", 1, &x);
     CgVal a = fabs_of(f, x), u = cg_fmul(f, x, x);
     CgVal small = cg_fmul(f, x, poly(f, u, 7, t));
@@ -144,7 +150,7 @@ CgVal cg_erf(CgFn *f, CgVal x) {
 
 CgVal cg_sigmoid(CgFn *f, CgVal x) {
     CgVal one = cg_like(f, x, 1.0);
-    if (LLVMTypeOf(x) == f->f64)
+    if (is_double(x))
         return cg_fdiv(f, one, cg_fadd(f, one, cg_exp(f, LLVMBuildFNeg(f->b, x, ""))));
     CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -88)), cg_like(f, x, 87));
     return cg_fdiv(f, one, cg_fadd(f, one, exp_capped(f, LLVMBuildFNeg(f->b, t, ""))));
@@ -154,162 +160,4 @@ CgVal cg_pow(CgFn *f, CgVal x, CgVal y) {
     if (y == cg_like(f, x, 2.0)) // constants are unique in LLVM
         return cg_fmul(f, x, x);
     return cg_libm(f, "pow", 2, (CgVal[]){x, y});
-}
-
-// ---------------------------------------------------------------- one op of ops.def
-
-typedef CgVal (*Eltwise)(CgFn *f, const CgVal *x, const double *p);
-
-static CgVal truth(CgFn *f, CgVal like, CgVal cond) {
-    return cg_select(f, cond, cg_like(f, like, 1.0), cg_like(f, like, 0.0));
-}
-static CgVal is_true(CgFn *f, CgVal x) {
-    return cg_fcmp(f, LLVMRealUNE, x, cg_like(f, x, 0));
-}
-static CgVal clip(CgFn *f, CgVal x, double lo, double hi) {
-    if (lo > -3.4028234663852886e38)
-        x = cg_fmax(f, x, cg_like(f, x, lo));
-    return hi < 3.4028234663852886e38 ? cg_fmin(f, x, cg_like(f, x, hi)) : x;
-}
-
-// clang-format off
-#define ELT(name) static CgVal elt_##name(CgFn *f, const CgVal *x, const double *p)
-#define UNUSED_P (void)p
-ELT(relu) { UNUSED_P; return cg_fmax(f, x[0], cg_like(f, x[0], 0)); }
-ELT(leaky_relu)
-{
-    CgVal neg = cg_fcmp(f, LLVMRealOLT, x[0], cg_like(f, x[0], 0));
-    return cg_select(f, neg, cg_fmul(f, x[0], cg_like(f, x[0], p[0])), x[0]);
-}
-ELT(elu)
-{
-    CgVal neg = cg_fcmp(f, LLVMRealOLT, x[0], cg_like(f, x[0], 0));
-    CgVal em1 = cg_fsub(f, cg_exp(f, cg_fmin(f, x[0], cg_like(f, x[0], 0))), cg_like(f, x[0], 1));
-    return cg_select(f, neg, cg_fmul(f, em1, cg_like(f, x[0], p[0])), x[0]);
-}
-ELT(clip) { return clip(f, x[0], p[0], p[1]); }
-ELT(sigmoid) { UNUSED_P; return cg_sigmoid(f, x[0]); }
-ELT(hard_sigmoid) // ONNX HardSigmoid: max(0, min(1, alpha x + beta))
-{
-    CgVal y = cg_fadd(f, cg_fmul(f, x[0], cg_like(f, x[0], p[0])), cg_like(f, x[0], p[1]));
-    return clip(f, y, 0, 1);
-}
-ELT(hard_swish) // ONNX HardSwish: x * HardSigmoid(x) with alpha 1/6, beta 0.5
-{
-    UNUSED_P;
-    CgVal y = cg_fma(f, x[0], cg_like(f, x[0], 1.0 / 6), cg_like(f, x[0], 0.5));
-    return cg_fmul(f, x[0], clip(f, y, 0, 1));
-}
-ELT(tanh) { UNUSED_P; return cg_tanh(f, x[0]); }
-ELT(erf) { UNUSED_P; return cg_erf(f, x[0]); }
-ELT(exp) { UNUSED_P; return cg_exp(f, x[0]); }
-ELT(log) { UNUSED_P; return cg_log(f, x[0]); }
-ELT(sqrt) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.sqrt", 1, a); }
-ELT(abs) { UNUSED_P; return fabs_of(f, x[0]); }
-ELT(neg) { UNUSED_P; return LLVMBuildFNeg(f->b, x[0], ""); }
-
-// Without SSE4.1 there is no rounding instruction and LLVM calls floorf, lane by lane: right, slow.
-ELT(floor) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.floor", 1, a); }
-ELT(ceil) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.ceil", 1, a); }
-ELT(round) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.roundeven", 1, a); }
-ELT(sign)
-{
-    UNUSED_P;
-    CgVal zero = cg_like(f, x[0], 0);
-    CgVal y = cg_select(f, cg_fcmp(f, LLVMRealOLT, x[0], zero), cg_like(f, x[0], -1), x[0]);
-    return cg_select(f, cg_fcmp(f, LLVMRealOGT, x[0], zero), cg_like(f, x[0], 1), y);
-}
-ELT(not)
-{
-    UNUSED_P;
-    return truth(f, x[0], cg_fcmp(f, LLVMRealOEQ, x[0], cg_like(f, x[0], 0)));
-}
-ELT(add) { UNUSED_P; return cg_fadd(f, x[0], x[1]); }
-ELT(sub) { UNUSED_P; return cg_fsub(f, x[0], x[1]); }
-ELT(mul) { UNUSED_P; return cg_fmul(f, x[0], x[1]); }
-ELT(div) { UNUSED_P; return cg_fdiv(f, x[0], x[1]); }
-ELT(pow) { UNUSED_P; return cg_pow(f, x[0], x[1]); }
-ELT(rem) { UNUSED_P; return cg_libm(f, "fmod", 2, x); }
-ELT(maximum) { UNUSED_P; return cg_fmax(f, x[0], x[1]); }
-ELT(minimum) { UNUSED_P; return cg_fmin(f, x[0], x[1]); }
-ELT(prelu)
-{
-    UNUSED_P;
-    CgVal neg = cg_fcmp(f, LLVMRealOLT, x[0], cg_like(f, x[0], 0));
-    return cg_select(f, neg, cg_fmul(f, x[0], x[1]), x[0]);
-}
-ELT(relu_grad)
-{
-    UNUSED_P;
-    CgVal zero = cg_like(f, x[0], 0);
-    return cg_select(f, cg_fcmp(f, LLVMRealOGT, x[0], zero), x[1], zero);
-}
-ELT(equal) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOEQ, x[0], x[1])); }
-ELT(less) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOLT, x[0], x[1])); }
-ELT(greater) { UNUSED_P; return truth(f, x[0], cg_fcmp(f, LLVMRealOGT, x[0], x[1])); }
-ELT(and)
-{
-    UNUSED_P;
-    return truth(f, x[0], LLVMBuildAnd(f->b, is_true(f, x[0]), is_true(f, x[1]), ""));
-}
-ELT(or)
-{
-    UNUSED_P;
-    return truth(f, x[0], LLVMBuildOr(f->b, is_true(f, x[0]), is_true(f, x[1]), ""));
-}
-ELT(where) { UNUSED_P; return cg_select(f, is_true(f, x[0]), x[1], x[2]); }
-// clang-format on
-
-static const Eltwise eltwise_table[IR_OP_COUNT] = {
-    [IR_OP_RELU] = elt_relu,
-    [IR_OP_LEAKY_RELU] = elt_leaky_relu,
-    [IR_OP_ELU] = elt_elu,
-    [IR_OP_CLIP] = elt_clip,
-    [IR_OP_SIGMOID] = elt_sigmoid,
-    [IR_OP_HARD_SIGMOID] = elt_hard_sigmoid,
-    [IR_OP_HARD_SWISH] = elt_hard_swish,
-    [IR_OP_TANH] = elt_tanh,
-    [IR_OP_ERF] = elt_erf,
-    [IR_OP_EXP] = elt_exp,
-    [IR_OP_LOG] = elt_log,
-    [IR_OP_SQRT] = elt_sqrt,
-    [IR_OP_ABS] = elt_abs,
-    [IR_OP_NEG] = elt_neg,
-    [IR_OP_FLOOR] = elt_floor,
-    [IR_OP_CEIL] = elt_ceil,
-    [IR_OP_ROUND] = elt_round,
-    [IR_OP_SIGN] = elt_sign,
-    [IR_OP_NOT] = elt_not,
-    [IR_OP_ADD] = elt_add,
-    [IR_OP_SUB] = elt_sub,
-    [IR_OP_MUL] = elt_mul,
-    [IR_OP_DIV] = elt_div,
-    [IR_OP_POW] = elt_pow,
-    [IR_OP_REM] = elt_rem,
-    [IR_OP_MAXIMUM] = elt_maximum,
-    [IR_OP_MINIMUM] = elt_minimum,
-    [IR_OP_PRELU] = elt_prelu,
-    [IR_OP_RELU_GRAD] = elt_relu_grad,
-    [IR_OP_EQUAL] = elt_equal,
-    [IR_OP_LESS] = elt_less,
-    [IR_OP_GREATER] = elt_greater,
-    [IR_OP_AND] = elt_and,
-    [IR_OP_OR] = elt_or,
-    [IR_OP_WHERE] = elt_where,
-};
-
-// Those that are one function of the C library.
-static const char *const libm_table[IR_OP_COUNT] = {
-    [IR_OP_SIN] = "sin",     [IR_OP_COS] = "cos",     [IR_OP_TAN] = "tan",
-    [IR_OP_ASIN] = "asin",   [IR_OP_ACOS] = "acos",   [IR_OP_ATAN] = "atan",
-    [IR_OP_SINH] = "sinh",   [IR_OP_COSH] = "cosh",   [IR_OP_ASINH] = "asinh",
-    [IR_OP_ACOSH] = "acosh", [IR_OP_ATANH] = "atanh",
-};
-
-CgVal cg_eltwise(CgFn *f, IrOp op, const CgVal *x, const double *p) {
-    if (libm_table[op])
-        return cg_libm(f, libm_table[op], 1, x);
-    if (!eltwise_table[op])
-        ir_bug("codegen", NULL, "%s is no elementwise op", ir_op_info(op)->text);
-    return eltwise_table[op](f, x, p);
 }

@@ -17,7 +17,7 @@ typedef struct SortBuffer {
 } SortBuffer;
 
 static LLVMTypeRef key_type(CgFn *f, const SortSpec *s) {
-    return s->dtype == IR_F16 ? f->f32 : cg_dtype(f, (IrDtype)s->dtype);
+    return cg_elem_type(f, (IrDtype)s->dtype);
 }
 
 enum { KEY_BYTES = 8 }; // at most

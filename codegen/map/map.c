@@ -1,7 +1,7 @@
 // Elementwise kernels: chains of elementwise steps (map) and single elementwise ops, in one form.
-// The result is walked in its own layout, operands broadcast to it by stride 0. f32 goes in vectors
-// over the innermost dimension (channels of a block, or the last run of a plain tensor); other
-// dtypes go element by element (map/typed.c).
+// The result is walked in its own layout, operands broadcast to it by stride 0, in vectors over the
+// innermost dimension (channels of a block, or the last run of a plain tensor), whatever the types
+// of operands, steps and result are.
 #include "codegen/build/nd.h"
 #include "codegen/map/map.h"
 #include <math.h>
@@ -10,6 +10,7 @@
 typedef struct MapSpec {
     CgNd nd;
     CgBody body;
+    int32_t dtype, pad_; // of the result; without a body, of operand 1 too
 } MapSpec;
 
 // ---------------------------------------------------------------- kernel
@@ -22,14 +23,19 @@ typedef struct MapRun {
     CgVal i, n;                    // of the vector being emitted
 } MapRun;
 
+static IrDtype dtype_of(const MapSpec *s, int k) {
+    return (IrDtype)(k > 0 && s->body.n ? s->body.in[k - 1].dtype : s->dtype);
+}
+
 static CgVal load_vector(MapRun *r, CgFn *f, int k) {
     const CgNd *nd = &r->spec->nd;
+    IrDtype t = dtype_of(r->spec, k);
     IrDim lane = nd->dim[nd->rank - 1].stride[k];
     CgVal p = r->at[k];
     if (r->i) {
-        p = cg_fat(f, p, cg_stride(f, r->i, nd->dim[r->walk].stride[k]));
+        p = cg_elem_at(f, t, p, cg_stride(f, r->i, nd->dim[r->walk].stride[k]));
     }
-    return cg_load_strided(f, p, cg_dim(f, lane), r->n);
+    return cg_elem_load_strided(f, t, p, cg_dim(f, lane), r->n);
 }
 
 static CgVal load_operand(void *ctx, CgFn *f, int k) {
@@ -46,8 +52,9 @@ static void emit_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     }
     CgVal keep = r->n;
     CgVal y = body->n ? cg_body_emit(f, body, NULL, load_operand, r) : load_operand(r, f, 0);
-    CgVal to = cg_fat(f, r->at[0], cg_stride(f, i, r->spec->nd.dim[r->walk].stride[0]));
-    cg_store_n(f, y, to, keep);
+    IrDtype t = dtype_of(r->spec, 0);
+    CgVal to = cg_elem_at(f, t, r->at[0], cg_stride(f, i, r->spec->nd.dim[r->walk].stride[0]));
+    cg_elem_store_n(f, t, y, to, keep);
     if (n) {
         r->n = NULL;
     }
@@ -61,7 +68,7 @@ static void start_run(MapRun *r, CgFn *f, const CgVal *off) {
     const CgNd *nd = &r->spec->nd;
     r->i = NULL;
     for (int k = 0; k < nd->n; k++) {
-        r->at[k] = cg_fat(f, f->arg[k], off[k]);
+        r->at[k] = cg_elem_at(f, dtype_of(r->spec, k), f->arg[k], off[k]);
         r->hoisted[k] = NULL;
         if (k > 0 && !is_immediate(&r->spec->body, k - 1) &&
             ir_dim_is(nd->dim[r->walk].stride[k], 0)) {
@@ -105,8 +112,8 @@ static void emit_map(CgFn *f, const void *spec) {
     }
 }
 
-void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-               int n_args, const CgArg *args) {
+void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t,
+               const CgBody *body, int n_args, const CgArg *args) {
     if (cg_nd_empty(nd)) {
         return;
     }
@@ -114,6 +121,7 @@ void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const 
     MapSpec spec;
     memset(&spec, 0, sizeof spec);
     spec.nd = *nd;
+    spec.dtype = (int32_t)t;
     if (body) {
         spec.body = *body;
         for (int k = 0; k < body->n_in; k++) { // the strides say it all
@@ -164,14 +172,6 @@ static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, 
     return cg_body_init(p, &map, IR_ATTR_BODY, body, args, n_args);
 }
 
-static bool is_float_body(const IrNode *n) {
-    bool f32 = n->out[0]->type.dtype == IR_F32;
-    for (int i = 0; i < n->n_in; i++) {
-        f32 = f32 && ir_in(n, i)->type.dtype == IR_F32;
-    }
-    return f32;
-}
-
 void cg_lower_map(CgProgram *p, const IrNode *n) {
     CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0])};
     int n_args = 1;
@@ -185,19 +185,14 @@ void cg_lower_map(CgProgram *p, const IrNode *n) {
     cg_nd_init(&nd, cg_nd_sizes(&r, size), size);
     cg_nd_strides(&r, stride);
     cg_nd_add(&nd, stride, ir_dim(0));
-    bool typed = !is_float_body(n);
     for (int k = 0; k < body.n_in; k++) {
         memset(stride, 0, sizeof stride);
-        if ((typed || body.in[k].kind != CG_OPERAND_IMM) &&
+        if (body.in[k].kind != CG_OPERAND_IMM &&
             !cg_operand_strides(p, n, &r, ir_in(n, k), stride, &args[k + 1])) {
             return;
         }
         cg_nd_add(&nd, stride, ir_dim(0));
     }
     const char *algo = n->op == IR_OP_MAP ? "map" : ir_op_info(n->op)->text;
-    if (typed) {
-        cg_map_typed(p, n, algo, &nd, &body, n_args, args);
-    } else {
-        cg_map_nd(p, n, algo, &nd, &body, n_args, args);
-    }
+    cg_map_nd(p, n, algo, &nd, n->out[0]->type.dtype, &body, n_args, args);
 }

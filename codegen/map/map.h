@@ -7,10 +7,7 @@
 
 // Operand 0 = body of operands 1.., which are args[0], args[1].. Collapses nd, and emits nothing
 // where it is empty. All f32, operand 0 contiguous innermost. body NULL: operand 1.
-void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-               int n_args, const CgArg *args);
-// As cg_map_nd for any dtypes, one element at a time; all operands are read from memory.
-void cg_map_typed(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, const CgBody *body,
-                  int n_args, const CgArg *args);
+void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t,
+               const CgBody *body, int n_args, const CgArg *args);
 
 #endif

@@ -164,6 +164,11 @@ static void call_tiles(CgProgram *p, const IrNode *n, const char *algo, const Cg
     cg_call(p, n, k, 2, args, algo, (IrDim){0, 0});
 }
 
+// A type of the same size that is stored as computed.
+static IrDtype as_bits(IrDtype t) {
+    return cg_elem_is_exact(t) ? t : IR_U16;
+}
+
 static void call_copy(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t,
                       bool whole, CgArg to, CgArg from) {
     if (cg_nd_empty(nd)) {
@@ -176,14 +181,14 @@ static void call_copy(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd,
         nd->offset[i] = ir_dim(0);
     }
     CgNdDim *last = &nd->dim[nd->rank - 1];
-    bool words = ir_dtype_bytes(t) == 4 && ir_dim_is(last->stride[0], 1);
+    bool row = ir_dim_is(last->stride[0], 1), words = ir_dtype_bytes(t) == 4;
     bool runs = last->stride[1].n == 0 && (last->stride[1].c == 0 || last->stride[1].c == 1);
     int j = find_source_run(nd);
-    if (words && !runs && j >= 0) {
+    if (words && row && !runs && j >= 0) {
         cg_nd_move_dim(nd, j, nd->rank - 2);
         call_tiles(p, n, algo, nd, whole, args);
-    } else if (words) {
-        cg_map_nd(p, n, algo, nd, NULL, 2, args);
+    } else if (row) {
+        cg_map_nd(p, n, algo, nd, as_bits(t), NULL, 2, args);
     } else {
         ScalarSpec s;
         memset(&s, 0, sizeof s);

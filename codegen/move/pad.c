@@ -30,17 +30,6 @@ static CgVal fold_index(CgFn *f, const PadSpec *s, CgVal i, CgVal size) {
     return cg_imin(f, folded, back);
 }
 
-static CgVal fill_value(CgFn *f, const PadSpec *s) {
-    IrDtype t = (IrDtype)s->dtype;
-    if (ir_dtype_is_float(t)) {
-        return LLVMConstReal(t == IR_F64 ? f->f64 : f->f32, s->value);
-    }
-    uint64_t x = t == IR_BOOL   ? s->value != 0
-                 : s->value < 0 ? (uint64_t)(int64_t)s->value
-                                : (uint64_t)s->value;
-    return LLVMConstInt(cg_dtype(f, t), x, 1);
-}
-
 typedef struct PadRun {
     const PadSpec *spec;
     CgVal to, from; // element offsets; from NULL: fill
@@ -48,9 +37,12 @@ typedef struct PadRun {
 
 static void move_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     PadRun *r = ctx;
-    CgVal x = r->from ? cg_load_n(f, cg_fat(f, f->arg[1], cg_iadd(f, r->from, i)), n)
-                      : cg_splat(f, fill_value(f, r->spec));
-    cg_store_n(f, x, cg_fat(f, f->arg[0], cg_iadd(f, r->to, i)), n);
+    IrDtype t = (IrDtype)r->spec->dtype;
+    CgVal x = cg_elem_splat(f, t, r->spec->value);
+    if (r->from) {
+        x = cg_elem_load_n(f, t, cg_elem_at(f, t, f->arg[1], cg_iadd(f, r->from, i)), n);
+    }
+    cg_elem_store_n(f, t, x, cg_elem_at(f, t, f->arg[0], cg_iadd(f, r->to, i)), n);
 }
 
 // `len` elements, a copy or the constant.
@@ -60,16 +52,7 @@ static void move_run(CgFn *f, const PadSpec *s, CgVal to, CgVal from, CgVal len)
     if (cg_is_const(len, &fixed) && fixed == 0) {
         return;
     }
-    if (s->dtype == IR_F32) {
-        cg_nd_vectors(f, len, 1, move_vector, &r);
-        return;
-    }
-    CgLoop loop;
-    cg_for(f, &loop, cg_i64(f, 0), len, 1);
-    IrDtype t = (IrDtype)s->dtype;
-    CgVal x = from ? cg_elem_load(f, t, f->arg[1], cg_iadd(f, from, loop.iv)) : fill_value(f, s);
-    cg_elem_store(f, t, x, f->arg[0], cg_iadd(f, to, loop.iv));
-    cg_end(f, &loop);
+    cg_nd_vectors(f, len, 1, move_vector, &r);
 }
 
 // Columns [lo, hi) of the row, outside of the input.

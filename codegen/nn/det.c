@@ -22,8 +22,8 @@ static CgVal load_entry(CgFn *f, const DetSpec *s, CgVal i, CgVal j) {
 static void load_matrix(CgFn *f, const DetSpec *s, CgVal from) {
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->rows * s->rows), 1);
-    CgVal x = cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, from, loop.iv));
-    cg_store(f, LLVMBuildFPCast(f->b, x, f->f64, ""), cg_at(f, f->f64, f->scratch, loop.iv), 8);
+    CgVal x = cg_elem_load_as(f, IR_F64, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, from, loop.iv));
+    cg_store(f, x, cg_at(f, f->f64, f->scratch, loop.iv), 8);
     cg_end(f, &loop);
 }
 
@@ -82,9 +82,8 @@ static void emit_det(CgFn *f, const void *spec) {
     cg_endif(f, &regular);
     det[0] = product;
     cg_end_carry(f, &step, det);
-    LLVMTypeRef t = s->dtype == IR_F64 ? f->f64 : f->f32;
-    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, det[0], t, ""), f->arg[0],
-                   matrix.iv);
+    IrDtype t = (IrDtype)s->dtype;
+    cg_elem_store(f, t, cg_elem_convert(f, IR_F64, t, det[0]), f->arg[0], matrix.iv);
     cg_end(f, &matrix);
 }
 

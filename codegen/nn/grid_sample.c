@@ -91,20 +91,16 @@ static Taps find_taps(CgFn *f, const SampleSpec *s, CgVal g, int64_t size) {
     return taps;
 }
 
-static CgVal load_double(CgFn *f, IrDtype t, CgVal base, CgVal at) {
-    return LLVMBuildFPCast(f->b, cg_elem_load(f, t, base, at), f->f64, "");
-}
-
 static CgVal load_pixel(CgFn *f, const SampleSpec *s, CgVal row, CgVal there, const Taps *tx,
                         int c) {
-    CgVal x = load_double(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, row, tx->at[c]));
+    CgVal x = cg_elem_load_as(f, IR_F64, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, row, tx->at[c]));
     CgVal both = LLVMBuildAnd(f->b, there, tx->there[c], "");
     return s->border == BORDER_ZEROS ? cg_select(f, both, x, real(f, 0)) : x;
 }
 
 static void emit_channels(CgFn *f, const SampleSpec *s, CgVal image, CgVal at, const Taps *ty,
                           const Taps *tx) {
-    LLVMTypeRef stored = s->dtype == IR_F64 ? f->f64 : f->f32;
+    IrDtype t = (IrDtype)s->dtype;
     CgVal base = cg_imulc(f, image, s->channels);
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->channels), 1);
@@ -118,8 +114,8 @@ static void emit_channels(CgFn *f, const SampleSpec *s, CgVal image, CgVal at, c
         }
         sum = cg_fadd(f, sum, cg_fmul(f, ty->weight[r], part));
     }
-    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, sum, stored, ""), f->arg[0],
-                   cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), at));
+    cg_elem_store(f, t, cg_elem_convert(f, IR_F64, t, sum), f->arg[0],
+                  cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), at));
     cg_end(f, &loop);
 }
 
@@ -132,9 +128,11 @@ static void emit_grid_sample(CgFn *f, const void *spec) {
     cg_for(f, &loop, lo, hi, 1);
     cg_divmod(f, loop.iv, cg_i64(f, pixels), &image, &at);
     CgVal g = cg_imulc(f, loop.iv, 2);
-    Taps tx = find_taps(f, s, load_double(f, (IrDtype)s->grid, f->arg[2], g), s->size[1]);
+    Taps tx =
+        find_taps(f, s, cg_elem_load_as(f, IR_F64, (IrDtype)s->grid, f->arg[2], g), s->size[1]);
     Taps ty =
-        find_taps(f, s, load_double(f, (IrDtype)s->grid, f->arg[2], cg_iaddc(f, g, 1)), s->size[0]);
+        find_taps(f, s, cg_elem_load_as(f, IR_F64, (IrDtype)s->grid, f->arg[2], cg_iaddc(f, g, 1)),
+                  s->size[0]);
     emit_channels(f, s, image, at, &ty, &tx);
     cg_end(f, &loop);
 }

@@ -1,7 +1,7 @@
 // matmul of any element type, one element of the result at a time, where panels do not fit: other
 // types than f32, and a number of columns that depends on N.
+#include "codegen/build/eltwise.h"
 #include "codegen/nn/matmul.h"
-#include "codegen/map/map.h"
 
 typedef struct ElementRun {
     const CgMatmul *spec;
@@ -29,19 +29,22 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
     r.i = loop.iv;
     CgVal a = element_at(&r, f, CG_MATMUL_A), b = element_at(&r, f, CG_MATMUL_B);
-    bool is_float = ir_dtype_is_float(t);
-    CgVal acc[] = {LLVMConstNull(t == IR_F16 ? f->f32 : cg_dtype(f, t))};
+    IrDtype sum_t = cg_elem_sum(t);
+    CgVal acc[] = {LLVMConstNull(cg_elem_type(f, sum_t))};
     cg_for_carry(f, &sum, cg_i64(f, 0), cg_dim(f, s->k), 1, 1, acc);
-    CgVal x = cg_elem_load(f, t, f->arg[CG_MATMUL_A], cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k)));
-    CgVal w = cg_elem_load(f, t, f->arg[CG_MATMUL_B], cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)));
-    CgVal xw = is_float ? cg_fmul(f, x, w) : LLVMBuildMul(f->b, x, w, "");
-    acc[0] = is_float ? cg_fadd(f, acc[0], xw) : LLVMBuildAdd(f->b, acc[0], xw, "");
+    CgVal x[] = {cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_A],
+                                 cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k))),
+                 cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_B],
+                                 cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)))};
+    CgVal product = cg_eltwise(f, sum_t, IR_OP_MUL, x, NULL);
+    acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], product}, NULL);
     cg_end_carry(f, &sum, acc);
     if (s->bias) {
-        CgVal c =
-            cg_elem_load(f, t, f->arg[CG_MATMUL_EXTRA - 1], element_at(&r, f, CG_MATMUL_EXTRA));
-        acc[0] = is_float ? cg_fadd(f, acc[0], c) : LLVMBuildAdd(f->b, acc[0], c, "");
+        CgVal c = cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_EXTRA - 1],
+                                  element_at(&r, f, CG_MATMUL_EXTRA));
+        acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], c}, NULL);
     }
+    acc[0] = cg_elem_convert(f, sum_t, t, acc[0]);
     CgVal y = s->then.n ? cg_body_emit(f, &s->then, acc[0], load_then_element, &r) : acc[0];
     cg_elem_store(f, t, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
     cg_end(f, &loop);

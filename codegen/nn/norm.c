@@ -1,6 +1,5 @@
 // batch_norm with given statistics, and lrn: normalisations along axis 1. Blocked: a vector is the
-// channels of a block at one pixel; plain: neighbouring pixels of one channel.
-#include "codegen/nn/float_typed.h"
+// channels of a block at one pixel; plain, of any float type: neighbouring pixels of one channel.
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
@@ -22,6 +21,22 @@ typedef struct NormRun {
     CgVal channel, n[3];      // lrn: lanes that count in the block before, this one, that behind
     CgVal step[3];            // where these lie from the pixel on; plain: lo, hi of the window
 } NormRun;
+
+static IrDtype dtype_of(const NormSpec *s) {
+    return (IrDtype)s->x.dtype;
+}
+static CgVal at(CgFn *f, const NormSpec *s, CgVal p, CgVal index) {
+    return cg_elem_at(f, dtype_of(s), p, index);
+}
+static CgVal load(CgFn *f, const NormSpec *s, CgVal p, CgVal n) {
+    return cg_elem_load_n(f, dtype_of(s), p, n);
+}
+static void store(CgFn *f, const NormSpec *s, CgVal y, CgVal p, CgVal n) {
+    cg_elem_store_n(f, dtype_of(s), y, p, n);
+}
+static CgVal splat(CgFn *f, const NormSpec *s, double x) {
+    return cg_elem_splat(f, dtype_of(s), x);
+}
 
 // The space [N, C or C/B, pixels] with the channel's number.
 static void init_space(NormSpec *s, const IrNode *n) {
@@ -67,35 +82,34 @@ static void call_norm(CgProgram *p, const IrNode *n, NormSpec *s, CgEmit emit, i
     cg_call(p, n, k, n->n_in + 1, args, algo, (IrDim){0, 0});
 }
 
-// False when it is done, or after reporting NYI.
-static bool is_f32(CgProgram *p, const IrNode *n) {
+// False after reporting NYI.
+static bool check_layout(CgProgram *p, const IrNode *n) {
     const IrType *x = &ir_in(n, 0)->type, *y = &n->out[0]->type;
-    if (x->block != y->block || x->shape.rank < 2) {
+    bool fits = x->block == y->block && x->shape.rank >= 2;
+    if (!fits) {
         cg_nyi(p, n, "%s of this layout", ir_op_info(n->op)->text);
-        return false;
     }
-    if (x->dtype != IR_F32) {
-        cg_lower_float_typed(p, n);
-        return false;
-    }
-    return true;
+    return fits;
 }
 
 // ---------------------------------------------------------------- batch_norm
 
 // Parameter `arg` of the channel, or of the lanes of the block.
 static CgVal load_param(CgFn *f, const NormRun *r, int arg) {
-    int block = r->spec->x.block;
-    CgVal p = cg_fat(f, f->arg[arg], cg_imulc(f, r->channel, block ? block : 1));
-    return block ? cg_load_n(f, p, r->n[1]) : cg_load_splat(f, p);
+    const NormSpec *s = r->spec;
+    int block = s->x.block;
+    CgVal first = cg_imulc(f, r->channel, block ? block : 1);
+    return block ? load(f, s, at(f, s, f->arg[arg], first), r->n[1])
+                 : cg_splat(f, cg_elem_load(f, dtype_of(s), f->arg[arg], first));
 }
 
 static void batch_norm_at(void *ctx, CgFn *f, CgVal i, CgVal n) {
     NormRun *r = ctx;
-    CgVal at = r->spec->x.block ? cg_imulc(f, i, f->lanes) : i;
-    CgVal x = cg_load_n(f, cg_fat(f, r->from, at), n);
+    const NormSpec *s = r->spec;
+    CgVal first = s->x.block ? cg_imulc(f, i, f->lanes) : i;
+    CgVal x = load(f, s, at(f, s, r->from, first), n);
     CgVal y = cg_fma(f, cg_fsub(f, x, r->mean), r->scale, r->shift);
-    cg_store_n(f, y, cg_fat(f, r->to, at), n);
+    store(f, s, y, at(f, s, r->to, first), n);
 }
 
 // How many of the lanes of block `cb` are channels.
@@ -112,12 +126,12 @@ static void batch_norm_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     bool block = s->x.block != 0;
     r->channel = off[CHANNEL];
     r->n[1] = block && cg_channels(&s->x) % f->lanes ? count_lanes(f, s, r->channel) : NULL;
-    CgVal var = cg_fadd(f, load_param(f, r, 5), cg_v(f, s->eps));
+    CgVal var = cg_fadd(f, load_param(f, r, 5), splat(f, s, s->eps));
     r->scale = cg_fdiv(f, load_param(f, r, 2), cg_intrinsic(f, "llvm.sqrt", 1, &var));
     r->shift = load_param(f, r, 3);
     r->mean = load_param(f, r, 4);
-    r->to = cg_fat(f, f->arg[0], off[Y]);
-    r->from = cg_fat(f, f->arg[1], off[X]);
+    r->to = at(f, s, f->arg[0], off[Y]);
+    r->from = at(f, s, f->arg[1], off[X]);
     if (block) {
         cg_nd_steps(f, len, 4, batch_norm_at, r);
     } else {
@@ -133,7 +147,7 @@ static void emit_batch_norm(CgFn *f, const void *spec) {
 void cg_lower_batch_norm(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
-    if (!is_f32(p, n)) {
+    if (!check_layout(p, n)) {
         return;
     }
     init_space(&s, n);
@@ -158,18 +172,18 @@ static CgVal divide_pow(CgFn *f, const NormSpec *s, CgVal x, CgVal sum) {
     if (s->beta == 1) {
         return cg_fdiv(f, x, sum);
     }
-    return cg_fdiv(f, x, cg_pow(f, sum, cg_v(f, s->beta)));
+    return cg_fdiv(f, x, cg_pow(f, sum, splat(f, s, s->beta)));
 }
 
 static CgVal normalise(CgFn *f, const NormSpec *s, CgVal x, CgVal squares) {
-    return divide_pow(f, s, x, cg_fma(f, squares, cg_v(f, s->alpha), cg_v(f, s->bias)));
+    return divide_pow(f, s, x, cg_fma(f, squares, splat(f, s, s->alpha), splat(f, s, s->bias)));
 }
 
 // Squares of block k - 1, of which `n` lanes count.
 static CgVal block_squares(CgFn *f, const NormRun *r, CgVal at, int k, CgVal *x) {
     *x = cg_load_v(f, cg_fat(f, r->from, cg_iadd(f, at, r->step[k])));
     CgVal q = cg_fmul(f, *x, *x);
-    return r->n[k] ? cg_select(f, cg_lane_mask(f, r->n[k]), q, cg_v(f, 0)) : q;
+    return r->n[k] ? cg_select(f, cg_lane_mask(f, r->n[k]), q, splat(f, r->spec, 0)) : q;
 }
 
 // Sum over channels c - below .. c + above of lane c, out of three neighbouring blocks.
@@ -208,22 +222,22 @@ static void lrn_blocks(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     r->step[0] = cg_select(f, is_first, zero, cg_i64(f, -plane));
     r->step[1] = zero;
     r->step[2] = cg_select(f, is_last, zero, cg_i64(f, plane));
-    r->to = cg_fat(f, f->arg[0], off[Y]);
-    r->from = cg_fat(f, f->arg[1], off[X]);
+    r->to = at(f, s, f->arg[0], off[Y]);
+    r->from = at(f, s, f->arg[1], off[X]);
     cg_nd_steps(f, len, 1, lrn_at, r);
 }
 
 static void lrn_plain_at(void *ctx, CgFn *f, CgVal i, CgVal n) {
     NormRun *r = ctx;
     const NormSpec *s = r->spec;
-    CgVal pixels = r->step[2], p = cg_fat(f, r->from, i), sum[] = {cg_v(f, 0)};
+    CgVal pixels = r->step[2], p = at(f, s, r->from, i), sum[] = {splat(f, s, 0)};
     CgLoop loop;
     cg_for_carry(f, &loop, r->step[0], r->step[1], 1, 1, sum);
-    CgVal x = cg_load_n(f, cg_fat(f, p, cg_imul(f, loop.iv, pixels)), n);
+    CgVal x = load(f, s, at(f, s, p, cg_imul(f, loop.iv, pixels)), n);
     sum[0] = cg_fma(f, x, x, sum[0]);
     cg_end_carry(f, &loop, sum);
-    x = cg_load_n(f, cg_fat(f, p, cg_imul(f, r->channel, pixels)), n);
-    cg_store_n(f, normalise(f, s, x, sum[0]), cg_fat(f, r->to, i), n);
+    x = load(f, s, at(f, s, p, cg_imul(f, r->channel, pixels)), n);
+    store(f, s, normalise(f, s, x, sum[0]), at(f, s, r->to, i), n);
 }
 
 static void lrn_plain(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -237,8 +251,8 @@ static void lrn_plain(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     r->step[0] = cg_imax(f, cg_iaddc(f, c, -((s->size - 1) / 2)), cg_i64(f, 0));
     r->step[1] = cg_imin(f, cg_iaddc(f, c, s->size / 2 + 1), cg_dim(f, s->x.dim[1]));
     r->step[2] = pixels;
-    r->to = cg_fat(f, f->arg[0], off[Y]);
-    r->from = cg_fat(f, f->arg[1], cg_isub(f, off[X], cg_imul(f, c, pixels)));
+    r->to = at(f, s, f->arg[0], off[Y]);
+    r->from = at(f, s, f->arg[1], cg_isub(f, off[X], cg_imul(f, c, pixels)));
     cg_nd_vectors(f, len, 1, lrn_plain_at, r);
 }
 
@@ -252,7 +266,7 @@ static void emit_lrn(CgFn *f, const void *spec) {
 void cg_lower_lrn(CgProgram *p, const IrNode *n) {
     NormSpec s;
     memset(&s, 0, sizeof s);
-    if (!is_f32(p, n)) {
+    if (!check_layout(p, n)) {
         return;
     }
     init_space(&s, n);

@@ -333,7 +333,7 @@ static void emit_plain_pool(CgFn *f, const void *spec) {
     cg_divmod(f, row, oh, &plane, &row);
     Taps th = find_rows(f, s, row), tw = find_columns(f, s, column);
     CgVal base = cg_imul(f, plane, cg_imul(f, h, w));
-    LLVMTypeRef t = dtype == IR_F16 ? f->f32 : cg_dtype(f, dtype);
+    LLVMTypeRef t = cg_elem_type(f, dtype);
     CgVal acc[] = {scalar_start(s, t)};
     cg_for_carry(f, &rows, th.lo, th.hi, 1, 1, acc);
     CgVal ih = cg_iadd(f, th.first, cg_imulc(f, rows.iv, s->dh));

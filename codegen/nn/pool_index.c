@@ -39,7 +39,7 @@ static void emit_places(CgFn *f, const void *spec) {
     CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]), size = cg_imul(f, h, w);
     CgVal oh = cg_dim(f, s->y.dim[2]), ow = cg_dim(f, s->y.dim[3]), lo, hi, plane, row, column;
     CgVal planes = cg_imul(f, cg_dim(f, s->y.dim[0]), cg_dim(f, s->y.dim[1])), in[2];
-    LLVMTypeRef t = dtype == IR_F16 ? f->f32 : cg_dtype(f, dtype);
+    LLVMTypeRef t = cg_elem_type(f, dtype);
     CgLoop loop, rows, columns;
     cg_split(f, cg_imul(f, planes, cg_imul(f, oh, ow)), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);

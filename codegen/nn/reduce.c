@@ -1,9 +1,9 @@
-// Reductions. f32 in one of two forms: a vector of results at a time, where the innermost kept
+// Reductions, in one of two forms: a vector of results at a time, where the innermost kept
 // dimension is a run of the operand (global pools on blocks of channels), or a vector of operands
 // at a time, where the innermost reduced one is (rows of a plain tensor). Four accumulators, joined
-// in a fixed order: results do not depend on the number of threads. Other dtypes one by one;
-// integers wrap around, and a mean of integers of 64 bits where their sum does.
-#include "codegen/map/map.h"
+// in a fixed order: results do not depend on the number of threads. Integers wrap around, and a
+// mean of integers of 64 bits where their sum does.
+#include "codegen/build/eltwise.h"
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
@@ -27,33 +27,56 @@ static double start_of(IrOp op) {
                                      : 0;
 }
 
-static CgVal combine(CgFn *f, IrOp op, CgVal acc, CgVal x) {
-    switch (op) {
-    case IR_OP_REDUCE_MAX:
-        return cg_most(f, LLVMRealOGT, acc, x);
-    case IR_OP_REDUCE_MIN:
-        return cg_most(f, LLVMRealOLT, acc, x);
-    case IR_OP_REDUCE_PROD:
-        return cg_fmul(f, acc, x);
-    default:
-        return cg_fadd(f, acc, x);
-    }
+// The type that elements are summed up in: of a mean of integers, 64 bits.
+static IrDtype acc_dtype(const ReduceSpec *s) {
+    IrDtype t = (IrDtype)s->dtype;
+    bool wide = s->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(t);
+    return !wide ? t : cg_elem_is_signed(t) ? IR_I64 : IR_U64;
 }
 
-static CgVal combine_lanes(CgFn *f, IrOp op, CgVal v) {
+static CgVal combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
+    IrDtype t = acc_dtype(s);
+    bool most = s->op == IR_OP_REDUCE_MAX, least = s->op == IR_OP_REDUCE_MIN;
+    if (ir_dtype_is_float(t) && (most || least)) {
+        return cg_most(f, most ? LLVMRealOGT : LLVMRealOLT, acc, x); // NaN wins
+    }
+    IrOp op = most                         ? IR_OP_MAXIMUM
+              : least                      ? IR_OP_MINIMUM
+              : s->op == IR_OP_REDUCE_PROD ? IR_OP_MUL
+                                           : IR_OP_ADD;
+    return cg_eltwise(f, t, op, (CgVal[]){acc, x}, NULL);
+}
+
+static CgVal combine_lanes(CgFn *f, const ReduceSpec *s, CgVal v) {
     for (int n = f->lanes / 2; n >= 1; n /= 2) {
         int low[64], high[64];
         for (int i = 0; i < n; i++) {
             low[i] = i;
             high[i] = i + n;
         }
-        v = combine(f, op, cg_shuffle(f, v, NULL, n, low), cg_shuffle(f, v, NULL, n, high));
+        v = combine(f, s, cg_shuffle(f, v, NULL, n, low), cg_shuffle(f, v, NULL, n, high));
     }
     return LLVMBuildExtractElement(f->b, v, cg_i32(f, 0), "");
 }
 
-static CgVal combine_accs(CgFn *f, IrOp op, CgVal *acc) {
-    return combine(f, op, combine(f, op, acc[0], acc[1]), combine(f, op, acc[2], acc[3]));
+static CgVal combine_accs(CgFn *f, const ReduceSpec *s, CgVal *acc) {
+    return combine(f, s, combine(f, s, acc[0], acc[1]), combine(f, s, acc[2], acc[3]));
+}
+
+static void start_accs(CgFn *f, const ReduceSpec *s, CgVal *acc) {
+    for (int k = 0; k < ACCS; k++) {
+        acc[k] = cg_elem_splat(f, acc_dtype(s), start_of((IrOp)s->op));
+    }
+}
+
+// n lanes from p on, or all, as they are summed up.
+static CgVal load_run(CgFn *f, const ReduceSpec *s, CgVal p, CgVal n) {
+    IrDtype t = (IrDtype)s->dtype;
+    return cg_elem_convert(f, t, acc_dtype(s), cg_elem_load_n(f, t, p, n));
+}
+
+static CgVal at(CgFn *f, const ReduceSpec *s, CgVal p, CgVal index) {
+    return cg_elem_at(f, (IrDtype)s->dtype, p, index);
 }
 
 // ---------------------------------------------------------------- loops over what is reduced
@@ -78,8 +101,8 @@ static void emit_over(const ReduceRun *r, CgFn *f, int dim, int last, CgVal p, C
     }
     CgLoop loop;
     cg_for_carry(f, &loop, cg_i64(f, 0), cg_dim(f, over->dim[dim].size), 1, ACCS, acc);
-    emit_over(r, f, dim + 1, last, cg_fat(f, p, cg_stride(f, loop.iv, over->dim[dim].stride[0])),
-              acc, step);
+    CgVal next = at(f, r->spec, p, cg_stride(f, loop.iv, over->dim[dim].stride[0]));
+    emit_over(r, f, dim + 1, last, next, acc, step);
     cg_end_carry(f, &loop, acc);
 }
 
@@ -90,10 +113,12 @@ typedef struct Take { // the last reduced dimension from address p on
 } Take;
 
 static void take_kept(const Take *t, CgFn *f, CgVal i, CgVal *acc) {
-    const CgNd *kept = &t->r->spec->kept;
-    IrDim lane = kept->dim[kept->rank - 1].stride[1];
-    CgVal p = cg_fat(f, t->p, cg_stride(f, i, t->stride));
-    *acc = combine(f, (IrOp)t->r->spec->op, *acc, cg_load_strided(f, p, cg_dim(f, lane), t->r->n));
+    const ReduceSpec *s = t->r->spec;
+    IrDtype dtype = (IrDtype)s->dtype;
+    IrDim lane = s->kept.dim[s->kept.rank - 1].stride[1];
+    CgVal p = at(f, s, t->p, cg_stride(f, i, t->stride));
+    CgVal x = cg_elem_load_strided(f, dtype, p, cg_dim(f, lane), t->r->n);
+    *acc = combine(f, s, *acc, cg_elem_convert(f, dtype, acc_dtype(s), x));
 }
 
 // The last reduced dimension, vectors over kept elements.
@@ -116,7 +141,6 @@ static void reduce_kept(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
 // The last reduced dimension, vectors along it.
 static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
     const ReduceSpec *s = r->spec;
-    IrOp op = (IrOp)s->op;
     int64_t big = (int64_t)ACCS * f->lanes;
     CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->over.dim[s->over.rank - 1].size);
     CgVal main = cg_imulc(f, cg_idivc(f, size, big), big);
@@ -124,21 +148,21 @@ static void reduce_row(const ReduceRun *r, CgFn *f, CgVal p, CgVal *acc) {
     CgLoop loop;
     cg_for_carry(f, &loop, zero, main, big, ACCS, acc);
     for (int k = 0; k < ACCS; k++) {
-        CgVal at = cg_iaddc(f, loop.iv, (int64_t)k * f->lanes);
-        acc[k] = combine(f, op, acc[k], cg_load_v(f, cg_fat(f, p, at)));
+        CgVal i = cg_iaddc(f, loop.iv, (int64_t)k * f->lanes);
+        acc[k] = combine(f, s, acc[k], load_run(f, s, at(f, s, p, i), NULL));
     }
     cg_end_carry(f, &loop, acc);
     cg_for_carry(f, &loop, main, whole, f->lanes, 1, acc);
-    acc[0] = combine(f, op, acc[0], cg_load_v(f, cg_fat(f, p, loop.iv)));
+    acc[0] = combine(f, s, acc[0], load_run(f, s, at(f, s, p, loop.iv), NULL));
     cg_end_carry(f, &loop, acc);
     CgVal rest = cg_isub(f, size, whole);
     int64_t fixed;
     if (cg_is_const(rest, &fixed) && fixed == 0) {
         return;
     }
-    CgVal tail = cg_load_n(f, cg_fat(f, p, whole), rest);
-    tail = cg_select(f, cg_lane_mask(f, rest), tail, cg_v(f, start_of(op)));
-    acc[1] = combine(f, op, acc[1], tail);
+    CgVal tail = load_run(f, s, at(f, s, p, whole), rest);
+    CgVal none = cg_elem_splat(f, acc_dtype(s), start_of((IrOp)s->op));
+    acc[1] = combine(f, s, acc[1], cg_select(f, cg_lane_mask(f, rest), tail, none));
 }
 
 static CgVal count_over(CgFn *f, const ReduceSpec *s) {
@@ -149,21 +173,26 @@ static CgVal count_over(CgFn *f, const ReduceSpec *s) {
     return count;
 }
 
-static CgVal divide_mean(CgFn *f, const ReduceSpec *s, CgVal y) {
+// The result from what was summed up. A mean of integers truncates, and of none of them it is 0.
+static CgVal finish(CgFn *f, const ReduceSpec *s, CgVal y) {
+    IrDtype t = (IrDtype)s->dtype, acc = acc_dtype(s);
     if (s->op != IR_OP_REDUCE_MEAN) {
         return y;
     }
-    CgVal by = LLVMBuildSIToFP(f->b, count_over(f, s), f->f32, "");
+    CgVal by = count_over(f, s);
     bool vector = LLVMGetTypeKind(LLVMTypeOf(y)) == LLVMVectorTypeKind;
-    return cg_fdiv(f, y, vector ? cg_splat(f, by) : by);
+    by = ir_dtype_is_float(t) ? LLVMBuildSIToFP(f->b, by, cg_elem_type(f, t), "") : by;
+    by = vector ? cg_splat(f, by) : by;
+    return cg_elem_convert(f, acc, t, cg_eltwise(f, acc, IR_OP_DIV, (CgVal[]){y, by}, NULL));
 }
 
 // ---------------------------------------------------------------- results
 
 static CgVal element(const ReduceRun *r, CgFn *f, int operand) {
     const CgNd *kept = &r->spec->kept;
-    CgVal at = cg_stride(f, r->i, kept->dim[kept->rank - 1].stride[operand]);
-    return cg_fat(f, f->arg[operand], cg_iadd(f, r->off[operand], at));
+    IrDtype t = operand < 2 ? (IrDtype)r->spec->dtype : IR_F32; // an epilogue's are floats
+    CgVal i = cg_stride(f, r->i, kept->dim[kept->rank - 1].stride[operand]);
+    return cg_elem_at(f, t, f->arg[operand], cg_iadd(f, r->off[operand], i));
 }
 
 static CgVal load_then_vector(void *ctx, CgFn *f, int k) {
@@ -181,15 +210,13 @@ static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     ReduceRun *r = ctx;
     const ReduceSpec *s = r->spec;
     CgVal acc[ACCS];
-    for (int k = 0; k < ACCS; k++) {
-        acc[k] = cg_v(f, start_of((IrOp)s->op));
-    }
+    start_accs(f, s, acc);
     r->i = i;
     r->n = n;
     emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_kept);
-    CgVal y = divide_mean(f, s, combine_accs(f, (IrOp)s->op, acc));
+    CgVal y = finish(f, s, combine_accs(f, s, acc));
     y = cg_body_emit(f, &s->then, y, load_then_vector, r);
-    cg_store_n(f, y, element(r, f, 0), n);
+    cg_elem_store_n(f, (IrDtype)s->dtype, y, element(r, f, 0), n);
 }
 
 static void emit_kept_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -203,15 +230,13 @@ static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
     ReduceRun *r = ctx;
     const ReduceSpec *s = r->spec;
     CgVal acc[ACCS];
-    for (int k = 0; k < ACCS; k++) {
-        acc[k] = cg_v(f, start_of((IrOp)s->op));
-    }
+    start_accs(f, s, acc);
     r->i = i;
     r->n = NULL;
     emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_row);
-    CgVal y = combine_lanes(f, (IrOp)s->op, combine_accs(f, (IrOp)s->op, acc));
-    y = cg_body_emit(f, &s->then, divide_mean(f, s, y), load_then_scalar, r);
-    cg_store(f, y, element(r, f, 0), 4);
+    CgVal y = finish(f, s, combine_lanes(f, s, combine_accs(f, s, acc)));
+    y = cg_body_emit(f, &s->then, y, load_then_scalar, r);
+    cg_elem_store(f, (IrDtype)s->dtype, y, element(r, f, 0), cg_i64(f, 0));
 }
 
 static void emit_scalar_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -227,92 +252,6 @@ static void emit_reduce(CgFn *f, const void *spec) {
     } else {
         cg_nd_for(f, &r.spec->kept, 1, f->lanes, emit_kept_row, &r);
     }
-}
-
-// ---------------------------------------------------------------- other dtypes
-
-// What is accumulated in: f16 in float, the mean of integers in 64 bits.
-static LLVMTypeRef acc_type(CgFn *f, const ReduceSpec *s) {
-    IrDtype t = (IrDtype)s->dtype;
-    bool wide = s->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(t);
-    return wide ? f->i64 : t == IR_F16 ? f->f32 : cg_dtype(f, t);
-}
-
-static CgVal typed_start(const ReduceSpec *s, LLVMTypeRef t) {
-    IrOp op = (IrOp)s->op;
-    if (LLVMGetTypeKind(t) != LLVMIntegerTypeKind) {
-        return LLVMConstReal(t, start_of(op));
-    }
-    bool is_signed = cg_elem_is_signed((IrDtype)s->dtype);
-    uint64_t least = is_signed ? (uint64_t)1 << (LLVMGetIntTypeWidth(t) - 1) : 0;
-    return LLVMConstInt(t,
-                        op == IR_OP_REDUCE_MAX    ? least
-                        : op == IR_OP_REDUCE_MIN  ? ~least
-                        : op == IR_OP_REDUCE_PROD ? 1
-                                                  : 0,
-                        0);
-}
-
-static CgVal typed_combine(CgFn *f, const ReduceSpec *s, CgVal acc, CgVal x) {
-    IrOp op = (IrOp)s->op;
-    bool is_signed = cg_elem_is_signed((IrDtype)s->dtype);
-    if (LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMIntegerTypeKind) {
-        return combine(f, op, acc, x);
-    }
-    switch (op) {
-    case IR_OP_REDUCE_MAX:
-        return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSGT : LLVMIntUGT, x, acc), x, acc);
-    case IR_OP_REDUCE_MIN:
-        return cg_select(f, cg_icmp(f, is_signed ? LLVMIntSLT : LLVMIntULT, x, acc), x, acc);
-    case IR_OP_REDUCE_PROD:
-        return LLVMBuildMul(f->b, acc, x, "");
-    default:
-        x = LLVMBuildIntCast2(f->b, x, LLVMTypeOf(acc), is_signed, "");
-        return LLVMBuildAdd(f->b, acc, x, "");
-    }
-}
-
-static CgVal typed_over(const ReduceSpec *s, CgFn *f, int dim, CgVal at, CgVal acc) {
-    if (dim >= s->over.rank) {
-        return typed_combine(f, s, acc, cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], at));
-    }
-    CgLoop loop;
-    CgVal carry[] = {acc};
-    cg_for_carry(f, &loop, cg_i64(f, 0), cg_dim(f, s->over.dim[dim].size), 1, 1, carry);
-    CgVal next = cg_iadd(f, at, cg_stride(f, loop.iv, s->over.dim[dim].stride[0]));
-    carry[0] = typed_over(s, f, dim + 1, next, carry[0]);
-    cg_end_carry(f, &loop, carry);
-    return carry[0];
-}
-
-// The mean from the sum; of integers it truncates, and of none of them it is 0.
-static CgVal typed_mean(CgFn *f, const ReduceSpec *s, CgVal sum) {
-    CgVal count = count_over(f, s), zero = cg_i64(f, 0), mean;
-    IrDtype t = (IrDtype)s->dtype;
-    if (ir_dtype_is_float(t)) {
-        return cg_fdiv(f, sum, LLVMBuildSIToFP(f->b, count, LLVMTypeOf(sum), ""));
-    }
-    CgVal none = cg_icmp(f, LLVMIntEQ, count, zero), by = cg_imax(f, count, cg_i64(f, 1));
-    mean = cg_elem_is_signed(t) ? LLVMBuildSDiv(f->b, sum, by, "") : LLVMBuildUDiv(f->b, sum, by, "");
-    return LLVMBuildIntCast2(f->b, cg_select(f, none, zero, mean), cg_dtype(f, t), 1, "");
-}
-
-static void emit_typed_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
-    const ReduceSpec *s = ctx;
-    const IrDim *stride = s->kept.dim[s->kept.rank - 1].stride;
-    CgLoop loop;
-    cg_for(f, &loop, cg_i64(f, 0), len, 1);
-    CgVal at = cg_iadd(f, off[1], cg_stride(f, loop.iv, stride[1]));
-    CgVal y = typed_over(s, f, 0, at, typed_start(s, acc_type(f, s)));
-    y = s->op == IR_OP_REDUCE_MEAN ? typed_mean(f, s, y) : y;
-    at = cg_iadd(f, off[0], cg_stride(f, loop.iv, stride[0]));
-    cg_elem_store(f, (IrDtype)s->dtype, y, f->arg[0], at);
-    cg_end(f, &loop);
-}
-
-static void emit_typed_reduce(CgFn *f, const void *spec) {
-    const ReduceSpec *s = spec;
-    cg_nd_for(f, &s->kept, 1, 1, emit_typed_results, (void *)spec);
 }
 
 // ---------------------------------------------------------------- lowering
@@ -395,13 +334,12 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     s.op = (int32_t)n->op;
     s.dtype = (int32_t)x.dtype;
     choose_form(&s);
-    bool typed = x.dtype != IR_F32;
-    if (typed && s.then.n > 0) {
+    if (x.dtype != IR_F32 && s.then.n > 0) {
         cg_nyi(p, n, "an epilogue of %s of %s", ir_op_info(n->op)->text,
                ir_dtype_name(xv->type.dtype));
         return;
     }
     const char *algo = ir_op_info(n->op)->text;
-    int k = cg_kernel(p, algo, typed ? emit_typed_reduce : emit_reduce, &s, sizeof s, n_args, 150);
+    int k = cg_kernel(p, algo, emit_reduce, &s, sizeof s, n_args, 150);
     cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
 }

@@ -205,7 +205,7 @@ static CgVal weigh(CgFn *f, CgVal weight, CgVal x) {
 
 static CgVal sum_pixel(CgFn *f, const ResizeSpec *s, CgVal plane, CgVal oh, CgVal ow) {
     IrDtype dtype = (IrDtype)s->x.dtype;
-    LLVMTypeRef t = dtype == IR_F64 ? f->f64 : f->f32;
+    LLVMTypeRef t = cg_elem_type(f, dtype);
     CgLoop rows, columns;
     CgVal weight[2], sum[] = {LLVMConstNull(t)};
     cg_for_carry(f, &rows, cg_i64(f, 0), cg_i64(f, s->h.taps), 1, 1, sum);

@@ -40,8 +40,8 @@ static Bins cut_region(CgFn *f, const RoiSpec *s, CgVal roi, int axis) {
     CgVal edge[2];
     for (int k = 0; k < 2; k++) { // a region is x, y, x, y
         CgVal at = cg_iaddc(f, cg_imulc(f, roi, 4), 2 * k + (axis == 0));
-        CgVal x = cg_elem_load(f, (IrDtype)s->region, f->arg[2], at);
-        x = cg_fmul(f, LLVMBuildFPCast(f->b, x, f->f64, ""), real(f, s->scale));
+        CgVal x = cg_elem_load_as(f, IR_F64, (IrDtype)s->region, f->arg[2], at);
+        x = cg_fmul(f, x, real(f, s->scale));
         edge[k] = s->align ? cg_fsub(f, x, real(f, 0.5)) : x;
     }
     CgVal extent = cg_fsub(f, edge[1], edge[0]);
@@ -92,9 +92,10 @@ static void add_sample(CgFn *f, const RoiSpec *s, CgVal image, const Pair *ty, c
     CgVal acc = cg_load(f, f->f64, channel_slot(f, loop.iv), 8);
     for (int k = 0; k < 4; k++) {
         CgVal at = cg_imulc(f, cg_iadd(f, plane, ty->at[k / 2]), s->size[1]);
-        CgVal x = cg_elem_load(f, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, at, tx->at[k % 2]));
+        CgVal x =
+            cg_elem_load_as(f, IR_F64, (IrDtype)s->dtype, f->arg[1], cg_iadd(f, at, tx->at[k % 2]));
         CgVal weight = cg_fmul(f, ty->weight[k / 2], tx->weight[k % 2]);
-        x = cg_fmul(f, weight, LLVMBuildFPCast(f->b, x, f->f64, ""));
+        x = cg_fmul(f, weight, x);
         x = cg_select(f, inside, x, real(f, 0));
         acc = s->most ? cg_select(f, cg_fcmp(f, LLVMRealOGT, x, acc), x, acc) : cg_fadd(f, acc, x);
     }
@@ -104,15 +105,15 @@ static void add_sample(CgFn *f, const RoiSpec *s, CgVal image, const Pair *ty, c
 
 static void store_channels(CgFn *f, const RoiSpec *s, CgVal roi, CgVal bin, CgVal count) {
     CgVal none = cg_icmp(f, LLVMIntSLT, count, cg_i64(f, 1));
-    LLVMTypeRef stored = s->dtype == IR_F64 ? f->f64 : f->f32;
+    IrDtype t = (IrDtype)s->dtype;
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->channels), 1);
     CgVal x = cg_load(f, f->f64, channel_slot(f, loop.iv), 8);
     x = s->most ? x : cg_fdiv(f, x, to_double(f, count));
     x = cg_select(f, none, real(f, 0), x);
     CgVal plane = cg_iadd(f, cg_imulc(f, roi, s->channels), loop.iv);
-    cg_elem_store(f, (IrDtype)s->dtype, LLVMBuildFPCast(f->b, x, stored, ""), f->arg[0],
-                   cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), bin));
+    cg_elem_store(f, t, cg_elem_convert(f, IR_F64, t, x), f->arg[0],
+                  cg_iadd(f, cg_imulc(f, plane, s->out[0] * s->out[1]), bin));
     cg_end(f, &loop);
 }
 

@@ -1,7 +1,7 @@
 // softmax and log_softmax along one axis of a plain tensor, shifted by the maximum (Softmax-13,
 // LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
-// it is innermost, else over neighbouring lines.
-#include "codegen/nn/float_typed.h"
+// it is innermost, else over neighbouring lines. Where the result's type is narrower than what it
+// is computed in, exp is computed again rather than kept in the result, which would round twice.
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 typedef struct SoftmaxSpec {
     CgNd nd;          // all dims but the axis; operands: result, x, which lie alike
     IrDim size, step; // of the axis
-    int32_t logarithm, pad_;
+    int32_t logarithm, dtype;
 } SoftmaxSpec;
 
 typedef struct SoftmaxRun {
@@ -20,39 +20,63 @@ typedef struct SoftmaxRun {
     CgVal most, sum;
 } SoftmaxRun;
 
+static IrDtype dtype_of(const SoftmaxRun *r) {
+    return (IrDtype)r->spec->dtype;
+}
+static CgVal at(CgFn *f, const SoftmaxRun *r, CgVal p, CgVal index) {
+    return cg_elem_at(f, dtype_of(r), p, index);
+}
+static CgVal load(CgFn *f, const SoftmaxRun *r, CgVal p, CgVal n) {
+    return cg_elem_load_n(f, dtype_of(r), p, n);
+}
+static void store(CgFn *f, const SoftmaxRun *r, CgVal y, CgVal p, CgVal n) {
+    cg_elem_store_n(f, dtype_of(r), y, p, n);
+}
+static CgVal splat(CgFn *f, const SoftmaxRun *r, double x) {
+    return cg_elem_splat(f, dtype_of(r), x);
+}
+static CgVal load_slot(CgFn *f, const SoftmaxRun *r) {
+    return cg_load(f, cg_elem_vec(f, dtype_of(r)), r->slot, 4);
+}
+
+// The second pass leaves exp in the result.
+static bool keeps_exp(const SoftmaxRun *r) {
+    return !r->spec->logarithm && cg_elem_is_exact(dtype_of(r));
+}
+
 // ---------------------------------------------------------------- along the axis
 
-static CgVal mask_tail(CgFn *f, CgVal x, CgVal n, double other) {
-    return n ? cg_select(f, cg_lane_mask(f, n), x, cg_v(f, other)) : x;
+static CgVal mask_tail(CgFn *f, const SoftmaxRun *r, CgVal x, CgVal n, double other) {
+    return n ? cg_select(f, cg_lane_mask(f, n), x, splat(f, r, other)) : x;
 }
 
 static void row_max(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
-    CgVal x = mask_tail(f, cg_load_n(f, cg_fat(f, r->from, i), n), n, -INFINITY);
-    cg_store(f, cg_fmax(f, cg_load(f, f->vec, r->slot, 4), x), r->slot, 4);
+    CgVal x = mask_tail(f, r, load(f, r, at(f, r, r->from, i), n), n, -INFINITY);
+    cg_store(f, cg_fmax(f, load_slot(f, r), x), r->slot, 4);
 }
 
 static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
-    CgVal x = cg_load_n(f, cg_fat(f, r->from, i), n);
+    CgVal x = load(f, r, at(f, r, r->from, i), n);
     CgVal e = cg_exp(f, cg_fsub(f, x, r->most));
-    if (!r->spec->logarithm) {
-        cg_store_n(f, e, cg_fat(f, r->to, i), n);
+    if (keeps_exp(r)) {
+        store(f, r, e, at(f, r, r->to, i), n);
     }
-    CgVal sum = cg_load(f, f->vec, r->slot, 4);
-    cg_store(f, cg_fadd(f, sum, mask_tail(f, e, n, 0)), r->slot, 4);
+    CgVal sum = load_slot(f, r);
+    cg_store(f, cg_fadd(f, sum, mask_tail(f, r, e, n, 0)), r->slot, 4);
 }
 
 static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
-    CgVal p = cg_fat(f, r->to, i), y;
-    if (r->spec->logarithm) {
-        CgVal x = cg_load_n(f, cg_fat(f, r->from, i), n);
-        y = cg_fsub(f, cg_fsub(f, x, r->most), r->sum);
+    CgVal p = at(f, r, r->to, i), y;
+    if (keeps_exp(r)) {
+        y = cg_fmul(f, load(f, r, p, n), r->sum);
     } else {
-        y = cg_fmul(f, cg_load_n(f, p, n), r->sum);
+        y = cg_fsub(f, load(f, r, at(f, r, r->from, i), n), r->most);
+        y = r->spec->logarithm ? cg_fsub(f, y, r->sum) : cg_fmul(f, cg_exp(f, y), r->sum);
     }
-    cg_store_n(f, y, p, n);
+    store(f, r, y, p, n);
 }
 
 // r->sum: what the last pass needs, the logarithm of the sum or its inverse.
@@ -66,14 +90,14 @@ static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
     const CgNd *nd = &r->spec->nd;
     const IrDim *stride = nd->dim[nd->rank - 1].stride;
     CgVal size = cg_dim(f, r->spec->size);
-    r->to = cg_fat(f, f->arg[0], cg_iadd(f, r->off[0], cg_stride(f, i, stride[0])));
-    r->from = cg_fat(f, f->arg[1], cg_iadd(f, r->off[1], cg_stride(f, i, stride[1])));
-    cg_store(f, cg_v(f, -INFINITY), r->slot, 4);
+    r->to = at(f, r, f->arg[0], cg_iadd(f, r->off[0], cg_stride(f, i, stride[0])));
+    r->from = at(f, r, f->arg[1], cg_iadd(f, r->off[1], cg_stride(f, i, stride[1])));
+    cg_store(f, splat(f, r, -INFINITY), r->slot, 4);
     cg_nd_vectors(f, size, 1, row_max, r);
-    r->most = cg_splat(f, cg_max_lanes(f, cg_load(f, f->vec, r->slot, 4)));
-    cg_store(f, cg_v(f, 0), r->slot, 4);
+    r->most = cg_splat(f, cg_max_lanes(f, load_slot(f, r)));
+    cg_store(f, splat(f, r, 0), r->slot, 4);
     cg_nd_vectors(f, size, 1, row_exp, r);
-    finish_sum(r, f, cg_sum_lanes(f, cg_load(f, f->vec, r->slot, 4)));
+    finish_sum(r, f, cg_sum_lanes(f, load_slot(f, r)));
     r->sum = cg_splat(f, r->sum);
     cg_nd_vectors(f, size, 1, row_scale, r);
 }
@@ -89,29 +113,29 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
 static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     const SoftmaxSpec *s = r->spec;
-    CgVal to = cg_fat(f, f->arg[0], cg_iadd(f, r->off[0], i));
-    CgVal from = cg_fat(f, f->arg[1], cg_iadd(f, r->off[1], i));
-    CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->size), acc[] = {cg_v(f, -INFINITY)};
+    CgVal to = at(f, r, f->arg[0], cg_iadd(f, r->off[0], i));
+    CgVal from = at(f, r, f->arg[1], cg_iadd(f, r->off[1], i));
+    CgVal zero = cg_i64(f, 0), size = cg_dim(f, s->size), acc[] = {splat(f, r, -INFINITY)};
     CgLoop loop;
     cg_for_carry(f, &loop, zero, size, 1, 1, acc);
-    CgVal x = cg_load_n(f, cg_fat(f, from, cg_stride(f, loop.iv, s->step)), n);
+    CgVal x = load(f, r, at(f, r, from, cg_stride(f, loop.iv, s->step)), n);
     acc[0] = cg_fmax(f, acc[0], x);
     cg_end_carry(f, &loop, acc);
     r->most = acc[0];
-    acc[0] = cg_v(f, 0);
+    acc[0] = splat(f, r, 0);
     cg_for_carry(f, &loop, zero, size, 1, 1, acc);
-    CgVal at = cg_stride(f, loop.iv, s->step);
-    CgVal e = cg_exp(f, cg_fsub(f, cg_load_n(f, cg_fat(f, from, at), n), r->most));
-    if (!s->logarithm) {
-        cg_store_n(f, e, cg_fat(f, to, at), n);
+    CgVal along = cg_stride(f, loop.iv, s->step);
+    CgVal e = cg_exp(f, cg_fsub(f, load(f, r, at(f, r, from, along), n), r->most));
+    if (keeps_exp(r)) {
+        store(f, r, e, at(f, r, to, along), n);
     }
     acc[0] = cg_fadd(f, acc[0], e);
     cg_end_carry(f, &loop, acc);
     finish_sum(r, f, acc[0]);
     cg_for(f, &loop, zero, size, 1);
-    at = cg_stride(f, loop.iv, s->step);
-    r->to = cg_fat(f, to, at);
-    r->from = cg_fat(f, from, at);
+    along = cg_stride(f, loop.iv, s->step);
+    r->to = at(f, r, to, along);
+    r->from = at(f, r, from, along);
     row_scale(r, f, zero, n);
     cg_end(f, &loop);
 }
@@ -125,7 +149,7 @@ static void emit_line_vectors(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
 static void emit_softmax(CgFn *f, const void *spec) {
     SoftmaxRun r = {.spec = spec};
     if (ir_dim_is(r.spec->step, 1)) {
-        r.slot = cg_slot(f, f->vec);
+        r.slot = cg_slot(f, cg_elem_vec(f, dtype_of(&r)));
         LLVMSetAlignment(r.slot, 64);
         cg_nd_for(f, &r.spec->nd, 1, 1, emit_rows, &r);
     } else {
@@ -137,10 +161,6 @@ void cg_lower_softmax(CgProgram *p, const IrNode *n) {
     CgTensor t = cg_tensor(n->out[0]);
     int axis = (int)ir_int(n, IR_ATTR_AXIS, t.rank - 1);
     if (!cg_need_plain(p, n)) {
-        return;
-    }
-    if (t.dtype != IR_F32) {
-        cg_lower_float_typed(p, n);
         return;
     }
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
@@ -168,6 +188,7 @@ void cg_lower_softmax(CgProgram *p, const IrNode *n) {
     cg_nd_collapse(&s.nd, 1);
     s.nd.cost = 16 * ir_dim_at(s.size, 1);
     s.logarithm = n->op == IR_OP_LOG_SOFTMAX;
+    s.dtype = t.dtype;
     CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
     int k = cg_kernel(p, "softmax", emit_softmax, &s, sizeof s, 2, 300);
     cg_call(p, n, k, 2, args, ir_op_info(n->op)->text, (IrDim){0, 0});

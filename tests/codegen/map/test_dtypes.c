@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const dtypes[] = {"f32", "f64", "f16", "i8",  "i16", "i32",
-                                     "i64", "u8",  "u16", "u32", "u64", "bool"};
-enum { DTYPES = 12, FLOATS = 3, NUMBERS = 11 };
+static const char *const dtypes[] = {"f32", "f64", "f16", "bf16", "i8",  "i16", "i32",
+                                     "i64", "u8",  "u16", "u32",  "u64", "bool"};
+enum { DTYPES = 13, FLOATS = 4, NUMBERS = 12 };
 
 static const CaseTarget targets[] = {{"native", 2}, {"x86-64-v3", 0}};
 enum { TARGETS = sizeof targets / sizeof *targets };
