@@ -286,7 +286,7 @@ static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgV
 static void emit_winograd_vector(Filter *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    WinoShape w = cg_wino_shape(s, f->lanes);
+    WinoShape w = cg_conv_winograd_shape(s, f->lanes);
     CgVal begin, nv;
     find_part(f, w.oc.cut, d->v, &begin, &nv);
     CgVal step = cg_imulc(f, nv, f->lanes), point = cg_imulc(f, step, s->C);

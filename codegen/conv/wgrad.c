@@ -98,7 +98,7 @@ static void read_node(const IrNode *n, CgWgrad *s) {
 }
 
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
-    int lanes = t->lanes, cg = cg_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
+    int lanes = t->lanes, cg = cg_conv_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
     int registers = t->machine.vector_registers - (t->machine.fma ? 1 : 2);
     bool broadcast = t->machine.broadcast;
     s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
@@ -111,11 +111,11 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
             s->vecs = max_int(1, min_int(blocks, (registers - 1) / (s->terms + 1)));
         return;
     }
-    if (s->group > 1 && cg_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
+    if (s->group > 1 && cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
         blocks /= s->group;
     s->terms = min_int(s->C, broadcast ? 8 : 4);
     s->vecs = broadcast ? 2 : 3;
-    if (cg_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
+    if (cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
         s->vecs = 1;
     s->vecs = min_int(s->vecs, blocks);
 }
@@ -134,7 +134,7 @@ static void choose_chunk(CgWgrad *s, int lanes) {
 // make it about as wide as high.
 static void choose_group(CgWgrad *s, int lanes) {
     s->i_blocks = 1;
-    CgWgradUnits u = cg_wgrad_units(s, lanes);
+    CgWgradUnits u = cg_conv_wgrad_units(s, lanes);
     int64_t most = SUM_BYTES / (u.floats * 4);
     most = most < 1 ? 1 : most > u.n ? u.n : most;
     s->units = (int32_t)most;
@@ -159,7 +159,7 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     if ((int64_t)s.O * s.C * s.kh * s.kw == 0)
         return; // nothing to write
     choose_tile(&s, t);
-    while (s.vecs > 1 && cg_wgrad_units(&s, t->lanes).n < LEAST_UNITS)
+    while (s.vecs > 1 && cg_conv_wgrad_units(&s, t->lanes).n < LEAST_UNITS)
         s.vecs--;
     if (s.bin == 1 && (s.group > 1 || s.C > 4)) {
         cg_nyi(p, n, "conv_wgrad of this plain input");
@@ -167,14 +167,14 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     }
     choose_chunk(&s, t->lanes);
     choose_group(&s, t->lanes);
-    int64_t bytes = cg_wgrad_units(&s, t->lanes).floats * s.units * 4;
+    int64_t bytes = cg_conv_wgrad_units(&s, t->lanes).floats * s.units * 4;
     if (bytes > MAX_UNIT_BYTES) {
         cg_nyi(p, n, "conv_wgrad with a window this large");
         return;
     }
     cg_scratch(p, bytes);
     CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0)), cg_read(ir_in(n, 1))};
-    int64_t flops = 2 * (int64_t)s.O * s.OH * s.OW * cg_wgrad_group_channels(&s) * s.kh * s.kw;
+    int64_t flops = 2 * (int64_t)s.O * s.OH * s.OW * cg_conv_wgrad_group_channels(&s) * s.kh * s.kw;
     int kernel = cg_kernel(p, "conv_wgrad", cg_conv_wgrad, &s, sizeof s, 3,
                            s.terms * s.vecs * s.kw * 16 + 500);
     const char *kind = s.lanewise ? "lanes" : s.bin == 1 ? "plain" : "wgrad";

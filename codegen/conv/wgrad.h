@@ -39,9 +39,9 @@ typedef struct CgWgradUnits {
     int64_t floats;        // of a unit
 } CgWgradUnits;
 
-CgWgradPairing cg_wgrad_pairing(const CgWgrad *s, int lanes);
-CgWgradUnits cg_wgrad_units(const CgWgrad *s, int lanes);
-int cg_wgrad_group_channels(const CgWgrad *s); // of x
+CgWgradPairing cg_conv_wgrad_pairing(const CgWgrad *s, int lanes);
+CgWgradUnits cg_conv_wgrad_units(const CgWgrad *s, int lanes);
+int cg_conv_wgrad_group_channels(const CgWgrad *s); // of x
 void cg_conv_wgrad(CgFn *f, const void *spec);
 
 #endif

@@ -20,8 +20,10 @@
 //
 // Threads split the units and each unit sums up all pixels in one order, so that results do not
 // depend on the number of threads.
-#include "codegen/conv/wgrad.h"
+#include "codegen/conv/wgrad_tile.h"
 #include "codegen/build/nd.h"
+
+enum { MAX_PRODUCTS = 1600 }; // of a loop's body
 
 static int min_int(int a, int b) {
     return a < b ? a : b;
@@ -29,228 +31,6 @@ static int min_int(int a, int b) {
 static int max_int(int a, int b) {
     return a > b ? a : b;
 }
-static int ceil_div(int a, int b) {
-    return a <= 0 ? 0 : (a + b - 1) / b;
-}
-
-// ---------------------------------------------------------------- what the units are
-
-int cg_wgrad_group_channels(const CgWgrad *s) {
-    return s->C / s->group;
-}
-
-CgWgradPairing cg_wgrad_pairing(const CgWgrad *s, int lanes) {
-    if (s->lanewise)
-        return CG_PAIR_SAME;
-    bool whole = s->O / s->group % lanes == 0 && cg_wgrad_group_channels(s) % s->bin == 0;
-    return s->group == 1 || whole ? CG_PAIR_ALL : CG_PAIR_RANGES;
-}
-
-// Blocks of x that output vector `ob` needs: [lo, hi)
-static void block_range(const CgWgrad *s, int lanes, int ob, int *lo, int *hi) {
-    int og = s->O / s->group, ig = cg_wgrad_group_channels(s);
-    int last = min_int((ob + 1) * lanes, s->O) - 1;
-    *lo = ob * lanes / og * ig / s->bin;
-    *hi = ceil_div((last / og + 1) * ig, s->bin);
-}
-
-static int most_blocks(const CgWgrad *s, int lanes) {
-    int most = 0, lo, hi;
-    for (int ob = 0; ob < ceil_div(s->O, lanes); ob++) {
-        block_range(s, lanes, ob, &lo, &hi);
-        most = max_int(most, hi - lo);
-    }
-    return most;
-}
-
-CgWgradUnits cg_wgrad_units(const CgWgrad *s, int lanes) {
-    CgWgradUnits u = {.pairing = cg_wgrad_pairing(s, lanes), .sets = 1, .taps = s->kh * s->kw};
-    u.o_blocks = ceil_div(s->O, lanes);
-    u.i_blocks = s->bin == 1 ? 1 : ceil_div(s->C, s->bin);
-    u.part = s->bin == 1 ? s->C : s->lanewise ? cg_wgrad_group_channels(s) : s->terms;
-    u.parts = s->bin == 1 || s->lanewise ? 1 : ceil_div(min_int(s->bin, s->C), s->terms);
-    if (u.pairing == CG_PAIR_ALL && s->group > 1) {
-        u.sets = s->group;
-        u.o_blocks /= s->group;
-        u.i_blocks /= s->group;
-    } else if (u.pairing == CG_PAIR_SAME) {
-        u.i_blocks = 1;
-    } else if (u.pairing == CG_PAIR_RANGES) {
-        u.i_blocks = most_blocks(s, lanes);
-    }
-    u.cut = cg_conv_cut(u.o_blocks, s->vecs);
-    u.o_tiles = u.sets * u.cut.n;
-    u.n = (int64_t)u.o_tiles * u.i_blocks;
-    u.rows = ceil_div(u.part * u.parts * u.taps, lanes) * lanes;
-    u.floats = (int64_t)u.rows * u.cut.size * lanes;
-    return u;
-}
-
-// ---------------------------------------------------------------- columns
-
-typedef struct Term {
-    int k, kw; // channel of the part, kernel column
-} Term;
-
-// Terms that share a register tile.
-typedef struct Set {
-    int n;
-    const Term *term;
-} Set;
-
-// Output columns [lo, hi) whose tap kw is inside the image.
-static void column_range(const CgWgrad *s, int kw, int *lo, int *hi) {
-    int first = s->pl - kw * s->dw;
-    *lo = min_int(s->OW, ceil_div(first, s->sw));
-    *hi = max_int(*lo, min_int(s->OW, ceil_div(first + s->W, s->sw)));
-}
-
-typedef struct Kernel {
-    CgFn *f;
-    const CgWgrad *s;
-    CgWgradUnits u;
-    int n_sets;
-    Set *sets;
-    int unroll;
-} Kernel;
-
-enum { MAX_EDGE_COLUMNS = 24, MAX_PRODUCTS = 1600 };
-
-// Columns that some but not all kernel columns of a set reach are code of their own: with many of
-// them each kernel column becomes a set.
-static int count_edge_columns(const CgWgrad *s) {
-    int lo0, hi0, lo1, hi1;
-    column_range(s, 0, &lo0, &hi0);
-    column_range(s, s->kw - 1, &lo1, &hi1);
-    return (lo0 - lo1) + (hi0 - hi1);
-}
-
-static void find_sets(Kernel *k) {
-    const CgWgrad *s = k->s;
-    IrArena *a = k->f->arena;
-    int n = k->u.part * s->kw, in_set = s->terms;
-    bool apart = (s->bin > 1 && !s->lanewise) || count_edge_columns(s) > MAX_EDGE_COLUMNS;
-    Term *term = ir_alloc_array(a, (size_t)n, sizeof *term);
-    for (int i = 0; i < n; i++)
-        term[i] = (Term){i % k->u.part, i / k->u.part};
-    k->sets = ir_alloc_array(a, (size_t)n, sizeof *k->sets);
-    if (apart) {
-        for (int i = 0; i < n;) {
-            int left = k->u.part - i % k->u.part, size = min_int(left, in_set);
-            k->sets[k->n_sets++] = (Set){size, term + i};
-            i += size;
-        }
-        return;
-    }
-    CgCut cut = cg_conv_cut(n, in_set);
-    for (int i = 0; i < cut.n; i++)
-        k->sets[k->n_sets++] = (Set){cut.size - (i >= cut.big), term + cg_conv_cut_begin(cut, i)};
-}
-
-// ---------------------------------------------------------------- the register tile
-
-typedef struct Tile {
-    const Set *set;
-    int nv;
-    CgVal x_ahead, dy_ahead; // floats to the next chunk's pixels, which are asked for; NULL: not
-    CgVal acc[CG_MAX_CARRY];
-} Tile;
-
-static CgVal spread_channel(CgFn *f, const CgWgrad *s, CgVal x, int k) {
-    int index[64], cg = cg_wgrad_group_channels(s);
-    if (cg == 1)
-        return x;
-    for (int i = 0; i < f->lanes; i++)
-        index[i] = i / cg * cg + k;
-    return cg_shuffle(f, x, NULL, f->lanes, index);
-}
-
-// Asks for what the next chunk has in the place of this pixel, to be in L2 by then.
-static void prefetch_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at) {
-    CgFn *f = k->f;
-    const CgWgrad *s = k->s;
-    if (at * f->lanes % 16) // vectors that share a line
-        return;
-    if (t->x_ahead) {
-        int64_t from = ((int64_t)at * s->sw + t->set->term[0].kw * s->dw) * s->bin;
-        cg_prefetch(f, cg_fat(f, cg_fatc(f, xp, from), t->x_ahead), 2);
-    }
-    for (int v = 0; v < t->nv && t->dy_ahead; v++) {
-        int64_t from = ((int64_t)v * s->OH * s->OW + at) * f->lanes;
-        cg_prefetch(f, cg_fat(f, cg_fatc(f, dp, from), t->dy_ahead), 2);
-    }
-}
-
-// Output column `at`, counted from dp; xp: where tap 0 of the column that dp points to is.
-// `column`: the static column, to leave out terms outside; -1: all are inside.
-static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int column) {
-    CgFn *f = k->f;
-    const CgWgrad *s = k->s;
-    CgVal dy[CG_MAX_CARRY] = {NULL}, x = NULL;
-    int last_kw = -1;
-    if (!s->lanewise || !f->target->machine.broadcast || at % 4 == 0)
-        cg_conv_fence(f);
-    for (int i = 0; i < t->set->n; i++) {
-        Term term = t->set->term[i];
-        int lo, hi;
-        column_range(s, term.kw, &lo, &hi);
-        if (column >= 0 && (column < lo || column >= hi))
-            continue;
-        int64_t from = ((int64_t)at * s->sw + term.kw * s->dw) * s->bin;
-        CgVal value;
-        if (s->lanewise) {
-            if (term.kw != last_kw)
-                x = cg_load_v(f, cg_fatc(f, xp, from));
-            last_kw = term.kw;
-            value = spread_channel(f, s, x, term.k);
-        } else {
-            from += s->bin == 1 ? (int64_t)term.k * s->H * s->W : term.k;
-            value = cg_load_splat(f, cg_fatc(f, xp, from));
-        }
-        for (int v = 0; v < t->nv; v++) {
-            if (!dy[v])
-                dy[v] = cg_load_v(f, cg_fatc(f, dp, ((int64_t)v * s->OH * s->OW + at) * f->lanes));
-            t->acc[i * t->nv + v] = cg_fma(f, value, dy[v], t->acc[i * t->nv + v]);
-        }
-    }
-}
-
-// One row of output pixels: xp, dp at its column 0.
-static void emit_row(Kernel *k, Tile *t, CgVal xp, CgVal dp) {
-    CgFn *f = k->f;
-    const CgWgrad *s = k->s;
-    int lo = 0, hi = s->OW, first = s->OW, end = 0;
-    for (int i = 0; i < t->set->n; i++) { // [lo, hi): all terms inside; [first, end): some
-        int a, b;
-        column_range(s, t->set->term[i].kw, &a, &b);
-        lo = max_int(lo, a);
-        hi = min_int(hi, b);
-        first = b > a ? min_int(first, a) : first;
-        end = b > a ? max_int(end, b) : end;
-    }
-    hi = max_int(hi, lo);
-    for (int c = first; c < min_int(lo, end); c++)
-        emit_pixel(k, t, xp, dp, c, c);
-    int u = k->unroll, main = hi - lo <= 2 * u ? 0 : (hi - lo) / u * u;
-    if (main) {
-        CgLoop loop;
-        cg_for_carry(f, &loop, cg_i64(f, lo), cg_i64(f, lo + main), u, t->set->n * t->nv, t->acc);
-        CgVal xi = cg_fat(f, xp, cg_imulc(f, loop.iv, (int64_t)s->sw * s->bin));
-        CgVal di = cg_fat(f, dp, cg_imulc(f, loop.iv, f->lanes));
-        for (int i = 0; i < u; i++) {
-            emit_pixel(k, t, xi, di, i, -1);
-            prefetch_pixel(k, t, xi, di, i);
-        }
-        cg_end_carry(f, &loop, t->acc);
-    }
-    for (int c = lo + main; c < hi; c++) {
-        emit_pixel(k, t, xp, dp, c, -1);
-        prefetch_pixel(k, t, xp, dp, c);
-    }
-    for (int c = max_int(hi, first); c < end; c++)
-        emit_pixel(k, t, xp, dp, c, c);
-}
-
 // ---------------------------------------------------------------- a unit on a chunk
 
 // What a unit's code works on.
@@ -306,7 +86,7 @@ static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal pa
     CgVal ih = cg_iadd(f, cg_iaddc(f, cg_imulc(f, row.iv, s->sh), -s->pt), cg_imulc(f, kh, s->dh));
     CgVal xp = cg_fat(f, xn, cg_imulc(f, cg_iaddc(f, cg_imulc(f, ih, s->W), -s->pl), s->bin));
     CgVal dp = cg_fat(f, dn, cg_imulc(f, row.iv, (int64_t)s->OW * f->lanes));
-    emit_row(k, &t, xp, dp);
+    cg_conv_wgrad_row(k, &t, xp, dp);
     cg_end_carry(f, &row, t.acc);
     cg_end_carry(f, &image, t.acc);
     for (int i = 0; i < n; i++)
@@ -328,7 +108,7 @@ static void emit_unit(Kernel *k, const Place *p, int nv) {
 static CgVal block_channels(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    int c = k->u.pairing == CG_PAIR_RANGES ? s->C : cg_wgrad_group_channels(s);
+    int c = k->u.pairing == CG_PAIR_RANGES ? s->C : cg_conv_wgrad_group_channels(s);
     if (k->u.part * k->u.parts >= c)
         return cg_i64(f, c);
     return cg_imin(f, cg_i64(f, s->bin), cg_isub(f, cg_i64(f, c), cg_imulc(f, p->ib, s->bin)));
@@ -358,7 +138,7 @@ static CgVal find_unit(Kernel *k, CgVal unit, Place *p) {
 static void find_range(Kernel *k, const Place *p, CgVal *lo, CgVal *hi) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    int og = s->O / s->group, ig = cg_wgrad_group_channels(s);
+    int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
     CgVal first = cg_imulc(f, p->ob, f->lanes);
     CgVal end = cg_imin(f, cg_iaddc(f, first, f->lanes), cg_i64(f, s->O));
     CgVal last_group = cg_idivc(f, cg_iaddc(f, end, -1), og);
@@ -420,7 +200,7 @@ static void transpose_vector(Kernel *k, const Place *p, CgVal v) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     const CgWgradUnits *u = &k->u;
-    int64_t per_output = (int64_t)cg_wgrad_group_channels(s) * u->taps;
+    int64_t per_output = (int64_t)cg_conv_wgrad_group_channels(s) * u->taps;
     CgVal rows = cg_imulc(f, block_channels(k, p), u->taps);
     CgVal o = cg_imulc(f, cg_iadd(f, p->ob, v), f->lanes);
     CgVal at = cg_imulc(f, p->ib, (int64_t)s->bin * u->taps);
@@ -452,7 +232,7 @@ static void copy_lanes(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     const CgWgradUnits *u = &k->u;
-    int og = s->O / s->group, ig = cg_wgrad_group_channels(s);
+    int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
     CgVal o0 = cg_imulc(f, p->ob, f->lanes), c0 = cg_imulc(f, p->ib, s->bin);
     CgVal n = cg_imin(f, cg_i64(f, f->lanes), cg_isub(f, cg_i64(f, s->O), o0));
     CgLoop lane, row;
@@ -542,8 +322,8 @@ static void emit_group(Kernel *k, CgVal lo, CgVal hi) {
 
 void cg_conv_wgrad(CgFn *f, const void *spec) {
     Kernel k = {.f = f, .s = spec};
-    k.u = cg_wgrad_units(k.s, f->lanes);
-    find_sets(&k);
+    k.u = cg_conv_wgrad_units(k.s, f->lanes);
+    cg_conv_wgrad_find_sets(&k);
     int products = k.s->kw * k.u.part * k.s->vecs, most = k.s->lanewise ? 8 : 4;
     k.unroll = max_int(1, min_int(most, MAX_PRODUCTS / max_int(1, products)));
     CgVal lo, hi;

@@ -76,13 +76,13 @@ static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
         CgVal out[WINO_MAX_N];
         for (n->at = 0; n->at < w->cols; n->at++) {
             cg_conv_fence(f);
-            cg_wino_multiply(f, h, first, rows, load_vertical, n, out);
+            cg_conv_winograd_multiply(f, h, first, rows, load_vertical, n, out);
             for (int k = 0; k < rows; k++)
                 n->mid[k][n->at] = out[k];
         }
         for (n->at = 0; n->at < rows; n->at++) {
             cg_conv_fence(f);
-            cg_wino_multiply(f, w, 0, w->rows, load_horizontal, n, out);
+            cg_conv_winograd_multiply(f, w, 0, w->rows, load_horizontal, n, out);
             for (int k = 0; k < w->rows; k++)
                 n->store(n, h->order[first + n->at], w->order[k], out[k]);
         }
@@ -456,7 +456,7 @@ static void place_scratch(Wino *d) {
 
 void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    Wino d = {.f = f, .s = s, .w = cg_wino_shape(s, f->lanes)};
+    Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
     d.tiles = cg_conv_cut(s->tile.block, most_tiles(f, d.w.oc.cut.size)).size;
     d.prefetch = s->floats * 4 >= PREFETCH_BYTES;
     d.always_buffered = is_long(&s->then);

@@ -1,4 +1,4 @@
-// Winograd convolution: what its files share. Private to codegen/conv*.c.
+// Winograd convolution: what its files share. Private to codegen/conv/.
 //
 // An output tile of mh x mw pixels of an rh x rw kernel with stride 1 is computed from nh x nw
 // products a channel pair instead of mh * mw * rh * rw, n = m + r - 1:
@@ -34,13 +34,13 @@ typedef struct WinoAxis {
 } WinoAxis;
 
 // False when there are no points for m + r - 1.
-bool cg_wino_axis(int m, int r, WinoAxis *out);
+bool cg_conv_winograd_axis(int m, int r, WinoAxis *out);
 
 // Rows order[first, first + n_rows) of matrix times the vector that load() gives; each column is
 // loaded at most once, and only if needed. out[k] belongs to row order[first + k].
 typedef CgVal (*WinoLoad)(void *ctx, int col);
-void cg_wino_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load, void *ctx,
-                      CgVal *out);
+void cg_conv_winograd_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load,
+                               void *ctx, CgVal *out);
 
 typedef struct WinoShape {
     WinoAxis h, w;
@@ -51,6 +51,6 @@ typedef struct WinoShape {
     int64_t v_point, m_point; // floats between points in the transformed input, in the products
     int64_t v_floats, m_floats;
 } WinoShape;
-WinoShape cg_wino_shape(const CgConv *s, int lanes);
+WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes);
 
 #endif

@@ -89,7 +89,7 @@ static void order_rows(WinoMatrix *m, bool by_parity) {
             m->order[k++] = i;
 }
 
-bool cg_wino_axis(int m, int r, WinoAxis *out) {
+bool cg_conv_winograd_axis(int m, int r, WinoAxis *out) {
     int n = m + r - 1, set = -1;
     for (size_t i = 0; i < sizeof point_sets / sizeof *point_sets; i++)
         if (point_sets[i].n == n - 1)
@@ -207,8 +207,8 @@ static void multiply_pair(Product *p, int a, int b, CgVal *out) {
     out[1] = add_terms(p->f, minus, 2);
 }
 
-void cg_wino_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load, void *ctx,
-                      CgVal *out) {
+void cg_conv_winograd_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load,
+                               void *ctx, CgVal *out) {
     Product p = {.f = f, .m = m, .load = load, .ctx = ctx};
     for (int k = 0; k < n_rows; k++) {
         int row = m->order[first + k];

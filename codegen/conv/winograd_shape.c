@@ -7,10 +7,10 @@ static int64_t whole_lines(int64_t floats) {
 
 // Strides between points are an odd number of cache lines: a tile's points lie in different sets of
 // L1.
-WinoShape cg_wino_shape(const CgConv *s, int lanes) {
+WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
     WinoShape w;
-    if (!cg_wino_axis(s->tile.out_rows, s->kh, &w.h) ||
-        !cg_wino_axis(s->tile.out_cols, s->kw, &w.w))
+    if (!cg_conv_winograd_axis(s->tile.out_rows, s->kh, &w.h) ||
+        !cg_conv_winograd_axis(s->tile.out_cols, s->kw, &w.w))
         ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->tile.out_rows,
                s->tile.out_cols, s->kh, s->kw);
     w.points = w.h.n * w.w.n;
@@ -31,11 +31,12 @@ bool cg_conv_fits_winograd(const CgConv *s, int lanes) {
     return s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->group == 1 &&
            s->bin == lanes && s->tile.vecs >= 1 && s->tile.vecs <= CG_MAX_CARRY / 2 &&
            s->tile.block >= 1 && s->tile.block <= 1024 &&
-           cg_wino_axis(s->tile.out_rows, s->kh, &a) && cg_wino_axis(s->tile.out_cols, s->kw, &a);
+           cg_conv_winograd_axis(s->tile.out_rows, s->kh, &a) &&
+           cg_conv_winograd_axis(s->tile.out_cols, s->kw, &a);
 }
 
 int64_t cg_conv_scratch_winograd(const CgConv *s, int lanes) {
-    WinoShape w = cg_wino_shape(s, lanes);
+    WinoShape w = cg_conv_winograd_shape(s, lanes);
     int64_t tile =
         (int64_t)(s->tile.out_rows * s->tile.out_cols + 1) * lanes; // an edge tile, and zeros
     return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
