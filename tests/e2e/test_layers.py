@@ -37,6 +37,7 @@ LONG_FILES = {"codegen/conv/direct.c": 510, "codegen/conv/wgrad_kernel.c": 555}
 # Circles that stand for a while: the table of algorithms becomes conv_algos.def.
 KNOWN_CIRCLES = [["passes/schedule/direct.c", "passes/schedule/schedule.c", "passes/schedule/strassen.c",
                   "passes/schedule/winograd.c"]]
+OLD_NAMES = KNOWN_CIRCLES[0]
 LONG_FUNCTIONS = {
     "rt_fine_train": "a table of options, a row each, that point at its locals",
 }
@@ -124,23 +125,27 @@ def symbols(object_file):
     return {n for kind, n in rows if kind != "U"}, {n for kind, n in rows if kind == "U"}
 
 
+def objects():
+    """path -> (defined, undefined) of every source that was built."""
+    build, found = os.path.join(os.path.dirname(HONE), "CMakeFiles"), {}
+    for target in sorted(os.listdir(build)):
+        if re.fullmatch(r"hone(_\w+)?\.dir", target):
+            for path in files(os.path.join(build, target), (".c.o",)):
+                source = os.path.relpath(os.path.join(ROOT, path), os.path.join(build, target))[:-2]
+                if os.path.exists(os.path.join(ROOT, source)):
+                    found[source] = symbols(os.path.join(ROOT, path))
+    return found
+
+
 def call_arrows():
     """path -> {path: names}: what the first uses of the second's definitions."""
-    build = os.path.join(os.path.dirname(HONE), "CMakeFiles")
-    home, uses = {}, {}
-    for target in sorted(os.listdir(build)):
-        if not re.fullmatch(r"hone(_\w+)?\.dir", target):
-            continue
-        for folder, _, names in os.walk(os.path.join(build, target)):
-            for name in names:
-                path = os.path.relpath(os.path.join(folder, name[:-2]), os.path.join(build, target))
-                if name.endswith(".c.o") and os.path.exists(os.path.join(ROOT, path)):
-                    defined, uses[path] = symbols(os.path.join(folder, name))
-                    for n in defined:
-                        home.setdefault(n, []).append(path)
-    arrows = {path: {} for path in uses}
-    for path, names in uses.items():
-        for n in names:
+    built, home = objects(), {}
+    for path, (defined, _) in built.items():
+        for n in defined:
+            home.setdefault(n, []).append(path)
+    arrows = {path: {} for path in built}
+    for path, (_, uses) in built.items():
+        for n in uses:
             if len(home.get(n, ())) == 1 and home[n][0] != path:
                 arrows[path].setdefault(home[n][0], set()).add(n)
     return arrows
@@ -154,6 +159,13 @@ def test_no_circles_of_calls():
     found = [c for c in circles(arrows) if c not in KNOWN_CIRCLES]
     lines = [f"  {a} -> {b}: {', '.join(sorted(arrows[a][b])[:8])}" for c in found for a in c for b in c if b in arrows[a]]
     assert not found, "files that call each other in circles:\n" + "\n".join(lines)
+
+
+def test_exports_begin_with_their_folder():
+    prefix = {"ir": "ir_", "frontend": "fe_", "passes": "pass", "codegen": "cg_", "runtime": ("rt_", "hone_")}
+    for path, (defined, _) in objects().items():
+        wrong = [n for n in defined if n != "main" and not n.startswith(prefix.get(path.split("/")[0], ""))]
+        assert not wrong or path in OLD_NAMES, f"{path} exports {sorted(wrong)}"
 
 
 def test_foreign_types_stay_in_their_folder():
@@ -177,8 +189,16 @@ def test_top_level():
     assert not {e for e in extra if not e.startswith(".")}, extra
 
 
+def test_tests_mirror_the_rooms():
+    for top in MAY_INCLUDE:
+        for path, folders, _ in os.walk(os.path.join(ROOT, "tests", top)):
+            for folder in folders:
+                room = os.path.relpath(os.path.join(path, folder), os.path.join(ROOT, "tests"))
+                assert room in ROOMS or folder in ("rig", "golden", "__pycache__"), f"tests/{room} mirrors no room"
+
+
 def test_files_stay_short():
-    for _, path, text in sources():
+    for path, text in [(p, t) for _, p, t in sources()] + [(p, read(p)) for p in files("tests", (".c", ".h"))]:
         lines, most = text.count("\n"), LONG_FILES.get(path, MOST_LINES)
         assert lines <= most, f"{path} has {lines} lines, more than {most}"
 

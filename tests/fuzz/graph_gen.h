@@ -48,5 +48,6 @@ typedef struct GenMaker {
 } GenMaker;
 extern const GenMaker gen_makers[];
 extern const int gen_n_makers;
+IrValue *gen_make_any(Gen *m); // gen_any.c
 
 #endif

@@ -88,4 +88,18 @@ WRITER const char *import_print(Import *im) {
     return copy;
 }
 
+typedef struct CaseShape {
+    int rank;
+    int64_t dim[IR_MAX_RANK];
+} CaseShape;
+
+// Adds a string attribute to a node.
+WRITER void case_attr_str(Pb *node, const char *name, const char *s) {
+    Pb a = {0};
+    pb_str(&a, 1, name);
+    pb_str(&a, 4, s);
+    pb_int(&a, 20, 3);
+    pb_msg(node, 5, &a);
+}
+
 #endif
