@@ -46,28 +46,6 @@ static int32_t bias_kind(const IrNode *n, bool plain) {
     return bias->konst && !plain ? CG_CONV_BIAS_PACKED : CG_CONV_BIAS_PLAIN;
 }
 
-void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
-    s->C = (int32_t)c->C;
-    s->O = (int32_t)c->O;
-    s->H = (int32_t)c->H;
-    s->W = (int32_t)c->W;
-    s->OH = (int32_t)c->OH;
-    s->OW = (int32_t)c->OW;
-    s->bin = c->x_block ? c->x_block : 1;
-    s->kh = (int32_t)c->w.kh;
-    s->kw = (int32_t)c->w.kw;
-    s->sh = (int32_t)c->w.sh;
-    s->sw = (int32_t)c->w.sw;
-    s->dh = (int32_t)c->w.dh;
-    s->dw = (int32_t)c->w.dw;
-    s->pt = (int32_t)c->w.pt;
-    s->pl = (int32_t)c->w.pl;
-    s->group = (int32_t)c->w.group;
-    s->tile = *t;
-    s->dtype = (int32_t)c->dtype;
-    s->N = c->N;
-}
-
 static void read_node(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lanes, CgConv *s) {
     const IrConvAlgoInfo *info = ir_conv_algo_info(algo);
     IrConv seen = ir_conv_seen_by(algo, c);

@@ -1,5 +1,6 @@
-// What the convolution kernels share: how output rows, columns and channels are cut into register
-// tiles, which taps of a tile leave the image, and what happens to a finished accumulator.
+// What the convolution kernels share: their plain data of a geometry, how output rows, columns and
+// channels are cut into register tiles, which taps of a tile leave the image, and what happens to a
+// finished accumulator.
 #include "codegen/conv/conv.h"
 
 static int min_int(int a, int b) {
@@ -10,6 +11,28 @@ static int max_int(int a, int b) {
 }
 static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
+}
+
+void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
+    s->C = (int32_t)c->C;
+    s->O = (int32_t)c->O;
+    s->H = (int32_t)c->H;
+    s->W = (int32_t)c->W;
+    s->OH = (int32_t)c->OH;
+    s->OW = (int32_t)c->OW;
+    s->bin = c->x_block ? c->x_block : 1;
+    s->kh = (int32_t)c->w.kh;
+    s->kw = (int32_t)c->w.kw;
+    s->sh = (int32_t)c->w.sh;
+    s->sw = (int32_t)c->w.sw;
+    s->dh = (int32_t)c->w.dh;
+    s->dw = (int32_t)c->w.dw;
+    s->pt = (int32_t)c->w.pt;
+    s->pl = (int32_t)c->w.pl;
+    s->group = (int32_t)c->w.group;
+    s->tile = *t;
+    s->dtype = (int32_t)c->dtype;
+    s->N = c->N;
 }
 
 CgCut cg_conv_cut(int total, int max) {

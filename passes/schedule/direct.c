@@ -41,11 +41,6 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-// One register is kept free; without fused multiply-add a product needs another.
-int64_t pass_schedule_registers(const PassOptions *opt) {
-    return opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
-}
-
 static Shape read_shape(const IrConv *c, const PassOptions *opt) {
     Shape s = {
         .c = *c, .machine = opt->machine, .lanes = opt->block, .threads = max_i64(1, opt->threads)};

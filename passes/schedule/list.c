@@ -1,4 +1,5 @@
-// The fastest of what the models propose.
+// What the models share: a list of what they propose, fastest first, and the registers they count
+// on.
 #include "passes/schedule/schedule.h"
 
 void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
@@ -17,4 +18,9 @@ void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
 void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more) {
     for (int i = 0; i < more->n; i++)
         pass_schedule_add(list, &more->v[i]);
+}
+
+// One register is kept free; without fused multiply-add a product needs another.
+int64_t pass_schedule_registers(const PassOptions *opt) {
+    return opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
 }
