@@ -3,8 +3,7 @@
 #ifndef CODEGEN_INDEX_INDEX_H
 #define CODEGEN_INDEX_INDEX_H
 
-#include "codegen/map/map.h"
-#include "codegen/move/move.h"
+#include "codegen/build/nd.h"
 
 // Entry i of a tensor of indices, counted from the start of an axis of `size` elements: negative
 // ones count from its end. What is outside even so stays outside.

@@ -4,6 +4,7 @@
 // depend on the number of threads: scatter_elements divides the lines along its axis, which do not
 // meet, and in scatter_nd each thread looks at all indices for those in its part.
 #include "codegen/index/index.h"
+#include "codegen/move/move.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 // 1 - ratio, or 0, by its random number, which ir/random.h makes of i, the attribute `seed` and,
 // where there is one, the operand that is given at run time: the same for any number of threads and
 // any layout, and again for the gradient.
-#include "codegen/map/map.h"
+#include "codegen/build/nd.h"
 #include "ir/random.h"
 #include <string.h>
 

@@ -2,7 +2,7 @@
 // rows along its last padded dimension, whose elements are runs of the unpadded dimensions behind
 // it: a row is a left border, a middle that is one copy, and a right border. Blocked tensors are
 // [N, C/B, H, W, B], padded in H and W.
-#include "codegen/map/map.h"
+#include "codegen/build/nd.h"
 #include "codegen/move/move.h"
 #include <string.h>
 

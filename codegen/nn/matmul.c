@@ -2,7 +2,7 @@
 // epilogue: which kernel, and how the operands lie. matmul_panels.c and matmul_elements.c are the
 // kernels.
 #include "codegen/nn/matmul.h"
-#include "codegen/map/map.h"
+#include "codegen/build/nd.h"
 #include <string.h>
 
 enum { CACHED = 768 << 10 }; // bytes of b that the second level cache holds

@@ -2,57 +2,11 @@
 // a vector per pixel; several columns at a time share what they have in common: each input column
 // is joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of
 // a loop; columns near the edges are code of their own, in which taps outside are absent. The
-// epilogue is done before a pixel is stored. Plain tensors of any dtype: element by element.
-#include "codegen/map/map.h"
+// epilogue is done before a pixel is stored. Plain tensors: pool_elements.c.
 #include "codegen/build/nd.h"
 #include "codegen/nn/pool.h"
 #include <math.h>
 #include <string.h>
-
-// ---------------------------------------------------------------- both forms
-
-// First and one past the last tap of `k` that falls on [0, size), or for the divisor of avg_pool
-// with count_pad all before size + pad.
-typedef struct Taps {
-    CgVal first, lo, hi; // first: input index of tap 0, may be negative
-    CgVal count;
-} Taps;
-
-// ceil(max(0, x) / d), at most k
-static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k) {
-    CgVal up = cg_iaddc(f, cg_imax(f, x, cg_i64(f, 0)), d - 1);
-    return cg_imin(f, cg_idivc(f, up, d), cg_i64(f, k));
-}
-
-static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t dilation,
-                      int64_t k, CgVal size, int64_t end, bool count_pad) {
-    Taps t;
-    t.first = cg_iaddc(f, cg_imulc(f, out, stride), -begin);
-    t.lo = taps_below(f, cg_isub(f, cg_i64(f, 0), t.first), dilation, k);
-    t.hi = taps_below(f, cg_isub(f, size, t.first), dilation, k);
-    CgVal all = taps_below(f, cg_isub(f, cg_iaddc(f, size, end), t.first), dilation, k);
-    t.count = count_pad ? all : cg_imax(f, cg_isub(f, t.hi, t.lo), cg_i64(f, 0));
-    return t;
-}
-
-static Taps find_rows(CgFn *f, const CgPool *s, CgVal oh) {
-    return find_taps(f, oh, s->sh, s->pt, s->dh, s->kh, cg_dim(f, s->x.dim[2]), s->pb,
-                     s->count_pad);
-}
-
-static Taps find_columns(CgFn *f, const CgPool *s, CgVal ow) {
-    return find_taps(f, ow, s->sw, s->pl, s->dw, s->kw, cg_dim(f, s->x.dim[3]), s->pr,
-                     s->count_pad);
-}
-
-static CgVal accumulate(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
-    CgVal sum = cg_fadd(f, acc, x);
-    if (!s->max)
-        return sum;
-    // MaxPool-12: NaN wins. One compare of both: one of each with a zero would keep that in a
-    // register, of which a convolution in front has none to spare.
-    return cg_select(f, cg_fcmp(f, LLVMRealUNO, acc, x), sum, cg_fmax(f, acc, x));
-}
 
 // ---------------------------------------------------------------- blocked
 
@@ -60,7 +14,7 @@ typedef struct PoolRow {
     const CgPool *spec;
     CgVal in, out;   // of the channel block's plane; of the result's row
     CgVal at[3], ow; // image, block and row of the result; the column being stored
-    Taps rows;
+    CgPoolTaps rows;
 } PoolRow;
 
 static CgVal vector_start(CgFn *f, const CgPool *s) {
@@ -94,7 +48,7 @@ static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, Cg
     cg_store_v(f, acc, cg_fat(f, r->out, cg_imulc(f, ow, f->lanes)));
 }
 
-// Taps of result column ow: those inside, and for the divisor.
+// CgPoolTaps of result column ow: those inside, and for the divisor.
 static bool is_inside(const CgPool *s, int64_t ow, int64_t j) {
     int64_t iw = ow * s->sw - s->pl + j * s->dw;
     return iw >= 0 && iw < s->x.dim[3].c;
@@ -136,14 +90,14 @@ static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
     const CgPool *s = r->spec;
     CgLoop column, row, tap;
     cg_for(f, &column, lo, hi, 1);
-    Taps t = find_columns(f, s, column.iv);
+    CgPoolTaps t = cg_pool_taps_w(f, s, column.iv);
     CgVal acc[] = {vector_start(f, s)};
     cg_for_carry(f, &row, r->rows.lo, r->rows.hi, 1, 1, acc);
     CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, row.iv, s->dh));
     cg_for_carry(f, &tap, t.lo, t.hi, 1, 1, acc);
     CgVal iw = cg_iadd(f, t.first, cg_imulc(f, tap.iv, s->dw));
     CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
-    acc[0] = accumulate(f, s, acc[0], cg_load_v(f, cg_fat(f, r->in, cg_imulc(f, at, f->lanes))));
+    acc[0] = cg_pool_take(f, s, acc[0], cg_load_v(f, cg_fat(f, r->in, cg_imulc(f, at, f->lanes))));
     cg_end_carry(f, &tap, acc);
     cg_end_carry(f, &row, acc);
     store_column(f, r, acc[0], t.count, column.iv);
@@ -269,7 +223,7 @@ static void emit_row_columns(CgFn *f, const PoolRow *r) {
 }
 
 void cg_pool_row(CgFn *f, const CgPool *s, CgVal in, CgVal first, CgVal out, CgVal oh) {
-    PoolRow r = {.spec = s, .in = in, .out = out, .rows = find_rows(f, s, oh)};
+    PoolRow r = {.spec = s, .in = in, .out = out, .rows = cg_pool_taps_h(f, s, oh)};
     r.rows.first = cg_isub(f, r.rows.first, first);
     emit_row_columns(f, &r);
 }
@@ -289,65 +243,11 @@ static void emit_pool(CgFn *f, const void *spec) {
     CgVal out = cg_iadd(f, cg_imulc(f, cb, s->y.dim[2].c), oh);
     out = cg_imulc(f, out, s->y.dim[3].c * s->y.block);
     r.out = cg_fat(f, f->arg[0], cg_iadd(f, out, cg_imulc(f, n, s->y.image)));
-    r.rows = find_rows(f, s, oh);
+    r.rows = cg_pool_taps_h(f, s, oh);
     r.at[0] = n;
     r.at[1] = cb;
     r.at[2] = oh;
     emit_row_columns(f, &r);
-    cg_end(f, &loop);
-}
-
-// ---------------------------------------------------------------- plain
-
-static bool is_float_type(LLVMTypeRef t) {
-    return LLVMGetTypeKind(t) != LLVMIntegerTypeKind;
-}
-
-static CgVal scalar_start(const CgPool *s, LLVMTypeRef t) {
-    if (is_float_type(t)) {
-        return LLVMConstReal(t, s->max ? -INFINITY : 0);
-    }
-    unsigned bits = LLVMGetIntTypeWidth(t);
-    bool is_signed = cg_elem_is_signed((IrDtype)s->x.dtype);
-    return LLVMConstInt(t, is_signed ? (uint64_t)1 << (bits - 1) : 0, 0);
-}
-
-static CgVal scalar_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
-    if (is_float_type(LLVMTypeOf(x))) {
-        return accumulate(f, s, acc, x);
-    }
-    LLVMIntPredicate greater = cg_elem_is_signed((IrDtype)s->x.dtype) ? LLVMIntSGT : LLVMIntUGT;
-    return cg_select(f, cg_icmp(f, greater, x, acc), x, acc);
-}
-
-static void emit_plain_pool(CgFn *f, const void *spec) {
-    const CgPool *s = spec;
-    IrDtype dtype = (IrDtype)s->x.dtype;
-    CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]);
-    CgVal oh = cg_dim(f, s->y.dim[2]), ow = cg_dim(f, s->y.dim[3]), lo, hi, plane, row, column;
-    CgVal planes = cg_imul(f, cg_dim(f, s->y.dim[0]), cg_dim(f, s->y.dim[1]));
-    CgLoop loop, rows, columns;
-    cg_split(f, cg_imul(f, planes, cg_imul(f, oh, ow)), &lo, &hi);
-    cg_for(f, &loop, lo, hi, 1);
-    cg_divmod(f, loop.iv, ow, &row, &column);
-    cg_divmod(f, row, oh, &plane, &row);
-    Taps th = find_rows(f, s, row), tw = find_columns(f, s, column);
-    CgVal base = cg_imul(f, plane, cg_imul(f, h, w));
-    LLVMTypeRef t = cg_elem_type(f, dtype);
-    CgVal acc[] = {scalar_start(s, t)};
-    cg_for_carry(f, &rows, th.lo, th.hi, 1, 1, acc);
-    CgVal ih = cg_iadd(f, th.first, cg_imulc(f, rows.iv, s->dh));
-    cg_for_carry(f, &columns, tw.lo, tw.hi, 1, 1, acc);
-    CgVal iw = cg_iadd(f, tw.first, cg_imulc(f, columns.iv, s->dw));
-    CgVal at = cg_iadd(f, base, cg_iadd(f, cg_imul(f, ih, w), iw));
-    acc[0] = scalar_take(f, s, acc[0], cg_elem_load(f, dtype, f->arg[1], at));
-    cg_end_carry(f, &columns, acc);
-    cg_end_carry(f, &rows, acc);
-    if (!s->max) {
-        CgVal n = cg_imax(f, cg_imul(f, th.count, tw.count), cg_i64(f, 1));
-        acc[0] = cg_fdiv(f, acc[0], LLVMBuildSIToFP(f->b, n, t, ""));
-    }
-    cg_elem_store(f, dtype, acc[0], f->arg[0], loop.iv);
     cg_end(f, &loop);
 }
 
@@ -404,7 +304,7 @@ void cg_lower_pool(CgProgram *p, const IrNode *n) {
         return;
     }
     const char *algo = ir_op_info(n->op)->text;
-    int k = cg_kernel(p, algo, s.x.block ? emit_pool : emit_plain_pool, &s, sizeof s, n_args,
+    int k = cg_kernel(p, algo, s.x.block ? emit_pool : cg_pool_emit_elements, &s, sizeof s, n_args,
                       s.x.block ? 100 + 30 * (int)(s.kw < 100 ? s.kw : 100) : 100);
     cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
 }

@@ -9,6 +9,7 @@
 //
 // Kernel arguments: dx, dy, and x for max.
 #include "codegen/build/nd.h"
+#include "codegen/nn/pool.h"
 #include <math.h>
 #include <string.h>
 
@@ -21,44 +22,22 @@ typedef struct PoolGrad {
     int32_t max, count_pad;
 } PoolGrad;
 
-// Taps [lo, hi) of a window that fall inside along one axis; input index of tap 0; how many the
-// divisor of avg_pool counts.
-typedef struct Taps {
-    CgVal first, lo, hi, count;
-} Taps;
-
 typedef struct PoolRow {
     const PoolGrad *spec;
     CgVal x, dx, dy; // of the plane; dy: of the row of windows
-    Taps rows;
+    CgPoolTaps rows;
 } PoolRow;
 
-// ceil(max(0, x) / d), at most k
-static CgVal taps_below(CgFn *f, CgVal x, int64_t d, int64_t k) {
-    CgVal up = cg_iaddc(f, cg_imax(f, x, cg_i64(f, 0)), d - 1);
-    return cg_imin(f, cg_idivc(f, up, d), cg_i64(f, k));
-}
-
-static Taps find_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64_t end,
-                      int64_t dilation, int64_t k, int64_t size, bool count_pad) {
-    Taps t;
-    t.first = cg_iaddc(f, cg_imulc(f, out, stride), -begin);
-    t.lo = taps_below(f, cg_isub(f, cg_i64(f, 0), t.first), dilation, k);
-    t.hi = taps_below(f, cg_isub(f, cg_i64(f, size), t.first), dilation, k);
-    CgVal all = taps_below(f, cg_isub(f, cg_i64(f, size + end), t.first), dilation, k);
-    t.count = count_pad ? all : cg_imax(f, cg_isub(f, t.hi, t.lo), cg_i64(f, 0));
-    return t;
-}
-
-static Taps find_columns(CgFn *f, const PoolGrad *s, CgVal ow) {
-    return find_taps(f, ow, s->sw, s->pl, s->pr, s->dw, s->kw, s->dx.dim[3].c, s->count_pad);
+static CgPoolTaps find_columns(CgFn *f, const PoolGrad *s, CgVal ow) {
+    return cg_pool_taps(f, ow, s->sw, s->pl, s->dw, s->kw, cg_i64(f, s->dx.dim[3].c), s->pr,
+                        s->count_pad);
 }
 
 // ---------------------------------------------------------------- one window
 
 typedef struct Window {
     PoolRow *row;
-    Taps columns;
+    CgPoolTaps columns;
     bool whole;          // all kernel columns are inside: they are unrolled
     CgVal dy;            // the gradient, divided for avg
     CgVal carry[2];      // max: the most so far, its tap as <lanes x i32>
@@ -208,7 +187,8 @@ static void emit_pool_grad(CgFn *f, const void *spec) {
     CgVal dy = plane_at(f, f->arg[ARG_DY], &s->dy, s->dy.image, n, cb);
     cg_for(f, &row, cg_i64(f, 0), cg_i64(f, rows), 1);
     clear_rows(f, &r, rows_reached(f, s, row.iv), rows_reached(f, s, cg_iaddc(f, row.iv, 1)));
-    r.rows = find_taps(f, row.iv, s->sh, s->pt, s->pb, s->dh, s->kh, s->dx.dim[2].c, s->count_pad);
+    r.rows = cg_pool_taps(f, row.iv, s->sh, s->pt, s->dh, s->kh, cg_i64(f, s->dx.dim[2].c), s->pb,
+                          s->count_pad);
     r.dy = cg_fat(f, dy, cg_imulc(f, row.iv, s->dy.dim[3].c * f->lanes));
     emit_row(f, &r);
     cg_end(f, &row);

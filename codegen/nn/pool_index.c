@@ -1,5 +1,4 @@
 // Where the maxima of max_pool lie: the windows' cells one by one, any dtype, plain layout.
-#include "codegen/map/map.h"
 #include "codegen/build/nd.h"
 #include <string.h>
 

@@ -10,7 +10,6 @@
 //
 // Tables in the weights section are [taps][size of the result]: offsets of the taps in elements,
 // clamped to the axis here, and their weights.
-#include "codegen/map/map.h"
 #include "codegen/build/nd.h"
 #include <string.h>
 
