@@ -65,6 +65,10 @@ void ir_conv_to_column(IrConv *c) {
     c->OW = c->W = 1;
 }
 
+bool ir_conv_is_empty(const IrConv *c) {
+    return c->O * c->OH * c->OW == 0;
+}
+
 int64_t ir_conv_products(const IrConv *c) {
     return c->O * c->OH * c->OW * c->cg * c->w.kh * c->w.kw;
 }

@@ -26,10 +26,11 @@ typedef struct IrConv {
 
 IrConv ir_conv(const IrNode *n); // conv, conv_wgrad
 // The convolution that pack_filter packs weights for, as far as its attributes and operand say:
-// what ir_conv_column() and kernels' sizes need of C, O, groups, kernel and x_block.
+// channels, groups, kernel and x_block, on which the order and size of packed weights depend.
 IrConv ir_conv_of_filter(const IrNode *pack_filter);
 // A flat convolution whose images are one column of pixels: W = OW = 1.
 void ir_conv_to_column(IrConv *c);
+bool ir_conv_is_empty(const IrConv *c); // its result has no elements, whatever N is
 // Products of one image
 int64_t ir_conv_products(const IrConv *c);
 

@@ -134,7 +134,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     int lanes = cg_target(p)->lanes;
     IrConv c = ir_conv(n);
     IrConvAlgo algo;
-    if (c.O * c.OH * c.OW == 0)
+    if (ir_conv_is_empty(&c))
         return; // nothing to write
     if (!ir_conv_algo(n, &algo)) {
         cg_nyi(p, n, "a convolution of %s in this form", ir_dtype_name(c.dtype));

@@ -109,11 +109,12 @@ int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output 
 typedef void CgConvRow(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to);
 void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
 
-// What ir/conv_algos.def names of a kernel. `lanes`: channels of a block.
+// ---- kernels: what ir/conv_algos.def names. `lanes`: channels of a block.
+
 typedef void CgConvEmit(CgFn *f, const void *spec);
 typedef bool CgConvFits(const CgConv *s, int lanes);
-typedef void CgConvPack(const CgConv *s, int lanes, const float *w,
-                        float *out); // w [O][C/group][KH][KW]
+// w: [O][C/group][KH][KW]
+typedef void CgConvPack(const CgConv *s, int lanes, const float *w, float *out);
 typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 
 #define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch)  \
@@ -144,7 +145,7 @@ typedef struct CgConvFilter {
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
 CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors);
 
-// [O / lanes][C / group][KH][KW][lanes]: what cg_conv_filter_* read as vectors.
+// [O / lanes][C / group][KH][KW][lanes]: what cg_conv_prepare_* read as vectors.
 int64_t cg_conv_vectors_floats(const CgConv *s, int lanes);
 void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out);
 

@@ -31,30 +31,26 @@ static bool fits_int(int64_t x) {
     return x >= 0 && x <= INT_MAX / 16;
 }
 
-static const char *why_not(const IrNode *n, const CgTensor *x, const CgTensor *dy, int lanes) {
-    CgTensor w = cg_tensor(n->out[0]);
-    if (x->dtype != IR_F32 || x->rank != 4)
+static const char *why_not(const IrNode *n, const IrConv *c, int lanes) {
+    const IrWindow *w = &c->w;
+    if (c->dtype != IR_F32)
         return "conv_wgrad of other types than f32";
-    if (dy->block != lanes || (x->block && x->block != lanes) || w.block)
+    if (c->y_block != lanes || (c->x_block && c->x_block != lanes) || n->out[0]->type.block)
         return "conv_wgrad in this layout";
-    for (int i = 0; i < 4; i++)
-        if ((i && (x->dim[i].n || dy->dim[i].n)) || w.dim[i].n)
-            return "conv_wgrad with symbolic dimensions other than the batch";
-    IrWindow win = ir_window(n);
-    const int64_t v[] = {win.sh,
-                         win.sw,
-                         win.dh,
-                         win.dw,
-                         win.pt,
-                         win.pl,
-                         win.group,
-                         cg_spatial(x) * cg_channels(x),
-                         cg_spatial(dy) * cg_channels(dy)};
+    const int64_t v[] = {w->sh,
+                         w->sw,
+                         w->dh,
+                         w->dw,
+                         w->pt,
+                         w->pl,
+                         w->group,
+                         c->H * c->W * c->C,
+                         c->OH * c->OW * c->O};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         if (!fits_int(v[i]))
             return "conv_wgrad on images this large";
-    if (!fits_int(w.dim[2].c * win.dh) || !fits_int(w.dim[3].c * win.dw) ||
-        w.dim[3].c > MAX_COLUMNS || cg_spatial(&w) > MAX_TAPS)
+    if (!fits_int(w->kh * w->dh) || !fits_int(w->kw * w->dw) || w->kw > MAX_COLUMNS ||
+        w->kh * w->kw > MAX_TAPS)
         return "conv_wgrad with a window this large";
     return NULL;
 }
@@ -70,30 +66,29 @@ static void flatten(CgWgrad *s) {
     }
 }
 
-static void read_node(const IrNode *n, CgWgrad *s) {
-    IrConv c = ir_conv(n);
+static void read_node(const IrNode *n, const IrConv *c, CgWgrad *s) {
     *s = (CgWgrad){
-        .C = (int32_t)c.C,
-        .O = (int32_t)c.O,
-        .H = (int32_t)c.H,
-        .W = (int32_t)c.W,
-        .OH = (int32_t)c.OH,
-        .OW = (int32_t)c.OW,
-        .bin = c.x_block ? c.x_block : 1,
-        .kh = (int32_t)c.w.kh,
-        .kw = (int32_t)c.w.kw,
-        .sh = (int32_t)c.w.sh,
-        .sw = (int32_t)c.w.sw,
-        .dh = (int32_t)c.w.dh,
-        .dw = (int32_t)c.w.dw,
-        .pt = (int32_t)c.w.pt,
-        .pl = (int32_t)c.w.pl,
-        .group = (int32_t)c.w.group,
+        .C = (int32_t)c->C,
+        .O = (int32_t)c->O,
+        .H = (int32_t)c->H,
+        .W = (int32_t)c->W,
+        .OH = (int32_t)c->OH,
+        .OW = (int32_t)c->OW,
+        .bin = c->x_block ? c->x_block : 1,
+        .kh = (int32_t)c->w.kh,
+        .kw = (int32_t)c->w.kw,
+        .sh = (int32_t)c->w.sh,
+        .sw = (int32_t)c->w.sw,
+        .dh = (int32_t)c->w.dh,
+        .dw = (int32_t)c->w.dw,
+        .pt = (int32_t)c->w.pt,
+        .pl = (int32_t)c->w.pl,
+        .group = (int32_t)c->w.group,
         .x_image = cg_tensor(ir_in(n, 0)).image,
         .dy_image = cg_tensor(ir_in(n, 1)).image,
-        .N = c.N,
+        .N = c->N,
     };
-    if (c.flat)
+    if (c->flat)
         flatten(s);
 }
 
@@ -147,15 +142,15 @@ static void choose_group(CgWgrad *s, int lanes) {
 
 void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     const CgTarget *t = cg_target(p);
-    CgTensor x = cg_tensor(ir_in(n, 0)), dy = cg_tensor(ir_in(n, 1));
-    const char *reason = why_not(n, &x, &dy, t->lanes);
+    IrConv c = ir_conv(n);
+    const char *reason = why_not(n, &c, t->lanes);
     if (reason) {
         cg_nyi(p, n, "%s", reason);
         return;
     }
     CgWgrad s;
     memset(&s, 0, sizeof s);
-    read_node(n, &s);
+    read_node(n, &c, &s);
     if ((int64_t)s.O * s.C * s.kh * s.kw == 0)
         return; // nothing to write
     choose_tile(&s, t);

@@ -43,6 +43,8 @@ static const double measured_exact = 2;   // of others, where fewer products are
 static void propose(const IrNode *n, const PassOptions *opt, ScheduleList *exact,
                     ScheduleList *fewer) {
     IrConv c = ir_conv(n);
+    if (ir_conv_is_empty(&c))
+        return; // no code is needed
     bool only_exact = !opt->winograd || must_be_exact(n);
     for (int a = 0; a < IR_CONV_ALGO_COUNT; a++) {
         IrConvAlgo algo = (IrConvAlgo)a;
@@ -61,20 +63,15 @@ static int append(PassSchedule *out, int n, const ScheduleList *more, double lim
     return n;
 }
 
-// Empty results need no code.
-static bool needs_kernel(const IrNode *n) {
-    IrDim elems;
-    return n->op == IR_OP_CONV && ir_shape_elems(&n->out[0]->type.shape, &elems) &&
-           (elems.c || elems.n);
-}
-
 int pass_schedule_candidates(const IrNode *n, const PassOptions *opt, PassSchedule *out) {
     ScheduleList exact = {.max = PASS_MAX_SCHEDULES}, fewer = {.max = MAX_FEWER};
-    if (!needs_kernel(n))
+    if (n->op != IR_OP_CONV)
         return 0;
     propose(n, opt, &exact, &fewer);
+    if (!exact.n && !fewer.n)
+        return 0;
     if (!exact.n || (fewer.n && fewer.v[0].cycles < exact.v[0].cycles)) {
-        double best = fewer.n ? fewer.v[0].cycles : 0;
+        double best = fewer.v[0].cycles;
         int count = append(out, 0, &fewer, measured_fewer * best);
         return append(out, count, &exact, measured_exact * best);
     }
@@ -107,7 +104,7 @@ PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     if (ctx->opt->autotune)
         ctx->opt->autotune(ctx->opt->autotune_ctx, g, ctx->opt);
     for (IrNode *n = g->first; n; n = n->next) {
-        if (!needs_kernel(n))
+        if (n->op != IR_OP_CONV)
             continue;
         schedule_conv(ctx, n);
         r.changes++;
