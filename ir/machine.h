@@ -10,6 +10,11 @@
 
 #include "ir/ir.h"
 
+// Channels of a block of the layout nChw16c, on every machine, and of a panel of packed weights: a
+// program's constants do not depend on the machine. A kernel covers a block with as many vectors as
+// it takes, ir_parts().
+enum { IR_BLOCK = 16 };
+
 typedef enum IrIsa { IR_ISA_X86_64, IR_ISA_AARCH64 } IrIsa;
 
 // Instructions that sum products of small numbers: sets of these.
@@ -38,6 +43,11 @@ typedef struct IrMachine {
     uint32_t dot_i8, dot_bf16; // IR_DOT_*
     int64_t l1d, l2, l3;       // bytes; l3: what one core may count on
 } IrMachine;
+
+// Vectors of f32 that a block takes.
+static inline int ir_parts(const IrMachine *m) {
+    return m->lanes[IR_F32] < IR_BLOCK ? IR_BLOCK / m->lanes[IR_F32] : 1;
+}
 
 // One line: "x86-64, vectors of 64 bytes, 32 registers, fma, ...".
 const char *ir_machine_text(const IrMachine *m, IrArena *a);

@@ -37,7 +37,7 @@ bool tool_target(Tool *t, ToolModel *m) {
 
 PassOptions tool_pass_options(const ToolModel *m) {
     return (PassOptions){.opt_level = m->opt_level,
-                         .block = m->target.lanes,
+                         .block = IR_BLOCK,
                          .machine = &m->target.machine,
                          .keep_values = m->keep_values,
                          .winograd = m->opt_level > 0 && !m->no_winograd,

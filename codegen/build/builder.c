@@ -150,6 +150,41 @@ void cg_divmod(CgFn *f, CgVal index, CgVal d, CgVal *q, CgVal *r) {
     *r = cg_isub(f, index, cg_imul(f, *q, d));
 }
 
+static void set_lanes(CgFn *f, int lanes, CgVal lane0) {
+    f->lanes = lanes;
+    f->lane0 = lane0;
+    f->vec = LLVMVectorType(f->f32, (unsigned)lanes);
+    f->ivec = LLVMVectorType(f->i32, (unsigned)lanes);
+}
+
+int cg_parts(const CgFn *f) {
+    return ir_parts(&f->target->machine);
+}
+
+void cg_part(CgFn *f, int k) {
+    int lanes = IR_BLOCK / cg_parts(f);
+    set_lanes(f, lanes, lanes == IR_BLOCK ? NULL : cg_i64(f, (int64_t)k * lanes));
+}
+
+void cg_whole(CgFn *f) {
+    set_lanes(f, IR_BLOCK, NULL);
+}
+
+void cg_for_parts(CgFn *f, CgLoop *loop) {
+    int lanes = IR_BLOCK / cg_parts(f);
+    if (lanes == IR_BLOCK)
+        return;
+    cg_for(f, loop, cg_i64(f, 0), cg_i64(f, IR_BLOCK), lanes);
+    set_lanes(f, lanes, loop->iv);
+}
+
+void cg_end_parts(CgFn *f, CgLoop *loop) {
+    if (!f->lane0)
+        return;
+    cg_end(f, loop);
+    cg_whole(f);
+}
+
 CgVal cg_slot(CgFn *f, LLVMTypeRef t) {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b), entry = LLVMGetEntryBasicBlock(f->fn);
     LLVMPositionBuilder(f->b, entry, LLVMGetFirstInstruction(entry));
@@ -169,6 +204,18 @@ CgVal cg_fat(CgFn *f, CgVal base, CgVal index) {
 CgVal cg_fatc(CgFn *f, CgVal base, int64_t index) {
     return index == 0 ? base : cg_fat(f, base, cg_i64(f, index));
 }
+static CgVal skip_parts(CgFn *f, CgVal p) {
+    return f->lane0 ? cg_fat(f, p, f->lane0) : p;
+}
+
+CgVal cg_block(CgFn *f, CgVal base, CgVal index) {
+    return skip_parts(f, cg_fat(f, base, cg_imulc(f, index, IR_BLOCK)));
+}
+
+CgVal cg_blockc(CgFn *f, CgVal base, int64_t index) {
+    return skip_parts(f, cg_fatc(f, base, index * IR_BLOCK));
+}
+
 CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align) {
     CgVal x = LLVMBuildLoad2(f->b, t, p, "");
     LLVMSetAlignment(x, align);

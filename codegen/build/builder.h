@@ -1,5 +1,7 @@
 // A small loop-and-vector builder over the LLVM C API: what every kernel is written with.
-// Private to codegen/. All indices are i64; float vectors have target->lanes elements.
+// Private to codegen/. All indices are i64. A float vector holds a block, IR_BLOCK elements, in as
+// many registers as the machine needs for it; where many are live a kernel goes over the parts of a
+// block, each a register, instead: cg_for_parts().
 //
 // A kernel is `void emit(CgFn *f, const void *spec)`: f->arg[] holds the base pointers that the
 // lowering passed in the same order, f->N the batch size, f->tid and f->nth this thread and their
@@ -16,7 +18,8 @@ typedef LLVMValueRef CgVal;
 
 typedef struct CgFn {
     const CgTarget *target;
-    int lanes;
+    int lanes;      // elements of a float vector
+    CgVal lane0;    // the first lane of blocks that vectors stand for; NULL: 0
     IrArena *arena; // scratch while emitting
     LLVMContextRef ctx;
     LLVMModuleRef mod;
@@ -80,6 +83,15 @@ void cg_split(CgFn *f, CgVal total, CgVal *lo, CgVal *hi);
 // index -> (index / d, index % d); index >= 0
 void cg_divmod(CgFn *f, CgVal index, CgVal d, CgVal *q, CgVal *r);
 
+// From here on vectors are part k < cg_parts() of a block, which one register holds, and cg_block()
+// is the part's place; after cg_whole() they are blocks again. Nothing changes where a register
+// holds a block. cg_for_parts: the same in a loop, until cg_end_parts().
+int cg_parts(const CgFn *f);
+void cg_part(CgFn *f, int k);
+void cg_whole(CgFn *f);
+void cg_for_parts(CgFn *f, CgLoop *loop);
+void cg_end_parts(CgFn *f, CgLoop *loop);
+
 // A stack slot in the entry block (for scalar accumulators in generic code).
 CgVal cg_slot(CgFn *f, LLVMTypeRef t);
 
@@ -87,6 +99,8 @@ CgVal cg_slot(CgFn *f, LLVMTypeRef t);
 CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index); // &base[index]
 CgVal cg_fat(CgFn *f, CgVal base, CgVal index);                  // float *
 CgVal cg_fatc(CgFn *f, CgVal base, int64_t index);
+CgVal cg_block(CgFn *f, CgVal base, CgVal index); // of block number `index`, or its part
+CgVal cg_blockc(CgFn *f, CgVal base, int64_t index);
 CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align);
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align);
 void cg_prefetch(CgFn *f, CgVal p, int locality); // read; 3: L1, 2: L2

@@ -139,15 +139,15 @@ const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
 // that can share them are equal.
 typedef struct CgConvFilter {
     CgConv s;             // what the order depends on, else zeros
-    int32_t from_vectors; // cg_conv_pack_vectors(), else plain
+    int32_t from_packed;  // cg_conv_pack_direct(), else plain
     int32_t pad_;
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
-CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors);
+CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed);
 
-// [O / lanes][C / group][KH][KW][lanes]: what cg_conv_prepare_* read as vectors.
-int64_t cg_conv_vectors_floats(const CgConv *s, int lanes);
-void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out);
+// Packed constant weights depend on no tile and no machine: output vectors stand one after the
+// other. Where in its vector's panel a tap of channel `ic` of the panel's stands, in vectors.
+int64_t cg_conv_tap(const CgConv *s, int ic, int kh, int kw);
 
 // ---- lowering (conv.c, weights.c)
 

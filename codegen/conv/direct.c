@@ -1,7 +1,7 @@
 // The direct convolution: a register tile of rows x columns pixels by `vecs` output vectors lives
 // in accumulators through the whole reduction (input blocks, kernel rows, then input channels and
-// kernel columns unrolled). Weights stream in exactly the order they were packed; an input value
-// is broadcast from memory.
+// kernel columns unrolled). Weights stream in exactly the order they were packed, a stream
+// for each output vector; an input value is broadcast from memory.
 //
 // Padding is never stored. Kernel rows outside the image are skipped by loop bounds. Columns at the
 // left and right edge get variants of the tile that omit the products outside; equal tiles inside
@@ -102,8 +102,7 @@ static void place_task(Direct *d, CgVal set, CgVal part, int nv) {
     d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_conv_cut_at(f, d->oc.cut, part));
     d->oh = cg_conv_cut_at(f, d->row_cut, d->row_tile);
     d->x = d->origin ? f->scratch : cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
-    int64_t block = (int64_t)d->panel_k * s->kh * s->kw * f->lanes;
-    d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, block));
+    d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, d->w_vector));
     d->icb_lo = cg_i64(f, 0);
     d->icb_hi = cg_i64(f, (s->C + s->bin - 1) / s->bin);
     if (s->group == 1)
@@ -217,7 +216,7 @@ void cg_conv_emit_direct(CgFn *f, const void *spec) {
     Direct d = {.f = f, .s = s};
     d.oc = cg_conv_oc(s, f->lanes);
     d.unroll = cg_conv_unroll(s);
-    d.panel_k = cg_conv_panel_k(s, f->lanes);
+    d.w_vector = (int64_t)cg_conv_panel_k(s, f->lanes) * s->kh * s->kw * f->lanes;
     d.n_columns = cg_conv_columns(f, s, &d.columns);
     d.prefetch_w = s->floats * 4 >= CG_DIRECT_PREFETCH_BYTES;
     bool far = (int64_t)s->C * s->H * s->W * 4 >= 4 * CG_DIRECT_PREFETCH_BYTES || s->pre.n;

@@ -30,10 +30,11 @@ typedef struct Direct {
     CgConvOc oc;
     CgCut row_cut;
     CgColumns *columns;
-    int n_columns, n_row_tiles, unroll, panel_k;
+    int n_columns, n_row_tiles, unroll;
     RowTiles *row_tiles;
     bool prefetch_w, prefetch_x;
-    int64_t x_block; // elements from block to block of what the tiles read
+    int64_t x_block;  // elements from block to block of what the tiles read
+    int64_t w_vector; // of weights from output vector to output vector
     CgVal origin;    // the prologue's first pixel in the scratch, or NULL
     CgVal pool;      // where the row goes that a pool will read, or NULL
     // the task

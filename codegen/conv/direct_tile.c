@@ -17,7 +17,7 @@ static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
 }
 
 // Products of one input channel and one kernel column. xp: the tile's first input row, at its first
-// column (inside) or at column 0 (edge); wp: the tap's nv vectors. Where a broadcast takes a
+// column (inside) or at column 0 (edge); wp: the tap's first vector. Where a broadcast takes a
 // register, fences keep LLVM from loading more pixels at a time than there is room for.
 static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw) {
     CgFn *f = d->f;
@@ -25,7 +25,9 @@ static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int 
     CgVal w[CG_MAX_CARRY] = {0};
     int cols = t->ct->width, first_row = __builtin_ctz(rows);
     int c0 = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    int room = f->target->machine.vector_registers - t->n_acc - t->nv, loaded = 0;
+    int room =
+        f->target->machine.vector_registers - (t->n_acc + t->nv) * ir_parts(&f->target->machine);
+    int loaded = 0;
     for (int r = 0; r < t->rt->rows; r++)
         for (int c = 0; c < cols; c++) {
             if (!(rows >> r & 1) || !tap_inside(s, t->ct, c, kw))
@@ -38,7 +40,7 @@ static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int 
             CgVal x = cg_load_splat(f, cg_fatc(f, xp, at * s->bin));
             for (int v = 0; v < t->nv; v++) {
                 if (!w[v])
-                    w[v] = cg_load_v(f, cg_fatc(f, wp, v * f->lanes));
+                    w[v] = cg_load_v(f, cg_fatc(f, wp, v * d->w_vector));
                 CgVal *acc = &t->acc[(r * cols + c) * t->nv + v];
                 *acc = cg_fma(f, x, w[v], *acc);
             }
@@ -76,8 +78,7 @@ static void prefetch_weights(Direct *d, Tile *t, CgVal wp) {
     if (!d->prefetch_w)
         return;
     for (int v = 0; v < t->nv; v++)
-        if (v * d->f->lanes * 4 % 64 == 0)
-            cg_prefetch(d->f, cg_fatc(d->f, wp, (PREFETCH_TAPS * t->nv + v) * d->f->lanes), 3);
+        cg_prefetch(d->f, cg_fatc(d->f, wp, PREFETCH_TAPS * d->f->lanes + v * d->w_vector), 3);
 }
 
 // The tile's piece of the next input block lies far from this block's: it is asked for in as many
@@ -104,7 +105,7 @@ static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap) {
 static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, CgVal xp, CgVal wp) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    int u = d->unroll, step = t->nv * f->lanes;
+    int u = d->unroll, step = f->lanes;
     TileLoop loop;
     open_loop(d, t, &loop, cg_i64(f, 0), channels, u);
     CgVal xi = cg_fat(f, xp, loop.iv);
@@ -143,7 +144,7 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
     if (t->ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, t->column, s->sw), -s->pl));
     CgVal xp = cg_fat(f, xb, cg_imulc(f, at, s->bin));
-    CgVal wk = cg_imulc(f, cg_imul(f, loop.iv, channels), s->kw * t->nv * f->lanes);
+    CgVal wk = cg_imulc(f, cg_imul(f, loop.iv, channels), s->kw * f->lanes);
     emit_kernel_row(d, t, rows, channels, xp, cg_fat(f, wb, wk));
     close_loop(d, t, &loop);
 }
@@ -176,8 +177,7 @@ static void emit_reduction(Direct *d, Tile *t) {
     prefetch_band(d, t, loop.iv);
     CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, d->x_block));
     CgVal panel = cg_isub(f, loop.iv, d->icb_lo);
-    CgVal wb =
-        cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * t->nv * f->lanes));
+    CgVal wb = cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * f->lanes));
     if (t->rt->at_run_time)
         emit_kernel_rows(d, t, 1, lo, hi, loop.iv, xb, wb);
     for (int i = 0; i < t->rt->n_runs; i++) {

@@ -4,21 +4,25 @@
 // a vector of weights serves all groups of the block at once. The copy is one in-register shuffle
 // (none for depthwise) and is used for every tap of the kernel row that needs the pixel.
 //
-// A tile is `cols` pixels of one output row and one vector; accumulators live through all taps.
-// Edges as in conv/direct.c. Tasks are images x blocks x rows.
+// A tile is `cols` pixels of one output row and one block; accumulators live through all taps.
+// Where a block takes several registers and groups lie inside one, the kernel row's weights are
+// those of one part of the block at a time. Edges as in conv/direct.c. Tasks are images x blocks x
+// rows.
 #include "codegen/conv/conv.h"
 
 typedef struct Lanewise {
     CgFn *f;
     const CgConv *s;
-    int cg; // channels to a group
+    int cg;    // channels to a group
+    int parts; // of a block that are taken one after the other
     CgVal n, ocb, oh, x, w;
 } Lanewise;
 
 typedef struct Tile {
     const CgColumns *ct;
     CgVal column;
-    CgVal acc[CG_MAX_CARRY];
+    int part;                // of the block, at whose products we are
+    CgVal acc[CG_MAX_CARRY]; // part by part
 } Tile;
 
 bool cg_conv_fits_lanewise(const CgConv *s, int lanes) {
@@ -78,8 +82,8 @@ static void emit_column(Lanewise *d, Tile *t, CgVal x, CgVal wp, int j, int k, C
         if (!copy)
             copy = spread(d, x, k);
         if (!w[kw])
-            w[kw] = cg_load_v(f, cg_fatc(f, wp, ((int64_t)k * s->kw + kw) * f->lanes));
-        CgVal *acc = &t->acc[at / s->sw];
+            w[kw] = cg_load_v(f, cg_blockc(f, wp, (int64_t)k * s->kw + kw));
+        CgVal *acc = &t->acc[t->part * t->ct->width + at / s->sw];
         *acc = cg_fma(f, copy, w[kw], *acc);
     }
 }
@@ -93,7 +97,7 @@ static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n
     for (int j = lo; j < hi; j++) {
         if (n > 1 || j % 2 == lo % 2)
             cg_conv_fence(f);
-        CgVal x = load_quad(d, cg_fatc(f, xp, (int64_t)j * f->lanes), k / QUAD * QUAD);
+        CgVal x = load_quad(d, cg_blockc(f, xp, j), k / QUAD * QUAD);
         for (int i = 0; i < n; i++)
             emit_column(d, t, x, wp, j, k + i, &w[i * kw]);
     }
@@ -101,45 +105,71 @@ static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n
 
 // Four channels at a time where they share a shuffle, and their weights fit into registers.
 static void emit_kernel_row(Lanewise *d, Tile *t, CgVal xp, CgVal wp) {
-    int free = d->f->target->machine.vector_registers - t->ct->width - 3;
+    const CgFn *f = d->f;
+    int parts = cg_parts(f) / d->parts; // registers of a vector
+    int free = f->target->machine.vector_registers / parts - t->ct->width * d->parts - 3;
     int n = d->cg > QUAD && QUAD * d->s->kw <= free ? QUAD : 1;
     for (int k = 0; k < d->cg; k += n)
         emit_channels(d, t, xp, wp, k, n);
+}
+
+// Vectors become part k of the block, where the task goes over its parts.
+static void take_part(Lanewise *d, int k) {
+    if (d->parts > 1)
+        cg_part(d->f, k);
+}
+
+static void store_tile(Lanewise *d, const Tile *t) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
+    for (int i = 0; i < t->ct->width; i++) {
+        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column), i);
+        CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), t->column), i);
+        for (int k = 0; k < d->parts; k++) {
+            take_part(d, k);
+            CgVal acc = t->acc[k * t->ct->width + i];
+            cg_store_v(f, cg_conv_then(f, s, acc, d->n, d->ocb, pixel), cg_block(f, y, to));
+        }
+    }
 }
 
 static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     Tile t = {.ct = ct, .column = column};
-    CgVal bias = cg_conv_bias(f, s, d->ocb);
-    for (int i = 0; i < ct->width; i++)
-        t.acc[i] = bias;
+    for (int k = 0; k < d->parts; k++) {
+        take_part(d, k);
+        CgVal bias = cg_conv_bias(f, s, d->ocb);
+        for (int i = 0; i < ct->width; i++)
+            t.acc[k * ct->width + i] = bias;
+    }
     CgLoop loop;
-    cg_for_carry(f, &loop, kh_lo, kh_hi, 1, ct->width, t.acc);
+    cg_for_carry(f, &loop, kh_lo, kh_hi, 1, ct->width * d->parts, t.acc);
     CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
     CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
     if (ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    emit_kernel_row(d, &t, cg_fat(f, d->x, cg_imulc(f, at, f->lanes)),
-                    cg_fat(f, d->w, cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * f->lanes)));
-    cg_end_carry(f, &loop, t.acc);
-    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
-    CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
-    for (int i = 0; i < ct->width; i++) {
-        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), column), i);
-        CgVal out = cg_conv_then(f, s, t.acc[i], d->n, d->ocb, pixel);
-        CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), column), i);
-        cg_store_v(f, out, cg_fat(f, y, cg_imulc(f, to, f->lanes)));
+    CgVal x = cg_fat(f, d->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal w = cg_fat(f, d->w, cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * IR_BLOCK));
+    for (t.part = 0; t.part < d->parts; t.part++) {
+        take_part(d, t.part);
+        emit_kernel_row(d, &t, x, w);
     }
+    cg_end_carry(f, &loop, t.acc);
+    store_tile(d, &t);
+    if (d->parts > 1)
+        cg_whole(f);
 }
 
 static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * f->lanes);
+    CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * IR_BLOCK);
     d->x = cg_fat(f, f->arg[CG_CONV_X], cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane));
     d->w = cg_fat(f, f->arg[CG_CONV_W],
-                  cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * f->lanes));
+                  cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * IR_BLOCK));
     CgVal kh_lo, kh_hi;
     cg_conv_kh_range_at(f, s, d->oh, &kh_lo, &kh_hi);
     for (int i = 0; i < n_columns; i++) {
@@ -154,9 +184,10 @@ static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
 void cg_conv_emit_lanewise(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Lanewise d = {.f = f, .s = s, .cg = s->C / s->group};
+    d.parts = IR_BLOCK / cg_parts(f) % d.cg ? 1 : cg_parts(f);
     CgColumns *columns;
     int n_columns = cg_conv_columns(f, s, &columns);
-    int blocks = (s->O + f->lanes - 1) / f->lanes;
+    int blocks = (s->O + IR_BLOCK - 1) / IR_BLOCK;
     CgVal lo, hi, rest;
     CgLoop loop;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);

@@ -3,39 +3,29 @@
 // zeroed.
 #include "codegen/conv/conv.h"
 
-// Channel `o` of a panel of nv vectors that starts at vector ocb and input block lo.
-// out: [block][kh][channels of the block / unroll][kw][unroll][nv][lanes]
-static void pack_channel(const CgConv *s, int lanes, int lo, int nv, int unroll, int lane,
-                         const float *w, int first_ic, int n_ic, float *out) {
-    int step = nv * lanes, taps = s->kh * s->kw;
-    for (int i = 0; i < n_ic; i++) {
-        int ic = first_ic + i - lo * s->bin, b = ic / s->bin, c = ic % s->bin;
-        int left = s->C - (lo + b) * s->bin, channels = left < s->bin ? left : s->bin;
-        float *block = out + (int64_t)b * s->bin * taps * step + lane;
-        for (int kh = 0; kh < s->kh; kh++)
-            for (int kw = 0; kw < s->kw; kw++) {
-                int64_t tap = (int64_t)(kh * channels + c / unroll * unroll) * s->kw + kw * unroll +
-                              c % unroll;
-                block[tap * step] = w[(int64_t)i * taps + kh * s->kw + kw];
-            }
-    }
+int64_t cg_conv_tap(const CgConv *s, int ic, int kh, int kw) {
+    int u = cg_conv_unroll(s), b = ic / s->bin, c = ic % s->bin, left = s->C - b * s->bin;
+    int channels = left < s->bin ? left : s->bin;
+    int64_t row = (int64_t)b * s->bin * s->kh + kh * channels + c / u * u;
+    return row * s->kw + kw * u + c % u;
 }
 
 void cg_conv_pack_direct(const CgConv *s, int lanes, const float *w, float *out) {
-    CgConvOc oc = cg_conv_oc(s, lanes);
-    int unroll = cg_conv_unroll(s), taps = s->kh * s->kw;
     int og = s->O / s->group, cg = s->C / s->group;
-    int64_t block = (int64_t)cg_conv_panel_k(s, lanes) * taps * lanes;
-    for (int part = 0; part < oc.sets * oc.cut.n; part++) {
-        int nv = oc.cut.size - (part % oc.cut.n >= oc.cut.big), lo = 0, hi;
-        int ocb = part / oc.cut.n * oc.blocks + cg_conv_cut_begin(oc.cut, part % oc.cut.n);
+    int64_t vector = (int64_t)cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
+    for (int o = 0; o < s->O; o++) {
+        int lo = 0, hi;
         if (s->group > 1)
-            cg_conv_ic_range(s, lanes, ocb, nv, &lo, &hi);
-        for (int lane = 0; lane < nv * lanes && ocb * lanes + lane < s->O; lane++) {
-            int o = ocb * lanes + lane;
-            pack_channel(s, lanes, lo, nv, unroll, lane, w + (int64_t)o * cg * taps, o / og * cg,
-                         cg, out + ocb * block);
-        }
+            cg_conv_ic_range(s, lanes, o / lanes, 1, &lo, &hi);
+        CgConv panel = *s; // its channels are counted from its first block
+        panel.C -= lo * s->bin;
+        float *lane = out + o / lanes * vector + o % lanes;
+        for (int i = 0; i < cg; i++)
+            for (int kh = 0; kh < s->kh; kh++)
+                for (int kw = 0; kw < s->kw; kw++) {
+                    int ic = o / og * cg - lo * s->bin + i;
+                    lane[cg_conv_tap(&panel, ic, kh, kw) * lanes] = *w++;
+                }
     }
 }
 
@@ -50,16 +40,4 @@ void cg_conv_pack_lanewise(const CgConv *s, int lanes, const float *w, float *ou
                     out[tap * lanes + o % lanes] =
                         w[(((int64_t)o * cg + c) * s->kh + kh) * s->kw + kw];
                 }
-}
-
-int64_t cg_conv_vectors_floats(const CgConv *s, int lanes) {
-    int64_t vectors = (s->O + lanes - 1) / lanes;
-    return vectors * lanes * (s->C / s->group) * s->kh * s->kw;
-}
-
-void cg_conv_pack_vectors(const CgConv *s, int lanes, const float *w, float *out) {
-    int64_t row = (int64_t)(s->C / s->group) * s->kh * s->kw;
-    for (int o = 0; o < s->O; o++)
-        for (int64_t i = 0; i < row; i++)
-            out[(o / lanes * row + i) * lanes + o % lanes] = w[o * row + i];
 }

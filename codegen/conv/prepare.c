@@ -2,12 +2,17 @@
 // weights section holds, once when a model is created, or from weights that a run computes. Tasks
 // are output vectors, so the work splits over threads and each place is written by one of them.
 //
-// What is written, with u for cg_conv_unroll(), is for each output vector, together with the nv - 1
-// others of its panel:
+// What is written, with u for cg_conv_unroll(), is for each output vector
 //
-//   direct     [input block][kh][channels of the block / u][kw][u][nv][lanes]
+//   direct     [input block][kh][channels of the block / u][kw][u][lanes]
 //   lanewise   [kh][channels of a group][kw][lanes]
+//
+// and, together with the nv - 1 others of its panel,
+//
 //   Winograd   [point][C][nv][lanes], transformed in double and rounded once
+//
+// The weights section holds what the direct kernel reads, whatever a convolution's own kernel is:
+// it is the same for every schedule and every machine.
 //
 // Lanes past the last channel, and channels that a panel covers but that belong to other groups,
 // become zero.
@@ -18,7 +23,7 @@
 typedef struct Filter {
     CgFn *f;
     const CgConv *s;
-    bool from_vectors; // [O / lanes][I][KH][KW][lanes], else [O][I][KH][KW]
+    bool from_packed;  // as the direct kernel reads them, else [O][I][KH][KW]
     int lanes;         // that exist of the vector
     int taps, per_group;
     CgVal from, to;
@@ -29,7 +34,7 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors) {
+CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
     CgConvFilter t;
     memset(&t, 0, sizeof t);
     t.s.C = s->C;
@@ -38,10 +43,10 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_vectors) {
     t.s.kh = s->kh;
     t.s.kw = s->kw;
     t.s.group = s->group;
-    t.s.tile.vecs = s->tile.vecs;
-    t.s.tile.out_rows = s->tile.out_rows; // no packing depends on other pixels
+    t.s.tile.out_rows = s->tile.out_rows; // no other packing depends on the tile
     t.s.tile.out_cols = s->tile.out_cols;
-    t.from_vectors = from_vectors;
+    t.s.tile.vecs = s->tile.out_rows ? s->tile.vecs : 1;
+    t.from_packed = from_packed;
     return t;
 }
 
@@ -78,11 +83,29 @@ static CgVal read_image_channel(Filter *d, CgVal c, CgVal tap) {
 static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
     CgFn *f = d->f;
     int64_t row = (int64_t)d->per_group * d->taps;
-    CgVal at = cg_imulc(f, d->v, d->from_vectors ? row : f->lanes * row);
+    CgVal at = cg_imulc(f, d->v, f->lanes * row);
     at = cg_iadd(f, at, cg_iadd(f, cg_imulc(f, i, d->taps), tap));
-    if (d->from_vectors)
-        return cg_load_v(f, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)));
     return read_lanes(d, at, row);
+}
+
+// Where tap (0, 0) of channel `c` stands in a panel of the direct kernel, in vectors: see
+// cg_conv_tap(). *row: vectors from kernel row to kernel row.
+static CgVal place_channel(Filter *d, CgVal c, CgVal *row) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    CgVal b = cg_idivc(f, c, s->bin), in = cg_iremc(f, c, s->bin);
+    CgVal rest = cg_iremc(f, in, cg_conv_unroll(s));
+    CgVal left = cg_isub(f, cg_i64(f, s->C), cg_imulc(f, b, s->bin));
+    *row = cg_imulc(f, cg_imin(f, left, cg_i64(f, s->bin)), s->kw);
+    CgVal first = cg_iadd(f, cg_imulc(f, b, s->bin * s->kh), cg_isub(f, in, rest));
+    return cg_iadd(f, cg_imulc(f, first, s->kw), rest);
+}
+
+// Tap kw of the kernel row whose first one stands at `at`
+static CgVal read_packed(Filter *d, CgVal at, int kw) {
+    CgFn *f = d->f;
+    at = cg_iaddc(f, at, (int64_t)kw * cg_conv_unroll(d->s));
+    return cg_load_v(f, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)));
 }
 
 // ---------------------------------------------------------------- writing
@@ -90,7 +113,7 @@ static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
 // What is prepared once is not read soon, and of a whole line nobody needs what was there: past the
 // caches.
 static bool bypasses_cache(const Filter *d) {
-    return d->from_vectors && d->f->lanes * sizeof(float) == 64;
+    return d->from_packed && d->f->lanes * sizeof(float) == 64;
 }
 
 static void write_vector(Filter *d, CgVal x, CgVal to) {
@@ -143,7 +166,7 @@ static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
     const CgConv *s = &spec->s;
     return (Filter){.f = f,
                     .s = s,
-                    .from_vectors = spec->from_vectors,
+                    .from_packed = spec->from_packed,
                     .taps = s->kh * s->kw,
                     .per_group = s->C / s->group,
                     .from = f->arg[CG_CONV_FILTER_FROM],
@@ -152,22 +175,20 @@ static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
 
 // ---------------------------------------------------------------- direct
 
-// All taps of channel c of the image; block: where its input block begins in the panel.
-static void emit_direct_channel(Filter *d, CgVal c, CgVal channels, CgVal block, CgVal step,
-                                CgVal at) {
+// All taps of channel c of the image, which is channel c - first of the panel
+static void emit_direct_channel(Filter *d, CgVal c, CgVal panel, CgVal first) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    int u = cg_conv_unroll(s);
-    CgVal in = cg_iremc(f, c, s->bin), rest = cg_iremc(f, in, u);
+    CgVal step, at = place_channel(d, c, &step);
+    at = cg_isub(f, at, cg_imulc(f, first, d->taps));
     CgLoop row, column;
     cg_for(f, &row, cg_i64(f, 0), cg_i64(f, s->kh), 1);
-    CgVal first = cg_iadd(f, cg_imul(f, row.iv, channels), cg_isub(f, in, rest));
-    first = cg_iadd(f, cg_imulc(f, first, s->kw), rest);
     cg_for(f, &column, cg_i64(f, 0), cg_i64(f, s->kw), 1);
     CgVal tap = cg_iadd(f, cg_imulc(f, row.iv, s->kw), column.iv);
     CgVal x = s->group == 1 ? read_group_channel(d, c, tap) : read_image_channel(d, c, tap);
-    CgVal to = cg_imul(f, cg_iadd(f, first, cg_imulc(f, column.iv, u)), step);
-    cg_store_v(f, x, cg_fat(f, block, cg_iadd(f, to, at)));
+    CgVal to = cg_iadd(f, at, cg_imul(f, row.iv, step));
+    to = cg_iadd(f, to, cg_imulc(f, column.iv, cg_conv_unroll(s)));
+    cg_store_v(f, x, cg_fat(f, panel, cg_imulc(f, to, f->lanes)));
     cg_end(f, &column);
     cg_end(f, &row);
 }
@@ -193,23 +214,14 @@ static void find_blocks(Filter *d, CgVal *lo, CgVal *end) {
 static void emit_direct_vector(Filter *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgConvOc oc = cg_conv_oc(s, f->lanes);
-    CgVal set, r, begin, nv, lo, end;
-    cg_divmod(f, d->v, cg_i64(f, oc.blocks), &set, &r);
-    find_part(f, oc.cut, r, &begin, &nv);
+    CgVal lo, end;
     find_blocks(d, &lo, &end);
     int64_t vector = (int64_t)cg_conv_panel_k(s, f->lanes) * d->taps * f->lanes;
-    CgVal at = cg_imulc(f, cg_isub(f, r, begin), f->lanes), step = cg_imulc(f, nv, f->lanes);
-    begin = cg_iadd(f, cg_imulc(f, set, oc.blocks), begin);
-    CgVal panel = cg_fat(f, d->to, cg_imulc(f, begin, vector));
+    CgVal panel = cg_fat(f, d->to, cg_imulc(f, d->v, vector));
+    CgVal first = cg_imulc(f, lo, s->bin);
     CgLoop loop;
-    cg_for(f, &loop, cg_imulc(f, lo, s->bin), end, 1);
-    CgVal b = cg_idivc(f, loop.iv, s->bin);
-    CgVal channels = cg_isub(f, cg_i64(f, s->C), cg_imulc(f, b, s->bin));
-    channels = cg_imin(f, channels, cg_i64(f, s->bin));
-    CgVal block = cg_imulc(f, cg_isub(f, b, lo), (int64_t)s->bin * d->taps);
-    block = cg_fat(f, panel, cg_imul(f, block, step));
-    emit_direct_channel(d, loop.iv, channels, block, step, at);
+    cg_for(f, &loop, first, end, 1);
+    emit_direct_channel(d, loop.iv, panel, first);
     cg_end(f, &loop);
 }
 
@@ -266,10 +278,15 @@ static CgVal add_products(CgFn *f, int n, const double *c, CgVal *x) {
 static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgVal point) {
     CgFn *f = d->f;
     LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
-    CgVal g[WINO_MAX_R][WINO_MAX_R], mid[WINO_MAX_R];
+    CgVal g[WINO_MAX_R][WINO_MAX_R], mid[WINO_MAX_R], row = NULL, first = NULL;
+    if (d->from_packed) {
+        first = place_channel(d, c, &row);
+        first = cg_iadd(f, first, cg_imulc(f, d->v, (int64_t)d->s->C * d->taps));
+    }
     for (int i = 0; i < w->h.r; i++)
         for (int j = 0; j < w->w.r; j++) {
-            CgVal x = read_group_channel(d, c, cg_i64(f, i * w->w.r + j));
+            CgVal x = d->from_packed ? read_packed(d, cg_iadd(f, first, cg_imulc(f, row, i)), j)
+                                     : read_group_channel(d, c, cg_i64(f, i * w->w.r + j));
             g[i][j] = LLVMBuildFPExt(f->b, x, doubles, "");
         }
     for (int j = 0; j < w->w.n; j++) {

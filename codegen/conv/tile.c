@@ -173,13 +173,14 @@ void cg_conv_fence(CgFn *f) {
 
 // ---------------------------------------------------------------- bias and epilogue
 
-// One value per channel at p + ocb * lanes, without reading past O.
+// One value per channel of block `ocb`, without reading past O.
 static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb) {
-    CgVal c = cg_imulc(f, ocb, f->lanes);
-    p = cg_fat(f, p, c);
-    if (s->O % f->lanes == 0)
+    p = cg_block(f, p, ocb);
+    if (s->O % IR_BLOCK == 0)
         return cg_load_v(f, p);
-    CgVal left = cg_isub(f, cg_i64(f, s->O), c);
+    CgVal left = cg_isub(f, cg_i64(f, s->O), cg_imulc(f, ocb, IR_BLOCK));
+    if (f->lane0)
+        left = cg_imax(f, cg_isub(f, left, f->lane0), cg_i64(f, 0));
     return cg_load_n(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
 }
 
@@ -187,7 +188,7 @@ CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {
     if (s->bias == CG_CONV_NO_BIAS)
         return LLVMConstNull(f->vec);
     if (s->bias == CG_CONV_BIAS_PACKED)
-        return cg_load_v(f, cg_fat(f, f->arg[CG_CONV_BIAS], cg_imulc(f, ocb, f->lanes)));
+        return cg_load_v(f, cg_block(f, f->arg[CG_CONV_BIAS], ocb));
     return load_channels(f, s, f->arg[CG_CONV_BIAS], ocb);
 }
 
@@ -205,10 +206,10 @@ static CgVal load_operand(void *ctx, CgFn *f, int k) {
     if (in->t.image)
         p = cg_fat(f, p, cg_imulc(f, t->n, in->t.image));
     if (in->kind == CG_OPERAND_CHANNEL)
-        return in->t.block ? cg_load_v(f, cg_fat(f, p, cg_imulc(f, t->ocb, f->lanes)))
+        return in->t.block ? cg_load_v(f, cg_block(f, p, t->ocb))
                            : load_channels(f, t->s, p, t->ocb);
     CgVal at = cg_iadd(f, cg_imulc(f, t->ocb, t->s->OH * t->s->OW), t->pixel);
-    return cg_load_v(f, cg_fat(f, p, cg_imulc(f, at, f->lanes)));
+    return cg_load_v(f, cg_block(f, p, at));
 }
 
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {

@@ -4,21 +4,28 @@
 
 #include <string.h>
 
-// n's constant weights in the weights section, in the order that pack() gives them
-static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, const char *key,
-                      CgConvPack *pack, int64_t floats) {
-    int64_t offset;
-    bool fresh;
-    float *out = cg_pack(p, key, (size_t)floats * sizeof *out, &offset, &fresh);
+// n's constant weights in the weights section, in the order that pack() gives them: the same for
+// every tile and every machine. Kernels that have their weights prepared take them from the direct
+// one's.
+static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, CgConvPack *pack) {
+    int lanes = cg_target(p)->lanes;
+    IrConst *w = ir_in(n, 1)->konst;
+    bool direct = pack == cg_conv_pack_direct, fresh;
+    int64_t vectors = (s->O + lanes - 1) / lanes, offset;
+    int64_t packed = vectors * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
+    char *key = ir_sprintf(cg_arena(p), "conv weights %u %d %d %d", w->id, s->group, s->bin,
+                           direct ? 0 : s->tile.vecs);
+    float *out =
+        cg_pack(p, key, (size_t)(direct ? packed : s->floats) * sizeof *out, &offset, &fresh);
     if (fresh)
-        pack(s, cg_target(p)->lanes, ir_const_data(cg_ir(p), ir_in(n, 1)->konst), out);
+        pack(s, lanes, ir_const_data(cg_ir(p), w), out);
     return cg_packed(offset);
 }
 
 // The kernel that packs weights. weight: as cg_kernel() takes it
-static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_vectors) {
+static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed) {
     const IrConvTile *t = &s->tile;
-    CgConvFilter spec = cg_conv_filter(s, from_vectors);
+    CgConvFilter spec = cg_conv_filter(s, from_packed);
     int transforms = s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
     return cg_kernel(p, "filter", cg_conv_algo(algo)->prepare, &spec, sizeof spec, 2,
                      8 * (t->out_rows ? transforms : 16));
@@ -52,19 +59,16 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
         check_packed(n, algo, s);
         return cg_read(w);
     }
-    const char *name = ir_conv_algo_info(algo)->text;
-    char *key = ir_sprintf(cg_arena(p), "conv %s %u %d %d %d", name, w->konst->id, s->tile.vecs,
-                           s->group, s->bin);
+    CgArg packed = pack_now(p, n, s, k->pack ? k->pack : cg_conv_pack_direct);
     if (k->pack)
-        return pack_now(p, n, s, key, k->pack, s->floats);
+        return packed;
     bool fresh;
-    key = ir_sprintf(cg_arena(p), "%s %dx%d", key, s->tile.out_rows, s->tile.out_cols);
+    const IrConvTile *t = &s->tile;
+    char *key = ir_sprintf(cg_arena(p), "conv %s %u %d %dx%d", ir_conv_algo_info(algo)->text,
+                           w->konst->id, t->vecs, t->out_rows, t->out_cols);
     CgArg to = cg_prepare(p, key, s->floats * (int64_t)sizeof(float), &fresh);
     if (fresh) {
-        int lanes = cg_target(p)->lanes;
-        key = ir_sprintf(cg_arena(p), "conv filter %u", w->konst->id);
-        CgArg args[] = {
-            pack_now(p, n, s, key, cg_conv_pack_vectors, cg_conv_vectors_floats(s, lanes)), to};
+        CgArg args[] = {packed, to};
         args[CG_CONV_FILTER_TO].write = true;
         cg_init_call(p, prepare_kernel(p, s, algo, true), 2, args);
     }

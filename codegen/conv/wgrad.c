@@ -93,23 +93,26 @@ static void read_node(const IrNode *n, const IrConv *c, CgWgrad *s) {
 }
 
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
+    const IrMachine *m = &t->machine;
     int lanes = t->lanes, cg = cg_conv_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
-    int registers = t->machine.vector_registers - (t->machine.fma ? 1 : 2);
-    bool broadcast = t->machine.broadcast;
+    int parts = ir_parts(m), registers = m->vector_registers - (m->fma ? 1 : 2);
     s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
     s->vecs = 1;
     if (s->lanewise || s->bin == 1) {
-        // Where broadcasts are no operands of products, accumulators wander and need room to.
-        int n = cg * s->kw, room = registers - (broadcast ? 2 : 6) - (s->lanewise ? cg : 0);
+        // Where broadcasts are no operands of products and each is used once, accumulators wander
+        // and need room to.
+        bool wander = !m->broadcast && (parts == 1 || s->lanewise);
+        int n = cg * s->kw, room = (registers - (wander ? 6 : 2)) / parts - (s->lanewise ? cg : 0);
         s->terms = min_int(n, max_int(1, room));
         if (!s->lanewise)
-            s->vecs = max_int(1, min_int(blocks, (registers - 1) / (s->terms + 1)));
+            s->vecs = max_int(1, min_int(blocks, (registers - 1) / ((s->terms + 1) * parts)));
         return;
     }
     if (s->group > 1 && cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
         blocks /= s->group;
-    s->terms = min_int(s->C, broadcast ? 8 : 4);
-    s->vecs = broadcast ? 2 : 3;
+    s->vecs = m->broadcast ? 2 : max_int(1, 3 / parts);
+    int most = (registers - 1) / (s->vecs * parts) - 1;
+    s->terms = min_int(s->C, min_int(most, m->broadcast ? 8 : 4));
     if (cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
         s->vecs = 1;
     s->vecs = min_int(s->vecs, blocks);

@@ -103,7 +103,7 @@ static void place_tile(Wino *d, CgVal k) {
 
 static CgVal load_inside(Nest *n, int i, int j) {
     const Wino *d = n->d;
-    return cg_load_v(d->f, cg_fatc(d->f, n->from, ((int64_t)i * d->s->W + j) * d->f->lanes));
+    return cg_load_v(d->f, cg_fatc(d->f, n->from, ((int64_t)i * d->s->W + j) * IR_BLOCK));
 }
 
 static CgVal load_border(Nest *n, int i, int j) {
@@ -120,12 +120,14 @@ static void store_input(Nest *n, int i, int j, CgVal x) {
 
 static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
     CgFn *f = d->f;
-    CgLoop loop;
+    CgLoop loop, part;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.in_blocks), 1);
-    n->from = cg_fat(f, from, cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W * f->lanes));
     CgVal at = cg_iadd(f, cg_imulc(f, loop.iv, d->s->tile.block), k);
-    n->to = cg_fat(f, d->v, cg_imulc(f, at, f->lanes));
+    cg_for_parts(f, &part);
+    n->from = cg_block(f, from, cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W));
+    n->to = cg_block(f, d->v, at);
     emit_nested(n, &d->w.h.bt, &d->w.w.bt);
+    cg_end_parts(f, &part);
     cg_end(f, &loop);
 }
 
@@ -315,7 +317,7 @@ static void store_pixel(Nest *n, CgVal x, CgVal pixel) {
     Wino *d = n->d;
     CgFn *f = d->f;
     x = cg_conv_then(f, d->s, x, d->n, d->ocb, pixel);
-    cg_store_v(f, x, cg_fat(f, n->to, cg_imulc(f, pixel, f->lanes)));
+    cg_store_v(f, x, cg_block(f, n->to, pixel));
 }
 
 static void store_output(Nest *n, int i, int j, CgVal x) {
@@ -325,8 +327,7 @@ static void store_output(Nest *n, int i, int j, CgVal x) {
 
 static void store_buffer(Nest *n, int i, int j, CgVal x) {
     const Wino *d = n->d;
-    cg_store_v(d->f, cg_fadd(d->f, x, n->bias),
-               cg_fatc(d->f, d->edge, (i * d->w.w.m + j) * d->f->lanes));
+    cg_store_v(d->f, cg_fadd(d->f, x, n->bias), cg_blockc(d->f, d->edge, i * d->w.w.m + j));
 }
 
 // What exists of the tile in the buffer goes through the epilogue.
@@ -342,7 +343,7 @@ static void emit_buffered(Wino *d, Nest *n) {
     cg_for(f, &row, zero, rows, 1);
     cg_for(f, &column, zero, columns, 1);
     CgVal at = cg_iadd(f, cg_imulc(f, row.iv, mw), column.iv);
-    CgVal x = cg_load_v(f, cg_fat(f, d->edge, cg_imulc(f, at, f->lanes)));
+    CgVal x = cg_load_v(f, cg_block(f, d->edge, at));
     CgVal pixel = cg_iadd(f, cg_imulc(f, row.iv, d->s->OW), column.iv);
     store_pixel(n, x, cg_iadd(f, n->pixel, pixel));
     cg_end(f, &column);
@@ -377,18 +378,20 @@ static void emit_output(Wino *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal group = d->ocb;
-    CgLoop vector, tile;
+    CgLoop vector, part, tile;
     cg_for(f, &tile, cg_i64(f, 0), d->count, 1);
     place_tile(d, tile.iv);
     cg_for(f, &vector, cg_i64(f, 0), cg_i64(f, d->nv), 1);
     d->ocb = cg_iadd(f, group, vector.iv);
     CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->tile.block), tile.iv);
-    Nest n = {.d = d, .load = load_product, .from = cg_fat(f, d->m, cg_imulc(f, at, f->lanes))};
+    cg_for_parts(f, &part);
+    Nest n = {.d = d, .load = load_product, .from = cg_block(f, d->m, at)};
     CgVal image = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
-    n.to = cg_fat(f, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * f->lanes));
+    n.to = cg_fat(f, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * IR_BLOCK));
     n.bias = cg_conv_bias(f, s, d->ocb);
     n.pixel = cg_iadd(f, cg_imulc(f, d->oh, s->OW), d->ow);
     emit_output_vector(d, &n);
+    cg_end_parts(f, &part);
     cg_end(f, &vector);
     cg_end(f, &tile);
     d->ocb = group;
@@ -440,7 +443,7 @@ static bool is_long(const CgBody *then) {
 // need them.
 static int most_tiles(const CgFn *f, int nv) {
     int registers = f->target->machine.vector_registers - (f->target->machine.fma ? 1 : 4);
-    int n = (registers - nv - 1) / nv;
+    int parts = ir_parts(&f->target->machine), n = (registers - nv * parts - 1) / (nv * parts);
     return n < 1 ? 1 : n;
 }
 

@@ -42,23 +42,28 @@ static Factor read_factor(const IrNode *n, int operand, bool trans) {
     return x;
 }
 
-// [M/W][K][W], the last panel padded with zeros.
-static int64_t pack_panels(CgProgram *p, const IrValue *b, const Factor *x, int64_t k, int64_t m,
-                           int64_t width) {
-    int64_t panels = (m + width - 1) / width, offset;
+// Most blocks of columns of a panel on any machine: packed weights are padded for it.
+static int64_t most_vectors(int64_t columns) {
+    int64_t blocks = (columns + IR_BLOCK - 1) / IR_BLOCK;
+    return blocks < CG_MATMUL_VECTORS ? blocks : CG_MATMUL_VECTORS;
+}
+
+// [M/16][K][16], in whole panels of the most vectors, padded with zeros.
+static int64_t pack_columns(CgProgram *p, const IrValue *b, const Factor *x, int64_t k, int64_t m) {
+    int64_t width = most_vectors(m) * IR_BLOCK, padded = (m + width - 1) / width * width, offset;
     bool fresh;
-    char *key = ir_sprintf(cg_arena(p), "panels%lld:%lld:%p", (long long)width,
-                           (long long)x->k_stride.c, (void *)b->konst);
-    float *to = cg_pack(p, key, (size_t)(panels * k * width) * sizeof *to, &offset, &fresh);
+    char *key =
+        ir_sprintf(cg_arena(p), "columns%lld:%p", (long long)x->k_stride.c, (void *)b->konst);
+    float *to = cg_pack(p, key, (size_t)(padded * k) * sizeof *to, &offset, &fresh);
     const float *from = fresh && to ? ir_const_data(cg_ir(p), b->konst) : NULL;
     if (!from) {
         return offset;
     }
 #pragma omp parallel for
-    for (int64_t panel = 0; panel < panels; panel++) {
-        int64_t first = panel * width, n = m - first < width ? m - first : width;
+    for (int64_t first = 0; first < m; first += IR_BLOCK) {
+        int64_t n = m - first < IR_BLOCK ? m - first : IR_BLOCK;
         for (int64_t i = 0; i < k; i++) {
-            float *row = to + (panel * k + i) * width;
+            float *row = to + first * k + i * IR_BLOCK;
             const float *src = from + i * x->k_stride.c + first * x->other_stride.c;
             for (int64_t j = 0; j < n; j++) {
                 row[j] = src[j * x->other_stride.c];
@@ -147,12 +152,24 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
     return affine ? flops : (IrDim){0, 0};
 }
 
+// Rows of a tile whose accumulators registers hold, next to a row of b and a factor
+static int rows_that_fit(const IrMachine *m, int vectors) {
+    int panel = vectors * ir_parts(m), rows = (m->vector_registers - panel - 1) / panel;
+    return rows < 1 ? 1 : rows < CG_MATMUL_ROWS ? rows : CG_MATMUL_ROWS;
+}
+
+static int choose_vectors(const CgMatmul *s, const IrMachine *m) {
+    bool fits = rows_that_fit(m, CG_MATMUL_VECTORS) == CG_MATMUL_ROWS;
+    return fits ? (int)most_vectors(s->columns) : 1;
+}
+
 // A panel that the second level cache does not hold costs as much again for every tile of rows that
 // passes over it. Then tiles are tall, and each passes over one half of the panel's vectors.
-static int choose_rows(const CgMatmul *s, int64_t width) {
+static int choose_rows(const CgMatmul *s, const IrMachine *m, int64_t width) {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
-    bool tall = s->packed && s->k.c * width * 4 > CACHED && (rows.n || rows.c > CG_MATMUL_ROWS);
-    return tall ? CG_MATMUL_TALL_ROWS : CG_MATMUL_ROWS;
+    bool tall = s->packed && s->vectors > 1 && s->k.c * width * 4 > CACHED &&
+                (rows.n || rows.c > CG_MATMUL_ROWS);
+    return tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(m, s->vectors);
 }
 
 // Images whose means are made at a time. Weights that stay in L2 are read again for each part of
@@ -173,21 +190,19 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     CgTensor y = cg_tensor(n->out[0]);
     const IrValue *bv = ir_in(n, 1);
     s->columns = y.dim[y.rank - 1].c;
-    int64_t most = target->machine.vector_registers >= 32 ? 4 : 2;
-    int64_t vectors = (s->columns + target->lanes - 1) / target->lanes;
-    s->vectors = (int32_t)(vectors < most ? vectors : most);
-    int64_t width = (int64_t)s->vectors * target->lanes;
+    s->vectors = choose_vectors(s, &target->machine);
+    int64_t width = (int64_t)s->vectors * IR_BLOCK;
     s->packed = bv->konst && b->t.rank == 2;
     make_panels(s, width,
                 s->packed ? ir_dim(s->k.c * width) : cg_nd_mul(b->other_stride, ir_dim(width)));
     if (s->packed) {
-        args[CG_MATMUL_B] = cg_packed(pack_panels(p, bv, b, s->k.c, s->columns, width));
-        s->b_k = ir_dim(width);
+        args[CG_MATMUL_B] = cg_packed(pack_columns(p, bv, b, s->k.c, s->columns));
+        s->b_k = ir_dim(IR_BLOCK);
         s->col[CG_MATMUL_B] = ir_dim(1);
     }
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
-    s->rows = choose_rows(s, width);
+    s->rows = choose_rows(s, &target->machine, width);
     bool mean = s->mean.blocks > 0;
     if (mean) {
         s->images = choose_images(s, target->lanes);

@@ -14,7 +14,7 @@ typedef struct CgMatmul {
     IrDim k, a_k, b_k;         // size, strides along it
     IrDim col[CG_ND_OPERANDS]; // strides along the columns
     int64_t columns;
-    int32_t vectors, packed, bias, dtype; // packed: b's panels are padded with zeros
+    int32_t vectors, packed, bias, dtype; // packed: b is, by pack_columns()
     int32_t rows, images;                 // of the largest tile; of the scratch, with `mean`
     CgMean mean;
     CgBody then;

@@ -1,7 +1,7 @@
 // matmul in panels: columns go in panels of W = vectors * lanes, rows in register tiles of up to
 // CG_MATMUL_ROWS, over the whole reduction. A constant b is packed at compile time into
-// [M/W][K][W], so that a thread streams its own panels once: at batch 1 the product runs at the
-// speed of memory. Other operands are read where they are, by strides.
+// [M/lanes][K][lanes], whatever W is, so that a thread streams its own panels once: at batch 1 the
+// product runs at the speed of memory. Other operands are read where they are, by strides.
 //
 // With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
 // makes those of up to `images` images in its scratch, then runs its panels over them; threads that
@@ -52,7 +52,9 @@ static CgVal load_then(void *ctx, CgFn *f, int k) {
 
 static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
     const CgMatmul *s = t->spec;
-    CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = s->packed ? NULL : t->count[v];
+    CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = t->count[v];
+    if (s->packed)
+        return cg_load_v(f, cg_fatc(f, p, v * s->k.c * f->lanes));
     if (n && !ir_dim_is(s->col[CG_MATMUL_B],
                         1)) { // elements: even a vector behind the columns reads one
         at = cg_imin(f, at, cg_isub(f, cg_i64(f, s->columns - 1), t->off[CG_MATMUL_COLUMN]));

@@ -110,12 +110,53 @@ static CgVal gather_lanes(CgFn *f, CgVal base, CgVal index) {
     return LLVMBuildCall2(f->b, LLVMGlobalGetValueType(fn), fn, args, 4, "");
 }
 
-// from[index[k]] in lane k, index[k] < lanes
-static CgVal permute_lanes(CgFn *f, CgVal from, CgVal index) {
-    const char *name = f->lanes == 16 ? "llvm.x86.avx512.permvar.sf.512" : "llvm.x86.avx2.permps";
+static CgVal call_permute(CgFn *f, const char *name, CgVal from, CgVal index) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     CgVal fn = LLVMGetIntrinsicDeclaration(f->mod, id, NULL, 0), args[] = {from, index};
     return LLVMBuildCall2(f->b, LLVMGlobalGetValueType(fn), fn, args, 2, "");
+}
+
+enum { HALF = IR_BLOCK / 2 };
+
+static CgVal take_half(CgFn *f, CgVal x, int half) {
+    int lane[HALF];
+    for (int i = 0; i < HALF; i++)
+        lane[i] = half * HALF + i;
+    return cg_shuffle(f, x, NULL, HALF, lane);
+}
+
+static CgVal splat_index(CgFn *f, int x) {
+    CgVal lane[HALF];
+    for (int i = 0; i < HALF; i++)
+        lane[i] = cg_i32(f, x);
+    return LLVMConstVector(lane, HALF);
+}
+
+// from[index[k]] in lane k, index[k] < lanes, out of registers of half a block: what each of them
+// has at the index modulo its lanes, of which one is right.
+static CgVal permute_halves(CgFn *f, CgVal from, CgVal index) {
+    int both[IR_BLOCK];
+    CgVal y[2], border = splat_index(f, HALF);
+    for (int i = 0; i < IR_BLOCK; i++)
+        both[i] = i;
+    for (int i = 0; i < 2; i++) {
+        CgVal at = take_half(f, index, i), x[2];
+        for (int k = 0; k < 2; k++)
+            x[k] = call_permute(f, "llvm.x86.avx2.permps", take_half(f, from, k), at);
+        y[i] = cg_select(f, LLVMBuildICmp(f->b, LLVMIntULT, at, border, ""), x[0], x[1]);
+    }
+    return cg_shuffle(f, y[0], y[1], IR_BLOCK, both);
+}
+
+// base[index[k]] in lane k, index[k] < lanes
+static CgVal permute_lanes(CgFn *f, CgVal base, CgVal index) {
+    const IrMachine *m = &f->target->machine;
+    if (m->isa != IR_ISA_X86_64 || m->lanes[IR_F32] < HALF)
+        return gather_lanes(f, base, index);
+    CgVal from = cg_load_v(f, base);
+    return m->lanes[IR_F32] == IR_BLOCK
+               ? call_permute(f, "llvm.x86.avx512.permvar.sf.512", from, index)
+               : permute_halves(f, from, index);
 }
 
 // The pixels of a vector of columns of a plain line; lanes that do not count read entry 0.
@@ -134,7 +175,7 @@ static void pick_columns(void *ctx, CgFn *f, CgVal i, CgVal n) {
     if (w->base) {
         CgVal at = cg_at(f, f->i32, f->arg[w->base], cg_idivc(f, i, f->lanes));
         at = LLVMBuildSExt(f->b, cg_load(f, f->i32, at, 4), f->i64, "");
-        l->near = cg_load_v(f, cg_fat(f, l->from, at));
+        l->near = cg_fat(f, l->from, at);
     }
     CgVal y = sum_taps(f, l, l->spec->w.taps, add_columns, i, n);
     cg_store_n(f, y, cg_fat(f, l->to, i), n);
@@ -306,7 +347,7 @@ static bool pack_near(CgProgram *p, const IrValue *v, Axis *a, CgArg *args, int 
     int64_t vectors = (a->out + lanes - 1) / lanes, count = a->taps * a->out, offset;
     int32_t *base = ir_alloc_array(cg_arena(p), (size_t)vectors, sizeof *base);
     bool fresh;
-    if (lanes < 8 || !find_bases(index, a, lanes, base)) {
+    if (!find_bases(index, a, lanes, base)) {
         return false;
     }
     const char *key = table_key(p, "near", v, a, lanes);

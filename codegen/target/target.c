@@ -143,7 +143,7 @@ static void describe(CgTarget *t, IrArena *a, uint64_t set) {
     m->l1d = isa->l1d;
     m->l2 = isa->l2;
     m->l3 = isa->l3;
-    t->lanes = m->lanes[IR_F32];
+    t->lanes = IR_BLOCK;
     t->features = "";
     int n = 0;
     for (int i = 1; i < HONE_CPU_COUNT; i++)

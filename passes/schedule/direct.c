@@ -21,7 +21,8 @@ enum {
 typedef struct Shape {
     IrConv c;
     const IrMachine *machine;
-    int64_t lanes, registers;
+    int64_t lanes, registers; // lanes: of a block, which takes `parts` registers
+    int64_t parts;
     int64_t k;            // products of one output element
     int64_t sets, blocks; // output vectors: `sets` times `blocks`
     int64_t threads, images;
@@ -42,8 +43,11 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 static Shape read_shape(const IrConv *c, const PassOptions *opt) {
-    Shape s = {
-        .c = *c, .machine = opt->machine, .lanes = opt->block, .threads = max_i64(1, opt->threads)};
+    Shape s = {.c = *c,
+               .machine = opt->machine,
+               .lanes = opt->block,
+               .parts = ir_parts(opt->machine),
+               .threads = max_i64(1, opt->threads)};
     s.registers = pass_schedule_registers(opt);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
@@ -59,7 +63,8 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
 // Cycles of one tile with p pixels and v vectors
 static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     double wide = 1.0 / s->machine->products_a_cycle;
-    double fma = (double)(p * v) * wide, load = (double)v * wide + (double)p / 2;
+    double fma = (double)(p * v * s->parts) * wide;
+    double load = (double)(v * s->parts) * wide + (double)p / 2;
     double step = fma > load ? fma : load;
     if (step < 4)
         step = 4;
@@ -107,8 +112,8 @@ static bool tile_fits(const Shape *s, const Tile *t) {
     int64_t pixels = t->rows * t->cols;
     // With one vector each broadcast is used once, and without broadcasting operands its register
     // takes the sum: accumulators wander and need room to.
-    int64_t wander = !s->machine->broadcast && t->vecs == 1 ? 4 : 0;
-    return pixels * t->vecs + t->vecs + 1 + wander <= s->registers;
+    int64_t wander = !s->machine->broadcast && t->vecs * s->parts == 1 ? 4 : 0;
+    return (pixels + 1) * t->vecs * s->parts + 1 + wander <= s->registers;
 }
 
 static int64_t most_vectors(const Shape *s) {

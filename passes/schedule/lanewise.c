@@ -25,9 +25,14 @@ static bool is_depthwise(const IrConv *c) {
     return c->w.group == c->C;
 }
 
-// A kernel row's weights, the input vector and, in groups, its copies stay in registers too.
+// A kernel row's weights, the input vector and, in groups, its copies stay in registers too: those
+// of one part of the block, where groups lie inside a register, else of the whole.
 static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
-    return max_i64(4, pass_schedule_registers(opt) - c->w.kw - (is_depthwise(c) ? 2 : 4));
+    int64_t parts = ir_parts(opt->machine), others = c->w.kw + (is_depthwise(c) ? 2 : 4);
+    int64_t registers = pass_schedule_registers(opt);
+    bool by_parts = opt->block / parts % c->cg == 0;
+    int64_t most = by_parts ? (registers - others) / parts : registers / parts - others;
+    return max_i64(parts > 1 ? 2 : 4, most);
 }
 
 void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,

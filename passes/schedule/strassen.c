@@ -39,7 +39,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .registers = opt->machine->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
                  .images = c->N.c + c->N.n,
-                 .wide = 1.0 / opt->machine->products_a_cycle};
+                 .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle};
     return c->flat && c->w.group == 1 && c->x_block == opt->block && l->pixels > 1 &&
            l->C % (2 * l->lanes) == 0;
 }

@@ -41,7 +41,7 @@ static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one v
 
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
-    int64_t lanes, registers;
+    int64_t lanes, parts, registers; // a block takes `parts` registers
     double wide; // cycles of a vector multiply-add
     int threads;
 } Layer;
@@ -87,7 +87,7 @@ static double point_cycles(const Layer *l, int64_t tiles, int64_t p, int64_t v) 
 }
 
 static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
-    int64_t most = (l->registers - v - 1) / v;
+    int64_t most = (l->registers - v * l->parts - 1) / (v * l->parts);
     if (most < 1)
         return 0;
     return ceil_div(block, ceil_div(block, most));
@@ -164,7 +164,8 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .kh = w->kh,
                  .kw = w->kw,
                  .lanes = opt->block,
-                 .wide = 1.0 / opt->machine->products_a_cycle,
+                 .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
+                 .parts = ir_parts(opt->machine),
                  .registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 4),
                  .threads = opt->threads > 0 ? opt->threads : THREADS};
     l->in_blocks = ceil_div(l->C, l->lanes);

@@ -1,11 +1,11 @@
 // Strassen's multiplication against the evaluator: pixels and channels of every kind of remainder,
 // with every epilogue, in slices of a concat, for every vector width, N and number of threads;
 // bands that threads share.
+#include "ir/machine.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"
 
 static const char *target;
-static int lanes;
 
 typedef struct Conv {
     int halves; // vectors of half the channels
@@ -23,8 +23,9 @@ static const Conv shapes[] = {
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
-    rig_const(r, "%%w%d: f32[%d,%d,1,1] = rand(%d)", k, c->O * lanes, 2 * c->halves * lanes, k + 1);
-    rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O * lanes, k + 1000);
+    rig_const(r, "%%w%d: f32[%d,%d,1,1] = rand(%d)", k, c->O * IR_BLOCK, 2 * c->halves * IR_BLOCK,
+              k + 1);
+    rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O * IR_BLOCK, k + 1000);
     rig_node(
         r,
         "%%c%d = conv %s, %%w%d, %%b%d {algo=\"strassen\", tile=[rows=%d,cols=1,vecs=%d,band=%d]}",
@@ -44,7 +45,7 @@ static void runs_every_shape(void) {
         const Conv *c = &shapes[k];
         char x[16];
         snprintf(x, sizeof x, "%%x%d", k);
-        rig_input(r, "%s: f32[N,%d,%d,%d]", x, 2 * c->halves * lanes, c->H, c->W);
+        rig_input(r, "%s: f32[N,%d,%d,%d]", x, 2 * c->halves * IR_BLOCK, c->H, c->W);
         add_conv(r, k, c, x);
         rig_node(r, "%%y%d = relu %%c%d", k, k);
         rig_output(r, "%%y%d", k);
@@ -59,7 +60,7 @@ static void runs_every_shape(void) {
 static void runs_epilogues(void) {
     Rig *r = rig_new(target, 2);
     static const Conv c = {2, 4, 5, 9, 6, 2, 2};
-    int C = 2 * c.halves * lanes;
+    int C = 2 * c.halves * IR_BLOCK;
     rig_const(r, "%%chan: f32[%d,1,1] = rand(5)", C);
     rig_input(r, "%%p: f32[N,%d,5,9], %%s: f32[N,%d,1,1], %%one: f32[1]", C, C);
     for (int k = 0; k < 4; k++)
@@ -85,7 +86,7 @@ static void runs_concat_slices(void) {
     Rig *r = rig_new(target, 2);
     static const Conv a = {1, 2, 8, 5, 5, 1, 2}, b = {1, 4, 8, 5, 4, 2, 3},
                       c = {3, 2, 8, 5, 7, 1, 1};
-    rig_input(r, "%%x: f32[N,%d,8,5]", 2 * lanes);
+    rig_input(r, "%%x: f32[N,%d,8,5]", 2 * IR_BLOCK);
     rig_node(r, "%%h = lrn %%x {size=1}");
     add_conv(r, 0, &a, "%h");
     add_conv(r, 1, &b, "%h");
@@ -101,10 +102,8 @@ static void runs_concat_slices(void) {
 
 int main(int argc, char **argv) {
     static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
-    static const int widths[] = {16, 8, 4};
     for (int i = 0; i < 3; i++) {
         target = argc > 1 ? argv[1] : targets[i];
-        lanes = widths[i];
         CHECK_RUN(runs_every_shape);
         CHECK_RUN(runs_epilogues);
         CHECK_RUN(runs_concat_slices);

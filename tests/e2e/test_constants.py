@@ -1,0 +1,43 @@
+"""A program's constants do not depend on the machine: the same bytes for SSE, AVX2 and AVX-512, whatever kernels and tiles
+the schedule chooses for each.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import families
+from script import HONE, SAMPLE, main, ok, temp
+
+CPUS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
+
+
+def weights_of(name, model, cpu):
+    out = temp(f"{name}.{cpu}.ll")
+    ok(HONE, "compile", model, "-o", out, "--emit", "llvm-ir", "--mcpu", cpu)
+    with open(out + ".weights", "rb") as f:
+        return f.read()
+
+
+def check(name, model):
+    want = weights_of(name, model, CPUS[0])
+    assert any(want), name
+    for cpu in CPUS[1:]:
+        assert weights_of(name, model, cpu) == want, f"{name}: the constants for {cpu} are not those for {CPUS[0]}"
+
+
+def test_sample():
+    check("sample", SAMPLE)
+
+
+def test_families():
+    newest = {case.family: case for case in sorted(families.CASES, key=lambda case: case.opset) if not case.flags}
+    for name, case in newest.items():
+        path = temp(name + ".onnx")
+        with open(path, "wb") as f:
+            f.write(case.net().model().SerializeToString())
+        check(name, path)
+    assert len(newest) > 20
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
