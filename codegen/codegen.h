@@ -37,7 +37,7 @@ const char *cg_target_describe(const CgTarget *t, IrArena *a);
 typedef enum CgEmitKind { CG_EMIT_OBJECT, CG_EMIT_ASM, CG_EMIT_LLVM_IR } CgEmitKind;
 
 typedef struct CgOptions {
-    const CgTarget *target;
+    const CgTarget *target; // of cg_compile() and cg_compile_train()
     int opt_level; // 0: no LLVM passes beyond what selection needs
     int jobs;      // threads that compile kernels
     CgEmitKind emit;
@@ -66,6 +66,17 @@ typedef struct CgResult {
 // dir/PREFIX*.{o,s,ll}; the descriptor is the only global symbol: `const HoneModelDesc
 // SYMBOL_desc`. False after errors were reported (NYI ops, I/O).
 bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out);
+
+// What is compiled: a graph, planned for a machine. Its inputs' shapes are the unit's.
+typedef struct CgUnit {
+    IrGraph *graph; // of one program, all with inputs and outputs of the same names
+    const CgTarget *target;
+} CgUnit;
+
+// As cg_compile(), for n >= 1 units of one model over one set of constants: SYMBOL_desc is the first,
+// and hone_create() takes the first that fits the CPU and the shapes asked for: best machine first.
+bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const char *dir,
+                      CgResult *out);
 
 // ---- fine-tune executables: several graphs in one program, and the tables of runtime/train/abi.h
 typedef struct CgTrainGraph {

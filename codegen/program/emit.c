@@ -1,4 +1,4 @@
-// Kernels and descriptors to files. Kernels are spread over a fixed number of units, one LLVM
+// Kernels and descriptors to files. Kernels are spread over a fixed number of jobs, one LLVM
 // context each, so that `jobs` threads compile them side by side and the bytes written do not
 // depend on how many.
 #include "codegen/program/program.h"
@@ -12,14 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_UNITS = 8 };
+enum { MAX_JOBS = 8 };
 _Static_assert((int)CG_MAX_ARGS == (int)HONE_MAX_ARGS, "what a kernel takes");
 
 // What runs over kernels: they come out of the builder nearly final, so this is kept short.
 static const char kernel_passes[] =
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,early-cse)";
 
-typedef struct Unit {
+typedef struct Job {
     CgProgram *p;
     int index;
     int weight;
@@ -32,39 +32,40 @@ typedef struct Unit {
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMTargetMachineRef machine;
-} Unit;
+} Job;
 
-static LLVMTargetMachineRef new_machine(const CgOptions *o) {
+// Functions say themselves what machine they are for; that of a module is the first unit's.
+static LLVMTargetMachineRef new_machine(const CgTarget *t, int opt_level) {
     LLVMTargetRef target;
     char *err = NULL;
-    if (LLVMGetTargetFromTriple(o->target->triple, &target, &err))
+    if (LLVMGetTargetFromTriple(t->triple, &target, &err))
         ir_bug("codegen", NULL, "%s", err);
     // Not LLVMCodeGenLevelNone: LLVM 19's fast selector, which only that one uses, folds the load
     // of a scalar float into a blend that reads 16 bytes, past the end of a buffer.
-    LLVMCodeGenOptLevel level = o->opt_level <= 1   ? LLVMCodeGenLevelLess
-                                : o->opt_level == 2 ? LLVMCodeGenLevelDefault
-                                                    : LLVMCodeGenLevelAggressive;
-    return LLVMCreateTargetMachine(target, o->target->triple, o->target->base, o->target->features,
-                                   level, LLVMRelocPIC, LLVMCodeModelDefault);
+    LLVMCodeGenOptLevel level = opt_level <= 1   ? LLVMCodeGenLevelLess
+                                : opt_level == 2 ? LLVMCodeGenLevelDefault
+                                                 : LLVMCodeGenLevelAggressive;
+    return LLVMCreateTargetMachine(target, t->triple, t->base, t->features, level, LLVMRelocPIC,
+                                   LLVMCodeModelDefault);
 }
 
-static void open_unit(Unit *u) {
-    u->ctx = LLVMContextCreate();
+static void open_job(Job *j) {
+    j->ctx = LLVMContextCreate();
     char name[32];
-    snprintf(name, sizeof name, "unit%d", u->index);
-    u->mod = LLVMModuleCreateWithNameInContext(name, u->ctx);
-    u->machine = new_machine(u->p->opt);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(u->machine);
-    LLVMSetModuleDataLayout(u->mod, layout);
-    LLVMSetTarget(u->mod, u->p->opt->target->triple);
+    snprintf(name, sizeof name, "job%d", j->index);
+    j->mod = LLVMModuleCreateWithNameInContext(name, j->ctx);
+    j->machine = new_machine(j->p->codes[0].target, j->p->opt->opt_level);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(j->machine);
+    LLVMSetModuleDataLayout(j->mod, layout);
+    LLVMSetTarget(j->mod, j->p->codes[0].target->triple);
     LLVMDisposeTargetData(layout);
 }
 
-static void close_unit(Unit *u) {
-    LLVMDisposeTargetMachine(u->machine);
-    LLVMDisposeModule(u->mod);
-    LLVMContextDispose(u->ctx);
-    ir_arena_free(u->arena);
+static void close_job(Job *j) {
+    LLVMDisposeTargetMachine(j->machine);
+    LLVMDisposeModule(j->mod);
+    LLVMContextDispose(j->ctx);
+    ir_arena_free(j->arena);
 }
 
 // ---------------------------------------------------------------- one function
@@ -92,39 +93,44 @@ static void add_function_attrs(CgFn *f) {
     add_attr(f, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
 }
 
-static void begin_function(Unit *u, CgFn *f, const char *symbol, LLVMTypeRef *params, int n) {
+static void begin_function(Job *j, CgFn *f, const CgTarget *target, const char *symbol,
+                           LLVMTypeRef *params, int n) {
     memset(f, 0, sizeof *f);
-    f->target = u->p->opt->target;
+    f->target = target;
     f->lanes = f->target->lanes;
-    f->arena = u->arena;
-    f->ctx = u->ctx;
-    f->mod = u->mod;
-    f->i1 = LLVMInt1TypeInContext(u->ctx);
-    f->i8 = LLVMInt8TypeInContext(u->ctx);
-    f->i32 = LLVMInt32TypeInContext(u->ctx);
-    f->i64 = LLVMInt64TypeInContext(u->ctx);
-    f->f32 = LLVMFloatTypeInContext(u->ctx);
-    f->f64 = LLVMDoubleTypeInContext(u->ctx);
-    f->ptr = LLVMPointerTypeInContext(u->ctx, 0);
+    f->arena = j->arena;
+    f->ctx = j->ctx;
+    f->mod = j->mod;
+    f->i1 = LLVMInt1TypeInContext(j->ctx);
+    f->i8 = LLVMInt8TypeInContext(j->ctx);
+    f->i32 = LLVMInt32TypeInContext(j->ctx);
+    f->i64 = LLVMInt64TypeInContext(j->ctx);
+    f->f32 = LLVMFloatTypeInContext(j->ctx);
+    f->f64 = LLVMDoubleTypeInContext(j->ctx);
+    f->ptr = LLVMPointerTypeInContext(j->ctx, 0);
     f->vec = LLVMVectorType(f->f32, (unsigned)f->lanes);
     f->ivec = LLVMVectorType(f->i32, (unsigned)f->lanes);
-    LLVMTypeRef t = LLVMFunctionType(LLVMVoidTypeInContext(u->ctx), params, (unsigned)n, 0);
-    f->fn = LLVMGetNamedFunction(u->mod, symbol);
+    LLVMTypeRef t = LLVMFunctionType(LLVMVoidTypeInContext(j->ctx), params, (unsigned)n, 0);
+    f->fn = LLVMGetNamedFunction(j->mod, symbol);
     if (!f->fn)
-        f->fn = LLVMAddFunction(u->mod, symbol, t);
+        f->fn = LLVMAddFunction(j->mod, symbol, t);
     LLVMSetVisibility(f->fn, LLVMHiddenVisibility);
     add_function_attrs(f);
-    f->b = LLVMCreateBuilderInContext(u->ctx);
-    LLVMPositionBuilderAtEnd(f->b, LLVMAppendBasicBlockInContext(u->ctx, f->fn, "entry"));
+    f->b = LLVMCreateBuilderInContext(j->ctx);
+    LLVMPositionBuilderAtEnd(f->b, LLVMAppendBasicBlockInContext(j->ctx, f->fn, "entry"));
+}
+
+static const char *step_symbol(IrArena *a, const CgKernel *k) {
+    return ir_sprintf(a, "%s_step", k->symbol);
 }
 
 // SYMBOL_step(args, N, tid, nth, scratch), the HoneKernel: the kernel itself takes its arguments
 // one by one, since what LLVM knows of a pointer (noalias, readonly) it knows of parameters only.
-static void emit_step(Unit *u, const CgKernel *k, LLVMValueRef kernel) {
+static void emit_step(Job *j, const CgKernel *k, LLVMValueRef kernel) {
     CgFn f;
-    LLVMTypeRef ptr = LLVMPointerTypeInContext(u->ctx, 0), i64 = LLVMInt64TypeInContext(u->ctx);
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(j->ctx, 0), i64 = LLVMInt64TypeInContext(j->ctx);
     LLVMTypeRef params[] = {ptr, i64, i64, i64, ptr};
-    begin_function(u, &f, ir_sprintf(u->arena, "%s_step", k->symbol), params, 5);
+    begin_function(j, &f, k->target, step_symbol(j->arena, k), params, 5);
     CgVal args[CG_MAX_ARGS + 4], table = LLVMGetParam(f.fn, 0);
     for (int i = 0; i < k->n_args; i++)
         args[i] = cg_load(&f, ptr, cg_at(&f, ptr, table, cg_i64(&f, i)), 8);
@@ -137,15 +143,15 @@ static void emit_step(Unit *u, const CgKernel *k, LLVMValueRef kernel) {
     LLVMDisposeBuilder(f.b);
 }
 
-static void emit_kernel(Unit *u, const CgKernel *k) {
+static void emit_kernel(Job *j, const CgKernel *k) {
     CgFn f;
     LLVMTypeRef params[CG_MAX_ARGS + 4];
-    LLVMTypeRef ptr = LLVMPointerTypeInContext(u->ctx, 0), i64 = LLVMInt64TypeInContext(u->ctx);
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(j->ctx, 0), i64 = LLVMInt64TypeInContext(j->ctx);
     for (int i = 0; i < k->n_args; i++)
         params[i] = ptr;
     params[k->n_args] = params[k->n_args + 1] = params[k->n_args + 2] = i64;
     params[k->n_args + 3] = ptr;
-    begin_function(u, &f, k->symbol, params, k->n_args + 4);
+    begin_function(j, &f, k->target, k->symbol, params, k->n_args + 4);
     LLVMSetLinkage(f.fn, LLVMInternalLinkage);
     f.n_args = k->n_args;
     for (int i = 0; i < k->n_args; i++) {
@@ -163,58 +169,68 @@ static void emit_kernel(Unit *u, const CgKernel *k) {
     if (!LLVMGetBasicBlockTerminator(LLVMGetInsertBlock(f.b)))
         LLVMBuildRetVoid(f.b);
     LLVMDisposeBuilder(f.b);
-    emit_step(u, k, f.fn);
+    emit_step(j, k, f.fn);
 }
 
-static void emit_descriptors(Unit *u) {
-    LLVMValueRef kernels = cg_emit_kernels(u->p, u->mod);
-    for (int i = 0; i < u->p->n_codes; i++)
-        cg_emit_descriptor(u->p, &u->p->codes[i], kernels, u->mod);
-    if (u->p->train)
-        cg_emit_train(u->p, u->mod);
+static void emit_descriptors(Job *j) {
+    CgProgram *p = j->p;
+    CgLayout *l = cg_layout_new(p->arena, j->mod);
+    const char **names = ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *names);
+    for (int i = 0; i < p->n_kernels; i++)
+        names[i] = step_symbol(p->arena, &p->kernels[i]);
+    cg_layout_functions(l, cg_kernels_symbol(p), p->n_kernels, names);
+    for (int i = 0; i < p->n_codes; i++) {
+        p->code = &p->codes[i];
+        HoneModelDesc d = cg_descriptor(p, &p->codes[i]);
+        cg_layout_model(l, cg_desc_symbol(p, &p->codes[i]), &d);
+    }
+    if (p->train) {
+        HoneTrainDesc d = cg_train_descriptor(p);
+        cg_layout_train(l, "hone_train_desc", &d);
+    }
 }
 
-// ---------------------------------------------------------------- one unit
+// ---------------------------------------------------------------- one job
 
-static void write_unit(Unit *u) {
+static void write_job(Job *j) {
     char *err = NULL;
-    if (LLVMVerifyModule(u->mod, LLVMReturnStatusAction, &err))
-        ir_bug("codegen", u->file, "%s", err);
+    if (LLVMVerifyModule(j->mod, LLVMReturnStatusAction, &err))
+        ir_bug("codegen", j->file, "%s", err);
     LLVMDisposeMessage(err);
     err = NULL;
-    const CgOptions *o = u->p->opt;
+    const CgOptions *o = j->p->opt;
     if (o->opt_level > 0) {
         LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-        LLVMErrorRef e = LLVMRunPasses(u->mod, kernel_passes, u->machine, options);
+        LLVMErrorRef e = LLVMRunPasses(j->mod, kernel_passes, j->machine, options);
         LLVMDisposePassBuilderOptions(options);
         if (e)
-            ir_bug("codegen", u->file, "%s", LLVMGetErrorMessage(e));
+            ir_bug("codegen", j->file, "%s", LLVMGetErrorMessage(e));
     }
     bool failed = o->emit == CG_EMIT_LLVM_IR
-                      ? LLVMPrintModuleToFile(u->mod, u->file, &err)
+                      ? LLVMPrintModuleToFile(j->mod, j->file, &err)
                       : LLVMTargetMachineEmitToFile(
-                            u->machine, u->mod, u->file,
+                            j->machine, j->mod, j->file,
                             o->emit == CG_EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile, &err);
-    u->error = failed ? err : NULL;
+    j->error = failed ? err : NULL;
 }
 
-static void compile_unit(Unit *u, atomic_int *done) {
-    ir_diag_init(&u->diag, u->p->ir->diag->file);
-    u->arena = ir_arena_new(&u->diag);
-    open_unit(u);
-    for (int i = 0; i < u->n_kernels; i++)
-        emit_kernel(u, u->kernels[i]);
-    if (u->index == 0)
-        emit_descriptors(u);
-    write_unit(u);
-    close_unit(u);
-    const CgOptions *o = u->p->opt;
-    int n = atomic_fetch_add(done, u->n_kernels) + u->n_kernels;
+static void compile_job(Job *j, atomic_int *done) {
+    ir_diag_init(&j->diag, j->p->ir->diag->file);
+    j->arena = ir_arena_new(&j->diag);
+    open_job(j);
+    for (int i = 0; i < j->n_kernels; i++)
+        emit_kernel(j, j->kernels[i]);
+    if (j->index == 0)
+        emit_descriptors(j);
+    write_job(j);
+    close_job(j);
+    const CgOptions *o = j->p->opt;
+    int n = atomic_fetch_add(done, j->n_kernels) + j->n_kernels;
     if (o->progress && omp_get_thread_num() == 0)
-        o->progress(o->progress_ctx, n, u->p->n_kernels);
+        o->progress(o->progress_ctx, n, j->p->n_kernels);
 }
 
-// Heaviest kernel first, each to the lightest unit so far; ties by index, so the result is fixed.
+// Heaviest kernel first, each to the lightest job so far; ties by index, so the result is fixed.
 static int by_weight(const void *a, const void *b) {
     const CgKernel *x = *(const CgKernel *const *)a, *y = *(const CgKernel *const *)b;
     if (x->weight != y->weight)
@@ -222,46 +238,46 @@ static int by_weight(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static int spread_kernels(CgProgram *p, Unit *units) {
+static int spread_kernels(CgProgram *p, Job *jobs) {
     int n = p->opt->emit != CG_EMIT_OBJECT ? 1 // text for people: one file
-            : p->n_kernels < MAX_UNITS     ? p->n_kernels + 1
-                                           : MAX_UNITS;
+            : p->n_kernels < MAX_JOBS      ? p->n_kernels + 1
+                                           : MAX_JOBS;
     const CgKernel **order = ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *order);
     for (int i = 0; i < p->n_kernels; i++)
         order[i] = &p->kernels[i];
     qsort(order, (size_t)p->n_kernels, sizeof *order, by_weight);
     for (int i = 0; i < n; i++)
-        units[i].kernels =
-            ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *units[i].kernels);
+        jobs[i].kernels =
+            ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *jobs[i].kernels);
     for (int i = 0; i < p->n_kernels; i++) {
-        Unit *best = &units[0];
+        Job *best = &jobs[0];
         for (int k = 1; k < n; k++)
-            if (units[k].weight < best->weight)
-                best = &units[k];
+            if (jobs[k].weight < best->weight)
+                best = &jobs[k];
         best->kernels[best->n_kernels++] = order[i];
         best->weight += order[i]->weight + 1;
     }
     return n;
 }
 
-static bool compile_units(CgProgram *p, const char *dir, const char *ext, CgResult *out) {
-    Unit *units = ir_alloc_array(p->arena, MAX_UNITS, sizeof *units);
-    int n = spread_kernels(p, units);
+static bool compile_jobs(CgProgram *p, const char *dir, const char *ext, CgResult *out) {
+    Job *jobs = ir_alloc_array(p->arena, MAX_JOBS, sizeof *jobs);
+    int n = spread_kernels(p, jobs);
     atomic_int done = 0;
     for (int i = 0; i < n; i++) {
-        units[i].p = p;
-        units[i].index = i;
-        units[i].file = ir_sprintf(p->arena, "%s/%s.%d.%s", dir, p->opt->symbol, i, ext);
+        jobs[i].p = p;
+        jobs[i].index = i;
+        jobs[i].file = ir_sprintf(p->arena, "%s/%s.%d.%s", dir, p->opt->symbol, i, ext);
     }
-    int jobs = p->opt->jobs > 0 ? p->opt->jobs : omp_get_num_procs();
-#pragma omp parallel for schedule(dynamic, 1) num_threads(jobs)
+    int threads = p->opt->jobs > 0 ? p->opt->jobs : omp_get_num_procs();
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int i = 0; i < n; i++)
-        compile_unit(&units[i], &done);
+        compile_job(&jobs[i], &done);
     bool ok = true;
     for (int i = 0; i < n; i++) {
-        out->files[out->n_files++] = units[i].file;
-        if (units[i].error) {
-            ir_error(p->ir->diag, IR_NOWHERE, "cannot write %s: %s", units[i].file, units[i].error);
+        out->files[out->n_files++] = jobs[i].file;
+        if (jobs[i].error) {
+            ir_error(p->ir->diag, IR_NOWHERE, "cannot write %s: %s", jobs[i].file, jobs[i].error);
             ok = false;
         }
     }
@@ -287,9 +303,10 @@ static void place_args(CgProgram *p, const CgCall *calls, int n) {
 }
 
 // Constants that calls name directly enter the section before it is closed: steps.c asks for their
-// offsets while units are compiled.
+// offsets while jobs are compiled.
 static void place_constants(CgProgram *p) {
     for (int i = 0; i < p->n_codes; i++) {
+        p->code = &p->codes[i];
         place_args(p, p->codes[i].calls, p->codes[i].n_calls);
         place_args(p, p->codes[i].init, p->codes[i].n_init);
     }
@@ -307,8 +324,8 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     const CgOptions *opt = p->opt;
     IrArena *a = p->arena;
     memset(out, 0, sizeof *out);
-    out->files = ir_alloc_array(a, MAX_UNITS + 1, sizeof *out->files);
-    if (!cg_weights_open(&p->weights, a, dir, opt->symbol))
+    out->files = ir_alloc_array(a, MAX_JOBS + 1, sizeof *out->files);
+    if (!cg_weights_open(&p->weights, a, dir, opt->symbol, p->n_codes > 1))
         return false;
     if (!cg_lower_graphs(p))
         return false;
@@ -316,15 +333,14 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     if (p->train)
         place_onnx(p);
     bool elf = opt->emit == CG_EMIT_OBJECT;
-    const char *symbol = ir_sprintf(a, "%s_weights", opt->symbol);
-    if (!cg_weights_close(&p->weights, a, symbol, elf))
+    if (!cg_weights_close(&p->weights, a, cg_weights_symbol(p), elf))
         return false;
     out->weights_file = p->weights.path;
     out->weights_bytes = p->weights.bytes;
     if (elf)
         out->files[out->n_files++] = p->weights.path;
     count_calls(p, out);
-    return compile_units(p, dir, ext[opt->emit], out);
+    return compile_jobs(p, dir, ext[opt->emit], out);
 }
 
 static CgProgram *new_program(IrProgram *ir, const CgOptions *opt, int n_codes) {
@@ -337,10 +353,20 @@ static CgProgram *new_program(IrProgram *ir, const CgOptions *opt, int n_codes) 
     return p;
 }
 
-bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
-    CgProgram *p = new_program(g->prog, opt, 1);
-    p->codes[0] = (CgCode){.graph = g, .symbol = opt->symbol};
+bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const char *dir,
+                      CgResult *out) {
+    CgProgram *p = new_program(units[0].graph->prog, opt, n);
+    for (int i = 0; i < n; i++)
+        p->codes[i] =
+            (CgCode){.graph = units[i].graph,
+                     .target = units[i].target,
+                     .next = i + 1 < n ? &p->codes[i + 1] : NULL,
+                     .symbol = i ? ir_sprintf(p->arena, "%s_u%d", opt->symbol, i) : opt->symbol};
     return compile_program(p, dir, out);
+}
+
+bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
+    return cg_compile_units(1, &(CgUnit){g, opt->target}, opt, dir, out);
 }
 
 bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const CgOptions *opt,
@@ -348,7 +374,8 @@ bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const
     CgProgram *p = new_program(graphs[0]->prog, opt, n);
     p->train = train;
     for (int i = 0; i < n; i++)
-        p->codes[i] =
-            (CgCode){.graph = graphs[i], .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
+        p->codes[i] = (CgCode){.graph = graphs[i],
+                               .target = opt->target,
+                               .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
     return compile_program(p, dir, out);
 }

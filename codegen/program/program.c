@@ -17,7 +17,7 @@ void cg_nyi(CgProgram *p, const IrNode *n, const char *fmt, ...) {
 }
 
 const CgTarget *cg_target(const CgProgram *p) {
-    return p->opt->target;
+    return p->code->target;
 }
 IrArena *cg_arena(const CgProgram *p) {
     return p->arena;
@@ -44,13 +44,26 @@ void cg_scratch(CgProgram *p, int64_t bytes) {
         p->code->scratch_bytes = bytes;
 }
 
+const char *cg_desc_symbol(CgProgram *p, const CgCode *c) {
+    return ir_sprintf(p->arena, "%s_desc", c->symbol);
+}
+
+const char *cg_weights_symbol(CgProgram *p) {
+    return ir_sprintf(p->arena, "%s_weights", p->opt->symbol);
+}
+
+const char *cg_kernels_symbol(CgProgram *p) {
+    return ir_sprintf(p->arena, "%s_kernels", p->opt->symbol);
+}
+
 // ---------------------------------------------------------------- weights
 
 static const CgPack *find_pack(const CgProgram *p, const char *key, const CgCode *code) {
     uint64_t h = cg_hash(key, strlen(key));
     size_t probe = 0;
     for (int i; (i = cg_table_find(&p->pack_keys, h, &probe)) >= 0;)
-        if (p->packs[i].code == code && strcmp(p->packs[i].key, key) == 0)
+        if (p->packs[i].target == cg_target(p) && p->packs[i].code == code &&
+            strcmp(p->packs[i].key, key) == 0)
             return &p->packs[i];
     return NULL;
 }
@@ -59,6 +72,7 @@ static void add_pack(CgProgram *p, CgPack pack) {
     cg_table_add(&p->pack_keys, p->arena, cg_hash(pack.key, strlen(pack.key)), p->n_packs);
     cg_table_add(&p->pack_places, p->arena, cg_hash(&pack.offset, sizeof pack.offset), p->n_packs);
     pack.key = ir_strdup(p->arena, pack.key);
+    pack.target = cg_target(p);
     IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
 }
 
@@ -108,18 +122,21 @@ int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
 
 int cg_kernel(CgProgram *p, const char *name, CgEmit emit, const void *spec, size_t size,
               int n_args, int weight) {
+    const CgTarget *target = cg_target(p);
     uint64_t h = cg_hash(spec, size) ^ (uint64_t)(uintptr_t)emit * 0x9e3779b97f4a7c15u;
     size_t probe = 0;
     for (int i; (i = cg_table_find(&p->kernel_table, h, &probe)) >= 0;) {
         const CgKernel *k = &p->kernels[i];
-        if (k->emit == emit && k->size == size && memcmp(k->spec, spec, size) == 0)
+        if (k->target == target && k->emit == emit && k->size == size &&
+            memcmp(k->spec, spec, size) == 0)
             return i;
     }
     if (n_args > CG_MAX_ARGS)
         ir_bug("codegen", name, "a kernel with %d arguments", n_args);
     void *copy = ir_alloc(p->arena, size);
     memcpy(copy, spec, size);
-    CgKernel k = {.symbol = ir_sprintf(p->arena, "%s_k%d_%s", p->opt->symbol, p->n_kernels, name),
+    CgKernel k = {.target = target,
+                  .symbol = ir_sprintf(p->arena, "%s_k%d_%s", p->opt->symbol, p->n_kernels, name),
                   .emit = emit,
                   .spec = copy,
                   .size = size,

@@ -3,6 +3,7 @@
 #define CODEGEN_PROGRAM_PROGRAM_H
 
 #include "codegen/build/lower.h"
+#include "codegen/program/layout.h"
 
 typedef struct CgTableSlot {
     uint64_t hash;
@@ -22,6 +23,7 @@ void cg_table_add(CgTable *t, IrArena *a, uint64_t hash, int item);
 int cg_table_find(const CgTable *t, uint64_t hash, size_t *probe);
 
 typedef struct CgKernel {
+    const CgTarget *target;
     const char *symbol;
     CgEmit emit;
     const void *spec;
@@ -42,12 +44,23 @@ typedef struct CgCall {
 
 typedef struct CgPack {
     const char *key;
+    const CgTarget *target; // for whose kernels
     int64_t offset, bytes;
     const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
 } CgPack;
 
+typedef struct CgPiece { // of the weights section
+    int64_t at, bytes;   // as cg_weights_add() said
+    int64_t place;       // where it stands: that of an equal one, if there is
+} CgPiece;
+
 // The weights section while it grows: a temporary file, mapped piece by piece.
 typedef struct CgWeights {
+    bool once;   // pieces of equal bytes stand once: for a program of several units
+    int64_t end; // of all pieces, as if each stood by itself
+    int n_pieces, cap_pieces;
+    CgPiece *pieces;
+    CgTable piece_table; // by content
     int fd;
     const char *path;
     int64_t bytes; // so far, without the ELF header page
@@ -56,10 +69,12 @@ typedef struct CgWeights {
     bool failed;
 } CgWeights;
 
-// What is emitted for one graph: its steps and its descriptor.
+// What is emitted for one unit: its steps and its descriptor.
 typedef struct CgCode {
     IrGraph *graph;
-    const char *symbol; // prefix of its name
+    const CgTarget *target;
+    const struct CgCode *next; // unit of the same model; NULL: the last
+    const char *symbol;        // prefix of its name
     int n_calls, cap_calls;
     CgCall *calls;
     int n_init, cap_init;
@@ -89,13 +104,20 @@ struct CgProgram {
 // May the bytes of a and b meet? Views of one root are apart when their channels are.
 bool cg_args_overlap(const IrValue *a, const IrValue *b);
 bool cg_lower_graphs(CgProgram *p); // lower.c: nodes to calls, barriers; false after errors
-LLVMValueRef cg_emit_kernels(CgProgram *p, LLVMModuleRef m); // descriptor.c: a table of all
-void cg_emit_descriptor(CgProgram *p, const CgCode *c, LLVMValueRef kernels, LLVMModuleRef m);
-void cg_emit_train(CgProgram *p, LLVMModuleRef m);      // train_desc.c: hone_train_desc
+HonePlace cg_place(const IrPlace *place, IrDim behind); // steps.c
+HoneSteps cg_steps(CgProgram *p, const CgCall *calls, int n);
+HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c); // descriptor.c
+HoneTrainDesc cg_train_descriptor(CgProgram *p);            // train_desc.c
+// Names in the program that is emitted
+const char *cg_desc_symbol(CgProgram *p, const CgCode *c);
+const char *cg_weights_symbol(CgProgram *p);
+const char *cg_kernels_symbol(CgProgram *p);
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
 
-bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix);
+bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once);
 void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset);
+// Where in the closed section stands what cg_weights_add() put at `offset`, or inside it.
+int64_t cg_weights_place(const CgWeights *w, int64_t offset);
 // Ends the file: as an ELF object that defines `symbol`, or as raw bytes. False after reporting.
 bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, bool elf);
 

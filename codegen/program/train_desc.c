@@ -1,113 +1,68 @@
-// hone_train_desc: the constant HoneTrainDesc of runtime/train/abi.h with its tables, over the
-// descriptors of the program's graphs. Fields are written in the order of the C structures.
-#include "codegen/program/desc.h"
+// A fine-tune program's HoneTrainDesc with its tables, over the descriptors of the program's
+// graphs; layout.c writes it into the module.
+#include "codegen/program/program.h"
 
-static LLVMValueRef const_f32(Desc *d, double x) {
-    return LLVMConstReal(d->f32, x);
+static void *desc_of(CgProgram *p, int graph) {
+    return graph < 0 ? NULL : cg_symbol(p->arena, cg_desc_symbol(p, &p->codes[graph]), 0);
 }
 
-static LLVMValueRef weights_at(Desc *d, int64_t offset) {
-    LLVMValueRef at = const_i64(d, offset);
-    return LLVMConstInBoundsGEP2(d->i8, extern_symbol(d, d->p->opt->symbol, "weights"), &at, 1);
+static void *onnx_at(CgProgram *p, int64_t offset) {
+    int64_t at = cg_weights_place(&p->weights, p->onnx_at);
+    return cg_symbol(p->arena, cg_weights_symbol(p), at + offset);
 }
 
-static LLVMValueRef bind_table(Desc *d, const HoneBind *binds, int n) {
-    LLVMValueRef *t = ir_alloc_array(d->p->arena, (size_t)n + 1, sizeof *t);
-    for (int i = 0; i < n; i++) {
-        LLVMValueRef f[] = {const_i32(d, binds[i].kind), const_i32(d, binds[i].index)};
-        t[i] = const_struct(d, 2, f);
+static HoneTrainGraph graph(CgProgram *p, const CgTrainGraph *g) {
+    if (g->graph < 0)
+        return (HoneTrainGraph){0};
+    const IrGraph *x = p->codes[g->graph].graph;
+    return (HoneTrainGraph){desc_of(p, g->graph), x->n_inputs, x->n_outputs, g->in, g->out};
+}
+
+static const HoneParam *params(CgProgram *p, const CgTrain *t) {
+    HoneParam *x = ir_alloc_array(p->arena, (size_t)t->n_params + 1, sizeof *x);
+    for (int i = 0; i < t->n_params; i++) {
+        x[i] = t->params[i];
+        x[i].initial = onnx_at(p, t->initial_at[i]);
     }
-    return const_table(d, n ? LLVMTypeOf(t[0]) : d->ptr, n, t);
+    return x;
 }
 
-static LLVMValueRef train_graph(Desc *d, const CgTrainGraph *g) {
-    LLVMValueRef none = LLVMConstNull(d->ptr), f[] = {none, none, none};
-    if (g->graph >= 0) {
-        const CgCode *code = &d->p->codes[g->graph];
-        f[0] = extern_symbol(d, code->symbol, "desc");
-        f[1] = bind_table(d, g->in, code->graph->n_inputs);
-        f[2] = bind_table(d, g->out, code->graph->n_outputs);
+static const HoneTrainStage *stages(CgProgram *p, const CgTrain *t) {
+    HoneTrainStage *x = ir_alloc_array(p->arena, (size_t)t->n_stages + 1, sizeof *x);
+    for (int i = 0; i < t->n_stages; i++) {
+        const CgTrainStage *s = &t->stages[i];
+        x[i] = (HoneTrainStage){.spec = s->spec,
+                                .epochs = s->epochs,
+                                .lr = s->lr,
+                                .features = graph(p, &s->features),
+                                .train = graph(p, &s->train),
+                                .eval = graph(p, &s->eval),
+                                .n_trained = s->n_trained,
+                                .n_frozen = s->n_frozen};
     }
-    return const_struct(d, 3, f);
+    return x;
 }
 
-static LLVMValueRef param(Desc *d, const HoneParam *x, int64_t initial_at) {
-    LLVMValueRef dim[HONE_MAX_RANK];
-    for (int i = 0; i < HONE_MAX_RANK; i++)
-        dim[i] = const_i64(d, x->dim[i]);
-    LLVMValueRef f[] = {const_str(d, x->name),
-                        const_str(d, x->node),
-                        const_i32(d, x->rank),
-                        const_i32(d, x->group),
-                        LLVMConstArray2(d->i64, dim, HONE_MAX_RANK),
-                        const_i64(d, x->offset),
-                        const_i64(d, x->count),
-                        weights_at(d, d->p->onnx_at + initial_at),
-                        const_i32(d, x->trains),
-                        const_i32(d, x->fresh)};
-    return const_struct(d, 10, f);
-}
-
-static LLVMValueRef group(Desc *d, const HoneParamGroup *x) {
-    LLVMValueRef f[] = {const_i64(d, x->offset), const_i64(d, x->count), const_f32(d, x->lr_mult),
-                        const_i32(d, x->decays), const_i32(d, x->trains)};
-    return const_struct(d, 5, f);
-}
-
-static LLVMValueRef stage(Desc *d, const CgTrainStage *x) {
-    LLVMValueRef f[] = {const_str(d, x->spec),      const_i32(d, x->epochs),
-                        const_f32(d, x->lr),        train_graph(d, &x->features),
-                        train_graph(d, &x->train),  train_graph(d, &x->eval),
-                        const_i64(d, x->n_trained), const_i64(d, x->n_frozen)};
-    return const_struct(d, 8, f);
-}
-
-static LLVMValueRef plan_row(Desc *d, const HonePlanRow *x) {
-    LLVMValueRef f[] = {const_str(d, x->node), const_str(d, x->op), const_str(d, x->params),
-                        const_i64(d, x->count), const_i32(d, x->trains)};
-    return const_struct(d, 5, f);
-}
-
-// An array of n structures; row(i) writes number i.
-#define TABLE(n, row)                                                                              \
-    ({                                                                                             \
-        LLVMValueRef *rows = ir_alloc_array(d->p->arena, (size_t)(n) + 1, sizeof *rows);           \
-        for (int i = 0; i < (n); i++)                                                              \
-            rows[i] = row;                                                                         \
-        const_table(d, (n) ? LLVMTypeOf(rows[0]) : d->ptr, n, rows);                               \
-    })
-
-static LLVMValueRef opt_graphs(Desc *d, const CgTrainGraph *g) {
-    LLVMValueRef f[HONE_OPT_COUNT];
-    for (int i = 0; i < HONE_OPT_COUNT; i++)
-        f[i] = train_graph(d, &g[i]);
-    return LLVMConstArray2(LLVMTypeOf(f[0]), f, HONE_OPT_COUNT);
-}
-
-void cg_emit_train(CgProgram *p, LLVMModuleRef m) {
-    Desc desc = desc_init(p, NULL, m), *d = &desc;
+HoneTrainDesc cg_train_descriptor(CgProgram *p) {
     const CgTrain *t = p->train;
-    LLVMValueRef f[] = {const_i32(d, HONE_ABI),
-                        const_i32(d, t->loss),
-                        const_i32(d, t->binary),
-                        const_i32(d, t->classes),
-                        const_i32(d, t->n_params),
-                        const_i32(d, t->n_groups),
-                        const_i32(d, t->n_stages),
-                        const_i32(d, t->n_plan),
-                        const_i64(d, t->param_floats),
-                        TABLE(t->n_params, param(d, &t->params[i], t->initial_at[i])),
-                        TABLE(t->n_groups, group(d, &t->groups[i])),
-                        TABLE(t->n_stages, stage(d, &t->stages[i])),
-                        TABLE(t->n_plan, plan_row(d, &t->plan[i])),
-                        opt_graphs(d, t->opt),
-                        train_graph(d, &t->sqsum),
-                        weights_at(d, p->onnx_at),
-                        const_i64(d, t->onnx_bytes),
-                        extern_symbol(d, p->codes[t->info].symbol, "desc")};
-    LLVMValueRef init = const_struct(d, (int)(sizeof f / sizeof *f), f);
-    LLVMValueRef g = LLVMAddGlobal(m, LLVMTypeOf(init), "hone_train_desc");
-    LLVMSetInitializer(g, init);
-    LLVMSetGlobalConstant(g, 1);
-    LLVMSetAlignment(g, 16);
+    HoneTrainDesc d = {.abi = HONE_ABI,
+                       .loss = t->loss,
+                       .binary = t->binary,
+                       .classes = t->classes,
+                       .n_params = t->n_params,
+                       .n_groups = t->n_groups,
+                       .n_stages = t->n_stages,
+                       .n_plan = t->n_plan,
+                       .param_floats = t->param_floats,
+                       .params = params(p, t),
+                       .groups = t->groups,
+                       .stages = stages(p, t),
+                       .plan = t->plan,
+                       .sqsum = graph(p, &t->sqsum),
+                       .onnx = onnx_at(p, 0),
+                       .onnx_bytes = t->onnx_bytes,
+                       .info = desc_of(p, t->info)};
+    for (int i = 0; i < HONE_OPT_COUNT; i++)
+        d.opt[i] = graph(p, &t->opt[i]);
+    return d;
 }

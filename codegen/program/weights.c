@@ -24,8 +24,9 @@ static void close_weights(void *arg) {
     w->fd = -1;
 }
 
-bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix) {
+bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once) {
     memset(w, 0, sizeof *w);
+    w->once = once;
     w->path = ir_sprintf(a, "%s/%s.weights.o", dir, prefix);
     w->fd = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) {
@@ -36,8 +37,60 @@ bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *pref
     return true;
 }
 
+static char *map_piece(CgWeights *w, const CgPiece *piece) {
+    return (char *)w->map + piece->place % PAGE;
+}
+
+static bool same_bytes(const CgWeights *w, const CgPiece *a, const char *data) {
+    char buf[PAGE];
+    for (int64_t at = 0; at < a->bytes; at += PAGE) {
+        size_t n = a->bytes - at < PAGE ? (size_t)(a->bytes - at) : PAGE;
+        if (pread(w->fd, buf, n, PAGE + a->place + at) != (ssize_t)n || memcmp(buf, data + at, n))
+            return false;
+    }
+    return true;
+}
+
+// The last piece is filled now. Where an equal one stands already, its space is free again.
+static void settle_piece(CgWeights *w, IrArena *a) {
+    if (!w->once || !w->n_pieces)
+        return;
+    CgPiece *last = &w->pieces[w->n_pieces - 1];
+    char *data = map_piece(w, last);
+    uint64_t h = cg_hash(data, (size_t)last->bytes);
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&w->piece_table, h, &probe)) >= 0;)
+        if (w->pieces[i].bytes == last->bytes && same_bytes(w, &w->pieces[i], data)) {
+            memset(data, 0, (size_t)last->bytes); // what comes next finds zeros
+            w->bytes = last->place;
+            last->place = w->pieces[i].place;
+            return;
+        }
+    cg_table_add(&w->piece_table, a, h, w->n_pieces - 1);
+}
+
+static void add_piece(CgWeights *w, IrArena *a, int64_t bytes) {
+    CgPiece piece = {w->end, bytes, w->bytes};
+    IR_PUSH(a, w->pieces, w->n_pieces, w->cap_pieces, piece);
+    w->bytes += (bytes + 63) / 64 * 64;
+    w->end += (bytes + 63) / 64 * 64;
+}
+
+int64_t cg_weights_place(const CgWeights *w, int64_t offset) {
+    int lo = 0, hi = w->n_pieces; // the last piece at or before it
+    while (hi - lo > 1) {
+        int mid = lo + (hi - lo) / 2;
+        if (w->pieces[mid].at <= offset)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return offset - w->pieces[lo].at + w->pieces[lo].place;
+}
+
 void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset) {
-    *offset = w->bytes;
+    settle_piece(w, a);
+    *offset = w->end;
     int64_t begin = PAGE + w->bytes, end = begin + (int64_t)bytes + GUARD;
     int64_t page = begin / PAGE * PAGE;
     if (w->map)
@@ -52,7 +105,7 @@ void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset) {
         w->map = NULL;
         ir_fatal(ir_arena_diag(a), IR_NOWHERE, "cannot map %s: %s", w->path, strerror(errno));
     }
-    w->bytes += ((int64_t)bytes + 63) / 64 * 64;
+    add_piece(w, a, (int64_t)bytes);
     return (char *)w->map + (begin - page);
 }
 

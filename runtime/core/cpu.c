@@ -5,6 +5,8 @@
 #include "runtime/core/cpu_features.h"
 
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const char *const names[HONE_CPU_COUNT] = {
 #define HONE_CPU_X86(name, llvm, shown, ...) [HONE_CPU_##name] = shown,
@@ -78,11 +80,30 @@ static bool has_feature(uint32_t feature) {
 
 #endif
 
+// What HONE_CPU may say, and the last feature of the table that it leaves: rows stand behind those
+// of older levels.
+static const struct {
+    const char *name;
+    uint32_t last;
+} caps[] = {{"x86-64", HONE_CPU_NONE},
+            {"x86-64-v2", HONE_CPU_POPCNT},
+            {"x86-64-v3", HONE_CPU_AVX2},
+            {"x86-64-v4", HONE_CPU_AVX512VL}};
+
+static uint32_t read_cap(void) {
+    const char *wish = getenv("HONE_CPU");
+    for (size_t i = 0; wish && i < sizeof caps / sizeof *caps; i++)
+        if (strcmp(wish, caps[i].name) == 0)
+            return caps[i].last;
+    return HONE_CPU_COUNT;
+}
+
 const char *rt_cpu_missing(const uint32_t *needs) {
+    uint32_t cap = read_cap();
     for (; needs && *needs; needs++) {
         if (*needs >= HONE_CPU_COUNT)
             return "a feature this runtime does not know";
-        if (!has_feature(*needs))
+        if (*needs > cap || !has_feature(*needs))
             return names[*needs];
     }
     return NULL;

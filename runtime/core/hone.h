@@ -23,6 +23,10 @@ typedef struct HoneTensorInfo {
 
 typedef struct HoneOptions {
     int threads; // 0: what affinity mask and cgroup quota allow, or OMP_NUM_THREADS if less
+    // Shapes of inputs that it will be run with, where the model was compiled for several; others
+    // are any. Of each counts the name, the rank and dim[], where -1 is any.
+    int n_inputs;
+    const HoneTensorInfo *inputs;
 } HoneOptions;
 
 #ifndef HONE_TYPES_ONLY // a model's own header has these functions under its name

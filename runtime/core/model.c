@@ -22,7 +22,7 @@ enum { HUGE_PAGE = 2 << 20 };
 
 struct HoneModel {
     HoneBarrier barrier;
-    const HoneModelDesc *desc;
+    const HoneModelDesc *desc; // the unit that runs
     int threads;
     char *own, *given; // workspaces; `given` wins
     size_t own_bytes, given_bytes;
@@ -42,25 +42,57 @@ static int set_error(HoneModel *m, const char *fmt, ...) {
 }
 
 static bool check_desc(const HoneModelDesc *d, RtErr *err) {
-    if (!d)
-        return rt_fail(err, "no model descriptor");
-    if (d->abi != HONE_ABI)
-        return rt_fail(err,
-                       "the model was compiled for ABI %u, this runtime has ABI %d; "
-                       "compile it again",
-                       d->abi, HONE_ABI);
     if (d->run.n != d->n_nodes || d->scratch_bytes < 0 || d->n_inputs < 0 || d->n_outputs < 0 ||
         d->prepared_bytes < 0)
         return rt_fail(err, "the model descriptor is damaged");
     if ((uintptr_t)d->weights % RT_ALIGN)
         return rt_fail(err, "the model's weights are not aligned to %d bytes", RT_ALIGN);
-    const char *missing = rt_cpu_missing(d->cpu_needs);
-    if (missing)
-        return rt_fail(err,
-                       "the model was compiled for %s and needs %s, which this CPU lacks; "
-                       "compile it with --mcpu generic or on this machine",
-                       d->cpu ? d->cpu : "another CPU", missing);
     return true;
+}
+
+// ---------------------------------------------------------------- the unit
+
+static bool input_fits(const HoneTensorDesc *t, const HoneTensorInfo *asked) {
+    bool fits = t->rank == asked->rank;
+    for (int i = 0; fits && i < t->rank && i < HONE_MAX_RANK; i++)
+        fits = asked->dim[i] < 0 || t->dim[i].n || t->dim[i].c == asked->dim[i];
+    return fits;
+}
+
+static bool inputs_fit(const HoneModelDesc *d, const HoneOptions *opt) {
+    for (int k = 0; opt && k < opt->n_inputs; k++)
+        for (int i = 0; i < d->n_inputs; i++)
+            if (strcmp(d->inputs[i].name, opt->inputs[k].name) == 0 &&
+                !input_fits(&d->inputs[i], &opt->inputs[k]))
+                return false;
+    return true;
+}
+
+const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions *opt, RtErr *err) {
+    if (!desc)
+        rt_fail(err, "no model descriptor");
+    else if (desc->abi != HONE_ABI)
+        rt_fail(err, "the model was compiled for ABI %u, this runtime has ABI %d; compile it again",
+                desc->abi, HONE_ABI);
+    if (!desc || desc->abi != HONE_ABI)
+        return NULL;
+    const char *cpu = NULL, *missing = NULL;
+    for (const HoneModelDesc *d = desc; d; d = d->next) {
+        if (!inputs_fit(d, opt))
+            continue;
+        cpu = d->cpu ? d->cpu : "another CPU";
+        missing = rt_cpu_missing(d->cpu_needs);
+        if (!missing)
+            return d;
+    }
+    if (missing)
+        rt_fail(err,
+                "the model was compiled for %s and needs %s, which this CPU lacks; "
+                "compile it with --mcpu generic or on this machine",
+                cpu, missing);
+    else
+        rt_fail(err, "the model was compiled for inputs of other shapes");
+    return NULL;
 }
 
 // ---------------------------------------------------------------- memory
@@ -144,7 +176,8 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
                        size_t err_size) {
     RtErr e = {{0}};
     HoneModel *m = NULL;
-    if (check_desc(desc, &e)) {
+    desc = rt_model_unit(desc, opt, &e);
+    if (desc && check_desc(desc, &e)) {
         m = rt_alloc_aligned(sizeof *m);
         if (!m)
             rt_fail(&e, "no memory");

@@ -66,7 +66,9 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     struct timespec cpu;
-    RtInfer in = {.desc = &hone_main_desc, .start_ns = rt_now()};
+    RtErr err; // told where a model is created; others, like info, run anywhere
+    const HoneModelDesc *unit = rt_model_unit(&hone_main_desc, NULL, &err);
+    RtInfer in = {.desc = unit ? unit : &hone_main_desc, .start_ns = rt_now()};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
         in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
     in.program = argc > 0 && argv[0] ? argv[0] : in.desc->name;

@@ -52,69 +52,11 @@ typedef enum HoneBindKind { // what a graph's input or output is
     HONE_BIND_SUM,         // out: f32[N], sums of squares of rows
 } HoneBindKind;
 
-typedef struct HoneBind {
-    int32_t kind, index; // HoneBindKind; parameter or feature number, else 0
-} HoneBind;
-
-typedef struct HoneTrainGraph {
-    const HoneModelDesc *model; // NULL: there is none
-    const HoneBind *in, *out;   // model->n_inputs, model->n_outputs
-} HoneTrainGraph;
-
-typedef struct HoneParam {
-    const char *name; // of the initializer; of a new head's, the name that export gives it
-    const char *node; // the node that reads it first
-    int32_t rank, group; // group -1: statistics, which move but are not optimised
-    int64_t dim[HONE_MAX_RANK];
-    int64_t offset, count; // floats, in the parameter buffer
-    const float *initial;  // count floats, row-major: the raw_data of its initializer inside
-                           // HoneTrainDesc.onnx, so that export is the same bytes with new values
-    uint32_t trains;       // bit s: stage s trains it (or moves it)
-    int32_t fresh;         // 1: of the new head, not in the pretrained file
-} HoneParam;
-
-typedef struct HoneParamGroup {
-    int64_t offset, count; // floats, multiples of HONE_TRAIN_ROW
-    float lr_mult;
-    int32_t decays;  // 0: biases and normalisation
-    uint32_t trains; // bit s
-} HoneParamGroup;
-
-typedef struct HoneTrainStage {
-    const char *spec; // "head", "until:layer4", "none", as written
-    int32_t epochs;   // 0: not given
-    float lr;         // 0: not given
-    HoneTrainGraph features, train, eval;
-    int64_t n_trained, n_frozen; // parameters (numbers, not tensors)
-} HoneTrainStage;
-
-typedef struct HonePlanRow { // the table of what trains: one row per node with parameters
-    const char *node, *op, *params; // params: "fc.weight [10,2048], fc.bias [10]"
-    int64_t count;
-    uint32_t trains;                // bit s
-} HonePlanRow;
-
 enum { HONE_LOSS_CE, HONE_LOSS_BCE };
 enum { HONE_OPT_SGD, HONE_OPT_NESTEROV, HONE_OPT_ADAMW, HONE_OPT_COUNT };
 
-typedef struct HoneTrainDesc {
-    uint32_t abi;
-    int32_t loss, binary, classes; // binary: one logit, labels 0 and 1
-    int32_t n_params, n_groups, n_stages, n_plan;
-    int64_t param_floats; // of the parameter buffer
-    const HoneParam *params;
-    const HoneParamGroup *groups;
-    const HoneTrainStage *stages;
-    const HonePlanRow *plan;
-    HoneTrainGraph opt[HONE_OPT_COUNT], sqsum;
-    // The pretrained ModelProto with the new head in place, every initializer inside (those of
-    // parameters as float raw_data at an address that 4 divides), training-mode attributes gone,
-    // preprocessing and, where they were given, labels in metadata_props. Export overwrites the
-    // parameters' values and appends metadata_props.
-    const uint8_t *onnx;
-    int64_t onnx_bytes;
-    const HoneModelDesc *info; // names, labels, preprocessing, hash: of the last stage's eval graph
-} HoneTrainDesc;
+#define HONE_TABLES "runtime/train/abi.def"
+#include "runtime/core/abi_declare.h"
 
 extern const HoneTrainDesc hone_train_desc; // in a fine-tune executable
 

@@ -93,7 +93,10 @@ static bool open_graph(RtEngine *t, int which, const HoneTrainGraph *g, RtErr *e
     char text[sizeof err->text];
     HoneOptions o = {.threads = t->threads};
     t->model[which] = hone_create(g->model, &o, text, sizeof text);
-    return t->model[which] || rt_fail(err, "%s", text);
+    if (!t->model[which])
+        return rt_fail(err, "%s", text);
+    t->graph[which].model = rt_model_desc(t->model[which]);
+    return true;
 }
 
 static void *bind_one(const RtEngine *t, const Bound *b, HoneBind bind) {

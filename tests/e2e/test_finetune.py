@@ -28,7 +28,7 @@ def kit():
     folder = temp("kit")
     if not os.path.exists(folder):
         os.makedirs(folder)
-        for name in ("hone", "libhone_rt.a", "hone-link.txt", "hone-link-finetune.txt", "hone.h", "abi.h",
+        for name in ("hone", "libhone_rt.a", "hone-link.txt", "hone-link-finetune.txt", "hone.h",
                      "imagenet-labels.txt", "libhone_rt_main_infer.a"):
             shutil.copy(os.path.join(os.path.dirname(HONE), name), folder)
         ok("cc", "-O1", "-I", ROOT, "-c", os.path.join(ROOT, "tests/tools/drive_train.c"), "-o", f"{folder}/drive.o")

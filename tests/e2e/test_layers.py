@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "ir": (),
     "frontend": ("ir",),
     "passes": ("ir",),
-    "codegen": ("ir", "runtime/core/abi.h", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
+    "codegen": ("ir", "runtime/core/abi.h", "runtime/core/abi.def", "runtime/train/abi.def", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
                 "runtime/train/abi.h"),
     "runtime": (),
     "tools": ("ir", "frontend", "passes", "codegen", "runtime"),

@@ -170,8 +170,9 @@ const HoneModelDesc hone_fake_desc = {
     .weights_bytes = sizeof weights,
     .weights = (const char *)weights,
     .kernels = kernels,
-    .run = {2, run_steps, run_args},
+    .run = {2, 5, run_steps, run_args},
+    .n_cpu_needs = 2,
     .cpu_needs = needs,
     .prepared_bytes = sizeof weights,
-    .init = {1, prepare_steps, prepare_args},
+    .init = {1, 2, prepare_steps, prepare_args},
 };

@@ -50,5 +50,5 @@ const HoneModelDesc hone_fake_desc = {
     .nodes = nodes,
     .batch_symbolic = 1,
     .kernels = kernels,
-    .run = {1, steps, args},
+    .run = {1, 4, steps, args},
 };

@@ -189,7 +189,8 @@ static const HoneNodeDesc node[] = {{.name = "all", .op = "map"}};
         .hash = "00000000000000000000000000000001", .n_inputs = n_in, .n_outputs = n_out,          \
         .n_nodes = 1, .nodes = node, .inputs = ins, .outputs = outs, .batch_symbolic = 1,          \
         .weights = weights, .kernels = (const HoneKernel[]){fn},                                   \
-        .run = {1, (const HoneStep[]){{.n_args = n_in + n_out}}, args}, .preprocess = {            \
+        .run = {1, n_in + n_out, (const HoneStep[]){{.n_args = n_in + n_out}}, args},              \
+        .preprocess = {                                                                            \
             1,                                                                                     \
             0,                                                                                     \
             0,                                                                                     \
@@ -238,36 +239,37 @@ static const HoneParamGroup groups[] = {
 static const HoneTrainStage stages[] = {{"head",
                                          3,
                                          0.5f,
-                                         {&features, bind_images, bind_features},
-                                         {&train_head, bind_features, bind_results},
-                                         {&eval_head, bind_features, bind_results},
+                                         {&features, 1, 1, bind_images, bind_features},
+                                         {&train_head, 9, 4, bind_features, bind_results},
+                                         {&eval_head, 9, 2, bind_features, bind_results},
                                          CLASSES *(POOLED + 1),
                                          1},
                                         {"none",
                                          2,
                                          0,
-                                         {NULL, NULL, NULL},
-                                         {&train_all, bind_images, bind_results},
-                                         {&eval_all, bind_images, bind_results},
+                                         {0},
+                                         {&train_all, 9, 5, bind_images, bind_results},
+                                         {&eval_all, 9, 2, bind_images, bind_results},
                                          CLASSES *(POOLED + 1) + 1,
                                          0}};
 static const HonePlanRow plan[] = {{"scale", "mul", "gain [1]", 1, 2},
                                    {"fc", "matmul", "W [3,16], b [3]", 51, 3}};
 
-const HoneTrainDesc hone_train_desc = {.abi = HONE_ABI,
-                                       .loss = HONE_LOSS_CE,
-                                       .classes = CLASSES,
-                                       .n_params = N_PARAMS,
-                                       .n_groups = 3,
-                                       .n_stages = 2,
-                                       .n_plan = 2,
-                                       .param_floats = 3 * ROW,
-                                       .params = params,
-                                       .groups = groups,
-                                       .stages = stages,
-                                       .plan = plan,
-                                       .opt = {[HONE_OPT_SGD] = {&sgd, bind_sgd, bind_sgd_out}},
-                                       .sqsum = {&sqsum, bind_sgd + 1, bind_sum},
-                                       .onnx = (const uint8_t *)&model,
-                                       .onnx_bytes = sizeof model,
-                                       .info = &eval_all};
+const HoneTrainDesc hone_train_desc = {
+    .abi = HONE_ABI,
+    .loss = HONE_LOSS_CE,
+    .classes = CLASSES,
+    .n_params = N_PARAMS,
+    .n_groups = 3,
+    .n_stages = 2,
+    .n_plan = 2,
+    .param_floats = 3 * ROW,
+    .params = params,
+    .groups = groups,
+    .stages = stages,
+    .plan = plan,
+    .opt = {[HONE_OPT_SGD] = {&sgd, 7, 2, bind_sgd, bind_sgd_out}},
+    .sqsum = {&sqsum, 1, 1, bind_sgd + 1, bind_sum},
+    .onnx = (const uint8_t *)&model,
+    .onnx_bytes = sizeof model,
+    .info = &eval_all};

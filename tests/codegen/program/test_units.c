@@ -1,0 +1,182 @@
+// A model of several units: the runtime takes the one that fits the CPU and the shapes asked for,
+// all compute the same, and what they have in common of the constants stands once.
+#define _GNU_SOURCE // mkdtemp, setenv
+#include "codegen/codegen.h"
+#include "passes/passes.h"
+#include "runtime/core/cpu.h"
+#include "runtime/core/rt.h"
+#include "tests/check.h"
+#include "tests/codegen/rig/jit.h"
+
+#include <stdlib.h>
+
+#define CONSTS                                                                                     \
+    "const %w: f32[64,32,3,3] = rand(1)\n"                                                         \
+    "const %b: f32[64] = rand(2)\n"                                                                \
+    "const %v: f32[48,64,1,1] = rand(3)\n"
+#define BODY                                                                                       \
+    "-> (%y) {\n"                                                                                  \
+    "  %c: f32[N,64,8,8] = conv %x, %w, %b {pad=[1,1,1,1]}\n"                                      \
+    "  %r: f32[N,64,8,8] = relu %c\n"                                                              \
+    "  %y: f32[N,48,8,8] = conv %r, %v\n"                                                          \
+    "}\n"
+#define LARGE                                                                                      \
+    "-> (%y) {\n"                                                                                  \
+    "  %c: f32[N,64,12,10] = conv %x, %w, %b {pad=[1,1,1,1]}\n"                                    \
+    "  %r: f32[N,64,12,10] = relu %c\n"                                                            \
+    "  %y: f32[N,48,12,10] = conv %r, %v\n"                                                        \
+    "}\n"
+static const char one_graph[] = CONSTS "graph infer(%x: f32[N,32,8,8]) " BODY;
+static const char two_shapes[] =
+    CONSTS "graph infer(%x: f32[N,32,8,8]) " BODY "graph large(%x: f32[N,32,12,10]) " LARGE;
+
+enum { MAX_MODELS = 3, N = 3, IN = N * 32 * 12 * 10, OUT = N * 48 * 12 * 10 };
+
+typedef struct Model {
+    IrDiag diag;
+    IrArena *arena;
+    CgTarget target[MAX_MODELS];
+    CgResult cg;
+    Jit *jit;
+} Model;
+
+static IrGraph *plan(IrGraph *g, const CgTarget *t) {
+    PassOptions po = {.opt_level = 2,
+                      .block = t->lanes,
+                      .machine = &t->machine,
+                      .winograd = true,
+                      .verify = true,
+                      .out = stdout};
+    passes_run(g->prog, g, &po, PASS_INFER);
+    return g;
+}
+
+// Unit i: graph i of the text, or a copy of its only one, for cpus[i].
+static void compile(Model *m, const char *text, int n, const char *const *cpus) {
+    char dir[] = "/tmp/hone-units-XXXXXX", err[256], command[64];
+    CgUnit unit[MAX_MODELS];
+    memset(m, 0, sizeof *m);
+    ir_diag_init(&m->diag, "units");
+    m->arena = ir_arena_new(&m->diag);
+    IrProgram *p = ir_parse(m->arena, "units", text, strlen(text));
+    if (!CHECK(p != NULL) || !CHECK(mkdtemp(dir) != NULL))
+        return;
+    IrGraph *first = p->graphs[0];
+    int n_graphs = p->n_graphs;
+    for (int i = 0; i < n; i++)
+        unit[i].graph =
+            n_graphs > 1 ? p->graphs[i] : ir_extract(first, "copy", 0, NULL, 1, first->outputs);
+    for (int i = 0; i < n; i++) {
+        CHECK(cg_target_init(&m->target[i], m->arena, cpus[i], &m->diag));
+        unit[i].target = &m->target[i];
+        plan(unit[i].graph, unit[i].target);
+    }
+    CgOptions co = {
+        .opt_level = 2, .jobs = 2, .symbol = "test", .model_hash = "", .producer = "test"};
+    if (CHECK(cg_compile_units(n, unit, &co, dir, &m->cg)))
+        m->jit = jit_load(&m->cg, "test", err, sizeof err);
+    if (!CHECK(m->jit != NULL))
+        fprintf(stderr, "%s\n", err);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    CHECK(system(command) == 0);
+}
+
+static void release(Model *m) {
+    if (m->jit)
+        jit_free(m->jit);
+    ir_arena_free(m->arena);
+}
+
+// The CPU of the unit that ran, NULL where none fits; y[] is its result.
+static const char *run(const Model *m, const HoneOptions *opt, float *y) {
+    static float x[IN];
+    for (int i = 0; i < IN; i++)
+        x[i] = (float)((i * 37) % 101) / 50 - 1;
+    char err[256];
+    HoneModel *h = hone_create(jit_desc(m->jit), opt, err, sizeof err);
+    if (!h) {
+        CHECK(strstr(err, "needs") || strstr(err, "shapes"));
+        return NULL;
+    }
+    const void *in[] = {x};
+    void *out[] = {y};
+    const char *cpu = rt_model_desc(h)->cpu;
+    CHECK(hone_run(h, N, in, out) == 0);
+    hone_destroy(h);
+    return cpu;
+}
+
+// Beside the largest value: the machines' kernels add up in other orders.
+static bool agree(const float *a, const float *b, int n) {
+    float largest = 0, apart = 0;
+    for (int i = 0; i < n; i++) {
+        largest = fmaxf(largest, fabsf(a[i]));
+        apart = fmaxf(apart, fabsf(a[i] - b[i]));
+    }
+    return largest > 0 && apart <= 1e-5f * largest;
+}
+
+static void picks_by_cpu(void) {
+    static const char *const cpus[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2"};
+    static float want[OUT], y[OUT];
+    Model m;
+    compile(&m, one_graph, 3, cpus);
+    setenv("HONE_CPU", "x86-64-v2", 1);
+    CHECK_STR_EQ(run(&m, NULL, want), "x86-64-v2");
+    for (int i = 0; i < 2; i++) {
+        setenv("HONE_CPU", cpus[i], 1);
+        const char *missing = rt_cpu_missing(m.target[i].needs), *cpu = run(&m, NULL, y);
+        if (!missing)
+            CHECK_STR_EQ(cpu, cpus[i]);
+        CHECK(agree(want, y, N * 48 * 8 * 8));
+    }
+    setenv("HONE_CPU", "x86-64", 1);
+    CHECK(run(&m, NULL, y) == NULL);
+    unsetenv("HONE_CPU");
+    if (!rt_cpu_missing(m.target[0].needs))
+        CHECK_STR_EQ(run(&m, NULL, y), "x86-64-v4");
+    release(&m);
+}
+
+static void picks_by_shape(void) {
+    static const char *const cpus[] = {"x86-64-v2", "x86-64-v2"};
+    static float small[OUT], y[OUT];
+    Model m;
+    compile(&m, two_shapes, 2, cpus);
+    HoneTensorInfo x = {.name = "x", .rank = 4, .dim = {-1, 32, 12, 10}};
+    HoneOptions opt = {.threads = 2, .n_inputs = 1, .inputs = &x};
+    CHECK(run(&m, NULL, small) != NULL); // the first
+    HoneModel *h = hone_create(jit_desc(m.jit), &opt, NULL, 0);
+    CHECK(h && hone_input_info(h, 0).dim[2] == 12 && hone_output_info(h, 0).dim[3] == 10);
+    hone_destroy(h);
+    CHECK(run(&m, &opt, y) != NULL);
+    x.dim[2] = x.dim[3] = 8;
+    CHECK(run(&m, &opt, y) != NULL && memcmp(small, y, sizeof(float) * N * 48 * 8 * 8) == 0);
+    x.dim[3] = 9;
+    CHECK(run(&m, &opt, y) == NULL);
+    release(&m);
+}
+
+static int64_t weights_for(const char *text, int n, const char *const *cpus) {
+    Model m;
+    compile(&m, text, n, cpus);
+    int64_t bytes = m.cg.weights_bytes;
+    release(&m);
+    return bytes;
+}
+
+static void constants_stand_once(void) {
+    static const char *const cpus[] = {"x86-64-v4", "x86-64-v2"}, *const same[] = {"x86-64-v3",
+                                                                                   "x86-64-v3"};
+    int64_t v3 = weights_for(one_graph, 1, same);
+    CHECK_INT_EQ(weights_for(one_graph, 2, same), v3);
+    int64_t v4 = weights_for(one_graph, 1, cpus), v2 = weights_for(one_graph, 1, cpus + 1);
+    CHECK(weights_for(one_graph, 2, cpus) < v4 + v2); // what is packed alike
+}
+
+int main(void) {
+    CHECK_RUN(picks_by_cpu);
+    CHECK_RUN(picks_by_shape);
+    CHECK_RUN(constants_stand_once);
+    return check_done();
+}
