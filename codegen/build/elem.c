@@ -88,10 +88,10 @@ LLVMTypeRef cg_elem_vec(CgFn *f, IrDtype t) {
     return LLVMVectorType(cg_elem_type(f, t), (unsigned)f->lanes);
 }
 
-CgVal cg_elem_widen(CgFn *f, IrDtype t, CgVal stored) {
+static CgVal widen(CgFn *f, IrDtype t, CgVal stored) {
     return elems[t].widen ? elems[t].widen(f, stored) : stored;
 }
-CgVal cg_elem_narrow(CgFn *f, IrDtype t, CgVal x) {
+static CgVal narrow(CgFn *f, IrDtype t, CgVal x) {
     return elems[t].narrow ? elems[t].narrow(f, x) : x;
 }
 
@@ -110,13 +110,13 @@ static CgVal load_one(CgFn *f, IrDtype t, CgVal p) {
 }
 
 CgVal cg_elem_load(CgFn *f, IrDtype t, CgVal base, CgVal index) {
-    return cg_elem_widen(f, t, load_one(f, t, cg_elem_at(f, t, base, index)));
+    return widen(f, t, load_one(f, t, cg_elem_at(f, t, base, index)));
 }
 CgVal cg_elem_load_as(CgFn *f, IrDtype as, IrDtype t, CgVal base, CgVal index) {
     return cg_elem_convert(f, t, as, cg_elem_load(f, t, base, index));
 }
 void cg_elem_store(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index) {
-    cg_store(f, cg_elem_narrow(f, t, x), cg_elem_at(f, t, base, index), align_of(t));
+    cg_store(f, narrow(f, t, x), cg_elem_at(f, t, base, index), align_of(t));
 }
 
 static LLVMTypeRef stored_vec(CgFn *f, IrDtype t) {
@@ -154,15 +154,15 @@ CgVal cg_elem_load_n(CgFn *f, IrDtype t, CgVal p, CgVal n) {
     LLVMTypeRef vec = stored_vec(f, t), types[] = {vec, f->ptr};
     CgVal mask = mask_of(f, n);
     if (!mask) {
-        return cg_elem_widen(f, t, cg_load(f, vec, p, align_of(t)));
+        return widen(f, t, cg_load(f, vec, p, align_of(t)));
     }
     CgVal args[] = {p, cg_i32(f, (int32_t)align_of(t)), mask, LLVMConstNull(vec)};
-    return cg_elem_widen(f, t, cg_call_intrinsic(f, "llvm.masked.load", 2, types, 4, args));
+    return widen(f, t, cg_call_intrinsic(f, "llvm.masked.load", 2, types, 4, args));
 }
 
 void cg_elem_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n) {
     LLVMTypeRef types[] = {stored_vec(f, t), f->ptr};
-    CgVal mask = mask_of(f, n), x = cg_elem_narrow(f, t, v);
+    CgVal mask = mask_of(f, n), x = narrow(f, t, v);
     if (!mask) {
         cg_store(f, x, p, align_of(t));
         return;
@@ -174,8 +174,7 @@ void cg_elem_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n) {
 CgVal cg_elem_load_strided(CgFn *f, IrDtype t, CgVal p, CgVal stride, CgVal n) {
     int64_t c;
     if (cg_is_const(stride, &c) && c <= 1 && c >= 0) {
-        return c == 0 ? cg_splat(f, cg_elem_widen(f, t, load_one(f, t, p)))
-                      : cg_elem_load_n(f, t, p, n);
+        return c == 0 ? cg_splat(f, widen(f, t, load_one(f, t, p))) : cg_elem_load_n(f, t, p, n);
     }
     CgVal v = LLVMGetUndef(stored_vec(f, t)), last = n ? cg_iaddc(f, n, -1) : NULL;
     for (int i = 0; i < f->lanes; i++) {
@@ -183,7 +182,7 @@ CgVal cg_elem_load_strided(CgFn *f, IrDtype t, CgVal p, CgVal stride, CgVal n) {
         CgVal x = load_one(f, t, cg_elem_at(f, t, p, cg_imul(f, lane, stride)));
         v = LLVMBuildInsertElement(f->b, v, x, cg_i32(f, i), "");
     }
-    return cg_elem_widen(f, t, v);
+    return widen(f, t, v);
 }
 
 // ---------------------------------------------------------------- constants
@@ -218,13 +217,6 @@ CgVal cg_elem_like(CgFn *f, IrDtype t, CgVal shape, double x) {
 
 CgVal cg_elem_splat(CgFn *f, IrDtype t, double x) {
     return cg_splat(f, cg_elem_const(f, t, x));
-}
-
-CgVal cg_elem_lowest(CgFn *f, IrDtype t) {
-    return cg_elem_const(f, t, -INFINITY);
-}
-CgVal cg_elem_highest(CgFn *f, IrDtype t) {
-    return cg_elem_const(f, t, INFINITY);
 }
 
 // ---------------------------------------------------------------- conversions

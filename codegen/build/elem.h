@@ -36,11 +36,7 @@ CgVal cg_lane_mask(CgFn *f, CgVal n); // <lanes x i1>: lane < n
 CgVal cg_elem_const(CgFn *f, IrDtype t, double x);             // one; saturates
 CgVal cg_elem_like(CgFn *f, IrDtype t, CgVal shape, double x); // as many as `shape` has
 CgVal cg_elem_splat(CgFn *f, IrDtype t, double x);             // a vector
-CgVal cg_elem_lowest(CgFn *f, IrDtype t);                      // one; -infinity
-CgVal cg_elem_highest(CgFn *f, IrDtype t);
-CgVal cg_elem_widen(CgFn *f, IrDtype t, CgVal stored); // to what is computed with
-CgVal cg_elem_narrow(CgFn *f, IrDtype t, CgVal x);     // to what is stored
-CgVal cg_elem_truth(CgFn *f, CgVal bit);               // the bool of an i1
+CgVal cg_elem_truth(CgFn *f, CgVal bit);                       // the bool of an i1
 // Cast-13: floats to integers truncate and saturate, NaN is 0; integers wrap around; to bool is
 // x != 0. To a type of 16 bits the value keeps what one rounding to it needs.
 CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x);

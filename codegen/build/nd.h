@@ -49,9 +49,6 @@ IrDim cg_nd_mul(IrDim a, IrDim b); // ir_dim_mul where affinity was established 
 // plain and r blocked. False after reporting NYI.
 bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
                         IrDim *stride, CgArg *arg);
-// A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
-// offset in the weights; *t describes it.
-int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t);
 
 // ---- emitting
 

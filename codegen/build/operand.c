@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-int64_t cg_pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
+// A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
+// offset in the weights; *t describes it.
+static int64_t pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
     IrShape s = v->type.shape;
     int64_t d[4] = {1, 1, 1, 1};
     for (int i = 0; i < s.rank; i++) {
@@ -36,7 +38,7 @@ bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const 
     CgTensor t = cg_tensor(v);
     bool fits = cg_nd_broadcast(r, &t, stride);
     if (!fits && v->konst && r->block) {
-        *arg = cg_packed(cg_pack_blocked(p, v, r->block, &t));
+        *arg = cg_packed(pack_blocked(p, v, r->block, &t));
         fits = cg_nd_broadcast(r, &t, stride);
     }
     if (!fits) {

@@ -1,6 +1,7 @@
 // Searches and sums along one axis of a plain tensor: arg_max and arg_min (ArgMax-13, ArgMin-13),
 // cumsum (CumSum-14). Lines are divided among the threads and each is walked in order, so results
 // do not depend on their number. Where f32 lines lie side by side, arg_max takes a vector of them.
+#include "codegen/build/eltwise.h"
 #include "codegen/index/index.h"
 
 #include <string.h>
@@ -161,19 +162,16 @@ typedef struct SumSpec {
 // Floats are summed in double.
 static void emit_sum_line(const SumSpec *s, CgFn *f, CgVal to, CgVal from) {
     IrDtype t = (IrDtype)s->dtype;
-    bool is_float = ir_dtype_is_float(t);
-    CgVal size = cg_dim(f, s->lines.size);
-    CgVal sum[] = {LLVMConstNull(is_float ? f->f64 : cg_dtype(f, t))};
+    IrDtype wide = ir_dtype_is_float(t) ? IR_F64 : t;
+    CgVal size = cg_dim(f, s->lines.size), sum[] = {cg_elem_const(f, wide, 0)};
     CgLoop loop;
     cg_for_carry(f, &loop, cg_i64(f, 0), size, 1, 1, sum);
     CgVal at = s->reverse ? cg_isub(f, cg_iaddc(f, size, -1), loop.iv) : loop.iv;
-    CgVal x = cg_elem_load(f, t, f->arg[1], cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
-    LLVMTypeRef stored = LLVMTypeOf(x);
-    CgVal next = is_float ? cg_fadd(f, sum[0], LLVMBuildFPCast(f->b, x, f->f64, ""))
-                          : LLVMBuildAdd(f->b, sum[0], x, "");
-    CgVal y = s->exclusive ? sum[0] : next;
-    cg_elem_store(f, t, is_float ? LLVMBuildFPCast(f->b, y, stored, "") : y, f->arg[0],
-                   cg_iadd(f, to, cg_stride(f, at, s->lines.step[0])));
+    CgVal x = cg_elem_load_as(f, wide, t, f->arg[1],
+                              cg_iadd(f, from, cg_stride(f, at, s->lines.step[1])));
+    CgVal next = cg_eltwise(f, wide, IR_OP_ADD, (CgVal[]){sum[0], x}, NULL);
+    CgVal y = cg_elem_convert(f, wide, t, s->exclusive ? sum[0] : next);
+    cg_elem_store(f, t, y, f->arg[0], cg_iadd(f, to, cg_stride(f, at, s->lines.step[0])));
     sum[0] = next;
     cg_end_carry(f, &loop, sum);
 }

@@ -3,6 +3,7 @@
 // belongs to one thread, which makes its updates in the order of the indices, so results do not
 // depend on the number of threads: scatter_elements divides the lines along its axis, which do not
 // meet, and in scatter_nd each thread looks at all indices for those in its part.
+#include "codegen/build/eltwise.h"
 #include "codegen/index/index.h"
 #include "codegen/move/move.h"
 
@@ -22,35 +23,20 @@ static Reduction read_reduction(const IrNode *n) {
 
 // ---------------------------------------------------------------- one update
 
-static CgVal reduce_float(CgFn *f, Reduction r, CgVal x, CgVal u) {
-    switch (r) {
-    case REDUCE_ADD:
-        return cg_fadd(f, x, u);
-    case REDUCE_MUL:
-        return cg_fmul(f, x, u);
-    case REDUCE_MAX:
-        return cg_most(f, LLVMRealOGT, x, u);
-    case REDUCE_MIN:
-        return cg_most(f, LLVMRealOLT, x, u);
-    default:
-        return u;
-    }
-}
-
 // Integers wrap around; of bool, add is or and mul is and.
-static CgVal reduce_integer(CgFn *f, Reduction r, IrDtype t, CgVal x, CgVal u) {
-    bool most = r == REDUCE_MAX;
-    switch (r) {
-    case REDUCE_ADD:
-        return t == IR_BOOL ? LLVMBuildOr(f->b, x, u, "") : LLVMBuildAdd(f->b, x, u, "");
-    case REDUCE_MUL:
-        return t == IR_BOOL ? LLVMBuildAnd(f->b, x, u, "") : LLVMBuildMul(f->b, x, u, "");
-    case REDUCE_MAX:
-    case REDUCE_MIN:
-        return cg_select(f, cg_precedes(f, t, !most, false, u, x), u, x);
-    default:
-        return u;
+static CgVal reduce(CgFn *f, Reduction r, IrDtype t, CgVal x, CgVal u) {
+    static const IrOp numbers[] = {[REDUCE_ADD] = IR_OP_ADD,
+                                   [REDUCE_MUL] = IR_OP_MUL,
+                                   [REDUCE_MAX] = IR_OP_MAXIMUM,
+                                   [REDUCE_MIN] = IR_OP_MINIMUM};
+    static const IrOp bools[] = {[REDUCE_ADD] = IR_OP_OR,
+                                 [REDUCE_MUL] = IR_OP_AND,
+                                 [REDUCE_MAX] = IR_OP_OR,
+                                 [REDUCE_MIN] = IR_OP_AND};
+    if (ir_dtype_is_float(t) && (r == REDUCE_MAX || r == REDUCE_MIN)) {
+        return cg_most(f, r == REDUCE_MAX ? LLVMRealOGT : LLVMRealOLT, x, u); // NaN wins
     }
+    return cg_eltwise(f, t, (t == IR_BOOL ? bools : numbers)[r], (CgVal[]){x, u}, NULL);
 }
 
 // Element `to` of the result and element `from` of the updates become element `to`.
@@ -58,7 +44,7 @@ static void emit_update(CgFn *f, Reduction r, IrDtype t, CgVal to, CgVal from) {
     CgVal u = cg_elem_load(f, t, f->arg[2], from);
     if (r != REDUCE_NONE) {
         CgVal x = cg_elem_load(f, t, f->arg[0], to);
-        u = ir_dtype_is_float(t) ? reduce_float(f, r, x, u) : reduce_integer(f, r, t, x, u);
+        u = reduce(f, r, t, x, u);
     }
     cg_elem_store(f, t, u, f->arg[0], to);
 }
