@@ -1,4 +1,4 @@
-// A machine's description as text.
+// A machine's description as text; budgets of its caches.
 #include "ir/machine.h"
 
 typedef struct DotName {
@@ -31,4 +31,13 @@ const char *ir_machine_text(const IrMachine *m, IrArena *a) {
                       dot_text(a, "int8", m->dot_i8, i8_names),
                       dot_text(a, "bf16", m->dot_bf16, bf16_names), (long long)m->l1d >> 10,
                       (long long)m->l2 >> 10, (long long)m->l3 >> 10);
+}
+
+int64_t ir_budget(const IrMachine *m, IrBudget b) {
+    const int64_t bytes[] = {
+#define IR_BUDGET(name, cache, n, d) [IR_##name] = m->cache * (n) / (d),
+#include "ir/budgets.def"
+#undef IR_BUDGET
+    };
+    return bytes[b];
 }

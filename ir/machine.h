@@ -4,7 +4,7 @@
 // anything else about the machine.
 //
 // Cache sizes are those of the machine's kind, not those of the machine that compiles, so that a
-// program's bytes depend on --mcpu alone. Budgets are fractions of them, named where they are used.
+// program's bytes depend on --mcpu alone. Budgets are fractions of them: ir/budgets.def.
 #ifndef IR_MACHINE_H
 #define IR_MACHINE_H
 
@@ -43,6 +43,13 @@ typedef struct IrMachine {
     uint32_t dot_i8, dot_bf16; // IR_DOT_*
     int64_t l1d, l2, l3;       // bytes; l3: what one core may count on
 } IrMachine;
+
+typedef enum IrBudget {
+#define IR_BUDGET(name, ...) IR_##name,
+#include "ir/budgets.def"
+#undef IR_BUDGET
+} IrBudget;
+int64_t ir_budget(const IrMachine *m, IrBudget b); // bytes
 
 // Vectors of f32 that a block takes.
 static inline int ir_parts(const IrMachine *m) {

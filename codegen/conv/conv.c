@@ -71,7 +71,8 @@ static bool take_prologue(CgProgram *p, const IrNode *n, IrConvAlgo algo, CgConv
     }
     if (!cg_body_init(p, n, IR_ATTR_PRE, &s->pre, args, n_args))
         return false;
-    if (!(ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_PRE) || !cg_conv_prologue_init(s, lanes)) {
+    if (!(ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_PRE) ||
+        !cg_conv_prologue_init(s, &cg_target(p)->machine, lanes)) {
         cg_nyi(p, n, "a prologue on a convolution of this form");
         return false;
     }
@@ -98,6 +99,7 @@ static bool take_pool(CgProgram *p, const IrNode *n, IrConvAlgo algo, const IrCo
         cg_nyi(p, n, "a pool behind a convolution of this form");
         return false;
     }
+    cg_conv_pool_init(s, &cg_target(p)->machine, cg_target(p)->lanes);
     cg_scratch(p, cg_conv_pool_floats(s, cg_target(p)->lanes) * (int64_t)sizeof(float));
     return true;
 }

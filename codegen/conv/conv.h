@@ -22,6 +22,7 @@ typedef enum CgConvBias {
 // Maximum over windows of the result, without dilation; kh == 0: none. OH, OW: what it leaves.
 typedef struct CgConvPool {
     int32_t kh, kw, sh, sw, pt, pl, OH, OW;
+    int32_t chunk; // pooled rows whose rows of the convolution are in scratch at a time
 } CgConvPool;
 
 typedef struct CgConv {
@@ -95,14 +96,15 @@ CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVa
 
 // The prologue, see conv/prologue.c: only the direct kernel has one, only on pixels in a column.
 // Sets the band; false: not in this form.
-bool cg_conv_prologue_init(CgConv *s, int lanes);
+bool cg_conv_prologue_init(CgConv *s, const IrMachine *m, int lanes);
 int64_t cg_conv_prologue_floats(const CgConv *s, int lanes); // of scratch
 int64_t cg_conv_prologue_block(const CgConv *s, int lanes);  // of them from block to block of x
 // Pixels [first, end) of image n into the scratch, which begins with pixel `origin`.
 void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal first, CgVal end);
 
 // The pool, see conv/pool.c: only the direct kernel has one, only with tiles of one row.
-int64_t cg_conv_pool_floats(const CgConv *s, int lanes); // of scratch
+void cg_conv_pool_init(CgConv *s, const IrMachine *m, int lanes); // the chunk
+int64_t cg_conv_pool_floats(const CgConv *s, int lanes);          // of scratch
 int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output vector to vector
 // The whole kernel: row() computes a row of the convolution of an image for a group of output
 // vectors, and writes it to `to`.

@@ -218,8 +218,9 @@ void cg_conv_emit_direct(CgFn *f, const void *spec) {
     d.unroll = cg_conv_unroll(s);
     d.w_vector = (int64_t)cg_conv_panel_k(s, f->lanes) * s->kh * s->kw * f->lanes;
     d.n_columns = cg_conv_columns(f, s, &d.columns);
-    d.prefetch_w = s->floats * 4 >= CG_DIRECT_PREFETCH_BYTES;
-    bool far = (int64_t)s->C * s->H * s->W * 4 >= 4 * CG_DIRECT_PREFETCH_BYTES || s->pre.n;
+    d.prefetch_w = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    bool far =
+        (int64_t)s->C * s->H * s->W * 4 >= ir_budget(&f->target->machine, IR_L2_IMAGE) || s->pre.n;
     d.prefetch_x = s->bin > 1 && far;
     d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * s->bin;
     find_row_tiles(&d);

@@ -4,10 +4,7 @@
 
 #include "codegen/conv/conv.h"
 
-enum {
-    CG_DIRECT_MAX_ROWS = 32,
-    CG_DIRECT_PREFETCH_BYTES = 128 << 10, // of weights, from which they may come from beyond L2
-};
+enum { CG_DIRECT_MAX_ROWS = 32 };
 
 // Kernel rows [lo, hi), where exactly the tile's output rows in the mask read inside the image.
 typedef struct KhRun {

@@ -223,7 +223,8 @@ static void prefetch_operands(Direct *d, const Tile *t) {
     int64_t plane = (int64_t)s->OH * s->OW;
     for (int k = 0; k < s->then.n_in; k++) {
         const CgOperand *in = &s->then.in[k];
-        if (in->kind != CG_OPERAND_FULL || plane * s->O * 4 < 4 * CG_DIRECT_PREFETCH_BYTES)
+        if (in->kind != CG_OPERAND_FULL ||
+            plane * s->O * 4 < ir_budget(&f->target->machine, IR_L2_IMAGE))
             continue;
         CgVal p = f->arg[s->then.first_arg + k];
         if (in->t.image)

@@ -12,21 +12,19 @@
 #include "codegen/nn/pool.h"
 #include <string.h>
 
-enum { SCRATCH_BYTES = 48 << 10 }; // of a chunk's rows, all vectors of a group
-
 static int64_t row_floats(const CgConv *s, int lanes) {
     return (int64_t)s->OW * lanes;
 }
 
-// Pooled rows of a chunk
-static int chunk_rows(const CgConv *s, int lanes) {
+// The rows of a chunk, all vectors of a group, are a budget's.
+void cg_conv_pool_init(CgConv *s, const IrMachine *m, int lanes) {
     int64_t row = row_floats(s, lanes) * s->tile.vecs * (int64_t)sizeof(float);
-    int64_t fit = (SCRATCH_BYTES / row - s->pool.kh) / s->pool.sh + 1;
-    return (int)(fit < 1 ? 1 : fit > s->pool.OH ? s->pool.OH : fit);
+    int64_t fit = (ir_budget(m, IR_L2_BAND) / row - s->pool.kh) / s->pool.sh + 1;
+    s->pool.chunk = (int32_t)(fit < 1 ? 1 : fit > s->pool.OH ? s->pool.OH : fit);
 }
 
 int64_t cg_conv_pool_block(const CgConv *s, int lanes) {
-    int rows = (chunk_rows(s, lanes) - 1) * s->pool.sh + s->pool.kh;
+    int rows = (s->pool.chunk - 1) * s->pool.sh + s->pool.kh;
     return rows * row_floats(s, lanes);
 }
 
@@ -151,7 +149,7 @@ void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx) {
                 .pool = read_pool(s),
                 .row = row,
                 .ctx = ctx,
-                .chunk = chunk_rows(s, f->lanes)};
+                .chunk = s->pool.chunk};
     int rows = s->pool.OH;
     CgVal tasks = cg_imulc(f, cg_dim(f, s->N), (int64_t)p.oc.sets * p.oc.cut.n * rows), lo, hi;
     CgLoop unit;

@@ -14,23 +14,21 @@
 
 // A band's bytes, in L2 next to the weights. Where these are the larger part all pixels are one
 // band, as far as they fit, so that threads share the weights among them.
-enum { BAND_BYTES = 48 << 10, WHOLE_BYTES = 384 << 10 };
-
 static int count_blocks(const CgConv *s, int lanes) {
     return (s->C + lanes - 1) / lanes;
 }
 
-static int32_t choose_band(const CgConv *s, int lanes) {
+static int32_t choose_band(const CgConv *s, const IrMachine *m, int lanes) {
     CgCut rows = cg_conv_cut(s->OH, s->tile.rows);
     if (cg_conv_oc(s, lanes).cut.n == 1)
         return 1; // a single group reads each pixel
     bool heavy = s->O >= s->OH;
     int64_t tile = (int64_t)rows.size * count_blocks(s, lanes) * lanes * 4;
-    int64_t band = (heavy ? WHOLE_BYTES : BAND_BYTES) / tile;
+    int64_t band = ir_budget(m, heavy ? IR_L2_INPUT : IR_L2_BAND) / tile;
     return (int32_t)(band < 1 ? 1 : band < rows.n ? band : rows.n);
 }
 
-bool cg_conv_prologue_init(CgConv *s, int lanes) {
+bool cg_conv_prologue_init(CgConv *s, const IrMachine *m, int lanes) {
     bool column = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 &&
                   s->pl == 0 && s->W == 1 && s->OW == 1 && s->H == s->OH;
     if (!column || s->group != 1 || s->bin != lanes || s->C == 0)
@@ -42,7 +40,7 @@ bool cg_conv_prologue_init(CgConv *s, int lanes) {
         if (*kind == CG_OPERAND_FULL || *kind == CG_OPERAND_GENERAL)
             return false;
     }
-    s->tile.band = choose_band(s, lanes);
+    s->tile.band = choose_band(s, m, lanes);
     return true;
 }
 

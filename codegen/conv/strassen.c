@@ -33,9 +33,9 @@
 #include "codegen/conv/conv.h"
 
 enum {
-    UNROLL = 4,                 // channels to one step; divides every vector
-    PREFETCH_AHEAD = 4 << 10,   // weights are asked for so many bytes ahead
-    PREFETCH_BYTES = 128 << 10, // where they may come from beyond L2
+    UNROLL = 4, // channels to one step; divides every vector
+    PREFETCH_AHEAD =
+        4 << 10, // where they may come from beyond L2, weights are asked for so many bytes ahead
 };
 
 typedef struct Strassen {
@@ -320,7 +320,7 @@ void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     d.groups = s->O / (2 * s->tile.vecs * f->lanes);
     d.sum = sum_floats(s);
     d.panel = (int64_t)s->C / 2 * s->tile.vecs * f->lanes;
-    d.prefetch = s->floats * 4 >= PREFETCH_BYTES;
+    d.prefetch = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.kept = cg_fatc(f, f->scratch, 4 * band_tiles(s) * d.sum);
     CgVal lo, hi;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)d.groups * d.tiles.n), &lo, &hi);

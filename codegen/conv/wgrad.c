@@ -17,12 +17,9 @@ static int ceil_div(int a, int b) {
 }
 
 enum {
-    L1_BYTES = 24 << 10,   // of a chunk: a tile's vectors of dy and a block of x
-    X_BYTES = 96 << 10,    // of a chunk: the blocks of x that a group goes over, in L2
-    SUM_BYTES = 256 << 10, // of a group's sums, in L2
-    MAX_CHUNK = 128,       // pixels
-    LEAST_UNITS = 4,       // to share among threads
-    MAX_COLUMNS = 128,     // of a kernel: they are unrolled
+    MAX_CHUNK = 128,   // pixels
+    LEAST_UNITS = 4,   // to share among threads
+    MAX_COLUMNS = 128, // of a kernel: they are unrolled
     MAX_TAPS = 1 << 16,
     MAX_UNIT_BYTES = 32 << 20,
 };
@@ -118,10 +115,10 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
     s->vecs = min_int(s->vecs, blocks);
 }
 
-static void choose_chunk(CgWgrad *s, int lanes) {
+static void choose_chunk(CgWgrad *s, const IrMachine *m, int lanes) {
     // bytes of an output pixel: dy's vectors and x's block
     int64_t pixel = (int64_t)(s->vecs * lanes + s->bin * s->sw) * 4;
-    int pixels = (int)(L1_BYTES / (pixel > 0 ? pixel : 1));
+    int pixels = (int)(ir_budget(m, IR_L1_CHUNK) / (pixel > 0 ? pixel : 1));
     pixels = max_int(1, min_int(pixels, MAX_CHUNK));
     s->rows = max_int(1, min_int(s->OH, (pixels + s->OW / 4) / max_int(1, s->OW)));
     s->rows = max_int(1, ceil_div(s->OH, ceil_div(s->OH, s->rows)));
@@ -130,14 +127,14 @@ static void choose_chunk(CgWgrad *s, int lanes) {
 
 // How many units of a group: their sums fit, and the blocks of x and output tiles that they go over
 // make it about as wide as high.
-static void choose_group(CgWgrad *s, int lanes) {
+static void choose_group(CgWgrad *s, const IrMachine *m, int lanes) {
     s->i_blocks = 1;
     CgWgradUnits u = cg_conv_wgrad_units(s, lanes);
-    int64_t most = SUM_BYTES / (u.floats * 4);
+    int64_t most = ir_budget(m, IR_L2_SUMS) / (u.floats * 4);
     most = most < 1 ? 1 : most > u.n ? u.n : most;
     s->units = (int32_t)most;
     int64_t block = (int64_t)s->images * s->rows * s->OW * s->sw * s->bin * 4;
-    int width = 1, fit = (int)(X_BYTES / (block > 0 ? block : 1));
+    int width = 1, fit = (int)(ir_budget(m, IR_L2_BLOCKS) / (block > 0 ? block : 1));
     while ((int64_t)width * width * s->bin < most * lanes * s->vecs && width < fit)
         width++;
     s->i_blocks = max_int(1, min_int(u.i_blocks, width));
@@ -163,8 +160,8 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
         cg_nyi(p, n, "conv_wgrad of this plain input");
         return;
     }
-    choose_chunk(&s, t->lanes);
-    choose_group(&s, t->lanes);
+    choose_chunk(&s, &t->machine, t->lanes);
+    choose_group(&s, &t->machine, t->lanes);
     int64_t bytes = cg_conv_wgrad_units(&s, t->lanes).floats * s.units * 4;
     if (bytes > MAX_UNIT_BYTES) {
         cg_nyi(p, n, "conv_wgrad with a window this large");

@@ -19,10 +19,10 @@
 #include "codegen/conv/winograd.h"
 
 enum {
-    UNROLL = 4,                 // input channels to one iteration of a product's loop
-    PREFETCH_AHEAD = 6 << 10,   // weights are asked for so many bytes ahead
-    PREFETCH_BYTES = 128 << 10, // where they may come from beyond L2
-    LONG_EPILOGUE = 3,          // steps
+    UNROLL = 4, // input channels to one iteration of a product's loop
+    PREFETCH_AHEAD =
+        6 << 10, // where they may come from beyond L2, weights are asked for so many bytes ahead
+    LONG_EPILOGUE = 3, // steps
 };
 
 typedef struct Wino {
@@ -461,7 +461,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
     d.tiles = cg_conv_cut(s->tile.block, most_tiles(f, d.w.oc.cut.size)).size;
-    d.prefetch = s->floats * 4 >= PREFETCH_BYTES;
+    d.prefetch = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.always_buffered = is_long(&s->then);
     place_scratch(&d);
     int groups = d.w.oc.cut.n;

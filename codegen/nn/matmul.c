@@ -5,8 +5,6 @@
 #include "codegen/build/nd.h"
 #include <string.h>
 
-enum { CACHED = 768 << 10 }; // bytes of b that the second level cache holds
-
 typedef struct Factor { // a or b: how it lies
     CgTensor t;
     IrDim k_size, k_stride, other_stride; // other: rows of a, columns of b
@@ -167,20 +165,20 @@ static int choose_vectors(const CgMatmul *s, const IrMachine *m) {
 // passes over it. Then tiles are tall, and each passes over one half of the panel's vectors.
 static int choose_rows(const CgMatmul *s, const IrMachine *m, int64_t width) {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
-    bool tall = s->packed && s->vectors > 1 && s->k.c * width * 4 > CACHED &&
+    bool tall = s->packed && s->vectors > 1 && s->k.c * width * 4 > ir_budget(m, IR_L2_MOST) &&
                 (rows.n || rows.c > CG_MATMUL_ROWS);
     return tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(m, s->vectors);
 }
 
 // Images whose means are made at a time. Weights that stay in L2 are read again for each part of
 // the batch, and many parts keep threads busy; others are read as rarely as can be.
-static int choose_images(const CgMatmul *s, int lanes) {
-    enum { FEW = 4, MANY = 32, MANY_BYTES = 512 << 10 };
+static int choose_images(const CgMatmul *s, const IrMachine *m, int lanes) {
+    enum { FEW = 4, MANY = 32 };
     int64_t row = (int64_t)s->mean.blocks * lanes * 4;
-    if (s->k.c * s->columns * 4 <= CACHED) {
+    if (s->k.c * s->columns * 4 <= ir_budget(m, IR_L2_MOST)) {
         return FEW;
     }
-    int64_t most = MANY_BYTES / row / CG_MATMUL_TALL_ROWS * CG_MATMUL_TALL_ROWS;
+    int64_t most = ir_budget(m, IR_L2_IMAGE) / row / CG_MATMUL_TALL_ROWS * CG_MATMUL_TALL_ROWS;
     return most > MANY ? MANY : most < FEW ? FEW : (int)most;
 }
 
@@ -205,7 +203,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     s->rows = choose_rows(s, &target->machine, width);
     bool mean = s->mean.blocks > 0;
     if (mean) {
-        s->images = choose_images(s, target->lanes);
+        s->images = choose_images(s, &target->machine, target->lanes);
         cg_scratch(p, (cg_matmul_totals(target->lanes) +
                        (int64_t)s->images * s->mean.blocks * target->lanes) *
                           4);

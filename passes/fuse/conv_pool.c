@@ -19,7 +19,7 @@
 #include "ir/conv.h"
 #include "passes/util.h"
 
-enum { MAX_WINDOW = 3, L2_BYTES = 512 << 10, X_BYTES = 768 << 10 };
+enum { MAX_WINDOW = 3 };
 
 // The schedule chose an algorithm that takes a pool, with tiles of one row.
 static bool takes_pool(const IrNode *n) {
@@ -40,8 +40,10 @@ static bool is_plain_pool(const IrNode *n) {
 
 static bool pays(const PassContext *ctx, const IrNode *conv) {
     IrConv c = ir_conv(conv);
-    return ctx->opt->opt_level > 2 || (4.0 * (double)(c.O * c.OH * c.OW) > L2_BYTES &&
-                                       4.0 * (double)(c.C * c.H * c.W) <= X_BYTES);
+    const IrMachine *m = ctx->opt->machine;
+    return ctx->opt->opt_level > 2 ||
+           (4.0 * (double)(c.O * c.OH * c.OW) > (double)ir_budget(m, IR_L2_IMAGE) &&
+            4.0 * (double)(c.C * c.H * c.W) <= (double)ir_budget(m, IR_L2_MOST));
 }
 
 // The convolution takes the pool's place, and its result.

@@ -17,8 +17,6 @@
 #include "passes/util.h"
 #include <math.h>
 
-enum { MOST_BYTES = 512 << 10 }; // of an image's map, read from L2
-
 static bool is_global_mean(const IrNode *n) {
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
     return n->op == IR_OP_REDUCE_MEAN && !ir_body(n, IR_ATTR_THEN).n && axes.n == 2 &&
@@ -29,12 +27,13 @@ static bool is_move(const IrNode *n) {
     return n->op == IR_OP_REORDER || n->op == IR_OP_RESHAPE;
 }
 
-static bool pays(const IrShape *map) {
+// The map of an image is read from L2.
+static bool pays(const PassContext *ctx, const IrShape *map) {
     double bytes = 4;
     for (int i = 1; i < 4; i++) {
         bytes *= map->dim[i].n ? INFINITY : (double)map->dim[i].c;
     }
-    return bytes <= MOST_BYTES;
+    return bytes <= (double)ir_budget(ctx->opt->machine, IR_L2_IMAGE);
 }
 
 // The pool above v, through nodes that only call its result otherwise; NULL: none.
@@ -45,7 +44,7 @@ static IrNode *find_pool(const IrValue *v) {
     return v->def && ir_only_user(v) && is_global_mean(v->def) ? v->def : NULL;
 }
 
-static bool fuse(IrNode *n) {
+static bool fuse(const PassContext *ctx, IrNode *n) {
     IrValue *a = ir_in(n, 0), *w = ir_in(n, 1);
     IrNode *pool = find_pool(a);
     if (!pool || !w->konst || w->type.shape.rank != 2 || a->type.shape.rank != 2 ||
@@ -55,7 +54,7 @@ static bool fuse(IrNode *n) {
     IrValue *map = ir_in(pool, 0);
     const IrShape *x = &map->type.shape;
     if (!ir_dim_eq(x->dim[0], a->type.shape.dim[0]) ||
-        !ir_dim_eq(x->dim[1], a->type.shape.dim[1]) || !pays(x)) {
+        !ir_dim_eq(x->dim[1], a->type.shape.dim[1]) || !pays(ctx, x)) {
         return false;
     }
     ir_set_in(n, 0, map);
@@ -75,10 +74,9 @@ static bool fuse(IrNode *n) {
 }
 
 PassResult pass_fuse_pool_matmul(PassContext *ctx, IrGraph *g) {
-    (void)ctx;
     PassResult r = {0};
     for (IrNode *n = g->first; n; n = n->next) {
-        r.changes += n->op == IR_OP_MATMUL && fuse(n);
+        r.changes += n->op == IR_OP_MATMUL && fuse(ctx, n);
     }
     return r;
 }

@@ -21,7 +21,7 @@
 #include "ir/conv.h"
 #include "passes/util.h"
 
-enum { MAX_STEPS = 16, MAX_OPERANDS = 15, MAX_CHANNELS = 4096, L2_BYTES = 512 << 10 };
+enum { MAX_STEPS = 16, MAX_OPERANDS = 15, MAX_CHANNELS = 4096 };
 
 static bool is_pointwise(const IrNode *n) {
     if (n->op != IR_OP_CONV || n->out[0]->type.block == 0 || ir_body(n, IR_ATTR_PRE).n) {
@@ -34,7 +34,7 @@ static bool is_pointwise(const IrNode *n) {
 static bool pays(const PassContext *ctx, const IrNode *n) {
     const IrShape *x = &ir_in(n, 0)->type.shape;
     double bytes = 4.0 * (double)x->dim[1].c * (double)x->dim[2].c * (double)x->dim[3].c;
-    return ctx->opt->opt_level > 2 || bytes > L2_BYTES;
+    return ctx->opt->opt_level > 2 || bytes > (double)ir_budget(ctx->opt->machine, IR_L2_IMAGE);
 }
 
 static bool is_same_type(const IrValue *v, const IrValue *x) {

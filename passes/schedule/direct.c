@@ -12,10 +12,8 @@
 
 enum {
     MAX_VECTORS = 6,
-    MAX_ROWS = 32,        // of a tile, in the code generator
-    MAX_MEASURED = 4,     // proposed, besides other orders of tasks
-    L1_BYTES = 16 << 10,  // what of it a weight panel may count on
-    L2_BYTES = 512 << 10, // half of a small one
+    MAX_ROWS = 32,    // of a tile, in the code generator
+    MAX_MEASURED = 4, // proposed, besides other orders of tasks
 };
 
 typedef struct Shape {
@@ -26,6 +24,7 @@ typedef struct Shape {
     int64_t k;            // products of one output element
     int64_t sets, blocks; // output vectors: `sets` times `blocks`
     int64_t threads, images;
+    int64_t l1, l2; // bytes of a panel, of a tensor that stay there
 } Shape;
 
 typedef struct Tile {
@@ -47,7 +46,9 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
                .machine = opt->machine,
                .lanes = opt->block,
                .parts = ir_parts(opt->machine),
-               .threads = max_i64(1, opt->threads)};
+               .threads = max_i64(1, opt->threads),
+               .l1 = ir_budget(opt->machine, IR_L1_PANEL),
+               .l2 = ir_budget(opt->machine, IR_L2_IMAGE)};
     s.registers = pass_schedule_registers(opt);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
@@ -70,8 +71,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
         step = 4;
     int64_t panel = s->k * v * s->lanes * 4;
     double stream = (double)(v * s->lanes * 4);
-    stream *= panel <= L1_BYTES ? 0 : panel <= L2_BYTES ? 1.0 / 20 : 1.0 / 8;
-    double far = s->c.C * s->c.H * s->c.W * 4 > L2_BYTES ? 8 : 20;
+    stream *= panel <= s->l1 ? 0 : panel <= s->l2 ? 1.0 / 20 : 1.0 / 8;
+    double far = s->c.C * s->c.H * s->c.W * 4 > s->l2 ? 8 : 20;
     stream += (double)(p * s->c.w.sw * 4) / (double)s->c.w.kw / far;
     return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
 }
@@ -127,7 +128,7 @@ static int64_t most_vectors(const Shape *s) {
 // comes again for each group of vectors; with bands of the input the weights come again for each
 // band, unless they stay.
 static int64_t choose_band(const Shape *s, const Tile *t) {
-    const int64_t fit = L2_BYTES * 3 / 4;
+    const int64_t fit = ir_budget(s->machine, IR_L2_INPUT);
     int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->c.OH, t->rows);
     int64_t row = s->c.W * s->c.C * 4 + 1, in = row * s->c.H, weights = s->c.O * s->k * 4;
     int64_t reach = (s->c.w.kh - 1) * s->c.w.dh + 1;

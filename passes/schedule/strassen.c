@@ -11,9 +11,8 @@
 #include "passes/schedule/schedule.h"
 
 enum {
-    BAND_BYTES = 256 << 10, // of sums, in L2 next to the weights
-    MIN_CHANNELS = 128,     // below, sums cost what products save
-    MIN_PIXELS = 64,        // below, 3/4 more memory for weights gains little
+    MIN_CHANNELS = 128, // below, sums cost what products save
+    MIN_PIXELS = 64,    // below, 3/4 more memory for weights gains little
     MAX_VECTORS = 2,
     LEAST_REGISTERS = 32, // with fewer, tiles are too small to pay for the sums
     MOST_BAND = 1 << 20,  // of the kernel
@@ -21,7 +20,8 @@ enum {
 
 typedef struct Layer {
     int64_t C, O, pixels, lanes, registers, threads, images;
-    double wide; // cycles of a vector multiply-add
+    double wide;  // cycles of a multiply-add of a block
+    int64_t band; // bytes of sums of a band
 } Layer;
 
 static int64_t min_i64(int64_t a, int64_t b) {
@@ -39,7 +39,8 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .registers = opt->machine->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
                  .images = c->N.c + c->N.n,
-                 .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle};
+                 .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
+                 .band = ir_budget(opt->machine, IR_L2_SUMS)};
     return c->flat && c->w.group == 1 && c->x_block == opt->block && l->pixels > 1 &&
            l->C % (2 * l->lanes) == 0;
 }
@@ -66,7 +67,7 @@ static double layer_cycles(const Layer *l, int64_t rows, int64_t vecs) {
 
 static int64_t choose_band(const Layer *l, int64_t rows) {
     int64_t tiles = ceil_div(l->pixels, 2 * rows), bytes = 4 * 4 * rows * l->C / 2;
-    int64_t most = BAND_BYTES / bytes;
+    int64_t most = l->band / bytes;
     return most < 1 ? 1 : min_i64(most, tiles);
 }
 

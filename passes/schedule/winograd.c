@@ -26,11 +26,6 @@ enum {
     MAX_BLOCK = 32,
     MOST_VECTORS = 32, // of the kernel
     MOST_BLOCK = 1024,
-    MAX_SCRATCH = 2 << 20, // a thread
-    L1_BYTES = 5 << 10,    // what data may count on to stay
-    L2_BYTES = 700 << 10,
-    L2_INPUT = 440 << 10, // V and M, with weights passing through
-    L3_BYTES = 12 << 20,
     THREADS = 2, // where nothing is known
 };
 static const double l2_rate = 13, l3_rate = 11.5, memory_rate = 9.2; // bytes a cycle
@@ -42,7 +37,8 @@ static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one v
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
     int64_t lanes, parts, registers; // a block takes `parts` registers
-    double wide; // cycles of a vector multiply-add
+    double wide;                     // cycles of a multiply-add of a block
+    double l1_point, l2_block, l2_layer, l3_layer, scratch; // IrBudget
     int threads;
 } Layer;
 
@@ -117,14 +113,14 @@ static int64_t product_bytes(const Layer *l, const Winograd *w) {
 static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p) {
     double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
     double all = weights + input + (double)product_bytes(l, w);
-    double rate = all <= L2_BYTES ? l2_rate : weights <= L3_BYTES ? l3_rate : memory_rate;
+    double rate = all <= l->l2_layer ? l2_rate : weights <= l->l3_layer ? l3_rate : memory_rate;
     double stream = weights / rate;
-    if (4 * l->lanes * w->vecs * l->C > L1_BYTES)
+    if ((double)(4 * l->lanes * w->vecs * l->C) > l->l1_point)
         stream += (double)(ceil_div(count, p) - 1) * weights / l2_rate;
     double groups = (double)ceil_div(l->out_blocks, w->vecs);
     double part = (double)count / (double)w->block;
     double products = (double)product_bytes(l, w);
-    bool stays = input + products <= L2_INPUT;
+    bool stays = input + products <= l->l2_block;
     double again = (input + products) * part * groups;
     return stream + again / (stays ? l2_rate : l3_rate);
 }
@@ -133,7 +129,7 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
 static double layer_cycles(const Layer *l, const Winograd *w) {
     int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
     int64_t blocks = ceil_div(tiles, w->block), groups = ceil_div(l->out_blocks, v);
-    if (p == 0 || (input_bytes(l, w) + product_bytes(l, w) > MAX_SCRATCH && w->block > 1))
+    if (p == 0 || ((double)(input_bytes(l, w) + product_bytes(l, w)) > l->scratch && w->block > 1))
         return 0;
     double products = 0, E = (double)points(l, w);
     for (int64_t b = 0; b < blocks; b++) {
@@ -167,7 +163,12 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
                  .parts = ir_parts(opt->machine),
                  .registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 4),
-                 .threads = opt->threads > 0 ? opt->threads : THREADS};
+                 .threads = opt->threads > 0 ? opt->threads : THREADS,
+                 .l1_point = (double)ir_budget(opt->machine, IR_L1_POINT),
+                 .l2_block = (double)ir_budget(opt->machine, IR_L2_BLOCK),
+                 .l2_layer = (double)ir_budget(opt->machine, IR_L2_LAYER),
+                 .l3_layer = (double)ir_budget(opt->machine, IR_L3_LAYER),
+                 .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE)};
     l->in_blocks = ceil_div(l->C, l->lanes);
     l->out_blocks = ceil_div(c->O, l->lanes);
     return true;
