@@ -3,9 +3,9 @@
 #define CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
+#include "ir/train.h"
 #include "ir/machine.h"
 #include "runtime/core/abi.h"
-#include "runtime/train/abi.h"
 
 // The machine to compile for, and what LLVM and the runtime are told of it. Vector width is data:
 // kernels are written once over `lanes`.
@@ -79,38 +79,19 @@ bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const ch
                       CgResult *out);
 
 // ---- fine-tune executables: several graphs in one program, and the tables of runtime/train/abi.h
-typedef struct CgTrainGraph {
-    int graph;                // among those given to cg_compile_train(); -1: there is none
-    const HoneBind *in, *out; // one per input and output of the graph
-} CgTrainGraph;
 
-typedef struct CgTrainStage { // as HoneTrainStage
-    const char *spec;
-    int epochs;
-    float lr;
-    CgTrainGraph features, train, eval;
-    int64_t n_trained, n_frozen;
-} CgTrainStage;
+// The ONNX file that the executable carries for export. Every trained parameter's numbers stand in
+// it, at a multiple of 4 bytes.
+typedef struct CgTrainFile {
+    int64_t bytes;
+    void (*write)(void *ctx, void *to);                  // all of it, to zeroed memory
+    int64_t (*find)(void *ctx, const char *initializer); // where its numbers stand
+    void *ctx;
+} CgTrainFile;
 
-typedef struct CgTrain { // as HoneTrainDesc
-    int loss, binary, classes;
-    int n_params, n_groups, n_stages, n_plan;
-    int64_t param_floats;
-    const HoneParam *params;   // `initial` is not read,
-    const int64_t *initial_at; // but its offset in the model's file; a multiple of 4
-    const HoneParamGroup *groups;
-    const CgTrainStage *stages;
-    const HonePlanRow *plan;
-    CgTrainGraph opt[HONE_OPT_COUNT], sqsum;
-    int info; // graph
-    int64_t onnx_bytes;
-    void (*write_onnx)(void *ctx, void *to); // all of onnx_bytes, to zeroed memory
-    void *onnx_ctx;
-} CgTrain;
-
-// As cg_compile(), for n >= 1 graphs of one program that share kernels and weights. The descriptor
-// that others see is `const HoneTrainDesc hone_train_desc`.
-bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const CgOptions *opt,
+// As cg_compile(), for the graphs of a program that share kernels and weights. The descriptor that
+// others see is `const HoneTrainDesc hone_train_desc`.
+bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
                       const char *dir, CgResult *out);
 
 #endif

@@ -9,6 +9,7 @@
 #define FRONTEND_FRONTEND_H
 
 #include "ir/ir.h"
+#include "ir/train.h"
 
 // A shape given by the user for a graph input.
 typedef struct FePin {
@@ -86,16 +87,9 @@ bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **na
 typedef struct FeModel FeModel; // lives as long as the arena it was read in
 typedef struct FeNewModel FeNewModel;
 
-typedef struct FeSwap { // input `input` of the node becomes the initializer `konst`, under its name
-    const char *node, *op;
-    int input;
-    const IrConst *konst; // with data
-    bool is_head;         // the number of classes below the node follows
-} FeSwap;
-
 typedef struct FeRetarget {
     int n_swaps;
-    const FeSwap *swaps;
+    const IrSwap *swaps;
     int64_t old_classes, classes; // below the swapped nodes, dimensions of the one become the other
     bool sigmoid;                 // a softmax there becomes a sigmoid
     int n_meta;

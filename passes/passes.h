@@ -53,7 +53,7 @@ bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const ch
 // One line per pipeline and per pass, for `hone opt --list-passes`.
 void passes_list(FILE *f);
 
-// ---- fine-tuning: the classifier and what trains (replace_head.c, mark_frozen.c)
+// ---- fine-tuning: the classifier and what trains (train/head.c, train/frozen.c)
 typedef struct PassHeadOptions {
     int64_t classes;  // numbers per image that the new classifier makes; 0: it stays
     const char *node; // its name; NULL: the last one

@@ -1,4 +1,5 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
+#include "passes/train/train.h"
 #include "tools/autotune.h"
 
 #include "runtime/core/rt.h"
@@ -104,7 +105,7 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
         po.autotune = autotune_graph;
         po.autotune_ctx = &autotune;
     }
-    if (c->input_grad && !(g = *graph = tool_input_grad(t, &po, g)))
+    if (c->input_grad && !(g = *graph = pass_input_grad(&po, g)))
         return false;
     passes_run(g->prog, g, &po, PASS_INFER);
     if (c->emit == EMIT_IR)

@@ -1,6 +1,7 @@
 // hone finetune: a model becomes a program that trains it on the user's images.
 #include "tools/finetune.h"
 
+#include "runtime/core/rt.h"
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -69,95 +70,46 @@ static bool import(Finetune *f) {
 
 // ---------------------------------------------------------------- the program
 
-static void fill_params(Finetune *f, CgTrain *t) {
-    HoneParam *p = ir_alloc_array(f->tool->arena, (size_t)f->n_tuned + 1, sizeof *p);
-    int64_t *at = ir_alloc_array(f->tool->arena, (size_t)f->n_tuned + 1, sizeof *at);
-    for (int i = 0; i < f->n_params; i++) {
-        const FtParam *x = &f->params[i];
-        if (x->index < 0)
-            continue;
-        const IrShape *s = &x->konst->type.shape;
-        p[x->index] = (HoneParam){.name = x->konst->name,
-                                  .node = x->node,
-                                  .rank = s->rank,
-                                  .group = x->group,
-                                  .offset = x->offset,
-                                  .count = x->count,
-                                  .trains = x->trains,
-                                  .fresh = x->fresh};
-        for (int k = 0; k < s->rank; k++)
-            p[x->index].dim[k] = s->dim[k].c;
-        at[x->index] = fe_new_model_find(f->new_model, x->konst->name);
-    }
-    t->n_params = f->n_tuned;
-    t->params = p;
-    t->initial_at = at;
+static const char *input_name(const void *file, const char *node, const char *op, int input) {
+    return fe_model_input(file, node, op, input);
 }
 
-static void fill_stages(Finetune *f, CgTrain *t) {
-    CgTrainStage *s = ir_alloc_array(f->tool->arena, (size_t)f->n_stages, sizeof *s);
-    for (int i = 0; i < f->n_stages; i++) {
-        const FtStage *x = &f->stage[i];
-        s[i] = (CgTrainStage){x->spec,  x->epochs, (float)x->lr, x->features,
-                              x->train, x->eval,   x->n_trained, x->n_frozen};
-    }
-    t->n_stages = f->n_stages;
-    t->stages = s;
-}
-
-static void write_model(void *model, void *to) {
-    fe_new_model_write(model, to);
-}
-
-static CgTrain make_tables(Finetune *f) {
-    CgTrain t = {.loss = f->binary || f->multi_label ? HONE_LOSS_BCE : HONE_LOSS_CE,
-                 .binary = f->binary,
-                 .classes = f->classes,
-                 .n_groups = f->n_groups,
-                 .groups = f->groups,
-                 .n_plan = f->n_plan,
-                 .plan = f->plan,
-                 .param_floats = f->param_floats,
-                 .sqsum = f->sqsum,
-                 .info = f->info,
-                 .onnx_bytes = fe_new_model_bytes(f->new_model),
-                 .write_onnx = write_model,
-                 .onnx_ctx = f->new_model};
-    memcpy(t.opt, f->opt, sizeof t.opt);
-    fill_params(f, &t);
-    fill_stages(f, &t);
-    return t;
-}
-
-static bool generate(Finetune *f, CgOptions *o, const char *out, CgResult *cg) {
+static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *file, CgOptions *o,
+                     const char *out, CgResult *cg) {
     Tool *t = f->tool;
     ToolProgress bar;
     o->progress = tool_progress;
     o->progress_ctx = &bar;
-    CgTrain tables = make_tables(f);
     tool_progress_start(&bar, "compiling");
-    bool ok = cg_compile_train(f->n_graphs, f->graphs, &tables, o, tool_temp_dir(t), cg);
+    bool ok = cg_compile_train(p, file, o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
     return ok && tool_link_finetune(t, cg, out);
 }
 
-static bool build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
+// The number of graphs; 0 after errors.
+static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
     if (!import(f) || !tool_image_options(f->tool, &f->image, f->infer, o))
-        return false;
-    if (f->n_labels || f->classes) {
+        return 0;
+    if (f->n_labels || f->train.classes) {
         o->labels = f->labels;
         o->n_labels = f->n_labels;
     }
-    ft_untie(f);
-    if (!ft_replace_head(f) || !ft_make_plan(f))
-        return false;
-    ft_print_plan(f, stdout);
-    fflush(stdout);
-    if (!ft_retarget(f, o) || !ft_build_graphs(f))
-        return false;
     o->softmax = false;
-    ft_share_consts(f);
-    return generate(f, o, out->temp, cg);
+    PassOptions po = tool_pass_options(&f->model);
+    po.threads = f->threads ? f->threads : rt_cpus_available();
+    f->train.input_name = input_name;
+    f->train.file = f->onnx;
+    IrTrainProgram *p = pass_train_plan(f->infer, &po, &f->train);
+    if (!p)
+        return 0;
+    tool_print_plan(p, stdout);
+    fflush(stdout);
+    CgTrainFile file;
+    bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;
+    bool ok = tool_train_file(f->tool, f->onnx, p, sigmoid, o, &file) &&
+              pass_train_graphs(f->infer, &po, &f->train, p) &&
+              generate(f, p, &file, o, out->temp, cg);
+    return ok ? p->n_graphs : 0;
 }
 
 static int run_finetune(Finetune *f) {
@@ -166,7 +118,8 @@ static int run_finetune(Finetune *f) {
     ToolOut out;
     CgResult cg = {0};
     struct stat st;
-    if (!ft_read_options(f) || !tool_out_begin(t, &out, f->out) || !tool_target(t, &f->model))
+    if (!tool_read_train_options(f) || !tool_out_begin(t, &out, f->out) ||
+        !tool_target(t, &f->model))
         return EXIT_INPUT;
     CgOptions o = {.target = &f->model.target,
                    .opt_level = f->model.opt_level,
@@ -175,15 +128,15 @@ static int run_finetune(Finetune *f) {
                    .symbol = tool_symbol(t->arena, f->name),
                    .model_hash = tool_model_hash(t, f->model.path)};
     t->diag.file = f->model.path;
-    if (!build(f, &o, &out, &cg) || !tool_out_commit(t, &out, true))
+    int n_graphs = build(f, &o, &out, &cg);
+    if (!n_graphs || !tool_out_commit(t, &out, true))
         return EXIT_INPUT;
     double mb = stat(f->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", f->out, mb, f->model.target.cpu,
             seconds() - start);
     if (t->verbose)
         fprintf(stderr, "%d graphs; %d calls of %d kernels, %d barriers; weights %.1f MB\n",
-                f->n_graphs, cg.n_calls, cg.n_kernels, cg.n_barriers,
-                (double)cg.weights_bytes / 1e6);
+                n_graphs, cg.n_calls, cg.n_kernels, cg.n_barriers, (double)cg.weights_bytes / 1e6);
     return EXIT_FINE;
 }
 
@@ -197,15 +150,15 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The classifier", 0, 0},
         {"--classes", NULL, "N|FILE|DIR", TOOL_TEXT, &f.classes_text,
          "how many, a file of labels (one a line), or a folder with one folder per class", 0, 0},
-        {"--keep-head", NULL, NULL, TOOL_FLAG, &f.keep_head,
+        {"--keep-head", NULL, NULL, TOOL_FLAG, &f.train.keep_head,
          "the classifier stays: fine-tunes the network as it is", 0, 0},
-        {"--head", NULL, "NODE", TOOL_TEXT, &f.head,
+        {"--head", NULL, "NODE", TOOL_TEXT, &f.train.head,
          "the node to replace: Gemm, MatMul or Conv; default the last one", 0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f.dropout_text,
          "while training, zeroes this share of what the classifier reads; default as in the model",
          0, 0},
-        {"--binary", NULL, NULL, TOOL_FLAG, &f.binary, "two classes by one sigmoid", 0, 0},
-        {"--multi-label", NULL, NULL, TOOL_FLAG, &f.multi_label,
+        {"--binary", NULL, NULL, TOOL_FLAG, &f.train.binary, "two classes by one sigmoid", 0, 0},
+        {"--multi-label", NULL, NULL, TOOL_FLAG, &f.train.multi_label,
          "any number of classes per image: a sigmoid each", 0, 0},
         {"--seed", NULL, "N", TOOL_TEXT, &f.seed_text, "of the new classifier's weights", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What trains", 0, 0},
@@ -214,7 +167,7 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
          0},
         {"--unfreeze", NULL, "GLOB", TOOL_LIST, &f.unfreeze,
          "parameters and nodes that train nevertheless, in every stage", 0, 0},
-        {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f.lr_mult,
+        {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f.lr_mults,
          "factor on the learning rate of parameters and nodes; the last match counts", 0, 0},
         {"--bn", NULL, "frozen|train", TOOL_TEXT, &f.bn,
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},

@@ -81,26 +81,26 @@ static bool read_classes(Finetune *f) {
     const char *s = f->classes_text ? f->classes_text : f->image.labels;
     f->image.labels = NULL;
     if (!s) {
-        f->classes = f->binary ? 2 : 0;
-        return f->keep_head || f->binary ||
+        f->train.classes = f->train.binary ? 2 : 0;
+        return f->train.keep_head || f->train.binary ||
                wrong(f, "give --classes: how many, a file of labels, or a folder%s", "");
     }
     char *end;
     long n = strtol(s, &end, 10);
     if (*s && !*end) {
-        f->classes = n < 0 || n > MAX_CLASSES ? -1 : (int)n;
+        f->train.classes = n < 0 || n > MAX_CLASSES ? -1 : (int)n;
     } else {
         if (!(is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
             return false;
-        f->classes = f->n_labels;
+        f->train.classes = f->n_labels;
     }
-    int least = f->multi_label ? 1 : MIN_CLASSES;
-    if (f->classes < least || f->classes > MAX_CLASSES) {
+    int least = f->train.multi_label ? 1 : MIN_CLASSES;
+    if (f->train.classes < least || f->train.classes > MAX_CLASSES) {
         ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' means %d classes, %d to %d work", s,
-                 f->classes, least, MAX_CLASSES);
+                 f->train.classes, least, MAX_CLASSES);
         return false;
     }
-    if (f->binary && f->classes != 2)
+    if (f->train.binary && f->train.classes != 2)
         return wrong(f, "--binary is for two classes, '%s' are more", s);
     return true;
 }
@@ -133,9 +133,9 @@ static bool take_number(const char *least, char *spec, bool *is_lr, double *out)
 
 // SPEC[:EPOCHS[:RATE]], the rate also as lr=RATE.
 static bool parse_stage(Finetune *f, const char *text, size_t n) {
-    if (f->n_stages == HONE_MAX_STAGES)
+    if (f->train.n_stages == IR_MAX_STAGES)
         return wrong(f, "--stages: more than 16 stages, at '%s'", text);
-    FtStage *s = &f->stage[f->n_stages++];
+    PassTrainStage *s = &f->stage[f->train.n_stages++];
     const char *whole = ir_strndup(f->tool->arena, text, n);
     char *spec = ir_strdup(f->tool->arena, whole);
     const char *least = strncmp(spec, "until:", 6) == 0 ? spec + 6 : spec;
@@ -144,7 +144,7 @@ static bool parse_stage(Finetune *f, const char *text, size_t n) {
     int found = 0;
     while (found < 2 && take_number(least, spec, &lr[found], &number[found]))
         found++;
-    *s = (FtStage){.spec = spec};
+    *s = (PassTrainStage){.spec = spec};
     for (int i = 0; i < found; i++) { // from the right
         if (lr[i] || (found == 2 && i == 0 && !lr[1])) {
             s->lr = number[i];
@@ -160,10 +160,10 @@ static bool parse_stage(Finetune *f, const char *text, size_t n) {
     return *least ? true : wrong(f, "--stages: '%s' names nothing", whole);
 }
 
-bool ft_parse_stages(Finetune *f) {
+static bool parse_stages(Finetune *f) {
     if (!f->stages_text) {
-        f->n_stages = 1;
-        f->stage[0] = (FtStage){.spec = f->freeze ? f->freeze : "head"};
+        f->train.n_stages = 1;
+        f->stage[0] = (PassTrainStage){.spec = f->freeze ? f->freeze : "head"};
         return true;
     }
     if (f->freeze)
@@ -180,26 +180,43 @@ bool ft_parse_stages(Finetune *f) {
 
 // ---------------------------------------------------------------- the rest
 
-bool ft_read_options(Finetune *f) {
+static bool parse_lr_mults(Finetune *f) { // GLOB=FACTOR
+    for (int k = 0; k < f->lr_mults.n; k++) {
+        const char *text = f->lr_mults.v[k], *eq = strrchr(text, '=');
+        char *end = NULL;
+        double x = eq ? strtod(eq + 1, &end) : 0;
+        if (!eq || eq == text || end == eq + 1 || *end || !(x >= 0 && x < 1e6))
+            return wrong(f, "--lr-mult takes GLOB=FACTOR, not '%s'", text);
+        f->lr_mult[k] = (PassLrMult){ir_strndup(f->tool->arena, text, (size_t)(eq - text)), x};
+    }
+    f->train.n_lr_mult = f->lr_mults.n;
+    f->train.lr_mult = f->lr_mult;
+    return true;
+}
+
+bool tool_read_train_options(Finetune *f) {
     double x;
-    if (f->binary && f->multi_label)
+    if (f->train.binary && f->train.multi_label)
         return wrong(f, "--binary and --multi-label exclude each other%s", "");
     if (f->bn && strcmp(f->bn, "frozen") != 0 && strcmp(f->bn, "train") != 0)
         return wrong(f, "--bn takes frozen or train, not '%s'", f->bn);
-    f->bn_train = f->bn && strcmp(f->bn, "train") == 0;
-    f->dropout = -1;
+    f->train.bn_train = f->bn && strcmp(f->bn, "train") == 0;
+    f->train.dropout = -1;
     if (f->dropout_text) {
         if (!parse_number(f->dropout_text, strlen(f->dropout_text), &x) || x >= 1)
             return wrong(f, "--head-dropout takes a share from 0 to below 1, not '%s'",
                          f->dropout_text);
-        f->dropout = x;
+        f->train.dropout = x;
     }
     if (f->seed_text) {
         char *end;
         errno = 0;
-        f->seed = strtoull(f->seed_text, &end, 10);
+        f->train.seed = strtoull(f->seed_text, &end, 10);
         if (errno || *end || !isdigit((unsigned char)f->seed_text[0]))
             return wrong(f, "--seed takes a number from 0 on, not '%s'", f->seed_text);
     }
-    return read_classes(f) && ft_parse_stages(f);
+    f->train.stages = f->stage;
+    f->train.n_unfreeze = f->unfreeze.n;
+    f->train.unfreeze = f->unfreeze.v;
+    return read_classes(f) && parse_stages(f) && parse_lr_mults(f);
 }

@@ -91,10 +91,7 @@ typedef struct ToolModel {
 IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
-IrGraph *tool_infer_graph(IrProgram *p); // the graph named "infer"
-// A graph like g with the input "label" i32[N] and the output "input_grad" (input_grad.c). NULL after
-// errors.
-IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g);
+IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
 const char *tool_model_hash(Tool *t,
                             const char *path); // XXH3 (128 bits) of the file, 32 hex digits

@@ -315,8 +315,8 @@ static void place_constants(CgProgram *p) {
 // The trained model's file; what lies in it at offset 0 mod 64 does so in memory.
 static void place_onnx(CgProgram *p) {
     bool fresh;
-    void *to = cg_pack(p, "onnx", (size_t)p->train->onnx_bytes, &p->onnx_at, &fresh);
-    p->train->write_onnx(p->train->onnx_ctx, to);
+    void *to = cg_pack(p, "onnx", (size_t)p->file->bytes, &p->onnx_at, &fresh);
+    p->file->write(p->file->ctx, to);
 }
 
 static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
@@ -369,12 +369,13 @@ bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out
     return cg_compile_units(1, &(CgUnit){g, opt->target}, opt, dir, out);
 }
 
-bool cg_compile_train(int n, IrGraph *const *graphs, const CgTrain *train, const CgOptions *opt,
+bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
                       const char *dir, CgResult *out) {
-    CgProgram *p = new_program(graphs[0]->prog, opt, n);
+    CgProgram *p = new_program(train->graphs[0]->prog, opt, train->n_graphs);
     p->train = train;
-    for (int i = 0; i < n; i++)
-        p->codes[i] = (CgCode){.graph = graphs[i],
+    p->file = file;
+    for (int i = 0; i < train->n_graphs; i++)
+        p->codes[i] = (CgCode){.graph = train->graphs[i],
                                .target = opt->target,
                                .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
     return compile_program(p, dir, out);

@@ -97,7 +97,8 @@ struct CgProgram {
     CgPack *packs;
     CgTable pack_keys, pack_places; // by key, by offset
     CgWeights weights;
-    const CgTrain *train; // NULL: none
+    const IrTrainProgram *train; // NULL: none
+    const CgTrainFile *file;     // of train
     int64_t onnx_at;      // offset of the trained model's file in the weights section
 };
 

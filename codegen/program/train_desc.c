@@ -11,26 +11,55 @@ static void *onnx_at(CgProgram *p, int64_t offset) {
     return cg_symbol(p->arena, cg_weights_symbol(p), at + offset);
 }
 
-static HoneTrainGraph graph(CgProgram *p, const CgTrainGraph *g) {
+static const HoneBind *binds(CgProgram *p, const IrBind *b, int n) {
+    HoneBind *x = ir_alloc_array(p->arena, (size_t)n + 1, sizeof *x);
+    for (int i = 0; i < n; i++)
+        x[i] = (HoneBind){(int32_t)b[i].kind, b[i].index};
+    return x;
+}
+
+static HoneTrainGraph graph(CgProgram *p, const IrTrainGraph *g) {
     if (g->graph < 0)
         return (HoneTrainGraph){0};
     const IrGraph *x = p->codes[g->graph].graph;
-    return (HoneTrainGraph){desc_of(p, g->graph), x->n_inputs, x->n_outputs, g->in, g->out};
+    return (HoneTrainGraph){desc_of(p, g->graph), x->n_inputs, x->n_outputs,
+                            binds(p, g->in, x->n_inputs), binds(p, g->out, x->n_outputs)};
 }
 
-static const HoneParam *params(CgProgram *p, const CgTrain *t) {
+static const HoneParam *params(CgProgram *p, const IrTrainProgram *t) {
     HoneParam *x = ir_alloc_array(p->arena, (size_t)t->n_params + 1, sizeof *x);
     for (int i = 0; i < t->n_params; i++) {
-        x[i] = t->params[i];
-        x[i].initial = onnx_at(p, t->initial_at[i]);
+        const IrTrainParam *from = &t->params[i];
+        const char *name = from->konst->name;
+        const IrShape *s = &from->konst->type.shape;
+        x[i] = (HoneParam){.name = name,
+                           .node = from->node,
+                           .rank = s->rank,
+                           .group = from->group,
+                           .offset = from->offset,
+                           .count = from->count,
+                           .initial = onnx_at(p, p->file->find(p->file->ctx, name)),
+                           .trains = from->trains,
+                           .fresh = from->fresh};
+        for (int k = 0; k < s->rank; k++)
+            x[i].dim[k] = s->dim[k].c;
     }
     return x;
 }
 
-static const HoneTrainStage *stages(CgProgram *p, const CgTrain *t) {
+static const HoneParamGroup *groups(CgProgram *p, const IrTrainProgram *t) {
+    HoneParamGroup *x = ir_alloc_array(p->arena, (size_t)t->n_groups + 1, sizeof *x);
+    for (int i = 0; i < t->n_groups; i++) {
+        const IrTrainGroup *g = &t->groups[i];
+        x[i] = (HoneParamGroup){g->offset, g->count, g->lr_mult, g->decays, g->trains};
+    }
+    return x;
+}
+
+static const HoneTrainStage *stages(CgProgram *p, const IrTrainProgram *t) {
     HoneTrainStage *x = ir_alloc_array(p->arena, (size_t)t->n_stages + 1, sizeof *x);
     for (int i = 0; i < t->n_stages; i++) {
-        const CgTrainStage *s = &t->stages[i];
+        const IrTrainStage *s = &t->stages[i];
         x[i] = (HoneTrainStage){.spec = s->spec,
                                 .epochs = s->epochs,
                                 .lr = s->lr,
@@ -43,10 +72,19 @@ static const HoneTrainStage *stages(CgProgram *p, const CgTrain *t) {
     return x;
 }
 
+static const HonePlanRow *plan(CgProgram *p, const IrTrainProgram *t) {
+    HonePlanRow *x = ir_alloc_array(p->arena, (size_t)t->n_plan + 1, sizeof *x);
+    for (int i = 0; i < t->n_plan; i++) {
+        const IrPlanRow *r = &t->plan[i];
+        x[i] = (HonePlanRow){r->node, r->op, r->params, r->count, r->trains};
+    }
+    return x;
+}
+
 HoneTrainDesc cg_train_descriptor(CgProgram *p) {
-    const CgTrain *t = p->train;
+    const IrTrainProgram *t = p->train;
     HoneTrainDesc d = {.abi = HONE_ABI,
-                       .loss = t->loss,
+                       .loss = (int32_t)t->loss,
                        .binary = t->binary,
                        .classes = t->classes,
                        .n_params = t->n_params,
@@ -55,14 +93,14 @@ HoneTrainDesc cg_train_descriptor(CgProgram *p) {
                        .n_plan = t->n_plan,
                        .param_floats = t->param_floats,
                        .params = params(p, t),
-                       .groups = t->groups,
+                       .groups = groups(p, t),
                        .stages = stages(p, t),
-                       .plan = t->plan,
+                       .plan = plan(p, t),
                        .sqsum = graph(p, &t->sqsum),
                        .onnx = onnx_at(p, 0),
-                       .onnx_bytes = t->onnx_bytes,
+                       .onnx_bytes = p->file->bytes,
                        .info = desc_of(p, t->info)};
-    for (int i = 0; i < HONE_OPT_COUNT; i++)
+    for (int i = 0; i < IR_OPT_COUNT; i++)
         d.opt[i] = graph(p, &t->opt[i]);
     return d;
 }

@@ -13,7 +13,7 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
     return n && (size_t)input < n->n_input ? n->input[input] : NULL;
 }
 
-static bool swap_input(FeEdit *r, const FeSwap *s) {
+static bool swap_input(FeEdit *r, const IrSwap *s) {
     int i = fe_edit_find_node(r->g, s->node, s->op);
     if (i < 0 || (size_t)s->input >= r->g->node[i]->n_input) {
         ir_error(ir_arena_diag(r->arena), (IrWhere){s->node, s->op},

@@ -181,7 +181,7 @@ static Onnx__ValueInfoProto *follow_shape(FeEdit *r, const Onnx__ValueInfoProto 
 
 static bool is_swapped(const FeEdit *r, const char *name) {
     for (int i = 0; i < r->what->n_swaps; i++) {
-        const FeSwap *s = &r->what->swaps[i];
+        const IrSwap *s = &r->what->swaps[i];
         if (s->is_head && strcmp(s->konst->name, name) == 0) {
             return true;
         }

@@ -1,5 +1,6 @@
-// Training graphs: gradients, losses, the optimisers' graphs. What the fine-tuning driver calls.
-// (Passes without arguments, fold_bn_param and expand_dgrad among them, are rows of passes.def.)
+// Training graphs: gradients, losses, the optimisers' graphs. What the graphs of a stage are made
+// with. (Passes without arguments, fold_bn_param and expand_dgrad among them, are rows of
+// passes.def.)
 //
 // In order, on the graph of a training step whose parameters are inputs:
 //   the pipeline `simplify`: the plain graph of fewer nodes has a gradient of fewer (nested
@@ -10,6 +11,7 @@
 #ifndef PASSES_TRAIN_AUTODIFF_H
 #define PASSES_TRAIN_AUTODIFF_H
 
+#include "ir/train.h"
 #include "passes/passes.h"
 
 // ---------------------------------------------------------------- reverse mode
@@ -34,8 +36,6 @@ bool pass_autodiff(PassContext *ctx, IrGraph *g, const AutodiffSpec *spec, IrVal
 
 // ---------------------------------------------------------------- losses
 
-typedef enum PassLossKind { PASS_LOSS_CE, PASS_LOSS_BCE } PassLossKind;
-
 // What a loss adds to a graph. `label`, `class_weight`, `smoothing` and `scale` are new inputs of
 // these names; `loss` [N] and `dlogits` [N,C] are results, no outputs yet.
 typedef struct PassLoss {
@@ -52,16 +52,9 @@ typedef struct PassLoss {
 //   CE   PyTorch's cross_entropy(reduction='none', weight=class_weight, label_smoothing=smoothing)
 //   BCE  mean over c of class_weight[c] * binary_cross_entropy_with_logits(logits, z), z = target
 //        moved towards one half: target * (1 - smoothing) + smoothing / 2
-PassLoss pass_loss(IrGraph *g, IrValue *logits, PassLossKind kind, bool with_gradient);
+PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient);
 
 // ---------------------------------------------------------------- optimisers
-
-typedef enum PassOptimizer {
-    PASS_OPT_SGD,
-    PASS_OPT_NESTEROV,
-    PASS_OPT_ADAMW,
-    PASS_OPT_SQSUM, // not an optimiser: the sums of squares that the gradient's norm is made of
-} PassOptimizer;
 
 // A graph over rows of f32[N,row] (p, g, m, v) and scalars f32[] (the rest). Inputs by name, and
 // outputs (what is new of p, m, v; an input's memory may be its output's, since nothing is read
@@ -69,13 +62,14 @@ typedef enum PassOptimizer {
 //   sgd       p g m lr momentum decay clip                                    -> new_p new_m
 //   nesterov  p g m lr momentum decay clip                                    -> new_p new_m
 //   adamw     p g m v lr momentum beta2 eps decay clip correction1 correction2 -> new_p new_m new_v
-//   sqsum     g                                                               -> sum f32[N]
 // PyTorch's formulas (torch.optim.SGD without dampening, AdamW), the gradient first times `clip`:
 //   sgd       d = clip*g + decay*p; m = momentum*m + d; p -= lr*m   (nesterov: lr*(d + momentum*m))
 //   adamw     d = clip*g; m = momentum*m + (1-momentum)*d; v = beta2*v + (1-beta2)*d*d
 //             p -= lr*decay*p; p -= lr*correction1 * m / (sqrt(v*correction2) + eps)
 //             correction1 = 1 / (1 - momentum^t), correction2 = 1 / (1 - beta2^t) of the rates as
 //             float32 has them: with the caller's 0.999 instead, t = 1 is wrong by 5e-5
-IrGraph *pass_optimizer(IrProgram *p, PassOptimizer kind, int64_t row);
+IrGraph *pass_optimizer(IrProgram *p, IrOptimizer kind, int64_t row);
+// The sums of squares that the gradient's norm is made of: g -> sum f32[N].
+IrGraph *pass_square_sums(IrProgram *p, int64_t row);
 
 #endif

@@ -70,7 +70,7 @@ static IrValue *reshape(IrBuilder *b, IrValue *x, const IrShape *s) {
     return ir_shape_eq(&x->type.shape, s) ? x : must(b, ir_build_reshape(b, x, s));
 }
 
-PassLoss pass_loss(IrGraph *g, IrValue *logits, PassLossKind kind, bool with_gradient) {
+PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient) {
     IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
     IrType scalar = {.dtype = logits->type.dtype};
     IrType matrix = {.dtype = logits->type.dtype, .shape = s};
@@ -78,14 +78,13 @@ PassLoss pass_loss(IrGraph *g, IrValue *logits, PassLossKind kind, bool with_gra
     IrType channels = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[1]}}};
     IrBuilder b = {.graph = g, .name = "loss"};
     PassLoss l = {
-        .label =
-            kind == PASS_LOSS_CE ? ir_input(g, "label", labels) : ir_input(g, "target", matrix),
+        .label = kind == IR_LOSS_CE ? ir_input(g, "label", labels) : ir_input(g, "target", matrix),
         .class_weight = ir_input(g, "class_weight", channels),
         .smoothing = ir_input(g, "smoothing", scalar),
         .scale = with_gradient ? ir_input(g, "scale", scalar) : NULL,
     };
     IrValue *x = reshape(&b, logits, &s);
-    LossParts parts = kind == PASS_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
+    LossParts parts = kind == IR_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
     l.loss = parts.loss;
     if (with_gradient) {
         l.dlogits = reshape(&b, mul(&b, parts.dlogits, l.scale), &own);
@@ -110,7 +109,7 @@ static void output(Optimizer *o, IrValue *v, const char *name) {
     ir_output(o->b.graph, v);
 }
 
-static void build_sgd(Optimizer *o, bool nesterov) {
+static void build_momentum(Optimizer *o, bool nesterov) {
     IrBuilder *b = &o->b;
     o->m = ir_input(b->graph, "m", o->tensor);
     IrValue *lr = scalar(o, "lr"), *momentum = scalar(o, "momentum");
@@ -122,13 +121,21 @@ static void build_sgd(Optimizer *o, bool nesterov) {
     output(o, m, "new_m");
 }
 
+static void build_SGD(Optimizer *o) {
+    build_momentum(o, false);
+}
+
+static void build_NESTEROV(Optimizer *o) {
+    build_momentum(o, true);
+}
+
 // by * x + (1 - by) * to; 1 - by is exact for the rates in use, and x + ... would cancel.
 static IrValue *blend(IrBuilder *b, IrValue *to, IrValue *x, IrValue *by) {
     IrValue *rest = sub(b, ir_build_scalar(b, by->type.dtype, 1), by);
     return add(b, mul(b, x, by), mul(b, to, rest));
 }
 
-static void build_adamw(Optimizer *o) {
+static void build_ADAMW(Optimizer *o) {
     IrBuilder *b = &o->b;
     o->m = ir_input(b->graph, "m", o->tensor);
     o->v = ir_input(b->graph, "v", o->tensor);
@@ -144,23 +151,32 @@ static void build_adamw(Optimizer *o) {
     output(o, v, "new_v");
 }
 
-IrGraph *pass_optimizer(IrProgram *p, PassOptimizer kind, int64_t row) {
-    static const char *const NAMES[] = {"sgd", "nesterov", "adamw", "sqsum"};
-    IrGraph *g = ir_graph_new(p, NAMES[kind]);
+static Optimizer begin(IrProgram *p, const char *name, int64_t row) {
+    IrGraph *g = ir_graph_new(p, name);
     IrShape rows = {.rank = 2, .dim = {{0, 1}, {row, 0}}};
-    Optimizer o = {.b = {.graph = g, .name = NAMES[kind]},
-                   .tensor = {.dtype = IR_F32, .shape = rows},
-                   .scalar = {.dtype = IR_F32}};
-    if (kind != PASS_OPT_SQSUM) {
-        o.p = ir_input(g, "p", o.tensor);
-    }
-    o.g = ir_input(g, "g", o.tensor);
-    if (kind == PASS_OPT_SQSUM) {
-        output(&o, reduce_rows(&o.b, IR_OP_REDUCE_SUM, mul(&o.b, o.g, o.g)), "sum");
-    } else if (kind == PASS_OPT_ADAMW) {
-        build_adamw(&o);
-    } else {
-        build_sgd(&o, kind == PASS_OPT_NESTEROV);
-    }
-    return g;
+    return (Optimizer){.b = {.graph = g, .name = name},
+                       .tensor = {.dtype = IR_F32, .shape = rows},
+                       .scalar = {.dtype = IR_F32}};
+}
+
+IrGraph *pass_optimizer(IrProgram *p, IrOptimizer kind, int64_t row) {
+    static const struct {
+        const char *name;
+        void (*build)(Optimizer *);
+    } kinds[] = {
+#define OPTIMIZER(NAME, name, title) [IR_OPT_##NAME] = {name, build_##NAME},
+#include "runtime/train/bind.def"
+    };
+    Optimizer o = begin(p, kinds[kind].name, row);
+    o.p = ir_input(o.b.graph, "p", o.tensor);
+    o.g = ir_input(o.b.graph, "g", o.tensor);
+    kinds[kind].build(&o);
+    return o.b.graph;
+}
+
+IrGraph *pass_square_sums(IrProgram *p, int64_t row) {
+    Optimizer o = begin(p, "sqsum", row);
+    o.g = ir_input(o.b.graph, "g", o.tensor);
+    output(&o, reduce_rows(&o.b, IR_OP_REDUCE_SUM, mul(&o.b, o.g, o.g)), "sum");
+    return o.b.graph;
 }

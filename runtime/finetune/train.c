@@ -64,7 +64,9 @@ static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtEr
 
 static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
     static const char *const names[] = {
-        [HONE_OPT_SGD] = "sgd", [HONE_OPT_NESTEROV] = "nesterov", [HONE_OPT_ADAMW] = "adamw"};
+#define OPTIMIZER(NAME, name, title) name,
+#include "runtime/train/bind.def"
+    };
     for (int i = 0; i < HONE_OPT_COUNT; i++)
         if (strcmp(w->optimizer, names[i]) == 0) {
             s->optimizer = i;

@@ -20,40 +20,26 @@
 
 #include "runtime/core/abi.h"
 
-enum { HONE_TRAIN_ROW = 1024, HONE_MAX_STAGES = 16 };
+enum { // HONE_TRAIN_ROW, HONE_MAX_STAGES
+#define LIMIT(NAME, value) HONE_##NAME = value,
+#include "runtime/train/bind.def"
+};
 
-typedef enum HoneBindKind { // what a graph's input or output is
-    HONE_BIND_IMAGE,        // in: f32[N,C,H,W], preprocessed
-    HONE_BIND_FEATURE,      // in or out: number `index` of the values at the frozen prefix's edge
-    HONE_BIND_LABEL,        // in: i32[N], 0 <= label < classes (HONE_LOSS_CE)
-    HONE_BIND_TARGET,       // in: f32[N,classes], 0 to 1 (HONE_LOSS_BCE; one column when binary)
-    HONE_BIND_CLASS_WEIGHT, // in: f32[classes], 1 where nothing is asked for
-    HONE_BIND_SMOOTHING,    // in: f32[], label smoothing
-    HONE_BIND_SCALE,  // in: f32[], what every sample's gradient is multiplied by: one over the
-                      // samples (their weights) of a step
-    HONE_BIND_SEED,   // in: i64[], for dropout: a function of (seed, step, micro-batch)
-    HONE_BIND_PARAM,  // in: parameter `index`; out: the same, moved (statistics)
-    HONE_BIND_LOSS,   // out: f32[N], each sample's loss, times its class weight
-    HONE_BIND_LOGITS, // out: f32[N,classes], before softmax or sigmoid
-    HONE_BIND_GRAD,   // out: gradient of parameter `index`, scaled
-    // of the optimiser's graphs: tensors f32[N,HONE_TRAIN_ROW] and scalars f32[]
-    HONE_BIND_P, // in and out, the same memory
-    HONE_BIND_G, // in
-    HONE_BIND_M, // in and out: momentum, or the first moment
-    HONE_BIND_V, // in and out: the second moment
-    HONE_BIND_LR,
-    HONE_BIND_MOMENTUM, // or AdamW's beta1
-    HONE_BIND_BETA2,
-    HONE_BIND_EPS,
-    HONE_BIND_DECAY,       // weight decay; 0 for groups without it
-    HONE_BIND_CLIP,        // what gradients are multiplied by, 1 or less
-    HONE_BIND_CORRECTION1, // AdamW: 1 / (1 - beta1^t)
-    HONE_BIND_CORRECTION2, // AdamW: 1 / (1 - beta2^t)
-    HONE_BIND_SUM,         // out: f32[N], sums of squares of rows
+typedef enum HoneBindKind { // what a graph's input or output is: rows of bind.def
+#define BIND(NAME, input, output, DTYPE, SHAPE, what) HONE_BIND_##NAME,
+#include "runtime/train/bind.def"
+    HONE_BIND_COUNT
 } HoneBindKind;
 
-enum { HONE_LOSS_CE, HONE_LOSS_BCE };
-enum { HONE_OPT_SGD, HONE_OPT_NESTEROV, HONE_OPT_ADAMW, HONE_OPT_COUNT };
+enum { // HONE_LOSS_CE, HONE_LOSS_BCE
+#define LOSS(NAME, name) HONE_LOSS_##NAME,
+#include "runtime/train/bind.def"
+};
+enum { // HONE_OPT_SGD ...
+#define OPTIMIZER(NAME, name, title) HONE_OPT_##NAME,
+#include "runtime/train/bind.def"
+    HONE_OPT_COUNT
+};
 
 #define HONE_TABLES "runtime/train/abi.def"
 #include "runtime/core/abi_declare.h"

@@ -1,5 +1,6 @@
 // The engine behind train/engine.h: state, binding of graphs to it, running them.
 #define _GNU_SOURCE
+#include "runtime/train/bind.h"
 #include "runtime/train/engine_graphs.h"
 
 #include <math.h>
@@ -37,7 +38,7 @@ struct RtEngine {
 // What the inputs and outputs of a graph stand for in one call. Base pointers; parameters and
 // gradients are found from them by their offset, features by their number.
 typedef struct Bound {
-    void *at[HONE_BIND_SUM + 1];
+    void *at[HONE_BIND_COUNT];
     float *const *features;
 } Bound;
 
@@ -90,6 +91,8 @@ static bool open_graph(RtEngine *t, int which, const HoneTrainGraph *g, RtErr *e
         return true;
     if (g->model->n_inputs > MAX_BINDS || g->model->n_outputs > MAX_BINDS)
         return rt_fail(err, "%s: too many inputs", g->model->name);
+    if (!rt_bind_check(t->d, g, err))
+        return false;
     char text[sizeof err->text];
     HoneOptions o = {.threads = t->threads};
     t->model[which] = hone_create(g->model, &o, text, sizeof text);
@@ -108,7 +111,7 @@ static void *bind_one(const RtEngine *t, const Bound *b, HoneBind bind) {
     case HONE_BIND_FEATURE:
         return b->features ? b->features[bind.index] : NULL;
     default:
-        return bind.kind >= 0 && bind.kind <= HONE_BIND_SUM ? b->at[bind.kind] : NULL;
+        return b->at[bind.kind];
     }
 }
 

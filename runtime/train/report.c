@@ -333,7 +333,9 @@ static void put_setting(FILE *f, const char *name, const char *value) {
 
 static void put_settings(const RtTrainResult *r, FILE *f) {
     static const char *const optimizers[] = {
-        [HONE_OPT_SGD] = "SGD", [HONE_OPT_NESTEROV] = "SGD, Nesterov", [HONE_OPT_ADAMW] = "AdamW"};
+#define OPTIMIZER(NAME, name, title) title,
+#include "runtime/train/bind.def"
+    };
     const RtTrainSettings *s = r->set;
     const HoneTrainDesc *d = rt_engine_desc(r->engine);
     char text[256];

@@ -12,9 +12,9 @@ from script import HONE, ROOT, main
 
 # Folders whose files a folder may include, besides its own.
 MAY_INCLUDE = {
-    "ir": (),
+    "ir": ("runtime/train/bind.def",), # what compiled training and its runtime agree on, once
     "frontend": ("ir",),
-    "passes": ("ir",),
+    "passes": ("ir", "runtime/train/bind.def"),
     "codegen": ("ir", "runtime/core/abi.h", "runtime/core/abi.def", "runtime/train/abi.def", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
                 "runtime/train/abi.h"),
     "runtime": (),

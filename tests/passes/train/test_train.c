@@ -38,13 +38,13 @@ static void check_values(const char *name, const IrTensor *x, const double *want
 // ---------------------------------------------------------------- optimisers
 
 typedef struct OptimiserCase {
-    PassOptimizer kind;
+    IrOptimizer kind;
     double lr, momentum, beta2, eps, decay, clip;
     double p[MAX_VALUES], m[MAX_VALUES], v[MAX_VALUES]; // after STEPS
 } OptimiserCase;
 
 typedef struct LossCase {
-    PassLossKind kind;
+    IrLoss kind;
     int n, c;
     double smoothing;
     double loss[MAX_VALUES], dlogits[MAX_VALUES]; // the latter times 1/4
@@ -54,14 +54,14 @@ typedef struct LossCase {
     { __VA_ARGS__ }
 #define LOSS(...)
 #define OPTIMISER(kind, lr, momentum, beta2, eps, decay, clip, p, m, v)                            \
-    {PASS_OPT_##kind, lr, momentum, beta2, eps, decay, clip, LIST p, LIST m, LIST v},
+    {IR_OPT_##kind, lr, momentum, beta2, eps, decay, clip, LIST p, LIST m, LIST v},
 static const OptimiserCase OPTIMISERS[] = {
 #include "tests/passes/train/train_cases.def"
 };
 #undef LOSS
 #undef OPTIMISER
 #define LOSS(kind, n, c, smoothing, loss, dlogits)                                                 \
-    {PASS_LOSS_##kind, n, c, smoothing, LIST loss, LIST dlogits},
+    {IR_LOSS_##kind, n, c, smoothing, LIST loss, LIST dlogits},
 #define OPTIMISER(...)
 static const LossCase LOSSES[] = {
 #include "tests/passes/train/train_cases.def"
@@ -136,7 +136,7 @@ static void optimisers_step_as_pytorch(void) {
 static void squares_are_summed_by_row(void) {
     Run r;
     open_run(&r);
-    IrGraph *g = pass_optimizer(ir_program_new(r.a, "p"), PASS_OPT_SQSUM, ROW);
+    IrGraph *g = pass_square_sums(ir_program_new(r.a, "p"), ROW);
     IrTensor in = ir_tensor_new(r.a, &g->inputs[0]->type, 3), out;
     for (int i = 0; i < 3 * ROW; i++) {
         ir_tensor_set(&in, i, i);
@@ -167,11 +167,11 @@ static void losses_are_pytorchs(void) {
             in[i] = ir_tensor_new(r.a, &g->inputs[i]->type, c->n);
             fill_pattern(&in[i], i == 2 ? 2 : i == 1 ? 3 : 1);
         }
-        for (int64_t i = 0; i < ir_tensor_elems(&in[0]) && c->kind == PASS_LOSS_BCE; i++) {
+        for (int64_t i = 0; i < ir_tensor_elems(&in[0]) && c->kind == IR_LOSS_BCE; i++) {
             ir_tensor_set(&in[0], i, 8 * ir_tensor_get(&in[0], i));
             ir_tensor_set(&in[1], i, (ir_tensor_get(&in[1], i) + 2) / 4);
         }
-        for (int i = 0; i < c->n && c->kind == PASS_LOSS_CE; i++) {
+        for (int i = 0; i < c->n && c->kind == IR_LOSS_CE; i++) {
             ir_tensor_set(&in[1], i, i % c->c);
         }
         for (int i = 0; i < c->c; i++) {
@@ -191,7 +191,7 @@ static void evaluation_asks_for_no_gradient(void) {
     open_run(&r);
     IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
     IrType t = {IR_F32, {2, {{0, 1}, {3, 0}}}, 0};
-    PassLoss l = pass_loss(g, ir_input(g, "logits", t), PASS_LOSS_CE, false);
+    PassLoss l = pass_loss(g, ir_input(g, "logits", t), IR_LOSS_CE, false);
     CHECK(!l.scale && !l.dlogits && l.loss);
     CHECK_INT_EQ(g->n_inputs, 4);
     ir_arena_free(r.a);

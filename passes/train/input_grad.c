@@ -5,7 +5,7 @@
 //
 // The loss is each image's cross-entropy at its label; a softmax at the end is part of it.
 #include "passes/train/autodiff.h"
-#include "tools/tool.h"
+#include "passes/train/train.h"
 
 static bool has_logits_shape(const IrShape *s) {
     bool ones = s->rank == 4 && ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1);
@@ -13,7 +13,7 @@ static bool has_logits_shape(const IrShape *s) {
 }
 
 // What the first output is before softmax; NULL after an error.
-static IrValue *find_logits(Tool *t, IrGraph *g) {
+static IrValue *find_logits(IrGraph *g) {
     IrValue *v = g->outputs[0];
     for (IrNode *n = v->def; n; n = ir_in(n, 0) ? ir_in(n, 0)->def : NULL) {
         if (n->op == IR_OP_SOFTMAX || n->op == IR_OP_LOG_SOFTMAX) {
@@ -26,7 +26,7 @@ static IrValue *find_logits(Tool *t, IrGraph *g) {
     char text[160];
     if (v->type.dtype == IR_F32 && has_logits_shape(&v->type.shape))
         return v;
-    ir_error(&t->diag, (IrWhere){v->def ? v->def->name : v->name, NULL},
+    ir_error(g->prog->diag, (IrWhere){v->def ? v->def->name : v->name, NULL},
              "--emit-input-grad: the network ends in %s, not in one number per image and class",
              ir_type_print(&v->type, text, sizeof text));
     return NULL;
@@ -37,23 +37,23 @@ static void fix_input(IrGraph *g, IrValue *input, double x) {
     ir_replace_uses(input, ir_const_value(g, c));
 }
 
-IrGraph *tool_input_grad(Tool *t, const PassOptions *po, IrGraph *g) {
+IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g) {
     IrValue *x = g->n_inputs == 1 ? g->inputs[0] : NULL, *grad;
     if (!x || x->type.dtype != IR_F32 || x->type.shape.rank < 1 || x->type.shape.dim[0].n != 1) {
-        ir_error(&t->diag, IR_NOWHERE,
+        ir_error(g->prog->diag, IR_NOWHERE,
                  "--emit-input-grad takes a network with one input, 32-bit floats [N,...]; "
                  "--input-shape opens a fixed batch");
         return NULL;
     }
     passes_run(g->prog, g, po, PASS_SIMPLIFY);
-    IrValue *logits = find_logits(t, g);
+    IrValue *logits = find_logits(g);
     if (!logits)
         return NULL;
-    PassLoss loss = pass_loss(g, logits, PASS_LOSS_CE, true);
+    PassLoss loss = pass_loss(g, logits, IR_LOSS_CE, true);
     fix_input(g, loss.class_weight, 1);
     fix_input(g, loss.smoothing, 0);
     fix_input(g, loss.scale, 1);
-    PassContext ctx = {.scratch = t->arena, .prog = g->prog, .opt = po};
+    PassContext ctx = {.scratch = g->prog->arena, .prog = g->prog, .opt = po};
     AutodiffSeed seed = {logits, loss.dlogits};
     AutodiffSpec spec = {1, 1, &seed, &x};
     if (!pass_autodiff(&ctx, g, &spec, &grad))

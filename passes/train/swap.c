@@ -1,0 +1,127 @@
+// The classifier of a fine-tune program, and how the user's file is to follow the network: which of
+// its nodes' inputs become initializers of their own.
+#include "passes/train/program.h"
+
+#include <string.h>
+
+// ---------------------------------------------------------------- the classifier
+
+static int64_t count_logits(const IrNode *n) {
+    const IrShape *s = &n->out[0]->type.shape;
+    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
+}
+
+static bool check_kept(PassTrain *t) {
+    if (t->opt->binary && t->out->old_logits != 1) {
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "--keep-head --binary: the classifier makes %lld "
+                 "numbers per image, not one",
+                 (long long)t->out->old_logits);
+        return false;
+    }
+    if (!t->opt->binary && t->opt->classes && t->opt->classes != t->out->old_logits) {
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "--keep-head: %d classes are given, the classifier has %lld", t->opt->classes,
+                 (long long)t->out->old_logits);
+        return false;
+    }
+    return true;
+}
+
+bool pass_train_head(PassTrain *t) {
+    const PassTrainOptions *o = t->opt;
+    IrTrainProgram *out = t->out;
+    PassHead h;
+    int errors = t->prog->diag->errors;
+    passes_run(t->prog, t->infer, t->po, PASS_HEAD);
+    if (!pass_find_head(t->infer, o->head, &h))
+        return false;
+    out->old_logits = count_logits(h.node);
+    if (o->keep_head && !check_kept(t))
+        return false;
+    out->logits = o->keep_head ? out->old_logits : o->binary ? 1 : o->classes;
+    out->classes = o->classes ? o->classes : (int)out->logits;
+    PassHeadOptions head = {
+        .classes = o->keep_head ? 0 : out->logits, .node = o->head, .seed = o->seed};
+    PassOptions po = *t->po;
+    po.head = &head;
+    passes_run_named(t->prog, t->infer, &po, "replace_head");
+    return t->prog->diag->errors == errors;
+}
+
+// ---------------------------------------------------------------- the user's file
+
+// Which input of the ONNX node operand `at` of the IR node is: the importer keeps the order, but
+// of Gemm's C, which may have become an add or a mul of its own.
+static IrSwap swap_of(const IrNode *n, int at, const IrValue *v, bool is_head) {
+    bool gemm = n->src_op && strcmp(n->src_op, "Gemm") == 0;
+    return (IrSwap){n->name, n->src_op ? n->src_op : "", gemm && n->op != IR_OP_MATMUL ? 2 : at,
+                    v->konst, is_head};
+}
+
+static void add_swap(PassTrain *t, IrSwap s) {
+    IR_PUSH(t->arena, t->out->swaps, t->out->n_swaps, t->cap_swaps, s);
+}
+
+// ---------------------------------------------------------------- vectors read twice
+
+static bool is_named_once(const IrGraph *g, const IrNode *n) {
+    int found = 0;
+    for (const IrNode *k = g->first; k; k = k->next)
+        found += strcmp(k->name, n->name) == 0;
+    return found == 1;
+}
+
+static bool is_taken(const IrProgram *p, const char *name) {
+    for (int i = 0; i < p->n_consts; i++)
+        if (strcmp(p->consts[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+// The name under which the node reads it, which exporters keep by an Identity; else a made up one.
+static const char *own_name(const PassTrain *t, const IrNode *n, int at, const char *origin) {
+    const char *name = t->opt->input_name(t->opt->file, n->name, n->src_op ? n->src_op : "", at);
+    for (int k = t->out->n_swaps + 1; !name || is_taken(t->prog, name); k++)
+        name = ir_sprintf(t->prog->arena, "%s.%d", origin, k);
+    return name;
+}
+
+// seen: by value id; the first reader keeps the constant.
+static void untie(PassTrain *t, IrNode *n, int at, bool *seen) {
+    IrValue *v = ir_in(n, at);
+    IrConst *c = v ? v->konst : NULL;
+    if (!c || !c->origin || c->type.dtype != IR_F32 || c->type.shape.rank != 1 || v->n_uses < 2)
+        return;
+    if (!seen[v->id] || !is_named_once(t->infer, n)) {
+        seen[v->id] = true;
+        return;
+    }
+    const char *name = own_name(t, n, at, c->origin);
+    IrConst *own = ir_const_new(t->prog, name, c->type, ir_const_data(t->prog, c));
+    own->origin = own->name;
+    ir_set_in(n, at, ir_const_value(t->infer, own));
+    add_swap(t, swap_of(n, at, ir_in(n, at), false));
+}
+
+// Exporters merge initializers that are equal, the biases of two normalizations whose results are
+// added for one: trained as one they would move twice as fast. Weights stay shared.
+void pass_train_untie(PassTrain *t) {
+    bool *seen = ir_alloc_array(t->arena, t->infer->next_id, sizeof *seen);
+    for (IrNode *n = t->infer->first; n; n = n->next) {
+        int first = n->op == IR_OP_BATCH_NORM ? 1 : 2;
+        int last = n->op == IR_OP_BATCH_NORM ? 4 : n->op == IR_OP_CONV ? 2 : 0;
+        for (int at = first; at <= last; at++)
+            untie(t, n, at, seen);
+    }
+}
+
+bool pass_train_swap_head(PassTrain *t) {
+    PassHead h;
+    if (!pass_find_head(t->infer, t->opt->head, &h))
+        return false;
+    add_swap(t, swap_of(h.node, 1, h.weight, true));
+    if (h.bias)
+        add_swap(t, swap_of(h.bias_node, h.bias_at, h.bias, true));
+    return true;
+}

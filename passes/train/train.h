@@ -1,0 +1,53 @@
+// A network becomes a fine-tune program: the classifier is replaced, stages of freezing become a
+// plan, each stage and optimiser its graphs. What tools/cmd_finetune.c calls, in two steps, so that
+// the plan can be shown before the longer one.
+//
+//   infer graph, options   -- pass_train_plan() -->     parameters, groups, plan, swaps
+//   the same               -- pass_train_graphs() -->   graphs after all passes, their bindings
+#ifndef PASSES_TRAIN_TRAIN_H
+#define PASSES_TRAIN_TRAIN_H
+
+#include "ir/train.h"
+#include "passes/passes.h"
+
+typedef struct PassTrainStage {
+    const char *spec; // as mark_frozen takes it
+    int epochs;       // 0: not given
+    double lr;        // 0: not given
+} PassTrainStage;
+
+typedef struct PassLrMult {
+    const char *glob; // over names of parameters and nodes
+    double factor;
+} PassLrMult;
+
+typedef struct PassTrainOptions {
+    // the classifier
+    const char *head; // the node; NULL: the last one
+    bool keep_head, binary, multi_label;
+    int classes;    // of the labels; 0: as many as the classifier has
+    double dropout; // in front of it; negative: what the model has there
+    uint64_t seed;  // of its new weights
+    // what trains
+    int n_stages, n_unfreeze, n_lr_mult;
+    const PassTrainStage *stages; // 1 to IR_MAX_STAGES
+    const char *const *unfreeze;  // globs
+    const PassLrMult *lr_mult;    // the last that matches counts
+    bool bn_train;                // unfrozen batch_norm nodes work on the batch's own statistics
+    // The name of input `input` of the file's node; NULL: unknown. Read during pass_train_plan().
+    const char *(*input_name)(const void *file, const char *node, const char *op, int input);
+    const void *file;
+} PassTrainOptions;
+
+// Rewrites `infer`, whose parameters are constants. NULL after errors.
+IrTrainProgram *pass_train_plan(IrGraph *infer, const PassOptions *po, const PassTrainOptions *o);
+// False after errors.
+bool pass_train_graphs(IrGraph *infer, const PassOptions *po, const PassTrainOptions *o,
+                       IrTrainProgram *t);
+
+// A graph like g with the input "label" i32[N] and the output "input_grad", the gradient of each
+// image's cross-entropy by the input (input_grad.c). NULL after errors, which name
+// --emit-input-grad.
+IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g);
+
+#endif
