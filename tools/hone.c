@@ -17,7 +17,7 @@ static const Command commands[] = {
      "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
     {"verify", cmd_verify, "MODEL.onnx [TEST_DIR]: compiled code against the reference evaluator"},
     {"opt", cmd_opt, "FILE.ir [--passes a,b]: textual IR in, textual IR out"},
-    {"finetune", cmd_finetune, "MODEL.onnx: a program that trains (not there yet)"},
+    {"finetune", cmd_finetune, "MODEL.onnx -o OUT --classes N: a program that trains"},
 };
 
 static void print_help(FILE *f) {

@@ -4,6 +4,7 @@
 
 #include "codegen/build/lower.h"
 #include "codegen/program/layout.h"
+#include "runtime/train/abi.h"
 
 typedef struct CgTableSlot {
     uint64_t hash;

@@ -12,7 +12,7 @@ from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
 README = os.path.join(ROOT, "README.md")
 LEAST, MOST = 20, 40  # lines of a room's README
 PENDING = [r + "/README.md" for r in (
-    "codegen/program runtime runtime/core tools").split()]
+    "codegen/program runtime runtime/core").split()]
 
 
 def read(path):

@@ -3,6 +3,7 @@
 // 1 trains W and b behind a frozen prefix that pools, stage 2 trains the gain too.
 //
 // FAKE_NAN: the loss of a batch that has an image of class 2 is NaN from its third step on.
+// FAKE_SWAPPED: gradients of bias and W are bound to one another's.
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -221,8 +222,13 @@ static const HoneBind bind_images[] = {{HONE_BIND_IMAGE, 0}, BIND_REST};
 static const HoneBind bind_features[] = {{HONE_BIND_FEATURE, 0}, BIND_REST};
 static const HoneBind bind_results[] = {{HONE_BIND_LOSS, 0},
                                         {HONE_BIND_LOGITS, 0},
+#ifdef FAKE_SWAPPED
+                                        {HONE_BIND_GRAD, WEIGHT},
+                                        {HONE_BIND_GRAD, BIAS},
+#else
                                         {HONE_BIND_GRAD, BIAS},
                                         {HONE_BIND_GRAD, WEIGHT},
+#endif
                                         {HONE_BIND_GRAD, GAIN}};
 static const HoneBind bind_sgd[] = {
     {HONE_BIND_P, 0},        {HONE_BIND_G, 0},     {HONE_BIND_M, 0},   {HONE_BIND_LR, 0},

@@ -219,6 +219,10 @@ class Train(Case):
                               r"checkpoint is in fake_train_nan.ckpt")
         self.assertTrue(glob.glob(self.path("fake_train_nan.ckpt/*")))
 
+    def test_wrong_bindings_are_refused(self):
+        self.assertIn("train.0: its output 'db' is not what its binding says",
+                      self.train(code=1, name="fake_train_swapped"))
+
     def test_places_that_cannot_be_written(self):
         for args, reason in ((("-o", "no/where.onnx"), "no/where.onnx: cannot be written: No such file"),
                              (("--report", "no/where.html"), "no/where.html: cannot be written"),
