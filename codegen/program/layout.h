@@ -7,6 +7,7 @@
 #define CODEGEN_PROGRAM_LAYOUT_H
 
 #include "codegen/build/builder.h"
+#include "runtime/train/abi.h"
 
 typedef struct CgSymbol { // offset bytes behind what another object, or this module, defines
     const char *name;

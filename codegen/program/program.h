@@ -4,7 +4,6 @@
 
 #include "codegen/build/lower.h"
 #include "codegen/program/layout.h"
-#include "runtime/train/abi.h"
 
 typedef struct CgTableSlot {
     uint64_t hash;

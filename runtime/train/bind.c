@@ -60,6 +60,8 @@ static bool check(const HoneTrainDesc *d, const HoneTensorDesc *t, HoneBind b, b
 
 bool rt_bind_check(const HoneTrainDesc *d, const HoneTrainGraph *g, RtErr *err) {
     const HoneModelDesc *m = g->model;
+    if (g->n_in != m->n_inputs || g->n_out != m->n_outputs)
+        return rt_fail(err, "%s: not one binding per input and output", m->name);
     for (int i = 0; i < m->n_inputs; i++)
         if (!check(d, &m->inputs[i], g->in[i], false))
             return rt_fail(err, "%s: its input '%s' is not what its binding says", m->name,

@@ -1,5 +1,5 @@
-// Bindings of a training graph are checked before it runs: what fits passes, and a wrong type, shape,
-// direction, number or kind is named.
+// Bindings of a training graph are checked before it runs: what fits passes, and a wrong type,
+// shape, direction, number or kind is named.
 #include "runtime/train/bind.h"
 #include "tests/check.h"
 
@@ -18,9 +18,12 @@ typedef struct Case {
     HoneTensorDesc tensor;
 } Case;
 
-#define T(type, ...) {"t", HONE_##type, __VA_ARGS__}
-#define N_ {0, 1}
-#define D_(n) {n, 0}
+#define T(type, ...)                                                                               \
+    { "t", HONE_##type, __VA_ARGS__ }
+#define N_                                                                                         \
+    { 0, 1 }
+#define D_(n)                                                                                      \
+    { n, 0 }
 static const Case cases[] = {
     {{HONE_BIND_IMAGE, 0}, false, false, true, T(F32, 4, {N_, D_(3), D_(8), D_(8)})},
     {{HONE_BIND_IMAGE, 0}, false, false, false, T(U8, 4, {N_, D_(3), D_(8), D_(8)})},
@@ -61,7 +64,8 @@ int main(void) {
                            .n_outputs = c->output,
                            .inputs = &c->tensor,
                            .outputs = &c->tensor};
-        HoneTrainGraph g = {&m, &c->bind, &c->bind};
+        HoneTrainGraph g = {
+            .model = &m, .n_in = !c->output, .n_out = c->output, .in = &c->bind, .out = &c->bind};
         RtErr err = {{0}};
         bool fits = rt_bind_check(c->binary ? &binary : &classifier, &g, &err);
         if (fits != c->fits)
