@@ -10,6 +10,7 @@
 // and, together with the nv - 1 others of its panel,
 //
 //   Winograd   [point][C][nv][lanes], transformed in double and rounded once
+//   Strassen   [B11 B21 T2 T3 T4 T1 B22][C / 2][nv][lanes], likewise
 //
 // The weights section holds what the direct kernel reads, whatever a convolution's own kernel is:
 // it is the same for every schedule and every machine.
@@ -45,7 +46,7 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
     t.s.group = s->group;
     t.s.tile.out_rows = s->tile.out_rows; // no other packing depends on the tile
     t.s.tile.out_cols = s->tile.out_cols;
-    t.s.tile.vecs = s->tile.out_rows ? s->tile.vecs : 1;
+    t.s.tile.vecs = from_packed || s->tile.out_rows ? s->tile.vecs : 1;
     t.from_packed = from_packed;
     return t;
 }
@@ -319,6 +320,49 @@ static void emit_winograd_vector(Filter *d) {
 void cg_conv_prepare_winograd(CgFn *f, const void *spec) {
     Filter d = begin_filter(f, spec);
     for_vectors(&d, ceil_div(d.s->O, f->lanes), emit_winograd_vector);
+    if (bypasses_cache(&d))
+        LLVMBuildFence(f->b, LLVMAtomicOrderingSequentiallyConsistent, 0, "");
+}
+
+// ---------------------------------------------------------------- Strassen
+
+// What conv/strassen.c reads of one channel of the halves for the output vectors of the halves:
+// `next` floats apart. left, right: the channel of the first half in their panels.
+static void emit_quarters(Filter *d, CgVal left, CgVal right, CgVal to, int64_t next) {
+    CgFn *f = d->f;
+    LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
+    int64_t half = (int64_t)d->s->C / 2 * f->lanes;
+    CgVal from[] = {left, right, cg_fatc(f, left, half), cg_fatc(f, right, half)}, b[4];
+    for (int i = 0; i < 4; i++) // B11, B12, B21, B22
+        b[i] = LLVMBuildFPExt(f->b, cg_load_v(f, from[i]), doubles, "");
+    CgVal t1 = cg_fsub(f, b[1], b[0]), t2 = cg_fsub(f, b[3], t1);
+    CgVal v[] = {b[0], b[2], t2, cg_fsub(f, b[3], b[1]), cg_fsub(f, b[2], t2), t1, b[3]};
+    for (int k = 0; k < 7; k++)
+        write_vector(d, LLVMBuildFPTrunc(f->b, v[k], f->vec, ""), cg_fatc(f, to, k * next));
+}
+
+// Output vector number v of the left halves of all groups, and its partner of the right half
+static void emit_strassen_vector(Filter *d) {
+    CgFn *f = d->f;
+    int nv = d->s->tile.vecs, half = d->s->C / 2;
+    CgVal group, in, at;
+    cg_divmod(f, d->v, cg_i64(f, nv), &group, &in);
+    at = cg_iadd(f, cg_imulc(f, group, 2 * nv), in);
+    int64_t wide = (int64_t)nv * f->lanes, vector = (int64_t)d->s->C * f->lanes;
+    CgVal left = cg_fat(f, d->from, cg_imulc(f, at, vector));
+    CgVal to = cg_fat(f, d->to, cg_imulc(f, group, 7 * half * wide));
+    to = cg_fat(f, to, cg_imulc(f, in, f->lanes));
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, half), 1);
+    CgVal channel = cg_fat(f, left, cg_imulc(f, loop.iv, f->lanes));
+    emit_quarters(d, channel, cg_fatc(f, channel, nv * vector),
+                  cg_fat(f, to, cg_imulc(f, loop.iv, wide)), half * wide);
+    cg_end(f, &loop);
+}
+
+void cg_conv_prepare_strassen(CgFn *f, const void *spec) {
+    Filter d = begin_filter(f, spec);
+    for_vectors(&d, d.s->O / f->lanes / 2, emit_strassen_vector);
     if (bypasses_cache(&d))
         LLVMBuildFence(f->b, LLVMAtomicOrderingSequentiallyConsistent, 0, "");
 }

@@ -18,8 +18,9 @@
 //   P5  = S1 T1            C22 = U3 + P5           C12 = (U2 + P5) + S4 B22
 //
 // A sum of products goes on in the accumulators: only P1, U2 and U3 are kept aside, in scratch. The
-// T stand in the packed weights, made in double. Before the tasks of a band of tiles a thread makes
-// the S of the band's tiles, all channels, in its scratch; A is read where it is.
+// T stand in the prepared weights, made in double when the model is created. Before the tasks of a
+// band of tiles a thread makes the S of the band's tiles, all channels, in its scratch; A is read
+// where it is.
 //
 //   weights  [group][B11 B21 T2 T3 T4 T1 B22][C / 2][vecs][lanes]
 //   scratch  [tile of the band][S2 S3 S1 S4][block of half the channels][pixel][lanes], then P1,
@@ -333,26 +334,4 @@ void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     emit_band(&d, loop.iv, lo, hi);
     cg_end(f, &loop);
     cg_endif(f, &some);
-}
-
-// ---------------------------------------------------------------- weights
-
-// The seven of one channel and one output channel of the halves; `next` floats apart.
-static void pack_one(float b11, float b12, float b21, float b22, float *out, int64_t next) {
-    double t1 = (double)b12 - b11, t2 = b22 - t1;
-    const double v[] = {b11, b21, t2, (double)b22 - b12, b21 - t2, t1, b22};
-    for (int k = 0; k < 7; k++)
-        out[k * next] = (float)v[k];
-}
-
-void cg_conv_pack_strassen(const CgConv *s, int lanes, const float *w, float *out) {
-    int half = s->C / 2, wide = s->tile.vecs * lanes;
-    int64_t panel = (int64_t)half * wide, right = (int64_t)wide * s->C;
-    for (int group = 0; group < s->O / (2 * wide); group++)
-        for (int c = 0; c < half; c++)
-            for (int lane = 0; lane < wide; lane++) {
-                const float *b = w + ((int64_t)group * 2 * wide + lane) * s->C + c;
-                float *to = out + group * 7 * panel + (int64_t)c * wide + lane;
-                pack_one(b[0], b[right], b[half], b[right + half], to, panel);
-            }
 }

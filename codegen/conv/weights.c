@@ -13,8 +13,7 @@ static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, CgConvPack
     bool direct = pack == cg_conv_pack_direct, fresh;
     int64_t vectors = (s->O + lanes - 1) / lanes, offset;
     int64_t packed = vectors * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
-    char *key = ir_sprintf(cg_arena(p), "conv weights %u %d %d %d", w->id, s->group, s->bin,
-                           direct ? 0 : s->tile.vecs);
+    char *key = ir_sprintf(cg_arena(p), "conv weights %u %d %d", w->id, s->group, s->bin);
     float *out =
         cg_pack(p, key, (size_t)(direct ? packed : s->floats) * sizeof *out, &offset, &fresh);
     if (fresh)

@@ -6,6 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
+from families_net import Net
 from script import HONE, SAMPLE, main, ok, temp
 
 CPUS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
@@ -37,6 +38,22 @@ def test_families():
             f.write(case.net().model().SerializeToString())
         check(name, path)
     assert len(newest) > 20
+
+
+def test_fewer_products():
+    """Winograd's and Strassen's kernels take their sums of weights from the same bytes."""
+    net = Net("products", 13)
+    x = net.cbr(net.input(3, 28, 28), 256, 3, 2)
+    x = net.cbr(net.cbr(x, 256, 1), 64, 3)
+    net.classifier(x)
+    path = temp("products.onnx")
+    with open(path, "wb") as f:
+        f.write(net.model().SerializeToString())
+    ok(HONE, "compile", path, "-o", temp("products.ir"), "--emit", "ir", "--mcpu", CPUS[2])
+    with open(temp("products.ir")) as f:
+        text = f.read()
+    assert "algo=winograd" in text and "algo=strassen" in text
+    check("products", path)
 
 
 if __name__ == "__main__":
