@@ -8,14 +8,14 @@
 #include "runtime/core/abi.h"
 
 // The machine to compile for, and what LLVM and the runtime are told of it. Vector width is data:
-// kernels are written once over `lanes`.
+// kernels are written once over blocks of `lanes` floats, which take ir_parts() registers.
 typedef struct CgTarget {
     IrMachine machine;
     const char *cpu;           // as the user knows it
     const char *triple, *base; // base: LLVM's name for the ISA without extensions,
     const char *features;      // to which these are added: "+avx2,+fma",
     const char *tune;          // scheduled for this CPU
-    int lanes;                 // floats in a vector: 16, 8 or 4; also the layout's block
+    int lanes;                 // floats in a kernel's vector: a block of the layout, IR_BLOCK
     uint32_t needs[64];        // HONE_CPU_* (runtime/core/cpu_features.h), 0 ended
 } CgTarget;
 

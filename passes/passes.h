@@ -13,7 +13,7 @@ typedef struct PassResult {
 typedef struct PassOptions PassOptions;
 struct PassOptions {
     int opt_level;           // 0..3
-    int block;               // channels of a block in nChwBc: the target's float lanes (16, 8, 4)
+    int block;               // channels of a block in nChwBc: IR_BLOCK; 1: nothing is blocked
     const IrMachine *machine; // that the code will run on; NULL only for passes that do not ask
     bool keep_values;        // memory plan without reuse: verify reads every value afterwards
     bool winograd;           // convolutions by Winograd's algorithms where they are faster
