@@ -1,4 +1,5 @@
-// The C header of a library or object: one file to ship, hone.h's declarations included.
+// The C header of a library or object: one file to ship, hone.h's declarations included; the
+// functions as api.c makes them.
 #include "tools/tool.h"
 
 static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n) {
@@ -7,21 +8,6 @@ static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n) {
         fprintf(f, "//   %s %d  %s  %s\n", what, i, v[i]->name,
                 ir_type_print(&v[i]->type, type, sizeof type));
 }
-
-static const char functions[] =
-    "HoneModel *%s_create(const HoneOptions *opt, char *err, size_t err_size);\n"
-    "void %s_destroy(HoneModel *m);\n"
-    "int %s_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);\n"
-    "const char *%s_error(const HoneModel *m);\n"
-    "int %s_n_inputs(const HoneModel *m);\n"
-    "int %s_n_outputs(const HoneModel *m);\n"
-    "HoneTensorInfo %s_input_info(const HoneModel *m, int i);\n"
-    "HoneTensorInfo %s_output_info(const HoneModel *m, int i);\n"
-    "int64_t %s_input_bytes(const HoneModel *m, int i, int64_t batch);\n"
-    "int64_t %s_output_bytes(const HoneModel *m, int i, int64_t batch);\n"
-    "size_t %s_workspace_bytes(const HoneModel *m, int64_t batch);\n"
-    "int %s_set_workspace(HoneModel *m, void *workspace, size_t bytes);\n"
-    "unsigned %s_abi(void); // %d, as HONE_ABI when this header was made\n";
 
 typedef struct Header {
     const IrGraph *graph;
@@ -40,7 +26,7 @@ static void print_header(FILE *f, void *ctx) {
             "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n",
             s, s, h->api);
     fprintf(f, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
-    fprintf(f, functions, s, s, s, s, s, s, s, s, s, s, s, s, s, HONE_ABI);
+    tool_api_declare(f, h->api, s);
     fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 

@@ -103,40 +103,13 @@ bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out) {
 }
 
 // The model's own functions around the runtime's: hone_NAME_create and so on.
-static const char wrapper[] =
-    "%s\n"
-    "extern const HoneModelDesc %s_desc;\n"
-    "#define API __attribute__((visibility(\"default\")))\n"
-    "API HoneModel *%s_create(const HoneOptions *o, char *err, size_t n)\n"
-    "{ return hone_create(&%s_desc, o, err, n); }\n"
-    "API void %s_destroy(HoneModel *m) { hone_destroy(m); }\n"
-    "API int %s_run(HoneModel *m, int64_t batch, const void *const *in, void *const *out)\n"
-    "{ return hone_run(m, batch, in, out); }\n"
-    "API const char *%s_error(const HoneModel *m) { return hone_error(m); }\n"
-    "API int %s_n_inputs(const HoneModel *m) { return hone_n_inputs(m); }\n"
-    "API int %s_n_outputs(const HoneModel *m) { return hone_n_outputs(m); }\n"
-    "API HoneTensorInfo %s_input_info(const HoneModel *m, int i) { return hone_input_info(m, i); "
-    "}\n"
-    "API HoneTensorInfo %s_output_info(const HoneModel *m, int i) { return hone_output_info(m, i); "
-    "}\n"
-    "API int64_t %s_input_bytes(const HoneModel *m, int i, int64_t n)\n"
-    "{ return hone_input_bytes(m, i, n); }\n"
-    "API int64_t %s_output_bytes(const HoneModel *m, int i, int64_t n)\n"
-    "{ return hone_output_bytes(m, i, n); }\n"
-    "API size_t %s_workspace_bytes(const HoneModel *m, int64_t n)\n"
-    "{ return hone_workspace_bytes(m, n); }\n"
-    "API int %s_set_workspace(HoneModel *m, void *p, size_t n)\n"
-    "{ return hone_set_workspace(m, p, n); }\n"
-    "API unsigned %s_abi(void) { return %d; }\n";
-
 static const char *compile_wrapper(Tool *t, const char *s) {
     const char *dir = tool_temp_dir(t), *src = ir_sprintf(t->arena, "%s/api.c", dir);
     const char *obj = ir_sprintf(t->arena, "%s/api.o", dir);
     FILE *f = fopen(src, "w");
     if (!f)
         ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", src, strerror(errno));
-    fprintf(f, wrapper, tool_lib_text(t, "hone.h"), s, s, s, s, s, s, s, s, s, s, s, s, s, s, s,
-            HONE_ABI);
+    tool_api_define(f, tool_lib_text(t, "hone.h"), s);
     fclose(f);
     const char *argv[] = {cc(), "-c", "-O2", "-fPIC", "-fvisibility=hidden", "-o", obj, src, NULL};
     return tool_spawn(t, argv) ? obj : NULL;

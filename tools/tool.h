@@ -140,6 +140,10 @@ bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
 bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
+// api.c: the functions of hone.h, whose text is given, for the model of that symbol: their
+// declarations, and C code that defines them.
+void tool_api_declare(FILE *f, const char *text, const char *symbol);
+void tool_api_define(FILE *f, const char *text, const char *symbol);
 const char *tool_symbol(IrArena *a, const char *name); // "hone_resnet50" from a path or name
 // An output file appears under its name only when it is complete: it is made next to it under a
 // temporary name, then renamed; whatever ends the command before that removes it.

@@ -1,6 +1,8 @@
-// hone: the C interface of compiled models. A generated header (OUT.h) declares the model's
-// descriptor; everything else is here. No global state: several models, several instances of one
-// model and several threads may live in one process. One instance serves one call at a time.
+// hone: the C interface of compiled models: the one place where it stands. A model's own header
+// (OUT.h) repeats this one and has the functions under the model's name; tools/api.c makes them from
+// this text, and a binding for another language reads it just so: types above HONE_TYPES_ONLY, one
+// declaration each below. No global state: several models, several instances of one model and
+// several threads may live in one process. One instance serves one call at a time.
 #ifndef RUNTIME_CORE_HONE_H
 #define RUNTIME_CORE_HONE_H
 
@@ -30,8 +32,12 @@ typedef struct HoneOptions {
 } HoneOptions;
 
 #ifndef HONE_TYPES_ONLY // a model's own header has these functions under its name
+// The interface between a compiled model and this runtime; both must have the same.
+unsigned hone_abi(void);
+
 // Text of the last error of this call goes to err[err_size] (may be NULL, 0). NULL on failure:
-// wrong ABI version, a CPU without the instructions that the model was compiled for, no memory.
+// wrong ABI version, a CPU without the instructions that the model was compiled for, other shapes
+// than it was compiled for, no memory.
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
                        size_t err_size);
 void hone_destroy(HoneModel *m);

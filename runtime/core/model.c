@@ -214,6 +214,10 @@ int rt_model_threads(const HoneModel *m) {
     return m->threads;
 }
 
+unsigned hone_abi(void) {
+    return HONE_ABI;
+}
+
 int hone_n_inputs(const HoneModel *m) {
     return m->desc->n_inputs;
 }
