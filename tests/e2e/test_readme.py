@@ -11,8 +11,6 @@ from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
 
 README = os.path.join(ROOT, "README.md")
 LEAST, MOST = 20, 40  # lines of a room's README
-PENDING = [r + "/README.md" for r in (
-    "codegen/program runtime runtime/core").split()]
 
 
 def read(path):
@@ -90,20 +88,19 @@ def test_links_and_files_exist():
         text, folder, name = read(readme), os.path.dirname(readme), os.path.relpath(readme, ROOT)
         for link in re.findall(r"\]\(([^)#]+)", text):
             there = os.path.normpath(os.path.join(folder, link))
-            assert "://" in link or os.path.exists(there) or os.path.relpath(there, ROOT) in PENDING, f"{name} links to {link}"
+            assert "://" in link or os.path.exists(there), f"{name} links to {link}"
         for path in re.findall(r"`([\w.*/-]+\.(?:c|h|def|py|ir|txt|npz|onnx))`", text):
             if re.search(r"[A-Z]{3}", path) or path.startswith("build/"):
                 continue  # a placeholder
             places = (folder, ROOT)
-            assert path in PENDING or any(glob.glob(os.path.join(p, path)) for p in places), f"{name} names {path}"
+            assert any(glob.glob(os.path.join(p, path)) for p in places), f"{name} names {path}"
 
 
 def test_every_room_has_one():
     for folder, has_sources in rooms():
         path = os.path.join(folder, "README.md")
         lines = read(path).count("\n") if os.path.exists(path) else 0
-        pending = lines == 0 and os.path.relpath(path, ROOT) in PENDING
-        assert LEAST <= lines <= MOST or not has_sources or pending, f"{os.path.relpath(path, ROOT)} has {lines} lines"
+        assert LEAST <= lines <= MOST or not has_sources, f"{os.path.relpath(path, ROOT)} has {lines} lines"
 
 
 if __name__ == "__main__":
