@@ -147,10 +147,6 @@ typedef struct CgConvFilter {
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
 CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed);
 
-// Packed constant weights depend on no tile and no machine: output vectors stand one after the
-// other. Where in its vector's panel a tap of channel `ic` of the panel's stands, in vectors.
-int64_t cg_conv_tap(const CgConv *s, int ic, int kh, int kw);
-
 // ---- lowering (conv.c, weights.c)
 
 // The geometry and tile in plain data; images, bias, bodies are the caller's.

@@ -89,8 +89,8 @@ static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
     return read_lanes(d, at, row);
 }
 
-// Where tap (0, 0) of channel `c` stands in a panel of the direct kernel, in vectors: see
-// cg_conv_tap(). *row: vectors from kernel row to kernel row.
+// Where tap (0, 0) of channel `c` stands in a panel of the direct kernel, in vectors: as pack.c has
+// it. *row: vectors from kernel row to kernel row.
 static CgVal place_channel(Filter *d, CgVal c, CgVal *row) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
