@@ -196,17 +196,18 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 
 static void emit_row_columns(CgFn *f, const PoolRow *r) {
     const CgPool *s = r->spec;
-    enum { MOST_TAPS = 1024 }; // of code for the edges
+    enum { MOST_TAPS = 1024, MOST_COLUMNS = 20 }; // of code for the edges; of a tile
     int64_t width = s->y.dim[3].c, reach = (s->kw - 1) * s->dw;
     int64_t a = ceil_div(s->pl, s->sw), b = s->x.dim[3].c - reach + s->pl;
     b = b > 0 ? ceil_div(b, s->sw) : 0; // columns [a, b) have all their taps
     a = a < width ? a : width;
     b = b < width ? b : width;
     b = b > a ? b : a;
-    int most = f->target->machine.vector_registers >= 32 ? 20 : 11, tile = 12;
-    while (tile > 0 && count_input_columns(s, tile) > most) {
+    const IrMachine *m = &f->target->machine;
+    int tile = 12, most = m->vector_registers * 5 / 8 / ir_parts(m); // the rest: sums, other taps
+    while (tile > 1 && count_input_columns(s, tile) > most)
         tile--;
-    }
+    tile = count_input_columns(s, tile) > MOST_COLUMNS ? 0 : tile;
     if (tile == 0 || (a + width - b) * s->kw > MOST_TAPS) {
         emit_any_columns(f, r, cg_i64(f, 0), cg_i64(f, width));
         return;
