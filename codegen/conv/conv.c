@@ -126,10 +126,10 @@ static char *name_call(CgProgram *p, IrConvAlgo algo, const CgConv *s) {
 }
 
 // Instructions of the kernel, roughly
-static int weigh(const CgConv *s) {
+static int weigh(const CgConvAlgo *k, const CgConv *s) {
     const IrConvTile *t = &s->tile;
     int pixels = t->rows * t->cols + t->out_rows * t->out_cols;
-    return 100 + pixels * t->vecs * s->kw * cg_conv_unroll(s) * 4;
+    return 100 + k->tiles * pixels * t->vecs * s->kw * cg_conv_unroll(s) * 4;
 }
 
 void cg_lower_conv(CgProgram *p, const IrNode *n) {
@@ -161,7 +161,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops = 2 * ir_conv_products(&c);
-    int kernel = cg_kernel(p, "conv", k->emit, &spec, sizeof spec, n_args, weigh(&spec));
+    int kernel = cg_kernel(p, "conv", k->emit, &spec, sizeof spec, n_args, weigh(k, &spec));
     cg_call(p, n, kernel, n_args, args, name_call(p, algo, &spec),
             (IrDim){flops * c.N.c, flops * c.N.n});
 }

@@ -105,7 +105,7 @@ void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal fir
 // The pool, see conv/pool.c: only the direct kernel has one, only with tiles of one row.
 void cg_conv_pool_init(CgConv *s, const IrMachine *m, int lanes); // the chunk
 int64_t cg_conv_pool_floats(const CgConv *s, int lanes);          // of scratch
-int64_t cg_conv_pool_block(const CgConv *s, int lanes);  // of them from output vector to vector
+int64_t cg_conv_pool_block(const CgConv *s, int lanes); // of them from output vector to vector
 // The whole kernel: row() computes a row of the convolution of an image for a group of output
 // vectors, and writes it to `to`.
 typedef void CgConvRow(void *ctx, CgVal n, CgVal group, CgVal row, CgVal to);
@@ -119,7 +119,8 @@ typedef bool CgConvFits(const CgConv *s, int lanes);
 typedef void CgConvPack(const CgConv *s, int lanes, const float *w, float *out);
 typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 
-#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch)  \
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch,  \
+                     tiles)                                                                        \
     CgConvEmit cg_conv_emit_##kernel, cg_conv_prepare_##prepare;                                   \
     CgConvFits cg_conv_fits_##kernel;                                                              \
     CgConvPack cg_conv_pack_##pack;                                                                \
@@ -133,6 +134,7 @@ typedef struct CgConvAlgo {
     CgConvPack *pack;    // constant weights, while compiling; NULL: `prepare` packs them
     CgConvEmit *prepare; // its spec is a CgConvFilter; NULL: nothing to pack when the program runs
     CgConvScratch *scratch; // bytes a thread, or NULL
+    int tiles;              // register tiles of products in its code
 } CgConvAlgo;
 const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
 
@@ -140,8 +142,8 @@ const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
 // Arguments: the weights as they are, then the place for those in order. The specs of convolutions
 // that can share them are equal.
 typedef struct CgConvFilter {
-    CgConv s;             // what the order depends on, else zeros
-    int32_t from_packed;  // cg_conv_pack_direct(), else plain
+    CgConv s;            // what the order depends on, else zeros
+    int32_t from_packed; // cg_conv_pack_direct(), else plain
     int32_t pad_;
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
