@@ -16,7 +16,8 @@ typedef struct CgTarget {
     const char *features;      // to which these are added: "+avx2,+fma",
     const char *tune;          // scheduled for this CPU
     int lanes;                 // floats in a kernel's vector: a block of the layout, IR_BLOCK
-    uint32_t needs[64];        // HONE_CPU_* (runtime/core/cpu_features.h), 0 ended
+    uint64_t has;              // bits HONE_CPU_* (runtime/core/cpu_features.h): all of the CPU's
+    uint32_t needs[64];        // those that code uses: HONE_CPU_*, 0 ended
 } CgTarget;
 
 // mcpu: native, or a name of codegen/target/cpus.def. False: unknown, or no code can be made for it

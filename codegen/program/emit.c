@@ -14,6 +14,10 @@
 
 enum { MAX_JOBS = 8 };
 _Static_assert((int)CG_MAX_ARGS == (int)HONE_MAX_ARGS, "what a kernel takes");
+_Static_assert((int)IR_MAX_RANK == (int)HONE_MAX_RANK, "what a shape holds");
+#define IR_DTYPE(name, ...) _Static_assert((int)IR_##name == (int)HONE_##name, "element types");
+#include "ir/dtypes.def"
+#undef IR_DTYPE
 
 // What runs over kernels: they come out of the builder nearly final, so this is kept short.
 static const char kernel_passes[] =

@@ -66,7 +66,6 @@ typedef struct CgWeights {
     int64_t bytes; // so far, without the ELF header page
     void *map;     // the piece last handed out
     size_t map_bytes;
-    bool failed;
 } CgWeights;
 
 // What is emitted for one unit: its steps and its descriptor.

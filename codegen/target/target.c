@@ -3,9 +3,10 @@
 // cpus.def.
 //
 // LLVM's C API answers no question about a named CPU's features, so cpus.def does. LLVM gets the
-// plain instruction set of the ISA and the features of the table by name, and the CPU's name only
-// to schedule for: emitted code has no instruction that the program's needs do not mention, also
-// where a virtual machine hides some of what the CPU's name promises.
+// plain instruction set of the ISA and the features that the first table marks as used, by name,
+// and the CPU's name only to schedule for: emitted code has no instruction that the program's needs
+// do not mention, also where a virtual machine hides some of what the CPU's name promises, and
+// needs none that it does not use. The description knows all that the CPU has.
 #include "codegen/codegen.h"
 #include "runtime/core/cpu_features.h"
 
@@ -14,19 +15,18 @@
 #include <llvm-c/TargetMachine.h>
 #include <string.h>
 
-#define HONE_CPU(name) (UINT64_C(1) << HONE_CPU_##name)
-
 typedef struct Feature {
     const char *llvm;
+    bool used;
     IrIsa isa;
     uint64_t implies;
 } Feature;
 
 static const Feature features[HONE_CPU_COUNT] = {
-#define HONE_CPU_X86(name, llvm, shown, leaf, subleaf, reg, bit, xcr0, implies)                    \
-    [HONE_CPU_##name] = {llvm, IR_ISA_X86_64, implies},
-#define HONE_CPU_ARM(name, llvm, shown, type, bit, implies)                                        \
-    [HONE_CPU_##name] = {llvm, IR_ISA_AARCH64, implies},
+#define HONE_CPU_X86(name, llvm, shown, used, leaf, subleaf, reg, bit, xcr0, implies)              \
+    [HONE_CPU_##name] = {llvm, used, IR_ISA_X86_64, implies},
+#define HONE_CPU_ARM(name, llvm, shown, used, type, bit, implies)                                  \
+    [HONE_CPU_##name] = {llvm, used, IR_ISA_AARCH64, implies},
 #include "runtime/core/cpu_features.def"
 #undef HONE_CPU_X86
 #undef HONE_CPU_ARM
@@ -74,20 +74,20 @@ static bool lists_feature(const char *list, const char *name) {
     return false;
 }
 
-static void find_host(CgTarget *t, IrArena *a, uint64_t *set) {
+static void find_host(CgTarget *t, IrArena *a) {
     char *cpu = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
     t->cpu = t->tune = ir_strdup(a, cpu);
     t->machine.isa = IR_ISA_X86_64;
     for (int i = 1; i < HONE_CPU_COUNT; i++)
         if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm))
-            *set |= UINT64_C(1) << i;
+            t->has |= UINT64_C(1) << i;
     LLVMDisposeMessage(cpu);
     LLVMDisposeMessage(list);
 }
 
-static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu, uint64_t *set) {
+static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu) {
     if (strcmp(mcpu, "native") == 0) {
-        find_host(t, a, set);
+        find_host(t, a);
         return true;
     }
     for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
@@ -95,7 +95,7 @@ static bool find_cpu(CgTarget *t, IrArena *a, const char *mcpu, uint64_t *set) {
             t->cpu = cpus[i].name;
             t->tune = cpus[i].tune;
             t->machine.isa = cpus[i].isa;
-            *set = close_features(cpus[i].features);
+            t->has = close_features(cpus[i].features);
             return true;
         }
     return false;
@@ -132,12 +132,12 @@ static void describe_arm(IrMachine *m, uint64_t set) {
     m->dot_bf16 = pick(set, HONE_CPU(BF16), IR_DOT_BF16_NEON);
 }
 
-static void describe(CgTarget *t, IrArena *a, uint64_t set) {
+static void describe(CgTarget *t, IrArena *a) {
     IrMachine *m = &t->machine;
     const Isa *isa = &isas[m->isa];
     t->triple = isa->triple;
     t->base = isa->cpu;
-    (m->isa == IR_ISA_X86_64 ? describe_x86 : describe_arm)(m, set);
+    (m->isa == IR_ISA_X86_64 ? describe_x86 : describe_arm)(m, t->has);
     for (int i = 0; i < IR_DTYPE_COUNT; i++)
         m->lanes[i] = m->vector_bytes / ir_dtype_bytes((IrDtype)i);
     m->l1d = isa->l1d;
@@ -147,7 +147,7 @@ static void describe(CgTarget *t, IrArena *a, uint64_t set) {
     t->features = "";
     int n = 0;
     for (int i = 1; i < HONE_CPU_COUNT; i++)
-        if (set >> i & 1) {
+        if (features[i].used && t->has >> i & 1) {
             t->features = ir_sprintf(a, "%s%s+%s", t->features, n ? "," : "", features[i].llvm);
             t->needs[n++] = (uint32_t)i;
         }
@@ -156,11 +156,10 @@ static void describe(CgTarget *t, IrArena *a, uint64_t set) {
 // ---------------------------------------------------------------- entry
 
 bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu) {
-    uint64_t set = 0;
     memset(t, 0, sizeof *t);
-    if (!find_cpu(t, a, mcpu, &set))
+    if (!find_cpu(t, a, mcpu))
         return false;
-    describe(t, a, set);
+    describe(t, a);
     return true;
 }
 

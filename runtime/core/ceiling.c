@@ -109,7 +109,7 @@ static const Loop loops[] = {
 
 static const Loop *choose_loop(void) {
     const Loop *l = loops;
-    while (rt_cpu_missing(l->needs))
+    while (rt_cpu_missing(l->needs, RT_CPU_ALL))
         l++;
     return l;
 }

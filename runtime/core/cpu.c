@@ -27,7 +27,7 @@ typedef struct Test {
 } Test;
 
 static const Test tests[HONE_CPU_COUNT] = {
-#define HONE_CPU_X86(name, llvm, shown, leaf, subleaf, reg, bit, xcr0, implies)                    \
+#define HONE_CPU_X86(name, llvm, shown, used, leaf, subleaf, reg, bit, xcr0, implies)              \
     [HONE_CPU_##name] = {leaf, subleaf, REG_##reg, bit, xcr0},
 #define HONE_CPU_ARM(...)
 #include "runtime/core/cpu_features.def"
@@ -60,7 +60,7 @@ typedef struct Test {
 
 static const Test tests[HONE_CPU_COUNT] = {
 #define HONE_CPU_X86(...)
-#define HONE_CPU_ARM(name, llvm, shown, type, bit, implies) [HONE_CPU_##name] = {type, bit},
+#define HONE_CPU_ARM(name, llvm, shown, used, type, bit, implies) [HONE_CPU_##name] = {type, bit},
 #include "runtime/core/cpu_features.def"
 #undef HONE_CPU_X86
 #undef HONE_CPU_ARM
@@ -80,30 +80,34 @@ static bool has_feature(uint32_t feature) {
 
 #endif
 
-// What HONE_CPU may say, and the last feature of the table that it leaves: rows stand behind those
-// of older levels.
+// What HONE_CPU may say, and what it leaves
 static const struct {
     const char *name;
-    uint32_t last;
-} caps[] = {{"x86-64", HONE_CPU_NONE},
-            {"x86-64-v2", HONE_CPU_POPCNT},
-            {"x86-64-v3", HONE_CPU_AVX2},
-            {"x86-64-v4", HONE_CPU_AVX512VL}};
+    uint64_t features;
+} levels[] = {{"x86-64", 0},
+              {"x86-64-v2", HONE_CPU_V2},
+              {"x86-64-v3", HONE_CPU_V3},
+              {"x86-64-v4", HONE_CPU_V4}};
 
-static uint32_t read_cap(void) {
+bool rt_cpu_allowed(uint64_t *features, RtErr *err) {
     const char *wish = getenv("HONE_CPU");
-    for (size_t i = 0; wish && i < sizeof caps / sizeof *caps; i++)
-        if (strcmp(wish, caps[i].name) == 0)
-            return caps[i].last;
-    return HONE_CPU_COUNT;
+    *features = RT_CPU_ALL;
+    if (!wish || !*wish)
+        return true;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (strcmp(wish, levels[i].name) == 0) {
+            *features = levels[i].features;
+            return true;
+        }
+    return rt_fail(err, "HONE_CPU=%s: unknown; give x86-64, x86-64-v2, x86-64-v3 or x86-64-v4",
+                   wish);
 }
 
-const char *rt_cpu_missing(const uint32_t *needs) {
-    uint32_t cap = read_cap();
+const char *rt_cpu_missing(const uint32_t *needs, uint64_t allowed) {
     for (; needs && *needs; needs++) {
         if (*needs >= HONE_CPU_COUNT)
             return "a feature this runtime does not know";
-        if (*needs > cap || !has_feature(*needs))
+        if (!(allowed >> *needs & 1) || !has_feature(*needs))
             return names[*needs];
     }
     return NULL;

@@ -4,10 +4,15 @@
 
 #include <stdbool.h>
 
-#include "runtime/core/abi.h"
+#include "runtime/core/rt.h"
 
-// The first of the HONE_CPU_* list (0 ended, may be NULL) that this machine lacks, by name; NULL:
-// none. The environment's HONE_CPU, x86-64 to x86-64-v4, hides what is newer (for tests).
-const char *rt_cpu_missing(const uint32_t *needs);
+#define RT_CPU_ALL UINT64_MAX // a set of all features
+
+// The set of features, bits HONE_CPU_*, that the environment lets a program use: HONE_CPU, x86-64
+// to x86-64-v4, hides what such a level has not (for tests); all without it. False: no such level.
+bool rt_cpu_allowed(uint64_t *features, RtErr *err);
+// The first of the HONE_CPU_* list (0 ended, may be NULL) that this CPU lacks or that is not in the
+// set `allowed`, by name; NULL: none.
+const char *rt_cpu_missing(const uint32_t *needs, uint64_t allowed);
 
 #endif

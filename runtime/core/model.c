@@ -68,28 +68,38 @@ static bool inputs_fit(const HoneModelDesc *d, const HoneOptions *opt) {
     return true;
 }
 
+static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr *err) {
+    const char *cpu = d->cpu ? d->cpu : "another CPU";
+    const char *missing = rt_cpu_missing(d->cpu_needs, RT_CPU_ALL);
+    if (missing)
+        rt_fail(err,
+                "the model was compiled for %s and needs %s, which this CPU lacks; "
+                "compile it with --mcpu generic or on this machine",
+                cpu, missing);
+    else
+        rt_fail(err, "the model was compiled for %s and needs %s, which HONE_CPU=%s hides", cpu,
+                rt_cpu_missing(d->cpu_needs, allowed), getenv("HONE_CPU"));
+}
+
 const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions *opt, RtErr *err) {
     if (!desc)
         rt_fail(err, "no model descriptor");
     else if (desc->abi != HONE_ABI)
         rt_fail(err, "the model was compiled for ABI %u, this runtime has ABI %d; compile it again",
                 desc->abi, HONE_ABI);
-    if (!desc || desc->abi != HONE_ABI)
+    uint64_t allowed;
+    if (!desc || desc->abi != HONE_ABI || !rt_cpu_allowed(&allowed, err))
         return NULL;
-    const char *cpu = NULL, *missing = NULL;
+    const HoneModelDesc *last = NULL; // whose inputs fit
     for (const HoneModelDesc *d = desc; d; d = d->next) {
         if (!inputs_fit(d, opt))
             continue;
-        cpu = d->cpu ? d->cpu : "another CPU";
-        missing = rt_cpu_missing(d->cpu_needs);
-        if (!missing)
+        if (!rt_cpu_missing(d->cpu_needs, allowed))
             return d;
+        last = d;
     }
-    if (missing)
-        rt_fail(err,
-                "the model was compiled for %s and needs %s, which this CPU lacks; "
-                "compile it with --mcpu generic or on this machine",
-                cpu, missing);
+    if (last)
+        say_what_is_missing(last, allowed, err);
     else
         rt_fail(err, "the model was compiled for inputs of other shapes");
     return NULL;

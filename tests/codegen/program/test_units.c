@@ -4,6 +4,7 @@
 #include "codegen/codegen.h"
 #include "passes/passes.h"
 #include "runtime/core/cpu.h"
+#include "runtime/core/cpu_features.h"
 #include "runtime/core/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/jit.h"
@@ -125,7 +126,8 @@ static void picks_by_cpu(void) {
     CHECK_STR_EQ(run(&m, NULL, want), "x86-64-v2");
     for (int i = 0; i < 2; i++) {
         setenv("HONE_CPU", cpus[i], 1);
-        const char *missing = rt_cpu_missing(m.target[i].needs), *cpu = run(&m, NULL, y);
+        const char *missing = rt_cpu_missing(m.target[i].needs, RT_CPU_ALL);
+        const char *cpu = run(&m, NULL, y);
         if (!missing)
             CHECK_STR_EQ(cpu, cpus[i]);
         CHECK(agree(want, y, N * 48 * 8 * 8));
@@ -133,9 +135,72 @@ static void picks_by_cpu(void) {
     setenv("HONE_CPU", "x86-64", 1);
     CHECK(run(&m, NULL, y) == NULL);
     unsetenv("HONE_CPU");
-    if (!rt_cpu_missing(m.target[0].needs))
+    if (!rt_cpu_missing(m.target[0].needs, RT_CPU_ALL))
         CHECK_STR_EQ(run(&m, NULL, y), "x86-64-v4");
     release(&m);
+}
+
+// A program needs what its code uses, not all that the CPU's name promises: no AMX, no VNNI.
+static void runs_on_cpus_that_have_less(void) {
+    static const char *const named[] = {"sapphirerapids"}, *const level[] = {"x86-64-v4"};
+    static float y[OUT], want[OUT];
+    Model m, v4;
+    compile(&m, one_graph, 1, named);
+    compile(&v4, one_graph, 1, level);
+    CHECK(memcmp(m.target[0].needs, v4.target[0].needs, sizeof v4.target[0].needs) == 0);
+    setenv("HONE_CPU", "x86-64-v4", 1);
+    if (!rt_cpu_missing(v4.target[0].needs, RT_CPU_ALL)) {
+        CHECK_STR_EQ(run(&v4, NULL, want), "x86-64-v4");
+        CHECK_STR_EQ(run(&m, NULL, y), "sapphirerapids");
+        CHECK(agree(want, y, N * 48 * 8 * 8));
+    }
+    unsetenv("HONE_CPU");
+    release(&m);
+    release(&v4);
+}
+
+static void hides_with(const Model *m, const char *level, const char *part) {
+    char err[256] = "";
+    setenv("HONE_CPU", level, 1);
+    HoneModel *h = hone_create(jit_desc(m->jit), NULL, err, sizeof err);
+    if (!CHECK(!h && strstr(err, part)))
+        fprintf(stderr, "  HONE_CPU=%s: %s\n", level, err);
+    hone_destroy(h);
+    unsetenv("HONE_CPU");
+}
+
+static void says_what_hides_a_feature(void) {
+    static const char *const cpus[] = {"x86-64-v2"};
+    Model m;
+    compile(&m, one_graph, 1, cpus);
+    hides_with(&m, "x86-64-v9", "x86-64, x86-64-v2, x86-64-v3 or x86-64-v4");
+    hides_with(&m, "v2", "HONE_CPU=v2");
+    if (!rt_cpu_missing(m.target[0].needs, RT_CPU_ALL))
+        hides_with(&m, "x86-64", "needs SSE3, which HONE_CPU=x86-64 hides");
+    release(&m);
+}
+
+// Levels are sets of features: AVX-VNNI is in none of them.
+static void levels_allow_what_they_name(void) {
+    static const struct {
+        const char *level;
+        bool sse42, avx2, avx512;
+    } want[] = {{"x86-64", false, false, false},
+                {"x86-64-v2", true, false, false},
+                {"x86-64-v3", true, true, false},
+                {"x86-64-v4", true, true, true}};
+    RtErr err;
+    uint64_t set;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        setenv("HONE_CPU", want[i].level, 1);
+        CHECK(rt_cpu_allowed(&set, &err));
+        CHECK((set >> HONE_CPU_SSE42 & 1) == want[i].sse42);
+        CHECK((set >> HONE_CPU_AVX2 & 1) == want[i].avx2);
+        CHECK((set >> HONE_CPU_AVX512VL & 1) == want[i].avx512);
+        CHECK(!(set >> HONE_CPU_AVXVNNI & 1) && !(set >> HONE_CPU_AVX512VNNI & 1));
+    }
+    unsetenv("HONE_CPU");
+    CHECK(rt_cpu_allowed(&set, &err) && set >> HONE_CPU_AVXVNNI & 1);
 }
 
 static void picks_by_shape(void) {
@@ -176,6 +241,9 @@ static void constants_stand_once(void) {
 
 int main(void) {
     CHECK_RUN(picks_by_cpu);
+    CHECK_RUN(runs_on_cpus_that_have_less);
+    CHECK_RUN(says_what_hides_a_feature);
+    CHECK_RUN(levels_allow_what_they_name);
     CHECK_RUN(picks_by_shape);
     CHECK_RUN(constants_stand_once);
     return check_done();
