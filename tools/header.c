@@ -23,7 +23,7 @@ static void print_header(FILE *f, void *ctx) {
     print_tensors(f, "output", g->outputs, g->n_outputs);
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
     fprintf(f,
-            "#ifndef %s_H\n#define %s_H\n\n#ifndef HONE_H\n#define HONE_TYPES_ONLY\n#endif\n%s\n",
+            "#ifndef %s_H\n#define %s_H\n\n#define HONE_TYPES_ONLY\n%s\n#undef HONE_TYPES_ONLY\n\n",
             s, s, h->api);
     fprintf(f, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     tool_api_declare(f, h->api, s);

@@ -1,17 +1,14 @@
 // hone: the C interface of compiled models: the one place where it stands. A model's own header
 // (OUT.h) repeats this one and has the functions under the model's name; tools/api.c makes them from
 // this text, and a binding for another language reads it just so: types above HONE_TYPES_ONLY, one
-// declaration each below. No global state: several models, several instances of one model and
+// declaration each below. Only types are guarded: after a model's header, which has no more of this
+// one, it still declares its functions. No global state: several models, several instances of one model and
 // several threads may live in one process. One instance serves one call at a time.
 #ifndef RUNTIME_CORE_HONE_H
 #define RUNTIME_CORE_HONE_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 typedef struct HoneModelDesc HoneModelDesc; // see core/abi.h for its fields
 typedef struct HoneModel HoneModel;
@@ -26,10 +23,15 @@ typedef struct HoneTensorInfo {
 typedef struct HoneOptions {
     int threads; // 0: what affinity mask and cgroup quota allow, or OMP_NUM_THREADS if less
     // Shapes of inputs that it will be run with, where the model was compiled for several; others
-    // are any. Of each counts the name, the rank and dim[], where -1 is any.
+    // are any. Of each counts the name (not NULL), the rank and dim[], where -1 is any.
     int n_inputs;
     const HoneTensorInfo *inputs;
 } HoneOptions;
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #ifndef HONE_TYPES_ONLY // a model's own header has these functions under its name
 // The interface between a compiled model and this runtime; both must have the same.
@@ -64,5 +66,4 @@ const char *hone_error(const HoneModel *m);
 
 #ifdef __cplusplus
 }
-#endif
 #endif

@@ -2,6 +2,7 @@
 
 golden/: input and logits of ONNX Runtime for the sample, made by make_golden.py.
 """
+import itertools
 import json
 import os
 import re
@@ -157,6 +158,19 @@ def test_two_models_in_one_program():
        ("main.c", "other.c", "both.c", "net.o", "other.o")], "-lgomp", "-lm")
     X.tofile(temp("x.bin"))
     ok(temp("user"), len(X), temp("x.bin"))
+
+
+def test_headers_in_any_order():
+    compile_sample("net.o", "--emit", "object", "--name", "net")
+    compile_sample("other.o", "--emit", "object", "--name", "other")
+    headers = ["net.h", "other.h", "runtime/core/hone.h"]
+    for order in itertools.permutations(headers):
+        open(temp("order.c"), "w").write("".join(f'#include "{h}"\n' for h in order) +
+                                         "void *uses[] = {(void *)hone_create, (void *)hone_net_create, (void *)hone_other_run};\n")
+        ok("cc", "-Wall", "-Werror", "-fsyntax-only", "-I", TEMP, "-I", ROOT, temp("order.c"))
+    open(temp("order.c"), "w").write('#include "net.h"\nvoid *use = (void *)hone_create;\n')
+    code, _, err = run("cc", "-fsyntax-only", "-I", TEMP, temp("order.c"))
+    assert code != 0 and "hone_create" in err, err  # is no function of a model
 
 
 def test_text_outputs():
