@@ -81,6 +81,15 @@ static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr 
                 rt_cpu_missing(d->cpu_needs, allowed), getenv("HONE_CPU"));
 }
 
+static bool check_options(const HoneOptions *opt, RtErr *err) {
+    if (opt && opt->n_inputs > 0 && !opt->inputs)
+        return rt_fail(err, "the options have %d inputs and no table of them", opt->n_inputs);
+    for (int k = 0; opt && k < opt->n_inputs; k++)
+        if (!opt->inputs[k].name)
+            return rt_fail(err, "input %d of the options has no name", k);
+    return true;
+}
+
 const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions *opt, RtErr *err) {
     if (!desc)
         rt_fail(err, "no model descriptor");
@@ -88,7 +97,8 @@ const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions 
         rt_fail(err, "the model was compiled for ABI %u, this runtime has ABI %d; compile it again",
                 desc->abi, HONE_ABI);
     uint64_t allowed;
-    if (!desc || desc->abi != HONE_ABI || !rt_cpu_allowed(&allowed, err))
+    if (!desc || desc->abi != HONE_ABI || !check_options(opt, err) ||
+        !rt_cpu_allowed(&allowed, err))
         return NULL;
     const HoneModelDesc *last = NULL; // whose inputs fit
     for (const HoneModelDesc *d = desc; d; d = d->next) {

@@ -116,7 +116,6 @@ void rt_steps(const HoneModelDesc *desc, const HoneSteps *steps, const HoneCall 
 // NULL) asks; NULL after an error.
 const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions *opt, RtErr *err);
 // The unit that m runs.
-
 const HoneModelDesc *rt_model_desc(const HoneModel *m);
 int rt_model_threads(const HoneModel *m);
 // hone_run() with somebody who looks on, see HoneCall.observe; NULL: nobody.

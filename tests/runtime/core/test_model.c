@@ -91,6 +91,20 @@ static void test_errors(const float *x, float *y) {
     REQUIRE(!hone_create(&wrong, NULL, NULL, 0));
 }
 
+static void test_options(void) {
+    char err[256];
+    HoneTensorInfo asked[] = {{.name = "image", .rank = 4, .dim = {-1, -1, -1, -1}}, {.rank = 4}};
+    HoneOptions opt = {.threads = 1, .n_inputs = 1};
+    REQUIRE(!hone_create(&hone_fake_desc, &opt, err, sizeof err) && strstr(err, "no table"));
+    opt.inputs = asked;
+    HoneModel *m = hone_create(&hone_fake_desc, &opt, err, sizeof err);
+    REQUIRE(m && !err[0]);
+    hone_destroy(m);
+    opt.n_inputs = 2;
+    REQUIRE(!hone_create(&hone_fake_desc, &opt, err, sizeof err) &&
+            strstr(err, "1 of the options"));
+}
+
 static void test_workspace(const float *x, const float *want) {
     HoneModel *m = create(2);
     float y[MAX_BATCH * CLASSES];
@@ -202,6 +216,7 @@ int main(void) {
     test_signature();
     test_batches(x, want);
     test_errors(x, y);
+    test_options();
     test_workspace(x, want);
     test_huge_arena(x, want);
     test_prepared(x, want);
