@@ -270,11 +270,12 @@ static LLVMValueRef type_value(CgLayout *l, int type, const char *at) {
 
 // ---------------------------------------------------------------- globals
 
-// A global may be declared already, by a symbol that named it.
+// A global may be declared already, by a symbol that named it: it stays hidden then.
 static LLVMValueRef define(CgLayout *l, const char *symbol, LLVMValueRef init) {
     LLVMValueRef declared = LLVMGetNamedGlobal(l->m, symbol);
     LLVMValueRef g = LLVMAddGlobal(l->m, LLVMTypeOf(init), declared ? "" : symbol);
     if (declared) {
+        LLVMSetVisibility(g, LLVMGetVisibility(declared));
         LLVMReplaceAllUsesWith(declared, g);
         LLVMDeleteGlobal(declared);
         LLVMSetValueName2(g, symbol, strlen(symbol));

@@ -52,6 +52,19 @@ static IrGraph *plan(IrGraph *g, const CgTarget *t) {
     return g;
 }
 
+// Of all descriptors, others see the first alone.
+static void check_visible(const char *dir, int n) {
+    char command[160];
+    snprintf(command, sizeof command, "readelf -sW %s/*.o | grep -q 'DEFAULT *[0-9]* test_desc$'",
+             dir);
+    CHECK(system(command) == 0);
+    for (int i = 1; i < n; i++) {
+        snprintf(command, sizeof command,
+                 "readelf -sW %s/*.o | grep -q 'HIDDEN *[0-9]* test_u%d_desc$'", dir, i);
+        CHECK(system(command) == 0);
+    }
+}
+
 // Unit i: graph i of the text, or a copy of its only one, for cpus[i].
 static void compile(Model *m, const char *text, int n, const char *const *cpus) {
     char dir[] = "/tmp/hone-units-XXXXXX", err[256], command[64];
@@ -74,8 +87,10 @@ static void compile(Model *m, const char *text, int n, const char *const *cpus) 
     }
     CgOptions co = {
         .opt_level = 2, .jobs = 2, .symbol = "test", .model_hash = "", .producer = "test"};
-    if (CHECK(cg_compile_units(n, unit, &co, dir, &m->cg)))
+    if (CHECK(cg_compile_units(n, unit, &co, dir, &m->cg))) {
+        check_visible(dir, n);
         m->jit = jit_load(&m->cg, "test", err, sizeof err);
+    }
     if (!CHECK(m->jit != NULL))
         fprintf(stderr, "%s\n", err);
     snprintf(command, sizeof command, "rm -r %s", dir);
