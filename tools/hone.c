@@ -16,7 +16,7 @@ static const Command commands[] = {
     {"inspect", cmd_inspect,
      "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
     {"verify", cmd_verify, "MODEL.onnx [TEST_DIR]: compiled code against the reference evaluator"},
-    {"opt", cmd_opt, "FILE.ir [--passes a,b]: textual IR in, textual IR out"},
+    {"opt", cmd_opt, "FILE.ir [--passes a,b | --pipeline NAME]: textual IR in, textual IR out"},
     {"finetune", cmd_finetune, "MODEL.onnx -o OUT --classes N: a program that trains"},
 };
 

@@ -110,6 +110,14 @@ def test_includes_point_downwards():
     assert all(p.startswith("frontend/") for p in generated), generated
 
 
+def test_rooms_of_passes_do_not_know_each_other():
+    for path in files("passes", (".c", ".h", ".def")):
+        room = os.path.dirname(path)
+        for other in includes(read(path)):
+            if room != "passes" and other.startswith("passes/"):
+                assert os.path.dirname(other) in ("passes", room), f"{path} includes {other}"
+
+
 def test_no_circles_of_includes():
     assert circles({path: includes(text) for _, path, text in sources()}) == []
 
