@@ -8,8 +8,13 @@
 static const CgConvAlgo ALGOS[] = {
 #define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch,  \
                      tiles)                                                                        \
-    [IR_CONV_##E] = {cg_conv_emit_##kernel, cg_conv_fits_##kernel, cg_conv_pack_##pack,            \
-                     cg_conv_prepare_##prepare, cg_conv_scratch_##scratch, tiles},
+    [IR_CONV_##E] = {#prepare,                                                                     \
+                     cg_conv_emit_##kernel,                                                        \
+                     cg_conv_fits_##kernel,                                                        \
+                     cg_conv_pack_##pack,                                                          \
+                     cg_conv_prepare_##prepare,                                                    \
+                     cg_conv_scratch_##scratch,                                                    \
+                     tiles},
 #include "ir/conv_algos.def"
 #undef IR_CONV_ALGO
 };

@@ -129,6 +129,7 @@ typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 #undef IR_CONV_ALGO
 
 typedef struct CgConvAlgo {
+    const char *order; // of its packed weights, whoever packs them: the name of `prepare`
     CgConvEmit *emit;
     CgConvFits *fits;
     CgConvPack *pack;    // constant weights, while compiling; NULL: `prepare` packs them

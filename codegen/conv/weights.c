@@ -4,20 +4,28 @@
 
 #include <string.h>
 
-// n's constant weights in the weights section, in the order that pack() gives them: the same for
-// every tile and every machine. Kernels that have their weights prepared take them from the direct
-// one's.
-static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, CgConvPack *pack) {
+// What weights of one constant share: the order that row k gives them, the convolution's groups and
+// blocks, which that goes by, and the bytes.
+static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k,
+                         int64_t bytes) {
+    return ir_sprintf(cg_arena(p), "conv weights %s %u %d %d %lld", k->order,
+                      ir_in(n, 1)->konst->id, s->group, s->bin, (long long)bytes);
+}
+
+static int64_t direct_floats(const CgConv *s, int lanes) {
+    int64_t vectors = (s->O + lanes - 1) / lanes;
+    return vectors * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
+}
+
+// n's constant weights in the weights section, in the order of row k's pack(): the same for every
+// tile and every machine. Kernels that have their weights prepared take them from the direct one's.
+static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k) {
     int lanes = cg_target(p)->lanes;
-    IrConst *w = ir_in(n, 1)->konst;
-    bool direct = pack == cg_conv_pack_direct, fresh;
-    int64_t vectors = (s->O + lanes - 1) / lanes, offset;
-    int64_t packed = vectors * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
-    char *key = ir_sprintf(cg_arena(p), "conv weights %u %d %d", w->id, s->group, s->bin);
-    float *out =
-        cg_pack(p, key, (size_t)(direct ? packed : s->floats) * sizeof *out, &offset, &fresh);
+    bool direct = k->pack == cg_conv_pack_direct, fresh;
+    int64_t bytes = (direct ? direct_floats(s, lanes) : s->floats) * (int64_t)sizeof(float), offset;
+    float *out = cg_pack(p, weights_key(p, n, s, k, bytes), (size_t)bytes, &offset, &fresh);
     if (fresh)
-        pack(s, lanes, ir_const_data(cg_ir(p), w), out);
+        k->pack(s, lanes, ir_const_data(cg_ir(p), ir_in(n, 1)->konst), out);
     return cg_packed(offset);
 }
 
@@ -25,9 +33,11 @@ static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, CgConvPack
 static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed) {
     const IrConvTile *t = &s->tile;
     CgConvFilter spec = cg_conv_filter(s, from_packed);
-    int transforms = s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
+    int64_t steps = 16;
+    if (t->out_rows) // those of a transform
+        steps = (int64_t)s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
     return cg_kernel(p, "filter", cg_conv_algo(algo)->prepare, &spec, sizeof spec, 2,
-                     8 * (t->out_rows ? transforms : 16));
+                     (int)(8 * steps));
 }
 
 // Operand 1 of a conv holds what the conv's kernel wants, in as many elements.
@@ -58,14 +68,15 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
         check_packed(n, algo, s);
         return cg_read(w);
     }
-    CgArg packed = pack_now(p, n, s, k->pack ? k->pack : cg_conv_pack_direct);
+    CgArg packed = pack_now(p, n, s, k->pack ? k : cg_conv_algo(IR_CONV_DIRECT));
     if (k->pack)
         return packed;
     bool fresh;
     const IrConvTile *t = &s->tile;
-    char *key = ir_sprintf(cg_arena(p), "conv %s %u %d %dx%d", ir_conv_algo_info(algo)->text,
-                           w->konst->id, t->vecs, t->out_rows, t->out_cols);
-    CgArg to = cg_prepare(p, key, s->floats * (int64_t)sizeof(float), &fresh);
+    int64_t bytes = s->floats * (int64_t)sizeof(float);
+    char *key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k, bytes), t->vecs,
+                           t->out_rows, t->out_cols);
+    CgArg to = cg_prepare(p, key, bytes, &fresh);
     if (fresh) {
         CgArg args[] = {packed, to};
         args[CG_CONV_FILTER_TO].write = true;
