@@ -12,8 +12,8 @@
 //   Winograd   [point][C][nv][lanes], transformed in double and rounded once
 //   Strassen   [B11 B21 T2 T3 T4 T1 B22][C / 2][nv][lanes], likewise
 //
-// The weights section holds what the direct kernel reads, whatever a convolution's own kernel is:
-// it is the same for every schedule and every machine.
+// The weights section holds one of the first two: the lanewise order for the lanewise kernel, the
+// direct one for all others. Neither depends on a tile or a machine.
 //
 // Lanes past the last channel, and channels that a panel covers but that belong to other groups,
 // become zero.
@@ -111,10 +111,10 @@ static CgVal read_packed(Filter *d, CgVal at, int kw) {
 
 // ---------------------------------------------------------------- writing
 
-// What is prepared once is not read soon, and of a whole line nobody needs what was there: past the
-// caches.
+// What is prepared once is not read soon, and a vector is a whole line, of which nobody needs what
+// was there: past the caches.
 static bool bypasses_cache(const Filter *d) {
-    return d->from_packed && d->f->lanes * sizeof(float) == 64;
+    return d->from_packed;
 }
 
 static void write_vector(Filter *d, CgVal x, CgVal to) {
