@@ -56,6 +56,18 @@ static inline int ir_parts(const IrMachine *m) {
     return m->lanes[IR_F32] < IR_BLOCK ? IR_BLOCK / m->lanes[IR_F32] : 1;
 }
 
+// Registers that a register tile may take, its sums and their operands: one is kept free. Without
+// fused multiply-add a product needs one of its own until it is added.
+static inline int ir_tile_registers(const IrMachine *m) {
+    return m->vector_registers - (m->fma ? 1 : 2);
+}
+
+// The same of the products that Winograd's algorithms make, where, without fused multiply-add,
+// three are on their way to their sums at a time.
+static inline int ir_winograd_registers(const IrMachine *m) {
+    return m->vector_registers - (m->fma ? 1 : 4);
+}
+
 // One line: "x86-64, vectors of 64 bytes, 32 registers, fma, ...".
 const char *ir_machine_text(const IrMachine *m, IrArena *a);
 

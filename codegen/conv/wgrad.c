@@ -92,7 +92,7 @@ static void read_node(const IrNode *n, const IrConv *c, CgWgrad *s) {
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
     const IrMachine *m = &t->machine;
     int lanes = t->lanes, cg = cg_conv_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
-    int parts = ir_parts(m), registers = m->vector_registers - (m->fma ? 1 : 2);
+    int parts = ir_parts(m), registers = ir_tile_registers(m);
     s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
     s->vecs = 1;
     if (s->lanewise || s->bin == 1) {

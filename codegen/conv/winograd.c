@@ -20,8 +20,10 @@
 
 enum {
     UNROLL = 4, // input channels to one iteration of a product's loop
-    PREFETCH_AHEAD =
-        6 << 10, // where they may come from beyond L2, weights are asked for so many bytes ahead
+    // Bytes that weights are asked for ahead, where they may come from beyond L2. A full register
+    // tile works 7 cycles or more on a line of them, so this is 600 and more: a read from memory,
+    // and what other threads' reads add to it.
+    PREFETCH_AHEAD = 6 << 10,
     LONG_EPILOGUE = 3, // steps
 };
 
@@ -439,11 +441,10 @@ static bool is_long(const CgBody *then) {
     return then->n > LONG_EPILOGUE;
 }
 
-// The most tiles of a register tile of nv vectors; one register is kept free, more where products
-// need them.
+// The most tiles of a register tile of nv vectors
 static int most_tiles(const CgFn *f, int nv) {
-    int registers = f->target->machine.vector_registers - (f->target->machine.fma ? 1 : 4);
-    int parts = ir_parts(&f->target->machine), n = (registers - nv * parts - 1) / (nv * parts);
+    const IrMachine *m = &f->target->machine;
+    int parts = ir_parts(m), n = (ir_winograd_registers(m) - nv * parts - 1) / (nv * parts);
     return n < 1 ? 1 : n;
 }
 

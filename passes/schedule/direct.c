@@ -49,7 +49,7 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
                .threads = max_i64(1, opt->threads),
                .l1 = ir_budget(opt->machine, IR_L1_PANEL),
                .l2 = ir_budget(opt->machine, IR_L2_IMAGE)};
-    s.registers = pass_schedule_registers(opt);
+    s.registers = ir_tile_registers(opt->machine);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
     s.images = max_i64(1, s.c.N.c + s.c.N.n);

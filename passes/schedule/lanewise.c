@@ -29,7 +29,7 @@ static bool is_depthwise(const IrConv *c) {
 // of one part of the block, where groups lie inside a register, else of the whole.
 static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
     int64_t parts = ir_parts(opt->machine), others = c->w.kw + (is_depthwise(c) ? 2 : 4);
-    int64_t registers = pass_schedule_registers(opt);
+    int64_t registers = ir_tile_registers(opt->machine);
     bool by_parts = opt->block / parts % c->cg == 0;
     int64_t most = by_parts ? (registers - others) / parts : registers / parts - others;
     return max_i64(parts > 1 ? 2 : 4, most);

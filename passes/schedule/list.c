@@ -1,5 +1,4 @@
-// What the models share: a list of what they propose, fastest first, and the registers they count
-// on.
+// What the models share: a list of what they propose, fastest first.
 #include "passes/schedule/schedule.h"
 
 void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
@@ -18,9 +17,4 @@ void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
 void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more) {
     for (int i = 0; i < more->n; i++)
         pass_schedule_add(list, &more->v[i]);
-}
-
-// One register is kept free; without fused multiply-add a product needs another.
-int64_t pass_schedule_registers(const PassOptions *opt) {
-    return opt->machine->vector_registers - (opt->machine->fma ? 1 : 2);
 }

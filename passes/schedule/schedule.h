@@ -35,7 +35,5 @@ typedef bool PassScheduleFits(const IrConv *c, const PassOptions *opt, const IrC
 
 // Groups inside a vector, depthwise among them: only the lanewise kernels do them.
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt);
-// Registers that a direct or lanewise kernel may fill.
-int64_t pass_schedule_registers(const PassOptions *opt);
 
 #endif

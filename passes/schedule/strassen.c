@@ -14,8 +14,8 @@ enum {
     MIN_CHANNELS = 128, // below, sums cost what products save
     MIN_PIXELS = 64,    // below, 3/4 more memory for weights gains little
     MAX_VECTORS = 2,
-    LEAST_REGISTERS = 32, // with fewer, tiles are too small to pay for the sums
-    MOST_BAND = 1 << 20,  // of the kernel
+    LEAST_ROWS = 8, // of a tile of MAX_VECTORS, in registers: smaller ones do not pay for the sums
+    MOST_BAND = 1 << 20, // of the kernel
 };
 
 typedef struct Layer {
@@ -43,6 +43,11 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .band = ir_budget(opt->machine, IR_L2_SUMS)};
     return c->flat && c->w.group == 1 && c->x_block == opt->block && l->pixels > 1 &&
            l->C % (2 * l->lanes) == 0;
+}
+
+// The most pixels of a register tile of `vecs` vectors
+static int64_t most_rows(const Layer *l, int64_t vecs) {
+    return (l->registers - 1 - vecs) / vecs;
 }
 
 static bool tile_fits(const Layer *l, int64_t rows, int64_t vecs) {
@@ -75,10 +80,10 @@ void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const Pass
                                     ScheduleList *list) {
     Layer l;
     if (!read_layer(c, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
-        opt->machine->vector_registers < LEAST_REGISTERS)
+        most_rows(&l, MAX_VECTORS) < LEAST_ROWS)
         return;
     for (int64_t v = 1; v <= MAX_VECTORS; v++) {
-        int64_t most = min_i64((l.registers - 1 - v) / v, (l.pixels + 1) / 2);
+        int64_t most = min_i64(most_rows(&l, v), (l.pixels + 1) / 2);
         if (most < 1 || !tile_fits(&l, most, v) || l.pixels % ceil_div(l.pixels, 2 * most))
             continue;
         int64_t tiles = ceil_div(l.pixels, 2 * most), rows = ceil_div(ceil_div(l.pixels, tiles), 2);

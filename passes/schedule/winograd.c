@@ -162,7 +162,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .lanes = opt->block,
                  .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
                  .parts = ir_parts(opt->machine),
-                 .registers = opt->machine->vector_registers - (opt->machine->fma ? 1 : 4),
+                 .registers = ir_winograd_registers(opt->machine),
                  .threads = opt->threads > 0 ? opt->threads : THREADS,
                  .l1_point = (double)ir_budget(opt->machine, IR_L1_POINT),
                  .l2_block = (double)ir_budget(opt->machine, IR_L2_BLOCK),
