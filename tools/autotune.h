@@ -17,8 +17,8 @@ typedef struct AutotuneCache {
     AutotuneEntry *v;
 } AutotuneCache;
 
-// Reads `path`, NULL: the user's own. A file that is not there is empty; a damaged line is warned
-// of and forgotten.
+// Reads `path`, NULL: the user's own. A file that is not there is empty; a damaged line, or a
+// file of another version's, is warned of once and forgotten.
 void autotune_cache_read(Tool *t, AutotuneCache *c, const char *path);
 const AutotuneEntry *autotune_cache_find(const AutotuneCache *c, const char *key);
 void autotune_cache_add(Tool *t, AutotuneCache *c,

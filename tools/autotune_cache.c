@@ -1,10 +1,12 @@
-// The file that keeps measured schedules: text, a line per entry, in the order of their keys:
+// The file that keeps measured schedules: text, a line that says which form this is, then a line
+// per entry, in the order of their keys:
 //
 //   KEY <tab> ALGO <tab> rows=1,cols=14,vecs=2 <tab> MICROSECONDS
 //
-// Nothing in it is trusted: a line that does not parse is dropped with a warning, and a schedule
-// that its kernel cannot run is measured again. Writers hold a lock on FILE.lock, read what is
-// there, and rename a new file over the old one, so readers see one or the other.
+// Nothing in it is trusted: a file of another form is ignored and replaced, a line that does not
+// parse is dropped with a warning, and a schedule that its kernel cannot run is measured again.
+// Writers hold a lock on FILE.lock, read what is there, and rename a new file over the old one, so
+// readers see one or the other.
 #include "tools/autotune.h"
 
 #include "ir/conv.h"
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 enum { MAX_LINE = 4096, MAX_ENTRIES = 1 << 20, MOST = 1 << 20 }; // MOST: of a tile
+static const char form[] = "hone autotune cache 2\n"; // counts up with every change of form
 
 static const char *default_path(Tool *t) {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -57,15 +60,9 @@ static bool parse_line(char *line, AutotuneEntry *e) {
     return end != field[3] && *end == 0 && e->us >= 0;
 }
 
-static void read_file(Tool *t, AutotuneCache *c, bool warn) {
-    FILE *f = fopen(c->path, "re");
-    if (!f) {
-        if (errno != ENOENT && warn)
-            ir_warn(&t->diag, IR_NOWHERE, "cannot read %s: %s", c->path, strerror(errno));
-        return;
-    }
+static void read_entries(Tool *t, AutotuneCache *c, FILE *f, bool warn) {
     char line[MAX_LINE];
-    for (int k = 1; c->n < MAX_ENTRIES && fgets(line, sizeof line, f); k++) {
+    for (int k = 2; c->n < MAX_ENTRIES && fgets(line, sizeof line, f); k++) {
         size_t n = strcspn(line, "\n");
         bool whole = line[n] == '\n';
         line[n] = 0;
@@ -78,6 +75,23 @@ static void read_file(Tool *t, AutotuneCache *c, bool warn) {
         }
         while (!whole && fgets(line, sizeof line, f))
             whole = strchr(line, '\n') != NULL;
+    }
+}
+
+static void read_file(Tool *t, AutotuneCache *c, bool warn) {
+    FILE *f = fopen(c->path, "re");
+    char line[sizeof form];
+    if (!f) {
+        if (errno != ENOENT && warn)
+            ir_warn(&t->diag, IR_NOWHERE, "cannot read %s: %s", c->path, strerror(errno));
+        return;
+    }
+    if (fgets(line, sizeof line, f)) {
+        if (strcmp(line, form) == 0)
+            read_entries(t, c, f, warn);
+        else if (warn)
+            ir_warn(&t->diag, IR_NOWHERE, "%s was made by another version of hone: ignored",
+                    c->path);
     }
     fclose(f);
 }
@@ -129,6 +143,7 @@ static void make_folders(const char *path) {
 
 static void print_entries(FILE *f, void *cache) {
     const AutotuneCache *c = cache;
+    fputs(form, f);
     for (int i = 0; i < c->n; i++) {
         const AutotuneEntry *e = &c->v[i];
         char tile[IR_CONV_TILE_TEXT];

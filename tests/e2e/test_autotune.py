@@ -26,6 +26,13 @@ def read(path):
         return f.read()
 
 
+def entries(path):
+    """The lines behind the first, which says what form the file has."""
+    form, *lines = read(path).splitlines()
+    assert form == b"hone autotune cache 2", form
+    return lines
+
+
 def test_same_answers():
     err = autotune("net")
     assert "autotuned " in err and os.path.exists(CACHE), err
@@ -49,29 +56,40 @@ def test_old_spelling():
 
 
 def test_keyed_by_threads_and_cpu():
-    lines = len(read(CACHE).splitlines())
+    lines = len(entries(CACHE))
     assert "autotuned " in autotune("net1", "--threads", "3")
-    more = len(read(CACHE).splitlines())
+    more = len(entries(CACHE))
     assert more > lines
     assert "autotuned " in autotune("net2", "--mcpu", "generic")
-    assert len(read(CACHE).splitlines()) > more
+    assert len(entries(CACHE)) > more
 
 
 def test_damage():
-    lines = read(CACHE).splitlines()
+    lines = entries(CACHE)
     bad = [b"", b"\0\0", b"a\tb", b"key\tdirect\t1,2,3\t5.0", b"key\tdirect\trows=1,cols=x\t5.0", b"key\t../x\trows=1\t5",
            b"key\tdirect\trows=99999999999999999999\t1", b"k" * 9000]
     # This convolution's own entry, with a tile that no kernel can run
     wrong = lines[0].rsplit(b"\t", 2)[0] + b"\trows=9999,cols=1,vecs=1\t1.0"
     with open(CACHE, "wb") as f:
-        f.write(b"\n".join(bad + [wrong] + lines[1:]) + b"\nno newline\t")
+        f.write(b"\n".join([b"hone autotune cache 2"] + bad + [wrong] + lines[1:]) + b"\nno newline\t")
     flags = ["--threads", "3"] if b" 3 threads" in wrong else ["--mcpu", "generic"] if b"for generic " in wrong else []
     err = autotune("net", *flags)
     assert err.count("damaged entry ignored") >= 8, err
     assert "autotuned 1 conv" in err, err
-    now = read(CACHE).splitlines()
+    now = entries(CACHE)
     assert len(now) == len(lines) and wrong not in now and set(lines[1:]) <= set(now)
     assert "damaged" not in autotune("net", *flags)
+
+
+def test_of_another_version():
+    cache = temp("older")
+    with open(cache, "wb") as f: # as the first version wrote it: no line for the form, tiles of three numbers
+        f.write(b"".join(b"hone 0.1, conv %d\tdirect\t1,14,2\t5.00\n" % k for k in range(9)))
+    err = autotune("net", cache=cache)
+    assert err.count("another version") == 1 and "damaged" not in err and "autotuned " in err, err
+    assert len(entries(cache)) > 0 and b"1,14,2" not in read(cache)
+    err = autotune("net", cache=cache)
+    assert "another version" not in err and "autotuned " not in err, err
 
 
 def test_two_at_once():
@@ -81,7 +99,7 @@ def test_two_at_once():
     for job in jobs:
         err = job.communicate()[1]
         assert job.returncode == 0, err
-    lines = read(cache).splitlines()
+    lines = entries(cache)
     assert any(b" 1 threads" in x for x in lines) and any(b" 2 threads" in x for x in lines)
     assert sorted(lines) == lines and all(x.count(b"\t") == 3 for x in lines)
 
