@@ -20,10 +20,10 @@ typedef struct CgTarget {
     uint32_t needs[64];        // those that code uses: HONE_CPU_*, 0 ended
 } CgTarget;
 
-// mcpu: native, or a name of codegen/target/cpus.def. False: unknown, or no code can be made for it
-// yet (reported on diag).
+// mcpu: native, or a name of codegen/target/cpus.def. False: unknown (reported on diag). Passes work
+// for all of them; cg_compile() and its like report those for which no code can be made yet.
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
-// Only describes it, also where no code can be made. False: unknown.
+// Only describes it. False: unknown.
 bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
 
 // LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent

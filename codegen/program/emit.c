@@ -323,12 +323,26 @@ static void place_onnx(CgProgram *p) {
     p->file->write(p->file->ctx, to);
 }
 
+static bool check_targets(const CgProgram *p) {
+    for (int i = 0; i < p->n_codes; i++) {
+        const CgTarget *t = p->codes[i].target;
+        if (t->machine.isa != IR_ISA_X86_64) {
+            ir_error(p->ir->diag, IR_NOWHERE, "NYI: code for %s: %s", t->cpu,
+                     ir_machine_text(&t->machine, p->arena));
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     static const char *const ext[] = {"o", "s", "ll"};
     const CgOptions *opt = p->opt;
     IrArena *a = p->arena;
     memset(out, 0, sizeof *out);
     out->files = ir_alloc_array(a, MAX_JOBS + 1, sizeof *out->files);
+    if (!check_targets(p))
+        return false;
     if (!cg_weights_open(&p->weights, a, dir, opt->symbol, p->n_codes > 1))
         return false;
     if (!cg_lower_graphs(p))

@@ -177,10 +177,6 @@ bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
                  mcpu);
         return false;
     }
-    if (t->machine.isa != IR_ISA_X86_64) {
-        ir_error(diag, IR_NOWHERE, "NYI: code for %s: %s", mcpu, ir_machine_text(&t->machine, a));
-        return false;
-    }
     return true;
 }
 

@@ -186,6 +186,17 @@ def test_text_outputs():
     assert "graph infer" in ok(HONE, "opt", temp("net.ir"), "--no-passes")
 
 
+def test_planned_for_a_machine_without_code():
+    flags = ("--mcpu", "neoverse-n1")
+    ok(HONE, "compile", SAMPLE, "-o", temp("arm.ir"), "--emit", "ir", *flags)
+    text = open(temp("arm.ir")).read()
+    assert "graph infer" in text and "algo=" in text
+    assert "graph infer" in ok(HONE, "opt", temp("arm.ir"), "--no-passes", *flags)
+    assert "conv 3x3 + bias + add + relu" in ok(HONE, "inspect", SAMPLE, "--compiled", *flags)
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("arm"), *flags)
+    assert code == 1 and err.count("NYI: code for neoverse-n1: aarch64") == 1 and not os.path.exists(temp("arm")), err
+
+
 def test_inspect():
     out = ok(HONE, "inspect", SAMPLE)
     assert "conv 3x3" in out and "MACs per image" in out
