@@ -15,6 +15,7 @@
 // ones, by every input called "param:NAME", and adds the outputs "grad:NAME".
 #include "passes/train/autodiff.h"
 #include "passes/train/grad.h"
+#include "passes/train/names.h"
 #include <string.h>
 
 static PassGradFn *const rule_of[IR_OP_COUNT] = {
@@ -174,7 +175,7 @@ PassResult pass_autodiff_params(PassContext *ctx, IrGraph *g) {
     IrValue **grad = ir_alloc_array(ctx->scratch, (size_t)g->n_inputs + 1, sizeof *grad);
     AutodiffSpec spec = {.n_seeds = 1, .seed = &seed, .wrt = wrt};
     for (int i = 0; i < g->n_inputs; i++) {
-        if (strncmp(g->inputs[i]->name, "param:", 6) == 0 &&
+        if (pass_bind_match(pass_bind_input(IR_BIND_PARAM), g->inputs[i]->name) &&
             ir_dtype_is_float(g->inputs[i]->type.dtype)) {
             wrt[spec.n_wrt++] = g->inputs[i];
         }
@@ -189,8 +190,10 @@ PassResult pass_autodiff_params(PassContext *ctx, IrGraph *g) {
         return (PassResult){0};
     }
     for (int i = 0; i < spec.n_wrt; i++) {
+        const char *which = pass_bind_match(pass_bind_input(IR_BIND_PARAM), wrt[i]->name);
         ir_output(g, grad[i]);
-        g->outputs[g->n_outputs - 1]->name = ir_sprintf(a, "grad:%s", wrt[i]->name + 6);
+        g->outputs[g->n_outputs - 1]->name =
+            ir_sprintf(a, "%s%s", pass_bind_output(IR_BIND_GRAD), which);
     }
     return (PassResult){spec.n_wrt};
 }

@@ -1,8 +1,9 @@
-// Names of inputs and outputs, and the bindings that they become: both by the rows of
-// runtime/train/bind.def.
+// What the inputs and outputs of a graph are: bindings, found by their names and checked against
+// the rows of runtime/train/bind.def.
 //
 //   "image"            -> {IR_BIND_IMAGE, 0}
 //   "grad:fc.weight"   -> {IR_BIND_GRAD, number of fc.weight}
+#include "passes/train/names.h"
 #include "passes/train/program.h"
 
 #include <stdlib.h>
@@ -11,33 +12,24 @@
 typedef enum Shape { SCALAR, SAMPLES, CLASSES, LOGITS, PER_IMAGE, PARAM, ROWS } Shape;
 
 static const struct {
-    const char *input, *output;
     IrDtype dtype;
     Shape shape;
 } rows[] = {
-#define BIND(NAME, input, output, DTYPE, SHAPE, what) {input, output, IR_##DTYPE, SHAPE},
+#define BIND(NAME, input, output, DTYPE, SHAPE, what) {IR_##DTYPE, SHAPE},
 #include "runtime/train/bind.def"
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
 const char *pass_param_name(PassTrain *t, const char *initializer) {
-    return ir_sprintf(t->arena, "%s%s", rows[IR_BIND_PARAM].input, initializer);
+    return ir_sprintf(t->arena, "%s%s", pass_bind_input(IR_BIND_PARAM), initializer);
 }
 
 const char *pass_grad_name(PassTrain *t, const char *initializer) {
-    return ir_sprintf(t->arena, "%s%s", rows[IR_BIND_GRAD].output, initializer);
+    return ir_sprintf(t->arena, "%s%s", pass_bind_output(IR_BIND_GRAD), initializer);
 }
 
 const char *pass_feature_name(PassTrain *t, int i) {
-    return ir_sprintf(t->arena, "%s%d", rows[IR_BIND_FEATURE].input, i);
-}
-
-// What comes after the row's name where that ends in ':', "" where they are the same, else NULL.
-static const char *match_row(const char *row, const char *name) {
-    size_t n = row ? strlen(row) : 0;
-    if (n == 0 || strncmp(name, row, n) != 0)
-        return NULL;
-    return row[n - 1] == ':' || name[n] == 0 ? name + n : NULL;
+    return ir_sprintf(t->arena, "%s%d", pass_bind_input(IR_BIND_FEATURE), i);
 }
 
 static int find_index(const PassTrain *t, const char *initializer) { // -1: none
@@ -48,7 +40,7 @@ static int find_index(const PassTrain *t, const char *initializer) { // -1: none
 }
 
 const IrTrainParam *pass_find_param(const PassTrain *t, const IrValue *input) {
-    const char *rest = match_row(rows[IR_BIND_PARAM].input, input->name);
+    const char *rest = pass_bind_match(pass_bind_input(IR_BIND_PARAM), input->name);
     int i = rest ? find_index(t, rest) : -1;
     return i >= 0 ? &t->out->params[i] : NULL;
 }
@@ -78,7 +70,8 @@ static bool has_shape(const PassTrain *t, const IrValue *v, IrBind b) {
 
 static IrBind bind_one(const PassTrain *t, const IrValue *v, bool output) {
     for (int k = 0; k < N_ROWS; k++) {
-        const char *rest = match_row(output ? rows[k].output : rows[k].input, v->name);
+        const char *rest =
+            pass_bind_match(output ? pass_bind_output(k) : pass_bind_input(k), v->name);
         if (!rest)
             continue;
         IrBind b = {k, !*rest ? 0 : k == IR_BIND_FEATURE ? atoi(rest) : find_index(t, rest)};

@@ -1,6 +1,7 @@
 // Dropout in the graphs of a stage: gone where the network is read in inference mode, with masks
 // from the input "seed" in a training step, and where the user asks for it in front of the
 // classifier.
+#include "passes/train/names.h"
 #include "passes/train/program.h"
 
 // The network's own Dropout nodes work where train.s contains them; elsewhere they pass on.
@@ -18,7 +19,7 @@ void pass_drop_dropout(IrGraph *g) {
 static void build_dropout(IrGraph *g, IrNode *n, IrValue *x, double ratio, IrValue **seed) {
     bool own = n->op == IR_OP_DROPOUT;
     IrBuilder b = {.graph = g, .before = n, .name = n->name, .src_op = "Dropout"};
-    *seed = *seed ? *seed : ir_input(g, "seed", (IrType){.dtype = IR_I64});
+    *seed = *seed ? *seed : ir_input(g, pass_bind_input(IR_BIND_SEED), (IrType){.dtype = IR_I64});
     IrValue *in[] = {x, *seed};
     IrAttr attrs[] = {ir_attr_f(IR_ATTR_RATIO, ratio),
                       ir_attr_i(IR_ATTR_SEED, own ? ir_int(n, IR_ATTR_SEED, 0) : 0)};

@@ -2,6 +2,7 @@
 // then the graphs of every stage and optimiser, and constants that several of them read as one.
 #include "ir/map.h"
 #include "passes/train/autodiff.h"
+#include "passes/train/names.h"
 #include "passes/train/program.h"
 
 #include <string.h>
@@ -23,7 +24,8 @@ static IrGraph *make_network(PassTrain *t) {
     IrGraph *g = ir_extract(t->infer, "network", n, in, 1, t->infer->outputs);
     for (int i = 0; i < g->n_inputs; i++) {
         IrValue *v = g->inputs[i];
-        v->name = is_among(v->name, in, n) ? pass_param_name(t, v->name) : "image";
+        v->name =
+            is_among(v->name, in, n) ? pass_param_name(t, v->name) : pass_bind_input(IR_BIND_IMAGE);
     }
     passes_run(t->prog, g, t->po, PASS_SIMPLIFY);
     return g;

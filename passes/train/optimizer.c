@@ -2,6 +2,7 @@
 // formulas stand in autodiff.h.
 
 #include "passes/train/autodiff.h"
+#include "passes/train/names.h"
 
 static IrValue *must(const IrBuilder *b, IrValue *v) {
     if (!v) {
@@ -70,6 +71,10 @@ static IrValue *reshape(IrBuilder *b, IrValue *x, const IrShape *s) {
     return ir_shape_eq(&x->type.shape, s) ? x : must(b, ir_build_reshape(b, x, s));
 }
 
+static IrValue *input(IrGraph *g, IrBindKind kind, IrType type) {
+    return ir_input(g, pass_bind_input(kind), type);
+}
+
 PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient) {
     IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
     IrType scalar = {.dtype = logits->type.dtype};
@@ -78,10 +83,11 @@ PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient)
     IrType channels = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[1]}}};
     IrBuilder b = {.graph = g, .name = "loss"};
     PassLoss l = {
-        .label = kind == IR_LOSS_CE ? ir_input(g, "label", labels) : ir_input(g, "target", matrix),
-        .class_weight = ir_input(g, "class_weight", channels),
-        .smoothing = ir_input(g, "smoothing", scalar),
-        .scale = with_gradient ? ir_input(g, "scale", scalar) : NULL,
+        .label =
+            kind == IR_LOSS_CE ? input(g, IR_BIND_LABEL, labels) : input(g, IR_BIND_TARGET, matrix),
+        .class_weight = input(g, IR_BIND_CLASS_WEIGHT, channels),
+        .smoothing = input(g, IR_BIND_SMOOTHING, scalar),
+        .scale = with_gradient ? input(g, IR_BIND_SCALE, scalar) : NULL,
     };
     IrValue *x = reshape(&b, logits, &s);
     LossParts parts = kind == IR_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
@@ -100,25 +106,25 @@ typedef struct Optimizer { // the graph being built; a scalar is an input from i
     IrValue *p, *g, *m, *v;
 } Optimizer;
 
-static IrValue *scalar(Optimizer *o, const char *name) {
-    return ir_input(o->b.graph, name, o->scalar);
+static IrValue *scalar(Optimizer *o, IrBindKind kind) {
+    return input(o->b.graph, kind, o->scalar);
 }
 
-static void output(Optimizer *o, IrValue *v, const char *name) {
-    v->name = name;
+static void output(Optimizer *o, IrValue *v, IrBindKind kind) {
+    v->name = pass_bind_output(kind);
     ir_output(o->b.graph, v);
 }
 
 static void build_momentum(Optimizer *o, bool nesterov) {
     IrBuilder *b = &o->b;
-    o->m = ir_input(b->graph, "m", o->tensor);
-    IrValue *lr = scalar(o, "lr"), *momentum = scalar(o, "momentum");
-    IrValue *decay = scalar(o, "decay"), *clip = scalar(o, "clip");
+    o->m = input(b->graph, IR_BIND_M, o->tensor);
+    IrValue *lr = scalar(o, IR_BIND_LR), *momentum = scalar(o, IR_BIND_MOMENTUM);
+    IrValue *decay = scalar(o, IR_BIND_DECAY), *clip = scalar(o, IR_BIND_CLIP);
     IrValue *d = add(b, mul(b, o->g, clip), mul(b, o->p, decay));
     IrValue *m = add(b, mul(b, o->m, momentum), d);
     IrValue *step = nesterov ? add(b, mul(b, m, momentum), d) : m;
-    output(o, sub(b, o->p, mul(b, step, lr)), "new_p");
-    output(o, m, "new_m");
+    output(o, sub(b, o->p, mul(b, step, lr)), IR_BIND_P);
+    output(o, m, IR_BIND_M);
 }
 
 static void build_SGD(Optimizer *o) {
@@ -137,18 +143,21 @@ static IrValue *blend(IrBuilder *b, IrValue *to, IrValue *x, IrValue *by) {
 
 static void build_ADAMW(Optimizer *o) {
     IrBuilder *b = &o->b;
-    o->m = ir_input(b->graph, "m", o->tensor);
-    o->v = ir_input(b->graph, "v", o->tensor);
-    IrValue *lr = scalar(o, "lr"), *beta1 = scalar(o, "momentum"), *beta2 = scalar(o, "beta2");
-    IrValue *eps = scalar(o, "eps"), *decay = scalar(o, "decay"), *clip = scalar(o, "clip");
-    IrValue *correction1 = scalar(o, "correction1"), *correction2 = scalar(o, "correction2");
+    o->m = input(b->graph, IR_BIND_M, o->tensor);
+    o->v = input(b->graph, IR_BIND_V, o->tensor);
+    IrValue *lr = scalar(o, IR_BIND_LR), *beta1 = scalar(o, IR_BIND_MOMENTUM),
+            *beta2 = scalar(o, IR_BIND_BETA2);
+    IrValue *eps = scalar(o, IR_BIND_EPS), *decay = scalar(o, IR_BIND_DECAY),
+            *clip = scalar(o, IR_BIND_CLIP);
+    IrValue *correction1 = scalar(o, IR_BIND_CORRECTION1),
+            *correction2 = scalar(o, IR_BIND_CORRECTION2);
     IrValue *d = mul(b, o->g, clip);
     IrValue *m = blend(b, d, o->m, beta1), *v = blend(b, mul(b, d, d), o->v, beta2);
     IrValue *root = add(b, unary(b, IR_OP_SQRT, mul(b, v, correction2)), eps);
     IrValue *step = add(b, divide(b, mul(b, m, correction1), root), mul(b, o->p, decay));
-    output(o, sub(b, o->p, mul(b, step, lr)), "new_p");
-    output(o, m, "new_m");
-    output(o, v, "new_v");
+    output(o, sub(b, o->p, mul(b, step, lr)), IR_BIND_P);
+    output(o, m, IR_BIND_M);
+    output(o, v, IR_BIND_V);
 }
 
 static Optimizer begin(IrProgram *p, const char *name, int64_t row) {
@@ -168,15 +177,15 @@ IrGraph *pass_optimizer(IrProgram *p, IrOptimizer kind, int64_t row) {
 #include "runtime/train/bind.def"
     };
     Optimizer o = begin(p, kinds[kind].name, row);
-    o.p = ir_input(o.b.graph, "p", o.tensor);
-    o.g = ir_input(o.b.graph, "g", o.tensor);
+    o.p = input(o.b.graph, IR_BIND_P, o.tensor);
+    o.g = input(o.b.graph, IR_BIND_G, o.tensor);
     kinds[kind].build(&o);
     return o.b.graph;
 }
 
 IrGraph *pass_square_sums(IrProgram *p, int64_t row) {
     Optimizer o = begin(p, "sqsum", row);
-    o.g = ir_input(o.b.graph, "g", o.tensor);
-    output(&o, reduce_rows(&o.b, IR_OP_REDUCE_SUM, mul(&o.b, o.g, o.g)), "sum");
+    o.g = input(o.b.graph, IR_BIND_G, o.tensor);
+    output(&o, reduce_rows(&o.b, IR_OP_REDUCE_SUM, mul(&o.b, o.g, o.g)), IR_BIND_SUM);
     return o.b.graph;
 }

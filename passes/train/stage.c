@@ -9,6 +9,7 @@
 // and is read by what does. Where no product lies above the edge there are no features, and the
 // tail reads the image.
 #include "passes/train/autodiff.h"
+#include "passes/train/names.h"
 #include "passes/train/program.h"
 
 typedef struct Cut { // of the simplified network for one stage
@@ -84,7 +85,7 @@ static IrGraph *cut_tail(PassTrain *t, IrGraph *net, const Cut *c, const char *n
     IrGraph *g = ir_extract(net, name, c->n, c->edge, 1, net->outputs);
     for (int i = 0; i < c->n; i++)
         g->inputs[i]->name = pass_feature_name(t, i);
-    g->outputs[0]->name = "logits";
+    g->outputs[0]->name = pass_bind_output(IR_BIND_LOGITS);
     return g;
 }
 
@@ -92,7 +93,7 @@ static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     IrGraph *g = cut_tail(t, net, c, ir_sprintf(t->arena, "eval.%d", s));
     pass_drop_dropout(g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, false);
-    pass_add_output(g, loss.loss, "loss");
+    pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     t->out->info = t->out->n_graphs;
     pass_finish_graph(t, g, PASS_TRAIN, &t->out->stages[s].eval);
 }
@@ -127,7 +128,7 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     passes_run_named(t->prog, g, t->po, "fold_bn_param");
     pass_add_dropout(t, g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, true);
-    pass_add_output(g, loss.loss, "loss");
+    pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (!add_gradients(t, g, s, &loss))
         return false;
     pass_finish_graph(t, g, PASS_TRAIN, &t->out->stages[s].train);

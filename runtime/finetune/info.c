@@ -31,6 +31,11 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
                 (long long)d->stages[s].n_frozen);
 }
 
+static const char *const losses[] = {
+#define LOSS(NAME, name) [HONE_LOSS_##NAME] = name,
+#include "runtime/train/bind.def"
+};
+
 static void print_info_json(const RtFine *f) {
     const HoneTrainDesc *d = f->d;
     RtJson j = {.f = stdout};
@@ -40,7 +45,7 @@ static void print_info_json(const RtFine *f) {
     rt_json_text(&j, "hash", d->info->hash);
     rt_json_text(&j, "cpu", d->info->cpu);
     rt_json_int(&j, "classes", d->classes);
-    rt_json_text(&j, "loss", d->loss == HONE_LOSS_CE ? "cross-entropy" : "binary cross-entropy");
+    rt_json_text(&j, "loss", losses[d->loss]);
     rt_json_begin(&j, "stages", '[');
     for (int s = 0; s < d->n_stages; s++) {
         rt_json_begin(&j, NULL, '{');
