@@ -7,7 +7,7 @@
 //   matmul(a - za, b - zb) = sum over parts k of i32(matmul(f32(a - za)[.., k], f32(b - zb)[k,
 //   ..]))
 //
-// Convolutions are cut along their input channels. They say `algo=direct`: kernels that transform
+// Convolutions are cut along their input channels. They say `exact=1`: kernels that transform
 // their input (Winograd, Strassen) round.
 #include "frontend/import/quant.h"
 
@@ -236,7 +236,7 @@ static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
     } while (at < length && !n->refused);
     for (IrNode *k = before ? before->next : n->b.graph->first; k; k = k->next) {
         if (k->op == IR_OP_CONV) {
-            ir_set_attr(k, ir_attr_algo(IR_CONV_DIRECT));
+            ir_set_attr(k, ir_attr_i(IR_ATTR_EXACT, 1));
         }
     }
     return sum;

@@ -70,7 +70,8 @@ static bool same_step(const IrNode *a, const IrNode *b) {
 
 static bool are_alike(const Sibling *a, const Sibling *b) {
     IrWindow v = ir_window(a->conv), w = ir_window(b->conv);
-    bool same = v.sh == w.sh && v.sw == w.sw && a->n_chain == b->n_chain;
+    bool same = v.sh == w.sh && v.sw == w.sw && a->n_chain == b->n_chain &&
+                ir_int(a->conv, IR_ATTR_EXACT, 0) == ir_int(b->conv, IR_ATTR_EXACT, 0);
     for (int i = 0; same && i < a->n_chain; i++) {
         same = same_step(a->chain[i], b->chain[i]);
     }

@@ -27,11 +27,9 @@ static bool has_fewer_products(IrConvAlgo algo) {
     return ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_FEWER;
 }
 
-// A node that says `direct` and no tile wants its sums as they are: what transforms its input
-// rounds, and products of integers would not be exact.
+// What transforms its input rounds; products of integers, of which sums fit, do not.
 static bool must_be_exact(const IrNode *n) {
-    IrConvAlgo algo;
-    return ir_conv_algo(n, &algo) && !has_fewer_products(algo) && !ir_attr(n, IR_ATTR_TILE);
+    return ir_int(n, IR_ATTR_EXACT, 0);
 }
 
 // ---------------------------------------------------------------- candidates
