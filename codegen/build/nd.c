@@ -166,7 +166,7 @@ typedef struct NdPlan {
 } NdPlan;
 
 // Tasks of 512 to 16384 elements, about 32 or more of them; dimensions that grow with N are cut.
-static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t unit) {
+static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t step) {
     enum { LEAST = 512, MOST = 16384, TASKS = 32 };
     int last = nd->rank - inner;
     int64_t cost = nd->cost > 0 ? nd->cost : 1, work = cg_nd_elems(nd, 0) * cost;
@@ -185,8 +185,8 @@ static NdPlan plan_tasks(const CgNd *nd, int inner, int64_t unit) {
     if (p.tasks == last && (work > limit || symbolic == last)) {
         int64_t each = cg_nd_elems(nd, last + 1) * cost;
         int64_t steps = limit / (each > 0 ? each : 1);
-        p.chunk = (steps + unit - 1) / unit * unit;
-        p.chunk = p.chunk < unit ? unit : p.chunk;
+        p.chunk = (steps + step - 1) / step * step;
+        p.chunk = p.chunk < step ? step : p.chunk;
         if (nd->dim[last].size.n == 0 && p.chunk >= nd->dim[last].size.c) {
             p.chunk = 0;
         }
@@ -214,9 +214,9 @@ static void emit_loops(CgFn *f, const CgNd *nd, int dim, int last, const CgVal *
     cg_end(f, &loop);
 }
 
-void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, void *ctx) {
+void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t step, CgNdBody body, void *ctx) {
     int last = nd->rank - inner;
-    NdPlan plan = plan_tasks(nd, inner, unit);
+    NdPlan plan = plan_tasks(nd, inner, step);
     CgVal chunks = cg_i64(f, 1), len = nd_size(f, nd, last), tasks, lo, hi, start = NULL;
     if (plan.chunk) {
         chunks = cg_idivc(f, cg_iaddc(f, len, plan.chunk - 1), plan.chunk);

@@ -56,9 +56,9 @@ bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const 
 // the inner dimensions this call does.
 typedef void (*CgNdBody)(void *ctx, CgFn *f, const CgVal *off, CgVal len);
 // Loops over all dimensions but the last `inner`, which are the body's. Splits tasks over threads;
-// the first inner dimension is cut in multiples of `unit` where it is long. What belongs to one
+// the first inner dimension is cut in multiples of `step` where it is long. What belongs to one
 // call of the body does not depend on the number of threads.
-void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t unit, CgNdBody body, void *ctx);
+void cg_nd_for(CgFn *f, const CgNd *nd, int inner, int64_t step, CgNdBody body, void *ctx);
 
 // [0, len) in vectors: n is NULL for a whole vector at i, else how many lanes count.
 typedef void (*CgNdVector)(void *ctx, CgFn *f, CgVal i, CgVal n);

@@ -123,18 +123,18 @@ static void emit_chunk(Pooled *p, CgVal at, CgVal lo, CgVal hi) {
     pool_rows(p, at, stop, first);
 }
 
-// The part of tasks [lo, hi) that lies in image and group number `unit`.
-static void emit_unit(Pooled *p, CgVal unit, CgVal lo, CgVal hi) {
+// The part of tasks [lo, hi) that lies in image and group, pair number `pair`.
+static void emit_pair(Pooled *p, CgVal pair, CgVal lo, CgVal hi) {
     CgFn *f = p->f;
     CgLoop at;
     int rows = p->s->pool.OH, groups = p->oc.sets * p->oc.cut.n;
-    p->n = cg_idivc(f, unit, groups);
-    p->group = cg_iremc(f, unit, groups);
+    p->n = cg_idivc(f, pair, groups);
+    p->group = cg_iremc(f, pair, groups);
     CgVal set = cg_idivc(f, p->group, p->oc.cut.n), part = cg_iremc(f, p->group, p->oc.cut.n);
     p->ocb = cg_iadd(f, cg_imulc(f, set, p->oc.blocks), cg_conv_cut_at(f, p->oc.cut, part));
     p->vectors = cg_select(f, cg_icmp(f, LLVMIntSLT, part, cg_i64(f, p->oc.cut.big)),
                            cg_i64(f, p->oc.cut.size), cg_i64(f, p->oc.cut.size - 1));
-    CgVal start = cg_imulc(f, unit, rows);
+    CgVal start = cg_imulc(f, pair, rows);
     CgVal begin = cg_imax(f, cg_isub(f, lo, start), cg_i64(f, 0));
     CgVal end = cg_imin(f, cg_isub(f, hi, start), cg_i64(f, rows));
     cg_for(f, &at, begin, end, p->chunk);
@@ -152,9 +152,9 @@ void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx) {
                 .chunk = s->pool.chunk};
     int rows = s->pool.OH;
     CgVal tasks = cg_imulc(f, cg_dim(f, s->N), (int64_t)p.oc.sets * p.oc.cut.n * rows), lo, hi;
-    CgLoop unit;
+    CgLoop pair;
     cg_split(f, tasks, &lo, &hi);
-    cg_for(f, &unit, cg_idivc(f, lo, rows), cg_idivc(f, cg_iaddc(f, hi, rows - 1), rows), 1);
-    emit_unit(&p, unit.iv, lo, hi);
-    cg_end(f, &unit);
+    cg_for(f, &pair, cg_idivc(f, lo, rows), cg_idivc(f, cg_iaddc(f, hi, rows - 1), rows), 1);
+    emit_pair(&p, pair.iv, lo, hi);
+    cg_end(f, &pair);
 }

@@ -1,4 +1,4 @@
-// Lowering of conv_wgrad: chooses the register tile, the chunks of pixels and the groups of units
+// Lowering of conv_wgrad: chooses the register tile, the chunks of pixels and the groups of pieces
 // that suit the caches, and calls the kernel. Figures of performance: tests/bench/wgrad_bench.c.
 #include "codegen/conv/wgrad.h"
 #include "ir/conv.h"
@@ -18,10 +18,10 @@ static int ceil_div(int a, int b) {
 
 enum {
     MAX_CHUNK = 128,   // pixels
-    LEAST_UNITS = 4,   // to share among threads
+    LEAST_PIECES = 4,  // to share among threads
     MAX_COLUMNS = 128, // of a kernel: they are unrolled
     MAX_TAPS = 1 << 16,
-    MAX_UNIT_BYTES = 32 << 20,
+    MAX_GROUP_BYTES = 32 << 20,
 };
 
 static bool fits_int(int64_t x) {
@@ -125,14 +125,14 @@ static void choose_chunk(CgWgrad *s, const IrMachine *m, int lanes) {
     s->images = s->rows < s->OH ? 1 : max_int(1, pixels / max_int(1, s->OH * s->OW));
 }
 
-// How many units of a group: their sums fit, and the blocks of x and output tiles that they go over
-// make it about as wide as high.
+// How many pieces of a group: their sums fit, and the blocks of x and output tiles that they go
+// over make it about as wide as high.
 static void choose_group(CgWgrad *s, const IrMachine *m, int lanes) {
     s->i_blocks = 1;
-    CgWgradUnits u = cg_conv_wgrad_units(s, lanes);
+    CgWgradPieces u = cg_conv_wgrad_pieces(s, lanes);
     int64_t most = ir_budget(m, IR_L2_SUMS) / (u.floats * 4);
     most = most < 1 ? 1 : most > u.n ? u.n : most;
-    s->units = (int32_t)most;
+    s->pieces = (int32_t)most;
     int64_t block = (int64_t)s->images * s->rows * s->OW * s->sw * s->bin * 4;
     int width = 1, fit = (int)(ir_budget(m, IR_L2_BLOCKS) / (block > 0 ? block : 1));
     while ((int64_t)width * width * s->bin < most * lanes * s->vecs && width < fit)
@@ -154,7 +154,7 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     if ((int64_t)s.O * s.C * s.kh * s.kw == 0)
         return; // nothing to write
     choose_tile(&s, t);
-    while (s.vecs > 1 && cg_conv_wgrad_units(&s, t->lanes).n < LEAST_UNITS)
+    while (s.vecs > 1 && cg_conv_wgrad_pieces(&s, t->lanes).n < LEAST_PIECES)
         s.vecs--;
     if (s.bin == 1 && (s.group > 1 || s.C > 4)) {
         cg_nyi(p, n, "conv_wgrad of this plain input");
@@ -162,8 +162,8 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     }
     choose_chunk(&s, &t->machine, t->lanes);
     choose_group(&s, &t->machine, t->lanes);
-    int64_t bytes = cg_conv_wgrad_units(&s, t->lanes).floats * s.units * 4;
-    if (bytes > MAX_UNIT_BYTES) {
+    int64_t bytes = cg_conv_wgrad_pieces(&s, t->lanes).floats * s.pieces * 4;
+    if (bytes > MAX_GROUP_BYTES) {
         cg_nyi(p, n, "conv_wgrad with a window this large");
         return;
     }

@@ -16,7 +16,7 @@ typedef struct CgWgrad {
     int32_t lanewise;
     int32_t vecs, terms;     // register tile, at most
     int32_t rows, images;    // of a chunk
-    int32_t units, i_blocks; // of a group: units, and how many blocks of x they go over
+    int32_t pieces, i_blocks; // of a group: pieces, and how many blocks of x they go over
     int64_t x_image, dy_image;
     IrDim N;
 } CgWgrad;
@@ -28,19 +28,19 @@ typedef enum CgWgradPairing {
     CG_PAIR_RANGES, // groups that are not whole vectors: a range of blocks for each output vector
 } CgWgradPairing;
 
-typedef struct CgWgradUnits {
+typedef struct CgWgradPieces {
     CgWgradPairing pairing;
     int sets; // groups whose tiles are cut alike
     CgCut cut;
     int o_tiles, o_blocks, i_blocks; // of a set: output vectors, and blocks of x to a tile
     int64_t n;
     int taps, part, parts; // channels to a part, parts to a block
-    int rows;              // of a unit, at most
-    int64_t floats;        // of a unit
-} CgWgradUnits;
+    int rows;              // of a piece, at most
+    int64_t floats;        // of a piece
+} CgWgradPieces;
 
 CgWgradPairing cg_conv_wgrad_pairing(const CgWgrad *s, int lanes);
-CgWgradUnits cg_conv_wgrad_units(const CgWgrad *s, int lanes);
+CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes);
 int cg_conv_wgrad_group_channels(const CgWgrad *s); // of x
 void cg_conv_wgrad(CgFn *f, const void *spec);
 

@@ -13,12 +13,12 @@
 // Padding is never read: for a tap it is a narrower range of rows and columns. Where the terms of a
 // set have different ranges, the columns at the edges get code that omits what is outside.
 //
-// A unit is one tile of output vectors times one block of x with all taps: its sums lie in scratch
+// A piece is one tile of output vectors times one block of x with all taps: its sums lie in scratch
 // as [row = i * KH*KW + tap][vecs][lanes]. Pixels come in chunks (some rows of some images) that
-// stay in L1 while all parts and taps of a unit pass over them; a group of units, whose sums stay
+// stay in L1 while all parts and taps of a piece pass over them; a group of pieces, whose sums stay
 // in L2, takes all chunks before the next group; then its sums are transposed into dw.
 //
-// Threads split the units and each unit sums up all pixels in one order, so that results do not
+// Threads split the pieces and each piece sums up all pixels in one order, so that results do not
 // depend on the number of threads.
 #include "codegen/conv/wgrad_tile.h"
 #include "codegen/build/nd.h"
@@ -31,11 +31,11 @@ static int min_int(int a, int b) {
 static int max_int(int a, int b) {
     return a > b ? a : b;
 }
-// ---------------------------------------------------------------- a unit on a chunk
+// ---------------------------------------------------------------- a piece on a chunk
 
-// What a unit's code works on.
+// What a piece's code works on.
 typedef struct Place {
-    CgVal x, dy, sum;        // of the chunk's first image; the unit's sums
+    CgVal x, dy, sum;        // of the chunk's first image; the piece's sums
     CgVal images;            // of the chunk
     CgVal row_lo, row_hi;    // of the chunk
     CgVal x_ahead, dy_ahead; // floats from this chunk to the next
@@ -45,7 +45,7 @@ typedef struct Place {
 
 static CgVal sum_at(Kernel *k, const Place *p, CgVal part, CgVal kh, const Term *term, int v) {
     CgFn *f = k->f;
-    const CgWgradUnits *u = &k->u;
+    const CgWgradPieces *u = &k->u;
     CgVal row = cg_imulc(f, part, (int64_t)u->part * u->taps);
     row = cg_iaddc(f, cg_iadd(f, row, cg_imulc(f, kh, k->s->kw)), term->k * u->taps + term->kw);
     CgVal at = cg_iaddc(f, cg_imulc(f, row, (int64_t)u->cut.size * f->lanes), v * f->lanes);
@@ -104,7 +104,7 @@ static void emit_unit(Kernel *k, const Place *p, int nv) {
     cg_end(f, &kh);
 }
 
-// Channels of x that the unit's block holds.
+// Channels of x that the piece's block holds.
 static CgVal block_channels(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
@@ -114,14 +114,14 @@ static CgVal block_channels(Kernel *k, const Place *p) {
     return cg_imin(f, cg_i64(f, s->bin), cg_isub(f, cg_i64(f, c), cg_imulc(f, p->ib, s->bin)));
 }
 
-// Number -> tile and block. CgWgradUnits stand in order of groups of blocks of x, tiles, blocks.
+// Number -> tile and block. CgWgradPieces stand in order of groups of blocks of x, tiles, blocks.
 // Returns whether the tile has the larger number of vectors.
-static CgVal find_unit(Kernel *k, CgVal unit, Place *p) {
+static CgVal find_piece(Kernel *k, CgVal piece, Place *p) {
     CgFn *f = k->f;
-    const CgWgradUnits *u = &k->u;
+    const CgWgradPieces *u = &k->u;
     int per = k->s->i_blocks;
-    CgVal group = cg_idivc(f, unit, (int64_t)u->o_tiles * per);
-    CgVal rest = cg_iremc(f, unit, (int64_t)u->o_tiles * per), tile;
+    CgVal group = cg_idivc(f, piece, (int64_t)u->o_tiles * per);
+    CgVal rest = cg_iremc(f, piece, (int64_t)u->o_tiles * per), tile;
     CgVal first = cg_imulc(f, group, per);
     CgVal in_group = cg_imin(f, cg_i64(f, per), cg_isub(f, cg_i64(f, u->i_blocks), first));
     cg_divmod(f, rest, in_group, &tile, &p->ib);
@@ -149,7 +149,7 @@ static void find_range(Kernel *k, const Place *p, CgVal *lo, CgVal *hi) {
 // The block of x among all, and how many parts of it count: none past the range.
 static CgVal place_block(Kernel *k, Place *p) {
     CgFn *f = k->f;
-    const CgWgradUnits *u = &k->u;
+    const CgWgradPieces *u = &k->u;
     CgVal block = p->ib;
     p->parts = cg_i64(f, u->parts);
     if (u->pairing == CG_PAIR_SAME)
@@ -169,18 +169,18 @@ static CgVal place_block(Kernel *k, Place *p) {
     return cg_iadd(f, cg_imulc(f, p->set, u->i_blocks), block);
 }
 
-static void emit_unit_on_chunk(Kernel *k, CgVal unit, CgVal first_unit, CgVal image, Place *p) {
+static void emit_piece_on_chunk(Kernel *k, CgVal piece, CgVal first_piece, CgVal image, Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     CgCut cut = k->u.cut;
-    CgVal is_big = find_unit(k, unit, p);
+    CgVal is_big = find_piece(k, piece, p);
     CgVal block = place_block(k, p);
     int64_t x_plane = (int64_t)s->H * s->W * s->bin, dy_plane = (int64_t)s->OH * s->OW * f->lanes;
     CgVal x = cg_iadd(f, cg_imulc(f, image, s->x_image), cg_imulc(f, block, x_plane));
     CgVal dy = cg_iadd(f, cg_imulc(f, image, s->dy_image), cg_imulc(f, p->ob, dy_plane));
     p->x = cg_fat(f, f->arg[CG_WGRAD_X], x);
     p->dy = cg_fat(f, f->arg[CG_WGRAD_DY], dy);
-    p->sum = cg_fat(f, f->scratch, cg_imulc(f, cg_isub(f, unit, first_unit), k->u.floats));
+    p->sum = cg_fat(f, f->scratch, cg_imulc(f, cg_isub(f, piece, first_piece), k->u.floats));
     if (cut.big == cut.n) {
         emit_unit(k, p, cut.size);
         return;
@@ -195,11 +195,11 @@ static void emit_unit_on_chunk(Kernel *k, CgVal unit, CgVal first_unit, CgVal im
 
 // ---------------------------------------------------------------- sums to dw
 
-// Vector v of the unit's tile: square pieces of [rows][lanes] are transposed to dw[o][rows].
+// Vector v of the piece's tile: square pieces of [rows][lanes] are transposed to dw[o][rows].
 static void transpose_vector(Kernel *k, const Place *p, CgVal v) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    const CgWgradUnits *u = &k->u;
+    const CgWgradPieces *u = &k->u;
     int64_t per_output = (int64_t)cg_conv_wgrad_group_channels(s) * u->taps;
     CgVal rows = cg_imulc(f, block_channels(k, p), u->taps);
     CgVal o = cg_imulc(f, cg_iadd(f, p->ob, v), f->lanes);
@@ -231,7 +231,7 @@ static void transpose_vector(Kernel *k, const Place *p, CgVal v) {
 static void copy_lanes(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    const CgWgradUnits *u = &k->u;
+    const CgWgradPieces *u = &k->u;
     int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
     CgVal o0 = cg_imulc(f, p->ob, f->lanes), c0 = cg_imulc(f, p->ib, s->bin);
     CgVal n = cg_imin(f, cg_i64(f, f->lanes), cg_isub(f, cg_i64(f, s->O), o0));
@@ -253,11 +253,11 @@ static void copy_lanes(Kernel *k, const Place *p) {
     cg_end(f, &lane);
 }
 
-static void emit_result(Kernel *k, CgVal unit, CgVal first_unit) {
+static void emit_result(Kernel *k, CgVal piece, CgVal first_piece) {
     CgFn *f = k->f;
     Place p;
-    CgVal is_big = find_unit(k, unit, &p);
-    p.sum = cg_fat(f, f->scratch, cg_imulc(f, cg_isub(f, unit, first_unit), k->u.floats));
+    CgVal is_big = find_piece(k, piece, &p);
+    p.sum = cg_fat(f, f->scratch, cg_imulc(f, cg_isub(f, piece, first_piece), k->u.floats));
     if (k->u.pairing == CG_PAIR_RANGES) {
         CgVal lo, hi;
         CgIf guard;
@@ -278,10 +278,10 @@ static void emit_result(Kernel *k, CgVal unit, CgVal first_unit) {
 
 // ---------------------------------------------------------------- the kernel
 
-static void clear_sums(Kernel *k, CgVal units) {
+static void clear_sums(Kernel *k, CgVal pieces) {
     CgFn *f = k->f;
     CgLoop loop;
-    cg_for(f, &loop, cg_i64(f, 0), cg_imulc(f, units, k->u.floats), f->lanes);
+    cg_for(f, &loop, cg_i64(f, 0), cg_imulc(f, pieces, k->u.floats), f->lanes);
     cg_store_v(f, cg_v(f, 0), cg_fat(f, f->scratch, loop.iv));
     cg_end(f, &loop);
 }
@@ -302,7 +302,7 @@ static void emit_group(Kernel *k, CgVal lo, CgVal hi) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     CgVal images = cg_dim(f, s->N);
-    CgLoop image, rows, unit;
+    CgLoop image, rows, piece;
     clear_sums(k, cg_isub(f, hi, lo));
     cg_for(f, &image, cg_i64(f, 0), images, s->images);
     cg_for(f, &rows, cg_i64(f, 0), cg_i64(f, s->OH), s->rows);
@@ -310,26 +310,26 @@ static void emit_group(Kernel *k, CgVal lo, CgVal hi) {
     p.images = cg_imin(f, cg_i64(f, s->images), cg_isub(f, images, image.iv));
     p.row_hi = cg_imin(f, cg_iaddc(f, rows.iv, s->rows), cg_i64(f, s->OH));
     find_next_chunk(k, &p);
-    cg_for(f, &unit, lo, hi, 1);
-    emit_unit_on_chunk(k, unit.iv, lo, image.iv, &p);
-    cg_end(f, &unit);
+    cg_for(f, &piece, lo, hi, 1);
+    emit_piece_on_chunk(k, piece.iv, lo, image.iv, &p);
+    cg_end(f, &piece);
     cg_end(f, &rows);
     cg_end(f, &image);
-    cg_for(f, &unit, lo, hi, 1);
-    emit_result(k, unit.iv, lo);
-    cg_end(f, &unit);
+    cg_for(f, &piece, lo, hi, 1);
+    emit_result(k, piece.iv, lo);
+    cg_end(f, &piece);
 }
 
 void cg_conv_wgrad(CgFn *f, const void *spec) {
     Kernel k = {.f = f, .s = spec};
-    k.u = cg_conv_wgrad_units(k.s, f->lanes);
+    k.u = cg_conv_wgrad_pieces(k.s, f->lanes);
     cg_conv_wgrad_find_sets(&k);
     int products = k.s->kw * k.u.part * k.s->vecs, most = k.s->lanewise ? 8 : 4;
     k.unroll = max_int(1, min_int(most, MAX_PRODUCTS / max_int(1, products)));
     CgVal lo, hi;
     CgLoop group;
     cg_split(f, cg_i64(f, k.u.n), &lo, &hi);
-    cg_for(f, &group, lo, hi, k.s->units);
-    emit_group(&k, group.iv, cg_imin(f, hi, cg_iaddc(f, group.iv, k.s->units)));
+    cg_for(f, &group, lo, hi, k.s->pieces);
+    emit_group(&k, group.iv, cg_imin(f, hi, cg_iaddc(f, group.iv, k.s->pieces)));
     cg_end(f, &group);
 }

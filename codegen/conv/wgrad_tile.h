@@ -18,7 +18,7 @@ typedef struct Set {
 typedef struct Kernel {
     CgFn *f;
     const CgWgrad *s;
-    CgWgradUnits u;
+    CgWgradPieces u;
     int n_sets;
     Set *sets;
     int unroll;

@@ -250,8 +250,8 @@ static int gcd(int64_t a, int64_t b) {
 // Can a block end with `rest` tiles after its full register tiles?
 static bool can_remain(const Wino *d, int rest) {
     int per_image = d->w.tiles_h * d->w.tiles_w, block = d->s->tile.block;
-    int unit = gcd(gcd(d->s->N.n * per_image, d->s->N.c * per_image), block);
-    for (int count = unit; count <= block; count += unit)
+    int least = gcd(gcd(d->s->N.n * per_image, d->s->N.c * per_image), block);
+    for (int count = least; count <= block; count += least)
         if (count % d->tiles == rest)
             return true;
     return false;

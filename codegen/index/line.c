@@ -133,8 +133,8 @@ static void emit_arg_lines(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
 
 static void emit_arg(CgFn *f, const void *spec) {
     ArgRun r = {.spec = spec};
-    int64_t unit = is_side_by_side(r.spec) ? f->lanes : 1;
-    cg_nd_for(f, &r.spec->lines.nd, 1, unit, emit_arg_lines, &r);
+    int64_t step = is_side_by_side(r.spec) ? f->lanes : 1;
+    cg_nd_for(f, &r.spec->lines.nd, 1, step, emit_arg_lines, &r);
 }
 
 void cg_lower_arg(CgProgram *p, const IrNode *n) {

@@ -4,7 +4,7 @@
 //   interleave of x0, x1 absent, x2, x3 with stride [2,2]:   x0 0  x0 0
 //                                                            x2 x3 x2 x3
 //
-// In blocked tensors the copied unit is a whole vector of channels.
+// In blocked tensors what is copied is a whole vector of channels.
 #include "codegen/move/move.h"
 #include <string.h>
 

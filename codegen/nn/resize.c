@@ -59,14 +59,14 @@ static CgVal sum_taps(CgFn *f, const Line *l, int64_t taps, TapTerm term, CgVal 
     return acc[0];
 }
 
-static int64_t unit_of(const ResizeSpec *s) { // elements of a pixel
+static int64_t pixel_elems(const ResizeSpec *s) { // elements of a pixel
     return s->x.block ? s->x.block : 1;
 }
 
 static CgVal row_offset(CgFn *f, const Line *l, CgVal tap) {
     const Axis *h = &l->spec->h;
     return h->index ? load_entry(f, h, h->index, f->i64, tap, l->oh)
-                    : cg_imulc(f, l->oh, l->spec->w.in * unit_of(l->spec));
+                    : cg_imulc(f, l->oh, l->spec->w.in * pixel_elems(l->spec));
 }
 
 static CgVal add_row(const Line *l, CgFn *f, CgVal tap, CgVal i, CgVal n, CgVal acc) {
@@ -191,7 +191,7 @@ static void pick_pixels(CgFn *f, const Line *l) {
 
 static void emit_line(CgFn *f, Line *l) {
     const ResizeSpec *s = l->spec;
-    CgVal width = cg_i64(f, s->w.in * unit_of(s));
+    CgVal width = cg_i64(f, s->w.in * pixel_elems(s));
     if (s->h.weight) {
         l->from = s->w.index ? f->scratch : l->to;
         cg_nd_vectors(f, width, 2, sum_rows, l);
@@ -210,18 +210,18 @@ static void emit_line(CgFn *f, Line *l) {
 static void emit_lines(CgFn *f, const void *spec) {
     const ResizeSpec *s = spec;
     Line l = {.spec = s};
-    int64_t unit = unit_of(s), planes = cg_channels(&s->x);
+    int64_t pixel = pixel_elems(s), planes = cg_channels(&s->x);
     CgVal plane, n, c, lo, hi;
     CgLoop loop;
-    planes = s->x.block ? (planes + unit - 1) / unit : planes;
+    planes = s->x.block ? (planes + pixel - 1) / pixel : planes;
     cg_split(f, cg_imulc(f, cg_dim(f, s->y.dim[0]), planes * s->h.out), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
     cg_divmod(f, loop.iv, cg_i64(f, s->h.out), &plane, &l.oh);
     cg_divmod(f, plane, cg_i64(f, planes), &n, &c);
-    CgVal at = cg_iadd(f, cg_imulc(f, n, s->x.image), cg_imulc(f, c, cg_spatial(&s->x) * unit));
+    CgVal at = cg_iadd(f, cg_imulc(f, n, s->x.image), cg_imulc(f, c, cg_spatial(&s->x) * pixel));
     l.plane = cg_fat(f, f->arg[1], at);
     at = cg_iadd(f, cg_imulc(f, c, s->h.out), l.oh);
-    at = cg_iadd(f, cg_imulc(f, n, s->y.image), cg_imulc(f, at, s->w.out * unit));
+    at = cg_iadd(f, cg_imulc(f, n, s->y.image), cg_imulc(f, at, s->w.out * pixel));
     l.to = cg_fat(f, f->arg[0], at);
     emit_line(f, &l);
     cg_end(f, &loop);
@@ -289,10 +289,10 @@ static void emit_pixels(CgFn *f, const void *spec) {
 
 // v NULL: every pixel of an axis itself.
 static const char *table_key(CgProgram *p, const char *what, const IrValue *v, const Axis *a,
-                             int64_t unit) {
+                             int64_t pixel) {
     long long id = v ? (long long)v->konst->id : -1;
     return ir_sprintf(cg_arena(p), "resize %s %lld of %lld by %lld", what, id, (long long)a->in,
-                      (long long)unit);
+                      (long long)pixel);
 }
 
 static int64_t tap_of(const int32_t *index, const Axis *a, int64_t i) {
@@ -300,21 +300,21 @@ static int64_t tap_of(const int32_t *index, const Axis *a, int64_t i) {
     return k < 0 ? 0 : k >= a->in ? a->in - 1 : k;
 }
 
-// Offsets of the taps: `unit` elements to a pixel of the axis, in `bytes` each. index NULL: every
+// Offsets of the taps: `pixel` elements to a pixel of the axis, in `bytes` each. index NULL: every
 // pixel itself.
-static CgArg pack_index(CgProgram *p, const IrValue *index, const Axis *a, int64_t unit,
+static CgArg pack_index(CgProgram *p, const IrValue *index, const Axis *a, int64_t pixel,
                         size_t bytes) {
     int64_t offset, count = a->taps * a->out;
-    const char *key = table_key(p, bytes == 4 ? "i32" : "i64", index, a, unit);
+    const char *key = table_key(p, bytes == 4 ? "i32" : "i64", index, a, pixel);
     bool fresh;
     void *to = cg_pack(p, key, (size_t)count * bytes, &offset, &fresh);
     const int32_t *from = index ? ir_const_data(cg_ir(p), index->konst) : NULL;
     for (int64_t i = 0; i < count && fresh && to; i++) {
         int64_t k = tap_of(from, a, i);
         if (bytes == 4) {
-            ((int32_t *)to)[i] = (int32_t)(k * unit);
+            ((int32_t *)to)[i] = (int32_t)(k * pixel);
         } else {
-            ((int64_t *)to)[i] = k * unit;
+            ((int64_t *)to)[i] = k * pixel;
         }
     }
     return cg_packed(offset);
@@ -378,14 +378,14 @@ static CgArg pack_weights(CgProgram *p, const IrValue *weight, const Axis *a) {
 
 // The axis of which operands i and i + 1 are the tables, and its arguments. `bytes` of an index, 0:
 // those of columns of a plain line. `always`: with an index table even where the operand is absent.
-static Axis lower_axis(CgProgram *p, const IrNode *n, int i, int64_t in, int64_t out, int64_t unit,
+static Axis lower_axis(CgProgram *p, const IrNode *n, int i, int64_t in, int64_t out, int64_t pixel,
                        size_t bytes, bool always, CgArg *args, int *n_args) {
     const IrValue *index = ir_in(n, i), *weight = ir_in(n, i + 1);
     Axis a = {index ? index->type.shape.dim[0].c : 1, in, out, 0, 0, 0, 0};
     bool near = index && !bytes && pack_near(p, index, &a, args, n_args);
     if ((index || always) && !near) {
         a.index = *n_args;
-        args[(*n_args)++] = pack_index(p, index, &a, unit, bytes ? bytes : 4);
+        args[(*n_args)++] = pack_index(p, index, &a, pixel, bytes ? bytes : 4);
     }
     if (weight) {
         a.weight = *n_args;
@@ -415,7 +415,7 @@ void cg_lower_resize(CgProgram *p, const IrNode *n) {
         }
     }
     bool weighted = ir_in(n, 2) || ir_in(n, 4);
-    int64_t unit = unit_of(&s), width = s.x.dim[3].c * unit;
+    int64_t pixel = pixel_elems(&s), width = s.x.dim[3].c * pixel;
     bool words = ir_dtype_bytes((IrDtype)s.x.dtype) == 4 && (s.x.dtype == IR_F32 || !weighted);
     bool lines = s.x.block || (words && width <= MAX_LINE);
     if (width > INT32_MAX) {
@@ -425,7 +425,7 @@ void cg_lower_resize(CgProgram *p, const IrNode *n) {
     CgArg args[7] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
     int n_args = 2;
     s.h = lower_axis(p, n, 1, s.x.dim[2].c, s.y.dim[2].c, width, 8, !lines, args, &n_args);
-    s.w = lower_axis(p, n, 3, s.x.dim[3].c, s.y.dim[3].c, unit,
+    s.w = lower_axis(p, n, 3, s.x.dim[3].c, s.y.dim[3].c, pixel,
                      !lines      ? 8
                      : s.x.block ? 4
                                  : 0,

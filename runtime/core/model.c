@@ -121,10 +121,10 @@ const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions 
 // a huge page and ask for more of them.
 static char *map_memory(size_t *bytes) {
     bool huge = *bytes >= 2 * HUGE_PAGE;
-    size_t unit = huge ? HUGE_PAGE : 4096;
+    size_t page = huge ? HUGE_PAGE : 4096;
     if (*bytes > SIZE_MAX / 2)
         return NULL;
-    size_t want = (*bytes + unit - 1) / unit * unit, map = want + (huge ? HUGE_PAGE : 0);
+    size_t want = (*bytes + page - 1) / page * page, map = want + (huge ? HUGE_PAGE : 0);
     char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;

@@ -1,4 +1,4 @@
-// How the work of conv_wgrad is cut into units; conv/wgrad_kernel.c says what they are.
+// How the work of conv_wgrad is cut into pieces; conv/wgrad_kernel.c says what they are.
 #include "codegen/conv/wgrad.h"
 
 static int min_int(int a, int b) {
@@ -39,8 +39,9 @@ static int most_blocks(const CgWgrad *s, int lanes) {
     return most;
 }
 
-CgWgradUnits cg_conv_wgrad_units(const CgWgrad *s, int lanes) {
-    CgWgradUnits u = {.pairing = cg_conv_wgrad_pairing(s, lanes), .sets = 1, .taps = s->kh * s->kw};
+CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes) {
+    CgWgradPieces u = {
+        .pairing = cg_conv_wgrad_pairing(s, lanes), .sets = 1, .taps = s->kh * s->kw};
     u.o_blocks = ceil_div(s->O, lanes);
     u.i_blocks = s->bin == 1 ? 1 : ceil_div(s->C, s->bin);
     u.part = s->bin == 1 ? s->C : s->lanewise ? cg_conv_wgrad_group_channels(s) : s->terms;
