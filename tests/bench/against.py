@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """This checkout's compiler against an older one: the same outputs, not slower, not larger, not longer to compile.
 
-  tests/bench/against.py COMMIT|HONE [NETWORK...] [--outputs] [--speed] [--cost] [--step]
+  tests/bench/against.py COMMIT|HONE [NETWORK...] [--outputs] [--speed] [--start] [--cost] [--step]
                          [--threads 1 2] [--rounds 15] [--iters 5] [--flags=...] [--check]
 
-COMMIT is built in build-peers/COMMIT (once); HONE is a compiler that stands there already. Without a choice all four:
+COMMIT is built in build-peers/COMMIT (once); HONE is a compiler that stands there already. Without a choice all five:
 
   --outputs   both programs on one random batch of 2: bit-equal, else the largest difference over the largest output
   --speed     both programs' bench, alternating, the order changing from round to round; the ratio of minima
+  --start     both programs from exec to a classified image (the sample's), alternating, and peak memory
   --cost      compile time (minimum of five, alternating) and program size
   --step      a training step of ResNet-50 (batch 16, everything trains), alternating
 
@@ -107,6 +108,25 @@ def speed(a, pair):
         print(f"{pair.name:20} {threads} threads {old:9.3f} ms {new:9.3f} ms  ratio {new / old:.3f}{star}", flush=True)
 
 
+def start(a, pair):
+    image, memory = os.path.join(peers.ROOT, "tools", "sample", "sneaker.png"), [0, 0]
+
+    def run(side):
+        begin = time.perf_counter()
+        process = subprocess.Popen([pair.program[side], "--threads", threads, image], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"exit code {process.returncode} from {pair.program[side]}")
+        memory[side] = usage.ru_maxrss * 1024e-6
+        return (time.perf_counter() - begin) * 1e3
+
+    for threads in a.threads:
+        old, new = pair.alternate(a.rounds, run)
+        print(f"{pair.name:20} {threads} threads, first image after {old:.1f} ms {new:.1f} ms  ratio {new / old:.3f}  "
+              f"{memory[0]:.0f} MB {memory[1]:.0f} MB", flush=True)
+
+
 def cost(a, pair):
     old, new = pair.alternate(5, pair.compile)
     size = [os.path.getsize(p) for p in pair.program]
@@ -135,7 +155,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("old")
     p.add_argument("networks", nargs="*")
-    for choice in ("outputs", "speed", "cost", "step", "check"):
+    for choice in ("outputs", "speed", "start", "cost", "step", "check"):
         p.add_argument("--" + choice, action="store_true")
     p.add_argument("--threads", nargs="*", default=["1", "2"])
     p.add_argument("--rounds", type=int, default=15)
@@ -144,14 +164,15 @@ def main():
     p.add_argument("--flags", default="", help="for hone compile, both")
     a = p.parse_args()
     a.flags, a.bad, a.hone = a.flags.split(), [], [old_compiler(a.old), peers.HONE]
-    every = not (a.outputs or a.speed or a.cost or a.step)
+    every = not (a.outputs or a.speed or a.start or a.cost or a.step)
     for name in a.networks or (FOURTEEN if a.outputs or every else FOUR):
         with tempfile.TemporaryDirectory() as folder:
-            if not (every or a.outputs or a.speed or a.cost):
+            if not (every or a.outputs or a.speed or a.start or a.cost):
                 break
             pair = Pair(a, folder, name)
             measured = a.networks or name in FOUR
-            for wanted, run in ((a.outputs, outputs), (a.speed and measured, speed), (a.cost and measured, cost)):
+            for wanted, run in ((a.outputs, outputs), (a.speed and measured, speed),
+                                (a.start and measured, start), (a.cost and measured, cost)):
                 if wanted or (every and (measured or run is outputs)):
                     run(a, pair)
     if a.step or every:
