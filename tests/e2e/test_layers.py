@@ -2,6 +2,7 @@
 stay where they belong, files and functions stay short, every room says what it is.
 
 Calls are read from the object files of the build: what one defines and another leaves undefined."""
+import functools
 import os
 import re
 import subprocess
@@ -122,6 +123,7 @@ def test_no_circles_of_includes():
     assert circles({path: includes(text) for _, path, text in sources()}) == []
 
 
+@functools.cache
 def symbols(object_file):
     """(defined, undefined) names that other files can see."""
     out = subprocess.run(["nm", "-g", object_file], capture_output=True, text=True, check=True).stdout
