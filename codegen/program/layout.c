@@ -12,23 +12,7 @@ enum {
     T_int64_t,
     T_float,
 #define HONE_STRUCT(S) T_##S,
-#define HONE_FIELD(S, type, name)
-#define HONE_ARRAY(S, type, name, n)
-#define HONE_TEXT(S, name)
-#define HONE_TEXTS(S, name, count)
-#define HONE_TABLE(S, type, name, count)
-#define HONE_SYMBOL(S, type, name)
-#define HONE_END(S, bytes)
-#include "runtime/core/abi.def"
-#include "runtime/train/abi.def"
-#undef HONE_STRUCT
-#undef HONE_FIELD
-#undef HONE_ARRAY
-#undef HONE_TEXT
-#undef HONE_TEXTS
-#undef HONE_TABLE
-#undef HONE_SYMBOL
-#undef HONE_END
+#include "codegen/program/abi_rows.def"
     N_TYPES
 };
 
@@ -45,7 +29,6 @@ typedef struct Row { // a field
 } Row;
 
 static const Row rows[] = {
-#define HONE_STRUCT(S)
 #define HONE_FIELD(S, type, name) {T_##S, FIELD, T_##type, offsetof(S, name), 1, 0, #S "." #name},
 #define HONE_ARRAY(S, type, name, n)                                                               \
     {T_##S, ARRAY, T_##type, offsetof(S, name), n, 0, #S "." #name},
@@ -55,17 +38,7 @@ static const Row rows[] = {
 #define HONE_TABLE(S, type, name, count)                                                           \
     {T_##S, TABLE, T_##type, offsetof(S, name), 1, offsetof(S, count), #S "." #name},
 #define HONE_SYMBOL(S, type, name) {T_##S, SYMBOL, 0, offsetof(S, name), 1, 0, #S "." #name},
-#define HONE_END(S, bytes)
-#include "runtime/core/abi.def"
-#include "runtime/train/abi.def"
-#undef HONE_STRUCT
-#undef HONE_FIELD
-#undef HONE_ARRAY
-#undef HONE_TEXT
-#undef HONE_TEXTS
-#undef HONE_TABLE
-#undef HONE_SYMBOL
-#undef HONE_END
+#include "codegen/program/abi_rows.def"
 };
 
 static const size_t sizes[N_TYPES] = {
@@ -73,24 +46,8 @@ static const size_t sizes[N_TYPES] = {
     [T_uint32_t] = 4,
     [T_int64_t] = 8,
     [T_float] = 4,
-#define HONE_STRUCT(S)
-#define HONE_FIELD(S, type, name)
-#define HONE_ARRAY(S, type, name, n)
-#define HONE_TEXT(S, name)
-#define HONE_TEXTS(S, name, count)
-#define HONE_TABLE(S, type, name, count)
-#define HONE_SYMBOL(S, type, name)
 #define HONE_END(S, bytes) [T_##S] = sizeof(S),
-#include "runtime/core/abi.def"
-#include "runtime/train/abi.def"
-#undef HONE_STRUCT
-#undef HONE_FIELD
-#undef HONE_ARRAY
-#undef HONE_TEXT
-#undef HONE_TEXTS
-#undef HONE_TABLE
-#undef HONE_SYMBOL
-#undef HONE_END
+#include "codegen/program/abi_rows.def"
 };
 
 enum { N_ROWS = sizeof rows / sizeof *rows, MAX_FIELDS = 40 };
