@@ -7,6 +7,11 @@
 //   [N,C,D,H,W]    [N,C*D,H,W], then [N,C,D,H*W] for the depth
 //
 // Axes that stay as they are get no table; resize_axis.c fills those of the others.
+//
+// Where ONNX's text leaves a choice, or its reference differs, this is ONNX Runtime's: a scale of 1
+// keeps an axis, and a result of the input's shape is the input, whatever the region; so does
+// antialias with an axis of equal size; align_corners divides by the length of the result, a whole
+// number.
 #include "frontend/import/resize.h"
 
 #include <math.h>
@@ -53,17 +58,33 @@ static void outer_dims(FeNode *n, const IrShape *s, int to, IrShape *as) {
     as->dim[1] = fe_dim_product(n, s, 1, to);
 }
 
+// To the next integer that the type has; halves away from zero.
+static IrValue *round_to(FeNode *n, IrDtype t, IrValue *x) {
+    int bits = 8 * ir_dtype_bytes(t);
+    bool is_unsigned = t >= IR_U8 && t <= IR_U64;
+    double most = ldexp(1, is_unsigned ? bits : bits - 1);
+    if (t == IR_F32 || n->refused) {
+        return x;
+    }
+    IrValue *size = fe_bin(n, IR_OP_ADD, fe_un(n, IR_OP_ABS, x), fe_const(n, x, 0.5));
+    x = fe_bin(n, IR_OP_MUL, fe_un(n, IR_OP_SIGN, x), fe_un(n, IR_OP_FLOOR, size));
+    return bits > 16 ? x
+                     : fe_build(n, IR_OP_CLIP, FE_IN(x),
+                                FE_WITH(ir_attr_f(IR_ATTR_MIN, is_unsigned ? 0 : -most),
+                                        ir_attr_f(IR_ATTR_MAX, most - 1)));
+}
+
 static IrValue *resize_axes(FeNode *n, const FeResize *r, IrValue *x) {
     IrShape s = x->type.shape, as;
     int last = r->rank - 1, done = last;
     const FeResizeAxis *w = &r->axis[last], *h = last > 0 ? &r->axis[last - 1] : NULL;
-    bool both = last >= 3 || (h && h->changes);
+    bool both = r->rounds_to == IR_F32 && (last >= 3 || (h && h->changes));
     if (w->changes || (both && h->changes)) {
         done = both ? last - 1 : last;
         outer_dims(n, &s, done, &as);
         as.dim[2] = both ? s.dim[last - 1] : ir_dim(1);
         as.dim[3] = s.dim[last];
-        x = resize_view(n, x, &as, both ? h : NULL, w);
+        x = round_to(n, r->rounds_to, resize_view(n, x, &as, both ? h : NULL, w));
         s.dim[last] = w->changes ? ir_dim(w->out) : s.dim[last];
         if (both && h->changes) {
             s.dim[last - 1] = ir_dim(h->out);
@@ -74,7 +95,7 @@ static IrValue *resize_axes(FeNode *n, const FeResize *r, IrValue *x) {
             outer_dims(n, &s, i, &as);
             as.dim[2] = s.dim[i];
             as.dim[3] = fe_dim_product(n, &s, i + 1, r->rank);
-            x = resize_view(n, x, &as, &r->axis[i], NULL);
+            x = round_to(n, r->rounds_to, resize_view(n, x, &as, &r->axis[i], NULL));
             s.dim[i] = ir_dim(r->axis[i].out);
         }
     }
@@ -93,13 +114,20 @@ static IrValue *fill_outside(FeNode *n, const FeResize *r, IrValue *y) {
     return y;
 }
 
+static bool keeps_shape(const FeResize *r) {
+    bool keeps = true;
+    for (int i = 0; i < r->rank; i++) {
+        keeps = keeps && r->axis[i].out == r->axis[i].in;
+    }
+    return keeps;
+}
+
 static void build_resize(FeNode *n, FeResize *r, IrValue *x) {
-    bool changes = false;
+    bool changes = false, keeps = keeps_shape(r);
     for (int i = 0; i < r->rank && !n->refused; i++) {
         FeResizeAxis *a = &r->axis[i];
-        bool crops =
-            r->coordinates == FE_RESIZE_TF_CROP_AND_RESIZE && (a->start != 0 || a->end != 1);
-        if (a->out != a->in || a->scale != 1 || crops) {
+        bool empty = a->in == 0 && a->out == 0;
+        if (a->scale != 1 && !keeps && !empty) {
             if (a->dim.n || a->in < 1 || a->in > FE_RESIZE_MAX_PIXELS || a->out < 1 ||
                 a->out > FE_RESIZE_MAX_PIXELS) {
                 fe_refuse(n, "axis %d of size %lld cannot be resized to %lld", i, (long long)a->in,
@@ -108,7 +136,7 @@ static void build_resize(FeNode *n, FeResize *r, IrValue *x) {
                 fe_resize_fill_axis(n, r, a);
             }
         }
-        changes |= a->changes;
+        changes |= a->changes || a->has_outside;
     }
     if (n->refused) {
         return;
@@ -117,9 +145,10 @@ static void build_resize(FeNode *n, FeResize *r, IrValue *x) {
         fe_out_alias(n, 0, 0);
         return;
     }
-    // Integers are interpolated in f32 and cut off.
+    // Integers are interpolated in f32 and cut off, with antialias rounded.
     IrDtype t = x->type.dtype;
     bool casts = r->mode != FE_RESIZE_NEAREST && !ir_dtype_is_float(t);
+    r->rounds_to = casts && r->antialias ? t : IR_F32;
     IrValue *y = resize_axes(n, r, casts ? fe_cast(n, x, IR_F32) : x);
     y = fill_outside(n, r, y);
     fe_out(n, 0, casts ? fe_cast(n, y, t) : y);

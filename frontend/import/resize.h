@@ -47,6 +47,7 @@ typedef struct FeResize {
     FeResizeRounding rounding;
     double cubic_a, outside; // outside: value of what lies there
     bool exclude_outside, antialias;
+    IrDtype rounds_to; // antialias of integers: what each axis makes is rounded; F32: nothing is
     int rank;
     FeResizeAxis axis[IR_MAX_RANK];
 } FeResize;

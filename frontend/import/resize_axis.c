@@ -6,16 +6,16 @@
 #include <math.h>
 
 enum { MAX_TABLE = 1 << 22 }; // entries
+static const double HALF_WAY = 1e-6;
 
 // Resize-19, coordinate_transformation_mode.
 static float source_of(const FeResize *r, const FeResizeAxis *a, int64_t pixel) {
-    float x = (float)pixel, in = (float)a->in, out = (float)a->out, wide = a->scale * in;
-    wide = fabsf(wide - out) < 1e-3f ? out : wide;
+    float x = (float)pixel, in = (float)a->in, out = (float)a->out;
     switch (r->coordinates) {
     case FE_RESIZE_PYTORCH_HALF_PIXEL:
         return a->out > 1 ? (x + 0.5f) / a->scale - 0.5f : 0;
-    case FE_RESIZE_ALIGN_CORNERS: // ONNX's own cases do not round scale * size down here
-        return a->out > 1 ? x * (in - 1) / (wide - 1) : 0;
+    case FE_RESIZE_ALIGN_CORNERS: // by the length of the result, scale * size rounded down
+        return a->out > 1 ? x * (in - 1) / (out - 1) : 0;
     case FE_RESIZE_ASYMMETRIC:
         return x / a->scale;
     case FE_RESIZE_TF_HALF_PIXEL_FOR_NN:
@@ -24,14 +24,17 @@ static float source_of(const FeResize *r, const FeResizeAxis *a, int64_t pixel) 
         return a->out > 1 ? a->start * (in - 1) + x * (a->end - a->start) * (in - 1) / (out - 1)
                           : 0.5f * (a->start + a->end) * (in - 1);
     case FE_RESIZE_HALF_PIXEL_SYMMETRIC:
-        return in / 2 * (1 - out / wide) + (x + 0.5f) / a->scale - 0.5f;
+        return (float)(in / 2 * (1 - out / (a->scale * in)) + (x + 0.5) / (double)a->scale - 0.5);
     default:
         return (x + 0.5f) / a->scale - 0.5f;
     }
 }
 
-// Resize-19, nearest_mode. SIMPLE: what was meant before version 11.
+// Resize-19, nearest_mode. SIMPLE: what was meant before version 11. What should be half way, and a
+// rounded scale has moved a little, is half way.
 static double round_source(FeResizeRounding how, double x, double scale) {
+    double half = floor(x) + 0.5;
+    x = fabs(x - half) <= HALF_WAY ? half : x;
     switch (how) {
     case FE_RESIZE_PREFER_FLOOR:
         return ceil(x - 0.5);
@@ -128,8 +131,10 @@ void fe_resize_fill_axis(FeNode *n, const FeResize *r, FeResizeAxis *a) {
             x = round_source(r->rounding, x, (double)a->scale);
             ((int32_t *)a->index.data)[i] = (int32_t)fmin(fmax(x, 0), (double)(a->in - 1));
         } else {
-            fill_taps(r, a, i, x);
+            // At the ends one pixel is all of it, to the last bit: integers are cut off later.
+            bool clamps = r->mode == FE_RESIZE_LINEAR && !r->antialias && !r->exclude_outside;
+            fill_taps(r, a, i, clamps ? fmin(fmax(x, 0), (double)(a->in - 1)) : x);
         }
     }
-    a->changes = !is_identity(a);
+    a->changes = !is_identity(a) && !(r->antialias && a->in == a->out);
 }

@@ -6,8 +6,7 @@ results of ONNX Runtime, in the layout of ONNX's backend cases: run by the suite
   build/tests/frontend_test_onnx_suite -v FOLDER test            evaluator
   build/tests/codegen_test_onnx_backend -v FOLDER test           compiled
 
-Nodes that ONNX Runtime refuses are left out. Known differences, where ONNX's reference decides: cubic
-tf_crop_and_resize; numbers below 1e-5 that are differences of larger ones. Needs node, npm, python3-onnx and ../shared.
+Nodes that ONNX Runtime refuses are left out. Known differences: numbers below 1e-5 that are differences of larger ones. Needs node, npm, python3-onnx and ../shared.
 """
 import argparse
 import os
@@ -153,7 +152,7 @@ def resize(m):
             roi[i], roi[rank + i] = m.pick(0, .2, .4, -.3), m.pick(1, .8, .6, 1.4)
     scales, sizes = [1.] * rank, list(shape)
     for i in axes:
-        scales[i] = m.pick(.5, 2., 1.5, 3., .6) if how != "align_corners" else m.pick(2., 3.)
+        scales[i] = m.pick(.5, 2., 1.5, 3., .6)
         sizes[i] = m.pick(1, 2, 3, 5, 6, 8, 9, 11)
     given = [np.array(scales, np.float32), None] if m.pick(0, 1) else [None, np.array(sizes, np.int64)]
     if opset < 13 and given[0] is None:
