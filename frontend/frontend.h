@@ -83,8 +83,20 @@ const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin);
 // reported.
 bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **name);
 
-// ---- the model with another classifier (retarget.c)
+// ---- the model as it was read
 typedef struct FeModel FeModel; // lives as long as the arena it was read in
+
+// The coarsest numbers that it stores or computes with, f32 where none are coarser. In order.
+typedef enum FePrecision {
+    FE_PRECISION_F32,
+    FE_PRECISION_F16,
+    FE_PRECISION_INT8, // quantized
+    FE_PRECISION_BF16,
+    FE_PRECISION_COUNT
+} FePrecision;
+FePrecision fe_model_precision(const FeModel *m);
+
+// ---- the model with another classifier (retarget.c)
 typedef struct FeNewModel FeNewModel;
 
 typedef struct FeRetarget {

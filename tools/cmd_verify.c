@@ -1,13 +1,12 @@
 // hone verify: compiled code against the reference evaluator, and against stored outputs.
 #include "tools/compiled.h"
+#include "tools/test_data.h"
 
 #include "ir/conv.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 // Kernels of one kind: what they make of the model is judged on its own.
 typedef struct Variant {
@@ -21,10 +20,12 @@ typedef struct Verify {
     const char *dir, *tolerance_text;
     double tolerance;
     int sets, batch, threads, seed;
-    bool nodes;
-    int n;
-    Variant variant[2]; // the first is what hone compile makes
-    IrGraph *reference; // as imported
+    bool nodes, direct_only;
+    int n, compiled;
+    Variant variant[2];         // the first is what hone compile makes
+    IrGraph *declared;          // as imported first: with all inputs
+    IrGraph *reference;         // as imported
+    FePrecision inside, stored; // of the reference's values; of the file's
 } Verify;
 
 enum { DIRECT, WINOGRAD };
@@ -33,12 +34,25 @@ static const struct {
     double tolerance; // where the user gives none
 } kinds[] = {[DIRECT] = {"direct", 5e-5}, [WINOGRAD] = {"Winograd", 5e-4}};
 
+// Differences, of the largest magnitude, that numbers of some type make: a few roundings of f16 and
+// bf16, a few steps of int8.
+static const struct {
+    const char *name;
+    double tolerance;
+} precisions[FE_PRECISION_COUNT] = {[FE_PRECISION_F32] = {"f32", 0},
+                                    [FE_PRECISION_F16] = {"f16", 4e-3},
+                                    [FE_PRECISION_INT8] = {"int8", 2e-2},
+                                    [FE_PRECISION_BF16] = {"bf16", 3e-2}};
+
 static const ToolUsage usage = {
     "hone verify MODEL.onnx [TEST_DIR] [options]",
     "Compiles the model in a temporary place and compares its outputs with those of the reference\n"
     "evaluator (plain loops in double precision), on random inputs or on the inputs stored in\n"
     "TEST_DIR (test_data_set_*/input_0.pb, output_0.pb; the stored outputs are compared as well).\n"
     "Where convolutions use Winograd's algorithms, direct kernels are judged besides them.\n"
+    "Inputs of TEST_DIR that decide on shapes are constants with the stored content. Where "
+    "numbers\n"
+    "are f16, bf16 or int8, as much more is allowed as these round, and the output says so.\n"
     "Training-form nodes keep their literal meaning here.\n",
     "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
     "  hone verify model.onnx /path/to/its/test/folder\n"};
@@ -123,12 +137,37 @@ static void see_value(void *ctx, const IrValue *v, const IrTensor *want) {
 
 // ---------------------------------------------------------------- one set of inputs
 
-static bool judge(const Variant *k, const char *what, const char *name, Diff d) {
-    bool ok = relative(d) <= k->tolerance;
+// What the graph's own values round to.
+static FePrecision graph_precision(const IrGraph *g) {
+    FePrecision p = FE_PRECISION_F32;
+    for (const IrNode *n = g->first; n; n = n->next) {
+        IrDtype t = n->out[0]->type.dtype;
+        FePrecision own = t == IR_BF16                                        ? FE_PRECISION_BF16
+                          : t == IR_F16                                       ? FE_PRECISION_F16
+                          : n->op == IR_OP_CAST && (t == IR_I8 || t == IR_U8) ? FE_PRECISION_INT8
+                                                                              : FE_PRECISION_F32;
+        p = own > p ? own : p;
+    }
+    return p;
+}
+
+// One step of an integer that is a quantized number is a rounding.
+static bool is_step(FePrecision p, const IrTensor *want, Diff d) {
+    return p == FE_PRECISION_INT8 && ir_dtype_bytes(want->dtype) == 1 && d.diff <= 1;
+}
+
+static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *what,
+                  const char *name, const IrTensor *got, const IrTensor *want) {
+    Diff d = compare(got, want);
+    bool raised = !v->tolerance_text && precisions[p].tolerance > k->tolerance;
+    double allowed = raised ? precisions[p].tolerance : k->tolerance;
+    bool ok = relative(d) <= allowed || (raised && is_step(p, want, d));
     printf("%s %s, %-8s: largest difference %.3g, %.3g of the largest magnitude %.4g, RMS %.3g "
-           "of it: %s\n",
-           what, name, k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d),
-           ok ? "ok" : "FAILED");
+           "of it",
+           what, name, k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d));
+    if (raised)
+        printf(", %.0e allowed for %s", allowed, precisions[p].name);
+    printf(": %s\n", ok ? "ok" : "FAILED");
     return ok;
 }
 
@@ -158,9 +197,9 @@ static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const I
     for (int i = 0; i < ref->n_outputs; i++) {
         const char *name = ref->outputs[i]->name;
         for (int k = 0; k < v->n; k++)
-            ok &= judge(&v->variant[k], "evaluator", name, compare(&got[k][i], &want[i]));
+            ok &= judge(v, &v->variant[k], v->inside, "evaluator", name, &got[k][i], &want[i]);
         for (int k = 0; k < v->n && stored; k++)
-            ok &= judge(&v->variant[k], "stored   ", name, compare(&got[k][i], &stored[i]));
+            ok &= judge(v, &v->variant[k], v->stored, "stored   ", name, &got[k][i], &stored[i]);
     }
     return ok;
 }
@@ -196,76 +235,6 @@ static bool check_random(Tool *t, Verify *v) {
     return ok;
 }
 
-// ---------------------------------------------------------------- stored sets
-
-// The batch size at which the declared shape gives the tensor's; false when none does.
-static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N) {
-    if (v->type.shape.rank != x->rank || v->type.dtype != x->dtype)
-        return false;
-    for (int i = 0; i < x->rank; i++) {
-        IrDim d = v->type.shape.dim[i];
-        if (d.n && *N < 0 && (x->dim[i] - d.c) % d.n == 0)
-            *N = (x->dim[i] - d.c) / d.n;
-        if (ir_dim_at(d, *N) != x->dim[i])
-            return false;
-    }
-    return true;
-}
-
-static bool load_tensors(Tool *t, const char *dir, const char *what, IrValue *const *v, int n,
-                         IrTensor *out, int64_t *N, IrArena *a) {
-    for (int i = 0; i < n; i++) {
-        const char *path = ir_sprintf(a, "%s/%s_%d.pb", dir, what, i);
-        if (!fe_load_tensor(t->arena, path, &out[i], NULL))
-            return false;
-        t->diag.file = path;
-        if (!match_batch(v[i], &out[i], N)) {
-            char type[256];
-            ir_error(&t->diag, IR_NOWHERE, "does not fit %s '%s', which is %s", what, v[i]->name,
-                     ir_type_print(&v[i]->type, type, sizeof type));
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool check_stored(Tool *t, Verify *v, const char *dir) {
-    IrArena *a = ir_arena_new(&t->diag);
-    const IrGraph *g = v->reference;
-    IrTensor *in = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *in);
-    IrTensor *out = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *out);
-    int64_t N = -1;
-    bool ok = load_tensors(t, dir, "input", g->inputs, g->n_inputs, in, &N, a) &&
-              load_tensors(t, dir, "output", g->outputs, g->n_outputs, out, &N, a);
-    if (ok) {
-        printf("%s\n", dir);
-        ok = check_set(t, v, N < 0 ? 1 : N, in, out, a);
-    }
-    ir_arena_free(a);
-    return ok;
-}
-
-static int is_data_set(const struct dirent *e) {
-    return strncmp(e->d_name, "test_data_set_", 14) == 0;
-}
-
-static bool check_dir(Tool *t, Verify *v) {
-    struct dirent **list;
-    int n = scandir(v->dir, &list, is_data_set, alphasort);
-    if (n < 0) {
-        t->diag.file = v->dir;
-        ir_error(&t->diag, IR_NOWHERE, "cannot read this folder of test data");
-        return false;
-    }
-    bool ok = true;
-    for (int i = 0; i < n; i++) {
-        ok &= check_stored(t, v, ir_sprintf(t->arena, "%s/%s", v->dir, list[i]->d_name));
-        free(list[i]);
-    }
-    free(list);
-    return n ? ok : check_stored(t, v, v->dir);
-}
-
 // ---------------------------------------------------------------- the command
 
 // Winograd's algorithms, among them Strassen's multiplication in Winograd's form
@@ -278,9 +247,10 @@ static bool has_winograd(const IrGraph *g) {
     return false;
 }
 
-static bool add_variant(Tool *t, Verify *v, IrProgram *p, const char *file) {
+static bool add_variant(Tool *t, Verify *v, IrProgram *p) {
     Variant *k = &v->variant[v->n];
-    if (!p || !compiled_load(t, &v->model, tool_infer_graph(p), v->threads, file, &k->compiled))
+    const char *name = ir_sprintf(t->arena, "verified%d", v->compiled++);
+    if (!p || !compiled_load(t, &v->model, tool_infer_graph(p), v->threads, name, &k->compiled))
         return false;
     int kind = has_winograd(k->compiled.graph) ? WINOGRAD : DIRECT;
     k->name = kinds[kind].name;
@@ -289,25 +259,81 @@ static bool add_variant(Tool *t, Verify *v, IrProgram *p, const char *file) {
     return true;
 }
 
-static int run_verify(Tool *t, Verify *v) {
+// With the inputs of d (may be NULL) that shapes follow from as constants, where it takes that.
+static IrProgram *import(Tool *t, Verify *v, const TestData *d) {
+    FeReport report = {0};
+    v->model.n_bound = 0;
+    IrProgram *p = tool_import(t, &v->model, &report);
+    v->declared = p ? tool_infer_graph(p) : NULL;
+    if (!p || !report.n)
+        return p;
+    if (d)
+        v->model.bound = test_data_bound(t, d, v->declared, &v->model.n_bound);
+    p = tool_import(t, &v->model, NULL);
+    for (int i = 0; p && i < v->model.n_bound; i++)
+        printf("input '%s' is a constant here, with its content in %s\n", v->model.bound[i].input,
+               d->dir);
+    return p;
+}
+
+// Imports and compiles. False after errors were reported.
+static bool prepare(Tool *t, Verify *v, const TestData *d) {
+    const FeModel *file = NULL;
+    v->n = 0;
+    v->model.no_winograd = v->direct_only;
+    v->model.onnx = &file;
+    t->diag.file = v->model.path;
+    IrProgram *ref = import(t, v, d);
+    if (!ref)
+        return false;
+    v->reference = tool_infer_graph(ref);
+    v->inside = graph_precision(v->reference);
+    v->stored = fe_model_precision(file);
+    v->stored = v->inside > v->stored ? v->inside : v->stored;
+    v->model.onnx = NULL;
+    if (!add_variant(t, v, tool_import(t, &v->model, NULL)))
+        return false;
+    if (!has_winograd(v->variant[0].compiled.graph))
+        return true;
+    v->model.no_winograd = true;
+    return add_variant(t, v, tool_import(t, &v->model, NULL));
+}
+
+static bool check_stored(Tool *t, Verify *v, const TestData *d) {
+    IrArena *a = ir_arena_new(&t->diag);
+    IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
+    IrTensor *out = ir_alloc_array(a, (size_t)v->reference->n_outputs + 1, sizeof *out);
+    int64_t N;
+    bool ok = test_data_match(t, d, v->declared, v->reference, in, out, &N);
+    if (ok) {
+        printf("%s\n", d->dir);
+        ok = check_set(t, v, N < 0 ? 1 : N, in, out, a);
+    }
+    ir_arena_free(a);
+    return ok;
+}
+
+// Constants made of inputs are each set's own.
+static bool check_dir(Tool *t, Verify *v) {
+    TestFolder sets;
+    if (!test_data_load(t, v->dir, &sets))
+        return false;
+    bool ok = true;
+    for (int s = 0; s < sets.n; s++) {
+        if ((s == 0 || v->model.n_bound > 0) && !prepare(t, v, &sets.v[s]))
+            return false;
+        ok &= check_stored(t, v, &sets.v[s]);
+    }
+    return ok;
+}
+
+static bool run_verify(Tool *t, Verify *v) {
     v->model.keep_training_mode = true;
     v->model.keep_values = v->nodes;
+    v->direct_only = v->model.no_winograd;
     if (!tool_target(t, &v->model))
-        return EXIT_INPUT;
-    t->diag.file = v->model.path;
-    IrProgram *ref = tool_import(t, &v->model, NULL);
-    IrProgram *mine = ref ? tool_import(t, &v->model, NULL) : NULL;
-    if (!mine)
-        return EXIT_INPUT;
-    v->reference = tool_infer_graph(ref);
-    if (!add_variant(t, v, mine, "verified"))
-        return EXIT_INPUT;
-    if (has_winograd(v->variant[0].compiled.graph)) {
-        v->model.no_winograd = true;
-        if (!add_variant(t, v, tool_import(t, &v->model, NULL), "direct"))
-            return EXIT_INPUT;
-    }
-    return (v->dir ? check_dir(t, v) : check_random(t, v)) ? EXIT_FINE : EXIT_INPUT;
+        return false;
+    return v->dir ? check_dir(t, v) : prepare(t, v, NULL) && check_random(t, v);
 }
 
 int cmd_verify(Tool *t, int argc, char **argv) {
@@ -346,5 +372,5 @@ int cmd_verify(Tool *t, int argc, char **argv) {
     }
     v.model.path = rest.v[0];
     v.dir = rest.n > 1 ? rest.v[1] : NULL;
-    return run_verify(t, &v);
+    return run_verify(t, &v) ? EXIT_FINE : EXIT_INPUT;
 }

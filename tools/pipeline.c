@@ -23,6 +23,8 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
     }
     FeOptions opt = {.n_pins = m->input_shapes.n,
                      .pins = pins,
+                     .n_bound = m->n_bound,
+                     .bound = m->bound,
                      .keep_training_mode = m->keep_training_mode,
                      .keep_dropout = m->keep_dropout,
                      .limits = m->limits,

@@ -60,6 +60,8 @@ typedef struct ToolModel {
     bool time_passes;
     bool keep_values; // for verify
     bool no_winograd; // direct convolutions only
+    int n_bound;      // inputs that are constants, as in FeOptions
+    const FeBound *bound;
     CgTarget target;  // set by tool_target()
     const FeModel **onnx; // set by tool_import() to the file as it was read; may be NULL
 } ToolModel;

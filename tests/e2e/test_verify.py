@@ -1,0 +1,102 @@
+"""hone verify on stored test data: inputs that decide on shapes, and numbers of low precision."""
+import os
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, main, ok, run, temp
+
+F32, F16, U8, I64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT64
+
+
+def save_model(name, nodes, inputs, outputs, inits=(), opset=17):
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, name, [value(*v) for v in inputs], [value(*v) for v in outputs],
+                              [numpy_helper.from_array(a, n) for n, a in inits])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    path = temp(name + ".onnx")
+    onnx.save(model, path)
+    return path
+
+
+def save_set(name, index, inputs, outputs):
+    folder = temp(f"{name}/test_data_set_{index}")
+    os.makedirs(folder, exist_ok=True)
+    for kind, arrays in (("input", inputs), ("output", outputs)):
+        for i, a in enumerate(arrays):
+            with open(os.path.join(folder, f"{kind}_{i}.pb"), "wb") as f:
+                f.write(numpy_helper.from_array(a).SerializeToString())
+    return temp(name)
+
+
+def test_shapes_are_bound_to_what_is_stored():
+    path = save_model("bound", [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Reshape", ["r", "shape"], ["y"])],
+                      [("shape", I64, [2]), ("x", F32, [3, 8])], [("y", F32, None)])
+    x = np.arange(-12, 12, dtype=np.float32).reshape(3, 8)
+    for i, shape in enumerate(((4, 6), (2, -1))):
+        folder = save_set("bound", i, [np.array(shape, np.int64), x], [np.maximum(x, 0).reshape(shape)])
+    text = ok(HONE, "verify", path, folder)
+    assert text.count("input 'shape' is a constant here") == 2 and text.count("stored    y") == 2, text
+    code, out, err = run(HONE, "verify", path)  # no data, no shape
+    assert code == 1 and "Reshape" in err, out + err
+    save_set("bound", 1, [np.array((2, 12), np.int64), x], [np.maximum(x, 1).reshape(2, 12)])
+    code, out, _ = run(HONE, "verify", path, folder)
+    assert code == 1 and out.count("FAILED") == 1, out
+
+
+def test_inputs_that_stay_inputs_are_not_bound():
+    path = save_model("free", [helper.make_node("Gather", ["x", "i"], ["y"])], [("x", F32, [5, 2]), ("i", I64, [3])],
+                      [("y", F32, None)])
+    x, i = np.arange(10, dtype=np.float32).reshape(5, 2), np.array([4, 0, 2], np.int64)
+    text = ok(HONE, "verify", path, save_set("free", 0, [x, i], [x[i]]))
+    assert "constant" not in text and "stored    y" in text, text
+
+
+def test_missing_data_is_named():
+    path = save_model("two", [helper.make_node("Add", ["a", "b"], ["y"])], [("a", F32, [2]), ("b", F32, [2])],
+                      [("y", F32, [2])])
+    code, _, err = run(HONE, "verify", path, save_set("two", 0, [np.ones(2, np.float32)], [np.ones(2, np.float32)]))
+    assert code == 1 and "there is no input_1.pb, for 'b'" in err, err
+
+
+def half_model(weight_type, output_type):
+    rng = np.random.RandomState(1)
+    w = rng.randn(40, 6).astype(weight_type)
+    to = F32 if output_type == F32 else F16
+    nodes = [helper.make_node("Cast", ["w"], ["wf"], to=F32), helper.make_node("MatMul", ["x", "wf"], ["m"]),
+             helper.make_node("Cast", ["m"], ["y"], to=to)]
+    path = save_model("half", nodes, [("x", F32, [3, 40])], [("y", output_type, None)], [("w", w)])
+    x = rng.randn(3, 40).astype(np.float32)
+    return path, x, (x @ w.astype(np.float32)).astype(np.float32 if output_type == F32 else np.float16)
+
+
+def test_tolerance_of_half_precision():
+    for weight_type, output_type in ((np.float16, F32), (np.float32, F16)):
+        path, x, y = half_model(weight_type, output_type)
+        near = (y.astype(np.float64) * 1.002).astype(y.dtype)
+        text = ok(HONE, "verify", path, save_set("half", 0, [x], [near]))
+        line = [l for l in text.splitlines() if l.startswith("stored")][0]
+        assert line.endswith("4e-03 allowed for f16: ok"), text
+        assert run(HONE, "verify", path, save_set("half", 0, [x], [(y * 1.02).astype(y.dtype)]))[0] == 1
+        assert run(HONE, "verify", path, save_set("half", 0, [x], [near]), "--tolerance", "1e-4")[0] == 1
+    path, x, y = half_model(np.float32, F32)
+    assert run(HONE, "verify", path, save_set("half", 0, [x], [y * np.float32(1.002)]))[0] == 1
+
+
+def test_tolerance_of_quantized_numbers():
+    nodes = [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])]
+    path = save_model("quantized", nodes, [("x", F32, [20])], [("y", U8, None)],
+                      [("scale", np.float32(0.25)), ("zero", np.uint8(10))])
+    x = np.arange(20, dtype=np.float32) / 4  # 10 to 29: one step is more than 2e-2 of it
+    y = np.clip(np.round(x * 4) + 10, 0, 255).astype(np.uint8)
+    text = ok(HONE, "verify", path, save_set("quantized", 0, [x], [y + np.uint8(1)]))
+    assert "2e-02 allowed for int8: ok" in text, text
+    assert run(HONE, "verify", path, save_set("quantized", 0, [x], [y + np.uint8(2)]))[0] == 1
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])

@@ -1,0 +1,118 @@
+// See test_data.h.
+#include "tools/test_data.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static TestTensor *load_tensors(Tool *t, const char *dir, const char *what, int *n) {
+    int cap = 0;
+    TestTensor *v = NULL;
+    for (*n = 0;;) {
+        TestTensor x = {ir_sprintf(t->arena, "%s/%s_%d.pb", dir, what, *n), {0}};
+        if (access(x.path, F_OK) != 0)
+            return v;
+        if (!fe_load_tensor(t->arena, x.path, &x.tensor, NULL))
+            return NULL;
+        IR_PUSH(t->arena, v, *n, cap, x);
+    }
+}
+
+static bool load_set(Tool *t, const char *dir, TestData *d) {
+    int errors = t->diag.errors;
+    d->dir = dir;
+    d->in = load_tensors(t, dir, "input", &d->n_in);
+    if (t->diag.errors == errors)
+        d->out = load_tensors(t, dir, "output", &d->n_out);
+    return t->diag.errors == errors;
+}
+
+static int is_data_set(const struct dirent *e) {
+    return strncmp(e->d_name, "test_data_set_", 14) == 0;
+}
+
+bool test_data_load(Tool *t, const char *dir, TestFolder *out) {
+    struct dirent **list;
+    int n = scandir(dir, &list, is_data_set, alphasort);
+    if (n < 0) {
+        t->diag.file = dir;
+        ir_error(&t->diag, IR_NOWHERE, "cannot read this folder of test data");
+        return false;
+    }
+    bool ok = true;
+    out->n = n ? n : 1;
+    out->v = ir_alloc_array(t->arena, (size_t)out->n, sizeof *out->v);
+    for (int i = 0; i < n; i++) {
+        ok = ok && load_set(t, ir_sprintf(t->arena, "%s/%s", dir, list[i]->d_name), &out->v[i]);
+        free(list[i]);
+    }
+    free(list);
+    return n ? ok : load_set(t, dir, &out->v[0]);
+}
+
+// A number or a list of them, short where it is of floats.
+static bool is_parameter(const IrTensor *x) {
+    return x->rank == 0 || (x->rank == 1 && (!ir_dtype_is_float(x->dtype) ||
+                                             ir_tensor_elems(x) <= 2 * IR_MAX_RANK));
+}
+
+FeBound *test_data_bound(Tool *t, const TestData *d, const IrGraph *all, int *n_bound) {
+    FeBound *bound = ir_alloc_array(t->arena, (size_t)all->n_inputs + 1, sizeof *bound);
+    *n_bound = 0;
+    for (int i = 0; i < all->n_inputs && i < d->n_in; i++)
+        if (is_parameter(&d->in[i].tensor))
+            bound[(*n_bound)++] = (FeBound){all->inputs[i]->name, d->in[i].tensor};
+    return bound;
+}
+
+static int find_input(const IrGraph *g, const char *name) {
+    int i = 0;
+    while (i < g->n_inputs && strcmp(g->inputs[i]->name, name) != 0)
+        i++;
+    return i;
+}
+
+// The batch size at which the declared shape gives the tensor's; false when none does.
+static bool match_batch(const IrValue *v, const IrTensor *x, int64_t *N) {
+    if (v->type.shape.rank != x->rank || v->type.dtype != x->dtype)
+        return false;
+    for (int i = 0; i < x->rank; i++) {
+        IrDim d = v->type.shape.dim[i];
+        if (d.n && *N < 0 && (x->dim[i] - d.c) % d.n == 0)
+            *N = (x->dim[i] - d.c) / d.n;
+        if (ir_dim_at(d, *N) != x->dim[i])
+            return false;
+    }
+    return true;
+}
+
+// Tensor number k of the n that are there, as the value v.
+static bool match(Tool *t, const char *dir, const char *what, const TestTensor *from, int n, int k,
+                  const IrValue *v, IrTensor *to, int64_t *N) {
+    char type[256];
+    t->diag.file = dir;
+    if (k >= n) {
+        ir_error(&t->diag, IR_NOWHERE, "there is no %s_%d.pb, for '%s'", what, k, v->name);
+        return false;
+    }
+    *to = from[k].tensor;
+    t->diag.file = from[k].path;
+    bool fits = match_batch(v, to, N);
+    if (!fits)
+        ir_error(&t->diag, IR_NOWHERE, "does not fit %s '%s', which is %s", what, v->name,
+                 ir_type_print(&v->type, type, sizeof type));
+    return fits;
+}
+
+bool test_data_match(Tool *t, const TestData *d, const IrGraph *all, const IrGraph *g, IrTensor *in,
+                     IrTensor *out, int64_t *N) {
+    bool ok = true;
+    *N = -1;
+    for (int i = 0; i < g->n_inputs && ok; i++)
+        ok = match(t, d->dir, "input", d->in, d->n_in, find_input(all, g->inputs[i]->name),
+                   g->inputs[i], &in[i], N);
+    for (int i = 0; i < g->n_outputs && ok; i++)
+        ok = match(t, d->dir, "output", d->out, d->n_out, i, g->outputs[i], &out[i], N);
+    return ok;
+}
