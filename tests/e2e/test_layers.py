@@ -124,22 +124,22 @@ def test_no_circles_of_includes():
 
 
 @functools.cache
-def symbols(object_file):
-    """(defined, undefined) names that other files can see."""
-    out = subprocess.run(["nm", "-g", object_file], capture_output=True, text=True, check=True).stdout
-    rows = [line.split()[-2:] for line in out.splitlines() if len(line.split()) >= 2]
-    return {n for kind, n in rows if kind != "U"}, {n for kind, n in rows if kind == "U"}
-
-
 def objects():
-    """path -> (defined, undefined) of every source that was built."""
-    build, found = os.path.join(os.path.dirname(HONE), "CMakeFiles"), {}
+    """path -> (defined, undefined) of every source that was built: the names that other files can see."""
+    build, sources_of = os.path.join(os.path.dirname(HONE), "CMakeFiles"), {}
     for target in sorted(os.listdir(build)):
         if re.fullmatch(r"hone(_\w+)?\.dir", target):
             for path in files(os.path.join(build, target), (".c.o",)):
                 source = os.path.relpath(os.path.join(ROOT, path), os.path.join(build, target))[:-2]
                 if os.path.exists(os.path.join(ROOT, source)):
-                    found[source] = symbols(os.path.join(ROOT, path))
+                    sources_of[os.path.join(ROOT, path)] = source
+    found = {source: (set(), set()) for source in sources_of.values()}
+    # One process for all of them: "FILE: NAME TYPE ..." a line.
+    out = subprocess.run(["nm", "-g", "-A", "-P", *sources_of], capture_output=True, text=True, check=True).stdout
+    for line in out.splitlines():
+        path, rest = line.split(": ", 1)
+        name, kind = rest.split()[:2]
+        found[sources_of[path]][kind in "Uwv"].add(name)
     return found
 
 
