@@ -87,7 +87,8 @@ static void define(FILE *f, const char *s, const char *end, const char *symbol) 
 
 void tool_api_define(FILE *f, const char *text, const char *symbol) {
     const char *end, *s = find_functions(text, &end);
-    fprintf(f, "%s\nextern const HoneModelDesc %s_desc;\n", text, symbol);
+    fprintf(f, "%s\nextern __attribute__((visibility(\"hidden\"))) const HoneModelDesc %s_desc;\n",
+            text, symbol);
     while (s < end) {
         const char *line = strchr(s, '\n');
         if (isspace((unsigned char)*s)) {

@@ -192,7 +192,7 @@ static const char *compile_batch(Autotuner *u, IrGraph *g) {
     po.time_passes = false;
     const char *dir = tool_temp_dir(u->t), *so = ir_sprintf(u->t->arena, "%s/autotune.so", dir);
     passes_run(g->prog, g, &po, PASS_AUTOTUNE);
-    if (!cg_compile(g, &o, dir, &cg) || !tool_link(u->t, EMIT_SHARED, &cg, o.symbol, so))
+    if (!cg_compile(g, &o, dir, &cg) || !tool_link_kernels(u->t, &cg, so))
         return NULL;
     for (int i = 0; i < cg.n_files; i++)
         unlink(cg.files[i]);

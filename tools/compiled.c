@@ -54,8 +54,7 @@ bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const c
     bool ok = cg_compile(g, &o, tool_temp_dir(t), &cg);
     tool_progress_end(&bar);
     const char *so = ir_sprintf(t->arena, "%s/%s.so", tool_temp_dir(t), name);
-    return ok && tool_link(t, EMIT_SHARED, &cg, o.symbol, so) &&
-           load(t, so, o.symbol, threads, out);
+    return ok && tool_link_kernels(t, &cg, so) && load(t, so, o.symbol, threads, out);
 }
 
 bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a) {

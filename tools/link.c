@@ -3,6 +3,7 @@
 // live in one process.
 #include "tools/tool.h"
 
+#include "runtime/core/hone.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -135,13 +136,47 @@ static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const c
     return tool_spawn(t, a.v) && tool_spawn(t, localize);
 }
 
+// The model's functions alone, under a version, so that a host binds to what it was linked with;
+// inside, each library to itself.
+static const char *write_exports(Tool *t, const char *symbol) {
+    const char *path = ir_sprintf(t->arena, "%s/exports", tool_temp_dir(t));
+    FILE *f = fopen(path, "w");
+    if (!f)
+        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    fprintf(f, "HONE_%d { global: %s_*; local: *; };\n", HONE_API, symbol);
+    fclose(f);
+    return path;
+}
+
 static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     const char *obj = ir_sprintf(t->arena, "%s/all.o", tool_temp_dir(t));
-    const char *argv[] = {cc(), "-shared", "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections",
-                          "-s", "-o",      out,
-                          obj,  "-lgomp",  "-lm",
+    const char *exports = ir_sprintf(t->arena, "-Wl,--version-script=%s", write_exports(t, symbol));
+    const char *argv[] = {cc(),
+                          "-shared",
+                          "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections",
+                          exports,
+                          "-Wl,-Bsymbolic",
+                          "-s",
+                          "-o",
+                          out,
+                          obj,
+                          "-lgomp",
+                          "-lm",
                           NULL};
     return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
+}
+
+bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out) {
+    Args a = {0};
+    push(&a, cc());
+    push(&a, "-shared");
+    push(&a, "-Wl,-z,relro,-z,now,-z,noexecstack");
+    push(&a, "-o");
+    push(&a, out);
+    push_files(&a, cg);
+    push(&a, "-lm");
+    push(&a, NULL);
+    return tool_spawn(t, a.v);
 }
 
 static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const char *out) {

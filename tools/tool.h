@@ -137,6 +137,8 @@ typedef enum ToolEmit {
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
 // The same for the objects of cg_compile_train(), with the training program's main().
 bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
+// A library for this process to load, which wants its descriptor: no runtime, no functions of hone.h.
+bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. False after
 // errors.
 bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);

@@ -1,14 +1,29 @@
 // hone: the C interface of compiled models: the one place where it stands. A model's own header
-// (OUT.h) repeats this one and has the functions under the model's name; tools/api.c makes them from
-// this text, and a binding for another language reads it just so: types above HONE_TYPES_ONLY, one
-// declaration each below. Only types are guarded: after a model's header, which has no more of this
-// one, it still declares its functions. No global state: several models, several instances of one model and
-// several threads may live in one process. One instance serves one call at a time.
+// (OUT.h) repeats this one and has the functions under the model's name; tools/api.c makes them
+// from this text, and a binding for another language reads it just so: types above HONE_TYPES_ONLY,
+// one declaration each below. Only types are guarded: after a model's header, which has no more of
+// this one, it still declares its functions.
+//
+// In somebody else's process:
+// - No global state: several models, several instances of one model and several threads may live in
+//   one process, also several libraries of one name.
+// - One instance serves one call at a time. A call while another thread is in one is refused, with
+// an
+//   error that says so; give each thread its own.
+// - After fork() the child may use what it inherited and create more. On the thread whose parent
+// had
+//   already run on several threads, they have one there: OpenMP's threads do not survive a fork.
+// - Floating-point mode, signal handlers and masks, thread affinity and OpenMP's settings are the
+//   caller's: nothing here changes them, and results do not depend on them. Inside a parallel
+//   region of the caller's a run has one thread, unless nesting is on.
+// - A library may be unloaded once its instances are destroyed. OpenMP's stays.
 #ifndef RUNTIME_CORE_HONE_H
 #define RUNTIME_CORE_HONE_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+enum { HONE_API = 1 }; // of this header: symbols of shared libraries have the version HONE_1
 
 typedef struct HoneModelDesc HoneModelDesc; // see core/abi.h for its fields
 typedef struct HoneModel HoneModel;
@@ -21,7 +36,9 @@ typedef struct HoneTensorInfo {
 } HoneTensorInfo;
 
 typedef struct HoneOptions {
-    int threads; // 0: what affinity mask and cgroup quota allow, or OMP_NUM_THREADS if less
+    // 0: what affinity mask and cgroup quota allow, or fewer if OpenMP is told so (OMP_NUM_THREADS,
+    // omp_set_num_threads(), which also counts later). Fewer run where the system starts no more.
+    int threads;
     // Shapes of inputs that it will be run with, where the model was compiled for several; others
     // are any. Of each counts the name (not NULL), the rank and dim[], where -1 is any.
     int n_inputs;
@@ -42,6 +59,7 @@ unsigned hone_abi(void);
 // than it was compiled for, no memory.
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
                        size_t err_size);
+// While another thread is in a call, the instance goes when that returns.
 void hone_destroy(HoneModel *m);
 
 int hone_n_inputs(const HoneModel *m);

@@ -1,30 +1,36 @@
 // A compiled model ready to run: the functions of hone.h.
 //
-// One inference is one OpenMP parallel region in which every thread walks the emitted steps from
-// start to end. A model owns its workspace, which grows with the batch and stays, so that a
+// One inference is one parallel region (region.c) in which every thread walks the emitted steps
+// from start to end. A model owns its workspace, which grows with the batch and stays, so that a
 // run allocates nothing. Constants that kernels want in another form than the file's are made once,
-// by hone_create(), and belong to the instance. Called from within a parallel region of the
-// caller's, OpenMP gives one thread (unless nesting is on) and the result is the same.
+// by hone_create(), and belong to the instance.
+//
+// An instance serves one call at a time: `user` says whose. A second caller is refused, and writes
+// nothing but `misused`. Who destroys an instance in use leaves that to the call. In a forked child
+// the user of the parent's does not exist, and the instance is free.
 #define _GNU_SOURCE
 #include "runtime/core/rt.h"
 
 #include <errno.h>
-#include <omp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "runtime/core/cpu.h"
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
     HoneBarrier barrier;
     const HoneModelDesc *desc; // the unit that runs
     int threads;
-    char *own, *given; // workspaces; `given` wins
+    bool host_decides;    // about fewer threads, at each run
+    _Atomic pid_t user;   // the process that is in a call, NOBODY, or DESTROYED in a call
+    _Atomic bool misused; // somebody was refused
+    char *own, *given;    // workspaces; `given` wins
     size_t own_bytes, given_bytes;
     char *prepared; // what the steps of init made of the weights, or NULL
     size_t prepared_bytes;
@@ -148,35 +154,11 @@ static void release_workspace(HoneModel *m) {
     m->own_bytes = 0;
 }
 
-// ---------------------------------------------------------------- parallel regions
-
-static void run_thread(HoneModel *m, const HoneSteps *steps, const HoneCall *call, int thread,
-                       int threads) {
-    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
-    rt_steps(m->desc, steps, call, thread, threads);
-    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
-}
-
-// OpenMP orders memory at both ends of the region. ThreadSanitizer cannot see that inside a libgomp
-// that is not built for it; `gate` says the same in terms it knows, and this function,
-// which hands the arguments over, is left out.
-__attribute__((no_sanitize("thread"), noinline)) static void
-run_region(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
-#pragma omp parallel num_threads(m->threads)
-    run_thread(m, steps, call, omp_get_thread_num(), omp_get_num_threads());
-}
-
-static void run_parallel(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
-    if (m->threads == 1) {
-        rt_steps(m->desc, steps, call, 0, 1);
-        return;
-    }
-    atomic_fetch_add_explicit(&m->gate, 1, memory_order_release);
-    run_region(m, steps, call);
-    (void)atomic_load_explicit(&m->gate, memory_order_acquire);
-}
-
 // ---------------------------------------------------------------- a model's life
+
+static void run_steps(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
+    rt_region_run(&(RtRegion){m->desc, steps, call, m->threads, m->host_decides, &m->gate});
+}
 
 static bool prepare_constants(HoneModel *m, RtErr *err) {
     const HoneModelDesc *d = m->desc;
@@ -188,7 +170,7 @@ static bool prepare_constants(HoneModel *m, RtErr *err) {
         return rt_fail(err, "no memory for %lld bytes of prepared weights",
                        (long long)d->prepared_bytes);
     HoneCall call = {.weights = d->weights, .prepared = m->prepared, .barrier = &m->barrier};
-    run_parallel(m, &d->init, &call);
+    run_steps(m, &d->init, &call);
     return true;
 }
 
@@ -206,9 +188,10 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         memset(m, 0, sizeof *m);
         m->desc = desc;
         m->threads = rt_threads(opt ? opt->threads : 0);
+        m->host_decides = !opt || opt->threads <= 0;
         rt_barrier_init(&m->barrier, m->threads);
     }
-    if (m && !prepare_constants(m, &e)) {
+    if (m && !((m->threads == 1 || rt_region_keep(&e)) && prepare_constants(m, &e))) {
         hone_destroy(m);
         m = NULL;
     }
@@ -217,13 +200,37 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
     return m;
 }
 
-void hone_destroy(HoneModel *m) {
-    if (!m)
-        return;
+static void free_model(HoneModel *m) {
     release_workspace(m);
     if (m->prepared)
         munmap(m->prepared, m->prepared_bytes);
     free(m);
+}
+
+void hone_destroy(HoneModel *m) {
+    if (m && atomic_exchange(&m->user, DESTROYED) != getpid())
+        free_model(m);
+}
+
+// ---------------------------------------------------------------- one call at a time
+
+// False: another thread is in a call.
+static bool enter(HoneModel *m) {
+    pid_t user = NOBODY, me = getpid();
+    if (atomic_compare_exchange_strong(&m->user, &user, me))
+        return true;
+    if (user > 0 && user != me && atomic_compare_exchange_strong(&m->user, &user, me)) {
+        rt_barrier_init(&m->barrier, m->threads); // its threads may have been anywhere
+        return true;
+    }
+    atomic_store(&m->misused, true);
+    return false;
+}
+
+static void leave(HoneModel *m) {
+    pid_t user = getpid();
+    if (!atomic_compare_exchange_strong(&m->user, &user, NOBODY))
+        free_model(m);
 }
 
 const HoneModelDesc *rt_model_desc(const HoneModel *m) {
@@ -296,7 +303,7 @@ size_t hone_workspace_bytes(const HoneModel *m, int64_t batch) {
     return measure_workspace(m, batch, &arena, &total) ? total : SIZE_MAX;
 }
 
-int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
+static int set_workspace(HoneModel *m, void *workspace, size_t bytes) {
     if ((uintptr_t)workspace % RT_ALIGN)
         return set_error(m, "the workspace is not aligned to %d bytes", RT_ALIGN);
     if (workspace)
@@ -304,6 +311,14 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
     m->given = workspace;
     m->given_bytes = workspace ? bytes : 0;
     return 0;
+}
+
+int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
+    if (!enter(m))
+        return -1;
+    int code = set_workspace(m, workspace, bytes);
+    leave(m);
+    return code;
 }
 
 static bool grow_workspace(HoneModel *m, size_t bytes) {
@@ -348,10 +363,11 @@ static void call_observer(const HoneCall *call, int32_t node) {
     o->observe(o->ctx, call, node);
 }
 
-int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx) {
     size_t arena, total;
-    m->error[0] = 0;
+    if (m->error[0]) // somebody refused may be reading it
+        m->error[0] = 0;
     if (check_call(m, batch, inputs, outputs) != 0)
         return -1;
     if (batch == 0)
@@ -376,8 +392,17 @@ int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, voi
                            .prepared = m->prepared},
                   .observe = observe,
                   .ctx = ctx};
-    run_parallel(m, &m->desc->run, &o.call);
+    run_steps(m, &m->desc->run, &o.call);
     return 0;
+}
+
+int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
+                     RtObserve observe, void *ctx) {
+    if (!enter(m))
+        return -1;
+    int code = run_alone(m, batch, inputs, outputs, observe, ctx);
+    leave(m);
+    return code;
 }
 
 static void stamp_time(void *ctx, const HoneCall *call, int32_t node) {
@@ -395,5 +420,8 @@ int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const
 }
 
 const char *hone_error(const HoneModel *m) {
-    return m->error;
+    return m->error[0] || !atomic_load(&m->misused)
+               ? m->error
+               : "this instance is in use by another thread: an instance serves one call at a "
+                 "time, each thread creates its own";
 }

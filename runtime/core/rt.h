@@ -73,12 +73,13 @@ void rt_out_abort(RtOutFile *o);              // removes what was written; frees
 
 uint64_t rt_now(void); // ns, monotonic
 
-// CPUs that this process may use: its affinity mask cut by the cgroup's CPU quota, at least 1.
+// CPUs that this process may use: its affinity mask, or OpenMP's places, cut by the cgroup's CPU
+// quota; at least 1.
 int rt_cpus_available(void);
 // The quota alone in CPUs, rounded up; 0: none. `root` stands before /proc and /sys (tests).
 int rt_cgroup_cpus(const char *root);
-// What `asked` threads (0: default) mean here. The default is rt_cpus_available(), or
-// OMP_NUM_THREADS if that is less.
+// What `asked` threads (0: default) mean here. The default is rt_cpus_available(), or what OpenMP
+// would use (OMP_NUM_THREADS, omp_set_num_threads(), OMP_THREAD_LIMIT) if that is less.
 int rt_threads(int asked);
 
 typedef struct HoneBarrier {
@@ -109,6 +110,23 @@ typedef struct HoneCall {      // the same for all threads
 // steps.c: what thread `thread` of `threads` does of desc's `steps`, run or init.
 void rt_steps(const HoneModelDesc *desc, const HoneSteps *steps, const HoneCall *call,
               int32_t thread, int32_t threads);
+
+// One OpenMP parallel region in which every thread walks all steps (region.c).
+typedef struct RtRegion {
+    const HoneModelDesc *desc;
+    const HoneSteps *steps;
+    const HoneCall *call;   // its barrier is made for `threads`
+    int threads;            // at most
+    bool host_decides;      // nor more than OpenMP would use now
+    _Atomic uint32_t *gate; // orders memory between the caller and the threads
+} RtRegion;
+void rt_region_run(const RtRegion *r);
+// How many of `want` threads a region of the calling thread can have: fewer where the system starts
+// no more, 1 in a forked child whose parent had OpenMP's threads, and inside a region of the
+// host's.
+int rt_region_threads(int want);
+// OpenMP's library stays loaded from now on, whatever is unloaded.
+bool rt_region_keep(RtErr *err);
 
 // ---- model
 

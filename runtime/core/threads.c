@@ -1,4 +1,4 @@
-// Threads: how many this process should use, the barrier between a run's steps, the clock.
+// Threads: how many CPUs this process has, the barrier between a run's steps, the clock.
 //
 // The barrier is central: threads count up `arrived`; the last one resets it and advances
 // `generation`, for which the others wait. Waiting spins first (a kernel's slices end within
@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 4000, YIELDS = 64, MAX_THREADS = 4096 };
+enum { SPINS = 4000, YIELDS = 64, MAX_CPUS = 4096 };
 
 uint64_t rt_now(void) {
     struct timespec t;
@@ -86,7 +87,7 @@ static int count_quota(long long quota, long long period) {
     if (quota <= 0 || period <= 0)
         return 0;
     long long cpus = (quota - 1) / period + 1;
-    return cpus < MAX_THREADS ? (int)cpus : MAX_THREADS;
+    return cpus < MAX_CPUS ? (int)cpus : MAX_CPUS;
 }
 
 // cpu.max of version 2 ("max 100000", "150000 100000") in a directory; 0: no limit.
@@ -179,15 +180,8 @@ static int count_affinity(void) {
     return online > 0 ? (int)online : 1;
 }
 
+// Where OpenMP binds its threads to places, the caller's own mask is its place alone.
 int rt_cpus_available(void) {
-    return min_limit(count_affinity(), rt_cgroup_cpus(""));
-}
-
-int rt_threads(int asked) {
-    if (asked > 0)
-        return asked < MAX_THREADS ? asked : MAX_THREADS;
-    int cpus = rt_cpus_available();
-    const char *wish = getenv("OMP_NUM_THREADS"); // "4" or, by nesting level, "4,2"
-    long n = wish ? strtol(wish, NULL, 10) : 0;
-    return n > 0 && n < cpus ? (int)n : cpus;
+    int cpus = omp_get_num_places() > 0 ? omp_get_num_procs() : count_affinity();
+    return min_limit(cpus, rt_cgroup_cpus(""));
 }

@@ -275,7 +275,8 @@ static bool load_image(Classifier *c, const char *path, char *to, RtErr *err) {
 // Decodes files[0..n) into the slots of x, runs those that are good, prints all in order.
 static bool classify_batch(Classifier *c, const char *const *files, int n, Guess *guess, int top,
                            RtErr *err) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(rt_model_threads(c->model))
+#pragma omp parallel for schedule(dynamic, 1)                                                      \
+    num_threads(rt_region_threads(rt_model_threads(c->model)))
     for (int i = 0; i < n; i++) {
         c->errors[i].text[0] = 0;
         load_image(c, files[i], c->x + (size_t)i * c->image_bytes, &c->errors[i]);

@@ -167,7 +167,7 @@ RtEngine *rt_engine_open(const HoneTrainDesc *d, int threads, RtErr *err) {
     }
     t->d = d;
     t->stage = -1;
-    t->threads = rt_threads(threads);
+    t->threads = rt_region_threads(rt_threads(threads));
     bool ok = alloc_state(t, err) && open_graph(t, SQSUM, &d->sqsum, err);
     for (int i = 0; ok && i < HONE_OPT_COUNT; i++)
         ok = open_graph(t, OPT + i, &d->opt[i], err);

@@ -35,6 +35,9 @@ ROOMS = (
 TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}
 MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 LONG_FILES = {}
+MUTABLE = {
+    "static _Thread_local Pool pool;": "OpenMP keeps its threads for the thread that calls, beyond any instance: so is what is known of them",
+}
 LONG_FUNCTIONS = {
     "rt_fine_train": "a table of options, a row each, that point at its locals",
 }
@@ -184,7 +187,7 @@ def test_foreign_types_stay_in_their_folder():
 def test_no_mutable_globals():
     for _, path, text in sources():
         for line in re.findall(r"^static (?!const |inline |_Noreturn |void |bool |int )[^()\n]*;", text, re.M):
-            assert " const " in line or "*const" in line, f"{path}: {line}"
+            assert " const " in line or "*const" in line or line in MUTABLE, f"{path}: {line}"
 
 
 # ---------------------------------------------------------------- what lies where, and how long it is

@@ -1,6 +1,6 @@
 // hone.h on the hand-written model: batches 0 to 5, results that don't depend on threads, errors,
-// the caller's workspace, calls from inside a parallel region, many threads at once. Compiled a
-// second time with ThreadSanitizer.
+// the caller's workspace, calls from inside a parallel region, many threads at once, each with its
+// instance or all with one. Compiled a second time with ThreadSanitizer.
 #include <omp.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -193,6 +193,92 @@ static void test_callers(const float *x, const float *want, int calls, int threa
     }
 }
 
+// ---- one instance, several threads: refused with a reason, never a wrong result
+
+typedef struct Misuser {
+    HoneModel *m;
+    const float *x, *want;
+    int done, refused, wrong;
+} Misuser;
+
+static void *misuse(void *arg) {
+    Misuser *u = arg;
+    for (int i = 0; i < 1000; i++) {
+        float y[MAX_BATCH * CLASSES] = {0};
+        const void *in[] = {u->x};
+        void *out[] = {y};
+        if (hone_run(u->m, MAX_BATCH, in, out) == 0) {
+            u->done++;
+            u->wrong += memcmp(y, u->want, sizeof y) != 0;
+        } else {
+            u->refused++;
+            u->wrong += strstr(hone_error(u->m), "in use by another thread") == NULL;
+        }
+    }
+    return NULL;
+}
+
+static void test_misuse(const float *x, const float *want, int threads) {
+    enum { USERS = 8 };
+    pthread_t t[USERS];
+    Misuser u[USERS];
+    HoneModel *m = create(threads);
+    int done = 0;
+    for (int i = 0; i < USERS; i++) {
+        u[i] = (Misuser){m, x, want, 0, 0, 0};
+        REQUIRE(pthread_create(&t[i], NULL, misuse, &u[i]) == 0);
+    }
+    for (int i = 0; i < USERS; i++) {
+        pthread_join(t[i], NULL);
+        REQUIRE(u[i].wrong == 0 && u[i].done + u[i].refused == 1000);
+        done += u[i].done;
+    }
+    REQUIRE(done > 0);
+    float y[MAX_BATCH * CLASSES];
+    run_model(m, MAX_BATCH, x, y); // and it is free again
+    REQUIRE(memcmp(y, want, sizeof y) == 0);
+    hone_destroy(m);
+}
+
+typedef struct Meddler { // does all that an instance allows while another thread is in a call of it
+    HoneModel *m;
+    const float *x;
+    char *space;
+    bool refused;
+} Meddler;
+
+static void *meddle(void *arg) {
+    Meddler *d = arg;
+    float y[CLASSES];
+    const void *in[] = {d->x};
+    void *out[] = {y};
+    d->refused = hone_run(d->m, 1, in, out) == -1 && strstr(hone_error(d->m), "in use") &&
+                 hone_set_workspace(d->m, d->space, 1 << 20) == -1;
+    hone_destroy(d->m); // once the call is over
+    return NULL;
+}
+
+static void call_meddler(void *ctx, const HoneCall *call, int32_t node) {
+    (void)call;
+    pthread_t t;
+    if (node != 1)
+        return;
+    REQUIRE(pthread_create(&t, NULL, meddle, ctx) == 0);
+    pthread_join(t, NULL);
+}
+
+static void test_meddling(const float *x, const float *want) {
+    for (int threads = 1; threads <= 2; threads++) {
+        float y[CLASSES];
+        const void *in[] = {x};
+        void *out[] = {y};
+        Meddler d = {create(threads), x, rt_alloc_aligned(1 << 20), false};
+        REQUIRE(rt_model_observe(d.m, 1, in, out, call_meddler, &d) == 0);
+        REQUIRE(d.refused && memcmp(y, want, sizeof y) == 0);
+        free(d.space);
+    }
+}
+
 #ifndef __SANITIZE_THREAD__
 // libgomp's own synchronisation is invisible to ThreadSanitizer: not for that build.
 static void test_nested(const float *x, const float *want) {
@@ -222,6 +308,9 @@ int main(void) {
     test_prepared(x, want);
     test_callers(x, want, 1000, 1);
     test_callers(x, want, 100, 2);
+    test_misuse(x, want, 1);
+    test_misuse(x, want, 2);
+    test_meddling(x, want);
     Caller one = {x, want, 1000, 8, false};
     call_often(&one);
     REQUIRE(one.good);
