@@ -62,6 +62,7 @@ typedef struct FeOptions {
     const FeBound *bound;
     bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
     bool keep_dropout;       // every Dropout stays, in inference form too: for fine-tuning
+    bool follow_links;       // external data may be links to anywhere
     FeLimits limits;
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.

@@ -1,49 +1,18 @@
 // Diagnostics as diag.h promises them: one line each, whatever bytes the names in it hold.
 #include "ir/diag.h"
-#include "ir/ir_private.h"
+#include "runtime/core/text.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { NAME_BYTES = 200, REASON_BYTES = 2000, MAX_ERRORS = 100 };
 
-// Length of the well-formed UTF-8 sequence at s, or 0. Stops at the terminating NUL.
-static int utf8_length(const unsigned char *s) {
-    int n = s[0] < 0x80   ? 1
-            : s[0] < 0xc2 ? 0
-            : s[0] < 0xe0 ? 2
-            : s[0] < 0xf0 ? 3
-            : s[0] < 0xf5 ? 4
-                          : 0;
-    for (int i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
-    bool too_large = s[0] == 0xf4 && s[1] >= 0x90;
-    return n > 1 && (overlong || surrogate || too_large) ? 0 : n;
-}
-
-int ir_utf8_printable(const char *text) {
-    const unsigned char *s = (const unsigned char *)text;
-    int n = utf8_length(s);
-    bool control = s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && s[1] < 0xa0);
-    // Line and paragraph ends, and what turns the direction of writing: U+2028 to 202E, 2066 to
-    // 2069
-    bool turns = s[0] == 0xe2 && n == 3 &&
-                 ((s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
-                  (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9));
-    return control || turns ? 0 : n;
-}
-
 // Copies s to out so that it is one line, at most `limit` bytes of it.
 static void print_clean(FILE *out, const char *s, size_t limit) {
     const char *end = s + strnlen(s, limit + 1);
     bool cut = (size_t)(end - s) > limit;
     while (*s && s < end && (!cut || (size_t)(end - s) > 4)) {
-        int n = ir_utf8_printable(s);
+        int n = rt_utf8_printable(s);
         if (n) {
             fwrite(s, 1, (size_t)n, out);
             s += n;
@@ -137,9 +106,11 @@ void ir_bug(const char *part, const char *node, const char *fmt, ...) {
         fputs("'", stderr);
     }
     fputs(": ", stderr);
+    char reason[REASON_BYTES + 8];
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    vsnprintf(reason, sizeof reason, fmt, ap);
     va_end(ap);
+    print_clean(stderr, reason, REASON_BYTES);
     fputs("\nPlease report it, with the command and the model.\n", stderr);
     exit(3);
 }

@@ -9,10 +9,6 @@ enum {
     IR_CONST_IN_TEXT = 64 // elements of a constant that are printed one by one
 };
 
-// Bytes of the printable UTF-8 character at s; 0 where the byte at s must be escaped (controls,
-// line separators, malformed sequences).
-int ir_utf8_printable(const char *s);
-
 // NULL, or why no value can be of this type: ranks, negative dimensions, a size that overflows or
 // is not affine in N, a block that does not fit. The text is in arena a.
 const char *ir_check_type(IrArena *a, const IrType *t);

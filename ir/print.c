@@ -4,6 +4,7 @@
 #include "ir/eval.h"
 #include "ir/ir_private.h"
 #include "ir/map.h"
+#include "runtime/core/text.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static bool is_bare(const char *s) {
 static void print_quoted(FILE *f, const char *s) {
     fputc('"', f);
     while (*s) {
-        int n = ir_utf8_printable(s);
+        int n = rt_utf8_printable(s);
         if (n == 0) {
             fprintf(f, "\\x%02x", (unsigned char)*s);
         } else if (*s == '"' || *s == '\\') {

@@ -308,7 +308,7 @@ static void choose(Autotuner *u, const Case *c) {
     for (int k = 0; u->t->verbose && k < c->n; k++) {
         char tile[IR_CONV_TILE_TEXT];
         fprintf(stderr, "  %s %s %s [%s] %.1f us, model %.0f\n", k == best ? "*" : " ",
-                c->node->name, ir_conv_algo_info(c->schedule[k].algo)->text,
+                RT_SHOW(c->node->name), ir_conv_algo_info(c->schedule[k].algo)->text,
                 ir_conv_tile_print(&c->schedule[k].tile, tile), c->us[k], c->schedule[k].cycles);
     }
 }
@@ -391,5 +391,5 @@ void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
     autotune_cache_write(u.t, &u.cache);
     fprintf(stderr, "autotuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
             1e-9 * (double)(rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
-            u.cache.path ? u.cache.path : "");
+            RT_SHOW(u.cache.path));
 }

@@ -52,7 +52,7 @@ static bool find_emit(const char *name, ToolEmit *out) {
     fprintf(stderr,
             "hone compile: --emit takes exe, shared, static, object, llvm-ir, asm or ir, "
             "not '%s'\n",
-            name);
+            RT_SHOW(name));
     return false;
 }
 
@@ -127,7 +127,9 @@ static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgR
     struct stat st;
     double mb = stat(c->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
     fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
-            c->out, mb, c->model.target.cpu, took);
+            RT_SHOW(c->out), mb, c->model.target.cpu, took);
+    if (c->image.note && c->emit != EMIT_IR)
+        fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
     if (!t->verbose || c->emit == EMIT_IR)
         return;
     fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB\n", cg->n_calls,

@@ -132,8 +132,10 @@ static int run_finetune(Finetune *f) {
     if (!n_graphs || !tool_out_commit(t, &out, true))
         return EXIT_INPUT;
     double mb = stat(f->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
-    fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", f->out, mb, f->model.target.cpu,
+    fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), mb, f->model.target.cpu,
             seconds() - start);
+    if (f->image.note)
+        fprintf(stderr, "%s\n", RT_SHOW(f->image.note));
     if (t->verbose)
         fprintf(stderr, "%d graphs; %d calls of %d kernels, %d barriers; weights %.1f MB\n",
                 n_graphs, cg.n_calls, cg.n_kernels, cg.n_barriers, (double)cg.weights_bytes / 1e6);

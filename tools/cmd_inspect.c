@@ -3,6 +3,8 @@
 #include "tools/layer_stats.h"
 #include "tools/tool.h"
 
+#include "runtime/file/json.h"
+
 #include <string.h>
 
 typedef struct Inspect {
@@ -39,7 +41,7 @@ static void print_table(const IrGraph *g) {
     LayerStats total = {0, 0};
     for (int i = 0; i < g->n_inputs; i++) {
         shape_text(g->inputs[i], type, sizeof type);
-        printf("input   %s  %s\n", g->inputs[i]->name, type);
+        printf("input   %s  %s\n", RT_SHOW(g->inputs[i]->name), type);
     }
     printf("\n%-36s %-32s %-32s %10s %10s\n", "node", "layer", "result", "params", "MACs");
     for (const IrNode *n = g->first; n; n = n->next) {
@@ -47,7 +49,7 @@ static void print_table(const IrGraph *g) {
         shape_text(n->out[0], type, sizeof type);
         print_count((double)s.params, params, sizeof params);
         print_count(s.macs, macs, sizeof macs);
-        printf("%-36s %-32.32s %-32.40s %10s %10s\n", layer_name(n, name, sizeof name),
+        printf("%-36s %-32.32s %-32.40s %10s %10s\n", RT_SHOW(layer_name(n, name, sizeof name)),
                layer_text(n, text, sizeof text), type, params, macs);
         total.params += s.params;
         total.macs += s.macs;
@@ -57,40 +59,30 @@ static void print_table(const IrGraph *g) {
     printf("\n%d nodes, %s parameters, %s MACs per image\n", g->n_nodes, params, macs);
     for (int i = 0; i < g->n_outputs; i++) {
         shape_text(g->outputs[i], type, sizeof type);
-        printf("output  %s  %s\n", g->outputs[i]->name, type);
+        printf("output  %s  %s\n", RT_SHOW(g->outputs[i]->name), type);
     }
-}
-
-static void print_json_text(const char *s) {
-    putchar('"');
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            printf("\\%c", *s);
-        else if ((unsigned char)*s < ' ')
-            printf("\\u%04x", (unsigned char)*s);
-        else
-            putchar(*s);
-    }
-    putchar('"');
 }
 
 static void print_json(const IrGraph *g) {
     char text[256], type[256];
-    printf("{\"model\": ");
-    print_json_text(g->prog->name);
-    printf(", \"layers\": [");
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "model", g->prog->name);
+    rt_json_begin(&j, "layers", '[');
     for (const IrNode *n = g->first; n; n = n->next) {
         LayerStats s = layer_stats(n);
-        printf("%s\n  {\"name\": ", n == g->first ? "" : ",");
-        print_json_text(n->name);
-        printf(", \"layer\": ");
-        print_json_text(layer_text(n, text, sizeof text));
         shape_text(n->out[0], type, sizeof type);
-        printf(", \"result\": ");
-        print_json_text(type);
-        printf(", \"params\": %lld, \"macs\": %.0f}", (long long)s.params, s.macs);
+        rt_json_begin(&j, NULL, '{');
+        rt_json_text(&j, "name", n->name);
+        rt_json_text(&j, "layer", layer_text(n, text, sizeof text));
+        rt_json_text(&j, "result", type);
+        rt_json_int(&j, "params", s.params);
+        rt_json_number(&j, "macs", s.macs, 17);
+        rt_json_end(&j, '}');
     }
-    printf("]}\n");
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    putchar('\n');
 }
 
 // By graphviz, in the format that the name ends with.
@@ -113,9 +105,9 @@ static bool write_picture(Tool *t, IrGraph *g, const char *path) {
 static void print_unsupported(const FeReport *r) {
     printf("\n%d node%s cannot be compiled:\n", r->n, r->n == 1 ? "" : "s");
     for (int i = 0; i < r->n; i++)
-        printf("  %s (%s%s%s, opset %d): %s\n", r->v[i].node, r->v[i].domain ? r->v[i].domain : "",
-               r->v[i].domain && *r->v[i].domain ? "." : "", r->v[i].op, r->v[i].opset,
-               r->v[i].reason);
+        printf("  %s (%s%s%s, opset %d): %s\n", RT_SHOW(r->v[i].node), RT_SHOW(r->v[i].domain),
+               r->v[i].domain && *r->v[i].domain ? "." : "", RT_SHOW(r->v[i].op), r->v[i].opset,
+               RT_SHOW(r->v[i].reason));
 }
 
 static int run_inspect(Tool *t, Inspect *c) {

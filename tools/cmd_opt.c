@@ -68,7 +68,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     }
     PassPipeline in;
     if (!passes_find_pipeline(pipeline, &in)) {
-        fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n", pipeline);
+        fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n",
+                RT_SHOW(pipeline));
         return EXIT_USAGE;
     }
     size_t len;

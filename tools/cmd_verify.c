@@ -17,8 +17,8 @@ typedef struct Variant {
 
 typedef struct Verify {
     ToolModel model;
-    const char *dir, *tolerance_text;
-    double tolerance;
+    const char *dir;
+    ToolNumber tolerance;
     int sets, batch, threads, seed;
     bool nodes, direct_only;
     int n, compiled;
@@ -122,7 +122,7 @@ static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want) {
         c->worst = relative(d) > c->worst ? relative(d) : c->worst;
         c->compared++;
         printf("  %-10.3g %-12.4g %-12s %s\n", relative(d), d.magnitude,
-               ir_op_info(mine->def->op)->text, mine->def->name);
+               ir_op_info(mine->def->op)->text, RT_SHOW(mine->def->name));
     }
     ir_arena_free(a);
 }
@@ -159,12 +159,12 @@ static bool is_step(FePrecision p, const IrTensor *want, Diff d) {
 static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *what,
                   const char *name, const IrTensor *got, const IrTensor *want) {
     Diff d = compare(got, want);
-    bool raised = !v->tolerance_text && precisions[p].tolerance > k->tolerance;
+    bool raised = !v->tolerance.given && precisions[p].tolerance > k->tolerance;
     double allowed = raised ? precisions[p].tolerance : k->tolerance;
     bool ok = relative(d) <= allowed || (raised && is_step(p, want, d));
     printf("%s %s, %-8s: largest difference %.3g, %.3g of the largest magnitude %.4g, RMS %.3g "
            "of it",
-           what, name, k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d));
+           what, RT_SHOW(name), k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d));
     if (raised)
         printf(", %.0e allowed for %s", allowed, precisions[p].name);
     printf(": %s\n", ok ? "ok" : "FAILED");
@@ -254,7 +254,7 @@ static bool add_variant(Tool *t, Verify *v, IrProgram *p) {
         return false;
     int kind = has_winograd(k->compiled.graph) ? WINOGRAD : DIRECT;
     k->name = kinds[kind].name;
-    k->tolerance = v->tolerance_text ? v->tolerance : kinds[kind].tolerance;
+    k->tolerance = v->tolerance.given ? v->tolerance.v : kinds[kind].tolerance;
     v->n++;
     return true;
 }
@@ -271,8 +271,8 @@ static IrProgram *import(Tool *t, Verify *v, const TestData *d) {
         v->model.bound = test_data_bound(t, d, v->declared, &v->model.n_bound);
     p = tool_import(t, &v->model, NULL);
     for (int i = 0; p && i < v->model.n_bound; i++)
-        printf("input '%s' is a constant here, with its content in %s\n", v->model.bound[i].input,
-               d->dir);
+        printf("input '%s' is a constant here, with its content in %s\n",
+               RT_SHOW(v->model.bound[i].input), RT_SHOW(d->dir));
     return p;
 }
 
@@ -306,7 +306,7 @@ static bool check_stored(Tool *t, Verify *v, const TestData *d) {
     int64_t N;
     bool ok = test_data_match(t, d, v->declared, v->reference, in, out, &N);
     if (ok) {
-        printf("%s\n", d->dir);
+        printf("%s\n", RT_SHOW(d->dir));
         ok = check_set(t, v, N < 0 ? 1 : N, in, out, a);
     }
     ir_arena_free(a);
@@ -346,9 +346,9 @@ int cmd_verify(Tool *t, int argc, char **argv) {
         {"--threads", NULL, "N", TOOL_INT, &v.threads, "threads of the compiled code", 1, 1024},
         {"--nodes", NULL, NULL, TOOL_FLAG, &v.nodes, "compare every value that survives the passes",
          0, 0},
-        {"--tolerance", NULL, "X", TOOL_TEXT, &v.tolerance_text,
+        {"--tolerance", NULL, "X", TOOL_NUMBER, &v.tolerance,
          "largest difference allowed, of the largest magnitude; default 5e-5, 5e-4 with Winograd",
-         0, 0},
+         0, 1e9},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
         TOOL_MODEL_OPTIONS(v.model),
         {0}};
@@ -360,15 +360,6 @@ int cmd_verify(Tool *t, int argc, char **argv) {
         fprintf(stderr,
                 "hone verify: give a model and at most one folder; see hone verify --help\n");
         return EXIT_USAGE;
-    }
-    if (v.tolerance_text) {
-        char *end;
-        v.tolerance = strtod(v.tolerance_text, &end);
-        if (end == v.tolerance_text || *end || !(v.tolerance >= 0)) {
-            fprintf(stderr, "hone verify: --tolerance takes a number, not '%s'\n",
-                    v.tolerance_text);
-            return EXIT_USAGE;
-        }
     }
     v.model.path = rest.v[0];
     v.dir = rest.n > 1 ? rest.v[1] : NULL;

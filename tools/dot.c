@@ -24,12 +24,15 @@ static const char *fill_of(const IrNode *n) {
     return ir_op_info(n->op)->flags & IR_FLAG_E ? "#fff2cc" : "#f3f3f3";
 }
 
-// Text inside a dot string: quotes, backslashes and what is no printable ASCII are taken out.
-static void print_text(FILE *f, const char *s, int max) {
-    for (int i = 0; s[i] && i < max; i++)
-        fputc(s[i] == '"' || s[i] == '\\' || s[i] < ' ' || s[i] > '~' ? '_' : s[i], f);
-    if ((int)strlen(s) > max)
-        fputs("...", f);
+// Text inside a dot string, which knows escapes (\n, \N) and HTML's entities.
+static void print_text(FILE *f, const char *s, size_t max) {
+    char text[128];
+    for (s = rt_clean(s, text, max + 4 < sizeof text ? max + 4 : sizeof text); *s; s++) {
+        if (*s == '&')
+            fputs("&amp;", f);
+        else
+            fprintf(f, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+    }
 }
 
 static void print_shape(FILE *f, const IrValue *v) {

@@ -116,8 +116,11 @@ static void report_failure(Tool *t, const char *const *argv, int status, const c
         ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d", argv[0], WEXITSTATUS(status));
     else
         ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
-    if (n)
-        fprintf(stderr, "%s%s", text, text[n - 1] == '\n' ? "" : "\n");
+    for (char *line = text, *end; *line; line = end) { // names of files are in it
+        end = line + strcspn(line, "\n");
+        fprintf(stderr, "%s\n", RT_SHOW(ir_strndup(t->arena, line, (size_t)(end - line))));
+        end += *end == '\n';
+    }
 }
 
 // Our environment with TMPDIR in the directory of this run, so that what a killed compiler driver
@@ -141,7 +144,7 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     const char *log = ir_sprintf(t->arena, "%s/spawn.log", tool_temp_dir(t));
     if (t->verbose) {
         for (int i = 0; argv[i]; i++)
-            fprintf(stderr, "%s%s", i ? " " : "", argv[i]);
+            fprintf(stderr, "%s%s", i ? " " : "", RT_SHOW(argv[i]));
         fputc('\n', stderr);
     }
     posix_spawn_file_actions_t actions;

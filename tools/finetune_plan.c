@@ -43,7 +43,8 @@ void tool_print_plan(const IrTrainProgram *p, FILE *out) {
     fprintf(out, "%-*s  %-18s  %-*s  %12s\n", node, "node", "op", params, "parameters", "count");
     for (int i = 0; i < p->n_plan; i++) {
         const IrPlanRow *r = &p->plan[i];
-        fprintf(out, "%-*s  %-18s  %-*s  ", node, r->node, r->op, params, r->params);
+        fprintf(out, "%-*s  %-18s  %-*s  ", node, RT_SHOW(r->node), RT_SHOW(r->op), params,
+                RT_SHOW(r->params));
         print_count(out, 12, r->count);
         fputs("  ", out);
         print_trains(p, out, r->trains);
@@ -53,7 +54,7 @@ void tool_print_plan(const IrTrainProgram *p, FILE *out) {
         const IrTrainStage *x = &p->stages[s];
         if (p->n_stages > 1)
             fprintf(out, "stage %d, ", s + 1);
-        fprintf(out, "%s: ", x->spec);
+        fprintf(out, "%s: ", RT_SHOW(x->spec));
         print_count(out, 0, x->n_trained);
         fputs(" parameters train, ", out);
         print_count(out, 0, x->n_frozen);

@@ -155,8 +155,8 @@ static bool parse_stage(Finetune *f, const char *text, size_t n) {
                 return wrong(f, "--stages: '%s': epochs are a number from 1 on", whole);
         }
     }
-    if (rate_given && !(s->lr > 0))
-        return wrong(f, "--stages: '%s': the rate is above 0", whole);
+    if (rate_given && !(s->lr >= 1e-30 && s->lr <= 1e6)) // as the program's own --lr
+        return wrong(f, "--stages: '%s': the rate is above 0 and at most 1e6", whole);
     return *least ? true : wrong(f, "--stages: '%s' names nothing", whole);
 }
 

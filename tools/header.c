@@ -2,11 +2,38 @@
 // functions as api.c makes them.
 #include "tools/tool.h"
 
+#include <string.h>
+
+// A name in C, as it stands where it is made of letters, digits and ._:/- alone, else as a string
+// literal: whatever it holds, it does not end its line, nor makes a trigraph.
+static void print_name(FILE *f, const char *s) {
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/-";
+    if (*s && s[strspn(s, plain)] == 0) {
+        fputs(s, f);
+        return;
+    }
+    fputc('"', f);
+    while (*s) {
+        int n = rt_utf8_printable(s);
+        if (n == 0)
+            fprintf(f, "\\%03o", (unsigned char)*s);
+        else if (strchr("\"\\?", *s))
+            fprintf(f, "\\%c", *s);
+        else
+            fwrite(s, 1, (size_t)n, f);
+        s += n ? n : 1;
+    }
+    fputc('"', f);
+}
+
 static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n) {
     char type[256];
-    for (int i = 0; i < n; i++)
-        fprintf(f, "//   %s %d  %s  %s\n", what, i, v[i]->name,
-                ir_type_print(&v[i]->type, type, sizeof type));
+    for (int i = 0; i < n; i++) {
+        fprintf(f, "//   %s %d  ", what, i);
+        print_name(f, v[i]->name);
+        fprintf(f, "  %s\n", ir_type_print(&v[i]->type, type, sizeof type));
+    }
 }
 
 typedef struct Header {
@@ -18,7 +45,9 @@ static void print_header(FILE *f, void *ctx) {
     const Header *h = ctx;
     const IrGraph *g = h->graph;
     const char *s = h->symbol;
-    fprintf(f, "// %s, compiled by %s. Link with -lgomp -lm.\n//\n", g->prog->name, TOOL_PRODUCER);
+    fputs("// ", f);
+    print_name(f, g->prog->name);
+    fprintf(f, ", compiled by %s. Link with -lgomp -lm.\n//\n", TOOL_PRODUCER);
     print_tensors(f, "input ", g->inputs, g->n_inputs);
     print_tensors(f, "output", g->outputs, g->n_outputs);
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");

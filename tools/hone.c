@@ -17,7 +17,8 @@ static const Command commands[] = {
      "MODEL.onnx: layers, shapes, parameters, MACs; a picture of the graph"},
     {"verify", cmd_verify, "MODEL.onnx [TEST_DIR]: compiled code against the reference evaluator"},
     {"opt", cmd_opt, "FILE.ir [--passes a,b | --pipeline NAME]: textual IR in, textual IR out"},
-    {"finetune", cmd_finetune, "MODEL.onnx -o OUT --classes N: a program that trains"},
+    {"finetune", cmd_finetune,
+     "MODEL.onnx -o OUT --classes N|FILE|FOLDER: a program that fine-tunes"},
 };
 
 static void print_help(FILE *f) {
@@ -73,6 +74,6 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return tool_run(commands[i].run, argc - 1, argv + 1);
-    fprintf(stderr, "hone: unknown command '%s'; see hone --help\n", argv[1]);
+    fprintf(stderr, "hone: unknown command '%s'; see hone --help\n", RT_SHOW(argv[1]));
     return EXIT_USAGE;
 }

@@ -1,6 +1,10 @@
 // Preprocessing and labels of an image input: flags first, then the model's own metadata_props
-// (hone.*), then ImageNet's.
+// (hone.*, then what exporters write there), then what ImageNet's networks take. What nobody states
+// is told.
+#include "tools/literal.h"
 #include "tools/tool.h"
+
+#include "runtime/image/image.h"
 
 #include <errno.h>
 #include <math.h>
@@ -32,63 +36,194 @@ static bool find_image(const IrGraph *g, HonePreprocess *x) {
     return x->height > 0 && x->width > 0;
 }
 
-// "a,b,c" to n floats; one number stands for all.
-static bool parse_floats(Tool *t, const char *flag, const char *text, float *out, int n) {
-    int k = 0;
-    for (const char *s = text; k < n; s++) {
-        char *end;
-        double v = strtod(s, &end);
-        if (end == s || !isfinite(v))
-            break;
-        out[k++] = (float)v;
-        s = end;
-        if (*s == 0) {
-            for (int i = k; k == 1 && i < n; i++)
-                out[i] = out[0];
-            if (k == 1 || k == n)
-                return true;
-            break;
-        }
-        if (*s != ',')
-            break;
+// ---------------------------------------------------------------- numbers
+
+// Where a value comes from, the weightier the later.
+typedef enum Source { ASSUMED, FOREIGN, OWN, OPTION } Source; // FOREIGN: metadata of other programs
+
+// The keys of a value, hone's own first: what it is called in the exports of timm, Hugging Face,
+// Ultralytics and their like.
+typedef struct Value {
+    const char *name; // in texts
+    const char *keys[5];
+    double min, max;
+} Value;
+
+enum { MEAN, STD, SCALE, RESIZE, CROP_PCT, N_VALUES };
+static const Value values[N_VALUES] = {
+    [MEAN] = {"mean", {"hone.mean", "mean", "image_mean"}, -1e9, 1e9},
+    [STD] = {"std", {"hone.std", "std", "image_std"}, TOOL_ABOVE_0, 1e9},
+    [SCALE] = {"scale", {"hone.scale", "rescale_factor"}, TOOL_ABOVE_0, 1e9},
+    [RESIZE] = {"resize", {"hone.resize", "imgsz"}, 0, 65536},
+    [CROP_PCT] = {"crop-pct", {"", "crop_pct"}, 0.01, 1},
+};
+
+typedef struct Reading {
+    Tool *tool;
+    const IrProgram *prog;
+    HonePreprocess *x;
+    Source from[N_VALUES];
+    double v[N_VALUES][4];
+    int n[N_VALUES];
+} Reading;
+
+static bool take_option(Reading *r, int which, int n, const double *v) {
+    if (n) {
+        r->from[which] = OPTION;
+        r->n[which] = n;
+        memcpy(r->v[which], v, (size_t)n * sizeof *v);
     }
-    ir_error(&t->diag, IR_NOWHERE, "%s takes %d number%s separated by commas, not '%s'", flag, n,
-             n == 1 ? "" : "s", text);
+    return n;
+}
+
+// The first of the value's keys that the model has. False after an error: one of ours is wrong.
+static bool take_meta(Reading *r, int which) {
+    const Value *k = &values[which];
+    for (int i = 0; r->from[which] == ASSUMED && i < 5 && k->keys[i]; i++) {
+        const char *text = meta(r->prog, k->keys[i]);
+        if (!text)
+            continue;
+        r->n[which] = tool_literal_numbers(r->tool->arena, text, k->min, k->max, r->v[which], 4);
+        if (r->n[which]) {
+            r->from[which] = i ? FOREIGN : OWN;
+        } else if (i == 0) {
+            ir_error(&r->tool->diag, IR_NOWHERE,
+                     "metadata '%s': '%s' is no list of numbers %s %.9g to %.9g", k->keys[i], text,
+                     k->min == TOOL_ABOVE_0 ? "above 0," : "from", k->min, k->max);
+            return false;
+        } else {
+            ir_warn(&r->tool->diag, IR_NOWHERE, "metadata '%s': '%s' is ignored", k->keys[i], text);
+        }
+    }
+    return true;
+}
+
+// One number for all channels, or one for each.
+static bool spread(Reading *r, int which, float *to) {
+    int channels = r->x->channels, n = r->n[which];
+    for (int i = 0; i < channels && n; i++)
+        to[i] = (float)r->v[which][n == 1 ? 0 : i];
+    if (!n || n == 1 || n == channels)
+        return true;
+    ir_error(&r->tool->diag, IR_NOWHERE, "--%s takes %d number%s separated by commas, not %d",
+             values[which].name, channels, channels == 1 ? "" : "s", n);
     return false;
 }
 
-static bool fill_numbers(Tool *t, const ToolImage *im, const IrProgram *p, HonePreprocess *x) {
+// Means beyond 1 are of pixels from 0 to 255, as PaddlePaddle's and OpenMMLab's exports state them.
+// Ultralytics, whose key imgsz is, scales to 0..1 and does no more.
+static void read_between_lines(Reading *r) {
+    bool wide = false;
+    for (int i = 0; r->from[MEAN] == FOREIGN && i < r->n[MEAN]; i++)
+        wide |= fabs(r->v[MEAN][i]) > 1;
+    if (wide && r->from[SCALE] == ASSUMED) {
+        r->x->scale = 1;
+        r->from[SCALE] = FOREIGN;
+    }
+    if (r->from[RESIZE] == FOREIGN && r->from[MEAN] == ASSUMED && r->from[STD] == ASSUMED) {
+        r->from[MEAN] = r->from[STD] = FOREIGN;
+        for (int i = 0; i < 4; i++) {
+            r->x->mean[i] = 0;
+            r->x->std[i] = 1;
+        }
+    }
+}
+
+// imgsz is the input's [height, width], or one number for both.
+static void check_imgsz(Reading *r) {
+    const HonePreprocess *x = r->x;
+    const double *v = r->v[RESIZE];
+    if (r->from[RESIZE] != FOREIGN ||
+        (v[0] == x->height && v[r->n[RESIZE] == 2] == x->width && r->n[RESIZE] <= 2))
+        return;
+    ir_warn(&r->tool->diag, IR_NOWHERE, "metadata 'imgsz' is not the input's %dx%d: ignored",
+            x->height, x->width);
+    r->from[RESIZE] = ASSUMED;
+}
+
+static bool fill_resize(Reading *r) {
+    HonePreprocess *x = r->x;
+    int32_t shorter = x->height < x->width ? x->height : x->width;
+    double size = r->v[RESIZE][0];
+    if (r->from[RESIZE] == OWN && (r->n[RESIZE] > 1 || size != floor(size))) {
+        ir_error(&r->tool->diag, IR_NOWHERE, "metadata 'hone.resize' is no whole number");
+        return false;
+    }
+    if (r->from[RESIZE] >= r->from[CROP_PCT] && r->from[RESIZE] != ASSUMED) {
+        x->resize = r->from[RESIZE] == FOREIGN ? shorter : (int32_t)size;
+        return true;
+    }
+    double crop = r->from[CROP_PCT] != ASSUMED ? r->v[CROP_PCT][0] : 0.875;
+    x->resize = (int32_t)lrint(shorter / crop);
+    r->from[RESIZE] = r->from[CROP_PCT];
+    return true;
+}
+
+static void fill_defaults(HonePreprocess *x) {
     static const float imagenet_mean[] = {0.485f, 0.456f, 0.406f};
     static const float imagenet_std[] = {0.229f, 0.224f, 0.225f};
-    const char *mean = im->mean ? im->mean : meta(p, "hone.mean");
-    const char *std = im->std ? im->std : meta(p, "hone.std");
-    const char *scale = im->scale ? im->scale : meta(p, "hone.scale");
-    const char *resize = im->resize ? im->resize : meta(p, "hone.resize");
-    const char *pct = im->resize ? NULL : im->crop_pct;
-    const char *bgr = meta(p, "hone.bgr");
-    float crop = 0.875f, size = 0;
     x->scale = 1.0f / 255;
-    x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);
     for (int i = 0; i < 3; i++) {
         x->mean[i] = x->channels == 3 ? imagenet_mean[i] : 0;
         x->std[i] = x->channels == 3 ? imagenet_std[i] : 1;
     }
-    if ((mean && !parse_floats(t, "--mean", mean, x->mean, x->channels)) ||
-        (std && !parse_floats(t, "--std", std, x->std, x->channels)) ||
-        (scale && !parse_floats(t, "--scale", scale, &x->scale, 1)) ||
-        (pct && !parse_floats(t, "--crop-pct", pct, &crop, 1)) ||
-        (resize && !pct && !parse_floats(t, "--resize", resize, &size, 1)))
-        return false;
-    if (!(crop > 0 && crop <= 1) || size < 0 || size > 1 << 20) {
-        ir_error(&t->diag, IR_NOWHERE,
-                 "--crop-pct is above 0 and at most 1; --resize is a size in "
-                 "pixels, or 0 for none");
-        return false;
-    }
-    int32_t shorter = x->height < x->width ? x->height : x->width;
-    x->resize = resize && !pct ? (int32_t)size : (int32_t)lrintf((float)shorter / crop);
+}
+
+// "images: resize 256, ... (mean, std as the model's metadata say; assumed: resize)", where
+// something is assumed or taken from what others wrote.
+static void add_note(Reading *r, ToolImage *im) {
+    IrArena *a = r->tool->arena;
+    char text[512];
+    const char *part[2] = {"", ""};
+    for (int i = 0; i < CROP_PCT; i++)
+        if (r->from[i] <= FOREIGN && (i != SCALE || r->from[i] == FOREIGN))
+            part[r->from[i]] = ir_sprintf(a, "%s%s%s", part[r->from[i]],
+                                          *part[r->from[i]] ? ", " : "", values[i].name);
+    if (!*part[ASSUMED] && !*part[FOREIGN])
+        return;
+    im->note = ir_sprintf(a, "images: %s (%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text),
+                          part[FOREIGN], *part[FOREIGN] ? " from the model's metadata" : "",
+                          *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
+                          *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED]);
+}
+
+static bool warn_of_interpolation(Reading *r) {
+    const char *how = meta(r->prog, "interpolation");
+    if (how && !strstr(how, "bilinear"))
+        ir_warn(
+            &r->tool->diag, IR_NOWHERE,
+            "NYI: the model's metadata ask for %s interpolation, images are resized by bilinear",
+            how);
     return true;
 }
+
+static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreprocess *x) {
+    Reading r = {.tool = t, .prog = p, .x = x};
+    const char *bgr = meta(p, "hone.bgr");
+    x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);
+    fill_defaults(x);
+    if (take_option(&r, RESIZE, im->resize.given, &im->resize.v) &
+        take_option(&r, CROP_PCT, im->crop_pct.given, &im->crop_pct.v)) {
+        ir_error(&t->diag, IR_NOWHERE, "--resize and --crop-pct exclude each other");
+        return false;
+    }
+    take_option(&r, SCALE, im->scale.given, &im->scale.v);
+    take_option(&r, MEAN, im->mean.n, im->mean.v);
+    take_option(&r, STD, im->std.n, im->std.v);
+    for (int i = 0; i < N_VALUES; i++)
+        if (!take_meta(&r, i))
+            return false;
+    check_imgsz(&r);
+    read_between_lines(&r);
+    if (r.n[SCALE])
+        x->scale = (float)r.v[SCALE][0];
+    if (!spread(&r, MEAN, x->mean) || !spread(&r, STD, x->std) || !fill_resize(&r))
+        return false;
+    add_note(&r, im);
+    return warn_of_interpolation(&r);
+}
+
+// ---------------------------------------------------------------- labels
 
 // Lines of text to labels; a last empty line does not count.
 static void split_labels(Tool *t, char *text, CgOptions *cg) {
@@ -108,17 +243,39 @@ static void split_labels(Tool *t, char *text, CgOptions *cg) {
     cg->n_labels = n;
 }
 
+// The file's text; NULL after an error.
 static char *read_labels(Tool *t, const char *path) {
     enum { MAX = 1 << 24 };
     FILE *f = fopen(path, "r");
-    if (!f) {
-        ir_error(&t->diag, IR_NOWHERE, "cannot read the label file %s: %s", path, strerror(errno));
+    char *text = ir_alloc(t->arena, MAX + 1);
+    size_t n = f ? fread(text, 1, MAX + 1, f) : 0;
+    const char *why = !f || ferror(f) ? strerror(errno)
+                      : n > MAX       ? "it is larger than 16 MB"
+                      : memchr(text, 0, n) || !rt_utf8_valid(text, n)
+                          ? "it is not UTF-8 text (Latin-1 or UTF-16? save it as UTF-8)"
+                          : NULL;
+    if (f)
+        fclose(f);
+    if (why) {
+        ir_error(&t->diag, IR_NOWHERE, "cannot read the label file %s: %s", path, why);
         return NULL;
     }
-    char *text = ir_alloc(t->arena, MAX + 1);
-    text[fread(text, 1, MAX, f)] = 0;
-    fclose(f);
+    text[n] = 0;
     return text;
+}
+
+// PaddleOCR's characters stand between a blank and, where it reads them, a space.
+static void add_ctc_labels(Tool *t, int64_t classes, CgOptions *cg) {
+    int n = cg->n_labels, more = (int)(classes - n);
+    if (more < 1 || more > 2)
+        return;
+    const char **v = ir_alloc_array(t->arena, (size_t)n + 2, sizeof *v);
+    v[0] = "blank";
+    for (int i = 0; i < n; i++)
+        v[i + 1] = cg->labels[i];
+    v[n + 1] = " ";
+    cg->labels = v;
+    cg->n_labels = n + more;
 }
 
 // One score is two classes: no and yes.
@@ -130,6 +287,41 @@ static int64_t count_classes(const IrGraph *g) {
     for (int i = 1; i < s->rank; i++)
         n *= s->dim[i].n ? 0 : s->dim[i].c;
     return s->rank < 2 ? 0 : n == 1 ? 2 : n;
+}
+
+// Of a sequence of scores, [N,T,C].
+static int64_t count_last(const IrGraph *g) {
+    const IrShape *s = g->n_outputs ? &g->outputs[0]->type.shape : NULL;
+    return s && s->rank >= 2 && !s->dim[s->rank - 1].n ? s->dim[s->rank - 1].c : 0;
+}
+
+// Labels that other programs wrote, of an output with so many classes.
+static bool take_foreign_labels(Tool *t, const IrGraph *g, int64_t classes, CgOptions *cg) {
+    static const char *const keys[] = {"names",       "labels",   "classes",  "class_names",
+                                       "label_names", "id2label", "character"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *text = meta(g->prog, keys[i]);
+        int64_t want = classes;
+        ToolTexts list;
+        if (!text)
+            continue;
+        if (tool_literal_texts(t->arena, text, &list)) {
+            cg->labels = list.v;
+            cg->n_labels = list.n;
+        } else {
+            split_labels(t, ir_strdup(t->arena, text), cg);
+        }
+        if (strcmp(keys[i], "character") == 0) {
+            want = count_last(g);
+            add_ctc_labels(t, want, cg);
+        }
+        if (cg->n_labels == want)
+            return true;
+        ir_warn(&t->diag, IR_NOWHERE,
+                "metadata '%s' has %d labels, the output %lld classes: ignored", keys[i],
+                cg->n_labels, (long long)want);
+    }
+    return false;
 }
 
 static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
@@ -145,13 +337,22 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
                      im->labels, cg->n_labels, g->outputs[0]->name, (long long)classes);
             return false;
         }
-    } else if (own) {
-        split_labels(t, ir_strdup(t->arena, own), cg);
-    } else if (classes == 1000) {
-        split_labels(t, tool_lib_text(t, "imagenet-labels.txt"), cg);
+        return true;
     }
-    if (cg->n_labels != classes)
-        cg->n_labels = 0, cg->labels = NULL;
+    if (own) {
+        split_labels(t, ir_strdup(t->arena, own), cg);
+        if (cg->n_labels == classes)
+            return true;
+        ir_warn(&t->diag, IR_NOWHERE,
+                "metadata 'hone.labels' has %d labels, the output %lld classes: ignored",
+                cg->n_labels, (long long)classes);
+    } else if (take_foreign_labels(t, g, classes, cg)) {
+        return true;
+    }
+    cg->labels = NULL;
+    cg->n_labels = 0;
+    if (classes == 1000 && !own)
+        split_labels(t, tool_lib_text(t, "imagenet-labels.txt"), cg);
     return true;
 }
 
@@ -162,12 +363,17 @@ static bool ends_in_probabilities(const IrGraph *g) {
     return v && v->def && (v->def->op == IR_OP_SOFTMAX || v->def->op == IR_OP_SIGMOID);
 }
 
-bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
+static bool any_image_option(const ToolImage *im) {
+    return im->labels || im->mean.n || im->std.n || im->resize.given || im->crop_pct.given ||
+           im->scale.given || im->bgr;
+}
+
+bool tool_image_options(Tool *t, ToolImage *im, const IrGraph *g, CgOptions *cg) {
     cg->softmax = ends_in_probabilities(g);
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
-        if (im->labels || im->mean || im->std || im->resize)
+        if (any_image_option(im))
             ir_warn(&t->diag, IR_NOWHERE,
                     "the model has no image input: image options are ignored");
         return true;

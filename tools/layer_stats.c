@@ -40,10 +40,12 @@ const char *layer_name(const IrNode *n, char *buf, size_t size) {
     if (parts)
         snprintf(more, sizeof more, " +%d", parts);
     size_t len = strcspn(n->name, "+"), room = size - 1 - strlen(more);
-    if (len <= room)
-        snprintf(buf, size, "%.*s%s", (int)len, n->name, more);
-    else
-        snprintf(buf, size, "..%.*s%s", (int)(room - 2), n->name + len - (room - 2), more);
+    const char *tail = n->name, *end = n->name + len;
+    if (len > room)
+        tail = end - (room - 2);
+    while (len > room && tail < end && (*tail & 0xc0) == 0x80) // not into the middle of a character
+        tail++;
+    snprintf(buf, size, "%s%.*s%s", len > room ? ".." : "", (int)(end - tail), tail, more);
     return buf;
 }
 

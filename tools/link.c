@@ -180,7 +180,7 @@ bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out) {
 }
 
 static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
-    const char *obj = ir_sprintf(t->arena, "%s/%s.o", tool_temp_dir(t), symbol);
+    const char *obj = ir_sprintf(t->arena, "%s/%.100s.o", tool_temp_dir(t), symbol);
     const char *argv[] = {"ar", "rcsD", out, obj, NULL};
     unlink(out); // ar would take the empty temporary file for a broken archive
     return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);

@@ -1,7 +1,12 @@
 // Command lines as tables.
 #include "tools/options.h"
 
+#include "runtime/core/text.h"
+
+#include <ctype.h>
 #include <errno.h>
+#include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,21 +47,52 @@ static bool wrong(const ToolUsage *u, const char *what, const char *arg) {
     const char *end = strchr(u->synopsis, ' ');
     end = end ? strchr(end + 1, ' ') : NULL;
     int n = end ? (int)(end - u->synopsis) : (int)strlen(u->synopsis);
-    fprintf(stderr, "%.*s: %s '%s'; see %.*s --help\n", n, u->synopsis, what, arg, n, u->synopsis);
+    fprintf(stderr, "%.*s: %s '%s'; see %.*s --help\n", n, u->synopsis, what, RT_SHOW(arg), n,
+            u->synopsis);
     return false;
 }
 
-static bool store_int(const ToolOpt *o, const char *value, const ToolUsage *u) {
-    char *end;
-    errno = 0;
-    long x = strtol(value, &end, 10);
-    if (errno || *end || end == value || x < o->min || x > o->max) {
-        char what[128];
-        snprintf(what, sizeof what, "%s takes a number from %d to %d, not", o->name, o->min,
-                 o->max);
-        return wrong(u, what, value);
+int tool_parse_numbers(const char *text, double min, double max, double *out, int most) {
+    for (int n = 0; n < most; text++) {
+        char *end;
+        double x = strtod(text, &end);
+        if (end == text || isspace((unsigned char)*text) || !(x >= min && x <= max))
+            return 0;
+        out[n++] = x;
+        text = end;
+        if (*text != ',')
+            return *text ? 0 : n;
     }
-    *(int *)o->to = (int)x;
+    return 0;
+}
+
+// "--std takes numbers above 0 and at most 1e+09, not"
+static bool out_of_range(const ToolOpt *o, const char *value, const ToolUsage *u) {
+    const char *some = o->kind == TOOL_LIST_OF_NUMBERS ? "numbers, one for all or one a channel,"
+                       : o->kind == TOOL_NUMBER        ? "a number"
+                                                       : "a whole number";
+    char what[160], least[48];
+    snprintf(least, sizeof least, o->min == TOOL_ABOVE_0 ? "above 0 and at most" : "from %.9g to",
+             o->min);
+    snprintf(what, sizeof what, "%s takes %s %s %.10g, not", o->name, some, least, o->max);
+    return wrong(u, what, value);
+}
+
+static bool store_numbers(const ToolOpt *o, const char *value, const ToolUsage *u) {
+    ToolNumbers *to = o->to;
+    to->n = tool_parse_numbers(value, o->min, o->max, to->v, 4);
+    return to->n || out_of_range(o, value, u);
+}
+
+static bool store_number(const ToolOpt *o, const char *value, const ToolUsage *u) {
+    double x;
+    if (tool_parse_numbers(value, o->min, o->max, &x, 1) != 1 ||
+        (o->kind != TOOL_NUMBER && x != floor(x)))
+        return out_of_range(o, value, u);
+    if (o->kind == TOOL_INT)
+        *(int *)o->to = (int)x;
+    else
+        *(ToolNumber *)o->to = (ToolNumber){true, x};
     return true;
 }
 
@@ -70,7 +106,11 @@ static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
         *(const char **)o->to = value;
         return true;
     case TOOL_INT:
-        return store_int(o, value, u);
+    case TOOL_NUMBER:
+    case TOOL_WHOLE:
+        return store_number(o, value, u);
+    case TOOL_LIST_OF_NUMBERS:
+        return store_numbers(o, value, u);
     case TOOL_LIST:
         if (list->n == (int)(sizeof list->v / sizeof *list->v))
             return wrong(u, "too many", o->name);
@@ -94,25 +134,31 @@ static bool is_level(const ToolOpt *opts, const char *arg) {
     return false;
 }
 
-// One option at argv[*i], with its value if it takes one.
-static bool parse_option(int argc, char **argv, int *i, const ToolOpt *opts, const ToolUsage *u) {
+// One option at argv[*i], with its value if it takes one. `given`: a bit for each row of opts.
+static bool parse_option(char **argv, int *i, const ToolOpt *opts, uint64_t *given,
+                         const ToolUsage *u) {
     const char *arg = argv[*i], *eq = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
     const ToolOpt *o = find_option(opts, arg, eq ? (size_t)(eq - arg) : strlen(arg));
     if (!o || o->kind == TOOL_HEADING || o->kind == TOOL_LEVEL)
         return wrong(u, "unknown option", arg);
     if (!o->arg)
         return eq ? wrong(u, "this option takes no value:", arg) : store(o, NULL, u);
-    if (eq)
-        return store(o, eq + 1, u);
-    if (*i + 1 >= argc)
+    const char *value = eq ? eq + 1 : argv[*i + 1]; // argv[argc] is NULL
+    if (!value || !*value)
         return wrong(u, "a value is missing after", arg);
-    return store(o, argv[++*i], u);
+    *i += !eq;
+    uint64_t bit = UINT64_C(1) << ((o - opts) & 63);
+    if (o->kind != TOOL_LIST && *given & bit)
+        return wrong(u, "given twice:", o->name ? o->name : arg);
+    *given |= bit;
+    return store(o, value, u);
 }
 
 ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage,
                      ToolList *rest) {
     memset(rest, 0, sizeof *rest);
     bool options_end = false;
+    uint64_t given = 0;
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         if (options_end || arg[0] != '-' || !arg[1]) {
@@ -123,7 +169,7 @@ ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage
             options_end = true;
         } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
             return print_help(opts, usage), TOOL_HELP;
-        } else if (!is_level(opts, arg) && !parse_option(argc, argv, &i, opts, usage)) {
+        } else if (!is_level(opts, arg) && !parse_option(argv, &i, opts, &given, usage)) {
             return TOOL_WRONG;
         }
     }

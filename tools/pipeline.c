@@ -27,6 +27,7 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
                      .bound = m->bound,
                      .keep_training_mode = m->keep_training_mode,
                      .keep_dropout = m->keep_dropout,
+                     .follow_links = m->follow_links,
                      .limits = m->limits,
                      .report = report,
                      .model = m->onnx};

@@ -9,6 +9,7 @@
 #include "frontend/frontend.h"
 #include "ir/ir.h"
 #include "passes/passes.h"
+#include "runtime/core/text.h"
 #include "tools/options.h"
 
 #include <pthread.h>
@@ -52,6 +53,7 @@ typedef struct ToolModel {
     ToolList limit_texts;
     FeLimits limits; // set by tool_import()
     bool keep_training_mode;
+    bool follow_links; // of external data
     bool keep_dropout; // for finetune
     int opt_level;    // default 2
     const char *mcpu; // default "native"
@@ -74,6 +76,9 @@ typedef struct ToolModel {
      "pins an input's dimensions; a letter keeps the batch open", 0, 0},                           \
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
+    {"--follow-links", NULL, NULL, TOOL_FLAG, &(m).follow_links,                                   \
+     "external data may be links to anywhere, not only within the cache that holds the model", 0,  \
+     0},                                                                                           \
     {"--limit", NULL, "NAME=SIZE", TOOL_LIST, &(m).limit_texts,                                    \
      "raises a limit that guards against hostile files: memory, nodes, tensor, constants or arena, " \
      "such as tensor=16G",                                                                         \
@@ -100,27 +105,33 @@ const char *tool_model_hash(Tool *t,
 
 // ---- preprocessing and labels of an image input (image_options.c)
 typedef struct ToolImage {
-    const char *resize, *crop_pct, *mean, *std, *scale, *labels;
+    ToolNumber resize, crop_pct, scale;
+    ToolNumbers mean, std;
+    const char *labels;
     bool bgr;
-} ToolImage;
+    const char *note; // set by tool_image_options(): how images are read, where that is assumed or
+} ToolImage;          // other programs' metadata say so; else NULL
 // clang-format off
 #define TOOL_IMAGE_OPTIONS(m)                                                                      \
     {"--labels", NULL, "FILE", TOOL_TEXT, &(m).labels, "class names, one a line", 0, 0},           \
-    {"--resize", NULL, "N", TOOL_TEXT, &(m).resize,                                                \
-     "shorter side before the centre crop; default input size / 0.875 (256 for 224)", 0, 0},       \
-    {"--crop-pct", NULL, "P", TOOL_TEXT, &(m).crop_pct, "the same as a fraction: input size / P",  \
-     0, 0},                                                                                        \
-    {"--mean", NULL, "R,G,B", TOOL_TEXT, &(m).mean, "default 0.485,0.456,0.406 (ImageNet)", 0, 0}, \
-    {"--std", NULL, "R,G,B", TOOL_TEXT, &(m).std, "default 0.229,0.224,0.225 (ImageNet)", 0, 0},   \
-    {"--scale", NULL, "X", TOOL_TEXT, &(m).scale, "pixels 0..255 times X first; default 1/255", 0, \
-     0},                                                                                           \
+    {"--resize", NULL, "N", TOOL_WHOLE, &(m).resize,                                               \
+     "shorter side before the centre crop, 0: none; default input size / 0.875 (256 for 224)", 0,  \
+     65536},                                                                                       \
+    {"--crop-pct", NULL, "P", TOOL_NUMBER, &(m).crop_pct, "the same as a fraction: input size / P", \
+     0.01, 1},                                                                                     \
+    {"--mean", NULL, "R,G,B", TOOL_LIST_OF_NUMBERS, &(m).mean,                                     \
+     "default 0.485,0.456,0.406 (ImageNet)", -1e9, 1e9},                                           \
+    {"--std", NULL, "R,G,B", TOOL_LIST_OF_NUMBERS, &(m).std,                                       \
+     "default 0.229,0.224,0.225 (ImageNet)", TOOL_ABOVE_0, 1e9},                                   \
+    {"--scale", NULL, "X", TOOL_NUMBER, &(m).scale, "pixels 0..255 times X first; default 1/255",  \
+     TOOL_ABOVE_0, 1e9},                                                                           \
     {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0}
 // clang-format on
 
 // Fills preprocess (left zero when the model has no image input) and labels from flags, then
-// metadata_props (hone.resize, hone.mean, ..., hone.labels), then ImageNet's values. False after
-// errors.
-bool tool_image_options(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg);
+// metadata_props (hone.resize, hone.mean, ..., hone.labels), then what other programs write there
+// (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
+bool tool_image_options(Tool *t, ToolImage *im, const IrGraph *g, CgOptions *cg);
 
 // ---- linking (link.c)
 typedef enum ToolEmit {

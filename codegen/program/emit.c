@@ -271,7 +271,8 @@ static bool compile_jobs(CgProgram *p, const char *dir, const char *ext, CgResul
     for (int i = 0; i < n; i++) {
         jobs[i].p = p;
         jobs[i].index = i;
-        jobs[i].file = ir_sprintf(p->arena, "%s/%s.%d.%s", dir, p->opt->symbol, i, ext);
+        jobs[i].file =
+            ir_sprintf(p->arena, "%s/%.*s.%d.%s", dir, CG_FILE_NAME, p->opt->symbol, i, ext);
     }
     int threads = p->opt->jobs > 0 ? p->opt->jobs : omp_get_num_procs();
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)

@@ -5,6 +5,8 @@
 #include "codegen/build/lower.h"
 #include "codegen/program/layout.h"
 
+enum { CG_FILE_NAME = 100 }; // characters of the symbol in the names of files: it may be any length
+
 typedef struct CgTableSlot {
     uint64_t hash;
     int item;

@@ -27,7 +27,7 @@ static void close_weights(void *arg) {
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once) {
     memset(w, 0, sizeof *w);
     w->once = once;
-    w->path = ir_sprintf(a, "%s/%s.weights.o", dir, prefix);
+    w->path = ir_sprintf(a, "%s/%.*s.weights.o", dir, CG_FILE_NAME, prefix);
     w->fd = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) {
         ir_error(ir_arena_diag(a), IR_NOWHERE, "cannot write %s: %s", w->path, strerror(errno));

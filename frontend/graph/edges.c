@@ -234,14 +234,17 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
     }
 }
 
-// A program's outputs are asked for by name, so each name stands once.
+// A program's outputs are asked for by name, so each name stands once: listed again, it is the same
+// value.
 void fe_add_outputs(FeContext *fe) {
     IrMap names = {.arena = fe->arena};
     for (size_t i = 0; i < fe->pb->n_output; i++) {
         const Onnx__ValueInfoProto *info = fe->pb->output[i];
         void **taken = ir_map_put(&names, info->name ? info->name : "");
         if (*taken) {
-            ir_error(fe->diag, IR_NOWHERE, "output '%s' is listed twice", info->name);
+            ir_warn(fe->diag, IR_NOWHERE,
+                    "output '%s' is listed more than once: it stands once in the program",
+                    info->name ? info->name : "");
         } else {
             add_output(fe, info);
         }

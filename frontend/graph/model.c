@@ -15,19 +15,22 @@ static bool read_model(FeContext *fe, const char *path) {
         (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor,
                                             fe_limit(&fe->opt->limits, FE_LIMIT_MEMORY), &why);
     fe->model_bytes = (int64_t)file.size;
-    fe_unmap_file(&file);
     if (!why && !fe->model->graph) {
         why = "it holds no graph";
+    }
+    const char *kind = why ? fe_describe_file(path, file) : NULL;
+    fe_unmap_file(&file);
+    if (kind) {
+        ir_error(fe->diag, IR_NOWHERE, "not an ONNX model: it is %s", kind);
+        return false;
     }
     if (why) {
         ir_error(fe->diag, IR_NOWHERE, "not an ONNX model: %s", why);
         return false;
     }
     fe->pb = fe->model->graph;
-    const char *slash = strrchr(path, '/');
-    fe->external.dir = !slash          ? "."
-                       : slash == path ? "/"
-                                       : ir_strndup(fe->arena, path, (size_t)(slash - path));
+    fe->external.path = path;
+    fe->external.follow_links = fe->opt->follow_links;
     const Onnx__ModelProto *m = fe->model;
     fe->scope = ir_alloc(fe->arena, sizeof *fe->scope);
     *fe->scope = (FeScope){.pb = fe->pb, .prefix = ""};

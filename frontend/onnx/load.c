@@ -40,7 +40,9 @@ bool fe_load_tensor(IrArena *a, const char *path, IrTensor *out, const char **na
         return false;
     }
     ProtobufCMessage *m = fe_unpack(a, f, &onnx__tensor_proto__descriptor, 0, &why);
+    const char *kind = why ? fe_describe_file(path, f) : NULL;
     fe_unmap_file(&f);
+    why = kind ? ir_sprintf(a, "it is %s", kind) : why;
     if (m) {
         const Onnx__TensorProto *t = (const Onnx__TensorProto *)m;
         if (name) {

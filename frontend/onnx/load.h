@@ -19,6 +19,10 @@ typedef struct FeFile {
 // The caller unmaps with fe_unmap_file().
 const char *fe_map_file(IrArena *a, const char *path, FeFile *out);
 void fe_unmap_file(FeFile *f);
+// kind.c: what a file is that could not be read as a model, after "it is", and what to do then;
+// NULL: unknown.
+const char *fe_describe_file(const char *path, FeFile f);
+bool fe_is_lfs_pointer(FeFile f); // the stand-in for a large file that was not fetched
 // Scans and unpacks; the message lives as long as the arena. NULL and *why on errors.
 ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescriptor *desc,
                             int64_t most, const char **why);
@@ -31,14 +35,19 @@ const char *fe_read_opset(IrArena *a, size_t n, Onnx__OperatorSetIdProto *const 
 
 // Files of external data, each mapped once and until the arena is freed.
 typedef struct FeExternal {
-    const char *dir; // the model's folder
-    int64_t bytes;   // of all of them
+    const char *path;  // the model's
+    bool follow_links; // of whatever kind
+    int64_t bytes;     // of all of them
     int n, cap;
     struct FeExternalFile {
         const char *location;
         FeFile file;
     } * v;
 } FeExternal;
+// external.c: the `bytes` bytes of t, which says where they are. NULL when fine, else why not
+// (arena string). ext NULL: there may be none.
+const char *fe_external_find(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, size_t bytes,
+                             const void **out);
 
 // The dtype that a tensor of an ONNX element type (TensorProto.DataType) has inside the graph
 // (`edge` false: every float is f32) or at its edges (`edge` true). False: no such type here.

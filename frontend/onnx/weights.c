@@ -3,22 +3,11 @@
 // they become ours. Numbers that need no conversion and are aligned stay where they are
 // (protobuf-c's copy, or the mapped external file); others are converted once into the arena.
 //
-// Invariants: no size is trusted (element counts and byte counts are checked without wrap-around);
-// external data never leaves the model's folder. The path is walked component by component with
-// O_NOFOLLOW, which gives what openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) does on every
-// kernel.
-#define _GNU_SOURCE // strchrnul
+// Invariant: no size is trusted (element counts and byte counts are checked without wrap-around).
 #include "frontend/onnx/load.h"
 
 #include <endian.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 _Static_assert(BYTE_ORDER == LITTLE_ENDIAN, "ONNX stores raw data in little-endian order");
 
@@ -112,135 +101,6 @@ const char *fe_onnx_type_name(int32_t onnx_type) {
     return onnx_type > 0 && onnx_type < N_ELEM_TYPES ? elem_types[onnx_type].name : "unknown";
 }
 
-// ---------------------------------------------------------------- external data
-
-// Opens `location`, a relative path below dirfd, following no symbolic link. -1 and errno.
-static int open_beneath(int dirfd, const char *location) {
-    int at = dirfd;
-    for (const char *p = location;;) {
-        const char *slash = strchrnul(p, '/');
-        char part[NAME_MAX + 1];
-        size_t n = (size_t)(slash - p);
-        bool last = *slash == '\0', bad = n == 0 || n > NAME_MAX;
-        if (!bad) {
-            memcpy(part, p, n);
-            part[n] = '\0';
-            bad = strcmp(part, "..") == 0;
-        }
-        int fd = -1;
-        if (bad) {
-            errno = EXDEV;
-        } else {
-            fd = openat(at, part,
-                        O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (last ? 0 : O_DIRECTORY));
-        }
-        int saved = errno;
-        if (at != dirfd) {
-            close(at);
-        }
-        errno = saved;
-        if (fd < 0 || last) {
-            return fd;
-        }
-        at = fd;
-        p = slash + 1;
-    }
-}
-
-static void unmap_external(void *arg) {
-    fe_unmap_file(arg);
-}
-
-static const char *map_external(IrArena *a, FeExternal *ext, const char *location, FeFile *out) {
-    for (int i = 0; i < ext->n; i++) {
-        if (strcmp(ext->v[i].location, location) == 0) {
-            *out = ext->v[i].file;
-            return NULL;
-        }
-    }
-    int dirfd = open(ext->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = dirfd < 0 ? -1 : open_beneath(dirfd, location);
-    int saved = errno;
-    struct stat st;
-    const char *why = NULL;
-    if (fd < 0 && (saved == EXDEV || saved == ELOOP || saved == ENOTDIR)) {
-        why = ir_sprintf(
-            a, "external data '%s' must lie below the model's folder, with no link on the way",
-            location);
-    } else if (fd < 0 || fstat(fd, &st) != 0) {
-        why = ir_sprintf(a, "external data '%s': %s", location, strerror(saved));
-    } else if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
-        why = ir_sprintf(a, "external data '%s' is not a regular file of its own", location);
-    } else if (st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            why = ir_sprintf(a, "external data '%s': %s", location, strerror(errno));
-        } else {
-            FeFile *f = ir_alloc(a, sizeof *f);
-            *out = *f = (FeFile){p, (size_t)st.st_size};
-            ir_arena_defer(a, unmap_external, f);
-            struct FeExternalFile entry = {location, *f};
-            IR_PUSH(a, ext->v, ext->n, ext->cap, entry);
-            ext->bytes += st.st_size;
-        }
-    } else {
-        *out = (FeFile){NULL, 0};
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (dirfd >= 0) {
-        close(dirfd);
-    }
-    return why;
-}
-
-// The `bytes` bytes of an external tensor. external_data's keys: location, offset, length.
-static const char *find_external(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t,
-                                 size_t bytes, const void **out) {
-    const char *location = NULL;
-    uint64_t offset = 0, length = bytes;
-    if (!ext) {
-        return "its data is in another file";
-    }
-    for (size_t i = 0; i < t->n_external_data; i++) {
-        const Onnx__StringStringEntryProto *e = t->external_data[i];
-        if (!e->key || !e->value) {
-            continue;
-        }
-        bool is_offset = strcmp(e->key, "offset") == 0, is_length = strcmp(e->key, "length") == 0;
-        if (strcmp(e->key, "location") == 0) {
-            location = e->value;
-        } else if (is_offset || is_length) {
-            char *end;
-            errno = 0;
-            uint64_t x = strtoull(e->value, &end, 10);
-            if (errno || *end || e->value[0] < '0' || e->value[0] > '9') {
-                return ir_sprintf(a, "external data %s '%s' is not a number", e->key, e->value);
-            }
-            *(is_offset ? &offset : &length) = x;
-        }
-    }
-    if (!location || !*location) {
-        return "external data has no location";
-    }
-    if (length != bytes) {
-        return ir_sprintf(a, "external data length %llu is not the %zu bytes of its shape",
-                          (unsigned long long)length, bytes);
-    }
-    FeFile f = {NULL, 0};
-    const char *why = map_external(a, ext, location, &f);
-    if (why) {
-        return why;
-    }
-    if (offset > f.size || bytes > f.size - offset) {
-        return ir_sprintf(a, "external data '%s' has %zu bytes, %zu at offset %llu are asked for",
-                          location, f.size, bytes, (unsigned long long)offset);
-    }
-    *out = f.bytes + offset;
-    return NULL;
-}
-
 // ---------------------------------------------------------------- from the proto to a tensor
 
 // Little-endian low parts of wider integers: int32_data holding float16, say.
@@ -319,7 +179,7 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
                t->raw_data.len > 0) {
         why = "it has data both in the model and in another file";
     } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
-        why = find_external(a, ext, t, bytes, &src);
+        why = fe_external_find(a, ext, t, bytes, &src);
     } else if (t->has_raw_data && (t->raw_data.len > 0 || bytes == 0)) {
         src = t->raw_data.data;
         if (t->raw_data.len != bytes) {

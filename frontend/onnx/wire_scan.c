@@ -6,6 +6,7 @@
 // Invariant: constant memory (a stack of MAX_DEPTH frames), linear time, no read outside the
 // buffer.
 #include "frontend/onnx/load.h"
+#include "runtime/core/text.h"
 
 #include <string.h>
 
@@ -65,34 +66,9 @@ static unsigned wire_type(ProtobufCType t) {
     }
 }
 
-// Length of the well-formed UTF-8 sequence at p (RFC 3629: no overlong form, no surrogate, nothing
-// above U+10FFFF, and no NUL), or 0.
-static size_t utf8_length(const uint8_t *p, size_t left) {
-    size_t n = p[0] == 0     ? 0
-               : p[0] < 0x80 ? 1
-               : p[0] < 0xc2 ? 0
-               : p[0] < 0xe0 ? 2
-               : p[0] < 0xf0 ? 3
-               : p[0] < 0xf5 ? 4
-                             : 0;
-    for (size_t i = 1; i < n; i++) {
-        if (i == left || (p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
-               (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90);
-    return n > 1 && bad ? 0 : n;
-}
-
+// Names end at their first NUL in C: one inside is refused, too.
 static bool is_utf8_text(const uint8_t *p, size_t n) {
-    for (size_t i = 0, step; i < n; i += step) {
-        step = utf8_length(p + i, n - i);
-        if (!step) {
-            return false;
-        }
-    }
-    return true;
+    return !memchr(p, 0, n) && rt_utf8_valid((const char *)p, n);
 }
 
 // Counts the numbers of a packed field; false when one is malformed.

@@ -19,6 +19,7 @@
 // keep_values nothing is reused. A guard of 64 bytes ends the arena.
 
 #include "passes/util.h"
+#include "runtime/core/text.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -451,10 +452,11 @@ static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {
             return;
         }
         const Storage *s = &p->v[most];
-        char type[160];
+        char type[160], name[61];
         shown[most] = true;
-        fprintf(f, "  %9.2f MB  nodes %4d to %4d  %s  %.60s\n", megabytes(bytes_at(s, N)), s->first,
-                s->last, ir_type_print(&s->root->type, type, sizeof type), name_value(s->root));
+        fprintf(f, "  %9.2f MB  nodes %4d to %4d  %s  %s\n", megabytes(bytes_at(s, N)), s->first,
+                s->last, ir_type_print(&s->root->type, type, sizeof type),
+                rt_clean(name_value(s->root), name, sizeof name));
     }
 }
 

@@ -4,18 +4,15 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-void rt_clean_line(char *text) {
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-}
+#include "runtime/core/text.h"
 
 bool rt_fail(RtErr *err, const char *fmt, ...) {
+    char text[sizeof err->text];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(err->text, sizeof err->text, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    rt_clean_line(err->text);
+    rt_clean(text, err->text, sizeof err->text);
     return false;
 }
 

@@ -1,6 +1,7 @@
 // The parser behind cli.h. It knows no option by name.
 #include "runtime/core/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 typedef struct Words {
     char **argv;
     int argc, at;
+    uint64_t given; // a bit for each row of the table
 } Words;
 
 // Is `name` (of `length` characters) one of "a|b|c"?
@@ -39,16 +41,16 @@ static bool add_item(RtCliList *list, const char *item, RtErr *err) {
     return true;
 }
 
-static bool parse_number(const char *text, double *v) {
+bool rt_cli_number(const char *text, double *v) {
     char *end;
     *v = strtod(text, &end);
-    return end != text && *end == 0 && isfinite(*v);
+    return end != text && *end == 0 && isfinite(*v) && !isspace((unsigned char)*text);
 }
 
 static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
     double v;
     bool whole = o->kind == RT_CLI_INT;
-    if (!parse_number(text, &v) || (whole && v != floor(v)))
+    if (!rt_cli_number(text, &v) || (whole && v != floor(v)))
         return rt_fail(err, "%s wants a %snumber, not '%s'", name, whole ? "whole " : "", text);
     if (v < o->min || v > o->max)
         return rt_fail(err, "%s must be from %g to %.10g, not %s", name, o->min, o->max, text);
@@ -68,7 +70,7 @@ static bool set_floats(const RtCliOption *o, const char *name, const char *text,
     while (text) {
         char *end;
         double v = strtod(text, &end);
-        if (end == text || (*end && *end != ',') || !isfinite(v))
+        if (end == text || (*end && *end != ',') || !isfinite(v) || isspace((unsigned char)*text))
             return rt_fail(err, "%s wants numbers, not '%s'", name, text);
         if (v < o->min || v > o->max)
             return rt_fail(err, "%s must be from %g to %.10g, not %g", name, o->min, o->max, v);
@@ -76,10 +78,26 @@ static bool set_floats(const RtCliOption *o, const char *name, const char *text,
             return rt_fail(err, "%s wants at most 4 numbers", name);
         to->v[to->n++] = (float)v;
         text = *end ? end + 1 : NULL;
-        if (!text && !commas && to->n < 4 && w->at < w->argc && parse_number(w->argv[w->at], &v))
+        if (!text && !commas && to->n < 4 && w->at < w->argc && rt_cli_number(w->argv[w->at], &v))
             text = w->argv[w->at++];
     }
     return true;
+}
+
+static bool set_seed(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
+    char *end;
+    errno = 0;
+    *(uint64_t *)o->to = strtoull(text, &end, 10);
+    if (isdigit((unsigned char)*text) && *end == 0 && errno == 0)
+        return true;
+    return rt_fail(err, "%s wants a whole number from 0 to 18446744073709551615, not '%s'", name,
+                   text);
+}
+
+static bool set_choice(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
+    *(const char **)o->to = text;
+    return match_name(o->arg, text, strlen(text)) ||
+           rt_fail(err, "%s wants one of %s, not '%s'", name, o->arg, text);
 }
 
 static bool set_option(const RtCliOption *o, const char *name, const char *text, Words *w,
@@ -94,6 +112,10 @@ static bool set_option(const RtCliOption *o, const char *name, const char *text,
     case RT_CLI_TEXT:
         *(const char **)o->to = text;
         return true;
+    case RT_CLI_CHOICE:
+        return set_choice(o, name, text, err);
+    case RT_CLI_SEED:
+        return set_seed(o, name, text, err);
     case RT_CLI_LIST:
         return add_item(o->to, text, err);
     case RT_CLI_FLOATS:
@@ -122,17 +144,20 @@ static bool parse_option(const RtCliOption *options, int n, char *word, Words *w
     snprintf(name, sizeof name, "%.*s", (int)length, word);
     if (o->kind == RT_CLI_FLAG && value)
         return rt_fail(err, "%s takes no value", name);
-    if (o->kind != RT_CLI_FLAG && !value) {
-        if (w->at == w->argc)
-            return rt_fail(err, "%s wants a value", name);
+    if (o->kind != RT_CLI_FLAG && !value && w->at < w->argc)
         value = w->argv[w->at++];
-    }
+    if (o->kind != RT_CLI_FLAG && (!value || !*value))
+        return rt_fail(err, "%s wants a value", name);
+    uint64_t bit = UINT64_C(1) << ((o - options) & 63);
+    if (o->kind != RT_CLI_FLAG && o->kind != RT_CLI_LIST && w->given & bit)
+        return rt_fail(err, "%s is given twice", name);
+    w->given |= bit;
     return set_option(o, name, value, w, err);
 }
 
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
                   RtErr *err) {
-    Words w = {argv, argc, 0};
+    Words w = {argv, argc, 0, 0};
     bool options_over = false;
     while (w.at < argc) {
         char *word = argv[w.at++];

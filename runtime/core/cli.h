@@ -9,6 +9,8 @@ typedef enum RtCliKind {
     RT_CLI_INT,    // int *, within min..max
     RT_CLI_FLOAT,  // float *, within min..max
     RT_CLI_TEXT,   // const char **
+    RT_CLI_CHOICE, // const char **: one of the words of `arg`, "sgd|adamw"
+    RT_CLI_SEED,   // uint64_t *
     RT_CLI_LIST,   // RtCliList *: the option may be given several times
     RT_CLI_FLOATS, // RtCliFloats *: "0.5,0.5,0.5", or the numbers as separate words
 } RtCliKind;
@@ -33,9 +35,12 @@ typedef struct RtCliFloats {
 } RtCliFloats;
 
 // Parses argv[0..argc); what is no option goes to `rest` ("--" ends the options). Accepts
-// "--batch 8", "--batch=8", "-b 8", "-b8". False with err set: a usage error.
+// "--batch 8", "--batch=8", "-b 8", "-b8". Values are checked here: neither empty nor out of range,
+// and given once, lists excepted. False with err set: a usage error.
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
                   RtErr *err);
+// All of `text` as one finite number.
+bool rt_cli_number(const char *text, double *v);
 void rt_cli_help(FILE *f, const RtCliOption *options, int n);
 
 #endif

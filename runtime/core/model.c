@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "runtime/core/cpu.h"
+#include "runtime/core/text.h"
 
 enum { HUGE_PAGE = 2 << 20, NOBODY = 0, DESTROYED = -1 };
 
@@ -40,10 +41,12 @@ struct HoneModel {
 
 static int set_error(HoneModel *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static int set_error(HoneModel *m, const char *fmt, ...) {
+    char text[sizeof m->error];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(m->error, sizeof m->error, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    rt_clean(text, m->error, sizeof m->error);
     return -1;
 }
 

@@ -19,10 +19,8 @@ typedef struct RtErr {
     char text[1024];
 } RtErr;
 
-// Formats the text, control characters replaced, and returns false: `return rt_fail(err, ...)`.
+// Formats the text, cleans it (rt_clean) and returns false: `return rt_fail(err, ...)`.
 bool rt_fail(RtErr *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// Cleans text that goes to a terminal: control characters become '?'.
-void rt_clean_line(char *text);
 
 // ---- element types and shapes
 

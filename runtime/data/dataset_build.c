@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/core/text.h"
+
 // ---- what the user reads
 
 static void say_line(RtBuild *b, bool is_error, const char *fmt, va_list args) {
-    char line[1024];
-    vsnprintf(line, sizeof line, fmt, args);
-    rt_clean_line(line);
+    char text[1024], line[1024];
+    vsnprintf(text, sizeof text, fmt, args);
+    rt_clean(text, line, sizeof line);
     if (b->o->say)
         b->o->say(b->o->context, is_error, line);
 }

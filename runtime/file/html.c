@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "runtime/file/json.h"
+#include "runtime/core/text.h"
 
 static const char style[] =
     ":root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b1f24;--dim:#656d76;"
@@ -42,7 +42,7 @@ static const char style[] =
 void rt_html_text(FILE *f, const char *text) {
     for (const unsigned char *s = (const unsigned char *)(text ? text : ""); *s;) {
         int n = rt_utf8_length(s);
-        if (n == 0 || *s < 0x20 || *s == 0x7f)
+        if (!rt_utf8_printable((const char *)s))
             fputs("\xef\xbf\xbd", f);
         else if (strchr("&<>\"'", *s))
             fprintf(f, "&#%d;", *s);

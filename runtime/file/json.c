@@ -3,46 +3,29 @@
 #include "runtime/file/json.h"
 
 #include <math.h>
-#include <string.h>
 
-// RFC 3629: no surrogates, nothing overlong, at most U+10FFFF.
-int rt_utf8_length(const unsigned char *s) {
-    static const struct {
-        unsigned char first, last, low, high; // first byte, and the range of the second
-        int length;
-    } forms[] = {
-        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (s[0] < forms[i].first || s[0] > forms[i].last)
-            continue;
-        if (forms[i].length > 1 && (s[1] < forms[i].low || s[1] > forms[i].high))
-            return 0;
-        for (int k = 2; k < forms[i].length; k++)
-            if (s[k] < 0x80 || s[k] > 0xbf)
-                return 0;
-        return forms[i].length;
-    }
-    return 0;
+// Characters that a terminal may not have are escaped, too: what is printed may be looked at.
+static void write_escaped(FILE *f, uint32_t c) {
+    if (c > 0xffff)
+        fprintf(f, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                0xdc00 + ((c - 0x10000) & 0x3ff));
+    else
+        fprintf(f, "\\u%04x", c);
 }
 
 static void write_string(FILE *f, const char *text) {
     fputc('"', f);
     for (const unsigned char *s = (const unsigned char *)text; *s;) {
         int n = rt_utf8_length(s);
-        if (n == 0) {
-            fputs("\\ufffd", f);
-            n = 1;
-        } else if (*s == '"' || *s == '\\') {
+        if (n == 0)
+            write_escaped(f, 0xfffd);
+        else if (*s == '"' || *s == '\\')
             fprintf(f, "\\%c", *s);
-        } else if (*s < 0x20 || *s == 0x7f) {
-            fprintf(f, "\\u%04x", *s);
-        } else {
+        else if (!rt_utf8_printable((const char *)s))
+            write_escaped(f, rt_utf8_decode(s, n));
+        else
             fwrite(s, 1, (size_t)n, f);
-        }
-        s += n;
+        s += n ? n : 1;
     }
     fputc('"', f);
 }

@@ -3,6 +3,7 @@
 #define RUNTIME_FILE_JSON_H
 
 #include "runtime/core/rt.h"
+#include "runtime/core/text.h"
 
 // Everything goes to `f` in one line at once; commas are put where they belong. `key` is NULL
 // inside arrays and at the top. Nesting is the caller's duty: each begin has its end.
@@ -17,8 +18,5 @@ void rt_json_text(RtJson *j, const char *key, const char *value); // NULL: null
 void rt_json_int(RtJson *j, const char *key, int64_t value);
 void rt_json_number(RtJson *j, const char *key, double value, int digits); // infinite, NaN: null
 void rt_json_bool(RtJson *j, const char *key, bool value);
-
-// Length of the valid UTF-8 sequence at s, 0 if there is none. s ends with a 0 byte.
-int rt_utf8_length(const unsigned char *s);
 
 #endif

@@ -111,8 +111,9 @@ static void report(Bench *b) {
     if (!b->json) {
         printf("%s, stage %d (%s)%s: batch %d, threads %d, %d steps\n"
                "  min %.3f ms, median %.3f ms, %.2f images/s, %.1f MB resident at peak\n",
-               b->f->d->info->name, b->stage, s->spec, b->cached ? ", features cached" : "",
-               b->batch, rt_engine_threads(b->engine), b->iters, b->ms[0], median, speed, rss);
+               RT_SHOW(b->f->d->info->name), b->stage, RT_SHOW(s->spec),
+               b->cached ? ", features cached" : "", b->batch, rt_engine_threads(b->engine),
+               b->iters, b->ms[0], median, speed, rss);
         return;
     }
     RtJson j = {.f = stdout};
@@ -166,7 +167,7 @@ int rt_fine_bench(const RtFine *f, int argc, char **argv) {
          "of the plan, from 1 (default 1)"},
         {"--cached", RT_CLI_FLAG, &b.cached, 0, 0, NULL,
          "without the frozen layers, as in an epoch from cached features"},
-        {"--opt", RT_CLI_TEXT, &b.optimizer, 0, 0, "NAME", "sgd (default) or adamw"},
+        {"--opt", RT_CLI_CHOICE, &b.optimizer, 0, 0, "sgd|adamw", "default sgd"},
         {"--json", RT_CLI_FLAG, &b.json, 0, 0, NULL, "one JSON object"},
         RT_FINE_HELP(&b.help),
     };

@@ -6,13 +6,13 @@
 #include <string.h>
 
 int rt_fine_complain(const char *text) {
-    fprintf(stderr, "%s\n", text);
+    fprintf(stderr, "%s\n", RT_SHOW(text));
     return RT_EXIT_INPUT;
 }
 
 static int complain_usage(const RtFine *f, const char *subcommand, const char *text) {
-    fprintf(stderr, "%s %s: %s\nTry '%s %s --help'.\n", f->program, subcommand, text, f->program,
-            subcommand);
+    fprintf(stderr, "%s %s: %s\nTry '%s %s --help'.\n", f->program, subcommand, RT_SHOW(text),
+            f->program, subcommand);
     return RT_EXIT_USAGE;
 }
 

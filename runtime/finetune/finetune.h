@@ -3,6 +3,7 @@
 #define RUNTIME_FINETUNE_FINETUNE_H
 
 #include "runtime/core/cli.h"
+#include "runtime/core/text.h"
 #include "runtime/train/train.h"
 
 // 1: the user's input is wrong, 2: the command line is
@@ -11,7 +12,7 @@ enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
 
 typedef struct RtFine {
     const HoneTrainDesc *d;
-    const char *program; // argv[0], for usage texts
+    const char *program; // argv[0], cleaned, for usage texts
     char folder[512];    // of checkpoints, where none is given: PROGRAM's name + ".ckpt"
     char out[512];       // the tuned model, where none is given
 } RtFine;

@@ -17,7 +17,8 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
     for (int i = 0; i < d->n_plan; i++) {
         const HonePlanRow *r = &d->plan[i];
         const char *between = "";
-        fprintf(f, "%-*s  %-*s %12lld  ", wide, r->node, op, r->op, (long long)r->count);
+        fprintf(f, "%-*s  %-*s %12lld  ", wide, RT_SHOW(r->node), op, RT_SHOW(r->op),
+                (long long)r->count);
         for (int s = 0; s < d->n_stages; s++)
             if (r->trains >> s & 1) {
                 fprintf(f, "%s%d", between, s + 1);
@@ -27,7 +28,7 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
     }
     for (int s = 0; s < d->n_stages; s++)
         fprintf(f, "stage %d, %s: %lld parameters train, %lld are frozen\n", s + 1,
-                d->stages[s].spec, (long long)d->stages[s].n_trained,
+                RT_SHOW(d->stages[s].spec), (long long)d->stages[s].n_trained,
                 (long long)d->stages[s].n_frozen);
 }
 
@@ -83,7 +84,7 @@ int rt_fine_info(const RtFine *f, int argc, char **argv) {
         } else {
             printf("%s: fine-tunes '%s', %d classes; by %s for %s\n"
                    "images: %d x %d, shorter side resized to %d\n\n",
-                   f->program, f->d->info->name, f->d->classes, f->d->info->producer,
+                   f->program, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
                    f->d->info->cpu, p->width, p->height, p->resize);
             rt_fine_print_plan(f->d, stdout);
         }

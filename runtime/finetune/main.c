@@ -28,7 +28,7 @@ static void print_help(const RtFine *f, FILE *to) {
         to,
         "%s: fine-tunes the network '%s' to %d classes, made by %s\n\n"
         "Usage:\n  %s SUBCOMMAND ...      SUBCOMMAND --help tells its options\n\nSubcommands:\n",
-        p, f->d->info->name, f->d->classes, f->d->info->producer, p);
+        p, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer, p);
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
     fprintf(to,
@@ -53,24 +53,25 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
         return RT_EXIT_FINE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("%s (%s, ABI %u)\n", f->d->info->name, f->d->info->producer, f->d->abi);
+        printf("%s (%s, ABI %u)\n", RT_SHOW(f->d->info->name), f->d->info->producer, f->d->abi);
         return RT_EXIT_FINE;
     }
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(f, argc - 2, argv + 2);
-    fprintf(stderr, "%s: unknown subcommand '%s'; see %s --help\n", f->program, argv[1],
+    fprintf(stderr, "%s: unknown subcommand '%s'; see %s --help\n", f->program, RT_SHOW(argv[1]),
             f->program);
     return RT_EXIT_USAGE;
 }
 
 int main(int argc, char **argv) {
     RtFine f = {.d = &hone_train_desc};
-    char copy[512];
-    f.program = argc > 0 && argv[0] ? argv[0] : f.d->info->name;
-    snprintf(copy, sizeof copy, "%s", f.program);
+    char copy[512], program[RT_SHOWN];
+    const char *name = argc > 0 && argv[0] ? argv[0] : f.d->info->name;
+    f.program = rt_clean(name, program, sizeof program);
+    snprintf(copy, sizeof copy, "%s", name);
     snprintf(f.folder, sizeof f.folder, "%.480s.ckpt", basename(copy));
-    snprintf(copy, sizeof copy, "%s", f.program);
+    snprintf(copy, sizeof copy, "%s", name);
     snprintf(f.out, sizeof f.out, "%.480s-tuned.onnx", basename(copy));
     int code = dispatch(&f, argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == RT_EXIT_FINE) {

@@ -1,4 +1,5 @@
 // train: from the command line to settings.
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,46 +7,57 @@
 
 #include "runtime/finetune/finetune.h"
 
+#define RT_MIN_RATE 1e-30
+#define RT_MAX_RATE 1e6
+
 typedef struct Words { // options that are texts first
-    const char *data, *val, *epochs, *lr, *optimizer, *lr_schedule, *augment, *cache, *folder, *out,
-        *seed;
+    const char *data, *val, *epochs, *lr, *optimizer, *lr_schedule, *augment, *cache, *folder, *out;
     bool help, nesterov, no_checkpoint;
     float val_fraction;
     int max_steps;
 } Words;
 
-// "5" for all, or "5,10,3" one a stage.
-static bool parse_epochs(const RtFine *f, const char *text, int *epochs, RtErr *err) {
-    int n = 0;
-    for (const char *at = text; at && n < HONE_MAX_STAGES;) {
-        char *end;
-        long v = strtol(at, &end, 10);
-        if (end == at || (*end && *end != ',') || v < 0 || v > RT_MAX_EPOCHS)
-            return rt_fail(err, "--epochs wants whole numbers, not '%s'", text);
-        epochs[n++] = (int)v;
-        at = *end ? end + 1 : NULL;
+// "5" for all, or "5,10,3" one a stage, each from min to max. Their count; 0: it is something else.
+static int parse_list(const char *text, double min, double max, double v[HONE_MAX_STAGES]) {
+    for (int n = 0; n < HONE_MAX_STAGES; text++) {
+        char word[32];
+        size_t length = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(length < 32 ? length : 0), text);
+        if (!rt_cli_number(word, &v[n]) || v[n] < min || v[n] > max)
+            return 0;
+        n++;
+        text += length;
+        if (!*text)
+            return n;
     }
+    return 0;
+}
+
+static bool parse_epochs(const RtFine *f, const char *text, int *epochs, RtErr *err) {
+    double v[HONE_MAX_STAGES];
+    int n = parse_list(text, 0, RT_MAX_EPOCHS, v);
+    for (int i = 0; i < n; i++)
+        n = v[i] == floor(v[i]) ? n : 0;
+    if (!n)
+        return rt_fail(err, "--epochs wants whole numbers from 0 to %d, not '%s'", RT_MAX_EPOCHS,
+                       text);
     if (n != 1 && n != f->d->n_stages)
         return rt_fail(err, "--epochs wants 1 or %d numbers, one a stage", f->d->n_stages);
-    for (int i = n; i < f->d->n_stages; i++)
-        epochs[i] = epochs[0];
+    for (int i = 0; i < f->d->n_stages; i++)
+        epochs[i] = (int)v[i < n ? i : 0];
     return true;
 }
 
 static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err) {
-    int n = 0;
-    for (const char *at = text; at && n < HONE_MAX_STAGES;) {
-        char *end;
-        double v = strtod(at, &end);
-        if (end == at || (*end && *end != ',') || !(v > 0) || v > 1e6)
-            return rt_fail(err, "--lr wants numbers above 0, not '%s'", text);
-        lr[n++] = (float)v;
-        at = *end ? end + 1 : NULL;
-    }
+    double v[HONE_MAX_STAGES];
+    int n = parse_list(text, RT_MIN_RATE, RT_MAX_RATE, v);
+    if (!n)
+        return rt_fail(err, "--lr wants rates from %g to %g, not '%s'", RT_MIN_RATE, RT_MAX_RATE,
+                       text);
     if (n != 1 && n != f->d->n_stages)
         return rt_fail(err, "--lr wants 1 or %d numbers, one a stage", f->d->n_stages);
-    for (int i = n; i < f->d->n_stages; i++)
-        lr[i] = lr[0] * 0.1f;
+    for (int i = 0; i < f->d->n_stages; i++)
+        lr[i] = i < n ? (float)v[i] : (float)v[0] * 0.1f;
     return true;
 }
 
@@ -90,7 +102,6 @@ static void set_cache(const Words *w, RtTrainSettings *s) {
 }
 
 static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
-    char *end;
     if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err))
         return false;
     if (!rt_lr_schedule_parse(w->lr_schedule, &s->lr_schedule))
@@ -98,9 +109,6 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
                        w->lr_schedule);
     if (!rt_augment_parse(w->augment, &s->augment))
         return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
-    s->seed = strtoull(w->seed, &end, 10);
-    if (end == w->seed || *end)
-        return rt_fail(err, "--seed wants a whole number, not '%s'", w->seed);
     s->val_fraction = (double)w->val_fraction;
     s->max_steps = w->max_steps;
     set_cache(w, s);
@@ -152,7 +160,6 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
                .augment = "none",
                .cache = "auto",
                .folder = f->folder,
-               .seed = "1",
                .val_fraction = 0.2f};
     RtTrainSettings s = {.batch = 16,
                          .accumulate = 1,
@@ -162,6 +169,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
                          .decay = 1e-4f,
                          .gamma = 0.1f,
                          .step_epochs = 3,
+                         .seed = 1,
                          .out = f->out};
     const RtCliOption options[] = {
         {"--epochs", RT_CLI_TEXT, &w.epochs, 0, 0, "N[,N...]",
@@ -178,7 +186,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--momentum", RT_CLI_FLOAT, &s.momentum, 0, 0.99999, "M",
          "of SGD; AdamW's beta1 (default 0.9)"},
         {"--beta2", RT_CLI_FLOAT, &s.beta2, 0, 0.9999999, "B", "of AdamW (default 0.999)"},
-        {"--eps", RT_CLI_FLOAT, &s.eps, 0, 1, "E", "of AdamW (default 1e-8)"},
+        {"--eps", RT_CLI_FLOAT, &s.eps, 1e-20, 1, "E", "of AdamW (default 1e-8)"},
         {"--weight-decay", RT_CLI_FLOAT, &s.decay, 0, 10, "D",
          "not of biases and normalisation (default 0.0001)"},
         {"--sched", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME", NULL}, // old spelling
@@ -208,7 +216,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
          "share of the images for validation where there are none (default 0.2)"},
         {"--early-stop", RT_CLI_INT, &s.early_stop, 0, RT_MAX_EPOCHS, "N",
          "a stage ends after N epochs without a better one"},
-        {"--seed", RT_CLI_TEXT, &w.seed, 0, 0, "S", "of order, augmentation, dropout (default 1)"},
+        {"--seed", RT_CLI_SEED, &s.seed, 0, 0, "S", "of order, augmentation, dropout (default 1)"},
         {"--max-steps", RT_CLI_INT, &w.max_steps, 0, 1e9, "N", "ends after N steps"},
         RT_FINE_THREADS(&s.threads),
         {"--workers|-j", RT_CLI_INT, &s.workers, 0, 256, "N",

@@ -35,7 +35,7 @@ static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int6
 static void count_bad(void *ctx, int64_t item, const char *line) {
     (void)item;
     ++*(int64_t *)ctx;
-    fprintf(stderr, "%s (left out)\n", line);
+    fprintf(stderr, "%s (left out)\n", RT_SHOW(line));
 }
 
 static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
@@ -123,7 +123,7 @@ static void print_guess(const Predict *x, RtJson *j, int k) {
         rt_json_number(j, "probability", x->p[k], 9);
         rt_json_end(j, '}');
     } else if (x->names[k][0]) {
-        printf("  %6.2f%%  %s\n", x->p[k] * 100, x->names[k]);
+        printf("  %6.2f%%  %s\n", x->p[k] * 100, RT_SHOW(x->names[k]));
     } else {
         printf("  %6.2f%%  class %d\n", x->p[k] * 100, k);
     }
@@ -174,7 +174,7 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
         rt_json_end(j, ']');
         rt_json_end(j, '}');
     } else {
-        printf("%s\n", path);
+        printf("%s\n", RT_SHOW(path));
         print_top(x, NULL);
     }
     return true;

@@ -45,6 +45,8 @@ bool rt_resize(const RtImage *image, const RtWindow *w, uint8_t *out);
 // The same for a window that may reach past the resized image: there it is black.
 bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out);
 
+// "resize 256 bilinear, centre crop 224x224, RGB, ...". Returns text.
+const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size);
 // Is there a preprocessing that turns images into this input? False with err set: the reason.
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
 // Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies

@@ -117,3 +117,28 @@ bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, voi
     free(crop);
     return good || rt_fail(err, "no memory to resize an image");
 }
+
+const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size) {
+    if (p->height <= 0) {
+        snprintf(text, size, "none (no image input)");
+        return text;
+    }
+    char fit[96], mean[96] = "", std[96] = "", scale[32];
+    if (p->resize > 0)
+        snprintf(fit, sizeof fit, "resize %d bilinear, centre crop %dx%d", p->resize, p->width,
+                 p->height);
+    else
+        snprintf(fit, sizeof fit, "resize to %dx%d bilinear", p->width, p->height);
+    int m = 0, s = 0;
+    for (int c = 0; c < p->channels && c < 4; c++) {
+        m += snprintf(mean + m, sizeof mean - (size_t)m, "%s%g", c ? "," : "", (double)p->mean[c]);
+        s += snprintf(std + s, sizeof std - (size_t)s, "%s%g", c ? "," : "", (double)p->std[c]);
+    }
+    snprintf(scale, sizeof scale, p->scale == 1.0f / 255.0f ? "1/255" : "%g", (double)p->scale);
+    snprintf(text, size, "%s, %s, %s, scale %s, mean %s, std %s", fit,
+             p->channels == 1 ? "grey"
+             : p->bgr         ? "BGR"
+                              : "RGB",
+             p->nhwc ? "NHWC" : "NCHW", scale, mean, std);
+    return text;
+}

@@ -183,8 +183,8 @@ static bool report(Bench *b, RtErr *err) {
         printf("%s: batch %d, threads %d, %d runs\n"
                "  load %.2f ms, first %.2f ms, min %.3f ms, median %.3f ms\n"
                "  %.1f GFLOP/s, %.1f images/s, %.1f MB resident at peak\n",
-               b->d->name, b->batch, rt_model_threads(b->model), b->iters, b->load_ms, b->first_ms,
-               b->ms[0], median, gflops, b->batch / b->ms[0] * 1e3, rss);
+               RT_SHOW(b->d->name), b->batch, rt_model_threads(b->model), b->iters, b->load_ms,
+               b->first_ms, b->ms[0], median, gflops, b->batch / b->ms[0] * 1e3, rss);
         if (b->profile)
             rt_infer_profile_print(&b->p);
     } else {

@@ -50,7 +50,7 @@ static void print_help(const Classifier *c, const RtCliOption *options, int n) {
            "Classifies JPEG and PNG images and prints the most likely classes of each with their\n"
            "probabilities. The model's own preprocessing is:\n  %s\n"
            "The options below change it, for models that were compiled with the wrong one.\n\n",
-           p, rt_infer_preprocess_text(&c->in->desc->preprocess, text, sizeof text));
+           p, rt_preprocess_text(&c->in->desc->preprocess, text, sizeof text));
     rt_cli_help(stdout, options, n);
     printf("\nExamples:\n"
            "  %s cat.jpg\n"
@@ -77,7 +77,6 @@ static bool load_labels(Classifier *c, const char *path, RtErr *err) {
         if (end)
             *end = 0;
         line[strcspn(line, "\r")] = 0;
-        rt_clean_line(line);
         if (n < c->classes)
             labels[n] = line;
         line = next;
@@ -117,9 +116,6 @@ static bool set_preprocess(Classifier *c, RtErr *err) {
         for (int i = 0; i < p->channels; i++)
             to[k][i] = given[k]->v[n == 1 ? 0 : i];
     }
-    for (int i = 0; i < p->channels; i++)
-        if (p->std[i] == 0)
-            return rt_fail(err, "--std must not be 0");
     return true;
 }
 
@@ -178,7 +174,7 @@ static bool allocate(Classifier *c, int n_images, RtErr *err) {
 
 static void print_image_error(Classifier *c, const char *path, const char *text) {
     c->failed++;
-    fprintf(stderr, "%s\n", text);
+    rt_infer_complain(text);
     if (!c->set.json)
         return;
     RtJson j = {.f = stdout};
@@ -241,10 +237,10 @@ static void print_guesses(Classifier *c, const char *path, const float *y, Guess
         return;
     }
     if (!c->set.json) {
-        printf("%s\n", path);
+        printf("%s\n", RT_SHOW(path));
         for (int k = 0; k < top; k++)
             printf("  %6.2f%%  %s\n", guess[k].score * 100,
-                   label_of(c, guess[k].index, text, sizeof text));
+                   RT_SHOW(label_of(c, guess[k].index, text, sizeof text)));
         return;
     }
     RtJson j = {.f = stdout};
@@ -359,7 +355,7 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
          "factor on pixel values 0..255, first of all"},
         {"--mean", RT_CLI_FLOATS, &s->mean, -1e9, 1e9, "R,G,B",
          "then subtracted, in the model's channel order"},
-        {"--std", RT_CLI_FLOATS, &s->std, -1e9, 1e9, "R,G,B", "then divided by"},
+        {"--std", RT_CLI_FLOATS, &s->std, 1e-30, 1e9, "R,G,B", "then divided by"},
         {"--bgr", RT_CLI_FLAG, &s->bgr, 0, 0, NULL, "the model wants blue first"},
         {"--rgb", RT_CLI_FLAG, &s->rgb, 0, 0, NULL, "the model wants red first"},
         {"--help|-h", RT_CLI_FLAG, &s->help, 0, 0, NULL, "this text"},
@@ -377,6 +373,8 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
         code = rt_infer_usage(in, "classify", "no images given");
     } else if (s->bgr && s->rgb) {
         code = rt_infer_usage(in, "classify", "--bgr and --rgb exclude each other");
+    } else if (s->resize >= 0 && s->crop_pct > 0) {
+        code = rt_infer_usage(in, "classify", "--resize and --crop-pct exclude each other");
     } else {
         code = classify(&c, &files);
     }

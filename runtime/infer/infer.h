@@ -4,6 +4,7 @@
 
 #include "runtime/core/cli.h"
 #include "runtime/core/rt.h"
+#include "runtime/core/text.h"
 
 // 1: the user's input is wrong, 2: the command line is
 enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
@@ -11,7 +12,7 @@ enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20 };
 
 typedef struct RtInfer {
     const HoneModelDesc *desc;
-    const char *program; // argv[0], for usage texts
+    const char *program; // argv[0], cleaned, for usage texts
     uint64_t start_ns;   // rt_now() on entry of main
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
 } RtInfer;
@@ -28,8 +29,6 @@ int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);
 int rt_infer_complain(const char *text);
 // hone_create() with a complaint on failure.
 HoneModel *rt_infer_create(const RtInfer *in, int threads);
-// Text of the model's preprocessing, "resize 256, centre crop 224x224, RGB, ...".
-const char *rt_infer_preprocess_text(const HonePreprocess *p, char *text, size_t size);
 // Sum of a node figure over the graph at a batch size.
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
 double rt_infer_dim_value(HoneDim d, int64_t batch);

@@ -2,12 +2,14 @@
 #include <stdlib.h>
 
 #include "runtime/file/json.h"
+#include "runtime/image/image.h"
 #include "runtime/infer/infer.h"
 
 static void print_tensors(const char *what, const HoneTensorDesc *t, int n) {
     char text[256];
     for (int i = 0; i < n; i++)
-        printf("%-10s %s  %s\n", what, t[i].name, rt_tensor_text(&t[i], text, sizeof text));
+        printf("%-10s %s  %s\n", what, RT_SHOW(t[i].name),
+               rt_tensor_text(&t[i], text, sizeof text));
 }
 
 // Memory that a run with one thread takes beyond weights, inputs and outputs.
@@ -17,16 +19,16 @@ static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
 
 static void print_text(const HoneModelDesc *d) {
     char text[512];
-    printf("%-10s %s\n", "model", d->name);
+    printf("%-10s %s\n", "model", RT_SHOW(d->name));
     printf("%-10s %s, ABI %u, for %s\n", "compiled", d->producer, d->abi, d->cpu);
     printf("%-10s %s\n", "source", d->hash ? d->hash : "");
     print_tensors("input", d->inputs, d->n_inputs);
     print_tensors("output", d->outputs, d->n_outputs);
     printf("%-10s %s\n", "batch", d->batch_symbolic ? "any N" : "fixed");
-    printf("%-10s %s\n", "image", rt_infer_preprocess_text(&d->preprocess, text, sizeof text));
+    printf("%-10s %s\n", "image", rt_preprocess_text(&d->preprocess, text, sizeof text));
     if (d->labels && d->n_labels)
-        printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, d->labels[0],
-               d->labels[d->n_labels - 1]);
+        printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, RT_SHOW(d->labels[0]),
+               RT_SHOW(d->labels[d->n_labels - 1]));
     printf("%-10s %s\n", "scores", d->softmax ? "probabilities" : "logits");
     printf("%-10s %.1f MB weights, %.1f MB workspace at batch 1\n", "memory",
            (double)d->weights_bytes * 1e-6, workspace_mb(d, 1));

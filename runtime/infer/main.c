@@ -30,7 +30,7 @@ static void print_help(const RtInfer *in, FILE *f) {
             "  %s IMAGE...            classify JPEG and PNG images\n"
             "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n"
             "Subcommands:\n",
-            p, in->desc->name, in->desc->producer, p, p);
+            p, RT_SHOW(in->desc->name), in->desc->producer, p, p);
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         fprintf(f, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
     fprintf(f,
@@ -55,7 +55,7 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
         return RT_EXIT_FINE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("%s (%s, ABI %u)\n", in->desc->name, in->desc->producer, in->desc->abi);
+        printf("%s (%s, ABI %u)\n", RT_SHOW(in->desc->name), in->desc->producer, in->desc->abi);
         return RT_EXIT_FINE;
     }
     for (int i = 0; i < N_SUBCOMMANDS; i++)
@@ -71,7 +71,8 @@ int main(int argc, char **argv) {
     RtInfer in = {.desc = unit ? unit : &hone_main_desc, .start_ns = rt_now()};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
         in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
-    in.program = argc > 0 && argv[0] ? argv[0] : in.desc->name;
+    char program[RT_SHOWN];
+    in.program = rt_clean(argc > 0 && argv[0] ? argv[0] : in.desc->name, program, sizeof program);
     int code = dispatch(&in, argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == RT_EXIT_FINE) {
         perror("standard output");

@@ -36,7 +36,6 @@ const char *rt_infer_profile_name(const HoneNodeDesc *n, char *text, size_t size
             tail++;
         snprintf(text, size, "..%.*s%s", (int)(end - tail), tail, more);
     }
-    rt_clean_line(text);
     return text;
 }
 
@@ -47,7 +46,6 @@ const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t siz
         kind += same;
     kind += strspn(kind, " ");
     snprintf(text, size, "%s%s%.*s", op, *kind ? " " : "", (int)strcspn(kind, " "), kind);
-    rt_clean_line(text);
     return text;
 }
 
@@ -62,7 +60,6 @@ static void read_machine(char *name, size_t size) {
         value += 1 + strspn(value + 1, " ");
         value[strcspn(value, "\n")] = 0;
         snprintf(name, size, "%s", value);
-        rt_clean_line(name);
         break;
     }
     if (f)
@@ -161,7 +158,7 @@ static int widest(const RtProfile *p, bool algo, int least, int most) {
 static void print_nodes(const RtProfile *p) {
     int op = widest(p, false, 2, MAX_OP), algo = widest(p, true, 9, MAX_ALGO);
     int name = COLUMNS - FIGURES - (2 + op) - (2 + algo) - 2;
-    char text[COLUMNS];
+    char text[COLUMNS], shown[COLUMNS];
     printf("\nTime by node, in order (minimum over %d runs):\n"
            "%9s %6s %7s %6s %7s  %-*s  %-*s  %s\n",
            p->runs, "ms", "%", "GFLOP/s", "GB/s", "ceiling", op, "op", algo, "algorithm", "name");
@@ -170,7 +167,7 @@ static void print_nodes(const RtProfile *p) {
         print_figures(&p->nodes[i]);
         rt_infer_profile_name(n, text, (size_t)name + 1);
         printf("  %-*.*s  %-*.*s  %s\n", op, op, text_or_empty(n->op), algo, algo,
-               text_or_empty(n->algo), text);
+               text_or_empty(n->algo), rt_clean(text, shown, (size_t)name + 1));
     }
 }
 
@@ -195,8 +192,8 @@ void rt_infer_profile_print(const RtProfile *p) {
            "time that it allows over the time taken; c: compute bounds the node, m: memory does.\n"
            "Above 1: the kernel needs fewer operations than a direct one, whose operations count,\n"
            "or found its data in a cache.\n",
-           p->ceiling.threads, p->ceiling.threads == 1 ? "" : "s", p->machine, p->ceiling.gflops,
-           p->ceiling.simd, p->ceiling.gbs);
+           p->ceiling.threads, p->ceiling.threads == 1 ? "" : "s", RT_SHOW(p->machine),
+           p->ceiling.gflops, p->ceiling.simd, p->ceiling.gbs);
 }
 
 // ---------------------------------------------------------------- JSON

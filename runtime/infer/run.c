@@ -27,15 +27,16 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
            "NAME may be left out where the model has only one. The files tell the batch N.\n\n",
            in->program);
     for (int i = 0; i < d->n_inputs; i++)
-        printf("  input   %s  %s\n", d->inputs[i].name,
+        printf("  input   %s  %s\n", RT_SHOW(d->inputs[i].name),
                rt_tensor_text(&d->inputs[i], text, sizeof text));
     for (int i = 0; i < d->n_outputs; i++)
-        printf("  output  %s  %s\n", d->outputs[i].name,
+        printf("  output  %s  %s\n", RT_SHOW(d->outputs[i].name),
                rt_tensor_text(&d->outputs[i], text, sizeof text));
     printf("\n");
     rt_cli_help(stdout, options, n);
     printf("\nExample:\n  %s run -i %s=x.npy -o %s=y.npy\n", in->program,
-           d->n_inputs ? d->inputs[0].name : "x", d->n_outputs ? d->outputs[0].name : "y");
+           RT_SHOW(d->n_inputs ? d->inputs[0].name : "x"),
+           RT_SHOW(d->n_outputs ? d->outputs[0].name : "y"));
 }
 
 // "NAME=FILE", or "FILE" if there is but one tensor: names may hold '=' themselves.

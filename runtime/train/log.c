@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/core/text.h"
 #include "runtime/file/json.h"
 
 enum { BAR_WIDTH = 24, REDRAW_NS = 100 * 1000 * 1000 };
@@ -37,11 +38,12 @@ void rt_train_log_line(RtTrainLog *l, const char *fmt, ...) {
     if (l->quiet)
         return;
     rt_train_log_clear(l);
+    char text[RT_SHOWN];
     va_list args;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s\n", RT_SHOW(text));
 }
 
 static void format_time(double s, char *text, size_t size) {
@@ -64,7 +66,8 @@ void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_
     memset(bar, '#', (size_t)full);
     bar[BAR_WIDTH] = 0;
     format_time(left_s, left, sizeof left);
-    fprintf(stderr, "\r\033[K%s [%s] %lld/%lld", what, bar, (long long)done, (long long)total);
+    fprintf(stderr, "\r\033[K%s [%s] %lld/%lld", RT_SHOW(what), bar, (long long)done,
+            (long long)total);
     if (loss >= 0)
         fprintf(stderr, "  loss %.4f  top-1 %.1f%%", loss, top1 * 100);
     fprintf(stderr, "  %.0f images/s  %s left", images_per_s, left);

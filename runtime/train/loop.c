@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "runtime/core/rng.h"
+#include "runtime/core/text.h"
 #include "runtime/train/run.h"
 
 enum { EXIT_SIGNAL = 128 };
@@ -472,7 +473,7 @@ int rt_train(RtEngine *t, const RtTrainSettings *set) {
     if (ok && r.signal)
         fprintf(stderr, "stopped by signal %d after step %lld%s%s\n", r.signal,
                 (long long)r.state.at[RT_AT_STEP], set->folder ? "; --resume goes on from " : "",
-                set->folder ? set->folder : "");
+                RT_SHOW(set->folder));
     int code = !ok ? 1 : r.signal ? EXIT_SIGNAL + r.signal : 0;
     rt_run_close(&r);
     return code;

@@ -13,9 +13,10 @@ from script import HONE, ROOT, main
 
 # Folders whose files a folder may include, besides its own.
 MAY_INCLUDE = {
-    "ir": ("runtime/train/bind.def",), # what compiled training and its runtime agree on, once
-    "frontend": ("ir",),
-    "passes": ("ir", "runtime/train/bind.def"),
+    # What compiled training and its runtime agree on, once; what a name may do, once.
+    "ir": ("runtime/train/bind.def", "runtime/core/text.h"),
+    "frontend": ("ir", "runtime/core/text.h"),
+    "passes": ("ir", "runtime/train/bind.def", "runtime/core/text.h"),
     "codegen": ("ir", "runtime/core/abi.h", "runtime/core/abi.def", "runtime/train/abi.def", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
                 "runtime/train/abi.h"),
     "runtime": (),

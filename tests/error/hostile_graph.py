@@ -47,7 +47,6 @@ def cases():
     yield "input_twice", nodes(relu, x=X + X)
     yield "input_twice_with_other_types", nodes(relu, x=X + [value("x", [2], INT64)])
     yield "initializer_twice", nodes(node("Add", "x w"), inits=[floats("w", [1], 1.0), floats("w", [1], 2.0)])
-    yield "output_twice", nodes(relu, y=Y + Y)
     yield "missing_producer", nodes(node("Add", "x nowhere"))
     yield "two_missing_producers_of_one_node", nodes(node("Conv", "nowhere w"), inits=[floats("w", [1, 3, 1, 1], 1, 2, 3)])
     yield "newline_in_a_name", nodes(node("Relu", ["no\nwhere"], name="a\nb"))

@@ -233,9 +233,16 @@ class Train(Case):
         self.assertEqual(self.left_over(), [])
 
     def test_usage(self):
-        for args, reason in ((("--epochs", "x"), "--epochs wants whole numbers, not 'x'"),
+        for args, reason in ((("--epochs", "x"), "--epochs wants whole numbers from 0 to 1000000, not 'x'"),
+                             (("--epochs", "1.5"), "--epochs wants whole"), (("--epochs", "-1"), "--epochs wants whole"),
+                             (("--epochs", "1,"), "--epochs wants whole"), (("--epochs", "99999999999999999999"), "--epochs wants"),
+                             (("--epochs", ",".join(["1"] * 40)), "--epochs wants"), (("--lr", "1e12"), "1e-30 to 1e+06, not '1e12'"),
+                             (("--lr", "nan"), "1e-30 to 1e+06"), (("--lr", "1e-50"), "1e-30 to 1e+06"),
+                             (("--lr", "0.1x"), "1e-30 to 1e+06"), (("--lr", ""), "--lr wants a value"),
+                             (("--lr", "1", "--lr", "2"), "--lr is given twice"), (("--seed", "-1"), "--seed wants a whole number"),
+                             (("--seed", "18446744073709551616"), "--seed wants a whole number"),
                              (("--epochs", "1,2,3"), "--epochs wants 1 or 2 numbers"),
-                             (("--lr", "0"), "--lr wants numbers above 0"),
+                             (("--lr", "0"), "--lr wants rates from 1e-30 to 1e+06, not '0'"),
                              (("--opt", "adagrad"), "--opt wants sgd, nesterov or adamw"),
                              (("--lr-schedule", "poly"), "--lr-schedule wants cosine, step or constant"),
                              (("--sched", "poly"), "not 'poly'"), # as it was called before
