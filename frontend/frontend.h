@@ -61,7 +61,9 @@ typedef struct FeOptions {
     int n_bound;
     const FeBound *bound;
     bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
-    bool keep_dropout;       // every Dropout stays, in inference form too: for fine-tuning
+    // For fine-tuning: every Dropout stays, in inference form too, and what is computed from floats
+    // that the file stores stays computed, since they may train.
+    bool to_train;
     bool follow_links;       // external data may be links to anywhere
     FeLimits limits;
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
@@ -105,12 +107,18 @@ typedef struct FeRetarget {
     const IrSwap *swaps;
     int64_t old_classes, classes; // below the swapped nodes, dimensions of the one become the other
     bool sigmoid;                 // a softmax there becomes a sigmoid
+    int n_trained, n_fixed;
+    const IrConst *const *trained; // are initializers afterwards, even what Constant nodes make
+    const IrConst *const *fixed;   // keep their numbers, whatever they were an Identity of
     int n_meta;
     const IrMeta *meta; // set in metadata_props; those with a NULL value are removed
 } FeRetarget;
 
 // The name of the tensor that the file's node reads there; NULL: no such node or input.
 const char *fe_model_input(const FeModel *m, const char *node, const char *op, int input);
+// Calls `each` for every tensor of floats that the file stores: initializers, Constant nodes.
+typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
+void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);
 // A changed copy, with every initializer inside and out of training mode. NULL after errors.
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what);
 int64_t fe_new_model_bytes(const FeNewModel *m);

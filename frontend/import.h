@@ -32,8 +32,10 @@ typedef struct FeValue {
     struct FeValue *alias;         // the same tensor under another name (Identity)
     int producer;                  // index of the node of its scope that makes it, -1: none
     int uses;                      // by nodes and graph outputs
-    bool poisoned;                 // a node that was refused would have made it
-    bool absent;                   // an input of a function that the caller leaves out
+    bool stored;   // floats that the file stores, or computed from such; of initializers and
+                   // constants when the model is to train
+    bool poisoned; // a node that was refused would have made it
+    bool absent;   // an input of a function that the caller leaves out
 } FeValue;
 
 typedef struct FeBoundAttr { // what ref_attr_name `name` means in a function's body; NULL: absent
@@ -135,7 +137,7 @@ void fe_out_alias(FeNode *n, int i, int input);
 // A constant of n elements from ints; rank 0 (n == 1) or 1.
 const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, const int64_t *v);
 // Replaces the IR nodes after `before` (NULL: all) by constants where all inputs are constants and
-// small.
+// small. What is computed from stored floats is known as a constant and stays as nodes.
 void fe_fold(FeNode *n, IrNode *before);
 
 // ---------------------------------------------------------------- limits (limits.c)

@@ -84,7 +84,7 @@ IrValue *fe_operand(FeNode *n, int i) {
     }
     fe->prog->const_limit = fe_const_limit(fe); // reading may have mapped a file
     IrConst *c = ir_const_new(fe->prog, v->name, type_of_tensor(t), t->data);
-    c->origin = v->init && is_of_model(fe, v) ? v->name : NULL;
+    c->origin = (v->init || v->stored) && is_of_model(fe, v) ? v->name : NULL;
     v->v = ir_const_value(fe->graph, c);
     return v->v;
 }
@@ -271,13 +271,18 @@ typedef struct Folded {
     IrTensor *t;
 } Folded;
 
-static const IrTensor *find_folded(FeContext *fe, const Folded *done, int n, IrValue *v) {
-    for (int i = n; !v->konst && i-- > 0;) { // the last ones are asked for most
+static const IrTensor *find_folded(FeNode *n, const Folded *done, int n_done, IrValue *v) {
+    for (int i = n_done; !v->konst && i-- > 0;) { // the last ones are asked for most
         if (done[i].v == v) {
             return done[i].t;
         }
     }
-    return tensor_of_const(fe, v->konst);
+    for (int i = 0; !v->konst && i < n->n_in; i++) { // computed from stored floats
+        if (n->in[i] && n->in[i]->v == v) {
+            return n->in[i]->tensor;
+        }
+    }
+    return tensor_of_const(n->fe, v->konst);
 }
 
 static bool divides_by_zero(const IrNode *k, const IrTensor *const *in) {
@@ -289,6 +294,32 @@ static bool divides_by_zero(const IrNode *k, const IrTensor *const *in) {
         }
     }
     return any;
+}
+
+static bool reads_stored(const FeNode *n) {
+    bool any = false;
+    for (int i = 0; i < n->n_in; i++) {
+        any = any || (n->in[i] && n->in[i]->stored);
+    }
+    return any;
+}
+
+// What was folded of the nodes after `before` becomes known as constants, which replace them or, in
+// the case of floats that depend on stored ones, stand beside them.
+static void take_folded(FeNode *n, IrNode *before, const Folded *done, int n_done) {
+    bool stored = reads_stored(n), kept = false;
+    for (int i = 0; i < n->n_out; i++) {
+        FeValue *v = n->out[i];
+        if (v && v->v && v->v->def) {
+            v->tensor = find_folded(n, done, n_done, v->v);
+            v->stored = stored && ir_dtype_is_float(v->tensor->dtype);
+            v->v = v->stored ? v->v : NULL;
+            kept = kept || v->stored;
+        }
+    }
+    while (!kept && n->fe->graph->last != before) {
+        ir_remove_node(n->fe->graph->last);
+    }
 }
 
 void fe_fold(FeNode *n, IrNode *before) {
@@ -310,7 +341,7 @@ void fe_fold(FeNode *n, IrNode *before) {
         const IrTensor **in = ir_alloc_array(fe->arena, (size_t)k->n_in + 1, sizeof *in);
         IrTensor *out = ir_alloc_array(fe->arena, (size_t)k->n_out, sizeof *out);
         for (int i = 0; i < k->n_in; i++) {
-            in[i] = ir_in(k, i) ? find_folded(fe, done, n_done, ir_in(k, i)) : NULL;
+            in[i] = ir_in(k, i) ? find_folded(n, done, n_done, ir_in(k, i)) : NULL;
         }
         if (divides_by_zero(k, in)) {
             fe_refuse(n, "it divides an integer by 0");
@@ -325,14 +356,5 @@ void fe_fold(FeNode *n, IrNode *before) {
             fe->prog->const_bytes += ir_tensor_elems(&out[i]) * ir_dtype_bytes(out[i].dtype);
         }
     }
-    for (int i = 0; i < n->n_out; i++) {
-        FeValue *v = n->out[i];
-        if (v && v->v && v->v->def) {
-            v->tensor = find_folded(fe, done, n_done, v->v);
-            v->v = NULL;
-        }
-    }
-    while (fe->graph->last != before) {
-        ir_remove_node(fe->graph->last);
-    }
+    take_folded(n, before, done, n_done);
 }

@@ -70,6 +70,13 @@ typedef struct IrPlanRow {          // the table of what trains: one row per nod
     uint32_t trains; // bit s; 0: frozen throughout
 } IrPlanRow;
 
+typedef struct IrFloats { // a tensor of floats that the loss depends on
+    const IrConst *konst; // its name is the file's
+    int64_t count;
+    const char *reason; // why it is no parameter; NULL: it is one
+    bool fresh;         // of the new head
+} IrFloats;
+
 typedef struct IrSwap { // input `input` of the file's node becomes the initializer `konst`
     const char *node, *op;
     int input;
@@ -82,11 +89,12 @@ typedef struct IrTrainProgram {
     bool binary;                // two classes, one logit
     int classes;                // of the labels
     int64_t logits, old_logits; // numbers per image, now and as imported
-    int n_params, n_groups, n_stages, n_plan, n_swaps, n_graphs;
+    int n_params, n_groups, n_stages, n_plan, n_floats, n_swaps, n_graphs;
     IrTrainParam *params; // those that train in some stage
     IrTrainGroup *groups;
     IrTrainStage *stages;
     IrPlanRow *plan;
+    IrFloats *floats;
     IrSwap *swaps; // how the file differs from the network that trains
     IrGraph **graphs;
     int64_t param_floats; // of the parameter buffer

@@ -62,7 +62,9 @@ typedef struct PassHeadOptions {
 
 typedef struct PassHead {
     IrNode *node;           // conv or matmul
-    IrValue *weight, *bias; // operand 1; bias NULL: none
+    IrValue *weight, *bias; // bias NULL: none
+    IrNode *weight_node;    // which has the weight as operand weight_at: `node`, or a transpose
+    int weight_at;          // above it
     IrNode *bias_node;      // which has it as operand bias_at: `node`, an add below it, or a mul
                             // above (Gemm's beta)
     int bias_at;
@@ -74,15 +76,18 @@ typedef struct PassFreeze {
     const char *spec; // head, none, until:NODE, or globs
     int n_unfreeze;
     const char *const *unfreeze; // globs
+    int n_params;
+    const char *const *params; // globs behind + or -, over the rule of what a parameter is
 } PassFreeze;
 
-typedef struct PassParam {
+typedef struct PassParam { // a float that the file stores and the loss depends on
     IrConst *konst;
-    IrNode *first;  // the first node that reads it,
-    IrNode *reader; // that or, where it only changes the shape, the one below
-    bool decays;    // weight decay applies
+    IrNode *first;      // the first node that reads it,
+    IrNode *reader;     // that or, where it works on constants alone, the one below
+    bool decays;        // weight decay applies
+    const char *reason; // why it is no parameter; NULL: it is one
 } PassParam;
-// All parameters in the order of the nodes that read them; returns how many.
+// In the order of the nodes that read them; returns how many, 0 after an error.
 int pass_params(PassContext *ctx, IrGraph *g, PassParam **out);
 // The glob matches the parameter's name or its reader's.
 bool pass_glob(const char *glob, const PassParam *p);

@@ -16,6 +16,16 @@ static const ToolUsage usage = {
     "  until:NODE   what lies above NODE is frozen; NODE is the name of a node or parameter, or\n"
     "               how such names begin: until:layer4\n"
     "  A,B,...      (--freeze) globs over names of parameters and nodes: these are frozen\n"
+    "What is a parameter: every float that the file stores and from which a way with a slope leads\n"
+    "to the loss, through whatever is computed from it, but for\n"
+    "  - single numbers, unless they are a weight, bias or slope of an operator\n"
+    "  - running statistics of normalizations, also of those written out\n"
+    "  - what is applied to the image above the first weight (mean, deviation)\n"
+    "  - masks (0 and 1, or 0 and at most -99), whole and equally spaced numbers (anchors, grids)\n"
+    "  - tables that constants are computed from, scales of integers, vectors of a spectral norm,\n"
+    "    filters that are the same for every channel, ones and zeros beside a parameter\n"
+    "The plan ends with these, counted by reason. --params says otherwise: +GLOB is a parameter,\n"
+    "-GLOB is none, over names of tensors and nodes, the last match counts: --params '+*gain,-pos*'\n"
     "Stages are SPEC[:EPOCHS[:RATE]], one after the other, each with its own compiled step:\n"
     "  --stages head:5,until:layer4:10:0.001,none:5:lr=0.0001\n\n"
     "Examples:\n"
@@ -40,7 +50,7 @@ static bool batch_is_fixed(const IrGraph *g) {
 static bool import(Finetune *f) {
     Tool *t = f->tool;
     f->model.onnx = &f->onnx;
-    f->model.keep_dropout = true;
+    f->model.to_train = true;
     f->prog = tool_import(t, &f->model, NULL);
     if (f->prog && batch_is_fixed(tool_infer_graph(f->prog)) && !f->model.input_shapes.n) {
         const IrValue *x = tool_infer_graph(f->prog)->inputs[0];
@@ -102,7 +112,7 @@ static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
     IrTrainProgram *p = pass_train_plan(f->infer, &po, &f->train);
     if (!p)
         return 0;
-    tool_print_plan(p, stdout);
+    tool_print_plan(p, f->onnx, stdout);
     fflush(stdout);
     CgTrainFile file;
     bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;
@@ -169,6 +179,9 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
          0},
         {"--unfreeze", NULL, "GLOB", TOOL_LIST, &f.unfreeze,
          "parameters and nodes that train nevertheless, in every stage", 0, 0},
+        {"--params", NULL, "SPEC", TOOL_LIST, &f.params,
+         "+GLOB and -GLOB, joined by commas: what is a parameter nevertheless, and what is none", 0,
+         0},
         {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f.lr_mults,
          "factor on the learning rate of parameters and nodes; the last match counts", 0, 0},
         {"--bn", NULL, "frozen|train", TOOL_TEXT, &f.bn,

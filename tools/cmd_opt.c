@@ -39,7 +39,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
     const char *names = NULL, *pipeline = "infer", *head = NULL, *freeze = NULL;
     int classes = 0;
-    ToolList unfreeze = {0};
+    ToolList unfreeze = {0}, params = {0};
     bool list = false, no_passes = false;
     const ToolOpt opts[] = {
         {"--passes", NULL, "A,B,C", TOOL_TEXT, &names, "run these, in this order", 0, 0},
@@ -53,6 +53,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         {"--head", NULL, "NODE", TOOL_TEXT, &head, "the classifier, default the last one", 0, 0},
         {"--freeze", NULL, "SPEC", TOOL_TEXT, &freeze, "as hone finetune", 0, 0},
         {"--unfreeze", NULL, "GLOB", TOOL_LIST, &unfreeze, "as hone finetune", 0, 0},
+        {"--params", NULL, "SPEC", TOOL_LIST, &params, "+GLOB or -GLOB, as hone finetune", 0, 0},
         {0}};
     ToolList rest;
     ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
@@ -81,7 +82,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     PassOptions po = tool_pass_options(&m);
     po.verify = true;
     PassHeadOptions head_options = {.classes = classes, .node = head};
-    PassFreeze freeze_options = {freeze ? freeze : "head", unfreeze.n, unfreeze.v};
+    PassFreeze freeze_options = {freeze ? freeze : "head", unfreeze.n, unfreeze.v, params.n,
+                                 params.v};
     po.head = &head_options;
     po.freeze = &freeze_options;
     for (int i = 0; i < p->n_graphs && !no_passes; i++) {

@@ -14,7 +14,7 @@ typedef struct Finetune {
     const char *out, *name;
     // options as given
     const char *classes_text, *freeze, *stages_text, *bn, *dropout_text, *seed_text;
-    ToolList unfreeze, lr_mults;
+    ToolList unfreeze, lr_mults, params;
     int threads; // that the program is expected to run on; 0: as many as CPUs
     // what they mean
     PassTrainOptions train;
@@ -34,6 +34,7 @@ bool tool_read_train_options(Finetune *f);
 // softmax becomes one. False after errors, among them a parameter that is no initializer of it.
 bool tool_train_file(Tool *t, const FeModel *from, const IrTrainProgram *p, bool sigmoid,
                      const CgOptions *cg, CgTrainFile *out);
-void tool_print_plan(const IrTrainProgram *p, FILE *out); // finetune_plan.c
+// finetune_plan.c; the file says what of it trains not at all.
+void tool_print_plan(const IrTrainProgram *p, const FeModel *file, FILE *out);
 
 #endif

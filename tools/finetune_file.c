@@ -52,11 +52,21 @@ static int64_t find_in_file(void *model, const char *initializer) {
 bool tool_train_file(Tool *t, const FeModel *from, const IrTrainProgram *p, bool sigmoid,
                      const CgOptions *cg, CgTrainFile *out) {
     IrMeta meta[8];
+    const IrConst **trained = ir_alloc_array(t->arena, (size_t)p->n_params + 1, sizeof *trained);
+    const IrConst **fixed = ir_alloc_array(t->arena, (size_t)p->n_floats + 1, sizeof *fixed);
+    for (int i = 0; i < p->n_params; i++)
+        trained[i] = p->params[i].konst;
+    for (int i = 0; i < p->n_floats; i++)
+        fixed[i] = p->floats[i].konst;
     FeRetarget r = {.old_classes = p->old_logits,
                     .classes = p->logits,
                     .sigmoid = sigmoid,
                     .n_swaps = p->n_swaps,
                     .swaps = p->swaps,
+                    .n_trained = p->n_params,
+                    .n_fixed = p->n_floats,
+                    .trained = trained,
+                    .fixed = fixed,
                     .n_meta = make_meta(t, cg, meta),
                     .meta = meta};
     FeNewModel *m = fe_retarget(t->arena, from, &r);

@@ -1,4 +1,4 @@
-// The table of what trains, as hone finetune prints it.
+// The table of what trains, as hone finetune prints it, and what of the file is no parameter.
 #include "tools/finetune.h"
 
 #include <string.h>
@@ -38,7 +38,90 @@ static int widest(int limit, int least, const IrTrainProgram *p, bool params) {
     return w < limit ? w : limit;
 }
 
-void tool_print_plan(const IrTrainProgram *p, FILE *out) {
+// ---------------------------------------------------------------- what is no parameter
+
+enum { NAMES = 6 }; // of a reason's tensors that are named
+
+// The first tensor of its reason is i.
+static bool is_first(const IrTrainProgram *p, int i) {
+    const char *reason = p->floats[i].reason;
+    for (int k = 0; reason && k < i; k++)
+        if (p->floats[k].reason == reason)
+            return false;
+    return reason != NULL;
+}
+
+static void print_shape(FILE *out, const IrConst *c) {
+    for (int i = 0; i < c->type.shape.rank; i++)
+        fprintf(out, "%s%lld", i ? "," : " [", (long long)c->type.shape.dim[i].c);
+    fputs(c->type.shape.rank ? "]" : "", out);
+}
+
+// "       64  masks: attn_mask [4,4,4], other_mask [4,4], and 3 more"
+static void print_reason(const IrTrainProgram *p, int first, FILE *out) {
+    const char *reason = p->floats[first].reason;
+    int n = 0;
+    int64_t count = 0;
+    for (int i = first; i < p->n_floats; i++)
+        count += p->floats[i].reason == reason ? p->floats[i].count : 0;
+    print_count(out, 12, count);
+    fprintf(out, "  %s: ", reason);
+    for (int i = first; i < p->n_floats; i++) {
+        if (p->floats[i].reason != reason)
+            continue;
+        if (n++ < NAMES) {
+            fprintf(out, "%s%s", n > 1 ? ", " : "", p->floats[i].konst->name);
+            print_shape(out, p->floats[i].konst);
+        }
+    }
+    if (n > NAMES)
+        fprintf(out, ", and %d more", n - NAMES);
+    fputc('\n', out);
+}
+
+typedef struct Count { // of the floats in the file
+    const IrTrainProgram *p;
+    int64_t all, no_parameter, old_head, no_way; // no_way: from them to the loss
+} Count;
+
+static void count_floats(void *ctx, const char *name, int64_t n) {
+    Count *c = ctx;
+    const IrFloats *f = NULL;
+    for (int i = 0; i < c->p->n_floats && !f; i++)
+        f = strcmp(c->p->floats[i].konst->name, name) == 0 ? &c->p->floats[i] : NULL;
+    c->all += n;
+    c->no_parameter += f && !f->reason && !f->fresh ? 0 : n;
+    c->old_head += f && f->fresh ? n : 0;
+    c->no_way += f ? 0 : n;
+}
+
+static void print_floats(const IrTrainProgram *p, const FeModel *file, FILE *out) {
+    Count c = {.p = p};
+    fe_model_floats(file, count_floats, &c);
+    print_count(out, 0, c.no_parameter);
+    fputs(" of the file's ", out);
+    print_count(out, 0, c.all);
+    fputs(" floats are no parameters", out);
+    fputs(c.no_parameter ? ":\n" : "\n", out);
+    for (int i = 0; i < p->n_floats; i++)
+        if (is_first(p, i))
+            print_reason(p, i, out);
+    const struct {
+        int64_t count;
+        const char *what;
+    } rest[] = {{c.old_head, "the old classifier"},
+                {c.no_way, "the loss does not depend on them, or not with a slope"}};
+    for (int i = 0; i < 2; i++) {
+        if (rest[i].count) {
+            print_count(out, 12, rest[i].count);
+            fprintf(out, "  %s\n", rest[i].what);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- the whole
+
+void tool_print_plan(const IrTrainProgram *p, const FeModel *file, FILE *out) {
     int node = widest(48, 4, p, false), params = widest(72, 10, p, true);
     fprintf(out, "%-*s  %-18s  %-*s  %12s\n", node, "node", "op", params, "parameters", "count");
     for (int i = 0; i < p->n_plan; i++) {
@@ -65,4 +148,5 @@ void tool_print_plan(const IrTrainProgram *p, FILE *out) {
             fprintf(out, "; rate %g", (double)x->lr);
         fputc('\n', out);
     }
+    print_floats(p, file, out);
 }

@@ -194,6 +194,24 @@ static bool parse_lr_mults(Finetune *f) { // GLOB=FACTOR
     return true;
 }
 
+// --params +GLOB,-GLOB,... as a list.
+static bool parse_params(Finetune *f) {
+    const char **list = NULL;
+    int cap = 0;
+    for (int k = 0; k < f->params.n; k++) {
+        for (const char *s = f->params.v[k]; *s;) {
+            size_t n = strcspn(s, ",");
+            const char *one = ir_strndup(f->tool->arena, s, n);
+            if (n < 2 || (*one != '+' && *one != '-'))
+                return wrong(f, "--params takes +GLOB and -GLOB, joined by commas, not '%s'", one);
+            IR_PUSH(f->tool->arena, list, f->train.n_params, cap, one);
+            s += n + (s[n] == ',');
+        }
+    }
+    f->train.params = list;
+    return true;
+}
+
 bool tool_read_train_options(Finetune *f) {
     double x;
     if (f->train.binary && f->train.multi_label)
@@ -218,5 +236,5 @@ bool tool_read_train_options(Finetune *f) {
     f->train.stages = f->stage;
     f->train.n_unfreeze = f->unfreeze.n;
     f->train.unfreeze = f->unfreeze.v;
-    return read_classes(f) && parse_stages(f) && parse_lr_mults(f);
+    return read_classes(f) && parse_stages(f) && parse_params(f) && parse_lr_mults(f);
 }

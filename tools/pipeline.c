@@ -26,7 +26,7 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
                      .n_bound = m->n_bound,
                      .bound = m->bound,
                      .keep_training_mode = m->keep_training_mode,
-                     .keep_dropout = m->keep_dropout,
+                     .to_train = m->to_train,
                      .follow_links = m->follow_links,
                      .limits = m->limits,
                      .report = report,

@@ -54,7 +54,7 @@ typedef struct ToolModel {
     FeLimits limits; // set by tool_import()
     bool keep_training_mode;
     bool follow_links; // of external data
-    bool keep_dropout; // for finetune
+    bool to_train; // as FeOptions has it
     int opt_level;    // default 2
     const char *mcpu; // default "native"
     int jobs;         // 0: as many as CPUs

@@ -135,8 +135,8 @@ static void copy_graph(FeEdit *r) {
     r->g = m->graph = FE_COPY_OF(a, old);
     r->g->n_initializer = 0;
     r->g->node = fe_copy_array(a, old->node, old->n_node, old->n_output, sizeof *old->node);
-    size_t room =
-        old->n_node + (size_t)r->what->n_swaps; // for what follow_ints() and the swaps add
+    // For what follow_ints(), the swaps and Constant nodes add.
+    size_t room = 2 * old->n_node + (size_t)r->what->n_swaps;
     r->g->input = fe_copy_array(a, old->input, old->n_input, room, sizeof *old->input);
     r->g->output = fe_copy_array(a, old->output, old->n_output, 0, sizeof *old->output);
     r->g->value_info =
@@ -184,6 +184,12 @@ FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what)
         if (!swap_input(&r, &what->swaps[i])) {
             return NULL;
         }
+    }
+    for (int i = 0; i < what->n_trained; i++) {
+        fe_edit_take_constant(&r, what->trained[i], true);
+    }
+    for (int i = 0; i < what->n_fixed; i++) {
+        fe_edit_take_constant(&r, what->fixed[i], false);
     }
     fe_follow_classes(&r);
     list_new_inputs(&r);

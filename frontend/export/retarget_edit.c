@@ -92,6 +92,36 @@ int fe_edit_find_node(const Onnx__GraphProto *g, const char *name, const char *o
     return -1;
 }
 
+static const Onnx__AttributeProto *find_attr(const Onnx__NodeProto *n, const char *name) {
+    for (size_t k = 0; k < n->n_attribute; k++) {
+        if (strcmp(fe_text(n->attribute[k]->name), name) == 0) {
+            return n->attribute[k];
+        }
+    }
+    return NULL;
+}
+
+void fe_edit_take_constant(FeEdit *r, const IrConst *c, bool trains) {
+    int maker = fe_edit_find_init(r, c->name) < 0 ? fe_edit_find_maker(r, c->name) : -1;
+    const Onnx__NodeProto *n = maker >= 0 ? r->g->node[maker] : NULL;
+    if (n && fe_is_op(n, "Identity")) {
+        const char *old = n->input[0];
+        fe_edit_set_init(r, c);
+        fe_edit_drop_node(r, (size_t)maker);
+        fe_edit_drop_unread(r, old);
+    }
+    if (!n || !trains || !fe_is_op(n, "Constant")) {
+        return;
+    }
+    const Onnx__AttributeProto *value = find_attr(n, "value");
+    bool floats = value && value->t ? value->t->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT
+                                    : find_attr(n, "value_float") || find_attr(n, "value_floats");
+    if (floats) {
+        fe_edit_set_init(r, c);
+        fe_edit_drop_node(r, (size_t)maker);
+    }
+}
+
 int fe_edit_find_maker(const FeEdit *r, const char *name) {
     for (size_t i = 0; i < r->g->n_node; i++) {
         for (size_t k = 0; k < r->g->node[i]->n_output; k++) {

@@ -48,6 +48,9 @@ int fe_edit_find_init(const FeEdit *r, const char *name);
 bool fe_edit_take_init(FeEdit *r, const Onnx__TensorProto *old);
 // The initializer `c->name` holds c from now on, whether there was one before or not.
 void fe_edit_set_init(FeEdit *r, const IrConst *c);
+// Where an Identity makes the tensor c->name, or, of what trains, a Constant node of 32-bit floats,
+// an initializer of that name takes its place.
+void fe_edit_take_constant(FeEdit *r, const IrConst *c, bool trains);
 // A new one of `bytes` bytes of numbers, which stay where they are.
 void fe_edit_new_init(FeEdit *r, const char *name, int32_t type, int rank, const int64_t *dims,
                       const void *data, int64_t bytes);

@@ -66,7 +66,11 @@ static void merge_values(FeContext *fe) {
     }
     s->n_values = n;
     for (int i = 0; i < n; i++) {
-        s->values[i].producer = s->values[i].producer < 0 ? -1 : s->values[i].producer;
+        FeValue *v = &s->values[i];
+        IrDtype t;
+        v->producer = v->producer < 0 ? -1 : v->producer;
+        v->stored = fe->opt->to_train && v->init && fe_dtype(v->init->data_type, true, &t) &&
+                    ir_dtype_is_float(t);
     }
 }
 

@@ -43,6 +43,10 @@ void fe_import_constant(FeNode *n) {
     } else {
         fe_refuse(n, "only numeric, dense values are supported");
     }
+    FeValue *v = n->n_out ? n->out[0] : NULL;
+    if (v && v->tensor) {
+        v->stored = n->fe->opt->to_train && ir_dtype_is_float(v->tensor->dtype);
+    }
 }
 
 // ConstantOfShape-9: `value` is a tensor of one element, f32 0 by default.

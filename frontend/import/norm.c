@@ -134,7 +134,7 @@ void fe_import_dropout(FeNode *n) {
     bool training = n->since >= 12 ? fe_scalar_in(n, 2, 0) != 0
                                    : n->since < 7 && fe_attr_int(n, "is_test", 0) == 0;
     double ratio = n->since >= 12 ? fe_scalar_in(n, 1, 0.5) : fe_attr_float(n, "ratio", 0.5);
-    bool keep = n->fe->opt->keep_dropout && !fe_used(n, 1);
+    bool keep = n->fe->opt->to_train && !fe_used(n, 1);
     if (!fe_type(n, 0, &x) || n->refused) {
         return;
     }

@@ -155,7 +155,8 @@ void fe_import_dequantize_linear(FeNode *n) {
         return;
     }
     const IrTensor *t = fe_tensor(n, 0), *s = fe_tensor(n, 1), *z = fe_tensor(n, 2);
-    if (t && s && (z || !fe_has(n, 2)) && scale.dtype == IR_F32 && !n->refused) {
+    bool known = t && s && (z || !fe_has(n, 2)) && !n->in[1]->stored;
+    if (known && scale.dtype == IR_F32 && !n->refused) {
         fold_weights(n, &q, t, s, z);
         return;
     }

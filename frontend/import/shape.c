@@ -82,8 +82,26 @@ void fe_import_unsqueeze(FeNode *n) {
     fe_out(n, 0, fe_reshape(n, x, &out));
 }
 
+// Exporters write equal tensors once and give each its name by an Identity. Trained, they are
+// several: vectors, and tensors of one number throughout, whose equality says nothing.
+static bool is_tensor_of_its_own(FeNode *n) {
+    const FeValue *v = fe_has(n, 0) ? n->in[0] : NULL;
+    bool leaf = v && v->stored && (!v->v || v->v->konst) && v->uses > 1;
+    const IrTensor *t = leaf ? fe_tensor(n, 0) : NULL;
+    int64_t elems = t ? ir_tensor_elems(t) : 0, i = 1;
+    while (i < elems && t->rank != 1 && ir_tensor_get(t, i) == ir_tensor_get(t, 0)) {
+        i++;
+    }
+    return elems > 1 && (t->rank == 1 || i == elems);
+}
+
 void fe_import_identity(FeNode *n) {
-    fe_out_alias(n, 0, 0);
+    if (!is_tensor_of_its_own(n)) {
+        fe_out_alias(n, 0, 0);
+    } else if (n->n_out && n->out[0]) {
+        fe_out_tensor(n, 0, fe_tensor(n, 0));
+        n->out[0]->stored = true;
+    }
 }
 
 // ---------------------------------------------------------------- shape queries

@@ -39,6 +39,11 @@ static IrValue *build_unbias(IrGraph *g, const IrValue *x) {
     return y;
 }
 
+static bool is_moving(const PassTrain *t, const IrValue *v, int s) {
+    const IrTrainParam *p = v->input >= 0 ? pass_find_param(t, v) : NULL;
+    return p && p->statistic && (p->trains >> s & 1);
+}
+
 // batch_norm nodes whose scale or bias the stage trains work on the batch's own statistics.
 void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s) {
     for (IrNode *n = g->first, *next; t->opt->bn_train && n; n = next) {
@@ -46,8 +51,7 @@ void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s) {
         if (n->op != IR_OP_BATCH_NORM)
             continue;
         IrValue *mean = ir_in(n, 3), *var = ir_in(n, 4);
-        const IrTrainParam *p = mean->input >= 0 ? pass_find_param(t, mean) : NULL;
-        if (!p || var->input < 0 || !(p->trains >> s & 1))
+        if (!is_moving(t, mean, s) || !is_moving(t, var, s))
             continue;
         IrBuilder b = {.graph = g, .before = n, .name = n->name, .src_op = n->src_op};
         IrValue *in[] = {ir_in(n, 0), ir_in(n, 1), ir_in(n, 2)};

@@ -108,29 +108,43 @@ static IrValue *sum_channels(PassGrad *t, IrValue *v) {
     return pass_rev_sum(t, v, n, axes);
 }
 
-// y = (x - mean) / sqrt(var + eps) * scale + bias with statistics that are no function of x:
+// Of y = (x - mean) / std * scale + bias, std = sqrt(var + eps), by the statistics, where these are
+// computed (from the weights that are normalized so): d mean = - dbias * scale / std,
+// d var = - dscale * scale / (2 std^2).
+static void give_statistics(PassGrad *t, IrNode *n, IrValue *std, IrValue *dscale, IrValue *dbias) {
+    IrValue *slope = pass_rev_2(t, IR_OP_DIV, ir_in(n, 1), std);
+    if (pass_rev_wants(t, n, 3)) {
+        pass_rev_give(t, n, 3, pass_rev_1(t, IR_OP_NEG, pass_rev_2(t, IR_OP_MUL, dbias, slope)));
+    }
+    if (pass_rev_wants(t, n, 4)) {
+        slope = pass_rev_scale(t, pass_rev_2(t, IR_OP_DIV, slope, std), -0.5);
+        pass_rev_give(t, n, 4, pass_rev_2(t, IR_OP_MUL, dscale, slope));
+    }
+}
+
+// With statistics that are no function of x:
 //   dx = dy * scale / std, dscale = sum(dy * (x - mean)) / std, dbias = sum dy
 void pass_grad_batch_norm(PassGrad *t, IrNode *n) {
     IrValue *x = ir_in(n, 0), *scale = ir_in(n, 1), *mean = ir_in(n, 3);
     IrValue *dy = pass_rev_of(t, n, 0);
-    if (pass_rev_wants(t, n, 3) || pass_rev_wants(t, n, 4)) {
-        pass_rev_nyi(t, n, "by its statistics");
-        return;
-    }
     IrValue *var = pass_rev_shift(t, ir_in(n, 4), ir_float(n, IR_ATTR_EPS, 1e-5));
     IrValue *std = pass_rev_1(t, IR_OP_SQRT, var);
     if (pass_rev_wants(t, n, 0)) {
         IrValue *slope = per_channel(t, pass_rev_2(t, IR_OP_DIV, scale, std), x);
         pass_rev_give(t, n, 0, pass_rev_2(t, IR_OP_MUL, dy, slope));
     }
-    if (pass_rev_wants(t, n, 1)) {
+    IrValue *dscale = NULL, *dbias = NULL;
+    if (pass_rev_wants(t, n, 1) || pass_rev_wants(t, n, 4)) {
         IrValue *centred = pass_rev_2(t, IR_OP_SUB, x, per_channel(t, mean, x));
         IrValue *sum = sum_channels(t, pass_rev_2(t, IR_OP_MUL, dy, centred));
-        pass_rev_give(t, n, 1, pass_rev_2(t, IR_OP_DIV, sum, std));
+        dscale = pass_rev_2(t, IR_OP_DIV, sum, std);
+        pass_rev_give(t, n, 1, dscale);
     }
-    if (pass_rev_wants(t, n, 2)) {
-        pass_rev_give(t, n, 2, sum_channels(t, dy));
+    if (pass_rev_wants(t, n, 2) || pass_rev_wants(t, n, 3)) {
+        dbias = sum_channels(t, dy);
+        pass_rev_give(t, n, 2, dbias);
     }
+    give_statistics(t, n, std, dscale, dbias);
 }
 
 void pass_grad_batch_norm_train(PassGrad *t, IrNode *n) {

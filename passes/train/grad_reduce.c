@@ -48,6 +48,26 @@ void pass_grad_reduce_mean(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 0, spread(t, n, dy));
 }
 
+// The product of the others: y / x, but for zeros. Where an element is the only one, it is the
+// product of the rest; what has a zero beside it gets nothing.
+void pass_grad_reduce_prod(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0), *dy = pass_rev_of(t, n, 0);
+    IrShape kept = kept_shape(n);
+    IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    IrValue *one = pass_rev_const(t, x, 1), *none = pass_rev_const(t, x, 0);
+    IrValue *is_zero = pass_rev_2(t, IR_OP_EQUAL, x, none);
+    IrValue *zero = pass_rev_op(t, IR_OP_WHERE, 3, (IrValue *[]){is_zero, one, none}, 0, NULL);
+    IrValue *safe = pass_rev_op(t, IR_OP_WHERE, 3, (IrValue *[]){is_zero, one, x}, 0, NULL);
+    IrValue *product = pass_rev_op(t, IR_OP_REDUCE_PROD, 1, &safe, n->n_attrs, n->attrs);
+    IrValue *zeros = pass_rev_reshape(t, pass_rev_sum(t, zero, axes.n, axes.v), &kept);
+    IrValue *beside = pass_rev_2(t, IR_OP_SUB, zeros, zero);
+    IrValue *alone = pass_rev_2(t, IR_OP_EQUAL, beside, none);
+    product = pass_rev_2(t, IR_OP_MUL, pass_rev_reshape(t, product, &kept),
+                         pass_rev_reshape(t, dy, &kept));
+    IrValue *dx = pass_rev_2(t, IR_OP_DIV, product, safe);
+    pass_rev_give(t, n, 0, pass_rev_op(t, IR_OP_WHERE, 3, (IrValue *[]){alone, dx, none}, 0, NULL));
+}
+
 // Equal extremes share, as in PyTorch's amax: every x that is y gets dy over how many there are.
 static void share_extreme(PassGrad *t, IrNode *n, bool max) {
     IrValue *x = ir_in(n, 0), *dy = pass_rev_of(t, n, 0);

@@ -13,7 +13,9 @@
 // where a pool follows.
 
 #include "ir/random.h"
+#include "passes/train/flow.h"
 #include "passes/util.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -31,28 +33,20 @@ static int scaled_operand(const IrNode *n) {
     return ir_const_is_scalar(ir_in(n, 1)) ? 0 : ir_const_is_scalar(ir_in(n, 0)) ? 1 : -1;
 }
 
-// A constant, or what was one before it became a parameter of the graph.
-static bool is_weight(const IrValue *v) {
-    while (v && v->def) {
-        bool moves = v->def->op == IR_OP_RESHAPE || v->def->op == IR_OP_TRANSPOSE;
-        int at = moves ? 0 : scaled_operand(v->def);
-        if (at < 0) {
-            return false;
-        }
-        v = ir_in(v->def, at);
-    }
-    return v && (v->konst || (v->input >= 0 && ir_shape_is_static(&v->type.shape)));
+// A constant, or what was one before it became a parameter of the graph, or computed from such.
+static bool is_weight(const PassFlow *f, const IrValue *v) {
+    return v && !f->varies[v->id];
 }
 
 // The operand that n passes on, class by class; NULL: it does more than that. A bias that n adds is
 // noted.
-static IrValue *look_through(IrNode *n, PassHead *h) {
+static IrValue *look_through(const PassFlow *f, IrNode *n, PassHead *h) {
     unsigned flags = ir_op_info(n->op)->flags;
     if (n->n_in == 1 && (flags & IR_FLAG_E)) {
         return ir_in(n, 0);
     }
     if (n->n_in == 2 && (n->op == IR_OP_ADD || n->op == IR_OP_MUL)) {
-        int k = is_weight(ir_in(n, 1)) ? 1 : is_weight(ir_in(n, 0)) ? 0 : -1;
+        int k = is_weight(f, ir_in(n, 1)) ? 1 : is_weight(f, ir_in(n, 0)) ? 0 : -1;
         if (k >= 0 && n->op == IR_OP_ADD && !ir_const_is_scalar(ir_in(n, k))) {
             h->bias_node = n;
             h->bias_at = k;
@@ -75,21 +69,23 @@ static IrValue *look_through(IrNode *n, PassHead *h) {
     }
 }
 
-static bool is_classifier(const IrNode *n) {
-    return (n->op == IR_OP_CONV && ir_int(n, IR_ATTR_GROUP, 1) == 1 && is_weight(ir_in(n, 1))) ||
-           (n->op == IR_OP_MATMUL && is_weight(ir_in(n, 1)) && ir_in(n, 1)->type.shape.rank == 2);
+static bool is_classifier(const PassFlow *f, const IrNode *n) {
+    bool product = n->op == IR_OP_CONV ? ir_int(n, IR_ATTR_GROUP, 1) == 1
+                                       : n->op == IR_OP_MATMUL && ir_in(n, 1)->type.shape.rank == 2;
+    return product && is_weight(f, ir_in(n, 1));
 }
 
 // NULL: not found, *last is where the search ended.
 static IrNode *search_up(IrGraph *g, const char *name, PassHead *h, const IrNode **last) {
     IrValue *v = g->n_outputs ? g->outputs[0] : NULL;
+    PassFlow f = pass_flow(g->prog->arena, g);
     while (v && v->def) {
         *last = v->def;
         bool right = !name || strcmp(v->def->name, name) == 0;
-        if (is_classifier(v->def) && right) {
+        if (is_classifier(&f, v->def) && right) {
             return v->def;
         }
-        v = look_through(v->def, h);
+        v = look_through(&f, v->def, h);
     }
     return NULL;
 }
@@ -118,6 +114,22 @@ static bool report_none(IrGraph *g, const char *name, const IrNode *last) {
     return false;
 }
 
+// The weight, behind transposes that nobody else reads.
+static void find_weight(PassHead *h) {
+    h->weight_node = h->node;
+    h->weight_at = 1;
+    h->weight = ir_in(h->node, 1);
+    IrValue *v = h->weight;
+    while (v->def && v->def->op == IR_OP_TRANSPOSE && v->n_uses == 1) {
+        h->weight_node = v->def;
+        v = ir_in(v->def, 0);
+    }
+    bool own = v->konst && v->n_uses == 1;
+    h->weight_at = own && h->weight_node != h->node ? 0 : 1;
+    h->weight_node = own ? h->weight_node : h->node;
+    h->weight = own ? v : h->weight;
+}
+
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
     const IrNode *last = NULL;
     *out = (PassHead){0};
@@ -126,7 +138,7 @@ bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
         return report_none(g, name, last);
     }
     out->node = n;
-    out->weight = ir_in(n, 1);
+    find_weight(out);
     if (ir_in(n, 2)) {
         out->bias_node = n;
         out->bias_at = 2;
@@ -202,6 +214,21 @@ static int64_t count_classes(const IrNode *n) {
     return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
 }
 
+// Axis `axis` of what the classifier reads as that of its weight, in front of the transposes.
+static int axis_of_weight(const PassHead *h, int axis) {
+    for (const IrValue *v = ir_in(h->node, 1); v != h->weight; v = ir_in(v->def, 0)) {
+        axis = (int)ir_ints(v->def, IR_ATTR_PERM).v[axis];
+    }
+    return axis;
+}
+
+static void retype_transposes(IrValue *v) {
+    if (v->def) {
+        retype_transposes(ir_in(v->def, 0));
+        ir_infer(v->def);
+    }
+}
+
 // Weights and bias in the node; false after an error.
 static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const PassHeadOptions *o) {
     IrNode *n = h->node;
@@ -210,13 +237,16 @@ static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const Pas
     double fan_in = old > 0 ? (double)elems / (double)old : 1;
     Init init = {.key = ir_random_key(o->seed), .normal = pools_after(n)};
     init.scale = init.normal ? 0.01 : 1 / sqrt(fan_in);
-    int axis = first ? 0 : h->weight->type.shape.rank - 1;
-    ir_set_in(n, 1, new_param(ctx, g, h->weight, "weight", axis, o->classes, init));
+    int axis = first ? 0 : ir_in(n, 1)->type.shape.rank - 1;
+    IrValue *weight =
+        new_param(ctx, g, h->weight, "weight", axis_of_weight(h, axis), o->classes, init);
+    ir_set_in(h->weight_node, h->weight_at, weight);
+    retype_transposes(ir_in(n, 1));
     if (h->bias) {
         int bias_axis = class_axis(&h->bias->type.shape, old, true);
-        if (!h->bias->konst || bias_axis < 0) {
+        if (bias_axis < 0) {
             ir_error(ctx->prog->diag, (IrWhere){h->bias_node->name, h->bias_node->src_op},
-                     "NYI: the classifier's bias is computed, or is not one number per class");
+                     "NYI: the classifier's bias is not one number per class");
             return false;
         }
         init = (Init){.key = ir_random_key(o->seed + 1), .scale = init.normal ? 0 : init.scale};

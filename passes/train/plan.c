@@ -11,7 +11,7 @@ enum { PARAM_ALIGN = 16 };
 
 typedef struct Plan {
     PassTrain *t;
-    int n, cap; // all parameters, those that never train among them
+    int n, cap, cap_floats; // all parameters, those that never train among them
     IrTrainParam *v;
     int n_list;
     PassParam *list; // the first of them: without statistics
@@ -36,28 +36,52 @@ static bool is_fresh(const PassHead *h, const IrConst *c) {
     return (h->weight && h->weight->konst == c) || (h->bias && h->bias->konst == c);
 }
 
-static void list_params(Plan *p) {
+static void add_floats(Plan *p, const PassParam *x, bool fresh) {
+    IrTrainProgram *out = p->t->out;
+    IrDim n;
+    IrFloats f = {x->konst, 0, x->reason, fresh};
+    f.count = ir_shape_elems(&x->konst->type.shape, &n) ? n.c : 0;
+    IR_PUSH(p->t->arena, out->floats, out->n_floats, p->cap_floats, f);
+}
+
+static PassFreeze freeze_of(const PassTrainOptions *o, const char *spec) {
+    return (PassFreeze){spec, o->n_unfreeze, o->unfreeze, o->n_params, o->params};
+}
+
+static bool list_params(Plan *p) {
     PassTrain *t = p->t;
+    PassFreeze freeze = freeze_of(t->opt, NULL);
+    PassOptions po = *t->po;
     PassContext ctx = pass_train_context(t);
     PassHead head = {0};
-    p->n_list = pass_params(&ctx, t->infer, &p->list);
+    PassParam *all;
+    int errors = t->prog->diag->errors;
+    po.freeze = &freeze;
+    ctx.opt = &po;
+    int n = pass_params(&ctx, t->infer, &all);
+    p->list = all;
     if (!t->opt->keep_head)
         pass_find_head(t->infer, t->opt->head, &head);
-    for (int i = 0; i < p->n_list; i++) {
-        const PassParam *x = &p->list[i];
-        add_param(p, (IrTrainParam){.konst = x->konst,
-                                    .node = x->reader->name,
-                                    .op = x->reader->src_op,
-                                    .decays = x->decays,
-                                    .fresh = is_fresh(&head, x->konst),
+    for (int i = 0; i < n; i++) {
+        PassParam x = all[i];
+        add_floats(p, &x, is_fresh(&head, x.konst));
+        if (x.reason)
+            continue;
+        p->list[p->n_list++] = x;
+        add_param(p, (IrTrainParam){.konst = x.konst,
+                                    .node = x.reader->name,
+                                    .op = x.reader->src_op,
+                                    .decays = x.decays,
+                                    .fresh = is_fresh(&head, x.konst),
                                     .lr_mult = 1});
     }
+    return t->prog->diag->errors == errors;
 }
 
 static bool mark_stage(Plan *p, int s) {
     PassTrain *t = p->t;
     PassHeadOptions head = {.node = t->opt->head};
-    PassFreeze freeze = {t->opt->stages[s].spec, t->opt->n_unfreeze, t->opt->unfreeze};
+    PassFreeze freeze = freeze_of(t->opt, t->opt->stages[s].spec);
     PassOptions po = *t->po;
     po.head = &head;
     po.freeze = &freeze;
@@ -231,7 +255,8 @@ IrTrainProgram *pass_train_plan(IrGraph *infer, const PassOptions *po, const Pas
     pass_train_untie(&t);
     if (!pass_train_head(&t))
         return NULL;
-    list_params(&p);
+    if (!list_params(&p))
+        return NULL;
     for (int s = 0; s < o->n_stages; s++)
         if (!mark_stage(&p, s))
             return NULL;

@@ -87,14 +87,23 @@ static const char *own_name(const PassTrain *t, const IrNode *n, int at, const c
     return name;
 }
 
-// seen: by value id; the first reader keeps the constant.
-static void untie(PassTrain *t, IrNode *n, int at, bool *seen) {
+// The nodes share all of what they read but their first operands: one layer at two places.
+static bool is_same_layer(const IrNode *a, const IrNode *b) {
+    int i = 1;
+    while (i < a->n_in && ir_in(a, i) == ir_in(b, i))
+        i++;
+    return a->op == b->op && a->n_in == b->n_in && i == a->n_in;
+}
+
+// keeps: by value id, the first reader, which keeps the constant.
+static void untie(PassTrain *t, IrNode *n, int at, const IrNode **keeps) {
     IrValue *v = ir_in(n, at);
     IrConst *c = v ? v->konst : NULL;
     if (!c || !c->origin || c->type.dtype != IR_F32 || c->type.shape.rank != 1 || v->n_uses < 2)
         return;
-    if (!seen[v->id] || !is_named_once(t->infer, n)) {
-        seen[v->id] = true;
+    const IrNode **first = &keeps[v->id];
+    if (!*first || is_same_layer(*first, n) || !is_named_once(t->infer, n)) {
+        *first = *first ? *first : n;
         return;
     }
     const char *name = own_name(t, n, at, c->origin);
@@ -107,12 +116,12 @@ static void untie(PassTrain *t, IrNode *n, int at, bool *seen) {
 // Exporters merge initializers that are equal, the biases of two normalizations whose results are
 // added for one: trained as one they would move twice as fast. Weights stay shared.
 void pass_train_untie(PassTrain *t) {
-    bool *seen = ir_alloc_array(t->arena, t->infer->next_id, sizeof *seen);
+    const IrNode **keeps = ir_alloc_array(t->arena, t->infer->next_id, sizeof *keeps);
     for (IrNode *n = t->infer->first; n; n = n->next) {
         int first = n->op == IR_OP_BATCH_NORM ? 1 : 2;
         int last = n->op == IR_OP_BATCH_NORM ? 4 : n->op == IR_OP_CONV ? 2 : 0;
         for (int at = first; at <= last; at++)
-            untie(t, n, at, seen);
+            untie(t, n, at, keeps);
     }
 }
 
@@ -120,7 +129,7 @@ bool pass_train_swap_head(PassTrain *t) {
     PassHead h;
     if (!pass_find_head(t->infer, t->opt->head, &h))
         return false;
-    add_swap(t, swap_of(h.node, 1, h.weight, true));
+    add_swap(t, swap_of(h.weight_node, h.weight_at, h.weight, true));
     if (h.bias)
         add_swap(t, swap_of(h.bias_node, h.bias_at, h.bias, true));
     return true;

@@ -32,8 +32,10 @@ typedef struct PassTrainOptions {
     int n_stages, n_unfreeze, n_lr_mult;
     const PassTrainStage *stages; // 1 to IR_MAX_STAGES
     const char *const *unfreeze;  // globs
-    const PassLrMult *lr_mult;    // the last that matches counts
-    bool bn_train;                // unfrozen batch_norm nodes work on the batch's own statistics
+    int n_params;
+    const char *const *params; // globs behind + or -: these are parameters, or are none
+    const PassLrMult *lr_mult; // the last that matches counts
+    bool bn_train;             // unfrozen batch_norm nodes work on the batch's own statistics
     // The name of input `input` of the file's node; NULL: unknown. Read during pass_train_plan().
     const char *(*input_name)(const void *file, const char *node, const char *op, int input);
     const void *file;

@@ -2,9 +2,10 @@
 // test_grad_*.c.
 //
 // Inputs are written  %NAME: T[dims]; T stands for f64 or, for the passes of an inference graph,
-// f32. %two and %three are constants. Floats are differentiated unless their name starts with '_'.
-// Values are random in [-1, 1), or in [0.5, 1.5) where the name holds "pos"; integers are 0 .. 2;
-// bools either.
+// f32. %two and %three are constants, and tables for resize: %near copies 3 pixels to 6, %line and
+// %line_w make 5 of 3 from two each, %cubic and %cubic_w 2 of 4 from four each. Floats are
+// differentiated unless their name starts with '_'. Values are random in [-1, 1), or in [0.5, 1.5)
+// where the name holds "pos"; integers are 0 .. 2; bools either.
 #ifndef TESTS_PASSES_TRAIN_GRAD_CASE_H
 #define TESTS_PASSES_TRAIN_GRAD_CASE_H
 
@@ -30,10 +31,16 @@ typedef struct GradGraph {
 } GradGraph;
 
 static IrGraph *grad_parse(IrArena *a, const GradCase *c, const char *dtype) {
-    char *text = ir_sprintf(a,
-                            "const %%two: T[] = splat(2)\nconst %%three: T[] = splat(3)\n"
-                            "graph g(%s) -> (%%y) {\n%s\n}\n",
-                            c->inputs, c->body);
+    char *text =
+        ir_sprintf(a,
+                   "const %%two: T[] = splat(2)\nconst %%three: T[] = splat(3)\n"
+                   "const %%near: i32[1,6] = [0, 0, 1, 1, 2, 2]\n"
+                   "const %%line: i32[2,5] = [0, 0, 0, 1, 1, 0, 1, 1, 2, 2]\n"
+                   "const %%line_w: T[2,5] = [1, 0.75, 0.25, 0.5, 0, 0, 0.25, 0.75, 0.5, 1]\n"
+                   "const %%cubic: i32[4,2] = [0, 0, 0, 2, 1, 3, 2, 3]\n"
+                   "const %%cubic_w: T[4,2] = [-0.1, 0.2, 0.6, -0.3, 0.55, 1.2, -0.05, -0.1]\n"
+                   "graph g(%s) -> (%%y) {\n%s\n}\n",
+                   c->inputs, c->body);
     char *out = ir_alloc(a, 2 * strlen(text) + 1);
     for (char *p = text, *q = out; *p; p++) {
         bool type = *p == 'T' && p[1] == '[' && (p == text || p[-1] == ' ' || p[-1] == ':');

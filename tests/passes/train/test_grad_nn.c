@@ -124,6 +124,41 @@ static void windows(void) {
     }
 }
 
+static void resizes(void) {
+    static const GradCase cases[] = {
+        {"nearest", "%x: T[N,2,3,3]", "%y = resize %x, %near, _, %near, _", 0, 0},
+        {"rows", "%x: T[N,2,3,4]", "%y = resize %x, %near, _", 0, 0},
+        {"columns", "%x: T[N,2,4,3]", "%y = resize %x, _, _, %near, _", 0, 0},
+        {"linear", "%x: T[N,2,3,3]", "%y = resize %x, %line, %line_w, %line, %line_w", 0, 0},
+        {"linear rows", "%x: T[N,3,3,2]", "%y = resize %x, %line, %line_w", 0, 0},
+        {"linear columns", "%x: T[N,1,2,3]", "%y = resize %x, _, _, %line, %line_w", 0, 3},
+        {"cubic", "%x: T[N,2,4,4]", "%y = resize %x, %cubic, %cubic_w, %cubic, %cubic_w", 0, 0},
+        {"cubic columns", "%x: T[2,2,5,4]", "%y = resize %x, _, _, %cubic, %cubic_w", 0, 0},
+        {"both kinds", "%x: T[N,2,4,3]", "%y = resize %x, %cubic, %cubic_w, %near, _", 0, 0},
+        {"position embedding", "%x: T[N,2,5,5], %p: T[1,2,3,3]",
+         "%q = resize %p, %line, %line_w, %line, %line_w\n%y = add %x, %q", 0, 0},
+    };
+    GRAD_CHECK_ALL(cases);
+}
+
+// Of the statistics, where they are computed, alone and from what they normalize.
+static void normalisations_by_statistics(void) {
+    static const GradCase cases[] = {
+        {"statistics", "%x: T[N,3,2,2], %g: T[3], %b: T[3], %m: T[3], %pos: T[3]",
+         "%y = batch_norm %x, %g, %b, %m, %pos {eps=0.1}", 0, 0},
+        {"only the mean", "%_x: T[N,4], %_g: T[4], %_b: T[4], %m: T[4], %_pos: T[4]",
+         "%y = batch_norm %_x, %_g, %_b, %m, %_pos", 0, 0},
+        {"only the variance", "%_x: T[N,4], %_g: T[4], %_b: T[4], %_m: T[4], %pos: T[4]",
+         "%y = batch_norm %_x, %_g, %_b, %_m, %pos", 0, 0},
+        {"weight standardization", "%w: T[1,3,8], %g: T[3], %b: T[3]",
+         "%m = reduce_mean %w {axes=[0,2], keepdims=0}\n%k = reshape %m {shape=[1,3,1]}\n"
+         "%d = sub %w, %k\n%q = mul %d, %d\n%v = reduce_mean %q {axes=[0,2], keepdims=0}\n"
+         "%y = batch_norm %w, %g, %b, %m, %v {eps=0.01}",
+         0, 0},
+    };
+    GRAD_CHECK_ALL(cases);
+}
+
 static void normalisations(void) {
     static const char *const shapes[] = {"N,3,4,4", "N,2,1,1", "N,5",       "3,2,2,3", "N,1,3,3",
                                          "N,4,5",   "1,3,4,4", "N,2,2,2,2", "5,7",     "N,8,2,3"};
@@ -168,7 +203,9 @@ int main(void) {
     CHECK_RUN(transposed_convolutions);
     CHECK_RUN(products);
     CHECK_RUN(windows);
+    CHECK_RUN(resizes);
     CHECK_RUN(normalisations);
+    CHECK_RUN(normalisations_by_statistics);
     CHECK_RUN(losses);
     return check_done();
 }

@@ -1,0 +1,330 @@
+// The rule of what is a parameter: every float that the file stores, from which a way with a slope
+// leads to the loss, but for
+//
+//   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own
+//   running statistics: mean and variance of a normalization, what stands under a root alone
+//   what is applied to the image above the first product, normalization or reduction
+//   masks (0 and -99 or less, 0 and 1), grids and anchors (whole numbers, equally spaced)
+//   tables that constants are computed from (coordinates of a relative position bias)
+//   scales of integers
+//   filters that are the same for every channel (blur, upsampling)
+//   vectors that only the norm of a weight is computed with (spectral norm)
+//   ones and zeros of a normalization that a parameter below scales and shifts again
+//
+// A constant is followed through what is computed from constants alone, down to the nodes that
+// bring it and the image together. `--params` overrides the rule (params.c).
+#include "passes/train/role.h"
+
+#include <string.h>
+
+static const char single[] = "single numbers",
+                  statistic[] = "running statistics of a normalization",
+                  input_side[] = "applied to the image above the first weight",
+                  mask[] = "masks and selections (0 and 1, or 0 and at most -99)",
+                  whole[] = "whole numbers (anchors, grids, masks)",
+                  grid[] = "equally spaced numbers (coordinates)",
+                  table[] = "a table that constants are computed from",
+                  scale[] = "scales of integers",
+                  repeated[] = "one filter for every channel (blur, upsampling)",
+                  auxiliary[] = "vectors that the norm of a weight is computed with",
+                  neutral[] = "ones or zeros beside a parameter that does the same";
+
+typedef enum Flag { // of a way from the constant on
+    COMPUTED = 1,   // its numbers were not only moved
+    WEIGHT = 2,     // was a weight in a product of constants, or was added below one
+    TABLE = 4,      // was multiplied by one
+    NUMBER = 8,     // became a single number
+    ROOT = 16,      // stood under a root, or was a statistic, alone
+    SCALE = 32,     // was multiplied with integers
+    NEUTRAL = 64,
+} Flag;
+
+typedef struct Way {
+    PassContext *ctx;
+    const PassFlow *f;
+    const PassOrder *order;
+    IrConst *konst;
+    int64_t elems;
+    struct Step {
+        const IrValue *v;
+        unsigned flags;
+    } * steps;
+    int n, cap;
+    PassRole best;
+} Way;
+
+// ---------------------------------------------------------------- what nodes do
+
+static bool is_number(const IrValue *v) {
+    IrDim n;
+    return ir_shape_elems(&v->type.shape, &n) && ir_dim_is(n, 1);
+}
+
+static bool is_constant(const Way *w, const IrValue *v) {
+    return !w->f->varies[v->id];
+}
+
+// The value behind moves, and behind arithmetic with single numbers.
+static const IrValue *look_up(const IrValue *v) {
+    while (v->def && (pass_only_moves(v->def->op) && v->def->op != IR_OP_CAST)) {
+        v = ir_in(v->def, 0);
+    }
+    return v;
+}
+
+// Comes from integers, or from rounding: what it is multiplied with is a scale.
+static bool is_from_integers(const Way *w, const IrValue *v) {
+    for (;;) {
+        v = look_up(v);
+        IrOp op = v->def ? v->def->op : IR_OP_COUNT;
+        if (!v->def) {
+            return v->konst && !v->konst->origin && !is_number(v) &&
+                   pass_is_whole(w->ctx->prog, v->konst);
+        }
+        if (op == IR_OP_ROUND || op == IR_OP_FLOOR || op == IR_OP_CEIL ||
+            (op == IR_OP_CAST && !ir_dtype_is_float(ir_in(v->def, 0)->type.dtype))) {
+            return true;
+        }
+        if (op != IR_OP_CAST && op != IR_OP_SUB && op != IR_OP_ADD && op != IR_OP_CLIP) {
+            return false;
+        }
+        v = ir_in(v->def, 0);
+    }
+}
+
+static bool is_root(const IrNode *n) {
+    return n->op == IR_OP_SQRT || (n->op == IR_OP_POW && is_number(ir_in(n, 1)));
+}
+
+// A constant under a root, or one by it: what a decomposed normalization divides by.
+static bool is_deviation(const Way *w, const IrValue *v) {
+    while (is_constant(w, v) && v->def && !is_root(v->def)) {
+        const IrNode *n = v->def;
+        bool one_by = n->op == IR_OP_DIV && is_number(ir_in(n, 0));
+        v = ir_in(n, one_by ? 1 : 0);
+    }
+    return is_constant(w, v) && v->def;
+}
+
+static IrValue *other_operand(const IrNode *n, int index) {
+    return n->n_in == 2 ? ir_in(n, 1 - index) : NULL;
+}
+
+static int64_t count_long_axes(const IrShape *s) {
+    int n = 0;
+    for (int i = 0; i < s->rank; i++) {
+        n += !ir_dim_is(s->dim[i], 1);
+    }
+    return n;
+}
+
+// ---------------------------------------------------------------- among constants
+
+static unsigned through_product(const Way *w, const IrNode *n, int index, unsigned flags) {
+    flags |= index > 0 ? WEIGHT : flags & WEIGHT ? 0 : TABLE;
+    return flags | (is_number(n->out[0]) && w->elems > 1 ? NUMBER : 0);
+}
+
+static unsigned through_arithmetic(const Way *w, const IrNode *n, int index, unsigned flags) {
+    const IrValue *other = other_operand(n, index);
+    if (!other) {
+        return flags | COMPUTED;
+    }
+    if ((n->op == IR_OP_MUL || n->op == IR_OP_DIV) && is_from_integers(w, other)) {
+        return flags | SCALE;
+    }
+    if (is_number(other) && !is_number(n->out[0])) { // c + eps, c * alpha
+        return flags;
+    }
+    return flags | COMPUTED | (w->f->below[other->id] ? WEIGHT : 0);
+}
+
+static unsigned through_batch_norm(const Way *w, int index, unsigned flags) {
+    bool repeats = (index == 1 && pass_all_are(w->ctx->prog, w->konst, 1)) ||
+                   (index == 2 && pass_all_are(w->ctx->prog, w->konst, 0));
+    unsigned alone = index > 2 ? ROOT : repeats ? NEUTRAL : 0;
+    return flags | COMPUTED | (flags & COMPUTED ? 0 : alone);
+}
+
+// Through operand `index` of n, whose operands all are constants or computed from such.
+static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned flags) {
+    if (pass_only_moves(n->op)) {
+        return flags;
+    }
+    if (pass_is_product(n->op)) {
+        return through_product(w, n, index, flags) | COMPUTED;
+    }
+    if (n->op == IR_OP_BATCH_NORM) {
+        return through_batch_norm(w, index, flags);
+    }
+    if (is_root(n) && index == 0) {
+        return flags | (flags & COMPUTED ? 0 : ROOT) | COMPUTED;
+    }
+    if (pass_is_reduce(n)) {
+        return flags | COMPUTED | (is_number(n->out[0]) && w->elems > 1 ? NUMBER : 0);
+    }
+    return through_arithmetic(w, n, index, flags);
+}
+
+// ---------------------------------------------------------------- where it meets the image
+
+// The other operands have been through nothing but arithmetic and moves since they were the image.
+static bool is_above_all(const Way *w, const IrNode *n) {
+    bool any = false;
+    for (int i = 0; i < n->n_in; i++) {
+        const IrValue *v = ir_in(n, i);
+        any = any || (v && !is_constant(w, v) && w->f->below[v->id]);
+    }
+    return !any;
+}
+
+// A vector added to the result of a product, one number for each of its channels.
+static bool is_bias(const IrNode *n, int index, const IrConst *c) {
+    const IrValue *x = n->op == IR_OP_ADD ? look_up(ir_in(n, 1 - index)) : NULL;
+    if (!x || !x->def || !pass_is_product(x->def->op) || !c->type.shape.rank) {
+        return false;
+    }
+    const IrShape *s = &x->type.shape;
+    IrDim n_channels = s->dim[x->def->op == IR_OP_MATMUL ? s->rank - 1 : 1], elems;
+    return count_long_axes(&c->type.shape) <= 1 && ir_shape_elems(&c->type.shape, &elems) &&
+           ir_dim_eq(elems, n_channels);
+}
+
+static const char *judge_weight(const Way *w, const IrNode *n, int index, unsigned flags) {
+    IrProgram *p = w->ctx->prog;
+    if (w->elems == 1) {
+        return flags & COMPUTED ? single : NULL;
+    }
+    if (pass_is_binary(p, w->konst) || (index != 1 && pass_is_mask(p, w->konst))) {
+        return mask;
+    }
+    if (index != 1 || flags & COMPUTED || !pass_is_product(n->op)) {
+        return NULL;
+    }
+    if (count_long_axes(&w->konst->type.shape) == 1 && pass_is_grid(p, w->konst)) {
+        return grid;
+    }
+    bool depthwise = n->op != IR_OP_MATMUL && ir_int(n, IR_ATTR_GROUP, 1) > 1 &&
+                     ir_dim_is(ir_in(n, 1)->type.shape.dim[1], 1);
+    return depthwise && (pass_is_repeated(p, w->konst) || ir_dim_is(w->konst->type.shape.dim[0], 1))
+               ? repeated
+               : NULL;
+}
+
+// (x - mean) / deviation
+static bool is_mean(const Way *w, const IrNode *n, int index) {
+    const IrNode *user = n->op == IR_OP_SUB && index == 1 ? ir_only_user(n->out[0]) : NULL;
+    bool scales = user && (user->op == IR_OP_DIV || user->op == IR_OP_MUL);
+    const IrValue *by = scales ? ir_in(user, ir_in(user, 0) == n->out[0]) : NULL;
+    return by && is_deviation(w, by);
+}
+
+// The only reader of v behind moves, and behind additions of zeros.
+static const IrNode *look_down(const Way *w, const IrValue *v) {
+    for (;;) {
+        const IrNode *n = ir_only_user(v);
+        IrValue *added = n && n->op == IR_OP_ADD ? ir_in(n, ir_in(n, 0) == v) : NULL;
+        const IrValue *zeros = added ? look_up(added) : NULL;
+        if (!n || !(pass_only_moves(n->op) ||
+                    (zeros && zeros->konst && pass_all_are(w->ctx->prog, zeros->konst, 0)))) {
+            return n;
+        }
+        v = n->out[0];
+    }
+}
+
+// InstanceNormalization spells GroupNorm with ones and zeros, before the weights proper.
+static bool is_neutral(const Way *w, const IrNode *n) {
+    double same = n->op == IR_OP_MUL ? 1 : 0;
+    const IrNode *next = look_down(w, n->out[0]);
+    bool scaled = next && next->op == IR_OP_MUL &&
+                  (is_constant(w, ir_in(next, 0)) || is_constant(w, ir_in(next, 1)));
+    return scaled && (n->op == IR_OP_MUL || n->op == IR_OP_ADD) && n->src_op &&
+           strcmp(n->src_op, "InstanceNormalization") == 0 &&
+           pass_all_are(w->ctx->prog, w->konst, same);
+}
+
+static const char *judge_element(const Way *w, const IrNode *n, int index, unsigned flags) {
+    IrProgram *p = w->ctx->prog;
+    bool scales = n->op == IR_OP_MUL || n->op == IR_OP_DIV;
+    return w->elems == 1                                              ? single
+           : is_above_all(w, n)                                       ? input_side
+           : scales && is_from_integers(w, other_operand(n, index))   ? scale
+           : flags & TABLE                                            ? table
+           : is_mean(w, n, index)                                     ? statistic
+           : pass_is_binary(p, w->konst) || pass_is_mask(p, w->konst) ? mask
+           : pass_is_whole(p, w->konst)                               ? whole
+           : pass_is_grid(p, w->konst)                                ? grid
+           : is_neutral(w, n)                                         ? neutral
+                                                                      : NULL;
+}
+
+// A weight, bias or slope of an operator of its own; the bias of the product that n is added to.
+static bool is_weight(const IrNode *n, int index, const IrConst *c) {
+    return pass_is_product(n->op) || n->op == IR_OP_BATCH_NORM ||
+           (n->op == IR_OP_PRELU && index == 1) || (n->op == IR_OP_GATHER && index == 0) ||
+           is_bias(n, index, c);
+}
+
+static const char *judge(const Way *w, const IrNode *n, int index, unsigned flags) {
+    if (flags & ROOT || (n->op == IR_OP_BATCH_NORM && index >= 3)) {
+        return statistic;
+    }
+    if (flags & (NUMBER | SCALE | NEUTRAL)) {
+        return flags & NUMBER ? auxiliary : flags & SCALE ? scale : neutral;
+    }
+    return is_weight(n, index, w->konst) ? judge_weight(w, n, index, flags)
+                                         : judge_element(w, n, index, flags);
+}
+
+// ---------------------------------------------------------------- the walk
+
+static void meet(Way *w, IrNode *n, int index, unsigned flags) {
+    const char *reason = judge(w, n, index, flags);
+    PassRole *b = &w->best;
+    bool better = !b->reader || (b->reason && !reason), equal = !b->reason == !reason;
+    if (better || (equal && pass_at(w->order, n) < pass_at(w->order, b->reader))) {
+        *b = (PassRole){n, flags & COMPUTED, reason};
+    }
+}
+
+static void visit(Way *w, const IrValue *v, unsigned flags) {
+    uint64_t *seen = &w->f->seen[v->id][flags >> 6], bit = UINT64_C(1) << (flags & 63);
+    if (!(*seen & bit)) {
+        *seen |= bit;
+        struct Step s = {v, flags};
+        IR_PUSH(w->ctx->scratch, w->steps, w->n, w->cap, s);
+    }
+}
+
+static void follow_use(Way *w, const IrUse *u, unsigned flags) {
+    IrNode *n = u->node;
+    bool reached = false;
+    for (int k = 0; k < n->n_out; k++) {
+        reached = reached || w->f->reached[n->out[k]->id];
+    }
+    if (reached && w->f->varies[n->out[0]->id]) {
+        meet(w, n, u->index, flags);
+        return;
+    }
+    for (int k = 0; k < n->n_out; k++) {
+        if (w->f->reached[n->out[k]->id]) {
+            visit(w, n->out[k], through_node(w, n, u->index, flags));
+        }
+    }
+}
+
+PassRole pass_role(PassContext *ctx, const PassFlow *f, const PassOrder *order, IrValue *v) {
+    Way w = {.ctx = ctx, .f = f, .order = order, .konst = v->konst, .elems = pass_elems(&v->type)};
+    visit(&w, v, 0);
+    for (int i = 0; i < w.n; i++) {
+        struct Step s = w.steps[i];
+        for (const IrUse *u = s.v->uses; u; u = u->next) {
+            follow_use(&w, u, s.flags);
+        }
+    }
+    for (int i = 0; i < w.n; i++) {
+        memset(f->seen[w.steps[i].v->id], 0, sizeof *f->seen);
+    }
+    return w.best;
+}
