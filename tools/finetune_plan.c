@@ -42,13 +42,17 @@ static int widest(int limit, int least, const IrTrainProgram *p, bool params) {
 
 enum { NAMES = 6 }; // of a reason's tensors that are named
 
+// Why tensor i of the file is no parameter; NULL: it is one, or the old classifier's.
+static const char *reason_of(const IrTrainProgram *p, int i) {
+    return p->floats[i].fresh ? NULL : p->floats[i].reason;
+}
+
 // The first tensor of its reason is i.
 static bool is_first(const IrTrainProgram *p, int i) {
-    const char *reason = p->floats[i].reason;
-    for (int k = 0; reason && k < i; k++)
-        if (p->floats[k].reason == reason)
+    for (int k = 0; k < i; k++)
+        if (reason_of(p, k) == reason_of(p, i))
             return false;
-    return reason != NULL;
+    return reason_of(p, i) != NULL;
 }
 
 static void print_shape(FILE *out, const IrConst *c) {
@@ -59,15 +63,15 @@ static void print_shape(FILE *out, const IrConst *c) {
 
 // "       64  masks: attn_mask [4,4,4], other_mask [4,4], and 3 more"
 static void print_reason(const IrTrainProgram *p, int first, FILE *out) {
-    const char *reason = p->floats[first].reason;
+    const char *reason = reason_of(p, first);
     int n = 0;
     int64_t count = 0;
     for (int i = first; i < p->n_floats; i++)
-        count += p->floats[i].reason == reason ? p->floats[i].count : 0;
+        count += reason_of(p, i) == reason ? p->floats[i].count : 0;
     print_count(out, 12, count);
     fprintf(out, "  %s: ", reason);
     for (int i = first; i < p->n_floats; i++) {
-        if (p->floats[i].reason != reason)
+        if (reason_of(p, i) != reason)
             continue;
         if (n++ < NAMES) {
             fprintf(out, "%s%s", n > 1 ? ", " : "", p->floats[i].konst->name);

@@ -125,12 +125,20 @@ static unsigned through_product(const Way *w, const IrNode *n, int index, unsign
     return flags | (is_number(n->out[0]) && w->elems > 1 ? NUMBER : 0);
 }
 
+// Operand `index` of n is spread over more numbers: a scale, where those are integers.
+static bool is_spread(const IrNode *n, int index) {
+    IrDim few, all;
+    return ir_shape_elems(&ir_in(n, index)->type.shape, &few) &&
+           ir_shape_elems(&n->out[0]->type.shape, &all) && !ir_dim_eq(few, all);
+}
+
 static unsigned through_arithmetic(const Way *w, const IrNode *n, int index, unsigned flags) {
     const IrValue *other = other_operand(n, index);
     if (!other) {
         return flags | COMPUTED;
     }
-    if ((n->op == IR_OP_MUL || n->op == IR_OP_DIV) && is_from_integers(w, other)) {
+    if ((n->op == IR_OP_MUL || n->op == IR_OP_DIV) && is_spread(n, index) &&
+        is_from_integers(w, other)) {
         return flags | SCALE;
     }
     if (is_number(other) && !is_number(n->out[0])) { // c + eps, c * alpha
@@ -190,6 +198,16 @@ static bool is_bias(const IrNode *n, int index, const IrConst *c) {
            ir_dim_eq(elems, n_channels);
 }
 
+// One filter for every channel: repeated in the file, or by what computes the weight of it.
+static bool is_same_for_all(const Way *w, const IrNode *n) {
+    const IrShape *s = &ir_in(n, 1)->type.shape;
+    IrDim elems;
+    bool depthwise = n->op != IR_OP_MATMUL && ir_int(n, IR_ATTR_GROUP, 1) > 1 &&
+                     ir_dim_is(s->dim[1], 1) && ir_shape_elems(s, &elems);
+    return depthwise && elems.c > s->dim[0].c &&
+           (pass_is_repeated(w->ctx->prog, w->konst) || elems.c == w->elems * s->dim[0].c);
+}
+
 static const char *judge_weight(const Way *w, const IrNode *n, int index, unsigned flags) {
     IrProgram *p = w->ctx->prog;
     if (w->elems == 1) {
@@ -204,11 +222,7 @@ static const char *judge_weight(const Way *w, const IrNode *n, int index, unsign
     if (count_long_axes(&w->konst->type.shape) == 1 && pass_is_grid(p, w->konst)) {
         return grid;
     }
-    bool depthwise = n->op != IR_OP_MATMUL && ir_int(n, IR_ATTR_GROUP, 1) > 1 &&
-                     ir_dim_is(ir_in(n, 1)->type.shape.dim[1], 1);
-    return depthwise && (pass_is_repeated(p, w->konst) || ir_dim_is(w->konst->type.shape.dim[0], 1))
-               ? repeated
-               : NULL;
+    return is_same_for_all(w, n) ? repeated : NULL;
 }
 
 // (x - mean) / deviation

@@ -363,5 +363,30 @@ def test_parameters():
             pass
 
 
+def test_overrides():
+    """--params makes a parameter of what is none, a single number too, and the other way round."""
+    pictures()
+    g = Graph(6)
+    tokens(g)
+    onnx.save(g.model(), temp("asked.onnx"))
+    root = next(name for name, why in g.fixed.items() if why == "single numbers")
+    flags = [temp("asked.onnx"), "-o", temp("asked"), "--classes", 3, "--freeze", "none", "--mean", 0.5, "--std", 0.25,
+             "--resize", SIZE]
+    params, fixed = read_plan(ok(HONE, "finetune", *flags, "--params", f"-pos*,+attn_mask,-*bias*,+{root}",
+                                 "--params", "+attention_biases"))
+    assert g.params.keys() - params.keys() == {"pos_embed", "stem.bias", "norm.bias", "bias_table",
+                                                   "head.bias"}, params
+    assert params.keys() - g.params.keys() == {"attn_mask", root}, params
+    assert fixed["pos_embed"] == fixed["norm.bias"] == "--params", fixed
+    was, now = tensors(onnx.load(temp("asked.onnx"))), train_once("asked")
+    for name, moves in (("attn_mask", True), (root, True), ("attention_biases", True), ("pos_embed", False),
+                        ("bias_table", False), ("far_mask", False)):
+        assert np.array_equal(was[name], now[name]) != moves, name
+    for spec, words in (("+nowhere*", ["nowhere*", "near"]), ("attn_mask", ["+GLOB", "'attn_mask'"]),
+                        ("+pos*,-", ["+GLOB", "'-'"])):
+        code, _, err = run(HONE, "finetune", *flags, "--params", spec)
+        assert code == 1 and len(err.strip().splitlines()) == 1 and all(w in err for w in words), (spec, err)
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
