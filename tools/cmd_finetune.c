@@ -112,7 +112,7 @@ static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
     IrTrainProgram *p = pass_train_plan(f->infer, &po, &f->train);
     if (!p)
         return 0;
-    tool_print_plan(p, f->onnx, stdout);
+    tool_print_plan(f->tool->arena, p, f->onnx, stdout);
     fflush(stdout);
     CgTrainFile file;
     bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;

@@ -35,6 +35,6 @@ bool tool_read_train_options(Finetune *f);
 bool tool_train_file(Tool *t, const FeModel *from, const IrTrainProgram *p, bool sigmoid,
                      const CgOptions *cg, CgTrainFile *out);
 // finetune_plan.c; the file says what of it trains not at all.
-void tool_print_plan(const IrTrainProgram *p, const FeModel *file, FILE *out);
+void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, FILE *out);
 
 #endif

@@ -42,90 +42,82 @@ static int widest(int limit, int least, const IrTrainProgram *p, bool params) {
 
 enum { NAMES = 6 }; // of a reason's tensors that are named
 
-// Why tensor i of the file is no parameter; NULL: it is one, or the old classifier's.
-static const char *reason_of(const IrTrainProgram *p, int i) {
-    return p->floats[i].fresh ? NULL : p->floats[i].reason;
-}
+typedef struct Reason {
+    const char *text, *names; // names: "attn_mask [4,4,4], other_mask [4,4]"
+    int n_names;              // of all
+    int64_t count;            // floats
+} Reason;
 
-// The first tensor of its reason is i.
-static bool is_first(const IrTrainProgram *p, int i) {
-    for (int k = 0; k < i; k++)
-        if (reason_of(p, k) == reason_of(p, i))
-            return false;
-    return reason_of(p, i) != NULL;
-}
-
-static void print_shape(FILE *out, const IrConst *c) {
-    for (int i = 0; i < c->type.shape.rank; i++)
-        fprintf(out, "%s%lld", i ? "," : " [", (long long)c->type.shape.dim[i].c);
-    fputs(c->type.shape.rank ? "]" : "", out);
-}
-
-// "       64  masks: attn_mask [4,4,4], other_mask [4,4], and 3 more"
-static void print_reason(const IrTrainProgram *p, int first, FILE *out) {
-    const char *reason = reason_of(p, first);
-    int n = 0;
-    int64_t count = 0;
-    for (int i = first; i < p->n_floats; i++)
-        count += reason_of(p, i) == reason ? p->floats[i].count : 0;
-    print_count(out, 12, count);
-    fprintf(out, "  %s: ", reason);
-    for (int i = first; i < p->n_floats; i++) {
-        if (reason_of(p, i) != reason)
-            continue;
-        if (n++ < NAMES) {
-            fprintf(out, "%s%s", n > 1 ? ", " : "", p->floats[i].konst->name);
-            print_shape(out, p->floats[i].konst);
-        }
-    }
-    if (n > NAMES)
-        fprintf(out, ", and %d more", n - NAMES);
-    fputc('\n', out);
-}
-
-typedef struct Count { // of the floats in the file
+typedef struct Floats { // of the file
+    IrArena *arena;
     const IrTrainProgram *p;
-    int64_t all, no_parameter, old_head, no_way; // no_way: from them to the loss
-} Count;
+    int64_t all, none; // none: no parameters
+    int n, cap;
+    Reason *v;
+} Floats;
 
-static void count_floats(void *ctx, const char *name, int64_t n) {
-    Count *c = ctx;
-    const IrFloats *f = NULL;
-    for (int i = 0; i < c->p->n_floats && !f; i++)
-        f = strcmp(c->p->floats[i].konst->name, name) == 0 ? &c->p->floats[i] : NULL;
-    c->all += n;
-    c->no_parameter += f && !f->reason && !f->fresh ? 0 : n;
-    c->old_head += f && f->fresh ? n : 0;
-    c->no_way += f ? 0 : n;
+static const IrFloats *find_floats(const IrTrainProgram *p, const char *name) {
+    for (int i = 0; i < p->n_floats; i++)
+        if (strcmp(p->floats[i].konst->name, name) == 0)
+            return &p->floats[i];
+    return NULL;
 }
 
-static void print_floats(const IrTrainProgram *p, const FeModel *file, FILE *out) {
-    Count c = {.p = p};
-    fe_model_floats(file, count_floats, &c);
-    print_count(out, 0, c.no_parameter);
+static Reason *find_reason(Floats *f, const char *text) {
+    for (int i = 0; i < f->n; i++)
+        if (strcmp(f->v[i].text, text) == 0)
+            return &f->v[i];
+    Reason r = {text, "", 0, 0};
+    IR_PUSH(f->arena, f->v, f->n, f->cap, r);
+    return &f->v[f->n - 1];
+}
+
+static const char *print_shape(IrArena *a, const IrConst *c) {
+    const char *s = "";
+    for (int i = 0; i < c->type.shape.rank; i++)
+        s = ir_sprintf(a, "%s%s%lld", s, i ? "," : " [", (long long)c->type.shape.dim[i].c);
+    return *s ? ir_sprintf(a, "%s]", s) : s;
+}
+
+static void add_tensor(void *ctx, const char *name, int64_t count) {
+    Floats *f = ctx;
+    const IrFloats *x = find_floats(f->p, name);
+    const char *text = !x         ? "settings (bounds, scales), or no way with a slope to the loss"
+                       : x->fresh ? "the old classifier"
+                                  : x->reason;
+    f->all += count;
+    if (!text)
+        return;
+    Reason *r = find_reason(f, text);
+    f->none += count;
+    r->count += count;
+    if (r->n_names++ < NAMES)
+        r->names = ir_sprintf(f->arena, "%s%s%s%s", r->names, *r->names ? ", " : "", name,
+                              x && !x->fresh ? print_shape(f->arena, x->konst) : "");
+}
+
+// 1,322 of the file's 78,330 floats are no parameters:
+//          672  running statistics of a normalization: bn1.running_mean [16], and 17 more
+static void print_floats(IrArena *a, const IrTrainProgram *p, const FeModel *file, FILE *out) {
+    Floats f = {.arena = a, .p = p};
+    fe_model_floats(file, add_tensor, &f);
+    print_count(out, 0, f.none);
     fputs(" of the file's ", out);
-    print_count(out, 0, c.all);
-    fputs(" floats are no parameters", out);
-    fputs(c.no_parameter ? ":\n" : "\n", out);
-    for (int i = 0; i < p->n_floats; i++)
-        if (is_first(p, i))
-            print_reason(p, i, out);
-    const struct {
-        int64_t count;
-        const char *what;
-    } rest[] = {{c.old_head, "the old classifier"},
-                {c.no_way, "the loss does not depend on them, or not with a slope"}};
-    for (int i = 0; i < 2; i++) {
-        if (rest[i].count) {
-            print_count(out, 12, rest[i].count);
-            fprintf(out, "  %s\n", rest[i].what);
-        }
+    print_count(out, 0, f.all);
+    fprintf(out, " floats are no parameters%s\n", f.n ? ":" : "");
+    for (int i = 0; i < f.n; i++) {
+        const Reason *r = &f.v[i];
+        print_count(out, 12, r->count);
+        fprintf(out, "  %s: %s", r->text, RT_SHOW(r->names));
+        if (r->n_names > NAMES)
+            fprintf(out, ", and %d more", r->n_names - NAMES);
+        fputc('\n', out);
     }
 }
 
 // ---------------------------------------------------------------- the whole
 
-void tool_print_plan(const IrTrainProgram *p, const FeModel *file, FILE *out) {
+void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, FILE *out) {
     int node = widest(48, 4, p, false), params = widest(72, 10, p, true);
     fprintf(out, "%-*s  %-18s  %-*s  %12s\n", node, "node", "op", params, "parameters", "count");
     for (int i = 0; i < p->n_plan; i++) {
@@ -152,5 +144,5 @@ void tool_print_plan(const IrTrainProgram *p, const FeModel *file, FILE *out) {
             fprintf(out, "; rate %g", (double)x->lr);
         fputc('\n', out);
     }
-    print_floats(p, file, out);
+    print_floats(a, p, file, out);
 }
