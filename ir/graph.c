@@ -174,6 +174,27 @@ void ir_remove_node(IrNode *n) {
     take_node_out(n);
 }
 
+static bool is_dead(const IrNode *n) {
+    for (int i = 0; i < n->n_out; i++) {
+        if (n->out[i]->n_uses || n->out[i]->is_output) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int ir_remove_dead_nodes(IrGraph *g) {
+    int removed = 0;
+    for (IrNode *n = g->last, *prev; n; n = prev) {
+        prev = n->prev;
+        if (is_dead(n)) {
+            ir_remove_node(n);
+            removed++;
+        }
+    }
+    return removed;
+}
+
 void ir_move_before(IrNode *n, IrNode *before) {
     if (n == before) {
         return;

@@ -358,6 +358,8 @@ void ir_add_in(IrNode *n, IrValue *v);
 // a copy of `now`.
 void ir_replace_uses(IrValue *old, IrValue *now);
 void ir_remove_node(IrNode *n); // its results must be unused
+// Those whose results nobody reads, last first, so that one walk is enough; how many.
+int ir_remove_dead_nodes(IrGraph *g);
 void ir_move_before(IrNode *n, IrNode *before);
 bool ir_precedes(const IrNode *a, const IrNode *b); // a before b in the list; O(n)
 IrNode *
