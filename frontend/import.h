@@ -2,8 +2,9 @@
 //
 // A tensor of the ONNX graph (FeValue) is known in one of three ways: as a value of the IR graph,
 // as a constant tensor, or as a small integer tensor whose entries are affine in the batch size N
-// (a shape computation). An importer reads its node's inputs in the way it needs, builds IR nodes,
-// and sets its outputs in any of the three ways.
+// (a shape computation); a sequence is a list of such values, known at import. An importer reads
+// its node's inputs in the way it needs, builds IR nodes, and sets its outputs in any of the three
+// ways.
 //
 // Errors: anything that fails marks the node as refused, once, and returns NULL or 0. Building
 // with a refused node does nothing, so importers need not check after each step.
@@ -23,20 +24,28 @@ typedef struct FeDims {
     IrDim *v;
 } FeDims;
 
-typedef struct FeValue {
+typedef struct FeValue FeValue;
+
+typedef struct FeSequence { // of tensors, in any of their forms
+    int n;
+    FeValue **v;
+} FeSequence;
+
+struct FeValue {
     const char *name;
     const Onnx__TensorProto *init; // an initializer, read on first use
     const IrTensor *tensor;        // constant content
     const FeDims *dims;            // content affine in N
     IrValue *v;                    // as an operand of the IR graph
-    struct FeValue *alias;         // the same tensor under another name (Identity)
+    const FeSequence *sequence;    // it is no tensor but this
+    FeValue *alias;                // the same tensor under another name (Identity)
     int producer;                  // index of the node of its scope that makes it, -1: none
     int uses;                      // by nodes and graph outputs
     bool stored;   // floats that the file stores, or computed from such; of initializers and
                    // constants when the model is to train
     bool poisoned; // a node that was refused would have made it
     bool absent;   // an input of a function that the caller leaves out
-} FeValue;
+};
 
 typedef struct FeBoundAttr { // what ref_attr_name `name` means in a function's body; NULL: absent
     const char *name;
@@ -60,6 +69,15 @@ typedef struct FeScope {
 
 typedef struct FeFunction FeFunction;
 
+// Inputs that the file or --input-shape leaves open, or opens, in their first dimension, where the
+// graph is made for one batch size all the same (see graph/batch.c).
+typedef struct FeOpening {
+    int64_t from; // the size that these inputs have in the graph; 0: what is symbolic stays so
+    int64_t to;   // what --input-shape makes of a fixed size: FE_SYMBOLIC or a number; 0: nothing
+    int symbolic; // inputs whose batch the file leaves open
+    bool *inputs; // which of the IR graph's
+} FeOpening;
+
 typedef struct FeContext {
     IrArena *arena;
     IrDiag *diag;
@@ -76,9 +94,9 @@ typedef struct FeContext {
     size_t n_functions;
     FeFunction *functions; // sorted
     bool doubles;          // floats keep the types that the file gives them; see doubles.c
-    int64_t old_batch;     // the fixed batch size that --input-shape replaced; 0: none
-    IrDim new_batch;       // by this one
-    int bn_switched, dropout_switched, batch_rewrites; // for the warnings at the end
+    FeOpening opening;
+    FeReport *refused;                 // nodes that cannot be imported
+    int bn_switched, dropout_switched; // for the warnings at the end
 } FeContext;
 
 typedef struct FeNode FeNode;

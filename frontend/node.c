@@ -18,13 +18,7 @@ void fe_refuse(FeNode *n, const char *fmt, ...) {
     vsnprintf(reason, sizeof reason, fmt, args);
     va_end(args);
     const char *op = n->pb->op_type ? n->pb->op_type : "";
-    FeReport *report = fe->opt->report;
-    if (!report) {
-        int opset = fe->scope->opset;
-        const char *op_at = opset ? ir_sprintf(fe->arena, "%s, opset %d", op, opset) : op;
-        ir_error(fe->diag, (IrWhere){n->b.name, op_at}, "%s", reason);
-        return;
-    }
+    FeReport *report = fe->refused;
     FeUnsupported u = {n->b.name, op, n->pb->domain ? n->pb->domain : "",
                        ir_strdup(fe->arena, reason), fe->scope->opset};
     IR_PUSH(fe->arena, report->v, report->n, report->cap, u);

@@ -307,30 +307,6 @@ bool fe_dims_reshape(FeNode *n) {
 
 // ---------------------------------------------------------------- Reshape's target
 
-// A model exported with a fixed batch B and compiled for another one holds B in constant targets.
-// Their first entry means the batch when the whole target has the input's element count at batch B
-// and not at the batch asked for.
-static void rewrite_batch(FeNode *n, const IrShape *x, FeDims *t, bool open) {
-    FeContext *fe = n->fe;
-    IrDim batch = fe->new_batch, elems;
-    bool literal = t->n > 0 && ir_dim_is(t->v[0], fe->old_batch);
-    if (!fe->old_batch || !literal || x->rank == 0 || !ir_dim_eq(x->dim[0], batch) ||
-        !ir_shape_elems(x, &elems)) {
-        return;
-    }
-    IrDim rest = ir_dim(1), fits;
-    for (int i = 1; i < t->n; i++) {
-        if (!ir_dim_is(t->v[i], -1) && !ir_dim_mul(rest, t->v[i], &rest)) {
-            return;
-        }
-    }
-    bool ok = ir_dim_mul(rest, batch, &rest) && fe_dim_quotient(elems, rest, &fits);
-    if (ok && (open || ir_dim_is(fits, 1))) {
-        t->v[0] = batch;
-        fe->batch_rewrites++;
-    }
-}
-
 bool fe_reshape_target(FeNode *n, const IrShape *x, const FeDims *target, bool allow_zero,
                        IrShape *out) {
     if (target->n > IR_MAX_RANK) {
@@ -358,7 +334,6 @@ bool fe_reshape_target(FeNode *n, const IrShape *x, const FeDims *target, bool a
             open = i;
         }
     }
-    rewrite_batch(n, x, &t, open >= 0);
     *out = (IrShape){.rank = t.n};
     for (int i = 0; i < t.n; i++) {
         out->dim[i] = entry[i];

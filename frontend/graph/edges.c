@@ -60,7 +60,22 @@ static bool read_declared(FeContext *fe, const Onnx__ValueInfoProto *info, IrSha
     return true;
 }
 
-static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape *s) {
+// The input's batch, fixed to `size`, becomes `to`.
+static bool open_input(FeContext *fe, const char *name, int64_t size, int64_t to) {
+    FeOpening *o = &fe->opening;
+    if (o->from && (o->from != size || o->to != to)) {
+        ir_error(fe->diag, IR_NOWHERE,
+                 "--input-shape changes the batch of several inputs, which must be equal, before "
+                 "and after; that of '%s' is another",
+                 name);
+        return false;
+    }
+    o->from = size;
+    o->to = to;
+    return true;
+}
+
+static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape *s, bool *opens) {
     if (s->rank >= 0 && s->rank != pin->rank) {
         ir_error(fe->diag, IR_NOWHERE, "input '%s' has %d dimensions, --input-shape gives it %d",
                  name, s->rank, pin->rank);
@@ -79,21 +94,20 @@ static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape
                          (long long)declared, (long long)given);
                 return false;
             }
-            fe->old_batch = declared;
-            fe->new_batch = given < 0 ? (IrDim){0, 1} : ir_dim(given);
+            *opens = true;
         }
-        s->dim[i] = ir_dim(given);
+        s->dim[i] = ir_dim(*opens && i == 0 ? declared : given);
     }
-    return true;
+    return !*opens || open_input(fe, name, s->dim[0].c, pin->dim[0]);
 }
 
 static bool resolve_shape(FeContext *fe, const Onnx__ValueInfoProto *info, int n_runtime,
-                          IrShape *s) {
+                          IrShape *s, bool *opens) {
     if (!read_declared(fe, info, s)) {
         return false;
     }
     const FePin *pin = find_pin(fe, info->name, n_runtime);
-    if (pin && !apply_pin(fe, info->name, pin, s)) {
+    if (pin && !apply_pin(fe, info->name, pin, s, opens)) {
         return false;
     }
     if (s->rank < 0) {
@@ -111,26 +125,35 @@ static bool resolve_shape(FeContext *fe, const Onnx__ValueInfoProto *info, int n
     }
     if (s->rank > 0 && s->dim[0].c < 0) {
         s->dim[0] = (IrDim){0, 1};
+        fe->opening.symbolic++;
     }
     return true;
 }
 
-static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, int n_runtime) {
-    FeValue *v = fe_find_value(fe, info->name);
+// The type that the input declares, as --input-shape changes it; false after an error.
+static bool resolve_type(FeContext *fe, const Onnx__ValueInfoProto *info, int n_runtime,
+                         IrType *type, bool *opens) {
     bool tensor = info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-    IrType type = {0};
     if (!tensor) {
         ir_error(fe->diag, IR_NOWHERE, "input '%s' is not a tensor", info->name);
-        return;
+        return false;
     }
     int elem = info->type->tensor_type->elem_type;
-    if (!fe_dtype(elem, true, &type.dtype)) {
+    if (!fe_dtype(elem, true, &type->dtype)) {
         ir_error(fe->diag, IR_NOWHERE, "input '%s' has element type %s, which is not supported",
                  info->name, fe_onnx_type_name(elem));
-        return;
+        return false;
     }
-    if (!resolve_shape(fe, info, n_runtime, &type.shape)) {
-        return;
+    return resolve_shape(fe, info, n_runtime, &type->shape, opens);
+}
+
+// What is symbolic has the size of what is opened.
+static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, IrType type, bool opens) {
+    FeValue *v = fe_find_value(fe, info->name);
+    int elem = info->type->tensor_type->elem_type;
+    if (fe->opening.from && type.shape.rank > 0 && type.shape.dim[0].n) {
+        type.shape.dim[0] = ir_dim(fe->opening.from);
+        opens = true;
     }
     const char *why = fe_check_type(fe, &type);
     if (why) {
@@ -139,6 +162,7 @@ static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, int n_run
     }
     IrDtype inside;
     v->v = ir_input(fe->graph, v->name, type);
+    fe->opening.inputs[v->v->input] = opens;
     if (fe_dtype(elem, fe->doubles, &inside) && inside != type.dtype) {
         IrBuilder b = {.graph = fe->graph, .name = v->name, .src_op = "input"};
         IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(inside));
@@ -173,10 +197,19 @@ static int bind_inputs(FeContext *fe) {
 
 void fe_add_inputs(FeContext *fe) {
     int n_runtime = bind_inputs(fe);
-    for (size_t i = 0; i < fe->pb->n_input; i++) {
+    size_t n = fe->pb->n_input;
+    IrType *type = ir_alloc_array(fe->arena, n + 1, sizeof *type);
+    bool *opens = ir_alloc_array(fe->arena, n + 1, sizeof *opens);
+    bool *known = ir_alloc_array(fe->arena, n + 1, sizeof *known);
+    fe->opening.inputs = ir_alloc_array(fe->arena, n + 1, sizeof *fe->opening.inputs);
+    for (size_t i = 0; i < n; i++) {
         FeValue *v = fe_find_value(fe, fe->pb->input[i]->name);
-        if (!v->init && !v->tensor) {
-            add_input(fe, fe->pb->input[i], n_runtime);
+        known[i] = !v->init && !v->tensor &&
+                   resolve_type(fe, fe->pb->input[i], n_runtime, &type[i], &opens[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (known[i]) {
+            add_input(fe, fe->pb->input[i], type[i], opens[i]);
         }
     }
     for (int i = 0; i < fe->opt->n_pins; i++) {

@@ -49,4 +49,19 @@ void fe_add_outputs(FeContext *fe); // after all nodes
 // Imports the nodes of the scope; false after reporting why it cannot begin.
 bool fe_import_nodes(FeContext *fe);
 
+// ---------------------------------------------------------------- attempt.c, batch.c
+
+typedef struct FeAttempt {
+    FeContext fe;
+    FeReport refused; // nodes; the program holds what does not depend on them
+    bool failed;      // an error was reported
+} FeAttempt;
+
+// Imports the graph of the model that `base` has read. batch: what a symbolic one is taken for; 0:
+// it stays. False where anything failed or was refused.
+bool fe_attempt(const FeContext *base, int64_t batch, FeAttempt *out);
+
+// The program, for any N where that can be told. NULL after errors.
+IrProgram *fe_import_batch(const FeContext *base);
+
 #endif

@@ -1,4 +1,4 @@
-// The whole import: reads the model, has its graph walked, cleans up, and warns at the end.
+// The whole import: reads the model, and has its graph imported for the batch that it can have.
 #include "frontend/export/retarget.h"
 #include "frontend/graph/graph.h"
 
@@ -77,109 +77,18 @@ static bool check_size(FeContext *fe) {
     return true;
 }
 
-static void copy_metadata(FeContext *fe) {
-    for (size_t i = 0; i < fe->model->n_metadata_props; i++) {
-        const Onnx__StringStringEntryProto *e = fe->model->metadata_props[i];
-        IrMeta m = {e->key ? e->key : "", e->value ? e->value : ""};
-        IR_PUSH(fe->arena, fe->prog->meta, fe->prog->n_meta, fe->prog->cap_meta, m);
-    }
-}
-
-// ---------------------------------------------------------------- clean-up
-
-static bool is_dead(const IrNode *n) {
-    for (int i = 0; i < n->n_out; i++) {
-        if (n->out[i]->n_uses > 0 || n->out[i]->is_output) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void remove_dead_nodes(IrGraph *g) {
-    for (IrNode *n = g->last, *prev; n; n = prev) {
-        prev = n->prev;
-        if (is_dead(n)) {
-            ir_remove_node(n);
-        }
-    }
-}
-
-// Shapes, folded operands and the like need not be kept.
-static void remove_unused_consts(IrProgram *p, IrGraph *g) {
-    int n = 0;
-    for (int i = 0; i < p->n_consts; i++) {
-        if (ir_const_value(g, p->consts[i])->n_uses > 0) {
-            p->consts[n++] = p->consts[i];
-        }
-    }
-    p->n_consts = n;
-}
-
-static void warn_at_end(FeContext *fe) {
-    if (fe->bn_switched + fe->dropout_switched > 0) {
-        ir_warn(fe->diag, IR_NOWHERE,
-                "exported for training: %d BatchNormalization and %d Dropout nodes are switched to "
-                "inference (--keep-training-mode keeps them)",
-                fe->bn_switched, fe->dropout_switched);
-    }
-    if (fe->batch_rewrites > 0) {
-        ir_warn(fe->diag, IR_NOWHERE,
-                "exported for batch size %lld: %d Reshape targets now follow --input-shape",
-                (long long)fe->old_batch, fe->batch_rewrites);
-    }
-}
-
-// ---------------------------------------------------------------- the graph
-
-static void import_graph(FeContext *fe) {
-    int errors = fe->diag->errors;
-    fe_collect_values(fe);
-    if (fe->diag->errors > errors) {
-        return;
-    }
-    fe->doubles = !fe->model->n_functions && fe_keeps_doubles(fe->pb);
-    for (size_t i = 0; i < fe->pb->n_output; i++) {
-        FeValue *v = fe->pb->output[i]->name ? fe_find_value(fe, fe->pb->output[i]->name) : NULL;
-        if (v) {
-            v->uses++;
-        }
-    }
-    fe_add_inputs(fe);
-    if (fe->diag->errors > errors || !fe_import_nodes(fe)) {
-        return;
-    }
-    fe_add_outputs(fe);
-    remove_dead_nodes(fe->graph);
-    remove_unused_consts(fe->prog, fe->graph);
-}
-
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
     static const FeOptions defaults;
     FeContext fe = {.arena = a, .diag = ir_arena_diag(a), .opt = opt ? opt : &defaults};
-    int errors = fe.diag->errors;
     fe.diag->file = path;
     if (!read_model(&fe, path) || !check_names(&fe) || !check_size(&fe)) {
         return NULL;
     }
-    fe.prog = ir_program_new(a, fe.pb->name && *fe.pb->name ? fe.pb->name : "model");
-    fe.graph = ir_graph_new(fe.prog, "infer");
-    fe.prog->const_limit = fe_const_limit(&fe);
-    copy_metadata(&fe);
-    import_graph(&fe);
-    if (fe.diag->errors > errors) {
-        return NULL;
-    }
-    warn_at_end(&fe);
-    if (fe.opt->model) {
+    IrProgram *prog = fe_import_batch(&fe);
+    if (prog && fe.opt->model) {
         FeModel *m = ir_alloc(a, sizeof *m);
         *m = (FeModel){fe.model, fe.external};
         *fe.opt->model = m;
     }
-    // A report may have listed whatever made the outputs.
-    const char *wrong = fe.graph->n_outputs ? ir_verify(fe.graph) : NULL;
-    if (wrong) {
-        ir_bug("frontend", NULL, "%s", wrong);
-    }
-    return fe.prog;
+    return prog;
 }

@@ -173,7 +173,8 @@ static IrValue *repeat_axes(FeNode *n, IrValue *x, IrInts r) {
     return n->refused ? NULL : fe_reshape(n, x, &s);
 }
 
-// Tile-13: each repeated axis d becomes [1, d], is expanded to [r, d] and merged to r * d.
+// Tile-13: each repeated axis d becomes [1, d], is expanded to [r, d] and merged to r * d; one of
+// size 1 is expanded alone.
 void fe_import_tile(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
     if (n->refused) {
@@ -191,7 +192,7 @@ void fe_import_tile(FeNode *n) {
     }
     int rank = s->rank;
     for (int i = 0; i < s->rank; i++) {
-        rank += r.v[i] != 1;
+        rank += r.v[i] != 1 && !ir_dim_is(s->dim[i], 1);
         if (r.v[i] < 0 || !ir_dim_mul(s->dim[i], ir_dim(r.v[i]), &out.dim[i])) {
             fe_refuse(n, "axis %d cannot be repeated %lld times", i, (long long)r.v[i]);
             return;
@@ -206,7 +207,9 @@ void fe_import_tile(FeNode *n) {
             in.dim[in.rank++] = ir_dim(1);
             wide.dim[wide.rank++] = ir_dim(r.v[i]);
         }
-        in.dim[in.rank++] = wide.dim[wide.rank++] = s->dim[i];
+        if (r.v[i] == 1 || !ir_dim_is(s->dim[i], 1)) {
+            in.dim[in.rank++] = wide.dim[wide.rank++] = s->dim[i];
+        }
     }
     fe_out(n, 0, fe_reshape(n, build_expand(n, fe_reshape(n, x, &in), &wide), &out));
 }

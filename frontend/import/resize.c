@@ -212,8 +212,12 @@ static Floats read_floats(FeNode *n, int i) {
 
 static void set_scale(FeNode *n, FeResizeAxis *a, int i, float scale) {
     float out = floorf(scale * (float)a->in);
+    if (a->dim.n && scale != 1) {
+        fe_refuse(n, "axis %d depends on the batch size and cannot be scaled", i);
+        return;
+    }
     if (!(scale > 0) || !isfinite(scale) ||
-        (!(out >= 1 && out <= FE_RESIZE_MAX_PIXELS) && a->in > 0) || (a->dim.n && scale != 1)) {
+        (!(out >= 1 && out <= FE_RESIZE_MAX_PIXELS) && a->in > 0)) {
         fe_refuse(n, "axis %d of size %lld cannot be scaled by %g", i, (long long)a->in,
                   (double)scale);
         return;

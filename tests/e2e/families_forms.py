@@ -199,7 +199,7 @@ def dequantized(net):
 
 # ---------------------------------------------------------------- batch and training mode
 
-@family(9, 13, fixed_batch=1, warning="batch size 1", flags=("--input-shape=x=Nx3x20x20",))
+@family(9, 13, fixed_batch=1, flags=("--input-shape=x=Nx3x20x20",))
 def batch_pinned(net):
     """Exported for one image, with that 1 in Reshape's targets; compiled for any number of them."""
     x = net.relu(net.conv(net.input(3, 20, 20), 6, 3, 2))

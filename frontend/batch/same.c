@@ -1,0 +1,111 @@
+// Whether two graphs compute the same: a walk from their outputs over pairs of values, by the stack
+// that it needs on the heap. The order of nodes and all names may differ.
+#include "frontend/batch/open.h"
+
+#include <string.h>
+
+typedef struct Pair {
+    const IrValue *a, *b;
+} Pair;
+
+typedef struct Walk {
+    IrArena *arena;
+    const IrGraph *a, *b;
+    const IrValue **match; // by id of a value of a
+    Pair *todo;
+    int n, cap;
+} Walk;
+
+static bool same_ints(IrInts a, IrInts b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v) == 0);
+}
+
+// Attributes that the frontend makes.
+static bool same_attr(const IrAttr *a, const IrAttr *b) {
+    if (a->key != b->key) {
+        return false;
+    }
+    switch (ir_attr_kind(a->key)) {
+    case IR_KIND_INT:
+        return a->i == b->i;
+    case IR_KIND_FLOAT:
+        return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+    case IR_KIND_INTS:
+        return same_ints(a->ints, b->ints);
+    case IR_KIND_DIMS:
+        return ir_shape_eq(&a->dims, &b->dims);
+    case IR_KIND_STR:
+        return strcmp(a->s, b->s) == 0;
+    default:
+        return false;
+    }
+}
+
+static bool same_const(const Walk *w, IrConst *a, IrConst *b) {
+    if (!ir_type_eq(&a->type, &b->type) || a->kind != b->kind) {
+        return false;
+    }
+    if (a->kind == IR_CONST_SPLAT) {
+        return memcmp(&a->splat, &b->splat, sizeof a->splat) == 0;
+    }
+    const void *x = ir_const_data(w->a->prog, a), *y = ir_const_data(w->b->prog, b);
+    IrDim bytes;
+    return x == y || (ir_type_bytes(&a->type, &bytes) && memcmp(x, y, (size_t)bytes.c) == 0);
+}
+
+static int result_of(const IrValue *v) {
+    int i = 0;
+    while (v->def->out[i] != v) {
+        i++;
+    }
+    return i;
+}
+
+// What can be said of two values by themselves; their operands are left to do.
+static bool same_value(Walk *w, const IrValue *a, const IrValue *b) {
+    if (!ir_type_eq(&a->type, &b->type) || a->input != b->input || !a->konst != !b->konst ||
+        !a->def != !b->def) {
+        return false;
+    }
+    if (a->konst) {
+        return same_const(w, a->konst, b->konst);
+    }
+    const IrNode *x = a->def, *y = b->def;
+    if (!x) {
+        return true;
+    }
+    bool same = x->op == y->op && x->n_in == y->n_in && x->n_attrs == y->n_attrs &&
+                result_of(a) == result_of(b);
+    for (int i = 0; i < x->n_attrs && same; i++) {
+        same = same_attr(&x->attrs[i], &y->attrs[i]);
+    }
+    for (int i = 0; i < x->n_in && same; i++) {
+        Pair p = {ir_in(x, i), ir_in(y, i)};
+        same = !p.a == !p.b;
+        if (same && p.a) {
+            IR_PUSH(w->arena, w->todo, w->n, w->cap, p);
+        }
+    }
+    return same;
+}
+
+bool fe_batch_same(const IrGraph *a, const IrGraph *b) {
+    IrArena *arena = a->prog->arena;
+    Walk w = {.arena = arena, .a = a, .b = b};
+    w.match = ir_alloc_array(arena, (size_t)a->next_id + 1, sizeof *w.match);
+    bool same = a->n_outputs == b->n_outputs && a->n_inputs == b->n_inputs;
+    for (int i = 0; i < a->n_inputs && same; i++) {
+        same = ir_type_eq(&a->inputs[i]->type, &b->inputs[i]->type);
+    }
+    for (int i = 0; i < a->n_outputs && same; i++) {
+        Pair p = {a->outputs[i], b->outputs[i]};
+        IR_PUSH(arena, w.todo, w.n, w.cap, p);
+    }
+    while (w.n > 0 && same) {
+        Pair p = w.todo[--w.n];
+        const IrValue **match = &w.match[p.a->id];
+        same = *match ? *match == p.b : same_value(&w, p.a, p.b);
+        *match = p.b;
+    }
+    return same;
+}

@@ -1,0 +1,148 @@
+// Which batch the program gets.
+//
+//   the file leaves it open   its own shape computations are followed, with N in them. Where they
+//                             cannot be, the graph is imported for one image and for other sizes:
+//                             where all of these do the same to each image, or no other fits (it
+//                             was exported for one and declares any), that is opened for any N.
+//   --input-shape changes     the graph is imported for the size that it was made for, and opened
+//   a fixed one               (frontend/batch/).
+//
+// Where neither can be told, the program stays at the size that it was made for, or at one image,
+// and a warning says why.
+#include "frontend/batch/open.h"
+#include "frontend/graph/graph.h"
+
+static const char *op_at(const FeContext *base, const FeUnsupported *u) {
+    return u->opset ? ir_sprintf(base->arena, "%s, opset %d", u->op, u->opset) : u->op;
+}
+
+static void warn_of_training(const FeContext *fe) {
+    if (fe->bn_switched + fe->dropout_switched > 0) {
+        ir_warn(fe->diag, IR_NOWHERE,
+                "exported for training: %d BatchNormalization and %d Dropout nodes are switched to "
+                "inference (--keep-training-mode keeps them)",
+                fe->bn_switched, fe->dropout_switched);
+    }
+}
+
+// Shapes, folded operands and the like need not be kept.
+static void remove_unused_consts(IrProgram *p, IrGraph *g) {
+    int n = 0;
+    for (int i = 0; i < p->n_consts; i++) {
+        if (ir_const_value(g, p->consts[i])->n_uses > 0) {
+            p->consts[n++] = p->consts[i];
+        }
+    }
+    p->n_consts = n;
+}
+
+static IrProgram *finish(FeAttempt *a, IrGraph *g) {
+    a->fe.prog->graphs[0] = g;
+    remove_unused_consts(a->fe.prog, g);
+    warn_of_training(&a->fe);
+    // A report may have listed whatever made the outputs.
+    const char *wrong = g->n_outputs ? ir_verify(g) : NULL;
+    if (wrong) {
+        ir_bug("frontend", NULL, "%s", wrong);
+    }
+    return a->fe.prog;
+}
+
+// What was tried, and cannot be imported, is in the user's report, or an error for each node.
+static IrProgram *report_refusals(const FeContext *base, FeAttempt *a) {
+    FeReport *report = base->opt->report;
+    for (int i = 0; i < a->refused.n; i++) {
+        FeUnsupported *u = &a->refused.v[i];
+        if (report) {
+            IR_PUSH(base->arena, report->v, report->n, report->cap, *u);
+        } else {
+            ir_error(base->diag, (IrWhere){u->node, op_at(base, u)}, "%s", u->reason);
+        }
+    }
+    return report ? finish(a, a->fe.graph) : NULL;
+}
+
+static void warn_of_batch(const FeContext *base, int64_t size, const char *why) {
+    ir_warn(base->diag, IR_NOWHERE, "the program stays at batch size %lld: %s", (long long)size,
+            why);
+}
+
+static IrProgram *open_fixed(const FeContext *base, FeAttempt *a) {
+    const FeOpening *o = &a->fe.opening;
+    const char *why;
+    IrGraph *g = fe_batch_open(a->fe.graph, o->from, o->inputs, true, &why);
+    if (!g) {
+        warn_of_batch(base, o->from, why);
+    } else if (o->to != FE_SYMBOLIC) {
+        fe_batch_fix(g, o->to);
+    }
+    return finish(a, g ? g : a->fe.graph);
+}
+
+// The first thing that kept the batch from staying symbolic.
+static const char *describe_refusal(const FeContext *base, const FeAttempt *a) {
+    const FeUnsupported *u = &a->refused.v[0];
+    return ir_sprintf(base->arena, "node '%s' (%s): %s", u->node, op_at(base, u), u->reason);
+}
+
+static IrGraph *open_as(const FeAttempt *a, int64_t size, bool own_axes) {
+    const char *why;
+    return fe_batch_open(a->fe.graph, size, a->fe.opening.inputs, own_axes, &why);
+}
+
+typedef enum Others { OTHERS_AGREE, OTHERS_DO_NOT_FIT, OTHERS_DIFFER } Others;
+
+// The graph at other batch sizes, beside what it does to each image at size 1.
+static Others try_others(const FeContext *base, const IrGraph *one) {
+    static const int64_t sizes[] = {3, 64, 97};
+    enum { N_SIZES = sizeof sizes / sizeof *sizes };
+    FeOptions opt = *base->opt;
+    FeContext larger = *base;
+    // Limits are on what one image takes.
+    opt.limits.v[FE_LIMIT_TENSOR] = opt.limits.v[FE_LIMIT_CONSTANTS] = INT64_MAX / 4;
+    larger.opt = &opt;
+    int fits = 0;
+    for (int i = 0; i < N_SIZES; i++) {
+        FeAttempt other;
+        if (fe_attempt(&larger, sizes[i], &other)) {
+            IrGraph *g = open_as(&other, sizes[i], false);
+            if (!g || !fe_batch_same(one, g)) {
+                return OTHERS_DIFFER;
+            }
+            fits++;
+        }
+    }
+    return fits == N_SIZES ? OTHERS_AGREE : fits ? OTHERS_DIFFER : OTHERS_DO_NOT_FIT;
+}
+
+static IrProgram *open_declared(const FeContext *base, const FeAttempt *symbolic, FeAttempt *one) {
+    const char *first = describe_refusal(base, symbolic);
+    IrGraph *g = open_as(one, 1, false);
+    Others others = g ? try_others(base, g) : OTHERS_DIFFER;
+    if (others == OTHERS_DO_NOT_FIT) {
+        ir_warn(base->diag, IR_NOWHERE,
+                "it declares any batch size and was exported for 1, each image is computed alone: "
+                "%s",
+                first);
+        g = open_as(one, 1, true);
+    } else if (others == OTHERS_DIFFER) {
+        warn_of_batch(base, 1, first);
+        g = NULL;
+    }
+    return finish(one, g ? g : one->fe.graph);
+}
+
+IrProgram *fe_import_batch(const FeContext *base) {
+    FeAttempt a, one;
+    bool imported = fe_attempt(base, 0, &a);
+    if (a.failed) {
+        return NULL;
+    }
+    if (imported) {
+        return a.fe.opening.from ? open_fixed(base, &a) : finish(&a, a.fe.graph);
+    }
+    if (!a.fe.opening.from && a.fe.opening.symbolic && fe_attempt(base, 1, &one)) {
+        return open_declared(base, &a, &one);
+    }
+    return report_refusals(base, &a);
+}
