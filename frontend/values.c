@@ -19,6 +19,14 @@ static FeValue *get_input(FeNode *n, int i) {
     return n->in[i];
 }
 
+static FeValue *get_tensor(FeNode *n, int i) {
+    FeValue *v = get_input(n, i);
+    if (v && v->sequence) {
+        fe_refuse(n, "'%s' is a sequence", v->name);
+    }
+    return n->refused ? NULL : v;
+}
+
 static IrType type_of_tensor(const IrTensor *t) {
     return (IrType){t->dtype, ir_shape_of(t->rank, t->dim), 0};
 }
@@ -69,7 +77,7 @@ static bool is_of_model(const FeContext *fe, const FeValue *v) {
 }
 
 IrValue *fe_operand(FeNode *n, int i) {
-    FeValue *v = get_input(n, i);
+    FeValue *v = get_tensor(n, i);
     FeContext *fe = n->fe;
     if (!v || v->v) {
         return v ? v->v : NULL;
@@ -94,7 +102,7 @@ IrValue *fe_operand_or_null(FeNode *n, int i) {
 }
 
 bool fe_type(FeNode *n, int i, IrType *out) {
-    FeValue *v = get_input(n, i);
+    FeValue *v = get_tensor(n, i);
     if (!v) {
         return false;
     }
@@ -113,7 +121,7 @@ bool fe_type(FeNode *n, int i, IrType *out) {
 }
 
 bool fe_dims(FeNode *n, int i, FeDims *out) {
-    FeValue *v = get_input(n, i);
+    FeValue *v = get_tensor(n, i);
     if (!v) {
         return false;
     }

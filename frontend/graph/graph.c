@@ -41,9 +41,7 @@ static const char *describe_unknown(const char *op) {
     static const char *const kinds[][2] = {
         {"Loop", "loops are not supported: unroll them before export"},
         {"Scan", "loops are not supported: unroll them before export"},
-        {"Sequence", "sequences are not supported"},
-        {"ConcatFromSequence", "sequences are not supported"},
-        {"SplitToSequence", "sequences are not supported"},
+        {"SequenceMap", "functions over sequences are not supported"},
         {"Optional", "optional values are not supported"},
         {"String", "strings are not supported"},
         {"GRU", "recurrent networks are not supported"},
@@ -94,7 +92,7 @@ static bool has_poisoned_input(const FeNode *n) {
 static void finish_outputs(FeNode *n, bool poison) {
     for (int i = 0; i < n->n_out && !poison; i++) {
         FeValue *v = n->out[i];
-        if (v && !v->v && !v->tensor && !v->dims && !v->alias && !n->refused) {
+        if (v && !v->v && !v->tensor && !v->dims && !v->sequence && !v->alias && !n->refused) {
             if (fe_used(n, i)) {
                 fe_refuse(n, "its output '%s' (number %d) is not supported", v->name, i);
             }
