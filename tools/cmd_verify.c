@@ -49,6 +49,7 @@ static const ToolUsage usage = {
     "Compiles the model in a temporary place and compares its outputs with those of the reference\n"
     "evaluator (plain loops in double precision), on random inputs or on the inputs stored in\n"
     "TEST_DIR (test_data_set_*/input_0.pb, output_0.pb; the stored outputs are compared as well).\n"
+    "On random inputs, a batch of 3 is compared with each of its images alone as well.\n"
     "Where convolutions use Winograd's algorithms, direct kernels are judged besides them.\n"
     "Inputs of TEST_DIR that decide on shapes are constants with the stored content. Where "
     "numbers\n"
@@ -220,19 +221,105 @@ static void fill_random(IrTensor *x, uint64_t seed) {
     }
 }
 
+// ---------------------------------------------------------------- images of a batch
+
+enum { SOME_IMAGES = 3 };
+
+// Image i of x, whose first dimension holds SOME_IMAGES times d.n; all of it where N has no part.
+static IrTensor image_of(const IrTensor *x, IrDim d, int i) {
+    IrTensor part = *x;
+    if (d.n) {
+        part.dim[0] = d.n;
+        int64_t bytes = ir_tensor_elems(&part) * ir_dtype_bytes(part.dtype);
+        part.data = (char *)x->data + i * bytes;
+    }
+    return part;
+}
+
+// N is a factor of the first dimension and of no other.
+static bool holds_images(const IrShape *s) {
+    bool fits = s->rank > 0 && s->dim[0].n && !s->dim[0].c;
+    for (int i = 1; i < s->rank; i++)
+        fits &= s->dim[i].n == 0;
+    return fits;
+}
+
+static bool is_by_images(const IrGraph *g) {
+    bool any = false;
+    for (int i = 0; i < g->n_inputs; i++) {
+        const IrShape *s = &g->inputs[i]->type.shape;
+        any |= holds_images(s);
+        if (!ir_shape_is_static(s) && !holds_images(s))
+            return false;
+    }
+    return any;
+}
+
+// The outputs of a batch of images, and the worst difference from each of them alone.
+static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, IrArena *a) {
+    const IrGraph *g = v->reference;
+    IrTensor *all = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *all);
+    IrTensor *one = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *one);
+    IrTensor *image = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *image);
+    if (!compiled_run(t, &v->variant[0].compiled, SOME_IMAGES, in, all, a))
+        return false;
+    for (int k = 0; k < SOME_IMAGES; k++) {
+        for (int i = 0; i < g->n_inputs; i++)
+            image[i] = image_of(&in[i], g->inputs[i]->type.shape.dim[0], k);
+        if (!compiled_run(t, &v->variant[0].compiled, 1, image, one, a))
+            return false;
+        for (int i = 0; i < g->n_outputs; i++) {
+            const IrShape *s = &g->outputs[i]->type.shape;
+            if (!holds_images(s))
+                continue;
+            IrTensor part = image_of(&all[i], s->dim[0], k);
+            Diff d = compare(&part, &one[i]);
+            *worst = relative(d) >= relative(*worst) ? d : *worst;
+        }
+    }
+    return true;
+}
+
+static void fill_inputs(const Verify *v, int64_t N, int set, IrTensor *in, IrArena *a) {
+    for (int i = 0; i < v->reference->n_inputs; i++) {
+        in[i] = ir_tensor_new(a, &v->reference->inputs[i]->type, N);
+        fill_random(&in[i], (uint64_t)(v->seed + set * 1000 + i));
+    }
+}
+
+// Whether an image's results are those that it has alone. A model may mean otherwise; one whose
+// batch is given by --input-shape does not.
+static bool check_images(Tool *t, Verify *v) {
+    IrArena *a = ir_arena_new(&t->diag);
+    IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
+    Diff worst = {0, 0, 0};
+    fill_inputs(v, SOME_IMAGES, 0, in, a);
+    bool ok = compare_images(t, v, in, &worst, a),
+         same = relative(worst) <= v->variant[0].tolerance;
+    if (ok) {
+        printf("batch %d against each image alone: largest difference %.3g, %.3g of the largest "
+               "magnitude %.4g: %s\n",
+               SOME_IMAGES, worst.diff, relative(worst), worst.magnitude,
+               same                      ? "ok"
+               : v->model.input_shapes.n ? "FAILED"
+                                         : "they differ: the model mixes the images of a batch");
+    }
+    if (ok && !same)
+        ok = check_set(t, v, SOME_IMAGES, in, NULL, a) && !v->model.input_shapes.n;
+    ir_arena_free(a);
+    return ok;
+}
+
 static bool check_random(Tool *t, Verify *v) {
     bool ok = true;
     for (int s = 0; s < v->sets; s++) {
         IrArena *a = ir_arena_new(&t->diag);
         IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
-        for (int i = 0; i < v->reference->n_inputs; i++) {
-            in[i] = ir_tensor_new(a, &v->reference->inputs[i]->type, v->batch);
-            fill_random(&in[i], (uint64_t)(v->seed + s * 1000 + i));
-        }
+        fill_inputs(v, v->batch, s, in, a);
         ok &= check_set(t, v, v->batch, in, NULL, a);
         ir_arena_free(a);
     }
-    return ok;
+    return is_by_images(v->reference) ? check_images(t, v) && ok : ok;
 }
 
 // ---------------------------------------------------------------- the command
