@@ -79,6 +79,9 @@ typedef struct CgUnit {
 bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const char *dir,
                       CgResult *out);
 
+// All that cg_compile() can refuse, reported, short of generating code: nothing is left in `dir`.
+bool cg_check(IrGraph *g, const CgOptions *opt, const char *dir);
+
 // ---- fine-tune executables: several graphs in one program, and the tables of runtime/train/abi.h
 
 // The ONNX file that the executable carries for export. Every trained parameter's numbers stand in
@@ -94,5 +97,6 @@ typedef struct CgTrainFile {
 // others see is `const HoneTrainDesc hone_train_desc`.
 bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
                       const char *dir, CgResult *out);
+bool cg_check_train(const IrTrainProgram *train, const CgOptions *opt, const char *dir);
 
 #endif

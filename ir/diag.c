@@ -58,11 +58,21 @@ void ir_diag_init(IrDiag *d, const char *file) {
     *d = (IrDiag){.file = file, .out = stderr};
 }
 
+static void tell(IrDiag *d, IrWhere where, const char *fmt, va_list ap) {
+    char reason[REASON_BYTES + 8];
+    if (!d->listener) {
+        print_line(d, "", where, fmt, ap);
+        return;
+    }
+    vsnprintf(reason, sizeof reason, fmt, ap);
+    d->listener(d->listener_ctx, where, reason);
+}
+
 void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...) {
     if (d->errors++ + d->warnings < max_lines(d)) {
         va_list ap;
         va_start(ap, fmt);
-        print_line(d, "", where, fmt, ap);
+        tell(d, where, fmt, ap);
         va_end(ap);
     }
 }
@@ -79,7 +89,7 @@ void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) {
 void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    print_line(d, "", where, fmt, ap);
+    tell(d, where, fmt, ap);
     va_end(ap);
     d->errors++;
     if (d->guard) {

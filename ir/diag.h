@@ -11,6 +11,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+// Where an error is: any field may be NULL.
+typedef struct IrWhere {
+    const char *node; // node name
+    const char *op;   // operator as the user's file spells it
+} IrWhere;
+
 typedef struct IrDiag {
     const char *file; // what is being read, for the start of each line; not owned
     FILE *out;        // stderr unless a test wants the text
@@ -18,13 +24,11 @@ typedef struct IrDiag {
     int warnings;
     int max_errors; // lines printed before "... and K more"; 0 means 100
     jmp_buf *guard; // where ir_fatal() goes; NULL: exit(1)
+    // Who is told of errors in place of d->out; NULL: nobody. Texts are the listener's to clean and
+    // to copy; `reason` lives as long as the call.
+    void (*listener)(void *ctx, IrWhere where, const char *reason);
+    void *listener_ctx;
 } IrDiag;
-
-// Where an error is: any field may be NULL.
-typedef struct IrWhere {
-    const char *node; // node name
-    const char *op;   // operator as the user's file spells it
-} IrWhere;
 
 void ir_diag_init(IrDiag *d, const char *file);
 // Prints one line "FILE: node 'NODE' (OP): reason" to d->out and counts it. Control characters in

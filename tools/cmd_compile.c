@@ -1,5 +1,4 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
-#include "passes/train/train.h"
 #include "tools/autotune.h"
 
 #include "runtime/core/rt.h"
@@ -96,8 +95,6 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
                                                      : CG_EMIT_OBJECT,
                    .progress = tool_progress,
                    .progress_ctx = &bar};
-    if (!tool_image_options(t, &c->image, g, &o))
-        return false;
     PassOptions po = tool_pass_options(&c->model);
     Autotune autotune = {.tool = t, .model = &c->model, .cache_path = c->autotune_cache};
     po.threads = c->threads ? c->threads : rt_cpus_available();
@@ -105,9 +102,8 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
         po.autotune = autotune_graph;
         po.autotune_ctx = &autotune;
     }
-    if (c->input_grad && !(g = *graph = pass_input_grad(&po, g)))
+    if (!(g = *graph = tool_plan(t, &c->image, c->input_grad, &po, g, &o)))
         return false;
-    passes_run(g->prog, g, &po, PASS_INFER);
     if (c->emit == EMIT_IR)
         return tool_write_text(t, out->temp, print_ir, g->prog);
     tool_progress_start(&bar, "compiling");
@@ -165,17 +161,11 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          0},
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
-        {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &c.input_grad,
-         "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "
-         "cross-entropy by the input",
-         0, 0},
+        TOOL_INPUT_GRAD_OPTION(c.input_grad),
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
-        {"--threads", NULL, "N", TOOL_INT, &c.threads,
-         "the threads that it is expected to run on; any number works. Default all CPUs of this "
-         "machine: give it, and --mcpu, for the same bytes on every machine",
-         1, 1024},
+        TOOL_THREADS_OPTION(c.threads),
         {"--autotune", NULL, NULL, TOOL_FLAG, &c.autotune,
          "times the kernels of each convolution here and takes the fastest; results are kept in a "
          "cache file, which only --autotune reads: without it the same input gives the same "

@@ -96,29 +96,40 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     return ok && tool_link_finetune(t, cg, out);
 }
 
-// The number of graphs; 0 after errors.
-static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
+// What trains. NULL after errors.
+static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
     if (!import(f) || !tool_image_options(f->tool, &f->image, f->infer, o))
-        return 0;
+        return NULL;
     if (f->n_labels || f->train.classes) {
         o->labels = f->labels;
         o->n_labels = f->n_labels;
     }
     o->softmax = false;
-    PassOptions po = tool_pass_options(&f->model);
-    po.threads = f->threads ? f->threads : rt_cpus_available();
+    *po = tool_pass_options(&f->model);
+    po->threads = f->threads ? f->threads : rt_cpus_available();
     f->train.input_name = input_name;
     f->train.file = f->onnx;
-    IrTrainProgram *p = pass_train_plan(f->infer, &po, &f->train);
+    return pass_train_plan(f->infer, po, &f->train);
+}
+
+// The file inside, and the graphs of all stages. False after errors.
+static bool make_graphs(Finetune *f, const PassOptions *po, IrTrainProgram *p, CgTrainFile *file,
+                        const CgOptions *o) {
+    bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;
+    return tool_train_file(f->tool, f->onnx, p, sigmoid, o, file) &&
+           pass_train_graphs(f->infer, po, &f->train, p);
+}
+
+// The number of graphs; 0 after errors.
+static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
+    PassOptions po;
+    CgTrainFile file;
+    IrTrainProgram *p = plan(f, &po, o);
     if (!p)
         return 0;
     tool_print_plan(f->tool->arena, p, f->onnx, stdout);
     fflush(stdout);
-    CgTrainFile file;
-    bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;
-    bool ok = tool_train_file(f->tool, f->onnx, p, sigmoid, o, &file) &&
-              pass_train_graphs(f->infer, &po, &f->train, p) &&
-              generate(f, p, &file, o, out->temp, cg);
+    bool ok = make_graphs(f, &po, p, &file, o) && generate(f, p, &file, o, out->temp, cg);
     return ok ? p->n_graphs : 0;
 }
 
@@ -152,52 +163,53 @@ static int run_finetune(Finetune *f) {
     return EXIT_FINE;
 }
 
-int cmd_finetune(Tool *t, int argc, char **argv) {
-    Finetune f = {.tool = t, .model = TOOL_MODEL_DEFAULT};
+ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {"--output", "-o", "OUT", TOOL_TEXT, &f.out, "the program to write; required", 0, 0},
-        {"--name", NULL, "NAME", TOOL_TEXT, &f.name, "the model's name, default from the file", 0,
+        {"--output", "-o", "OUT", TOOL_TEXT, &f->out, "the program to write; required", 0, 0},
+        {"--name", NULL, "NAME", TOOL_TEXT, &f->name, "the model's name, default from the file", 0,
          0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The classifier", 0, 0},
-        {"--classes", NULL, "N|FILE|DIR", TOOL_TEXT, &f.classes_text,
+        {"--classes", NULL, "N|FILE|DIR", TOOL_TEXT, &f->classes_text,
          "how many, a file of labels (one a line), or a folder with one folder per class", 0, 0},
-        {"--keep-head", NULL, NULL, TOOL_FLAG, &f.train.keep_head,
+        {"--keep-head", NULL, NULL, TOOL_FLAG, &f->train.keep_head,
          "the classifier stays: fine-tunes the network as it is", 0, 0},
-        {"--head", NULL, "NODE", TOOL_TEXT, &f.train.head,
+        {"--head", NULL, "NODE", TOOL_TEXT, &f->train.head,
          "the node to replace: Gemm, MatMul or Conv; default the last one", 0, 0},
-        {"--head-dropout", NULL, "P", TOOL_TEXT, &f.dropout_text,
+        {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
          "while training, zeroes this share of what the classifier reads; default as in the model",
          0, 0},
-        {"--binary", NULL, NULL, TOOL_FLAG, &f.train.binary, "two classes by one sigmoid", 0, 0},
-        {"--multi-label", NULL, NULL, TOOL_FLAG, &f.train.multi_label,
+        {"--binary", NULL, NULL, TOOL_FLAG, &f->train.binary, "two classes by one sigmoid", 0, 0},
+        {"--multi-label", NULL, NULL, TOOL_FLAG, &f->train.multi_label,
          "any number of classes per image: a sigmoid each", 0, 0},
-        {"--seed", NULL, "N", TOOL_TEXT, &f.seed_text, "of the new classifier's weights", 0, 0},
+        {"--seed", NULL, "N", TOOL_TEXT, &f->seed_text, "of the new classifier's weights", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What trains", 0, 0},
-        {"--freeze", NULL, "SPEC", TOOL_TEXT, &f.freeze, "what does not train; see below", 0, 0},
-        {"--stages", NULL, "LIST", TOOL_TEXT, &f.stages_text, "one after the other; see below", 0,
+        {"--freeze", NULL, "SPEC", TOOL_TEXT, &f->freeze, "what does not train; see below", 0, 0},
+        {"--stages", NULL, "LIST", TOOL_TEXT, &f->stages_text, "one after the other; see below", 0,
          0},
-        {"--unfreeze", NULL, "GLOB", TOOL_LIST, &f.unfreeze,
+        {"--unfreeze", NULL, "GLOB", TOOL_LIST, &f->unfreeze,
          "parameters and nodes that train nevertheless, in every stage", 0, 0},
-        {"--params", NULL, "SPEC", TOOL_LIST, &f.params,
+        {"--params", NULL, "SPEC", TOOL_LIST, &f->params,
          "+GLOB and -GLOB, joined by commas: what is a parameter nevertheless, and what is none", 0,
          0},
-        {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f.lr_mults,
+        {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f->lr_mults,
          "factor on the learning rate of parameters and nodes; the last match counts", 0, 0},
-        {"--bn", NULL, "frozen|train", TOOL_TEXT, &f.bn,
+        {"--bn", NULL, "frozen|train", TOOL_TEXT, &f->bn,
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
-        TOOL_MODEL_OPTIONS(f.model),
-        {"--threads", NULL, "N", TOOL_INT, &f.threads,
-         "the threads that it is expected to run on; any number works. Default all CPUs of this "
-         "machine: give it, and --mcpu, for the same bytes on every machine",
-         1, 1024},
-        {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
+        TOOL_MODEL_OPTIONS(f->model),
+        TOOL_THREADS_OPTION(f->threads),
+        {"--verbose", "-v", NULL, TOOL_FLAG, &f->tool->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
-        TOOL_IMAGE_OPTIONS(f.image),
+        TOOL_IMAGE_OPTIONS(f->image),
         {0}};
+    return tool_parse(argc, argv, opts, &usage, rest);
+}
+
+int cmd_finetune(Tool *t, int argc, char **argv) {
+    Finetune f = {.tool = t, .model = TOOL_MODEL_DEFAULT};
     ToolList rest;
-    ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
+    ToolParse got = finetune_parse(&f, argc, argv, &rest);
     if (got != TOOL_OK)
         return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
     if (rest.n != 1 || !f.out) {
@@ -207,4 +219,14 @@ int cmd_finetune(Tool *t, int argc, char **argv) {
     f.model.path = rest.v[0];
     f.name = f.name ? f.name : tool_model_name(t, f.model.path);
     return run_finetune(&f);
+}
+
+bool finetune_check(Finetune *f) {
+    CgOptions o = {.target = &f->model.target, .symbol = "hone_inspected", .model_hash = ""};
+    PassOptions po;
+    CgTrainFile file;
+    f->name = "inspected";
+    IrTrainProgram *p =
+        tool_read_train_options(f) && tool_target(f->tool, &f->model) ? plan(f, &po, &o) : NULL;
+    return p && make_graphs(f, &po, p, &file, &o) && cg_check_train(p, &o, tool_temp_dir(f->tool));
 }

@@ -1,24 +1,39 @@
 // hone inspect: what is in a model, what of it cannot be compiled, and what the compiler makes of
 // it.
+#include "tools/finetune.h"
 #include "tools/layer_stats.h"
-#include "tools/tool.h"
 
+#include "runtime/core/rt.h"
 #include "runtime/file/json.h"
 
+#include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
 
+typedef struct Refusal {
+    const char *node, *op, *reason; // node, op: "" where the reason is no node's
+} Refusal;
+
 typedef struct Inspect {
+    Tool *tool;
     ToolModel model;
+    ToolImage image;
     const char *dot, *picture;
-    bool compiled, json;
+    bool compiled, json, input_grad;
+    int threads;
+    Finetune *finetune; // NULL: hone compile is asked what it refuses
+    int n, cap;
+    Refusal *refused;
 } Inspect;
 
 static const ToolUsage usage = {
-    "hone inspect MODEL.onnx [options]",
+    "hone inspect MODEL.onnx [options] [--finetune [options of hone finetune]]",
     "Prints the table of layers with shapes, parameters and multiply-accumulates (MACs, per "
     "image),\n"
-    "and names every node that cannot be compiled. The picture shows what was fused.\n",
+    "and all that hone compile would refuse with these options; with --finetune, hone finetune.\n"
+    "The picture shows what was fused. Exit code 1: something is refused.\n",
     "Examples:\n  hone inspect resnet50.onnx\n  hone inspect resnet50.onnx --compiled\n"
+    "  hone inspect resnet50.onnx --finetune --classes 10 --stages head:5,none:5\n"
     "  hone inspect resnet50.onnx --picture resnet50.svg      (needs graphviz)\n"};
 
 static void shape_text(const IrValue *v, char *buf, size_t size) {
@@ -63,26 +78,35 @@ static void print_table(const IrGraph *g) {
     }
 }
 
-static void print_json(const IrGraph *g) {
+static void write_layers(RtJson *j, const IrGraph *g) {
     char text[256], type[256];
-    RtJson j = {.f = stdout};
-    rt_json_begin(&j, NULL, '{');
-    rt_json_text(&j, "model", g->prog->name);
-    rt_json_begin(&j, "layers", '[');
+    rt_json_text(j, "model", g->prog->name);
+    rt_json_begin(j, "layers", '[');
     for (const IrNode *n = g->first; n; n = n->next) {
         LayerStats s = layer_stats(n);
         shape_text(n->out[0], type, sizeof type);
-        rt_json_begin(&j, NULL, '{');
-        rt_json_text(&j, "name", n->name);
-        rt_json_text(&j, "layer", layer_text(n, text, sizeof text));
-        rt_json_text(&j, "result", type);
-        rt_json_int(&j, "params", s.params);
-        rt_json_number(&j, "macs", s.macs, 17);
-        rt_json_end(&j, '}');
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "name", n->name);
+        rt_json_text(j, "layer", layer_text(n, text, sizeof text));
+        rt_json_text(j, "result", type);
+        rt_json_int(j, "params", s.params);
+        rt_json_number(j, "macs", s.macs, 17);
+        rt_json_end(j, '}');
     }
-    rt_json_end(&j, ']');
-    rt_json_end(&j, '}');
-    putchar('\n');
+    rt_json_end(j, ']');
+}
+
+static void write_refused(RtJson *j, const Inspect *c) {
+    rt_json_begin(j, "refused", '[');
+    for (int i = 0; i < c->n; i++) {
+        const Refusal *r = &c->refused[i];
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "node", *r->node ? r->node : NULL);
+        rt_json_text(j, "op", *r->op ? r->op : NULL);
+        rt_json_text(j, "reason", r->reason);
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
 }
 
 // By graphviz, in the format that the name ends with.
@@ -102,12 +126,104 @@ static bool write_picture(Tool *t, IrGraph *g, const char *path) {
     return tool_spawn(t, argv) && tool_out_commit(t, &out, false);
 }
 
-static void print_unsupported(const FeReport *r) {
-    printf("\n%d node%s cannot be compiled:\n", r->n, r->n == 1 ? "" : "s");
-    for (int i = 0; i < r->n; i++)
-        printf("  %s (%s%s%s, opset %d): %s\n", RT_SHOW(r->v[i].node), RT_SHOW(r->v[i].domain),
-               r->v[i].domain && *r->v[i].domain ? "." : "", RT_SHOW(r->v[i].op), r->v[i].opset,
-               RT_SHOW(r->v[i].reason));
+// ---------------------------------------------------------------- what is refused
+
+static void print_refused(const Inspect *c) {
+    printf("\nit cannot be %s, for %d reason%s:\n", c->finetune ? "fine-tuned" : "compiled", c->n,
+           c->n == 1 ? "" : "s");
+    for (int i = 0; i < c->n; i++) {
+        const Refusal *r = &c->refused[i];
+        printf("  %s", RT_SHOW(r->node));
+        if (*r->op)
+            printf(" (%s)", RT_SHOW(r->op));
+        printf("%s%s\n", *r->node || *r->op ? ": " : "", RT_SHOW(r->reason));
+    }
+}
+
+static void add_refusal(Inspect *c, const char *node, const char *op, const char *reason) {
+    IrArena *a = c->tool->arena;
+    Refusal r = {ir_strdup(a, node ? node : ""), ir_strdup(a, op ? op : ""), ir_strdup(a, reason)};
+    IR_PUSH(a, c->refused, c->n, c->cap, r);
+}
+
+static void hear(void *inspect, IrWhere where, const char *reason) {
+    add_refusal(inspect, where.node, where.op, reason);
+}
+
+static void add_unsupported(Inspect *c, const FeReport *report) {
+    for (int i = 0; i < report->n; i++) {
+        const FeUnsupported *u = &report->v[i];
+        const char *domain = u->domain ? u->domain : "";
+        add_refusal(c, u->node,
+                    ir_sprintf(c->tool->arena, "%s%s%s, opset %d", domain, *domain ? "." : "",
+                               u->op, u->opset),
+                    u->reason);
+    }
+}
+
+// What compile does short of generating code: the same functions, on the same options.
+static IrGraph *check_compile(Inspect *c, IrGraph *g) {
+    Tool *t = c->tool;
+    CgOptions o = {.target = &c->model.target, .symbol = "hone_inspected", .model_hash = ""};
+    PassOptions po = tool_pass_options(&c->model);
+    po.threads = c->threads ? c->threads : rt_cpus_available();
+    po.out = c->json ? stderr : stdout;
+    g = tool_plan(t, &c->image, c->input_grad, &po, g, &o);
+    if (g && !c->finetune)
+        cg_check(g, &o, tool_temp_dir(t));
+    return g;
+}
+
+// The graph after all passes, NULL where they fail. Errors are heard, those that unwind among them.
+static IrGraph *check(Inspect *c, IrGraph *g) {
+    IrDiag *d = &c->tool->diag;
+    jmp_buf guard, *outer = d->guard;
+    IrGraph *volatile compiled = NULL;
+    d->listener = hear;
+    d->listener_ctx = c;
+    d->guard = &guard;
+    if (setjmp(guard) == 0) {
+        compiled = check_compile(c, g);
+        if (c->finetune) {
+            c->finetune->model.path = c->model.path;
+            finetune_check(c->finetune);
+        }
+    }
+    d->guard = outer;
+    d->listener = NULL;
+    return compiled;
+}
+
+// ---------------------------------------------------------------- the command
+
+// JSON appears whole, behind everything that can fail on the way.
+static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
+    char *text = NULL;
+    size_t size;
+    RtJson j = {.f = open_memstream(&text, &size)};
+    if (!j.f)
+        ir_fatal(&c->tool->diag, IR_NOWHERE, "no memory");
+    rt_json_begin(&j, NULL, '{');
+    if (!c->compiled)
+        write_layers(&j, g);
+    if (!c->compiled && !c->json)
+        print_table(g);
+    IrGraph *compiled = whole ? check(c, g) : NULL;
+    if (c->compiled && compiled)
+        write_layers(&j, compiled);
+    write_refused(&j, c);
+    rt_json_end(&j, '}');
+    fclose(j.f);
+    if (c->json)
+        printf("%s\n", text);
+    free(text);
+    if (c->compiled && compiled && !c->json) {
+        print_table(compiled);
+        passes_print_memory(stdout, compiled, 1);
+    }
+    if (c->n && !c->json)
+        print_refused(c);
+    return compiled;
 }
 
 static int run_inspect(Tool *t, Inspect *c) {
@@ -118,41 +234,54 @@ static int run_inspect(Tool *t, Inspect *c) {
     IrProgram *p = tool_import(t, &c->model, &report);
     if (!p)
         return EXIT_INPUT;
-    IrGraph *g = tool_infer_graph(p);
-    bool whole = report.n == 0;
-    if (!c->compiled && !c->json)
-        print_table(g);
-    if (!c->compiled && c->json)
-        print_json(g);
-    if (whole && (c->compiled || c->dot || c->picture)) {
-        PassOptions po = tool_pass_options(&c->model);
-        passes_run(p, g, &po, PASS_INFER);
-        if (c->compiled)
-            c->json ? print_json(g) : print_table(g);
-        if (c->compiled && !c->json)
-            passes_print_memory(stdout, g, 1);
-    }
-    if (!whole)
-        print_unsupported(&report);
-    if ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) ||
-        (c->picture && !write_picture(t, g, c->picture)))
+    add_unsupported(c, &report);
+    IrGraph *g = show(c, tool_infer_graph(p), report.n == 0);
+    if (g && ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) ||
+              (c->picture && !write_picture(t, g, c->picture))))
         return EXIT_INPUT;
-    return whole ? EXIT_FINE : EXIT_INPUT;
+    return c->n ? EXIT_INPUT : EXIT_FINE;
+}
+
+// "--finetune" ends our options: what follows is its own.
+static int find_finetune(int argc, char **argv) {
+    int i = 1;
+    while (i < argc && strcmp(argv[i], "--finetune") != 0)
+        i++;
+    return i;
+}
+
+static bool parse_finetune(Inspect *c, int argc, char **argv) {
+    ToolList rest;
+    if (argc < 1)
+        return true;
+    c->finetune = ir_alloc(c->tool->arena, sizeof *c->finetune);
+    *c->finetune = (Finetune){.tool = c->tool, .model = c->model, .image = c->image};
+    ToolParse got = finetune_parse(c->finetune, argc, argv, &rest);
+    if (got == TOOL_OK && rest.n)
+        fprintf(stderr, "hone inspect: --finetune is followed by options, not '%s'\n",
+                RT_SHOW(rest.v[0]));
+    return got == TOOL_OK && !rest.n;
 }
 
 int cmd_inspect(Tool *t, int argc, char **argv) {
-    Inspect c = {.model = TOOL_MODEL_DEFAULT};
+    Inspect c = {.tool = t, .model = TOOL_MODEL_DEFAULT};
     const ToolOpt opts[] = {
         {"--compiled", NULL, NULL, TOOL_FLAG, &c.compiled, "the graph after all passes: what runs",
          0, 0},
         {"--dot", NULL, "FILE", TOOL_TEXT, &c.dot, "the compiled graph for Graphviz", 0, 0},
         {"--picture", NULL, "FILE", TOOL_TEXT, &c.picture, "the same drawn: .svg, .png or .pdf", 0,
          0},
-        {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table for machines", 0, 0},
+        {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table and what is refused, for machines", 0,
+         0},
+        {NULL, NULL, NULL, TOOL_HEADING, NULL, "As hone compile takes them", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
+        TOOL_THREADS_OPTION(c.threads),
+        TOOL_INPUT_GRAD_OPTION(c.input_grad),
+        TOOL_IMAGE_OPTIONS(c.image),
         {0}};
     ToolList rest;
-    ToolParse got = tool_parse(argc, argv, opts, &usage, &rest);
+    int own = find_finetune(argc, argv);
+    ToolParse got = tool_parse(own, argv, opts, &usage, &rest);
     if (got != TOOL_OK)
         return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
     if (rest.n != 1) {
@@ -160,5 +289,7 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         return EXIT_USAGE;
     }
     c.model.path = rest.v[0];
+    if (!parse_finetune(&c, argc - own, argv + own))
+        return EXIT_USAGE;
     return run_inspect(t, &c);
 }

@@ -28,6 +28,11 @@ typedef struct Finetune {
     IrGraph *infer;
 } Finetune;
 
+// cmd_finetune.c. Parses argv[1..] into f, whose tool is set; what is no option goes to `rest`.
+ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest);
+// Reports all that hone finetune would refuse, short of generating code. False after errors.
+bool finetune_check(Finetune *f);
+
 // Options into `train`, and labels (finetune_spec.c). False after errors were reported.
 bool tool_read_train_options(Finetune *f);
 // The file with the new classifier, for cg_compile_train() (finetune_file.c); sigmoid: what was a

@@ -11,6 +11,18 @@ static int64_t elems(const IrShape *s, int from, int to) {
     return n;
 }
 
+// Each element of the image-sided operand meets the filters of its group once.
+static double count_scattered(const IrNode *n, int image, const IrShape *filter) {
+    const IrShape *x = &ir_in(n, image)->type.shape;
+    return (double)elems(x, 0, x->rank) * (double)elems(filter, 1, filter->rank);
+}
+
+// Images that run at once where the file fixes their number.
+static double count_images(const IrGraph *g) {
+    const IrShape *x = g->n_inputs ? &g->inputs[0]->type.shape : NULL;
+    return x && x->rank == 4 && !x->dim[0].n && x->dim[0].c > 0 ? (double)x->dim[0].c : 1;
+}
+
 LayerStats layer_stats(const IrNode *n) {
     LayerStats s = {0, 0};
     for (int i = 0; i < n->n_in; i++) {
@@ -19,7 +31,11 @@ LayerStats layer_stats(const IrNode *n) {
             s.params += elems(&v->type.shape, 0, v->type.shape.rank);
     }
     const IrShape *out = &n->out[0]->type.shape;
-    if (n->op == IR_OP_CONV) {
+    if (n->op == IR_OP_CONV_DGRAD) {
+        s.macs = count_scattered(n, 0, &ir_in(n, 1)->type.shape);
+    } else if (n->op == IR_OP_CONV_WGRAD) {
+        s.macs = count_scattered(n, 1, out);
+    } else if (n->op == IR_OP_CONV) {
         IrConv c = ir_conv(n);
         s.macs = (double)ir_conv_products(&c) * (double)ir_dim_at(c.N, 1);
     } else if (n->op == IR_OP_MATMUL) {
@@ -29,6 +45,7 @@ LayerStats layer_stats(const IrNode *n) {
         int k = ir_int(n, IR_ATTR_TRANS_B, 0) ? b->rank - 1 : b->rank - 2;
         s.macs = (double)elems(out, 0, out->rank) * (double)elems(b, k, k + 1);
     }
+    s.macs /= count_images(n->graph);
     return s;
 }
 

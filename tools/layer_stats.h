@@ -6,7 +6,7 @@
 
 typedef struct LayerStats {
     int64_t params; // elements of constant float operands
-    double macs;    // per image (N = 1); of conv and matmul
+    double macs;    // per image; of convolutions, their gradients, and products of matrices
 } LayerStats;
 LayerStats layer_stats(const IrNode *n);
 // The node's name in at most `size` - 1 bytes: of a fused one the first part and how many follow

@@ -1,6 +1,8 @@
 // From a model file to a graph: what compile, inspect and verify share.
 #include "tools/tool.h"
 
+#include "passes/train/train.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,4 +66,12 @@ IrGraph *tool_infer_graph(IrProgram *p) {
         if (strcmp(p->graphs[i]->name, "infer") == 0)
             return p->graphs[i];
     ir_bug("tools", NULL, "the program has no graph named infer");
+}
+
+IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
+                   CgOptions *o) {
+    if (!tool_image_options(t, im, g, o) || (input_grad && !(g = pass_input_grad(po, g))))
+        return NULL;
+    passes_run(g->prog, g, po, PASS_INFER);
+    return g;
 }

@@ -92,6 +92,16 @@ typedef struct ToolModel {
     {"--print-after", NULL, "PASS", TOOL_TEXT, &(m).print_after,                                   \
      "textual IR after a pass, or after 'all'", 0, 0},                                             \
     {"--time-passes", NULL, NULL, TOOL_FLAG, &(m).time_passes, "milliseconds per pass", 0, 0}
+#define TOOL_THREADS_OPTION(to)                                                                    \
+    {"--threads", NULL, "N", TOOL_INT, &(to),                                                      \
+     "the threads that it is expected to run on; any number works. Default all CPUs of this "      \
+     "machine: give it, and --mcpu, for the same bytes on every machine",                          \
+     1, 1024}
+#define TOOL_INPUT_GRAD_OPTION(to)                                                                 \
+    {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &(to),                                            \
+     "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "    \
+     "cross-entropy by the input",                                                                 \
+     0, 0}
 // clang-format on
 
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
@@ -132,6 +142,11 @@ typedef struct ToolImage {
 // metadata_props (hone.resize, hone.mean, ..., hone.labels), then what other programs write there
 // (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
 bool tool_image_options(Tool *t, ToolImage *im, const IrGraph *g, CgOptions *cg);
+
+// What compile makes of an imported graph, up to code: preprocessing and labels into `o`, with
+// input_grad the gradient's graph, and all passes. NULL after errors.
+IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
+                   CgOptions *o);
 
 // ---- linking (link.c)
 typedef enum ToolEmit {

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_JOBS = 8 };
 _Static_assert((int)CG_MAX_ARGS == (int)HONE_MAX_ARGS, "what a kernel takes");
@@ -336,17 +337,20 @@ static bool check_targets(const CgProgram *p) {
     return true;
 }
 
+// Everything that may be refused. What it packs on the way is in the weights' file.
+static bool lower_program(CgProgram *p, const char *dir) {
+    return check_targets(p) &&
+           cg_weights_open(&p->weights, p->arena, dir, p->opt->symbol, p->n_codes > 1) &&
+           cg_lower_graphs(p);
+}
+
 static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     static const char *const ext[] = {"o", "s", "ll"};
     const CgOptions *opt = p->opt;
     IrArena *a = p->arena;
     memset(out, 0, sizeof *out);
     out->files = ir_alloc_array(a, MAX_JOBS + 1, sizeof *out->files);
-    if (!check_targets(p))
-        return false;
-    if (!cg_weights_open(&p->weights, a, dir, opt->symbol, p->n_codes > 1))
-        return false;
-    if (!cg_lower_graphs(p))
+    if (!lower_program(p, dir))
         return false;
     place_constants(p);
     if (p->train)
@@ -388,14 +392,36 @@ bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out
     return cg_compile_units(1, &(CgUnit){g, opt->target}, opt, dir, out);
 }
 
-bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
-                      const char *dir, CgResult *out) {
+static bool check_program(CgProgram *p, const char *dir) {
+    bool ok = lower_program(p, dir);
+    if (p->weights.path)
+        unlink(p->weights.path);
+    return ok;
+}
+
+bool cg_check(IrGraph *g, const CgOptions *opt, const char *dir) {
+    CgProgram *p = new_program(g->prog, opt, 1);
+    p->codes[0] = (CgCode){.graph = g, .target = opt->target, .symbol = opt->symbol};
+    return check_program(p, dir);
+}
+
+static CgProgram *new_train_program(const IrTrainProgram *train, const CgOptions *opt) {
     CgProgram *p = new_program(train->graphs[0]->prog, opt, train->n_graphs);
     p->train = train;
-    p->file = file;
     for (int i = 0; i < train->n_graphs; i++)
         p->codes[i] = (CgCode){.graph = train->graphs[i],
                                .target = opt->target,
                                .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
+    return p;
+}
+
+bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
+                      const char *dir, CgResult *out) {
+    CgProgram *p = new_train_program(train, opt);
+    p->file = file;
     return compile_program(p, dir, out);
+}
+
+bool cg_check_train(const IrTrainProgram *train, const CgOptions *opt, const char *dir) {
+    return check_program(new_train_program(train, opt), dir);
 }
