@@ -48,7 +48,7 @@ typedef struct CgOptions {
     const char *const *labels; // n_labels, or NULL
     int n_labels;
     HonePreprocess preprocess;
-    bool softmax; // the model's output is a softmax
+    int scores; // HONE_SCORES_* of the first output
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
     void *progress_ctx;

@@ -92,6 +92,21 @@ int pass_params(PassContext *ctx, IrGraph *g, PassParam **out);
 // The glob matches the parameter's name or its reader's.
 bool pass_glob(const char *glob, const PassParam *p);
 
+// ---- what the numbers of the first output say of the classes (scores.c)
+typedef enum PassScoresKind {
+    PASS_SCORES_LOGITS,        // or anything else that no softmax or sigmoid made
+    PASS_SCORES_PROBABILITIES, // of classes that exclude each other
+    PASS_SCORES_SIGMOID,       // probabilities, each class by itself
+    PASS_SCORES_LOG_PROBABILITIES,
+    PASS_SCORES_OTHER, // made of probabilities, and none any more: percent, say
+} PassScoresKind;
+typedef struct PassScores {
+    PassScoresKind kind;
+    IrNode *maker; // the softmax, log_softmax, sigmoid or hard_sigmoid; NULL: none, or spelled out
+} PassScores;
+// Of a network as it was imported.
+PassScores pass_scores(IrGraph *g);
+
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {
     IrConvAlgo algo;

@@ -104,7 +104,7 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
         o->labels = f->labels;
         o->n_labels = f->n_labels;
     }
-    o->softmax = false;
+    o->scores = HONE_SCORES_LOGITS;
     *po = tool_pass_options(&f->model);
     po->threads = f->threads ? f->threads : rt_cpus_available();
     f->train.input_name = input_name;

@@ -356,20 +356,21 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
     return true;
 }
 
-static bool ends_in_probabilities(const IrGraph *g) {
-    const IrValue *v = g->n_outputs ? g->outputs[0] : NULL;
-    while (v && v->def && v->def->op == IR_OP_RESHAPE)
-        v = ir_in(v->def, 0);
-    return v && v->def && (v->def->op == IR_OP_SOFTMAX || v->def->op == IR_OP_SIGMOID);
-}
+static const int scores_of[] = {
+    [PASS_SCORES_LOGITS] = HONE_SCORES_LOGITS,
+    [PASS_SCORES_PROBABILITIES] = HONE_SCORES_PROBABILITIES,
+    [PASS_SCORES_SIGMOID] = HONE_SCORES_SIGMOID,
+    [PASS_SCORES_LOG_PROBABILITIES] = HONE_SCORES_LOG_PROBABILITIES,
+    [PASS_SCORES_OTHER] = HONE_SCORES_OTHER,
+};
 
 static bool any_image_option(const ToolImage *im) {
     return im->labels || im->mean.n || im->std.n || im->resize.given || im->crop_pct.given ||
            im->scale.given || im->bgr;
 }
 
-bool tool_image_options(Tool *t, ToolImage *im, const IrGraph *g, CgOptions *cg) {
-    cg->softmax = ends_in_probabilities(g);
+bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
+    cg->scores = scores_of[pass_scores(g).kind];
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);

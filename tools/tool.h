@@ -141,7 +141,7 @@ typedef struct ToolImage {
 // Fills preprocess (left zero when the model has no image input) and labels from flags, then
 // metadata_props (hone.resize, hone.mean, ..., hone.labels), then what other programs write there
 // (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
-bool tool_image_options(Tool *t, ToolImage *im, const IrGraph *g, CgOptions *cg);
+bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg);
 
 // What compile makes of an imported graph, up to code: preprocessing and labels into `o`, with
 // input_grad the gradient's graph, and all passes. NULL after errors.

@@ -71,7 +71,7 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
     const IrGraph *g = c->graph;
     return (HoneModelDesc){
         .abi = HONE_ABI,
-        .softmax = o->softmax,
+        .scores = o->scores,
         .next = c->next ? cg_symbol(p->arena, cg_desc_symbol(p, c->next), 0) : NULL,
         .name = g->prog->name,
         .producer = o->producer,

@@ -14,15 +14,9 @@ static bool has_logits_shape(const IrShape *s) {
 
 // What the first output is before softmax; NULL after an error.
 static IrValue *find_logits(IrGraph *g) {
-    IrValue *v = g->outputs[0];
-    for (IrNode *n = v->def; n; n = ir_in(n, 0) ? ir_in(n, 0)->def : NULL) {
-        if (n->op == IR_OP_SOFTMAX || n->op == IR_OP_LOG_SOFTMAX) {
-            v = ir_in(n, 0);
-            break;
-        }
-        if (n->op != IR_OP_RESHAPE && n->op != IR_OP_COPY)
-            break;
-    }
+    IrNode *maker = pass_scores(g).maker;
+    bool softmax = maker && (maker->op == IR_OP_SOFTMAX || maker->op == IR_OP_LOG_SOFTMAX);
+    IrValue *v = softmax ? ir_in(maker, 0) : g->outputs[0];
     char text[160];
     if (v->type.dtype == IR_F32 && has_logits_shape(&v->type.shape))
         return v;

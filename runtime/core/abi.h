@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HONE_ABI = 5, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16 };
+enum { HONE_ABI = 6, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,
@@ -35,6 +35,15 @@ enum {
     HONE_AT_INPUT,
     HONE_AT_OUTPUT,
     HONE_AT_COUNT
+};
+
+enum { // what the numbers of the first output are, for a classifier
+    HONE_SCORES_LOGITS,
+    HONE_SCORES_PROBABILITIES,     // of classes that exclude each other
+    HONE_SCORES_SIGMOID,           // probabilities, each class by itself
+    HONE_SCORES_LOG_PROBABILITIES, // logarithms of probabilities
+    HONE_SCORES_OTHER,             // none of these; there is no probability to be told
+    HONE_SCORES_COUNT
 };
 
 // A kernel does thread `tid`'s share, of `nth`, on the bytes at args[]. It never waits.

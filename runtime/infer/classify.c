@@ -40,7 +40,7 @@ typedef struct Classifier {
 
 typedef struct Guess {
     int64_t index;
-    double score; // probability
+    double score; // probability, or the number itself where it says none
 } Guess;
 
 static void print_help(const Classifier *c, const RtCliOption *options, int n) {
@@ -192,22 +192,33 @@ static const char *label_of(const Classifier *c, int64_t index, char *text, size
     return text;
 }
 
-// The two classes of a model with one score: the second is "yes". False: a NaN.
-static bool rank_binary(const Classifier *c, float y, Guess *guess, int top) {
-    double yes = c->in->desc->softmax ? (double)y : 1 / (1 + exp(-(double)y));
+// What a number is worth: it is none, or infinite where that is no logarithm of 0.
+static bool is_usable(const Classifier *c, float y) {
+    bool logs = c->in->desc->scores == HONE_SCORES_LOGITS ||
+                c->in->desc->scores == HONE_SCORES_LOG_PROBABILITIES;
+    return isfinite(y) || (logs && y < 0);
+}
+
+// The two classes of a model with one score: the second is "yes".
+static bool rank_binary(const Classifier *c, const float *y, Guess *guess, int top) {
+    int scores = c->in->desc->scores;
+    double yes = scores == HONE_SCORES_LOGITS              ? 1 / (1 + exp(-(double)*y))
+                 : scores == HONE_SCORES_LOG_PROBABILITIES ? exp((double)*y)
+                                                           : (double)*y;
     bool is_yes = yes > 0.5;
     guess[0] = (Guess){is_yes, is_yes ? yes : 1 - yes};
     if (top > 1)
         guess[1] = (Guess){!is_yes, is_yes ? 1 - yes : yes};
-    return !isnan(y);
+    return is_usable(c, *y);
 }
 
-// The `top` largest of y, softmax applied if the model has none. False: y has a NaN.
+// The `top` largest of y; their softmax where they are logits, or logarithms. False: y has what is
+// no number.
 static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top) {
-    int n = 0;
+    int n = 0, scores = c->in->desc->scores;
     double largest = -INFINITY, sum = 0;
     for (int64_t i = 0; i < c->classes; i++) {
-        if (isnan(y[i]))
+        if (!is_usable(c, y[i]))
             return false;
         largest = y[i] > largest ? y[i] : largest;
         if (n == top && y[i] <= guess[n - 1].score)
@@ -217,7 +228,7 @@ static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int 
             guess[at] = guess[at - 1];
         guess[at] = (Guess){i, y[i]};
     }
-    if (c->in->desc->softmax)
+    if (scores != HONE_SCORES_LOGITS && scores != HONE_SCORES_LOG_PROBABILITIES)
         return true;
     if (isinf(largest))
         return false;
@@ -230,7 +241,9 @@ static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int 
 
 static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top) {
     char text[64];
-    if (!(c->columns == 1 ? rank_binary(c, *y, guess, top) : rank_classes(c, y, guess, top))) {
+    bool ok = (c->columns == 1 ? rank_binary : rank_classes)(c, y, guess, top);
+    bool told = c->in->desc->scores != HONE_SCORES_OTHER; // as a probability
+    if (!ok) {
         RtErr err;
         rt_fail(&err, "%s: the model's output is not finite", path);
         print_image_error(c, path, err.text);
@@ -239,7 +252,7 @@ static void print_guesses(Classifier *c, const char *path, const float *y, Guess
     if (!c->set.json) {
         printf("%s\n", RT_SHOW(path));
         for (int k = 0; k < top; k++)
-            printf("  %6.2f%%  %s\n", guess[k].score * 100,
+            printf(told ? "  %6.2f%%  %s\n" : "  %8.4g  %s\n", guess[k].score * (told ? 100 : 1),
                    RT_SHOW(label_of(c, guess[k].index, text, sizeof text)));
         return;
     }
@@ -251,7 +264,7 @@ static void print_guesses(Classifier *c, const char *path, const float *y, Guess
         rt_json_begin(&j, NULL, '{');
         rt_json_int(&j, "class", guess[k].index);
         rt_json_text(&j, "label", label_of(c, guess[k].index, text, sizeof text));
-        rt_json_number(&j, "probability", guess[k].score, 6);
+        rt_json_number(&j, told ? "probability" : "score", guess[k].score, 6);
         rt_json_end(&j, '}');
     }
     rt_json_end(&j, ']');

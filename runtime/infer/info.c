@@ -17,6 +17,18 @@ static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
     return (rt_infer_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
 }
 
+// What the program makes of the first output, by HONE_SCORES_*.
+static const struct {
+    const char *name, *shown;
+} scores[HONE_SCORES_COUNT] = {
+    [HONE_SCORES_LOGITS] = {"logits", "shown as their softmax, one alone as its sigmoid"},
+    [HONE_SCORES_PROBABILITIES] = {"probabilities", "shown as they are"},
+    [HONE_SCORES_SIGMOID] = {"sigmoid", "probabilities of each class by itself, shown as they are"},
+    [HONE_SCORES_LOG_PROBABILITIES] = {"log-probabilities", "shown as their softmax"},
+    [HONE_SCORES_OTHER] = {"other",
+                           "neither logits nor probabilities: shown as they are, without %"},
+};
+
 static void print_text(const HoneModelDesc *d) {
     char text[512];
     printf("%-10s %s\n", "model", RT_SHOW(d->name));
@@ -29,7 +41,7 @@ static void print_text(const HoneModelDesc *d) {
     if (d->labels && d->n_labels)
         printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, RT_SHOW(d->labels[0]),
                RT_SHOW(d->labels[d->n_labels - 1]));
-    printf("%-10s %s\n", "scores", d->softmax ? "probabilities" : "logits");
+    printf("%-10s %s: %s\n", "scores", scores[d->scores].name, scores[d->scores].shown);
     printf("%-10s %.1f MB weights, %.1f MB workspace at batch 1\n", "memory",
            (double)d->weights_bytes * 1e-6, workspace_mb(d, 1));
     printf("%-10s %.3f GFLOP at batch 1 in %d calls\n", "work", rt_infer_total_flops(d, 1) * 1e-9,
@@ -91,7 +103,7 @@ static void print_json(const HoneModelDesc *d) {
     write_tensors(&j, "inputs", d->inputs, d->n_inputs);
     write_tensors(&j, "outputs", d->outputs, d->n_outputs);
     rt_json_bool(&j, "dynamic_batch", d->batch_symbolic);
-    rt_json_bool(&j, "softmax", d->softmax);
+    rt_json_text(&j, "scores", scores[d->scores].name);
     write_preprocess(&j, &d->preprocess);
     rt_json_int(&j, "labels", d->labels ? d->n_labels : 0);
     rt_json_int(&j, "weights_bytes", d->weights_bytes);

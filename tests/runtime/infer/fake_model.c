@@ -126,13 +126,19 @@ static const HoneTensorDesc outputs[] = {
     {.name = "scores", .dtype = HONE_F32, .rank = 2, .dim = {BATCH, {CLASSES, 0}}}};
 static const HoneNodeDesc nodes[] = {
 #ifdef FAKE_NAMES
-    {"<script>\"a & b\"</script>\n\x1b\xff", "reduce_mean", "<b> & 'plain'", {0, 0}, {0, 0}, NOWHERE},
+    {"<script>\"a & b\"</script>\n\x1b\xff",
+     "reduce_mean",
+     "<b> & 'plain'",
+     {0, 0},
+     {0, 0},
+     NOWHERE},
     {"/a/very/long/name/of/a/node/that/goes/on/and/on/and/on/and/on/and/on/and/on/to/its/tail+/b+/"
      "c",
      "an_operator_whose_name_is_long",
      "an algorithm with a name that is longer than a column",
      {0, 40},
-     {80, 32}, NOWHERE},
+     {80, 32},
+     NOWHERE},
 #else
     {"average", "reduce_mean", "plain", {0, 192}, {0, 768}, NOWHERE},
     {"score", "matmul", "plain", {0, 40}, {80, 32}, NOWHERE},
@@ -163,7 +169,7 @@ const HoneModelDesc hone_fake_desc = {
                    .resize = 10,
                    .scale = 1.0f / 255.0f,
                    .std = {1, 1, 1}},
-    .softmax = SOFTMAX,
+    .scores = SOFTMAX ? HONE_SCORES_PROBABILITIES : HONE_SCORES_LOGITS,
     .batch_symbolic = !FAKE_FIXED,
     .arena_bytes = {FAKE_FIXED * MEANS * 4, FAKE_FIXED ? 0 : MEANS * 4},
     .scratch_bytes = 256,
