@@ -1,4 +1,5 @@
 // eval and predict: the tuned model at work, straight from the checkpoint.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,11 @@ typedef struct Eval {
 
 static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int64_t bad) {
     if (!e->json) {
-        printf("%lld images: loss %.4f, top-1 %.2f%%, top-5 %.2f%%\n", (long long)s->n, s->loss,
+        printf("%lld images: loss %.4f, top-1 %.2f%%, top-5 %.2f%%", (long long)s->n, s->loss,
                s->top1 * 100, s->top5 * 100);
+        if (s->n_not_finite)
+            printf("; %lld outputs are not finite", (long long)s->n_not_finite);
+        putchar('\n');
         return;
     }
     RtJson j = {.f = stdout};
@@ -28,8 +32,14 @@ static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int6
     rt_json_number(&j, "top5", s->top5, 9);
     rt_json_int(&j, "images", s->n);
     rt_json_int(&j, "bad_images", bad);
+    rt_json_int(&j, "not_finite", s->n_not_finite);
     rt_json_end(&j, '}');
     putchar('\n');
+}
+
+static void complain_line(void *ctx, const char *line) {
+    (void)ctx;
+    rt_fine_complain(line);
 }
 
 static void count_bad(void *ctx, int64_t item, const char *line) {
@@ -54,8 +64,9 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     int code = RT_EXIT_INPUT;
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
         rt_evaluate(t, source, e->batch, &scores, NULL, NULL, &err)) {
+        rt_scores_tell(&scores, data, RT_WORST, complain_line, NULL);
         print_scores(e, f, &scores, bad);
-        code = RT_EXIT_FINE;
+        code = scores.n_not_finite ? RT_EXIT_INPUT : RT_EXIT_FINE;
     } else if (data) {
         rt_fine_complain(err.text);
     }
@@ -163,6 +174,9 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
                        .logits = x->logits};
     ok = ok && (zero || rt_fail(err, "no memory")) && rt_engine_eval(x->engine, &b, err);
     free(zero);
+    for (int i = 0; ok && i < rt_engine_logit_columns(x->engine); i++)
+        ok = isfinite(x->logits[i]) ||
+             rt_fail(err, "%s: the network's output is not finite", path);
     if (!ok)
         return false;
     rt_probabilities(d, x->logits, x->p);
@@ -180,6 +194,13 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     return true;
 }
 
+static void print_error(RtJson *j, const char *path, const char *text) {
+    rt_json_begin(j, NULL, '{');
+    rt_json_text(j, "image", path);
+    rt_json_text(j, "error", text);
+    rt_json_end(j, '}');
+}
+
 static int predict_all(Predict *x, const RtCliList *paths) {
     RtErr err;
     RtJson j = {.f = stdout};
@@ -189,8 +210,11 @@ static int predict_all(Predict *x, const RtCliList *paths) {
     if (x->json)
         rt_json_begin(&j, NULL, '[');
     for (int i = 0; i < paths->n; i++)
-        if (!predict_one(x, paths->item[i], x->json ? &j : NULL, &err))
+        if (!predict_one(x, paths->item[i], x->json ? &j : NULL, &err)) {
             code = rt_fine_complain(err.text);
+            if (x->json)
+                print_error(&j, paths->item[i], err.text);
+        }
     if (x->json) {
         rt_json_end(&j, ']');
         putchar('\n');

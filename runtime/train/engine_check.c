@@ -17,6 +17,13 @@ static bool image_is_bad(RtEngine *t, const RtEngineBatch *b) {
            !all_finite(b->images, b->n * p->height * p->width * (int64_t)p->channels);
 }
 
+static bool features_are_bad(RtEngine *t, const RtEngineBatch *b) {
+    for (int i = 0; b->features && i < rt_engine_n_features(t); i++)
+        if (!all_finite(b->features[i], b->n * rt_engine_feature_floats(t, i)))
+            return true;
+    return false;
+}
+
 static const HoneParam *bad_parameter(RtEngine *t) {
     const HoneTrainDesc *d = rt_engine_desc(t);
     for (int i = 0; i < d->n_params; i++)
@@ -81,6 +88,8 @@ void rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, s
     const HoneNodeDesc *n = NULL;
     if (image_is_bad(t, b)) {
         snprintf(text, size, "the images");
+    } else if (features_are_bad(t, b)) {
+        snprintf(text, size, "what the frozen layers make of the images");
     } else if (p) {
         snprintf(text, size, "parameter '%s'", p->name);
     } else {

@@ -79,11 +79,25 @@ static void add_mistake(RtScores *s, const RtMistake *m) {
     s->worst[at] = *m;
 }
 
+static bool row_is_finite(float loss, const float *logits, int width) {
+    bool ok = isfinite(loss);
+    for (int i = 0; i < width; i++)
+        ok = ok && isfinite(logits[i]);
+    return ok;
+}
+
 static void add_row(RtScores *s, const HoneTrainDesc *d, const RtFeed *f, int64_t i, float loss,
                     const float *logits, int width, double *p) {
     const float *targets = f->targets ? f->targets + i * width : NULL;
     double right = 0;
     int32_t label = f->labels[i];
+    if (!row_is_finite(loss, logits, width)) {
+        if (s->n_not_finite < RT_WORST)
+            s->not_finite[s->n_not_finite] = f->items[i];
+        s->n++;
+        s->n_not_finite++;
+        return;
+    }
     int32_t guess = rt_score_row(d, logits, label, targets, &right, &s->top5);
     s->top1 += right;
     s->loss += (double)loss;
@@ -140,10 +154,26 @@ static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtScores 
 }
 
 static void take_means(RtScores *s) {
-    double n = s->n ? (double)s->n : 1;
-    s->loss /= n;
+    double n = s->n ? (double)s->n : 1, finite = (double)(s->n - s->n_not_finite);
+    s->loss = s->n_not_finite == s->n && s->n ? NAN : s->loss / (finite > 0 ? finite : 1);
     s->top1 /= n;
     s->top5 /= n;
+}
+
+void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
+                    void (*say)(void *ctx, const char *line), void *ctx) {
+    char line[600], name[512];
+    int64_t n = s->n_not_finite < most ? s->n_not_finite : most;
+    for (int64_t i = 0; i < n && i < RT_WORST; i++) {
+        snprintf(line, sizeof line, "%s: the network's output is not finite; counted as wrong",
+                 rt_dataset_item_name(data, s->not_finite[i], name, sizeof name));
+        say(ctx, line);
+    }
+    if (s->n_not_finite > n) {
+        snprintf(line, sizeof line, "so it is for %lld further images",
+                 (long long)(s->n_not_finite - n));
+        say(ctx, line);
+    }
 }
 
 bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,

@@ -21,6 +21,9 @@ typedef struct RtScores {
     int64_t *confusion; // [label][guess]; NULL: multi-label, or too many classes
     RtMistake worst[RT_WORST];
     int n_worst; // wrong ones, the largest loss first
+    // Images with a logit or a loss that is not finite: wrong, and left out of the loss's mean,
+    // which is NaN where they are all.
+    int64_t n_not_finite, not_finite[RT_WORST]; // the first of them
 } RtScores;
 
 // What one row of logits says. Returns the guessed class (multi-label: of the largest logit); adds
@@ -35,5 +38,8 @@ void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);
+// Tells `say` a line for each of the first `most` images in not_finite, and one for the others.
+void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
+                    void (*say)(void *ctx, const char *line), void *ctx);
 
 #endif

@@ -130,6 +130,8 @@ static bool run_batch(RtRun *r, const RtFeed *f, int64_t group, bool add, RtEngi
         return false;
     if (!all_finite(r->loss, f->n))
         return fail_nonfinite(r, b, "the loss");
+    if (!all_finite(r->logits, f->n * rt_engine_logit_columns(r->engine)))
+        return fail_nonfinite(r, b, "an output");
     count_batch(r, f, *weight, loss);
     return true;
 }
@@ -258,11 +260,13 @@ static bool show_validation(void *ctx, int64_t done, int64_t total) {
     return !is_stopped(r);
 }
 
-// A better top-1, or as good a one and a smaller loss. Without validation the last is the best.
+// A better top-1, or as good a one and a smaller loss. Without validation the last is the best. An
+// epoch with outputs that are not finite is never.
 static void keep_best(RtRun *r, const RtScores *v) {
     RtTrainState *s = &r->state;
-    bool better = !r->val || s->at[RT_BEST_EPOCH] < 0 || v->top1 > s->sum[RT_BEST_TOP1] ||
+    bool better = s->at[RT_BEST_EPOCH] < 0 || v->top1 > s->sum[RT_BEST_TOP1] ||
                   (v->top1 == s->sum[RT_BEST_TOP1] && v->loss < s->sum[RT_BEST_LOSS]);
+    better = !r->val || (better && v->n_not_finite == 0);
     s->at[RT_SINCE_BEST] = better ? 0 : s->at[RT_SINCE_BEST] + 1;
     if (!better)
         return;
@@ -272,6 +276,11 @@ static void keep_best(RtRun *r, const RtScores *v) {
     s->sum[RT_BEST_LOSS] = v->loss;
     memcpy(s->best, rt_engine_buffer(r->engine, RT_ENGINE_P),
            (size_t)r->d->param_floats * sizeof(float));
+}
+
+static void say_line(void *ctx, const char *line) {
+    RtRun *r = ctx;
+    rt_train_log_line(&r->log, "%s", line);
 }
 
 static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
@@ -286,8 +295,11 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
                                  {"seconds", row[RT_HIST_SECONDS], NULL},
                                  {"images_per_s", row[RT_HIST_IMAGES_PER_S], NULL},
                                  {"data_wait_s", row[RT_HIST_WAIT_SECONDS], NULL},
-                                 {"bad_images", (double)r->bad_images, NULL}};
+                                 {"bad_images", (double)r->bad_images, NULL},
+                                 {"not_finite", (double)v->n_not_finite, NULL}};
     char val[128] = "";
+    if (r->val)
+        rt_scores_tell(v, r->data, 1, say_line, r);
     if (r->val)
         snprintf(val, sizeof val, "  val loss %.4f top-1 %.2f%% top-5 %.2f%%", v->loss,
                  v->top1 * 100, v->top5 * 100);
@@ -435,6 +447,12 @@ static bool finish(RtRun *r, uint64_t since) {
     if (s->at[RT_BEST_EPOCH] >= 0)
         memcpy(rt_engine_buffer(r->engine, RT_ENGINE_P), s->best,
                (size_t)r->d->param_floats * sizeof(float));
+    if (r->val && s->at[RT_AT_EPOCH] > 0 && s->at[RT_BEST_EPOCH] < 0)
+        return rt_fail(&r->err,
+                       "no epoch is the best: after each, validation images had outputs that are "
+                       "not finite; nothing is written%s%s",
+                       r->set->folder ? ", the last checkpoint is in " : "",
+                       r->set->folder ? r->set->folder : "");
     if (r->val && s->at[RT_BEST_EPOCH] >= 0)
         rt_train_log_line(&r->log, "best: epoch %lld, top-1 %.2f%%, loss %.4f",
                           (long long)s->at[RT_BEST_EPOCH] + 1, s->sum[RT_BEST_TOP1] * 100,

@@ -219,6 +219,50 @@ class Train(Case):
                               r"checkpoint is in fake_train_nan.ckpt")
         self.assertTrue(glob.glob(self.path("fake_train_nan.ckpt/*")))
 
+    def test_outputs_that_are_not_finite_are_wrong_and_never_best(self):
+        """Images of class 2 have an infinite logit, their own, in the first epoch's validation."""
+        labels = self.read("d/t10k-labels-idx1-ubyte")[8:]
+        bad = [i for i, label in enumerate(labels) if label == 2]
+        err = self.train("--lr", "0.03", "--epochs", "3,2", "--log", "log.jsonl", "--report", "r.html", name="fake_train_inf")
+        self.assertIn(f"d/t10k-images-idx3-ubyte[{bad[0]}]: the network's output is not finite; counted as wrong\n"
+                      f"so it is for {len(bad) - 1} further images\n", err)
+        first, second, *_ = [e for e in self.events("log.jsonl") if e["event"] == "epoch"]
+        self.assertEqual((first["not_finite"], second["not_finite"]), (len(bad), 0))
+        self.assertLessEqual(first["val_top1"], 1 - len(bad) / len(labels))
+        self.assertRegex(err, r"epoch 1/3 .* for data\n")  # no star
+        self.assertRegex(err, r"epoch 2/3 .* for data  \*\n")
+        self.assertNotRegex(self.read("r.html").decode(), r'"-?(nan|inf)')
+
+    def test_without_an_epoch_of_finite_outputs_nothing_is_written(self):
+        args = ("--lr", "0.001", "--epochs", "2,1", "--log", "log.jsonl")
+        err = self.train(*args, code=1, name="fake_train_inf")
+        self.assertIn("no epoch is the best: after each, validation images had outputs that are not finite; nothing is "
+                      "written, the last checkpoint is in fake_train_inf.ckpt\n", err)
+        self.assertFalse(os.path.exists(self.path("fake_train_inf-tuned.onnx")))
+        self.events("log.jsonl")
+        self.assertIn("no epoch is the best", self.train(*args, "--resume", code=1, name="fake_train_inf"))
+
+    def test_eval_and_predict_of_what_is_not_finite(self):
+        self.train("--lr", "0.001", "--epochs", "1", code=1, name="fake_train_inf")
+        labels = self.read("d/t10k-labels-idx1-ubyte")[8:]
+        bad = [i for i, label in enumerate(labels) if label == 2]
+        code, out, err = self.run_program("fake_train_inf", "eval", "d")
+        self.assertEqual((code, err), (1, "".join(f"d/t10k-images-idx3-ubyte[{i}]: the network's output is not finite; "
+                                                  "counted as wrong\n" for i in bad)))
+        self.assertIn(f"top-5 {100 - 100 * len(bad) / len(labels):.2f}%", out)
+        code, out, _ = self.run_program("fake_train_inf", "eval", "--json", "d")
+        got = json.loads(out, parse_constant=lambda c: 1 / 0)
+        self.assertEqual((code, got["images"], got["not_finite"]), (1, len(labels), len(bad)))
+        self.write("flat.png", png_grey(8, 8, [90] * 64))
+        self.write("rows.png", png_grey(8, 8, [40 + 60 * (r // 2 == 1) for r in range(8) for _ in range(8)]))
+        code, out, err = self.run_program("fake_train_inf", "predict", "--json", "rows.png", "none.png", "flat.png", "rows.png")
+        rows = json.loads(out, parse_constant=lambda c: 1 / 0)
+        self.assertEqual(["top" in r for r in rows], [True, False, False, True])
+        self.assertEqual(rows[2], {"image": "flat.png", "error": "flat.png: the network's output is not finite"})
+        self.assertEqual((code, err), (1, "".join(r["error"] + "\n" for r in rows[1:3])))
+        code, out, _ = self.run_program("fake_train_inf", "predict", "flat.png")
+        self.assertEqual((code, out), (1, ""))
+
     def test_wrong_bindings_are_refused(self):
         self.assertIn("train.0: its output 'db' is not what its binding says",
                       self.train(code=1, name="fake_train_swapped"))
