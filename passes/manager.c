@@ -1,7 +1,8 @@
 // The pass manager: runs the pipelines of passes.def by level, verifies, times and prints.
 //
 // Invariants: every pass gets a scratch arena of its own that dies with it; with opt->verify a pass
-// that leaves a graph ir_verify() rejects is a bug of ours and named as such.
+// that leaves a graph ir_verify() rejects, and has reported no error, is a bug of ours and named as
+// such.
 
 #include "passes/util.h"
 #include <string.h>
@@ -61,7 +62,7 @@ static void free_scratch(void *arg) {
 // Returns the pass's number of changes.
 static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassInfo *pass) {
     FILE *out = opt->out ? opt->out : stderr;
-    int before = g->n_nodes;
+    int before = g->n_nodes, errors = p->diag->errors;
     double start = read_clock_ms();
     IrArena **scratch = ir_alloc(p->arena, sizeof *scratch);
     ir_arena_defer(p->arena, free_scratch, scratch);
@@ -74,7 +75,7 @@ static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassI
         fprintf(out, "%-16s %9.2f ms  %6d changes  %6d -> %d nodes\n", pass->name, ms, r.changes,
                 before, g->n_nodes);
     }
-    if (opt->verify) {
+    if (opt->verify && p->diag->errors == errors) {
         const char *wrong = ir_verify(g);
         if (wrong) {
             ir_bug(pass->name, g->name, "%s", wrong);
