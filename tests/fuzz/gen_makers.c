@@ -482,6 +482,12 @@ const GenMaker gen_makers[] = {
     {"expand", 2, 4, make_expand},
     {"gather", 2, 4, make_gather},
     {"shuffle", 3, 0, make_shuffle},
+    {"resize", 4, 1, gen_make_resize},
+    {"quantized", 4, 4, gen_make_quantized},
+    {"integer conv", 3, 0, gen_make_integer_conv},
+    {"fold", 3, 4, gen_make_fold},
+    {"nothing", 1, 3, gen_make_nothing},
+    {"position", 2, 3, gen_make_position},
     {"any", 8, 10, gen_make_any},
 };
 const int gen_n_makers = COUNT(gen_makers);

@@ -31,17 +31,24 @@ static const Config configs[] = {
     {"-O2 plain", "native", 2, true}, // as far as there are kernels for it
 };
 
+// What goes in and comes out at a batch size.
+typedef struct Batch {
+    int64_t N;
+    const IrTensor *in;
+    IrTensor *shape; // of the outputs; data NULL
+    Reference ref;   // want NULL: whatever comes out is right
+} Batch;
+
 // A graph's inputs and outputs as they were before the passes.
 typedef struct Check {
-    int64_t N;
     const Config *config;
     IrArena *arena;
     IrDiag *diag;
     int n_in, n_out;
     const char **in_name, **out_name;
-    const IrTensor *in;
-    IrTensor *shape;      // of the outputs; data NULL
-    const Reference *ref; // NULL: whatever comes out is right
+    bool symbolic; // the batch size matters
+    int n;
+    Batch batch[CHECK_BATCHES];
     char dir[64];
 } Check;
 
@@ -62,44 +69,46 @@ static size_t tensor_bytes(const IrTensor *t) {
 
 // ---------------------------------------------------------------- a run
 
-static bool compare_output(const Check *c, int i, const IrTensor *got, const char *run) {
-    double apart = c->ref ? ref_distance(&c->ref->want[i], got) : 0;
-    if (!c->ref || apart <= c->ref->tolerance[i])
+static bool compare_output(const Check *c, const Batch *b, int i, const IrTensor *got,
+                           const char *run) {
+    double apart = b->ref.want ? ref_distance(&b->ref.want[i], got) : 0;
+    if (!b->ref.want || apart <= b->ref.tolerance[i])
         return true;
     fprintf(stderr, "%s, %s: output %s (%s) is off by %g, may be by %g\n", c->config->name, run,
-            c->out_name[i], ir_dtype_name(got->dtype), apart, c->ref->tolerance[i]);
+            c->out_name[i], ir_dtype_name(got->dtype), apart, b->ref.tolerance[i]);
     return false;
 }
 
 // Copies of weights and inputs, read only; then the outputs, filled with NaNs.
-static void place_buffers(const Check *c, Guard *guard, HoneModelDesc *desc, const void **src,
-                          void **dst) {
+static void place_buffers(const Check *c, const Batch *b, Guard *guard, HoneModelDesc *desc,
+                          const void **src, void **dst) {
     char *weights = guard_alloc(guard, (size_t)desc->weights_bytes, 64, "the weights");
     if (desc->weights_bytes)
         memcpy(weights, desc->weights, (size_t)desc->weights_bytes);
     desc->weights = weights;
     for (int i = 0; i < c->n_in; i++) {
-        size_t bytes = tensor_bytes(&c->in[i]);
+        size_t bytes = tensor_bytes(&b->in[i]);
         void *to = guard_alloc(guard, bytes, 1, "input %.100s", c->in_name[i]);
         if (bytes)
-            memcpy(to, c->in[i].data, bytes);
+            memcpy(to, b->in[i].data, bytes);
         src[i] = to;
     }
     guard_seal(guard);
     for (int i = 0; i < c->n_out; i++) {
-        size_t bytes = tensor_bytes(&c->shape[i]);
+        size_t bytes = tensor_bytes(&b->shape[i]);
         dst[i] = guard_alloc(guard, bytes, 1, "output %.100s", c->out_name[i]);
         memset(dst[i], 0xff, bytes);
     }
 }
 
 // The outputs of thread counts after the first must agree with it, out[], bit for bit.
-static CheckStatus check_outputs(const Check *c, void *const *dst, IrTensor *out, const char *run) {
+static CheckStatus check_outputs(const Check *c, const Batch *b, void *const *dst, IrTensor *out,
+                                 const char *run) {
     CheckStatus status = CHECK_AGREES;
     for (int i = 0; i < c->n_out; i++) {
-        IrTensor got = c->shape[i];
+        IrTensor got = b->shape[i];
         got.data = dst[i];
-        if (!compare_output(c, i, &got, run))
+        if (!compare_output(c, b, i, &got, run))
             status = CHECK_DIFFERS;
         if (out[i].data && memcmp(out[i].data, dst[i], tensor_bytes(&got)) != 0) {
             fprintf(stderr, "%s, %s: output %s is not bit for bit as on the first run\n",
@@ -115,9 +124,9 @@ static CheckStatus check_outputs(const Check *c, void *const *dst, IrTensor *out
     return status;
 }
 
-static CheckStatus run_model(const Check *c, const HoneModelDesc *loaded, int threads, bool at_end,
-                             IrTensor *out) {
-    int64_t N = loaded->batch_symbolic ? c->N : 1;
+static CheckStatus run_model(const Check *c, const Batch *b, const HoneModelDesc *loaded,
+                             int threads, bool at_end, IrTensor *out) {
+    int64_t N = loaded->batch_symbolic ? b->N : 1;
     const char *run = ir_sprintf(c->arena, "N = %lld, %d threads", (long long)N, threads);
     Guard *guard = guard_new(at_end, ir_sprintf(c->arena, "%s, %s", c->config->name, run));
     HoneModelDesc desc = *loaded;
@@ -125,7 +134,7 @@ static CheckStatus run_model(const Check *c, const HoneModelDesc *loaded, int th
     void **dst = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *dst);
     char err[256] = "";
     HoneOptions opt = {.threads = threads};
-    place_buffers(c, guard, &desc, src, dst);
+    place_buffers(c, b, guard, &desc, src, dst);
     guard_names(guard, &desc);
     guard_watch(guard);
     HoneModel *m = hone_create(&desc, &opt, err, sizeof err);
@@ -136,7 +145,7 @@ static CheckStatus run_model(const Check *c, const HoneModelDesc *loaded, int th
               rt_model_observe(m, N, src, dst, guard_observe, guard) == 0;
     if (!ok)
         fprintf(stderr, "%s: %s\n", run, m ? hone_error(m) : err);
-    CheckStatus status = ok ? check_outputs(c, dst, out, run) : CHECK_CRASHED;
+    CheckStatus status = ok ? check_outputs(c, b, dst, out, run) : CHECK_CRASHED;
     hone_destroy(m);
     guard_free(guard);
     return status;
@@ -176,13 +185,23 @@ static CheckStatus judge_refusal(const char *text) {
     return *text ? CHECK_REFUSED : CHECK_CRASHED;
 }
 
+// All threads counts at all batch sizes; once where these do not matter.
+static CheckStatus run_all(const Check *c, const HoneModelDesc *loaded) {
+    CheckStatus status = CHECK_AGREES;
+    for (int k = 0; k < (c->symbolic ? c->n : 1); k++) {
+        IrTensor *out = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *out);
+        for (int threads = 1; threads <= 2 && status == CHECK_AGREES; threads++)
+            status = run_model(c, &c->batch[k], loaded, threads, threads == 1, out);
+    }
+    return status;
+}
+
 // Compiles g, which the passes change, and runs it.
 static CheckStatus check_config(Check *c, IrGraph *g) {
     char *said = NULL, err[512];
     size_t size;
     CgTarget target;
     CgResult cg = {0};
-    IrTensor *out = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *out);
     if (!cg_target_init(&target, c->arena, c->config->mcpu, c->diag))
         return CHECK_INVALID;
     FILE *usual = c->diag->out;
@@ -200,25 +219,38 @@ static CheckStatus check_config(Check *c, IrGraph *g) {
         fprintf(stderr, "%s: %s\n", c->config->name, err);
         return CHECK_CRASHED;
     }
-    for (int threads = 1; jit && threads <= 2 && status == CHECK_AGREES; threads++)
-        status = run_model(c, jit_desc(jit), threads, threads == 1, out);
-    if (jit)
+    if (jit) {
+        status = run_all(c, jit_desc(jit));
         jit_free(jit);
+    }
     return status == CHECK_REFUSED && c->config->plain ? CHECK_AGREES : status;
 }
 
-static bool describe_graph(Check *c, const IrGraph *g) {
+static bool is_symbolic(const IrGraph *g) {
+    for (int i = 0; i < g->n_inputs; i++)
+        if (!ir_shape_is_static(&g->inputs[i]->type.shape))
+            return true;
+    return false;
+}
+
+static bool describe_graph(Check *c, const IrGraph *g, int n, const int64_t *N) {
     c->n_in = g->n_inputs;
     c->n_out = g->n_outputs;
+    c->n = n;
+    c->symbolic = is_symbolic(g);
     c->in_name = ir_alloc_array(c->arena, (size_t)c->n_in + 1, sizeof *c->in_name);
     c->out_name = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *c->out_name);
-    c->shape = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *c->shape);
-    c->in = ref_inputs(g, c->N, c->arena);
     for (int i = 0; i < c->n_in; i++)
         c->in_name[i] = ir_strdup(c->arena, g->inputs[i]->name);
-    for (int i = 0; i < c->n_out; i++) {
+    for (int i = 0; i < c->n_out; i++)
         c->out_name[i] = ir_strdup(c->arena, g->outputs[i]->name);
-        c->shape[i] = ir_tensor_new(c->arena, &g->outputs[i]->type, c->N);
+    for (int k = 0; k < n; k++) {
+        Batch *b = &c->batch[k];
+        b->N = N[k];
+        b->in = ref_inputs(g, b->N, c->arena);
+        b->shape = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *b->shape);
+        for (int i = 0; i < c->n_out; i++)
+            b->shape[i] = ir_tensor_new(c->arena, &g->outputs[i]->type, b->N);
     }
     strcpy(c->dir, "/tmp/hone-fuzz-XXXXXX");
     return mkdtemp(c->dir) != NULL;
@@ -226,12 +258,23 @@ static bool describe_graph(Check *c, const IrGraph *g) {
 
 CheckStatus check_runs(IrGraph *g, int64_t N) {
     static const Config config = {"-O1", "native", 1, false};
-    Check c = {.N = N, .config = &config, .arena = g->prog->arena, .diag = g->prog->diag};
-    if (!describe_graph(&c, g))
+    Check c = {.config = &config, .arena = g->prog->arena, .diag = g->prog->diag};
+    if (!describe_graph(&c, g, 1, &N))
         return CHECK_INVALID;
     CheckStatus status = check_config(&c, g);
     rmdir(c.dir);
     return status;
+}
+
+// False when the evaluator refuses the graph.
+static bool evaluate(Check *c, IrGraph *g, IrOp wrong) {
+    for (int k = 0; k < c->n; k++) {
+        Batch *b = &c->batch[k];
+        b->ref = ref_evaluate(g, b->N, b->in, wrong, c->arena);
+        if (b->ref.why)
+            return false;
+    }
+    return true;
 }
 
 CheckStatus check_graph(const CheckJob *job) {
@@ -240,11 +283,9 @@ CheckStatus check_graph(const CheckJob *job) {
     IrArena *a = ir_arena_new(&diag);
     IrProgram *p = ir_parse(a, "graph", job->text, strlen(job->text));
     CheckStatus status = CHECK_INVALID;
-    Check c = {.N = job->N, .arena = a, .diag = &diag};
-    if (p && p->n_graphs == 1 && describe_graph(&c, p->graphs[0])) {
-        Reference ref = ref_evaluate(p->graphs[0], c.N, c.in, job->wrong, a);
-        c.ref = &ref;
-        status = ref.why ? CHECK_INVALID : CHECK_AGREES;
+    Check c = {.arena = a, .diag = &diag};
+    if (p && p->n_graphs == 1 && describe_graph(&c, p->graphs[0], job->n, job->N)) {
+        status = evaluate(&c, p->graphs[0], job->wrong) ? CHECK_AGREES : CHECK_INVALID;
         for (size_t i = 0; i < sizeof configs / sizeof *configs && status == CHECK_AGREES; i++) {
             c.config = &configs[i];
             diag.errors = 0;

@@ -1,5 +1,6 @@
 // A graph, given as textual IR, through passes, code generator and a run between guard pages, in
-// several configurations, each against the reference evaluator on the graph before the passes.
+// several configurations, each against the reference evaluator on the graph before the passes, at
+// several batch sizes.
 #ifndef TESTS_FUZZ_GRAPH_CHECK_H
 #define TESTS_FUZZ_GRAPH_CHECK_H
 
@@ -16,9 +17,11 @@ typedef enum CheckStatus {
 } CheckStatus;
 extern const char *const check_status_names[CHECK_STATUSES];
 
+enum { CHECK_BATCHES = 2 };
 typedef struct CheckJob {
     const char *text;
-    int64_t N;
+    int n; // batch sizes that the compiled graph runs at
+    int64_t N[CHECK_BATCHES];
     IrOp wrong; // see ref_evaluate(); IR_OP_COUNT: none
 } CheckJob;
 

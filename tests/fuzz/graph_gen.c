@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+const int64_t gen_batches[GEN_BATCHES] = {1, 3};
+
 uint64_t gen_draw(Gen *m, uint64_t below) {
     m->state = m->state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return below ? (m->state >> 33) % below : 0;
@@ -122,39 +124,39 @@ static bool has_sane_values(const IrTensor *clean, const IrTensor *noisy) {
     return floating ? apart <= most * fmax(ref_magnitude(clean), 1e-3) : apart == 0;
 }
 
-static void set_leaf(Gen *m, const IrValue *v) {
-    if (!m->clean[v->id].data) {
-        m->clean[v->id] = ir_tensor_new(m->prog->arena, &v->type, m->N);
-        m->clean[v->id].data = (void *)ir_const_data(m->prog, v->konst);
-        m->noisy[v->id] = m->clean[v->id];
-        m->exact[v->id] = v->konst->kind != IR_CONST_RAND;
+static void set_leaf(Gen *m, GenRun *r, const IrValue *v) {
+    if (!r->clean[v->id].data) {
+        r->clean[v->id] = ir_tensor_new(m->prog->arena, &v->type, 1);
+        r->clean[v->id].data = (void *)ir_const_data(m->prog, v->konst);
+        r->noisy[v->id] = r->clean[v->id];
+        r->exact[v->id] = v->konst->kind != IR_CONST_RAND;
     }
 }
 
-static bool evaluate_node(Gen *m, const IrNode *n) {
+static bool evaluate_node(Gen *m, GenRun *r, int64_t N, const IrNode *n) {
     IrArena *a = m->prog->arena;
     const IrTensor **clean = ir_alloc_array(a, (size_t)n->n_in + 1, sizeof *clean);
     const IrTensor **noisy = ir_alloc_array(a, (size_t)n->n_in + 1, sizeof *noisy);
     IrTensor out[8], rough[8];
     unsigned exact = 0;
     for (int i = 0; i < n->n_out; i++)
-        if (n->n_out > 8 || !has_sane_type(n->out[i], m->N))
+        if (n->n_out > 8 || !has_sane_type(n->out[i], N))
             return false;
     for (int i = 0; i < n->n_in; i++) {
         IrValue *v = ir_in(n, i);
         if (v && v->konst)
-            set_leaf(m, v);
-        clean[i] = v ? &m->clean[v->id] : NULL;
-        noisy[i] = v ? &m->noisy[v->id] : NULL;
-        exact |= i < 32 ? (unsigned)(!v || m->exact[v->id]) << i : 0;
+            set_leaf(m, r, v);
+        clean[i] = v ? &r->clean[v->id] : NULL;
+        noisy[i] = v ? &r->noisy[v->id] : NULL;
+        exact |= i < 32 ? (unsigned)(!v || r->exact[v->id]) << i : 0;
     }
-    if (ir_eval_node(n, m->N, clean, out, a) || ir_eval_node(n, m->N, noisy, rough, a))
+    if (ir_eval_node(n, N, clean, out, a) || ir_eval_node(n, N, noisy, rough, a))
         return false;
     for (int i = 0; i < n->n_out; i++) {
         uint32_t id = n->out[i]->id;
-        m->clean[id] = out[i];
-        m->exact[id] = ref_add_noise(n, exact, &rough[i]);
-        m->noisy[id] = rough[i];
+        r->clean[id] = out[i];
+        r->exact[id] = ref_add_noise(n, exact, &rough[i]);
+        r->noisy[id] = rough[i];
         if (!has_sane_values(&out[i], &rough[i]))
             return false;
     }
@@ -162,16 +164,23 @@ static bool evaluate_node(Gen *m, const IrNode *n) {
 }
 
 // Partial products overflow, or not, by their order.
-static bool is_long_product(const Gen *m, const IrNode *n) {
-    return n->op == IR_OP_REDUCE_PROD && ir_tensor_elems(&m->clean[ir_in(n, 0)->id]) >
-                                             24 * ir_tensor_elems(&m->clean[n->out[0]->id]);
+static bool is_long_product(const GenRun *r, const IrNode *n) {
+    return n->op == IR_OP_REDUCE_PROD && ir_tensor_elems(&r->clean[ir_in(n, 0)->id]) >
+                                             24 * ir_tensor_elems(&r->clean[n->out[0]->id]);
+}
+
+static bool accept_node(Gen *m, const IrNode *n) {
+    for (int k = 0; k < GEN_BATCHES; k++)
+        if (!evaluate_node(m, &m->run[k], gen_batches[k], n) || is_long_product(&m->run[k], n))
+            return false;
+    return true;
 }
 
 // The nodes behind `last` are new: all stay, or none.
 static bool accept_nodes(Gen *m, IrNode *last) {
     bool ok = true;
     for (IrNode *n = last ? last->next : m->graph->first; n && ok; n = n->next)
-        ok = evaluate_node(m, n) && !is_long_product(m, n);
+        ok = accept_node(m, n);
     while (!ok && m->graph->last != last)
         ir_remove_node(m->graph->last);
     return ok;
@@ -247,7 +256,15 @@ static void choose_outputs(Gen *m) {
         add_output(m, m->pool[m->n - 1]);
 }
 
-IrProgram *gen_graph(IrArena *a, uint64_t seed, int64_t *N) {
+static void set_inputs(Gen *m, GenRun *r, int64_t N) {
+    IrTensor *in = ref_inputs(m->graph, N, m->prog->arena);
+    for (int i = 0; i < m->graph->n_inputs; i++) {
+        r->clean[i] = r->noisy[i] = in[i];
+        r->exact[i] = true;
+    }
+}
+
+IrProgram *gen_graph(IrArena *a, uint64_t seed) {
     Gen *m = ir_alloc(a, sizeof *m);
     m->prog = ir_program_new(a, "random");
     m->graph = ir_graph_new(m->prog, "infer");
@@ -255,15 +272,11 @@ IrProgram *gen_graph(IrArena *a, uint64_t seed, int64_t *N) {
     for (int i = 0; i < 4; i++)
         gen_draw(m, 2);
     m->images = gen_chance(m, 55);
-    m->N = 1 + (int64_t)gen_draw(m, 3);
     int inputs = 1 + (int)gen_draw(m, 3), nodes = 1 + (int)gen_draw(m, 14);
     for (int i = 0; i < inputs; i++)
         add_input(m, i);
-    IrTensor *in = ref_inputs(m->graph, m->N, a);
-    for (int i = 0; i < inputs; i++) {
-        m->clean[i] = m->noisy[i] = in[i];
-        m->exact[i] = true;
-    }
+    for (int k = 0; k < GEN_BATCHES; k++)
+        set_inputs(m, &m->run[k], gen_batches[k]);
     for (int i = 0; m->graph->n_nodes < nodes && i < 12 * nodes; i++) {
         IrNode *last = m->graph->last;
         m->b = (IrBuilder){.graph = m->graph, .name = ir_sprintf(a, "n%d", i)};
@@ -272,6 +285,5 @@ IrProgram *gen_graph(IrArena *a, uint64_t seed, int64_t *N) {
             keep(m, v);
     }
     choose_outputs(m);
-    *N = m->N;
     return m->prog;
 }

@@ -2,31 +2,36 @@
 // evaluator. The same seed gives the same graph.
 //
 // A graph grows value by value: a maker (gen_makers.c) draws operands and attributes and tries to
-// build a node or a pattern of some. What it built is evaluated at once, on the inputs that the
-// check will use, and taken out again when a value is not finite, too large, too long, or depends
-// on rounding errors (reference.h): every graph is one that compiled code can be held to.
+// build a node or a pattern of some. What it built is evaluated at once, on the inputs and at
+// the batch sizes that the check will use, and taken out again when a value is not finite, too
+// large, too long, or depends on rounding errors (reference.h): every graph is one that compiled
+// code can be held to.
 #ifndef TESTS_FUZZ_GRAPH_GEN_H
 #define TESTS_FUZZ_GRAPH_GEN_H
 
 #include "ir/ir.h"
 
-enum { GEN_VALUES = 96, GEN_IDS = 4096, GEN_ELEMS = 4096 };
+enum { GEN_VALUES = 96, GEN_IDS = 4096, GEN_ELEMS = 4096, GEN_BATCHES = 2 };
+extern const int64_t gen_batches[GEN_BATCHES];
+
+typedef struct GenRun { // all values at one batch size, by id
+    IrTensor clean[GEN_IDS], noisy[GEN_IDS];
+    bool exact[GEN_IDS];
+} GenRun;
 
 typedef struct Gen {
     IrBuilder b;
     IrProgram *prog;
     IrGraph *graph;
     uint64_t state;
-    int64_t N;
     bool images; // mostly [N,C,H,W] in f32
     int n;
-    IrValue *pool[GEN_VALUES];               // what makers draw from
-    IrTensor clean[GEN_IDS], noisy[GEN_IDS]; // by value id
-    bool exact[GEN_IDS];
+    IrValue *pool[GEN_VALUES]; // what makers draw from
+    GenRun run[GEN_BATCHES];
 } Gen;
 
-// A program with one graph "infer" for batch size *N.
-IrProgram *gen_graph(IrArena *a, uint64_t seed, int64_t *N);
+// A program with one graph "infer", for the batch sizes gen_batches.
+IrProgram *gen_graph(IrArena *a, uint64_t seed);
 
 // ---- for makers
 uint64_t gen_draw(Gen *m, uint64_t below);
@@ -49,5 +54,12 @@ typedef struct GenMaker {
 extern const GenMaker gen_makers[];
 extern const int gen_n_makers;
 IrValue *gen_make_any(Gen *m); // gen_any.c
+// gen_special.c
+IrValue *gen_make_resize(Gen *m);
+IrValue *gen_make_quantized(Gen *m);
+IrValue *gen_make_integer_conv(Gen *m);
+IrValue *gen_make_fold(Gen *m);
+IrValue *gen_make_nothing(Gen *m);
+IrValue *gen_make_position(Gen *m);
 
 #endif

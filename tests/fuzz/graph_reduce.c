@@ -239,15 +239,17 @@ static bool shrink_dims(Reducer *r) {
     return changed;
 }
 
+// One batch size only, the least of those that fail.
 static bool lower_batch(Reducer *r) {
-    int64_t before = r->job.N;
-    if (before == 1)
-        return false;
-    r->job.N = 1;
+    const CheckJob before = r->job;
     r->job.text = r->text;
-    if (check_in_child(&r->job, true) == r->failure)
-        return true;
-    r->job.N = before;
+    r->job.n = 1;
+    for (int k = 0; k < before.n && (before.n > 1 || before.N[0] > 1); k++) {
+        r->job.N[0] = before.n > 1 ? before.N[k] : 1;
+        if (check_in_child(&r->job, true) == r->failure)
+            return true;
+    }
+    r->job = before;
     return false;
 }
 
@@ -261,6 +263,7 @@ char *reduce_graph(CheckJob *job, CheckStatus failure, int tries) {
             changed |= apply_edits(&r, edits[i]);
         changed |= shrink_dims(&r);
     }
-    job->N = r.job.N;
+    job->n = r.job.n;
+    memcpy(job->N, r.job.N, sizeof job->N);
     return r.text;
 }

@@ -1,5 +1,5 @@
 // Random graphs compiled and run against the reference evaluator, at -O0 and -O2, in blocked and in
-// plain layout, on one and two threads, between guard pages:
+// plain layout, each binary at batch 1 and 3, on one and two threads, between guard pages:
 //
 //   test_graphs                               150 graphs (30 under ASan), the reducer on a wrong op
 //   test_graphs --random COUNT [SEED [JOBS]]  until COUNT graphs agree
@@ -29,19 +29,21 @@ enum { GRAPHS = 150 };
 
 // ---------------------------------------------------------------- one graph
 
-static char *make_text(uint64_t seed, int64_t *N) {
+// job->text is malloc.
+static char *make_job(uint64_t seed, CheckJob *job) {
     IrDiag diag;
     ir_diag_init(&diag, "random");
     IrArena *a = ir_arena_new(&diag);
-    char *text = check_print(gen_graph(a, seed, N));
+    char *text = check_print(gen_graph(a, seed));
     ir_arena_free(a);
+    *job = (CheckJob){text, GEN_BATCHES, {0}, IR_OP_COUNT};
+    memcpy(job->N, gen_batches, sizeof gen_batches);
     return text;
 }
 
 static void report_failure(uint64_t seed, CheckStatus status, bool reduce) {
-    CheckJob job = {.wrong = IR_OP_COUNT};
-    char *text = make_text(seed, &job.N);
-    job.text = text;
+    CheckJob job;
+    char *text = make_job(seed, &job);
     fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, check_status_names[status]);
     CheckStatus again = check_in_child(&job, false);
     reduce = reduce && again == status && status != CHECK_INVALID;
@@ -49,8 +51,8 @@ static void report_failure(uint64_t seed, CheckStatus status, bool reduce) {
     if (small) {
         job.text = small;
         check_in_child(&job, false);
-        fprintf(stderr, "// seed %llu, N = %lld, reduced\n%s\n", (unsigned long long)seed,
-                (long long)job.N, small);
+        fprintf(stderr, "// seed %llu, N = %lld%s, reduced\n%s\n", (unsigned long long)seed,
+                (long long)job.N[0], job.n > 1 ? " and others" : "", small);
     }
     free(small);
     free(text);
@@ -104,11 +106,10 @@ static void work(Shared *s, int worker, int said) {
     while (__atomic_load_n(&s->agreed, __ATOMIC_RELAXED) < s->wanted &&
            __atomic_load_n(&s->n_failed, __ATOMIC_RELAXED) < 64) {
         uint64_t seed = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED);
-        CheckJob job = {.wrong = IR_OP_COUNT};
+        CheckJob job;
         s->current[worker] = seed;
         alarm(30);
-        char *text = make_text(seed, &job.N);
-        job.text = text;
+        char *text = make_job(seed, &job);
         CheckStatus status = check_graph(&job);
         alarm(0);
         s->current[worker] = UINT64_MAX;
@@ -226,14 +227,14 @@ static int count_nodes(const char *text, IrOp op, int *of_op) {
 static void reduces_to_wrong_op(void) {
     static const IrOp wrong[] = {IR_OP_SIGMOID, IR_OP_CONV, IR_OP_REDUCE_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        CheckJob job = {.wrong = wrong[i]};
+        CheckJob job;
         char *text = NULL;
         CheckStatus status = CHECK_AGREES;
         for (uint64_t seed = 1; seed < 400 && status != CHECK_DIFFERS; seed++) {
             int of_op;
             free(text);
-            text = make_text(seed, &job.N);
-            job.text = text;
+            text = make_job(seed, &job);
+            job.wrong = wrong[i];
             if (count_nodes(text, wrong[i], &of_op) >= 6 && of_op > 0)
                 status = check_in_child(&job, true);
         }
@@ -257,7 +258,7 @@ static int check_file(const char *path, int64_t N) {
         return 2;
     }
     fclose(f);
-    CheckStatus status = check_in_child(&(CheckJob){text, N, IR_OP_COUNT}, false);
+    CheckStatus status = check_in_child(&(CheckJob){text, 1, {N}, IR_OP_COUNT}, false);
     printf("%s: %s\n", path, check_status_names[status]);
     free(text);
     return status != CHECK_AGREES;
@@ -271,10 +272,9 @@ int main(int argc, char **argv) {
         return check_done();
     }
     if (argc > 2 && strcmp(argv[1], "--seed") == 0) {
-        CheckJob job = {.wrong = IR_OP_COUNT};
-        char *text = make_text(strtoull(argv[2], NULL, 10), &job.N);
-        job.text = text;
-        printf("// N = %lld\n%s", (long long)job.N, text);
+        CheckJob job;
+        char *text = make_job(strtoull(argv[2], NULL, 10), &job);
+        printf("%s", text);
         CheckStatus status = check_in_child(&job, true);
         if (status == CHECK_AGREES || status == CHECK_REFUSED)
             printf("%s\n", check_status_names[status]);
