@@ -87,9 +87,10 @@ typedef struct Step {
     double scale, zero;
 } Step;
 
-// Scales that are powers of two keep what is exact exact; others meet halves only by chance.
+// By other scales than powers of two halves are met by chance only, and what rounding errors decide
+// is no graph for the check.
 static Step draw_step(Gen *m) {
-    static const double scales[] = {0.125, 0.25, 0.0625, 0.037, 0.11};
+    static const double scales[] = {0.037, 0.11, 0.3, 0.0712, 0.25};
     bool is_signed = gen_chance(m, 50);
     return (Step){is_signed ? IR_I8 : IR_U8, scales[gen_draw(m, 5)],
                   (double)(is_signed ? gen_int(m, -3, 3) : gen_int(m, 0, 200))};

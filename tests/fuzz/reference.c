@@ -40,17 +40,18 @@ IrTensor *ref_inputs(const IrGraph *g, int64_t N, IrArena *a) {
 
 // Sums, products and moves: exact while the bits last.
 static const bool EXACT[IR_OP_COUNT] = {
-    [IR_OP_RELU] = true,       [IR_OP_CLIP] = true,       [IR_OP_ABS] = true,
-    [IR_OP_NEG] = true,        [IR_OP_FLOOR] = true,      [IR_OP_CEIL] = true,
-    [IR_OP_CAST] = true,       [IR_OP_ADD] = true,        [IR_OP_SUB] = true,
-    [IR_OP_MUL] = true,        [IR_OP_MAXIMUM] = true,    [IR_OP_MINIMUM] = true,
-    [IR_OP_PRELU] = true,      [IR_OP_RELU_GRAD] = true,  [IR_OP_WHERE] = true,
-    [IR_OP_CONV] = true,       [IR_OP_MATMUL] = true,     [IR_OP_MAX_POOL] = true,
-    [IR_OP_REDUCE_SUM] = true, [IR_OP_REDUCE_MAX] = true, [IR_OP_REDUCE_MIN] = true,
-    [IR_OP_CONCAT] = true,     [IR_OP_SHUFFLE] = true,    [IR_OP_SLICE] = true,
-    [IR_OP_PAD] = true,        [IR_OP_TRANSPOSE] = true,  [IR_OP_RESHAPE] = true,
-    [IR_OP_EXPAND] = true,     [IR_OP_GATHER] = true,     [IR_OP_COPY] = true,
-    [IR_OP_INTERLEAVE] = true, [IR_OP_SLICE_GRAD] = true, [IR_OP_FLIP_FILTER] = true,
+    [IR_OP_RELU] = true,       [IR_OP_CLIP] = true,        [IR_OP_ABS] = true,
+    [IR_OP_NEG] = true,        [IR_OP_FLOOR] = true,       [IR_OP_CEIL] = true,
+    [IR_OP_ROUND] = true,      [IR_OP_SIGN] = true,        [IR_OP_CAST] = true,
+    [IR_OP_ADD] = true,        [IR_OP_SUB] = true,         [IR_OP_MUL] = true,
+    [IR_OP_MAXIMUM] = true,    [IR_OP_MINIMUM] = true,     [IR_OP_PRELU] = true,
+    [IR_OP_RELU_GRAD] = true,  [IR_OP_WHERE] = true,       [IR_OP_CONV] = true,
+    [IR_OP_MATMUL] = true,     [IR_OP_MAX_POOL] = true,    [IR_OP_REDUCE_SUM] = true,
+    [IR_OP_REDUCE_MAX] = true, [IR_OP_REDUCE_MIN] = true,  [IR_OP_CONCAT] = true,
+    [IR_OP_SHUFFLE] = true,    [IR_OP_SLICE] = true,       [IR_OP_PAD] = true,
+    [IR_OP_TRANSPOSE] = true,  [IR_OP_RESHAPE] = true,     [IR_OP_EXPAND] = true,
+    [IR_OP_GATHER] = true,     [IR_OP_COPY] = true,        [IR_OP_INTERLEAVE] = true,
+    [IR_OP_SLICE_GRAD] = true, [IR_OP_FLIP_FILTER] = true,
 };
 
 // Products of two such numbers, and sums of a few thousand of them, fit float32's 24 bits.
