@@ -94,6 +94,56 @@ bool pass_is_grid(IrProgram *p, IrConst *c) {
     return long_enough && differ;
 }
 
+enum { SHORTEST_WAVE = 5 }; // three equations for one unknown
+
+// v[0], v[by], ... v[(n - 1) * by]: each but the first and last is in the same ratio to the sum of
+// its neighbours. *moves when they are not all the same.
+static bool is_wave_line(const float *v, int64_t by, int64_t n, bool *moves) {
+    double dot = 0, square = 0, most = 0;
+    for (int64_t i = 1; i + 1 < n; i++) {
+        double x = v[i * by], sides = (double)v[(i - 1) * by] + v[(i + 1) * by];
+        dot += x * sides;
+        square += x * x;
+        most = fmax(most, fabs(x));
+        *moves = *moves || v[i * by] != v[0];
+    }
+    double ratio = square > 0 ? dot / square : 0;
+    for (int64_t i = 1; i + 1 < n; i++) {
+        double sides = (double)v[(i - 1) * by] + v[(i + 1) * by];
+        if (!(fabs(sides - ratio * v[i * by]) <= 1e-3 * most)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Pieces of `n` along an axis whose elements are `by` apart.
+static bool are_waves(const Numbers *t, int64_t by, int64_t n) {
+    bool moves = false;
+    for (int64_t i = 0; i < t->n; i++) {
+        if (i / by % n == 0 && !is_wave_line(t->v + i, by, n, &moves)) {
+            return false;
+        }
+    }
+    return moves;
+}
+
+// Positions in the plane are numbered row by row: the pieces are a row each.
+bool pass_is_wave(IrProgram *p, IrConst *c) {
+    Numbers t = numbers_of(p, c);
+    int64_t by = 1;
+    for (int axis = t.n ? t.shape->rank - 1 : -1; axis >= 0; axis--) {
+        int64_t d = t.shape->dim[axis].c;
+        for (int64_t n = d; n >= SHORTEST_WAVE; n--) {
+            if (d % n == 0 && are_waves(&t, by, n)) {
+                return true;
+            }
+        }
+        by *= d;
+    }
+    return false;
+}
+
 bool pass_is_repeated(IrProgram *p, IrConst *c) {
     Numbers t = numbers_of(p, c);
     int64_t rows = t.n && t.shape->rank ? t.shape->dim[0].c : 0, size = rows ? t.n / rows : 0;

@@ -8,7 +8,7 @@ typedef struct PassFlow { // by value id
     bool *reached;        // output 0 depends on it by way of floats, with a slope
     bool *varies;         // depends on an input of the graph that is no parameter
     bool *below;          // depends on a product, a normalization, a reduction
-    uint64_t (*seen)[2];  // 0; room for who walks along
+    uint64_t (*seen)[4];  // 0; room for who walks along
 } PassFlow;
 
 PassFlow pass_flow(IrArena *a, const IrGraph *g);
@@ -26,6 +26,7 @@ bool pass_is_binary(IrProgram *p, IrConst *c);   // 0 and 1, both of them, nothi
 bool pass_is_mask(IrProgram *p, IrConst *c);     // 0 and what leaves nothing of a softmax, both
 bool pass_is_whole(IrProgram *p, IrConst *c);    // whole numbers, not all the same
 bool pass_is_grid(IrProgram *p, IrConst *c);     // every line along every axis is equally spaced
+bool pass_is_wave(IrProgram *p, IrConst *c);     // the lines of an axis are sines, or geometric
 bool pass_is_repeated(IrProgram *p, IrConst *c); // several entries of axis 0, all the same
 
 #endif

@@ -4,12 +4,14 @@
 //   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own
 //   running statistics: mean and variance of a normalization, what stands under a root alone
 //   what is applied to the image above the first product, normalization or reduction
-//   masks (0 and -99 or less, 0 and 1), grids and anchors (whole numbers, equally spaced)
+//   masks (0 and -99 or less, 0 and 1), grids and anchors (whole numbers, equally spaced), sines of
+//   positions and their frequencies
 //   tables that constants are computed from (coordinates of a relative position bias)
 //   scales of integers
 //   filters that are the same for every channel (blur, upsampling)
-//   vectors that only the norm of a weight is computed with (spectral norm)
-//   ones and zeros of a normalization that a parameter below scales and shifts again
+//   what only the norm or a statistic of a weight is computed with (spectral norm)
+//   ones and zeros of a normalization that a parameter below scales and shifts again, zeros between
+//   the biases of a joined product
 //
 // A constant is followed through what is computed from constants alone, down to the nodes that
 // bring it and the image together. `--params` overrides the rule (params.c).
@@ -26,17 +28,19 @@ static const char single[] = "single numbers",
                   table[] = "a table that constants are computed from",
                   scale[] = "scales of integers",
                   repeated[] = "one filter for every channel (blur, upsampling)",
-                  auxiliary[] = "vectors that the norm of a weight is computed with",
+                  wave[] = "sines and geometric series (positions, frequencies)",
+                  auxiliary[] = "what only the norm of a weight is computed with",
                   neutral[] = "ones or zeros beside a parameter that does the same";
 
 typedef enum Flag { // of a way from the constant on
     COMPUTED = 1,   // its numbers were not only moved
     WEIGHT = 2,     // was a weight in a product of constants, or was added below one
     TABLE = 4,      // was multiplied by one
-    NUMBER = 8,     // became a single number
+    NORM = 8,       // became a single number, or a statistic of a weight
     ROOT = 16,      // stood under a root, or was a statistic, alone
     SCALE = 32,     // was multiplied with integers
     NEUTRAL = 64,
+    SCALED = 128, // single numbers were added or multiplied
 } Flag;
 
 typedef struct Way {
@@ -122,7 +126,7 @@ static int64_t count_long_axes(const IrShape *s) {
 
 static unsigned through_product(const Way *w, const IrNode *n, int index, unsigned flags) {
     flags |= index > 0 ? WEIGHT : flags & WEIGHT ? 0 : TABLE;
-    return flags | (is_number(n->out[0]) && w->elems > 1 ? NUMBER : 0);
+    return flags | (is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
 }
 
 // Operand `index` of n is spread over more numbers: a scale, where those are integers.
@@ -142,7 +146,7 @@ static unsigned through_arithmetic(const Way *w, const IrNode *n, int index, uns
         return flags | SCALE;
     }
     if (is_number(other) && !is_number(n->out[0])) { // c + eps, c * alpha
-        return flags;
+        return flags | SCALED;
     }
     return flags | COMPUTED | (w->f->below[other->id] ? WEIGHT : 0);
 }
@@ -150,12 +154,28 @@ static unsigned through_arithmetic(const Way *w, const IrNode *n, int index, uns
 static unsigned through_batch_norm(const Way *w, int index, unsigned flags) {
     bool repeats = (index == 1 && pass_all_are(w->ctx->prog, w->konst, 1)) ||
                    (index == 2 && pass_all_are(w->ctx->prog, w->konst, 0));
-    unsigned alone = index > 2 ? ROOT : repeats ? NEUTRAL : 0;
-    return flags | COMPUTED | (flags & COMPUTED ? 0 : alone);
+    if (index > 2) {
+        return flags | (flags & COMPUTED ? NORM : ROOT) | COMPUTED;
+    }
+    return flags | COMPUTED | (repeats && !(flags & (COMPUTED | SCALED)) ? NEUTRAL : 0);
+}
+
+// Zeros between others in a vector: the bias of a key between those of query and value.
+static unsigned through_concat(const Way *w, const IrNode *n, unsigned flags) {
+    bool others = false;
+    for (int i = 0; i < n->n_in; i++) {
+        const IrConst *c = look_up(ir_in(n, i))->konst;
+        others = others || (c && c != w->konst && !pass_all_are(w->ctx->prog, (IrConst *)c, 0));
+    }
+    bool zeros = n->out[0]->type.shape.rank == 1 && pass_all_are(w->ctx->prog, w->konst, 0);
+    return flags | (others && zeros && !(flags & (COMPUTED | SCALED)) ? NEUTRAL : 0);
 }
 
 // Through operand `index` of n, whose operands all are constants or computed from such.
 static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned flags) {
+    if (n->op == IR_OP_CONCAT) {
+        return through_concat(w, n, flags);
+    }
     if (pass_only_moves(n->op)) {
         return flags;
     }
@@ -169,7 +189,7 @@ static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned 
         return flags | (flags & COMPUTED ? 0 : ROOT) | COMPUTED;
     }
     if (pass_is_reduce(n)) {
-        return flags | COMPUTED | (is_number(n->out[0]) && w->elems > 1 ? NUMBER : 0);
+        return flags | COMPUTED | (is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
     }
     return through_arithmetic(w, n, index, flags);
 }
@@ -269,6 +289,7 @@ static const char *judge_element(const Way *w, const IrNode *n, int index, unsig
            : pass_is_binary(p, w->konst) || pass_is_mask(p, w->konst) ? mask
            : pass_is_whole(p, w->konst)                               ? whole
            : pass_is_grid(p, w->konst)                                ? grid
+           : pass_is_wave(p, w->konst)                                ? wave
            : is_neutral(w, n)                                         ? neutral
                                                                       : NULL;
 }
@@ -284,8 +305,8 @@ static const char *judge(const Way *w, const IrNode *n, int index, unsigned flag
     if (flags & ROOT || (n->op == IR_OP_BATCH_NORM && index >= 3)) {
         return statistic;
     }
-    if (flags & (NUMBER | SCALE | NEUTRAL)) {
-        return flags & NUMBER ? auxiliary : flags & SCALE ? scale : neutral;
+    if (flags & (NORM | SCALE | NEUTRAL)) {
+        return flags & NORM ? auxiliary : flags & SCALE ? scale : neutral;
     }
     return is_weight(n, index, w->konst) ? judge_weight(w, n, index, flags)
                                          : judge_element(w, n, index, flags);

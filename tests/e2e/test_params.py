@@ -151,13 +151,19 @@ def computed(g):
     var = g.op("ReduceMean", g.op("Mul", w, w), axes=[1, 2, 3], keepdims=1)
     w = g.op("Div", w, g.op("Sqrt", g.op("Add", var, g.number(1e-5))))
     x = use(x, g.op("Mul", w, g.op("Mul", g.param("ws.gain", WIDTH, 1, 1, 1, shift=1), g.number(0.5))))
-    w = g.op("Reshape", g.param("bn.weight", WIDTH, WIDTH, 1, 1), g.ints(1, WIDTH, WIDTH))
-    mean = g.op("ReduceMean", w, axes=[0, 2], keepdims=0)
-    d = g.op("Sub", w, g.op("Reshape", mean, g.ints(1, WIDTH, 1)))
-    var = g.op("ReduceMean", g.op("Mul", d, d), axes=[0, 2], keepdims=0)
-    w = g.op("BatchNormalization", w, g.param("bn.gain", WIDTH, shift=1),
-             g.none("bn.zeros", np.zeros(WIDTH), "ones or zeros"), mean, var)
-    x = use(x, g.op("Reshape", w, g.ints(WIDTH, WIDTH, 1, 1)))
+    for name, copy in (("bn", False), ("bn2", True)):
+        w = g.op("Reshape", g.param(f"{name}.weight", WIDTH, WIDTH, 1, 1), g.ints(1, WIDTH, WIDTH))
+        of = g.none("bn2.copy", g.numbers(1, WIDTH, WIDTH), "norm of a weight") if copy else w
+        mean = g.op("ReduceMean", of, axes=[0, 2], keepdims=0)
+        d = g.op("Sub", of, g.op("Reshape", mean, g.ints(1, WIDTH, 1)))
+        var = g.op("ReduceMean", g.op("Mul", d, d), axes=[0, 2], keepdims=0)
+        gain = g.init(f"{name}.gain", np.ones(WIDTH, np.float32))
+        g.params[gain] = WIDTH
+        w = g.op("BatchNormalization", w, g.op("Mul", gain, g.number(0.7)),
+                 g.none(f"{name}.zeros", np.zeros(WIDTH), "ones or zeros"), mean, var)
+        x = use(x, g.op("Reshape", w, g.ints(WIDTH, WIDTH, 1, 1)))
+    bias = g.op("Concat", g.param("q.bias", 2), g.none("k.bias", np.zeros(2), "ones or zeros"), g.param("v.bias", 2), axis=0)
+    x = g.op("Tanh", g.conv(x, g.param("joined.weight", WIDTH, WIDTH, 1, 1), bias))
     w = g.param("sn.weight", WIDTH, WIDTH, 1, 1)
     v = g.none("sn.v", g.numbers(WIDTH), "norm of a weight")
     u = g.none("sn.u", g.numbers(WIDTH), "norm of a weight")
@@ -201,6 +207,9 @@ def positions(g):
         small = g.param(f"pos.{name}", 1, WIDTH, side, side)
         x = g.op("Add", x, g.op("Resize", small, "", "", g.ints(1, WIDTH, 4, 4), mode=mode))
     t = g.op("Transpose", g.op("Reshape", g.op("Tanh", x), g.ints(0, WIDTH, 16)), perm=[0, 2, 1])
+    at, rates = np.arange(16)[:, None], 0.5 ** np.arange(WIDTH // 2)
+    t = g.op("Add", t, g.none("waves", np.sin(np.hstack([at * rates, at * rates + 1])), "sines"))
+    t = g.op("Mul", t, g.none("waves2d", np.cos(np.hstack([at // 8 * rates, at % 8 * rates])), "sines"))
     table = g.none("coords", g.numbers(31, 2), "a table")
     b = g.op("Add", g.op("MatMul", table, g.param("cpb.0.weight", 2, 8)), g.param("cpb.0.bias", 8))
     b = g.op("MatMul", g.op("Tanh", b), g.param("cpb.2.weight", 8, 1))
