@@ -50,6 +50,9 @@ const char *fe_parse_limit(IrArena *a, const char *text, FeLimits *out) {
     for (int i = 0; i < FE_LIMIT_COUNT; i++) {
         if (strlen(limits[i].name) == (size_t)(eq - text) &&
             strncmp(limits[i].name, text, (size_t)(eq - text)) == 0) {
+            if (out->v[i] && out->v[i] != size) {
+                return ir_sprintf(a, "'%s' is given twice", limits[i].name);
+            }
             out->v[i] = size;
             return NULL;
         }

@@ -87,9 +87,12 @@ static bool take_meta(Reading *r, int which) {
         if (r->n[which]) {
             r->from[which] = i ? FOREIGN : OWN;
         } else if (i == 0) {
-            ir_error(&r->tool->diag, IR_NOWHERE,
-                     "metadata '%s': '%s' is no list of numbers %s %.9g to %.9g", k->keys[i], text,
-                     k->min == TOOL_ABOVE_0 ? "above 0," : "from", k->min, k->max);
+            ir_error(&r->tool->diag, IR_NOWHERE, "metadata '%s': '%s' is no list of numbers %s %g",
+                     k->keys[i], text,
+                     k->min == TOOL_ABOVE_0 ? "above 0 and at most"
+                     : k->min < 0           ? "up to"
+                                            : "from 0 to",
+                     k->max);
             return false;
         } else {
             ir_warn(&r->tool->diag, IR_NOWHERE, "metadata '%s': '%s' is ignored", k->keys[i], text);

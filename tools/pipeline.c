@@ -15,6 +15,14 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
             ir_error(&t->diag, IR_NOWHERE, "--input-shape %s: %s", m->input_shapes.v[i], why);
             return NULL;
         }
+        for (int k = 0; k < i; k++) {
+            const char *a = pins[k].input, *b = pins[i].input;
+            if (a == b || (a && b && strcmp(a, b) == 0)) {
+                ir_error(&t->diag, IR_NOWHERE, "--input-shape: given twice for one input: %s, %s",
+                         m->input_shapes.v[k], m->input_shapes.v[i]);
+                return NULL;
+            }
+        }
     }
     for (int i = 0; i < m->limit_texts.n; i++) {
         const char *why = fe_parse_limit(t->arena, m->limit_texts.v[i], &m->limits);

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from script import HONE, SNEAKER, main, ok, run, temp
 
 F = TensorProto.FLOAT
-ODD = [chr(c) for c in range(1, 256)] + list("\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ufff9\U000e0041") + [
+ODD = [chr(c) for c in range(1, 256)] + ["\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ufff9\U000e0041",
     "\x1b]0;PWNED\x07\x1b[31m\x1b[2J", "</title><script>alert(1)</script>", "x\n#error INJECTED\nint pwned(void){return 1;}\n//", "y\\", "??/",
     "*/ int x; /*", "\\\n", "\"); system(\"id", "%s%n%d", "&lt;b&gt;", "$(id)`id`", "../../../etc/passwd", "__metadata__", "a=b", "N", "Käse 猫 😀", "\\N\\G",
     "'; DROP", "]]>", "<!--", "--help", "-rf", ".", "a\tb", "\r", "x" * 3000]
@@ -112,7 +112,7 @@ def test_tables_and_diagnostics():
 
 def test_command_lines():
     network("", "ok.onnx")
-    for text in [bytes([c]) for c in range(1, 256)][::5] + [t.encode() for t in ODD[255:]] + [b"\xc3", b"\xed\xa0\x80", b"\xff\xfe"]:
+    for text in [bytes([c]) for c in range(1, 256)][::9] + [t.encode() for t in ODD[255:]] + [b"\xc3", b"\xed\xa0\x80", b"\xff\xfe"]:
         for argv in (["compile", "ok.onnx", "-o", "p", b"--x" + text], ["compile", "ok.onnx", "-o", "p", "--std", text + b"x"],
                      ["compile", "ok.onnx", "-o", "p", "--emit", b"x" + text], [b"cmd" + text], ["opt", "--pipeline", text + b"x", "f.ir"]):
             done = subprocess.run([HONE, *argv], capture_output=True, cwd=TEMP_FOLDER)
@@ -165,7 +165,7 @@ def test_headers_are_c_and_cpp():
     network("", "plain.onnx")
     ok(HONE, "compile", "plain.onnx", "-o", "plain.o", "--emit", "object", "--name", PLAIN)
     plain = ok("cc", "-E", "-P", "plain.h")
-    for text in ODD[255:] + [ALL] + [f"{c}\n" for c in "\\/?*"] + ["?" * k + "/" for k in range(5)] + ["\\" * k for k in range(1, 4)]:
+    for text in ODD[255:274] + [ALL, "?\n", "??/\n", "???/", "\\\\", "/*", "//"]:
         path, _ = network(text, "m.onnx")
         ok(HONE, "compile", path, "-o", "odd.o", "--emit", "object", "--name", PLAIN)
         header = open(temp("odd.h"), encoding="utf-8").read()
@@ -173,7 +173,7 @@ def test_headers_are_c_and_cpp():
         # what the compiler sees is the plain model's, trigraphs or not
         for flags in (["-std=c11"], ["-std=c99", "-trigraphs"]):
             assert ok("cc", *flags, "-E", "-P", "odd.h") == (plain if flags == ["-std=c11"] else ok("cc", *flags, "-E", "-P", "plain.h")), text
-        if text in ODD[255:268] + [ALL]:
+        if text in ODD[255:262] + [ALL]:
             with open(temp("use.c"), "w") as f:
                 f.write('#include "odd.h"\nint main(void) { return 0; }\n')
             shutil.copy(temp("use.c"), temp("use.cpp"))
@@ -185,7 +185,7 @@ def test_headers_are_c_and_cpp():
 
 
 def test_textual_ir_comes_back():
-    for text in ODD[::7] + ODD[255:] + [ALL]:
+    for text in ODD[:255:20] + ODD[255:] + [ALL]:
         path, _ = network(text, "m.onnx")
         ok(HONE, "compile", path, "-o", "a.ir", "--emit", "ir")
         with open(temp("a.ir"), "rb") as f:
@@ -197,7 +197,7 @@ def test_textual_ir_comes_back():
 
 
 def test_pictures():
-    for text in ODD[255:] + [ALL]:
+    for text in ODD[255::3] + ["&lt;b&gt;", "\\N\\G", "\\", ALL]:
         path, _ = network(text, "m.onnx")
         ok(HONE, "inspect", path, "--dot", "g.dot")
         with open(temp("g.dot"), "rb") as f:
