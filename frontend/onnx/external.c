@@ -31,6 +31,7 @@ static const char *const stores[] = {"blobs", "snapshots"}; // of a cache
 
 // Folders from `root` down, each held open with its name; what is left of the path.
 typedef struct Walk {
+    const char *root; // a real path where links are allowed
     int n, links;
     int fd[MAX_DEPTH];
     char first[NAME_MAX + 1]; // name of what lies in the root
@@ -50,19 +51,37 @@ static bool next_part(Walk *w, char part[NAME_MAX + 1]) {
     return true;
 }
 
+// An absolute target, as a path from the root again, to which the walk goes back; NULL: it leads
+// elsewhere. That path is walked like any other: it need not be trusted.
+static const char *from_root(Walk *w, const char *target, char *real) {
+    size_t n = strlen(w->root);
+    if (!realpath(target, real)) {
+        return NULL;
+    }
+    if (strncmp(real, w->root, n) != 0 || real[n] != '/') {
+        return errno = EXDEV, NULL;
+    }
+    while (w->n > 1) {
+        close(w->fd[--w->n]);
+    }
+    return real + n;
+}
+
 // The link `fd` leads on: its target takes its place before the rest of the path.
 static bool take_link(Walk *w, int fd) {
-    char target[PATH_MAX];
-    ssize_t n = readlinkat(fd, "", target, sizeof target);
-    size_t left = strlen(w->rest);
-    if (n <= 0 || (size_t)n == sizeof target || (size_t)n + left >= sizeof w->rest) {
-        return errno = ENAMETOOLONG, false;
+    char text[PATH_MAX], real[PATH_MAX];
+    ssize_t n = readlinkat(fd, "", text, sizeof text - 1);
+    if (n <= 0) {
+        return errno = ENOENT, false;
     }
-    if (target[0] == '/') {
-        return errno = EXDEV, false;
+    text[n] = 0;
+    const char *target = text[0] == '/' ? from_root(w, text, real) : text;
+    size_t bytes = target ? strlen(target) : 0, left = strlen(w->rest);
+    if (!target || bytes + left >= sizeof w->rest) {
+        return errno = target ? ENAMETOOLONG : errno, false;
     }
-    memmove(w->rest + n, w->rest, left + 1);
-    memcpy(w->rest, target, (size_t)n);
+    memmove(w->rest + bytes, w->rest, left + 1);
+    memcpy(w->rest, target, bytes);
     return true;
 }
 
@@ -137,12 +156,12 @@ static int step(Walk *w, int most_links) {
 // Opens what `path` leads to from the folder `root`, never leaving it. With links on the way the
 // end lies in one of a cache's stores. FAILED and errno.
 static int walk(const char *root, const char *path, int most_links) {
-    Walk w = {.n = 1};
+    Walk w = {.root = root, .n = 1};
     if (strlen(path) >= sizeof w.rest) {
         return errno = ENAMETOOLONG, FAILED;
     }
     strcpy(w.rest, path);
-    w.fd[0] = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    w.fd[0] = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int got = w.fd[0] < 0 ? FAILED : GO_ON;
     while (got == GO_ON) {
         got = step(&w, most_links);

@@ -121,6 +121,12 @@ def test_links_within_a_cache():
     write("hub/snapshots/next/model.onnx", model)
     compiles("hub/snapshots/main/onnx/model.onnx")
     compiles("hub/snapshots/next/model.onnx")
+    for at in (temp("hub"), temp("elsewhere")):  # absolute links, by whichever path
+        os.unlink(temp("hub/snapshots/next/model.onnx_data"))
+        link(at + "/blobs/bbbb", "hub/snapshots/next/model.onnx_data")
+        compiles("hub/snapshots/next/model.onnx")
+    os.chmod(temp("hub/blobs"), 0o711)
+    compiles("hub/snapshots/next/model.onnx")
 
 
 def test_links_that_leave_the_cache():
@@ -130,7 +136,7 @@ def test_links_that_leave_the_cache():
     write("cache/private/data", data)
     write("cache/snapshots/a/x", b"")
     cases = {"../../../secret": "link", temp("secret"): "link", "/etc/passwd": "link", "../../private/data": "link",
-             "../../../cache/blobs/dddd": "link", "model.onnx_data": "link", "../nowhere/../../blobs/dddd": "No such file",
+             "../../../cache/blobs/dddd": "link", temp("cache/private/data"): "link", temp("cache/blobs/../../secret"): "link", "model.onnx_data": "link", "../nowhere/../../blobs/dddd": "No such file",
              "../../blobs": "regular file", "../../blobs/dddd/": "below", "../../blobs/none": "No such file"}
     for i, (to, word) in enumerate(cases.items()):
         write(f"cache/snapshots/{i}/model.onnx", model)
