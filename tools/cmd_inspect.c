@@ -52,7 +52,7 @@ static void print_count(double x, char *buf, size_t size) {
 }
 
 static void print_table(const IrGraph *g) {
-    char name[37], text[256], type[256], params[32], macs[32];
+    char name[37], shown[37], text[256], type[256], params[32], macs[32];
     LayerStats total = {0, 0};
     for (int i = 0; i < g->n_inputs; i++) {
         shape_text(g->inputs[i], type, sizeof type);
@@ -64,7 +64,8 @@ static void print_table(const IrGraph *g) {
         shape_text(n->out[0], type, sizeof type);
         print_count((double)s.params, params, sizeof params);
         print_count(s.macs, macs, sizeof macs);
-        printf("%-36s %-32.32s %-32.40s %10s %10s\n", RT_SHOW(layer_name(n, name, sizeof name)),
+        printf("%-36s %-32.32s %-32.40s %10s %10s\n",
+               rt_clean(layer_name(n, name, sizeof name), shown, sizeof shown),
                layer_text(n, text, sizeof text), type, params, macs);
         total.params += s.params;
         total.macs += s.macs;
