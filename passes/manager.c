@@ -158,6 +158,10 @@ bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const ch
     return true;
 }
 
+bool passes_is_pass(const char *name) {
+    return find_pass(name, strlen(name)) != NULL;
+}
+
 void passes_list(FILE *f) {
     fputs("pipelines\n", f);
     for (int i = 0; i < PASS_PIPELINES; i++) {

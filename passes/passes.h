@@ -50,6 +50,7 @@ void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline i
 bool passes_find_pipeline(const char *name, PassPipeline *out);
 // Runs the named ones ("a,b,c"), whatever their level. false after an error: unknown name.
 bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const char *names);
+bool passes_is_pass(const char *name);
 // One line per pipeline and per pass, for `hone opt --list-passes`.
 void passes_list(FILE *f);
 

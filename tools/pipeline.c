@@ -45,6 +45,14 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
 }
 
 bool tool_target(Tool *t, ToolModel *m) {
+    const char *pass = m->print_after;
+    if (pass && strcmp(pass, "all") != 0 && !passes_is_pass(pass)) {
+        ir_error(&t->diag, IR_NOWHERE,
+                 "--print-after: no pass is called '%s'; see hone opt "
+                 "--list-passes",
+                 pass);
+        return false;
+    }
     return cg_target_init(&m->target, t->arena, m->mcpu, &t->diag);
 }
 

@@ -139,7 +139,8 @@ def test_options_are_checked_when_given():
                         (("--input-shape", "x=Nx3x99999999999x8"), "not of the form"), (("--input-shape", "x="), "not of the form"),
                         (("--input-shape", "x=NxNx8x8"), "first dimension"), (("--limit", "nodes=1", "--limit", "nodes=2"), "twice"),
                         (("--limit", "nodes=-1"), "NAME=SIZE"), (("--limit", "nodes=1E"), "NAME=SIZE"), (("--limit", "nodes=99999999T"), "NAME=SIZE"),
-                        (("--limit", "memory=nan"), "NAME=SIZE"), (("--limit", "what=1"), "names no limit")):
+                        (("--limit", "memory=nan"), "NAME=SIZE"), (("--limit", "what=1"), "names no limit"),
+                        (("--print-after", "magic"), "no pass is called 'magic'")):
         code, _, err = run(HONE, "compile", name, "-o", "q", *flags)
         assert code == 1 and word in err and len(err.splitlines()) == 1, (flags, code, err)
     for flags in (("--tolerance", "nan"), ("--tolerance", "-1"), ("--tolerance", "inf"), ("--batch", "x"), ("--random", "0"), ("--seed", "-1")):
