@@ -76,11 +76,14 @@ static void mark_upwards(const IrGraph *g, PassFlow *f) {
     }
 }
 
+enum { MOST_STEPS = 1 << 24 }; // a second; networks take thousands
+
 PassFlow pass_flow(IrArena *a, const IrGraph *g) {
-    PassFlow f = {ir_alloc_array(a, g->next_id, sizeof *f.reached),
-                  ir_alloc_array(a, g->next_id, sizeof *f.varies),
-                  ir_alloc_array(a, g->next_id, sizeof *f.below),
-                  ir_alloc_array(a, g->next_id, sizeof *f.seen)};
+    PassFlow f = {.left = MOST_STEPS};
+    f.reached = ir_alloc_array(a, g->next_id, sizeof *f.reached);
+    f.varies = ir_alloc_array(a, g->next_id, sizeof *f.varies);
+    f.below = ir_alloc_array(a, g->next_id, sizeof *f.below);
+    f.seen = ir_alloc_array(a, g->next_id, sizeof *f.seen);
     mark_downwards(g, &f);
     mark_upwards(g, &f);
     return f;

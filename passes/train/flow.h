@@ -4,11 +4,21 @@
 
 #include "passes/passes.h"
 
+typedef struct PassStep { // of a walk: a value, and what the way to it was
+    const IrValue *v;
+    unsigned flags;
+} PassStep;
+
 typedef struct PassFlow { // by value id
     bool *reached;        // output 0 depends on it by way of floats, with a slope
     bool *varies;         // depends on an input of the graph that is no parameter
     bool *below;          // depends on a product, a normalization, a reduction
-    uint64_t (*seen)[4];  // 0; room for who walks along
+    // Room for who walks along: seen is 0 in between; `left` are the steps that may still be taken,
+    // 0 after an error.
+    uint64_t (*seen)[4];
+    PassStep *steps;
+    int cap_steps;
+    int64_t left;
 } PassFlow;
 
 PassFlow pass_flow(IrArena *a, const IrGraph *g);

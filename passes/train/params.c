@@ -28,7 +28,7 @@ static bool decays(const IrValue *v, const PassRole *r) {
     return dims > 1 && pass_is_product(r->reader->op);
 }
 
-static PassParam describe(PassContext *ctx, const PassFlow *f, const PassOrder *order, IrNode *n,
+static PassParam describe(PassContext *ctx, PassFlow *f, const PassOrder *order, IrNode *n,
                           IrValue *v) {
     PassRole r = pass_role(ctx, f, order, v);
     r.reader = r.reader ? r.reader : n;
@@ -61,12 +61,13 @@ int pass_params(PassContext *ctx, IrGraph *g, PassParam **out) {
     for (IrNode *n = g->first; n; n = n->next) {
         for (int i = 0; i < n->n_in; i++) {
             IrValue *v = ir_in(n, i);
-            if (v && !seen[v->id] && is_stored(&f, v)) {
+            if (v && !seen[v->id] && f.left && is_stored(&f, v)) {
                 seen[v->id] = true;
                 PassParam p = describe(ctx, &f, &order, n, v);
                 IR_PUSH(ctx->prog->arena, *out, n_params, cap, p);
             }
         }
     }
-    return !ctx->opt->freeze || override(ctx, ctx->opt->freeze, *out, n_params) ? n_params : 0;
+    const PassFreeze *o = ctx->opt->freeze;
+    return f.left && (!o || override(ctx, o, *out, n_params)) ? n_params : 0;
 }

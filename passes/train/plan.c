@@ -210,6 +210,15 @@ static IrPlanRow *find_row(IrTrainProgram *out, const IrTrainParam *p) {
     return row;
 }
 
+enum { MOST_PARAMS = 400 }; // bytes of a row's text; then "..."
+
+static const char *join_params(IrArena *a, const char *list, const char *one) {
+    size_t n = strlen(list);
+    return n < MOST_PARAMS                    ? ir_sprintf(a, "%s, %s", list, one)
+           : strcmp(list + n - 3, "...") == 0 ? list
+                                              : ir_sprintf(a, "%s, ...", list);
+}
+
 // One row per node; parameters of a node follow each other but for the statistics.
 static void make_rows(Plan *p) {
     IrArena *a = p->t->arena;
@@ -221,7 +230,7 @@ static void make_rows(Plan *p) {
         int64_t count = x->statistic ? 0 : x->count;
         IrPlanRow *row = find_row(out, x);
         if (row) {
-            row->params = ir_sprintf(a, "%s, %s", row->params, text);
+            row->params = join_params(a, row->params, text);
             row->count += count;
         } else {
             IrPlanRow r = {x->node, x->op ? x->op : "", text, count, x->trains};

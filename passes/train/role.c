@@ -45,15 +45,11 @@ typedef enum Flag { // of a way from the constant on
 
 typedef struct Way {
     PassContext *ctx;
-    const PassFlow *f;
+    PassFlow *f;
     const PassOrder *order;
     IrConst *konst;
     int64_t elems;
-    struct Step {
-        const IrValue *v;
-        unsigned flags;
-    } * steps;
-    int n, cap;
+    int n; // steps taken: f->steps
     PassRole best;
 } Way;
 
@@ -327,8 +323,8 @@ static void visit(Way *w, const IrValue *v, unsigned flags) {
     uint64_t *seen = &w->f->seen[v->id][flags >> 6], bit = UINT64_C(1) << (flags & 63);
     if (!(*seen & bit)) {
         *seen |= bit;
-        struct Step s = {v, flags};
-        IR_PUSH(w->ctx->scratch, w->steps, w->n, w->cap, s);
+        PassStep s = {v, flags};
+        IR_PUSH(w->ctx->scratch, w->f->steps, w->n, w->f->cap_steps, s);
     }
 }
 
@@ -349,17 +345,26 @@ static void follow_use(Way *w, const IrUse *u, unsigned flags) {
     }
 }
 
-PassRole pass_role(PassContext *ctx, const PassFlow *f, const PassOrder *order, IrValue *v) {
+static void run_out(Way *w) {
+    ir_error(w->ctx->prog->diag, IR_NOWHERE,
+             "constant '%s': too much is computed from constants alone; simplify the model first",
+             w->konst->name);
+}
+
+PassRole pass_role(PassContext *ctx, PassFlow *f, const PassOrder *order, IrValue *v) {
     Way w = {.ctx = ctx, .f = f, .order = order, .konst = v->konst, .elems = pass_elems(&v->type)};
     visit(&w, v, 0);
-    for (int i = 0; i < w.n; i++) {
-        struct Step s = w.steps[i];
-        for (const IrUse *u = s.v->uses; u; u = u->next) {
+    for (int i = 0; i < w.n && f->left; i++) {
+        PassStep s = f->steps[i];
+        for (const IrUse *u = s.v->uses; u && f->left; u = u->next) {
             follow_use(&w, u, s.flags);
+            if (--f->left == 0) {
+                run_out(&w);
+            }
         }
     }
     for (int i = 0; i < w.n; i++) {
-        memset(f->seen[w.steps[i].v->id], 0, sizeof *f->seen);
+        memset(f->seen[f->steps[i].v->id], 0, sizeof *f->seen);
     }
     return w.best;
 }

@@ -12,7 +12,7 @@ typedef struct PassRole {
     const char *reason; // NULL: it is a parameter
 } PassRole;
 
-// v is a constant of floats that is reached.
-PassRole pass_role(PassContext *ctx, const PassFlow *f, const PassOrder *order, IrValue *v);
+// v is a constant of floats that is reached. Constants that too much is computed from are an error.
+PassRole pass_role(PassContext *ctx, PassFlow *f, const PassOrder *order, IrValue *v);
 
 #endif

@@ -397,5 +397,22 @@ def test_overrides():
         assert code == 1 and len(err.strip().splitlines()) == 1 and all(w in err for w in words), (spec, err)
 
 
+def test_much_is_computed_from_constants():
+    """A weight that is the sum of many: its row in the plan is cut, and far too many are an error, soon."""
+    for count, code in ((500, 0), (7000, 1)):
+        g = Graph(1)
+        w = g.param("w0", WIDTH, 1, 1, 1)
+        for i in range(1, count):
+            w = g.op("Add", w, g.param(f"w{i}", WIDTH, 1, 1, 1))
+        g.head(g.pool(g.conv("x", w)))
+        onnx.save(g.model(), temp("sum.onnx"))
+        got, out, err = run(HONE, "finetune", temp("sum.onnx"), "-o", temp("sum"), "--classes", 3, "--freeze", "none", "-O0")
+        assert got == code, (got, out[-500:], err)
+        if code:
+            assert "too much is computed from constants" in err and len(err.strip().splitlines()) == 1, err
+        else:
+            assert re.search(rf"w0 \[6,1,1,1\], .*\.\.\. +{count * WIDTH:,} ", out), out[:1000]
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
