@@ -76,6 +76,9 @@ typedef struct FeOpening {
     int64_t to;   // what --input-shape makes of a fixed size: FE_SYMBOLIC or a number; 0: nothing
     int symbolic; // inputs whose batch the file leaves open
     bool *inputs; // which of the IR graph's
+    // The first Reshape to constants that begin with 1 and take a symbolic batch into their -1: of
+    // a model that was exported for one image, whatever it declares. NULL: there is none.
+    const char *joins;
 } FeOpening;
 
 typedef struct FeContext {

@@ -353,5 +353,8 @@ bool fe_reshape_target(FeNode *n, const IrShape *x, const FeDims *target, bool a
     if (ir_dim_is(rest, 0)) {
         out->dim[open] = ir_dim(0);
     }
+    FeOpening *o = &n->fe->opening;
+    bool joins = open > 0 && out->dim[open].n && x->dim[0].n && ir_dim_is(target->v[0], 1);
+    o->joins = joins && !o->joins ? n->b.name : o->joins;
     return true;
 }

@@ -3,7 +3,9 @@
 //   the file leaves it open   its own shape computations are followed, with N in them. Where they
 //                             cannot be, the graph is imported for one image and for other sizes:
 //                             where all of these do the same to each image, or no other fits (it
-//                             was exported for one and declares any), that is opened for any N.
+//                             was exported for one and declares any), that is opened for any N. So
+//                             it is where a Reshape says 1 for the batch and -1 behind it, which
+//                             joins images that the model computes one by one.
 //   --input-shape changes     the graph is imported for the size that it was made for, and opened
 //   a fixed one               (frontend/batch/).
 //
@@ -92,27 +94,50 @@ static IrGraph *open_as(const FeAttempt *a, int64_t size, bool own_axes) {
 
 typedef enum Others { OTHERS_AGREE, OTHERS_DO_NOT_FIT, OTHERS_DIFFER } Others;
 
-// The graph at other batch sizes, beside what it does to each image at size 1.
+static void free_arena(void *arena) {
+    IrArena **a = arena;
+    ir_arena_free(*a);
+    *a = NULL;
+}
+
+// The graph at another batch size, in an arena of its own. False: it does not fit there. *agrees:
+// its images stay apart and, where `one` is given, each is treated as that does, the graph at 1.
+static bool try_size(const FeContext *base, int64_t size, const IrGraph *one, bool *agrees) {
+    IrArena **scratch = ir_alloc(base->arena, sizeof *scratch);
+    ir_arena_defer(base->arena, free_arena, scratch); // should an error unwind past us
+    *scratch = ir_arena_new(base->diag);
+    FeContext fe = *base;
+    FeOptions opt = *base->opt;
+    // Limits are on what one image takes.
+    opt.limits.v[FE_LIMIT_TENSOR] = opt.limits.v[FE_LIMIT_CONSTANTS] = INT64_MAX / 4;
+    fe.arena = *scratch;
+    fe.opt = &opt;
+    FeAttempt a;
+    bool fits = fe_attempt(&fe, size, &a);
+    IrGraph *g = fits ? open_as(&a, size, false) : NULL;
+    *agrees = g && (!one || fe_batch_same(g, one));
+    free_arena(scratch);
+    return fits;
+}
+
 static Others try_others(const FeContext *base, const IrGraph *one) {
     static const int64_t sizes[] = {3, 64, 97};
     enum { N_SIZES = sizeof sizes / sizeof *sizes };
-    FeOptions opt = *base->opt;
-    FeContext larger = *base;
-    // Limits are on what one image takes.
-    opt.limits.v[FE_LIMIT_TENSOR] = opt.limits.v[FE_LIMIT_CONSTANTS] = INT64_MAX / 4;
-    larger.opt = &opt;
     int fits = 0;
     for (int i = 0; i < N_SIZES; i++) {
-        FeAttempt other;
-        if (fe_attempt(&larger, sizes[i], &other)) {
-            IrGraph *g = open_as(&other, sizes[i], false);
-            if (!g || !fe_batch_same(one, g)) {
-                return OTHERS_DIFFER;
-            }
-            fits++;
+        bool agrees, fit = try_size(base, sizes[i], one, &agrees);
+        if (fit && !agrees) {
+            return OTHERS_DIFFER;
         }
+        fits += fit;
     }
     return fits == N_SIZES ? OTHERS_AGREE : fits ? OTHERS_DIFFER : OTHERS_DO_NOT_FIT;
+}
+
+static void warn_of_one(const FeContext *base, const char *why) {
+    ir_warn(base->diag, IR_NOWHERE,
+            "it declares any batch size and was exported for 1, each image is computed alone: %s",
+            why);
 }
 
 static IrProgram *open_declared(const FeContext *base, const FeAttempt *symbolic, FeAttempt *one) {
@@ -120,10 +145,7 @@ static IrProgram *open_declared(const FeContext *base, const FeAttempt *symbolic
     IrGraph *g = open_as(one, 1, false);
     Others others = g ? try_others(base, g) : OTHERS_DIFFER;
     if (others == OTHERS_DO_NOT_FIT) {
-        ir_warn(base->diag, IR_NOWHERE,
-                "it declares any batch size and was exported for 1, each image is computed alone: "
-                "%s",
-                first);
+        warn_of_one(base, first);
         g = open_as(one, 1, true);
     } else if (others == OTHERS_DIFFER) {
         warn_of_batch(base, 1, first);
@@ -132,14 +154,31 @@ static IrProgram *open_declared(const FeContext *base, const FeAttempt *symbolic
     return finish(one, g ? g : one->fe.graph);
 }
 
+// A Reshape seems to join images. It is right where they stay apart all the same, or nothing else
+// is possible.
+static IrProgram *open_joined(const FeContext *base, FeAttempt *symbolic) {
+    FeAttempt one;
+    IrGraph *g = fe_attempt(base, 1, &one) ? open_as(&one, 1, true) : NULL;
+    if (!g || try_others(base, NULL) == OTHERS_AGREE) {
+        return finish(symbolic, symbolic->fe.graph);
+    }
+    warn_of_one(base,
+                ir_sprintf(base->arena, "node '%s' (Reshape) says 1 and -1, which would join them",
+                           symbolic->fe.opening.joins));
+    return finish(&one, g);
+}
+
 IrProgram *fe_import_batch(const FeContext *base) {
     FeAttempt a, one;
     bool imported = fe_attempt(base, 0, &a);
     if (a.failed) {
         return NULL;
     }
+    if (imported && a.fe.opening.from) {
+        return open_fixed(base, &a);
+    }
     if (imported) {
-        return a.fe.opening.from ? open_fixed(base, &a) : finish(&a, a.fe.graph);
+        return a.fe.opening.joins ? open_joined(base, &a) : finish(&a, a.fe.graph);
     }
     if (!a.fe.opening.from && a.fe.opening.symbolic && fe_attempt(base, 1, &one)) {
         return open_declared(base, &a, &one);

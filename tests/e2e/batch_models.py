@@ -472,6 +472,19 @@ def swin_of_one(net, x):
     return swin(net, x, "literal")
 
 
+@declared(6, 8, 8, only_one=True)
+def swin_of_one_leaks(net, x):
+    """Every target fits any batch, by its -1, and would mix the images."""
+    return swin(net, x, "last")
+
+
+@declared(6, 4)
+def channels_with_the_batch(net, x):
+    """1 for the batch and -1 behind it, and back: images stay apart, at any size."""
+    y = net.op("Relu", net.op("Add", net.reshape(x, 1, -1, 4), net.weight(4)))
+    return net.reshape(y, -1, 6, 4)
+
+
 @declared(3, 8, 8, only_one=True)
 def flattened_of_one(net, x):
     return net.linear(net.reshape(net.op("MaxPool", x, kernel_shape=[4, 4], strides=[4, 4]), 1, -1), 12, 4)
