@@ -92,11 +92,33 @@ static void open_input(FeBatch *o, const IrValue *x, bool each) {
     o->lane[x->id] = (FeLane){v, x->type.shape, each, 0, 1};
 }
 
+// Images in an axis alone: the first that has size 1, or one before all others.
+static void separate_images(FeBatch *o, FeLane *x) {
+    int64_t perm[IR_MAX_RANK];
+    int alone = 0;
+    while (alone < x->was.rank && !ir_dim_is(x->was.dim[alone], 1)) {
+        alone++;
+    }
+    fe_batch_lead(o, x);
+    if (o->why || alone == x->was.rank) {
+        return;
+    }
+    for (int i = 0; i <= x->was.rank; i++) { // N goes behind what lies before that axis
+        perm[i] = i < alone ? i + 1 : i == alone ? 0 : i;
+    }
+    if (alone > 0) {
+        x->v = fe_batch_transpose(o, x->v, x->was.rank + 1, perm);
+    }
+    IrShape s = fe_batch_shape(o, &x->was, alone);
+    x->v = fe_batch_reshape(o, x->v, &s);
+    x->axis = alone;
+}
+
 static void open_output(FeBatch *o, const IrValue *old, bool own_axis) {
     FeLane x = o->lane[old->id];
     bool shared = x.each && x.axis != FE_OWN_AXIS && !ir_dim_is(x.was.dim[x.axis], 1);
     if (own_axis && shared && o->size == 1) {
-        fe_batch_lead(o, &x);
+        separate_images(o, &x);
     }
     if (!o->why && (!x.v->def || x.v->is_output)) {
         x.v = fe_batch_build(o, IR_OP_COPY, 1, &x.v, 0, NULL);

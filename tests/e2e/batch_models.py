@@ -247,6 +247,13 @@ def rank_one(net, x):
             net.op("MatMul", y, net.weight(12, 2))]
 
 
+@fixed(4, 6)
+def stacked_outputs(net, x):
+    """Two results in front of the batch."""
+    y = net.op("Neg", x)
+    return net.op("Concat", net.op("Unsqueeze", x, net.ints(0)), net.op("Unsqueeze", y, net.ints(0)), axis=0)
+
+
 @fixed(3, 6, 6)
 def stacked_views(net, x):
     """Test-time augmentation: the image and its mirror in one batch, averaged."""
