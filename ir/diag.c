@@ -77,7 +77,32 @@ void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...) {
     }
 }
 
+// FNV-1a, of 64 bits
+static uint64_t hash_text(const char *text) {
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (; *text; text++) {
+        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    }
+    return h;
+}
+
+static bool was_said(IrDiag *d, const char *fmt, va_list ap) {
+    char reason[REASON_BYTES + 8];
+    vsnprintf(reason, sizeof reason, fmt, ap);
+    uint64_t last = d->last_warning;
+    d->last_warning = hash_text(reason);
+    return d->last_warning == last;
+}
+
+// The commands import a model more than once.
 void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) {
+    va_list words;
+    va_start(words, fmt);
+    bool again = was_said(d, fmt, words);
+    va_end(words);
+    if (again) {
+        return;
+    }
     if (d->errors + d->warnings++ < max_lines(d)) {
         va_list ap;
         va_start(ap, fmt);

@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 // Where an error is: any field may be NULL.
@@ -22,8 +23,9 @@ typedef struct IrDiag {
     FILE *out;        // stderr unless a test wants the text
     int errors;
     int warnings;
-    int max_errors; // lines printed before "... and K more"; 0 means 100
-    jmp_buf *guard; // where ir_fatal() goes; NULL: exit(1)
+    uint64_t last_warning; // its hash: one that comes again at once is not said twice
+    int max_errors;        // lines printed before "... and K more"; 0 means 100
+    jmp_buf *guard;        // where ir_fatal() goes; NULL: exit(1)
     // Who is told of errors in place of d->out; NULL: nobody. Texts are the listener's to clean and
     // to copy; `reason` lives as long as the call.
     void (*listener)(void *ctx, IrWhere where, const char *reason);

@@ -16,7 +16,8 @@ static const ToolUsage usage = {
     "  until:NODE   what lies above NODE is frozen; NODE is the name of a node or parameter, or\n"
     "               how such names begin: until:layer4\n"
     "  A,B,...      (--freeze) globs over names of parameters and nodes: these are frozen\n"
-    "What is a parameter: every float that the file stores and from which a way with a slope leads\n"
+    "What is a parameter: every float that the file stores and from which a way with a slope "
+    "leads\n"
     "to the loss, through whatever is computed from it, but for\n"
     "  - single numbers, unless they are a weight, bias or slope of an operator\n"
     "  - running statistics of normalizations, also of those written out\n"
@@ -26,7 +27,8 @@ static const ToolUsage usage = {
     "  - tables that constants are computed from, scales of integers, what only a weight's norm needs,\n"
     "    filters that are the same for every channel, ones and zeros beside a parameter\n"
     "The plan ends with these, counted by reason. --params says otherwise: +GLOB is a parameter,\n"
-    "-GLOB is none, over names of tensors and nodes, the last match counts: --params '+*gain,-pos*'\n"
+    "-GLOB is none, over names of tensors and nodes, the last match counts: --params "
+    "'+*gain,-pos*'\n"
     "Stages are SPEC[:EPOCHS[:RATE]], one after the other, each with its own compiled step:\n"
     "  --stages head:5,until:layer4:10:0.001,none:5:lr=0.0001\n\n"
     "Examples:\n"
@@ -71,7 +73,13 @@ static bool import(Finetune *f) {
         f->infer = ir_extract(f->infer, "first", 0, NULL, 1, f->infer->outputs);
     }
     const IrGraph *g = f->infer;
-    if (g->n_inputs != 1 || g->inputs[0]->type.dtype != IR_F32 || batch_is_fixed(g)) {
+    if (g->n_inputs == 1 && batch_is_fixed(g)) {
+        ir_error(&t->diag, IR_NOWHERE,
+                 "fine-tuning takes any number of images at once, and this network %lld",
+                 (long long)g->inputs[0]->type.shape.dim[0].c);
+        return false;
+    }
+    if (g->n_inputs != 1 || g->inputs[0]->type.dtype != IR_F32) {
         ir_error(&t->diag, IR_NOWHERE,
                  "fine-tuning takes a network with one input, 32-bit floats [N,C,H,W]");
         return false;
