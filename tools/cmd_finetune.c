@@ -22,9 +22,11 @@ static const ToolUsage usage = {
     "  - single numbers, unless they are a weight, bias or slope of an operator\n"
     "  - running statistics of normalizations, also of those written out\n"
     "  - what is applied to the image above the first weight (mean, deviation)\n"
-    "  - masks (0 and 1, or 0 and at most -99), whole and equally spaced numbers (anchors, grids),\n"
+    "  - masks (0 and 1, or 0 and at most -99), whole and equally spaced numbers (anchors, "
+    "grids),\n"
     "    sines of positions\n"
-    "  - tables that constants are computed from, scales of integers, what only a weight's norm needs,\n"
+    "  - tables that constants are computed from, scales of integers, what only a weight's norm "
+    "needs,\n"
     "    filters that are the same for every channel, ones and zeros beside a parameter\n"
     "The plan ends with these, counted by reason. --params says otherwise: +GLOB is a parameter,\n"
     "-GLOB is none, over names of tensors and nodes, the last match counts: --params "
@@ -74,9 +76,10 @@ static bool import(Finetune *f) {
     }
     const IrGraph *g = f->infer;
     if (g->n_inputs == 1 && batch_is_fixed(g)) {
-        ir_error(&t->diag, IR_NOWHERE,
-                 "fine-tuning takes any number of images at once, and this network %lld",
-                 (long long)g->inputs[0]->type.shape.dim[0].c);
+        ir_error(
+            &t->diag, IR_NOWHERE,
+            "fine-tuning takes any number of images at once; this network's batch stays at %lld",
+            (long long)g->inputs[0]->type.shape.dim[0].c);
         return false;
     }
     if (g->n_inputs != 1 || g->inputs[0]->type.dtype != IR_F32) {

@@ -114,9 +114,8 @@ static bool compare_graphs(IrArena *a, IrGraph *one, IrGraph *any, const bool *o
 
 // The graph of the seed for two images, opened: the same numbers for two.
 static bool compare_two(IrArena *a, const bool *opens, uint64_t seed, Tried *t) {
-    int64_t N;
     const char *why;
-    IrProgram *p = gen_graph(a, seed, &N);
+    IrProgram *p = gen_graph(a, seed);
     IrGraph *two = p->graphs[0], *any;
     fe_batch_fix(two, 2);
     if (ir_verify(two) || !(any = fe_batch_open(two, 2, opens, false, &why))) {
@@ -155,8 +154,7 @@ static void try_graph(uint64_t seed, Tried *t) {
     IrDiag diag;
     ir_diag_init(&diag, "random");
     IrArena *a = ir_arena_new(&diag);
-    int64_t N;
-    IrProgram *p = gen_graph(a, seed, &N);
+    IrProgram *p = gen_graph(a, seed);
     IrGraph *one = p->graphs[0], *any;
     bool *opens = ir_alloc_array(a, (size_t)one->n_inputs + 1, sizeof *opens);
     bool fits = is_of_frontend(one) && find_images(one, opens);
