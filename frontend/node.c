@@ -32,10 +32,14 @@ static int length_within(const char *name, size_t most) {
     return (int)n;
 }
 
-const char *fe_full_name(FeContext *fe, const char *name) {
-    const char *prefix = fe->scope->prefix;
+const char *fe_name_in(FeContext *fe, const FeScope *s, const char *name) {
+    const char *prefix = s->prefix;
     return *prefix ? ir_sprintf(fe->arena, "%s%.*s", prefix, length_within(name, MAX_NAME), name)
                    : name;
+}
+
+const char *fe_full_name(FeContext *fe, const char *name) {
+    return fe_name_in(fe, fe->scope, name);
 }
 
 const char *fe_scope_prefix(FeNode *n) {

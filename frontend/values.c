@@ -67,13 +67,20 @@ const IrTensor *fe_tensor(FeNode *n, int i) {
     return fe_has(n, i) ? read_tensor(n, n->in[i]) : NULL;
 }
 
-// Whether the model's own graph names the value, not a function or a branch.
-static bool is_of_model(const FeContext *fe, const FeValue *v) {
+// The scope that names the value: one that the walk is in, or NULL.
+static const FeScope *scope_of(const FeContext *fe, const FeValue *v) {
     const FeScope *s = fe->scope;
-    while (s->caller) {
+    while (s && !(v >= s->values && v < s->values + s->n_values)) {
         s = s->caller;
     }
-    return v >= s->values && v < s->values + s->n_values;
+    return s;
+}
+
+// The name of the tensor in the file, seen from the model's graph; NULL: what stores it is no
+// initializer of the model and, unless it is to train, no constant, or not known any more.
+static const char *name_in_file(FeContext *fe, const FeValue *v) {
+    const FeScope *s = scope_of(fe, v);
+    return s && (v->stored || (v->init && !s->caller)) ? fe_name_in(fe, s, v->name) : NULL;
 }
 
 IrValue *fe_operand(FeNode *n, int i) {
@@ -91,8 +98,9 @@ IrValue *fe_operand(FeNode *n, int i) {
         return NULL;
     }
     fe->prog->const_limit = fe_const_limit(fe); // reading may have mapped a file
-    IrConst *c = ir_const_new(fe->prog, v->name, type_of_tensor(t), t->data);
-    c->origin = (v->init || v->stored) && is_of_model(fe, v) ? v->name : NULL;
+    const char *name = name_in_file(fe, v);
+    IrConst *c = ir_const_new(fe->prog, name ? name : v->name, type_of_tensor(t), t->data);
+    c->origin = name;
     v->v = ir_const_value(fe->graph, c);
     return v->v;
 }
