@@ -119,6 +119,8 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
 // Calls `each` for every tensor of floats that the file stores: initializers, Constant nodes.
 typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);
+// The path of its i-th file of external data that was read, NULL behind the last.
+const char *fe_model_file(const FeModel *m, int i);
 // A changed copy, with every initializer inside and out of training mode. NULL after errors.
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what);
 int64_t fe_new_model_bytes(const FeNewModel *m);

@@ -15,10 +15,10 @@ SAMPLE = os.path.join(ROOT, "tools", "sample", "sample.onnx")
 SNEAKER = os.path.join(ROOT, "tools", "sample", "sneaker.png")
 
 
-def run(*argv, cwd=None, env=None, timeout=600):
+def run(*argv, cwd=None, env=None, timeout=600, stdout=subprocess.PIPE, preexec_fn=None):
     """Runs a command; returns (exit code, stdout, stderr)."""
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, cwd=cwd or TEMP, timeout=timeout,
-                          env=dict(os.environ, **(env or {})))
+    done = subprocess.run([str(a) for a in argv], stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd or TEMP,
+                          timeout=timeout, env=dict(os.environ, **(env or {})), preexec_fn=preexec_fn)
     return done.returncode, done.stdout, done.stderr
 
 

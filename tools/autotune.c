@@ -371,7 +371,7 @@ static void add_unknown(Autotuner *u, const IrNode *n) {
 void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
     const Autotune *s = autotune;
     Autotuner u = {.t = s->tool, .model = s->model, .opt = opt};
-    autotune_cache_read(u.t, &u.cache, s->cache_path);
+    autotune_cache_read(u.t, &u.cache, s->cache_file);
     for (const IrNode *n = g->first; n; n = n->next)
         if (n->op == IR_OP_CONV && ir_in(n, 1)->konst)
             add_unknown(&u, n);
@@ -388,8 +388,10 @@ void autotune_graph(void *autotune, IrGraph *g, const PassOptions *opt) {
     }
     if (u.n == 0)
         return;
-    autotune_cache_write(u.t, &u.cache);
+    const char *kept = u.cache.file ? ir_strdup(u.t->arena, u.cache.file->path) : NULL;
+    if (kept && !autotune_cache_write(u.t, &u.cache))
+        return;
     fprintf(stderr, "autotuned %d convolutions in %.1f s: %d not as the model chooses%s%s\n", u.n,
-            1e-9 * (double)(rt_now() - start), u.n_different, u.cache.path ? "; kept in " : "",
-            RT_SHOW(u.cache.path));
+            1e-9 * (double)(rt_now() - start), u.n_different, kept ? "; kept in " : "",
+            RT_SHOW(kept));
 }

@@ -71,7 +71,7 @@ static void read_entries(Tool *t, AutotuneCache *c, FILE *f, bool warn) {
             if (!autotune_cache_find(c, e.key)) // what this run measured is newer
                 autotune_cache_add(t, c, &e);
         } else if (warn) {
-            ir_warn(&t->diag, IR_NOWHERE, "%s:%d: damaged entry ignored", c->path, k);
+            ir_warn(&t->diag, IR_NOWHERE, "%s:%d: damaged entry ignored", c->file->path, k);
         }
         while (!whole && fgets(line, sizeof line, f))
             whole = strchr(line, '\n') != NULL;
@@ -79,26 +79,27 @@ static void read_entries(Tool *t, AutotuneCache *c, FILE *f, bool warn) {
 }
 
 static void read_file(Tool *t, AutotuneCache *c, bool warn) {
-    FILE *f = fopen(c->path, "re");
+    const char *path = c->file->path;
+    FILE *f =
+        rt_out_is_through(c->file) ? NULL : fopen(path, "re"); // else there is nothing to read
     char line[sizeof form];
     if (!f) {
-        if (errno != ENOENT && warn)
-            ir_warn(&t->diag, IR_NOWHERE, "cannot read %s: %s", c->path, strerror(errno));
+        if (!rt_out_is_through(c->file) && errno != ENOENT && warn)
+            ir_warn(&t->diag, IR_NOWHERE, "cannot read %s: %s", path, strerror(errno));
         return;
     }
     if (fgets(line, sizeof line, f)) {
         if (strcmp(line, form) == 0)
             read_entries(t, c, f, warn);
         else if (warn)
-            ir_warn(&t->diag, IR_NOWHERE, "%s was made by another version of hone: ignored",
-                    c->path);
+            ir_warn(&t->diag, IR_NOWHERE, "%s was made by another version of hone: ignored", path);
     }
     fclose(f);
 }
 
-void autotune_cache_read(Tool *t, AutotuneCache *c, const char *path) {
-    *c = (AutotuneCache){.path = path ? path : default_path(t)};
-    if (c->path)
+void autotune_cache_read(Tool *t, AutotuneCache *c, RtOutFile *file) {
+    *c = (AutotuneCache){.file = file};
+    if (file)
         read_file(t, c, true);
 }
 
@@ -131,16 +132,6 @@ void autotune_cache_add(Tool *t, AutotuneCache *c, const AutotuneEntry *e) {
     c->v[i] = copy;
 }
 
-static void make_folders(const char *path) {
-    char dir[PATH_MAX];
-    for (size_t i = 1; path[i] && i < sizeof dir; i++)
-        if (path[i] == '/') {
-            snprintf(dir, i + 1, "%s", path);
-            if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-                return; // opening the file says why
-        }
-}
-
 static void print_entries(FILE *f, void *cache) {
     const AutotuneCache *c = cache;
     fputs(form, f);
@@ -152,18 +143,45 @@ static void print_entries(FILE *f, void *cache) {
     }
 }
 
-void autotune_cache_write(Tool *t, AutotuneCache *c) {
-    if (!c->path)
-        return;
-    make_folders(c->path);
-    int lock = open(ir_sprintf(t->arena, "%s.lock", c->path), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock < 0 || flock(lock, LOCK_EX) != 0) {
-        ir_warn(&t->diag, IR_NOWHERE, "measured schedules are not kept: %s.lock: %s", c->path,
-                strerror(errno));
-    } else {
-        read_file(t, c, false);
-        tool_write_text(t, c->path, print_entries, c);
+static void make_folders(const char *path) {
+    char dir[PATH_MAX];
+    for (size_t i = 1; path[i] && i < sizeof dir; i++)
+        if (path[i] == '/') {
+            snprintf(dir, i + 1, "%s", path);
+            if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+                return; // opening the file says why
+        }
+}
+
+bool autotune_cache_open(Tool *t, const char *path, RtOutFile **file) {
+    const char *own = path ? path : default_path(t);
+    RtErr err;
+    *file = NULL;
+    if (!own)
+        return true;
+    make_folders(own);
+    if (path)
+        return tool_out_if(t, path, file);
+    *file = ir_alloc(t->arena, sizeof **file);
+    if (rt_out_open(*file, &t->outs, own, RT_OUT_WHOLE, &err))
+        return true;
+    ir_warn(&t->diag, IR_NOWHERE, "measured schedules are not kept: %s", err.text);
+    *file = NULL;
+    return true;
+}
+
+bool autotune_cache_write(Tool *t, AutotuneCache *c) {
+    const char *target = c->file->target, *name = NULL;
+    int lock = -1;
+    if (target) {
+        name = ir_sprintf(t->arena, "%s.lock", target);
+        lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (lock < 0 || flock(lock, LOCK_EX) != 0)
+            ir_warn(&t->diag, IR_NOWHERE, "cannot lock %s: %s", name, strerror(errno));
     }
+    read_file(t, c, false);
+    bool ok = tool_print_out(t, c->file, print_entries, c) && tool_out_commit(t, &c->file, 1) >= 0;
     if (lock >= 0)
         close(lock);
+    return ok;
 }

@@ -3,7 +3,6 @@
 
 #include "runtime/core/rt.h"
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 typedef struct Compile {
@@ -14,17 +13,21 @@ typedef struct Compile {
     bool no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
+    RtOutFile *file, *beside, *cache; // beside: the header, the weights of a text, or NULL
 } Compile;
+enum { N_FILES = 2 };
 
+typedef enum Beside { BESIDE_NOTHING, BESIDE_HEADER, BESIDE_WEIGHTS } Beside; // what else is made
 static const struct {
     const char *name, *suffix;
-} emits[EMIT_COUNT] = {[EMIT_EXE] = {"exe", ""},
-                       [EMIT_SHARED] = {"shared", ".so"},
-                       [EMIT_STATIC] = {"static", ".a"},
-                       [EMIT_OBJECT] = {"object", ".o"},
-                       [EMIT_LLVM_IR] = {"llvm-ir", ".ll"},
-                       [EMIT_ASM] = {"asm", ".s"},
-                       [EMIT_IR] = {"ir", ".ir"}};
+    Beside beside;
+} emits[EMIT_COUNT] = {[EMIT_EXE] = {"exe", "", BESIDE_NOTHING},
+                       [EMIT_SHARED] = {"shared", ".so", BESIDE_HEADER},
+                       [EMIT_STATIC] = {"static", ".a", BESIDE_HEADER},
+                       [EMIT_OBJECT] = {"object", ".o", BESIDE_HEADER},
+                       [EMIT_LLVM_IR] = {"llvm-ir", ".ll", BESIDE_WEIGHTS},
+                       [EMIT_ASM] = {"asm", ".s", BESIDE_WEIGHTS},
+                       [EMIT_IR] = {"ir", ".ir", BESIDE_NOTHING}};
 
 static const ToolUsage usage = {
     "hone compile MODEL.onnx -o OUT [options]",
@@ -60,28 +63,40 @@ static void print_ir(FILE *f, void *program) {
     ir_print_program(f, program);
 }
 
-// A file of the code generator's, whole, to an output of ours.
-static bool copy_file(Tool *t, const char *from, const char *to) {
-    const char *argv[] = {"cp", "--", from, to, NULL};
-    return tool_spawn(t, argv);
-}
-
-static bool write_text(Tool *t, const CgResult *cg, const char *out, const char *weights) {
-    ToolOut w;
-    return copy_file(t, cg->files[0], out) && tool_out_begin(t, &w, weights) &&
-           copy_file(t, cg->weights_file, w.temp) && tool_out_commit(t, &w, false);
-}
-
-// "net.h" for "net.so"; "net.x.h" for what has another ending.
-static const char *header_path(Tool *t, const Compile *c) {
+// "net.h" for "net.so", "net.x.h" for what has another ending; "net.ll.weights". NULL: nothing.
+static const char *path_beside(Tool *t, const Compile *c) {
     const char *suffix = emits[c->emit].suffix;
     size_t n = strlen(c->out), k = strlen(suffix);
     bool ends = n > k && strcmp(c->out + n - k, suffix) == 0;
+    if (emits[c->emit].beside == BESIDE_WEIGHTS)
+        return ir_sprintf(t->arena, "%s.weights", c->out);
+    if (emits[c->emit].beside == BESIDE_NOTHING || c->no_header)
+        return NULL;
     return ir_sprintf(t->arena, "%.*s.h", (int)(ends ? n - k : n), c->out);
 }
 
+// A device or a pipe has no place beside it.
+static bool open_files(Tool *t, Compile *c) {
+    const char *beside = path_beside(t, c);
+    c->file = tool_out(t, c->out, c->emit == EMIT_EXE ? RT_OUT_PROGRAM : RT_OUT_WHOLE);
+    return c->file && tool_out_if(t, rt_out_is_through(c->file) ? NULL : beside, &c->beside) &&
+           (!c->autotune || autotune_cache_open(t, c->autotune_cache, &c->cache)) &&
+           tool_reads(t, c->model.path, 0) && tool_reads(t, c->image.labels, 0);
+}
+
+static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, const char *symbol) {
+    bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
+    const char *file = text ? cg->files[0] : tool_out_file(t, c->file);
+    if (!file || (!text && !tool_link(t, c->emit, cg, symbol, file)))
+        return false;
+    return text ? tool_copy_out(t, c->file, file) &&
+                      (!c->beside || tool_copy_out(t, c->beside, cg->weights_file))
+                : tool_out_take(t, c->file, file) &&
+                      (!c->beside || tool_print_header(t, g, symbol, c->beside));
+}
+
 // *graph: the infer graph, then what was compiled.
-static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, CgResult *cg) {
+static bool generate(Tool *t, Compile *c, IrGraph **graph, CgResult *cg) {
     IrGraph *g = *graph;
     ToolProgress bar;
     CgOptions o = {.target = &c->model.target,
@@ -96,7 +111,7 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
                    .progress = tool_progress,
                    .progress_ctx = &bar};
     PassOptions po = tool_pass_options(&c->model);
-    Autotune autotune = {.tool = t, .model = &c->model, .cache_path = c->autotune_cache};
+    Autotune autotune = {.tool = t, .model = &c->model, .cache_file = c->cache};
     po.threads = c->threads ? c->threads : rt_cpus_available();
     if (c->autotune) {
         po.autotune = autotune_graph;
@@ -104,28 +119,26 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, const ToolOut *out, C
     }
     if (!(g = *graph = tool_plan(t, &c->image, c->input_grad, &po, g, &o)))
         return false;
+    if (t->diag.errors) // of the cache of schedules
+        return false;
     if (c->emit == EMIT_IR)
-        return tool_write_text(t, out->temp, print_ir, g->prog);
+        return tool_print_out(t, c->file, print_ir, g->prog);
     tool_progress_start(&bar, "compiling");
     bool ok = cg_compile(g, &o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
-    if (!ok)
-        return false;
-    if (c->emit == EMIT_ASM || c->emit == EMIT_LLVM_IR)
-        return write_text(t, cg, out->temp, ir_sprintf(t->arena, "%s.weights", c->out));
-    bool library = c->emit != EMIT_EXE && !c->no_header;
-    return tool_link(t, c->emit, cg, o.symbol, out->temp) &&
-           (!library || tool_write_header(t, g, o.symbol, header_path(t, c)));
+    t->diag.file = c->out;
+    return ok && write_files(t, c, g, cg, o.symbol);
 }
 
-static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgResult *cg,
+static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult *cg, double mb,
                           double took) {
-    struct stat st;
-    double mb = stat(c->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
     fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
             RT_SHOW(c->out), mb, c->model.target.cpu, took);
     if (c->image.note && c->emit != EMIT_IR)
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
+    if (!c->beside && path_beside(t, c))
+        fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
+                RT_SHOW(path_beside(t, c)));
     if (!t->verbose || c->emit == EMIT_IR)
         return;
     fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB\n", cg->n_calls,
@@ -135,9 +148,8 @@ static void print_summary(const Tool *t, const Compile *c, IrGraph *g, const CgR
 
 static int run_compile(Tool *t, Compile *c) {
     double start = seconds();
-    ToolOut out;
     CgResult cg = {0};
-    if (!tool_out_begin(t, &out, c->out) || !tool_target(t, &c->model))
+    if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
     IrProgram *p = tool_import(t, &c->model, NULL);
@@ -145,9 +157,12 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     p->name = c->name;
     IrGraph *g = tool_infer_graph(p);
-    if (!generate(t, c, &g, &out, &cg) || !tool_out_commit(t, &out, c->emit == EMIT_EXE))
+    if (!generate(t, c, &g, &cg))
         return EXIT_INPUT;
-    print_summary(t, c, g, &cg, seconds() - start);
+    int64_t bytes = tool_out_commit(t, (RtOutFile *[N_FILES]){c->file, c->beside}, N_FILES);
+    if (bytes < 0)
+        return EXIT_INPUT;
+    print_summary(t, c, g, &cg, (double)bytes / 1e6, seconds() - start);
     return EXIT_FINE;
 }
 

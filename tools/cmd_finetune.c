@@ -3,7 +3,6 @@
 
 #include "runtime/core/rt.h"
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 static const ToolUsage usage = {
@@ -97,7 +96,7 @@ static const char *input_name(const void *file, const char *node, const char *op
 }
 
 static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *file, CgOptions *o,
-                     const char *out, CgResult *cg) {
+                     CgResult *cg) {
     Tool *t = f->tool;
     ToolProgress bar;
     o->progress = tool_progress;
@@ -105,7 +104,9 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     tool_progress_start(&bar, "compiling");
     bool ok = cg_compile_train(p, file, o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
-    return ok && tool_link_finetune(t, cg, out);
+    const char *out = ok ? tool_out_file(t, f->file) : NULL;
+    t->diag.file = f->out;
+    return out && tool_link_finetune(t, cg, out) && tool_out_take(t, f->file, out);
 }
 
 // What trains. NULL after errors.
@@ -133,7 +134,7 @@ static bool make_graphs(Finetune *f, const PassOptions *po, IrTrainProgram *p, C
 }
 
 // The number of graphs; 0 after errors.
-static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
+static int build(Finetune *f, CgOptions *o, CgResult *cg) {
     PassOptions po;
     CgTrainFile file;
     IrTrainProgram *p = plan(f, &po, o);
@@ -141,18 +142,23 @@ static int build(Finetune *f, CgOptions *o, const ToolOut *out, CgResult *cg) {
         return 0;
     tool_print_plan(f->tool->arena, p, f->onnx, stdout);
     fflush(stdout);
-    bool ok = make_graphs(f, &po, p, &file, o) && generate(f, p, &file, o, out->temp, cg);
+    bool ok = make_graphs(f, &po, p, &file, o) && generate(f, p, &file, o, cg);
     return ok ? p->n_graphs : 0;
+}
+
+// Of the classes' folder, their images must stay.
+static bool open_files(Finetune *f) {
+    Tool *t = f->tool;
+    f->file = tool_out(t, f->out, RT_OUT_PROGRAM);
+    return f->file && tool_reads(t, f->model.path, 0) && tool_reads(t, f->classes_text, 1) &&
+           tool_reads(t, f->image.labels, 0);
 }
 
 static int run_finetune(Finetune *f) {
     double start = seconds();
     Tool *t = f->tool;
-    ToolOut out;
     CgResult cg = {0};
-    struct stat st;
-    if (!tool_read_train_options(f) || !tool_out_begin(t, &out, f->out) ||
-        !tool_target(t, &f->model))
+    if (!tool_read_train_options(f) || !open_files(f) || !tool_target(t, &f->model))
         return EXIT_INPUT;
     CgOptions o = {.target = &f->model.target,
                    .opt_level = f->model.opt_level,
@@ -161,12 +167,12 @@ static int run_finetune(Finetune *f) {
                    .symbol = tool_symbol(t->arena, f->name),
                    .model_hash = tool_model_hash(t, f->model.path)};
     t->diag.file = f->model.path;
-    int n_graphs = build(f, &o, &out, &cg);
-    if (!n_graphs || !tool_out_commit(t, &out, true))
+    int n_graphs = build(f, &o, &cg);
+    int64_t bytes = n_graphs ? tool_out_commit(t, &f->file, 1) : -1;
+    if (bytes < 0)
         return EXIT_INPUT;
-    double mb = stat(f->out, &st) == 0 ? (double)st.st_size / 1e6 : 0;
-    fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), mb, f->model.target.cpu,
-            seconds() - start);
+    fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,
+            f->model.target.cpu, seconds() - start);
     if (f->image.note)
         fprintf(stderr, "%s\n", RT_SHOW(f->image.note));
     if (t->verbose)

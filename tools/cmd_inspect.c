@@ -19,6 +19,7 @@ typedef struct Inspect {
     ToolModel model;
     ToolImage image;
     const char *dot, *picture;
+    RtOutFile *dot_file, *picture_file; // NULL: not wanted
     bool compiled, json, input_grad;
     int threads;
     Finetune *finetune; // NULL: hone compile is asked what it refuses
@@ -110,21 +111,63 @@ static void write_refused(RtJson *j, const Inspect *c) {
     rt_json_end(j, ']');
 }
 
-// By graphviz, in the format that the name ends with.
-static bool write_picture(Tool *t, IrGraph *g, const char *path) {
+// What graphviz draws: the format that a name ends with, and how such a file ends.
+static const struct Format {
+    const char *name, *end;
+} formats[] = {{".svg", "</svg>\n"}, {".png", "IEND\xae\x42\x60\x82"}, {".pdf", "%%EOF\n"}};
+enum { N_FORMATS = sizeof formats / sizeof *formats };
+
+static const struct Format *find_format(const char *path) {
     const char *ext = strrchr(path, '.');
-    if (!ext ||
-        (strcmp(ext, ".svg") != 0 && strcmp(ext, ".png") != 0 && strcmp(ext, ".pdf") != 0)) {
+    for (int i = 0; ext && i < N_FORMATS; i++)
+        if (strcmp(ext, formats[i].name) == 0)
+            return &formats[i];
+    return NULL;
+}
+
+// Graphviz does not look whether what it wrote last reached the disk.
+static bool check_whole(Tool *t, const char *path, const char *end) {
+    char last[8] = "";
+    size_t n = strlen(end);
+    FILE *f = fopen(path, "re");
+    bool ok = f && fseek(f, -(long)n, SEEK_END) == 0 && fread(last, 1, n, f) == n &&
+              memcmp(last, end, n) == 0;
+    if (f)
+        fclose(f);
+    if (!ok)
+        ir_error(&t->diag, IR_NOWHERE,
+                 "cannot be written: graphviz lost the end of it, as on a "
+                 "full disk: No space left on device");
+    return ok;
+}
+
+static bool write_picture(Tool *t, const Inspect *c, IrGraph *g) {
+    RtOutFile *o = c->picture_file;
+    const struct Format *format = find_format(c->picture);
+    const char *dot = ir_sprintf(t->arena, "%s/graph.dot", tool_temp_dir(t));
+    const char *file = tool_out_file(t, o);
+    if (!file || !tool_write_temp(t, dot, tool_print_dot, g))
+        return false;
+    const char *type = ir_sprintf(t->arena, "-T%s", format->name + 1);
+    const char *argv[] = {"dot", type, "-o", file, dot, NULL};
+    t->diag.file = c->picture;
+    return tool_spawn(t, argv) && check_whole(t, file, format->end) && tool_out_take(t, o, file);
+}
+
+static bool open_files(Tool *t, Inspect *c) {
+    if (c->picture && !find_format(c->picture)) {
         ir_error(&t->diag, IR_NOWHERE, "--picture %s: the name must end in .svg, .png or .pdf",
-                 path);
+                 c->picture);
         return false;
     }
-    ToolOut out;
-    const char *dot = ir_sprintf(t->arena, "%s/graph.dot", tool_temp_dir(t));
-    if (!tool_out_begin(t, &out, path) || !tool_write_text(t, dot, tool_print_dot, g))
-        return false;
-    const char *argv[] = {"dot", ir_sprintf(t->arena, "-T%s", ext + 1), "-o", out.temp, dot, NULL};
-    return tool_spawn(t, argv) && tool_out_commit(t, &out, false);
+    return tool_out_if(t, c->dot, &c->dot_file) && tool_out_if(t, c->picture, &c->picture_file) &&
+           tool_reads(t, c->model.path, 0);
+}
+
+static bool write_files(Tool *t, const Inspect *c, IrGraph *g) {
+    return (!c->dot || tool_print_out(t, c->dot_file, tool_print_dot, g)) &&
+           (!c->picture || write_picture(t, c, g)) &&
+           tool_out_commit(t, (RtOutFile *[2]){c->dot_file, c->picture_file}, 2) >= 0;
 }
 
 // ---------------------------------------------------------------- what is refused
@@ -229,7 +272,7 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
 
 static int run_inspect(Tool *t, Inspect *c) {
     FeReport report = {0};
-    if (!tool_target(t, &c->model))
+    if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
     IrProgram *p = tool_import(t, &c->model, &report);
@@ -237,8 +280,7 @@ static int run_inspect(Tool *t, Inspect *c) {
         return EXIT_INPUT;
     add_unsupported(c, &report);
     IrGraph *g = show(c, tool_infer_graph(p), report.n == 0);
-    if (g && ((c->dot && !tool_write_text(t, c->dot, tool_print_dot, g)) ||
-              (c->picture && !write_picture(t, g, c->picture))))
+    if (g && !write_files(t, c, g))
         return EXIT_INPUT;
     return c->n ? EXIT_INPUT : EXIT_FINE;
 }

@@ -17,74 +17,97 @@
 
 extern char **environ;
 
-static void remember_temporary(Tool *t, const char *path) {
-    for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++) {
-        if (!t->temp_out[i]) {
-            t->temp_out[i] = path;
-            return;
-        }
-    }
-    ir_bug("tools", path, "too many outputs at once");
-}
-
-// "PATH: cannot write: REASON"
-static bool fail_to_write(Tool *t, const char *path, const char *why) {
+// err's text begins with the file.
+static bool complain(Tool *t, const RtErr *err) {
     const char *file = t->diag.file;
-    t->diag.file = path;
-    ir_error(&t->diag, IR_NOWHERE, "cannot write: %s", why);
+    t->diag.file = NULL;
+    ir_error(&t->diag, IR_NOWHERE, "%s", err->text);
     t->diag.file = file;
     return false;
 }
 
-bool tool_out_begin(Tool *t, ToolOut *out, const char *path) {
-    struct stat st;
-    out->path = path;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return fail_to_write(t, path, "it is a directory");
-    char *temp = ir_sprintf(t->arena, "%s.XXXXXX", path);
-    pthread_mutex_lock(&t->lock);
-    int fd = mkstemp(temp), why = errno;
-    if (fd >= 0)
-        remember_temporary(t, temp);
-    pthread_mutex_unlock(&t->lock);
-    if (fd < 0)
-        return fail_to_write(t, path, strerror(why));
-    close(fd);
-    out->temp = temp;
+RtOutFile *tool_out(Tool *t, const char *path, RtOutKind kind) {
+    RtErr err;
+    RtOutFile *o = ir_alloc(t->arena, sizeof *o);
+    if (rt_out_open(o, &t->outs, path, kind, &err))
+        return o;
+    complain(t, &err);
+    return NULL;
+}
+
+bool tool_out_if(Tool *t, const char *path, RtOutFile **o) {
+    *o = path ? tool_out(t, path, RT_OUT_WHOLE) : NULL;
+    return !path || *o;
+}
+
+bool tool_reads(Tool *t, const char *path, int depth) {
+    RtErr err;
+    return !path || rt_outs_allow(&t->outs, path, depth, &err) || complain(t, &err);
+}
+
+const char *tool_out_file(Tool *t, RtOutFile *o) {
+    RtErr err;
+    if (!rt_out_begin(o, &err) || !rt_out_hand_over(o, &err)) {
+        complain(t, &err);
+        return NULL;
+    }
+    return o->temp ? o->temp : ir_sprintf(t->arena, "%s/out", tool_temp_dir(t));
+}
+
+bool tool_copy_out(Tool *t, RtOutFile *o, const char *file) {
+    char buf[1 << 16];
+    RtErr err;
+    if (!rt_out_begin(o, &err))
+        return complain(t, &err);
+    FILE *f = fopen(file, "re");
+    bool ok = f != NULL;
+    for (size_t n; ok && (n = fread(buf, 1, sizeof buf, f)) > 0;)
+        if (fwrite(buf, 1, n, o->f) == n)
+            o->bytes += (int64_t)n;
+        else
+            break; // which shows when it is committed
+    if (!ok || ferror(f))
+        ir_error(&t->diag, IR_NOWHERE, "cannot read %s: %s", file, strerror(errno));
+    ok = ok && !ferror(f);
+    if (f)
+        fclose(f);
+    return ok;
+}
+
+// What is written through was made in the directory of this run.
+bool tool_out_take(Tool *t, RtOutFile *o, const char *file) {
+    return o->temp || tool_copy_out(t, o, file);
+}
+
+bool tool_print_out(Tool *t, RtOutFile *o, ToolPrint print, void *ctx) {
+    RtErr err;
+    if (!rt_out_begin(o, &err))
+        return complain(t, &err);
+    print(o->f, ctx);
     return true;
 }
 
-static void forget_temporary(Tool *t, const char *path) {
-    for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++)
-        if (t->temp_out[i] == path)
-            t->temp_out[i] = NULL;
+int64_t tool_out_commit(Tool *t, RtOutFile *const *o, int n) {
+    RtErr err;
+    bool ok = true;
+    for (int i = 0; ok && i < n; i++)
+        ok = !o[i] || rt_out_finish(o[i], &err);
+    int64_t bytes = o[0] ? o[0]->bytes : 0;
+    for (int i = 0; ok && i < n; i++)
+        ok = !o[i] || rt_out_commit(o[i], &err);
+    return ok ? bytes : complain(t, &err) - 1;
 }
 
-bool tool_out_commit(Tool *t, ToolOut *out, bool executable) {
-    mode_t mask = umask(0);
-    umask(mask);
-    mode_t mode = (executable ? 0777 : 0666) & ~mask;
-    pthread_mutex_lock(&t->lock);
-    bool ok = chmod(out->temp, mode) == 0 && rename(out->temp, out->path) == 0;
-    int why = errno;
-    if (ok)
-        forget_temporary(t, out->temp);
-    pthread_mutex_unlock(&t->lock);
-    return ok || fail_to_write(t, out->path, strerror(why));
-}
-
-bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx) {
-    ToolOut out;
-    if (!tool_out_begin(t, &out, path))
-        return false;
-    FILE *f = fopen(out.temp, "w");
-    if (!f)
-        return fail_to_write(t, path, strerror(errno));
-    print(f, ctx);
-    bool ok = fflush(f) == 0 && !ferror(f);
-    int why = errno;
-    fclose(f);
-    return ok ? tool_out_commit(t, &out, false) : fail_to_write(t, path, strerror(why));
+bool tool_write_temp(Tool *t, const char *path, ToolPrint print, void *ctx) {
+    FILE *f = fopen(path, "we");
+    if (f)
+        print(f, ctx);
+    bool ok = f && fflush(f) == 0 && !ferror(f);
+    if (!ok)
+        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    if (f && fclose(f) != 0 && ok)
+        ir_error(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
+    return ok && !t->diag.errors;
 }
 
 const char *tool_model_hash(Tool *t, const char *path) {
@@ -105,22 +128,25 @@ const char *tool_model_hash(Tool *t, const char *path) {
 
 // ---------------------------------------------------------------- subprocesses
 
+// In one line: the first that the program printed; all of them with --verbose.
 static void report_failure(Tool *t, const char *const *argv, int status, const char *log) {
     char text[4096] = "";
-    FILE *f = fopen(log, "r");
+    FILE *f = fopen(log, "re");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     text[n] = 0;
     if (f)
         fclose(f);
-    if (WIFEXITED(status))
-        ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d", argv[0], WEXITSTATUS(status));
-    else
-        ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
-    for (char *line = text, *end; *line; line = end) { // names of files are in it
+    for (char *line = text, *end; t->verbose && *line; line = end) { // names of files are in it
         end = line + strcspn(line, "\n");
         fprintf(stderr, "%s\n", RT_SHOW(ir_strndup(t->arena, line, (size_t)(end - line))));
         end += *end == '\n';
     }
+    text[strcspn(text, "\n")] = 0;
+    if (WIFEXITED(status))
+        ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d%s%s", argv[0],
+                 WEXITSTATUS(status), n ? ": " : "", text);
+    else
+        ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
 }
 
 // Our environment with TMPDIR in the directory of this run, so that what a killed compiler driver
@@ -151,18 +177,23 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawnattr_t attr;
-    sigset_t none;
+    sigset_t none, pipe;
     sigemptyset(&none);
-    posix_spawnattr_init(&attr); // tool_catch_signals() blocked some
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    posix_spawnattr_init(&attr); // tool_catch_signals() blocked some and ignores another
     posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &pipe);
     posix_spawnattr_setpgroup(&attr, 0); // a driver and what it starts die together
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                        POSIX_SPAWN_SETPGROUP);
     pid_t pid;
-    pthread_mutex_lock(&t->lock);
+    rt_outs_lock(&t->outs);
     int err = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *)argv, env);
     t->child = err ? 0 : pid;
-    pthread_mutex_unlock(&t->lock);
+    rt_outs_unlock(&t->outs);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     if (err) {
@@ -175,9 +206,9 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    pthread_mutex_lock(&t->lock);
+    rt_outs_lock(&t->outs);
     t->child = 0;
-    pthread_mutex_unlock(&t->lock);
+    rt_outs_unlock(&t->outs);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     report_failure(t, argv, status, log);

@@ -12,6 +12,7 @@ typedef struct Finetune {
     ToolModel model;
     ToolImage image;
     const char *out, *name;
+    RtOutFile *file; // out
     // options as given
     const char *classes_text, *freeze, *stages_text, *bn, *dropout_text, *seed_text;
     ToolList unfreeze, lr_mults, params;

@@ -59,7 +59,7 @@ static void print_header(FILE *f, void *ctx) {
     fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 
-bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path) {
+bool tool_print_header(Tool *t, IrGraph *g, const char *symbol, RtOutFile *o) {
     Header h = {g, symbol, tool_lib_text(t, "hone.h")};
-    return tool_write_text(t, path, print_header, &h);
+    return tool_print_out(t, o, print_header, &h);
 }

@@ -1,6 +1,8 @@
 // The command `hone`: picks the subcommand. Each lives in its cmd_*.c.
 #include "tools/tool.h"
 
+#include "runtime/file/std.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +60,7 @@ int tool_run(ToolCommand command, int argc, char **argv) {
     return code;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
@@ -76,4 +78,9 @@ int main(int argc, char **argv) {
             return tool_run(commands[i].run, argc - 1, argv + 1);
     fprintf(stderr, "hone: unknown command '%s'; see hone --help\n", RT_SHOW(argv[1]));
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+    rt_std_open();
+    return rt_std_close(run(argc, argv));
 }

@@ -4,7 +4,9 @@
 #include "tools/tool.h"
 
 #include "runtime/core/hone.h"
+#include <ar.h>
 #include <ctype.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,21 +101,22 @@ static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char
     return link_program(t, cg, desc, "hone-link.txt", out);
 }
 
-bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out) {
-    return link_program(t, cg, NULL, "hone-link-finetune.txt", out);
+typedef struct Wrapper {
+    const char *api, *symbol; // api: hone.h's text
+} Wrapper;
+
+static void print_wrapper(FILE *f, void *ctx) {
+    const Wrapper *w = ctx;
+    tool_api_define(f, w->api, w->symbol);
 }
 
 // The model's own functions around the runtime's: hone_NAME_create and so on.
 static const char *compile_wrapper(Tool *t, const char *s) {
     const char *dir = tool_temp_dir(t), *src = ir_sprintf(t->arena, "%s/api.c", dir);
     const char *obj = ir_sprintf(t->arena, "%s/api.o", dir);
-    FILE *f = fopen(src, "w");
-    if (!f)
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", src, strerror(errno));
-    tool_api_define(f, tool_lib_text(t, "hone.h"), s);
-    fclose(f);
+    Wrapper w = {tool_lib_text(t, "hone.h"), s};
     const char *argv[] = {cc(), "-c", "-O2", "-fPIC", "-fvisibility=hidden", "-o", obj, src, NULL};
-    return tool_spawn(t, argv) ? obj : NULL;
+    return tool_write_temp(t, src, print_wrapper, &w) && tool_spawn(t, argv) ? obj : NULL;
 }
 
 // Program, weights, wrapper and the runtime's members that they need, as one object; hidden symbols
@@ -138,19 +141,14 @@ static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const c
 
 // The model's functions alone, under a version, so that a host binds to what it was linked with;
 // inside, each library to itself.
-static const char *write_exports(Tool *t, const char *symbol) {
-    const char *path = ir_sprintf(t->arena, "%s/exports", tool_temp_dir(t));
-    FILE *f = fopen(path, "w");
-    if (!f)
-        ir_fatal(&t->diag, IR_NOWHERE, "cannot write %s: %s", path, strerror(errno));
-    fprintf(f, "HONE_%d { global: %s_*; local: *; };\n", HONE_API, symbol);
-    fclose(f);
-    return path;
+static void print_exports(FILE *f, void *symbol) {
+    fprintf(f, "HONE_%d { global: %s_*; local: *; };\n", HONE_API, (const char *)symbol);
 }
 
 static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
     const char *obj = ir_sprintf(t->arena, "%s/all.o", tool_temp_dir(t));
-    const char *exports = ir_sprintf(t->arena, "-Wl,--version-script=%s", write_exports(t, symbol));
+    const char *list = ir_sprintf(t->arena, "%s/exports", tool_temp_dir(t));
+    const char *exports = ir_sprintf(t->arena, "-Wl,--version-script=%s", list);
     const char *argv[] = {cc(),
                           "-shared",
                           "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections",
@@ -163,7 +161,8 @@ static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const c
                           "-lgomp",
                           "-lm",
                           NULL};
-    return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
+    return tool_write_temp(t, list, print_exports, (void *)symbol) &&
+           link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
 }
 
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out) {
@@ -186,6 +185,43 @@ static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const c
     return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
 }
 
+// ---------------------------------------------------------------- whole files
+
+// The section headers are the last of an ELF file, and the last that a linker writes.
+static bool is_whole_elf(FILE *f, int64_t bytes) {
+    Elf64_Ehdr h;
+    return fread(&h, sizeof h, 1, f) == 1 && memcmp(h.e_ident, ELFMAG, SELFMAG) == 0 &&
+           h.e_shoff + (uint64_t)h.e_shnum * h.e_shentsize <= (uint64_t)bytes;
+}
+
+// Members follow one another to the end, each at an even place.
+static bool is_whole_archive(FILE *f, int64_t bytes) {
+    struct ar_hdr h;
+    int64_t at = SARMAG;
+    while (at < bytes && fseek(f, (long)at, SEEK_SET) == 0 && fread(&h, sizeof h, 1, f) == 1 &&
+           memcmp(h.ar_fmag, ARFMAG, sizeof h.ar_fmag) == 0)
+        at += (int64_t)sizeof h + (strtoll(h.ar_size, NULL, 10) + 1) / 2 * 2;
+    return at == bytes;
+}
+
+// The binutils flush what they wrote last when they close the file, and do not look whether that
+// succeeded: on a full disk they lose the end of it and say nothing.
+static bool check_whole(Tool *t, ToolEmit emit, const char *path) {
+    FILE *f = fopen(path, "re");
+    bool ok = f && fseek(f, 0, SEEK_END) == 0;
+    int64_t bytes = ok ? ftell(f) : 0;
+    if (ok)
+        rewind(f);
+    ok = ok && (emit == EMIT_STATIC ? is_whole_archive(f, bytes) : is_whole_elf(f, bytes));
+    if (f)
+        fclose(f);
+    if (!ok)
+        ir_error(&t->diag, IR_NOWHERE,
+                 "cannot be written: the linker lost the end of it, as on a "
+                 "full disk: No space left on device");
+    return ok;
+}
+
 typedef bool (*Linker)(Tool *, const CgResult *, const char *, const char *);
 static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
                                            [EMIT_SHARED] = link_shared,
@@ -193,7 +229,12 @@ static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
                                            [EMIT_OBJECT] = link_object};
 
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out) {
-    return linkers[emit](t, cg, symbol, out);
+    return linkers[emit](t, cg, symbol, out) && check_whole(t, emit, out);
+}
+
+bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out) {
+    return link_program(t, cg, NULL, "hone-link-finetune.txt", out) &&
+           check_whole(t, EMIT_EXE, out);
 }
 
 const char *tool_symbol(IrArena *a, const char *name) {

@@ -31,6 +31,7 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
             return NULL;
         }
     }
+    const FeModel *read = NULL;
     FeOptions opt = {.n_pins = m->input_shapes.n,
                      .pins = pins,
                      .n_bound = m->n_bound,
@@ -40,8 +41,13 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
                      .follow_links = m->follow_links,
                      .limits = m->limits,
                      .report = report,
-                     .model = m->onnx};
-    return fe_import(t->arena, m->path, &opt);
+                     .model = m->onnx ? m->onnx : &read};
+    IrProgram *p = fe_import(t->arena, m->path, &opt);
+    const char *path = NULL;
+    for (int i = 0; p && (path = fe_model_file(*opt.model, i)); i++)
+        if (!tool_reads(t, path, 0))
+            return NULL;
+    return p;
 }
 
 bool tool_target(Tool *t, ToolModel *m) {

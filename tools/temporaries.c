@@ -1,10 +1,9 @@
-// What a run leaves behind on no account: intermediate files and outputs under temporary names,
-// whether it ends by itself or by a signal.
+// What a run leaves behind on no account, whether it ends by itself or by a signal: its subprocess
+// and intermediate files. (Outputs under temporary names are those of runtime/file/outs.c, whose
+// thread calls us with the lock held: from then on no subprocess starts.)
 //
-// A thread waits for the signals. It takes the lock and keeps it: from then on no output gets its
-// name and no subprocess starts. Other threads of the compiler run on until the process ends, so
-// the directory for intermediate files moves to a new name before it is emptied: what opens a file
-// by its path afterwards fails.
+// Other threads of the compiler run on until the process ends, so the directory for intermediate
+// files moves to a new name before it is emptied: what opens a file by its path afterwards fails.
 #define _GNU_SOURCE // getdents64
 #include "tools/tool.h"
 
@@ -29,12 +28,12 @@ const char *tool_temp_dir(Tool *t) {
         return t->temp_dir;
     const char *tmp = getenv("TMPDIR");
     char *path = ir_sprintf(t->arena, "%s/hone-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    pthread_mutex_lock(&t->lock);
+    rt_outs_lock(&t->outs);
     bool ok = mkdtemp(path) != NULL;
     int why = errno;
     if (ok)
         t->temp_dir = path;
-    pthread_mutex_unlock(&t->lock);
+    rt_outs_unlock(&t->outs);
     if (!ok)
         ir_fatal(&t->diag, IR_NOWHERE, "cannot make a directory for intermediate files: %s: %s",
                  path, strerror(why));
@@ -68,19 +67,6 @@ static void remove_dir(const char *path) {
     }
 }
 
-static void remove_temporaries(const Tool *t) {
-    for (size_t i = 0; i < sizeof t->temp_out / sizeof *t->temp_out; i++)
-        if (t->temp_out[i])
-            unlink(t->temp_out[i]);
-    if (t->temp_dir)
-        remove_dir(t->temp_dir);
-}
-
-void tool_end_temporaries(Tool *t) {
-    pthread_mutex_lock(&t->lock);
-    remove_temporaries(t);
-}
-
 // The whole group: a compiler driver's linker would write the output anew.
 static void kill_child(const Tool *t) {
     if (!t->child)
@@ -90,43 +76,23 @@ static void kill_child(const Tool *t) {
         sleep_1ms();
 }
 
-static void fill_signals(sigset_t *set) {
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP);
-}
-
-static void *wait_for_signal(void *arg) {
-    Tool *t = arg;
-    sigset_t set, one;
-    siginfo_t info;
-    int sig;
-    fill_signals(&set);
-    while ((sig = sigwaitinfo(&set, &info)) < 0)
-        if (errno != EINTR)
-            return NULL;
-    pthread_mutex_lock(&t->lock);
+// Before a signal ends the process, with the lock held. Returns the exit code where LLVM ended it,
+// see cg_catch_llvm_errors(), else -1.
+static int clean_up(void *ctx, const siginfo_t *info) {
+    const Tool *t = ctx;
     kill_child(t);
-    remove_temporaries(t);
-    if (info.si_code == SI_QUEUE && info.si_pid == getpid())
-        _exit(info.si_value.sival_int); // LLVM's end, see cg_catch_llvm_errors()
-    sigemptyset(&one);
-    sigaddset(&one, sig);
-    signal(sig, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
-    raise(sig);
-    return NULL;
+    if (t->temp_dir)
+        remove_dir(t->temp_dir);
+    return info->si_code == SI_QUEUE && info->si_pid == getpid() ? info->si_value.sival_int : -1;
 }
 
 void tool_catch_signals(Tool *t) {
-    sigset_t set;
-    pthread_t thread;
-    pthread_mutex_init(&t->lock, NULL);
-    fill_signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); // threads made later inherit it
-    if (pthread_create(&thread, NULL, wait_for_signal, t) == 0)
-        pthread_detach(thread);
-    else
-        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    rt_outs_init(&t->outs);
+    rt_outs_watch(&t->outs, clean_up, t);
+}
+
+void tool_end_temporaries(Tool *t) {
+    rt_outs_end(&t->outs);
+    if (t->temp_dir)
+        remove_dir(t->temp_dir);
 }

@@ -10,9 +10,9 @@
 #include "ir/ir.h"
 #include "passes/passes.h"
 #include "runtime/core/text.h"
+#include "runtime/file/out.h"
 #include "tools/options.h"
 
-#include <pthread.h>
 #include <sys/types.h>
 
 enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_BUG = 3 };
@@ -22,10 +22,9 @@ typedef struct Tool {
     IrArena *arena;
     IrDiag diag;
     bool verbose;
-    pthread_mutex_t lock;    // over the three below: the thread that ends the process reads them
-    const char *temp_dir;    // removed with what is in it at the end; NULL: none made yet
-    const char *temp_out[8]; // outputs under their temporary names; the same
-    pid_t child;             // the subprocess that runs, leader of its own group; 0: none
+    RtOuts outs; // its lock is over the two below: the thread that ends the process reads them
+    const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
+    pid_t child;          // the subprocess that runs, leader of its own group; 0: none
 } Tool;
 
 // From here on SIGINT, SIGTERM and SIGHUP kill the subprocess and remove the temporary files, then
@@ -165,9 +164,9 @@ bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, c
 bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
 // A library for this process to load, which wants its descriptor: no runtime, no functions of hone.h.
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
-// The C header of a library or object, hone.h's text included: one file to ship. False after
-// errors.
-bool tool_write_header(Tool *t, IrGraph *g, const char *symbol, const char *path);
+// The C header of a library or object, hone.h's text included: one file to ship. As
+// tool_print_out().
+bool tool_print_header(Tool *t, IrGraph *g, const char *symbol, RtOutFile *o);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
 // api.c: the functions of hone.h, whose text is given, for the model of that symbol: their
@@ -175,17 +174,27 @@ char *tool_lib_text(Tool *t, const char *name);
 void tool_api_declare(FILE *f, const char *text, const char *symbol);
 void tool_api_define(FILE *f, const char *text, const char *symbol);
 const char *tool_symbol(IrArena *a, const char *name); // "hone_resnet50" from a path or name
-// An output file appears under its name only when it is complete: it is made next to it under a
-// temporary name, then renamed; whatever ends the command before that removes it.
-typedef struct ToolOut {
-    const char *path, *temp;
-} ToolOut;
-// Fails, reporting, before minutes of work when `path` cannot be written.
-bool tool_out_begin(Tool *t, ToolOut *out, const char *path);
-bool tool_out_commit(Tool *t, ToolOut *out, bool executable);
-// A text file of ours, whole or not at all: print(f, ctx) writes it. False after an error.
+
+// ---- inputs and outputs (files.c), by runtime/file/out.h. All return false or NULL after an
+// error. An output, before minutes of work; it lives as long as the arena, and what is not
+// committed at the end goes.
+RtOutFile *tool_out(Tool *t, const char *path, RtOutKind kind);
+// The same for what is told to be optional: path NULL gives *o NULL.
+bool tool_out_if(Tool *t, const char *path, RtOutFile **o);
+// False when an input, which may be NULL, is one of the outputs; `depth` as rt_outs_allow().
+bool tool_reads(Tool *t, const char *path, int depth);
+// Where a program that we start writes this output, and, when it did, what it wrote into its place.
+const char *tool_out_file(Tool *t, RtOutFile *o);
+bool tool_out_take(Tool *t, RtOutFile *o, const char *file);
+bool tool_copy_out(Tool *t, RtOutFile *o, const char *file); // the bytes of a file of ours
+// Text of ours: print(f, ctx) writes it.
 typedef void (*ToolPrint)(FILE *f, void *ctx);
-bool tool_write_text(Tool *t, const char *path, ToolPrint print, void *ctx);
+bool tool_print_out(Tool *t, RtOutFile *o, ToolPrint print, void *ctx);
+// All of them are whole, then all get their names. NULL ones are left out. The bytes of the first,
+// -1 after an error.
+int64_t tool_out_commit(Tool *t, RtOutFile *const *o, int n);
+// A text file for a program that we start.
+bool tool_write_temp(Tool *t, const char *path, ToolPrint print, void *ctx);
 
 // ---- progress (progress.c): a bar on a terminal, nothing elsewhere unless verbose
 typedef struct ToolProgress {

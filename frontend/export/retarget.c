@@ -13,6 +13,10 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
     return n && (size_t)input < n->n_input ? n->input[input] : NULL;
 }
 
+const char *fe_model_file(const FeModel *m, int i) {
+    return i < m->external.n ? m->external.v[i].path : NULL;
+}
+
 static bool swap_input(FeEdit *r, const IrSwap *s) {
     int i = fe_edit_find_node(r->g, s->node, s->op);
     if (i < 0 || (size_t)s->input >= r->g->node[i]->n_input) {

@@ -259,6 +259,12 @@ static void unmap_external(void *arg) {
     fe_unmap_file(arg);
 }
 
+static const char *path_of(IrArena *a, int fd) {
+    char path[PATH_MAX];
+    ssize_t n = readlink(ir_sprintf(a, "/proc/self/fd/%d", fd), path, sizeof path);
+    return n > 0 ? ir_strndup(a, path, (size_t)n) : "";
+}
+
 static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, int fd,
                              const struct stat *st, FeFile *out) {
     *out = (FeFile){NULL, 0};
@@ -276,7 +282,7 @@ static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, 
         return ir_sprintf(a, "external data '%s' is %s", location, fe_describe_file("", *f));
     }
     *out = *f;
-    struct FeExternalFile entry = {location, *f};
+    struct FeExternalFile entry = {location, path_of(a, fd), *f};
     IR_PUSH(a, ext->v, ext->n, ext->cap, entry);
     ext->bytes += st->st_size;
     return NULL;

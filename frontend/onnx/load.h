@@ -40,7 +40,7 @@ typedef struct FeExternal {
     int64_t bytes;     // of all of them
     int n, cap;
     struct FeExternalFile {
-        const char *location;
+        const char *location, *path; // path: where it was found
         FeFile file;
     } * v;
 } FeExternal;

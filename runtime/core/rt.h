@@ -55,18 +55,6 @@ bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err);
 // A whole regular file of at most `max` bytes, with a 0 byte behind it. free() releases.
 uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err);
 
-// An output file that appears under its name only when it is complete: written next to it under
-// a temporary name, then renamed. What exists and is no regular file (/dev/stdout) is written to
-// directly.
-typedef struct RtOutFile {
-    FILE *f;
-    char *path, *temp; // temp NULL: direct
-} RtOutFile;
-bool rt_out_open(RtOutFile *o, const char *path, RtErr *err);
-bool rt_out_finish(RtOutFile *o, RtErr *err); // flush and close, not yet under its name
-bool rt_out_commit(RtOutFile *o, RtErr *err); // finish if need be, then rename; frees
-void rt_out_abort(RtOutFile *o);              // removes what was written; frees; any state
-
 // ---- threads
 
 uint64_t rt_now(void); // ns, monotonic

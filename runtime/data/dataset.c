@@ -301,6 +301,7 @@ void rt_dataset_close(RtDataset *d) {
     RtDataState *s = d ? d->state : NULL;
     for (int64_t i = 0; s && i < s->n_sources; i++) {
         free(s->source[i].name);
+        free(s->source[i].labels);
         free(s->source[i].targets);
         rt_npy_free(&s->source[i].array);
     }

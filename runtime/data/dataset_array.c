@@ -176,7 +176,9 @@ bool rt_dataset_array_read(RtBuild *b, const char *images, const char *labels, i
             : NULL;
     if (s) {
         s->array = a;
-        good = check_images(b, s) && add_labels(b, s, labels, &y, part);
+        s->labels = strdup(labels);
+        good = (s->labels || rt_build_no_memory(b)) && check_images(b, s) &&
+               add_labels(b, s, labels, &y, part);
     } else {
         good = false;
         rt_npy_free(&a);

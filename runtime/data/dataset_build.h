@@ -14,8 +14,9 @@ typedef enum RtSourceKind { RT_SOURCE_FILES, RT_SOURCE_U8, RT_SOURCE_F32 } RtSou
 
 typedef struct RtSource {
     RtSourceKind kind;
-    char *name;  // files: the folder that paths are relative to; arrays: the images' file
-    RtNpy array; // arrays: the images
+    char *name;   // files: the folder that paths are relative to; arrays: the images' file
+    char *labels; // arrays: the labels' file
+    RtNpy array;  // arrays: the images
     int height, width, channels;
     bool planar;    // [N,C,H,W]
     float *targets; // [N][classes] where labels are rows, else NULL

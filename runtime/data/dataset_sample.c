@@ -56,6 +56,20 @@ static char *item_path(const RtDataset *d, int64_t item) {
     return full;
 }
 
+bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *path), void *ctx) {
+    const RtDataState *s = d->state;
+    bool good = true;
+    for (int64_t i = 0; good && i < s->n_sources; i++)
+        if (s->source[i].kind != RT_SOURCE_FILES)
+            good = visit(ctx, s->source[i].name) && visit(ctx, s->source[i].labels);
+    for (int64_t i = 0; good && i < d->n_train + d->n_val; i++) {
+        char *path = source_of(d, i)->kind == RT_SOURCE_FILES ? item_path(d, i) : NULL;
+        good = !path || visit(ctx, path);
+        free(path);
+    }
+    return good;
+}
+
 // Row `at` of a u8 array to [height][width][channels].
 static bool copy_pixels(const RtSource *s, int64_t at, const char *name, int channels,
                         RtImage *image, RtErr *err) {

@@ -2,7 +2,7 @@
 #ifndef RUNTIME_FILE_NPY_H
 #define RUNTIME_FILE_NPY_H
 
-#include "runtime/core/rt.h"
+#include "runtime/file/out.h"
 
 typedef struct RtNpy {
     int dtype, rank; // HONE_F32 ...

@@ -3,16 +3,14 @@
 #include "runtime/file/safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "runtime/file/json.h"
+#include "runtime/file/out.h"
 
 enum { DIGITS = 16, MAX_HEADER = 64 << 20 };
 static const char check_key[] = "\"hone.xxh3\": \"";
@@ -116,19 +114,6 @@ static bool put_all(FILE *f, const char *header, size_t size, const RtNamedTenso
     return ok && fseek(f, at, SEEK_SET) == 0 && fwrite(digits, 1, DIGITS, f) == DIGITS;
 }
 
-static bool sync_folder(const char *path, RtErr *err) {
-    char *copy = strdup(path);
-    if (!copy)
-        return rt_fail(err, "no memory");
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(copy);
-    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
-    int why = errno;
-    if (fd >= 0)
-        close(fd);
-    return ok || rt_fail(err, "%s: cannot be written: %s", path, strerror(why));
-}
-
 bool rt_safetensors_write(const char *path, const RtMeta *meta, int n_meta,
                           const RtNamedTensor *tensors, int n_tensors, RtErr *err) {
     uint64_t bytes;
@@ -140,15 +125,14 @@ bool rt_safetensors_write(const char *path, const RtMeta *meta, int n_meta,
     if (!header)
         return rt_fail(err, "%s: no memory", path);
     RtOutFile out = {0};
-    bool ok = rt_out_open(&out, path, err);
+    bool ok = rt_out_open(&out, NULL, path, RT_OUT_WHOLE, err) && rt_out_begin(&out, err);
     if (ok && !put_all(out.f, header, size, tensors, n_tensors))
         ok = rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
     free(header);
-    if (!ok) {
-        rt_out_abort(&out);
-        return false;
-    }
-    return rt_out_commit(&out, err) && sync_folder(path, err);
+    if (ok)
+        return rt_out_commit(&out, err);
+    rt_out_abort(&out);
+    return false;
 }
 
 // ---------------------------------------------------------------- reading

@@ -5,6 +5,25 @@
 
 #include "runtime/train/export.h"
 
+static int export(const RtFine *f, const char *folder, const char *path) {
+    RtErr err;
+    RtOutFile out;
+    char *labels = NULL;
+    rt_outs_watch(f->outs, NULL, NULL);
+    if (!rt_out_open(&out, f->outs, path, RT_OUT_WHOLE, &err))
+        return rt_fine_complain(err.text);
+    bool ok = rt_outs_allow(f->outs, folder, 0, &err) || rt_fine_complain(err.text) == 0;
+    RtEngine *t = ok ? rt_fine_open_trained(f, folder, 1, &labels) : NULL;
+    RtExportMeta meta = {"hone.labels", labels};
+    int n = labels && *labels && !f->d->info->labels;
+    ok = t && (rt_export_onnx(f->d, rt_engine_buffer(t, RT_ENGINE_P), &meta, n, &out, &err) ||
+               rt_fine_complain(err.text) == 0);
+    rt_out_abort(&out);
+    free(labels);
+    rt_engine_close(t);
+    return ok ? RT_EXIT_FINE : RT_EXIT_INPUT;
+}
+
 int rt_fine_export(const RtFine *f, int argc, char **argv) {
     const char *folder = f->folder;
     bool help = false;
@@ -15,19 +34,7 @@ int rt_fine_export(const RtFine *f, int argc, char **argv) {
                       "[OPTION...] OUT.onnx\n\nWrites the best parameters of the newest checkpoint "
                       "as an ONNX model,\nready for `hone compile` or any other runtime.",
                       options, 2, &help, argc, argv, &rest, 1, 1, &code)) {
-        char *labels;
-        RtErr err;
-        RtEngine *t = rt_fine_open_trained(f, folder, 1, &labels);
-        RtExportMeta meta = {"hone.labels", labels};
-        bool named = labels && *labels && !f->d->info->labels;
-        code = RT_EXIT_INPUT;
-        if (t && rt_export_onnx(f->d, rt_engine_buffer(t, RT_ENGINE_P), &meta, named ? 1 : 0,
-                                rest.item[0], &err))
-            code = RT_EXIT_FINE;
-        else if (t)
-            rt_fine_complain(err.text);
-        free(labels);
-        rt_engine_close(t);
+        code = export(f, folder, rest.item[0]);
     }
     free(rest.item);
     return code;

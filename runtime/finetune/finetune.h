@@ -4,6 +4,7 @@
 
 #include "runtime/core/cli.h"
 #include "runtime/core/text.h"
+#include "runtime/file/out.h"
 #include "runtime/train/train.h"
 
 // 1: the user's input is wrong, 2: the command line is
@@ -15,6 +16,7 @@ typedef struct RtFine {
     const char *program; // argv[0], cleaned, for usage texts
     char folder[512];    // of checkpoints, where none is given: PROGRAM's name + ".ckpt"
     char out[512];       // the tuned model, where none is given
+    RtOuts *outs;        // empty
 } RtFine;
 
 // Subcommands: argv after the subcommand's name. They return the exit code.

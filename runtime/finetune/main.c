@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "runtime/finetune/finetune.h"
 
+#include "runtime/file/std.h"
+
 #include <libgen.h>
 #include <string.h>
 
@@ -65,7 +67,9 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    RtFine f = {.d = &hone_train_desc};
+    rt_std_open();
+    RtOuts outs;
+    RtFine f = {.d = &hone_train_desc, .outs = &outs};
     char copy[512], program[RT_SHOWN];
     const char *name = argc > 0 && argv[0] ? argv[0] : f.d->info->name;
     f.program = rt_clean(name, program, sizeof program);
@@ -73,10 +77,6 @@ int main(int argc, char **argv) {
     snprintf(f.folder, sizeof f.folder, "%.480s.ckpt", basename(copy));
     snprintf(copy, sizeof copy, "%s", name);
     snprintf(f.out, sizeof f.out, "%.480s-tuned.onnx", basename(copy));
-    int code = dispatch(&f, argc, argv);
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == RT_EXIT_FINE) {
-        perror("standard output");
-        code = RT_EXIT_INPUT;
-    }
-    return code;
+    rt_outs_init(&outs);
+    return rt_std_close(dispatch(&f, argc, argv));
 }

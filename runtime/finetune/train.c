@@ -118,26 +118,12 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
     return true;
 }
 
-static bool can_write(const char *path, RtErr *err) {
-    RtOutFile out;
-    if (!path)
-        return true;
-    bool ok = rt_out_open(&out, path, err);
-    if (ok)
-        rt_out_abort(&out);
-    return ok;
-}
-
-// Hours of training must not end at a folder that is not there.
 static int train(const RtFine *f, const RtTrainSettings *s) {
     RtErr err;
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    rt_outs_signals(&set);
     sigprocmask(SIG_BLOCK, &set, NULL); // taken between steps; threads made later inherit it
-    if (!can_write(s->out, &err) || !can_write(s->report, &err))
-        return rt_fine_complain(err.text);
+    signal(SIGPIPE, SIG_IGN);           // nobody reads what is said: training goes on
     RtEngine *t = rt_engine_open(f->d, s->threads, &err);
     int code = t ? rt_train(t, s) : rt_fine_complain(err.text);
     rt_engine_close(t);
@@ -146,6 +132,7 @@ static int train(const RtFine *f, const RtTrainSettings *s) {
 
 static int train_on(const RtFine *f, const Words *w, RtTrainSettings *s, const char *data) {
     RtErr err;
+    s->outs = f->outs;
     s->data = data;
     s->val = w->val;
     if (resolve(f, w, s, &err))

@@ -192,6 +192,8 @@ static bool report(Bench *b, RtErr *err) {
     }
     if (!b->html)
         return true;
+    if (!rt_out_begin(&b->page, err))
+        return false;
     rt_infer_profile_html(&b->p, b->page.f);
     return rt_out_commit(&b->page, err);
 }
@@ -224,12 +226,15 @@ static bool set_batch(Bench *b, RtErr *err) {
 
 static int bench(Bench *b) {
     RtErr err;
+    if (b->html)
+        rt_outs_watch(b->in->outs, NULL, NULL);
+    if (b->html && !rt_out_open(&b->page, b->in->outs, b->html, RT_OUT_WHOLE, &err))
+        return rt_infer_complain(err.text);
     b->model = rt_infer_create(b->in, b->threads);
     if (!b->model)
         return RT_EXIT_INPUT;
     b->load_ms = b->in->startup_ms + elapsed_ms(b->in->start_ns);
-    if (!set_batch(b, &err) || !allocate(b, &err) ||
-        (b->html && !rt_out_open(&b->page, b->html, &err)) || !measure(b, &err) || !report(b, &err))
+    if (!set_batch(b, &err) || !allocate(b, &err) || !measure(b, &err) || !report(b, &err))
         return rt_infer_complain(err.text);
     return RT_EXIT_FINE;
 }

@@ -5,6 +5,7 @@
 #include "runtime/core/cli.h"
 #include "runtime/core/rt.h"
 #include "runtime/core/text.h"
+#include "runtime/file/out.h"
 
 // 1: the user's input is wrong, 2: the command line is
 enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
@@ -15,6 +16,7 @@ typedef struct RtInfer {
     const char *program; // argv[0], cleaned, for usage texts
     uint64_t start_ns;   // rt_now() on entry of main
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
+    RtOuts *outs;        // empty
 } RtInfer;
 
 // Subcommands, a file each: argv after the subcommand's name. They return the exit code.

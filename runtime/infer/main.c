@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "runtime/infer/infer.h"
 
+#include "runtime/file/std.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -65,18 +67,16 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    rt_std_open();
     struct timespec cpu;
+    RtOuts outs;
     RtErr err; // told where a model is created; others, like info, run anywhere
     const HoneModelDesc *unit = rt_model_unit(&hone_main_desc, NULL, &err);
-    RtInfer in = {.desc = unit ? unit : &hone_main_desc, .start_ns = rt_now()};
+    RtInfer in = {.desc = unit ? unit : &hone_main_desc, .start_ns = rt_now(), .outs = &outs};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
         in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
     char program[RT_SHOWN];
     in.program = rt_clean(argc > 0 && argv[0] ? argv[0] : in.desc->name, program, sizeof program);
-    int code = dispatch(&in, argc, argv);
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == RT_EXIT_FINE) {
-        perror("standard output");
-        code = RT_EXIT_INPUT;
-    }
-    return code;
+    rt_outs_init(&outs);
+    return rt_std_close(dispatch(&in, argc, argv));
 }

@@ -142,7 +142,10 @@ static bool compute(Runner *r, RtErr *err) {
 
 static bool open_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++)
-        if (r->y_file[i] && !rt_out_open(&r->out[i], r->y_file[i], err))
+        if (r->y_file[i] && !rt_out_open(&r->out[i], r->in->outs, r->y_file[i], RT_OUT_WHOLE, err))
+            return false;
+    for (int i = 0; i < r->d->n_inputs; i++)
+        if (r->x_file[i] && !rt_outs_allow(r->in->outs, r->x_file[i], 0, err))
             return false;
     return true;
 }
@@ -156,6 +159,8 @@ static bool write_outputs(Runner *r, RtErr *err) {
                 return rt_fail(err, "output '%s' is too large", t->name);
         if (!r->y_file[i])
             continue;
+        if (!rt_out_begin(&r->out[i], err))
+            return false;
         if (!rt_npy_write(&r->out[i], t->dtype, t->rank, dim, r->y[i]))
             return rt_fail(err, "%s: output '%s' cannot be written as .npy", r->y_file[i], t->name);
         if (!rt_out_finish(&r->out[i], err))
@@ -198,7 +203,7 @@ static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *output
     if (!allocate(r, &err) ||
         !assign_files(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
         !assign_files(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
-        !load_inputs(r, &err) || !open_outputs(r, &err))
+        !open_outputs(r, &err) || !load_inputs(r, &err))
         return rt_infer_complain(err.text);
     r->model = rt_infer_create(r->in, threads);
     if (!r->model)
@@ -232,6 +237,7 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv) {
         code = rt_infer_usage(in, "run", outputs.n ? "no input: give -i" : "no output: give -o");
     } else {
         Runner r = {.in = in, .d = in->desc};
+        rt_outs_watch(in->outs, NULL, NULL);
         code = run_files(&r, &inputs, &outputs, threads);
         release(&r);
     }

@@ -4,7 +4,6 @@
 // wins" and concatenation).
 #include "runtime/train/export.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,18 +14,19 @@ static int by_place(const void *a, const void *b) {
     return (x->initial > y->initial) - (x->initial < y->initial);
 }
 
-static bool write_model(FILE *f, const HoneTrainDesc *d, const float *params,
+// A write error shows in rt_out_finish().
+static void write_model(FILE *f, const HoneTrainDesc *d, const float *params,
                         const HoneParam **order) {
     const uint8_t *at = d->onnx, *end = d->onnx + d->onnx_bytes;
     for (int i = 0; i < d->n_params; i++) {
         const HoneParam *p = order[i];
         const uint8_t *place = (const uint8_t *)p->initial;
         size_t gap = (size_t)(place - at), n = (size_t)p->count;
-        if (fwrite(at, 1, gap, f) != gap || fwrite(params + p->offset, sizeof(float), n, f) != n)
-            return false;
+        fwrite(at, 1, gap, f);
+        fwrite(params + p->offset, sizeof(float), n, f);
         at = place + n * sizeof(float);
     }
-    return fwrite(at, 1, (size_t)(end - at), f) == (size_t)(end - at);
+    fwrite(at, 1, (size_t)(end - at), f);
 }
 
 static size_t varint_size(uint64_t x) {
@@ -61,25 +61,19 @@ static void put_meta(FILE *f, const RtExportMeta *m) {
 }
 
 bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportMeta *meta, int n,
-                    const char *path, RtErr *err) {
-    RtOutFile out = {0};
+                    RtOutFile *out, RtErr *err) {
     const HoneParam **order = calloc((size_t)d->n_params + 1, sizeof *order);
     if (!order)
-        return rt_fail(err, "%s: no memory", path);
+        return rt_fail(err, "%s: no memory", out->path);
     for (int i = 0; i < d->n_params; i++)
         order[i] = &d->params[i];
     qsort(order, (size_t)d->n_params, sizeof *order, by_place);
-    bool ok = rt_out_open(&out, path, err);
+    bool ok = rt_out_begin(out, err);
     if (ok) {
-        ok = write_model(out.f, d, params, order);
-        for (int i = 0; ok && i < n; i++)
-            put_meta(out.f, &meta[i]);
-        if (!ok || ferror(out.f))
-            ok = rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
+        write_model(out->f, d, params, order);
+        for (int i = 0; i < n; i++)
+            put_meta(out->f, &meta[i]);
     }
     free(order);
-    if (ok)
-        return rt_out_commit(&out, err);
-    rt_out_abort(&out);
-    return false;
+    return ok && rt_out_commit(out, err);
 }

@@ -3,15 +3,15 @@
 #define RUNTIME_TRAIN_EXPORT_H
 
 #include "runtime/train/abi.h"
-#include "runtime/core/rt.h"
+#include "runtime/file/out.h"
 
 typedef struct RtExportMeta { // metadata_props that are appended
     const char *key, *value;
 } RtExportMeta;
 
 // d->onnx with the parameters' values from `params` (laid out as HoneParam says) and metadata_props
-// appended; whole or not at all. False with err set.
+// appended, to an output that is open; commits it. False with err set.
 bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportMeta *meta, int n,
-                    const char *path, RtErr *err);
+                    RtOutFile *out, RtErr *err);
 
 #endif

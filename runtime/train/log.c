@@ -12,20 +12,27 @@
 
 enum { BAR_WIDTH = 24, REDRAW_NS = 100 * 1000 * 1000 };
 
-bool rt_train_log_open(RtTrainLog *l, const char *jsonl_path, bool append, bool quiet, RtErr *err) {
+bool rt_train_log_open(RtTrainLog *l, RtOuts *outs, const char *jsonl_path, bool append, bool quiet,
+                       RtErr *err) {
     *l = (RtTrainLog){.terminal = isatty(2), .quiet = quiet};
-    if (!jsonl_path)
-        return true;
-    l->jsonl_path = jsonl_path;
-    l->jsonl = fopen(jsonl_path, append ? "ae" : "we");
-    return l->jsonl || rt_fail(err, "%s: cannot be written: %s", jsonl_path, strerror(errno));
+    RtOutKind kind = append ? RT_OUT_APPEND : RT_OUT_LOG;
+    l->wanted = jsonl_path && rt_out_open(&l->jsonl, outs, jsonl_path, kind, err);
+    return l->wanted || !jsonl_path;
+}
+
+bool rt_train_log_begin(RtTrainLog *l, RtErr *err) {
+    return !l->wanted || rt_out_begin(&l->jsonl, err);
+}
+
+bool rt_train_log_commit(RtTrainLog *l, RtErr *err) {
+    bool ok = !l->wanted || rt_out_commit(&l->jsonl, err);
+    l->wanted = false;
+    return ok;
 }
 
 void rt_train_log_close(RtTrainLog *l) {
     rt_train_log_clear(l);
-    if (l->jsonl)
-        fclose(l->jsonl);
-    l->jsonl = NULL;
+    rt_out_abort(&l->jsonl);
 }
 
 void rt_train_log_clear(RtTrainLog *l) {
@@ -78,9 +85,10 @@ void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_
 
 bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fields, int n,
                         RtErr *err) {
-    if (!l->jsonl)
+    FILE *f = l->jsonl.f;
+    if (!f)
         return true;
-    RtJson j = {.f = l->jsonl};
+    RtJson j = {.f = f};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "event", event);
     for (int i = 0; i < n; i++) {
@@ -90,8 +98,8 @@ bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fiel
             rt_json_number(&j, fields[i].key, fields[i].number, 9);
     }
     rt_json_end(&j, '}');
-    fputc('\n', l->jsonl);
-    if (fflush(l->jsonl) == 0 && !ferror(l->jsonl))
+    fputc('\n', f);
+    if (fflush(f) == 0 && !ferror(f))
         return true;
-    return rt_fail(err, "%s: cannot be written: %s", l->jsonl_path, strerror(errno));
+    return rt_fail(err, "%s: cannot be written: %s", l->jsonl.path, strerror(errno));
 }

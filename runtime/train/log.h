@@ -3,18 +3,24 @@
 #ifndef RUNTIME_TRAIN_LOG_H
 #define RUNTIME_TRAIN_LOG_H
 
-#include "runtime/core/rt.h"
+#include "runtime/file/out.h"
 
 typedef struct RtTrainLog {
     bool terminal, quiet; // quiet: errors and the end only
-    FILE *jsonl;          // lines are flushed as they are written; NULL: none
-    const char *jsonl_path;
+    RtOutFile jsonl;      // lines are flushed as they are written; f NULL: none, or not yet
+    bool wanted;          // jsonl is open
     uint64_t shown_ns;
     bool bar_shown;
 } RtTrainLog;
 
-// append: a resumed run goes on in the same file. False with err set.
-bool rt_train_log_open(RtTrainLog *l, const char *jsonl_path, bool append, bool quiet, RtErr *err);
+// Checks that the JSON log can be written; jsonl_path NULL: none. append: a resumed run goes on in
+// the same file. False with err set.
+bool rt_train_log_open(RtTrainLog *l, RtOuts *outs, const char *jsonl_path, bool append, bool quiet,
+                       RtErr *err);
+// Now events come: what a former run wrote goes. False with err set.
+bool rt_train_log_begin(RtTrainLog *l, RtErr *err);
+// All of it is on the disk. False with err set.
+bool rt_train_log_commit(RtTrainLog *l, RtErr *err);
 void rt_train_log_close(RtTrainLog *l);
 
 // A line for the user, on stderr; a bar that is there goes first.

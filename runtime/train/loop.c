@@ -19,12 +19,10 @@
 
 enum { EXIT_SIGNAL = 128 };
 
-// SIGINT and SIGTERM are blocked; a pending one is taken here, between steps.
+// Signals that end a run are blocked; a pending one is taken here, between steps.
 static bool is_stopped(RtRun *r) {
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    rt_outs_signals(&set);
     if (!r->signal) {
         int sig = sigtimedwait(&set, NULL, &(struct timespec){0, 0});
         r->signal = sig > 0 ? sig : 0;
@@ -470,15 +468,13 @@ static bool finish(RtRun *r, uint64_t since) {
 }
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
-    if (!rt_run_setup(r) ||
-        !rt_train_log_open(&r->log, r->set->log, r->set->resume, r->set->quiet, &r->err) ||
-        !begin_run(r))
+    if (!rt_run_setup(r) || !begin_run(r) || !rt_train_log_begin(&r->log, &r->err))
         return false;
     if (!run_stages(r, stopped))
         return false;
     if (*stopped && !save(r))
         return false;
-    return r->signal ? true : finish(r, since);
+    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err);
 }
 
 int rt_train(RtEngine *t, const RtTrainSettings *set) {

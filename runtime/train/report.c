@@ -358,11 +358,10 @@ static void put_settings(const RtTrainResult *r, FILE *f) {
     fputs("</table>\n</section>\n", f);
 }
 
-bool rt_report_html(const RtTrainResult *r, const char *path, RtErr *err) {
-    RtOutFile out = {0};
-    if (!rt_out_open(&out, path, err))
+bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err) {
+    if (!rt_out_begin(out, err))
         return false;
-    FILE *f = out.f;
+    FILE *f = out->f;
     rt_html_begin(f, rt_engine_desc(r->engine)->info->name, "training report", style);
     put_head(r, f);
     if (r->state->n_history)
@@ -372,5 +371,5 @@ bool rt_report_html(const RtTrainResult *r, const char *path, RtErr *err) {
     put_plan(r, f);
     put_settings(r, f);
     rt_html_end(f);
-    return rt_out_commit(&out, err);
+    return rt_out_commit(out, err);
 }

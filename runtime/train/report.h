@@ -5,7 +5,7 @@
 #include "runtime/train/train.h"
 
 // Curves of loss and accuracy, the freezing plan, the confusion matrix, the worst mistakes as
-// thumbnails, the settings. Whole or not at all; false with err set.
-bool rt_report_html(const RtTrainResult *r, const char *path, RtErr *err);
+// thumbnails, the settings, to an output that is open; commits it. False with err set.
+bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err);
 
 #endif

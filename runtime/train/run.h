@@ -11,6 +11,7 @@ typedef struct RtRun {
     const RtTrainSettings *set;
     RtDataset *data;
     RtTrainLog log;
+    RtOutFile out, report; // open from the beginning on; unused where nothing is to be written
     RtTrainState state;
     RtSource *train, *val; // of the open stage; val NULL: no validation images
     RtFeatureCache *cache; // of the open stage, or NULL

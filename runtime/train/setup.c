@@ -180,15 +180,33 @@ static char *join_names(const RtDataset *data) {
     return text;
 }
 
+static bool is_no_output(void *ctx, const char *path) {
+    RtRun *r = ctx;
+    return rt_outs_allow(r->set->outs, path, -1, &r->err);
+}
+
+// Hours of training must not end at a folder that is not there.
+static bool open_outputs(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    return (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
+           (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
+           rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err);
+}
+
 bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
+    if (!open_outputs(r))
+        return false;
     r->data = rt_train_open_data(r->engine, s->data, s->val, s->val_fraction, s->seed, false);
     if (!r->data) {
         r->err.text[0] = 0; // said already
         return false;
     }
+    if (!is_no_output(r, s->data) || (s->val && !is_no_output(r, s->val)) ||
+        !rt_dataset_files(r->data, is_no_output, r))
+        return false;
     if (r->data->n_train == 0)
         return rt_fail(&r->err, "%s: no images to train on", s->data);
     r->batch = s->batch < r->data->n_train ? s->batch : r->data->n_train;
@@ -208,6 +226,8 @@ bool rt_run_setup(RtRun *r) {
 void rt_run_close(RtRun *r) {
     rt_run_close_sources(r);
     rt_train_log_close(&r->log);
+    rt_out_abort(&r->out);
+    rt_out_abort(&r->report);
     rt_state_free(&r->state);
     rt_dataset_close(r->data);
     free(r->loss);
@@ -222,7 +242,7 @@ static bool export_model(RtRun *r) {
     bool names = !r->d->info->labels && *r->labels; // else they are in the model already
     RtExportMeta meta[] = {{"hone.labels", r->labels}};
     return rt_export_onnx(r->d, rt_engine_buffer(r->engine, RT_ENGINE_P), meta, names ? 1 : 0,
-                          r->set->out, &r->err);
+                          &r->out, &r->err);
 }
 
 bool rt_run_finish(RtRun *r, uint64_t since_ns) {
@@ -240,7 +260,7 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
                                 .scores = &scores,
                                 .seconds = (double)(rt_now() - since_ns) * 1e-9,
                                 .bad_images = r->bad_images};
-        ok = rt_report_html(&result, r->set->report, &r->err);
+        ok = rt_report_html(&result, &r->report, &r->err);
     }
     rt_scores_free(&scores);
     return ok;

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_TRAIN_TRAIN_H
 #define RUNTIME_TRAIN_TRAIN_H
 
+#include "runtime/file/out.h"
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/eval.h"
@@ -36,6 +37,7 @@ typedef struct RtTrainSettings {
     int64_t max_steps;                       // of the whole run; 0: no limit
     const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
     bool quiet;
+    RtOuts *outs;
 } RtTrainSettings;
 
 // What is known at the end, for the report.
@@ -50,7 +52,8 @@ typedef struct RtTrainResult {
 } RtTrainResult;
 
 // Trains, writes what the settings ask for. Returns the exit code: 0, 1 after an error that was
-// printed, 130 or 143 after SIGINT or SIGTERM. The caller has blocked those two in all threads.
+// printed, 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM. The caller has blocked
+// rt_outs_signals() in all threads.
 int rt_train(RtEngine *t, const RtTrainSettings *set);
 
 // Opens the data as the program's labels and loss want it; errors are printed.

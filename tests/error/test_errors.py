@@ -123,10 +123,10 @@ def test_external_data():
 
 
 def test_outputs_that_cannot_be_written():
-    refuses("/nonexistent/out: cannot write: No such file or directory", HONE, "compile", SAMPLE, "-o",
+    refuses("/nonexistent/out: cannot be written: No such file or directory", HONE, "compile", SAMPLE, "-o",
             "/nonexistent/out")
     os.mkdir(temp("folder"))
-    refuses("folder: cannot write: it is a directory", HONE, "compile", SAMPLE, "-o", "folder")
+    refuses("folder: cannot be written: Is a directory", HONE, "compile", SAMPLE, "-o", "folder")
 
 
 def test_a_signal_leaves_nothing():

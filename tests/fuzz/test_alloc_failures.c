@@ -258,11 +258,12 @@ static bool write_npy_task(void *ctx, char *why, size_t size) {
     static const float x[6] = {1, 2, 3};
     RtErr err = {{0}};
     RtOutFile out = {0};
-    bool ok = rt_out_open(&out, ctx, &err);
+    bool ok = rt_out_open(&out, NULL, ctx, RT_OUT_WHOLE, &err) && rt_out_begin(&out, &err);
     if (ok) {
         rt_npy_write(&out, HONE_F32, 2, (int64_t[]){2, 3}, x);
         ok = rt_out_commit(&out, &err);
     }
+    rt_out_abort(&out);
     snprintf(why, size, "%s", err.text);
     return ok;
 }

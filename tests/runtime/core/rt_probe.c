@@ -22,7 +22,7 @@ static int write_array(const char *path, int dtype, int rank, const int64_t *dim
                        const void *data) {
     RtErr err;
     RtOutFile out;
-    if (!rt_out_open(&out, path, &err))
+    if (!rt_out_open(&out, NULL, path, RT_OUT_WHOLE, &err) || !rt_out_begin(&out, &err))
         return fail(&err);
     if (!rt_npy_write(&out, dtype, rank, dim, data))
         return 3;

@@ -120,7 +120,8 @@ static int run_open(Probe *p, const char **a) {
 static int write_array(const char *path, int dtype, const int64_t *dim, const void *data) {
     RtErr err;
     RtOutFile out;
-    if (!rt_out_open(&out, path, &err) || !rt_npy_write(&out, dtype, 3, dim, data))
+    if (!rt_out_open(&out, NULL, path, RT_OUT_WHOLE, &err) || !rt_out_begin(&out, &err) ||
+        !rt_npy_write(&out, dtype, 3, dim, data))
         return fail(&err);
     return rt_out_commit(&out, &err) ? 0 : fail(&err);
 }
