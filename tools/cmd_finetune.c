@@ -154,6 +154,14 @@ static bool open_files(Finetune *f) {
            tool_reads(t, f->image.labels, 0);
 }
 
+// Of the file, and of what cannot be read from the program's tables: another program is another
+// run.
+static const char *program_hash(Finetune *f) {
+    const char *file = tool_model_hash(f->tool, f->model.path);
+    const char *p = f->dropout_text;
+    return p ? ir_sprintf(f->tool->arena, "%s-dropout=%.16s", file, p) : file;
+}
+
 static int run_finetune(Finetune *f) {
     double start = seconds();
     Tool *t = f->tool;
@@ -165,7 +173,7 @@ static int run_finetune(Finetune *f) {
                    .jobs = f->model.jobs,
                    .producer = TOOL_PRODUCER,
                    .symbol = tool_symbol(t->arena, f->name),
-                   .model_hash = tool_model_hash(t, f->model.path)};
+                   .model_hash = program_hash(f)};
     t->diag.file = f->model.path;
     int n_graphs = build(f, &o, &cg);
     int64_t bytes = n_graphs ? tool_out_commit(t, &f->file, 1) : -1;

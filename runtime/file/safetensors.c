@@ -191,6 +191,11 @@ void rt_safetensors_close(RtSafetensors *s) {
     free(s);
 }
 
+int rt_safetensors_count(const RtSafetensors *s) {
+    bool meta = json_object_get(s->header, "__metadata__") != NULL;
+    return (int)json_object_size(s->header) - meta;
+}
+
 const char *rt_safetensors_meta(const RtSafetensors *s, const char *key) {
     return json_string_value(json_object_get(json_object_get(s->header, "__metadata__"), key));
 }

@@ -31,6 +31,7 @@ typedef struct RtSafetensors RtSafetensors;
 // Reads and checks everything: sizes, header, offsets, checksum. NULL with err set.
 RtSafetensors *rt_safetensors_open(const char *path, RtErr *err);
 void rt_safetensors_close(RtSafetensors *s);                              // NULL is fine
+int rt_safetensors_count(const RtSafetensors *s);                         // of tensors
 const char *rt_safetensors_meta(const RtSafetensors *s, const char *key); // NULL: none
 // The tensor's data, 8-byte aligned, valid until close. NULL with err set: it is missing or has
 // another type or shape (dim[i] < 0 of `like` takes any size and returns it).

@@ -14,7 +14,8 @@ enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
 typedef struct RtFine {
     const HoneTrainDesc *d;
     const char *program; // argv[0], cleaned, for usage texts
-    char folder[512];    // of checkpoints, where none is given: PROGRAM's name + ".ckpt"
+    char folder[512];    // of checkpoints, where none is given: "PROGRAM-1a2b3c4d.ckpt", the hash
+                         // telling programs of one name apart
     char out[512];       // the tuned model, where none is given
     RtOuts *outs;        // empty
 } RtFine;
@@ -49,7 +50,7 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
 #define RT_FINE_CHECKPOINT(to)                                                                     \
     {                                                                                              \
         "--checkpoint", RT_CLI_TEXT, to, 0, 0, "FOLDER",                                           \
-            "folder of checkpoints (default: the program's name and .ckpt)"                        \
+            "folder of checkpoints (default: the program's name, its hash and .ckpt)"              \
     }
 #define RT_FINE_HELP(to)                                                                           \
     { "--help|-h", RT_CLI_FLAG, to, 0, 0, NULL, "this text" }

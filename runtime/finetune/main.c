@@ -40,7 +40,7 @@ static void print_help(const RtFine *f, FILE *to) {
             "  %s eval photos\n"
             "  %s predict rose.jpg\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is,\n"
-            "130 and 143 after SIGINT and SIGTERM, which save a checkpoint first.\n"
+            "129, 130 and 143 after SIGHUP, SIGINT and SIGTERM, which save a checkpoint first.\n"
             "  --version  name, compiler and ABI version\n",
             p, p, p, p);
 }
@@ -70,11 +70,12 @@ int main(int argc, char **argv) {
     rt_std_open();
     RtOuts outs;
     RtFine f = {.d = &hone_train_desc, .outs = &outs};
-    char copy[512], program[RT_SHOWN];
+    char copy[512], program[RT_SHOWN], key[96];
     const char *name = argc > 0 && argv[0] ? argv[0] : f.d->info->name;
     f.program = rt_clean(name, program, sizeof program);
+    rt_train_model_key(f.d, key, sizeof key);
     snprintf(copy, sizeof copy, "%s", name);
-    snprintf(f.folder, sizeof f.folder, "%.480s.ckpt", basename(copy));
+    snprintf(f.folder, sizeof f.folder, "%.480s-%.8s.ckpt", basename(copy), strrchr(key, '-') + 1);
     snprintf(copy, sizeof copy, "%s", name);
     snprintf(f.out, sizeof f.out, "%.480s-tuned.onnx", basename(copy));
     rt_outs_init(&outs);

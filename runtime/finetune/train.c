@@ -115,6 +115,8 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
     s->folder = w->no_checkpoint ? NULL : w->folder;
     if (s->resume && !s->folder)
         return rt_fail(err, "--resume and --no-checkpoint exclude each other");
+    if (s->resume && s->overwrite)
+        return rt_fail(err, "--resume and --overwrite exclude each other");
     return true;
 }
 
@@ -220,6 +222,8 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--no-checkpoint", RT_CLI_FLAG, &w.no_checkpoint, 0, 0, NULL, "none are written"},
         {"--resume", RT_CLI_FLAG, &s.resume, 0, 0, NULL,
          "go on from the newest checkpoint, bit for bit as if never stopped"},
+        {"--overwrite", RT_CLI_FLAG, &s.overwrite, 0, 0, NULL,
+         "begin anew over the checkpoints of an earlier run, which go"},
         {"--quiet|-q", RT_CLI_FLAG, &s.quiet, 0, 0, NULL, "errors only"},
         RT_FINE_HELP(&w.help),
     };

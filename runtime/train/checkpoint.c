@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/file/safetensors.h"
@@ -102,6 +101,7 @@ static bool is_checkpoint(const char *name) {
 typedef struct Found {
     char *path;
     int64_t step; // inside; -1: damaged
+    char run[RT_RUN_ID];
 } Found;
 
 static int by_step(const void *a, const void *b) {
@@ -109,16 +109,14 @@ static int by_step(const void *a, const void *b) {
     return (x < y) - (x > y); // the newest first
 }
 
-static int64_t read_step(const RtSafetensors *s) {
-    const char *text = rt_safetensors_meta(s, "step");
-    return text ? strtoll(text, NULL, 10) : -1;
-}
-
-static int64_t step_of(const char *path, RtErr *err) {
-    RtSafetensors *s = rt_safetensors_open(path, err);
-    int64_t step = s ? read_step(s) : -1;
+// Fills step and run in from what the file holds.
+static void look_inside(Found *f, RtErr *err) {
+    RtSafetensors *s = rt_safetensors_open(f->path, err);
+    const char *step = s ? rt_safetensors_meta(s, "step") : NULL;
+    const char *run = s ? rt_safetensors_meta(s, "run") : NULL;
+    f->step = step ? strtoll(step, NULL, 10) : -1;
+    snprintf(f->run, sizeof f->run, "%s", run ? run : "");
     rt_safetensors_close(s);
-    return step;
 }
 
 // The folder's checkpoints, newest first, damaged ones last. Returns their number; -1 with err
@@ -139,7 +137,7 @@ static int list_files(const char *folder, Found **list, void (*say)(void *, cons
         RtErr why;
         if (!is_checkpoint(e->d_name) || asprintf(&found[n].path, "%s/%s", folder, e->d_name) < 0)
             continue;
-        found[n].step = step_of(found[n].path, &why);
+        look_inside(&found[n], &why);
         if (found[n].step < 0 && say)
             say(ctx, why.text);
         n++;
@@ -160,19 +158,18 @@ static void free_files(Found *list, int n) {
     free(list);
 }
 
-static bool make_folder(const char *folder, RtErr *err) {
-    struct stat st;
-    if (mkdir(folder, 0777) == 0)
-        return true;
-    int why = errno;
-    if (why == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
-        return true;
-    return rt_fail(err, "%s: cannot be written: %s", folder,
-                   strerror(why == EEXIST ? ENOTDIR : why));
+bool rt_checkpoint_any(const char *folder) {
+    DIR *dir = opendir(folder);
+    bool any = false;
+    for (struct dirent *e; dir && !any && (e = readdir(dir));)
+        any = is_checkpoint(e->d_name);
+    if (dir)
+        closedir(dir);
+    return any;
 }
 
-// By name alone: files are named after their step, and reading each one at every save is slow. A
-// later step than the newest belongs to a run that was begun anew.
+// By name alone: files are named after their step, and reading each one at every save is slow. Of
+// other runs there is only the one that this one was begun over: its steps are later ones.
 static void remove_old(const char *folder, const char *newest) {
     struct dirent **e;
     int n = scandir(folder, &e, NULL, alphasort), kept = 0;
@@ -189,25 +186,25 @@ static void remove_old(const char *folder, const char *newest) {
         free(e);
 }
 
-bool rt_checkpoint_save(const char *folder, RtEngine *t, const RtTrainState *s,
+bool rt_checkpoint_save(const RtFolder *folder, RtEngine *t, const RtTrainState *s,
                         const RtCheckpointKey *key, RtErr *err) {
     Contents c;
     char step[32], format[16], name[64], *path = NULL;
     snprintf(step, sizeof step, "%lld", (long long)s->at[RT_AT_STEP]);
     snprintf(format, sizeof format, "%d", RT_CHECKPOINT_FORMAT);
     snprintf(name, sizeof name, "step-%010lld.safetensors", (long long)s->at[RT_AT_STEP]);
-    const RtMeta meta[] = {{"format", format},        {"step", step},
-                           {"model", key->model},     {"data", key->data},
-                           {"options", key->options}, {"labels", key->labels}};
-    if (!make_folder(folder, err) || !list_contents(&c, t, s, err))
+    const RtMeta meta[] = {{"format", format},     {"run", folder->run}, {"step", step},
+                           {"model", key->model},  {"data", key->data},  {"options", key->options},
+                           {"labels", key->labels}};
+    if (!list_contents(&c, t, s, err))
         return false;
-    bool ok = asprintf(&path, "%s/%s", folder, name) >= 0;
+    bool ok = asprintf(&path, "%s/%s", folder->path, name) >= 0;
     if (!ok)
         path = NULL;
     ok = ok ? rt_safetensors_write(path, meta, sizeof meta / sizeof *meta, c.t, c.n, err)
             : rt_fail(err, "no memory");
     if (ok)
-        remove_old(folder, name);
+        remove_old(folder->path, name);
     free(path);
     free_contents(&c);
     return ok;
@@ -220,8 +217,11 @@ static bool check_one(const RtSafetensors *f, const char *path, const char *meta
     const char *had = rt_safetensors_meta(f, meta);
     if (had && strcmp(had, now) == 0)
         return true;
-    return rt_fail(err, "%s: made with %s (%s; now %s); give the same, or train without --resume",
-                   path, what, had ? had : "none", now);
+    return rt_fail(
+        err,
+        "%s: made with %s (%s; now %s); give the same, or begin anew with --overwrite or "
+        "in another --checkpoint FOLDER",
+        path, what, had ? had : "none", now);
 }
 
 static bool check_format(const RtSafetensors *f, const char *path, RtErr *err) {
@@ -233,7 +233,7 @@ static bool check_format(const RtSafetensors *f, const char *path, RtErr *err) {
 static bool check_key(const RtSafetensors *f, const char *path, const RtCheckpointKey *key,
                       RtErr *err) {
     return check_format(f, path, err) &&
-           check_one(f, path, "model", key->model, "another model or freezing plan", err) &&
+           check_one(f, path, "model", key->model, "another program", err) &&
            check_one(f, path, "data", key->data, "other data", err) &&
            check_one(f, path, "options", key->options, "other options", err);
 }
@@ -260,15 +260,23 @@ static bool take_history(const RtSafetensors *f, RtTrainState *s, RtErr *err) {
     return true;
 }
 
-static bool take_params(const RtSafetensors *f, RtEngine *t, RtTrainState *s, RtErr *err) {
+// By name and shape; what no stage trains must be what the program brought.
+static bool take_params(const RtSafetensors *f, const char *path, RtEngine *t, RtTrainState *s,
+                        RtErr *err) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
     Contents c;
     if (!list_contents(&c, t, s, err))
         return false;
-    bool ok = true;
+    bool ok = rt_safetensors_count(f) == c.n || rt_fail(err, "%s: %d tensors, this program has %d",
+                                                        path, rt_safetensors_count(f), c.n);
     for (int i = N_FIXED; ok && i < c.n; i++) {
-        const HoneParam *p =
-            &rt_engine_desc(t)->params[(i - N_FIXED) % rt_engine_desc(t)->n_params];
-        ok = take(f, c.t[i], (void *)c.t[i].data, (size_t)p->count * sizeof(float), err);
+        const HoneParam *p = &d->params[(i - N_FIXED) % d->n_params];
+        size_t bytes = (size_t)p->count * sizeof(float);
+        ok = take(f, c.t[i], (void *)c.t[i].data, bytes, err);
+        if (ok && i < N_FIXED + d->n_params && !p->trains &&
+            memcmp(c.t[i].data, p->initial, bytes) != 0)
+            ok = rt_fail(err, "%s: '%s' is not this network's, though nothing trains it", path,
+                         p->name);
     }
     free_contents(&c);
     return ok;
@@ -285,19 +293,57 @@ static bool take_state(const RtSafetensors *f, const char *path, RtEngine *t, Rt
     if (stage < 0 || stage >= rt_engine_desc(t)->n_stages)
         return rt_fail(err, "%s: stage %lld of %d", path, (long long)stage,
                        rt_engine_desc(t)->n_stages);
-    return rt_engine_open_stage(t, (int)stage, err) && take_params(f, t, s, err);
+    return rt_engine_open_stage(t, (int)stage, err) && take_params(f, path, t, s, err);
 }
 
-bool rt_checkpoint_load(const char *folder, RtEngine *t, RtTrainState *s,
-                        const RtCheckpointKey *key, void (*say)(void *, const char *), void *ctx,
-                        bool *found, RtErr *err) {
+// The newest whole checkpoint of the folder's run. A run that was killed before its first leaves
+// the one that it was begun over. NULL with err set: there is none, or one of yet another run.
+static const Found *find_newest(const RtFolder *folder, const Found *list, int n, RtErr *err) {
+    const char *ids[] = {folder->run, folder->replaces};
+    const Found *newest = NULL;
+    if (n == 0 || list[0].step < 0) {
+        rt_fail(err, "%s: no checkpoint in it is whole", folder->path);
+        return NULL;
+    }
+    for (int k = 0; k < 2 && !newest; k++)
+        for (int i = 0; i < n && list[i].step >= 0 && !newest; i++)
+            if (*ids[k] && strcmp(list[i].run, ids[k]) == 0)
+                newest = &list[i];
+    if (!*folder->run) // run.json is gone
+        newest = &list[0];
+    for (int i = 0; i < n && list[i].step >= 0; i++)
+        if (!newest ||
+            (strcmp(list[i].run, newest->run) != 0 && strcmp(list[i].run, folder->replaces) != 0)) {
+            rt_fail(err, "%s: is of the run %s, its folder of the run %s", list[i].path,
+                    list[i].run, newest ? newest->run : folder->run);
+            return NULL;
+        }
+    return newest;
+}
+
+// The folder's run is the one that goes on; what is left of another goes.
+static bool settle(RtFolder *folder, const char *run, const Found *list, int n, RtErr *err) {
+    for (int i = 0; i < n; i++)
+        if (list[i].step >= 0 && strcmp(list[i].run, run) != 0)
+            unlink(list[i].path);
+    if (strcmp(folder->run, run) == 0)
+        return true;
+    memcpy(folder->run, run, sizeof folder->run);
+    folder->replaces[0] = 0;
+    return rt_folder_write(folder, err);
+}
+
+bool rt_checkpoint_load(RtFolder *folder, RtEngine *t, RtTrainState *s, const RtCheckpointKey *key,
+                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err) {
     Found *list;
-    int n = list_files(folder, &list, say, ctx, err);
-    *found = n > 0 && list[0].step >= 0;
-    bool ok = n >= 0;
-    if (ok && *found) {
-        RtSafetensors *f = rt_safetensors_open(list[0].path, err);
-        ok = f && check_key(f, list[0].path, key, err) && take_state(f, list[0].path, t, s, err);
+    int n = list_files(folder->path, &list, say, ctx, err);
+    const Found *newest = n > 0 ? find_newest(folder, list, n, err) : NULL;
+    *found = newest != NULL;
+    bool ok = n == 0 || newest;
+    if (newest) {
+        RtSafetensors *f = rt_safetensors_open(newest->path, err);
+        ok = f && check_key(f, newest->path, key, err) && take_state(f, newest->path, t, s, err) &&
+             settle(folder, newest->run, list, n, err);
         rt_safetensors_close(f);
     }
     if (n >= 0)
@@ -330,26 +376,24 @@ static bool take_best(const RtSafetensors *f, RtEngine *t, RtErr *err) {
 
 bool rt_checkpoint_load_best(const char *folder, RtEngine *t, const char *model, char **labels,
                              RtErr *err) {
-    Found *list;
-    int n = list_files(folder, &list, NULL, NULL, err);
+    RtFolder run;
+    Found *list = NULL;
     *labels = NULL;
-    if (n < 0)
-        return false;
-    if (n == 0 || list[0].step < 0) {
-        free_files(list, n);
-        return rt_fail(err,
-                       "%s: no valid checkpoint; train first, or name its folder with "
-                       "--checkpoint",
-                       folder);
-    }
-    RtSafetensors *f = rt_safetensors_open(list[0].path, err);
-    bool ok = f && check_format(f, list[0].path, err) &&
-              check_one(f, list[0].path, "model", model, "another model or freezing plan", err) &&
+    int n = rt_folder_read(&run, folder, err) ? list_files(folder, &list, NULL, NULL, err) : -1;
+    if (n == 0)
+        rt_fail(err, "%s: no valid checkpoint; train first, or name its folder with --checkpoint",
+                folder);
+    const Found *newest = n > 0 ? find_newest(&run, list, n, err) : NULL;
+    RtSafetensors *f = newest ? rt_safetensors_open(newest->path, err) : NULL;
+    bool ok = f && check_format(f, newest->path, err) &&
+              check_one(f, newest->path, "model", model, "another program", err) &&
               take_best(f, t, err);
     const char *had = ok ? rt_safetensors_meta(f, "labels") : NULL;
     if (had && *had)
         *labels = strdup(had);
     rt_safetensors_close(f);
-    free_files(list, n);
+    if (n >= 0)
+        free_files(list, n);
+    rt_folder_close(&run);
     return ok;
 }

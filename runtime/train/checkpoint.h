@@ -1,16 +1,17 @@
 // Checkpoints of a training run: everything that it needs to go on bit for bit as if it had never
 // stopped. Private header.
 //
-// A folder holds step-NNNNNNNNNN.safetensors files. A new one is committed before the oldest goes;
-// the newest two are kept; which is the newest, the step inside tells, not the name. A damaged one
-// is passed over for the next. Shuffling, augmentation and dropout are functions of (seed,
-// position), so that no generator's state is among the contents.
+// A folder holds step-NNNNNNNNNN.safetensors files of one run, see folder.h. A new one is committed
+// before the oldest goes; the newest two are kept; which is the newest, and whose, the file tells,
+// not its name. A damaged one is passed over for the next. Shuffling, augmentation and dropout are
+// functions of (seed, position), so that no generator's state is among the contents.
 #ifndef RUNTIME_TRAIN_CHECKPOINT_H
 #define RUNTIME_TRAIN_CHECKPOINT_H
 
 #include "runtime/train/engine.h"
+#include "runtime/train/folder.h"
 
-enum { RT_CHECKPOINT_FORMAT = 1, RT_CHECKPOINTS_KEPT = 2 };
+enum { RT_CHECKPOINT_FORMAT = 2, RT_CHECKPOINTS_KEPT = 2 };
 
 enum { // whole numbers of the position
     RT_AT_STAGE,
@@ -58,7 +59,7 @@ typedef struct RtTrainState {
 
 // What must be the same when a run is resumed; text that says how each was given.
 typedef struct RtCheckpointKey {
-    const char *model;   // hash of the model and the freezing plan
+    const char *model;   // hash of the program: model, classifier, freezing plan
     const char *data;    // fingerprint of the data set
     const char *options; // "seed=1 batch=16 ...": options that change the course of the run
     const char *labels;  // not compared: class names, one a line
@@ -69,15 +70,18 @@ void rt_state_free(RtTrainState *s);
 // A new row of the history, zeros; NULL: no memory.
 double *rt_state_add_history(RtTrainState *s);
 
-// Writes the folder's next checkpoint and removes those before the newest two.
-bool rt_checkpoint_save(const char *folder, RtEngine *t, const RtTrainState *s,
+// Does the folder hold any, of whatever run, whole or not?
+bool rt_checkpoint_any(const char *folder);
+// Writes the next checkpoint of the run whose folder it is, and removes those before its newest two
+// and those of the run that it was begun over.
+bool rt_checkpoint_save(const RtFolder *folder, RtEngine *t, const RtTrainState *s,
                         const RtCheckpointKey *key, RtErr *err);
 // Goes back to the newest valid checkpoint: opens its stage, fills state and buffers. *found false:
-// there is none. False with err set: one is there that belongs to another model, other data or
-// other options, or cannot be read. `say` hears of damaged files that were passed over.
-bool rt_checkpoint_load(const char *folder, RtEngine *t, RtTrainState *s,
-                        const RtCheckpointKey *key, void (*say)(void *, const char *), void *ctx,
-                        bool *found, RtErr *err);
+// there is none. False with err set: one is there that belongs to another run, another program,
+// other data or other options, or none is whole. `say` hears of damaged files that were passed
+// over.
+bool rt_checkpoint_load(RtFolder *folder, RtEngine *t, RtTrainState *s, const RtCheckpointKey *key,
+                        void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err);
 
 // The best parameters of the newest valid checkpoint, into the engine; *labels (free() releases) as
 // they were saved. False with err set: there is none, or it belongs to another model.

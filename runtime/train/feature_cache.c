@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ struct RtFeatureCache {
     float *data;    // [rows][row_floats]
     void *map;      // anonymous or of the file
     size_t map_bytes;
+    int fd; // of the file, held by a lock; -1: none
 };
 
 static size_t round_page(size_t n) {
@@ -66,6 +68,21 @@ static void take_over(RtFeatureCache *c) {
             c->state[i] = THERE;
 }
 
+// Locked: another training would make the file anew under our map of it, or fill the same rows.
+static int open_file(const char *path, RtErr *err) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    if (fd < 0)
+        rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
+    else
+        rt_fail(err, "%s: %s; give another --feature-cache FOLDER, or memory or off", path,
+                errno == EWOULDBLOCK ? "another training uses it" : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 static bool map_file(RtFeatureCache *c, const char *folder, const char *key, size_t head,
                      RtErr *err) {
     char *path = NULL;
@@ -73,15 +90,17 @@ static bool map_file(RtFeatureCache *c, const char *folder, const char *key, siz
         return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
     if (asprintf(&path, "%s/features-%.32s.bin", folder, key) < 0)
         return rt_fail(err, "no memory");
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    int fd = c->fd = open_file(path, err);
+    if (fd < 0) {
+        free(path);
+        return false;
+    }
     Header want = {.rows = c->rows, .row_floats = c->row_floats}, had = {.rows = 0};
     memcpy(want.magic, magic, sizeof magic);
     memcpy(want.key, key, strnlen(key, sizeof want.key));
-    bool ok = fd >= 0;
     bool same =
-        ok && pread(fd, &had, sizeof had, 0) == sizeof had && memcmp(&had, &want, sizeof had) == 0;
-    if (ok && !same)
-        ok = ftruncate(fd, 0) == 0;
+        pread(fd, &had, sizeof had, 0) == sizeof had && memcmp(&had, &want, sizeof had) == 0;
+    bool ok = same || ftruncate(fd, 0) == 0;
     // Space is reserved now: a full disk is an error here and not a signal later.
     int full = ok ? posix_fallocate(fd, 0, (off_t)c->map_bytes) : 0;
     if (full)
@@ -91,8 +110,6 @@ static bool map_file(RtFeatureCache *c, const char *folder, const char *key, siz
         c->map = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (!ok || c->map == MAP_FAILED)
         rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
     free(path);
     if (!ok || c->map == MAP_FAILED) {
         c->map = NULL;
@@ -117,8 +134,10 @@ static bool map_memory(RtFeatureCache *c, RtErr *err) {
 RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64_t rows,
                                       int64_t row_floats, RtErr *err) {
     RtFeatureCache *c = calloc(1, sizeof *c);
-    if (c)
+    if (c) {
+        c->fd = -1;
         c->state = calloc((size_t)rows + 1, 1);
+    }
     if (!c || !c->state || rt_feature_cache_bytes(rows, row_floats) == INT64_MAX) {
         rt_fail(err, "no memory for cached features");
         rt_feature_cache_close(c);
@@ -140,6 +159,8 @@ void rt_feature_cache_close(RtFeatureCache *c) {
         return;
     if (c->map)
         munmap(c->map, c->map_bytes);
+    if (c->fd >= 0)
+        close(c->fd);
     free(c->state);
     free(c);
 }

@@ -36,8 +36,7 @@ static bool is_over(const RtRun *r) {
 
 static bool save(RtRun *r) {
     RtCheckpointKey key = rt_run_key(r);
-    return !r->set->folder ||
-           rt_checkpoint_save(r->set->folder, r->engine, &r->state, &key, &r->err);
+    return !r->set->folder || rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
 }
 
 // ---------------------------------------------------------------- rates
@@ -411,34 +410,7 @@ static bool run_stages(RtRun *r, bool *stopped) {
     return true;
 }
 
-// ---------------------------------------------------------------- begin and end
-
-static void say_passed_over(void *ctx, const char *line) {
-    RtRun *r = ctx;
-    rt_train_log_line(&r->log, "%s; passed over", line);
-}
-
-static bool begin_run(RtRun *r) {
-    RtCheckpointKey key = rt_run_key(r);
-    bool found = false;
-    if (r->set->resume && !rt_checkpoint_load(r->set->folder, r->engine, &r->state, &key,
-                                              say_passed_over, r, &found, &r->err))
-        return false;
-    if (found) {
-        r->open_stage = (int)r->state.at[RT_AT_STAGE];
-        rt_train_log_line(&r->log, "resumed at step %lld, stage %lld, epoch %lld",
-                          (long long)r->state.at[RT_AT_STEP],
-                          (long long)r->state.at[RT_AT_STAGE] + 1,
-                          (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1);
-        return true;
-    }
-    if (r->set->resume)
-        rt_train_log_line(&r->log, "%s holds no checkpoint; from the beginning", r->set->folder);
-    if (!rt_engine_open_stage(r->engine, 0, &r->err))
-        return false;
-    r->open_stage = 0;
-    return save(r); // says now whether checkpoints can be written; a former run's go
-}
+// ---------------------------------------------------------------- the end
 
 static bool finish(RtRun *r, uint64_t since) {
     RtTrainState *s = &r->state;
@@ -468,13 +440,15 @@ static bool finish(RtRun *r, uint64_t since) {
 }
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
-    if (!rt_run_setup(r) || !begin_run(r) || !rt_train_log_begin(&r->log, &r->err))
+    if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err))
         return false;
     if (!run_stages(r, stopped))
         return false;
     if (*stopped && !save(r))
         return false;
-    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err);
+    r->folder.finished |= !*stopped;
+    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err) &&
+           (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
 }
 
 int rt_train(RtEngine *t, const RtTrainSettings *set) {

@@ -13,12 +13,13 @@ typedef struct RtRun {
     RtTrainLog log;
     RtOutFile out, report; // open from the beginning on; unused where nothing is to be written
     RtTrainState state;
+    RtFolder folder;       // of checkpoints, held; its path NULL: none
     RtSource *train, *val; // of the open stage; val NULL: no validation images
     RtFeatureCache *cache; // of the open stage, or NULL
     int open_stage;        // -1: none
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
-    char key_model[64], key_options[512], *labels; // labels: class names, one a line
+    char key_model[96], key_options[512], *labels; // labels: class names, one a line
     int64_t bad_images, steps_before;              // steps at the start of this process
     int64_t images_done;                           // by this process, for the rate
     uint64_t wait_before_ns;                       // of sources that are closed
@@ -29,6 +30,9 @@ typedef struct RtRun {
 // Data, key, buffers. False with run->err set.
 bool rt_run_setup(RtRun *r);
 void rt_run_close(RtRun *r);
+// The state that the run begins with: the newest checkpoint's, or the pretrained one, of which it
+// writes a checkpoint. False with run->err set: the folder is another run's.
+bool rt_run_begin(RtRun *r);
 RtCheckpointKey rt_run_key(const RtRun *r);
 // Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);

@@ -127,12 +127,52 @@ void rt_run_close_sources(RtRun *r) {
 
 // ---------------------------------------------------------------- keys
 
+static void add(XXH3_state_t *h, const void *data, size_t bytes) {
+    XXH3_64bits_update(h, &bytes, sizeof bytes);
+    XXH3_64bits_update(h, data, bytes);
+}
+
+static void add_text(XXH3_state_t *h, const char *text) {
+    add(h, text ? text : "", text ? strlen(text) : 0);
+}
+
+// Where each tensor lies, under which name and in which shape, who trains it; of a new classifier
+// the values as well, the others being the model's.
+static void add_params(XXH3_state_t *h, const HoneTrainDesc *d) {
+    for (int i = 0; i < d->n_params; i++) {
+        const HoneParam *p = &d->params[i];
+        const int64_t place[] = {p->rank, p->group, p->offset, p->count, p->trains, p->fresh};
+        add_text(h, p->name);
+        add(h, place, sizeof place);
+        add(h, p->dim, sizeof p->dim);
+        if (p->fresh)
+            add(h, p->initial, (size_t)p->count * sizeof(float));
+    }
+    for (int i = 0; i < d->n_groups; i++) {
+        const HoneParamGroup *g = &d->groups[i];
+        const int64_t place[] = {g->offset, g->count, g->decays, g->trains};
+        add(h, place, sizeof place);
+        add(h, &g->lr_mult, sizeof g->lr_mult);
+    }
+}
+
 const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) {
-    uint64_t plan = 0;
-    for (int i = 0; i < d->n_params; i++)
-        plan = XXH3_64bits_withSeed(d->params[i].name, strlen(d->params[i].name),
-                                    plan + d->params[i].trains);
-    snprintf(text, size, "%.32s-%016llx", d->info->hash, (unsigned long long)plan);
+    const int32_t kind[] = {d->loss, d->binary, d->classes, d->n_stages};
+    XXH3_state_t *h = XXH3_createState();
+    if (!h) {
+        snprintf(text, size, "no memory");
+        return text;
+    }
+    XXH3_64bits_reset(h);
+    add(h, kind, sizeof kind);
+    add(h, &d->info->preprocess, sizeof d->info->preprocess);
+    add_params(h, d);
+    for (int i = 0; i < d->n_stages; i++)
+        add_text(h, d->stages[i].spec);
+    for (int i = 0; d->info->labels && i < d->info->n_labels; i++)
+        add_text(h, d->info->labels[i]);
+    snprintf(text, size, "%.64s-%016llx", d->info->hash, (unsigned long long)XXH3_64bits_digest(h));
+    XXH3_freeState(h);
     return text;
 }
 
@@ -223,11 +263,66 @@ bool rt_run_setup(RtRun *r) {
     return rt_state_init(&r->state, r->d->param_floats, &r->err);
 }
 
+// ---------------------------------------------------------------- the beginning
+
+static void say_passed_over(void *ctx, const char *line) {
+    RtRun *r = ctx;
+    rt_train_log_line(&r->log, "%s; passed over", line);
+}
+
+static bool resume(RtRun *r, bool *found) {
+    RtCheckpointKey key = rt_run_key(r);
+    const int64_t *at = r->state.at;
+    if (!rt_checkpoint_load(&r->folder, r->engine, &r->state, &key, say_passed_over, r, found,
+                            &r->err))
+        return false;
+    if (!*found) {
+        rt_train_log_line(&r->log, "%s holds no checkpoint; from the beginning", r->set->folder);
+        return true;
+    }
+    r->open_stage = (int)at[RT_AT_STAGE];
+    rt_train_log_line(&r->log, "resumed at step %lld, stage %lld, epoch %lld",
+                      (long long)at[RT_AT_STEP], (long long)at[RT_AT_STAGE] + 1,
+                      (long long)at[RT_AT_STAGE_EPOCH] + 1);
+    return true;
+}
+
+static bool refuse_folder(RtRun *r) {
+    const RtFolder *f = &r->folder;
+    bool ours = strcmp(f->model, r->key_model) == 0;
+    return rt_fail(&r->err,
+                   "%s: holds the %s run %s of %s, begun %s; %s--overwrite begins anew over it, "
+                   "--checkpoint FOLDER elsewhere",
+                   f->path, f->finished ? "finished" : "unfinished", *f->run ? f->run : "?",
+                   ours ? "this program" : "another program", *f->started ? f->started : "?",
+                   ours && !f->finished ? "--resume goes on, " : "");
+}
+
+bool rt_run_begin(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    bool found = false;
+    if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
+        return false;
+    if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))
+        return refuse_folder(r);
+    if (s->resume && !resume(r, &found))
+        return false;
+    if (found)
+        return true;
+    if (!rt_engine_open_stage(r->engine, 0, &r->err))
+        return false;
+    r->open_stage = 0;
+    RtCheckpointKey key = rt_run_key(r); // its checkpoint says now whether they can be written
+    return !s->folder || (rt_folder_claim(&r->folder, r->key_model, &r->err) &&
+                          rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err));
+}
+
 void rt_run_close(RtRun *r) {
     rt_run_close_sources(r);
     rt_train_log_close(&r->log);
     rt_out_abort(&r->out);
     rt_out_abort(&r->report);
+    rt_folder_close(&r->folder);
     rt_state_free(&r->state);
     rt_dataset_close(r->data);
     free(r->loss);

@@ -32,7 +32,7 @@ typedef struct RtTrainSettings {
     int variants;   // 0: features are cached only without augmentation
     int early_stop; // epochs of a stage without a new best; 0: never
     bool balanced;  // class weights
-    bool resume;
+    bool resume, overwrite;
     int checkpoint_every;                    // steps; 0: at the end of epochs
     int64_t max_steps;                       // of the whole run; 0: no limit
     const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
@@ -60,7 +60,8 @@ int rt_train(RtEngine *t, const RtTrainSettings *set);
 RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
                               double val_fraction, uint64_t seed, bool eval_only);
 
-// What checkpoints of this executable carry: the model and its freezing plan. Returns text.
+// What checkpoints of this program carry: the model's hash and one of all that was made of it.
+// Returns text.
 const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size);
 
 #endif

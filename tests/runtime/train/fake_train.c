@@ -6,6 +6,7 @@
 // FAKE_INF: an evaluated image of class 2 has an infinite logit, its own, until the bias of the
 // class has grown; what sees the largest number alone takes it for right. FAKE_SWAPPED: gradients
 // of bias and W are bound to one another's.
+// FAKE_OTHER: another program of the same model: its classifier learns faster.
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -248,8 +249,13 @@ static const HoneParam params[N_PARAMS] = {
     {"gain", "scale", 1, 0, {1}, 0, 1, model.gain, 2, 0},
     {"b", "fc", 1, 1, {CLASSES}, ROW, CLASSES, model.bias, 3, 1},
     {"W", "fc", 2, 2, {CLASSES, POOLED}, 2 * ROW, CLASSES *POOLED, model.weight, 3, 1}};
+#ifdef FAKE_OTHER
+enum { RATE = 2 };
+#else
+enum { RATE = 1 };
+#endif
 static const HoneParamGroup groups[] = {
-    {0, ROW, 1, 0, 2}, {ROW, ROW, 1, 0, 3}, {2 * ROW, ROW, 1, 1, 3}};
+    {0, ROW, 1, 0, 2}, {ROW, ROW, RATE, 0, 3}, {2 * ROW, ROW, RATE, 1, 3}};
 static const HoneTrainStage stages[] = {{"head",
                                          3,
                                          0.5f,

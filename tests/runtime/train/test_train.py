@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -42,6 +43,12 @@ def tensors(path):
             for k, v in header.items() if k != "__metadata__"}
 
 
+def json_meta(path):
+    with open(path, "rb") as f:
+        size, = struct.unpack("<Q", f.read(8))
+        return json.loads(f.read(size))["__metadata__"]
+
+
 class Train(Case):
     def setUp(self):
         super().setUp()
@@ -54,10 +61,17 @@ class Train(Case):
         self.assertEqual(got, code, (args, out, err))
         return err
 
-    def final(self, folder="fake_train.ckpt"):
+    def own(self, name="fake_train"):
+        """The folder of checkpoints that a program takes where none is given."""
+        found, = glob.glob(self.path(name + "-????????.ckpt"))
+        return found
+
+    def checkpoints(self, folder=None):
+        return sorted(glob.glob(os.path.join(self.path(folder) if folder else self.own(), "*.safetensors")))
+
+    def final(self, folder=None):
         """All tensors of the newest checkpoint but times."""
-        newest = sorted(glob.glob(os.path.join(self.path(folder), "*.safetensors")))[-1]
-        t = tensors(newest)
+        t = tensors(self.checkpoints(folder)[-1])
         del t["history"]
         return t
 
@@ -86,7 +100,7 @@ class Train(Case):
 
     def test_export_changes_the_parameters_and_nothing_else(self):
         self.train("-o", "tuned.onnx")
-        best = tensors(sorted(glob.glob(self.path("fake_train.ckpt/*")))[-1])
+        best = tensors(self.checkpoints()[-1])
         data = self.read("tuned.onnx")
         want = b"onnx<\0\0\0" + best["best/gain"] + best["best/b"] + best["best/W"] + b">" + b"\0" * 7
         self.assertEqual(data[:len(want)], want)
@@ -122,14 +136,14 @@ class Train(Case):
         self.train("--feature-cache", "off", "--checkpoint", "a")
         want = self.final("a")
         for where in ("memory", "folder", "folder"):  # the second run finds the first one's rows
-            err = self.train("--feature-cache", where, "--checkpoint", "b")
+            err = self.train("--feature-cache", where, "--checkpoint", "b", "--overwrite")
             self.assertIn("are cached", err)
             self.assertEqual(self.final("b"), want, where)
         path = glob.glob(self.path("folder/*"))[0]
         with open(path, "r+b") as f:  # a damaged row is made again
             f.seek(-4096 - 64, 2)
             f.write(b"\xff" * 16)
-        self.train("--feature-cache", "folder", "--checkpoint", "b")
+        self.train("--feature-cache", "folder", "--checkpoint", "b", "--overwrite")
         self.assertEqual(self.final("b"), want)
         self.train("--augment", "light", "--cache-variants", "2", "--feature-cache", "memory")
 
@@ -145,10 +159,10 @@ class Train(Case):
     def test_one_image_and_batches_larger_than_the_data(self):
         make_images(self.path("d"), "train", 3, 5)
         self.train("-b", "1000")
-        self.train("-b", "2")
+        self.train("-b", "2", "--overwrite")
         os.mkdir(self.path("one"))
         make_images(self.path("one"), "train", 1, 7)
-        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0")
+        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0", "--overwrite")
         self.assertEqual(code, 0, err)
         self.assertIn("class", err)  # two of three classes have no image: said, no error
 
@@ -195,7 +209,7 @@ class Train(Case):
 
     def test_the_newest_valid_checkpoint_counts(self):
         self.train()
-        files = sorted(glob.glob(self.path("fake_train.ckpt/*")))
+        files = self.checkpoints()
         self.assertEqual(len(files), 2)
         with open(files[1], "r+b") as f:
             f.seek(300)
@@ -205,6 +219,131 @@ class Train(Case):
         self.assertRegex(err, r"resumed at step 12")
         os.rename(files[0], os.path.join(os.path.dirname(files[0]), "step-9999999999.safetensors"))
         self.assertRegex(self.train("--resume"), r"resumed at step 15")  # what is inside counts, not the name
+
+    # ------------------------------------------------------------ a folder belongs to one run
+
+    def contents(self, folder):
+        return {n: self.read(os.path.join(folder, n)) for n in os.listdir(self.path(folder)) if n != "lock"}
+
+    def run_of(self, folder):
+        return json.loads(self.read(os.path.join(folder, "run.json")))
+
+    def test_a_finished_run_stays(self):
+        self.train("--checkpoint", "c", "-o", "t.onnx")
+        before, run = self.contents("c"), self.run_of("c")
+        self.assertTrue(run["finished"])
+        for name, whose in (("fake_train", "this program"), ("fake_train_other", "another program")):
+            err = self.train("--checkpoint", "c", "-o", "t2.onnx", "--log", "l", code=1, name=name)
+            self.assertRegex(err, rf"c: holds the finished run {run['run']} of {whose}, begun \d{{4}}-.* UTC; "
+                                  r"--overwrite begins anew over it, --checkpoint FOLDER elsewhere\n$")
+        self.assertEqual(self.contents("c"), before)
+        self.assertFalse(os.path.exists(self.path("t2.onnx")) or os.path.exists(self.path("l")))
+        self.train("--checkpoint", "c", "--resume")  # has nothing to do but to write the model again
+        self.assertEqual(self.contents("c"), before)
+        want = self.final("c")
+        self.train("--checkpoint", "c", "--overwrite")
+        self.assertEqual(self.final("c"), want)
+        self.assertNotEqual(self.run_of("c")["run"], run["run"])
+        self.assertEqual(len(self.checkpoints("c")), 2)
+
+    def test_an_unfinished_run_stays(self):
+        self.train("--checkpoint", "c", "--max-steps", "4")
+        before, run = self.contents("c"), self.run_of("c")
+        self.assertFalse(run["finished"])
+        err = self.train("--checkpoint", "c", code=1)
+        self.assertRegex(err, rf"c: holds the unfinished run {run['run']} of this program, begun .*; --resume goes on, "
+                              r"--overwrite begins anew over it")
+        self.assertEqual(self.contents("c"), before)
+        self.train("--checkpoint", "c", "--resume")
+        self.assertEqual(self.run_of("c"), {**run, "finished": True})
+
+    def test_another_program_does_not_resume(self):
+        self.train("--checkpoint", "c", "--max-steps", "4")
+        before = self.contents("c")
+        self.assertIn("made with another program", self.train("--checkpoint", "c", "--resume", code=1, name="fake_train_other"))
+        self.bad(1, "made with another program", "fake_train_other", "eval", "d", "--checkpoint", "c")
+        self.bad(1, "made with another program", "fake_train_other", "export", "--checkpoint", "c", "x.onnx")
+        self.assertEqual(self.contents("c"), before)
+
+    def test_programs_of_one_name_have_folders_of_their_own(self):
+        for where, name in (("a", "fake_train"), ("b", "fake_train_other")):
+            os.mkdir(self.path(where))
+            os.symlink(os.path.join(BUILD, name), self.path(where + "/prog"))
+            p = subprocess.run([self.path(where + "/prog"), "train", "d", "-q"], cwd=self.folder.name)
+            self.assertEqual(p.returncode, 0)
+        self.assertEqual(len(glob.glob(self.path("prog-????????.ckpt"))), 2)
+
+    def test_one_training_at_a_time(self):
+        p = self.start("--epochs", "100000,1", "--lr-schedule", "constant", "--checkpoint", "c", "--log", "log")
+        while not os.path.exists(self.path("log")) or len(self.read("log")) < 500:
+            time.sleep(0.01)
+        for more in ((), ("--resume",), ("--overwrite",)):
+            err = self.train("--checkpoint", "c", *more, code=1)
+            self.assertRegex(err, rf"c: another training runs in it \(process {p.pid}\); give this one --checkpoint FOLDER\n$")
+        p.send_signal(signal.SIGTERM)
+        p.communicate()
+        self.assertEqual(p.returncode, 143)
+        self.assertIn("holds the unfinished run", self.train("--checkpoint", "c", code=1))  # the lock went with it
+
+    def test_checkpoints_of_two_runs_in_a_folder(self):
+        for c in ("a", "b"):
+            self.train("--checkpoint", c)
+        newest = self.checkpoints("b")[-1]
+        os.rename(newest, self.path("a/step-0000000099.safetensors"))
+        before = self.contents("a")
+        self.assertRegex(self.train("--checkpoint", "a", "--resume", code=1), r"step-0000000099.safetensors: is of the run")
+        self.bad(1, "is of the run", "fake_train", "eval", "d", "--checkpoint", "a")
+        self.assertEqual(self.contents("a"), before)
+        os.unlink(self.path("a/step-0000000099.safetensors"))
+        run = self.run_of("a")
+        os.unlink(self.path("a/run.json"))  # what checkpoints say is enough
+        self.train("--checkpoint", "a", "--resume")
+        self.assertEqual(self.run_of("a")["run"], run["run"])
+
+    def test_nothing_whole_is_no_beginning(self):
+        self.train("--checkpoint", "c")
+        for f in self.checkpoints("c"):
+            with open(f, "r+b") as f:
+                f.truncate(100)
+        before = self.contents("c")
+        self.assertIn("c: no checkpoint in it is whole", self.train("--checkpoint", "c", "--resume", code=1))
+        self.assertIn("c: holds the finished run", self.train("--checkpoint", "c", code=1))
+        self.assertEqual(self.contents("c"), before)
+        self.train("--checkpoint", "c", "--overwrite")
+
+    def test_kills_of_a_run_over_another(self):
+        """The old run is there and whole, or the new one is."""
+        args = ("--epochs", "8,2", "--checkpoint-every", "1", "-q")
+        self.train(*args, "--checkpoint", "old", "--seed", "1")
+        self.train(*args, "--checkpoint", "new", "--seed", "2")
+        want = {"1": self.final("old"), "2": self.final("new")}
+        r = random.Random(5)
+        for _ in range(max(12, int(os.environ.get("HONE_KILLS", "12")) // 10)):
+            shutil.rmtree(self.path("c"), ignore_errors=True)
+            shutil.copytree(self.path("old"), self.path("c"))
+            old = self.run_of("c")["run"]
+            p = self.start(*args, "--checkpoint", "c", "--overwrite", "--seed", "2")
+            time.sleep(r.uniform(0, 0.1))
+            p.kill()
+            p.communicate()
+            mine = {json_meta(f)["run"] for f in self.checkpoints("c")} != {old} and self.run_of("c")["run"] != old
+            seed = "2" if mine else "1"
+            self.train(*args, "--checkpoint", "c", "--resume", "--seed", seed)
+            self.assertEqual(self.final("c"), want[seed])
+            self.assertEqual({json_meta(f)["run"] for f in self.checkpoints("c")}, {self.run_of("c")["run"]})
+            self.assertEqual([n for n in os.listdir(self.path("c")) if ".tmp-" in n], [])
+
+    def test_a_feature_cache_in_use(self):
+        p = self.start("--epochs", "100000,1", "--lr-schedule", "constant", "--checkpoint", "a", "--log", "log",
+                       "--feature-cache", "cache")
+        while not os.path.exists(self.path("log")) or len(self.read("log")) < 500:
+            time.sleep(0.01)
+        err = self.train("--checkpoint", "b", "--feature-cache", "cache", code=1)
+        self.assertRegex(err, r"cache/features-\w+.bin: another training uses it; give another --feature-cache FOLDER")
+        self.train("--checkpoint", "b", "--feature-cache", "cache2", "--overwrite")
+        p.send_signal(signal.SIGHUP)
+        p.communicate()
+        self.assertEqual(p.returncode, 129)
 
     def test_a_resumed_run_must_be_the_same_run(self):
         self.train()
@@ -216,8 +355,8 @@ class Train(Case):
     def test_what_is_not_finite_stops_the_run(self):
         err = self.train(code=1, name="fake_train_nan")
         self.assertRegex(err, r"step \d+: the loss is not finite, first in .*; nothing was moved by it, and the last "
-                              r"checkpoint is in fake_train_nan.ckpt")
-        self.assertTrue(glob.glob(self.path("fake_train_nan.ckpt/*")))
+                              r"checkpoint is in fake_train_nan-[0-9a-f]{8}.ckpt")
+        self.assertTrue(self.checkpoints(self.own("fake_train_nan")))
 
     def test_outputs_that_are_not_finite_are_wrong_and_never_best(self):
         """Images of class 2 have an infinite logit, their own, in the first epoch's validation."""
@@ -291,6 +430,7 @@ class Train(Case):
                              (("--lr-schedule", "poly"), "--lr-schedule wants cosine, step or constant"),
                              (("--sched", "poly"), "not 'poly'"), # as it was called before
                              (("--resume", "--no-checkpoint"), "exclude each other"),
+                             (("--resume", "--overwrite"), "exclude each other"),
                              (("--fast",), "unknown option '--fast'")):
             self.assertIn(reason, self.train(*args, code=2))
         self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
