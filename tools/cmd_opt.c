@@ -75,9 +75,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     }
     size_t len;
     t->diag.file = rest.v[0];
-    if (!tool_reads(t, rest.v[0], 0))
-        return EXIT_INPUT;
-    char *text = read_all(t, rest.v[0], &len);
+    char *text = tool_reads(t, rest.v[0], 0) ? read_all(t, rest.v[0], &len) : NULL;
     IrProgram *p = text && tool_target(t, &m) ? ir_parse(t->arena, rest.v[0], text, len) : NULL;
     if (!p)
         return EXIT_INPUT;
