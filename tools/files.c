@@ -1,5 +1,6 @@
 // Files and subprocesses of the command line: outputs that appear whole or not at all, the model's
 // hash, running the system's compiler driver.
+#define _GNU_SOURCE // memfd_create
 #include "tools/tool.h"
 
 #include <errno.h>
@@ -129,13 +130,10 @@ const char *tool_model_hash(Tool *t, const char *path) {
 // ---------------------------------------------------------------- subprocesses
 
 // In one line: the first that the program printed; all of them with --verbose.
-static void report_failure(Tool *t, const char *const *argv, int status, const char *log) {
+static void report_failure(Tool *t, const char *const *argv, int status, int log) {
     char text[4096] = "";
-    FILE *f = fopen(log, "re");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    text[n] = 0;
-    if (f)
-        fclose(f);
+    ssize_t n = pread(log, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = 0;
     for (char *line = text, *end; t->verbose && *line; line = end) { // names of files are in it
         end = line + strcspn(line, "\n");
         fprintf(stderr, "%s\n", RT_SHOW(ir_strndup(t->arena, line, (size_t)(end - line))));
@@ -144,7 +142,7 @@ static void report_failure(Tool *t, const char *const *argv, int status, const c
     text[strcspn(text, "\n")] = 0;
     if (WIFEXITED(status))
         ir_error(&t->diag, IR_NOWHERE, "%s failed with exit code %d%s%s", argv[0],
-                 WEXITSTATUS(status), n ? ": " : "", text);
+                 WEXITSTATUS(status), *text ? ": " : "", text);
     else
         ir_error(&t->diag, IR_NOWHERE, "%s was killed by signal %d", argv[0], WTERMSIG(status));
 }
@@ -165,9 +163,9 @@ static char **child_environment(Tool *t) {
     return env;
 }
 
-bool tool_spawn(Tool *t, const char *const *argv) {
+// log: where it prints to.
+static bool run_child(Tool *t, const char *const *argv, int log) {
     char **env = child_environment(t);
-    const char *log = ir_sprintf(t->arena, "%s/spawn.log", tool_temp_dir(t));
     if (t->verbose) {
         for (int i = 0; argv[i]; i++)
             fprintf(stderr, "%s%s", i ? " " : "", RT_SHOW(argv[i]));
@@ -175,7 +173,7 @@ bool tool_spawn(Tool *t, const char *const *argv) {
     }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_adddup2(&actions, log, 2);
     posix_spawn_file_actions_adddup2(&actions, 2, 1);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawnattr_t attr;
@@ -213,4 +211,16 @@ bool tool_spawn(Tool *t, const char *const *argv) {
         return true;
     report_failure(t, argv, status, log);
     return false;
+}
+
+// A log in memory: a full disk must not keep a program from telling of it.
+bool tool_spawn(Tool *t, const char *const *argv) {
+    int log = memfd_create("spawn.log", MFD_CLOEXEC);
+    if (log < 0) {
+        ir_error(&t->diag, IR_NOWHERE, "cannot run %s: %s", argv[0], strerror(errno));
+        return false;
+    }
+    bool ok = run_child(t, argv, log);
+    close(log);
+    return ok;
 }

@@ -207,18 +207,42 @@ static bool sync_folder(const RtOutFile *o) {
     return good;
 }
 
+// A single file that is mounted, as into a container, cannot be replaced: the bytes go into it.
+static bool copy_into_place(const RtOutFile *o) {
+    int from = open(o->temp, O_RDONLY | O_CLOEXEC);
+    int to = from >= 0 ? open(o->target, O_WRONLY | O_TRUNC | O_CLOEXEC) : -1;
+    char buf[1 << 16];
+    ssize_t n = to >= 0 ? 1 : -1;
+    while (n > 0 && (n = read(from, buf, sizeof buf)) > 0)
+        for (ssize_t at = 0, k; at < n && n > 0; at += k)
+            if ((k = write(to, buf + at, (size_t)(n - at))) < 0)
+                n = -1;
+    bool good = n == 0 && sync_all(to);
+    int why = errno;
+    if (from >= 0)
+        close(from);
+    if (to >= 0 && close(to) != 0 && good) {
+        good = false;
+        why = errno;
+    }
+    errno = why;
+    return good;
+}
+
+// The temporary file gets the name of the target. False and errno.
+static bool replace(RtOutFile *o) {
+    if (rename(o->temp, o->target) != 0)
+        return errno == EBUSY && o->mode && copy_into_place(o);
+    free(o->temp);
+    o->temp = NULL;
+    return sync_folder(o);
+}
+
 bool rt_out_commit(RtOutFile *o, RtErr *err) {
     bool good = rt_out_finish(o, err);
     rt_outs_lock(o->outs);
-    if (good && o->temp) {
-        if ((good = rename(o->temp, o->target) == 0)) {
-            free(o->temp);
-            o->temp = NULL;
-            good = sync_folder(o);
-        }
-        if (!good)
-            fail(o, errno, err);
-    }
+    if (good && o->temp && !replace(o))
+        good = fail(o, errno, err);
     rt_outs_unlock(o->outs);
     rt_out_abort(o);
     return good;

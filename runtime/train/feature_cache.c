@@ -110,6 +110,8 @@ static bool map_file(RtFeatureCache *c, const char *folder, const char *key, siz
         c->map = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (!ok || c->map == MAP_FAILED)
         rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
+    if (!ok && !same)
+        unlink(path); // half a file is of no use
     free(path);
     if (!ok || c->map == MAP_FAILED) {
         c->map = NULL;

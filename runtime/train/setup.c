@@ -228,9 +228,12 @@ static bool is_no_output(void *ctx, const char *path) {
 // Hours of training must not end at a folder that is not there.
 static bool open_outputs(RtRun *r) {
     const RtTrainSettings *s = r->set;
+    const char *cache = s->cache == RT_CACHE_FOLDER ? s->cache_folder : NULL;
     return (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
            (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
-           rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err);
+           rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err) &&
+           (!s->folder || rt_outs_allow(s->outs, s->folder, 0, &r->err)) &&
+           (!cache || rt_outs_allow(s->outs, cache, 0, &r->err));
 }
 
 bool rt_run_setup(RtRun *r) {

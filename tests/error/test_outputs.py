@@ -398,6 +398,47 @@ def test_small_disk():
             subprocess.run(["umount", at], check=True)
 
 
+def test_full_disk_while_training():
+    """Of checkpoints and cached features: the last whole checkpoint stays, and the run goes on from there."""
+    with folder("ckptdisk") as at:
+        if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", at], capture_output=True).returncode:
+            print("SKIPPED: no tmpfs can be mounted here")
+            return
+        try:
+            command = train("--checkpoint", at + "/c", "-o", temp("t.onnx"))
+            ok(*command, "--max-steps", "1")
+            kept = [n for n in os.listdir(at + "/c") if n.startswith("step-")]
+            fill(at + "/filler", 0)
+            code, _, err = run(*command, "--resume")
+            assert code == 1 and "cannot be written: No space left on device" in err, err
+            assert [n for n in os.listdir(at + "/c") if n.startswith("step-")] == kept and len(kept) == 2
+            no_temporaries(at + "/c")
+            code, _, err = run(*train("--no-checkpoint", "-o", temp("t.onnx"), "--feature-cache", at + "/f"))
+            assert code == 1 and "cannot be written: No space left on device" in err and not os.listdir(at + "/f"), err
+            os.unlink(at + "/filler")
+            ok(*command, "--resume")
+            for name in ["c/" + n for n in os.listdir(at + "/c")]:
+                refuses("it is an input", *train("--checkpoint", at + "/c", "--resume", "-o", f"{at}/{name}"))
+        finally:
+            subprocess.run(["umount", at], check=True)
+
+
+def test_a_mounted_file():
+    """As into a container: it cannot be replaced, the bytes go into it."""
+    with folder("mounted") as at:
+        for n in ("source", "file"):
+            open(f"{at}/{n}", "w").close()
+        if os.getuid() != 0 or subprocess.run(["mount", "--bind", at + "/source", at + "/file"], capture_output=True).returncode:
+            print("SKIPPED: nothing can be mounted here")
+            return
+        try:
+            ok(HONE, "compile", SAMPLE, "-o", at + "/file")
+            assert read(at + "/source") == read(net())
+            no_temporaries(at)
+        finally:
+            subprocess.run(["umount", at + "/file"], check=True)
+
+
 def test_failing_calls():
     """Each call that matters fails in turn: an error, and every output as it was or whole."""
     hits, total = temp("hits"), 0
