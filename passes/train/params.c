@@ -9,8 +9,6 @@
 #include "passes/train/match.h"
 #include "passes/train/role.h"
 
-#include <string.h>
-
 static const char by_user[] = "--params";
 
 // A float that the file stores and the loss depends on.

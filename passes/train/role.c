@@ -17,6 +17,7 @@
 // bring it and the image together. `--params` overrides the rule (params.c).
 #include "passes/train/role.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char single[] = "single numbers",
@@ -64,7 +65,7 @@ static bool is_constant(const Way *w, const IrValue *v) {
     return !w->f->varies[v->id];
 }
 
-// The value behind moves, and behind arithmetic with single numbers.
+// The value behind moves.
 static const IrValue *look_up(const IrValue *v) {
     while (v->def && (pass_only_moves(v->def->op) && v->def->op != IR_OP_CAST)) {
         v = ir_in(v->def, 0);
@@ -92,13 +93,16 @@ static bool is_from_integers(const Way *w, const IrValue *v) {
     }
 }
 
-static bool is_root(const IrNode *n) {
-    return n->op == IR_OP_SQRT || (n->op == IR_OP_POW && is_number(ir_in(n, 1)));
+static bool is_root(const Way *w, const IrNode *n) {
+    const IrValue *power = n->op == IR_OP_POW ? ir_in(n, 1) : NULL;
+    bool known = power && power->konst && is_number(power);
+    return n->op == IR_OP_SQRT ||
+           (known && fabs(ir_const_scalar(w->ctx->prog, power->konst, 0)) == 0.5);
 }
 
 // A constant under a root, or one by it: what a decomposed normalization divides by.
 static bool is_deviation(const Way *w, const IrValue *v) {
-    while (is_constant(w, v) && v->def && !is_root(v->def)) {
+    while (is_constant(w, v) && v->def && !is_root(w, v->def)) {
         const IrNode *n = v->def;
         bool one_by = n->op == IR_OP_DIV && is_number(ir_in(n, 0));
         v = ir_in(n, one_by ? 1 : 0);
@@ -181,7 +185,7 @@ static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned 
     if (n->op == IR_OP_BATCH_NORM) {
         return through_batch_norm(w, index, flags);
     }
-    if (is_root(n) && index == 0) {
+    if (is_root(w, n) && index == 0) {
         return flags | (flags & COMPUTED ? 0 : ROOT) | COMPUTED;
     }
     if (pass_is_reduce(n)) {

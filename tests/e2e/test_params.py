@@ -174,6 +174,8 @@ def computed(g):
     x = use(x, g.op("Add", g.param("lora.weight", WIDTH, WIDTH, 1, 1), low))
     holes = g.random.integers(0, 2, (WIDTH, WIDTH, 1, 1))
     x = use(x, g.op("Mul", g.param("pruned", WIDTH, WIDTH, 1, 1), g.none("holes", holes, "masks")))
+    square = g.op("Pow", g.param("squared", WIDTH, WIDTH, 1, 1), g.number(2))
+    x = use(x, g.op("Sub", square, g.op("Sqrt", g.op("Abs", g.param("rooted", WIDTH, WIDTH, 1, 1, shift=3)))))
     g.head(g.pool(x))
 
 
@@ -229,7 +231,7 @@ def others(g):
     x = g.conv(x, g.param("stem.weight", WIDTH, 1, 2, 2), strides=[2, 2])
     x = g.op("Sub", x, g.none("mean", g.numbers(WIDTH, 1, 1), "running statistics"))
     var = g.none("var", 1 + g.random.random((WIDTH, 1, 1)), "running statistics")
-    x = g.op("Div", x, g.op("Sqrt", g.op("Add", var, g.number(1e-3))))
+    x = g.op("Mul", x, g.op("Pow", g.op("Add", var, g.number(1e-3)), g.number(-0.5)))
     x = g.op("Add", g.op("Mul", x, g.param("bn.weight", WIDTH, 1, 1)), g.param("bn.bias", WIDTH, 1, 1))
     kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
     x = g.conv(x, g.none("blur", np.tile(kernel, (WIDTH, 1, 1, 1)), "one filter"), group=WIDTH, pads=[1, 1, 1, 1])
