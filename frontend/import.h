@@ -89,7 +89,7 @@ typedef struct FeContext {
     IrGraph *graph;
     const Onnx__ModelProto *model;
     const Onnx__GraphProto *pb;
-    FeExternal external;
+    FeExternal *external; // arena: one for the file, however often its graph is imported
     int64_t model_bytes; // of the file
     double const_work;   // done so far on constants; see fe_spend()
     FeScope *scope;

@@ -72,7 +72,7 @@ int64_t fe_const_limit(const FeContext *fe) {
     if (given) {
         return given;
     }
-    return __builtin_add_overflow(fe->model_bytes, fe->external.bytes, &bytes) ||
+    return __builtin_add_overflow(fe->model_bytes, fe->external->bytes, &bytes) ||
                    __builtin_mul_overflow(bytes, CONST_PER_BYTE, &bytes) ||
                    __builtin_add_overflow(bytes, CONST_BASE, &bytes)
                ? INT64_MAX

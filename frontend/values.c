@@ -53,7 +53,7 @@ static const IrTensor *read_tensor(FeNode *n, FeValue *v) {
     }
     if (!v->tensor && v->init) {
         IrTensor *t = ir_alloc(fe->arena, sizeof *t);
-        const char *why = fe_read_tensor(fe->arena, &fe->external, v->init, fe->doubles, t);
+        const char *why = fe_read_tensor(fe->arena, fe->external, v->init, fe->doubles, t);
         if (why) {
             fe_refuse(n, "initializer '%s': %s", v->name, why);
             return NULL;

@@ -14,7 +14,7 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
 }
 
 const char *fe_model_file(const FeModel *m, int i) {
-    return i < m->external.n ? m->external.v[i].path : NULL;
+    return i < m->external->n ? m->external->v[i].path : NULL;
 }
 
 static bool swap_input(FeEdit *r, const IrSwap *s) {

@@ -8,7 +8,7 @@
 
 struct FeModel {
     const Onnx__ModelProto *pb;
-    FeExternal external;
+    FeExternal *external;
 };
 
 typedef struct FeInit {    // an initializer to be written

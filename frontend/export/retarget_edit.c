@@ -37,7 +37,7 @@ bool fe_edit_take_init(FeEdit *r, const Onnx__TensorProto *old) {
     if (old->data_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !outside) {
         return true;
     }
-    FeExternal *ext = (FeExternal *)&r->from->external;
+    FeExternal *ext = r->from->external;
     const char *why = fe_read_tensor(r->arena, ext, old, true, &x);
     if (why) {
         ir_error(ir_arena_diag(r->arena), IR_NOWHERE, "initializer '%s': %s", fe_text(old->name),

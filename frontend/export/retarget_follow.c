@@ -25,7 +25,7 @@ static const Onnx__TensorProto *find_ints(const FeEdit *r, const char *name) {
 static const char *follow_ints(FeEdit *r, const char *name) {
     const Onnx__TensorProto *t = find_ints(r, name);
     IrTensor x;
-    FeExternal *ext = (FeExternal *)&r->from->external;
+    FeExternal *ext = r->from->external;
     if (!t || fe_read_tensor(r->arena, ext, t, true, &x) || x.rank > 1 ||
         (x.dtype != IR_I64 && x.dtype != IR_I32)) {
         return NULL;

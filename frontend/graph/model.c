@@ -29,8 +29,8 @@ static bool read_model(FeContext *fe, const char *path) {
         return false;
     }
     fe->pb = fe->model->graph;
-    fe->external.path = path;
-    fe->external.follow_links = fe->opt->follow_links;
+    fe->external = ir_alloc(fe->arena, sizeof *fe->external);
+    *fe->external = (FeExternal){.path = path, .follow_links = fe->opt->follow_links};
     const Onnx__ModelProto *m = fe->model;
     fe->scope = ir_alloc(fe->arena, sizeof *fe->scope);
     *fe->scope = (FeScope){.pb = fe->pb, .prefix = ""};

@@ -8,7 +8,7 @@ enum { MAX_RANGE = 1 << 20 }; // elements that Range may make
 
 static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
     IrTensor *out = ir_alloc(n->fe->arena, sizeof *out);
-    const char *why = fe_read_tensor(n->fe->arena, &n->fe->external, t, n->fe->doubles, out);
+    const char *why = fe_read_tensor(n->fe->arena, n->fe->external, t, n->fe->doubles, out);
     if (why) {
         fe_refuse(n, "its value: %s", why);
         return;
@@ -55,7 +55,7 @@ void fe_import_constant_of_shape(FeNode *n) {
     IrTensor value = {.dtype = IR_F32, .data = &(float){0}};
     const Onnx__AttributeProto *a = fe_attr(n, "value");
     const char *why =
-        a && a->t ? fe_read_tensor(n->fe->arena, &n->fe->external, a->t, false, &value) : NULL;
+        a && a->t ? fe_read_tensor(n->fe->arena, n->fe->external, a->t, false, &value) : NULL;
     if (!fe_dims(n, 0, &d)) {
         return;
     }
