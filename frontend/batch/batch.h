@@ -23,10 +23,9 @@ typedef struct FeLane {
 } FeLane;
 
 typedef struct FeBatch {
-    const IrGraph *from;
     IrGraph *to;
     int64_t size; // B
-    FeLane *lane; // by id of a value of `from`
+    FeLane *lane; // by id of a value of the closed graph
     IrBuilder b;
     int64_t steps;   // of fe_batch_one() so far: values may share what they are made of
     const char *why; // the first thing that failed; then building does nothing

@@ -1,5 +1,6 @@
 // Whether two graphs compute the same: a walk from their outputs over pairs of values, by the stack
-// that it needs on the heap. The order of nodes and all names may differ.
+// that it needs on the heap. The order of nodes, all names, and the shapes that elements went
+// through on their way from one op to the next may differ.
 #include "frontend/batch/open.h"
 
 #include <string.h>
@@ -61,6 +62,13 @@ static int result_of(const IrValue *v) {
     return i;
 }
 
+static const IrValue *before_reshapes(const IrValue *v) {
+    while (v->def && v->def->op == IR_OP_RESHAPE) {
+        v = ir_in(v->def, 0);
+    }
+    return v;
+}
+
 // What can be said of two values by themselves; their operands are left to do.
 static bool same_value(Walk *w, const IrValue *a, const IrValue *b) {
     if (!ir_type_eq(&a->type, &b->type) || a->input != b->input || !a->konst != !b->konst ||
@@ -103,8 +111,10 @@ bool fe_batch_same(const IrGraph *a, const IrGraph *b) {
     }
     while (w.n > 0 && same) {
         Pair p = w.todo[--w.n];
+        same = ir_type_eq(&p.a->type, &p.b->type);
+        p = (Pair){before_reshapes(p.a), before_reshapes(p.b)}; // whatever shapes were between
         const IrValue **match = &w.match[p.a->id];
-        same = *match ? *match == p.b : same_value(&w, p.a, p.b);
+        same = same && (*match ? *match == p.b : same_value(&w, p.a, p.b));
         *match = p.b;
     }
     return same;

@@ -69,6 +69,26 @@ static void warn_of_batch(const FeContext *base, int64_t size, const char *why) 
             why);
 }
 
+// Whether all tensors of the graph, for a number of images, are within the limit.
+static bool check_sizes(const FeAttempt *a, IrGraph *g) {
+    const char *why = NULL;
+    for (int i = 0; i < g->n_inputs && !why; i++) {
+        why = fe_check_type(&a->fe, &g->inputs[i]->type);
+    }
+    const IrNode *at = NULL;
+    for (const IrNode *n = g->first; n && !why; n = n->next) {
+        at = n;
+        for (int i = 0; i < n->n_out && !why; i++) {
+            why = fe_check_type(&a->fe, &n->out[i]->type);
+        }
+    }
+    if (why) {
+        ir_error(a->fe.diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
+                 "at the batch size of --input-shape, %s", why);
+    }
+    return !why;
+}
+
 static IrProgram *open_fixed(const FeContext *base, FeAttempt *a) {
     const FeOpening *o = &a->fe.opening;
     const char *why;
@@ -77,6 +97,9 @@ static IrProgram *open_fixed(const FeContext *base, FeAttempt *a) {
         warn_of_batch(base, o->from, why);
     } else if (o->to != FE_SYMBOLIC) {
         fe_batch_fix(g, o->to);
+        if (!check_sizes(a, g)) {
+            return NULL;
+        }
     }
     return finish(a, g ? g : a->fe.graph);
 }

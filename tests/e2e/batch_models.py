@@ -456,6 +456,20 @@ def branch_on_batch(net, x):
                   else_branch=net.branch(lambda: net.op("Reshape", x, net.ints(0, 6))))
 
 
+@declared(6, 4)
+def branch_without_the_batch(net, x):
+    """An image alone loses its batch and gets it back; several stay as they are."""
+    y = net.op("If", net.op("Equal", net.batch(x), net.int(1)),
+               then_branch=net.branch(lambda: net.op("Unsqueeze", net.op("Squeeze", x, net.ints(0)), net.ints(0))),
+               else_branch=net.branch(lambda: net.op("Identity", x)))
+    return net.linear(y, 4, 3)
+
+
+@declared(6, 4, stays="computed from the batch size")
+def first_eight(net, x):
+    return net.op("Slice", x, net.ints(0), net.op("Unsqueeze", net.op("Min", net.op("Mul", net.batch(x), net.int(1)), net.int(8)), net.ints(0)), net.ints(0))
+
+
 @declared(6, stays="computed from the batch size")
 def branches_that_differ(net, x):
     return net.op("If", net.op("Equal", net.batch(x), net.int(1)),

@@ -147,6 +147,9 @@ def test_a_number_for_a_fixed_batch():
     check_same(infer(f"{folder}/five", x, 1, folder)[0], want, "five images")
     code, _, err = run(f"{folder}/five", "bench", "--batch", 2)
     assert code == 1 and "compiled for batch size 5" in err, err
+    code, _, err = run(HONE, "compile", path, "-o", f"{folder}/many", "--input-shape", "x=2147483647x6x8x8")
+    assert code == 1 and "at the batch size of --input-shape" in err and len(err.splitlines()) == 1, err
+    assert not os.path.exists(f"{folder}/many")
 
 
 def test_verify_compares_images():
