@@ -102,15 +102,27 @@ static bool take_meta(Reading *r, int which) {
 }
 
 // One number for all channels, or one for each.
-static bool spread(Reading *r, int which, float *to) {
+static bool check_count(Reading *r, int which) {
     int channels = r->x->channels, n = r->n[which];
-    for (int i = 0; i < channels && n; i++)
-        to[i] = (float)r->v[which][n == 1 ? 0 : i];
-    if (!n || n == 1 || n == channels)
+    if (n <= 1 || n == channels)
         return true;
-    ir_error(&r->tool->diag, IR_NOWHERE, "--%s takes %d number%s separated by commas, not %d",
-             values[which].name, channels, channels == 1 ? "" : "s", n);
+    if (r->from[which] == FOREIGN) {
+        ir_warn(&r->tool->diag, IR_NOWHERE,
+                "metadata '%s' has %d numbers, the input %d channel%s: ignored", values[which].name,
+                n, channels, channels == 1 ? "" : "s");
+        r->from[which] = ASSUMED;
+        r->n[which] = 0;
+        return true;
+    }
+    ir_error(&r->tool->diag, IR_NOWHERE, "%s%s takes %d number%s separated by commas, not %d",
+             r->from[which] == OPTION ? "--" : "hone.", values[which].name, channels,
+             channels == 1 ? "" : "s", n);
     return false;
+}
+
+static void spread(const Reading *r, int which, float *to) {
+    for (int i = 0; i < r->x->channels && r->n[which]; i++)
+        to[i] = (float)r->v[which][r->n[which] == 1 ? 0 : i];
 }
 
 // Means beyond 1 are of pixels from 0 to 255, as PaddlePaddle's and OpenMMLab's exports state them.
@@ -190,14 +202,13 @@ static void add_note(Reading *r, ToolImage *im) {
                           *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED]);
 }
 
-static bool warn_of_interpolation(Reading *r) {
+static void warn_of_interpolation(const Reading *r) {
     const char *how = meta(r->prog, "interpolation");
     if (how && !strstr(how, "bilinear"))
         ir_warn(
             &r->tool->diag, IR_NOWHERE,
             "NYI: the model's metadata ask for %s interpolation, images are resized by bilinear",
             how);
-    return true;
 }
 
 static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreprocess *x) {
@@ -216,14 +227,19 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreproc
     for (int i = 0; i < N_VALUES; i++)
         if (!take_meta(&r, i))
             return false;
+    if (!check_count(&r, MEAN) || !check_count(&r, STD))
+        return false;
     check_imgsz(&r);
     read_between_lines(&r);
     if (r.n[SCALE])
         x->scale = (float)r.v[SCALE][0];
-    if (!spread(&r, MEAN, x->mean) || !spread(&r, STD, x->std) || !fill_resize(&r))
+    spread(&r, MEAN, x->mean);
+    spread(&r, STD, x->std);
+    if (!fill_resize(&r))
         return false;
     add_note(&r, im);
-    return warn_of_interpolation(&r);
+    warn_of_interpolation(&r);
+    return true;
 }
 
 // ---------------------------------------------------------------- labels

@@ -112,9 +112,10 @@ def test_wrong_metadata():
         code, _, err = run(HONE, "compile", model({key: text}), "-o", "q")
         assert code == 1 and len(err.splitlines()) == 1 and key.split(".")[1] in err, (key, text, err)
         assert not os.path.exists(temp("q"))
-    for key, text in (("std", "0"), ("mean", "inf"), ("imgsz", "[0, 0]"), ("imgsz", "[32, 32]"), ("imgsz", "x"), ("crop_pct", "7")):
+    for key, text in (("std", "0"), ("mean", "inf"), ("imgsz", "[0, 0]"), ("imgsz", "[32, 32]"), ("imgsz", "x"), ("crop_pct", "7"),
+                      ("mean", "1,2"), ("image_std", "1,2")):
         p, note, warned = compiled(model({key: text}))
-        assert f"metadata '{key}'" in warned and "assumed" in note, (key, text, warned, note)
+        assert f"metadata '{key.split('_')[-1] if key == 'image_std' else key}'" in warned and "assumed" in note, (key, text, warned, note)
         close(p, resize=55, **IMAGENET)
 
 
