@@ -221,19 +221,19 @@ def test_fine_tuning():
         ft = temp("ft")
         for argv in (["info"], ["--help"], ["--version"], ["bench", "--iters", "1"]):
             call(ft, *argv)
-        shutil.rmtree(temp("ft.ckpt"), ignore_errors=True)
-        call(ft, "train", images, "--epochs", "2", "--max-steps", "3", "--log", "l.jsonl", "--report", "r.html", "-o", "tuned.onnx")
-        call(ft, "train", images, "--epochs", "3", "--resume", "-o", "tuned.onnx", code=1)
+        shutil.rmtree(temp("ck"), ignore_errors=True)
+        call(ft, "train", images, "--epochs", "2", "--max-steps", "3", "--log", "l.jsonl", "--report", "r.html", "-o", "tuned.onnx", "--checkpoint", "ck")
+        call(ft, "train", images, "--epochs", "3", "--resume", "-o", "tuned.onnx", "--checkpoint", "ck", code=1)
         for line in open(temp("l.jsonl"), encoding="utf-8"):
             json.loads(line)
         Page(temp("r.html"))
         parameters = [p["name"] for p in json.loads(call(ft, "info", "--json")[0])["parameters"]]
         assert f"w{text}" in parameters, parameters
-        checkpoint = sorted(f for f in os.listdir(temp("ft.ckpt")) if f.endswith(".safetensors"))[-1]
-        data = open(temp(f"ft.ckpt/{checkpoint}"), "rb").read()
+        checkpoint = sorted(f for f in os.listdir(temp("ck")) if f.endswith(".safetensors"))[-1]
+        data = open(temp(f"ck/{checkpoint}"), "rb").read()
         header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
         assert any(k.endswith(f"w{text}") for k in header), list(header)
-        call(ft, "predict", SNEAKER)
+        call(ft, "predict", "--checkpoint", "ck", SNEAKER)
         call(HONE, "compile", "tuned.onnx", "-o", "p")
 
 
