@@ -5,49 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Message {
-    NONE, // bytes, a string, or packed numbers
-    MODEL,
-    GRAPH,
-    NODE,
-    ATTRIBUTE,
-    TENSOR,
-    INFO,
-    TYPE,
-    TENSOR_TYPE,
-    SHAPE,
-    DIM,
-    OPSET,
-    ENTRY,
-    FUNCTION
-} Message;
-
 // Which fields hold messages (onnx.proto).
 static const struct {
-    Message in;
+    TreeMessage in;
     int field;
-    Message is;
+    TreeMessage is;
 } schema[] = {
-    {MODEL, 7, GRAPH},       {MODEL, 8, OPSET},       {MODEL, 14, ENTRY},     {MODEL, 25, FUNCTION},
-    {GRAPH, 1, NODE},        {GRAPH, 5, TENSOR},      {GRAPH, 11, INFO},      {GRAPH, 12, INFO},
-    {GRAPH, 13, INFO},       {NODE, 5, ATTRIBUTE},    {ATTRIBUTE, 5, TENSOR}, {ATTRIBUTE, 6, GRAPH},
-    {ATTRIBUTE, 10, TENSOR}, {ATTRIBUTE, 11, GRAPH},  {TENSOR, 13, ENTRY},    {INFO, 2, TYPE},
-    {TYPE, 1, TENSOR_TYPE},  {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIM},        {FUNCTION, 7, NODE},
-    {FUNCTION, 9, OPSET},
-};
-
-struct TreeField {
-    int number, wire; // protobuf wire type: 0, 1, 2, 5
-    Message message;
-    uint64_t value; // wire 0, 1, 5
-    uint8_t *bytes; // wire 2, no message
-    size_t size;
-    int n; // fields of the message
-    TreeField **field;
-};
-
-struct Tree {
-    TreeField root;
+    {TREE_MODEL, 7, TREE_GRAPH},       {TREE_MODEL, 8, TREE_OPSET},
+    {TREE_MODEL, 14, TREE_ENTRY},      {TREE_MODEL, 25, TREE_FUNCTION},
+    {TREE_GRAPH, 1, TREE_NODE},        {TREE_GRAPH, 5, TREE_TENSOR},
+    {TREE_GRAPH, 11, TREE_INFO},       {TREE_GRAPH, 12, TREE_INFO},
+    {TREE_GRAPH, 13, TREE_INFO},       {TREE_NODE, 5, TREE_ATTRIBUTE},
+    {TREE_ATTRIBUTE, 5, TREE_TENSOR},  {TREE_ATTRIBUTE, 6, TREE_GRAPH},
+    {TREE_ATTRIBUTE, 10, TREE_TENSOR}, {TREE_ATTRIBUTE, 11, TREE_GRAPH},
+    {TREE_TENSOR, 13, TREE_ENTRY},     {TREE_INFO, 2, TREE_TYPE},
+    {TREE_TYPE, 1, TREE_TENSOR_TYPE},  {TREE_TENSOR_TYPE, 2, TREE_SHAPE},
+    {TREE_SHAPE, 1, TREE_DIM},         {TREE_FUNCTION, 7, TREE_NODE},
+    {TREE_FUNCTION, 9, TREE_OPSET},
 };
 
 uint64_t tree_draw(uint64_t *state) {
@@ -73,13 +47,21 @@ static void free_field(TreeField *f) {
     free(f->bytes);
 }
 
-static void insert(TreeField *in, int at, TreeField *f) {
+void tree_insert(TreeField *in, int at, TreeField *f) {
     in->field = realloc(in->field, ((size_t)in->n + 1) * sizeof *in->field);
     if (!in->field)
         abort();
     memmove(in->field + at + 1, in->field + at, (size_t)(in->n - at) * sizeof *in->field);
     in->field[at] = f;
     in->n++;
+}
+
+void tree_remove(TreeField *from, int at) {
+    free_field(from->field[at]);
+    free(from->field[at]);
+    memmove(from->field + at, from->field + at + 1,
+            (size_t)(from->n - at - 1) * sizeof *from->field);
+    from->n--;
 }
 
 // ---------------------------------------------------------------- reading and writing
@@ -95,18 +77,18 @@ static bool read_varint(const uint8_t **p, const uint8_t *end, uint64_t *x) {
     return false;
 }
 
-static Message message_of(Message in, int number) {
+static TreeMessage message_of(TreeMessage in, int number) {
     for (size_t i = 0; i < sizeof schema / sizeof *schema; i++)
         if (schema[i].in == in && schema[i].field == number)
             return schema[i].is;
-    return NONE;
+    return TREE_NONE;
 }
 
 static bool read_fields(TreeField *f, const uint8_t *p, const uint8_t *end, int depth) {
     while (p < end) {
         uint64_t key, size;
         TreeField *x = take(sizeof *x);
-        insert(f, f->n, x);
+        tree_insert(f, f->n, x);
         if (!read_varint(&p, end, &key))
             return false;
         x->number = (int)(key >> 3);
@@ -123,7 +105,7 @@ static bool read_fields(TreeField *f, const uint8_t *p, const uint8_t *end, int 
         } else if (x->wire == 2) {
             if (!read_varint(&p, end, &size) || (size_t)(end - p) < size)
                 return false;
-            x->message = depth < 60 ? message_of(f->message, x->number) : NONE;
+            x->message = depth < 60 ? message_of(f->message, x->number) : TREE_NONE;
             if (x->message) {
                 if (!read_fields(x, p, p + size, depth + 1))
                     return false;
@@ -142,7 +124,7 @@ static bool read_fields(TreeField *f, const uint8_t *p, const uint8_t *end, int 
 
 Tree *tree_read(const uint8_t *bytes, size_t size) {
     Tree *t = take(sizeof *t);
-    t->root.message = MODEL;
+    t->root.message = TREE_MODEL;
     if (read_fields(&t->root, bytes, bytes + size, 0))
         return t;
     tree_free(t);
@@ -211,7 +193,7 @@ uint8_t *tree_write(const Tree *t, size_t *size) {
 
 // ---------------------------------------------------------------- mutating
 
-static TreeField *copy_field(const TreeField *f) {
+TreeField *tree_copy(const TreeField *f) {
     TreeField *c = take(sizeof *c);
     *c = *f;
     c->field = NULL;
@@ -221,7 +203,7 @@ static TreeField *copy_field(const TreeField *f) {
         memcpy(c->bytes, f->bytes, f->size);
     }
     for (int i = 0; i < f->n; i++)
-        insert(c, i, copy_field(f->field[i]));
+        tree_insert(c, i, tree_copy(f->field[i]));
     return c;
 }
 
@@ -284,7 +266,7 @@ static void change_number(TreeField *f, uint64_t *s) {
     }
 }
 
-static void set_bytes(TreeField *f, const void *p, size_t n) {
+void tree_set_bytes(TreeField *f, const void *p, size_t n) {
     uint8_t *bytes = take(n);
     if (n)
         memcpy(bytes, p, n);
@@ -305,16 +287,16 @@ static void change_bytes(TreeField *f, const Tree *donor, uint64_t *s) {
         for (int i = 0; i < 8; i++) {
             other = draw_field(donor, s, &parent, &at);
             if (other && other->wire == 2 && !other->message) {
-                set_bytes(f, other->bytes, other->size);
+                tree_set_bytes(f, other->bytes, other->size);
                 return;
             }
         }
         break;
     case 1:
-        set_bytes(f, f->bytes, f->size ? tree_draw(s) % f->size : 0);
+        tree_set_bytes(f, f->bytes, f->size ? tree_draw(s) % f->size : 0);
         break;
     case 2:
-        set_bytes(f, words[r / 8 % 16], strlen(words[r / 8 % 16]));
+        tree_set_bytes(f, words[r / 8 % 16], strlen(words[r / 8 % 16]));
         break;
     default:
         if (f->size)
@@ -331,14 +313,10 @@ void tree_mutate(Tree *t, const Tree *donor, uint64_t *s) {
     f = draw_field(t, s, &parent, &at);
     switch (r % 8) {
     case 0: // gone
-        free_field(f);
-        free(f);
-        memmove(parent->field + at, parent->field + at + 1,
-                (size_t)(parent->n - at - 1) * sizeof *parent->field);
-        parent->n--;
+        tree_remove(parent, at);
         break;
     case 1: // twice
-        insert(parent, at, copy_field(f));
+        tree_insert(parent, at, tree_copy(f));
         break;
     case 2: // with a neighbour
         other_at = (int)(tree_draw(s) % (uint64_t)parent->n);
@@ -349,9 +327,9 @@ void tree_mutate(Tree *t, const Tree *donor, uint64_t *s) {
         other = draw_field(donor, s, &other_parent, &other_at);
         if (other && f->message && other_parent->message == f->message &&
             count_fields(other) < 2000)
-            insert(f, f->n, copy_field(other));
+            tree_insert(f, f->n, tree_copy(other));
         else if (other && other_parent->message == parent->message)
-            insert(parent, at, copy_field(other));
+            tree_insert(parent, at, tree_copy(other));
         break;
     case 4:
         f->number = (int)(r >> 8 & 15) + 1;

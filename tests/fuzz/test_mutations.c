@@ -1,18 +1,25 @@
-// Damaged models, by the field: numbers, names, dimensions, attributes and whole pieces of ONNX's
-// own test models change (onnx_tree.h), and now and then single bytes. Every import ends with a
-// program or a diagnostic, in less than a second; some of the programs are compiled and run between
-// guard pages. What crashes here, hangs, leaks, or what a sanitizer complains about, is a bug. The
-// same seed gives the same model.
+// Damaged models: pieces of ONNX's own test models and of small networks of every family
+// (make_corpus.py) change, by the field (onnx_tree.h) or as graphs do (onnx_edit.h), and now and
+// then by a single byte. Every import ends with a program or a diagnostic, in less than a second;
+// of some the training program is planned and its graphs built, and the file that it would export
+// is read again; some are compiled and run between guard pages. What crashes here, hangs, leaks, or
+// what a sanitizer complains about, is a bug. The same seed gives the same model.
 //
-//   test_mutations [COUNT [FIRST_SEED [JOBS [RUNS]]]]     default 3000 1 1 60: RUNS programs are
-//   run test_mutations --seed SEED FILE                       writes that model
+//   test_mutations [COUNT [FIRST_SEED [JOBS [RUNS]]]]     RUNS programs are run; default 100000 1 1
+//                                                         400 under ASan, 3000 1 1 60 elsewhere
+//   test_mutations --seed SEED FILE                       writes that model
+//
+// HONE_CORPUS names the folder that make_corpus.py filled.
 #define _GNU_SOURCE
 #include "frontend/frontend.h"
+#include "passes/train/train.h"
 #include "tests/check.h"
 #include "tests/fuzz/graph_check.h"
 #include "tests/fuzz/onnx_tree.h"
+#include "tests/machine.h"
 #include <errno.h>
 #include <glob.h>
+#include <math.h>
 #include <omp.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -22,16 +29,24 @@
 #include <unistd.h>
 
 #define MODELS "/usr/share/libonnx-testdata/data/*/*/model.onnx"
-enum { MOST_BYTES = 20000, JOBS = 8, SECONDS = 30, MOST_ELEMS = 1 << 16 };
+enum { MOST_BYTES = 60000, JOBS = 8, SECONDS = 30, MOST_ELEMS = 1 << 16, EXTERNAL_BYTES = 8192 };
+#ifdef __SANITIZE_ADDRESS__
+enum { COUNT = 100000, RUNS = 400 };
+#else
+enum { COUNT = 3000, RUNS = 60 };
+#endif
+
+enum { ONNX, NODES, NETS, KINDS };
 
 typedef struct Corpus {
-    int n;
+    int n, kind_end[KINDS]; // by kinds
     Tree **tree;
+    char folder[32]; // the models that are made, and "external", the data of some
 } Corpus;
 
 typedef struct Shared { // between the process and its workers
-    long imported, ran, refused, skipped, failed;
-    double slowest;
+    long imported, trained, ran, refused, skipped, failed;
+    double slowest, slowest_training;
     uint64_t slowest_seed;
     uint64_t current[JOBS]; // what each worker is at; 0: nothing
     long runs_left;
@@ -46,21 +61,54 @@ static uint8_t *load_file(const char *path, size_t *size) {
     return p;
 }
 
-static Corpus load_corpus(void) {
+static void load_models(Corpus *c, const char *pattern) {
     glob_t files;
-    Corpus c = {0};
-    if (glob(MODELS, 0, NULL, &files) != 0)
-        return c;
-    c.tree = calloc(files.gl_pathc, sizeof(Tree *));
-    for (size_t i = 0; i < files.gl_pathc; i++) {
+    if (glob(pattern, 0, NULL, &files) != 0)
+        return;
+    c->tree = realloc(c->tree, ((size_t)c->n + files.gl_pathc) * sizeof *c->tree);
+    for (size_t i = 0; c->tree && i < files.gl_pathc; i++) {
         size_t size;
         uint8_t *p = load_file(files.gl_pathv[i], &size);
         Tree *t = p && size < MOST_BYTES ? tree_read(p, size) : NULL;
         if (t)
-            c.tree[c.n++] = t;
+            c->tree[c->n++] = t;
         free(p);
     }
     globfree(&files);
+}
+
+static void write_bytes(const char *path, const uint8_t *p, size_t size) {
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(p, 1, size, f) != size || fclose(f) != 0) {
+        perror(path);
+        exit(2);
+    }
+}
+
+static void write_external(const Corpus *c) {
+    uint8_t bytes[EXTERNAL_BYTES];
+    char path[64];
+    for (int i = 0; i < EXTERNAL_BYTES; i++) // floats near 1, small integers
+        bytes[i] = (uint8_t)(i % 4 == 3 ? 0x3f : i % 4 == 2 ? 0x40 + i % 64 : 0);
+    snprintf(path, sizeof path, "%s/external", c->folder);
+    write_bytes(path, bytes, sizeof bytes);
+}
+
+static Corpus load_corpus(void) {
+    static const char *const kinds[KINDS] = {[NODES] = "nodes", [NETS] = "nets"};
+    Corpus c = {.folder = "/tmp/hone-mutation-XXXXXX"};
+    char pattern[512];
+    const char *own = getenv("HONE_CORPUS");
+    load_models(&c, MODELS);
+    c.kind_end[ONNX] = c.n;
+    for (int k = NODES; k < KINDS; k++) {
+        snprintf(pattern, sizeof pattern, "%s/%s/*.onnx", own ? own : "/nowhere", kinds[k]);
+        load_models(&c, pattern);
+        c.kind_end[k] = c.n;
+    }
+    if (!mkdtemp(c.folder))
+        exit(2);
+    write_external(&c);
     return c;
 }
 
@@ -70,18 +118,39 @@ static void free_corpus(Corpus *c) {
     free(c->tree);
 }
 
+static void remove_folder(const Corpus *c) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/external", c->folder);
+    unlink(path);
+    rmdir(c->folder);
+}
+
+// Half of them networks, where there are any.
+static const Tree *draw_tree(const Corpus *c, uint64_t *s) {
+    static const int kinds[] = {ONNX, ONNX, NODES, NETS, NETS, NETS};
+    int kind = kinds[tree_draw(s) % 6], from = kind ? c->kind_end[kind - 1] : 0;
+    int n = c->kind_end[kind] - from;
+    return c->tree[n > 0 ? from + (int)(tree_draw(s) % (uint64_t)n)
+                         : (int)(tree_draw(s) % (uint64_t)c->n)];
+}
+
 static uint8_t *make_model(const Corpus *c, uint64_t seed, size_t *size) {
     uint64_t s = seed * 7919;
-    const Tree *model = c->tree[tree_draw(&s) % (uint64_t)c->n];
-    const Tree *donor = c->tree[tree_draw(&s) % (uint64_t)c->n];
-    uint8_t *p = tree_write(model, size);
+    const Tree *donor = draw_tree(c, &s);
+    uint8_t *p = tree_write(draw_tree(c, &s), size);
     Tree *t = tree_read(p, *size);
     free(p);
-    for (int k = (int)(tree_draw(&s) % 4); k >= 0; k--)
-        tree_mutate(t, tree_draw(&s) % 3 ? t : donor, &s);
+    uint64_t edits = tree_draw(&s) % 4; // of four changes
+    for (int k = (int)(tree_draw(&s) % 3); k >= 0; k--) {
+        const Tree *from = tree_draw(&s) % 3 ? t : donor;
+        if (tree_draw(&s) % 4 <= edits)
+            tree_edit(t, from, &s);
+        else
+            tree_mutate(t, from, &s);
+    }
     p = tree_write(t, size);
     tree_free(t);
-    if (*size > 0 && tree_draw(&s) % 8 == 0)
+    if (*size > 0 && tree_draw(&s) % 16 == 0)
         p[tree_draw(&s) % *size] = (uint8_t)tree_draw(&s);
     return p;
 }
@@ -135,55 +204,137 @@ static void run_program(Shared *s, IrProgram *p) {
         fprintf(stderr, "mutation: a program that was imported: %s\n", check_status_names[status]);
 }
 
-// fe_import() as the tool calls it: errors that cannot be collected unwind to here.
-static IrProgram *import_guarded(IrArena *a, IrDiag *diag, const char *path) {
+// A model in an arena of its own. Errors that cannot be collected unwind to try(), as in the tool.
+typedef struct Job {
+    Shared *shared;
+    uint64_t seed;
+    const char *path;
+    IrArena *arena;
+    IrDiag *diag;
+    IrProgram *prog;
+} Job;
+
+static void try(Job *j, void (*what)(Job *)) {
     jmp_buf guard;
-    IrProgram *volatile p = NULL;
-    diag->guard = &guard;
+    j->diag->guard = &guard;
     if (setjmp(guard) == 0)
-        p = fe_import(a, path, NULL);
-    diag->guard = NULL;
-    return p;
+        what(j);
+    j->diag->guard = NULL;
 }
 
-static void run_guarded(Shared *s, IrProgram *p) {
-    jmp_buf guard;
-    p->diag->guard = &guard;
-    if (setjmp(guard) == 0)
-        run_program(s, p);
-    p->diag->guard = NULL;
+static void import(Job *j) {
+    j->prog = fe_import(j->arena, j->path, NULL);
 }
+
+static void run(Job *j) {
+    run_program(j->shared, j->prog);
+}
+
+// ---------------------------------------------------------------- training
+
+static bool batch_is_fixed(const IrType *x) {
+    return x->shape.rank == 4 && x->shape.dim[0].n == 0;
+}
+
+// As hone finetune imports it: the batch open, the first output alone. NULL: nothing to train.
+static IrGraph *import_to_train(Job *j, const FeModel **file) {
+    FePin pin = {.rank = 4, .dim = {FE_SYMBOLIC}};
+    FeOptions opt = {.to_train = true, .pins = &pin, .model = file};
+    IrProgram *p = fe_import(j->arena, j->path, &opt);
+    if (p && p->graphs[0]->n_inputs == 1 && batch_is_fixed(&p->graphs[0]->inputs[0]->type)) {
+        for (int i = 1; i < 4; i++)
+            pin.dim[i] = p->graphs[0]->inputs[0]->type.shape.dim[i].c;
+        opt.n_pins = 1;
+        p = fe_import(j->arena, j->path, &opt);
+    }
+    IrGraph *g = p ? p->graphs[0] : NULL;
+    if (!g || g->n_inputs != 1 || g->inputs[0]->type.dtype != IR_F32 ||
+        batch_is_fixed(&g->inputs[0]->type))
+        return NULL;
+    return g->n_outputs > 1 ? ir_extract(g, "first", 0, NULL, 1, g->outputs) : g;
+}
+
+static const char *input_name(const void *file, const char *node, const char *op, int input) {
+    return fe_model_input(file, node, op, input);
+}
+
+// The file that a fine-tune program would export is a model, or there is a diagnostic.
+static void export_and_import(Job *j, const FeModel *file, const IrTrainProgram *p) {
+    FeRetarget r = {.old_classes = p->old_logits,
+                    .classes = p->logits,
+                    .n_swaps = p->n_swaps,
+                    .swaps = p->swaps};
+    FeNewModel *m = fe_retarget(j->arena, file, &r);
+    if (!m)
+        return;
+    size_t size = (size_t)fe_new_model_bytes(m);
+    uint8_t *bytes = ir_alloc(j->arena, size);
+    fe_new_model_write(m, bytes);
+    write_bytes(j->path, bytes, size);
+    fe_import(j->arena, j->path, NULL);
+}
+
+static void train(Job *j) {
+    static const PassTrainStage stages[] = {{.spec = "head"}, {.spec = "none"}};
+    static const char *const all[] = {"+*"};
+    uint64_t s = j->seed * 31;
+    const FeModel *file = NULL;
+    IrGraph *g = import_to_train(j, &file);
+    PassOptions po = {.opt_level = 2,
+                      .block = IR_BLOCK,
+                      .machine = machine_of(j->arena, "x86-64-v3"),
+                      .winograd = true,
+                      .arena_limit = fe_limit(&(FeLimits){{0}}, FE_LIMIT_ARENA),
+                      .verify = true,
+                      .threads = 1,
+                      .out = stderr};
+    bool keep = tree_draw(&s) % 4 == 0;
+    PassTrainOptions o = {.classes = keep ? 0 : 3,
+                          .keep_head = keep,
+                          .multi_label = tree_draw(&s) % 4 == 0,
+                          .dropout = -1,
+                          .n_stages = 1,
+                          .stages = &stages[tree_draw(&s) % 3 != 0],
+                          .n_params = tree_draw(&s) % 4 == 0,
+                          .params = all,
+                          .bn_train = tree_draw(&s) % 2,
+                          .input_name = input_name,
+                          .file = file};
+    IrTrainProgram *p = g ? pass_train_plan(g, &po, &o) : NULL;
+    if (p && tree_draw(&s) % 2)
+        export_and_import(j, file, p);
+    if (p && pass_train_graphs(g, &po, &o, p))
+        __atomic_add_fetch(&j->shared->trained, 1, __ATOMIC_RELAXED);
+}
+
+// ---------------------------------------------------------------- one model, all of it
 
 // False when there is neither a program nor a diagnostic.
-static bool import_model(Shared *s, uint64_t seed, const char *path) {
+static bool check_model(Shared *s, uint64_t seed, const char *path) {
     IrDiag diag;
     char *text = NULL;
     size_t size;
     ir_diag_init(&diag, path);
     diag.out = open_memstream(&text, &size);
-    IrArena *a = ir_arena_new(&diag);
+    Job j = {s, seed, path, ir_arena_new(&diag), &diag, NULL};
     double start = cpu_seconds();
-    IrProgram *p = import_guarded(a, &diag, path);
+    try(&j, import);
     note_time(s, seed, cpu_seconds() - start);
-    bool ok = p || diag.errors > 0;
-    __atomic_add_fetch(&s->imported, p != NULL, __ATOMIC_RELAXED);
-    if (p && __atomic_sub_fetch(&s->runs_left, 1, __ATOMIC_RELAXED) >= 0)
-        run_guarded(s, p);
-    ir_arena_free(a);
+    bool ok = j.prog || diag.errors > 0, imported = j.prog != NULL;
+    __atomic_add_fetch(&s->imported, imported, __ATOMIC_RELAXED);
+    if (imported && seed % 8 == 0 && __atomic_sub_fetch(&s->runs_left, 1, __ATOMIC_RELAXED) >= 0)
+        try(&j, run);
+    start = cpu_seconds();
+    if (imported && seed % 2)
+        try(&j, train);
+    s->slowest_training = fmax(s->slowest_training, cpu_seconds() - start);
+    ir_arena_free(j.arena);
     fclose(diag.out);
     free(text);
     return ok;
 }
 
 // ---------------------------------------------------------------- many
-
-static void write_bytes(const char *path, const uint8_t *p, size_t size) {
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(p, 1, size, f) != size || fclose(f) != 0) {
-        perror(path);
-        exit(2);
-    }
-}
 
 typedef struct Range {
     uint64_t next, end;
@@ -200,7 +351,7 @@ static void work(const Corpus *c, Shared *s, int worker, Range r, const char *pa
         free(p);
         alarm(SECONDS);
         long failed = s->failed;
-        bool said = import_model(s, seed, path);
+        bool said = check_model(s, seed, path);
         alarm(0);
         if (!said || s->failed != failed) {
             fprintf(stderr, "mutation %llu fails%s\n", (unsigned long long)seed,
@@ -221,7 +372,7 @@ static void run_workers(const Corpus *c, Shared *s, long count, uint64_t first, 
     for (int i = 0; i < jobs; i++) {
         range[i] = (Range){first + (uint64_t)(count * i / jobs),
                            first + (uint64_t)(count * (i + 1) / jobs)};
-        snprintf(path[i], sizeof path[i], "/tmp/hone-mutation-%d-%d.onnx", (int)getpid(), i);
+        snprintf(path[i], sizeof path[i], "%s/%d.onnx", c->folder, i);
         fflush(NULL);
         if ((pid[i] = fork()) == 0)
             work(c, s, i, range[i], path[i]);
@@ -259,15 +410,16 @@ int main(int argc, char **argv) {
         uint8_t *p = make_model(&c, strtoull(argv[2], NULL, 10), &size);
         write_bytes(argv[3], p, size);
         free(p);
+        remove_folder(&c);
         free_corpus(&c);
         return 0;
     }
-    long count = argc > 1 ? atol(argv[1]) : 3000;
+    long count = argc > 1 ? atol(argv[1]) : COUNT;
     int jobs = argc > 3 ? atoi(argv[3]) : 1;
     Shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (s == MAP_FAILED)
         return 2;
-    s->runs_left = argc > 4 ? atol(argv[4]) : 60;
+    s->runs_left = argc > 4 ? atol(argv[4]) : RUNS;
     run_workers(&c, s, count, argc > 2 ? strtoull(argv[2], NULL, 10) : 1,
                 jobs < 1      ? 1
                 : jobs < JOBS ? jobs
@@ -275,10 +427,14 @@ int main(int argc, char **argv) {
     CHECK_INT_EQ(s->failed, 0);
     if (!CHECK(s->slowest < 1))
         fprintf(stderr, "mutation %llu\n", (unsigned long long)s->slowest_seed);
-    printf("%ld of %ld mutated models import, slowest %.3f s; of them %ld run between guard pages, "
-           "%ld refused by the code generator, %ld too large\n",
-           s->imported, count, s->slowest, s->ran, s->refused, s->skipped);
+    CHECK(s->slowest_training < 2); // two imports, the graphs, the exported file
+    printf(
+        "%ld of %ld mutated models import, slowest %.3f s; of them %ld train, slowest %.3f s; %ld "
+        "run between guard pages, %ld refused by the code generator, %ld too large\n",
+        s->imported, count, s->slowest, s->trained, s->slowest_training, s->ran, s->refused,
+        s->skipped);
     munmap(s, sizeof *s);
+    remove_folder(&c);
     free_corpus(&c);
     return check_done();
 }
