@@ -5,8 +5,6 @@
 // one.
 #include "frontend/batch/batch.h"
 
-#include <string.h>
-
 // ---------------------------------------------------------------- a node of the open graph
 
 // How an attribute's ints change when all axes move up by one: each of their `parts` (one, or the

@@ -2,8 +2,6 @@
 // axis.
 #include "frontend/batch/batch.h"
 
-#include <string.h>
-
 void fe_batch_transposed(FeBatch *o, const IrNode *n, FeLane *in) {
     IrInts perm = ir_ints(n, IR_ATTR_PERM);
     int axis = in[0].axis;
@@ -52,11 +50,7 @@ void fe_batch_reshaped(FeBatch *o, const IrNode *n, FeLane *in) {
             inner = stride / behind;
         }
     }
-    if (!rating && to->rank > 0) {
-        fe_batch_fail(o, "its new shape takes images apart");
-        return;
-    }
-    if (!rating) {
+    if (!rating) { // no dimension holds whole images
         fe_batch_lead(o, &in[0]);
     }
     fe_batch_emit(o, n, in, best, inner);

@@ -228,6 +228,14 @@ def first_of_batch(net, x):
     return net.op("Unsqueeze", net.op("Mul", y, net.op("Softmax", z, axis=0)), net.ints(0))
 
 
+@fixed(6, 4)
+def reshaped_across(net, x):
+    """Shapes with no dimension that whole images fit into, where the batch does not come first."""
+    y = net.reshape(net.transpose(x, 1, 0, 2), 4, 6)
+    z = net.reshape(net.transpose(x, 2, 1, 0), 3, 8)
+    return [net.op("Softmax", y, axis=0), net.linear(z, 8, 2), net.op("Add", y, net.reshape(x, 4, 6))]
+
+
 @fixed(3, 4)
 def norm_of_all(net, x):
     """Reductions over every axis: a number for each image, on both sides."""
