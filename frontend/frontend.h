@@ -41,6 +41,8 @@ typedef struct FeLimits {
 } FeLimits;
 int64_t fe_limit(const FeLimits *given, FeLimit which); // 0: the default, which depends on the file
 const char *fe_limit_name(FeLimit which);
+// "16G": digits, then one of K, M, G, T for powers of 1024. False: it is no such size above 0.
+bool fe_parse_size(const char *text, int64_t *out);
 // Reads "tensor=16G" into *out. NULL when fine, else why not (arena string).
 const char *fe_parse_limit(IrArena *a, const char *text, FeLimits *out);
 

@@ -131,6 +131,7 @@ struct FeNode {
 
 // Marks the node as not importable and reports it with the reason. Only the first reason counts.
 void fe_refuse(FeNode *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+IrWhere fe_where(const FeNode *n); // as the user's file has it
 const char *fe_name_in(FeContext *fe, const FeScope *s, const char *name); // with where s stands
 const char *fe_full_name(FeContext *fe, const char *name); // with where its scope stands
 const char *fe_scope_prefix(FeNode *n); // of the names in a scope that stands in the node's place

@@ -27,8 +27,7 @@ const char *fe_limit_name(FeLimit which) {
     return limits[which].name;
 }
 
-// "16G": digits, then one of K, M, G, T for powers of 1024.
-static bool parse_size(const char *text, int64_t *out) {
+bool fe_parse_size(const char *text, int64_t *out) {
     static const char units[] = "KMGT";
     char *end;
     errno = 0;
@@ -44,7 +43,7 @@ static bool parse_size(const char *text, int64_t *out) {
 const char *fe_parse_limit(IrArena *a, const char *text, FeLimits *out) {
     const char *eq = strchr(text, '=');
     int64_t size;
-    if (!eq || !parse_size(eq + 1, &size)) {
+    if (!eq || !fe_parse_size(eq + 1, &size)) {
         return ir_sprintf(a, "'%s' is not of the form NAME=SIZE, such as tensor=16G", text);
     }
     for (int i = 0; i < FE_LIMIT_COUNT; i++) {
@@ -138,10 +137,11 @@ bool fe_spend(FeNode *n, double steps) {
 
 const char *fe_check_type(const FeContext *fe, const IrType *t) {
     char text[512];
-    return fits_tensor_limit(fe, t)
-               ? NULL
-               : ir_sprintf(fe->arena, "%s is %s", ir_type_print(t, text, sizeof text),
-                            describe_tensor_limit(fe));
+    if (!fits_tensor_limit(fe, t)) {
+        return ir_sprintf(fe->arena, "%s is %s", ir_type_print(t, text, sizeof text),
+                          describe_tensor_limit(fe));
+    }
+    return ir_check_type(fe->arena, t);
 }
 
 void fe_check_sizes(FeNode *n, IrNode *before) {

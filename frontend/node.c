@@ -6,6 +6,12 @@
 
 enum { MAX_PREFIX = 120, MAX_NAME = 200 };
 
+IrWhere fe_where(const FeNode *n) {
+    const char *op = n->pb->op_type ? n->pb->op_type : "";
+    int opset = n->fe->scope->opset;
+    return (IrWhere){n->b.name, opset ? ir_sprintf(n->fe->arena, "%s, opset %d", op, opset) : op};
+}
+
 void fe_refuse(FeNode *n, const char *fmt, ...) {
     FeContext *fe = n->fe;
     if (n->refused) {

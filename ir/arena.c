@@ -1,6 +1,7 @@
 // Bump allocation in chunks. The chunk list holds everything, the deferred calls included, so
 // freeing an arena is two walks: the calls, last first, then the chunks.
 #include "ir/arena.h"
+#include "ir/memory.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@ enum { FIRST_CHUNK = 1 << 16, LAST_CHUNK = 1 << 22, BIG = 1 << 15, LINE = 64 };
 
 typedef struct Chunk {
     struct Chunk *next;
+    size_t bytes; // with this head
 } Chunk;
 
 typedef struct Defer {
@@ -48,6 +50,7 @@ void ir_arena_free(IrArena *a) {
     }
     for (Chunk *c = a->chunks, *next; c; c = next) {
         next = c->next;
+        ir_memory_give(a->diag, c->bytes);
         free(c);
     }
     free(a);
@@ -58,12 +61,13 @@ static char *add_chunk(IrArena *a, size_t bytes) {
     size_t total;
     Chunk *c = NULL;
     if (!__builtin_add_overflow(bytes, sizeof(Chunk) + LINE, &total) && total <= PTRDIFF_MAX) {
+        ir_memory_take(a->diag, total);
         c = calloc(1, total);
     }
     if (!c) {
         ir_fatal(a->diag, IR_NOWHERE, "out of memory: %zu bytes more are needed", bytes);
     }
-    c->next = a->chunks;
+    *c = (Chunk){a->chunks, total};
     a->chunks = c;
     return align_up((char *)(c + 1), LINE);
 }

@@ -114,9 +114,10 @@ void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) {
 void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    tell(d, where, fmt, ap);
+    tell(d, where.node || where.op ? where : d->at, fmt, ap);
     va_end(ap);
     d->errors++;
+    d->at = IR_NOWHERE; // which may be gone after this
     if (d->guard) {
         longjmp(*d->guard, 1);
     }

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+typedef struct IrMemory IrMemory; // memory.h
+
 // Where an error is: any field may be NULL.
 typedef struct IrWhere {
     const char *node; // node name
@@ -26,6 +28,8 @@ typedef struct IrDiag {
     uint64_t last_warning; // its hash: one that comes again at once is not said twice
     int max_errors;        // lines printed before "... and K more"; 0 means 100
     jmp_buf *guard;        // where ir_fatal() goes; NULL: exit(1)
+    IrWhere at;            // the node at hand: ir_fatal() names it where its caller knows none
+    IrMemory *memory;      // of the compilation; not owned; NULL: no limit
     // Who is told of errors in place of d->out; NULL: nobody. Texts are the listener's to clean and
     // to copy; `reason` lives as long as the call.
     void (*listener)(void *ctx, IrWhere where, const char *reason);
@@ -37,7 +41,8 @@ void ir_diag_init(IrDiag *d, const char *file);
 // names are escaped, long names are cut: one line stays one line.
 void ir_error(IrDiag *d, IrWhere where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-// Prints like ir_error, then unwinds to d->guard (setjmp's value 1), or exits with 1.
+// Prints like ir_error, at d->at where `where` is IR_NOWHERE, then unwinds to d->guard (setjmp's
+// value 1), or exits with 1.
 _Noreturn void ir_fatal(IrDiag *d, IrWhere where, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 // Prints "... and K more" when lines were held back. Call once, before exiting.

@@ -59,19 +59,33 @@ static const char *shape_results(IrArena *a, const IrNode *n, int64_t N, IrTenso
     return NULL;
 }
 
+// Nothing is computed where there is nothing to store, however large the dimensions besides 0 are.
+static bool is_empty(const IrTensor *t, int n) {
+    for (int i = 0; i < n; i++) {
+        if (ir_tensor_elems(&t[i]) > 0) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
 const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, IrTensor *out,
                          IrArena *a) {
     IrEval *e = ir_eval_new(a);
+    IrDiag *diag = ir_arena_diag(a);
+    IrWhere at = diag->at;
     const char *why = check_operands(a, n, N, in);
     why = why ? why : shape_results(a, n, N, out);
     if (why) {
         return why;
     }
+    diag->at = (IrWhere){n->name, n->src_op};
     for (int i = 0; i < n->n_out; i++) {
         out[i].data = ir_alloc(a, ir_tensor_bytes(&out[i]));
     }
-    why = eval_fn[n->op](e, n, in, out);
+    why = is_empty(out, n->n_out) ? NULL : eval_fn[n->op](e, n, in, out);
     ir_eval_release(e);
+    diag->at = at;
     return why;
 }
 
@@ -154,6 +168,7 @@ static const char *run_node(Run *r, const IrNode *n) {
     if (why) {
         return why;
     }
+    ir_arena_diag(e->arena)->at = (IrWhere){n->name, n->src_op};
     for (int i = 0; i < n->n_out; i++) {
         Slot *s = &r->slot[n->out[i]->id];
         size_t bytes = ir_tensor_bytes(&r->out[i]);
@@ -162,7 +177,7 @@ static const char *run_node(Run *r, const IrNode *n) {
         s->t = r->out[i];
         s->ready = true;
     }
-    why = eval_fn[n->op](e, n, r->in, r->out);
+    why = is_empty(r->out, n->n_out) ? NULL : eval_fn[n->op](e, n, r->in, r->out);
     ir_eval_drop_all(&e->scratch);
     return why;
 }
@@ -216,6 +231,7 @@ const char *ir_eval(IrGraph *g, int64_t N, const IrTensor *inputs, IrTensor *out
         drop_operands(&r, n);
     }
     why = why ? why : collect_outputs(&r, outputs);
+    ir_arena_diag(a)->at = IR_NOWHERE;
     ir_eval_release(r.e);
     return why;
 }

@@ -1,20 +1,27 @@
 // Memory of a run of the evaluator: blocks in two lists, freed one by one after their last use or
 // all at once when a node is done. Whatever happens, the arena's end frees the rest.
 #include "ir/eval.h"
+#include "ir/memory.h"
 #include <stdlib.h>
 
 struct IrBlock {
     IrBlock *next, **link; // link: the pointer that points here
-    char pad[48];
+    IrDiag *diag;
+    size_t size;
+    char pad[32];
 };
 _Static_assert(sizeof(IrBlock) == 64, "what follows a block's head keeps its alignment");
 
 void *ir_eval_take(IrEval *e, IrBlock **list, size_t bytes) {
+    IrDiag *diag = ir_arena_diag(e->arena);
     size_t size = bytes + 2 * sizeof(IrBlock) - 1;
+    ir_memory_take(diag, size > bytes ? size : bytes);
     IrBlock *b = size > bytes ? aligned_alloc(64, size / 64 * 64) : NULL;
     if (!b) {
-        ir_fatal(ir_arena_diag(e->arena), IR_NOWHERE, "out of memory: %zu bytes", bytes);
+        ir_fatal(diag, IR_NOWHERE, "out of memory: %zu bytes", bytes);
     }
+    b->diag = diag;
+    b->size = size;
     b->next = *list;
     b->link = list;
     if (b->next) {
@@ -30,6 +37,7 @@ void ir_eval_drop(void *data) {
     if (b->next) {
         b->next->link = b->link;
     }
+    ir_memory_give(b->diag, b->size);
     free(b);
 }
 

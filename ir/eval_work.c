@@ -2,12 +2,24 @@
 // attributes come from files nobody vouches for.
 #include "ir/eval.h"
 
+// 0 counts as 1: loops over the dimensions around it run nevertheless.
 static double count_elems(const IrType *t) {
     double n = 1;
     for (int i = 0; i < t->shape.rank; i++) {
-        n *= (double)ir_dim_at(t->shape.dim[i], 1);
+        int64_t d = ir_dim_at(t->shape.dim[i], 1);
+        n *= d > 0 ? (double)d : 1;
     }
     return n;
+}
+
+static bool is_empty(const IrNode *n) {
+    for (int i = 0; i < n->n_out; i++) {
+        IrDim elems;
+        if (!ir_shape_elems(&n->out[i]->type.shape, &elems) || !ir_dim_is(elems, 0)) {
+            return false;
+        }
+    }
+    return n->n_out > 0;
 }
 
 // Products and comparisons that one element of the result takes.
@@ -43,6 +55,9 @@ static double count_steps(const IrNode *n, double in_elems) {
 
 double ir_eval_work(const IrNode *n) {
     double in_elems = 0, out_elems = 0;
+    if (is_empty(n)) {
+        return 0; // see ir_eval_node()
+    }
     for (int i = 0; i < n->n_in; i++) {
         in_elems += ir_in(n, i) ? count_elems(&ir_in(n, i)->type) : 0;
     }

@@ -70,6 +70,10 @@ bool ir_type_bytes(const IrType *t, IrDim *out);
 char *ir_dim_print(IrDim d, char *buf, size_t size); // "64", "N", "2N+3"; returns buf
 // "f32[N,64,56,56]{nChw16c}" into buf (at least 160 bytes); returns buf.
 char *ir_type_print(const IrType *t, char *buf, size_t size);
+// NULL, or why no value can be of this type: ranks, negative dimensions, a size that overflows or
+// is not affine in N, a block that does not fit, no element among dimensions that a loop would take
+// long for. The text is in arena a.
+const char *ir_check_type(IrArena *a, const IrType *t);
 
 // ---------------------------------------------------------------- ops and attributes
 
@@ -280,6 +284,12 @@ struct IrProgram {
     int n_meta, cap_meta;
     IrMeta *meta;
 };
+
+// n is the node at hand: what fails for lack of memory from here on is reported as its fault. A
+// pass, or the walk of another kind, begins without one.
+static inline void ir_work_on(const IrNode *n) {
+    n->graph->prog->diag->at = (IrWhere){n->name, n->src_op};
+}
 
 IrProgram *ir_program_new(IrArena *arena, const char *name);
 IrGraph *ir_graph_new(IrProgram *p, const char *name);

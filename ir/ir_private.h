@@ -9,10 +9,6 @@ enum {
     IR_CONST_IN_TEXT = 64 // elements of a constant that are printed one by one
 };
 
-// NULL, or why no value can be of this type: ranks, negative dimensions, a size that overflows or
-// is not affine in N, a block that does not fit. The text is in arena a.
-const char *ir_check_type(IrArena *a, const IrType *t);
-
 // Arity, attributes and shape rule, on a node that need not be linked in yet; writes the results'
 // types (plain). NULL, or why not.
 const char *ir_compute_types(IrNode *n);

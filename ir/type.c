@@ -3,6 +3,8 @@
 #include "ir/ir_private.h"
 #include <string.h>
 
+enum { MAX_ROUNDS = 1 << 24 };
+
 typedef struct DtypeInfo {
     const char *name;
     int bytes;
@@ -183,6 +185,18 @@ char *ir_type_print(const IrType *t, char *buf, size_t size) {
     return buf;
 }
 
+// A tensor without elements costs no memory, whatever its other dimensions are, but loops over them
+// cost time. True: they run too long, for one image.
+static bool is_empty_and_long(const IrType *t) {
+    IrDim elems;
+    double rounds = 1;
+    for (int i = 0; i < t->shape.rank; i++) {
+        int64_t d = ir_dim_at(t->shape.dim[i], 1);
+        rounds *= d > 0 ? (double)d : 1;
+    }
+    return ir_shape_elems(&t->shape, &elems) && ir_dim_is(elems, 0) && rounds > MAX_ROUNDS;
+}
+
 const char *ir_check_type(IrArena *a, const IrType *t) {
     if ((unsigned)t->dtype >= IR_DTYPE_COUNT) {
         return ir_sprintf(a, "element type %d does not exist", (int)t->dtype);
@@ -203,6 +217,10 @@ const char *ir_check_type(IrArena *a, const IrType *t) {
     IrDim bytes;
     if (!ir_type_bytes(t, &bytes)) {
         return ir_sprintf(a, "%s is too large, or its size is not affine in N", buf);
+    }
+    if (is_empty_and_long(t)) {
+        return ir_sprintf(a, "%s has no element, and its other dimensions are more than %d in all",
+                          buf, MAX_ROUNDS);
     }
     return NULL;
 }

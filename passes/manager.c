@@ -68,7 +68,9 @@ static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassI
     ir_arena_defer(p->arena, free_scratch, scratch);
     *scratch = ir_arena_new(p->diag);
     PassContext ctx = {.scratch = *scratch, .prog = p, .opt = opt};
+    p->diag->at = IR_NOWHERE;
     PassResult r = pass->run(&ctx, g);
+    p->diag->at = IR_NOWHERE;
     free_scratch(scratch);
     double ms = read_clock_ms() - start;
     if (opt->time_passes) {

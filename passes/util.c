@@ -4,6 +4,7 @@
 #include <math.h>
 
 IrBuilder pass_before(IrNode *n) {
+    ir_work_on(n);
     return (IrBuilder){.graph = n->graph, .before = n, .name = n->name, .src_op = n->src_op};
 }
 

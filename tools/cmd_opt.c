@@ -12,6 +12,8 @@ static const ToolUsage usage = {
     NULL};
 
 static char *read_all(Tool *t, const char *path, size_t *len) {
+    if (!tool_reads(t, path, 0))
+        return NULL;
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (!f) {
         ir_error(&t->diag, IR_NOWHERE, "%s", strerror(errno));
@@ -32,6 +34,7 @@ static char *read_all(Tool *t, const char *path, size_t *len) {
     if (f != stdin)
         fclose(f);
     text[*len] = 0;
+    ir_memory_read(&t->diag, (int64_t)*len);
     return text;
 }
 
@@ -75,8 +78,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     }
     size_t len;
     t->diag.file = rest.v[0];
-    char *text = tool_reads(t, rest.v[0], 0) ? read_all(t, rest.v[0], &len) : NULL;
-    IrProgram *p = text && tool_target(t, &m) ? ir_parse(t->arena, rest.v[0], text, len) : NULL;
+    char *text = tool_target(t, &m) ? read_all(t, rest.v[0], &len) : NULL;
+    IrProgram *p = text ? ir_parse(t->arena, rest.v[0], text, len) : NULL;
     if (!p)
         return EXIT_INPUT;
     PassOptions po = tool_pass_options(&m);

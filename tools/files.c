@@ -112,17 +112,21 @@ bool tool_write_temp(Tool *t, const char *path, ToolPrint print, void *ctx) {
 }
 
 const char *tool_model_hash(Tool *t, const char *path) {
+    enum { PIECE = 1 << 20 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0)
+    char *piece = ir_alloc(t->arena, PIECE);
+    XXH3_state_t *state = ir_alloc(t->arena, sizeof *state);
+    XXH3_INITSTATE(state);
+    XXH3_128bits_reset(state);
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (n > 0 || (n < 0 && fd >= 0 && errno == EINTR)) {
+        n = read(fd, piece, PIECE);
+        XXH3_128bits_update(state, piece, n > 0 ? (size_t)n : 0);
+    }
+    if (n < 0)
         ir_fatal(&t->diag, IR_NOWHERE, "%s", strerror(errno));
-    void *data = st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     close(fd);
-    if (data == MAP_FAILED)
-        ir_fatal(&t->diag, IR_NOWHERE, "%s", strerror(errno));
-    XXH128_hash_t h = XXH3_128bits(data, (size_t)st.st_size);
-    if (data)
-        munmap(data, (size_t)st.st_size);
+    XXH128_hash_t h = XXH3_128bits_digest(state);
     return ir_sprintf(t->arena, "%016llx%016llx", (unsigned long long)h.high64,
                       (unsigned long long)h.low64);
 }

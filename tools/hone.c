@@ -46,6 +46,7 @@ int tool_run(ToolCommand command, int argc, char **argv) {
     jmp_buf guard;
     ir_diag_init(&t->diag, "hone");
     t->diag.guard = &guard;
+    t->diag.memory = &t->memory;
     volatile int code = EXIT_INPUT;
     IrArena *volatile arena = NULL;
     if (setjmp(guard) == 0) {

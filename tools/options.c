@@ -1,6 +1,7 @@
 // Command lines as tables.
 #include "tools/options.h"
 
+#include "frontend/frontend.h"
 #include "runtime/core/text.h"
 
 #include <ctype.h>
@@ -96,6 +97,10 @@ static bool store_number(const ToolOpt *o, const char *value, const ToolUsage *u
     return true;
 }
 
+static bool store_size(const char *value, int64_t *to, const ToolUsage *u) {
+    return fe_parse_size(value, to) || wrong(u, "not a size such as 512M or 4G:", value);
+}
+
 static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
     ToolList *list = o->to;
     switch (o->kind) {
@@ -111,6 +116,8 @@ static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
         return store_number(o, value, u);
     case TOOL_LIST_OF_NUMBERS:
         return store_numbers(o, value, u);
+    case TOOL_SIZE:
+        return store_size(value, o->to, u);
     case TOOL_LIST:
         if (list->n == (int)(sizeof list->v / sizeof *list->v))
             return wrong(u, "too many", o->name);

@@ -13,6 +13,7 @@ typedef enum ToolOptKind {
     TOOL_NUMBER,          // ToolNumber *, min..max
     TOOL_WHOLE,           // ToolNumber *, a whole one
     TOOL_LIST_OF_NUMBERS, // ToolNumbers *: "0.5" or "0.4,0.5,0.6", each min..max
+    TOOL_SIZE,            // int64_t *: bytes, "4G"
     TOOL_LIST,            // ToolList *: may be given several times
     TOOL_LEVEL,           // int *: -O0..-O3
     TOOL_HEADING          // a line of --help

@@ -31,6 +31,9 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
             return NULL;
         }
     }
+    t->memory.raised = m->limits.v[FE_LIMIT_MEMORY];
+    if (__builtin_add_overflow(t->memory.raised, m->limits.v[FE_LIMIT_CONSTANTS], &t->memory.raised))
+        t->memory.raised = INT64_MAX;
     const FeModel *read = NULL;
     FeOptions opt = {.n_pins = m->input_shapes.n,
                      .pins = pins,
@@ -51,6 +54,7 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
 }
 
 bool tool_target(Tool *t, ToolModel *m) {
+    t->memory.budget = m->max_memory;
     const char *pass = m->print_after;
     if (pass && strcmp(pass, "all") != 0 && !passes_is_pass(pass)) {
         ir_error(&t->diag, IR_NOWHERE,

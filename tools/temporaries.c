@@ -2,6 +2,9 @@
 // and intermediate files. (Outputs under temporary names are those of runtime/file/outs.c, whose
 // thread calls us with the lock held: from then on no subprocess starts.)
 //
+// And a file that is mapped, a model's external data, which may be larger than memory: where
+// somebody cuts it off, that is SIGBUS, which ends us with a line and exit code 1.
+//
 // Other threads of the compiler run on until the process ends, so the directory for intermediate
 // files moves to a new name before it is emptied: what opens a file by its path afterwards fails.
 #define _GNU_SOURCE // getdents64
@@ -86,7 +89,51 @@ static int clean_up(void *ctx, const siginfo_t *info) {
     return info->si_code == SI_QUEUE && info->si_pid == getpid() ? info->si_value.sival_int : -1;
 }
 
+// The line of /proc/self/maps that holds `at`: its path into name[size]. It is asked at the end of
+// a process that may be anywhere, so there is no allocation and no lock. False: no file is there.
+static bool find_mapping(uintptr_t at, char *name, size_t size) {
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    size_t n = 0;
+    bool found = false;
+    for (char c; fd >= 0 && !found && read(fd, &c, 1) == 1;) {
+        if (c != '\n') {
+            name[n] = c < 32 || c == 127 ? '?' : c;
+            n += n + 1 < size;
+            continue;
+        }
+        name[n] = 0;
+        n = 0;
+        char *end, *path = strchr(name, '/');
+        uintptr_t first = strtoul(name, &end, 16), last = *end ? strtoul(end + 1, NULL, 16) : 0;
+        found = path && first <= at && at < last;
+        if (found)
+            memmove(name, path, strlen(path) + 1);
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+// Who waits for signals removes the temporary files, and ends with the exit code in the value.
+static void on_bus_error(int sig, siginfo_t *info, void *context) {
+    (void)context;
+    char line[4400] = "hone: ", *name = line + strlen(line);
+    if (!find_mapping((uintptr_t)info->si_addr, name, 4096)) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    strcat(line, ": it was cut off while it was read\n");
+    if (write(2, line, strlen(line)) < 0)
+        _exit(EXIT_INPUT);
+    sigqueue(getpid(), SIGTERM, (union sigval){.sival_int = EXIT_INPUT});
+    for (;;)
+        pause();
+}
+
 void tool_catch_signals(Tool *t) {
+    struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &bus, NULL);
     rt_outs_init(&t->outs);
     rt_outs_watch(&t->outs, clean_up, t);
 }

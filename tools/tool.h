@@ -8,6 +8,7 @@
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "ir/ir.h"
+#include "ir/memory.h"
 #include "passes/passes.h"
 #include "runtime/core/text.h"
 #include "runtime/file/out.h"
@@ -21,6 +22,7 @@ enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_BUG = 3 };
 typedef struct Tool {
     IrArena *arena;
     IrDiag diag;
+    IrMemory memory; // what all arenas take, and --max-memory
     bool verbose;
     RtOuts outs; // its lock is over the two below: the thread that ends the process reads them
     const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
@@ -28,7 +30,7 @@ typedef struct Tool {
 } Tool;
 
 // From here on SIGINT, SIGTERM and SIGHUP kill the subprocess and remove the temporary files, then
-// end the process as ever.
+// end the process as ever; a mapped file that was cut off ends it with a line and exit code 1.
 void tool_catch_signals(Tool *t);
 // Ends that: removes what is left, and a signal that comes now waits for the process to end.
 void tool_end_temporaries(Tool *t);
@@ -49,6 +51,7 @@ const char *tool_temp_dir(Tool *t);
 typedef struct ToolModel {
     const char *path;
     ToolList input_shapes;
+    int64_t max_memory; // 0: the default
     ToolList limit_texts;
     FeLimits limits; // set by tool_import()
     bool keep_training_mode;
@@ -82,6 +85,10 @@ typedef struct ToolModel {
      "raises a limit that guards against hostile files: memory, nodes, tensor, constants or arena, " \
      "such as tensor=16G",                                                                         \
      0, 0},                                                                                        \
+    {"--max-memory", NULL, "SIZE", TOOL_SIZE, &(m).max_memory,                                     \
+     "memory that this may take in all, such as 4G; default 192M and 16 bytes for each byte of the "  \
+     "files that are read",                                                                        \
+     0, 0},                                                                                        \
     {"-O0..-O3", NULL, NULL, TOOL_LEVEL, &(m).opt_level, "optimisation level, default -O2", 0, 0}, \
     {"--no-winograd", NULL, NULL, TOOL_FLAG, &(m).no_winograd,                                     \
      "direct convolutions only: slower, slightly more exact", 0, 0},                               \
@@ -105,7 +112,7 @@ typedef struct ToolModel {
 
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
 IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
-bool tool_target(Tool *t, ToolModel *m);
+bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"

@@ -50,6 +50,9 @@ typedef struct CgCut {
 CgCut cg_conv_cut(int total, int max);
 int cg_conv_cut_begin(CgCut c, int part);
 CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part); // the same for a runtime part
+// How many parts of equal size from `part` on have all their taps on an axis of `size` elements;
+// reach: from the first tap to the last.
+int cg_conv_inside(CgCut c, int part, int stride, int pad, int reach, int size);
 
 // Output-channel groups of the direct kernel: `sets` sets of `blocks` vectors, each cut alike. A
 // set is a convolution group where groups are whole vectors, else all channels.

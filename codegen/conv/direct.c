@@ -56,12 +56,14 @@ static void find_row_tiles(Direct *d) {
         IR_PUSH(d->f->arena, d->row_tiles, d->n_row_tiles, cap, t);
         return;
     }
-    for (int i = 0; i < c.n; i++) {
-        RowTiles t = {.first = i, .n = 1};
+    for (int i = 0, n; i < c.n; i += n) {
+        int free = cg_conv_inside(c, i, s->sh, s->pt, (s->kh - 1) * s->dh, s->H);
+        n = free > 0 ? free : 1;
+        RowTiles t = {.first = i, .n = n};
         RowTiles *last = d->n_row_tiles ? &d->row_tiles[d->n_row_tiles - 1] : NULL;
         find_kh_runs(s, cg_conv_cut_begin(c, i), c.size - (i >= c.big), &t);
         if (last && same_runs(last, &t))
-            last->n++;
+            last->n += n;
         else
             IR_PUSH(d->f->arena, d->row_tiles, d->n_row_tiles, cap, t);
     }

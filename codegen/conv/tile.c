@@ -92,23 +92,24 @@ int cg_conv_unroll(const CgConv *s) {
 
 // ---------------------------------------------------------------- columns and rows
 
-// Columns [c, c + width): no tap leaves the image
-static bool inside(const CgConv *s, int c, int width) {
-    int first = c * s->sw - s->pl, last = (c + width - 1) * s->sw - s->pl;
-    return first >= 0 && last + (s->kw - 1) * s->dw < s->W;
+int cg_conv_inside(CgCut c, int part, int stride, int pad, int reach, int size) {
+    int64_t first = cg_conv_cut_begin(c, part), width = c.size - (part >= c.big);
+    int64_t space = (int64_t)size - 1 + pad - reach; // where the first tap of the last may be
+    int64_t most = space < 0 ? -1 : space / stride - width + 1;
+    int alike = (part < c.big ? c.big : c.n) - part;
+    int64_t n = first * stride < pad || first > most ? 0 : (most - first) / width + 1;
+    return n < alike ? (int)n : alike;
 }
 
 int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
     CgCut cut = cg_conv_cut(s->OW, s->tile.cols);
     CgColumns *run = NULL;
     int n = 0, cap = 0;
-    for (int i = 0; i < cut.n; i++) {
-        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), 1, false};
-        t.inside = inside(s, t.first, t.width);
-        if (n > 0 && t.inside && run[n - 1].inside && run[n - 1].width == t.width)
-            run[n - 1].n++;
-        else
-            IR_PUSH(f->arena, run, n, cap, t);
+    for (int i = 0; i < cut.n; i += run[n - 1].n) {
+        int free = cg_conv_inside(cut, i, s->sw, s->pl, (s->kw - 1) * s->dw, s->W);
+        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), max_int(free, 1),
+                       free > 0};
+        IR_PUSH(f->arena, run, n, cap, t);
     }
     *out = run;
     return n;

@@ -221,6 +221,7 @@ static void write_job(Job *j) {
 
 static void compile_job(Job *j, atomic_int *done) {
     ir_diag_init(&j->diag, j->p->ir->diag->file);
+    j->diag.memory = j->p->ir->diag->memory;
     j->arena = ir_arena_new(&j->diag);
     open_job(j);
     for (int i = 0; i < j->n_kernels; i++)

@@ -44,8 +44,20 @@ static void place_barriers(CgCode *p) {
 
 // ---------------------------------------------------------------- the walk
 
-// Its result needs no code: the bytes are an operand's, or all operands wrote into it.
+static bool is_empty(const IrNode *n) {
+    for (int i = 0; i < n->n_out; i++) {
+        IrDim bytes;
+        if (!ir_type_bytes(&n->out[i]->type, &bytes) || !ir_dim_is(bytes, 0))
+            return false;
+    }
+    return n->n_out > 0;
+}
+
+// Its result needs no code: it has no elements, the bytes are an operand's, or all operands wrote
+// into it.
 static bool is_free(const IrNode *n) {
+    if (is_empty(n))
+        return true;
     if (n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_IN_PLACE, 0))
         return true;
     for (int i = 0; i < n->n_in; i++)
@@ -56,8 +68,10 @@ static bool is_free(const IrNode *n) {
 
 static void lower_all(CgProgram *p) {
     for (const IrNode *n = p->code->graph->first; n; n = n->next)
-        if (!is_free(n))
+        if (!is_free(n)) {
+            ir_work_on(n);
             lower_table[n->op](p, n);
+        }
 }
 
 bool cg_lower_graphs(CgProgram *p) {
@@ -66,5 +80,6 @@ bool cg_lower_graphs(CgProgram *p) {
         lower_all(p);
         place_barriers(p->code);
     }
+    p->ir->diag->at = IR_NOWHERE;
     return !p->failed;
 }

@@ -138,6 +138,8 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
     n.in = link->in;
     n.out = link->out;
     n.b = (IrBuilder){.graph = fe->graph, .name = fe_node_name(fe, index), .src_op = pb->op_type};
+    IrWhere outer = fe->diag->at;
+    fe->diag->at = fe_where(&n);
     bool any_dims = false;
     for (int i = 0; i < n.n_in; i++) {
         while (n.in[i] && n.in[i]->alias) {
@@ -168,6 +170,7 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
         import_scope(&n);
     }
     finish_outputs(&n, poisoned || reason);
+    fe->diag->at = outer;
 }
 
 bool fe_import_nodes(FeContext *fe) {

@@ -6,7 +6,7 @@
 
 static bool read_model(FeContext *fe, const char *path) {
     FeFile file;
-    const char *why = fe_map_file(fe->arena, path, &file);
+    const char *why = fe_read_file(fe->arena, path, &file);
     if (why) {
         ir_error(fe->diag, IR_NOWHERE, "%s", why);
         return false;
@@ -19,7 +19,7 @@ static bool read_model(FeContext *fe, const char *path) {
         why = "it holds no graph";
     }
     const char *kind = why ? fe_describe_file(path, file) : NULL;
-    fe_unmap_file(&file);
+    fe_free_file(fe->arena, &file);
     if (kind) {
         ir_error(fe->diag, IR_NOWHERE, "not an ONNX model: it is %s", kind);
         return false;

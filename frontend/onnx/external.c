@@ -14,6 +14,7 @@
 // is a regular file with one name.
 #define _GNU_SOURCE // strchrnul, O_PATH
 #include "frontend/onnx/load.h"
+#include "ir/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -256,7 +257,8 @@ static bool is_downward(const char *location) {
 // ---------------------------------------------------------------- the file's bytes
 
 static void unmap_external(void *arg) {
-    fe_unmap_file(arg);
+    FeFile *f = arg;
+    munmap(f->bytes, f->size);
 }
 
 static const char *path_of(IrArena *a, int fd) {
@@ -267,7 +269,7 @@ static const char *path_of(IrArena *a, int fd) {
 
 static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, int fd,
                              const struct stat *st, FeFile *out) {
-    *out = (FeFile){NULL, 0};
+    *out = (FeFile){0};
     if (st->st_size == 0) {
         return NULL;
     }
@@ -276,7 +278,7 @@ static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, 
         return ir_sprintf(a, "external data '%s': %s", location, strerror(errno));
     }
     FeFile *f = ir_alloc(a, sizeof *f);
-    *f = (FeFile){p, (size_t)st->st_size};
+    *f = (FeFile){.bytes = p, .size = (size_t)st->st_size};
     ir_arena_defer(a, unmap_external, f);
     if (fe_is_lfs_pointer(*f)) {
         return ir_sprintf(a, "external data '%s' is %s", location, fe_describe_file("", *f));
@@ -285,6 +287,7 @@ static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, 
     struct FeExternalFile entry = {location, path_of(a, fd), *f};
     IR_PUSH(a, ext->v, ext->n, ext->cap, entry);
     ext->bytes += st->st_size;
+    ir_memory_read(ir_arena_diag(a), st->st_size);
     return NULL;
 }
 
@@ -354,7 +357,7 @@ const char *fe_external_find(IrArena *a, FeExternal *ext, const Onnx__TensorProt
         return ir_sprintf(a, "external data length %llu is not the %zu bytes of its shape",
                           (unsigned long long)length, bytes);
     }
-    FeFile f = {NULL, 0};
+    FeFile f = {0};
     const char *why = map_external(a, ext, location, &f);
     if (why) {
         return why;

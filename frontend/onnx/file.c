@@ -1,6 +1,9 @@
-// A whole file in memory: mapped, or read where that is not possible.
+// A whole file in memory. It is read and not mapped: what was looked at stays as it was, whoever
+// writes to the file meanwhile, and a file that is cut off is an error and no signal. (Unpacking
+// copies it anyway; only external data, which nobody copies, is mapped: external.c.)
 #define _GNU_SOURCE // mremap
 #include "frontend/onnx/load.h"
+#include "ir/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,67 +12,85 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// Reads what cannot be mapped (a pipe, say); the memory is an anonymous mapping so that both kinds
-// of FeFile are undone alike.
-static const char *read_file(IrArena *a, int fd, FeFile *out) {
-    size_t cap = 1 << 20, n = 0;
-    uint8_t *p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    while (p != MAP_FAILED) {
-        if (n == cap) {
-            p = mremap(p, cap, 2 * cap, MREMAP_MAYMOVE);
-            cap *= 2;
-            continue;
-        }
-        ssize_t got = read(fd, p + n, cap - n);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            const char *why = ir_sprintf(a, "cannot read: %s", strerror(errno));
-            munmap(p, cap);
-            return why;
-        }
-        if (got == 0) {
-            uint8_t *fit = n ? mremap(p, cap, n, 0) : MAP_FAILED;
-            *out = (FeFile){fit == MAP_FAILED ? p : fit, n};
-            return NULL;
-        }
-        n += (size_t)got;
+enum { FIRST_ROOM = 1 << 20 }; // where the size is not known (a pipe, say) or too large
+
+// Room for `room` bytes in all.
+static const char *grow(IrDiag *diag, FeFile *f, size_t room) {
+    ir_memory_take(diag, room - f->room);
+    void *p = f->room
+                  ? mremap(f->bytes, f->room, room, MREMAP_MAYMOVE)
+                  : mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        ir_memory_give(diag, room - f->room);
+        return "cannot read: out of memory";
     }
-    return "cannot read: out of memory";
+    f->bytes = p;
+    f->room = room;
+    return NULL;
 }
 
-const char *fe_map_file(IrArena *a, const char *path, FeFile *out) {
-    *out = (FeFile){NULL, 0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+// Up to the file's end, or until it is more than a protobuf can be.
+static const char *read_bytes(IrArena *a, int fd, bool sized, FeFile *f) {
+    while (!f->cut) {
+        if (f->size == f->room) {
+            f->cut = f->size > FE_MAX_FILE;
+            const char *why = f->cut || sized ? NULL : grow(ir_arena_diag(a), f, 2 * f->room);
+            if (why || f->cut || sized) {
+                return why;
+            }
+        }
+        ssize_t got = read(fd, f->bytes + f->size, f->room - f->size);
+        if (got < 0 && errno != EINTR) {
+            return ir_sprintf(a, "cannot read: %s", strerror(errno));
+        }
+        if (got == 0) {
+            return sized ? "cannot read: the file became shorter while it was read" : NULL;
+        }
+        f->size += got > 0 ? (size_t)got : 0;
+    }
+    return NULL;
+}
+
+static const char *read_open(IrArena *a, int fd, FeFile *f) {
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        const char *why = ir_sprintf(a, "cannot open: %s", strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return why;
+    IrDiag *diag = ir_arena_diag(a);
+    if (fstat(fd, &st) != 0) {
+        return ir_sprintf(a, "cannot open: %s", strerror(errno));
     }
-    const char *why = NULL;
     if (S_ISDIR(st.st_mode)) {
-        why = "cannot read: it is a directory";
-    } else if (S_ISREG(st.st_mode) && st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p != MAP_FAILED) {
-            *out = (FeFile){p, (size_t)st.st_size};
-        } else {
-            why = read_file(a, fd, out);
-        }
-    } else if (!S_ISREG(st.st_mode)) {
-        why = read_file(a, fd, out);
+        return "cannot read: it is a directory";
     }
-    close(fd);
+    bool sized = S_ISREG(st.st_mode);
+    if (sized && st.st_size == 0) {
+        return NULL;
+    }
+    bool large = sized && st.st_size > FE_MAX_FILE;
+    ir_memory_read(diag, sized && !large ? st.st_size : 0);
+    const char *why = grow(diag, f, sized && !large ? (size_t)st.st_size : FIRST_ROOM);
+    why = why ? why : read_bytes(a, fd, sized, f);
+    f->cut |= large;
+    ir_memory_read(diag, sized ? 0 : (int64_t)f->size);
     return why;
 }
 
-void fe_unmap_file(FeFile *f) {
-    if (f->size) {
-        munmap((void *)f->bytes, f->size);
+const char *fe_read_file(IrArena *a, const char *path, FeFile *out) {
+    *out = (FeFile){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return ir_sprintf(a, "cannot open: %s", strerror(errno));
     }
-    *f = (FeFile){NULL, 0};
+    const char *why = read_open(a, fd, out);
+    close(fd);
+    if (why) {
+        fe_free_file(a, out);
+    }
+    return why;
+}
+
+void fe_free_file(IrArena *a, FeFile *f) {
+    if (f->room) {
+        munmap(f->bytes, f->room);
+        ir_memory_give(ir_arena_diag(a), f->room);
+    }
+    *f = (FeFile){0};
 }

@@ -67,7 +67,7 @@ static bool has(FeFile f, const char *word) {
 static const char *describe_zip(FeFile f) {
     FeFile end = f;
     if (f.size > LOOK) {
-        end = (FeFile){f.bytes + f.size - LOOK, LOOK};
+        end = (FeFile){.bytes = f.bytes + f.size - LOOK, .size = LOOK};
     }
     if (has(f, "/data.pkl") || has(end, "/data.pkl")) {
         return has(f, "/constants.pkl") || has(end, "/constants.pkl")

@@ -12,13 +12,15 @@ const char *fe_wire_scan(IrArena *a, const uint8_t *bytes, size_t size,
                          const ProtobufCMessageDescriptor *desc, int64_t most);
 
 typedef struct FeFile {
-    const uint8_t *bytes;
-    size_t size;
+    uint8_t *bytes;
+    size_t size, room; // room: of what fe_read_file() took
+    bool cut;          // it is larger than FE_MAX_FILE; the bytes are its begin
 } FeFile;
-// Maps (or, where that is not possible, reads) a whole file. Returns NULL when fine, else why not.
-// The caller unmaps with fe_unmap_file().
-const char *fe_map_file(IrArena *a, const char *path, FeFile *out);
-void fe_unmap_file(FeFile *f);
+enum { FE_MAX_FILE = INT32_MAX }; // the most that a protobuf can be
+// Reads a whole file. NULL when fine, else why not. The caller frees it with fe_free_file(),
+// whatever came of it.
+const char *fe_read_file(IrArena *a, const char *path, FeFile *out);
+void fe_free_file(IrArena *a, FeFile *f);
 // kind.c: what a file is that could not be read as a model, after "it is", and what to do then;
 // NULL: unknown.
 const char *fe_describe_file(const char *path, FeFile f);

@@ -155,7 +155,11 @@ static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_b
             return "its shape is too big";
         }
     }
-    return *elems > INT64_MAX / 8 / elem_bytes ? "its shape is too big" : NULL;
+    if (*elems > INT64_MAX / 8 / elem_bytes) {
+        return "its shape is too big";
+    }
+    IrType type = {out->dtype, ir_shape_of(out->rank, out->dim), 0};
+    return ir_check_type(a, &type);
 }
 
 const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
@@ -194,9 +198,12 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
     }
     int width = ir_dtype_bytes(out->dtype);
     bool convert = !edge && e->convert;
+    bool external = t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    // Integers may be indices, which must not change after they were checked.
+    bool copy = external && !ir_dtype_is_float(out->dtype);
     if (elems == 0) {
         out->data = ir_alloc(a, 1);
-    } else if (convert || (uintptr_t)src % (uintptr_t)width != 0) {
+    } else if (convert || copy || (uintptr_t)src % (uintptr_t)width != 0) {
         out->data = ir_alloc_array(a, (size_t)elems, (size_t)width);
         if (convert) {
             e->convert(out->data, src, elems);

@@ -16,27 +16,40 @@
 #include "passes/util.h"
 #include <math.h>
 
-// y = x * scale[c] + shift[c] along one axis of a result.
+// y = x * scale + shift along one axis of a result: a pair per channel, or one for all of them,
+// however many a file claims.
 typedef struct Affine {
-    int64_t channels;
+    int64_t n; // pairs
     double *scale, *shift;
 } Affine;
 
-static Affine make_affine(PassContext *ctx, int64_t channels) {
-    Affine f = {channels, ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof(double)),
-                ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof(double))};
-    for (int64_t c = 0; c < channels; c++) {
+static Affine make_affine(PassContext *ctx, const IrNode *of, int64_t n) {
+    ir_work_on(of);
+    Affine f = {n, ir_alloc_array(ctx->scratch, (size_t)n + 1, sizeof(double)),
+                ir_alloc_array(ctx->scratch, (size_t)n + 1, sizeof(double))};
+    for (int64_t c = 0; c < n; c++) {
         f.scale[c] = 1;
     }
     return f;
 }
 
-// First all, then f.
-static void compose(Affine *all, const Affine *f) {
-    for (int64_t c = 0; c < f->channels; c++) {
-        all->scale[c] *= f->scale[c];
-        all->shift[c] = all->shift[c] * f->scale[c] + f->shift[c];
+static double scale_of(const Affine *f, int64_t channel) {
+    return f->scale[f->n == 1 ? 0 : channel];
+}
+
+static double shift_of(const Affine *f, int64_t channel) {
+    return f->shift[f->n == 1 ? 0 : channel];
+}
+
+// First all, then f, which node `of` is.
+static void compose(PassContext *ctx, const IrNode *of, Affine *all, const Affine *f) {
+    Affine both = f->n > all->n ? make_affine(ctx, of, f->n) : *all;
+    for (int64_t c = 0; c < both.n; c++) {
+        double scale = scale_of(f, c);
+        both.shift[c] = shift_of(all, c) * scale + shift_of(f, c);
+        both.scale[c] = scale_of(all, c) * scale;
     }
+    *all = both;
 }
 
 // ---------------------------------------------------------------- nodes as affine maps
@@ -48,8 +61,8 @@ static bool read_batch_norm(PassContext *ctx, const IrNode *n, Affine *f) {
         }
     }
     double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
-    *f = make_affine(ctx, pass_elems(&ir_in(n, 1)->type));
-    for (int64_t c = 0; c < f->channels; c++) {
+    *f = make_affine(ctx, n, pass_elems(&ir_in(n, 1)->type));
+    for (int64_t c = 0; c < f->n; c++) {
         double var = pass_elem(ctx, ir_in(n, 4), c);
         f->scale[c] = pass_elem(ctx, ir_in(n, 1), c) / sqrt(var + eps);
         f->shift[c] = pass_elem(ctx, ir_in(n, 2), c) - pass_elem(ctx, ir_in(n, 3), c) * f->scale[c];
@@ -95,8 +108,8 @@ static bool read_binary(PassContext *ctx, const IrNode *n, const IrValue *y, int
             !pass_is_per_axis(k, &y->type.shape, axis)) {
             return false;
         }
-        *f = make_affine(ctx, y->type.shape.dim[axis].c);
-        for (int64_t c = 0; c < f->channels; c++) {
+        *f = make_affine(ctx, n, ir_const_is_scalar(k) ? 1 : y->type.shape.dim[axis].c);
+        for (int64_t c = 0; c < f->n; c++) {
             affine_ops[i].take(f, c, pass_channel(ctx, k, c));
             if (!isfinite(f->scale[c]) || !isfinite(f->shift[c])) {
                 return false;
@@ -140,18 +153,19 @@ static IrValue *scale_weights(PassContext *ctx, IrNode *n, const Affine *f) {
     for (int i = 0; i < w->type.shape.rank; i++) {
         dims[i] = w->type.shape.dim[i].c;
     }
-    int64_t inner = first && f->channels ? elems / f->channels : 1;
+    int64_t channels = dims[first ? 0 : w->type.shape.rank - 1];
+    int64_t inner = first && channels ? elems / channels : 1;
     const float *old = ir_const_data(ctx->prog, w->konst);
     float *data;
     IrValue *out = pass_const_f32(ctx, n->graph, w->konst->name, w->type.shape.rank, dims, &data);
     for (int64_t i = 0; i < elems; i++) {
-        data[i] = (float)(old[i] * f->scale[i / inner % f->channels]);
+        data[i] = (float)(old[i] * scale_of(f, i / inner % channels));
     }
     return out;
 }
 
 static bool is_scaling(const Affine *f) {
-    for (int64_t c = 0; c < f->channels; c++) {
+    for (int64_t c = 0; c < f->n; c++) {
         if (f->scale[c] != 1) {
             return true;
         }
@@ -159,14 +173,17 @@ static bool is_scaling(const Affine *f) {
     return false;
 }
 
-static void apply_affine(PassContext *ctx, IrNode *n, const Affine *f) {
+// axis: of n's result.
+static void apply_affine(PassContext *ctx, IrNode *n, int axis, const Affine *f) {
     IrValue *bias = ir_in(n, 2);
+    int64_t channels = n->out[0]->type.shape.dim[axis].c;
+    ir_work_on(n);
     float *data;
     const char *name = ir_sprintf(ctx->prog->arena, "%s.bias", n->name);
-    IrValue *now = pass_const_f32(ctx, n->graph, name, 1, &f->channels, &data);
-    for (int64_t c = 0; c < f->channels; c++) {
+    IrValue *now = pass_const_f32(ctx, n->graph, name, 1, &channels, &data);
+    for (int64_t c = 0; c < channels; c++) {
         double b = bias ? pass_channel(ctx, bias, c) : 0;
-        data[c] = (float)(b * f->scale[c] + f->shift[c]);
+        data[c] = (float)(b * scale_of(f, c) + shift_of(f, c));
     }
     if (is_scaling(f)) {
         ir_set_in(n, 1, scale_weights(ctx, n, f));
@@ -193,14 +210,14 @@ static int take_readers(PassContext *ctx, IrNode *n) {
     Affine all, f;
     int axis = weight_axis(n), count = 0;
     while (axis >= 0 && read_reader(ctx, n->out[0], axis, &user, &f)) {
-        all = count++ ? all : make_affine(ctx, f.channels);
-        compose(&all, &f);
+        all = count++ ? all : make_affine(ctx, user, 1);
+        compose(ctx, user, &all, &f);
         n->name = ir_join_names(ctx->prog->arena, n->name, user->name);
         n->out[0]->name = user->out[0]->name;
         pass_forward(user, n->out[0]);
     }
     if (count) {
-        apply_affine(ctx, n, &all);
+        apply_affine(ctx, n, axis, &all);
     }
     return count;
 }
@@ -208,12 +225,12 @@ static int take_readers(PassContext *ctx, IrNode *n) {
 // ---------------------------------------------------------------- no convolution above
 
 static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, const double *v,
-                                int64_t channels) {
-    int64_t dims[IR_MAX_RANK] = {1, channels, 1, 1, 1, 1, 1, 1};
+                                int64_t count) {
+    int64_t dims[IR_MAX_RANK] = {1, count, 1, 1, 1, 1, 1, 1};
     float *data;
     const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
     IrValue *out = pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
-    for (int64_t c = 0; c < channels; c++) {
+    for (int64_t c = 0; c < count; c++) {
         data[c] = (float)v[c];
     }
     return out;
@@ -241,7 +258,7 @@ static IrNode *shorten_chain(PassContext *ctx, IrNode *n) {
     int count = 1;
     const char *name = n->name;
     for (; read_reader(ctx, last->out[0], 1, &user, &f); count++) {
-        compose(&all, &f);
+        compose(ctx, user, &all, &f);
         norm = norm || user->op == IR_OP_BATCH_NORM;
         name = ir_join_names(ctx->prog->arena, name, user->name);
         last = user;
@@ -251,8 +268,8 @@ static IrNode *shorten_chain(PassContext *ctx, IrNode *n) {
     }
     IrBuilder b = pass_before(last);
     b.name = name;
-    IrValue *scale = spread_channels(ctx, last, "scale", all.scale, all.channels);
-    IrValue *shift = spread_channels(ctx, last, "shift", all.shift, all.channels);
+    IrValue *scale = spread_channels(ctx, last, "scale", all.scale, all.n);
+    IrValue *shift = spread_channels(ctx, last, "shift", all.shift, all.n);
     IrValue *y = ir_build2(&b, IR_OP_ADD, ir_build2(&b, IR_OP_MUL, x, scale), shift);
     pass_forward(last, y); // dce takes the rest
     return y->def;

@@ -90,6 +90,7 @@ PassResult pass_fold(PassContext *ctx, IrGraph *g) {
             continue;
         }
         bool same_bytes = n->op == IR_OP_RESHAPE;
+        ir_work_on(n);
         if (!same_bytes && !((work -= ir_eval_work(n)) >= 0)) {
             break;
         }

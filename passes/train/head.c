@@ -90,9 +90,46 @@ static IrNode *search_up(IrGraph *g, const char *name, PassHead *h, const IrNode
     return NULL;
 }
 
+// Numbers that the first output has for each image; 0: not so many for each.
+static int64_t count_per_image(const IrShape *s) {
+    IrDim n = ir_dim(1);
+    if (s->rank < 1 || !ir_dim_eq(s->dim[0], (IrDim){0, 1})) {
+        return 0;
+    }
+    for (int i = 1; i < s->rank; i++) {
+        if (s->dim[i].n || !ir_dim_mul(n, s->dim[i], &n)) {
+            return 0;
+        }
+    }
+    return n.c;
+}
+
+// A number per class and pixel, token or box: each would need a label of its own.
+static bool has_rows(const IrShape *s) {
+    int wide = 0;
+    for (int i = 1; i < s->rank; i++) {
+        wide += !ir_dim_is(s->dim[i], 1);
+    }
+    return wide > 1;
+}
+
+static bool report_rows(const IrGraph *g, const IrNode *at, const char *but) {
+    const IrValue *v = g->outputs[0];
+    char text[160];
+    ir_error(g->prog->diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
+             "%sthe output '%s' is %s: several rows of numbers for each image, and one is trained "
+             "against the image's label; end the network in a mean over the rows "
+             "(GlobalAveragePool, ReduceMean)",
+             but, v->name, ir_type_print(&v->type, text, sizeof text));
+    return false;
+}
+
 static bool report_none(IrGraph *g, const char *name, const IrNode *last) {
     IrDiag *d = g->prog->diag;
     bool exists = false;
+    if (g->n_outputs && has_rows(&g->outputs[0]->type.shape)) {
+        return report_rows(g, last, "no classifier found: ");
+    }
     for (const IrNode *n = g->first; name && n; n = n->next) {
         exists = exists || strcmp(n->name, name) == 0;
     }
@@ -317,28 +354,22 @@ static int drop_softmax(IrGraph *g) {
 }
 
 // [N,classes], whatever the network made of it.
-static bool flatten_output(PassContext *ctx, IrGraph *g) {
+static bool flatten_output(PassContext *ctx, IrGraph *g, int64_t classes) {
     IrValue *v = g->outputs[0];
-    IrShape flat = {2, {{0, 1}, {1, 0}}};
-    for (int i = 1; i < v->type.shape.rank; i++) {
-        if (!ir_dim_mul(flat.dim[1], v->type.shape.dim[i], &flat.dim[1])) {
-            flat.dim[1] = ir_dim(-1);
-            break;
+    int64_t numbers = count_per_image(&v->type.shape);
+    char text[160];
+    if (numbers > 0 && numbers == classes && v->type.dtype == IR_F32) {
+        if (v->type.shape.rank != 2) {
+            IrShape flat = {2, {{0, 1}, ir_dim(classes)}};
+            IrBuilder b = {.graph = g, .name = v->def->name, .src_op = v->def->src_op};
+            ir_replace_output(g, 0, ir_build_reshape(&b, v, &flat));
         }
+        return true;
     }
-    if (v->type.shape.rank < 2 || !ir_dim_eq(v->type.shape.dim[0], flat.dim[0]) || flat.dim[1].n ||
-        flat.dim[1].c < 1 || v->type.dtype != IR_F32) {
-        char text[160];
-        ir_error(ctx->prog->diag, (IrWhere){v->def->name, v->def->src_op},
-                 "the output '%s' is %s, not one row of numbers per image", v->name,
-                 ir_type_print(&v->type, text, sizeof text));
-        return false;
-    }
-    if (v->type.shape.rank != 2) {
-        IrBuilder b = {.graph = g, .name = v->def->name, .src_op = v->def->src_op};
-        ir_replace_output(g, 0, ir_build_reshape(&b, v, &flat));
-    }
-    return true;
+    ir_error(ctx->prog->diag, (IrWhere){v->def->name, v->def->src_op},
+             "the output '%s' is %s, not one row of %lld numbers per image", v->name,
+             ir_type_print(&v->type, text, sizeof text), (long long)classes);
+    return false;
 }
 
 PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
@@ -349,14 +380,18 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
     if (!pass_find_head(g, o->node, &h)) {
         return r;
     }
+    int64_t old = count_classes(h.node), numbers = count_per_image(&g->outputs[0]->type.shape);
+    if (old > 0 && numbers > old && numbers % old == 0) {
+        report_rows(g, g->outputs[0]->def, "");
+        return r;
+    }
     if (o->classes) {
-        int64_t old = count_classes(h.node);
         if (!replace_weights(ctx, g, &h, o) || !retype(ctx, g, h.node, old, o->classes)) {
             return r;
         }
         r.changes++;
     }
     r.changes += drop_softmax(g);
-    flatten_output(ctx, g);
+    flatten_output(ctx, g, o->classes ? o->classes : old);
     return r;
 }

@@ -1,7 +1,16 @@
-// Pixels in memory: room for what a header claims, within limits.
+// Pixels in memory: room for what a header claims, within limits: a fixed one, and what the file's
+// bytes can hold when they are packed as tightly as the format allows.
 #include "runtime/image/image.h"
 
 #include <stdlib.h>
+
+bool rt_image_fits(const char *path, int64_t width, int64_t height, int64_t most, RtErr *err) {
+    bool fits =
+        width <= 0 || height <= 0 || width > RT_MAX_PIXELS / height || height <= most / width;
+    return fits || // or rt_image_alloc() says why not
+           rt_fail(err, "%s: truncated: its bytes cannot hold %lld x %lld pixels", path,
+                   (long long)width, (long long)height);
+}
 
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
                     RtErr *err) {

@@ -28,7 +28,9 @@ bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *
 // A JPEG in memory of an image with 1 or 3 channels, sides at most 65,500. free() releases. NULL
 // with err set.
 uint8_t *rt_jpeg_encode(const RtImage *image, size_t *bytes, RtErr *err);
-// Checks the size that a header claims and allocates the pixels.
+// Checks the size that a header claims against the pixels that the file's bytes can hold.
+bool rt_image_fits(const char *path, int64_t width, int64_t height, int64_t most, RtErr *err);
+// Checks the size against RT_MAX_PIXELS and allocates the pixels.
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
                     RtErr *err);
 

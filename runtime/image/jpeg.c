@@ -12,6 +12,12 @@
 
 #include "runtime/image/image.h"
 
+// Pixels that a byte can hold: a block takes a bit at least (the DC scan of a progressive file),
+// and the fewest blocks are 8 of an MCU of 32 x 32 pixels (one component is sampled 4 x 1, another
+// 1 x 4). An arithmetic coder could do with less for a picture without content; there it is a
+// limit.
+enum { MOST_PER_BYTE = 8 * 32 * 32 / 8 };
+
 typedef struct Decoder {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr error;
@@ -114,7 +120,9 @@ static void decode(Decoder *d, const uint8_t *data, size_t size) {
     jpeg_read_header(jpeg, TRUE);
     bool four = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = four ? JCS_CMYK : JCS_RGB;
-    if (!rt_image_alloc(d->path, jpeg->image_width, jpeg->image_height, 3, d->image, d->err))
+    int64_t width = jpeg->image_width, height = jpeg->image_height;
+    if (!rt_image_fits(d->path, width, height, (int64_t)size * MOST_PER_BYTE, d->err) ||
+        !rt_image_alloc(d->path, width, height, 3, d->image, d->err))
         longjmp(d->leave, 1);
     jpeg_start_decompress(jpeg);
     read_rows(d);

@@ -1,5 +1,8 @@
 // PNG by libpng to 8-bit RGB with the meaning of Pillow's convert('RGB'): palettes looked up, grey
 // repeated, of 16 bits the upper 8, alpha and transparency dropped, gamma and profiles ignored.
+//
+// A chunk's length is a claim, which libpng would allocate for: all chunks are measured against the
+// file first, and those that mean nothing here are skipped unread.
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +11,12 @@
 
 #include "runtime/image/image.h"
 
+enum { DEFLATE_MOST = 1032 }; // bytes that one can stand for
+
 typedef struct Reader {
     const char *path;
     const uint8_t *data;
-    size_t left;
+    size_t left, idat; // idat: bytes of all IDAT chunks
     RtErr *err;
     png_structp png;
     png_infop info;
@@ -41,6 +46,28 @@ static void on_read(png_structp png, png_bytep to, size_t bytes) {
     r->left -= bytes;
 }
 
+// False: the chunks do not fit into the file.
+static bool measure_chunks(Reader *r) {
+    const uint8_t *p = r->data + 8, *end = r->data + r->left; // behind the signature
+    for (bool last = false; !last; p += 12) {
+        if (end - p < 12)
+            return false;
+        size_t bytes = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+        if (bytes > (size_t)(end - p) - 12)
+            return false;
+        r->idat += memcmp(p + 4, "IDAT", 4) == 0 ? bytes : 0;
+        last = memcmp(p + 4, "IEND", 4) == 0;
+        p += bytes;
+    }
+    return true;
+}
+
+// Pixels that its deflated rows can hold.
+static int64_t count_most(const Reader *r) {
+    int64_t bits = png_get_bit_depth(r->png, r->info) * png_get_channels(r->png, r->info);
+    return (int64_t)r->idat * DEFLATE_MOST * 8 / bits;
+}
+
 static void set_transforms(png_structp png, png_infop info) {
     int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     if (type == PNG_COLOR_TYPE_PALETTE)
@@ -57,13 +84,18 @@ static void set_transforms(png_structp png, png_infop info) {
 }
 
 static bool decode(Reader *r) {
+    if (!measure_chunks(r))
+        return rt_fail(r->err, "%s: truncated PNG", r->path);
     if (setjmp(png_jmpbuf(r->png)))
         return false;
     png_set_read_fn(r->png, r, on_read);
     png_set_user_limits(r->png, RT_MAX_PIXELS, RT_MAX_PIXELS);
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1); // the ancillary ones
     png_read_info(r->png, r->info);
-    if (!rt_image_alloc(r->path, png_get_image_width(r->png, r->info),
-                        png_get_image_height(r->png, r->info), 3, r->image, r->err))
+    int64_t width = png_get_image_width(r->png, r->info);
+    int64_t height = png_get_image_height(r->png, r->info);
+    if (!rt_image_fits(r->path, width, height, count_most(r), r->err) ||
+        !rt_image_alloc(r->path, width, height, 3, r->image, r->err))
         return false;
     set_transforms(r->png, r->info);
     size_t stride = (size_t)r->image->width * 3;

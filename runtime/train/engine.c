@@ -201,6 +201,33 @@ void rt_engine_close(RtEngine *t) {
     free(t);
 }
 
+// Floats per image of what we hand over for an input: memory is sized by this, so a graph that
+// reads more than it is not run.
+static int64_t floats_given(const RtEngine *t, HoneBind b, int64_t declared) {
+    const HonePreprocess *p = &t->d->info->preprocess;
+    if (b.kind == HONE_BIND_IMAGE)
+        return (int64_t)p->height * p->width * p->channels;
+    if (b.kind == HONE_BIND_FEATURE)
+        return b.index < rt_engine_n_features(t) ? rt_engine_feature_floats(t, b.index) : -1;
+    return declared;
+}
+
+static bool check_stage(const RtEngine *t, RtErr *err) {
+    if (rt_engine_n_features(t) > RT_MAX_FEATURES)
+        return rt_fail(err, "the frozen prefix has more than %d results", RT_MAX_FEATURES);
+    for (int k = PREFIX; k < N_STAGE_GRAPHS; k++) {
+        const HoneTrainGraph *g = &t->graph[k];
+        for (int i = 0; g->model && i < g->n_in; i++) {
+            int64_t count;
+            if (!rt_tensor_count(&g->model->inputs[i], 1, &count) ||
+                count != floats_given(t, g->in[i], count))
+                return rt_fail(err, "%s: its input '%s' is not as large as what it gets",
+                               g->model->name, g->model->inputs[i].name);
+        }
+    }
+    return true;
+}
+
 bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err) {
     const HoneTrainStage *stage = &t->d->stages[s];
     free_features(t);
@@ -209,8 +236,8 @@ bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err) {
         !open_graph(t, TRAIN, &stage->train, err) || !open_graph(t, EVAL, &stage->eval, err))
         return false;
     t->stage = s;
-    if (rt_engine_n_features(t) > RT_MAX_FEATURES)
-        return rt_fail(err, "the frozen prefix has more than %d results", RT_MAX_FEATURES);
+    if (!check_stage(t, err))
+        return false;
     size_t bytes = (size_t)t->d->param_floats * sizeof(float);
     memset(t->buffer[RT_ENGINE_M], 0, bytes);
     memset(t->buffer[RT_ENGINE_V], 0, bytes);

@@ -1,5 +1,8 @@
 // The cache behind feature_cache.h. A file is a header, a checksum per row, then the rows; a row
 // counts when its checksum is right, so that a run which was killed leaves nothing to repair.
+//
+// The file is read and written row by row, not mapped: who cuts it off or writes to it while we
+// train gets us an error, by the checksum or the end of the file, and no signal or wrong value.
 #define _GNU_SOURCE
 #include "runtime/train/feature_cache.h"
 
@@ -25,11 +28,15 @@ typedef struct Header {
 struct RtFeatureCache {
     int64_t rows, row_floats;
     uint8_t *state; // [rows]
-    uint64_t *sums; // [rows] in the file, NULL in memory
-    float *data;    // [rows][row_floats]
-    void *map;      // anonymous or of the file
+    // in memory:
+    float *data; // [rows][row_floats], mapped
     size_t map_bytes;
-    int fd; // of the file, held by a lock; -1: none
+    // in a file; path NULL: it is not
+    char *path;
+    int fd;         // held by a lock
+    off_t head;     // bytes in front of the rows
+    uint64_t *sums; // [rows], as in the file
+    float *row;     // [row_floats] the last one that was read
 };
 
 static size_t round_page(size_t n) {
@@ -57,19 +64,57 @@ int64_t rt_memory_available(void) {
     return (int64_t)kib * 1024;
 }
 
-static uint64_t row_sum(const RtFeatureCache *c, int64_t row) {
-    return XXH3_64bits(c->data + row * c->row_floats, (size_t)c->row_floats * sizeof(float)) | 1;
+static size_t row_bytes(const RtFeatureCache *c) {
+    return (size_t)c->row_floats * sizeof(float);
+}
+
+static uint64_t row_sum(const RtFeatureCache *c, const float *row) {
+    return XXH3_64bits(row, row_bytes(c)) | 1;
+}
+
+// ---------------------------------------------------------------- the file
+
+static bool read_at(int fd, void *to, size_t bytes, off_t at) {
+    errno = 0;
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = pread(fd, (char *)to + done, bytes - done, at + (off_t)done);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+static bool write_at(int fd, const void *from, size_t bytes, off_t at) {
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = pwrite(fd, (const char *)from + done, bytes - done, at + (off_t)done);
+        if (n < 0 && errno != EINTR)
+            return false;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+static off_t place_of(const RtFeatureCache *c, int64_t row) {
+    return c->head + (off_t)row * (off_t)row_bytes(c);
+}
+
+static bool read_row(const RtFeatureCache *c, int64_t row) {
+    return read_at(c->fd, c->row, row_bytes(c), place_of(c, row)) &&
+           c->sums[row] == row_sum(c, c->row);
 }
 
 // Rows that a former run left. Bad images are looked at again.
 static void take_over(RtFeatureCache *c) {
+    if (!read_at(c->fd, c->sums, (size_t)c->rows * sizeof *c->sums, sizeof(Header)))
+        memset(c->sums, 0, (size_t)c->rows * sizeof *c->sums);
     for (int64_t i = 0; i < c->rows; i++)
-        if (c->sums[i] && c->sums[i] == row_sum(c, i))
+        if (c->sums[i] && read_row(c, i))
             c->state[i] = THERE;
 }
 
-// Locked: another training would make the file anew under our map of it, or fill the same rows.
-static int open_file(const char *path, RtErr *err) {
+// Locked: another training would fill the same rows. -1 with err set.
+static int lock_file(const char *path, RtErr *err) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
         return fd;
@@ -83,53 +128,51 @@ static int open_file(const char *path, RtErr *err) {
     return -1;
 }
 
-static bool map_file(RtFeatureCache *c, const char *folder, const char *key, size_t head,
-                     RtErr *err) {
-    char *path = NULL;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
-    if (asprintf(&path, "%s/features-%.32s.bin", folder, key) < 0)
-        return rt_fail(err, "no memory");
-    int fd = c->fd = open_file(path, err);
-    if (fd < 0) {
-        free(path);
-        return false;
-    }
+// The file with its header and room for all rows: a full disk is an error here and not halfway.
+static bool make_file(RtFeatureCache *c, const char *key) {
     Header want = {.rows = c->rows, .row_floats = c->row_floats}, had = {.rows = 0};
     memcpy(want.magic, magic, sizeof magic);
     memcpy(want.key, key, strnlen(key, sizeof want.key));
-    bool same =
-        pread(fd, &had, sizeof had, 0) == sizeof had && memcmp(&had, &want, sizeof had) == 0;
-    bool ok = same || ftruncate(fd, 0) == 0;
-    // Space is reserved now: a full disk is an error here and not a signal later.
-    int full = ok ? posix_fallocate(fd, 0, (off_t)c->map_bytes) : 0;
-    if (full)
-        errno = full;
-    ok = ok && !full && pwrite(fd, &want, sizeof want, 0) == sizeof want;
-    if (ok)
-        c->map = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (!ok || c->map == MAP_FAILED)
-        rt_fail(err, "%s: cannot be written: %s", path, strerror(errno));
-    if (!ok && !same)
-        unlink(path); // half a file is of no use
-    free(path);
-    if (!ok || c->map == MAP_FAILED) {
-        c->map = NULL;
-        return false;
+    bool same = read_at(c->fd, &had, sizeof had, 0) && memcmp(&had, &want, sizeof had) == 0;
+    int why = same || ftruncate(c->fd, 0) == 0 ? 0 : errno;
+    why = why ? why : posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
+    if (!why && !write_at(c->fd, &want, sizeof want, 0))
+        why = errno;
+    if (why && !same)
+        unlink(c->path); // half a file is of no use
+    errno = why;
+    return !why;
+}
+
+static bool open_file(RtFeatureCache *c, const char *folder, const char *key, RtErr *err) {
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
+    if (asprintf(&c->path, "%s/features-%.32s.bin", folder, key) < 0) {
+        c->path = NULL;
+        return rt_fail(err, "no memory");
     }
-    c->sums = (uint64_t *)((char *)c->map + sizeof(Header));
-    c->data = (float *)((char *)c->map + head);
+    c->sums = calloc((size_t)c->rows + 1, sizeof *c->sums);
+    c->row = malloc(row_bytes(c) + 1);
+    if (!c->sums || !c->row)
+        return rt_fail(err, "no memory for cached features");
+    c->head = (off_t)round_page(sizeof(Header) + (size_t)c->rows * sizeof *c->sums);
+    c->fd = lock_file(c->path, err);
+    if (c->fd < 0)
+        return false;
+    if (!make_file(c, key))
+        return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     take_over(c);
     return true;
 }
 
+// ---------------------------------------------------------------- open and close
+
 static bool map_memory(RtFeatureCache *c, RtErr *err) {
-    c->map = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (c->map == MAP_FAILED) {
-        c->map = NULL;
+    c->map_bytes = round_page((size_t)c->rows * row_bytes(c) + 1);
+    void *p = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
         return rt_fail(err, "no memory for %zu MB of cached features", c->map_bytes / 1000000);
-    }
-    c->data = c->map;
+    c->data = p;
     return true;
 }
 
@@ -137,7 +180,7 @@ RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64
                                       int64_t row_floats, RtErr *err) {
     RtFeatureCache *c = calloc(1, sizeof *c);
     if (c) {
-        c->fd = -1;
+        *c = (RtFeatureCache){.rows = rows, .row_floats = row_floats, .fd = -1};
         c->state = calloc((size_t)rows + 1, 1);
     }
     if (!c || !c->state || rt_feature_cache_bytes(rows, row_floats) == INT64_MAX) {
@@ -145,11 +188,7 @@ RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64
         rt_feature_cache_close(c);
         return NULL;
     }
-    c->rows = rows;
-    c->row_floats = row_floats;
-    size_t head = folder ? round_page(sizeof(Header) + (size_t)rows * sizeof(uint64_t)) : 0;
-    c->map_bytes = round_page(head + (size_t)(rows * row_floats) * sizeof(float)) + 4096;
-    if (!(folder ? map_file(c, folder, key, head, err) : map_memory(c, err))) {
+    if (!(folder ? open_file(c, folder, key, err) : map_memory(c, err))) {
         rt_feature_cache_close(c);
         return NULL;
     }
@@ -159,25 +198,45 @@ RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64
 void rt_feature_cache_close(RtFeatureCache *c) {
     if (!c)
         return;
-    if (c->map)
-        munmap(c->map, c->map_bytes);
+    if (c->data)
+        munmap(c->data, c->map_bytes);
     if (c->fd >= 0)
         close(c->fd);
+    free(c->path);
+    free(c->sums);
+    free(c->row);
     free(c->state);
     free(c);
 }
 
-const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row) {
-    return c->state[row] == THERE ? c->data + row * c->row_floats : NULL;
+// ---------------------------------------------------------------- rows
+
+const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row, RtErr *err) {
+    if (c->state[row] != THERE)
+        return NULL;
+    if (c->data)
+        return c->data + row * c->row_floats;
+    if (read_row(c, row))
+        return c->row;
+    rt_fail(err, "%s: cannot be read: %s", c->path,
+            errno ? strerror(errno) : "it was changed or cut off meanwhile");
+    return NULL;
 }
 
-void rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values) {
+bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, RtErr *err) {
     if (c->state[row] == THERE)
-        return;
-    memcpy(c->data + row * c->row_floats, values, (size_t)c->row_floats * sizeof *values);
-    if (c->sums)
-        c->sums[row] = row_sum(c, row);
+        return true;
+    if (c->data) {
+        memcpy(c->data + row * c->row_floats, values, row_bytes(c));
+    } else {
+        c->sums[row] = row_sum(c, values);
+        off_t at = (off_t)(sizeof(Header) + (size_t)row * sizeof *c->sums);
+        if (!write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
+            !write_at(c->fd, &c->sums[row], sizeof *c->sums, at))
+            return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
+    }
     c->state[row] = THERE;
+    return true;
 }
 
 void rt_feature_cache_put_bad(RtFeatureCache *c, int64_t row) {

@@ -14,9 +14,11 @@ RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64
                                       int64_t row_floats, RtErr *err);
 void rt_feature_cache_close(RtFeatureCache *c); // NULL is fine
 
-// The row, or NULL while it is missing or its image is bad.
-const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row);
-void rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values);
+// The row, until the next call; NULL while it is missing or its image is bad, and with err set when
+// the file does not hold it any more.
+const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row, RtErr *err);
+// False with err set: it cannot be written.
+bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, RtErr *err);
 void rt_feature_cache_put_bad(RtFeatureCache *c, int64_t row); // no image: never missing again
 // Are rows first to first + n - 1 all there (or bad)?
 bool rt_feature_cache_complete(const RtFeatureCache *c, int64_t first, int64_t n);

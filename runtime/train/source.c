@@ -178,13 +178,15 @@ static void copy_out(RtSource *s, int64_t k, const float *row) {
     }
 }
 
-static const RtFeed *next_cached(RtSource *s) {
+static const RtFeed *next_cached(RtSource *s, RtErr *err) {
     int64_t from = s->batch * s->o.batch, to = from + s->o.batch < s->n ? from + s->o.batch : s->n;
     int64_t k = 0;
     int width = s->data->target_width;
     for (int64_t i = from; i < to; i++) {
         int64_t item = s->order[i];
-        const float *row = rt_feature_cache_row(s->cache, row_of(s, item));
+        const float *row = rt_feature_cache_row(s->cache, row_of(s, item), err);
+        if (!row && err->text[0])
+            return NULL;
         if (!row)
             continue; // a bad image
         copy_out(s, k, row);
@@ -216,12 +218,13 @@ static bool fill_cache(RtSource *s, RtErr *err) {
     float *row = malloc((size_t)rt_source_row_floats(s->engine) * sizeof *row + 1);
     if (!row)
         return rt_fail(err, "no memory");
-    for (int64_t k = 0; k < s->feed.n; k++) {
+    bool ok = true;
+    for (int64_t k = 0; ok && k < s->feed.n; k++) {
         make_row(s, k, row);
-        rt_feature_cache_put(s->cache, row_of(s, s->feed.items[k]), row);
+        ok = rt_feature_cache_put(s->cache, row_of(s, s->feed.items[k]), row, err);
     }
     free(row);
-    return true;
+    return ok;
 }
 
 static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
@@ -249,7 +252,7 @@ const RtFeed *rt_source_next(RtSource *s, RtErr *err) {
     err->text[0] = 0;
     if (s->batch >= rt_source_batches(s))
         return NULL;
-    const RtFeed *f = s->loader ? next_loaded(s, err) : next_cached(s);
+    const RtFeed *f = s->loader ? next_loaded(s, err) : next_cached(s, err);
     s->batch++;
     return f;
 }

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import hostile_claims
 import hostile_graph
 import hostile_pb as pb
 import hostile_operators
@@ -18,7 +19,8 @@ import hostile_tensors
 import hostile_wire
 from script import HONE, SAMPLE, main, run, temp
 
-MODULES = {"wire": hostile_wire, "graph": hostile_graph, "tensors": hostile_tensors, "operators": hostile_operators}
+MODULES = {"wire": hostile_wire, "graph": hostile_graph, "tensors": hostile_tensors, "operators": hostile_operators,
+           "claims": hostile_claims}
 LINES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile_lines.txt")
 SECONDS, MIB = 1.0, 256
 LEAST = 150

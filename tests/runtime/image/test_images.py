@@ -118,9 +118,10 @@ class Damaged(Case):
     def test_claims_of_size(self):
         def header(w, h):
             body = b"IHDR" + struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)
-            return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + idat
+            return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + idat + end
 
         idat = struct.pack(">I", 50) + b"IDAT" + bytes(54)
+        end = struct.pack(">I", 0) + b"IEND" + bytes(4)
 
         for w, h in ((20000, 20000), (0x7fffffff, 0x7fffffff), (0, 5), (0xffffffff, 1)):
             code, _, err = self.decode("x.png", header(w, h))
