@@ -76,7 +76,7 @@ IrInts fe_attr_ints(FeNode *n, const char *name) {
     return (IrInts){(int)a->n_ints, a->n_ints ? a->ints : &none};
 }
 
-bool fe_cast_target(FeNode *n, IrDtype *out) {
+bool fe_cast_target(FeNode *n, IrDtype *out, int32_t *elem) {
     int64_t to = 0;
     if (n->since < 6) {
         const char *name = fe_attr_str(n, "to", "");
@@ -88,7 +88,8 @@ bool fe_cast_target(FeNode *n, IrDtype *out) {
         to = fe_attr_int(n, "to", 0);
     }
     int32_t onnx = to > 0 && to <= FE_MAX_ELEM_TYPE ? (int32_t)to : 0;
-    if (!fe_dtype(onnx, false, out)) {
+    *elem = onnx;
+    if (!fe_dtype(onnx, n->fe->doubles, out)) {
         fe_refuse(n, "a cast to element type %lld (%s) is not supported", (long long)to,
                   fe_onnx_type_name(onnx));
         return false;

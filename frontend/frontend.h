@@ -3,8 +3,9 @@
 //
 // Opsets 1 to 22 of the domain ai.onnx. Floating-point types other than f32 (float16, bfloat16,
 // double) are computed in f32: weights are converted once, graph inputs and outputs of those types
-// are cast at the graph's edge. Errors are one line each through the arena's IrDiag, with the
-// file's path at the start; every unsupported node is reported, not the first alone.
+// are cast at the graph's edge, and a Cast to float16 or bfloat16 rounds. Errors are one line each
+// through the arena's IrDiag, with the file's path at the start; every unsupported node is
+// reported, not the first alone.
 #ifndef FRONTEND_FRONTEND_H
 #define FRONTEND_FRONTEND_H
 

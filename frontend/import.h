@@ -39,6 +39,7 @@ struct FeValue {
     IrValue *v;                    // as an operand of the IR graph
     const FeSequence *sequence;    // it is no tensor but this
     FeValue *alias;                // the same tensor under another name (Identity)
+    int32_t elem;                  // ONNX element type, of floats where it is known; 0: it is not
     int producer;                  // index of the node of its scope that makes it, -1: none
     int uses;                      // by nodes and graph outputs
     bool stored;   // floats that the file stores, or computed from such; of initializers and
@@ -144,6 +145,8 @@ IrValue *fe_operand_or_null(FeNode *n, int i); // NULL when absent
 // Constant content, or NULL when it is not known; refuses broken data only.
 const IrTensor *fe_tensor(FeNode *n, int i);
 bool fe_type(FeNode *n, int i, IrType *out); // of a value in any form; refuses when absent
+// The ONNX element type of a float value: what the file computes it in. 0: not known.
+int32_t fe_elem_type(const FeValue *v);
 // Entries of an integer tensor of rank 0 or 1, affine in N; refuses when they are not known.
 bool fe_dims(FeNode *n, int i, FeDims *out);
 // The same, static; refuses when they are not constants. n == 0 and v == NULL when absent.
@@ -185,8 +188,9 @@ int64_t fe_attr_int(FeNode *n, const char *name, int64_t absent);
 double fe_attr_float(FeNode *n, const char *name, double absent);
 const char *fe_attr_str(FeNode *n, const char *name, const char *absent);
 IrInts fe_attr_ints(FeNode *n, const char *name); // v NULL when absent
-// Cast's target: a number, a name such as "FLOAT" in version 1. Refuses what has no dtype.
-bool fe_cast_target(FeNode *n, IrDtype *out);
+// Cast's target: a number, a name such as "FLOAT" in version 1. Refuses what has no dtype. *elem:
+// the ONNX element type.
+bool fe_cast_target(FeNode *n, IrDtype *out, int32_t *elem);
 // The ints of attribute `name` or, where that is absent, input i; refuses when neither is known.
 bool fe_dims_of(FeNode *n, const char *name, int i, FeDims *out);
 // The ints of attribute `name` or, where that is absent, of input i.

@@ -156,8 +156,14 @@ bool fe_dims_where(FeNode *n) {
 bool fe_dims_cast(FeNode *n) {
     FeDims d;
     IrDtype to;
-    if (!fe_dims(n, 0, &d) || !fe_cast_target(n, &to) || (to != IR_I64 && to != IR_I32)) {
+    int32_t elem;
+    if (!fe_dims(n, 0, &d) || !fe_cast_target(n, &to, &elem) || (to != IR_I64 && to != IR_I32)) {
         return false;
+    }
+    for (int i = 0; to == IR_I32 && i < d.n; i++) {
+        if (d.v[i].c != (int32_t)d.v[i].c || d.v[i].n != (int32_t)d.v[i].n) {
+            return false;
+        }
     }
     d.dtype = to;
     fe_out_dims(n, 0, &d);

@@ -128,6 +128,10 @@ bool fe_type(FeNode *n, int i, IrType *out) {
     return true;
 }
 
+int32_t fe_elem_type(const FeValue *v) {
+    return v->elem || !v->init ? v->elem : v->init->data_type;
+}
+
 bool fe_dims(FeNode *n, int i, FeDims *out) {
     FeValue *v = get_tensor(n, i);
     if (!v) {
@@ -194,11 +198,24 @@ bool fe_used(const FeNode *n, int i) {
     return i < n->n_out && n->out[i] && n->out[i]->uses > 0;
 }
 
+// Operators compute in the type of their first float, but for those that name another.
+static int32_t float_type_of(const FeNode *n) {
+    for (int i = 0; i < n->n_in; i++) {
+        int32_t t = n->in[i] ? fe_elem_type(n->in[i]) : 0;
+        IrDtype inside;
+        if (fe_dtype(t, true, &inside) ? ir_dtype_is_float(inside) : t) {
+            return t;
+        }
+    }
+    return 0;
+}
+
 void fe_out(FeNode *n, int i, IrValue *v) {
     if (n->refused || i >= n->n_out || !n->out[i]) {
         return;
     }
     n->out[i]->v = v;
+    n->out[i]->elem = ir_dtype_is_float(v->type.dtype) ? float_type_of(n) : 0;
     if (v->def && !v->name) {
         v->name = fe_full_name(n->fe, n->out[i]->name);
     }

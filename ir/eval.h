@@ -71,6 +71,7 @@ void ir_tensor_strides(const IrTensor *t, int64_t *stride); // row-major, in ele
 bool ir_tensor_broadcast(const IrTensor *t, const IrTensor *to, int64_t *stride);
 
 // n elements from element `at` on, `stride` elements apart (may be 0 or negative).
+double ir_dtype_round(IrDtype t, double x); // to the nearest number of that type
 void ir_tensor_load(const IrTensor *t, int64_t at, int64_t stride, int64_t n, double *to);
 // n elements from element `at` on. Floats round to nearest even; integers truncate and saturate,
 // NaN gives 0; bool is x != 0.

@@ -69,6 +69,8 @@ FLOAT_RULE(neg, -x)
 FLOAT_RULE(floor, floor(x))
 FLOAT_RULE(ceil, ceil(x))
 FLOAT_RULE(round, nearbyint(x)) // Round-11: halves to even
+FLOAT_RULE(round_f16, ir_dtype_round(IR_F16, (double)(float)x))
+FLOAT_RULE(round_bf16, ir_dtype_round(IR_BF16, (double)(float)x))
 FLOAT_RULE(sign, x > 0 ? 1 : x < 0 ? -1 : x)
 FLOAT_RULE(sin, sin(x))
 FLOAT_RULE(cos, cos(x))
@@ -144,6 +146,8 @@ const IrEvalRule ir_eval_rule[IR_OP_COUNT] = {
     [IR_OP_FLOOR] = {floor_f, NULL, 0, 0, {0}},
     [IR_OP_CEIL] = {ceil_f, NULL, 0, 0, {0}},
     [IR_OP_ROUND] = {round_f, NULL, 0, 0, {0}},
+    [IR_OP_ROUND_F16] = {round_f16_f, NULL, 0, 0, {0}},
+    [IR_OP_ROUND_BF16] = {round_bf16_f, NULL, 0, 0, {0}},
     [IR_OP_SIGN] = {sign_f, sign_i, 0, 0, {0}},
     [IR_OP_SIN] = {sin_f, NULL, 0, 0, {0}},
     [IR_OP_COS] = {cos_f, NULL, 0, 0, {0}},

@@ -112,6 +112,16 @@ static const Access access_of[IR_DTYPE_COUNT] = {
 #undef IR_DTYPE
 };
 
+double ir_dtype_round(IrDtype t, double x) {
+    union {
+        double f;
+        int64_t i;
+    } stored;
+    access_of[t].store(&stored, 0, 1, &x);
+    access_of[t].load(&stored, 0, 1, 1, &x);
+    return x;
+}
+
 void ir_tensor_load(const IrTensor *t, int64_t at, int64_t stride, int64_t n, double *to) {
     access_of[t->dtype].load(t->data, at, stride, n, to);
 }

@@ -167,6 +167,8 @@ static Range range_of_unary(const IrNode *n, Range r) {
         return range_of_sum(n, r);
     case IR_OP_AVG_POOL:
         return join(r, (Range){0, 0}); // padding may count
+    case IR_OP_ROUND_F16:
+    case IR_OP_ROUND_BF16:
     case IR_OP_RESHAPE:
     case IR_OP_TRANSPOSE:
     case IR_OP_COPY:

@@ -295,6 +295,13 @@ CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x) {
     return LLVMBuildIntCast2(f->b, x, t, a == SIGNED, "");
 }
 
+CgVal cg_elem_round(CgFn *f, IrDtype t, CgVal x) {
+    LLVMTypeRef type = LLVMTypeOf(x);
+    bool wide = type == shaped(x, f->f64);
+    CgVal y = widen(f, t, narrow(f, t, wide ? float_of_double(f, x) : x));
+    return wide ? LLVMBuildFPExt(f->b, y, type, "") : y;
+}
+
 // ---------------------------------------------------------------- f32
 
 CgVal cg_load_f(CgFn *f, CgVal p) {

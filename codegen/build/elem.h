@@ -40,6 +40,8 @@ CgVal cg_elem_truth(CgFn *f, CgVal bit);                       // the bool of an
 // Cast-13: floats to integers truncate and saturate, NaN is 0; integers wrap around; to bool is
 // x != 0. To a type of 16 bits the value keeps what one rounding to it needs.
 CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x);
+// A float or double, rounded to the nearest number of t, a type of 16 bits.
+CgVal cg_elem_round(CgFn *f, IrDtype t, CgVal x);
 
 // ---- f32
 CgVal cg_load_f(CgFn *f, CgVal p);     // one float

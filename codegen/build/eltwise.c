@@ -52,6 +52,8 @@ ELT(neg) { UNUSED_P; return LLVMBuildFNeg(f->b, x[0], ""); }
 ELT(floor) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.floor", 1, a); }
 ELT(ceil) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.ceil", 1, a); }
 ELT(round) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.roundeven", 1, a); }
+ELT(round_f16) { UNUSED_P; return cg_elem_round(f, IR_F16, x[0]); }
+ELT(round_bf16) { UNUSED_P; return cg_elem_round(f, IR_BF16, x[0]); }
 ELT(sign)
 {
     UNUSED_P;
@@ -102,6 +104,8 @@ static const Eltwise eltwise_table[IR_OP_COUNT] = {
     [IR_OP_FLOOR] = elt_floor,
     [IR_OP_CEIL] = elt_ceil,
     [IR_OP_ROUND] = elt_round,
+    [IR_OP_ROUND_F16] = elt_round_f16,
+    [IR_OP_ROUND_BF16] = elt_round_bf16,
     [IR_OP_SIGN] = elt_sign,
     [IR_OP_ADD] = elt_add,
     [IR_OP_SUB] = elt_sub,

@@ -3,16 +3,18 @@
 // movement keeps its element types, whose range it may need.
 //
 //   Add(double[3,4], double[3,4])      stays f64
+//   Cast(double[3,4], int64)           as well: all its digits count
 //   Conv(double[1,3,8,8], ...)         cast, conv of f32, cast
 #include "frontend/graph/graph.h"
 
 #include <string.h>
 
 // Their importers make no constants of their own but in their operands' type.
-static const char *const plain_ops[] = {
-    "Abs",     "Add",     "Concat",   "Constant", "Div", "Equal",     "Expand",    "Flatten",
-    "Gather",  "Greater", "Identity", "Less",     "Max", "Min",       "Mul",       "Neg",
-    "Reshape", "Slice",   "Split",    "Squeeze",  "Sub", "Transpose", "Unsqueeze", "Where"};
+static const char *const plain_ops[] = {"Abs",     "Add",      "Cast",      "Concat",    "Constant",
+                                        "Div",     "Equal",    "Expand",    "Flatten",   "Gather",
+                                        "Greater", "Identity", "Less",      "Max",       "Min",
+                                        "Mul",     "Neg",      "Reshape",   "Slice",     "Split",
+                                        "Squeeze", "Sub",      "Transpose", "Unsqueeze", "Where"};
 
 static bool is_plain(const Onnx__NodeProto *n) {
     for (size_t i = 0; i < sizeof plain_ops / sizeof *plain_ops; i++) {

@@ -163,6 +163,7 @@ static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, IrType ty
     IrDtype inside;
     v->v = ir_input(fe->graph, v->name, type);
     fe->opening.inputs[v->v->input] = opens;
+    v->elem = elem;
     if (fe_dtype(elem, fe->doubles, &inside) && inside != type.dtype) {
         IrBuilder b = {.graph = fe->graph, .name = v->name, .src_op = "input"};
         IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(inside));

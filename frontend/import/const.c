@@ -14,6 +14,9 @@ static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
         return;
     }
     fe_out_tensor(n, 0, out);
+    if (n->n_out && n->out[0]) {
+        n->out[0]->elem = t->data_type;
+    }
 }
 
 static const IrTensor *tensor_of_floats(FeNode *n, int rank, size_t count, const float *v) {

@@ -119,26 +119,66 @@ void fe_import_prelu(FeNode *n) {
 
 // ---------------------------------------------------------------- casts
 
-static void cast_to(FeNode *n, IrDtype to) {
+// f16 and bf16 are computed with as f32, so a Cast to them rounds and stays f32.
+static const struct {
+    int32_t elem;
+    IrDtype dtype;
+    IrOp round;
+} narrow[] = {
+    {ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16, IR_F16, IR_OP_ROUND_F16},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16, IR_BF16, IR_OP_ROUND_BF16},
+};
+
+static int find_narrow(int32_t elem) {
+    for (int i = 0; i < (int)(sizeof narrow / sizeof *narrow); i++) {
+        if (narrow[i].elem == elem) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static IrValue *round_to(FeNode *n, IrValue *x, int k) {
+    if (n->refused || x->type.dtype == IR_F32) {
+        return n->refused ? NULL : fe_un(n, narrow[k].round, x);
+    }
+    return fe_cast(n, fe_cast(n, x, narrow[k].dtype), IR_F32);
+}
+
+// Input 0 as a number of that element type, whose dtype is `to`.
+static void cast_to(FeNode *n, IrDtype to, int32_t elem) {
     IrType t;
-    if (!n->refused && fe_type(n, 0, &t) && t.dtype == to) {
+    int k = to == IR_F32 ? find_narrow(elem) : -1;
+    bool same = !n->refused && fe_type(n, 0, &t) && t.dtype == to;
+    bool was_narrow = same && find_narrow(fe_elem_type(n->in[0])) >= 0;
+    if (same && k < 0 && !was_narrow) {
         fe_out_alias(n, 0, 0);
-    } else {
-        fe_out(n, 0, fe_cast(n, fe_operand(n, 0), to));
+        return;
+    }
+    const IrTensor *content = same && k < 0 ? fe_tensor(n, 0) : NULL;
+    IrValue *x = fe_operand(n, 0);
+    fe_out(n, 0, k >= 0 ? round_to(n, x, k) : fe_cast(n, x, to));
+    if (!n->refused && n->n_out && n->out[0]) {
+        n->out[0]->elem = elem;
+    }
+    if (content && n->n_out && n->out[0]) { // the same numbers, of another type
+        n->out[0]->tensor = content;
+        n->out[0]->stored = n->in[0]->stored;
     }
 }
 
 void fe_import_cast(FeNode *n) {
     IrDtype to;
-    if (fe_cast_target(n, &to)) {
-        cast_to(n, to);
+    int32_t elem;
+    if (fe_cast_target(n, &to, &elem)) {
+        cast_to(n, to, elem);
     }
 }
 
 void fe_import_cast_like(FeNode *n) {
     IrType like;
     if (fe_type(n, 1, &like)) {
-        cast_to(n, like.dtype);
+        cast_to(n, like.dtype, fe_elem_type(n->in[1]));
     }
 }
 

@@ -5,8 +5,9 @@
 
 #define BLOCKED "%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
 
-static const char *const unary[] = {"sin",  "cos",  "tan",   "asin",  "acos",  "atan",
-                                    "sinh", "cosh", "asinh", "atanh", "round", "sign"};
+static const char *const unary[] = {"sin",   "cos",       "tan",        "asin",  "acos",
+                                    "atan",  "sinh",      "cosh",       "asinh", "atanh",
+                                    "round", "round_f16", "round_bf16", "sign"};
 enum { UNARY = sizeof unary / sizeof *unary };
 
 static void on_vectors(void) {
