@@ -59,16 +59,17 @@ static const ToolUsage usage = {
     "  hone verify model.onnx /path/to/its/test/folder\n"};
 
 // Largest difference, root of the mean square of all, and largest magnitude of the reference; a NaN
-// on one side only counts as infinite.
+// on one side only counts as infinite. not_finite: numbers of the reference that are none.
 typedef struct Diff {
     double diff, rms, magnitude;
+    int64_t not_finite;
 } Diff;
 
 static Diff compare(const IrTensor *got, const IrTensor *want) {
-    Diff d = {0, 0, 0};
+    Diff d = {0, 0, 0, 0};
     int64_t n = ir_tensor_elems(want);
     if (n != ir_tensor_elems(got))
-        return (Diff){INFINITY, INFINITY, 0};
+        return (Diff){INFINITY, INFINITY, 0, 0};
     for (int64_t i = 0; i < n; i++) {
         double a = ir_tensor_get(got, i), b = ir_tensor_get(want, i);
         if (a == b || (isnan(a) && isnan(b)))
@@ -81,6 +82,7 @@ static Diff compare(const IrTensor *got, const IrTensor *want) {
     for (int64_t i = 0; i < n; i++) {
         double b = fabs(ir_tensor_get(want, i));
         d.magnitude = b > d.magnitude && isfinite(b) ? b : d.magnitude;
+        d.not_finite += !isfinite(b);
     }
     return d;
 }
@@ -168,6 +170,9 @@ static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *
            what, RT_SHOW(name), k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d));
     if (raised)
         printf(", %.0e allowed for %s", allowed, precisions[p].name);
+    if (d.not_finite)
+        printf(", %lld of %lld numbers are not finite", (long long)d.not_finite,
+               (long long)ir_tensor_elems(want));
     printf(": %s\n", ok ? "ok" : "FAILED");
     return ok;
 }
@@ -292,7 +297,7 @@ static void fill_inputs(const Verify *v, int64_t N, int set, IrTensor *in, IrAre
 static bool check_images(Tool *t, Verify *v) {
     IrArena *a = ir_arena_new(&t->diag);
     IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
-    Diff worst = {0, 0, 0};
+    Diff worst = {0};
     fill_inputs(v, SOME_IMAGES, 0, in, a);
     bool ok = compare_images(t, v, in, &worst, a),
          same = relative(worst) <= v->variant[0].tolerance;

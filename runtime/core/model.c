@@ -22,13 +22,14 @@
 #include "runtime/core/cpu.h"
 #include "runtime/core/text.h"
 
-enum { HUGE_PAGE = 2 << 20, NOBODY = 0, DESTROYED = -1 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
     HoneBarrier barrier;
     const HoneModelDesc *desc; // the unit that runs
     int threads;
     bool host_decides;    // about fewer threads, at each run
+    _Atomic pid_t *process; // this one, where a child finds 0; NULL: the system has no such memory
     _Atomic pid_t user;   // the process that is in a call, NOBODY, or DESTROYED in a call
     _Atomic bool misused; // somebody was refused
     char *own, *given;    // workspaces; `given` wins
@@ -150,6 +151,26 @@ static char *map_memory(size_t *bytes) {
     return p;
 }
 
+// A page that fork() does not copy: who asks the system for the process at each call pays for it.
+static void map_process(HoneModel *m) {
+    void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED && madvise(page, PAGE, MADV_WIPEONFORK) != 0) {
+        munmap(page, PAGE);
+        page = MAP_FAILED;
+    }
+    m->process = page == MAP_FAILED ? NULL : page;
+}
+
+static pid_t this_process(HoneModel *m) {
+    pid_t me = m->process ? atomic_load_explicit(m->process, memory_order_relaxed) : 0;
+    if (me == 0) {
+        me = getpid();
+        if (m->process)
+            atomic_store_explicit(m->process, me, memory_order_relaxed);
+    }
+    return me;
+}
+
 static void release_workspace(HoneModel *m) {
     if (m->own)
         munmap(m->own, m->own_bytes);
@@ -160,7 +181,8 @@ static void release_workspace(HoneModel *m) {
 // ---------------------------------------------------------------- a model's life
 
 static void run_steps(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
-    rt_region_run(&(RtRegion){m->desc, steps, call, m->threads, m->host_decides, &m->gate});
+    rt_region_run(
+        &(RtRegion){m->desc, steps, call, m->threads, m->host_decides, this_process(m), &m->gate});
 }
 
 static bool prepare_constants(HoneModel *m, RtErr *err) {
@@ -193,6 +215,7 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         m->threads = rt_threads(opt ? opt->threads : 0);
         m->host_decides = !opt || opt->threads <= 0;
         rt_barrier_init(&m->barrier, m->threads);
+        map_process(m);
     }
     if (m && !((m->threads == 1 || rt_region_keep(&e)) && prepare_constants(m, &e))) {
         hone_destroy(m);
@@ -207,6 +230,8 @@ static void free_model(HoneModel *m) {
     release_workspace(m);
     if (m->prepared)
         munmap(m->prepared, m->prepared_bytes);
+    if (m->process)
+        munmap(m->process, PAGE);
     free(m);
 }
 
@@ -217,21 +242,20 @@ void hone_destroy(HoneModel *m) {
 
 // ---------------------------------------------------------------- one call at a time
 
-// False: another thread is in a call.
-static bool enter(HoneModel *m) {
-    pid_t user = NOBODY, me = getpid();
+// The user that the instance has now, for leave(); NOBODY: another thread is in a call.
+static pid_t enter(HoneModel *m) {
+    pid_t user = NOBODY, me = this_process(m);
     if (atomic_compare_exchange_strong(&m->user, &user, me))
-        return true;
+        return me;
     if (user > 0 && user != me && atomic_compare_exchange_strong(&m->user, &user, me)) {
         rt_barrier_init(&m->barrier, m->threads); // its threads may have been anywhere
-        return true;
+        return me;
     }
     atomic_store(&m->misused, true);
-    return false;
+    return NOBODY;
 }
 
-static void leave(HoneModel *m) {
-    pid_t user = getpid();
+static void leave(HoneModel *m, pid_t user) {
     if (!atomic_compare_exchange_strong(&m->user, &user, NOBODY))
         free_model(m);
 }
@@ -317,10 +341,11 @@ static int set_workspace(HoneModel *m, void *workspace, size_t bytes) {
 }
 
 int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
-    if (!enter(m))
+    pid_t user = enter(m);
+    if (user == NOBODY)
         return -1;
     int code = set_workspace(m, workspace, bytes);
-    leave(m);
+    leave(m, user);
     return code;
 }
 
@@ -401,10 +426,11 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
 
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx) {
-    if (!enter(m))
+    pid_t user = enter(m);
+    if (user == NOBODY)
         return -1;
     int code = run_alone(m, batch, inputs, outputs, observe, ctx);
-    leave(m);
+    leave(m, user);
     return code;
 }
 

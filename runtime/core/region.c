@@ -75,14 +75,18 @@ static int start_threads(int n) {
     return started;
 }
 
-int rt_region_threads(int want) {
-    pid_t me = getpid();
-    bool nested = omp_get_active_level() >= omp_get_max_active_levels();
-    if (want <= 1 || nested || (pool.process && pool.process != me))
+static int count_threads(int want, pid_t me) {
+    if (want <= 1 || omp_get_active_level() >= omp_get_max_active_levels())
+        return 1;
+    if (pool.process && pool.process != me)
         return 1;
     if (pool.asked < want)
         pool = (Pool){me, want, 1 + start_threads(want - 1)};
     return want < pool.threads ? want : pool.threads;
+}
+
+int rt_region_threads(int want) {
+    return count_threads(want, getpid());
 }
 
 bool rt_region_keep(RtErr *err) {
@@ -153,7 +157,7 @@ __attribute__((no_sanitize("thread"), noinline)) static void run_together(const 
 void rt_region_run(const RtRegion *region) {
     RtRegion r = *region;
     int most = r.host_decides ? omp_get_max_threads() : r.threads;
-    r.threads = rt_region_threads(most < r.threads ? most : r.threads);
+    r.threads = count_threads(most < r.threads ? most : r.threads, r.process);
     if (r.threads == 1) {
         run_thread(&r, 0, 1);
         return;

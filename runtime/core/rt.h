@@ -104,6 +104,7 @@ typedef struct RtRegion {
     const HoneCall *call;   // its barrier is made for `threads`
     int threads;            // at most
     bool host_decides;      // nor more than OpenMP would use now
+    int32_t process;        // that it runs in
     _Atomic uint32_t *gate; // orders memory between the caller and the threads
 } RtRegion;
 void rt_region_run(const RtRegion *r);

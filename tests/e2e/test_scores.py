@@ -215,6 +215,12 @@ def test_what_is_not_finite_is_said():
             json.loads(ok(temp(name), *args), parse_constant=lambda c: 1 / 0)
 
 
+def test_verify_counts_what_is_not_finite():
+    onnx.save(model_with(lambda e, x: e.op("Add", x, np.where(np.arange(10) < 4, np.nan, 0).astype(np.float32))), temp("some.onnx"))
+    out = ok(HONE, "verify", temp("some.onnx"))
+    assert ", 4 of 10 numbers are not finite: ok" in out, out
+
+
 def test_a_masked_class_is_no_error():
     mask = np.where(np.arange(10) == 3, -np.inf, 0).astype(np.float32)
     for tail in (None, "Softmax", "LogSoftmax"):
