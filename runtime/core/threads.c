@@ -181,7 +181,14 @@ static int count_affinity(void) {
 }
 
 // Where OpenMP binds its threads to places, the caller's own mask is its place alone.
+static int count_places(void) {
+    int cpus = 0, most = omp_get_num_procs();
+    for (int i = 0; i < omp_get_num_places(); i++)
+        cpus += omp_get_place_num_procs(i);
+    return cpus < most ? cpus : most;
+}
+
 int rt_cpus_available(void) {
-    int cpus = omp_get_num_places() > 0 ? omp_get_num_procs() : count_affinity();
-    return min_limit(cpus, rt_cgroup_cpus(""));
+    int cpus = count_places();
+    return min_limit(cpus > 0 ? cpus : count_affinity(), rt_cgroup_cpus(""));
 }

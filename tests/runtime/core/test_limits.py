@@ -52,8 +52,8 @@ class Cgroup(Case):
 
 
 class Threads(Case):
-    def default(self, omp):
-        code, out, _ = self.run_program("rt_probe", "threads", env={"OMP_NUM_THREADS": omp})
+    def default(self, omp, **more):
+        code, out, _ = self.run_program("rt_probe", "threads", env={"OMP_NUM_THREADS": omp, **more})
         self.assertEqual(code, 0)
         return int(out)  # libgomp complains about bad values on stderr
 
@@ -64,6 +64,12 @@ class Threads(Case):
         self.assertEqual(self.default("1,4"), 1)
         for text in ("1000", "0", "-3", "many"):
             self.assertEqual(self.default(text), most)
+
+    def test_openmp_has_the_say(self):
+        most, first = self.default(""), min(os.sched_getaffinity(0))
+        self.assertEqual(self.default("", OMP_PROC_BIND="true", OMP_PLACES="threads"), most)
+        self.assertEqual(self.default("", OMP_PROC_BIND="true", OMP_PLACES="{%d}" % first), 1)
+        self.assertEqual(self.default("", OMP_THREAD_LIMIT="1"), 1)
 
     def test_affinity(self):
         cpu = str(min(os.sched_getaffinity(0)))
