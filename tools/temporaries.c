@@ -139,6 +139,8 @@ void tool_catch_signals(Tool *t) {
 }
 
 void tool_end_temporaries(Tool *t) {
+    while (t->outs.first)
+        rt_out_abort(t->outs.first);
     rt_outs_end(&t->outs);
     if (t->temp_dir)
         remove_dir(t->temp_dir);
