@@ -62,7 +62,7 @@ int fflush(FILE *f) {
     return hit ? EOF : got;
 }
 int fclose(FILE *f) {
-    int hit = __fwritable(f) && is_hit("fclose");
+    int hit = __fwritable(f) && fileno(f) >= 0 && is_hit("fclose"); // not one in memory
     int got = REAL(int (*)(FILE *), "fclose")(f);
     if (hit)
         errno = ENOSPC;
