@@ -24,7 +24,8 @@
 enum { MAX_STEPS = 16, MAX_OPERANDS = 15, MAX_CHANNELS = 4096 };
 
 static bool is_pointwise(const IrNode *n) {
-    if (n->op != IR_OP_CONV || n->out[0]->type.block == 0 || ir_body(n, IR_ATTR_PRE).n) {
+    if (n->op != IR_OP_CONV || n->out[0]->type.block == 0 || ir_in(n, 0)->type.block == 0 ||
+        ir_body(n, IR_ATTR_PRE).n) {
         return false;
     }
     IrConv c = ir_conv(n);
