@@ -350,7 +350,7 @@ def test_files_may_not_grow():
             ok(*command)
             sizes = {out: os.path.getsize(out) for out in outputs}
             largest = max(sizes.values())
-            for limit in sorted({0, 100, largest // 2, largest - 1}):
+            for limit in sorted({0, 100, largest // 2, largest - (500 if name == "bench" else 1)}):  # a page of times varies
                 def limits():
                     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
                 for out in outputs:
