@@ -94,7 +94,7 @@ def test_budget():
         code, _, err = compile_it(*flags)
         assert code == 0, err
     for command in ("compile", "finetune", "inspect", "verify"):
-        code, _, err = run(HONE, command, path, "--max-memory", "1M", *(["-o", out] if command[0] in "cf" else []),
+        code, _, err = run(HONE, command, path, "--max-memory", "1K", *(["-o", out] if command[0] in "cf" else []),
                            *(["--classes", 3] if command[0] == "f" else []))
         assert code == 1 and "--max-memory SIZE raises it" in err, (command, err)
     with open(temp("big.ir"), "w") as f:
