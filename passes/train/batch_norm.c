@@ -5,17 +5,32 @@
 //                                           return 0.9 %m + 0.1 %M, 0.9 %v + 0.1 %V n / (n - 1)
 #include "passes/train/program.h"
 
+#include <string.h>
+
+static int find_output(const IrGraph *g, const char *name) { // -1: none
+    int i = g->n_outputs - 1;
+    while (i >= 0 && strcmp(g->outputs[i]->name, name) != 0)
+        i--;
+    return i;
+}
+
 // running = 0.9 * running + 0.1 * batch, the variance times n / (n - 1): torch.nn.BatchNorm2d.
+// Nodes that share a statistic, of a module called twice, move it one after the other.
 static void move_statistic(PassTrain *t, IrGraph *g, IrValue *running, IrValue *batch,
                            IrValue *unbias, const char *name) {
     IrBuilder b = {.graph = g, .name = name};
+    int at = find_output(g, running->name);
+    IrValue *from = at >= 0 ? g->outputs[at] : running;
     batch = unbias ? ir_build2(&b, IR_OP_MUL, batch, unbias) : batch;
-    IrValue *old = ir_build2(&b, IR_OP_MUL, running, ir_build_scalar(&b, IR_F32, 0.9));
+    IrValue *old = ir_build2(&b, IR_OP_MUL, from, ir_build_scalar(&b, IR_F32, 0.9));
     IrValue *now = ir_build2(&b, IR_OP_MUL, batch, ir_build_scalar(&b, IR_F32, 0.1));
     IrValue *sum = ir_build2(&b, IR_OP_ADD, old, now);
     if (!sum)
         ir_bug("batch_norm", name, "%s", b.err ? b.err : "it does not fit");
-    pass_add_output(g, sum, ir_sprintf(t->arena, "%s", running->name));
+    if (at >= 0)
+        ir_replace_output(g, at, sum);
+    else
+        pass_add_output(g, sum, ir_sprintf(t->arena, "%s", running->name));
 }
 
 // n / max(n - 1, 1), n the numbers that each channel of x has: N times the pixels.

@@ -16,6 +16,7 @@ import onnx.numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
+import families_net
 from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
 
 FAMILIES = sys.argv[3:] or ["caffe", "keras", "tf_mobilenet", "googlenet", "inception_resnet", "vgg", "squeezenet",
@@ -268,6 +269,24 @@ def test_no_classifier():
     onnx.save(case.net().model(), temp("none.onnx"))
     code, _, err = run(HONE, "finetune", temp("none.onnx"), "-o", temp("no"), "--classes", 3)
     assert code == 1 and "no classifier found" in err and "Concat" in err, err
+
+
+def test_a_statistic_of_two_nodes_is_moved_by_both():
+    """A module called twice, whose nodes have one name: each running statistic is one output, moved twice."""
+    net = families_net.Net("twice", 13)
+    x = net.conv(net.input(3, 8, 8), 4, 3)
+    p = [net.init(np.abs(net.numbers(4)) + np.float32(0.5), f"bn.{i}") for i in range(4)]
+    for _ in range(2):
+        x = net.op("Relu", net.op("BatchNormalization", x, *p, c=4), c=4)
+    net.classifier(x, 5)
+    m = net.model()
+    for n in m.graph.node:
+        n.name = "bn" if n.op_type == "BatchNormalization" else n.name
+    onnx.save(m, temp("twice.onnx"))
+    text = ok(HONE, "finetune", temp("twice.onnx"), "-o", temp("twice"), "--classes", "3", "--freeze", "none", "--bn", "train",
+              "--print-after", "fold_bn_param")
+    steps = [l.split("->")[1] for l in text.splitlines() if l.startswith("graph train")]
+    assert steps and all(s.count(f'"param:bn.{i}"') == 1 for s in steps for i in (2, 3)), steps
 
 
 if __name__ == "__main__":

@@ -258,20 +258,22 @@ static const char *input_name(const void *file, const char *node, const char *op
     return fe_model_input(file, node, op, input);
 }
 
-// The file that a fine-tune program would export is a model, or there is a diagnostic.
-static void export_and_import(Job *j, const FeModel *file, const IrTrainProgram *p) {
+// False when the file that a fine-tune program exports cannot be made. Half of those that can are
+// read.
+static bool export_file(Job *j, const FeModel *file, const IrTrainProgram *p, bool read) {
     FeRetarget r = {.old_classes = p->old_logits,
                     .classes = p->logits,
                     .n_swaps = p->n_swaps,
                     .swaps = p->swaps};
     FeNewModel *m = fe_retarget(j->arena, file, &r);
-    if (!m)
-        return;
+    if (!m || !read)
+        return m != NULL;
     size_t size = (size_t)fe_new_model_bytes(m);
     uint8_t *bytes = ir_alloc(j->arena, size);
     fe_new_model_write(m, bytes);
     write_bytes(j->path, bytes, size);
     fe_import(j->arena, j->path, NULL);
+    return true;
 }
 
 static void train(Job *j) {
@@ -301,9 +303,7 @@ static void train(Job *j) {
                           .input_name = input_name,
                           .file = file};
     IrTrainProgram *p = g ? pass_train_plan(g, &po, &o) : NULL;
-    if (p && tree_draw(&s) % 2)
-        export_and_import(j, file, p);
-    if (p && pass_train_graphs(g, &po, &o, p))
+    if (p && export_file(j, file, p, tree_draw(&s) % 2) && pass_train_graphs(g, &po, &o, p))
         __atomic_add_fetch(&j->shared->trained, 1, __ATOMIC_RELAXED);
 }
 
