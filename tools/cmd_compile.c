@@ -84,9 +84,16 @@ static bool open_files(Tool *t, Compile *c) {
            tool_reads(t, c->model.path, 0) && tool_reads(t, c->image.labels, 0);
 }
 
+// The linker writes a shared library's own name, where it has no other, into its versions: not that
+// of a temporary file, which is never the same.
+static const char *file_to_link(Tool *t, const Compile *c) {
+    return c->emit == EMIT_SHARED ? ir_sprintf(t->arena, "%s/library.so", tool_temp_dir(t))
+                                  : tool_out_file(t, c->file);
+}
+
 static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, const char *symbol) {
     bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
-    const char *file = text ? cg->files[0] : tool_out_file(t, c->file);
+    const char *file = text ? cg->files[0] : file_to_link(t, c);
     if (!file || (!text && !tool_link(t, c->emit, cg, symbol, file)))
         return false;
     return text ? tool_copy_out(t, c->file, file) &&
