@@ -79,6 +79,8 @@ static bool labels_of_file(Finetune *f, const char *path) {
 
 static bool read_classes(Finetune *f) {
     const char *s = f->classes_text ? f->classes_text : f->image.labels;
+    if (f->classes_text && f->image.labels)
+        return wrong(f, "--classes and --labels exclude each other%s", "");
     f->image.labels = NULL;
     if (!s) {
         f->train.classes = f->train.binary ? 2 : 0;
@@ -88,7 +90,7 @@ static bool read_classes(Finetune *f) {
     char *end;
     long n = strtol(s, &end, 10);
     if (*s && !*end) {
-        f->train.classes = n < 0 || n > MAX_CLASSES ? -1 : (int)n;
+        f->train.classes = n < 0 ? 0 : n > MAX_CLASSES ? MAX_CLASSES + 1 : (int)n;
     } else {
         if (!(is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
             return false;
@@ -96,8 +98,8 @@ static bool read_classes(Finetune *f) {
     }
     int least = f->train.multi_label ? 1 : MIN_CLASSES;
     if (f->train.classes < least || f->train.classes > MAX_CLASSES) {
-        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' means %d classes, %d to %d work", s,
-                 f->train.classes, least, MAX_CLASSES);
+        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' is not from %d to %d classes", s,
+                 least, MAX_CLASSES);
         return false;
     }
     if (f->train.binary && f->train.classes != 2)

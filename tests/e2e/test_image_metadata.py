@@ -150,7 +150,7 @@ def test_options_are_checked_when_given():
     for flags in (("--classes", "3", "--seed", "-1"), ("--classes", "3", "--seed", "1e3"), ("--classes", "3", "--head-dropout", "1"),
                   ("--classes", "3", "--head-dropout", "nan"), ("--classes", "3", "--stages", "head:1:1e39"), ("--classes", "3", "--stages", "head:0"),
                   ("--classes", "3", "--lr-mult", "a=nan"), ("--classes", "3", "--lr-mult", "a=-1"), ("--classes", "3", "--stages", "head:1:0"),
-                  ("--classes", "1"), ("--classes", "-3"), ("--classes", "99999999999999999999"), ("--classes", "3", "--bn", "x")):
+                  ("--classes", "1"), ("--classes", "-3"), ("--classes", "99999999999999999999"), ("--classes", "3", "--bn", "x"), ("--classes", "3", "--labels", "m.onnx")):
         code, _, err = run(HONE, "finetune", name, "-o", "q", *flags)
         assert code in (1, 2) and len(err.splitlines()) == 1, (flags, code, err)
 
