@@ -24,6 +24,7 @@ static const char *grow(IrDiag *diag, FeFile *f, size_t room) {
         ir_memory_give(diag, room - f->room);
         return "cannot read: out of memory";
     }
+    madvise(p, room, MADV_HUGEPAGE); // 500 MB are 135,000 faults in small pages
     f->bytes = p;
     f->room = room;
     return NULL;
