@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "tools/finetune.h"
 
+#include "runtime/file/names.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -32,10 +34,38 @@ static bool is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static void add_label(Finetune *f, const char *name, int *cap) {
-    const char **v = (const char **)f->labels;
-    IR_PUSH(f->tool->arena, v, f->n_labels, *cap, name);
+// `where` names the file and line, or the folder, that the name comes from.
+static bool add_label(Finetune *f, const char *name, const char *where, int *cap) {
+    const char **v = (const char **)f->labels, *why = rt_name_fault(name);
+    if (why) {
+        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: %s: the class name '%s' %s", where, name,
+                 why);
+        return false;
+    }
+    IR_PUSH(f->tool->arena, v, f->n_labels, *cap, ir_strdup(f->tool->arena, name));
     f->labels = v;
+    return true;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// Data says which class an image has by its name.
+static bool names_differ(Finetune *f, const char *where) {
+    size_t n = (size_t)f->n_labels;
+    const char **v = ir_alloc_array(f->tool->arena, n + 1, sizeof *v);
+    if (n)
+        memcpy(v, f->labels, n * sizeof *v);
+    qsort(v, n, sizeof *v, by_name);
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(v[i - 1], v[i]) == 0) {
+            ir_error(&f->tool->diag, IR_NOWHERE, "--classes: %s: '%s' stands there twice", where,
+                     v[i]);
+            return false;
+        }
+    }
+    return true;
 }
 
 // CLASS/ below the folder, or below its train/, sorted by name: the order of the data loader.
@@ -45,36 +75,48 @@ static bool labels_of_folder(Finetune *f, const char *path) {
     path = is_folder(train) ? train : path;
     struct dirent **list;
     int cap = 0, n = scandir(path, &list, only_folders, by_bytes);
+    bool good = true;
     for (int i = 0; i < n; i++) {
         if (is_folder(ir_sprintf(t->arena, "%s/%s", path, list[i]->d_name)))
-            add_label(f, ir_strdup(t->arena, list[i]->d_name), &cap);
+            good &= add_label(f, list[i]->d_name, path, &cap);
         free(list[i]);
     }
     if (n >= 0)
         free(list);
+    if (!good)
+        return false;
     return f->n_labels || wrong(f, "--classes: '%s' has no folders, one per class", path);
+}
+
+static bool labels_of_text(Finetune *f, const char *path, char *text) {
+    int cap = 0, number = 1;
+    char *rest = rt_names_begin(text);
+    for (char *line; (line = rt_names_line(&rest)); number++) {
+        const char *where = ir_sprintf(f->tool->arena, "%s, line %d", path, number);
+        if (*line && !add_label(f, line, where, &cap))
+            return false;
+    }
+    return names_differ(f, path);
 }
 
 static bool labels_of_file(Finetune *f, const char *path) {
     FILE *file = fopen(path, "r");
-    if (!file) {
+    char *text = NULL;
+    size_t size = 0;
+    ssize_t n = file ? getdelim(&text, &size, 0, file) : -1; // all of it: text has no byte 0
+    bool good = file && !ferror(file);
+    if (!good)
         ir_error(&f->tool->diag, IR_NOWHERE,
                  "--classes takes a number, a file of labels or a folder; '%s': %s", path,
                  strerror(errno));
-        return false;
-    }
-    char *line = NULL;
-    size_t size = 0;
-    int cap = 0;
-    for (ssize_t n; (n = getline(&line, &size, file)) >= 0;) {
-        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-            line[--n] = 0;
-        if (n)
-            add_label(f, ir_strdup(f->tool->arena, line), &cap);
-    }
-    free(line);
-    fclose(file);
-    return true;
+    else if (n > 0 && strlen(text) != (size_t)n)
+        good = wrong(f, "--classes: '%s' is no text: it has a byte 0", path);
+    else
+        good = n <= 0 || labels_of_text(f, path, text);
+    free(text);
+    if (file)
+        fclose(file);
+    return good;
 }
 
 static bool read_classes(Finetune *f) {

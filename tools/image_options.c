@@ -4,6 +4,7 @@
 #include "tools/literal.h"
 #include "tools/tool.h"
 
+#include "runtime/file/names.h"
 #include "runtime/image/image.h"
 
 #include <errno.h>
@@ -248,16 +249,9 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreproc
 static void split_labels(Tool *t, char *text, CgOptions *cg) {
     int cap = 0, n = 0;
     const char **v = NULL;
-    for (char *line = text, *end; *line; line = end) {
-        end = strchr(line, '\n');
-        end = end ? end : line + strlen(line);
-        char *next = *end ? end + 1 : end;
-        *end = 0;
-        if (end > line && end[-1] == '\r')
-            end[-1] = 0;
+    char *rest = rt_names_begin(text);
+    for (char *line; (line = rt_names_line(&rest));)
         IR_PUSH(t->arena, v, n, cap, line);
-        end = next;
-    }
     cg->labels = v;
     cg->n_labels = n;
 }

@@ -2,6 +2,8 @@
 // names and to append items. Knows no reader.
 #include "runtime/data/dataset_build.h"
 
+#include "runtime/file/names.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +102,11 @@ bool rt_build_classes(RtBuild *b, const char *where, const char *what, char *con
                       int64_t n) {
     if (b->settled)
         return true;
+    for (int64_t i = 0; i < n; i++) {
+        const char *why = rt_name_fault(names[i]);
+        if (why)
+            return rt_build_error(b, "%s: the class name '%s' %s", where, names[i], why);
+    }
     if (n == b->classes)
         return rt_build_set_names(b, (const char *const *)names, true);
     char text[400];

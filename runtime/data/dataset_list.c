@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 
+#include "runtime/file/names.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,7 +300,7 @@ bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {
     if (!text)
         return rt_build_error(b, "%s", err.text);
     const char *slash = strrchr(path, '/');
-    List l = {.b = b, .path = path, .p = text, .end = text + size};
+    List l = {.b = b, .path = path, .p = rt_names_begin(text), .end = text + size};
     l.folder = !slash          ? strdup(".")
                : slash == path ? strdup("/")
                                : strndup(path, (size_t)(slash - path));
@@ -307,11 +309,8 @@ bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {
         good = rt_build_no_memory(b);
     else if (memchr(text, 0, size) || (size >= 2 && memcmp(text, "\xff\xd8", 2) == 0))
         good = rt_build_error(b, "%s: neither a folder nor a text file of lines path,label", path);
-    else {
-        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) // UTF-8's byte order mark
-            l.p += 3;
+    else
         good = read_list(&l, part);
-    }
     free(l.row);
     free(l.folder);
     free(text);

@@ -7,6 +7,7 @@
 
 #include "runtime/image/image.h"
 #include "runtime/file/json.h"
+#include "runtime/file/names.h"
 #include "runtime/infer/infer.h"
 
 enum { MAX_LABEL_FILE = 64 << 20, DEFAULT_BATCH = 8 };
@@ -71,15 +72,10 @@ static bool load_labels(Classifier *c, const char *path, RtErr *err) {
     if (!labels)
         return rt_fail(err, "%s: no memory", path);
     int64_t n = 0;
-    for (char *line = text; line < text + size; n++) {
-        char *end = memchr(line, '\n', (size_t)(text + size - line));
-        char *next = end ? end + 1 : text + size;
-        if (end)
-            *end = 0;
-        line[strcspn(line, "\r")] = 0;
+    char *rest = rt_names_begin(text);
+    for (char *line; (line = rt_names_line(&rest)); n++) {
         if (n < c->classes)
             labels[n] = line;
-        line = next;
     }
     c->n_labels = n;
     if (n != c->classes)
