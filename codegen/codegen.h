@@ -85,11 +85,11 @@ bool cg_check(IrGraph *g, const CgOptions *opt, const char *dir);
 // ---- fine-tune executables: several graphs in one program, and the tables of runtime/train/abi.h
 
 // The ONNX file that the executable carries for export. Every trained parameter's numbers stand in
-// it, at a multiple of 4 bytes.
+// it, at a multiple of 4 bytes, as floats of some type.
 typedef struct CgTrainFile {
     int64_t bytes;
-    void (*write)(void *ctx, void *to);                  // all of it, to zeroed memory
-    int64_t (*find)(void *ctx, const char *initializer); // where its numbers stand
+    void (*write)(void *ctx, void *to); // all of it, to zeroed memory
+    int64_t (*find)(void *ctx, const char *initializer, IrDtype *stored); // where its numbers stand
     void *ctx;
 } CgTrainFile;
 

@@ -64,15 +64,16 @@ typedef struct FeOptions {
     int n_bound;
     const FeBound *bound;
     bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
-    // For fine-tuning: every Dropout stays, in inference form too, and what is computed from floats
-    // that the file stores stays computed, since they may train.
+    // For fine-tuning: every Dropout stays, in inference form too; what is computed from floats that
+    // the file stores stays computed, since they may train; inputs of other floats are f32 and
+    // rounded inside, outputs are f32.
     bool to_train;
     bool follow_links;       // external data may be links to anywhere
     FeLimits limits;
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.
     FeReport *report;
-    const struct FeModel **model; // when set, gets the model as it was read, for fe_retarget()
+    const struct FeModel **model; // when set, gets the model as it was read; to train, with plain nodes alone
 } FeOptions;
 
 // Reads the model at `path`. The program lives in the arena; its constants may point into files
@@ -106,13 +107,8 @@ FePrecision fe_model_precision(const FeModel *m);
 typedef struct FeNewModel FeNewModel;
 
 typedef struct FeRetarget {
-    int n_swaps;
-    const IrSwap *swaps;
-    int64_t old_classes, classes; // below the swapped nodes, dimensions of the one become the other
-    bool sigmoid;                 // a softmax there becomes a sigmoid
-    int n_trained, n_fixed;
-    const IrConst *const *trained; // are initializers afterwards, even what Constant nodes make
-    const IrConst *const *fixed;   // keep their numbers, whatever they were an Identity of
+    const IrTrainProgram *train; // its classifier, parameters and swaps
+    bool keep_training_mode;     // as in FeOptions: the nodes stay as they are
     int n_meta;
     const IrMeta *meta; // set in metadata_props; those with a NULL value are removed
 } FeRetarget;
@@ -124,11 +120,17 @@ typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);
 // The path of its i-th file of external data that was read, NULL behind the last.
 const char *fe_model_file(const FeModel *m, int i);
-// A changed copy, with every initializer inside and out of training mode. NULL after errors.
+// A changed copy, with every initializer inside, no functions or branches, and out of training
+// mode. What the loss reads as classes that exclude each other ends in a softmax, else in a
+// sigmoid, where the file ends in either. Other outputs that are made of the old classes go, with a
+// warning. NULL after errors.
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what);
 int64_t fe_new_model_bytes(const FeNewModel *m);
 void fe_new_model_write(FeNewModel *m, void *to);
-// Where the numbers of a float initializer begin in the file, a multiple of 4; -1: there is none.
-int64_t fe_new_model_find(const FeNewModel *m, const char *initializer);
+// Where the numbers of a parameter begin in the file, a multiple of 4, and their type there; -1:
+// there is no such initializer of floats.
+int64_t fe_new_model_find(const FeNewModel *m, const char *initializer, IrDtype *stored);
+// The new model read again, as fe_import() would read the file. Its numbers are those of `m`.
+IrProgram *fe_new_model_import(IrArena *a, const FeNewModel *m, const FeOptions *opt);
 
 #endif

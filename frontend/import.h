@@ -61,7 +61,10 @@ typedef struct FeScope {
     const Onnx__FunctionProto *function; // whose body it is; NULL: none
     FeValue *values;                     // sorted by name
     int n_values;
-    int opset; // 0: none is imported
+    int opset;                    // 0: none is imported
+    const Onnx__NodeProto *node;  // the node of the caller in whose place it is
+    struct FeScope *inner, *next; // those opened for nodes of this one; the caller's next one
+    const int *order;             // of its nodes, producers first
     int depth;
     const char *prefix; // of the names of what is made here
     int n_attrs;

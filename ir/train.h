@@ -77,11 +77,10 @@ typedef struct IrFloats { // a tensor of floats that the loss depends on
     bool fresh;         // of the new head
 } IrFloats;
 
-typedef struct IrSwap { // input `input` of the file's node becomes the initializer `konst`
-    const char *node, *op;
+typedef struct IrSwap {    // input `input` of the file's node becomes the initializer `konst`
+    const char *node, *op; // node NULL: the initializer of that name has this content now
     int input;
     const IrConst *konst; // with data
-    bool is_head;         // the number of classes below the node follows
 } IrSwap;
 
 typedef struct IrTrainProgram {
@@ -95,7 +94,10 @@ typedef struct IrTrainProgram {
     IrTrainStage *stages;
     IrPlanRow *plan;
     IrFloats *floats;
-    IrSwap *swaps; // how the file differs from the network that trains
+    IrSwap *swaps;              // how the file differs from the network that trains
+    const char *head, *head_op; // the classifier's node
+    const char *end, *end_op;   // what made probabilities of its logits in the file; NULL: nothing
+    int end_axis;               // of the classes in what that reads, else in the first output
     IrGraph **graphs;
     int64_t param_floats; // of the parameter buffer
     IrTrainGraph opt[IR_OPT_COUNT], sqsum;

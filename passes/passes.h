@@ -63,12 +63,14 @@ typedef struct PassHeadOptions {
 
 typedef struct PassHead {
     IrNode *node;           // conv or matmul
-    IrValue *weight, *bias; // bias NULL: none
-    IrNode *weight_node;    // which has the weight as operand weight_at: `node`, or a transpose
-    int weight_at;          // above it
+    IrValue *weight, *bias; // operand 1; bias NULL: none
     IrNode *bias_node;      // which has it as operand bias_at: `node`, an add below it, or a mul
                             // above (Gemm's beta)
     int bias_at;
+    IrConst *weight_root, *bias_root; // what moves of its own make them of; NULL: no constants
+    IrNode *end; // the softmax, log_softmax or sigmoid that makes probabilities of its logits; NULL
+    int end_axis;     // of the classes, in what `end` reads, else in the first output; -1: none
+    bool names_class; // the output is the index of the largest: an arg_max follows
 } PassHead;
 // False after an error. name NULL: the last one.
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out);

@@ -83,7 +83,7 @@ static bool import(Finetune *f) {
     }
     if (g->n_inputs != 1 || g->inputs[0]->type.dtype != IR_F32) {
         ir_error(&t->diag, IR_NOWHERE,
-                 "fine-tuning takes a network with one input, 32-bit floats [N,C,H,W]");
+                 "fine-tuning takes a network with one input, floats [N,C,H,W]");
         return false;
     }
     return true;
@@ -128,8 +128,7 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
 // The file inside, and the graphs of all stages. False after errors.
 static bool make_graphs(Finetune *f, const PassOptions *po, IrTrainProgram *p, CgTrainFile *file,
                         const CgOptions *o) {
-    bool sigmoid = !f->train.keep_head && p->loss == IR_LOSS_BCE;
-    return tool_train_file(f->tool, f->onnx, p, sigmoid, o, file) &&
+    return tool_train_file(f, p, o, file) && tool_check_file(f, p, file, po) &&
            pass_train_graphs(f->infer, po, &f->train, p);
 }
 
@@ -141,6 +140,7 @@ static int build(Finetune *f, CgOptions *o, CgResult *cg) {
     if (!p)
         return 0;
     tool_print_plan(f->tool->arena, p, f->onnx, stdout);
+    tool_print_reading(p, stdout);
     fflush(stdout);
     bool ok = make_graphs(f, &po, p, &file, o) && generate(f, p, &file, o, cg);
     return ok ? p->n_graphs : 0;

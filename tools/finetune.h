@@ -36,11 +36,15 @@ bool finetune_check(Finetune *f);
 
 // Options into `train`, and labels (finetune_spec.c). False after errors were reported.
 bool tool_read_train_options(Finetune *f);
-// The file with the new classifier, for cg_compile_train() (finetune_file.c); sigmoid: what was a
-// softmax becomes one. False after errors, among them a parameter that is no initializer of it.
-bool tool_train_file(Tool *t, const FeModel *from, const IrTrainProgram *p, bool sigmoid,
-                     const CgOptions *cg, CgTrainFile *out);
+// The file with the new classifier, for cg_compile_train() (finetune_file.c). False after errors,
+// among them a parameter that is no initializer of it.
+bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out);
+// Reads that file again: what was written is what trains (finetune_check.c). False after an error.
+bool tool_check_file(Finetune *f, const IrTrainProgram *p, const CgTrainFile *file,
+                     const PassOptions *po);
 // finetune_plan.c; the file says what of it trains not at all.
 void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, FILE *out);
+// How the classifier's numbers are read: what they mean, and what becomes of the model's end.
+void tool_print_reading(const IrTrainProgram *p, FILE *out);
 
 #endif

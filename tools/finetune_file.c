@@ -25,11 +25,15 @@ static const char *join_labels(IrArena *a, const CgOptions *cg) {
     return s;
 }
 
-// As tools/image_options.c reads them.
-static int make_meta(Tool *t, const CgOptions *cg, IrMeta *m) {
-    IrArena *a = t->arena;
+// As tools/image_options.c reads them. What others wrote of the old classes goes.
+static int make_meta(Finetune *f, const CgOptions *cg, IrMeta *m) {
+    static const char *const old[] = {"names",       "labels",   "classes",  "class_names",
+                                      "label_names", "id2label", "character"};
+    IrArena *a = f->tool->arena;
     const HonePreprocess *x = &cg->preprocess;
     int n = 0;
+    for (size_t i = 0; i < sizeof old / sizeof *old && !f->train.keep_head; i++)
+        m[n++] = (IrMeta){old[i], NULL};
     m[n++] = (IrMeta){"hone.labels", cg->n_labels ? join_labels(a, cg) : NULL};
     m[n++] = (IrMeta){"hone.mean", join_floats(a, x->mean, x->channels)};
     m[n++] = (IrMeta){"hone.std", join_floats(a, x->std, x->channels)};
@@ -45,38 +49,26 @@ static void write_file(void *model, void *to) {
     fe_new_model_write(model, to);
 }
 
-static int64_t find_in_file(void *model, const char *initializer) {
-    return fe_new_model_find(model, initializer);
+static int64_t find_in_file(void *model, const char *initializer, IrDtype *stored) {
+    return fe_new_model_find(model, initializer, stored);
 }
 
-bool tool_train_file(Tool *t, const FeModel *from, const IrTrainProgram *p, bool sigmoid,
-                     const CgOptions *cg, CgTrainFile *out) {
-    IrMeta meta[8];
-    const IrConst **trained = ir_alloc_array(t->arena, (size_t)p->n_params + 1, sizeof *trained);
-    const IrConst **fixed = ir_alloc_array(t->arena, (size_t)p->n_floats + 1, sizeof *fixed);
-    for (int i = 0; i < p->n_params; i++)
-        trained[i] = p->params[i].konst;
-    for (int i = 0; i < p->n_floats; i++)
-        fixed[i] = p->floats[i].konst;
-    FeRetarget r = {.old_classes = p->old_logits,
-                    .classes = p->logits,
-                    .sigmoid = sigmoid,
-                    .n_swaps = p->n_swaps,
-                    .swaps = p->swaps,
-                    .n_trained = p->n_params,
-                    .n_fixed = p->n_floats,
-                    .trained = trained,
-                    .fixed = fixed,
-                    .n_meta = make_meta(t, cg, meta),
+bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out) {
+    Tool *t = f->tool;
+    IrMeta meta[16];
+    FeRetarget r = {.train = p,
+                    .keep_training_mode = f->model.keep_training_mode,
+                    .n_meta = make_meta(f, cg, meta),
                     .meta = meta};
-    FeNewModel *m = fe_retarget(t->arena, from, &r);
+    FeNewModel *m = fe_retarget(t->arena, f->onnx, &r);
     if (!m)
         return false;
     for (int i = 0; i < p->n_params; i++) {
         const char *name = p->params[i].konst->name;
-        if (fe_new_model_find(m, name) < 0) {
+        IrDtype stored;
+        if (fe_new_model_find(m, name, &stored) < 0) {
             ir_error(&t->diag, IR_NOWHERE,
-                     "NYI: '%s' is to be trained, and no initializer of 32-bit floats", name);
+                     "NYI: '%s' is to be trained, and no initializer of floats", name);
             return false;
         }
     }

@@ -146,3 +146,17 @@ void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, F
     }
     print_floats(a, p, file, out);
 }
+
+void tool_print_reading(const IrTrainProgram *p, FILE *out) {
+    bool sigmoid = p->end_op && strcmp(p->end_op, "Sigmoid") == 0;
+    if (p->loss == IR_LOSS_CE) {
+        fprintf(out, "reading: classes that exclude each other (softmax)%s\n",
+                sigmoid ? "; the model's sigmoid becomes a softmax, --multi-label keeps it" : "");
+        return;
+    }
+    fprintf(out, "reading: %s (sigmoid)%s\n",
+            p->binary ? "one number for two classes" : "each class by itself",
+            sigmoid     ? ""
+            : p->end_op ? "; the model's softmax becomes a sigmoid"
+                        : "; the trained model ends in a sigmoid, this one in logits");
+}

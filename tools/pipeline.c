@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
+bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
     FePin *pins = ir_alloc_array(t->arena, (size_t)m->input_shapes.n + 1, sizeof *pins);
     for (int i = 0; i < m->input_shapes.n; i++) {
         const char *why = fe_parse_pin(t->arena, m->input_shapes.v[i], &pins[i]);
         if (why) {
             ir_error(&t->diag, IR_NOWHERE, "--input-shape %s: %s", m->input_shapes.v[i], why);
-            return NULL;
+            return false;
         }
         for (int k = 0; k < i; k++) {
             const char *a = pins[k].input, *b = pins[i].input;
@@ -28,23 +28,30 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
         const char *why = fe_parse_limit(t->arena, m->limit_texts.v[i], &m->limits);
         if (why) {
             ir_error(&t->diag, IR_NOWHERE, "--limit: %s", why);
-            return NULL;
+            return false;
         }
     }
     t->memory.raised = m->limits.v[FE_LIMIT_MEMORY];
     if (__builtin_add_overflow(t->memory.raised, m->limits.v[FE_LIMIT_CONSTANTS], &t->memory.raised))
         t->memory.raised = INT64_MAX;
+    *out = (FeOptions){.n_pins = m->input_shapes.n,
+                       .pins = pins,
+                       .n_bound = m->n_bound,
+                       .bound = m->bound,
+                       .keep_training_mode = m->keep_training_mode,
+                       .to_train = m->to_train,
+                       .follow_links = m->follow_links,
+                       .limits = m->limits};
+    return true;
+}
+
+IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
+    FeOptions opt;
+    if (!tool_import_options(t, m, &opt))
+        return NULL;
     const FeModel *read = NULL;
-    FeOptions opt = {.n_pins = m->input_shapes.n,
-                     .pins = pins,
-                     .n_bound = m->n_bound,
-                     .bound = m->bound,
-                     .keep_training_mode = m->keep_training_mode,
-                     .to_train = m->to_train,
-                     .follow_links = m->follow_links,
-                     .limits = m->limits,
-                     .report = report,
-                     .model = m->onnx ? m->onnx : &read};
+    opt.report = report;
+    opt.model = m->onnx ? m->onnx : &read;
     IrProgram *p = fe_import(t->arena, m->path, &opt);
     const char *path = NULL;
     for (int i = 0; p && (path = fe_model_file(*opt.model, i)); i++)

@@ -53,7 +53,7 @@ typedef struct ToolModel {
     ToolList input_shapes;
     int64_t max_memory; // 0: the default
     ToolList limit_texts;
-    FeLimits limits; // set by tool_import()
+    FeLimits limits; // set by tool_import_options()
     bool keep_training_mode;
     bool follow_links; // of external data
     bool to_train; // as FeOptions has it
@@ -66,7 +66,7 @@ typedef struct ToolModel {
     bool no_winograd; // direct convolutions only
     int n_bound;      // inputs that are constants, as in FeOptions
     const FeBound *bound;
-    CgTarget target;  // set by tool_target()
+    CgTarget target;      // set by tool_target()
     const FeModel **onnx; // set by tool_import() to the file as it was read; may be NULL
 } ToolModel;
 
@@ -110,6 +110,8 @@ typedef struct ToolModel {
      0, 0}
 // clang-format on
 
+// How the model is read: all of FeOptions that the command line says. False after errors.
+bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out);
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
 IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is

@@ -31,6 +31,8 @@ static const HoneParam *params(CgProgram *p, const IrTrainProgram *t) {
     for (int i = 0; i < t->n_params; i++) {
         const IrTrainParam *from = &t->params[i];
         const char *name = from->konst->name;
+        IrDtype stored = IR_F32;
+        int64_t at = p->file->find(p->file->ctx, name, &stored);
         const IrShape *s = &from->konst->type.shape;
         x[i] = (HoneParam){.name = name,
                            .node = from->node,
@@ -38,9 +40,10 @@ static const HoneParam *params(CgProgram *p, const IrTrainProgram *t) {
                            .group = from->group,
                            .offset = from->offset,
                            .count = from->count,
-                           .initial = onnx_at(p, p->file->find(p->file->ctx, name)),
+                           .initial = onnx_at(p, at),
                            .trains = from->trains,
-                           .fresh = from->fresh};
+                           .fresh = from->fresh,
+                           .stored = (int32_t)stored};
         for (int k = 0; k < s->rank; k++)
             x[i].dim[k] = s->dim[k].c;
     }

@@ -1,16 +1,76 @@
 // The user's model with another classifier: initializers of its node are replaced, and what depends
-// on the number of classes follows (targets of Reshape, shapes of outputs). Also what a model needs
-// that has been trained: training-mode attributes go, metadata_props come. Everything else stays as
-// it was, names above all.
+// on the number of classes follows (targets of Reshape, the last activation, outputs and their
+// shapes). Also what a model needs that has been trained: training-mode attributes go,
+// metadata_props come. Everything else stays as it was, names above all.
 //
-// Only what the importer accepted comes here: names are unique. Models with subgraphs or functions
-// of their own, and those of opsets before 7, are refused.
+// Only what the importer accepted comes here: names are unique, functions and branches stand in the
+// graph already (graph/flatten.c).
 #include "frontend/export/retarget_edit.h"
 
 const char *fe_model_input(const FeModel *m, const char *node, const char *op, int input) {
-    int i = fe_edit_find_node(m->pb->graph, node, op);
-    const Onnx__NodeProto *n = i >= 0 ? m->pb->graph->node[i] : NULL;
-    return n && (size_t)input < n->n_input ? n->input[input] : NULL;
+    const Onnx__GraphProto *g = m->pb->graph;
+    const Onnx__NodeProto *found = NULL;
+    for (size_t i = 0; i < g->n_node; i++) {
+        found = fe_has_name(g->node[i], node, op) ? g->node[i] : found;
+    }
+    return found && (size_t)input < found->n_input ? found->input[input] : NULL;
+}
+
+// ---------------------------------------------------------------- initializers
+
+// What the first output is made of, by name.
+static void mark_path(FeEdit *r) {
+    const Onnx__GraphProto *g = r->g;
+    const char **list = NULL;
+    int n = 0, cap = 0;
+    IrMap makers = {.arena = r->arena};
+    for (size_t i = 0; i < g->n_node; i++) {
+        for (size_t k = 0; k < g->node[i]->n_output; k++) {
+            *ir_map_put(&makers, g->node[i]->output[k]) = g->node[i];
+        }
+    }
+    IR_PUSH(r->arena, list, n, cap, fe_text(g->output[0]->name));
+    while (n) {
+        const char *name = list[--n];
+        void **seen = ir_map_put(&r->on_path, name);
+        const Onnx__NodeProto *maker = *seen ? NULL : ir_map_get(&makers, name);
+        *seen = r;
+        for (size_t k = 0; maker && k < maker->n_input; k++) {
+            IR_PUSH(r->arena, list, n, cap, maker->input[k]);
+        }
+    }
+}
+
+// The initializer gets other numbers; nodes that the first output does not need keep the old ones.
+static void keep_for_others(FeEdit *r, const char *name) {
+    const char *copy = NULL;
+    for (size_t i = 0; i < r->g->n_node; i++) {
+        const Onnx__NodeProto *n = r->g->node[i];
+        for (size_t k = 0; k < n->n_input && !fe_edit_is_on_path(r, n); k++) {
+            if (strcmp(n->input[k], name) != 0) {
+                continue;
+            }
+            if (!copy) {
+                copy = fe_edit_new_name(r, ir_sprintf(r->arena, "%s.old", name));
+                fe_edit_copy_init(r, fe_edit_find_init(r, name), copy);
+            }
+            fe_edit_set_input(r, i, k, copy);
+            n = r->g->node[i];
+        }
+    }
+}
+
+// Of a tensor that an Identity of an initializer makes: one of its own, which keeps its numbers
+// whatever becomes of the other.
+static void take_identity(FeEdit *r, const IrConst *c) {
+    int maker = fe_edit_find_init(r, c->name) < 0 ? fe_edit_find_maker(r, c->name) : -1;
+    if (maker >= 0 && fe_is_op(r->g->node[maker], "Identity")) {
+        const char *source = r->g->node[maker]->input[0];
+        int32_t type = fe_edit_type(r, source);
+        fe_edit_drop_node(r, (size_t)maker);
+        fe_edit_set_init(r, c, type);
+        fe_edit_drop_unread(r, source);
+    }
 }
 
 const char *fe_model_file(const FeModel *m, int i) {
@@ -18,69 +78,156 @@ const char *fe_model_file(const FeModel *m, int i) {
 }
 
 static bool swap_input(FeEdit *r, const IrSwap *s) {
-    int i = fe_edit_find_node(r->g, s->node, s->op);
+    const char *name = s->konst->name;
+    if (!s->node) {
+        int at = fe_edit_find_init(r, name);
+        if (at >= 0) {
+            keep_for_others(r, name);
+            fe_edit_set_init(r, s->konst, r->to->init[at].pb->data_type);
+            *ir_map_put(&r->affected, name) = r;
+        }
+        return at >= 0;
+    }
+    int i = fe_edit_find_node(r, s->node, s->op);
     if (i < 0 || (size_t)s->input >= r->g->node[i]->n_input) {
-        ir_error(ir_arena_diag(r->arena), (IrWhere){s->node, s->op},
-                 "NYI: '%s' is no input of a node of this name", s->konst->name);
         return false;
     }
     const char *old = r->g->node[i]->input[s->input];
-    if (s->is_head) {
-        *ir_map_put(&r->affected, r->g->node[i]->output[0]) = r;
+    int32_t type = fe_edit_type(r, old);
+    if (!fe_edit_free_name(r, name)) { // the node's own, perhaps: of an Identity
+        return false;
     }
-    fe_edit_set_init(r, s->konst);
-    if (strcmp(old, s->konst->name) != 0) {
-        fe_edit_set_input(r, (size_t)i, (size_t)s->input, s->konst->name);
-        fe_edit_drop_unread(r, old);
-        return true;
-    }
-    int maker = fe_edit_find_maker(r, old); // the name was an Identity's
-    if (maker >= 0) {
-        const Onnx__NodeProto *n = r->g->node[maker];
-        fe_edit_drop_node(r, (size_t)maker);
-        for (size_t k = 0; k < n->n_input; k++) {
-            fe_edit_drop_unread(r, n->input[k]);
-        }
-    }
+    old = r->g->node[i]->input[s->input];
+    fe_edit_set_input(r, (size_t)i, (size_t)s->input, name);
+    fe_edit_drop_unread(r, old);
+    fe_edit_set_init(r, s->konst, type);
     return true;
 }
 
-// Before version 4 of the format every initializer is an input, too.
-static void list_new_inputs(FeEdit *r) {
-    if (r->to->pb->ir_version >= 4) {
-        return;
+static bool fail_swap(FeEdit *r, const IrSwap *s) {
+    ir_error(ir_arena_diag(r->arena), s->node ? (IrWhere){s->node, s->op} : IR_NOWHERE,
+             "NYI: '%s' is no initializer of the model, and no input of a node of this name",
+             s->konst->name);
+    return false;
+}
+
+// What the classifier's node makes follows it; where its weight kept its name, that does all.
+static bool mark_head(FeEdit *r) {
+    const IrTrainProgram *t = r->what->train;
+    int head = r->affected.n ? -1 : fe_edit_find_node(r, t->head, t->head_op);
+    for (size_t k = 0; head >= 0 && k < r->g->node[head]->n_output; k++) {
+        *ir_map_put(&r->affected, r->g->node[head]->output[k]) = r;
     }
-    for (int i = 0; i < r->to->n_init; i++) {
-        const Onnx__TensorProto *t = r->to->init[i].pb;
-        if (!r->to->init[i].fresh) {
-            continue;
+    if (!r->affected.n) {
+        ir_error(ir_arena_diag(r->arena), (IrWhere){t->head, t->head_op},
+                 "NYI: the classifier is no node of the file");
+    }
+    return r->affected.n > 0;
+}
+
+// Parameters are initializers, the new classifier's have its numbers.
+static bool set_inits(FeEdit *r) {
+    const IrTrainProgram *t = r->what->train;
+    for (int i = 0; i < t->n_floats; i++) {
+        take_identity(r, t->floats[i].konst);
+    }
+    for (int i = 0; i < t->n_params; i++) {
+        take_identity(r, t->params[i].konst);
+        if (!fe_edit_take_param(r, t->params[i].konst->name)) {
+            return false;
         }
-        Onnx__ValueInfoProto v0 = ONNX__VALUE_INFO_PROTO__INIT, *v = FE_COPY_OF(r->arena, &v0);
-        Onnx__TypeProto t0 = ONNX__TYPE_PROTO__INIT;
-        Onnx__TypeProto__Tensor x0 = ONNX__TYPE_PROTO__TENSOR__INIT;
-        Onnx__TensorShapeProto s0 = ONNX__TENSOR_SHAPE_PROTO__INIT, *s = FE_COPY_OF(r->arena, &s0);
-        Onnx__TensorShapeProto__Dimension d0 = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__INIT;
-        v->name = t->name;
-        v->type = FE_COPY_OF(r->arena, &t0);
-        v->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-        v->type->tensor_type = FE_COPY_OF(r->arena, &x0);
-        v->type->tensor_type->has_elem_type = 1;
-        v->type->tensor_type->elem_type = t->data_type;
-        v->type->tensor_type->shape = s;
-        s->n_dim = t->n_dims;
-        s->dim = ir_alloc_array(r->arena, t->n_dims + 1, sizeof *s->dim);
-        for (size_t k = 0; k < t->n_dims; k++) {
-            s->dim[k] = FE_COPY_OF(r->arena, &d0);
-            s->dim[k]->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-            s->dim[k]->dim_value = t->dims[k];
+    }
+    for (int i = 0; i < t->n_swaps; i++) {
+        const IrSwap *s = &t->swaps[i];
+        int errors = ir_arena_diag(r->arena)->errors;
+        if (!fe_edit_take_param(r, s->konst->name) || !swap_input(r, s)) {
+            return ir_arena_diag(r->arena)->errors > errors ? false : fail_swap(r, s);
         }
-        r->g->input[r->g->n_input++] = v; // there is room: see copy_graph()
+    }
+    return mark_head(r);
+}
+
+static Onnx__ValueInfoProto *info_of(FeEdit *r, const Onnx__TensorProto *t) {
+    Onnx__ValueInfoProto v0 = ONNX__VALUE_INFO_PROTO__INIT, *v = FE_COPY_OF(r->arena, &v0);
+    Onnx__TypeProto t0 = ONNX__TYPE_PROTO__INIT;
+    Onnx__TypeProto__Tensor x0 = ONNX__TYPE_PROTO__TENSOR__INIT;
+    Onnx__TensorShapeProto s0 = ONNX__TENSOR_SHAPE_PROTO__INIT, *s = FE_COPY_OF(r->arena, &s0);
+    Onnx__TensorShapeProto__Dimension d0 = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__INIT;
+    v->name = t->name;
+    v->type = FE_COPY_OF(r->arena, &t0);
+    v->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    v->type->tensor_type = FE_COPY_OF(r->arena, &x0);
+    v->type->tensor_type->has_elem_type = 1;
+    v->type->tensor_type->elem_type = t->data_type;
+    v->type->tensor_type->shape = s;
+    s->n_dim = t->n_dims;
+    s->dim = ir_alloc_array(r->arena, t->n_dims + 1, sizeof *s->dim);
+    for (size_t k = 0; k < t->n_dims; k++) {
+        s->dim[k] = FE_COPY_OF(r->arena, &d0);
+        s->dim[k]->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        s->dim[k]->dim_value = t->dims[k];
+    }
+    return v;
+}
+
+// Initializers that are inputs, too: their shapes as they are now. Before version 4 of the format
+// every one is.
+static void list_inputs(FeEdit *r) {
+    for (size_t i = 0; i < r->g->n_input; i++) {
+        int at = fe_edit_find_init(r, fe_text(r->g->input[i]->name));
+        if (at >= 0 && r->to->init[at].swapped) {
+            r->g->input[i] = info_of(r, r->to->init[at].pb);
+        }
+    }
+    for (int i = 0; i < r->to->n_init && r->to->pb->ir_version < 4; i++) {
+        if (r->to->init[i].fresh) { // there is room: see copy_graph()
+            r->g->input[r->g->n_input++] = info_of(r, r->to->init[i].pb);
+        }
     }
 }
 
 // ---------------------------------------------------------------- training mode
 
+// Before opset 7 a node works as in training unless it says otherwise.
+static void set_is_test(FeEdit *r, Onnx__NodeProto *n) {
+    Onnx__AttributeProto init = ONNX__ATTRIBUTE_PROTO__INIT, *is_test = FE_COPY_OF(r->arena, &init);
+    is_test->name = ir_strdup(r->arena, "is_test");
+    is_test->has_type = is_test->has_i = 1;
+    is_test->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+    is_test->i = 1;
+    n->attribute = fe_copy_array(r->arena, n->attribute, n->n_attribute, 1, sizeof *n->attribute);
+    size_t at = 0;
+    while (at < n->n_attribute && strcmp(fe_text(n->attribute[at]->name), "is_test") != 0) {
+        at++;
+    }
+    n->n_attribute += at == n->n_attribute;
+    n->attribute[at] = is_test;
+}
+
 // Without training_mode, and with the result alone, unless the others are read.
+// What old exporters still write, and newer opsets do not know.
+static bool is_outdated(const FeEdit *r, const Onnx__NodeProto *n, const char *attribute) {
+    bool trains = fe_is_op(n, "BatchNormalization") || fe_is_op(n, "Dropout");
+    return (r->opset >= 6 && strcmp(attribute, "consumed_inputs") == 0) ||
+           (r->opset >= 7 && trains && strcmp(attribute, "is_test") == 0);
+}
+
+static void drop_old_attributes(FeEdit *r, size_t i) {
+    const Onnx__NodeProto *n = r->g->node[i];
+    size_t kept = 0;
+    Onnx__AttributeProto **v = ir_alloc_array(r->arena, n->n_attribute + 1, sizeof *v);
+    for (size_t k = 0; k < n->n_attribute; k++) {
+        if (!is_outdated(r, n, fe_text(n->attribute[k]->name))) {
+            v[kept++] = n->attribute[k];
+        }
+    }
+    if (kept < n->n_attribute) {
+        Onnx__NodeProto *own = fe_edit_own_node(r, i);
+        own->attribute = v;
+        own->n_attribute = kept;
+    }
+}
+
 static void to_inference(FeEdit *r, size_t i) {
     Onnx__NodeProto *n = r->g->node[i];
     bool bn = fe_is_op(n, "BatchNormalization");
@@ -88,6 +235,9 @@ static void to_inference(FeEdit *r, size_t i) {
         return;
     }
     n = fe_edit_own_node(r, i);
+    if (r->opset < 7) {
+        set_is_test(r, n);
+    }
     while (n->n_output > 1 && !fe_edit_is_read(r, n->output[n->n_output - 1])) {
         n->n_output--;
     }
@@ -128,81 +278,99 @@ static void set_meta(FeEdit *r, const IrMeta *m) {
     }
 }
 
+enum { MODEL_TRAINING_INFO = 20, GRAPH_QUANTIZATION_ANNOTATION = 14 }; // fields of onnx.proto
+
+// Of a copy: a field that speaks of names that may go, and that nobody here reads.
+static void drop_field(IrArena *a, ProtobufCMessage *m, uint32_t tag) {
+    m->unknown_fields =
+        fe_copy_array(a, m->unknown_fields, m->n_unknown_fields, 0, sizeof *m->unknown_fields);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < m->n_unknown_fields; i++) {
+        if (m->unknown_fields[i].tag != tag) {
+            m->unknown_fields[kept++] = m->unknown_fields[i];
+        }
+    }
+    m->n_unknown_fields = kept;
+}
+
 static void copy_graph(FeEdit *r) {
     IrArena *a = r->arena;
     FeNewModel *m = r->to;
     const Onnx__GraphProto *old = r->from->pb->graph;
     m->pb = FE_COPY_OF(a, r->from->pb);
     m->pb->graph = NULL;
+    drop_field(a, &m->pb->base, MODEL_TRAINING_INFO);
     m->pb->metadata_props = fe_copy_array(a, m->pb->metadata_props, m->pb->n_metadata_props,
                                           (size_t)r->what->n_meta, sizeof *m->pb->metadata_props);
     r->g = m->graph = FE_COPY_OF(a, old);
     r->g->n_initializer = 0;
+    drop_field(a, &r->g->base, GRAPH_QUANTIZATION_ANNOTATION);
     r->g->node = fe_copy_array(a, old->node, old->n_node, old->n_output, sizeof *old->node);
-    // For what follow_ints(), the swaps and Constant nodes add.
-    size_t room = 2 * old->n_node + (size_t)r->what->n_swaps;
+    // for what follow_ints(), the swaps and the parameters add
+    const IrTrainProgram *t = r->what->train;
+    size_t room = 2 * old->n_node + (size_t)(2 * t->n_swaps + t->n_params + t->n_floats);
     r->g->input = fe_copy_array(a, old->input, old->n_input, room, sizeof *old->input);
     r->g->output = fe_copy_array(a, old->output, old->n_output, 0, sizeof *old->output);
     r->g->value_info =
         fe_copy_array(a, old->value_info, old->n_value_info, 0, sizeof *old->value_info);
 }
 
-// Why the model cannot be written back; NULL: it can.
-static const char *find_obstacle(const Onnx__ModelProto *m) {
-    const Onnx__GraphProto *g = m->graph;
-    if (m->n_functions) {
-        return "it has functions of its own, which cannot be written back; inline them first";
+// Initializers, and Constant nodes whose numbers lie in other files.
+static bool take_numbers(FeEdit *r) {
+    const Onnx__GraphProto *old = r->from->pb->graph;
+    for (size_t i = 0; i < old->n_initializer; i++) {
+        if (!fe_edit_take_init(r, old->initializer[i])) {
+            return false;
+        }
     }
-    for (size_t i = 0; i < g->n_node; i++) {
-        for (size_t k = 0; k < g->node[i]->n_attribute; k++) {
-            if (g->node[i]->attribute[k]->g) {
-                return "it has nodes with subgraphs, which cannot be written back; simplify it "
-                       "first";
+    for (size_t i = 0; i < old->n_node; i++) {
+        const Onnx__NodeProto *n = old->node[i];
+        for (size_t k = 0; fe_is_op(n, "Constant") && n->n_output && k < n->n_attribute; k++) {
+            const Onnx__TensorProto *t = n->attribute[k]->t;
+            if (t && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL &&
+                !fe_edit_take_param(r, n->output[0])) {
+                return false;
             }
         }
     }
-    for (size_t i = 0; i < m->n_opset_import; i++) {
-        const Onnx__OperatorSetIdProto *o = m->opset_import[i];
-        if ((!*fe_text(o->domain) || strcmp(o->domain, "ai.onnx") == 0) && o->version >= 7) {
-            return NULL;
-        }
+    return true;
+}
+
+// A message of the format may be 2 GB long.
+static bool check_bytes(FeEdit *r) {
+    if (r->to->bytes <= INT32_MAX) {
+        return true;
     }
-    return "its opset is below 7; convert it to a newer one first";
+    ir_error(ir_arena_diag(r->arena), IR_NOWHERE,
+             "NYI: the trained model would be %.1f GB; an ONNX file without other files beside it "
+             "is at most 2 GB long",
+             (double)r->to->bytes / 1e9);
+    return false;
 }
 
 FeNewModel *fe_retarget(IrArena *a, const FeModel *from, const FeRetarget *what) {
-    const char *why = find_obstacle(from->pb);
-    if (why) {
-        ir_error(ir_arena_diag(a), IR_NOWHERE, "the trained model cannot be made: %s", why);
+    FeEdit r = {.arena = a, .from = from, .what = what, .to = ir_alloc(a, sizeof *r.to)};
+    r.inits.arena = r.affected.arena = r.on_path.arena = r.unsound.arena = r.to->arena = a;
+    if (fe_read_opset(a, from->pb->n_opset_import, from->pb->opset_import, &r.opset)) {
+        return NULL; // it was read before
+    }
+    copy_graph(&r);
+    mark_path(&r);
+    if (!take_numbers(&r) || !set_inits(&r)) {
         return NULL;
     }
-    FeEdit r = {.arena = a, .from = from, .what = what, .to = ir_alloc(a, sizeof *r.to)};
-    r.inits.arena = r.affected.arena = r.to->arena = a;
-    copy_graph(&r);
-    for (size_t i = 0; i < from->pb->graph->n_initializer; i++) {
-        if (!fe_edit_take_init(&r, from->pb->graph->initializer[i])) {
-            return NULL;
-        }
-    }
-    for (int i = 0; i < what->n_swaps; i++) {
-        if (!swap_input(&r, &what->swaps[i])) {
-            return NULL;
-        }
-    }
-    for (int i = 0; i < what->n_trained; i++) {
-        fe_edit_take_constant(&r, what->trained[i], true);
-    }
-    for (int i = 0; i < what->n_fixed; i++) {
-        fe_edit_take_constant(&r, what->fixed[i], false);
-    }
     fe_follow_classes(&r);
-    list_new_inputs(&r);
+    fe_follow_outputs(&r);
+    list_inputs(&r);
     for (size_t i = 0; i < r.g->n_node; i++) {
-        to_inference(&r, i);
+        drop_old_attributes(&r, i);
+        if (!what->keep_training_mode) {
+            to_inference(&r, i);
+        }
     }
     for (int i = 0; i < what->n_meta; i++) {
         set_meta(&r, &what->meta[i]);
     }
     fe_layout_model(r.to);
-    return r.to;
+    return check_bytes(&r) ? r.to : NULL;
 }

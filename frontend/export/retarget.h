@@ -6,9 +6,16 @@
 #include "frontend/onnx/load.h"
 #include "frontend/frontend.h"
 
+typedef struct FeEdge { // an input or output of the graph
+    const char *name;
+    IrShape shape;
+} FeEdge;
+
 struct FeModel {
     const Onnx__ModelProto *pb;
     FeExternal *external;
+    int n_edges;
+    const FeEdge *edges; // as they were imported
 };
 
 typedef struct FeInit {    // an initializer to be written
@@ -17,6 +24,7 @@ typedef struct FeInit {    // an initializer to be written
     int64_t raw_bytes;     // -1: pb is written whole
     int64_t at;            // where the numbers stand in the file
     bool fresh;            // not in the model that was read
+    bool swapped;          // there, of another shape perhaps
 } FeInit;
 
 struct FeNewModel {
@@ -28,7 +36,9 @@ struct FeNewModel {
     int64_t graph_at, graph_bytes, bytes; // of the content of the graph; of all
 };
 
-// retarget_write.c: computes where everything stands.
-void fe_layout_model(FeNewModel *m);
+// retarget_write.c
+void fe_layout_model(FeNewModel *m); // computes where everything stands
+// The whole as one message, which shares the numbers.
+const Onnx__ModelProto *fe_new_model_message(IrArena *a, const FeNewModel *m);
 
 #endif

@@ -1,46 +1,33 @@
-// What follows the classifier when the number of classes changes.
+// What follows the classifier when the number of classes changes: the nodes below it.
+//
+// Two readings of the numbers: classes that exclude each other (softmax) and labels that do not
+// (sigmoid). The file ends in the one that was trained.
 #include "frontend/export/retarget_edit.h"
 
-// Content of an integer constant: an initializer or the output of a Constant node. NULL: neither.
-static const Onnx__TensorProto *find_ints(const FeEdit *r, const char *name) {
-    int at = fe_edit_find_init(r, name);
-    if (at >= 0) {
-        return r->to->init[at].pb;
-    }
-    for (size_t i = 0; i < r->g->n_node; i++) {
-        const Onnx__NodeProto *n = r->g->node[i];
-        if (fe_is_op(n, "Constant") && n->n_output && strcmp(n->output[0], name) == 0) {
-            for (size_t k = 0; k < n->n_attribute; k++) {
-                if (strcmp(fe_text(n->attribute[k]->name), "value") == 0 && n->attribute[k]->t) {
-                    return n->attribute[k]->t;
-                }
-            }
-        }
-    }
-    return NULL;
-}
+// ---------------------------------------------------------------- targets of Reshape
 
 // `name`, an integer constant with the old number of classes in it, with the new one; NULL: it is
 // no such thing.
 static const char *follow_ints(FeEdit *r, const char *name) {
-    const Onnx__TensorProto *t = find_ints(r, name);
     IrTensor x;
-    FeExternal *ext = r->from->external;
-    if (!t || fe_read_tensor(r->arena, ext, t, true, &x) || x.rank > 1 ||
+    int32_t type;
+    if (!fe_edit_read(r, name, &x, &type) || x.rank > 1 ||
         (x.dtype != IR_I64 && x.dtype != IR_I32)) {
         return NULL;
     }
-    int64_t len = ir_tensor_elems(&x), bytes = len * ir_dtype_bytes(x.dtype);
-    x.data = fe_copy_array(r->arena, x.data, (size_t)bytes, 0, 1);
-    for (int64_t k = 0; k < len; k++) {
-        if (ir_tensor_get(&x, k) == (double)r->what->old_classes) {
-            ir_tensor_set(&x, k, (double)r->what->classes);
-            name = ir_sprintf(r->arena, "hone.head.shape%d", r->n_shapes++);
-            fe_edit_new_init(r, name, t->data_type, x.rank, &len, x.data, bytes);
-            return name;
-        }
+    int64_t len = ir_tensor_elems(&x), bytes = len * ir_dtype_bytes(x.dtype), at = -1;
+    for (int64_t k = len; k-- > 0;) { // the first one behind the batch, which may be as many
+        bool old = ir_tensor_get(&x, k) == (double)r->what->train->old_logits;
+        at = old && (k > 0 || at < 0) ? k : at;
     }
-    return NULL;
+    if (at < 0) {
+        return NULL;
+    }
+    x.data = fe_copy_array(r->arena, x.data, (size_t)bytes, 0, 1);
+    ir_tensor_set(&x, at, (double)r->what->train->logits);
+    name = fe_edit_new_name(r, "hone.head.shape");
+    fe_edit_new_init(r, name, type, x.rank, &len, x.data, bytes);
+    return name;
 }
 
 // Input `input` of a node is the target of a Reshape, or part of one that Concat and the like put
@@ -65,154 +52,203 @@ static bool follow_target(FeEdit *r, size_t i, size_t input, int depth) {
     return false;
 }
 
-static bool reads_affected(const FeEdit *r, const Onnx__NodeProto *n) {
-    for (size_t k = 0; k < n->n_input; k++) {
-        if (ir_map_get(&r->affected, n->input[k])) {
+// Before version 5 the target is an attribute.
+static bool follow_attribute(FeEdit *r, size_t i) {
+    const Onnx__NodeProto *n = r->g->node[i];
+    for (size_t k = 0; k < n->n_attribute; k++) {
+        const Onnx__AttributeProto *old = n->attribute[k];
+        size_t at = old->n_ints;
+        for (size_t j = old->n_ints; strcmp(fe_text(old->name), "shape") == 0 && j-- > 0;) {
+            bool same = old->ints[j] == r->what->train->old_logits;
+            at = same && (j > 0 || at == old->n_ints) ? j : at;
+        }
+        if (at < old->n_ints) {
+            Onnx__AttributeProto *a = FE_COPY_OF(r->arena, old);
+            Onnx__NodeProto *own = fe_edit_own_node(r, i);
+            a->ints = fe_copy_array(r->arena, old->ints, old->n_ints, 0, sizeof *old->ints);
+            a->ints[at] = r->what->train->logits;
+            own->attribute =
+                fe_copy_array(r->arena, n->attribute, n->n_attribute, 0, sizeof *n->attribute);
+            own->attribute[k] = a;
             return true;
         }
     }
     return false;
 }
 
+// The target's dimensions are 1, copied, or what is left.
+static bool is_open(const FeEdit *r, const Onnx__NodeProto *n) {
+    IrTensor x;
+    int32_t type;
+    if (!fe_edit_read(r, n->input[1], &x, &type)) {
+        return false;
+    }
+    for (int64_t k = 0, len = ir_tensor_elems(&x); k < len; k++) {
+        double d = ir_tensor_get(&x, k);
+        if (d != 0 && d != 1 && d != -1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// True: the node works for any number of classes.
+static bool follow_reshape(FeEdit *r, size_t i) {
+    if (r->what->train->logits == r->what->train->old_logits) {
+        return true;
+    }
+    if (r->g->node[i]->n_input < 2) {
+        return follow_attribute(r, i);
+    }
+    return follow_target(r, i, 1, 4) || is_open(r, r->g->node[i]);
+}
+
+// ---------------------------------------------------------------- the last activation
+
+static void set_op(FeEdit *r, size_t i, const char *op) {
+    Onnx__NodeProto *n = fe_edit_own_node(r, i);
+    n->op_type = ir_strdup(r->arena, op);
+    n->n_input = 1;
+    n->n_attribute = 0;
+}
+
+static void add_axis(FeEdit *r, size_t i, int64_t axis) {
+    Onnx__AttributeProto init = ONNX__ATTRIBUTE_PROTO__INIT, *a = FE_COPY_OF(r->arena, &init);
+    a->name = ir_strdup(r->arena, "axis");
+    a->has_type = a->has_i = 1;
+    a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+    a->i = axis;
+    r->g->node[i]->attribute = fe_copy_array(r->arena, &a, 1, 0, sizeof a);
+    r->g->node[i]->n_attribute = 1;
+}
+
+// The numbers that a softmax or its logarithm reads which is spelled out, and ends in node i:
+// exp(d) / sum(exp(d)) or d - log(sum(exp(d))), with d = x or x - max(x).
+static char *find_logits(const FeEdit *r, const Onnx__NodeProto *n) {
+    int e = fe_is_op(n, "Div") ? fe_edit_find_maker(r, n->input[0]) : -1;
+    char *d = e >= 0 && fe_is_op(r->g->node[e], "Exp") ? r->g->node[e]->input[0] : n->input[0];
+    int shift = fe_edit_find_maker(r, d);
+    const Onnx__NodeProto *sub = shift >= 0 ? r->g->node[shift] : NULL;
+    int max = sub && fe_is_op(sub, "Sub") ? fe_edit_find_maker(r, sub->input[1]) : -1;
+    return max >= 0 && fe_is_op(r->g->node[max], "ReduceMax") ? sub->input[0] : d;
+}
+
+static void follow_spelled(FeEdit *r, size_t i) {
+    const Onnx__NodeProto *n = r->g->node[i];
+    char *logits = find_logits(r, n), *old[2] = {n->input[0], n->input[1]};
+    set_op(r, i, "Sigmoid");
+    fe_edit_set_input(r, i, 0, logits);
+    fe_edit_drop_unread(r, old[0]);
+    fe_edit_drop_unread(r, old[1]);
+}
+
+// Before opset 13 softmax works on all that lies behind the axis.
+static void follow_activation(FeEdit *r, size_t i) {
+    const IrTrainProgram *t = r->what->train;
+    const Onnx__NodeProto *n = r->g->node[i];
+    bool softmax = fe_is_op(n, "Softmax") || fe_is_op(n, "LogSoftmax");
+    bool spelled = t->end && n->n_input == 2 && fe_is_op(n, t->end_op) &&
+                   (int)i == fe_edit_find_node(r, t->end, t->end_op);
+    if (t->loss == IR_LOSS_BCE && softmax) {
+        set_op(r, i, "Sigmoid");
+    } else if (t->loss == IR_LOSS_BCE && spelled) {
+        follow_spelled(r, i);
+    } else if (t->loss == IR_LOSS_CE && fe_is_op(n, "Sigmoid") && t->end_axis >= 0) {
+        set_op(r, i, "Softmax");
+        add_axis(r, i, r->opset < 13 ? 1 : t->end_axis);
+    }
+}
+
+// ---------------------------------------------------------------- nodes below the classifier
+
+// What works for any number of classes with one operand, by operator.
+static const char *const sound_ops[] = {
+    "Softmax",   "LogSoftmax", "Sigmoid",   "Hardmax", "Identity",    "Cast",      "Flatten",
+    "Squeeze",   "Unsqueeze",  "Transpose", "Dropout", "Clip",        "Relu",      "Exp",
+    "Log",       "Neg",        "Abs",       "Sqrt",    "HardSigmoid", "ReduceMax", "ReduceMin",
+    "ReduceSum", "ReduceMean", "ArgMax",    "ArgMin"};
+
+static bool is_scalar(const FeEdit *r, const char *name) {
+    IrTensor x;
+    int32_t type;
+    return fe_edit_read(r, name, &x, &type) && x.rank <= 1 && ir_tensor_elems(&x) == 1;
+}
+
+// A node that the network does not have: would it work?
+static bool is_sound(const FeEdit *r, const Onnx__NodeProto *n) {
+    static const char *const binary[] = {"Add", "Sub", "Mul", "Div", "Pow"};
+    for (size_t k = 0; k < sizeof sound_ops / sizeof *sound_ops; k++) {
+        if (fe_is_op(n, sound_ops[k])) {
+            return true;
+        }
+    }
+    for (size_t k = 0; k < sizeof binary / sizeof *binary && n->n_input == 2; k++) {
+        if (fe_is_op(n, binary[k])) {
+            return is_scalar(r, n->input[0]) || is_scalar(r, n->input[1]);
+        }
+    }
+    return false;
+}
+
+// Quantizers were made for the old classifier's numbers: they pass on what they read.
+static bool follow_quantizer(FeEdit *r, size_t i) {
+    const Onnx__NodeProto *n = r->g->node[i];
+    bool to = fe_is_op(n, "QuantizeLinear");
+    if (!to && !fe_is_op(n, "DequantizeLinear")) {
+        return false;
+    }
+    bool sound = !to || !fe_edit_is_output(r, n->output[0]);
+    size_t n_input = n->n_input;
+    set_op(r, i, "Identity");
+    for (size_t k = 1; k < n_input; k++) {
+        fe_edit_drop_unread(r, n->input[k]);
+    }
+    return sound;
+}
+
+// What the map has for the first of the node's inputs that it knows; NULL: it knows none.
+static const void *find_read(const Onnx__NodeProto *n, const IrMap *names) {
+    const void *found = NULL;
+    for (size_t k = 0; k < n->n_input && !found; k++) {
+        found = ir_map_get(names, n->input[k]);
+    }
+    return found;
+}
+
 static void follow_node(FeEdit *r, size_t i) {
-    Onnx__NodeProto *n = r->g->node[i];
+    const Onnx__NodeProto *n = r->g->node[i];
+    const void *why = find_read(n, &r->unsound);
+    bool sound = true;
     for (size_t k = 0; k < n->n_output; k++) {
         *ir_map_put(&r->affected, n->output[k]) = r;
     }
-    if (fe_is_op(n, "Reshape") && n->n_input > 1) {
-        follow_target(r, i, 1, 4);
-    } else if (r->what->sigmoid && (fe_is_op(n, "Softmax") || fe_is_op(n, "LogSoftmax"))) {
-        n = fe_edit_own_node(r, i);
-        n->op_type = ir_strdup(r->arena, "Sigmoid");
-        n->n_attribute = 0;
+    if (fe_is_op(n, "Reshape")) {
+        sound = follow_reshape(r, i) || fe_edit_is_on_path(r, n);
+    } else if (fe_is_op(n, "QuantizeLinear") || fe_is_op(n, "DequantizeLinear")) {
+        sound = follow_quantizer(r, i);
+    } else {
+        follow_activation(r, i);
+        sound = fe_edit_is_on_path(r, n) || is_sound(r, n);
+    }
+    why = why || sound ? why : n;
+    for (size_t k = 0; why && k < n->n_output; k++) {
+        *ir_map_put(&r->unsound, n->output[k]) = (void *)why;
     }
 }
 
 // Nodes need not stand in order: until nothing new is reached.
-static void follow(FeEdit *r) {
+void fe_follow_classes(FeEdit *r) {
     bool more = r->affected.n > 0;
     while (more) {
         more = false;
         for (size_t i = 0; i < r->g->n_node; i++) {
             const Onnx__NodeProto *n = r->g->node[i];
-            if (n->n_output && !ir_map_get(&r->affected, n->output[0]) && reads_affected(r, n)) {
+            if (n->n_output && !ir_map_get(&r->affected, n->output[0]) &&
+                find_read(n, &r->affected)) {
                 follow_node(r, i);
                 more = true;
                 i = r->g->n_node; // nodes may have gone
             }
         }
     }
-}
-
-// The sigmoid in front of an output, with nothing but other shapes in between.
-static bool ends_in_sigmoid(const FeEdit *r, const char *output) {
-    static const char *const shapes[] = {"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze"};
-    for (size_t steps = 0; steps <= r->g->n_node; steps++) {
-        int maker = fe_edit_find_maker(r, output);
-        const Onnx__NodeProto *n = maker >= 0 ? r->g->node[maker] : NULL;
-        bool passes = false;
-        for (size_t i = 0; n && i < sizeof shapes / sizeof *shapes; i++) {
-            passes = passes || fe_is_op(n, shapes[i]);
-        }
-        if (!passes || !n->n_input) {
-            return n && fe_is_op(n, "Sigmoid");
-        }
-        output = n->input[0];
-    }
-    return false;
-}
-
-// X -> output becomes X -> output.logits -> Sigmoid -> output.
-static void append_sigmoid(FeEdit *r, char *output) {
-    int maker = fe_edit_find_maker(r, output);
-    if (maker < 0) {
-        return;
-    }
-    char *logits = ir_sprintf(r->arena, "%s.logits", output);
-    for (size_t i = 0; i < r->g->n_node; i++) {
-        Onnx__NodeProto *n = fe_edit_own_node(r, i);
-        n->input = fe_copy_array(r->arena, n->input, n->n_input, 0, sizeof *n->input);
-        n->output = fe_copy_array(r->arena, n->output, n->n_output, 0, sizeof *n->output);
-        for (size_t k = 0; k < n->n_input; k++) {
-            n->input[k] = strcmp(n->input[k], output) == 0 ? logits : n->input[k];
-        }
-        for (size_t k = 0; k < n->n_output; k++) {
-            n->output[k] = strcmp(n->output[k], output) == 0 ? logits : n->output[k];
-        }
-    }
-    Onnx__NodeProto init = ONNX__NODE_PROTO__INIT, *n = FE_COPY_OF(r->arena, &init);
-    n->name = n->op_type = ir_strdup(r->arena, "Sigmoid");
-    n->n_input = n->n_output = 1;
-    n->input = fe_copy_array(r->arena, &logits, 1, 0, sizeof logits);
-    n->output = fe_copy_array(r->arena, &output, 1, 0, sizeof output);
-    r->g->node[r->g->n_node++] = n; // there is room: see copy_graph()
-}
-
-// A network that ends in logits answers in probabilities where no softmax can be meant.
-static void end_in_sigmoid(FeEdit *r) {
-    for (size_t i = 0; r->what->sigmoid && i < r->g->n_output; i++) {
-        char *output = r->g->output[i]->name;
-        if (output && ir_map_get(&r->affected, output) && !ends_in_sigmoid(r, output)) {
-            append_sigmoid(r, output);
-        }
-    }
-}
-
-static Onnx__ValueInfoProto *follow_shape(FeEdit *r, const Onnx__ValueInfoProto *old) {
-    Onnx__ValueInfoProto *v = FE_COPY_OF(r->arena, old);
-    if (!v->type || v->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
-        !v->type->tensor_type->shape) {
-        return v;
-    }
-    v->type = FE_COPY_OF(r->arena, v->type);
-    v->type->tensor_type = FE_COPY_OF(r->arena, v->type->tensor_type);
-    Onnx__TensorShapeProto *s = FE_COPY_OF(r->arena, v->type->tensor_type->shape);
-    v->type->tensor_type->shape = s;
-    s->dim = fe_copy_array(r->arena, s->dim, s->n_dim, 0, sizeof *s->dim);
-    for (size_t i = 0; i < s->n_dim; i++) {
-        if (s->dim[i]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
-            s->dim[i]->dim_value == r->what->old_classes) {
-            s->dim[i] = FE_COPY_OF(r->arena, s->dim[i]);
-            s->dim[i]->dim_value = r->what->classes;
-        }
-    }
-    return v;
-}
-
-static bool is_swapped(const FeEdit *r, const char *name) {
-    for (int i = 0; i < r->what->n_swaps; i++) {
-        const IrSwap *s = &r->what->swaps[i];
-        if (s->is_head && strcmp(s->konst->name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void follow_edges(FeEdit *r) {
-    Onnx__GraphProto *g = r->g;
-    for (size_t i = 0; i < g->n_output; i++) {
-        if (ir_map_get(&r->affected, fe_text(g->output[i]->name))) {
-            g->output[i] = follow_shape(r, g->output[i]);
-        }
-    }
-    for (size_t i = 0; i < g->n_input; i++) { // old models list their initializers here too
-        if (is_swapped(r, fe_text(g->input[i]->name))) {
-            g->input[i] = follow_shape(r, g->input[i]);
-        }
-    }
-    size_t kept = 0;
-    for (size_t i = 0; i < g->n_value_info; i++) {
-        const char *name = fe_text(g->value_info[i]->name);
-        if (!ir_map_get(&r->affected, name) && !is_swapped(r, name)) {
-            g->value_info[kept++] = g->value_info[i];
-        }
-    }
-    g->n_value_info = kept;
-}
-
-void fe_follow_classes(FeEdit *r) {
-    follow(r);
-    end_in_sigmoid(r);
-    follow_edges(r);
 }

@@ -131,12 +131,33 @@ void fe_new_model_write(FeNewModel *m, void *to) {
     put_graph(m, &w, m->graph_at);
 }
 
-int64_t fe_new_model_find(const FeNewModel *m, const char *initializer) {
+int64_t fe_new_model_find(const FeNewModel *m, const char *initializer, IrDtype *stored) {
     for (int i = 0; i < m->n_init; i++) {
         const FeInit *t = &m->init[i];
         if (t->raw_bytes >= 0 && t->pb->name && strcmp(t->pb->name, initializer) == 0) {
-            return t->at;
+            bool floats = fe_stored_dtype(t->pb->data_type, stored) && ir_dtype_is_float(*stored);
+            return floats ? t->at : -1;
         }
     }
     return -1;
+}
+
+const Onnx__ModelProto *fe_new_model_message(IrArena *a, const FeNewModel *m) {
+    Onnx__ModelProto *pb = ir_alloc(a, sizeof *pb);
+    Onnx__GraphProto *g = ir_alloc(a, sizeof *g);
+    *pb = *m->pb;
+    *g = *m->graph;
+    pb->graph = g;
+    g->n_initializer = (size_t)m->n_init;
+    g->initializer = ir_alloc_array(a, (size_t)m->n_init + 1, sizeof *g->initializer);
+    for (int i = 0; i < m->n_init; i++) {
+        Onnx__TensorProto *t = g->initializer[i] = ir_alloc(a, sizeof *t);
+        *t = *m->init[i].pb;
+        if (m->init[i].raw_bytes >= 0) {
+            t->has_raw_data = 1;
+            t->raw_data.data = (void *)m->init[i].raw;
+            t->raw_data.len = (size_t)m->init[i].raw_bytes;
+        }
+    }
+    return pb;
 }

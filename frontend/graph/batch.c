@@ -12,6 +12,7 @@
 // Where neither can be told, the program stays at the size that it was made for, or at one image,
 // and a warning says why.
 #include "frontend/batch/open.h"
+#include "frontend/export/retarget.h"
 #include "frontend/graph/graph.h"
 
 static const char *op_at(const FeContext *base, const FeUnsupported *u) {
@@ -38,6 +39,31 @@ static void remove_unused_consts(IrProgram *p, IrGraph *g) {
     p->n_consts = n;
 }
 
+static const FeEdge *list_edges(const IrGraph *g, int *n) {
+    FeEdge *edge =
+        ir_alloc_array(g->prog->arena, (size_t)(g->n_inputs + g->n_outputs) + 1, sizeof *edge);
+    *n = 0;
+    for (int i = 0; i < g->n_inputs; i++) {
+        edge[(*n)++] = (FeEdge){g->inputs[i]->name, g->inputs[i]->type.shape};
+    }
+    for (int i = 0; i < g->n_outputs; i++) {
+        edge[(*n)++] = (FeEdge){g->outputs[i]->name, g->outputs[i]->type.shape};
+    }
+    return edge;
+}
+
+// The model as it was walked, for those who asked for it; false after an error.
+static bool keep_model(FeContext *fe, const IrGraph *g) {
+    if (!fe->opt->model) {
+        return true;
+    }
+    FeModel *m = ir_alloc(fe->arena, sizeof *m);
+    *m = (FeModel){.pb = fe->opt->to_train ? fe_flatten(fe) : fe->model, .external = fe->external};
+    m->edges = list_edges(g, &m->n_edges);
+    *fe->opt->model = m;
+    return m->pb;
+}
+
 static IrProgram *finish(FeAttempt *a, IrGraph *g) {
     a->fe.prog->graphs[0] = g;
     remove_unused_consts(a->fe.prog, g);
@@ -47,7 +73,7 @@ static IrProgram *finish(FeAttempt *a, IrGraph *g) {
     if (wrong) {
         ir_bug("frontend", NULL, "%s", wrong);
     }
-    return a->fe.prog;
+    return keep_model(&a->fe, g) ? a->fe.prog : NULL;
 }
 
 // What was tried, and cannot be imported, is in the user's report, or an error for each node.

@@ -147,6 +147,12 @@ static bool resolve_type(FeContext *fe, const Onnx__ValueInfoProto *info, int n_
     return resolve_shape(fe, info, n_runtime, &type->shape, opens);
 }
 
+static IrValue *cast_input(FeContext *fe, const char *name, IrValue *x, IrDtype to) {
+    IrBuilder b = {.graph = fe->graph, .name = name, .src_op = "input"};
+    IrAttr attr = ir_attr_s(IR_ATTR_TO, ir_dtype_name(to));
+    return x->type.dtype == to ? x : ir_build(&b, IR_OP_CAST, 1, &x, 1, &attr);
+}
+
 // What is symbolic has the size of what is opened.
 static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, IrType type, bool opens) {
     FeValue *v = fe_find_value(fe, info->name);
@@ -160,14 +166,16 @@ static void add_input(FeContext *fe, const Onnx__ValueInfoProto *info, IrType ty
         ir_error(fe->diag, IR_NOWHERE, "input '%s': %s", info->name, why);
         return;
     }
-    IrDtype inside;
+    IrDtype inside, declared = type.dtype;
+    if (fe->opt->to_train && ir_dtype_is_float(declared)) {
+        type.dtype = IR_F32;
+    }
     v->v = ir_input(fe->graph, v->name, type);
     fe->opening.inputs[v->v->input] = opens;
     v->elem = elem;
-    if (fe_dtype(elem, fe->doubles, &inside) && inside != type.dtype) {
-        IrBuilder b = {.graph = fe->graph, .name = v->name, .src_op = "input"};
-        IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(inside));
-        v->v = ir_build(&b, IR_OP_CAST, 1, &v->v, 1, &to);
+    v->v = cast_input(fe, v->name, v->v, declared);
+    if (fe_dtype(elem, fe->doubles, &inside)) {
+        v->v = cast_input(fe, v->name, v->v, inside);
     }
 }
 
@@ -257,7 +265,7 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
                      fe_onnx_type_name(elem));
             return;
         }
-        x = fe_cast(&n, x, edge);
+        x = fe->opt->to_train ? x : fe_cast(&n, x, edge);
     }
     if (x && (!x->def || x->is_output)) {
         x = fe_un(&n, IR_OP_COPY, x);

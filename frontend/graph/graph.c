@@ -34,6 +34,15 @@ static const FeOpInfo *find_op(const char *name) {
     return NULL;
 }
 
+int fe_op_since(const char *op, int opset) {
+    const FeOpInfo *info = find_op(op ? op : "");
+    int since = 0;
+    for (const int *v = info ? info->since : &since; *v && *v <= opset; v++) {
+        since = *v;
+    }
+    return since;
+}
+
 // ---------------------------------------------------------------- nodes
 
 // Kinds of operators that no program compiled ahead of time can have here, by their names' begin.
@@ -71,9 +80,7 @@ static const char *find_reason(FeContext *fe, FeNode *n) {
     if (!n->info) {
         return describe_unknown(op);
     }
-    for (const int *v = n->info->since; *v && *v <= fe->scope->opset; v++) {
-        n->since = *v;
-    }
+    n->since = fe_op_since(op, fe->scope->opset);
     return n->since ? NULL
                     : ir_sprintf(fe->arena, "this operator is supported from opset %d on",
                                  n->info->since[0]);
@@ -177,6 +184,7 @@ bool fe_import_nodes(FeContext *fe) {
     int errors = fe->diag->errors;
     FeLink *links = fe_link_nodes(fe);
     int *order = fe->diag->errors == errors ? fe_order_nodes(fe, links) : NULL;
+    fe->scope->order = order;
     for (size_t i = 0; order && i < fe->scope->pb->n_node; i++) {
         import_node(fe, (size_t)order[i], &links[order[i]]);
     }

@@ -48,6 +48,13 @@ void fe_add_outputs(FeContext *fe); // after all nodes
 
 // Imports the nodes of the scope; false after reporting why it cannot begin.
 bool fe_import_nodes(FeContext *fe);
+// The operator's version that the opset means; 0: it has none yet, or is unknown.
+int fe_op_since(const char *op, int opset);
+
+// ---------------------------------------------------------------- flatten.c
+
+// The model that was walked, with nothing but plain nodes, in order; NULL after an error.
+const Onnx__ModelProto *fe_flatten(FeContext *fe);
 
 // ---------------------------------------------------------------- attempt.c, batch.c
 

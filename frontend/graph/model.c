@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static bool read_model(FeContext *fe, const char *path) {
+static bool unpack_model(FeContext *fe, const char *path) {
     FeFile file;
     const char *why = fe_read_file(fe->arena, path, &file);
     if (why) {
@@ -28,13 +28,18 @@ static bool read_model(FeContext *fe, const char *path) {
         ir_error(fe->diag, IR_NOWHERE, "not an ONNX model: %s", why);
         return false;
     }
-    fe->pb = fe->model->graph;
     fe->external = ir_alloc(fe->arena, sizeof *fe->external);
     *fe->external = (FeExternal){.path = path, .follow_links = fe->opt->follow_links};
+    return true;
+}
+
+static bool begin_model(FeContext *fe) {
     const Onnx__ModelProto *m = fe->model;
+    fe->pb = m->graph;
     fe->scope = ir_alloc(fe->arena, sizeof *fe->scope);
     *fe->scope = (FeScope){.pb = fe->pb, .prefix = ""};
-    why = fe_read_opset(fe->arena, m->n_opset_import, m->opset_import, &fe->scope->opset);
+    const char *why =
+        fe_read_opset(fe->arena, m->n_opset_import, m->opset_import, &fe->scope->opset);
     if (why) {
         ir_error(fe->diag, IR_NOWHERE, "%s", why);
         return false;
@@ -77,18 +82,21 @@ static bool check_size(FeContext *fe) {
     return true;
 }
 
+static IrProgram *import_model(FeContext *fe) {
+    return begin_model(fe) && check_names(fe) && check_size(fe) ? fe_import_batch(fe) : NULL;
+}
+
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {
     static const FeOptions defaults;
     FeContext fe = {.arena = a, .diag = ir_arena_diag(a), .opt = opt ? opt : &defaults};
     fe.diag->file = path;
-    if (!read_model(&fe, path) || !check_names(&fe) || !check_size(&fe)) {
-        return NULL;
-    }
-    IrProgram *prog = fe_import_batch(&fe);
-    if (prog && fe.opt->model) {
-        FeModel *m = ir_alloc(a, sizeof *m);
-        *m = (FeModel){fe.model, fe.external};
-        *fe.opt->model = m;
-    }
-    return prog;
+    return unpack_model(&fe, path) ? import_model(&fe) : NULL;
+}
+
+IrProgram *fe_new_model_import(IrArena *a, const FeNewModel *m, const FeOptions *opt) {
+    FeContext fe = {.arena = a, .diag = ir_arena_diag(a), .opt = opt, .model_bytes = m->bytes};
+    fe.external = ir_alloc(a, sizeof *fe.external);
+    *fe.external = (FeExternal){.path = "."};
+    fe.model = fe_new_model_message(a, m);
+    return import_model(&fe);
 }

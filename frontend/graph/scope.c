@@ -74,6 +74,9 @@ bool fe_enter_scope(FeNode *n, FeScope *s) {
         return false;
     }
     s->prefix = fe_scope_prefix(n);
+    s->node = n->pb;
+    s->next = fe->scope->inner;
+    fe->scope->inner = s;
     n->nested = true;
     fe->scope = s;
     int errors = fe->diag->errors;

@@ -61,5 +61,8 @@ enum { FE_MAX_ELEM_TYPE = 22 };
 // file or into the arena. NULL when fine, else why not (arena string).
 const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
                            IrTensor *out);
+// The same as it is stored, of the type that the file gives it.
+const char *fe_read_stored(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, IrTensor *out);
+bool fe_stored_dtype(int32_t onnx_type, IrDtype *out); // false: no such type here
 
 #endif

@@ -162,11 +162,11 @@ static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_b
     return ir_check_type(a, &type);
 }
 
-const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
+// As out->dtype says, converted or as it is stored; IR_DTYPE_COUNT: not at all.
+static const char *read_as(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool convert,
                            IrTensor *out) {
     const ElemType *e = find_elem_type(t->data_type);
-    *out = (IrTensor){0};
-    if (!fe_dtype(t->data_type, edge, &out->dtype)) {
+    if (out->dtype == IR_DTYPE_COUNT) {
         return ir_sprintf(a, "element type %d (%s) is not supported", t->data_type,
                           fe_onnx_type_name(t->data_type));
     }
@@ -197,7 +197,7 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
         return why;
     }
     int width = ir_dtype_bytes(out->dtype);
-    bool convert = !edge && e->convert;
+    convert = convert && e->convert;
     bool external = t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
     // Integers may be indices, which must not change after they were checked.
     bool copy = external && !ir_dtype_is_float(out->dtype);
@@ -214,4 +214,23 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
         out->data = (void *)src;
     }
     return NULL;
+}
+
+const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, bool edge,
+                           IrTensor *out) {
+    *out = (IrTensor){0};
+    fe_dtype(t->data_type, edge, &out->dtype);
+    return read_as(a, ext, t, !edge, out);
+}
+
+bool fe_stored_dtype(int32_t onnx_type, IrDtype *out) {
+    bool bf16 = onnx_type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16; // not at a graph's edges
+    *out = IR_BF16;
+    return bf16 || fe_dtype(onnx_type, true, out);
+}
+
+const char *fe_read_stored(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, IrTensor *out) {
+    *out = (IrTensor){0};
+    fe_stored_dtype(t->data_type, &out->dtype);
+    return read_as(a, ext, t, false, out);
 }

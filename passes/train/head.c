@@ -12,8 +12,8 @@
 // 2015 with a = sqrt(5)), and those of torchvision's SqueezeNet (normal, deviation 0.01, no bias)
 // where a pool follows.
 
-#include "ir/random.h"
 #include "passes/train/flow.h"
+#include "passes/train/head_init.h"
 #include "passes/util.h"
 
 #include <math.h>
@@ -38,12 +38,31 @@ static bool is_weight(const PassFlow *f, const IrValue *v) {
     return v && !f->varies[v->id];
 }
 
+// The constant that v is, or moves; NULL: it is an input by now.
+static IrConst *root_of(const IrValue *v) {
+    while (v->def && (v->def->op == IR_OP_RESHAPE || v->def->op == IR_OP_TRANSPOSE)) {
+        v = ir_in(v->def, 0);
+    }
+    return v->konst;
+}
+
+// What rounds to a quantized range: below the classifier that is the range of the old one's logits.
+static bool is_quantizer(const IrNode *n) {
+    return n->src_op &&
+           (strcmp(n->src_op, "QuantizeLinear") == 0 || strcmp(n->src_op, "DequantizeLinear") == 0);
+}
+
 // The operand that n passes on, class by class; NULL: it does more than that. A bias that n adds is
 // noted.
 static IrValue *look_through(const PassFlow *f, IrNode *n, PassHead *h) {
     unsigned flags = ir_op_info(n->op)->flags;
-    if (n->n_in == 1 && (flags & IR_FLAG_E)) {
+    if (is_quantizer(n)) {
         return ir_in(n, 0);
+    }
+    if (n->n_in == 1 && (flags & IR_FLAG_E)) {
+        bool steps = n->op == IR_OP_ROUND || n->op == IR_OP_FLOOR || n->op == IR_OP_CEIL ||
+                     n->op == IR_OP_SIGN; // no gradient comes through
+        return steps ? NULL : ir_in(n, 0);
     }
     if (n->n_in == 2 && (n->op == IR_OP_ADD || n->op == IR_OP_MUL)) {
         int k = is_weight(f, ir_in(n, 1)) ? 1 : is_weight(f, ir_in(n, 0)) ? 0 : -1;
@@ -63,6 +82,7 @@ static IrValue *look_through(const PassFlow *f, IrNode *n, PassHead *h) {
     case IR_OP_DROPOUT:
     case IR_OP_MAX_POOL:
     case IR_OP_AVG_POOL:
+    case IR_OP_ARG_MAX:
         return ir_in(n, 0);
     default:
         return pass_is_reduce(n) ? ir_in(n, 0) : NULL;
@@ -73,6 +93,49 @@ static bool is_classifier(const PassFlow *f, const IrNode *n) {
     bool product = n->op == IR_OP_CONV ? ir_int(n, IR_ATTR_GROUP, 1) == 1
                                        : n->op == IR_OP_MATMUL && ir_in(n, 1)->type.shape.rank == 2;
     return product && is_weight(f, ir_in(n, 1));
+}
+
+// ---------------------------------------------------------------- what ends the network
+
+static bool only_moves(const IrNode *n) {
+    return n->op == IR_OP_COPY || n->op == IR_OP_RESHAPE || n->op == IR_OP_DROPOUT ||
+           n->op == IR_OP_TRANSPOSE;
+}
+
+// What hands on logits or probabilities as they are, or the class that they name.
+static bool hands_on(const IrNode *n) {
+    return only_moves(n) || is_quantizer(n) || n->op == IR_OP_CAST || n->op == IR_OP_CLIP ||
+           n->op == IR_OP_ARG_MAX;
+}
+
+// The axis of an operand that has one element per class; -1: none.
+static int class_axis(const IrShape *s, int64_t classes, int from_last) {
+    for (int i = 0; i < s->rank; i++) {
+        int axis = from_last ? s->rank - 1 - i : i;
+        if (ir_dim_is(s->dim[axis], classes)) {
+            return axis;
+        }
+    }
+    return -1;
+}
+
+static int64_t count_classes(const IrNode *n) {
+    const IrShape *s = &n->out[0]->type.shape;
+    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
+}
+
+static void find_end(IrGraph *g, PassHead *h) {
+    h->end_axis = class_axis(&g->outputs[0]->type.shape, count_classes(h->node), true);
+    for (IrNode *n = g->outputs[0]->def; n && n != h->node; n = ir_in(n, 0)->def) {
+        if (is_softmax(n)) {
+            h->end = n;
+            h->end_axis = class_axis(&ir_in(n, 0)->type.shape, count_classes(h->node), true);
+        }
+        h->names_class = h->names_class || n->op == IR_OP_ARG_MAX;
+        if (!hands_on(n)) {
+            return;
+        }
+    }
 }
 
 // NULL: not found, *last is where the search ended.
@@ -151,22 +214,6 @@ static bool report_none(IrGraph *g, const char *name, const IrNode *last) {
     return false;
 }
 
-// The weight, behind transposes that nobody else reads.
-static void find_weight(PassHead *h) {
-    h->weight_node = h->node;
-    h->weight_at = 1;
-    h->weight = ir_in(h->node, 1);
-    IrValue *v = h->weight;
-    while (v->def && v->def->op == IR_OP_TRANSPOSE && v->n_uses == 1) {
-        h->weight_node = v->def;
-        v = ir_in(v->def, 0);
-    }
-    bool own = v->konst && v->n_uses == 1;
-    h->weight_at = own && h->weight_node != h->node ? 0 : 1;
-    h->weight_node = own ? h->weight_node : h->node;
-    h->weight = own ? v : h->weight;
-}
-
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
     const IrNode *last = NULL;
     *out = (PassHead){0};
@@ -175,61 +222,53 @@ bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
         return report_none(g, name, last);
     }
     out->node = n;
-    find_weight(out);
+    out->weight = ir_in(n, 1);
     if (ir_in(n, 2)) {
         out->bias_node = n;
         out->bias_at = 2;
     }
     out->bias = out->bias_node ? ir_in(out->bias_node, out->bias_at) : NULL;
+    find_end(g, out);
+    out->weight_root = root_of(out->weight);
     int scaled = out->bias ? scaled_operand(out->bias->def) : -1;
     if (scaled >= 0) {
         out->bias_node = out->bias->def;
         out->bias_at = scaled;
         out->bias = ir_in(out->bias_node, scaled);
     }
+    out->bias_root = out->bias ? root_of(out->bias) : NULL;
     return true;
 }
 
 // ---------------------------------------------------------------- the new one
 
-typedef struct Init {
-    uint64_t key;
-    double scale;
-    bool normal;
-} Init;
-
-static double draw_uniform(uint64_t key, uint64_t i) { // (0, 1)
-    return (ir_random_u32(key, i) + 0.5) / 4294967296.0;
-}
-
-// Uniform in (-scale, scale), or normal (Box and Muller 1958) with that deviation. data is zeroed.
-static void fill(float *data, int64_t n, Init init) {
-    for (int64_t i = 0; i < n && init.scale != 0; i++) {
-        double u = draw_uniform(init.key, 2 * (uint64_t)i);
-        double v = draw_uniform(init.key, 2 * (uint64_t)i + 1);
-        data[i] =
-            (float)(init.scale * (init.normal ? sqrt(-2 * log(u)) * cos(2 * M_PI * v) : 2 * u - 1));
-    }
-}
-
-// The axis of an operand that has one element per class; -1: none.
-static int class_axis(const IrShape *s, int64_t classes, int from_last) {
-    for (int i = 0; i < s->rank; i++) {
-        int axis = from_last ? s->rank - 1 - i : i;
-        if (ir_dim_is(s->dim[axis], classes)) {
-            return axis;
+static bool is_taken(const IrProgram *p, const char *name) {
+    for (int i = 0; i < p->n_consts; i++) {
+        if (strcmp(p->consts[i]->name, name) == 0) {
+            return true;
         }
     }
-    return -1;
+    return false;
+}
+
+static const char *new_name(const IrProgram *p, const char *role) {
+    const char *name = ir_sprintf(p->arena, "hone.head.%s", role);
+    for (int k = 2; is_taken(p, name); k++) {
+        name = ir_sprintf(p->arena, "hone.head.%s.%d", role, k);
+    }
+    return name;
+}
+
+// An initializer that nobody else reads.
+static bool is_own(const IrValue *v) {
+    return v->konst && v->konst->origin && v->n_uses == 1;
 }
 
 // A constant like `old` with `classes` along `axis`. It keeps the name of an initializer that
 // nobody else reads: export then finds it under that.
 static IrValue *new_param(PassContext *ctx, IrGraph *g, const IrValue *old, const char *role,
-                          int axis, int64_t classes, Init init) {
-    bool own = old->konst && old->konst->origin && old->n_uses == 1;
-    const char *name =
-        own ? old->konst->origin : ir_sprintf(ctx->prog->arena, "hone.head.%s", role);
+                          int axis, int64_t classes, PassInit init) {
+    const char *name = is_own(old) ? old->konst->origin : new_name(ctx->prog, role);
     int64_t dims[IR_MAX_RANK];
     for (int i = 0; i < old->type.shape.rank; i++) {
         dims[i] = i == axis ? classes : old->type.shape.dim[i].c;
@@ -237,7 +276,7 @@ static IrValue *new_param(PassContext *ctx, IrGraph *g, const IrValue *old, cons
     float *data;
     IrValue *v = pass_const_f32(ctx, g, name, old->type.shape.rank, dims, &data);
     v->konst->origin = v->konst->name;
-    fill(data, pass_elems(&v->type), init);
+    pass_head_fill(data, pass_elems(&v->type), init);
     return v;
 }
 
@@ -246,24 +285,53 @@ static bool pools_after(const IrNode *n) {
     return n->op == IR_OP_CONV && !(ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1));
 }
 
-static int64_t count_classes(const IrNode *n) {
-    const IrShape *s = &n->out[0]->type.shape;
-    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
+// The axis of what n reads that becomes `axis` of its result, n a move of a constant; -1: none.
+static int axis_above(const IrNode *n, int axis) {
+    const IrShape *in = &ir_in(n, 0)->type.shape, *out = &n->out[0]->type.shape;
+    if (n->op == IR_OP_TRANSPOSE) {
+        return (int)ir_ints(n, IR_ATTR_PERM).v[axis];
+    }
+    int64_t before = 1, above = 1;
+    for (int i = 0; i < axis; i++) {
+        before *= out->dim[i].c;
+    }
+    for (int i = 0; i < in->rank; above *= in->dim[i++].c) {
+        if (above == before && ir_dim_eq(in->dim[i], out->dim[axis])) {
+            return i;
+        }
+    }
+    return -1;
 }
 
-// Axis `axis` of what the classifier reads as that of its weight, in front of the transposes.
-static int axis_of_weight(const PassHead *h, int axis) {
-    for (const IrValue *v = ir_in(h->node, 1); v != h->weight; v = ir_in(v->def, 0)) {
-        axis = (int)ir_ints(v->def, IR_ATTR_PERM).v[axis];
+// n moves an initializer that nobody else reads, for one reader.
+static bool moves_own(const IrNode *n, int axis) {
+    while (n && n->out[0]->n_uses == 1 && axis >= 0 &&
+           (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE)) {
+        if (is_own(ir_in(n, 0))) {
+            return axis_above(n, axis) >= 0;
+        }
+        axis = axis_above(n, axis);
+        n = ir_in(n, 0)->def;
     }
-    return axis;
+    return false;
 }
 
-static void retype_transposes(IrValue *v) {
-    if (v->def) {
-        retype_transposes(ir_in(v->def, 0));
-        ir_infer(v->def);
+// Operand `at` of n with `classes` along `axis`: a new constant, which keeps the old one's layout
+// where that is moved on the way here.
+static void replace_operand(PassContext *ctx, IrGraph *g, IrNode *n, int at, const char *role,
+                            int axis, int64_t classes, PassInit init) {
+    IrNode *up = ir_in(n, at)->def;
+    if (!moves_own(up, axis)) {
+        ir_set_in(n, at, new_param(ctx, g, ir_in(n, at), role, axis, classes, init));
+        return;
     }
+    replace_operand(ctx, g, up, 0, role, axis_above(up, axis), classes, init);
+    if (up->op == IR_OP_RESHAPE) {
+        IrShape s = up->out[0]->type.shape;
+        s.dim[axis] = ir_dim(classes);
+        ir_set_attr(up, ir_attr_dims(IR_ATTR_SHAPE, &s));
+    }
+    ir_infer(up);
 }
 
 // Weights and bias in the node; false after an error.
@@ -272,13 +340,10 @@ static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const Pas
     int64_t old = count_classes(n), elems = pass_elems(&h->weight->type);
     bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
     double fan_in = old > 0 ? (double)elems / (double)old : 1;
-    Init init = {.key = ir_random_key(o->seed), .normal = pools_after(n)};
+    PassInit init = {.seed = o->seed, .normal = pools_after(n)};
     init.scale = init.normal ? 0.01 : 1 / sqrt(fan_in);
-    int axis = first ? 0 : ir_in(n, 1)->type.shape.rank - 1;
-    IrValue *weight =
-        new_param(ctx, g, h->weight, "weight", axis_of_weight(h, axis), o->classes, init);
-    ir_set_in(h->weight_node, h->weight_at, weight);
-    retype_transposes(ir_in(n, 1));
+    int axis = first ? 0 : h->weight->type.shape.rank - 1;
+    replace_operand(ctx, g, n, 1, "weight", axis, o->classes, init);
     if (h->bias) {
         int bias_axis = class_axis(&h->bias->type.shape, old, true);
         if (bias_axis < 0) {
@@ -286,9 +351,8 @@ static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const Pas
                      "NYI: the classifier's bias is not one number per class");
             return false;
         }
-        init = (Init){.key = ir_random_key(o->seed + 1), .scale = init.normal ? 0 : init.scale};
-        ir_set_in(h->bias_node, h->bias_at,
-                  new_param(ctx, g, h->bias, "bias", bias_axis, o->classes, init));
+        init = (PassInit){.seed = o->seed + 1, .scale = init.normal ? 0 : init.scale};
+        replace_operand(ctx, g, h->bias_node, h->bias_at, "bias", bias_axis, o->classes, init);
         if (scaled_operand(h->bias_node) >= 0) { // above the classifier
             ir_infer(h->bias_node);
         }
@@ -335,20 +399,53 @@ static bool retype(PassContext *ctx, IrGraph *g, IrNode *head, int64_t old, int6
 
 // ---------------------------------------------------------------- the output
 
-static bool only_moves(const IrNode *n) {
-    return n->op == IR_OP_COPY || n->op == IR_OP_RESHAPE || n->op == IR_OP_DROPOUT ||
-           n->op == IR_OP_TRANSPOSE;
+// Its readers read what it reads.
+static IrNode *cut_out(IrNode *n) {
+    IrNode *up = ir_in(n, 0)->def;
+    ir_replace_uses(n->out[0], ir_in(n, 0));
+    ir_remove_node(n);
+    return up;
 }
 
-// Softmax and its like, as long as nothing but shape changes stands below them.
-static int drop_softmax(IrGraph *g) {
-    int changes = 0;
-    for (IrNode *n = g->outputs[0]->def, *up; n && (only_moves(n) || is_softmax(n)); n = up) {
+// ArgMax and what moves the classes that it names: the output is what it reads.
+static int drop_choice(IrGraph *g) {
+    IrNode *choice = g->outputs[0]->def, *up;
+    while (choice && hands_on(choice) && choice->op != IR_OP_ARG_MAX) {
+        choice = ir_in(choice, 0)->def;
+    }
+    if (!choice || choice->op != IR_OP_ARG_MAX) {
+        return 0;
+    }
+    IrNode *n = g->outputs[0]->def;
+    ir_replace_output(g, 0, ir_in(choice, 0));
+    for (bool more = true; more && n->out[0]->n_uses == 0; n = up) {
+        more = n != choice;
         up = ir_in(n, 0)->def;
-        if (is_softmax(n) && up) {
-            pass_forward(n, ir_in(n, 0));
+        ir_remove_node(n);
+    }
+    return 1;
+}
+
+// What the network makes of its logits for whoever runs it goes; the loss has its own softmax or
+// sigmoid. Without one, clips and casts are part of the network. Quantizers go wherever they stand.
+static int drop_end(IrGraph *g, const PassHead *h) {
+    int changes = drop_choice(g);
+    bool above = !h->end; // the end, on the way up
+    PassFlow f = pass_flow(g->prog->arena, g);
+    PassHead none;
+    for (IrNode *n = g->outputs[0]->def; n && n != h->node;) {
+        bool keep = above || only_moves(n);
+        above = above || n == h->end;
+        if (is_quantizer(n) || !keep) {
+            n = cut_out(n);
             changes++;
+        } else {
+            IrValue *up = look_through(&f, n, &none);
+            n = up ? up->def : NULL;
         }
+    }
+    for (IrNode *n = h->node; changes && n; n = n->next) {
+        ir_infer(n); // perhaps of another element type now
     }
     return changes;
 }
@@ -380,6 +477,7 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
     if (!pass_find_head(g, o->node, &h)) {
         return r;
     }
+    r.changes += drop_end(g, &h);
     int64_t old = count_classes(h.node), numbers = count_per_image(&g->outputs[0]->type.shape);
     if (old > 0 && numbers > old && numbers % old == 0) {
         report_rows(g, g->outputs[0]->def, "");
@@ -391,7 +489,6 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
         }
         r.changes++;
     }
-    r.changes += drop_softmax(g);
     flatten_output(ctx, g, o->classes ? o->classes : old);
     return r;
 }

@@ -33,7 +33,7 @@ static void add_param(Plan *p, IrTrainParam x) {
 }
 
 static bool is_fresh(const PassHead *h, const IrConst *c) {
-    return (h->weight && h->weight->konst == c) || (h->bias && h->bias->konst == c);
+    return c == h->weight_root || c == h->bias_root;
 }
 
 static void add_floats(Plan *p, const PassParam *x, bool fresh) {

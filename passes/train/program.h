@@ -12,6 +12,7 @@ typedef struct PassTrain { // a fine-tune program being made
     const PassTrainOptions *opt;
     IrTrainProgram *out;
     int cap_graphs, cap_swaps;
+    const char *old_head[2]; // names of the old classifier's weight and bias; NULL: none
 } PassTrain;
 
 static inline PassContext pass_train_context(const PassTrain *t) {

@@ -28,6 +28,15 @@ static bool check_kept(PassTrain *t) {
     return true;
 }
 
+static bool check_output(PassTrain *t, const PassHead *h) {
+    if (t->opt->binary && h->names_class)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "--binary: the output '%s' names the class of the largest number, and there will "
+                 "be one number",
+                 t->infer->outputs[0]->name);
+    return !t->opt->binary || !h->names_class;
+}
+
 bool pass_train_head(PassTrain *t) {
     const PassTrainOptions *o = t->opt;
     IrTrainProgram *out = t->out;
@@ -37,7 +46,14 @@ bool pass_train_head(PassTrain *t) {
     if (!pass_find_head(t->infer, o->head, &h))
         return false;
     out->old_logits = count_logits(h.node);
-    if (o->keep_head && !check_kept(t))
+    out->head = h.node->name;
+    out->head_op = h.node->src_op ? h.node->src_op : "";
+    out->end = h.end ? h.end->name : NULL;
+    out->end_op = h.end ? h.end->src_op : NULL;
+    out->end_axis = h.end_axis;
+    t->old_head[0] = h.weight_root ? h.weight_root->origin : NULL;
+    t->old_head[1] = h.bias_root ? h.bias_root->origin : NULL;
+    if ((o->keep_head && !check_kept(t)) || !check_output(t, &h))
         return false;
     out->logits = o->keep_head ? out->old_logits : o->binary ? 1 : o->classes;
     out->classes = o->classes ? o->classes : (int)out->logits;
@@ -53,10 +69,10 @@ bool pass_train_head(PassTrain *t) {
 
 // Which input of the ONNX node operand `at` of the IR node is: the importer keeps the order, but
 // of Gemm's C, which may have become an add or a mul of its own.
-static IrSwap swap_of(const IrNode *n, int at, const IrValue *v, bool is_head) {
+static IrSwap swap_of(const IrNode *n, int at, const IrValue *v) {
     bool gemm = n->src_op && strcmp(n->src_op, "Gemm") == 0;
     return (IrSwap){n->name, n->src_op ? n->src_op : "", gemm && n->op != IR_OP_MATMUL ? 2 : at,
-                    v->konst, is_head};
+                    v->konst};
 }
 
 static void add_swap(PassTrain *t, IrSwap s) {
@@ -110,7 +126,7 @@ static void untie(PassTrain *t, IrNode *n, int at, const IrNode **keeps) {
     IrConst *own = ir_const_new(t->prog, name, c->type, ir_const_data(t->prog, c));
     own->origin = own->name;
     ir_set_in(n, at, ir_const_value(t->infer, own));
-    add_swap(t, swap_of(n, at, ir_in(n, at), false));
+    add_swap(t, swap_of(n, at, ir_in(n, at)));
 }
 
 // Exporters merge initializers that are equal, the biases of two normalizations whose results are
@@ -125,12 +141,21 @@ void pass_train_untie(PassTrain *t) {
     }
 }
 
+// The new constant took the old one's name, or the node reads one of another name.
+static void swap_head(PassTrain *t, const char *old, IrConst *root, const IrNode *n, int at,
+                      const IrValue *v) {
+    if (old && root && strcmp(old, root->name) == 0)
+        add_swap(t, (IrSwap){NULL, NULL, 0, root});
+    else
+        add_swap(t, swap_of(n, at, v));
+}
+
 bool pass_train_swap_head(PassTrain *t) {
     PassHead h;
     if (!pass_find_head(t->infer, t->opt->head, &h))
         return false;
-    add_swap(t, swap_of(h.weight_node, h.weight_at, h.weight, true));
+    swap_head(t, t->old_head[0], h.weight_root, h.node, 1, h.weight);
     if (h.bias)
-        add_swap(t, swap_of(h.bias_node, h.bias_at, h.bias, true));
+        swap_head(t, t->old_head[1], h.bias_root, h.bias_node, h.bias_at, h.bias);
     return true;
 }

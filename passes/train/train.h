@@ -47,6 +47,12 @@ IrTrainProgram *pass_train_plan(IrGraph *infer, const PassOptions *po, const Pas
 bool pass_train_graphs(IrGraph *infer, const PassOptions *po, const PassTrainOptions *o,
                        IrTrainProgram *t);
 
+// Whether `again`, the trained model as a file read again, is the network that trains, up to names:
+// the same nodes on the same constants. NULL: it is; else a node that has no equal there. Changes
+// `again`.
+const IrNode *pass_train_differs(const IrGraph *infer, const IrTrainProgram *t, IrGraph *again,
+                                 const PassOptions *po, const PassTrainOptions *o);
+
 // A graph like g with the input "label" i32[N] and the output "input_grad", the gradient of each
 // image's cross-entropy by the input (input_grad.c). NULL after errors, which name
 // --emit-input-grad.

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "runtime/file/json.h"
+#include "runtime/core/text.h"
 
 const char *rt_name_fault(const char *name) {
     for (const unsigned char *s = (const unsigned char *)name; *s;) {

@@ -2,6 +2,8 @@
 // names of classes.
 #include "runtime/finetune/finetune.h"
 
+#include "runtime/train/stored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +48,10 @@ RtEngine *rt_fine_open_trained(const RtFine *f, const char *folder, int threads,
     bool ok = t && rt_engine_open_stage(t, f->d->n_stages - 1, &err) &&
               (!folder || rt_checkpoint_load_best(
                               folder, t, rt_train_model_key(f->d, key, sizeof key), labels, &err));
-    if (ok)
+    if (ok) {
+        rt_stored_round(f->d, rt_engine_buffer(t, RT_ENGINE_P)); // as the exported model has them
         return t;
+    }
     rt_fine_complain(err.text);
     rt_engine_close(t);
     return NULL;

@@ -47,6 +47,7 @@ static void print_info_json(const RtFine *f) {
     rt_json_text(&j, "cpu", d->info->cpu);
     rt_json_int(&j, "classes", d->classes);
     rt_json_text(&j, "loss", losses[d->loss]);
+    rt_json_text(&j, "reading", rt_reading(d));
     rt_json_begin(&j, "stages", '[');
     for (int s = 0; s < d->n_stages; s++) {
         rt_json_begin(&j, NULL, '{');
@@ -83,9 +84,10 @@ int rt_fine_info(const RtFine *f, int argc, char **argv) {
             print_info_json(f);
         } else {
             printf("%s: fine-tunes '%s', %d classes; by %s for %s\n"
-                   "images: %d x %d, shorter side resized to %d\n\n",
+                   "images: %d x %d, shorter side resized to %d\n"
+                   "reading: %s\n\n",
                    f->program, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
-                   f->d->info->cpu, p->width, p->height, p->resize);
+                   f->d->info->cpu, p->width, p->height, p->resize, rt_reading(f->d));
             rt_fine_print_plan(f->d, stdout);
         }
     }

@@ -188,7 +188,8 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
         rt_json_end(j, ']');
         rt_json_end(j, '}');
     } else {
-        printf("%s\n", RT_SHOW(path));
+        printf("%s%s\n", RT_SHOW(path),
+               d->loss == HONE_LOSS_BCE && !d->binary ? " (each class by itself)" : "");
         print_top(x, NULL);
     }
     return true;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "runtime/train/bind.h"
 #include "runtime/train/engine_graphs.h"
+#include "runtime/train/stored.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -142,7 +143,7 @@ static bool run_graph(RtEngine *t, int which, int64_t n, const Bound *b, RtErr *
 static void load_initial(RtEngine *t) {
     for (int i = 0; i < t->d->n_params; i++) {
         const HoneParam *p = &t->d->params[i];
-        memcpy(t->buffer[RT_ENGINE_P] + p->offset, p->initial, (size_t)p->count * sizeof(float));
+        rt_stored_load(p, t->buffer[RT_ENGINE_P] + p->offset);
     }
 }
 

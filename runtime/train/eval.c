@@ -9,6 +9,12 @@ static double sigmoid(double x) {
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
+const char *rt_reading(const HoneTrainDesc *d) {
+    return d->binary                  ? "one number for two classes (sigmoid)"
+           : d->loss == HONE_LOSS_BCE ? "each class by itself (sigmoid)"
+                                      : "classes that exclude each other (softmax)";
+}
+
 void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p) {
     if (d->binary) {
         p[1] = sigmoid((double)logits[0]);

@@ -31,6 +31,8 @@ typedef struct RtScores {
 int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
                      const float *targets, double *right1, double *right5);
 // Softmax or sigmoid of one row; p: [classes] (binary: 2).
+// How the numbers of a row are read, as a few words.
+const char *rt_reading(const HoneTrainDesc *d);
 void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 
 // Runs the open stage's evaluation over a source from its beginning. progress may be NULL; when it

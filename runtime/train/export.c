@@ -4,6 +4,8 @@
 // wins" and concatenation).
 #include "runtime/train/export.h"
 
+#include "runtime/train/stored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,19 +16,36 @@ static int by_place(const void *a, const void *b) {
     return (x->initial > y->initial) - (x->initial < y->initial);
 }
 
-// A write error shows in rt_out_finish().
-static void write_model(FILE *f, const HoneTrainDesc *d, const float *params,
-                        const HoneParam **order) {
+// As the file stores it. A write error shows in rt_out_finish().
+static bool write_param(FILE *f, const HoneParam *p, const float *params, const char *path,
+                        RtErr *err) {
+    size_t n = rt_stored_bytes(p);
+    if (p->stored == HONE_F32) {
+        fwrite(params + p->offset, 1, n, f);
+        return true;
+    }
+    void *packed = malloc(n + 1);
+    if (!packed)
+        return rt_fail(err, "%s: no memory", path);
+    bool fits = rt_stored_pack(p, params + p->offset, packed);
+    fwrite(packed, 1, n, f);
+    free(packed);
+    return fits ||
+           rt_fail(err, "%s: '%s' has a value too large for the model's type of it", path, p->name);
+}
+
+static bool write_model(FILE *f, const HoneTrainDesc *d, const float *params,
+                        const HoneParam **order, const char *path, RtErr *err) {
     const uint8_t *at = d->onnx, *end = d->onnx + d->onnx_bytes;
     for (int i = 0; i < d->n_params; i++) {
         const HoneParam *p = order[i];
-        const uint8_t *place = (const uint8_t *)p->initial;
-        size_t gap = (size_t)(place - at), n = (size_t)p->count;
-        fwrite(at, 1, gap, f);
-        fwrite(params + p->offset, sizeof(float), n, f);
-        at = place + n * sizeof(float);
+        fwrite(at, 1, (size_t)(p->initial - at), f);
+        if (!write_param(f, p, params, path, err))
+            return false;
+        at = p->initial + rt_stored_bytes(p);
     }
     fwrite(at, 1, (size_t)(end - at), f);
+    return true;
 }
 
 static size_t varint_size(uint64_t x) {
@@ -70,8 +89,8 @@ bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportM
     qsort(order, (size_t)d->n_params, sizeof *order, by_place);
     bool ok = rt_out_begin(out, err);
     if (ok) {
-        write_model(out->f, d, params, order);
-        for (int i = 0; i < n; i++)
+        ok = write_model(out->f, d, params, order, out->path, err);
+        for (int i = 0; ok && i < n; i++)
             put_meta(out->f, &meta[i]);
     }
     free(order);

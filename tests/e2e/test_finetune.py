@@ -17,6 +17,7 @@ import onnx.numpy_helper
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
 import families_net
+import tuned
 from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
 
 FAMILIES = sys.argv[3:] or ["caffe", "keras", "tf_mobilenet", "googlenet", "inception_resnet", "vgg", "squeezenet",
@@ -50,7 +51,7 @@ def check(out, *stages, batch=4):
 
 def model_inside(out):
     ok(temp(out), "onnx", temp(out + ".onnx"))
-    return onnx.load(temp(out + ".onnx"))
+    return tuned.check(temp(out + ".onnx"))
 
 
 def check_family(case):
@@ -205,7 +206,6 @@ def test_not_finite():
 def test_sigmoid_exports():
     """--binary and --multi-label: what is exported classifies, compiled, as the program predicts."""
     from PIL import Image
-    import json
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (24, 28, 28)).astype(np.uint8)
     np.save(temp("sx.npy"), x)
@@ -218,12 +218,7 @@ def test_sigmoid_exports():
     for kind, flags in (("binary", ["--binary"]), ("multi", ["--multi-label", "--classes", "3"])):
         ok(HONE, "finetune", SAMPLE, "-o", temp(kind), *flags)
         ok(temp(kind), "train", f"sx.npy,{kind}.npy", "--epochs", "2", "-q", "-o", f"{kind}.onnx", cwd=TEMP)
-        ok(HONE, "compile", temp(f"{kind}.onnx"), "-o", temp(f"{kind}_net"))
-        ours = [json.loads(line)["top"] for line in ok(temp(f"{kind}_net"), "--json", *pictures).splitlines()]
-        want = [r["top"] for r in json.loads(ok(temp(kind), "predict", "--json", *pictures, cwd=TEMP))]
-        for a, b in zip(ours, want, strict=True):
-            assert [t["class"] for t in a] == [t["class"] for t in b], (kind, a, b)
-            assert max(abs(s["probability"] - t["probability"]) for s, t in zip(a, b)) < 1e-5, (kind, a, b)
+        tuned.check_agrees(temp(kind), temp(f"{kind}.onnx"), pictures, cwd=TEMP)
 
 
 def make_pictures(folder):
@@ -256,12 +251,7 @@ def test_pictures_of_every_kind():
         with open(temp("rgb.jsonl")) as f:
             log = [json.loads(line) for line in f]
         assert [e["event"] for e in log] == ["step"] * steps + ["epoch"] and log[-1]["bad_images"] == 0, log
-    ok(HONE, "compile", temp("rgb-tuned.onnx"), "-o", temp("rgb-net"))
-    ours = [json.loads(line)["top"] for line in ok(temp("rgb-net"), "--json", *pictures).splitlines()]
-    want = [r["top"] for r in json.loads(ok(temp("rgb"), "predict", "--json", "--checkpoint", temp("rgb-1"), *pictures))]
-    for a, b in zip(ours, want, strict=True):
-        a, b = ({t["label"]: t["probability"] for t in top} for top in (a, b))
-        assert a.keys() == b.keys() == {"a", "b"} and all(abs(a[k] - b[k]) < 1e-5 for k in a), (a, b)
+    tuned.check_agrees(temp("rgb"), temp("rgb-tuned.onnx"), pictures, checkpoint=("--checkpoint", temp("rgb-1")))
 
 
 def test_no_classifier():

@@ -12,6 +12,7 @@ from PIL import Image
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import fashion
+import tuned
 from script import HONE, ROOT, main, ok, temp
 
 CLOTHES5 = os.path.join(ROOT, "tools", "sample", "clothes5.onnx")
@@ -75,9 +76,8 @@ def test_exported_model_gives_the_same_answers():
     images, labels = data()
     np.save(temp("x.npy"), fashion.tensors(images))
     for name in WAYS:
-        tuned = temp(name + "-tuned.onnx")
-        onnx.checker.check_model(onnx.load(tuned))
-        ok(HONE, "compile", tuned, "-o", temp(name + "-net"))
+        tuned.check(temp(name + "-tuned.onnx"))
+        ok(HONE, "compile", temp(name + "-tuned.onnx"), "-o", temp(name + "-net"))
         ok(temp(name + "-net"), "run", "-i", "image=" + temp("x.npy"), "-o", "logits=" + temp("y.npy"))
         right = (np.load(temp("y.npy")).argmax(1) == labels).mean()
         assert abs(right - TOP1[name]) < 1.5 / len(labels), (name, right, TOP1[name])  # a tie may fall either way

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
 
+import tuned
 from script import HONE, ok, temp
 
 STEPS, MOMENTUM, DECAY = 10, 0.9, 1e-3
@@ -33,7 +33,7 @@ def runs(last_part, lr, near):
 
 
 def initializers(path):
-    return {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
+    return {i.name: numpy_helper.to_array(i) for i in tuned.check(path).graph.initializer}
 
 
 def train(model, run, x, y, *flags):

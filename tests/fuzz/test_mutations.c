@@ -261,10 +261,7 @@ static const char *input_name(const void *file, const char *node, const char *op
 // False when the file that a fine-tune program exports cannot be made. Half of those that can are
 // read.
 static bool export_file(Job *j, const FeModel *file, const IrTrainProgram *p, bool read) {
-    FeRetarget r = {.old_classes = p->old_logits,
-                    .classes = p->logits,
-                    .n_swaps = p->n_swaps,
-                    .swaps = p->swaps};
+    FeRetarget r = {.train = p};
     FeNewModel *m = fe_retarget(j->arena, file, &r);
     if (!m || !read)
         return m != NULL;

@@ -10,6 +10,7 @@
 // Inputs of `check` are drawn from a fixed seed. Exit code 1: something is off.
 #include "runtime/core/hone.h"
 #include "runtime/train/abi.h"
+#include "runtime/train/stored.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -165,10 +166,10 @@ static void init(State *s, const char *stage, const char *batch) {
     s->params = calloc((size_t)s->d->param_floats + 1, sizeof(float));
     for (int i = 0; i < s->d->n_params; i++) {
         const HoneParam *p = &s->d->params[i];
-        if ((uintptr_t)p->initial % 4 || (const uint8_t *)p->initial < s->d->onnx ||
-            (const uint8_t *)(p->initial + p->count) > s->d->onnx + s->d->onnx_bytes)
+        if ((uintptr_t)p->initial % 4 || p->initial < s->d->onnx ||
+            p->initial + rt_stored_bytes(p) > s->d->onnx + s->d->onnx_bytes)
             fail("a parameter's values are not in the model");
-        memcpy(s->params + p->offset, p->initial, (size_t)p->count * sizeof(float));
+        rt_stored_load(p, s->params + p->offset);
     }
     for (int i = 0; i < s->d->classes; i++)
         s->class_weight[i] = 1;

@@ -245,10 +245,21 @@ static const HoneBind bind_sgd[] = {
 static const HoneBind bind_sgd_out[] = {{HONE_BIND_P, 0}, {HONE_BIND_M, 0}};
 static const HoneBind bind_sum[] = {{HONE_BIND_SUM, 0}};
 
+#define BYTES(x) ((const uint8_t *)(x))
 static const HoneParam params[N_PARAMS] = {
-    {"gain", "scale", 1, 0, {1}, 0, 1, model.gain, 2, 0},
-    {"b", "fc", 1, 1, {CLASSES}, ROW, CLASSES, model.bias, 3, 1},
-    {"W", "fc", 2, 2, {CLASSES, POOLED}, 2 * ROW, CLASSES *POOLED, model.weight, 3, 1}};
+    {"gain", "scale", 1, 0, {1}, 0, 1, BYTES(model.gain), 2, 0, HONE_F32},
+    {"b", "fc", 1, 1, {CLASSES}, ROW, CLASSES, BYTES(model.bias), 3, 1, HONE_F32},
+    {"W",
+     "fc",
+     2,
+     2,
+     {CLASSES, POOLED},
+     2 * ROW,
+     CLASSES *POOLED,
+     BYTES(model.weight),
+     3,
+     1,
+     HONE_F32}};
 #ifdef FAKE_OTHER
 enum { RATE = 2 };
 #else
