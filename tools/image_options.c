@@ -262,11 +262,10 @@ static char *read_labels(Tool *t, const char *path) {
     FILE *f = fopen(path, "r");
     char *text = ir_alloc(t->arena, MAX + 1);
     size_t n = f ? fread(text, 1, MAX + 1, f) : 0;
-    const char *why = !f || ferror(f) ? strerror(errno)
-                      : n > MAX       ? "it is larger than 16 MB"
-                      : memchr(text, 0, n) || !rt_utf8_valid(text, n)
-                          ? "it is not UTF-8 text (Latin-1 or UTF-16? save it as UTF-8)"
-                          : NULL;
+    const char *why = !f || ferror(f)      ? strerror(errno)
+                      : n > MAX            ? "it is larger than 16 MB"
+                      : memchr(text, 0, n) ? "it has bytes 0 (UTF-16? save it as UTF-8)"
+                                           : NULL;
     if (f)
         fclose(f);
     if (why) {
@@ -345,6 +344,14 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
         if (!text)
             return false;
         split_labels(t, text, cg);
+        for (int i = 0; i < cg->n_labels; i++) {
+            const char *why = rt_name_fault(cg->labels[i]);
+            if (why) {
+                ir_error(&t->diag, IR_NOWHERE, "%s, line %d: the label '%s' %s", im->labels, i + 1,
+                         cg->labels[i], why);
+                return false;
+            }
+        }
         if (cg->n_labels != classes) {
             ir_error(&t->diag, IR_NOWHERE, "%s has %d labels, the model's output '%s' %lld classes",
                      im->labels, cg->n_labels, g->outputs[0]->name, (long long)classes);

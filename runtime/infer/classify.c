@@ -74,9 +74,16 @@ static bool load_labels(Classifier *c, const char *path, RtErr *err) {
     int64_t n = 0;
     char *rest = rt_names_begin(text);
     for (char *line; (line = rt_names_line(&rest)); n++) {
+        const char *why = rt_name_fault(line);
+        if (why)
+            return rt_fail(err, "%s, line %lld: the label '%s' %s", path, (long long)n + 1, line,
+                           why);
         if (n < c->classes)
             labels[n] = line;
     }
+    if (rest < text + size)
+        return rt_fail(err, "%s, line %lld: it has a byte 0 (UTF-16? save it as UTF-8)", path,
+                       (long long)n);
     c->n_labels = n;
     if (n != c->classes)
         return rt_fail(err, "%s: %lld labels, but the model has %lld classes", path, (long long)n,

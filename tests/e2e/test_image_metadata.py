@@ -105,6 +105,29 @@ def test_labels_as_lists():
     assert "'hone.labels' has 2 labels, the output 3 classes: ignored" in compiled("m.onnx")[2]
 
 
+def test_label_files():
+    name = model({"hone.mean": "0.5", "hone.std": "0.5", "hone.resize": "48"})
+    for data, want in ((b"\xef\xbb\xbfcat\r\ndog\r\nemu\r\n", ["cat", "dog", "emu"]), ("Käse\n猫\n😀".encode(), ["Käse", "猫", "😀"])):
+        with open(temp("labels.txt"), "wb") as f:
+            f.write(data)
+        compiled(name, "--labels", "labels.txt")
+        assert labels() == want
+        compiled(name)
+        top = json.loads(ok(temp("p"), "--json", "--labels", "labels.txt", os.path.join(ROOT, "tools", "sample", "sneaker.png")))["top"]
+        assert sorted(t["label"] for t in top) == sorted(want)
+    for data, word in ((b"K\xe4se\ndog\nemu\n", "line 1"), (b"cat\ndog\x1b[31m\nemu\n", "line 2"), (b"a\0b\nb\nc\n", "UTF-16"),
+                       ("a\nb\nc\n".encode("utf-16"), "UTF-8"), (b"a\nb\n", "2 labels"), (b"a\nb\nc\nd\n", "4 labels"), (b"", "0 labels")):
+        with open(temp("labels.txt"), "wb") as f:
+            f.write(data)
+        for command in ((HONE, "compile", name, "-o", "q"), (HONE, "inspect", name, "--json"),
+                        (temp("p"), os.path.join(ROOT, "tools", "sample", "sneaker.png"))):
+            code, out, err = run(*command, "--labels", "labels.txt")
+            assert code == 1 and word in out + err and "\x1b" not in out + err and len(err.splitlines()) <= 1, (data, command, out, err)
+        assert not os.path.exists(temp("q"))
+    code, _, err = run(HONE, "finetune", name, "-o", "q", "--classes", "3", "--labels", "labels.txt")
+    assert code == 1 and "--classes and --labels exclude each other" in err, err
+
+
 def test_wrong_metadata():
     for key, text in (("hone.std", "0,0,0"), ("hone.std", "-1"), ("hone.mean", "nan"), ("hone.mean", "1,2,3,4,5"), ("hone.scale", "0"),
                       ("hone.resize", "-1"), ("hone.resize", "1.5"), ("hone.resize", "1,2"), ("hone.mean", "1e39"), ("hone.mean", "1,2"),
