@@ -26,7 +26,7 @@ class Graph:
 
     def __init__(self, seed):
         self.random = np.random.default_rng(seed)
-        self.nodes, self.inits, self.params, self.fixed = [], [], {}, {}
+        self.nodes, self.inits, self.functions, self.params, self.fixed = [], [], [], {}, {}
 
     def numbers(self, *shape, scale=0.5, shift=0.0):
         return (self.random.standard_normal(shape) * scale + shift).astype(np.float32)
@@ -97,7 +97,8 @@ class Graph:
         info = helper.make_tensor_value_info
         graph = helper.make_graph(self.nodes, "params", [info("x", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
                                   [info("y", TensorProto.FLOAT, ["N", 4])], self.inits)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model = helper.make_model(graph, functions=self.functions,
+                                  opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)])
         model.ir_version = 8
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -281,7 +282,30 @@ def shared(g):
     g.head(g.op("ReduceMean", t, axes=[1], keepdims=0))
 
 
-MODELS = [constants, moved, computed, tokens, positions, others, shared]
+def inside(g):
+    """Weights in a function's Constant nodes and in a branch's initializers."""
+    value = numpy_helper.from_array(g.numbers(WIDTH, WIDTH, 1, 1), "w")
+    body = [helper.make_node("Constant", [], ["w"], value=value), helper.make_node("Conv", ["a", "w"], ["c"], name="c"),
+            helper.make_node("Tanh", ["c"], ["b"])]
+    g.functions = [helper.make_function("own", "Block", ["a"], ["b"], body, [helper.make_opsetid("", 17)])]
+    x = g.stem()
+    for name in ("one", "two"):
+        g.nodes.append(helper.make_node("Block", [x], [f"{name}.out"], name=name, domain="own"))
+        x = f"{name}.out"
+        g.params[f"{name}/w"] = WIDTH * WIDTH
+    info = helper.make_tensor_value_info
+    branch = [helper.make_graph([helper.make_node("Mul", [x, "scale"], ["t"])], "then", [],
+                                [info("t", TensorProto.FLOAT, None)],
+                                [numpy_helper.from_array(g.numbers(WIDTH, 1, 1), "scale")]),
+              helper.make_graph([helper.make_node("Identity", [x], ["e"])], "else", [],
+                                [info("e", TensorProto.FLOAT, None)])]
+    g.nodes.append(helper.make_node("If", [g.init("yes", np.array(True))], ["u"], name="if", then_branch=branch[0],
+                                    else_branch=branch[1]))
+    g.params["if/scale"] = WIDTH
+    g.head(g.pool("u"))
+
+
+MODELS = [constants, moved, computed, tokens, positions, others, shared, inside]
 
 
 # ---------------------------------------------------------------- checks
