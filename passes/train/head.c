@@ -230,7 +230,8 @@ bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
     out->bias = out->bias_node ? ir_in(out->bias_node, out->bias_at) : NULL;
     find_end(g, out);
     out->weight_root = root_of(out->weight);
-    int scaled = out->bias ? scaled_operand(out->bias->def) : -1;
+    IrNode *scale = out->bias ? out->bias->def : NULL;
+    int scaled = scale && !is_quantizer(scale) ? scaled_operand(scale) : -1;
     if (scaled >= 0) {
         out->bias_node = out->bias->def;
         out->bias_at = scaled;

@@ -172,7 +172,7 @@ def test_errors():
     for flags, words in {
             ("--freeze", "until:layr4"): ["layr4", "near", "'layer1'"],
             ("--freeze", "head", "--stages", "none"): ["--freeze and --stages"],
-            ("--classes", "1"): ["1 classes", "2 to"],
+            ("--classes", "1"): ["'1' is not from 2 to"],
             ("--unfreeze", "nothing*"): ["nothing*"],
             ("--head", "conv9"): ["no node is called 'conv9'"],
             ("--stages", "head:0"): ["head:0", "epochs"],

@@ -511,3 +511,16 @@ def einsum():
     y = n.node("Einsum", [n.features(), n.weight("w", OLD, FEATURES)], equation="nc,kc->nk")
     n.out(n.node("Add", [y, n.weight("b", OLD)], "y"))
     return n.model(), {}
+
+
+@case
+def dequantized_head():
+    """Integers for weight and bias, dequantized where they are read."""
+    n = Net()
+    f = n.features()
+    n.init("sw", 0.02), n.init("sb", 0.03)
+    n.inits.append(numpy_helper.from_array(RNG.integers(-20, 20, (FEATURES, OLD)).astype(np.int8), "w8"))
+    n.inits.append(numpy_helper.from_array(RNG.integers(-20, 20, OLD).astype(np.int32), "b32"))
+    y = n.node("MatMul", [f, n.node("DequantizeLinear", ["w8", "sw"])])
+    n.out(n.node("Add", [y, n.node("DequantizeLinear", ["b32", "sb"])], "y"))
+    return n.model(), {}
