@@ -65,6 +65,9 @@ void rt_outs_init(RtOuts *outs);
 // appended to it. Of a folder: files that lie `depth` folders or more below it, links followed; -1:
 // none of them.
 bool rt_outs_allow(RtOuts *outs, const char *input, int depth, RtErr *err);
+// False with err set: an output would be one of the files that the process itself keeps in a folder,
+// there already or not. `names` are patterns as a shell's, up to NULL.
+bool rt_outs_reserve(const RtOuts *outs, const char *folder, const char *const *names, RtErr *err);
 // From here on SIGINT, SIGTERM and SIGHUP, where they are not ignored, remove temporary files
 // before they end the process, and a write into a pipe that nobody reads is an error. Call it
 // before threads are made. `last`, may be NULL, is called first, with the lock held; what it

@@ -7,6 +7,7 @@
 #include "runtime/file/out.h"
 
 #include <dirent.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -145,6 +146,19 @@ bool rt_outs_allow(RtOuts *outs, const char *input, int depth, RtErr *err) {
         return refuse(find_file(outs, &st), input, err);
     const char *std = std_name_of(&st);
     return !std || rt_fail(err, "%s: cannot be an input: %s goes there", input, std);
+}
+
+bool rt_outs_reserve(const RtOuts *outs, const char *folder, const char *const *names, RtErr *err) {
+    struct stat st;
+    if (stat(folder, &st) != 0)
+        return true; // none can be written there either
+    for (const RtOutFile *o = outs->first; o; o = o->next)
+        for (const char *const *n = names; *n; n++)
+            if (o->id.name && o->id.ino == st.st_ino && o->id.dev == st.st_dev &&
+                fnmatch(*n, o->id.name, 0) == 0)
+                return rt_fail(err, "%s: cannot be written: files of that name are kept in %s",
+                               o->path, folder);
+    return true;
 }
 
 // ---------------------------------------------------------------- signals

@@ -18,6 +18,8 @@
 #include <xxhash.h>
 
 enum { MISSING, THERE, BAD };
+const char *const rt_feature_cache_files[] = {"features-*.bin", NULL};
+
 static const char magic[16] = "hone features 1";
 
 typedef struct Header {

@@ -7,6 +7,8 @@
 
 typedef struct RtFeatureCache RtFeatureCache;
 
+extern const char *const rt_feature_cache_files[]; // of a folder, for rt_outs_reserve()
+
 // rows x row_floats, all missing. folder NULL: in memory. Else a file of that folder named after
 // `key` (model, frozen parameters, preprocessing, data: 32 hex digits), whose rows are taken over
 // where their checksums are right. NULL with err set.

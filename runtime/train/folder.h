@@ -17,6 +17,8 @@ typedef struct RtFolder {
     bool finished;
 } RtFolder;
 
+extern const char *const rt_folder_files[]; // what is kept there, for rt_outs_reserve()
+
 // Reads what run.json tells, if there is one; whoever trains holds the lock and has it made.
 bool rt_folder_read(RtFolder *f, const char *path, RtErr *err);
 // The same for a training: makes the folder and takes the lock. False with err set: another one

@@ -225,6 +225,11 @@ static bool is_no_output(void *ctx, const char *path) {
     return rt_outs_allow(r->set->outs, path, -1, &r->err);
 }
 
+// No output is a file that is in the folder, or that the run will make there.
+static bool keeps(RtOuts *outs, const char *folder, const char *const *names, RtErr *err) {
+    return rt_outs_allow(outs, folder, 0, err) && rt_outs_reserve(outs, folder, names, err);
+}
+
 // Hours of training must not end at a folder that is not there.
 static bool open_outputs(RtRun *r) {
     const RtTrainSettings *s = r->set;
@@ -232,8 +237,8 @@ static bool open_outputs(RtRun *r) {
     return (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
            (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
            rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err) &&
-           (!s->folder || rt_outs_allow(s->outs, s->folder, 0, &r->err)) &&
-           (!cache || rt_outs_allow(s->outs, cache, 0, &r->err));
+           (!s->folder || keeps(s->outs, s->folder, rt_folder_files, &r->err)) &&
+           (!cache || keeps(s->outs, cache, rt_feature_cache_files, &r->err));
 }
 
 bool rt_run_setup(RtRun *r) {

@@ -92,8 +92,8 @@ class Choices(Case):
         os.makedirs(self.path("set/a"))
         self.write("set/a/x.png", png(16, 16, bytes(range(256)), color=0))
         for epoch in range(12):
-            args = ("--classes", 1, "--fraction", 0, "--model", "1x16x16", "--augment", "light", "--epoch", epoch)
-            self.good("data_probe", "sample", "set", 0, "a.npy", *args)
+            args = ("--classes", 1, "--fraction", 0, "--model", "1x16x16", "--epoch", epoch)
+            self.good("data_probe", "sample", "set", 0, "a.npy", "--augment", "light", *args)
             plan = self.plans("light", 16, 16, 1, *args)[0]
             x = [round((v * 0.5 + 0.25) * 255) for v in struct.unpack("<256f", read_npy(self.path("a.npy"))[2])]
             left, top, flip = map(int, plan[6:9])

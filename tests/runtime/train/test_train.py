@@ -415,6 +415,18 @@ class Train(Case):
             self.assertIn(reason, err)
         self.assertEqual(self.left_over(), [])
 
+    def test_no_output_is_a_file_of_the_run(self):
+        """Not there yet: the first checkpoint, the run's record and lock, a cache of features."""
+        for folder in ("kept", "rows"):
+            os.makedirs(self.path(folder), exist_ok=True)
+        for option in ("-o", "--report", "--log"):
+            for name in ("kept/run.json", "kept/lock", "kept/step-0000000001.safetensors", "rows/features-0.bin"):
+                code, _, err = self.run_program("fake_train", "train", "d", "--checkpoint", "kept", "--feature-cache",
+                                                "rows", option, name)
+                self.assertEqual(code, 1, (option, name, err))
+                self.assertIn(f"{name}: cannot be written: files of that name are kept in {name.split('/')[0]}", err)
+        self.assertEqual([os.listdir(self.path(folder)) for folder in ("kept", "rows")], [[], []])
+
     def test_usage(self):
         for args, reason in ((("--epochs", "x"), "--epochs wants whole numbers from 0 to 1000000, not 'x'"),
                              (("--epochs", "1.5"), "--epochs wants whole"), (("--epochs", "-1"), "--epochs wants whole"),
