@@ -13,6 +13,16 @@
 #include "codegen/build/lower.h"
 #include "ir/conv.h"
 
+static inline int cg_min_int(int a, int b) {
+    return a < b ? a : b;
+}
+static inline int cg_max_int(int a, int b) {
+    return a > b ? a : b;
+}
+static inline int cg_ceil_div(int a, int b) { // 0 where a is negative
+    return a <= 0 ? 0 : (a + b - 1) / b;
+}
+
 typedef enum CgConvBias {
     CG_CONV_NO_BIAS,
     CG_CONV_BIAS_PACKED, // constant, padded with zeros to whole vectors

@@ -3,16 +3,6 @@
 // finished accumulator.
 #include "codegen/conv/conv.h"
 
-static int min_int(int a, int b) {
-    return a < b ? a : b;
-}
-static int max_int(int a, int b) {
-    return a > b ? a : b;
-}
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
     s->C = (int32_t)c->C;
     s->O = (int32_t)c->O;
@@ -36,13 +26,13 @@ void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
 }
 
 CgCut cg_conv_cut(int total, int max) {
-    int n = max_int(1, ceil_div(total, max));
-    int size = ceil_div(total, n);
+    int n = cg_max_int(1, cg_ceil_div(total, max));
+    int size = cg_ceil_div(total, n);
     return (CgCut){n, size, n - (n * size - total)};
 }
 
 int cg_conv_cut_begin(CgCut c, int part) {
-    return part * c.size - max_int(0, part - c.big);
+    return part * c.size - cg_max_int(0, part - c.big);
 }
 
 CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
@@ -57,19 +47,19 @@ CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
 CgConvOc cg_conv_oc(const CgConv *s, int lanes) {
     int per_group = s->O / s->group;
     if (s->group == 1)
-        return (CgConvOc){1, ceil_div(s->O, lanes),
-                          cg_conv_cut(ceil_div(s->O, lanes), s->tile.vecs)};
+        return (CgConvOc){1, cg_ceil_div(s->O, lanes),
+                          cg_conv_cut(cg_ceil_div(s->O, lanes), s->tile.vecs)};
     if (per_group % lanes == 0)
         return (CgConvOc){s->group, per_group / lanes,
                           cg_conv_cut(per_group / lanes, s->tile.vecs)};
-    return (CgConvOc){1, ceil_div(s->O, lanes), cg_conv_cut(ceil_div(s->O, lanes), 1)};
+    return (CgConvOc){1, cg_ceil_div(s->O, lanes), cg_conv_cut(cg_ceil_div(s->O, lanes), 1)};
 }
 
 void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi) {
     int og = s->O / s->group, cg = s->C / s->group;
-    int last = min_int((ocb + nv) * lanes, s->O) - 1;
+    int last = cg_min_int((ocb + nv) * lanes, s->O) - 1;
     *lo = ocb * lanes / og * cg / s->bin;
-    *hi = ceil_div((last / og + 1) * cg, s->bin);
+    *hi = cg_ceil_div((last / og + 1) * cg, s->bin);
 }
 
 int cg_conv_panel_k(const CgConv *s, int lanes) {
@@ -83,7 +73,7 @@ int cg_conv_panel_k(const CgConv *s, int lanes) {
 }
 
 int cg_conv_unroll(const CgConv *s) {
-    int most = max_int(1, 12 / s->kw), tail = s->C % s->bin;
+    int most = cg_max_int(1, 12 / s->kw), tail = s->C % s->bin;
     for (int u = 8; u > 1; u--)
         if (u <= most && s->bin % u == 0 && tail % u == 0)
             return u;
@@ -107,7 +97,7 @@ int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
     int n = 0, cap = 0;
     for (int i = 0; i < cut.n; i += run[n - 1].n) {
         int free = cg_conv_inside(cut, i, s->sw, s->pl, (s->kw - 1) * s->dw, s->W);
-        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), max_int(free, 1),
+        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), cg_max_int(free, 1),
                        free > 0};
         IR_PUSH(f->arena, run, n, cap, t);
     }
@@ -121,8 +111,8 @@ bool cg_conv_row_padded(const CgConv *s) {
 
 void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi) {
     int above = s->pt - oh * s->sh;
-    *lo = min_int(s->kh, ceil_div(max_int(above, 0), s->dh));
-    *hi = max_int(*lo, min_int(s->kh, ceil_div(max_int(above + s->H, 0), s->dh)));
+    *lo = cg_min_int(s->kh, cg_ceil_div(cg_max_int(above, 0), s->dh));
+    *hi = cg_max_int(*lo, cg_min_int(s->kh, cg_ceil_div(cg_max_int(above + s->H, 0), s->dh)));
 }
 
 void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi) {

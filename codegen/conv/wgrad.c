@@ -6,16 +6,6 @@
 #include <limits.h>
 #include <string.h>
 
-static int min_int(int a, int b) {
-    return a < b ? a : b;
-}
-static int max_int(int a, int b) {
-    return a > b ? a : b;
-}
-static int ceil_div(int a, int b) {
-    return a <= 0 ? 0 : (a + b - 1) / b;
-}
-
 enum {
     MAX_CHUNK = 128,   // pixels
     LEAST_PIECES = 4,  // to share among threads
@@ -55,7 +45,7 @@ static const char *why_not(const IrNode *n, const IrConv *c, int lanes) {
 // A flat convolution sees each image as rows of any length: the longest that suits a chunk.
 static void flatten(CgWgrad *s) {
     int pixels = s->H * s->W, width = 0;
-    for (int w = 1; w <= min_int(pixels, MAX_CHUNK); w++)
+    for (int w = 1; w <= cg_min_int(pixels, MAX_CHUNK); w++)
         width = pixels % w == 0 ? w : width;
     if (width > s->W || s->W > MAX_CHUNK) {
         s->W = s->OW = width;
@@ -91,7 +81,7 @@ static void read_node(const IrNode *n, const IrConv *c, CgWgrad *s) {
 
 static void choose_tile(CgWgrad *s, const CgTarget *t) {
     const IrMachine *m = &t->machine;
-    int lanes = t->lanes, cg = cg_conv_wgrad_group_channels(s), blocks = ceil_div(s->O, lanes);
+    int lanes = t->lanes, cg = cg_conv_wgrad_group_channels(s), blocks = cg_ceil_div(s->O, lanes);
     int parts = ir_parts(m), registers = ir_tile_registers(m);
     s->lanewise = s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0;
     s->vecs = 1;
@@ -100,29 +90,29 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
         // and need room to.
         bool wander = !m->broadcast && (parts == 1 || s->lanewise);
         int n = cg * s->kw, room = (registers - (wander ? 6 : 2)) / parts - (s->lanewise ? cg : 0);
-        s->terms = min_int(n, max_int(1, room));
+        s->terms = cg_min_int(n, cg_max_int(1, room));
         if (!s->lanewise)
-            s->vecs = max_int(1, min_int(blocks, (registers - 1) / ((s->terms + 1) * parts)));
+            s->vecs = cg_max_int(1, cg_min_int(blocks, (registers - 1) / ((s->terms + 1) * parts)));
         return;
     }
     if (s->group > 1 && cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_ALL)
         blocks /= s->group;
-    s->vecs = m->broadcast ? 2 : max_int(1, 3 / parts);
+    s->vecs = m->broadcast ? 2 : cg_max_int(1, 3 / parts);
     int most = (registers - 1) / (s->vecs * parts) - 1;
-    s->terms = min_int(s->C, min_int(most, m->broadcast ? 8 : 4));
+    s->terms = cg_min_int(s->C, cg_min_int(most, m->broadcast ? 8 : 4));
     if (cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
         s->vecs = 1;
-    s->vecs = min_int(s->vecs, blocks);
+    s->vecs = cg_min_int(s->vecs, blocks);
 }
 
 static void choose_chunk(CgWgrad *s, const IrMachine *m, int lanes) {
     // bytes of an output pixel: dy's vectors and x's block
     int64_t pixel = (int64_t)(s->vecs * lanes + s->bin * s->sw) * 4;
     int pixels = (int)(ir_budget(m, IR_L1_CHUNK) / (pixel > 0 ? pixel : 1));
-    pixels = max_int(1, min_int(pixels, MAX_CHUNK));
-    s->rows = max_int(1, min_int(s->OH, (pixels + s->OW / 4) / max_int(1, s->OW)));
-    s->rows = max_int(1, ceil_div(s->OH, ceil_div(s->OH, s->rows)));
-    s->images = s->rows < s->OH ? 1 : max_int(1, pixels / max_int(1, s->OH * s->OW));
+    pixels = cg_max_int(1, cg_min_int(pixels, MAX_CHUNK));
+    s->rows = cg_max_int(1, cg_min_int(s->OH, (pixels + s->OW / 4) / cg_max_int(1, s->OW)));
+    s->rows = cg_max_int(1, cg_ceil_div(s->OH, cg_ceil_div(s->OH, s->rows)));
+    s->images = s->rows < s->OH ? 1 : cg_max_int(1, pixels / cg_max_int(1, s->OH * s->OW));
 }
 
 // How many pieces of a group: their sums fit, and the blocks of x and output tiles that they go
@@ -137,7 +127,7 @@ static void choose_group(CgWgrad *s, const IrMachine *m, int lanes) {
     int width = 1, fit = (int)(ir_budget(m, IR_L2_BLOCKS) / (block > 0 ? block : 1));
     while ((int64_t)width * width * s->bin < most * lanes * s->vecs && width < fit)
         width++;
-    s->i_blocks = max_int(1, min_int(u.i_blocks, width));
+    s->i_blocks = cg_max_int(1, cg_min_int(u.i_blocks, width));
 }
 
 void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {

@@ -25,12 +25,6 @@
 
 enum { MAX_PRODUCTS = 1600 }; // of a loop's body
 
-static int min_int(int a, int b) {
-    return a < b ? a : b;
-}
-static int max_int(int a, int b) {
-    return a > b ? a : b;
-}
 // ---------------------------------------------------------------- a piece on a chunk
 
 // What a piece's code works on.
@@ -325,7 +319,7 @@ void cg_conv_wgrad(CgFn *f, const void *spec) {
     k.u = cg_conv_wgrad_pieces(k.s, f->lanes);
     cg_conv_wgrad_find_sets(&k);
     int products = k.s->kw * k.u.part * k.s->vecs, most = k.s->lanewise ? 8 : 4;
-    k.unroll = max_int(1, min_int(most, MAX_PRODUCTS / max_int(1, products)));
+    k.unroll = cg_max_int(1, cg_min_int(most, MAX_PRODUCTS / cg_max_int(1, products)));
     CgVal lo, hi;
     CgLoop group;
     cg_split(f, cg_i64(f, k.u.n), &lo, &hi);

@@ -1,16 +1,6 @@
 // How the work of conv_wgrad is cut into pieces; conv/wgrad_kernel.c says what they are.
 #include "codegen/conv/wgrad.h"
 
-static int min_int(int a, int b) {
-    return a < b ? a : b;
-}
-static int max_int(int a, int b) {
-    return a > b ? a : b;
-}
-static int ceil_div(int a, int b) {
-    return a <= 0 ? 0 : (a + b - 1) / b;
-}
-
 int cg_conv_wgrad_group_channels(const CgWgrad *s) {
     return s->C / s->group;
 }
@@ -25,16 +15,16 @@ CgWgradPairing cg_conv_wgrad_pairing(const CgWgrad *s, int lanes) {
 // Blocks of x that output vector `ob` needs: [lo, hi)
 static void block_range(const CgWgrad *s, int lanes, int ob, int *lo, int *hi) {
     int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
-    int last = min_int((ob + 1) * lanes, s->O) - 1;
+    int last = cg_min_int((ob + 1) * lanes, s->O) - 1;
     *lo = ob * lanes / og * ig / s->bin;
-    *hi = ceil_div((last / og + 1) * ig, s->bin);
+    *hi = cg_ceil_div((last / og + 1) * ig, s->bin);
 }
 
 static int most_blocks(const CgWgrad *s, int lanes) {
     int most = 0, lo, hi;
-    for (int ob = 0; ob < ceil_div(s->O, lanes); ob++) {
+    for (int ob = 0; ob < cg_ceil_div(s->O, lanes); ob++) {
         block_range(s, lanes, ob, &lo, &hi);
-        most = max_int(most, hi - lo);
+        most = cg_max_int(most, hi - lo);
     }
     return most;
 }
@@ -42,10 +32,10 @@ static int most_blocks(const CgWgrad *s, int lanes) {
 CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes) {
     CgWgradPieces u = {
         .pairing = cg_conv_wgrad_pairing(s, lanes), .sets = 1, .taps = s->kh * s->kw};
-    u.o_blocks = ceil_div(s->O, lanes);
-    u.i_blocks = s->bin == 1 ? 1 : ceil_div(s->C, s->bin);
+    u.o_blocks = cg_ceil_div(s->O, lanes);
+    u.i_blocks = s->bin == 1 ? 1 : cg_ceil_div(s->C, s->bin);
     u.part = s->bin == 1 ? s->C : s->lanewise ? cg_conv_wgrad_group_channels(s) : s->terms;
-    u.parts = s->bin == 1 || s->lanewise ? 1 : ceil_div(min_int(s->bin, s->C), s->terms);
+    u.parts = s->bin == 1 || s->lanewise ? 1 : cg_ceil_div(cg_min_int(s->bin, s->C), s->terms);
     if (u.pairing == CG_PAIR_ALL && s->group > 1) {
         u.sets = s->group;
         u.o_blocks /= s->group;
@@ -58,7 +48,7 @@ CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes) {
     u.cut = cg_conv_cut(u.o_blocks, s->vecs);
     u.o_tiles = u.sets * u.cut.n;
     u.n = (int64_t)u.o_tiles * u.i_blocks;
-    u.rows = ceil_div(u.part * u.parts * u.taps, lanes) * lanes;
+    u.rows = cg_ceil_div(u.part * u.parts * u.taps, lanes) * lanes;
     u.floats = (int64_t)u.rows * u.cut.size * lanes;
     return u;
 }

@@ -1,23 +1,13 @@
 // The register tile of conv_wgrad: which terms share one, and its products along a row of pixels.
 #include "codegen/conv/wgrad_tile.h"
 
-static int min_int(int a, int b) {
-    return a < b ? a : b;
-}
-static int max_int(int a, int b) {
-    return a > b ? a : b;
-}
-static int ceil_div(int a, int b) {
-    return a <= 0 ? 0 : (a + b - 1) / b;
-}
-
 // ---------------------------------------------------------------- columns
 
 // Output columns [lo, hi) whose tap kw is inside the image.
 static void column_range(const CgWgrad *s, int kw, int *lo, int *hi) {
     int first = s->pl - kw * s->dw;
-    *lo = min_int(s->OW, ceil_div(first, s->sw));
-    *hi = max_int(*lo, min_int(s->OW, ceil_div(first + s->W, s->sw)));
+    *lo = cg_min_int(s->OW, cg_ceil_div(first, s->sw));
+    *hi = cg_max_int(*lo, cg_min_int(s->OW, cg_ceil_div(first + s->W, s->sw)));
 }
 
 enum { MAX_EDGE_COLUMNS = 24 };
@@ -42,7 +32,7 @@ void cg_conv_wgrad_find_sets(Kernel *k) {
     k->sets = ir_alloc_array(a, (size_t)n, sizeof *k->sets);
     if (apart) {
         for (int i = 0; i < n;) {
-            int left = k->u.part - i % k->u.part, size = min_int(left, in_set);
+            int left = k->u.part - i % k->u.part, size = cg_min_int(left, in_set);
             k->sets[k->n_sets++] = (Set){size, term + i};
             i += size;
         }
@@ -121,13 +111,13 @@ void cg_conv_wgrad_row(Kernel *k, Tile *t, CgVal xp, CgVal dp) {
     for (int i = 0; i < t->set->n; i++) { // [lo, hi): all terms inside; [first, end): some
         int a, b;
         column_range(s, t->set->term[i].kw, &a, &b);
-        lo = max_int(lo, a);
-        hi = min_int(hi, b);
-        first = b > a ? min_int(first, a) : first;
-        end = b > a ? max_int(end, b) : end;
+        lo = cg_max_int(lo, a);
+        hi = cg_min_int(hi, b);
+        first = b > a ? cg_min_int(first, a) : first;
+        end = b > a ? cg_max_int(end, b) : end;
     }
-    hi = max_int(hi, lo);
-    for (int c = first; c < min_int(lo, end); c++)
+    hi = cg_max_int(hi, lo);
+    for (int c = first; c < cg_min_int(lo, end); c++)
         emit_pixel(k, t, xp, dp, c, c);
     int u = k->unroll, main = hi - lo <= 2 * u ? 0 : (hi - lo) / u * u;
     if (main) {
@@ -145,6 +135,6 @@ void cg_conv_wgrad_row(Kernel *k, Tile *t, CgVal xp, CgVal dp) {
         emit_pixel(k, t, xp, dp, c, -1);
         prefetch_pixel(k, t, xp, dp, c);
     }
-    for (int c = max_int(hi, first); c < end; c++)
+    for (int c = cg_max_int(hi, first); c < end; c++)
         emit_pixel(k, t, xp, dp, c, c);
 }
