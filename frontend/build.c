@@ -122,3 +122,20 @@ IrValue *fe_tensor_const(FeNode *n, const IrTensor *t) {
     IrConst *c = n->refused ? NULL : ir_const_new(n->fe->prog, n->b.name, type, t->data);
     return c ? ir_const_value(n->fe->graph, c) : NULL;
 }
+
+IrValue *fe_part(FeNode *n, IrValue *x, int axis, int64_t from, int64_t count) {
+    if (n->refused) {
+        return NULL;
+    }
+    IrShape s = x->type.shape;
+    int64_t start[IR_MAX_RANK] = {0}, step[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
+    if (from == 0 && ir_dim_is(s.dim[axis], count)) {
+        return x;
+    }
+    start[axis] = from;
+    s.dim[axis] = ir_dim(count);
+    return fe_build(n, IR_OP_SLICE, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_START, s.rank, start),
+                            fe_ints_attr(n, IR_ATTR_STEP, s.rank, step),
+                            ir_attr_dims(IR_ATTR_SHAPE, &s)));
+}

@@ -221,6 +221,8 @@ IrValue *fe_bin(FeNode *n, IrOp op, IrValue *x, IrValue *y);
 IrValue *fe_const(FeNode *n, IrValue *like, double x);            // scalar of like's dtype
 IrValue *fe_op_const(FeNode *n, IrOp op, IrValue *x, double c);   // x op c
 IrValue *fe_cast(FeNode *n, IrValue *x, IrDtype to);              // x itself when it has that type
+// Entries [from, from + count) of an axis; x itself when that is all of it.
+IrValue *fe_part(FeNode *n, IrValue *x, int axis, int64_t from, int64_t count);
 IrValue *fe_reshape(FeNode *n, IrValue *x, const IrShape *shape); // x itself when it has that shape
 IrValue *fe_transpose(FeNode *n, IrValue *x, int rank, const int64_t *perm);
 IrValue *fe_reduce(FeNode *n, IrOp op, IrValue *x, IrInts axes, bool keepdims);

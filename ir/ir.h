@@ -177,6 +177,7 @@ bool ir_op_parse(const char *text, IrOp *out);
 const char *ir_attr_name(IrAttrKey key);
 IrAttrKind ir_attr_kind(IrAttrKey key);
 bool ir_attr_parse(const char *text, IrAttrKey *out);
+bool ir_attr_eq(const IrAttr *a, const IrAttr *b); // floats by their bits
 
 // ---------------------------------------------------------------- constants, values, nodes
 

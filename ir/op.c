@@ -72,3 +72,40 @@ bool ir_attr_parse(const char *text, IrAttrKey *out) {
 bool ir_takes_epilogue(IrOp op) {
     return OPS[op].attrs & IR_BIT(THEN);
 }
+
+static bool equal_bodies(const IrBody *a, const IrBody *b) {
+    bool same = a->n == b->n;
+    for (int i = 0; same && i < a->n; i++) {
+        const IrStep *s = &a->step[i], *t = &b->step[i];
+        same = s->op == t->op && memcmp(s->arg, t->arg, sizeof s->arg) == 0 &&
+               memcmp(s->p, t->p, sizeof s->p) == 0;
+    }
+    return same;
+}
+
+bool ir_attr_eq(const IrAttr *a, const IrAttr *b) {
+    if (a->key != b->key) {
+        return false;
+    }
+    switch (ir_attr_kind(a->key)) {
+    case IR_KIND_INT:
+        return a->i == b->i;
+    case IR_KIND_FLOAT:
+        return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+    case IR_KIND_INTS:
+        return a->ints.n == b->ints.n &&
+               (!a->ints.n ||
+                memcmp(a->ints.v, b->ints.v, (size_t)a->ints.n * sizeof *a->ints.v) == 0);
+    case IR_KIND_DIMS:
+        return ir_shape_eq(&a->dims, &b->dims);
+    case IR_KIND_STR:
+        return strcmp(a->s, b->s) == 0;
+    case IR_KIND_BODY:
+        return equal_bodies(&a->body, &b->body);
+    case IR_KIND_ALGO:
+        return a->algo == b->algo;
+    case IR_KIND_TILE:
+        return memcmp(&a->tile, &b->tile, sizeof a->tile) == 0;
+    }
+    return false;
+}

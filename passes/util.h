@@ -20,7 +20,6 @@ bool pass_is_eltwise(const IrNode *n);
 // their ONNX defaults.
 void pass_step_params(const IrNode *n, double p[2]);
 bool pass_is_reduce(const IrNode *n);
-bool pass_equal_attrs(const IrAttr *a, const IrAttr *b);
 
 // No element of v is negative, as far as a few nodes above it tell; NaN may be there.
 bool pass_is_nonnegative(const IrValue *v);

@@ -17,31 +17,6 @@ typedef struct Walk {
     int n, cap;
 } Walk;
 
-static bool same_ints(IrInts a, IrInts b) {
-    return a.n == b.n && (a.n == 0 || memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v) == 0);
-}
-
-// Attributes that the frontend makes.
-static bool same_attr(const IrAttr *a, const IrAttr *b) {
-    if (a->key != b->key) {
-        return false;
-    }
-    switch (ir_attr_kind(a->key)) {
-    case IR_KIND_INT:
-        return a->i == b->i;
-    case IR_KIND_FLOAT:
-        return memcmp(&a->f, &b->f, sizeof a->f) == 0;
-    case IR_KIND_INTS:
-        return same_ints(a->ints, b->ints);
-    case IR_KIND_DIMS:
-        return ir_shape_eq(&a->dims, &b->dims);
-    case IR_KIND_STR:
-        return strcmp(a->s, b->s) == 0;
-    default:
-        return false;
-    }
-}
-
 static bool same_const(const Walk *w, IrConst *a, IrConst *b) {
     if (!ir_type_eq(&a->type, &b->type) || a->kind != b->kind) {
         return false;
@@ -85,7 +60,7 @@ static bool same_value(Walk *w, const IrValue *a, const IrValue *b) {
     bool same = x->op == y->op && x->n_in == y->n_in && x->n_attrs == y->n_attrs &&
                 result_of(a) == result_of(b);
     for (int i = 0; i < x->n_attrs && same; i++) {
-        same = same_attr(&x->attrs[i], &y->attrs[i]);
+        same = ir_attr_eq(&x->attrs[i], &y->attrs[i]);
     }
     for (int i = 0; i < x->n_in && same; i++) {
         Pair p = {ir_in(x, i), ir_in(y, i)};

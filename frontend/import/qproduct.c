@@ -119,24 +119,6 @@ static Factor read_factor(FeNode *n, int input, int zero, int along) {
     return f;
 }
 
-// Entries [from, from + count) of an axis.
-static IrValue *cut(FeNode *n, IrValue *x, int axis, int64_t from, int64_t count) {
-    if (n->refused) {
-        return NULL;
-    }
-    IrShape s = x->type.shape;
-    int64_t start[IR_MAX_RANK] = {0}, step[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
-    if (from == 0 && ir_dim_is(s.dim[axis], count)) {
-        return x;
-    }
-    start[axis] = from;
-    s.dim[axis] = ir_dim(count);
-    return fe_build(n, IR_OP_SLICE, FE_IN(x),
-                    FE_WITH(fe_ints_attr(n, IR_ATTR_START, s.rank, start),
-                            fe_ints_attr(n, IR_ATTR_STEP, s.rank, step),
-                            ir_attr_dims(IR_ATTR_SHAPE, &s)));
-}
-
 // How many entries of the inner axis, each standing for `taps` products, one part has; refuses
 // where parts are too small or too many.
 static int64_t part_length(FeNode *n, const Factor *a, const Factor *b, int64_t length,
@@ -172,7 +154,7 @@ static IrValue *multiply(FeNode *n, const Factor *a, const Factor *b) {
     IrValue *sum = NULL;
     do {
         int64_t count = length - at < part ? length - at : part;
-        IrValue *x = cut(n, a->v, ka, at, count), *y = cut(n, b->v, kb, at, count);
+        IrValue *x = fe_part(n, a->v, ka, at, count), *y = fe_part(n, b->v, kb, at, count);
         sum = add_part(n, sum, fe_matmul(n, x, y));
         at += part;
     } while (at < length && !n->refused);
@@ -192,7 +174,7 @@ static IrValue *cut_channels(FeNode *n, IrValue *x, int64_t group, int64_t from,
     IrShape s = x->type.shape, split = s;
     int64_t each = s.dim[1].c / group;
     if (group == 1 || count == each) {
-        return group == 1 ? cut(n, x, 1, from, count) : x;
+        return group == 1 ? fe_part(n, x, 1, from, count) : x;
     }
     split.rank++;
     split.dim[1] = ir_dim(group);
@@ -201,7 +183,7 @@ static IrValue *cut_channels(FeNode *n, IrValue *x, int64_t group, int64_t from,
         split.dim[i + 1] = s.dim[i];
     }
     s.dim[1] = ir_dim(group * count);
-    x = cut(n, fe_reshape(n, x, &split), 2, from, count);
+    x = fe_part(n, fe_reshape(n, x, &split), 2, from, count);
     return n->refused ? NULL : fe_reshape(n, x, &s);
 }
 
@@ -230,7 +212,7 @@ static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
     IrValue *sum = NULL;
     do {
         int64_t count = length - at < part ? length - at : part;
-        IrValue *from = cut_channels(n, x->v, group, at, count), *by = cut(n, w->v, 1, at, count);
+        IrValue *from = cut_channels(n, x->v, group, at, count), *by = fe_part(n, w->v, 1, at, count);
         sum = add_part(n, sum, fe_conv(n, from, by, NULL));
         at += part;
     } while (at < length && !n->refused);

@@ -155,20 +155,6 @@ static FeValue *new_element(FeNode *n, IrValue *v) {
     return e;
 }
 
-static IrValue *slice_part(FeNode *n, IrValue *x, int axis, int64_t from, int64_t size) {
-    int64_t start[IR_MAX_RANK] = {0}, step[IR_MAX_RANK];
-    IrShape s = x->type.shape;
-    for (int i = 0; i < s.rank; i++) {
-        step[i] = 1;
-    }
-    start[axis] = from;
-    s.dim[axis] = ir_dim(size);
-    return fe_build(n, IR_OP_SLICE, FE_IN(x),
-                    FE_WITH(fe_ints_attr(n, IR_ATTR_START, s.rank, start),
-                            fe_ints_attr(n, IR_ATTR_STEP, s.rank, step),
-                            ir_attr_dims(IR_ATTR_SHAPE, &s)));
-}
-
 static IrValue *without_axis(FeNode *n, IrValue *x, int axis) {
     IrShape s = {0};
     for (int i = 0; !n->refused && i < x->type.shape.rank; i++) {
@@ -197,7 +183,7 @@ void fe_import_split_to_sequence(FeNode *n) {
             fe_refuse(n, "its sizes do not add up to the %lld elements", (long long)dim);
             return;
         }
-        IrValue *part = slice_part(n, x, axis, at, parts.v[i]);
+        IrValue *part = fe_part(n, x, axis, at, parts.v[i]);
         s->v[i] = new_element(n, drops ? without_axis(n, part, axis) : part);
         at += parts.v[i];
     }

@@ -110,7 +110,7 @@ static bool are_equal_nodes(const void *x, const void *y) {
         }
     }
     for (int i = 0; i < a->n_attrs; i++) {
-        if (!pass_equal_attrs(&a->attrs[i], &b->attrs[i])) {
+        if (!ir_attr_eq(&a->attrs[i], &b->attrs[i])) {
             return false;
         }
     }

@@ -42,7 +42,7 @@ static bool equal_nodes(const IrNode *a, const IrNode *b) {
     bool same =
         a->op == b->op && a->n_in == b->n_in && a->n_out == b->n_out && a->n_attrs == b->n_attrs;
     for (int i = 0; same && i < a->n_attrs; i++)
-        same = pass_equal_attrs(&a->attrs[i], &b->attrs[i]);
+        same = ir_attr_eq(&a->attrs[i], &b->attrs[i]);
     return same;
 }
 
