@@ -46,8 +46,30 @@ static bool is_small(const IrType *t) {
     return ir_shape_elems(&t->shape, &elems) && elems.n == 0 && elems.c <= FE_MAX_SMALL;
 }
 
+// Constants that are dequantized stay so in the graph; who asks for their content gets it computed.
+static const IrTensor *read_dequantized(FeNode *n, const IrNode *q) {
+    FeContext *fe = n->fe;
+    const IrTensor *in[3] = {NULL};
+    IrDim elems;
+    for (int i = 0; i < q->n_in; i++) {
+        IrValue *v = ir_in(q, i);
+        if (v && !v->konst) {
+            return NULL;
+        }
+        in[i] = v ? tensor_of_const(fe, v->konst) : NULL;
+    }
+    ir_shape_elems(&q->out[0]->type.shape, &elems);
+    IrTensor *out = ir_alloc(fe->arena, sizeof *out);
+    bool fine = fe_charge(n, elems.c * (int64_t)sizeof(float)) && fe_spend(n, ir_eval_work(q)) &&
+                !ir_eval_node(q, 1, in, out, fe->arena);
+    return fine ? out : NULL;
+}
+
 static const IrTensor *read_tensor(FeNode *n, FeValue *v) {
     FeContext *fe = n->fe;
+    if (!v->tensor && v->v && v->v->def && v->v->def->op == IR_OP_DEQUANTIZE) {
+        v->tensor = read_dequantized(n, v->v->def);
+    }
     if (!v->tensor && !v->init && v->v && v->v->konst && is_small(&v->v->type)) {
         v->tensor = tensor_of_const(fe, v->v->konst);
     }
@@ -281,18 +303,18 @@ static bool is_foldable_input(FeNode *n, int i) {
 }
 
 static bool is_foldable(FeNode *n, IrNode *first) {
-    for (int i = 0; i < n->n_in; i++) {
-        if (!is_foldable_input(n, i)) {
-            return false;
-        }
-    }
     for (IrNode *k = first; k; k = k->next) {
         for (int i = 0; i < k->n_out; i++) {
             if (!is_small(&k->out[i]->type)) {
                 return false;
             }
         }
-        if (ir_op_info(k->op)->flags & IR_FLAG_R) {
+        if (ir_op_info(k->op)->flags & IR_FLAG_R || k->op == IR_OP_DEQUANTIZE) {
+            return false;
+        }
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        if (!is_foldable_input(n, i)) {
             return false;
         }
     }

@@ -212,3 +212,37 @@ IrAttr ir_attr_tile(const IrConvTile *tile) {
     a.tile = *tile;
     return a;
 }
+
+// FLOAT attributes of the step's op, of cast the type.
+static int step_attrs(const IrStep *s, IrAttr *attrs) {
+    int k = 0;
+    for (int key = 0; key < IR_ATTR_COUNT && k < 2; key++) {
+        if (ir_op_info(s->op)->attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
+            attrs[k] = ir_attr_f((IrAttrKey)key, s->p[k]);
+            k++;
+        }
+    }
+    if (s->op == IR_OP_CAST) {
+        attrs[k++] = ir_attr_s(IR_ATTR_TO, ir_dtype_name((IrDtype)s->p[0]));
+    }
+    return k;
+}
+
+IrValue *ir_build_steps(IrBuilder *b, const IrBody *body, IrValue *const *in) {
+    IrArena *a = b->graph->prog->arena;
+    IrValue **made = ir_alloc_array(a, (size_t)body->n + 1, sizeof *made), *last = NULL;
+    for (int i = 0; i < body->n; i++) {
+        const IrStep *s = &body->step[i];
+        IrValue *arg[3];
+        IrAttr attrs[2];
+        int n_in = ir_op_info(s->op)->max_in, n_attrs = step_attrs(s, attrs);
+        for (int k = 0; k < n_in; k++) {
+            arg[k] = s->arg[k] < 0 ? made[-1 - s->arg[k]] : in[s->arg[k]];
+        }
+        last = made[i] = ir_build(b, s->op, n_in, arg, n_attrs, attrs);
+        if (!last) {
+            return NULL;
+        }
+    }
+    return last;
+}

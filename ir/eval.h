@@ -45,8 +45,12 @@ const double *ir_eval_doubles(IrEval *e, const IrTensor *t);
 
 // ---------------------------------------------------------------- eval_eltwise.c, eval_nn.c
 
-// The node's epilogue (`then`) on its own result, in place; nothing without one.
-const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out);
+// Where n computes its own result, of type `own`: out or, where the epilogue makes another type of
+// it, scratch.
+IrTensor ir_eval_own(IrEval *e, const IrTensor *out, IrDtype own);
+// The node's epilogue (`then`) on its own result; nothing without one.
+const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, const IrTensor *own,
+                         IrTensor *out);
 // max_pool of x [N,C,H,W] over windows w into out, for node n.
 const char *ir_eval_max(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *x, IrTensor *out);
 // *x: operand 0 after the node's prologue (`pre`), rounded to its dtype, in scratch; operand 0

@@ -2,8 +2,9 @@
 // elements, each step's results in a row of their own ("lanes"), operands broadcast to the result's
 // shape. A node of one elementwise op is a body of one step; an epilogue is a body whose IR_ACC is
 // the node's result. Also cast and dropout.
-// Floats: every step in double, rounded once at the end. Integers: exact, wrapped around to the
-// dtype after each step. What a step does to an element is eval_rule.c's.
+// Floats: every step in double, rounded to f32 where that is its type: what a step gives is what
+// its node would store. Integers: exact, wrapped around to the dtype after each step. What a step
+// does to an element is eval_rule.c's; conversions are tensor.c's.
 #include "ir/eval_rule.h"
 #include "ir/random.h"
 #include <omp.h>
@@ -72,6 +73,10 @@ static const char *type_step(IrEval *e, const IrStep *s, const IrDtype *arg, int
     const IrEvalRule *rule = &ir_eval_rule[s->op];
     bool choice = s->op == IR_OP_WHERE;
     IrDtype t = arg[choice ? 1 : 0];
+    *out = ir_step_dtype(s, t);
+    if (s->op == IR_OP_CAST) {
+        return NULL;
+    }
     for (int i = choice ? 1 : 0; i < n_arg; i++) {
         if (arg[i] != t) {
             return ir_sprintf(e->arena, "%s of %s and %s", info->text, ir_dtype_name(t),
@@ -88,7 +93,6 @@ static const char *type_step(IrEval *e, const IrStep *s, const IrDtype *arg, int
             return ir_sprintf(e->arena, "%s is not defined on %s", info->text, ir_dtype_name(t));
         }
     }
-    *out = info->flags & IR_FLAG_B ? IR_BOOL : t;
     return NULL;
 }
 
@@ -193,12 +197,16 @@ static void run_where(const Lanes *c, const Lanes *x, const Lanes *y, bool float
 }
 
 static void run_float(IrFloatRule *f, const double *p, const Lanes *x, const Lanes *y,
-                      bool compares, int64_t n, Lanes *to) {
+                      IrDtype result, int64_t n, Lanes *to) {
+    bool compares = result == IR_BOOL;
     for (int64_t i = 0; i < n && !compares; i++) {
         to->f[i] = f(x->f[i], y->f[i], p);
     }
     for (int64_t i = 0; i < n && compares; i++) {
         to->i[i] = f(x->f[i], y->f[i], p) != 0;
+    }
+    for (int64_t i = 0; i < n && result == IR_F32; i++) {
+        to->f[i] = (float)to->f[i];
     }
 }
 
@@ -209,6 +217,18 @@ static void run_wide(IrWideRule *f, const double *p, const Lanes *x, const Lanes
     }
 }
 
+// By way of a tensor of type `to`.
+static void run_cast(const Lanes *x, bool floats, IrDtype to, int64_t n, Lanes *y) {
+    IrWide stored[IR_EVAL_BLOCK];
+    IrTensor t = {.dtype = to, .data = stored};
+    if (floats) {
+        ir_tensor_store(&t, 0, n, x->f);
+    } else {
+        ir_tensor_store_wide(&t, 0, n, x->i);
+    }
+    load_run(&t, 0, 1, n, y, 0);
+}
+
 static void run_step(const Plan *p, int step, int64_t n, Lanes *lanes) {
     const IrStep *s = &p->body.step[step];
     int n_arg = ir_op_info(s->op)->min_in;
@@ -216,10 +236,13 @@ static void run_step(const Plan *p, int step, int64_t n, Lanes *lanes) {
     const Lanes *x = &lanes[row[0]], *y = &lanes[row[n_arg > 1 ? 1 : 0]];
     Lanes *to = &lanes[p->n_src + step];
     IrDtype result = p->dtype[p->n_src + step];
+    bool floats = ir_dtype_is_float(p->dtype[row[0]]);
     if (n_arg == 3) {
         run_where(x, y, &lanes[row[2]], ir_dtype_is_float(result), n, to);
-    } else if (ir_dtype_is_float(p->dtype[row[0]])) {
-        run_float(ir_eval_rule[s->op].f, s->p, x, y, result == IR_BOOL, n, to);
+    } else if (s->op == IR_OP_CAST) {
+        run_cast(x, floats, result, n, to);
+    } else if (floats) {
+        run_float(ir_eval_rule[s->op].f, s->p, x, y, result, n, to);
     } else {
         run_wide(ir_eval_rule[s->op].i, s->p, x, y, result, n, to);
     }
@@ -262,22 +285,10 @@ static const char *run_body(IrEval *e, IrBody body, int n_in, const IrTensor *co
 
 // ---------------------------------------------------------------- nodes
 
-// The node's FLOAT attributes in ascending order of their keys, which is that of their ops.def row.
-static void read_params(const IrNode *n, double *p) {
-    uint64_t attrs = ir_op_info(n->op)->attrs;
-    int k = 0;
-    for (int key = 0; key < IR_ATTR_COUNT && k < 2; key++) {
-        if (attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
-            p[k] = ir_float(n, (IrAttrKey)key, ir_eval_rule[n->op].absent[k]);
-            k++;
-        }
-    }
-}
-
 static const char *eval_one_step(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                  IrTensor *out) {
     IrStep step = {.op = n->op, .arg = {0, 1, 2}};
-    read_params(n, step.p);
+    ir_step_params(n, step.p);
     return run_body(e, (IrBody){1, &step}, n->n_in, in, NULL, out);
 }
 
@@ -297,9 +308,19 @@ const char *ir_eval_map(IrEval *e, const IrNode *n, const IrTensor *const *in, I
     return run_body(e, ir_body(n, IR_ATTR_BODY), n->n_in, in, NULL, out);
 }
 
-const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
+IrTensor ir_eval_own(IrEval *e, const IrTensor *out, IrDtype own) {
+    IrTensor y = *out;
+    if (own != out->dtype) {
+        y.dtype = own;
+        y.data = ir_eval_scratch(e, ir_tensor_elems(out), (size_t)ir_dtype_bytes(own));
+    }
+    return y;
+}
+
+const char *ir_eval_then(IrEval *e, const IrNode *n, const IrTensor *const *in, const IrTensor *own,
+                         IrTensor *out) {
     IrBody body = ir_body(n, IR_ATTR_THEN);
-    return body.n == 0 ? NULL : run_body(e, body, n->n_in, in, out, out);
+    return body.n == 0 ? NULL : run_body(e, body, n->n_in, in, own, out);
 }
 
 const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *x) {
@@ -312,22 +333,14 @@ const char *ir_eval_pre(IrEval *e, const IrNode *n, const IrTensor *const *in, I
     return run_body(e, body, n->n_in, in, in[0], x);
 }
 
+const char *ir_eval_quantize(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
+    IrStep step[IR_QUANT_STEPS];
+    return run_body(e, (IrBody){ir_quant_steps(n, step), step}, n->n_in, in, NULL, out);
+}
+
 // Cast-13, without its undefined cases: tensor.c says how.
 const char *ir_eval_cast(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    (void)e, (void)n;
-    int64_t elems = ir_tensor_elems(out);
-#pragma omp parallel for if (elems > IR_EVAL_PARALLEL)
-    for (int64_t at = 0; at < elems; at += IR_EVAL_BLOCK) {
-        int64_t len = elems - at < IR_EVAL_BLOCK ? elems - at : IR_EVAL_BLOCK;
-        Lanes x;
-        load_run(in[0], at, 1, len, &x, 0);
-        if (ir_dtype_is_float(in[0]->dtype)) {
-            ir_tensor_store(out, at, len, x.f);
-        } else {
-            ir_tensor_store_wide(out, at, len, x.i);
-        }
-    }
-    return NULL;
+    return eval_one_step(e, n, in, out);
 }
 
 // Dropout-13 in training mode: element i of the row-major tensor is kept and scaled by

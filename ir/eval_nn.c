@@ -75,13 +75,15 @@ const char *ir_eval_max(IrEval *e, const IrNode *n, IrWindow w, const IrTensor *
 }
 
 const char *ir_eval_max_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    const char *why = ir_eval_max(e, n, ir_window(n), in[0], out);
-    return why ? why : ir_eval_then(e, n, in, out);
+    IrTensor y = ir_eval_own(e, out, ir_own_dtype(n));
+    const char *why = ir_eval_max(e, n, ir_window(n), in[0], &y);
+    return why ? why : ir_eval_then(e, n, in, &y, out);
 }
 
 const char *ir_eval_avg_pool(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
-    const char *why = run_pool(e, n, ir_window(n), in[0], out, pool_avg);
-    return why ? why : ir_eval_then(e, n, in, out);
+    IrTensor y = ir_eval_own(e, out, ir_own_dtype(n));
+    const char *why = run_pool(e, n, ir_window(n), in[0], &y, pool_avg);
+    return why ? why : ir_eval_then(e, n, in, &y, out);
 }
 
 // ---------------------------------------------------------------- along one axis

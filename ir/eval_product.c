@@ -4,7 +4,8 @@
 //
 // computed tile by tile: a panel of b is gathered as double (for conv the pixels under kernel
 // element k), and every row of a is multiplied with it. All sums run in double, over k in the same
-// order whatever the number of threads.
+// order whatever the number of threads: those of 8-bit integers are exact, then wrapped around to
+// i32.
 #include "ir/eval.h"
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct Product {
     void (*store)(const Product *, int64_t batch, int64_t m, int64_t p0, int64_t n, double *sum);
     const IrTensor *a, *b, *bias; // bias may be NULL
     IrTensor *out;
+    double zero; // what elements of x, of the matrix on the left, are less
     // conv
     IrWindow w;
     const double *x; // [N][C][H][W]
@@ -79,6 +81,18 @@ static void run_product(const Product *t) {
     }
 }
 
+static void store_sums(const Product *t, int64_t at, int64_t n, const double *sum) {
+    IrWide whole[TILE_P];
+    if (ir_dtype_is_float(t->out->dtype)) {
+        ir_tensor_store(t->out, at, n, sum);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        whole[i] = (IrWide)sum[i];
+    }
+    ir_tensor_store_wide(t->out, at, n, whole);
+}
+
 // ---------------------------------------------------------------- conv
 // batch = image * group + g, m an output channel of the group, p = oh * OW + ow, k = (ic, kh, kw).
 
@@ -106,7 +120,7 @@ static void load_pixels(const Product *t, int64_t batch, int64_t k0, int64_t row
         for (int64_t p = 0; p < n; p++) {
             int64_t ih = top[p] + down, iw = left[p] + right;
             bool inside = ih >= 0 && ih < t->h && iw >= 0 && iw < t->wd;
-            panel[i][p] = inside ? plane[ih * t->wd + iw] : 0;
+            panel[i][p] = inside ? plane[ih * t->wd + iw] - t->zero : 0;
         }
     }
 }
@@ -118,7 +132,7 @@ static void store_pixels(const Product *t, int64_t batch, int64_t m, int64_t p0,
     for (int64_t p = 0; p < n; p++) {
         sum[p] += bias;
     }
-    ir_tensor_store(t->out, (batch * t->m + m) * t->p + p0, n, sum);
+    store_sums(t, (batch * t->m + m) * t->p + p0, n, sum);
 }
 
 // The order is the kernel's own affair: see conv, which reads it as it is here.
@@ -133,7 +147,7 @@ const char *ir_eval_pack_filter(IrEval *e, const IrNode *n, const IrTensor *cons
 }
 
 // Conv-11 in two dimensions: x [N,C,H,W], w [O,C/group,KH,KW], bias [O]. Padding is zeros, whatever
-// the prologue makes of a zero.
+// the prologue makes of a zero. Of integers: of x - zero, as ConvInteger-10.
 const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     IrTensor x;
     const char *why = ir_eval_pre(e, n, in, &x);
@@ -148,7 +162,9 @@ const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, 
         y.dim[3] = own.dim[3].c;
         y.data = ir_eval_scratch(e, ir_tensor_elems(&y), (size_t)ir_dtype_bytes(y.dtype));
     }
-    Product t = {.a = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = &y, .w = ir_window(n)};
+    IrTensor own = ir_eval_own(e, &y, ir_own_dtype(n)); // before the epilogue
+    Product t = {.a = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = &own, .w = ir_window(n)};
+    t.zero = (double)ir_int(n, IR_ATTR_ZERO, 0);
     t.c = in[0]->dim[1];
     t.h = in[0]->dim[2];
     t.wd = in[0]->dim[3];
@@ -162,7 +178,7 @@ const char *ir_eval_conv(IrEval *e, const IrNode *n, const IrTensor *const *in, 
     t.load_b = load_pixels;
     t.store = store_pixels;
     run_product(&t);
-    why = ir_eval_then(e, n, in, &y);
+    why = ir_eval_then(e, n, in, &own, &y);
     return why || !pooled ? why : ir_eval_max(e, n, ir_conv_pool(n), &y, out);
 }
 
@@ -186,6 +202,9 @@ static void load_row(const Product *t, int64_t batch, int64_t m, int64_t k0, int
         ir_tensor_load(t->a, at + k0 * t->m + m, t->m, n, row);
     } else {
         ir_tensor_load(t->a, at + m * t->k + k0, 1, n, row);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        row[i] -= t->zero;
     }
 }
 
@@ -216,7 +235,7 @@ static void store_row(const Product *t, int64_t batch, int64_t m, int64_t p0, in
             sum[p] += bias[p];
         }
     }
-    ir_tensor_store(t->out, (batch * t->m + m) * t->p + p0, n, sum);
+    store_sums(t, (batch * t->m + m) * t->p + p0, n, sum);
 }
 
 // MatMul-13 on integers: exact, wrapped around.
@@ -282,10 +301,13 @@ static IrTensor average_pixels(IrEval *e, const IrTensor *x) {
 }
 
 // MatMul-13 on rank >= 2, leading axes broadcast; with bias, Gemm-13 without alpha and beta.
-// With `mean` the rows of a are averages over the pixels of [N,K,H,W].
+// With `mean` the rows of a are averages over the pixels of [N,K,H,W]. Of 8-bit integers: of a -
+// zero, as MatMulInteger-10.
 const char *ir_eval_matmul(IrEval *e, const IrNode *n, const IrTensor *const *in, IrTensor *out) {
     IrTensor mean;
-    Product t = {.a = in[0], .b = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = out};
+    IrTensor own = ir_eval_own(e, out, ir_own_dtype(n));
+    Product t = {.a = in[0], .b = in[1], .bias = n->n_in > 2 ? in[2] : NULL, .out = &own};
+    t.zero = (double)ir_int(n, IR_ATTR_ZERO, 0);
     if (ir_int(n, IR_ATTR_MEAN, 0)) {
         mean = average_pixels(e, in[0]);
         t.a = &mean;
@@ -306,10 +328,10 @@ const char *ir_eval_matmul(IrEval *e, const IrNode *n, const IrTensor *const *in
     t.load_a = load_row;
     t.load_b = load_columns;
     t.store = store_row;
-    if (ir_dtype_is_float(out->dtype)) {
+    if (ir_dtype_is_float(own.dtype) || own.dtype != in[0]->dtype) {
         run_product(&t);
     } else {
         multiply_integers(&t);
     }
-    return ir_eval_then(e, n, in, out);
+    return ir_eval_then(e, n, in, &own, out);
 }

@@ -115,17 +115,18 @@ const char *ir_eval_reduce(IrEval *e, const IrNode *n, const IrTensor *const *in
     if (over.rank == 0) {
         push_axis(&over, 1, 0);
     }
+    IrTensor y = ir_eval_own(e, out, ir_own_dtype(n));
     int64_t elems = ir_tensor_elems(out);
 #pragma omp parallel for if (elems > 1 && over.elems > IR_EVAL_PARALLEL / elems)
     for (int64_t i = 0; i < elems; i++) {
         int64_t at = offset_of(&kept, i);
-        if (ir_dtype_is_float(out->dtype)) {
-            double y = reduce_floats(rule, in[0], &over, at);
-            ir_tensor_store(out, i, 1, &y);
+        if (ir_dtype_is_float(y.dtype)) {
+            double x = reduce_floats(rule, in[0], &over, at);
+            ir_tensor_store(&y, i, 1, &x);
         } else {
-            IrWide y = reduce_integers(rule, in[0], &over, at);
-            ir_tensor_store_wide(out, i, 1, &y);
+            IrWide x = reduce_integers(rule, in[0], &over, at);
+            ir_tensor_store_wide(&y, i, 1, &x);
         }
     }
-    return ir_eval_then(e, n, in, out);
+    return ir_eval_then(e, n, in, &y, out);
 }

@@ -13,10 +13,9 @@ typedef struct IrEvalRule {
     IrWideRule *i;  // on integers, and on bool where `on_bool`. NULL: not defined on integers
     bool on_bool;   // takes bool; `only_bool` and nothing else
     bool only_bool;
-    double absent[2]; // default attributes, as ONNX has them
 } IrEvalRule;
 
-// `where` alone has three operands: its step copies and needs no function.
+// `where`, alone with three operands, copies, and `cast` converts: they need no function.
 extern const IrEvalRule ir_eval_rule[IR_OP_COUNT];
 
 #endif

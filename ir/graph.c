@@ -357,6 +357,16 @@ IrWindow ir_window(const IrNode *n) {
     return w;
 }
 
+IrDtype ir_own_dtype(const IrNode *n) {
+    IrDtype x = ir_in(n, 0)->type.dtype, to;
+    bool product = n->op == IR_OP_CONV || n->op == IR_OP_MATMUL;
+    if (product && ir_in(n, 1)->type.dtype == IR_I8 && (x == IR_U8 || x == IR_I8)) {
+        return IR_I32;
+    }
+    bool names = ir_op_info(n->op)->attrs & IR_BIT(TO);
+    return names && ir_dtype_parse(ir_str(n, IR_ATTR_TO, ""), &to) ? to : x;
+}
+
 IrWindow ir_conv_pool(const IrNode *conv) {
     IrInts v = ir_ints(conv, IR_ATTR_POOL);
     if (v.n != 9) {

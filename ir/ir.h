@@ -45,6 +45,8 @@ const char *ir_dtype_name(IrDtype t);
 int ir_dtype_bytes(IrDtype t);
 bool ir_dtype_parse(const char *text, IrDtype *out);
 bool ir_dtype_is_float(IrDtype t);
+double ir_dtype_lowest(IrDtype t); // of an integer type
+double ir_dtype_highest(IrDtype t);
 
 static inline IrDim ir_dim(int64_t c) {
     return (IrDim){c, 0};
@@ -120,10 +122,12 @@ enum {              // flags of ops.def
 typedef struct IrStep {
     IrOp op;
     int arg[3];  // as many as the op has operands
-    double p[2]; // the op's FLOAT attributes, in the order of its ops.def row
+    double p[2]; // the op's FLOAT attributes, in the order of its ops.def row; of cast the IrDtype
 } IrStep;
 #define IR_STEP(i) (-1 - (i))
 enum { IR_ACC = 1 << 16 };
+// The type of a step's result, its first argument (of where, the second) being of type `arg`.
+IrDtype ir_step_dtype(const IrStep *s, IrDtype arg);
 
 // Steps in order; the last one's result is the body's. n == 0: the identity.
 typedef struct IrBody {
@@ -332,6 +336,8 @@ IrValue *ir_build1(IrBuilder *b, IrOp op, IrValue *x); // no attributes
 IrValue *ir_build2(IrBuilder *b, IrOp op, IrValue *x, IrValue *y);
 IrValue *ir_build_scalar(IrBuilder *b, IrDtype t, double x); // rank-0 constant
 IrValue *ir_build_reshape(IrBuilder *b, IrValue *x, const IrShape *shape);
+// The steps of a body as nodes, on operands in[]; the last one's result.
+IrValue *ir_build_steps(IrBuilder *b, const IrBody *body, IrValue *const *in);
 IrValue *ir_build_transpose(IrBuilder *b, IrValue *x, int n, const int64_t *perm);
 
 IrAttr ir_attr_i(IrAttrKey key, int64_t i);
@@ -351,6 +357,11 @@ double ir_float(const IrNode *n, IrAttrKey key, double absent);
 const char *ir_str(const IrNode *n, IrAttrKey key, const char *absent);
 IrInts ir_ints(const IrNode *n, IrAttrKey key); // n == 0 when absent
 IrBody ir_body(const IrNode *n, IrAttrKey key); // n == 0 when absent
+// p of the step that n would be, ONNX's defaults where attributes are absent.
+void ir_step_params(const IrNode *n, double p[2]);
+// What quantize or dequantize n computes, as steps on its operands; how many.
+enum { IR_QUANT_STEPS = 6 };
+int ir_quant_steps(const IrNode *n, IrStep step[IR_QUANT_STEPS]);
 // Operands from this one on are the prologue's (`pre`): from the first that a step of it names.
 // n_in where there are none; the epilogue's end here.
 int ir_prologue(const IrNode *n);
@@ -389,6 +400,8 @@ typedef struct IrWindow {
     bool ceil, count_pad;
 } IrWindow;
 IrWindow ir_window(const IrNode *n);
+// The type of n's own result, before its epilogue: what IR_ACC is in `then`.
+IrDtype ir_own_dtype(const IrNode *n);
 // [O,I/group,KH,KW] of a conv, packed or not.
 IrShape ir_filter_shape(const IrNode *conv);
 // Of a conv: the window of its `pool`, kh == 0 without one; its result before that.
@@ -432,7 +445,7 @@ const char *ir_verify(IrGraph *g);
 // - `in %y+8`: the value is a view of %y from channel 8 on. `at arena OFFSET`, `at input 0`,
 //   `at output 0`, `at const`: its place.
 // - Steps of `pre`, `then` and `body`: arguments are the node's operands 0, 1, ..., results of
-//   steps s0, s1, ..., and acc.
+//   steps s0, s1, ..., and acc; then the op's numbers by name, of cast the type: cast(s0, to=u8).
 // - A tile is those of its fields that are not 0: tile=[rows=1,cols=14,vecs=2].
 // - Floats have as many digits as they need to be read back exactly; elements of float constants
 //   that are NaN are their bits, 0x7fc00000. Constants of more than 64 elements are

@@ -110,6 +110,25 @@ static bool parse_step_attrs(IrLexer *l, IrStep *s) {
     return true;
 }
 
+// "to=u8" of a cast
+static bool parse_target(IrLexer *l, IrStep *s) {
+    IrDtype to;
+    const char *word;
+    if (!ir_lex_expect(l, ",") || !ir_lex_expect(l, "to") || !ir_lex_expect(l, "=")) {
+        return false;
+    }
+    ir_lex_skip(l);
+    const char *at = l->at;
+    if (!ir_lex_word(l, &word)) {
+        return false;
+    }
+    if (!ir_dtype_parse(word, &to)) {
+        return ir_lex_fail(l, at, "'%s' is no element type", word);
+    }
+    s->p[0] = to;
+    return true;
+}
+
 static bool parse_step(IrLexer *l, IrStep *s) {
     ir_lex_skip(l);
     const char *at = l->at, *word;
@@ -127,7 +146,8 @@ static bool parse_step(IrLexer *l, IrStep *s) {
             return false;
         }
     }
-    return parse_step_attrs(l, s) && ir_lex_expect(l, ")");
+    return (s->op == IR_OP_CAST ? parse_target(l, s) : parse_step_attrs(l, s)) &&
+           ir_lex_expect(l, ")");
 }
 
 static bool parse_body(IrLexer *l, IrBody *body) {

@@ -182,6 +182,9 @@ static void print_step(FILE *f, const IrStep *s) {
             print_double(f, s->p[k++]);
         }
     }
+    if (s->op == IR_OP_CAST) {
+        fprintf(f, ", to=%s", ir_dtype_name((IrDtype)s->p[0]));
+    }
     fputc(')', f);
 }
 

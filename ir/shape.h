@@ -28,6 +28,10 @@ void ir_set_result(IrNode *n, IrDtype t, const IrShape *s); // the type of resul
 const char *ir_need_rank(const IrNode *n, int i, int min, int max); // of operand i
 const char *ir_need_float(const IrNode *n, int i);
 const char *ir_need_number(const IrNode *n, int i); // not bool
+// Operands 0, 1 and, where it is there, the bias of a product go together, and so does `zero`.
+const char *ir_check_factors(const IrNode *n);
+// `to` of a pool or reduction names a type that takes all numbers of operand 0.
+const char *ir_check_own(const IrNode *n);
 const char *ir_need_same_dtype(const IrNode *n, int i, int j);
 const char *ir_need_fixed(const IrNode *n, int i, int axis); // dimension without N
 const char *ir_need_axis(const IrNode *n, int64_t axis, int rank);

@@ -133,6 +133,45 @@ const char *ir_shape_cast(IrNode *n) {
     return NULL;
 }
 
+// Scale and zero of quantize and dequantize, whose integers are of type t.
+static const char *check_quantizer(const IrNode *n, IrDtype t) {
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    const char *why = ir_need_broadcast_to(n, 1, x);
+    if (ir_dtype_is_float(t) || t == IR_BOOL || ir_dtype_bytes(t) > 4) {
+        why = ir_why(n, "%s of %s", ir_op_info(n->op)->text, ir_dtype_name(t));
+    } else if (ir_in_type(n, 1)->dtype != IR_F32) {
+        why = ir_why(n, "operand 1 is %s, a scale is f32", ir_operand_text(n, 1));
+    } else if (ir_in(n, 2) && ir_in_type(n, 2)->dtype != t) {
+        why = ir_why(n, "operand 2 is %s, the integers are %s", ir_operand_text(n, 2),
+                     ir_dtype_name(t));
+    }
+    return why || !ir_in(n, 2) ? why : ir_need_broadcast_to(n, 2, x);
+}
+
+const char *ir_shape_quantize(IrNode *n) {
+    IrDtype to;
+    const char *text = ir_str(n, IR_ATTR_TO, "");
+    if (!ir_dtype_parse(text, &to) || ir_dtype_bytes(to) > 2) {
+        return ir_why(n, "quantize to '%s', which is no integer of 8 or 16 bits", text);
+    }
+    const char *why = check_quantizer(n, to);
+    if (!why && ir_in_type(n, 0)->dtype != IR_F32) {
+        why = ir_why(n, "operand 0 is %s, it must be f32", ir_operand_text(n, 0));
+    }
+    if (!why) {
+        ir_set_result(n, to, &ir_in_type(n, 0)->shape);
+    }
+    return why;
+}
+
+const char *ir_shape_dequantize(IrNode *n) {
+    const char *why = check_quantizer(n, ir_in_type(n, 0)->dtype);
+    if (!why) {
+        ir_set_result(n, IR_F32, &ir_in_type(n, 0)->shape);
+    }
+    return why;
+}
+
 // ---------------------------------------------------------------- bodies
 
 // The dtype of argument `arg` of step `at`, the dtypes of the steps before being known.
@@ -156,6 +195,19 @@ static const char *arg_dtype(const IrNode *n, const IrDtype *done, int at, int a
     return NULL;
 }
 
+// The type of step `at`, its arguments being of types in[].
+static const char *type_step(const IrNode *n, const IrStep *s, int at, const IrDtype *in,
+                             IrDtype *out) {
+    if (s->op != IR_OP_CAST) {
+        return result_dtype(n, s->op, ir_op_info(s->op)->max_in, in, out);
+    }
+    if (!(s->p[0] >= 0 && s->p[0] < IR_DTYPE_COUNT)) {
+        return ir_why(n, "step %d casts to no element type", at);
+    }
+    *out = ir_step_dtype(s, in[0]);
+    return NULL;
+}
+
 const char *ir_check_body(const IrNode *n, const IrBody *body, const IrType *acc, int first,
                           IrDtype *out) {
     const char *why = NULL;
@@ -172,7 +224,7 @@ const char *ir_check_body(const IrNode *n, const IrBody *body, const IrType *acc
         for (int k = 0; k < n_in && !why; k++) {
             why = arg_dtype(n, done, i, s->arg[k], acc, first, &in[k]);
         }
-        why = why ? why : result_dtype(n, s->op, n_in, in, &done[i]);
+        why = why ? why : type_step(n, s, i, in, &done[i]);
     }
     if (!why && body->n > 0) {
         *out = done[body->n - 1];

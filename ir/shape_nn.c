@@ -182,9 +182,10 @@ IrShape ir_conv_shape(const IrNode *conv) {
 // ONNX Conv 22, two spatial axes, of what the prologue makes of x.
 // x [N,C,H,W], w [O,C/group,KH,KW], bias [O].
 const char *ir_shape_conv(IrNode *n) {
+    IrDtype own = ir_own_dtype(n);
     const char *why = check_window(n);
-    why = why ? why : ir_need_float(n, 0);
-    why = why ? why : ir_need_same_dtype(n, 0, 1);
+    why = why || own == IR_I32 ? why : ir_need_float(n, 0);
+    why = why ? why : ir_check_factors(n);
     why = why ? why : check_filter(n);
     why = why ? why : check_channels(n);
     if (why) {
@@ -197,13 +198,13 @@ const char *ir_shape_conv(IrNode *n) {
     IrShape out = {.rank = 4, .dim = {x->dim[0], w->dim[0]}};
     why = ir_window_result(n, x, &out.dim[2], &out.dim[3]);
     if (!why && ir_in(n, 2)) {
-        why = ir_need_vector(n, 2, w->dim[0], ir_in_type(n, 0)->dtype);
+        why = ir_need_vector(n, 2, w->dim[0], own);
     }
     why = why ? why : ir_check_prologue(n);
     if (why) {
         return why;
     }
-    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    ir_set_result(n, own, &out);
     why = ir_check_epilogue(n);
     return why || !ir_attr(n, IR_ATTR_POOL) ? why : pool_conv(n, &out);
 }
@@ -240,12 +241,15 @@ const char *ir_pool_result(const IrNode *n, const IrShape *x, IrShape *y) {
 // ONNX MaxPool 22, AveragePool 22, two spatial axes.
 const char *ir_shape_pool(IrNode *n) {
     IrShape out = {0};
-    const char *why = n->op == IR_OP_MAX_POOL ? ir_need_number(n, 0) : ir_need_float(n, 0);
+    IrDtype own = ir_own_dtype(n);
+    bool number = n->op == IR_OP_MAX_POOL || own == IR_F32;
+    const char *why = number ? ir_need_number(n, 0) : ir_need_float(n, 0);
+    why = why ? why : ir_check_own(n);
     why = why ? why : ir_pool_result(n, &ir_in_type(n, 0)->shape, &out);
     if (why) {
         return why;
     }
-    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    ir_set_result(n, own, &out);
     return ir_check_epilogue(n);
 }
 
@@ -270,7 +274,7 @@ const char *ir_shape_matmul(IrNode *n) {
     const char *why = ir_need_rank(n, 0, 2, IR_MAX_RANK);
     why = why ? why : ir_need_rank(n, 1, 2, IR_MAX_RANK);
     why = why ? why : ir_need_number(n, 0);
-    why = why ? why : ir_need_same_dtype(n, 0, 1);
+    why = why ? why : ir_check_factors(n);
     if (why) {
         return why;
     }
@@ -297,13 +301,12 @@ const char *ir_shape_matmul(IrNode *n) {
     out.dim[out.rank++] = rows;
     out.dim[out.rank++] = columns;
     if (ir_in(n, 2)) {
-        why = ir_need_same_dtype(n, 0, 2);
-        why = why ? why : ir_need_broadcast_to(n, 2, &out);
+        why = ir_need_broadcast_to(n, 2, &out);
     }
     if (why) {
         return why;
     }
-    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    ir_set_result(n, ir_own_dtype(n), &out);
     return ir_check_epilogue(n);
 }
 
@@ -328,6 +331,7 @@ const char *ir_shape_reduce(IrNode *n) {
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
     bool keep = ir_int(n, IR_ATTR_KEEPDIMS, 1);
     const char *why = ir_need_number(n, 0);
+    why = why ? why : ir_check_own(n);
     for (int i = 0; i < axes.n && !why; i++) {
         why = ir_need_axis(n, axes.v[i], x->rank);
         if (!why && i && axes.v[i] <= axes.v[i - 1]) {
@@ -346,6 +350,6 @@ const char *ir_shape_reduce(IrNode *n) {
             out.dim[out.rank++] = reduced ? ir_dim(1) : x->dim[axis];
         }
     }
-    ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    ir_set_result(n, ir_own_dtype(n), &out);
     return ir_check_epilogue(n);
 }

@@ -1,6 +1,7 @@
 // What the shape rules share: one check of each kind with its message.
 #include "ir/shape.h"
 #include <stdarg.h>
+#include <string.h>
 
 const char *ir_why(const IrNode *n, const char *fmt, ...) {
     char buf[2000];
@@ -52,6 +53,29 @@ const char *ir_need_same_dtype(const IrNode *n, int i, int j) {
     return a == b ? NULL
                   : ir_why(n, "operand %d is %s and operand %d is %s", i, ir_dtype_name(a), j,
                            ir_dtype_name(b));
+}
+
+const char *ir_check_factors(const IrNode *n) {
+    IrDtype x = ir_in_type(n, 0)->dtype, own = ir_own_dtype(n);
+    int64_t zero = ir_int(n, IR_ATTR_ZERO, 0), low = x == IR_I8 ? -128 : 0;
+    if (zero && (own == x || zero < low || zero > low + 255)) {
+        return ir_why(n, "zero is %lld, which is no number of %s", (long long)zero,
+                      own == x ? "a product of integers" : ir_dtype_name(x));
+    }
+    if (ir_in(n, 2) && ir_in_type(n, 2)->dtype != own) {
+        return ir_why(n, "operand 2 is %s, sums are %s", ir_operand_text(n, 2), ir_dtype_name(own));
+    }
+    return own == x ? ir_need_same_dtype(n, 0, 1) : NULL;
+}
+
+const char *ir_check_own(const IrNode *n) {
+    const char *text = ir_str(n, IR_ATTR_TO, NULL);
+    IrDtype x = ir_in_type(n, 0)->dtype, own = ir_own_dtype(n);
+    bool fits =
+        own == x || (ir_dtype_bytes(x) == 1 && x != IR_BOOL && (own == IR_F32 || own == IR_I32));
+    return fits && (!text || !strcmp(text, ir_dtype_name(own)))
+               ? NULL
+               : ir_why(n, "%s of %s to '%s'", ir_op_info(n->op)->text, ir_dtype_name(x), text);
 }
 
 const char *ir_need_fixed(const IrNode *n, int i, int axis) {

@@ -168,6 +168,14 @@ IrWide ir_wide_highest(IrDtype t) {
     return t == IR_BOOL ? 1 : ((IrWide)1 << (8 * ir_dtype_bytes(t) - is_signed(t))) - 1;
 }
 
+double ir_dtype_lowest(IrDtype t) {
+    return (double)ir_wide_lowest(t);
+}
+
+double ir_dtype_highest(IrDtype t) {
+    return (double)ir_wide_highest(t);
+}
+
 // ---------------------------------------------------------------- shapes
 
 bool ir_tensor_shape(IrTensor *t, const IrType *type, int64_t N) {

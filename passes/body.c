@@ -34,7 +34,7 @@ bool pass_body_add(PassBody *b, IrNode *n) {
         return false;
     }
     IrStep step = {.op = n->op};
-    pass_step_params(n, step.p);
+    ir_step_params(n, step.p);
     for (int i = 0; i < n->n_in; i++) {
         if (!find_arg(b, ir_in(n, i), &step.arg[i])) {
             b->n_in = had;

@@ -110,14 +110,30 @@ static Range range_of_binary(Walk *w, const IrNode *n) {
     }
 }
 
+static Range within_type(Range r, IrDtype t) {
+    return (Range){fmax(r.lo, ir_dtype_lowest(t)), fmin(r.hi, ir_dtype_highest(t))};
+}
+
 static Range range_of_cast(const IrNode *n, Range r) {
     IrDtype to = n->out[0]->type.dtype;
-    if (ir_dtype_is_float(to))
-        return r;
-    bool is_signed = to == IR_I8 || to == IR_I16 || to == IR_I32 || to == IR_I64;
-    double size = to == IR_BOOL ? 2 : ldexp(1, 8 * ir_dtype_bytes(to));
-    double low = is_signed ? -size / 2 : 0;
-    return (Range){fmax(trunc(r.lo), low), fmin(trunc(r.hi), low + size - 1)};
+    return ir_dtype_is_float(to) ? r : within_type((Range){trunc(r.lo), trunc(r.hi)}, to);
+}
+
+// quantize, dequantize
+static Range range_of_quantizer(Walk *w, const IrNode *n) {
+    Range x = range_of(w, ir_in(n, 0)), scale = range_of(w, ir_in(n, 1)), zero = {0, 0};
+    zero = ir_in(n, 2) ? range_of(w, ir_in(n, 2)) : zero;
+    if (!(scale.lo > 0))
+        return anything;
+    if (n->op == IR_OP_QUANTIZE) {
+        x = ordered(x.lo / scale.lo, x.lo / scale.hi, x.hi / scale.lo, x.hi / scale.hi);
+        return within_type((Range){floor(x.lo) + zero.lo, ceil(x.hi) + zero.hi},
+                           n->out[0]->type.dtype);
+    }
+    x = within_type(x, ir_in(n, 0)->type.dtype);
+    x = (Range){x.lo - zero.hi, x.hi - zero.lo};
+    return ordered(times(x.lo, scale.lo), times(x.lo, scale.hi), times(x.hi, scale.lo),
+                   times(x.hi, scale.hi));
 }
 
 static Range range_of_sum(const IrNode *n, Range r) {
@@ -192,6 +208,8 @@ static Range range_of(Walk *w, const IrValue *v) {
     const IrNode *n = v->def;
     if (!n || v != n->out[0] || --w->left < 0)
         return anything;
+    if (n->op == IR_OP_QUANTIZE || n->op == IR_OP_DEQUANTIZE)
+        return range_of_quantizer(w, n);
     if (n->op == IR_OP_CONCAT || n->op == IR_OP_WHERE) {
         int first = n->op == IR_OP_WHERE;
         Range r = range_of(w, ir_in(n, first));
@@ -222,10 +240,11 @@ static bool is_constant(const IrValue *v) {
 static IrValue *carried(const IrNode *n) {
     IrValue *found = NULL;
     unsigned flags = ir_op_info(n->op)->flags;
-    bool passes = flags & IR_FLAG_E || n->op == IR_OP_CAST || n->op == IR_OP_RESHAPE ||
-                  n->op == IR_OP_TRANSPOSE || n->op == IR_OP_COPY || n->op == IR_OP_DROPOUT ||
-                  n->op == IR_OP_SLICE || n->op == IR_OP_EXPAND || n->op == IR_OP_GATHER ||
-                  n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL || pass_is_reduce(n);
+    bool passes = flags & IR_FLAG_E || n->op == IR_OP_QUANTIZE || n->op == IR_OP_DEQUANTIZE ||
+                  n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_COPY ||
+                  n->op == IR_OP_DROPOUT || n->op == IR_OP_SLICE || n->op == IR_OP_EXPAND ||
+                  n->op == IR_OP_GATHER || n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL ||
+                  pass_is_reduce(n);
     for (int i = 0; passes && i < n->n_in; i++) {
         if (is_constant(ir_in(n, i)))
             continue;

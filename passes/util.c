@@ -2,7 +2,6 @@
 
 #include "passes/util.h"
 
-#include <string.h>
 #include <math.h>
 
 IrBuilder pass_before(IrNode *n) {
@@ -20,7 +19,7 @@ IrNode *pass_def(const IrValue *v, IrOp op) {
 
 bool pass_is_eltwise(const IrNode *n) {
     unsigned flags = ir_op_info(n->op)->flags;
-    if (!(flags & IR_FLAG_E) || (flags & IR_FLAG_B) || n->n_out != 1) {
+    if (!(flags & IR_FLAG_E) || (flags & IR_FLAG_B) || n->op == IR_OP_CAST || n->n_out != 1) {
         return false;
     }
     for (int i = 0; i < n->n_in; i++) {
@@ -30,34 +29,6 @@ bool pass_is_eltwise(const IrNode *n) {
         }
     }
     return n->out[0]->type.dtype == IR_F32;
-}
-
-static const struct {
-    IrOp op;
-    double p[2];
-} absent_params[] = {
-    // LeakyRelu-16, Elu-6, Clip-13, HardSigmoid-6
-    {IR_OP_LEAKY_RELU, {0.01, 0}},
-    {IR_OP_ELU, {1, 0}},
-    {IR_OP_CLIP, {-INFINITY, INFINITY}},
-    {IR_OP_HARD_SIGMOID, {0.2, 0.5}},
-};
-
-void pass_step_params(const IrNode *n, double p[2]) {
-    p[0] = p[1] = 0;
-    for (size_t i = 0; i < sizeof absent_params / sizeof *absent_params; i++) {
-        if (absent_params[i].op == n->op) {
-            p[0] = absent_params[i].p[0];
-            p[1] = absent_params[i].p[1];
-        }
-    }
-    uint64_t attrs = ir_op_info(n->op)->attrs;
-    for (int key = 0, k = 0; key < IR_ATTR_COUNT && k < 2; key++) {
-        if (attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
-            p[k] = ir_float(n, (IrAttrKey)key, p[k]);
-            k++;
-        }
-    }
 }
 
 bool pass_is_reduce(const IrNode *n) {

@@ -16,9 +16,6 @@ IrValue *pass_rebuild(IrBuilder *b, const IrNode *n, int n_in, IrValue *const *i
 IrNode *pass_def(const IrValue *v, IrOp op);
 // n maps float32 tensors to a float32 tensor element by element (a step of a body could do it).
 bool pass_is_eltwise(const IrNode *n);
-// p[0..1] of the step that n would be: its FLOAT attributes in the order of its ops.def row, or
-// their ONNX defaults.
-void pass_step_params(const IrNode *n, double p[2]);
 bool pass_is_reduce(const IrNode *n);
 
 // No element of v is negative, as far as a few nodes above it tell; NaN may be there.

@@ -140,15 +140,20 @@ static void see_value(void *ctx, const IrValue *v, const IrTensor *want) {
 
 // ---------------------------------------------------------------- one set of inputs
 
+static bool makes_bytes(const IrNode *n) {
+    IrDtype t = n->out[0]->type.dtype;
+    return (n->op == IR_OP_CAST || n->op == IR_OP_QUANTIZE) && (t == IR_I8 || t == IR_U8);
+}
+
 // What the graph's own values round to.
 static FePrecision graph_precision(const IrGraph *g) {
     FePrecision p = FE_PRECISION_F32;
     for (const IrNode *n = g->first; n; n = n->next) {
         IrDtype t = n->out[0]->type.dtype;
-        FePrecision own = t == IR_BF16                                        ? FE_PRECISION_BF16
-                          : t == IR_F16                                       ? FE_PRECISION_F16
-                          : n->op == IR_OP_CAST && (t == IR_I8 || t == IR_U8) ? FE_PRECISION_INT8
-                                                                              : FE_PRECISION_F32;
+        FePrecision own = t == IR_BF16     ? FE_PRECISION_BF16
+                          : t == IR_F16    ? FE_PRECISION_F16
+                          : makes_bytes(n) ? FE_PRECISION_INT8
+                                           : FE_PRECISION_F32;
         p = own > p ? own : p;
     }
     return p;

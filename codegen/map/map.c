@@ -134,36 +134,13 @@ void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtyp
 
 // ---------------------------------------------------------------- lowering
 
-// FLOAT attributes of an elementwise node where they are absent: ONNX's defaults.
-static void read_params(const IrNode *n, double *p) {
-    static const struct {
-        IrOp op;
-        double p[2];
-    } absent[] = {{IR_OP_LEAKY_RELU, {0.01, 0}},
-                  {IR_OP_ELU, {1, 0}},
-                  {IR_OP_CLIP, {-INFINITY, INFINITY}},
-                  {IR_OP_HARD_SIGMOID, {0.2, 0.5}}};
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
-        if (absent[i].op == n->op) {
-            memcpy(p, absent[i].p, sizeof absent[i].p);
-        }
-    }
-    uint64_t attrs = ir_op_info(n->op)->attrs;
-    for (int key = 0, k = 0; key < IR_ATTR_COUNT && k < 2; key++) {
-        if (attrs >> key & 1 && ir_attr_kind((IrAttrKey)key) == IR_KIND_FLOAT) {
-            p[k] = ir_float(n, (IrAttrKey)key, p[k]);
-            k++;
-        }
-    }
-}
-
 // A map node's body, or the one step that an elementwise node is.
 static bool read_body(CgProgram *p, const IrNode *n, CgBody *body, CgArg *args, int *n_args) {
     if (n->op == IR_OP_MAP) {
         return cg_body_init(p, n, IR_ATTR_BODY, body, args, n_args);
     }
     IrStep step = {.op = n->op, .arg = {0, 1, 2}};
-    read_params(n, step.p);
+    ir_step_params(n, step.p);
     IrAttr attr = {.key = IR_ATTR_BODY, .body = {1, &step}};
     IrNode map = *n;
     map.op = IR_OP_MAP;

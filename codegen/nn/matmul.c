@@ -236,6 +236,10 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     if (!check_layout(p, n)) {
         return;
     }
+    if (ir_own_dtype(n) != ir_in(n, 0)->type.dtype) {
+        cg_nyi(p, n, "a product of 8-bit integers");
+        return;
+    }
     Factor a = read_factor(n, 0, ir_int(n, IR_ATTR_TRANS_A, 0) != 0);
     Factor b = read_factor(n, 1, ir_int(n, IR_ATTR_TRANS_B, 0) != 0);
     CgMatmul s;

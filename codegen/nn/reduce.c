@@ -304,6 +304,11 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     const IrValue *xv = ir_in(n, 0);
     CgTensor x = cg_tensor(xv), y = cg_tensor(n->out[0]);
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
+    if (ir_own_dtype(n) != xv->type.dtype) {
+        cg_nyi(p, n, "%s of %s to another type", ir_op_info(n->op)->text,
+               ir_dtype_name(xv->type.dtype));
+        return;
+    }
     if (x.block != y.block || (x.block && y.rank != x.rank)) {
         cg_nyi(p, n, "a reduction from one layout to another");
         return;

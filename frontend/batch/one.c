@@ -109,7 +109,8 @@ static IrValue *one_of(FeBatch *o, IrValue *v, int axis, int64_t inner, int dept
         break;
     }
     bool joined = n && n->op == IR_OP_CONCAT && ir_int(n, IR_ATTR_AXIS, 0) != axis;
-    bool elementwise = n && (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_CAST);
+    bool elementwise = n && (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_QUANTIZE ||
+                             n->op == IR_OP_DEQUANTIZE);
     return joined || elementwise ? one_of_operands(o, v, axis, inner, depth + 1) : differs(o, v);
 }
 

@@ -2,8 +2,9 @@
 #include "frontend/batch/batch.h"
 
 static FeBatchRule *const rules[IR_OP_COUNT] = {
-    [IR_OP_CAST] = fe_batch_elementwise,
     [IR_OP_COPY] = fe_batch_elementwise,
+    [IR_OP_QUANTIZE] = fe_batch_elementwise,
+    [IR_OP_DEQUANTIZE] = fe_batch_elementwise,
     [IR_OP_DROPOUT] = fe_batch_elementwise,
     [IR_OP_EXPAND] = fe_batch_elementwise,
     [IR_OP_SOFTMAX] = fe_batch_along,

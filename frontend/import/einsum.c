@@ -330,7 +330,8 @@ static Term join(FeNode *n, Term *a, Term *b, Labels needed) {
         y.v = fe_bin(n, summed ? IR_OP_MATMUL : IR_OP_MUL, arrange(n, a, 3 - skip, rows + skip),
                      arrange(n, b, 3 - skip, columns + skip));
     }
-    y.v = n->refused ? NULL : fe_reshape(n, y.v, &s);
+    y.v = n->refused ? NULL
+                     : fe_cast(n, fe_reshape(n, y.v, &s), a->v->type.dtype); // i8: sums are i32
     return y;
 }
 

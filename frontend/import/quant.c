@@ -4,8 +4,8 @@
 //   dequantize  y = (x - zero) * scale
 //
 // scale and zero are per tensor, one per entry of an axis, or one per block of an axis (version
-// 21). Constant weights that are dequantized become constants of f32 at once; anything else is
-// elementwise nodes.
+// 21). They are IR's ops of that name; to train, the arithmetic, and constants that are dequantized
+// become constants of f32 at once, as those in blocks do.
 #include "frontend/import/quant.h"
 
 #include <math.h>
@@ -111,6 +111,22 @@ static IrValue *repeat_blocks(FeNode *n, const Quant *q, IrValue *v, const IrSha
                             ir_attr_dims(IR_ATTR_SHAPE, x)));
 }
 
+// A constant that was reshaped, as one.
+static IrValue *constant_of(FeNode *n, IrValue *v) {
+    IrNode *reshape = v->def && v->def->op == IR_OP_RESHAPE ? v->def : NULL;
+    IrConst *c = reshape ? ir_in(reshape, 0)->konst : NULL;
+    if (!c) {
+        return v;
+    }
+    IrTensor t = {.dtype = v->type.dtype, .rank = v->type.shape.rank};
+    for (int i = 0; i < t.rank; i++) {
+        t.dim[i] = v->type.shape.dim[i].c;
+    }
+    t.data = (void *)ir_const_data(n->fe->prog, c); // read only
+    ir_remove_node(reshape);
+    return fe_tensor_const(n, &t);
+}
+
 // A scale or zero point in a shape that broadcasts to the tensor's.
 static IrValue *spread(FeNode *n, const Quant *q, IrValue *v, const IrShape *x) {
     if (n->refused || !v) {
@@ -119,11 +135,10 @@ static IrValue *spread(FeNode *n, const Quant *q, IrValue *v, const IrShape *x) 
     if (q->block) {
         return repeat_blocks(n, q, v, x);
     }
-    if (q->channels == 1) {
-        return fe_reshape(n, v, &(IrShape){.rank = 0});
-    }
     int64_t axis = q->axis;
-    return fe_reshape_axes(n, v, x->rank, (IrInts){1, &axis});
+    v = q->channels == 1 ? fe_reshape(n, v, &(IrShape){.rank = 0})
+                         : fe_reshape_axes(n, v, x->rank, (IrInts){1, &axis});
+    return n->refused || n->fe->opt->to_train ? v : constant_of(n, v);
 }
 
 static bool read_inputs(FeNode *n, IrType *x, IrType *scale, Quant *q) {
@@ -137,17 +152,6 @@ static bool read_inputs(FeNode *n, IrType *x, IrType *scale, Quant *q) {
     return !n->refused;
 }
 
-// int32 loses digits as f32: what is subtracted from it is subtracted before.
-static IrValue *subtract_zero(FeNode *n, IrValue *x, IrValue *zero) {
-    if (n->refused || !zero) {
-        return fe_cast(n, x, IR_F32);
-    }
-    if (x->type.dtype == IR_I32) {
-        return fe_cast(n, fe_bin(n, IR_OP_SUB, x, zero), IR_F32);
-    }
-    return fe_bin(n, IR_OP_SUB, fe_cast(n, x, IR_F32), fe_cast(n, zero, IR_F32));
-}
-
 void fe_import_dequantize_linear(FeNode *n) {
     IrType x, scale;
     Quant q;
@@ -156,14 +160,15 @@ void fe_import_dequantize_linear(FeNode *n) {
     }
     const IrTensor *t = fe_tensor(n, 0), *s = fe_tensor(n, 1), *z = fe_tensor(n, 2);
     bool known = t && s && (z || !fe_has(n, 2)) && !n->in[1]->stored;
-    if (known && scale.dtype == IR_F32 && !n->refused) {
+    if (known && scale.dtype == IR_F32 && !n->refused && (n->fe->opt->to_train || q.block)) {
         fold_weights(n, &q, t, s, z);
         return;
     }
     IrValue *zero = spread(n, &q, fe_operand_or_null(n, 2), &x.shape);
-    IrValue *v = subtract_zero(n, fe_operand(n, 0), zero);
     IrValue *by = spread(n, &q, fe_operand(n, 1), &x.shape);
-    fe_out(n, 0, fe_bin(n, IR_OP_MUL, n->refused ? NULL : fe_cast(n, v, scale.dtype), by));
+    by = n->refused ? NULL : fe_cast(n, by, IR_F32);
+    IrValue *y = fe_dequantize(n, fe_operand(n, 0), by, zero);
+    fe_out(n, 0, n->refused ? NULL : fe_cast(n, y, scale.dtype));
 }
 
 // ---------------------------------------------------------------- quantize
@@ -189,8 +194,30 @@ IrValue *fe_requantize(FeNode *n, IrValue *x, IrValue *zero, IrDtype to) {
     return n->refused ? NULL : fe_cast(n, y, to);
 }
 
+// Training sees the arithmetic.
+static IrValue *settle(FeNode *n, IrValue *y) {
+    IrStep step[IR_QUANT_STEPS];
+    if (n->refused || !n->fe->opt->to_train) {
+        return y;
+    }
+    IrNode *q = y->def;
+    IrBody body = {ir_quant_steps(q, step), step};
+    IrValue *in[] = {ir_in(q, 0), ir_in(q, 1), ir_in(q, 2)};
+    y = ir_build_steps(&n->b, &body, in);
+    ir_remove_node(q);
+    return y;
+}
+
 IrValue *fe_quantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero, IrDtype to) {
-    return fe_requantize(n, fe_bin(n, IR_OP_DIV, x, scale), zero, to);
+    if (n->refused || !fe_quant_dtype(n, to)) {
+        return NULL;
+    }
+    return settle(n, fe_build(n, IR_OP_QUANTIZE, FE_IN(x, scale, zero),
+                              FE_WITH(ir_attr_s(IR_ATTR_TO, ir_dtype_name(to)))));
+}
+
+IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero) {
+    return settle(n, fe_build(n, IR_OP_DEQUANTIZE, FE_IN(x, scale, zero), 0, NULL));
 }
 
 // The type of the result: the zero point's, or output_dtype (version 21), or uint8.

@@ -7,7 +7,9 @@
 // QuantizeLinear-13: saturate(round(x / scale) + zero) of type `to`, halves to even; scale and zero
 // broadcast to x, zero may be NULL. x of f32.
 IrValue *fe_quantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero, IrDtype to);
-// The same without the division.
+// DequantizeLinear-13: (x - zero) * scale, likewise. scale of f32.
+IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero);
+// fe_quantize without the division.
 IrValue *fe_requantize(FeNode *n, IrValue *x, IrValue *zero, IrDtype to);
 // Is t of 8 or 16 bits and no float? Refuses others.
 bool fe_quant_dtype(FeNode *n, IrDtype t);

@@ -63,8 +63,8 @@ static bool read_sibling(IrNode *conv, Sibling *s) {
 
 static bool same_step(const IrNode *a, const IrNode *b) {
     double pa[2], pb[2];
-    pass_step_params(a, pa);
-    pass_step_params(b, pb);
+    ir_step_params(a, pa);
+    ir_step_params(b, pb);
     return a->op == b->op && memcmp(pa, pb, sizeof pa) == 0;
 }
 

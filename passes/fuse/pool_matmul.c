@@ -20,7 +20,8 @@
 static bool is_global_mean(const IrNode *n) {
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
     return n->op == IR_OP_REDUCE_MEAN && !ir_body(n, IR_ATTR_THEN).n && axes.n == 2 &&
-           axes.v[0] == 2 && axes.v[1] == 3 && ir_in(n, 0)->type.block > 1;
+           axes.v[0] == 2 && axes.v[1] == 3 && ir_in(n, 0)->type.block > 1 &&
+           ir_in(n, 0)->type.dtype == IR_F32;
 }
 
 static bool is_move(const IrNode *n) {

@@ -77,7 +77,7 @@ static IrBody read_steps(PassContext *ctx, const IrNode *def) {
     }
     IrStep *step = ir_alloc_array(ctx->scratch, 1, sizeof *step);
     *step = (IrStep){.op = def->op, .arg = {0, 1, 2}};
-    pass_step_params(def, step->p);
+    ir_step_params(def, step->p);
     return (IrBody){1, step};
 }
 

@@ -3,10 +3,10 @@
 //   %b = sqrt splat(4) : f32[64]             ->  a constant of 64 twos
 //   %c = reshape %w {shape=[64,1,1]}         ->  %w's own bytes under another shape
 //
-// Not folded: what training changes, what is random, what N has a part in, what would make a
-// constant larger than what it is made from (an expand of a scalar), and what would take long. All
-// folded constants together are bounded too: sums of what is made from one another grow
-// exponentially.
+// Not folded: quantized numbers, which passes/quant/ reads; what training changes, what is random,
+// what N has a part in, what would make a constant larger than what it is made from (an expand of a
+// scalar), and what would take long. All folded constants together are bounded too: sums of what is
+// made from one another grow exponentially.
 
 #include "passes/util.h"
 
@@ -31,7 +31,7 @@ static bool is_heavy(IrOp op) {
 static int64_t fold_bytes(const IrNode *n) {
     int64_t in_bytes = 0;
     if (n->n_out != 1 || (ir_op_info(n->op)->flags & IR_FLAG_R) || n->n_in == 0 ||
-        n->op == IR_OP_COPY) {
+        n->op == IR_OP_COPY || n->op == IR_OP_DEQUANTIZE) {
         return -1;
     }
     for (int i = 0; i < n->n_in; i++) {

@@ -3,7 +3,7 @@
 //   %p = pad %x {pad=[0,0,1,1, 0,0,1,1], value=0}
 //   %y = conv %p, %w {pad=[0,0,0,0]}          ->   %y = conv %x, %w {pad=[1,1,1,1]}
 //
-// convolution   pads with 0, so the constant must be 0
+// convolution   pads with 0, so the constant must be 0 or, of integers, its `zero`
 // avg_pool      the same, and padding must count in the divisor (or not have been there before)
 // max_pool      pads with -infinity; a constant 0 does as well where %x is never negative and every
 // window
@@ -44,7 +44,8 @@ static bool read_pad(const IrValue *v, Pad *p) {
 
 static bool fits_conv(const IrNode *n, const Pad *p, const IrWindow *w) {
     (void)w;
-    return p->value == 0 && !ir_body(n, IR_ATTR_PRE).n; // a prologue sees no padding
+    bool is_zero = p->value == (double)ir_int(n, IR_ATTR_ZERO, 0);
+    return is_zero && !ir_body(n, IR_ATTR_PRE).n; // a prologue sees no padding
 }
 
 static bool fits_avg_pool(const IrNode *n, const Pad *p, const IrWindow *w) {

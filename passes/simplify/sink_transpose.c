@@ -24,7 +24,8 @@ typedef struct Sink {
 } Sink;
 
 static bool is_eltwise(const IrNode *n) {
-    return (ir_op_info(n->op)->flags & IR_FLAG_E) || n->op == IR_OP_CAST || n->op == IR_OP_COPY;
+    return (ir_op_info(n->op)->flags & IR_FLAG_E) || n->op == IR_OP_COPY ||
+           n->op == IR_OP_QUANTIZE || n->op == IR_OP_DEQUANTIZE;
 }
 
 static bool is_sinkable(const IrNode *n) {

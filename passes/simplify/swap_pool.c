@@ -66,8 +66,8 @@ static bool lift_conv(PassContext *ctx, IrNode *conv) {
     IrValue *x = ir_in(pool, 0), *bias = ir_in(conv, 2);
     const IrShape *w = &ir_in(conv, 1)->type.shape;
     bool below = bias && !keeps_constants(pool);
-    if (!same_pixels(x, pool->out[0]) || w->dim[0].c * FEWER_CHANNELS > w->dim[1].c ||
-        (below && !pass_is_frozen(bias))) {
+    if (!same_pixels(x, pool->out[0]) || x->type.dtype != IR_F32 ||
+        w->dim[0].c * FEWER_CHANNELS > w->dim[1].c || (below && !pass_is_frozen(bias))) {
         return false;
     }
     IrBuilder b = pass_before(conv);

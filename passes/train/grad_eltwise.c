@@ -50,7 +50,7 @@ void pass_grad_relu(PassGrad *t, IrNode *n) {
 // From y where its sign is x's, so that x need not be kept.
 void pass_grad_leaky_relu(PassGrad *t, IrNode *n) {
     double p[2];
-    pass_step_params(n, p);
+    ir_step_params(n, p);
     IrValue *dy = pass_rev_of(t, n, 0), *at = p[0] > 0 ? n->out[0] : ir_in(n, 0);
     pass_rev_give(t, n, 0, leak(t, at, pass_rev_scale(t, dy, p[0]), dy));
 }
@@ -58,7 +58,7 @@ void pass_grad_leaky_relu(PassGrad *t, IrNode *n) {
 // alpha * exp(x) = y + alpha below 0
 void pass_grad_elu(PassGrad *t, IrNode *n) {
     double p[2];
-    pass_step_params(n, p);
+    ir_step_params(n, p);
     IrValue *dy = pass_rev_of(t, n, 0), *x = ir_in(n, 0), *y = n->out[0], *slope, *zero;
     if (p[0] > 0) {
         zero = pass_rev_const(t, y, 0);
@@ -73,7 +73,7 @@ void pass_grad_elu(PassGrad *t, IrNode *n) {
 
 void pass_grad_clip(PassGrad *t, IrNode *n) {
     double p[2];
-    pass_step_params(n, p);
+    ir_step_params(n, p);
     pass_rev_give(t, n, 0, within(t, n->out[0], p[0], p[1], pass_rev_of(t, n, 0)));
 }
 
@@ -85,7 +85,7 @@ void pass_grad_sigmoid(PassGrad *t, IrNode *n) {
 
 void pass_grad_hard_sigmoid(PassGrad *t, IrNode *n) {
     double p[2];
-    pass_step_params(n, p);
+    ir_step_params(n, p);
     IrValue *dy = pass_rev_scale(t, pass_rev_of(t, n, 0), p[0]);
     pass_rev_give(t, n, 0, within(t, n->out[0], 0, 1, dy));
 }

@@ -78,7 +78,6 @@ static IrValue *look_through(const PassFlow *f, IrNode *n, PassHead *h) {
     case IR_OP_COPY:
     case IR_OP_RESHAPE:
     case IR_OP_TRANSPOSE:
-    case IR_OP_CAST:
     case IR_OP_DROPOUT:
     case IR_OP_MAX_POOL:
     case IR_OP_AVG_POOL:

@@ -56,7 +56,8 @@ static IrValue *apply_unary(Gen *m, IrOp op, IrValue *x) {
 static IrOp draw_elementwise(Gen *m, int operands) {
     for (;;) {
         IrOp op = (IrOp)gen_draw(m, IR_OP_COUNT);
-        if (ir_op_info(op)->flags & IR_FLAG_E && ir_op_info(op)->max_in == operands)
+        if (ir_op_info(op)->flags & IR_FLAG_E && ir_op_info(op)->max_in == operands &&
+            op != IR_OP_CAST) // make_cast
             return op;
     }
 }

@@ -25,7 +25,7 @@ static const char EVERYTHING[] =
     "then=[add(acc, 3), clip(s0, min=-inf, max=6.1)], algo=direct, tile=[rows=1,cols=14,vecs=-2]} "
     "@\"conv1\"\n"
     "  %3: f32[N,8,9,9] in %z+8 at arena 64N+3 = map %c, %c {body=[mul(0, 1), hard_sigmoid(s0, "
-    "alpha=0.2, beta=0.5)]} @\"a\\\\b\"\n"
+    "alpha=0.2, beta=0.5), cast(s1, to=u8), cast(s2, to=f32)]} @\"a\\\\b\"\n"
     "  %z: f32[N,16,9,9] at output 0 = concat %3, %3 {axis=1, in_place=1}\n"
     "  %y: f32[N,1296] in %z+0 = reshape %z {shape=[N,1296]}\n"
     "  %4: f32[2N,16,9,9] = concat %z, %z {axis=0} @\"gelu\xc3\xa9\\x01\"\n"

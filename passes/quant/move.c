@@ -1,0 +1,221 @@
+// quant_move: quantized numbers stay integers as far as data is merely moved.
+//
+//   %f = dequantize %q, %s, %z                   %m = max_pool %q
+//   %y = max_pool %f                       ->    %y = dequantize %m, %s, %z
+//
+//   %p = reshape %x                              %q = quantize %x, %s, %z
+//   %y = quantize %p, %s, %z               ->    %y = reshape %q
+//
+//   quantize(dequantize %q) with one scale and zero point      ->    %q
+//
+//   %q: i8 = quantize %x, %s, -128               %q: u8 = quantize %x, %s, 0
+//   %m: i8 = max_pool %q                   ->    %m: u8 = max_pool %q
+//   %f = dequantize %m, %s, -128                 %f = dequantize %m, %s, 0
+//
+// The last makes all integers inside of the network unsigned, as the kernels of products have them.
+// Values are the same, exactly: scales are positive constants per tensor, and what a pad puts
+// beside is a quantized number already. A quantize goes up only where nobody else reads what it
+// rounds.
+
+#include "passes/quant/quant.h"
+#include <string.h>
+
+static bool is_byte(IrDtype t) {
+    return t == IR_U8 || t == IR_I8;
+}
+
+// n on in[], the constant that it pads with being `value`.
+static IrValue *rebuild(IrBuilder *b, IrNode *n, IrValue *const *in, double value) {
+    IrValue *y = pass_quant_check(b, pass_rebuild(b, n, n->n_in, in));
+    if (n->op == IR_OP_PAD) {
+        ir_set_attr(y->def, ir_attr_f(IR_ATTR_VALUE, value));
+    }
+    return y;
+}
+
+// q on x, right before `at`.
+static IrValue *build_like(const IrNode *q, IrNode *at, IrValue *x) {
+    IrValue *in[] = {x, ir_in(q, 1), ir_in(q, 2)};
+    IrBuilder b = pass_before(at);
+    b.name = q->name;
+    b.src_op = q->src_op;
+    return pass_quant_check(&b, pass_rebuild(&b, q, q->n_in, in));
+}
+
+static IrValue **operands_of(PassContext *ctx, const IrNode *n) {
+    IrValue **in = ir_alloc_array(ctx->scratch, (size_t)n->n_in, sizeof *in);
+    for (int i = 0; i < n->n_in; i++) {
+        in[i] = ir_in(n, i);
+    }
+    return in;
+}
+
+// ---------------------------------------------------------------- down and up
+
+// The number that n pads with is one of q's.
+static bool pads_with(const IrNode *n, const PassQuant *q, double *value) {
+    double x = n->op == IR_OP_PAD ? (float)ir_float(n, IR_ATTR_VALUE, 0) : 0;
+    *value = pass_quant_of(q, x);
+    return n->op != IR_OP_PAD || (float)((*value - (double)q->zero) * q->scale) == (float)x;
+}
+
+static bool sink_dequantize(PassContext *ctx, IrNode *n) {
+    PassQuant first, other;
+    double value;
+    IrNode *q = pass_quant_moves(n) ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    if (!q || !pass_quant_read(ctx, q, &first) || !is_byte(first.type) || ir_in(q, 0)->konst ||
+        !pads_with(n, &first, &value)) {
+        return false;
+    }
+    IrValue **in = operands_of(ctx, n);
+    for (int i = 0; i < pass_quant_n_moved(n); i++) {
+        IrNode *each = pass_def(in[i], IR_OP_DEQUANTIZE);
+        if (!each || !pass_quant_read(ctx, each, &other) || !pass_quant_same(&first, &other)) {
+            return false;
+        }
+        in[i] = ir_in(each, 0);
+    }
+    IrBuilder b = pass_before(n);
+    pass_forward(n, build_like(q, n, rebuild(&b, n, in, value)));
+    return true;
+}
+
+static bool lift_quantize(PassContext *ctx, IrNode *q) {
+    PassQuant to;
+    IrNode *n = ir_in(q, 0)->def;
+    if (!n || !pass_quant_moves(n) || ir_only_user(n->out[0]) != q ||
+        !pass_quant_read(ctx, q, &to)) {
+        return false;
+    }
+    bool picks = n->op == IR_OP_SLICE || n->op == IR_OP_GATHER;
+    if (!is_byte(to.type) || (picks && !ir_only_user(ir_in(n, 0)))) {
+        return false;
+    }
+    double x = n->op == IR_OP_PAD ? ir_float(n, IR_ATTR_VALUE, 0) : 0;
+    IrValue **in = operands_of(ctx, n);
+    IrBuilder b = pass_before(n);
+    for (int i = 0; i < pass_quant_n_moved(n); i++) {
+        in[i] = build_like(q, n, in[i]);
+    }
+    pass_forward(q, rebuild(&b, n, in, pass_quant_of(&to, (float)x)));
+    return true;
+}
+
+static bool cancel(PassContext *ctx, IrNode *q) {
+    PassQuant to, from;
+    IrNode *d = pass_def(ir_in(q, 0), IR_OP_DEQUANTIZE);
+    if (!d || !pass_quant_read(ctx, q, &to) || !pass_quant_read(ctx, d, &from) ||
+        !pass_quant_same(&to, &from)) {
+        return false;
+    }
+    pass_forward(q, ir_in(d, 0));
+    return true;
+}
+
+// ---------------------------------------------------------------- signed to unsigned
+
+typedef struct Class { // values that become unsigned together
+    PassContext *ctx;
+    int n, cap;
+    IrValue **v;
+    bool *in; // by value id
+} Class;
+
+static void take(Class *c, IrValue *v) {
+    if (!c->in[v->id]) {
+        c->in[v->id] = true;
+        IR_PUSH(c->ctx->scratch, c->v, c->n, c->cap, v);
+    }
+}
+
+// What makes v, and who reads it, follows.
+static bool take_neighbours(Class *c, const IrValue *v) {
+    const IrNode *n = v->def;
+    if (!n || v->is_output || (n->op != IR_OP_QUANTIZE && !pass_quant_moves(n))) {
+        return false;
+    }
+    if (n->op == IR_OP_QUANTIZE ? ir_in(n, 2) && !pass_is_frozen(ir_in(n, 2)) : false) {
+        return false;
+    }
+    for (int i = 0; n->op != IR_OP_QUANTIZE && i < pass_quant_n_moved(n); i++) {
+        take(c, ir_in(n, i));
+    }
+    for (const IrUse *u = v->uses; u; u = u->next) {
+        const IrNode *user = u->node;
+        bool dequantizes = user->op == IR_OP_DEQUANTIZE && u->index == 0 &&
+                           (!ir_in(user, 2) || pass_is_frozen(ir_in(user, 2)));
+        bool moves = pass_quant_moves(user) && u->index < pass_quant_n_moved(user);
+        if (!dequantizes && !moves) {
+            return false;
+        }
+        if (moves) {
+            take(c, user->out[0]);
+        }
+    }
+    return true;
+}
+
+// The zero point of n, 128 more.
+static void shift_zero(Class *c, IrNode *n) {
+    IrValue *zero = ir_in(n, 2);
+    IrType type = {IR_U8, {0}, 0};
+    type.shape = zero ? zero->type.shape : type.shape;
+    int64_t elems = pass_elems(&type);
+    uint8_t *data = ir_alloc(c->ctx->prog->arena, (size_t)elems + 1);
+    for (int64_t i = 0; i < elems; i++) {
+        data[i] = (uint8_t)((zero ? pass_elem(c->ctx, zero, i) : 0) + 128);
+    }
+    ir_set_in(n, 2, pass_quant_const(c->ctx, n, &type, data));
+}
+
+static void make_unsigned(Class *c, IrNode *n) {
+    bool own = c->in[n->out[0]->id];
+    if (n->op == IR_OP_DEQUANTIZE && c->in[ir_in(n, 0)->id]) {
+        shift_zero(c, n);
+    } else if (own && n->op == IR_OP_QUANTIZE) {
+        shift_zero(c, n);
+        ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_U8)));
+    } else if (own && n->op == IR_OP_PAD) {
+        ir_set_attr(n, ir_attr_f(IR_ATTR_VALUE, ir_float(n, IR_ATTR_VALUE, 0) + 128));
+    } else if (!own) {
+        return;
+    }
+    const char *wrong = ir_infer(n);
+    if (wrong) {
+        ir_bug("quant_move", n->name, "%s", wrong);
+    }
+}
+
+static bool unsign(PassContext *ctx, IrNode *q) {
+    if (q->out[0]->type.dtype != IR_I8) {
+        return false;
+    }
+    Class c = {.ctx = ctx};
+    c.in = ir_alloc_array(ctx->scratch, (size_t)q->graph->next_id + 1, sizeof *c.in);
+    take(&c, q->out[0]);
+    for (int i = 0; i < c.n; i++) {
+        if (!take_neighbours(&c, c.v[i])) {
+            return false;
+        }
+    }
+    for (IrNode *n = q->graph->first; n; n = n->next) {
+        make_unsigned(&c, n);
+    }
+    return true;
+}
+
+PassResult pass_quant_move(PassContext *ctx, IrGraph *g) {
+    PassResult r = {0};
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        r.changes += sink_dequantize(ctx, n);
+    }
+    for (IrNode *n = g->last, *prev; n; n = prev) {
+        prev = n->prev;
+        r.changes += n->op == IR_OP_QUANTIZE && (cancel(ctx, n) || lift_quantize(ctx, n));
+    }
+    for (IrNode *n = g->first; n; n = n->next) {
+        r.changes += n->op == IR_OP_QUANTIZE && unsign(ctx, n);
+    }
+    return r;
+}

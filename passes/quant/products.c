@@ -1,0 +1,283 @@
+// quant_products: products of quantized numbers are computed on the integers.
+//
+//   %x = dequantize %q, 0.5, 128                %a: i32 = conv %q, %w8, %b32 {zero=128}
+//   %w = dequantize %w8, %s                ->   %f = cast %a {to=f32}
+//   %y = conv %x, %w, %b                        %y = mul %f, 0.5 * %s
+//
+//   %y = reduce_mean %x                    ->   %y = (reduce_mean %q {to=f32} - 128) * 0.5
+//
+// conv, and matmul by a matrix; avg_pool, reduce_mean. Weights are constants, with a scale per
+// tensor or output channel, and fit i8 once their zero point is subtracted; q is u8, i8 becomes u8.
+// A bias of i32 in units of the product's scale stays one; any other is added to the result, in
+// f32. Sums are exact: no output channel can reach 2^31, whatever q is. What does not fit stays
+// f32.
+
+#include "passes/quant/quant.h"
+#include <math.h>
+#include <string.h>
+
+// Weights as integers less their zero points, and what one of a sum's units is, by output channel.
+typedef struct Weights {
+    IrValue *v;              // i8
+    int64_t channels, inner; // channel c has elements (i / inner) % channels == c
+    double *scale;           // [channels]
+    double *most;            // [channels]: the sum of the magnitudes
+} Weights;
+
+static const double LIMIT = 2147483648.0; // 2^31
+
+// ---------------------------------------------------------------- weights
+
+// v is a frozen constant per tensor, or along `axis` of `of`; NULL stands for 0.
+static bool is_along(const IrValue *v, const IrShape *of, int axis) {
+    return !v || (pass_is_frozen(v) && (ir_const_is_scalar(v) || pass_is_per_axis(v, of, axis)));
+}
+
+// False: they do not fit.
+static bool make_bytes(PassContext *ctx, IrNode *at, const IrNode *d, Weights *w) {
+    IrValue *from = ir_in(d, 0), *zero = ir_in(d, 2);
+    int64_t elems = pass_elems(&from->type);
+    IrTensor t = {.dtype = from->type.dtype, .data = (void *)ir_const_data(ctx->prog, from->konst)};
+    bool same = t.dtype == IR_I8;
+    ir_work_on(at);
+    int8_t *to = ir_alloc(ctx->prog->arena, (size_t)elems + 1);
+    for (int64_t i = 0; i < elems; i++) {
+        int64_t c = i / w->inner % w->channels;
+        double z = zero ? pass_channel(ctx, zero, c) : 0, x = ir_tensor_get(&t, i) - z;
+        if (x < -128 || x > 127) {
+            return false;
+        }
+        same = same && z == 0;
+        to[i] = (int8_t)x;
+        w->most[c] += fabs(x);
+    }
+    IrType type = {IR_I8, from->type.shape, 0};
+    w->v = from;
+    if (!same) {
+        w->v = ir_const_value(at->graph, ir_const_new(ctx->prog, from->konst->name, type, to));
+    }
+    return true;
+}
+
+// Operand 1 of n, whose output channels lie along `axis` of it.
+static bool read_weights(PassContext *ctx, IrNode *n, int axis, Weights *w) {
+    const IrNode *d = pass_def(ir_in(n, 1), IR_OP_DEQUANTIZE);
+    IrValue *from = d ? ir_in(d, 0) : NULL;
+    if (!pass_is_frozen(from) || (from->type.dtype != IR_I8 && from->type.dtype != IR_U8) ||
+        !ir_in(d, 1) || !is_along(ir_in(d, 1), &from->type.shape, axis) ||
+        !is_along(ir_in(d, 2), &from->type.shape, axis) || pass_elems(&from->type) < 1) {
+        return false;
+    }
+    const IrShape *s = &from->type.shape;
+    *w = (Weights){.channels = s->dim[axis].c, .inner = 1};
+    for (int i = axis + 1; i < s->rank; i++) {
+        w->inner *= s->dim[i].c;
+    }
+    w->scale = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *w->scale);
+    w->most = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *w->most);
+    for (int64_t c = 0; c < w->channels; c++) {
+        w->scale[c] = pass_channel(ctx, ir_in(d, 1), c);
+        if (!isfinite(w->scale[c])) {
+            return false;
+        }
+    }
+    return make_bytes(ctx, n, d, w);
+}
+
+// ---------------------------------------------------------------- bias
+
+typedef struct Bias {
+    bool whole; // in units of the sums
+    double *
+        value; // [channels], in those, or as they are; NULL: no bias, or one that is added as it is
+} Bias;
+
+// The elements of a frozen bias, dequantized, one per channel. NULL: it is none.
+static double *read_bias(PassContext *ctx, const IrValue *v, int64_t channels, const IrShape *y,
+                         int axis) {
+    const IrNode *d = pass_def(v, IR_OP_DEQUANTIZE);
+    const IrValue *of = d ? ir_in(d, 0) : v, *scale = d ? ir_in(d, 1) : NULL,
+                  *zero = d ? ir_in(d, 2) : NULL;
+    IrShape vector = ir_shape_of(1, &channels);
+    bool along = of->type.shape.rank == 1 ? is_along(of, &vector, 0) : is_along(of, y, axis);
+    if (!along || !is_along(scale, &vector, 0) || !is_along(zero, &vector, 0)) {
+        return NULL;
+    }
+    double *value = ir_alloc_array(ctx->scratch, (size_t)channels, sizeof *value);
+    for (int64_t c = 0; c < channels; c++) {
+        value[c] = pass_channel(ctx, of, c) - (zero ? pass_channel(ctx, zero, c) : 0);
+        value[c] *= scale ? pass_channel(ctx, scale, c) : 1;
+    }
+    return value;
+}
+
+// Whether all are whole numbers of units, to what a float can tell.
+static bool to_units(double *value, const Weights *w, const PassQuant *x, double *units) {
+    for (int64_t c = 0; c < w->channels; c++) {
+        double unit = x->scale * w->scale[c], u = value[c] / unit;
+        units[c] = nearbyint(u);
+        if (value[c] == 0) {
+            units[c] = 0;
+        } else if (!(fabs(u - units[c]) <= 1e-6 * fabs(u)) || fabs(units[c]) >= LIMIT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Bias make_bias(PassContext *ctx, const IrNode *n, const Weights *w, const PassQuant *x,
+                      int axis) {
+    const IrValue *v = ir_in(n, 2);
+    Bias b = {.value = v ? read_bias(ctx, v, w->channels, &n->out[0]->type.shape, axis) : NULL};
+    double *units = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *units);
+    if (b.value && to_units(b.value, w, x, units)) {
+        b = (Bias){true, units};
+    }
+    return b;
+}
+
+static IrValue *whole_bias(PassContext *ctx, IrNode *n, const Bias *b, int64_t channels) {
+    IrType type = {IR_I32, ir_shape_of(1, &channels), 0};
+    int32_t *data = ir_alloc_array(ctx->prog->arena, (size_t)channels, sizeof *data);
+    for (int64_t c = 0; c < channels; c++) {
+        data[c] = (int32_t)b->value[c];
+    }
+    return pass_quant_const(ctx, n, &type, data);
+}
+
+// ---------------------------------------------------------------- the product
+
+// A constant of one number, or of one per channel as it broadcasts to n's result.
+static IrValue *per_channel(PassContext *ctx, IrNode *n, const double *v, double by,
+                            int64_t channels) {
+    int64_t dims[] = {1, channels, 1, 1};
+    bool conv = n->op == IR_OP_CONV, one = true;
+    float *data;
+    for (int64_t c = 1; c < channels; c++) {
+        one = one && v[c] == v[0];
+    }
+    int rank = one ? 0 : conv ? 4 : 1;
+    IrValue *k = pass_const_f32(ctx, n->graph, "", rank, conv ? dims : &channels, &data);
+    for (int64_t c = 0; c < (one ? 1 : channels); c++) {
+        data[c] = (float)(v[c] * by);
+    }
+    return k;
+}
+
+// No sum can leave int32.
+static bool fits(const Weights *w, const Bias *b, const PassQuant *x) {
+    double low = ir_dtype_lowest(x->type), high = ir_dtype_highest(x->type), zero = (double)x->zero;
+    double most = fmax(high - zero, zero - low);
+    for (int64_t c = 0; c < w->channels; c++) {
+        if (!(w->most[c] * most + (b->whole ? fabs(b->value[c]) : 0) < LIMIT)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Numbers of i8 as u8, 128 more.
+static IrValue *to_unsigned(IrBuilder *b, IrValue *q, PassQuant *x) {
+    if (x->type == IR_I8) {
+        IrValue *shift = ir_build_scalar(b, IR_I32, 128);
+        q = pass_quant_check(b, ir_build2(b, IR_OP_ADD, pass_quant_cast(b, q, IR_I32), shift));
+        q = pass_quant_cast(b, q, IR_U8);
+        x->type = IR_U8;
+        x->zero += 128;
+    }
+    return q;
+}
+
+static IrValue *build_product(IrBuilder *b, const IrNode *n, int n_in, IrValue *const *in,
+                              int64_t zero) {
+    IrAttr attrs[IR_ATTR_COUNT];
+    int n_attrs = 0;
+    for (int i = 0; i < n->n_attrs; i++) {
+        if (n->attrs[i].key != IR_ATTR_EXACT && n->attrs[i].key != IR_ATTR_ZERO) {
+            attrs[n_attrs++] = n->attrs[i];
+        }
+    }
+    if (zero) {
+        attrs[n_attrs++] = ir_attr_i(IR_ATTR_ZERO, zero);
+    }
+    return pass_quant_check(b, ir_build(b, n->op, n_in, in, n_attrs, attrs));
+}
+
+static bool is_plain(const IrNode *n) {
+    return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL) && !ir_body(n, IR_ATTR_THEN).n &&
+           n->n_in <= 3 && n->out[0]->type.dtype == IR_F32 &&
+           (n->op == IR_OP_CONV ? !ir_attr(n, IR_ATTR_FILTER)
+                                : ir_in(n, 1)->type.shape.rank == 2 && !ir_int(n, IR_ATTR_MEAN, 0));
+}
+
+static bool take_product(PassContext *ctx, IrNode *n) {
+    PassQuant x;
+    Weights w;
+    const IrNode *d = is_plain(n) ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    if (!d || !pass_quant_read(ctx, d, &x) || ir_dtype_bytes(x.type) != 1) {
+        return false;
+    }
+    bool conv = n->op == IR_OP_CONV;
+    int w_axis = conv || ir_int(n, IR_ATTR_TRANS_B, 0) ? 0 : 1;
+    int y_axis = conv ? 1 : n->out[0]->type.shape.rank - 1;
+    if (!read_weights(ctx, n, w_axis, &w)) {
+        return false;
+    }
+    Bias bias = make_bias(ctx, n, &w, &x, y_axis);
+    bool added = ir_in(n, 2) && !bias.whole;
+    if (!fits(&w, &bias, &x) || (added && !bias.value && conv)) {
+        return false;
+    }
+    IrBuilder b = pass_before(n);
+    IrValue *in[] = {to_unsigned(&b, ir_in(d, 0), &x), w.v,
+                     bias.whole ? whole_bias(ctx, n, &bias, w.channels) : NULL};
+    IrValue *y = build_product(&b, n, bias.whole ? 3 : 2, in, x.zero);
+    y = pass_quant_cast(&b, y, IR_F32);
+    IrValue *unit = per_channel(ctx, n, w.scale, x.scale, w.channels);
+    y = pass_quant_check(&b, ir_build2(&b, IR_OP_MUL, y, unit));
+    if (added) {
+        IrValue *by = bias.value ? per_channel(ctx, n, bias.value, 1, w.channels) : ir_in(n, 2);
+        y = pass_quant_check(&b, ir_build2(&b, IR_OP_ADD, y, by));
+    }
+    pass_forward(n, y);
+    return true;
+}
+
+// ---------------------------------------------------------------- means
+
+static bool take_mean(PassContext *ctx, IrNode *n) {
+    PassQuant x;
+    bool mean = n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_MEAN;
+    const IrNode *d = mean && n->n_in == 1 ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    if (!d || ir_body(n, IR_ATTR_THEN).n || !pass_quant_read(ctx, d, &x) ||
+        ir_dtype_bytes(x.type) != 1) {
+        return false;
+    }
+    if (n->op == IR_OP_AVG_POOL && ir_int(n, IR_ATTR_COUNT_PAD, 0) && x.zero) {
+        IrWindow w = ir_window(n);
+        if (w.pt || w.pl || w.pb || w.pr || w.ceil) {
+            return false; // padding counts as 0, which is `zero` here
+        }
+    }
+    IrBuilder b = pass_before(n);
+    IrValue *q = to_unsigned(&b, ir_in(d, 0), &x);
+    IrAttr attrs[IR_ATTR_COUNT];
+    memcpy(attrs, n->attrs, (size_t)n->n_attrs * sizeof *attrs);
+    attrs[n->n_attrs] = ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32));
+    IrValue *y = pass_quant_check(&b, ir_build(&b, n->op, 1, &q, n->n_attrs + 1, attrs));
+    y = pass_quant_with(&b, IR_OP_SUB, y, (double)x.zero);
+    pass_forward(n, pass_quant_with(&b, IR_OP_MUL, y, x.scale));
+    return true;
+}
+
+PassResult pass_quant_products(PassContext *ctx, IrGraph *g) {
+    PassResult r = {0};
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        r.changes += take_product(ctx, n) || take_mean(ctx, n);
+    }
+    if (r.changes) {
+        pass_dce(ctx, g);
+    }
+    return r;
+}
