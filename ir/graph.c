@@ -304,7 +304,10 @@ const char *ir_join_names(IrArena *a, const char *x, const char *y) {
     if (!*x || !*y || !strcmp(x, y)) {
         return *x ? x : y;
     }
-    size_t n = strlen(x);
+    size_t n = strlen(x), m = strlen(y);
+    if (n > m && x[n - m - 1] == '+' && !strcmp(x + n - m, y)) {
+        return x; // it ends with y already
+    }
     if (n + 1 + strlen(y) <= LIMIT) {
         return ir_sprintf(a, "%s+%s", x, y);
     }

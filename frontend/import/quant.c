@@ -141,12 +141,18 @@ static IrValue *spread(FeNode *n, const Quant *q, IrValue *v, const IrShape *x) 
     return n->refused || n->fe->opt->to_train ? v : constant_of(n, v);
 }
 
+// [] or [1]: writers mix the two.
+static bool is_one(const IrShape *s) {
+    return s->rank == 0 || (s->rank == 1 && ir_dim_is(s->dim[0], 1));
+}
+
 static bool read_inputs(FeNode *n, IrType *x, IrType *scale, Quant *q) {
     IrType zero;
     if (!fe_type(n, 0, x) || !fe_type(n, 1, scale) || !read_layout(n, x, scale, q)) {
         return false;
     }
-    if (fe_has(n, 2) && (!fe_type(n, 2, &zero) || !ir_shape_eq(&zero.shape, &scale->shape))) {
+    if (fe_has(n, 2) && fe_type(n, 2, &zero) && !ir_shape_eq(&zero.shape, &scale->shape) &&
+        !(is_one(&zero.shape) && is_one(&scale->shape))) {
         fe_refuse(n, "the zero point does not have the scale's shape");
     }
     return !n->refused;

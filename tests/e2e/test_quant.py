@@ -179,6 +179,9 @@ def test_quantize():
     q = numbers(np.int8, BATCH, 5, 4)
     y = (q.astype(f) - zero[:, None].astype(f)) * scale[:, None]
     m.node("DequantizeLinear", [m.feed(q), m.const(scale), m.const(zero)], [y], axis=-2)
+    y = (q.astype(f) - f(3)) * f(0.5)  # one number or a vector of one: writers mix the two
+    m.node("DequantizeLinear", [m.feed(q), m.const(np.array([0.5], f)), m.const(np.int8(3))], [y])
+    m.node("DequantizeLinear", [m.const(q), m.const(f(0.5)), m.const(np.array([3], np.int8))], [y])
     big = np.array([[(1 << 24) + 1, (1 << 30) + 3]] * BATCH, np.int32)
     m.node("DequantizeLinear", [m.feed(big), m.const(f(0.5)), m.const(np.int32(1 << 24))], [(big - (1 << 24)).astype(f) / 2])
     for x in (rng.normal(0, 3, (BATCH, 4)), rng.uniform(2, 5, (BATCH, 4)), rng.uniform(-4, -1, (BATCH, 4)), np.zeros((BATCH, 2))):
