@@ -1,8 +1,13 @@
 // Elementwise bodies: from IR attributes to plain data for specs, and from there to instructions on
 // a vector (or scalar) that is already in a register.
+//
+// A cast is a step; a step computes in the type of its arguments. What quantises,
+//   s0 = round(x), s1 = add(s0, zero), s2 = clip(s1, low, high), s3 = cast(s2, u8)
+// with or without the zero point and the clip, is one conversion (narrow.c).
 #include "codegen/build/eltwise.h"
 #include "codegen/build/lower.h"
 
+#include <math.h>
 #include <string.h>
 
 // Result dims right-aligned against the operand's: operand dim i of the result's rank, 1 in front.
@@ -22,7 +27,7 @@ static bool one_element(const IrShape *s) {
 static bool per_channel(const IrType *v, const IrType *r, IrOp op) {
     int rank = r->shape.rank;
     bool blocked = r->block > 0 && rank == 4;
-    if (v->dtype != IR_F32 || (!blocked && op != IR_OP_MATMUL) || v->shape.rank > rank)
+    if ((!blocked && op != IR_OP_MATMUL) || v->shape.rank > rank)
         return false;
     int axis = blocked ? 1 : rank - 1;
     for (int i = 0; i < rank; i++) {
@@ -82,8 +87,11 @@ static IrDtype arg_dtype(const CgBody *b, int arg) {
         return (IrDtype)b->acc;
     if (arg >= 0)
         return (IrDtype)b->in[arg].dtype;
-    const IrStep *s = &b->step[-1 - arg];
-    return ir_op_info(s->op)->flags & IR_FLAG_B ? IR_BOOL : (IrDtype)b->dtype[-1 - arg];
+    return ir_step_dtype(&b->step[-1 - arg], (IrDtype)b->dtype[-1 - arg]);
+}
+
+IrDtype cg_body_dtype(const CgBody *b) {
+    return arg_dtype(b, b->n ? IR_STEP(b->n - 1) : IR_ACC);
 }
 
 // The types that steps compute in. False after reporting NYI.
@@ -92,7 +100,7 @@ static bool find_dtypes(CgProgram *p, const IrNode *n, CgBody *b) {
         const IrStep *s = &b->step[i];
         IrDtype t = arg_dtype(b, s->arg[s->op == IR_OP_WHERE ? 1 : 0]);
         b->dtype[i] = (int32_t)t;
-        if (!cg_eltwise_defined(t, s->op)) {
+        if (s->op != IR_OP_CAST && !cg_eltwise_defined(t, s->op)) {
             cg_nyi(p, n, "%s on %s", ir_op_info(s->op)->text, ir_dtype_name(t));
             return false;
         }
@@ -112,7 +120,7 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
         return false;
     body->n = steps.n;
     body->n_in = n_in;
-    body->acc = (int32_t)r->type.dtype;
+    body->acc = (int32_t)(key == IR_ATTR_THEN ? ir_own_dtype(n) : r->type.dtype);
     for (int k = 0; k < n_in; k++) {
         const IrValue *v = ir_in(n, first + k);
         body->in[k].kind = (int32_t)classify(v, r, n->op);
@@ -134,28 +142,133 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
     return find_dtypes(p, n, body);
 }
 
+// ---------------------------------------------------------------- emitting
+
+static bool is_step(const CgBody *b, int arg, IrOp op) {
+    return arg < 0 && b->step[-1 - arg].op == op;
+}
+
+// The argument of an addition that is a small integer known now, as *zero; false: neither is.
+static bool find_zero(const CgBody *b, const IrStep *add, int *other, int32_t *zero) {
+    for (int k = 0; k < 2; k++) {
+        int a = add->arg[k];
+        if (a < 0 || a == IR_ACC || b->in[a].kind != CG_OPERAND_IMM)
+            continue;
+        double x = b->in[a].imm;
+        if (!(fabs(x) <= UINT16_MAX) || x != rint(x))
+            continue;
+        *zero = (int32_t)x;
+        *other = add->arg[1 - k];
+        return true;
+    }
+    return false;
+}
+
+// Clip's bounds as those of the type; false: not integers, or nothing is between them.
+static bool narrow_range(const IrStep *clip, CgNarrow *how) {
+    double low = fmax(clip->p[0], how->low), high = fmin(clip->p[1], how->high);
+    if (!(low <= high) || low != rint(low) || high != rint(high))
+        return false;
+    how->low = (int32_t)low;
+    how->high = (int32_t)high;
+    return true;
+}
+
+// Where step i is a cast of f32 to a small integer: how, and of what argument, steps before it
+// taken in.
+static bool find_narrow(const CgBody *b, int i, CgNarrow *how, int *arg) {
+    const IrStep *s = &b->step[i];
+    IrDtype to = s->op == IR_OP_CAST ? (IrDtype)s->p[0] : IR_F32;
+    if (b->dtype[i] != IR_F32 || to == IR_BOOL || ir_dtype_is_float(to) || ir_dtype_bytes(to) > 2)
+        return false;
+    *how = cg_elem_range(to);
+    *arg = s->arg[0];
+    if (is_step(b, *arg, IR_OP_CLIP) && narrow_range(&b->step[-1 - *arg], how))
+        *arg = b->step[-1 - *arg].arg[0];
+    int x = *arg;
+    int32_t zero = 0;
+    if (is_step(b, x, IR_OP_ADD) && !find_zero(b, &b->step[-1 - x], &x, &zero))
+        return true;
+    if (is_step(b, x, IR_OP_ROUND)) {
+        how->nearest = true;
+        how->zero = zero;
+        *arg = b->step[-1 - x].arg[0];
+    }
+    return true;
+}
+
+// The steps that the result needs.
+static void find_live(const CgBody *b, bool *live) {
+    memset(live, 0, (size_t)b->n);
+    for (int i = b->n - 1; i >= 0; i--) {
+        CgNarrow how;
+        int x;
+        live[i] |= i == b->n - 1;
+        if (!live[i])
+            continue;
+        if (find_narrow(b, i, &how, &x)) {
+            if (x < 0)
+                live[-1 - x] = true;
+            continue;
+        }
+        for (int k = 0; k < ir_op_info(b->step[i].op)->max_in; k++)
+            if (b->step[i].arg[k] < 0)
+                live[-1 - b->step[i].arg[k]] = true;
+    }
+}
+
+typedef struct Emission {
+    const CgBody *body;
+    CgVal acc, like; // like: of the shape of all values
+    CgVal operand[CG_MAX_OPERANDS], result[CG_MAX_STEPS];
+    CgVal (*load)(void *ctx, CgFn *f, int k);
+    void *ctx;
+} Emission;
+
+static CgVal find_arg(Emission *e, CgFn *f, int arg) {
+    if (arg == IR_ACC)
+        return e->acc;
+    if (arg < 0)
+        return e->result[-1 - arg];
+    const CgOperand *in = &e->body->in[arg];
+    if (!e->operand[arg])
+        e->operand[arg] = in->kind == CG_OPERAND_IMM
+                              ? cg_elem_like(f, (IrDtype)in->dtype, e->like, in->imm)
+                              : e->load(e->ctx, f, arg);
+    return e->operand[arg];
+}
+
+// The value keeps what one rounding to a type of 16 bits needs: storing does that rounding.
+static CgVal emit_cast(Emission *e, CgFn *f, int i) {
+    IrDtype from = (IrDtype)e->body->dtype[i], to = (IrDtype)e->body->step[i].p[0];
+    CgVal y = cg_elem_convert(f, from, to, find_arg(e, f, e->body->step[i].arg[0]));
+    bool stored = i == e->body->n - 1;
+    return cg_elem_is_exact(to) || stored ? y : cg_elem_round(f, to, y);
+}
+
+static CgVal emit_step(Emission *e, CgFn *f, int i) {
+    const CgBody *b = e->body;
+    const IrStep *s = &b->step[i];
+    CgNarrow how;
+    CgVal x[3] = {0};
+    int arg;
+    if (find_narrow(b, i, &how, &arg))
+        return cg_elem_narrow(f, (IrDtype)s->p[0], &how, find_arg(e, f, arg));
+    if (s->op == IR_OP_CAST)
+        return emit_cast(e, f, i);
+    for (int k = 0; k < ir_op_info(s->op)->max_in; k++)
+        x[k] = find_arg(e, f, s->arg[k]);
+    return cg_eltwise(f, (IrDtype)b->dtype[i], s->op, x, s->p);
+}
+
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx) {
-    CgVal operand[CG_MAX_OPERANDS] = {0}, result[CG_MAX_STEPS];
-    LLVMTypeRef like = acc ? LLVMTypeOf(acc) : f->vec;
-    for (int i = 0; i < body->n; i++) {
-        CgVal x[3] = {0};
-        for (int k = 0; k < ir_op_info(body->step[i].op)->max_in; k++) {
-            int a = body->step[i].arg[k];
-            if (a == IR_ACC) {
-                x[k] = acc;
-            } else if (a < 0) {
-                x[k] = result[-1 - a];
-            } else {
-                if (!operand[a])
-                    operand[a] = body->in[a].kind == CG_OPERAND_IMM
-                                     ? cg_elem_like(f, (IrDtype)body->in[a].dtype, LLVMConstNull(like),
-                                                    body->in[a].imm)
-                                     : load(ctx, f, a);
-                x[k] = operand[a];
-            }
-        }
-        result[i] = cg_eltwise(f, (IrDtype)body->dtype[i], body->step[i].op, x, body->step[i].p);
-    }
-    return body->n ? result[body->n - 1] : acc;
+    Emission e = {.body = body, .acc = acc, .load = load, .ctx = ctx};
+    bool live[CG_MAX_STEPS];
+    e.like = LLVMConstNull(acc ? LLVMTypeOf(acc) : f->vec);
+    find_live(body, live);
+    for (int i = 0; i < body->n; i++)
+        if (live[i])
+            e.result[i] = emit_step(&e, f, i);
+    return body->n ? e.result[body->n - 1] : acc;
 }

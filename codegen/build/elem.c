@@ -81,6 +81,9 @@ IrDtype cg_elem_sum(IrDtype t) {
 bool cg_elem_is_exact(IrDtype t) {
     return !elems[t].narrow;
 }
+IrDtype cg_elem_bits(IrDtype t) {
+    return cg_elem_is_exact(t) ? t : IR_U16;
+}
 LLVMTypeRef cg_elem_type(CgFn *f, IrDtype t) {
     return cg_dtype(f, elems[t].computed);
 }
@@ -107,6 +110,11 @@ static unsigned align_of(IrDtype t) {
 
 static CgVal load_one(CgFn *f, IrDtype t, CgVal p) {
     return cg_load(f, cg_dtype(f, t), p, align_of(t));
+}
+
+CgVal cg_elem_block(CgFn *f, IrDtype t, CgVal base, CgVal index) {
+    CgVal p = cg_elem_at(f, t, base, cg_imulc(f, index, IR_BLOCK));
+    return f->lane0 ? cg_elem_at(f, t, p, f->lane0) : p;
 }
 
 CgVal cg_elem_load(CgFn *f, IrDtype t, CgVal base, CgVal index) {
@@ -221,6 +229,13 @@ CgVal cg_elem_splat(CgFn *f, IrDtype t, double x) {
 
 // ---------------------------------------------------------------- conversions
 
+CgNarrow cg_elem_range(IrDtype t) {
+    bool is_signed = elems[t].kind == SIGNED;
+    int bits = 8 * ir_dtype_bytes(t) - is_signed;
+    int32_t size = (int32_t)1 << bits;
+    return (CgNarrow){.low = is_signed ? -size : 0, .high = size - 1};
+}
+
 // The float next to the double x: what is lost stays in its last bit, so that a later rounding to
 // fewer bits is the only one.
 static CgVal float_of_double(CgFn *f, CgVal x) {
@@ -284,6 +299,10 @@ CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x) {
     }
     if (a == REAL && b == REAL) {
         return LLVMBuildFPCast(f->b, x, t, "");
+    }
+    if (a == REAL && from != IR_F64 && ir_dtype_bytes(to) <= 2) {
+        CgNarrow range = cg_elem_range(to);
+        return cg_elem_narrow(f, to, &range, x);
     }
     if (a == REAL) {
         return cg_call_intrinsic(f, b == SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat", 2, types,

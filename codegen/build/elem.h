@@ -16,12 +16,14 @@
 bool cg_elem_is_signed(IrDtype t);            // an integer with a sign
 IrDtype cg_elem_sum(IrDtype t);               // the type that sums of products are made in
 bool cg_elem_is_exact(IrDtype t);             // stored as computed
+IrDtype cg_elem_bits(IrDtype t);              // of the same size, stored as computed
 LLVMTypeRef cg_elem_type(CgFn *f, IrDtype t); // of one element in a register
 LLVMTypeRef cg_elem_vec(CgFn *f, IrDtype t);  // of a vector
 
 // ---- memory: one element at base[index], a vector from address p on. n as in CgNdVector: how many
 // lanes count, NULL for all. Lanes past n are 0 when loaded, and kept when stored.
-CgVal cg_elem_at(CgFn *f, IrDtype t, CgVal base, CgVal index); // &base[index]
+CgVal cg_elem_at(CgFn *f, IrDtype t, CgVal base, CgVal index);    // &base[index]
+CgVal cg_elem_block(CgFn *f, IrDtype t, CgVal base, CgVal index); // as cg_block()
 CgVal cg_elem_load(CgFn *f, IrDtype t, CgVal base, CgVal index);
 CgVal cg_elem_load_as(CgFn *f, IrDtype as, IrDtype t, CgVal base, CgVal index); // converted
 void cg_elem_store(CgFn *f, IrDtype t, CgVal x, CgVal base, CgVal index);
@@ -40,6 +42,15 @@ CgVal cg_elem_truth(CgFn *f, CgVal bit);                       // the bool of an
 // Cast-13: floats to integers truncate and saturate, NaN is 0; integers wrap around; to bool is
 // x != 0. To a type of 16 bits the value keeps what one rounding to it needs.
 CgVal cg_elem_convert(CgFn *f, IrDtype from, IrDtype to, CgVal x);
+// What is done to a float on its way to an integer of 8 or 16 bits: rounded to the nearest integer,
+// halves to even, and `zero` added, or truncated; then kept within low and high, integers within
+// the type's range; NaN is 0.
+typedef struct CgNarrow {
+    bool nearest;
+    int32_t zero, low, high; // zero only with `nearest`
+} CgNarrow;
+CgNarrow cg_elem_range(IrDtype t); // truncates and saturates: Cast-13
+CgVal cg_elem_narrow(CgFn *f, IrDtype t, const CgNarrow *how, CgVal x);
 // A float or double, rounded to the nearest number of t, a type of 16 bits.
 CgVal cg_elem_round(CgFn *f, IrDtype t, CgVal x);
 

@@ -44,7 +44,7 @@ enum { CG_MAX_OPERANDS = 12 };
 typedef struct CgBody {
     int32_t n, n_in, first_arg, acc; // acc: dtype of IR_ACC
     IrStep step[CG_MAX_STEPS];
-    int32_t dtype[CG_MAX_STEPS]; // that a step computes in
+    int32_t dtype[CG_MAX_STEPS]; // that a step computes in; what a cast casts
     CgOperand in[CG_MAX_OPERANDS];
 } CgBody;
 
@@ -63,6 +63,8 @@ CgArg cg_packed(int64_t offset);
 // args[*n_args...]. False, after reporting NYI, when it does not fit.
 bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
                   int *n_args);
+// The type of its result: of its last step, of IR_ACC where there is none.
+IrDtype cg_body_dtype(const CgBody *body);
 // Applies it to acc (vector or scalar; NULL for map). load(ctx, k) gives operand k, as its dtype is
 // computed, where its kind is not IMM; loads are made on first use.
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-// A plain f32 constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
+// A plain constant of rank <= 4, aligned right as rank 4, as blocks: lanes past C are 0. Its
 // offset in the weights; *t describes it.
 static int64_t pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor *t) {
     IrShape s = v->type.shape;
@@ -14,7 +14,7 @@ static int64_t pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor 
     int64_t blocks = (d[1] + block - 1) / block, pixels = d[2] * d[3], offset;
     int64_t image = blocks * pixels * block;
     memset(t, 0, sizeof *t);
-    t->dtype = IR_F32;
+    t->dtype = (int32_t)v->type.dtype;
     t->rank = 4;
     t->block = block;
     for (int i = 0; i < 4; i++) {
@@ -24,11 +24,13 @@ static int64_t pack_blocked(CgProgram *p, const IrValue *v, int block, CgTensor 
     bool fresh;
     char *key = ir_sprintf(cg_arena(p), "blocked%d:%p:%lldx%lldx%lld", block, (void *)v->konst,
                            (long long)d[0], (long long)d[1], (long long)pixels);
-    float *to = cg_pack(p, key, (size_t)(d[0] * image) * sizeof *to, &offset, &fresh);
-    const float *from = fresh && to ? ir_const_data(cg_ir(p), v->konst) : NULL;
+    size_t bytes = (size_t)ir_dtype_bytes(v->type.dtype);
+    char *to = cg_pack(p, key, (size_t)(d[0] * image) * bytes, &offset, &fresh);
+    const char *from = fresh && to ? ir_const_data(cg_ir(p), v->konst) : NULL;
     for (int64_t i = 0; from && i < d[0] * d[1] * pixels; i++) {
         int64_t pixel = i % pixels, c = i / pixels % d[1], n = i / pixels / d[1];
-        to[n * image + (c / block * pixels + pixel) * block + c % block] = from[i];
+        int64_t at = n * image + (c / block * pixels + pixel) * block + c % block;
+        memcpy(to + (size_t)at * bytes, from + (size_t)i * bytes, bytes);
     }
     return offset;
 }
