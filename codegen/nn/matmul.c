@@ -135,7 +135,11 @@ static bool init_spec(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *
     s->k = a->k_size;
     s->a_k = a->k_stride;
     s->b_k = b->k_stride;
-    s->dtype = y.dtype;
+    s->dtype = a->t.dtype;
+    s->b_dtype = b->t.dtype;
+    s->own = (int32_t)ir_own_dtype(n);
+    s->y_dtype = y.dtype;
+    s->zero = (int32_t)ir_int(n, IR_ATTR_ZERO, 0);
     bool fits = add_extras(p, n, s, &y, args);
     for (int k = 0; k < s->then.n_in; k++) {
         memset(&s->then.in[k].t, 0, sizeof s->then.in[k].t);
@@ -236,10 +240,6 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     if (!check_layout(p, n)) {
         return;
     }
-    if (ir_own_dtype(n) != ir_in(n, 0)->type.dtype) {
-        cg_nyi(p, n, "a product of 8-bit integers");
-        return;
-    }
     Factor a = read_factor(n, 0, ir_int(n, IR_ATTR_TRANS_A, 0) != 0);
     Factor b = read_factor(n, 1, ir_int(n, IR_ATTR_TRANS_B, 0) != 0);
     CgMatmul s;
@@ -251,10 +251,6 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
     if (ir_int(n, IR_ATTR_MEAN, 0)) {
         CgTensor x = cg_tensor(ir_in(n, 0));
         s.mean = cg_mean(&x);
-    }
-    if (s.dtype != IR_F32 && s.then.n > 0) {
-        cg_nyi(p, n, "an epilogue on %s", ir_dtype_name((IrDtype)s.dtype));
-        return;
     }
     const IrShape *shape = &n->out[0]->type.shape;
     if (s.dtype == IR_F32 && shape->dim[shape->rank - 1].n == 0) {

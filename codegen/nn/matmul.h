@@ -14,8 +14,9 @@ typedef struct CgMatmul {
     IrDim k, a_k, b_k;         // size, strides along it
     IrDim col[CG_ND_OPERANDS]; // strides along the columns
     int64_t columns;
-    int32_t vectors, packed, bias, dtype; // packed: b is, by pack_columns()
-    int32_t rows, images;                 // of the largest tile; of the scratch, with `mean`
+    int32_t vectors, packed, bias, zero; // packed: b is, by pack_columns(); zero: what a's are less
+    int32_t rows, images;                // of the largest tile; of the scratch, with `mean`
+    int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
     CgMean mean;
     CgBody then;
 } CgMatmul;

@@ -18,12 +18,13 @@ static CgVal element_at(const ElementRun *r, CgFn *f, int operand) {
 static CgVal load_then_element(void *ctx, CgFn *f, int k) {
     ElementRun *r = ctx;
     int first = CG_MATMUL_EXTRA + r->spec->bias;
-    return cg_load_f(f, cg_fat(f, f->arg[first + k - 1], element_at(r, f, first + k)));
+    IrDtype t = (IrDtype)r->spec->then.in[k].dtype;
+    return cg_elem_load(f, t, f->arg[first + k - 1], element_at(r, f, first + k));
 }
 
 static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const CgMatmul *s = ctx;
-    IrDtype t = (IrDtype)s->dtype;
+    IrDtype t = (IrDtype)s->dtype, own = (IrDtype)s->own;
     ElementRun r = {s, off, NULL};
     CgLoop loop, sum;
     cg_for(f, &loop, cg_i64(f, 0), len, 1);
@@ -34,19 +35,22 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     cg_for_carry(f, &sum, cg_i64(f, 0), cg_dim(f, s->k), 1, 1, acc);
     CgVal x[] = {cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_A],
                                  cg_iadd(f, a, cg_stride(f, sum.iv, s->a_k))),
-                 cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_B],
+                 cg_elem_load_as(f, sum_t, (IrDtype)s->b_dtype, f->arg[CG_MATMUL_B],
                                  cg_iadd(f, b, cg_stride(f, sum.iv, s->b_k)))};
+    if (s->zero) {
+        x[0] = LLVMBuildSub(f->b, x[0], cg_elem_const(f, sum_t, s->zero), "");
+    }
     CgVal product = cg_eltwise(f, sum_t, IR_OP_MUL, x, NULL);
     acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], product}, NULL);
     cg_end_carry(f, &sum, acc);
     if (s->bias) {
-        CgVal c = cg_elem_load_as(f, sum_t, t, f->arg[CG_MATMUL_EXTRA - 1],
+        CgVal c = cg_elem_load_as(f, sum_t, own, f->arg[CG_MATMUL_EXTRA - 1],
                                   element_at(&r, f, CG_MATMUL_EXTRA));
         acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], c}, NULL);
     }
-    acc[0] = cg_elem_convert(f, sum_t, t, acc[0]);
-    CgVal y = s->then.n ? cg_body_emit(f, &s->then, acc[0], load_then_element, &r) : acc[0];
-    cg_elem_store(f, t, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
+    acc[0] = cg_elem_convert(f, sum_t, own, acc[0]);
+    CgVal y = cg_body_emit(f, &s->then, acc[0], load_then_element, &r);
+    cg_elem_store(f, (IrDtype)s->y_dtype, y, f->arg[CG_MATMUL_Y], element_at(&r, f, CG_MATMUL_Y));
     cg_end(f, &loop);
 }
 

@@ -24,7 +24,8 @@ typedef struct MatmulTile {
     int i, v;                       // of the vector being finished
 } MatmulTile;
 
-static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i) {
+// Row i of the tile in an operand of this type.
+static CgVal row_at(CgFn *f, const MatmulTile *t, IrDtype type, int operand, int arg, int i) {
     const CgNd *nd = &t->spec->nd;
     CgVal row = cg_iaddc(f, t->row, i);
     row = t->last ? cg_imin(f, row, t->last) : row;
@@ -33,21 +34,23 @@ static CgVal row_at(CgFn *f, const MatmulTile *t, int operand, int arg, int i) {
     if (operand == CG_MATMUL_A && t->spec->mean.blocks) {
         base = cg_fatc(f, f->scratch, cg_matmul_totals(f->lanes));
     }
-    return cg_fat(f, base, cg_iadd(f, t->off[operand], r));
+    return cg_elem_at(f, type, base, cg_iadd(f, t->off[operand], r));
 }
 
 // Operand at row i, vector v of the panel, for the epilogue.
-static CgVal load_extra(CgFn *f, const MatmulTile *t, int operand, int arg) {
+static CgVal load_extra(CgFn *f, const MatmulTile *t, IrDtype type, int operand, int arg) {
     const CgMatmul *s = t->spec;
     CgVal first = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
-    CgVal p = cg_fat(f, row_at(f, t, operand, arg, t->i), cg_stride(f, first, s->col[operand]));
-    return cg_load_strided(f, p, cg_dim(f, s->col[operand]), t->count[t->v]);
+    CgVal p = row_at(f, t, type, operand, arg, t->i);
+    p = cg_elem_at(f, type, p, cg_stride(f, first, s->col[operand]));
+    return cg_elem_load_strided(f, type, p, cg_dim(f, s->col[operand]), t->count[t->v]);
 }
 
 static CgVal load_then(void *ctx, CgFn *f, int k) {
     const MatmulTile *t = ctx;
     int first = CG_MATMUL_EXTRA + t->spec->bias;
-    return load_extra(f, t, first + k, first + k - 1); // COLUMN has no argument
+    IrDtype type = (IrDtype)t->spec->then.in[k].dtype;
+    return load_extra(f, t, type, first + k, first + k - 1); // COLUMN has no argument
 }
 
 static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
@@ -111,7 +114,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
     int n = t->rows * (t->end - t->first);
     CgVal a[CG_MATMUL_TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     for (int i = 0; i < t->rows; i++) {
-        a[i] = row_at(f, t, CG_MATMUL_A, CG_MATMUL_A, i);
+        a[i] = row_at(f, t, IR_F32, CG_MATMUL_A, CG_MATMUL_A, i);
     }
     if (!cg_matmul_is_long(s)) {
         emit_run(f, t, a, zero, size, n, acc);
@@ -135,16 +138,18 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
 
 static void emit_tile(CgFn *f, MatmulTile *t) {
     const CgMatmul *s = t->spec;
+    IrDtype own = (IrDtype)s->own, type = (IrDtype)s->y_dtype;
     CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = t->first; t->v < t->end; t->v++) {
             CgVal y = *sum++;
-            y = s->bias ? cg_fadd(f, y, load_extra(f, t, CG_MATMUL_EXTRA, CG_MATMUL_EXTRA - 1)) : y;
+            y = s->bias ? cg_fadd(f, y, load_extra(f, t, own, CG_MATMUL_EXTRA, CG_MATMUL_EXTRA - 1))
+                        : y;
             y = cg_body_emit(f, &s->then, y, load_then, t);
             CgVal to = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
-            cg_store_n(f, y, cg_fat(f, row_at(f, t, CG_MATMUL_Y, CG_MATMUL_Y, t->i), to),
-                       t->count[t->v]);
+            CgVal row = row_at(f, t, type, CG_MATMUL_Y, CG_MATMUL_Y, t->i);
+            cg_elem_store_n(f, type, y, cg_elem_at(f, type, row, to), t->count[t->v]);
         }
     }
 }

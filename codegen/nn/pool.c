@@ -1,8 +1,8 @@
-// max_pool and avg_pool. Blocked tensors: a task is one row of the result in one block of channels,
-// a vector per pixel; several columns at a time share what they have in common: each input column
-// is joined down the kernel's rows once. Kernel rows outside the input are cut off by the bounds of
-// a loop; columns near the edges are code of their own, in which taps outside are absent. The
-// epilogue is done before a pixel is stored. Plain tensors: pool_elements.c.
+// max_pool and avg_pool of any type. Blocked tensors: a task is one row of the result in one block
+// of channels, a vector per pixel; several columns at a time share what they have in common: each
+// input column is joined down the kernel's rows once. Kernel rows outside the input are cut off by
+// the bounds of a loop; columns near the edges are code of their own, in which taps outside are
+// absent. The epilogue is done before a pixel is stored. Plain tensors: pool_elements.c.
 #include "codegen/build/nd.h"
 #include "codegen/nn/pool.h"
 #include <math.h>
@@ -18,13 +18,33 @@ typedef struct PoolRow {
 } PoolRow;
 
 static CgVal vector_start(CgFn *f, const CgPool *s) {
-    return cg_v(f, s->max ? -INFINITY : 0);
+    return cg_elem_splat(f, (IrDtype)s->own, s->max ? -INFINITY : 0);
 }
 
-// 1 / (rows that count * columns that count)
-static CgVal inverse_count(CgFn *f, CgVal rows, CgVal columns) {
+// A maximum of floats looks out for NaN.
+static bool has_nan(const CgPool *s) {
+    return s->max && ir_dtype_is_float((IrDtype)s->own);
+}
+
+// Pixel `at` of the input from p on, and of the result.
+static CgVal load_pixel(CgFn *f, const CgPool *s, CgVal p, CgVal at) {
+    IrDtype t = (IrDtype)s->x.dtype;
+    CgVal x = cg_elem_load_n(f, t, cg_elem_at(f, t, p, cg_imulc(f, at, f->lanes)), NULL);
+    return cg_elem_convert(f, t, (IrDtype)s->own, x);
+}
+
+static CgVal input_at(CgFn *f, const CgPool *s, CgVal p, CgVal index) {
+    return cg_elem_at(f, (IrDtype)s->x.dtype, p, index);
+}
+
+// sum / (rows that count * columns that count). Of integers the quotient is that of the evaluator,
+// so that halves round as they do there; of floats it is a product with the inverse.
+static CgVal divide(CgFn *f, const CgPool *s, CgVal sum, CgVal rows, CgVal columns) {
     CgVal n = cg_imax(f, cg_imul(f, rows, columns), cg_i64(f, 1));
-    return cg_fdiv(f, cg_f(f, 1), LLVMBuildSIToFP(f->b, n, f->f32, ""));
+    n = LLVMBuildSIToFP(f->b, n, f->f32, "");
+    return ir_dtype_is_float((IrDtype)s->x.dtype)
+               ? cg_fmul(f, sum, cg_splat(f, cg_fdiv(f, cg_f(f, 1), n)))
+               : cg_fdiv(f, sum, cg_splat(f, n));
 }
 
 static CgVal load_then(void *ctx, CgFn *f, int k) {
@@ -34,18 +54,20 @@ static CgVal load_then(void *ctx, CgFn *f, int k) {
     for (int i = 0; i < 3; i++) {
         at = cg_iadd(f, at, cg_stride(f, r->at[i], step[i]));
     }
-    CgVal p = cg_fat(f, f->arg[r->spec->then.first_arg + k], at);
-    return ir_dim_is(step[4], 1) ? cg_load_v(f, p) : cg_load_splat(f, p);
+    IrDtype t = (IrDtype)r->spec->then.in[k].dtype;
+    CgVal p = cg_elem_at(f, t, f->arg[r->spec->then.first_arg + k], at);
+    return cg_elem_load_strided(f, t, p, cg_dim(f, step[4]), NULL);
 }
 
 static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow) {
     if (!r->spec->max) {
-        acc = cg_fmul(f, acc, cg_splat(f, inverse_count(f, r->rows.count, columns)));
+        acc = divide(f, r->spec, acc, r->rows.count, columns);
     }
     PoolRow here = *r;
     here.ow = ow;
     acc = cg_body_emit(f, &r->spec->then, acc, load_then, &here);
-    cg_store_v(f, acc, cg_fat(f, r->out, cg_imulc(f, ow, f->lanes)));
+    IrDtype t = (IrDtype)r->spec->y.dtype;
+    cg_elem_store_n(f, t, acc, cg_elem_at(f, t, r->out, cg_imulc(f, ow, f->lanes)), NULL);
 }
 
 // CgPoolTaps of result column ow: those inside, and for the divisor.
@@ -97,7 +119,7 @@ static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
     cg_for_carry(f, &tap, t.lo, t.hi, 1, 1, acc);
     CgVal iw = cg_iadd(f, t.first, cg_imulc(f, tap.iv, s->dw));
     CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
-    acc[0] = cg_pool_take(f, s, acc[0], cg_load_v(f, cg_fat(f, r->in, cg_imulc(f, at, f->lanes))));
+    acc[0] = cg_pool_take(f, s, acc[0], load_pixel(f, s, r->in, at));
     cg_end_carry(f, &tap, acc);
     cg_end_carry(f, &row, acc);
     store_column(f, r, acc[0], t.count, column.iv);
@@ -106,7 +128,7 @@ static void emit_any_columns(CgFn *f, const PoolRow *r, CgVal lo, CgVal hi) {
 
 // Maximum of what holds no NaN: one instruction.
 static CgVal join(CgFn *f, const CgPool *s, CgVal a, CgVal b) {
-    return s->max ? cg_fmax(f, a, b) : cg_fadd(f, a, b);
+    return has_nan(s) ? cg_fmax(f, a, b) : cg_pool_take(f, s, a, b);
 }
 
 // One kernel row of a tile joined into a vector per input column. Returns the lanes that were NaN.
@@ -116,10 +138,10 @@ static CgVal emit_row_taps(CgFn *f, const CgPool *s, CgVal row, int64_t like, in
         if (!is_read(s, like, n, c)) {
             continue;
         }
-        CgVal x = cg_load_v(f, cg_fatc(f, row, c * f->lanes));
+        CgVal x = load_pixel(f, s, row, cg_i64(f, c));
         acc[c] = join(f, s, acc[c], x);
         any = any ? any : x; // beside the odd one out: of one alone LLVM compares it with a zero
-        if (s->max && odd) {
+        if (has_nan(s) && odd) {
             CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, x);
             nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
             odd = NULL;
@@ -127,7 +149,7 @@ static CgVal emit_row_taps(CgFn *f, const CgPool *s, CgVal row, int64_t like, in
             odd = x;
         }
     }
-    if (s->max && odd) {
+    if (has_nan(s) && odd) {
         CgVal bad = cg_fcmp(f, LLVMRealUNO, odd, any);
         nan = nan ? LLVMBuildOr(f->b, nan, bad, "") : bad;
     }
@@ -161,17 +183,17 @@ static void emit_columns(CgFn *f, const PoolRow *r, CgVal ow, int64_t like, int 
     LLVMTypeRef bits = LLVMIntTypeInContext(f->ctx, (unsigned)f->lanes);
     acc[columns] = LLVMConstNull(bits);
     CgLoop loop;
-    cg_for_carry(f, &loop, r->rows.lo, r->rows.hi, 1, columns + 1, acc);
+    cg_for_carry(f, &loop, r->rows.lo, r->rows.hi, 1, columns + has_nan(s), acc);
     CgVal ih = cg_iadd(f, r->rows.first, cg_imulc(f, loop.iv, s->dh));
     CgVal iw = cg_iaddc(f, cg_imulc(f, ow, s->sw), -s->pl);
     CgVal at = cg_iadd(f, cg_imulc(f, ih, s->x.dim[3].c), iw);
-    CgVal nan = emit_row_taps(f, s, cg_fat(f, r->in, cg_imulc(f, at, f->lanes)), like, n, acc);
+    CgVal nan = emit_row_taps(f, s, input_at(f, s, r->in, cg_imulc(f, at, f->lanes)), like, n, acc);
     if (nan) {
         nan = LLVMBuildBitCast(f->b, nan, bits, "");
         acc[columns] = LLVMBuildOr(f->b, acc[columns], nan, "");
     }
     cg_end_carry(f, &loop, acc);
-    if (!s->max) {
+    if (!has_nan(s)) {
         store_tile(f, r, ow, like, n, acc);
         return;
     }
@@ -204,7 +226,8 @@ static void emit_row_columns(CgFn *f, const PoolRow *r) {
     b = b < width ? b : width;
     b = b > a ? b : a;
     const IrMachine *m = &f->target->machine;
-    int tile = 12, most = m->vector_registers * 5 / 8 / ir_parts(m); // the rest: sums, other taps
+    int parts = ir_dtype_is_float((IrDtype)s->own) ? ir_parts(m) : 1;
+    int tile = 12, most = m->vector_registers * 5 / 8 / parts; // the rest: sums, other taps
     while (tile > 1 && count_input_columns(s, tile) > most)
         tile--;
     tile = count_input_columns(s, tile) > MOST_COLUMNS ? 0 : tile;
@@ -240,10 +263,11 @@ static void emit_pool(CgFn *f, const void *spec) {
     CgVal plane = cg_idivc(f, loop.iv, s->y.dim[2].c), oh = cg_iremc(f, loop.iv, s->y.dim[2].c);
     CgVal n = cg_idivc(f, plane, blocks), cb = cg_iremc(f, plane, blocks);
     CgVal in = cg_imulc(f, cb, cg_spatial(&s->x) * s->x.block);
-    r.in = cg_fat(f, f->arg[1], cg_iadd(f, in, cg_imulc(f, n, s->x.image)));
+    r.in = input_at(f, s, f->arg[1], cg_iadd(f, in, cg_imulc(f, n, s->x.image)));
     CgVal out = cg_iadd(f, cg_imulc(f, cb, s->y.dim[2].c), oh);
     out = cg_imulc(f, out, s->y.dim[3].c * s->y.block);
-    r.out = cg_fat(f, f->arg[0], cg_iadd(f, out, cg_imulc(f, n, s->y.image)));
+    out = cg_iadd(f, out, cg_imulc(f, n, s->y.image));
+    r.out = cg_elem_at(f, (IrDtype)s->y.dtype, f->arg[0], out);
     r.rows = cg_pool_taps_h(f, s, oh);
     r.at[0] = n;
     r.at[1] = cb;
@@ -257,10 +281,6 @@ static void emit_pool(CgFn *f, const void *spec) {
 // The epilogue and where its operands lie. False after reporting NYI.
 static bool read_then(CgProgram *p, const IrNode *n, CgPool *s, CgArg *args, int *n_args) {
     if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args)) {
-        return false;
-    }
-    if (s->then.n && !s->y.block) {
-        cg_nyi(p, n, "an epilogue of a plain pool");
         return false;
     }
     for (int k = 0; k < s->then.n_in; k++) {
@@ -285,13 +305,14 @@ void cg_lower_pool(CgProgram *p, const IrNode *n) {
     s.kh = w.kh, s.kw = w.kw, s.sh = w.sh, s.sw = w.sw, s.dh = w.dh, s.dw = w.dw;
     s.pt = w.pt, s.pl = w.pl, s.pb = w.pb, s.pr = w.pr;
     s.max = n->op == IR_OP_MAX_POOL;
+    s.own = (int32_t)ir_own_dtype(n);
     s.count_pad = w.count_pad;
     if (s.x.block != s.y.block || (s.x.block && !cg_static_dims(&s.x, 1))) {
         cg_nyi(p, n, "a pool of mixed layouts");
         return;
     }
-    if (!s.max && !ir_dtype_is_float((IrDtype)s.x.dtype)) {
-        cg_nyi(p, n, "avg_pool of %s", ir_dtype_name((IrDtype)s.x.dtype));
+    if (!s.max && !ir_dtype_is_float((IrDtype)s.own)) {
+        cg_nyi(p, n, "avg_pool in %s", ir_dtype_name((IrDtype)s.own));
         return;
     }
     for (int i = 0; i < 4; i++) {

@@ -6,9 +6,9 @@
 #include "codegen/build/lower.h"
 
 typedef struct CgPool {
-    CgTensor x, y;
+    CgTensor x, y; // y is what the epilogue makes of the own type
     int64_t kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
-    int32_t max, count_pad;
+    int32_t max, count_pad, own, pad_; // own: the IrDtype in which elements are joined
     CgBody then;
     IrDim step[CG_MAX_OPERANDS][5]; // of its operands along N, C/B, H, W, B of the result
 } CgPool;
@@ -22,7 +22,7 @@ CgPoolTaps cg_pool_taps(CgFn *f, CgVal out, int64_t stride, int64_t begin, int64
                         int64_t k, CgVal size, int64_t end, bool count_pad);
 CgPoolTaps cg_pool_taps_h(CgFn *f, const CgPool *s, CgVal oh);
 CgPoolTaps cg_pool_taps_w(CgFn *f, const CgPool *s, CgVal ow);
-CgVal cg_pool_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x); // floats
+CgVal cg_pool_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x); // of the own type
 void cg_pool_emit_elements(CgFn *f, const void *spec);            // of plain tensors
 
 // Row oh of the result, of one block of channels, to `out`. `in` is where row `first` of the

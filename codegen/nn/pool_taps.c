@@ -1,4 +1,5 @@
 // Which cells of a pool's window fall on its input, and how one more of them is taken in.
+#include "codegen/build/eltwise.h"
 #include "codegen/nn/pool.h"
 
 // ceil(max(0, x) / d), at most k
@@ -29,6 +30,8 @@ CgPoolTaps cg_pool_taps_w(CgFn *f, const CgPool *s, CgVal ow) {
 }
 
 CgVal cg_pool_take(CgFn *f, const CgPool *s, CgVal acc, CgVal x) {
+    if (!ir_dtype_is_float((IrDtype)s->own))
+        return cg_eltwise(f, (IrDtype)s->own, IR_OP_MAXIMUM, (CgVal[]){acc, x}, NULL);
     CgVal sum = cg_fadd(f, acc, x);
     if (!s->max)
         return sum;

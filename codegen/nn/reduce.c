@@ -14,8 +14,8 @@ typedef struct ReduceSpec {
     CgNd kept; // operands: the result, x, then the epilogue's
     CgNd over; // operand: x
     CgBody then;
-    int32_t op, rows; // rows: the innermost reduced dimension is a run
-    int32_t dtype, pad_;
+    int32_t op, rows;            // rows: the innermost reduced dimension is a run
+    int32_t dtype, own, y, pad_; // IrDtype: of x, of what it is reduced to, of the result
 } ReduceSpec;
 
 // ---------------------------------------------------------------- operators
@@ -29,7 +29,7 @@ static double start_of(IrOp op) {
 
 // The type that elements are summed up in: of a mean of integers, 64 bits.
 static IrDtype acc_dtype(const ReduceSpec *s) {
-    IrDtype t = (IrDtype)s->dtype;
+    IrDtype t = (IrDtype)s->own;
     bool wide = s->op == IR_OP_REDUCE_MEAN && !ir_dtype_is_float(t);
     return !wide ? t : cg_elem_is_signed(t) ? IR_I64 : IR_U64;
 }
@@ -175,7 +175,7 @@ static CgVal count_over(CgFn *f, const ReduceSpec *s) {
 
 // The result from what was summed up. A mean of integers truncates, and of none of them it is 0.
 static CgVal finish(CgFn *f, const ReduceSpec *s, CgVal y) {
-    IrDtype t = (IrDtype)s->dtype, acc = acc_dtype(s);
+    IrDtype t = (IrDtype)s->own, acc = acc_dtype(s);
     if (s->op != IR_OP_REDUCE_MEAN) {
         return y;
     }
@@ -188,9 +188,13 @@ static CgVal finish(CgFn *f, const ReduceSpec *s, CgVal y) {
 
 // ---------------------------------------------------------------- results
 
+static IrDtype dtype_of(const ReduceSpec *s, int operand) {
+    return (IrDtype)(operand == 0 ? s->y : operand == 1 ? s->dtype : s->then.in[operand - 2].dtype);
+}
+
 static CgVal element(const ReduceRun *r, CgFn *f, int operand) {
     const CgNd *kept = &r->spec->kept;
-    IrDtype t = operand < 2 ? (IrDtype)r->spec->dtype : IR_F32; // an epilogue's are floats
+    IrDtype t = dtype_of(r->spec, operand);
     CgVal i = cg_stride(f, r->i, kept->dim[kept->rank - 1].stride[operand]);
     return cg_elem_at(f, t, f->arg[operand], cg_iadd(f, r->off[operand], i));
 }
@@ -199,11 +203,13 @@ static CgVal load_then_vector(void *ctx, CgFn *f, int k) {
     ReduceRun *r = ctx;
     const CgNd *kept = &r->spec->kept;
     IrDim lane = kept->dim[kept->rank - 1].stride[k + 2];
-    return cg_load_strided(f, element(r, f, k + 2), cg_dim(f, lane), r->n);
+    return cg_elem_load_strided(f, dtype_of(r->spec, k + 2), element(r, f, k + 2), cg_dim(f, lane),
+                                r->n);
 }
 
 static CgVal load_then_scalar(void *ctx, CgFn *f, int k) {
-    return cg_load_f(f, element(ctx, f, k + 2));
+    const ReduceRun *r = ctx;
+    return cg_elem_load(f, dtype_of(r->spec, k + 2), element(r, f, k + 2), cg_i64(f, 0));
 }
 
 static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
@@ -216,7 +222,7 @@ static void emit_kept_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
     emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_kept);
     CgVal y = finish(f, s, combine_accs(f, s, acc));
     y = cg_body_emit(f, &s->then, y, load_then_vector, r);
-    cg_elem_store_n(f, (IrDtype)s->dtype, y, element(r, f, 0), n);
+    cg_elem_store_n(f, (IrDtype)s->y, y, element(r, f, 0), n);
 }
 
 static void emit_kept_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -236,7 +242,7 @@ static void emit_scalar_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
     emit_over(r, f, 0, s->over.rank - 1, element(r, f, 1), acc, reduce_row);
     CgVal y = finish(f, s, combine_lanes(f, s, combine_accs(f, s, acc)));
     y = cg_body_emit(f, &s->then, y, load_then_scalar, r);
-    cg_elem_store(f, (IrDtype)s->dtype, y, element(r, f, 0), cg_i64(f, 0));
+    cg_elem_store(f, (IrDtype)s->y, y, element(r, f, 0), cg_i64(f, 0));
 }
 
 static void emit_scalar_results(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -304,11 +310,6 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     const IrValue *xv = ir_in(n, 0);
     CgTensor x = cg_tensor(xv), y = cg_tensor(n->out[0]);
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
-    if (ir_own_dtype(n) != xv->type.dtype) {
-        cg_nyi(p, n, "%s of %s to another type", ir_op_info(n->op)->text,
-               ir_dtype_name(xv->type.dtype));
-        return;
-    }
     if (x.block != y.block || (x.block && y.rank != x.rank)) {
         cg_nyi(p, n, "a reduction from one layout to another");
         return;
@@ -337,13 +338,10 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     }
     cg_nd_collapse(&s.kept, 1);
     s.op = (int32_t)n->op;
-    s.dtype = (int32_t)x.dtype;
+    s.dtype = x.dtype;
+    s.own = (int32_t)ir_own_dtype(n);
+    s.y = y.dtype;
     choose_form(&s);
-    if (x.dtype != IR_F32 && s.then.n > 0) {
-        cg_nyi(p, n, "an epilogue of %s of %s", ir_op_info(n->op)->text,
-               ir_dtype_name(xv->type.dtype));
-        return;
-    }
     const char *algo = ir_op_info(n->op)->text;
     int k = cg_kernel(p, algo, emit_reduce, &s, sizeof s, n_args, 150);
     cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});

@@ -24,6 +24,7 @@ typedef struct Axis {
 typedef struct ResizeSpec {
     CgTensor x, y;
     Axis h, w;
+    int32_t type, pad_; // of what goes line by line: f32, or what is only copied
 } ResizeSpec;
 
 // ---------------------------------------------------------------- line by line
@@ -63,6 +64,10 @@ static int64_t pixel_elems(const ResizeSpec *s) { // elements of a pixel
     return s->x.block ? s->x.block : 1;
 }
 
+static CgVal line_at(CgFn *f, const ResizeSpec *s, CgVal p, CgVal index) {
+    return cg_elem_at(f, (IrDtype)s->type, p, index);
+}
+
 static CgVal row_offset(CgFn *f, const Line *l, CgVal tap) {
     const Axis *h = &l->spec->h;
     return h->index ? load_entry(f, h, h->index, f->i64, tap, l->oh)
@@ -84,15 +89,17 @@ static void sum_rows(void *ctx, CgFn *f, CgVal i, CgVal n) {
 
 static void copy_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
     const Line *l = ctx;
-    cg_store_n(f, cg_load_n(f, cg_fat(f, l->from, i), n), cg_fat(f, l->to, i), n);
+    IrDtype t = (IrDtype)l->spec->type;
+    CgVal x = cg_elem_load_n(f, t, line_at(f, l->spec, l->from, i), n);
+    cg_elem_store_n(f, t, x, line_at(f, l->spec, l->to, i), n);
 }
 
 // A whole pixel: a vector of channels.
 static CgVal add_pixel(const Line *l, CgFn *f, CgVal tap, CgVal ow, CgVal n, CgVal acc) {
     const Axis *w = &l->spec->w;
     (void)n;
-    CgVal at = LLVMBuildSExt(f->b, load_entry(f, w, w->index, f->i32, tap, ow), f->i64, "");
-    CgVal x = cg_load_v(f, cg_fat(f, l->from, at));
+    CgVal k = LLVMBuildSExt(f->b, load_entry(f, w, w->index, f->i32, tap, ow), f->i64, "");
+    CgVal x = cg_elem_load_n(f, (IrDtype)l->spec->type, line_at(f, l->spec, l->from, k), NULL);
     if (!w->weight) {
         return x;
     }
@@ -182,10 +189,11 @@ static void pick_columns(void *ctx, CgFn *f, CgVal i, CgVal n) {
 }
 
 static void pick_pixels(CgFn *f, const Line *l) {
+    IrDtype t = (IrDtype)l->spec->type;
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, l->spec->w.out), 1);
     CgVal y = sum_taps(f, l, l->spec->w.taps, add_pixel, loop.iv, NULL);
-    cg_store_v(f, y, cg_fat(f, l->to, cg_imulc(f, loop.iv, f->lanes)));
+    cg_elem_store_n(f, t, y, line_at(f, l->spec, l->to, cg_imulc(f, loop.iv, f->lanes)), NULL);
     cg_end(f, &loop);
 }
 
@@ -196,7 +204,7 @@ static void emit_line(CgFn *f, Line *l) {
         l->from = s->w.index ? f->scratch : l->to;
         cg_nd_vectors(f, width, 2, sum_rows, l);
     } else {
-        l->from = cg_fat(f, l->plane, row_offset(f, l, cg_i64(f, 0)));
+        l->from = line_at(f, s, l->plane, row_offset(f, l, cg_i64(f, 0)));
     }
     if (s->w.index && s->x.block) {
         pick_pixels(f, l);
@@ -218,11 +226,11 @@ static void emit_lines(CgFn *f, const void *spec) {
     cg_for(f, &loop, lo, hi, 1);
     cg_divmod(f, loop.iv, cg_i64(f, s->h.out), &plane, &l.oh);
     cg_divmod(f, plane, cg_i64(f, planes), &n, &c);
-    CgVal at = cg_iadd(f, cg_imulc(f, n, s->x.image), cg_imulc(f, c, cg_spatial(&s->x) * pixel));
-    l.plane = cg_fat(f, f->arg[1], at);
-    at = cg_iadd(f, cg_imulc(f, c, s->h.out), l.oh);
-    at = cg_iadd(f, cg_imulc(f, n, s->y.image), cg_imulc(f, at, s->w.out * pixel));
-    l.to = cg_fat(f, f->arg[0], at);
+    CgVal x = cg_iadd(f, cg_imulc(f, n, s->x.image), cg_imulc(f, c, cg_spatial(&s->x) * pixel));
+    l.plane = line_at(f, s, f->arg[1], x);
+    CgVal row = cg_iadd(f, cg_imulc(f, c, s->h.out), l.oh);
+    row = cg_iadd(f, cg_imulc(f, n, s->y.image), cg_imulc(f, row, s->w.out * pixel));
+    l.to = line_at(f, s, f->arg[0], row);
     emit_line(f, &l);
     cg_end(f, &loop);
 }
@@ -415,6 +423,10 @@ void cg_lower_resize(CgProgram *p, const IrNode *n) {
         }
     }
     bool weighted = ir_in(n, 2) || ir_in(n, 4);
+    if (s.x.block && weighted && s.x.dtype != IR_F32) {
+        cg_nyi(p, n, "resize of %s in blocks by weights", ir_dtype_name((IrDtype)s.x.dtype));
+        return;
+    }
     int64_t pixel = pixel_elems(&s), width = s.x.dim[3].c * pixel;
     bool words = ir_dtype_bytes((IrDtype)s.x.dtype) == 4 && (s.x.dtype == IR_F32 || !weighted);
     bool lines = s.x.block || (words && width <= MAX_LINE);
@@ -422,6 +434,8 @@ void cg_lower_resize(CgProgram *p, const IrNode *n) {
         cg_nyi(p, n, "resize of rows this long");
         return;
     }
+    s.type =
+        (int32_t)(s.x.block && s.x.dtype != IR_F32 ? cg_elem_bits((IrDtype)s.x.dtype) : IR_F32);
     CgArg args[7] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
     int n_args = 2;
     s.h = lower_axis(p, n, 1, s.x.dim[2].c, s.y.dim[2].c, width, 8, !lines, args, &n_args);

@@ -9,7 +9,7 @@
 
 static const char *const dtypes[] = {"f32", "f64", "f16", "bf16", "i8",  "i16", "i32",
                                      "i64", "u8",  "u16", "u32",  "u64", "bool"};
-enum { DTYPES = 13, FLOATS = 4, NUMBERS = 12 };
+enum { DTYPES = 13, FLOATS = 4, NUMBERS = 12, I8 = 4, U8 = 8 };
 
 static const CaseTarget targets[] = {{"native", 2}, {"x86-64-v3", 0}};
 enum { TARGETS = sizeof targets / sizeof *targets };
@@ -154,8 +154,23 @@ static void reductions_of_all(void) {
     check_texts(whole, 0, NUMBERS, false);
 }
 
+static const char *const byte_products[] = { // sums are i32
+    "in %x: T[N,5]\nin %z: i8[5,3]\n%y = matmul %x, %z {zero=3}\nout %y",
+    "in %x: T[N,5]\nin %z: i8[3,5]\nin %b: i32[3]\n%m = matmul %x, %z, %b {trans_b=1}\n"
+    "%y = relu %m\nout %y",
+    "in %x: T[N,4,5]\nin %z: i8[2,1,5,3]\nin %c: i32[4,1]\n%m = matmul %x, %z {zero=127}\n"
+    "%y = sub %m, %c\n%f = cast %y {to=f32}\n%w = cast %f {to=u8}\nout %w",
+    "in %x: T[N,0]\nin %z: i8[0,3]\n%y = matmul %x, %z\nout %y",
+    "in %x: T[N,70]\nconst %z: i8[70,40] = rand(3)\nconst %s: f32[40] = rand(4)\n"
+    "%y = matmul %x, %z, _, %s {zero=1, then=[cast(acc, to=f32), mul(s0, 3), round(s1), "
+    "cast(s2, to=i8)]}\nout %y",
+    NULL};
+
 static void products_of_all(void) {
-    check_texts(products, 0, NUMBERS, true);
+    check_texts(products, 0, I8, true);
+    check_texts(products, I8 + 1, NUMBERS, true);
+    check_texts(byte_products, I8, I8 + 1, true);
+    check_texts(byte_products, U8, U8 + 1, true);
 }
 
 // ---------------------------------------------------------------- pools, normalisations
