@@ -23,7 +23,7 @@ typedef struct ChannelFrom {
 
 typedef struct LaneSpec {
     CgNd nd; // operand 0 the result, then sources; without the lane dimension
-    int32_t n_sources, pad_;
+    int32_t n_sources, dtype;
     int32_t arg[MAX_SOURCES]; // kernel argument of a source
     int8_t source[MAX_LANES]; // of a result's lane: -1 any value will do, -2 kept
     int8_t lane[MAX_LANES];
@@ -39,24 +39,30 @@ typedef struct LaneRun {
 
 static CgVal pixel(CgFn *f, const LaneSpec *s, int operand, CgVal base, CgVal off, CgVal i) {
     CgVal at = cg_iadd(f, off, cg_stride(f, i, s->nd.dim[s->nd.rank - 1].stride[operand]));
-    return cg_fat(f, base, at);
+    return cg_elem_at(f, (IrDtype)s->dtype, base, at);
+}
+
+// v with the lanes that come from source k, whose pixel is x.
+static CgVal put_lanes(CgFn *f, CgVal v, CgVal x, int k, const int8_t *source, const int8_t *lane) {
+    int index[MAX_LANES];
+    for (int l = 0; l < f->lanes; l++) {
+        index[l] = source[l] == k ? f->lanes + lane[l] : l;
+    }
+    return cg_shuffle(f, v, x, f->lanes, index);
 }
 
 static void emit_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     LaneRun *r = ctx;
     const LaneSpec *s = r->spec;
+    IrDtype t = (IrDtype)s->dtype;
     CgVal to = pixel(f, s, 0, f->arg[0], r->off[0], i);
-    CgVal v = r->keeps ? cg_load_v(f, to) : LLVMGetPoison(f->vec);
+    CgVal v = r->keeps ? cg_elem_load_n(f, t, to, NULL) : LLVMGetPoison(cg_elem_vec(f, t));
     for (int k = 0; k < s->n_sources; k++) {
-        int index[MAX_LANES];
-        for (int l = 0; l < f->lanes; l++) {
-            index[l] = s->source[l] == k ? f->lanes + s->lane[l] : l;
-        }
-        CgVal x = cg_load_v(f, pixel(f, s, k + 1, f->arg[s->arg[k]], r->off[k + 1], i));
-        v = cg_shuffle(f, v, x, f->lanes, index);
+        CgVal from = pixel(f, s, k + 1, f->arg[s->arg[k]], r->off[k + 1], i);
+        v = put_lanes(f, v, cg_elem_load_n(f, t, from, NULL), k, s->source, s->lane);
     }
-    cg_store_v(f, v, to);
+    cg_elem_store_n(f, t, v, to, NULL);
 }
 
 static void emit_lane_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -205,6 +211,7 @@ static void call_run(const Mover *m, const Pattern *pt, const BlockRun *run) {
     cg_nd_collapse(&s.nd, 1);
     s.nd.cost = m->block;
     s.n_sources = pt->n;
+    s.dtype = (int32_t)cg_elem_bits((IrDtype)r->dtype);
     memcpy(s.source, pt->source, sizeof s.source);
     memcpy(s.lane, pt->lane, sizeof s.lane);
     int k = cg_kernel(m->p, algo, emit_lanes, &s, sizeof s, n_args, 60 + 30 * pt->n);
@@ -270,12 +277,13 @@ typedef struct BlockSpec {
 typedef struct ShuffleSpec {
     IrDim images;
     int64_t pixels, image[CG_MAX_ARGS]; // elements between images, by argument
-    int32_t n_args, n_blocks;
+    int32_t n_args, n_blocks, dtype, pad_;
     BlockSpec block[];
 } ShuffleSpec;
 
 typedef struct BlockRow {
     const BlockSpec *block;
+    IrDtype dtype;
     CgVal to, *from; // first pixels; by argument
 } BlockRow;
 
@@ -283,22 +291,21 @@ static void emit_block_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     const BlockRow *r = ctx;
     const BlockSpec *b = r->block;
-    CgVal v = LLVMGetPoison(f->vec), at = cg_imulc(f, i, f->lanes);
+    IrDtype t = r->dtype;
+    CgVal v = LLVMGetPoison(cg_elem_vec(f, t)), at = cg_imulc(f, i, f->lanes);
     for (int k = 0; k < b->n_sources; k++) {
-        int index[MAX_LANES];
-        for (int l = 0; l < f->lanes; l++) {
-            index[l] = b->source[l] == k ? f->lanes + b->lane[l] : l;
-        }
-        CgVal x = cg_load_v(f, cg_fat(f, cg_fatc(f, r->from[b->arg[k]], b->at[k]), at));
-        v = cg_shuffle(f, v, x, f->lanes, index);
+        CgVal from = cg_elem_at(f, t, r->from[b->arg[k]], cg_i64(f, b->at[k]));
+        CgVal x = cg_elem_load_n(f, t, cg_elem_at(f, t, from, at), NULL);
+        v = put_lanes(f, v, x, k, b->source, b->lane);
     }
-    cg_store_v(f, v, cg_fat(f, r->to, at));
+    cg_elem_store_n(f, t, v, cg_elem_at(f, t, r->to, at), NULL);
 }
 
 // Tasks are a few pixels with all of their channels: sources are read once into the cache.
 static void emit_shuffle(CgFn *f, const void *spec) {
     enum { LEAST = 8, MOST = 64, TASKS = 8 };
     const ShuffleSpec *s = spec;
+    IrDtype t = (IrDtype)s->dtype;
     int64_t each = (s->pixels + TASKS - 1) / TASKS;
     each = each < LEAST ? LEAST : each > MOST ? MOST : each;
     int64_t chunks = (s->pixels + each - 1) / each;
@@ -311,10 +318,11 @@ static void emit_shuffle(CgFn *f, const void *spec) {
     CgVal len = cg_imin(f, cg_isub(f, cg_i64(f, s->pixels), first), cg_i64(f, each));
     for (int k = 0; k < s->n_args; k++) {
         CgVal at = cg_iadd(f, cg_imulc(f, image, s->image[k]), cg_imulc(f, first, f->lanes));
-        from[k] = cg_fat(f, f->arg[k], at);
+        from[k] = cg_elem_at(f, t, f->arg[k], at);
     }
     for (int b = 0; b < s->n_blocks; b++) {
-        BlockRow r = {&s->block[b], cg_fatc(f, from[0], b * s->pixels * f->lanes), from};
+        CgVal to = cg_elem_at(f, t, from[0], cg_i64(f, b * s->pixels * f->lanes));
+        BlockRow r = {&s->block[b], t, to, from};
         cg_nd_steps(f, len, 4, emit_block_pixel, &r);
     }
     cg_end(f, &loop);
@@ -351,6 +359,7 @@ static bool shuffle_blocks(const Mover *m) {
     s->pixels = cg_spatial(&m->result);
     s->image[0] = m->result.image;
     s->n_blocks = (int32_t)blocks;
+    s->dtype = (int32_t)cg_elem_bits((IrDtype)m->result.dtype);
     s->n_args = 1;
     CgArg args[CG_MAX_ARGS] = {cg_write(m->n->out[0])};
     for (int64_t i = 0; i < blocks; i++) {

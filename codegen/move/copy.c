@@ -55,6 +55,9 @@ void cg_lower_copy(CgProgram *p, const IrNode *n) {
         return;
     }
     CgTensor tx = cg_tensor(x), ty = cg_tensor(y);
+    if (cg_lower_words(p, n)) {
+        return;
+    }
     if (tx.block && ty.block) {
         cg_nyi(p, n, "reorder from blocks of %d to blocks of %d", tx.block, ty.block);
         return;

@@ -35,8 +35,13 @@ static void emit_scalar_copy(CgFn *f, const void *spec) {
 // The last two dims are j, along which the source is contiguous, and i, along which the result is.
 typedef struct TileSpec {
     CgNd nd;
-    int32_t whole, pad_; // i fits one vector of the result, whose other lanes may be overwritten
+    int32_t whole; // i fits one vector of the result, whose other lanes may be overwritten
+    int32_t dtype;
 } TileSpec;
+
+static CgVal tile_at(CgFn *f, const TileSpec *s, CgVal p, CgVal index) {
+    return cg_elem_at(f, (IrDtype)s->dtype, p, index);
+}
 
 typedef struct Tile {
     CgVal to, from; // of element (0, 0)
@@ -45,6 +50,7 @@ typedef struct Tile {
 
 static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t) {
     const CgNdDim *dj = &s->nd.dim[s->nd.rank - 2], *di = dj + 1;
+    IrDtype type = (IrDtype)s->dtype;
     CgVal row[64];
     int64_t fixed;
     CgVal last = t->ni ? cg_iaddc(f, t->ni, -1) : NULL;
@@ -52,13 +58,14 @@ static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t) {
         CgVal index = cg_i64(f, i);
         if (t->ni && cg_is_const(t->ni, &fixed)) {
             if (i >= fixed) {
-                row[i] = LLVMGetPoison(f->vec);
+                row[i] = LLVMGetPoison(cg_elem_vec(f, type));
                 continue;
             }
         } else if (t->ni) {
             index = cg_imin(f, index, last);
         }
-        row[i] = cg_load_n(f, cg_fat(f, t->from, cg_stride(f, index, di->stride[1])), t->nj);
+        CgVal from = tile_at(f, s, t->from, cg_stride(f, index, di->stride[1]));
+        row[i] = cg_elem_load_n(f, type, from, t->nj);
     }
     cg_transpose_lanes(f, row);
     bool known = !t->nj || cg_is_const(t->nj, &fixed);
@@ -68,8 +75,8 @@ static void emit_tile(CgFn *f, const TileSpec *s, const Tile *t) {
         if (!known) {
             cg_if(f, &guard, cg_icmp(f, LLVMIntSGT, t->nj, cg_i64(f, j)));
         }
-        CgVal p = cg_fat(f, t->to, cg_stride(f, cg_i64(f, j), dj->stride[0]));
-        cg_store_n(f, row[j], p, s->whole ? NULL : t->ni);
+        CgVal p = tile_at(f, s, t->to, cg_stride(f, cg_i64(f, j), dj->stride[0]));
+        cg_elem_store_n(f, type, row[j], p, s->whole ? NULL : t->ni);
         if (!known) {
             cg_endif(f, &guard);
         }
@@ -88,8 +95,8 @@ static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVa
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
         cg_for(f, &loop, cg_i64(f, 0), main, f->lanes);
-        Tile t = {cg_fat(f, to, loop.iv), cg_fat(f, from, cg_stride(f, loop.iv, di->stride[1])), nj,
-                  NULL};
+        Tile t = {tile_at(f, s, to, loop.iv),
+                  tile_at(f, s, from, cg_stride(f, loop.iv, di->stride[1])), nj, NULL};
         emit_tile(f, s, &t);
         cg_end(f, &loop);
     }
@@ -101,36 +108,57 @@ static void emit_tile_row(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVa
     if (!known) {
         cg_if(f, &guard, cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, 0)));
     }
-    Tile t = {cg_fat(f, to, main), cg_fat(f, from, cg_stride(f, main, di->stride[1])), nj, rest};
+    Tile t = {tile_at(f, s, to, main), tile_at(f, s, from, cg_stride(f, main, di->stride[1])), nj,
+              rest};
     emit_tile(f, s, &t);
     if (!known) {
         cg_endif(f, &guard);
     }
 }
 
+// All i for `count` of j, one by one: of what is not a word there are no masked loads.
+static void emit_single(CgFn *f, const TileSpec *s, CgVal to, CgVal from, CgVal count) {
+    const CgNdDim *dj = &s->nd.dim[s->nd.rank - 2], *di = dj + 1;
+    IrDtype type = (IrDtype)s->dtype;
+    CgLoop j, i;
+    cg_for(f, &j, cg_i64(f, 0), count, 1);
+    CgVal row = tile_at(f, s, to, cg_stride(f, j.iv, dj->stride[0]));
+    CgVal column = tile_at(f, s, from, j.iv);
+    cg_for(f, &i, cg_i64(f, 0), cg_dim(f, di->size), 1);
+    CgVal x = cg_elem_load(f, type, column, cg_stride(f, i.iv, di->stride[1]));
+    cg_elem_store(f, type, x, row, i.iv);
+    cg_end(f, &i);
+    cg_end(f, &j);
+}
+
 static void emit_tile_block(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     const TileSpec *s = ctx;
     const CgNdDim *dj = &s->nd.dim[s->nd.rank - 2];
-    CgVal to = cg_fat(f, f->arg[0], off[0]), from = cg_fat(f, f->arg[1], off[1]);
+    CgVal to = tile_at(f, s, f->arg[0], off[0]), from = tile_at(f, s, f->arg[1], off[1]);
     CgVal main = rounded_down(f, len), rest = cg_isub(f, len, main);
     int64_t fixed;
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
         cg_for(f, &loop, cg_i64(f, 0), main, f->lanes);
-        emit_tile_row(f, s, cg_fat(f, to, cg_stride(f, loop.iv, dj->stride[0])),
-                      cg_fat(f, from, loop.iv), NULL);
+        emit_tile_row(f, s, tile_at(f, s, to, cg_stride(f, loop.iv, dj->stride[0])),
+                      tile_at(f, s, from, loop.iv), NULL);
         cg_end(f, &loop);
     }
     bool known = cg_is_const(rest, &fixed);
     if (known && fixed == 0) {
         return;
     }
+    if (ir_dtype_bytes((IrDtype)s->dtype) != 4) {
+        emit_single(f, s, tile_at(f, s, to, cg_stride(f, main, dj->stride[0])),
+                    tile_at(f, s, from, main), rest);
+        return;
+    }
     CgIf guard;
     if (!known) {
         cg_if(f, &guard, cg_icmp(f, LLVMIntSGT, rest, cg_i64(f, 0)));
     }
-    emit_tile_row(f, s, cg_fat(f, to, cg_stride(f, main, dj->stride[0])), cg_fat(f, from, main),
-                  rest);
+    emit_tile_row(f, s, tile_at(f, s, to, cg_stride(f, main, dj->stride[0])),
+                  tile_at(f, s, from, main), rest);
     if (!known) {
         cg_endif(f, &guard);
     }
@@ -153,20 +181,22 @@ static int find_source_run(const CgNd *nd) {
     return -1;
 }
 
-static void call_tiles(CgProgram *p, const IrNode *n, const char *algo, const CgNd *nd, bool whole,
-                       const CgArg *args) {
+static void call_tiles(CgProgram *p, const IrNode *n, const char *algo, const CgNd *nd, IrDtype t,
+                       bool whole, const CgArg *args) {
     TileSpec s;
     memset(&s, 0, sizeof s);
     s.nd = *nd;
     s.whole = whole;
+    s.dtype = (int32_t)t;
     int lanes = cg_target(p)->lanes;
     int k = cg_kernel(p, algo, emit_tiles, &s, sizeof s, 2, 40 + 24 * lanes);
     cg_call(p, n, k, 2, args, algo, (IrDim){0, 0});
 }
 
-// A type of the same size that is stored as computed.
-static IrDtype as_bits(IrDtype t) {
-    return cg_elem_is_exact(t) ? t : IR_U16;
+// Words in any number, others where their columns are a number that is known.
+static bool has_tiles(const CgNd *nd, IrDtype t) {
+    bool known = nd->dim[nd->rank - 1].size.n == 0;
+    return ir_dtype_bytes(t) == 4 || (ir_dtype_bytes(t) < 4 && known);
 }
 
 static void call_copy(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t,
@@ -181,14 +211,14 @@ static void call_copy(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd,
         nd->offset[i] = ir_dim(0);
     }
     CgNdDim *last = &nd->dim[nd->rank - 1];
-    bool row = ir_dim_is(last->stride[0], 1), words = ir_dtype_bytes(t) == 4;
+    bool row = ir_dim_is(last->stride[0], 1);
     bool runs = last->stride[1].n == 0 && (last->stride[1].c == 0 || last->stride[1].c == 1);
     int j = find_source_run(nd);
-    if (words && row && !runs && j >= 0) {
+    if (has_tiles(nd, t) && row && !runs && j >= 0) {
         cg_nd_move_dim(nd, j, nd->rank - 2);
-        call_tiles(p, n, algo, nd, whole, args);
+        call_tiles(p, n, algo, nd, ir_dtype_bytes(t) == 4 ? IR_F32 : cg_elem_bits(t), whole, args);
     } else if (row) {
-        cg_map_nd(p, n, algo, nd, as_bits(t), NULL, 2, args);
+        cg_map_nd(p, n, algo, nd, cg_elem_bits(t), NULL, 2, args);
     } else {
         ScalarSpec s;
         memset(&s, 0, sizeof s);

@@ -12,6 +12,8 @@ void cg_copy_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDty
 // overwritten.
 void cg_copy_part_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtype t, CgArg to,
                      CgArg from);
+// Plain x as blocks of y that are one word of 4 bytes a pixel; false: y's are not (words.c).
+bool cg_lower_words(CgProgram *p, const IrNode *n);
 // Blocked, rank 4 (channels.c).
 void cg_lower_channel_slice(CgProgram *p, const IrNode *n);
 void cg_lower_channel_concat(CgProgram *p, const IrNode *n);

@@ -9,42 +9,60 @@
 //           return %o
 //
 // One walk in list order. An op with a row in `rules` either takes the blocked form (its rule fits
-// the operands and returns true) or the plain one, like every op without a row. Windows, batch_norm
-// and lrn insist on blocks; elementwise ops, concat, shuffle, slice, pad and reductions over [2,3]
-// follow their operands, so that a reorder stands only where the two worlds meet. A tensor has at
-// most one twin in the other layout: all users share that reorder, and a reorder of a reorder is
-// the original.
+// the operands and returns true) or the plain one, like every op without a row. Convolutions whose
+// type has a kernel on blocks insist on them, and of f32 pools, batch_norm and lrn; other pools,
+// elementwise ops, concat, shuffle, slice, pad and reductions over [2,3] follow their operands, so
+// that a reorder stands only where the two worlds meet. A tensor has at most one twin in another
+// layout: all users share that reorder, and a reorder of a reorder is the original.
+//
+// A plain image of bytes that a convolution reads becomes blocks of 4 channels, one word a pixel.
 //
 // What the code generator may rely on afterwards:
-//   - graph inputs, outputs, constants and everything that is not f32 of rank 4 are plain;
-//   - a conv reads a plain x only when it has <= 4 channels and one group; w and bias are plain;
+//   - graph inputs, outputs, constants and what is not of rank 4 or of a type without kernels on
+//     blocks (layout_operand.c) are plain;
+//   - a conv reads x otherwise than in the program's blocks only when it has <= 4 channels and one
+//     group: plain f32, bytes in blocks of 4; w and bias are plain;
 //   - operands of a blocked map or epilogue are: blocked of the full shape; [N|1,C,1,1], blocked or
 //     a plain constant; one element, plain; in a map also [N|1,1,H,W], plain.
 // A graph that already holds a blocked value was laid out before and is left alone.
 
+#include "ir/conv.h"
 #include "passes/schedule/layout.h"
 #include <string.h>
 
-enum { PLAIN_CONV_CHANNELS = 4 };
+enum { PLAIN_CONV_CHANNELS = 4, WORD = 4 }; // a word's bytes
 
 typedef bool (*LayoutRule)(PassLayout *, IrNode *);
 
 // ---------------------------------------------------------------- rules
 // Each returns true when the result is blocked, after making the operands fit.
 
+// Is there a convolution of this type on blocks?
+static bool has_blocked_conv(IrDtype t) {
+    for (int i = 0; i < IR_CONV_ALGO_COUNT; i++) {
+        const IrConvAlgoInfo *info = ir_conv_algo_info((IrConvAlgo)i);
+        if (info->types >> t & 1 && !(info->flags & IR_CONV_FLAG_PLAIN)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The block in which a conv reads its plain x of a few channels.
+static int few_channels_block(const IrType *x) {
+    return ir_dtype_bytes(x->dtype) == 1 ? WORD : 0;
+}
+
 static bool layout_conv(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
     if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&n->out[0]->type) ||
-        !pass_layout_fits_from(n, 3)) {
+        !pass_layout_fits_from(n, 3) || !has_blocked_conv(x->type.dtype)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];
-    bool direct = !pass_layout_is_blocked(x) && channels.n == 0 &&
-                  channels.c <= PLAIN_CONV_CHANNELS && ir_int(n, IR_ATTR_GROUP, 1) == 1 &&
-                  !ir_body(n, IR_ATTR_PRE).n;
-    if (!direct) {
-        pass_layout_require(l, n, 0, l->block);
-    }
+    bool few = !pass_layout_is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
+               ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
+    pass_layout_require(l, n, 0, few ? few_channels_block(&x->type) : l->block);
     pass_layout_require(l, n, 1, 0);
     pass_layout_require(l, n, 2, 0);
     for (int i = 3; i < n->n_in; i++) {
@@ -56,7 +74,9 @@ static bool layout_conv(PassLayout *l, IrNode *n) {
 
 // Pools: x blocked.
 static bool layout_pool(PassLayout *l, IrNode *n) {
-    if (!pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_can_block(&n->out[0]->type) ||
+    const IrValue *x = ir_in(n, 0);
+    if ((x->type.dtype != IR_F32 && !pass_layout_is_blocked(x)) ||
+        !pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_can_block(&n->out[0]->type) ||
         !pass_layout_fits_from(n, 1)) {
         return false;
     }
@@ -67,9 +87,14 @@ static bool layout_pool(PassLayout *l, IrNode *n) {
     return true;
 }
 
+// What has kernels of f32 alone.
+static bool can_block_floats(const IrType *t) {
+    return t->dtype == IR_F32 && pass_layout_can_block(t);
+}
+
 // batch_norm, lrn: x blocked, parameters plain.
 static bool layout_blocked(PassLayout *l, IrNode *n) {
-    if (!pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_can_block(&n->out[0]->type)) {
+    if (!can_block_floats(&ir_in(n, 0)->type) || !can_block_floats(&n->out[0]->type)) {
         return false;
     }
     pass_layout_require(l, n, 0, l->block);
@@ -96,9 +121,9 @@ static bool layout_map(PassLayout *l, IrNode *n) {
     return blocked;
 }
 
-static bool layout_follow(PassLayout *l, IrNode *n) {
+static bool layout_dropout(PassLayout *l, IrNode *n) {
     (void)l;
-    return pass_layout_is_blocked(ir_in(n, 0));
+    return pass_layout_is_blocked(ir_in(n, 0)) && can_block_floats(&n->out[0]->type);
 }
 
 static bool layout_concat(PassLayout *l, IrNode *n) {
@@ -217,7 +242,7 @@ static void slice_pixels(PassLayout *l, IrNode *n) {
 // plain conv; what it gives is a filter, plain.
 static bool layout_wgrad(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0), *dy = ir_in(n, 1);
-    if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&dy->type)) {
+    if (!can_block_floats(&x->type) || !can_block_floats(&dy->type)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];
@@ -234,18 +259,18 @@ static bool layout_wgrad(PassLayout *l, IrNode *n) {
 // Gradients of pools and normalisations, batch_norm_train: x and dy blocked, parameters plain; of
 // the results the first is blocked.
 static bool layout_gradient(PassLayout *l, IrNode *n) {
-    if (!pass_layout_can_block(&n->out[0]->type)) {
+    if (!can_block_floats(&n->out[0]->type)) {
         return false;
     }
     for (int i = 0; i < n->n_in; i++) {
-        pass_layout_require(l, n, i, pass_layout_can_block(&ir_in(n, i)->type) ? l->block : 0);
+        pass_layout_require(l, n, i, can_block_floats(&ir_in(n, i)->type) ? l->block : 0);
     }
     return true;
 }
 
 static bool layout_interleave(PassLayout *l, IrNode *n) {
-    bool blocked = false;
-    for (int i = 0; i < n->n_in; i++) {
+    bool blocked = false, floats = can_block_floats(&n->out[0]->type);
+    for (int i = 0; i < n->n_in && floats; i++) {
         blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     for (int i = 0; i < n->n_in && blocked; i++) {
@@ -269,6 +294,10 @@ static bool is_read_plain(const IrValue *v) {
 static bool layout_resize(PassLayout *l, IrNode *n) {
     (void)l;
     const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    bool weighs = ir_in(n, 2) || ir_in(n, 4);
+    if (weighs && !can_block_floats(&ir_in(n, 0)->type)) {
+        return false;
+    }
     bool grows = y->dim[2].c * y->dim[3].c > x->dim[2].c * x->dim[3].c;
     return pass_layout_is_blocked(ir_in(n, 0)) && !(grows && is_read_plain(n->out[0]));
 }
@@ -277,7 +306,7 @@ static bool layout_resize(PassLayout *l, IrNode *n) {
 static bool layout_slice_grad(PassLayout *l, IrNode *n) {
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
     const IrShape *dy = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
-    if (!pass_layout_is_blocked(ir_in(n, 0)) || !pass_layout_can_block(&n->out[0]->type) ||
+    if (!pass_layout_is_blocked(ir_in(n, 0)) || !can_block_floats(&n->out[0]->type) ||
         start.n != 4 || (step.n == 4 && step.v[1] != 1) || start.v[1] % l->block) {
         return false;
     }
@@ -291,7 +320,7 @@ static const LayoutRule rules[IR_OP_COUNT] = {
     [IR_OP_BATCH_NORM] = layout_blocked,
     [IR_OP_LRN] = layout_blocked,
     [IR_OP_MAP] = layout_map,
-    [IR_OP_DROPOUT] = layout_follow,
+    [IR_OP_DROPOUT] = layout_dropout,
     [IR_OP_CONCAT] = layout_concat,
     [IR_OP_SHUFFLE] = layout_shuffle,
     [IR_OP_SLICE] = layout_slice,

@@ -9,7 +9,7 @@ typedef struct PassLayout {
     IrGraph *graph;
     int block;
     int changes;
-    IrValue **twin; // by value id: the same tensor in the other layout, or NULL
+    IrValue **twin; // by value id: the same tensor in another layout, or NULL
     size_t n_twins;
 } PassLayout;
 
@@ -23,7 +23,8 @@ void pass_layout_require(PassLayout *l, IrNode *n, int i, int block); // operand
 
 bool pass_layout_is_blocked(const IrValue *v);
 bool pass_layout_is_scalar(const IrType *t); // one element
-// Blocks are laid out per image: only the first dimension may depend on N.
+// Of a type that has kernels on blocks. These are laid out per image: only the first dimension may
+// depend on N.
 bool pass_layout_can_block(const IrType *t);
 bool pass_layout_fits_from(const IrNode *n, int first); // so may operands `first` and on
 // Operand i as rank 4: `lead` ones before its shape, the rest behind.

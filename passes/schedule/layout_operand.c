@@ -39,14 +39,18 @@ IrValue *pass_layout_get(PassLayout *l, IrValue *v, int block, IrNode *user) {
         return v;
     }
     IrValue *t = *find_twin(l, v);
-    if (!t) {
-        IrBuilder b = pass_layout_before(l, user, v);
-        t = pass_layout_check(ir_build1(&b, IR_OP_REORDER, v), &b);
-        t->type.block = block;
-        *find_twin(l, v) = t;
-        *find_twin(l, t) = v;
-        l->changes++;
+    if (t && t->type.block == block) {
+        return t;
     }
+    if (v->type.block && block) { // no kernel goes from one block to another
+        return pass_layout_get(l, pass_layout_get(l, v, 0, user), block, user);
+    }
+    IrBuilder b = pass_layout_before(l, user, v);
+    t = pass_layout_check(ir_build1(&b, IR_OP_REORDER, v), &b);
+    t->type.block = block;
+    *find_twin(l, v) = t; // of several blocks the last one
+    *find_twin(l, t) = v;
+    l->changes++;
     return t;
 }
 
@@ -59,9 +63,14 @@ void pass_layout_require(PassLayout *l, IrNode *n, int i, int block) {
 
 // ---------------------------------------------------------------- operands of maps and epilogues
 
+static const bool blocked_types[IR_DTYPE_COUNT] = {
+    [IR_F32] = true, [IR_F16] = true, [IR_BF16] = true,
+    [IR_I8] = true,  [IR_U8] = true,  [IR_I32] = true,
+};
+
 bool pass_layout_can_block(const IrType *t) {
     const IrDim *d = t->shape.dim;
-    return t->dtype == IR_F32 && t->shape.rank == 4 && !d[1].n && !d[2].n && !d[3].n;
+    return blocked_types[t->dtype] && t->shape.rank == 4 && !d[1].n && !d[2].n && !d[3].n;
 }
 
 bool pass_layout_is_scalar(const IrType *t) {
@@ -74,7 +83,7 @@ bool pass_layout_is_scalar(const IrType *t) {
 }
 
 static bool fits_block(const IrType *t) {
-    return t->dtype == IR_F32 || pass_layout_is_scalar(t);
+    return blocked_types[t->dtype] || pass_layout_is_scalar(t);
 }
 
 // Dim i of s is that of `full` (wanted) or 1 (not wanted).
