@@ -11,11 +11,14 @@
 #include <unistd.h>
 
 void rt_std_open(void) {
-    for (int fd = 0; fd <= 2; fd++)
-        // On exec it closes again, by which rt_place_open() knows it: a descriptor that was given
-        // to us cannot have that flag.
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) != fd)
+    for (int fd = 0; fd <= 2; fd++) {
+        // The wrong way round: what is read or written there is an error, as of a closed one. On
+        // exec it closes again, by which rt_place_open() knows it: a descriptor that was given to
+        // us cannot have that flag.
+        int how = (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC;
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", how) != fd)
             _exit(1);
+    }
     signal(SIGXFSZ, SIG_IGN);
 }
 

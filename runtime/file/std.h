@@ -2,9 +2,9 @@
 #ifndef RUNTIME_FILE_STD_H
 #define RUNTIME_FILE_STD_H
 
-// First of all in main(): where one of the three is closed, /dev/null takes its place, so that no
-// file opened later gets its number and what is printed there. A file past the limit that the shell
-// set is an error of its writing, not the end of the process.
+// First of all in main(): where one of the three is closed, its number is taken, so that no file
+// opened later gets it and what is printed there; using it stays an error. A file past the limit
+// that the shell set is an error of its writing, not the end of the process.
 void rt_std_open(void);
 // Last of all: `code`, or 1 after a line on standard error where something that was printed did not
 // arrive. Where its reader went away, the process ends by SIGPIPE as ever.
