@@ -2,7 +2,7 @@
 // test_outputs.py.
 //
 //   FAULT_PROGRAM  the program's name as the kernel has it (15 characters): others are left alone
-//   FAULT_CALL     fsync, fclose, fflush, rename, write, fchmod or mkdir
+//   FAULT_CALL     fsync, fclose, fflush, rename, write, fchmod, open or mkdir (or mkdtemp)
 //   FAULT_AT       which one of them fails, from 1, with ENOSPC
 //   FAULT_HITS     a file to which a byte is appended when it does
 //   FAULT_SLEEP    seconds: it waits instead
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -51,6 +52,17 @@ int fchmod(int fd, mode_t mode) {
 int mkdir(const char *path, mode_t mode) {
     return is_hit("mkdir") ? -1 : (int)syscall(SYS_mkdir, path, mode);
 }
+char *mkdtemp(char *name) {
+    return is_hit("mkdir") ? NULL : REAL(char *(*)(char *), "mkdtemp")(name);
+}
+int open(const char *path, int flags, ...) {
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return is_hit("open") ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 ssize_t write(int fd, const void *data, size_t n) {
     return fd > 2 && is_hit("write") ? -1 : syscall(SYS_write, fd, data, n);
 }
