@@ -111,6 +111,18 @@ bool tool_write_temp(Tool *t, const char *path, ToolPrint print, void *ctx) {
     return ok && !t->diag.errors;
 }
 
+bool tool_load_names(Tool *t, const char *path, RtNames *names) {
+    RtErr err;
+    return rt_names_load(names, path, &err) || complain(t, &err);
+}
+
+const char *const *tool_keep_names(Tool *t, const RtNames *names) {
+    const char **kept = ir_alloc_array(t->arena, (size_t)names->n + 1, sizeof *kept);
+    for (int64_t i = 0; i < names->n; i++)
+        kept[i] = ir_strdup(t->arena, names->name[i]);
+    return kept;
+}
+
 const char *tool_model_hash(Tool *t, const char *path) {
     enum { PIECE = 1 << 20 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include "tools/finetune.h"
 
-#include "runtime/file/names.h"
-
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool wrong(Finetune *f, const char *fmt, const char *what) {
     ir_error(&f->tool->diag, IR_NOWHERE, fmt, what);
@@ -34,37 +33,16 @@ static bool is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-// `where` names the file and line, or the folder, that the name comes from.
-static bool add_label(Finetune *f, const char *name, const char *where, int *cap) {
+// Of a folder below `path`.
+static bool add_label(Finetune *f, const char *name, const char *path, int *cap) {
     const char **v = (const char **)f->labels, *why = rt_name_fault(name);
     if (why) {
-        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: %s: the class name '%s' %s", where, name,
+        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: %s: the class name '%s' %s", path, name,
                  why);
         return false;
     }
     IR_PUSH(f->tool->arena, v, f->n_labels, *cap, ir_strdup(f->tool->arena, name));
     f->labels = v;
-    return true;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-// Data says which class an image has by its name.
-static bool names_differ(Finetune *f, const char *where) {
-    size_t n = (size_t)f->n_labels;
-    const char **v = ir_alloc_array(f->tool->arena, n + 1, sizeof *v);
-    if (n)
-        memcpy(v, f->labels, n * sizeof *v);
-    qsort(v, n, sizeof *v, by_name);
-    for (size_t i = 1; i < n; i++) {
-        if (strcmp(v[i - 1], v[i]) == 0) {
-            ir_error(&f->tool->diag, IR_NOWHERE, "--classes: %s: '%s' stands there twice", where,
-                     v[i]);
-            return false;
-        }
-    }
     return true;
 }
 
@@ -88,35 +66,22 @@ static bool labels_of_folder(Finetune *f, const char *path) {
     return f->n_labels || wrong(f, "--classes: '%s' has no folders, one per class", path);
 }
 
-static bool labels_of_text(Finetune *f, const char *path, char *text) {
-    int cap = 0, number = 1;
-    char *rest = rt_names_begin(text);
-    for (char *line; (line = rt_names_line(&rest)); number++) {
-        const char *where = ir_sprintf(f->tool->arena, "%s, line %d", path, number);
-        if (*line && !add_label(f, line, where, &cap))
-            return false;
-    }
-    return names_differ(f, path);
-}
-
+// Data says which class an image has by its name, so names differ.
 static bool labels_of_file(Finetune *f, const char *path) {
-    FILE *file = fopen(path, "r");
-    char *text = NULL;
-    size_t size = 0;
-    ssize_t n = file ? getdelim(&text, &size, 0, file) : -1; // all of it: text has no byte 0
-    bool good = file && !ferror(file);
-    if (!good)
+    RtNames names;
+    if (access(path, F_OK) != 0)
+        return wrong(f, "--classes takes a number, a file of labels or a folder, not '%s'", path);
+    if (!tool_load_names(f->tool, path, &names))
+        return false;
+    int64_t earlier, line = rt_names_twice(&names, &earlier);
+    if (line)
         ir_error(&f->tool->diag, IR_NOWHERE,
-                 "--classes takes a number, a file of labels or a folder; '%s': %s", path,
-                 strerror(errno));
-    else if (n > 0 && strlen(text) != (size_t)n)
-        good = wrong(f, "--classes: '%s' is no text: it has a byte 0", path);
-    else
-        good = n <= 0 || labels_of_text(f, path, text);
-    free(text);
-    if (file)
-        fclose(file);
-    return good;
+                 "--classes: %s: '%s' stands there twice, in lines %lld and %lld", path,
+                 names.name[line - 1], (long long)earlier, (long long)line);
+    f->labels = tool_keep_names(f->tool, &names);
+    f->n_labels = (int)names.n;
+    rt_names_free(&names);
+    return !line;
 }
 
 static bool read_classes(Finetune *f) {

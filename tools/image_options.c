@@ -4,10 +4,8 @@
 #include "tools/literal.h"
 #include "tools/tool.h"
 
-#include "runtime/file/names.h"
 #include "runtime/image/image.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,35 +243,32 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreproc
 
 // ---------------------------------------------------------------- labels
 
-// Lines of text to labels; a last empty line does not count.
-static void split_labels(Tool *t, char *text, CgOptions *cg) {
-    int cap = 0, n = 0;
-    const char **v = NULL;
-    char *rest = rt_names_begin(text);
-    for (char *line; (line = rt_names_line(&rest));)
-        IR_PUSH(t->arena, v, n, cap, line);
-    cg->labels = v;
-    cg->n_labels = n;
+// Lines of text to labels.
+static void split_labels(Tool *t, const char *text, CgOptions *cg) {
+    RtNames names;
+    char *copy = strdup(text);
+    if (!copy || !rt_names_split(&names, copy)) {
+        free(copy);
+        ir_fatal(&t->diag, IR_NOWHERE, "no memory for labels");
+    }
+    cg->labels = tool_keep_names(t, &names);
+    cg->n_labels = (int)names.n;
+    rt_names_free(&names);
 }
 
-// The file's text; NULL after an error.
-static char *read_labels(Tool *t, const char *path) {
-    enum { MAX = 1 << 24 };
-    FILE *f = fopen(path, "r");
-    char *text = ir_alloc(t->arena, MAX + 1);
-    size_t n = f ? fread(text, 1, MAX + 1, f) : 0;
-    const char *why = !f || ferror(f)      ? strerror(errno)
-                      : n > MAX            ? "it is larger than 16 MB"
-                      : memchr(text, 0, n) ? "it has bytes 0 (UTF-16? save it as UTF-8)"
-                                           : NULL;
-    if (f)
-        fclose(f);
-    if (why) {
-        ir_error(&t->diag, IR_NOWHERE, "cannot read the label file %s: %s", path, why);
-        return NULL;
-    }
-    text[n] = 0;
-    return text;
+// A name that two classes have is told: ImageNet has cranes that fly and cranes that lift.
+static bool read_labels(Tool *t, const char *path, CgOptions *cg) {
+    RtNames names;
+    if (!tool_load_names(t, path, &names))
+        return false;
+    int64_t earlier, line = rt_names_twice(&names, &earlier);
+    if (line)
+        ir_warn(&t->diag, IR_NOWHERE, "%s: '%s' stands there twice, in lines %lld and %lld", path,
+                names.name[line - 1], (long long)earlier, (long long)line);
+    cg->labels = tool_keep_names(t, &names);
+    cg->n_labels = (int)names.n;
+    rt_names_free(&names);
+    return true;
 }
 
 // PaddleOCR's characters stand between a blank and, where it reads them, a space.
@@ -321,7 +316,7 @@ static bool take_foreign_labels(Tool *t, const IrGraph *g, int64_t classes, CgOp
             cg->labels = list.v;
             cg->n_labels = list.n;
         } else {
-            split_labels(t, ir_strdup(t->arena, text), cg);
+            split_labels(t, text, cg);
         }
         if (strcmp(keys[i], "character") == 0) {
             want = count_last(g);
@@ -340,18 +335,8 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
     int64_t classes = count_classes(g);
     const char *own = meta(g->prog, "hone.labels");
     if (im->labels) {
-        char *text = read_labels(t, im->labels);
-        if (!text)
+        if (!read_labels(t, im->labels, cg))
             return false;
-        split_labels(t, text, cg);
-        for (int i = 0; i < cg->n_labels; i++) {
-            const char *why = rt_name_fault(cg->labels[i]);
-            if (why) {
-                ir_error(&t->diag, IR_NOWHERE, "%s, line %d: the label '%s' %s", im->labels, i + 1,
-                         cg->labels[i], why);
-                return false;
-            }
-        }
         if (cg->n_labels != classes) {
             ir_error(&t->diag, IR_NOWHERE, "%s has %d labels, the model's output '%s' %lld classes",
                      im->labels, cg->n_labels, g->outputs[0]->name, (long long)classes);
@@ -360,7 +345,7 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
         return true;
     }
     if (own) {
-        split_labels(t, ir_strdup(t->arena, own), cg);
+        split_labels(t, own, cg);
         if (cg->n_labels == classes)
             return true;
         ir_warn(&t->diag, IR_NOWHERE,

@@ -11,6 +11,7 @@
 #include "ir/memory.h"
 #include "passes/passes.h"
 #include "runtime/core/text.h"
+#include "runtime/file/names.h"
 #include "runtime/file/out.h"
 #include "tools/options.h"
 
@@ -164,6 +165,10 @@ typedef enum ToolEmit {
     EMIT_OBJECT,
     EMIT_LLVM_IR,
     EMIT_ASM,
+// A file of class names; rt_names_free() releases. False after an error.
+bool tool_load_names(Tool *t, const char *path, RtNames *names);
+const char *const *tool_keep_names(Tool *t, const RtNames *names); // a copy in the arena
+
     EMIT_IR,
     EMIT_COUNT
 } ToolEmit;

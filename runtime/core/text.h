@@ -48,13 +48,15 @@ static inline uint32_t rt_utf8_decode(const unsigned char *s, int length) {
     return c;
 }
 
-// Length of the character at text (0-ended), 0 where its first byte must be escaped: malformed UTF-8,
-// controls (C0, DEL, C1), ends of lines, and what is invisible and changes how others are shown: the
-// direction of writing, byte order marks, annotations, tags.
+// Length of the character at text (0-ended), 0 where its first byte must be escaped: malformed
+// UTF-8, controls (C0, DEL, C1), ends of lines, and what is invisible or changes how others are
+// shown: soft hyphens, fillers, spaces of no width, joiners, the direction of writing, byte order
+// marks, annotations, tags.
 static inline int rt_utf8_printable(const char *text) {
     static const uint32_t hidden[][2] = {
-        {0x00, 0x1f},     {0x7f, 0x9f},     {0x61c, 0x61c},   {0x200e, 0x200f},   {0x2028, 0x202e},
-        {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},
+        {0x115f, 0x1160}, {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
+        {0x3164, 0x3164}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
     };
     const unsigned char *s = (const unsigned char *)text;
     int n = rt_utf8_length(s);
@@ -63,6 +65,11 @@ static inline int rt_utf8_printable(const char *text) {
         if (c >= hidden[i][0] && c <= hidden[i][1])
             return 0;
     return n;
+}
+
+// Joiners are invisible, but Persian, Indic scripts and pictures of families are spelled with them.
+static inline bool rt_utf8_is_joiner(const char *text) {
+    return strncmp(text, "\xe2\x80\x8c", 3) == 0 || strncmp(text, "\xe2\x80\x8d", 3) == 0;
 }
 
 static inline bool rt_utf8_valid(const char *text, size_t bytes) {

@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 
-#include "runtime/file/names.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,7 +298,8 @@ bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {
     if (!text)
         return rt_build_error(b, "%s", err.text);
     const char *slash = strrchr(path, '/');
-    List l = {.b = b, .path = path, .p = rt_names_begin(text), .end = text + size};
+    bool marked = strncmp(text, "\xef\xbb\xbf", 3) == 0; // a byte order mark
+    List l = {.b = b, .path = path, .p = text + (marked ? 3 : 0), .end = text + size};
     l.folder = !slash          ? strdup(".")
                : slash == path ? strdup("/")
                                : strndup(path, (size_t)(slash - path));

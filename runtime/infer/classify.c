@@ -10,7 +10,7 @@
 #include "runtime/file/names.h"
 #include "runtime/infer/infer.h"
 
-enum { MAX_LABEL_FILE = 64 << 20, DEFAULT_BATCH = 8 };
+enum { DEFAULT_BATCH = 8 };
 
 typedef struct Settings {
     bool help, json, bgr, rgb;
@@ -32,10 +32,10 @@ typedef struct Classifier {
     bool fixed;               // every run has exactly `slots` images
     const char *const *labels;
     int64_t n_labels;
-    char *label_text; // owns the lines of --labels
-    char *x;          // [slots][image_bytes]
-    float **y;        // one buffer for each output
-    RtErr *errors;    // [slots]
+    RtNames names; // of --labels, or none
+    char *x;       // [slots][image_bytes]
+    float **y;     // one buffer for each output
+    RtErr *errors; // [slots]
     int failed;
 } Classifier;
 
@@ -60,35 +60,14 @@ static void print_help(const Classifier *c, const RtCliOption *options, int n) {
            p, p, p);
 }
 
-// One label a line.
 static bool load_labels(Classifier *c, const char *path, RtErr *err) {
-    size_t size;
-    char *text = (char *)rt_file_load(path, MAX_LABEL_FILE, &size, err);
-    if (!text)
+    if (!rt_names_load(&c->names, path, err))
         return false;
-    c->label_text = text;
-    const char **labels = calloc((size_t)c->classes, sizeof *labels);
-    c->labels = labels;
-    if (!labels)
-        return rt_fail(err, "%s: no memory", path);
-    int64_t n = 0;
-    char *rest = rt_names_begin(text);
-    for (char *line; (line = rt_names_line(&rest)); n++) {
-        const char *why = rt_name_fault(line);
-        if (why)
-            return rt_fail(err, "%s, line %lld: the label '%s' %s", path, (long long)n + 1, line,
-                           why);
-        if (n < c->classes)
-            labels[n] = line;
-    }
-    if (rest < text + size)
-        return rt_fail(err, "%s, line %lld: it has a byte 0 (UTF-16? save it as UTF-8)", path,
-                       (long long)n);
-    c->n_labels = n;
-    if (n != c->classes)
-        return rt_fail(err, "%s: %lld labels, but the model has %lld classes", path, (long long)n,
-                       (long long)c->classes);
-    return true;
+    c->labels = c->names.name;
+    c->n_labels = c->names.n;
+    return c->n_labels == c->classes ||
+           rt_fail(err, "%s: %lld labels, but the model has %lld classes", path,
+                   (long long)c->n_labels, (long long)c->classes);
 }
 
 // The model's preprocessing with the user's changes.
@@ -328,10 +307,7 @@ static void release(Classifier *c) {
     free(c->y);
     free(c->x);
     free(c->errors);
-    if (c->label_text) {
-        free((void *)c->labels);
-        free(c->label_text);
-    }
+    rt_names_free(&c->names);
     hone_destroy(c->model);
 }
 

@@ -107,7 +107,8 @@ def test_labels_as_lists():
 
 def test_label_files():
     name = model({"hone.mean": "0.5", "hone.std": "0.5", "hone.resize": "48"})
-    for data, want in ((b"\xef\xbb\xbfcat\r\ndog\r\nemu\r\n", ["cat", "dog", "emu"]), ("Käse\n猫\n😀".encode(), ["Käse", "猫", "😀"])):
+    for data, want in ((b"\xef\xbb\xbfcat\r\ndog\r\nemu\r\n", ["cat", "dog", "emu"]), ("Käse\n猫\n😀".encode(), ["Käse", "猫", "😀"]),
+                       ("می\u200cخورد\nb\n👨\u200d👩\n\n\n".encode(), ["می\u200cخورد", "b", "👨\u200d👩"])):
         with open(temp("labels.txt"), "wb") as f:
             f.write(data)
         compiled(name, "--labels", "labels.txt")
@@ -116,7 +117,9 @@ def test_label_files():
         top = json.loads(ok(temp("p"), "--json", "--labels", "labels.txt", os.path.join(ROOT, "tools", "sample", "sneaker.png")))["top"]
         assert sorted(t["label"] for t in top) == sorted(want)
     for data, word in ((b"K\xe4se\ndog\nemu\n", "line 1"), (b"cat\ndog\x1b[31m\nemu\n", "line 2"), (b"a\0b\nb\nc\n", "UTF-16"),
-                       ("a\nb\nc\n".encode("utf-16"), "UTF-8"), (b"a\nb\n", "2 labels"), (b"a\nb\nc\nd\n", "4 labels"), (b"", "0 labels")):
+                       ("a\nb\nc\n".encode("utf-16"), "UTF-8"), (b"a\nb\n", "2 labels"), (b"a\nb\nc\nd\n", "4 labels"), (b"", "0 labels"),
+                       (b"a\n\nb\nc\n", "line 2: it is empty"), (b"a\n\nc\n", "line 2: it is empty"),
+                       *((f"a\nb{c}\nc\n".encode(), "line 2: the name") for c in "\u200b\u200e\u202e\u2066\u2069\ufeff\x85")):
         with open(temp("labels.txt"), "wb") as f:
             f.write(data)
         for command in ((HONE, "compile", name, "-o", "q"), (HONE, "inspect", name, "--json"),
@@ -124,6 +127,10 @@ def test_label_files():
             code, out, err = run(*command, "--labels", "labels.txt")
             assert code == 1 and word in out + err and "\x1b" not in out + err and len(err.splitlines()) <= 1, (data, command, out, err)
         assert not os.path.exists(temp("q"))
+    with open(temp("labels.txt"), "w") as f:
+        f.write("crane\nmaillot\ncrane\n")
+    assert "'crane' stands there twice, in lines 1 and 3" in compiled(name, "--labels", "labels.txt")[2]
+    assert labels() == ["crane", "maillot", "crane"]
     code, _, err = run(HONE, "finetune", name, "-o", "q", "--classes", "3", "--labels", "labels.txt")
     assert code == 1 and "--classes and --labels exclude each other" in err, err
 

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from script import HONE, SNEAKER, main, ok, run, temp
 
 F = TensorProto.FLOAT
-ODD = [chr(c) for c in range(1, 256)] + ["\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ufff9\U000e0041",
+ODD = [chr(c) for c in range(1, 256)] + ["\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ufff9\U000e0041\u200b\u200c\u200d\u3164\u180e",
     "\x1b]0;PWNED\x07\x1b[31m\x1b[2J", "</title><script>alert(1)</script>", "x\n#error INJECTED\nint pwned(void){return 1;}\n//", "y\\", "??/",
     "*/ int x; /*", "\\\n", "\"); system(\"id", "%s%n%d", "&lt;b&gt;", "$(id)`id`", "../../../etc/passwd", "__metadata__", "a=b", "N", "Käse 猫 😀", "\\N\\G",
     "'; DROP", "]]>", "<!--", "--help", "-rf", ".", "a\tb", "\r", "x" * 3000]
@@ -50,8 +50,9 @@ def network(text, path, kind="x"):
 
 
 def hidden(c):
-    return (unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u061c\u200e\u200f\ufeff" or "\u202a" <= c <= "\u202e" or
-            "\u2060" <= c <= "\u206f" or "\ufff9" <= c <= "\ufffb" or "\U000e0000" <= c <= "\U000e007f")
+    return (unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\xad\u034f\u061c\u115f\u1160\u180e\u3164\ufeff\uffa0" or
+            "\u200b" <= c <= "\u200f" or "\u202a" <= c <= "\u202e" or "\u2060" <= c <= "\u206f" or "\ufff9" <= c <= "\ufffb" or
+            "\U000e0000" <= c <= "\U000e007f")
 
 
 def shown(data):

@@ -260,7 +260,7 @@ def labels(text, *flags):
 def test_label_files():
     """A byte order mark and carriage returns go; the names come back from the exported model as they were."""
     names = ["a", "b b", "c\u00e9\u2603"]
-    for text in ("\n".join(names), "\n".join(names) + "\n", "\r\n".join(names) + "\r\n"):
+    for text in ("\n".join(names), "\n".join(names) + "\n", "\r\n".join(names) + "\r\n", "\n".join(names) + "\n\n\n", "\r\n".join(names) + "\r\n\r\n"):
         for mark in (b"", b"\xef\xbb\xbf"):
             code, _, err = labels(mark + text.encode())
             assert code == 0, err
@@ -285,10 +285,15 @@ def test_label_files():
     assert sorted(t["label"] for t in line["top"]) == ["x", "y", "z"], line
 
 
+INVISIBLE = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff\xad\u3164\U000e0041\x85\x9b"
+
+
 def test_label_files_refused():
     for text, words in ((b"a\nb\xe9\nc\n", "line 2"), (b"a\nb\tb\nc\n", "control character"), (b"a\nb\na\n", "twice"),
                         (b"a\nb\x1b[1m\n", "control character"), (b"a\nb\xc2\x85c\n", "control character"),
-                        (b"a\x00\nb\n", "byte 0"), ("a\nb\n".encode("utf-16"), ""), (b"a\nb\xed\xa0\x80\n", "UTF-8")):
+                        (b"a\x00\nb\n", "bytes 0"), ("a\nb\n".encode("utf-16"), ""), (b"a\nb\xed\xa0\x80\n", "UTF-8"),
+                        (b"a\n\nb\n", "line 2: it is empty"), (b"\n\na\nb", "line 1: it is empty"), (b"\r\na\r\nb", "line 1: it is empty"),
+                        *((f"a\nb{c}c\n".encode(), "line 2: the name 'b\\x") for c in INVISIBLE)):
         code, _, err = labels(text)
         assert code == 1 and words in err and err.count("\n") == 1, (text, err)
         assert all(c == "\n" or ord(c) >= 32 for c in err), err
@@ -298,7 +303,7 @@ def test_class_folders_refused():
     """Names that no line of text can hold: at compile time, and where the program learns them."""
     onnx.save(tuned_models.MODELS["gemm"]()[0], temp("f.onnx"))
     ok(HONE, "finetune", temp("f.onnx"), "-o", temp("f"), "--classes", 2)
-    for i, bad in enumerate((b"new\nline", b"latin\xe9", b"tab\t")):
+    for i, bad in enumerate((b"new\nline", b"latin\xe9", b"tab\t", "turn\u202e".encode(), "space\u200b".encode())):
         folder = os.path.join(temp("").encode(), b"bad%d" % i)
         for name in (bad, b"good"):
             os.makedirs(os.path.join(folder, name))

@@ -27,9 +27,11 @@ static void knows_every_code_point(void) {
         hidden += valid && !rt_utf8_printable(s);
     }
     CHECK_INT_EQ(wrong, 0);
-    // C0 without NUL, DEL and C1, U+061C, marks, ends and turns, U+2060 to 206F, BOM, annotations,
-    // tags
-    CHECK_INT_EQ(hidden, 31 + 33 + 1 + 2 + 7 + 16 + 1 + 3 + 128);
+    // C0 without NUL, DEL and C1, soft hyphen, U+034F, U+061C, fillers (4), U+180E, U+200B to 200F,
+    // ends and turns, U+2060 to 206F, BOM, annotations, tags
+    CHECK_INT_EQ(hidden, 31 + 33 + 1 + 1 + 1 + 4 + 1 + 5 + 7 + 16 + 1 + 3 + 128);
+    CHECK(rt_utf8_is_joiner("\xe2\x80\x8c") && rt_utf8_is_joiner("\xe2\x80\x8dx"));
+    CHECK(!rt_utf8_is_joiner("\xe2\x80\x8b") && !rt_utf8_is_joiner("\xe2\x80"));
     CHECK(!rt_utf8_length((unsigned char *)"\xc0\x80") &&
           !rt_utf8_length((unsigned char *)"\xe0\x80\x80"));
     CHECK(!rt_utf8_length((unsigned char *)"\xc3") &&
