@@ -36,8 +36,9 @@ typedef struct HoneTensorInfo {
 } HoneTensorInfo;
 
 typedef struct HoneOptions {
-    // 0: what affinity mask and cgroup quota allow, or fewer if OpenMP is told so (OMP_NUM_THREADS,
-    // omp_set_num_threads(), which also counts later). Fewer run where the system starts no more.
+    // 1 to 1024; 0: what affinity mask and cgroup quota allow, or fewer if OpenMP is told so
+    // (OMP_NUM_THREADS, omp_set_num_threads(), which also counts later). Fewer run where the system
+    // starts no more.
     int threads;
     // Shapes of inputs that it will be run with, where the model was compiled for several; others
     // are any. Of each counts the name (not NULL), the rank and dim[], where -1 is any.
@@ -56,7 +57,7 @@ unsigned hone_abi(void);
 
 // Text of the last error of this call goes to err[err_size] (may be NULL, 0). NULL on failure:
 // wrong ABI version, a CPU without the instructions that the model was compiled for, other shapes
-// than it was compiled for, no memory.
+// than it was compiled for, options that are none, no memory.
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
                        size_t err_size);
 // While another thread is in a call, the instance goes when that returns.
@@ -78,6 +79,7 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes);
 // Runs the model on dense row-major buffers. batch >= 0; 0 does nothing. Returns 0, or -1 with the
 // reason in hone_error(m).
 int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);
+// Of the calling thread's last call of m that returned 0 or -1; "" where that was 0.
 const char *hone_error(const HoneModel *m);
 
 #endif

@@ -5,9 +5,10 @@
 // run allocates nothing. Constants that kernels want in another form than the file's are made once,
 // by hone_create(), and belong to the instance.
 //
-// An instance serves one call at a time: `user` says whose. A second caller is refused, and writes
-// nothing but `misused`. Who destroys an instance in use leaves that to the call. In a forked child
-// the user of the parent's does not exist, and the instance is free.
+// An instance serves one call at a time: `user` says whose. A second caller is refused, writes
+// nothing of the instance, and is told so in its own thread (`refused`), whatever the first does
+// meanwhile. Who destroys an instance in use leaves that to the call. In a forked child the user of
+// the parent's does not exist, and the instance is free.
 #define _GNU_SOURCE
 #include "runtime/core/rt.h"
 
@@ -30,8 +31,7 @@ struct HoneModel {
     int threads;
     bool host_decides;    // about fewer threads, at each run
     _Atomic pid_t *process; // this one, where a child finds 0; NULL: the system has no such memory
-    _Atomic pid_t user;   // the process that is in a call, NOBODY, or DESTROYED in a call
-    _Atomic bool misused; // somebody was refused
+    _Atomic pid_t user;     // the process that is in a call, NOBODY, or DESTROYED in a call
     char *own, *given;    // workspaces; `given` wins
     size_t own_bytes, given_bytes;
     char *prepared; // what the steps of init made of the weights, or NULL
@@ -39,6 +39,9 @@ struct HoneModel {
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
     char error[256];
 };
+
+// The instance that the calling thread was refused by, in its last call of one; NULL: by none.
+static _Thread_local const HoneModel *refused;
 
 static int set_error(HoneModel *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static int set_error(HoneModel *m, const char *fmt, ...) {
@@ -97,6 +100,10 @@ static bool check_options(const HoneOptions *opt, RtErr *err) {
     for (int k = 0; opt && k < opt->n_inputs; k++)
         if (!opt->inputs[k].name)
             return rt_fail(err, "input %d of the options has no name", k);
+    if (opt && (opt->threads < 0 || opt->threads > RT_MAX_THREADS))
+        return rt_fail(err,
+                       "the options ask for %d threads: it is from 1 to %d, or 0 for the default",
+                       opt->threads, RT_MAX_THREADS);
     return true;
 }
 
@@ -213,7 +220,7 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         memset(m, 0, sizeof *m);
         m->desc = desc;
         m->threads = rt_threads(opt ? opt->threads : 0);
-        m->host_decides = !opt || opt->threads <= 0;
+        m->host_decides = !opt || opt->threads == 0;
         rt_barrier_init(&m->barrier, m->threads);
         map_process(m);
     }
@@ -236,6 +243,7 @@ static void free_model(HoneModel *m) {
 }
 
 void hone_destroy(HoneModel *m) {
+    refused = refused == m ? NULL : refused;
     if (m && atomic_exchange(&m->user, DESTROYED) != getpid())
         free_model(m);
 }
@@ -245,14 +253,15 @@ void hone_destroy(HoneModel *m) {
 // The user that the instance has now, for leave(); NOBODY: another thread is in a call.
 static pid_t enter(HoneModel *m) {
     pid_t user = NOBODY, me = this_process(m);
-    if (atomic_compare_exchange_strong(&m->user, &user, me))
-        return me;
-    if (user > 0 && user != me && atomic_compare_exchange_strong(&m->user, &user, me)) {
+    bool mine = atomic_compare_exchange_strong(&m->user, &user, me);
+    if (!mine && user > 0 && user != me && atomic_compare_exchange_strong(&m->user, &user, me)) {
         rt_barrier_init(&m->barrier, m->threads); // its threads may have been anywhere
-        return me;
+        mine = true;
     }
-    atomic_store(&m->misused, true);
-    return NOBODY;
+    refused = mine ? NULL : m;
+    if (mine)
+        m->error[0] = 0;
+    return mine ? me : NOBODY;
 }
 
 static void leave(HoneModel *m, pid_t user) {
@@ -394,8 +403,6 @@ static void call_observer(const HoneCall *call, int32_t node) {
 static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx) {
     size_t arena, total;
-    if (m->error[0]) // somebody refused may be reading it
-        m->error[0] = 0;
     if (check_call(m, batch, inputs, outputs) != 0)
         return -1;
     if (batch == 0)
@@ -449,8 +456,7 @@ int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const
 }
 
 const char *hone_error(const HoneModel *m) {
-    return m->error[0] || !atomic_load(&m->misused)
-               ? m->error
-               : "this instance is in use by another thread: an instance serves one call at a "
-                 "time, each thread creates its own";
+    return refused == m ? "this instance is in use by another thread: an instance serves one call "
+                          "at a time, each thread creates its own"
+                        : m->error;
 }

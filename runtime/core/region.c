@@ -29,8 +29,6 @@
 #include <xmmintrin.h>
 #endif
 
-enum { MAX_THREADS = 4096 };
-
 typedef struct Pool {
     pid_t process;      // 0: none yet
     int asked, threads; // most that were wanted, and how many there can be
@@ -41,7 +39,7 @@ static _Thread_local Pool pool; // of the calling thread, as OpenMP's own is
 
 int rt_threads(int asked) {
     if (asked > 0)
-        return asked < MAX_THREADS ? asked : MAX_THREADS;
+        return asked;
     int n = rt_cpus_available(), most = omp_get_max_threads(), limit = omp_get_thread_limit();
     n = most < n ? most : n;
     return limit < n ? limit : n;

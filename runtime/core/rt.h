@@ -64,6 +64,7 @@ uint64_t rt_now(void); // ns, monotonic
 int rt_cpus_available(void);
 // The quota alone in CPUs, rounded up; 0: none. `root` stands before /proc and /sys (tests).
 int rt_cgroup_cpus(const char *root);
+enum { RT_MAX_THREADS = 1024 }; // that anybody may ask for
 // What `asked` threads (0: default) mean here. The default is rt_cpus_available(), or what OpenMP
 // would use (OMP_NUM_THREADS, omp_set_num_threads(), OMP_THREAD_LIMIT) if that is less.
 int rt_threads(int asked);

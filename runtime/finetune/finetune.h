@@ -9,7 +9,7 @@
 
 // 1: the user's input is wrong, 2: the command line is
 enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
-enum { RT_MAX_THREADS = 1024, RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
+enum { RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
 
 typedef struct RtFine {
     const HoneTrainDesc *d;

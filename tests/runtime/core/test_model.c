@@ -1,6 +1,7 @@
 // hone.h on the hand-written model: batches 0 to 5, results that don't depend on threads, errors,
 // the caller's workspace, calls from inside a parallel region, many threads at once, each with its
 // instance or all with one. Compiled a second time with ThreadSanitizer.
+#include <limits.h>
 #include <omp.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -279,6 +280,37 @@ static void test_meddling(const float *x, const float *want) {
     }
 }
 
+static void call_misuser(void *ctx, const HoneCall *call, int32_t node) {
+    (void)call;
+    pthread_t t;
+    if (node != 1)
+        return;
+    REQUIRE(pthread_create(&t, NULL, misuse, ctx) == 0);
+    pthread_join(t, NULL);
+}
+
+// What options may not say, and an error that is told once.
+static void test_edges(const float *x, const float *want) {
+    static const int wrong[] = {-1, -5, INT_MIN, 1025, 100000, INT_MAX};
+    char why[256];
+    float y[CLASSES];
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        HoneOptions o = {.threads = wrong[i]};
+        REQUIRE(!hone_create(&hone_fake_desc, &o, why, sizeof why) && strstr(why, "threads"));
+    }
+    HoneModel *m = create(1);
+    const void *in[] = {x};
+    void *out[] = {y};
+    REQUIRE(hone_run(m, -1, in, out) == -1 && strstr(hone_error(m), "negative"));
+    REQUIRE(hone_set_workspace(m, NULL, 0) == 0 && !*hone_error(m));
+    REQUIRE(hone_run(m, 1, NULL, out) == -1 && strstr(hone_error(m), "NULL"));
+    REQUIRE(hone_run(m, 1, in, out) == 0 && !*hone_error(m) && memcmp(y, want, sizeof y) == 0);
+    Misuser u = {.m = m, .x = x, .want = want};
+    REQUIRE(rt_model_observe(m, 1, in, out, call_misuser, &u) == 0 && !*hone_error(m));
+    REQUIRE(u.refused == 1000 && u.wrong == 0);
+    hone_destroy(m);
+}
+
 #ifndef __SANITIZE_THREAD__
 // libgomp's own synchronisation is invisible to ThreadSanitizer: not for that build.
 static void test_nested(const float *x, const float *want) {
@@ -311,6 +343,7 @@ int main(void) {
     test_misuse(x, want, 1);
     test_misuse(x, want, 2);
     test_meddling(x, want);
+    test_edges(x, want);
     Caller one = {x, want, 1000, 8, false};
     call_often(&one);
     REQUIRE(one.good);
