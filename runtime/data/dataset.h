@@ -69,6 +69,9 @@ void rt_dataset_target(const RtDataset *d, int64_t item, float *row);
 // Tells every file that items are read from. False when visit() returned false, which ends it.
 bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *path), void *ctx);
 
+// Whether a folder at that path, there or not, is one of the data's or would be read as data.
+bool rt_dataset_takes(const RtDataset *d, const char *folder);
+
 // Decodes an image to 1 or 3 channels (not for tensors, which are no images). False with err set:
 // "rose/7.jpg: reason". rt_image_free() releases.
 bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err);

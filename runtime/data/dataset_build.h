@@ -18,6 +18,7 @@ typedef struct RtSource {
     char *labels; // arrays: the labels' file
     RtNpy array;  // arrays: the images
     int height, width, channels;
+    bool classes;   // files: the folders in that one are classes
     bool planar;    // [N,C,H,W]
     float *targets; // [N][classes] where labels are rows, else NULL
 } RtSource;

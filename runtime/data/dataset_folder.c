@@ -215,8 +215,11 @@ static bool check_names(Walk *w, const Names *names, bool all) {
 static bool read_classes(Walk *w, const Names *names, bool all) {
     RtBuild *b = w->b;
     int64_t errors = b->errors;
-    if (!check_names(w, names, all) || !rt_build_source(b, RT_SOURCE_FILES, w->root))
+    RtSource *source =
+        check_names(w, names, all) ? rt_build_source(b, RT_SOURCE_FILES, w->root) : NULL;
+    if (!source)
         return false;
+    source->classes = true;
     bool good = true;
     for (int64_t i = 0; i < names->n; i++) {
         int64_t before = b->part[w->part].n;

@@ -1,7 +1,9 @@
 // What is asked of a set after it was opened: names, labels, targets, pixels. Only reads; any
 // number of threads at once.
+#define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +70,37 @@ bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *p
         free(path);
     }
     return good;
+}
+
+// The path without links of a folder, or of where it will be. free() releases. NULL: there is none.
+static char *real_folder(const char *path) {
+    char *real = realpath(path, NULL), *copy = real ? NULL : strdup(path), *full = NULL;
+    if (!copy)
+        return real;
+    char *parent = realpath(dirname(copy), NULL);
+    free(copy);
+    copy = parent ? strdup(path) : NULL;
+    if (copy && asprintf(&full, "%s/%s", strcmp(parent, "/") ? parent : "", basename(copy)) < 0)
+        full = NULL;
+    free(copy);
+    free(parent);
+    return full;
+}
+
+// What lies below a folder of classes, unless it is hidden, is a class or of one.
+bool rt_dataset_takes(const RtDataset *d, const char *folder) {
+    const RtDataState *s = d->state;
+    char *path = real_folder(folder);
+    bool takes = false;
+    for (int64_t i = 0; path && !takes && i < s->n_sources; i++) {
+        char *root = s->source[i].classes ? realpath(s->source[i].name, NULL) : NULL;
+        size_t n = root && strcmp(root, "/") ? strlen(root) : 0;
+        takes = root && strncmp(path, root, n) == 0 &&
+                (!path[n] || (path[n] == '/' && path[n + 1] != '.'));
+        free(root);
+    }
+    free(path);
+    return takes;
 }
 
 // Row `at` of a u8 array to [height][width][channels].

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,29 +106,90 @@ bool rt_folder_claim(RtFolder *f, const char *model, RtErr *err) {
 
 // ---------------------------------------------------------------- the lock
 
-static bool make_folder(const char *path, RtErr *err) {
-    struct stat st;
-    if (mkdir(path, 0777) == 0)
-        return true;
-    int why = errno;
-    if (why == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return true;
-    return fail(path, why == EEXIST ? ENOTDIR : why, err);
+// Is it a file that a run keeps? `which` is the first of rt_folder_files that counts.
+static bool is_ours(const char *name, int which) {
+    const char *const *pattern = &rt_folder_files[which];
+    while (*pattern && fnmatch(*pattern, name, 0) != 0)
+        pattern++;
+    return *pattern != NULL;
 }
 
-static bool take_lock(RtFolder *f, RtErr *err) {
-    char who[32] = "";
-    if (flock(f->lock, LOCK_EX | LOCK_NB) != 0) {
-        int why = errno;
-        if (why != EWOULDBLOCK)
-            return rt_fail(err, "%s: cannot be locked: %s", f->path, strerror(why));
-        ssize_t n = pread(f->lock, who, sizeof who - 1, 0);
-        who[n > 0 ? strspn(who, "0123456789") : 0] = 0;
-        return rt_fail(err,
-                       "%s: another training runs in it%s%s%s; give this one --checkpoint "
-                       "FOLDER",
-                       f->path, *who ? " (process " : "", who, *who ? ")" : "");
+static bool is_temporary(const char *name) {
+    return (strncmp(name, "step-", 5) == 0 || strncmp(name, "run.json", 8) == 0) &&
+           strstr(name, ".tmp-");
+}
+
+// A folder that is there holds a run, or nothing but what does no harm: hidden files, a lock, what a
+// killed process left, and what a disk of its own begins with.
+static bool check_folder(const char *path, RtErr *err) {
+    DIR *dir = opendir(path);
+    char foreign[256] = "";
+    bool run = false;
+    if (!dir)
+        return fail(path, errno, err);
+    for (struct dirent *e; !run && (e = readdir(dir));) {
+        const char *name = e->d_name;
+        run = is_ours(name, 1); // but the lock
+        if (*name != '.' && !is_ours(name, 0) && !is_temporary(name) &&
+            strcmp(name, "lost+found") != 0)
+            snprintf(foreign, sizeof foreign, "%s", name);
     }
+    closedir(dir);
+    return run || !*foreign ||
+           rt_fail(err,
+                   "%s: is no folder of checkpoints: it holds '%s' and no run; give --checkpoint a "
+                   "folder of its own",
+                   path, foreign);
+}
+
+static bool make_folder(RtFolder *f, RtErr *err) {
+    struct stat st;
+    f->made = mkdir(f->path, 0777) == 0;
+    if (f->made)
+        return true;
+    int why = errno;
+    if (why == EEXIST && stat(f->path, &st) == 0 && S_ISDIR(st.st_mode))
+        return check_folder(f->path, err);
+    return fail(f->path, why == EEXIST ? ENOTDIR : why, err);
+}
+
+// Opens the file, makes it where it is not there. -1 and errno.
+static int open_lock(const char *file, bool *made) {
+    int how = O_RDWR | O_CLOEXEC | O_NOFOLLOW, lock = open(file, how);
+    *made = lock < 0 && errno == ENOENT;
+    return *made ? open(file, how | O_CREAT, 0666) : lock;
+}
+
+// Who held the lock may have removed the file: what is locked then is nobody's.
+static bool is_there(int lock, const char *file) {
+    struct stat mine, there;
+    return fstat(lock, &mine) == 0 && stat(file, &there) == 0 && mine.st_ino == there.st_ino &&
+           mine.st_dev == there.st_dev;
+}
+
+static bool refuse_lock(const RtFolder *f, int why, RtErr *err) {
+    char who[32] = "";
+    if (why != EWOULDBLOCK)
+        return rt_fail(err, "%s: cannot be locked: %s", f->path, strerror(why));
+    ssize_t n = pread(f->lock, who, sizeof who - 1, 0);
+    who[n > 0 ? strspn(who, "0123456789") : 0] = 0;
+    return rt_fail(err, "%s: another training runs in it%s%s%s; give this one --checkpoint FOLDER",
+                   f->path, *who ? " (process " : "", who, *who ? ")" : "");
+}
+
+static bool take_lock(RtFolder *f, const char *file, RtErr *err) {
+    bool made = false;
+    char who[32];
+    do {
+        if (f->lock >= 0)
+            close(f->lock);
+        f->lock = open_lock(file, &made);
+        if (f->lock < 0)
+            return fail(file, errno, err);
+        if (flock(f->lock, LOCK_EX | LOCK_NB) != 0)
+            return refuse_lock(f, errno, err);
+    } while (!is_there(f->lock, file));
+    f->made_lock = made;
     int n = snprintf(who, sizeof who, "%ld\n", (long)getpid());
     return (ftruncate(f->lock, 0) == 0 && pwrite(f->lock, who, (size_t)n, 0) == n) ||
            fail(f->path, errno, err);
@@ -136,38 +198,52 @@ static bool take_lock(RtFolder *f, RtErr *err) {
 // Of a process that was killed while it wrote: nobody else writes here.
 static void remove_temporaries(const char *folder) {
     DIR *dir = opendir(folder);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        bool ours = strncmp(e->d_name, "step-", 5) == 0 || strncmp(e->d_name, "run.json", 8) == 0;
-        if (ours && strstr(e->d_name, ".tmp-"))
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (is_temporary(e->d_name))
             unlinkat(dirfd(dir), e->d_name, 0);
-    }
     if (dir)
         closedir(dir);
 }
 
 bool rt_folder_open(RtFolder *f, const char *path, RtErr *err) {
-    *f = (RtFolder){.lock = -1};
-    if (!make_folder(path, err))
-        return false;
-    char *file = join(path, "lock", err);
-    int lock = file ? open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
-    bool ok = lock >= 0 || (file && fail(file, errno, err));
+    *f = (RtFolder){.path = strdup(path), .lock = -1};
+    char *file = f->path ? join(path, "lock", err) : NULL, *run;
+    if (!file)
+        return rt_fail(err, "%s: no memory", path);
+    bool ok = make_folder(f, err) && take_lock(f, file, err);
     free(file);
     if (!ok)
         return false;
-    *f = (RtFolder){.path = strdup(path), .lock = lock};
-    if (!f->path)
-        return rt_fail(err, "%s: no memory", path);
-    if (!take_lock(f, err))
-        return false;
     remove_temporaries(path);
-    free(f->path);
-    ok = rt_folder_read(f, path, err);
-    f->lock = lock;
-    return ok;
+    run = join(path, "run.json", err);
+    if (!run)
+        return false;
+    read_run(f, run);
+    free(run);
+    return true;
+}
+
+static void remove_file(const RtFolder *f, const char *name) {
+    RtErr ignored;
+    char *file = join(f->path, name, &ignored);
+    if (file)
+        unlink(file);
+    free(file);
+}
+
+// Where no run goes on, what this process made goes: the lock while it is held.
+static void undo(const RtFolder *f) {
+    if (f->made_lock)
+        remove_file(f, "lock");
+    if (f->made) {
+        remove_file(f, "run.json");
+        rmdir(f->path); // which leaves one that is not empty
+    }
 }
 
 void rt_folder_close(RtFolder *f) {
+    if (f->path && !f->kept)
+        undo(f);
     if (f->path && f->lock >= 0)
         close(f->lock);
     free(f->path);

@@ -312,17 +312,24 @@ bool rt_run_begin(RtRun *r) {
     if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
         return false;
     if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))
+    if (s->folder && rt_dataset_takes(r->data, s->folder))
+        return rt_fail(&r->err,
+                       "%s: checkpoints there would lie among the data, where a folder is a class; "
+                       "give --checkpoint FOLDER elsewhere, or --no-checkpoint",
+                       s->folder);
         return refuse_folder(r);
     if (s->resume && !resume(r, &found))
         return false;
     if (found)
         return true;
     if (!rt_engine_open_stage(r->engine, 0, &r->err))
+    r->folder.kept = found;
         return false;
     r->open_stage = 0;
     RtCheckpointKey key = rt_run_key(r); // its checkpoint says now whether they can be written
-    return !s->folder || (rt_folder_claim(&r->folder, r->key_model, &r->err) &&
-                          rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err));
+    r->folder.kept = s->folder && rt_folder_claim(&r->folder, r->key_model, &r->err) &&
+                     rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
+    return !s->folder || r->folder.kept;
 }
 
 void rt_run_close(RtRun *r) {
