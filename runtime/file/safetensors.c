@@ -49,7 +49,46 @@ static bool tensor_bytes(const RtNamedTensor *t, uint64_t *bytes) {
     return n < INT64_MAX;
 }
 
+// ---------------------------------------------------------------- a tensor's hash
+
+typedef struct Digits {
+    char text[DIGITS + 1];
+} Digits;
+
+// Of what it is called, what it is, and what it holds.
+static bool hash_tensor(const RtNamedTensor *t, const void *data, Digits *to) {
+    XXH3_state_t *hash = XXH3_createState();
+    uint64_t bytes = 0;
+    if (!hash || !tensor_bytes(t, &bytes))
+        return XXH3_freeState(hash), false;
+    XXH3_64bits_reset(hash);
+    XXH3_64bits_update(hash, t->name, strlen(t->name) + 1);
+    XXH3_64bits_update(hash, &t->dtype, sizeof t->dtype);
+    XXH3_64bits_update(hash, &t->rank, sizeof t->rank);
+    XXH3_64bits_update(hash, t->dim, (size_t)t->rank * sizeof *t->dim);
+    XXH3_64bits_update(hash, data, bytes);
+    snprintf(to->text, sizeof to->text, "%016llx", (unsigned long long)XXH3_64bits_digest(hash));
+    XXH3_freeState(hash);
+    return true;
+}
+
+// "hone.xxh3/NAME"; free() releases. NULL: no memory.
+static char *hash_key(const char *name) {
+    char *key = NULL;
+    return asprintf(&key, "hone.xxh3/%s", name) < 0 ? NULL : key;
+}
+
 // ---------------------------------------------------------------- writing
+
+static bool add_hash(RtJson *j, const RtNamedTensor *t) {
+    Digits digits;
+    char *key = hash_tensor(t, t->data, &digits) ? hash_key(t->name) : NULL;
+    if (key)
+        rt_json_text(j, key, digits.text);
+    bool good = key != NULL;
+    free(key);
+    return good;
+}
 
 // The header's text without padding; free() releases. NULL: no memory.
 static char *make_header(const RtMeta *meta, int n_meta, const RtNamedTensor *t, int n,
@@ -60,11 +99,14 @@ static char *make_header(const RtMeta *meta, int n_meta, const RtNamedTensor *t,
         return NULL;
     RtJson j = {.f = f};
     uint64_t at = 0, bytes = 0;
+    bool good = true;
     rt_json_begin(&j, NULL, '{');
     rt_json_begin(&j, "__metadata__", '{');
     rt_json_text(&j, "hone.xxh3", zeros);
     for (int i = 0; i < n_meta; i++)
         rt_json_text(&j, meta[i].key, meta[i].text);
+    for (int i = 0; i < n; i++)
+        good &= add_hash(&j, &t[i]);
     rt_json_end(&j, '}');
     for (int i = 0; i < n; i++) {
         tensor_bytes(&t[i], &bytes);
@@ -84,7 +126,8 @@ static char *make_header(const RtMeta *meta, int n_meta, const RtNamedTensor *t,
     rt_json_end(&j, '}');
     while (ftell(f) % 8)
         fputc(' ', f);
-    if (fclose(f) != 0) {
+    good &= fclose(f) == 0;
+    if (!good) {
         free(text);
         return NULL;
     }
@@ -213,6 +256,17 @@ static bool take_shape(json_t *shape, RtNamedTensor *like) {
     return true;
 }
 
+static bool has_hash(const RtSafetensors *s, const RtNamedTensor *t, const void *data, RtErr *err) {
+    Digits digits;
+    char *key = hash_tensor(t, data, &digits) ? hash_key(t->name) : NULL;
+    const char *stored = key ? rt_safetensors_meta(s, key) : NULL;
+    bool had = key != NULL;
+    free(key);
+    return (stored && strcmp(stored, digits.text) == 0) ||
+           rt_fail(err, had ? "%s: damaged: tensor '%s' has another hash" : "%s: '%s': no memory",
+                   s->path, t->name);
+}
+
 const void *rt_safetensors_get(const RtSafetensors *s, RtNamedTensor *like, RtErr *err) {
     json_t *t = json_object_get(s->header, like->name);
     json_t *offsets = json_object_get(t, "data_offsets");
@@ -235,5 +289,5 @@ const void *rt_safetensors_get(const RtSafetensors *s, RtNamedTensor *like, RtEr
         rt_fail(err, "%s: tensor '%s' lies outside the file", s->path, like->name);
         return NULL;
     }
-    return s->data + begin;
+    return has_hash(s, like, s->data + begin, err) ? s->data + begin : NULL;
 }

@@ -3,8 +3,10 @@
 //
 //   u64 little-endian: bytes of the header; the header, a JSON object, padded with spaces so that
 //   data starts at a multiple of 8; data. header: {"__metadata__": {"hone.xxh3": "16 hex digits",
-//   KEY: TEXT, ...}, NAME: {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, ...}
-//   hone.xxh3 is XXH3-64 of the file with the 16 digits as '0'.
+//   "hone.xxh3/NAME": "16 hex digits", KEY: TEXT, ...}, NAME: {"dtype": "F32", "shape": [..],
+//   "data_offsets": [begin, end]}, ...}
+//   hone.xxh3 is XXH3-64 of the file with the 16 digits as '0'; hone.xxh3/NAME is that of a tensor:
+//   name, type and shape as in the header, then the data, so that none passes for another.
 #ifndef RUNTIME_FILE_SAFETENSORS_H
 #define RUNTIME_FILE_SAFETENSORS_H
 
@@ -33,8 +35,8 @@ RtSafetensors *rt_safetensors_open(const char *path, RtErr *err);
 void rt_safetensors_close(RtSafetensors *s);                              // NULL is fine
 int rt_safetensors_count(const RtSafetensors *s);                         // of tensors
 const char *rt_safetensors_meta(const RtSafetensors *s, const char *key); // NULL: none
-// The tensor's data, 8-byte aligned, valid until close. NULL with err set: it is missing or has
-// another type or shape (dim[i] < 0 of `like` takes any size and returns it).
+// The tensor's data, 8-byte aligned, valid until close. NULL with err set: it is missing, has
+// another type, shape (dim[i] < 0 of `like` takes any size and returns it) or hash.
 const void *rt_safetensors_get(const RtSafetensors *s, RtNamedTensor *like, RtErr *err);
 
 #endif

@@ -282,6 +282,19 @@ static bool take_params(const RtSafetensors *f, const char *path, RtEngine *t, R
     return ok;
 }
 
+// Whether a run can stand there, as far as is known without its data: how many batches an epoch
+// has, whoever reads the data says.
+static bool is_position(const RtTrainState *s, int stages) {
+    const int64_t *at = s->at, most = INT64_C(1) << 53;
+    bool good = at[RT_AT_STAGE] < stages && at[RT_BEST_STAGE] < stages &&
+                at[RT_AT_STAGE_EPOCH] <= at[RT_AT_EPOCH] &&
+                at[RT_AT_STAGE_STEP] <= at[RT_AT_STEP] && at[RT_BEST_EPOCH] <= at[RT_AT_EPOCH] &&
+                s->n_history == at[RT_AT_EPOCH];
+    for (int i = 0; i < RT_N_AT; i++)
+        good &= at[i] >= -(i == RT_BEST_EPOCH) && at[i] < most;
+    return good;
+}
+
 static bool take_state(const RtSafetensors *f, const char *path, RtEngine *t, RtTrainState *s,
                        RtErr *err) {
     RtNamedTensor at = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
@@ -289,11 +302,9 @@ static bool take_state(const RtSafetensors *f, const char *path, RtEngine *t, Rt
     if (!take(f, at, s->at, sizeof s->at, err) || !take(f, sums, s->sum, sizeof s->sum, err) ||
         !take_history(f, s, err))
         return false;
-    int64_t stage = s->at[RT_AT_STAGE];
-    if (stage < 0 || stage >= rt_engine_desc(t)->n_stages)
-        return rt_fail(err, "%s: stage %lld of %d", path, (long long)stage,
-                       rt_engine_desc(t)->n_stages);
-    return rt_engine_open_stage(t, (int)stage, err) && take_params(f, path, t, s, err);
+    int stages = rt_engine_desc(t)->n_stages;
+    return (is_position(s, stages) || rt_fail(err, "%s: damaged: its position is none", path)) &&
+           rt_engine_open_stage(t, (int)s->at[RT_AT_STAGE], err) && take_params(f, path, t, s, err);
 }
 
 // The newest whole checkpoint of the folder's run. A run that was killed before its first leaves

@@ -11,7 +11,7 @@
 #include "runtime/train/engine.h"
 #include "runtime/train/folder.h"
 
-enum { RT_CHECKPOINT_FORMAT = 2, RT_CHECKPOINTS_KEPT = 2 };
+enum { RT_CHECKPOINT_FORMAT = 3, RT_CHECKPOINTS_KEPT = 2 };
 
 enum { // whole numbers of the position
     RT_AT_STAGE,

@@ -229,6 +229,9 @@ static bool train_epoch(RtRun *r, bool *stopped) {
     Group g = {0};
     *stopped = false;
     if (at[RT_AT_BATCH] == rt_source_batches(r->train))
+    if (at[RT_AT_BATCH] > rt_source_batches(r->train))
+        return rt_fail(&r->err, "%s: damaged: batch %lld of %lld", r->set->folder,
+                       (long long)at[RT_AT_BATCH], (long long)rt_source_batches(r->train));
         return true;
     if (!rt_source_seek(r->train, at[RT_AT_EPOCH], at[RT_AT_BATCH], &r->err))
         return false;

@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 static void mend_checksum(uint8_t *data, size_t size) {
-    static const char key[] = "\"hone.xxh3\":\"";
+    static const char key[] = "\"hone.xxh3\": \"";
     uint8_t *at = memmem(data, size, key, sizeof key - 1);
     char digits[17];
     if (!at || (size_t)(data + size - at) < sizeof key - 1 + 16)

@@ -1,5 +1,5 @@
 // Checkpoint files: what is written is read back; ten thousand flipped bits and every truncation of
-// a file are noticed; hostile headers are refused.
+// a file are noticed; of a file that is whole, no tensor passes for another.
 #define _GNU_SOURCE
 #include "runtime/file/safetensors.h"
 #include "tests/check.h"
@@ -8,11 +8,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static char folder[] = "/tmp/hone-safetensors-XXXXXX";
 static char path[64];
 
 static const float weights[6] = {1, -2, 3.5f, 0, 1e-20f, 6};
+static const float others[6] = {6, 5, 4, 3, 2, 1};
 static const int64_t numbers[2] = {INT64_MAX, -5};
 
 static void write_sample(void) {
@@ -108,6 +111,81 @@ static void notices_truncations(void) {
     free(data);
 }
 
+// The checksum over the whole file as it should be.
+static void mend(uint8_t *data, size_t size) {
+    static const char key[] = "\"hone.xxh3\": \"";
+    char digits[17], *at = (char *)memmem(data, size, key, strlen(key)) + strlen(key);
+    memset(at, '0', 16);
+    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)XXH3_64bits(data, size));
+    memcpy(at, digits, 16);
+}
+
+// Writes a and b, of one shape, forges the file, and asks for a.
+static bool takes_forged(void (*forge)(uint8_t *, size_t)) {
+    const RtNamedTensor t[] = {{"a", HONE_F32, 2, {2, 3}, weights},
+                               {"b", HONE_F32, 2, {2, 3}, others}};
+    RtNamedTensor want = {"a", HONE_F32, 2, {2, 3}, NULL};
+    RtErr err;
+    size_t size;
+    CHECK(rt_safetensors_write(path, NULL, 0, t, 2, &err));
+    uint8_t *data = load(&size);
+    forge(data, size);
+    mend(data, size);
+    store(data, size);
+    RtSafetensors *s = rt_safetensors_open(damaged_path, &err);
+    CHECK(s != NULL);
+    bool took = rt_safetensors_get(s, &want, &err) != NULL;
+    CHECK(took || strstr(err.text, "tensor 'a' has another hash"));
+    rt_safetensors_close(s);
+    free(data);
+    return took;
+}
+
+static void replace_all(uint8_t *data, size_t size, const char *from, const char *to) {
+    for (uint8_t *p; (p = memmem(data, size, from, strlen(from)));)
+        memcpy(p, to, strlen(to));
+}
+
+static void leave(uint8_t *data, size_t size) {
+    (void)data, (void)size;
+}
+
+static void change_last(uint8_t *data, size_t size) {
+    data[size - sizeof weights - 1] ^= 1; // of a: b is behind it
+}
+
+static void swap_names(uint8_t *data, size_t size) {
+    replace_all(data, size, "\"a\"", "\"?\"");
+    replace_all(data, size, "\"b\"", "\"a\"");
+    replace_all(data, size, "\"?\"", "\"b\"");
+}
+
+static void turn_shape(uint8_t *data, size_t size) {
+    replace_all(data, size, "[2, 3]", "[3, 2]");
+}
+
+static void drop_hash(uint8_t *data, size_t size) {
+    replace_all(data, size, "hone.xxh3/a", "hone.xxh3.a");
+}
+
+static void notices_forged_tensors(void) {
+    CHECK(takes_forged(leave));
+    CHECK(!takes_forged(change_last));
+    CHECK(!takes_forged(drop_hash));
+    CHECK(!takes_forged(swap_names));
+    RtNamedTensor want = {"a", HONE_F32, 2, {3, 2}, NULL};
+    RtErr err;
+    size_t size;
+    uint8_t *data = load(&size);
+    turn_shape(data, size);
+    mend(data, size);
+    store(data, size);
+    RtSafetensors *s = rt_safetensors_open(damaged_path, &err);
+    CHECK(s && !rt_safetensors_get(s, &want, &err) && strstr(err.text, "another hash"));
+    rt_safetensors_close(s);
+    free(data);
+}
+
 int main(void) {
     CHECK(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/x.safetensors", folder);
@@ -117,6 +195,7 @@ int main(void) {
     CHECK_RUN(reads_what_it_wrote);
     CHECK_RUN(notices_flipped_bits);
     CHECK_RUN(notices_truncations);
+    CHECK_RUN(notices_forged_tensors);
     unlink(path);
     rmdir(folder);
     return check_done();
