@@ -34,6 +34,7 @@ static int make_meta(Finetune *f, const CgOptions *cg, IrMeta *m) {
     int n = 0;
     for (size_t i = 0; i < sizeof old / sizeof *old && !f->train.keep_head; i++)
         m[n++] = (IrMeta){old[i], NULL};
+    m[n++] = (IrMeta){"hone.program", NULL}; // that wrote the file it was tuned to
     m[n++] = (IrMeta){"hone.labels", cg->n_labels ? join_labels(a, cg) : NULL};
     m[n++] = (IrMeta){"hone.mean", join_floats(a, x->mean, x->channels)};
     m[n++] = (IrMeta){"hone.std", join_floats(a, x->std, x->channels)};

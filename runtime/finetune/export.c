@@ -8,7 +8,7 @@
 static int export(const RtFine *f, const char *folder, const char *path) {
     RtErr err;
     RtOutFile out;
-    char *labels = NULL;
+    char *labels = NULL, key[96];
     rt_outs_watch(f->outs, NULL, NULL);
     if (!rt_out_open(&out, f->outs, path, RT_OUT_WHOLE, &err))
         return rt_fine_complain(err.text);
@@ -16,7 +16,8 @@ static int export(const RtFine *f, const char *folder, const char *path) {
     RtEngine *t = ok ? rt_fine_open_trained(f, folder, 1, &labels) : NULL;
     RtExportMeta meta = {"hone.labels", labels};
     int n = labels && *labels && !f->d->info->labels;
-    ok = t && (rt_export_onnx(f->d, rt_engine_buffer(t, RT_ENGINE_P), &meta, n, &out, &err) ||
+    rt_train_model_key(f->d, key, sizeof key);
+    ok = t && (rt_export_onnx(f->d, key, rt_engine_buffer(t, RT_ENGINE_P), &meta, n, &out, &err) ||
                rt_fine_complain(err.text) == 0);
     rt_out_abort(&out);
     free(labels);

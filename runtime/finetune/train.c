@@ -211,7 +211,8 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--workers|-j", RT_CLI_INT, &s.workers, 0, 256, "N",
          "threads that decode images (default: half of the CPUs)"},
         {"--out|--output|-o", RT_CLI_TEXT, &s.out, 0, 0, "FILE.onnx",
-         "the tuned model (default: the program's name and -tuned.onnx)"},
+         "the tuned model (default: the program's name and -tuned.onnx, where no other program's "
+         "is)"},
         {"--report", RT_CLI_TEXT, &s.report, 0, 0, "FILE.html",
          "curves, confusion matrix, plan and worst mistakes as one page"},
         {"--log", RT_CLI_TEXT, &s.log, 0, 0, "FILE.jsonl",
@@ -234,8 +235,10 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
             "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
             "or CLASS/*.jpg, which is\nsplit), a list of lines 'path,label', a folder of "
             "IDX files (the MNIST family), or\nimages.npy,labels.npy.",
-            options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code))
+            options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code)) {
+        s.out_unnamed = s.out == f->out;
         code = train_on(f, &w, &s, rest.item[0]);
     free(rest.item);
     return code;
 }
+    }

@@ -2,12 +2,15 @@
 // values, which replace as many bytes; further metadata_props are appended, since a serialized
 // message may go on with more elements of a repeated field (Protocol Buffers, encoding: "last one
 // wins" and concatenation).
+#define _GNU_SOURCE
 #include "runtime/train/export.h"
 
 #include "runtime/train/stored.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MODEL_METADATA_PROPS = 14, KEY = 1, VALUE = 2, LENGTH_DELIMITED = 2 };
 
@@ -79,8 +82,46 @@ static void put_meta(FILE *f, const RtExportMeta *m) {
     put_bytes(f, VALUE, m->value);
 }
 
-bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportMeta *meta, int n,
-                    RtOutFile *out, RtErr *err) {
+// What the files of this program end with.
+static void put_program(FILE *f, const char *key) {
+    put_meta(f, &(RtExportMeta){"hone.program", key});
+}
+
+// Do the last bytes of the file say so?
+static bool ends_with(const char *path, const char *end, size_t n) {
+    RtErr ignored;
+    int64_t size;
+    char *last = malloc(n + 1);
+    int fd = last ? rt_file_open(path, &size, &ignored) : -1;
+    bool same = fd >= 0 && size >= (int64_t)n &&
+                pread(fd, last, n, (off_t)(size - (int64_t)n)) == (ssize_t)n &&
+                memcmp(last, end, n) == 0;
+    if (fd >= 0)
+        close(fd);
+    free(last);
+    return same;
+}
+
+bool rt_export_is_own(const char *key, const char *path, RtErr *err) {
+    struct stat st;
+    char *end = NULL;
+    size_t n = 0;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return true; // nothing is lost
+    FILE *f = open_memstream(&end, &n);
+    if (!f)
+        return rt_fail(err, "%s: no memory", path);
+    put_program(f, key);
+    bool own = fclose(f) == 0 && ends_with(path, end, n);
+    free(end);
+    return own || rt_fail(err,
+                          "%s: is there already, and not of this program; -o FILE.onnx says where "
+                          "the tuned model goes",
+                          path);
+}
+
+bool rt_export_onnx(const HoneTrainDesc *d, const char *key, const float *params,
+                    const RtExportMeta *meta, int n, RtOutFile *out, RtErr *err) {
     const HoneParam **order = calloc((size_t)d->n_params + 1, sizeof *order);
     if (!order)
         return rt_fail(err, "%s: no memory", out->path);
@@ -92,6 +133,7 @@ bool rt_export_onnx(const HoneTrainDesc *d, const float *params, const RtExportM
         ok = write_model(out->f, d, params, order, out->path, err);
         for (int i = 0; ok && i < n; i++)
             put_meta(out->f, &meta[i]);
+        put_program(out->f, key);
     }
     free(order);
     return ok && rt_out_commit(out, err);

@@ -234,7 +234,10 @@ static bool keeps(RtOuts *outs, const char *folder, const char *const *names, Rt
 static bool open_outputs(RtRun *r) {
     const RtTrainSettings *s = r->set;
     const char *cache = s->cache == RT_CACHE_FOLDER ? s->cache_folder : NULL;
-    return (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
+    char key[96];
+    return (!s->out || !s->out_unnamed ||
+            rt_export_is_own(rt_train_model_key(r->d, key, sizeof key), s->out, &r->err)) &&
+           (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
            (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
            rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err) &&
            (!s->folder || keeps(s->outs, s->folder, rt_folder_files, &r->err)) &&
@@ -309,21 +312,21 @@ static bool refuse_folder(RtRun *r) {
 bool rt_run_begin(RtRun *r) {
     const RtTrainSettings *s = r->set;
     bool found = false;
-    if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
-        return false;
-    if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))
     if (s->folder && rt_dataset_takes(r->data, s->folder))
         return rt_fail(&r->err,
                        "%s: checkpoints there would lie among the data, where a folder is a class; "
                        "give --checkpoint FOLDER elsewhere, or --no-checkpoint",
                        s->folder);
+    if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
+        return false;
+    if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))
         return refuse_folder(r);
     if (s->resume && !resume(r, &found))
         return false;
+    r->folder.kept = found;
     if (found)
         return true;
     if (!rt_engine_open_stage(r->engine, 0, &r->err))
-    r->folder.kept = found;
         return false;
     r->open_stage = 0;
     RtCheckpointKey key = rt_run_key(r); // its checkpoint says now whether they can be written
@@ -351,8 +354,8 @@ void rt_run_close(RtRun *r) {
 static bool export_model(RtRun *r) {
     bool names = !r->d->info->labels && *r->labels; // else they are in the model already
     RtExportMeta meta[] = {{"hone.labels", r->labels}};
-    return rt_export_onnx(r->d, rt_engine_buffer(r->engine, RT_ENGINE_P), meta, names ? 1 : 0,
-                          &r->out, &r->err);
+    return rt_export_onnx(r->d, r->key_model, rt_engine_buffer(r->engine, RT_ENGINE_P), meta,
+                          names ? 1 : 0, &r->out, &r->err);
 }
 
 bool rt_run_finish(RtRun *r, uint64_t since_ns) {

@@ -36,6 +36,7 @@ typedef struct RtTrainSettings {
     int checkpoint_every;                    // steps; 0: at the end of epochs
     int64_t max_steps;                       // of the whole run; 0: no limit
     const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
+    bool out_unnamed; // `out` is nobody's choice: there, only a file of this program is replaced
     bool quiet;
     RtOuts *outs;
 } RtTrainSettings;

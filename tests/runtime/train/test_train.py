@@ -49,6 +49,9 @@ def json_meta(path):
         return json.loads(f.read(size))["__metadata__"]
 
 
+PROGRAM = re.compile(rb"^\x72A\x0a\x0chone\.program\x121[0-9a-f]{32}-[0-9a-f]{16}$")  # what a tuned file ends with
+
+
 class Train(Case):
     def setUp(self):
         super().setUp()
@@ -104,7 +107,7 @@ class Train(Case):
         data = self.read("tuned.onnx")
         want = b"onnx<\0\0\0" + best["best/gain"] + best["best/b"] + best["best/W"] + b">" + b"\0" * 7
         self.assertEqual(data[:len(want)], want)
-        self.assertEqual(data[len(want):], b"")  # classes have numbers, not names: no labels to add
+        self.assertRegex(data[len(want):], PROGRAM)  # classes have numbers, not names: no labels to add
         self.good("fake_train", "export", "again.onnx")
         self.assertEqual(self.read("again.onnx"), data)
 
@@ -119,7 +122,8 @@ class Train(Case):
         data = self.read("t.onnx")
         value = b"ant\nbee\ncat"
         entry = b"\x0a\x0bhone.labels\x12" + bytes([len(value)]) + value
-        self.assertTrue(data.endswith(b"\x72" + bytes([len(entry)]) + entry))
+        at = data.index(b"\x72" + bytes([len(entry)]) + entry)
+        self.assertRegex(data[at + 2 + len(entry):], PROGRAM)
         out = self.good("fake_train", "predict", "0.png", "--top", "1", "--json")
         self.assertIn(json.loads(out)[0]["top"][0]["label"], ("ant", "bee", "cat"))
 
@@ -269,9 +273,63 @@ class Train(Case):
         for where, name in (("a", "fake_train"), ("b", "fake_train_other")):
             os.mkdir(self.path(where))
             os.symlink(os.path.join(BUILD, name), self.path(where + "/prog"))
-            p = subprocess.run([self.path(where + "/prog"), "train", "d", "-q"], cwd=self.folder.name)
+            p = subprocess.run([self.path(where + "/prog"), "train", "d", "-q", "-o", where + ".onnx"], cwd=self.folder.name)
             self.assertEqual(p.returncode, 0)
         self.assertEqual(len(glob.glob(self.path("prog-????????.ckpt"))), 2)
+
+    def test_programs_of_one_name_keep_their_models(self):
+        """Where nobody says how the tuned model is called, it replaces only one of the same program."""
+        for where, name in (("a", "fake_train"), ("b", "fake_train_other")):
+            os.mkdir(self.path(where))
+            os.symlink(os.path.join(BUILD, name), self.path(where + "/prog"))
+
+        def train(where, *args, code=0):
+            argv = [self.path(where + "/prog"), "train", "d", "-q", "--no-checkpoint", *args]
+            p = subprocess.run(argv, cwd=self.folder.name, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(p.returncode, code, p.stderr)
+            return p.stderr
+        train("a")
+        first = self.read("prog-tuned.onnx")
+        train("a", "--seed", "2")
+        second = self.read("prog-tuned.onnx")
+        self.assertNotEqual(first, second)
+        self.assertEqual(train("b", code=1), "prog-tuned.onnx: is there already, and not of this program; "
+                                             "-o FILE.onnx says where the tuned model goes\n")
+        self.assertEqual(self.read("prog-tuned.onnx"), second)
+        train("b", "-o", "prog-tuned.onnx")
+        third = self.read("prog-tuned.onnx")
+        self.assertNotEqual(third, second)
+        for data in (third + b"x", third[:-1], b""):
+            with open(self.path("prog-tuned.onnx"), "wb") as f:
+                f.write(data)
+            self.assertIn("not of this program", train("b", code=1))
+            self.assertEqual(self.read("prog-tuned.onnx"), data)
+
+    def test_a_folder_of_others(self):
+        """What holds other files is no folder of checkpoints, and nothing of ours is left in one that is refused."""
+        os.mkdir(self.path("e"))
+        self.assertIn("d: is no folder of checkpoints: it holds ", self.train("--checkpoint", "d", code=1))
+        self.assertIn("is no folder of checkpoints", self.train("--checkpoint", "d", "--overwrite", code=1))
+        self.assertIn("is no folder of checkpoints", self.train("--checkpoint", "d", "--resume", code=1))
+        self.assertFalse(os.path.exists(self.path("d/lock")))
+        with open(self.path("e/notes.txt"), "w"):
+            pass
+        self.assertIn("it holds 'notes.txt'", self.train("--checkpoint", "e", code=1))
+        self.assertEqual(os.listdir(self.path("e")), ["notes.txt"])
+        os.rename(self.path("e/notes.txt"), self.path("e/.notes"))
+        self.train("--checkpoint", "e", "-o", "e/t.onnx", "--log", "e/l", "--report", "e/r")  # outputs of the run's own
+        self.train("--checkpoint", "c", "--max-steps", "2")
+        before = set(os.listdir(self.path("c")))
+        os.unlink(self.path("c/lock"))
+        self.assertIn("made with another program", self.train("--checkpoint", "c", "--resume", code=1, name="fake_train_other"))
+        self.assertIn("holds the unfinished run", self.train("--checkpoint", "c", code=1))
+        self.assertEqual(set(os.listdir(self.path("c"))), before - {"lock"})
+        self.train("--checkpoint", "c", "--resume")
+        self.assertIn("made with another program", self.train("--checkpoint", "c", "--resume", code=1, name="fake_train_other"))
+        self.assertTrue(os.path.exists(self.path("c/lock")))
+        os.mkdir(self.path("empty"))
+        self.train("--checkpoint", "empty", "--max-steps", "2", "--resume")
+        self.assertIn("lock", os.listdir(self.path("empty")))
 
     def test_one_training_at_a_time(self):
         p = self.start("--epochs", "100000,1", "--lr-schedule", "constant", "--checkpoint", "c", "--log", "log")
