@@ -111,7 +111,8 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
 
 // What trains. NULL after errors.
 static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
-    if (!import(f) || !tool_image_options(f->tool, &f->image, f->infer, o))
+    if (!import(f) || !tool_check_weights(f->tool, f->infer, true) ||
+        !tool_image_options(f->tool, &f->image, f->infer, o))
         return NULL;
     if (f->n_labels || f->train.classes) {
         o->labels = f->labels;

@@ -279,6 +279,8 @@ static int run_inspect(Tool *t, Inspect *c) {
     if (!p)
         return EXIT_INPUT;
     add_unsupported(c, &report);
+    if (!c->finetune) // which refuses them
+        tool_check_weights(t, tool_infer_graph(p), false);
     IrGraph *g = show(c, tool_infer_graph(p), report.n == 0);
     if (g && !write_files(t, c, g))
         return EXIT_INPUT;

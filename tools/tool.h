@@ -117,6 +117,12 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out);
 IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is
 PassOptions tool_pass_options(const ToolModel *m);
+// Weights that are NaN, or infinite in a product, with their nodes: warnings, or errors. False
+// after errors. (weights.c)
+bool tool_check_weights(Tool *t, const IrGraph *g, bool refuse);
+// The files of all models that were imported are what they were then: before outputs get their
+// names. False after an error.
+bool tool_models_stay(Tool *t);
 IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
 const char *tool_model_hash(Tool *t,

@@ -67,7 +67,8 @@ bool rt_engine_grad_norm(RtEngine *t, double *norm, RtErr *err);
 // Moves the parameters that the open stage trains.
 bool rt_engine_update(RtEngine *t, const RtEngineRates *r, RtErr *err);
 // Where a training step of this batch first makes a value that is not finite: text such as
-// "node 'layer4.0.conv1' (conv)". Parameters, labels and images count as inputs.
-void rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, size_t size);
+// "node 'layer4.0.conv1' (conv)". Parameters, labels and images count as inputs. False: those are
+// at fault as they were given, and no other rate would help.
+bool rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, size_t size);
 
 #endif

@@ -1,8 +1,10 @@
 // Where a value that is not finite comes from: the inputs of a step are looked at, then its graphs
 // run once more on one thread, and every node's result is looked at as soon as it is there.
 #include "runtime/train/engine_graphs.h"
+#include "runtime/train/stored.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static bool all_finite(const float *x, int64_t n) {
     for (int64_t i = 0; x && i < n; i++)
@@ -30,6 +32,18 @@ static const HoneParam *bad_parameter(RtEngine *t) {
         if (!all_finite(rt_engine_buffer(t, RT_ENGINE_P) + d->params[i].offset, d->params[i].count))
             return &d->params[i];
     return NULL;
+}
+
+// Numbers of p that are not finite in the pretrained file.
+static int64_t count_given(const HoneParam *p) {
+    float *given = malloc((size_t)p->count * sizeof *given + 1);
+    int64_t bad = 0;
+    if (given)
+        rt_stored_load(p, given);
+    for (int64_t i = 0; given && i < p->count; i++)
+        bad += !isfinite(given[i]);
+    free(given);
+    return bad;
 }
 
 typedef struct Search {
@@ -83,23 +97,38 @@ static const HoneNodeDesc *search_graph(RtEngine *t, RtEngineGraph which, const 
     return s.found;
 }
 
-void rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, size_t size) {
+static bool tell_parameter(const HoneParam *p, char *text, size_t size) {
+    int64_t given = count_given(p);
+    if (given)
+        snprintf(text, size,
+                 "parameter '%s' of node '%s', as the network's file has it: %lld of %lld "
+                 "numbers are not finite",
+                 p->name, p->node, (long long)given, (long long)p->count);
+    else
+        snprintf(text, size, "parameter '%s'", p->name);
+    return !given;
+}
+
+bool rt_engine_find_nonfinite(RtEngine *t, const RtEngineBatch *b, char *text, size_t size) {
     const HoneParam *p = bad_parameter(t);
     const HoneNodeDesc *n = NULL;
     if (image_is_bad(t, b)) {
         snprintf(text, size, "the images");
-    } else if (features_are_bad(t, b)) {
-        snprintf(text, size, "what the frozen layers make of the images");
-    } else if (p) {
-        snprintf(text, size, "parameter '%s'", p->name);
-    } else {
-        if (!b->features)
-            n = search_graph(t, RT_ENGINE_FEATURES, b);
-        if (!n)
-            n = search_graph(t, RT_ENGINE_TRAIN, b);
-        if (n)
-            snprintf(text, size, "node '%s' (%s)", n->name, n->op);
-        else
-            snprintf(text, size, "the sum of the gradients");
+        return false;
     }
+    if (features_are_bad(t, b)) {
+        snprintf(text, size, "what the frozen layers make of the images");
+        return false;
+    }
+    if (p)
+        return tell_parameter(p, text, size);
+    if (!b->features)
+        n = search_graph(t, RT_ENGINE_FEATURES, b);
+    if (!n)
+        n = search_graph(t, RT_ENGINE_TRAIN, b);
+    if (n)
+        snprintf(text, size, "node '%s' (%s)", n->name, n->op);
+    else
+        snprintf(text, size, "the sum of the gradients");
+    return true;
 }

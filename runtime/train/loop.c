@@ -90,14 +90,15 @@ static void count_batch(RtRun *r, const RtFeed *f, double weight, double *loss) 
 }
 
 static bool fail_nonfinite(RtRun *r, const RtEngineBatch *b, const char *what) {
-    char where[256];
-    rt_engine_find_nonfinite(r->engine, b, where, sizeof where);
+    char where[512];
+    bool moved = rt_engine_find_nonfinite(r->engine, b, where, sizeof where);
+    moved &= r->state.at[RT_AT_STEP] > 0; // else the rates have done nothing yet
     return rt_fail(&r->err,
-                   "step %lld: %s is not finite, first in %s; nothing was moved by it%s%s. Try a "
-                   "smaller --lr, or --clip-grad 1",
+                   "step %lld: %s is not finite, first in %s; nothing was moved by it%s%s%s",
                    (long long)r->state.at[RT_AT_STEP] + 1, what, where,
                    r->set->folder ? ", and the last checkpoint is in " : "",
-                   r->set->folder ? r->set->folder : "");
+                   r->set->folder ? r->set->folder : "",
+                   moved ? ". Try a smaller --lr, or --clip-grad 1" : "");
 }
 
 static bool all_finite(const float *x, int64_t n) {
@@ -228,10 +229,10 @@ static bool train_epoch(RtRun *r, bool *stopped) {
     uint64_t since = rt_now();
     Group g = {0};
     *stopped = false;
-    if (at[RT_AT_BATCH] == rt_source_batches(r->train))
     if (at[RT_AT_BATCH] > rt_source_batches(r->train))
         return rt_fail(&r->err, "%s: damaged: batch %lld of %lld", r->set->folder,
                        (long long)at[RT_AT_BATCH], (long long)rt_source_batches(r->train));
+    if (at[RT_AT_BATCH] == rt_source_batches(r->train))
         return true;
     if (!rt_source_seek(r->train, at[RT_AT_EPOCH], at[RT_AT_BATCH], &r->err))
         return false;

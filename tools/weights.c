@@ -1,0 +1,69 @@
+// Weights that are no numbers. A NaN in a table of weights, or an infinite one in a product, makes
+// whatever the network says NaN too, for every image: told where the file is read, with names,
+// before somebody looks for the fault in the training. Infinite numbers elsewhere are masks and
+// bounds.
+#include "ir/map.h"
+#include "tools/tool.h"
+
+#include <math.h>
+
+enum { MOST = 10 }; // that are told one by one
+
+typedef struct Bad {
+    int64_t nan, infinite, n;
+} Bad;
+
+static Bad count_bad(const IrConst *c) {
+    Bad bad = {0};
+    if (c->kind != IR_CONST_DATA || !ir_dtype_is_float(c->type.dtype))
+        return bad;
+    IrTensor x = {.dtype = c->type.dtype, .rank = c->type.shape.rank, .data = (void *)c->data};
+    for (int i = 0; i < x.rank; i++)
+        x.dim[i] = c->type.shape.dim[i].c;
+    bad.n = ir_tensor_elems(&x);
+    const float *f32 = x.dtype == IR_F32 ? x.data : NULL;
+    for (int64_t i = 0; i < bad.n; i++) {
+        double v = f32 ? (double)f32[i] : ir_tensor_get(&x, i);
+        bad.nan += isnan(v);
+        bad.infinite += isinf(v) != 0;
+    }
+    return bad;
+}
+
+static bool is_fault(const IrNode *reader, const Bad *b) {
+    bool product = reader->op == IR_OP_CONV || reader->op == IR_OP_MATMUL;
+    return (b->nan && b->n > 1) || (b->infinite && product);
+}
+
+static const char *describe(IrArena *a, const IrConst *c, const Bad *b) {
+    const char *what = !b->infinite ? "NaN" : !b->nan ? "infinite" : "NaN or infinite";
+    return ir_sprintf(a, "its weight '%s' holds what is no number: %lld of %lld are %s", c->name,
+                      (long long)(b->nan + b->infinite), (long long)b->n, what);
+}
+
+static bool see_weight(Tool *t, const IrNode *n, const IrConst *c, bool refuse, int *told) {
+    Bad b = count_bad(c);
+    IrWhere where = {n->name, n->src_op};
+    if (!is_fault(n, &b))
+        return true;
+    if (++*told <= MOST && refuse)
+        ir_error(&t->diag, where, "%s", describe(t->arena, c, &b));
+    else if (*told <= MOST)
+        ir_warn(&t->diag, where, "%s", describe(t->arena, c, &b));
+    return false;
+}
+
+bool tool_check_weights(Tool *t, const IrGraph *g, bool refuse) {
+    IrMap seen = {.arena = t->arena};
+    bool fine = true;
+    int told = 0;
+    for (const IrNode *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_in; i++) {
+            const IrConst *c = ir_in(n, i) ? ir_in(n, i)->konst : NULL;
+            if (!c || ir_map_get(&seen, c->name))
+                continue;
+            *ir_map_put(&seen, c->name) = t;
+            fine &= see_weight(t, n, c, refuse, &told);
+        }
+    return fine || !refuse;
+}
