@@ -120,6 +120,9 @@ typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);
 // The path of its i-th file of external data that was read, NULL behind the last.
 const char *fe_model_file(const FeModel *m, int i);
+// The path of one of its files, the model's own or external data, that was written or replaced
+// since it was read: what came of it may be of both. NULL: none was.
+const char *fe_model_changed(const FeModel *m);
 // A changed copy, with every initializer inside, no functions or branches, and out of training
 // mode. What the loss reads as classes that exclude each other ends in a softmax, else in a
 // sigmoid, where the file ends in either. Other outputs that are made of the old classes go, with a

@@ -164,7 +164,7 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     p->name = c->name;
     IrGraph *g = tool_infer_graph(p);
-    if (!generate(t, c, &g, &cg))
+    if (!generate(t, c, &g, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;
     int64_t bytes = tool_out_commit(t, (RtOutFile *[N_FILES]){c->file, c->beside}, N_FILES);
     if (bytes < 0)

@@ -177,7 +177,7 @@ static int run_finetune(Finetune *f) {
                    .model_hash = program_hash(f)};
     t->diag.file = f->model.path;
     int n_graphs = build(f, &o, &cg);
-    int64_t bytes = n_graphs ? tool_out_commit(t, &f->file, 1) : -1;
+    int64_t bytes = n_graphs && tool_models_stay(t) ? tool_out_commit(t, &f->file, 1) : -1;
     if (bytes < 0)
         return EXIT_INPUT;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,

@@ -432,7 +432,8 @@ static bool run_verify(Tool *t, Verify *v) {
     v->direct_only = v->model.no_winograd;
     if (!tool_target(t, &v->model))
         return false;
-    return v->dir ? check_dir(t, v) : prepare(t, v, NULL) && check_random(t, v);
+    bool ok = v->dir ? check_dir(t, v) : prepare(t, v, NULL) && check_random(t, v);
+    return tool_models_stay(t) && ok;
 }
 
 int cmd_verify(Tool *t, int argc, char **argv) {

@@ -57,7 +57,20 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report) {
     for (int i = 0; p && (path = fe_model_file(*opt.model, i)); i++)
         if (!tool_reads(t, path, 0))
             return NULL;
+    if (p)
+        IR_PUSH(t->arena, t->models, t->n_models, t->cap_models, *opt.model);
     return p;
+}
+
+bool tool_models_stay(Tool *t) {
+    const char *path = NULL;
+    for (int i = 0; i < t->n_models && !path; i++)
+        path = fe_model_changed(t->models[i]);
+    if (path) {
+        t->diag.file = NULL;
+        ir_error(&t->diag, IR_NOWHERE, "%s: it was changed while it was read", path);
+    }
+    return !path;
 }
 
 bool tool_target(Tool *t, ToolModel *m) {

@@ -25,6 +25,8 @@ typedef struct Tool {
     IrDiag diag;
     IrMemory memory; // what all arenas take, and --max-memory
     bool verbose;
+    int n_models, cap_models;
+    const FeModel **models; // all that were read
     RtOuts outs; // its lock is over the two below: the thread that ends the process reads them
     const char *temp_dir; // removed with what is in it at the end; NULL: none made yet
     pid_t child;          // the subprocess that runs, leader of its own group; 0: none
@@ -115,14 +117,14 @@ typedef struct ToolModel {
 bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out);
 // NULL after errors were reported. `report` as in FeOptions, may be NULL.
 IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
-bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is
-PassOptions tool_pass_options(const ToolModel *m);
 // Weights that are NaN, or infinite in a product, with their nodes: warnings, or errors. False
 // after errors. (weights.c)
 bool tool_check_weights(Tool *t, const IrGraph *g, bool refuse);
 // The files of all models that were imported are what they were then: before outputs get their
 // names. False after an error.
 bool tool_models_stay(Tool *t);
+bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is
+PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
 const char *tool_model_hash(Tool *t,
@@ -163,6 +165,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg);
 IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
                    CgOptions *o);
 
+// A file of class names; rt_names_free() releases. False after an error.
+bool tool_load_names(Tool *t, const char *path, RtNames *names);
+const char *const *tool_keep_names(Tool *t, const RtNames *names); // a copy in the arena
+
 // ---- linking (link.c)
 typedef enum ToolEmit {
     EMIT_EXE,
@@ -171,10 +177,6 @@ typedef enum ToolEmit {
     EMIT_OBJECT,
     EMIT_LLVM_IR,
     EMIT_ASM,
-// A file of class names; rt_names_free() releases. False after an error.
-bool tool_load_names(Tool *t, const char *path, RtNames *names);
-const char *const *tool_keep_names(Tool *t, const RtNames *names); // a copy in the arena
-
     EMIT_IR,
     EMIT_COUNT
 } ToolEmit;

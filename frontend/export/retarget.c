@@ -77,6 +77,19 @@ const char *fe_model_file(const FeModel *m, int i) {
     return i < m->external->n ? m->external->v[i].path : NULL;
 }
 
+const char *fe_model_changed(const FeModel *m) {
+    const FeExternal *x = m->external;
+    if (!fe_has_stamp(x->path, &x->stamp)) {
+        return x->path;
+    }
+    for (int i = 0; i < x->n; i++) {
+        if (!fe_has_stamp(x->v[i].path, &x->v[i].file.stamp)) {
+            return x->v[i].path;
+        }
+    }
+    return NULL;
+}
+
 static bool swap_input(FeEdit *r, const IrSwap *s) {
     const char *name = s->konst->name;
     if (!s->node) {

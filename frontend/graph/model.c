@@ -15,6 +15,7 @@ static bool unpack_model(FeContext *fe, const char *path) {
         (const Onnx__ModelProto *)fe_unpack(fe->arena, file, &onnx__model_proto__descriptor,
                                             fe_limit(&fe->opt->limits, FE_LIMIT_MEMORY), &why);
     fe->model_bytes = (int64_t)file.size;
+    FeStamp stamp = file.stamp;
     if (!why && !fe->model->graph) {
         why = "it holds no graph";
     }
@@ -29,7 +30,8 @@ static bool unpack_model(FeContext *fe, const char *path) {
         return false;
     }
     fe->external = ir_alloc(fe->arena, sizeof *fe->external);
-    *fe->external = (FeExternal){.path = path, .follow_links = fe->opt->follow_links};
+    *fe->external =
+        (FeExternal){.path = path, .stamp = stamp, .follow_links = fe->opt->follow_links};
     return true;
 }
 

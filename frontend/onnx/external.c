@@ -278,7 +278,7 @@ static const char *map_whole(IrArena *a, FeExternal *ext, const char *location, 
         return ir_sprintf(a, "external data '%s': %s", location, strerror(errno));
     }
     FeFile *f = ir_alloc(a, sizeof *f);
-    *f = (FeFile){.bytes = p, .size = (size_t)st->st_size};
+    *f = (FeFile){.bytes = p, .size = (size_t)st->st_size, .stamp = fe_stamp(st)};
     ir_arena_defer(a, unmap_external, f);
     if (fe_is_lfs_pointer(*f)) {
         return ir_sprintf(a, "external data '%s' is %s", location, fe_describe_file("", *f));

@@ -14,6 +14,24 @@
 
 enum { FIRST_ROOM = 1 << 20 }; // where the size is not known (a pipe, say) or too large
 
+FeStamp fe_stamp(const struct stat *st) {
+    return S_ISREG(st->st_mode)
+               ? (FeStamp){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim}
+               : (FeStamp){0};
+}
+
+static bool is_same_time(struct timespec a, struct timespec b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+bool fe_has_stamp(const char *path, const FeStamp *s) {
+    struct stat st;
+    return s->ino == 0 || !*path ||
+           (stat(path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino &&
+            st.st_size == s->size && is_same_time(st.st_mtim, s->written) &&
+            is_same_time(st.st_ctim, s->changed));
+}
+
 // Room for `room` bytes in all.
 static const char *grow(IrDiag *diag, FeFile *f, size_t room) {
     ir_memory_take(diag, room - f->room);
@@ -62,6 +80,7 @@ static const char *read_open(IrArena *a, int fd, FeFile *f) {
         return "cannot read: it is a directory";
     }
     bool sized = S_ISREG(st.st_mode);
+    f->stamp = fe_stamp(&st);
     if (sized && st.st_size == 0) {
         return NULL;
     }

@@ -5,16 +5,29 @@
 #include "ir/ir.h"
 #include "onnx.pb-c.h"
 
+#include <sys/stat.h>
+
 // Walks `size` bytes as a message of type `desc` without recursion and without allocating, and
 // returns NULL when protobuf-c may unpack them, else what is wrong (a static or arena string).
 // `most`: bytes that unpacking may allocate; 0: FE_LIMIT_MEMORY's default.
 const char *fe_wire_scan(IrArena *a, const uint8_t *bytes, size_t size,
                          const ProtobufCMessageDescriptor *desc, int64_t most);
 
+// Which file it was, and when it last changed: a writer in place leaves another stamp.
+typedef struct FeStamp {
+    dev_t dev;
+    ino_t ino; // 0: no regular file, which has none
+    off_t size;
+    struct timespec written, changed;
+} FeStamp;
+FeStamp fe_stamp(const struct stat *st);
+bool fe_has_stamp(const char *path, const FeStamp *s); // now; a path "" is unknown: true
+
 typedef struct FeFile {
     uint8_t *bytes;
     size_t size, room; // room: of what fe_read_file() took
     bool cut;          // it is larger than FE_MAX_FILE; the bytes are its begin
+    FeStamp stamp;     // when it was opened
 } FeFile;
 enum { FE_MAX_FILE = INT32_MAX }; // the most that a protobuf can be
 // Reads a whole file. NULL when fine, else why not. The caller frees it with fe_free_file(),
@@ -38,6 +51,7 @@ const char *fe_read_opset(IrArena *a, size_t n, Onnx__OperatorSetIdProto *const 
 // Files of external data, each mapped once and until the arena is freed.
 typedef struct FeExternal {
     const char *path;  // the model's
+    FeStamp stamp;     // and that file's
     bool follow_links; // of whatever kind
     int64_t bytes;     // of all of them
     int n, cap;

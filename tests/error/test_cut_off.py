@@ -67,6 +67,44 @@ def test_model():
     cut_off(command, temp("model.onnx"), net, seconds(command))
 
 
+def rewrite(command, path, old, new):
+    """The file gets other bytes at another moment each time: an error, or what is made is of the one or of the other."""
+    made, failed = [], 0
+    for content in (old, new):
+        with open(path, "wb") as f:
+            f.write(content)
+        whole = seconds(command)
+        with open(temp("out"), "rb") as f:
+            made.append(f.read())
+    assert made[0] != made[1]
+    for i in range(TRIES):
+        with open(path, "wb") as f:
+            f.write(old)
+        os.unlink(temp("out"))
+        p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(whole * (i + 0.5) / TRIES)
+        with open(path, "r+b") as f:
+            f.write(new)
+        err = p.communicate()[1]
+        failed += p.returncode
+        if p.returncode:
+            assert f"{path}: it was changed while it was read" in err and err.count("\n") == 1, err
+            assert not os.path.exists(temp("out"))
+            with open(temp("out"), "wb"):
+                continue
+        with open(temp("out"), "rb") as f:
+            assert f.read() in made, f"try {i}: of both"
+    print(f"  {os.path.basename(path)}: {failed} of {TRIES} were noticed, the others came before or after")
+    assert failed
+
+
+def test_rewritten():
+    other = weights()[4:] + weights()[:4]  # of as many bytes
+    rewrite(compile_of("external.onnx"), temp("w.bin"), weights(), other)
+    old = pb.net(pb.node("MatMul", "x w"), x=("N", SIDE), inits=[pb.tensor("w", [SIDE, SIDE], raw=weights())])
+    rewrite(compile_of("model.onnx"), temp("model.onnx"), old, old.replace(weights(), other))
+
+
 def test_feature_cache():
     random = np.random.RandomState(1)
     np.save(temp("x.npy"), random.randint(0, 256, (600, 28, 28)).astype(np.uint8))
