@@ -2,6 +2,7 @@
 // machine's memory or its day. A user with an honest giant raises one by name, which is what every
 // refusal says.
 #include "frontend/import.h"
+#include "ir/memory.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -92,8 +93,8 @@ bool fe_check_arity(FeNode *n) {
 }
 
 static const char *describe_tensor_limit(const FeContext *fe) {
-    return ir_sprintf(fe->arena, "more than %lld MB for one image (--limit tensor=SIZE raises it)",
-                      (long long)(fe_limit(&fe->opt->limits, FE_LIMIT_TENSOR) >> 20));
+    return ir_sprintf(fe->arena, "more than %s for one image (--limit tensor=SIZE raises it)",
+                      IR_SIZE(fe_limit(&fe->opt->limits, FE_LIMIT_TENSOR)));
 }
 
 static bool fits_tensor_limit(const FeContext *fe, const IrType *t) {
@@ -104,9 +105,9 @@ static bool fits_tensor_limit(const FeContext *fe, const IrType *t) {
 
 static const char *describe_const_limit(const FeContext *fe) {
     return ir_sprintf(fe->arena,
-                      "makes the model's constants larger than %lld MB (--limit constants=SIZE "
-                      "raises it)",
-                      (long long)(fe->prog->const_limit >> 20));
+                      "makes the model's constants larger than %s (--limit constants=SIZE raises "
+                      "it)",
+                      IR_SIZE(fe->prog->const_limit));
 }
 
 const char *fe_check_fill(const FeContext *fe, const IrType *t) {

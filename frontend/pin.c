@@ -25,6 +25,10 @@ static bool parse_dim(const char **p, int64_t *out) {
 
 const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin) {
     const char *eq = strrchr(text, '=');
+    bool lone = !eq && !strpbrk(text, "0123456789"); // a letter alone may be meant as a name
+    if (lone || eq == text) {
+        return ir_sprintf(a, "'%s' is not of the form NAME=Nx3x224x224", text);
+    }
     *pin = (FePin){.input = eq ? ir_strndup(a, text, (size_t)(eq - text)) : NULL};
     for (const char *p = eq ? eq + 1 : text;;) {
         if (pin->rank == IR_MAX_RANK) {

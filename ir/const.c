@@ -2,6 +2,7 @@
 // rand).
 #include "ir/eval.h"
 #include "ir/ir_private.h"
+#include "ir/memory.h"
 #include "ir/random.h"
 
 // Constants are made from one another, and one weight may serve thousands of nodes whose
@@ -15,9 +16,9 @@ static void count_bytes(IrProgram *p, const IrType *t) {
     int graphs = p->n_graphs > 1 ? p->n_graphs : 1; // each may fold the same weights its own way
     if (p->const_limit && p->const_bytes / graphs > p->const_limit) {
         ir_fatal(p->diag, IR_NOWHERE,
-                 "its constants, with those that folding makes, are larger than %lld MB "
-                 "(--limit constants=SIZE raises it)",
-                 (long long)(p->const_limit >> 20));
+                 "its constants, with those that folding makes, are larger than %s (--limit "
+                 "constants=SIZE raises it)",
+                 IR_SIZE(p->const_limit));
     }
 }
 

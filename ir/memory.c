@@ -1,6 +1,20 @@
 // The account behind memory.h. A diag without one has no limit.
 #include "ir/memory.h"
 
+#include <stdio.h>
+
+const char *ir_size_text(int64_t bytes, char *text, size_t size) {
+    double kb = (double)bytes / 1024;
+    if (bytes < 1024) {
+        snprintf(text, size, "%lld bytes", (long long)bytes);
+    } else if (kb < 1024) {
+        snprintf(text, size, "%.0f KB", kb);
+    } else {
+        snprintf(text, size, kb < 10 * 1024 ? "%.1f MB" : "%.0f MB", kb / 1024);
+    }
+    return text;
+}
+
 static int64_t most(const IrMemory *m) {
     int64_t bytes;
     if (m->budget) {
@@ -30,11 +44,11 @@ bool ir_memory_try(IrDiag *d, size_t bytes) {
 
 void ir_memory_take(IrDiag *d, size_t bytes) {
     if (!ir_memory_try(d, bytes)) {
-        double mb = 1 << 20;
+        int64_t more = bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
         ir_fatal(d, IR_NOWHERE,
-                 "%.0f MB of memory are needed beside the %.0f MB in use, more than the %.0f MB "
-                 "allowed (--max-memory SIZE raises it)",
-                 (double)bytes / mb, (double)d->memory->used / mb, (double)most(d->memory) / mb);
+                 "%s of memory are needed beside the %s in use, more than the %s allowed "
+                 "(--max-memory SIZE raises it)",
+                 IR_SIZE(more), IR_SIZE(d->memory->used), IR_SIZE(most(d->memory)));
     }
 }
 

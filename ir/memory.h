@@ -20,6 +20,11 @@ struct IrMemory {   // bytes; shared by the threads and diags of a compilation
     int64_t budget; // the user's for all; 0: none
 };
 
+// "300 bytes", "12 KB", "1.5 MB", "8192 MB", of 1024 each. Returns text.
+const char *ir_size_text(int64_t bytes, char *text, size_t size);
+#define IR_SIZE(bytes)                                                                             \
+    ir_size_text((bytes), (char[32]){0}, 32) // lives as long as the block around it
+
 void ir_memory_read(IrDiag *d, int64_t bytes);
 void ir_memory_take(IrDiag *d, size_t bytes);
 bool ir_memory_try(IrDiag *d, size_t bytes); // false: it is too much, and nothing is taken

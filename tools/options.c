@@ -97,8 +97,10 @@ static bool store_number(const ToolOpt *o, const char *value, const ToolUsage *u
     return true;
 }
 
-static bool store_size(const char *value, int64_t *to, const ToolUsage *u) {
-    return fe_parse_size(value, to) || wrong(u, "not a size such as 512M or 4G:", value);
+static bool store_size(const ToolOpt *o, const char *value, const ToolUsage *u) {
+    char what[96];
+    snprintf(what, sizeof what, "%s takes a size such as 512M or 4G, not", o->name);
+    return fe_parse_size(value, o->to) || wrong(u, what, value);
 }
 
 static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
@@ -117,7 +119,7 @@ static bool store(const ToolOpt *o, const char *value, const ToolUsage *u) {
     case TOOL_LIST_OF_NUMBERS:
         return store_numbers(o, value, u);
     case TOOL_SIZE:
-        return store_size(value, o->to, u);
+        return store_size(o, value, u);
     case TOOL_LIST:
         if (list->n == (int)(sizeof list->v / sizeof *list->v))
             return wrong(u, "too many", o->name);

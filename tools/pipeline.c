@@ -12,7 +12,7 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
     for (int i = 0; i < m->input_shapes.n; i++) {
         const char *why = fe_parse_pin(t->arena, m->input_shapes.v[i], &pins[i]);
         if (why) {
-            ir_error(&t->diag, IR_NOWHERE, "--input-shape %s: %s", m->input_shapes.v[i], why);
+            ir_error(&t->diag, IR_NOWHERE, "--input-shape: %s", why);
             return false;
         }
         for (int k = 0; k < i; k++) {
@@ -20,7 +20,7 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
             if (a == b || (a && b && strcmp(a, b) == 0)) {
                 ir_error(&t->diag, IR_NOWHERE, "--input-shape: given twice for one input: %s, %s",
                          m->input_shapes.v[k], m->input_shapes.v[i]);
-                return NULL;
+                return false;
             }
         }
     }

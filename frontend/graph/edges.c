@@ -77,8 +77,9 @@ static bool open_input(FeContext *fe, const char *name, int64_t size, int64_t to
 
 static bool apply_pin(FeContext *fe, const char *name, const FePin *pin, IrShape *s, bool *opens) {
     if (s->rank >= 0 && s->rank != pin->rank) {
-        ir_error(fe->diag, IR_NOWHERE, "input '%s' has %d dimensions, --input-shape gives it %d",
-                 name, s->rank, pin->rank);
+        ir_error(fe->diag, IR_NOWHERE,
+                 "input '%s' has %d dimensions, --input-shape gives it %d; its form is %s", name,
+                 s->rank, pin->rank, pin_text(fe, name, s->rank, s));
         return false;
     }
     for (int i = s->rank < 0 ? 0 : s->rank; i < pin->rank; i++) {
@@ -225,7 +226,8 @@ void fe_add_inputs(FeContext *fe) {
         const char *name = fe->opt->pins[i].input;
         FeValue *v = name ? fe_find_value(fe, name) : NULL;
         if (!name && n_runtime != 1) {
-            ir_error(fe->diag, IR_NOWHERE, "--input-shape needs a name: the model has %d inputs",
+            ir_error(fe->diag, IR_NOWHERE,
+                     "--input-shape needs a name, as in NAME=Nx3x224x224: the model has %d inputs",
                      n_runtime);
         } else if (name && (!v || v->producer >= 0 || v->init)) {
             ir_error(fe->diag, IR_NOWHERE, "--input-shape: the model has no input '%s'", name);

@@ -1,9 +1,10 @@
 // Data that a tensor has in another file: which file that is, and what of it.
 //
-// The file lies below the model's folder; where the model's path is a link, below the folder that
-// it leads to will do, too. A path is walked part by part from a folder held open, and links are
-// read here, never followed by the kernel: that gives what openat2(RESOLVE_BENEATH) does on every
-// kernel, and nobody can change the way between a look and an open.
+// The file lies below the model's folder; where the model's path is a link, below a folder that one
+// of the links on its way leads to will do, too. A path is walked part by part from a folder held
+// open, and links are read here, never followed by the kernel: that gives what
+// openat2(RESOLVE_BENEATH) does on every kernel, and nobody can change the way between a look and
+// an open.
 //
 // Links are for caches of files, such as Hugging Face's hub, where snapshots/REVISION/ holds links
 // to ../../blobs/HASH. The rule: the nearest folder above the model's that holds folders `blobs`
@@ -230,12 +231,27 @@ static int open_below(IrArena *a, const FeExternal *ext, const char *folder, con
     return walk(root, ir_sprintf(a, "%s/%s", real + strlen(root), location), MAX_LINKS);
 }
 
-// Beside the model's path, else beside what that leads to.
+// Where the link `path` leads in one step; NULL: it is none.
+static const char *link_target(IrArena *a, const char *path) {
+    char text[PATH_MAX];
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    if (n <= 0) {
+        return NULL;
+    }
+    text[n] = 0;
+    return text[0] == '/' ? ir_strdup(a, text) : ir_sprintf(a, "%s/%s", folder_of(a, path), text);
+}
+
+// Beside the model's path, else beside what that leads to: a link to a file of a cache leads to a
+// link in `snapshots`, beside which the data are, then to `blobs`.
 static int open_external(IrArena *a, const FeExternal *ext, const char *location) {
-    const char *here = folder_of(a, ext->path);
-    int fd = open_below(a, ext, here, location);
-    if (fd >= 0 || errno != ENOENT) {
-        return fd;
+    const char *at = ext->path;
+    for (int links = 0; at && links <= MAX_LINKS; links++) {
+        int fd = open_below(a, ext, folder_of(a, at), location);
+        if (fd >= 0 || errno != ENOENT) {
+            return fd;
+        }
+        at = link_target(a, at);
     }
     return open_below(a, ext, folder_of(a, real_path(a, ext->path)), location);
 }

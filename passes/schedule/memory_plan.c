@@ -18,6 +18,7 @@
 // other orders are tried, and whatever makes the peak is moved to the front, while that helps. With
 // keep_values nothing is reused. A guard of 64 bytes ends the arena.
 
+#include "ir/memory.h"
 #include "passes/util.h"
 #include "runtime/core/text.h"
 #include <stdlib.h>
@@ -409,9 +410,9 @@ static void check_limit(const Plan *p) {
     int64_t most = p->ctx->opt->arena_limit, bytes = ir_dim_at(p->graph->arena_bytes, 1);
     if (most && bytes > most) {
         ir_fatal(p->graph->prog->diag, IR_NOWHERE,
-                 "it needs %.1f MB of working memory for one image, more than %.1f (--limit "
-                 "arena=SIZE raises it)",
-                 megabytes(bytes), megabytes(most));
+                 "it needs %s of working memory for one image, more than %s (--limit arena=SIZE "
+                 "raises it)",
+                 IR_SIZE(bytes), IR_SIZE(most));
     }
 }
 

@@ -151,7 +151,7 @@ def test_honest_giants():
     assert "--limit memory=" in limited("empties.onnx", empties)[1]
     assert limited("empties.onnx", empties, "--limit", "memory=200M")[1].endswith("the graph has no output")
     code, line = limited("sample.onnx", open(SAMPLE, "rb").read(), "-o", "out", "--limit", "arena=1K", command=["compile"])
-    assert code == 1 and line.endswith("of working memory for one image, more than 0.0 (--limit arena=SIZE raises it)"), line
+    assert code == 1 and line.endswith("of working memory for one image, more than 1 KB (--limit arena=SIZE raises it)"), line
     make_file(temp("giant.bin"), ("sparse", 320000000))
     giant = pb.tensor("w", [10000, 8000], more=pb.f(13, pb.f(1, "location") + pb.f(2, "giant.bin")) + pb.f(14, 1))
     assert limited("giant.onnx", pb.net(pb.node("MatMul", "x w"), x=("N", 10000), inits=[giant])) == (0, "")

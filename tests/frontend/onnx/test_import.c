@@ -91,7 +91,14 @@ static void pins_dimensions(void) {
     CHECK_STR_EQ(fe_parse_pin(a, "x=3xNx2", &pin),
                  "'x=3xNx2': only the first dimension can be symbolic");
     CHECK_STR_EQ(fe_parse_pin(a, "x=3x0", &pin), "'x=3x0' is not of the form NAME=Nx3x224x224");
-    CHECK_STR_EQ(fe_parse_pin(a, "x=", &pin), "'x=' is not of the form NAME=Nx3x224x224");
+    static const char *const malformed[] = {
+        "x=",     "x",      "N",     "",        "=",     "=Nx3",  "x=3x",    "x=x3",
+        "x=3xx4", "x=-1x3", "x=3,4", "x=[1,3]", "x:1x3", "x=1X3", "x=1.5x3", "x=99999999999x3",
+        "x= 1x3", "x=NNx3", "x=0x0x"};
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        const char *why = fe_parse_pin(a, malformed[i], &pin);
+        CHECK(why && strstr(why, "is not of the form NAME=Nx3x224x224"));
+    }
     ir_arena_free(a);
 }
 
