@@ -207,8 +207,9 @@ static bool report_none(IrGraph *g, const char *name, const IrNode *last) {
     } else {
         ir_error(
             d, where,
-            "no classifier found: the way up from the output ends here, and has met no product "
-            "by a weight; --head NODE names one");
+            "NYI: no classifier found: the way up from the output ends here, and has met no Gemm, "
+            "MatMul (its weight on the right) or Conv; behind one there may be functions of single "
+            "numbers, sums and products with constants, moves, pools and reductions alone");
     }
     return false;
 }

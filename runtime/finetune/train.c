@@ -84,7 +84,8 @@ static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
             s->optimizer = i;
             if (w->nesterov && i == HONE_OPT_SGD)
                 s->optimizer = HONE_OPT_NESTEROV;
-            return true;
+            return !w->nesterov || s->optimizer == HONE_OPT_NESTEROV ||
+                   rt_fail(err, "--nesterov is for --opt sgd, not %s", w->optimizer);
         }
     return rt_fail(err, "--opt wants sgd, nesterov or adamw, not '%s'", w->optimizer);
 }
@@ -109,12 +110,18 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
                        w->lr_schedule);
     if (!rt_augment_parse(w->augment, &s->augment))
         return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
+    if (s->variants > 0 && s->augment == RT_AUGMENT_NONE)
+        return rt_fail(err,
+                       "--cache-variants wants --augment light or imagenet: without, all variants "
+                       "are the same");
     s->val_fraction = (double)w->val_fraction;
     s->max_steps = w->max_steps;
     set_cache(w, s);
     s->folder = w->no_checkpoint ? NULL : w->folder;
     if (s->resume && !s->folder)
         return rt_fail(err, "--resume and --no-checkpoint exclude each other");
+    if (s->overwrite && !s->folder)
+        return rt_fail(err, "--overwrite and --no-checkpoint exclude each other");
     if (s->resume && s->overwrite)
         return rt_fail(err, "--resume and --overwrite exclude each other");
     return true;
@@ -238,7 +245,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
             options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code)) {
         s.out_unnamed = s.out == f->out;
         code = train_on(f, &w, &s, rest.item[0]);
+    }
     free(rest.item);
     return code;
 }
-    }

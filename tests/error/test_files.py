@@ -114,6 +114,9 @@ def test_links_within_a_cache():
     link("hub", "elsewhere")  # the cache itself may be reached through a link
     compiles("elsewhere/snapshots/rev/onnx/model.onnx")
     compiles(temp(rev) + "/onnx/model.onnx")
+    for name, to in (("short.onnx", rev + "/onnx/model.onnx"), ("shorter.onnx", "short.onnx"), ("longer.onnx", temp(rev) + "/onnx/model.onnx")):
+        link(to, name)  # to a link of the cache: the data lie beside that one
+        compiles(name)
     ok(HONE, "compile", "model.onnx", "-o", temp("out"), "--emit", "ir", cwd=temp(rev + "/onnx"))
     os.unlink(temp("out"))
     link("rev", "hub/snapshots/main")  # a link to a folder, and from revision to revision

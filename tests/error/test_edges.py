@@ -1,0 +1,142 @@
+"""Values at their edges: what options may not say, weights that are no numbers, folders that are somebody else's. Each is
+told in one line, with an advice that works."""
+import os
+import shutil
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, SAMPLE, SNEAKER, main, ok, run, temp
+
+
+def says(code, words, *argv):
+    got, out, err = run(*argv)
+    assert got == code and words in err and err.count("\n") == 1, (argv, got, out[-300:], err)
+
+
+def network(name, change=None, end=()):
+    """Two products of random weights, which change(weights) may spoil; [N,3,8,8] to 4 classes."""
+    r = np.random.RandomState(3)
+    w = {"w1": r.standard_normal((4, 3, 3, 3)), "b1": np.zeros(4), "w2": r.standard_normal((4, 4)), "mask": np.zeros((1, 4))}
+    w = {k: v.astype(np.float32) for k, v in w.items()}
+    if change:
+        change(w)
+    nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["a"], name="first"), helper.make_node("GlobalAveragePool", ["a"], ["p"], name="pool"),
+             helper.make_node("Flatten", ["p"], ["f"], name="flat"), helper.make_node("Add", ["f", "mask"], ["m"], name="masked"),
+             helper.make_node("MatMul", ["m", "w2"], ["y"], name="last"), *end]
+    g = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+                          [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+                          [numpy_helper.from_array(v, k) for k, v in w.items()])
+    onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), temp(name))
+    return temp(name)
+
+
+# ---------------------------------------------------------------- weights that are no numbers
+
+def spoil(tensor, value, at=0):
+    def change(w):
+        w[tensor].reshape(-1)[at] = value
+    return change
+
+
+def test_weights_that_are_no_numbers():
+    for tensor, node, value, told in (("w1", "'first' (Conv)", np.nan, "1 of 108 are NaN"), ("b1", "'first' (Conv)", np.nan, "1 of 4 are NaN"),
+                                      ("w1", "'first' (Conv)", np.inf, "1 of 108 are infinite"), ("w2", "'last' (MatMul)", -np.inf, "1 of 16 are infinite"),
+                                      ("mask", "'masked' (Add)", np.nan, "1 of 4 are NaN")):
+        path = network("bad.onnx", spoil(tensor, value, 2))
+        line = f"node {node}: its weight '{tensor}' holds what is no number: {told}"
+        code, out, err = run(HONE, "inspect", path)
+        assert code == 0 and line in err and "warning" in err and err.count("\n") == 1, err
+        says(1, line, HONE, "finetune", path, "-o", temp("no"), "--classes", "3")
+        code, out, _ = run(HONE, "inspect", path, "--finetune", "--classes", "3")
+        assert code == 1 and line.split(": ", 1)[1] in out, out
+        assert not os.path.exists(temp("no"))
+    fine = network("masked.onnx", spoil("mask", -np.inf))  # which masks are made of
+    assert run(HONE, "inspect", fine)[2] == ""
+    ok(HONE, "finetune", fine, "-o", temp("masked"), "--classes", "3")
+
+
+def test_nothing_to_compare():
+    code, out, err = run(HONE, "verify", network("nan.onnx", spoil("b1", np.nan, slice(None))))
+    assert code == 1 and "4 of 4 numbers are not finite: NOTHING TO COMPARE" in out and "its weight 'b1'" in err, (out, err)
+    code, out, _ = run(HONE, "verify", network("some.onnx", spoil("mask", -np.inf), [helper.make_node("Add", ["y", "mask"], ["z"])]))
+    assert "not finite" in out, out
+    assert "NOTHING" not in ok(HONE, "verify", network("fine.onnx"))
+
+
+# ---------------------------------------------------------------- options
+
+def test_options_of_hone():
+    model = network("m.onnx")
+    command = (HONE, "compile", model, "-o", temp("m"))
+    for flag in ("--threads", "--jobs"):
+        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x", "nan"):
+            says(2, f"{flag} takes a whole number from 1 to 1024, not '{value}'", *command, flag, value)
+    for value in ("0", "-1", "1e9", "1.5G", "M", "4Q", "99999999999999T", "1 G"):
+        says(2, f"--max-memory takes a size such as 512M or 4G, not '{value}'", *command, "--max-memory", value)
+    for value, allowed in (("1", "1 bytes"), ("1K", "1 KB"), ("1M", "1.0 MB")):
+        code, _, err = run(*command, "--max-memory", value)
+        assert code == 1 and f"more than the {allowed} allowed (--max-memory SIZE raises it)" in err and " 0 MB" not in err, err
+    for value in ("x", "N", "=Nx3x8x8", "x=", "x=3x", "x=Nx3,8,8", "x=-1x3x8x8", "x=0x3x8x8", "x:1x3x8x8", "x=[1,3,8,8]", "x=1X3X8X8"):
+        says(1, f"'{value}' is not of the form NAME=Nx3x224x224", *command, "--input-shape", value)
+    says(1, "input 'x' has 4 dimensions, --input-shape gives it 2; its form is x=Nx3x8x8", *command, "--input-shape", "x=Nx3")
+    ok(*command, "--input-shape", "x=Nx3x8x8")
+    says(1, "--classes takes a number, a file of labels or a folder, not '0x3'", HONE, "finetune", model, "-o", temp("m"), "--classes", "0x3")
+
+
+def test_options_of_programs():
+    ok(HONE, "compile", SAMPLE, "-o", temp("net"))
+    ok(HONE, "finetune", SAMPLE, "-o", temp("teach"), "--classes", "3")
+    bench, train = (temp("net"), "bench", "-n", "1"), (temp("teach"), "train", "nowhere")
+    for command in (bench, train, (temp("net"), SNEAKER), (temp("teach"), "bench", "-n", "1"), (temp("teach"), "predict", SNEAKER)):
+        for value in ("-1", "1025", "100000", "1e9", "1.5", "x"):
+            code, _, err = run(*command, "--threads", value)
+            assert code == 2 and "--threads" in err and value in err, (command, value, err)
+    for command in (bench, (temp("net"), SNEAKER)):
+        for value in ("0", "1", "64"):
+            ok(*command, "--threads", value)
+    for flags, words in ((("--cache-variants", "2"), "--cache-variants wants --augment light or imagenet"),
+                         (("--nesterov", "--opt", "adamw"), "--nesterov is for --opt sgd"),
+                         (("--overwrite", "--no-checkpoint"), "--overwrite and --no-checkpoint exclude each other"),
+                         (("--resume", "--overwrite"), "--resume and --overwrite exclude each other")):
+        says(2, words, *train, *flags)
+
+
+def test_no_advice_that_fails():
+    """Where no node would pass as the classifier, none is asked for."""
+    left = [helper.make_node("Transpose", ["y"], ["t"]), helper.make_node("MatMul", ["w2", "t"], ["u"], name="left"), helper.make_node("Transpose", ["u"], ["z"])]
+    for name, end in (("left.onnx", left), ("sum.onnx", [helper.make_node("MatMul", ["m", "w2"], ["y2"]), helper.make_node("Add", ["y", "y2"], ["z"], name="sum")])):
+        code, _, err = run(HONE, "finetune", network(name, end=end), "-o", temp("no"), "--classes", "3")
+        assert code == 1 and "--head" not in err and err.count("\n") == 1, err
+
+
+# ---------------------------------------------------------------- folders
+
+def test_checkpoints_among_the_data():
+    """A folder there would be a class of the next run."""
+    ok(HONE, "finetune", SAMPLE, "-o", temp("three"), "--classes", "3")
+    for c in "abc":
+        os.makedirs(temp(f"photos/{c}"))
+        for i in range(3):
+            shutil.copy(SNEAKER, temp(f"photos/{c}/{i}.png"))
+    train = (temp("three"), "train", temp("photos"), "--epochs", "1", "-q", "-o", temp("t.onnx"))
+    for folder in ("photos", "photos/a", "photos/new", "photos/a/new"):
+        says(1, "checkpoints there would lie among the data", *train, "--checkpoint", temp(folder))
+    os.symlink(temp("photos"), temp("link"))
+    says(1, "checkpoints there would lie among the data", *train, "--checkpoint", temp("link/new"))
+    got = run(temp("three"), "train", ".", "-q", "-o", temp("t.onnx"), cwd=temp("photos"))
+    assert got[0] == 1 and "among the data" in got[2], got
+    assert sorted(os.listdir(temp("photos"))) == ["a", "b", "c"] and len(os.listdir(temp("photos/a"))) == 3
+    ok(*train, "--checkpoint", temp("photos/.hidden"))
+    ok(*train, "--checkpoint", temp("beside"))
+    os.makedirs(temp("split"))
+    os.rename(temp("photos"), temp("split/train"))
+    ok(temp("three"), "train", temp("split"), "--epochs", "1", "-q", "-o", temp("t.onnx"), "--checkpoint", temp("split/new"))
+    says(1, "among the data", temp("three"), "train", temp("split"), "-q", "-o", temp("t.onnx"), "--checkpoint", temp("split/train/new"))
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
