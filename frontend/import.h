@@ -39,7 +39,7 @@ struct FeValue {
     IrValue *v;                    // as an operand of the IR graph
     const FeSequence *sequence;    // it is no tensor but this
     FeValue *alias;                // the same tensor under another name (Identity)
-    int32_t elem;                  // ONNX element type, of floats where it is known; 0: it is not
+    int32_t elem;                  // ONNX element type of floats and of small integers; 0: unknown
     int producer;                  // index of the node of its scope that makes it, -1: none
     int uses;                      // by nodes and graph outputs
     bool stored;   // floats that the file stores, or computed from such; of initializers and
@@ -116,7 +116,7 @@ typedef struct FeOpInfo { // a row of onnx_ops.def
     FeImporter *import;
     IrOp op;          // the IR op of a plain mapping
     FeDimsRule *dims; // NULL: none
-    int since[10];    // versions, ascending, 0-terminated
+    int since[12];    // versions, ascending, 0-terminated
 } FeOpInfo;
 
 struct FeNode {
@@ -148,7 +148,8 @@ IrValue *fe_operand_or_null(FeNode *n, int i); // NULL when absent
 // Constant content, or NULL when it is not known; refuses broken data only.
 const IrTensor *fe_tensor(FeNode *n, int i);
 bool fe_type(FeNode *n, int i, IrType *out); // of a value in any form; refuses when absent
-// The ONNX element type of a float value: what the file computes it in. 0: not known.
+// The ONNX element type of a float value, or of integers of less than 8 bits: what the file computes
+// it in. 0: not known, or as its dtype says.
 int32_t fe_elem_type(const FeValue *v);
 // Entries of an integer tensor of rank 0 or 1, affine in N; refuses when they are not known.
 bool fe_dims(FeNode *n, int i, FeDims *out);
@@ -160,6 +161,7 @@ double fe_scalar_in(FeNode *n, int i, double absent); // a constant of one eleme
 
 bool fe_used(const FeNode *n, int i); // output i exists and somebody reads it
 void fe_out(FeNode *n, int i, IrValue *v);
+void fe_out_elem(FeNode *n, int i, int32_t elem); // what the file computes it in, after fe_out()
 void fe_out_tensor(FeNode *n, int i, const IrTensor *t);
 void fe_out_dims(FeNode *n, int i, const FeDims *d); // becomes a tensor when all entries are static
 void fe_out_alias(FeNode *n, int i, int input);
@@ -233,9 +235,15 @@ IrValue *fe_tensor_const(FeNode *n, const IrTensor *t); // a constant under the 
 IrValue *fe_iota(FeNode *n, int64_t first, IrDim count, int axis, int rank);
 IrAttr fe_ints_attr(FeNode *n, IrAttrKey key, int count, const int64_t *v);
 IrInts fe_range(FeNode *n, int from, int to); // from, from+1 ... to-1
-// MatMul-13 and, with the node's attributes, Conv-11 (import/gemm.c, import/conv.c).
+// Operators that are parts of others: MatMul-13; with the node's attributes Conv-11, MaxPool-12 and
+// AveragePool-19; with its inputs too Gemm-13; Softmax-13, or with `flattens` Softmax-11
+// (import/gemm.c conv.c pool.c norm.c).
 IrValue *fe_matmul(FeNode *n, IrValue *a, IrValue *b);
 IrValue *fe_conv(FeNode *n, IrValue *x, IrValue *w, IrValue *b);
+IrValue *fe_gemm(FeNode *n);
+IrValue *fe_max_pool(FeNode *n, IrValue *x);
+IrValue *fe_average_pool(FeNode *n, IrValue *x);
+IrValue *fe_softmax(FeNode *n, IrValue *x, int64_t axis, bool flattens);
 
 // ---------------------------------------------------------------- windows (window.c)
 
@@ -272,6 +280,8 @@ typedef struct FeWindow {
 bool fe_window(FeNode *n, const IrShape *x, const int64_t *kernel, FeWindow *w);
 IrValue *fe_to_2d(FeNode *n, IrValue *x);             // [N,C,L] -> [N,C,1,L]; 4-D stays
 IrValue *fe_from_2d(FeNode *n, IrValue *y, int rank); // and back when rank is 1
+IrValue *fe_channels_first(FeNode *n, IrValue *x);    // [N,...,C] -> [N,C,...]
+IrValue *fe_channels_last(FeNode *n, IrValue *x);     // and back
 IrDim fe_dim_product(FeNode *n, const IrShape *s, int from, int to); // refuses overflow
 
 // ---------------------------------------------------------------- shape values (shape_values.c)

@@ -220,12 +220,15 @@ bool fe_used(const FeNode *n, int i) {
     return i < n->n_out && n->out[i] && n->out[i]->uses > 0;
 }
 
-// Operators compute in the type of their first float, but for those that name another.
-static int32_t float_type_of(const FeNode *n) {
+// Operators compute in the type of their first float, but for those that name another; so do those
+// on integers of less than 8 bits.
+static int32_t elem_type_of(const FeNode *n, IrDtype dtype) {
     for (int i = 0; i < n->n_in; i++) {
         int32_t t = n->in[i] ? fe_elem_type(n->in[i]) : 0;
         IrDtype inside;
-        if (fe_dtype(t, true, &inside) ? ir_dtype_is_float(inside) : t) {
+        if (ir_dtype_is_float(dtype)
+                ? fe_dtype(t, false, &inside) && ir_dtype_is_float(inside)
+                : fe_small_type(t) && fe_dtype(t, false, &inside) && inside == dtype) {
             return t;
         }
     }
@@ -237,9 +240,15 @@ void fe_out(FeNode *n, int i, IrValue *v) {
         return;
     }
     n->out[i]->v = v;
-    n->out[i]->elem = ir_dtype_is_float(v->type.dtype) ? float_type_of(n) : 0;
+    n->out[i]->elem = elem_type_of(n, v->type.dtype);
     if (v->def && !v->name) {
         v->name = fe_full_name(n->fe, n->out[i]->name);
+    }
+}
+
+void fe_out_elem(FeNode *n, int i, int32_t elem) {
+    if (!n->refused && i < n->n_out && n->out[i]) {
+        n->out[i]->elem = elem;
     }
 }
 

@@ -163,6 +163,31 @@ IrValue *fe_to_2d(FeNode *n, IrValue *x) {
     return fe_reshape(n, x, &(IrShape){4, {d[0], d[1], ir_dim(1), d[2]}});
 }
 
+// Axis `from` moved to `to`, past those between.
+static IrValue *move_axis(FeNode *n, IrValue *x, int from, int to) {
+    int64_t perm[IR_MAX_RANK];
+    int rank = x->type.shape.rank, step = from < to ? 1 : -1;
+    for (int i = 0; i < rank; i++) {
+        perm[i] = i;
+    }
+    for (int i = from; i != to; i += step) {
+        perm[i] = i + step;
+    }
+    perm[to] = from;
+    return fe_transpose(n, x, rank, perm);
+}
+
+IrValue *fe_channels_first(FeNode *n, IrValue *x) {
+    if (!n->refused && x->type.shape.rank < 3) {
+        fe_refuse(n, "input of rank %d has no spatial axes", x->type.shape.rank);
+    }
+    return n->refused ? NULL : move_axis(n, x, x->type.shape.rank - 1, 1);
+}
+
+IrValue *fe_channels_last(FeNode *n, IrValue *x) {
+    return n->refused ? NULL : move_axis(n, x, 1, x->type.shape.rank - 1);
+}
+
 IrValue *fe_from_2d(FeNode *n, IrValue *y, int rank) {
     if (n->refused || rank != 1) {
         return y;

@@ -208,9 +208,9 @@ static void add_scope(Flat *f, const FeScope *s, Names *names) {
 static bool check_opsets(FeContext *fe, const FeScope *s, int opset) {
     for (const FeScope *in = s->inner; in; in = in->next) {
         for (size_t i = 0; in->opset != opset && i < in->pb->n_node; i++) {
-            const char *op = in->pb->node[i]->op_type;
-            if (fe_op_since(op, in->opset) != fe_op_since(op, opset)) {
-                ir_error(fe->diag, (IrWhere){in->pb->node[i]->name, op},
+            const Onnx__NodeProto *n = in->pb->node[i];
+            if (fe_op_since(n, in->opset) != fe_op_since(n, opset)) {
+                ir_error(fe->diag, (IrWhere){n->name, n->op_type},
                          "NYI: the trained model cannot be made: the function '%s' has opset %d, "
                          "the model %d, and this operator differs",
                          in->function ? in->function->name : "", in->opset, opset);

@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-// ---------------------------------------------------------------- the operator table
+// ---------------------------------------------------------------- the operator tables
 
 #define FE_OP(name, importer, ir_op, dims, ...) FeImporter fe_import_##importer;
+#include "frontend/import/ms_ops.def"
 #include "frontend/import/onnx_ops.def"
 #undef FE_OP
 FeDimsRule fe_dims_binary, fe_dims_where, fe_dims_cast, fe_dims_product, fe_dims_concat,
@@ -18,26 +19,36 @@ FeDimsRule fe_dims_binary, fe_dims_where, fe_dims_cast, fe_dims_product, fe_dims
     fe_dims_reshape;
 #define fe_dims_none NULL
 
-static const FeOpInfo op_table[] = {
 #define FE_OP(name, importer, ir_op, dims, ...)                                                    \
     {#name, fe_import_##importer, IR_OP_##ir_op, fe_dims_##dims, {__VA_ARGS__}},
+static const FeOpInfo onnx_ops[] = {
 #include "frontend/import/onnx_ops.def"
-#undef FE_OP
+    {0},
 };
+static const FeOpInfo ms_ops[] = {
+#include "frontend/import/ms_ops.def"
+    {0},
+};
+#undef FE_OP
 
-static const FeOpInfo *find_op(const char *name) {
-    for (size_t i = 0; i < sizeof op_table / sizeof op_table[0]; i++) {
-        if (strcmp(op_table[i].name, name) == 0) {
-            return &op_table[i];
-        }
-    }
-    return NULL;
+static bool is_ms_domain(const Onnx__NodeProto *n) {
+    return n->domain && strcmp(n->domain, FE_MS_DOMAIN) == 0;
 }
 
-int fe_op_since(const char *op, int opset) {
-    const FeOpInfo *info = find_op(op ? op : "");
-    int since = 0;
-    for (const int *v = info ? info->since : &since; *v && *v <= opset; v++) {
+// NULL: the domain has no such operator here, or is none of these.
+static const FeOpInfo *find_op(const Onnx__NodeProto *n) {
+    const FeOpInfo *op = is_ms_domain(n) ? ms_ops : onnx_ops;
+    bool known = is_ms_domain(n) || fe_is_onnx_domain(n->domain);
+    while (known && op->name && strcmp(op->name, n->op_type ? n->op_type : "") != 0) {
+        op++;
+    }
+    return known && op->name ? op : NULL;
+}
+
+int fe_op_since(const Onnx__NodeProto *n, int opset) {
+    const FeOpInfo *info = find_op(n);
+    int since = info && is_ms_domain(n) ? info->since[0] : 0;
+    for (const int *v = info && !since ? info->since : &since; *v && *v <= opset; v++) {
         since = *v;
     }
     return since;
@@ -65,22 +76,51 @@ static const char *describe_unknown(const char *op) {
     return "this operator is not supported";
 }
 
+static const char *describe_domain(FeContext *fe, const char *domain) {
+    const char *but = fe->n_functions ? ", and no function of the model has this name" : "";
+    if (strcmp(domain, FE_MS_DOMAIN ".nchwc") == 0) {
+        return "operators of the domain '" FE_MS_DOMAIN
+               ".nchwc' are laid out for one CPU: save the "
+               "optimized model at the level 'extended' (ORT_ENABLE_EXTENDED)";
+    }
+    return ir_sprintf(
+        fe->arena,
+        "operators of the domain '%s' are not supported (those of ai.onnx up to opset "
+        "%d and of %s, version %d, are)%s",
+        domain, FE_MAX_OPSET, FE_MS_DOMAIN, FE_MS_VERSION, but);
+}
+
+// The version of com.microsoft that the model imports; FE_MS_VERSION when it says nothing.
+static int64_t find_ms_version(const Onnx__ModelProto *m) {
+    for (size_t i = 0; i < m->n_opset_import; i++) {
+        const char *domain = m->opset_import[i]->domain;
+        if (domain && strcmp(domain, FE_MS_DOMAIN) == 0) {
+            return m->opset_import[i]->version;
+        }
+    }
+    return FE_MS_VERSION;
+}
+
 static const char *find_reason(FeContext *fe, FeNode *n) {
     const Onnx__NodeProto *pb = n->pb;
-    const char *op = pb->op_type ? pb->op_type : "";
-    if (!fe_is_onnx_domain(pb->domain)) {
-        const char *but = fe->n_functions ? ", and no function of the model has this name" : "";
-        return ir_sprintf(fe->arena, "operators of the domain '%s' are not supported%s", pb->domain,
-                          but);
+    bool ms = is_ms_domain(pb);
+    if (!ms && !fe_is_onnx_domain(pb->domain)) {
+        return describe_domain(fe, pb->domain);
     }
-    if (!fe->scope->opset) {
+    int64_t version = ms ? find_ms_version(fe->model) : 0;
+    if (ms && version != FE_MS_VERSION) {
+        return ir_sprintf(fe->arena, "version %lld of the domain '%s' is not supported (%d is)",
+                          (long long)version, FE_MS_DOMAIN, FE_MS_VERSION);
+    }
+    if (!ms && !fe->scope->opset) {
         return "no opset of the domain ai.onnx is imported";
     }
-    n->info = find_op(op);
+    n->info = find_op(pb);
     if (!n->info) {
-        return describe_unknown(op);
+        return ms ? "this operator of the domain '" FE_MS_DOMAIN "' is not supported"
+                  : describe_unknown(pb->op_type ? pb->op_type : "");
     }
-    n->since = fe_op_since(op, fe->scope->opset);
+    n->since = fe_op_since(pb, fe->scope->opset);
     return n->since ? NULL
                     : ir_sprintf(fe->arena, "this operator is supported from opset %d on",
                                  n->info->since[0]);

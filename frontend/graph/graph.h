@@ -48,8 +48,9 @@ void fe_add_outputs(FeContext *fe); // after all nodes
 
 // Imports the nodes of the scope; false after reporting why it cannot begin.
 bool fe_import_nodes(FeContext *fe);
-// The operator's version that the opset means; 0: it has none yet, or is unknown.
-int fe_op_since(const char *op, int opset);
+// The version of the node's operator that the opset of ai.onnx means; 0: it has none yet, or is
+// unknown.
+int fe_op_since(const Onnx__NodeProto *n, int opset);
 
 // ---------------------------------------------------------------- flatten.c
 

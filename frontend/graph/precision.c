@@ -24,9 +24,11 @@ static void see_value(FePrecision *p, const Onnx__ValueInfoProto *v) {
     }
 }
 
-// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, ConvInteger and their like.
+// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, ConvInteger, QGemm and
+// their like.
 static bool quantizes(const char *op) {
-    return strstr(op, "uantizeLinear") || strncmp(op, "QLinear", 7) == 0 || strstr(op, "Integer");
+    return strstr(op, "uantize") || strncmp(op, "QLinear", 7) == 0 || strstr(op, "Integer") ||
+           strcmp(op, "QGemm") == 0;
 }
 
 static void see_node(FePrecision *p, const Onnx__NodeProto *n) {

@@ -14,9 +14,7 @@ static void read_constant(FeNode *n, const Onnx__TensorProto *t) {
         return;
     }
     fe_out_tensor(n, 0, out);
-    if (n->n_out && n->out[0]) {
-        n->out[0]->elem = t->data_type;
-    }
+    fe_out_elem(n, 0, t->data_type);
 }
 
 static const IrTensor *tensor_of_floats(FeNode *n, int rank, size_t count, const float *v) {
@@ -80,13 +78,12 @@ void fe_import_constant_of_shape(FeNode *n) {
     IrType scalar = {value.dtype, {0}, 0};
     const char *name = n->out[0] ? n->out[0]->name : n->b.name;
     double x = ir_tensor_get(&value, 0);
-    if (ir_shape_is_static(&type.shape)) {
-        fe_out(n, 0, ir_const_value(n->fe->graph, ir_const_splat(n->fe->prog, name, type, x)));
-        return;
-    }
-    IrValue *v = ir_const_value(n->fe->graph, ir_const_splat(n->fe->prog, name, scalar, x));
-    fe_out(n, 0,
-           fe_build(n, IR_OP_EXPAND, FE_IN(v), FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &type.shape))));
+    bool fixed = ir_shape_is_static(&type.shape);
+    IrConst *c = ir_const_splat(n->fe->prog, name, fixed ? type : scalar, x);
+    IrValue *v = ir_const_value(n->fe->graph, c);
+    IrAttr shape = ir_attr_dims(IR_ATTR_SHAPE, &type.shape);
+    fe_out(n, 0, fixed ? v : fe_build(n, IR_OP_EXPAND, FE_IN(v), 1, &shape));
+    fe_out_elem(n, 0, a && a->t ? a->t->data_type : 0);
 }
 
 // A range of integers whose limits are affine in the batch size: start + delta * (0, 1 ...). False

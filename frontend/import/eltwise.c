@@ -1,5 +1,5 @@
-// Elementwise operators. Most are one IR op; activations without one are written out by their ONNX
-// formula.
+// Elementwise operators. Most are one IR op, others are written out by their ONNX formula.
+// Activations are in activation.c.
 #include "frontend/import.h"
 
 #include <float.h>
@@ -145,22 +145,43 @@ static IrValue *round_to(FeNode *n, IrValue *x, int k) {
     return fe_cast(n, fe_cast(n, x, narrow[k].dtype), IR_F32);
 }
 
+// The low bits of x as an integer of less than 8 bits: what does not fit into one is undefined.
+static IrValue *cut_bits(FeNode *n, IrValue *x, const FeSmall *to) {
+    if (to->is_float) {
+        fe_refuse(n, "NYI: a cast to %s", fe_onnx_type_name(to->elem));
+    }
+    if (n->refused) {
+        return NULL;
+    }
+    IrDtype t = to->is_signed ? IR_I8 : IR_U8;
+    x = ir_dtype_is_float(x->type.dtype) ? fe_cast(n, x, IR_I32) : x;
+    x = fe_op_const(n, IR_OP_BIT_AND, fe_cast(n, x, t), (1 << to->bits) - 1);
+    double top = 1 << (to->bits - 1);
+    return to->is_signed ? fe_op_const(n, IR_OP_SUB, fe_op_const(n, IR_OP_BIT_XOR, x, top), top)
+                         : x;
+}
+
+static IrValue *build_cast(FeNode *n, IrValue *x, IrDtype to, int32_t elem) {
+    const FeSmall *small = fe_small_type(elem);
+    int k = to == IR_F32 ? find_narrow(elem) : -1;
+    return small ? cut_bits(n, x, small) : k >= 0 ? round_to(n, x, k) : fe_cast(n, x, to);
+}
+
 // Input 0 as a number of that element type, whose dtype is `to`.
 static void cast_to(FeNode *n, IrDtype to, int32_t elem) {
     IrType t;
-    int k = to == IR_F32 ? find_narrow(elem) : -1;
+    bool narrows = fe_small_type(elem) || (to == IR_F32 && find_narrow(elem) >= 0);
     bool same = !n->refused && fe_type(n, 0, &t) && t.dtype == to;
-    bool was_narrow = same && find_narrow(fe_elem_type(n->in[0])) >= 0;
-    if (same && k < 0 && !was_narrow) {
+    int32_t from = same ? fe_elem_type(n->in[0]) : 0;
+    bool was_narrow = fe_small_type(from) || find_narrow(from) >= 0;
+    if (same && !narrows && !was_narrow) {
         fe_out_alias(n, 0, 0);
         return;
     }
-    const IrTensor *content = same && k < 0 ? fe_tensor(n, 0) : NULL;
+    const IrTensor *content = same && !narrows ? fe_tensor(n, 0) : NULL;
     IrValue *x = fe_operand(n, 0);
-    fe_out(n, 0, k >= 0 ? round_to(n, x, k) : fe_cast(n, x, to));
-    if (!n->refused && n->n_out && n->out[0]) {
-        n->out[0]->elem = elem;
-    }
+    fe_out(n, 0, build_cast(n, x, to, elem));
+    fe_out_elem(n, 0, elem);
     if (content && n->n_out && n->out[0]) { // the same numbers, of another type
         n->out[0]->tensor = content;
         n->out[0]->stored = n->in[0]->stored;
@@ -182,85 +203,7 @@ void fe_import_cast_like(FeNode *n) {
     }
 }
 
-// ---------------------------------------------------------------- activations
-
-static void build_with_alpha(FeNode *n, IrOp op, double absent) {
-    IrValue *x = fe_operand(n, 0);
-    double alpha = fe_attr_float(n, "alpha", absent);
-    fe_out(n, 0, fe_build(n, op, FE_IN(x), FE_WITH(ir_attr_f(IR_ATTR_ALPHA, alpha))));
-}
-
-void fe_import_leaky_relu(FeNode *n) {
-    build_with_alpha(n, IR_OP_LEAKY_RELU, 0.01);
-}
-
-void fe_import_elu(FeNode *n) {
-    build_with_alpha(n, IR_OP_ELU, 1);
-}
-
-static IrValue *build_elu(FeNode *n, IrValue *x, double alpha) {
-    return fe_build(n, IR_OP_ELU, FE_IN(x), FE_WITH(ir_attr_f(IR_ATTR_ALPHA, alpha)));
-}
-
-// Selu-6: gamma * (x > 0 ? x : alpha * (exp(x) - 1))
-void fe_import_selu(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    bool rounded = n->since < 6; // its defaults were
-    double alpha = fe_attr_float(n, "alpha", rounded ? 1.6732 : 1.67326319217681884765625);
-    double gamma = fe_attr_float(n, "gamma", rounded ? 1.0507 : 1.05070102214813232421875);
-    fe_out(n, 0, fe_op_const(n, IR_OP_MUL, build_elu(n, x, alpha), gamma));
-}
-
-// Celu-12: max(0, x) + min(0, alpha * (exp(x / alpha) - 1)), which is alpha * elu(x / alpha) for
-// alpha > 0
-void fe_import_celu(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    double alpha = fe_attr_float(n, "alpha", 1);
-    if (!(alpha > 0)) {
-        fe_refuse(n, "alpha is %g, only positive values are supported", alpha);
-    }
-    IrValue *y = build_elu(n, fe_op_const(n, IR_OP_DIV, x, alpha), 1);
-    fe_out(n, 0, fe_op_const(n, IR_OP_MUL, y, alpha));
-}
-
-void fe_import_hard_sigmoid(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    double alpha = fe_attr_float(n, "alpha", 0.2), beta = fe_attr_float(n, "beta", 0.5);
-    fe_out(n, 0,
-           fe_build(n, IR_OP_HARD_SIGMOID, FE_IN(x),
-                    FE_WITH(ir_attr_f(IR_ATTR_ALPHA, alpha), ir_attr_f(IR_ATTR_BETA, beta))));
-}
-
-// Softplus-1: log(exp(x) + 1), written so that exp cannot overflow: max(x, 0) + log(exp(-|x|) + 1)
-static IrValue *build_softplus(FeNode *n, IrValue *x) {
-    IrValue *e = fe_un(n, IR_OP_EXP, fe_un(n, IR_OP_NEG, fe_un(n, IR_OP_ABS, x)));
-    IrValue *l = fe_un(n, IR_OP_LOG, fe_op_const(n, IR_OP_ADD, e, 1));
-    return fe_bin(n, IR_OP_ADD, fe_un(n, IR_OP_RELU, x), l);
-}
-
-void fe_import_softplus(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    fe_out(n, 0, build_softplus(n, x));
-}
-
-// Mish-18: x * tanh(softplus(x))
-void fe_import_mish(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    fe_out(n, 0, fe_bin(n, IR_OP_MUL, x, fe_un(n, IR_OP_TANH, build_softplus(n, x))));
-}
-
-// Softsign-1: x / (1 + |x|)
-void fe_import_softsign(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    fe_out(n, 0, fe_bin(n, IR_OP_DIV, x, fe_op_const(n, IR_OP_ADD, fe_un(n, IR_OP_ABS, x), 1)));
-}
-
-// ThresholdedRelu-10: x > alpha ? x : 0
-void fe_import_thresholded_relu(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
-    IrValue *above = fe_op_const(n, IR_OP_GREATER, x, fe_attr_float(n, "alpha", 1));
-    fe_out(n, 0, fe_build(n, IR_OP_WHERE, FE_IN(above, x, fe_const(n, x, 0)), 0, NULL));
-}
+// ---------------------------------------------------------------- others
 
 // Shrink-9: x + bias below -lambd, x - bias above lambd, else 0; of integers in double, truncated.
 void fe_import_shrink(FeNode *n) {
@@ -277,21 +220,6 @@ void fe_import_shrink(FeNode *n) {
     IrValue *y = fe_build(n, IR_OP_WHERE, FE_IN(above, high, fe_const(n, x, 0)), 0, NULL);
     y = fe_build(n, IR_OP_WHERE, FE_IN(below, low, y), 0, NULL);
     fe_out(n, 0, n->refused ? NULL : fe_cast(n, y, t));
-}
-
-// Gelu-20: x/2 * (1 + erf(x / sqrt 2)), or with tanh(sqrt(2/pi) * (x + 0.044715 x^3)) for erf
-void fe_import_gelu(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *t;
-    const char *how = fe_attr_str(n, "approximate", "none");
-    if (how[0] == 't') {
-        IrValue *cube = fe_bin(n, IR_OP_MUL, x, fe_bin(n, IR_OP_MUL, x, x));
-        IrValue *sum = fe_bin(n, IR_OP_ADD, x, fe_op_const(n, IR_OP_MUL, cube, 0.044715));
-        t = fe_un(n, IR_OP_TANH, fe_op_const(n, IR_OP_MUL, sum, sqrt(2 / M_PI)));
-    } else {
-        t = fe_un(n, IR_OP_ERF, fe_op_const(n, IR_OP_MUL, x, sqrt(0.5)));
-    }
-    IrValue *half = fe_op_const(n, IR_OP_MUL, x, 0.5);
-    fe_out(n, 0, fe_bin(n, IR_OP_MUL, half, fe_op_const(n, IR_OP_ADD, t, 1)));
 }
 
 void fe_import_reciprocal(FeNode *n) {

@@ -2,16 +2,16 @@
 #include "frontend/import.h"
 
 // Gemm-13: alpha * A' * B' + beta * C
-void fe_import_gemm(FeNode *n) {
+IrValue *fe_gemm(FeNode *n) {
     IrValue *a = fe_operand(n, 0), *b = fe_operand(n, 1), *c = fe_operand_or_null(n, 2);
     double alpha = fe_attr_float(n, "alpha", 1), beta = fe_attr_float(n, "beta", 1);
     if (n->refused) {
-        return;
+        return NULL;
     }
     if (a->type.shape.rank != 2 || b->type.shape.rank != 2) {
         fe_refuse(n, "operands of rank %d and %d, both must be matrices", a->type.shape.rank,
                   b->type.shape.rank);
-        return;
+        return NULL;
     }
     c = beta == 0 ? NULL : c;
     if (c && beta != 1) {
@@ -24,7 +24,11 @@ void fe_import_gemm(FeNode *n) {
         y = fe_op_const(n, IR_OP_MUL, y, alpha);
         y = c ? fe_bin(n, IR_OP_ADD, y, c) : y;
     }
-    fe_out(n, 0, y);
+    return y;
+}
+
+void fe_import_gemm(FeNode *n) {
+    fe_out(n, 0, fe_gemm(n));
 }
 
 // x with a 1 put in at axis `at` when it has rank 1.

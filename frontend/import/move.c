@@ -61,12 +61,22 @@ static bool read_block(FeNode *n, IrValue **x, int64_t *b, IrDim *d) {
     return !n->refused;
 }
 
-// DepthToSpace-13: channels are [bh, bw, C'] (DCR) or [C', bh, bw] (CRD).
+// Whether the channels are [C', bh, bw] (CRD), not [bh, bw, C'] (DCR).
+static bool is_column_first(FeNode *n) {
+    const char *mode = fe_attr_str(n, "mode", "DCR");
+    bool crd = strcmp(mode, "CRD") == 0;
+    if (!crd && strcmp(mode, "DCR") != 0) {
+        fe_refuse(n, "mode '%s' is neither DCR nor CRD", mode);
+    }
+    return crd;
+}
+
+// DepthToSpace-13
 void fe_import_depth_to_space(FeNode *n) {
     IrValue *x;
     int64_t b;
     IrDim d[4];
-    bool crd = strcmp(fe_attr_str(n, "mode", "DCR"), "CRD") == 0;
+    bool crd = is_column_first(n);
     if (!read_block(n, &x, &b, d)) {
         return;
     }
@@ -84,7 +94,7 @@ void fe_import_depth_to_space(FeNode *n) {
            fe_reshape(n, y, &(IrShape){4, {d[0], c, ir_dim(d[2].c * b), ir_dim(d[3].c * b)}}));
 }
 
-// SpaceToDepth-13: the result's channels are [bh, bw, C].
+// SpaceToDepth-13: the result's channels are [bh, bw, C]; with mode CRD of version 28 [C, bh, bw].
 void fe_import_space_to_depth(FeNode *n) {
     IrValue *x;
     int64_t b;
@@ -97,9 +107,9 @@ void fe_import_space_to_depth(FeNode *n) {
         return;
     }
     IrDim k = ir_dim(b), h = ir_dim(d[2].c / b), w = ir_dim(d[3].c / b);
-    const int64_t perm[] = {0, 3, 5, 1, 2, 4};
+    const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
     IrValue *y = fe_reshape(n, x, &(IrShape){6, {d[0], d[1], h, k, w, k}});
-    y = fe_transpose(n, y, 6, perm);
+    y = fe_transpose(n, y, 6, is_column_first(n) ? crd : dcr);
     fe_out(n, 0, fe_reshape(n, y, &(IrShape){4, {d[0], ir_dim(d[1].c * b * b), h, w}}));
 }
 

@@ -3,7 +3,7 @@
 //
 // Exports in training form are switched to inference unless keep_training_mode is set; how many
 // were is counted for one warning at the end of the import.
-#include "frontend/import.h"
+#include "frontend/import/activation.h"
 
 // ---------------------------------------------------------------- shared
 
@@ -195,14 +195,12 @@ typedef IrValue *AlongAxis(FeNode *n, IrValue *x, int axis);
 
 // Softmax-13 works along one axis. Before, the input is flattened to two axes at `axis` (default
 // 1).
-static void build_along_axis(FeNode *n, AlongAxis *build) {
-    IrValue *x = fe_operand(n, 0);
+static IrValue *build_along_axis(FeNode *n, IrValue *x, int64_t given, bool flattens,
+                                 AlongAxis *build) {
     if (n->refused) {
-        return;
+        return NULL;
     }
     const IrShape *s = &x->type.shape;
-    bool flattens = n->since < 13;
-    int64_t given = fe_attr_int(n, "axis", flattens ? 1 : -1);
     int axis = flattens && given == s->rank ? s->rank : fe_axis(n, given, s->rank);
     IrShape flat = *s;
     if (flattens && !n->refused && (axis == s->rank || !are_ones_after(s, axis))) {
@@ -212,15 +210,26 @@ static void build_along_axis(FeNode *n, AlongAxis *build) {
         axis = 1;
     }
     IrValue *y = build(n, fe_reshape(n, x, &flat), axis);
-    fe_out(n, 0, n->refused ? NULL : fe_reshape(n, y, s));
+    return n->refused ? NULL : fe_reshape(n, y, s);
+}
+
+static void import_along_axis(FeNode *n, AlongAxis *build) {
+    IrValue *x = fe_operand(n, 0);
+    bool flattens = n->since < 13;
+    int64_t axis = fe_attr_int(n, "axis", flattens ? 1 : -1);
+    fe_out(n, 0, build_along_axis(n, x, axis, flattens, build));
 }
 
 static IrValue *build_softmax(FeNode *n, IrValue *x, int axis) {
     return fe_build(n, n->info->op, FE_IN(x), FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis)));
 }
 
+IrValue *fe_softmax(FeNode *n, IrValue *x, int64_t axis, bool flattens) {
+    return build_along_axis(n, x, axis, flattens, build_softmax);
+}
+
 void fe_import_softmax(FeNode *n) {
-    build_along_axis(n, build_softmax);
+    import_along_axis(n, build_softmax);
 }
 
 // 1 at the first maximum along the axis: the least of the positions that hold it.
@@ -241,7 +250,7 @@ static IrValue *build_hardmax(FeNode *n, IrValue *x, int axis) {
 
 // Hardmax-13; its axis is that of softmax.
 void fe_import_hardmax(FeNode *n) {
-    build_along_axis(n, build_hardmax);
+    import_along_axis(n, build_hardmax);
 }
 
 // ---------------------------------------------------------------- normalization, written out
@@ -259,37 +268,100 @@ void fe_import_instance_norm(FeNode *n) {
     fe_out(n, 0, normalize(n, x, mean, var, fe_attr_float(n, "epsilon", 1e-5), scale, bias));
 }
 
-// LayerNormalization-17: over the axes from `axis` on; outputs 1 and 2 are Mean and InvStdDev.
-void fe_import_layer_norm(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *scale = fe_operand(n, 1), *bias = fe_operand_or_null(n, 2);
+// 1 / sqrt(var + eps)
+static IrValue *build_inverse(FeNode *n, IrValue *var, double eps) {
+    IrValue *dev = fe_un(n, IR_OP_SQRT, fe_op_const(n, IR_OP_ADD, var, eps));
+    return n->refused ? NULL : fe_bin(n, IR_OP_DIV, fe_const(n, dev, 1), dev);
+}
+
+// Over the axes from `axis` on; scale and bias broadcast to x, bias may be NULL. Outputs 1 and 2
+// are Mean and InvStdDev.
+static void build_layer_norm(FeNode *n, IrValue *x, IrValue *scale, IrValue *bias, int64_t from,
+                             double eps) {
     IrValue *mean, *var;
-    double eps = fe_attr_float(n, "epsilon", 1e-5);
     if (n->refused) {
         return;
     }
-    int rank = x->type.shape.rank, axis = fe_axis(n, fe_attr_int(n, "axis", -1), rank);
+    int rank = x->type.shape.rank, axis = fe_axis(n, from, rank);
     build_moments(n, x, fe_range(n, axis, rank), &mean, &var);
     fe_out(n, 0, normalize(n, x, mean, var, eps, scale, bias));
     if (fe_used(n, 1)) {
         fe_out(n, 1, mean);
     }
     if (fe_used(n, 2)) {
-        IrValue *dev = fe_un(n, IR_OP_SQRT, fe_op_const(n, IR_OP_ADD, var, eps));
-        fe_out(n, 2, fe_bin(n, IR_OP_DIV, fe_const(n, x, 1), dev));
+        fe_out(n, 2, build_inverse(n, var, eps));
     }
 }
 
-// GroupNormalization-21 over groups of channels; version 18 has one scale and bias per group.
-void fe_import_group_norm(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *scale = fe_operand(n, 1), *bias = fe_operand(n, 2), *mean, *var;
-    int64_t groups = fe_attr_int(n, "num_groups", 0);
+// LayerNormalization-17, -1
+void fe_import_layer_norm(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *scale = fe_operand(n, 1), *bias = fe_operand_or_null(n, 2);
+    double eps = fe_attr_float(n, "epsilon", 1e-5);
+    build_layer_norm(n, x, scale, bias, fe_attr_int(n, "axis", -1), eps);
+}
+
+// x / sqrt(mean(x^2) + eps) * scale over the axes from `axis` on; output `inverse` is the factor of
+// x before the scale, -1: there is none.
+static void build_rms_norm(FeNode *n, IrValue *x, IrValue *scale, int64_t from, double eps,
+                           int inverse) {
     if (n->refused) {
         return;
+    }
+    int rank = x->type.shape.rank;
+    IrInts axes = fe_range(n, fe_axis(n, from, rank), rank);
+    IrValue *square = fe_reduce(n, IR_OP_REDUCE_MEAN, fe_bin(n, IR_OP_MUL, x, x), axes, true);
+    IrValue *dev = fe_un(n, IR_OP_SQRT, fe_op_const(n, IR_OP_ADD, square, eps));
+    fe_out(n, 0, fe_bin(n, IR_OP_MUL, fe_bin(n, IR_OP_DIV, x, dev), scale));
+    if (inverse >= 0 && fe_used(n, inverse)) {
+        fe_out(n, inverse, build_inverse(n, square, eps));
+    }
+}
+
+// RMSNormalization-23; SimplifiedLayerNormalization-1, which has InvStdDev for output 1
+void fe_import_rms_norm(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *scale = fe_operand(n, 1);
+    double eps = fe_attr_float(n, "epsilon", 1e-5);
+    build_rms_norm(n, x, scale, fe_attr_int(n, "axis", -1), eps, 1);
+}
+
+// Output 3: x + skip + the bias at input `bias`.
+static IrValue *add_skip(FeNode *n, int bias) {
+    IrValue *x = fe_operand(n, 0), *y = fe_bin(n, IR_OP_ADD, x, fe_operand(n, 1));
+    IrValue *b = fe_operand_or_null(n, bias);
+    if (!n->refused && !ir_shape_eq(&x->type.shape, &y->type.shape)) {
+        fe_refuse(n, "skip does not broadcast to the input");
+    }
+    y = b ? fe_bin(n, IR_OP_ADD, y, b) : y;
+    if (fe_used(n, 3)) {
+        fe_out(n, 3, y);
+    }
+    return y;
+}
+
+// SkipLayerNormalization-1: x, skip, gamma, beta, bias: LayerNormalization of x + skip + bias
+void fe_import_skip_layer_norm(FeNode *n) {
+    IrValue *x = add_skip(n, 4), *gamma = fe_operand(n, 2), *beta = fe_operand_or_null(n, 3);
+    build_layer_norm(n, x, gamma, beta, -1, fe_attr_float(n, "epsilon", (double)1e-12f));
+}
+
+// SkipSimplifiedLayerNormalization-1: x, skip, gamma, bias
+void fe_import_skip_rms_norm(FeNode *n) {
+    IrValue *x = add_skip(n, 3), *gamma = fe_operand(n, 2);
+    build_rms_norm(n, x, gamma, -1, fe_attr_float(n, "epsilon", (double)1e-12f), 2);
+}
+
+// x over groups of channels; scale and bias have an entry per channel or, with `per_group`, per
+// group.
+static IrValue *build_group_norm(FeNode *n, IrValue *x, int64_t groups, IrValue *scale,
+                                 IrValue *bias, bool per_group) {
+    IrValue *mean, *var;
+    if (n->refused) {
+        return NULL;
     }
     IrShape s = x->type.shape, split = {3, {s.dim[0], ir_dim(groups), ir_dim(1)}};
     if (s.rank < 3 || s.rank == IR_MAX_RANK || groups < 1 || s.dim[1].n || s.dim[1].c % groups) {
         fe_refuse(n, "%lld groups do not divide the channels", (long long)groups);
-        return;
+        return NULL;
     }
     split.dim[2] = ir_dim(s.dim[1].c / groups);
     for (int i = 2; i < s.rank; i++) {
@@ -297,18 +369,48 @@ void fe_import_group_norm(FeNode *n) {
     }
     IrValue *g = fe_reshape(n, x, &split);
     build_moments(n, g, fe_range(n, 2, split.rank), &mean, &var);
-    IrInts axis = channel_axis;
-    bool per_group = n->since < 21;
     int rank = per_group ? split.rank : s.rank;
-    scale = fe_reshape_axes(n, scale, rank, axis);
-    bias = fe_reshape_axes(n, bias, rank, axis);
+    scale = fe_reshape_axes(n, scale, rank, channel_axis);
+    bias = fe_reshape_axes(n, bias, rank, channel_axis);
     double eps = fe_attr_float(n, "epsilon", 1e-5);
     IrValue *y = normalize(n, g, mean, var, eps, per_group ? scale : NULL, per_group ? bias : NULL);
     y = fe_reshape(n, y, &s);
-    if (!per_group) {
-        y = fe_bin(n, IR_OP_ADD, fe_bin(n, IR_OP_MUL, y, scale), bias);
+    return per_group ? y : fe_bin(n, IR_OP_ADD, fe_bin(n, IR_OP_MUL, y, scale), bias);
+}
+
+// GroupNormalization-21; version 18 has one scale and bias per group.
+void fe_import_group_norm(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *scale = fe_operand(n, 1), *bias = fe_operand(n, 2);
+    int64_t groups = fe_attr_int(n, "num_groups", 0);
+    fe_out(n, 0, build_group_norm(n, x, groups, scale, bias, n->since < 21));
+}
+
+// GroupNorm-1 and SkipGroupNorm-1 of com.microsoft: x, gamma, beta; skip [N,C] or as x, bias. NHWC
+// unless channels_last is 0; output 1 is the sum x + skip + bias.
+void fe_import_group_norm_ms(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *gamma = fe_operand(n, 1), *beta = fe_operand(n, 2);
+    IrValue *skip = fe_operand_or_null(n, 3), *bias = fe_operand_or_null(n, 4);
+    bool last = fe_attr_int(n, "channels_last", 1) != 0;
+    int64_t groups = fe_attr_int(n, "groups", 0), activation = fe_attr_int(n, "activation", 0);
+    if (activation != 0 && activation != 1) {
+        fe_refuse(n, "activation is %lld", (long long)activation);
     }
-    fe_out(n, 0, y);
+    if (!n->refused && (skip || bias) && !last) {
+        fe_refuse(n, "NYI: skip and bias with channels first");
+    }
+    if (!n->refused && skip && skip->type.shape.rank == 2) {
+        const IrDim *d = skip->type.shape.dim;
+        skip = fe_reshape(n, skip, &(IrShape){4, {d[0], ir_dim(1), ir_dim(1), d[1]}});
+    }
+    x = skip ? fe_bin(n, IR_OP_ADD, x, skip) : x;
+    x = bias ? fe_bin(n, IR_OP_ADD, x, bias) : x;
+    if (fe_used(n, 1)) {
+        fe_out(n, 1, skip || bias || n->refused ? x : fe_un(n, IR_OP_COPY, x));
+    }
+    IrValue *c = last ? fe_channels_first(n, x) : x;
+    IrValue *y = build_group_norm(n, c, groups, gamma, beta, false);
+    y = last ? fe_channels_last(n, y) : y;
+    fe_out(n, 0, activation ? fe_swish(n, y, 1) : y);
 }
 
 // MeanVarianceNormalization-13: (x - mean) / (deviation + 1e-9) over `axes`, by default all but the

@@ -122,14 +122,24 @@ void fe_import_max_pool(FeNode *n) {
     }
 }
 
+IrValue *fe_max_pool(FeNode *n, IrValue *x) {
+    Pool pool;
+    return read_pool(n, IR_OP_MAX_POOL, x, &pool) ? build_pool(n, &pool, x).v : NULL;
+}
+
 // AveragePool-19
+IrValue *fe_average_pool(FeNode *n, IrValue *x) {
+    Pool pool;
+    if (!read_pool(n, IR_OP_AVG_POOL, x, &pool)) {
+        return NULL;
+    }
+    pool.count_pad = fe_attr_int(n, "count_include_pad", 0) != 0;
+    return build_pool(n, &pool, x).v;
+}
+
 void fe_import_average_pool(FeNode *n) {
     IrValue *x = fe_operand(n, 0);
-    Pool pool;
-    if (read_pool(n, IR_OP_AVG_POOL, x, &pool)) {
-        pool.count_pad = fe_attr_int(n, "count_include_pad", 0) != 0;
-        fe_out(n, 0, build_pool(n, &pool, x).v);
-    }
+    fe_out(n, 0, fe_average_pool(n, x));
 }
 
 // ---------------------------------------------------------------- global pools

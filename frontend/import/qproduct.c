@@ -1,4 +1,5 @@
-// Products of quantized tensors: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv.
+// Products of quantized tensors: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv, and
+// com.microsoft's QGemm, MatMulIntegerToFloat and DynamicQuantizeMatMul.
 //
 // Sums are exact: of int32. They are computed by the kernels of f32, which hold integers up to 2^24
 // exactly, in parts of so many inner entries that no sum can be larger; the parts are added as
@@ -212,7 +213,8 @@ static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
     IrValue *sum = NULL;
     do {
         int64_t count = length - at < part ? length - at : part;
-        IrValue *from = cut_channels(n, x->v, group, at, count), *by = fe_part(n, w->v, 1, at, count);
+        IrValue *from = cut_channels(n, x->v, group, at, count),
+                *by = fe_part(n, w->v, 1, at, count);
         sum = add_part(n, sum, fe_conv(n, from, by, NULL));
         at += part;
     } while (at < length && !n->refused);
@@ -232,39 +234,112 @@ void fe_import_conv_integer(FeNode *n) {
 
 // ---------------------------------------------------------------- quantized again
 
-// The sum times scale(a) * scale(b) / scale(y), as y's type. Inputs 1, 4 and 6 are the scales, 7 is
-// y's zero point; along[] has the axis that each lies along.
-static void requantize(FeNode *n, IrValue *sum, const int *along) {
-    static const int input[] = {1, 4, 6};
-    IrValue *scale[3];
+// Input i, a scale that broadcasts to a result of rank `rank`, as f32.
+static IrValue *read_scale(FeNode *n, int i, int along, int rank) {
+    IrValue *v = fe_operand(n, i) ? spread(n, i, along, rank) : NULL;
+    return n->refused ? NULL : fe_cast(n, v, IR_F32);
+}
+
+// The sum times `by`, as f32.
+static IrValue *scale_sum(FeNode *n, IrValue *sum, IrValue *by) {
+    return n->refused ? NULL : fe_bin(n, IR_OP_MUL, fe_cast(n, sum, IR_F32), by);
+}
+
+// Output 0: the sum times `by` / scale(y), as y's type. y's scale is input i, along its axis; its
+// zero point the next.
+static void requantize(FeNode *n, IrValue *sum, IrValue *by, int i, int along) {
     IrType zero;
-    if (n->refused || !fe_type(n, 7, &zero)) {
+    if (n->refused || !fe_type(n, i + 1, &zero)) {
         return;
     }
     int rank = sum->type.shape.rank;
-    for (int i = 0; i < 3; i++) {
-        IrValue *v = fe_operand(n, input[i]);
-        v = v ? spread(n, input[i], along[i], rank) : NULL;
-        scale[i] = n->refused ? NULL : fe_cast(n, v, IR_F32);
+    by = fe_bin(n, IR_OP_DIV, by, read_scale(n, i, along, rank));
+    fe_out(n, 0,
+           fe_requantize(n, scale_sum(n, sum, by), spread(n, i + 1, along, rank), zero.dtype));
+}
+
+// The product of the scales of inputs a and b.
+static IrValue *join_scales(FeNode *n, const IrValue *sum, int a, int along_a, int b, int along_b) {
+    if (n->refused) {
+        return NULL;
     }
-    IrValue *by = fe_bin(n, IR_OP_MUL, scale[0], scale[1]);
-    by = fe_bin(n, IR_OP_DIV, by, scale[2]);
-    IrValue *y = n->refused ? NULL : fe_bin(n, IR_OP_MUL, fe_cast(n, sum, IR_F32), by);
-    fe_out(n, 0, fe_requantize(n, y, spread(n, 7, along[2], rank), zero.dtype));
+    int rank = sum->type.shape.rank;
+    IrValue *x = read_scale(n, a, along_a, rank);
+    return fe_bin(n, IR_OP_MUL, x, read_scale(n, b, along_b, rank));
 }
 
 // QLinearMatMul-21: a, scale, zero; b, scale, zero; scale and zero of y
 void fe_import_qlinear_matmul(FeNode *n) {
-    static const int along[] = {ROWS, COLUMNS, ROWS};
     Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 3, 5, COLUMNS);
-    requantize(n, multiply(n, &a, &b), along);
+    IrValue *sum = multiply(n, &a, &b);
+    requantize(n, sum, join_scales(n, sum, 1, ROWS, 4, COLUMNS), 6, ROWS);
 }
 
-// QLinearConv-10: x, scale, zero; w, scale, zero; scale and zero of y; bias i32[O]
+// QLinearConv-10: x, scale, zero; w, scale, zero; scale and zero of y; bias i32[O]. That of
+// com.microsoft may be NHWC (channels_last), its weights are not.
 void fe_import_qlinear_conv(FeNode *n) {
-    static const int along[] = {CHANNELS, CHANNELS, CHANNELS};
-    Factor x = read_factor(n, 0, 2, CHANNELS), w = read_factor(n, 3, 5, FILTERS);
+    bool last = fe_attr_int(n, "channels_last", 0) != 0;
+    int channels = last ? COLUMNS : CHANNELS;
+    Factor x = read_factor(n, 0, 2, channels), w = read_factor(n, 3, 5, FILTERS);
+    x.v = last ? fe_channels_first(n, x.v) : x.v;
     IrValue *sum = convolve(n, &x, &w);
     IrValue *bias = sum ? spread(n, 8, CHANNELS, sum->type.shape.rank) : NULL;
-    requantize(n, bias ? fe_bin(n, IR_OP_ADD, sum, bias) : sum, along);
+    sum = bias ? fe_bin(n, IR_OP_ADD, sum, bias) : sum;
+    IrValue *by = join_scales(n, sum, 1, CHANNELS, 4, CHANNELS);
+    if (last && !n->refused) {
+        sum = fe_channels_last(n, sum);
+        by = by->type.shape.rank > 1 ? fe_channels_last(n, by) : by;
+    }
+    requantize(n, sum, by, 6, channels);
+}
+
+// QGemm-1: a, scale, zero; b, scale, zero; c, i32 in units of alpha * scale(a) * scale(b); scale
+// and zero of y, without which it is f32
+void fe_import_qgemm(FeNode *n) {
+    bool turn_a = fe_attr_int(n, "transA", 0) != 0, turn_b = fe_attr_int(n, "transB", 0) != 0;
+    Factor a = read_factor(n, 0, 2, turn_a ? COLUMNS : ROWS);
+    Factor b = read_factor(n, 3, 5, turn_b ? ROWS : COLUMNS);
+    if (!n->refused && (a.v->type.shape.rank != 2 || b.v->type.shape.rank != 2)) {
+        fe_refuse(n, "operands of rank %d and %d, both must be matrices", a.v->type.shape.rank,
+                  b.v->type.shape.rank);
+    }
+    a.v = turn_a ? fe_transpose(n, a.v, 2, (int64_t[]){1, 0}) : a.v;
+    b.v = turn_b ? fe_transpose(n, b.v, 2, (int64_t[]){1, 0}) : b.v;
+    IrValue *sum = multiply(n, &a, &b), *c = fe_operand_or_null(n, 6);
+    sum = c ? fe_bin(n, IR_OP_ADD, sum, c) : sum;
+    IrValue *by = join_scales(n, sum, 1, ROWS, 4, COLUMNS);
+    double alpha = fe_attr_float(n, "alpha", 1);
+    by = alpha == 1 ? by : fe_op_const(n, IR_OP_MUL, by, alpha);
+    if (fe_has(n, 7)) {
+        requantize(n, sum, by, 7, ROWS);
+    } else {
+        fe_out(n, 0, scale_sum(n, sum, by));
+    }
+}
+
+static void add_bias(FeNode *n, IrValue *y, int i) {
+    IrValue *bias = fe_operand_or_null(n, i);
+    fe_out(n, 0, bias ? fe_bin(n, IR_OP_ADD, y, bias) : y);
+}
+
+// MatMulIntegerToFloat-1: a, b, their scales, their zero points, bias
+void fe_import_matmul_integer_to_float(FeNode *n) {
+    Factor a = read_factor(n, 0, 4, ROWS), b = read_factor(n, 1, 5, COLUMNS);
+    IrValue *sum = multiply(n, &a, &b);
+    add_bias(n, scale_sum(n, sum, join_scales(n, sum, 2, ROWS, 3, COLUMNS)), 6);
+}
+
+// DynamicQuantizeMatMul-1: a of f32, quantized as DynamicQuantizeLinear does; b, its scale and zero
+// point, bias
+void fe_import_dynamic_quantize_matmul(FeNode *n) {
+    FeDynamic q = fe_quantize_dynamic(n, fe_operand(n, 0));
+    Factor b = read_factor(n, 1, 3, COLUMNS);
+    if (n->refused) {
+        return;
+    }
+    IrValue *zero = fe_cast(n, q.zero, IR_F32);
+    Factor a = {fe_bin(n, IR_OP_SUB, fe_cast(n, q.y, IR_F32), zero), 255};
+    IrValue *sum = multiply(n, &a, &b);
+    IrValue *by = n->refused ? NULL : read_scale(n, 2, COLUMNS, sum->type.shape.rank);
+    add_bias(n, scale_sum(n, sum, fe_bin(n, IR_OP_MUL, by, q.scale)), 4);
 }

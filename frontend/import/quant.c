@@ -151,11 +151,30 @@ static bool read_inputs(FeNode *n, IrType *x, IrType *scale, Quant *q) {
     if (!fe_type(n, 0, x) || !fe_type(n, 1, scale) || !read_layout(n, x, scale, q)) {
         return false;
     }
+    if (scale->dtype != IR_F32) {
+        fe_refuse(n, "scales of %s, they must be floats", ir_dtype_name(scale->dtype));
+    }
     if (fe_has(n, 2) && fe_type(n, 2, &zero) && !ir_shape_eq(&zero.shape, &scale->shape) &&
         !(is_one(&zero.shape) && is_one(&scale->shape))) {
         fe_refuse(n, "the zero point does not have the scale's shape");
     }
     return !n->refused;
+}
+
+// What the file computes the result in: output_dtype (version 23), or the type of the scale.
+static void set_real_type(FeNode *n) {
+    int64_t given = fe_attr_int(n, "output_dtype", 0);
+    IrDtype to;
+    if (given && (given != (int32_t)given || !fe_dtype((int32_t)given, false, &to) ||
+                  to != IR_F32 || fe_small_type((int32_t)given))) {
+        fe_refuse(n, "output_dtype %lld is not supported", (long long)given);
+    }
+    fe_out_elem(n, 0, given ? (int32_t)given : fe_elem_type(n->in[1]));
+}
+
+// Floats of 8 and 4 bits, which are f32 here, by the same formula.
+static IrValue *dequantize_floats(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero) {
+    return fe_bin(n, IR_OP_MUL, zero ? fe_bin(n, IR_OP_SUB, x, zero) : x, scale);
 }
 
 void fe_import_dequantize_linear(FeNode *n) {
@@ -166,15 +185,15 @@ void fe_import_dequantize_linear(FeNode *n) {
     }
     const IrTensor *t = fe_tensor(n, 0), *s = fe_tensor(n, 1), *z = fe_tensor(n, 2);
     bool known = t && s && (z || !fe_has(n, 2)) && !n->in[1]->stored;
-    if (known && scale.dtype == IR_F32 && !n->refused && (n->fe->opt->to_train || q.block)) {
+    bool floats = ir_dtype_is_float(x.dtype);
+    if (known && !n->refused && (n->fe->opt->to_train || q.block || floats)) {
         fold_weights(n, &q, t, s, z);
-        return;
+    } else {
+        IrValue *zero = spread(n, &q, fe_operand_or_null(n, 2), &x.shape), *v = fe_operand(n, 0);
+        IrValue *by = spread(n, &q, fe_operand(n, 1), &x.shape);
+        fe_out(n, 0, floats ? dequantize_floats(n, v, by, zero) : fe_dequantize(n, v, by, zero));
     }
-    IrValue *zero = spread(n, &q, fe_operand_or_null(n, 2), &x.shape);
-    IrValue *by = spread(n, &q, fe_operand(n, 1), &x.shape);
-    by = n->refused ? NULL : fe_cast(n, by, IR_F32);
-    IrValue *y = fe_dequantize(n, fe_operand(n, 0), by, zero);
-    fe_out(n, 0, n->refused ? NULL : fe_cast(n, y, scale.dtype));
+    set_real_type(n);
 }
 
 // ---------------------------------------------------------------- quantize
@@ -226,46 +245,53 @@ IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero) {
     return settle(n, fe_build(n, IR_OP_DEQUANTIZE, FE_IN(x, scale, zero), 0, NULL));
 }
 
-// The type of the result: the zero point's, or output_dtype (version 21), or uint8.
-static bool read_target(FeNode *n, IrDtype *to) {
+// The element type of the result: the zero point's, or output_dtype (version 21), or uint8.
+static int32_t read_target(FeNode *n, IrDtype *to) {
     IrType zero;
     *to = IR_U8;
-    if (fe_has(n, 2)) {
-        if (!fe_type(n, 2, &zero)) {
-            return false;
-        }
+    int64_t given = fe_attr_int(n, "output_dtype", 0);
+    if (fe_has(n, 2) && fe_type(n, 2, &zero)) {
         *to = zero.dtype;
-    } else {
-        int64_t onnx = fe_attr_int(n, "output_dtype", 0);
-        if (onnx && (onnx != (int32_t)onnx || !fe_dtype((int32_t)onnx, false, to))) {
-            fe_refuse(n, "output_dtype %lld is not supported", (long long)onnx);
-        }
+        given = fe_elem_type(n->in[2]);
+    } else if (given && (given != (int32_t)given || !fe_dtype((int32_t)given, false, to))) {
+        fe_refuse(n, "output_dtype %lld is not supported", (long long)given);
     }
-    return !n->refused && fe_quant_dtype(n, *to);
+    if (!n->refused && fe_small_type((int32_t)given) && ir_dtype_is_float(*to)) {
+        fe_refuse(n, "NYI: numbers quantized to %s", fe_onnx_type_name((int32_t)given));
+    }
+    return n->refused || !fe_quant_dtype(n, *to) ? 0 : (int32_t)given;
+}
+
+IrValue *fe_clip_small(FeNode *n, IrValue *x, const FeSmall *to) {
+    if (n->refused || !to) {
+        return x;
+    }
+    double most = fe_small_max(to);
+    x = to->is_signed ? fe_op_const(n, IR_OP_MAXIMUM, x, -most - 1) : x;
+    return fe_op_const(n, IR_OP_MINIMUM, x, most);
 }
 
 void fe_import_quantize_linear(FeNode *n) {
     IrType x, scale;
     IrDtype to;
     Quant q;
-    if (!read_inputs(n, &x, &scale, &q) || !read_target(n, &to)) {
-        return;
-    }
-    IrValue *by = spread(n, &q, fe_operand(n, 1), &x.shape);
-    IrValue *zero = spread(n, &q, fe_operand_or_null(n, 2), &x.shape), *v = fe_operand(n, 0);
+    int32_t elem = read_inputs(n, &x, &scale, &q) ? read_target(n, &to) : 0;
+    IrValue *by = n->refused ? NULL : spread(n, &q, fe_operand(n, 1), &x.shape);
+    IrValue *zero = n->refused ? NULL : spread(n, &q, fe_operand_or_null(n, 2), &x.shape);
+    IrValue *v = fe_operand(n, 0);
     if (!n->refused) {
-        v = fe_cast(n, v, IR_F32);
-        fe_out(n, 0, fe_quantize(n, v, fe_cast(n, by, IR_F32), zero, to));
+        IrValue *y = fe_quantize(n, fe_cast(n, v, IR_F32), by, zero, to);
+        fe_out(n, 0, fe_clip_small(n, y, fe_small_type(elem)));
     }
+    fe_out_elem(n, 0, elem);
 }
 
 // DynamicQuantizeLinear-11: to uint8 with
 //   scale = (max(x, 0) - min(x, 0)) / 255    1 where that is 0
 //   zero  = round(clip(-min(x, 0) / scale, 0, 255))
-void fe_import_dynamic_quantize_linear(FeNode *n) {
-    IrValue *x = fe_operand(n, 0);
+FeDynamic fe_quantize_dynamic(FeNode *n, IrValue *x) {
     if (n->refused) {
-        return;
+        return (FeDynamic){NULL, NULL, NULL};
     }
     IrInts all = fe_range(n, 0, x->type.shape.rank);
     IrValue *most = fe_reduce(n, IR_OP_REDUCE_MAX, x, all, false);
@@ -276,7 +302,12 @@ void fe_import_dynamic_quantize_linear(FeNode *n) {
     IrValue *flat = fe_op_const(n, IR_OP_EQUAL, scale, 0);
     scale = fe_build(n, IR_OP_WHERE, FE_IN(flat, fe_const(n, x, 1), scale), 0, NULL);
     IrValue *zero = fe_quantize(n, fe_un(n, IR_OP_NEG, least), scale, NULL, IR_U8);
-    fe_out(n, 0, fe_quantize(n, x, scale, zero, IR_U8));
-    fe_out(n, 1, scale);
-    fe_out(n, 2, zero);
+    return (FeDynamic){fe_quantize(n, x, scale, zero, IR_U8), scale, zero};
+}
+
+void fe_import_dynamic_quantize_linear(FeNode *n) {
+    FeDynamic q = fe_quantize_dynamic(n, fe_operand(n, 0));
+    fe_out(n, 0, q.y);
+    fe_out(n, 1, q.scale);
+    fe_out(n, 2, q.zero);
 }

@@ -4,14 +4,23 @@
 
 #include "frontend/import.h"
 
+// DequantizeLinear-13: (x - zero) * scale, f32; scale, of f32, and zero broadcast to x, zero may be
+// NULL.
+IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero);
 // QuantizeLinear-13: saturate(round(x / scale) + zero) of type `to`, halves to even; scale and zero
 // broadcast to x, zero may be NULL. x of f32.
 IrValue *fe_quantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero, IrDtype to);
-// DequantizeLinear-13: (x - zero) * scale, likewise. scale of f32.
-IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero);
 // fe_quantize without the division.
 IrValue *fe_requantize(FeNode *n, IrValue *x, IrValue *zero, IrDtype to);
 // Is t of 8 or 16 bits and no float? Refuses others.
 bool fe_quant_dtype(FeNode *n, IrDtype t);
+// DynamicQuantizeLinear-11 of x: its numbers of u8, their scale and zero point, scalars. NULL after
+// a refusal.
+typedef struct FeDynamic {
+    IrValue *y, *scale, *zero;
+} FeDynamic;
+FeDynamic fe_quantize_dynamic(FeNode *n, IrValue *x);
+// i8 or u8 as integers of less than 8 bits; x itself where `to` is NULL.
+IrValue *fe_clip_small(FeNode *n, IrValue *x, const FeSmall *to);
 
 #endif

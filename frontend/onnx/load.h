@@ -43,7 +43,8 @@ ProtobufCMessage *fe_unpack(IrArena *a, FeFile f, const ProtobufCMessageDescript
                             int64_t most, const char **why);
 
 // opset.c
-enum { FE_MIN_OPSET = 1, FE_MAX_OPSET = 22 };
+enum { FE_MIN_OPSET = 1, FE_MAX_OPSET = 28, FE_MS_VERSION = 1 };
+#define FE_MS_DOMAIN "com.microsoft" // the operators that ONNX Runtime's optimizers put in
 bool fe_is_onnx_domain(const char *domain);
 // The opset of ai.onnx among the imports, 0 when there is none. NULL, or why it is not supported.
 const char *fe_read_opset(IrArena *a, size_t n, Onnx__OperatorSetIdProto *const *imports, int *out);
@@ -69,7 +70,23 @@ const char *fe_external_find(IrArena *a, FeExternal *ext, const Onnx__TensorProt
 // (`edge` false: every float is f32) or at its edges (`edge` true). False: no such type here.
 bool fe_dtype(int32_t onnx_type, bool edge, IrDtype *out);
 const char *fe_onnx_type_name(int32_t onnx_type);
-enum { FE_MAX_ELEM_TYPE = 22 };
+enum { FE_MAX_ELEM_TYPE = 28 };
+
+// small.c: element types of 8 bits and less that are i8, u8 or f32 here.
+typedef struct FeSmall {
+    int32_t elem;
+    int bits;
+    bool is_signed, is_float; // is_signed: of integers
+    int mantissa, bias;       // bits of the mantissa; what the exponent is less
+    int top;                  // the code of the greatest finite number
+    int nan;                  // a code of NaN; -1: there is none
+    bool inf;                 // the code behind `top` is infinite
+    bool unsigned_power;      // 2^(code - bias): no sign, no mantissa
+} FeSmall;
+const FeSmall *fe_small_type(int32_t onnx_type); // NULL: it is none of these
+double fe_small_max(const FeSmall *t);           // the greatest finite number
+// n packed numbers, the first in the low bits of the first byte.
+void fe_unpack_small(const FeSmall *t, void *dst, const void *src, int64_t n);
 
 // The content of a TensorProto, of type fe_dtype(data_type, edge); points into `t`, into a mapped
 // file or into the arena. NULL when fine, else why not (arena string).

@@ -1,7 +1,8 @@
 // TensorProto to tensor. A tensor's numbers stand raw, in a typed field (small types packed in
 // int32_data), or in another file; whatever the spelling, one table says how wide they are and how
-// they become ours. Numbers that need no conversion and are aligned stay where they are
-// (protobuf-c's copy, or the mapped external file); others are converted once into the arena.
+// they become ours (small.c unpacks those of 8 bits and less that the IR lacks). Numbers that need
+// no conversion and are aligned stay where they are (protobuf-c's copy, or the mapped external
+// file); others are converted once into the arena.
 //
 // Invariant: no size is trusted (element counts and byte counts are checked without wrap-around).
 #include "frontend/onnx/load.h"
@@ -54,40 +55,46 @@ typedef enum Field { NO_FIELD, FLOATS, INT32S, INT64S, DOUBLES, UINT64S } Field;
 
 typedef struct ElemType {
     const char *name;
-    int bytes;            // in raw and external data; 0: not supported
+    int bits;             // in raw and external data; 0: not supported
     Field field;          // where its numbers stand when they are not raw
     IrDtype inside, edge; // see fe_dtype; IR_DTYPE_COUNT: none
     Converter *convert;   // from the stored form to `inside`; NULL: the same
 } ElemType;
 
 static const ElemType elem_types[] = {
-    [1] = {"float", 4, FLOATS, IR_F32, IR_F32, NULL},
-    [2] = {"uint8", 1, INT32S, IR_U8, IR_U8, NULL},
-    [3] = {"int8", 1, INT32S, IR_I8, IR_I8, NULL},
-    [4] = {"uint16", 2, INT32S, IR_U16, IR_U16, NULL},
-    [5] = {"int16", 2, INT32S, IR_I16, IR_I16, NULL},
-    [6] = {"int32", 4, INT32S, IR_I32, IR_I32, NULL},
-    [7] = {"int64", 8, INT64S, IR_I64, IR_I64, NULL},
+    [1] = {"float", 32, FLOATS, IR_F32, IR_F32, NULL},
+    [2] = {"uint8", 8, INT32S, IR_U8, IR_U8, NULL},
+    [3] = {"int8", 8, INT32S, IR_I8, IR_I8, NULL},
+    [4] = {"uint16", 16, INT32S, IR_U16, IR_U16, NULL},
+    [5] = {"int16", 16, INT32S, IR_I16, IR_I16, NULL},
+    [6] = {"int32", 32, INT32S, IR_I32, IR_I32, NULL},
+    [7] = {"int64", 64, INT64S, IR_I64, IR_I64, NULL},
     [8] = {.name = "string"},
-    [9] = {"bool", 1, INT32S, IR_BOOL, IR_BOOL, NULL},
-    [10] = {"float16", 2, INT32S, IR_F32, IR_F16, convert_f16},
-    [11] = {"double", 8, DOUBLES, IR_F32, IR_F64, convert_f64},
-    [12] = {"uint32", 4, UINT64S, IR_U32, IR_U32, NULL},
-    [13] = {"uint64", 8, UINT64S, IR_U64, IR_U64, NULL},
+    [9] = {"bool", 8, INT32S, IR_BOOL, IR_BOOL, NULL},
+    [10] = {"float16", 16, INT32S, IR_F32, IR_F16, convert_f16},
+    [11] = {"double", 64, DOUBLES, IR_F32, IR_F64, convert_f64},
+    [12] = {"uint32", 32, UINT64S, IR_U32, IR_U32, NULL},
+    [13] = {"uint64", 64, UINT64S, IR_U64, IR_U64, NULL},
     [14] = {.name = "complex64"},
     [15] = {.name = "complex128"},
-    [16] = {"bfloat16", 2, INT32S, IR_F32, IR_DTYPE_COUNT, convert_bf16},
-    [17] = {.name = "float8e4m3fn"},
-    [18] = {.name = "float8e4m3fnuz"},
-    [19] = {.name = "float8e5m2"},
-    [20] = {.name = "float8e5m2fnuz"},
-    [21] = {.name = "uint4"},
-    [22] = {.name = "int4"},
+    [16] = {"bfloat16", 16, INT32S, IR_F32, IR_DTYPE_COUNT, convert_bf16},
+    [17] = {"float8e4m3fn", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [18] = {"float8e4m3fnuz", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [19] = {"float8e5m2", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [20] = {"float8e5m2fnuz", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [21] = {"uint4", 4, INT32S, IR_U8, IR_U8, NULL},
+    [22] = {"int4", 4, INT32S, IR_I8, IR_I8, NULL},
+    [23] = {"float4e2m1", 4, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [24] = {"float8e8m0", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [25] = {"uint2", 2, INT32S, IR_U8, IR_U8, NULL},
+    [26] = {"int2", 2, INT32S, IR_I8, IR_I8, NULL},
+    [27] = {.name = "float6e2m3"},
+    [28] = {.name = "float6e3m2"},
 };
 enum { N_ELEM_TYPES = sizeof elem_types / sizeof elem_types[0] };
 
 static const ElemType *find_elem_type(int32_t onnx_type) {
-    bool known = onnx_type > 0 && onnx_type < N_ELEM_TYPES && elem_types[onnx_type].bytes;
+    bool known = onnx_type > 0 && onnx_type < N_ELEM_TYPES && elem_types[onnx_type].bits;
     return known ? &elem_types[onnx_type] : NULL;
 }
 
@@ -115,7 +122,12 @@ static const void *narrow(IrArena *a, const void *src, int from, int to, int64_t
     return dst;
 }
 
-// The numbers of a tensor that are in typed fields, in the raw form.
+static int64_t stored_bytes(const ElemType *e, int64_t elems) {
+    return (elems * e->bits + 7) / 8;
+}
+
+// The numbers of a tensor that are in typed fields, in the raw form. Each entry of the field holds
+// one, or a byte of packed ones.
 static const char *read_field(IrArena *a, const Onnx__TensorProto *t, const ElemType *e,
                               int64_t elems, const void **out) {
     const struct {
@@ -130,15 +142,17 @@ static const char *read_field(IrArena *a, const Onnx__TensorProto *t, const Elem
         [DOUBLES] = {t->double_data, t->n_double_data, 8},
         [UINT64S] = {t->uint64_data, t->n_uint64_data, 8},
     };
-    if (fields[e->field].n != (size_t)elems) {
+    int64_t entries = e->bits < 8 ? stored_bytes(e, elems) : elems;
+    if (fields[e->field].n != (size_t)entries) {
         return ir_sprintf(a, "it has %zu numbers, its shape asks for %lld", fields[e->field].n,
-                          (long long)elems);
+                          (long long)entries);
     }
-    *out = narrow(a, fields[e->field].v, fields[e->field].bytes, e->bytes, elems);
+    int bytes = e->bits < 8 ? 1 : e->bits / 8;
+    *out = narrow(a, fields[e->field].v, fields[e->field].bytes, bytes, entries);
     return NULL;
 }
 
-static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_bytes, IrTensor *out,
+static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_bits, IrTensor *out,
                               int64_t *elems) {
     if (t->n_dims > IR_MAX_RANK) {
         return ir_sprintf(a, "it has %zu dimensions, at most %d are supported", t->n_dims,
@@ -155,7 +169,7 @@ static const char *read_shape(IrArena *a, const Onnx__TensorProto *t, int elem_b
             return "its shape is too big";
         }
     }
-    if (*elems > INT64_MAX / 8 / elem_bytes) {
+    if (*elems > INT64_MAX / 8 / elem_bits) {
         return "its shape is too big";
     }
     IrType type = {out->dtype, ir_shape_of(out->rank, out->dim), 0};
@@ -171,12 +185,12 @@ static const char *read_as(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
                           fe_onnx_type_name(t->data_type));
     }
     int64_t elems = 0;
-    const char *why = read_shape(a, t, e->bytes, out, &elems);
+    const char *why = read_shape(a, t, e->bits, out, &elems);
     if (why) {
         return why;
     }
     const void *src = NULL;
-    size_t bytes = (size_t)elems * (size_t)e->bytes;
+    size_t bytes = (size_t)stored_bytes(e, elems);
     if (t->has_data_location && t->data_location > ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         why = ir_sprintf(a, "data location %d is unknown", (int)t->data_location);
     } else if (t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL &&
@@ -197,15 +211,18 @@ static const char *read_as(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
         return why;
     }
     int width = ir_dtype_bytes(out->dtype);
+    const FeSmall *small = fe_small_type(t->data_type);
     convert = convert && e->convert;
     bool external = t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
     // Integers may be indices, which must not change after they were checked.
     bool copy = external && !ir_dtype_is_float(out->dtype);
     if (elems == 0) {
         out->data = ir_alloc(a, 1);
-    } else if (convert || copy || (uintptr_t)src % (uintptr_t)width != 0) {
+    } else if (small || convert || copy || (uintptr_t)src % (uintptr_t)width != 0) {
         out->data = ir_alloc_array(a, (size_t)elems, (size_t)width);
-        if (convert) {
+        if (small) {
+            fe_unpack_small(small, out->data, src, elems);
+        } else if (convert) {
             e->convert(out->data, src, elems);
         } else {
             memcpy(out->data, src, bytes);

@@ -5,68 +5,13 @@ import os
 import sys
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import script  # noqa: E402
-from script import HONE, ok, temp  # noqa: E402
-
-TYPE = {np.dtype(a): b for a, b in ((np.float32, TensorProto.FLOAT), (np.int8, TensorProto.INT8), (np.uint8, TensorProto.UINT8),
-                                    (np.int16, TensorProto.INT16), (np.uint16, TensorProto.UINT16),
-                                    (np.int32, TensorProto.INT32))}
-BATCH = 3
-rng = np.random.default_rng(5)
-
-
-class Model:
-    """One model of many nodes, compiled once: operands that run at BATCH, constants, expected results."""
-
-    def __init__(self, opset):
-        self.opset, self.nodes, self.inputs, self.constants, self.outputs = opset, [], {}, {}, {}
-        self.fixed = set()
-
-    def feed(self, a, fixed=False):
-        name = f"x{len(self.inputs)}"
-        self.inputs[name] = a
-        if fixed:
-            self.fixed.add(name)
-        return name
-
-    def const(self, a):
-        name = f"c{len(self.constants)}"
-        self.constants[name] = np.asarray(a)
-        return name
-
-    def node(self, op, operands, expected, **attrs):
-        outs = []
-        for e in expected:
-            outs.append(f"y{len(self.outputs)}")
-            self.outputs[outs[-1]] = e
-        self.nodes.append(helper.make_node(op, operands, outs, name=f"{op}{len(self.nodes)}", **attrs))
-
-    def check(self):
-        infos = [helper.make_tensor_value_info(n, TYPE[a.dtype], list(a.shape) if n in self.fixed else ["N"] + list(a.shape[1:]))
-                 for n, a in self.inputs.items()]
-        outs = [helper.make_tensor_value_info(n, TYPE[a.dtype], None) for n, a in self.outputs.items()]
-        graph = helper.make_graph(self.nodes, "quant", infos, outs,
-                                  [numpy_helper.from_array(a, n) for n, a in self.constants.items()])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        with open(temp("m.onnx"), "wb") as f:
-            f.write(model.SerializeToString())
-        ok(HONE, "compile", temp("m.onnx"), "-o", temp("m"))
-        argv = [temp("m"), "run"]
-        for n, a in self.inputs.items():
-            np.save(temp(n + ".npy"), a)
-            argv += ["-i", f"{n}={temp(n + '.npy')}"]
-        for n in self.outputs:
-            argv += ["-o", f"{n}={temp(n + '.npy')}"]
-        ok(*argv)
-        for node in self.nodes:
-            for n in node.output:
-                got, want = np.load(temp(n + ".npy")), self.outputs[n]
-                assert got.dtype == want.dtype and got.shape == want.shape, (node.name, n, got.dtype, got.shape, want.shape)
-                assert np.array_equal(got, want), (node.name, n, got[got != want][:5], want[got != want][:5])
+from op_model import BATCH, Model, rng  # noqa: E402
 
 
 def numbers(dtype, *shape):
