@@ -31,8 +31,14 @@ static char *read_all(Tool *t, const char *path, size_t *len) {
             cap *= 2;
         }
     }
+    bool failed = ferror(f);
+    int why = errno;
     if (f != stdin)
         fclose(f);
+    if (failed) {
+        ir_error(&t->diag, IR_NOWHERE, "cannot read: %s", strerror(why));
+        return NULL;
+    }
     text[*len] = 0;
     ir_memory_read(&t->diag, (int64_t)*len);
     return text;

@@ -108,6 +108,12 @@ def test_options_of_programs():
 def test_no_advice_that_fails():
     """Where no node would pass as the classifier, none is asked for."""
     left = [helper.make_node("Transpose", ["y"], ["t"]), helper.make_node("MatMul", ["w2", "t"], ["u"], name="left"), helper.make_node("Transpose", ["u"], ["z"])]
+def test_what_cannot_be_read_is_no_program():
+    says(1, "cannot read: Is a directory", HONE, "opt", temp(""))
+    code, _, err = run(HONE, "opt", "-", preexec_fn=lambda: os.close(0))
+    assert code == 1 and "cannot read: Bad file descriptor" in err and err.count("\n") == 1, err
+
+
     for name, end in (("left.onnx", left), ("sum.onnx", [helper.make_node("MatMul", ["m", "w2"], ["y2"]), helper.make_node("Add", ["y", "y2"], ["z"], name="sum")])):
         code, _, err = run(HONE, "finetune", network(name, end=end), "-o", temp("no"), "--classes", "3")
         assert code == 1 and "--head" not in err and err.count("\n") == 1, err
