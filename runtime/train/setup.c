@@ -309,14 +309,22 @@ static bool refuse_folder(RtRun *r) {
                    ours && !f->finished ? "--resume goes on, " : "");
 }
 
+// A folder of ours, NULL: none, is no class of the next run.
+static bool lies_apart(RtRun *r, const char *folder, const char *what, const char *option) {
+    return !folder || !rt_dataset_takes(r->data, folder) ||
+           rt_fail(&r->err,
+                   "%s: %s there would lie among the data, where a folder is a class; give %s a "
+                   "folder elsewhere",
+                   folder, what, option);
+}
+
 bool rt_run_begin(RtRun *r) {
     const RtTrainSettings *s = r->set;
     bool found = false;
-    if (s->folder && rt_dataset_takes(r->data, s->folder))
-        return rt_fail(&r->err,
-                       "%s: checkpoints there would lie among the data, where a folder is a class; "
-                       "give --checkpoint FOLDER elsewhere, or --no-checkpoint",
-                       s->folder);
+    if (!lies_apart(r, s->folder, "checkpoints", "--checkpoint") ||
+        !lies_apart(r, s->cache == RT_CACHE_FOLDER ? s->cache_folder : NULL, "cached features",
+                    "--feature-cache"))
+        return false;
     if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
         return false;
     if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))

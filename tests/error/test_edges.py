@@ -146,3 +146,4 @@ def test_checkpoints_among_the_data():
 
 if __name__ == "__main__":
     main(sys.modules[__name__])
+        says(1, "cached features there would lie among the data", *train, "--no-checkpoint", "--feature-cache", temp(folder))
