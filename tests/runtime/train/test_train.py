@@ -415,6 +415,21 @@ class Train(Case):
         self.assertRegex(err, r"step \d+: the loss is not finite, first in .*; nothing was moved by it, and the last "
                               r"checkpoint is in fake_train_nan-[0-9a-f]{8}.ckpt")
         self.assertTrue(self.checkpoints(self.own("fake_train_nan")))
+        self.assertIn("Try a smaller --lr", err)
+
+    def test_a_weight_that_is_no_number(self):
+        """Of the network's file: no rate is to blame."""
+        with open(os.path.join(BUILD, "fake_train"), "rb") as f:
+            program = bytearray(f.read())
+        at = program.index(b"onnx<\0\0\0") + 8
+        program[at:at + 4] = struct.pack("<f", float("nan"))
+        with open(self.path("spoilt"), "wb") as f:
+            f.write(program)
+        os.chmod(self.path("spoilt"), 0o755)
+        p = subprocess.run([self.path("spoilt"), "train", "d", "-q", "--no-checkpoint"], cwd=self.folder.name, stderr=subprocess.PIPE, text=True)
+        self.assertRegex(p.stderr, r"^step 1: the loss is not finite, first in parameter 'gain' of node '\w+', as the network's file has it: "
+                                   r"1 of \d+ numbers are not finite; nothing was moved by it\n$")
+        self.assertEqual(p.returncode, 1)
 
     def test_outputs_that_are_not_finite_are_wrong_and_never_best(self):
         """Images of class 2 have an infinite logit, their own, in the first epoch's validation."""
