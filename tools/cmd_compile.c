@@ -211,6 +211,10 @@ int cmd_compile(Tool *t, int argc, char **argv) {
     }
     if (!find_emit(c.emit_name, &c.emit))
         return EXIT_USAGE;
+    if (c.autotune_cache && !c.autotune) {
+        fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
+        return EXIT_USAGE;
+    }
     c.model.path = rest.v[0];
     c.name = c.name ? c.name : tool_model_name(t, c.model.path);
     return run_compile(t, &c);

@@ -1,6 +1,8 @@
 """Values at their edges: what options may not say, weights that are no numbers, folders that are somebody else's. Each is
 told in one line, with an advice that works."""
+import glob
 import os
+import re
 import shutil
 import sys
 
@@ -9,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from script import HONE, SAMPLE, SNEAKER, main, ok, run, temp
+from script import HONE, ROOT, SAMPLE, SNEAKER, main, ok, run, temp
 
 
 def says(code, words, *argv):
@@ -80,6 +82,7 @@ def test_options_of_hone():
     for value, allowed in (("1", "1 bytes"), ("1K", "1 KB"), ("1M", "1.0 MB")):
         code, _, err = run(*command, "--max-memory", value)
         assert code == 1 and f"more than the {allowed} allowed (--max-memory SIZE raises it)" in err and " 0 MB" not in err, err
+    says(2, "--autotune-cache is for --autotune", *command, "--autotune-cache", temp("cache"))
     for value in ("x", "N", "=Nx3x8x8", "x=", "x=3x", "x=Nx3,8,8", "x=-1x3x8x8", "x=0x3x8x8", "x:1x3x8x8", "x=[1,3,8,8]", "x=1X3X8X8"):
         says(1, f"'{value}' is not of the form NAME=Nx3x224x224", *command, "--input-shape", value)
     says(1, "input 'x' has 4 dimensions, --input-shape gives it 2; its form is x=Nx3x8x8", *command, "--input-shape", "x=Nx3")
@@ -105,18 +108,44 @@ def test_options_of_programs():
         says(2, words, *train, *flags)
 
 
-def test_no_advice_that_fails():
-    """Where no node would pass as the classifier, none is asked for."""
-    left = [helper.make_node("Transpose", ["y"], ["t"]), helper.make_node("MatMul", ["w2", "t"], ["u"], name="left"), helper.make_node("Transpose", ["u"], ["z"])]
 def test_what_cannot_be_read_is_no_program():
     says(1, "cannot read: Is a directory", HONE, "opt", temp(""))
     code, _, err = run(HONE, "opt", "-", preexec_fn=lambda: os.close(0))
     assert code == 1 and "cannot read: Bad file descriptor" in err and err.count("\n") == 1, err
 
 
+def test_no_advice_that_fails():
+    """Where no node would pass as the classifier, none is asked for."""
+    left = [helper.make_node("Transpose", ["y"], ["t"]), helper.make_node("MatMul", ["w2", "t"], ["u"], name="left"), helper.make_node("Transpose", ["u"], ["z"])]
     for name, end in (("left.onnx", left), ("sum.onnx", [helper.make_node("MatMul", ["m", "w2"], ["y2"]), helper.make_node("Add", ["y", "y2"], ["z"], name="sum")])):
         code, _, err = run(HONE, "finetune", network(name, end=end), "-o", temp("no"), "--classes", "3")
         assert code == 1 and "--head" not in err and err.count("\n") == 1, err
+
+
+def options(*program):
+    out = "".join(run(*program, *c, "--help")[1] for c in ((), *((c,) for c in re.findall(r"^  (?:hone )?([a-z]+) ", ok(*program, "--help"), re.M))))
+    return set(re.findall(r"--[a-z][a-z0-9-]+", out))
+
+
+def test_advice_names_options_that_are_there():
+    """Every option in a text of the sources is one of the program that says it, or of hone."""
+    ok(HONE, "compile", SAMPLE, "-o", temp("net"))
+    ok(HONE, "finetune", SAMPLE, "-o", temp("teach"), "--classes", "3")
+    hone = options(HONE)
+    known = {"tools": hone, "ir": hone, "passes": hone, "frontend": hone, "codegen": hone, "runtime/infer": hone | options(temp("net")),
+             **{f"runtime/{room}": hone | options(temp("teach")) for room in ("finetune", "train", "data")}}
+    assert len(hone) > 40 and all(len(v) > 40 for v in known.values()), {k: len(v) for k, v in known.items()}
+    strange, seen = [], 0
+    for folder, have in known.items():
+        for path in glob.glob(os.path.join(ROOT, folder, "**", "*.[ch]"), recursive=True):
+            with open(path) as f:
+                texts = re.findall(r'"((?:[^"\\\n]|\\.)*)"', f.read())
+            texts = [t for t in texts if not re.search(r"var\(|-Wl|^--[a-z-]+(=%s)?$|tf2onnx", t)]  # styles, linkers, tables, another tool
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", " ".join(texts)):
+                seen += 1
+                if option not in have | {"--nesterov"}:  # an old spelling, which works
+                    strange.append(f"{path}: {option}")
+    assert seen > 100 and not strange, (seen, strange)
 
 
 # ---------------------------------------------------------------- folders
@@ -131,6 +160,7 @@ def test_checkpoints_among_the_data():
     train = (temp("three"), "train", temp("photos"), "--epochs", "1", "-q", "-o", temp("t.onnx"))
     for folder in ("photos", "photos/a", "photos/new", "photos/a/new"):
         says(1, "checkpoints there would lie among the data", *train, "--checkpoint", temp(folder))
+        says(1, "cached features there would lie among the data", *train, "--no-checkpoint", "--feature-cache", temp(folder))
     os.symlink(temp("photos"), temp("link"))
     says(1, "checkpoints there would lie among the data", *train, "--checkpoint", temp("link/new"))
     got = run(temp("three"), "train", ".", "-q", "-o", temp("t.onnx"), cwd=temp("photos"))
@@ -146,4 +176,3 @@ def test_checkpoints_among_the_data():
 
 if __name__ == "__main__":
     main(sys.modules[__name__])
-        says(1, "cached features there would lie among the data", *train, "--no-checkpoint", "--feature-cache", temp(folder))
