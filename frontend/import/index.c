@@ -1,7 +1,7 @@
-// Operators that search along an axis (ArgMax, ArgMin, TopK, CumSum) or address elements by
-// tensors of indices (GatherElements, GatherND, ScatterElements, ScatterND, OneHot,
-// ReverseSequence, MaxUnpool), GridSample and RoiAlign. Constant indices must be inside; what
-// run-time ones do outside is said in ir/ops.def.
+// Operators that search along an axis (ArgMax, ArgMin, TopK, CumSum, CumProd) or address elements
+// by tensors of indices (GatherElements, GatherND, ScatterElements, ScatterND, TensorScatter,
+// OneHot, ReverseSequence, MaxUnpool), GridSample, AffineGrid and RoiAlign. Constant indices must
+// be inside; what run-time ones do outside is said in ir/ops.def.
 #include "frontend/import.h"
 
 #include <string.h>
@@ -61,6 +61,39 @@ void fe_import_cumsum(FeNode *n) {
                     FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis),
                             ir_attr_i(IR_ATTR_EXCLUSIVE, fe_attr_int(n, "exclusive", 0) != 0),
                             ir_attr_i(IR_ATTR_REVERSE, fe_attr_int(n, "reverse", 0) != 0))));
+}
+
+// x moved by `by` along the axis, towards its end or, with `back`, its begin; 1 where nothing came.
+static IrValue *shift(FeNode *n, IrValue *x, int axis, int64_t by, bool back) {
+    int rank = n->refused ? 0 : x->type.shape.rank;
+    int64_t pads[2 * IR_MAX_RANK] = {0};
+    pads[back ? rank + axis : axis] = by;
+    pads[back ? axis : rank + axis] = -by;
+    return fe_build(n, IR_OP_PAD, FE_IN(x),
+                    FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * rank, pads),
+                            ir_attr_s(IR_ATTR_MODE, "constant"), ir_attr_f(IR_ATTR_VALUE, 1)));
+}
+
+// CumProd-26, in log2(length) steps: after step i each entry has the product of the last 2^i.
+void fe_import_cumprod(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    IrInts given = fe_ints(n, 1);
+    bool back = fe_attr_int(n, "reverse", 0) != 0;
+    if (!n->refused && given.n != 1) {
+        fe_refuse(n, "its axis is not one number");
+    }
+    int axis = n->refused ? 0 : fe_axis(n, given.v[0], x->type.shape.rank);
+    if (!n->refused && x->type.shape.dim[axis].n) {
+        fe_refuse(n, "NYI: products along the batch");
+    }
+    int64_t length = n->refused ? 0 : x->type.shape.dim[axis].c;
+    if (fe_attr_int(n, "exclusive", 0) && length > 0) {
+        x = shift(n, x, axis, 1, back);
+    }
+    for (int64_t by = 1; by < length && !n->refused; by *= 2) {
+        x = fe_bin(n, IR_OP_MUL, x, shift(n, x, axis, by, back));
+    }
+    fe_out(n, 0, n->refused || x->def ? x : fe_un(n, IR_OP_COPY, x));
 }
 
 // ---------------------------------------------------------------- gathers and scatters
@@ -352,4 +385,90 @@ void fe_import_roi_align(FeNode *n) {
                     FE_WITH(ir_attr_s(IR_ATTR_MODE, mode), ir_attr_dims(IR_ATTR_SHAPE, &out),
                             ir_attr_i(IR_ATTR_SIZE, samples), ir_attr_f(IR_ATTR_ALPHA, scale),
                             ir_attr_i(IR_ATTR_ALIGN, half))));
+}
+
+// TensorScatter-24: where position p of the cache's axis, less the image's first index, is within
+// the update, its entry is taken; circular: counted around the axis.
+void fe_import_tensor_scatter(FeNode *n) {
+    IrValue *past = fe_operand(n, 0), *update = fe_operand(n, 1), *first = fe_operand_or_null(n, 2);
+    const char *mode = fe_attr_str(n, "mode", "linear");
+    bool circular = strcmp(mode, "circular") == 0;
+    if (!circular && strcmp(mode, "linear") != 0) {
+        fe_refuse(n, "mode '%s' is neither linear nor circular", mode);
+    }
+    int axis = read_axis(n, past, -2);
+    if (n->refused) {
+        return;
+    }
+    const IrShape *s = &past->type.shape, *u = &update->type.shape;
+    IrDim size = s->dim[axis], count = u->rank == s->rank ? u->dim[axis] : ir_dim(0);
+    bool fits = u->rank == s->rank && axis > 0 && count.c > 0 && count.c <= size.c;
+    for (int i = 0; i < s->rank && fits; i++) {
+        fits = i == axis || ir_dim_eq(s->dim[i], u->dim[i]);
+    }
+    if (!fits) {
+        fe_refuse(n, "its update does not fit the cache along axis %d", axis);
+        return;
+    }
+    int64_t batch = 0;
+    IrValue *at = fe_iota(n, 0, size, axis, s->rank);
+    if (first) {
+        first = fe_reshape_axes(n, fe_cast(n, first, IR_I64), s->rank, (IrInts){1, &batch});
+        at = fe_bin(n, IR_OP_SUB, at, first);
+        at = circular ? fe_op_const(n, IR_OP_MOD, at, (double)size.c) : at;
+    }
+    IrValue *early = fe_op_const(n, IR_OP_LESS, at, 0);
+    IrValue *late = fe_op_const(n, IR_OP_GREATER, at, (double)count.c - 1);
+    at = fe_build(n, IR_OP_EXPAND, FE_IN(fe_op_const(n, IR_OP_MAXIMUM, at, 0)),
+                  FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, s)));
+    IrValue *y = fe_build(n, IR_OP_GATHER_ELEMENTS, FE_IN(update, at),
+                          FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis)));
+    IrValue *keep = fe_bin(n, IR_OP_OR, early, late);
+    fe_out(n, 0, fe_build(n, IR_OP_WHERE, FE_IN(keep, past, y), 0, NULL));
+}
+
+// AffineGrid-20: theta [N,d,d+1] times the positions of an image's pixels, from -1 to 1, the last
+// axis first; the size is [N,C,H,W] or [N,C,D,H,W].
+void fe_import_affine_grid(FeNode *n) {
+    IrValue *theta = fe_operand(n, 0);
+    bool align = fe_attr_int(n, "align_corners", 0) != 0;
+    FeDims size;
+    if (n->refused || !fe_dims(n, 1, &size)) {
+        return;
+    }
+    int d = size.n - 2;
+    const IrShape *s = &theta->type.shape;
+    if ((d != 2 && d != 3) || s->rank != 3 || !ir_dim_is(s->dim[1], d) ||
+        !ir_dim_is(s->dim[2], d + 1) || !ir_dim_eq(s->dim[0], size.v[0])) {
+        fe_refuse(n, "%d sizes for matrices of rank %d", size.n, s->rank);
+        return;
+    }
+    IrShape grid = {1, {size.v[0]}};
+    for (int i = 0; i < d; i++) {
+        grid.dim[grid.rank++] = size.v[2 + i];
+    }
+    IrDim pixels = fe_dim_product(n, &grid, 1, grid.rank);
+    IrType type = {IR_F32, {2, {pixels, ir_dim(d + 1)}}, 0};
+    const char *why = n->refused || pixels.n ? "depends on the batch" : fe_check_fill(n->fe, &type);
+    if (why) {
+        fe_refuse(n, "its grid %s", why);
+        return;
+    }
+    IrTensor base = ir_tensor_new(n->fe->arena, &type, 1);
+    for (int64_t i = 0; i < pixels.c; i++) {
+        int64_t rest = i;
+        float *to = (float *)base.data + i * (d + 1);
+        to[d] = 1;
+        for (int k = 0; k < d; k++) { // x, y, z
+            int64_t count = grid.dim[d - k].c, at = rest % count;
+            rest /= count;
+            to[k] = (float)(align && count > 1 ? 2.0 * (double)at / (double)(count - 1) - 1
+                            : align            ? -1
+                                               : (2.0 * (double)at + 1) / (double)count - 1);
+        }
+    }
+    IrValue *y = fe_transpose(n, theta, 3, (int64_t[]){0, 2, 1});
+    y = fe_matmul(n, fe_tensor_const(n, &base), y);
+    grid.dim[grid.rank++] = ir_dim(d);
+    fe_out(n, 0, n->refused ? NULL : fe_reshape(n, y, &grid));
 }

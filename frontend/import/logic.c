@@ -49,13 +49,22 @@ void fe_import_bit_shift(FeNode *n) {
 
 // ---------------------------------------------------------------- remainders
 
-// Mod-13: with fmod the sign is the dividend's, as C has it, else the divisor's, and only integers
-// may be divided.
+// Floats whose remainder has the divisor's sign: fmod, and the divisor more where the signs differ.
+static IrValue *floor_mod(FeNode *n, IrValue *x, IrValue *y) {
+    IrValue *r = fe_bin(n, IR_OP_REM, x, y), *low = fe_op_const(n, IR_OP_LESS, r, 0);
+    IrValue *same = fe_bin(n, IR_OP_EQUAL, low, fe_op_const(n, IR_OP_LESS, y, 0));
+    same = fe_bin(n, IR_OP_OR, same, fe_op_const(n, IR_OP_EQUAL, r, 0));
+    return fe_build(n, IR_OP_WHERE, FE_IN(same, r, fe_bin(n, IR_OP_ADD, r, y)), 0, NULL);
+}
+
+// Mod-13: with fmod the sign is the dividend's, as C has it, else the divisor's; before version 28
+// only integers may be divided so.
 void fe_import_mod(FeNode *n) {
     IrValue *x = fe_operand(n, 0), *y = fe_operand(n, 1);
     int64_t c = fe_attr_int(n, "fmod", 0);
     if (c != 0 && c != 1) {
         fe_refuse(n, "fmod is %lld, it must be 0 or 1", (long long)c);
     }
-    fe_out(n, 0, fe_bin(n, c ? IR_OP_REM : IR_OP_MOD, x, y));
+    bool floats = !n->refused && n->since >= 28 && ir_dtype_is_float(x->type.dtype) && !c;
+    fe_out(n, 0, floats ? floor_mod(n, x, y) : fe_bin(n, c ? IR_OP_REM : IR_OP_MOD, x, y));
 }

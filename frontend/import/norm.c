@@ -413,6 +413,25 @@ void fe_import_group_norm_ms(FeNode *n) {
     fe_out(n, 0, activation ? fe_swish(n, y, 1) : y);
 }
 
+// LpNormalization-22: x divided by its norm along the axis; where that is 0, x, which is 0.
+void fe_import_lp_norm(FeNode *n) {
+    IrValue *x = fe_operand(n, 0), *norm;
+    int64_t p = fe_attr_int(n, "p", 2);
+    if (p != 1 && p != 2) {
+        fe_refuse(n, "p is %lld, it must be 1 or 2", (long long)p);
+    }
+    if (n->refused) {
+        return;
+    }
+    int64_t axis = fe_axis(n, fe_attr_int(n, "axis", -1), x->type.shape.rank);
+    norm = p == 1 ? fe_un(n, IR_OP_ABS, x) : fe_bin(n, IR_OP_MUL, x, x);
+    norm = fe_reduce(n, IR_OP_REDUCE_SUM, norm, (IrInts){1, &axis}, true);
+    norm = p == 1 ? norm : fe_un(n, IR_OP_SQRT, norm);
+    IrValue *none = fe_op_const(n, IR_OP_EQUAL, norm, 0);
+    norm = fe_build(n, IR_OP_WHERE, FE_IN(none, fe_const(n, x, 1), norm), 0, NULL);
+    fe_out(n, 0, fe_bin(n, IR_OP_DIV, x, norm));
+}
+
 // MeanVarianceNormalization-13: (x - mean) / (deviation + 1e-9) over `axes`, by default all but the
 // channels.
 void fe_import_mean_variance_norm(FeNode *n) {

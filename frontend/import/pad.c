@@ -1,4 +1,4 @@
-// Pad, in all its modes.
+// Pad, in all its modes, and CenterCropPad.
 #include "frontend/import.h"
 
 #include <string.h>
@@ -104,4 +104,39 @@ void fe_import_pad(FeNode *n) {
     } else {
         fe_out(n, 0, build_pad(n, x, pads, mode, value));
     }
+}
+
+// CenterCropPad-18: the middle of each axis, or zeros around it; an odd pixel is cut off, or added,
+// at the end.
+void fe_import_center_crop_pad(FeNode *n) {
+    IrValue *x = fe_operand(n, 0);
+    IrInts axes = fe_attr_ints(n, "axes");
+    int64_t pads[2 * IR_MAX_RANK] = {0};
+    FeDims size;
+    if (n->refused || !fe_dims(n, 1, &size)) {
+        return;
+    }
+    int rank = x->type.shape.rank;
+    fe_axes(n, axes, rank);
+    if (n->refused || size.n != (axes.v ? axes.n : rank)) {
+        fe_refuse(n, "%d sizes for %d axes", size.n, axes.v ? axes.n : rank);
+        return;
+    }
+    for (int i = 0; i < size.n && !n->refused; i++) {
+        int axis = axes.v ? fe_axis(n, axes.v[i], rank) : i;
+        IrDim from = x->type.shape.dim[axis], to = size.v[i];
+        if (ir_dim_eq(from, to)) {
+            continue;
+        }
+        if (from.n || to.n || to.c < 0 || to.c > INT32_MAX) {
+            fe_refuse(n, "axis %d of %lld cannot become %lld", axis, (long long)from.c,
+                      (long long)to.c);
+            return;
+        }
+        int64_t more = to.c - from.c;
+        pads[axis] = more > 0 ? more / 2 : -(-more / 2);
+        pads[rank + axis] = more - pads[axis];
+    }
+    IrValue *y = n->refused ? NULL : build_pad(n, x, pads, "constant", 0);
+    fe_out(n, 0, y);
 }

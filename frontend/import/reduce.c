@@ -31,7 +31,9 @@ void fe_import_reduce(FeNode *n) {
         fe_out_alias(n, 0, 0);
         return;
     }
-    fe_out(n, 0, reduce(n, &r, r.x));
+    bool truth = !n->refused && r.x->type.dtype == IR_BOOL; // of ReduceMax and ReduceMin
+    IrValue *y = reduce(n, &r, truth ? fe_cast(n, r.x, IR_U8) : r.x);
+    fe_out(n, 0, truth && !n->refused ? fe_cast(n, y, IR_BOOL) : y);
 }
 
 void fe_import_reduce_l1(FeNode *n) {

@@ -41,8 +41,18 @@ static int load_tensors(SuiteCase *c, const char *kind, IrTensor *t, const char 
     return n;
 }
 
+// Of what is finite, and at least 1.
+static double find_largest(const IrTensor *t) {
+    double most = 1;
+    for (int64_t i = 0; i < ir_tensor_elems(t) && ir_dtype_is_float(t->dtype); i++) {
+        double x = fabs(ir_tensor_get(t, i));
+        most = isfinite(x) ? fmax(most, x) : most;
+    }
+    return most;
+}
+
 // Integers and bool exactly, floats within the tolerances.
-static bool is_close(const IrTensor *got, const IrTensor *want, int64_t i) {
+static bool is_close(const IrTensor *got, const IrTensor *want, int64_t i, double largest) {
     size_t bytes = (size_t)ir_dtype_bytes(want->dtype), at = (size_t)i * bytes;
     if (!ir_dtype_is_float(want->dtype)) {
         return memcmp((const char *)got->data + at, (const char *)want->data + at, bytes) == 0;
@@ -52,7 +62,7 @@ static bool is_close(const IrTensor *got, const IrTensor *want, int64_t i) {
         return isnan(b) ? isnan(a) : a == b;
     }
     double share = want->dtype == IR_F16 ? 2e-3 : 1e-3; // they keep 11 bits at each step
-    return fabs(a - b) <= 1e-7 + share * fabs(b);
+    return fabs(a - b) <= 1e-7 * largest + share * fabs(b);
 }
 
 static bool compare(SuiteCase *c, int k, const IrTensor *got) {
@@ -67,8 +77,9 @@ static bool compare(SuiteCase *c, int k, const IrTensor *got) {
                  ir_dtype_name(got->dtype), got->rank, ir_dtype_name(want->dtype), want->rank);
         return false;
     }
+    double largest = find_largest(want);
     for (int64_t i = 0; i < ir_tensor_elems(want); i++) {
-        if (!is_close(got, want, i)) {
+        if (!is_close(got, want, i, largest)) {
             snprintf(c->why, sizeof c->why, "output %d element %lld: %.9g, expected %.9g", k,
                      (long long)i, ir_tensor_get(got, i), ir_tensor_get(want, i));
             return false;

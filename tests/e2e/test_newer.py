@@ -1,0 +1,271 @@
+"""Operators of opsets 18 to 28 against their definitions in double: Attention and what surrounds it, transforms, folds, grids.
+ONNX's own cases, where installed, are older than most of them.
+"""
+import itertools
+import math
+import os
+import sys
+
+import numpy as np
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import script  # noqa: E402
+from op_model import BATCH, Model, Near, rng  # noqa: E402
+
+f32 = np.float32
+
+
+def wide(a):
+    return np.asarray(a, np.float64)
+
+
+def floats(*shape):
+    return rng.standard_normal(shape).astype(f32)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x - x.max(-1, keepdims=True))
+    return np.nan_to_num(e / e.sum(-1, keepdims=True))  # a row of -inf: nothing is seen
+
+
+# ---------------------------------------------------------------- attention
+
+S, T, H, D = 4, 6, 4, 5
+
+
+def heads(x, h=H):
+    return wide(x).reshape(len(x), -1, h, x.shape[-1] // h).swapaxes(1, 2)
+
+
+def joined(x):
+    return x.swapaxes(1, 2).reshape(len(x), x.shape[2], -1)
+
+
+def stages(q, k, v, bias=0.0, scale=None, cap=0.0):
+    """Scores, scores behind the softcap and the bias, weights, result."""
+    each = q.shape[1] // k.shape[1]
+    k, v = k.repeat(each, 1), v.repeat(each, 1)
+    raw = (q @ k.swapaxes(2, 3)) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    capped = cap * np.tanh(raw / cap) if cap else raw
+    weights = softmax(capped + bias)
+    return raw, capped, capped + bias, weights, weights @ v
+
+
+def hide(seen):
+    return np.where(seen, 0.0, -np.inf)
+
+
+def test_attention():
+    m = Model(25)
+    q, k, v = floats(BATCH, S, H * D), floats(BATCH, T, H * D), floats(BATCH, T, H * 3)
+    three = [m.feed(q), m.feed(k), m.feed(v)]
+    parts, both = (heads(q), heads(k), heads(v)), dict(q_num_heads=H, kv_num_heads=H)
+    m.node("Attention", three, [Near(joined(stages(*parts)[4]))], **both)
+    m.node("Attention", three, [Near(joined(stages(*parts, 0, 0.3, 0.5)[4]))], scale=0.3, softcap=0.5, **both)
+    by_heads = [m.feed(np.ascontiguousarray(p, f32)) for p in parts]
+    mask, seen = floats(S, T), rng.random((BATCH, 1, S, T)) < 0.6
+    seen[0, 0, 1] = False  # nothing is left to see
+    for mode in range(4):
+        want = stages(*parts, wide(mask), None, 2.0)
+        m.node("Attention", by_heads + [m.const(mask)], [Near(want[4]), None, None, Near(want[mode])], softcap=2.0,
+               qk_matmul_output_mode=mode)
+    m.node("Attention", by_heads + [m.feed(seen)], [Near(stages(*parts, hide(seen))[4])])
+    m.node("Attention", by_heads + [m.const(seen[1])], [Near(stages(*parts, hide(seen[1]))[4])])
+    m.node("Attention", by_heads + [m.feed(seen)], [Near(stages(*parts, hide(seen & (np.tri(S, T) > 0)))[4])], is_causal=1)
+    short = np.ascontiguousarray(seen[..., :4])
+    full = np.concatenate([short, np.zeros((BATCH, 1, S, 2), bool)], -1)
+    m.node("Attention", by_heads + [m.feed(short)], [Near(stages(*parts, hide(full))[4])])
+    ahead = np.arange(T) - np.arange(S)[:, None]
+    m.node("Attention", by_heads, [Near(stages(*parts, hide((ahead >= -1) & (ahead <= 2)))[4])], left_window_size=1,
+           right_window_size=2)
+    few = [three[0]] + [m.feed(t) for t in (k[..., :2 * D].copy(), v[..., :6].copy())]
+    want = stages(parts[0], heads(k[..., :2 * D], 2), heads(v[..., :6], 2), hide(ahead <= 0))
+    m.node("Attention", few, [Near(joined(want[4]))], q_num_heads=H, kv_num_heads=2, is_causal=1)
+    past = [floats(BATCH, H, 2, D), floats(BATCH, H, 2, 3)]
+    long = [np.concatenate([wide(p), t], 2) for p, t in zip(past, parts[1:])]
+    want = stages(parts[0], *long, hide(np.arange(T + 2) <= np.arange(S)[:, None] + 2))
+    m.node("Attention", by_heads + [""] + [m.feed(p) for p in past], [Near(want[4]), Near(long[0]), Near(long[1])], is_causal=1)
+    lengths = np.array([6, 4, 2])
+    key = np.arange(T)
+    limit = lengths[:, None, None, None]
+    at = np.arange(S)[:, None] + limit - S
+    for causal in (0, 1):
+        visible = (key < limit) & ((key <= at) if causal else True)
+        m.node("Attention", by_heads + ["", "", "", m.feed(lengths)], [Near(stages(*parts, hide(visible))[4])], is_causal=causal)
+    m.check()
+
+
+def test_rotary():
+    m = Model(23)
+    x, at, cos, sin = floats(BATCH, S, H * 6), rng.integers(0, 9, (BATCH, S)), floats(9, 3), floats(9, 3)
+    for inter, R in itertools.product((0, 1), (6, 4)):
+        c, s = (wide(t)[at][:, None, :, :R // 2] for t in (cos, sin))
+        y = heads(x)
+        a, b = (y[..., 0:R:2], y[..., 1:R:2]) if inter else (y[..., :R // 2], y[..., R // 2:R])
+        both = (c * a - s * b, s * a + c * b)
+        turned = np.stack(both, -1).reshape(*y.shape[:3], R) if inter else np.concatenate(both, -1)
+        y = np.concatenate([turned, y[..., R:]], -1)
+        tables = m.consts(cos[:, :R // 2].copy(), sin[:, :R // 2].copy()) + [m.feed(at)]
+        more = dict(interleaved=inter, rotary_embedding_dim=0 if R == 6 else R)
+        m.node("RotaryEmbedding", [m.feed(x)] + tables, [Near(joined(y))], num_heads=H, **more)
+        m.node("RotaryEmbedding", [m.feed(np.ascontiguousarray(heads(x), f32))] + tables, [Near(y)], **more)
+    m.check()
+
+
+def test_activations_and_norms():
+    m = Model(28)
+    x, y, scale = floats(BATCH, 4, 6), floats(BATCH, 4, 6), floats(4, 6)
+    fed = m.feed(x)
+    m.node("Swish", [fed], [Near(x * sigmoid(wide(x)))])
+    m.node("Swish", [fed], [Near(x * sigmoid(0.5 * wide(x)))], alpha=0.5)
+    m.node("SwiGLU", [fed, m.feed(y)], [Near(x * sigmoid(2 * wide(x)) * y)], alpha=2.0)
+    for axis, axes in ((-1, 2), (1, (1, 2))):
+        part = scale if axis == 1 else scale[0]
+        rms = np.sqrt((wide(x) ** 2).mean(axes, keepdims=True) + 1e-3)
+        m.node("RMSNormalization", [fed, m.const(part)], [Near(x / rms * part)], axis=axis, epsilon=1e-3)
+    zero = x.copy()
+    zero[1, 2] = 0
+    for p, axis in itertools.product((1, 2), (1, -1)):
+        norm = (np.abs(wide(zero)) ** p).sum(axis, keepdims=True) ** (1 / p)
+        m.node("LpNormalization", [m.feed(zero)], [Near(zero / np.where(norm == 0, 1, norm))], p=p, axis=axis)
+    m.check()
+
+
+# ---------------------------------------------------------------- data that moves
+
+def fold(x, image, block, strides, pads, dilations):
+    """Col2Im by its definition."""
+    n = len(image)
+    full = [i + a + b for i, a, b in zip(image, pads[:n], pads[n:])]
+    counts = [(f - (k - 1) * d - 1) // s + 1 for f, k, s, d in zip(full, block, strides, dilations)]
+    x = wide(x).reshape(x.shape[0], -1, *block, *counts)
+    y = np.zeros((*x.shape[:2], *full))
+    for k in itertools.product(*map(range, block)):
+        for b in itertools.product(*map(range, counts)):
+            at = tuple(i * s + j * d for i, s, j, d in zip(b, strides, k, dilations))
+            y[(slice(None), slice(None), *at)] += x[(slice(None), slice(None), *k, *b)]
+    return y[(slice(None), slice(None), *(slice(p, p + i) for p, i in zip(pads, image)))]
+
+
+def test_col2im():
+    m = Model(18)
+    for image, block, strides, pads, dilations in (
+            ((5, 6), (3, 2), (1, 2), (1, 0, 1, 0), (1, 1)), ((6, 8), (3, 4), (3, 4), (0, 0, 0, 0), (1, 1)),
+            ((7, 9), (2, 3), (2, 1), (0, 2, 1, 1), (2, 3)), ((5, 5), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1)),
+            ((3, 4, 5), (2, 2, 3), (1, 2, 1), (0,) * 6, (1, 1, 1))):
+        n = len(image)
+        counts = [(i + a + b - (k - 1) * d - 1) // s + 1
+                  for i, a, b, k, s, d in zip(image, pads[:n], pads[n:], block, strides, dilations)]
+        x = floats(BATCH, 2 * int(np.prod(block)), int(np.prod(counts)))
+        m.node("Col2Im", [m.feed(x)] + m.consts(np.array(image), np.array(block)),
+               [Near(fold(x, image, block, strides, pads, dilations))], strides=strides, pads=pads, dilations=dilations)
+    m.check()
+
+
+def test_moves():
+    m = Model(28)
+    x = floats(BATCH, 5, 8, 7)
+    fed = m.feed(x)
+    m.node("CenterCropPad", [fed, m.const(np.array([3, 10]))], [np.pad(x[:, :, 2:5], ((0, 0),) * 3 + ((1, 2),))], axes=[2, -1])
+    m.node("CenterCropPad", [fed, m.const(np.array([4]))], [x[..., 1:5]], axes=[3])
+    m.node("CenterCropPad", [m.feed(x, True), m.const(np.array([BATCH, 6, 8, 7]))], [np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)))])
+    blocks = x[..., :6].reshape(BATCH, 5, 4, 2, 3, 2)
+    part = m.feed(x[..., :6].copy())
+    m.node("SpaceToDepth", [part], [blocks.transpose(0, 1, 3, 5, 2, 4).reshape(BATCH, 20, 4, 3)], blocksize=2, mode="CRD")
+    m.node("SpaceToDepth", [part], [blocks.transpose(0, 3, 5, 1, 2, 4).reshape(BATCH, 20, 4, 3)], blocksize=2)
+    cache, update, first = floats(BATCH, 2, 6, 3), floats(BATCH, 2, 4, 3), np.array([0, 2, 1])
+    for mode, first in (("linear", first), ("circular", first + 3), ("linear", None)):
+        y = cache.copy()
+        for b, i in itertools.product(range(BATCH), range(4)):
+            y[b, :, ((first[b] if first is not None else 0) + i) % 6] = update[b, :, i]
+        m.node("TensorScatter", [m.feed(cache), m.feed(update)] + ([] if first is None else [m.feed(first)]), [y], mode=mode)
+    truth = rng.random((BATCH, 4, 5)) < 0.3
+    m.node("ReduceMax", [m.feed(truth), m.const(np.array([1]))], [truth.max(1)], keepdims=0)
+    m.node("ReduceMin", [m.feed(truth), m.const(np.array([-1]))], [truth.min(2)], keepdims=0)
+    m.check()
+
+
+def test_arithmetic():
+    m = Model(28)
+    x = floats(BATCH, 7, 2)
+    whole = rng.integers(-3, 4, (BATCH, 7)).astype(np.int32)
+    for a in (x, whole):
+        for exclusive, reverse in itertools.product((0, 1), (0, 1)):
+            y = wide(a)[:, ::-1] if reverse else wide(a)
+            y = np.cumprod(y, 1)
+            y = np.concatenate([np.ones_like(y[:, :1]), y[:, :-1]], 1) if exclusive else y
+            y = y[:, ::-1] if reverse else y
+            m.node("CumProd", [m.feed(a), m.const(np.array(1))], [y.astype(np.int32) if a is whole else Near(y)],
+                   exclusive=exclusive, reverse=reverse)
+    a, b = (floats(BATCH, 40) * 5).astype(f32), (floats(BATCH, 40) * 2).astype(f32)
+    a[0, :5], b[0, :5] = [3, -3, 0, np.inf, 1], [np.inf, np.inf, -2, 2, 0]
+    with np.errstate(invalid="ignore"):
+        y = wide(np.fmod(a, b))
+        y = np.where((y != 0) & ((y < 0) != (b < 0)), y + wide(b), y)
+    m.node("Mod", [m.feed(a[:, 2:].copy()), m.feed(b[:, 2:].copy())], [Near(y[:, 2:])])
+    m.node("Mod", [m.feed(a), m.feed(b)], [Infinite(y)])
+    m.check()
+
+
+class Infinite:
+    """Floats, some of which are infinite."""
+
+    def __init__(self, a):
+        self.a, self.dtype = a, np.dtype(f32)
+
+    def check(self, got):
+        assert np.allclose(got, self.a, 1e-6, 1e-6, equal_nan=True), (got, self.a)
+
+
+# ---------------------------------------------------------------- transforms
+
+def pairs(x):
+    return np.stack([x.real, x.imag], -1)
+
+
+def test_fourier():
+    m = Model(20)
+    x, z = floats(BATCH, 5, 9, 1), floats(BATCH, 5, 9, 2)
+    real, c = wide(x[..., 0]), z[..., 0] + 1j * wide(z[..., 1])
+    for axis in (1, 2):
+        at = m.const(np.array(axis))
+        m.node("DFT", [m.feed(x), "", at], [Near(pairs(np.fft.fft(real, axis=axis)))])
+        m.node("DFT", [m.feed(z), "", at], [Near(pairs(np.fft.fft(c, axis=axis)))])
+        m.node("DFT", [m.feed(x), "", at], [Near(pairs(np.fft.rfft(real, axis=axis)))], onesided=1)
+        m.node("DFT", [m.feed(z), "", at], [Near(pairs(np.fft.ifft(c, axis=axis)))], inverse=1)
+        for n in (4, 12):
+            m.node("DFT", [m.feed(z), m.const(np.array(n)), at], [Near(pairs(np.fft.fft(c, n, axis)))])
+        for n in (None, 7):
+            half = ["" if n is None else m.const(np.array(n)), at]
+            m.node("DFT", [m.feed(z)] + half, [Near(np.fft.irfft(c, n, axis)[..., None])], inverse=1, onesided=1)
+    m.check()
+    m = Model(17)
+    x, window = floats(BATCH, 20, 1), floats(6)
+    frames = np.stack([wide(x[:, i:i + 6, 0]) for i in range(0, 15, 4)], 1)
+    m.node("DFT", [m.feed(z)], [Near(pairs(np.fft.fft(c, axis=1)))])
+    m.node("STFT", [m.feed(x)] + m.consts(np.array(4), window, np.array(6)), [Near(pairs(np.fft.rfft(frames * window)))])
+    m.node("STFT", [m.feed(x)] + m.consts(np.array(4), "", np.array(6)), [Near(pairs(np.fft.fft(frames)))], onesided=0)
+    m.check()
+
+
+def test_affine_grid():
+    m = Model(20)
+    for size, align in itertools.product(((4, 5), (3, 4, 2)), (0, 1)):
+        d = len(size)
+        theta = floats(BATCH, d, d + 1)
+        lines = [np.linspace(-1, 1, s) if align else (2 * np.arange(s) + 1) / s - 1 for s in size]
+        at = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size)], -1)
+        m.node("AffineGrid", [m.feed(theta, True), m.const(np.array([BATCH, 3, *size]))],
+               [Near(np.einsum("...k,nik->n...i", at, wide(theta)))], align_corners=align)
+    m.check()
+
+
+if __name__ == "__main__":
+    script.main(sys.modules[__name__])
