@@ -118,6 +118,7 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
 // Calls `each` for every tensor of floats that the file stores: initializers, Constant nodes.
 typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);
+bool fe_model_has_floats(const FeModel *m, const char *glob); // of a name that matches
 // The path of its i-th file of external data that was read, NULL behind the last.
 const char *fe_model_file(const FeModel *m, int i);
 // The path of one of its files, the model's own or external data, that was written or replaced

@@ -70,7 +70,7 @@ typedef struct IrPlanRow {          // the table of what trains: one row per nod
     uint32_t trains; // bit s; 0: frozen throughout
 } IrPlanRow;
 
-typedef struct IrFloats { // a tensor of floats that the loss depends on
+typedef struct IrFloats { // a tensor of floats that a node reads
     const IrConst *konst; // its name is the file's
     int64_t count;
     const char *reason; // why it is no parameter; NULL: it is one

@@ -81,9 +81,11 @@ typedef struct PassFreeze {
     const char *const *unfreeze; // globs
     int n_params;
     const char *const *params; // globs behind + or -, over the rule of what a parameter is
+    bool (*in_file)(const void *file, const char *glob); // floats of the file match; NULL: unknown
+    const void *file;
 } PassFreeze;
 
-typedef struct PassParam { // a float that the file stores and the loss depends on
+typedef struct PassParam { // a tensor of floats that the file stores and a node reads
     IrConst *konst;
     IrNode *first;      // the first node that reads it,
     IrNode *reader;     // that or, where it works on constants alone, the one below

@@ -18,15 +18,17 @@ static const ToolUsage usage = {
     "What is a parameter: every float that the file stores and from which a way with a slope "
     "leads\n"
     "to the loss, through whatever is computed from it, but for\n"
-    "  - single numbers, unless they are a weight, bias or slope of an operator\n"
+    "  - single numbers that are written as sources write them (0.5, sqrt(8)), unless they are an\n"
+    "    operator's weight, bias or slope, or have a module's name (pool.p)\n"
     "  - running statistics of normalizations, also of those written out\n"
-    "  - what is applied to the image above the first weight (mean, deviation)\n"
+    "  - what prepares the image above the first weight: mean and deviation, as layers, too\n"
     "  - masks (0 and 1, or 0 and at most -99), whole and equally spaced numbers (anchors, "
     "grids),\n"
-    "    sines of positions\n"
-    "  - tables that constants are computed from, scales of integers, what only a weight's norm "
-    "needs,\n"
-    "    filters that are the same for every channel, ones and zeros beside a parameter\n"
+    "    sines, geometric series and distances of positions\n"
+    "  - weights that a formula makes: cosine transforms, interpolation, blur, Sobel\n"
+    "  - tables of positions that constants are computed from, scales of integers, what only a\n"
+    "    weight's norm needs, filters that are the same for every channel, ones and zeros beside\n"
+    "    a parameter\n"
     "The plan ends with these, counted by reason. --params says otherwise: +GLOB is a parameter,\n"
     "-GLOB is none, over names of tensors and nodes, the last match counts: --params "
     "'+*gain,-pos*'\n"
@@ -95,6 +97,10 @@ static const char *input_name(const void *file, const char *node, const char *op
     return fe_model_input(file, node, op, input);
 }
 
+static bool in_file(const void *file, const char *glob) {
+    return fe_model_has_floats(file, glob);
+}
+
 static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *file, CgOptions *o,
                      CgResult *cg) {
     Tool *t = f->tool;
@@ -122,6 +128,7 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
     *po = tool_pass_options(&f->model);
     po->threads = f->threads ? f->threads : rt_cpus_available();
     f->train.input_name = input_name;
+    f->train.in_file = in_file;
     f->train.file = f->onnx;
     return pass_train_plan(f->infer, po, &f->train);
 }

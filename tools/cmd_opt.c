@@ -91,8 +91,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     PassOptions po = tool_pass_options(&m);
     po.verify = true;
     PassHeadOptions head_options = {.classes = classes, .node = head};
-    PassFreeze freeze_options = {freeze ? freeze : "head", unfreeze.n, unfreeze.v, params.n,
-                                 params.v};
+    PassFreeze freeze_options = {
+        freeze ? freeze : "head", unfreeze.n, unfreeze.v, params.n, params.v, NULL, NULL};
     po.head = &head_options;
     po.freeze = &freeze_options;
     for (int i = 0; i < p->n_graphs && !no_passes; i++) {

@@ -82,7 +82,7 @@ static const char *print_shape(IrArena *a, const IrConst *c) {
 static void add_tensor(void *ctx, const char *name, int64_t count) {
     Floats *f = ctx;
     const IrFloats *x = find_floats(f->p, name);
-    const char *text = !x         ? "settings (bounds, scales), or no way with a slope to the loss"
+    const char *text = !x         ? "settings (bounds, scales), or not read for the loss"
                        : x->fresh ? "the old classifier"
                                   : x->reason;
     f->all += count;

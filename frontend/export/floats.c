@@ -2,6 +2,7 @@
 // functions too. What is said of a model's parameters is held against them.
 #include "frontend/export/retarget.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 typedef struct Walk {
@@ -54,4 +55,20 @@ void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx) {
     for (size_t i = 0; i < m->pb->n_functions; i++) {
         visit_nodes(&w, m->pb->functions[i]->n_node, m->pb->functions[i]->node);
     }
+}
+
+typedef struct Search {
+    const char *glob;
+    bool found;
+} Search;
+
+static void compare(void *ctx, const char *name, int64_t count) {
+    Search *s = ctx;
+    s->found = s->found || (count > 0 && fnmatch(s->glob, name, 0) == 0);
+}
+
+bool fe_model_has_floats(const FeModel *m, const char *glob) {
+    Search s = {.glob = glob};
+    fe_model_floats(m, compare, &s);
+    return s.found;
 }

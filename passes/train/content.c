@@ -1,24 +1,32 @@
-// What a constant's numbers tell about it. Training leaves no tensor of many numbers round: what
-// holds whole numbers, a mask's or equally spaced ones was written, not learned.
-#include "passes/train/flow.h"
+// What a constant's numbers tell by their values: masks, whole numbers, equally spaced ones.
+#include "passes/train/content.h"
 
 #include <math.h>
+#include <string.h>
 
-typedef struct Numbers {
-    const float *v;
-    int64_t n;
-    const IrShape *shape;
-} Numbers;
+// The bits that none of the numbers has at its end.
+static double find_unit(const float *v, int64_t n) {
+    uint32_t used = 0, bits;
+    for (int64_t i = 0; i < n && !(used & 0x1fff); i++) {
+        memcpy(&bits, &v[i], sizeof bits);
+        used |= bits;
+    }
+    return used & 0x1fff ? 0x1p-24 : used & 0xffff ? 0x1p-11 : 0x1p-8;
+}
 
-static Numbers numbers_of(IrProgram *p, IrConst *c) { // n == 0: they tell nothing
+PassNumbers pass_numbers(IrProgram *p, IrConst *c) {
     IrDim n;
     bool known = c->kind != IR_CONST_RAND && c->type.dtype == IR_F32 &&
                  ir_shape_elems(&c->type.shape, &n) && n.c > 0;
-    return known ? (Numbers){ir_const_data(p, c), n.c, &c->type.shape} : (Numbers){0};
+    if (!known) {
+        return (PassNumbers){0};
+    }
+    const float *v = ir_const_data(p, c);
+    return (PassNumbers){v, n.c, &c->type.shape, find_unit(v, n.c)};
 }
 
 bool pass_all_are(IrProgram *p, IrConst *c, double x) {
-    Numbers t = numbers_of(p, c);
+    PassNumbers t = pass_numbers(p, c);
     int64_t i = 0;
     while (i < t.n && t.v[i] == x) {
         i++;
@@ -44,7 +52,7 @@ static bool is_whole(float x) { // infinities among them
 
 // Every number passes, and they are not all the same.
 static bool pass_and_differ(IrProgram *p, IrConst *c, Test *passes) {
-    Numbers t = numbers_of(p, c);
+    PassNumbers t = pass_numbers(p, c);
     bool differ = false;
     for (int64_t i = 0; i < t.n; i++) {
         if (!passes(t.v[i])) {
@@ -72,10 +80,20 @@ static bool is_equally_spaced(double a, double b, double c) {
     return fabs((c - b) - (b - a)) <= 1e-5 * (fabs(a) + fabs(b) + fabs(c));
 }
 
+// Over more than what a gain of ones has learned in a few steps.
+static bool ranges(const PassNumbers *t) {
+    double low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < t->n; i++) {
+        low = fmin(low, t->v[i]);
+        high = fmax(high, t->v[i]);
+    }
+    return high - low > 1e-3 * fmax(fabs(low), fabs(high));
+}
+
 // Lines of two say nothing: some axis has four or more.
 bool pass_is_grid(IrProgram *p, IrConst *c) {
-    Numbers t = numbers_of(p, c);
-    bool long_enough = false, differ = false;
+    PassNumbers t = pass_numbers(p, c);
+    bool long_enough = false;
     int64_t stride = 1;
     for (int axis = t.n ? t.shape->rank - 1 : -1; axis >= 0; axis--) {
         int64_t d = t.shape->dim[axis].c;
@@ -88,69 +106,37 @@ bool pass_is_grid(IrProgram *p, IrConst *c) {
         }
         stride *= d;
     }
-    for (int64_t i = 1; i < t.n && !differ; i++) {
-        differ = t.v[i] != t.v[0];
-    }
-    return long_enough && differ;
+    return long_enough && ranges(&t);
 }
 
-enum { SHORTEST_WAVE = 5 }; // three equations for one unknown
-
-// v[0], v[by], ... v[(n - 1) * by]: each but the first and last is in the same ratio to the sum of
-// its neighbours. *moves when they are not all the same.
-static bool is_wave_line(const float *v, int64_t by, int64_t n, bool *moves) {
-    double dot = 0, square = 0, most = 0;
-    for (int64_t i = 1; i + 1 < n; i++) {
-        double x = v[i * by], sides = (double)v[(i - 1) * by] + v[(i + 1) * by];
-        dot += x * sides;
-        square += x * x;
-        most = fmax(most, fabs(x));
-        *moves = *moves || v[i * by] != v[0];
-    }
-    double ratio = square > 0 ? dot / square : 0;
-    for (int64_t i = 1; i + 1 < n; i++) {
-        double sides = (double)v[(i - 1) * by] + v[(i + 1) * by];
-        if (!(fabs(sides - ratio * v[i * by]) <= 1e-3 * most)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-// Pieces of `n` along an axis whose elements are `by` apart.
-static bool are_waves(const Numbers *t, int64_t by, int64_t n) {
-    bool moves = false;
-    for (int64_t i = 0; i < t->n; i++) {
-        if (i / by % n == 0 && !is_wave_line(t->v + i, by, n, &moves)) {
-            return false;
-        }
-    }
-    return moves;
-}
-
-// Positions in the plane are numbered row by row: the pieces are a row each.
-bool pass_is_wave(IrProgram *p, IrConst *c) {
-    Numbers t = numbers_of(p, c);
-    int64_t by = 1;
-    for (int axis = t.n ? t.shape->rank - 1 : -1; axis >= 0; axis--) {
-        int64_t d = t.shape->dim[axis].c;
-        for (int64_t n = d; n >= SHORTEST_WAVE; n--) {
-            if (d % n == 0 && are_waves(&t, by, n)) {
-                return true;
-            }
-        }
-        by *= d;
-    }
-    return false;
-}
-
-bool pass_is_repeated(IrProgram *p, IrConst *c) {
-    Numbers t = numbers_of(p, c);
-    int64_t rows = t.n && t.shape->rank ? t.shape->dim[0].c : 0, size = rows ? t.n / rows : 0;
+// The lines are parts of axis 0.
+bool pass_is_repeated(IrProgram *p, IrConst *c, int parts) {
+    PassNumbers t = pass_numbers(p, c);
+    int64_t size = t.n && parts > 0 ? t.n / parts : 0;
     for (int64_t i = size; i < t.n; i++) {
         if (t.v[i] != t.v[i - size]) {
             return false;
         }
     }
-    return rows > 1;
+    return t.n && parts > 1;
+}
+
+// Filters beyond the inputs' number are zero.
+bool pass_is_identity(IrProgram *p, IrConst *c) {
+    PassNumbers t = pass_numbers(p, c);
+    int rank = t.n ? t.shape->rank : 0;
+    if (rank < 2 || (rank == 2 && !ir_dim_eq(t.shape->dim[0], t.shape->dim[1]))) {
+        return false;
+    }
+    int64_t inputs = t.shape->dim[1].c, taps = t.n / (t.shape->dim[0].c * inputs), centre = 0;
+    for (int i = 2; i < rank; i++) {
+        centre = centre * t.shape->dim[i].c + t.shape->dim[i].c / 2;
+    }
+    bool fits = t.shape->dim[0].c >= inputs;
+    for (int64_t i = 0; i < t.n && fits; i++) {
+        int64_t filter = i / taps / inputs, input = i / taps % inputs;
+        bool one = (inputs == 1 || filter == input) && i % taps == centre;
+        fits = t.v[i] == (float)one;
+    }
+    return fits;
 }

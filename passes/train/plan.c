@@ -45,7 +45,13 @@ static void add_floats(Plan *p, const PassParam *x, bool fresh) {
 }
 
 static PassFreeze freeze_of(const PassTrainOptions *o, const char *spec) {
-    return (PassFreeze){spec, o->n_unfreeze, o->unfreeze, o->n_params, o->params};
+    return (PassFreeze){.spec = spec,
+                        .n_unfreeze = o->n_unfreeze,
+                        .unfreeze = o->unfreeze,
+                        .n_params = o->n_params,
+                        .params = o->params,
+                        .in_file = o->in_file,
+                        .file = o->file};
 }
 
 static bool list_params(Plan *p) {

@@ -1,12 +1,18 @@
 // The rule of what is a parameter: every float that the file stores, from which a way with a slope
 // leads to the loss, but for
 //
-//   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own
+//   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own, have the
+//   name of a module's parameter, multiply by 0, are used with their inverse (p and 1 / p), or are
+//   no number that anybody writes
 //   running statistics: mean and variance of a normalization, what stands under a root alone
-//   what is applied to the image above the first product, normalization or reduction
+//   what prepares the image: numbers per channel, or such as are subtracted or divided by, above
+//   the first product, normalization or reduction; or a layer that does the same (preprocessing.c)
 //   masks (0 and -99 or less, 0 and 1), grids and anchors (whole numbers, equally spaced), sines of
-//   positions and their frequencies
-//   tables that constants are computed from (coordinates of a relative position bias)
+//   positions and their frequencies, geometric series, distances times slopes
+//   weights that a formula makes: sines (DFT, DCT), orthogonal signs (Hadamard), interpolation,
+//   filters that are even or odd about their centre (blur, Sobel); not the identity, which is how
+//   a parameter may begin
+//   tables of positions that constants are computed from (for a relative position bias)
 //   scales of integers
 //   filters that are the same for every channel (blur, upsampling)
 //   what only the norm or a statistic of a weight is computed with (spectral norm)
@@ -17,19 +23,24 @@
 // bring it and the image together. `--params` overrides the rule (params.c).
 #include "passes/train/role.h"
 
+#include "passes/train/content.h"
+#include "passes/train/number.h"
+
 #include <math.h>
 #include <string.h>
 
 static const char single[] = "single numbers",
                   statistic[] = "running statistics of a normalization",
-                  input_side[] = "applied to the image above the first weight",
+                  input_side[] = "prepares the image, above the first weight",
                   mask[] = "masks and selections (0 and 1, or 0 and at most -99)",
                   whole[] = "whole numbers (anchors, grids, masks)",
                   grid[] = "equally spaced numbers (coordinates)",
-                  table[] = "a table that constants are computed from",
+                  table[] = "a table of positions that constants are computed from",
                   scale[] = "scales of integers",
                   repeated[] = "one filter for every channel (blur, upsampling)",
                   wave[] = "sines and geometric series (positions, frequencies)",
+                  distance[] = "an outer product (distances times slopes)",
+                  basis[] = "weights of a formula (transforms, interpolation, filters)",
                   auxiliary[] = "what only the norm of a weight is computed with",
                   neutral[] = "ones or zeros beside a parameter that does the same";
 
@@ -51,6 +62,7 @@ typedef struct Way {
     IrConst *konst;
     int64_t elems;
     int n; // steps taken: f->steps
+    bool exponent, inverse; // of a power, it and one by it
     PassRole best;
 } Way;
 
@@ -196,7 +208,8 @@ static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned 
 
 // ---------------------------------------------------------------- where it meets the image
 
-// The other operands have been through nothing but arithmetic and moves since they were the image.
+// The other operands have been through nothing but arithmetic, moves and preprocessing since they
+// were the image.
 static bool is_above_all(const Way *w, const IrNode *n) {
     bool any = false;
     for (int i = 0; i < n->n_in; i++) {
@@ -206,10 +219,35 @@ static bool is_above_all(const Way *w, const IrNode *n) {
     return !any;
 }
 
+// x, behind moves, has had a constant subtracted from it.
+static bool is_centred(const Way *w, const IrValue *x) {
+    const IrNode *n = look_up(x)->def;
+    return n && n->op == IR_OP_SUB && is_constant(w, ir_in(n, 1));
+}
+
+// Numbers per channel, or those of every pixel that are subtracted or divided by. What is added to
+// pixels or patches, and what stands beside them, tells positions.
+static bool prepares_image(const Way *w, const IrNode *n, int index) {
+    if (!is_above_all(w, n)) {
+        return false;
+    }
+    if (pass_is_product(n->op) || n->op == IR_OP_BATCH_NORM) {
+        return !w->f->below[n->out[0]->id];
+    }
+    bool shifts = n->op == IR_OP_ADD || n->op == IR_OP_SUB;
+    bool scales = n->op == IR_OP_MUL || n->op == IR_OP_DIV;
+    bool channels = w->elems == w->f->channels && count_long_axes(&w->konst->type.shape) <= 1;
+    return (shifts || scales) &&
+           (channels || (index == 1 && (n->op == IR_OP_SUB || n->op == IR_OP_DIV)) ||
+            (scales && is_centred(w, ir_in(n, 1 - index))));
+}
+
 // A vector added to the result of a product, one number for each of its channels.
-static bool is_bias(const IrNode *n, int index, const IrConst *c) {
+static bool is_bias(const Way *w, const IrNode *n, int index) {
+    const IrConst *c = w->konst;
     const IrValue *x = n->op == IR_OP_ADD ? look_up(ir_in(n, 1 - index)) : NULL;
-    if (!x || !x->def || !pass_is_product(x->def->op) || !c->type.shape.rank) {
+    if (!x || !x->def || !pass_is_product(x->def->op) || !c->type.shape.rank ||
+        !w->f->below[x->id]) {
         return false;
     }
     const IrShape *s = &x->type.shape;
@@ -218,31 +256,55 @@ static bool is_bias(const IrNode *n, int index, const IrConst *c) {
            ir_dim_eq(elems, n_channels);
 }
 
-// One filter for every channel: repeated in the file, or by what computes the weight of it.
+// The same filters for every channel: repeated in the file, or by what computes the weight of one.
 static bool is_same_for_all(const Way *w, const IrNode *n) {
     const IrShape *s = &ir_in(n, 1)->type.shape;
+    int64_t groups = ir_int(n, IR_ATTR_GROUP, 1);
     IrDim elems;
-    bool depthwise = n->op != IR_OP_MATMUL && ir_int(n, IR_ATTR_GROUP, 1) > 1 &&
-                     ir_dim_is(s->dim[1], 1) && ir_shape_elems(s, &elems);
+    bool depthwise =
+        n->op != IR_OP_MATMUL && groups > 1 && ir_dim_is(s->dim[1], 1) && ir_shape_elems(s, &elems);
     return depthwise && elems.c > s->dim[0].c &&
-           (pass_is_repeated(w->ctx->prog, w->konst) || elems.c == w->elems * s->dim[0].c);
+           (pass_is_repeated(w->ctx->prog, w->konst, (int)groups) ||
+            elems.c == w->elems * s->dim[0].c);
+}
+
+// A single number that is no weight, slope or bias of its own: is it a parameter?
+static const char *judge_number(const Way *w, const IrNode *n, int index, unsigned flags) {
+    IrProgram *p = w->ctx->prog;
+    if (is_above_all(w, n) || pass_is_literal_name(w->konst->origin)) {
+        return single;
+    }
+    bool zero = n->op == IR_OP_MUL && !(flags & COMPUTED) && pass_all_are(p, w->konst, 0);
+    bool learned = is_number(ir_in(n, index)) && !pass_is_written_number(p, w->konst);
+    return zero || learned || pass_is_variable_name(w->konst->origin) ? NULL : single;
+}
+
+static bool is_of_formula(const Way *w, const IrNode *n) {
+    IrProgram *p = w->ctx->prog;
+    return pass_is_wave(p, w->konst) || pass_is_signs(p, w->konst) ||
+           pass_is_resampling(p, w->konst) ||
+           (n->op != IR_OP_MATMUL && pass_are_filters(p, w->konst));
 }
 
 static const char *judge_weight(const Way *w, const IrNode *n, int index, unsigned flags) {
     IrProgram *p = w->ctx->prog;
+    bool own = !(flags & COMPUTED), product = pass_is_product(n->op);
     if (w->elems == 1) {
-        return flags & COMPUTED ? single : NULL;
+        return own ? NULL : judge_number(w, n, index, flags);
+    }
+    if (product && index == 1 && pass_is_identity(p, w->konst)) {
+        return NULL;
     }
     if (pass_is_binary(p, w->konst) || (index != 1 && pass_is_mask(p, w->konst))) {
         return mask;
     }
-    if (index != 1 || flags & COMPUTED || !pass_is_product(n->op)) {
+    if (!own || !product || index > 1) {
         return NULL;
     }
     if (count_long_axes(&w->konst->type.shape) == 1 && pass_is_grid(p, w->konst)) {
         return grid;
     }
-    return is_same_for_all(w, n) ? repeated : NULL;
+    return is_of_formula(w, n) ? basis : index == 1 && is_same_for_all(w, n) ? repeated : NULL;
 }
 
 // (x - mean) / deviation
@@ -278,27 +340,34 @@ static bool is_neutral(const Way *w, const IrNode *n) {
            pass_all_are(w->ctx->prog, w->konst, same);
 }
 
+static bool tells_positions(const Way *w) {
+    IrProgram *p = w->ctx->prog;
+    return pass_is_whole(p, w->konst) || pass_is_grid(p, w->konst) || pass_is_wave(p, w->konst) ||
+           pass_is_series(p, w->konst) || pass_is_mirrored(p, w->konst);
+}
+
 static const char *judge_element(const Way *w, const IrNode *n, int index, unsigned flags) {
     IrProgram *p = w->ctx->prog;
     bool scales = n->op == IR_OP_MUL || n->op == IR_OP_DIV;
-    return w->elems == 1                                              ? single
-           : is_above_all(w, n)                                       ? input_side
-           : scales && is_from_integers(w, other_operand(n, index))   ? scale
-           : flags & TABLE                                            ? table
-           : is_mean(w, n, index)                                     ? statistic
+    return scales && is_from_integers(w, other_operand(n, index)) ? scale
+           : w->elems == 1                                        ? judge_number(w, n, index, flags)
+           : prepares_image(w, n, index)                          ? input_side
+           : flags & TABLE && tells_positions(w)                  ? table
+           : is_mean(w, n, index)                                 ? statistic
            : pass_is_binary(p, w->konst) || pass_is_mask(p, w->konst) ? mask
            : pass_is_whole(p, w->konst)                               ? whole
            : pass_is_grid(p, w->konst)                                ? grid
-           : pass_is_wave(p, w->konst)                                ? wave
+           : pass_is_wave(p, w->konst) || pass_is_series(p, w->konst) ? wave
+           : pass_is_outer(p, w->konst)                               ? distance
            : is_neutral(w, n)                                         ? neutral
                                                                       : NULL;
 }
 
 // A weight, bias or slope of an operator of its own; the bias of the product that n is added to.
-static bool is_weight(const IrNode *n, int index, const IrConst *c) {
+static bool is_weight(const Way *w, const IrNode *n, int index) {
     return pass_is_product(n->op) || n->op == IR_OP_BATCH_NORM ||
            (n->op == IR_OP_PRELU && index == 1) || (n->op == IR_OP_GATHER && index == 0) ||
-           is_bias(n, index, c);
+           is_bias(w, n, index);
 }
 
 static const char *judge(const Way *w, const IrNode *n, int index, unsigned flags) {
@@ -308,14 +377,19 @@ static const char *judge(const Way *w, const IrNode *n, int index, unsigned flag
     if (flags & (NORM | SCALE | NEUTRAL)) {
         return flags & NORM ? auxiliary : flags & SCALE ? scale : neutral;
     }
-    return is_weight(n, index, w->konst) ? judge_weight(w, n, index, flags)
-                                         : judge_element(w, n, index, flags);
+    if (!is_weight(w, n, index)) {
+        return judge_element(w, n, index, flags);
+    }
+    return prepares_image(w, n, index) ? input_side : judge_weight(w, n, index, flags);
 }
 
 // ---------------------------------------------------------------- the walk
 
 static void meet(Way *w, IrNode *n, int index, unsigned flags) {
     const char *reason = judge(w, n, index, flags);
+    bool exponent = n->op == IR_OP_POW && index == 1;
+    w->exponent = w->exponent || (exponent && !(flags & COMPUTED));
+    w->inverse = w->inverse || (exponent && flags & COMPUTED);
     PassRole *b = &w->best;
     bool better = !b->reader || (b->reason && !reason), equal = !b->reason == !reason;
     if (better || (equal && pass_at(w->order, n) < pass_at(w->order, b->reader))) {
@@ -366,6 +440,9 @@ PassRole pass_role(PassContext *ctx, PassFlow *f, const PassOrder *order, IrValu
                 run_out(&w);
             }
         }
+    }
+    if (w.elems == 1 && w.exponent && w.inverse && w.best.reason == single) {
+        w.best.reason = NULL;
     }
     for (int i = 0; i < w.n; i++) {
         memset(f->seen[f->steps[i].v->id], 0, sizeof *f->seen);

@@ -38,6 +38,7 @@ typedef struct PassTrainOptions {
     bool bn_train;             // unfrozen batch_norm nodes work on the batch's own statistics
     // The name of input `input` of the file's node; NULL: unknown. Read during pass_train_plan().
     const char *(*input_name)(const void *file, const char *node, const char *op, int input);
+    bool (*in_file)(const void *file, const char *glob); // as in PassFreeze
     const void *file;
 } PassTrainOptions;
 

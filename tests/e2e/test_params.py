@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from script import HONE, main, ok, run, temp
 from test_finetune import kit
 
-SIZE = 8  # of the images, one channel
+SIZE = 8  # of the images
 WIDTH = 6
 
 
@@ -25,6 +25,7 @@ class Graph:
     """Builds a model and says which of its tensors are parameters, and why others are none."""
 
     def __init__(self, seed):
+        self.channels = 1  # of the images
         self.random = np.random.default_rng(seed)
         self.nodes, self.inits, self.functions, self.params, self.fixed = [], [], [], {}, {}
 
@@ -39,6 +40,12 @@ class Graph:
     def init(self, name, array):
         self.inits.append(numpy_helper.from_array(np.asarray(array), name))
         return name
+
+    def learned(self, name, array):
+        """A parameter of these numbers."""
+        array = np.asarray(array, np.float32)
+        self.params[name] = array.size
+        return self.init(name, array)
 
     def param(self, name, *shape, **more):
         """A parameter of random numbers."""
@@ -68,7 +75,7 @@ class Graph:
 
     def stem(self, x="x"):
         """[N,WIDTH,4,4]"""
-        x = self.conv(x, self.param("stem.weight", WIDTH, 1, 2, 2), self.param("stem.bias", WIDTH), strides=[2, 2])
+        x = self.conv(x, self.param("stem.weight", WIDTH, self.channels, 2, 2), self.param("stem.bias", WIDTH), strides=[2, 2])
         return self.op("Tanh", x)
 
     def tokens(self, x="x"):
@@ -95,7 +102,7 @@ class Graph:
 
     def model(self):
         info = helper.make_tensor_value_info
-        graph = helper.make_graph(self.nodes, "params", [info("x", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
+        graph = helper.make_graph(self.nodes, "params", [info("x", TensorProto.FLOAT, ["N", self.channels, SIZE, SIZE])],
                                   [info("y", TensorProto.FLOAT, ["N", 4])], self.inits)
         model = helper.make_model(graph, functions=self.functions,
                                   opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)])
@@ -213,7 +220,8 @@ def positions(g):
     at, rates = np.arange(16)[:, None], 0.5 ** np.arange(WIDTH // 2)
     t = g.op("Add", t, g.none("waves", np.sin(np.hstack([at * rates, at * rates + 1])), "sines"))
     t = g.op("Mul", t, g.none("waves2d", np.cos(np.hstack([at // 8 * rates, at % 8 * rates])), "sines"))
-    table = g.none("coords", g.numbers(31, 2), "a table")
+    far = np.arange(31)[:, None] - 15  # on a scale of its own, as Swin V2 does
+    table = g.none("coords", np.sign(far) * np.log2(1 + abs(far)) / [3, 5], "a table")
     b = g.op("Add", g.op("MatMul", table, g.param("cpb.0.weight", 2, 8)), g.param("cpb.0.bias", 8))
     b = g.op("MatMul", g.op("Tanh", b), g.param("cpb.2.weight", 8, 1))
     b = g.op("GatherND", b, g.init("cpb.index", g.random.integers(0, 31, (256, 1))))
@@ -227,14 +235,14 @@ def positions(g):
 
 def others(g):
     """What is no parameter, and what looks like it and is one."""
-    x = g.op("Sub", "x", g.none("mean_image", g.numbers(1, 1, SIZE, SIZE), "applied to the image"))
-    x = g.op("Div", x, g.none("deviation", 1 + g.random.random((1, 1, SIZE, SIZE)), "applied to the image"))
+    x = g.op("Sub", "x", g.none("mean_image", g.numbers(1, 1, SIZE, SIZE), "prepares the image"))
+    x = g.op("Div", x, g.none("deviation", 1 + g.random.random((1, 1, SIZE, SIZE)), "prepares the image"))
     x = g.conv(x, g.param("stem.weight", WIDTH, 1, 2, 2), strides=[2, 2])
     x = g.op("Sub", x, g.none("mean", g.numbers(WIDTH, 1, 1), "running statistics"))
     var = g.none("var", 1 + g.random.random((WIDTH, 1, 1)), "running statistics")
     x = g.op("Mul", x, g.op("Pow", g.op("Add", var, g.number(1e-3)), g.number(-0.5)))
     x = g.op("Add", g.op("Mul", x, g.param("bn.weight", WIDTH, 1, 1)), g.param("bn.bias", WIDTH, 1, 1))
-    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    kernel = np.outer([1, 2, 1], [3, 2, 1]) / 24
     x = g.conv(x, g.none("blur", np.tile(kernel, (WIDTH, 1, 1, 1)), "one filter"), group=WIDTH, pads=[1, 1, 1, 1])
     rows, columns = np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4), indexing="ij")
     n = g.op("Slice", g.op("Shape", x), g.ints(0), g.ints(1), g.ints(0))
@@ -333,11 +341,11 @@ def tensors(model):
     return found
 
 
-def pictures():
+def pictures(channels=1):
     """Three classes of noise with a bright band each, as .npy, and four files of them."""
     from PIL import Image
     random = np.random.default_rng(0)
-    x = random.integers(0, 120, (18, SIZE, SIZE)).astype(np.uint8)
+    x = random.integers(0, 120, (18, SIZE, SIZE) + (channels,) * (channels > 1)).astype(np.uint8)
     for i in range(18):
         x[i, i % 3 * 2:i % 3 * 2 + 3] += 100
     np.save(temp("x.npy"), x)
@@ -347,10 +355,10 @@ def pictures():
     return [temp(f"{i}.png") for i in range(4)]
 
 
-def train_once(name, *flags):
+def train_once(name, *flags, decay=0):
     """One step over everything; returns the exported tensors."""
     ok(temp(name), "train", f"{temp('x.npy')},{temp('y.npy')}", "--epochs", 1, "--batch", 18, "--val-fraction", 0,
-       "--momentum", 0, "--weight-decay", 0, "--lr", 0.1, "--lr-schedule", "constant", "--checkpoint",
+       "--momentum", 0, "--weight-decay", decay, "--lr", 0.1, "--lr-schedule", "constant", "--checkpoint",
        temp(name + ".ckpt"), "-q", "-o", temp(name + "-tuned.onnx"), *flags)
     model = onnx.load(temp(name + "-tuned.onnx"))
     onnx.checker.check_model(model, full_check=True)

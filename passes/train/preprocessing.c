@@ -1,0 +1,97 @@
+// What is done to the image before the network begins, where it is written as a layer: mean and
+// deviation as a convolution of single pixels or a normalization, channels in another order, luma
+// and chroma. A learned layer there has no rows with a single number, none that sum to 0 or 1, and
+// statistics, gain and bias of its own.
+//
+//   x [N,3,H,W] -> conv %x, diag(1 / deviation), -mean / deviation
+#include "passes/train/content.h"
+#include "passes/train/flow.h"
+
+#include <math.h>
+
+// What makes one output of n channels: weights w, `by` apart.
+typedef struct Row {
+    const float *w;
+    int64_t n, by;
+} Row;
+
+static bool has_one_number(Row r) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < r.n; i++) {
+        count += r.w[i * r.by] != 0;
+    }
+    return count == 1;
+}
+
+static bool is_colour(Row r) { // Y 0.299 0.587 0.114, U -0.147 -0.289 0.436
+    double sum = 0, most = 0;
+    for (int64_t i = 0; i < r.n; i++) {
+        sum += r.w[i * r.by];
+        most = fmax(most, fabs((double)r.w[i * r.by]));
+    }
+    return r.n == 3 && most > 0 && (fabs(sum) <= 1e-4 * most || fabs(sum - 1) <= 1e-4);
+}
+
+static bool all_pass(bool (*passes)(Row), Row first, int64_t rows, int64_t step) {
+    int64_t i = 0;
+    while (i < rows && passes((Row){first.w + i * step, first.n, first.by})) {
+        i++;
+    }
+    return i == rows;
+}
+
+// Single pixels are what a product of w with n inputs a row works on.
+static bool is_written(IrProgram *p, IrConst *w, Row r, int64_t rows, int64_t step) {
+    if (r.n == 1 && rows > 1) { // grey to colours, by equal numbers or by learned ones
+        return pass_is_repeated(p, w, (int)rows);
+    }
+    return all_pass(has_one_number, r, rows, step) || all_pass(is_colour, r, rows, step);
+}
+
+static bool is_written_conv(IrProgram *p, const IrNode *n, IrConst *w) {
+    PassNumbers t = pass_numbers(p, w);
+    if (!t.n || t.shape->rank < 3) {
+        return false;
+    }
+    int64_t outputs = t.shape->dim[0].c, inputs = t.shape->dim[1].c;
+    bool depthwise = inputs == 1 && ir_int(n, IR_ATTR_GROUP, 1) == outputs;
+    Row row = {t.v, inputs, 1};
+    return t.n == outputs * inputs && (depthwise || is_written(p, w, row, outputs, inputs));
+}
+
+static bool is_written_product(IrProgram *p, IrConst *w) {
+    PassNumbers t = pass_numbers(p, w);
+    if (!t.n || t.shape->rank != 2) {
+        return false;
+    }
+    int64_t inputs = t.shape->dim[0].c, outputs = t.shape->dim[1].c;
+    return is_written(p, w, (Row){t.v, inputs, outputs}, outputs, 1);
+}
+
+// Either statistics without gain and bias, or these without statistics. A fresh normalization has
+// neither, a learned one both.
+static bool is_written_norm(IrProgram *p, const IrNode *n) {
+    bool affine = false, moved = false;
+    for (int i = 1; i <= 4; i++) {
+        IrConst *c = ir_in(n, i)->konst;
+        bool same = c && pass_all_are(p, c, i == 1 || i == 4 ? 1 : 0);
+        affine = affine || (i <= 2 && !same);
+        moved = moved || (i > 2 && !same);
+        if (!c || c->kind == IR_CONST_RAND) {
+            return false;
+        }
+    }
+    return affine != moved;
+}
+
+bool pass_is_preprocessing(IrProgram *p, const IrNode *n) {
+    IrConst *w = n->n_in > 1 ? ir_in(n, 1)->konst : NULL;
+    if (!w || w->type.dtype != IR_F32) {
+        return false;
+    }
+    bool product = n->op == IR_OP_CONV || n->op == IR_OP_MATMUL;
+    return n->op == IR_OP_BATCH_NORM ? is_written_norm(p, n)
+           : product && !pass_is_identity(p, w)
+               ? n->op == IR_OP_CONV ? is_written_conv(p, n, w) : is_written_product(p, w)
+               : false;
+}
