@@ -164,6 +164,7 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     p->name = c->name;
     IrGraph *g = tool_infer_graph(p);
+    tool_check_weights(t, g, false);
     if (!generate(t, c, &g, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;
     int64_t bytes = tool_out_commit(t, (RtOutFile *[N_FILES]){c->file, c->beside}, N_FILES);

@@ -52,6 +52,8 @@ def test_weights_that_are_no_numbers():
         line = f"node {node}: its weight '{tensor}' holds what is no number: {told}"
         code, out, err = run(HONE, "inspect", path)
         assert code == 0 and line in err and "warning" in err and err.count("\n") == 1, err
+        code, _, err = run(HONE, "compile", path, "-o", temp("bad.ir"), "--emit", "ir")
+        assert code == 0 and line in err and "warning" in err, err
         says(1, line, HONE, "finetune", path, "-o", temp("no"), "--classes", "3")
         code, out, _ = run(HONE, "inspect", path, "--finetune", "--classes", "3")
         assert code == 1 and line.split(": ", 1)[1] in out, out
