@@ -53,7 +53,8 @@ static const ToolUsage usage = {
     "Where convolutions use Winograd's algorithms, direct kernels are judged besides them.\n"
     "Inputs of TEST_DIR that decide on shapes are constants with the stored content. Where "
     "numbers\n"
-    "are f16, bf16 or int8, as much more is allowed as these round, and the output says so.\n"
+    "are f16, bf16 or int8, as much more is allowed as these round, and the output says so; one\n"
+    "quantum where outputs are quantized.\n"
     "Training-form nodes keep their literal meaning here.\n",
     "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
     "  hone verify model.onnx /path/to/its/test/folder\n"};
@@ -159,21 +160,36 @@ static FePrecision graph_precision(const IrGraph *g) {
     return p;
 }
 
-// One step of an integer that is a quantized number is a rounding.
-static bool is_step(FePrecision p, const IrTensor *want, Diff d) {
-    return p == FE_PRECISION_INT8 && ir_dtype_bytes(want->dtype) == 1 && d.diff <= 1;
+// What one step of the quantized numbers is that v consists of; 0: it is none of such.
+static double quantum_of(IrProgram *p, const IrValue *v) {
+    for (const IrNode *n = v->def; n; n = ir_in(n, 0)->def) {
+        const IrValue *scale = n->op == IR_OP_DEQUANTIZE ? ir_in(n, 1) : NULL;
+        if (scale)
+            return ir_const_is_scalar(scale) ? ir_const_scalar(p, scale->konst, 0) : 0;
+        if (makes_bytes(n))
+            return 1;
+        if (n->op != IR_OP_RESHAPE && n->op != IR_OP_TRANSPOSE && n->op != IR_OP_COPY)
+            return 0;
+    }
+    return 0;
 }
 
-static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *what,
-                  const char *name, const IrTensor *got, const IrTensor *want) {
+// Of output i. One quantum is always allowed, where outputs are quantized.
+static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *what, int i,
+                  const IrTensor *got, const IrTensor *want) {
+    const IrValue *output = v->reference->outputs[i];
+    double quantum = quantum_of(v->reference->prog, output);
     Diff d = compare(got, want);
     bool raised = !v->tolerance.given && precisions[p].tolerance > k->tolerance;
     double allowed = raised ? precisions[p].tolerance : k->tolerance;
-    bool ok = relative(d) <= allowed || (raised && is_step(p, want, d));
+    bool ok = relative(d) <= allowed || (raised && d.diff <= quantum * (1 + 1e-5));
     bool empty = d.not_finite > 0 && d.not_finite == ir_tensor_elems(want); // nothing was compared
     printf("%s %s, %-8s: largest difference %.3g, %.3g of the largest magnitude %.4g, RMS %.3g "
            "of it",
-           what, RT_SHOW(name), k->name, d.diff, relative(d), d.magnitude, relative_to(d.rms, d));
+           what, RT_SHOW(output->name), k->name, d.diff, relative(d), d.magnitude,
+           relative_to(d.rms, d));
+    if (quantum > 0)
+        printf(", %.3g of a quantum of %.4g", d.diff / quantum, quantum);
     if (raised)
         printf(", %.0e allowed for %s", allowed, precisions[p].name);
     if (d.not_finite)
@@ -207,11 +223,10 @@ static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const I
         printf("  %d values compared, worst %.3g\n", check.compared, check.worst);
     bool ok = true;
     for (int i = 0; i < ref->n_outputs; i++) {
-        const char *name = ref->outputs[i]->name;
         for (int k = 0; k < v->n; k++)
-            ok &= judge(v, &v->variant[k], v->inside, "evaluator", name, &got[k][i], &want[i]);
+            ok &= judge(v, &v->variant[k], v->inside, "evaluator", i, &got[k][i], &want[i]);
         for (int k = 0; k < v->n && stored; k++)
-            ok &= judge(v, &v->variant[k], v->stored, "stored   ", name, &got[k][i], &stored[i]);
+            ok &= judge(v, &v->variant[k], v->stored, "stored   ", i, &got[k][i], &stored[i]);
     }
     return ok;
 }
