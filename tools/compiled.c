@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void close_library(void *lib) {
     dlclose(lib);
@@ -21,6 +22,7 @@ static bool load(Tool *t, const char *so, const char *symbol, int threads, Compi
         return false;
     }
     ir_arena_defer(t->arena, close_library, lib);
+    unlink(so); // it is mapped
     const HoneModelDesc *desc = dlsym(lib, ir_sprintf(t->arena, "%s_desc", symbol));
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = threads};
@@ -54,7 +56,10 @@ bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const c
     bool ok = cg_compile(g, &o, tool_temp_dir(t), &cg);
     tool_progress_end(&bar);
     const char *so = ir_sprintf(t->arena, "%s/%s.so", tool_temp_dir(t), name);
-    return ok && tool_link_kernels(t, &cg, so) && load(t, so, o.symbol, threads, out);
+    ok = ok && tool_link_kernels(t, &cg, so) && load(t, so, o.symbol, threads, out);
+    for (int i = 0; ok && i < cg.n_files; i++)
+        unlink(cg.files[i]);
+    return ok;
 }
 
 bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor *out, IrArena *a) {

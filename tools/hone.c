@@ -21,6 +21,7 @@ static const Command commands[] = {
     {"opt", cmd_opt, "FILE.ir [--passes a,b | --pipeline NAME]: textual IR in, textual IR out"},
     {"finetune", cmd_finetune,
      "MODEL.onnx -o OUT --classes N|FILE|FOLDER: a program that fine-tunes"},
+    {"quantize", cmd_quantize, "MODEL.onnx -o Q.onnx --calibrate FOLDER: the model in eight bits"},
 };
 
 static void print_help(FILE *f) {

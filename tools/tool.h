@@ -46,6 +46,7 @@ int cmd_inspect(Tool *t, int argc, char **argv);
 int cmd_verify(Tool *t, int argc, char **argv);
 int cmd_opt(Tool *t, int argc, char **argv);
 int cmd_finetune(Tool *t, int argc, char **argv);
+int cmd_quantize(Tool *t, int argc, char **argv);
 
 // A directory of this run for intermediate files (under TMPDIR). Fatal when it cannot be made.
 const char *tool_temp_dir(Tool *t);

@@ -1,4 +1,4 @@
-// Private to retarget*.c: a model while it is changed.
+// Private to frontend/: a model while it is changed.
 #ifndef FRONTEND_EXPORT_RETARGET_EDIT_H
 #define FRONTEND_EXPORT_RETARGET_EDIT_H
 
@@ -10,7 +10,7 @@
 typedef struct FeEdit {
     IrArena *arena;
     const FeModel *from;
-    const FeRetarget *what;
+    const FeRetarget *what; // of a tuned model, else NULL
     FeNewModel *to;
     Onnx__GraphProto *g; // to->graph
     int opset;
@@ -40,6 +40,15 @@ static inline void *fe_copy_array(IrArena *a, const void *v, size_t n, size_t ro
     }
     return copy;
 }
+
+// ---- the whole (retarget_copy.c)
+
+// A copy of the model, with every initializer inside and room for n_meta new metadata_props. Fields
+// that are not of one use only are set. False after an error.
+bool fe_edit_begin(FeEdit *r, IrArena *a, const FeModel *from, int n_meta);
+// Sets or, where its value is NULL, removes one.
+void fe_edit_set_meta(FeEdit *r, const IrMeta *m);
+FeNewModel *fe_edit_end(FeEdit *r); // NULL after an error: it is too large
 
 // ---- initializers (retarget_init.c)
 

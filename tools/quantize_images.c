@@ -1,0 +1,195 @@
+// The images of hone quantize: found in a folder, read ahead, made into inputs. Those that cannot
+// be read are named, counted and left out.
+#include "tools/quantize.h"
+
+#include "runtime/image/image.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_image_name(const char *name) {
+    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t k = strlen(endings[i]);
+        if (n > k && strcasecmp(name + n - k, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int by_name(const FTSENT **a, const FTSENT **b) {
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static void close_walk(void *fts) {
+    fts_close(fts);
+}
+
+// So many of n, evenly spread; at: which the i-th is.
+static int thin_out(int n, int most) {
+    return n < most ? n : most;
+}
+static int thinned(int n, int kept, int i) {
+    return (int)((int64_t)i * n / kept);
+}
+
+static bool set_images(Quantize *q, QuantImages *s, int n, int found) {
+    if (n == 0) {
+        ir_error(&q->tool->diag, IR_NOWHERE, "%s: there are no .jpg, .jpeg or .png files", s->from);
+        return false;
+    }
+    s->n = n;
+    s->bad = ir_alloc_array(q->tool->arena, (size_t)n, sizeof *s->bad);
+    if (found > n)
+        fprintf(stderr, "%s: %d of its %d images, evenly spread (--max-images)\n", RT_SHOW(s->from),
+                n, found);
+    return true;
+}
+
+bool quant_images_find(Quantize *q, const char *folder, QuantImages *out) {
+    Tool *t = q->tool;
+    char *roots[] = {ir_strdup(t->arena, folder), NULL};
+    const char **path = NULL;
+    int n = 0, cap = 0;
+    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, by_name);
+    if (!walk) {
+        ir_error(&t->diag, IR_NOWHERE, "%s: %s", folder, strerror(errno));
+        return false;
+    }
+    ir_arena_defer(t->arena, close_walk, walk);
+    for (FTSENT *e; (e = fts_read(walk));) {
+        if (e->fts_level > 0 && e->fts_name[0] == '.')
+            fts_set(walk, e, FTS_SKIP);
+        else if (e->fts_info == FTS_ERR || e->fts_info == FTS_DNR ||
+                 (e->fts_level == 0 && e->fts_info == FTS_NS)) {
+            ir_error(&t->diag, IR_NOWHERE, "%s: %s", e->fts_path, strerror(e->fts_errno));
+            return false;
+        } else if (e->fts_info == FTS_F && is_image_name(e->fts_name))
+            IR_PUSH(t->arena, path, n, cap, ir_strdup(t->arena, e->fts_path));
+    }
+    int kept = thin_out(n, q->max_images);
+    *out = (QuantImages){.from = folder, .path = path};
+    for (int i = 0; i < kept; i++) {
+        path[i] = path[thinned(n, kept, i)];
+        if (!tool_reads(t, path[i], 0))
+            return false;
+    }
+    return set_images(q, out, kept, n);
+}
+
+// ---------------------------------------------------------------- with labels
+
+typedef struct Said { // the first reason why there are no labels
+    IrArena *arena;
+    const char *why;
+} Said;
+
+static void hear(void *context, bool is_error, const char *line) {
+    Said *s = context;
+    if (is_error && !s->why)
+        s->why = ir_strdup(s->arena, line);
+}
+
+static void close_data(void *data) {
+    rt_dataset_close(data);
+}
+
+bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out) {
+    Tool *t = q->tool;
+    Said said = {.arena = t->arena};
+    bool named = q->reading.n_labels == q->classes;
+    RtDataOptions o = {.eval_only = true,
+                       .classes = (int)q->classes,
+                       .labels = named ? q->reading.labels : NULL,
+                       .prep = &q->reading.preprocess,
+                       .say = hear,
+                       .context = &said};
+    RtDataset *d = rt_dataset_open(spec, &o);
+    if (!d) {
+        fprintf(stderr, "%s: no labels, agreement with the float model counts (%s)\n",
+                RT_SHOW(spec), RT_SHOW(said.why ? said.why : ""));
+        return quant_images_find(q, spec, out);
+    }
+    ir_arena_defer(t->arena, close_data, d);
+    int found = d->n_val < INT32_MAX ? (int)d->n_val : INT32_MAX;
+    int kept = thin_out(found, q->max_images);
+    int64_t *item = ir_alloc_array(t->arena, (size_t)kept + 1, sizeof *item);
+    for (int i = 0; i < kept; i++)
+        item[i] = d->n_train + thinned(found, kept, i);
+    *out = (QuantImages){.from = spec, .data = d, .item = item};
+    return set_images(q, out, kept, found);
+}
+
+int32_t quant_images_label(const QuantImages *s, int i) {
+    return s->data ? rt_dataset_label(s->data, s->item[i]) : -1;
+}
+
+// ---------------------------------------------------------------- reading
+
+// All slots of a run hold the image.
+static bool load(const Quantize *q, const QuantImages *s, int i, char *x, RtErr *err) {
+    const HonePreprocess *p = &q->reading.preprocess;
+    RtImage image;
+    bool good;
+    if (s->data && s->data->tensors) {
+        good = rt_dataset_sample(s->data, s->item[i], p, RT_AUGMENT_NONE, 0, 0, (float *)x, err);
+    } else {
+        good = s->data ? rt_dataset_fetch(s->data, s->item[i], p->channels, &image, err)
+                       : rt_image_load(s->path[i], p->channels, &image, err);
+        if (!good)
+            return false;
+        good = rt_preprocess(p, q->input == IR_U8 ? HONE_U8 : HONE_F32, &image, x, err);
+        rt_image_free(&image);
+    }
+    for (int64_t k = 1; good && k < q->slots; k++)
+        memcpy(x + (size_t)k * q->image_bytes, x, q->image_bytes);
+    return good;
+}
+
+static void note_bad(QuantImages *s, int i, const RtErr *err) {
+    fprintf(stderr, "left out: %s\n", RT_SHOW(err->text));
+    s->bad[i] = true;
+    s->n_bad++;
+}
+
+enum { AHEAD = 8 };
+
+bool quant_images_walk(Quantize *q, QuantImages *s, int most, const char *what, QuantEach *each,
+                       void *ctx) {
+    Tool *t = q->tool;
+    IrArena *a = ir_arena_new(&t->diag);
+    size_t bytes = (q->image_bytes * (size_t)q->slots + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+    char *x = ir_alloc_array(a, AHEAD, bytes);
+    RtErr *err = ir_alloc_array(a, AHEAD, sizeof *err);
+    ToolProgress bar;
+    bool good = true;
+    int total = s->n < most ? s->n : most, done = 0;
+    tool_progress_start(&bar, what);
+    for (int i = 0; good && i < s->n && done < most; i += AHEAD) {
+        int n = s->n - i < AHEAD ? s->n - i : AHEAD;
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int k = 0; k < n; k++) {
+            err[k].text[0] = 0;
+            if (!s->bad[i + k])
+                load(q, s, i + k, x + (size_t)k * bytes, &err[k]);
+        }
+        for (int k = 0; good && k < n && done < most; k++) {
+            if (s->bad[i + k])
+                continue;
+            if (err[k].text[0]) {
+                tool_progress_end(&bar);
+                note_bad(s, i + k, &err[k]);
+                continue;
+            }
+            good = each(q, ctx, i + k, x + (size_t)k * bytes);
+            tool_progress(&bar, ++done, total);
+        }
+    }
+    tool_progress_end(&bar);
+    ir_arena_free(a);
+    return good;
+}
