@@ -60,10 +60,11 @@ static int run_quantize(Command *c) {
     t->diag.file = q->model.path;
     if (!quant_run(q) || !write_model(c, file))
         return EXIT_INPUT;
+    FILE *table = rt_out_is_through(file) ? stderr : stdout; // which may be where the model goes
     int64_t bytes = tool_out_commit(t, &file, 1);
     if (bytes < 0)
         return EXIT_INPUT;
-    (c->json ? quant_print_json : quant_print)(q, stdout);
+    (c->json ? quant_print_json : quant_print)(q, table);
     fprintf(stderr, "%s: %.2f MB, %d of %d layers in int8, ranges of %d images by %s, %.1f s\n",
             RT_SHOW(c->out), (double)bytes / 1e6, quant_count_int8(q), q->plan->n_layers,
             q->calibrate.n - q->calibrate.n_bad, fe_quant_method_name(q->method),

@@ -98,6 +98,10 @@ static void close_data(void *data) {
     rt_dataset_close(data);
 }
 
+static bool is_allowed(void *tool, const char *path) {
+    return tool_reads(tool, path, 0);
+}
+
 bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out) {
     Tool *t = q->tool;
     Said said = {.arena = t->arena};
@@ -115,6 +119,8 @@ bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out)
         return quant_images_find(q, spec, out);
     }
     ir_arena_defer(t->arena, close_data, d);
+    if (!rt_dataset_files(d, is_allowed, t))
+        return false;
     int found = d->n_val < INT32_MAX ? (int)d->n_val : INT32_MAX;
     int kept = thin_out(found, q->max_images);
     int64_t *item = ir_alloc_array(t->arena, (size_t)kept + 1, sizeof *item);

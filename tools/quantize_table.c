@@ -16,7 +16,7 @@ static bool range_of(const Quantize *q, int layer, double *from, double *to) {
     if (r < 0 || q->is_float[layer])
         return false;
     const FeQuantParams *p = &q->ranges[r];
-    *from = (0.0 - p->zero) * (double)p->scale;
+    *from = -p->zero * (double)p->scale;
     *to = (255.0 - p->zero) * (double)p->scale;
     return true;
 }

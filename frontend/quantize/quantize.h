@@ -27,7 +27,8 @@ enum { FE_QUANT_BINS = 2048 };
 typedef struct FeQuantRange {  // zeroed: nothing was seen
     double lo, hi;             // of all that was seen, and 0
     double from, to;           // what is quantized, 0 in it; set by fe_quant_choose()
-    double bin[FE_QUANT_BINS]; // how many numbers lie in each part of [lo, hi]
+    double bin[FE_QUANT_BINS]; // how many numbers but 0 lie in each part of [lo, hi]
+    double zeros;
 } FeQuantRange;
 // In a first pass over the images. False: a number is not finite.
 bool fe_quant_see(FeQuantRange *r, const float *x, int64_t n);

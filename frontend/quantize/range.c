@@ -46,6 +46,10 @@ void fe_quant_count(FeQuantRange *r, const float *x, int64_t n) {
     double scale = r->hi > r->lo ? FE_QUANT_BINS / (r->hi - r->lo) : 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t k = (int64_t)(((double)x[i] - r->lo) * scale);
+        if (x[i] == 0) {
+            r->zeros++;
+            continue;
+        }
         r->bin[k < 0 ? 0 : k < FE_QUANT_BINS ? k : FE_QUANT_BINS - 1]++;
     }
 }
@@ -53,9 +57,9 @@ void fe_quant_count(FeQuantRange *r, const float *x, int64_t n) {
 // ---------------------------------------------------------------- the choice
 
 // Where `share` of all numbers lies on the side of bin `end`, towards `step`; within a bin they
-// are taken for spread evenly.
+// are taken for spread evenly. Zeros count, but lie nowhere: 0 is in the range anyway.
 static double cut(const FeQuantRange *r, double share, int end, int step) {
-    double all = 0, passed = 0, width = (r->hi - r->lo) / FE_QUANT_BINS;
+    double all = r->zeros, passed = 0, width = (r->hi - r->lo) / FE_QUANT_BINS;
     for (int i = 0; i < FE_QUANT_BINS; i++) {
         all += r->bin[i];
     }
@@ -76,6 +80,8 @@ static void choose_percentile(FeQuantRange *r, double percentile) {
     r->to = cut(r, share, FE_QUANT_BINS - 1, -1);
 }
 
+// Zeros, which ReLU makes most of many tensors, are exact whatever the range is, and left out.
+//
 // The Kullback-Leibler divergence between bins [first, last] with all outside at their ends, and
 // the same numbers without these in LEVELS parts, each spread over its bins that hold any.
 static double divergence(const FeQuantRange *r, int first, int last) {
@@ -112,19 +118,22 @@ static double divergence(const FeQuantRange *r, int first, int last) {
     return d;
 }
 
-// Both sides shrink towards 0 alike. (Migacz, 8-bit inference with TensorRT, 2017.)
+// What lies beyond a threshold on either side of 0 is left out. (Migacz, 8-bit inference with
+// TensorRT, 2017.)
 static void choose_entropy(FeQuantRange *r) {
-    enum { STEPS = 128, FIRST = STEPS * LEVELS / FE_QUANT_BINS };
+    enum { STEPS = 128 };
     double best = INFINITY, width = (r->hi - r->lo) / FE_QUANT_BINS;
-    for (int k = FIRST; k <= STEPS; k++) {
-        double f = (double)k / STEPS;
-        int first = (int)lrint((f * r->lo - r->lo) / width);
-        int last = (int)lrint((f * r->hi - r->lo) / width) - 1;
+    double most = -r->lo > r->hi ? -r->lo : r->hi;
+    for (int k = 1; k <= STEPS; k++) {
+        double t = most * k / STEPS;
+        double from = -t > r->lo ? -t : r->lo, to = t < r->hi ? t : r->hi;
+        int first = (int)lrint((from - r->lo) / width);
+        int last = (int)lrint((to - r->lo) / width) - 1;
         double d = last - first + 1 >= LEVELS ? divergence(r, first, last) : INFINITY;
         if (d <= best) { // of two that are as good the wider one
             best = d;
-            r->from = f * r->lo;
-            r->to = f * r->hi;
+            r->from = from;
+            r->to = to;
         }
     }
 }

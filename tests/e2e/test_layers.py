@@ -27,7 +27,7 @@ ROOMS = (
     "ir",
     "runtime/core", "runtime/file", "runtime/image", "runtime/data", "runtime/train", "runtime/infer",
     "runtime/finetune",
-    "frontend/frontend.h", "frontend/onnx", "frontend", "frontend/import", "frontend/batch", "frontend/export", "frontend/graph",
+    "frontend/frontend.h", "frontend/onnx", "frontend", "frontend/import", "frontend/batch", "frontend/export", "frontend/quantize", "frontend/graph",
     "passes", "passes/simplify", "passes/quant", "passes/fuse", "passes/schedule", "passes/train",
     "codegen/codegen.h", "codegen/target", "codegen/build", "codegen/program", "codegen/map", "codegen/move",
     "codegen/index", "codegen/nn", "codegen/conv",

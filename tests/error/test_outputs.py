@@ -69,6 +69,14 @@ def faults():
     return temp("faults.so")
 
 
+@functools.cache
+def photos():
+    os.mkdir(temp("photos"))
+    for i in range(8):
+        shutil.copy(SNEAKER, temp(f"photos/{i}.png"))
+    return temp("photos")
+
+
 def train(*more):
     return (teach(), "train", temp("data"), "--epochs", "1", "--batch", "6", *more)
 
@@ -85,6 +93,7 @@ def whole_commands(folder, slow=False):
         yield "autotune", (HONE, "compile", SAMPLE, "-o", at("out"), "--autotune", "--autotune-cache", at("cache")), \
             [at("out"), at("cache")]
     yield "finetune", (HONE, "finetune", SAMPLE, "-o", at("out"), "--classes", "3"), [at("out")]
+    yield "quantize", (HONE, "quantize", SAMPLE, "-o", at("q.onnx"), "--calibrate", photos()), [at("q.onnx")]
     yield "run", (net(), "run", "-i", array(), "-o", at("y.npy")), [at("y.npy")]
     yield "bench", (net(), "bench", "-n", "1", "--profile-html", at("p.html")), [at("p.html")]
     yield "train", train("-o", at("t.onnx"), "--report", at("r.html"), "--log", at("l.jsonl"), "--no-checkpoint"), \
@@ -239,11 +248,17 @@ def test_inputs_are_no_outputs():
         for name in ("m.onnx", "soft", "hard", "./m.onnx", "../inputs/m.onnx", "photos/../hard"):
             refuses(f"it is an input, {model}", HONE, "compile", model, "-o", f"{at}/{name}")
             refuses(f"it is an input, {model}", HONE, "finetune", model, "-o", f"{at}/{name}", "--classes", "3")
+            refuses(f"it is an input, {model}", HONE, "quantize", model, "-o", f"{at}/{name}", "--calibrate", photos())
             refuses(f"it is an input, {model}", HONE, "inspect", model, "--dot", f"{at}/{name}")
         refuses(f"it is an input, {at}/soft", HONE, "compile", at + "/soft", "-o", model)
         refuses("it is an input, ", HONE, "compile", model, "-o", labels, "--labels", labels)
         refuses("it is an input, ", HONE, "finetune", model, "-o", labels, "--classes", labels)
         refuses("it is an input, ", HONE, "finetune", model, "-o", at + "/photos/cat/1.png", "--classes", at + "/photos")
+        refuses("it is an input, ", HONE, "quantize", model, "-o", at + "/photos/cat/1.png", "--calibrate", at + "/photos")
+        os.makedirs(at + "/labelled/bag")
+        shutil.copy(SNEAKER, at + "/labelled/bag/1.png")
+        refuses("it is an input, ", HONE, "quantize", model, "-o", at + "/labelled/bag/1.png", "--calibrate", photos(), "--eval",
+                at + "/labelled")
         os.symlink("m.onnx", at + "/net.h")  # what is made beside an output
         refuses("it is an input, ", HONE, "compile", model, "-o", at + "/net.so", "--emit", "shared")
         refuses("it is an input, ", HONE, "compile", model, "-o", at + "/p", "--autotune", "--autotune-cache", at + "/hard")
