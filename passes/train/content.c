@@ -50,29 +50,38 @@ static bool is_whole(float x) { // infinities among them
     return x == floorf(x);
 }
 
-// Every number passes, and they are not all the same.
-static bool pass_and_differ(IrProgram *p, IrConst *c, Test *passes) {
+static bool is_masked(float x) {
+    return x <= -MASKED;
+}
+
+static bool all_pass(IrProgram *p, IrConst *c, Test *passes) {
     PassNumbers t = pass_numbers(p, c);
-    bool differ = false;
-    for (int64_t i = 0; i < t.n; i++) {
-        if (!passes(t.v[i])) {
-            return false;
-        }
-        differ = differ || t.v[i] != t.v[0];
+    int64_t i = 0;
+    while (i < t.n && passes(t.v[i])) {
+        i++;
     }
-    return differ;
+    return t.n && i == t.n;
+}
+
+static bool differ(IrProgram *p, IrConst *c) {
+    PassNumbers t = pass_numbers(p, c);
+    int64_t i = 0;
+    while (i < t.n && t.v[i] == t.v[0]) {
+        i++;
+    }
+    return i < t.n;
 }
 
 bool pass_is_binary(IrProgram *p, IrConst *c) {
-    return pass_and_differ(p, c, is_zero_or_one);
+    return all_pass(p, c, is_zero_or_one) && differ(p, c);
 }
 
 bool pass_is_mask(IrProgram *p, IrConst *c) {
-    return pass_and_differ(p, c, is_zero_or_masked);
+    return (all_pass(p, c, is_zero_or_masked) && differ(p, c)) || all_pass(p, c, is_masked);
 }
 
 bool pass_is_whole(IrProgram *p, IrConst *c) {
-    return pass_and_differ(p, c, is_whole);
+    return all_pass(p, c, is_whole) && differ(p, c);
 }
 
 // b - a and c - b are the same, but for rounding.

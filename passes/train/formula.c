@@ -17,9 +17,13 @@ static double bits_of(const PassNumbers *t) {
     return -log2(2 * slack_of(t));
 }
 
+enum { SAMPLES = 4096 };
+
+// Of some of them: as much as a bound on rounding needs.
 static double find_top(const PassNumbers *t) {
+    int64_t step = t->n / SAMPLES | 1;
     double top = 0;
-    for (int64_t i = 0; i < t->n; i++) {
+    for (int64_t i = 0; i < t->n; i += step) {
         top = fmax(top, fabs((double)t->v[i]));
     }
     return top;
@@ -161,6 +165,28 @@ static bool are_powers(const PassNumbers *t) {
     return between && bits >= ENOUGH_BITS;
 }
 
+enum { MOST_STEPS = 64 };
+
+// Distances times one slope.
+bool pass_is_steps(IrProgram *p, IrConst *c) {
+    PassNumbers t = pass_numbers(p, c);
+    double least = INFINITY, bits = 0;
+    bool between = false;
+    for (int64_t i = 0; i < t.n; i++) {
+        double x = fabs((double)t.v[i]);
+        least = x > 0 && x < least ? x : least;
+    }
+    for (int64_t i = 0; i < t.n; i++) {
+        double steps = fabs((double)t.v[i]) / least, off = slack_of(&t) * steps;
+        if (!(steps <= MOST_STEPS && fabs(steps - round(steps)) <= off)) {
+            return false;
+        }
+        between = between || steps > 2.5;
+        bits += steps > 1.5 ? -log2(fmin(1, 2 * off)) : 0;
+    }
+    return between && bits >= 2 * ENOUGH_BITS;
+}
+
 bool pass_is_series(IrProgram *p, IrConst *c) {
     PassNumbers t = pass_numbers(p, c);
     return t.n && t.shape->rank && (is_geometric(&t) || are_powers(&t));
@@ -294,37 +320,36 @@ static bool sum_to_one(const float *v, int64_t lines, int64_t step, int64_t n, i
 bool pass_is_resampling(IrProgram *p, IrConst *c) {
     PassNumbers t = pass_numbers(p, c);
     int rank = t.n ? t.shape->rank : 0;
-    int64_t zeros = 0;
+    int64_t rows = rank > 1 ? t.shape->dim[rank - 2].c : 0;
+    int64_t columns = rank > 1 ? t.shape->dim[rank - 1].c : 0, zeros = 0;
+    if (rows < 2 || columns < 2 || rows * columns != t.n ||
+        !(sum_to_one(t.v, rows, columns, columns, 1) ||
+          sum_to_one(t.v, columns, 1, rows, columns))) {
+        return false;
+    }
     for (int64_t i = 0; i < t.n; i++) {
         zeros += t.v[i] == 0;
     }
-    if (rank < 2 || 2 * zeros < t.n) {
-        return false;
-    }
-    int64_t rows = t.shape->dim[rank - 2].c, columns = t.shape->dim[rank - 1].c;
-    if (rows < 2 || columns < 2 || rows * columns != t.n) {
-        return false;
-    }
-    return sum_to_one(t.v, rows, columns, columns, 1) || sum_to_one(t.v, columns, 1, rows, columns);
+    return 2 * zeros >= t.n;
 }
 
 // ---------------------------------------------------------------- symmetry
 
 static bool are_equal(double a, double b, double most) {
-    return fabs(a - b) <= 1e-6 * most;
+    return a == b || (isfinite(most) && fabs(a - b) <= 1e-6 * most);
 }
 
-// n numbers, `by` apart, read from their end are themselves or their negatives.
-// *differ when they are not all the same.
-static bool is_even_or_odd(const float *v, int64_t n, int64_t by, bool *differ) {
+// n numbers, `by` apart, read backwards from the last, or around from the first, are themselves or
+// their negatives. *differ when they are not all the same.
+static bool is_even_or_odd(const float *v, int64_t n, int64_t by, bool around, bool *differ) {
     double most = 0;
     bool even = true, odd = true;
     for (int64_t i = 0; i < n; i++) {
         most = fmax(most, fabs((double)v[i * by]));
         *differ = *differ || v[i * by] != v[0];
     }
-    for (int64_t i = 0; i < n && (even || odd); i++) {
-        double a = v[i * by], b = v[(n - 1 - i) * by];
+    for (int64_t i = around; i < n && (even || odd); i++) {
+        double a = v[i * by], b = v[(n - 1 + around - i) * by];
         even = even && are_equal(a, b, most);
         odd = odd && are_equal(a, -b, most);
     }
@@ -339,7 +364,7 @@ bool pass_is_mirrored(IrProgram *p, IrConst *c) {
         rows *= t.shape->dim[axis].c;
         int64_t columns = t.n / rows, i = 0;
         bool differ = false;
-        while (rows > 2 && i < columns && is_even_or_odd(t.v + i, rows, columns, &differ)) {
+        while (rows > 2 && i < columns && is_even_or_odd(t.v + i, rows, columns, false, &differ)) {
             i++;
         }
         if (rows > 2 && i == columns && differ) {
@@ -368,10 +393,41 @@ bool pass_are_filters(IrProgram *p, IrConst *c) {
     bool any = false;
     for (int64_t i = 0; i < t.n && taps > 1; i += taps) {
         bool differ = false;
-        if (!is_even_or_odd(t.v + i, taps, 1, &differ)) {
+        if (!is_even_or_odd(t.v + i, taps, 1, false, &differ)) {
             return false;
         }
         any = any || (differ && !is_one_tap(t.v + i, taps));
     }
     return any;
+}
+
+enum { LEAST_BASIS = 4 }; // numbers of a line, and lines
+
+static bool are_lines(const float *v, int64_t lines, int64_t step, int64_t n, int64_t by,
+                      bool around) {
+    bool differ = false;
+    for (int64_t i = 0; i < lines; i++) {
+        if (!is_even_or_odd(v + i * step, n, by, around, &differ)) {
+            return false;
+        }
+    }
+    return differ && lines >= LEAST_BASIS && n >= LEAST_BASIS;
+}
+
+// Cosine transforms about the centre, Fourier's around. Both sine and cosine begin anew at n.
+bool pass_is_basis(IrProgram *p, IrConst *c) {
+    PassNumbers t = pass_numbers(p, c);
+    int rank = t.n ? t.shape->rank : 0;
+    int64_t rows = rank > 1 ? t.shape->dim[rank - 2].c : 0;
+    int64_t columns = rank > 1 ? t.shape->dim[rank - 1].c : 0;
+    if (!rows || rows * columns != t.n) {
+        return false;
+    }
+    for (int around = 0; around < 2; around++) {
+        if (are_lines(t.v, rows, columns, columns, 1, around) ||
+            are_lines(t.v, columns, 1, rows, columns, around)) {
+            return true;
+        }
+    }
+    return false;
 }

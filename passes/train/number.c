@@ -64,12 +64,28 @@ bool pass_is_literal_name(const char *name) {
     return strstr(name, "onstant") || strncmp(name, "p2o.", 4) == 0;
 }
 
+// What no exporter calls a number of the source.
+static bool ends_in_a_word(const char *name) {
+    static const char *const words[] = {"gain",        "gamma", "beta",   "weight",   "bias",
+                                        "temperature", "slope", "lambda", "resweight"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t k = strlen(words[i]);
+        bool ends = n >= k && strcmp(name + n - k, words[i]) == 0;
+        if (ends && (n == k || !isalnum((unsigned char)name[n - k - 1]))) {
+            return true;
+        }
+    }
+    return strcmp(name, "logit_scale") == 0;
+}
+
 bool pass_is_variable_name(const char *name) {
-    if (strstr(name, "ReadVariableOp")) {
-        return true;
+    if (pass_is_literal_name(name)) {
+        return false;
     }
     const char *dot = strrchr(name, '.');
     bool path = dot && dot > name && isalpha((unsigned char)name[0]) &&
                 (isalpha((unsigned char)dot[1]) || dot[1] == '_');
-    return path && !strpbrk(name, "/:") && !strstr(dot, "eps") && !pass_is_literal_name(name);
+    return strstr(name, "ReadVariableOp") || ends_in_a_word(name) ||
+           (path && !strpbrk(name, "/:") && !strstr(dot, "eps"));
 }

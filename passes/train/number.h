@@ -9,7 +9,7 @@
 bool pass_is_written_number(IrProgram *p, IrConst *c);
 // Exporters name what is written in the source so.
 bool pass_is_literal_name(const char *name);
-// A module's own: block.0.gain, or what reads a variable.
+// A module's own: block.0.gain, what reads a variable, skip_gain.
 bool pass_is_variable_name(const char *name);
 
 #endif

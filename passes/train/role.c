@@ -4,11 +4,12 @@
 //   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own, have the
 //   name of a module's parameter, multiply by 0, are used with their inverse (p and 1 / p), or are
 //   no number that anybody writes
-//   running statistics: mean and variance of a normalization, what stands under a root alone
+//   running statistics: mean and variance of a normalization, what stands under a root alone,
+//   vectors that are subtracted and then divided by
 //   what prepares the image: numbers per channel, or such as are subtracted or divided by, above
 //   the first product, normalization or reduction; or a layer that does the same (preprocessing.c)
-//   masks (0 and -99 or less, 0 and 1), grids and anchors (whole numbers, equally spaced), sines of
-//   positions and their frequencies, geometric series, distances times slopes
+//   masks (-99 or less, alone or with 0; 0 and 1), grids and anchors (whole numbers, equally
+//   spaced), sines of positions and their frequencies, geometric series, distances times slopes
 //   weights that a formula makes: sines (DFT, DCT), orthogonal signs (Hadamard), interpolation,
 //   filters that are even or odd about their centre (blur, Sobel); not the identity, which is how
 //   a parameter may begin
@@ -39,7 +40,7 @@ static const char single[] = "single numbers",
                   scale[] = "scales of integers",
                   repeated[] = "one filter for every channel (blur, upsampling)",
                   wave[] = "sines and geometric series (positions, frequencies)",
-                  distance[] = "an outer product (distances times slopes)",
+                  distance[] = "distances times slopes",
                   basis[] = "weights of a formula (transforms, interpolation, filters)",
                   auxiliary[] = "what only the norm of a weight is computed with",
                   neutral[] = "ones or zeros beside a parameter that does the same";
@@ -61,7 +62,7 @@ typedef struct Way {
     const PassOrder *order;
     IrConst *konst;
     int64_t elems;
-    int n; // steps taken: f->steps
+    int n;                  // steps taken: f->steps
     bool exponent, inverse; // of a power, it and one by it
     PassRole best;
 } Way;
@@ -219,10 +220,10 @@ static bool is_above_all(const Way *w, const IrNode *n) {
     return !any;
 }
 
-// x, behind moves, has had a constant subtracted from it.
-static bool is_centred(const Way *w, const IrValue *x) {
+// What x, behind moves, has had subtracted from it, if that is a constant of many numbers.
+static const IrConst *find_centre(const IrValue *x) {
     const IrNode *n = look_up(x)->def;
-    return n && n->op == IR_OP_SUB && is_constant(w, ir_in(n, 1));
+    return n && n->op == IR_OP_SUB && !is_number(ir_in(n, 1)) ? look_up(ir_in(n, 1))->konst : NULL;
 }
 
 // Numbers per channel, or those of every pixel that are subtracted or divided by. What is added to
@@ -239,7 +240,7 @@ static bool prepares_image(const Way *w, const IrNode *n, int index) {
     bool channels = w->elems == w->f->channels && count_long_axes(&w->konst->type.shape) <= 1;
     return (shifts || scales) &&
            (channels || (index == 1 && (n->op == IR_OP_SUB || n->op == IR_OP_DIV)) ||
-            (scales && is_centred(w, ir_in(n, 1 - index))));
+            (scales && find_centre(ir_in(n, 1 - index))));
 }
 
 // A vector added to the result of a product, one number for each of its channels.
@@ -281,7 +282,7 @@ static const char *judge_number(const Way *w, const IrNode *n, int index, unsign
 
 static bool is_of_formula(const Way *w, const IrNode *n) {
     IrProgram *p = w->ctx->prog;
-    return pass_is_wave(p, w->konst) || pass_is_signs(p, w->konst) ||
+    return pass_is_wave(p, w->konst) || pass_is_signs(p, w->konst) || pass_is_basis(p, w->konst) ||
            pass_is_resampling(p, w->konst) ||
            (n->op != IR_OP_MATMUL && pass_are_filters(p, w->konst));
 }
@@ -307,12 +308,23 @@ static const char *judge_weight(const Way *w, const IrNode *n, int index, unsign
     return is_of_formula(w, n) ? basis : index == 1 && is_same_for_all(w, n) ? repeated : NULL;
 }
 
-// (x - mean) / deviation
+static bool is_vector(const IrConst *c) {
+    return c && count_long_axes(&c->type.shape) == 1;
+}
+
+// (x - mean) / deviation, vectors; a learned shift and gain are not written so, and the centres of
+// clusters are a matrix.
 static bool is_mean(const Way *w, const IrNode *n, int index) {
     const IrNode *user = n->op == IR_OP_SUB && index == 1 ? ir_only_user(n->out[0]) : NULL;
     bool scales = user && (user->op == IR_OP_DIV || user->op == IR_OP_MUL);
     const IrValue *by = scales ? ir_in(user, ir_in(user, 0) == n->out[0]) : NULL;
-    return by && is_deviation(w, by);
+    bool vectors = user && user->op == IR_OP_DIV && is_vector(w->konst);
+    return by && (is_deviation(w, by) || (vectors && is_vector(look_up(by)->konst)));
+}
+
+static bool divides_centred(const Way *w, const IrNode *n, int index) {
+    return n->op == IR_OP_DIV && index == 1 && is_vector(w->konst) &&
+           is_vector(find_centre(ir_in(n, 0)));
 }
 
 // The only reader of v behind moves, and behind additions of zeros.
@@ -353,12 +365,12 @@ static const char *judge_element(const Way *w, const IrNode *n, int index, unsig
            : w->elems == 1                                        ? judge_number(w, n, index, flags)
            : prepares_image(w, n, index)                          ? input_side
            : flags & TABLE && tells_positions(w)                  ? table
-           : is_mean(w, n, index)                                 ? statistic
+           : is_mean(w, n, index) || divides_centred(w, n, index) ? statistic
            : pass_is_binary(p, w->konst) || pass_is_mask(p, w->konst) ? mask
            : pass_is_whole(p, w->konst)                               ? whole
            : pass_is_grid(p, w->konst)                                ? grid
            : pass_is_wave(p, w->konst) || pass_is_series(p, w->konst) ? wave
-           : pass_is_outer(p, w->konst)                               ? distance
+           : pass_is_outer(p, w->konst) || pass_is_steps(p, w->konst) ? distance
            : is_neutral(w, n)                                         ? neutral
                                                                       : NULL;
 }

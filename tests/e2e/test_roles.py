@@ -80,8 +80,9 @@ def transforms(g):
              g.op("MatMul", g.op("MatMul", g.none("dft.im", np.sin(dft(16)), "a formula"), t), g.param("w", WIDTH, WIDTH)))
     t = g.op("MatMul", g.op("Transpose", g.op("Tanh", t), perm=[0, 2, 1]), g.none("dct", dct(16).T, "a formula"))
     t = g.op("MatMul", g.op("Tanh", t), g.none("hadamard", hadamard(16) / 4, "a formula"))
-    t = g.op("MatMul", g.op("Tanh", t), g.none("bilinear", bilinear(5, 16).T, "a formula"))
-    g.head(g.op("ReduceMean", g.op("Mul", t, g.param("scale", WIDTH, 5)), axes=[2], keepdims=0))
+    t = g.op("MatMul", g.op("Tanh", t), g.none("bilinear", bilinear(4, 16).T, "a formula"))
+    t = g.op("MatMul", g.op("Tanh", t), g.none("dct4", dct(4).T, "a formula"))
+    g.head(g.op("ReduceMean", g.op("Mul", t, g.param("scale", WIDTH, 4)), axes=[2], keepdims=0))
 
 
 def distances(g):
@@ -98,11 +99,15 @@ def distances(g):
     for name, heads, d in (("alibi", 6, far), ("plane", 6, plane), ("pair", 2, plane)):
         table = -slopes(heads)[:, None, None] * d
         table = np.tile(table, (6 // heads, 1, 1)) if heads == 2 else table
-        scores = g.op("Add", scores, g.none(name, table[None], "an outer product"))
+        scores = g.op("Add", scores, g.none(name, table[None], "distances times slopes"))
+    scores = g.op("Add", scores, g.none("one", -0.3 * far, "distances times slopes"))
+    scores = g.op("Where", g.init("upper", far < 9), scores, g.none("fill", np.full((16, 16), -1e9), "masks"))
     # LeViT's, as exporters store it: by the distances of rows and columns, symmetric, but no outer product
     learned = g.numbers(6, 4, 4)
     rows, columns = (abs(np.subtract.outer(i, i)) for i in (np.arange(16) // 4, np.arange(16) % 4))
     scores = g.op("Add", scores, g.learned("levit", learned[:, rows, columns]))
+    scores = g.op("Div", g.op("Sub", scores, g.none("centre", g.numbers(16), "statistics")),
+                  g.none("spread", 1 + g.random.random(16), "statistics"))
     y = g.op("ReduceSum", g.op("MatMul", g.op("Softmax", scores, axis=-1), v), g.ints(1), keepdims=0)
     rates = 100.0 ** (-np.arange(3) / 3)
     angles = np.outer(np.arange(16), rates)
@@ -181,8 +186,11 @@ def numbers(g):
     ways = [g.op("Mul", g.op("Tanh", x), g.learned("gain", 0.3127189)),
             g.op("Mul", g.op("Sin", x), g.learned("zero", 0)),
             g.op("Mul", g.op("Sin", x), g.learned("block.scale", [1e-5])),
+            g.op("Mul", g.op("Tanh", x), g.learned("skip_gain", 1)),
             g.op("Mul", g.op("Cos", x), g.learned("model/ReadVariableOp:0", 0.5)),
             g.op("Erf", g.op("Div", x, g.number(np.sqrt(2)))),
+            g.op("Exp", g.op("Neg", g.op("Abs", g.op("Div", g.op("Sub", x, g.param("centres", WIDTH, 4, 4)),
+                                                     g.param("widths", WIDTH, 1, 1, shift=2))))),
             g.op("Mul", g.op("Relu", x), g.number(1.7139588594436646)),
             g.op("Mul", x, g.none("Constant_7", 0.7324518, "single numbers")),
             g.op("Mul", g.op("Cos", x), g.op("Exp", g.learned("logit_scale", np.log(1 / 0.07)))),

@@ -19,6 +19,8 @@ enum {
     RESAMPLES = 512,
     MIRRORED = 1024,
     IDENTITY = 2048,
+    STEPS = 4096,
+    BASIS = 8192,
 };
 
 static unsigned tell(IrProgram *p, IrConst *c) {
@@ -28,7 +30,8 @@ static unsigned tell(IrProgram *p, IrConst *c) {
            (pass_is_repeated(p, c, (int)c->type.shape.dim[0].c) ? REPEATED : 0) |
            (pass_is_series(p, c) ? SERIES : 0) | (pass_is_outer(p, c) ? OUTER : 0) |
            (pass_is_signs(p, c) ? SIGNS : 0) | (pass_is_resampling(p, c) ? RESAMPLES : 0) |
-           (pass_is_mirrored(p, c) ? MIRRORED : 0) | (pass_is_identity(p, c) ? IDENTITY : 0);
+           (pass_is_mirrored(p, c) ? MIRRORED : 0) | (pass_is_identity(p, c) ? IDENTITY : 0) |
+           (pass_is_steps(p, c) ? STEPS : 0) | (pass_is_basis(p, c) ? BASIS : 0);
 }
 
 typedef double Formula(int i, int j); // of row and column
@@ -58,7 +61,7 @@ static double anchors(int i, int j) {
     return i * i * i % 7 + j * j * j % 11 - 3;
 }
 static double coordinates(int i, int j) {
-    return -1 + 0.3 * i + 0 * j;
+    return -1 + 0.37 * i + 0 * j;
 }
 static double centres(int i, int j) {
     return 0.5 + i + j;
@@ -110,6 +113,16 @@ static double linear(int i, int j) { // 12 of 24 by their neighbours
     double at = (i + 0.5) * 0.5 - 0.5, x = fmax(at, 0);
     return fmax(0, 1 - fabs(x - j));
 }
+static double one_slope(int i, int j) {
+    return -0.3 * fabs((double)(i - j));
+}
+static double fourier(int i, int j) { // both parts
+    double phase = acos(-1) / 6 * i * j;
+    return cos(phase) - sin(phase);
+}
+static double masked(int i, int j) {
+    return -1e9 + 0 * i * j;
+}
 static double log_far(int i, int j) {
     double far = i - 5.5 + 0 * j;
     return (far < 0 ? -1 : 1) * log2(1 + fabs(far)) * (1 + j);
@@ -138,11 +151,11 @@ static void formulas(void) {
         {"halves", half, REPEATED},
         {"holes", holes, BINARY | WHOLE | MIRRORED},
         {"windows", windows, MASK | WHOLE | MIRRORED},
-        {"causal", causal, MASK | WHOLE | MIRRORED},
+        {"causal", causal, MASK | WHOLE},
         {"-1 and 0", soft_mask, WHOLE | MIRRORED},
-        {"anchors", anchors, WHOLE},
+        {"anchors", anchors, WHOLE | STEPS},
         {"coordinates", coordinates, GRID | WAVE},
-        {"centres", centres, GRID | WAVE},
+        {"centres", centres, GRID | WAVE | STEPS},
         {"sines", sine, WAVE},
         {"sines of rows", sine_of_rows, WAVE},
         {"frequencies", frequencies, WAVE | REPEATED | SERIES},
@@ -155,10 +168,13 @@ static void formulas(void) {
         {"one row", one_row, 0},
         {"Hadamard", hadamard, SIGNS},
         {"signs", signs, 0},
-        {"linear", linear, RESAMPLES},
-        {"log distances", log_far, WAVE | OUTER | MIRRORED},
+        {"linear", linear, RESAMPLES | STEPS},
+        {"one slope", one_slope, STEPS | MIRRORED},
+        {"Fourier", fourier, WAVE},
+        {"masked", masked, MASK | REPEATED},
+        {"log distances", log_far, WAVE | OUTER | MIRRORED | BASIS},
         {"identity", eye, BINARY | WHOLE | RESAMPLES | MIRRORED | IDENTITY},
-        {"cosines", cosines, WAVE},
+        {"cosines", cosines, WAVE | BASIS},
         {"gains", gains, 0},
         {"NaN among them", nan_among, 0},
     };
@@ -249,6 +265,8 @@ static void single_numbers(void) {
 static void names(void) {
     CHECK(pass_is_variable_name("block.0.gain"));
     CHECK(pass_is_variable_name("model/pool/Pow/ReadVariableOp:0"));
+    CHECK(pass_is_variable_name("skip_gain") && pass_is_variable_name("temperature"));
+    CHECK(!pass_is_variable_name("again") && !pass_is_variable_name("gain_3"));
     CHECK(!pass_is_variable_name("p"));
     CHECK(!pass_is_variable_name("model/pool/mul/y:0"));
     CHECK(!pass_is_variable_name("/blocks.0/Constant_1_output_0"));
