@@ -17,7 +17,7 @@ static double bits_of(const PassNumbers *t) {
     return -log2(2 * slack_of(t));
 }
 
-enum { SAMPLES = 4096 };
+enum { SAMPLES = 256 };
 
 // Of some of them: as much as a bound on rounding needs.
 static double find_top(const PassNumbers *t) {
@@ -60,13 +60,23 @@ static bool is_wave_line(const float *v, int64_t by, int64_t n, double noise, bo
     return true;
 }
 
+// Its beginning tells most that it is none.
+static bool is_wave_piece(const float *v, int64_t by, int64_t n, double noise, bool *moves) {
+    bool begins = false;
+    return (n <= 2 * SHORTEST_WAVE || is_wave_line(v, by, 2 * SHORTEST_WAVE, noise, &begins)) &&
+           is_wave_line(v, by, n, noise, moves);
+}
+
 // Pieces of `n` along an axis of `d` elements that are `by` apart, behind the first of them.
 static bool are_waves(const PassNumbers *t, int64_t by, int64_t d, int64_t n, double noise) {
     bool moves = false;
-    for (int64_t i = 0; i < t->n; i++) {
-        int64_t at = i / by % d - d % n;
-        if (at >= 0 && at % n == 0 && !is_wave_line(t->v + i, by, n, noise, &moves)) {
-            return false;
+    for (int64_t block = 0; block < t->n; block += by * d) {
+        for (int64_t i = block; i < block + by; i++) {
+            for (int64_t at = d % n; at < d; at += n) {
+                if (!is_wave_piece(t->v + i + at * by, by, n, noise, &moves)) {
+                    return false;
+                }
+            }
         }
     }
     return moves;

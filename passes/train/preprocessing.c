@@ -59,13 +59,15 @@ static bool is_written_conv(IrProgram *p, const IrNode *n, IrConst *w) {
     return t.n == outputs * inputs && (depthwise || is_written(p, w, row, outputs, inputs));
 }
 
-static bool is_written_product(IrProgram *p, IrConst *w) {
+static bool is_written_product(IrProgram *p, const IrNode *n, IrConst *w) {
     PassNumbers t = pass_numbers(p, w);
     if (!t.n || t.shape->rank != 2) {
         return false;
     }
-    int64_t inputs = t.shape->dim[0].c, outputs = t.shape->dim[1].c;
-    return is_written(p, w, (Row){t.v, inputs, outputs}, outputs, 1);
+    bool transposed = ir_int(n, IR_ATTR_TRANS_B, 0);
+    int64_t inputs = t.shape->dim[transposed].c, outputs = t.shape->dim[!transposed].c;
+    Row row = {t.v, inputs, transposed ? 1 : outputs};
+    return is_written(p, w, row, outputs, transposed ? inputs : 1);
 }
 
 // Either statistics without gain and bias, or these without statistics. A fresh normalization has
@@ -92,6 +94,6 @@ bool pass_is_preprocessing(IrProgram *p, const IrNode *n) {
     bool product = n->op == IR_OP_CONV || n->op == IR_OP_MATMUL;
     return n->op == IR_OP_BATCH_NORM ? is_written_norm(p, n)
            : product && !pass_is_identity(p, w)
-               ? n->op == IR_OP_CONV ? is_written_conv(p, n, w) : is_written_product(p, w)
+               ? n->op == IR_OP_CONV ? is_written_conv(p, n, w) : is_written_product(p, n, w)
                : false;
 }
