@@ -22,7 +22,7 @@ static const ToolUsage usage = {
     "    operator's weight, bias or slope, or have a module's name (pool.p)\n"
     "  - running statistics of normalizations, also of those written out\n"
     "  - what prepares the image above the first weight: mean and deviation, as layers, too\n"
-    "  - masks (0 and 1, or 0 and at most -99), whole and equally spaced numbers (anchors, "
+    "  - masks (0 and 1, or -99 and less), whole and equally spaced numbers (anchors, "
     "grids),\n"
     "    sines, geometric series and distances of positions\n"
     "  - weights that a formula makes: cosine transforms, interpolation, blur, Sobel\n"

@@ -13,6 +13,7 @@
 typedef struct Row {
     const float *w;
     int64_t n, by;
+    double slack; // of its sum
 } Row;
 
 static bool has_one_number(Row r) {
@@ -29,12 +30,12 @@ static bool is_colour(Row r) { // Y 0.299 0.587 0.114, U -0.147 -0.289 0.436
         sum += r.w[i * r.by];
         most = fmax(most, fabs((double)r.w[i * r.by]));
     }
-    return r.n == 3 && most > 0 && (fabs(sum) <= 1e-4 * most || fabs(sum - 1) <= 1e-4);
+    return r.n == 3 && most > 0 && (fabs(sum) <= r.slack * most || fabs(sum - 1) <= r.slack);
 }
 
 static bool all_pass(bool (*passes)(Row), Row first, int64_t rows, int64_t step) {
     int64_t i = 0;
-    while (i < rows && passes((Row){first.w + i * step, first.n, first.by})) {
+    while (i < rows && passes((Row){first.w + i * step, first.n, first.by, first.slack})) {
         i++;
     }
     return i == rows;
@@ -48,6 +49,11 @@ static bool is_written(IrProgram *p, IrConst *w, Row r, int64_t rows, int64_t st
     return all_pass(has_one_number, r, rows, step) || all_pass(is_colour, r, rows, step);
 }
 
+// Coefficients have three digits or more, or those of f16.
+static double slack_of(const PassNumbers *t) {
+    return t->unit < 1e-3 ? fmax(1e-4, 4 * t->unit) : 1e-4;
+}
+
 static bool is_written_conv(IrProgram *p, const IrNode *n, IrConst *w) {
     PassNumbers t = pass_numbers(p, w);
     if (!t.n || t.shape->rank < 3) {
@@ -55,7 +61,7 @@ static bool is_written_conv(IrProgram *p, const IrNode *n, IrConst *w) {
     }
     int64_t outputs = t.shape->dim[0].c, inputs = t.shape->dim[1].c;
     bool depthwise = inputs == 1 && ir_int(n, IR_ATTR_GROUP, 1) == outputs;
-    Row row = {t.v, inputs, 1};
+    Row row = {t.v, inputs, 1, slack_of(&t)};
     return t.n == outputs * inputs && (depthwise || is_written(p, w, row, outputs, inputs));
 }
 
@@ -66,7 +72,7 @@ static bool is_written_product(IrProgram *p, const IrNode *n, IrConst *w) {
     }
     bool transposed = ir_int(n, IR_ATTR_TRANS_B, 0);
     int64_t inputs = t.shape->dim[transposed].c, outputs = t.shape->dim[!transposed].c;
-    Row row = {t.v, inputs, transposed ? 1 : outputs};
+    Row row = {t.v, inputs, transposed ? 1 : outputs, slack_of(&t)};
     return is_written(p, w, row, outputs, transposed ? inputs : 1);
 }
 

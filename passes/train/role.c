@@ -33,7 +33,7 @@
 static const char single[] = "single numbers",
                   statistic[] = "running statistics of a normalization",
                   input_side[] = "prepares the image, above the first weight",
-                  mask[] = "masks and selections (0 and 1, or 0 and at most -99)",
+                  mask[] = "masks and selections (0 and 1, or -99 and less)",
                   whole[] = "whole numbers (anchors, grids, masks)",
                   grid[] = "equally spaced numbers (coordinates)",
                   table[] = "a table of positions that constants are computed from",

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from script import HONE, main, ok, run, temp
@@ -265,6 +265,26 @@ def test_no_slope():
     was, now = tensors(model), train_once("asked", decay=0.1)
     for name in ("never", "always", "filled", "token", "step"):
         assert np.array_equal(was[name], now[name]), name
+
+
+def round_to_half(model):
+    for t in model.graph.initializer:
+        if t.data_type == TensorProto.FLOAT:
+            half = np.clip(numpy_helper.to_array(t), -6e4, 6e4).astype(np.float16)
+            t.CopyFrom(numpy_helper.from_array(half.astype(np.float32), t.name))
+
+
+def test_half():
+    """Numbers that were float16 once are told apart as well, but for single ones without a name."""
+    for build in (filters, transforms, distances, depthwise, swapped, coloured, patches):
+        g = Graph(len(build.__name__))
+        build(g)
+        model = g.model()
+        round_to_half(model)
+        onnx.save(model, temp("half.onnx"))
+        params, _ = read_plan(ok(HONE, "finetune", temp("half.onnx"), "-o", temp("half"), "--classes", 3, "--freeze", "none",
+                                 "-O0"))
+        assert params == g.params, (build.__name__, params.keys() ^ g.params.keys())
 
 
 def test_settings():
