@@ -17,7 +17,7 @@ typedef struct CgTarget {
     const char *tune;          // scheduled for this CPU
     int lanes;                 // floats in a kernel's vector: a block of the layout, IR_BLOCK
     uint64_t has;              // bits HONE_CPU_* (runtime/core/cpu_features.h): all of the CPU's
-    uint32_t needs[64];        // those that code uses: HONE_CPU_*, 0 ended
+    uint32_t needs[64];        // those that all code uses: HONE_CPU_*, 0 ended
 } CgTarget;
 
 // mcpu: native, or a name of codegen/target/cpus.def. False: unknown (reported on diag). Passes work
@@ -25,6 +25,12 @@ typedef struct CgTarget {
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
 // Only describes it. False: unknown.
 bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
+
+// The feature of t's, HONE_CPU_*, that a dot of words of this type takes beyond those that all code
+// uses (ir_dot()); 0: none.
+uint32_t cg_target_dot(const CgTarget *t, IrDtype type);
+// What LLVM is told of a function that uses it too.
+const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature);
 
 // LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent
 // by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.

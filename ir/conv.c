@@ -1,5 +1,6 @@
 // Convolutions: their geometry, and the algorithms of conv_algos.def. See conv.h.
 #include "ir/conv.h"
+#include "ir/machine.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -75,7 +76,14 @@ int64_t ir_conv_products(const IrConv *c) {
 
 // ---------------------------------------------------------------- algorithms
 
-enum { F32 = 1 << IR_F32, F64 = 1 << IR_F64, F16 = 1 << IR_F16, BF16 = 1 << IR_BF16 };
+enum {
+    F32 = 1 << IR_F32,
+    F64 = 1 << IR_F64,
+    F16 = 1 << IR_F16,
+    BF16 = 1 << IR_BF16,
+    I8 = 1 << IR_I8,
+    U8 = 1 << IR_U8
+};
 enum {
     FEWER = IR_CONV_FLAG_FEWER,
     CONST = IR_CONV_FLAG_CONST,
@@ -106,14 +114,14 @@ static const struct {
 #undef IR_CONV_TILE
 };
 
-#define ir_conv_floats_none NULL
+#define ir_conv_words_none NULL
 static const IrConvAlgoInfo ALGOS[] = {
-#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, ...)                             \
-    [IR_CONV_##E] = {#text, types, flags, tile, ir_conv_floats_##floats},
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, words, ...)                              \
+    [IR_CONV_##E] = {#text, types, flags, tile, ir_conv_words_##words},
 #include "ir/conv_algos.def"
 #undef IR_CONV_ALGO
 };
-#undef ir_conv_floats_none
+#undef ir_conv_words_none
 
 const IrConvAlgoInfo *ir_conv_algo_info(IrConvAlgo algo) {
     return &ALGOS[algo];
@@ -129,13 +137,21 @@ bool ir_conv_algo_parse(const char *text, IrConvAlgo *out) {
     return false;
 }
 
+// A blocked x: its blocks are y's, or hold all its channels and whole words of them. f32 may be
+// plain.
+static bool has_blocks(const IrConv *c) {
+    if (!c->y_block || !c->x_block)
+        return c->y_block && c->dtype == IR_F32;
+    bool few = c->C <= c->x_block && c->x_block % ir_word(c->dtype) == 0 && c->w.group == 1;
+    return c->x_block == c->y_block || (few && c->dtype != IR_F32);
+}
+
 bool ir_conv_serves(IrConvAlgo algo, const IrConv *c) {
     const IrConvAlgoInfo *a = &ALGOS[algo];
     bool plain = a->flags & PLAIN;
     return a->types >> c->dtype & 1 && !(c->with & ~a->flags) &&
            (c->constant || !(a->flags & CONST)) &&
-           (plain ? !c->x_block && !c->y_block
-                  : c->y_block && (!c->x_block || c->x_block == c->y_block));
+           (plain ? !c->x_block && !c->y_block : has_blocks(c));
 }
 
 IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c) {

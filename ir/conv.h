@@ -47,15 +47,16 @@ enum { // of conv_algos.def
     IR_CONV_TILE_TEXT = 256, // enough for the text of any tile
 };
 
-// Elements of the weights in an algorithm's order, packed for blocks of `lanes` output channels.
-typedef int64_t IrConvFloats(const IrConv *c, const IrConvTile *t, int64_t lanes);
+// Words (ir_word()) of the weights in an algorithm's order, packed for blocks of `lanes` output
+// channels.
+typedef int64_t IrConvWords(const IrConv *c, const IrConvTile *t, int64_t lanes);
 
 typedef struct IrConvAlgoInfo {
     const char *text;
     unsigned types; // bit 1 << IrDtype
     unsigned flags;
     unsigned tile;        // bit k: it has field k of IrConvTile
-    IrConvFloats *floats; // NULL: it reads weights as they are
+    IrConvWords *words; // NULL: it reads weights as they are
 } IrConvAlgoInfo;
 
 const IrConvAlgoInfo *ir_conv_algo_info(IrConvAlgo algo);
@@ -77,10 +78,10 @@ char *ir_conv_tile_print(const IrConvTile *t,
 
 // ---------------------------------------------------------------- packed weights (conv_packed.c)
 
-// Input channels of a panel of the direct kernel, all in whole blocks: those that the groups of one
-// vector of output channels read.
-int64_t ir_conv_panel_channels(const IrConv *c, int64_t lanes);
-IrConvFloats ir_conv_floats_direct, ir_conv_floats_lanewise, ir_conv_floats_winograd,
-    ir_conv_floats_strassen;
+// Words of input channels of a panel of the direct kernel, all in whole blocks: those that the
+// groups of one vector of output channels read.
+int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes);
+IrConvWords ir_conv_words_direct, ir_conv_words_lanewise, ir_conv_words_winograd,
+    ir_conv_words_strassen;
 
 #endif

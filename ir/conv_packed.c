@@ -2,6 +2,7 @@
 // put them there. Rows of whole vectors of output channels and, where groups do not fill input
 // blocks, all channels of the blocks that a panel touches.
 #include "ir/conv.h"
+#include "ir/machine.h"
 
 static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -11,10 +12,10 @@ static int64_t rows(const IrConv *c, int64_t lanes) {
     return ceil_div(c->O, lanes) * lanes;
 }
 
-int64_t ir_conv_panel_channels(const IrConv *c, int64_t lanes) {
-    int64_t block = c->x_block ? c->x_block : 1, most = 0;
+int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes) {
+    int64_t block = c->x_block ? c->x_block : 1, most = 0, word = ir_word(c->dtype);
     if (c->w.group == 1) {
-        return c->C;
+        return ceil_div(c->C, word);
     }
     for (int64_t first = 0; first < c->O; first += lanes) {
         int64_t last = first + lanes < c->O ? first + lanes - 1 : c->O - 1;
@@ -22,26 +23,26 @@ int64_t ir_conv_panel_channels(const IrConv *c, int64_t lanes) {
         int64_t blocks = end - first / c->og * c->cg / block;
         most = blocks > most ? blocks : most;
     }
-    return most * block;
+    return ceil_div(most * block, word);
 }
 
-int64_t ir_conv_floats_direct(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+int64_t ir_conv_words_direct(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     (void)t;
-    return rows(c, lanes) * ir_conv_panel_channels(c, lanes) * c->w.kh * c->w.kw;
+    return rows(c, lanes) * ir_conv_panel_words(c, lanes) * c->w.kh * c->w.kw;
 }
 
-int64_t ir_conv_floats_lanewise(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+int64_t ir_conv_words_lanewise(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     (void)t;
-    return rows(c, lanes) * c->cg * c->w.kh * c->w.kw;
+    return rows(c, lanes) * c->cg * c->w.kh * c->w.kw / ir_word(c->dtype);
 }
 
 // As many products for an output tile as it has points.
-int64_t ir_conv_floats_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+int64_t ir_conv_words_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     return rows(c, lanes) * c->C * (t->out_rows + c->w.kh - 1) * (t->out_cols + c->w.kw - 1);
 }
 
 // Seven quarters for four; output channels are whole vectors.
-int64_t ir_conv_floats_strassen(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+int64_t ir_conv_words_strassen(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     (void)t;
     (void)lanes;
     return c->O * c->C / 4 * 7;

@@ -1,4 +1,4 @@
-// A machine's description as text; budgets of its caches.
+// A machine's description as text; its dots; budgets of its caches.
 #include "ir/machine.h"
 
 typedef struct DotName {
@@ -31,6 +31,19 @@ const char *ir_machine_text(const IrMachine *m, IrArena *a) {
                       dot_text(a, "int8", m->dot_i8, i8_names),
                       dot_text(a, "bf16", m->dot_bf16, bf16_names), (long long)m->l1d >> 10,
                       (long long)m->l2 >> 10, (long long)m->l3 >> 10);
+}
+
+IrDot ir_dot(const IrMachine *m, IrDtype t) {
+    bool vnni = m->dot_i8 & (m->vector_bytes == 64 ? IR_DOT_I8_VNNI : IR_DOT_I8_AVXVNNI);
+    if (ir_word(t) == 1)
+        return (IrDot){IR_DOT_PRODUCT, m->broadcast, 1, 1, 1, 0};
+    if (ir_word(t) == 2)
+        return m->dot_bf16 & IR_DOT_BF16_AVX512 ? (IrDot){IR_DOT_SUM, m->broadcast, 1, 1, 1, 0}
+                                                : (IrDot){IR_DOT_HALVES, false, 2, 2, 2, 0};
+    if (vnni) // whose operand in memory is the signed one: the weights
+        return (IrDot){IR_DOT_SUM, false, 1, 1, 1, 0};
+    return m->isa == IR_ISA_X86_64 ? (IrDot){IR_DOT_HALVES, false, 4, 2, 2, 2}
+                                   : (IrDot){IR_DOT_PLAIN, false, 16, 1, 1, 4};
 }
 
 int64_t ir_budget(const IrMachine *m, IrBudget b) {

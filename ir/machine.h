@@ -68,6 +68,27 @@ static inline int ir_winograd_registers(const IrMachine *m) {
     return m->vector_registers - (m->fma ? 1 : 4);
 }
 
+// A dot is a sum of products: what kernels make of a word of an input, 4 bytes, and a word of
+// weights, added to a lane of sums. A word of f32 is one product, of bf16 two, of bytes four.
+static inline int ir_word(IrDtype t) {
+    return ir_dtype_bytes(t) < 4 ? 4 / ir_dtype_bytes(t) : 1;
+}
+
+typedef enum IrDotKind {
+    IR_DOT_PRODUCT, // a word is one product
+    IR_DOT_SUM,     // one instruction multiplies and sums a word
+    IR_DOT_HALVES,  // the two halves of a word, widened: bytes to products of 16 bits, bf16 to f32
+    IR_DOT_PLAIN,   // product by product
+} IrDotKind;
+typedef struct IrDot {
+    IrDotKind kind;
+    bool memory;     // a word of x may be an operand in memory, spread to all lanes
+    int steps;       // instructions for a vector of sums
+    int x, w, spare; // registers that a word of x takes, a vector of weights, and on the way
+} IrDot;
+// How m makes them of words of type t. Those of bytes are exact, of u8 and s8, and wrap around.
+IrDot ir_dot(const IrMachine *m, IrDtype t);
+
 // One line: "x86-64, vectors of 64 bytes, 32 registers, fma, ...".
 const char *ir_machine_text(const IrMachine *m, IrArena *a);
 

@@ -318,8 +318,8 @@ static int64_t count_bytes(const Case *c) {
     IrConv conv = ir_conv(c->node);
     int64_t sum = 0;
     for (int k = 0; k < c->n; k++) {
-        IrConvFloats *floats = ir_conv_algo_info(c->schedule[k].algo)->floats;
-        sum += floats ? 4 * floats(&conv, &c->schedule[k].tile, conv.y_block) : 0;
+        IrConvWords *words = ir_conv_algo_info(c->schedule[k].algo)->words;
+        sum += words ? 4 * words(&conv, &c->schedule[k].tile, conv.y_block) : 0;
     }
     return sum;
 }

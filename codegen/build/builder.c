@@ -4,6 +4,23 @@
 
 #include <string.h>
 
+// ---------------------------------------------------------------- the function
+
+void cg_function_attr(CgFn *f, const char *key, const char *value) {
+    LLVMAttributeRef a = LLVMCreateStringAttribute(f->ctx, key, (unsigned)strlen(key), value,
+                                                   (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(f->fn, (unsigned)LLVMAttributeFunctionIndex, a);
+}
+
+void cg_use(CgFn *f, uint32_t feature) {
+    if (feature == f->feature || !feature)
+        return;
+    if (f->feature)
+        ir_bug("builder", NULL, "a function that uses two features beyond those of all code");
+    f->feature = feature;
+    cg_function_attr(f, "target-features", cg_target_features(f->target, f->arena, feature));
+}
+
 // ---------------------------------------------------------------- integers
 
 CgVal cg_i64(CgFn *f, int64_t x) {

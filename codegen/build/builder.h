@@ -31,7 +31,12 @@ typedef struct CgFn {
     CgVal scratch;          // this thread's scratch
     CgVal arg[CG_MAX_ARGS]; // noalias unless equal places were passed
     int n_args;
+    uint32_t feature; // HONE_CPU_*, that LLVM was told of beyond the target's; 0: none
 } CgFn;
+
+// The function uses this feature too, where it is not 0. Its program says so: cg_need().
+void cg_use(CgFn *f, uint32_t feature);
+void cg_function_attr(CgFn *f, const char *key, const char *value);
 
 // ---- integers
 CgVal cg_i64(CgFn *f, int64_t x);

@@ -87,6 +87,7 @@ void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool
 CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh);
 // Appends a call that runs once, before all others, in any order with its like.
 void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args);
+void cg_need(CgProgram *p, uint32_t feature); // HONE_CPU_*, of the CPU that it runs on; 0: nothing
 void cg_scratch(CgProgram *p, int64_t bytes); // per thread; the maximum over all calls counts
 const CgTarget *cg_target(const CgProgram *p);
 IrArena *cg_arena(const CgProgram *p);

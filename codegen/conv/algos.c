@@ -6,7 +6,7 @@
 #define cg_conv_scratch_none NULL
 
 static const CgConvAlgo ALGOS[] = {
-#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch,  \
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, words, kernel, pack, prepare, scratch,   \
                      tiles)                                                                        \
     [IR_CONV_##E] = {#prepare,                                                                     \
                      cg_conv_emit_##kernel,                                                        \

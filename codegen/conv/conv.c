@@ -26,11 +26,12 @@ static bool window_fits(const IrWindow *w) {
 static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lanes) {
     const IrConvAlgoInfo *info = ir_conv_algo_info(algo);
     bool plain = info->flags & IR_CONV_FLAG_PLAIN;
-    if (info->floats && !c->constant && !ir_attr(n, IR_ATTR_FILTER))
+    if (info->words && !c->constant && !ir_attr(n, IR_ATTR_FILTER))
         return "conv with weights that are not constant";
-    if (plain ? c->x_block || c->y_block
-              : c->y_block != lanes || (c->x_block && c->x_block != lanes))
+    if (plain ? c->x_block || c->y_block : c->y_block != lanes || !ir_conv_serves(algo, c))
         return "conv in this layout";
+    if (!plain && ir_int(n, IR_ATTR_ZERO, 0) && ir_in(n, 2) && !ir_in(n, 2)->konst)
+        return "conv of integers with a bias that is not constant";
     if (!window_fits(&c->w) || (!plain && c->w.kw > MAX_KERNEL_COLUMNS))
         return "conv with a window this large";
     int64_t in = c->H * c->W * c->C, out = c->OH * c->OW * c->O;
@@ -41,6 +42,8 @@ static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, in
 
 static int32_t bias_kind(const IrNode *n, bool plain) {
     const IrValue *bias = ir_in(n, 2);
+    if (!plain && ir_int(n, IR_ATTR_ZERO, 0))
+        return CG_CONV_BIAS_EDGES;
     if (!bias)
         return CG_CONV_NO_BIAS;
     return bias->konst && !plain ? CG_CONV_BIAS_PACKED : CG_CONV_BIAS_PLAIN;
@@ -53,9 +56,12 @@ static void read_node(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lan
     memset(s, 0, sizeof *s);
     cg_conv_init(s, &seen, &tile);
     s->bias = bias_kind(n, info->flags & IR_CONV_FLAG_PLAIN);
+    s->y_dtype = (int32_t)n->out[0]->type.dtype;
+    if (info->flags & IR_CONV_FLAG_PLAIN)
+        s->zero = (int32_t)ir_int(n, IR_ATTR_ZERO, 0);
     s->x_image = cg_tensor(ir_in(n, 0)).image;
     s->y_image = cg_tensor(n->out[0]).image;
-    s->floats = info->floats ? info->floats(c, &tile, lanes) : 0;
+    s->words = info->words ? info->words(c, &tile, lanes) : 0;
     if (!ir_conv_tile_is_of(&tile, algo) || !cg_conv_algo(algo)->fits(s, lanes))
         ir_bug("lower conv", n->name, "kernel %s or its tile does not fit", info->text);
 }
@@ -158,6 +164,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     if (!take_epilogue(p, n, &spec, args, &n_args) ||
         !take_prologue(p, n, algo, &spec, args, &n_args) || !take_pool(p, n, algo, &c, &spec))
         return;
+    if (k->emit == cg_conv_emit_direct)
+        cg_need(p, cg_target_dot(cg_target(p), c.dtype));
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops = 2 * ir_conv_products(&c);

@@ -1,7 +1,13 @@
 // Convolution kernels: the plain data they share. Private to codegen/conv/.
 //
-// One spec serves all kernels. x is blocked (bin == lanes) or plain NCHW (bin == 1: one channel
-// to a block, which makes its addresses a special case of the blocked ones); y is always blocked.
+// One spec serves all kernels. x is blocked (bin == lanes, or all its few channels) or plain NCHW
+// (bin == 1: one channel to a block, which makes its addresses a special case of the blocked ones);
+// y is always blocked.
+//
+// Products are made of words, 4 bytes of a pixel's channels (codegen/build/dot.h): an f32, four
+// bytes. Kernels count x and weights in words, and are the same for every type: a convolution of
+// bytes is one of f32 with a quarter of the channels, but for its sums, which are i32, and what its
+// epilogue makes of them.
 // A 1x1 convolution with stride 1 sees each image as one column of H*W rows of width 1, so that
 // its register tile runs over pixels regardless of the image's width.
 //
@@ -27,6 +33,7 @@ typedef enum CgConvBias {
     CG_CONV_NO_BIAS,
     CG_CONV_BIAS_PACKED, // constant, padded with zeros to whole vectors
     CG_CONV_BIAS_PLAIN,  // [O] in memory, no padding
+    CG_CONV_BIAS_EDGES,  // constant, i32 [row][column][O padded], by the taps inside: see edges.c
 } CgConvBias;
 
 // Maximum over windows of the result, without dilation; kh == 0: none. OH, OW: what it leaves.
@@ -42,9 +49,11 @@ typedef struct CgConv {
     int32_t pt, pl;
     int32_t group;
     IrConvTile tile;
-    int32_t bias, dtype, pad_; // CgConvBias, IrDtype
-    int64_t x_image, y_image;  // elements from image to image
-    int64_t floats;            // of the packed weights
+    int32_t bias;                // CgConvBias
+    int32_t dtype, sum, y_dtype; // IrDtype: of x, of the sums, of the result
+    int32_t zero;                // of x, where products are made one by one
+    int64_t x_image, y_image;    // elements from image to image
+    int64_t words;               // of the packed weights
     IrDim N;
     CgBody then, pre;
     CgConvPool pool;
@@ -73,8 +82,12 @@ typedef struct CgConvOc {
 CgConvOc cg_conv_oc(const CgConv *s, int lanes);
 // Blocks of x that output vectors [ocb, ocb + nv) read.
 void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi);
-int cg_conv_panel_k(const CgConv *s, int lanes); // input channels to a weight panel
-int cg_conv_unroll(const CgConv *s);             // input channels to one step of the inner loop
+int cg_conv_word(const CgConv *s);                   // channels to a word of x
+int cg_conv_block_words(const CgConv *s);            // words to a block of x
+int cg_conv_words(const CgConv *s, int channels);    // that so many channels of a block take
+int cg_conv_panel_words(const CgConv *s, int lanes); // of input channels, to a weight panel
+int cg_conv_unroll(const CgConv *s);                 // to one step of the inner loop
+IrDtype cg_conv_weight(const CgConv *s);             // what weights are
 
 // Output columns cut into tiles; runs of equal tiles that lie wholly inside are one loop.
 typedef struct CgColumns {
@@ -103,9 +116,28 @@ CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgV
 // ones of one tap. Without it, loads of later taps are hoisted and accumulators spilled.
 void cg_conv_fence(CgFn *f);
 
-// One output vector's place, for bias and epilogue.
+// Classes of positions of the result along an axis, by the kernel rows (columns) inside the image:
+// positions [first, end) read all and are one; others are one each.
+typedef struct CgEdge {
+    int first, end, n;
+} CgEdge;
+CgEdge cg_conv_edge(int positions, int stride, int pad, int reach, int size);
+CgEdge cg_conv_edge_rows(const CgConv *s);
+CgEdge cg_conv_edge_columns(const CgConv *s);
+// The table of CG_CONV_BIAS_EDGES: what a sum begins with, so that it is that of x - zero over the
+// taps inside. w: [O][C/group][KH][KW], bias: [O] or NULL; out: [row class][column class][blocks]
+// [lanes], zeroed.
+int64_t cg_conv_edge_elems(const CgConv *s, int lanes);
+void cg_conv_pack_edges(const CgConv *s, int lanes, const int8_t *w, const int32_t *bias,
+                        int64_t zero, int32_t *out);
+
+// One output vector's place, for bias and epilogue. The bias at row oh and column ow of the result,
+// which matter to EDGES alone.
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
+CgVal cg_conv_bias_at(CgFn *f, const CgConv *s, CgVal ocb, CgVal oh, CgVal ow);
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
+CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index); // &base[index] of the result
+void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p);     // y of cg_conv_then()
 
 // The prologue, see conv/prologue.c: only the direct kernel has one, only on pixels in a column.
 // Sets the band; false: not in this form.
@@ -128,11 +160,11 @@ void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
 
 typedef void CgConvEmit(CgFn *f, const void *spec);
 typedef bool CgConvFits(const CgConv *s, int lanes);
-// w: [O][C/group][KH][KW]
-typedef void CgConvPack(const CgConv *s, int lanes, const float *w, float *out);
+// w: [O][C/group][KH][KW], of the weights' type
+typedef void CgConvPack(const CgConv *s, int lanes, const void *w, void *out);
 typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 
-#define IR_CONV_ALGO(E, text, types, flags, tile, choose, floats, kernel, pack, prepare, scratch,  \
+#define IR_CONV_ALGO(E, text, types, flags, tile, choose, words, kernel, pack, prepare, scratch,   \
                      tiles)                                                                        \
     CgConvEmit cg_conv_emit_##kernel, cg_conv_prepare_##prepare;                                   \
     CgConvFits cg_conv_fits_##kernel;                                                              \

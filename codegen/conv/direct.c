@@ -1,7 +1,8 @@
 // The direct convolution: a register tile of rows x columns pixels by `vecs` output vectors lives
 // in accumulators through the whole reduction (input blocks, kernel rows, then input channels and
 // kernel columns unrolled). Weights stream in exactly the order they were packed, a stream
-// for each output vector; an input value is broadcast from memory.
+// for each output vector; an input value is broadcast from memory. Values are words, see conv.h:
+// channels here are words of them.
 //
 // Padding is never stored. Kernel rows outside the image are skipped by loop bounds. Columns at the
 // left and right edge get variants of the tile that omit the products outside; equal tiles inside
@@ -103,7 +104,8 @@ static void place_task(Direct *d, CgVal set, CgVal part, int nv) {
     const CgConv *s = d->s;
     d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_conv_cut_at(f, d->oc.cut, part));
     d->oh = cg_conv_cut_at(f, d->row_cut, d->row_tile);
-    d->x = d->origin ? f->scratch : cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
+    int64_t image = s->x_image / cg_conv_word(s);
+    d->x = d->origin ? f->scratch : cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, image));
     d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, d->w_vector));
     d->icb_lo = cg_i64(f, 0);
     d->icb_hi = cg_i64(f, (s->C + s->bin - 1) / s->bin);
@@ -217,14 +219,17 @@ void cg_conv_emit_direct(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Direct d = {.f = f, .s = s};
     d.oc = cg_conv_oc(s, f->lanes);
+    d.dot = ir_dot(&f->target->machine, (IrDtype)s->dtype);
+    d.bin = cg_conv_block_words(s);
     d.unroll = cg_conv_unroll(s);
-    d.w_vector = (int64_t)cg_conv_panel_k(s, f->lanes) * s->kh * s->kw * f->lanes;
+    d.w_vector = (int64_t)cg_conv_panel_words(s, f->lanes) * s->kh * s->kw * f->lanes;
     d.n_columns = cg_conv_columns(f, s, &d.columns);
-    d.prefetch_w = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
-    bool far =
-        (int64_t)s->C * s->H * s->W * 4 >= ir_budget(&f->target->machine, IR_L2_IMAGE) || s->pre.n;
+    d.prefetch_w = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    bool far = (int64_t)s->C * s->H * s->W * ir_dtype_bytes((IrDtype)s->dtype) >=
+                   ir_budget(&f->target->machine, IR_L2_IMAGE) ||
+               s->pre.n;
     d.prefetch_x = s->bin > 1 && far;
-    d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * s->bin;
+    d.x_block = s->pre.n ? cg_conv_prologue_block(s, f->lanes) : (int64_t)s->H * s->W * d.bin;
     find_row_tiles(&d);
     if (s->pool.kh) {
         cg_conv_pool(f, s, emit_pool_row, &d);

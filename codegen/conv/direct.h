@@ -2,6 +2,7 @@
 #ifndef CODEGEN_CONV_DIRECT_H
 #define CODEGEN_CONV_DIRECT_H
 
+#include "codegen/build/dot.h"
 #include "codegen/conv/conv.h"
 
 enum { CG_DIRECT_MAX_ROWS = 32 };
@@ -27,13 +28,15 @@ typedef struct Direct {
     CgConvOc oc;
     CgCut row_cut;
     CgColumns *columns;
-    int n_columns, n_row_tiles, unroll;
+    int n_columns, n_row_tiles;
+    int bin, unroll; // words to a block of x, to a step of the inner loop
+    IrDot dot;
     RowTiles *row_tiles;
     bool prefetch_w, prefetch_x;
-    int64_t x_block;  // elements from block to block of what the tiles read
-    int64_t w_vector; // of weights from output vector to output vector
-    CgVal origin;    // the prologue's first pixel in the scratch, or NULL
-    CgVal pool;      // where the row goes that a pool will read, or NULL
+    int64_t x_block;  // words from block to block of what the tiles read
+    int64_t w_vector; // words of weights from output vector to output vector
+    CgVal origin;     // the prologue's first pixel in the scratch, or NULL
+    CgVal pool;       // where the row goes that a pool will read, or NULL
     // the task
     CgVal n, group, row_tile, oh, ocb, x, w, icb_lo, icb_hi;
 } Direct;

@@ -22,27 +22,29 @@ static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
 static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal w[CG_MAX_CARRY] = {0};
+    IrDtype type = (IrDtype)s->dtype;
+    CgDot w[CG_MAX_CARRY] = {{{0}}};
     int cols = t->ct->width, first_row = __builtin_ctz(rows);
     int c0 = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    int room =
-        f->target->machine.vector_registers - (t->n_acc + t->nv) * ir_parts(&f->target->machine);
+    int room = f->target->machine.vector_registers - d->dot.spare -
+               (t->n_acc + t->nv * d->dot.w) * ir_parts(&f->target->machine);
     int loaded = 0;
+    room /= d->dot.x;
     for (int r = 0; r < t->rt->rows; r++)
         for (int c = 0; c < cols; c++) {
             if (!(rows >> r & 1) || !tap_inside(s, t->ct, c, kw))
                 continue;
-            if (!f->target->machine.broadcast && loaded++ == room) {
+            if (!d->dot.memory && loaded++ == room) {
                 cg_conv_fence(f);
                 loaded = 1;
             }
             int64_t at = (int64_t)(r - first_row) * s->sh * s->W + c0 + c * s->sw + kw * s->dw;
-            CgVal x = cg_load_splat(f, cg_fatc(f, xp, at * s->bin));
+            CgDot x = cg_dot_load_x(f, type, cg_fatc(f, xp, at * d->bin));
             for (int v = 0; v < t->nv; v++) {
-                if (!w[v])
-                    w[v] = cg_load_v(f, cg_fatc(f, wp, v * d->w_vector));
+                if (!w[v].v[0])
+                    w[v] = cg_dot_load_w(f, type, cg_fatc(f, wp, v * d->w_vector));
                 CgVal *acc = &t->acc[(r * cols + c) * t->nv + v];
-                *acc = cg_fma(f, x, w[v], *acc);
+                *acc = cg_dot(f, type, x, w[v], *acc);
             }
         }
 }
@@ -72,7 +74,7 @@ static void close_loop(Direct *d, Tile *t, TileLoop *l) {
 
 // Weights that may come from memory are asked for this many taps ahead: the stream restarts
 // the hardware's prefetcher at each page, too late for its first lines.
-enum { PREFETCH_TAPS = 32 };
+enum { PREFETCH_TAPS = 32, LINE_WORDS = 16 };
 
 static void prefetch_weights(Direct *d, Tile *t, CgVal wp) {
     if (!d->prefetch_w)
@@ -81,9 +83,9 @@ static void prefetch_weights(Direct *d, Tile *t, CgVal wp) {
         cg_prefetch(d->f, cg_fatc(d->f, wp, PREFETCH_TAPS * d->f->lanes + v * d->w_vector), 3);
 }
 
-// The tile's piece of the next input block lies far from this block's: it is asked for in as many
-// portions as the channel loop has steps, so that an input that is not in L2 arrives in time.
-// `tap` counts the taps of the step at channel `ic`.
+// The tile's piece of the next input block lies far from this block's: it is asked for, line by
+// line, in as many portions as the channel loop has steps, so that an input that is not in L2
+// arrives in time. `tap` counts the taps of the step at channel `ic`.
 static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
@@ -91,14 +93,14 @@ static void prefetch_pixels(Direct *d, Tile *t, CgVal xp, CgVal ic, int tap) {
     bool flat = s->W == 1 && s->kh == 1;
     if (!d->prefetch_x || (rows > 1 && !flat))
         return;
-    int stride = s->kw == 1 ? s->sw : 1;
-    int pixels = flat ? rows : s->kw == 1 ? cols : (cols - 1) * s->sw + (s->kw - 1) * s->dw + 1;
-    int per_step = (pixels * u + s->bin - 1) / s->bin;
+    int stride = cg_max_int(s->kw == 1 ? s->sw : 1, LINE_WORDS / d->bin); // pixels
+    int pixels = flat ? rows : (cols - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+    int per_step = cg_ceil_div(cg_ceil_div(pixels, stride) * u, d->bin);
     int from = t->ct->inside ? 0 : t->ct->first * s->sw - s->pl;
-    CgVal next = cg_fatc(f, xp, d->x_block + (int64_t)(from > 0 ? from : 0) * s->bin);
-    next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, ic, u), (int64_t)per_step * stride * s->bin));
+    CgVal next = cg_fatc(f, xp, d->x_block + (int64_t)(from > 0 ? from : 0) * d->bin);
+    next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, ic, u), (int64_t)per_step * stride * d->bin));
     for (int k = tap * per_step / taps; k < (tap + 1) * per_step / taps; k++)
-        cg_prefetch(f, cg_fatc(f, next, (int64_t)k * stride * s->bin), 3);
+        cg_prefetch(f, cg_fatc(f, next, (int64_t)k * stride * d->bin), 3);
 }
 
 // One kernel row of one input block: loops over its channels.
@@ -122,10 +124,11 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
 
 static CgVal block_channels(Direct *d, CgVal icb) {
     CgFn *f = d->f;
-    if (d->s->C % d->s->bin == 0)
-        return cg_i64(f, d->s->bin);
-    CgVal left = cg_isub(f, cg_i64(f, d->s->C), cg_imulc(f, icb, d->s->bin));
-    return cg_imin(f, left, cg_i64(f, d->s->bin));
+    int words = cg_conv_words(d->s, d->s->C);
+    if (words % d->bin == 0)
+        return cg_i64(f, d->bin);
+    CgVal left = cg_isub(f, cg_i64(f, words), cg_imulc(f, icb, d->bin));
+    return cg_imin(f, left, cg_i64(f, d->bin));
 }
 
 // Kernel rows [lo, hi) of one input block.
@@ -143,7 +146,7 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
     CgVal at = cg_imulc(f, ih, s->W);
     if (t->ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, t->column, s->sw), -s->pl));
-    CgVal xp = cg_fat(f, xb, cg_imulc(f, at, s->bin));
+    CgVal xp = cg_fat(f, xb, cg_imulc(f, at, d->bin));
     CgVal wk = cg_imulc(f, cg_imul(f, loop.iv, channels), s->kw * f->lanes);
     emit_kernel_row(d, t, rows, channels, xp, cg_fat(f, wb, wk));
     close_loop(d, t, &loop);
@@ -177,7 +180,7 @@ static void emit_reduction(Direct *d, Tile *t) {
     prefetch_band(d, t, loop.iv);
     CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, d->x_block));
     CgVal panel = cg_isub(f, loop.iv, d->icb_lo);
-    CgVal wb = cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)s->bin * s->kh * s->kw * f->lanes));
+    CgVal wb = cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)d->bin * s->kh * s->kw * f->lanes));
     if (t->rt->at_run_time)
         emit_kernel_rows(d, t, 1, lo, hi, loop.iv, xb, wb);
     for (int i = 0; i < t->rt->n_runs; i++) {
@@ -191,17 +194,18 @@ static void emit_reduction(Direct *d, Tile *t) {
 static CgVal result_at(Direct *d, CgVal y, int v, CgVal ocb, CgVal pixel, CgVal column) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    if (d->pool)
-        return cg_fat(f, cg_fatc(f, d->pool, v * cg_conv_pool_block(s, f->lanes)),
-                      cg_imulc(f, column, f->lanes));
     CgVal at = cg_iadd(f, cg_imulc(f, ocb, (int64_t)s->OH * s->OW), pixel);
-    return cg_fat(f, y, cg_imulc(f, at, f->lanes));
+    if (d->pool) {
+        y = cg_conv_y(f, s, d->pool, cg_i64(f, v * cg_conv_pool_block(s, f->lanes)));
+        at = column;
+    }
+    return cg_conv_y(f, s, y, cg_imulc(f, at, f->lanes));
 }
 
 static void store_tile(Direct *d, Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
     for (int v = 0; v < t->nv; v++) {
         CgVal ocb = cg_iaddc(f, d->ocb, v);
         for (int r = 0; r < t->rt->rows; r++)
@@ -210,7 +214,7 @@ static void store_tile(Direct *d, Tile *t) {
                 CgVal pixel = cg_iaddc(f, cg_iadd(f, row, t->column), c);
                 CgVal acc = t->acc[(r * t->ct->width + c) * t->nv + v];
                 acc = cg_conv_then(f, s, acc, d->n, ocb, pixel);
-                cg_store_v(f, acc, result_at(d, y, v, ocb, pixel, cg_iaddc(f, t->column, c)));
+                cg_conv_store(f, s, acc, result_at(d, y, v, ocb, pixel, cg_iaddc(f, t->column, c)));
             }
     }
 }
@@ -223,28 +227,47 @@ static void prefetch_operands(Direct *d, const Tile *t) {
     int64_t plane = (int64_t)s->OH * s->OW;
     for (int k = 0; k < s->then.n_in; k++) {
         const CgOperand *in = &s->then.in[k];
+        IrDtype type = (IrDtype)in->dtype;
+        int pixel = f->lanes * ir_dtype_bytes(type), step = cg_max_int(1, 4 * LINE_WORDS / pixel);
         if (in->kind != CG_OPERAND_FULL ||
-            plane * s->O * 4 < ir_budget(&f->target->machine, IR_L2_IMAGE))
+            plane * s->O * ir_dtype_bytes(type) < ir_budget(&f->target->machine, IR_L2_IMAGE))
             continue;
         CgVal p = f->arg[s->then.first_arg + k];
         if (in->t.image)
-            p = cg_fat(f, p, cg_imulc(f, d->n, in->t.image));
+            p = cg_elem_at(f, type, p, cg_imulc(f, d->n, in->t.image));
         CgVal row = cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column);
-        p = cg_fat(f, p, cg_imulc(f, cg_iadd(f, cg_imulc(f, d->ocb, plane), row), f->lanes));
+        CgVal at = cg_iadd(f, cg_imulc(f, d->ocb, plane), row);
+        p = cg_elem_at(f, type, p, cg_imulc(f, at, f->lanes));
         for (int v = 0; v < t->nv; v++)
-            for (int r = 0; r < t->rt->rows; r++)
-                for (int c = 0; c < t->ct->width; c++)
-                    cg_prefetch(f, cg_fatc(f, p, (v * plane + r * s->OW + c) * f->lanes), 3);
+            for (int i = 0; i < t->rt->rows * t->ct->width; i += s->OW == 1 ? step : 1) {
+                int64_t r = i / t->ct->width, c = i % t->ct->width;
+                if (c % step == 0)
+                    cg_prefetch(
+                        f,
+                        cg_elem_at(f, type, p, cg_i64(f, (v * plane + r * s->OW + c) * f->lanes)),
+                        3);
+            }
+    }
+}
+
+// Edge tiles begin at a known column.
+static void start_sums(Direct *d, Tile *t) {
+    CgFn *f = d->f;
+    bool edges = d->s->bias == CG_CONV_BIAS_EDGES;
+    for (int v = 0; v < t->nv; v++) {
+        CgVal ocb = cg_iaddc(f, d->ocb, v), bias = edges ? NULL : cg_conv_bias(f, d->s, ocb);
+        for (int i = 0; i < t->rt->rows * t->ct->width; i++) {
+            CgVal oh = cg_iaddc(f, d->oh, i / t->ct->width);
+            int inside = cg_conv_edge_columns(d->s).first;
+            CgVal ow = cg_i64(f, t->ct->inside ? inside : t->ct->first + i % t->ct->width);
+            t->acc[i * t->nv + v] = edges ? cg_conv_bias_at(f, d->s, ocb, oh, ow) : bias;
+        }
     }
 }
 
 void cg_conv_direct_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv, CgVal column) {
     Tile t = {.rt = rt, .ct = ct, .nv = nv, .n_acc = rt->rows * ct->width * nv, .column = column};
-    for (int v = 0; v < nv; v++) {
-        CgVal bias = cg_conv_bias(d->f, d->s, cg_iaddc(d->f, d->ocb, v));
-        for (int i = 0; i < rt->rows * ct->width; i++)
-            t.acc[i * nv + v] = bias;
-    }
+    start_sums(d, &t);
     prefetch_operands(d, &t);
     emit_reduction(d, &t);
     store_tile(d, &t);

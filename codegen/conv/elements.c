@@ -1,6 +1,7 @@
-// Convolutions one result at a time, in plain layout and any float type; f16 is computed in float.
-// Networks are f32, for which there are faster kernels; this is what is left when a graph asks for
-// other types.
+// Convolutions one result at a time, in plain layout and any type but f32; f16 is computed in
+// float, bytes in i32. Networks are f32, or bytes in blocks, for which there are faster kernels;
+// this is what is left when a graph asks for other types.
+#include "codegen/build/eltwise.h"
 #include "codegen/conv/conv.h"
 
 // Row-major index of (a, b, c, d), whose last three dims have these sizes.
@@ -17,8 +18,8 @@ static CgVal is_inside(CgFn *f, CgVal i, int64_t size) {
 
 // Sums one result's products into the slot `acc`; first: the group's first input channel.
 static void emit_products(CgFn *f, const CgConv *s, const CgVal *out, CgVal first, CgVal acc) {
-    IrDtype t = (IrDtype)s->dtype;
-    LLVMTypeRef type = cg_elem_type(f, t);
+    IrDtype t = (IrDtype)s->dtype, sum_t = (IrDtype)s->sum;
+    LLVMTypeRef type = cg_elem_type(f, sum_t);
     int64_t cg = s->C / s->group;
     CgLoop c, r, k;
     CgIf in;
@@ -31,12 +32,15 @@ static void emit_products(CgFn *f, const CgConv *s, const CgVal *out, CgVal firs
         cg_iadd(f, cg_imulc(f, out[3], s->sw), cg_iaddc(f, cg_imulc(f, k.iv, s->dw), -s->pl));
     cg_if(f, &in, LLVMBuildAnd(f->b, is_inside(f, ih, s->H), is_inside(f, iw, s->W), ""));
     CgVal ic = cg_iadd(f, first, c.iv);
-    CgVal x =
-        cg_elem_load(f, t, f->arg[CG_CONV_X], index_of(f, out[0], ic, s->C, ih, s->H, iw, s->W));
-    CgVal w = cg_elem_load(f, t, f->arg[CG_CONV_W],
-                           index_of(f, out[1], c.iv, cg, r.iv, s->kh, k.iv, s->kw));
-    CgVal sum = cg_fadd(f, cg_load(f, type, acc, 8), cg_fmul(f, x, w));
-    cg_store(f, sum, acc, 8);
+    CgVal x = cg_elem_load_as(f, sum_t, t, f->arg[CG_CONV_X],
+                              index_of(f, out[0], ic, s->C, ih, s->H, iw, s->W));
+    CgVal w = cg_elem_load_as(f, sum_t, cg_conv_weight(s), f->arg[CG_CONV_W],
+                              index_of(f, out[1], c.iv, cg, r.iv, s->kh, k.iv, s->kw));
+    if (s->zero)
+        x = LLVMBuildSub(f->b, x, cg_i32(f, s->zero), "");
+    CgVal product = cg_eltwise(f, sum_t, IR_OP_MUL, (CgVal[]){x, w}, NULL);
+    CgVal sum[] = {cg_load(f, type, acc, 8), product};
+    cg_store(f, cg_eltwise(f, sum_t, IR_OP_ADD, sum, NULL), acc, 8);
     cg_endif(f, &in);
     cg_end(f, &k);
     cg_end(f, &r);
@@ -51,8 +55,8 @@ bool cg_conv_fits_elements(const CgConv *s, int lanes) {
 
 void cg_conv_emit_elements(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    IrDtype t = (IrDtype)s->dtype;
-    LLVMTypeRef type = cg_elem_type(f, t);
+    IrDtype y = (IrDtype)s->y_dtype; // and of the bias
+    LLVMTypeRef type = cg_elem_type(f, (IrDtype)s->sum);
     CgVal acc = cg_slot(f, type), lo, hi, out[4], rest;
     CgLoop loop;
     LLVMSetAlignment(acc, 8);
@@ -62,9 +66,9 @@ void cg_conv_emit_elements(CgFn *f, const void *spec) {
     cg_divmod(f, rest, cg_i64(f, s->OH), &rest, &out[2]);
     cg_divmod(f, rest, cg_i64(f, s->O), &out[0], &out[1]);
     CgVal first = cg_imulc(f, cg_idivc(f, out[1], s->O / s->group), s->C / s->group);
-    cg_store(f, s->bias ? cg_elem_load(f, t, f->arg[CG_CONV_BIAS], out[1]) : LLVMConstNull(type),
+    cg_store(f, s->bias ? cg_elem_load(f, y, f->arg[CG_CONV_BIAS], out[1]) : LLVMConstNull(type),
              acc, 8);
     emit_products(f, s, out, first, acc);
-    cg_elem_store(f, t, cg_load(f, type, acc, 8), f->arg[CG_CONV_Y], loop.iv);
+    cg_elem_store(f, y, cg_load(f, type, acc, 8), f->arg[CG_CONV_Y], loop.iv);
     cg_end(f, &loop);
 }

@@ -8,11 +8,16 @@
 // Where a block takes several registers and groups lie inside one, the kernel row's weights are
 // those of one part of the block at a time. Edges as in conv/direct.c. Tasks are images x blocks x
 // rows.
+//
+// Bytes are widened to f32 as they are loaded, weights and all: their products and the sums of a
+// group's are whole numbers that f32 holds (passes/schedule/lanewise.c), so that a multiply-add of
+// 16 lanes, which every machine has, is exact. A finished sum becomes i32 and meets the bias.
 #include "codegen/conv/conv.h"
 
 typedef struct Lanewise {
     CgFn *f;
     const CgConv *s;
+    IrDtype x_type, w_type;
     int cg;    // channels to a group
     int parts; // of a block that are taken one after the other
     CgVal n, ocb, oh, x, w;
@@ -34,11 +39,20 @@ bool cg_conv_fits_lanewise(const CgConv *s, int lanes) {
 
 enum { QUAD = 4 }; // channels that an in-register shuffle copies without crossing 128 bits
 
+// The block, or part of it, at p as floats
+static CgVal load_floats(Lanewise *d, IrDtype t, CgVal p) {
+    return cg_elem_convert(d->f, t, IR_F32, cg_elem_load_n(d->f, t, p, NULL));
+}
+
+static CgVal block_at(Lanewise *d, IrDtype t, CgVal p, int64_t index) {
+    return cg_elem_block(d->f, t, p, cg_i64(d->f, index));
+}
+
 // Channels [first, first + n) of each group, n <= QUAD, where they can be spread from: in larger
 // groups they are copied all over it, four at a time, by one shuffle across the register. Those
 // are slow and would else be needed for each channel.
 static CgVal load_quad(Lanewise *d, CgVal p, int first) {
-    CgVal x = cg_load_v(d->f, p);
+    CgVal x = load_floats(d, d->x_type, p);
     if (d->cg <= QUAD)
         return x;
     int index[64];
@@ -82,7 +96,7 @@ static void emit_column(Lanewise *d, Tile *t, CgVal x, CgVal wp, int j, int k, C
         if (!copy)
             copy = spread(d, x, k);
         if (!w[kw])
-            w[kw] = cg_load_v(f, cg_blockc(f, wp, (int64_t)k * s->kw + kw));
+            w[kw] = load_floats(d, d->w_type, block_at(d, d->w_type, wp, (int64_t)k * s->kw + kw));
         CgVal *acc = &t->acc[t->part * t->ct->width + at / s->sw];
         *acc = cg_fma(f, copy, w[kw], *acc);
     }
@@ -97,7 +111,7 @@ static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n
     for (int j = lo; j < hi; j++) {
         if (n > 1 || j % 2 == lo % 2)
             cg_conv_fence(f);
-        CgVal x = load_quad(d, cg_blockc(f, xp, j), k / QUAD * QUAD);
+        CgVal x = load_quad(d, block_at(d, d->x_type, xp, j), k / QUAD * QUAD);
         for (int i = 0; i < n; i++)
             emit_column(d, t, x, wp, j, k + i, &w[i * kw]);
     }
@@ -119,18 +133,31 @@ static void take_part(Lanewise *d, int k) {
         cg_part(d->f, k);
 }
 
+// Pixel i of the tile, whose products are summed: with its bias, where that is not in them yet.
+static CgVal finish_sum(Lanewise *d, const Tile *t, int i, CgVal acc) {
+    CgFn *f = d->f;
+    const CgConv *s = d->s;
+    if (d->x_type == IR_F32)
+        return acc;
+    int inside = cg_conv_edge_columns(s).first;
+    CgVal ow = cg_i64(f, t->ct->inside ? inside : t->ct->first + i);
+    acc = LLVMBuildFPToSI(f->b, acc, f->ivec, "");
+    return LLVMBuildAdd(f->b, acc, cg_conv_bias_at(f, s, d->ocb, d->oh, ow), "");
+}
+
 static void store_tile(Lanewise *d, const Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
     CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
     for (int i = 0; i < t->ct->width; i++) {
         CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column), i);
         CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), t->column), i);
         for (int k = 0; k < d->parts; k++) {
             take_part(d, k);
-            CgVal acc = t->acc[k * t->ct->width + i];
-            cg_store_v(f, cg_conv_then(f, s, acc, d->n, d->ocb, pixel), cg_block(f, y, to));
+            CgVal acc = finish_sum(d, t, i, t->acc[k * t->ct->width + i]);
+            acc = cg_conv_then(f, s, acc, d->n, d->ocb, pixel);
+            cg_conv_store(f, s, acc, cg_elem_block(f, (IrDtype)s->y_dtype, y, to));
         }
     }
 }
@@ -141,7 +168,7 @@ static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_l
     Tile t = {.ct = ct, .column = column};
     for (int k = 0; k < d->parts; k++) {
         take_part(d, k);
-        CgVal bias = cg_conv_bias(f, s, d->ocb);
+        CgVal bias = d->x_type == IR_F32 ? cg_conv_bias(f, s, d->ocb) : LLVMConstNull(f->vec);
         for (int i = 0; i < ct->width; i++)
             t.acc[k * ct->width + i] = bias;
     }
@@ -151,8 +178,9 @@ static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_l
     CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
     if (ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    CgVal x = cg_fat(f, d->x, cg_imulc(f, at, IR_BLOCK));
-    CgVal w = cg_fat(f, d->w, cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * IR_BLOCK));
+    CgVal x = cg_elem_at(f, d->x_type, d->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal wi = cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * IR_BLOCK);
+    CgVal w = cg_elem_at(f, d->w_type, d->w, wi);
     for (t.part = 0; t.part < d->parts; t.part++) {
         take_part(d, t.part);
         emit_kernel_row(d, &t, x, w);
@@ -167,9 +195,10 @@ static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * IR_BLOCK);
-    d->x = cg_fat(f, f->arg[CG_CONV_X], cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane));
-    d->w = cg_fat(f, f->arg[CG_CONV_W],
-                  cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * IR_BLOCK));
+    CgVal image = cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane);
+    d->x = cg_elem_at(f, d->x_type, f->arg[CG_CONV_X], image);
+    d->w = cg_elem_at(f, d->w_type, f->arg[CG_CONV_W],
+                      cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * IR_BLOCK));
     CgVal kh_lo, kh_hi;
     cg_conv_kh_range_at(f, s, d->oh, &kh_lo, &kh_hi);
     for (int i = 0; i < n_columns; i++) {
@@ -183,7 +212,11 @@ static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
 
 void cg_conv_emit_lanewise(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    Lanewise d = {.f = f, .s = s, .cg = s->C / s->group};
+    Lanewise d = {.f = f,
+                  .s = s,
+                  .x_type = (IrDtype)s->dtype,
+                  .w_type = cg_conv_weight(s),
+                  .cg = s->C / s->group};
     d.parts = IR_BLOCK / cg_parts(f) % d.cg ? 1 : cg_parts(f);
     CgColumns *columns;
     int n_columns = cg_conv_columns(f, s, &columns);

@@ -24,8 +24,8 @@
 typedef struct Filter {
     CgFn *f;
     const CgConv *s;
-    bool from_packed;  // as the direct kernel reads them, else [O][I][KH][KW]
-    int lanes;         // that exist of the vector
+    bool from_packed; // as the direct kernel reads them, else [O][I][KH][KW]
+    int lanes;        // that exist of the vector
     int taps, per_group;
     CgVal from, to;
     CgVal v; // the output vector
@@ -41,6 +41,7 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
     t.s.C = s->C;
     t.s.O = s->O;
     t.s.bin = s->bin;
+    t.s.dtype = s->dtype;
     t.s.kh = s->kh;
     t.s.kw = s->kw;
     t.s.group = s->group;
@@ -217,7 +218,7 @@ static void emit_direct_vector(Filter *d) {
     const CgConv *s = d->s;
     CgVal lo, end;
     find_blocks(d, &lo, &end);
-    int64_t vector = (int64_t)cg_conv_panel_k(s, f->lanes) * d->taps * f->lanes;
+    int64_t vector = (int64_t)cg_conv_panel_words(s, f->lanes) * d->taps * f->lanes;
     CgVal panel = cg_fat(f, d->to, cg_imulc(f, d->v, vector));
     CgVal first = cg_imulc(f, lo, s->bin);
     CgLoop loop;

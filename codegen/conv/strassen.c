@@ -196,7 +196,7 @@ static CgVal kept(Strassen *d, int slot, int i) {
 static void store_quarter(Strassen *d, bool lower, bool last_vectors, int slot) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
     CgVal first = cg_iaddc(f, d->first, lower ? d->pixels - d->rows : 0);
     for (int v = 0; v < d->nv; v++) {
         CgVal ocb = cg_imulc(f, d->group, 2 * d->nv);
@@ -208,7 +208,7 @@ static void store_quarter(Strassen *d, bool lower, bool last_vectors, int slot) 
                 acc = cg_fadd(f, acc, kept(d, slot, r * d->nv + v));
             acc = cg_conv_then(f, s, cg_fadd(f, acc, bias), d->n, ocb, pixel);
             CgVal at = cg_iadd(f, cg_imulc(f, ocb, s->OH), pixel);
-            cg_store_v(f, acc, cg_fat(f, y, cg_imulc(f, at, f->lanes)));
+            cg_conv_store(f, s, acc, cg_conv_y(f, s, y, cg_imulc(f, at, f->lanes)));
         }
     }
 }
@@ -224,12 +224,15 @@ static void prefetch_operands(Strassen *d, bool lower, bool last_vectors) {
         const CgOperand *in = &s->then.in[k];
         if (in->kind != CG_OPERAND_FULL)
             continue;
-        CgVal p = cg_fat(f, f->arg[s->then.first_arg + k], at);
+        IrDtype t = (IrDtype)in->dtype;
+        CgVal p = cg_elem_at(f, t, f->arg[s->then.first_arg + k], at);
         if (in->t.image)
-            p = cg_fat(f, p, cg_imulc(f, d->n, in->t.image));
+            p = cg_elem_at(f, t, p, cg_imulc(f, d->n, in->t.image));
         for (int v = 0; v < d->nv; v++)
-            for (int r = 0; r < d->rows; r++)
-                cg_prefetch(f, cg_fatc(f, p, ((int64_t)v * s->OH + r) * f->lanes), 3);
+            for (int r = 0; r < d->rows; r++) {
+                CgVal next = cg_i64(f, ((int64_t)v * s->OH + r) * f->lanes);
+                cg_prefetch(f, cg_elem_at(f, t, p, next), 3);
+            }
     }
 }
 
@@ -322,7 +325,7 @@ void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     d.groups = s->O / (2 * s->tile.vecs * f->lanes);
     d.sum = sum_floats(s);
     d.panel = (int64_t)s->C / 2 * s->tile.vecs * f->lanes;
-    d.prefetch = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.kept = cg_fatc(f, f->scratch, 4 * band_tiles(s) * d.sum);
     CgVal lo, hi;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)d.groups * d.tiles.n), &lo, &hi);

@@ -22,6 +22,7 @@ void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
     s->group = (int32_t)c->w.group;
     s->tile = *t;
     s->dtype = (int32_t)c->dtype;
+    s->sum = (int32_t)cg_elem_sum(c->dtype);
     s->N = c->N;
 }
 
@@ -62,20 +63,37 @@ void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int 
     *hi = cg_ceil_div((last / og + 1) * cg, s->bin);
 }
 
-int cg_conv_panel_k(const CgConv *s, int lanes) {
-    IrConv c = {.C = s->C,
+IrDtype cg_conv_weight(const CgConv *s) {
+    return s->dtype == IR_U8 ? IR_I8 : (IrDtype)s->dtype;
+}
+
+int cg_conv_word(const CgConv *s) {
+    return ir_word((IrDtype)s->dtype);
+}
+
+int cg_conv_words(const CgConv *s, int channels) {
+    return cg_ceil_div(channels, cg_conv_word(s));
+}
+
+int cg_conv_block_words(const CgConv *s) {
+    return cg_conv_words(s, s->bin);
+}
+
+int cg_conv_panel_words(const CgConv *s, int lanes) {
+    IrConv c = {.dtype = (IrDtype)s->dtype,
+                .C = s->C,
                 .O = s->O,
                 .cg = s->C / s->group,
                 .og = s->O / s->group,
                 .w = {.group = s->group},
                 .x_block = s->bin};
-    return (int)ir_conv_panel_channels(&c, lanes);
+    return (int)ir_conv_panel_words(&c, lanes);
 }
 
 int cg_conv_unroll(const CgConv *s) {
-    int most = cg_max_int(1, 12 / s->kw), tail = s->C % s->bin;
+    int most = cg_max_int(1, 12 / s->kw), tail = cg_conv_words(s, s->C % s->bin);
     for (int u = 8; u > 1; u--)
-        if (u <= most && s->bin % u == 0 && tail % u == 0)
+        if (u <= most && cg_conv_block_words(s) % u == 0 && tail % u == 0)
             return u;
     return 1;
 }
@@ -164,23 +182,24 @@ void cg_conv_fence(CgFn *f) {
 
 // ---------------------------------------------------------------- bias and epilogue
 
-// One value per channel of block `ocb`, without reading past O.
-static CgVal load_channels(CgFn *f, const CgConv *s, CgVal p, CgVal ocb) {
-    p = cg_block(f, p, ocb);
+// One value of type t per channel of block `ocb`, without reading past O.
+static CgVal load_channels(CgFn *f, const CgConv *s, IrDtype t, CgVal p, CgVal ocb) {
+    p = cg_elem_block(f, t, p, ocb);
     if (s->O % IR_BLOCK == 0)
-        return cg_load_v(f, p);
+        return cg_elem_load_n(f, t, p, NULL);
     CgVal left = cg_isub(f, cg_i64(f, s->O), cg_imulc(f, ocb, IR_BLOCK));
     if (f->lane0)
         left = cg_imax(f, cg_isub(f, left, f->lane0), cg_i64(f, 0));
-    return cg_load_n(f, p, cg_imin(f, left, cg_i64(f, f->lanes)));
+    return cg_elem_load_n(f, t, p, cg_imin(f, left, cg_i64(f, f->lanes)));
 }
 
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {
+    IrDtype t = (IrDtype)s->sum;
     if (s->bias == CG_CONV_NO_BIAS)
-        return LLVMConstNull(f->vec);
+        return LLVMConstNull(cg_elem_vec(f, t));
     if (s->bias == CG_CONV_BIAS_PACKED)
-        return cg_load_v(f, cg_block(f, f->arg[CG_CONV_BIAS], ocb));
-    return load_channels(f, s, f->arg[CG_CONV_BIAS], ocb);
+        return cg_elem_load_n(f, t, cg_elem_block(f, t, f->arg[CG_CONV_BIAS], ocb), NULL);
+    return load_channels(f, s, t, f->arg[CG_CONV_BIAS], ocb);
 }
 
 typedef struct ThenPlace {
@@ -191,19 +210,29 @@ typedef struct ThenPlace {
 static CgVal load_operand(void *ctx, CgFn *f, int k) {
     const ThenPlace *t = ctx;
     const CgOperand *in = &t->s->then.in[k];
+    IrDtype type = (IrDtype)in->dtype;
     CgVal p = f->arg[t->s->then.first_arg + k];
     if (in->kind == CG_OPERAND_SCALAR)
-        return cg_load_splat(f, p);
+        return cg_splat(f, cg_elem_load(f, type, p, cg_i64(f, 0)));
     if (in->t.image)
-        p = cg_fat(f, p, cg_imulc(f, t->n, in->t.image));
-    if (in->kind == CG_OPERAND_CHANNEL)
-        return in->t.block ? cg_load_v(f, cg_block(f, p, t->ocb))
-                           : load_channels(f, t->s, p, t->ocb);
-    CgVal at = cg_iadd(f, cg_imulc(f, t->ocb, t->s->OH * t->s->OW), t->pixel);
-    return cg_load_v(f, cg_block(f, p, at));
+        p = cg_elem_at(f, type, p, cg_imulc(f, t->n, in->t.image));
+    if (in->kind == CG_OPERAND_CHANNEL && !in->t.block)
+        return load_channels(f, t->s, type, p, t->ocb);
+    CgVal at = t->ocb;
+    if (in->kind != CG_OPERAND_CHANNEL)
+        at = cg_iadd(f, cg_imulc(f, t->ocb, t->s->OH * t->s->OW), t->pixel);
+    return cg_elem_load_n(f, type, cg_elem_block(f, type, p, at), NULL);
 }
 
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {
     ThenPlace t = {s, n, ocb, pixel};
     return cg_body_emit(f, &s->then, acc, load_operand, &t);
+}
+
+CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
+    return cg_elem_at(f, (IrDtype)s->y_dtype, base, index);
+}
+
+void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p) {
+    cg_elem_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
 }

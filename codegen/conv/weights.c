@@ -12,9 +12,9 @@ static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const C
                       ir_in(n, 1)->konst->id, s->group, s->bin, (long long)bytes);
 }
 
-static int64_t direct_floats(const CgConv *s, int lanes) {
+static int64_t direct_words(const CgConv *s, int lanes) {
     int64_t vectors = (s->O + lanes - 1) / lanes;
-    return vectors * cg_conv_panel_k(s, lanes) * s->kh * s->kw * lanes;
+    return vectors * cg_conv_panel_words(s, lanes) * s->kh * s->kw * lanes;
 }
 
 // n's constant weights in the weights section, in the order of row k's pack(): the same for every
@@ -22,8 +22,8 @@ static int64_t direct_floats(const CgConv *s, int lanes) {
 static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k) {
     int lanes = cg_target(p)->lanes;
     bool direct = k->pack == cg_conv_pack_direct, fresh;
-    int64_t bytes = (direct ? direct_floats(s, lanes) : s->floats) * (int64_t)sizeof(float), offset;
-    float *out = cg_pack(p, weights_key(p, n, s, k, bytes), (size_t)bytes, &offset, &fresh);
+    int64_t bytes = 4 * (direct ? direct_words(s, lanes) : s->words), offset;
+    void *out = cg_pack(p, weights_key(p, n, s, k, bytes), (size_t)bytes, &offset, &fresh);
     if (fresh)
         k->pack(s, lanes, ir_const_data(cg_ir(p), ir_in(n, 1)->konst), out);
     return cg_packed(offset);
@@ -52,7 +52,7 @@ static void check_packed(const IrNode *n, IrConvAlgo algo, const CgConv *s) {
         IrConvTile tile = ir_conv_tile(def);
         cg_conv_init(&packed, &c, &tile);
         CgConvFilter a = cg_conv_filter(s, false), b = cg_conv_filter(&packed, false);
-        same = memcmp(&a, &b, sizeof a) == 0 && def->out[0]->type.shape.dim[0].c == s->floats;
+        same = memcmp(&a, &b, sizeof a) == 0 && def->out[0]->type.shape.dim[0].c == s->words;
     }
     if (!same)
         ir_bug("lower conv", n->name, "the weights are not packed for kernel %s",
@@ -62,7 +62,7 @@ static void check_packed(const IrNode *n, IrConvAlgo algo, const CgConv *s) {
 CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const CgConv *s) {
     const IrValue *w = ir_in(n, 1);
     const CgConvAlgo *k = cg_conv_algo(algo);
-    if (!s->floats)
+    if (!s->words)
         return cg_read(w);
     if (ir_attr(n, IR_ATTR_FILTER)) {
         check_packed(n, algo, s);
@@ -73,7 +73,7 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
         return packed;
     bool fresh;
     const IrConvTile *t = &s->tile;
-    int64_t bytes = s->floats * (int64_t)sizeof(float);
+    int64_t bytes = 4 * s->words;
     char *key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k, bytes), t->vecs,
                            t->out_rows, t->out_cols);
     CgArg to = cg_prepare(p, key, bytes, &fresh);
@@ -85,11 +85,30 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
     return to;
 }
 
+// The table of edges.c, by what it is made of
+static CgArg arg_edges(CgProgram *p, const IrNode *n, const CgConv *s) {
+    int lanes = cg_target(p)->lanes;
+    IrConst *w = ir_in(n, 1)->konst, *bias = ir_in(n, 2) ? ir_in(n, 2)->konst : NULL;
+    int64_t zero = ir_int(n, IR_ATTR_ZERO, 0), offset;
+    char *key = ir_sprintf(cg_arena(p), "conv edges %u %d %lld %d %dx%d>%dx%d s%dx%d d%dx%d p%dx%d",
+                           w->id, bias ? (int)bias->id : -1, (long long)zero, s->group, s->H, s->W,
+                           s->OH, s->OW, s->sh, s->sw, s->dh, s->dw, s->pt, s->pl);
+    bool fresh;
+    int32_t *out =
+        cg_pack(p, key, (size_t)cg_conv_edge_elems(s, lanes) * sizeof *out, &offset, &fresh);
+    if (fresh)
+        cg_conv_pack_edges(s, lanes, ir_const_data(cg_ir(p), w),
+                           bias ? ir_const_data(cg_ir(p), bias) : NULL, zero, out);
+    return cg_packed(offset);
+}
+
 CgArg cg_conv_arg_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
     int lanes = cg_target(p)->lanes;
     const IrValue *bias = ir_in(n, 2);
     if (s->bias == CG_CONV_BIAS_PLAIN)
         return cg_read(bias);
+    if (s->bias == CG_CONV_BIAS_EDGES)
+        return arg_edges(p, n, s);
     int64_t offset;
     bool fresh;
     char *key = ir_sprintf(cg_arena(p), "conv bias %u", bias->konst->id);

@@ -319,7 +319,7 @@ static void store_pixel(Nest *n, CgVal x, CgVal pixel) {
     Wino *d = n->d;
     CgFn *f = d->f;
     x = cg_conv_then(f, d->s, x, d->n, d->ocb, pixel);
-    cg_store_v(f, x, cg_block(f, n->to, pixel));
+    cg_conv_store(f, d->s, x, cg_elem_block(f, (IrDtype)d->s->y_dtype, n->to, pixel));
 }
 
 static void store_output(Nest *n, int i, int j, CgVal x) {
@@ -388,8 +388,8 @@ static void emit_output(Wino *d) {
     CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->tile.block), tile.iv);
     cg_for_parts(f, &part);
     Nest n = {.d = d, .load = load_product, .from = cg_block(f, d->m, at)};
-    CgVal image = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
-    n.to = cg_fat(f, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * IR_BLOCK));
+    CgVal image = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
+    n.to = cg_conv_y(f, s, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * IR_BLOCK));
     n.bias = cg_conv_bias(f, s, d->ocb);
     n.pixel = cg_iadd(f, cg_imulc(f, d->oh, s->OW), d->ow);
     emit_output_vector(d, &n);
@@ -462,7 +462,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
     d.tiles = cg_conv_cut(s->tile.block, most_tiles(f, d.w.oc.cut.size)).size;
-    d.prefetch = s->floats * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.always_buffered = is_long(&s->then);
     place_scratch(&d);
     int groups = d.w.oc.cut.n;

@@ -59,16 +59,26 @@ static bool batch_is_symbolic(const IrGraph *g) {
     return false;
 }
 
-static int count_needs(const CgTarget *t) {
+// The target's, and those that kernels named; 0 ended. Returns how many, with the 0.
+static int list_needs(CgProgram *p, const CgCode *c, const uint32_t **out) {
+    uint32_t *list = ir_alloc_array(p->arena, 2 * 64, sizeof *list);
     int n = 0;
-    while (t->needs[n])
+    while (c->target->needs[n]) {
+        list[n] = c->target->needs[n];
         n++;
-    return n + 1; // and the 0
+    }
+    for (uint32_t i = 1; i < 64; i++)
+        if (c->needs >> i & 1)
+            list[n++] = i;
+    *out = list;
+    return n + 1;
 }
 
 HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
     const CgOptions *o = p->opt;
     const IrGraph *g = c->graph;
+    const uint32_t *needs;
+    int n_needs = list_needs(p, c, &needs);
     return (HoneModelDesc){
         .abi = HONE_ABI,
         .scores = o->scores,
@@ -82,13 +92,13 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
         .n_outputs = g->n_outputs,
         .n_nodes = c->n_calls,
         .n_labels = o->labels ? o->n_labels : 0,
-        .n_cpu_needs = count_needs(c->target),
+        .n_cpu_needs = n_needs,
         .batch_symbolic = batch_is_symbolic(g),
         .inputs = tensors(p, g->inputs, g->n_inputs),
         .outputs = tensors(p, g->outputs, g->n_outputs),
         .nodes = nodes(p, c),
         .labels = o->labels,
-        .cpu_needs = c->target->needs,
+        .cpu_needs = needs,
         .preprocess = o->preprocess,
         .arena_bytes = {g->arena_bytes.c + 64, g->arena_bytes.n}, // vectors may read past the end
         .scratch_bytes = c->scratch_bytes,

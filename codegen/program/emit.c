@@ -75,12 +75,6 @@ static void close_job(Job *j) {
 
 // ---------------------------------------------------------------- one function
 
-static void add_text_attr(CgFn *f, const char *key, const char *value) {
-    LLVMAttributeRef a = LLVMCreateStringAttribute(f->ctx, key, (unsigned)strlen(key), value,
-                                                   (unsigned)strlen(value));
-    LLVMAddAttributeAtIndex(f->fn, (unsigned)LLVMAttributeFunctionIndex, a);
-}
-
 static void add_attr(CgFn *f, unsigned index, const char *name) {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(f->fn, index, LLVMCreateEnumAttribute(f->ctx, kind, 0));
@@ -89,12 +83,12 @@ static void add_attr(CgFn *f, unsigned index, const char *name) {
 static void add_function_attrs(CgFn *f) {
     const CgTarget *t = f->target;
     const char *width = ir_sprintf(f->arena, "%d", 8 * t->machine.vector_bytes);
-    add_text_attr(f, "target-cpu", t->base);
-    add_text_attr(f, "tune-cpu", t->tune);
-    add_text_attr(f, "target-features", t->features);
-    add_text_attr(f, "prefer-vector-width", width);
-    add_text_attr(f, "min-legal-vector-width", width);
-    add_text_attr(f, "frame-pointer", "none");
+    cg_function_attr(f, "target-cpu", t->base);
+    cg_function_attr(f, "tune-cpu", t->tune);
+    cg_function_attr(f, "target-features", t->features);
+    cg_function_attr(f, "prefer-vector-width", width);
+    cg_function_attr(f, "min-legal-vector-width", width);
+    cg_function_attr(f, "frame-pointer", "none");
     add_attr(f, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
 }
 

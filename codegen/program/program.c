@@ -38,6 +38,10 @@ CgArg cg_packed(int64_t offset) {
     return (CgArg){.weights = offset};
 }
 
+void cg_need(CgProgram *p, uint32_t feature) {
+    p->code->needs |= feature ? UINT64_C(1) << feature : 0;
+}
+
 void cg_scratch(CgProgram *p, int64_t bytes) {
     bytes = (bytes + 63) / 64 * 64;
     if (bytes > p->code->scratch_bytes)

@@ -81,6 +81,7 @@ typedef struct CgCode {
     int n_init, cap_init;
     CgCall *init; // when a model is created; node is NULL
     int64_t scratch_bytes, prepared_bytes;
+    uint64_t needs; // bits HONE_CPU_* beyond the target's
 } CgCode;
 
 struct CgProgram {

@@ -108,7 +108,7 @@ static uint32_t pick(uint64_t set, uint64_t feature, uint32_t bit) {
 }
 
 static void describe_x86(IrMachine *m, uint64_t set) {
-    const uint64_t all512 = HONE_CPU(AVX512F) | HONE_CPU(AVX512VL);
+    const uint64_t all512 = HONE_CPU(AVX512F) | HONE_CPU(AVX512VL) | HONE_CPU(AVX512BW);
     bool avx512 = (set & all512) == all512, avx2 = set & HONE_CPU(AVX2);
     m->vector_bytes = avx512 ? 64 : avx2 ? 32 : 16;
     m->vector_registers = avx512 ? 32 : 16;
@@ -178,6 +178,18 @@ bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
         return false;
     }
     return true;
+}
+
+uint32_t cg_target_dot(const CgTarget *t, IrDtype type) {
+    const IrMachine *m = &t->machine;
+    uint32_t bytes = m->vector_bytes == 64 ? HONE_CPU_AVX512VNNI : HONE_CPU_AVXVNNI;
+    if (ir_dot(m, type).kind != IR_DOT_SUM)
+        return 0;
+    return ir_word(type) == 2 ? HONE_CPU_AVX512BF16 : bytes;
+}
+
+const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature) {
+    return feature ? ir_sprintf(a, "%s,+%s", t->features, features[feature].llvm) : t->features;
 }
 
 const char *cg_target_describe(const CgTarget *t, IrArena *a) {

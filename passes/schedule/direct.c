@@ -7,7 +7,8 @@
 // L2, plus the prologue and stores once. Threads take whole tasks, a row of tiles of a group of
 // vectors, so few of them may not divide evenly. Every tile whose registers fit is tried. What the
 // model does not know, such as what the code generator makes of a tile, is kept out by the register
-// limit.
+// limit. Products are of words, 4 bytes of a pixel's channels, whose dot takes as many instructions
+// and registers as ir_dot() says: channels are counted in words.
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -19,9 +20,11 @@ enum {
 typedef struct Shape {
     IrConv c;
     const IrMachine *machine;
+    IrDot dot;
     int64_t lanes, registers; // lanes: of a block, which takes `parts` registers
     int64_t parts;
-    int64_t k;            // products of one output element
+    int64_t bytes;        // of an element of x
+    int64_t k;            // products of one output element, of words
     int64_t sets, blocks; // output vectors: `sets` times `blocks`
     int64_t threads, images;
     int64_t l1, l2; // bytes of a panel, of a tensor that stay there
@@ -50,12 +53,14 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
                .l1 = ir_budget(opt->machine, IR_L1_PANEL),
                .l2 = ir_budget(opt->machine, IR_L2_IMAGE)};
     s.registers = ir_tile_registers(opt->machine);
+    s.dot = ir_dot(opt->machine, c->dtype);
+    s.bytes = ir_dtype_bytes(c->dtype);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
     s.images = max_i64(1, s.c.N.c + s.c.N.n);
     s.sets = whole ? w->group : 1;
     s.blocks = ceil_div(whole ? s.c.og : s.c.O, s.lanes);
-    s.k = s.c.cg * w->kh * w->kw;
+    s.k = ceil_div(s.c.cg, ir_word(c->dtype)) * w->kh * w->kw;
     return s;
 }
 
@@ -64,7 +69,8 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
 // Cycles of one tile with p pixels and v vectors
 static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     double wide = 1.0 / s->machine->products_a_cycle;
-    double fma = (double)(p * v * s->parts) * wide;
+    double fma = (double)(p * v * s->parts * s->dot.steps) * wide;
+    fma += (double)((s->dot.x - 1) * 2 * p + (s->dot.w - 1) * 3 * v * s->parts) * wide; // opened
     double load = (double)(v * s->parts) * wide + (double)p / 2;
     double step = fma > load ? fma : load;
     if (step < 4)
@@ -72,7 +78,7 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     int64_t panel = s->k * v * s->lanes * 4;
     double stream = (double)(v * s->lanes * 4);
     stream *= panel <= s->l1 ? 0 : panel <= s->l2 ? 1.0 / 20 : 1.0 / 8;
-    double far = s->c.C * s->c.H * s->c.W * 4 > s->l2 ? 8 : 20;
+    double far = s->c.C * s->c.H * s->c.W * s->bytes > s->l2 ? 8 : 20;
     stream += (double)(p * s->c.w.sw * 4) / (double)s->c.w.kw / far;
     return (double)s->k * (step + 0.1 * stream) + 2.5 * fma + 25;
 }
@@ -110,11 +116,13 @@ static double conv_cost(const Shape *s, const Tile *t) {
 }
 
 static bool tile_fits(const Shape *s, const Tile *t) {
-    int64_t pixels = t->rows * t->cols;
+    int64_t pixels = t->rows * t->cols, vectors = t->vecs * s->parts;
+    const IrDot *d = &s->dot;
     // With one vector each broadcast is used once, and without broadcasting operands its register
     // takes the sum: accumulators wander and need room to.
-    int64_t wander = !s->machine->broadcast && t->vecs * s->parts == 1 ? 4 : 0;
-    return (pixels + 1) * t->vecs * s->parts + 1 + wander <= s->registers;
+    int64_t wander = d->kind == IR_DOT_PRODUCT && !d->memory && vectors == 1 ? 4 : 0;
+    int64_t taken = (pixels + d->w) * vectors + d->x + d->spare + wander;
+    return taken <= s->registers || (pixels * t->vecs == 1 && d->kind != IR_DOT_PRODUCT);
 }
 
 static int64_t most_vectors(const Shape *s) {
@@ -130,7 +138,7 @@ static int64_t most_vectors(const Shape *s) {
 static int64_t choose_band(const Shape *s, const Tile *t) {
     const int64_t fit = ir_budget(s->machine, IR_L2_INPUT);
     int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->c.OH, t->rows);
-    int64_t row = s->c.W * s->c.C * 4 + 1, in = row * s->c.H, weights = s->c.O * s->k * 4;
+    int64_t row = s->c.W * s->c.C * s->bytes + 1, in = row * s->c.H, weights = s->c.O * s->k * 4;
     int64_t reach = (s->c.w.kh - 1) * s->c.w.dh + 1;
     int64_t rows_that_fit = (fit / row - reach) / s->c.w.sh + 1; // of the output
     int64_t band = in <= fit ? rows : min_i64(rows, rows_that_fit / t->rows);
@@ -142,12 +150,12 @@ static int64_t choose_band(const Shape *s, const Tile *t) {
 
 // ---------------------------------------------------------------- candidates
 
-static PassSchedule schedule_of(const Tile *t, double cycles) {
+static PassSchedule schedule_of(IrConvAlgo algo, const Tile *t, double cycles) {
     IrConvTile tile = {.rows = (int32_t)t->rows,
                        .cols = (int32_t)t->cols,
                        .vecs = (int32_t)t->vecs,
                        .band = (int32_t)t->band};
-    return (PassSchedule){IR_CONV_DIRECT, tile, cycles};
+    return (PassSchedule){algo, tile, cycles};
 }
 
 // Tiles are cut as equal as can be: a smaller one may come to the same.
@@ -156,7 +164,7 @@ static bool comes_smaller(int64_t total, int64_t part) {
 }
 
 // The best tiles of v vectors
-static void add_tiles(const Shape *s, int64_t v, ScheduleList *list) {
+static void add_tiles(IrConvAlgo algo, const Shape *s, int64_t v, ScheduleList *list) {
     int64_t rows = min_i64(min_i64(s->registers, MAX_ROWS), s->c.OH);
     int64_t cols = min_i64(s->registers, s->c.OW);
     for (int64_t r = 1; r <= rows; r++)
@@ -168,7 +176,7 @@ static void add_tiles(const Shape *s, int64_t v, ScheduleList *list) {
                 !tile_fits(s, &t))
                 continue;
             t.band = choose_band(s, &t);
-            PassSchedule p = schedule_of(&t, conv_cost(s, &t));
+            PassSchedule p = schedule_of(algo, &t, conv_cost(s, &t));
             pass_schedule_add(list, &p);
         }
 }
@@ -196,7 +204,6 @@ static void add_orders(const Shape *s, const ScheduleList *best, ScheduleList *l
 // No more than two for each number of vectors: others differ little from them.
 void pass_schedule_propose_direct(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
                                   ScheduleList *list) {
-    (void)algo;
     Shape s = read_shape(c, opt);
     ScheduleList best = {.max = MAX_MEASURED};
     if (pass_schedule_is_lanewise(c, opt))
@@ -204,7 +211,7 @@ void pass_schedule_propose_direct(IrConvAlgo algo, const IrConv *c, const PassOp
     for (int64_t v = 1; v <= most_vectors(&s); v++) {
         ScheduleList some = {.max = 2};
         if (!comes_smaller(s.blocks, v))
-            add_tiles(&s, v, &some);
+            add_tiles(algo, &s, v, &some);
         pass_schedule_add_all(&best, &some);
     }
     pass_schedule_add_all(list, &best);

@@ -3,7 +3,11 @@
 // worth measuring: around 14 columns the kernels were fastest.
 #include "passes/schedule/schedule.h"
 
-enum { BEST_COLUMNS = 14 };
+enum {
+    BEST_COLUMNS = 14,
+    // Bytes are multiplied as f32, which holds sums of so many of their products.
+    MOST_PRODUCTS = (1 << 24) / (255 * 128),
+};
 
 static int64_t min_i64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -17,8 +21,9 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt) {
     int64_t lanes = opt->block;
+    bool exact = c->dtype == IR_F32 || c->cg * c->w.kh * c->w.kw <= MOST_PRODUCTS;
     return c->w.group > 1 && c->C == c->O && c->x_block == lanes && c->cg < lanes &&
-           lanes % c->cg == 0;
+           lanes % c->cg == 0 && exact;
 }
 
 static bool is_depthwise(const IrConv *c) {
@@ -37,7 +42,8 @@ static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
 
 void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
                                     ScheduleList *list) {
-    if (!pass_schedule_is_lanewise(c, opt) || (algo == IR_CONV_DEPTHWISE) != is_depthwise(c))
+    bool depthwise = algo == IR_CONV_DEPTHWISE || algo == IR_CONV_DEPTHWISE_INT8;
+    if (!pass_schedule_is_lanewise(c, opt) || depthwise != is_depthwise(c))
         return;
     int64_t most = min_i64(c->OW, most_columns(c, opt)), best = min_i64(most, BEST_COLUMNS);
     for (int64_t cols = min_i64(4, most); cols <= most; cols++) {

@@ -8,7 +8,7 @@
 //           %y: f32[N,64,56,56]{nChw16c} = conv %x, %p {pad=[1,1,1,1], algo=direct,
 //               tile=[rows=1,cols=14,vecs=2], filter=[64,64,3,3]}
 //
-// The size is the algorithm's: `floats` of ir/conv_algos.def.
+// The size is the algorithm's: `words` of ir/conv_algos.def.
 
 #include "ir/conv.h"
 #include "passes/util.h"
@@ -28,7 +28,7 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
     IrValue *w = ir_in(n, 1);
     IrConv c = ir_conv(n);
     IrConvTile tile = ir_conv_tile(n);
-    int64_t size = ir_conv_algo_info(algo)->floats(&c, &tile, lanes);
+    int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes);
     IrShape filter = w->type.shape, packed = {1, {ir_dim(size)}};
     const IrAttr attrs[] = {ir_attr_i(IR_ATTR_GROUP, c.w.group),
                             ir_attr_dims(IR_ATTR_SHAPE, &packed), ir_attr_algo(algo),
@@ -44,7 +44,7 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
 // Others are reported by the code generator, or read as they are.
 static bool needs_packing(const IrNode *n, IrConvAlgo *algo) {
     return n->op == IR_OP_CONV && !ir_attr(n, IR_ATTR_FILTER) && !ir_in(n, 1)->konst &&
-           ir_conv_algo(n, algo) && ir_conv_algo_info(*algo)->floats && is_small(n);
+           ir_conv_algo(n, algo) && ir_conv_algo_info(*algo)->words && is_small(n);
 }
 
 PassResult pass_pack_filters(PassContext *ctx, IrGraph *g) {

@@ -1,10 +1,11 @@
 // Speed of every convolution of common networks, one by one, through the normal path:
 //
-//   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME]
+//   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--type f32|u8]
 //
-// Prints GFLOP/s and the fraction of this machine's ceiling for fused multiply-adds on one core,
+// Prints GFLOP/s (GOP/s) and the fraction of this machine's ceiling for multiply-adds on one core,
 // measured right before each shape: other work on the machine slows both. Times are minima. A
-// fraction above 1 is possible, as products with padding count but are not computed.
+// fraction above 1 is possible, as products with padding count but are not computed. u8: weights
+// are s8, and the epilogue scales, rounds and narrows to u8 again.
 #include "codegen/codegen.h"
 #include "runtime/core/rt.h"
 #include "tests/bench/ceiling.h"
@@ -16,6 +17,7 @@
 
 typedef struct Bench {
     const char *mcpu, *net;
+    bool bytes;
     int threads;
     int64_t batch;
     double ms;
@@ -31,6 +33,24 @@ static void add_shape(Rig *r, const ConvShape *c) {
     rig_output(r, "%%y");
 }
 
+// Scaled per channel, with zero points of x and of the result.
+static void add_shape_of_bytes(Rig *r, const ConvShape *c) {
+    rig_const(r, "%%w: i8[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
+    rig_const(r, "%%b: i32[%d] = rand(2)", c->O);
+    rig_const(r, "%%s: f32[%d,1,1] = rand(3)", c->O);
+    rig_const(r, "%%z: f32[] = splat(3)");
+    rig_input(r, "%%x: u8[N,%d,%d,%d]", c->C, c->H, c->W);
+    rig_node(r, "%%c = conv %%x, %%w, %%b {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, zero=7}",
+             c->s, c->s, c->pt, c->pl, c->pb, c->pr, c->group);
+    rig_node(r, "%%f = cast %%c {to=f32}");
+    rig_node(r, "%%m = mul %%f, %%s");
+    rig_node(r, "%%r = round %%m");
+    rig_node(r, "%%a = add %%r, %%z");
+    rig_node(r, "%%k = clip %%a {min=0, max=255}");
+    rig_node(r, "%%y = cast %%k {to=u8}");
+    rig_output(r, "%%y");
+}
+
 // The shortest time of the conv in the compiled graph, in ns; *desc gets its description.
 static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
                         const HoneNodeDesc **desc) {
@@ -40,7 +60,7 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
         node++;
     *desc = &d->nodes[node];
     size_t in = (size_t)(b->batch * c->C * c->H * c->W), out = hone_output_bytes(m, 0, b->batch);
-    float *x = calloc(in, sizeof *x), *y = malloc(out);
+    float *x = calloc(in, sizeof *x), *y = malloc(out); // room for any type
     uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
     for (size_t i = 0; i < in; i++)
         x[i] = (float)(i % 97) / 97 - 0.5f;
@@ -63,14 +83,15 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
 
 static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
-    add_shape(r, c);
+    (b->bytes ? add_shape_of_bytes : add_shape)(r, c);
     bool skip;
     uint64_t t = rt_now();
     HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
-        double ceiling = measure_ceiling() * b->threads, ns = time_conv(b, c, m, &d);
+        double ceiling = (b->bytes ? measure_ceiling_of_bytes() : measure_ceiling()) * b->threads;
+        double ns = time_conv(b, c, m, &d);
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
                c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
@@ -98,6 +119,8 @@ int main(int argc, char **argv) {
             b.batch = atoi(v);
         else if (!strcmp(argv[i], "--ms"))
             b.ms = atof(v);
+        else if (!strcmp(argv[i], "--type"))
+            b.bytes = !strcmp(v, "u8");
         else
             return fprintf(stderr, "conv_bench: unknown option %s\n", argv[i]), 2;
     }

@@ -10,7 +10,7 @@ enum { MAX_LINES = 1 << 21 };
 
 typedef struct Line {
     long at, jump;       // address; target of a jump, or -1
-    bool stack, product; // a vector access through rsp; a multiply of floats
+    bool stack, product; // a vector access through rsp; products
 } Line;
 
 typedef struct Listing {
@@ -32,7 +32,8 @@ static Line parse_line(const char *s) {
         l.jump = strtol(op + strcspn(op, " "), NULL, 16);
     l.stack = strstr(op, "(%rsp") && has_vector(op);
     const char *fma = strstr(op, "fmadd");
-    l.product = (fma && strstr(fma, "ps ")) || strstr(op, "mulps");
+    l.product = (fma && strstr(fma, "ps ")) || strstr(op, "mulps") || strstr(op, "pdpbusd") ||
+                strstr(op, "pmaddwd");
     return l;
 }
 

@@ -14,6 +14,7 @@ typedef struct Share {
     const char *target;
     int first, step;
     bool winograd; // 16 registers do not hold its transforms
+    bool bytes;    // without an instruction for their dots LLVM spills some
 } Share;
 
 static const Share *share;
@@ -57,6 +58,22 @@ static void add_pool(Rig *r, int k, const ConvShape *c) {
     rig_output(r, "%%y%d", k);
 }
 
+// Bytes, with the epilogue of a quantized network: scale, rounding, zero point.
+static void add_bytes(Rig *r, int k, const ConvShape *c) {
+    rig_const(r, "%%w%d: i8[%d,%d,%d,%d] = splat(1)", k, c->O, c->C / c->group, c->kh, c->kw);
+    rig_const(r, "%%s%d: f32[%d,1,1] = rand(%d)", k, c->O, k);
+    rig_const(r, "%%z%d: f32[] = splat(3)", k);
+    rig_input(r, "%%x%d: u8[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    rig_node(r, "%%c%d = conv %%x%d, %%w%d {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, zero=7}",
+             k, k, k, c->s, c->s, c->pt, c->pl, c->pb, c->pr, c->group);
+    rig_node(r, "%%f%d = cast %%c%d {to=f32}", k, k);
+    rig_node(r, "%%m%d = mul %%f%d, %%s%d", k, k, k);
+    rig_node(r, "%%r%d = round %%m%d", k, k);
+    rig_node(r, "%%a%d = add %%r%d, %%z%d", k, k, k);
+    rig_node(r, "%%y%d = cast %%a%d {to=u8}", k, k);
+    rig_output(r, "%%y%d", k);
+}
+
 // Compiles what `add` makes of the share's shapes that `suits` takes, a few at a time.
 static void check_shapes(bool winograd, bool (*suits)(const ConvShape *),
                          void (*add)(Rig *, int, const ConvShape *)) {
@@ -85,6 +102,10 @@ static void keeps_registers_in_direct(void) {
     check_shapes(false, NULL, add_conv);
 }
 
+static void keeps_registers_in_bytes(void) {
+    check_shapes(false, NULL, add_bytes);
+}
+
 static bool may_take_pool(const ConvShape *c) {
     return c->group == 1 && c->kh > 1 && c->W > 28;
 }
@@ -109,6 +130,8 @@ static void keeps_registers_with_fewer_products(void) {
 static void check_share(const Share *s) {
     share = s;
     CHECK_RUN(keeps_registers_in_direct);
+    if (s->bytes)
+        CHECK_RUN(keeps_registers_in_bytes);
     CHECK_RUN(keeps_registers_in_pools);
     CHECK_RUN(keeps_registers_in_prologues);
     if (s->winograd)
@@ -117,12 +140,12 @@ static void check_share(const Share *s) {
 
 int main(int argc, char **argv) {
     static const Share shares[] = {
-        {"znver4", 0, 3, true},
-        {"x86-64-v4", 1, 3, true},
-        {"x86-64-v3", 2, 3, false},
+        {"znver4", 0, 3, true, true},
+        {"x86-64-v4", 1, 3, true, false},
+        {"x86-64-v3", 2, 3, false, false},
     };
     if (argc > 1)
-        check_share(&(Share){argv[1], 0, 1, strcmp(argv[1], "x86-64-v3") != 0});
+        check_share(&(Share){argv[1], 0, 1, strcmp(argv[1], "x86-64-v3") != 0, true});
     else
         for (int i = 0; i < 3; i++)
             check_share(&shares[i]);

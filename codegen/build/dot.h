@@ -1,0 +1,28 @@
+// Sums of products of words, as a machine makes them (ir_dot()). Private to codegen/.
+//
+// A word is 4 bytes of one pixel's channels: an f32, two bf16 or four bytes. A vector of weights
+// has a word for each of its lanes, which are output channels. Input words are u8, weights s8:
+//
+//   acc[lane] += sum over k of x[k] * w[lane][k]
+//
+// Sums are i32, exact, and wrap around; of f32 and bf16 they are f32. Operands are opened once for
+// all products that they are in, which takes as many registers as ir_dot() says.
+#ifndef CODEGEN_BUILD_DOT_H
+#define CODEGEN_BUILD_DOT_H
+
+#include "codegen/build/elem.h"
+
+typedef struct CgDot { // an opened operand: its even and odd parts, where a machine takes them
+                       // apart
+    CgVal v[2];
+} CgDot;
+
+LLVMTypeRef cg_dot_words(CgFn *f, IrDtype t);    // a vector of words: of f32, or of i32
+CgDot cg_dot_x(CgFn *f, IrDtype t, CgVal words); // of x, an input's type
+CgDot cg_dot_w(CgFn *f, IrDtype t, CgVal words); // of weights for an input of type t
+CgVal cg_dot(CgFn *f, IrDtype t, CgDot x, CgDot w, CgVal acc);
+
+CgDot cg_dot_load_x(CgFn *f, IrDtype t, CgVal p); // the word at p, in all lanes
+CgDot cg_dot_load_w(CgFn *f, IrDtype t, CgVal p); // a vector of words from p on
+
+#endif
