@@ -8,7 +8,7 @@
 typedef struct Compile {
     ToolModel model;
     ToolImage image;
-    const char *out, *emit_name, *name;
+    const char *out, *emit_name, *name, *precision, *calibrate;
     ToolEmit emit;
     bool no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
@@ -159,7 +159,8 @@ static int run_compile(Tool *t, Compile *c) {
     if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
-    IrProgram *p = tool_import(t, &c->model, NULL);
+    IrProgram *p = c->calibrate ? tool_quantized(t, &c->model, &c->image, c->calibrate)
+                                : tool_import(t, &c->model, NULL);
     if (!p)
         return EXIT_INPUT;
     p->name = c->name;
@@ -174,8 +175,19 @@ static int run_compile(Tool *t, Compile *c) {
     return EXIT_FINE;
 }
 
+static bool check_precision(const Compile *c) {
+    bool int8 = strcmp(c->precision, "int8") == 0;
+    const char *why = !int8 && strcmp(c->precision, "f32") != 0 ? "--precision takes f32 or int8"
+                      : int8 != (c->calibrate != NULL)
+                          ? "--precision int8 and --calibrate FOLDER go together"
+                          : NULL;
+    if (why)
+        fprintf(stderr, "hone compile: %s\n", why);
+    return !why;
+}
+
 int cmd_compile(Tool *t, int argc, char **argv) {
-    Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
+    Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe", .precision = "f32"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
         {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
@@ -184,6 +196,9 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          0},
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
+        {"--precision", NULL, "P", TOOL_TEXT, &c.precision,
+         "f32 (default), or int8 of a float model, as hone quantize makes it", 0, 0},
+        {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.calibrate, "images for int8", 0, 0},
         TOOL_INPUT_GRAD_OPTION(c.input_grad),
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
@@ -210,7 +225,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone compile: give one model and -o OUT; see hone compile --help\n");
         return EXIT_USAGE;
     }
-    if (!find_emit(c.emit_name, &c.emit))
+    if (!find_emit(c.emit_name, &c.emit) || !check_precision(&c))
         return EXIT_USAGE;
     if (c.autotune_cache && !c.autotune) {
         fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");

@@ -58,7 +58,7 @@ static int run_quantize(Command *c) {
         !tool_target(t, &q->model))
         return EXIT_INPUT;
     t->diag.file = q->model.path;
-    if (!quant_run(q) || !write_model(c, file))
+    if (!quant_run(q) || !quant_measure(q) || !write_model(c, file))
         return EXIT_INPUT;
     FILE *table = rt_out_is_through(file) ? stderr : stdout; // which may be where the model goes
     int64_t bytes = tool_out_commit(t, &file, 1);
@@ -80,9 +80,7 @@ static int wrong(const char *what) {
 }
 
 int cmd_quantize(Tool *t, int argc, char **argv) {
-    Command c = {.method = "percentile"};
-    c.q = (Quantize){.tool = t, .model = TOOL_MODEL_DEFAULT, .max_images = 500};
-    c.q.percentile.v = 99.99;
+    Command c = {.q = quant_defaults(t), .method = "percentile"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
         {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the model to write; required", 0, 0},

@@ -4,44 +4,15 @@
 
 #include <string.h>
 
-// ---------------------------------------------------------------- metadata
-
-static const char *join_floats(IrArena *a, const float *v, int n) {
-    const char *s = "";
-    for (int i = 0; i < n; i++)
-        s = ir_sprintf(a, "%s%s%.9g", s, i ? "," : "", (double)v[i]);
-    return s;
-}
-
-static const char *join_labels(IrArena *a, const CgOptions *cg) {
-    size_t bytes = 1;
-    for (int i = 0; i < cg->n_labels; i++)
-        bytes += strlen(cg->labels[i]) + 1;
-    char *s = ir_alloc(a, bytes), *end = s;
-    for (int i = 0; i < cg->n_labels; i++) {
-        end = stpcpy(end, cg->labels[i]);
-        *end++ = '\n';
-    }
-    return s;
-}
-
-// As tools/image_options.c reads them. What others wrote of the old classes goes.
+// What others wrote of the old classes goes.
 static int make_meta(Finetune *f, const CgOptions *cg, IrMeta *m) {
     static const char *const old[] = {"names",       "labels",   "classes",  "class_names",
                                       "label_names", "id2label", "character"};
-    IrArena *a = f->tool->arena;
-    const HonePreprocess *x = &cg->preprocess;
     int n = 0;
     for (size_t i = 0; i < sizeof old / sizeof *old && !f->train.keep_head; i++)
         m[n++] = (IrMeta){old[i], NULL};
     m[n++] = (IrMeta){"hone.program", NULL}; // that wrote the file it was tuned to
-    m[n++] = (IrMeta){"hone.labels", cg->n_labels ? join_labels(a, cg) : NULL};
-    m[n++] = (IrMeta){"hone.mean", join_floats(a, x->mean, x->channels)};
-    m[n++] = (IrMeta){"hone.std", join_floats(a, x->std, x->channels)};
-    m[n++] = (IrMeta){"hone.scale", join_floats(a, &x->scale, 1)};
-    m[n++] = (IrMeta){"hone.resize", ir_sprintf(a, "%d", x->resize)};
-    m[n++] = (IrMeta){"hone.bgr", x->bgr ? "1" : "0"};
-    return n;
+    return n + tool_image_meta(f->tool->arena, cg, m + n);
 }
 
 // ---------------------------------------------------------------- the file

@@ -369,7 +369,7 @@ static const int scores_of[] = {
     [PASS_SCORES_OTHER] = HONE_SCORES_OTHER,
 };
 
-static bool any_image_option(const ToolImage *im) {
+bool tool_image_is_told(const ToolImage *im) {
     return im->labels || im->mean.n || im->std.n || im->resize.given || im->crop_pct.given ||
            im->scale.given || im->bgr;
 }
@@ -379,7 +379,7 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
-        if (any_image_option(im))
+        if (tool_image_is_told(im))
             ir_warn(&t->diag, IR_NOWHERE,
                     "the model has no image input: image options are ignored");
         return true;

@@ -71,6 +71,27 @@ static bool make_plan(Quantize *q) {
 bool quant_run(Quantize *q) {
     tool_temp_dir(q->tool); // in the arena that stays
     return import(q) && quant_images_find(q, q->calibrate_folder, &q->calibrate) && make_plan(q) &&
-           quant_calibrate(q) && (!q->eval_folder || (quant_eval_begin(q) && quant_eval_end(q))) &&
-           quant_measure(q);
+           quant_calibrate(q) && (!q->eval_folder || (quant_eval_begin(q) && quant_eval_end(q)));
+}
+
+Quantize quant_defaults(Tool *t) {
+    return (Quantize){.tool = t,
+                      .model = TOOL_MODEL_DEFAULT,
+                      .method = FE_QUANT_PERCENTILE,
+                      .percentile = {.v = 99.99},
+                      .max_images = 500};
+}
+
+IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, const char *calibrate) {
+    Quantize q = quant_defaults(t);
+    FeOptions opt;
+    q.model = *m;
+    q.image = *im;
+    q.calibrate_folder = calibrate;
+    FeNewModel *made = quant_run(&q) ? quant_model(&q, t->arena, NULL) : NULL;
+    if (!made || !tool_import_options(t, &q.model, &opt))
+        return NULL;
+    fprintf(stderr, "%d layers in int8, ranges of %d images\n", quant_count_int8(&q),
+            q.calibrate.n - q.calibrate.n_bad);
+    return fe_new_model_import(t->arena, made, &opt);
 }

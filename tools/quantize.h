@@ -94,6 +94,7 @@ bool quant_measure(Quantize *q);    // quantize_measure.c: the layers' noise
 bool quant_eval_begin(Quantize *q); // quantize_eval.c: what the float model says
 bool quant_eval_end(Quantize *q);   // and the quantized one, layers back in float for --max-drop
 
+Quantize quant_defaults(Tool *t);
 // All of it, up to the decision. False after an error.
 bool quant_run(Quantize *q);
 int quant_count_int8(const Quantize *q);

@@ -27,7 +27,11 @@ bool quant_net_run(Quantize *q, QuantNet *net, const void *x) {
 }
 
 FeNewModel *quant_model(Quantize *q, IrArena *a, const char **shown) {
-    FeQuantNumbers n = {.ranges = q->ranges,
+    IrMeta meta[TOOL_IMAGE_META];
+    bool told = tool_image_is_told(&q->image); // what is assumed stays unsaid
+    FeQuantNumbers n = {.n_meta = told ? tool_image_meta(a, &q->reading, meta) : 0,
+                        .meta = meta,
+                        .ranges = q->ranges,
                         .mean = q->no_bias_correction ? NULL : (const double *const *)q->mean,
                         .channels = q->channels,
                         .is_float = q->is_float,

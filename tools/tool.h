@@ -161,6 +161,15 @@ typedef struct ToolImage {
 // (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg);
 
+bool tool_image_is_told(const ToolImage *im); // by any option
+// What cg says of images as metadata_props, at most TOOL_IMAGE_META; returns how many (image_meta.c).
+enum { TOOL_IMAGE_META = 6 };
+int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
+
+// The float model in eight bits, by the images in a folder, for compile (quantize.c). NULL after
+// errors.
+IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, const char *calibrate);
+
 // What compile makes of an imported graph, up to code: preprocessing and labels into `o`, with
 // input_grad the gradient's graph, and all passes. NULL after errors.
 IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,

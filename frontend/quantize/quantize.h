@@ -82,6 +82,8 @@ typedef struct FeQuantNumbers {
     const double *const *mean;
     const int64_t *channels; // [n_tensors]: how many
     const bool *is_float;    // [n_layers]: these stay as they are
+    int n_meta;
+    const IrMeta *meta; // as in FeRetarget
     // Not NULL: the results of the layers are outputs behind the model's own, and [n_layers] get
     // their names.
     const char **shown;

@@ -79,13 +79,12 @@ static void find_gone(Writer *w) {
 
 static void name_params(Writer *w, int range, const char *name) {
     const FeQuantParams *q = &w->numbers->ranges[range];
-    IrArena *a = w->r.arena;
     uint8_t zero = (uint8_t)q->zero;
     if (!w->scale[range]) {
         w->scale[range] =
-            fe_quant_init(&w->r, ir_sprintf(a, "%s_scale", name),
-                          ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, NULL, &q->scale, 4);
-        w->zero[range] = fe_quant_init(&w->r, ir_sprintf(a, "%s_zero_point", name),
+            fe_quant_init(&w->r, like(w, name, "scale"), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0,
+                          NULL, &q->scale, 4);
+        w->zero[range] = fe_quant_init(&w->r, like(w, name, "zero_point"),
                                        ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, 0, NULL, &zero, 1);
     }
 }
@@ -118,12 +117,12 @@ static const char *add_dequantizer(Writer *w, const char *name, int32_t type, in
     for (int i = 0; i < rank; i++) {
         all *= dims[i];
     }
-    const char *q = fe_quant_init(&w->r, ir_sprintf(a, "%s_quantized", name), type, rank, dims,
-                                  data, all * bytes);
+    const char *q =
+        fe_quant_init(&w->r, like(w, name, "quantized"), type, rank, dims, data, all * bytes);
     const char *s =
-        fe_quant_init(&w->r, ir_sprintf(a, "%s_scale", name), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
-                      1, &channels, scale, 4 * channels);
-    const char *z = fe_quant_init(&w->r, ir_sprintf(a, "%s_zero_point", name), type, 1, &channels,
+        fe_quant_init(&w->r, like(w, name, "scale"), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 1,
+                      &channels, scale, 4 * channels);
+    const char *z = fe_quant_init(&w->r, like(w, name, "zero_point"), type, 1, &channels,
                                   ir_alloc_array(a, (size_t)channels, 4), channels * bytes);
     const char *d = like(w, name, "dequantized");
     Onnx__NodeProto *n =
@@ -288,8 +287,11 @@ FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumber
     const FeQuantGraph *g = p->graph;
     size_t values = (size_t)g->n_values + 1, ranges = (size_t)p->n_ranges + 1;
     Writer w = {.p = p, .g = g, .numbers = n, .wanted = fe_quant_wanted(a, p, n->is_float)};
-    if (!fe_edit_begin(&w.r, a, g->model, 0)) {
+    if (!fe_edit_begin(&w.r, a, g->model, n->n_meta)) {
         return NULL;
+    }
+    for (int i = 0; i < n->n_meta; i++) {
+        fe_edit_set_meta(&w.r, &n->meta[i]);
     }
     w.taken.arena = a;
     w.read_as = ir_alloc_array(a, values, sizeof *w.read_as);

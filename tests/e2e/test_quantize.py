@@ -332,6 +332,23 @@ def test_layers_go_back_to_float():
     assert [r["type"] for r in given["layers"]] == ["float", "float", "int8", "float"]
 
 
+def test_compile_int8():
+    """The same program as in two steps, which needs to be told of images once."""
+    net = Net()
+    net.op("Flatten", net.conv(net.same("Relu", net.conv("x", 4)), 2))
+    model, folder = net.save("two"), images("noise")
+    q, _ = quantize(model, folder=folder)
+    assert {p.key for p in q.metadata_props} >= {"hone.mean", "hone.std", "hone.resize"}
+    ok(HONE, "compile", model, "-o", temp("one.ir"), "--emit", "ir", "--precision", "int8", "--calibrate", folder, *PLAIN)
+    ok(HONE, "compile", temp("two_q.onnx"), "-o", temp("two.ir"), "--emit", "ir", "--name", "two", "-O0")
+    with open(temp("one.ir")) as a, open(temp("two.ir")) as b:
+        assert a.read() == b.read()
+    ok(HONE, "compile", model, "-o", temp("two"), "--precision", "int8", "--calibrate", folder, *PLAIN)
+    assert "class" in ok(temp("two"), os.path.join(folder, "0.png"))
+    for argv in (("--precision", "int8"), ("--calibrate", folder), ("--precision", "f64")):
+        assert run(HONE, "compile", model, "-o", temp("o"), *argv)[0] == 2
+
+
 # ---------------------------------------------------------------- what is refused
 
 def fails(*argv, code=1):
