@@ -145,18 +145,22 @@ static const char *check_conv_pool(const IrNode *n) {
         return "attribute pool must be [kh,kw,sh,sw,top,left,bottom,right,ceil], pads smaller than "
                "the kernel";
     }
-    return n->n_in > 3 || ir_body(n, IR_ATTR_PRE).n
-               ? "a convolution with a pool takes no other operands than weights and bias"
-               : NULL;
+    ok = !ir_body(n, IR_ATTR_PRE).n;
+    for (int i = 3; i < n->n_in && ok; i++) { // per channel, or one element
+        const IrShape *s = &ir_in_type(n, i)->shape;
+        for (int k = 1; k <= 2 && k <= s->rank; k++) {
+            ok = ok && ir_dim_is(s->dim[s->rank - k], 1);
+        }
+    }
+    return ok ? NULL
+              : "a convolution with a pool has no prologue, and operands of the epilogue per "
+                "channel";
 }
 
 // The conv's result, of shape x, with its pool behind the epilogue.
 static const char *pool_conv(IrNode *n, const IrShape *x) {
     IrDtype dtype = n->out[0]->type.dtype;
     const char *why = check_conv_pool(n);
-    if (!why && dtype != ir_in_type(n, 0)->dtype) {
-        why = "the epilogue of a convolution with a pool must keep the type";
-    }
     IrWindow p = ir_conv_pool(n);
     IrShape out = *x;
     why = why ? why : window_result(n, &p, x, &out.dim[2], &out.dim[3]);

@@ -106,15 +106,18 @@ static bool take_pool(CgProgram *p, const IrNode *n, IrConvAlgo algo, const IrCo
         return false;
     }
     cg_conv_pool_init(s, &cg_target(p)->machine, cg_target(p)->lanes);
-    cg_scratch(p, cg_conv_pool_floats(s, cg_target(p)->lanes) * (int64_t)sizeof(float));
+    cg_scratch(p, cg_conv_pool_elems(s, cg_target(p)->lanes) *
+                      ir_dtype_bytes((IrDtype)s->y_dtype));
     return true;
 }
 
 // The epilogue. False after reporting NYI.
-static bool take_epilogue(CgProgram *p, const IrNode *n, CgConv *s, CgArg *args, int *n_args) {
+static bool take_epilogue(CgProgram *p, const IrNode *n, IrConvAlgo algo, CgConv *s, CgArg *args,
+                          int *n_args) {
+    bool plain = ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_PLAIN;
     if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args))
         return false;
-    for (int i = 0; i < s->then.n_in; i++)
+    for (int i = 0; i < s->then.n_in && !plain; i++)
         if (s->then.in[i].kind == CG_OPERAND_GENERAL) {
             cg_nyi(p, n, "an epilogue operand that broadcasts this way");
             return false;
@@ -161,7 +164,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     args[n_args++] = cg_conv_arg_weights(p, n, algo, &spec);
     if (spec.bias)
         args[n_args++] = cg_conv_arg_bias(p, n, &spec);
-    if (!take_epilogue(p, n, &spec, args, &n_args) ||
+    if (!take_epilogue(p, n, algo, &spec, args, &n_args) ||
         !take_prologue(p, n, algo, &spec, args, &n_args) || !take_pool(p, n, algo, &c, &spec))
         return;
     if (k->emit == cg_conv_emit_direct)

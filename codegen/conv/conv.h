@@ -149,7 +149,7 @@ void cg_conv_prologue(CgFn *f, const CgConv *s, CgVal n, CgVal origin, CgVal fir
 
 // The pool, see conv/pool.c: only the direct kernel has one, only with tiles of one row.
 void cg_conv_pool_init(CgConv *s, const IrMachine *m, int lanes); // the chunk
-int64_t cg_conv_pool_floats(const CgConv *s, int lanes);          // of scratch
+int64_t cg_conv_pool_elems(const CgConv *s, int lanes);           // of scratch, as y's
 int64_t cg_conv_pool_block(const CgConv *s, int lanes); // of them from output vector to vector
 // The whole kernel: row() computes a row of the convolution of an image for a group of output
 // vectors, and writes it to `to`.

@@ -2,7 +2,10 @@
 // float, bytes in i32. Networks are f32, or bytes in blocks, for which there are faster kernels;
 // this is what is left when a graph asks for other types.
 #include "codegen/build/eltwise.h"
+#include "codegen/build/nd.h"
 #include "codegen/conv/conv.h"
+
+#include <string.h>
 
 // Row-major index of (a, b, c, d), whose last three dims have these sizes.
 static CgVal index_of(CgFn *f, CgVal a, CgVal b, int64_t nb, CgVal c, int64_t nc, CgVal d,
@@ -47,6 +50,26 @@ static void emit_products(CgFn *f, const CgConv *s, const CgVal *out, CgVal firs
     cg_end(f, &c);
 }
 
+typedef struct Element {
+    const CgConv *s;
+    CgVal at[4]; // image, channel, row, column
+} Element;
+
+// Whatever broadcasts to the result.
+static CgVal load_operand(void *ctx, CgFn *f, int k) {
+    const Element *e = ctx;
+    const CgOperand *in = &e->s->then.in[k];
+    CgTensor y;
+    IrDim stride[CG_ND_RANK];
+    memset(&y, 0, sizeof y);
+    y.rank = 4;
+    cg_nd_broadcast(&y, &in->t, stride);
+    CgVal at = cg_i64(f, 0);
+    for (int i = 0; i < y.rank; i++)
+        at = cg_iadd(f, at, cg_stride(f, e->at[i], stride[i]));
+    return cg_elem_load(f, (IrDtype)in->dtype, f->arg[e->s->then.first_arg + k], at);
+}
+
 bool cg_conv_fits_elements(const CgConv *s, int lanes) {
     (void)s;
     (void)lanes;
@@ -55,20 +78,22 @@ bool cg_conv_fits_elements(const CgConv *s, int lanes) {
 
 void cg_conv_emit_elements(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    IrDtype y = (IrDtype)s->y_dtype; // and of the bias
-    LLVMTypeRef type = cg_elem_type(f, (IrDtype)s->sum);
-    CgVal acc = cg_slot(f, type), lo, hi, out[4], rest;
+    IrDtype sum = (IrDtype)s->sum, own = ir_dtype_is_float(sum) ? (IrDtype)s->dtype : sum;
+    LLVMTypeRef type = cg_elem_type(f, sum);
+    CgVal acc = cg_slot(f, type), lo, hi, rest;
+    Element e = {.s = s};
     CgLoop loop;
     LLVMSetAlignment(acc, 8);
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)s->O * s->OH * s->OW), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
-    cg_divmod(f, loop.iv, cg_i64(f, s->OW), &rest, &out[3]);
-    cg_divmod(f, rest, cg_i64(f, s->OH), &rest, &out[2]);
-    cg_divmod(f, rest, cg_i64(f, s->O), &out[0], &out[1]);
-    CgVal first = cg_imulc(f, cg_idivc(f, out[1], s->O / s->group), s->C / s->group);
-    cg_store(f, s->bias ? cg_elem_load(f, y, f->arg[CG_CONV_BIAS], out[1]) : LLVMConstNull(type),
-             acc, 8);
-    emit_products(f, s, out, first, acc);
-    cg_elem_store(f, y, cg_load(f, type, acc, 8), f->arg[CG_CONV_Y], loop.iv);
+    cg_divmod(f, loop.iv, cg_i64(f, s->OW), &rest, &e.at[3]);
+    cg_divmod(f, rest, cg_i64(f, s->OH), &rest, &e.at[2]);
+    cg_divmod(f, rest, cg_i64(f, s->O), &e.at[0], &e.at[1]);
+    CgVal first = cg_imulc(f, cg_idivc(f, e.at[1], s->O / s->group), s->C / s->group);
+    CgVal bias = s->bias ? cg_elem_load(f, own, f->arg[CG_CONV_BIAS], e.at[1]) : NULL;
+    cg_store(f, bias ? bias : LLVMConstNull(type), acc, 8);
+    emit_products(f, s, e.at, first, acc);
+    CgVal y = cg_body_emit(f, &s->then, cg_load(f, type, acc, 8), load_operand, &e);
+    cg_elem_store(f, (IrDtype)s->y_dtype, y, f->arg[CG_CONV_Y], loop.iv);
     cg_end(f, &loop);
 }

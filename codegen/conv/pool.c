@@ -5,30 +5,30 @@
 // A thread takes a contiguous piece of the pooled rows in the order images, groups of output
 // vectors, rows, and goes through it in chunks of a few rows. What a chunk reads of the convolution
 // is computed to the thread's scratch
-//   scratch  [output vector of the group][row][column][lanes]
+//   scratch  [output vector of the group][row][column][lanes], as the result is stored,
 // and pooled from there, so the convolution's result never goes to memory. Rows that the next chunk
 // reads too move to the front; only where two threads meet both compute them.
 #include "codegen/conv/conv.h"
 #include "codegen/nn/pool.h"
 #include <string.h>
 
-static int64_t row_floats(const CgConv *s, int lanes) {
+static int64_t row_elems(const CgConv *s, int lanes) {
     return (int64_t)s->OW * lanes;
 }
 
 // The rows of a chunk, all vectors of a group, are a budget's.
 void cg_conv_pool_init(CgConv *s, const IrMachine *m, int lanes) {
-    int64_t row = row_floats(s, lanes) * s->tile.vecs * (int64_t)sizeof(float);
+    int64_t row = row_elems(s, lanes) * s->tile.vecs * ir_dtype_bytes((IrDtype)s->y_dtype);
     int64_t fit = (ir_budget(m, IR_L2_BAND) / row - s->pool.kh) / s->pool.sh + 1;
     s->pool.chunk = (int32_t)(fit < 1 ? 1 : fit > s->pool.OH ? s->pool.OH : fit);
 }
 
 int64_t cg_conv_pool_block(const CgConv *s, int lanes) {
     int rows = (s->pool.chunk - 1) * s->pool.sh + s->pool.kh;
-    return rows * row_floats(s, lanes);
+    return rows * row_elems(s, lanes);
 }
 
-int64_t cg_conv_pool_floats(const CgConv *s, int lanes) {
+int64_t cg_conv_pool_elems(const CgConv *s, int lanes) {
     return cg_conv_oc(s, lanes).cut.size * cg_conv_pool_block(s, lanes);
 }
 
@@ -55,6 +55,7 @@ static CgPool read_pool(const CgConv *s) {
     pool.dh = pool.dw = 1;
     pool.pt = p->pt, pool.pl = p->pl;
     pool.max = 1;
+    pool.x.dtype = pool.y.dtype = pool.own = s->y_dtype;
     return pool;
 }
 
@@ -72,21 +73,23 @@ static CgVal last_row(Pooled *p, CgVal at) {
 
 // Where row `row` of the group's first vector lies in the scratch that begins with row `first`.
 static CgVal scratch_row(Pooled *p, CgVal row, CgVal first) {
-    CgVal at = cg_imulc(p->f, cg_isub(p->f, row, first), row_floats(p->s, p->f->lanes));
-    return cg_fat(p->f, p->f->scratch, at);
+    CgVal at = cg_imulc(p->f, cg_isub(p->f, row, first), row_elems(p->s, p->f->lanes));
+    return cg_conv_y(p->f, p->s, p->f->scratch, at);
 }
 
 // Rows [first, done), which the chunk before left behind its row `was`, to the front.
 static void keep_rows(Pooled *p, CgVal was, CgVal first, CgVal done) {
     CgFn *f = p->f;
     CgLoop vector, at;
-    CgVal floats = cg_imulc(f, cg_isub(f, done, first), row_floats(p->s, f->lanes));
+    CgVal elems = cg_imulc(f, cg_isub(f, done, first), row_elems(p->s, f->lanes));
     CgVal from = scratch_row(p, first, was);
     cg_for(f, &vector, cg_i64(f, 0), p->vectors, 1);
     CgVal block = cg_imulc(f, vector.iv, cg_conv_pool_block(p->s, f->lanes));
-    cg_for(f, &at, cg_i64(f, 0), floats, f->lanes);
+    cg_for(f, &at, cg_i64(f, 0), elems, f->lanes);
     CgVal to = cg_iadd(f, block, at.iv);
-    cg_store_v(f, cg_load_v(f, cg_fat(f, from, to)), cg_fat(f, f->scratch, to));
+    IrDtype t = cg_elem_bits((IrDtype)p->s->y_dtype);
+    CgVal x = cg_elem_load_n(f, t, cg_elem_at(f, t, from, to), NULL);
+    cg_elem_store_n(f, t, x, cg_elem_at(f, t, f->scratch, to), NULL);
     cg_end(f, &at);
     cg_end(f, &vector);
 }
@@ -96,13 +99,14 @@ static void pool_rows(Pooled *p, CgVal lo, CgVal hi, CgVal first) {
     CgFn *f = p->f;
     const CgConvPool *w = &p->s->pool;
     CgLoop vector, row;
-    CgVal y = cg_fat(f, f->arg[CG_CONV_Y], cg_imulc(f, p->n, p->s->y_image));
+    CgVal y = cg_conv_y(f, p->s, f->arg[CG_CONV_Y], cg_imulc(f, p->n, p->s->y_image));
     cg_for(f, &vector, cg_i64(f, 0), p->vectors, 1);
-    CgVal in = cg_fat(f, f->scratch, cg_imulc(f, vector.iv, cg_conv_pool_block(p->s, f->lanes)));
+    CgVal in = cg_imulc(f, vector.iv, cg_conv_pool_block(p->s, f->lanes));
+    in = cg_conv_y(f, p->s, f->scratch, in);
     CgVal rows = cg_imulc(f, cg_iadd(f, p->ocb, vector.iv), w->OH);
     cg_for(f, &row, lo, hi, 1);
     CgVal at = cg_imulc(f, cg_iadd(f, rows, row.iv), (int64_t)w->OW * f->lanes);
-    cg_pool_row(f, &p->pool, in, first, cg_fat(f, y, at), row.iv);
+    cg_pool_row(f, &p->pool, in, first, cg_conv_y(f, p->s, y, at), row.iv);
     cg_end(f, &row);
     cg_end(f, &vector);
 }

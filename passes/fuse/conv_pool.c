@@ -9,22 +9,34 @@
 //
 // The stems of most networks. The convolution's rows are pooled while they are in L1 or L2, and its
 // result, the largest tensor of the network, is never written. Conditions:
-//   - the schedule chose the direct kernel with tiles of one row; no
-//     prologue, no operands of an epilogue;
+//   - the schedule chose a direct kernel with tiles of one row; no prologue, no operands of an
+//     epilogue but constants per channel;
 //   - the pool has no dilation and no epilogue, and its windows do not skip input;
 //   - below -O3, the convolution's result of one image does not stay in L2, while x does: each
-//   group of output
-//     vectors reads it again.
+//     group of output vectors reads it again.
 
 #include "ir/conv.h"
 #include "passes/util.h"
 
 enum { MAX_WINDOW = 3 };
 
+// Its epilogue reads constants alone, one element or one per channel.
+static bool reads_constants(const IrNode *n) {
+    for (int i = 3; i < n->n_in; i++) {
+        const IrValue *v = ir_in(n, i);
+        const IrDim *d = v->type.shape.dim;
+        bool channels = v->type.shape.rank == 4 && ir_dim_is(d[2], 1) && ir_dim_is(d[3], 1);
+        if (!v->konst || !(channels || ir_const_is_scalar(v))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // The schedule chose an algorithm that takes a pool, with tiles of one row.
 static bool takes_pool(const IrNode *n) {
     IrConvAlgo algo;
-    return n->op == IR_OP_CONV && n->n_in <= 3 && !ir_body(n, IR_ATTR_PRE).n &&
+    return n->op == IR_OP_CONV && reads_constants(n) && !ir_body(n, IR_ATTR_PRE).n &&
            !ir_attr(n, IR_ATTR_POOL) && ir_conv_algo(n, &algo) &&
            ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_POOL && ir_conv_tile(n).rows == 1;
 }
@@ -41,9 +53,10 @@ static bool is_plain_pool(const IrNode *n) {
 static bool pays(const PassContext *ctx, const IrNode *conv) {
     IrConv c = ir_conv(conv);
     const IrMachine *m = ctx->opt->machine;
+    double in = ir_dtype_bytes(c.dtype), out = ir_dtype_bytes(conv->out[0]->type.dtype);
     return ctx->opt->opt_level > 2 ||
-           (4.0 * (double)(c.O * c.OH * c.OW) > (double)ir_budget(m, IR_L2_IMAGE) &&
-            4.0 * (double)(c.C * c.H * c.W) <= (double)ir_budget(m, IR_L2_MOST));
+           (out * (double)(c.O * c.OH * c.OW) > (double)ir_budget(m, IR_L2_IMAGE) &&
+            in * (double)(c.C * c.H * c.W) <= (double)ir_budget(m, IR_L2_MOST));
 }
 
 // The convolution takes the pool's place, and its result.

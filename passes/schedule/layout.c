@@ -37,11 +37,12 @@ typedef bool (*LayoutRule)(PassLayout *, IrNode *);
 // ---------------------------------------------------------------- rules
 // Each returns true when the result is blocked, after making the operands fit.
 
-// Is there a convolution of this type on blocks?
-static bool has_blocked_conv(IrDtype t) {
+// Is there an algorithm for n on blocks?
+static bool has_blocked_conv(const PassLayout *l, const IrNode *n) {
+    IrConv c = ir_conv(n);
+    c.x_block = c.y_block = l->block;
     for (int i = 0; i < IR_CONV_ALGO_COUNT; i++) {
-        const IrConvAlgoInfo *info = ir_conv_algo_info((IrConvAlgo)i);
-        if (info->types >> t & 1 && !(info->flags & IR_CONV_FLAG_PLAIN)) {
+        if (ir_conv_serves((IrConvAlgo)i, &c)) {
             return true;
         }
     }
@@ -56,7 +57,7 @@ static int few_channels_block(const IrType *x) {
 static bool layout_conv(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
     if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&n->out[0]->type) ||
-        !pass_layout_fits_from(n, 3) || !has_blocked_conv(x->type.dtype)) {
+        !pass_layout_fits_from(n, 3) || !has_blocked_conv(l, n)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];
