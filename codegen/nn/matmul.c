@@ -1,6 +1,6 @@
 // matmul: y[batch.., r, m] = sum over k of a[batch.., r, k] * b[batch.., k, m], with bias and
 // epilogue: which kernel, and how the operands lie. matmul_panels.c and matmul_elements.c are the
-// kernels.
+// kernels, matmul_pack.c puts constant factors in order.
 #include "codegen/nn/matmul.h"
 #include "codegen/build/nd.h"
 #include <string.h>
@@ -38,37 +38,6 @@ static Factor read_factor(const IrNode *n, int operand, bool trans) {
     x.stride[y.rank - 2] = operand == 0 ? x.other_stride : ir_dim(0);
     x.stride[y.rank - 1] = operand == 0 ? ir_dim(0) : x.other_stride;
     return x;
-}
-
-// Most blocks of columns of a panel on any machine: packed weights are padded for it.
-static int64_t most_vectors(int64_t columns) {
-    int64_t blocks = (columns + IR_BLOCK - 1) / IR_BLOCK;
-    return blocks < CG_MATMUL_VECTORS ? blocks : CG_MATMUL_VECTORS;
-}
-
-// [M/16][K][16], in whole panels of the most vectors, padded with zeros.
-static int64_t pack_columns(CgProgram *p, const IrValue *b, const Factor *x, int64_t k, int64_t m) {
-    int64_t width = most_vectors(m) * IR_BLOCK, padded = (m + width - 1) / width * width, offset;
-    bool fresh;
-    char *key =
-        ir_sprintf(cg_arena(p), "columns%lld:%p", (long long)x->k_stride.c, (void *)b->konst);
-    float *to = cg_pack(p, key, (size_t)(padded * k) * sizeof *to, &offset, &fresh);
-    const float *from = fresh && to ? ir_const_data(cg_ir(p), b->konst) : NULL;
-    if (!from) {
-        return offset;
-    }
-#pragma omp parallel for
-    for (int64_t first = 0; first < m; first += IR_BLOCK) {
-        int64_t n = m - first < IR_BLOCK ? m - first : IR_BLOCK;
-        for (int64_t i = 0; i < k; i++) {
-            float *row = to + first * k + i * IR_BLOCK;
-            const float *src = from + i * x->k_stride.c + first * x->other_stride.c;
-            for (int64_t j = 0; j < n; j++) {
-                row[j] = src[j * x->other_stride.c];
-            }
-        }
-    }
-    return offset;
 }
 
 // The rows' space (batch dims and rows, merged where they can be) with the panels in front.
@@ -155,14 +124,16 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
 }
 
 // Rows of a tile whose accumulators registers hold, next to a row of b and a factor
-static int rows_that_fit(const IrMachine *m, int vectors) {
-    int panel = vectors * ir_parts(m), rows = (m->vector_registers - panel - 1) / panel;
+static int rows_that_fit(const CgMatmul *s, const IrMachine *m, int vectors) {
+    IrDot dot = ir_dot(m, (IrDtype)s->dtype);
+    int panel = vectors * ir_parts(m), others = panel * dot.w + dot.x + dot.spare;
+    int rows = (m->vector_registers - others) / panel;
     return rows < 1 ? 1 : rows < CG_MATMUL_ROWS ? rows : CG_MATMUL_ROWS;
 }
 
 static int choose_vectors(const CgMatmul *s, const IrMachine *m) {
-    bool fits = rows_that_fit(m, CG_MATMUL_VECTORS) == CG_MATMUL_ROWS;
-    return fits ? (int)most_vectors(s->columns) : 1;
+    bool fits = rows_that_fit(s, m, CG_MATMUL_VECTORS) == CG_MATMUL_ROWS;
+    return fits ? (int)cg_matmul_most_vectors(s->columns) : 1;
 }
 
 // A panel that the second level cache does not hold costs as much again for every tile of rows that
@@ -171,7 +142,7 @@ static int choose_rows(const CgMatmul *s, const IrMachine *m, int64_t width) {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
     bool tall = s->packed && s->vectors > 1 && s->k.c * width * 4 > ir_budget(m, IR_L2_MOST) &&
                 (rows.n || rows.c > CG_MATMUL_ROWS);
-    return tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(m, s->vectors);
+    return tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(s, m, s->vectors);
 }
 
 // Images whose means are made at a time. Weights that stay in L2 are read again for each part of
@@ -186,19 +157,49 @@ static int choose_images(const CgMatmul *s, const IrMachine *m, int lanes) {
     return most > MANY ? MANY : most < FEW ? FEW : (int)most;
 }
 
+static CgMatmulColumns read_columns(const CgMatmul *s, const IrValue *v, const Factor *b) {
+    return (CgMatmulColumns){.konst = v->konst,
+                             .words = s->k.c,
+                             .m = s->columns,
+                             .k_stride = b->k_stride.c,
+                             .m_stride = b->other_stride.c,
+                             .word = ir_word((IrDtype)s->dtype)};
+}
+
+// Are products made of words of bytes? a's rows are runs of whole words, b is constant.
+static bool has_dots(const IrNode *n, const CgMatmul *s, const Factor *a, const Factor *b,
+                     int n_args) {
+    return s->dtype == IR_U8 && s->b_dtype == IR_I8 && ir_in(n, 1)->konst && b->t.rank == 2 &&
+           ir_dim_is(a->k_stride, 1) && a->k_size.n == 0 && a->k_size.c > 0 &&
+           a->k_size.c % ir_word(IR_U8) == 0 && n_args < CG_MAX_ARGS && s->nd.n < CG_ND_OPERANDS;
+}
+
+// k in words; the table of the zero point.
+static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int *n_args,
+                     CgArg *args) {
+    IrDim stride[CG_ND_RANK] = {{0, 0}};
+    s->k = ir_dim(s->k.c / ir_word(IR_U8));
+    s->a_k = ir_dim(1);
+    if (s->zero) {
+        CgMatmulColumns columns = read_columns(s, ir_in(n, 1), b);
+        args[(*n_args)++] = cg_packed(cg_matmul_pack_zero(p, &columns, s->zero));
+        stride[s->nd.rank - 1] = ir_dim(1);
+        cg_nd_add(&s->nd, stride, ir_dim(0));
+    }
+}
+
 static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int n_args,
                          CgArg *args) {
     const CgTarget *target = cg_target(p);
-    CgTensor y = cg_tensor(n->out[0]);
     const IrValue *bv = ir_in(n, 1);
-    s->columns = y.dim[y.rank - 1].c;
     s->vectors = choose_vectors(s, &target->machine);
     int64_t width = (int64_t)s->vectors * IR_BLOCK;
     s->packed = bv->konst && b->t.rank == 2;
     make_panels(s, width,
                 s->packed ? ir_dim(s->k.c * width) : cg_nd_mul(b->other_stride, ir_dim(width)));
     if (s->packed) {
-        args[CG_MATMUL_B] = cg_packed(pack_columns(p, bv, b, s->k.c, s->columns));
+        CgMatmulColumns columns = read_columns(s, bv, b);
+        args[CG_MATMUL_B] = cg_packed(cg_matmul_pack(p, &columns));
         s->b_k = ir_dim(IR_BLOCK);
         s->col[CG_MATMUL_B] = ir_dim(1);
     }
@@ -217,10 +218,11 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     int kernel = cg_kernel(p, "matmul", mean ? cg_matmul_emit_means : cg_matmul_emit_panels, s,
                            sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args,
-            mean        ? "mean, matmul"
-            : s->packed ? "matmul packed"
-                        : "matmul",
-            count_flops(n, s->k));
+            mean                 ? "mean, matmul"
+            : s->dtype != IR_F32 ? "matmul int8"
+            : s->packed          ? "matmul packed"
+                                 : "matmul",
+            count_flops(n, cg_nd_mul(s->k, ir_dim(ir_word((IrDtype)s->dtype)))));
 }
 
 // False after reporting NYI.
@@ -253,7 +255,12 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
         s.mean = cg_mean(&x);
     }
     const IrShape *shape = &n->out[0]->type.shape;
-    if (s.dtype == IR_F32 && shape->dim[shape->rank - 1].n == 0) {
+    bool dots = has_dots(n, &s, &a, &b, n_args);
+    if ((s.dtype == IR_F32 || dots) && shape->dim[shape->rank - 1].n == 0) {
+        s.columns = shape->dim[shape->rank - 1].c;
+        if (dots) {
+            use_dots(p, n, &s, &b, &n_args, args);
+        }
         lower_panels(p, n, &s, &b, n_args, args);
         return;
     }

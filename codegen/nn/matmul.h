@@ -9,6 +9,9 @@ enum { CG_MATMUL_ROWS = 6, CG_MATMUL_TALL_ROWS = 8, CG_MATMUL_VECTORS = 4, CG_MA
 // Operands of the space. COLUMN has no memory: its offset is the panel's first column.
 enum { CG_MATMUL_Y, CG_MATMUL_A, CG_MATMUL_B, CG_MATMUL_COLUMN, CG_MATMUL_EXTRA };
 
+// Panels multiply words, 4 bytes along k (codegen/build/dot.h): k and the strides along it count
+// words there. With a zero point the last operand is a table, per column: what sums of a - zero
+// have less than those of a.
 typedef struct CgMatmul {
     CgNd nd;                   // panels, batch dims, rows
     IrDim k, a_k, b_k;         // size, strides along it
@@ -20,6 +23,18 @@ typedef struct CgMatmul {
     CgMean mean;
     CgBody then;
 } CgMatmul;
+
+// A constant b: [words * word][m], strides in elements.
+typedef struct CgMatmulColumns {
+    IrConst *konst;
+    int64_t words, m, k_stride, m_stride;
+    int word; // elements to a word
+} CgMatmulColumns;
+// Most blocks of columns of a panel on any machine: packed weights are padded for it.
+int64_t cg_matmul_most_vectors(int64_t columns);
+int64_t cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b); // offset in the weights
+// i32 per column: -zero times the sum of the column, of s8.
+int64_t cg_matmul_pack_zero(CgProgram *p, const CgMatmulColumns *b, int64_t zero);
 
 // Floats of the scratch that the totals of long sums take; means lie behind them.
 int64_t cg_matmul_totals(int lanes);

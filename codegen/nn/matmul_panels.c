@@ -1,11 +1,14 @@
 // matmul in panels: columns go in panels of W = vectors * lanes, rows in register tiles of up to
-// CG_MATMUL_ROWS, over the whole reduction. A constant b is packed at compile time into
-// [M/lanes][K][lanes], whatever W is, so that a thread streams its own panels once: at batch 1 the
-// product runs at the speed of memory. Other operands are read where they are, by strides.
+// CG_MATMUL_ROWS, over the whole reduction. A constant b is packed at compile time (matmul_pack.c),
+// whatever W is, so that a thread streams its own panels once: at batch 1 the product runs at the
+// speed of memory. Other operands are read where they are, by strides. Of u8 by constant s8 a word
+// of 4 products takes the place of an f32, and sums are i32; else the kernel is the same.
 //
 // With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
 // makes those of up to `images` images in its scratch, then runs its panels over them; threads that
 // share these panels each make them.
+#include "codegen/build/dot.h"
+#include "codegen/build/eltwise.h"
 #include "codegen/nn/matmul.h"
 
 int64_t cg_matmul_totals(int lanes) {
@@ -57,7 +60,8 @@ static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
     const CgMatmul *s = t->spec;
     CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = t->count[v];
     if (s->packed)
-        return cg_load_v(f, cg_fatc(f, p, v * s->k.c * f->lanes));
+        return cg_load(f, cg_dot_words(f, (IrDtype)s->dtype), cg_fatc(f, p, v * s->k.c * f->lanes),
+                       4);
     if (n && !ir_dim_is(s->col[CG_MATMUL_B],
                         1)) { // elements: even a vector behind the columns reads one
         at = cg_imin(f, at, cg_isub(f, cg_i64(f, s->columns - 1), t->off[CG_MATMUL_COLUMN]));
@@ -68,20 +72,22 @@ static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
 }
 
 bool cg_matmul_is_long(const CgMatmul *s) {
-    return s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
+    return s->dtype == IR_F32 && s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
 }
 
 static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,
                           CgVal *acc) {
     const CgMatmul *s = t->spec;
-    CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k)), x[CG_MATMUL_VECTORS];
+    IrDtype type = (IrDtype)s->dtype;
+    CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k));
+    CgDot w[CG_MATMUL_VECTORS];
     for (int v = t->first; v < t->end; v++) {
-        x[v] = load_b(f, t, pb, v);
+        w[v] = cg_dot_w(f, type, load_b(f, t, pb, v));
     }
     for (int i = 0; i < t->rows; i++) {
-        CgVal w = cg_load_splat(f, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
+        CgDot x = cg_dot_load_x(f, type, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
         for (int v = t->first; v < t->end; v++, acc++) {
-            *acc = cg_fma(f, w, x[v], *acc);
+            *acc = cg_dot(f, type, x, w[v], *acc);
         }
     }
 }
@@ -94,7 +100,7 @@ static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgV
     CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
     CgLoop loop;
     for (int i = 0; i < n; i++) {
-        acc[i] = cg_v(f, 0);
+        acc[i] = cg_elem_splat(f, (IrDtype)t->spec->own, 0);
     }
     cg_for_carry(f, &loop, lo, main, unroll, n, acc);
     for (int u = 0; u < unroll; u++) {
@@ -114,7 +120,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
     int n = t->rows * (t->end - t->first);
     CgVal a[CG_MATMUL_TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     for (int i = 0; i < t->rows; i++) {
-        a[i] = row_at(f, t, IR_F32, CG_MATMUL_A, CG_MATMUL_A, i);
+        a[i] = row_at(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
     }
     if (!cg_matmul_is_long(s)) {
         emit_run(f, t, a, zero, size, n, acc);
@@ -136,16 +142,24 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
     }
 }
 
+// A sum with the operand `k` behind the column's added.
+static CgVal add_extra(CgFn *f, const MatmulTile *t, int k, CgVal sum) {
+    IrDtype own = (IrDtype)t->spec->own;
+    int operand = CG_MATMUL_EXTRA + k;
+    CgVal x[] = {sum, load_extra(f, t, own, operand, operand - 1)};
+    return cg_eltwise(f, own, IR_OP_ADD, x, NULL);
+}
+
 static void emit_tile(CgFn *f, MatmulTile *t) {
     const CgMatmul *s = t->spec;
-    IrDtype own = (IrDtype)s->own, type = (IrDtype)s->y_dtype;
+    IrDtype type = (IrDtype)s->y_dtype;
     CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = t->first; t->v < t->end; t->v++) {
             CgVal y = *sum++;
-            y = s->bias ? cg_fadd(f, y, load_extra(f, t, own, CG_MATMUL_EXTRA, CG_MATMUL_EXTRA - 1))
-                        : y;
+            y = s->zero ? add_extra(f, t, s->bias + s->then.n_in, y) : y;
+            y = s->bias ? add_extra(f, t, 0, y) : y;
             y = cg_body_emit(f, &s->then, y, load_then, t);
             CgVal to = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
             CgVal row = row_at(f, t, type, CG_MATMUL_Y, CG_MATMUL_Y, t->i);

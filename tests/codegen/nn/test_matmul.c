@@ -83,8 +83,7 @@ static const char *const others[] = {
     "const %w: f32[5,8] = rand(1)\nin %x: f32[7,8,3,3]\n%p = max_pool %x {kernel=[2,2]}\n"
     "%m = reduce_mean %p {axes=[2,3], keepdims=0}\n%y = matmul %m, %w {trans_b=1}\nout %y",
     "in %x: f64[N,7]\nin %z: f64[7,9]\n%y = matmul %x, %z\nout %y",
-    "in %x: i32[N,7]\nin %z: i32[7,9]\n%y = matmul %x, %z\nout %y",
-    NULL};
+    "in %x: i32[N,7]\nin %z: i32[7,9]\n%y = matmul %x, %z\nout %y", NULL};
 
 static void other_forms(void) {
     CHECK_INT_EQ(case_check_all(others, 4e-6, false), 0);
@@ -137,7 +136,60 @@ static void pooled_operands(void) {
     }
 }
 
+// ---------------------------------------------------------------- bytes
+
+static const struct {
+    int rows, K, M, zero; // rows: of an image
+} bytes[] = {
+    {1, 4, 1, 0},       {1, 64, 10, 3},    {1, 1280, 100, 128}, {7, 32, 16, 255},
+    {197, 96, 70, 99},  {5, 260, 129, 17}, {13, 12, 64, 0},     {3, 30, 20, 7}, // no whole words
+    {1, 4100, 33, 255},
+};
+enum { BYTES = sizeof bytes / sizeof *bytes };
+
+// Over the whole range of both factors, plain sums and behind an epilogue that quantises.
+#define BYTES_TEXT                                                                                 \
+    "in %%i: u8[N,%1$d,%2$d]\nconst %%q: i8[%5$s] = rand(1)\nconst %%a: f32[] = splat(17)\n"       \
+    "const %%b: f32[] = splat(16)\n"                                                               \
+    "%%x = map %%i, %%a {body=[cast(0, to=f32), mul(s0, 1), cast(s1, to=u8)]}\n"                   \
+    "%%w = map %%q, %%b {body=[cast(0, to=f32), mul(s0, 1), cast(s1, to=i8)]}\n"                   \
+    "const %%s: f32[%3$d] = rand(2)\nin %%c: i32[%6$s]\nin %%r: u8[N,%1$d,%3$d]\n"                 \
+    "%%p = matmul %%x, %%w {zero=%4$d, trans_b=%7$d}\n%%z = matmul %%x, %%w, %%c {trans_b=%7$d}\n" \
+    "%%y = matmul %%x, %%w, %%c, %%s, %%r {zero=%4$d, trans_b=%7$d, then=[cast(acc, to=f32), "     \
+    "mul(s0, 3), cast(4, to=f32), add(s1, s2), round(s3), clip(s4, min=0, max=255), "              \
+    "cast(s5, to=u8)]}\nout %%p\nout %%z\nout %%y"
+
+static int count_dots(const IrGraph *g) {
+    int n = 0;
+    for (const IrNode *i = g->first; i; i = i->next) {
+        n += i->op == IR_OP_MATMUL && ir_in(i, 1)->konst;
+    }
+    return n;
+}
+
+static void products_of_bytes(void) {
+    static const CaseTarget targets[] = {
+        {"native", 2}, {"x86-64-v4", 2}, {"x86-64-v3", 2}, {"generic", 0}};
+    for (int t = 0; t < 4; t++) {
+        Rig *r = rig_new(targets[t].mcpu, targets[t].opt_level);
+        for (int k = 0; k < BYTES; k++) {
+            char w[32], c[32];
+            int K = bytes[k].K, M = bytes[k].M, trans = k % 2;
+            snprintf(w, sizeof w, "%d,%d", trans ? M : K, trans ? K : M);
+            snprintf(c, sizeof c, k % 3 ? "%d" : "%d,1", k % 3 ? M : bytes[k].rows);
+            case_add(r, k, BYTES_TEXT, bytes[k].rows, K, M, bytes[k].zero, w, c, trans);
+        }
+        RigRuns runs = {.N = {1, 3, 0}, .n = 3, .threads = {1, 2, 3}, .n_threads = 3};
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        if (rig_graph(r)) {
+            CHECK_INT_EQ(count_dots(rig_graph(r)), 3 * BYTES);
+        }
+        rig_free(r);
+    }
+}
+
 int main(void) {
+    CHECK_RUN(products_of_bytes);
     CHECK_RUN(classifiers);
     CHECK_RUN(runtime_operands);
     CHECK_RUN(other_forms);
