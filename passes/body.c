@@ -1,6 +1,7 @@
 // Building bodies: see body.h.
 
 #include "passes/body.h"
+#include <math.h>
 
 // The argument that stands for v in a step; false when there is no room for one more operand.
 static bool find_arg(PassBody *b, IrValue *v, int *arg) {
@@ -104,4 +105,67 @@ void pass_body_remove_nodes(PassBody *b) {
             ir_remove_node(b->node[i]);
         }
     }
+}
+
+// ---------------------------------------------------------------- casts to bytes and back
+
+// Argument `arg` is whole numbers, as far as a few steps tell.
+static bool is_whole(PassContext *ctx, const PassBody *b, int arg, int depth) {
+    double x;
+    if (arg >= 0) {
+        return arg != IR_ACC && pass_scalar(ctx, b->in[arg], &x) && x == nearbyint(x);
+    }
+    const IrStep *s = &b->step[-1 - arg];
+    bool sum = s->op == IR_OP_ADD || s->op == IR_OP_SUB;
+    return s->op == IR_OP_ROUND || (sum && depth > 0 && is_whole(ctx, b, s->arg[0], depth - 1) &&
+                                    is_whole(ctx, b, s->arg[1], depth - 1));
+}
+
+static const IrStep *step_of(const PassBody *b, int arg, IrOp op) {
+    return arg < 0 && b->step[-1 - arg].op == op ? &b->step[-1 - arg] : NULL;
+}
+
+// The step whose result is that of s: before it became bytes, where s is a cast back; else s.
+static int skip_bytes(PassContext *ctx, const PassBody *b, int s) {
+    const IrStep *back = &b->step[s];
+    const IrStep *to = back->op == IR_OP_CAST ? step_of(b, back->arg[0], IR_OP_CAST) : NULL;
+    const IrStep *clip = to ? step_of(b, to->arg[0], IR_OP_CLIP) : NULL;
+    if (!clip || back->p[0] != IR_F32 || (to->p[0] != IR_U8 && to->p[0] != IR_I8)) {
+        return s;
+    }
+    IrDtype t = (IrDtype)to->p[0];
+    bool within = clip->p[0] >= ir_dtype_lowest(t) && clip->p[1] <= ir_dtype_highest(t) &&
+                  clip->p[0] == nearbyint(clip->p[0]) && clip->p[1] == nearbyint(clip->p[1]);
+    return within && is_whole(ctx, b, clip->arg[0], 2) ? -1 - to->arg[0] : s;
+}
+
+IrBody pass_body_steps(PassContext *ctx, const PassBody *b) {
+    int same[PASS_MAX_STEPS],
+        now[PASS_MAX_STEPS]; // the step whose result is a step's; its new place
+    bool read[PASS_MAX_STEPS] = {false};
+    IrBody y = {0, ir_alloc_array(ctx->scratch, (size_t)b->n + 1, sizeof *y.step)};
+    for (int i = 0; i < b->n; i++) {
+        same[i] = i < b->n - 1 ? skip_bytes(ctx, b, i) : i;
+    }
+    for (int i = b->n - 1; i >= 0; i--) {
+        read[i] = read[i] || i == b->n - 1;
+        for (int k = 0; read[i] && k < ir_op_info(b->step[i].op)->max_in; k++) {
+            int arg = b->step[i].arg[k];
+            if (arg < 0) {
+                read[same[-1 - arg]] = true;
+            }
+        }
+    }
+    for (int i = 0; i < b->n; i++) {
+        if (!read[i]) {
+            continue;
+        }
+        IrStep *s = &y.step[y.n];
+        *s = b->step[i];
+        for (int k = 0; k < ir_op_info(s->op)->max_in; k++) {
+            s->arg[k] = s->arg[k] < 0 ? IR_STEP(now[same[-1 - s->arg[k]]]) : s->arg[k];
+        }
+        now[i] = y.n++;
+    }
+    return y;
 }

@@ -17,10 +17,17 @@ IrNode *pass_def(const IrValue *v, IrOp op) {
     return v && v->def && v->def->op == op ? v->def : NULL;
 }
 
+static bool is_computed_with(IrDtype t) {
+    return t == IR_F32 || t == IR_U8 || t == IR_I8 || t == IR_I32;
+}
+
 bool pass_is_eltwise(const IrNode *n) {
     unsigned flags = ir_op_info(n->op)->flags;
-    if (!(flags & IR_FLAG_E) || (flags & IR_FLAG_B) || n->op == IR_OP_CAST || n->n_out != 1) {
+    if (!(flags & IR_FLAG_E) || (flags & IR_FLAG_B) || n->n_out != 1) {
         return false;
+    }
+    if (n->op == IR_OP_CAST) {
+        return is_computed_with(ir_in(n, 0)->type.dtype) && is_computed_with(n->out[0]->type.dtype);
     }
     for (int i = 0; i < n->n_in; i++) {
         IrValue *v = ir_in(n, i);

@@ -14,7 +14,8 @@ IrValue *pass_rebuild(IrBuilder *b, const IrNode *n, int n_in, IrValue *const *i
 
 // The node that makes v when it is an `op`, else NULL. v may be NULL.
 IrNode *pass_def(const IrValue *v, IrOp op);
-// n maps float32 tensors to a float32 tensor element by element (a step of a body could do it).
+// n maps float32 tensors to a float32 tensor element by element, or casts between that and integers
+// that products have: a step of a body could do it.
 bool pass_is_eltwise(const IrNode *n);
 bool pass_is_reduce(const IrNode *n);
 

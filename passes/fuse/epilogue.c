@@ -11,6 +11,7 @@
 //   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along a matmul's
 //                             last axis; frozen constants are brought into that form
 //   one element               a constant
+//   bytes of its own shape    a quantized residual, which the steps that follow dequantize
 // The node moves down to where the expression ends, below the operands that it now reads. Nodes are
 // taken last first: of two convolutions that are added, the later one adds, and the other is done
 // by then. Pools, which wait for memory already, take what is left.
@@ -18,6 +19,10 @@
 #include "passes/body.h"
 
 enum { MAX_STEPS = 16, MAX_EXTRA = 6 };
+enum {
+    MAX_BYTES_STEPS = 24,
+    MAX_BYTES_EXTRA = 9
+}; // behind products of bytes: requantization is longer
 
 // ---------------------------------------------------------------- operands
 
@@ -25,9 +30,15 @@ static bool is_pool(const IrNode *n) {
     return n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL;
 }
 
+static bool is_bytes(const IrValue *v) {
+    return (v->type.dtype == IR_U8 || v->type.dtype == IR_I8) && !v->konst;
+}
+
 static bool is_anchor(const IrNode *n) {
     return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL || is_pool(n) || pass_is_reduce(n)) &&
-           n->out[0]->type.dtype == IR_F32 && ir_prologue(n) == n->n_in;
+           (n->out[0]->type.dtype == IR_F32 ||
+            (n->out[0]->type.dtype == IR_I32 && is_bytes(ir_in(n, 0)))) &&
+           ir_prologue(n) == n->n_in;
 }
 
 // The axis of n's result along which an operand may hold one element per channel; -1: there is
@@ -57,7 +68,7 @@ static bool is_operand(const IrValue *v, const IrNode *n) {
     const IrShape *result = &n->out[0]->type.shape;
     int axis = channel_axis(n);
     if (v->type.dtype != IR_F32) {
-        return false;
+        return is_bytes(v) && ir_shape_eq(&v->type.shape, result);
     }
     if (ir_const_is_scalar(v) || is_per_channel(v, n)) {
         return true;
@@ -94,9 +105,9 @@ static bool is_step(const PassBody *b, const IrNode *reader, const IrNode *n) {
 // ---------------------------------------------------------------- the expression
 
 // The body as the node has it now; its last result, or IR_ACC, is the node's.
-static void init_body(PassBody *b, const IrNode *n) {
+static void init_body(PassBody *b, const IrNode *n, int max_steps, int max_in) {
     int own = ir_op_info(n->op)->max_in;
-    *b = (PassBody){.max_steps = MAX_STEPS, .max_in = own + MAX_EXTRA, .first_in = own};
+    *b = (PassBody){.max_steps = max_steps, .max_in = max_in, .first_in = own};
     b->n_in = n->n_in > own ? n->n_in : own;
     for (int i = 0; i < n->n_in; i++) {
         b->in[i] = ir_in(n, i);
@@ -132,12 +143,60 @@ static IrNode *next_reader(const PassBody *b, const PassOrder *order) {
     return best;
 }
 
+// The one value beside constants that v is made from, element by element and for nobody else, is
+// stored as bytes: a quantized residual and what dequantizes it.
+static bool comes_from_bytes(const IrValue *v, const IrNode *n, int depth) {
+    const IrNode *def = v->def;
+    if (is_bytes(v)) {
+        return is_operand(v, n);
+    }
+    if (!def || depth == 0 || v->n_uses != 1 || v->is_output || !pass_is_eltwise(def)) {
+        return false;
+    }
+    bool found = false;
+    for (int i = 0; i < def->n_in; i++) {
+        const IrValue *x = ir_in(def, i);
+        bool from = comes_from_bytes(x, n, depth - 1);
+        if (from ? found : !x->konst || !is_operand(x, n)) {
+            return false;
+        }
+        found = found || from;
+    }
+    return found;
+}
+
+// The nodes between those bytes and v become steps.
+static bool add_above(PassBody *b, const IrValue *v) {
+    IrNode *def = v->def;
+    if (v->konst || is_bytes(v)) {
+        return true;
+    }
+    for (int i = 0; i < def->n_in; i++) {
+        if (!add_above(b, ir_in(def, i))) {
+            return false;
+        }
+    }
+    return pass_body_add(b, def);
+}
+
+static bool add_reader(PassBody *b, IrNode *reader, const IrNode *n) {
+    enum { DEPTH = 4 };
+    for (int i = 0; i < reader->n_in; i++) {
+        const IrValue *v = ir_in(reader, i);
+        if (!pass_body_makes(b, v) && !v->konst && !is_bytes(v) && comes_from_bytes(v, n, DEPTH) &&
+            !add_above(b, v)) {
+            return false;
+        }
+    }
+    return pass_body_add(b, reader);
+}
+
 // Takes readers one by one, and keeps the longest prefix of them that only its last result leaves.
 static void grow_body(PassBody *b, const PassOrder *order, const IrNode *n) {
     PassBody trial = *b;
     IrNode *reader;
     while ((reader = next_reader(&trial, order)) && is_step(&trial, reader, n) &&
-           pass_body_add(&trial, reader)) {
+           add_reader(&trial, reader, n)) {
         if (pass_body_is_closed(&trial)) {
             *b = trial;
         }
@@ -146,11 +205,13 @@ static void grow_body(PassBody *b, const PassOrder *order, const IrNode *n) {
 
 static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
     PassBody b;
-    if (n->out[0]->is_output || ir_body(n, IR_ATTR_THEN).n > MAX_STEPS ||
-        n->n_in > ir_op_info(n->op)->max_in + MAX_EXTRA) {
+    bool bytes = is_bytes(ir_in(n, 0));
+    int max_steps = bytes ? MAX_BYTES_STEPS : MAX_STEPS;
+    int max_in = ir_op_info(n->op)->max_in + (bytes ? MAX_BYTES_EXTRA : MAX_EXTRA);
+    if (n->out[0]->is_output || ir_body(n, IR_ATTR_THEN).n > max_steps || n->n_in > max_in) {
         return 0;
     }
-    init_body(&b, n);
+    init_body(&b, n, max_steps, max_in);
     int had = b.n;
     grow_body(&b, order, n);
     if (b.n == had) {
@@ -159,7 +220,7 @@ static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
     IrNode *last = b.node[b.n - 1];
     ir_move_before(n, last);
     pass_set_at(order, n, pass_at(order, last));
-    IrBody then = {b.n, b.step};
+    IrBody then = pass_body_steps(ctx, &b);
     ir_set_attr(n, ir_attr_body(ctx->prog->arena, IR_ATTR_THEN, &then));
     for (int i = ir_op_info(n->op)->max_in; i < b.n_in; i++) {
         ir_set_in(n, i, shape_operand(ctx, n, b.in[i]));
@@ -193,15 +254,28 @@ static int take_bias(PassContext *ctx, IrNode *n) {
     return 1;
 }
 
+// The nodes that take epilogues, in order; they stay while others go.
+static IrNode **find_anchors(PassContext *ctx, IrGraph *g, int *n_anchors) {
+    IrNode **v = ir_alloc_array(ctx->scratch, (size_t)g->n_nodes + 1, sizeof *v);
+    *n_anchors = 0;
+    for (IrNode *n = g->first; n; n = n->next) {
+        if (is_anchor(n)) {
+            v[(*n_anchors)++] = n;
+        }
+    }
+    return v;
+}
+
 PassResult pass_fuse_epilogue(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     PassOrder order = pass_order(ctx, g);
+    int n_anchors;
+    IrNode **anchor = find_anchors(ctx, g, &n_anchors);
     for (int pools = 0; pools <= 1; pools++) {
-        for (IrNode *n = g->last, *prev; n; n = prev) {
-            prev = n->prev;
-            if (is_anchor(n) && is_pool(n) == pools) {
-                r.changes += take_bias(ctx, n);
-                r.changes += fuse_node(ctx, &order, n);
+        for (int i = n_anchors - 1; i >= 0; i--) {
+            if (is_pool(anchor[i]) == pools) {
+                r.changes += take_bias(ctx, anchor[i]);
+                r.changes += fuse_node(ctx, &order, anchor[i]);
             }
         }
     }

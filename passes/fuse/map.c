@@ -88,7 +88,7 @@ static IrNode *fuse_region(PassContext *ctx, const PassOrder *order, IrNode *n) 
     }
     IrBuilder builder = pass_before(n);
     builder.name = pass_body_name(&b, ctx->prog->arena, "");
-    IrBody body = {b.n, b.step};
+    IrBody body = pass_body_steps(ctx, &b);
     IrAttr attr = ir_attr_body(ctx->prog->arena, IR_ATTR_BODY, &body);
     IrValue *out = ir_build(&builder, IR_OP_MAP, b.n_in, b.in, 1, &attr);
     if (!out) {

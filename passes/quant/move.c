@@ -50,7 +50,7 @@ static IrValue **operands_of(PassContext *ctx, const IrNode *n) {
     return in;
 }
 
-// ---------------------------------------------------------------- down and up
+// ---------------------------------------------------------------- down
 
 // The number that n pads with is one of q's.
 static bool pads_with(const IrNode *n, const PassQuant *q, double *value) {
@@ -79,6 +79,65 @@ static bool sink_dequantize(PassContext *ctx, IrNode *n) {
     pass_forward(n, build_like(q, n, rebuild(&b, n, in, value)));
     return true;
 }
+
+// ---------------------------------------------------------------- weights
+
+// A scale or zero point of x as it belongs to transposed x; NULL stays.
+static IrValue *transposed(PassContext *ctx, IrBuilder *b, IrValue *v, IrInts perm) {
+    if (!v || ir_const_is_scalar(v)) {
+        return v;
+    }
+    IrShape full = {.rank = perm.n};
+    for (int i = 0; i < perm.n; i++) {
+        int from = i - (perm.n - v->type.shape.rank);
+        full.dim[i] = from < 0 ? ir_dim(1) : v->type.shape.dim[from];
+    }
+    v = pass_const_reshaped(ctx, b->graph, v, &full);
+    return pass_quant_check(b, ir_build_transpose(b, v, perm.n, perm.v));
+}
+
+// The same of reshaped x, where it varies along axis 0, which stays, at most. False: it does not
+// fit.
+static bool reshaped(PassContext *ctx, IrNode *n, IrValue **v) {
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    if (!*v || ir_const_is_scalar(*v)) {
+        return true;
+    }
+    if (x->rank == 0 || y->rank == 0 || !ir_dim_eq(x->dim[0], y->dim[0]) ||
+        (*v)->type.shape.rank != x->rank || !pass_is_per_axis(*v, x, 0)) {
+        return false;
+    }
+    IrShape s = {.rank = y->rank};
+    for (int i = 0; i < y->rank; i++) {
+        s.dim[i] = i ? ir_dim(1) : y->dim[0];
+    }
+    *v = pass_const_reshaped(ctx, n->graph, *v, &s);
+    return true;
+}
+
+// transpose and reshape of dequantized constants, with a scale for each channel or not.
+static bool sink_weights(PassContext *ctx, IrNode *n) {
+    bool turns = n->op == IR_OP_TRANSPOSE;
+    IrNode *d = turns || n->op == IR_OP_RESHAPE ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    if (!d || !pass_is_frozen(ir_in(d, 0)) || !pass_is_frozen(ir_in(d, 1)) ||
+        (ir_in(d, 2) && !pass_is_frozen(ir_in(d, 2)))) {
+        return false;
+    }
+    IrValue *scale = ir_in(d, 1), *zero = ir_in(d, 2), *x = ir_in(d, 0);
+    if (!turns && (!reshaped(ctx, n, &scale) || !reshaped(ctx, n, &zero))) {
+        return false;
+    }
+    IrBuilder b = pass_before(n);
+    if (turns) {
+        scale = transposed(ctx, &b, scale, ir_ints(n, IR_ATTR_PERM));
+        zero = transposed(ctx, &b, zero, ir_ints(n, IR_ATTR_PERM));
+    }
+    IrValue *in[] = {pass_quant_check(&b, pass_rebuild(&b, n, 1, &x)), scale, zero};
+    pass_forward(n, pass_quant_check(&b, pass_rebuild(&b, d, zero ? 3 : 2, in)));
+    return true;
+}
+
+// ---------------------------------------------------------------- up
 
 static bool lift_quantize(PassContext *ctx, IrNode *q) {
     PassQuant to;
@@ -208,7 +267,7 @@ PassResult pass_quant_move(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        r.changes += sink_dequantize(ctx, n);
+        r.changes += sink_dequantize(ctx, n) || sink_weights(ctx, n);
     }
     for (IrNode *n = g->last, *prev; n; n = prev) {
         prev = n->prev;

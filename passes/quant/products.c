@@ -179,8 +179,7 @@ static bool fits(const Weights *w, const Bias *b, const PassQuant *x) {
 // Numbers of i8 as u8, 128 more.
 static IrValue *to_unsigned(IrBuilder *b, IrValue *q, PassQuant *x) {
     if (x->type == IR_I8) {
-        IrValue *shift = ir_build_scalar(b, IR_I32, 128);
-        q = pass_quant_check(b, ir_build2(b, IR_OP_ADD, pass_quant_cast(b, q, IR_I32), shift));
+        q = pass_quant_with(b, IR_OP_ADD, pass_quant_cast(b, q, IR_F32), 128);
         q = pass_quant_cast(b, q, IR_U8);
         x->type = IR_U8;
         x->zero += 128;
