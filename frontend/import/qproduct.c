@@ -268,8 +268,92 @@ static IrValue *join_scales(FeNode *n, const IrValue *sum, int a, int along_a, i
     return fe_bin(n, IR_OP_MUL, x, read_scale(n, b, along_b, rank));
 }
 
+// ---------------------------------------------------------------- by constant weights
+// These say what they mean, y = quantize(product(dequantize(a), dequantize(b)) + dequantize(bias)),
+// and the pass quant_products makes sums of integers of it.
+
+static bool is_byte_tensor(FeNode *n, int i) {
+    IrType t;
+    return fe_type(n, i, &t) && (t.dtype == IR_I8 || t.dtype == IR_U8);
+}
+
+static bool is_number(FeNode *n, int i) {
+    const IrTensor *t = fe_has(n, i) ? fe_tensor(n, i) : NULL;
+    return !fe_has(n, i) || (t && ir_tensor_elems(t) == 1);
+}
+
+// a is scaled as a whole, b is constant, and so is all that scales them and y, whose scale is input
+// `y`.
+static bool has_constant_weights(FeNode *n, int y) {
+    bool known =
+        !n->fe->opt->to_train && fe_has(n, 4) && is_byte_tensor(n, 0) && is_byte_tensor(n, 3);
+    known = known && is_number(n, 1) && is_number(n, 2) && is_number(n, y) && is_number(n, y + 1);
+    for (int i = 3; i < 6 && known; i++) {
+        known = !fe_has(n, i) || fe_tensor(n, i);
+    }
+    return known && !n->refused;
+}
+
+// Quantized input i, its scale and its zero point behind it, as the numbers that it stands for.
+static IrValue *read_real(FeNode *n, int i, int along) {
+    IrValue *x = fe_operand(n, i);
+    if (n->refused) {
+        return NULL;
+    }
+    int rank = x->type.shape.rank;
+    return fe_dequantize(n, x, read_scale(n, i + 1, along, rank), spread(n, i + 2, along, rank));
+}
+
+// Input i, i32 in units of the product of the scales of inputs 1 and 4; NULL where it is absent.
+static IrValue *read_real_bias(FeNode *n, int i) {
+    const IrTensor *a = fe_tensor(n, 1), *b = fe_tensor(n, 4);
+    IrValue *bias = fe_operand_or_null(n, i);
+    if (n->refused || !bias) {
+        return NULL;
+    }
+    int64_t elems = ir_tensor_elems(b);
+    IrType type = {IR_F32, {elems == 1 ? 0 : 1, {ir_dim(elems)}}, 0};
+    IrTensor unit = ir_tensor_new(n->fe->arena, &type, 1);
+    for (int64_t k = 0; k < elems; k++) {
+        ir_tensor_set(&unit, k, ir_tensor_get(a, 0) * ir_tensor_get(b, k));
+    }
+    return fe_dequantize(n, bias, fe_tensor_const(n, &unit), NULL);
+}
+
+// Output 0: y by the scale at input i and the zero point behind it, single numbers.
+static void quantize_result(FeNode *n, IrValue *y, int i) {
+    IrType zero;
+    if (!n->refused && fe_type(n, i + 1, &zero)) {
+        IrValue *scale = read_scale(n, i, ROWS, 0);
+        fe_out(n, 0, fe_quantize(n, y, scale, spread(n, i + 1, ROWS, 0), zero.dtype));
+    }
+}
+
+static void multiply_real(FeNode *n) {
+    IrValue *a = read_real(n, 0, ROWS);
+    quantize_result(n, fe_matmul(n, a, read_real(n, 3, COLUMNS)), 6);
+}
+
+static void multiply_matrices_real(FeNode *n, bool turn_a, bool turn_b) {
+    IrValue *a = read_real(n, 0, ROWS), *b = read_real(n, 3, turn_b ? ROWS : COLUMNS);
+    IrAttr attrs[] = {ir_attr_i(IR_ATTR_TRANS_A, turn_a), ir_attr_i(IR_ATTR_TRANS_B, turn_b)};
+    IrValue *y = fe_build(n, IR_OP_MATMUL, FE_IN(a, b), 2, attrs), *c = read_real_bias(n, 6);
+    quantize_result(n, c ? fe_bin(n, IR_OP_ADD, y, c) : y, 7);
+}
+
+static void convolve_real(FeNode *n, bool last) {
+    IrValue *x = read_real(n, 0, CHANNELS), *w = read_real(n, 3, FILTERS);
+    x = last ? fe_channels_first(n, x) : x;
+    IrValue *y = fe_conv(n, x, w, read_real_bias(n, 8));
+    quantize_result(n, last ? fe_channels_last(n, y) : y, 6);
+}
+
 // QLinearMatMul-21: a, scale, zero; b, scale, zero; scale and zero of y
 void fe_import_qlinear_matmul(FeNode *n) {
+    if (has_constant_weights(n, 6)) {
+        multiply_real(n);
+        return;
+    }
     Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 3, 5, COLUMNS);
     IrValue *sum = multiply(n, &a, &b);
     requantize(n, sum, join_scales(n, sum, 1, ROWS, 4, COLUMNS), 6, ROWS);
@@ -279,6 +363,10 @@ void fe_import_qlinear_matmul(FeNode *n) {
 // com.microsoft may be NHWC (channels_last), its weights are not.
 void fe_import_qlinear_conv(FeNode *n) {
     bool last = fe_attr_int(n, "channels_last", 0) != 0;
+    if (has_constant_weights(n, 6)) {
+        convolve_real(n, last);
+        return;
+    }
     int channels = last ? COLUMNS : CHANNELS;
     Factor x = read_factor(n, 0, 2, channels), w = read_factor(n, 3, 5, FILTERS);
     x.v = last ? fe_channels_first(n, x.v) : x.v;
@@ -297,6 +385,10 @@ void fe_import_qlinear_conv(FeNode *n) {
 // and zero of y, without which it is f32
 void fe_import_qgemm(FeNode *n) {
     bool turn_a = fe_attr_int(n, "transA", 0) != 0, turn_b = fe_attr_int(n, "transB", 0) != 0;
+    if (has_constant_weights(n, 7) && fe_has(n, 7) && fe_attr_float(n, "alpha", 1) == 1) {
+        multiply_matrices_real(n, turn_a, turn_b);
+        return;
+    }
     Factor a = read_factor(n, 0, 2, turn_a ? COLUMNS : ROWS);
     Factor b = read_factor(n, 3, 5, turn_b ? ROWS : COLUMNS);
     if (!n->refused && (a.v->type.shape.rank != 2 || b.v->type.shape.rank != 2)) {
