@@ -1,0 +1,162 @@
+"""Quantized networks (QDQ) through the compiler: their products run on the integers, and the results are the reference
+evaluator's within one quantum. The forms that quantizers write: activations u8 or s8, zero points of any value, weights
+per tensor or channel, with a bias in int32, in float, or none; residuals, concat, pools, clips, gates, Gemm at the end.
+"""
+import os
+import re
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import script  # noqa: E402
+from script import HONE, ok, temp  # noqa: E402
+
+f = np.float32
+
+
+class Net:
+    """Nodes of a QDQ graph; each method returns the name of a dequantized tensor."""
+
+    def __init__(self, act=np.uint8, weight=np.int8, per_channel=True, bias="int32", seed=1):
+        self.act, self.weight, self.per_channel, self.bias = act, weight, per_channel, bias
+        self.rng, self.nodes, self.inits, self.scale, self.n = np.random.default_rng(seed), [], [], {}, 0
+
+    def const(self, a):
+        self.n += 1
+        self.inits.append(numpy_helper.from_array(np.asarray(a), f"c{self.n}"))
+        return f"c{self.n}"
+
+    def node(self, op, *operands, **attrs):
+        self.n += 1
+        self.nodes.append(helper.make_node(op, list(operands), [f"t{self.n}"], name=f"{op}_{self.n}", **attrs))
+        return f"t{self.n}"
+
+    def quantize(self, x, scale, zero):
+        zero = zero if self.act == np.uint8 else zero - 128
+        s, z = self.const(f(scale)), self.const(self.act(zero))
+        y = self.node("DequantizeLinear", self.node("QuantizeLinear", x, s, z), s, z)
+        self.scale[y] = f(scale)
+        return y
+
+    def weights(self, *shape):
+        """Of a product whose output channels come first: the dequantized weights and the scale of each channel."""
+        info = np.iinfo(self.weight)
+        zero = 0 if self.weight == np.int8 else 128
+        low = info.min + 1 if self.weight == np.int8 else 1
+        w = self.rng.integers(low, info.max, shape, endpoint=True).astype(self.weight)
+        n = shape[0] if self.per_channel else 1
+        scale = (self.rng.uniform(0.5, 1.5, n) / (70 * np.sqrt(np.prod(shape[1:])))).astype(f)
+        s, z = (scale, np.full(n, zero, self.weight)) if self.per_channel else (scale[0], self.weight(zero))
+        axis = {"axis": 0} if self.per_channel else {}
+        return self.node("DequantizeLinear", self.const(w), self.const(s), self.const(z), **axis), scale
+
+    def biased(self, x, channels, scale):
+        if self.bias == "int32":
+            unit = (self.scale[x] * scale).astype(f)
+            b = self.rng.integers(-3000, 3000, channels).astype(np.int32)
+            per = len(unit) > 1
+            s, z = (unit, np.zeros(channels, np.int32)) if per else (unit, np.int32(0))  # [1] and []: as writers have it
+            return [self.node("DequantizeLinear", self.const(b), self.const(s), self.const(z), **({"axis": 0} if per else {}))]
+        return [self.const(self.rng.normal(0, 0.3, channels).astype(f))] if self.bias == "float" else []
+
+    def conv(self, x, cin, cout, k=1, group=1, **attrs):
+        w, scale = self.weights(cout, cin // group, k, k)
+        attrs.setdefault("pads", [k // 2] * 4)
+        return self.node("Conv", x, w, *self.biased(x, cout, scale), group=group, **attrs)
+
+    def gemm(self, x, cin, cout):
+        w, scale = self.weights(cout, cin)
+        return self.node("Gemm", x, w, *self.biased(x, cout, scale), transB=1)
+
+    def save(self, name, y, shape=(3, 12, 12)):
+        self.nodes[-1].output[0] = "y"
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(self.nodes, name, [value("x", TensorProto.FLOAT, ["N", *shape])],
+                                  [value("y", TensorProto.FLOAT, None)], self.inits)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        onnx.save(model, temp(name + ".onnx"))
+        return temp(name + ".onnx")
+
+
+def check(path, floats=0):
+    """Within one quantum, and all products but `floats` of them on integers."""
+    text = ok(HONE, "verify", path, "--random", "2", "--batch", "2")
+    quanta = [float(q) for q in re.findall(r"([0-9.e+-]+) of a quantum of", text)]
+    assert quanta and max(quanta) <= 1.001, text
+    ok(HONE, "compile", path, "--emit", "ir", "-o", temp("net.ir"))
+    with open(temp("net.ir")) as file:
+        lines = [line for line in file if re.search(r" = (conv|matmul) ", line)]
+    assert lines
+    types = dict(re.findall(r"(%\S+): (\w+)\[", open(temp("net.ir")).read()))
+    plain = [line for line in lines if types[re.search(r" = \w+ (%[^,]+),", line).group(1)] == "f32"]
+    assert len(plain) == floats, plain
+
+
+def residual_net(**form):
+    """The blocks of a ResNet: a stem and its pool, a residual, a projected one, the mean, the classifier."""
+    n = Net(**form)
+    x = n.quantize("x", 0.03, 121)
+    x = n.quantize(n.node("Relu", n.conv(x, 3, 24, 3, strides=[2, 2])), 0.02, 0)
+    x = n.quantize(n.node("MaxPool", x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]), 0.02, 0)
+    y = n.quantize(n.conv(x, 24, 24, 3), 0.03, 131)  # the Relu is fused away: its zero point is not 0
+    y = n.quantize(n.conv(y, 24, 24, 1), 0.04, 100)
+    x = n.quantize(n.node("Relu", n.node("Add", y, x)), 0.03, 0)
+    y = n.quantize(n.conv(x, 24, 40, 3, strides=[2, 2]), 0.05, 128)
+    p = n.quantize(n.conv(x, 24, 40, 1, strides=[2, 2]), 0.04, 77)
+    x = n.quantize(n.node("Relu", n.node("Add", y, p)), 0.05, 3)
+    x = n.quantize(n.node("GlobalAveragePool", x), 0.02, 0)
+    x = n.quantize(n.node("Flatten", x), 0.02, 0)
+    return n, n.quantize(n.gemm(x, 40, 10), 0.02, 128)
+
+
+def mobile_net(**form):
+    """Depthwise convolutions, clips, gates, a branch and its concat."""
+    n = Net(**form)
+    x = n.quantize("x", 0.03, 128)
+    x = n.quantize(n.node("Clip", n.conv(x, 3, 16, 3), n.const(f(0)), n.const(f(6))), 0.02, 0)
+    x = n.quantize(n.conv(x, 16, 16, 3, group=16), 0.03, 120)
+    a = n.node("HardSwish", x)
+    x = n.quantize(a, 0.02, 20)
+    g = n.quantize(n.node("GlobalAveragePool", x), 0.02, 20)
+    g = n.quantize(n.node("Relu", n.conv(g, 16, 8)), 0.01, 0)
+    g = n.quantize(n.node("Sigmoid", n.quantize(n.conv(g, 8, 16), 0.02, 128)), 1 / 256, 0)
+    x = n.quantize(n.node("Mul", x, g), 0.015, 30)
+    a = n.quantize(n.conv(x, 16, 8, 1), 0.03, 128)
+    b = n.quantize(n.conv(x, 16, 24, 3, group=4, strides=[1, 1]), 0.03, 128)
+    x = n.quantize(n.node("Concat", a, b, axis=1), 0.03, 128)
+    x = n.quantize(n.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 0.03, 128)
+    x = n.quantize(n.node("LeakyRelu", n.conv(x, 32, 33, 3)), 0.05, 40)
+    x = n.quantize(n.node("ReduceMean", x, axes=[2, 3], keepdims=0), 0.05, 40)
+    return n, n.quantize(n.gemm(x, 33, 7), 0.03, 128)
+
+
+def test_activations_and_weights():
+    for act, weight in ((np.uint8, np.int8), (np.int8, np.int8), (np.uint8, np.uint8)):
+        for make in (residual_net, mobile_net):
+            n, y = make(act=act, weight=weight)
+            check(n.save(f"{make.__name__}_{act.__name__}_{weight.__name__}", y))
+
+
+def test_scales_per_tensor_and_biases():
+    for per_channel, bias in ((False, "int32"), (True, "float"), (False, "none")):
+        n, y = residual_net(per_channel=per_channel, bias=bias)
+        check(n.save(f"bias_{bias}", y))
+
+
+def test_what_does_not_fit_stays_right():
+    """Unsigned weights whose zero point leaves numbers outside of i8."""
+    n = Net()
+    x = n.quantize("x", 0.03, 128)
+    w = n.const(n.rng.integers(0, 255, (8, 3, 3, 3), endpoint=True).astype(np.uint8))
+    w = n.node("DequantizeLinear", w, n.const(f(0.001)), n.const(np.uint8(100)))
+    y = n.quantize(n.node("Conv", x, w), 0.01, 128)
+    check(n.save("wide", y), floats=1)
+
+
+if __name__ == "__main__":
+    script.main(sys.modules[__name__])
