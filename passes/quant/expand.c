@@ -67,13 +67,13 @@ static IrValue *dequantize(PassContext *ctx, IrNode *n, IrBuilder *b) {
 
 // ---------------------------------------------------------------- quantize
 
-// v goes out of the network as it is, or moved.
-static bool goes_out(const IrValue *v, int depth) {
-    if (v->is_output || depth == 0) {
+// v goes out of the network as it is, or moved, as far as *left values tell.
+static bool goes_out(const IrValue *v, int *left) {
+    if (v->is_output || --*left < 0) {
         return true;
     }
     for (const IrUse *u = v->uses; u; u = u->next) {
-        if (pass_quant_moves(u->node) && goes_out(u->node->out[0], depth - 1)) {
+        if (pass_quant_moves(u->node) && goes_out(u->node->out[0], left)) {
             return true;
         }
     }
@@ -105,9 +105,9 @@ static void take_bounds(const PassQuant *q, IrNode *n, double *low, double *high
 }
 
 static IrValue *quantize(PassContext *ctx, IrNode *n, IrBuilder *b) {
-    enum { DEPTH = 8 };
     PassQuant q;
-    if (!pass_quant_read(ctx, n, &q) || goes_out(n->out[0], DEPTH)) {
+    int left = 64;
+    if (!pass_quant_read(ctx, n, &q) || goes_out(n->out[0], &left)) {
         return spell_out(n, b);
     }
     double low = ir_dtype_lowest(q.type), high = ir_dtype_highest(q.type);

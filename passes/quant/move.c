@@ -177,38 +177,46 @@ typedef struct Class { // values that become unsigned together
     PassContext *ctx;
     int n, cap;
     IrValue **v;
-    bool *in; // by value id
+    int *seen, now; // by value id: the number of the class that it was found in, 0: none
 } Class;
 
-static void take(Class *c, IrValue *v) {
-    if (!c->in[v->id]) {
-        c->in[v->id] = true;
+// False: it belongs to an earlier class, which stays.
+static bool take(Class *c, IrValue *v) {
+    if (c->seen[v->id] == 0) {
+        c->seen[v->id] = c->now;
         IR_PUSH(c->ctx->scratch, c->v, c->n, c->cap, v);
     }
+    return c->seen[v->id] == c->now;
 }
 
-// What makes v, and who reads it, follows.
-static bool take_neighbours(Class *c, const IrValue *v) {
+static bool has_fixed_zero(const IrNode *n) {
+    return !ir_in(n, 2) || pass_is_frozen(ir_in(n, 2));
+}
+
+// What makes v follows.
+static bool take_maker(Class *c, const IrValue *v) {
     const IrNode *n = v->def;
-    if (!n || v->is_output || (n->op != IR_OP_QUANTIZE && !pass_quant_moves(n))) {
+    if (!n || v->is_output) {
         return false;
     }
-    if (n->op == IR_OP_QUANTIZE ? ir_in(n, 2) && !pass_is_frozen(ir_in(n, 2)) : false) {
-        return false;
+    if (n->op == IR_OP_QUANTIZE) {
+        return has_fixed_zero(n);
     }
-    for (int i = 0; n->op != IR_OP_QUANTIZE && i < pass_quant_n_moved(n); i++) {
-        take(c, ir_in(n, i));
+    bool fine = pass_quant_moves(n);
+    for (int i = 0; fine && i < pass_quant_n_moved(n); i++) {
+        fine = take(c, ir_in(n, i));
     }
+    return fine;
+}
+
+// So does who reads it.
+static bool take_readers(Class *c, const IrValue *v) {
     for (const IrUse *u = v->uses; u; u = u->next) {
-        const IrNode *user = u->node;
-        bool dequantizes = user->op == IR_OP_DEQUANTIZE && u->index == 0 &&
-                           (!ir_in(user, 2) || pass_is_frozen(ir_in(user, 2)));
-        bool moves = pass_quant_moves(user) && u->index < pass_quant_n_moved(user);
-        if (!dequantizes && !moves) {
+        const IrNode *n = u->node;
+        bool moves = pass_quant_moves(n) && u->index < pass_quant_n_moved(n);
+        bool ends = n->op == IR_OP_DEQUANTIZE && u->index == 0 && has_fixed_zero(n);
+        if (moves ? !take(c, n->out[0]) : !ends) {
             return false;
-        }
-        if (moves) {
-            take(c, user->out[0]);
         }
     }
     return true;
@@ -227,38 +235,36 @@ static void shift_zero(Class *c, IrNode *n) {
     ir_set_in(n, 2, pass_quant_const(c->ctx, n, &type, data));
 }
 
-static void make_unsigned(Class *c, IrNode *n) {
-    bool own = c->in[n->out[0]->id];
-    if (n->op == IR_OP_DEQUANTIZE && c->in[ir_in(n, 0)->id]) {
-        shift_zero(c, n);
-    } else if (own && n->op == IR_OP_QUANTIZE) {
+static void make_unsigned(Class *c, IrValue *v) {
+    IrNode *n = v->def;
+    v->type.dtype = IR_U8;
+    if (n->op == IR_OP_QUANTIZE) {
         shift_zero(c, n);
         ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_U8)));
-    } else if (own && n->op == IR_OP_PAD) {
+    } else if (n->op == IR_OP_PAD) {
         ir_set_attr(n, ir_attr_f(IR_ATTR_VALUE, ir_float(n, IR_ATTR_VALUE, 0) + 128));
-    } else if (!own) {
-        return;
     }
-    const char *wrong = ir_infer(n);
-    if (wrong) {
-        ir_bug("quant_move", n->name, "%s", wrong);
+    for (const IrUse *u = v->uses; u; u = u->next) {
+        if (u->node->op == IR_OP_DEQUANTIZE) {
+            shift_zero(c, u->node);
+        }
     }
 }
 
-static bool unsign(PassContext *ctx, IrNode *q) {
-    if (q->out[0]->type.dtype != IR_I8) {
+static bool unsign(Class *c, IrNode *q) {
+    if (q->out[0]->type.dtype != IR_I8 || c->seen[q->out[0]->id]) {
         return false;
     }
-    Class c = {.ctx = ctx};
-    c.in = ir_alloc_array(ctx->scratch, (size_t)q->graph->next_id + 1, sizeof *c.in);
-    take(&c, q->out[0]);
-    for (int i = 0; i < c.n; i++) {
-        if (!take_neighbours(&c, c.v[i])) {
+    c->n = 0;
+    c->now++;
+    take(c, q->out[0]);
+    for (int i = 0; i < c->n; i++) {
+        if (!take_maker(c, c->v[i]) || !take_readers(c, c->v[i])) {
             return false;
         }
     }
-    for (IrNode *n = q->graph->first; n; n = n->next) {
-        make_unsigned(&c, n);
+    for (int i = 0; i < c->n; i++) {
+        make_unsigned(c, c->v[i]);
     }
     return true;
 }
@@ -273,8 +279,10 @@ PassResult pass_quant_move(PassContext *ctx, IrGraph *g) {
         prev = n->prev;
         r.changes += n->op == IR_OP_QUANTIZE && (cancel(ctx, n) || lift_quantize(ctx, n));
     }
+    Class c = {.ctx = ctx,
+               .seen = ir_alloc_array(ctx->scratch, (size_t)g->next_id + 1, sizeof *c.seen)};
     for (IrNode *n = g->first; n; n = n->next) {
-        r.changes += n->op == IR_OP_QUANTIZE && unsign(ctx, n);
+        r.changes += n->op == IR_OP_QUANTIZE && unsign(&c, n);
     }
     return r;
 }

@@ -14,6 +14,7 @@
 
 #include "passes/quant/quant.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Weights as integers less their zero points, and what one of a sum's units is, by output channel.
@@ -33,27 +34,37 @@ static bool is_along(const IrValue *v, const IrShape *of, int axis) {
     return !v || (pass_is_frozen(v) && (ir_const_is_scalar(v) || pass_is_per_axis(v, of, axis)));
 }
 
+static int byte_at(const IrValue *v, const void *data, int64_t i) {
+    return v->type.dtype == IR_I8 ? ((const int8_t *)data)[i] : ((const uint8_t *)data)[i];
+}
+
 // False: they do not fit.
 static bool make_bytes(PassContext *ctx, IrNode *at, const IrNode *d, Weights *w) {
     IrValue *from = ir_in(d, 0), *zero = ir_in(d, 2);
+    const void *data = ir_const_data(ctx->prog, from->konst);
     int64_t elems = pass_elems(&from->type);
-    IrTensor t = {.dtype = from->type.dtype, .data = (void *)ir_const_data(ctx->prog, from->konst)};
-    bool same = t.dtype == IR_I8;
-    ir_work_on(at);
-    int8_t *to = ir_alloc(ctx->prog->arena, (size_t)elems + 1);
+    bool same = from->type.dtype == IR_I8;
+    int *zeros = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *zeros);
+    for (int64_t c = 0; c < w->channels; c++) {
+        zeros[c] = zero ? (int)pass_channel(ctx, zero, c) : 0;
+        same = same && zeros[c] == 0;
+    }
     for (int64_t i = 0; i < elems; i++) {
         int64_t c = i / w->inner % w->channels;
-        double z = zero ? pass_channel(ctx, zero, c) : 0, x = ir_tensor_get(&t, i) - z;
+        int x = byte_at(from, data, i) - zeros[c];
         if (x < -128 || x > 127) {
             return false;
         }
-        same = same && z == 0;
-        to[i] = (int8_t)x;
-        w->most[c] += fabs(x);
+        w->most[c] += abs(x);
     }
-    IrType type = {IR_I8, from->type.shape, 0};
     w->v = from;
     if (!same) {
+        IrType type = {IR_I8, from->type.shape, 0};
+        ir_work_on(at);
+        int8_t *to = ir_alloc(ctx->prog->arena, (size_t)elems + 1);
+        for (int64_t i = 0; i < elems; i++) {
+            to[i] = (int8_t)(byte_at(from, data, i) - zeros[i / w->inner % w->channels]);
+        }
         w->v = ir_const_value(at->graph, ir_const_new(ctx->prog, from->konst->name, type, to));
     }
     return true;
