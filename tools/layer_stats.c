@@ -23,11 +23,18 @@ static double count_images(const IrGraph *g) {
     return x && x->rank == 4 && !x->dim[0].n && x->dim[0].c > 0 ? (double)x->dim[0].c : 1;
 }
 
+// Floats, and the integers of quantized weights.
+static bool is_parameter(const IrNode *n, int i) {
+    bool product = n->op == IR_OP_CONV || n->op == IR_OP_MATMUL;
+    bool weights = n->op == IR_OP_DEQUANTIZE ? i == 0 : product && (i == 1 || i == 2);
+    return weights || ir_dtype_is_float(ir_in(n, i)->type.dtype);
+}
+
 LayerStats layer_stats(const IrNode *n) {
     LayerStats s = {0, 0};
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
-        if (v && v->konst && ir_dtype_is_float(v->type.dtype))
+        if (v && v->konst && is_parameter(n, i))
             s.params += elems(&v->type.shape, 0, v->type.shape.rank);
     }
     const IrShape *out = &n->out[0]->type.shape;
