@@ -72,6 +72,8 @@ static void algorithms_serve_types_and_layouts(void) {
     IrConv half = {.dtype = IR_F16};
     CHECK(ir_conv_serves(IR_CONV_ELEMENTS, &half) && !ir_conv_serves(IR_CONV_DIRECT, &half));
     half.with = IR_CONV_FLAG_THEN;
+    CHECK(ir_conv_serves(IR_CONV_ELEMENTS, &half));
+    half.with = IR_CONV_FLAG_PRE;
     CHECK(!ir_conv_serves(IR_CONV_ELEMENTS, &half));
 }
 
