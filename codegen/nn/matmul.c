@@ -215,6 +215,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     } else if (cg_matmul_is_long(s)) {
         cg_scratch(p, cg_matmul_totals(target->lanes) * 4);
     }
+    cg_need(p, cg_target_dot(target, (IrDtype)s->dtype));
     int kernel = cg_kernel(p, "matmul", mean ? cg_matmul_emit_means : cg_matmul_emit_panels, s,
                            sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args,
