@@ -1,4 +1,4 @@
-// The runtime's small common ground: error text, element types, sizes that cannot overflow.
+// The runtime's small common ground: error text, sizes that cannot overflow, memory.
 #include "runtime/core/rt.h"
 
 #include <stdarg.h>
@@ -14,19 +14,6 @@ bool rt_fail(RtErr *err, const char *fmt, ...) {
     va_end(args);
     rt_clean(text, err->text, sizeof err->text);
     return false;
-}
-
-const RtDtype *rt_dtype(int dtype) {
-    static const RtDtype table[RT_N_DTYPES] = {
-        [HONE_F32] = {"f32", "<f4", 4}, [HONE_F64] = {"f64", "<f8", 8},
-        [HONE_F16] = {"f16", "<f2", 2}, [HONE_I8] = {"i8", "|i1", 1},
-        [HONE_I16] = {"i16", "<i2", 2}, [HONE_I32] = {"i32", "<i4", 4},
-        [HONE_I64] = {"i64", "<i8", 8}, [HONE_U8] = {"u8", "|u1", 1},
-        [HONE_U16] = {"u16", "<u2", 2}, [HONE_U32] = {"u32", "<u4", 4},
-        [HONE_U64] = {"u64", "<u8", 8}, [HONE_BOOL] = {"bool", "|b1", 1},
-        [HONE_BF16] = {"bf16", "<V2", 2},
-    };
-    return dtype >= 0 && dtype < RT_N_DTYPES ? &table[dtype] : NULL;
 }
 
 bool rt_dim_at(HoneDim d, int64_t N, int64_t *size) {

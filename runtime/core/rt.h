@@ -28,6 +28,8 @@ typedef struct RtDtype {
     const char *name; // "f32"
     const char *npy;  // "<f4"
     int bytes;
+    double (*load)(const void *p);   // floats of any width; NULL: it is a type of integers
+    void (*store)(void *p, float x); // the nearest number, halves to even; large ones are infinite
 } RtDtype;
 
 enum { RT_N_DTYPES = HONE_BF16 + 1 };

@@ -53,7 +53,7 @@ const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size)
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
 // Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies
 // outside is black), scales, normalises and lays out. out: one image of the model's input, height *
-// width * channels elements of dtype (HONE_F32 or HONE_U8, which takes the pixels as they are).
+// width * channels elements of dtype: floats, rounded to it, or HONE_U8, pixels as they are.
 bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out, RtErr *err);
 // Its two halves: where the model's input lies in the resized image of width x height pixels, and
 // scaling, normalising and layout of that window's pixels [height][width][channels].

@@ -11,10 +11,10 @@ bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, R
     if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3))
         return rt_fail(err, "input '%s' is %s, not an image; use the subcommand run", input->name,
                        text);
-    if (input->dtype != HONE_F32 && input->dtype != HONE_U8)
+    if (input->dtype != HONE_U8 && !rt_dtype(input->dtype)->store)
         return rt_fail(err,
-                       "input '%s' is %s; images can feed f32 and u8 inputs only; use the "
-                       "subcommand run",
+                       "input '%s' is %s; images can feed u8 and floats only; use the subcommand "
+                       "run",
                        input->name, text);
     int64_t count, want = (int64_t)p->height * p->width * p->channels, per = 1;
     if (input->rank < 1 || !rt_tensor_count(input, 1, &count))
@@ -79,31 +79,48 @@ bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out) {
 }
 
 // What each pixel value becomes, by channel of the image. 1/255 divides, as ToTensor does.
-static void fill_table(const HonePreprocess *p, float table[3][256]) {
+static void fill_table(const HonePreprocess *p, int dtype, char table[3][256][8]) {
     bool divide = p->scale == 1.0f / 255.0f;
+    const RtDtype *type = rt_dtype(dtype);
     for (int c = 0; c < p->channels; c++) {
         int m = p->bgr ? p->channels - 1 - c : c; // mean and std are in the model's order
         for (int v = 0; v < 256; v++) {
             float x = divide ? (float)v / 255.0f : (float)v * p->scale;
-            table[c][v] = (x - p->mean[m]) / p->std[m];
+            if (dtype == HONE_U8)
+                table[c][v][0] = (char)v;
+            else
+                type->store(table[c][v], (x - p->mean[m]) / p->std[m]);
         }
     }
 }
 
-void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out) {
+// Elements of so many bytes, a constant where it is called.
+static inline void spread(const HonePreprocess *p, size_t bytes, char table[3][256][8],
+                          const uint8_t *pixel, char *out) {
     size_t ch = (size_t)p->channels, plane = (size_t)p->height * (size_t)p->width;
-    float table[3][256];
-    fill_table(p, table);
     size_t pixel_step = p->nhwc ? ch : 1, channel_step = p->nhwc ? 1 : plane;
     for (size_t c = 0; c < ch; c++) {
         size_t at = (p->bgr ? ch - 1 - c : c) * channel_step;
-        for (size_t i = 0; i < plane; i++, at += pixel_step) {
-            uint8_t v = pixel[i * ch + c];
-            if (dtype == HONE_U8)
-                ((uint8_t *)out)[at] = v;
-            else
-                ((float *)out)[at] = table[c][v];
-        }
+        for (size_t i = 0; i < plane; i++, at += pixel_step)
+            memcpy(out + at * bytes, table[c][pixel[i * ch + c]], bytes);
+    }
+}
+
+void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out) {
+    char table[3][256][8];
+    fill_table(p, dtype, table);
+    switch (rt_dtype(dtype)->bytes) {
+    case 1:
+        spread(p, 1, table, pixel, out);
+        break;
+    case 2:
+        spread(p, 2, table, pixel, out);
+        break;
+    case 4:
+        spread(p, 4, table, pixel, out);
+        break;
+    default:
+        spread(p, 8, table, pixel, out);
     }
 }
 

@@ -48,13 +48,12 @@ static double elapsed_ms(uint64_t since) {
 
 // Floats uniform in [-1, 1), bytes uniform, other types 0: they may be indices.
 static void fill_input(const HoneTensorDesc *t, void *data, int64_t count) {
+    const RtDtype *type = rt_dtype(t->dtype);
     uint32_t state = 12345;
     for (int64_t i = 0; i < count; i++) {
         state = state * 1664525u + 1013904223u;
-        if (t->dtype == HONE_F32)
-            ((float *)data)[i] = (float)(int32_t)state * 0x1p-31f;
-        else if (t->dtype == HONE_F64)
-            ((double *)data)[i] = (double)(int32_t)state * 0x1p-31;
+        if (type->store)
+            type->store((char *)data + i * type->bytes, (float)(int32_t)state * 0x1p-31f);
         else if (t->dtype == HONE_U8)
             ((uint8_t *)data)[i] = (uint8_t)(state >> 24);
     }
