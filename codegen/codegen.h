@@ -54,7 +54,8 @@ typedef struct CgOptions {
     const char *const *labels; // n_labels, or NULL
     int n_labels;
     HonePreprocess preprocess;
-    int scores; // HONE_SCORES_* of the first output
+    int classifier; // the output that is a row of scores; -1: none is
+    int scores;     // HONE_SCORES_* of it
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
     void *progress_ctx;

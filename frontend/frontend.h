@@ -115,6 +115,7 @@ typedef struct FeRetarget {
 
 // The name of the tensor that the file's node reads there; NULL: no such node or input.
 const char *fe_model_input(const FeModel *m, const char *node, const char *op, int input);
+bool fe_model_has_node(const FeModel *m, const char *name);
 // Calls `each` for every tensor of floats that the file stores: initializers, Constant nodes.
 typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);

@@ -11,6 +11,15 @@ IrProgram *ir_program_new(IrArena *arena, const char *name) {
     return p;
 }
 
+const char *ir_meta(const IrProgram *p, const char *key) {
+    for (int i = 0; i < p->n_meta; i++) {
+        if (strcmp(p->meta[i].key, key) == 0) {
+            return p->meta[i].value;
+        }
+    }
+    return NULL;
+}
+
 IrGraph *ir_graph_new(IrProgram *p, const char *name) {
     IrGraph *g = ir_alloc(p->arena, sizeof *g);
     g->prog = p;

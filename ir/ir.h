@@ -297,6 +297,7 @@ static inline void ir_work_on(const IrNode *n) {
 }
 
 IrProgram *ir_program_new(IrArena *arena, const char *name);
+const char *ir_meta(const IrProgram *p, const char *key); // NULL: there is none
 IrGraph *ir_graph_new(IrProgram *p, const char *name);
 IrConst *ir_const_new(IrProgram *p, const char *name, IrType type,
                       const void *data); // data not owned

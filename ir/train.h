@@ -95,9 +95,10 @@ typedef struct IrTrainProgram {
     IrPlanRow *plan;
     IrFloats *floats;
     IrSwap *swaps;              // how the file differs from the network that trains
+    const char *output;         // of the file: that which is trained
     const char *head, *head_op; // the classifier's node
     const char *end, *end_op;   // what made probabilities of its logits in the file; NULL: nothing
-    int end_axis;               // of the classes in what that reads, else in the first output
+    int end_axis;               // of the classes in what that reads, else in the output
     IrGraph **graphs;
     int64_t param_floats; // of the parameter buffer
     IrTrainGraph opt[IR_OPT_COUNT], sqsum;

@@ -57,7 +57,7 @@ void passes_list(FILE *f);
 // ---- fine-tuning: the classifier and what trains (train/head.c, train/frozen.c)
 typedef struct PassHeadOptions {
     int64_t classes;  // numbers per image that the new classifier makes; 0: it stays
-    const char *node; // its name; NULL: the last one
+    const char *node; // its name; NULL: whatever it is
     uint64_t seed;
 } PassHeadOptions;
 
@@ -69,11 +69,13 @@ typedef struct PassHead {
     int bias_at;
     IrConst *weight_root, *bias_root; // what moves of its own make them of; NULL: no constants
     IrNode *end; // the softmax, log_softmax or sigmoid that makes probabilities of its logits; NULL
-    int end_axis;     // of the classes, in what `end` reads, else in the first output; -1: none
+    int end_axis;     // of the classes, in what `end` reads, else in the output; -1: none
     bool names_class; // the output is the index of the largest: an arg_max follows
 } PassHead;
-// False after an error. name NULL: the last one.
+// Of the first output. False after an error; name: of the node that it must be, NULL: any.
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out);
+// The node that would be found above another output; NULL: none.
+const IrNode *pass_head_above(IrGraph *g, int output);
 
 typedef struct PassFreeze {
     const char *spec; // head, none, until:NODE, or globs
@@ -97,7 +99,7 @@ int pass_params(PassContext *ctx, IrGraph *g, PassParam **out);
 // The glob matches the parameter's name or its reader's.
 bool pass_glob(const char *glob, const PassParam *p);
 
-// ---- what the numbers of the first output say of the classes (scores.c)
+// ---- what the numbers of an output say of the classes (scores.c)
 typedef enum PassScoresKind {
     PASS_SCORES_LOGITS,        // or anything else that no softmax or sigmoid made
     PASS_SCORES_PROBABILITIES, // of classes that exclude each other
@@ -110,7 +112,11 @@ typedef struct PassScores {
     IrNode *maker; // the softmax, log_softmax, sigmoid or hard_sigmoid; NULL: none, or spelled out
 } PassScores;
 // Of a network as it was imported.
-PassScores pass_scores(IrGraph *g);
+PassScores pass_scores(IrGraph *g, int output);
+// The output that says of what class an image is (classifier.c); -1: none does.
+int pass_classifier(IrGraph *g);
+// The output is a row of floats for each image: scores of classes, or it could be.
+bool pass_is_score_row(const IrGraph *g, int output);
 
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {

@@ -1,4 +1,4 @@
-// What the numbers of the first output are: logits, or probabilities already, whatever follows the
+// What the numbers of an output are: logits, or probabilities already, whatever follows the
 // softmax or sigmoid that made them.
 //
 //   %s = softmax %l                  %s in [0, 1]
@@ -224,7 +224,7 @@ static Range range_of(Walk *w, const IrValue *v) {
 
 // ---------------------------------------------------------------- what made them
 
-static bool makes_scores(IrOp op) {
+bool pass_makes_scores(IrOp op) {
     return op == IR_OP_SOFTMAX || op == IR_OP_LOG_SOFTMAX || op == IR_OP_SIGMOID ||
            op == IR_OP_HARD_SIGMOID;
 }
@@ -236,15 +236,21 @@ static bool is_constant(const IrValue *v) {
     return v->konst != NULL;
 }
 
-// The operand of n that carries its numbers, where the others are constants; NULL: none does.
-static IrValue *carried(const IrNode *n) {
+bool pass_hands_on(const IrNode *n) {
+    static const bool copies[IR_OP_COUNT] = {
+        [IR_OP_CAST] = true,       [IR_OP_RESHAPE] = true, [IR_OP_TRANSPOSE] = true,
+        [IR_OP_COPY] = true,       [IR_OP_DROPOUT] = true, [IR_OP_SLICE] = true,
+        [IR_OP_EXPAND] = true,     [IR_OP_GATHER] = true,  [IR_OP_ROUND_F16] = true,
+        [IR_OP_ROUND_BF16] = true, [IR_OP_ROUND] = true,   [IR_OP_QUANTIZE] = true,
+        [IR_OP_DEQUANTIZE] = true,
+    };
+    return copies[n->op];
+}
+
+IrValue *pass_carried(const IrNode *n) {
     IrValue *found = NULL;
-    unsigned flags = ir_op_info(n->op)->flags;
-    bool passes = flags & IR_FLAG_E || n->op == IR_OP_QUANTIZE || n->op == IR_OP_DEQUANTIZE ||
-                  n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_COPY ||
-                  n->op == IR_OP_DROPOUT || n->op == IR_OP_SLICE || n->op == IR_OP_EXPAND ||
-                  n->op == IR_OP_GATHER || n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL ||
-                  pass_is_reduce(n);
+    bool passes = ir_op_info(n->op)->flags & IR_FLAG_E || pass_hands_on(n) ||
+                  n->op == IR_OP_MAX_POOL || n->op == IR_OP_AVG_POOL || pass_is_reduce(n);
     for (int i = 0; passes && i < n->n_in; i++) {
         if (is_constant(ir_in(n, i)))
             continue;
@@ -255,17 +261,17 @@ static IrValue *carried(const IrNode *n) {
     return found;
 }
 
-PassScores pass_scores(IrGraph *g) {
-    IrValue *y = g->n_outputs ? g->outputs[0] : NULL;
+PassScores pass_scores(IrGraph *g, int output) {
+    IrValue *y = output < g->n_outputs ? g->outputs[output] : NULL;
     PassScores s = {PASS_SCORES_LOGITS, NULL};
     Walk w = {g->prog, MAX_STEPS};
     bool logs = false, share = false;
     if (!y)
         return s;
-    for (IrValue *v = y; v && v->def && !s.maker && !share; v = carried(v->def)) {
+    for (IrValue *v = y; v && v->def && !s.maker && !share; v = pass_carried(v->def)) {
         share = share_of_sum(&w, v->def) != NULL;
         logs = (logs || v->def->op == IR_OP_LOG) && v->def->op != IR_OP_EXP;
-        s.maker = makes_scores(v->def->op) ? v->def : NULL;
+        s.maker = pass_makes_scores(v->def->op) ? v->def : NULL;
     }
     bool is_log = s.maker && s.maker->op == IR_OP_LOG_SOFTMAX;
     w.left = MAX_STEPS;

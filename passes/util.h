@@ -18,6 +18,11 @@ IrNode *pass_def(const IrValue *v, IrOp op);
 // that products have: a step of a body could do it.
 bool pass_is_eltwise(const IrNode *n);
 bool pass_is_reduce(const IrNode *n);
+bool pass_makes_scores(IrOp op); // probabilities, or their logarithms
+// n's numbers are those of its first operand, some of them, rounded, in another order or type.
+bool pass_hands_on(const IrNode *n);
+// The operand of n that carries its numbers, where the others are constants; NULL: none does.
+IrValue *pass_carried(const IrNode *n);
 
 // No element of v is negative, as far as a few nodes above it tell; NaN may be there.
 bool pass_is_nonnegative(const IrValue *v);

@@ -141,7 +141,9 @@ static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult 
                           double took) {
     fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
             RT_SHOW(c->out), mb, c->model.target.cpu, took);
-    if (c->image.note && c->emit != EMIT_IR)
+    if (c->image.told && c->emit != EMIT_IR)
+        fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
+    if (c->image.note && c->emit == EMIT_EXE)
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
     if (!c->beside && path_beside(t, c))
         fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
@@ -190,7 +192,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
     Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe", .precision = "f32"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
         {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
          "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0,
          0},

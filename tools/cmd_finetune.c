@@ -52,8 +52,20 @@ static bool batch_is_fixed(const IrGraph *g) {
            g->inputs[0]->type.shape.dim[0].n == 0;
 }
 
+// The output that is trained, alone.
+static bool take_output(Finetune *f, const PassOptions *po) {
+    IrGraph *g = f->infer;
+    int k;
+    if (!tool_take_head(f, po) || !tool_find_classifier(f->tool, &f->image, g, &k))
+        return false;
+    f->n_outputs = g->n_outputs;
+    if (g->n_outputs > 1)
+        f->infer = ir_extract(g, "trained", 0, NULL, 1, &g->outputs[k < 0 ? 0 : k]);
+    return true;
+}
+
 // The network with any number of images at once, whatever the file declares.
-static bool import(Finetune *f) {
+static bool import(Finetune *f, const PassOptions *po) {
     Tool *t = f->tool;
     f->model.onnx = &f->onnx;
     f->model.to_train = true;
@@ -70,11 +82,8 @@ static bool import(Finetune *f) {
         return false;
     f->infer = tool_infer_graph(f->prog);
     f->prog->name = f->name;
-    if (f->infer->n_outputs > 1) {
-        ir_warn(&t->diag, IR_NOWHERE, "only its first output, '%s', is trained",
-                f->infer->outputs[0]->name);
-        f->infer = ir_extract(f->infer, "first", 0, NULL, 1, f->infer->outputs);
-    }
+    if (!take_output(f, po))
+        return false;
     const IrGraph *g = f->infer;
     if (g->n_inputs == 1 && batch_is_fixed(g)) {
         ir_error(
@@ -117,7 +126,9 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
 
 // What trains. NULL after errors.
 static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
-    if (!import(f) || !tool_check_weights(f->tool, f->infer, true) ||
+    *po = tool_pass_options(&f->model);
+    po->threads = f->threads ? f->threads : rt_cpus_available();
+    if (!import(f, po) || !tool_check_weights(f->tool, f->infer, true) ||
         !tool_image_options(f->tool, &f->image, f->infer, o))
         return NULL;
     if (f->n_labels || f->train.classes) {
@@ -125,8 +136,6 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
         o->n_labels = f->n_labels;
     }
     o->scores = HONE_SCORES_LOGITS;
-    *po = tool_pass_options(&f->model);
-    po->threads = f->threads ? f->threads : rt_cpus_available();
     f->train.input_name = input_name;
     f->train.in_file = in_file;
     f->train.file = f->onnx;
@@ -189,6 +198,8 @@ static int run_finetune(Finetune *f) {
         return EXIT_INPUT;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,
             f->model.target.cpu, seconds() - start);
+    if (f->image.told)
+        fprintf(stderr, "%s\n", RT_SHOW(f->image.told));
     if (f->image.note)
         fprintf(stderr, "%s\n", RT_SHOW(f->image.note));
     if (t->verbose)
@@ -200,7 +211,7 @@ static int run_finetune(Finetune *f) {
 ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {"--output", "-o", "OUT", TOOL_TEXT, &f->out, "the program to write; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &f->out, "the program to write; required", 0, 0},
         {"--name", NULL, "NAME", TOOL_TEXT, &f->name, "the model's name, default from the file", 0,
          0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The classifier", 0, 0},
@@ -209,7 +220,9 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {"--keep-head", NULL, NULL, TOOL_FLAG, &f->train.keep_head,
          "the classifier stays: fine-tunes the network as it is", 0, 0},
         {"--head", NULL, "NODE", TOOL_TEXT, &f->train.head,
-         "the node to replace: Gemm, MatMul or Conv; default the last one", 0, 0},
+         "the node to replace: the last Gemm, MatMul or Conv above an output, which is trained then; "
+         "default that of the output which classifies",
+         0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
          "while training, zeroes this share of what the classifier reads; default as in the model",
          0, 0},

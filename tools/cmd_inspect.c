@@ -253,8 +253,10 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
     if (!c->compiled && !c->json)
         print_table(g);
     IrGraph *compiled = whole ? check(c, g) : NULL;
+    const ToolImage *image = c->finetune ? &c->finetune->image : &c->image;
     if (c->compiled && compiled)
         write_layers(&j, compiled);
+    rt_json_text(&j, "classifier", image->classifier);
     write_refused(&j, c);
     rt_json_end(&j, '}');
     fclose(j.f);
@@ -265,6 +267,8 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
         print_table(compiled);
         passes_print_memory(stdout, compiled, 1);
     }
+    if (image->told && !c->json)
+        printf("%s\n", RT_SHOW(image->told));
     if (c->n && !c->json)
         print_refused(c);
     return compiled;
@@ -301,6 +305,7 @@ static bool parse_finetune(Inspect *c, int argc, char **argv) {
         return true;
     c->finetune = ir_alloc(c->tool->arena, sizeof *c->finetune);
     *c->finetune = (Finetune){.tool = c->tool, .model = c->model, .image = c->image};
+    c->image.output = NULL;
     ToolParse got = finetune_parse(c->finetune, argc, argv, &rest);
     if (got == TOOL_OK && rest.n)
         fprintf(stderr, "hone inspect: --finetune is followed by options, not '%s'\n",

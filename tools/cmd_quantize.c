@@ -69,6 +69,8 @@ static int run_quantize(Command *c) {
             RT_SHOW(c->out), (double)bytes / 1e6, quant_count_int8(q), q->plan->n_layers,
             q->calibrate.n - q->calibrate.n_bad, fe_quant_method_name(q->method),
             seconds() - start);
+    if (q->image.told)
+        fprintf(stderr, "%s\n", RT_SHOW(q->image.told));
     if (q->image.note)
         fprintf(stderr, "%s\n", RT_SHOW(q->image.note));
     return EXIT_FINE;
@@ -83,7 +85,7 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
     Command c = {.q = quant_defaults(t), .method = "percentile"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {"--output", "-o", "OUT", TOOL_TEXT, &c.out, "the model to write; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the model to write; required", 0, 0},
         {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table of layers as one JSON object", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Calibration", 0, 0},
         {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.q.calibrate_folder, "images; required", 0, 0},

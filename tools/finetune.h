@@ -27,6 +27,7 @@ typedef struct Finetune {
     const FeModel *onnx;
     IrProgram *prog;
     IrGraph *infer;
+    int n_outputs; // of the file
 } Finetune;
 
 // cmd_finetune.c. Parses argv[1..] into f, whose tool is set; what is no option goes to `rest`.
@@ -36,6 +37,9 @@ bool finetune_check(Finetune *f);
 
 // Options into `train`, and labels (finetune_spec.c). False after errors were reported.
 bool tool_read_train_options(Finetune *f);
+// --head becomes the choice of an output (finetune_head.c). False after an error: the node cannot be
+// replaced.
+bool tool_take_head(Finetune *f, const PassOptions *po);
 // The file with the new classifier, for cg_compile_train() (finetune_file.c). False after errors,
 // among them a parameter that is no initializer of it.
 bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out);

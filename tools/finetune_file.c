@@ -5,13 +5,14 @@
 #include <string.h>
 
 // What others wrote of the old classes goes.
-static int make_meta(Finetune *f, const CgOptions *cg, IrMeta *m) {
+static int make_meta(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, IrMeta *m) {
     static const char *const old[] = {"names",       "labels",   "classes",  "class_names",
                                       "label_names", "id2label", "character"};
     int n = 0;
     for (size_t i = 0; i < sizeof old / sizeof *old && !f->train.keep_head; i++)
         m[n++] = (IrMeta){old[i], NULL};
     m[n++] = (IrMeta){"hone.program", NULL}; // that wrote the file it was tuned to
+    m[n++] = (IrMeta){TOOL_OUTPUT_KEY, f->n_outputs > 1 ? p->output : NULL};
     return n + tool_image_meta(f->tool->arena, cg, m + n);
 }
 
@@ -30,7 +31,7 @@ bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, 
     IrMeta meta[16];
     FeRetarget r = {.train = p,
                     .keep_training_mode = f->model.keep_training_mode,
-                    .n_meta = make_meta(f, cg, meta),
+                    .n_meta = make_meta(f, p, cg, meta),
                     .meta = meta};
     FeNewModel *m = fe_retarget(t->arena, f->onnx, &r);
     if (!m)

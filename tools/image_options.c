@@ -10,16 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *meta(const IrProgram *p, const char *key) {
-    for (int i = 0; i < p->n_meta; i++)
-        if (strcmp(p->meta[i].key, key) == 0)
-            return p->meta[i].value;
-    return NULL;
-}
-
-// [N,C,H,W] or [N,H,W,C] with 1 or 3 channels; false: the model takes no image.
+// [N,C,H,W] or [N,H,W,C] with 1 or 3 channels, floats or bytes; false: the model takes no image.
 static bool find_image(const IrGraph *g, HonePreprocess *x) {
-    if (g->n_inputs != 1 || g->inputs[0]->type.shape.rank != 4)
+    if (g->n_inputs != 1 || g->inputs[0]->type.shape.rank != 4 ||
+        (g->inputs[0]->type.dtype != IR_U8 && !ir_dtype_is_float(g->inputs[0]->type.dtype)))
         return false;
     const IrDim *d = g->inputs[0]->type.shape.dim;
     for (int i = 1; i < 4; i++)
@@ -79,7 +73,7 @@ static bool take_option(Reading *r, int which, int n, const double *v) {
 static bool take_meta(Reading *r, int which) {
     const Value *k = &values[which];
     for (int i = 0; r->from[which] == ASSUMED && i < 5 && k->keys[i]; i++) {
-        const char *text = meta(r->prog, k->keys[i]);
+        const char *text = ir_meta(r->prog, k->keys[i]);
         if (!text)
             continue;
         r->n[which] = tool_literal_numbers(r->tool->arena, text, k->min, k->max, r->v[which], 4);
@@ -173,14 +167,34 @@ static bool fill_resize(Reading *r) {
     return true;
 }
 
-static void fill_defaults(HonePreprocess *x) {
+static void fill_defaults(HonePreprocess *x, bool pixels) {
     static const float imagenet_mean[] = {0.485f, 0.456f, 0.406f};
     static const float imagenet_std[] = {0.229f, 0.224f, 0.225f};
-    x->scale = 1.0f / 255;
+    bool imagenet = x->channels == 3 && !pixels;
+    x->scale = pixels ? 1 : 1.0f / 255;
     for (int i = 0; i < 3; i++) {
-        x->mean[i] = x->channels == 3 ? imagenet_mean[i] : 0;
-        x->std[i] = x->channels == 3 ? imagenet_std[i] : 1;
+        x->mean[i] = imagenet ? imagenet_mean[i] : 0;
+        x->std[i] = imagenet ? imagenet_std[i] : 1;
     }
+}
+
+// An input of bytes takes pixels as they are: nothing is assumed, options are errors, and what
+// metadata say is done within the model, or nowhere.
+static bool keep_pixels(Reading *r) {
+    for (int i = MEAN; i <= SCALE; i++) {
+        if (r->from[i] == OPTION) {
+            ir_error(&r->tool->diag, IR_NOWHERE,
+                     "--%s: the input is u8 and takes pixels as they are", values[i].name);
+            return false;
+        }
+        if (r->from[i] != ASSUMED)
+            ir_warn(&r->tool->diag, IR_NOWHERE,
+                    "metadata '%s' is ignored: the input is u8 and takes pixels as they are",
+                    values[i].name);
+        r->from[i] = OWN;
+        r->n[i] = 0;
+    }
+    return true;
 }
 
 // "images: resize 256, ... (mean, std as the model's metadata say; assumed: resize)", where
@@ -202,7 +216,7 @@ static void add_note(Reading *r, ToolImage *im) {
 }
 
 static void warn_of_interpolation(const Reading *r) {
-    const char *how = meta(r->prog, "interpolation");
+    const char *how = ir_meta(r->prog, "interpolation");
     if (how && !strstr(how, "bilinear"))
         ir_warn(
             &r->tool->diag, IR_NOWHERE,
@@ -210,11 +224,13 @@ static void warn_of_interpolation(const Reading *r) {
             how);
 }
 
-static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreprocess *x) {
+static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, HonePreprocess *x) {
+    const IrProgram *p = g->prog;
     Reading r = {.tool = t, .prog = p, .x = x};
-    const char *bgr = meta(p, "hone.bgr");
+    const char *bgr = ir_meta(p, "hone.bgr");
+    bool pixels = g->inputs[0]->type.dtype == IR_U8;
     x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);
-    fill_defaults(x);
+    fill_defaults(x, pixels);
     if (take_option(&r, RESIZE, im->resize.given, &im->resize.v) &
         take_option(&r, CROP_PCT, im->crop_pct.given, &im->crop_pct.v)) {
         ir_error(&t->diag, IR_NOWHERE, "--resize and --crop-pct exclude each other");
@@ -226,7 +242,7 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrProgram *p, HonePreproc
     for (int i = 0; i < N_VALUES; i++)
         if (!take_meta(&r, i))
             return false;
-    if (!check_count(&r, MEAN) || !check_count(&r, STD))
+    if ((pixels && !keep_pixels(&r)) || !check_count(&r, MEAN) || !check_count(&r, STD))
         return false;
     check_imgsz(&r);
     read_between_lines(&r);
@@ -286,10 +302,8 @@ static void add_ctc_labels(Tool *t, int64_t classes, CgOptions *cg) {
 }
 
 // One score is two classes: no and yes.
-static int64_t count_classes(const IrGraph *g) {
-    if (g->n_outputs < 1)
-        return 0;
-    const IrShape *s = &g->outputs[0]->type.shape;
+static int64_t count_classes(const IrValue *output) {
+    const IrShape *s = &output->type.shape;
     int64_t n = 1;
     for (int i = 1; i < s->rank; i++)
         n *= s->dim[i].n ? 0 : s->dim[i].c;
@@ -297,17 +311,18 @@ static int64_t count_classes(const IrGraph *g) {
 }
 
 // Of a sequence of scores, [N,T,C].
-static int64_t count_last(const IrGraph *g) {
-    const IrShape *s = g->n_outputs ? &g->outputs[0]->type.shape : NULL;
-    return s && s->rank >= 2 && !s->dim[s->rank - 1].n ? s->dim[s->rank - 1].c : 0;
+static int64_t count_last(const IrValue *output) {
+    const IrShape *s = &output->type.shape;
+    return s->rank >= 2 && !s->dim[s->rank - 1].n ? s->dim[s->rank - 1].c : 0;
 }
 
 // Labels that other programs wrote, of an output with so many classes.
-static bool take_foreign_labels(Tool *t, const IrGraph *g, int64_t classes, CgOptions *cg) {
+static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *output,
+                                int64_t classes, CgOptions *cg) {
     static const char *const keys[] = {"names",       "labels",   "classes",  "class_names",
                                        "label_names", "id2label", "character"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *text = meta(g->prog, keys[i]);
+        const char *text = ir_meta(p, keys[i]);
         int64_t want = classes;
         ToolTexts list;
         if (!text)
@@ -319,7 +334,7 @@ static bool take_foreign_labels(Tool *t, const IrGraph *g, int64_t classes, CgOp
             split_labels(t, text, cg);
         }
         if (strcmp(keys[i], "character") == 0) {
-            want = count_last(g);
+            want = count_last(output);
             add_ctc_labels(t, want, cg);
         }
         if (cg->n_labels == want)
@@ -331,15 +346,16 @@ static bool take_foreign_labels(Tool *t, const IrGraph *g, int64_t classes, CgOp
     return false;
 }
 
-static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOptions *cg) {
-    int64_t classes = count_classes(g);
-    const char *own = meta(g->prog, "hone.labels");
+static bool fill_labels(Tool *t, const ToolImage *im, const IrProgram *p, const IrValue *output,
+                        CgOptions *cg) {
+    int64_t classes = count_classes(output);
+    const char *own = ir_meta(p, "hone.labels");
     if (im->labels) {
         if (!read_labels(t, im->labels, cg))
             return false;
         if (cg->n_labels != classes) {
             ir_error(&t->diag, IR_NOWHERE, "%s has %d labels, the model's output '%s' %lld classes",
-                     im->labels, cg->n_labels, g->outputs[0]->name, (long long)classes);
+                     im->labels, cg->n_labels, output->name, (long long)classes);
             return false;
         }
         return true;
@@ -351,7 +367,7 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrGraph *g, CgOption
         ir_warn(&t->diag, IR_NOWHERE,
                 "metadata 'hone.labels' has %d labels, the output %lld classes: ignored",
                 cg->n_labels, (long long)classes);
-    } else if (take_foreign_labels(t, g, classes, cg)) {
+    } else if (take_foreign_labels(t, p, output, classes, cg)) {
         return true;
     }
     cg->labels = NULL;
@@ -375,14 +391,20 @@ bool tool_image_is_told(const ToolImage *im) {
 }
 
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
-    cg->scores = scores_of[pass_scores(g).kind];
+    int k;
+    if (!tool_find_classifier(t, im, g, &k))
+        return false;
+    const IrValue *output = g->outputs[k < 0 ? 0 : k];
+    cg->classifier = pass_is_score_row(g, k) ? k : -1;
+    cg->scores = scores_of[pass_scores(g, k < 0 ? 0 : k).kind];
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     if (!find_image(g, &cg->preprocess)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
+        im->classifier = im->told = NULL;
         if (tool_image_is_told(im))
             ir_warn(&t->diag, IR_NOWHERE,
                     "the model has no image input: image options are ignored");
         return true;
     }
-    return fill_numbers(t, im, g->prog, &cg->preprocess) && fill_labels(t, im, g, cg);
+    return fill_numbers(t, im, g, &cg->preprocess) && fill_labels(t, im, g->prog, output, cg);
 }

@@ -32,7 +32,8 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
         }
     }
     t->memory.raised = m->limits.v[FE_LIMIT_MEMORY];
-    if (__builtin_add_overflow(t->memory.raised, m->limits.v[FE_LIMIT_CONSTANTS], &t->memory.raised))
+    if (__builtin_add_overflow(t->memory.raised, m->limits.v[FE_LIMIT_CONSTANTS],
+                               &t->memory.raised))
         t->memory.raised = INT64_MAX;
     *out = (FeOptions){.n_pins = m->input_shapes.n,
                        .pins = pins,
@@ -114,9 +115,34 @@ IrGraph *tool_infer_graph(IrProgram *p) {
     ir_bug("tools", NULL, "the program has no graph named infer");
 }
 
+// A program that classifies has an output to do it by.
+static bool check_classifier(Tool *t, ToolImage *im, const IrGraph *g, const CgOptions *o) {
+    if (o->classifier >= 0)
+        return true;
+    if (im->output) {
+        ir_error(&t->diag, IR_NOWHERE,
+                 "--output: '%s' is no row of scores for each image; there are: %s", im->output,
+                 tool_list_outputs(t, g, -1));
+        return false;
+    }
+    if (o->preprocess.height)
+        im->note = ir_sprintf(t->arena,
+                              "images: none are classified: no output is a row of scores for each "
+                              "image, but %s",
+                              tool_list_outputs(t, g, -1));
+    im->classifier = im->told = NULL;
+    return true;
+}
+
 IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
                    CgOptions *o) {
-    if (!tool_image_options(t, im, g, o) || (input_grad && !(g = pass_input_grad(po, g))))
+    if (!tool_image_options(t, im, g, o) || !check_classifier(t, im, g, o))
+        return NULL;
+    if (input_grad) {
+        im->note = NULL; // labels come with the images: no program reads them from files
+        g = pass_input_grad(po, g, o->classifier < 0 ? 0 : o->classifier);
+    }
+    if (!g)
         return NULL;
     passes_run(g->prog, g, po, PASS_INFER);
     return g;

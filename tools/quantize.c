@@ -30,7 +30,8 @@ static bool import(Quantize *q) {
     q->slots = ir_dim_at(g->inputs[0]->type.shape.dim[0], 1);
     q->image_bytes = (size_t)x->channels * (size_t)x->height * (size_t)x->width *
                      (size_t)ir_dtype_bytes(q->input);
-    const IrShape *y = &g->outputs[0]->type.shape;
+    q->output = q->reading.classifier < 0 ? 0 : q->reading.classifier;
+    const IrShape *y = &g->outputs[q->output]->type.shape;
     q->classes = 1;
     for (int i = 1; i < y->rank; i++)
         q->classes *= ir_dim_at(y->dim[i], 1);

@@ -45,6 +45,7 @@ typedef struct Quantize {
 
     const FeModel *onnx;
     CgOptions reading; // how images are read, labels, what outputs are
+    int output;        // that says the class
     int64_t slots;     // images a run: each holds the same one
     size_t image_bytes;
     IrDtype input;
@@ -56,7 +57,7 @@ typedef struct Quantize {
     int64_t *channels; // [plan's tensors]
     bool *is_float;    // [layers]
     QuantImages calibrate, eval;
-    int64_t classes;  // of the first output
+    int64_t classes;  // of that output
     int columns;      // of it: 1 for two classes, else one a class
     float *float_out; // [eval.n][columns] of the float model
     int n_tried;      // quantized models that were compiled

@@ -36,7 +36,7 @@ static bool see_float(Quantize *q, void *ctx, int i, const void *x) {
     float *y = q->float_out + (size_t)i * (size_t)q->columns;
     if (!quant_net_run(q, &q->observer, x))
         return false;
-    memcpy(y, q->observer.out[0], (size_t)q->columns * sizeof *y);
+    memcpy(y, q->observer.out[q->output], (size_t)q->columns * sizeof *y);
     s->n++;
     s->right += predict(q, y) == quant_images_label(&q->eval, i);
     s->agree++;
@@ -45,7 +45,7 @@ static bool see_float(Quantize *q, void *ctx, int i, const void *x) {
 
 bool quant_eval_begin(Quantize *q) {
     Tool *t = q->tool;
-    const IrType *y = &q->observer.graph->outputs[0]->type;
+    const IrType *y = &q->observer.graph->outputs[q->output]->type;
     int64_t columns = 1, wide = 0;
     for (int i = 1; i < y->shape.rank; i++) {
         columns *= ir_dim_at(y->shape.dim[i], 1);
@@ -54,7 +54,7 @@ bool quant_eval_begin(Quantize *q) {
     if (y->dtype != IR_F32 || y->shape.rank < 2 || wide > 1 || columns < 1 || columns > 1 << 20) {
         ir_error(&t->diag, IR_NOWHERE,
                  "--eval: output '%s' is no list of scores of classes for each image",
-                 q->observer.graph->outputs[0]->name);
+                 q->observer.graph->outputs[q->output]->name);
         return false;
     }
     q->columns = (int)columns;
@@ -79,7 +79,7 @@ static bool see_int8(Quantize *q, void *ctx, int i, const void *x) {
     const float *want = q->float_out + (size_t)i * (size_t)q->columns;
     if (!quant_net_run(q, &trial->net, x))
         return false;
-    const float *got = trial->net.out[0];
+    const float *got = trial->net.out[q->output];
     int said = predict(q, got);
     s->n++;
     s->right += said == quant_images_label(&q->eval, i);

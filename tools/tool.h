@@ -136,12 +136,18 @@ typedef struct ToolImage {
     ToolNumber resize, crop_pct, scale;
     ToolNumbers mean, std;
     const char *labels;
+    const char *output; // that classifies; NULL: not given
     bool bgr;
-    const char *note; // set by tool_image_options(): how images are read, where that is assumed or
-} ToolImage;          // other programs' metadata say so; else NULL
+    const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
+    // Lines for the user, or NULL. told: which of several outputs classifies; note: how images are
+    // read, where that is assumed or other programs' metadata say so, or that none are.
+    const char *told, *note;
+} ToolImage;
 // clang-format off
 #define TOOL_IMAGE_OPTIONS(m)                                                                      \
     {"--labels", NULL, "FILE", TOOL_TEXT, &(m).labels, "class names, one a line", 0, 0},           \
+    {"--output", NULL, "NAME", TOOL_TEXT, &(m).output,                                             \
+     "which of the model's outputs classifies; default the one with the classifier", 0, 0},        \
     {"--resize", NULL, "N", TOOL_WHOLE, &(m).resize,                                               \
      "shorter side before the centre crop, 0: none; default input size / 0.875 (256 for 224)", 0,  \
      65536},                                                                                       \
@@ -169,6 +175,14 @@ int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
 // The float model in eight bits, by the images in a folder, for compile (quantize.c). NULL after
 // errors.
 IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, const char *calibrate);
+
+// ---- which output classifies (classifier.c)
+#define TOOL_OUTPUT_KEY "hone.output" // of metadata_props
+// im->output, else that of metadata, else the classifier's; -1: no output says of a class. Sets
+// im->classifier and im->told. False after an error.
+bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output);
+// Names and types, a few of them, without number `but` (-1: all).
+const char *tool_list_outputs(Tool *t, const IrGraph *g, int but);
 
 // What compile makes of an imported graph, up to code: preprocessing and labels into `o`, with
 // input_grad the gradient's graph, and all passes. NULL after errors.

@@ -16,9 +16,19 @@ const char *fe_model_input(const FeModel *m, const char *node, const char *op, i
     return found && (size_t)input < found->n_input ? found->input[input] : NULL;
 }
 
+bool fe_model_has_node(const FeModel *m, const char *name) {
+    for (size_t i = 0; i < m->pb->graph->n_node; i++) {
+        const Onnx__NodeProto *n = m->pb->graph->node[i];
+        if (fe_has_name(n, name, fe_text(n->op_type))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---------------------------------------------------------------- initializers
 
-// What the first output is made of, by name.
+// What the trained output is made of, by name.
 static void mark_path(FeEdit *r) {
     const Onnx__GraphProto *g = r->g;
     const char **list = NULL;
@@ -29,7 +39,7 @@ static void mark_path(FeEdit *r) {
             *ir_map_put(&makers, g->node[i]->output[k]) = g->node[i];
         }
     }
-    IR_PUSH(r->arena, list, n, cap, fe_text(g->output[0]->name));
+    IR_PUSH(r->arena, list, n, cap, r->what->train->output);
     while (n) {
         const char *name = list[--n];
         void **seen = ir_map_put(&r->on_path, name);
@@ -41,7 +51,8 @@ static void mark_path(FeEdit *r) {
     }
 }
 
-// The initializer gets other numbers; nodes that the first output does not need keep the old ones.
+// The initializer gets other numbers; nodes that the trained output does not need keep the old
+// ones.
 static void keep_for_others(FeEdit *r, const char *name) {
     const char *copy = NULL;
     for (size_t i = 0; i < r->g->n_node; i++) {

@@ -15,7 +15,7 @@ typedef struct FeEdit {
     Onnx__GraphProto *g; // to->graph
     int opset;
     IrMap inits;    // name -> FeInit index + 1, as a pointer
-    IrMap on_path;  // names of values that the first output is made of
+    IrMap on_path;  // names of values that the trained output is made of
     IrMap affected; // names of values that follow the new classifier
     IrMap unsound;  // of these, the ones that are made for the old classes: name -> the node
 } FeEdit;
@@ -79,7 +79,7 @@ int32_t fe_edit_type(const FeEdit *r, const char *name);
 
 // The importer calls a node without a name by its output.
 bool fe_has_name(const Onnx__NodeProto *n, const char *name, const char *op);
-bool fe_edit_is_on_path(const FeEdit *r, const Onnx__NodeProto *n); // the first output needs it
+bool fe_edit_is_on_path(const FeEdit *r, const Onnx__NodeProto *n); // the trained output needs it
 // The last node of that name and operator, of those on the path if one is; -1: none.
 int fe_edit_find_node(const FeEdit *r, const char *name, const char *op);
 int fe_edit_find_maker(const FeEdit *r, const char *name); // the node whose output it is; -1: none

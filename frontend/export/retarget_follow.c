@@ -236,14 +236,15 @@ static void follow_node(FeEdit *r, size_t i) {
     }
 }
 
-// Nodes need not stand in order: until nothing new is reached.
+// Nodes need not stand in order: until nothing new is reached. What Shape tells is right for any
+// number of classes.
 void fe_follow_classes(FeEdit *r) {
     bool more = r->affected.n > 0;
     while (more) {
         more = false;
         for (size_t i = 0; i < r->g->n_node; i++) {
             const Onnx__NodeProto *n = r->g->node[i];
-            if (n->n_output && !ir_map_get(&r->affected, n->output[0]) &&
+            if (n->n_output && !fe_is_op(n, "Shape") && !ir_map_get(&r->affected, n->output[0]) &&
                 find_read(n, &r->affected)) {
                 follow_node(r, i);
                 more = true;

@@ -18,14 +18,16 @@ static bool is_listed(Onnx__ValueInfoProto *const *v, size_t n, const char *name
     return false;
 }
 
-// Other outputs than the first that are made for the old classes, and those that are listed again.
+// Other outputs than the trained one that are made for the old classes, and those that are listed
+// again.
 static void drop_outputs(FeEdit *r) {
     Onnx__GraphProto *g = r->g;
     const char **gone = ir_alloc_array(r->arena, g->n_output + 1, sizeof *gone);
     size_t kept = 0, n_gone = 0;
     for (size_t i = 0; i < g->n_output; i++) {
         const char *name = fe_text(g->output[i]->name);
-        const Onnx__NodeProto *why = i ? ir_map_get(&r->unsound, name) : NULL;
+        bool trained = strcmp(name, r->what->train->output) == 0;
+        const Onnx__NodeProto *why = trained ? NULL : ir_map_get(&r->unsound, name);
         if (why) {
             warn_dropped(r, name, why);
             gone[n_gone++] = name;
@@ -158,8 +160,8 @@ void fe_follow_outputs(FeEdit *r) {
     Onnx__GraphProto *g = r->g;
     drop_outputs(r);
     // A network that ends in logits answers in probabilities where no softmax can be meant.
-    if (t->loss == IR_LOSS_BCE && !has_end(r, fe_text(g->output[0]->name))) {
-        append_sigmoid(r, g->output[0]->name);
+    if (t->loss == IR_LOSS_BCE && !has_end(r, t->output)) {
+        append_sigmoid(r, (char *)t->output);
     }
     for (size_t i = 0; i < g->n_input; i++) {
         g->input[i] = complete(r, g->input[i]);

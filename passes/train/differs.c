@@ -72,6 +72,13 @@ static bool match(Match *m, Pair p) {
     return true;
 }
 
+static int find_output(const IrGraph *g, const char *name) { // -1: none
+    int k = g->n_outputs - 1;
+    while (k >= 0 && strcmp(g->outputs[k]->name, name) != 0)
+        k--;
+    return k;
+}
+
 const IrNode *pass_train_differs(const IrGraph *infer, const IrTrainProgram *t, IrGraph *again,
                                  const PassOptions *po, const PassTrainOptions *o) {
     IrArena *a = again->prog->arena;
@@ -80,8 +87,11 @@ const IrNode *pass_train_differs(const IrGraph *infer, const IrTrainProgram *t, 
                .pa = infer->prog,
                .pb = again->prog,
                .other = ir_alloc_array(a, infer->next_id, sizeof *m.other)};
+    int k = find_output(again, t->output);
+    if (k < 0)
+        return infer->outputs[0]->def;
     if (again->n_outputs > 1)
-        again = ir_extract(again, "first", 0, NULL, 1, again->outputs);
+        again = ir_extract(again, "trained", 0, NULL, 1, &again->outputs[k]);
     passes_run(again->prog, again, po, PASS_HEAD);
     PassHeadOptions head = {.node = o->head};
     PassOptions named = *po;

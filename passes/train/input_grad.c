@@ -12,11 +12,11 @@ static bool has_logits_shape(const IrShape *s) {
     return (s->rank == 2 || ones) && s->dim[0].n == 1 && s->dim[0].c == 0 && s->dim[1].n == 0;
 }
 
-// What the first output is before softmax; NULL after an error.
-static IrValue *find_logits(IrGraph *g) {
-    IrNode *maker = pass_scores(g).maker;
+// What the output is before softmax; NULL after an error.
+static IrValue *find_logits(IrGraph *g, int output) {
+    IrNode *maker = pass_scores(g, output).maker;
     bool softmax = maker && (maker->op == IR_OP_SOFTMAX || maker->op == IR_OP_LOG_SOFTMAX);
-    IrValue *v = softmax ? ir_in(maker, 0) : g->outputs[0];
+    IrValue *v = softmax ? ir_in(maker, 0) : g->outputs[output];
     char text[160];
     if (v->type.dtype == IR_F32 && has_logits_shape(&v->type.shape))
         return v;
@@ -31,7 +31,7 @@ static void fix_input(IrGraph *g, IrValue *input, double x) {
     ir_replace_uses(input, ir_const_value(g, c));
 }
 
-IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g) {
+IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g, int classifier) {
     IrValue *x = g->n_inputs == 1 ? g->inputs[0] : NULL, *grad;
     if (!x || x->type.dtype != IR_F32 || x->type.shape.rank < 1 || x->type.shape.dim[0].n != 1) {
         ir_error(g->prog->diag, IR_NOWHERE,
@@ -40,7 +40,7 @@ IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g) {
         return NULL;
     }
     passes_run(g->prog, g, po, PASS_SIMPLIFY);
-    IrValue *logits = find_logits(g);
+    IrValue *logits = find_logits(g, classifier);
     if (!logits)
         return NULL;
     PassLoss loss = pass_loss(g, logits, IR_LOSS_CE, true);

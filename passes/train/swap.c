@@ -1,15 +1,11 @@
 // The classifier of a fine-tune program, and how the user's file is to follow the network: which of
 // its nodes' inputs become initializers of their own.
+#include "passes/train/head.h"
 #include "passes/train/program.h"
 
 #include <string.h>
 
 // ---------------------------------------------------------------- the classifier
-
-static int64_t count_logits(const IrNode *n) {
-    const IrShape *s = &n->out[0]->type.shape;
-    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
-}
 
 static bool check_kept(PassTrain *t) {
     if (t->opt->binary && t->out->old_logits != 1) {
@@ -45,7 +41,8 @@ bool pass_train_head(PassTrain *t) {
     passes_run(t->prog, t->infer, t->po, PASS_HEAD);
     if (!pass_find_head(t->infer, o->head, &h))
         return false;
-    out->old_logits = count_logits(h.node);
+    out->output = t->infer->outputs[0]->name;
+    out->old_logits = pass_head_classes(h.node);
     out->head = h.node->name;
     out->head_op = h.node->src_op ? h.node->src_op : "";
     out->end = h.end ? h.end->name : NULL;

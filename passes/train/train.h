@@ -55,8 +55,8 @@ const IrNode *pass_train_differs(const IrGraph *infer, const IrTrainProgram *t, 
                                  const PassOptions *po, const PassTrainOptions *o);
 
 // A graph like g with the input "label" i32[N] and the output "input_grad", the gradient of each
-// image's cross-entropy by the input (input_grad.c). NULL after errors, which name
-// --emit-input-grad.
-IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g);
+// image's cross-entropy, that of the output `classifier`, by the input (input_grad.c). NULL after
+// errors, which name --emit-input-grad.
+IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g, int classifier);
 
 #endif

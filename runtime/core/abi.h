@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HONE_ABI = 6, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16 };
+enum { HONE_ABI = 7, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,
@@ -37,7 +37,7 @@ enum {
     HONE_AT_COUNT
 };
 
-enum { // what the numbers of the first output are, for a classifier
+enum { // what the numbers of the classifier's output are
     HONE_SCORES_LOGITS,
     HONE_SCORES_PROBABILITIES,     // of classes that exclude each other
     HONE_SCORES_SIGMOID,           // probabilities, each class by itself

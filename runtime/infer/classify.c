@@ -34,7 +34,8 @@ typedef struct Classifier {
     int64_t n_labels;
     RtNames names; // of --labels, or none
     char *x;       // [slots][image_bytes]
-    float **y;     // one buffer for each output
+    char **y;      // one buffer for each output
+    double *row;   // [columns] of one image
     RtErr *errors; // [slots]
     int failed;
 } Classifier;
@@ -88,6 +89,8 @@ static bool set_preprocess(Classifier *c, RtErr *err) {
     if (s->bgr || s->rgb)
         p->bgr = s->bgr;
     const RtCliFloats *given[2] = {&s->mean, &s->std};
+    if (c->input->dtype == HONE_U8 && (s->scale > 0 || s->mean.n || s->std.n))
+        return rt_fail(err, "the model takes pixels as they are (u8): no --scale, --mean, --std");
     float *to[2] = {p->mean, p->std};
     for (int k = 0; k < 2; k++) {
         int n = given[k]->n;
@@ -109,20 +112,16 @@ static bool check_model(Classifier *c, RtErr *err) {
         return rt_fail(err, "%s: the model has %d inputs and %d outputs; use the subcommand run",
                        d->name, d->n_inputs, d->n_outputs);
     c->input = &d->inputs[0];
-    c->output = &d->outputs[0];
+    c->output = &d->outputs[d->classifier < 0 ? 0 : d->classifier];
     if (!rt_preprocess_check(&d->preprocess, c->input, err))
         return false;
-    int64_t bytes, images = c->input->dim[0].n ? 1 : c->input->dim[0].c;
-    int wide = 0;
-    c->classes = 1;
-    for (int i = 1; i < c->output->rank; i++) {
-        wide += c->output->dim[i].n || c->output->dim[i].c != 1;
-        c->classes *= c->output->dim[i].c;
-    }
-    if (c->output->dtype != HONE_F32 || c->output->rank < 2 || wide > 1 || c->classes < 1 ||
-        memcmp(&c->output->dim[0], &c->input->dim[0], sizeof(HoneDim)) != 0)
+    if (d->classifier < 0)
         return rt_fail(err, "%s: output '%s' is %s, not scores of classes; use the subcommand run",
                        d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
+    int64_t bytes, images = c->input->dim[0].n ? 1 : c->input->dim[0].c;
+    c->classes = 1;
+    for (int i = 1; i < c->output->rank; i++)
+        c->classes *= c->output->dim[i].c;
     if (images < 1 || !rt_tensor_bytes(c->input, 1, &bytes))
         return rt_fail(err, "%s: the model's input is empty", d->name);
     c->columns = c->classes;
@@ -144,7 +143,8 @@ static bool allocate(Classifier *c, int n_images, RtErr *err) {
     int64_t batch = c->fixed ? 1 : c->slots, bytes;
     c->errors = calloc((size_t)c->slots, sizeof *c->errors);
     c->y = calloc((size_t)d->n_outputs, sizeof *c->y);
-    bool good = c->errors && c->y && rt_tensor_bytes(c->input, batch, &bytes) &&
+    c->row = calloc((size_t)c->columns, sizeof *c->row);
+    bool good = c->errors && c->y && c->row && rt_tensor_bytes(c->input, batch, &bytes) &&
                 (c->x = rt_alloc_aligned((size_t)bytes));
     if (good)
         memset(c->x, 0, (size_t)bytes);
@@ -175,18 +175,18 @@ static const char *label_of(const Classifier *c, int64_t index, char *text, size
 }
 
 // What a number is worth: it is none, or infinite where that is no logarithm of 0.
-static bool is_usable(const Classifier *c, float y) {
+static bool is_usable(const Classifier *c, double y) {
     bool logs = c->in->desc->scores == HONE_SCORES_LOGITS ||
                 c->in->desc->scores == HONE_SCORES_LOG_PROBABILITIES;
     return isfinite(y) || (logs && y < 0);
 }
 
 // The two classes of a model with one score: the second is "yes".
-static bool rank_binary(const Classifier *c, const float *y, Guess *guess, int top) {
+static bool rank_binary(const Classifier *c, const double *y, Guess *guess, int top) {
     int scores = c->in->desc->scores;
-    double yes = scores == HONE_SCORES_LOGITS              ? 1 / (1 + exp(-(double)*y))
-                 : scores == HONE_SCORES_LOG_PROBABILITIES ? exp((double)*y)
-                                                           : (double)*y;
+    double yes = scores == HONE_SCORES_LOGITS              ? 1 / (1 + exp(-*y))
+                 : scores == HONE_SCORES_LOG_PROBABILITIES ? exp(*y)
+                                                           : *y;
     bool is_yes = yes > 0.5;
     guess[0] = (Guess){is_yes, is_yes ? yes : 1 - yes};
     if (top > 1)
@@ -196,7 +196,7 @@ static bool rank_binary(const Classifier *c, const float *y, Guess *guess, int t
 
 // The `top` largest of y; their softmax where they are logits, or logarithms. False: y has what is
 // no number.
-static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int top) {
+static bool rank_classes(const Classifier *c, const double *y, Guess *guess, int top) {
     int n = 0, scores = c->in->desc->scores;
     double largest = -INFINITY, sum = 0;
     for (int64_t i = 0; i < c->classes; i++) {
@@ -221,7 +221,16 @@ static bool rank_classes(const Classifier *c, const float *y, Guess *guess, int 
     return true;
 }
 
-static void print_guesses(Classifier *c, const char *path, const float *y, Guess *guess, int top) {
+// The output's numbers for image k of a run.
+static const double *scores_of(const Classifier *c, int k) {
+    const RtDtype *type = rt_dtype(c->output->dtype);
+    const char *y = c->y[c->in->desc->classifier];
+    for (int64_t i = 0; i < c->columns; i++)
+        c->row[i] = type->load(y + (k * c->columns + i) * type->bytes);
+    return c->row;
+}
+
+static void print_guesses(Classifier *c, const char *path, const double *y, Guess *guess, int top) {
     char text[64];
     bool ok = (c->columns == 1 ? rank_binary : rank_classes)(c, y, guess, top);
     bool told = c->in->desc->scores != HONE_SCORES_OTHER; // as a probability
@@ -284,7 +293,7 @@ static bool classify_batch(Classifier *c, const char *const *files, int n, Guess
         if (c->errors[i].text[0])
             print_image_error(c, files[i], c->errors[i].text);
         else
-            print_guesses(c, files[i], c->y[0] + k++ * c->columns, guess, top);
+            print_guesses(c, files[i], scores_of(c, k++), guess, top);
     }
     return true;
 }
@@ -305,6 +314,7 @@ static void release(Classifier *c) {
     for (int i = 0; c->y && i < c->in->desc->n_outputs; i++)
         free(c->y[i]);
     free(c->y);
+    free(c->row);
     free(c->x);
     free(c->errors);
     rt_names_free(&c->names);

@@ -17,7 +17,7 @@ static double workspace_mb(const HoneModelDesc *d, int64_t batch) {
     return (rt_infer_dim_value(d->arena_bytes, batch) + (double)d->scratch_bytes) * 1e-6;
 }
 
-// What the program makes of the first output, by HONE_SCORES_*.
+// What the program makes of the scores, by HONE_SCORES_*.
 static const struct {
     const char *name, *shown;
 } scores[HONE_SCORES_COUNT] = {
@@ -41,7 +41,12 @@ static void print_text(const HoneModelDesc *d) {
     if (d->labels && d->n_labels)
         printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, RT_SHOW(d->labels[0]),
                RT_SHOW(d->labels[d->n_labels - 1]));
-    printf("%-10s %s: %s\n", "scores", scores[d->scores].name, scores[d->scores].shown);
+    if (d->classifier < 0)
+        printf("%-10s %s\n", "scores", "none: no output is one row of them for each image");
+    else
+        printf("%-10s %s: %s\n", "scores", scores[d->scores].name, scores[d->scores].shown);
+    if (d->classifier >= 0 && d->n_outputs > 1)
+        printf("%-10s by output '%s'\n", "classes", RT_SHOW(d->outputs[d->classifier].name));
     printf("%-10s %.1f MB weights, %.1f MB workspace at batch 1\n", "memory",
            (double)d->weights_bytes * 1e-6, workspace_mb(d, 1));
     printf("%-10s %.3f GFLOP at batch 1 in %d calls\n", "work", rt_infer_total_flops(d, 1) * 1e-9,
@@ -103,7 +108,8 @@ static void print_json(const HoneModelDesc *d) {
     write_tensors(&j, "inputs", d->inputs, d->n_inputs);
     write_tensors(&j, "outputs", d->outputs, d->n_outputs);
     rt_json_bool(&j, "dynamic_batch", d->batch_symbolic);
-    rt_json_text(&j, "scores", scores[d->scores].name);
+    rt_json_text(&j, "classifier", d->classifier < 0 ? NULL : d->outputs[d->classifier].name);
+    rt_json_text(&j, "scores", d->classifier < 0 ? NULL : scores[d->scores].name);
     write_preprocess(&j, &d->preprocess);
     rt_json_int(&j, "labels", d->labels ? d->n_labels : 0);
     rt_json_int(&j, "weights_bytes", d->weights_bytes);
