@@ -1,11 +1,12 @@
 // The frontend: the bytes of an ONNX file nobody vouches for become a verified program with one
 // graph, "infer". The public header of frontend/.
 //
-// Opsets 1 to 28 of the domain ai.onnx, version 1 of com.microsoft. Floating-point types other than f32 (float16, bfloat16,
-// double) are computed in f32: weights are converted once, graph inputs and outputs of those types
-// are cast at the graph's edge, and a Cast to float16 or bfloat16 rounds. Errors are one line each
-// through the arena's IrDiag, with the file's path at the start; every unsupported node is
-// reported, not the first alone.
+// Opsets 1 to 28 of the domain ai.onnx, version 1 of com.microsoft. Floating-point types other than
+// f32 (float16, bfloat16, double) are computed in f32: weights are converted once, graph inputs and
+// outputs of those types are cast at the graph's edge, and a Cast to float16 or bfloat16 rounds.
+// Floats of 8 and 4 bits come and go as f32, integers of 4 and 2 as i8 and u8; a Cast to one rounds
+// or cuts. Errors are one line each through the arena's IrDiag, with the file's path at the start;
+// every unsupported node is reported, not the first alone.
 #ifndef FRONTEND_FRONTEND_H
 #define FRONTEND_FRONTEND_H
 

@@ -133,6 +133,17 @@ const char *ir_shape_cast(IrNode *n) {
     return NULL;
 }
 
+const char *ir_shape_bitcast(IrNode *n) {
+    const char *why = ir_shape_cast(n);
+    IrDtype from = ir_in_type(n, 0)->dtype;
+    if (!why && (ir_dtype_bytes(n->out[0]->type.dtype) != ir_dtype_bytes(from) ||
+                 n->out[0]->type.dtype == IR_BOOL)) {
+        why = ir_why(n, "bits of %s cannot be %s", ir_dtype_name(from),
+                     ir_dtype_name(n->out[0]->type.dtype));
+    }
+    return why;
+}
+
 // Scale and zero of quantize and dequantize, whose integers are of type t.
 static const char *check_quantizer(const IrNode *n, IrDtype t) {
     const IrShape *x = &ir_in_type(n, 0)->shape;

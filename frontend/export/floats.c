@@ -13,7 +13,8 @@ typedef struct Walk {
 static void visit_tensor(const Walk *w, const char *name, const Onnx__TensorProto *t) {
     IrDtype dtype;
     int64_t n = 1;
-    if (!fe_dtype(t->data_type, true, &dtype) || !ir_dtype_is_float(dtype)) {
+    if (!fe_dtype(t->data_type, true, &dtype) || !ir_dtype_is_float(dtype) ||
+        fe_small_type(t->data_type)) {
         return;
     }
     for (size_t i = 0; i < t->n_dims; i++) {

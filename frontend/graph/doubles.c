@@ -10,11 +10,11 @@
 #include <string.h>
 
 // Their importers make no constants of their own but in their operands' type.
-static const char *const plain_ops[] = {"Abs",     "Add",      "Cast",      "Concat",    "Constant",
-                                        "Div",     "Equal",    "Expand",    "Flatten",   "Gather",
-                                        "Greater", "Identity", "Less",      "Max",       "Min",
-                                        "Mul",     "Neg",      "Reshape",   "Slice",     "Split",
-                                        "Squeeze", "Sub",      "Transpose", "Unsqueeze", "Where"};
+static const char *const plain_ops[] = {
+    "Abs",     "Add",    "BitCast",   "Cast",      "Concat",  "Constant", "Div",
+    "Equal",   "Expand", "Flatten",   "Gather",    "Greater", "Identity", "Less",
+    "Max",     "Min",    "Mul",       "Neg",       "Reshape", "Slice",    "Split",
+    "Squeeze", "Sub",    "Transpose", "Unsqueeze", "Where"};
 
 static bool is_plain(const Onnx__NodeProto *n) {
     for (size_t i = 0; i < sizeof plain_ops / sizeof *plain_ops; i++) {
@@ -25,12 +25,25 @@ static bool is_plain(const Onnx__NodeProto *n) {
     return false;
 }
 
+// BitCast, whose result has all 64 bits of its operand.
+static bool makes_double(const Onnx__NodeProto *n) {
+    bool found = false;
+    for (size_t i = 0; i < n->n_attribute && is_plain(n); i++) {
+        found |= strcmp(n->op_type, "BitCast") == 0 &&
+                 n->attribute[i]->i == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+    }
+    return found;
+}
+
 bool fe_keeps_doubles(const Onnx__GraphProto *g) {
     bool found = false;
     for (size_t i = 0; i < g->n_input; i++) {
         const Onnx__TypeProto *t = g->input[i]->type;
         found |= t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE &&
                  t->tensor_type->elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+    }
+    for (size_t i = 0; i < g->n_node; i++) {
+        found |= makes_double(g->node[i]);
     }
     for (size_t i = 0; i < g->n_node && found; i++) {
         found = is_plain(g->node[i]);

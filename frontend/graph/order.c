@@ -70,7 +70,7 @@ static void merge_values(FeContext *fe) {
         IrDtype t;
         v->producer = v->producer < 0 ? -1 : v->producer;
         v->stored = fe->opt->to_train && v->init && fe_dtype(v->init->data_type, true, &t) &&
-                    ir_dtype_is_float(t);
+                    ir_dtype_is_float(t) && !fe_small_type(v->init->data_type);
     }
 }
 

@@ -1,6 +1,6 @@
 // Elementwise operators. Most are one IR op, others are written out by their ONNX formula.
 // Activations are in activation.c.
-#include "frontend/import.h"
+#include "frontend/import/bits.h"
 
 #include <float.h>
 #include <math.h>
@@ -147,9 +147,6 @@ static IrValue *round_to(FeNode *n, IrValue *x, int k) {
 
 // The low bits of x as an integer of less than 8 bits: what does not fit into one is undefined.
 static IrValue *cut_bits(FeNode *n, IrValue *x, const FeSmall *to) {
-    if (to->is_float) {
-        fe_refuse(n, "NYI: a cast to %s", fe_onnx_type_name(to->elem));
-    }
     if (n->refused) {
         return NULL;
     }
@@ -161,10 +158,14 @@ static IrValue *cut_bits(FeNode *n, IrValue *x, const FeSmall *to) {
                          : x;
 }
 
+static IrValue *cast_small(FeNode *n, IrValue *x, const FeSmall *to) {
+    return to->is_float ? fe_round_small(n, x, to, fe_read_overflow(n, to)) : cut_bits(n, x, to);
+}
+
 static IrValue *build_cast(FeNode *n, IrValue *x, IrDtype to, int32_t elem) {
     const FeSmall *small = fe_small_type(elem);
     int k = to == IR_F32 ? find_narrow(elem) : -1;
-    return small ? cut_bits(n, x, small) : k >= 0 ? round_to(n, x, k) : fe_cast(n, x, to);
+    return small ? cast_small(n, x, small) : k >= 0 ? round_to(n, x, k) : fe_cast(n, x, to);
 }
 
 // Input 0 as a number of that element type, whose dtype is `to`.

@@ -7,6 +7,7 @@
 // 21). They are IR's ops of that name; to train, the arithmetic, and constants that are dequantized
 // become constants of f32 at once, as those in blocks do.
 #include "frontend/import/quant.h"
+#include "frontend/import/bits.h"
 
 #include <math.h>
 
@@ -256,10 +257,16 @@ static int32_t read_target(FeNode *n, IrDtype *to) {
     } else if (given && (given != (int32_t)given || !fe_dtype((int32_t)given, false, to))) {
         fe_refuse(n, "output_dtype %lld is not supported", (long long)given);
     }
-    if (!n->refused && fe_small_type((int32_t)given) && ir_dtype_is_float(*to)) {
-        fe_refuse(n, "NYI: numbers quantized to %s", fe_onnx_type_name((int32_t)given));
-    }
-    return n->refused || !fe_quant_dtype(n, *to) ? 0 : (int32_t)given;
+    bool floats = !n->refused && fe_small_type((int32_t)given) && ir_dtype_is_float(*to);
+    return n->refused || (!floats && !fe_quant_dtype(n, *to)) ? 0 : (int32_t)given;
+}
+
+// QuantizeLinear to floats of 8 and 4 bits.
+static IrValue *quantize_floats(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero,
+                                const FeSmall *to) {
+    x = fe_bin(n, IR_OP_DIV, x, scale);
+    x = zero ? fe_bin(n, IR_OP_ADD, x, zero) : x;
+    return fe_round_small(n, x, to, fe_read_overflow(n, to));
 }
 
 IrValue *fe_clip_small(FeNode *n, IrValue *x, const FeSmall *to) {
@@ -279,9 +286,12 @@ void fe_import_quantize_linear(FeNode *n) {
     IrValue *by = n->refused ? NULL : spread(n, &q, fe_operand(n, 1), &x.shape);
     IrValue *zero = n->refused ? NULL : spread(n, &q, fe_operand_or_null(n, 2), &x.shape);
     IrValue *v = fe_operand(n, 0);
-    if (!n->refused) {
-        IrValue *y = fe_quantize(n, fe_cast(n, v, IR_F32), by, zero, to);
-        fe_out(n, 0, fe_clip_small(n, y, fe_small_type(elem)));
+    const FeSmall *small = fe_small_type(elem);
+    v = n->refused ? NULL : fe_cast(n, v, IR_F32);
+    if (small && small->is_float) {
+        fe_out(n, 0, quantize_floats(n, v, by, zero, small));
+    } else if (!n->refused) {
+        fe_out(n, 0, fe_clip_small(n, fe_quantize(n, v, by, zero, to), small));
     }
     fe_out_elem(n, 0, elem);
 }

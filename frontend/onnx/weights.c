@@ -77,15 +77,15 @@ static const ElemType elem_types[] = {
     [13] = {"uint64", 64, UINT64S, IR_U64, IR_U64, NULL},
     [14] = {.name = "complex64"},
     [15] = {.name = "complex128"},
-    [16] = {"bfloat16", 16, INT32S, IR_F32, IR_DTYPE_COUNT, convert_bf16},
-    [17] = {"float8e4m3fn", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
-    [18] = {"float8e4m3fnuz", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
-    [19] = {"float8e5m2", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
-    [20] = {"float8e5m2fnuz", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [16] = {"bfloat16", 16, INT32S, IR_F32, IR_BF16, convert_bf16},
+    [17] = {"float8e4m3fn", 8, INT32S, IR_F32, IR_F32, NULL},
+    [18] = {"float8e4m3fnuz", 8, INT32S, IR_F32, IR_F32, NULL},
+    [19] = {"float8e5m2", 8, INT32S, IR_F32, IR_F32, NULL},
+    [20] = {"float8e5m2fnuz", 8, INT32S, IR_F32, IR_F32, NULL},
     [21] = {"uint4", 4, INT32S, IR_U8, IR_U8, NULL},
     [22] = {"int4", 4, INT32S, IR_I8, IR_I8, NULL},
-    [23] = {"float4e2m1", 4, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
-    [24] = {"float8e8m0", 8, INT32S, IR_F32, IR_DTYPE_COUNT, NULL},
+    [23] = {"float4e2m1", 4, INT32S, IR_F32, IR_F32, NULL},
+    [24] = {"float8e8m0", 8, INT32S, IR_F32, IR_F32, NULL},
     [25] = {"uint2", 2, INT32S, IR_U8, IR_U8, NULL},
     [26] = {"int2", 2, INT32S, IR_I8, IR_I8, NULL},
     [27] = {.name = "float6e2m3"},
@@ -241,9 +241,9 @@ const char *fe_read_tensor(IrArena *a, FeExternal *ext, const Onnx__TensorProto 
 }
 
 bool fe_stored_dtype(int32_t onnx_type, IrDtype *out) {
-    bool bf16 = onnx_type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16; // not at a graph's edges
-    *out = IR_BF16;
-    return bf16 || fe_dtype(onnx_type, true, out);
+    const FeSmall *small = fe_small_type(onnx_type);
+    *out = IR_DTYPE_COUNT;
+    return !(small && small->is_float) && fe_dtype(onnx_type, true, out);
 }
 
 const char *fe_read_stored(IrArena *a, FeExternal *ext, const Onnx__TensorProto *t, IrTensor *out) {

@@ -400,12 +400,20 @@ static void call_observer(const HoneCall *call, int32_t node) {
     o->observe(o->ctx, call, node);
 }
 
+// Whether no output has an element at batch 0: some do not depend on it.
+static bool makes_nothing(const HoneModel *m) {
+    int64_t bytes = 0;
+    for (int i = 0; i < m->desc->n_outputs && bytes == 0; i++)
+        rt_tensor_bytes(&m->desc->outputs[i], 0, &bytes);
+    return bytes == 0;
+}
+
 static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx) {
     size_t arena, total;
     if (check_call(m, batch, inputs, outputs) != 0)
         return -1;
-    if (batch == 0)
+    if (batch == 0 && makes_nothing(m))
         return 0;
     if (!measure_workspace(m, batch, &arena, &total))
         return set_error(m, "batch %lld is too large", (long long)batch);

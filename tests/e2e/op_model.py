@@ -77,6 +77,12 @@ class Model:
     def consts(self, *values):
         return [v if isinstance(v, str) else self.const(v) for v in values]
 
+    def inner(self, op, operands, **attrs):
+        """A node whose result is an operand of others, of a type that numpy lacks, say."""
+        out = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, operands, [out], name=out, **attrs))
+        return out
+
     def node(self, op, operands, expected, domain="", **attrs):
         outs = []
         for e in expected:
@@ -107,7 +113,7 @@ class Model:
             argv += ["-o", f"{n}={temp(n + '.npy')}"]
         ok(*argv)
         for node in self.nodes:
-            for n in filter(None, node.output):
+            for n in filter(self.outputs.get, node.output):
                 got, want = np.load(temp(n + ".npy")), self.outputs[n]
                 assert got.dtype == want.dtype, (node.name, n, got.dtype, want.dtype)
                 try:

@@ -194,6 +194,26 @@ def windowed(net, x):
     return net.linear(net.op("ReduceMean", net.reshape(y, -1, 64, 6), axes=[1], keepdims=0), 6, 4)
 
 
+def test_batch_of_none():
+    """What does not depend on the batch is computed all the same; sums of nothing are 0."""
+    x, z, k = images((3, 6, 6), 0), images((5,), 2), images((3, 3, 3), 4)
+    nodes = [onnx.helper.make_node("Conv", ["x", "k"], ["c"]), onnx.helper.make_node("Softmax", ["z"], ["y0"]),
+             onnx.helper.make_node("ReduceSum", ["x"], ["y1"], keepdims=0), onnx.helper.make_node("Relu", ["c"], ["y2"])]
+    info = onnx.helper.make_tensor_value_info
+    g = onnx.helper.make_graph(nodes, "g", [info("x", 1, ["N", 3, 6, 6]), info("z", 1, [2, 5])],
+                               [info(f"y{i}", 1, None) for i in range(3)], [onnx.numpy_helper.from_array(k, "k")])
+    folder = temp("none")
+    path = write(onnx.helper.make_model(g, opset_imports=[onnx.helper.make_opsetid("", 13)]), folder)
+    compile_model(path, f"{folder}/p")
+    np.save(f"{folder}/z.npy", z)
+    np.save(f"{folder}/x.npy", x)
+    ok(f"{folder}/p", "run", "-i", f"x={folder}/x.npy", "-i", f"z={folder}/z.npy",
+       *(a for i in range(3) for a in ("-o", f"y{i}={folder}/y{i}.npy")))
+    y = [np.load(f"{folder}/y{i}.npy") for i in range(3)]
+    e = np.exp(z)
+    assert np.allclose(y[0], e / e.sum(1, keepdims=True), 1e-6) and y[1] == 0 and y[2].shape == (0, 4, 4, 4), y
+
+
 def losses(program, data, batch, *flags):
     code, out, err = run(program, "train", data, "--epochs", 1, "--lr", 1e-7, "--momentum", 0, "--batch", batch,
                          "--no-checkpoint", *flags)

@@ -224,6 +224,96 @@ class Infinite:
         assert np.allclose(got, self.a, 1e-6, 1e-6, equal_nan=True), (got, self.a)
 
 
+# ---------------------------------------------------------------- bits
+
+F8 = {17: (3, 7, 448, 127), 18: (3, 8, 240, 128), 19: (2, 15, 57344, 127), 20: (2, 16, 57344, 128), 23: (1, 1, 6, None)}
+
+
+def numbers_of(mantissa, bias, most):
+    """All finite numbers >= 0 of the format, in order of their codes."""
+    codes = np.arange(128)
+    e, part = codes >> mantissa, (codes & (1 << mantissa) - 1) / (1 << mantissa)
+    x = np.where(e > 0, (1 + part) * 2.0 ** (e - bias), part * 2.0 ** (1 - bias))
+    return x[x <= most]
+
+
+def nearest(x, values, most, beyond):
+    """Halves to even codes; `beyond` where even the step behind the greatest is nearer."""
+    step = np.append(values, 2 * values[-1] - values[-2])
+    up = np.clip(np.searchsorted(step, np.abs(x)), 1, len(step) - 1)
+    low, high = step[up - 1], step[up]
+    far = np.abs(x) - low - (high - np.abs(x))
+    take = (far > 0) | ((far == 0) & (up % 2 == 0))
+    y = np.where(take, high, low)
+    y = np.where((y > most) | (np.abs(x) > high), beyond, y)
+    return np.where(np.isnan(x), np.nan, np.sign(x) * y)
+
+
+def test_small_floats():
+    m = Model(24)
+    r = np.random.default_rng(3)
+    x = (r.standard_normal(600) * 2.0 ** r.integers(-20, 20, 600)).astype(f32)
+    for elem, (mantissa, bias, most, nan) in F8.items():
+        values = numbers_of(mantissa, bias, most)
+        halves = (values[1:] + values[:-1]) / 2
+        a = np.concatenate([x, values, -halves, halves * (1 + 1e-6), halves * (1 - 1e-6), [most * 1.02, -most * 1.1, 1e30]])
+        a = np.resize(a, (BATCH, 400)).astype(f32)
+        m.node("Cast", [m.inner("Cast", [m.feed(a)], to=elem)], [Near(nearest(wide(a), values, most, most), 0)], to=1)
+        if nan:
+            lost = np.inf if elem == 19 else np.nan
+            open_ended = m.inner("Cast", [m.feed(a)], to=elem, saturate=0)
+            m.node("Cast", [open_ended], [Infinite(nearest(wide(a), values, most, lost))], to=1)
+            special = np.array([[np.inf, -np.inf, np.nan]], f32).repeat(BATCH, 0)
+            m.node("Cast", [m.inner("Cast", [m.feed(special)], to=elem)], [Infinite(special.clip(-most, most))], to=1)
+            q = nearest(wide(a) / wide(f32(0.3)), values, most, most)
+            few = m.inner("QuantizeLinear", [m.feed(a), m.const(f32(0.3))], output_dtype=elem)
+            m.node("Cast", [few], [Near(q, 1e-6)], to=1)
+    m.check()
+
+
+def test_bits():
+    m = Model(26)
+    x, i, u = floats(BATCH, 5), rng.integers(-2 ** 31, 2 ** 31, (BATCH, 5)).astype(np.int32), rng.integers(0, 256, (BATCH, 6)).astype(np.uint8)
+    i[0] = 1 << 30
+    m.node("BitCast", [m.feed(x)], [x.view(np.int32)], to=6)
+    m.node("BitCast", [m.feed(x)], [x.view(np.uint32)], to=12)
+    m.node("BitCast", [m.feed(np.abs(i) >> 2)], [(np.abs(i) >> 2).view(f32)], to=1)
+    m.node("BitCast", [m.feed(u)], [u.view(np.int8)], to=3)
+    half = m.inner("Cast", [m.feed(x)], to=10)
+    m.node("BitCast", [half], [x.astype(np.float16).view(np.int16)], to=5)
+    m.check()
+
+
+# ---------------------------------------------------------------- states
+
+def test_states():
+    m = Model(27)
+    x, w, b, past = floats(BATCH, 4, 7), floats(4, 1, 3), floats(4), floats(BATCH, 4, 2)
+    for before, operand in ((np.zeros_like(past), ""), (past, m.feed(past))):
+        full = np.concatenate([before, x], 2).astype(np.float64)
+        y = sum(full[:, :, i:i + 7] * w[:, 0, i:i + 1] for i in range(3)) + b[:, None]
+        m.node("CausalConvWithState", [m.feed(x)] + m.consts(w, b) + [operand], [Near(y), Near(full[:, :, -2:])])
+        m.node("CausalConvWithState", [m.feed(x)] + m.consts(w, b) + [operand], [Near(y * sigmoid(y))], activation="silu")
+    K, G, V = 2, 2, 3
+    q, k, v = floats(BATCH, S, K * G * D), floats(BATCH, S, K * D), floats(BATCH, S, K * V)
+    decay, beta, state = -np.abs(floats(BATCH, S, K * D)), floats(BATCH, S, K), floats(BATCH, K, D, V)
+    for rule, first in itertools.product(("linear", "gated", "delta", "gated_delta"), (None, state)):
+        s = np.zeros((BATCH, K, D, V)) if first is None else wide(first)
+        rows = []
+        for t in range(S):
+            key, value = wide(k[:, t]).reshape(BATCH, K, D), wide(v[:, t]).reshape(BATCH, K, V)
+            if "gated" in rule:
+                s = s * np.exp(wide(decay[:, t]).reshape(BATCH, K, D, 1))
+            if "delta" in rule:
+                value = (value - np.einsum("bkdv,bkd->bkv", s, key)) * wide(beta[:, t, :, None])
+            s = s + key[..., None] * value[:, :, None]
+            rows.append(np.einsum("bkgd,bkdv->bkgv", wide(q[:, t]).reshape(BATCH, K, G, D), s).reshape(BATCH, -1) / math.sqrt(D))
+        m.node("LinearAttention", [m.feed(q), m.feed(k), m.feed(v), "" if first is None else m.feed(first),
+                                   m.feed(decay) if "gated" in rule else "", m.feed(beta) if "delta" in rule else ""],
+               [Near(np.stack(rows, 1)), Near(s)], update_rule=rule, q_num_heads=K * G, kv_num_heads=K)
+    m.check()
+
+
 # ---------------------------------------------------------------- transforms
 
 def pairs(x):

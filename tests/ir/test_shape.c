@@ -268,6 +268,8 @@ static const Case ELEMENTWISE[] = {
     {"%a: f32[3]", "cast %a {to=i64}", "i64[3]"},
     {"%a: f32[3]", "cast %a {to=f31}", "!cast to 'f31', which is no element type"},
     {"%a: f32[3]", "cast %a", "!cast to '', which is no element type"},
+    {"%a: f32[N,3]", "bitcast %a {to=u32}", "u32[N,3]"},
+    {"%a: f32[3]", "bitcast %a {to=i64}", "!bits of f32 cannot be i64"},
     {"%a: f32[3], %b: f32[N,1]", "map %a, %b {body=[mul(0, 1), clip(s0, min=0, max=6)]}",
      "f32[N,3]"},
     {"%a: f32[3], %b: bool[3]", "map %a, %b {body=[neg(0), where(1, s0, 0)]}", "f32[3]"},

@@ -19,10 +19,15 @@ enum { KINDS = sizeof kind_name / sizeof *kind_name };
 
 // Two results depend on the random numbers of whoever stored them. In the other two align_corners
 // divides by scale * size without rounding it down to the length of the result, as the operator's
-// text and ONNX Runtime do.
+// text and ONNX Runtime do. Of the last four (Debian's) an input is stored in another shape than the
+// model declares.
 static const char *const left_out[] = {"test_training_dropout", "test_training_dropout_default",
                                        "test_resize_downsample_scales_linear_align_corners",
-                                       "test_resize_downsample_scales_cubic_align_corners"};
+                                       "test_resize_downsample_scales_cubic_align_corners",
+                                       "test_castlike_BFLOAT16_to_FLOAT",
+                                       "test_castlike_BFLOAT16_to_FLOAT_expanded",
+                                       "test_castlike_FLOAT_to_BFLOAT16",
+                                       "test_castlike_FLOAT_to_BFLOAT16_expanded"};
 
 // ---------------------------------------------------------------- one case, in its own process
 
@@ -61,12 +66,18 @@ static bool is_close(const IrTensor *got, const IrTensor *want, int64_t i, doubl
     if (isnan(b) || isinf(b)) {
         return isnan(b) ? isnan(a) : a == b;
     }
-    double share = want->dtype == IR_F16 ? 2e-3 : 1e-3; // they keep 11 bits at each step
+    double share = want->dtype == IR_F16 ? 2e-3 : want->dtype == IR_BF16 ? 1.6e-2 : 1e-3;
     return fabs(a - b) <= 1e-7 * largest + share * fabs(b);
 }
 
+// Older cases store bfloat16 as uint16.
+static void read_bits(IrTensor *stored, IrDtype as) {
+    stored->dtype = stored->dtype == IR_U16 && as == IR_BF16 ? as : stored->dtype;
+}
+
 static bool compare(SuiteCase *c, int k, const IrTensor *got) {
-    const IrTensor *want = &c->want[k];
+    IrTensor *want = &c->want[k];
+    read_bits(want, got->dtype);
     bool shape = got->rank == want->rank && got->dtype == want->dtype;
     for (int i = 0; i < want->rank && shape; i++) {
         shape = got->dim[i] == want->dim[i];
@@ -113,6 +124,7 @@ static SuiteOutcome run_graph(const Suite *s, SuiteCase *c, IrGraph *g, bool bou
                 in[i] = c->in[k];
             }
         }
+        read_bits(&in[i], g->inputs[i]->type.dtype);
     }
     SuiteOutcome o = s->run(c, g, batch_of(g, in), in, out);
     for (int k = 0; k < c->n_out && o == SUITE_PASSED; k++) {
