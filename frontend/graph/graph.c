@@ -64,9 +64,6 @@ static const char *describe_unknown(const char *op) {
         {"SequenceMap", "functions over sequences are not supported"},
         {"Optional", "optional values are not supported"},
         {"String", "strings are not supported"},
-        {"GRU", "recurrent networks are not supported"},
-        {"LSTM", "recurrent networks are not supported"},
-        {"RNN", "recurrent networks are not supported"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strncmp(op, kinds[i][0], strlen(kinds[i][0])) == 0) {

@@ -314,6 +314,75 @@ def test_states():
     m.check()
 
 
+def recur(op, x, w, r, b, h, c=None, peep=None, late=False, coupled=False, clip=None):
+    """One direction of RNN, GRU or LSTM over x [T,N,I]: every h, then the last h and c."""
+    size, rows = r.shape[1], []
+    wb, rb = np.split(wide(b), 2)
+
+    def gate(i, before=None, bias=True):
+        part = slice(i * size, (i + 1) * size)
+        y = wide(step) @ w[part].T + wb[part]
+        y = y + (h if before is None else before) @ r[part].T + rb[part] if bias else y
+        return y
+
+    def f(function, y):
+        return function(y if clip is None else np.clip(y, -clip, clip))
+
+    for step in x:
+        if op == "RNN":
+            h = f(np.tanh, gate(0))
+        elif op == "GRU":
+            z, reset = f(sigmoid, gate(0)), f(sigmoid, gate(1))
+            own = slice(2 * size, 3 * size)
+            fresh = gate(2, bias=False) + reset * (h @ r[own].T + rb[own]) if late else gate(2, reset * h)
+            h = (1 - z) * f(np.tanh, fresh) + z * h
+        else:
+            p = np.split(wide(peep), 3) if peep is not None else (0, 0, 0)
+            i = f(sigmoid, gate(0) + p[0] * c)
+            forget = 1 - i if coupled else f(sigmoid, gate(2) + p[2] * c)
+            c = forget * c + i * f(np.tanh, gate(3))
+            h = f(sigmoid, gate(1) + p[1] * c) * np.tanh(c)
+        rows.append(h)
+    return np.stack(rows), h, c
+
+
+def test_recurrent():
+    m = Model(22)
+    I, size, gates = 3, 4, {"RNN": 1, "GRU": 3, "LSTM": 4}
+    for op, direction, more in (("RNN", "forward", {}), ("RNN", "reverse", {}), ("GRU", "bidirectional", {}),
+                                ("GRU", "forward", {"late": True}), ("GRU", "reverse", {"clip": 0.3}),
+                                ("LSTM", "bidirectional", {}), ("LSTM", "forward", {"coupled": True, "clip": 0.5}),
+                                ("LSTM", "reverse", {"peep": True})):
+        dirs, G = 1 + (direction == "bidirectional"), gates[op] * size
+        x, w, r, b = floats(BATCH, 6, I), floats(dirs, G, I), floats(dirs, G, size), floats(dirs, 2 * G)
+        h, c, peep = floats(dirs, BATCH, size), floats(dirs, BATCH, size), floats(dirs, 3 * size)
+        lstm = op == "LSTM"
+        names = {"late": "linear_before_reset", "coupled": "input_forget", "clip": "clip"}
+        attrs = {names[k]: v if k == "clip" else int(v) for k, v in more.items() if k in names}
+        for first in (False, True):
+            rows, last, cells = [], [], []
+            for d in range(dirs):
+                back = direction == "reverse" or d == 1
+                given = {**more, "peep": peep[d]} if "peep" in more else more
+                steps = wide(x).swapaxes(0, 1)[::-1 if back else 1]
+                zero = np.zeros((BATCH, size))
+                y = recur(op, steps, wide(w[d]), wide(r[d]), b[d], wide(h[d]) if first else zero, wide(c[d]) if first else zero, **given)
+                rows.append(y[0][::-1 if back else 1])
+                last.append(y[1])
+                cells.append(y[2])
+            out = [np.stack(rows, 1), np.stack(last)] + ([np.stack(cells)] if lstm else [])
+            operands = m.consts(w, r, b) + [""]
+            states = [h] + ([c] if lstm else [])
+            peeps = ([] if lstm and first else ["", ""]) + [m.const(peep)] if "peep" in more else []
+            layout = int(first)  # images first, then everywhere
+            fed = [m.feed(s.swapaxes(0, 1).copy()) for s in states] if first else []
+            out = [np.moveaxis(out[0], 2, 0)] + [s.swapaxes(0, 1) for s in out[1:]] if layout else out
+            fed_x = m.feed(x) if layout else m.inner("Transpose", [m.feed(x)], perm=[1, 0, 2])
+            m.node(op, [fed_x] + operands + fed + peeps, [Near(y) for y in out], hidden_size=size, direction=direction, layout=layout,
+                   **attrs)
+    m.check()
+
+
 # ---------------------------------------------------------------- transforms
 
 def pairs(x):
