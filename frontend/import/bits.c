@@ -9,6 +9,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 static IrValue *bitcast(FeNode *n, IrValue *x, IrDtype to) {
     return fe_build(n, IR_OP_BITCAST, FE_IN(x), FE_WITH(ir_attr_s(IR_ATTR_TO, ir_dtype_name(to))));
@@ -26,10 +27,32 @@ static IrValue *round_to_unit(FeNode *n, IrValue *a, const FeSmall *t) {
     return fe_bin(n, IR_OP_SUB, fe_bin(n, IR_OP_ADD, a, magic), magic);
 }
 
+// Powers of two, of numbers >= 0: the bits of x up to `up`, `down` or to the `nearest` power, ties
+// up, from 2^-127, a subnormal number, to 2^127.
+static IrValue *round_to_power(FeNode *n, IrValue *x, const FeOverflow *over) {
+    const char *mode = fe_attr_str(n, "round_mode", "up");
+    bool up = strcmp(mode, "up") == 0, nearest = strcmp(mode, "nearest") == 0;
+    if (!up && !nearest && strcmp(mode, "down") != 0) {
+        fe_refuse(n, "round_mode '%s' is unknown", mode);
+    }
+    const int32_t step = 0x800000, least = 0x400000, most = 0x7f000000;
+    IrValue *bits = bitcast(n, x, IR_I32), *y;
+    y = fe_op_const(n, IR_OP_ADD, bits, up ? step - 1 : nearest ? step / 2 : 0);
+    y = fe_op_const(n, IR_OP_BIT_AND, y, 0x7f800000);
+    // Below 2^-126 the bits are those of a multiple of 2^-149.
+    double half = up ? least : nearest ? least * 1.5 - 1 : step - 1; // above it the power is 2^-126
+    IrValue *low = choose(n, fe_op_const(n, IR_OP_GREATER, bits, half), fe_const(n, bits, step),
+                          fe_const(n, bits, least));
+    y = choose(n, fe_op_const(n, IR_OP_LESS, bits, step), low, y);
+    IrValue *beyond = fe_op_const(n, IR_OP_GREATER, y, most), *nan = fe_const(n, x, NAN);
+    y = bitcast(n, y, IR_F32);
+    y = choose(n, beyond, over->saturate ? fe_const(n, x, 0x1p127) : nan, y);
+    return choose(n, fe_bin(n, IR_OP_EQUAL, x, x), y, nan);
+}
+
 IrValue *fe_round_small(FeNode *n, IrValue *x, const FeSmall *t, FeOverflow over) {
     if (n->refused || t->unsigned_power) {
-        fe_refuse(n, "NYI: a cast to %s", fe_onnx_type_name(t->elem));
-        return NULL;
+        return n->refused ? NULL : round_to_power(n, fe_cast(n, x, IR_F32), &over);
     }
     double most = fe_small_max(t), none = t->nan < 0 ? most : NAN;
     double above = over.saturate ? most : t->inf ? INFINITY : none;

@@ -169,6 +169,44 @@ def test_col2im():
     m.check()
 
 
+def deform(x, w, offset, mask, strides, pads, dilations, groups):
+    """DeformConv by its definition, without groups of the weights."""
+    N, C, rows, columns = x.shape
+    KH, KW = w.shape[2:]
+    OH, OW = offset.shape[2:]
+    offset = wide(offset).reshape(N, groups, KH, KW, 2, OH, OW)
+    mask = wide(mask).reshape(N, groups, KH, KW, OH, OW)
+    y = np.zeros((N, len(w), OH, OW))
+
+    def pixel(n, c, i, j):
+        return wide(x[n, c, i, j]) if 0 <= i < rows and 0 <= j < columns else 0.0
+
+    for n, i, j, kh, kw, c in itertools.product(range(N), range(OH), range(OW), range(KH), range(KW), range(C)):
+        g = c // (C // groups)
+        py = i * strides[0] - pads[0] + kh * dilations[0] + offset[n, g, kh, kw, 0, i, j]
+        px = j * strides[1] - pads[1] + kw * dilations[1] + offset[n, g, kh, kw, 1, i, j]
+        a, b = math.floor(py), math.floor(px)
+        v = sum((1 - abs(py - p)) * (1 - abs(px - q)) * pixel(n, c, p, q) for p in (a, a + 1) for q in (b, b + 1))
+        y[n, :, i, j] += wide(w[:, c, kh, kw]) * v * mask[n, g, kh, kw, i, j]
+    return y
+
+
+def test_deform_conv():
+    m = Model(22)
+    for strides, pads, dilations, groups in (((1, 1), (0, 0, 0, 0), (1, 1), 1), ((2, 1), (1, 2, 1, 0), (1, 2), 2)):
+        x, w, b = floats(BATCH, 4, 6, 5), floats(3, 4, 2, 2), floats(3)
+        OH = (6 + pads[0] + pads[2] - dilations[0] - 1) // strides[0] + 1
+        OW = (5 + pads[1] + pads[3] - dilations[1] - 1) // strides[1] + 1
+        offset = (floats(BATCH, groups * 8, OH, OW) * 1.5).astype(f32)
+        mask = floats(BATCH, groups * 4, OH, OW)
+        attrs = dict(strides=strides, pads=pads, dilations=dilations, offset_group=groups)
+        plain = deform(x, w, offset, np.ones_like(mask), strides, pads, dilations, groups)
+        m.node("DeformConv", [m.feed(x), m.const(w), m.feed(offset)], [Near(plain)], **attrs)
+        masked = deform(x, w, offset, mask, strides, pads, dilations, groups) + b[:, None, None]
+        m.node("DeformConv", [m.feed(x), m.const(w), m.feed(offset), m.const(b), m.feed(mask)], [Near(masked)], **attrs)
+    m.check()
+
+
 def test_moves():
     m = Model(28)
     x = floats(BATCH, 5, 8, 7)
@@ -268,6 +306,21 @@ def test_small_floats():
             q = nearest(wide(a) / wide(f32(0.3)), values, most, most)
             few = m.inner("QuantizeLinear", [m.feed(a), m.const(f32(0.3))], output_dtype=elem)
             m.node("Cast", [few], [Near(q, 1e-6)], to=1)
+    m.check()
+
+
+def test_powers():
+    """float8e8m0, powers of two alone."""
+    m = Model(28)
+    r = np.random.default_rng(4)
+    x = (r.uniform(1, 2, 60) * 2.0 ** r.integers(-125, 127, 60)).astype(f32)
+    x = np.resize(np.concatenate([x, [1, 2, 3, 1.5, 0.75, 2.0 ** -126]]), (BATCH, 24)).astype(f32)
+    down = 2.0 ** np.floor(np.log2(wide(x)))
+    for mode, y in (("up", np.where(x == down, down, 2 * down)), ("down", down), ("nearest", np.where(x >= 1.5 * down, 2 * down, down))):
+        m.node("Cast", [m.inner("Cast", [m.feed(x)], to=24, round_mode=mode)], [Infinite(np.minimum(y, 2.0 ** 127))], to=1)
+    special = np.array([[np.nan, np.inf, 3e38]], f32).repeat(BATCH, 0)
+    want = np.array([[np.nan, 2.0 ** 127, 2.0 ** 127]]).repeat(BATCH, 0)
+    m.node("Cast", [m.inner("Cast", [m.feed(special)], to=24)], [Infinite(want)], to=1)
     m.check()
 
 
