@@ -81,7 +81,7 @@ char *ir_conv_tile_print(const IrConvTile *t,
 // Words of input channels of a panel of the direct kernel, all in whole blocks: those that the
 // groups of one vector of output channels read.
 int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes);
-IrConvWords ir_conv_words_direct, ir_conv_words_lanewise, ir_conv_words_winograd,
-    ir_conv_words_strassen;
+IrConvWords ir_conv_words_direct, ir_conv_words_lanewise, ir_conv_words_rowwise,
+    ir_conv_words_winograd, ir_conv_words_strassen;
 
 #endif

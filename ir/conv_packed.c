@@ -36,6 +36,12 @@ int64_t ir_conv_words_lanewise(const IrConv *c, const IrConvTile *t, int64_t lan
     return rows(c, lanes) * c->cg * c->w.kh * c->w.kw / ir_word(c->dtype);
 }
 
+// A kernel row's taps in words of four.
+int64_t ir_conv_words_rowwise(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    (void)t;
+    return rows(c, lanes) * c->w.kh * ceil_div(c->w.kw, 4);
+}
+
 // As many products for an output tile as it has points.
 int64_t ir_conv_words_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     return rows(c, lanes) * c->C * (t->out_rows + c->w.kh - 1) * (t->out_cols + c->w.kw - 1);

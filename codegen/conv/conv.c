@@ -167,7 +167,7 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     if (!take_epilogue(p, n, algo, &spec, args, &n_args) ||
         !take_prologue(p, n, algo, &spec, args, &n_args) || !take_pool(p, n, algo, &c, &spec))
         return;
-    if (k->emit == cg_conv_emit_direct)
+    if (k->emit == cg_conv_emit_direct || k->emit == cg_conv_emit_rowwise)
         cg_need(p, cg_target_dot(cg_target(p), c.dtype));
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
