@@ -83,6 +83,10 @@ typedef struct IrSwap {    // input `input` of the file's node becomes the initi
     const IrConst *konst; // with data
 } IrSwap;
 
+typedef struct IrFileNode { // of the user's file
+    const char *name, *op;
+} IrFileNode;
+
 typedef struct IrTrainProgram {
     IrLoss loss;
     bool binary;                // two classes, one logit
@@ -96,7 +100,8 @@ typedef struct IrTrainProgram {
     IrFloats *floats;
     IrSwap *swaps;              // how the file differs from the network that trains
     const char *output;         // of the file: that which is trained
-    const char *head, *head_op; // the classifier's node
+    int n_heads;
+    const IrFileNode *heads;    // the classifiers
     const char *end, *end_op;   // what made probabilities of its logits in the file; NULL: nothing
     int end_axis;               // of the classes in what that reads, else in the output
     IrGraph **graphs;

@@ -57,25 +57,42 @@ void passes_list(FILE *f);
 // ---- fine-tuning: the classifier and what trains (train/head.c, train/frozen.c)
 typedef struct PassHeadOptions {
     int64_t classes;  // numbers per image that the new classifier makes; 0: it stays
-    const char *node; // its name; NULL: whatever it is
+    const char *node; // the name of one; NULL: whatever it is
     uint64_t seed;
 } PassHeadOptions;
 
+// What a head has for each class is made anew: numbers along `axis` of the operand.
+typedef enum PassHeadRole {
+    PASS_HEAD_WEIGHT,
+    PASS_HEAD_BIAS,
+    PASS_HEAD_ZERO, // 0 to begin with: the mean of a batch_norm below the classifier, its shift
+    PASS_HEAD_ONE   // its variance, a gain
+} PassHeadRole;
+
+typedef struct PassHeadPart {
+    PassHeadRole role;
+    IrNode *node; // reads it as operand `at`: a classifier, an add below it, a mul above (Gemm's beta)
+    int at;
+    IrValue *value;
+    IrConst *root;      // what moves of its own make the value of; NULL: no constant
+    const IrNode *head; // the classifier whose it is; the first, where it stands below several
+} PassHeadPart;
+
+// All classifiers of an output: the last products by weights above it, each on a way of its own.
 typedef struct PassHead {
-    IrNode *node;           // conv or matmul
-    IrValue *weight, *bias; // operand 1; bias NULL: none
-    IrNode *bias_node;      // which has it as operand bias_at: `node`, an add below it, or a mul
-                            // above (Gemm's beta)
-    int bias_at;
-    IrConst *weight_root, *bias_root; // what moves of its own make them of; NULL: no constants
-    IrNode *end; // the softmax, log_softmax or sigmoid that makes probabilities of its logits; NULL
+    int n_nodes, n_parts, n_below;
+    IrNode **nodes;      // conv or matmul, with equally many classes
+    PassHeadPart *parts; // their weights and biases in order, then what stands below them
+    IrNode **below;      // between them and the output
+    int *axis;           // by value id: of the classes; -1: not told, or none
+    IrNode *end; // the softmax, log_softmax or sigmoid that makes probabilities of the logits; NULL
     int end_axis;     // of the classes, in what `end` reads, else in the output; -1: none
     bool names_class; // the output is the index of the largest: an arg_max follows
 } PassHead;
-// Of the first output. False after an error; name: of the node that it must be, NULL: any.
+// Of the first output. False after an error; name: of a node that must be one of them, NULL: any.
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out);
-// The node that would be found above another output; NULL: none.
-const IrNode *pass_head_above(IrGraph *g, int output);
+// The classifier of another output that has this name, or its first one; NULL: none.
+const IrNode *pass_head_above(IrGraph *g, int output, const char *name);
 
 typedef struct PassFreeze {
     const char *spec; // head, none, until:NODE, or globs

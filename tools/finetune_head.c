@@ -17,7 +17,7 @@ static bool has_node(const IrGraph *g, const char *name) {
 static const char *list_heads(Finetune *f, IrGraph *g) {
     const char *list = "";
     for (int i = 0; i < g->n_outputs && i < MOST_HEADS; i++) {
-        const IrNode *n = pass_head_above(g, i);
+        const IrNode *n = pass_head_above(g, i, NULL);
         if (n)
             list = ir_sprintf(f->tool->arena, "%s%s'%s' of the output '%s'", list,
                               *list ? ", " : "", n->name, g->outputs[i]->name);
@@ -47,8 +47,7 @@ bool tool_take_head(Finetune *f, const PassOptions *po) {
     g = ir_extract(g, "seen", 0, NULL, g->n_outputs, g->outputs);
     passes_run(g->prog, g, po, PASS_HEAD);
     for (int i = 0; i < g->n_outputs && i < MOST_HEADS; i++) {
-        const IrNode *n = pass_head_above(g, i);
-        if (n && strcmp(n->name, head) == 0) {
+        if (pass_head_above(g, i, head)) {
             f->image.output = g->outputs[i]->name;
             return true;
         }

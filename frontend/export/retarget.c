@@ -135,15 +135,17 @@ static bool fail_swap(FeEdit *r, const IrSwap *s) {
     return false;
 }
 
-// What the classifier's node makes follows it; where its weight kept its name, that does all.
-static bool mark_head(FeEdit *r) {
+// What the classifiers' nodes make follows them.
+static bool mark_heads(FeEdit *r) {
     const IrTrainProgram *t = r->what->train;
-    int head = r->affected.n ? -1 : fe_edit_find_node(r, t->head, t->head_op);
-    for (size_t k = 0; head >= 0 && k < r->g->node[head]->n_output; k++) {
-        *ir_map_put(&r->affected, r->g->node[head]->output[k]) = r;
+    for (int i = 0; i < t->n_heads; i++) {
+        int head = fe_edit_find_node(r, t->heads[i].name, t->heads[i].op);
+        for (size_t k = 0; head >= 0 && k < r->g->node[head]->n_output; k++) {
+            *ir_map_put(&r->affected, r->g->node[head]->output[k]) = r;
+        }
     }
     if (!r->affected.n) {
-        ir_error(ir_arena_diag(r->arena), (IrWhere){t->head, t->head_op},
+        ir_error(ir_arena_diag(r->arena), (IrWhere){t->heads[0].name, t->heads[0].op},
                  "NYI: the classifier is no node of the file");
     }
     return r->affected.n > 0;
@@ -168,7 +170,7 @@ static bool set_inits(FeEdit *r) {
             return ir_arena_diag(r->arena)->errors > errors ? false : fail_swap(r, s);
         }
     }
-    return mark_head(r);
+    return mark_heads(r);
 }
 
 // ---------------------------------------------------------------- training mode

@@ -34,7 +34,7 @@ static void build_dropout(IrGraph *g, IrNode *n, IrValue *x, double ratio, IrVal
     }
 }
 
-// The Dropout whose result the classifier reads, through changes of shape; NULL: there is none.
+// The Dropout whose result a classifier reads, through changes of shape; NULL: there is none.
 static IrNode *find_head_dropout(const IrNode *head) {
     IrNode *n = ir_in(head, 0)->def;
     while (n && (n->op == IR_OP_RESHAPE || n->op == IR_OP_COPY))
@@ -45,14 +45,15 @@ static IrNode *find_head_dropout(const IrNode *head) {
 void pass_add_dropout(PassTrain *t, IrGraph *g) {
     PassHead h;
     IrValue *seed = NULL;
-    if (t->opt->dropout >= 0 && pass_find_head(g, t->opt->head, &h)) {
-        IrNode *old = find_head_dropout(h.node);
+    bool own = t->opt->dropout >= 0 && pass_find_head(g, t->opt->head, &h);
+    for (int i = 0; own && i < h.n_nodes; i++) {
+        IrNode *old = find_head_dropout(h.nodes[i]);
         if (old) {
             ir_replace_uses(old->out[0], ir_in(old, 0));
             ir_remove_node(old);
         }
         if (t->opt->dropout > 0)
-            build_dropout(g, h.node, ir_in(h.node, 0), t->opt->dropout, &seed);
+            build_dropout(g, h.nodes[i], ir_in(h.nodes[i], 0), t->opt->dropout, &seed);
     }
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;

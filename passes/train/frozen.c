@@ -87,8 +87,9 @@ static void train_head(PassContext *ctx, IrGraph *g, PassParam *params, int n) {
         return;
     }
     for (int i = 0; i < n; i++) {
-        IrNode *reader = params[i].reader;
-        params[i].konst->trainable = reader == head.node || reader == head.bias_node;
+        for (int k = 0; k < head.n_parts && !params[i].konst->trainable; k++) {
+            params[i].konst->trainable = params[i].reader == head.parts[k].node;
+        }
     }
 }
 

@@ -1,14 +1,15 @@
-// replace_head: the classifier gives way to one for the user's classes, freshly initialised; what
-// turned its logits into probabilities goes, because the loss contains it.
+// replace_head: the classifier gives way to one for the user's classes, freshly initialised, or all
+// of them where the output is made of several; what turned their logits into probabilities goes,
+// because the loss contains it.
 //
 //   %l = matmul %f, %fc.weight, %fc.bias     ->  %l = matmul %f, %fc.weight', %fc.bias'
 //   %y = softmax %l                              return %l                 [N,classes]
 //   return %y                                [N,1000]
 //
-// Shape changes, activations, pools and reductions between it and the output follow the new number
-// of classes. Initial values are those of torch.nn.Linear and Conv2d (uniform within
-// 1/sqrt(fan_in), He et al. 2015 with a = sqrt(5)), and those of torchvision's SqueezeNet (normal,
-// deviation 0.01, no bias) where a pool follows.
+// Shape changes, activations, pools, reductions and joins between it and the output follow the new
+// number of classes; a batch_norm there begins as the identity. Initial values are those of
+// torch.nn.Linear and Conv2d (uniform within 1/sqrt(fan_in), He et al. 2015 with a = sqrt(5)), and
+// those of torchvision's SqueezeNet (normal, deviation 0.01, no bias) where a pool follows.
 
 #include "passes/train/head.h"
 #include "passes/train/head_init.h"
@@ -62,32 +63,14 @@ static bool pools_after(const IrNode *n) {
     return n->op == IR_OP_CONV && !(ir_dim_is(s->dim[2], 1) && ir_dim_is(s->dim[3], 1));
 }
 
-// The axis of what n reads that becomes `axis` of its result, n a move of a constant; -1: none.
-static int axis_above(const IrNode *n, int axis) {
-    const IrShape *in = &ir_in(n, 0)->type.shape, *out = &n->out[0]->type.shape;
-    if (n->op == IR_OP_TRANSPOSE) {
-        return (int)ir_ints(n, IR_ATTR_PERM).v[axis];
-    }
-    int64_t before = 1, above = 1;
-    for (int i = 0; i < axis; i++) {
-        before *= out->dim[i].c;
-    }
-    for (int i = 0; i < in->rank; above *= in->dim[i++].c) {
-        if (above == before && ir_dim_eq(in->dim[i], out->dim[axis])) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 // n moves an initializer that nobody else reads, for one reader.
 static bool moves_own(const IrNode *n, int axis) {
     while (n && n->out[0]->n_uses == 1 && axis >= 0 &&
            (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE)) {
         if (is_own(ir_in(n, 0))) {
-            return axis_above(n, axis) >= 0;
+            return pass_head_axis_above(n, axis) >= 0;
         }
-        axis = axis_above(n, axis);
+        axis = pass_head_axis_above(n, axis);
         n = ir_in(n, 0)->def;
     }
     return false;
@@ -102,7 +85,7 @@ static void replace_operand(PassContext *ctx, IrGraph *g, IrNode *n, int at, con
         ir_set_in(n, at, new_param(ctx, g, ir_in(n, at), role, axis, classes, init));
         return;
     }
-    replace_operand(ctx, g, up, 0, role, axis_above(up, axis), classes, init);
+    replace_operand(ctx, g, up, 0, role, pass_head_axis_above(up, axis), classes, init);
     if (up->op == IR_OP_RESHAPE) {
         IrShape s = up->out[0]->type.shape;
         s.dim[axis] = ir_dim(classes);
@@ -111,27 +94,79 @@ static void replace_operand(PassContext *ctx, IrGraph *g, IrNode *n, int at, con
     ir_infer(up);
 }
 
-// Weights and bias in the node; false after an error.
-static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const PassHeadOptions *o) {
-    IrNode *n = h->node;
-    int64_t old = pass_head_classes(n), elems = pass_elems(&h->weight->type);
+// How the numbers of part i begin: each part draws its own.
+static PassInit init_of(const PassHead *h, int i, uint64_t seed) {
+    const PassHeadPart *p = &h->parts[i];
+    const IrNode *n = p->head;
+    int64_t old = pass_head_classes(n), elems = pass_elems(&ir_in(n, 1)->type);
+    PassInit init = {.seed = seed + (uint64_t)i};
+    double uniform = 1 / sqrt(old > 0 ? (double)elems / (double)old : 1);
+    if (p->role == PASS_HEAD_ONE) {
+        init.offset = 1;
+    } else if (p->role == PASS_HEAD_WEIGHT) {
+        init.normal = pools_after(n);
+        init.scale = init.normal ? 0.01 : uniform;
+    } else if (p->role == PASS_HEAD_BIAS) {
+        init.scale = pools_after(n) ? 0 : uniform;
+    }
+    return init;
+}
+
+// The axis of the classes in part p; -1: none.
+static int axis_of(const PassHead *h, const PassHeadPart *p) {
+    const IrNode *n = p->node;
     bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
-    double fan_in = old > 0 ? (double)elems / (double)old : 1;
-    PassInit init = {.seed = o->seed, .normal = pools_after(n)};
-    init.scale = init.normal ? 0.01 : 1 / sqrt(fan_in);
-    int axis = first ? 0 : h->weight->type.shape.rank - 1;
-    replace_operand(ctx, g, n, 1, "weight", axis, o->classes, init);
-    if (h->bias) {
-        int bias_axis = pass_head_class_axis(&h->bias->type.shape, old, true);
-        if (bias_axis < 0) {
-            ir_error(ctx->prog->diag, (IrWhere){h->bias_node->name, h->bias_node->src_op},
+    if (p->role == PASS_HEAD_WEIGHT) {
+        return first ? 0 : p->value->type.shape.rank - 1;
+    }
+    return pass_head_class_axis(&p->value->type.shape, pass_head_classes(h->nodes[0]), true);
+}
+
+// The first part that reads the same constant, which only these parts do, one layer at several
+// places; i: there is none before it.
+static int first_of(const PassHead *h, int i) {
+    const PassHeadPart *p = &h->parts[i];
+    int first = i, readers = 0;
+    for (int k = h->n_parts; k-- > 0;) {
+        const PassHeadPart *q = &h->parts[k];
+        bool same = q->value == p->value && ir_in(q->head, 1) == ir_in(p->head, 1);
+        readers += same;
+        first = same && k < first ? k : first;
+    }
+    return p->value->konst && p->value->n_uses == readers ? first : i;
+}
+
+// Weights, biases and what else has numbers for each class; false after an error.
+static bool replace_parts(PassContext *ctx, IrGraph *g, PassHead *h, const PassHeadOptions *o) {
+    PassInit *init = ir_alloc_array(ctx->scratch, (size_t)h->n_parts, sizeof *init);
+    int *axis = ir_alloc_array(ctx->scratch, (size_t)h->n_parts, sizeof *axis);
+    int *first = ir_alloc_array(ctx->scratch, (size_t)h->n_parts, sizeof *first);
+    for (int i = 0; i < h->n_parts; i++) {
+        init[i] = init_of(h, i, o->seed);
+        axis[i] = axis_of(h, &h->parts[i]);
+        first[i] = first_of(h, i);
+    }
+    for (int i = 0; i < h->n_parts; i++) {
+        if (first[i] < i) {
+            ir_set_in(h->parts[i].node, h->parts[i].at, NULL);
+        }
+    }
+    for (int i = 0; i < h->n_parts; i++) {
+        static const char *const roles[] = {"weight", "bias", "shift", "scale"};
+        PassHeadPart *p = &h->parts[i];
+        if (axis[i] < 0) {
+            ir_error(ctx->prog->diag, (IrWhere){p->node->name, p->node->src_op},
                      "NYI: the classifier's bias is not one number per class");
             return false;
         }
-        init = (PassInit){.seed = o->seed + 1, .scale = init.normal ? 0 : init.scale};
-        replace_operand(ctx, g, h->bias_node, h->bias_at, "bias", bias_axis, o->classes, init);
-        if (pass_head_scaled(h->bias_node) >= 0) { // above the classifier
-            ir_infer(h->bias_node);
+        if (first[i] < i) {
+            const PassHeadPart *same = &h->parts[first[i]];
+            ir_set_in(p->node, p->at, ir_in(same->node, same->at));
+            continue;
+        }
+        replace_operand(ctx, g, p->node, p->at, roles[p->role], axis[i], o->classes, init[i]);
+        if (pass_head_scaled(p->node) >= 0) { // above the classifier
+            ir_infer(p->node);
         }
     }
     return true;
@@ -140,20 +175,20 @@ static bool replace_weights(PassContext *ctx, IrGraph *g, PassHead *h, const Pas
 // ---------------------------------------------------------------- what follows it
 
 // The target of a reshape with the new number of classes where the old one stood.
-static void follow_reshape(IrNode *n, int64_t old, int64_t classes) {
+static void follow_reshape(IrNode *n, int axis, int64_t old, int64_t classes) {
     IrShape s = n->out[0]->type.shape;
-    int axis = pass_head_class_axis(&s, old, false);
+    axis = axis >= 0 ? axis : pass_head_class_axis(&s, old, false);
     if (axis >= 0) {
         s.dim[axis] = ir_dim(classes);
         ir_set_attr(n, ir_attr_dims(IR_ATTR_SHAPE, &s));
     }
 }
 
-// Types of everything below the classifier, again.
-static bool retype(PassContext *ctx, IrGraph *g, IrNode *head, int64_t old, int64_t classes) {
+// Types of everything below the classifiers, again.
+static bool retype(PassContext *ctx, IrGraph *g, const PassHead *h, int64_t old, int64_t classes) {
     bool *changed = ir_alloc_array(ctx->scratch, g->next_id, sizeof *changed);
-    for (IrNode *n = head; n; n = n->next) {
-        bool mine = n == head;
+    for (IrNode *n = h->nodes[0]; n; n = n->next) {
+        bool mine = pass_head_is_node(h, n);
         for (int i = 0; i < n->n_in && !mine; i++) {
             mine = ir_in(n, i) && changed[ir_in(n, i)->id];
         }
@@ -161,7 +196,7 @@ static bool retype(PassContext *ctx, IrGraph *g, IrNode *head, int64_t old, int6
             continue;
         }
         if (n->op == IR_OP_RESHAPE) {
-            follow_reshape(n, old, classes);
+            follow_reshape(n, h->axis[n->out[0]->id], old, classes);
         }
         const char *why = ir_infer(n);
         if (why) {
@@ -206,22 +241,25 @@ static int drop_choice(IrGraph *g) {
 // What the network makes of its logits for whoever runs it goes; the loss has its own softmax or
 // sigmoid. Without one, clips and casts are part of the network. Quantizers go wherever they stand.
 static int drop_end(IrGraph *g, const PassHead *h) {
-    int changes = drop_choice(g);
-    bool above = !h->end; // the end, on the way up
-    PassFlow f = pass_flow(g->prog->arena, g);
-    PassHead none;
-    for (IrNode *n = g->outputs[0]->def; n && n != h->node;) {
-        bool keep = above || pass_head_only_moves(n);
-        above = above || n == h->end;
-        if (pass_head_is_quantizer(n) || !keep) {
-            n = cut_out(n);
+    int changes = 0;
+    for (int i = 0; i < h->n_below; i++) {
+        if (pass_head_is_quantizer(h->below[i])) {
+            cut_out(h->below[i]);
             changes++;
-        } else {
-            IrValue *up = pass_head_look_through(&f, n, &none);
-            n = up ? up->def : NULL;
         }
     }
-    for (IrNode *n = h->node; changes && n; n = n->next) {
+    changes += drop_choice(g);
+    bool more = h->end;
+    for (IrNode *n = g->outputs[0]->def; more;) {
+        more = n != h->end;
+        if (pass_head_only_moves(n)) {
+            n = ir_in(n, 0)->def;
+        } else {
+            n = cut_out(n);
+            changes++;
+        }
+    }
+    for (IrNode *n = h->nodes[0]; changes && n; n = n->next) {
         ir_infer(n); // perhaps of another element type now
     }
     return changes;
@@ -246,6 +284,14 @@ static bool flatten_output(PassContext *ctx, IrGraph *g, int64_t classes) {
     return false;
 }
 
+static void report_beside(IrGraph *g, const PassHead *h) {
+    const IrNode *n = g->outputs[0]->def;
+    ir_error(g->prog->diag, (IrWhere){n->name, n->src_op},
+             "the scores of '%s' and of '%s' stand side by side in the output '%s', and one of the "
+             "classes of both is trained against the image's label; end the network in their mean",
+             h->nodes[0]->name, h->nodes[1]->name, g->outputs[0]->name);
+}
+
 PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
     static const PassHeadOptions none;
     const PassHeadOptions *o = ctx->opt->head ? ctx->opt->head : &none;
@@ -254,15 +300,19 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
     if (!pass_find_head(g, o->node, &h)) {
         return r;
     }
+    int64_t old = pass_head_classes(h.nodes[0]);
     r.changes += drop_end(g, &h);
-    int64_t old = pass_head_classes(h.node),
-            numbers = pass_head_per_image(&g->outputs[0]->type.shape);
+    int64_t numbers = pass_head_per_image(&g->outputs[0]->type.shape);
+    if (h.n_nodes > 1 && numbers == h.n_nodes * old) {
+        report_beside(g, &h);
+        return r;
+    }
     if (old > 0 && numbers > old && numbers % old == 0) {
         pass_head_report_rows(g, g->outputs[0]->def, "");
         return r;
     }
     if (o->classes) {
-        if (!replace_weights(ctx, g, &h, o) || !retype(ctx, g, h.node, old, o->classes)) {
+        if (!replace_parts(ctx, g, &h, o) || !retype(ctx, g, &h, old, o->classes)) {
             return r;
         }
         r.changes++;

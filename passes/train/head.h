@@ -1,13 +1,34 @@
-// The classifier: what finding (head_find.c) and replacing it (head.c) share. Private to
-// passes/train/.
+// The classifier: what finding (head_find.c, head_class.c), telling why there is none
+// (head_report.c) and replacing it (head.c) share. Private to passes/train/.
 #ifndef PASSES_TRAIN_HEAD_H
 #define PASSES_TRAIN_HEAD_H
 
 #include "passes/train/flow.h"
 
-// The operand that n passes on, class by class; NULL: it does more than that. A bias that n adds is
-// noted in h.
-IrValue *pass_head_look_through(const PassFlow *f, IrNode *n, PassHead *h);
+// A constant, or what was one before it became a parameter of the graph, or computed from such.
+static inline bool pass_head_is_weight(const PassFlow *f, const IrValue *v) {
+    return v && !f->varies[v->id];
+}
+
+// No gradient comes through.
+static inline bool pass_head_is_step(const IrNode *n) {
+    return n->op == IR_OP_ROUND || n->op == IR_OP_FLOOR || n->op == IR_OP_CEIL ||
+           n->op == IR_OP_SIGN;
+}
+
+// ---- head_class.c: classes among dimensions
+int64_t pass_head_classes(const IrNode *n); // that a classifier makes numbers of
+int pass_head_node_axis(const IrNode *n);   // theirs, in its result
+// The axis that has one element per class; -1: none.
+int pass_head_class_axis(const IrShape *s, int64_t classes, bool from_last);
+// The axis of n's result that `axis` of operand `at` becomes; -1: none, or it cannot be told.
+int pass_head_axis_below(const IrNode *n, int at, int axis);
+// The axis of what n reads that becomes `axis` of its result, n a move of a constant; -1: none.
+int pass_head_axis_above(const IrNode *n, int axis);
+// Numbers that an output has for each image; 0: not so many for each.
+int64_t pass_head_per_image(const IrShape *s);
+
+// ---- head_find.c
 bool pass_head_only_moves(const IrNode *n);
 // n hands on logits or probabilities as they are, or the class that they name.
 bool pass_head_hands_on(const IrNode *n);
@@ -15,13 +36,14 @@ bool pass_head_hands_on(const IrNode *n);
 bool pass_head_is_quantizer(const IrNode *n);
 // The operand of n that is no single number, where n multiplies by one (Gemm's beta); else -1.
 int pass_head_scaled(const IrNode *n);
-
-int64_t pass_head_classes(const IrNode *n); // that a classifier makes numbers of
-// The axis that has one element per class; -1: none.
-int pass_head_class_axis(const IrShape *s, int64_t classes, bool from_last);
-// Numbers that an output has for each image; 0: not so many for each.
-int64_t pass_head_per_image(const IrShape *s);
-// Says that the output has several rows for each image, after `but`. False.
+bool pass_head_is_node(const PassHead *h, const IrNode *n); // one of the classifiers
+// ---- head_report.c; all false, after an error
+// The output has several rows for each image; after `but`.
 bool pass_head_report_rows(const IrGraph *g, const IrNode *at, const char *but);
+// No classifier: the way up ends at `last`, which may join ways that depend on one another.
+bool pass_head_report_none(IrGraph *g, const PassFlow *f, const IrNode *last);
+bool pass_head_report_other(IrGraph *g, const char *name, const PassHead *h);
+// Several that do not give as many numbers.
+bool pass_head_report_unequal(IrGraph *g, const IrNode *a, const IrNode *b);
 
 #endif

@@ -1,13 +1,22 @@
-// The classifier: the last product by a weight above the first output: Gemm, MatMul and Add, a
-// convolution with the global pool below it (SqueezeNet) or above it. Shape changes, activations,
-// pools and reductions may stand between it and the output.
+// The classifiers of the first output. The rule: of each way up from it, the last product by a
+// weight (Gemm, MatMul and Add, a convolution with the global pool below it (SqueezeNet) or above
+// it) makes scores of classes, and all of them are replaced alike. What may stand between one and
+// the output: changes of shape, activations, pools, reductions, resizing, normalization by stored
+// statistics, and what joins the scores of several.
+//
+//   %a = matmul %f, %wa      a classifier       (DeiT distilled)
+//   %b = matmul %g, %wb      another
+//   %y = add %a, %b          joins them
+//
+// None of them may depend on another, and none but these ways may lead to the output: a product
+// whose result other products read is a layer of the network, and its width no number of classes.
 
 #include "passes/train/head.h"
 #include "passes/util.h"
 
 #include <string.h>
 
-// ---------------------------------------------------------------- finding it
+// ---------------------------------------------------------------- what stands there
 
 static bool is_softmax(const IrNode *n) {
     return n->op == IR_OP_SOFTMAX || n->op == IR_OP_LOG_SOFTMAX || n->op == IR_OP_SIGMOID;
@@ -18,11 +27,6 @@ int pass_head_scaled(const IrNode *n) {
         return -1;
     }
     return ir_const_is_scalar(ir_in(n, 1)) ? 0 : ir_const_is_scalar(ir_in(n, 0)) ? 1 : -1;
-}
-
-// A constant, or what was one before it became a parameter of the graph, or computed from such.
-static bool is_weight(const PassFlow *f, const IrValue *v) {
-    return v && !f->varies[v->id];
 }
 
 // The constant that v is, or moves; NULL: it is an input by now.
@@ -38,51 +42,11 @@ bool pass_head_is_quantizer(const IrNode *n) {
            (strcmp(n->src_op, "QuantizeLinear") == 0 || strcmp(n->src_op, "DequantizeLinear") == 0);
 }
 
-// No gradient comes through.
-static bool is_step(const IrNode *n) {
-    return n->op == IR_OP_ROUND || n->op == IR_OP_FLOOR || n->op == IR_OP_CEIL ||
-           n->op == IR_OP_SIGN;
-}
-
-IrValue *pass_head_look_through(const PassFlow *f, IrNode *n, PassHead *h) {
-    unsigned flags = ir_op_info(n->op)->flags;
-    if (pass_head_is_quantizer(n)) {
-        return ir_in(n, 0);
-    }
-    if (n->n_in == 1 && (flags & IR_FLAG_E)) {
-        return is_step(n) ? NULL : ir_in(n, 0);
-    }
-    if (n->n_in == 2 && (n->op == IR_OP_ADD || n->op == IR_OP_MUL)) {
-        int k = is_weight(f, ir_in(n, 1)) ? 1 : is_weight(f, ir_in(n, 0)) ? 0 : -1;
-        if (k >= 0 && n->op == IR_OP_ADD && !ir_const_is_scalar(ir_in(n, k))) {
-            h->bias_node = n;
-            h->bias_at = k;
-        }
-        return k >= 0 ? ir_in(n, 1 - k) : NULL;
-    }
-    switch (n->op) {
-    case IR_OP_SOFTMAX:
-    case IR_OP_LOG_SOFTMAX:
-    case IR_OP_COPY:
-    case IR_OP_RESHAPE:
-    case IR_OP_TRANSPOSE:
-    case IR_OP_DROPOUT:
-    case IR_OP_MAX_POOL:
-    case IR_OP_AVG_POOL:
-    case IR_OP_ARG_MAX:
-        return ir_in(n, 0);
-    default:
-        return pass_is_reduce(n) ? ir_in(n, 0) : NULL;
-    }
-}
-
 static bool is_classifier(const PassFlow *f, const IrNode *n) {
     bool product = n->op == IR_OP_CONV ? ir_int(n, IR_ATTR_GROUP, 1) == 1
                                        : n->op == IR_OP_MATMUL && ir_in(n, 1)->type.shape.rank == 2;
-    return product && is_weight(f, ir_in(n, 1));
+    return product && pass_head_is_weight(f, ir_in(n, 1));
 }
-
-// ---------------------------------------------------------------- what ends the network
 
 bool pass_head_only_moves(const IrNode *n) {
     return n->op == IR_OP_COPY || n->op == IR_OP_RESHAPE || n->op == IR_OP_DROPOUT ||
@@ -94,29 +58,224 @@ bool pass_head_hands_on(const IrNode *n) {
            n->op == IR_OP_CLIP || n->op == IR_OP_ARG_MAX;
 }
 
-int pass_head_class_axis(const IrShape *s, int64_t classes, bool from_last) {
-    for (int i = 0; i < s->rank; i++) {
-        int axis = from_last ? s->rank - 1 - i : i;
-        if (ir_dim_is(s->dim[axis], classes)) {
-            return axis;
+bool pass_head_is_node(const PassHead *h, const IrNode *n) {
+    for (int i = 0; i < h->n_nodes; i++) {
+        if (h->nodes[i] == n) {
+            return true;
         }
     }
-    return -1;
+    return false;
 }
 
-int64_t pass_head_classes(const IrNode *n) {
-    const IrShape *s = &n->out[0]->type.shape;
-    return s->dim[n->op == IR_OP_CONV ? 1 : s->rank - 1].c;
+// Elementwise of two operands, which it joins where both are scores.
+static bool is_binary(IrOp op) {
+    return op == IR_OP_ADD || op == IR_OP_SUB || op == IR_OP_MUL || op == IR_OP_DIV ||
+           op == IR_OP_MAXIMUM || op == IR_OP_MINIMUM;
+}
+
+// With its first operand alone it works on each class for itself, or on all of them.
+static bool is_passed(const IrNode *n) {
+    static const bool passed[IR_OP_COUNT] = {
+        [IR_OP_SOFTMAX] = true,  [IR_OP_LOG_SOFTMAX] = true, [IR_OP_COPY] = true,
+        [IR_OP_RESHAPE] = true,  [IR_OP_TRANSPOSE] = true,   [IR_OP_DROPOUT] = true,
+        [IR_OP_MAX_POOL] = true, [IR_OP_AVG_POOL] = true,    [IR_OP_ARG_MAX] = true,
+        [IR_OP_RESIZE] = true,   [IR_OP_BATCH_NORM] = true};
+    bool one = n->n_in == 1 && (ir_op_info(n->op)->flags & IR_FLAG_E) && !pass_head_is_step(n);
+    return pass_head_is_quantizer(n) || one || passed[n->op] || pass_is_reduce(n);
+}
+
+// ---------------------------------------------------------------- the ways up
+
+typedef enum Mark { NOT_SEEN, BELOW, CLASSIFIER } Mark;
+
+typedef struct Search {
+    IrGraph *g;
+    IrArena *arena;
+    const PassFlow *f;
+    Mark *mark; // by id of a node's first result
+    IrValue **todo;
+    int n_todo, cap_todo;
+    const IrNode *last; // where it ends, when it fails
+    int cap_nodes, cap_parts, cap_below;
+    PassHead *h;
+} Search;
+
+static void push(Search *s, IrValue *v) {
+    IR_PUSH(s->arena, s->todo, s->n_todo, s->cap_todo, v);
+}
+
+// The operands of n that are made of scores; false: it does more than passing them on.
+static bool climb(Search *s, IrNode *n) {
+    if (is_passed(n)) {
+        push(s, ir_in(n, 0));
+        return true;
+    }
+    bool left = n->op == IR_OP_DIV && pass_head_is_weight(s->f, ir_in(n, 0));
+    if ((!is_binary(n->op) && n->op != IR_OP_CONCAT) || left) {
+        return false;
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        bool weight = pass_head_is_weight(s->f, ir_in(n, i));
+        if (weight && n->op == IR_OP_CONCAT) {
+            return false;
+        }
+        if (!weight) {
+            push(s, ir_in(n, i));
+        }
+    }
+    return true;
+}
+
+static bool search_up(Search *s, IrValue *from) {
+    for (push(s, from); s->n_todo;) {
+        IrNode *n = s->todo[--s->n_todo]->def;
+        s->last = n;
+        if (!n) {
+            return false;
+        }
+        Mark *mark = &s->mark[n->out[0]->id];
+        if (*mark != NOT_SEEN) {
+            continue;
+        }
+        *mark = is_classifier(s->f, n) ? CLASSIFIER : BELOW;
+        if (*mark == BELOW && !climb(s, n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- what was found
+
+static void take_below(Search *s, IrNode *n) {
+    PassHead *h = s->h;
+    int *axis = &h->axis[n->out[0]->id];
+    for (int i = 0; i < n->n_in && *axis < 0; i++) {
+        const IrValue *v = ir_in(n, i);
+        if (v && h->axis[v->id] >= 0) {
+            *axis = pass_head_axis_below(n, i, h->axis[v->id]);
+        }
+    }
+    IR_PUSH(s->arena, h->below, h->n_below, s->cap_below, n);
+}
+
+// The lowest node where a way joins another that comes from a classifier above it; NULL: none.
+static const IrNode *first_join(const Search *s) {
+    for (const IrNode *n = s->g->last; n; n = n->prev) {
+        int computed = 0;
+        for (int i = 0; s->mark[n->out[0]->id] == BELOW && i < n->n_in; i++) {
+            computed += ir_in(n, i) && !pass_head_is_weight(s->f, ir_in(n, i));
+        }
+        if (computed > 1) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+// Nodes in the graph's order; false: one depends on another.
+static bool take_nodes(Search *s) {
+    PassHead *h = s->h;
+    bool *depends = ir_alloc_array(s->arena, s->g->next_id, sizeof *depends);
+    h->axis = ir_alloc_array(s->arena, s->g->next_id, sizeof *h->axis);
+    memset(h->axis, 0xff, s->g->next_id * sizeof *h->axis);
+    for (IrNode *n = s->g->first; n; n = n->next) {
+        Mark mark = s->mark[n->out[0]->id];
+        bool on = false;
+        for (int i = 0; i < n->n_in; i++) {
+            on = on || (ir_in(n, i) && depends[ir_in(n, i)->id]);
+        }
+        if (on && mark == CLASSIFIER) {
+            s->last = first_join(s);
+            return false;
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            depends[n->out[i]->id] = on || mark == CLASSIFIER;
+        }
+        if (mark == CLASSIFIER) {
+            h->axis[n->out[0]->id] = pass_head_node_axis(n);
+            IR_PUSH(s->arena, h->nodes, h->n_nodes, s->cap_nodes, n);
+        } else if (mark == BELOW) {
+            take_below(s, n);
+        }
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------- what has numbers for each class
+
+static void add_part(Search *s, PassHeadRole role, IrNode *n, int at, const IrNode *head) {
+    PassHeadPart p = {.role = role, .node = n, .at = at, .value = ir_in(n, at), .head = head};
+    const IrNode *scale = p.value->def;
+    int scaled = scale && !pass_head_is_quantizer(scale) ? pass_head_scaled(scale) : -1;
+    if (scaled >= 0 && role == PASS_HEAD_BIAS) {
+        p.node = p.value->def;
+        p.at = scaled;
+        p.value = ir_in(p.node, scaled);
+    }
+    p.root = root_of(p.value);
+    IR_PUSH(s->arena, s->h->parts, s->h->n_parts, s->cap_parts, p);
+}
+
+// Operand `at` has a number for each class, and is no single one.
+static bool is_per_class(const Search *s, const IrNode *n, int at) {
+    const IrValue *v = ir_in(n, at);
+    const IrShape *shape = &v->type.shape;
+    int64_t classes = pass_head_classes(s->h->nodes[0]);
+    int axis = s->h->axis[n->out[0]->id];
+    if (ir_const_is_scalar(v) || !pass_head_is_weight(s->f, v)) {
+        return false;
+    }
+    if (axis < 0) {
+        return pass_head_class_axis(shape, classes, true) >= 0;
+    }
+    axis -= n->out[0]->type.shape.rank - shape->rank;
+    return axis >= 0 && ir_dim_is(shape->dim[axis], classes);
+}
+
+static void take_parts_below(Search *s, IrNode *n) {
+    static const PassHeadRole of_batch_norm[] = {PASS_HEAD_ONE, PASS_HEAD_ZERO, PASS_HEAD_ZERO,
+                                                 PASS_HEAD_ONE};
+    const IrNode *head = s->h->nodes[0];
+    for (int i = 1; n->op == IR_OP_BATCH_NORM && i <= 4; i++) {
+        add_part(s, of_batch_norm[i - 1], n, i, head);
+    }
+    bool adds = n->op == IR_OP_ADD || n->op == IR_OP_SUB;
+    for (int i = 0; (adds || n->op == IR_OP_MUL || n->op == IR_OP_DIV) && i < 2; i++) {
+        if (is_per_class(s, n, i)) {
+            add_part(s, adds ? PASS_HEAD_BIAS : PASS_HEAD_ONE, n, i, head);
+        }
+    }
+}
+
+static void take_parts(Search *s) {
+    for (int i = 0; i < s->h->n_nodes; i++) {
+        IrNode *n = s->h->nodes[i];
+        add_part(s, PASS_HEAD_WEIGHT, n, 1, n);
+        if (ir_in(n, 2)) {
+            add_part(s, PASS_HEAD_BIAS, n, 2, n);
+        }
+    }
+    for (int i = 0; i < s->h->n_below; i++) {
+        take_parts_below(s, s->h->below[i]);
+    }
+}
+
+// ---------------------------------------------------------------- what ends the network
+
+// Of the classes in v.
+static int axis_of(const PassHead *h, const IrValue *v) {
+    int axis = h->axis[v->id];
+    return axis >= 0 ? axis
+                     : pass_head_class_axis(&v->type.shape, pass_head_classes(h->nodes[0]), true);
 }
 
 static void find_end(IrGraph *g, PassHead *h) {
-    h->end_axis =
-        pass_head_class_axis(&g->outputs[0]->type.shape, pass_head_classes(h->node), true);
-    for (IrNode *n = g->outputs[0]->def; n && n != h->node; n = ir_in(n, 0)->def) {
+    h->end_axis = axis_of(h, g->outputs[0]);
+    for (IrNode *n = g->outputs[0]->def; n && !pass_head_is_node(h, n); n = ir_in(n, 0)->def) {
         if (is_softmax(n)) {
             h->end = n;
-            h->end_axis =
-                pass_head_class_axis(&ir_in(n, 0)->type.shape, pass_head_classes(h->node), true);
+            h->end_axis = axis_of(h, ir_in(n, 0));
         }
         h->names_class = h->names_class || n->op == IR_OP_ARG_MAX;
         if (!pass_head_hands_on(n)) {
@@ -125,128 +284,45 @@ static void find_end(IrGraph *g, PassHead *h) {
     }
 }
 
-// NULL: not found, *last is where the search ended.
-static IrNode *search_up(const PassFlow *f, IrValue *v, PassHead *h, const IrNode **last) {
-    while (v && v->def) {
-        *last = v->def;
-        if (is_classifier(f, v->def)) {
-            return v->def;
+// ---------------------------------------------------------------- the whole
+
+static bool search(Search *s, IrGraph *g, const PassFlow *f, int output, PassHead *h) {
+    *h = (PassHead){0};
+    *s = (Search){.g = g, .arena = g->prog->arena, .f = f, .h = h};
+    s->mark = ir_alloc_array(s->arena, g->next_id, sizeof *s->mark);
+    return output < g->n_outputs && search_up(s, g->outputs[output]) && take_nodes(s);
+}
+
+const IrNode *pass_head_above(IrGraph *g, int output, const char *name) {
+    PassHead h;
+    Search s;
+    PassFlow f = pass_flow(g->prog->arena, g);
+    bool found = search(&s, g, &f, output, &h);
+    for (int i = 0; found && i < h.n_nodes; i++) {
+        if (!name || strcmp(h.nodes[i]->name, name) == 0) {
+            return h.nodes[i];
         }
-        v = pass_head_look_through(f, v->def, h);
     }
     return NULL;
 }
 
-const IrNode *pass_head_above(IrGraph *g, int output) {
-    PassHead h;
-    const IrNode *last = NULL;
-    PassFlow f = pass_flow(g->prog->arena, g);
-    return search_up(&f, g->outputs[output], &h, &last);
-}
-
-// ---------------------------------------------------------------- what is said where there is none
-
-int64_t pass_head_per_image(const IrShape *s) {
-    IrDim n = ir_dim(1);
-    if (s->rank < 1 || !ir_dim_eq(s->dim[0], (IrDim){0, 1})) {
-        return 0;
-    }
-    for (int i = 1; i < s->rank; i++) {
-        if (s->dim[i].n || !ir_dim_mul(n, s->dim[i], &n)) {
-            return 0;
-        }
-    }
-    return n.c;
-}
-
-// A number per class and pixel, token or box: each would need a label of its own.
-static bool has_rows(const IrShape *s) {
-    int wide = 0;
-    for (int i = 1; i < s->rank; i++) {
-        wide += !ir_dim_is(s->dim[i], 1);
-    }
-    return wide > 1;
-}
-
-bool pass_head_report_rows(const IrGraph *g, const IrNode *at, const char *but) {
-    const IrValue *v = g->outputs[0];
-    char text[160];
-    ir_error(g->prog->diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
-             "%sthe output '%s' is %s: several rows of numbers for each image, and one is trained "
-             "against the image's label; end the network in a mean over the rows "
-             "(GlobalAveragePool, ReduceMean)",
-             but, v->name, ir_type_print(&v->type, text, sizeof text));
-    return false;
-}
-
-// Why nothing above n is a classifier's, and n is none.
-static const char *why_ends(const PassFlow *f, const IrNode *n) {
-    int computed = 0;
-    for (int i = 0; i < n->n_in; i++) {
-        computed += ir_in(n, i) && !is_weight(f, ir_in(n, i));
-    }
-    if (n->op == IR_OP_MATMUL && computed == 1) {
-        return is_weight(f, ir_in(n, 0)) ? "NYI: a product whose weight stands on the left"
-                                         : "NYI: a product whose weight is no matrix";
-    }
-    if (n->op == IR_OP_CONV && computed == 1) {
-        return "NYI: a convolution in groups";
-    }
-    return computed > 1 ? "it joins values that are all computed"
-           : is_step(n) ? "no gradient comes through it"
-                        : "NYI: this operator between a classifier and the output";
-}
-
-static bool report_none(IrGraph *g, const PassFlow *f, const IrNode *last) {
-    if (g->n_outputs && has_rows(&g->outputs[0]->type.shape)) {
-        return pass_head_report_rows(g, last, "no classifier found: ");
-    }
-    ir_error(g->prog->diag, last ? (IrWhere){last->name, last->src_op} : IR_NOWHERE,
-             "no classifier can be replaced: the way up from the output ends here: %s",
-             last ? why_ends(f, last) : "nothing makes it");
-    return false;
-}
-
-static bool report_other(IrGraph *g, const char *name, const IrNode *head) {
-    bool exists = false;
-    for (const IrNode *n = g->first; n; n = n->next) {
-        exists = exists || strcmp(n->name, name) == 0;
-    }
-    ir_error(g->prog->diag, IR_NOWHERE,
-             exists ? "--head '%s' is not the classifier: that is '%s', the only node which can be "
-                      "replaced"
-                    : "--head: no node is called '%s'; the classifier is '%s'",
-             name, head->name);
-    return false;
-}
-
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
-    const IrNode *last = NULL;
-    *out = (PassHead){0};
+    Search s;
     PassFlow f = pass_flow(g->prog->arena, g);
-    IrNode *n = search_up(&f, g->n_outputs ? g->outputs[0] : NULL, out, &last);
-    if (!n) {
-        return report_none(g, &f, last);
+    if (!search(&s, g, &f, 0, out)) {
+        return pass_head_report_none(g, &f, s.last);
     }
-    if (name && strcmp(n->name, name) != 0) {
-        return report_other(g, name, n);
+    bool named = !name;
+    for (int i = 0; i < out->n_nodes; i++) {
+        if (pass_head_classes(out->nodes[i]) != pass_head_classes(out->nodes[0])) {
+            return pass_head_report_unequal(g, out->nodes[0], out->nodes[i]);
+        }
+        named = named || strcmp(out->nodes[i]->name, name) == 0;
     }
-    out->node = n;
-    out->weight = ir_in(n, 1);
-    if (ir_in(n, 2)) {
-        out->bias_node = n;
-        out->bias_at = 2;
+    if (!named) {
+        return pass_head_report_other(g, name, out);
     }
-    out->bias = out->bias_node ? ir_in(out->bias_node, out->bias_at) : NULL;
+    take_parts(&s);
     find_end(g, out);
-    out->weight_root = root_of(out->weight);
-    IrNode *scale = out->bias ? out->bias->def : NULL;
-    int scaled = scale && !pass_head_is_quantizer(scale) ? pass_head_scaled(scale) : -1;
-    if (scaled >= 0) {
-        out->bias_node = out->bias->def;
-        out->bias_at = scaled;
-        out->bias = ir_in(out->bias_node, scaled);
-    }
-    out->bias_root = out->bias ? root_of(out->bias) : NULL;
     return true;
 }

@@ -7,11 +7,11 @@
 
 typedef struct PassInit {
     uint64_t seed;
-    double scale;
+    double scale, offset;
     bool normal;
 } PassInit;
 
-// Uniform in (-scale, scale), or normal with that deviation. data is zeroed.
+// Uniform in (-scale, scale), or normal with that deviation, around offset.
 void pass_head_fill(float *data, int64_t n, PassInit init);
 
 #endif

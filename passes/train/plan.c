@@ -33,7 +33,10 @@ static void add_param(Plan *p, IrTrainParam x) {
 }
 
 static bool is_fresh(const PassHead *h, const IrConst *c) {
-    return c == h->weight_root || c == h->bias_root;
+    for (int i = 0; i < h->n_parts; i++)
+        if (h->parts[i].root == c)
+            return true;
+    return false;
 }
 
 static void add_floats(Plan *p, const PassParam *x, bool fresh) {

@@ -12,7 +12,8 @@ typedef struct PassTrain { // a fine-tune program being made
     const PassTrainOptions *opt;
     IrTrainProgram *out;
     int cap_graphs, cap_swaps;
-    const char *old_head[2]; // names of the old classifier's weight and bias; NULL: none
+    int n_old_head;
+    const char **old_head; // names of what the old classifier's parts were; NULL: no initializer's
 } PassTrain;
 
 static inline PassContext pass_train_context(const PassTrain *t) {

@@ -33,6 +33,15 @@ static bool check_output(PassTrain *t, const PassHead *h) {
     return !t->opt->binary || !h->names_class;
 }
 
+static const IrFileNode *list_nodes(const PassTrain *t, const PassHead *h) {
+    IrFileNode *v = ir_alloc_array(t->arena, (size_t)h->n_nodes, sizeof *v);
+    for (int i = 0; i < h->n_nodes; i++) {
+        const IrNode *n = h->nodes[i];
+        v[i] = (IrFileNode){n->name, n->src_op ? n->src_op : ""};
+    }
+    return v;
+}
+
 bool pass_train_head(PassTrain *t) {
     const PassTrainOptions *o = t->opt;
     IrTrainProgram *out = t->out;
@@ -42,14 +51,16 @@ bool pass_train_head(PassTrain *t) {
     if (!pass_find_head(t->infer, o->head, &h))
         return false;
     out->output = t->infer->outputs[0]->name;
-    out->old_logits = pass_head_classes(h.node);
-    out->head = h.node->name;
-    out->head_op = h.node->src_op ? h.node->src_op : "";
+    out->old_logits = pass_head_classes(h.nodes[0]);
+    out->heads = list_nodes(t, &h);
+    out->n_heads = h.n_nodes;
     out->end = h.end ? h.end->name : NULL;
     out->end_op = h.end ? h.end->src_op : NULL;
     out->end_axis = h.end_axis;
-    t->old_head[0] = h.weight_root ? h.weight_root->origin : NULL;
-    t->old_head[1] = h.bias_root ? h.bias_root->origin : NULL;
+    t->old_head = ir_alloc_array(t->arena, (size_t)h.n_parts, sizeof *t->old_head);
+    t->n_old_head = h.n_parts;
+    for (int i = 0; i < h.n_parts; i++)
+        t->old_head[i] = h.parts[i].root ? h.parts[i].root->origin : NULL;
     if ((o->keep_head && !check_kept(t)) || !check_output(t, &h))
         return false;
     out->logits = o->keep_head ? out->old_logits : o->binary ? 1 : o->classes;
@@ -139,20 +150,26 @@ void pass_train_untie(PassTrain *t) {
 }
 
 // The new constant took the old one's name, or the node reads one of another name.
-static void swap_head(PassTrain *t, const char *old, IrConst *root, const IrNode *n, int at,
-                      const IrValue *v) {
-    if (old && root && strcmp(old, root->name) == 0)
-        add_swap(t, (IrSwap){NULL, NULL, 0, root});
+static void swap_part(PassTrain *t, const char *old, const PassHeadPart *p) {
+    for (int i = 0; i < t->out->n_swaps; i++)
+        if (t->out->swaps[i].konst == p->root && !t->out->swaps[i].node)
+            return; // of a classifier at several places
+    if (old && p->root && strcmp(old, p->root->name) == 0)
+        add_swap(t, (IrSwap){NULL, NULL, 0, p->root});
     else
-        add_swap(t, swap_of(n, at, v));
+        add_swap(t, swap_of(p->node, p->at, ir_in(p->node, p->at)));
 }
 
 bool pass_train_swap_head(PassTrain *t) {
     PassHead h;
     if (!pass_find_head(t->infer, t->opt->head, &h))
         return false;
-    swap_head(t, t->old_head[0], h.weight_root, h.node, 1, h.weight);
-    if (h.bias)
-        swap_head(t, t->old_head[1], h.bias_root, h.bias_node, h.bias_at, h.bias);
+    if (h.n_parts != t->n_old_head) {
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "NYI: what has numbers for each class changes with the number of classes");
+        return false;
+    }
+    for (int i = 0; i < h.n_parts; i++)
+        swap_part(t, t->old_head[i], &h.parts[i]);
     return true;
 }

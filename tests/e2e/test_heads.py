@@ -1,0 +1,276 @@
+"""hone finetune of networks whose scores come from several classifiers, or that do more behind one than an activation: every
+classifier is made anew for the new classes, all train (the numbers are counted by hand), the tuned file says what the program says.
+What cannot be replaced is refused with its reason.
+"""
+import os
+import re
+import sys
+
+import onnx
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import numpy as np
+from PIL import Image
+
+import tuned
+from script import HONE, TEMP, main, ok, run, temp
+from tuned_models import FEATURES, OLD, SIZE, Net
+
+NEW = 3
+BODY = FEATURES * 3 * 9 + FEATURES  # numbers in front of the classifiers
+FC = NEW * FEATURES + NEW
+
+
+def classifier(n, f, name, **more):
+    return n.gemm(f, f"{name}.weight", f"{name}.bias", name=name, **more)
+
+
+def features(n):
+    """Two vectors for an image: [N,8] by the mean and by the largest."""
+    f = n.features()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    return f, n.node("Flatten", [n.node("GlobalMaxPool", [maps])])
+
+
+def two(n):
+    f, g = features(n)
+    return [classifier(n, f, "head"), classifier(n, g, "head_dist")]
+
+
+# ---- name -> function of a Net: its output, and how many numbers train behind BODY
+
+def averaged(n):
+    n.node("Div", [n.node("Add", two(n)), n.init("two", 2.0)], "y")
+    return 2 * FC
+
+
+def averaged_by_mul(n):
+    n.node("Mul", [n.init("half", 0.5), n.node("Add", two(n))], "y")
+    return 2 * FC
+
+
+def mean(n):
+    n.node("Mean", two(n), "y")
+    return 2 * FC
+
+
+def summed(n):
+    f, g = features(n)
+    n.node("Sum", [classifier(n, f, "a"), classifier(n, g, "b"), classifier(n, g, "c")], "y")
+    return 3 * FC
+
+
+def largest(n):
+    n.node("Max", two(n), "y")
+    return 2 * FC
+
+
+def difference(n):
+    n.node("Sub", two(n), "y")
+    return 2 * FC
+
+
+def averaged_then_softmax(n):
+    n.node("Softmax", [n.node("Mean", two(n))], "y", axis=1)
+    return 2 * FC
+
+
+def stack(n, axis, back=None):
+    rows = [n.node("Unsqueeze", [h, n.ints(f"axis{i}", axis)]) for i, h in enumerate(two(n))]
+    return n.node("ReduceMean", [n.node("Concat", rows, axis=axis)], "y", axes=[axis], keepdims=0)
+
+
+def stacked_in_front(n):
+    stack(n, 0)
+    return 2 * FC
+
+
+def stacked_behind(n):
+    stack(n, 1)
+    return 2 * FC
+
+
+def stacked_last(n):
+    stack(n, -1)
+    return 2 * FC
+
+
+def side_by_side_then_mean(n):
+    rows = n.node("Reshape", [n.node("Concat", two(n), axis=1), n.ints("rows", 0, 2, OLD)])
+    n.node("ReduceMean", [rows], "y", axes=[1], keepdims=0)
+    return 2 * FC
+
+
+def products_and_sums(n):
+    f, g = features(n)
+    a = n.node("Add", [n.node("MatMul", [f, n.weight("wa", FEATURES, OLD)]), n.weight("ba", OLD)])
+    b = n.node("Add", [n.node("MatMul", [g, n.weight("wb", FEATURES, OLD)]), n.weight("bb", OLD)])
+    n.node("Div", [n.node("Add", [a, b]), n.init("two", 2.0)], "y")
+    return 2 * FC
+
+
+def one_bias_for_both(n):
+    f, g = features(n)
+    a, b = (n.node("MatMul", [x, n.weight(w, FEATURES, OLD)]) for x, w in ((f, "wa"), (g, "wb")))
+    n.node("Add", [n.node("Add", [a, b]), n.weight("bias", OLD)], "y")
+    return 2 * NEW * FEATURES + NEW
+
+
+def merged_biases(n):  # equal ones, which exporters store once
+    f, g = features(n)
+    n.init("bias", np.zeros(OLD))
+    a, b = (n.node("Gemm", [x, n.weight(w, OLD, FEATURES), "bias"], name=w, transB=1) for x, w in ((f, "wa"), (g, "wb")))
+    n.node("Add", [a, b], "y")
+    return 2 * FC
+
+
+def one_layer_twice(n):
+    f, g = features(n)
+    n.weight("w", OLD, FEATURES), n.weight("b", OLD)
+    n.node("Mean", [n.node("Gemm", [x, "w", "b"], transB=1, name=f"at{i}") for i, x in enumerate((f, g))], "y")
+    return FC
+
+
+def vector_and_map(n):  # a Gemm and a convolution
+    f, _ = features(n)
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    c = n.node("Flatten", [n.node("GlobalAveragePool", [c])])
+    n.node("Add", [classifier(n, f, "head"), c], "y")
+    return 2 * FC
+
+
+def norm(n, x, output=None):
+    names = [n.weight("bn.weight", OLD), n.weight("bn.bias", OLD), n.init("bn.mean", np.full(OLD, 0.1)), n.init("bn.var", np.full(OLD, 2))]
+    return n.node("BatchNormalization", [x, *names], output)
+
+
+def normalized(n):
+    norm(n, classifier(n, n.features(), "fc"), "y")
+    return FC + 2 * NEW
+
+
+def normalized_maps(n):
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = norm(n, n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1)]))
+    n.node("Flatten", [n.node("GlobalAveragePool", [n.node("Relu", [c])])], "y")
+    return NEW * FEATURES + 2 * NEW
+
+
+def gain(n):
+    n.node("Mul", [classifier(n, n.features(), "fc"), n.weight("gain", OLD)], "y")
+    return FC + NEW
+
+
+def resized(n):
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    r = n.node("Resize", [c, "", n.init("scales", [1, 1, 2, 2])], mode="linear")
+    n.node("Flatten", [n.node("GlobalAveragePool", [r])], "y")
+    return FC
+
+
+def resized_to_sizes(n):
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    size = n.node("Concat", [n.node("Slice", [n.node("Shape", [c]), n.ints("from", 0), n.ints("to", 2)]), n.ints("hw", SIZE, SIZE)], axis=0)
+    r = n.node("Resize", [c, "", "", size], mode="linear")
+    n.node("Flatten", [n.node("GlobalAveragePool", [r])], "y")
+    return FC
+
+
+TRAIN = [averaged, averaged_by_mul, mean, summed, largest, difference, averaged_then_softmax, stacked_in_front, stacked_behind,
+         stacked_last, side_by_side_then_mean, products_and_sums, one_bias_for_both, merged_biases, one_layer_twice,
+         vector_and_map, normalized, normalized_maps, gain, resized, resized_to_sizes]
+
+
+# ---- what is refused
+
+def unequal(n):
+    f, g = features(n)
+    n.node("Add", [classifier(n, f, "a"), classifier(n, g, "b", classes=1)], "y")
+    return "the output is made of 5 numbers of 'a' and 1 of this node"
+
+
+def side_by_side(n):
+    n.node("Concat", two(n), "y", axis=1)
+    return "the scores of 'head' and of 'head_dist' stand side by side in the output 'y'"
+
+
+def residual(n):  # no classifier at all
+    a = n.gemm(n.features(), "a.weight", "a.bias", classes=FEATURES)
+    b = n.gemm(n.node("Relu", [a]), "b.weight", "b.bias", classes=FEATURES)
+    n.node("Add", [a, b], "y")
+    return "it joins values that are all computed"
+
+
+def gated(n):  # by what the scores themselves say
+    a = n.gemm(n.features(), "a.weight", "a.bias")
+    n.node("Mul", [a, n.node("Sigmoid", [n.gemm(a, "g.weight", "g.bias", width=OLD)])], "y")
+    return "it joins values that are all computed"
+
+
+REFUSED = [unequal, side_by_side, residual, gated]
+
+
+def save(make):
+    n = Net()
+    expect = make(n)
+    n.out("y", ("N", None))
+    path = temp(make.__name__ + ".onnx")
+    onnx.save(n.model(), path)
+    return path, expect
+
+
+def pictures():
+    folder, rng = temp("data"), np.random.default_rng(0)
+    for i in range(12):
+        os.makedirs(os.path.join(folder, "abc"[i % 3]), exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8)).save(os.path.join(folder, "abc"[i % 3], f"{i}.png"))
+    return folder
+
+
+def check(make):
+    path, count = save(make)
+    program, out = temp(make.__name__), temp(make.__name__ + "-tuned.onnx")
+    for freeze, want in (("none", BODY + count), ("head", count)):
+        code, said, err = run(HONE, "finetune", path, "-o", program, "--classes", NEW, "--freeze", freeze, "--resize", SIZE)
+        assert code == 0, err
+        trains = int(re.search(r"^\w+: ([\d,]+) parameters? train", said, re.M)[1].replace(",", ""))
+        assert trains == want, f"--freeze {freeze}: {trains} train, not {want}\n{said}"
+    ok(program, "train", temp("data"), "--epochs", 2, "--batch", 4, "--lr", 0.05, "-q", "-o", out, cwd=TEMP)
+    tuned.check_agrees(program, out, [os.path.join(temp("data"), p) for p in ("a/0.png", "b/1.png", "c/2.png")], cwd=TEMP)
+    again = temp("again")
+    ok(HONE, "finetune", out, "-o", again, "--classes", 4)  # what was trained can be trained
+
+
+def test_they_train():
+    pictures()
+    for make in TRAIN:
+        try:
+            check(make)
+        except AssertionError as e:
+            raise AssertionError(f"{make.__name__}: {e}") from e
+
+
+def test_refused():
+    for make in REFUSED:
+        path, why = save(make)
+        code, out, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW)
+        assert code == 1 and why in err and err.count("\n") == 1, f"{make.__name__}: {code} {err}"
+        assert not os.path.exists(temp("no"))
+
+
+def test_either_is_the_head():
+    path, _ = save(averaged)
+    for head in ("head", "head_dist"):
+        ok(HONE, "finetune", path, "-o", temp("named"), "--classes", NEW, "--head", head)
+    code, _, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW, "--head", "Conv_1")
+    assert code == 1 and "'head'" in err, err
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
