@@ -56,13 +56,44 @@ static IrValue *spell_out(IrNode *n, IrBuilder *b) {
     return pass_quant_check(b, ir_build_steps(b, &body, in));
 }
 
+// Scaled integers, none of which is NaN, that are rounded.
+static bool rounds_integers(const IrValue *v) {
+    IrNode *round = pass_def(v, IR_OP_ROUND);
+    IrNode *mul = round ? pass_def(ir_in(round, 0), IR_OP_MUL) : NULL;
+    IrNode *cast = mul ? pass_def(ir_in(mul, 0), IR_OP_CAST) : NULL;
+    return cast && !ir_dtype_is_float(ir_in(cast, 0)->type.dtype);
+}
+
+// What was quantized just above, less its zero point: rounded, within bounds that are less it, too.
+//   round; add 7; clip {min=0, max=255}; cast; cast; sub 7   ->   round; clip {min=-7, max=248}
+// NULL: x was not.
+static IrValue *round_within(PassContext *ctx, const PassQuant *q, IrBuilder *b, const IrValue *x) {
+    IrNode *cast = pass_def(x, IR_OP_CAST),
+           *clip = cast ? pass_def(ir_in(cast, 0), IR_OP_CLIP) : NULL;
+    IrNode *add = clip ? pass_def(ir_in(clip, 0), IR_OP_ADD) : NULL;
+    if (!add || !rounds_integers(ir_in(add, 0)) || !ir_const_is_scalar(ir_in(add, 1)) ||
+        ir_const_scalar(ctx->prog, ir_in(add, 1)->konst, 0) != (double)q->zero) {
+        return NULL;
+    }
+    double p[2];
+    ir_step_params(clip, p);
+    IrAttr bounds[] = {ir_attr_f(IR_ATTR_MIN, p[0] - (double)q->zero),
+                       ir_attr_f(IR_ATTR_MAX, p[1] - (double)q->zero)};
+    IrValue *y = ir_in(add, 0);
+    return pass_quant_check(b, ir_build(b, IR_OP_CLIP, 1, &y, 2, bounds));
+}
+
 static IrValue *dequantize(PassContext *ctx, IrNode *n, IrBuilder *b) {
     PassQuant q;
     if (!pass_quant_read(ctx, n, &q) || ir_dtype_bytes(q.type) > 2) {
         return spell_out(n, b);
     }
-    IrValue *y = pass_quant_cast(b, ir_in(n, 0), IR_F32);
-    return pass_quant_with(b, IR_OP_MUL, pass_quant_with(b, IR_OP_SUB, y, (double)q.zero), q.scale);
+    IrValue *y = round_within(ctx, &q, b, ir_in(n, 0));
+    if (!y) {
+        y = pass_quant_cast(b, ir_in(n, 0), IR_F32);
+        y = pass_quant_with(b, IR_OP_SUB, y, (double)q.zero);
+    }
+    return pass_quant_with(b, IR_OP_MUL, y, q.scale);
 }
 
 // ---------------------------------------------------------------- quantize
