@@ -137,7 +137,7 @@ static void take_part(Lanewise *d, int k) {
 static CgVal finish_sum(Lanewise *d, const Tile *t, int i, CgVal acc) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    if (d->x_type == IR_F32)
+    if (s->sum == IR_F32)
         return acc;
     int inside = cg_conv_edge_columns(s).first;
     CgVal ow = cg_i64(f, t->ct->inside ? inside : t->ct->first + i);
@@ -168,7 +168,7 @@ static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_l
     Tile t = {.ct = ct, .column = column};
     for (int k = 0; k < d->parts; k++) {
         take_part(d, k);
-        CgVal bias = d->x_type == IR_F32 ? cg_conv_bias(f, s, d->ocb) : LLVMConstNull(f->vec);
+        CgVal bias = s->sum == IR_F32 ? cg_conv_bias(f, s, d->ocb) : LLVMConstNull(f->vec);
         for (int i = 0; i < ct->width; i++)
             t.acc[k * ct->width + i] = bias;
     }

@@ -114,7 +114,9 @@ CgArg cg_conv_arg_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
     char *key = ir_sprintf(cg_arena(p), "conv bias %u", bias->konst->id);
     size_t floats = (size_t)(s->O + lanes - 1) / (size_t)lanes * (size_t)lanes;
     float *out = cg_pack(p, key, floats * sizeof(float), &offset, &fresh);
-    if (fresh)
+    for (int o = 0; fresh && o < s->O && s->dtype == IR_BF16; o++)
+        out[o] = (float)ir_const_scalar(cg_ir(p), bias->konst, o);
+    if (fresh && s->dtype != IR_BF16)
         memcpy(out, ir_const_data(cg_ir(p), bias->konst), (size_t)s->O * sizeof(float));
     return cg_packed(offset);
 }

@@ -21,7 +21,7 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt) {
     int64_t lanes = opt->block;
-    bool exact = c->dtype == IR_F32 || c->cg * c->w.kh * c->w.kw <= MOST_PRODUCTS;
+    bool exact = ir_word(c->dtype) < 4 || c->cg * c->w.kh * c->w.kw <= MOST_PRODUCTS;
     return c->w.group > 1 && c->C == c->O && c->x_block == lanes && c->cg < lanes &&
            lanes % c->cg == 0 && exact;
 }
@@ -42,7 +42,8 @@ static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
 
 void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
                                     ScheduleList *list) {
-    bool depthwise = algo == IR_CONV_DEPTHWISE || algo == IR_CONV_DEPTHWISE_INT8;
+    bool depthwise = algo == IR_CONV_DEPTHWISE || algo == IR_CONV_DEPTHWISE_INT8 ||
+                     algo == IR_CONV_DEPTHWISE_BF16;
     if (!pass_schedule_is_lanewise(c, opt) || depthwise != is_depthwise(c))
         return;
     int64_t most = min_i64(c->OW, most_columns(c, opt)), best = min_i64(most, BEST_COLUMNS);

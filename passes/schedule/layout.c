@@ -50,8 +50,8 @@ static bool has_blocked_conv(const PassLayout *l, const IrNode *n) {
 }
 
 // The block in which a conv reads its plain x of a few channels.
-static int few_channels_block(const IrType *x) {
-    return ir_dtype_bytes(x->dtype) == 1 ? WORD : 0;
+static int few_channels_block(const PassLayout *l, const IrType *x) {
+    return x->dtype == IR_F32 ? 0 : ir_dtype_bytes(x->dtype) == 1 ? WORD : l->block;
 }
 
 static bool layout_conv(PassLayout *l, IrNode *n) {
@@ -63,7 +63,7 @@ static bool layout_conv(PassLayout *l, IrNode *n) {
     IrDim channels = x->type.shape.dim[1];
     bool few = !pass_layout_is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
                ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
-    pass_layout_require(l, n, 0, few ? few_channels_block(&x->type) : l->block);
+    pass_layout_require(l, n, 0, few ? few_channels_block(l, &x->type) : l->block);
     pass_layout_require(l, n, 1, 0);
     pass_layout_require(l, n, 2, 0);
     for (int i = 3; i < n->n_in; i++) {

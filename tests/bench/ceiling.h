@@ -38,31 +38,42 @@ __attribute__((target("avx2,fma"), noinline)) static void multiply_8(Vec8 *a, in
                            "xmm9", "xmm10", "xmm11");
 }
 
+// Twelve sums that do not wait for each other
+#define SUM_REGISTERS                                                                              \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11"
+#define SUM_TWELVE(op)                                                                             \
+    op " %0, %0, %%zmm0\n" op " %0, %0, %%zmm1\n" op " %0, %0, %%zmm2\n" op " %0, %0, %%zmm3\n" op \
+       " %0, %0, %%zmm4\n" op " %0, %0, %%zmm5\n" op " %0, %0, %%zmm6\n" op " %0, %0, %%zmm7\n" op \
+       " %0, %0, %%zmm8\n" op " %0, %0, %%zmm9\n" op " %0, %0, %%zmm10\n" op " %0, %0, %%zmm11\n"
+
 __attribute__((target("avx512vnni"), noinline)) static void sum_bytes(Vec16 *a, int n) {
     for (int i = 0; i < n; i++)
-        __asm__ volatile("vpdpbusd %0, %0, %%zmm0\n vpdpbusd %0, %0, %%zmm1\n"
-                         "vpdpbusd %0, %0, %%zmm2\n vpdpbusd %0, %0, %%zmm3\n"
-                         "vpdpbusd %0, %0, %%zmm4\n vpdpbusd %0, %0, %%zmm5\n"
-                         "vpdpbusd %0, %0, %%zmm6\n vpdpbusd %0, %0, %%zmm7\n"
-                         "vpdpbusd %0, %0, %%zmm8\n vpdpbusd %0, %0, %%zmm9\n"
-                         "vpdpbusd %0, %0, %%zmm10\n vpdpbusd %0, %0, %%zmm11\n"
-                         :
-                         : "v"(*a)
-                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                           "xmm9", "xmm10", "xmm11");
+        __asm__ volatile(SUM_TWELVE("vpdpbusd") : : "v"(*a) : SUM_REGISTERS);
 }
 
-// The same of bytes, 0 without the instruction
-__attribute__((unused)) static double measure_ceiling_of_bytes(void) {
+__attribute__((target("avx512bf16"), noinline)) static void sum_bf16(Vec16 *a, int n) {
+    for (int i = 0; i < n; i++)
+        __asm__ volatile(SUM_TWELVE("vdpbf16ps") : : "v"(*a) : SUM_REGISTERS);
+}
+
+static double measure_dots(void (*sum)(Vec16 *, int), int products) {
     Vec16 a = {0};
     double best = 1e30;
-    for (int i = 0; i < 8 && __builtin_cpu_supports("avx512vnni"); i++) {
+    for (int i = 0; i < 8; i++) {
         uint64_t t = rt_now();
-        sum_bytes(&a, CEILING_ROUNDS);
+        sum(&a, CEILING_ROUNDS);
         t = rt_now() - t;
         best = (double)t < best ? (double)t : best;
     }
-    return best < 1e30 ? 2.0 * CEILING_ROUNDS * CHAINS * 64 / best : 0;
+    return 2.0 * CEILING_ROUNDS * CHAINS * products / best;
+}
+
+// The same of bytes and of bf16, 0 without the instruction
+__attribute__((unused)) static double measure_ceiling_of_bytes(void) {
+    return __builtin_cpu_supports("avx512vnni") ? measure_dots(sum_bytes, 64) : 0;
+}
+__attribute__((unused)) static double measure_ceiling_of_bf16(void) {
+    return __builtin_cpu_supports("avx512bf16") ? measure_dots(sum_bf16, 32) : 0;
 }
 
 // GFLOP/s of one core that does nothing but multiply and add, in the widest vectors of the CPU.

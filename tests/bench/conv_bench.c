@@ -1,6 +1,6 @@
 // Speed of every convolution of common networks, one by one, through the normal path:
 //
-//   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--type f32|u8]
+//   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--type f32|bf16|u8]
 //
 // Prints GFLOP/s (GOP/s) and the fraction of this machine's ceiling for multiply-adds on one core,
 // measured right before each shape: other work on the machine slows both. Times are minima. A
@@ -15,26 +15,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct Type {
+    const char *name;
+    void (*add)(Rig *r, const ConvShape *c);
+    double (*ceiling)(void);
+} Type;
+
 typedef struct Bench {
     const char *mcpu, *net;
-    bool bytes;
+    const Type *type;
     int threads;
     int64_t batch;
     double ms;
 } Bench;
 
-static void add_shape(Rig *r, const ConvShape *c) {
-    rig_const(r, "%%w: f32[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
-    rig_const(r, "%%b: f32[%d] = rand(2)", c->O);
-    rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
+static void add_floats(Rig *r, const ConvShape *c, const char *type) {
+    rig_const(r, "%%w: %s[%d,%d,%d,%d] = rand(1)", type, c->O, c->C / c->group, c->kh, c->kw);
+    rig_const(r, "%%b: %s[%d] = rand(2)", type, c->O);
+    rig_input(r, "%%x: %s[N,%d,%d,%d]", type, c->C, c->H, c->W);
     rig_node(r, "%%c = conv %%x, %%w, %%b {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d}", c->s,
              c->s, c->pt, c->pl, c->pb, c->pr, c->group);
     rig_node(r, "%%y = relu %%c");
     rig_output(r, "%%y");
 }
 
+static void add_f32(Rig *r, const ConvShape *c) {
+    add_floats(r, c, "f32");
+}
+
+static void add_bf16(Rig *r, const ConvShape *c) {
+    add_floats(r, c, "bf16");
+}
+
 // Scaled per channel, with zero points of x and of the result.
-static void add_shape_of_bytes(Rig *r, const ConvShape *c) {
+static void add_bytes(Rig *r, const ConvShape *c) {
     rig_const(r, "%%w: i8[%d,%d,%d,%d] = rand(1)", c->O, c->C / c->group, c->kh, c->kw);
     rig_const(r, "%%b: i32[%d] = rand(2)", c->O);
     rig_const(r, "%%s: f32[%d,1,1] = rand(3)", c->O);
@@ -81,16 +95,20 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
     return best;
 }
 
+static const Type types[] = {{"f32", add_f32, measure_ceiling},
+                             {"bf16", add_bf16, measure_ceiling_of_bf16},
+                             {"u8", add_bytes, measure_ceiling_of_bytes}};
+
 static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
-    (b->bytes ? add_shape_of_bytes : add_shape)(r, c);
+    b->type->add(r, c);
     bool skip;
     uint64_t t = rt_now();
     HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
-        double ceiling = (b->bytes ? measure_ceiling_of_bytes() : measure_ceiling()) * b->threads;
+        double ceiling = b->type->ceiling() * b->threads;
         double ns = time_conv(b, c, m, &d);
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
@@ -105,8 +123,16 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
     rig_free(r);
 }
 
+static const Type *find_type(const char *name) {
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(types[i].name, name))
+            return &types[i];
+    fprintf(stderr, "conv_bench: no type %s\n", name);
+    exit(2);
+}
+
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native", .threads = 1, .batch = 1, .ms = 100};
+    Bench b = {.mcpu = "native", .threads = 1, .batch = 1, .ms = 100, .type = types};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *v = argv[i + 1];
         if (!strcmp(argv[i], "--mcpu"))
@@ -120,7 +146,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--ms"))
             b.ms = atof(v);
         else if (!strcmp(argv[i], "--type"))
-            b.bytes = !strcmp(v, "u8");
+            b.type = find_type(v);
         else
             return fprintf(stderr, "conv_bench: unknown option %s\n", argv[i]), 2;
     }

@@ -151,6 +151,20 @@ static void runs_without_passes(void) {
     rig_free(r);
 }
 
+// Weights that the program computes, plain: one result at a time.
+static void runs_weights_that_are_not_constant(void) {
+    Rig *r = rig_new(target, 2);
+    rig_input(r, "%%x0: f32[N,20,6,7]");
+    rig_input(r, "%%v0: f32[24,20,3,3]");
+    add_bytes(r, "q", "%x", "u8", 200, 128, 0);
+    add_bytes(r, "w", "%v", "i8", 180, 0, 0);
+    rig_node(r, "%%c0 = conv %%q0, %%w0 {pad=[1,1,1,1], zero=77}");
+    rig_output(r, "%%c0");
+    RigRuns runs = {.N = {2}, .n = 1, .threads = {1, 2}, .n_threads = 2};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
 int main(int argc, char **argv) {
     static const char *const targets[] = {"native",    "cascadelake", "alderlake",
                                           "x86-64-v4", "x86-64-v3",   "generic"};
@@ -161,8 +175,10 @@ int main(int argc, char **argv) {
         CHECK_RUN(runs_every_shape);
         if (i == 0 || !strcmp(target, "x86-64-v3"))
             CHECK_RUN(runs_epilogues);
-        if (i == 0)
+        if (i == 0) {
             CHECK_RUN(runs_without_passes);
+            CHECK_RUN(runs_weights_that_are_not_constant);
+        }
     }
     return check_done();
 }
