@@ -269,7 +269,8 @@ static IrValue *quantize_floats(FeNode *n, IrValue *x, IrValue *scale, IrValue *
     return fe_round_small(n, x, to, fe_read_overflow(n, to));
 }
 
-IrValue *fe_clip_small(FeNode *n, IrValue *x, const FeSmall *to) {
+// i8 or u8 as integers of less than 8 bits; x itself where `to` is NULL.
+static IrValue *clip_small(FeNode *n, IrValue *x, const FeSmall *to) {
     if (n->refused || !to) {
         return x;
     }
@@ -291,7 +292,7 @@ void fe_import_quantize_linear(FeNode *n) {
     if (small && small->is_float) {
         fe_out(n, 0, quantize_floats(n, v, by, zero, small));
     } else if (!n->refused) {
-        fe_out(n, 0, fe_clip_small(n, fe_quantize(n, v, by, zero, to), small));
+        fe_out(n, 0, clip_small(n, fe_quantize(n, v, by, zero, to), small));
     }
     fe_out_elem(n, 0, elem);
 }

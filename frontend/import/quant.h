@@ -20,7 +20,5 @@ typedef struct FeDynamic {
     IrValue *y, *scale, *zero;
 } FeDynamic;
 FeDynamic fe_quantize_dynamic(FeNode *n, IrValue *x);
-// i8 or u8 as integers of less than 8 bits; x itself where `to` is NULL.
-IrValue *fe_clip_small(FeNode *n, IrValue *x, const FeSmall *to);
 
 #endif
