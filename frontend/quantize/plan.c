@@ -6,6 +6,8 @@
 // all have one range. Everything else (normalizations, softmax, attention) is an island of floats.
 #include "frontend/quantize/room.h"
 
+#include <math.h>
+
 // ---------------------------------------------------------------- which ranges
 
 static bool is_wanted(const FeQuantGraph *g, const bool *wanted, int value) {
@@ -82,6 +84,26 @@ bool *fe_quant_wanted(IrArena *a, const FeQuantPlan *p, const bool *is_float) {
 
 // ---------------------------------------------------------------- the plan
 
+static bool is_finite(const IrTensor *t) {
+    const float *x = t->data;
+    bool finite = true;
+    for (int64_t i = 0, n = ir_tensor_elems(t); i < n; i++) {
+        finite &= isfinite(x[i]) != 0;
+    }
+    return finite;
+}
+
+// What is no number has no integer.
+static void check_weights(const FeQuantGraph *g, const Onnx__NodeProto *n, const char *name,
+                          const FeQuantWeights *w) {
+    IrTensor bias;
+    bool has_bias = fe_quant_floats(&g->edit, fe_quant_input(n, 2), &bias);
+    if (!is_finite(&w->w) || (has_bias && !is_finite(&bias))) {
+        ir_error(ir_arena_diag(g->arena), (IrWhere){name, n->op_type},
+                 "its weights hold numbers that are not finite");
+    }
+}
+
 static void add_layers(FeQuantPlan *p) {
     FeQuantGraph *g = p->graph;
     const Onnx__GraphProto *pb = g->edit.g;
@@ -99,6 +121,7 @@ static void add_layers(FeQuantPlan *p) {
         g->layer_of[i] = p->n_layers;
         FeQuantLayer l = {.node = n->name && *n->name ? n->name : n->output[0], .op = n->op_type};
         IR_PUSH(g->arena, p->layers, p->n_layers, cap, l);
+        check_weights(g, n, l.node, &w);
     }
 }
 
@@ -170,7 +193,11 @@ FeQuantPlan *fe_quant_plan(IrArena *a, const FeModel *prepared) {
     if (!p->graph) {
         return NULL;
     }
+    int errors = ir_arena_diag(a)->errors;
     add_layers(p);
+    if (ir_arena_diag(a)->errors > errors) {
+        return NULL;
+    }
     if (!p->n_layers) {
         ir_error(ir_arena_diag(a), IR_NOWHERE,
                  "it has no Conv, Gemm or MatMul with constant weights: nothing to quantize");

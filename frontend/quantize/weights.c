@@ -19,10 +19,12 @@ static int8_t round_to(double x) {
     return (int8_t)(q > MOST ? MOST : q < -MOST ? -MOST : q);
 }
 
-// Steps so wide that the bias fits into 31 bits with them.
+// Steps so wide that the bias fits into 31 bits with them, and that their product with the input's
+// is a normal number.
 static float scale_of(double largest, double bias, float x_scale) {
     double least = fabs(bias) / ((double)x_scale * (1 << 30)), s = largest / MOST;
     s = s > least ? s : least;
+    s = s * (double)x_scale > 1e-37 || s == 0 ? s : 1e-37 / (double)x_scale;
     return s > 1e-30 ? (float)s : 1.0f; // a channel of zeros
 }
 

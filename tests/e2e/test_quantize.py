@@ -396,6 +396,10 @@ def test_models_that_cannot_be():
     n.widths[n.op("Conv", "x", np.full((2, 3, 1, 1), 3e38, np.float32))] = 2
     n.conv(n.last, 2)
     assert "not finite" in fails(n.save("inf"), "-o", temp("o.onnx"), "--calibrate", folder, *PLAIN)
+    n = Net()
+    n.op("Conv", "x", np.array([1, np.nan, 0], np.float32).reshape(1, 3, 1, 1), name="odd")
+    assert "node 'odd' (Conv): its weights hold numbers that are not finite" in \
+        fails(n.save("nan"), "-o", temp("o.onnx"), "--calibrate", folder, *PLAIN)
     n = Net(channels=5)
     n.conv("x", 4)
     assert "one input, images" in fails(n.save("five"), "-o", temp("o.onnx"), "--calibrate", folder)
