@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { WIRE_BYTES = 2, ALIGN = 4, MAX_PAD = 16 };
+enum { MOST_LENGTH = 5 }; // bytes of a length below 2 GB
 enum { TENSOR_RAW = 9, TENSOR_DOC = 12, GRAPH_INIT = 5, MODEL_GRAPH = 7 }; // fields of onnx.proto
 
 typedef struct Writer {
@@ -29,6 +30,16 @@ static void put_varint(Writer *w, uint64_t x) {
         }
         w->n++;
     } while (x >>= 7);
+}
+
+// In so many bytes, at least those that it takes.
+static void put_wide_varint(Writer *w, uint64_t x, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i++, x >>= 7) {
+        if (w->to) {
+            w->to[w->n] = (uint8_t)((x & 127) | (i + 1 < bytes ? 128 : 0));
+        }
+        w->n++;
+    }
 }
 
 static void put_bytes(Writer *w, const void *data, int64_t n) {
@@ -94,25 +105,29 @@ static void put_graph(FeNewModel *m, Writer *w, int64_t phase) {
     }
 }
 
-// The graph's content begins where its length, which depends on that, says: guess, and check.
+static void place_graph(FeNewModel *m, int64_t at) {
+    Writer w = {NULL, 0};
+    m->graph_at = at;
+    put_graph(m, &w, at);
+    m->graph_bytes = w.n;
+    m->bytes = at + w.n;
+}
+
+// The graph's content begins where its length, which depends on that, says: guess, and check. At a
+// length where another byte begins that may never agree: it then has more bytes than it needs.
 void fe_layout_model(FeNewModel *m) {
-    int64_t head = (int64_t)protobuf_c_message_get_packed_size(&m->pb->base);
-    m->graph_at = head + 2;
+    int64_t head = (int64_t)protobuf_c_message_get_packed_size(&m->pb->base) + 1;
+    int64_t guess = head + 1;
     for (int tries = 0; tries < 8; tries++) {
-        Writer count = {NULL, 0};
-        put_graph(m, &count, m->graph_at);
-        int64_t at = head + 1 + varint_bytes((uint64_t)count.n);
-        if (at % ALIGN == m->graph_at % ALIGN) {
-            Writer again = {NULL, 0};
-            m->graph_at = at;
-            put_graph(m, &again, at);
-            m->graph_bytes = again.n;
-            m->bytes = at + again.n;
+        place_graph(m, guess);
+        int64_t at = head + varint_bytes((uint64_t)m->graph_bytes);
+        if (at % ALIGN == guess % ALIGN) {
+            place_graph(m, at);
             return;
         }
-        m->graph_at = at;
+        guess = at;
     }
-    ir_bug("frontend", NULL, "the length of the new graph does not settle");
+    place_graph(m, head + MOST_LENGTH);
 }
 
 int64_t fe_new_model_bytes(const FeNewModel *m) {
@@ -122,7 +137,8 @@ int64_t fe_new_model_bytes(const FeNewModel *m) {
 void fe_new_model_write(FeNewModel *m, void *to) {
     Writer w = {to, 0};
     put_message(&w, &m->pb->base);
-    put_header(&w, MODEL_GRAPH, m->graph_bytes);
+    put_varint(&w, MODEL_GRAPH << 3 | WIRE_BYTES);
+    put_wide_varint(&w, (uint64_t)m->graph_bytes, m->graph_at - w.n);
     w.to += w.n; // the graph counts from its own start
     if (w.n != m->graph_at) {
         ir_bug("frontend", NULL, "the new graph begins at another place");

@@ -332,6 +332,47 @@ def test_layers_go_back_to_float():
     assert [r["type"] for r in given["layers"]] == ["float", "float", "int8", "float"]
 
 
+def length_bytes(path):
+    """(bytes of the graph's length in the file, the length)"""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = 0
+    while data[at] >> 3 != 7:  # a field before the graph
+        kind, at = data[at] & 7, at + 1
+        n, at = varint(data, at)
+        at += n if kind == 2 else 0
+    n, end = varint(data, at + 1)
+    assert end + n == len(data)
+    return end - at - 1, n
+
+
+def varint(data, at):
+    n = shift = 0
+    while True:
+        n |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return n, at
+
+
+def test_length_at_a_boundary():
+    """Numbers are aligned by where the graph begins, which its length decides on, which alignment changes: around 16384
+    that has no end where the length has only as many bytes as it takes."""
+    net = Net()
+    net.op("Conv", "x", rng.normal(0, 1, (1, 3, 1, 1)).astype(np.float32))
+    path, widths = net.save("long"), set()
+    model, _ = onnx.load(path), quantize(path)
+    short = length_bytes(temp("long_q.onnx"))[1]
+    model.producer_name = "pp"
+    for k in range(-10, -2):
+        model.graph.doc_string = "." * (16384 - short + k)
+        onnx.save(model, path)
+        q, _ = quantize(path, folder=temp("noise"))
+        assert len(q.graph.doc_string) == 16384 - short + k
+        widths.add(length_bytes(temp("long_q.onnx"))[0])
+    assert widths == {2, 3, 5}, widths
+
+
 def test_compile_int8():
     """The same program as in two steps, which needs to be told of images once."""
     net = Net()

@@ -1,9 +1,10 @@
 // Damaged models: pieces of ONNX's own test models and of small networks of every family
 // (make_corpus.py) change, by the field (onnx_tree.h) or as graphs do (onnx_edit.h), and now and
 // then by a single byte. Every import ends with a program or a diagnostic, in less than a second;
-// of some the training program is planned and its graphs built, and the file that it would export
-// is read again; some are compiled and run between guard pages. What crashes here, hangs, leaks, or
-// what a sanitizer complains about, is a bug. The same seed gives the same model.
+// of half the training program is planned and its graphs built, and the file that it would export
+// is read again; half are quantized, and that is read; some are compiled and run between guard
+// pages. What crashes here, hangs, leaks, or what a sanitizer complains about, is a bug. The same
+// seed gives the same model.
 //
 //   test_mutations [COUNT [FIRST_SEED [JOBS [RUNS]]]]     RUNS programs are run; default 100000 1 1
 //                                                         400 under ASan, 3000 1 1 60 elsewhere
@@ -11,7 +12,7 @@
 //
 // HONE_CORPUS names the folder that make_corpus.py filled.
 #define _GNU_SOURCE
-#include "frontend/frontend.h"
+#include "frontend/quantize/quantize.h"
 #include "passes/train/train.h"
 #include "tests/check.h"
 #include "tests/fuzz/graph_check.h"
@@ -45,7 +46,7 @@ typedef struct Corpus {
 } Corpus;
 
 typedef struct Shared { // between the process and its workers
-    long imported, trained, ran, refused, skipped, failed;
+    long imported, trained, quantized, ran, refused, skipped, failed;
     double slowest, slowest_training;
     uint64_t slowest_seed;
     uint64_t current[JOBS]; // what each worker is at; 0: nothing
@@ -304,6 +305,40 @@ static void train(Job *j) {
         __atomic_add_fetch(&j->shared->trained, 1, __ATOMIC_RELAXED);
 }
 
+// ---------------------------------------------------------------- quantizing
+
+static bool reads_again(Job *j, const FeNewModel *m) {
+    FeOptions opt = {0};
+    return m && fe_new_model_import(j->arena, m, &opt);
+}
+
+// What shows its tensors can be read; then its quantized form can, too, whatever the ranges and
+// the layers that stay float.
+static void quantize(Job *j) {
+    uint64_t s = j->seed * 37;
+    const FeModel *file = NULL;
+    FeOptions opt = {.to_train = true, .model = &file};
+    const FeModel *m = fe_import(j->arena, j->path, &opt) ? fe_quant_prepare(j->arena, file) : NULL;
+    FeQuantPlan *p = m ? fe_quant_plan(j->arena, m) : NULL;
+    if (!p || !reads_again(j, fe_quant_observer(j->arena, p)))
+        return;
+    FeQuantParams *ranges = ir_alloc_array(j->arena, (size_t)p->n_ranges + 1, sizeof *ranges);
+    bool *is_float = ir_alloc_array(j->arena, (size_t)p->n_layers + 1, sizeof *is_float);
+    const char **shown = ir_alloc_array(j->arena, (size_t)p->n_layers + 1, sizeof *shown);
+    for (int i = 0; i < p->n_ranges; i++)
+        ranges[i] = (FeQuantParams){0.05f, tree_draw(&s) % 2 ? 0 : 120};
+    for (int i = 0; i < p->n_layers; i++)
+        is_float[i] = tree_draw(&s) % 4 == 0;
+    FeQuantNumbers n = {
+        .ranges = ranges, .is_float = is_float, .shown = tree_draw(&s) % 2 ? shown : NULL};
+    if (!reads_again(j, fe_quant_write(j->arena, p, &n))) {
+        fprintf(stderr, "mutation: its quantized form cannot be read\n");
+        __atomic_add_fetch(&j->shared->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    __atomic_add_fetch(&j->shared->quantized, 1, __ATOMIC_RELAXED);
+}
+
 // ---------------------------------------------------------------- one model, all of it
 
 // False when there is neither a program nor a diagnostic.
@@ -322,8 +357,8 @@ static bool check_model(Shared *s, uint64_t seed, const char *path) {
     if (imported && seed % 8 == 0 && __atomic_sub_fetch(&s->runs_left, 1, __ATOMIC_RELAXED) >= 0)
         try(&j, run);
     start = cpu_seconds();
-    if (imported && seed % 2)
-        try(&j, train);
+    if (imported)
+        try(&j, seed % 2 ? train : quantize);
     s->slowest_training = fmax(s->slowest_training, cpu_seconds() - start);
     ir_arena_free(j.arena);
     fclose(diag.out);
@@ -424,12 +459,12 @@ int main(int argc, char **argv) {
     CHECK_INT_EQ(s->failed, 0);
     if (!CHECK(s->slowest < 1))
         fprintf(stderr, "mutation %llu\n", (unsigned long long)s->slowest_seed);
-    CHECK(s->slowest_training < 2); // two imports, the graphs, the exported file
-    printf(
-        "%ld of %ld mutated models import, slowest %.3f s; of them %ld train, slowest %.3f s; %ld "
-        "run between guard pages, %ld refused by the code generator, %ld too large\n",
-        s->imported, count, s->slowest, s->trained, s->slowest_training, s->ran, s->refused,
-        s->skipped);
+    CHECK(s->slowest_training < 2); // or quantizing: two imports, the graphs, the exported file
+    printf("%ld of %ld mutated models import, slowest %.3f s; of them %ld train, %ld are "
+           "quantized, slowest %.3f s; "
+           "%ld run between guard pages, %ld refused by the code generator, %ld too large\n",
+           s->imported, count, s->slowest, s->trained, s->quantized, s->slowest_training, s->ran,
+           s->refused, s->skipped);
     munmap(s, sizeof *s);
     remove_folder(&c);
     free_corpus(&c);
