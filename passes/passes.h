@@ -88,6 +88,7 @@ typedef struct PassHead {
     IrNode *end; // the softmax, log_softmax or sigmoid that makes probabilities of the logits; NULL
     int end_axis;     // of the classes, in what `end` reads, else in the output; -1: none
     bool names_class; // the output is the index of the largest: an arg_max follows
+    bool joins_odds;  // the output is a mean of probabilities, or the like, without an end
 } PassHead;
 // Of the first output. False after an error; name: of a node that must be one of them, NULL: any.
 bool pass_find_head(IrGraph *g, const char *name, PassHead *out);

@@ -103,6 +103,16 @@ static bool follow_reshape(FeEdit *r, size_t i) {
     return follow_target(r, i, 1, 4) || is_open(r, r->g->node[i]);
 }
 
+// The sizes of a Resize, of all dimensions, channels among them. True: it works for any number.
+static bool follow_sizes(FeEdit *r, size_t i) {
+    IrTensor x;
+    int32_t type;
+    const char *sizes = r->g->node[i]->input[3];
+    bool all = fe_edit_read(r, sizes, &x, &type) && ir_tensor_elems(&x) == 4;
+    return r->what->train->logits == r->what->train->old_logits ||
+           (all && follow_target(r, i, 3, 0));
+}
+
 // ---------------------------------------------------------------- the last activation
 
 static void set_op(FeEdit *r, size_t i, const char *op) {
@@ -224,6 +234,8 @@ static void follow_node(FeEdit *r, size_t i) {
     }
     if (fe_is_op(n, "Reshape")) {
         sound = follow_reshape(r, i) || fe_edit_is_on_path(r, n);
+    } else if (fe_is_op(n, "Resize") && n->n_input > 3) {
+        sound = follow_sizes(r, i) || fe_edit_is_on_path(r, n);
     } else if (fe_is_op(n, "QuantizeLinear") || fe_is_op(n, "DequantizeLinear")) {
         sound = follow_quantizer(r, i);
     } else {

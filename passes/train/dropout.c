@@ -1,6 +1,7 @@
 // Dropout in the graphs of a stage: gone where the network is read in inference mode, with masks
 // from the input "seed" in a training step, and where the user asks for it in front of the
 // classifier.
+#include "passes/train/head.h"
 #include "passes/train/names.h"
 #include "passes/train/program.h"
 
@@ -30,13 +31,17 @@ static void build_dropout(IrGraph *g, IrNode *n, IrValue *x, double ratio, IrVal
         ir_replace_uses(n->out[0], y);
         ir_remove_node(n);
     } else {
-        ir_set_in(n, 0, y);
+        ir_set_in(n, ir_in(n, 0) == x ? 0 : 1, y);
     }
+}
+
+static IrValue *features_of(const IrNode *head) {
+    return ir_in(head, 1 - pass_head_weight_at(head));
 }
 
 // The Dropout whose result a classifier reads, through changes of shape; NULL: there is none.
 static IrNode *find_head_dropout(const IrNode *head) {
-    IrNode *n = ir_in(head, 0)->def;
+    IrNode *n = features_of(head)->def;
     while (n && (n->op == IR_OP_RESHAPE || n->op == IR_OP_COPY))
         n = ir_in(n, 0)->def;
     return n && n->op == IR_OP_DROPOUT ? n : NULL;
@@ -53,7 +58,7 @@ void pass_add_dropout(PassTrain *t, IrGraph *g) {
             ir_remove_node(old);
         }
         if (t->opt->dropout > 0)
-            build_dropout(g, h.nodes[i], ir_in(h.nodes[i], 0), t->opt->dropout, &seed);
+            build_dropout(g, h.nodes[i], features_of(h.nodes[i]), t->opt->dropout, &seed);
     }
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;

@@ -98,7 +98,7 @@ static void replace_operand(PassContext *ctx, IrGraph *g, IrNode *n, int at, con
 static PassInit init_of(const PassHead *h, int i, uint64_t seed) {
     const PassHeadPart *p = &h->parts[i];
     const IrNode *n = p->head;
-    int64_t old = pass_head_classes(n), elems = pass_elems(&ir_in(n, 1)->type);
+    int64_t old = pass_head_classes(n), elems = pass_elems(&ir_in(n, pass_head_weight_at(n))->type);
     PassInit init = {.seed = seed + (uint64_t)i};
     double uniform = 1 / sqrt(old > 0 ? (double)elems / (double)old : 1);
     if (p->role == PASS_HEAD_ONE) {
@@ -114,12 +114,14 @@ static PassInit init_of(const PassHead *h, int i, uint64_t seed) {
 
 // The axis of the classes in part p; -1: none.
 static int axis_of(const PassHead *h, const PassHeadPart *p) {
-    const IrNode *n = p->node;
-    bool first = n->op == IR_OP_CONV || ir_int(n, IR_ATTR_TRANS_B, 0);
     if (p->role == PASS_HEAD_WEIGHT) {
-        return first ? 0 : p->value->type.shape.rank - 1;
+        return pass_head_weight_axis(p->node);
     }
     return pass_head_class_axis(&p->value->type.shape, pass_head_classes(h->nodes[0]), true);
+}
+
+static const IrValue *weight_of(const PassHeadPart *p) {
+    return ir_in(p->head, pass_head_weight_at(p->head));
 }
 
 // The first part that reads the same constant, which only these parts do, one layer at several
@@ -129,7 +131,7 @@ static int first_of(const PassHead *h, int i) {
     int first = i, readers = 0;
     for (int k = h->n_parts; k-- > 0;) {
         const PassHeadPart *q = &h->parts[k];
-        bool same = q->value == p->value && ir_in(q->head, 1) == ir_in(p->head, 1);
+        bool same = q->value == p->value && weight_of(q) == weight_of(p);
         readers += same;
         first = same && k < first ? k : first;
     }
@@ -265,6 +267,15 @@ static int drop_end(IrGraph *g, const PassHead *h) {
     return changes;
 }
 
+// The loss takes its softmax: of the logarithms of probabilities that makes them again.
+static void take_log(IrGraph *g) {
+    IrValue *v = g->outputs[0];
+    IrBuilder b = {.graph = g, .name = v->def->name, .src_op = v->def->src_op};
+    IrAttr bounds[] = {ir_attr_f(IR_ATTR_MIN, 1e-30), ir_attr_f(IR_ATTR_MAX, 1)};
+    IrValue *p = ir_build(&b, IR_OP_CLIP, 1, &v, 2, bounds);
+    ir_replace_output(g, 0, ir_build(&b, IR_OP_LOG, 1, &p, 0, NULL));
+}
+
 // [N,classes], whatever the network made of it.
 static bool flatten_output(PassContext *ctx, IrGraph *g, int64_t classes) {
     IrValue *v = g->outputs[0];
@@ -315,6 +326,10 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
         if (!replace_parts(ctx, g, &h, o) || !retype(ctx, g, &h, old, o->classes)) {
             return r;
         }
+        r.changes++;
+    }
+    if (h.joins_odds) {
+        take_log(g);
         r.changes++;
     }
     flatten_output(ctx, g, o->classes ? o->classes : old);

@@ -19,6 +19,8 @@ static inline bool pass_head_is_step(const IrNode *n) {
 // ---- head_class.c: classes among dimensions
 int64_t pass_head_classes(const IrNode *n); // that a classifier makes numbers of
 int pass_head_node_axis(const IrNode *n);   // theirs, in its result
+int pass_head_weight_at(const IrNode *n);   // its operand that is the weight, a matrix or filters
+int pass_head_weight_axis(const IrNode *n); // of the classes in it
 // The axis that has one element per class; -1: none.
 int pass_head_class_axis(const IrShape *s, int64_t classes, bool from_last);
 // The axis of n's result that `axis` of operand `at` becomes; -1: none, or it cannot be told.

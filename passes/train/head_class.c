@@ -3,8 +3,30 @@
 #include "passes/train/head.h"
 #include "passes/util.h"
 
+// A constant or moved from one, or an input without N, which was one before it became a parameter.
+static bool is_stored(const IrValue *v) {
+    while (v->def && (v->def->op == IR_OP_RESHAPE || v->def->op == IR_OP_TRANSPOSE)) {
+        v = ir_in(v->def, 0);
+    }
+    return v->konst || (!v->def && ir_shape_is_static(&v->type.shape));
+}
+
+int pass_head_weight_at(const IrNode *n) {
+    bool left = n->op == IR_OP_MATMUL && is_stored(ir_in(n, 0)) && !is_stored(ir_in(n, 1)) &&
+                n->out[0]->type.shape.rank == 2;
+    return left ? 0 : 1;
+}
+
 int pass_head_node_axis(const IrNode *n) {
-    return n->op == IR_OP_CONV ? 1 : n->out[0]->type.shape.rank - 1;
+    int rank = n->out[0]->type.shape.rank;
+    return n->op == IR_OP_CONV ? 1 : pass_head_weight_at(n) ? rank - 1 : rank - 2;
+}
+
+int pass_head_weight_axis(const IrNode *n) {
+    if (n->op == IR_OP_CONV) {
+        return 0;
+    }
+    return pass_head_weight_at(n) ? !ir_int(n, IR_ATTR_TRANS_B, 0) : ir_int(n, IR_ATTR_TRANS_A, 0);
 }
 
 int64_t pass_head_classes(const IrNode *n) {

@@ -43,9 +43,11 @@ bool pass_head_is_quantizer(const IrNode *n) {
 }
 
 static bool is_classifier(const PassFlow *f, const IrNode *n) {
-    bool product = n->op == IR_OP_CONV ? ir_int(n, IR_ATTR_GROUP, 1) == 1
-                                       : n->op == IR_OP_MATMUL && ir_in(n, 1)->type.shape.rank == 2;
-    return product && pass_head_is_weight(f, ir_in(n, 1));
+    int at = pass_head_weight_at(n);
+    bool product = n->op == IR_OP_CONV
+                       ? ir_int(n, IR_ATTR_GROUP, 1) == 1
+                       : n->op == IR_OP_MATMUL && ir_in(n, at)->type.shape.rank == 2;
+    return product && pass_head_is_weight(f, ir_in(n, at));
 }
 
 bool pass_head_only_moves(const IrNode *n) {
@@ -251,7 +253,7 @@ static void take_parts_below(Search *s, IrNode *n) {
 static void take_parts(Search *s) {
     for (int i = 0; i < s->h->n_nodes; i++) {
         IrNode *n = s->h->nodes[i];
-        add_part(s, PASS_HEAD_WEIGHT, n, 1, n);
+        add_part(s, PASS_HEAD_WEIGHT, n, pass_head_weight_at(n), n);
         if (ir_in(n, 2)) {
             add_part(s, PASS_HEAD_BIAS, n, 2, n);
         }
@@ -324,5 +326,7 @@ bool pass_find_head(IrGraph *g, const char *name, PassHead *out) {
     }
     take_parts(&s);
     find_end(g, out);
+    PassScoresKind kind = out->end ? PASS_SCORES_LOGITS : pass_scores(g, 0).kind;
+    out->joins_odds = kind == PASS_SCORES_PROBABILITIES;
     return true;
 }

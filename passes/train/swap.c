@@ -30,7 +30,13 @@ static bool check_output(PassTrain *t, const PassHead *h) {
                  "--binary: the output '%s' names the class of the largest number, and there will "
                  "be one number",
                  t->infer->outputs[0]->name);
-    return !t->opt->binary || !h->names_class;
+    bool each = t->opt->binary || t->opt->multi_label;
+    if (each && h->joins_odds)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "NYI: --binary and --multi-label where the output '%s' joins probabilities of "
+                 "classes that exclude each other",
+                 t->infer->outputs[0]->name);
+    return (!t->opt->binary || !h->names_class) && !(each && h->joins_odds);
 }
 
 static const IrFileNode *list_nodes(const PassTrain *t, const PassHead *h) {

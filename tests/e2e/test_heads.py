@@ -182,9 +182,45 @@ def resized_to_sizes(n):
     return FC
 
 
+def resized_to_constant(n):
+    n.batch = 1
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    r = n.node("Resize", [c, "", "", n.ints("size", 1, OLD, SIZE, SIZE)], mode="linear")
+    n.node("Flatten", [n.node("GlobalAveragePool", [r])], "y")
+    return FC
+
+
+def mean_of_softmaxes(n):
+    n.node("Mean", [n.node("Softmax", [h], axis=1) for h in two(n)], "y")
+    return 2 * FC
+
+
+def softmax_then_mean(n):
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    n.node("ReduceMean", [n.node("Softmax", [c], axis=1)], "y", axes=[2, 3], keepdims=0)
+    return FC
+
+
+def mean_of_log_softmaxes(n):
+    n.node("Mean", [n.node("LogSoftmax", [h], axis=1) for h in two(n)], "y")
+    return 2 * FC
+
+
+def weight_on_the_left(n):
+    f = n.node("Transpose", [n.features()], perm=[1, 0])
+    y = n.node("Add", [n.node("MatMul", [n.weight("w", OLD, FEATURES), f], name="fc"), n.weight("b", OLD, 1)])
+    n.node("Transpose", [y], "y", perm=[1, 0])
+    return FC
+
+
 TRAIN = [averaged, averaged_by_mul, mean, summed, largest, difference, averaged_then_softmax, stacked_in_front, stacked_behind,
          stacked_last, side_by_side_then_mean, products_and_sums, one_bias_for_both, merged_biases, one_layer_twice,
-         vector_and_map, normalized, normalized_maps, gain, resized, resized_to_sizes]
+         vector_and_map, normalized, normalized_maps, gain, resized, resized_to_sizes,
+         resized_to_constant, mean_of_softmaxes, softmax_then_mean, mean_of_log_softmaxes, weight_on_the_left]
 
 
 # ---- what is refused
@@ -262,6 +298,12 @@ def test_refused():
         code, out, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW)
         assert code == 1 and why in err and err.count("\n") == 1, f"{make.__name__}: {code} {err}"
         assert not os.path.exists(temp("no"))
+
+
+def test_labels_of_joined_probabilities():
+    path, _ = save(mean_of_softmaxes)
+    code, _, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW, "--multi-label")
+    assert code == 1 and "joins probabilities" in err, err
 
 
 def test_either_is_the_head():
