@@ -4,10 +4,10 @@
 // (bin == 1: one channel to a block, which makes its addresses a special case of the blocked ones);
 // y is always blocked.
 //
-// Products are made of words, 4 bytes of a pixel's channels (codegen/build/dot.h): an f32, four
-// bytes. Kernels count x and weights in words, and are the same for every type: a convolution of
-// bytes is one of f32 with a quarter of the channels, but for its sums, which are i32, and what its
-// epilogue makes of them.
+// Products are made of words, 4 bytes of a pixel's channels (codegen/build/dot.h): an f32, two
+// bf16, four bytes. Kernels count x and weights in words, and are the same for every type: a
+// convolution of bytes is one of f32 with a quarter of the channels, but for its sums, which are
+// i32, and what its epilogue makes of them.
 // A 1x1 convolution with stride 1 sees each image as one column of H*W rows of width 1, so that
 // its register tile runs over pixels regardless of the image's width.
 //

@@ -1,6 +1,8 @@
 // Convolutions of u8 by s8 against the evaluator, bit for bit: bytes over their whole range, their
 // ends often among them, zero points with every kind of edge, kernel sizes, strides, dilations,
 // groups, odd channel counts, for every way that a machine has to multiply bytes. Epilogues to u8.
+#include "runtime/core/cpu_features.h"
+#include "runtime/core/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"
 
@@ -165,9 +167,32 @@ static void runs_weights_that_are_not_constant(void) {
     rig_free(r);
 }
 
+static bool needs_vnni(bool bytes, bool *skip) {
+    Rig *r = rig_new("cascadelake", 2);
+    rig_input(r, "%%x: %s[N,16,4,4]", bytes ? "u8" : "f32");
+    rig_const(r, "%%w: %s[16,16,1,1] = rand(1)", bytes ? "i8" : "f32");
+    rig_node(r, "%%c = conv %%x, %%w");
+    rig_output(r, "%%c");
+    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, 1, skip) : NULL;
+    bool needs = false;
+    for (const uint32_t *n = m ? rt_model_desc(m)->cpu_needs : NULL; n && *n; n++)
+        needs |= *n == HONE_CPU_AVX512VNNI;
+    hone_destroy(m);
+    rig_free(r);
+    return needs;
+}
+
+// A program asks the CPU for the instruction that its products are made of, and no other does.
+static void asks_for_the_instruction(void) {
+    bool skip = false;
+    CHECK(!needs_vnni(false, &skip));
+    CHECK(needs_vnni(true, &skip) || skip);
+}
+
 int main(int argc, char **argv) {
     static const char *const targets[] = {"native",    "cascadelake", "alderlake",
                                           "x86-64-v4", "x86-64-v3",   "generic"};
+    CHECK_RUN(asks_for_the_instruction);
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (argc > 1 && strcmp(argv[1], targets[i]) != 0)
             continue;
