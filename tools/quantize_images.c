@@ -29,7 +29,7 @@ static void close_walk(void *fts) {
     fts_close(fts);
 }
 
-// So many of n, evenly spread; at: which the i-th is.
+// So many of n are kept, evenly spread; which is the i-th of them.
 static int thin_out(int n, int most) {
     return n < most ? n : most;
 }
