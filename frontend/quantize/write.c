@@ -10,6 +10,16 @@
 
 #include <math.h>
 
+typedef struct Made { // what dequantizes a tensor of the file
+    const struct Made *next;
+    const char *as;
+    int32_t type;
+    int axis;
+    int64_t bytes, channels;
+    const void *data;
+    const float *scale;
+} Made;
+
 typedef struct Writer {
     FeEdit r;
     const FeQuantPlan *p;
@@ -21,7 +31,9 @@ typedef struct Writer {
     bool *gone;           // [nodes] such activations
     const char **scale;   // [ranges of the plan] initializers
     const char **zero;
-    IrMap taken; // names of new values
+    IrMap taken;      // names of new values
+    IrMap node_names; // all that there are, with the node that has it
+    IrMap made;       // name of a tensor of the file -> const Made *
     int n, cap;
     Onnx__NodeProto **nodes;
 } Writer;
@@ -33,11 +45,33 @@ static void push(Writer *w, Onnx__NodeProto *n) {
 // A name for a new value.
 static const char *like(Writer *w, const char *name, const char *more) {
     const char *now = ir_sprintf(w->r.arena, "%s_%s", name, more), *first = now;
-    for (int k = 2; ir_map_get(&w->taken, now) || fe_quant_find(w->g, now) >= 0; k++) {
+    for (int k = 2; ir_map_get(&w->taken, now) || fe_quant_find(w->g, now) >= 0 ||
+                    fe_edit_find_init(&w->r, now) >= 0;
+         k++) {
         now = ir_sprintf(w->r.arena, "%s.%d", first, k);
     }
     *ir_map_put(&w->taken, now) = w;
     return now;
+}
+
+// Gives the node a name that no other has: its own, unless that is taken.
+static void set_node_name(Writer *w, Onnx__NodeProto *n, const char *name) {
+    const char *now = name;
+    for (int k = 2; *ir_map_put(&w->node_names, now); k++) {
+        now = ir_sprintf(w->r.arena, "%s.%d", name, k);
+    }
+    *ir_map_put(&w->node_names, now) = n;
+    n->name = ir_strdup(w->r.arena, now);
+}
+
+// A node that makes `output` of what is called `name`.
+static Onnx__NodeProto *push_new(Writer *w, const char *op, const char *name, const char *output,
+                                 const char *const *inputs) {
+    const char *own = ir_sprintf(w->r.arena, "%s_%s", name, op);
+    Onnx__NodeProto *n = fe_quant_node(w->r.arena, op, own, output, inputs);
+    set_node_name(w, n, own);
+    push(w, n);
+    return n;
 }
 
 // ---------------------------------------------------------------- activations
@@ -98,39 +132,50 @@ static void add_quantizer(Writer *w, int value) {
     }
     name_params(w, range, name);
     const char *q = like(w, name, "quantized"), *d = like(w, name, "dequantized");
-    IrArena *a = w->r.arena;
-    push(w, fe_quant_node(a, "QuantizeLinear", ir_sprintf(a, "%s_QuantizeLinear", name), q,
-                          (const char *[]){name, w->scale[range], w->zero[range], NULL}));
-    push(w, fe_quant_node(a, "DequantizeLinear", ir_sprintf(a, "%s_DequantizeLinear", name), d,
-                          (const char *[]){q, w->scale[range], w->zero[range], NULL}));
+    push_new(w, "QuantizeLinear", name, q,
+             (const char *[]){name, w->scale[range], w->zero[range], NULL});
+    push_new(w, "DequantizeLinear", name, d,
+             (const char *[]){q, w->scale[range], w->zero[range], NULL});
     w->read_as[value] = d;
 }
 
 // ---------------------------------------------------------------- products
 
-// s8 or i32 by their scales along an axis; returns what is made.
+static bool is_same(const Made *a, const Made *b) {
+    return a->type == b->type && a->axis == b->axis && a->bytes == b->bytes &&
+           a->channels == b->channels && memcmp(a->data, b->data, (size_t)a->bytes) == 0 &&
+           memcmp(a->scale, b->scale, (size_t)a->channels * sizeof *a->scale) == 0;
+}
+
+// s8 or i32 by their scales along an axis; returns what is made: once for all readers that take
+// the tensor in the same steps.
 static const char *add_dequantizer(Writer *w, const char *name, int32_t type, int rank,
                                    const int64_t *dims, int axis, const void *data, int bytes,
                                    const float *scale) {
     IrArena *a = w->r.arena;
-    int64_t all = 1, channels = dims[axis];
+    int64_t all = bytes, channels = dims[axis];
     for (int i = 0; i < rank; i++) {
         all *= dims[i];
     }
-    const char *q =
-        fe_quant_init(&w->r, like(w, name, "quantized"), type, rank, dims, data, all * bytes);
+    const Made made = {ir_map_get(&w->made, name), NULL, type, axis, all, channels, data, scale};
+    for (const Made *m = made.next; m; m = m->next) {
+        if (is_same(m, &made)) {
+            return m->as;
+        }
+    }
+    const char *q = fe_quant_init(&w->r, like(w, name, "quantized"), type, rank, dims, data, all);
     const char *s =
         fe_quant_init(&w->r, like(w, name, "scale"), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 1,
                       &channels, scale, 4 * channels);
     const char *z = fe_quant_init(&w->r, like(w, name, "zero_point"), type, 1, &channels,
                                   ir_alloc_array(a, (size_t)channels, 4), channels * bytes);
-    const char *d = like(w, name, "dequantized");
+    Made *own = FE_COPY_OF(a, &made);
+    own->as = like(w, name, "dequantized");
+    *ir_map_put(&w->made, name) = own;
     Onnx__NodeProto *n =
-        fe_quant_node(a, "DequantizeLinear", ir_sprintf(a, "%s_DequantizeLinear", name), d,
-                      (const char *[]){q, s, z, NULL});
+        push_new(w, "DequantizeLinear", name, own->as, (const char *[]){q, s, z, NULL});
     fe_quant_set_int(a, n, "axis", axis);
-    push(w, n);
-    return d;
+    return own->as;
 }
 
 static const double *mean_of(const Writer *w, int tensor, const FeQuantWeights *t) {
@@ -194,6 +239,9 @@ static void add_node(Writer *w, size_t i) {
     Onnx__NodeProto *n = FE_COPY_OF(w->r.arena, old);
     int layer = w->g->layer_of[i];
     rename_operands(w, n);
+    if (n->name && *n->name && ir_map_get(&w->node_names, n->name) != old) {
+        set_node_name(w, n, n->name);
+    }
     if (layer >= 0 && !w->numbers->is_float[layer]) {
         quantize_operands(w, layer, n);
     }
@@ -293,7 +341,11 @@ FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumber
     for (int i = 0; i < n->n_meta; i++) {
         fe_edit_set_meta(&w.r, &n->meta[i]);
     }
-    w.taken.arena = a;
+    w.taken.arena = w.node_names.arena = w.made.arena = a;
+    for (size_t i = 0; i < g->edit.g->n_node; i++) {
+        void **first = ir_map_put(&w.node_names, fe_text(g->edit.g->node[i]->name));
+        *first = *first ? *first : g->edit.g->node[i];
+    }
     w.read_as = ir_alloc_array(a, values, sizeof *w.read_as);
     w.made_as = ir_alloc_array(a, values, sizeof *w.made_as);
     w.gone = ir_alloc_array(a, g->edit.g->n_node + 1, sizeof *w.gone);

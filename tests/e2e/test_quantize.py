@@ -82,6 +82,9 @@ def quantize(model, *options, folder=None):
     table = json.loads(ok(HONE, "quantize", model, "-o", out, "--calibrate", folder or images("noise"), "--json", *PLAIN, *options))
     q = onnx.load(out)
     onnx.checker.check_model(q)
+    tensors = [t.name for t in q.graph.initializer] + [v.name for v in q.graph.input] + [o for n in q.graph.node for o in n.output if o]
+    for names in ([n.name for n in q.graph.node if n.name], tensors):  # runtimes refuse a name that two have
+        assert len(names) == len(set(names)), sorted(names)
     return q, table
 
 
@@ -371,6 +374,29 @@ def test_length_at_a_boundary():
         assert len(q.graph.doc_string) == 16384 - short + k
         widths.add(length_bytes(temp("long_q.onnx"))[0])
     assert widths == {2, 3, 5}, widths
+
+
+def test_shared_constants():
+    """Weights that two layers read are dequantized once; a bias as often as it is read in other steps. Names that nodes and
+    initializers have are not taken again, not even where two nodes have one."""
+    net = Net()
+    w = net.const(rng.normal(0, 0.2, (4, 4, 1, 1)).astype(np.float32))
+    b = net.const(rng.normal(0, 0.1, 4).astype(np.float32))
+    net.conv("x", 4, name=w + "_DequantizeLinear")
+    for name in ("a", "b"):
+        net.same("Conv", net.last, w, b, name=name)
+        net.same("Relu", net.last)
+    net.inits += [numpy_helper.from_array(np.ones((1, 4, 1, 1), np.float32), n)
+                  for n in (w + "_quantized", w + "_dequantized", "x_scale", "x_dequantized")]
+    for i, extra in enumerate(net.inits[-4:]):
+        net.same("Mul", net.last, extra.name, name=("x_QuantizeLinear", "x_DequantizeLinear", b + "_DequantizeLinear", "a")[i])
+    model = net.save("shared")
+    q, table = quantize(model)
+    layers = [n for n in q.graph.node if n.name in ("a", "b")]
+    assert [n.op_type for n in layers] == ["Conv", "Conv"]
+    assert [r["type"] for r in table["layers"]] == ["int8"] * 3
+    assert layers[0].input[1] == layers[1].input[1] and layers[0].input[2] != layers[1].input[2]
+    assert signal_to_noise(model, temp("shared_q.onnx")) > 20
 
 
 def test_compile_int8():
