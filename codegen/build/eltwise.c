@@ -1,6 +1,7 @@
 // Elementwise ops of ops.def (flag E) on floats, and the choice by element type: those on integers
 // and bools are integer.c's.
 #include "codegen/build/eltwise.h"
+#include "codegen/build/nd.h"
 
 #include <math.h>
 
@@ -67,8 +68,8 @@ ELT(mul) { UNUSED_P; return cg_fmul(f, x[0], x[1]); }
 ELT(div) { UNUSED_P; return cg_fdiv(f, x[0], x[1]); }
 ELT(pow) { UNUSED_P; return cg_pow(f, x[0], x[1]); }
 ELT(rem) { UNUSED_P; return cg_libm(f, "fmod", 2, x); }
-ELT(maximum) { UNUSED_P; return cg_fmax(f, x[0], x[1]); }
-ELT(minimum) { UNUSED_P; return cg_fmin(f, x[0], x[1]); }
+ELT(maximum) { UNUSED_P; return cg_most(f, LLVMRealOGT, x[1], x[0]); } // NaN wins
+ELT(minimum) { UNUSED_P; return cg_most(f, LLVMRealOLT, x[1], x[0]); }
 ELT(prelu)
 {
     UNUSED_P;

@@ -82,6 +82,10 @@ static void operand_kinds_relu_grad(void) {
 }
 
 static const char *const others[] = {
+    // NaN, which every other number becomes, wins on either side
+    "in %x: f32[N,20,6,6]\nin %z: f32[N,20,5,5]\n" BLOCKED
+    "%a = log %b\n%c = log %z\n%y = maximum %a, %z\n%t = minimum %b, %c\n%u = maximum %a, %c\n"
+    "out %y\nout %t\nout %u",
     "in %x: f32[N,20,6,6]\n" BLOCKED "%y = mul %b, %b\nout %y",
     "in %x: f32[N,20,6,6]\n" BLOCKED "%a = abs %b\nconst %e: f32[20,1,1] = rand(9)\n"
     "%y = pow %a, %e\nout %y",
