@@ -281,12 +281,15 @@ static bool is_by_images(const IrGraph *g) {
     return any;
 }
 
-// The outputs of a batch of images, and the worst difference from each of them alone.
-static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, IrArena *a) {
+// The outputs of a batch of images, and the worst difference from each of them alone, with how many
+// numbers of all were finite and how many were not.
+static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, int64_t *finite,
+                           IrArena *a) {
     const IrGraph *g = v->reference;
     IrTensor *all = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *all);
     IrTensor *one = ir_alloc_array(a, (size_t)g->n_outputs + 1, sizeof *one);
     IrTensor *image = ir_alloc_array(a, (size_t)g->n_inputs + 1, sizeof *image);
+    int64_t not_finite = 0;
     if (!compiled_run(t, &v->variant[0].compiled, SOME_IMAGES, in, all, a))
         return false;
     for (int k = 0; k < SOME_IMAGES; k++) {
@@ -300,9 +303,12 @@ static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, 
                 continue;
             IrTensor part = image_of(&all[i], s->dim[0], k);
             Diff d = compare(&part, &one[i]);
+            not_finite += d.not_finite;
+            *finite += ir_tensor_elems(&part) - d.not_finite;
             *worst = relative(d) >= relative(*worst) ? d : *worst;
         }
     }
+    worst->not_finite = not_finite;
     return true;
 }
 
@@ -319,21 +325,24 @@ static bool check_images(Tool *t, Verify *v) {
     IrArena *a = ir_arena_new(&t->diag);
     IrTensor *in = ir_alloc_array(a, (size_t)v->reference->n_inputs + 1, sizeof *in);
     Diff worst = {0};
+    int64_t finite = 0;
     fill_inputs(v, SOME_IMAGES, 0, in, a);
-    bool ok = compare_images(t, v, in, &worst, a),
-         same = relative(worst) <= v->variant[0].tolerance;
+    bool ok = compare_images(t, v, in, &worst, &finite, a),
+         same = relative(worst) <= v->variant[0].tolerance,
+         empty = worst.not_finite > 0 && finite == 0; // nothing was compared
     if (ok) {
         printf("batch %d against each image alone: largest difference %.3g, %.3g of the largest "
                "magnitude %.4g: %s\n",
                SOME_IMAGES, worst.diff, relative(worst), worst.magnitude,
-               same                      ? "ok"
+               same && empty             ? "NOTHING TO COMPARE: no number is finite"
+               : same                    ? "ok"
                : v->model.input_shapes.n ? "FAILED"
                                          : "they differ: the model mixes the images of a batch");
     }
     if (ok && !same)
         ok = check_set(t, v, SOME_IMAGES, in, NULL, a) && !v->model.input_shapes.n;
     ir_arena_free(a);
-    return ok;
+    return ok && !empty;
 }
 
 static bool check_random(Tool *t, Verify *v) {

@@ -66,6 +66,7 @@ def test_weights_that_are_no_numbers():
 def test_nothing_to_compare():
     code, out, err = run(HONE, "verify", network("nan.onnx", spoil("b1", np.nan, slice(None))))
     assert code == 1 and "4 of 4 numbers are not finite: NOTHING TO COMPARE" in out and "its weight 'b1'" in err, (out, err)
+    assert out.count("NOTHING TO COMPARE") == 2 and ": ok" not in out, out  # nor of the images of a batch
     code, out, _ = run(HONE, "verify", network("some.onnx", spoil("mask", -np.inf), [helper.make_node("Add", ["y", "mask"], ["z"])]))
     assert "not finite" in out, out
     assert "NOTHING" not in ok(HONE, "verify", network("fine.onnx"))
