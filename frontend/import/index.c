@@ -1,6 +1,6 @@
 // Operators that search along an axis (ArgMax, ArgMin, TopK, CumSum, CumProd) or address elements
 // by tensors of indices (GatherElements, GatherND, ScatterElements, ScatterND, TensorScatter,
-// OneHot, ReverseSequence, MaxUnpool), GridSample, AffineGrid and RoiAlign. Constant indices must
+// OneHot, ReverseSequence), GridSample, AffineGrid and RoiAlign. Constant indices must
 // be inside; what run-time ones do outside is said in ir/ops.def.
 #include "frontend/import.h"
 
@@ -262,70 +262,6 @@ void fe_import_reverse_sequence(FeNode *n) {
     IrValue *y = fe_build(n, IR_OP_GATHER_ND, FE_IN(batch ? swap_leading_axes(n, x) : x, at),
                           FE_WITH(ir_attr_i(IR_ATTR_AXIS, 1)));
     fe_out(n, 0, batch ? swap_leading_axes(n, y) : y);
-}
-
-// The shape that MaxUnpool's indices count in: what a pool of these windows came from.
-static bool read_unpooled(FeNode *n, const IrShape *x, IrShape *out) {
-    FeSpan span[IR_MAX_RANK];
-    *out = *x;
-    if (n->refused || !fe_spans(n, x, NULL, span)) {
-        return false;
-    }
-    for (int i = 0; i < x->rank - 2; i++) {
-        const FeSpan *s = &span[i];
-        int64_t size;
-        if (__builtin_mul_overflow(s->size - 1, s->stride, &size) ||
-            __builtin_add_overflow(size, s->kernel - s->begin - s->end, &size) || size < 0) {
-            fe_refuse(n, "its windows leave nothing of spatial dimension %d", i);
-            return false;
-        }
-        out->dim[i + 2] = ir_dim(size);
-    }
-    return true;
-}
-
-// MaxUnpool-11: zeros with x at its indices. A given output shape is filled up with zeros behind.
-void fe_import_max_unpool(FeNode *n) {
-    IrValue *x = fe_operand(n, 0), *index = fe_operand(n, 1);
-    IrShape s;
-    if (!n->refused && !ir_shape_eq(&x->type.shape, &index->type.shape)) {
-        fe_refuse(n, "its indices have another shape than its input");
-    }
-    if (n->refused || !read_unpooled(n, &x->type.shape, &s)) {
-        return;
-    }
-    IrDim count = fe_dim_product(n, &x->type.shape, 0, s.rank);
-    IrShape flat = {1, {fe_dim_product(n, &s, 0, s.rank)}}, from = {1, {count}};
-    if (n->refused) {
-        return;
-    }
-    IrValue *zeros = fe_build(n, IR_OP_EXPAND, FE_IN(fe_const(n, x, 0)),
-                              FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &flat)));
-    IrValue *at = fe_reshape(n, index, &(IrShape){2, {count, ir_dim(1)}});
-    IrValue *y = fe_build(n, IR_OP_SCATTER_ND, FE_IN(zeros, at, fe_reshape(n, x, &from)), 0, NULL);
-    y = fe_reshape(n, y, &s);
-    FeDims given = {.n = s.rank, .v = s.dim};
-    if (fe_has(n, 2) && (!fe_dims(n, 2, &given) || given.n != s.rank)) {
-        fe_refuse(n, "its output shape has %d entries for rank %d", given.n, s.rank);
-    }
-    int64_t pad[2 * IR_MAX_RANK] = {0};
-    bool grows = false;
-    for (int i = 0; i < s.rank && !n->refused; i++) {
-        IrDim d = given.v[i];
-        if (d.n != s.dim[i].n || d.c < s.dim[i].c || (i < 2 && !ir_dim_eq(d, s.dim[i]))) {
-            fe_refuse(n, "its output shape does not hold dimension %d of %lld", i,
-                      (long long)s.dim[i].c);
-            return;
-        }
-        pad[s.rank + i] = d.c - s.dim[i].c;
-        grows |= pad[s.rank + i] != 0;
-    }
-    fe_out(n, 0,
-           !grows ? y
-                  : fe_build(n, IR_OP_PAD, FE_IN(y),
-                             FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * s.rank, pad),
-                                     ir_attr_s(IR_ATTR_MODE, "constant"),
-                                     ir_attr_f(IR_ATTR_VALUE, 0))));
 }
 
 // ---------------------------------------------------------------- Det, GridSample

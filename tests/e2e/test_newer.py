@@ -7,6 +7,7 @@ import os
 import sys
 
 import numpy as np
+from onnx import helper
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -465,6 +466,30 @@ def test_fourier():
     m.node("STFT", [m.feed(x)] + m.consts(np.array(4), window, np.array(6)), [Near(pairs(np.fft.rfft(frames * window)))])
     m.node("STFT", [m.feed(x)] + m.consts(np.array(4), "", np.array(6)), [Near(pairs(np.fft.fft(frames)))], onesided=0)
     m.check()
+
+
+def test_max_unpool():
+    """Values return to where a MaxPool took them from, whose windows may have left a rest: the output must be as large."""
+    m = Model(17)
+    for size in ((7,), (6,), (5, 7), (5, 4, 7)):
+        x, axes = floats(BATCH, 3, *size), range(2, 2 + len(size))
+        y = np.zeros_like(x)
+        for at in np.ndindex(*(s // 2 for s in size)):
+            window = (slice(None),) * 2 + tuple(slice(2 * i, 2 * i + 2) for i in at)
+            y[window] = np.where(x[window] == x[window].max(tuple(axes), keepdims=True), x[window], 0)
+        names = [f"{k}{len(m.nodes)}" for k in "pi"]
+        window = dict(kernel_shape=[2] * len(size), strides=[2] * len(size))
+        m.nodes.append(helper.make_node("MaxPool", [m.feed(x, True)], names, **window))
+        m.node("MaxUnpool", names + [m.const(np.array(x.shape))], [y], **window)
+    m.check()
+    for shape in ([], [m.const(np.array((BATCH, 3, 8)))]):
+        n = Model(17)
+        n.constants = m.constants
+        n.nodes.append(helper.make_node("MaxPool", [n.feed(floats(BATCH, 3, 7), True)], ["p", "i"], kernel_shape=[2], strides=[2]))
+        n.node("MaxUnpool", ["p", "i"] + shape, [np.zeros(1, np.float32)], kernel_shape=[2], strides=[2])
+        n.save(script.temp("m.onnx"))
+        code, _, err = script.run(script.HONE, "compile", script.temp("m.onnx"), "-o", script.temp("m"))
+        assert code == 1 and f"its indices count through the MaxPool's input f32[{BATCH},3,7]" in err, err
 
 
 def test_affine_grid():
