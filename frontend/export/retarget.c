@@ -140,6 +140,9 @@ static bool mark_heads(FeEdit *r) {
     const IrTrainProgram *t = r->what->train;
     for (int i = 0; i < t->n_heads; i++) {
         int head = fe_edit_find_node(r, t->heads[i].name, t->heads[i].op);
+        if (head >= 0) {
+            fe_edit_split_sigmoid(r, (size_t)head);
+        }
         for (size_t k = 0; head >= 0 && k < r->g->node[head]->n_output; k++) {
             *ir_map_put(&r->affected, r->g->node[head]->output[k]) = r;
         }

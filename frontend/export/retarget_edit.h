@@ -103,6 +103,8 @@ void fe_edit_drop_unread(FeEdit *r, const char *name);
 
 // ---- what follows the classifier (retarget_follow.c, retarget_outputs.c)
 
+// Of a node that is a product and its sigmoid in one (com.microsoft): two nodes (retarget_fused.c).
+void fe_edit_split_sigmoid(FeEdit *r, size_t i);
 // What depends on the number of classes below the `affected` values: targets of Reshape, a softmax
 // that becomes a sigmoid or the other way round, quantizers, which go.
 void fe_follow_classes(FeEdit *r);

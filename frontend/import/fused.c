@@ -7,6 +7,15 @@
 
 // ---------------------------------------------------------------- convolutions
 
+// y with the node's activation, an operator of its own by that name: what ends a network is.
+static IrValue *activate_as(FeNode *n, IrValue *y, const double *p) {
+    const char *name = fe_attr_str(n, "activation", ""), *whole = n->b.src_op;
+    n->b.src_op = *name ? name : whole;
+    y = fe_activate(n, y, name, p);
+    n->b.src_op = whole;
+    return y;
+}
+
 // y with the node's activation, whose parameters are a list.
 static IrValue *activate_listed(FeNode *n, IrValue *y) {
     const Onnx__AttributeProto *a = fe_attr(n, "activation_params");
@@ -17,7 +26,7 @@ static IrValue *activate_listed(FeNode *n, IrValue *y) {
     for (size_t i = 0; a && i < a->n_floats && !n->refused; i++) {
         p[i] = (double)a->floats[i];
     }
-    return fe_activate(n, y, fe_attr_str(n, "activation", ""), p);
+    return activate_as(n, y, p);
 }
 
 // FusedConv-1: x, w, bias, z: activation(conv(x, w) + bias + z)
@@ -107,7 +116,7 @@ static IrValue *activate(FeNode *n, IrValue *y) {
     double p[FE_ACTIVATION_PARAMS] = {fe_attr_float(n, "activation_alpha", NAN),
                                       fe_attr_float(n, "activation_beta", NAN),
                                       fe_attr_float(n, "activation_gamma", NAN)};
-    return fe_activate(n, y, fe_attr_str(n, "activation", ""), p);
+    return activate_as(n, y, p);
 }
 
 // FusedMatMul-1, FusedMatMulActivation-1, TransposeMatMul-1: activation(alpha * a' * b')

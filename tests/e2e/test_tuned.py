@@ -158,7 +158,7 @@ def test_models():
 
 def test_readings():
     """Every end of a network with every loss: predict and the exported model agree, and the text says how they read."""
-    for name in ("gemm", "log_softmax", "sigmoid", "softmax_spelled_out", "clip_behind_softmax"):
+    for name in ("gemm", "log_softmax", "sigmoid", "softmax_spelled_out", "clip_behind_softmax", "fused_gemm"):
         model, _ = tuned_models.MODELS[name]()
         for kind, flags, words in (("classes", ["--classes", "3"], "classes that exclude each other (softmax)"),
                                    ("binary", ["--binary"], "one number for two classes (sigmoid)"),
@@ -167,7 +167,8 @@ def test_readings():
             program, out = temp(f"{name}-{kind}"), temp(f"{name}-{kind}.onnx")
             said = ok(HONE, "finetune", temp(f"{name}.onnx"), "-o", program, *flags)
             assert f"reading: {words}" in said, said
-            becomes = {("sigmoid", "classes"): "becomes a softmax", ("log_softmax", "binary"): "becomes a sigmoid"}
+            becomes = {("sigmoid", "classes"): "becomes a softmax", ("fused_gemm", "classes"): "becomes a softmax",
+                       ("log_softmax", "binary"): "becomes a sigmoid"}
             assert becomes.get((name, kind), "reading") in said, said
             assert f"reading: {words}" in ok(program, "info"), name
             rng = np.random.default_rng(0)

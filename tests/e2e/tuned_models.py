@@ -110,6 +110,31 @@ def matmul_add():
     return n.model(), {}
 
 
+def fused(op, operands, **attrs):
+    """A classifier with its sigmoid in one node."""
+    n = Net()
+    n.imports.append(helper.make_opsetid("com.microsoft", 1))
+    n.out(n.node("Identity", [n.node(op, operands(n), domain="com.microsoft", activation="Sigmoid", **attrs)], "y"))
+    return n.model(), {}
+
+
+@case
+def fused_gemm():
+    return fused("FusedGemm", lambda n: [n.features(), n.weight("w", OLD, FEATURES), n.weight("b", OLD)], transB=1)
+
+
+@case
+def fused_matmul():
+    return fused("FusedMatMulActivation", lambda n: [n.features(), n.weight("w", OLD, FEATURES)], transB=1)
+
+
+@case
+def fused_conv():
+    n, _ = fused("FusedConv", lambda n: [n.pool(), n.weight("w", OLD, FEATURES, 1, 1), n.weight("b", OLD)])
+    n.graph.node[-1].op_type = "Flatten"
+    return n, {}
+
+
 @case
 def transposed_weight():
     n = Net()
