@@ -65,15 +65,31 @@ static bool is_written_conv(IrProgram *p, const IrNode *n, IrConst *w) {
     return t.n == outputs * inputs && (depthwise || is_written(p, w, row, outputs, inputs));
 }
 
+// The last two axes of a matrix; false: there are more.
+static bool read_matrix(const PassNumbers *t, int64_t dims[2]) {
+    int rank = t->n ? t->shape->rank : 0;
+    for (int i = 0; i < 2 && rank >= 2; i++) {
+        dims[i] = t->shape->dim[rank - 2 + i].c;
+    }
+    return rank >= 2 && dims[0] * dims[1] == t->n;
+}
+
+enum { MOST_CHANNELS = 4 };
+
+// x [N,H,W,3] times w, or w times x [N,3,H * W].
 static bool is_written_product(IrProgram *p, const IrNode *n, IrConst *w) {
     PassNumbers t = pass_numbers(p, w);
-    if (!t.n || t.shape->rank != 2) {
+    bool left = ir_in(n, 0)->konst == w;
+    bool transposed = ir_int(n, left ? IR_ATTR_TRANS_A : IR_ATTR_TRANS_B, 0);
+    int64_t dims[2];
+    if (!read_matrix(&t, dims)) {
         return false;
     }
-    bool transposed = ir_int(n, IR_ATTR_TRANS_B, 0);
-    int64_t inputs = t.shape->dim[transposed].c, outputs = t.shape->dim[!transposed].c;
-    Row row = {t.v, inputs, transposed ? 1 : outputs, slack_of(&t)};
-    return is_written(p, w, row, outputs, transposed ? inputs : 1);
+    bool by_rows = left != transposed; // a row of numbers makes an output
+    int64_t inputs = dims[by_rows], outputs = dims[!by_rows];
+    Row row = {t.v, inputs, by_rows ? 1 : outputs, slack_of(&t)};
+    return (!left || inputs <= MOST_CHANNELS) &&
+           is_written(p, w, row, outputs, by_rows ? inputs : 1);
 }
 
 // Either statistics without gain and bias, or these without statistics. A fresh normalization has
@@ -94,6 +110,7 @@ static bool is_written_norm(IrProgram *p, const IrNode *n) {
 
 bool pass_is_preprocessing(IrProgram *p, const IrNode *n) {
     IrConst *w = n->n_in > 1 ? ir_in(n, 1)->konst : NULL;
+    w = n->op == IR_OP_MATMUL && !w ? ir_in(n, 0)->konst : w;
     if (!w || w->type.dtype != IR_F32) {
         return false;
     }

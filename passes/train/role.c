@@ -4,6 +4,7 @@
 //   single numbers (sqrt(d), eps), unless they are a weight, bias or slope of their own, have the
 //   name of a module's parameter, multiply by 0, are used with their inverse (p and 1 / p), or are
 //   no number that anybody writes
+//   epsilons and bounds (range.c)
 //   running statistics: mean and variance of a normalization, what stands under a root alone,
 //   vectors that are subtracted and then divided by
 //   what prepares the image: numbers per channel, or such as are subtracted or divided by, above
@@ -26,12 +27,14 @@
 
 #include "passes/train/content.h"
 #include "passes/train/number.h"
+#include "passes/train/range.h"
 
 #include <math.h>
 #include <string.h>
 
 static const char single[] = "single numbers",
                   statistic[] = "running statistics of a normalization",
+                  range[] = "epsilons and bounds",
                   input_side[] = "prepares the image, above the first weight",
                   mask[] = "masks and selections (0 and 1, or -99 and less)",
                   whole[] = "whole numbers (anchors, grids, masks)",
@@ -54,6 +57,9 @@ typedef enum Flag { // of a way from the constant on
     SCALE = 32,     // was multiplied with integers
     NEUTRAL = 64,
     SCALED = 128, // single numbers were added or multiplied
+    RANGE = 256,  // was an epsilon or a bound
+    CENTRE = 512, // a vector was divided by a deviation: -mean / deviation is a shift
+    BENT = 1024,  // through an exponential or the like, which nobody writes of a number
 } Flag;
 
 typedef struct Way {
@@ -68,11 +74,6 @@ typedef struct Way {
 } Way;
 
 // ---------------------------------------------------------------- what nodes do
-
-static bool is_number(const IrValue *v) {
-    IrDim n;
-    return ir_shape_elems(&v->type.shape, &n) && ir_dim_is(n, 1);
-}
 
 static bool is_constant(const Way *w, const IrValue *v) {
     return !w->f->varies[v->id];
@@ -92,7 +93,7 @@ static bool is_from_integers(const Way *w, const IrValue *v) {
         v = look_up(v);
         IrOp op = v->def ? v->def->op : IR_OP_COUNT;
         if (!v->def) {
-            return v->konst && !v->konst->origin && !is_number(v) &&
+            return v->konst && !v->konst->origin && !pass_is_number(v) &&
                    pass_is_whole(w->ctx->prog, v->konst);
         }
         if (op == IR_OP_ROUND || op == IR_OP_FLOOR || op == IR_OP_CEIL ||
@@ -108,19 +109,23 @@ static bool is_from_integers(const Way *w, const IrValue *v) {
 
 static bool is_root(const Way *w, const IrNode *n) {
     const IrValue *power = n->op == IR_OP_POW ? ir_in(n, 1) : NULL;
-    bool known = power && power->konst && is_number(power);
+    bool known = power && power->konst && pass_is_number(power);
     return n->op == IR_OP_SQRT ||
            (known && fabs(ir_const_scalar(w->ctx->prog, power->konst, 0)) == 0.5);
 }
 
-// A constant under a root, or one by it: what a decomposed normalization divides by.
-static bool is_deviation(const Way *w, const IrValue *v) {
-    while (is_constant(w, v) && v->def && !is_root(w, v->def)) {
-        const IrNode *n = v->def;
-        bool one_by = n->op == IR_OP_DIV && is_number(ir_in(n, 0));
-        v = ir_in(n, one_by ? 1 : 0);
+enum { DEPTH = 8 }; // of products and quotients
+
+// A constant under a root, one by it, a gain by it: what a decomposed normalization divides by.
+static bool is_deviation(const Way *w, const IrValue *v, int depth) {
+    const IrNode *n = v->def;
+    if (!is_constant(w, v) || !n || !depth) {
+        return false;
     }
-    return is_constant(w, v) && v->def;
+    bool scales = n->op == IR_OP_MUL || n->op == IR_OP_DIV;
+    return is_root(w, n) || ((scales || n->n_in == 1 || pass_only_moves(n->op)) &&
+                             (is_deviation(w, ir_in(n, 0), depth - 1) ||
+                              (scales && is_deviation(w, ir_in(n, 1), depth - 1))));
 }
 
 static IrValue *other_operand(const IrNode *n, int index) {
@@ -135,11 +140,22 @@ static int64_t count_long_axes(const IrShape *s) {
     return n;
 }
 
+static bool is_vector(const IrConst *c) {
+    return c && count_long_axes(&c->type.shape) == 1;
+}
+
+// Operand `index` of n is subtracted from what is divided by a deviation.
+static bool is_off_centre(const Way *w, const IrNode *n, int index) {
+    const IrNode *user = n->op == IR_OP_SUB && index == 1 ? ir_only_user(n->out[0]) : NULL;
+    bool scales = user && (user->op == IR_OP_DIV || user->op == IR_OP_MUL);
+    return scales && is_deviation(w, ir_in(user, ir_in(user, 0) == n->out[0]), DEPTH);
+}
+
 // ---------------------------------------------------------------- among constants
 
 static unsigned through_product(const Way *w, const IrNode *n, int index, unsigned flags) {
     flags |= index > 0 ? WEIGHT : flags & WEIGHT ? 0 : TABLE;
-    return flags | (is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
+    return flags | (pass_is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
 }
 
 // Operand `index` of n is spread over more numbers: a scale, where those are integers.
@@ -151,17 +167,28 @@ static bool is_spread(const IrNode *n, int index) {
 
 static unsigned through_arithmetic(const Way *w, const IrNode *n, int index, unsigned flags) {
     const IrValue *other = other_operand(n, index);
+    if (n->op == IR_OP_CLIP) {
+        return flags | SCALED;
+    }
     if (!other) {
-        return flags | COMPUTED;
+        bool bends = n->op == IR_OP_EXP || n->op == IR_OP_SIGMOID || n->op == IR_OP_TANH;
+        return flags | COMPUTED | (bends ? BENT : 0);
+    }
+    if (!(flags & COMPUTED) && is_off_centre(w, n, index)) {
+        return flags | ROOT | COMPUTED;
     }
     if ((n->op == IR_OP_MUL || n->op == IR_OP_DIV) && is_spread(n, index) &&
         is_from_integers(w, other)) {
         return flags | SCALE;
     }
-    if (is_number(other) && !is_number(n->out[0])) { // c + eps, c * alpha
+    if ((pass_is_number(other) && !pass_is_number(n->out[0])) || // c + eps, c * alpha
+        pass_is_epsilon(w->ctx->prog, n, 1 - index)) {
         return flags | SCALED;
     }
-    return flags | COMPUTED | (w->f->below[other->id] ? WEIGHT : 0);
+    bool scales = n->op == IR_OP_MUL || n->op == IR_OP_DIV;
+    bool deviates = scales && !pass_is_number(other) && is_deviation(w, other, DEPTH);
+    bool centre = deviates && !(flags & COMPUTED) && is_vector(w->konst);
+    return flags | COMPUTED | (w->f->below[other->id] ? WEIGHT : 0) | (centre ? CENTRE : 0);
 }
 
 static unsigned through_batch_norm(const Way *w, int index, unsigned flags) {
@@ -192,6 +219,10 @@ static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned 
     if (pass_only_moves(n->op)) {
         return flags;
     }
+    bool own = !(flags & COMPUTED);
+    if (pass_is_bound(n, index) || (own && pass_is_epsilon(w->ctx->prog, n, index))) {
+        return flags | RANGE | COMPUTED;
+    }
     if (pass_is_product(n->op)) {
         return through_product(w, n, index, flags) | COMPUTED;
     }
@@ -199,10 +230,10 @@ static unsigned through_node(const Way *w, const IrNode *n, int index, unsigned 
         return through_batch_norm(w, index, flags);
     }
     if (is_root(w, n) && index == 0) {
-        return flags | (flags & COMPUTED ? 0 : ROOT) | COMPUTED;
+        return flags | (own ? ROOT : 0) | COMPUTED;
     }
     if (pass_is_reduce(n)) {
-        return flags | COMPUTED | (is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
+        return flags | COMPUTED | (pass_is_number(n->out[0]) && w->elems > 1 ? NORM : 0);
     }
     return through_arithmetic(w, n, index, flags);
 }
@@ -223,7 +254,8 @@ static bool is_above_all(const Way *w, const IrNode *n) {
 // What x, behind moves, has had subtracted from it, if that is a constant of many numbers.
 static const IrConst *find_centre(const IrValue *x) {
     const IrNode *n = look_up(x)->def;
-    return n && n->op == IR_OP_SUB && !is_number(ir_in(n, 1)) ? look_up(ir_in(n, 1))->konst : NULL;
+    return n && n->op == IR_OP_SUB && !pass_is_number(ir_in(n, 1)) ? look_up(ir_in(n, 1))->konst
+                                                                   : NULL;
 }
 
 // Numbers per channel, or those of every pixel that are subtracted or divided by. What is added to
@@ -276,7 +308,9 @@ static const char *judge_number(const Way *w, const IrNode *n, int index, unsign
         return single;
     }
     bool zero = n->op == IR_OP_MUL && !(flags & COMPUTED) && pass_all_are(p, w->konst, 0);
-    bool learned = is_number(ir_in(n, index)) && !pass_is_written_number(p, w->konst);
+    bool bound = n->op == IR_OP_MAXIMUM || n->op == IR_OP_MINIMUM;
+    bool own = pass_is_number(ir_in(n, index)) && !pass_is_written_number(p, w->konst);
+    bool learned = !bound && (own || flags & BENT);
     return zero || learned || pass_is_variable_name(w->konst->origin) ? NULL : single;
 }
 
@@ -308,18 +342,13 @@ static const char *judge_weight(const Way *w, const IrNode *n, int index, unsign
     return is_of_formula(w, n) ? basis : index == 1 && is_same_for_all(w, n) ? repeated : NULL;
 }
 
-static bool is_vector(const IrConst *c) {
-    return c && count_long_axes(&c->type.shape) == 1;
-}
-
 // (x - mean) / deviation, vectors; a learned shift and gain are not written so, and the centres of
 // clusters are a matrix.
 static bool is_mean(const Way *w, const IrNode *n, int index) {
     const IrNode *user = n->op == IR_OP_SUB && index == 1 ? ir_only_user(n->out[0]) : NULL;
-    bool scales = user && (user->op == IR_OP_DIV || user->op == IR_OP_MUL);
-    const IrValue *by = scales ? ir_in(user, ir_in(user, 0) == n->out[0]) : NULL;
-    bool vectors = user && user->op == IR_OP_DIV && is_vector(w->konst);
-    return by && (is_deviation(w, by) || (vectors && is_vector(look_up(by)->konst)));
+    bool divided = user && user->op == IR_OP_DIV && ir_in(user, 0) == n->out[0];
+    bool vectors = divided && is_vector(w->konst) && is_vector(look_up(ir_in(user, 1))->konst);
+    return vectors || is_off_centre(w, n, index);
 }
 
 static bool divides_centred(const Way *w, const IrNode *n, int index) {
@@ -384,7 +413,14 @@ static bool is_weight(const Way *w, const IrNode *n, int index) {
 
 static const char *judge(const Way *w, const IrNode *n, int index, unsigned flags) {
     if (flags & ROOT || (n->op == IR_OP_BATCH_NORM && index >= 3)) {
+        return w->konst->type.shape.rank ? statistic : single; // sqrt(d)
+    }
+    bool shifts = n->op == IR_OP_ADD || n->op == IR_OP_SUB || index == 2;
+    if (flags & CENTRE && shifts) { // of a sum, or the bias of a product
         return statistic;
+    }
+    if (flags & RANGE || (!(flags & COMPUTED) && pass_is_epsilon(w->ctx->prog, n, index))) {
+        return w->elems == 1 ? single : range;
     }
     if (flags & (NORM | SCALE | NEUTRAL)) {
         return flags & NORM ? auxiliary : flags & SCALE ? scale : neutral;

@@ -148,6 +148,17 @@ def swapped(g):
     g.head(g.pool(g.stem(x)))
 
 
+def luma(g):
+    """Luma and chroma by a matrix on the left of pixels; a learned one beside it."""
+    g.channels = 3
+    ycc = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    flat = g.op("Reshape", "x", g.ints(0, 3, SIZE * SIZE))
+    x = g.op("MatMul", g.none("ycc", ycc, "prepares"), flat)
+    x = g.op("MatMul", g.none("std", np.diag(1 / STD)[None], "prepares"), x)
+    x = g.op("Add", x, g.op("MatMul", g.param("colours", 3, 3), flat))
+    g.head(g.pool(g.stem(g.op("Reshape", x, g.ints(0, 3, SIZE, SIZE)))))
+
+
 def coloured(g):
     """Layers on the image that are learned: a mix of colours, one that begins with the identity, a normalization."""
     g.channels = 3
@@ -205,6 +216,108 @@ def numbers(g):
     g.head(g.op("Flatten", g.op("Add", g.op("Add", a, b), c)))
 
 
+# ---------------------------------------------------------------- epsilons, bounds, statistics written out
+
+def epsilon(g, x, shape=()):
+    return g.none(f"e{len(g.inits)}", np.full(shape, x), "epsilons" if shape else "single")
+
+
+def mean(g, x, axes):
+    return g.op("ReduceMean", x, axes=axes, keepdims=1)
+
+
+def roots(g):
+    """Epsilons under roots: none trains, whatever its digits; the gains beside them do."""
+    x = g.stem()
+    d = g.op("Sub", x, mean(g, x, [1]))
+    root = g.op("Sqrt", g.op("Add", mean(g, g.op("Mul", d, d), [1]), epsilon(g, 1.001e-5)))
+    ways = [g.op("Mul", g.op("Div", d, root), g.learned("ln.gain", np.ones((WIDTH, 1, 1))))]
+    d = g.op("Sub", x, mean(g, x, [2, 3]))
+    root = g.op("Reciprocal", g.op("Sqrt", g.op("Add", epsilon(g, 1.234e-6), mean(g, g.op("Mul", d, d), [2, 3]))))
+    ways += [g.op("Mul", d, g.op("Mul", root, g.learned("in.gain", np.ones((WIDTH, 1, 1)))))]
+    square = mean(g, g.op("Mul", x, x), [1])
+    ways += [g.op("Mul", x, g.op("Pow", g.op("Add", square, epsilon(g, 0.0123457)), g.number(-0.5)))]
+    ways += [g.op("Mul", x, g.op("Sqrt", g.op("Reciprocal", g.op("Max", square, epsilon(g, 7.813e-4)))))]
+    ways += [g.op("Sqrt", g.op("Add", mean(g, g.op("Mul", x, x), [2, 3]), epsilon(g, 1.001e-5, (WIDTH, 1, 1))))]
+    for way in ways:
+        x = g.op("Tanh", g.op("Add", x, way))
+    w = g.param("wn.weight", WIDTH, WIDTH, 1, 1)
+    norm = g.op("Sqrt", g.op("Add", g.op("ReduceSum", g.op("Mul", w, w), g.ints(1, 2, 3), keepdims=1),
+                             epsilon(g, 1.234e-6)))
+    g.head(g.pool(g.conv(x, g.op("Div", w, norm))))
+
+
+def denominators(g):
+    """Epsilons beside what is divided by; a number that is learned there, and no epsilon, trains."""
+    x = g.stem()
+    ways = [g.op("Div", x, g.op("Add", g.op("Sqrt", mean(g, g.op("Mul", x, x), [1])), epsilon(g, 3.4567e-7))),
+            g.op("Div", x, g.op("Max", g.op("ReduceL2", x, axes=[1], keepdims=1), epsilon(g, 1.17e-7)))]
+    norm = g.op("ReduceL2", x, axes=[2, 3], keepdims=1)
+    grn = g.op("Mul", x, g.op("Div", norm, g.op("Add", mean(g, norm, [1]), epsilon(g, 1.357e-6))))
+    ways += [g.op("Mul", grn, g.param("grn.gamma", 1, WIDTH, 1, 1))]
+    e = g.op("Exp", x)
+    ways += [g.op("Div", e, g.op("Add", g.op("ReduceSum", e, g.ints(1), keepdims=1), epsilon(g, 0.31234))),
+             g.op("Log", g.op("Add", g.op("Abs", x), epsilon(g, 0.0023457))),
+             g.op("Div", x, g.op("Add", g.op("Abs", x), g.learned("knee", 1.2718281)))]
+    for way in ways:
+        x = g.op("Add", x, way)
+    g.head(g.pool(x))
+
+
+def bounds(g):
+    """Bounds of what is learned or computed; a temperature that one is put to, thresholds per channel train."""
+    x = g.op("Max", g.stem(), g.none("lowest", -0.73125, "single"))
+    x = g.op("Max", x, g.learned("tau", -0.5 + 0.01 * np.arange(WIDTH)[:, None, None] ** 2))
+    x = g.op("Min", g.none("highest", [0.912345], "single"), x)
+    first = g.op("Exp", g.op("Min", g.learned("ls", [[np.log(10)]]), g.none("most", 4.6051702, "single")))
+    scales = g.learned("scales", 2.3 + 0.1 * g.numbers(WIDTH, 1, 1))
+    scales = g.op("Min", scales, g.none("most.each", 4.61234, "single"))
+    gate = g.op("Sigmoid", g.op("Max", g.none("least", -5.1234, "single"), g.learned("gate", [1])))
+    x = g.op("Mul", g.op("Tanh", g.op("Mul", x, first)), g.op("Mul", g.op("Exp", scales), gate))
+    g.head(g.pool(x))
+
+
+def batch_norm(g, name, gain=True, eps=1.001e-5):
+    """Variance with epsilon, mean, shift and gain."""
+    shape = (WIDTH, 1, 1)
+    v = g.none(f"{name}.v", 0.5 + g.random.random(shape), "statistics")
+    return (g.op("Add", v, g.none(f"{name}.e", eps, "single")), g.none(f"{name}.mu", g.numbers(*shape), "statistics"),
+            g.param(f"{name}.be", *shape), g.param(f"{name}.ga", *shape, shift=1) if gain else None)
+
+
+def shift(g, x, m, mu, be):
+    return g.op("Add", g.op("Mul", x, m), g.op("Sub", be, g.op("Mul", mu, m)))
+
+
+def folded(g):
+    """Batch normalization as x * m + (beta - mean * m)."""
+    x = g.stem()
+    v, mu, be, _ = batch_norm(g, "a", gain=False)
+    x = shift(g, x, g.op("Reciprocal", g.op("Sqrt", v)), mu, be)
+    v, mu, be, ga = batch_norm(g, "b", eps=1e-3)
+    x = shift(g, x, g.op("Mul", g.op("Reciprocal", g.op("Sqrt", v)), ga), mu, be)
+    v, mu, be, ga = batch_norm(g, "c")
+    x = shift(g, x, g.op("Mul", ga, g.op("Pow", v, g.number(-0.5))), mu, be)
+    # a learned vector over the root of a number is no mean
+    scaled = g.op("Div", g.param("vector", WIDTH, 1, 1), g.op("Sqrt", g.number(WIDTH)))
+    g.head(g.pool(g.op("Tanh", g.op("Add", x, scaled))))
+
+
+def folded_weights(g):
+    """The same by a quotient, within the weight and bias of a convolution, and before the gain."""
+    x = g.stem()
+    v, mu, be, ga = batch_norm(g, "d")
+    x = g.op("Tanh", shift(g, x, g.op("Div", ga, g.op("Sqrt", v)), mu, be))
+    v, mu, be, ga = batch_norm(g, "e")
+    m = g.op("Div", ga, g.op("Sqrt", v))
+    bias = g.op("Sub", be, g.op("Mul", mu, m))
+    w = g.op("Mul", g.param("w", WIDTH, WIDTH, 1, 1), g.op("Reshape", m, g.ints(WIDTH, 1, 1, 1)))
+    x = g.conv(x, w, g.op("Reshape", bias, g.ints(WIDTH)))
+    v, mu, be, ga = batch_norm(g, "f")
+    x = g.op("Mul", g.op("Sub", x, mu), g.op("Mul", ga, g.op("Reciprocal", g.op("Sqrt", v))))
+    g.head(g.pool(g.op("Tanh", g.op("Add", x, be))))
+
+
 # ---------------------------------------------------------------- what no slope reaches
 
 def dead(g):
@@ -228,7 +341,8 @@ def dead(g):
     g.head(g.op("ReduceMean", g.op("Tanh", t), axes=[1], keepdims=0))
 
 
-GREY, COLOURS = [filters, transforms, distances, numbers, dead], [depthwise, swapped, coloured, patches]
+GREY = [filters, transforms, distances, numbers, roots, denominators, bounds, folded, folded_weights, dead]
+COLOURS = [depthwise, swapped, luma, coloured, patches]
 
 
 def test_grey():
