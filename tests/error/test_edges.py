@@ -119,8 +119,8 @@ def test_what_cannot_be_read_is_no_program():
 
 def test_no_advice_that_fails():
     """Where no node would pass as the classifier, none is asked for."""
-    left = [helper.make_node("Transpose", ["y"], ["t"]), helper.make_node("MatMul", ["w2", "t"], ["u"], name="left"), helper.make_node("Transpose", ["u"], ["z"])]
-    for name, end in (("left.onnx", left), ("sum.onnx", [helper.make_node("MatMul", ["m", "w2"], ["y2"]), helper.make_node("Add", ["y", "y2"], ["z"], name="sum")])):
+    beside = [helper.make_node("Sqrt", ["y"], ["r"]), helper.make_node("Concat", ["y", "r"], ["z"], name="beside", axis=1)]
+    for name, end in (("beside.onnx", beside), ("most.onnx", [helper.make_node("ReduceMax", ["y"], ["z"], name="most", axes=[1])])):
         code, _, err = run(HONE, "finetune", network(name, end=end), "-o", temp("no"), "--classes", "3")
         assert code == 1 and "--head" not in err and err.count("\n") == 1, err
 
