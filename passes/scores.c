@@ -67,8 +67,9 @@ static const IrValue *strip(Walk *w, const IrValue *v) {
     return v;
 }
 
-// x / sum(x) of numbers that are not negative, softmax among them; the division may be a product.
-static const IrValue *share_of_sum(Walk *w, const IrNode *n) {
+// The sum in x / sum(x) of numbers that are not negative, softmax among them; the division may be a
+// product.
+static const IrNode *share_of_sum(Walk *w, const IrNode *n) {
     const IrValue *x = ir_in(n, 0), *sum = ir_in(n, 1);
     if (n->op == IR_OP_MUL) {
         const IrNode *inverse = pass_def(sum, IR_OP_DIV);
@@ -84,7 +85,7 @@ static const IrValue *share_of_sum(Walk *w, const IrNode *n) {
         return NULL;
     }
     const IrNode *reduce = pass_def(strip(w, sum), IR_OP_REDUCE_SUM);
-    return reduce && ir_in(reduce, 0) == x && range_of(w, x).lo >= 0 ? x : NULL;
+    return reduce && ir_in(reduce, 0) == x && range_of(w, x).lo >= 0 ? reduce : NULL;
 }
 
 static Range range_of_binary(Walk *w, const IrNode *n) {
@@ -259,6 +260,11 @@ IrValue *pass_carried(const IrNode *n) {
         found = ir_in(n, i);
     }
     return found;
+}
+
+const IrNode *pass_share_of_sum(IrProgram *p, const IrNode *n) {
+    Walk w = {p, MAX_STEPS};
+    return n->n_in == 2 ? share_of_sum(&w, n) : NULL;
 }
 
 PassScores pass_scores(IrGraph *g, int output) {

@@ -21,6 +21,8 @@ bool pass_is_reduce(const IrNode *n);
 bool pass_makes_scores(IrOp op); // probabilities, or their logarithms
 // n's numbers are those of its first operand, some of them, rounded, in another order or type.
 bool pass_hands_on(const IrNode *n);
+// The sum, where n divides numbers by theirs and none is negative; NULL: it does not.
+const IrNode *pass_share_of_sum(IrProgram *p, const IrNode *n);
 // The operand of n that carries its numbers, where the others are constants; NULL: none does.
 IrValue *pass_carried(const IrNode *n);
 

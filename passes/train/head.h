@@ -1,4 +1,4 @@
-// The classifier: what finding (head_find.c, head_class.c), telling why there is none
+// The classifier: what finding (head_find.c, head_class.c, head_odds.c), telling why there is none
 // (head_report.c) and replacing it (head.c) share. Private to passes/train/.
 #ifndef PASSES_TRAIN_HEAD_H
 #define PASSES_TRAIN_HEAD_H
@@ -39,6 +39,10 @@ bool pass_head_is_quantizer(const IrNode *n);
 // The operand of n that is no single number, where n multiplies by one (Gemm's beta); else -1.
 int pass_head_scaled(const IrNode *n);
 bool pass_head_is_node(const PassHead *h, const IrNode *n); // one of the classifiers
+// ---- head_odds.c
+// The loss can make the output's numbers again from what it reads; false: after an error. each: it
+// reads every class by itself.
+bool pass_head_check_odds(IrGraph *g, const PassHead *h, bool each);
 // ---- head_report.c; all false, after an error
 // The output has several rows for each image; after `but`.
 bool pass_head_report_rows(const IrGraph *g, const IrNode *at, const char *but);

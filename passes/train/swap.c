@@ -31,6 +31,8 @@ static bool check_output(PassTrain *t, const PassHead *h) {
                  "be one number",
                  t->infer->outputs[0]->name);
     bool each = t->opt->binary || t->opt->multi_label;
+    if (!pass_head_check_odds(t->infer, h, each))
+        return false;
     if (each && h->joins_odds)
         ir_error(t->prog->diag, IR_NOWHERE,
                  "NYI: --binary and --multi-label where the output '%s' joins probabilities of "

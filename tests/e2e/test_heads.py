@@ -192,8 +192,42 @@ def resized_to_constant(n):
     return FC
 
 
+def softmaxes(n):
+    return [n.node("Softmax", [h], axis=axis) for h, axis in zip(two(n), (1, -1))]
+
+
 def mean_of_softmaxes(n):
-    n.node("Mean", [n.node("Softmax", [h], axis=1) for h in two(n)], "y")
+    n.node("Mean", softmaxes(n), "y")
+    return 2 * FC
+
+
+def weighted(n, p=0.3, q=0.7):
+    a, b = softmaxes(n)
+    n.node("Add", [n.node("Mul", [a, n.init("p", p)]), n.node("Mul", [n.init("q", q), b])], "y")
+    return 2 * FC
+
+
+def sum_of_softmaxes(n):  # numbers up to 2, which the file's softmax reads as logits
+    n.node("Add", softmaxes(n), "y")
+    return 2 * FC
+
+
+def stacked_softmaxes(n):
+    rows = n.node("Reshape", [n.node("Concat", softmaxes(n), axis=1), n.ints("rows", 0, 2, OLD)])
+    n.node("ReduceMean", [rows], "y", axes=[1], keepdims=0)
+    return 2 * FC
+
+
+def spelled_softmaxes(n):
+    e = [n.node("Exp", [h]) for h in two(n)]
+    n.ints("classes", 1)
+    n.node("Mean", [n.node("Div", [x, n.node("ReduceSum", [x, "classes"], keepdims=1)]) for x in e], "y")
+    return 2 * FC
+
+
+def largest_made_shares(n):
+    m = n.node("Max", softmaxes(n))
+    n.node("Div", [m, n.node("ReduceSum", [m, n.ints("classes", 1)], keepdims=1)], "y")
     return 2 * FC
 
 
@@ -220,7 +254,8 @@ def weight_on_the_left(n):
 TRAIN = [averaged, averaged_by_mul, mean, summed, largest, difference, averaged_then_softmax, stacked_in_front, stacked_behind,
          stacked_last, side_by_side_then_mean, products_and_sums, one_bias_for_both, merged_biases, one_layer_twice,
          vector_and_map, normalized, normalized_maps, gain, resized, resized_to_sizes,
-         resized_to_constant, mean_of_softmaxes, softmax_then_mean, mean_of_log_softmaxes, weight_on_the_left]
+         resized_to_constant, mean_of_softmaxes, weighted, sum_of_softmaxes, stacked_softmaxes, spelled_softmaxes,
+         largest_made_shares, softmax_then_mean, mean_of_log_softmaxes, weight_on_the_left]
 
 
 # ---- what is refused
@@ -249,7 +284,90 @@ def gated(n):  # by what the scores themselves say
     return "it joins values that are all computed"
 
 
-REFUSED = [unequal, side_by_side, residual, gated]
+def not_shares(op):
+    return f"({op}): the output 'y' has numbers between 0 and 1 that, from this node on, need not add up to 1 over the classes"
+
+
+def product_of_softmaxes(n):
+    n.node("Mul", softmaxes(n), "y")
+    return not_shares("Mul")
+
+
+def largest_softmax(n):
+    n.node("Max", softmaxes(n), "y")
+    return not_shares("Max")
+
+
+def least_softmax(n):
+    n.node("Min", softmaxes(n), "y")
+    return not_shares("Min")
+
+
+def geometric_mean(n):
+    n.node("Sqrt", [n.node("Mul", softmaxes(n))], "y")
+    return not_shares("Mul")
+
+
+def largest_of_stacked(n):
+    rows = n.node("Reshape", [n.node("Concat", softmaxes(n), axis=1), n.ints("rows", 0, 2, OLD)])
+    n.node("ReduceMax", [rows], "y", axes=[1], keepdims=0)
+    return not_shares("ReduceMax")
+
+
+def largest_over_pixels(n):
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    c = n.node("Conv", [maps, n.weight("c.weight", OLD, FEATURES, 1, 1), n.weight("c.bias", OLD)])
+    n.node("ReduceMax", [n.node("Softmax", [c], axis=1)], "y", axes=[2, 3], keepdims=0)
+    return not_shares("ReduceMax")
+
+
+def weights_below_one(n):
+    weighted(n, 0.3, 0.3)
+    return not_shares("Add")
+
+
+def half_a_softmax(n):
+    n.node("Mul", [n.node("Softmax", [classifier(n, n.features(), "fc")], axis=1), n.init("half", 0.5)], "y")
+    return not_shares("Mul")
+
+
+def one_minus_softmax(n):
+    n.node("Sub", [n.init("one", 1.0), n.node("Softmax", [classifier(n, n.features(), "fc")], axis=1)], "y")
+    return not_shares("Sub")
+
+
+def clipped_logits(n):
+    n.node("Clip", [classifier(n, n.features(), "fc"), n.init("lo", 0.0), n.init("hi", 1.0)], "y")
+    return not_shares("Clip")
+
+
+EACH = "classes that exclude each other are trained, this node makes a number of each class by itself"
+
+
+def mean_of_sigmoids(n):
+    n.node("Mean", [n.node("Sigmoid", [h]) for h in two(n)], "y")
+    return EACH
+
+
+def product_of_sigmoids(n):
+    n.node("Mul", [n.node("Sigmoid", [h]) for h in two(n)], "y")
+    return EACH
+
+
+def half_a_sigmoid(n):
+    n.node("Mul", [n.node("Sigmoid", [classifier(n, n.features(), "fc")]), n.init("half", 0.5)], "y")
+    return EACH
+
+
+def hard_sigmoid(n):
+    n.node("HardSigmoid", [classifier(n, n.features(), "fc")], "y")
+    return EACH
+
+
+REFUSED = [unequal, side_by_side, residual, gated, product_of_softmaxes, largest_softmax, least_softmax, geometric_mean,
+           largest_of_stacked, largest_over_pixels, weights_below_one, half_a_softmax, one_minus_softmax, clipped_logits,
+           mean_of_sigmoids, product_of_sigmoids, half_a_sigmoid, hard_sigmoid]
 
 
 def save(make):
@@ -298,12 +416,17 @@ def test_refused():
         code, out, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW)
         assert code == 1 and why in err and err.count("\n") == 1, f"{make.__name__}: {code} {err}"
         assert not os.path.exists(temp("no"))
+        code, out, err = run(HONE, "inspect", path, "--finetune", "--classes", NEW)
+        assert code == 1 and why in out, f"inspect of {make.__name__}: {code} {out} {err}"
 
 
 def test_labels_of_joined_probabilities():
     path, _ = save(mean_of_softmaxes)
     code, _, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW, "--multi-label")
     assert code == 1 and "joins probabilities" in err, err
+    path, _ = save(mean_of_sigmoids)
+    code, _, err = run(HONE, "finetune", path, "-o", temp("no"), "--classes", NEW, "--multi-label")
+    assert code == 1 and not_shares("Mean") in err, err
 
 
 def test_either_is_the_head():
