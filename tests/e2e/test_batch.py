@@ -216,7 +216,7 @@ def test_batch_of_none():
 
 def losses(program, data, batch, *flags):
     code, out, err = run(program, "train", data, "--epochs", 1, "--lr", 1e-7, "--momentum", 0, "--batch", batch,
-                         "--no-checkpoint", *flags)
+                         "--no-checkpoint", "-o", f"{program}-tuned.onnx", *flags)
     assert code == 0, out + err
     return re.search(r"val loss (\S+)", out + err)[1]
 
