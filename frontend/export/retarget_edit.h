@@ -21,7 +21,8 @@ typedef struct FeEdit {
 } FeEdit;
 
 static inline void *fe_copy_bytes(IrArena *a, const void *p, size_t n) {
-    return memcpy(ir_alloc(a, n), p, n);
+    void *copy = ir_alloc(a, n);
+    return n ? memcpy(copy, p, n) : copy;
 }
 #define FE_COPY_OF(a, p) fe_copy_bytes(a, p, sizeof *(p))
 

@@ -47,8 +47,11 @@ static const FeOpInfo *find_op(const Onnx__NodeProto *n) {
 
 int fe_op_since(const Onnx__NodeProto *n, int opset) {
     const FeOpInfo *info = find_op(n);
-    int since = info && is_ms_domain(n) ? info->since[0] : 0;
-    for (const int *v = info && !since ? info->since : &since; *v && *v <= opset; v++) {
+    int since = 0;
+    if (info && is_ms_domain(n)) {
+        return info->since[0];
+    }
+    for (const int *v = info ? info->since : NULL; v && *v && *v <= opset; v++) {
         since = *v;
     }
     return since;

@@ -175,7 +175,7 @@ static const IrNode *first_join(const Search *s) {
     return NULL;
 }
 
-// Nodes in the graph's order; false: one depends on another.
+// Nodes in the graph's order; false: one depends on another, or every way up ends in weights.
 static bool take_nodes(Search *s) {
     PassHead *h = s->h;
     bool *depends = ir_alloc_array(s->arena, s->g->next_id, sizeof *depends);
@@ -201,7 +201,7 @@ static bool take_nodes(Search *s) {
             take_below(s, n);
         }
     }
-    return true;
+    return h->n_nodes > 0;
 }
 
 // ---------------------------------------------------------------- what has numbers for each class
