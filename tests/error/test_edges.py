@@ -120,7 +120,9 @@ def test_what_cannot_be_read_is_no_program():
 def test_no_advice_that_fails():
     """Where no node would pass as the classifier, none is asked for."""
     beside = [helper.make_node("Sqrt", ["y"], ["r"]), helper.make_node("Concat", ["y", "r"], ["z"], name="beside", axis=1)]
-    for name, end in (("beside.onnx", beside), ("most.onnx", [helper.make_node("ReduceMax", ["y"], ["z"], name="most", axes=[1])])):
+    alone = [helper.make_node("Relu", ["mask"], ["z"], name="alone")]
+    most = [helper.make_node("ReduceMax", ["y"], ["z"], name="most", axes=[1])]
+    for name, end in (("beside.onnx", beside), ("alone.onnx", alone), ("most.onnx", most)):
         code, _, err = run(HONE, "finetune", network(name, end=end), "-o", temp("no"), "--classes", "3")
         assert code == 1 and "--head" not in err and err.count("\n") == 1, err
 
