@@ -8,18 +8,6 @@
 #include <fts.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-static bool is_image_name(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t k = strlen(endings[i]);
-        if (n > k && strcasecmp(name + n - k, endings[i]) == 0)
-            return true;
-    }
-    return false;
-}
 
 static int by_name(const FTSENT **a, const FTSENT **b) {
     return strcmp((*a)->fts_name, (*b)->fts_name);
@@ -68,7 +56,7 @@ bool quant_images_find(Quantize *q, const char *folder, QuantImages *out) {
                  (e->fts_level == 0 && e->fts_info == FTS_NS)) {
             ir_error(&t->diag, IR_NOWHERE, "%s: %s", e->fts_path, strerror(e->fts_errno));
             return false;
-        } else if (e->fts_info == FTS_F && is_image_name(e->fts_name))
+        } else if (e->fts_info == FTS_F && rt_image_is_name(e->fts_name))
             IR_PUSH(t->arena, path, n, cap, ir_strdup(t->arena, e->fts_path));
     }
     int kept = thin_out(n, q->max_images);

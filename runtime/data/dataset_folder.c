@@ -6,6 +6,7 @@
 // note.
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
+#include "runtime/image/image.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -93,24 +94,13 @@ static bool is_folder(const char *root, const char *name) {
     return n > 0 && n < (int)sizeof path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static bool is_image_name(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t k = strlen(endings[i]);
-        if (n > k && strcasecmp(name + n - k, endings[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void count_other(Walk *w, const char *path) {
     if (w->others++ == 0)
         snprintf(w->first_other, sizeof w->first_other, "%s", path);
 }
 
 static bool add_file(Walk *w, const char *relative, const char *path, int64_t bytes) {
-    if (!is_image_name(path)) {
+    if (!rt_image_is_name(path)) {
         count_other(w, relative);
         return true;
     }

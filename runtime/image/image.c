@@ -1,8 +1,11 @@
-// Pixels in memory: room for what a header claims, within limits: a fixed one, and what the file's
-// bytes can hold when they are packed as tightly as the format allows.
+// Images by the names of their files, and their pixels in memory: room for what a header claims,
+// within limits: a fixed one, and what the file's bytes can hold when they are packed as tightly as
+// the format allows.
 #include "runtime/image/image.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 bool rt_image_fits(const char *path, int64_t width, int64_t height, int64_t most, RtErr *err) {
     bool fits =
@@ -23,6 +26,17 @@ bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channel
                        malloc((size_t)width * (size_t)height * (size_t)channels)};
     return image->pixel || rt_fail(err, "%s: no memory for %lld x %lld pixels", path,
                                    (long long)width, (long long)height);
+}
+
+bool rt_image_is_name(const char *name) {
+    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t k = strlen(endings[i]);
+        if (n > k && strcasecmp(name + n - k, endings[i]) == 0)
+            return true;
+    }
+    return false;
 }
 
 void rt_image_free(RtImage *image) {

@@ -17,6 +17,8 @@ typedef struct RtImage {
 // are errors. rt_image_free() releases.
 bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err);
 void rt_image_free(RtImage *image);
+// Does a file's name end as theirs do: .jpg, .jpeg or .png, in whatever case?
+bool rt_image_is_name(const char *name);
 // ITU-R 601-2 luma with Pillow's 16-bit weights.
 static inline uint8_t rt_grey(const uint8_t *rgb) {
     return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
