@@ -100,6 +100,18 @@ bool cg_conv_row_padded(const CgConv *s); // some output row reads above or belo
 void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi);
 void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi);
 
+// The tasks of kernels that make one row of one block at a time, groups lying inside of blocks: all
+// rows of all blocks of all images, a part of them for each thread. begin() is given what holds for
+// the task, to keep, before its kernel rows are known; then tile() emits each tile of columns.
+typedef struct CgConvRowTask {
+    CgVal n, ocb, oh, x; // image, block, row of the result; the block's plane of x
+    CgVal kh_lo, kh_hi;  // kernel rows inside of the image
+} CgConvRowTask;
+typedef void CgConvRowBegin(void *ctx, const CgConvRowTask *t);
+typedef void CgConvRowTile(void *ctx, const CgColumns *ct, CgVal column);
+void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRowTile *tile,
+                       void *ctx);
+
 // Tasks in the order images, bands of `band` row tiles, groups, row tiles, where a thread does
 // something for a band before its tasks. cg_conv_band_of: the number of a task's band, counted over
 // all images; cg_conv_band: the part of that band among tasks [lo, hi), of which there are some.

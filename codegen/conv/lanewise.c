@@ -20,7 +20,8 @@ typedef struct Lanewise {
     IrDtype x_type, w_type;
     int cg;    // channels to a group
     int parts; // of a block that are taken one after the other
-    CgVal n, ocb, oh, x, w;
+    const CgConvRowTask *at;
+    CgVal w;
 } Lanewise;
 
 typedef struct Tile {
@@ -142,43 +143,44 @@ static CgVal finish_sum(Lanewise *d, const Tile *t, int i, CgVal acc) {
     int inside = cg_conv_edge_columns(s).first;
     CgVal ow = cg_i64(f, t->ct->inside ? inside : t->ct->first + i);
     acc = LLVMBuildFPToSI(f->b, acc, f->ivec, "");
-    return LLVMBuildAdd(f->b, acc, cg_conv_bias_at(f, s, d->ocb, d->oh, ow), "");
+    return LLVMBuildAdd(f->b, acc, cg_conv_bias_at(f, s, d->at->ocb, d->at->oh, ow), "");
 }
 
 static void store_tile(Lanewise *d, const Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
-    CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
+    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->at->n, s->y_image));
+    CgVal row = cg_iadd(f, cg_imulc(f, d->at->ocb, s->OH), d->at->oh);
     for (int i = 0; i < t->ct->width; i++) {
-        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column), i);
+        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->at->oh, s->OW), t->column), i);
         CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), t->column), i);
         for (int k = 0; k < d->parts; k++) {
             take_part(d, k);
             CgVal acc = finish_sum(d, t, i, t->acc[k * t->ct->width + i]);
-            acc = cg_conv_then(f, s, acc, d->n, d->ocb, pixel);
+            acc = cg_conv_then(f, s, acc, d->at->n, d->at->ocb, pixel);
             cg_conv_store(f, s, acc, cg_elem_block(f, (IrDtype)s->y_dtype, y, to));
         }
     }
 }
 
-static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {
+static void emit_tile(void *ctx, const CgColumns *ct, CgVal column) {
+    Lanewise *d = ctx;
     CgFn *f = d->f;
     const CgConv *s = d->s;
     Tile t = {.ct = ct, .column = column};
     for (int k = 0; k < d->parts; k++) {
         take_part(d, k);
-        CgVal bias = s->sum == IR_F32 ? cg_conv_bias(f, s, d->ocb) : LLVMConstNull(f->vec);
+        CgVal bias = s->sum == IR_F32 ? cg_conv_bias(f, s, d->at->ocb) : LLVMConstNull(f->vec);
         for (int i = 0; i < ct->width; i++)
             t.acc[k * ct->width + i] = bias;
     }
     CgLoop loop;
-    cg_for_carry(f, &loop, kh_lo, kh_hi, 1, ct->width * d->parts, t.acc);
-    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
+    cg_for_carry(f, &loop, d->at->kh_lo, d->at->kh_hi, 1, ct->width * d->parts, t.acc);
+    CgVal ih = cg_iaddc(f, cg_imulc(f, d->at->oh, s->sh), -s->pt);
     CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
     if (ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    CgVal x = cg_elem_at(f, d->x_type, d->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal x = cg_elem_at(f, d->x_type, d->at->x, cg_imulc(f, at, IR_BLOCK));
     CgVal wi = cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * IR_BLOCK);
     CgVal w = cg_elem_at(f, d->w_type, d->w, wi);
     for (t.part = 0; t.part < d->parts; t.part++) {
@@ -191,23 +193,11 @@ static void emit_tile(Lanewise *d, const CgColumns *ct, CgVal column, CgVal kh_l
         cg_whole(f);
 }
 
-static void emit_task(Lanewise *d, const CgColumns *columns, int n_columns) {
-    CgFn *f = d->f;
-    const CgConv *s = d->s;
-    CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * IR_BLOCK);
-    CgVal image = cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane);
-    d->x = cg_elem_at(f, d->x_type, f->arg[CG_CONV_X], image);
-    d->w = cg_elem_at(f, d->w_type, f->arg[CG_CONV_W],
-                      cg_imulc(f, d->ocb, (int64_t)d->cg * s->kh * s->kw * IR_BLOCK));
-    CgVal kh_lo, kh_hi;
-    cg_conv_kh_range_at(f, s, d->oh, &kh_lo, &kh_hi);
-    for (int i = 0; i < n_columns; i++) {
-        const CgColumns *ct = &columns[i];
-        CgLoop loop;
-        cg_for(f, &loop, cg_i64(f, ct->first), cg_i64(f, ct->first + ct->n * ct->width), ct->width);
-        emit_tile(d, ct, loop.iv, kh_lo, kh_hi);
-        cg_end(f, &loop);
-    }
+static void begin_task(void *ctx, const CgConvRowTask *t) {
+    Lanewise *d = ctx;
+    d->at = t;
+    d->w = cg_elem_at(d->f, d->w_type, d->f->arg[CG_CONV_W],
+                      cg_imulc(d->f, t->ocb, (int64_t)d->cg * d->s->kh * d->s->kw * IR_BLOCK));
 }
 
 void cg_conv_emit_lanewise(CgFn *f, const void *spec) {
@@ -218,17 +208,5 @@ void cg_conv_emit_lanewise(CgFn *f, const void *spec) {
                   .w_type = cg_conv_weight(s),
                   .cg = s->C / s->group};
     d.parts = IR_BLOCK / cg_parts(f) % d.cg ? 1 : cg_parts(f);
-    CgColumns *columns;
-    int n_columns = cg_conv_columns(f, s, &columns);
-    int blocks = (s->O + IR_BLOCK - 1) / IR_BLOCK;
-    CgVal lo, hi, rest;
-    CgLoop loop;
-    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);
-    cg_for(f, &loop, lo, hi, 1);
-    d.n = cg_idivc(f, loop.iv, (int64_t)blocks * s->OH);
-    rest = cg_iremc(f, loop.iv, (int64_t)blocks * s->OH);
-    d.ocb = cg_idivc(f, rest, s->OH);
-    d.oh = cg_iremc(f, rest, s->OH);
-    emit_task(&d, columns, n_columns);
-    cg_end(f, &loop);
+    cg_conv_row_tasks(f, s, begin_task, emit_tile, &d);
 }

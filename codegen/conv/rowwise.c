@@ -20,7 +20,8 @@ typedef struct Rowwise {
     CgFn *f;
     const CgConv *s;
     int words; // of weights to a kernel row
-    CgVal n, ocb, oh, x, w;
+    const CgConvRowTask *at;
+    CgVal w;
 } Rowwise;
 
 typedef struct Tile {
@@ -134,67 +135,46 @@ static Tile place_tile(const CgConv *s, const CgColumns *ct, CgVal column) {
 static void store_tile(Rowwise *d, const Tile *t) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
-    CgVal row = cg_iadd(f, cg_imulc(f, d->ocb, s->OH), d->oh);
+    CgVal y = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->at->n, s->y_image));
+    CgVal row = cg_iadd(f, cg_imulc(f, d->at->ocb, s->OH), d->at->oh);
     for (int c = 0; c < t->ct->width; c++) {
-        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column), c);
+        CgVal pixel = cg_iaddc(f, cg_iadd(f, cg_imulc(f, d->at->oh, s->OW), t->column), c);
         CgVal to = cg_iaddc(f, cg_iadd(f, cg_imulc(f, row, s->OW), t->column), c);
-        CgVal acc = cg_conv_then(f, s, t->acc[c], d->n, d->ocb, pixel);
+        CgVal acc = cg_conv_then(f, s, t->acc[c], d->at->n, d->at->ocb, pixel);
         cg_conv_store(f, s, acc, cg_elem_block(f, (IrDtype)s->y_dtype, y, to));
     }
 }
 
-static void emit_tile(Rowwise *d, const CgColumns *ct, CgVal column, CgVal kh_lo, CgVal kh_hi) {
+static void emit_tile(void *ctx, const CgColumns *ct, CgVal column) {
+    Rowwise *d = ctx;
     CgFn *f = d->f;
     const CgConv *s = d->s;
     Tile t = place_tile(s, ct, column);
     int inside = cg_conv_edge_columns(s).first;
     for (int c = 0; c < ct->width; c++)
-        t.acc[c] =
-            cg_conv_bias_at(f, s, d->ocb, d->oh, cg_i64(f, ct->inside ? inside : ct->first + c));
+        t.acc[c] = cg_conv_bias_at(f, s, d->at->ocb, d->at->oh,
+                                   cg_i64(f, ct->inside ? inside : ct->first + c));
     CgLoop loop;
-    cg_for_carry(f, &loop, kh_lo, kh_hi, 1, ct->width, t.acc);
-    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
+    cg_for_carry(f, &loop, d->at->kh_lo, d->at->kh_hi, 1, ct->width, t.acc);
+    CgVal ih = cg_iaddc(f, cg_imulc(f, d->at->oh, s->sh), -s->pt);
     CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
     if (ct->inside)
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    CgVal x = cg_elem_at(f, IR_U8, d->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal x = cg_elem_at(f, IR_U8, d->at->x, cg_imulc(f, at, IR_BLOCK));
     emit_row(d, &t, x, cg_block(f, d->w, cg_imulc(f, loop.iv, d->words)));
     cg_end_carry(f, &loop, t.acc);
     store_tile(d, &t);
 }
 
-static void emit_task(Rowwise *d, const CgColumns *columns, int n_columns) {
-    CgFn *f = d->f;
-    const CgConv *s = d->s;
-    CgVal plane = cg_imulc(f, d->ocb, (int64_t)s->H * s->W * IR_BLOCK);
-    CgVal image = cg_iadd(f, cg_imulc(f, d->n, s->x_image), plane);
-    d->x = cg_elem_at(f, IR_U8, f->arg[CG_CONV_X], image);
-    d->w = cg_block(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)s->kh * d->words));
-    CgVal kh_lo, kh_hi;
-    cg_conv_kh_range_at(f, s, d->oh, &kh_lo, &kh_hi);
-    for (int i = 0; i < n_columns; i++) {
-        const CgColumns *ct = &columns[i];
-        CgLoop loop;
-        cg_for(f, &loop, cg_i64(f, ct->first), cg_i64(f, ct->first + ct->n * ct->width), ct->width);
-        emit_tile(d, ct, loop.iv, kh_lo, kh_hi);
-        cg_end(f, &loop);
-    }
+static void begin_task(void *ctx, const CgConvRowTask *t) {
+    Rowwise *d = ctx;
+    d->at = t;
+    d->w =
+        cg_block(d->f, d->f->arg[CG_CONV_W], cg_imulc(d->f, t->ocb, (int64_t)d->s->kh * d->words));
 }
 
 void cg_conv_emit_rowwise(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Rowwise d = {.f = f, .s = s, .words = cg_ceil_div(s->kw, GROUP)};
-    CgColumns *columns;
-    int n_columns = cg_conv_columns(f, s, &columns), blocks = cg_ceil_div(s->O, IR_BLOCK);
-    CgVal lo, hi, rest;
-    CgLoop loop;
-    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);
-    cg_for(f, &loop, lo, hi, 1);
-    d.n = cg_idivc(f, loop.iv, (int64_t)blocks * s->OH);
-    rest = cg_iremc(f, loop.iv, (int64_t)blocks * s->OH);
-    d.ocb = cg_idivc(f, rest, s->OH);
-    d.oh = cg_iremc(f, rest, s->OH);
-    emit_task(&d, columns, n_columns);
-    cg_end(f, &loop);
+    cg_conv_row_tasks(f, s, begin_task, emit_tile, &d);
 }

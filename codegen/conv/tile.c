@@ -237,3 +237,34 @@ CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
 void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p) {
     cg_elem_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
 }
+
+// ---------------------------------------------------------------- rows of blocks
+
+void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRowTile *tile,
+                       void *ctx) {
+    CgColumns *columns;
+    int n_columns = cg_conv_columns(f, s, &columns), blocks = cg_ceil_div(s->O, IR_BLOCK);
+    CgVal lo, hi, rest;
+    CgLoop loop;
+    CgConvRowTask t;
+    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);
+    cg_for(f, &loop, lo, hi, 1);
+    t.n = cg_idivc(f, loop.iv, (int64_t)blocks * s->OH);
+    rest = cg_iremc(f, loop.iv, (int64_t)blocks * s->OH);
+    t.ocb = cg_idivc(f, rest, s->OH);
+    t.oh = cg_iremc(f, rest, s->OH);
+    CgVal plane = cg_imulc(f, t.ocb, (int64_t)s->H * s->W * IR_BLOCK);
+    CgVal image = cg_iadd(f, cg_imulc(f, t.n, s->x_image), plane);
+    t.x = cg_elem_at(f, (IrDtype)s->dtype, f->arg[CG_CONV_X], image);
+    begin(ctx, &t);
+    cg_conv_kh_range_at(f, s, t.oh, &t.kh_lo, &t.kh_hi);
+    for (int i = 0; i < n_columns; i++) {
+        const CgColumns *ct = &columns[i];
+        CgLoop tiles;
+        cg_for(f, &tiles, cg_i64(f, ct->first), cg_i64(f, ct->first + ct->n * ct->width),
+               ct->width);
+        tile(ctx, ct, tiles.iv);
+        cg_end(f, &tiles);
+    }
+    cg_end(f, &loop);
+}
