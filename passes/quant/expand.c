@@ -111,7 +111,8 @@ static bool goes_out(const IrValue *v, int *left) {
     return false;
 }
 
-// Takes relu and clip above n over into bounds of the integers.
+// Takes relu and clip above n over into bounds of the integers. [low, high] come after those of
+// what stands above: both ends of it are cut to them, to one number where the two do not meet.
 static void take_bounds(const PassQuant *q, IrNode *n, double *low, double *high) {
     for (;;) {
         IrNode *above = ir_only_user(ir_in(n, 0)) == n ? ir_in(n, 0)->def : NULL;
@@ -125,11 +126,9 @@ static void take_bounds(const PassQuant *q, IrNode *n, double *low, double *high
         if (!(p[0] <= p[1])) {
             return;
         }
-        *low = fmax(*low, pass_quant_of(q, p[0]));
-        *high = fmin(*high, pass_quant_of(q, p[1]));
-        if (*low > *high) { // they leave one number
-            *low = *high = pass_quant_of(q, p[0] > 0 ? p[0] : p[1]);
-        }
+        double a = fmin(fmax(pass_quant_of(q, p[0]), *low), *high);
+        *high = fmin(fmax(pass_quant_of(q, p[1]), *low), *high);
+        *low = a;
         ir_set_in(n, 0, ir_in(above, 0));
         ir_remove_node(above);
     }

@@ -486,6 +486,7 @@ const GenMaker gen_makers[] = {
     {"resize", 4, 1, gen_make_resize},
     {"quantized", 4, 4, gen_make_quantized},
     {"integer conv", 3, 0, gen_make_integer_conv},
+    {"QDQ", 10, 5, gen_make_qdq},
     {"fold", 3, 4, gen_make_fold},
     {"nothing", 1, 3, gen_make_nothing},
     {"position", 2, 3, gen_make_position},

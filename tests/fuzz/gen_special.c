@@ -1,6 +1,5 @@
-// Makers of graph_gen.h for what importers write out: resizing tables, quantized numbers and their
-// products, the batch folded into other dimensions and back, parts without an element, and results
-// that are positions.
+// Makers of graph_gen.h for what importers write out: resizing tables, the batch folded into other
+// dimensions and back, parts without an element, and results that are positions.
 #include "tests/fuzz/graph_gen.h"
 
 static int64_t dim(const IrValue *v, int i) {
@@ -10,17 +9,8 @@ static int rank(const IrValue *v) {
     return v->type.shape.rank;
 }
 
-static IrValue *scalar(Gen *m, IrDtype t, double x) {
-    return ir_build_scalar(&m->b, t, x);
-}
-
 static IrValue *binary(Gen *m, IrOp op, IrValue *x, IrValue *y) {
     return gen_build(m, op, 2, (IrValue *[]){x, y}, 0, NULL);
-}
-
-static IrValue *cast(Gen *m, IrValue *x, IrDtype t) {
-    IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(t));
-    return gen_build(m, IR_OP_CAST, 1, &x, 1, &to);
 }
 
 static IrValue *reshape(Gen *m, IrValue *x, const IrShape *s) {
@@ -62,71 +52,6 @@ IrValue *gen_make_resize(Gen *m) {
         if (dim(x, 2 + k) > 0 && gen_chance(m, 85))
             draw_taps(m, x->type.dtype, dim(x, 2 + k), weights, &in[1 + 2 * k], &in[2 + 2 * k]);
     return gen_build(m, IR_OP_RESIZE, 5, in, 0, NULL);
-}
-
-// ---------------------------------------------------------------- quantized
-
-// As QuantizeLinear: round(x / scale) + zero, cut to the type.
-static IrValue *quantize(Gen *m, IrValue *x, IrDtype t, double scale, double zero) {
-    IrAttr range[] = {ir_attr_f(IR_ATTR_MIN, t == IR_U8 ? 0 : -128),
-                      ir_attr_f(IR_ATTR_MAX, t == IR_U8 ? 255 : 127)};
-    IrValue *y = binary(m, IR_OP_DIV, x, scalar(m, IR_F32, scale));
-    y = gen_build(m, IR_OP_ROUND, 1, &y, 0, NULL);
-    y = binary(m, IR_OP_ADD, y, scalar(m, IR_F32, zero));
-    y = gen_build(m, IR_OP_CLIP, 1, &y, 2, range);
-    return y ? cast(m, y, t) : NULL;
-}
-
-static IrValue *dequantize(Gen *m, IrValue *q, double scale, double zero) {
-    IrValue *y = q ? binary(m, IR_OP_SUB, cast(m, q, IR_F32), scalar(m, IR_F32, zero)) : NULL;
-    return binary(m, IR_OP_MUL, y, scalar(m, IR_F32, scale));
-}
-
-typedef struct Step {
-    IrDtype t;
-    double scale, zero;
-} Step;
-
-// By other scales than powers of two halves are met by chance only, and what rounding errors decide
-// is no graph for the check.
-static Step draw_step(Gen *m) {
-    static const double scales[] = {0.037, 0.11, 0.3, 0.0712, 0.25};
-    bool is_signed = gen_chance(m, 50);
-    return (Step){is_signed ? IR_I8 : IR_U8, scales[gen_draw(m, 5)],
-                  (double)(is_signed ? gen_int(m, -3, 3) : gen_int(m, 0, 200))};
-}
-
-// Quantized and, mostly, back: QDQ. Or a quantized value of the pool back.
-IrValue *gen_make_quantized(Gen *m) {
-    IrValue *x = gen_pick(m);
-    Step s = draw_step(m);
-    if (x->type.dtype == IR_U8 || x->type.dtype == IR_I8)
-        return dequantize(m, x, s.scale, s.zero);
-    if (x->type.dtype != IR_F32)
-        return NULL;
-    IrValue *q = quantize(m, x, s.t, s.scale, s.zero);
-    return gen_chance(m, 65) ? dequantize(m, q, s.scale, s.zero) : q;
-}
-
-// As ConvInteger and QLinearConv: the sums are of integers, and exact.
-IrValue *gen_make_integer_conv(Gen *m) {
-    IrValue *x = gen_pick_of(m, IR_F32, 4, 4);
-    if (!x || x->type.shape.dim[1].n || dim(x, 1) < 1 || dim(x, 1) > 24)
-        return NULL;
-    Step s = draw_step(m);
-    IrValue *q = quantize(m, x, s.t, s.scale, s.zero);
-    q = q ? binary(m, IR_OP_SUB, cast(m, q, IR_F32), scalar(m, IR_F32, s.zero)) : NULL;
-    int64_t k = gen_int(m, 1, 3), out = gen_int(m, 1, 17), pad[] = {k / 2, k / 2, k / 2, k / 2};
-    IrShape w = {4, {ir_dim(out), ir_dim(dim(x, 1)), ir_dim(k), ir_dim(k)}};
-    IrAttr attrs[] = {ir_attr_ints(m->prog->arena, IR_ATTR_PAD, 4, pad),
-                      ir_attr_i(IR_ATTR_EXACT, 1)};
-    IrValue *y =
-        gen_build(m, IR_OP_CONV, 2, (IrValue *[]){q, gen_const(m, IR_F32, &w, true)}, 2, attrs);
-    y = y && gen_chance(m, 50) ? cast(m, y, IR_I32) : y;
-    if (!y || gen_chance(m, 30))
-        return y;
-    y = y->type.dtype == IR_F32 ? y : cast(m, y, IR_F32);
-    return binary(m, IR_OP_MUL, y, scalar(m, IR_F32, s.scale * 0.0625));
 }
 
 // ---------------------------------------------------------------- shapes

@@ -56,10 +56,12 @@ extern const int gen_n_makers;
 IrValue *gen_make_any(Gen *m); // gen_any.c
 // gen_special.c
 IrValue *gen_make_resize(Gen *m);
-IrValue *gen_make_quantized(Gen *m);
-IrValue *gen_make_integer_conv(Gen *m);
 IrValue *gen_make_fold(Gen *m);
 IrValue *gen_make_nothing(Gen *m);
 IrValue *gen_make_position(Gen *m);
+// gen_quant.c
+IrValue *gen_make_quantized(Gen *m);
+IrValue *gen_make_integer_conv(Gen *m);
+IrValue *gen_make_qdq(Gen *m);
 
 #endif
