@@ -1,6 +1,8 @@
 // Does this CPU have the instructions that a model was compiled for? Asked before its first
 // instruction runs, because the alternative is SIGILL. The operating system's part counts too: it
-// must save the wide registers (XCR0), and where it is Linux on ARM it says itself what there is.
+// must save the wide registers (XCR0), let a process use AMX's tiles when it asks to, once, and
+// where it is Linux on ARM it says itself what there is.
+#define _GNU_SOURCE // syscall
 #include "runtime/core/cpu.h"
 #include "runtime/core/cpu_features.h"
 
@@ -18,6 +20,8 @@ static const char *const names[HONE_CPU_COUNT] = {
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { REG_A, REG_B, REG_C, REG_D };
 enum { XCR0_YMM = 0x6, XCR0_ZMM = 0xe6, XCR0_TILE = 0x60000 };
@@ -44,11 +48,21 @@ static uint32_t read_xcr0(void) {
     return low;
 }
 
-static bool has_feature(uint32_t feature) {
-    const Test *t = &tests[feature];
+// Leave for all of the process's threads, asked of the system as often as somebody wants to know:
+// it stays given. Tiles are 8 KiB of a thread's state, which the system saves for who uses them.
+static bool may_use_tiles(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+static bool cpu_has(const Test *t) {
     uint32_t r[4] = {0};
     return t->leaf && __get_cpuid_count(t->leaf, t->subleaf, &r[0], &r[1], &r[2], &r[3]) &&
-           (r[t->reg] >> t->bit & 1) && (read_xcr0() & t->xcr0) == t->xcr0;
+           (r[t->reg] >> t->bit & 1);
+}
+
+static bool system_permits(const Test *t) {
+    return (read_xcr0() & t->xcr0) == t->xcr0 && (t->xcr0 != XCR0_TILE || may_use_tiles());
 }
 
 #elif defined(__aarch64__)
@@ -66,15 +80,27 @@ static const Test tests[HONE_CPU_COUNT] = {
 #undef HONE_CPU_ARM
 };
 
-static bool has_feature(uint32_t feature) {
-    const Test *t = &tests[feature];
+static bool cpu_has(const Test *t) {
     return t->type && (getauxval(t->type) >> t->bit & 1);
+}
+
+static bool system_permits(const Test *t) {
+    (void)t;
+    return true;
 }
 
 #else
 
-static bool has_feature(uint32_t feature) {
-    (void)feature;
+typedef int Test;
+static const Test tests[HONE_CPU_COUNT];
+
+static bool cpu_has(const Test *t) {
+    (void)t;
+    return false;
+}
+
+static bool system_permits(const Test *t) {
+    (void)t;
     return false;
 }
 
@@ -107,8 +133,18 @@ const char *rt_cpu_missing(const uint32_t *needs, uint64_t allowed) {
     for (; needs && *needs; needs++) {
         if (*needs >= HONE_CPU_COUNT)
             return "a feature this runtime does not know";
-        if (!(allowed >> *needs & 1) || !has_feature(*needs))
+        const Test *t = &tests[*needs];
+        if (!(allowed >> *needs & 1) || !cpu_has(t) || !system_permits(t))
             return names[*needs];
     }
     return NULL;
+}
+
+bool rt_cpu_is_forbidden(const uint32_t *needs) {
+    bool has = true, permitted = true;
+    for (; needs && *needs; needs++) {
+        has = has && *needs < HONE_CPU_COUNT && cpu_has(&tests[*needs]);
+        permitted = permitted && has && system_permits(&tests[*needs]);
+    }
+    return has && !permitted;
 }

@@ -14,5 +14,7 @@ bool rt_cpu_allowed(uint64_t *features, RtErr *err);
 // The first of the HONE_CPU_* list (0 ended, may be NULL) that this CPU lacks or that is not in the
 // set `allowed`, by name; NULL: none.
 const char *rt_cpu_missing(const uint32_t *needs, uint64_t allowed);
+// The CPU has all of the list, but its system does not let this process use one of them.
+bool rt_cpu_is_forbidden(const uint32_t *needs);
 
 #endif

@@ -86,9 +86,10 @@ static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr 
     const char *missing = rt_cpu_missing(d->cpu_needs, RT_CPU_ALL);
     if (missing)
         rt_fail(err,
-                "the model was compiled for %s and needs %s, which this CPU lacks; "
+                "the model was compiled for %s and needs %s, which this %s; "
                 "compile it with --mcpu generic or on this machine",
-                cpu, missing);
+                cpu, missing,
+                rt_cpu_is_forbidden(d->cpu_needs) ? "system does not permit" : "CPU lacks");
     else
         rt_fail(err, "the model was compiled for %s and needs %s, which HONE_CPU=%s hides", cpu,
                 rt_cpu_missing(d->cpu_needs, allowed), getenv("HONE_CPU"));
