@@ -61,6 +61,7 @@ FLOAT_RULE(hard_sigmoid, clamp(p[0] * x + p[1], 0, 1)) // HardSigmoid-6
 FLOAT_RULE(hard_swish, x *clamp(x / 6 + 0.5, 0, 1))    // HardSwish-14
 FLOAT_RULE(tanh, tanh(x))
 FLOAT_RULE(erf, erf(x))
+FLOAT_RULE(gelu, x * 0.5 * erfc(-x * M_SQRT1_2)) // Gelu-20
 FLOAT_RULE(exp, exp(x))
 FLOAT_RULE(log, log(x))
 FLOAT_RULE(sqrt, sqrt(x))
@@ -138,6 +139,7 @@ const IrEvalRule ir_eval_rule[IR_OP_COUNT] = {
     [IR_OP_HARD_SWISH] = {hard_swish_f, NULL, 0, 0},
     [IR_OP_TANH] = {tanh_f, NULL, 0, 0},
     [IR_OP_ERF] = {erf_f, NULL, 0, 0},
+    [IR_OP_GELU] = {gelu_f, NULL, 0, 0},
     [IR_OP_EXP] = {exp_f, NULL, 0, 0},
     [IR_OP_LOG] = {log_f, NULL, 0, 0},
     [IR_OP_SQRT] = {sqrt_f, NULL, 0, 0},

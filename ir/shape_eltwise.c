@@ -14,6 +14,7 @@ static const bool FLOAT_ONLY[IR_OP_COUNT] = {
     [IR_OP_ACOS] = true,         [IR_OP_ATAN] = true,       [IR_OP_SINH] = true,
     [IR_OP_COSH] = true,         [IR_OP_ASINH] = true,      [IR_OP_ACOSH] = true,
     [IR_OP_ATANH] = true,        [IR_OP_ROUND_F16] = true,  [IR_OP_ROUND_BF16] = true,
+    [IR_OP_GELU] = true,
 };
 
 // And on integers alone.

@@ -139,6 +139,7 @@ CgVal cg_exp(CgFn *f, CgVal x);
 CgVal cg_log(CgFn *f, CgVal x);
 CgVal cg_tanh(CgFn *f, CgVal x);
 CgVal cg_erf(CgFn *f, CgVal x);
+CgVal cg_gelu(CgFn *f, CgVal x); // x/2 (1 + erf(x / sqrt 2)), within 3 ulp of x
 CgVal cg_pow(CgFn *f, CgVal x, CgVal y);
 CgVal cg_sigmoid(CgFn *f, CgVal x);
 // The C library's function of n <= 2 floats or doubles (libm.c), lane by lane; "sin" is sinf on

@@ -43,6 +43,7 @@ ELT(hard_swish) // ONNX HardSwish: x * HardSigmoid(x) with alpha 1/6, beta 0.5
 }
 ELT(tanh) { UNUSED_P; return cg_tanh(f, x[0]); }
 ELT(erf) { UNUSED_P; return cg_erf(f, x[0]); }
+ELT(gelu) { UNUSED_P; return cg_gelu(f, x[0]); }
 ELT(exp) { UNUSED_P; return cg_exp(f, x[0]); }
 ELT(log) { UNUSED_P; return cg_log(f, x[0]); }
 ELT(sqrt) { UNUSED_P; CgVal a[] = {x[0]}; return cg_intrinsic(f, "llvm.sqrt", 1, a); }
@@ -97,6 +98,7 @@ static const Eltwise eltwise_table[IR_OP_COUNT] = {
     [IR_OP_HARD_SWISH] = elt_hard_swish,
     [IR_OP_TANH] = elt_tanh,
     [IR_OP_ERF] = elt_erf,
+    [IR_OP_GELU] = elt_gelu,
     [IR_OP_EXP] = elt_exp,
     [IR_OP_LOG] = elt_log,
     [IR_OP_SQRT] = elt_sqrt,

@@ -106,8 +106,19 @@ static bool check_passes(const Case *c, int level, const char *names, int64_t N)
 }
 
 static const char *const single[] = {
-    "canonicalize", "sink_transpose", "fold",           "cse",          "dce",           "fold_pad",
-    "fuse_bn",      "swap_pool",      "merge_siblings", "fuse_softmax", "fuse_epilogue", "fuse_map",
+    "canonicalize",
+    "sink_transpose",
+    "fold",
+    "cse",
+    "dce",
+    "fold_pad",
+    "fuse_bn",
+    "swap_pool",
+    "merge_siblings",
+    "fuse_softmax",
+    "fuse_gelu",
+    "fuse_epilogue",
+    "fuse_map",
     "fuse_shuffle",
 };
 
