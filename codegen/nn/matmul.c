@@ -58,11 +58,14 @@ static void make_panels(CgMatmul *s, int64_t width, IrDim b_panel) {
     nd->dim[0].size = ir_dim((s->columns + width - 1) / width);
     nd->dim[0].stride[CG_MATMUL_B] = b_panel;
     nd->dim[0].stride[CG_MATMUL_COLUMN] = ir_dim(width);
+    if (s->packed && nd->rank == 2) {
+        nd->dim[1].stride[CG_MATMUL_ROW] = ir_dim(1);
+    }
 }
 
 static bool add_extras(CgProgram *p, const IrNode *n, CgMatmul *s, const CgTensor *y, CgArg *args) {
     IrDim stride[CG_ND_RANK];
-    int arg = CG_MATMUL_EXTRA - 1;
+    int arg = CG_MATMUL_ARG(CG_MATMUL_EXTRA);
     for (int i = 2; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
         if (!v) {
@@ -101,6 +104,7 @@ static bool init_spec(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *
     cg_nd_add(&s->nd, a->stride, ir_dim(0));
     cg_nd_add(&s->nd, b->stride, ir_dim(0));
     cg_nd_add(&s->nd, none, ir_dim(0));
+    cg_nd_add(&s->nd, none, ir_dim(0));
     s->k = a->k_size;
     s->a_k = a->k_stride;
     s->b_k = b->k_stride;
@@ -126,23 +130,38 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
 // Rows of a tile whose accumulators registers hold, next to a row of b and a factor
 static int rows_that_fit(const CgMatmul *s, const IrMachine *m, int vectors) {
     IrDot dot = ir_dot(m, (IrDtype)s->dtype);
+    int most = vectors == 3 ? CG_MATMUL_TALL_ROWS : CG_MATMUL_ROWS;
     int panel = vectors * ir_parts(m), others = panel * dot.w + dot.x + dot.spare;
     int rows = (m->vector_registers - others) / panel;
-    return rows < 1 ? 1 : rows < CG_MATMUL_ROWS ? rows : CG_MATMUL_ROWS;
+    return rows < 1 ? 1 : rows < most ? rows : most;
 }
 
+// Blocks of columns that panels of this many vectors compute, padding among them
+static int64_t padded_blocks(const CgMatmul *s, int vectors) {
+    int64_t blocks = (s->columns + IR_BLOCK - 1) / IR_BLOCK;
+    return (blocks + vectors - 1) / vectors * vectors;
+}
+
+// Panels of 3 vectors where those of 4 would compute a thirtieth more that nobody reads.
 static int choose_vectors(const CgMatmul *s, const IrMachine *m) {
-    bool fits = rows_that_fit(s, m, CG_MATMUL_VECTORS) == CG_MATMUL_ROWS;
-    return fits ? (int)cg_matmul_most_vectors(s->columns) : 1;
+    if (rows_that_fit(s, m, CG_MATMUL_VECTORS) != CG_MATMUL_ROWS) {
+        return 1;
+    }
+    int most = (int)cg_matmul_most_vectors(s->columns);
+    int64_t all = padded_blocks(s, most), three = padded_blocks(s, 3);
+    bool fits = s->dtype == IR_F32 && most > 3 && rows_that_fit(s, m, 3) == CG_MATMUL_TALL_ROWS;
+    return fits && 30 * (all - three) > all ? 3 : most;
 }
 
 // A panel that the second level cache does not hold costs as much again for every tile of rows that
 // passes over it. Then tiles are tall, and each passes over one half of the panel's vectors.
-static int choose_rows(const CgMatmul *s, const IrMachine *m, int64_t width) {
+static void choose_tile(CgMatmul *s, const IrMachine *m, int64_t width) {
     IrDim rows = s->nd.dim[s->nd.rank - 1].size;
     bool tall = s->packed && s->vectors > 1 && s->k.c * width * 4 > ir_budget(m, IR_L2_MOST) &&
                 (rows.n || rows.c > CG_MATMUL_ROWS);
-    return tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(s, m, s->vectors);
+    s->rows = tall ? CG_MATMUL_TALL_ROWS : rows_that_fit(s, m, s->vectors);
+    s->pass = tall ? (s->vectors + 1) / 2 : s->vectors;
+    s->ahead = s->packed && s->nd.rank == 2 && !s->mean.blocks && ir_dim_at(rows, 1) > 2 * s->rows;
 }
 
 // Images whose means are made at a time. Weights that stay in L2 are read again for each part of
@@ -205,7 +224,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     }
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
-    s->rows = choose_rows(s, &target->machine, width);
+    choose_tile(s, &target->machine, width);
     bool mean = s->mean.blocks > 0;
     if (mean) {
         s->images = choose_images(s, &target->machine, target->lanes);

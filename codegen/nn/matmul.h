@@ -6,8 +6,11 @@
 #include "codegen/nn/mean.h"
 
 enum { CG_MATMUL_ROWS = 6, CG_MATMUL_TALL_ROWS = 8, CG_MATMUL_VECTORS = 4, CG_MATMUL_RUN = 1024 };
-// Operands of the space. COLUMN has no memory: its offset is the panel's first column.
-enum { CG_MATMUL_Y, CG_MATMUL_A, CG_MATMUL_B, CG_MATMUL_COLUMN, CG_MATMUL_EXTRA };
+// Operands of the space. COLUMN and ROW have no memory: their offsets are the panel's first column
+// and, where b is packed, the task's first row of all.
+enum { CG_MATMUL_Y, CG_MATMUL_A, CG_MATMUL_B, CG_MATMUL_COLUMN, CG_MATMUL_ROW, CG_MATMUL_EXTRA };
+// An operand's argument, from EXTRA on.
+#define CG_MATMUL_ARG(operand) ((operand) - (CG_MATMUL_EXTRA - 3))
 
 // Panels multiply words, 4 bytes along k (codegen/build/dot.h): k and the strides along it count
 // words there. With a zero point the last operand is a table, per column: what sums of a - zero
@@ -18,7 +21,8 @@ typedef struct CgMatmul {
     IrDim col[CG_ND_OPERANDS]; // strides along the columns
     int64_t columns;
     int32_t vectors, packed, bias, zero; // packed: b is, by pack_columns(); zero: what a's are less
-    int32_t rows, images;                // of the largest tile; of the scratch, with `mean`
+    int32_t rows, pass;                  // of the largest tile: its rows, its vectors
+    int32_t images, ahead;               // of the scratch, with `mean`; prefetch the next panel
     int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
     CgMean mean;
     CgBody then;

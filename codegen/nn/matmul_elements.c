@@ -19,7 +19,7 @@ static CgVal load_then_element(void *ctx, CgFn *f, int k) {
     ElementRun *r = ctx;
     int first = CG_MATMUL_EXTRA + r->spec->bias;
     IrDtype t = (IrDtype)r->spec->then.in[k].dtype;
-    return cg_elem_load(f, t, f->arg[first + k - 1], element_at(r, f, first + k));
+    return cg_elem_load(f, t, f->arg[CG_MATMUL_ARG(first + k)], element_at(r, f, first + k));
 }
 
 static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
@@ -44,7 +44,7 @@ static void emit_elements(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], product}, NULL);
     cg_end_carry(f, &sum, acc);
     if (s->bias) {
-        CgVal c = cg_elem_load_as(f, sum_t, own, f->arg[CG_MATMUL_EXTRA - 1],
+        CgVal c = cg_elem_load_as(f, sum_t, own, f->arg[CG_MATMUL_ARG(CG_MATMUL_EXTRA)],
                                   element_at(&r, f, CG_MATMUL_EXTRA));
         acc[0] = cg_eltwise(f, sum_t, IR_OP_ADD, (CgVal[]){acc[0], c}, NULL);
     }

@@ -24,6 +24,7 @@ typedef struct MatmulTile {
     int rows, first, end;           // vectors [first, end) of the panel
     CgVal last;                     // rows behind it are this one again; NULL: there are none
     CgVal count[CG_MATMUL_VECTORS]; // lanes that count, or NULL: all
+    CgVal ahead, ahead_step;        // what to prefetch at k: ahead + k * ahead_step; NULL: nothing
     int i, v;                       // of the vector being finished
 } MatmulTile;
 
@@ -53,7 +54,7 @@ static CgVal load_then(void *ctx, CgFn *f, int k) {
     const MatmulTile *t = ctx;
     int first = CG_MATMUL_EXTRA + t->spec->bias;
     IrDtype type = (IrDtype)t->spec->then.in[k].dtype;
-    return load_extra(f, t, type, first + k, first + k - 1); // COLUMN has no argument
+    return load_extra(f, t, type, first + k, CG_MATMUL_ARG(first + k));
 }
 
 static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
@@ -92,6 +93,24 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
     }
 }
 
+// The next panel on its way into the second level cache: each tile fetches a line of it for every
+// two k, until all of it is there. The memory's time goes by during products with this panel.
+static void begin_ahead(CgFn *f, MatmulTile *t) {
+    const CgMatmul *s = t->spec;
+    if (!s->ahead) {
+        return;
+    }
+    int passes = (s->vectors + s->pass - 1) / s->pass;
+    CgVal row = cg_iadd(f, t->off[CG_MATMUL_ROW], t->row);
+    CgVal tile = cg_iaddc(f, cg_imulc(f, cg_idivc(f, row, s->rows), passes), t->first / s->pass);
+    CgVal line = cg_imulc(f, tile, s->k.c / 2), zero = cg_i64(f, 0);
+    CgVal left = cg_icmp(f, LLVMIntSLT, line, cg_i64(f, s->k.c * s->vectors));
+    CgVal next = cg_iadd(f, t->off[CG_MATMUL_B], cg_dim(f, s->nd.dim[0].stride[CG_MATMUL_B]));
+    line = cg_imulc(f, cg_select(f, left, line, zero), f->lanes);
+    t->ahead = cg_fat(f, f->arg[CG_MATMUL_B], cg_iadd(f, next, line));
+    t->ahead_step = cg_select(f, left, cg_i64(f, f->lanes / 2), zero);
+}
+
 // acc = the products over [lo, hi).
 static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
                      CgVal *acc) {
@@ -103,6 +122,9 @@ static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgV
         acc[i] = cg_elem_splat(f, (IrDtype)t->spec->own, 0);
     }
     cg_for_carry(f, &loop, lo, main, unroll, n, acc);
+    if (t->ahead) {
+        cg_prefetch(f, cg_fat(f, t->ahead, cg_imul(f, loop.iv, t->ahead_step)), 2);
+    }
     for (int u = 0; u < unroll; u++) {
         emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc);
     }
@@ -146,7 +168,7 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
 static CgVal add_extra(CgFn *f, const MatmulTile *t, int k, CgVal sum) {
     IrDtype own = (IrDtype)t->spec->own;
     int operand = CG_MATMUL_EXTRA + k;
-    CgVal x[] = {sum, load_extra(f, t, own, operand, operand - 1)};
+    CgVal x[] = {sum, load_extra(f, t, own, operand, CG_MATMUL_ARG(operand))};
     return cg_eltwise(f, own, IR_OP_ADD, x, NULL);
 }
 
@@ -154,6 +176,7 @@ static void emit_tile(CgFn *f, MatmulTile *t) {
     const CgMatmul *s = t->spec;
     IrDtype type = (IrDtype)s->y_dtype;
     CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
+    begin_ahead(f, t);
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = t->first; t->v < t->end; t->v++) {
@@ -172,9 +195,9 @@ static void emit_tile(CgFn *f, MatmulTile *t) {
 
 // t->rows rows over the whole panel, in tiles that leave room for their accumulators.
 static void emit_panel_rows(CgFn *f, MatmulTile *t) {
-    int vectors = t->spec->vectors, half = t->rows > CG_MATMUL_ROWS ? (vectors + 1) / 2 : vectors;
+    int vectors = t->spec->vectors, pass = t->rows > CG_MATMUL_ROWS ? t->spec->pass : vectors;
     for (t->first = 0; t->first < vectors; t->first = t->end) {
-        t->end = t->first + half < vectors ? t->first + half : vectors;
+        t->end = t->first + pass < vectors ? t->first + pass : vectors;
         emit_tile(f, t);
     }
 }
@@ -196,7 +219,8 @@ static void end_case(CgFn *f, CgIf *s) {
     }
 }
 
-// The rows behind the last full tile: exact up to TILE_ROWS, else a tall tile that does one twice.
+// The rows behind the last full tile: exact up to CG_MATMUL_ROWS, else a tall tile that does one
+// twice.
 static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest) {
     CgIf s;
     for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {

@@ -1,9 +1,11 @@
 // matmul against the evaluator: constant and runtime b, transposed operands, broadcast batches,
 // bias, epilogues, tails of rows and columns, N on any axis, other dtypes.
 #include "tests/check.h"
+#include "tests/codegen/conv/spills.h"
 #include "tests/codegen/rig/cases.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
     int K, M;
@@ -68,6 +70,12 @@ static void runtime_operands(void) {
 }
 
 static const char *const others[] = {
+    // panels of three vectors, whole and with a rest; the next one prefetched
+    "in %x: f32[N,49,25]\nconst %w: f32[25,96] = rand(1)\nconst %v: f32[96] = rand(2)\n"
+    "%y = matmul %x, %w, %v\nout %y",
+    "in %x: f32[37N,40]\nconst %w: f32[40,75] = rand(1)\n%y = matmul %x, %w\nout %y",
+    "in %x: f32[50,36]\nconst %w: f32[36,288] = rand(1)\n%m = matmul %x, %w\n%y = add %m, %m\n"
+    "out %y",
     // panels larger than the cache: tall tiles
     "in %x: f32[N,12500]\nconst %w: f32[12500,70] = rand(1)\n%y = matmul %x, %w\nout %y",
     "in %x: f32[3N,12500]\nconst %w: f32[12500,33] = rand(1)\nconst %v: f32[33] = rand(2)\n"
@@ -188,7 +196,32 @@ static void products_of_bytes(void) {
     }
 }
 
+// Tiles of 6 x 4, 8 x 3, 8 x 2 of a panel of 4, with what stands behind products in transformers.
+static void keeps_registers(void) {
+    static const int shapes[][2] = {{384, 1536}, {96, 288}, {384, 96}, {12500, 128}, {768, 192}};
+    int loops = 0;
+    Rig *r = rig_new("x86-64-v4", 2);
+    for (int k = 0; k < 5; k++) {
+        rig_const(r, "%%w%d: f32[%d,%d] = rand(%d)", k, shapes[k][0], shapes[k][1], k);
+        rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, shapes[k][1], k);
+        rig_input(r, "%%x%d: f32[N,49,%d]", k, shapes[k][0]);
+        rig_node(r, "%%m%d = matmul %%x%d, %%w%d, %%b%d", k, k, k, k);
+        rig_node(r, "%%y%d = gelu %%m%d", k, k);
+        rig_output(r, "%%y%d", k);
+    }
+    CgResult cg = {0};
+    CHECK(rig_compile(r, &cg) != NULL);
+    for (int i = 0; i < cg.n_files; i++) {
+        if (!strstr(cg.files[i], "weights")) {
+            CHECK_INT_EQ(spills_count(cg.files[i], &loops), 0);
+        }
+    }
+    CHECK(loops >= 5);
+    rig_free(r);
+}
+
 int main(void) {
+    CHECK_RUN(keeps_registers);
     CHECK_RUN(products_of_bytes);
     CHECK_RUN(classifiers);
     CHECK_RUN(runtime_operands);
