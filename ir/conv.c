@@ -138,11 +138,12 @@ bool ir_conv_algo_parse(const char *text, IrConvAlgo *out) {
 }
 
 // A blocked x: its blocks are y's, or hold all its channels and whole words of them. f32 may be
-// plain. Channels that fill up a word have weights of 0, with which only bytes are sure to make 0.
+// plain. Channels that fill up a word have weights of 0, with which only bytes are sure to make 0,
+// and what is 0 itself, as in the small blocks of a few channels.
 static bool has_blocks(const IrConv *c) {
     if (!c->y_block || !c->x_block)
         return c->y_block && c->dtype == IR_F32;
-    bool whole = c->dtype != IR_BF16 || c->C % ir_word(c->dtype) == 0;
+    bool whole = c->dtype != IR_BF16 || c->C % ir_word(c->dtype) == 0 || c->x_block < c->y_block;
     bool few = c->C <= c->x_block && c->x_block % ir_word(c->dtype) == 0 && c->w.group == 1;
     return whole && (c->x_block == c->y_block || (few && c->dtype != IR_F32));
 }

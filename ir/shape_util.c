@@ -65,14 +65,19 @@ const char *ir_check_factors(const IrNode *n) {
     if (ir_in(n, 2) && ir_in_type(n, 2)->dtype != own) {
         return ir_why(n, "operand 2 is %s, sums are %s", ir_operand_text(n, 2), ir_dtype_name(own));
     }
+    if (own != x && own != IR_I32) {
+        const char *why = ir_need_float(n, 0);
+        why = why ? why : ir_check_own(n);
+        return why ? why : ir_need_same_dtype(n, 0, 1);
+    }
     return own == x ? ir_need_same_dtype(n, 0, 1) : NULL;
 }
 
 const char *ir_check_own(const IrNode *n) {
     const char *text = ir_str(n, IR_ATTR_TO, NULL);
     IrDtype x = ir_in_type(n, 0)->dtype, own = ir_own_dtype(n);
-    bool fits =
-        own == x || (ir_dtype_bytes(x) == 1 && x != IR_BOOL && (own == IR_F32 || own == IR_I32));
+    bool byte = ir_dtype_bytes(x) == 1 && x != IR_BOOL, half = x == IR_F16 || x == IR_BF16;
+    bool fits = own == x || (own == IR_F32 && (byte || half)) || (own == IR_I32 && byte);
     return fits && (!text || !strcmp(text, ir_dtype_name(own)))
                ? NULL
                : ir_why(n, "%s of %s to '%s'", ir_op_info(n->op)->text, ir_dtype_name(x), text);

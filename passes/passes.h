@@ -17,6 +17,7 @@ struct PassOptions {
     const IrMachine *machine; // that the code will run on; NULL only for passes that do not ask
     bool keep_values;        // memory plan without reuse: verify reads every value afterwards
     bool winograd;           // convolutions by Winograd's algorithms where they are faster
+    bool bf16;               // products may be of bf16, and what stands between them is stored so
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown
     const char *print_after; // a pass's name, "all", or NULL
     bool time_passes;

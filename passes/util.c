@@ -38,6 +38,32 @@ bool pass_is_eltwise(const IrNode *n) {
     return n->out[0]->type.dtype == IR_F32;
 }
 
+bool pass_moves(const IrNode *n) {
+    switch (n->op) {
+    case IR_OP_RESHAPE:
+    case IR_OP_TRANSPOSE:
+    case IR_OP_SLICE:
+    case IR_OP_CONCAT:
+    case IR_OP_SHUFFLE:
+    case IR_OP_EXPAND:
+    case IR_OP_GATHER:
+    case IR_OP_PAD:
+        return true;
+    case IR_OP_MAX_POOL:
+    case IR_OP_REDUCE_MAX:
+    case IR_OP_REDUCE_MIN:
+        return ir_body(n, IR_ATTR_THEN).n == 0;
+    case IR_OP_RESIZE:
+        return !ir_in(n, 2) && !ir_in(n, 4);
+    default:
+        return false;
+    }
+}
+
+int pass_n_moved(const IrNode *n) {
+    return n->op == IR_OP_CONCAT || n->op == IR_OP_SHUFFLE ? n->n_in : 1;
+}
+
 bool pass_is_reduce(const IrNode *n) {
     return (ir_op_info(n->op)->attrs & (IR_BIT(AXES) | IR_BIT(KEEPDIMS))) ==
            (IR_BIT(AXES) | IR_BIT(KEEPDIMS));

@@ -19,6 +19,10 @@ IrNode *pass_def(const IrValue *v, IrOp op);
 bool pass_is_eltwise(const IrNode *n);
 bool pass_is_reduce(const IrNode *n);
 bool pass_makes_scores(IrOp op); // probabilities, or their logarithms
+// n hands on elements of operand 0 (of all operands) as they are, picks the larger of them, or puts
+// a constant beside them: it does the same to numbers of another type that they stand for.
+bool pass_moves(const IrNode *n);
+int pass_n_moved(const IrNode *n); // operands that hold such elements: the first ones
 // n's numbers are those of its first operand, some of them, rounded, in another order or type.
 bool pass_hands_on(const IrNode *n);
 // The sum, where n divides numbers by theirs and none is negative; NULL: it does not.

@@ -8,7 +8,7 @@
 typedef struct Compile {
     ToolModel model;
     ToolImage image;
-    const char *out, *emit_name, *name, *precision, *calibrate;
+    const char *out, *emit_name, *name, *calibrate;
     ToolEmit emit;
     bool no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
@@ -177,19 +177,17 @@ static int run_compile(Tool *t, Compile *c) {
     return EXIT_FINE;
 }
 
-static bool check_precision(const Compile *c) {
-    bool int8 = strcmp(c->precision, "int8") == 0;
-    const char *why = !int8 && strcmp(c->precision, "f32") != 0 ? "--precision takes f32 or int8"
-                      : int8 != (c->calibrate != NULL)
-                          ? "--precision int8 and --calibrate FOLDER go together"
-                          : NULL;
-    if (why)
-        fprintf(stderr, "hone compile: %s\n", why);
-    return !why;
+static bool check_precision(Compile *c) {
+    if (!tool_precision("compile", &c->model, true))
+        return false;
+    bool fits = (strcmp(c->model.precision, "int8") == 0) == (c->calibrate != NULL);
+    if (!fits)
+        fprintf(stderr, "hone compile: --precision int8 and --calibrate FOLDER go together\n");
+    return fits;
 }
 
 int cmd_compile(Tool *t, int argc, char **argv) {
-    Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe", .precision = "f32"};
+    Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
         {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
@@ -198,8 +196,10 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          0},
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
-        {"--precision", NULL, "P", TOOL_TEXT, &c.precision,
-         "f32 (default), or int8 of a float model, as hone quantize makes it", 0, 0},
+        {"--precision", NULL, "P", TOOL_TEXT, &c.model.precision,
+         "f32 (default); bf16: products and what is stored between them, sums stay f32; int8 of a "
+         "float model, as hone quantize makes it",
+         0, 0},
         {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.calibrate, "images for int8", 0, 0},
         TOOL_INPUT_GRAD_OPTION(c.input_grad),
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},

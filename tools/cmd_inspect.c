@@ -324,6 +324,7 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table and what is refused, for machines", 0,
          0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "As hone compile takes them", 0, 0},
+        TOOL_PRECISION_OPTION(c.model),
         TOOL_MODEL_OPTIONS(c.model),
         TOOL_THREADS_OPTION(c.threads),
         TOOL_INPUT_GRAD_OPTION(c.input_grad),
@@ -338,6 +339,8 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone inspect: give one model; see hone inspect --help\n");
         return EXIT_USAGE;
     }
+    if (!tool_precision("inspect", &c.model, false))
+        return EXIT_USAGE;
     c.model.path = rest.v[0];
     if (!parse_finetune(&c, argc - own, argv + own))
         return EXIT_USAGE;

@@ -55,6 +55,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         {"--pipeline", NULL, "NAME", TOOL_TEXT, &pipeline, "run this one's, default infer", 0, 0},
         {"--no-passes", NULL, NULL, TOOL_FLAG, &no_passes, "only parse, verify and print", 0, 0},
         {"--list-passes", NULL, NULL, TOOL_FLAG, &list, "names, levels and what they do", 0, 0},
+        TOOL_PRECISION_OPTION(m),
         TOOL_MODEL_OPTIONS(m),
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "For replace_head and mark_frozen", 0, 0},
         {"--classes", NULL, "N", TOOL_INT, &classes, "of the new classifier; default: it stays", 1,
@@ -76,6 +77,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone opt: give one file; see hone opt --help\n");
         return EXIT_USAGE;
     }
+    if (!tool_precision("opt", &m, false))
+        return EXIT_USAGE;
     PassPipeline in;
     if (!passes_find_pipeline(pipeline, &in)) {
         fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n",

@@ -410,7 +410,7 @@ static bool prepare(Tool *t, Verify *v, const TestData *d) {
         return false;
     v->reference = tool_infer_graph(ref);
     tool_check_weights(t, v->reference, false);
-    v->inside = graph_precision(v->reference);
+    v->inside = v->model.bf16 ? FE_PRECISION_BF16 : graph_precision(v->reference);
     v->stored = fe_model_precision(file);
     v->stored = v->inside > v->stored ? v->inside : v->stored;
     v->model.onnx = NULL;
@@ -474,6 +474,7 @@ int cmd_verify(Tool *t, int argc, char **argv) {
          "largest difference allowed, of the largest magnitude; default 5e-5, 5e-4 with Winograd",
          0, 1e9},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
+        TOOL_PRECISION_OPTION(v.model),
         TOOL_MODEL_OPTIONS(v.model),
         {0}};
     ToolList rest;
@@ -485,6 +486,8 @@ int cmd_verify(Tool *t, int argc, char **argv) {
                 "hone verify: give a model and at most one folder; see hone verify --help\n");
         return EXIT_USAGE;
     }
+    if (!tool_precision("verify", &v.model, false))
+        return EXIT_USAGE;
     v.model.path = rest.v[0];
     v.dir = rest.n > 1 ? rest.v[1] : NULL;
     return run_verify(t, &v) ? EXIT_FINE : EXIT_INPUT;

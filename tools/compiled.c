@@ -88,12 +88,12 @@ static void unblock(const IrValue *v, const IrValue *root, int64_t N, const char
     for (int i = 2; i < v->type.shape.rank; i++)
         S *= v->type.shape.dim[i].c;
     int64_t image = (root->type.shape.dim[1].c + B - 1) / B * B * S;
-    int64_t images = ir_dim_at(v->type.shape.dim[0], N);
+    int64_t images = ir_dim_at(v->type.shape.dim[0], N), bytes = ir_dtype_bytes(v->type.dtype);
     for (int64_t n = 0; n < images; n++)
         for (int64_t c = 0; c < C; c++)
             for (int64_t s = 0; s < S; s++)
-                ((float *)out->data)[(n * C + c) * S + s] =
-                    ((const float *)base)[n * image + (c / B * S + s) * B + c % B];
+                memcpy((char *)out->data + ((n * C + c) * S + s) * bytes,
+                       base + (n * image + (c / B * S + s) * B + c % B) * bytes, (size_t)bytes);
 }
 
 bool compiled_value(const Compiled *c, int64_t N, const IrValue *v, IrTensor *out, IrArena *a) {

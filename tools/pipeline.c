@@ -87,12 +87,22 @@ bool tool_target(Tool *t, ToolModel *m) {
     return cg_target_init(&m->target, t->arena, m->mcpu, &t->diag);
 }
 
+bool tool_precision(const char *command, ToolModel *m, bool int8) {
+    m->bf16 = strcmp(m->precision, "bf16") == 0;
+    if (m->bf16 || strcmp(m->precision, "f32") == 0 || (int8 && strcmp(m->precision, "int8") == 0))
+        return true;
+    fprintf(stderr, "hone %s: --precision takes f32%s, not '%s'\n", command,
+            int8 ? ", bf16 or int8" : " or bf16", RT_SHOW(m->precision));
+    return false;
+}
+
 PassOptions tool_pass_options(const ToolModel *m) {
     return (PassOptions){.opt_level = m->opt_level,
                          .block = IR_BLOCK,
                          .machine = &m->target.machine,
                          .keep_values = m->keep_values,
                          .winograd = m->opt_level > 0 && !m->no_winograd,
+                         .bf16 = m->bf16,
                          .print_after = m->print_after,
                          .time_passes = m->time_passes,
                          .arena_limit = fe_limit(&m->limits, FE_LIMIT_ARENA),

@@ -68,6 +68,8 @@ typedef struct ToolModel {
     bool time_passes;
     bool keep_values; // for verify
     bool no_winograd; // direct convolutions only
+    const char *precision; // default f32; see tool_precision()
+    bool bf16;             // set by it: products may be of bf16
     int n_bound;      // inputs that are constants, as in FeOptions
     const FeBound *bound;
     CgTarget target;      // set by tool_target()
@@ -75,7 +77,7 @@ typedef struct ToolModel {
 } ToolModel;
 
 // clang-format off
-#define TOOL_MODEL_DEFAULT {.opt_level = 2, .mcpu = "native"}
+#define TOOL_MODEL_DEFAULT {.opt_level = 2, .mcpu = "native", .precision = "f32"}
 // Rows for a command's option table: TOOL_MODEL_OPTIONS(model)
 #define TOOL_MODEL_OPTIONS(m)                                                                      \
     {"--input-shape", NULL, "NAME=Nx3x224x224", TOOL_LIST, &(m).input_shapes,                      \
@@ -102,6 +104,9 @@ typedef struct ToolModel {
     {"--print-after", NULL, "PASS", TOOL_TEXT, &(m).print_after,                                   \
      "textual IR after a pass, or after 'all'", 0, 0},                                             \
     {"--time-passes", NULL, NULL, TOOL_FLAG, &(m).time_passes, "milliseconds per pass", 0, 0}
+#define TOOL_PRECISION_OPTION(m)                                                                   \
+    {"--precision", NULL, "P", TOOL_TEXT, &(m).precision,                                          \
+     "f32 (default), or bf16: products and what is stored between them, sums stay f32", 0, 0}
 #define TOOL_THREADS_OPTION(to)                                                                    \
     {"--threads", NULL, "N", TOOL_INT, &(to),                                                      \
      "the threads that it is expected to run on; any number works. Default all CPUs of this "      \
@@ -121,6 +126,9 @@ IrProgram *tool_import(Tool *t, ToolModel *m, FeReport *report);
 // Weights that are NaN, or infinite in a product, with their nodes: warnings, or errors. False
 // after errors. (weights.c)
 bool tool_check_weights(Tool *t, const IrGraph *g, bool refuse);
+// What m->precision says: f32, bf16, or, where a command makes it, int8. False after reporting that
+// it is none, which is a mistake in usage.
+bool tool_precision(const char *command, ToolModel *m, bool int8);
 // The files of all models that were imported are what they were then: before outputs get their
 // names. False after an error.
 bool tool_models_stay(Tool *t);

@@ -78,7 +78,7 @@ bool cg_conv_fits_elements(const CgConv *s, int lanes) {
 
 void cg_conv_emit_elements(CgFn *f, const void *spec) {
     const CgConv *s = spec;
-    IrDtype sum = (IrDtype)s->sum, own = ir_dtype_is_float(sum) ? (IrDtype)s->dtype : sum;
+    IrDtype sum = (IrDtype)s->sum, own = (IrDtype)s->then.acc;
     LLVMTypeRef type = cg_elem_type(f, sum);
     CgVal acc = cg_slot(f, type), lo, hi, rest;
     Element e = {.s = s};

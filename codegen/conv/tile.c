@@ -199,8 +199,7 @@ CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb) {
         return LLVMConstNull(cg_elem_vec(f, t));
     if (s->bias == CG_CONV_BIAS_PACKED)
         return cg_elem_load_n(f, t, cg_elem_block(f, t, f->arg[CG_CONV_BIAS], ocb), NULL);
-    t = s->dtype == IR_BF16 ? IR_BF16 : t;
-    return load_channels(f, s, t, f->arg[CG_CONV_BIAS], ocb);
+    return load_channels(f, s, (IrDtype)s->then.acc, f->arg[CG_CONV_BIAS], ocb);
 }
 
 typedef struct ThenPlace {

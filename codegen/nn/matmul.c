@@ -185,19 +185,20 @@ static CgMatmulColumns read_columns(const CgMatmul *s, const IrValue *v, const F
                              .word = ir_word((IrDtype)s->dtype)};
 }
 
-// Are products made of words of bytes? a's rows are runs of whole words, b is constant.
+// Are products made of words of bytes or bf16? a's rows are runs of whole words, b is constant.
 static bool has_dots(const IrNode *n, const CgMatmul *s, const Factor *a, const Factor *b,
                      int n_args) {
-    return s->dtype == IR_U8 && s->b_dtype == IR_I8 && ir_in(n, 1)->konst && b->t.rank == 2 &&
-           ir_dim_is(a->k_stride, 1) && a->k_size.n == 0 && a->k_size.c > 0 &&
-           a->k_size.c % ir_word(IR_U8) == 0 && n_args < CG_MAX_ARGS && s->nd.n < CG_ND_OPERANDS;
+    bool bytes = s->dtype == IR_U8 && s->b_dtype == IR_I8, pairs = s->dtype == IR_BF16;
+    return (bytes || pairs) && ir_in(n, 1)->konst && b->t.rank == 2 && ir_dim_is(a->k_stride, 1) &&
+           a->k_size.n == 0 && a->k_size.c > 0 && a->k_size.c % ir_word((IrDtype)s->dtype) == 0 &&
+           n_args < CG_MAX_ARGS && s->nd.n < CG_ND_OPERANDS;
 }
 
 // k in words; the table of the zero point.
 static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int *n_args,
                      CgArg *args) {
     IrDim stride[CG_ND_RANK] = {{0, 0}};
-    s->k = ir_dim(s->k.c / ir_word(IR_U8));
+    s->k = ir_dim(s->k.c / ir_word((IrDtype)s->dtype));
     s->a_k = ir_dim(1);
     if (s->zero) {
         CgMatmulColumns columns = read_columns(s, ir_in(n, 1), b);
@@ -238,10 +239,11 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     int kernel = cg_kernel(p, "matmul", mean ? cg_matmul_emit_means : cg_matmul_emit_panels, s,
                            sizeof *s, n_args, 900);
     cg_call(p, n, kernel, n_args, args,
-            mean                 ? "mean, matmul"
-            : s->dtype != IR_F32 ? "matmul int8"
-            : s->packed          ? "matmul packed"
-                                 : "matmul",
+            mean                  ? "mean, matmul"
+            : s->dtype == IR_BF16 ? "matmul bf16"
+            : s->dtype != IR_F32  ? "matmul int8"
+            : s->packed           ? "matmul packed"
+                                  : "matmul",
             count_flops(n, cg_nd_mul(s->k, ir_dim(ir_word((IrDtype)s->dtype)))));
 }
 

@@ -2,7 +2,8 @@
 // CG_MATMUL_ROWS, over the whole reduction. A constant b is packed at compile time (matmul_pack.c),
 // whatever W is, so that a thread streams its own panels once: at batch 1 the product runs at the
 // speed of memory. Other operands are read where they are, by strides. Of u8 by constant s8 a word
-// of 4 products takes the place of an f32, and sums are i32; else the kernel is the same.
+// of 4 products takes the place of an f32, and sums are i32; of bf16 by constant bf16 a word of 2;
+// else the kernel is the same.
 //
 // With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
 // makes those of up to `images` images in its scratch, then runs its panels over them; threads that
@@ -73,7 +74,7 @@ static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
 }
 
 bool cg_matmul_is_long(const CgMatmul *s) {
-    return s->dtype == IR_F32 && s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
+    return s->dtype != IR_U8 && s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
 }
 
 static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,

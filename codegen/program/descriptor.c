@@ -33,7 +33,9 @@ static HoneNodeDesc node(const CgCall *c) {
                       .algo = c->algo,
                       .flops = dim(c->flops),
                       .bytes = dim(c->bytes),
-                      .result.at = HONE_AT_NOWHERE};
+                      .result.at = HONE_AT_NOWHERE,
+                      .makes = (int32_t)c->node->out[0]->type.dtype};
+    d.reads = c->node->n_in && ir_in(c->node, 0) ? (int32_t)ir_in(c->node, 0)->type.dtype : d.makes;
     const IrValue *v = first_result(c);
     IrDim size;
     if (!v || !ir_type_bytes(&v->type, &size))

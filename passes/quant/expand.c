@@ -104,7 +104,7 @@ static bool goes_out(const IrValue *v, int *left) {
         return true;
     }
     for (const IrUse *u = v->uses; u; u = u->next) {
-        if (pass_quant_moves(u->node) && goes_out(u->node->out[0], left)) {
+        if (pass_moves(u->node) && goes_out(u->node->out[0], left)) {
             return true;
         }
     }

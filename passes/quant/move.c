@@ -62,13 +62,13 @@ static bool pads_with(const IrNode *n, const PassQuant *q, double *value) {
 static bool sink_dequantize(PassContext *ctx, IrNode *n) {
     PassQuant first, other;
     double value;
-    IrNode *q = pass_quant_moves(n) ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    IrNode *q = pass_moves(n) ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
     if (!q || !pass_quant_read(ctx, q, &first) || !is_byte(first.type) || ir_in(q, 0)->konst ||
         !pads_with(n, &first, &value)) {
         return false;
     }
     IrValue **in = operands_of(ctx, n);
-    for (int i = 0; i < pass_quant_n_moved(n); i++) {
+    for (int i = 0; i < pass_n_moved(n); i++) {
         IrNode *each = pass_def(in[i], IR_OP_DEQUANTIZE);
         if (!each || !pass_quant_read(ctx, each, &other) || !pass_quant_same(&first, &other)) {
             return false;
@@ -142,8 +142,7 @@ static bool sink_weights(PassContext *ctx, IrNode *n) {
 static bool lift_quantize(PassContext *ctx, IrNode *q) {
     PassQuant to;
     IrNode *n = ir_in(q, 0)->def;
-    if (!n || !pass_quant_moves(n) || ir_only_user(n->out[0]) != q ||
-        !pass_quant_read(ctx, q, &to)) {
+    if (!n || !pass_moves(n) || ir_only_user(n->out[0]) != q || !pass_quant_read(ctx, q, &to)) {
         return false;
     }
     bool picks = n->op == IR_OP_SLICE || n->op == IR_OP_GATHER;
@@ -153,7 +152,7 @@ static bool lift_quantize(PassContext *ctx, IrNode *q) {
     double x = n->op == IR_OP_PAD ? ir_float(n, IR_ATTR_VALUE, 0) : 0;
     IrValue **in = operands_of(ctx, n);
     IrBuilder b = pass_before(n);
-    for (int i = 0; i < pass_quant_n_moved(n); i++) {
+    for (int i = 0; i < pass_n_moved(n); i++) {
         in[i] = build_like(q, n, in[i]);
     }
     pass_forward(q, rebuild(&b, n, in, pass_quant_of(&to, (float)x)));
@@ -202,8 +201,8 @@ static bool take_maker(Class *c, const IrValue *v) {
     if (n->op == IR_OP_QUANTIZE) {
         return has_fixed_zero(n);
     }
-    bool fine = pass_quant_moves(n);
-    for (int i = 0; fine && i < pass_quant_n_moved(n); i++) {
+    bool fine = pass_moves(n);
+    for (int i = 0; fine && i < pass_n_moved(n); i++) {
         fine = take(c, ir_in(n, i));
     }
     return fine;
@@ -213,7 +212,7 @@ static bool take_maker(Class *c, const IrValue *v) {
 static bool take_readers(Class *c, const IrValue *v) {
     for (const IrUse *u = v->uses; u; u = u->next) {
         const IrNode *n = u->node;
-        bool moves = pass_quant_moves(n) && u->index < pass_quant_n_moved(n);
+        bool moves = pass_moves(n) && u->index < pass_n_moved(n);
         bool ends = n->op == IR_OP_DEQUANTIZE && u->index == 0 && has_fixed_zero(n);
         if (moves ? !take(c, n->out[0]) : !ends) {
             return false;

@@ -25,32 +25,6 @@ double pass_quant_of(const PassQuant *q, double x) {
     return y < low ? low : y > high ? high : y;
 }
 
-bool pass_quant_moves(const IrNode *n) {
-    switch (n->op) {
-    case IR_OP_RESHAPE:
-    case IR_OP_TRANSPOSE:
-    case IR_OP_SLICE:
-    case IR_OP_CONCAT:
-    case IR_OP_SHUFFLE:
-    case IR_OP_EXPAND:
-    case IR_OP_GATHER:
-    case IR_OP_PAD:
-        return true;
-    case IR_OP_MAX_POOL:
-    case IR_OP_REDUCE_MAX:
-    case IR_OP_REDUCE_MIN:
-        return ir_body(n, IR_ATTR_THEN).n == 0;
-    case IR_OP_RESIZE:
-        return !ir_in(n, 2) && !ir_in(n, 4);
-    default:
-        return false;
-    }
-}
-
-int pass_quant_n_moved(const IrNode *n) {
-    return n->op == IR_OP_CONCAT || n->op == IR_OP_SHUFFLE ? n->n_in : 1;
-}
-
 IrValue *pass_quant_const(PassContext *ctx, IrNode *at, const IrType *type, const void *data) {
     return ir_const_value(at->graph, ir_const_new(ctx->prog, NULL, *type, data));
 }

@@ -15,10 +15,6 @@ typedef struct PassQuant {
 bool pass_quant_read(PassContext *ctx, const IrNode *n, PassQuant *q);
 bool pass_quant_same(const PassQuant *a, const PassQuant *b);
 double pass_quant_of(const PassQuant *q, double x); // what quantize makes of x
-// n hands on elements of operand 0 (of all operands) as they are, picks the larger of them, or puts
-// a constant beside them: it does the same to integers as to the numbers that they stand for.
-bool pass_quant_moves(const IrNode *n);
-int pass_quant_n_moved(const IrNode *n); // operands that hold such elements: the first ones
 
 // A constant; without an initializer's name.
 IrValue *pass_quant_const(PassContext *ctx, IrNode *at, const IrType *type, const void *data);

@@ -15,13 +15,14 @@
 // that a reorder stands only where the two worlds meet. A tensor has at most one twin in another
 // layout: all users share that reorder, and a reorder of a reorder is the original.
 //
-// A plain image of bytes that a convolution reads becomes blocks of 4 channels, one word a pixel.
+// A plain image of bytes or bf16 that a convolution reads becomes blocks of 4 channels, one or two
+// words a pixel.
 //
 // What the code generator may rely on afterwards:
 //   - graph inputs, outputs, constants and what is not of rank 4 or of a type without kernels on
 //     blocks (layout_operand.c) are plain;
 //   - a conv reads x otherwise than in the program's blocks only when it has <= 4 channels and one
-//     group: plain f32, bytes in blocks of 4; w and bias are plain;
+//     group: plain f32, bytes and bf16 in blocks of 4; w and bias are plain;
 //   - operands of a blocked map or epilogue are: blocked of the full shape; [N|1,C,1,1], blocked or
 //     a plain constant; one element, plain; in a map also [N|1,1,H,W], plain.
 // A graph that already holds a blocked value was laid out before and is left alone.
@@ -30,17 +31,18 @@
 #include "passes/schedule/layout.h"
 #include <string.h>
 
-enum { PLAIN_CONV_CHANNELS = 4, WORD = 4 }; // a word's bytes
+enum { PLAIN_CONV_CHANNELS = 4 };
 
 typedef bool (*LayoutRule)(PassLayout *, IrNode *);
 
 // ---------------------------------------------------------------- rules
 // Each returns true when the result is blocked, after making the operands fit.
 
-// Is there an algorithm for n on blocks?
-static bool has_blocked_conv(const PassLayout *l, const IrNode *n) {
+// Is there an algorithm for n on blocks, x's being of this many channels?
+static bool has_blocked_conv(const PassLayout *l, const IrNode *n, int x_block) {
     IrConv c = ir_conv(n);
-    c.x_block = c.y_block = l->block;
+    c.x_block = x_block;
+    c.y_block = l->block;
     for (int i = 0; i < IR_CONV_ALGO_COUNT; i++) {
         if (ir_conv_serves((IrConvAlgo)i, &c)) {
             return true;
@@ -51,19 +53,26 @@ static bool has_blocked_conv(const PassLayout *l, const IrNode *n) {
 
 // The block in which a conv reads its plain x of a few channels.
 static int few_channels_block(const PassLayout *l, const IrType *x) {
-    return x->dtype == IR_F32 ? 0 : ir_dtype_bytes(x->dtype) == 1 ? WORD : l->block;
+    bool pair = x->dtype == IR_BF16 && x->shape.dim[1].c <= 2;
+    bool words = ir_dtype_bytes(x->dtype) == 1 || x->dtype == IR_BF16;
+    return x->dtype == IR_F32 ? 0 : pair ? 2 : words ? PLAIN_CONV_CHANNELS : l->block;
+}
+
+static bool is_few(const IrNode *n) {
+    const IrValue *x = ir_in(n, 0);
+    IrDim channels = x->type.shape.dim[1];
+    return !pass_layout_is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
+           ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
 }
 
 static bool layout_conv(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0);
+    int block = is_few(n) ? few_channels_block(l, &x->type) : l->block;
     if (!pass_layout_can_block(&x->type) || !pass_layout_can_block(&n->out[0]->type) ||
-        !pass_layout_fits_from(n, 3) || !has_blocked_conv(l, n)) {
+        !pass_layout_fits_from(n, 3) || !has_blocked_conv(l, n, block)) {
         return false;
     }
-    IrDim channels = x->type.shape.dim[1];
-    bool few = !pass_layout_is_blocked(x) && channels.n == 0 && channels.c <= PLAIN_CONV_CHANNELS &&
-               ir_int(n, IR_ATTR_GROUP, 1) == 1 && !ir_body(n, IR_ATTR_PRE).n;
-    pass_layout_require(l, n, 0, few ? few_channels_block(l, &x->type) : l->block);
+    pass_layout_require(l, n, 0, block);
     pass_layout_require(l, n, 1, 0);
     pass_layout_require(l, n, 2, 0);
     for (int i = 3; i < n->n_in; i++) {

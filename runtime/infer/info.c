@@ -1,6 +1,8 @@
 // info: what the program takes and gives, and what it was compiled from and for.
 #include <stdlib.h>
+#include <string.h>
 
+#include "runtime/core/cpu_features.h"
 #include "runtime/file/json.h"
 #include "runtime/image/image.h"
 #include "runtime/infer/infer.h"
@@ -29,6 +31,47 @@ static const struct {
                            "neither logits nor probabilities: shown as they are, without %"},
 };
 
+// Instructions that sum products of some type, where the program needs them.
+static const struct {
+    int32_t type;
+    uint32_t feature;
+    const char *name;
+} dots[] = {{HONE_BF16, HONE_CPU_AVX512BF16, "AVX512-BF16"},
+            {HONE_U8, HONE_CPU_AVX512VNNI, "AVX512-VNNI"},
+            {HONE_U8, HONE_CPU_AVXVNNI, "AVX-VNNI"}};
+
+static const char *find_dot(const HoneModelDesc *d, int32_t type) {
+    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++)
+        for (int k = 0; k < d->n_cpu_needs && dots[i].type == type; k++)
+            if (d->cpu_needs[k] == dots[i].feature)
+                return dots[i].name;
+    return NULL;
+}
+
+static bool is_product(const HoneNodeDesc *n) {
+    return n->op && (strcmp(n->op, "conv") == 0 || strcmp(n->op, "matmul") == 0);
+}
+
+// "53 of bf16 by AVX512-BF16, 1 of f32"
+static const char *products_text(const HoneModelDesc *d, char *text, size_t size) {
+    size_t used = 0;
+    snprintf(text, size, "none");
+    for (int32_t type = 0; rt_dtype(type); type++) {
+        int count = 0;
+        for (int i = 0; i < d->n_nodes; i++)
+            count += is_product(&d->nodes[i]) && d->nodes[i].reads == type;
+        const char *dot = find_dot(d, type);
+        bool widened = type == HONE_BF16 && !dot;
+        if (count && used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%d of %s%s%s", used ? ", " : "",
+                                     count, rt_dtype(type)->name, dot ? " by " : "",
+                                     dot       ? dot
+                                     : widened ? " as f32"
+                                               : "");
+    }
+    return text;
+}
+
 static void print_text(const HoneModelDesc *d) {
     char text[512];
     printf("%-10s %s\n", "model", RT_SHOW(d->name));
@@ -49,6 +92,7 @@ static void print_text(const HoneModelDesc *d) {
         printf("%-10s by output '%s'\n", "classes", RT_SHOW(d->outputs[d->classifier].name));
     printf("%-10s %.1f MB weights, %.1f MB workspace at batch 1\n", "memory",
            (double)d->weights_bytes * 1e-6, workspace_mb(d, 1));
+    printf("%-10s %s\n", "products", products_text(d, text, sizeof text));
     printf("%-10s %.3f GFLOP at batch 1 in %d calls\n", "work", rt_infer_total_flops(d, 1) * 1e-9,
            d->n_nodes);
 }
@@ -97,6 +141,7 @@ static void write_preprocess(RtJson *j, const HonePreprocess *p) {
 }
 
 static void print_json(const HoneModelDesc *d) {
+    char text[512];
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "model", d->name);
@@ -115,6 +160,7 @@ static void print_json(const HoneModelDesc *d) {
     rt_json_int(&j, "weights_bytes", d->weights_bytes);
     rt_json_number(&j, "workspace_mb", workspace_mb(d, 1), 6);
     rt_json_number(&j, "gflop", rt_infer_total_flops(d, 1) * 1e-9, 6);
+    rt_json_text(&j, "products", products_text(d, text, sizeof text));
     rt_json_int(&j, "calls", d->n_nodes);
     rt_json_end(&j, '}');
     putchar('\n');

@@ -13,7 +13,7 @@
 
 #include "runtime/infer/infer.h"
 
-enum { COLUMNS = 120, FIGURES = 39, MAX_OP = 16, MAX_ALGO = 28 };
+enum { COLUMNS = 120, FIGURES = 39, MAX_OP = 16, MAX_ALGO = 28, TYPES = 9 };
 
 static const char *text_or_empty(const char *text) {
     return text ? text : "";
@@ -46,6 +46,16 @@ const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t siz
         kind += same;
     kind += strspn(kind, " ");
     snprintf(text, size, "%s%s%.*s", op, *kind ? " " : "", (int)strcspn(kind, " "), kind);
+    return text;
+}
+
+// "f32", or "f32>bf16" where it reads another type than it makes.
+static const char *types_text(const HoneNodeDesc *n, char *text, size_t size) {
+    const RtDtype *from = rt_dtype(n->reads), *to = rt_dtype(n->makes);
+    snprintf(text, size, "%s%s%s", from ? from->name : "?", from == to ? "" : ">",
+             from == to ? ""
+             : to       ? to->name
+                        : "?");
     return text;
 }
 
@@ -157,17 +167,19 @@ static int widest(const RtProfile *p, bool algo, int least, int most) {
 
 static void print_nodes(const RtProfile *p) {
     int op = widest(p, false, 2, MAX_OP), algo = widest(p, true, 9, MAX_ALGO);
-    int name = COLUMNS - FIGURES - (2 + op) - (2 + algo) - 2;
-    char text[COLUMNS], shown[COLUMNS];
+    int name = COLUMNS - FIGURES - (2 + op) - (2 + TYPES) - (2 + algo) - 2;
+    char text[COLUMNS], shown[COLUMNS], types[32];
     printf("\nTime by node, in order (minimum over %d runs):\n"
-           "%9s %6s %7s %6s %7s  %-*s  %-*s  %s\n",
-           p->runs, "ms", "%", "GFLOP/s", "GB/s", "ceiling", op, "op", algo, "algorithm", "name");
+           "%9s %6s %7s %6s %7s  %-*s  %-*s  %-*s  %s\n",
+           p->runs, "ms", "%", "GFLOP/s", "GB/s", "ceiling", op, "op", TYPES, "types", algo,
+           "algorithm", "name");
     for (int i = 0; i < p->n_nodes; i++) {
         const HoneNodeDesc *n = p->nodes[i].node;
         print_figures(&p->nodes[i]);
         rt_infer_profile_name(n, text, (size_t)name + 1);
-        printf("  %-*.*s  %-*.*s  %s\n", op, op, text_or_empty(n->op), algo, algo,
-               text_or_empty(n->algo), rt_clean(text, shown, (size_t)name + 1));
+        printf("  %-*.*s  %-*s  %-*.*s  %s\n", op, op, text_or_empty(n->op), TYPES,
+               types_text(n, types, sizeof types), algo, algo, text_or_empty(n->algo),
+               rt_clean(text, shown, (size_t)name + 1));
     }
 }
 
@@ -224,6 +236,7 @@ void rt_infer_profile_json(const RtProfile *p, RtJson *j) {
         rt_json_text(j, "name", p->nodes[i].node->name);
         rt_json_text(j, "op", p->nodes[i].node->op);
         rt_json_text(j, "algo", p->nodes[i].node->algo);
+        rt_json_text(j, "types", types_text(p->nodes[i].node, text, sizeof text));
         write_figures(&p->nodes[i], j);
         rt_json_end(j, '}');
     }

@@ -98,7 +98,7 @@ static void maps_of_types(void) {
     check_texts(maps, TYPES);
 }
 
-// Images of a few channels as words, and back: what a convolution of bytes reads.
+// Images of a few channels as words, and back: what convolutions of bytes and bf16 read.
 static void words(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
@@ -107,6 +107,10 @@ static void words(void) {
                      "in %%x: %1$s[N,%2$d,7,9]\n%%b: %1$s[N,%2$d,7,9]{nChw4c} = reorder %%x\n"
                      "%%y = reorder %%b\nout %%y",
                      types[c % 2], c);
+            case_add(r, 4 + c,
+                     "in %%x: %1$s[N,%2$d,7,9]\n%%b: %1$s[N,%2$d,7,9]{nChw%3$dc} = reorder %%x\n"
+                     "%%y = reorder %%b\nout %%y",
+                     types[3 + c % 2], c, c > 2 ? 4 : 2 * (c % 2 + 1));
         }
         CHECK_INT_EQ(case_check(r, 0, true), 0);
     }

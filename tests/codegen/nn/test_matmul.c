@@ -220,8 +220,36 @@ static void keeps_registers(void) {
     rig_free(r);
 }
 
+// Of bf16: sums in f32, behind an epilogue and as they are, rows that are a batch, a residual.
+#define PAIRS_TEXT                                                                                 \
+    "in %%x: bf16[N,%1$d,%2$d]\nconst %%w: bf16[%5$s] = rand(1)\nin %%c: f32[%3$d]\n"              \
+    "const %%h: bf16[%3$d] = rand(3)\nin %%r: bf16[N,%1$d,%3$d]\n"                                 \
+    "%%p = matmul %%x, %%w, %%c {trans_b=%4$d, to=f32}\n%%q = matmul %%x, %%w, %%h "               \
+    "{trans_b=%4$d}\n"                                                                             \
+    "%%y = matmul %%x, %%w, %%c, %%r {trans_b=%4$d, to=f32, then=[cast(3, to=f32), add(acc, s0), " \
+    "relu(s1), cast(s2, to=bf16)]}\nout %%p\nout %%q\nout %%y"
+
+static void products_of_pairs(void) {
+    static const struct {
+        int rows, K, M;
+    } pairs[] = {{1, 2, 1},     {1, 64, 10},  {5, 64, 33}, {7, 130, 64},
+                 {2, 4100, 40}, {50, 32, 96}, {13, 7, 20}}; // the last ones are no pairs
+    enum { PAIRS = sizeof pairs / sizeof *pairs };
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < PAIRS; k++) {
+            char w[32];
+            int K = pairs[k].K, M = pairs[k].M, trans = k % 2;
+            snprintf(w, sizeof w, "%d,%d", trans ? M : K, trans ? K : M);
+            case_add(r, k, PAIRS_TEXT, pairs[k].rows, K, M, trans, w);
+        }
+        CHECK_INT_EQ(case_check(r, 8e-3, false), 0);
+    }
+}
+
 int main(void) {
     CHECK_RUN(keeps_registers);
+    CHECK_RUN(products_of_pairs);
     CHECK_RUN(products_of_bytes);
     CHECK_RUN(classifiers);
     CHECK_RUN(runtime_operands);

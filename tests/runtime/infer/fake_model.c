@@ -55,7 +55,8 @@ static const float weights[CLASSES * 4] __attribute__((aligned(64))) = {
     20, -10, -10, 0, -10, 20, -10, 0, -10, -10, 20, 0, -10, -10, -10, 8, 10, 10, 10, -22,
 };
 
-#define NOWHERE {{0, 0}, HONE_AT_NOWHERE, 0}, {0, 0}, 0, 0 // results that no check looks at
+// Results that no check looks at, f32.
+#define NOWHERE {{0, 0}, HONE_AT_NOWHERE, 0}, {0, 0}, 0, 0, HONE_F32, HONE_F32
 
 // prepared[CHANNELS + 1][CLASSES] from weights[CLASSES][CHANNELS + 1]: this thread's classes. Adds,
 // for memory that was not zeroed, or a second call, to show.

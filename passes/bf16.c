@@ -1,0 +1,340 @@
+// bf16: where PassOptions.bf16 allows it, products are of bf16, and so is what is stored between
+// them; what is computed in registers stays f32.
+//
+//   %y = conv %x, %w, %b, %r {then=[add(acc, 3), relu(s0)]}
+//   -> %y: bf16 = conv %x, %w16, %b, %r {to=f32, then=[cast(3, to=f32), add(acc, s0), relu(s1),
+//                 cast(s2, to=bf16)]}                      // %x, %r: bf16
+//
+// Fused nodes are what a program computes: their results are what it stores. A result is stored in
+// bf16, rounded once, to nearest even, where its node can do that and a product reads it, be it
+// through elementwise work, means, or what merely moves data. Behind the last product numbers stay
+// f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
+// read bf16 as it is, bodies by a step, means by their own type; before all other nodes a cast
+// stands. Sums of products, of means and the statistics of a normalisation are f32. Products
+// without a kernel for pairs stay f32.
+#include "ir/conv.h"
+#include "passes/body.h"
+
+#include <string.h>
+
+typedef enum Kind {
+    OTHER,       // reads and makes what it did
+    PRODUCT,     // conv, matmul: operand 0 and the weights become bf16
+    F32_PRODUCT, // one that cannot
+    MEAN,        // reads bf16, its own result is f32
+    STEPS,       // map, elementwise
+    MOVE,        // the result is of its operands' type
+} Kind;
+
+typedef struct Bf16 {
+    PassContext *ctx;
+    IrGraph *graph;
+    uint32_t n; // values that there were
+    Kind *kind; // by the first result's id
+    bool *can, *wanted;
+    IrValue **twin; // the same numbers in the other type; NULL
+    uint32_t n_twins;
+    int changes;
+} Bf16;
+
+// ---------------------------------------------------------------- what nodes can do
+
+static bool is_f32(const IrValue *v) {
+    return v->type.dtype == IR_F32;
+}
+
+// Frozen f32 weights behind an f32 operand
+static bool has_weights(const IrNode *n) {
+    return is_f32(ir_in(n, 0)) && pass_is_frozen(ir_in(n, 1)) && is_f32(ir_in(n, 1)) &&
+           !ir_attr(n, IR_ATTR_TO);
+}
+
+// Some kernel of bf16 computes it on blocks, or on the few channels of an image.
+static bool is_conv_of_pairs(const Bf16 *b, const IrNode *n) {
+    IrConv c = ir_conv(n);
+    bool few = c.C <= 4 && c.w.group == 1;
+    c.dtype = IR_BF16;
+    c.x_block = few ? c.C <= 2 ? 2 : 4 : b->ctx->opt->block;
+    c.y_block = b->ctx->opt->block;
+    for (int i = 0; i < IR_CONV_ALGO_COUNT && c.y_block > 1; i++) {
+        if (ir_conv_serves((IrConvAlgo)i, &c)) {
+            return !ir_attr(n, IR_ATTR_FILTER) && c.C > 0;
+        }
+    }
+    return false;
+}
+
+static bool is_matmul_of_pairs(const IrNode *n) {
+    const IrShape *a = &ir_in(n, 0)->type.shape, *w = &ir_in(n, 1)->type.shape;
+    IrDim k = a->dim[a->rank - 1];
+    return w->rank == 2 && k.n == 0 && k.c > 0 && k.c % ir_word(IR_BF16) == 0 &&
+           !ir_int(n, IR_ATTR_TRANS_A, 0) && !ir_int(n, IR_ATTR_MEAN, 0);
+}
+
+static bool is_mean(const IrNode *n) {
+    return n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM || n->op == IR_OP_REDUCE_MEAN;
+}
+
+static Kind find_kind(const Bf16 *b, const IrNode *n) {
+    bool conv = n->op == IR_OP_CONV, product = conv || n->op == IR_OP_MATMUL;
+    if (n->op == IR_OP_MAP || pass_is_eltwise(n)) {
+        return STEPS;
+    }
+    if (product && has_weights(n) && (conv ? is_conv_of_pairs(b, n) : is_matmul_of_pairs(n))) {
+        return PRODUCT;
+    }
+    if (product && ir_own_dtype(n) == IR_F32 && ir_prologue(n) == n->n_in) {
+        return F32_PRODUCT;
+    }
+    if (is_mean(n) && is_f32(ir_in(n, 0)) && !ir_attr(n, IR_ATTR_TO)) {
+        return MEAN;
+    }
+    return pass_moves(n) && is_f32(ir_in(n, 0)) ? MOVE : OTHER;
+}
+
+static IrAttrKey body_key(Kind k) {
+    return k == STEPS ? IR_ATTR_BODY : IR_ATTR_THEN;
+}
+
+static int count_steps(const IrNode *n) {
+    return n->op == IR_OP_MAP                     ? ir_body(n, IR_ATTR_BODY).n
+           : ir_op_info(n->op)->flags & IR_FLAG_E ? 1
+                                                  : ir_body(n, IR_ATTR_THEN).n;
+}
+
+static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
+    bool can = k != OTHER && is_f32(n->out[0]) && !n->out[0]->is_output;
+    for (int i = 0; k == MOVE && i < pass_n_moved(n); i++) {
+        const IrValue *v = ir_in(n, i);
+        can = can && (pass_is_frozen(v) || b->can[v->id]);
+    }
+    return can && (k == MOVE || count_steps(n) < PASS_MAX_STEPS);
+}
+
+// Operand i is read for a product's sake.
+static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
+    Kind k = b->kind[n->out[0]->id];
+    bool own = i < ir_op_info(n->op)->max_in;
+    switch (k) {
+    case PRODUCT:
+        return i == 0 || !own;
+    case F32_PRODUCT:
+        return !own;
+    case MEAN:
+    case STEPS:
+        return b->wanted[n->out[0]->id];
+    case MOVE:
+        return i < pass_n_moved(n) && b->wanted[n->out[0]->id];
+    default:
+        return false;
+    }
+}
+
+static void decide(Bf16 *b) {
+    for (IrNode *n = b->graph->first; n; n = n->next) {
+        Kind k = b->kind[n->out[0]->id] = n->n_out == 1 ? find_kind(b, n) : OTHER;
+        b->can[n->out[0]->id] = can_store(b, k, n);
+    }
+    for (IrNode *n = b->graph->last; n; n = n->prev) {
+        IrValue *y = n->out[0];
+        for (const IrUse *u = y->uses; u && b->kind[y->id] != OTHER; u = u->next) {
+            b->wanted[y->id] |= is_wanted_by(b, u->node, u->index);
+        }
+    }
+}
+
+static bool is_stored(const Bf16 *b, const IrValue *v) {
+    return v->id < b->n && b->can[v->id] && b->wanted[v->id];
+}
+
+// ---------------------------------------------------------------- values
+
+static IrValue **find_twin(Bf16 *b, const IrValue *v) {
+    if (v->id >= b->n_twins) {
+        uint32_t n = 2 * (v->id + 1);
+        IrValue **twin = ir_alloc_array(b->ctx->scratch, n, sizeof *twin);
+        if (b->n_twins) {
+            memcpy(twin, b->twin, b->n_twins * sizeof *twin);
+        }
+        b->twin = twin;
+        b->n_twins = n;
+    }
+    return &b->twin[v->id];
+}
+
+static IrValue *round_const(Bf16 *b, const IrNode *n, const IrValue *v) {
+    IrType type = v->type;
+    IrTensor to;
+    ir_work_on(n);
+    type.dtype = IR_BF16;
+    to = ir_tensor_new(b->ctx->prog->arena, &type, 1);
+    for (int64_t i = 0; i < ir_tensor_elems(&to); i++) {
+        ir_tensor_set(&to, i, pass_elem(b->ctx, v, i));
+    }
+    return ir_const_value(b->graph, ir_const_new(b->ctx->prog, v->konst->name, type, to.data));
+}
+
+// v as type t; a cast stands behind what makes v, one for all that read it.
+static IrValue *as_type(Bf16 *b, IrNode *n, IrValue *v, IrDtype t) {
+    IrValue *known = v->type.dtype == t ? v : *find_twin(b, v);
+    if (known) {
+        return known;
+    }
+    IrValue *y;
+    if (v->konst) {
+        y = round_const(b, n, v);
+    } else {
+        IrBuilder at = pass_before(v->def ? v->def->next : b->graph->first);
+        IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(t));
+        at.name = v->def ? v->def->name : v->name;
+        y = ir_build(&at, IR_OP_CAST, 1, &v, 1, &to);
+        if (!y) {
+            ir_bug("bf16", n->name, "%s", at.err);
+        }
+    }
+    *find_twin(b, v) = y;
+    b->changes++;
+    return y;
+}
+
+static void read_as(Bf16 *b, IrNode *n, int i, IrDtype t) {
+    ir_set_in(n, i, as_type(b, n, ir_in(n, i), t));
+}
+
+// ---------------------------------------------------------------- bodies
+
+// The steps with a cast to f32 in front for each operand of bf16, and a cast of the result to bf16.
+typedef struct Widened {
+    IrBody body;
+    int step[PASS_MAX_OPERANDS + 1]; // of operand k; -1: it is as it was
+    int shift;
+} Widened;
+
+static void add_cast(Widened *w, int arg, IrDtype to) {
+    w->body.step[w->body.n++] = (IrStep){.op = IR_OP_CAST, .arg = {arg}, .p = {to}};
+}
+
+static int widened_arg(const Widened *w, int arg) {
+    return arg == IR_ACC       ? arg
+           : arg < 0           ? arg - w->shift
+           : w->step[arg] >= 0 ? IR_STEP(w->step[arg])
+                               : arg;
+}
+
+// Operands from `first` on are the body's.
+static IrBody widen_body(Bf16 *b, IrNode *n, IrBody old, int first, bool store) {
+    Widened w = {.body.step = ir_alloc_array(b->ctx->scratch, PASS_MAX_STEPS + 1, sizeof(IrStep))};
+    for (int i = 0; i < n->n_in; i++) {
+        IrValue *v = ir_in(n, i);
+        w.step[i] = -1;
+        if (i < first || !v || v->type.dtype != IR_BF16 || !is_stored(b, v)) {
+            continue;
+        }
+        if (w.body.n + old.n + store >= PASS_MAX_STEPS) {
+            read_as(b, n, i, IR_F32);
+            continue;
+        }
+        w.step[i] = w.body.n;
+        add_cast(&w, i, IR_F32);
+    }
+    w.shift = w.body.n;
+    for (int i = 0; i < old.n; i++) {
+        IrStep s = old.step[i];
+        for (int k = 0; k < ir_op_info(s.op)->max_in; k++) {
+            s.arg[k] = widened_arg(&w, s.arg[k]);
+        }
+        w.body.step[w.body.n++] = s;
+    }
+    if (store) {
+        add_cast(&w, old.n ? IR_STEP(w.body.n - 1) : IR_ACC, IR_BF16);
+    }
+    return w.body;
+}
+
+// An elementwise node becomes a map of one step.
+static IrBody read_body(IrNode *n, Kind k, IrStep *step) {
+    if (k != STEPS || n->op == IR_OP_MAP) {
+        return ir_body(n, body_key(k));
+    }
+    *step = (IrStep){.op = n->op, .arg = {0, 1, 2}};
+    ir_step_params(n, step->p);
+    return (IrBody){1, step};
+}
+
+static void become_map(IrNode *n) {
+    while (n->n_attrs) {
+        ir_del_attr(n, n->attrs[0].key);
+    }
+    n->op = IR_OP_MAP;
+}
+
+static bool reads_stored(const Bf16 *b, const IrNode *n, int first) {
+    for (int i = first; i < n->n_in; i++) {
+        if (ir_in(n, i) && ir_in(n, i)->type.dtype == IR_BF16 && is_stored(b, ir_in(n, i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void convert_body(Bf16 *b, IrNode *n, Kind k) {
+    bool store = is_stored(b, n->out[0]);
+    int first = k == STEPS ? 0 : ir_op_info(n->op)->max_in;
+    IrStep step;
+    if (!store && !reads_stored(b, n, first)) {
+        return;
+    }
+    IrBody body = widen_body(b, n, read_body(n, k, &step), first, store);
+    if (k == STEPS && n->op != IR_OP_MAP) {
+        become_map(n);
+    }
+    if (body.n) {
+        ir_set_attr(n, ir_attr_body(b->ctx->prog->arena, body_key(k), &body));
+    }
+    b->changes++;
+}
+
+// ---------------------------------------------------------------- nodes
+
+static void convert_node(Bf16 *b, IrNode *n) {
+    Kind k = b->kind[n->out[0]->id];
+    int own = ir_op_info(n->op)->max_in < n->n_in ? ir_op_info(n->op)->max_in : n->n_in;
+    bool move = k == MOVE && is_stored(b, n->out[0]), summed = k == PRODUCT || k == MEAN;
+    for (int i = 0; i < (k == OTHER ? n->n_in : own) && k != STEPS; i++) {
+        const IrValue *v = ir_in(n, i);
+        bool pair = k == PRODUCT && i < 2, moved = move && i < pass_n_moved(n);
+        if (v && (pair || moved)) {
+            read_as(b, n, i, IR_BF16);
+        } else if (v && v->type.dtype == IR_BF16 && is_stored(b, v) && k != MEAN) {
+            read_as(b, n, i, IR_F32);
+        }
+    }
+    if (summed && ir_in(n, 0)->type.dtype == IR_BF16) {
+        ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32)));
+    }
+    if (k != OTHER && k != MOVE) {
+        convert_body(b, n, k);
+    }
+    const char *wrong = ir_infer(n);
+    if (wrong) {
+        ir_bug("bf16", n->name, "%s", wrong);
+    }
+}
+
+PassResult pass_bf16(PassContext *ctx, IrGraph *g) {
+    Bf16 b = {.ctx = ctx, .graph = g, .n = g->next_id};
+    if (!ctx->opt->bf16) {
+        return (PassResult){0};
+    }
+    b.kind = ir_alloc_array(ctx->scratch, (size_t)b.n + 1, sizeof *b.kind);
+    b.can = ir_alloc_array(ctx->scratch, (size_t)b.n + 1, sizeof *b.can);
+    b.wanted = ir_alloc_array(ctx->scratch, (size_t)b.n + 1, sizeof *b.wanted);
+    decide(&b);
+    for (IrNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (n->out[0]->id < b.n) { // casts that were put in are done
+            convert_node(&b, n);
+        }
+    }
+    return (PassResult){b.changes};
+}
