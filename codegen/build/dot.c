@@ -14,6 +14,7 @@ typedef struct Instruction {
 static const Instruction sum_bytes = {
     {NULL, "llvm.x86.avx512.vpdpbusd.256", "llvm.x86.avx512.vpdpbusd.512"}};
 static const Instruction sum_bf16 = {{NULL, NULL, "llvm.x86.avx512bf16.dpbf16ps.512"}};
+static const Instruction round_bf16 = {{NULL, NULL, "llvm.x86.avx512bf16.cvtneps2bf16.512"}};
 static const Instruction multiply_halves = {
     {"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"}};
 
@@ -145,6 +146,17 @@ CgDot cg_dot_load_x(CgFn *f, IrDtype t, CgVal p) {
 
 CgDot cg_dot_load_w(CgFn *f, IrDtype t, CgVal p) {
     return cg_dot_w(f, t, cg_load(f, cg_dot_words(f, t), p, 4));
+}
+
+CgVal cg_dot_round(CgFn *f, CgVal x) {
+    int lanes = register_lanes(f);
+    if (ir_dot(&f->target->machine, IR_BF16).kind != IR_DOT_SUM || lanes != f->lanes ||
+        !round_bf16.name[lanes * 4 / 32])
+        return NULL;
+    cg_use(f, cg_target_dot(f->target, IR_BF16));
+    x = call_instruction(f, round_bf16.name[lanes * 4 / 32], 1, &x);
+    LLVMTypeRef bits = LLVMVectorType(LLVMInt16TypeInContext(f->ctx), (unsigned)lanes);
+    return LLVMBuildBitCast(f->b, x, bits, "");
 }
 
 // ---------------------------------------------------------------- products

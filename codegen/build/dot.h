@@ -22,6 +22,10 @@ CgDot cg_dot_x(CgFn *f, IrDtype t, CgVal words); // of x, an input's type
 CgDot cg_dot_w(CgFn *f, IrDtype t, CgVal words); // of weights for an input of type t
 CgVal cg_dot(CgFn *f, IrDtype t, CgDot x, CgDot w, CgVal acc);
 
+// A vector of f32 as bf16, in the bits of u16, by an instruction where the machine has one that
+// belongs to its dots: NULL, it has none. Rounds to nearest even, subnormals are 0, as in dots.
+CgVal cg_dot_round(CgFn *f, CgVal x);
+
 CgDot cg_dot_load_x(CgFn *f, IrDtype t, CgVal p); // the word at p, in all lanes
 CgDot cg_dot_load_w(CgFn *f, IrDtype t, CgVal p); // a vector of words from p on
 

@@ -167,7 +167,9 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     if (!take_epilogue(p, n, algo, &spec, args, &n_args) ||
         !take_prologue(p, n, algo, &spec, args, &n_args) || !take_pool(p, n, algo, &c, &spec))
         return;
-    if (k->emit == cg_conv_emit_direct || k->emit == cg_conv_emit_rowwise)
+    bool plain = ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_PLAIN;
+    if (k->emit == cg_conv_emit_direct || k->emit == cg_conv_emit_rowwise ||
+        (c.dtype == IR_BF16 && !plain)) // results are rounded by an instruction
         cg_need(p, cg_target_dot(cg_target(p), c.dtype));
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));

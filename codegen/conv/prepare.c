@@ -90,24 +90,37 @@ static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
     return read_lanes(d, at, row);
 }
 
-// Where tap (0, 0) of channel `c` stands in a panel of the direct kernel, in vectors: as pack.c has
-// it. *row: vectors from kernel row to kernel row.
+// Where tap (0, 0) of channel `c`, or of the word that it is in, stands in a panel of the direct
+// kernel, in vectors: as pack.c has it. *row: vectors from kernel row to kernel row.
 static CgVal place_channel(Filter *d, CgVal c, CgVal *row) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    CgVal b = cg_idivc(f, c, s->bin), in = cg_iremc(f, c, s->bin);
+    int bin = cg_conv_block_words(s);
+    c = cg_idivc(f, c, cg_conv_word(s));
+    CgVal b = cg_idivc(f, c, bin), in = cg_iremc(f, c, bin);
     CgVal rest = cg_iremc(f, in, cg_conv_unroll(s));
-    CgVal left = cg_isub(f, cg_i64(f, s->C), cg_imulc(f, b, s->bin));
-    *row = cg_imulc(f, cg_imin(f, left, cg_i64(f, s->bin)), s->kw);
-    CgVal first = cg_iadd(f, cg_imulc(f, b, s->bin * s->kh), cg_isub(f, in, rest));
+    CgVal left = cg_isub(f, cg_i64(f, cg_conv_words(s, s->C)), cg_imulc(f, b, bin));
+    *row = cg_imulc(f, cg_imin(f, left, cg_i64(f, bin)), s->kw);
+    CgVal first = cg_iadd(f, cg_imulc(f, b, bin * s->kh), cg_isub(f, in, rest));
     return cg_iadd(f, cg_imulc(f, first, s->kw), rest);
 }
 
-// Tap kw of the kernel row whose first one stands at `at`
-static CgVal read_packed(Filter *d, CgVal at, int kw) {
+// Channel c of the words at p, as f32: of two bf16 the lower or the upper one.
+static CgVal read_channel(Filter *d, CgVal p, CgVal c) {
+    CgFn *f = d->f;
+    if (cg_conv_word(d->s) == 1)
+        return cg_load_v(f, p);
+    CgVal half = LLVMBuildTrunc(f->b, cg_imulc(f, cg_iremc(f, c, 2), 16), f->i32, "");
+    CgVal x = LLVMBuildLShr(f->b, cg_load(f, f->ivec, p, 4), cg_splat(f, half), "");
+    x = LLVMBuildShl(f->b, x, cg_int_like(x, 16), "");
+    return LLVMBuildBitCast(f->b, x, f->vec, "");
+}
+
+// Tap kw of channel c in the kernel row whose first one stands at `at`
+static CgVal read_packed(Filter *d, CgVal at, int kw, CgVal c) {
     CgFn *f = d->f;
     at = cg_iaddc(f, at, (int64_t)kw * cg_conv_unroll(d->s));
-    return cg_load_v(f, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)));
+    return read_channel(d, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)), c);
 }
 
 // ---------------------------------------------------------------- writing
@@ -283,11 +296,12 @@ static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgV
     CgVal g[WINO_MAX_R][WINO_MAX_R], mid[WINO_MAX_R], row = NULL, first = NULL;
     if (d->from_packed) {
         first = place_channel(d, c, &row);
-        first = cg_iadd(f, first, cg_imulc(f, d->v, (int64_t)d->s->C * d->taps));
+        int64_t panel = (int64_t)cg_conv_panel_words(d->s, f->lanes) * d->taps;
+        first = cg_iadd(f, first, cg_imulc(f, d->v, panel));
     }
     for (int i = 0; i < w->h.r; i++)
         for (int j = 0; j < w->w.r; j++) {
-            CgVal x = d->from_packed ? read_packed(d, cg_iadd(f, first, cg_imulc(f, row, i)), j)
+            CgVal x = d->from_packed ? read_packed(d, cg_iadd(f, first, cg_imulc(f, row, i)), j, c)
                                      : read_group_channel(d, c, cg_i64(f, i * w->w.r + j));
             g[i][j] = LLVMBuildFPExt(f->b, x, doubles, "");
         }

@@ -1,6 +1,7 @@
 // What the convolution kernels share: their plain data of a geometry, how output rows, columns and
 // channels are cut into register tiles, which taps of a tile leave the image, and what happens to a
 // finished accumulator.
+#include "codegen/build/dot.h"
 #include "codegen/conv/conv.h"
 
 void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
@@ -234,7 +235,12 @@ CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
 }
 
 void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p) {
-    cg_elem_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
+    bool pairs = s->dtype == IR_BF16 && s->y_dtype == IR_BF16;
+    CgVal rounded = pairs ? cg_dot_round(f, y) : NULL;
+    if (rounded)
+        cg_store(f, rounded, p, 2);
+    else
+        cg_elem_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
 }
 
 // ---------------------------------------------------------------- rows of blocks

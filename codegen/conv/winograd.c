@@ -103,16 +103,26 @@ static void place_tile(Wino *d, CgVal k) {
 
 // ---------------------------------------------------------------- input
 
+// x: f32, or bf16, which is widened as it is loaded
+static CgVal input_at(Wino *d, CgVal p, CgVal index) {
+    return cg_elem_at(d->f, (IrDtype)d->s->dtype, p, index);
+}
+
+static CgVal load_input(Wino *d, CgVal p) {
+    return cg_elem_load_n(d->f, (IrDtype)d->s->dtype, p, NULL);
+}
+
 static CgVal load_inside(Nest *n, int i, int j) {
-    const Wino *d = n->d;
-    return cg_load_v(d->f, cg_fatc(d->f, n->from, ((int64_t)i * d->s->W + j) * IR_BLOCK));
+    Wino *d = n->d;
+    CgVal at = cg_i64(d->f, ((int64_t)i * d->s->W + j) * IR_BLOCK);
+    return load_input(d, input_at(d, n->from, at));
 }
 
 static CgVal load_border(Nest *n, int i, int j) {
     CgFn *f = n->d->f;
-    CgVal p = cg_fat(f, n->from, cg_iadd(f, n->row[i], n->column[j]));
+    CgVal p = input_at(n->d, n->from, cg_iadd(f, n->row[i], n->column[j]));
     CgVal in = LLVMBuildAnd(f->b, n->row_in[i], n->column_in[j], "");
-    return cg_load_v(f, cg_select(f, in, p, n->d->zeros));
+    return load_input(n->d, cg_select(f, in, p, n->d->zeros));
 }
 
 static void store_input(Nest *n, int i, int j, CgVal x) {
@@ -126,7 +136,8 @@ static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.in_blocks), 1);
     CgVal at = cg_iadd(f, cg_imulc(f, loop.iv, d->s->tile.block), k);
     cg_for_parts(f, &part);
-    n->from = cg_block(f, from, cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W));
+    n->from = cg_elem_block(f, (IrDtype)d->s->dtype, from,
+                            cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W));
     n->to = cg_block(f, d->v, at);
     emit_nested(n, &d->w.h.bt, &d->w.w.bt);
     cg_end_parts(f, &part);
@@ -170,7 +181,7 @@ static void emit_inside(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) 
     CgFn *f = d->f;
     n->load = load_inside;
     CgVal at = cg_iadd(f, cg_imulc(f, ih, d->s->W), iw);
-    emit_input_channels(d, n, k, cg_fat(f, x, cg_imulc(f, at, f->lanes)));
+    emit_input_channels(d, n, k, input_at(d, x, cg_imulc(f, at, f->lanes)));
 }
 
 static void emit_input(Wino *d) {
@@ -183,7 +194,7 @@ static void emit_input(Wino *d) {
     cg_for(f, &loop, cg_i64(f, 0), d->count, 1);
     place_tile(d, loop.iv);
     Nest n = {.d = d, .store = store_input};
-    CgVal x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
+    CgVal x = input_at(d, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
     CgVal ih = cg_iaddc(f, d->oh, -s->pt), iw = cg_iaddc(f, d->ow, -s->pl);
     CgIf branch;
     bool both = row_inside && column_inside && (row_border || column_border);

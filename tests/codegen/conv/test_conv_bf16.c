@@ -77,7 +77,77 @@ static void convolves_pairs(void) {
     }
 }
 
+// In a graph: convolutions by this algorithm, with a pool behind them where `pool` is set.
+static int count_algo(Rig *r, IrConvAlgo want, bool pool) {
+    int n = 0;
+    IrConvAlgo algo;
+    for (const IrNode *i = rig_graph(r)->first; i; i = i->next) {
+        n += i->op == IR_OP_CONV && ir_conv_algo(i, &algo) && algo == want &&
+             !ir_attr(i, IR_ATTR_POOL) == !pool;
+    }
+    return n;
+}
+
+// Winograd's algorithms on bf16: transforms in f32 of the weights' pairs and of what is widened,
+// with odd tiles, edges, pairs of a last block, images in a concat.
+static void transforms_pairs(void) {
+    static const struct {
+        int C, H, W, O, kh, kw, ph, pw, mh, mw;
+    } shapes[] = {{32, 14, 14, 32, 3, 3, 1, 1, 4, 4}, {18, 9, 23, 33, 3, 3, 1, 1, 4, 4},
+                  {40, 7, 9, 20, 3, 3, 0, 0, 2, 2},   {16, 3, 5, 16, 3, 3, 2, 2, 4, 2},
+                  {32, 9, 11, 48, 1, 7, 0, 3, 1, 4},  {24, 9, 8, 32, 5, 5, 2, 2, 2, 2}};
+    enum { SHAPES = sizeof shapes / sizeof *shapes };
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        rig_winograd(r, true);
+        for (int k = 0; k < SHAPES; k++) {
+            int m = shapes[k].mh > shapes[k].mw ? shapes[k].mh : shapes[k].mw;
+            case_add(
+                r, k,
+                "in %%x: bf16[N,%1$d,%2$d,%3$d]\nconst %%w: bf16[%4$d,%1$d,%5$d,%6$d] = rand(1)\n"
+                "const %%b: f32[%4$d] = rand(2)\n"
+                "%%c = conv %%x, %%w, %%b {pad=[%7$d,%8$d,%7$d,%8$d], to=f32, "
+                "then=[relu(acc), cast(s0, to=bf16)], algo=\"winograd%11$d\", "
+                "tile=[vecs=2,out_rows=%9$d,out_cols=%10$d,block=5]}\n"
+                "%%j = concat %%c, %%c {axis=1}\nout %%j",
+                shapes[k].C, shapes[k].H, shapes[k].W, shapes[k].O, shapes[k].kh, shapes[k].kw,
+                shapes[k].ph, shapes[k].pw, shapes[k].mh, shapes[k].mw, m);
+        }
+        RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 3}, .n_threads = 2, .tolerance = 8e-3};
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        CHECK_INT_EQ(rig_graph(r) ? count_algo(r, IR_CONV_WINOGRAD2, false) +
+                                        count_algo(r, IR_CONV_WINOGRAD4, false)
+                                  : -1,
+                     SHAPES);
+        rig_free(r);
+    }
+}
+
+static void pools_pairs(void) {
+    static const char *const pools[] = {"kernel=[3,3], stride=[2,2], pad=[1,1,1,1]",
+                                        "kernel=[2,2], stride=[2,2], ceil=1"};
+    static const char *const targets[] = {"native", "x86-64-v3", "generic"};
+    for (int t = 0; t < 3; t++) {
+        Rig *r = rig_new(targets[t], 3);
+        for (int k = 0; k < 4; k++) {
+            case_add(r, k,
+                     "in %%x: bf16[N,%1$d,41,37]\nconst %%w: bf16[%2$d,%1$d,3,3] = rand(1)\n"
+                     "const %%b: f32[%2$d] = rand(2)\n"
+                     "%%c = conv %%x, %%w, %%b {stride=[2,2], pad=[1,1,1,1], to=f32, "
+                     "then=[relu(acc), cast(s0, to=bf16)]}\n%%y = max_pool %%c {%3$s}\nout %%y",
+                     k < 2 ? 3 : 16, k % 2 ? 24 : 64, pools[k % 2]);
+        }
+        RigRuns runs = {
+            .N = {1, 2}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 8e-3};
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        CHECK_INT_EQ(rig_graph(r) ? count_algo(r, IR_CONV_DIRECT_BF16, true) : -1, 4);
+        rig_free(r);
+    }
+}
+
 int main(void) {
+    CHECK_RUN(transforms_pairs);
+    CHECK_RUN(pools_pairs);
     CHECK_RUN(convolves_pairs);
     return check_done();
 }
