@@ -111,9 +111,12 @@ static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
     return can && (k == MOVE || count_steps(n) < PASS_MAX_STEPS);
 }
 
-// Operand i is read for a product's sake.
+// Operand i is read for a product's sake. A sum or mean that is not read by a product itself is a
+// statistic, of a normalization: f32.
 static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
     Kind k = b->kind[n->out[0]->id];
+    const IrNode *def = ir_in(n, i)->def;
+    bool statistic = b->kind[ir_in(n, i)->id] == MEAN && pass_is_reduce(def);
     bool own = i < ir_op_info(n->op)->max_in;
     switch (k) {
     case PRODUCT:
@@ -122,7 +125,7 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
         return !own;
     case MEAN:
     case STEPS:
-        return b->wanted[n->out[0]->id];
+        return b->wanted[n->out[0]->id] && !statistic;
     case MOVE:
         return i < pass_n_moved(n) && b->wanted[n->out[0]->id];
     default:

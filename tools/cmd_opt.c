@@ -44,6 +44,13 @@ static char *read_all(Tool *t, const char *path, size_t *len) {
     return text;
 }
 
+static bool find_pipeline(const char *name, PassPipeline *in) {
+    bool found = passes_find_pipeline(name, in);
+    if (!found)
+        fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n", RT_SHOW(name));
+    return found;
+}
+
 int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
     const char *names = NULL, *pipeline = "infer", *head = NULL, *freeze = NULL;
@@ -77,14 +84,9 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone opt: give one file; see hone opt --help\n");
         return EXIT_USAGE;
     }
-    if (!tool_precision("opt", &m, false))
-        return EXIT_USAGE;
     PassPipeline in;
-    if (!passes_find_pipeline(pipeline, &in)) {
-        fprintf(stderr, "hone opt: no pipeline is called '%s'; see --list-passes\n",
-                RT_SHOW(pipeline));
+    if (!tool_precision("opt", &m, false) || !find_pipeline(pipeline, &in))
         return EXIT_USAGE;
-    }
     size_t len;
     t->diag.file = rest.v[0];
     char *text = tool_target(t, &m) ? read_all(t, rest.v[0], &len) : NULL;

@@ -45,7 +45,7 @@ quantize_static(plain, target, Images(), quant_format=QuantFormat.QDQ, per_chann
 RUN = """
 import json, sys, time
 import numpy as np
-peer, path, batch, threads, iters, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+peer, path, precision, batch, threads, iters, size = *sys.argv[1:4], *map(int, sys.argv[4:])
 x = np.random.default_rng(0).standard_normal((batch, 3, size, size)).astype('f4')
 if peer == 'ort':
     import onnxruntime
@@ -60,7 +60,7 @@ else:
     model = core.read_model(path)
     model.reshape({model.inputs[0]: list(x.shape)})
     request = core.compile_model(model, 'CPU', {'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1, 'PERFORMANCE_HINT': 'LATENCY',
-                                                'INFERENCE_PRECISION_HINT': 'f32'}).create_infer_request()
+                                                'INFERENCE_PRECISION_HINT': precision}).create_infer_request()
     request.set_input_tensor(openvino.Tensor(x))
     run = request.infer
 best = 1e9
@@ -96,14 +96,14 @@ def quantized(network, signed):
     return target, source
 
 
-def compiled(model, name):
+def compiled(model, name, *options):
     binary = os.path.join(peers.WORK, "bin_" + name)
-    subprocess.run([peers.HONE, "compile", model, "-o", binary], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    subprocess.run([peers.HONE, "compile", model, "-o", binary, *options], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return binary
 
 
-def measure(a, programs, model, size, setting):
-    """Minimum milliseconds by name: hone's programs, then the peers."""
+def measure(a, programs, others, model, size, setting):
+    """Minimum milliseconds by name: hone's programs, then the others, ort or openvino with what it computes in."""
     batch, threads = setting.split("x")
     cpus = ["taskset", "-c", ",".join(map(str, sorted(os.sched_getaffinity(0))[:int(threads)]))]
     env = {"OMP_NUM_THREADS": threads}
@@ -112,9 +112,9 @@ def measure(a, programs, model, size, setting):
         for name, binary in programs.items():
             best.setdefault(name, []).append(peers.json_of(
                 [*cpus, binary, "bench", "--json", "--batch", batch, "--threads", threads, "--iters", str(a.iters)], env))
-        for peer in ("ort", "openvino"):
+        for peer, precision in others.items():
             best.setdefault(peer, []).append(peers.json_of(
-                [*cpus, python(), "-c", RUN, peer, model, batch, threads, str(a.iters), str(size)], env))
+                [*cpus, python(), "-c", RUN, peer, model, precision, batch, threads, str(a.iters), str(size)], env))
     return {name: min(r["min_ms"] for r in runs) for name, runs in best.items()}
 
 
@@ -142,7 +142,7 @@ def main():
         of_file = os.path.getsize(programs["int8"]) / os.path.getsize(model)
         over += [f"{name}: program of {of_file:.2f} of its file"] * (of_file > MAX_OF_FILE)
         for setting in a.settings:
-            ms = measure(a, programs, model, peers.image_size(os.path.basename(network)), setting)
+            ms = measure(a, programs, {"ort": "f32", "openvino": "f32"}, model, peers.image_size(os.path.basename(network)), setting)
             of_f32 = ms["int8"] / ms["f32"] if source else float("nan")
             over += [f"{name} {setting}: {of_f32:.2f} of f32"] * (of_f32 > MAX_OF_F32)
             print(f"{name:24} {setting:>7} {ms['int8']:8.2f} {ms['ort']:8.2f} {ms['int8'] / ms['ort']:6.2f} {ms['openvino']:9.2f} "

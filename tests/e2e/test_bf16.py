@@ -162,7 +162,7 @@ def test_programs_say_what_they_use():
     kinds = {(n["op"], n["types"]) for n in nodes}
     assert ("conv", "bf16") in kinds and ("matmul", "bf16>f32") in kinds and any("bf16" in n["algo"] for n in nodes), kinds
     table = ok(HONE, "inspect", path, "--compiled", "--precision", "bf16")
-    assert "bf16[N,16,24]" in table and "f32[N,3,16,16]" in table, table
+    assert "bf16[N,25,50]" in table and "f32[N,3,16,16]" in table, table
 
 
 def test_classes_are_those_of_f32():
