@@ -10,7 +10,7 @@ typedef struct Compile {
     ToolImage image;
     const char *out, *emit_name, *name, *calibrate;
     ToolEmit emit;
-    bool no_header, autotune, input_grad;
+    bool is_static, no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
     RtOutFile *file, *beside, *cache; // beside: the header, the weights of a text, or NULL
@@ -22,6 +22,7 @@ static const struct {
     const char *name, *suffix;
     Beside beside;
 } emits[EMIT_COUNT] = {[EMIT_EXE] = {"exe", "", BESIDE_NOTHING},
+                       [EMIT_STATIC_EXE] = {"exe", "", BESIDE_NOTHING},
                        [EMIT_SHARED] = {"shared", ".so", BESIDE_HEADER},
                        [EMIT_STATIC] = {"static", ".a", BESIDE_HEADER},
                        [EMIT_OBJECT] = {"object", ".o", BESIDE_HEADER},
@@ -63,6 +64,10 @@ static void print_ir(FILE *f, void *program) {
     ir_print_program(f, program);
 }
 
+static bool is_program(const Compile *c) {
+    return c->emit == EMIT_EXE || c->emit == EMIT_STATIC_EXE;
+}
+
 // "net.h" for "net.so", "net.x.h" for what has another ending; "net.ll.weights". NULL: nothing.
 static const char *path_beside(Tool *t, const Compile *c) {
     const char *suffix = emits[c->emit].suffix;
@@ -78,7 +83,7 @@ static const char *path_beside(Tool *t, const Compile *c) {
 // A device or a pipe has no place beside it.
 static bool open_files(Tool *t, Compile *c) {
     const char *beside = path_beside(t, c);
-    c->file = tool_out(t, c->out, c->emit == EMIT_EXE ? RT_OUT_PROGRAM : RT_OUT_WHOLE);
+    c->file = tool_out(t, c->out, is_program(c) ? RT_OUT_PROGRAM : RT_OUT_WHOLE);
     return c->file && tool_out_if(t, rt_out_is_through(c->file) ? NULL : beside, &c->beside) &&
            (!c->autotune || autotune_cache_open(t, c->autotune_cache, &c->cache)) &&
            tool_reads(t, c->model.path, 0) && tool_reads(t, c->image.labels, 0);
@@ -143,7 +148,7 @@ static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult 
             RT_SHOW(c->out), mb, c->model.target.cpu, took);
     if (c->image.told && c->emit != EMIT_IR)
         fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
-    if (c->image.note && c->emit == EMIT_EXE)
+    if (c->image.note && is_program(c))
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
     if (!c->beside && path_beside(t, c))
         fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
@@ -194,6 +199,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
          "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0,
          0},
+        TOOL_STATIC_OPTION(c.is_static),
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
         {"--precision", NULL, "P", TOOL_TEXT, &c.model.precision,
@@ -229,6 +235,11 @@ int cmd_compile(Tool *t, int argc, char **argv) {
     }
     if (!find_emit(c.emit_name, &c.emit) || !check_precision(&c))
         return EXIT_USAGE;
+    if (c.is_static && c.emit != EMIT_EXE) {
+        fprintf(stderr, "hone compile: --static is of programs, not of --emit %s\n", c.emit_name);
+        return EXIT_USAGE;
+    }
+    c.emit = c.is_static ? EMIT_STATIC_EXE : c.emit;
     if (c.autotune_cache && !c.autotune) {
         fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
         return EXIT_USAGE;

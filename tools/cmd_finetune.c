@@ -121,7 +121,7 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     tool_progress_end(&bar);
     const char *out = ok ? tool_out_file(t, f->file) : NULL;
     t->diag.file = f->out;
-    return out && tool_link_finetune(t, cg, out) && tool_out_take(t, f->file, out);
+    return out && tool_link_finetune(t, f->is_static ? EMIT_STATIC_EXE : EMIT_EXE, cg, out) && tool_out_take(t, f->file, out);
 }
 
 // What trains. NULL after errors.
@@ -214,6 +214,7 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {NULL, "-o", "OUT", TOOL_TEXT, &f->out, "the program to write; required", 0, 0},
         {"--name", NULL, "NAME", TOOL_TEXT, &f->name, "the model's name, default from the file", 0,
          0},
+        TOOL_STATIC_OPTION(f->is_static),
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The classifier", 0, 0},
         {"--classes", NULL, "N|FILE|DIR", TOOL_TEXT, &f->classes_text,
          "how many, a file of labels (one a line), or a folder with one folder per class", 0, 0},

@@ -16,7 +16,8 @@ typedef struct Finetune {
     // options as given
     const char *classes_text, *freeze, *stages_text, *bn, *dropout_text, *seed_text;
     ToolList unfreeze, lr_mults, params;
-    int threads; // that the program is expected to run on; 0: as many as CPUs
+    bool is_static; // libc inside
+    int threads;    // that the program is expected to run on; 0: as many as CPUs
     // what they mean
     PassTrainOptions train;
     PassTrainStage stage[IR_MAX_STAGES];

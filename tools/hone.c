@@ -1,6 +1,7 @@
 // The command `hone`: picks the subcommand. Each lives in its cmd_*.c.
 #include "tools/tool.h"
 
+#include "runtime/core/licences.h"
 #include "runtime/file/std.h"
 
 #include <errno.h>
@@ -24,17 +25,38 @@ static const Command commands[] = {
     {"quantize", cmd_quantize, "MODEL.onnx -o Q.onnx --calibrate FOLDER: the model in eight bits"},
 };
 
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static const ToolUsage usage = {
+    "hone COMMAND ...",
+    "Compiles pretrained ONNX image networks to native code, ahead of time.\n",
+    "First steps:\n"
+    "  hone compile resnet50.onnx -o resnet50      the network becomes a program\n"
+    "  ./resnet50 cat.jpg                          which classifies images\n"
+    "  ./resnet50 bench                            and measures itself\n"};
+
 static void print_help(FILE *f) {
-    fprintf(f, "usage: hone COMMAND ...\n\n"
-               "Compiles pretrained ONNX image networks to native code, ahead of time.\n\n");
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    fprintf(f, "usage: %s\n\n%s\n", usage.synopsis, usage.about);
+    for (int i = 0; i < N_COMMANDS; i++)
         fprintf(f, "  hone %-9s %s\n", commands[i].name, commands[i].help);
-    fprintf(f, "  hone COMMAND --help\n  hone --version\n\n"
-               "First steps:\n"
-               "  hone compile resnet50.onnx -o resnet50      the network becomes a program\n"
-               "  ./resnet50 cat.jpg                          which classifies images\n"
-               "  ./resnet50 bench                            and measures itself\n\n"
-               "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n");
+    fprintf(f,
+            "  hone COMMAND --help\n  hone --version\n  hone --licences\n\n%s\n"
+            "Exit codes: 0 fine, 1 the input is wrong, 2 usage, 3 a bug in hone.\n",
+            usage.examples);
+}
+
+// The commands as rows of options, for the manual and for shells.
+static void print_table(bool manual) {
+    ToolOpt rows[N_COMMANDS + 3] = {{0}};
+    for (int i = 0; i < N_COMMANDS; i++)
+        rows[i] = (ToolOpt){.name = commands[i].name, .help = commands[i].help};
+    rows[N_COMMANDS] = (ToolOpt){.name = "--version", .help = "the version"};
+    rows[N_COMMANDS + 1] =
+        (ToolOpt){.name = "--licences", .help = "the licences of what programs are linked with"};
+    if (manual)
+        tool_manual(TOOL_PRODUCER, rows, &usage);
+    else
+        tool_option_words(rows);
 }
 
 // The Tool outlives the run: the thread that waits for signals knows it until the process ends.
@@ -67,15 +89,15 @@ static int run(int argc, char **argv) {
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
-        return EXIT_FINE;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("%s\n", TOOL_PRODUCER);
-        return EXIT_FINE;
-    }
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return print_help(stdout), EXIT_FINE;
+    if (strcmp(argv[1], "--help=man") == 0 || strcmp(argv[1], "--help=words") == 0)
+        return print_table(argv[1][7] == 'm'), EXIT_FINE;
+    if (strcmp(argv[1], "--version") == 0)
+        return printf("%s\n", TOOL_PRODUCER), EXIT_FINE;
+    if (strcmp(argv[1], "--licences") == 0)
+        return rt_licences(stdout), EXIT_FINE;
+    for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return tool_run(commands[i].run, argc - 1, argv + 1);
     fprintf(stderr, "hone: unknown command '%s'; see hone --help\n", RT_SHOW(argv[1]));

@@ -78,12 +78,12 @@ static void push_files(Args *a, const CgResult *cg) {
         push(a, cg->files[i]);
 }
 
-// `define`: what the linker is told besides, or NULL.
-static bool link_program(Tool *t, const CgResult *cg, const char *define, const char *list,
-                         const char *out) {
+// form: -pie or -static-pie; `define`: what the linker is told besides, or NULL.
+static bool link_program(Tool *t, const CgResult *cg, const char *form, const char *define,
+                         const char *list, const char *out) {
     Args a = {0};
     push(&a, cc());
-    push(&a, "-pie");
+    push(&a, form);
     push(&a, "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections");
     push(&a, "-s");
     if (define)
@@ -96,9 +96,18 @@ static bool link_program(Tool *t, const CgResult *cg, const char *define, const 
     return tool_spawn(t, a.v);
 }
 
-static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+static bool link_infer(Tool *t, const CgResult *cg, const char *form, const char *symbol,
+                       const char *out) {
     const char *desc = ir_sprintf(t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol);
-    return link_program(t, cg, desc, "hone-link.txt", out);
+    return link_program(t, cg, form, desc, "hone-link.txt", out);
+}
+
+static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+    return link_infer(t, cg, "-pie", symbol, out);
+}
+
+static bool link_static_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+    return link_infer(t, cg, "-static-pie", symbol, out);
 }
 
 typedef struct Wrapper {
@@ -224,6 +233,7 @@ static bool check_whole(Tool *t, ToolEmit emit, const char *path) {
 
 typedef bool (*Linker)(Tool *, const CgResult *, const char *, const char *);
 static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
+                                           [EMIT_STATIC_EXE] = link_static_exe,
                                            [EMIT_SHARED] = link_shared,
                                            [EMIT_STATIC] = link_static,
                                            [EMIT_OBJECT] = link_object};
@@ -232,9 +242,10 @@ bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, c
     return linkers[emit](t, cg, symbol, out) && check_whole(t, emit, out);
 }
 
-bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out) {
-    return link_program(t, cg, NULL, "hone-link-finetune.txt", out) &&
-           check_whole(t, EMIT_EXE, out);
+bool tool_link_finetune(Tool *t, ToolEmit emit, const CgResult *cg, const char *out) {
+    const char *form = emit == EMIT_STATIC_EXE ? "-static-pie" : "-pie";
+    return link_program(t, cg, form, NULL, "hone-link-finetune.txt", out) &&
+           check_whole(t, emit, out);
 }
 
 const char *tool_symbol(IrArena *a, const char *name) {

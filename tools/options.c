@@ -1,5 +1,5 @@
 // Command lines as tables.
-#include "tools/options.h"
+#include "tools/tool.h"
 
 #include "frontend/frontend.h"
 #include "runtime/core/text.h"
@@ -178,6 +178,10 @@ ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage
             options_end = true;
         } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
             return print_help(opts, usage), TOOL_HELP;
+        } else if (strcmp(arg, "--help=man") == 0) {
+            return tool_manual(TOOL_PRODUCER, opts, usage), TOOL_HELP;
+        } else if (strcmp(arg, "--help=words") == 0) {
+            return tool_option_words(opts), TOOL_HELP;
         } else if (!is_level(opts, arg) && !parse_option(argv, &i, opts, &given, usage)) {
             return TOOL_WRONG;
         }

@@ -60,12 +60,18 @@ typedef enum ToolParse { TOOL_OK, TOOL_HELP, TOOL_WRONG } ToolParse;
 
 // Parses argv[1..]; what is no option goes to `rest`. `opts` ends with a zero row. Values are
 // checked here, before anything is done; options with one are given once, lists excepted.
-// TOOL_HELP: --help was printed. TOOL_WRONG: one line about it went to stderr; exit code 2.
+// TOOL_HELP: --help, --help=man or --help=words was
+// printed. TOOL_WRONG: one line about it went to stderr; exit code 2.
 ToolParse tool_parse(int argc, char **argv, const ToolOpt *opts, const ToolUsage *usage,
                      ToolList *rest);
 
 // Reads all of `text` as numbers with commas between, at most `most` of them, each finite and in
 // min..max. Their count; 0: it is something else.
 int tool_parse_numbers(const char *text, double min, double max, double *out, int most);
+
+// manual.c, to standard output. The command's manual page (--help=man), and its options for shells
+// (--help=words): a line each, name, what it takes, help, with tabs between.
+void tool_manual(const char *producer, const ToolOpt *opts, const ToolUsage *usage);
+void tool_option_words(const ToolOpt *opts);
 
 #endif

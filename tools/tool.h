@@ -112,6 +112,10 @@ typedef struct ToolModel {
      "the threads that it is expected to run on; any number works. Default all CPUs of this "      \
      "machine: give it, and --mcpu, for the same bytes on every machine",                          \
      1, 1024}
+#define TOOL_STATIC_OPTION(to)                                                                     \
+    {"--static", NULL, NULL, TOOL_FLAG, &(to),                                                     \
+     "libc, libm and OpenMP inside as well: a program for any Linux, containers without files",    \
+     0, 0}
 #define TOOL_INPUT_GRAD_OPTION(to)                                                                 \
     {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &(to),                                            \
      "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "    \
@@ -204,6 +208,7 @@ const char *const *tool_keep_names(Tool *t, const RtNames *names); // a copy in 
 // ---- linking (link.c)
 typedef enum ToolEmit {
     EMIT_EXE,
+    EMIT_STATIC_EXE, // libc, libm and OpenMP inside
     EMIT_SHARED,
     EMIT_STATIC,
     EMIT_OBJECT,
@@ -215,7 +220,7 @@ typedef enum ToolEmit {
 // Links the compiler's files into the file `out`. False after errors.
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
 // The same for the objects of cg_compile_train(), with the training program's main().
-bool tool_link_finetune(Tool *t, const CgResult *cg, const char *out);
+bool tool_link_finetune(Tool *t, ToolEmit emit, const CgResult *cg, const char *out);
 // A library for this process to load, which wants its descriptor: no runtime, no functions of hone.h.
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. As

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "runtime/finetune/finetune.h"
 
+#include "runtime/core/licences.h"
 #include "runtime/file/std.h"
 
 #include <libgen.h>
@@ -41,7 +42,8 @@ static void print_help(const RtFine *f, FILE *to) {
             "  %s predict rose.jpg\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is,\n"
             "129, 130 and 143 after SIGHUP, SIGINT and SIGTERM, which save a checkpoint first.\n"
-            "  --version  name, compiler and ABI version\n",
+            "  --version   name, compiler and ABI version\n"
+            "  --licences  of the libraries inside\n",
             p, p, p, p);
 }
 
@@ -58,6 +60,8 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
         printf("%s (%s, ABI %u)\n", RT_SHOW(f->d->info->name), f->d->info->producer, f->d->abi);
         return RT_EXIT_FINE;
     }
+    if (strcmp(argv[1], "--licences") == 0)
+        return rt_licences(stdout), RT_EXIT_FINE;
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(f, argc - 2, argv + 2);

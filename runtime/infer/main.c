@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "runtime/infer/infer.h"
 
+#include "runtime/core/licences.h"
 #include "runtime/file/std.h"
 
 #include <string.h>
@@ -43,7 +44,8 @@ static void print_help(const RtInfer *in, FILE *f) {
             "  %s bench --batch 8 --threads 2 --profile\n"
             "  %s info --json\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is.\n"
-            "  --version  name, compiler and ABI version\n",
+            "  --version   name, compiler and ABI version\n"
+            "  --licences  of the libraries inside\n",
             p, p, p, p, p);
 }
 
@@ -60,6 +62,8 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
         printf("%s (%s, ABI %u)\n", RT_SHOW(in->desc->name), in->desc->producer, in->desc->abi);
         return RT_EXIT_FINE;
     }
+    if (strcmp(argv[1], "--licences") == 0)
+        return rt_licences(stdout), RT_EXIT_FINE;
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(in, argc - 2, argv + 2);
