@@ -1,10 +1,14 @@
 // The runtime's small common ground: error text, sizes that cannot overflow, memory.
+#define _GNU_SOURCE
 #include "runtime/core/rt.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "runtime/core/text.h"
+
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 bool rt_fail(RtErr *err, const char *fmt, ...) {
     char text[sizeof err->text];
@@ -89,6 +93,28 @@ void *rt_alloc_aligned(size_t bytes) {
         return NULL;
     size_t rounded = (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
     return aligned_alloc(RT_ALIGN, rounded ? rounded : RT_ALIGN);
+}
+
+char *rt_alloc_pages(size_t *bytes) {
+    bool huge = *bytes >= 2 * HUGE_PAGE;
+    size_t page = huge ? HUGE_PAGE : PAGE;
+    if (*bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t want = (*bytes + page - 1) / page * page, map = want + (huge ? HUGE_PAGE : 0);
+    char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (huge) {
+        size_t skip = -(uintptr_t)p % HUGE_PAGE;
+        if (skip)
+            munmap(p, skip);
+        if (HUGE_PAGE - skip)
+            munmap(p + skip + want, HUGE_PAGE - skip);
+        p += skip;
+        madvise(p, want, MADV_HUGEPAGE);
+    }
+    *bytes = want;
+    return p;
 }
 
 // VmHWM: getrusage() would count the parent's memory from before exec.

@@ -5,11 +5,12 @@
 // this one, it still declares its functions.
 //
 // In somebody else's process:
-// - No global state: several models, several instances of one model and several threads may live in
-//   one process, also several libraries of one name.
+// - Several models, several instances of one model and several threads may live in one process,
+// also
+//   several libraries of one name. Instances of a model share its weights and what is prepared of
+//   them; nothing else is beyond an instance.
 // - One instance serves one call at a time. A call while another thread is in one is refused, with
-// an
-//   error that says so; give each thread its own.
+//   an error that says so; give each thread its own, or all of them a pool.
 // - After fork() the child may use what it inherited and create more. On the thread whose parent
 // had
 //   already run on several threads, they have one there: OpenMP's threads do not survive a fork.
@@ -27,6 +28,7 @@ enum { HONE_API = 1 }; // of this header: symbols of shared libraries have the v
 
 typedef struct HoneModelDesc HoneModelDesc; // see core/abi.h for its fields
 typedef struct HoneModel HoneModel;
+typedef struct HonePool HonePool;
 
 typedef struct HoneTensorInfo {
     const char *name;
@@ -81,6 +83,18 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes);
 int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);
 // Of the calling thread's last call of m that returned 0 or -1; "" where that was 0.
 const char *hone_error(const HoneModel *m);
+
+// A pool of `workers` (1 to 1024) threads with an instance each, that any thread may call, also
+// several at once. opt->threads are those of one worker; 0: the CPUs divided among them. Errors as
+// of hone_create().
+HonePool *hone_pool_create(const HoneModelDesc *desc, const HoneOptions *opt, int workers,
+                           char *err, size_t err_size);
+// hone_run() on one of the workers, in the order of the calls; returns when it is done. 0, or -1
+// with the reason in err[err_size] (may be NULL, 0). In a forked child it is refused.
+int hone_pool_run(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
+                  char *err, size_t err_size);
+// After the calls that other threads are in; none may follow.
+void hone_pool_destroy(HonePool *p);
 
 #endif
 

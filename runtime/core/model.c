@@ -3,7 +3,7 @@
 // One inference is one parallel region (region.c) in which every thread walks the emitted steps
 // from start to end. A model owns its workspace, which grows with the batch and stays, so that a
 // run allocates nothing. Constants that kernels want in another form than the file's are made once,
-// by hone_create(), and belong to the instance.
+// by the first hone_create() of a unit, and shared by all instances of it (prepared.c).
 //
 // An instance serves one call at a time: `user` says whose. A second caller is refused, writes
 // nothing of the instance, and is told so in its own thread (`refused`), whatever the first does
@@ -23,7 +23,7 @@
 #include "runtime/core/cpu.h"
 #include "runtime/core/text.h"
 
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20, NOBODY = 0, DESTROYED = -1 };
+enum { PAGE = 4096, NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
     HoneBarrier barrier;
@@ -34,8 +34,7 @@ struct HoneModel {
     _Atomic pid_t user;     // the process that is in a call, NOBODY, or DESTROYED in a call
     char *own, *given;    // workspaces; `given` wins
     size_t own_bytes, given_bytes;
-    char *prepared; // what the steps of init made of the weights, or NULL
-    size_t prepared_bytes;
+    RtPrepared *prepared;  // what the steps of init made of the weights, or NULL: there are none
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
     char error[256];
 };
@@ -135,30 +134,6 @@ const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions 
 
 // ---------------------------------------------------------------- memory
 
-// At least *bytes of zeroed memory, *bytes rounded up; NULL when there is none. Large ones start on
-// a huge page and ask for more of them.
-static char *map_memory(size_t *bytes) {
-    bool huge = *bytes >= 2 * HUGE_PAGE;
-    size_t page = huge ? HUGE_PAGE : 4096;
-    if (*bytes > SIZE_MAX / 2)
-        return NULL;
-    size_t want = (*bytes + page - 1) / page * page, map = want + (huge ? HUGE_PAGE : 0);
-    char *p = mmap(NULL, map, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    if (huge) {
-        size_t skip = -(uintptr_t)p % HUGE_PAGE;
-        if (skip)
-            munmap(p, skip);
-        if (HUGE_PAGE - skip)
-            munmap(p + skip + want, HUGE_PAGE - skip);
-        p += skip;
-        madvise(p, want, MADV_HUGEPAGE);
-    }
-    *bytes = want;
-    return p;
-}
-
 // A page that fork() does not copy: who asks the system for the process at each call pays for it.
 static void map_process(HoneModel *m) {
     void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -193,18 +168,16 @@ static void run_steps(HoneModel *m, const HoneSteps *steps, const HoneCall *call
         &(RtRegion){m->desc, steps, call, m->threads, m->host_decides, this_process(m), &m->gate});
 }
 
+static void run_init(void *ctx, char *space) {
+    HoneModel *m = ctx;
+    HoneCall call = {.weights = m->desc->weights, .prepared = space, .barrier = &m->barrier};
+    run_steps(m, &m->desc->init, &call);
+}
+
 static bool prepare_constants(HoneModel *m, RtErr *err) {
-    const HoneModelDesc *d = m->desc;
-    if (!d->init.n)
-        return true;
-    m->prepared_bytes = d->prepared_bytes > 0 ? (size_t)d->prepared_bytes : 1;
-    m->prepared = map_memory(&m->prepared_bytes);
-    if (!m->prepared)
-        return rt_fail(err, "no memory for %lld bytes of prepared weights",
-                       (long long)d->prepared_bytes);
-    HoneCall call = {.weights = d->weights, .prepared = m->prepared, .barrier = &m->barrier};
-    run_steps(m, &d->init, &call);
-    return true;
+    if (m->desc->init.n)
+        m->prepared = rt_prepared_get(m->desc, run_init, m, err);
+    return !m->desc->init.n || m->prepared;
 }
 
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
@@ -237,7 +210,7 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
 static void free_model(HoneModel *m) {
     release_workspace(m);
     if (m->prepared)
-        munmap(m->prepared, m->prepared_bytes);
+        rt_prepared_release(m->prepared);
     if (m->process)
         munmap(m->process, PAGE);
     free(m);
@@ -363,7 +336,7 @@ static bool grow_workspace(HoneModel *m, size_t bytes) {
     if (bytes <= m->own_bytes)
         return true;
     release_workspace(m);
-    m->own = map_memory(&bytes);
+    m->own = rt_alloc_pages(&bytes);
     m->own_bytes = m->own ? bytes : 0;
     return m->own != NULL;
 }
@@ -433,7 +406,7 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
                            .outputs = outputs,
                            .barrier = &m->barrier,
                            .observe = observe ? call_observer : NULL,
-                           .prepared = m->prepared},
+                           .prepared = m->prepared ? m->prepared->space : NULL},
                   .observe = observe,
                   .ctx = ctx};
     run_steps(m, &m->desc->run, &o.call);

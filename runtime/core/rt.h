@@ -49,6 +49,9 @@ const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, s
 // ---- memory and files
 
 void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() releases
+// At least *bytes of zeroed memory, *bytes rounded up; NULL: no memory; munmap() releases. Large
+// ones start on a huge page and ask for more of them.
+char *rt_alloc_pages(size_t *bytes);
 double rt_peak_rss_mb(void);          // peak resident memory of the process in 10^6 bytes
 // Opens a regular file for reading. Returns the descriptor, or -1 with err set.
 int rt_file_open(const char *path, int64_t *size, RtErr *err);
@@ -118,6 +121,21 @@ int rt_region_threads(int want);
 // OpenMP's library stays loaded from now on, whatever is unloaded.
 bool rt_region_keep(RtErr *err);
 
+// ---- prepared constants (prepared.c): those of a unit stand once in a process
+
+typedef struct RtPrepared {
+    const HoneModelDesc *desc;
+    char *space; // prepared_bytes, read-only
+    size_t bytes;
+    int users;
+    struct RtPrepared *next;
+} RtPrepared;
+// What the steps of desc->init make, by make(ctx, space of zeros) where nobody has them yet, and
+// released by each who got them. NULL after an error.
+RtPrepared *rt_prepared_get(const HoneModelDesc *desc, void (*make)(void *ctx, char *space),
+                            void *ctx, RtErr *err);
+void rt_prepared_release(RtPrepared *p);
+
 // ---- model
 
 // The first unit of desc's chain whose needs this CPU meets and whose inputs are as opt (may be
@@ -133,5 +151,22 @@ int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, voi
 // hone_run() that also takes time stamps: n_nodes + 1, in ns; `profile` may be NULL.
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                  uint64_t *profile);
+
+// ---- workers (workers.c): threads with an instance of a model each
+
+typedef struct RtWorker RtWorker;
+typedef struct RtWorkers {
+    void (*body)(void *ctx, HoneModel *m); // what each thread does until it ends; set by the owner
+    void *ctx;
+    int n, started; // instances, threads: fewer where the system starts no more
+    RtWorker *worker;
+} RtWorkers;
+// n of them (1 to RT_MAX_THREADS), at least one thread; opt->threads 0: the CPUs divided among
+// them.
+bool rt_workers_start(RtWorkers *w, const HoneModelDesc *desc, const HoneOptions *opt, int n,
+                      RtErr *err);
+// Once the threads end, or, in a forked child, where there are none.
+void rt_workers_join(RtWorkers *w);
+void rt_workers_forget(RtWorkers *w);
 
 #endif
