@@ -2,7 +2,8 @@
 # Needs nothing beforehand but a Debian 12 (or newer) with apt, and root or sudo.
 
 BUILD_PACKAGES="gcc libc6-dev binutils cmake ninja-build pkg-config llvm-19-dev libprotobuf-c-dev
-    protobuf-c-compiler libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev libjansson-dev"
+    protobuf-c-compiler libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev libjansson-dev
+    libevent-dev"
 TEST_PACKAGES="llvm-19-tools python3 python3-numpy python3-onnx python3-pil libonnx-testdata graphviz groff-base
     dataset-fashion-mnist"
 DEMO_PACKAGES="python3 dataset-fashion-mnist" # the images of tools/quickstart

@@ -66,7 +66,15 @@ static const struct {
      "Randers-Pehrson.\n",
      {0}},
     {"zlib", "zlib License. Copyright (C) 1995-2022 Jean-loup Gailly and Mark Adler.\n", {0}},
-    {"Jansson (fine-tune programs)",
+    {"libevent (programs that classify)",
+     "Copyright (c) 2000-2007 Niels Provos. Copyright (c) 2007-2012 Niels Provos and Nick "
+     "Mathewson.\n"
+     "What follows is the 3-clause BSD License, whose third clause reads: the name of the author "
+     "may\n"
+     "not be used to endorse or promote products derived from this software without specific prior\n"
+     "written permission.\n",
+     {bsd, disclaimer}},
+    {"Jansson",
      "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n",
      {expat, NULL}},
     {"xxHash", "BSD 2-Clause License. Copyright (C) 2012-2023 Yann Collet.\n", {bsd, disclaimer}},

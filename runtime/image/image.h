@@ -16,6 +16,11 @@ typedef struct RtImage {
 // Decodes a JPEG or PNG file. False with err set: "cat.jpg: reason"; corrupt and truncated files
 // are errors. rt_image_free() releases.
 bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err);
+// The same of a file's bytes in memory; `name` is for messages.
+bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
+                     RtImage *image, RtErr *err);
+// Do the bytes begin as a JPEG or PNG file does?
+bool rt_image_is_file(const uint8_t *data, size_t size);
 void rt_image_free(RtImage *image);
 // Does a file's name end as theirs do: .jpg, .jpeg or .png, in whatever case?
 bool rt_image_is_name(const char *name);

@@ -42,26 +42,36 @@ static const Format *find_format(const uint8_t *data, size_t size) {
     return NULL;
 }
 
-bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err) {
+bool rt_image_is_file(const uint8_t *data, size_t size) {
+    const Format *f = find_format(data, size);
+    return f && f->decode;
+}
+
+bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
+                     RtImage *image, RtErr *err) {
     *image = (RtImage){0};
-    size_t size;
-    uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);
-    if (!data)
-        return false;
     const Format *f = find_format(data, size);
     bool good = false;
     if (f && f->decode)
-        good = f->decode(path, data, size, image, err);
+        good = f->decode(name, data, size, image, err);
     else if (size == 0)
-        rt_fail(err, "%s: the file is empty", path);
+        rt_fail(err, "%s: the file is empty", name);
     else if (f)
-        rt_fail(err, "%s: not a JPEG or PNG file but %s", path, f->name);
+        rt_fail(err, "%s: not a JPEG or PNG file but %s", name, f->name);
     else
-        rt_fail(err, "%s: not a JPEG or PNG file", path);
-    free(data);
+        rt_fail(err, "%s: not a JPEG or PNG file", name);
     if (good && channels == 1)
         convert_grey(image);
     if (!good)
         rt_image_free(image);
+    return good;
+}
+
+bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err) {
+    *image = (RtImage){0};
+    size_t size;
+    uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);
+    bool good = data && rt_image_decode(path, data, size, channels, image, err);
+    free(data);
     return good;
 }

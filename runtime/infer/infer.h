@@ -24,6 +24,7 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv);
 int rt_infer_run(const RtInfer *in, int argc, char **argv);
 int rt_infer_bench(const RtInfer *in, int argc, char **argv);
 int rt_infer_info(const RtInfer *in, int argc, char **argv);
+int rt_infer_serve(const RtInfer *in, int argc, char **argv);
 
 // Prints "PROGRAM: text" to stderr and where help is; returns RT_EXIT_USAGE.
 int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);

@@ -21,6 +21,7 @@ static const Subcommand subcommands[] = {
     {"classify", rt_infer_classify, "classify images; also what happens without a subcommand"},
     {"run", rt_infer_run, "run on raw tensors in .npy files"},
     {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node"},
+    {"serve", rt_infer_serve, "answer requests over HTTP (KServe v2)"},
     {"info", rt_infer_info, "show inputs, outputs, preprocessing and what it was compiled for"},
 };
 enum { N_SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
@@ -42,11 +43,12 @@ static void print_help(const RtInfer *in, FILE *f) {
             "  %s --top 1 --json photos/*.jpg\n"
             "  %s run -i x.npy -o y.npy\n"
             "  %s bench --batch 8 --threads 2 --profile\n"
+            "  %s serve --port 8080\n"
             "  %s info --json\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is.\n"
             "  --version   name, compiler and ABI version\n"
             "  --licences  of the libraries inside\n",
-            p, p, p, p, p);
+            p, p, p, p, p, p);
 }
 
 static int dispatch(const RtInfer *in, int argc, char **argv) {

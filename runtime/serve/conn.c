@@ -1,0 +1,415 @@
+// A connection is a state and the bytes that it waits for. One request is on its way at a time:
+// what a client sends ahead stays in the socket until it has its reply.
+//
+// Times are whole ones, not from byte to byte, so that a slow sender gains nothing. Who is refused
+// is read from a little longer, since closing a socket with unread bytes takes the reply away.
+#include "runtime/serve/conn.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+typedef enum State {
+    IN_HEAD, // or before it, when nothing has arrived
+    IN_BODY,
+    IN_CHUNK_SIZE,
+    IN_CHUNK,
+    IN_CHUNK_END,
+    IN_LAST_LINE,
+    WAITS,   // for the reply; reads nothing
+    WRITES,  // the reply; reads nothing
+    LINGERS, // until the peer closes
+} State;
+
+enum { LINGER_S = 2, READ_AT_ONCE = 1 << 16, RECEIVE_AT_ONCE = 1 << 22 };
+
+struct RtServeConn {
+    RtServeConns *all;
+    struct bufferevent *bev;
+    struct event *timer;
+    State state;
+    uint64_t arrived; // the first byte of a request; 0: none yet
+    char *head_text;  // what `head` points into
+    RtHttpHead head;
+    char *memory, *body; // what free() takes, and within it [room + 1]
+    size_t bytes, room;
+    int64_t left;     // of the body, or of a chunk
+    bool close, gone; // after the reply; before it
+    RtServeConn *next, **back;
+};
+
+// ---------------------------------------------------------------- life
+
+static void drop_request(RtServeConn *c) {
+    c->all->bodies -= (int64_t)c->room;
+    free(c->memory);
+    free(c->head_text);
+    c->memory = c->body = c->head_text = NULL;
+    c->bytes = c->room = 0;
+    c->head = (RtHttpHead){.method = ""};
+    c->arrived = 0;
+}
+
+static void free_conn(RtServeConn *c) {
+    RtServeConns *all = c->all;
+    drop_request(c);
+    *c->back = c->next;
+    if (c->next)
+        c->next->back = c->back;
+    if (c->timer)
+        event_free(c->timer);
+    bufferevent_free(c->bev);
+    free(c);
+    all->n--;
+    all->metrics->connections--;
+    if (all->n == 0)
+        all->emptied(all->ctx);
+}
+
+static void set_deadline(RtServeConn *c, int seconds) {
+    evtimer_add(c->timer, &(struct timeval){.tv_sec = seconds});
+}
+
+// ---------------------------------------------------------------- replies
+
+static void free_bytes(const void *data, size_t n, void *ctx) {
+    (void)data, (void)n;
+    free(ctx);
+}
+
+static void add_bytes(struct evbuffer *out, char *data, size_t n) {
+    if (!n || evbuffer_add_reference(out, data, n, free_bytes, data) != 0)
+        free(data);
+}
+
+static void add_head(RtServeConn *c, struct evbuffer *out, const RtServeReply *r) {
+    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\nConnection: %s\r\n",
+                        r->status, rt_http_reason(r->status), r->text_bytes + r->data_bytes,
+                        c->close ? "close" : "keep-alive");
+    if (r->type)
+        evbuffer_add_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n",
+                            r->type);
+    if (r->data)
+        evbuffer_add_printf(out, "Inference-Header-Content-Length: %zu\r\n", r->text_bytes);
+    if (r->allow)
+        evbuffer_add_printf(out, "Allow: %s\r\n", r->allow);
+    if (r->again)
+        evbuffer_add_printf(out, "Retry-After: 1\r\n");
+    evbuffer_add(out, "\r\n", 2);
+}
+
+void rt_serve_conn_reply(RtServeConn *c, RtServeReply *reply) {
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    bool bodyless = strcmp(c->head.method, "HEAD") == 0;
+    c->all->metrics->responses[reply->status / 100]++;
+    if (c->gone) {
+        rt_serve_reply_free(reply);
+        free_conn(c);
+        return;
+    }
+    c->close = c->close || c->head.close || c->all->routes->draining;
+    add_head(c, out, reply);
+    if (!bodyless) {
+        add_bytes(out, reply->text, reply->text_bytes);
+        add_bytes(out, reply->data, reply->data_bytes);
+        reply->text = reply->data = NULL;
+    }
+    rt_serve_reply_free(reply);
+    drop_request(c);
+    bufferevent_disable(c->bev, EV_READ);
+    c->state = WRITES;
+    set_deadline(c, c->all->write_s);
+}
+
+// Not a request that can be answered, nor anything behind it.
+static bool refuse(RtServeConn *c, int status, const char *reason) {
+    RtServeReply reply = {0};
+    rt_serve_reply_error(&reply, status, reason);
+    c->close = true;
+    rt_serve_conn_reply(c, &reply);
+    return true;
+}
+
+// ---------------------------------------------------------------- requests
+
+static bool dispatch(RtServeConn *c) {
+    RtServeReply reply;
+    RtServeBody body = {c->memory, c->body, c->bytes};
+    bufferevent_disable(c->bev, EV_READ);
+    event_del(c->timer);
+    c->memory = c->body = NULL; // its bytes count until the reply
+    c->state = WAITS;
+    rt_serve_route(c->all->routes, &c->head, &body, c->arrived, c, &reply);
+    if (reply.status)
+        rt_serve_conn_reply(c, &reply);
+    return true;
+}
+
+// Room for `bytes` of the body and a 0 byte, `lead` of them before a multiple of RT_ALIGN; refuses
+// where that is too much.
+static bool make_room(RtServeConn *c, size_t bytes, size_t lead) {
+    RtServeConns *all = c->all;
+    if (bytes <= c->room && c->body)
+        return true;
+    size_t room = bytes > 2 * c->room ? bytes : 2 * c->room, before = -lead % RT_ALIGN;
+    room = room > (size_t)all->max_body ? (size_t)all->max_body : room;
+    if (all->bodies + (int64_t)(room - c->room) > all->max_bodies)
+        return !refuse(c, 503, "too many requests are being read");
+    char *memory = rt_alloc_aligned(before + room + 1);
+    if (!memory)
+        return !refuse(c, 503, "no memory for the request");
+    if (c->bytes)
+        memcpy(memory + before, c->body, c->bytes);
+    free(c->memory);
+    all->bodies += (int64_t)(room - c->room);
+    c->memory = memory;
+    c->body = memory + before;
+    c->room = room;
+    return true;
+}
+
+static bool start_body(RtServeConn *c) {
+    if (c->head.length > c->all->max_body)
+        return refuse(c, 413, "the request is too large");
+    if (!make_room(c, (size_t)c->head.length, rt_serve_route_lead(&c->head)))
+        return true;
+    if (c->head.expects)
+        bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    set_deadline(c, c->all->body_s);
+    c->left = c->head.length;
+    c->state = c->head.chunked ? IN_CHUNK_SIZE : IN_BODY;
+    return true;
+}
+
+static bool read_head(RtServeConn *c, struct evbuffer *in) {
+    size_t n = evbuffer_get_length(in);
+    if (n == 0)
+        return false;
+    if (!c->arrived) {
+        c->arrived = rt_now();
+        set_deadline(c, c->all->head_s);
+    }
+    n = n < RT_HTTP_MAX_HEAD ? n : RT_HTTP_MAX_HEAD;
+    const char *text = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
+    int64_t size = text ? rt_http_head_size(text, n) : -1;
+    if (size < 0)
+        return refuse(c, 400, "a line does not end in CR LF");
+    if (size == 0)
+        return n == RT_HTTP_MAX_HEAD && refuse(c, 431, "the head is too large");
+    c->head_text = calloc(1, (size_t)size + 1);
+    if (!c->head_text)
+        return refuse(c, 503, "no memory for the request");
+    evbuffer_remove(in, c->head_text, (size_t)size);
+    if (!rt_http_read(c->head_text, (size_t)size, &c->head))
+        return refuse(c, c->head.status, c->head.reason);
+    return start_body(c);
+}
+
+// Up to `left` bytes into the body; false: there are none.
+static bool take_bytes(RtServeConn *c, struct evbuffer *in) {
+    int n = evbuffer_remove(in, c->body + c->bytes, (size_t)c->left);
+    if (n <= 0)
+        return false;
+    c->bytes += (size_t)n;
+    c->left -= n;
+    return true;
+}
+
+// From the socket itself, what is left of a body: large ones need not go through a buffer.
+static bool receive(RtServeConn *c) {
+    size_t n = (size_t)c->left < RECEIVE_AT_ONCE ? (size_t)c->left : RECEIVE_AT_ONCE;
+    ssize_t got = recv(bufferevent_getfd(c->bev), c->body + c->bytes, n, MSG_DONTWAIT);
+    if (got <= 0)
+        return false; // nothing now; an end or an error, the loop is told of, too
+    c->bytes += (size_t)got;
+    c->left -= got;
+    return c->left == 0;
+}
+
+static bool read_body(RtServeConn *c, struct evbuffer *in) {
+    if (c->left)
+        take_bytes(c, in);
+    if (c->left && !receive(c))
+        return false;
+    c->body[c->bytes] = 0;
+    return dispatch(c);
+}
+
+static bool read_chunk_size(RtServeConn *c, struct evbuffer *in) {
+    char line[RT_HTTP_MAX_CHUNK_LINE + 1] = "";
+    size_t end;
+    struct evbuffer_ptr at = evbuffer_search_eol(in, NULL, &end, EVBUFFER_EOL_CRLF_STRICT);
+    if (at.pos < 0)
+        return evbuffer_get_length(in) >= sizeof line && refuse(c, 400, "a chunk has no size");
+    if (at.pos >= RT_HTTP_MAX_CHUNK_LINE)
+        return refuse(c, 400, "a chunk has no size");
+    evbuffer_remove(in, line, (size_t)at.pos);
+    evbuffer_drain(in, end);
+    c->left = strlen(line) == (size_t)at.pos ? rt_http_chunk_size(line) : -1;
+    if (c->left < 0)
+        return refuse(c, 400, "a chunk has no size");
+    if (c->left > c->all->max_body - (int64_t)c->bytes)
+        return refuse(c, 413, "the request is too large");
+    c->state = c->left ? IN_CHUNK : IN_LAST_LINE;
+    return true;
+}
+
+static bool read_chunk(RtServeConn *c, struct evbuffer *in) {
+    size_t n = evbuffer_get_length(in);
+    n = n < (size_t)c->left ? n
+                            : (size_t)c->left; // room for what has arrived, not for what is said
+    if (n == 0)
+        return false;
+    if (!make_room(c, c->bytes + n, 0))
+        return true;
+    take_bytes(c, in);
+    if (c->left == 0)
+        c->state = IN_CHUNK_END;
+    return true;
+}
+
+// 1: the end of a line is next, and is taken; 0: not there yet; -1: something else is
+static int take_end(struct evbuffer *in) {
+    char end[2];
+    if (evbuffer_get_length(in) < 2)
+        return 0;
+    evbuffer_remove(in, end, 2);
+    return end[0] == '\r' && end[1] == '\n' ? 1 : -1;
+}
+
+static bool read_chunk_end(RtServeConn *c, struct evbuffer *in) {
+    int end = take_end(in);
+    if (end < 0)
+        return refuse(c, 400, "a chunk is longer than its size");
+    if (end > 0)
+        c->state = IN_CHUNK_SIZE;
+    return end > 0;
+}
+
+static bool read_last_line(RtServeConn *c, struct evbuffer *in) {
+    int end = take_end(in);
+    if (end < 0)
+        return refuse(c, 400, "trailers are not read");
+    if (end == 0)
+        return false;
+    c->body[c->bytes] = 0;
+    return dispatch(c);
+}
+
+static bool discard(RtServeConn *c, struct evbuffer *in) {
+    (void)c;
+    evbuffer_drain(in, evbuffer_get_length(in));
+    return false;
+}
+
+// As far as the bytes that are there go. A step returns whether the next one has a try.
+static void advance(RtServeConn *c) {
+    static bool (*const steps[])(RtServeConn * c, struct evbuffer * in) = {
+        [IN_HEAD] = read_head,
+        [IN_BODY] = read_body,
+        [IN_CHUNK_SIZE] = read_chunk_size,
+        [IN_CHUNK] = read_chunk,
+        [IN_CHUNK_END] = read_chunk_end,
+        [IN_LAST_LINE] = read_last_line,
+        [WAITS] = NULL,
+        [WRITES] = NULL,
+        [LINGERS] = discard,
+    };
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    while (steps[c->state] && steps[c->state](c, in)) {
+    }
+}
+
+// ---------------------------------------------------------------- events
+
+static void on_read(struct bufferevent *bev, void *ctx) {
+    (void)bev;
+    advance(ctx);
+}
+
+static void on_written(struct bufferevent *bev, void *ctx) {
+    RtServeConn *c = ctx;
+    if (c->state != WRITES || evbuffer_get_length(bufferevent_get_output(bev)))
+        return;
+    if (c->close) {
+        shutdown(bufferevent_getfd(bev), SHUT_WR);
+        c->state = LINGERS;
+        set_deadline(c, LINGER_S);
+    } else {
+        c->state = IN_HEAD;
+        set_deadline(c, c->all->idle_s);
+    }
+    bufferevent_enable(bev, EV_READ);
+    advance(c);
+}
+
+static void on_end(struct bufferevent *bev, short what, void *ctx) {
+    RtServeConn *c = ctx;
+    (void)bev, (void)what;
+    if (c->state == WAITS)
+        c->gone = true;
+    else
+        free_conn(c);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *ctx) {
+    RtServeConn *c = ctx;
+    (void)fd, (void)what;
+    bool in_request = c->state < WAITS && c->arrived;
+    if (in_request)
+        refuse(c, 408, "the request took too long to arrive");
+    else if (c->state != WAITS)
+        free_conn(c);
+}
+
+void rt_serve_conn_accept(RtServeConns *all, int fd) {
+    RtServeConn *c = all->n < 2 * all->most ? calloc(1, sizeof *c) : NULL;
+    struct bufferevent *bev =
+        c ? bufferevent_socket_new(all->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (!bev) {
+        free(c);
+        close(fd);
+        return;
+    }
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    *c = (RtServeConn){.all = all, .bev = bev, .next = all->first, .back = &all->first};
+    c->head.method = "";
+    if (c->next)
+        c->next->back = &c->next;
+    all->first = c;
+    all->n++;
+    all->metrics->connections++;
+    c->timer = evtimer_new(all->base, on_deadline, c);
+    if (!c->timer) {
+        free_conn(c);
+        return;
+    }
+    bufferevent_setcb(bev, on_read, on_written, on_end, c);
+    bufferevent_set_max_single_read(bev, READ_AT_ONCE);
+    if (all->n > all->most) {
+        refuse(c, 503, "too many connections");
+        return;
+    }
+    set_deadline(c, all->idle_s);
+    bufferevent_enable(bev, EV_READ);
+}
+
+void rt_serve_conns_drain(RtServeConns *all) {
+    for (RtServeConn *c = all->first, *next; c; c = next) {
+        next = c->next;
+        if (c->state == IN_HEAD && !c->arrived)
+            free_conn(c);
+    }
+}
+
+void rt_serve_conns_free(RtServeConns *all) {
+    while (all->first)
+        free_conn(all->first);
+}

@@ -1,0 +1,321 @@
+// Three lists and the threads between them. Helpers read a request's body (JSON, images) and later
+// write its reply; workers take as many requests as fit into a run, as they come or after a delay,
+// and run the model. The event loop adds jobs and takes them when they are done.
+//
+// A job is in one list, or with one thread: nobody else looks at it.
+#include "runtime/serve/queue.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+static void push(RtServeList *list, RtServeJob *job) {
+    job->next = NULL;
+    *list->last = job;
+    list->last = &job->next;
+}
+
+static RtServeJob *pop(RtServeList *list) {
+    RtServeJob *job = list->first;
+    if (job) {
+        list->first = job->next;
+        if (!list->first)
+            list->last = &list->first;
+    }
+    return job;
+}
+
+static void push_help(RtServeQueue *q, RtServeJob *job) {
+    push(&q->to_help, job);
+    pthread_cond_signal(&q->helpers_wanted);
+}
+
+static void push_done(RtServeQueue *q, RtServeJob *job) {
+    bool first = !q->done.first;
+    push(&q->done, job);
+    if (first)
+        eventfd_write(q->done_fd, 1);
+}
+
+static void fail(RtServeQueue *q, RtServeJob *job, int status, RtServeFailure why) {
+    rt_serve_reply_error(&job->reply, status, job->err.text);
+    q->metrics->failure[why]++;
+}
+
+// ---------------------------------------------------------------- helpers
+
+static void help(RtServeQueue *q, RtServeJob *job) {
+    if (job->computed) {
+        rt_serve_write(q->m, job);
+        rt_serve_metrics_success(q->metrics, job, rt_now());
+    } else if (!rt_serve_read(q->m, job)) {
+        fail(q, job, 400, RT_SERVE_WRONG);
+    }
+}
+
+static void *serve_helper(void *arg) {
+    RtServeQueue *q = arg;
+    pthread_mutex_lock(&q->lock);
+    for (;;) {
+        while (!q->to_help.first && !q->stops)
+            pthread_cond_wait(&q->helpers_wanted, &q->lock);
+        RtServeJob *job = pop(&q->to_help);
+        if (!job)
+            break;
+        pthread_mutex_unlock(&q->lock);
+        help(q, job);
+        pthread_mutex_lock(&q->lock);
+        if (job->reply.status) {
+            push_done(q, job);
+        } else {
+            job->queued = rt_now();
+            push(&q->to_run, job);
+            pthread_cond_signal(&q->workers_wanted);
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+// ---------------------------------------------------------------- workers
+
+// How many jobs from the front of the list fit into a run, and whether more might.
+static int count_fitting(const RtServeQueue *q, bool *full) {
+    int jobs = 0;
+    int64_t rows = 0;
+    *full = !q->m->batches;
+    for (RtServeJob *job = q->to_run.first; job && !(*full && jobs); job = job->next) {
+        if (jobs && rows + job->rows > q->m->max_batch) {
+            *full = true;
+            break;
+        }
+        rows += job->rows;
+        jobs++;
+        *full = *full || rows >= q->m->max_batch;
+    }
+    return jobs;
+}
+
+static void wait_until(RtServeQueue *q, uint64_t ns) {
+    struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    pthread_cond_timedwait(&q->workers_wanted, &q->lock, &t);
+}
+
+// The jobs of the next run, linked; those that waited for too long are done instead. NULL: none, it
+// is over.
+static RtServeJob *take_batch(RtServeQueue *q) {
+    for (;;) {
+        while (!q->to_run.first && !q->stops)
+            pthread_cond_wait(&q->workers_wanted, &q->lock);
+        if (q->stops || !q->to_run.first)
+            return NULL;
+        bool full;
+        int n = count_fitting(q, &full);
+        uint64_t now = rt_now(), until = q->to_run.first->queued + q->delay_ns;
+        if (!full && now < until) {
+            wait_until(q, until);
+            continue;
+        }
+        RtServeList batch = {.last = &batch.first};
+        for (; n; n--) {
+            RtServeJob *job = pop(&q->to_run);
+            if (now < job->deadline) {
+                job->started = now;
+                push(&batch, job);
+                continue;
+            }
+            rt_fail(&job->err, "the request waited for too long");
+            fail(q, job, 503, RT_SERVE_REJECTED);
+            push_done(q, job);
+        }
+        if (batch.first)
+            return batch.first;
+    }
+}
+
+typedef struct Room { // what several requests are gathered in, each tensor of max_batch rows
+    void **x, **y;
+} Room;
+
+static void **allocate(const HoneTensorDesc *t, int n, int64_t N) {
+    void **tensor = calloc((size_t)n + 1, sizeof *tensor);
+    for (int i = 0; tensor && i < n; i++) {
+        int64_t bytes;
+        if (!rt_tensor_bytes(&t[i], N, &bytes) || !(tensor[i] = rt_alloc_aligned((size_t)bytes))) {
+            while (i--)
+                free(tensor[i]);
+            free(tensor);
+            return NULL;
+        }
+    }
+    return tensor;
+}
+
+static void release(void **tensor, int n) {
+    for (int i = 0; tensor && i < n; i++)
+        free(tensor[i]);
+    free(tensor);
+}
+
+// Copies the rows of the batch's tensors together, or apart.
+static void copy_rows(const HoneTensorDesc *t, int n, void **room, RtServeJob *batch, bool apart) {
+    for (int i = 0; i < n; i++) {
+        int64_t row = 0, at = 0;
+        rt_tensor_bytes(&t[i], 1, &row);
+        for (RtServeJob *job = batch; job; at += row * job->rows, job = job->next) {
+            char *in_room = (char *)room[i] + at, *of_job = apart ? job->y[i] : job->x[i];
+            memcpy(apart ? of_job : in_room, apart ? in_room : of_job, (size_t)(row * job->rows));
+        }
+    }
+}
+
+// Runs the batch; one request alone, or all without room, without copies.
+static int run_batch(const RtServeModel *m, HoneModel *model, RtServeJob *batch, Room *room) {
+    const HoneModelDesc *d = m->d;
+    bool apart = !batch->next || !room->x || !room->y;
+    int64_t rows = 0;
+    for (RtServeJob *job = batch; job; job = job->next) {
+        if (apart && hone_run(model, job->rows, (const void *const *)job->x, job->y) != 0)
+            return -1;
+        rows += job->rows;
+    }
+    if (apart)
+        return 0;
+    copy_rows(d->inputs, d->n_inputs, room->x, batch, false);
+    int code = hone_run(model, rows, (const void *const *)room->x, room->y);
+    if (code == 0)
+        copy_rows(d->outputs, d->n_outputs, room->y, batch, true);
+    return code;
+}
+
+static void finish_batch(RtServeQueue *q, HoneModel *model, RtServeJob *batch, int code) {
+    uint64_t now = rt_now();
+    q->metrics->runs += code == 0;
+    for (RtServeJob *job = batch, *next; job; job = next) {
+        next = job->next;
+        job->computed = now;
+        if (code == 0) {
+            push_help(q, job);
+            continue;
+        }
+        rt_fail(&job->err, "%s", hone_error(model));
+        fail(q, job, 500, RT_SERVE_BROKEN);
+        push_done(q, job);
+    }
+}
+
+static void serve_worker(void *ctx, HoneModel *model) {
+    RtServeQueue *q = ctx;
+    const HoneModelDesc *d = q->m->d;
+    Room room = {0};
+    if (q->m->batches && q->m->max_batch > 1) {
+        room.x = allocate(d->inputs, d->n_inputs, q->m->max_batch);
+        room.y = allocate(d->outputs, d->n_outputs, q->m->max_batch);
+    }
+    pthread_mutex_lock(&q->lock);
+    for (RtServeJob *batch; (batch = take_batch(q)) != NULL;) {
+        pthread_mutex_unlock(&q->lock);
+        int code = run_batch(q->m, model, batch, &room);
+        pthread_mutex_lock(&q->lock);
+        finish_batch(q, model, batch, code);
+    }
+    pthread_mutex_unlock(&q->lock);
+    release(room.x, d->n_inputs);
+    release(room.y, d->n_outputs);
+}
+
+// ---------------------------------------------------------------- the queue
+
+static void init_locks(RtServeQueue *q) {
+    pthread_condattr_t attr;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); // as rt_now()
+    pthread_cond_init(&q->workers_wanted, &attr);
+    pthread_cond_init(&q->helpers_wanted, NULL);
+    pthread_condattr_destroy(&attr);
+}
+
+static bool start_helpers(RtServeQueue *q, RtErr *err) {
+    int n = rt_cpus_available(), code = 0;
+    sigset_t all, before;
+    q->helper = calloc((size_t)n, sizeof *q->helper);
+    if (!q->helper)
+        return rt_fail(err, "no memory");
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (q->n_helpers < n && code == 0) {
+        code = pthread_create(&q->helper[q->n_helpers], NULL, serve_helper, q);
+        q->n_helpers += code == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return q->n_helpers > 0 || rt_fail(err, "no thread can be started: %s", strerror(code));
+}
+
+bool rt_serve_queue_start(RtServeQueue *q, const HoneOptions *opt, int instances, RtErr *err) {
+    init_locks(q);
+    q->to_help.last = &q->to_help.first;
+    q->to_run.last = &q->to_run.first;
+    q->done.last = &q->done.first;
+    q->workers = (RtWorkers){.body = serve_worker, .ctx = q};
+    q->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (q->done_fd < 0)
+        return rt_fail(err, "no eventfd: %s", strerror(errno));
+    return rt_workers_start(&q->workers, q->m->d, opt, instances, err) && start_helpers(q, err);
+}
+
+bool rt_serve_queue_add(RtServeQueue *q, RtServeJob *job) {
+    pthread_mutex_lock(&q->lock);
+    bool room = q->jobs < q->max_jobs;
+    if (room) {
+        q->jobs++;
+        push_help(q, job);
+    }
+    pthread_mutex_unlock(&q->lock);
+    q->metrics->pending += room;
+    q->metrics->failure[RT_SERVE_REJECTED] += !room;
+    return room;
+}
+
+RtServeJob *rt_serve_queue_take(RtServeQueue *q) {
+    eventfd_t n;
+    eventfd_read(q->done_fd, &n);
+    pthread_mutex_lock(&q->lock);
+    RtServeJob *job = q->done.first;
+    q->done = (RtServeList){.last = &q->done.first};
+    for (RtServeJob *j = job; j; j = j->next) {
+        q->jobs--;
+        q->metrics->pending--;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return job;
+}
+
+static void drop(RtServeList *list) {
+    for (RtServeJob *job; (job = pop(list)) != NULL;)
+        rt_serve_job_free(job);
+}
+
+void rt_serve_queue_stop(RtServeQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    q->stops = true;
+    pthread_cond_broadcast(&q->workers_wanted);
+    pthread_cond_broadcast(&q->helpers_wanted);
+    pthread_mutex_unlock(&q->lock);
+    rt_workers_join(&q->workers);
+    for (int i = 0; i < q->n_helpers; i++)
+        pthread_join(q->helper[i], NULL);
+    free(q->helper);
+    drop(&q->to_help);
+    drop(&q->to_run);
+    drop(&q->done);
+    if (q->done_fd >= 0)
+        close(q->done_fd);
+    pthread_cond_destroy(&q->workers_wanted);
+    pthread_cond_destroy(&q->helpers_wanted);
+    pthread_mutex_destroy(&q->lock);
+}
