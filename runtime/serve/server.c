@@ -3,10 +3,10 @@
 #define _GNU_SOURCE
 #include "runtime/serve/serve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,24 +127,37 @@ static bool inherit_sockets(Server *s, int n, RtErr *err) {
     return true;
 }
 
+// An address in numbers, or "localhost": names need libraries where the program runs.
+static bool read_address(const char *host, int port, struct sockaddr_storage *to, socklen_t *size) {
+    struct sockaddr_in *v4 = (struct sockaddr_in *)to;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)to;
+    memset(to, 0, sizeof *to);
+    host = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        *size = sizeof *v4;
+        return true;
+    }
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons((uint16_t)port);
+    *size = sizeof *v6;
+    return inet_pton(AF_INET6, host, &v6->sin6_addr) == 1;
+}
+
 static bool bind_socket(Server *s, RtErr *err) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE};
-    struct addrinfo *found;
-    char port[16];
+    struct sockaddr_storage at;
+    socklen_t size;
     const char *host = s->opt->host;
     int on = 1;
-    snprintf(port, sizeof port, "%d", s->opt->port);
-    int code = getaddrinfo(host, port, &hints, &found);
-    if (code != 0)
-        return rt_fail(err, "--host %s: %s", host, gai_strerror(code));
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (!read_address(host, s->opt->port, &at, &size))
+        return rt_fail(err, "--host %s: it is no IPv4 or IPv6 address", host);
+    int fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool good = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                bind(fd, found->ai_addr, found->ai_addrlen) == 0;
-    if (!good)
-        rt_fail(err, "cannot listen on %s port %s: %s", host, port, strerror(errno));
-    freeaddrinfo(found);
+                bind(fd, (struct sockaddr *)&at, size) == 0;
     if (good)
         return listen_on(s, fd, SOMAXCONN, err);
+    rt_fail(err, "cannot listen on %s port %d: %s", host, s->opt->port, strerror(errno));
     if (fd >= 0)
         close(fd);
     return false;
@@ -153,16 +166,17 @@ static bool bind_socket(Server *s, RtErr *err) {
 // "listening on http://127.0.0.1:8080", for people and for who asked for any port
 static void say_where(const Server *s) {
     for (int i = 0; i < s->n_listeners; i++) {
-        struct sockaddr_storage at;
+        struct sockaddr_storage at = {0};
         socklen_t size = sizeof at;
-        char host[256], port[32];
-        if (getsockname(evconnlistener_get_fd(s->listener[i]), (struct sockaddr *)&at, &size) ==
-                0 &&
-            getnameinfo((struct sockaddr *)&at, size, host, sizeof host, port, sizeof port,
-                        NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-            printf(strchr(host, ':') ? "listening on http://[%s]:%s\n"
-                                     : "listening on http://%s:%s\n",
-                   host, port);
+        char host[INET6_ADDRSTRLEN] = "?";
+        getsockname(evconnlistener_get_fd(s->listener[i]), (struct sockaddr *)&at, &size);
+        bool v6 = at.ss_family == AF_INET6;
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&at;
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&at;
+        inet_ntop(at.ss_family, v6 ? (const void *)&six->sin6_addr : &v4->sin_addr, host,
+                  sizeof host);
+        printf(v6 ? "listening on http://[%s]:%d\n" : "listening on http://%s:%d\n", host,
+               ntohs(v6 ? six->sin6_port : v4->sin_port));
     }
     printf("model %s: %d instances, %d rows a run at most\n", RT_SHOW(s->model.name),
            s->opt->instances, s->model.max_batch);

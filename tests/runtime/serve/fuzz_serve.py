@@ -1,4 +1,4 @@
-"""fuzz_serve.py BUILD [N [SEED]]: N mutated requests (3000) to the server of the hand-written model, built with AddressSanitizer in a
+"""fuzz_serve.py BUILD [N [SEED]]: N mutated requests (3000, seed 1) to the server of the hand-written model, built with AddressSanitizer in a
 sanitizer build. Whatever comes, the server answers in HTTP or closes, is alive afterwards, gives right answers and ends clean."""
 import os
 import random
@@ -7,8 +7,6 @@ import struct
 import sys
 import time
 
-COUNT = int(sys.argv.pop(2)) if len(sys.argv) > 2 else 3000
-SEED = int(sys.argv.pop(2)) if len(sys.argv) > 2 else 1
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import INFER, Server, binary_request, color, json_request, request
 from support import plain_png
@@ -89,12 +87,12 @@ def attack(port, rng, data):
     check_replies(got, data)
 
 
-def main():
-    rng, originals = random.Random(SEED), seeds()
+def main(count=3000, seed=1):
+    rng, originals = random.Random(seed), seeds()
     body, headers = binary_request(color(0, 1, 0), [1, 3, 8, 8])
     server = Server("fake", "--timeout", 5, "--max-body", 1)
     began = time.time()
-    for i in range(COUNT):
+    for i in range(count):
         data = mutate(rng, rng.choice(originals))
         if rng.random() < .1:
             data += mutate(rng, rng.choice(originals))
@@ -104,15 +102,14 @@ def main():
                 reply = server.ask("POST", INFER, body, headers)
                 assert reply.status == 200 and abs(reply.json()["outputs"][0]["data"][1] - 20) < 1e-4, reply.body
         except (AssertionError, OSError, EOFError):
-            print(f"request {i} of seed {SEED}: {data!r}", file=sys.stderr)
+            print(f"request {i} of seed {seed}: {data!r}", file=sys.stderr)
             if server.process.poll() is not None:
                 print(server.process.communicate()[1].decode(errors="replace"), file=sys.stderr)
             raise
     wait_for_quiet(server)
-    with open(f"/proc/{server.process.pid}/status") as f:
-        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+    peak = server.memory("VmHWM")
     assert server.stop() == (0, ""), server.stop()
-    print(f"{COUNT} mutated requests in {time.time() - began:.0f} s, {peak / 1e3:.0f} MB at peak")
+    print(f"{count} mutated requests in {time.time() - began:.0f} s, {peak:.0f} MB at peak")
 
 
 def wait_for_quiet(server):
@@ -124,4 +121,5 @@ def wait_for_quiet(server):
     raise AssertionError("connections or requests are left over")
 
 
-main()
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -113,6 +113,11 @@ class Server:
                 return int(line.rsplit(" ", 1)[1])
         raise KeyError(name)
 
+    def memory(self, what="VmRSS"):
+        """In MB, as the system counts it."""
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith(what)) / 1e3
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
