@@ -1,5 +1,6 @@
 // hone compile: a model becomes a program, a library, an object, or the text on the way there.
 #include "tools/autotune.h"
+#include "tools/wheel.h"
 
 #include "runtime/core/rt.h"
 #include <string.h>
@@ -13,6 +14,7 @@ typedef struct Compile {
     bool is_static, no_header, autotune, input_grad;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
+    const char *wheel; // what pip wants a Python package's file to be called; NULL: it is none
     RtOutFile *file, *beside, *cache; // beside: the header, the weights of a text, or NULL
 } Compile;
 enum { N_FILES = 2 };
@@ -26,6 +28,7 @@ static const struct {
                        [EMIT_SHARED] = {"shared", ".so", BESIDE_HEADER},
                        [EMIT_STATIC] = {"static", ".a", BESIDE_HEADER},
                        [EMIT_OBJECT] = {"object", ".o", BESIDE_HEADER},
+                       [EMIT_PYTHON] = {"python", ".whl", BESIDE_NOTHING},
                        [EMIT_LLVM_IR] = {"llvm-ir", ".ll", BESIDE_WEIGHTS},
                        [EMIT_ASM] = {"asm", ".s", BESIDE_WEIGHTS},
                        [EMIT_IR] = {"ir", ".ir", BESIDE_NOTHING}};
@@ -37,6 +40,7 @@ static const ToolUsage usage = {
     "Examples:\n"
     "  hone compile resnet50.onnx -o resnet50 && ./resnet50 cat.jpg\n"
     "  hone compile net.onnx -o net.so --emit shared        a library, and net.h\n"
+    "  hone compile net.onnx -o net-1-py3-none-linux_x86_64.whl --emit python\n"
     "  hone compile net.onnx -o net --input-shape data=Nx3x224x224 --mcpu x86-64-v3\n"};
 
 static double seconds(void) {
@@ -53,7 +57,7 @@ static bool find_emit(const char *name, ToolEmit *out) {
         }
     }
     fprintf(stderr,
-            "hone compile: --emit takes exe, shared, static, object, llvm-ir, asm or ir, "
+            "hone compile: --emit takes exe, shared, static, object, python, llvm-ir, asm or ir, "
             "not '%s'\n",
             RT_SHOW(name));
     return false;
@@ -92,15 +96,21 @@ static bool open_files(Tool *t, Compile *c) {
 // The linker writes a shared library's own name, where it has no other, into its versions: not that
 // of a temporary file, which is never the same.
 static const char *file_to_link(Tool *t, const Compile *c) {
-    return c->emit == EMIT_SHARED ? ir_sprintf(t->arena, "%s/library.so", tool_temp_dir(t))
-                                  : tool_out_file(t, c->file);
+    return c->emit == EMIT_SHARED || c->emit == EMIT_PYTHON
+               ? ir_sprintf(t->arena, "%s/library.so", tool_temp_dir(t))
+               : tool_out_file(t, c->file);
 }
 
-static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, const char *symbol) {
+static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, const CgOptions *o) {
+    const char *symbol = o->symbol;
     bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
     const char *file = text ? cg->files[0] : file_to_link(t, c);
     if (!file || (!text && !tool_link(t, c->emit, cg, symbol, file)))
         return false;
+    if (c->emit == EMIT_PYTHON) {
+        c->wheel = tool_wheel_name(t, o);
+        return tool_write_wheel(t, o, file, c->file);
+    }
     return text ? tool_copy_out(t, c->file, file) &&
                       (!c->beside || tool_copy_out(t, c->beside, cg->weights_file))
                 : tool_out_take(t, c->file, file) &&
@@ -139,7 +149,7 @@ static bool generate(Tool *t, Compile *c, IrGraph **graph, CgResult *cg) {
     bool ok = cg_compile(g, &o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
     t->diag.file = c->out;
-    return ok && write_files(t, c, g, cg, o.symbol);
+    return ok && write_files(t, c, g, cg, &o);
 }
 
 static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult *cg, double mb,
@@ -148,8 +158,11 @@ static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult 
             RT_SHOW(c->out), mb, c->model.target.cpu, took);
     if (c->image.told && c->emit != EMIT_IR)
         fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
-    if (c->image.note && is_program(c))
+    if (c->image.note && (is_program(c) || c->emit == EMIT_PYTHON))
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
+    const char *name = strrchr(c->out, '/') ? strrchr(c->out, '/') + 1 : c->out;
+    if (c->wheel && strcmp(name, c->wheel) != 0)
+        fprintf(stderr, "%s: pip wants it to be called %s\n", RT_SHOW(c->out), c->wheel);
     if (!c->beside && path_beside(t, c))
         fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
                 RT_SHOW(path_beside(t, c)));
@@ -197,8 +210,9 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
         {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
         {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
-         "exe (default), shared, static, object (these three with a C header), llvm-ir, asm, ir", 0,
-         0},
+         "exe (default), shared, static, object (these three with a C header), python (a wheel), "
+         "llvm-ir, asm, ir",
+         0, 0},
         TOOL_STATIC_OPTION(c.is_static),
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},

@@ -236,7 +236,8 @@ static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
                                            [EMIT_STATIC_EXE] = link_static_exe,
                                            [EMIT_SHARED] = link_shared,
                                            [EMIT_STATIC] = link_static,
-                                           [EMIT_OBJECT] = link_object};
+                                           [EMIT_OBJECT] = link_object,
+                                           [EMIT_PYTHON] = link_shared};
 
 bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out) {
     return linkers[emit](t, cg, symbol, out) && check_whole(t, emit, out);

@@ -212,6 +212,7 @@ typedef enum ToolEmit {
     EMIT_SHARED,
     EMIT_STATIC,
     EMIT_OBJECT,
+    EMIT_PYTHON,
     EMIT_LLVM_IR,
     EMIT_ASM,
     EMIT_IR,

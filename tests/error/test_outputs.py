@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from script import HONE, ROOT, SAMPLE, SNEAKER, TEMP, main, ok, run, temp
 
-KINDS = ("exe", "shared", "static", "object", "llvm-ir", "asm", "ir")
+KINDS = ("exe", "shared", "static", "object", "python", "llvm-ir", "asm", "ir")
 TEXTS = (("--dot", "g.dot"), ("--picture", "g.svg"))
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

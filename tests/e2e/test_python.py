@@ -1,0 +1,229 @@
+"""hone compile --emit python: the wheel as installers read it; its session beside the program of the same network, in threads, in other
+processes, after a fork; what it refuses."""
+import base64
+import csv
+import functools
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import numpy
+import onnx
+from onnx import TensorProto, helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, ROOT, SAMPLE, SNEAKER, main, ok, run, temp
+
+WHEEL = "sample-1-py3-none-linux_x86_64.whl"
+
+
+@functools.cache
+def install(model, name, *options):
+    """Where a wheel's packages are: unpacked, as an installer does."""
+    folder = temp(name + "_site")
+    wheel = os.path.join(temp(name + "_wheel"), f"{name}-1-py3-none-linux_x86_64.whl")
+    os.makedirs(os.path.dirname(wheel), exist_ok=True)
+    ok(HONE, "compile", model, "-o", wheel, "--emit", "python", "--name", name, *options)
+    with zipfile.ZipFile(wheel) as z:
+        assert z.testzip() is None
+        z.extractall(folder)
+    return folder
+
+
+def python(folder, text, *argv):
+    """What a script prints that finds the packages in the folder."""
+    r = subprocess.run([sys.executable, "-c", textwrap.dedent(text), *argv], capture_output=True, text=True, timeout=120,
+                       env={**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "2"})
+    assert r.returncode == 0 and not r.stderr, (r.returncode, r.stdout, r.stderr)
+    return r.stdout
+
+
+def test_the_wheel_is_one():
+    folder = install(SAMPLE, "sample")
+    with zipfile.ZipFile(os.path.join(temp("sample_wheel"), WHEEL)) as z:
+        names = z.namelist()
+        assert names == ["sample/model.so", "sample/__init__.py", "sample/model.json", "sample-1.dist-info/METADATA",
+                         "sample-1.dist-info/WHEEL", "sample-1.dist-info/RECORD"]
+        rows = list(csv.reader(z.read("sample-1.dist-info/RECORD").decode().splitlines()))
+        assert [r[0] for r in rows] == names and rows[-1][1:] == ["", ""]
+        for name, digest, size in rows[:-1]:
+            data = z.read(name)
+            assert int(size) == len(data)
+            assert digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        assert "Name: sample\n" in z.read("sample-1.dist-info/METADATA").decode()
+        assert "Tag: py3-none-linux_x86_64\n" in z.read("sample-1.dist-info/WHEEL").decode()
+        assert all(i.external_attr >> 16 == 0o100644 for i in z.infolist())
+    assert sorted(os.listdir(os.path.join(folder, "sample"))) == ["__init__.py", "model.json", "model.so"]
+    again = temp("again.whl")
+    code, _, err = run(HONE, "compile", SAMPLE, "-o", again, "--emit", "python", "--name", "sample")
+    assert code == 0 and f"again.whl: pip wants it to be called {WHEEL}\n" in err, err
+    with open(again, "rb") as a, open(os.path.join(temp("sample_wheel"), WHEEL), "rb") as b:
+        assert a.read() == b.read()
+
+
+def test_names_that_python_cannot_import():
+    for name, package in (("50-net", "hone_50_net"), ("a.b-c", "a"), ("_x", "hone__x")):
+        wheel = temp("odd.whl")
+        ok(HONE, "compile", SAMPLE, "-o", wheel, "--emit", "python", "--name", name)
+        with zipfile.ZipFile(wheel) as z:
+            assert z.namelist()[1] == package + "/__init__.py", z.namelist()
+
+
+def test_run_is_the_program_s():
+    folder, program = install(SAMPLE, "sample"), temp("sample_program")
+    ok(HONE, "compile", SAMPLE, "-o", program)
+    info = json.loads(ok(program, "info", "--json"))
+    shape = [3 if isinstance(d, str) else d for d in info["inputs"][0]["shape"]]
+    x = numpy.random.default_rng(1).standard_normal(shape).astype(numpy.float32)
+    numpy.save(temp("x.npy"), x)
+    ok(program, "run", "-i", temp("x.npy"), "-o", temp("y.npy"))
+    out = python(folder, """
+        import sys, numpy, sample
+        s = sample.Session()
+        i, o = s.get_inputs()[0], s.get_outputs()[0]
+        print(i.name, i.type, i.shape, o.name, o.type)
+        x, want = numpy.load(sys.argv[1]), numpy.load(sys.argv[2])
+        y, = s.run(None, {i.name: x})
+        assert y.dtype == want.dtype and (y == want).all()
+        y, = s.run([o.name], {i.name: numpy.asfortranarray(x)})   # of any layout
+        assert (y == want).all()
+        y, = s.run(None, {i.name: x[1:2]})
+        assert numpy.allclose(y, want[1:2], atol=1e-5)
+        """, temp("x.npy"), temp("y.npy"))
+    assert out.startswith(f"{info['inputs'][0]['name']} tensor(float) ['N', "), out
+
+
+def test_classify_is_the_program_s():
+    folder, program = install(SAMPLE, "sample"), temp("sample_program")
+    ok(HONE, "compile", SAMPLE, "-o", program)
+    golden = os.path.join(ROOT, "tests", "runtime", "golden")
+    images = [SNEAKER] + [os.path.join(golden, n) for n in sorted(os.listdir(golden)) if n.endswith((".png", "e_420.jpg", "e_444.jpg"))]
+    images = [i for i in images if "16" not in i]
+    want = [json.loads(line)["top"] for line in ok(program, "--json", "--top", "4", *images).splitlines()]
+    got = json.loads(python(folder, """
+        import sys, json, sample
+        print(json.dumps([sample.classify(i, 4) for i in sys.argv[1:]]))
+        """, *images))
+    assert got[0][0][0] == "sneaker"
+    for name, a, b in zip(images, got, want):
+        assert [c[0] for c in a] == [c["label"] for c in b], (name, a, b)
+        assert max(abs(c[1] - d["probability"]) for c, d in zip(a, b)) < 1e-5, (name, a, b)
+
+
+def test_threads_processes_and_forks():
+    folder = install(SAMPLE, "sample")
+    out = python(folder, """
+        import concurrent.futures, multiprocessing, os, pickle, sys, threading, numpy, sample
+        s = sample.Session(threads=2)
+        name, shape = s.get_inputs()[0].name, [1, *s.get_inputs()[0].shape[1:]]
+        xs = [numpy.random.default_rng(i).standard_normal(shape).astype("f") for i in range(8)]
+        want = [s.run(None, {name: x})[0] for x in xs]
+
+        def check(session, k):
+            for i in range(20):
+                assert (session.run(None, {name: xs[(k + i) % 8]})[0] == want[(k + i) % 8]).all()
+            return True
+
+        others = [pickle.loads(pickle.dumps(s)) for _ in range(3)]   # a session each
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda k: check(s, k), range(8)))     # one for all
+            assert all(pool.map(lambda k: check(others[k % 3], k), range(8)))
+        for o in others[1:]:
+            o.close()
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                check(s, 0)
+        thread = threading.Thread(target=busy)
+        thread.start()
+        for _ in range(5):                                            # while another thread is in a run
+            pid = os.fork()
+            if pid == 0:
+                good = check(s, 1) and check(sample.Session(), 2)
+                os._exit(0 if good else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+        stop.set()
+        thread.join()
+        with others[0] as o:
+            check(o, 0)
+        try:
+            o.run(None, {name: xs[0]})
+        except RuntimeError as e:
+            print(e)
+        """)
+    assert out == "the session is closed\n"
+
+
+def test_what_is_refused():
+    folder = install(SAMPLE, "sample")
+    lines = python(folder, """
+        import numpy, sample
+        s = sample.Session()
+        name, shape = s.get_inputs()[0].name, [1, *s.get_inputs()[0].shape[1:]]
+        x = numpy.zeros(shape, "f")
+        for names, feed in ((["?"], {name: x}), (None, {"?": x}), (None, {}), (None, {name: x.astype("d")}), (None, {name: x[0]}),
+                            (None, {name: numpy.zeros([1, 2, 3, 4], "f")}), (None, {name: numpy.zeros([0, *shape[1:]], "f")})):
+            try:
+                print("ran", [y.shape for y in s.run(names, feed)])
+            except Exception as e:
+                print(type(e).__name__, e)
+        for threads in (-1, 5000):
+            try:
+                sample.Session(threads)
+            except RuntimeError as e:
+                print(e)
+        """).splitlines()
+    patterns = ["ValueError the model has no output '?'", "ValueError the model has no input '?'", "ValueError input '", "TypeError input '",
+                "ValueError input '", "ValueError input '", "ran [(0, ", "the options ask for -1 threads", "the options ask for 5000 threads"]
+    assert len(lines) == len(patterns) and all(a.startswith(b) for a, b in zip(lines, patterns)), lines
+
+
+def test_several_tensors_of_several_types():
+    f, i = TensorProto.FLOAT, TensorProto.INT64
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Cast", ["sum"], ["whole"], to=i)], "g",
+        [helper.make_tensor_value_info("a", f, ["N", 3]), helper.make_tensor_value_info("b", f, [3])],
+        [helper.make_tensor_value_info("sum", f, ["N", 3]), helper.make_tensor_value_info("whole", i, ["N", 3])])
+    path = temp("two.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    out = python(install(path, "two"), """
+        import numpy, two
+        s = two.Session()
+        whole, total = s.run(["whole", "sum"], {"b": numpy.arange(3, dtype="f"), "a": numpy.full((2, 3), 1.5, "f")})
+        print(whole.dtype, whole.tolist(), total.tolist())
+        try:
+            s.classify("x.png")
+        except ValueError as e:
+            print(e)
+        """)
+    assert out == "int64 [[1, 2, 3], [1, 2, 3]] [[1.5, 2.5, 3.5], [1.5, 2.5, 3.5]]\nthe model does not classify images; use run()\n", out
+
+
+def test_a_size_that_is_a_multiple_of_the_batch():
+    f = TensorProto.FLOAT
+    graph = helper.make_graph([helper.make_node("Concat", ["a", "a"], ["twice"], axis=1)], "g", [helper.make_tensor_value_info("a", f, ["N", 3])],
+                              [helper.make_tensor_value_info("twice", f, ["N", 6])])
+    graph.node.append(helper.make_node("Transpose", ["twice"], ["y"], perm=[1, 0]))
+    graph.node.append(helper.make_node("Reshape", ["y", "shape"], ["flat"]))
+    graph.initializer.append(helper.make_tensor("shape", TensorProto.INT64, [1], [-1]))
+    graph.output.append(helper.make_tensor_value_info("flat", f, ["M"]))
+    path = temp("flat.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    out = python(install(path, "flat"), """
+        import numpy, flat
+        s = flat.Session()
+        print(s.get_outputs()[1].shape)
+        try:
+            print(len(s.run(None, {"a": numpy.zeros((2, 3), "f")})))
+        except NotImplementedError as e:
+            print(e)
+        """)
+    assert out == "['N']\nNYI: output 1 has a size that is a multiple of the batch\n", out
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
