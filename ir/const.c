@@ -4,6 +4,7 @@
 #include "ir/ir_private.h"
 #include "ir/memory.h"
 #include "ir/random.h"
+#include <string.h>
 
 // Constants are made from one another, and one weight may serve thousands of nodes whose
 // simplification gives each its own: what comes of a small file may be large.
@@ -105,6 +106,36 @@ double ir_const_scalar(IrProgram *p, IrConst *c, int64_t i) {
         i = 0;
     }
     return ir_tensor_get(&t, i);
+}
+
+// bf16: the upper half of a float. f16: 11 bits of a number that is neither tiny nor large; what is
+// tiny is asked for.
+static bool holds(IrDtype t, float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t exponent = bits >> 23 & 255;
+    if (t == IR_BF16) {
+        return !(bits & 0xffff);
+    }
+    return exponent >= 113 && exponent <= 142 ? !(bits & 0x1fff) : ir_dtype_round(t, x) == x;
+}
+
+static bool holds_all(IrDtype t, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!holds(t, x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+IrDtype ir_const_narrowest(const IrConst *c) {
+    int64_t n = count_elems(c);
+    bool floats = c->kind == IR_CONST_DATA && c->type.dtype == IR_F32;
+    return !floats                          ? c->type.dtype
+           : holds_all(IR_F16, c->data, n)  ? IR_F16
+           : holds_all(IR_BF16, c->data, n) ? IR_BF16
+                                            : IR_F32;
 }
 
 void ir_prune_consts(IrProgram *p) {

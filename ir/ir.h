@@ -305,6 +305,8 @@ IrConst *ir_const_splat(IrProgram *p, const char *name, IrType type, double x);
 IrConst *ir_const_rand(IrProgram *p, const char *name, IrType type, uint64_t seed);
 const void *ir_const_data(IrProgram *p, IrConst *c);         // makes splat and rand real, once
 double ir_const_scalar(IrProgram *p, IrConst *c, int64_t i); // element i as double, any dtype
+// f16 or bf16, where that holds every number of c, which is of f32 and stored; else c's own type.
+IrDtype ir_const_narrowest(const IrConst *c);
 void ir_prune_consts(IrProgram *p); // forgets those that are neither trainable nor used by a node
 bool ir_const_is_scalar(const IrValue *v); // a constant of one element
 

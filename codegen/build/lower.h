@@ -8,6 +8,7 @@
 #define CODEGEN_BUILD_LOWER_H
 
 #include "codegen/build/elem.h"
+#include "ir/machine.h"
 
 typedef struct CgProgram CgProgram;
 typedef void (*CgEmit)(CgFn *f, const void *spec);
@@ -82,6 +83,19 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
 // for a key gets the same offset and *fresh = false; else the caller fills the returned bytes
 // (zeroed) at once. Readable 64 bytes past the end.
 void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh);
+// Floats in the weights section, of type f32, or of f16 or bf16 where these hold all of the
+// constant's numbers; see floats.c. fill() puts them in order, from the constant's data to zeroed
+// space for n of them.
+typedef void CgFill(const void *ctx, const void *data, float *out);
+typedef struct CgFloats {
+    CgArg arg;
+    IrDtype type;
+    int64_t n;
+} CgFloats;
+CgFloats cg_pack_floats(CgProgram *p, const char *key, int64_t n, IrConst *c, CgFill *fill,
+                        const void *ctx);
+// As f32: a copy, where they are not. n is a multiple of IR_BLOCK.
+CgArg cg_widened(CgProgram *p, const char *key, const CgFloats *x);
 // Space that is filled when a model is created, by the kernels of cg_init_call(): 64-byte aligned,
 // zeroed, read-only afterwards. As cg_pack(): the caller fills it (*fresh) at once.
 CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh);

@@ -202,7 +202,7 @@ const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
 typedef struct CgConvFilter {
     CgConv s;            // what the order depends on, else zeros
     int32_t from_packed; // cg_conv_pack_direct(), else plain
-    int32_t pad_;
+    int32_t stored;      // IrDtype: of what is packed
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
 CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed);

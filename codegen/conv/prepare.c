@@ -25,6 +25,7 @@ typedef struct Filter {
     CgFn *f;
     const CgConv *s;
     bool from_packed; // as the direct kernel reads them, else [O][I][KH][KW]
+    IrDtype stored;   // that is how floats lie there, else f32
     int lanes;        // that exist of the vector
     int taps, per_group;
     CgVal from, to;
@@ -109,7 +110,7 @@ static CgVal place_channel(Filter *d, CgVal c, CgVal *row) {
 static CgVal read_channel(Filter *d, CgVal p, CgVal c) {
     CgFn *f = d->f;
     if (cg_conv_word(d->s) == 1)
-        return cg_load_v(f, p);
+        return cg_elem_load_n(f, d->stored, p, NULL);
     CgVal half = LLVMBuildTrunc(f->b, cg_imulc(f, cg_iremc(f, c, 2), 16), f->i32, "");
     CgVal x = LLVMBuildLShr(f->b, cg_load(f, f->ivec, p, 4), cg_splat(f, half), "");
     x = LLVMBuildShl(f->b, x, cg_int_like(x, 16), "");
@@ -120,7 +121,7 @@ static CgVal read_channel(Filter *d, CgVal p, CgVal c) {
 static CgVal read_packed(Filter *d, CgVal at, int kw, CgVal c) {
     CgFn *f = d->f;
     at = cg_iaddc(f, at, (int64_t)kw * cg_conv_unroll(d->s));
-    return read_channel(d, cg_fat(f, d->from, cg_imulc(f, at, f->lanes)), c);
+    return read_channel(d, cg_elem_at(f, d->stored, d->from, cg_imulc(f, at, f->lanes)), c);
 }
 
 // ---------------------------------------------------------------- writing
@@ -182,6 +183,7 @@ static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
     return (Filter){.f = f,
                     .s = s,
                     .from_packed = spec->from_packed,
+                    .stored = (IrDtype)spec->stored,
                     .taps = s->kh * s->kw,
                     .per_group = s->C / s->group,
                     .from = f->arg[CG_CONV_FILTER_FROM],
@@ -347,9 +349,13 @@ static void emit_quarters(Filter *d, CgVal left, CgVal right, CgVal to, int64_t 
     CgFn *f = d->f;
     LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
     int64_t half = (int64_t)d->s->C / 2 * f->lanes;
-    CgVal from[] = {left, right, cg_fatc(f, left, half), cg_fatc(f, right, half)}, b[4];
-    for (int i = 0; i < 4; i++) // B11, B12, B21, B22
-        b[i] = LLVMBuildFPExt(f->b, cg_load_v(f, from[i]), doubles, "");
+    CgVal next_half = cg_i64(f, half), b[4];
+    CgVal from[] = {left, right, cg_elem_at(f, d->stored, left, next_half),
+                    cg_elem_at(f, d->stored, right, next_half)};
+    for (int i = 0; i < 4; i++) { // B11, B12, B21, B22
+        CgVal x = cg_elem_load_n(f, d->stored, from[i], NULL);
+        b[i] = LLVMBuildFPExt(f->b, x, doubles, "");
+    }
     CgVal t1 = cg_fsub(f, b[1], b[0]), t2 = cg_fsub(f, b[3], t1);
     CgVal v[] = {b[0], b[2], t2, cg_fsub(f, b[3], b[1]), cg_fsub(f, b[2], t2), t1, b[3]};
     for (int k = 0; k < 7; k++)
@@ -364,13 +370,13 @@ static void emit_strassen_vector(Filter *d) {
     cg_divmod(f, d->v, cg_i64(f, nv), &group, &in);
     at = cg_iadd(f, cg_imulc(f, group, 2 * nv), in);
     int64_t wide = (int64_t)nv * f->lanes, vector = (int64_t)d->s->C * f->lanes;
-    CgVal left = cg_fat(f, d->from, cg_imulc(f, at, vector));
+    CgVal left = cg_elem_at(f, d->stored, d->from, cg_imulc(f, at, vector));
     CgVal to = cg_fat(f, d->to, cg_imulc(f, group, 7 * half * wide));
     to = cg_fat(f, to, cg_imulc(f, in, f->lanes));
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, half), 1);
-    CgVal channel = cg_fat(f, left, cg_imulc(f, loop.iv, f->lanes));
-    emit_quarters(d, channel, cg_fatc(f, channel, nv * vector),
+    CgVal channel = cg_elem_at(f, d->stored, left, cg_imulc(f, loop.iv, f->lanes));
+    emit_quarters(d, channel, cg_elem_at(f, d->stored, channel, cg_i64(f, nv * vector)),
                   cg_fat(f, to, cg_imulc(f, loop.iv, wide)), half * wide);
     cg_end(f, &loop);
 }

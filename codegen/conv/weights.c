@@ -12,27 +12,50 @@ static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const C
                       ir_in(n, 1)->konst->id, s->group, s->bin, (long long)bytes);
 }
 
-static int64_t direct_words(const CgConv *s, int lanes) {
+// Words that row k's pack() makes.
+static int64_t count_words(const CgConv *s, const CgConvAlgo *k, int lanes) {
     int64_t vectors = (s->O + lanes - 1) / lanes;
-    return vectors * cg_conv_panel_words(s, lanes) * s->kh * s->kw * lanes;
+    return k->pack != cg_conv_pack_direct
+               ? s->words
+               : vectors * cg_conv_panel_words(s, lanes) * s->kh * s->kw * lanes;
+}
+
+typedef struct Packing {
+    const CgConv *s;
+    const CgConvAlgo *k;
+    int lanes;
+} Packing;
+
+static void fill_floats(const void *ctx, const void *data, float *out) {
+    const Packing *t = ctx;
+    t->k->pack(t->s, t->lanes, data, out);
 }
 
 // n's constant weights in the weights section, in the order of row k's pack(): the same for every
 // tile and every machine. Kernels that have their weights prepared take them from the direct one's.
-static CgArg pack_now(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k) {
+// Words of several numbers are no floats, but as many bytes.
+static CgFloats pack_now(CgProgram *p, const char *key, int64_t words, const IrNode *n,
+                         const CgConv *s, const CgConvAlgo *k) {
     int lanes = cg_target(p)->lanes;
-    bool direct = k->pack == cg_conv_pack_direct, fresh;
-    int64_t bytes = 4 * (direct ? direct_words(s, lanes) : s->words), offset;
-    void *out = cg_pack(p, weights_key(p, n, s, k, bytes), (size_t)bytes, &offset, &fresh);
+    int64_t offset;
+    IrConst *w = ir_in(n, 1)->konst;
+    Packing t = {s, k, lanes};
+    bool fresh;
+    if (s->dtype == IR_F32)
+        return cg_pack_floats(p, key, words, w, fill_floats, &t);
+    void *out = cg_pack(p, key, (size_t)words * 4, &offset, &fresh);
     if (fresh)
-        k->pack(s, lanes, ir_const_data(cg_ir(p), ir_in(n, 1)->konst), out);
-    return cg_packed(offset);
+        k->pack(s, lanes, ir_const_data(cg_ir(p), w), out);
+    return (CgFloats){cg_packed(offset), IR_F32, words};
 }
 
-// The kernel that packs weights. weight: as cg_kernel() takes it
-static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed) {
+// The kernel that packs weights, from packed ones that are stored as `stored`, else plain f32.
+// weight: as cg_kernel() takes it
+static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed,
+                          IrDtype stored) {
     const IrConvTile *t = &s->tile;
     CgConvFilter spec = cg_conv_filter(s, from_packed);
+    spec.stored = (int32_t)stored;
     int64_t steps = 16;
     if (t->out_rows) // those of a transform
         steps = (int64_t)s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
@@ -68,19 +91,22 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
         check_packed(n, algo, s);
         return cg_read(w);
     }
-    CgArg packed = pack_now(p, n, s, k->pack ? k : cg_conv_algo(IR_CONV_DIRECT));
+    const CgConvAlgo *order = k->pack ? k : cg_conv_algo(IR_CONV_DIRECT);
+    int64_t words = count_words(s, order, cg_target(p)->lanes);
+    char *key = weights_key(p, n, s, order, 4 * words);
+    CgFloats packed = pack_now(p, key, words, n, s, order);
     if (k->pack)
-        return packed;
+        return cg_widened(p, key, &packed);
     bool fresh;
     const IrConvTile *t = &s->tile;
     int64_t bytes = 4 * s->words;
-    char *key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k, bytes), t->vecs,
-                           t->out_rows, t->out_cols);
+    key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k, bytes), t->vecs,
+                     t->out_rows, t->out_cols);
     CgArg to = cg_prepare(p, key, bytes, &fresh);
     if (fresh) {
-        CgArg args[] = {packed, to};
+        CgArg args[] = {packed.arg, to};
         args[CG_CONV_FILTER_TO].write = true;
-        cg_init_call(p, prepare_kernel(p, s, algo, true), 2, args);
+        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.type), 2, args);
     }
     return to;
 }
@@ -131,6 +157,6 @@ void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
     IrConvTile tile = ir_conv_tile(n);
     cg_conv_init(&s, &c, &tile);
     CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
-    cg_call(p, n, prepare_kernel(p, &s, algo, false), 2, args, ir_conv_algo_info(algo)->text,
-            (IrDim){0, 0});
+    cg_call(p, n, prepare_kernel(p, &s, algo, false, IR_F32), 2, args,
+            ir_conv_algo_info(algo)->text, (IrDim){0, 0});
 }

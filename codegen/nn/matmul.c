@@ -219,7 +219,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
                 s->packed ? ir_dim(s->k.c * width) : cg_nd_mul(b->other_stride, ir_dim(width)));
     if (s->packed) {
         CgMatmulColumns columns = read_columns(s, bv, b);
-        args[CG_MATMUL_B] = cg_packed(cg_matmul_pack(p, &columns));
+        args[CG_MATMUL_B] = cg_matmul_pack(p, &columns);
         s->b_k = ir_dim(IR_BLOCK);
         s->col[CG_MATMUL_B] = ir_dim(1);
     }

@@ -36,7 +36,7 @@ typedef struct CgMatmulColumns {
 } CgMatmulColumns;
 // Most blocks of columns of a panel on any machine: packed weights are padded for it.
 int64_t cg_matmul_most_vectors(int64_t columns);
-int64_t cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b); // offset in the weights
+CgArg cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b);
 // i32 per column: -zero times the sum of the column, of s8.
 int64_t cg_matmul_pack_zero(CgProgram *p, const CgMatmulColumns *b, int64_t zero);
 

@@ -35,22 +35,29 @@ static void pack_block(const CgMatmulColumns *b, const char *from, int64_t first
     }
 }
 
-int64_t cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b) {
-    int64_t offset;
-    bool fresh;
-    char *key = ir_sprintf(cg_arena(p), "columns%lld:%p", (long long)b->k_stride, (void *)b->konst);
-    size_t bytes = (size_t)(padded_columns(b) * b->words) * WORD;
-    char *to = cg_pack(p, key, bytes, &offset, &fresh);
-    const char *from = fresh && to ? ir_const_data(cg_ir(p), b->konst) : NULL;
-    if (!from) {
-        return offset;
-    }
+// CgFill
+static void fill_columns(const void *ctx, const void *from, float *to) {
+    const CgMatmulColumns *b = ctx;
 #pragma omp parallel for
     for (int64_t first = 0; first < b->m; first += IR_BLOCK) {
         int64_t n = b->m - first < IR_BLOCK ? b->m - first : IR_BLOCK;
-        pack_block(b, from, first, n, to + first * b->words * WORD);
+        pack_block(b, from, first, n, (char *)(to + first * b->words));
     }
-    return offset;
+}
+
+CgArg cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b) {
+    int64_t offset, words = padded_columns(b) * b->words;
+    bool fresh;
+    char *key = ir_sprintf(cg_arena(p), "columns%lld:%p", (long long)b->k_stride, (void *)b->konst);
+    if (b->word == 1) {
+        CgFloats x = cg_pack_floats(p, key, words, b->konst, fill_columns, b);
+        return cg_widened(p, key, &x);
+    }
+    void *to = cg_pack(p, key, (size_t)words * WORD, &offset, &fresh);
+    if (fresh && to) {
+        fill_columns(b, ir_const_data(cg_ir(p), b->konst), to);
+    }
+    return cg_packed(offset);
 }
 
 int64_t cg_matmul_pack_zero(CgProgram *p, const CgMatmulColumns *b, int64_t zero) {

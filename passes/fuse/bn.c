@@ -9,6 +9,10 @@
 //                                              convolution stands right above (pre-activation
 //                                              networks), with the constant arithmetic around it
 //
+//   %z = mul %y, %k                      ->    mul and add behind %y, where 16 bits hold all its
+//                                              weights, as the file stores them: scaled, they would
+//                                              take twice the space
+//
 // Also for a matmul by a constant matrix, along the last axis. BatchNormalization-15 in inference
 // form; arithmetic in double, one rounding. Only frozen constants are read, and only a convolution
 // whose result has no other reader changes. Its group count does not matter: weights scale along O.
@@ -173,6 +177,13 @@ static bool is_scaling(const Affine *f) {
     return false;
 }
 
+// Weights of a file that stores 16 bits: scaled, they would take 32.
+static bool stays_small(const IrNode *n) {
+    enum { FEW = 1024 };
+    IrConst *w = ir_in(n, 1)->konst;
+    return pass_elems(&w->type) >= FEW && ir_const_narrowest(w) != IR_F32;
+}
+
 // axis: of n's result.
 static void apply_affine(PassContext *ctx, IrNode *n, int axis, const Affine *f) {
     IrValue *bias = ir_in(n, 2);
@@ -203,6 +214,43 @@ static bool read_reader(PassContext *ctx, const IrValue *y, int axis, IrNode **u
     return read_binary(ctx, *user, y, axis, f);
 }
 
+// A constant that broadcasts along `axis` of n's result.
+static IrValue *spread_channels(PassContext *ctx, IrNode *n, int axis, const char *what,
+                                const double *v, int64_t count) {
+    int64_t dims[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
+    float *data;
+    dims[axis] = count;
+    const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
+    IrValue *out = pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
+    for (int64_t c = 0; c < count; c++) {
+        data[c] = (float)v[c];
+    }
+    return out;
+}
+
+// The affine map as nodes behind n, which an epilogue takes; n's own bias goes into the shift.
+static void put_behind(PassContext *ctx, IrNode *n, int axis, const Affine *f) {
+    IrValue *y = n->out[0], *bias = ir_in(n, 2);
+    int64_t channels = y->type.shape.dim[axis].c;
+    double *scale = ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof *scale);
+    double *shift = ir_alloc_array(ctx->scratch, (size_t)channels + 1, sizeof *shift);
+    ir_work_on(n);
+    for (int64_t c = 0; c < channels; c++) {
+        scale[c] = scale_of(f, c);
+        shift[c] = (bias ? pass_channel(ctx, bias, c) : 0) * scale[c] + shift_of(f, c);
+    }
+    IrBuilder b = {.graph = n->graph, .before = n->next, .name = n->name, .src_op = n->src_op};
+    IrValue *k = spread_channels(ctx, n, axis, "scale", scale, channels);
+    IrValue *m = ir_build2(&b, IR_OP_MUL, y, k);
+    IrValue *z =
+        ir_build2(&b, IR_OP_ADD, m, spread_channels(ctx, n, axis, "shift", shift, channels));
+    ir_replace_uses(y, z);
+    ir_set_in(m->def, 0, y);
+    if (bias) {
+        ir_set_in(n, 2, NULL);
+    }
+}
+
 // Takes what follows n, node by node, as long as it is affine; then n changes once. Returns how
 // many.
 static int take_readers(PassContext *ctx, IrNode *n) {
@@ -216,25 +264,15 @@ static int take_readers(PassContext *ctx, IrNode *n) {
         n->out[0]->name = user->out[0]->name;
         pass_forward(user, n->out[0]);
     }
-    if (count) {
+    if (count && is_scaling(&all) && stays_small(n)) {
+        put_behind(ctx, n, axis, &all);
+    } else if (count) {
         apply_affine(ctx, n, axis, &all);
     }
     return count;
 }
 
 // ---------------------------------------------------------------- no convolution above
-
-static IrValue *spread_channels(PassContext *ctx, IrNode *n, const char *what, const double *v,
-                                int64_t count) {
-    int64_t dims[IR_MAX_RANK] = {1, count, 1, 1, 1, 1, 1, 1};
-    float *data;
-    const char *name = ir_sprintf(ctx->prog->arena, "%s.%s", n->name, what);
-    IrValue *out = pass_const_f32(ctx, n->graph, name, n->out[0]->type.shape.rank, dims, &data);
-    for (int64_t c = 0; c < count; c++) {
-        data[c] = (float)v[c];
-    }
-    return out;
-}
 
 // n as an affine map of *x per element of axis 1.
 static bool read_head(PassContext *ctx, IrNode *n, IrValue **x, Affine *f) {
@@ -268,8 +306,8 @@ static IrNode *shorten_chain(PassContext *ctx, IrNode *n) {
     }
     IrBuilder b = pass_before(last);
     b.name = name;
-    IrValue *scale = spread_channels(ctx, last, "scale", all.scale, all.n);
-    IrValue *shift = spread_channels(ctx, last, "shift", all.shift, all.n);
+    IrValue *scale = spread_channels(ctx, last, 1, "scale", all.scale, all.n);
+    IrValue *shift = spread_channels(ctx, last, 1, "shift", all.shift, all.n);
     IrValue *y = ir_build2(&b, IR_OP_ADD, ir_build2(&b, IR_OP_MUL, x, scale), shift);
     pass_forward(last, y); // dce takes the rest
     return y->def;

@@ -177,6 +177,39 @@ def test_classes_are_those_of_f32():
         assert 0 < np.abs(y - want).max() < 0.02 * np.abs(want).max()
 
 
+def half_file(name, kind):
+    """A classifier with BatchNormalization, all of whose tensors are f16 or bf16."""
+    n = Net(name)
+    x = n.conv("x", 3, 64, 3, strides=[2, 2])
+    for group, k, i, o in ((1, 3, 64, 192), (192, 3, 192, 192), (1, 1, 192, 192)):
+        x = n.conv(x, i, o, k, act=None, group=group)
+        x = n.add("BatchNormalization", x, *[n.const(rng.uniform(0.5, 1.5, o).astype(np.float32)) for _ in range(4)])
+        x = n.add("Relu", x)
+    x = n.add("Flatten", n.add("GlobalAveragePool", x))
+    path = n.save([3, 16, 16], [n.add("Gemm", x, n.weight(192, 500), n.weight(500, scale=0.1))])
+    model = onnx.load(path)
+    for w in model.graph.initializer:
+        a = numpy_helper.to_array(w)
+        bits = a.astype(np.float16).view(np.uint16) if kind == TensorProto.FLOAT16 else ((a.view(np.uint32) + 0x8000) >> 16).astype(np.uint16)
+        w.CopyFrom(helper.make_tensor(w.name, kind, a.shape, bits.tobytes(), raw=True))
+    for v in (*model.graph.input, *model.graph.output):
+        v.type.tensor_type.elem_type = kind
+    onnx.save(model, path)
+    return path
+
+
+def test_files_of_16_bits_keep_their_size():
+    for kind, dtype in ((TensorProto.FLOAT16, "f16"), (TensorProto.BFLOAT16, "bf16")):
+        path = half_file("file_" + dtype, kind)
+        for precision in ("f32", "bf16"):
+            info = json.loads(ok(compile_as(path, precision), "info", "--json"))
+            assert [v["dtype"] for v in info["inputs"] + info["outputs"]] == [dtype, dtype], info
+            assert info["weights_bytes"] < 1.1 * os.path.getsize(path), info
+            assert ("of bf16" in info["products"]) == (precision == "bf16"), info["products"]
+            ok(HONE, "verify", path, "--precision", precision)
+        ok(HONE, "verify", path, "--tolerance", "0.004" if dtype == "f16" else "0.008")  # f32 but for what comes out
+
+
 def test_other_precisions_are_refused():
     for command in (("compile", "-o", temp("none")), ("verify",), ("inspect",), ("opt",)):
         code, out, err = run(HONE, command[0], SAMPLE, *command[1:], "--precision", "f16")
