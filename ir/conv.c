@@ -152,7 +152,7 @@ bool ir_conv_serves(IrConvAlgo algo, const IrConv *c) {
     const IrConvAlgoInfo *a = &ALGOS[algo];
     bool plain = a->flags & PLAIN;
     return a->types >> c->dtype & 1 && !(c->with & ~a->flags) &&
-           (c->constant || !(a->flags & CONST || (a->words && c->dtype != IR_F32))) &&
+           (c->constant || !(a->flags & CONST)) &&
            (plain ? !c->x_block && !c->y_block : has_blocks(c));
 }
 

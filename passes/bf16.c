@@ -11,7 +11,8 @@
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
 // read bf16 as it is, bodies by a step, means by their own type; before all other nodes a cast
 // stands. Sums of products, of means and the statistics of a normalisation are f32. Products
-// without a kernel for pairs stay f32.
+// without a kernel for pairs stay f32, among them gradients of weights. Weights that train are f32,
+// and rounded each time they are multiplied with.
 #include "ir/conv.h"
 #include "passes/body.h"
 
@@ -43,9 +44,10 @@ static bool is_f32(const IrValue *v) {
     return v->type.dtype == IR_F32;
 }
 
-// Frozen f32 weights behind an f32 operand
+// f32 weights behind an f32 operand: frozen, or computed, as those that train are.
 static bool has_weights(const IrNode *n) {
-    return is_f32(ir_in(n, 0)) && pass_is_frozen(ir_in(n, 1)) && is_f32(ir_in(n, 1)) &&
+    const IrValue *w = ir_in(n, 1);
+    return is_f32(ir_in(n, 0)) && is_f32(w) && (!w->konst || pass_is_frozen(w)) &&
            !ir_attr(n, IR_ATTR_TO);
 }
 
@@ -67,8 +69,9 @@ static bool is_conv_of_pairs(const Bf16 *b, const IrNode *n) {
 static bool is_matmul_of_pairs(const IrNode *n) {
     const IrShape *a = &ir_in(n, 0)->type.shape, *w = &ir_in(n, 1)->type.shape;
     IrDim k = a->dim[a->rank - 1];
-    return w->rank == 2 && k.n == 0 && k.c > 0 && k.c % ir_word(IR_BF16) == 0 &&
-           !ir_int(n, IR_ATTR_TRANS_A, 0) && !ir_int(n, IR_ATTR_MEAN, 0);
+    return pass_is_frozen(ir_in(n, 1)) && w->rank == 2 && k.n == 0 && k.c > 0 &&
+           k.c % ir_word(IR_BF16) == 0 && !ir_int(n, IR_ATTR_TRANS_A, 0) &&
+           !ir_int(n, IR_ATTR_MEAN, 0);
 }
 
 static bool is_mean(const IrNode *n) {
@@ -177,7 +180,7 @@ static IrValue *round_const(Bf16 *b, const IrNode *n, const IrValue *v) {
     return ir_const_value(b->graph, ir_const_new(b->ctx->prog, v->konst->name, type, to.data));
 }
 
-// v as type t; a cast stands behind what makes v, one for all that read it.
+// v as type t; a cast stands before the first node that reads it so, one for all of them.
 static IrValue *as_type(Bf16 *b, IrNode *n, IrValue *v, IrDtype t) {
     IrValue *known = v->type.dtype == t ? v : *find_twin(b, v);
     if (known) {
@@ -187,7 +190,7 @@ static IrValue *as_type(Bf16 *b, IrNode *n, IrValue *v, IrDtype t) {
     if (v->konst) {
         y = round_const(b, n, v);
     } else {
-        IrBuilder at = pass_before(v->def ? v->def->next : b->graph->first);
+        IrBuilder at = pass_before(n);
         IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(t));
         at.name = v->def ? v->def->name : v->name;
         y = ir_build(&at, IR_OP_CAST, 1, &v, 1, &to);

@@ -221,7 +221,8 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {"--keep-head", NULL, NULL, TOOL_FLAG, &f->train.keep_head,
          "the classifier stays: fine-tunes the network as it is", 0, 0},
         {"--head", NULL, "NODE", TOOL_TEXT, &f->train.head,
-         "the node to replace: the last Gemm, MatMul or Conv above an output, which is trained then; "
+         "the node to replace: the last Gemm, MatMul or Conv above an output, which is trained "
+         "then; "
          "default that of the output which classifies",
          0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
@@ -245,13 +246,15 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {"--bn", NULL, "frozen|train", TOOL_TEXT, &f->bn,
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
+        TOOL_PRECISION_OPTION(f->model),
         TOOL_MODEL_OPTIONS(f->model),
         TOOL_THREADS_OPTION(f->threads),
         {"--verbose", "-v", NULL, TOOL_FLAG, &f->tool->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
         TOOL_IMAGE_OPTIONS(f->image),
         {0}};
-    return tool_parse(argc, argv, opts, &usage, rest);
+    ToolParse got = tool_parse(argc, argv, opts, &usage, rest);
+    return got == TOOL_OK && !tool_precision("finetune", &f->model, false) ? TOOL_WRONG : got;
 }
 
 int cmd_finetune(Tool *t, int argc, char **argv) {

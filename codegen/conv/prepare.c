@@ -55,12 +55,18 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
 
 // ---------------------------------------------------------------- reading
 
+// Element `at` of plain weights, as f32
+static CgVal read_plain(Filter *d, CgVal at) {
+    return cg_elem_load(d->f, cg_conv_weight(d->s), d->from, at);
+}
+
 static CgVal read_lanes(Filter *d, CgVal at, int64_t stride) {
     CgFn *f = d->f;
-    CgVal x = LLVMConstNull(f->vec), from = cg_fat(f, d->from, at);
-    for (int lane = 0; lane < d->lanes; lane++)
-        x = LLVMBuildInsertElement(f->b, x, cg_load_f(f, cg_fatc(f, from, lane * stride)),
-                                   cg_i32(f, lane), "");
+    CgVal x = LLVMConstNull(f->vec);
+    for (int lane = 0; lane < d->lanes; lane++) {
+        CgVal w = read_plain(d, cg_iaddc(f, at, lane * stride));
+        x = LLVMBuildInsertElement(f->b, x, w, cg_i32(f, lane), "");
+    }
     return x;
 }
 
@@ -76,7 +82,7 @@ static CgVal read_image_channel(Filter *d, CgVal c, CgVal tap) {
         i = cg_select(f, in, i, cg_i64(f, 0));
         CgVal at = cg_iadd(f, cg_imulc(f, o, d->per_group), i);
         at = cg_iadd(f, cg_imulc(f, at, d->taps), tap);
-        CgVal w = cg_select(f, in, cg_load_f(f, cg_fat(f, d->from, at)), cg_f(f, 0));
+        CgVal w = cg_select(f, in, read_plain(d, at), cg_f(f, 0));
         x = LLVMBuildInsertElement(f->b, x, w, cg_i32(f, lane), "");
     }
     return x;
@@ -192,20 +198,40 @@ static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
 
 // ---------------------------------------------------------------- direct
 
-// All taps of channel c of the image, which is channel c - first of the panel
+// Tap `tap` of channel c of the image
+static CgVal read_tap(Filter *d, CgVal c, CgVal tap) {
+    return d->s->group == 1 ? read_group_channel(d, c, tap) : read_image_channel(d, c, tap);
+}
+
+// The word that begins with channel c: that, or two channels of bf16, the last of which may not be.
+static CgVal read_word(Filter *d, CgVal c, CgVal tap) {
+    CgFn *f = d->f;
+    if (cg_conv_word(d->s) == 1)
+        return read_tap(d, c, tap);
+    CgVal last = cg_i64(f, d->s->C - 1), next = cg_iaddc(f, c, 1);
+    CgVal is_there = cg_icmp(f, LLVMIntSLE, next, last);
+    CgVal low = LLVMBuildBitCast(f->b, read_tap(d, c, tap), f->ivec, "");
+    CgVal high = read_tap(d, cg_imin(f, next, last), tap);
+    high =
+        cg_select(f, is_there, LLVMBuildBitCast(f->b, high, f->ivec, ""), LLVMConstNull(f->ivec));
+    low = LLVMBuildLShr(f->b, low, cg_int_like(low, 16), "");
+    return LLVMBuildOr(f->b, low, high, "");
+}
+
+// All taps of the word of channel c of the image, which is channel c - first of the panel
 static void emit_direct_channel(Filter *d, CgVal c, CgVal panel, CgVal first) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     CgVal step, at = place_channel(d, c, &step);
-    at = cg_isub(f, at, cg_imulc(f, first, d->taps));
+    at = cg_isub(f, at, cg_imulc(f, cg_idivc(f, first, cg_conv_word(s)), d->taps));
     CgLoop row, column;
     cg_for(f, &row, cg_i64(f, 0), cg_i64(f, s->kh), 1);
     cg_for(f, &column, cg_i64(f, 0), cg_i64(f, s->kw), 1);
     CgVal tap = cg_iadd(f, cg_imulc(f, row.iv, s->kw), column.iv);
-    CgVal x = s->group == 1 ? read_group_channel(d, c, tap) : read_image_channel(d, c, tap);
+    CgVal x = read_word(d, c, tap);
     CgVal to = cg_iadd(f, at, cg_imul(f, row.iv, step));
     to = cg_iadd(f, to, cg_imulc(f, column.iv, cg_conv_unroll(s)));
-    cg_store_v(f, x, cg_fat(f, panel, cg_imulc(f, to, f->lanes)));
+    cg_store(f, x, cg_fat(f, panel, cg_imulc(f, to, f->lanes)), 4);
     cg_end(f, &column);
     cg_end(f, &row);
 }
@@ -237,7 +263,7 @@ static void emit_direct_vector(Filter *d) {
     CgVal panel = cg_fat(f, d->to, cg_imulc(f, d->v, vector));
     CgVal first = cg_imulc(f, lo, s->bin);
     CgLoop loop;
-    cg_for(f, &loop, first, end, 1);
+    cg_for(f, &loop, first, end, cg_conv_word(s));
     emit_direct_channel(d, loop.iv, panel, first);
     cg_end(f, &loop);
 }
@@ -263,7 +289,8 @@ static void emit_lanewise_vector(Filter *d) {
     CgVal to = cg_iadd(f, cg_imulc(f, d->v, s->kh), row.iv);
     to = cg_iadd(f, cg_imulc(f, to, d->per_group), channel.iv);
     to = cg_iadd(f, cg_imulc(f, to, s->kw), column.iv);
-    cg_store_v(f, x, cg_fat(f, d->to, cg_imulc(f, to, f->lanes)));
+    IrDtype t = cg_conv_weight(s);
+    cg_elem_store_n(f, t, x, cg_elem_at(f, t, d->to, cg_imulc(f, to, f->lanes)), NULL);
     cg_end(f, &column);
     cg_end(f, &row);
     cg_end(f, &channel);

@@ -75,7 +75,8 @@ static void check_packed(const IrNode *n, IrConvAlgo algo, const CgConv *s) {
         IrConvTile tile = ir_conv_tile(def);
         cg_conv_init(&packed, &c, &tile);
         CgConvFilter a = cg_conv_filter(s, false), b = cg_conv_filter(&packed, false);
-        same = memcmp(&a, &b, sizeof a) == 0 && def->out[0]->type.shape.dim[0].c == s->words;
+        same = memcmp(&a, &b, sizeof a) == 0 &&
+               def->out[0]->type.shape.dim[0].c == s->words * cg_conv_word(s);
     }
     if (!same)
         ir_bug("lower conv", n->name, "the weights are not packed for kernel %s",

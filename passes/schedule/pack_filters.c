@@ -8,7 +8,8 @@
 //           %y: f32[N,64,56,56]{nChw16c} = conv %x, %p {pad=[1,1,1,1], algo=direct,
 //               tile=[rows=1,cols=14,vecs=2], filter=[64,64,3,3]}
 //
-// The size is the algorithm's: `words` of ir/conv_algos.def.
+// The size is the algorithm's: `words` of ir/conv_algos.def, of as many elements each as a word
+// has.
 
 #include "ir/conv.h"
 #include "passes/util.h"
@@ -28,11 +29,12 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
     IrValue *w = ir_in(n, 1);
     IrConv c = ir_conv(n);
     IrConvTile tile = ir_conv_tile(n);
-    int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes);
+    int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes) * ir_word(c.dtype);
     IrShape filter = w->type.shape, packed = {1, {ir_dim(size)}};
     const IrAttr attrs[] = {ir_attr_i(IR_ATTR_GROUP, c.w.group),
                             ir_attr_dims(IR_ATTR_SHAPE, &packed), ir_attr_algo(algo),
-                            ir_attr_tile(&tile), ir_attr_i(IR_ATTR_BLOCK, c.x_block ? lanes : 1)};
+                            ir_attr_tile(&tile),
+                            ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1)};
     IrBuilder b = pass_before(n);
     IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, 1, &w, sizeof attrs / sizeof *attrs, attrs);
     if (!p)

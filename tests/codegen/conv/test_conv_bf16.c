@@ -23,8 +23,8 @@ static const Conv shapes[] = {
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 // A constant bias, one that is computed, none; a residual's place is taken by a scale per channel.
-// Then as the pass bf16 has it: sums stay f32 until they are stored, biases are f32, and a residual
-// is widened.
+// Then as the pass bf16 has it: sums stay f32 until they are stored, biases are f32, a residual is
+// widened, and weights are computed.
 static const char *const forms[] = {
     "in %%x: bf16[N,%1$d,%2$d,%3$d]\nconst %%w: bf16[%4$d,%10$d,%5$d,%6$d] = rand(1)\n"
     "const %%b: bf16[%4$d] = rand(2)\n"
@@ -40,12 +40,14 @@ static const char *const forms[] = {
     "%%y = mul %%c, %%k\nout %%y",
     "in %%x: bf16[N,%1$d,%2$d,%3$d]\nconst %%w: bf16[%4$d,%10$d,%5$d,%6$d] = rand(1)\n"
     "const %%b: f32[%4$d] = rand(2)\nin %%v: f32[%4$d]\n%%a = relu %%v\n"
+    "in %%i: f32[%4$d,%10$d,%5$d,%6$d]\n%%u = cast %%i {to=bf16}\n"
+    "%%t = conv %%x, %%u, %%a {stride=[%7$d,%7$d], pad=[%8$d,%8$d,%8$d,%8$d], group=%9$d, to=f32}\n"
     "%%c = conv %%x, %%w, %%a {stride=[%7$d,%7$d], pad=[%8$d,%8$d,%8$d,%8$d], group=%9$d, to=f32, "
     "then=[cast(acc, to=bf16)]}\n"
     "%%y = conv %%x, %%w, %%b, %%c {stride=[%7$d,%7$d], pad=[%8$d,%8$d,%8$d,%8$d], group=%9$d, "
     "to=f32, then=[cast(3, to=f32), add(acc, s0), relu(s1), cast(s2, to=bf16)]}\n"
     "%%s = conv %%x, %%w {stride=[%7$d,%7$d], pad=[%8$d,%8$d,%8$d,%8$d], group=%9$d, to=f32}\n"
-    "out %%y\nout %%s",
+    "out %%y\nout %%s\nout %%t",
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
@@ -109,7 +111,11 @@ static void transforms_pairs(void) {
                 "%%c = conv %%x, %%w, %%b {pad=[%7$d,%8$d,%7$d,%8$d], to=f32, "
                 "then=[relu(acc), cast(s0, to=bf16)], algo=\"winograd%11$d\", "
                 "tile=[vecs=2,out_rows=%9$d,out_cols=%10$d,block=5]}\n"
-                "%%j = concat %%c, %%c {axis=1}\nout %%j",
+                "in %%i: f32[%4$d,%1$d,%5$d,%6$d]\n%%u = cast %%i {to=bf16}\n"
+                "%%d = conv %%x, %%u, %%b {pad=[%7$d,%8$d,%7$d,%8$d], to=f32, "
+                "then=[cast(acc, to=bf16)], algo=\"winograd%11$d\", "
+                "tile=[vecs=1,out_rows=%9$d,out_cols=%10$d,block=4]}\n"
+                "%%j = concat %%c, %%d {axis=1}\nout %%j",
                 shapes[k].C, shapes[k].H, shapes[k].W, shapes[k].O, shapes[k].kh, shapes[k].kw,
                 shapes[k].ph, shapes[k].pw, shapes[k].mh, shapes[k].mw, m);
         }
@@ -118,7 +124,7 @@ static void transforms_pairs(void) {
         CHECK_INT_EQ(rig_graph(r) ? count_algo(r, IR_CONV_WINOGRAD2, false) +
                                         count_algo(r, IR_CONV_WINOGRAD4, false)
                                   : -1,
-                     SHAPES);
+                     2 * SHAPES);
         rig_free(r);
     }
 }

@@ -1,0 +1,71 @@
+"""Training with --precision bf16: losses beside those of f32, the same bits on any number of threads, wrong options."""
+import json
+import os
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import fashion
+import train_runs
+from script import HONE, ROOT, SAMPLE, main, ok, run, temp
+
+CLOTHES = os.path.join(ROOT, "tools", "sample", "clothes5.onnx")
+CLASSES = [1, 2, 6, 7, 8]  # that it does not know
+IMAGES, BATCH, EPOCHS = 480, 48, 2
+NOISE = 0.02  # of a loss
+
+
+def data():
+    clothes, labels = fashion.load("train")
+    known = np.isin(labels, CLASSES)
+    clothes, labels = clothes[known][:IMAGES], labels[known][:IMAGES]
+    np.save(temp("x.npy"), fashion.tensors(clothes))
+    np.save(temp("y.npy"), np.array([CLASSES.index(k) for k in labels], np.int64))
+
+
+def train(precision, *options, seed=1, threads=2):
+    """Losses of all steps, the last epoch's event, the parameters after it."""
+    program = temp("program" + "".join(options).replace("/", "_") + precision)
+    if not os.path.exists(program):
+        ok(HONE, "finetune", CLOTHES, "-o", program, "--classes", "5", *options, "--precision", precision)
+    for path in (temp("log"), temp("tuned.onnx")):
+        if os.path.exists(path):
+            os.unlink(path)
+    ok(program, "train", "x.npy,y.npy", "-b", BATCH, "--epochs", EPOCHS, "--lr", 0.03, "--val-fraction", 0.2, "--log", temp("log"),
+       "-o", temp("tuned.onnx"), "--no-checkpoint", "-q", "--seed", seed, "--threads", threads)
+    with open(temp("log")) as f:
+        events = [json.loads(line) for line in f]
+    return [e["loss"] for e in events if e["event"] == "step"], events[-1], train_runs.initializers(temp("tuned.onnx"))
+
+
+def test_losses_are_those_of_f32_within_noise():
+    data()
+    for options in (("--freeze", "none"), ("--freeze", "none", "--bn", "train"), ("--freeze", "until:/layer3/conv1/Conv")):
+        for seed in (1, 2) if len(options) == 2 and options[1] == "none" else (1,):
+            got, end, _ = train("bf16", *options, seed=seed)
+            want, other, _ = train("f32", *options, seed=seed)
+            assert want[-1] < 0.8 * want[0], want
+            off = np.abs(np.array(got) - want) / np.array(want)
+            assert 0 < off.max() < NOISE and abs(end["val_loss"] / other["val_loss"] - 1) < NOISE, (off, end, other)
+            assert abs(end["val_top1"] - other["val_top1"]) <= 2.01 / (0.2 * IMAGES), (end, other)
+
+
+def test_same_bits_on_any_number_of_threads():
+    losses, _, params = train("bf16", "--freeze", "none", threads=1)
+    for threads in (2, 3):
+        again, _, other = train("bf16", "--freeze", "none", threads=threads)
+        assert again == losses and params.keys() == other.keys()
+        assert all(np.array_equal(params[k], other[k]) for k in params)
+    assert all(p.dtype == np.float32 or p.dtype == np.int64 for p in params.values())
+
+
+def test_other_precisions_are_refused():
+    code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("none"), "--keep-head", "--precision", "int8")
+    assert code == 2 and "--precision takes f32 or bf16, not 'int8'" in err, err
+    text = ok(HONE, "inspect", SAMPLE, "--finetune", "--keep-head", "--freeze", "none", "--precision", "bf16")
+    assert "refused" not in text, text
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
