@@ -11,7 +11,8 @@
 #define RT_MAX_RATE 1e6
 
 typedef struct Words { // options that are texts first
-    const char *data, *val, *epochs, *lr, *optimizer, *lr_schedule, *augment, *cache, *folder, *out;
+    const char *data, *val, *epochs, *lr, *optimizer, *head_solver, *lr_schedule, *augment, *cache,
+        *folder, *out;
     bool help, nesterov, no_checkpoint;
     float val_fraction;
     int max_steps;
@@ -64,9 +65,9 @@ static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err
 // What the compiler was told, else: 10 epochs; 0.01 for SGD, 0.001 for AdamW, a tenth of it from
 // the second stage on.
 static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
-    float base = s->optimizer == HONE_OPT_ADAMW ? 1e-3f : 1e-2f;
     for (int i = 0; i < f->d->n_stages; i++) {
         const HoneTrainStage *stage = &f->d->stages[i];
+        float base = s->optimizer[i] == HONE_OPT_ADAMW ? 1e-3f : 1e-2f;
         s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
         s->lr[i] = stage->lr > 0 ? stage->lr : i ? base * 0.1f : base;
     }
@@ -74,20 +75,46 @@ static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtEr
            (!w->lr || parse_rates(f, w->lr, s->lr, err));
 }
 
-static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
+// HONE_OPT_*; -1: there is none of that name.
+static int find_optimizer(const char *name) {
     static const char *const names[] = {
 #define OPTIMIZER(NAME, name, title) name,
 #include "runtime/train/bind.def"
     };
-    for (int i = 0; i < HONE_OPT_COUNT; i++)
-        if (strcmp(w->optimizer, names[i]) == 0) {
-            s->optimizer = i;
-            if (w->nesterov && i == HONE_OPT_SGD)
-                s->optimizer = HONE_OPT_NESTEROV;
-            return !w->nesterov || s->optimizer == HONE_OPT_NESTEROV ||
-                   rt_fail(err, "--nesterov is for --opt sgd, not %s", w->optimizer);
-        }
-    return rt_fail(err, "--opt wants sgd, nesterov or adamw, not '%s'", w->optimizer);
+    int i = HONE_OPT_COUNT - 1;
+    while (i >= 0 && strcmp(name, names[i]) != 0)
+        i--;
+    return i;
+}
+
+static bool set_optimizer(const Words *w, RtTrainSettings *s, RtErr *err) {
+    int kind = find_optimizer(w->optimizer ? w->optimizer : "sgd");
+    if (kind < 0)
+        return rt_fail(err, "--opt wants sgd, nesterov or adamw, not '%s'", w->optimizer);
+    if (w->nesterov && kind == HONE_OPT_SGD)
+        kind = HONE_OPT_NESTEROV;
+    for (int i = 0; i < HONE_MAX_STAGES; i++)
+        s->optimizer[i] = kind;
+    return !w->nesterov || kind == HONE_OPT_NESTEROV ||
+           rt_fail(err, "--nesterov is for --opt sgd, not %s", w->optimizer);
+}
+
+// A rate or an optimizer can be meant for nothing else where there is one stage.
+static bool set_head_solver(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
+    if (!w->head_solver) {
+        bool steps = f->d->n_stages == 1 && (w->lr || w->optimizer || w->nesterov);
+        s->head_solver = steps ? RT_HEAD_STEPS : RT_HEAD_AUTO;
+        return true;
+    }
+    if (strcmp(w->head_solver, "newton") == 0) {
+        s->head_solver = RT_HEAD_NEWTON;
+        return true;
+    }
+    s->head_solver = RT_HEAD_STEPS;
+    s->optimizer[0] = find_optimizer(w->head_solver);
+    return s->optimizer[0] >= 0 ||
+           rt_fail(err, "--head-solver wants newton, sgd, nesterov or adamw, not '%s'",
+                   w->head_solver);
 }
 
 static void set_cache(const Words *w, RtTrainSettings *s) {
@@ -103,7 +130,7 @@ static void set_cache(const Words *w, RtTrainSettings *s) {
 }
 
 static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
-    if (!set_optimizer(w, s, err) || !set_stages(f, w, s, err))
+    if (!set_optimizer(w, s, err) || !set_head_solver(f, w, s, err) || !set_stages(f, w, s, err))
         return false;
     if (!rt_lr_schedule_parse(w->lr_schedule, &s->lr_schedule))
         return rt_fail(err, "--lr-schedule wants cosine, step or constant, not '%s'",
@@ -151,8 +178,7 @@ static int train_on(const RtFine *f, const Words *w, RtTrainSettings *s, const c
 }
 
 int rt_fine_train(const RtFine *f, int argc, char **argv) {
-    Words w = {.optimizer = "sgd",
-               .lr_schedule = "cosine",
+    Words w = {.lr_schedule = "cosine",
                .augment = "none",
                .cache = "auto",
                .folder = f->folder,
@@ -178,6 +204,10 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--accumulate", RT_CLI_INT, &s.accumulate, 1, RT_MAX_BATCH, "K",
          "batches a step: gradients of K batches are averaged (default 1)"},
         {"--opt", RT_CLI_TEXT, &w.optimizer, 0, 0, "NAME", "sgd (default), nesterov or adamw"},
+        {"--head-solver", RT_CLI_TEXT, &w.head_solver, 0, 0, "NAME",
+         "what a first stage does that trains a new classifier alone: newton (default) solves it, "
+         "without rate and epochs; sgd, nesterov, adamw: steps, as --lr or --opt ask for where "
+         "there is one stage"},
         {"--nesterov", RT_CLI_FLAG, &w.nesterov, 0, 0, NULL, NULL},
         {"--momentum", RT_CLI_FLOAT, &s.momentum, 0, 0.99999, "M",
          "of SGD; AdamW's beta1 (default 0.9)"},

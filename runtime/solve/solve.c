@@ -252,6 +252,8 @@ static void learn_all(Solver *s, RtSolved *out) {
     double slope = rt_solve_newton(&s->m, &s->f, s->best[0], s->unit, LAST_TOLERANCE);
     out->slope = s->unit > 0 ? slope / s->unit : 0;
     out->loss = rt_solve_loss_value(&s->f, s->m.z);
+    for (int64_t i = 0; i < s->in->n; i++)
+        out->top1 += s->f.weight[i] * rt_solve_loss_right(&s->f, s->m.z, i);
     out->passes = s->f.passes;
 }
 

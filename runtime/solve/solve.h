@@ -39,10 +39,11 @@ typedef struct RtSolved {
     float *weight; // [columns][d] of the features as they are
     float *bias;   // [columns]
     RtSolveStep path[RT_SOLVE_PATH];
-    int n_path, best;   // best: the ridge that was taken
-    int parts;          // that were held out in turn
-    double loss, slope; // of all images in the end, without the ridge; the gradient's norm, of 1
-    int64_t passes;     // over the images
+    int n_path, best;  // best: the ridge that was taken
+    int parts;         // that were held out in turn
+    double loss, top1; // of all images in the end, without the ridge
+    double slope;      // the gradient's norm then, of 1 before
+    int64_t passes;    // over the images
 } RtSolved;
 
 // Bytes that it works in, its results apart.

@@ -51,7 +51,7 @@ typedef struct Contents { // the list of tensors of a checkpoint
 } Contents;
 
 static const char *const prefixes[] = {"param/", "best/", "moment1/", "moment2/"};
-enum { N_PREFIXES = sizeof prefixes / sizeof *prefixes, N_FIXED = 3 };
+enum { N_PREFIXES = sizeof prefixes / sizeof *prefixes, N_FIXED = 4 };
 
 static void free_contents(Contents *c) {
     free(c->t);
@@ -74,6 +74,7 @@ static bool list_contents(Contents *c, RtEngine *t, const RtTrainState *s, RtErr
     c->t[1] = (RtNamedTensor){"sums", HONE_F64, 1, {RT_N_SUMS}, s->sum};
     c->t[2] = (RtNamedTensor){
         "history", HONE_F64, 2, {s->n_history, RT_HIST_COLUMNS}, s->history ? s->history : s->sum};
+    c->t[3] = (RtNamedTensor){"ridges", HONE_F64, 2, {RT_SOLVE_PATH, RT_RIDGE_COLUMNS}, s->ridge};
     c->n = N_FIXED;
     const float *from[N_PREFIXES] = {rt_engine_buffer(t, RT_ENGINE_P), s->best,
                                      rt_engine_buffer(t, RT_ENGINE_M),
@@ -299,8 +300,9 @@ static bool take_state(const RtSafetensors *f, const char *path, RtEngine *t, Rt
                        RtErr *err) {
     RtNamedTensor at = {"position", HONE_I64, 1, {RT_N_AT}, NULL};
     RtNamedTensor sums = {"sums", HONE_F64, 1, {RT_N_SUMS}, NULL};
+    RtNamedTensor ridges = {"ridges", HONE_F64, 2, {RT_SOLVE_PATH, RT_RIDGE_COLUMNS}, NULL};
     if (!take(f, at, s->at, sizeof s->at, err) || !take(f, sums, s->sum, sizeof s->sum, err) ||
-        !take_history(f, s, err))
+        !take(f, ridges, s->ridge, sizeof s->ridge, err) || !take_history(f, s, err))
         return false;
     int stages = rt_engine_desc(t)->n_stages;
     return (is_position(s, stages) || rt_fail(err, "%s: damaged: its position is none", path)) &&

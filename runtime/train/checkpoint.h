@@ -8,10 +8,11 @@
 #ifndef RUNTIME_TRAIN_CHECKPOINT_H
 #define RUNTIME_TRAIN_CHECKPOINT_H
 
+#include "runtime/solve/solve.h"
 #include "runtime/train/engine.h"
 #include "runtime/train/folder.h"
 
-enum { RT_CHECKPOINT_FORMAT = 3, RT_CHECKPOINTS_KEPT = 2 };
+enum { RT_CHECKPOINT_FORMAT = 4, RT_CHECKPOINTS_KEPT = 2 };
 
 enum { // whole numbers of the position
     RT_AT_STAGE,
@@ -49,12 +50,22 @@ enum { // columns of the history: a row per epoch
     RT_HIST_COLUMNS
 };
 
+enum {        // columns of the ridges that were tried for a solved classifier
+    RT_RIDGE, // 0: the path was over
+    RT_RIDGE_LOSS,
+    RT_RIDGE_HELD, // loss of what was held out
+    RT_RIDGE_TOP1,
+    RT_RIDGE_TAKEN, // 1 or 0
+    RT_RIDGE_COLUMNS
+};
+
 typedef struct RtTrainState {
     int64_t at[RT_N_AT];
     double sum[RT_N_SUMS];
     double *history; // [n_history][RT_HIST_COLUMNS]
     int64_t n_history, cap_history;
-    float *best; // [param_floats], of the best epoch
+    double ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS]; // of the last stage that was solved
+    float *best;                                   // [param_floats], of the best epoch
 } RtTrainState;
 
 // What must be the same when a run is resumed; text that says how each was given.

@@ -254,6 +254,10 @@ int rt_engine_threads(const RtEngine *t) {
     return t->threads;
 }
 
+int rt_engine_stage(const RtEngine *t) {
+    return t->stage;
+}
+
 int rt_engine_logit_columns(const RtEngine *t) {
     return t->d->binary ? 1 : t->d->classes;
 }

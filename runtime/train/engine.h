@@ -35,6 +35,7 @@ RtEngine *rt_engine_open(const HoneTrainDesc *d, int threads, RtErr *err);
 void rt_engine_close(RtEngine *t); // NULL is fine
 const HoneTrainDesc *rt_engine_desc(const RtEngine *t);
 int rt_engine_threads(const RtEngine *t);
+int rt_engine_stage(const RtEngine *t); // the open one; -1: none
 int rt_engine_logit_columns(const RtEngine *t); // 1 when binary, else classes
 
 // Goes to stage s; the optimiser's moments become 0.

@@ -15,7 +15,7 @@
 
 #include "runtime/core/rng.h"
 #include "runtime/core/text.h"
-#include "runtime/train/run.h"
+#include "runtime/train/solved.h"
 
 enum { EXIT_SIGNAL = 128 };
 
@@ -46,9 +46,16 @@ static int64_t steps_per_epoch(const RtRun *r) {
     return (rt_source_batches(r->train) + k - 1) / k;
 }
 
+static int stage_epochs(const RtRun *r) {
+    int n = r->set->epochs[r->state.at[RT_AT_STAGE]];
+    return r->solves && n > 1 ? 1 : n;
+}
+
 static double rate_now(const RtRun *r) {
     const RtTrainSettings *s = r->set;
     int64_t stage = r->state.at[RT_AT_STAGE], per_epoch = steps_per_epoch(r);
+    if (r->solves)
+        return 0;
     RtLrSchedule lr = {.kind = s->lr_schedule,
                        .base = (double)s->lr[stage],
                        .warmup = (int64_t)llround((double)s->warmup_epochs * (double)per_epoch),
@@ -144,7 +151,7 @@ static bool move_parameters(RtRun *r, const RtEngineBatch *b, double *lr, double
     r->state.at[RT_AT_STEP]++;
     r->state.at[RT_AT_STAGE_STEP]++;
     bool clips = s->clip > 0 && *norm > (double)s->clip;
-    RtEngineRates rates = {.kind = s->optimizer,
+    RtEngineRates rates = {.kind = s->optimizer[r->state.at[RT_AT_STAGE]],
                            .lr = (float)*lr,
                            .momentum = s->momentum,
                            .beta2 = s->beta2,
@@ -175,7 +182,7 @@ static double rate_of_images(uint64_t since_ns, int64_t images) {
 static void show_progress(RtRun *r, uint64_t since_ns, int64_t images) {
     char what[96];
     const int64_t *at = r->state.at;
-    int64_t batches = rt_source_batches(r->train), epochs = r->set->epochs[at[RT_AT_STAGE]];
+    int64_t batches = rt_source_batches(r->train), epochs = stage_epochs(r);
     double speed = rate_of_images(since_ns, images), weight = r->state.sum[RT_WEIGHT_SUM];
     double left = ((double)(batches - at[RT_AT_BATCH]) +
                    (double)batches * (double)(epochs - 1 - at[RT_AT_STAGE_EPOCH])) *
@@ -298,20 +305,21 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
                                  {"data_wait_s", row[RT_HIST_WAIT_SECONDS], NULL},
                                  {"bad_images", (double)r->bad_images, NULL},
                                  {"not_finite", (double)v->n_not_finite, NULL}};
-    char val[128] = "";
+    char val[128] = "", what[96], rate[32] = "";
+    const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
+    snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d", spec,
+             (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1, stage_epochs(r));
+    if (!r->solves)
+        snprintf(rate, sizeof rate, "  lr %.2e", row[RT_HIST_LR]);
     if (r->val)
         rt_scores_tell(v, r->data, 1, say_line, r);
     if (r->val)
         snprintf(val, sizeof val, "  val loss %.4f top-1 %.2f%% top-5 %.2f%%", v->loss,
                  v->top1 * 100, v->top5 * 100);
     rt_train_log_line(
-        &r->log,
-        "%s epoch %lld/%d  loss %.4f top-1 %.2f%%%s  lr %.2e  %.1f s, %.0f images/s, waited "
-        "%.1f s for data%s",
-        r->d->stages[r->state.at[RT_AT_STAGE]].spec, (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1,
-        r->set->epochs[r->state.at[RT_AT_STAGE]], row[RT_HIST_TRAIN_LOSS],
-        row[RT_HIST_TRAIN_TOP1] * 100, val, row[RT_HIST_LR], row[RT_HIST_SECONDS],
-        row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
+        &r->log, "%s  loss %.4f top-1 %.2f%%%s%s  %.1f s, %.0f images/s, waited %.1f s for data%s",
+        what, row[RT_HIST_TRAIN_LOSS], row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
+        row[RT_HIST_SECONDS], row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
         r->state.at[RT_SINCE_BEST] == 0 ? "  *" : "");
     return rt_train_log_event(&r->log, "epoch", fields, sizeof fields / sizeof *fields, &r->err);
 }
@@ -350,7 +358,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
 static bool run_epoch(RtRun *r, bool *stopped) {
     uint64_t since = rt_now(), wait = rt_source_wait_ns(r->train);
     int64_t images = r->images_done;
-    if (!train_epoch(r, stopped))
+    if (!(r->solves ? rt_run_solve(r, is_stopped, stopped) : train_epoch(r, stopped)))
         return false;
     if (*stopped)
         return true;
@@ -361,6 +369,7 @@ static bool run_epoch(RtRun *r, bool *stopped) {
     *stopped = !ok && r->err.text[0] == 0;
     if (ok)
         ok = end_epoch(r, &v, since, images, wait);
+    *stopped |= ok && r->solves && is_over(r);
     rt_scores_free(&v);
     return ok || *stopped;
 }
@@ -379,7 +388,7 @@ static bool begin_stage(RtRun *r, int s) {
     rt_train_log_line(&r->log, "stage %d of %d, %s: %lld parameters train, %lld are frozen", s + 1,
                       r->d->n_stages, stage->spec, (long long)stage->n_trained,
                       (long long)stage->n_frozen);
-    return rt_run_open_sources(r, s);
+    return rt_run_open_sources(r, s) && rt_run_choose_solver(r);
 }
 
 static bool run_stage(RtRun *r, int s, bool *stopped) {
@@ -388,7 +397,7 @@ static bool run_stage(RtRun *r, int s, bool *stopped) {
     if (!begin_stage(r, s))
         return false;
     uint64_t frozen = rt_engine_frozen_hash(r->engine, s);
-    while (at[RT_AT_STAGE_EPOCH] < r->set->epochs[s] && !*stopped && !stops_early(r))
+    while (at[RT_AT_STAGE_EPOCH] < stage_epochs(r) && !*stopped && !stops_early(r))
         if (!run_epoch(r, stopped))
             return false;
     if (rt_engine_frozen_hash(r->engine, s) != frozen)

@@ -134,6 +134,25 @@ static void put_curves(const RtTrainResult *r, FILE *f) {
     fputs("</div>\n</section>\n", f);
 }
 
+// ---------------------------------------------------------------- ridges
+
+static void put_ridges(const RtTrainResult *r, FILE *f) {
+    if (r->state->ridge[0][RT_RIDGE] <= 0)
+        return;
+    fputs("<section>\n<h2>Ridges that were tried</h2>\n<p>The classifier was solved with each, on "
+          "images without those held out, whose loss chose.</p>\n<table>\n<tr><th>ridge</th>"
+          "<th>loss</th><th>held out: loss</th><th>top-1</th></tr>\n",
+          f);
+    for (int i = 0; i < RT_SOLVE_PATH && r->state->ridge[i][RT_RIDGE] > 0; i++) {
+        const double *row = r->state->ridge[i];
+        const char *b = row[RT_RIDGE_TAKEN] > 0 ? "<b>" : "", *end = *b ? "</b>" : "";
+        fprintf(f, "<tr><td>%s%.2g%s</td><td>%.4f</td><td>%s%.4f%s</td><td>%.2f%%</td></tr>\n", b,
+                row[RT_RIDGE], end, row[RT_RIDGE_LOSS], b, row[RT_RIDGE_HELD], end,
+                row[RT_RIDGE_TOP1] * 100);
+    }
+    fputs("</table>\n</section>\n", f);
+}
+
 // ---------------------------------------------------------------- the plan
 
 static void put_plan(const RtTrainResult *r, FILE *f) {
@@ -340,11 +359,10 @@ static void put_settings(const RtTrainResult *r, FILE *f) {
     const HoneTrainDesc *d = rt_engine_desc(r->engine);
     char text[256];
     fputs("<section>\n<h2>Settings</h2>\n<table>\n", f);
-    put_setting(f, "optimizer", optimizers[s->optimizer]);
     put_setting(f, "lr schedule", rt_lr_schedule_name(s->lr_schedule));
     for (int i = 0; i < d->n_stages; i++) {
-        snprintf(text, sizeof text, "%s: %d epochs, rate %g", d->stages[i].spec, s->epochs[i],
-                 (double)s->lr[i]);
+        snprintf(text, sizeof text, "%s: %s, %d epochs, rate %g", d->stages[i].spec,
+                 optimizers[s->optimizer[i]], s->epochs[i], (double)s->lr[i]);
         put_setting(f, "stage", text);
     }
     snprintf(text, sizeof text, "%d, %d a step", s->batch, s->accumulate);
@@ -366,6 +384,7 @@ bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err) {
     put_head(r, f);
     if (r->state->n_history)
         put_curves(r, f);
+    put_ridges(r, f);
     put_confusion(r, f);
     put_mistakes(r, f);
     put_plan(r, f);

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_TRAIN_RUN_H
 #define RUNTIME_TRAIN_RUN_H
 
+#include "runtime/train/affine.h"
 #include "runtime/train/train.h"
 #include "runtime/train/log.h"
 
@@ -17,6 +18,8 @@ typedef struct RtRun {
     RtSource *train, *val; // of the open stage; val NULL: no validation images
     RtFeatureCache *cache; // of the open stage, or NULL
     int open_stage;        // -1: none
+    bool solves;           // the open stage, in one epoch
+    RtAffine affine;       // its classifier, then
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
     char key_model[96], key_options[512], *labels; // labels: class names, one a line

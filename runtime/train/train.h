@@ -14,13 +14,20 @@ typedef enum RtCacheMode {
     RT_CACHE_OFF
 } RtCacheMode;
 
+typedef enum RtHeadSolver { // of a stage that trains the classifier alone
+    RT_HEAD_AUTO,   // solved where it can be
+    RT_HEAD_NEWTON, // the first stage is to be solved
+    RT_HEAD_STEPS
+} RtHeadSolver;
+
 typedef struct RtTrainSettings {
     const char *data, *val;
     double val_fraction;
     int epochs[HONE_MAX_STAGES]; // of each stage, resolved
     float lr[HONE_MAX_STAGES];
     int batch, accumulate, workers, threads;
-    int optimizer; // HONE_OPT_*
+    RtHeadSolver head_solver;
+    int optimizer[HONE_MAX_STAGES]; // HONE_OPT_*
     RtLrKind lr_schedule;
     float warmup_epochs, step_epochs, gamma;
     float momentum, beta2, eps, decay, smoothing;

@@ -1,0 +1,14 @@
+// A stage that trains the classifier alone, solved instead of trained in steps. Private header.
+#ifndef RUNTIME_TRAIN_SOLVED_H
+#define RUNTIME_TRAIN_SOLVED_H
+
+#include "runtime/train/run.h"
+
+// Sets r->solves for the open stage and its sources, and says why where it is not so. False with
+// r->err set.
+bool rt_run_choose_solver(RtRun *r);
+// The stage's only epoch: features of all images, then the solution, into the engine; sums of the
+// epoch and ridges into r->state. *stopped, as `stop` says: nothing has changed.
+bool rt_run_solve(RtRun *r, bool (*stop)(RtRun *r), bool *stopped);
+
+#endif

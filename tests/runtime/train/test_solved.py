@@ -1,0 +1,134 @@
+"""A classifier alone on frozen features is solved, not trained in steps: over the hand-written program (fake_train.c), whose
+first stage is one. What the solver itself does, tests/runtime/solve/test_solve.c checks."""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from support import BUILD, Case
+import test_train
+
+
+class Solved(Case):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("d"))
+        test_train.make_images(self.path("d"), "train", 40, 1)
+        test_train.make_images(self.path("d"), "t10k", 20, 2)
+
+    def train(self, *args, code=0, folder="ck", env=None, name="fake_train"):
+        got, out, err = self.run_program(name, "train", "d", "--checkpoint", folder, *args, env=env)
+        self.assertEqual(got, code, (args, out, err))
+        return err
+
+    def final(self, folder="ck"):
+        """The newest checkpoint, without times."""
+        names = sorted(n for n in os.listdir(self.path(folder)) if n.endswith(".safetensors"))
+        t = test_train.tensors(os.path.join(self.path(folder), names[-1]))
+        del t["history"]
+        return t
+
+    def classifier(self, folder="ck"):
+        t = self.final(folder)
+        return t["best/W"] + t["best/b"]
+
+    def test_it_says_what_it_did(self):
+        err = self.train("--epochs", "7,0", "--log", "l.jsonl", "--report", "r.html")
+        self.assertRegex(err, r"ridge \S+ of \d+ tried on each fifth of the images, whose loss is 0\.\d+; \d+ passes")
+        self.assertRegex(err, r"head solved  loss 0\.\d+ top-1 \d+\.\d\d%  val loss 0\.0\d+ top-1 100\.00% top-5 100\.00%  ")
+        self.assertNotIn("epoch 1/", err)
+        with open(self.path("l.jsonl")) as f:
+            events = [json.loads(line) for line in f]
+        ridges = [e for e in events if e["event"] == "ridge"]
+        self.assertGreater(len(ridges), 3)
+        self.assertEqual([e["taken"] for e in ridges].count(1), 1)
+        self.assertTrue(all(a["ridge"] > 3 * b["ridge"] for a, b in zip(ridges, ridges[1:])))
+        taken = next(e for e in ridges if e["taken"])
+        self.assertLessEqual(taken["held_loss"], min(e["held_loss"] for e in ridges) * 1.01)
+        with open(self.path("r.html")) as f:
+            page = f.read()
+        self.assertIn("Ridges that were tried", page)
+        self.assertIn(f"<b>{taken['held_loss']:.4f}</b>", page)
+
+    def test_better_than_steps(self):
+        self.train("--epochs", "1,0", "--log", "a")
+        self.train("--epochs", "3,0", "--head-solver", "sgd", "--log", "b", folder="steps")
+        loss = []
+        for log in "ab":
+            with open(self.path(log)) as f:
+                loss.append([e["val_loss"] for e in map(json.loads, f) if e["event"] == "epoch"][-1])
+        self.assertLess(loss[0], loss[1] / 5)
+
+    def test_the_same_bits(self):
+        """Whatever computes it, in whatever batches, and from features that were kept."""
+        self.train("--epochs", "1,0")
+        ways = [(["--threads", n], {}) for n in (1, 2, 3)] + [(["--batch", b], {}) for b in (1, 7)]
+        ways += [(["--feature-cache", "f"], {}), (["--feature-cache", "f"], {}), ([], {"HONE_CPU": "x86-64"})]
+        for k, (args, env) in enumerate(ways):
+            self.train("--epochs", "1,0", *args, env=env, folder=f"w{k}")
+            self.assertEqual(self.classifier(f"w{k}"), self.classifier(), (args, env))
+
+    def test_the_next_stage_starts_from_it(self):
+        self.train("--epochs", "1,2", "--lr", "1e-9")
+        self.train("--epochs", "1,0", folder="head")
+        a, b = self.final(), self.final("head")
+        for name in ("param/W", "param/b"):
+            x, y = (memoryview(t[name]).cast("f") for t in (a, b))
+            self.assertTrue(all(abs(p - q) < 1e-5 for p, q in zip(x, y)), name)
+
+    def test_resumed_it_is_the_same(self):
+        self.train("--epochs", "1,2")
+        self.train("--epochs", "1,2", "--max-steps", "1", folder="part")  # the solution is one step
+        err = self.train("--epochs", "1,2", "--resume", folder="part")
+        self.assertIn("resumed at step 1, stage 1, epoch 2", err)
+        self.assertEqual(self.final("part"), self.final())
+        self.train("--epochs", "1,2", "--resume", "--head-solver", "sgd", folder="part", code=1)  # another run
+
+    def test_kills_lose_nothing(self):
+        self.train("--epochs", "1,2")
+        r = random.Random(3)
+        command = [os.path.join(BUILD, "fake_train"), "train", "d", "--epochs", "1,2", "--checkpoint", "killed", "-q"]
+        more = []
+        for _ in range(12):
+            p = subprocess.Popen(command + more, cwd=self.folder.name, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            time.sleep(r.uniform(0, 0.15))
+            p.send_signal(r.choice((signal.SIGKILL, signal.SIGTERM)))
+            p.wait()
+            begun = os.path.isdir(self.path("killed")) and any(n.endswith(".safetensors") for n in os.listdir(self.path("killed")))
+            more = ["--resume"] if begun else ["--overwrite"]
+        self.train("--epochs", "1,2", *more, folder="killed")
+        self.assertEqual(self.final("killed"), self.final())
+
+    def test_what_cannot_be_solved_is_said(self):
+        for args, why in ((["--augment", "light"], "with --augment features are new in every epoch"),
+                          (["--feature-cache", "off"], "features are not cached")):
+            err = self.train("--epochs", "1,0", *args, "--overwrite")
+            self.assertIn(f"head is trained in steps, not solved: {why}\n", err)
+            self.assertIn("head epoch 1/1", err)
+            err = self.train("--epochs", "1,0", *args, "--overwrite", "--head-solver", "newton", code=1)
+            self.assertIn(f"--head-solver newton: stage 'head' cannot be solved: {why}\n", err)
+        err = self.train("--head-solver", "magic", code=2)
+        self.assertIn("--head-solver wants newton, sgd, nesterov or adamw, not 'magic'", err)
+
+    def test_rare_classes_weigh_more(self):
+        test_train.make_images(self.path("d"), "train", 41, 1)
+        self.train("--epochs", "1,0")
+        self.train("--epochs", "1,0", "--balanced", folder="balanced")
+        self.assertNotEqual(self.classifier(), self.classifier("balanced"))
+
+    def test_an_image(self):
+        """Fewer than parts can be made of."""
+        os.mkdir(self.path("one"))
+        test_train.make_images(self.path("one"), "train", 1, 7)
+        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0")
+        self.assertEqual(code, 0, err)
+        self.assertIn("head solved", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
