@@ -136,6 +136,14 @@ void fe_new_model_write(FeNewModel *m, void *to);
 // Where the numbers of a parameter begin in the file, a multiple of 4, and their type there; -1:
 // there is no such initializer of floats.
 int64_t fe_new_model_find(const FeNewModel *m, const char *initializer, IrDtype *stored);
+// The model cut off behind a node, with a linear classifier of two classes there, in front of a
+// softmax where the output ended in one (head_at.c). NULL after errors.
+typedef struct FeHeadAt {
+    const char *node, *output; // of the file; the output that it had
+    int64_t features;          // that the node makes of an image, or the channels of a picture
+    bool pools;                // [N,C,H,W] with more than one pixel: their mean
+} FeHeadAt;
+FeNewModel *fe_model_head_at(IrArena *a, const FeModel *from, const FeHeadAt *at);
 // The new model read again, as fe_import() would read the file. Its numbers are those of `m`.
 IrProgram *fe_new_model_import(IrArena *a, const FeNewModel *m, const FeOptions *opt);
 

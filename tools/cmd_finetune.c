@@ -129,7 +129,7 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
     *po = tool_pass_options(&f->model);
     po->threads = f->threads ? f->threads : rt_cpus_available();
     if (!import(f, po) || !tool_check_weights(f->tool, f->infer, true) ||
-        !tool_image_options(f->tool, &f->image, f->infer, o))
+        !tool_image_options(f->tool, &f->image, f->infer, o) || !tool_place_head(f, po, o))
         return NULL;
     if (f->n_labels || f->train.classes) {
         o->labels = f->labels;
@@ -224,6 +224,10 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
          "the node to replace: the last Gemm, MatMul or Conv above an output, which is trained "
          "then; "
          "default that of the output which classifies",
+         0, 0},
+        {"--head-at", NULL, "NODE|auto", TOOL_TEXT, &f->head_at,
+         "the classifier goes behind this node, and what follows goes; auto: to the fully connected "
+         "layer where it does best on images of --classes DIR",
          0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
          "while training, zeroes this share of what the classifier reads; default as in the model",

@@ -14,6 +14,7 @@ typedef struct Finetune {
     const char *out, *name;
     RtOutFile *file; // out
     // options as given
+    const char *head_at; // NODE or "auto"; NULL: where it is
     const char *classes_text, *freeze, *stages_text, *bn, *dropout_text, *seed_text;
     ToolList unfreeze, lr_mults, params;
     bool is_static; // libc inside
@@ -41,6 +42,10 @@ bool tool_read_train_options(Finetune *f);
 // --head becomes the choice of an output (finetune_head.c). False after an error: the node cannot be
 // replaced.
 bool tool_take_head(Finetune *f, const PassOptions *po);
+// --head-at: the classifier goes on an earlier layer (finetune_at.c). The model, its graph and the
+// model's hash are those of the file that is cut off there. False after an error.
+bool tool_place_head(Finetune *f, const PassOptions *po, CgOptions *o);
+bool tool_is_folder(const char *path); // finetune_spec.c
 // The file with the new classifier, for cg_compile_train() (finetune_file.c). False after errors,
 // among them a parameter that is no initializer of it.
 bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out);

@@ -28,7 +28,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static bool is_folder(const char *path) {
+bool tool_is_folder(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
@@ -50,12 +50,12 @@ static bool add_label(Finetune *f, const char *name, const char *path, int *cap)
 static bool labels_of_folder(Finetune *f, const char *path) {
     Tool *t = f->tool;
     const char *train = ir_sprintf(t->arena, "%s/train", path);
-    path = is_folder(train) ? train : path;
+    path = tool_is_folder(train) ? train : path;
     struct dirent **list;
     int cap = 0, n = scandir(path, &list, only_folders, by_bytes);
     bool good = true;
     for (int i = 0; i < n; i++) {
-        if (is_folder(ir_sprintf(t->arena, "%s/%s", path, list[i]->d_name)))
+        if (tool_is_folder(ir_sprintf(t->arena, "%s/%s", path, list[i]->d_name)))
             good &= add_label(f, list[i]->d_name, path, &cap);
         free(list[i]);
     }
@@ -99,7 +99,7 @@ static bool read_classes(Finetune *f) {
     if (*s && !*end) {
         f->train.classes = n < 0 ? 0 : n > MAX_CLASSES ? MAX_CLASSES + 1 : (int)n;
     } else {
-        if (!(is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
+        if (!(tool_is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
             return false;
         f->train.classes = f->n_labels;
     }
