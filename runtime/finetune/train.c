@@ -14,7 +14,8 @@ typedef struct Words { // options that are texts first
     const char *data, *val, *epochs, *lr, *optimizer, *head_solver, *lr_schedule, *augment, *cache,
         *folder, *out;
     bool help, nesterov, no_checkpoint;
-    float val_fraction;
+    const char *weights;
+    float val_fraction, warmup;
     int max_steps;
 } Words;
 
@@ -36,12 +37,17 @@ static int parse_list(const char *text, double min, double max, double v[HONE_MA
 
 static bool parse_epochs(const RtFine *f, const char *text, int *epochs, RtErr *err) {
     double v[HONE_MAX_STAGES];
+    if (strcmp(text, "auto") == 0) {
+        for (int i = 0; i < f->d->n_stages; i++)
+            epochs[i] = RT_EPOCHS_AUTO;
+        return true;
+    }
     int n = parse_list(text, 0, RT_MAX_EPOCHS, v);
     for (int i = 0; i < n; i++)
         n = v[i] == floor(v[i]) ? n : 0;
     if (!n)
-        return rt_fail(err, "--epochs wants whole numbers from 0 to %d, not '%s'", RT_MAX_EPOCHS,
-                       text);
+        return rt_fail(err, "--epochs wants auto or whole numbers from 0 to %d, not '%s'",
+                       RT_MAX_EPOCHS, text);
     if (n != 1 && n != f->d->n_stages)
         return rt_fail(err, "--epochs wants 1 or %d numbers, one a stage", f->d->n_stages);
     for (int i = 0; i < f->d->n_stages; i++)
@@ -62,17 +68,37 @@ static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err
     return true;
 }
 
+// Stage s moves more than a new classifier.
+static bool trains_pretrained(const HoneTrainDesc *d, int s) {
+    for (int i = 0; i < d->n_params; i++)
+        if (d->params[i].trains >> s & 1 && !d->params[i].fresh)
+            return true;
+    return false;
+}
+
 // What the compiler was told, else: 10 epochs; 0.01 for SGD, 0.001 for AdamW, a tenth of it from
-// the second stage on.
+// the second stage on, and where AdamW moves pretrained layers. After a first stage the rate rises
+// over an epoch: moments begin at 0, and what the stage before it found is not to be lost.
 static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
     for (int i = 0; i < f->d->n_stages; i++) {
         const HoneTrainStage *stage = &f->d->stages[i];
-        float base = s->optimizer[i] == HONE_OPT_ADAMW ? 1e-3f : 1e-2f;
+        bool open = !w->optimizer && !w->nesterov && !w->lr && stage->lr <= 0;
+        bool tuned = trains_pretrained(f->d, i);
+        if (open && tuned)
+            s->optimizer[i] = HONE_OPT_ADAMW;
+        bool adamw = s->optimizer[i] == HONE_OPT_ADAMW;
+        float base = adamw ? 1e-3f : 1e-2f;
         s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
-        s->lr[i] = stage->lr > 0 ? stage->lr : i ? base * 0.1f : base;
+        s->lr[i] = stage->lr > 0 ? stage->lr : i || (adamw && tuned) ? base * 0.1f : base;
     }
-    return (!w->epochs || parse_epochs(f, w->epochs, s->epochs, err)) &&
-           (!w->lr || parse_rates(f, w->lr, s->lr, err));
+    if ((w->epochs && !parse_epochs(f, w->epochs, s->epochs, err)) ||
+        (w->lr && !parse_rates(f, w->lr, s->lr, err)))
+        return false;
+    for (int i = 0; i < f->d->n_stages; i++) {
+        bool rises = i > 0 && (s->epochs[i] > 2 || s->epochs[i] == RT_EPOCHS_AUTO);
+        s->warmup_epochs[i] = w->warmup >= 0 ? w->warmup : rises;
+    }
+    return true;
 }
 
 // HONE_OPT_*; -1: there is none of that name.
@@ -142,6 +168,7 @@ static bool resolve(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *
                        "--cache-variants wants --augment light or imagenet: without, all variants "
                        "are the same");
     s->val_fraction = (double)w->val_fraction;
+    s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
     s->folder = w->no_checkpoint ? NULL : w->folder;
@@ -182,6 +209,8 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
                .augment = "none",
                .cache = "auto",
                .folder = f->folder,
+               .weights = "none",
+               .warmup = -1,
                .val_fraction = 0.2f};
     RtTrainSettings s = {.batch = 16,
                          .accumulate = 1,
@@ -192,18 +221,23 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
                          .gamma = 0.1f,
                          .step_epochs = 3,
                          .seed = 1,
+                         .early_stop = -1,
                          .out = f->out};
     const RtCliOption options[] = {
         {"--epochs", RT_CLI_TEXT, &w.epochs, 0, 0, "N[,N...]",
-         "passes over the images, for all stages or one number a stage (default 10)"},
+         "passes over the images, for all stages or one number a stage (default 10); auto: by "
+         "their "
+         "number, ended by --early-stop 5"},
         {"--lr", RT_CLI_TEXT, &w.lr, 0, 0, "R[,R...]",
          "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
-         "0.001)"},
+         "0.001, of pretrained layers 0.0001)"},
         {"--batch|-b|--batch-size", RT_CLI_INT, &s.batch, 1, RT_MAX_BATCH, "N",
          "images a batch (default 16)"},
         {"--accumulate", RT_CLI_INT, &s.accumulate, 1, RT_MAX_BATCH, "K",
          "batches a step: gradients of K batches are averaged (default 1)"},
-        {"--opt", RT_CLI_TEXT, &w.optimizer, 0, 0, "NAME", "sgd (default), nesterov or adamw"},
+        {"--opt", RT_CLI_TEXT, &w.optimizer, 0, 0, "NAME",
+         "sgd, nesterov or adamw (default: sgd; adamw for pretrained layers where no rate is "
+         "given)"},
         {"--head-solver", RT_CLI_TEXT, &w.head_solver, 0, 0, "NAME",
          "what a first stage does that trains a new classifier alone: newton (default) solves it, "
          "without rate and epochs; sgd, nesterov, adamw: steps, as --lr or --opt ask for where "
@@ -218,8 +252,8 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--sched", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME", NULL}, // old spelling
         {"--lr-schedule", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME",
          "cosine (default), step or constant, over each stage"},
-        {"--warmup-epochs", RT_CLI_FLOAT, &s.warmup_epochs, 0, RT_MAX_EPOCHS, "E",
-         "epochs of each stage in which the rate rises (default 0)"},
+        {"--warmup-epochs", RT_CLI_FLOAT, &w.warmup, 0, RT_MAX_EPOCHS, "E",
+         "epochs of each stage in which the rate rises (default 0; 1 from the second stage on)"},
         {"--decay-epochs", RT_CLI_FLOAT, &s.step_epochs, 0, RT_MAX_EPOCHS, "E",
          "--lr-schedule step: epochs between two decays (default 3)"},
         {"--decay-rate", RT_CLI_FLOAT, &s.gamma, 0, 1, "G",
@@ -228,6 +262,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
          "share of every label spread over all classes (default 0)"},
         {"--balanced", RT_CLI_FLAG, &s.balanced, 0, 0, NULL,
          "rare classes weigh more: images / (classes * images of the class)"},
+        {"--class-weights", RT_CLI_CHOICE, &w.weights, 0, 0, "balanced|none", "the same"},
         {"--clip-grad", RT_CLI_FLOAT, &s.clip, 0, 1e9, "NORM",
          "gradients are shortened to this norm (default: never)"},
         {"--augment", RT_CLI_TEXT, &w.augment, 0, 0, "KIND",

@@ -15,6 +15,7 @@
 
 #include "runtime/core/rng.h"
 #include "runtime/core/text.h"
+#include "runtime/train/recipe.h"
 #include "runtime/train/solved.h"
 
 enum { EXIT_SIGNAL = 128 };
@@ -58,7 +59,8 @@ static double rate_now(const RtRun *r) {
         return 0;
     RtLrSchedule lr = {.kind = s->lr_schedule,
                        .base = (double)s->lr[stage],
-                       .warmup = (int64_t)llround((double)s->warmup_epochs * (double)per_epoch),
+                       .warmup =
+                           (int64_t)llround((double)s->warmup_epochs[stage] * (double)per_epoch),
                        .total = per_epoch * s->epochs[stage],
                        .step_length = (int64_t)llround((double)s->step_epochs * (double)per_epoch),
                        .gamma = (double)s->gamma};
@@ -327,14 +329,16 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
 static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t images,
                       uint64_t wait_ns) {
     RtTrainState *s = &r->state;
+    double loss = s->sum[RT_WEIGHT_SUM] > 0 ? s->sum[RT_LOSS_SUM] / s->sum[RT_WEIGHT_SUM] : 0;
+    if (!rt_recipe_learns(r, loss))
+        return false;
     double *row = rt_state_add_history(s);
     if (!row)
         return rt_fail(&r->err, "no memory");
     double seconds = (double)(rt_now() - since) * 1e-9;
     row[RT_HIST_STAGE] = (double)s->at[RT_AT_STAGE];
     row[RT_HIST_EPOCH] = (double)s->at[RT_AT_EPOCH];
-    row[RT_HIST_TRAIN_LOSS] =
-        s->sum[RT_WEIGHT_SUM] > 0 ? s->sum[RT_LOSS_SUM] / s->sum[RT_WEIGHT_SUM] : 0;
+    row[RT_HIST_TRAIN_LOSS] = loss;
     row[RT_HIST_TRAIN_TOP1] =
         s->at[RT_SEEN] ? (double)s->at[RT_CORRECT] * 1e-6 / (double)s->at[RT_SEEN] : 0;
     row[RT_HIST_VAL_LOSS] = v->loss;
@@ -465,7 +469,8 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
 }
 
 int rt_train(RtEngine *t, const RtTrainSettings *set) {
-    RtRun r = {.engine = t, .set = set};
+    RtRun r = {.engine = t, .own = *set};
+    r.set = &r.own;
     bool stopped = false;
     bool ok = run_all(&r, rt_now(), &stopped);
     rt_train_log_clear(&r.log);

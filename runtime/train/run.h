@@ -9,7 +9,8 @@
 typedef struct RtRun {
     RtEngine *engine;
     const HoneTrainDesc *d;
-    const RtTrainSettings *set;
+    const RtTrainSettings *set; // own
+    RtTrainSettings own;        // as given, and what was left open
     RtDataset *data;
     RtTrainLog log;
     RtOutFile out, report; // open from the beginning on; unused where nothing is to be written

@@ -8,8 +8,8 @@
 #include <xxhash.h>
 
 #include "runtime/train/export.h"
+#include "runtime/train/recipe.h"
 #include "runtime/train/report.h"
-#include "runtime/train/run.h"
 
 enum { CACHE_SHARE = 2 }; // of the memory that is free, one in so many parts may hold features
 
@@ -180,17 +180,17 @@ static void make_keys(RtRun *r) {
     const RtTrainSettings *s = r->set;
     rt_train_model_key(r->d, r->key_model, sizeof r->key_model);
     int n = snprintf(r->key_options, sizeof r->key_options,
-                     "seed=%llu batch=%d accumulate=%d head=%d sched=%s warmup=%g step=%g "
+                     "seed=%llu batch=%d accumulate=%d head=%d sched=%s step=%g "
                      "gamma=%g momentum=%g beta2=%g eps=%g decay=%g smoothing=%g clip=%g "
                      "augment=%s variants=%d balanced=%d",
                      (unsigned long long)s->seed, s->batch, s->accumulate, s->head_solver,
-                     rt_lr_schedule_name(s->lr_schedule), (double)s->warmup_epochs,
-                     (double)s->step_epochs, (double)s->gamma, (double)s->momentum,
+                     rt_lr_schedule_name(s->lr_schedule), (double)s->step_epochs, (double)s->gamma, (double)s->momentum,
                      (double)s->beta2, (double)s->eps, (double)s->decay, (double)s->smoothing,
                      (double)s->clip, rt_augment_name(s->augment), s->variants, s->balanced);
     for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
-        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d",
-                      i, s->epochs[i], (double)s->lr[i], s->optimizer[i]);
+        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d:%g",
+                      i, s->epochs[i], (double)s->lr[i], s->optimizer[i],
+                      (double)s->warmup_epochs[i]);
 }
 
 RtCheckpointKey rt_run_key(const RtRun *r) {
@@ -270,6 +270,8 @@ bool rt_run_setup(RtRun *r) {
     if (!r->loss || !r->logits || !r->class_weight || !r->labels)
         return rt_fail(&r->err, "no memory");
     set_class_weights(r);
+    rt_recipe_resolve(r);
+    rt_recipe_say_balance(r);
     make_keys(r);
     return rt_state_init(&r->state, r->d->param_floats, &r->err);
 }

@@ -15,10 +15,12 @@ typedef enum RtCacheMode {
 } RtCacheMode;
 
 typedef enum RtHeadSolver { // of a stage that trains the classifier alone
-    RT_HEAD_AUTO,   // solved where it can be
-    RT_HEAD_NEWTON, // the first stage is to be solved
+    RT_HEAD_AUTO,           // solved where it can be
+    RT_HEAD_NEWTON,         // the first stage is to be solved
     RT_HEAD_STEPS
 } RtHeadSolver;
+
+enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 
 typedef struct RtTrainSettings {
     const char *data, *val;
@@ -29,7 +31,7 @@ typedef struct RtTrainSettings {
     RtHeadSolver head_solver;
     int optimizer[HONE_MAX_STAGES]; // HONE_OPT_*
     RtLrKind lr_schedule;
-    float warmup_epochs, step_epochs, gamma;
+    float warmup_epochs[HONE_MAX_STAGES], step_epochs, gamma;
     float momentum, beta2, eps, decay, smoothing;
     float clip; // norm; 0: none
     uint64_t seed;
@@ -37,7 +39,7 @@ typedef struct RtTrainSettings {
     RtCacheMode cache;
     const char *cache_folder;
     int variants;   // 0: features are cached only without augmentation
-    int early_stop; // epochs of a stage without a new best; 0: never
+    int early_stop; // epochs of a stage without a new best; 0: never; -1: with RT_EPOCHS_AUTO
     bool balanced;  // class weights
     bool resume, overwrite;
     int checkpoint_every;                    // steps; 0: at the end of epochs

@@ -22,7 +22,7 @@ class Solved(Case):
         test_train.make_images(self.path("d"), "t10k", 20, 2)
 
     def train(self, *args, code=0, folder="ck", env=None, name="fake_train"):
-        got, out, err = self.run_program(name, "train", "d", "--checkpoint", folder, *args, env=env)
+        got, out, err = self.run_program(name, "train", "d", "--checkpoint", folder, "--opt", "sgd", *args, env=env)
         self.assertEqual(got, code, (args, out, err))
         return err
 
@@ -92,7 +92,7 @@ class Solved(Case):
     def test_kills_lose_nothing(self):
         self.train("--epochs", "1,2")
         r = random.Random(3)
-        command = [os.path.join(BUILD, "fake_train"), "train", "d", "--epochs", "1,2", "--checkpoint", "killed", "-q"]
+        command = [os.path.join(BUILD, "fake_train"), "train", "d", "--epochs", "1,2", "--checkpoint", "killed", "--opt", "sgd", "-q"]
         more = []
         for _ in range(12):
             p = subprocess.Popen(command + more, cwd=self.folder.name, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -121,11 +121,38 @@ class Solved(Case):
         self.train("--epochs", "1,0", "--balanced", folder="balanced")
         self.assertNotEqual(self.classifier(), self.classifier("balanced"))
 
+    def test_a_loss_that_rises_to_chance_ends_the_run(self):
+        """What the solved classifier had reached stays the best, in the checkpoint."""
+        self.train("--epochs", "1,0", folder="head")
+        err = self.train("--epochs", "1,5", "--lr", "3", "--weight-decay", "10", code=1)
+        self.assertRegex(err.splitlines()[-1], r"^stage 'none', epoch 1: the loss rose from 0\.\d+ to \d+\.\d+, what guessing costs is 1\.0986: "
+                                               r"the rate 0\.3 is too high; the best model, of epoch 1, stays in ck\. Try --lr with a tenth of it$")
+        self.assertFalse(os.path.exists(self.path("fake_train-tuned.onnx.tmp")))
+        self.assertEqual(self.classifier(), self.classifier("head"))
+        result = json.loads(self.good("fake_train", "eval", "d", "--checkpoint", "ck", "--json"))
+        self.assertEqual(result["top1"], 1)
+
+    def test_epochs_by_the_number_of_images(self):
+        """Forty images in batches of 16 make 3 steps an epoch; what no longer improves ends earlier."""
+        self.train("--epochs", "auto", "--lr", "0.0001", "--warmup-epochs", "0", "--log", "l.jsonl")
+        with open(self.path("l.jsonl")) as f:
+            stage = [e["stage"] for e in map(json.loads, f) if e["event"] == "epoch"]
+        self.assertEqual(stage.count(0), 1)
+        self.assertTrue(5 <= stage.count(1) <= 60, stage)
+
+    def test_unequal_classes_are_said(self):
+        labels = bytes([0] * 30 + [1] * 6 + [2] * 4)
+        test_train.idx(self.path("d/train-labels-idx1-ubyte"), (40,), labels)
+        err = self.train("--epochs", "1,0")
+        self.assertIn("classes are unequal: 30 images of '0', 4 of '2'; --class-weights balanced weighs the rare ones more\n", err)
+        err = self.train("--epochs", "1,0", "--class-weights", "balanced", folder="balanced")
+        self.assertNotIn("unequal", err)
+
     def test_an_image(self):
         """Fewer than parts can be made of."""
         os.mkdir(self.path("one"))
         test_train.make_images(self.path("one"), "train", 1, 7)
-        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0")
+        code, _, err = self.run_program("fake_train", "train", "one", "--val-fraction", "0", "--opt", "sgd")
         self.assertEqual(code, 0, err)
         self.assertIn("head solved", err)
 

@@ -49,7 +49,7 @@ def json_meta(path):
         return json.loads(f.read(size))["__metadata__"]
 
 
-STEPS = ("--head-solver", "sgd")  # the head's stage has epochs, too; test_solved.py is about the other way
+STEPS = ("--head-solver", "sgd", "--opt", "sgd", "--warmup-epochs", 0)  # the head's stage has epochs, too; test_solved.py is about the other way
 PROGRAM = re.compile(rb"^\x72A\x0a\x0chone\.program\x121[0-9a-f]{32}-[0-9a-f]{16}$")  # what a tuned file ends with
 
 
@@ -172,7 +172,7 @@ class Train(Case):
         self.assertIn("class", err)  # two of three classes have no image: said, no error
 
     def start(self, *args, name="fake_train"):
-        return subprocess.Popen([os.path.join(BUILD, name), "train", "d", *STEPS, *args], cwd=self.folder.name,
+        return subprocess.Popen([os.path.join(BUILD, name), "train", "d", *map(str, STEPS), *args], cwd=self.folder.name,
                                 stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def test_signals_save_and_end(self):

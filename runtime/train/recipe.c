@@ -1,0 +1,77 @@
+// Numbers of a run that follow from its data, and when it has gone wrong; see recipe.h.
+#include "runtime/train/recipe.h"
+
+#include "runtime/core/text.h"
+
+#include <math.h>
+
+enum { AUTO_STEPS = 2000, LEAST_EPOCHS = 5, MOST_EPOCHS = 60, PATIENCE = 5, UNEQUAL = 5 };
+#define AT_CHANCE 0.95 // of the loss of guessing: no better than that
+#define LEARNED 0.75   // of it: better than guessing, once
+
+// ---------------------------------------------------------------- what is left open
+
+// As many epochs as make AUTO_STEPS steps, within reason; a run of them ends early.
+static int auto_epochs(const RtRun *r) {
+    int64_t images = (int64_t)r->own.batch * r->own.accumulate;
+    int64_t steps = (r->data->n_train + images - 1) / images;
+    int64_t n = (AUTO_STEPS + steps - 1) / steps;
+    return (int)(n < LEAST_EPOCHS ? LEAST_EPOCHS : n > MOST_EPOCHS ? MOST_EPOCHS : n);
+}
+
+void rt_recipe_resolve(RtRun *r) {
+    bool open = false;
+    for (int i = 0; i < r->d->n_stages; i++) {
+        if (r->own.epochs[i] == RT_EPOCHS_AUTO) {
+            r->own.epochs[i] = auto_epochs(r);
+            open = true;
+        }
+    }
+    if (r->own.early_stop < 0)
+        r->own.early_stop = open ? PATIENCE : 0;
+}
+
+// ---------------------------------------------------------------- whether it learns
+
+// The loss of the same probability for every class, where labels have none of their own.
+static double loss_of_guessing(const HoneTrainDesc *d) {
+    return log(d->loss == HONE_LOSS_BCE ? 2 : (double)d->classes);
+}
+
+bool rt_recipe_learns(RtRun *r, double loss) {
+    const RtTrainState *s = &r->state;
+    double guessing = loss_of_guessing(r->d), least = INFINITY;
+    int stage = (int)s->at[RT_AT_STAGE];
+    for (int64_t i = 0; i < s->n_history; i++)
+        least = fmin(least, s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS]);
+    if (r->solves || loss < AT_CHANCE * guessing || least > LEARNED * guessing)
+        return true;
+    char best[128] = "";
+    if (s->at[RT_BEST_EPOCH] >= 0 && r->set->folder)
+        snprintf(best, sizeof best, "; the best model, of epoch %lld, stays in ",
+                 (long long)s->at[RT_BEST_EPOCH] + 1);
+    return rt_fail(&r->err,
+                   "stage '%s', epoch %lld: the loss rose from %.4f to %.4f, what guessing costs "
+                   "is %.4f: the rate %g is too high%s%s. Try --lr with a tenth of it",
+                   r->d->stages[stage].spec, (long long)s->at[RT_AT_STAGE_EPOCH] + 1, least, loss,
+                   guessing, (double)r->set->lr[stage], best, *best ? r->set->folder : "");
+}
+
+// ---------------------------------------------------------------- the data
+
+void rt_recipe_say_balance(RtRun *r) {
+    const RtDataset *d = r->data;
+    int least = -1, most = -1;
+    for (int i = 0; i < d->classes; i++) {
+        if (d->class_size[i] == 0)
+            continue; // said already
+        least = least < 0 || d->class_size[i] < d->class_size[least] ? i : least;
+        most = most < 0 || d->class_size[i] > d->class_size[most] ? i : most;
+    }
+    if (most >= 0 && !r->set->balanced && d->class_size[most] >= UNEQUAL * d->class_size[least])
+        rt_train_log_line(&r->log,
+                          "classes are unequal: %lld images of '%s', %lld of '%s'; --class-weights "
+                          "balanced weighs the rare ones more",
+                          (long long)d->class_size[most], RT_SHOW(d->names[most]),
+                          (long long)d->class_size[least], RT_SHOW(d->names[least]));
+}

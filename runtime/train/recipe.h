@@ -1,0 +1,16 @@
+// What a run decides by itself where the user leaves it open, and whether it still learns. Private
+// header.
+#ifndef RUNTIME_TRAIN_RECIPE_H
+#define RUNTIME_TRAIN_RECIPE_H
+
+#include "runtime/train/run.h"
+
+// Of r->own: epochs that are RT_EPOCHS_AUTO, warm-up and patience below 0. The data is known.
+void rt_recipe_resolve(RtRun *r);
+// The epoch's training loss against those before. False with r->err set: it rose to what guessing
+// costs, which no later epoch mends.
+bool rt_recipe_learns(RtRun *r, double loss);
+// Classes that have many times the images of others: said.
+void rt_recipe_say_balance(RtRun *r);
+
+#endif
