@@ -11,17 +11,50 @@
 
 typedef struct Eval {
     const char *folder;
-    bool help, json, pretrained, train_part;
+    bool help, json, pretrained, train_part, classes;
     int threads, batch, workers;
 } Eval;
 
-static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int64_t bad) {
+static void print_classes(const RtScores *s, const RtDataset *data) {
+    printf("%-24s %8s %10s %8s %8s\n", "class", "images", "precision", "recall", "F1");
+    for (int k = 0; k < s->classes; k++) {
+        RtClassScores c = rt_scores_of_class(s, k);
+        printf("%-24s %8lld %9.2f%% %7.2f%% %7.2f%%\n", RT_SHOW(data->names[k]),
+               (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100);
+    }
+}
+
+static void put_classes(RtJson *j, const RtScores *s, const RtDataset *data) {
+    rt_json_number(j, "macro_f1", rt_scores_macro_f1(s), 9);
+    rt_json_begin(j, "classes", '[');
+    for (int k = 0; k < s->classes; k++) {
+        RtClassScores c = rt_scores_of_class(s, k);
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "class", data->names[k]);
+        rt_json_int(j, "images", c.images);
+        rt_json_number(j, "precision", c.precision, 9);
+        rt_json_number(j, "recall", c.recall, 9);
+        rt_json_number(j, "f1", c.f1, 9);
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
+}
+
+static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, const RtDataset *data,
+                         int64_t bad) {
+    bool each = f->d->loss == HONE_LOSS_BCE && !f->d->binary;
     if (!e->json) {
         printf("%lld images: loss %.4f, top-1 %.2f%%, top-5 %.2f%%", (long long)s->n, s->loss,
                s->top1 * 100, s->top5 * 100);
+        if (!each)
+            printf(", calibration error %.2f%%", rt_scores_calibration_error(s) * 100);
+        if (s->confusion)
+            printf(", macro F1 %.2f%%", rt_scores_macro_f1(s) * 100);
         if (s->n_not_finite)
             printf("; %lld outputs are not finite", (long long)s->n_not_finite);
         putchar('\n');
+        if (e->classes && s->confusion)
+            print_classes(s, data);
         return;
     }
     RtJson j = {.f = stdout};
@@ -33,6 +66,10 @@ static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, int6
     rt_json_int(&j, "images", s->n);
     rt_json_int(&j, "bad_images", bad);
     rt_json_int(&j, "not_finite", s->n_not_finite);
+    if (!each)
+        rt_json_number(&j, "calibration_error", rt_scores_calibration_error(s), 9);
+    if (s->confusion)
+        put_classes(&j, s, data);
     rt_json_end(&j, '}');
     putchar('\n');
 }
@@ -65,7 +102,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
         rt_evaluate(t, source, e->batch, &scores, NULL, NULL, &err)) {
         rt_scores_tell(&scores, data, RT_WORST, complain_line, NULL);
-        print_scores(e, f, &scores, bad);
+        print_scores(e, f, &scores, data, bad);
         code = scores.n_not_finite ? RT_EXIT_INPUT : RT_EXIT_FINE;
     } else if (data) {
         rt_fine_complain(err.text);
@@ -85,6 +122,8 @@ int rt_fine_eval(const RtFine *f, int argc, char **argv) {
         {"--batch|-b", RT_CLI_INT, &e.batch, 1, RT_MAX_BATCH, "N", "images a batch (default 16)"},
         RT_FINE_THREADS(&e.threads),
         {"--workers|-j", RT_CLI_INT, &e.workers, 0, 256, "N", "threads that decode images"},
+        {"--per-class", RT_CLI_FLAG, &e.classes, 0, 0, NULL,
+         "a table of precision, recall and F1 of each class"},
         {"--json", RT_CLI_FLAG, &e.json, 0, 0, NULL, "one JSON object"},
         RT_FINE_HELP(&e.help),
     };
@@ -175,8 +214,7 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     ok = ok && (zero || rt_fail(err, "no memory")) && rt_engine_eval(x->engine, &b, err);
     free(zero);
     for (int i = 0; ok && i < rt_engine_logit_columns(x->engine); i++)
-        ok = isfinite(x->logits[i]) ||
-             rt_fail(err, "%s: the network's output is not finite", path);
+        ok = isfinite(x->logits[i]) || rt_fail(err, "%s: the network's output is not finite", path);
     if (!ok)
         return false;
     rt_probabilities(d, x->logits, x->p);

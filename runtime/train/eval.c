@@ -85,6 +85,15 @@ static void add_mistake(RtScores *s, const RtMistake *m) {
     s->worst[at] = *m;
 }
 
+// The bin that a probability falls into: (0, 1/15], (1/15, 2/15] ...
+static void add_sure(RtScores *s, double sure, double right) {
+    int k = (int)ceil(sure * RT_SURE_BINS) - 1;
+    k = k < 0 ? 0 : k < RT_SURE_BINS ? k : RT_SURE_BINS - 1;
+    s->bin[k].n++;
+    s->bin[k].right += right;
+    s->bin[k].sure += sure;
+}
+
 static bool row_is_finite(float loss, const float *logits, int width) {
     bool ok = isfinite(loss);
     for (int i = 0; i < width; i++)
@@ -110,8 +119,12 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const RtFeed *f, int64_
     s->n++;
     if (s->confusion && label >= 0)
         s->confusion[(int64_t)label * s->classes + guess]++;
-    if (right < 1) {
+    bool each = d->loss == HONE_LOSS_BCE && !d->binary;
+    if (right < 1 || !each)
         rt_probabilities(d, logits, p);
+    if (!each)
+        add_sure(s, p[guess], right);
+    if (right < 1) {
         add_mistake(s, &(RtMistake){f->items[i], label, guess, (double)loss, p[guess]});
     }
 }
@@ -164,6 +177,38 @@ static void take_means(RtScores *s) {
     s->loss = s->n_not_finite == s->n && s->n ? NAN : s->loss / (finite > 0 ? finite : 1);
     s->top1 /= n;
     s->top5 /= n;
+}
+
+RtClassScores rt_scores_of_class(const RtScores *s, int k) {
+    int64_t n = s->classes, row = 0, column = 0, right = s->confusion[k * n + k];
+    for (int64_t i = 0; i < n; i++) {
+        row += s->confusion[k * n + i];
+        column += s->confusion[i * n + k];
+    }
+    return (RtClassScores){.images = row,
+                           .precision = column ? (double)right / (double)column : 0,
+                           .recall = row ? (double)right / (double)row : 0,
+                           .f1 = row + column ? 2 * (double)right / (double)(row + column) : 0};
+}
+
+double rt_scores_macro_f1(const RtScores *s) {
+    double sum = 0;
+    int n = 0;
+    for (int k = 0; k < s->classes; k++) {
+        RtClassScores c = rt_scores_of_class(s, k);
+        sum += c.images ? c.f1 : 0;
+        n += c.images > 0;
+    }
+    return n ? sum / n : 0;
+}
+
+double rt_scores_calibration_error(const RtScores *s) {
+    double sum = 0, n = 0;
+    for (int k = 0; k < RT_SURE_BINS; k++) {
+        sum += fabs(s->bin[k].right - s->bin[k].sure);
+        n += s->bin[k].n;
+    }
+    return n > 0 ? sum / n : 0;
 }
 
 void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,

@@ -6,6 +6,7 @@
 #include "runtime/train/source.h"
 
 enum { RT_WORST = 12, RT_MAX_CONFUSION = 1000 }; // classes with a confusion matrix
+enum { RT_SURE_BINS = 15 };
 
 typedef struct RtMistake {
     int64_t item;
@@ -19,12 +20,28 @@ typedef struct RtScores {
                              // share of images with all of them right; binary: top5 is 1
     int classes;
     int64_t *confusion; // [label][guess]; NULL: multi-label, or too many classes
+    // Images by the probability of their guess, in bins of equal width: how many, how many of them
+    // right, the sum of the probabilities. Not for multi-label.
+    struct {
+        double n, right, sure;
+    } bin[RT_SURE_BINS];
     RtMistake worst[RT_WORST];
     int n_worst; // wrong ones, the largest loss first
     // Images with a logit or a loss that is not finite: wrong, and left out of the loss's mean,
     // which is NaN where they are all.
     int64_t n_not_finite, not_finite[RT_WORST]; // the first of them
 } RtScores;
+
+typedef struct RtClassScores { // of one class; 0 where there is nothing to divide by
+    int64_t images;
+    double precision, recall, f1;
+} RtClassScores;
+// From the confusion matrix, which is there.
+RtClassScores rt_scores_of_class(const RtScores *s, int k);
+double rt_scores_macro_f1(const RtScores *s); // mean over the classes that have images
+// How far probabilities are from the share that is right: the expected calibration error of the
+// guess (Guo et al., On Calibration of Modern Neural Networks, 2017).
+double rt_scores_calibration_error(const RtScores *s);
 
 // What one row of logits says. Returns the guessed class (multi-label: of the largest logit); adds
 // to *right1 and *right5 as RtScores counts. label and targets as in RtEngineBatch.

@@ -253,6 +253,25 @@ static void put_pairs(const RtTrainResult *r, FILE *f) {
     fputs("</table>\n", f);
 }
 
+// Precision, recall and F1 of each class, and how the probabilities are to be taken.
+static void put_classes(const RtTrainResult *r, FILE *f) {
+    const RtScores *s = r->scores;
+    fprintf(f,
+            "<table><tr><th>class</th><th>images</th><th>precision</th><th>recall</th><th>F1</th>"
+            "</tr>\n");
+    for (int k = 0; k < s->classes; k++) {
+        RtClassScores c = rt_scores_of_class(s, k);
+        fputs("<tr><td>", f);
+        rt_html_text(f, r->data->names[k]);
+        fprintf(f, "</td><td>%lld</td><td>%.1f%%</td><td>%.1f%%</td><td>%.1f%%</td></tr>\n",
+                (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100);
+    }
+    fprintf(f,
+            "<tr><td>mean</td><td></td><td></td><td></td><td>%.1f%%</td></tr></table>\n<p>"
+            "Probabilities are off by %.1f%% of what is right (expected calibration error).</p>\n",
+            rt_scores_macro_f1(s) * 100, rt_scores_calibration_error(s) * 100);
+}
+
 static void put_confusion(const RtTrainResult *r, FILE *f) {
     if (!r->scores->confusion || r->scores->n == 0)
         return;
@@ -263,6 +282,7 @@ static void put_confusion(const RtTrainResult *r, FILE *f) {
         put_matrix(r, f);
     else
         put_pairs(r, f);
+    put_classes(r, f);
     fputs("</section>\n", f);
 }
 

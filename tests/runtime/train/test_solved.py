@@ -148,6 +148,37 @@ class Solved(Case):
         err = self.train("--epochs", "1,0", "--class-weights", "balanced", folder="balanced")
         self.assertNotIn("unequal", err)
 
+    def test_what_eval_tells_of_classes(self):
+        """Against counts of what predict says of each image."""
+        self.train("--epochs", "1,0", "--head-solver", "sgd", "--lr", "0.003")
+        names = []
+        r = random.Random(9)
+        for i in range(30):
+            rows = [r.randrange(160) + 60 * (row // 2 == i % 3) for row in range(8) for _ in range(8)]
+            names.append(self.write(f"{i}.png", test_train.png_grey(8, 8, rows)))
+        self.write("list.csv", "\n".join(f"{i}.png,{i % 3}" for i in range(30)).encode())
+        said = json.loads(self.good("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--json"))
+        top = [max(x["top"], key=lambda t: t["probability"])
+               for x in json.loads(self.good("fake_train", "predict", *names, "--checkpoint", "ck", "--json", "--top", "3"))]
+        guess = [t["class"] for t in top]
+        self.assertTrue(0.4 < said["top1"] < 1, said)
+        f1 = []
+        for k, c in enumerate(said["classes"]):
+            right = sum(g == k == i % 3 for i, g in enumerate(guess))
+            self.assertAlmostEqual(c["recall"], right / 10, places=6)
+            self.assertAlmostEqual(c["precision"], right / max(guess.count(k), 1), places=6)
+            p, q = c["precision"], c["recall"]
+            f1.append(2 * p * q / (p + q) if p + q else 0)
+            self.assertAlmostEqual(c["f1"], f1[-1], places=6)
+        self.assertAlmostEqual(said["macro_f1"], sum(f1) / 3, places=6)
+        bins = {}
+        for i, t in enumerate(top):
+            right, sure = bins.get(int(-(-t["probability"] * 15 // 1)), (0, 0))
+            bins[int(-(-t["probability"] * 15 // 1))] = right + (t["class"] == i % 3), sure + t["probability"]
+        self.assertAlmostEqual(said["calibration_error"], sum(abs(a - b) for a, b in bins.values()) / 30, places=5)
+        text = self.good("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--per-class")
+        self.assertRegex(text, r"top-5 100\.00%, calibration error \d+\.\d\d%, macro F1 \d+\.\d\d%\nclass +images +precision")
+
     def test_an_image(self):
         """Fewer than parts can be made of."""
         os.mkdir(self.path("one"))
