@@ -330,9 +330,28 @@ static bool cut_at_best(Finetune *f, const PassOptions *po, const HonePreprocess
     return best && (best == &p.v[p.n - 1] || cut(f, best->node, best->value));
 }
 
+// Where there are other places and images to choose by, the user hears of it.
+static void advise(Finetune *f, const PassOptions *po) {
+    if (!f->n_labels || !tool_is_folder(f->classes_text) || f->train.keep_head ||
+        f->train.multi_label)
+        return;
+    IrGraph *g = ir_extract(f->infer, "seen", 0, NULL, 1, f->infer->outputs);
+    passes_run(g->prog, g, po, PASS_HEAD);
+    const IrNode *head = pass_head_above(g, 0, f->train.head);
+    Places p = {.n = 0};
+    if (head)
+        find_places(f->tool->arena, g, head, &p);
+    if (p.n > 1)
+        printf("head: it reads %lld numbers of '%s', and fully connected layers stand in front of "
+               "it; --head-at auto tries those\n",
+               (long long)p.v[p.n - 1].features, RT_SHOW(p.v[p.n - 1].node));
+}
+
 bool tool_place_head(Finetune *f, const PassOptions *po, CgOptions *o) {
-    if (!f->head_at)
+    if (!f->head_at) {
+        advise(f, po);
         return true;
+    }
     if (f->train.keep_head)
         return refuse(f, "--keep-head keeps the classifier where it is");
     if (!(strcmp(f->head_at, "auto") == 0 ? cut_at_best(f, po, &o->preprocess) : cut_at_node(f)))

@@ -35,6 +35,22 @@ static const char *reason_against(RtRun *r, char *text, size_t size) {
     return text;
 }
 
+// A first stage that moves pretrained layers together with a new classifier, whose random numbers
+// mislead them.
+static void advise(RtRun *r, const char *spec) {
+    bool fresh = false, pretrained = false;
+    for (int i = 0; i < r->d->n_params; i++) {
+        const HoneParam *p = &r->d->params[i];
+        fresh |= p->trains & 1 && p->fresh;
+        pretrained |= p->trains & 1 && !p->fresh;
+    }
+    if (fresh && pretrained && r->state.at[RT_AT_STAGE] == 0)
+        rt_train_log_line(&r->log,
+                          "%s begins with a random classifier; compiled with --stages head,%s it "
+                          "begins with the solved one",
+                          spec, spec);
+}
+
 bool rt_run_choose_solver(RtRun *r) {
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec, *why;
     char text[128];
@@ -46,6 +62,7 @@ bool rt_run_choose_solver(RtRun *r) {
         return false;
     why = is ? reason_against(r, text, sizeof text) : why;
     r->solves = is && !why;
+    advise(r, spec);
     if (is && why)
         rt_train_log_line(&r->log, "%s is trained in steps, not solved: %s", spec, why);
     return r->solves || r->set->head_solver != RT_HEAD_NEWTON || r->state.at[RT_AT_STAGE] > 0 ||

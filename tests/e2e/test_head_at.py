@@ -65,7 +65,8 @@ def ops(model):
 def test_auto_takes_what_knows_more():
     network(temp("net.onnx"))
     pictures()
-    _, there, _ = teach("plain")
+    said, there, _ = teach("plain")
+    assert "head: it reads 2 numbers of 'fc1.relu', and fully connected layers stand in front of it; --head-at auto" in said, said
     said, auto, model = teach("auto", "--head-at", "auto")
     lines = [line for line in said.splitlines() if line.startswith("head at ")]
     assert len(lines) == 2 and "'flat', 8 numbers" in lines[0] and lines[0].endswith("  *"), said
