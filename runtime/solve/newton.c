@@ -11,6 +11,7 @@
 
 enum { MOST_STEPS = 100, MOST_CONJUGATE = 500, MOST_HALVINGS = 30 };
 #define ARMIJO 1e-4
+#define LEAST_GAIN 0.3 // of the gradient that it starts with: however small, another ridge moves v
 
 static double *alloc(int64_t n) {
     double *p = rt_alloc_aligned((size_t)n * sizeof *p);
@@ -85,12 +86,13 @@ static bool search(RtSolveNewton *m, RtSolveLoss *f, double *v) {
 
 double rt_solve_newton(RtSolveNewton *m, RtSolveLoss *f, double *v, double unit, double tolerance) {
     int64_t n = rt_solve_loss_size(f);
-    double norm = 0;
+    double norm = 0, first = 0;
     rt_solve_loss_scores(f, v, m->z);
     for (int k = 0; k < MOST_STEPS; k++) {
         rt_solve_loss_gradient(f, v, m->z, m->g);
         norm = sqrt(dot(m->g, m->g, n));
-        if (norm <= tolerance * unit)
+        first = k ? first : norm;
+        if (norm <= tolerance * unit && norm <= LEAST_GAIN * first)
             break;
         conjugate(m, f, fmin(0.1, sqrt(norm / unit)));
         if (!search(m, f, v))

@@ -12,8 +12,8 @@ typedef struct RtSolveNewton {              // memory of the method
 bool rt_solve_newton_init(RtSolveNewton *m, const RtSolveLoss *f); // false: no memory
 void rt_solve_newton_free(RtSolveNewton *m);
 
-// Goes from v to where the gradient is at most `tolerance` of `unit`, or no better v is found;
-// m->z are its scores then. Returns the gradient's norm.
+// Goes from v to where the gradient is at most `tolerance` of `unit` and less than a third of what
+// it was at v, or no better v is found; m->z are its scores then. Returns the gradient's norm.
 double rt_solve_newton(RtSolveNewton *m, RtSolveLoss *f, double *v, double unit, double tolerance);
 
 #endif
