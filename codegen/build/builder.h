@@ -136,6 +136,7 @@ LLVMTypeRef cg_dtype(CgFn *f, IrDtype t); // storage type: i8 for bool, i16 for 
 
 // ---- elementwise math (build/math.c): float vector or scalar. Errors stated there, all below 4 ulp.
 CgVal cg_exp(CgFn *f, CgVal x);
+CgVal cg_exp_below(CgFn *f, CgVal x); // of x <= 0, or NaN: half the work
 CgVal cg_log(CgFn *f, CgVal x);
 CgVal cg_tanh(CgFn *f, CgVal x);
 CgVal cg_erf(CgFn *f, CgVal x);

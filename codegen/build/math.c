@@ -81,6 +81,15 @@ CgVal cg_exp(CgFn *f, CgVal x) {
     return cg_select(f, cg_fcmp(f, LLVMRealORD, x, x), y, x);
 }
 
+// As cg_exp, whose results it has down to FLT_MIN; 0 below.
+CgVal cg_exp_below(CgFn *f, CgVal x) {
+    if (is_double(x))
+        return cg_libm(f, "exp", 1, &x);
+    CgVal least = cg_like(f, x, -87.3);
+    CgVal y = exp_capped(f, cg_fmax(f, x, least));
+    return cg_select(f, cg_fcmp(f, LLVMRealOLT, x, least), cg_like(f, x, 0), y);
+}
+
 // log(x) = e ln 2 + log(1 + g), 1 + g = mantissa in [sqrt(1/2), sqrt(2))
 CgVal cg_log(CgFn *f, CgVal x) {
     static const double c[] = {0.33333331,  -0.24999989, 0.20000707,  -0.1666848, 0.14249937,

@@ -1,7 +1,9 @@
 // softmax and log_softmax along one axis of a plain tensor, shifted by the maximum (Softmax-13,
 // LogSoftmax-13). Three passes: maximum, exp and its sum, scale. Vectors run along the axis where
-// it is innermost, else over neighbouring lines. Where the result's type is narrower than what it
-// is computed in, exp is computed again rather than kept in the result, which would round twice.
+// it is innermost, in registers from the first pass to the last where they hold a line, as those of
+// attention over an image's patches or a window; else over neighbouring lines. Where the result's
+// type is narrower than what it is computed in, exp is computed again rather than kept in the
+// result, which would round twice.
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
@@ -59,7 +61,7 @@ static void row_max(void *ctx, CgFn *f, CgVal i, CgVal n) {
 static void row_exp(void *ctx, CgFn *f, CgVal i, CgVal n) {
     SoftmaxRun *r = ctx;
     CgVal x = load(f, r, at(f, r, r->from, i), n);
-    CgVal e = cg_exp(f, cg_fsub(f, x, r->most));
+    CgVal e = cg_exp_below(f, cg_fsub(f, x, r->most));
     if (keeps_exp(r)) {
         store(f, r, e, at(f, r, r->to, i), n);
     }
@@ -74,9 +76,46 @@ static void row_scale(void *ctx, CgFn *f, CgVal i, CgVal n) {
         y = cg_fmul(f, load(f, r, p, n), r->sum);
     } else {
         y = cg_fsub(f, load(f, r, at(f, r, r->from, i), n), r->most);
-        y = r->spec->logarithm ? cg_fsub(f, y, r->sum) : cg_fmul(f, cg_exp(f, y), r->sum);
+        y = r->spec->logarithm ? cg_fsub(f, y, r->sum) : cg_fmul(f, cg_exp_below(f, y), r->sum);
     }
     store(f, r, y, p, n);
+}
+
+// ---------------------------------------------------------------- a line in registers
+
+enum { LINE_VECTORS = 16 };
+
+// Vectors of a line that registers hold; 0: they do not.
+static int line_vectors(const CgFn *f, const SoftmaxSpec *s) {
+    int64_t n = s->size.n ? LINE_VECTORS + 1 : (s->size.c + f->lanes - 1) / f->lanes;
+    int most = f->target->machine.vector_registers / 2 / cg_parts(f);
+    return n <= most && s->dtype == IR_F32 && !s->logarithm ? (int)n : 0;
+}
+
+// x[0] op x[1] op .., as a tree
+static CgVal join(CgFn *f, CgVal (*op)(CgFn *, CgVal, CgVal), int n, const CgVal *x) {
+    return n == 1 ? x[0] : op(f, join(f, op, n / 2, x), join(f, op, n - n / 2, x + n / 2));
+}
+
+static void emit_line(SoftmaxRun *r, CgFn *f, int vectors) {
+    int64_t size = r->spec->size.c;
+    CgVal x[LINE_VECTORS], count[LINE_VECTORS] = {NULL}, index[LINE_VECTORS];
+    for (int i = 0; i < vectors; i++) {
+        int64_t left = size - (int64_t)i * f->lanes;
+        index[i] = cg_i64(f, (int64_t)i * f->lanes);
+        count[i] = left < f->lanes ? cg_i64(f, left) : NULL;
+        x[i] =
+            mask_tail(f, r, load(f, r, at(f, r, r->from, index[i]), count[i]), count[i], -INFINITY);
+    }
+    CgVal most = cg_splat(f, cg_max_lanes(f, join(f, cg_fmax, vectors, x)));
+    for (int i = 0; i < vectors; i++) {
+        x[i] = mask_tail(f, r, cg_exp_below(f, cg_fsub(f, x[i], most)), count[i], 0);
+    }
+    CgVal sum = cg_sum_lanes(f, join(f, cg_fadd, vectors, x));
+    CgVal scale = cg_splat(f, cg_fdiv(f, cg_like(f, sum, 1), sum));
+    for (int i = 0; i < vectors; i++) {
+        store(f, r, cg_fmul(f, x[i], scale), at(f, r, r->to, index[i]), count[i]);
+    }
 }
 
 // r->sum: what the last pass needs, the logarithm of the sum or its inverse.
@@ -92,6 +131,11 @@ static void emit_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
     CgVal size = cg_dim(f, r->spec->size);
     r->to = at(f, r, f->arg[0], cg_iadd(f, r->off[0], cg_stride(f, i, stride[0])));
     r->from = at(f, r, f->arg[1], cg_iadd(f, r->off[1], cg_stride(f, i, stride[1])));
+    int vectors = line_vectors(f, r->spec);
+    if (vectors) {
+        emit_line(r, f, vectors);
+        return;
+    }
     cg_store(f, splat(f, r, -INFINITY), r->slot, 4);
     cg_nd_vectors(f, size, 1, row_max, r);
     r->most = cg_splat(f, cg_max_lanes(f, load_slot(f, r)));
@@ -125,7 +169,7 @@ static void emit_lines(void *ctx, CgFn *f, CgVal i, CgVal n) {
     acc[0] = splat(f, r, 0);
     cg_for_carry(f, &loop, zero, size, 1, 1, acc);
     CgVal along = cg_stride(f, loop.iv, s->step);
-    CgVal e = cg_exp(f, cg_fsub(f, load(f, r, at(f, r, from, along), n), r->most));
+    CgVal e = cg_exp_below(f, cg_fsub(f, load(f, r, at(f, r, from, along), n), r->most));
     if (keeps_exp(r)) {
         store(f, r, e, at(f, r, to, along), n);
     }
