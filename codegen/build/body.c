@@ -3,7 +3,8 @@
 //
 // A cast is a step; a step computes in the type of its arguments. What quantises,
 //   s0 = round(x), s1 = add(s0, zero), s2 = clip(s1, low, high), s3 = cast(s2, u8)
-// with or without the zero point and the clip, is one conversion (narrow.c).
+// with or without the zero point and the clip, is one conversion (narrow.c). x * sigmoid(x) is one
+// division.
 #include "codegen/build/eltwise.h"
 #include "codegen/build/lower.h"
 
@@ -197,6 +198,18 @@ static bool find_narrow(const CgBody *b, int i, CgNarrow *how, int *arg) {
     return true;
 }
 
+// Where step i is x * sigmoid(x): x.
+static bool find_silu(const CgBody *b, int i, int *x) {
+    const IrStep *s = &b->step[i];
+    for (int k = 0; k < 2 && s->op == IR_OP_MUL; k++) {
+        *x = s->arg[k];
+        int gate = s->arg[1 - k];
+        if (is_step(b, gate, IR_OP_SIGMOID) && b->step[-1 - gate].arg[0] == *x)
+            return true;
+    }
+    return false;
+}
+
 // The steps that the result needs.
 static void find_live(const CgBody *b, bool *live) {
     memset(live, 0, (size_t)b->n);
@@ -206,7 +219,7 @@ static void find_live(const CgBody *b, bool *live) {
         live[i] |= i == b->n - 1;
         if (!live[i])
             continue;
-        if (find_narrow(b, i, &how, &x)) {
+        if (find_narrow(b, i, &how, &x) || find_silu(b, i, &x)) {
             if (x < 0)
                 live[-1 - x] = true;
             continue;
@@ -254,6 +267,8 @@ static CgVal emit_step(Emission *e, CgFn *f, int i) {
     int arg;
     if (find_narrow(b, i, &how, &arg))
         return cg_elem_narrow(f, (IrDtype)s->p[0], &how, find_arg(e, f, arg));
+    if (find_silu(b, i, &arg))
+        return cg_silu(f, find_arg(e, f, arg));
     if (s->op == IR_OP_CAST)
         return emit_cast(e, f, i);
     for (int k = 0; k < ir_op_info(s->op)->max_in; k++)

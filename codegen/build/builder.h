@@ -143,6 +143,7 @@ CgVal cg_erf(CgFn *f, CgVal x);
 CgVal cg_gelu(CgFn *f, CgVal x); // x/2 (1 + erf(x / sqrt 2)), within 3 ulp of x
 CgVal cg_pow(CgFn *f, CgVal x, CgVal y);
 CgVal cg_sigmoid(CgFn *f, CgVal x);
+CgVal cg_silu(CgFn *f, CgVal x); // x sigmoid(x)
 // The C library's function of n <= 2 floats or doubles (libm.c), lane by lane; "sin" is sinf on
 // floats.
 CgVal cg_libm(CgFn *f, const char *name, int n, const CgVal *x);

@@ -178,12 +178,31 @@ CgVal cg_gelu(CgFn *f, CgVal x) {
     return cg_fmul(f, x, cg_select(f, below, cg_like(f, x, 0), phi));
 }
 
+// 1 + exp(-x), x capped where 2^n has an exponent; n = round(-x / ln 2), and exp(-(x + n ln 2)) by
+// exp's polynomial.
+static CgVal one_plus_exp(CgFn *f, CgVal x) {
+    static const double c[] = {1.0, -1.0, 0.5, -0.16666577, 0.04166646, -0.00836318, 0.00139336};
+    CgVal magic = cg_like(f, x, 12582912.0 + 127);
+    CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -88)), cg_like(f, x, 87));
+    CgVal u = cg_fma(f, t, cg_like(f, x, -1.44269504088896341), magic);
+    CgVal n = cg_fsub(f, u, magic);
+    CgVal s = cg_fma(f, n, cg_like(f, x, 0.693359375), t);
+    s = cg_fma(f, n, cg_like(f, x, -2.12194440e-4), s);
+    CgVal bits = LLVMBuildBitCast(f->b, u, int_type(f, u), "");
+    bits = LLVMBuildShl(f->b, bits, int_like(f, u, 23), "");
+    CgVal power = LLVMBuildBitCast(f->b, bits, LLVMTypeOf(u), "");
+    return cg_fma(f, poly(f, s, 7, c), power, cg_like(f, x, 1.0));
+}
+
 CgVal cg_sigmoid(CgFn *f, CgVal x) {
     CgVal one = cg_like(f, x, 1.0);
     if (is_double(x))
         return cg_fdiv(f, one, cg_fadd(f, one, cg_exp(f, LLVMBuildFNeg(f->b, x, ""))));
-    CgVal t = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -88)), cg_like(f, x, 87));
-    return cg_fdiv(f, one, cg_fadd(f, one, exp_capped(f, LLVMBuildFNeg(f->b, t, ""))));
+    return cg_fdiv(f, one, one_plus_exp(f, x));
+}
+
+CgVal cg_silu(CgFn *f, CgVal x) {
+    return is_double(x) ? cg_fmul(f, x, cg_sigmoid(f, x)) : cg_fdiv(f, x, one_plus_exp(f, x));
 }
 
 CgVal cg_pow(CgFn *f, CgVal x, CgVal y) {

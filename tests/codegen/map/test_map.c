@@ -18,6 +18,7 @@ static const char *const unary[] = {"relu %%%s",
                                     "hard_swish %%%s",
                                     "tanh %%%s",
                                     "erf %%%s",
+                                    "gelu %%%s",
                                     "exp %%%s",
                                     "abs %%%s",
                                     "neg %%%s",
@@ -95,6 +96,8 @@ static const char *const others[] = {
     "%m = reduce_mean %b {axes=[2,3], keepdims=1}\n%s = sigmoid %m\n%y = mul %b, %s\nout %y",
     "in %x: f32[N,20,6,6]\n" BLOCKED
     "%y = map %b {body=[sigmoid(0), mul(0, s0), relu(s1)]}\nout %y",
+    "in %x: f32[N,37]\n%y = map %x {body=[sigmoid(0), mul(s0, 0), sub(s1, s0)]}\nout %y",
+    "in %x: f64[N,7]\n%y = map %x {body=[sigmoid(0), mul(s0, 0)]}\nout %y",
     // broadcasting
     "in %x: f32[N,1,5]\nin %z: f32[7,1]\n%y = add %x, %z\nout %y",
     "in %x: f32[3,1,N]\nin %z: f32[4,1]\n%y = sub %x, %z\nout %y",
