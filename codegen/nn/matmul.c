@@ -3,6 +3,7 @@
 // kernels, matmul_pack.c puts constant factors in order.
 #include "codegen/nn/matmul.h"
 #include "codegen/build/nd.h"
+#include "ir/conv.h"
 #include <string.h>
 
 typedef struct Factor { // a or b: how it lies
@@ -208,6 +209,21 @@ static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b
     }
 }
 
+static void use_scratch(CgProgram *p, CgMatmul *s) {
+    const CgTarget *target = cg_target(p);
+    int64_t floats = cg_matmul_is_long(s) ? cg_matmul_totals(target->lanes) : 0;
+    if (s->mean.blocks > 0) {
+        s->images = choose_images(s, &target->machine, target->lanes);
+        floats =
+            cg_matmul_totals(target->lanes) + (int64_t)s->images * s->mean.blocks * target->lanes;
+    } else if (s->image) {
+        floats = cg_matmul_strassen_floats(s, target->lanes);
+    }
+    if (floats) {
+        cg_scratch(p, floats * 4);
+    }
+}
+
 static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int n_args,
                          CgArg *args) {
     const CgTarget *target = cg_target(p);
@@ -226,24 +242,22 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     choose_tile(s, &target->machine, width);
-    bool mean = s->mean.blocks > 0;
-    if (mean) {
-        s->images = choose_images(s, &target->machine, target->lanes);
-        cg_scratch(p, (cg_matmul_totals(target->lanes) +
-                       (int64_t)s->images * s->mean.blocks * target->lanes) *
-                          4);
-    } else if (cg_matmul_is_long(s)) {
-        cg_scratch(p, cg_matmul_totals(target->lanes) * 4);
+    IrConvAlgo algo;
+    CgEmit emit = s->mean.blocks > 0 ? cg_matmul_emit_means : cg_matmul_emit_panels;
+    const char *name = s->mean.blocks > 0    ? "mean, matmul"
+                       : s->dtype == IR_BF16 ? "matmul bf16"
+                       : s->dtype != IR_F32  ? "matmul int8"
+                       : s->packed           ? "matmul packed"
+                                             : "matmul";
+    if (ir_conv_algo(n, &algo) && algo == IR_CONV_STRASSEN &&
+        cg_matmul_use_strassen(s, &target->machine)) {
+        emit = cg_matmul_emit_strassen;
+        name = "matmul strassen";
     }
+    use_scratch(p, s);
     cg_need(p, cg_target_dot(target, (IrDtype)s->dtype));
-    int kernel = cg_kernel(p, "matmul", mean ? cg_matmul_emit_means : cg_matmul_emit_panels, s,
-                           sizeof *s, n_args, 900);
-    cg_call(p, n, kernel, n_args, args,
-            mean                  ? "mean, matmul"
-            : s->dtype == IR_BF16 ? "matmul bf16"
-            : s->dtype != IR_F32  ? "matmul int8"
-            : s->packed           ? "matmul packed"
-                                  : "matmul",
+    int kernel = cg_kernel(p, "matmul", emit, s, sizeof *s, n_args, 900);
+    cg_call(p, n, kernel, n_args, args, name,
             count_flops(n, cg_nd_mul(s->k, ir_dim(ir_word((IrDtype)s->dtype)))));
 }
 

@@ -24,6 +24,7 @@ typedef struct CgMatmul {
     int32_t rows, pass;                  // of the largest tile: its rows, its vectors
     int32_t images, ahead;               // of the scratch, with `mean`; prefetch the next panel
     int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
+    int64_t image, band; // Strassen's: rows of an image, tiles of a band
     CgMean mean;
     CgBody then;
 } CgMatmul;
@@ -44,8 +45,14 @@ int64_t cg_matmul_pack_zero(CgProgram *p, const CgMatmulColumns *b, int64_t zero
 int64_t cg_matmul_totals(int lanes);
 bool cg_matmul_is_long(const CgMatmul *s); // its sums are made of runs, whose totals are kept
 
+// By Strassen's multiplication (matmul_strassen.c): false where it does not apply. Floats of its
+// scratch.
+bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m);
+int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes);
+
 // CgEmit of a spec: in panels (matmul_panels.c), where rows are means, and element by element.
 void cg_matmul_emit_panels(CgFn *f, const void *spec);
+void cg_matmul_emit_strassen(CgFn *f, const void *spec);
 void cg_matmul_emit_means(CgFn *f, const void *spec);
 void cg_matmul_emit_elements(CgFn *f, const void *spec);
 

@@ -10,7 +10,7 @@
 // share these panels each make them.
 #include "codegen/build/dot.h"
 #include "codegen/build/eltwise.h"
-#include "codegen/nn/matmul.h"
+#include "codegen/nn/matmul_tile.h"
 
 int64_t cg_matmul_totals(int lanes) {
     return (int64_t)CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS * lanes;
@@ -18,19 +18,7 @@ int64_t cg_matmul_totals(int lanes) {
 
 // ---------------------------------------------------------------- a tile
 
-typedef struct MatmulTile {
-    const CgMatmul *spec;
-    const CgVal *off;
-    CgVal row;                      // of the tile's first row, from off on
-    int rows, first, end;           // vectors [first, end) of the panel
-    CgVal last;                     // rows behind it are this one again; NULL: there are none
-    CgVal count[CG_MATMUL_VECTORS]; // lanes that count, or NULL: all
-    CgVal ahead, ahead_step;        // what to prefetch at k: ahead + k * ahead_step; NULL: nothing
-    int i, v;                       // of the vector being finished
-} MatmulTile;
-
-// Row i of the tile in an operand of this type.
-static CgVal row_at(CgFn *f, const MatmulTile *t, IrDtype type, int operand, int arg, int i) {
+CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg, int i) {
     const CgNd *nd = &t->spec->nd;
     CgVal row = cg_iaddc(f, t->row, i);
     row = t->last ? cg_imin(f, row, t->last) : row;
@@ -43,22 +31,22 @@ static CgVal row_at(CgFn *f, const MatmulTile *t, IrDtype type, int operand, int
 }
 
 // Operand at row i, vector v of the panel, for the epilogue.
-static CgVal load_extra(CgFn *f, const MatmulTile *t, IrDtype type, int operand, int arg) {
+static CgVal load_extra(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg) {
     const CgMatmul *s = t->spec;
     CgVal first = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
-    CgVal p = row_at(f, t, type, operand, arg, t->i);
+    CgVal p = cg_matmul_row(f, t, type, operand, arg, t->i);
     p = cg_elem_at(f, type, p, cg_stride(f, first, s->col[operand]));
     return cg_elem_load_strided(f, type, p, cg_dim(f, s->col[operand]), t->count[t->v]);
 }
 
 static CgVal load_then(void *ctx, CgFn *f, int k) {
-    const MatmulTile *t = ctx;
+    const CgMatmulTile *t = ctx;
     int first = CG_MATMUL_EXTRA + t->spec->bias;
     IrDtype type = (IrDtype)t->spec->then.in[k].dtype;
     return load_extra(f, t, type, first + k, CG_MATMUL_ARG(first + k));
 }
 
-static CgVal load_b(CgFn *f, const MatmulTile *t, CgVal p, int v) {
+static CgVal load_b(CgFn *f, const CgMatmulTile *t, CgVal p, int v) {
     const CgMatmul *s = t->spec;
     CgVal at = cg_i64(f, (int64_t)v * f->lanes), n = t->count[v];
     if (s->packed)
@@ -77,7 +65,7 @@ bool cg_matmul_is_long(const CgMatmul *s) {
     return s->dtype != IR_U8 && s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
 }
 
-static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b, CgVal k,
+static void emit_products(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal k,
                           CgVal *acc) {
     const CgMatmul *s = t->spec;
     IrDtype type = (IrDtype)s->dtype;
@@ -96,7 +84,7 @@ static void emit_products(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal b,
 
 // The next panel on its way into the second level cache: each tile fetches a line of it for every
 // two k, until all of it is there. The memory's time goes by during products with this panel.
-static void begin_ahead(CgFn *f, MatmulTile *t) {
+static void begin_ahead(CgFn *f, CgMatmulTile *t) {
     const CgMatmul *s = t->spec;
     if (!s->ahead) {
         return;
@@ -113,7 +101,7 @@ static void begin_ahead(CgFn *f, MatmulTile *t) {
 }
 
 // acc = the products over [lo, hi).
-static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
+static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
                      CgVal *acc) {
     int unroll = t->rows <= 2 ? 4 : 2;
     CgVal b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]), size = cg_isub(f, hi, lo);
@@ -138,12 +126,12 @@ static void emit_run(CgFn *f, const MatmulTile *t, const CgVal *a, CgVal lo, CgV
 // One order of additions whatever the number of rows: an image's result does not depend on its
 // batch. Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the
 // length of a run and with the number of runs, not with the product of both.
-static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
+static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
     const CgMatmul *s = t->spec;
     int n = t->rows * (t->end - t->first);
     CgVal a[CG_MATMUL_TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     for (int i = 0; i < t->rows; i++) {
-        a[i] = row_at(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
+        a[i] = cg_matmul_row(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
     }
     if (!cg_matmul_is_long(s)) {
         emit_run(f, t, a, zero, size, n, acc);
@@ -166,28 +154,35 @@ static void emit_sums(CgFn *f, const MatmulTile *t, CgVal *acc) {
 }
 
 // A sum with the operand `k` behind the column's added.
-static CgVal add_extra(CgFn *f, const MatmulTile *t, int k, CgVal sum) {
+static CgVal add_extra(CgFn *f, const CgMatmulTile *t, int k, CgVal sum) {
     IrDtype own = (IrDtype)t->spec->own;
     int operand = CG_MATMUL_EXTRA + k;
     CgVal x[] = {sum, load_extra(f, t, own, operand, CG_MATMUL_ARG(operand))};
     return cg_eltwise(f, own, IR_OP_ADD, x, NULL);
 }
 
-static void emit_tile(CgFn *f, MatmulTile *t) {
+CgVal cg_matmul_result(CgFn *f, const CgMatmulTile *t) {
+    IrDtype type = (IrDtype)t->spec->y_dtype;
+    CgVal to = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
+    CgVal row = cg_matmul_row(f, t, type, CG_MATMUL_Y, CG_MATMUL_Y, t->i);
+    return cg_elem_at(f, type, row, to);
+}
+
+void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum) {
     const CgMatmul *s = t->spec;
-    IrDtype type = (IrDtype)s->y_dtype;
+    CgVal y = s->zero ? add_extra(f, t, s->bias + s->then.n_in, sum) : sum;
+    y = s->bias ? add_extra(f, t, 0, y) : y;
+    y = cg_body_emit(f, &s->then, y, load_then, t);
+    cg_elem_store_n(f, (IrDtype)s->y_dtype, y, cg_matmul_result(f, t), t->count[t->v]);
+}
+
+static void emit_tile(CgFn *f, CgMatmulTile *t) {
     CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
     begin_ahead(f, t);
     emit_sums(f, t, acc);
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = t->first; t->v < t->end; t->v++) {
-            CgVal y = *sum++;
-            y = s->zero ? add_extra(f, t, s->bias + s->then.n_in, y) : y;
-            y = s->bias ? add_extra(f, t, 0, y) : y;
-            y = cg_body_emit(f, &s->then, y, load_then, t);
-            CgVal to = cg_iaddc(f, t->off[CG_MATMUL_COLUMN], (int64_t)t->v * f->lanes);
-            CgVal row = row_at(f, t, type, CG_MATMUL_Y, CG_MATMUL_Y, t->i);
-            cg_elem_store_n(f, type, y, cg_elem_at(f, type, row, to), t->count[t->v]);
+            cg_matmul_finish(f, t, *sum++);
         }
     }
 }
@@ -195,7 +190,7 @@ static void emit_tile(CgFn *f, MatmulTile *t) {
 // ---------------------------------------------------------------- rows of one panel
 
 // t->rows rows over the whole panel, in tiles that leave room for their accumulators.
-static void emit_panel_rows(CgFn *f, MatmulTile *t) {
+static void emit_panel_rows(CgFn *f, CgMatmulTile *t) {
     int vectors = t->spec->vectors, pass = t->rows > CG_MATMUL_ROWS ? t->spec->pass : vectors;
     for (t->first = 0; t->first < vectors; t->first = t->end) {
         t->end = t->first + pass < vectors ? t->first + pass : vectors;
@@ -222,7 +217,7 @@ static void end_case(CgFn *f, CgIf *s) {
 
 // The rows behind the last full tile: exact up to CG_MATMUL_ROWS, else a tall tile that does one
 // twice.
-static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest) {
+static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
     CgIf s;
     for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {
         if (begin_case(f, &s, rest, t->rows)) {
@@ -239,9 +234,8 @@ static void emit_rest(CgFn *f, MatmulTile *t, CgVal rest) {
     }
 }
 
-static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
-    const CgMatmul *s = ctx;
-    MatmulTile t = {.spec = s, .off = off};
+void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len) {
+    CgMatmulTile t = {.spec = s, .off = off};
     int64_t width = (int64_t)s->vectors * f->lanes, fixed;
     for (int v = 0; v < s->vectors && s->columns % width != 0; v++) {
         CgVal left =
@@ -260,6 +254,10 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     }
     t.row = main;
     emit_rest(f, &t, cg_isub(f, len, main));
+}
+
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    cg_matmul_emit_rows(f, ctx, off, len);
 }
 
 void cg_matmul_emit_panels(CgFn *f, const void *spec) {
@@ -282,7 +280,7 @@ static void emit_mean_panels(CgFn *f, const CgMatmul *s, CgVal lo, CgVal hi, CgV
         off[k] = cg_iadd(f, cg_stride(f, loop.iv, panel->stride[k]),
                          k == CG_MATMUL_A ? cg_i64(f, 0) : cg_stride(f, first, row->stride[k]));
     }
-    emit_rows((void *)s, f, off, cg_isub(f, end, first));
+    cg_matmul_emit_rows(f, s, off, cg_isub(f, end, first));
     cg_end(f, &loop);
 }
 

@@ -1,4 +1,5 @@
-// Schedule: how each convolution is computed: the algorithm and its tile.
+// Schedule: how each convolution is computed: the algorithm and its tile; which products may be made of fewer,
+// by Strassen's multiplication.
 //
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1]}
 //   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1], algo=direct,
@@ -97,11 +98,23 @@ static void schedule_conv(PassContext *ctx, IrNode *n) {
         ir_conv_set(n, s[0].algo, &s[0].tile);
 }
 
+// By a constant matrix, of f32: where it gains, its kernel knows (codegen/nn/matmul_strassen.c).
+static bool schedule_matmul(PassContext *ctx, IrNode *n) {
+    const IrValue *w = ir_in(n, 1);
+    bool may = ctx->opt->winograd && w->konst && w->type.dtype == IR_F32 && w->type.shape.rank == 2;
+    if (may) {
+        ir_set_attr(n, ir_attr_algo(IR_CONV_STRASSEN));
+    }
+    return may;
+}
+
 PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     if (ctx->opt->autotune)
         ctx->opt->autotune(ctx->opt->autotune_ctx, g, ctx->opt);
     for (IrNode *n = g->first; n; n = n->next) {
+        if (n->op == IR_OP_MATMUL)
+            r.changes += schedule_matmul(ctx, n);
         if (n->op != IR_OP_CONV)
             continue;
         schedule_conv(ctx, n);

@@ -1,5 +1,6 @@
 // matmul against the evaluator: constant and runtime b, transposed operands, broadcast batches,
 // bias, epilogues, tails of rows and columns, N on any axis, other dtypes.
+#include "runtime/core/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/conv/spills.h"
 #include "tests/codegen/rig/cases.h"
@@ -144,6 +145,55 @@ static void pooled_operands(void) {
     }
 }
 
+// Seven products of halves: rows and columns that divide and others, images side by side, panels of
+// three vectors and of four, bands, with what stands behind; and what is too small for it.
+static const struct {
+    const char *rows; // of x, before k
+    int K, M;
+} halves[] = {{"N,101", 192, 96},  {"2N,53,2", 224, 256}, {"N,197", 384, 256},
+              {"130", 192, 288},   {"N,1200", 512, 128},  {"N,95", 192, 96},
+              {"N,7,3", 192, 96}, {"N,120", 176, 96},    {"N,101", 1024, 256}};
+enum { HALVES = sizeof halves / sizeof *halves, LARGE_HALVES = 5 };
+
+static const char half_text[] =
+    "in %%x: f32[%1$s,%2$d]\nconst %%w: f32[%2$d,%3$d] = rand(1)\nconst %%v: f32[%3$d] = rand(2)\n"
+    "in %%r: f32[%1$s,%3$d]\n%%m = matmul %%x, %%w, %%v\n%%g = gelu %%m\n%%y = add %%g, %%r\n"
+    "out %%y";
+
+// How many products the program makes so, by the names of its profile.
+static int count_halves(const HoneModelDesc *d) {
+    int n = 0;
+    for (int i = 0; i < d->run.n; i++) {
+        n += strcmp(d->nodes[i].algo, "matmul strassen") == 0;
+    }
+    return n;
+}
+
+static void add_halves(Rig *r) {
+    rig_winograd(r, true);
+    for (int k = 0; k < HALVES; k++) {
+        case_add(r, k, half_text, halves[k].rows, halves[k].K, halves[k].M);
+    }
+}
+
+static void seven_products(void) {
+    static const CaseTarget targets[] = {{"native", 2}, {"x86-64-v4", 2}, {"x86-64-v3", 2}};
+    for (int t = 0; t < 3; t++) {
+        Rig *r = rig_new(targets[t].mcpu, targets[t].opt_level);
+        add_halves(r);
+        CHECK_INT_EQ(case_check(r, 4e-6, false), 0);
+    }
+    bool skip = false;
+    CgResult cg;
+    Rig *r = rig_new("x86-64-v4", 2);
+    add_halves(r);
+    CHECK(rig_compile(r, &cg) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    CHECK(skip || (m && count_halves(rt_model_desc(m)) == LARGE_HALVES));
+    hone_destroy(m);
+    rig_free(r);
+}
+
 // ---------------------------------------------------------------- bytes
 
 static const struct {
@@ -255,5 +305,6 @@ int main(void) {
     CHECK_RUN(runtime_operands);
     CHECK_RUN(other_forms);
     CHECK_RUN(pooled_operands);
+    CHECK_RUN(seven_products);
     return check_done();
 }

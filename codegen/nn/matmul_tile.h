@@ -1,0 +1,28 @@
+// A register tile of a product, as matmul_panels.c and matmul_strassen.c compute it. Private to
+// codegen/nn/.
+#ifndef CODEGEN_NN_MATMUL_TILE_H
+#define CODEGEN_NN_MATMUL_TILE_H
+
+#include "codegen/nn/matmul.h"
+
+typedef struct CgMatmulTile {
+    const CgMatmul *spec;
+    const CgVal *off;               // of the operands, in elements
+    CgVal row;                      // of the tile's first row, from off on
+    int rows, first, end;           // vectors [first, end) of the panel
+    CgVal last;                     // rows behind it are this one again; NULL: there are none
+    CgVal count[CG_MATMUL_VECTORS]; // lanes that count, or NULL: all
+    CgVal ahead, ahead_step;        // what to prefetch at k: ahead + k * ahead_step; NULL: nothing
+    int i, v;                       // of the vector being finished
+} CgMatmulTile;
+
+// Address of row i of the tile in operand `operand`, argument `arg`, of this type.
+CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg, int i);
+// Address of vector t->v of row t->i in the result.
+CgVal cg_matmul_result(CgFn *f, const CgMatmulTile *t);
+// Bias and epilogue of the sum at row t->i, vector t->v; stores the result.
+void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum);
+// All columns of a panel, `len` rows from off on.
+void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len);
+
+#endif
