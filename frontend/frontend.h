@@ -71,6 +71,7 @@ typedef struct FeOptions {
     bool to_train;
     bool follow_links;       // external data may be links to anywhere
     FeLimits limits;
+    int64_t max_detections; // most entries of a size that data decides; 0: as many as there can be
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.
     FeReport *report;

@@ -37,11 +37,13 @@ struct FeValue {
     const IrTensor *tensor;        // constant content
     const FeDims *dims;            // content affine in N
     IrValue *v;                    // as an operand of the IR graph
-    const FeSequence *sequence;    // it is no tensor but this
-    FeValue *alias;                // the same tensor under another name (Identity)
-    int32_t elem;                  // ONNX element type of floats and of small integers; 0: unknown
-    int producer;                  // index of the node of its scope that makes it, -1: none
-    int uses;                      // by nodes and graph outputs
+    IrValue *count; // i64[]: how many positions along axis `bounded` of v are meant; NULL: all
+    int bounded;
+    const FeSequence *sequence; // it is no tensor but this
+    FeValue *alias;             // the same tensor under another name (Identity)
+    int32_t elem;               // ONNX element type of floats and of small integers; 0: unknown
+    int producer;               // index of the node of its scope that makes it, -1: none
+    int uses;                   // by nodes and graph outputs
     bool stored;   // floats that the file stores, or computed from such; of initializers and
                    // constants when the model is to train
     bool poisoned; // a node that was refused would have made it
@@ -65,6 +67,7 @@ typedef struct FeScope {
     const Onnx__NodeProto *node;  // the node of the caller in whose place it is
     struct FeScope *inner, *next; // those opened for nodes of this one; the caller's next one
     const int *order;             // of its nodes, producers first
+    IrValue *guard;               // bool[]: whether a branch of an If is taken; NULL: this is none
     int depth;
     const char *prefix; // of the names of what is made here
     int n_attrs;
@@ -102,6 +105,9 @@ typedef struct FeContext {
     FeFunction *functions; // sorted
     bool doubles;          // floats keep the types that the file gives them; see doubles.c
     FeOpening opening;
+    bool counts; // some value has a size that data decides
+    int n_checks, cap_checks;
+    IrValue **checks;                  // become outputs of the graph
     FeReport *refused;                 // nodes that cannot be imported
     int bn_switched, dropout_switched; // for the warnings at the end
 } FeContext;
@@ -129,6 +135,10 @@ struct FeNode {
     FeValue **in, **out; // NULL where absent
     bool refused;
     bool nested; // it was replaced by the nodes of a scope
+    // What goes on when these are imported, with what the scope made for the outputs: it may enter
+    // the next scope, or set the outputs. NULL: what was made are the outputs.
+    void (*then)(FeNode *n, FeValue **made);
+    void *state; // of `then`
 };
 
 // ---------------------------------------------------------------- reporting and names (node.c)
@@ -170,6 +180,47 @@ const IrTensor *fe_tensor_of_ints(IrArena *a, IrDtype dtype, int rank, int n, co
 // Replaces the IR nodes after `before` (NULL: all) by constants where all inputs are constants and
 // small. What is computed from stored floats is known as a constant and stays as nodes.
 void fe_fold(FeNode *n, IrNode *before);
+
+// ---------------------------------------------------------------- sizes that data decides
+
+// In bounded.c; see ir/README.md. What an importer builds from a value with a count is right up to
+// it; what mixes positions along the axis fills, or checks, first.
+
+typedef struct FeCount {
+    IrValue *v; // i64[]; NULL: the size is known
+    int axis;
+} FeCount;
+FeCount fe_count(const FeNode *n, int i);           // of input i
+bool fe_at_run_time(FeNode *n, int i);              // its content is known at run time only
+void fe_out_count(FeNode *n, int i, FeCount count); // after fe_out()
+IrValue *fe_i64(FeNode *n, int64_t x);              // i64[]
+// The bound of a size that is counted so: what it can be at most, or what --max-detections says,
+// which is checked.
+IrDim fe_bound(FeNode *n, IrValue *count);
+// bool: the positions along an axis of `bound` that count, an axis of rank `rank`.
+IrValue *fe_meant(FeNode *n, IrValue *count, IrDim bound, int axis, int rank);
+// x with that number behind the count.
+IrValue *fe_filled(FeNode *n, IrValue *x, FeCount count, double fill);
+// The program fails where x, i64[], is above `most`, or a and b differ.
+void fe_check_most(FeNode *n, IrValue *x, int64_t most);
+void fe_check_equal(FeNode *n, IrValue *a, IrValue *b);
+
+// What is known of element i of v, integers, at compile time: it lies in [lo, hi], and is element
+// `at` of value `from`. i FE_ANY: of all of them, without `from`.
+enum { FE_ANY = -1 };
+typedef struct FeEntry {
+    int64_t lo, hi;
+    const IrValue *from;
+    int64_t at;
+} FeEntry;
+FeEntry fe_entry(FeNode *n, IrValue *v, int64_t i); // entry.c
+// Where sizes are computed: results of which all is known become constants.
+void fe_settle(FeNode *n);
+IrValue *fe_element(FeNode *n, IrValue *v, int64_t i); // as i64[]
+bool fe_same_entry(FeNode *n, IrValue *a, IrValue *b); // they are the same number, i64[] both
+// Imports the node where an input has a count, or one that its importer takes as a constant is
+// known at run time only; false where none has (import/bounded.c).
+bool fe_import_bounded(FeNode *n);
 
 // ---------------------------------------------------------------- limits (limits.c)
 

@@ -40,6 +40,9 @@ static double count_steps(const IrNode *n, double in_elems) {
     if (n->op == IR_OP_GRID_SAMPLE || n->op == IR_OP_TOP_K) {
         return 16;
     }
+    if (n->op == IR_OP_NMS) { // each box beside each that is chosen
+        return (double)ir_in(n, 0)->type.shape.dim[1].c;
+    }
     if (n->op == IR_OP_LRN) {
         return (double)ir_int(n, IR_ATTR_SIZE, 1);
     }

@@ -314,6 +314,9 @@ IrValue *ir_input(IrGraph *g, const char *name, IrType type);
 // Every output is the result of a node, under its own name, and no value is an output twice: where
 // v is an input, a constant or an output already, a `copy` of it at the end becomes the output.
 void ir_output(IrGraph *g, IrValue *v);
+// Outputs that say how much of another one is meant (bounded) or that something does not hold
+// (check) are no tensors of the model's: they come last. How many others there are.
+int ir_own_outputs(const IrGraph *g);
 void ir_replace_output(IrGraph *g, int index, IrValue *v); // keeps the name; copies as above
 IrValue *ir_const_value(IrGraph *g, IrConst *c);           // one value per constant and graph
 

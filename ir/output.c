@@ -52,3 +52,16 @@ void ir_replace_uses(IrValue *old, IrValue *now) {
         }
     }
 }
+
+static bool is_count(const IrValue *v) {
+    const IrNode *n = v->def;
+    return n && (n->op == IR_OP_CHECK || (n->op == IR_OP_BOUNDED && v == n->out[1]));
+}
+
+int ir_own_outputs(const IrGraph *g) {
+    int n = g->n_outputs;
+    while (n > 0 && is_count(g->outputs[n - 1])) {
+        n--;
+    }
+    return n;
+}

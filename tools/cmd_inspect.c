@@ -74,7 +74,7 @@ static void print_table(const IrGraph *g) {
     print_count((double)total.params, params, sizeof params);
     print_count(total.macs, macs, sizeof macs);
     printf("\n%d nodes, %s parameters, %s MACs per image\n", g->n_nodes, params, macs);
-    for (int i = 0; i < g->n_outputs; i++) {
+    for (int i = 0; i < ir_own_outputs(g); i++) {
         shape_text(g->outputs[i], type, sizeof type);
         printf("output  %s  %s\n", RT_SHOW(g->outputs[i]->name), type);
     }

@@ -72,11 +72,15 @@ bool compiled_run(Tool *t, Compiled *c, int64_t N, const IrTensor *in, IrTensor 
         out[i] = ir_tensor_new(a, &g->outputs[i]->type, N);
         dst[i] = out[i].data;
     }
+    int own = ir_own_outputs(g);
     size_t bytes = hone_workspace_bytes(c->model, N);
     c->workspace = ir_alloc(a, bytes ? bytes : 64);
     if (hone_set_workspace(c->model, c->workspace, bytes) == 0 &&
-        hone_run(c->model, N, src, dst) == 0)
+        hone_run(c->model, N, src, dst) == 0) {
+        for (int i = own; i < g->n_outputs; i++)
+            *(int64_t *)out[i].data = rt_model_counts(c->model)[i - own];
         return true;
+    }
     ir_error(&t->diag, IR_NOWHERE, "the compiled model failed: %s", hone_error(c->model));
     return false;
 }

@@ -49,7 +49,7 @@ static void print_header(FILE *f, void *ctx) {
     print_name(f, g->prog->name);
     fprintf(f, ", compiled by %s. Link with -lgomp -lm.\n//\n", TOOL_PRODUCER);
     print_tensors(f, "input ", g->inputs, g->n_inputs);
-    print_tensors(f, "output", g->outputs, g->n_outputs);
+    print_tensors(f, "output", g->outputs, ir_own_outputs(g));
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
     fprintf(f,
             "#ifndef %s_H\n#define %s_H\n\n#define HONE_TYPES_ONLY\n%s\n#undef HONE_TYPES_ONLY\n\n",

@@ -42,7 +42,8 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
                        .keep_training_mode = m->keep_training_mode,
                        .to_train = m->to_train,
                        .follow_links = m->follow_links,
-                       .limits = m->limits};
+                       .limits = m->limits,
+                       .max_detections = m->max_detections};
     return true;
 }
 

@@ -59,11 +59,12 @@ typedef struct ToolModel {
     ToolList limit_texts;
     FeLimits limits; // set by tool_import_options()
     bool keep_training_mode;
-    bool follow_links; // of external data
-    bool to_train; // as FeOptions has it
-    int opt_level;    // default 2
-    const char *mcpu; // default "native"
-    int jobs;         // 0: as many as CPUs
+    bool follow_links;  // of external data
+    int max_detections; // as in FeOptions
+    bool to_train;      // as FeOptions has it
+    int opt_level;      // default 2
+    const char *mcpu;   // default "native"
+    int jobs;           // 0: as many as CPUs
     const char *print_after;
     bool time_passes;
     bool keep_values; // for verify
@@ -87,6 +88,10 @@ typedef struct ToolModel {
     {"--follow-links", NULL, NULL, TOOL_FLAG, &(m).follow_links,                                   \
      "external data may be links to anywhere, not only within the cache that holds the model", 0,  \
      0},                                                                                           \
+    {"--max-detections", NULL, "N", TOOL_INT, &(m).max_detections,                                 \
+     "room for what NonMaxSuppression chooses, and where nothing else bounds a size that data "     \
+     "decides; a run that makes more fails. Default: as many as there can be",                      \
+     1, 1 << 24},                                                                                  \
     {"--limit", NULL, "NAME=SIZE", TOOL_LIST, &(m).limit_texts,                                    \
      "raises a limit that guards against hostile files: memory, nodes, tensor, constants or arena, " \
      "such as tensor=16G",                                                                         \

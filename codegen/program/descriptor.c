@@ -1,6 +1,8 @@
 // A unit's HoneModelDesc, filled by name; layout.c writes it into the module.
 #include "codegen/program/program.h"
 
+#include <string.h>
+
 static HoneDim dim(IrDim x) {
     return (HoneDim){x.c, x.n};
 }
@@ -54,6 +56,28 @@ static const HoneNodeDesc *nodes(CgProgram *p, const CgCode *c) {
     return t;
 }
 
+static int index_of(IrValue *const *list, int n, const IrValue *v) {
+    int i = 0;
+    while (i < n && list[i] != v)
+        i++;
+    return i < n ? i : -1;
+}
+
+// Outputs behind the model's own: counts of those, and checks.
+static const HoneCountDesc *counts(CgProgram *p, const IrGraph *g, int own) {
+    HoneCountDesc *t = ir_alloc_array(p->arena, (size_t)(g->n_outputs - own) + 1, sizeof *t);
+    for (int i = own; i < g->n_outputs; i++) {
+        const IrNode *n = g->outputs[i]->def;
+        bool equal = !strcmp(ir_str(n, IR_ATTR_MODE, "most"), "equal");
+        t[i - own] = n->op == IR_OP_CHECK
+                         ? (HoneCountDesc){n->name, n->src_op, ir_int(n, IR_ATTR_SIZE, 0), -1,
+                                           equal ? HONE_CHECK_EQUAL : HONE_CHECK_MOST}
+                         : (HoneCountDesc){NULL, NULL, 0, index_of(g->outputs, own, n->out[0]),
+                                           (int32_t)ir_int(n, IR_ATTR_AXIS, 0)};
+    }
+    return t;
+}
+
 static bool batch_is_symbolic(const IrGraph *g) {
     for (int i = 0; i < g->n_inputs; i++)
         if (!ir_shape_is_static(&g->inputs[i]->type.shape))
@@ -80,7 +104,7 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
     const CgOptions *o = p->opt;
     const IrGraph *g = c->graph;
     const uint32_t *needs;
-    int n_needs = list_needs(p, c, &needs);
+    int n_needs = list_needs(p, c, &needs), own = ir_own_outputs(g);
     return (HoneModelDesc){
         .abi = HONE_ABI,
         .scores = o->scores,
@@ -91,13 +115,15 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
         .features = c->target->features,
         .hash = o->model_hash,
         .n_inputs = g->n_inputs,
-        .n_outputs = g->n_outputs,
+        .n_outputs = own,
         .n_nodes = c->n_calls,
         .n_labels = o->labels ? o->n_labels : 0,
         .n_cpu_needs = n_needs,
         .batch_symbolic = batch_is_symbolic(g),
         .inputs = tensors(p, g->inputs, g->n_inputs),
-        .outputs = tensors(p, g->outputs, g->n_outputs),
+        .outputs = tensors(p, g->outputs, own),
+        .n_counts = g->n_outputs - own,
+        .counts = counts(p, g, own),
         .nodes = nodes(p, c),
         .labels = o->labels,
         .cpu_needs = needs,

@@ -237,6 +237,31 @@ void fe_add_inputs(FeContext *fe) {
 
 // ---------------------------------------------------------------- graph outputs
 
+// A name that no tensor of the model has.
+static const char *free_name(FeContext *fe, const char *name, const char *what) {
+    const char *text = ir_sprintf(fe->arena, "%s.%s", name, what);
+    while (fe_find_value(fe, text)) {
+        text = ir_sprintf(fe->arena, "%s_", text);
+    }
+    return text;
+}
+
+// x up to its count, zeros behind; the count becomes an output behind the model's own.
+static IrValue *end_bounded(FeNode *n, IrValue *x, FeCount count) {
+    IrAttr axis = ir_attr_i(IR_ATTR_AXIS, count.axis);
+    IrNode *end = n->refused
+                      ? NULL
+                      : ir_build_node(&n->b, IR_OP_BOUNDED, 2, (IrValue *[]){x, count.v}, 1, &axis);
+    if (!end) {
+        fe_refuse(n, "%s", n->b.err);
+        return NULL;
+    }
+    FeContext *fe = n->fe;
+    end->out[1]->name = free_name(fe, n->b.name, "count");
+    IR_PUSH(fe->arena, fe->checks, fe->n_checks, fe->cap_checks, end->out[1]);
+    return end->out[0];
+}
+
 // The value under the output's name and element type. A value that cannot be renamed (an input, a
 // constant, another output) is copied.
 static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
@@ -269,7 +294,9 @@ static void add_output(FeContext *fe, const Onnx__ValueInfoProto *info) {
         }
         x = fe->opt->to_train ? x : fe_cast(&n, x, edge);
     }
-    if (x && (!x->def || x->is_output)) {
+    if (x && v->count) {
+        x = end_bounded(&n, x, fe_count(&n, 0));
+    } else if (x && (!x->def || x->is_output)) {
         x = fe_un(&n, IR_OP_COPY, x);
     }
     if (x) {
@@ -293,5 +320,10 @@ void fe_add_outputs(FeContext *fe) {
             add_output(fe, info);
         }
         *taken = (void *)info;
+    }
+    for (int i = 0; i < fe->n_checks; i++) {
+        IrValue *v = fe->checks[i];
+        v->name = v->name ? v->name : free_name(fe, v->def->name, "check");
+        ir_output(fe->graph, v);
     }
 }

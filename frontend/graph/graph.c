@@ -152,8 +152,8 @@ static void finish_outputs(FeNode *n, bool poison) {
     }
 }
 
-// Imports the nodes of the scope that was entered for n, makes its outputs n's outputs and leaves
-// it.
+// Imports the nodes of the scope that was entered for n, leaves it and makes its outputs n's
+// outputs, or goes on as n says.
 static void import_scope(FeNode *n) {
     FeContext *fe = n->fe;
     FeScope *s = fe->scope;
@@ -171,12 +171,17 @@ static void import_scope(FeNode *n) {
     if (!n->refused && !fe_import_nodes(fe)) {
         n->refused = true; // it is reported
     }
+    fe->scope = s->caller;
+    n->nested = false;
+    if (n->then && !n->refused) {
+        n->then(n, made);
+        return;
+    }
     for (int i = 0; i < n->n_out && !n->refused; i++) {
         if (n->out[i] && made[i]) {
             n->out[i]->alias = made[i];
         }
     }
-    fe->scope = s->caller;
 }
 
 static void import_node(FeContext *fe, size_t index, const FeLink *link) {
@@ -206,14 +211,17 @@ static void import_node(FeContext *fe, size_t index, const FeLink *link) {
         IrNode *before = fe->graph->last;
         bool done = any_dims && n.info->dims && n.info->dims(&n);
         if (!done && !n.refused) {
-            n.info->import(&n);
+            if (!fe_import_bounded(&n)) {
+                n.info->import(&n);
+            }
             if (!n.nested) {
                 fe_check_sizes(&n, before);
             }
             fe_fold(&n, before);
+            fe_settle(&n);
         }
     }
-    if (n.nested && !n.refused) {
+    while (n.nested && !n.refused) {
         import_scope(&n);
     }
     finish_outputs(&n, poisoned || reason);

@@ -1,5 +1,5 @@
-// Operators whose result's shape, or mask, depends on the content of an input, which therefore must
-// be a constant: NonZero, Compress, Unique; NonMaxSuppression, which is refused; and Trilu.
+// Operators whose result's shape, or mask, depends on the content of an input, which here is a
+// constant: NonZero, Compress, Unique; and Trilu. See bounded_search.c where it is none.
 #define _GNU_SOURCE // qsort_r
 #include "frontend/import.h"
 
@@ -101,11 +101,6 @@ void fe_import_compress(FeNode *n) {
                fe_build(n, IR_OP_GATHER, FE_IN(x, fe_tensor_const(n, at)),
                         FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis))));
     }
-}
-
-// NonMaxSuppression-11
-void fe_import_non_max_suppression(FeNode *n) {
-    fe_refuse(n, "the shape of its result depends on its content; end the model before it");
 }
 
 // ---------------------------------------------------------------- Unique

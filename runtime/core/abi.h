@@ -46,6 +46,12 @@ enum { // what the numbers of the classifier's output are
     HONE_SCORES_COUNT
 };
 
+enum {                // what it means that a check failed
+    HONE_CHECK_MOST,  // more than the program has room for
+    HONE_CHECK_EQUAL, // two sizes that must be one are not
+    HONE_CHECK_COUNT
+};
+
 // A kernel does thread `tid`'s share, of `nth`, on the bytes at args[]. It never waits.
 typedef void (*HoneKernel)(char *const *args, int64_t N, int64_t tid, int64_t nth, char *scratch);
 

@@ -69,6 +69,10 @@ int hone_n_inputs(const HoneModel *m);
 int hone_n_outputs(const HoneModel *m);
 HoneTensorInfo hone_input_info(const HoneModel *m, int i);
 HoneTensorInfo hone_output_info(const HoneModel *m, int i);
+// As hone_output_info() has it, where the data does not decide; where it does, that is the most,
+// and this what the last run made: so many entries are meant, what lies behind them is zero. -1:
+// the batch size, or there is no such output or axis.
+int64_t hone_output_dim(const HoneModel *m, int i, int axis);
 int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch);
 int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch);
 

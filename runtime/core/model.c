@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "runtime/core/counts.h"
 #include "runtime/core/cpu.h"
 #include "runtime/core/text.h"
 
@@ -32,7 +33,8 @@ struct HoneModel {
     bool host_decides;    // about fewer threads, at each run
     _Atomic pid_t *process; // this one, where a child finds 0; NULL: the system has no such memory
     _Atomic pid_t user;     // the process that is in a call, NOBODY, or DESTROYED in a call
-    char *own, *given;    // workspaces; `given` wins
+    RtCounts counts;        // of the last run
+    char *own, *given;      // workspaces; `given` wins
     size_t own_bytes, given_bytes;
     RtPrepared *prepared;  // what the steps of init made of the weights, or NULL: there are none
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
@@ -198,7 +200,8 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         rt_barrier_init(&m->barrier, m->threads);
         map_process(m);
     }
-    if (m && !((m->threads == 1 || rt_region_keep(&e)) && prepare_constants(m, &e))) {
+    if (m && !((m->threads == 1 || rt_region_keep(&e)) && rt_counts_make(&m->counts, m->desc, &e) &&
+               prepare_constants(m, &e))) {
         hone_destroy(m);
         m = NULL;
     }
@@ -208,6 +211,7 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
 }
 
 static void free_model(HoneModel *m) {
+    rt_counts_free(&m->counts);
     release_workspace(m);
     if (m->prepared)
         rt_prepared_release(m->prepared);
@@ -281,6 +285,17 @@ HoneTensorInfo hone_input_info(const HoneModel *m, int i) {
 
 HoneTensorInfo hone_output_info(const HoneModel *m, int i) {
     return describe_tensor(m->desc->outputs, i, m->desc->n_outputs);
+}
+
+int64_t hone_output_dim(const HoneModel *m, int i, int axis) {
+    HoneTensorInfo info = hone_output_info(m, i);
+    return info.name && axis >= 0 && axis < info.rank
+               ? rt_counts_dim(&m->counts, m->desc, i, axis, info.dim[axis])
+               : -1;
+}
+
+const int64_t *rt_model_counts(const HoneModel *m) {
+    return m->counts.value;
 }
 
 static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch) {
@@ -403,14 +418,15 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
                            .scratch = space + arena,
                            .weights = m->desc->weights,
                            .inputs = inputs,
-                           .outputs = outputs,
+                           .outputs = rt_counts_beside(&m->counts, m->desc, outputs),
                            .barrier = &m->barrier,
                            .observe = observe ? call_observer : NULL,
                            .prepared = m->prepared ? m->prepared->space : NULL},
                   .observe = observe,
                   .ctx = ctx};
     run_steps(m, &m->desc->run, &o.call);
-    return 0;
+    RtErr err;
+    return rt_counts_check(&m->counts, m->desc, &err) ? 0 : set_error(m, "%s", err.text);
 }
 
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,

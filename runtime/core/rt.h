@@ -149,6 +149,8 @@ typedef void (*RtObserve)(void *ctx, const HoneCall *call, int32_t node);
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx);
 // hone_run() that also takes time stamps: n_nodes + 1, in ns; `profile` may be NULL.
+// [n_counts] of the last run.
+const int64_t *rt_model_counts(const HoneModel *m);
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                  uint64_t *profile);
 

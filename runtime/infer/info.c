@@ -7,11 +7,24 @@
 #include "runtime/image/image.h"
 #include "runtime/infer/infer.h"
 
-static void print_tensors(const char *what, const HoneTensorDesc *t, int n) {
+// The axis of an output whose size data decides; -1: none.
+static int bounded_axis(const HoneModelDesc *d, int output) {
+    for (int i = 0; i < d->n_counts; i++)
+        if (d->counts[i].output == output)
+            return d->counts[i].axis;
+    return -1;
+}
+
+static void print_tensors(const char *what, const HoneModelDesc *d, const HoneTensorDesc *t,
+                          int n) {
     char text[256];
-    for (int i = 0; i < n; i++)
-        printf("%-10s %s  %s\n", what, RT_SHOW(t[i].name),
-               rt_tensor_text(&t[i], text, sizeof text));
+    for (int i = 0; i < n; i++) {
+        int axis = t == d->outputs ? bounded_axis(d, i) : -1;
+        printf("%-10s %s  %s", what, RT_SHOW(t[i].name), rt_tensor_text(&t[i], text, sizeof text));
+        if (axis >= 0)
+            printf(", at most: data decides axis %d", axis);
+        putchar('\n');
+    }
 }
 
 // Memory that a run with one thread takes beyond weights, inputs and outputs.
@@ -77,8 +90,8 @@ static void print_text(const HoneModelDesc *d) {
     printf("%-10s %s\n", "model", RT_SHOW(d->name));
     printf("%-10s %s, ABI %u, for %s\n", "compiled", d->producer, d->abi, d->cpu);
     printf("%-10s %s\n", "source", d->hash ? d->hash : "");
-    print_tensors("input", d->inputs, d->n_inputs);
-    print_tensors("output", d->outputs, d->n_outputs);
+    print_tensors("input", d, d->inputs, d->n_inputs);
+    print_tensors("output", d, d->outputs, d->n_outputs);
     printf("%-10s %s\n", "batch", d->batch_symbolic ? "any N" : "fixed");
     printf("%-10s %s\n", "image", rt_preprocess_text(&d->preprocess, text, sizeof text));
     if (d->labels && d->n_labels)
@@ -97,7 +110,8 @@ static void print_text(const HoneModelDesc *d) {
            d->n_nodes);
 }
 
-static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, int n) {
+static void write_tensors(RtJson *j, const char *key, const HoneModelDesc *d,
+                          const HoneTensorDesc *t, int n) {
     rt_json_begin(j, key, '[');
     for (int i = 0; i < n; i++) {
         const RtDtype *type = rt_dtype(t[i].dtype);
@@ -113,6 +127,8 @@ static void write_tensors(RtJson *j, const char *key, const HoneTensorDesc *t, i
                 rt_json_text(j, NULL, rt_dim_text(t[i].dim[k], text, sizeof text));
         }
         rt_json_end(j, ']');
+        if (t == d->outputs && bounded_axis(d, i) >= 0)
+            rt_json_int(j, "bounded_axis", bounded_axis(d, i));
         rt_json_end(j, '}');
     }
     rt_json_end(j, ']');
@@ -150,8 +166,8 @@ static void print_json(const HoneModelDesc *d) {
     rt_json_text(&j, "cpu", d->cpu);
     rt_json_text(&j, "features", d->features);
     rt_json_text(&j, "hash", d->hash);
-    write_tensors(&j, "inputs", d->inputs, d->n_inputs);
-    write_tensors(&j, "outputs", d->outputs, d->n_outputs);
+    write_tensors(&j, "inputs", d, d->inputs, d->n_inputs);
+    write_tensors(&j, "outputs", d, d->outputs, d->n_outputs);
     rt_json_bool(&j, "dynamic_batch", d->batch_symbolic);
     rt_json_text(&j, "classifier", d->classifier < 0 ? NULL : d->outputs[d->classifier].name);
     rt_json_text(&j, "scores", d->classifier < 0 ? NULL : scores[d->scores].name);

@@ -106,6 +106,55 @@ static const Case SCATTERS[] = {
 
 #define IMAGE "const %x: f32[1,1,2,2] = [1, 2, 3, 4]"
 #define GRID(n, values) "\nconst %g: f32[1,1," n ",2] = [" values "]"
+// ---------------------------------------------------------------- sizes that data decides
+
+static const Case NON_ZERO[] = {
+    {"const %x: f32[2,3] = [0, 3, 0, 5, -0.0, 7]", "non_zero %x",
+     "i64[2,6] 0 1 1 0 0 0 1 0 2 0 0 0 i64[] 3"},
+    {"const %x: bool[4] = [1, 0, 0, 1]", "non_zero %x", "i64[1,4] 0 3 0 0 i64[] 2"},
+    {"const %x: f32[2] = [" NAN_ ", 0]", "non_zero %x", "i64[1,2] 0 0 i64[] 1"},
+    {"const %x: i64[2] = [0, 0]", "non_zero %x", "i64[1,2] 0 0 i64[] 0"},
+    {"const %x: f32[0,3] = splat(0)", "non_zero %x", "i64[2,0] i64[] 0"},
+};
+
+// Unit squares: 0 and 1 overlap by 0.6 of 1.4, 2 is apart, 3 is 0 with its corners exchanged.
+#define BOXES                                                                                      \
+    "const %b: f32[1,4,4] = [0,0,1,1, 0,0.4,1,1.4, 5,5,6,6, 1,1,0,0]\n"                            \
+    "const %m: i64[] = [9]\nconst %t: f32[] = [0.4]\nconst %l: f32[] = [0.3]\n"                    \
+    "const %c: i64[] = [2]\n"
+#define SCORES(values) BOXES "const %s: f32[1,1,4] = [" values "]"
+
+static const Case NMS[] = {
+    {SCORES("0.9, 0.8, 0.5, 0.7"), "nms %b, %s, %m, %t {size=4}", "i64[1,1,4] 0 2 0 0 i64[1,1] 2"},
+    {SCORES("0.5, 0.8, 0.5, 0.5"), "nms %b, %s, %m, %t {size=4}", "i64[1,1,4] 1 2 0 0 i64[1,1] 2"},
+    {SCORES("0.9, 0.8, 0.2, 0.7"), "nms %b, %s, %m, %t, %l {size=4}",
+     "i64[1,1,4] 0 0 0 0 i64[1,1] 1"},
+    {SCORES("0.9, 0.8, 0.3, 0.7"), "nms %b, %s, %m, %t, %l {size=2}", "i64[1,1,2] 0 0 i64[1,1] 1"},
+    {SCORES("0.1, 0.8, 0.9, 0.7"), "nms %b, %s, %m, %t, _, %c {size=4}",
+     "i64[1,1,4] 1 0 0 0 i64[1,1] 1"},
+    {SCORES(NAN_ ", 0.8, 0.9, 0.7"), "nms %b, %s, %m, %t, %l {size=4}",
+     "i64[1,1,4] 2 1 0 0 i64[1,1] 2"},
+    {SCORES("0.9, 0.8, 0.5, 0.7"), "nms %b, %s, %c, %t {size=1}", "i64[1,1,1] 0 i64[1,1] 1"},
+    // centers and sizes: 1 and 2 are the same, 0 and 3 have no area
+    {"const %b: f32[1,4,4] = [0,0,0,0, 5,5,2,2, 5,5,2,2, 0,0,0,0]\nconst %m: i64[] = [4]\n"
+     "const %t: f32[] = [0]\nconst %s: f32[1,1,4] = [1, 2, 2, 1]",
+     "nms %b, %s, %m, %t {size=4, mode=\"center\"}", "i64[1,1,4] 1 0 3 0 i64[1,1] 3"},
+    {SCORES("0.9, 0.8, 0.5, 0.7"), "nms %b, %s, %m, %t {size=5}", "!size is 5, there are 4 boxes"},
+    {SCORES("0.9, 0.8, 0.5, 0.7"), "nms %b, %s, %t, %t {size=4}",
+     "!operand 2 is f32[], it must be i64[]"},
+};
+
+static const Case BOUNDED[] = {
+    {"const %x: f32[3] = [1, 2, 3]\nconst %c: i64[] = [2]", "bounded %x, %c",
+     "f32[3] 1 2 0 i64[] 2"},
+    {"const %x: i8[2,3] = [1, 2, 3, 4, 5, 6]\nconst %c: i64[] = [1]", "bounded %x, %c {axis=1}",
+     "i8[2,3] 1 0 0 4 0 0 i64[] 1"},
+    {"const %x: f32[2] = [1, 2]\nconst %c: i64[] = [7]", "bounded %x, %c", "f32[2] 1 2 i64[] 7"},
+    {"const %x: f32[2] = [1, 2]\nconst %c: i64[] = [-1]", "bounded %x, %c", "f32[2] 0 0 i64[] -1"},
+    {"const %c: i64[] = [7]", "check %c {size=3, mode=\"equal\"}", "i64[] 7"},
+    {"const %c: i64[] = [7]", "check %c {mode=\"least\"}", "!mode 'least' is unknown"},
+};
+
 static const Case OTHERS[] = {
     {"const %x: f32[2,2,2] = [1, 2, 3, 4, 0, 2, 3, 0]", "det %x", "f32[2] -2 -6"},
     {"const %x: f64[3,3] = [0, 2, 1, 1, 1, 1, 2, 0, 3]", "det %x", "f64[] -4"},
@@ -146,10 +195,14 @@ static const char *print_result(TextCase *t, const char *before, const IrType *t
 }
 
 static const char *evaluate(TextCase *t, const IrNode *n) {
-    IrTensor in[3], out[2];
-    const IrTensor *operand[3];
+    IrTensor in[6], out[2];
+    const IrTensor *operand[6];
     for (int i = 0; i < n->n_in; i++) {
         const IrValue *v = ir_in(n, i);
+        operand[i] = NULL;
+        if (!v) {
+            continue;
+        }
         in[i] = (IrTensor){.dtype = v->type.dtype, .rank = v->type.shape.rank};
         for (int k = 0; k < in[i].rank; k++) {
             in[i].dim[k] = v->type.shape.dim[k].c;
@@ -167,7 +220,11 @@ static const char *evaluate(TextCase *t, const IrNode *n) {
 static void check_case(const Case *c) {
     TextCase t;
     text_open(&t);
-    const char *results = strncmp(c->node, "top_k", 5) ? "%r" : "%r, %s";
+    static const char *const two[] = {"top_k", "non_zero", "nms", "bounded"};
+    const char *results = "%r";
+    for (int i = 0; i < 4; i++) {
+        results = strncmp(c->node, two[i], strlen(two[i])) ? results : "%r, %s2";
+    }
     const char *text = ir_sprintf(t.arena, "%s\ngraph g() -> (%s) {\n%s = %s\n}", c->consts,
                                   results, results, c->node);
     IrProgram *p = text_parse(&t, text);
@@ -193,11 +250,17 @@ TABLE(lines, LINES)
 TABLE(gathers, GATHERS)
 TABLE(scatters, SCATTERS)
 TABLE(others, OTHERS)
+TABLE(non_zero, NON_ZERO)
+TABLE(nms, NMS)
+TABLE(bounded, BOUNDED)
 
 int main(void) {
     CHECK_RUN(lines);
     CHECK_RUN(gathers);
     CHECK_RUN(scatters);
     CHECK_RUN(others);
+    CHECK_RUN(non_zero);
+    CHECK_RUN(nms);
+    CHECK_RUN(bounded);
     return check_done();
 }

@@ -3,6 +3,7 @@
 #include "tests/codegen/rig/compiled.h"
 
 #include "passes/passes.h"
+#include "runtime/core/rt.h"
 #include "tests/codegen/rig/jit.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ typedef struct Run {
     const void **src;
     char *why;
     size_t why_size;
+    int own; // outputs of the model: behind them come counts and checks
 } Run;
 
 static bool compile(IrGraph *g, const CgTarget *target, int opt_level, const char *dir,
@@ -60,6 +62,9 @@ static bool run_on(const Run *r, int threads, void **dst) {
     bool ok = hone_set_workspace(m, ws, bytes) == 0 && hone_run(m, r->N, r->src, dst) == 0;
     if (!ok) {
         snprintf(r->why, r->why_size, "run: %s", hone_error(m));
+    }
+    for (int i = 0; ok && i < r->desc->n_counts; i++) {
+        *(int64_t *)dst[r->own + i] = rt_model_counts(m)[i];
     }
     hone_destroy(m);
     return ok;
@@ -111,6 +116,7 @@ Compiled compiled_run(IrGraph *g, const CgTarget *target, int opt_level, int64_t
         return COMPILED_FAILED;
     }
     r.desc = jit_desc(jit);
+    r.own = ir_own_outputs(g);
     r.src = ir_alloc_array(r.arena, (size_t)g->n_inputs + 1, sizeof *r.src);
     for (int i = 0; i < g->n_inputs; i++) {
         r.src[i] = in[i].data;
