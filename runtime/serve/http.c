@@ -154,9 +154,12 @@ static bool read_meaning(RtHttpHead *h) {
     if (expect && strcasecmp(expect, "100-continue") != 0)
         return refuse(h, 417, "the only expectation is 100-continue");
     h->expects = expect != NULL && h->minor > 0;
-    const char *encoding = rt_http_field(h, "Content-Encoding");
-    if (encoding && strcasecmp(encoding, "identity") != 0)
-        return refuse(h, 415, "NYI: a Content-Encoding; send the body as it is");
+    const char *encoding = field_once(h, "Content-Encoding", &twice);
+    bool plain = !encoding || strcasecmp(encoding, "identity") == 0;
+    h->packed =
+        encoding && (strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "deflate") == 0);
+    if (twice || (!plain && !h->packed))
+        return refuse(h, 415, "a Content-Encoding is gzip or deflate");
     return true;
 }
 

@@ -35,7 +35,9 @@ typedef struct RtServeJob {
     char *memory; // of the body; free() releases
     char *body;   // a 0 byte behind it
     size_t body_bytes;
-    int64_t json_bytes; // of the body's beginning; what follows is binary. 0: all is one tensor
+    bool packed;        // the body is compressed
+    size_t max_body;    // bytes that it may be then
+    int64_t json_bytes; // of its beginning; what follows is binary. 0: all is one tensor; -1: all
     int classes;        // where nobody asks for outputs by name; 0: the tensors
     uint64_t arrived, queued, started, computed, deadline; // rt_now()
 
@@ -63,6 +65,8 @@ const char *rt_serve_dtype(int dtype);
 // Do requests' shapes fit together; may it take images?
 RtServeModel rt_serve_model(const HoneModelDesc *d, const char *name, int max_batch);
 
+// Unpacks a compressed body (unpack.c). False: err says why not.
+bool rt_serve_unpack(RtServeJob *job);
 // From the body to x, with room for y (request.c). False: err says why not.
 bool rt_serve_read(const RtServeModel *m, RtServeJob *job);
 // From y to the reply (reply.c).

@@ -7,6 +7,7 @@ const char rt_serve_page[] =
     "<html lang=\"en\">\n"
     "<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width\">\n"
+    "<link rel=\"icon\" href=\"data:,\">\n"
     "<title>hone</title>\n"
     "<style>\n"
     "body { font: 16px/1.5 system-ui, sans-serif; max-width: 40em; margin: 2em auto; padding: 0 "

@@ -181,7 +181,7 @@ static bool read_tensor(const Reader *r, int k, int rank, const int64_t *dim, co
     if (s->binary && (int64_t)s->bytes != bytes)
         return rt_fail(&job->err, "its binary data has %zu bytes, its shape %lld", s->bytes,
                        (long long)bytes);
-    if (s->binary && bytes && (uintptr_t)s->binary % RT_ALIGN == 0)
+    if (s->binary && bytes && !job->packed && (uintptr_t)s->binary % RT_ALIGN == 0)
         job->x[k] = job->body + (s->binary - job->body);
     else if (!(job->x[k] = rt_alloc_aligned((size_t)bytes)))
         return fail_memory(&job->err);
@@ -380,16 +380,28 @@ static bool read_raw(Reader *r) {
     return read_tensor(r, 0, t->rank, dim, &s) || name_error(&job->err, "input", t->name);
 }
 
+static bool read_body(Reader *r) {
+    RtServeJob *job = r->job;
+    if (job->json_bytes < 0)
+        job->json_bytes = (int64_t)job->body_bytes;
+    if (job->json_bytes > (int64_t)job->body_bytes)
+        return rt_fail(&job->err, "Inference-Header-Content-Length is no size within the body");
+    if (job->json_bytes == 0)
+        return read_raw(r);
+    r->binary = job->body + job->json_bytes;
+    r->left = job->body_bytes - (size_t)job->json_bytes;
+    return read_json(r);
+}
+
 bool rt_serve_read(const RtServeModel *m, RtServeJob *job) {
     Reader r = {.m = m, .job = job};
-    if (!start_job(job, m->d))
+    if (!start_job(job, m->d) || (job->packed && !rt_serve_unpack(job)) || !read_body(&r))
         return false;
-    if (job->json_bytes > 0) {
-        r.binary = job->body + job->json_bytes;
-        r.left = job->body_bytes - (size_t)job->json_bytes;
+    if (job->packed) { // nothing is part of it; what waits takes no more than its tensors
+        free(job->memory);
+        job->memory = job->body = NULL;
+        job->body_bytes = 0;
     }
-    if (!(job->json_bytes > 0 ? read_json : read_raw)(&r))
-        return false;
     job->rows = job->rows < 0 ? 1 : job->rows;
     return allocate(job->y, m->d->outputs, m->d->n_outputs, job->rows, &job->err);
 }

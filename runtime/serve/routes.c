@@ -92,13 +92,12 @@ size_t rt_serve_route_lead(const RtHttpHead *head) {
     return n < 0 ? 0 : (size_t)n;
 }
 
-// How much of the body is JSON: what a header says, nothing of an image, else all of it.
+// How much of the body is JSON: what a header says, nothing of an image, else all of it, -1.
 static bool find_json(const Request *q, int64_t *json, RtErr *err) {
     const char *text = rt_http_field(q->head, json_header);
     const char *type = rt_http_field(q->head, "Content-Type");
-    *json = text ? read_count(text) : begins(type, "image/") ? 0 : (int64_t)q->body.bytes;
-    return (*json >= 0 && *json <= (int64_t)q->body.bytes) ||
-           rt_fail(err, "%s is no size within the body", json_header);
+    *json = text ? read_count(text) : begins(type, "image/") ? 0 : -1;
+    return !text || *json >= 0 || rt_fail(err, "%s is no size within the body", json_header);
 }
 
 // ?classification=K
@@ -131,6 +130,8 @@ static void infer(Request *q) {
                         .memory = q->body.memory,
                         .body = q->body.start,
                         .body_bytes = q->body.bytes,
+                        .packed = q->head->packed,
+                        .max_body = q->r->max_body,
                         .json_bytes = json,
                         .classes = classes,
                         .arrived = q->arrived,

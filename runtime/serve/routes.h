@@ -10,6 +10,7 @@ typedef struct RtServeRoutes { // what answers are made of
     RtServeQueue *queue;
     RtServeMetrics *metrics;
     uint64_t timeout_ns; // of a request that waits
+    size_t max_body;     // bytes of a compressed one, unpacked
     int instances;
     bool draining; // nobody should send more
 } RtServeRoutes;

@@ -211,6 +211,7 @@ static void wire(Server *s) {
                                 .queue = &s->queue,
                                 .metrics = &s->metrics,
                                 .timeout_ns = (uint64_t)((double)o->timeout_s * 1e9),
+                                .max_body = (size_t)body,
                                 .instances = o->instances};
     int seconds = o->timeout_s < 1 ? 1 : (int)o->timeout_s;
     s->conns = (RtServeConns){.routes = &s->routes,

@@ -1,5 +1,6 @@
 """fuzz_serve.py BUILD [N [SEED]]: N mutated requests (3000, seed 1) to the server of the hand-written model, built with AddressSanitizer in a
 sanitizer build. Whatever comes, the server answers in HTTP or closes, is alive afterwards, gives right answers and ends clean."""
+import gzip
 import os
 import random
 import socket
@@ -30,7 +31,8 @@ def seeds():
         chunked += b"%x\r\n%s\r\n" % (len(binary[i:i + 400]), binary[i:i + 400])
     return [request("GET", "/v2/models/fake/config"), request("GET", "/metrics"), request("POST", INFER, binary, headers),
             request("POST", INFER, images, image_headers), request("POST", INFER, flat), chunked + b"0\r\n\r\n",
-            request("POST", INFER + "?classification=2", file, ["Content-Type: image/png"])]
+            request("POST", INFER + "?classification=2", file, ["Content-Type: image/png"]),
+            request("POST", INFER, gzip.compress(flat), ["Content-Encoding: gzip"])]
 
 
 def mutate(rng, data):

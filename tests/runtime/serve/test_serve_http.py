@@ -1,5 +1,6 @@
 """`serve` as a server of strangers: what is no HTTP, what could be read in two ways, slow and cut off clients, limits, the end."""
 import concurrent.futures
+import gzip
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import unittest
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import INFER, Server, binary_request, color, request
@@ -61,7 +63,8 @@ class Http(Case):
             (501, POST + b"Transfer-Encoding: identity\r\n\r\n"), (501, POST + b"Transfer-Encoding: xchunked\r\n\r\n"),
             (501, POST + b"Transfer-Encoding: chunked;q=1\r\n\r\n"),
             (400, POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n"), (400, POST + b"Transfer-Encoding : chunked\r\n\r\n"),
-            (400, POST + b"Trailer: A\r\nTransfer-Encoding: chunked\r\n\r\n"), (415, POST + b"Content-Encoding: gzip\r\nContent-Length: " + n + b"\r\n\r\n" + BODY),
+            (400, POST + b"Trailer: A\r\nTransfer-Encoding: chunked\r\n\r\n"), (415, POST + b"Content-Encoding: br\r\nContent-Length: " + n + b"\r\n\r\n" + BODY),
+            (415, POST + b"Content-Encoding: gzip\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"), (415, POST + b"Content-Encoding: gzip, gzip\r\n\r\n"),
             (417, POST + b"Expect: 200-ok\r\nContent-Length: 5\r\n\r\n"),
         ]
         chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -101,6 +104,23 @@ class Http(Case):
             c.send(b"GET /v2 HTTP/1.1\r\nhost:\tx\t\r\nConnection: foo , close\r\nContent-Length: 3\r\n\r\nabc")
             self.assertEqual(c.reply().status, 200)
             self.assertTrue(c.closed())
+
+    def test_compressed_bodies(self):
+        def ask(encoding, data, headers=HEADERS):
+            return self.server.ask("POST", INFER, data, [*headers, "Content-Encoding: " + encoding])
+
+        for encoding, data in (("gzip", gzip.compress(BODY)), ("deflate", zlib.compress(BODY)), ("GZIP", gzip.compress(BODY)), ("identity", BODY)):
+            self.assertAlmostEqual(ask(encoding, data).json()["outputs"][0]["data"][0], 20, places=4)
+        image = gzip.compress(plain_png(255, 0, 0))
+        self.assertEqual(ask("gzip", image, ["Content-Type: image/png"]).status, 200)
+        whole = gzip.compress(BODY)
+        for data in (b"", BODY, whole[:-1], whole[:20], whole + b"x", whole + whole, whole[:30] + b"\xff" + whole[31:], b"\x1f\x8b"):
+            reply = ask("gzip", data)
+            self.assertEqual((reply.status, reply.error()), (400, "the compressed body is damaged"), data)
+        for size, pattern in ((999000, "failed to parse|expected"), (1000000, "failed to parse|expected"), (1000001, "too large, unpacked"), (200000000, "too large, unpacked")):
+            reply = ask("gzip", gzip.compress(b" " * size, 1), ())
+            self.assertEqual(reply.status, 400)
+            self.assertRegex(reply.error(), pattern, size)
 
     def test_byte_by_byte(self):
         with self.server.client() as c:
