@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from support import BUILD
@@ -112,6 +113,15 @@ class Server:
             if line.startswith(name):
                 return int(line.rsplit(" ", 1)[1])
         raise KeyError(name)
+
+    def wait_for(self, pending):
+        """Until so many requests wait for their runs, and what was sent before is read."""
+        for _ in range(400):
+            if self.metric("nv_inference_pending_request_count") == pending:
+                self.metric("nv_inference_count")
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"no {pending} requests are pending")
 
     def memory(self, what="VmRSS"):
         """In MB, as the system counts it."""

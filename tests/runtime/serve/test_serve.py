@@ -4,17 +4,13 @@ import base64
 import concurrent.futures
 import json
 import os
-import re
-import socket
 import struct
-import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server import INFER, Client, Server, binary_request, color, floats, json_request, request
-from support import BUILD, Case, GOLDEN, npy, plain_png, png, read_npy
+from server import INFER, Server, binary_request, color, floats, json_request
+from support import Case, GOLDEN, npy, plain_png, read_npy
 
 RED, GREEN = [20.0, -10.0, -10.0, -2.0, -12.0], [-10.0, 20.0, -10.0, -2.0, -12.0]
 IMAGE = [1, 3, 8, 8]
