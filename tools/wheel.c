@@ -167,6 +167,11 @@ const char *tool_wheel_name(Tool *t, const CgOptions *o) {
     return ir_sprintf(t->arena, "%s-1-py3-none-%s.whl", package_name(o), platform(o));
 }
 
+static void close_text(Wheel *w, FILE *f) { // in memory
+    if (fclose(f) != 0)
+        ir_fatal(&w->t->diag, IR_NOWHERE, "no memory for the package");
+}
+
 static void add_texts(Wheel *w) {
     IrArena *a = w->t->arena;
     const char *package = package_name(w->o);
@@ -177,7 +182,7 @@ static void add_texts(Wheel *w) {
     if (!f)
         ir_fatal(&w->t->diag, IR_NOWHERE, "no memory for the package");
     print_model(f, w->o, w->o->symbol);
-    fclose(f);
+    close_text(w, f);
     add_file(w, w->package, "__init__.py", session, strlen(session));
     add_file(w, w->package, "model.json", json, n);
     free(json);
@@ -204,7 +209,7 @@ static void write_all(Wheel *w, const char *library, size_t n) {
     add_texts(w);
     const char *path = ir_sprintf(w->t->arena, "%s/RECORD", w->info);
     fprintf(w->record, "%s,,\n", path);
-    fclose(w->record);
+    close_text(w, w->record);
     put_file(w, path, text, bytes);
     put_directory(w);
     free(text);
