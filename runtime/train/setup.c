@@ -156,6 +156,14 @@ static void add_params(XXH3_state_t *h, const HoneTrainDesc *d) {
     }
 }
 
+// Some of its products are of bf16: what it computes is not what a program of f32 does.
+static bool is_bf16(const HoneModelDesc *m) {
+    for (int i = 0; m && i < m->n_nodes; i++)
+        if (m->nodes[i].reads == HONE_BF16)
+            return true;
+    return false;
+}
+
 const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) {
     const int32_t kind[] = {d->loss, d->binary, d->classes, d->n_stages};
     XXH3_state_t *h = XXH3_createState();
@@ -167,8 +175,12 @@ const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) 
     add(h, kind, sizeof kind);
     add(h, &d->info->preprocess, sizeof d->info->preprocess);
     add_params(h, d);
-    for (int i = 0; i < d->n_stages; i++)
-        add_text(h, d->stages[i].spec);
+    for (int i = 0; i < d->n_stages; i++) {
+        const HoneTrainStage *stage = &d->stages[i];
+        add_text(h, stage->spec);
+        if (is_bf16(stage->features.model) || is_bf16(stage->train.model))
+            add_text(h, "bf16");
+    }
     for (int i = 0; d->info->labels && i < d->info->n_labels; i++)
         add_text(h, d->info->labels[i]);
     snprintf(text, size, "%.64s-%016llx", d->info->hash, (unsigned long long)XXH3_64bits_digest(h));

@@ -60,6 +60,20 @@ def test_same_bits_on_any_number_of_threads():
     assert all(p.dtype == np.float32 or p.dtype == np.int64 for p in params.values())
 
 
+def test_what_is_kept_belongs_to_a_precision():
+    """Cached features, checkpoints: those of f32 are no others' to go on with."""
+    for i, precision in enumerate(("f32", "bf16")):
+        program = temp("head" + precision)
+        ok(HONE, "finetune", CLOTHES, "-o", program, "--classes", "5", "--precision", precision)
+        argv = (program, "train", "x.npy,y.npy", "-b", BATCH, "--epochs", 1, "--checkpoint", temp("kept"), "-q", "-o", temp("kept.onnx"),
+                "--feature-cache", temp("cache"))
+        if precision == "bf16":
+            code, _, err = run(*argv, "--resume")
+            assert code == 1 and "another program" in err, err
+        ok(*argv, *["--overwrite"] * i)
+        assert len([f for f in os.listdir(temp("cache")) if f.startswith("features-")]) == i + 1
+
+
 def test_other_precisions_are_refused():
     code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("none"), "--keep-head", "--precision", "int8")
     assert code == 2 and "--precision takes f32 or bf16, not 'int8'" in err, err
