@@ -1,4 +1,4 @@
-// Schedule: how each convolution is computed: the algorithm and its tile; which products may be made of fewer,
+// Schedule: how each convolution is computed, the algorithm and its tile; which products may be made
 // by Strassen's multiplication.
 //
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1]}

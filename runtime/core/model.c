@@ -170,10 +170,25 @@ static void run_steps(HoneModel *m, const HoneSteps *steps, const HoneCall *call
         &(RtRegion){m->desc, steps, call, m->threads, m->host_decides, this_process(m), &m->gate});
 }
 
+typedef struct Preparing {
+    HoneCall call;
+    RtPages pages;
+} Preparing;
+
+// What the steps before have read is let go: memory never holds both forms of all weights.
+static void let_weights_go(const HoneCall *call, int32_t node) {
+    (void)node;
+    rt_pages_let_go(&((const Preparing *)call)->pages);
+}
+
 static void run_init(void *ctx, char *space) {
     HoneModel *m = ctx;
-    HoneCall call = {.weights = m->desc->weights, .prepared = space, .barrier = &m->barrier};
-    run_steps(m, &m->desc->init, &call);
+    Preparing p = {.call = {.weights = m->desc->weights,
+                            .prepared = space,
+                            .barrier = &m->barrier,
+                            .observe = let_weights_go},
+                   .pages = rt_weights_pages(m->desc)};
+    run_steps(m, &m->desc->init, &p.call);
 }
 
 static bool prepare_constants(HoneModel *m, RtErr *err) {

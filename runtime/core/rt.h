@@ -138,6 +138,15 @@ void rt_prepared_release(RtPrepared *p);
 
 // ---- model
 
+// Whole pages of the unit's weights that may go from memory and come back from the program's file:
+// none where they stand elsewhere.
+typedef struct RtPages {
+    char *first;
+    size_t bytes;
+} RtPages;
+RtPages rt_weights_pages(const HoneModelDesc *desc);
+void rt_pages_let_go(const RtPages *p);
+
 // The first unit of desc's chain whose needs this CPU meets and whose inputs are as opt (may be
 // NULL) asks; NULL after an error.
 const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions *opt, RtErr *err);

@@ -1,0 +1,44 @@
+// Weights that stand in this program's file need not stay in memory once they are prepared: what is
+// read again comes from the file, through the system's cache.
+//
+// Only pages of a segment that nothing can write are let go: they are as the file has them. Weights
+// that a host keeps elsewhere stay.
+#define _GNU_SOURCE
+#include "runtime/core/rt.h"
+
+#include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct Range {
+    uintptr_t first, end;
+    bool found;
+} Range;
+
+static int find_segment(struct dl_phdr_info *info, size_t size, void *ctx) {
+    (void)size;
+    Range *r = ctx;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + h->p_vaddr;
+        r->found |= h->p_type == PT_LOAD && !(h->p_flags & PF_W) && r->first >= start &&
+                    r->end <= start + h->p_filesz;
+    }
+    return r->found;
+}
+
+RtPages rt_weights_pages(const HoneModelDesc *desc) {
+    Range r = {.first = (uintptr_t)desc->weights};
+    r.end = r.first + (uintptr_t)desc->weights_bytes;
+    dl_iterate_phdr(find_segment, &r);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (r.first + page - 1) / page * page, end = r.end / page * page;
+    bool some = r.found && first < end;
+    return (RtPages){some ? (char *)first : NULL, some ? end - first : 0};
+}
+
+void rt_pages_let_go(const RtPages *p) {
+    if (p->bytes) {
+        madvise(p->first, p->bytes, MADV_DONTNEED);
+    }
+}
