@@ -57,6 +57,8 @@ IrValue *pass_rev_expand(PassGrad *t, IrValue *x, const IrShape *s);
 // Sum over axes (ascending), without keeping them.
 IrValue *pass_rev_sum(PassGrad *t, IrValue *x, int n_axes, const int64_t *axes);
 IrValue *pass_rev_sum_to(PassGrad *t, IrValue *x, const IrShape *s); // undoes broadcasting
+// Sums of v [N,P,C] at the rows of [N,R,C], shape s, that index i64[N,P,1] names (grad_index.c).
+IrValue *pass_rev_add_rows(PassGrad *t, const IrShape *s, IrValue *index, IrValue *v);
 PassContext *pass_rev_context(PassGrad *t);
 
 // ---------------------------------------------------------------- for the walk

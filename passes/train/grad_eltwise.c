@@ -249,6 +249,16 @@ void pass_grad_div(PassGrad *t, IrNode *n) {
     }
 }
 
+// y = x - k * z with k, the quotient towards 0, that stays as it is.
+void pass_grad_rem(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0), *z = ir_in(n, 1), *dy = pass_rev_of(t, n, 0);
+    pass_rev_give(t, n, 0, dy);
+    if (pass_rev_wants(t, n, 1)) {
+        IrValue *k = divide(t, pass_rev_2(t, IR_OP_SUB, x, n->out[0]), z);
+        pass_rev_give(t, n, 1, negate(t, mul(t, dy, pass_rev_1(t, IR_OP_ROUND, k))));
+    }
+}
+
 // e * x^(e-1) and y * log(x); the powers that networks have come without pow.
 void pass_grad_pow(PassGrad *t, IrNode *n) {
     IrValue *x = ir_in(n, 0), *e = ir_in(n, 1), *dy = pass_rev_of(t, n, 0);

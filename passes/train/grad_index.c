@@ -83,6 +83,10 @@ static IrValue *name_batch(PassGrad *t, IrValue *index) {
     return pass_rev_op(t, IR_OP_CONCAT, 2, (IrValue *[]){row, index}, 1, &axis);
 }
 
+IrValue *pass_rev_add_rows(PassGrad *t, const IrShape *s, IrValue *index, IrValue *v) {
+    return add_at(t, IR_OP_SCATTER_ND, s, name_batch(t, index), v, 0);
+}
+
 // Axes before `axis` are the same in x, indices and y: as one, another axis that is named.
 void pass_grad_gather_nd(PassGrad *t, IrNode *n) {
     IrValue *index = ir_in(n, 1), *dy = pass_rev_of(t, n, 0), *dx;
@@ -108,34 +112,67 @@ void pass_grad_gather_nd(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 0, pass_rev_reshape(t, dx, x));
 }
 
+// A scatter of the mode at hand, and the gather that reads what it wrote.
+static IrValue *scatter_with(PassGrad *t, const IrNode *n, const char *mode, IrValue *x,
+                             IrValue *v) {
+    IrAttr attrs[] = {ir_attr_s(IR_ATTR_MODE, mode),
+                      ir_attr_i(IR_ATTR_AXIS, ir_int(n, IR_ATTR_AXIS, 0))};
+    return pass_rev_op(t, n->op, 3, (IrValue *[]){x, ir_in(n, 1), v},
+                       n->op == IR_OP_SCATTER_ND ? 1 : 2, attrs);
+}
+
+static IrValue *gather_of(PassGrad *t, const IrNode *n, IrValue *x) {
+    bool nd = n->op == IR_OP_SCATTER_ND;
+    IrAttr axis = ir_attr_i(IR_ATTR_AXIS, nd ? 0 : ir_int(n, IR_ATTR_AXIS, 0));
+    return pass_rev_op(t, nd ? IR_OP_GATHER_ND : IR_OP_GATHER_ELEMENTS, 2,
+                       (IrValue *[]){x, ir_in(n, 1)}, 1, &axis);
+}
+
+// 1 where x is y, else 0.
+static IrValue *hits(PassGrad *t, IrValue *x, IrValue *y) {
+    IrValue *in[] = {pass_rev_2(t, IR_OP_EQUAL, x, y), pass_rev_const(t, x, 1),
+                     pass_rev_const(t, x, 0)};
+    return pass_rev_op(t, IR_OP_WHERE, 3, in, 0, NULL);
+}
+
+// y is the greatest or least of x and the updates there: those that are as y share its gradient.
+static void scatter_extreme(PassGrad *t, IrNode *n) {
+    IrValue *mine = hits(t, ir_in(n, 0), n->out[0]);
+    IrValue *theirs = hits(t, ir_in(n, 2), gather_of(t, n, n->out[0]));
+    IrValue *count = scatter_with(t, n, "add", mine, theirs);
+    IrValue *share = pass_rev_2(t, IR_OP_DIV, pass_rev_of(t, n, 0), count);
+    pass_rev_give(t, n, 0, pass_rev_2(t, IR_OP_MUL, share, mine));
+    pass_rev_give(t, n, 2, pass_rev_2(t, IR_OP_MUL, gather_of(t, n, share), theirs));
+}
+
 // y is x with updates put in or added at the indices, each named once where they are put in.
-static void scatter(PassGrad *t, IrNode *n, IrOp gather) {
-    IrValue *dy = pass_rev_of(t, n, 0), *index = ir_in(n, 1);
+static void scatter(PassGrad *t, IrNode *n) {
+    IrValue *dy = pass_rev_of(t, n, 0);
     const char *mode = ir_str(n, IR_ATTR_MODE, "none");
     bool adds = strcmp(mode, "add") == 0;
-    IrAttr attrs[] = {ir_attr_i(IR_ATTR_AXIS, ir_int(n, IR_ATTR_AXIS, 0)),
-                      ir_attr_s(IR_ATTR_MODE, "none")};
-    int n_attrs = gather == IR_OP_GATHER_ND ? 1 : 2;
+    if (strcmp(mode, "max") == 0 || strcmp(mode, "min") == 0) {
+        scatter_extreme(t, n);
+        return;
+    }
     if (!adds && strcmp(mode, "none") != 0) {
         pass_rev_nyi(t, n, ir_sprintf(pass_rev_context(t)->scratch, "of the mode %s", mode));
         return;
     }
     if (pass_rev_wants(t, n, 0)) {
-        IrValue *in[] = {dy, index, zeros(t, dy, &ir_in(n, 2)->type.shape)};
-        pass_rev_give(t, n, 0,
-                      adds ? dy : pass_rev_op(t, n->op, 3, in, n_attrs, attrs + (2 - n_attrs)));
+        IrValue *none = zeros(t, dy, &ir_in(n, 2)->type.shape);
+        pass_rev_give(t, n, 0, adds ? dy : scatter_with(t, n, "none", dy, none));
     }
     if (pass_rev_wants(t, n, 2)) {
-        pass_rev_give(t, n, 2, pass_rev_op(t, gather, 2, (IrValue *[]){dy, index}, 1, attrs));
+        pass_rev_give(t, n, 2, gather_of(t, n, dy));
     }
 }
 
 void pass_grad_scatter_elements(PassGrad *t, IrNode *n) {
-    scatter(t, n, IR_OP_GATHER_ELEMENTS);
+    scatter(t, n);
 }
 
 void pass_grad_scatter_nd(PassGrad *t, IrNode *n) {
-    scatter(t, n, IR_OP_GATHER_ND);
+    scatter(t, n);
 }
 
 // An element is in the sums from it on: the sums from the other end.

@@ -58,6 +58,12 @@ static void scatters(void) {
         {"points added", "%x: T[3,3], %k: i64[4,2], %u: T[4]",
          "%y = scatter_nd %x, %k, %u {mode=add}", 0, 0},
         {"of images", "%x: T[N,4], %k: i64[1,1], %u: T[1,4]", "%y = scatter_nd %x, %k, %u", 0, 3},
+        {"the greatest of elements", "%x: T[3,3], %k: i64[4,2], %u: T[4,2]",
+         "%y = scatter_elements %x, %k, %u {axis=0, mode=max}", 0, 0},
+        {"the least of rows", "%x: T[3,4], %k: i64[5,1], %u: T[5,4]",
+         "%y = scatter_nd %x, %k, %u {mode=min}", 0, 0},
+        {"the least of images", "%x: T[N,3], %k: i64[N,2], %u: T[N,2]",
+         "%y = scatter_elements %x, %k, %u {axis=1, mode=min}", 0, 3},
     };
     GRAD_CHECK_ALL(cases);
 }
@@ -90,10 +96,46 @@ static void along_an_axis(void) {
                            0, 0});
 }
 
+// Positions are within and beyond the image; none is at a pixel's very place.
+static void samples(void) {
+    static const char *const modes[] = {"linear", "nearest", "cubic"};
+    static const char *const borders[] = {"zeros", "border", "reflection"};
+    static const char *const inputs[] = {
+        "%x: T[N,2,3,4], %g: T[N,2,3,2]", "%x: T[N,1,5,2], %_g: T[N,1,4,2]",
+        "%_x: T[N,3,4,4], %g: T[N,2,2,2]", "%x: T[2,2,1,3], %g: T[2,3,1,2]"};
+    for (int i = 0; i < 36; i++) {
+        char body[160];
+        const char *grid = i % 4 == 1 ? "_g" : "g";
+        snprintf(body, sizeof body,
+                 "%%far = mul %%%s, %%two\n"
+                 "%%y = grid_sample %%%s, %%far {mode=%s, border=%s, align=%d}",
+                 grid, i % 4 == 2 ? "_x" : "x", modes[i / 4 % 3], borders[i / 12], i & 1);
+        grad_check(&(GradCase){body, inputs[i % 4], body, 1e-6, 0});
+    }
+}
+
+// Regions of 0.5 to 1.5 pixels, times 3, some across the image's edge; images 0, 1 and 2.
+static void regions(void) {
+    static const char *const inputs[] = {"%x: T[N,2,3,4], %_pos: T[3,4], %k: i64[3]",
+                                         "%x: T[N,1,4,2], %_pos: T[N,4], %k: i32[N]",
+                                         "%x: T[3,3,1,5], %_r: T[2,4], %k: i64[2]"};
+    for (int i = 0; i < 12; i++) {
+        char body[160];
+        snprintf(body, sizeof body,
+                 "%%y = roi_align %%x, %%%s, %%k {mode=avg, shape=[%d,%d], size=%d, alpha=%d, "
+                 "align=%d}",
+                 i % 3 == 2 ? "_r" : "_pos", i % 2 + 1, i % 3 + 1, i / 3 % 2 + 1, i / 6 * 2 + 1,
+                 i & 1);
+        grad_check(&(GradCase){body, inputs[i % 3], body, 0, 3});
+    }
+}
+
 int main(void) {
     CHECK_RUN(gathers);
     CHECK_RUN(gathers_by_element);
     CHECK_RUN(scatters);
     CHECK_RUN(along_an_axis);
+    CHECK_RUN(samples);
+    CHECK_RUN(regions);
     return check_done();
 }
