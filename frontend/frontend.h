@@ -70,6 +70,11 @@ typedef struct FeOptions {
     // rounded inside, outputs are f32.
     bool to_train;
     bool follow_links;       // external data may be links to anywhere
+    // What comes out: names of the model's outputs, of nodes (their first result) and of tensors, in
+    // this order; all else is not imported. None, or one output of the model: all of its outputs.
+    // Not for fine-tuning.
+    int n_outputs;
+    const char *const *outputs;
     FeLimits limits;
     int64_t max_detections; // most entries of a size that data decides; 0: as many as there can be
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
@@ -118,6 +123,7 @@ typedef struct FeRetarget {
 // The name of the tensor that the file's node reads there; NULL: no such node or input.
 const char *fe_model_input(const FeModel *m, const char *node, const char *op, int input);
 bool fe_model_has_node(const FeModel *m, const char *name);
+bool fe_model_has_output(const FeModel *m, const char *name); // as the file lists them
 // Calls `each` for every tensor of floats that the file stores: initializers, Constant nodes.
 typedef void FeFloatsFn(void *ctx, const char *name, int64_t count);
 void fe_model_floats(const FeModel *m, FeFloatsFn *each, void *ctx);

@@ -24,6 +24,19 @@ const char *tool_list_outputs(Tool *t, const IrGraph *g, int but) {
     return left > n ? ir_sprintf(t->arena, "%s, and %d more", list, left - n) : list;
 }
 
+// An output of the model alone says that it classifies; else it is the first of them that is the
+// model's own and a row of scores. An embedding is a row, too.
+void tool_take_outputs(const ToolModel *m, ToolImage *im, const IrGraph *g, const FeModel *file) {
+    for (int i = 0; i < g->n_outputs && m->outputs.n && !im->output; i++) {
+        const char *name = g->outputs[i]->name;
+        if (m->outputs.n == 1 && fe_model_has_output(file, m->outputs.v[0]))
+            im->output = m->outputs.v[0];
+        else if (fe_model_has_output(file, name) && pass_is_score_row(g, i))
+            im->output = name;
+    }
+    im->embeds = m->outputs.n && !im->output;
+}
+
 static int find_in_metadata(Tool *t, const IrGraph *g) { // -1: none
     const char *name = ir_meta(g->prog, TOOL_OUTPUT_KEY);
     int k = name ? find_output(g, name) : -1;
@@ -41,9 +54,9 @@ bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output) {
                  im->output, g->n_outputs == 1 ? "is" : "are", tool_list_outputs(t, g, -1));
         return false;
     }
-    if (k < 0 && g->n_outputs > 1)
+    if (k < 0 && !im->embeds && g->n_outputs > 1)
         k = find_in_metadata(t, g);
-    *output = k = k < 0 ? pass_classifier(g) : k;
+    *output = k = k < 0 && !im->embeds ? pass_classifier(g) : k;
     im->classifier = k >= 0 ? g->outputs[k]->name : NULL;
     if (k >= 0 && g->n_outputs > 1)
         im->told =

@@ -39,6 +39,7 @@ static const ToolUsage usage = {
     "libc, libm and the system's OpenMP, with weights, labels and preprocessing inside.\n",
     "Examples:\n"
     "  hone compile resnet50.onnx -o resnet50 && ./resnet50 cat.jpg\n"
+    "  hone compile vit.onnx -o vit --output /norm/Add_1 && ./vit features photos/ -o photos.npy\n"
     "  hone compile net.onnx -o net.so --emit shared        a library, and net.h\n"
     "  hone compile net.onnx -o net-1-py3-none-linux_x86_64.whl --emit python\n"
     "  hone compile net.onnx -o net --input-shape data=Nx3x224x224 --mcpu x86-64-v3\n"};
@@ -176,6 +177,8 @@ static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult 
 static int run_compile(Tool *t, Compile *c) {
     double start = seconds();
     CgResult cg = {0};
+    const FeModel *onnx = NULL;
+    c->model.onnx = c->calibrate ? NULL : &onnx;
     if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
@@ -185,6 +188,8 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     p->name = c->name;
     IrGraph *g = tool_infer_graph(p);
+    if (!c->calibrate)
+        tool_take_outputs(&c->model, &c->image, g, onnx);
     tool_check_weights(t, g, false);
     if (!generate(t, c, &g, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;
@@ -199,9 +204,21 @@ static bool check_precision(Compile *c) {
     if (!tool_precision("compile", &c->model, true))
         return false;
     bool fits = (strcmp(c->model.precision, "int8") == 0) == (c->calibrate != NULL);
-    if (!fits)
-        fprintf(stderr, "hone compile: --precision int8 and --calibrate FOLDER go together\n");
-    return fits;
+    const char *why = !fits ? "--precision int8 and --calibrate FOLDER go together"
+                      : c->calibrate && c->model.outputs.n > 1
+                          ? "--precision int8 takes one --output"
+                          : NULL;
+    if (why)
+        fprintf(stderr, "hone compile: %s\n", why);
+    return !why;
+}
+
+// The network in eight bits keeps its outputs: one can be said to classify.
+static void leave_outputs(Compile *c) {
+    if (c->calibrate && c->model.outputs.n)
+        c->image.output = c->model.outputs.v[0];
+    if (c->calibrate)
+        c->model.outputs.n = 0;
 }
 
 int cmd_compile(Tool *t, int argc, char **argv) {
@@ -237,6 +254,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {"--tune-cache", NULL, "FILE", TOOL_TEXT, &c.autotune_cache, TOOL_OLD, 0, 0},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
+        TOOL_OUTPUTS_OPTION(c.model),
         TOOL_IMAGE_OPTIONS(c.image),
         {0}};
     ToolList rest;
@@ -258,6 +276,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
         return EXIT_USAGE;
     }
+    leave_outputs(&c);
     c.model.path = rest.v[0];
     c.name = c.name ? c.name : tool_model_name(t, c.model.path);
     return run_compile(t, &c);

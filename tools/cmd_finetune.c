@@ -255,6 +255,7 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         TOOL_THREADS_OPTION(f->threads),
         {"--verbose", "-v", NULL, TOOL_FLAG, &f->tool->verbose, "more about what was made", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images (defaults baked into the program)", 0, 0},
+        TOOL_CLASSIFIER_OPTION(f->image),
         TOOL_IMAGE_OPTIONS(f->image),
         {0}};
     ToolParse got = tool_parse(argc, argv, opts, &usage, rest);

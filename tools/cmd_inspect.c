@@ -276,6 +276,8 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
 
 static int run_inspect(Tool *t, Inspect *c) {
     FeReport report = {0};
+    const FeModel *onnx = NULL;
+    c->model.onnx = &onnx;
     if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
@@ -283,6 +285,7 @@ static int run_inspect(Tool *t, Inspect *c) {
     if (!p)
         return EXIT_INPUT;
     add_unsupported(c, &report);
+    tool_take_outputs(&c->model, &c->image, tool_infer_graph(p), onnx);
     if (!c->finetune) // which refuses them
         tool_check_weights(t, tool_infer_graph(p), false);
     IrGraph *g = show(c, tool_infer_graph(p), report.n == 0);
@@ -304,6 +307,12 @@ static bool parse_finetune(Inspect *c, int argc, char **argv) {
     if (argc < 1)
         return true;
     c->finetune = ir_alloc(c->tool->arena, sizeof *c->finetune);
+    if (c->model.outputs.n > 1) {
+        fprintf(stderr, "hone inspect: --finetune takes one --output\n");
+        return false;
+    }
+    c->image.output = c->model.outputs.n ? c->model.outputs.v[0] : NULL;
+    c->model.outputs.n = 0;
     *c->finetune = (Finetune){.tool = c->tool, .model = c->model, .image = c->image};
     c->image.output = NULL;
     ToolParse got = finetune_parse(c->finetune, argc, argv, &rest);
@@ -328,6 +337,7 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         TOOL_MODEL_OPTIONS(c.model),
         TOOL_THREADS_OPTION(c.threads),
         TOOL_INPUT_GRAD_OPTION(c.input_grad),
+        TOOL_OUTPUTS_OPTION(c.model),
         TOOL_IMAGE_OPTIONS(c.image),
         {0}};
     ToolList rest;

@@ -108,6 +108,7 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
         TOOL_MODEL_OPTIONS(c.q.model),
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Images", 0, 0},
+        TOOL_CLASSIFIER_OPTION(c.q.image),
         TOOL_IMAGE_OPTIONS(c.q.image),
         {0}};
     ToolList rest;

@@ -406,5 +406,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
                     "the model has no image input: image options are ignored");
         return true;
     }
-    return fill_numbers(t, im, g, &cg->preprocess) && fill_labels(t, im, g->prog, output, cg);
+    if (im->embeds && im->labels) {
+        ir_error(&t->diag, IR_NOWHERE, "--labels: nothing that --output chooses classifies");
+        return false;
+    }
+    return fill_numbers(t, im, g, &cg->preprocess) &&
+           (im->embeds || fill_labels(t, im, g->prog, output, cg));
 }

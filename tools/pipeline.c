@@ -41,6 +41,8 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
                        .bound = m->bound,
                        .keep_training_mode = m->keep_training_mode,
                        .to_train = m->to_train,
+                       .n_outputs = m->outputs.n,
+                       .outputs = m->outputs.v,
                        .follow_links = m->follow_links,
                        .limits = m->limits,
                        .max_detections = m->max_detections};
@@ -135,6 +137,10 @@ static bool check_classifier(Tool *t, ToolImage *im, const IrGraph *g, const CgO
                  "--output: '%s' is no row of scores for each image; there are: %s", im->output,
                  tool_list_outputs(t, g, -1));
         return false;
+    }
+    if (im->embeds) {
+        im->told = ir_sprintf(t->arena, "what comes out: %s", tool_list_outputs(t, g, -1));
+        return true;
     }
     if (o->preprocess.height)
         im->note = ir_sprintf(t->arena,

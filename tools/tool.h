@@ -54,7 +54,7 @@ const char *tool_temp_dir(Tool *t);
 // ---- from model to graph (pipeline.c). What compile, inspect and verify share.
 typedef struct ToolModel {
     const char *path;
-    ToolList input_shapes;
+    ToolList input_shapes, outputs;
     int64_t max_memory; // 0: the default
     ToolList limit_texts;
     FeLimits limits; // set by tool_import_options()
@@ -121,6 +121,12 @@ typedef struct ToolModel {
     {"--static", NULL, NULL, TOOL_FLAG, &(to),                                                     \
      "libc, libm and OpenMP inside as well: a program for any Linux, containers without files",    \
      0, 0}
+#define TOOL_OUTPUTS_OPTION(m)                                                                     \
+    {"--output", NULL, "NAME", TOOL_LIST, &(m).outputs,                                            \
+     "what comes out: an output, node or tensor of the model, as often as wanted; what none of "   \
+     "them needs is left out. A single output of the model says which of them classifies, and all " \
+     "stay; default the one with the classifier",                                                  \
+     0, 0}
 #define TOOL_INPUT_GRAD_OPTION(to)                                                                 \
     {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &(to),                                            \
      "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "    \
@@ -154,6 +160,7 @@ typedef struct ToolImage {
     ToolNumbers mean, std;
     const char *labels;
     const char *output; // that classifies; NULL: not given
+    bool embeds; // nothing that was chosen to come out classifies
     bool bgr;
     const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
     // Lines for the user, or NULL. told: which of several outputs classifies; note: how images are
@@ -163,8 +170,6 @@ typedef struct ToolImage {
 // clang-format off
 #define TOOL_IMAGE_OPTIONS(m)                                                                      \
     {"--labels", NULL, "FILE", TOOL_TEXT, &(m).labels, "class names, one a line", 0, 0},           \
-    {"--output", NULL, "NAME", TOOL_TEXT, &(m).output,                                             \
-     "which of the model's outputs classifies; default the one with the classifier", 0, 0},        \
     {"--resize", NULL, "N", TOOL_WHOLE, &(m).resize,                                               \
      "shorter side before the centre crop, 0: none; default input size / 0.875 (256 for 224)", 0,  \
      65536},                                                                                       \
@@ -177,6 +182,9 @@ typedef struct ToolImage {
     {"--scale", NULL, "X", TOOL_NUMBER, &(m).scale, "pixels 0..255 times X first; default 1/255",  \
      TOOL_ABOVE_0, 1e9},                                                                           \
     {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0}
+#define TOOL_CLASSIFIER_OPTION(m)                                                                  \
+    {"--output", NULL, "NAME", TOOL_TEXT, &(m).output,                                             \
+     "which of the model's outputs classifies; default the one with the classifier", 0, 0}
 // clang-format on
 
 // Fills preprocess (left zero when the model has no image input) and labels from flags, then
@@ -195,6 +203,8 @@ IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, cons
 
 // ---- which output classifies (classifier.c)
 #define TOOL_OUTPUT_KEY "hone.output" // of metadata_props
+// After the model `file` was imported with m->outputs: which of what comes out classifies.
+void tool_take_outputs(const ToolModel *m, ToolImage *im, const IrGraph *g, const FeModel *file);
 // im->output, else that of metadata, else the classifier's; -1: no output says of a class. Sets
 // im->classifier and im->told. False after an error.
 bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output);

@@ -26,6 +26,15 @@ bool fe_model_has_node(const FeModel *m, const char *name) {
     return false;
 }
 
+bool fe_model_has_output(const FeModel *m, const char *name) {
+    for (size_t i = 0; i < m->pb->graph->n_output; i++) {
+        if (strcmp(fe_text(m->pb->graph->output[i]->name), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---------------------------------------------------------------- initializers
 
 // What the trained output is made of, by name.

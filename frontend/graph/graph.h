@@ -39,6 +39,12 @@ void fe_enter_function(FeNode *n, const Onnx__FunctionProto *f); // as fe_enter_
 
 bool fe_keeps_doubles(const Onnx__GraphProto *g);
 
+// ---------------------------------------------------------------- outputs.c
+
+// The graph with the outputs that the options ask for, and what they need, in the place of the
+// model's; false after reporting what nothing is called.
+bool fe_choose_outputs(FeContext *fe);
+
 // ---------------------------------------------------------------- edges.c
 
 void fe_add_inputs(FeContext *fe);  // after fe_collect_values()

@@ -85,7 +85,9 @@ static bool check_size(FeContext *fe) {
 }
 
 static IrProgram *import_model(FeContext *fe) {
-    return begin_model(fe) && check_names(fe) && check_size(fe) ? fe_import_batch(fe) : NULL;
+    return begin_model(fe) && check_names(fe) && check_size(fe) && fe_choose_outputs(fe)
+               ? fe_import_batch(fe)
+               : NULL;
 }
 
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt) {

@@ -1,42 +1,31 @@
 // IMAGE... -> the most likely classes of each. Images are decoded in parallel and run in batches; a
 // bad one is a line on stderr (and an exit code of 1 in the end), the others are still done.
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/image/image.h"
 #include "runtime/file/json.h"
 #include "runtime/file/names.h"
-#include "runtime/infer/infer.h"
-
-enum { DEFAULT_BATCH = 8 };
+#include "runtime/infer/images.h"
 
 typedef struct Settings {
-    bool help, json, bgr, rgb;
-    int top, batch, threads, resize, crop;
-    float crop_pct, scale;
+    bool help, json;
+    int top;
     const char *labels;
-    RtCliFloats mean, std;
+    RtImageSettings image;
 } Settings;
 
 typedef struct Classifier {
     const RtInfer *in;
-    HoneModel *model;
     Settings set;
-    HonePreprocess prep;
-    const HoneTensorDesc *input, *output;
-    size_t image_bytes;       // of one image in the input
+    RtImages images;
+    const HoneTensorDesc *output;
     int64_t classes, columns; // columns of the output: 1 for two classes, else one a class
-    int64_t slots;            // images a run
-    bool fixed;               // every run has exactly `slots` images
     const char *const *labels;
     int64_t n_labels;
     RtNames names; // of --labels, or none
-    char *x;       // [slots][image_bytes]
-    char **y;      // one buffer for each output
     double *row;   // [columns] of one image
-    RtErr *errors; // [slots]
     int failed;
 } Classifier;
 
@@ -71,87 +60,32 @@ static bool load_labels(Classifier *c, const char *path, RtErr *err) {
                    (long long)c->n_labels, (long long)c->classes);
 }
 
-// The model's preprocessing with the user's changes.
-static bool set_preprocess(Classifier *c, RtErr *err) {
-    const Settings *s = &c->set;
-    HonePreprocess *p = &c->prep;
-    if (s->resize >= 0)
-        p->resize = s->resize;
-    if (s->crop > 0 && (s->crop != p->height || s->crop != p->width))
-        return rt_fail(err,
-                       "the model's input is %d x %d, not %d x %d; compile it with another "
-                       "--input-shape",
-                       p->width, p->height, s->crop, s->crop);
-    if (s->crop_pct > 0) // timm's: the crop's share of the resized shorter side
-        p->resize = (int)floor((p->height < p->width ? p->height : p->width) / (double)s->crop_pct);
-    if (s->scale > 0)
-        p->scale = s->scale;
-    if (s->bgr || s->rgb)
-        p->bgr = s->bgr;
-    const RtCliFloats *given[2] = {&s->mean, &s->std};
-    if (c->input->dtype == HONE_U8 && (s->scale > 0 || s->mean.n || s->std.n))
-        return rt_fail(err, "the model takes pixels as they are (u8): no --scale, --mean, --std");
-    float *to[2] = {p->mean, p->std};
-    for (int k = 0; k < 2; k++) {
-        int n = given[k]->n;
-        if (n == 0)
-            continue;
-        if (n != 1 && n != p->channels)
-            return rt_fail(err, "--%s wants %d numbers", k ? "std" : "mean", p->channels);
-        for (int i = 0; i < p->channels; i++)
-            to[k][i] = given[k]->v[n == 1 ? 0 : i];
-    }
-    return true;
-}
-
-// Is the model one that takes an image and gives scores of classes?
+// Does the model give scores of classes?
 static bool check_model(Classifier *c, RtErr *err) {
     const HoneModelDesc *d = c->in->desc;
     char text[256];
-    if (d->n_inputs != 1 || d->n_outputs < 1)
-        return rt_fail(err, "%s: the model has %d inputs and %d outputs; use the subcommand run",
-                       d->name, d->n_inputs, d->n_outputs);
-    c->input = &d->inputs[0];
-    c->output = &d->outputs[d->classifier < 0 ? 0 : d->classifier];
-    if (!rt_preprocess_check(&d->preprocess, c->input, err))
+    if (!rt_images_begin(&c->images, c->in, err))
         return false;
+    c->output = &d->outputs[d->classifier < 0 ? 0 : d->classifier];
     if (d->classifier < 0)
-        return rt_fail(err, "%s: output '%s' is %s, not scores of classes; use the subcommand run",
-                       d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
-    int64_t bytes, images = c->input->dim[0].n ? 1 : c->input->dim[0].c;
+        return rt_fail(
+            err,
+            "%s: output '%s' is %s, not scores of classes; use the subcommand features or "
+            "run",
+            d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
     c->classes = 1;
     for (int i = 1; i < c->output->rank; i++)
         c->classes *= c->output->dim[i].c;
-    if (images < 1 || !rt_tensor_bytes(c->input, 1, &bytes))
-        return rt_fail(err, "%s: the model's input is empty", d->name);
     c->columns = c->classes;
     if (c->columns == 1)
         c->classes = 2;
-    c->image_bytes = (size_t)(bytes / images);
-    c->fixed = c->input->dim[0].n == 0;
-    c->slots = images;
     return true;
 }
 
 static bool allocate(Classifier *c, int n_images, RtErr *err) {
-    const HoneModelDesc *d = c->in->desc;
-    if (!c->fixed) {
-        c->slots = c->set.batch ? c->set.batch : DEFAULT_BATCH;
-        if (c->slots > n_images)
-            c->slots = n_images;
-    }
-    int64_t batch = c->fixed ? 1 : c->slots, bytes;
-    c->errors = calloc((size_t)c->slots, sizeof *c->errors);
-    c->y = calloc((size_t)d->n_outputs, sizeof *c->y);
     c->row = calloc((size_t)c->columns, sizeof *c->row);
-    bool good = c->errors && c->y && c->row && rt_tensor_bytes(c->input, batch, &bytes) &&
-                (c->x = rt_alloc_aligned((size_t)bytes));
-    if (good)
-        memset(c->x, 0, (size_t)bytes);
-    for (int i = 0; good && i < d->n_outputs; i++)
-        good = rt_tensor_bytes(&d->outputs[i], batch, &bytes) &&
-               (c->y[i] = rt_alloc_aligned((size_t)bytes));
-    return good || rt_fail(err, "no memory for a batch of %lld", (long long)c->slots);
+    return rt_images_allocate(&c->images, &c->set.image, n_images, err) &&
+           (c->row || rt_fail(err, "no memory"));
 }
 
 static void print_image_error(Classifier *c, const char *path, const char *text) {
@@ -224,7 +158,7 @@ static bool rank_classes(const Classifier *c, const double *y, Guess *guess, int
 // The output's numbers for image k of a run.
 static const double *scores_of(const Classifier *c, int k) {
     const RtDtype *type = rt_dtype(c->output->dtype);
-    const char *y = c->y[c->in->desc->classifier];
+    const char *y = c->images.y[c->in->desc->classifier];
     for (int64_t i = 0; i < c->columns; i++)
         c->row[i] = type->load(y + (k * c->columns + i) * type->bytes);
     return c->row;
@@ -263,35 +197,14 @@ static void print_guesses(Classifier *c, const char *path, const double *y, Gues
     putchar('\n');
 }
 
-static bool load_image(Classifier *c, const char *path, char *to, RtErr *err) {
-    RtImage image;
-    if (!rt_image_load(path, c->prep.channels, &image, err))
-        return false;
-    bool good = rt_preprocess(&c->prep, c->input->dtype, &image, to, err);
-    rt_image_free(&image);
-    return good;
-}
-
-// Decodes files[0..n) into the slots of x, runs those that are good, prints all in order.
+// Runs files[0..n) and prints all in order.
 static bool classify_batch(Classifier *c, const char *const *files, int n, Guess *guess, int top,
                            RtErr *err) {
-#pragma omp parallel for schedule(dynamic, 1)                                                      \
-    num_threads(rt_region_threads(rt_model_threads(c->model)))
-    for (int i = 0; i < n; i++) {
-        c->errors[i].text[0] = 0;
-        load_image(c, files[i], c->x + (size_t)i * c->image_bytes, &c->errors[i]);
-    }
-    int good = 0;
-    for (int i = 0; i < n; i++)
-        if (!c->errors[i].text[0] && good++ != i)
-            memcpy(c->x + (size_t)(good - 1) * c->image_bytes, c->x + (size_t)i * c->image_bytes,
-                   c->image_bytes);
-    const void *x = c->x;
-    if (good && hone_run(c->model, c->fixed ? 1 : good, &x, (void *const *)c->y) != 0)
-        return rt_fail(err, "%s: %s", c->in->desc->name, hone_error(c->model));
+    if (!rt_images_run(&c->images, files, n, err))
+        return false;
     for (int i = 0, k = 0; i < n; i++) {
-        if (c->errors[i].text[0])
-            print_image_error(c, files[i], c->errors[i].text);
+        if (c->images.errors[i].text[0])
+            print_image_error(c, files[i], c->images.errors[i].text);
         else
             print_guesses(c, files[i], scores_of(c, k++), guess, top);
     }
@@ -302,8 +215,8 @@ static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err) {
     int top = c->set.top < c->classes ? c->set.top : (int)c->classes;
     Guess *guess = calloc((size_t)top, sizeof *guess);
     bool good = guess || rt_fail(err, "no memory");
-    for (int i = 0; good && i < files->n; i += (int)c->slots) {
-        int left = files->n - i, n = left < c->slots ? left : (int)c->slots;
+    for (int i = 0; good && i < files->n; i += (int)c->images.slots) {
+        int left = files->n - i, n = left < c->images.slots ? left : (int)c->images.slots;
         good = classify_batch(c, files->item + i, n, guess, top, err);
     }
     free(guess);
@@ -311,26 +224,20 @@ static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err) {
 }
 
 static void release(Classifier *c) {
-    for (int i = 0; c->y && i < c->in->desc->n_outputs; i++)
-        free(c->y[i]);
-    free(c->y);
+    rt_images_free(&c->images);
     free(c->row);
-    free(c->x);
-    free(c->errors);
     rt_names_free(&c->names);
-    hone_destroy(c->model);
 }
 
 static int classify(Classifier *c, const RtCliList *files) {
     RtErr err;
-    c->prep = c->in->desc->preprocess;
     c->labels = c->in->desc->labels;
     c->n_labels = c->labels ? c->in->desc->n_labels : 0;
-    if (!check_model(c, &err) || !set_preprocess(c, &err) ||
+    if (!check_model(c, &err) || !rt_images_settle(&c->images, &c->set.image, &err) ||
         (c->set.labels && !load_labels(c, c->set.labels, &err)) || !allocate(c, files->n, &err))
         return rt_infer_complain(err.text);
-    c->model = rt_infer_create(c->in, c->set.threads);
-    if (!c->model)
+    c->images.model = rt_infer_create(c->in, c->set.image.threads);
+    if (!c->images.model)
         return RT_EXIT_INPUT;
     if (!classify_files(c, files, &err))
         return rt_infer_complain(err.text);
@@ -338,28 +245,13 @@ static int classify(Classifier *c, const RtCliList *files) {
 }
 
 int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
-    Classifier c = {.in = in, .set = {.top = 5, .resize = -1}};
+    Classifier c = {.in = in, .set = {.top = 5, .image = RT_IMAGE_SETTINGS}};
     Settings *s = &c.set;
     const RtCliOption options[] = {
         {"--top|-k", RT_CLI_INT, &s->top, 1, 100000, "K", "classes to show (default 5)"},
         {"--json", RT_CLI_FLAG, &s->json, 0, 0, NULL, "one JSON object a line for each image"},
         {"--labels", RT_CLI_TEXT, &s->labels, 0, 0, "FILE", "class names, one a line"},
-        {"--batch|-b|--batch-size", RT_CLI_INT, &s->batch, 1, RT_MAX_BATCH, "N",
-         "images a run (default 8)"},
-        RT_THREADS_OPTION(&s->threads),
-        {"--resize", RT_CLI_INT, &s->resize, 0, 65536, "N",
-         "shorter side before the crop; 0: straight to the input's size"},
-        {"--crop|--img-size|--input-size", RT_CLI_INT, &s->crop, 1, 65536, "N",
-         "size of the centre crop; must be the model's"},
-        {"--crop-pct", RT_CLI_FLOAT, &s->crop_pct, 0.01, 1, "F",
-         "resize so that the crop is this share of the shorter side"},
-        {"--scale", RT_CLI_FLOAT, &s->scale, 1e-9, 1e9, "F",
-         "factor on pixel values 0..255, first of all"},
-        {"--mean", RT_CLI_FLOATS, &s->mean, -1e9, 1e9, "R,G,B",
-         "then subtracted, in the model's channel order"},
-        {"--std", RT_CLI_FLOATS, &s->std, 1e-30, 1e9, "R,G,B", "then divided by"},
-        {"--bgr", RT_CLI_FLAG, &s->bgr, 0, 0, NULL, "the model wants blue first"},
-        {"--rgb", RT_CLI_FLAG, &s->rgb, 0, 0, NULL, "the model wants red first"},
+        RT_IMAGE_OPTIONS(&s->image),
         {"--help|-h", RT_CLI_FLAG, &s->help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -373,10 +265,8 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
         code = RT_EXIT_FINE;
     } else if (files.n == 0) {
         code = rt_infer_usage(in, "classify", "no images given");
-    } else if (s->bgr && s->rgb) {
-        code = rt_infer_usage(in, "classify", "--bgr and --rgb exclude each other");
-    } else if (s->resize >= 0 && s->crop_pct > 0) {
-        code = rt_infer_usage(in, "classify", "--resize and --crop-pct exclude each other");
+    } else if (rt_images_conflict(&s->image)) {
+        code = rt_infer_usage(in, "classify", rt_images_conflict(&s->image));
     } else {
         code = classify(&c, &files);
     }

@@ -25,6 +25,37 @@ HoneModel *rt_infer_create(const RtInfer *in, int threads) {
     return m;
 }
 
+// Names may hold '=' themselves.
+bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
+                     const char **file, RtErr *err) {
+    for (int k = 0; k < given->n; k++) {
+        const char *word = given->item[k], *path = NULL;
+        int at = -1;
+        for (int i = 0; i < n && at < 0; i++) {
+            size_t length = strlen(t[i].name);
+            if (strncmp(word, t[i].name, length) == 0 && word[length] == '=') {
+                at = i;
+                path = word + length + 1;
+            }
+        }
+        if (at < 0 && n == 1 && !strchr(word, '=')) {
+            at = 0;
+            path = word;
+        }
+        if (at < 0 && strchr(word, '='))
+            return rt_fail(err, "the model has no %s '%.*s'; see the subcommand info", what,
+                           (int)strcspn(word, "="), word);
+        if (at < 0)
+            return rt_fail(err, "%s: which of the model's %d %ss? Write NAME=%s", word, n, what,
+                           word);
+        if (file[at])
+            return rt_fail(err, "%s '%s' is given twice: %s and %s", what, t[at].name, file[at],
+                           path);
+        file[at] = path;
+    }
+    return true;
+}
+
 double rt_infer_dim_value(HoneDim d, int64_t batch) {
     return (double)d.c + (double)d.n * (double)batch;
 }

@@ -21,6 +21,7 @@ typedef struct RtInfer {
 
 // Subcommands, a file each: argv after the subcommand's name. They return the exit code.
 int rt_infer_classify(const RtInfer *in, int argc, char **argv);
+int rt_infer_features(const RtInfer *in, int argc, char **argv);
 int rt_infer_run(const RtInfer *in, int argc, char **argv);
 int rt_infer_bench(const RtInfer *in, int argc, char **argv);
 int rt_infer_info(const RtInfer *in, int argc, char **argv);
@@ -32,6 +33,10 @@ int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);
 int rt_infer_complain(const char *text);
 // hone_create() with a complaint on failure.
 HoneModel *rt_infer_create(const RtInfer *in, int threads);
+// "NAME=FILE", or "FILE" if there is but one tensor: file[n], of tensors t[n], `what` being "input"
+// or "output". False with err set.
+bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
+                     const char **file, RtErr *err);
 // Sum of a node figure over the graph at a batch size.
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
 double rt_infer_dim_value(HoneDim d, int64_t batch);

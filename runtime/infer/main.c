@@ -19,6 +19,7 @@ typedef struct Subcommand {
 
 static const Subcommand subcommands[] = {
     {"classify", rt_infer_classify, "classify images; also what happens without a subcommand"},
+    {"features", rt_infer_features, "what the outputs hold for images, into an .npy file"},
     {"run", rt_infer_run, "run on raw tensors in .npy files"},
     {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node"},
     {"serve", rt_infer_serve, "answer requests over HTTP (KServe v2)"},

@@ -39,37 +39,6 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
            RT_SHOW(d->n_outputs ? d->outputs[0].name : "y"));
 }
 
-// "NAME=FILE", or "FILE" if there is but one tensor: names may hold '=' themselves.
-static bool assign_files(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
-                         const char **file, RtErr *err) {
-    for (int k = 0; k < given->n; k++) {
-        const char *word = given->item[k], *path = NULL;
-        int at = -1;
-        for (int i = 0; i < n && at < 0; i++) {
-            size_t length = strlen(t[i].name);
-            if (strncmp(word, t[i].name, length) == 0 && word[length] == '=') {
-                at = i;
-                path = word + length + 1;
-            }
-        }
-        if (at < 0 && n == 1 && !strchr(word, '=')) {
-            at = 0;
-            path = word;
-        }
-        if (at < 0 && strchr(word, '='))
-            return rt_fail(err, "the model has no %s '%.*s'; see the subcommand info", what,
-                           (int)strcspn(word, "="), word);
-        if (at < 0)
-            return rt_fail(err, "%s: which of the model's %d %ss? Write NAME=%s", word, n, what,
-                           word);
-        if (file[at])
-            return rt_fail(err, "%s '%s' is given twice: %s and %s", what, t[at].name, file[at],
-                           path);
-        file[at] = path;
-    }
-    return true;
-}
-
 // Do the file's type and shape fit, and if the shape tells the batch size, is it the same
 // everywhere?
 static bool check_input(Runner *r, int i, RtErr *err) {
@@ -219,8 +188,8 @@ static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *output
     RtErr err;
     const HoneModelDesc *d = r->d;
     if (!allocate(r, &err) ||
-        !assign_files(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
-        !assign_files(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
+        !rt_infer_assign(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
+        !rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
         !open_outputs(r, &err) || !load_inputs(r, &err))
         return rt_infer_complain(err.text);
     r->model = rt_infer_create(r->in, threads);

@@ -95,6 +95,7 @@ def whole_commands(folder, slow=False):
     yield "finetune", (HONE, "finetune", SAMPLE, "-o", at("out"), "--classes", "3"), [at("out")]
     yield "quantize", (HONE, "quantize", SAMPLE, "-o", at("q.onnx"), "--calibrate", photos()), [at("q.onnx")]
     yield "run", (net(), "run", "-i", array(), "-o", at("y.npy")), [at("y.npy")]
+    yield "features", (net(), "features", SNEAKER, "-o", at("f.npy")), [at("f.npy"), at("f.txt")]
     yield "bench", (net(), "bench", "-n", "1", "--profile-html", at("p.html")), [at("p.html")]
     yield "train", train("-o", at("t.onnx"), "--report", at("r.html"), "--log", at("l.jsonl"), "--no-checkpoint"), \
         [at("t.onnx"), at("r.html"), at("l.jsonl")]
@@ -329,7 +330,7 @@ def test_full_device():
     with folder("full") as at:
         for name, command, outputs in whole_commands(at, slow=True):
             for i, out in enumerate(outputs):
-                if out.endswith((".h", ".weights")):
+                if out.endswith((".h", ".weights", ".txt")):
                     continue
                 argv = ["/dev/full" if a == out else a for a in command]
                 if out.endswith(".svg"):

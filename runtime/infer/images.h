@@ -1,0 +1,62 @@
+// Images of files as runs of the model: what subcommands on images share. Private to runtime/infer.
+#ifndef RUNTIME_INFER_IMAGES_H
+#define RUNTIME_INFER_IMAGES_H
+
+#include "runtime/infer/infer.h"
+
+typedef struct RtImageSettings { // of the command line
+    int batch, threads, resize, crop;
+    float crop_pct, scale;
+    bool bgr, rgb;
+    RtCliFloats mean, std;
+} RtImageSettings;
+#define RT_IMAGE_SETTINGS                                                                          \
+    { .resize = -1 }
+
+// clang-format off
+// Rows for a subcommand's option table.
+#define RT_IMAGE_OPTIONS(s)                                                                        \
+    {"--batch|-b|--batch-size", RT_CLI_INT, &(s)->batch, 1, RT_MAX_BATCH, "N",                     \
+     "images a run (default 8)"},                                                                  \
+    RT_THREADS_OPTION(&(s)->threads),                                                              \
+    {"--resize", RT_CLI_INT, &(s)->resize, 0, 65536, "N",                                          \
+     "shorter side before the crop; 0: straight to the input's size"},                             \
+    {"--crop|--img-size|--input-size", RT_CLI_INT, &(s)->crop, 1, 65536, "N",                      \
+     "size of the centre crop; must be the model's"},                                              \
+    {"--crop-pct", RT_CLI_FLOAT, &(s)->crop_pct, 0.01, 1, "F",                                     \
+     "resize so that the crop is this share of the shorter side"},                                 \
+    {"--scale", RT_CLI_FLOAT, &(s)->scale, 1e-9, 1e9, "F",                                         \
+     "factor on pixel values 0..255, first of all"},                                               \
+    {"--mean", RT_CLI_FLOATS, &(s)->mean, -1e9, 1e9, "R,G,B",                                      \
+     "then subtracted, in the model's channel order"},                                             \
+    {"--std", RT_CLI_FLOATS, &(s)->std, 1e-30, 1e9, "R,G,B", "then divided by"},                   \
+    {"--bgr", RT_CLI_FLAG, &(s)->bgr, 0, 0, NULL, "the model wants blue first"},                   \
+    {"--rgb", RT_CLI_FLAG, &(s)->rgb, 0, 0, NULL, "the model wants red first"}
+// clang-format on
+
+typedef struct RtImages {
+    const RtInfer *in;
+    const HoneTensorDesc *input;
+    HonePreprocess prep;
+    HoneModel *model;   // the caller's rt_infer_create()
+    size_t image_bytes; // of one image in the input
+    int64_t slots;      // images a run
+    bool fixed;         // every run has exactly `slots` images
+    char *x;            // [slots][image_bytes]
+    char **y;           // one buffer for each output, of a run
+    RtErr *errors;      // [slots]; of the last run: why an image is not in it, or ""
+} RtImages;
+
+// Settings that exclude each other: what the usage error says; NULL: there are none.
+const char *rt_images_conflict(const RtImageSettings *s);
+// Does the model take images? Begins *m. False with err set.
+bool rt_images_begin(RtImages *m, const RtInfer *in, RtErr *err);
+// The model's preprocessing with the user's changes.
+bool rt_images_settle(RtImages *m, const RtImageSettings *s, RtErr *err);
+bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtErr *err);
+// Decodes files[0..n), n at most `slots`, in parallel and runs those that are good: their results
+// stand in y one after the other. False with err set: the model failed.
+bool rt_images_run(RtImages *m, const char *const *files, int n, RtErr *err);
+void rt_images_free(RtImages *m); // and the model; any state
+
+#endif
