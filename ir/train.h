@@ -68,6 +68,7 @@ typedef struct IrPlanRow {          // the table of what trains: one row per nod
     const char *node, *op, *params; // params: "fc.weight [10,2048], fc.bias [10]"
     int64_t count;
     uint32_t trains; // bit s; 0: frozen throughout
+    float lr_mult;
 } IrPlanRow;
 
 typedef struct IrFloats { // a tensor of floats that a node reads

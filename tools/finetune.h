@@ -17,6 +17,7 @@ typedef struct Finetune {
     const char *head_at; // NODE or "auto"; NULL: where it is
     const char *classes_text, *freeze, *stages_text, *bn, *dropout_text, *seed_text;
     ToolList unfreeze, lr_mults, params;
+    ToolNumber layer_decay;
     bool is_static; // libc inside
     int threads;    // that the program is expected to run on; 0: as many as CPUs
     // what they mean

@@ -127,6 +127,8 @@ void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, F
         print_count(out, 12, r->count);
         fputs("  ", out);
         print_trains(p, out, r->trains);
+        if (r->trains && r->lr_mult != 1)
+            fprintf(out, ", rate x %.3g", (double)r->lr_mult);
         fputc('\n', out);
     }
     for (int s = 0; s < p->n_stages; s++) {

@@ -242,6 +242,7 @@ bool tool_read_train_options(Finetune *f) {
         if (errno || *end || !isdigit((unsigned char)f->seed_text[0]))
             return wrong(f, "--seed takes a number from 0 on, not '%s'", f->seed_text);
     }
+    f->train.layer_decay = f->layer_decay.given ? f->layer_decay.v : 0;
     f->train.stages = f->stage;
     f->train.n_unfreeze = f->unfreeze.n;
     f->train.unfreeze = f->unfreeze.v;

@@ -3,8 +3,10 @@
 //
 // Invariants of the buffer: parameters that the same stages train alike are a group; groups start
 // and end at multiples of IR_TRAIN_ROW floats, parameters start at multiples of 16.
+#include "passes/train/depth.h"
 #include "passes/train/program.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { PARAM_ALIGN = 16 };
@@ -127,6 +129,24 @@ static bool set_lr_mults(Plan *p) {
     return true;
 }
 
+// Each block learns slower than the one behind it: what lies behind the last, the classifier, at
+// the full rate, what lies before the first at the lowest (BEiT's and MAE's levels, which timm took
+// over).
+static bool decay_layers(Plan *p) {
+    PassTrain *t = p->t;
+    double decay = t->opt->layer_decay;
+    int *level = ir_alloc_array(t->arena, (size_t)p->n_list + 1, sizeof *level);
+    if (decay == 0)
+        return true;
+    int blocks = pass_depths(t->infer, p->list, p->n_list, level);
+    for (int i = 0; i < p->n_list; i++)
+        p->v[i].lr_mult *= (float)pow(decay, blocks + 1 - level[i]);
+    if (!blocks)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "--layer-decay: the network has no blocks, ways that part and join again");
+    return blocks;
+}
+
 // The statistics of batch_norm nodes whose scale or bias trains, with --bn train.
 static void add_statistics(Plan *p) {
     for (IrNode *k = p->t->infer->first; p->t->opt->bn_train && k; k = k->next) {
@@ -214,7 +234,8 @@ static const char *print_param(IrArena *a, const IrConst *c) {
 static IrPlanRow *find_row(IrTrainProgram *out, const IrTrainParam *p) {
     IrPlanRow *row = NULL;
     for (int k = 0; k < out->n_plan; k++)
-        if (strcmp(out->plan[k].node, p->node) == 0 && out->plan[k].trains == p->trains)
+        if (strcmp(out->plan[k].node, p->node) == 0 && out->plan[k].trains == p->trains &&
+            (p->statistic || out->plan[k].lr_mult == p->lr_mult))
             row = &out->plan[k];
     return row;
 }
@@ -242,7 +263,7 @@ static void make_rows(Plan *p) {
             row->params = join_params(a, row->params, text);
             row->count += count;
         } else {
-            IrPlanRow r = {x->node, x->op ? x->op : "", text, count, x->trains};
+            IrPlanRow r = {x->node, x->op ? x->op : "", text, count, x->trains, x->lr_mult};
             IR_PUSH(a, out->plan, out->n_plan, cap, r);
         }
     }
@@ -278,7 +299,7 @@ IrTrainProgram *pass_train_plan(IrGraph *infer, const PassOptions *po, const Pas
     for (int s = 0; s < o->n_stages; s++)
         if (!mark_stage(&p, s))
             return NULL;
-    if (!set_lr_mults(&p))
+    if (!set_lr_mults(&p) || !decay_layers(&p))
         return NULL;
     add_statistics(&p);
     place_params(&p);
