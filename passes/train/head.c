@@ -176,8 +176,8 @@ static bool replace_parts(PassContext *ctx, IrGraph *g, PassHead *h, const PassH
 
 // ---------------------------------------------------------------- what follows it
 
-// The target of a reshape with the new number of classes where the old one stood.
-static void follow_reshape(IrNode *n, int axis, int64_t old, int64_t classes) {
+// The target of a reshape or slice with the new number of classes where the old one stood.
+static void follow_shape(IrNode *n, int axis, int64_t old, int64_t classes) {
     IrShape s = n->out[0]->type.shape;
     axis = axis >= 0 ? axis : pass_head_class_axis(&s, old, false);
     if (axis >= 0) {
@@ -197,8 +197,8 @@ static bool retype(PassContext *ctx, IrGraph *g, const PassHead *h, int64_t old,
         if (!mine) {
             continue;
         }
-        if (n->op == IR_OP_RESHAPE) {
-            follow_reshape(n, h->axis[n->out[0]->id], old, classes);
+        if (n->op == IR_OP_RESHAPE || n->op == IR_OP_SLICE) {
+            follow_shape(n, h->axis[n->out[0]->id], old, classes);
         }
         const char *why = ir_infer(n);
         if (why) {

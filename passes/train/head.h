@@ -32,6 +32,7 @@ int64_t pass_head_per_image(const IrShape *s);
 
 // ---- head_find.c
 bool pass_head_only_moves(const IrNode *n);
+bool pass_head_picks(const IrNode *n); // rows or columns of its first operand
 // n hands on logits or probabilities as they are, or the class that they name.
 bool pass_head_hands_on(const IrNode *n);
 // n rounds to a quantized range: below the classifier that is the range of the old one's logits.

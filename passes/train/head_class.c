@@ -112,6 +112,13 @@ int pass_head_axis_below(const IrNode *n, int at, int axis) {
     if (pass_is_reduce(n)) {
         return below_reduce(n, axis);
     }
+    if (n->op == IR_OP_SLICE) {
+        return ir_dim_eq(in->dim[axis], out->dim[axis]) ? axis : -1;
+    }
+    if (n->op == IR_OP_GATHER) {
+        int picked = (int)ir_int(n, IR_ATTR_AXIS, 0);
+        return picked == axis ? -1 : axis < picked ? axis : axis + out->rank - in->rank;
+    }
     if (n->op == IR_OP_CONCAT) {
         return ir_int(n, IR_ATTR_AXIS, 0) == axis ? -1 : axis;
     }

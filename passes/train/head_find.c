@@ -2,7 +2,7 @@
 // weight (Gemm, MatMul and Add, a convolution with the global pool below it (SqueezeNet) or above
 // it) makes scores of classes, and all of them are replaced alike. What may stand between one and
 // the output: changes of shape, activations, pools, reductions, resizing, normalization by stored
-// statistics, and what joins the scores of several.
+// statistics, what picks the scores of one token, and what joins those of several.
 //
 //   %a = matmul %f, %wa      a classifier       (DeiT distilled)
 //   %b = matmul %g, %wb      another
@@ -52,7 +52,11 @@ static bool is_classifier(const PassFlow *f, const IrNode *n) {
 
 bool pass_head_only_moves(const IrNode *n) {
     return n->op == IR_OP_COPY || n->op == IR_OP_RESHAPE || n->op == IR_OP_DROPOUT ||
-           n->op == IR_OP_TRANSPOSE;
+           n->op == IR_OP_TRANSPOSE || pass_head_picks(n);
+}
+
+bool pass_head_picks(const IrNode *n) {
+    return n->op == IR_OP_SLICE || n->op == IR_OP_GATHER;
 }
 
 bool pass_head_hands_on(const IrNode *n) {
@@ -75,15 +79,17 @@ static bool is_binary(IrOp op) {
            op == IR_OP_MAXIMUM || op == IR_OP_MINIMUM;
 }
 
-// With its first operand alone it works on each class for itself, or on all of them.
-static bool is_passed(const IrNode *n) {
+// With its first operand alone it works on each class for itself, or on all of them, or picks rows
+// of scores, those of the class token (take_below() sees to it that it picks no classes).
+static bool is_passed(const PassFlow *f, const IrNode *n) {
     static const bool passed[IR_OP_COUNT] = {
         [IR_OP_SOFTMAX] = true,  [IR_OP_LOG_SOFTMAX] = true, [IR_OP_COPY] = true,
         [IR_OP_RESHAPE] = true,  [IR_OP_TRANSPOSE] = true,   [IR_OP_DROPOUT] = true,
         [IR_OP_MAX_POOL] = true, [IR_OP_AVG_POOL] = true,    [IR_OP_ARG_MAX] = true,
         [IR_OP_RESIZE] = true,   [IR_OP_BATCH_NORM] = true};
     bool one = n->n_in == 1 && (ir_op_info(n->op)->flags & IR_FLAG_E) && !pass_head_is_step(n);
-    return pass_head_is_quantizer(n) || one || passed[n->op] || pass_is_reduce(n);
+    bool picks = pass_head_picks(n) && (n->n_in == 1 || pass_head_is_weight(f, ir_in(n, 1)));
+    return pass_head_is_quantizer(n) || one || passed[n->op] || picks || pass_is_reduce(n);
 }
 
 // ---------------------------------------------------------------- the ways up
@@ -108,7 +114,7 @@ static void push(Search *s, IrValue *v) {
 
 // The operands of n that are made of scores; false: it does more than passing them on.
 static bool climb(Search *s, IrNode *n) {
-    if (is_passed(n)) {
+    if (is_passed(s->f, n)) {
         push(s, ir_in(n, 0));
         return true;
     }
@@ -149,7 +155,8 @@ static bool search_up(Search *s, IrValue *from) {
 
 // ---------------------------------------------------------------- what was found
 
-static void take_below(Search *s, IrNode *n) {
+// False: some of the classes are picked out.
+static bool take_below(Search *s, IrNode *n) {
     PassHead *h = s->h;
     int *axis = &h->axis[n->out[0]->id];
     for (int i = 0; i < n->n_in && *axis < 0; i++) {
@@ -159,6 +166,7 @@ static void take_below(Search *s, IrNode *n) {
         }
     }
     IR_PUSH(s->arena, h->below, h->n_below, s->cap_below, n);
+    return *axis >= 0 || !pass_head_picks(n);
 }
 
 // The lowest node where a way joins another that comes from a classifier above it; NULL: none.
@@ -197,8 +205,9 @@ static bool take_nodes(Search *s) {
         if (mark == CLASSIFIER) {
             h->axis[n->out[0]->id] = pass_head_node_axis(n);
             IR_PUSH(s->arena, h->nodes, h->n_nodes, s->cap_nodes, n);
-        } else if (mark == BELOW) {
-            take_below(s, n);
+        } else if (mark == BELOW && !take_below(s, n)) {
+            s->last = n;
+            return false;
         }
     }
     return h->n_nodes > 0;

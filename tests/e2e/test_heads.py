@@ -7,6 +7,7 @@ import re
 import sys
 
 import onnx
+from onnx import TensorProto
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import numpy as np
@@ -251,11 +252,48 @@ def weight_on_the_left(n):
     return FC
 
 
+def tokens(n):
+    """Scores of every pixel of the last map: [N,64,OLD]."""
+    n.pool()
+    maps = next(x.output[0] for x in n.nodes if x.op_type == "Relu")
+    rows = n.node("Transpose", [n.node("Reshape", [maps, n.ints("rows_of", 0, FEATURES, -1)])], perm=[0, 2, 1])
+    return n.node("Add", [n.node("MatMul", [rows, n.weight("w", FEATURES, OLD)], name="fc"), n.weight("b", OLD)])
+
+
+def first_token(n):
+    n.node("Gather", [tokens(n), n.init("at", 0, TensorProto.INT64)], "y", axis=1)
+    return FC
+
+
+def last_token(n):
+    row = n.node("Slice", [tokens(n), n.ints("from", -1), n.ints("to", 2**31), n.ints("axis", 1)])
+    n.node("Squeeze", [row, "axis"], "y")
+    return FC
+
+
+def softmax_of_a_token(n):
+    n.node("Gather", [n.node("Softmax", [tokens(n)], axis=-1), n.init("at", 3, TensorProto.INT64)], "y", axis=1)
+    return FC
+
+
+def mean_of_some_tokens(n):
+    some = n.node("Gather", [tokens(n), n.ints("some", 1, 5, 60)], axis=1)
+    n.node("ReduceMean", [some], "y", axes=[1], keepdims=0)
+    return FC
+
+
+def token_of_two(n):  # one of each classifier's
+    a = n.node("Gather", [tokens(n), n.init("at", 0, TensorProto.INT64)], axis=1)
+    n.node("Mean", [a, classifier(n, n.node("Flatten", [n.node("GlobalMaxPool", [n.nodes[1].output[0]])]), "head")], "y")
+    return 2 * FC
+
+
 TRAIN = [averaged, averaged_by_mul, mean, summed, largest, difference, averaged_then_softmax, stacked_in_front, stacked_behind,
          stacked_last, side_by_side_then_mean, products_and_sums, one_bias_for_both, merged_biases, one_layer_twice,
          vector_and_map, normalized, normalized_maps, gain, resized, resized_to_sizes,
          resized_to_constant, mean_of_softmaxes, weighted, sum_of_softmaxes, stacked_softmaxes, spelled_softmaxes,
-         largest_made_shares, softmax_then_mean, mean_of_log_softmaxes, weight_on_the_left]
+         largest_made_shares, softmax_then_mean, mean_of_log_softmaxes, weight_on_the_left, first_token, last_token,
+         softmax_of_a_token, mean_of_some_tokens, token_of_two]
 
 
 # ---- what is refused
@@ -337,6 +375,16 @@ def one_minus_softmax(n):
     return not_shares("Sub")
 
 
+def some_classes(n):
+    n.node("Slice", [classifier(n, n.features(), "fc"), n.ints("from", 1), n.ints("to", 4), n.ints("axis", 1)], "y")
+    return "NYI: this operator between a classifier and the output"
+
+
+def classes_in_another_order(n):
+    n.node("Gather", [classifier(n, n.features(), "fc"), n.ints("order", *reversed(range(OLD)))], "y", axis=1)
+    return "NYI: this operator between a classifier and the output"
+
+
 def clipped_logits(n):
     n.node("Clip", [classifier(n, n.features(), "fc"), n.init("lo", 0.0), n.init("hi", 1.0)], "y")
     return not_shares("Clip")
@@ -365,7 +413,7 @@ def hard_sigmoid(n):
     return EACH
 
 
-REFUSED = [unequal, side_by_side, residual, gated, product_of_softmaxes, largest_softmax, least_softmax, geometric_mean,
+REFUSED = [unequal, side_by_side, some_classes, classes_in_another_order, residual, gated, product_of_softmaxes, largest_softmax, least_softmax, geometric_mean,
            largest_of_stacked, largest_over_pixels, weights_below_one, half_a_softmax, one_minus_softmax, clipped_logits,
            mean_of_sigmoids, product_of_sigmoids, half_a_sigmoid, hard_sigmoid]
 
