@@ -24,10 +24,9 @@ MOST, IMAGES = 1e-3, 4
 # ---------------------------------------------------------------- in the peers' environment
 
 def images_of(size):
+    """Without two equal pixels side by side, where a maximum has no gradient; and the class of each."""
     import numpy as np
-    g = np.random.default_rng(11)
-    small = g.integers(0, 256, (IMAGES, 8, 8, 3))
-    return np.kron(small, np.ones((1, -(-size // 8), -(-size // 8), 1)))[:, :size, :size].astype(np.uint8), np.arange(IMAGES)
+    return np.random.default_rng(11).integers(0, 256, (IMAGES, size, size, 3)).astype(np.uint8), np.arange(IMAGES)
 
 
 def gradients_of(name, images, labels, double):
@@ -50,12 +49,17 @@ def gradients_of(name, images, labels, double):
 
 
 def aligned(stored, number, gradient):
-    """The gradient in the order in which the file stores the parameter; None: it is not the parameter."""
+    """The gradient in the order in which the file stores the parameter; None: it is not the parameter. Filters may each be times a number,
+    which a BatchNormalization was folded into."""
     import numpy as np
     for move in (lambda a: a, lambda a: a.T):
         if move(number).size == stored.size and np.array_equal(move(number).reshape(stored.shape), stored):
             return move(gradient).reshape(stored.shape)
-    return None
+    if number.ndim < 3 or number.shape != stored.shape:
+        return None
+    axes = tuple(range(1, number.ndim))
+    times = (stored * number.astype("f8")).sum(axes, keepdims=True) / (number.astype("f8") ** 2).sum(axes, keepdims=True)
+    return gradient / times if np.allclose(stored, number * times, rtol=1e-4, atol=1e-6 * np.abs(stored).max()) else None
 
 
 def step(folder, exporter, hone, images, labels, rate):
