@@ -29,6 +29,7 @@ bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
 // The feature of t's, HONE_CPU_*, that a dot of words of this type takes beyond those that all code
 // uses (ir_dot()); 0: none.
 uint32_t cg_target_dot(const CgTarget *t, IrDtype type);
+uint32_t cg_target_amx(IrDtype type); // that products of tiles of u8 or bf16 take
 // What LLVM is told of a function that uses it too.
 const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature);
 

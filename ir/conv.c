@@ -91,7 +91,8 @@ enum {
     COLUMN = IR_CONV_FLAG_COLUMN,
     PRE = IR_CONV_FLAG_PRE,
     THEN = IR_CONV_FLAG_THEN,
-    POOL = IR_CONV_FLAG_POOL
+    POOL = IR_CONV_FLAG_POOL,
+    FILLS = IR_CONV_FLAG_FILLS
 };
 
 typedef enum Field {

@@ -44,6 +44,7 @@ enum { // of conv_algos.def
     IR_CONV_FLAG_PRE = 16,
     IR_CONV_FLAG_THEN = 32,
     IR_CONV_FLAG_POOL = 64,
+    IR_CONV_FLAG_FILLS = 128,
     IR_CONV_TILE_TEXT = 256, // enough for the text of any tile
 };
 
@@ -55,7 +56,7 @@ typedef struct IrConvAlgoInfo {
     const char *text;
     unsigned types; // bit 1 << IrDtype
     unsigned flags;
-    unsigned tile;        // bit k: it has field k of IrConvTile
+    unsigned tile;      // bit k: it has field k of IrConvTile
     IrConvWords *words; // NULL: it reads weights as they are
 } IrConvAlgoInfo;
 
@@ -82,6 +83,33 @@ char *ir_conv_tile_print(const IrConvTile *t,
 // groups of one vector of output channels read.
 int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes);
 IrConvWords ir_conv_words_direct, ir_conv_words_lanewise, ir_conv_words_rowwise,
-    ir_conv_words_winograd, ir_conv_words_strassen;
+    ir_conv_words_winograd, ir_conv_words_strassen, ir_conv_words_amx;
+
+// ---------------------------------------------------------------- tiles of pixels (conv_tiles.c)
+
+// Kernels on matrix tiles read a copy of x with its padding, in lines of columns, where a pixel's
+// channels lie side by side. Words of neighbouring taps follow each other, a run; a run is cut into
+// equal pieces, each the words of a product.
+typedef struct IrConvCopy {
+    int64_t pixel;               // words of a pixel, with those of 0 that fill it up
+    int64_t lines, width;        // all of an image
+    int64_t row, column;         // of x, from line to line, from column to column
+    int64_t down, right;         // lines and columns from a position of the result to the next
+    int64_t runs, pieces, words; // of a kernel row; of a run; of a piece, 16 at most
+} IrConvCopy;
+IrConvCopy ir_conv_copy(const IrConv *c);
+
+// Positions of the result cut into tiles of `rows`, these into strips of `count` each, the last of
+// which may have fewer. Tiles go through each row of the result, `per_row` tiles, or, where
+// per_row is 0, on over the ends of rows, through the columns of the copy behind a row's last.
+typedef struct IrConvStrips {
+    int64_t rows, count, per_row;
+    int64_t tiles, strips;
+    int64_t positions; // where tiles go on over ends: of all rows; else of one
+} IrConvStrips;
+IrConvStrips ir_conv_strips(const IrConv *c, const IrConvTile *t);
+bool ir_conv_goes_over(const IrConv *c); // may they?
+// Lines of the copy that `strips` neighbouring strips read at most.
+int64_t ir_conv_strip_lines(const IrConv *c, const IrConvTile *t, int64_t strips);
 
 #endif

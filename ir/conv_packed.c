@@ -53,3 +53,10 @@ int64_t ir_conv_words_strassen(const IrConv *c, const IrConvTile *t, int64_t lan
     (void)lanes;
     return c->O * c->C / 4 * 7;
 }
+
+// Pieces by pieces, with what fills up the last pixel's.
+int64_t ir_conv_words_amx(const IrConv *c, const IrConvTile *t, int64_t lanes) {
+    (void)t;
+    IrConvCopy copy = ir_conv_copy(c);
+    return rows(c, lanes) * c->w.kh * copy.runs * copy.pieces * copy.words;
+}

@@ -40,10 +40,11 @@ static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, in
     return NULL;
 }
 
-static int32_t bias_kind(const IrNode *n, bool plain) {
+static int32_t bias_kind(const IrNode *n, unsigned flags) {
     const IrValue *bias = ir_in(n, 2);
+    bool plain = flags & IR_CONV_FLAG_PLAIN;
     if (!plain && ir_int(n, IR_ATTR_ZERO, 0))
-        return CG_CONV_BIAS_EDGES;
+        return flags & IR_CONV_FLAG_FILLS ? CG_CONV_BIAS_WHOLE : CG_CONV_BIAS_EDGES;
     if (!bias)
         return CG_CONV_NO_BIAS;
     return bias->konst && !plain ? CG_CONV_BIAS_PACKED : CG_CONV_BIAS_PLAIN;
@@ -55,9 +56,9 @@ static void read_node(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lan
     IrConvTile tile = ir_conv_tile(n);
     memset(s, 0, sizeof *s);
     cg_conv_init(s, &seen, &tile);
-    s->bias = bias_kind(n, info->flags & IR_CONV_FLAG_PLAIN);
+    s->bias = bias_kind(n, info->flags);
     s->y_dtype = (int32_t)n->out[0]->type.dtype;
-    if (info->flags & IR_CONV_FLAG_PLAIN)
+    if (info->flags & (IR_CONV_FLAG_PLAIN | IR_CONV_FLAG_FILLS))
         s->zero = (int32_t)ir_int(n, IR_ATTR_ZERO, 0);
     s->x_image = cg_tensor(ir_in(n, 0)).image;
     s->y_image = cg_tensor(n->out[0]).image;
@@ -171,6 +172,8 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
     if (k->emit == cg_conv_emit_direct || k->emit == cg_conv_emit_rowwise ||
         (c.dtype == IR_BF16 && !plain)) // results are rounded by an instruction
         cg_need(p, cg_target_dot(cg_target(p), c.dtype));
+    if (k->emit == cg_conv_emit_amx)
+        cg_need(p, cg_target_amx(c.dtype));
     if (k->scratch)
         cg_scratch(p, k->scratch(&spec, lanes));
     int64_t flops = 2 * ir_conv_products(&c);

@@ -34,6 +34,7 @@ typedef enum CgConvBias {
     CG_CONV_BIAS_PACKED, // constant, padded with zeros to whole vectors
     CG_CONV_BIAS_PLAIN,  // [O] in memory, no padding
     CG_CONV_BIAS_EDGES,  // constant, i32 [row][column][O padded], by the taps inside: see edges.c
+    CG_CONV_BIAS_WHOLE,  // constant, i32 [O padded], of all taps: the padding is the zero point
 } CgConvBias;
 
 // Maximum over windows of the result, without dilation; kh == 0: none. OH, OW: what it leaves.
@@ -51,7 +52,7 @@ typedef struct CgConv {
     IrConvTile tile;
     int32_t bias;                // CgConvBias
     int32_t dtype, sum, y_dtype; // IrDtype: of x, of the sums, of the result
-    int32_t zero;                // of x, where products are made one by one
+    int32_t zero;                // of x, where the kernel reads it: of PLAIN and FILLS
     int64_t x_image, y_image;    // elements from image to image
     int64_t words;               // of the packed weights
     IrDim N;
@@ -186,7 +187,7 @@ typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 #undef IR_CONV_ALGO
 
 typedef struct CgConvAlgo {
-    const char *order; // of its packed weights, whoever packs them: the name of `prepare`
+    const char *order, *packed; // of its prepared weights, of constant ones: names of functions
     CgConvEmit *emit;
     CgConvFits *fits;
     CgConvPack *pack;    // constant weights, while compiling; NULL: `prepare` packs them

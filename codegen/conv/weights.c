@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-// What weights of one constant share: the order that row k gives them, the convolution's groups and
+// What weights of one constant share: the order that they are in, the convolution's groups and
 // blocks, which that goes by, and the bytes.
-static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k,
+static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const char *order,
                          int64_t bytes) {
-    return ir_sprintf(cg_arena(p), "conv weights %s %u %d %d %lld", k->order,
-                      ir_in(n, 1)->konst->id, s->group, s->bin, (long long)bytes);
+    return ir_sprintf(cg_arena(p), "conv weights %s %u %d %d %d %lld", order,
+                      ir_in(n, 1)->konst->id, s->group, s->bin, s->dw > 1, (long long)bytes);
 }
 
 // Words that row k's pack() makes.
@@ -94,14 +94,14 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
     }
     const CgConvAlgo *order = k->pack ? k : cg_conv_algo(IR_CONV_DIRECT);
     int64_t words = count_words(s, order, cg_target(p)->lanes);
-    char *key = weights_key(p, n, s, order, 4 * words);
+    char *key = weights_key(p, n, s, order->packed, 4 * words);
     CgFloats packed = pack_now(p, key, words, n, s, order);
     if (k->pack)
         return cg_widened(p, key, &packed);
     bool fresh;
     const IrConvTile *t = &s->tile;
     int64_t bytes = 4 * s->words;
-    key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k, bytes), t->vecs,
+    key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k->order, bytes), t->vecs,
                      t->out_rows, t->out_cols);
     CgArg to = cg_prepare(p, key, bytes, &fresh);
     if (fresh) {
@@ -129,9 +129,21 @@ static CgArg arg_edges(CgProgram *p, const IrNode *n, const CgConv *s) {
     return cg_packed(offset);
 }
 
+// Its only class where no tap is outside
+static CgArg arg_whole(CgProgram *p, const IrNode *n, const CgConv *s) {
+    CgConv whole = *s;
+    whole.H = (s->kh - 1) * s->dh + 1;
+    whole.W = (s->kw - 1) * s->dw + 1;
+    whole.OH = whole.OW = whole.sh = whole.sw = 1;
+    whole.pt = whole.pl = 0;
+    return arg_edges(p, n, &whole);
+}
+
 CgArg cg_conv_arg_bias(CgProgram *p, const IrNode *n, const CgConv *s) {
     int lanes = cg_target(p)->lanes;
     const IrValue *bias = ir_in(n, 2);
+    if (s->bias == CG_CONV_BIAS_WHOLE)
+        return arg_whole(p, n, s);
     if (s->bias == CG_CONV_BIAS_PLAIN)
         return cg_read(bias);
     if (s->bias == CG_CONV_BIAS_EDGES)

@@ -188,6 +188,10 @@ uint32_t cg_target_dot(const CgTarget *t, IrDtype type) {
     return ir_word(type) == 2 ? HONE_CPU_AVX512BF16 : bytes;
 }
 
+uint32_t cg_target_amx(IrDtype type) {
+    return type == IR_BF16 ? HONE_CPU_AMX_BF16 : HONE_CPU_AMX_INT8;
+}
+
 const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature) {
     return feature ? ir_sprintf(a, "%s,+%s", t->features, features[feature].llvm) : t->features;
 }

@@ -286,6 +286,17 @@ bool amx_is_native(void) {
     return !rt_cpu_missing(all, RT_CPU_ALL);
 }
 
+void amx_enabled_needs(HoneModelDesc *desc, uint32_t *needs) {
+    const uint32_t *from = desc->cpu_needs;
+    int n = 0;
+    for (; from && *from; from++)
+        if (*from != HONE_CPU_AMX_TILE && *from != HONE_CPU_AMX_INT8 && *from != HONE_CPU_AMX_BF16)
+            needs[n++] = *from;
+    needs[n++] = 0;
+    desc->cpu_needs = needs;
+    desc->n_cpu_needs = n;
+}
+
 void amx_enable(void) {
     struct sigaction act = {.sa_sigaction = emulate, .sa_flags = SA_SIGINFO | SA_NODEFER};
     if (!amx_is_native())

@@ -4,6 +4,7 @@
 
 #include "passes/passes.h"
 #include "runtime/core/rt.h"
+#include "tests/codegen/rig/amx.h"
 #include "tests/codegen/rig/guard.h"
 #include <dlfcn.h>
 #include <math.h>
@@ -23,7 +24,9 @@ struct Rig {
     CgTarget target;
     const char *mcpu;
     int opt_level;
-    bool winograd;
+    bool winograd, amx;
+    HoneModelDesc without; // what is asked of the CPU without AMX
+    uint32_t needs[64];
     Text consts, inputs, nodes, outputs;
     char *program;
     char dir[64];
@@ -95,6 +98,12 @@ static IrGraph *parse_graph(Rig *r) {
 void rig_winograd(Rig *r, bool on) {
     r->winograd = on;
 }
+
+void rig_amx(Rig *r) {
+    r->amx = true;
+    amx_enable();
+}
+
 IrGraph *rig_graph(Rig *r) {
     return r->after;
 }
@@ -151,6 +160,11 @@ static HoneModel *create_model(Rig *r, const HoneModelDesc *desc, int threads, b
     *skip = false;
     char err[256] = "no descriptor";
     HoneOptions opt = {.threads = threads};
+    if (desc && r->amx) {
+        r->without = *desc;
+        amx_enabled_needs(&r->without, r->needs);
+        desc = &r->without;
+    }
     HoneModel *m = desc ? hone_create(desc, &opt, err, sizeof err) : NULL;
     *skip = !m && strstr(err, "needs") != NULL;
     if (!m)

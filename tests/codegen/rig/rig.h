@@ -40,6 +40,7 @@ typedef struct RigRuns {
 // mcpu as cg_target_init; opt_level that of the passes and the code generator.
 Rig *rig_new(const char *mcpu, int opt_level);
 void rig_winograd(Rig *r, bool on); // PassOptions.winograd, default off
+void rig_amx(Rig *r);               // its programs run where only AMX is missing: amx.h
 void rig_const(Rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void rig_input(Rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void rig_node(Rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,33 @@
+// AMX: products of small matrices. Private to codegen/.
+//
+// A thread has CG_AMX_TILES registers, each a tile of up to 16 rows of 64 bytes, whose sizes a
+// configuration says. A product adds to a tile of sums, i32 or f32,
+//
+//   sums[m][n] += sum over words k of x[m][k] . w[k][n]
+//
+// where a word is 4 bytes of one pixel's channels (ir/machine.h): x is a row for each pixel, w for
+// each word of x a row of a word for each of 16 output channels, as weights are packed for dots
+// (codegen/build/dot.h). Bytes are u8 by s8, exact, and wrap around; products of bf16 round as
+// Intel's manual says.
+//
+//   cg_amx_begin(f, t, shape); ... loads, products, stores ...; cg_amx_end(f);
+#ifndef CODEGEN_BUILD_AMX_H
+#define CODEGEN_BUILD_AMX_H
+
+#include "codegen/build/builder.h"
+
+enum { CG_AMX_TILES = 8, CG_AMX_ROWS = 16, CG_AMX_ROW_BYTES = 64 };
+
+typedef struct CgAmxShape {
+    int rows, bytes; // of a row; both 0: not used
+} CgAmxShape;
+
+// The thread's tiles get these sizes, and hold zeros. t: of x, u8 or bf16.
+void cg_amx_begin(CgFn *f, IrDtype t, const CgAmxShape shape[CG_AMX_TILES]);
+void cg_amx_end(CgFn *f); // and hold nothing that the system would have to save
+void cg_amx_zero(CgFn *f, int tile);
+void cg_amx_load(CgFn *f, int tile, CgVal p, CgVal stride); // bytes from row to row
+void cg_amx_store(CgFn *f, int tile, CgVal p, CgVal stride);
+void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w); // three tiles
+
+#endif

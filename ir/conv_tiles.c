@@ -1,0 +1,76 @@
+// How kernels on matrix tiles cut a convolution: the input, which they copy, and the result.
+//
+// A tile has up to 16 rows, pixels, of up to 16 words of their channels. With a copy of x where a
+// pixel's channels lie side by side, and its padding is there, a tile is 16 pieces of memory at an
+// equal distance, whatever the kernel's size, its stride, or the channels' blocks.
+#include "ir/conv.h"
+#include "ir/machine.h"
+
+enum { MAX_ROWS = 16, MAX_WORDS = 16, MAX_FILL = 3 };
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+// Into how many equal pieces of whole words, of which there are no more than a tile's
+static int64_t cut_run(int64_t words) {
+    int64_t n = ceil_div(words, MAX_WORDS);
+    while (words % n)
+        n++;
+    return n;
+}
+
+// A run is cut evenly where its pixels are of the right size: up to MAX_FILL blocks of zeros more.
+static void choose_pixel(IrConvCopy *copy, int64_t taps, int64_t blocks, int64_t words) {
+    copy->pieces = 0;
+    for (int64_t b = blocks; b <= blocks + MAX_FILL; b++) {
+        int64_t n = cut_run(taps * b * words);
+        if (copy->pieces && n >= copy->pieces)
+            continue;
+        copy->pieces = n;
+        copy->pixel = b * words;
+        copy->words = taps * b * words / n;
+    }
+}
+
+// Of an axis with one tap only what the result's positions read is copied.
+IrConvCopy ir_conv_copy(const IrConv *c) {
+    const IrWindow *w = &c->w;
+    IrConvCopy copy = {.row = w->kh == 1 ? w->sh : 1,
+                       .column = w->kw == 1 ? w->sw : 1,
+                       .down = w->kh == 1 ? 1 : w->sh,
+                       .right = w->kw == 1 ? 1 : w->sw};
+    int64_t taps = w->dw == 1 ? w->kw : 1, block = c->x_block ? c->x_block : 1;
+    copy.lines = (c->OH - 1) * copy.down + (w->kh - 1) * w->dh + 1;
+    copy.width = (c->OW - 1) * copy.right + (w->kw - 1) * w->dw + 1;
+    copy.runs = w->kw / taps;
+    choose_pixel(&copy, taps, ceil_div(c->C, block), ceil_div(block, ir_word(c->dtype)));
+    return copy;
+}
+
+bool ir_conv_goes_over(const IrConv *c) {
+    IrConvCopy copy = ir_conv_copy(c);
+    return copy.down == 1 && copy.right == 1;
+}
+
+IrConvStrips ir_conv_strips(const IrConv *c, const IrConvTile *t) {
+    IrConvStrips s = {.count = t->rows, .positions = c->OW};
+    int64_t most = t->cols < MAX_ROWS ? t->cols : MAX_ROWS;
+    if (t->over)
+        s.positions = (c->OH - 1) * ir_conv_copy(c).width + c->OW;
+    int64_t n = ceil_div(s.positions, most);
+    s.rows = ceil_div(s.positions, n);
+    s.per_row = t->over ? 0 : n;
+    s.tiles = t->over ? n : n * c->OH;
+    s.strips = ceil_div(s.tiles, s.count);
+    return s;
+}
+
+int64_t ir_conv_strip_lines(const IrConv *c, const IrConvTile *t, int64_t strips) {
+    IrConvCopy copy = ir_conv_copy(c);
+    IrConvStrips s = ir_conv_strips(c, t);
+    int64_t tiles = strips * s.count, end = (c->w.kh - 1) * c->w.dh + 1;
+    int64_t ends = t->over ? ceil_div(tiles * s.rows - 1, copy.width)
+                           : ceil_div(tiles - 1, s.per_row) * copy.down; // of rows, at most
+    return ends + end < copy.lines ? ends + end : copy.lines;
+}

@@ -1,0 +1,127 @@
+// The schedule's model of convolution on matrix tiles (codegen/conv/amx.c): AMX.
+//
+// Nobody measured it yet on such a machine but for the ceiling: 16 cycles for a product of 16 rows,
+// taken to be as many as it has rows, 52 until its sums can be added to again. A strip takes for
+// each piece the most of
+//
+//   its products' rows; what its loads of tiles take, rows of 64 bytes: two a cycle from L1, one in
+//   LINE_L2 cycles from L2, in LINE_FAR from beyond; 52
+//
+// then, for each vector of its results, what it takes to store it, load it again and make of it
+// what the epilogue says. A band's lines are copied once a band, a block of a pixel at a time.
+#include "passes/schedule/schedule.h"
+
+enum {
+    MOST_SUMS = 4,
+    MOST_ROWS = 16,
+    MAX_MEASURED = 4, // proposed
+    FEWEST_PIXELS = 4,
+    LATENCY = 52,
+    PER_STRIP = 60,
+};
+static const double line_l1 = 0.5, line_l2 = 1.5, line_far = 4; // cycles for 64 bytes
+static const double per_vector = 5, per_block = 1;              // of the epilogue; copied
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static bool applies(const IrConv *c, const PassOptions *opt) {
+    const IrMachine *m = opt->machine;
+    bool has = c->dtype == IR_BF16 ? m->dot_bf16 & IR_DOT_BF16_AMX : m->dot_i8 & IR_DOT_I8_AMX;
+    return has && c->w.group == 1 && opt->block == MOST_ROWS && c->C > 0 && c->OH * c->OW > 0;
+}
+
+// ---------------------------------------------------------------- cycles
+
+static double line_cost(const IrMachine *m, int64_t bytes) {
+    return bytes <= ir_budget(m, IR_L1_PANEL)  ? line_l1
+           : bytes <= ir_budget(m, IR_L2_MOST) ? line_l2
+                                               : line_far;
+}
+
+static int64_t weight_bytes(const IrConv *c, const IrConvCopy *copy, int64_t vectors) {
+    return vectors * MOST_ROWS * c->w.kh * copy->runs * copy->pieces * copy->words * 4;
+}
+
+static int64_t band_bytes(const IrConv *c, const IrConvTile *t, int64_t strips) {
+    IrConvCopy copy = ir_conv_copy(c);
+    return ir_conv_strip_lines(c, t, strips) * copy.width * copy.pixel * 4;
+}
+
+static double strip_cost(const IrConv *c, const IrMachine *m, const IrConvTile *t) {
+    IrConvCopy copy = ir_conv_copy(c);
+    IrConvStrips s = ir_conv_strips(c, t);
+    int64_t pieces = c->w.kh * copy.runs * copy.pieces;
+    double x = line_cost(m, band_bytes(c, t, t->band)) * (double)(t->rows * s.rows);
+    double w = line_cost(m, weight_bytes(c, &copy, t->vecs)) * (double)(t->vecs * copy.words);
+    double step = (double)max_i64(LATENCY, t->rows * t->vecs * s.rows);
+    step = x + w > step ? x + w : step;
+    return (double)pieces * step + (double)(t->rows * t->vecs * s.rows) * per_vector + PER_STRIP;
+}
+
+// Weights come from where they lie once a band, lines of x as often as bands overlap.
+static double conv_cost(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
+    const IrMachine *m = opt->machine;
+    IrConvCopy copy = ir_conv_copy(c);
+    IrConvStrips s = ir_conv_strips(c, t);
+    int64_t vectors = ceil_div(c->O, opt->block), groups = ceil_div(vectors, t->vecs);
+    int64_t bands = ceil_div(s.strips, t->band), all = weight_bytes(c, &copy, vectors);
+    double cycles = (double)(s.strips * groups) * strip_cost(c, m, t);
+    cycles += (double)(bands * all) / 64 * line_cost(m, all);
+    cycles += (double)(bands * band_bytes(c, t, t->band)) / 16 * per_block;
+    int64_t threads = max_i64(1, opt->threads);
+    int64_t tasks = max_i64(1, c->N.c + c->N.n) * groups * s.strips;
+    return cycles * (double)(ceil_div(tasks, threads) * threads) / (double)tasks;
+}
+
+// ---------------------------------------------------------------- candidates
+
+// Bands that stay in L2 next to the weights, and, where these are small, one for each thread.
+static int64_t choose_band(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
+    const int64_t fit = ir_budget(opt->machine, IR_L2_INPUT);
+    IrConvCopy copy = ir_conv_copy(c);
+    int64_t strips = ir_conv_strips(c, t).strips, band = strips;
+    int64_t weights = weight_bytes(c, &copy, ceil_div(c->O, opt->block));
+    if (weights <= fit && c->N.c + c->N.n <= 1)
+        band = ceil_div(strips, max_i64(1, opt->threads));
+    while (band > 1 && band_bytes(c, t, band) > fit)
+        band = ceil_div(band, 2);
+    return band;
+}
+
+static void add_tile(IrConvAlgo algo, const IrConv *c, const PassOptions *opt, IrConvTile t,
+                     ScheduleList *list) {
+    t.band = 1;
+    t.cols = (int32_t)ir_conv_strips(c, &t).rows;
+    if (ir_conv_strips(c, &t).tiles < t.rows)
+        return;
+    t.band = (int32_t)choose_band(c, opt, &t);
+    pass_schedule_add(list, &(PassSchedule){algo, t, conv_cost(c, opt, &t)});
+}
+
+void pass_schedule_propose_amx(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
+                               ScheduleList *list) {
+    ScheduleList best = {.max = MAX_MEASURED};
+    if (!applies(c, opt) || c->OH * c->OW < FEWEST_PIXELS)
+        return;
+    int64_t vectors = min_i64(MOST_SUMS, ceil_div(c->O, opt->block));
+    for (int32_t over = 0; over <= ir_conv_goes_over(c); over++)
+        for (int32_t rows = 1; rows <= MOST_SUMS; rows++)
+            for (int32_t vecs = 1; vecs <= vectors && rows * vecs <= MOST_SUMS; vecs++)
+                add_tile(algo, c, opt, (IrConvTile){rows, MOST_ROWS, vecs, .over = over}, &best);
+    pass_schedule_add_all(list, &best);
+}
+
+bool pass_schedule_fits_amx(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
+    bool small = t->rows >= 1 && t->rows <= MOST_SUMS && t->vecs >= 1 && t->vecs <= MOST_SUMS &&
+                 t->rows * t->vecs <= MOST_SUMS && t->cols >= 1 && t->cols <= MOST_ROWS;
+    return applies(c, opt) && small && (t->over == 0 || (t->over == 1 && ir_conv_goes_over(c))) &&
+           t->band >= 1 && t->band <= ir_conv_strips(c, t).strips;
+}

@@ -1,0 +1,349 @@
+// Convolutions on matrix tiles, of bytes bit for bit and of bf16, against the evaluator: shapes
+// with every kind of edge, run and piece, each with all strips of tiles that there are, on the
+// machine code that an AMX machine runs (rig/amx.h). Also: that products are the instructions they
+// should be, that the schedule takes them there and nowhere else, and whole quantized blocks.
+#include "ir/conv.h"
+#include "runtime/core/cpu_features.h"
+#include "runtime/core/rt.h"
+#include "tests/check.h"
+#include "tests/codegen/rig/amx.h"
+#include "tests/codegen/rig/rig.h"
+
+#include <string.h>
+
+typedef struct Conv {
+    int C, H, W, O, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
+} Conv;
+
+static const Conv shapes[] = {
+    // 1x1: one piece, several, pieces of odd sizes, filled-up pixels, images of one pixel, strides
+    {16, 4, 4, 16, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {64, 9, 7, 64, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {144, 6, 6, 24, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {272, 5, 3, 40, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {18, 5, 7, 34, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {64, 1, 1, 100, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {32, 9, 9, 80, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0},
+    {32, 9, 11, 48, 1, 1, 3, 2, 1, 1, 1, 2, 0, 1},
+    // stems: a block of 4 channels
+    {3, 19, 22, 40, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3},
+    {4, 11, 36, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 7, 8, 16, 1, 1, 1, 2, 1, 1, 0, 0, 0, 0},
+    // larger kernels: rows of the result longer than a tile, shorter, strides, dilations, edges
+    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    {48, 3, 36, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    {20, 9, 17, 80, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+    {16, 9, 9, 16, 3, 3, 1, 1, 1, 1, 0, 1, 2, 0},
+    {10, 10, 13, 12, 2, 4, 1, 1, 1, 1, 1, 0, 0, 3},
+    {32, 5, 17, 48, 1, 7, 1, 1, 1, 1, 0, 3, 0, 3},
+    {32, 17, 3, 48, 7, 1, 1, 1, 1, 1, 3, 0, 3, 0},
+    {8, 3, 3, 10, 7, 7, 1, 1, 1, 1, 3, 3, 3, 3},
+    {6, 1, 1, 6, 5, 5, 1, 1, 1, 1, 4, 4, 4, 4},
+    {16, 12, 12, 16, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2},
+    {12, 15, 20, 20, 3, 3, 2, 1, 3, 2, 3, 2, 1, 4},
+    {70, 4, 5, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    {16, 12, 1, 16, 3, 1, 2, 1, 1, 1, 1, 0, 1, 0},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+// Each shape has a quarter of them in bytes, an eighth in bf16. Tiles full and not, tasks in bands of
+// one strip, of some, of all.
+static const IrConvTile tiles[] = {
+    {.rows = 2, .cols = 16, .vecs = 2, .band = 1},
+    {.rows = 2, .cols = 16, .vecs = 2, .band = 1000},
+    {.rows = 4, .cols = 7, .vecs = 1, .band = 2},
+    {.rows = 1, .cols = 16, .vecs = 4, .band = 3},
+    {.rows = 3, .cols = 5, .vecs = 1, .band = 1},
+    {.rows = 1, .cols = 3, .vecs = 3, .band = 1},
+    {.rows = 1, .cols = 9, .vecs = 2, .band = 1000},
+    {.rows = 2, .cols = 16, .vecs = 1, .band = 2},
+};
+enum { N_TILES = sizeof tiles / sizeof *tiles };
+
+static IrConv geometry(const Conv *c, IrDtype type) {
+    return (IrConv){.dtype = type,
+                    .C = c->C,
+                    .O = c->O,
+                    .H = c->H,
+                    .W = c->W,
+                    .OH = (c->H + c->pt + c->pb - (c->kh - 1) * c->dh - 1) / c->sh + 1,
+                    .OW = (c->W + c->pl + c->pr - (c->kw - 1) * c->dw - 1) / c->sw + 1,
+                    .w = {.kh = c->kh,
+                          .kw = c->kw,
+                          .sh = c->sh,
+                          .sw = c->sw,
+                          .dh = c->dh,
+                          .dw = c->dw,
+                          .pt = c->pt,
+                          .pl = c->pl,
+                          .group = 1},
+                    .x_block = c->C <= 4 ? 4 : 16};
+}
+
+// The conv's attributes, with a tile cut down to what the shape has; number -1: the schedule's
+static const char *attributes(const Conv *c, IrDtype type, int number, char *text, size_t size) {
+    int n = snprintf(text, size, "stride=[%d,%d], pad=[%d,%d,%d,%d], dilation=[%d,%d]", c->sh,
+                     c->sw, c->pt, c->pl, c->pb, c->pr, c->dh, c->dw);
+    if (number < 0)
+        return text;
+    IrConv g = geometry(c, type);
+    IrConvTile t = tiles[number / 2];
+    t.over = number % 2 && ir_conv_goes_over(&g);
+    int64_t strips = ir_conv_strips(&g, &t).strips;
+    t.band = t.band < strips ? t.band : (int32_t)strips;
+    char tile[IR_CONV_TILE_TEXT];
+    snprintf(text + n, size - (size_t)n, ", algo=%s, tile=[%s]",
+             type == IR_BF16 ? "direct_bf16_amx" : "direct_int8_amx", ir_conv_tile_print(&t, tile));
+    return text;
+}
+
+static void add_bytes(Rig *r, const char *to, const char *from, const char *type, int scale,
+                      int shift, int k) {
+    rig_const(r, "%%%ss%d: f32[] = splat(%d)", to, k, scale);
+    rig_const(r, "%%%st%d: f32[] = splat(%d)", to, k, shift);
+    rig_node(r, "%%%sm%d = mul %s%d, %%%ss%d", to, k, from, k, to, k);
+    rig_node(r, "%%%sa%d = add %%%sm%d, %%%st%d", to, k, to, k, to, k);
+    rig_node(r, "%%%s%d = cast %%%sa%d {to=%s}", to, k, to, k, type);
+}
+
+// Zero points 0, at the ends and between; no bias, a constant one, one that is computed.
+static void add_int8(Rig *r, int k, const Conv *c, int number) {
+    static const int zeros[] = {0, 255, 128, 3};
+    char text[256];
+    const char *bias = "";
+    rig_input(r, "%%x%d: f32[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    rig_const(r, "%%v%d: f32[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C, c->kh, c->kw, k);
+    add_bytes(r, "q", "%x", "u8", 200, 128, k);
+    add_bytes(r, "w", "%v", "i8", 180, 0, k);
+    if (k % 4 == 0) {
+        rig_input(r, "%%e%d: i32[%d]", k, c->O);
+        rig_node(r, "%%d%d = neg %%e%d", k, k);
+    } else if (k % 3) {
+        rig_const(r, "%%d%d: i32[%d] = rand(%d)", k, c->O, 1000 + k);
+    }
+    char name[16] = "";
+    if (k % 4 == 0 || k % 3)
+        snprintf(name, sizeof name, ", %%d%d", k);
+    bias = name;
+    rig_node(r, "%%c%d = conv %%q%d, %%w%d%s {%s, zero=%d}", k, k, k, bias,
+             attributes(c, IR_U8, number, text, sizeof text), zeros[k % 4]);
+    rig_output(r, "%%c%d", k);
+}
+
+// The epilogue of a quantized network: scale per channel, for every other one a residual, and
+// bytes.
+static void add_epilogue(Rig *r, int k, const Conv *c) {
+    IrConv g = geometry(c, IR_U8);
+    rig_const(r, "%%k%d: f32[%d,1,1] = rand(%d)", k, c->O, 2000 + k);
+    rig_const(r, "%%z%d: f32[] = splat(100)", k);
+    rig_node(r, "%%f%d = cast %%c%d {to=f32}", k, k);
+    rig_node(r, "%%g%d = mul %%f%d, %%k%d", k, k, k);
+    if (k % 2) {
+        rig_input(r, "%%y%d: u8[N,%d,%d,%d]", k, c->O, (int)g.OH, (int)g.OW);
+        rig_node(r, "%%h%d = max_pool %%y%d {kernel=[1,1]}", k, k);
+        rig_node(r, "%%i%d = cast %%h%d {to=f32}", k, k);
+        rig_node(r, "%%j%d = mul %%i%d, %%z%d", k, k, k);
+        rig_node(r, "%%l%d = add %%g%d, %%j%d", k, k, k);
+    } else {
+        rig_node(r, "%%l%d = relu %%g%d", k, k);
+    }
+    rig_node(r, "%%n%d = round %%l%d", k, k);
+    rig_node(r, "%%o%d = add %%n%d, %%z%d", k, k, k);
+    rig_node(r, "%%p%d = clip %%o%d {min=0, max=255}", k, k);
+    rig_node(r, "%%r%d = cast %%p%d {to=u8}", k, k);
+    rig_output(r, "%%r%d", k);
+}
+
+static void add_bf16(Rig *r, int k, const Conv *c, int number) {
+    char text[256];
+    rig_input(r, "%%x%d: bf16[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    rig_const(r, "%%w%d: bf16[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C, c->kh, c->kw, k);
+    if (k % 3 == 0) {
+        rig_input(r, "%%e%d: bf16[%d]", k, c->O);
+        rig_node(r, "%%d%d = relu %%e%d", k, k);
+    } else if (k % 3 == 1) {
+        rig_const(r, "%%d%d: bf16[%d] = rand(%d)", k, c->O, 1000 + k);
+    }
+    char bias[16] = "";
+    if (k % 3 < 2)
+        snprintf(bias, sizeof bias, ", %%d%d", k);
+    rig_node(r, "%%c%d = conv %%x%d, %%w%d%s {%s}", k, k, k, bias,
+             attributes(c, IR_BF16, number, text, sizeof text));
+    rig_node(r, "%%y%d = relu %%c%d", k, k);
+    rig_output(r, "%%y%d", k);
+}
+
+// ---------------------------------------------------------------- every strip
+
+typedef void Add(Rig *r, int k, const Conv *c, int number);
+
+// Convolutions of the compiled graph that are computed by tiles of AMX
+static int count_amx(const IrGraph *g) {
+    int n = 0;
+    IrConvAlgo algo;
+    for (const IrNode *node = g ? g->first : NULL; node; node = node->next)
+        n += node->op == IR_OP_CONV && ir_conv_algo(node, &algo) &&
+             (algo == IR_CONV_DIRECT_INT8_AMX || algo == IR_CONV_DIRECT_BF16_AMX);
+    return n;
+}
+
+static int check_shapes(Add *add, int number, int first, int step, bool even, const RigRuns *runs) {
+    Rig *r = rig_new("sapphirerapids", 2);
+    int wrong = 0, n = 0;
+    rig_amx(r);
+    for (int k = first; k < N_SHAPES; k += step)
+        if (!even || shapes[k].C % 2 == 0) {
+            add(r, k, &shapes[k], number);
+            n++;
+        }
+    wrong = rig_check(r, runs);
+    if (number >= 0)
+        CHECK_INT_EQ(count_amx(rig_graph(r)), n);
+    rig_free(r);
+    return wrong;
+}
+
+static const RigRuns two = {.N = {2}, .n = 1, .threads = {1, 3}, .n_threads = 2};
+static const RigRuns some = {.N = {3, 0}, .n = 2, .threads = {1, 2}, .n_threads = 2};
+
+static void sums_bytes_by_every_strip(void) {
+    for (int i = 0; i < 2 * N_TILES; i++)
+        CHECK_INT_EQ(check_shapes(add_int8, i, i / 2 % 4, 4, false, &two), 0);
+}
+
+static void sums_pairs_by_every_strip(void) {
+    for (int i = 0; i < 2 * N_TILES; i++)
+        CHECK_INT_EQ(check_shapes(add_bf16, i, i / 2 % 8, 8, true, &two), 0);
+}
+
+// ---------------------------------------------------------------- what the schedule takes
+
+static void add_with_epilogue(Rig *r, int k, const Conv *c, int number) {
+    add_int8(r, k, c, number);
+    add_epilogue(r, k, c);
+}
+
+static void runs_what_the_schedule_takes(void) {
+    CHECK_INT_EQ(check_shapes(add_with_epilogue, -1, 0, 1, false, &some), 0);
+    CHECK_INT_EQ(check_shapes(add_bf16, -1, 0, 2, false, &some), 0);
+}
+
+// A bottleneck as networks have it: 1x1, 3x3, 1x1, bytes in and out.
+static void add_block(Rig *r, int k) {
+    static const Conv convs[] = {{128, 14, 14, 32, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+                                 {32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+                                 {32, 14, 14, 128, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0}};
+    rig_input(r, "%%x: u8[N,128,14,14]");
+    rig_const(r, "%%z: f32[] = splat(90)");
+    for (int i = 0; i < 3; i++) {
+        const Conv *c = &convs[i];
+        rig_const(r, "%%w%d: i8[%d,%d,%d,%d] = rand(%d)", i, c->O, c->C, c->kh, c->kw, i + k);
+        rig_const(r, "%%s%d: f32[%d,1,1] = rand(%d)", i, c->O, i);
+        char from[16] = "%x";
+        if (i)
+            snprintf(from, sizeof from, "%%y%d", i - 1);
+        rig_node(r, "%%c%d = conv %s, %%w%d {pad=[%d,%d,%d,%d], zero=90}", i, from, i, c->pt, c->pt,
+                 c->pt, c->pt);
+        rig_node(r, "%%f%d = cast %%c%d {to=f32}", i, i);
+        rig_node(r, "%%m%d = mul %%f%d, %%s%d", i, i, i);
+        rig_node(r, "%%r%d = round %%m%d", i, i);
+        rig_node(r, "%%a%d = add %%r%d, %%z", i, i);
+        rig_node(r, "%%k%d = clip %%a%d {min=0, max=255}", i, i);
+        rig_node(r, "%%y%d = cast %%k%d {to=u8}", i, i);
+    }
+    rig_output(r, "%%y2");
+}
+
+static int amx_on(const char *mcpu) {
+    Rig *r = rig_new(mcpu, 2);
+    add_block(r, 0);
+    int n = rig_compile(r, NULL) ? count_amx(rig_graph(r)) : -1;
+    rig_free(r);
+    return n;
+}
+
+static void takes_tiles_where_they_are(void) {
+    CHECK_INT_EQ(amx_on("sapphirerapids"), 3);
+    CHECK_INT_EQ(amx_on("graniterapids"), 3);
+    CHECK_INT_EQ(amx_on("cascadelake"), 0);
+    CHECK_INT_EQ(amx_on("znver4"), 0);
+    CHECK_INT_EQ(amx_on("x86-64-v3"), 0);
+    Rig *r = rig_new("sapphirerapids", 2);
+    rig_amx(r);
+    add_block(r, 0);
+    CHECK_INT_EQ(rig_check(r, &some), 0);
+    rig_free(r);
+}
+
+// A program asks for what its products take, and says so where it is not there.
+static void asks_for_tiles(void) {
+    Rig *r = rig_new("sapphirerapids", 2);
+    bool skip = false, needs = false;
+    add_block(r, 0);
+    CHECK(rig_compile(r, NULL) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    for (const uint32_t *n = m ? rt_model_desc(m)->cpu_needs : NULL; n && *n; n++)
+        needs |= *n == HONE_CPU_AMX_INT8;
+    CHECK(m ? needs : skip);
+    CHECK(!m == !amx_is_native());
+    hone_destroy(m);
+    rig_free(r);
+}
+
+// ---------------------------------------------------------------- instructions
+
+typedef struct Count {
+    int dots, loads, stores, configs, releases, stack;
+} Count;
+
+static Count count_instructions(const CgResult *cg, const char *dot) {
+    Count n = {0};
+    char cmd[512], line[1024];
+    for (int i = 0; i < cg->n_files; i++) {
+        snprintf(cmd, sizeof cmd, "objdump -d --no-show-raw-insn %s", cg->files[i]);
+        FILE *f = popen(cmd, "r");
+        while (f && fgets(line, sizeof line, f)) {
+            n.dots += strstr(line, dot) != NULL;
+            n.loads += strstr(line, "tileloadd") != NULL;
+            n.stores += strstr(line, "tilestored") != NULL;
+            n.configs += strstr(line, "ldtilecfg") != NULL;
+            n.releases += strstr(line, "tilerelease") != NULL;
+            bool tile = strstr(line, "tile") != NULL;
+            n.stack +=
+                (tile && strstr(line, "(%rsp")) || (strstr(line, "%zmm") && strstr(line, "(%rsp"));
+        }
+        if (f)
+            pclose(f);
+    }
+    return n;
+}
+
+// Two by two: four products for four loads, and nothing of it on the stack.
+static void emits_the_instructions(void) {
+    static const Conv c = {128, 14, 14, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        Rig *r = rig_new("sapphirerapids", 2);
+        CgResult cg;
+        (bf16 ? add_bf16 : add_int8)(r, 1, &c, 0);
+        if (CHECK(rig_compile(r, &cg) != NULL)) {
+            Count n = count_instructions(&cg, bf16 ? "tdpbf16ps" : "tdpbusd");
+            CHECK_INT_EQ(n.dots, 4);
+            CHECK_INT_EQ(n.loads, 4 + 4); // and the bias
+            CHECK_INT_EQ(n.stores, 4);
+            CHECK_INT_EQ(n.configs, 1);
+            CHECK_INT_EQ(n.releases, 1);
+            CHECK_INT_EQ(n.stack, 0);
+        }
+        rig_free(r);
+    }
+}
+
+int main(void) {
+    CHECK_RUN(sums_bytes_by_every_strip);
+    CHECK_RUN(sums_pairs_by_every_strip);
+    CHECK_RUN(runs_what_the_schedule_takes);
+    CHECK_RUN(takes_tiles_where_they_are);
+    CHECK_RUN(asks_for_tiles);
+    CHECK_RUN(emits_the_instructions);
+    return check_done();
+}
