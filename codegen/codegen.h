@@ -30,8 +30,8 @@ bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
 // uses (ir_dot()); 0: none.
 uint32_t cg_target_dot(const CgTarget *t, IrDtype type);
 uint32_t cg_target_amx(IrDtype type); // that products of tiles of u8 or bf16 take
-// What LLVM is told of a function that uses it too.
-const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature);
+// What LLVM is told of a function that uses these, bits HONE_CPU_*, too.
+const char *cg_target_features(const CgTarget *t, IrArena *a, uint64_t more);
 
 // LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent
 // by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.

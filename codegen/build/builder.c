@@ -13,12 +13,11 @@ void cg_function_attr(CgFn *f, const char *key, const char *value) {
 }
 
 void cg_use(CgFn *f, uint32_t feature) {
-    if (feature == f->feature || !feature)
+    uint64_t bit = feature ? UINT64_C(1) << feature : 0;
+    if (!(bit & ~f->features))
         return;
-    if (f->feature)
-        ir_bug("builder", NULL, "a function that uses two features beyond those of all code");
-    f->feature = feature;
-    cg_function_attr(f, "target-features", cg_target_features(f->target, f->arena, feature));
+    f->features |= bit;
+    cg_function_attr(f, "target-features", cg_target_features(f->target, f->arena, f->features));
 }
 
 // ---------------------------------------------------------------- integers

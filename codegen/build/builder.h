@@ -31,7 +31,7 @@ typedef struct CgFn {
     CgVal scratch;          // this thread's scratch
     CgVal arg[CG_MAX_ARGS]; // noalias unless equal places were passed
     int n_args;
-    uint32_t feature; // HONE_CPU_*, that LLVM was told of beyond the target's; 0: none
+    uint64_t features; // bits HONE_CPU_*, that LLVM was told of beyond the target's
 } CgFn;
 
 // The function uses this feature too, where it is not 0. Its program says so: cg_need().

@@ -8,6 +8,7 @@
 // do not mention, also where a virtual machine hides some of what the CPU's name promises, and
 // needs none that it does not use. The description knows all that the CPU has.
 #include "codegen/codegen.h"
+#include "runtime/core/cpu.h"
 #include "runtime/core/cpu_features.h"
 
 #include <llvm-c/Core.h>
@@ -74,12 +75,14 @@ static bool lists_feature(const char *list, const char *name) {
     return false;
 }
 
+// What LLVM finds and the runtime will: the system, too, has a say in it.
 static void find_host(CgTarget *t, IrArena *a) {
     char *cpu = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
     t->cpu = t->tune = ir_strdup(a, cpu);
     t->machine.isa = IR_ISA_X86_64;
-    for (int i = 1; i < HONE_CPU_COUNT; i++)
-        if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm))
+    for (uint32_t i = 1; i < HONE_CPU_COUNT; i++)
+        if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm) &&
+            !rt_cpu_missing((const uint32_t[]){i, 0}, RT_CPU_ALL))
             t->has |= UINT64_C(1) << i;
     LLVMDisposeMessage(cpu);
     LLVMDisposeMessage(list);
@@ -192,8 +195,12 @@ uint32_t cg_target_amx(IrDtype type) {
     return type == IR_BF16 ? HONE_CPU_AMX_BF16 : HONE_CPU_AMX_INT8;
 }
 
-const char *cg_target_features(const CgTarget *t, IrArena *a, uint32_t feature) {
-    return feature ? ir_sprintf(a, "%s,+%s", t->features, features[feature].llvm) : t->features;
+const char *cg_target_features(const CgTarget *t, IrArena *a, uint64_t more) {
+    const char *text = t->features;
+    for (int i = 1; i < HONE_CPU_COUNT; i++)
+        if (more >> i & 1)
+            text = ir_sprintf(a, "%s,+%s", text, features[i].llvm);
+    return text;
 }
 
 const char *cg_target_describe(const CgTarget *t, IrArena *a) {

@@ -46,8 +46,8 @@ static const Conv shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-// Each shape has a quarter of them in bytes, an eighth in bf16. Tiles full and not, tasks in bands of
-// one strip, of some, of all.
+// Each shape has a quarter of them in bytes, an eighth in bf16. Tiles full and not, tasks in bands
+// of one strip, of some, of all.
 static const IrConvTile tiles[] = {
     {.rows = 2, .cols = 16, .vecs = 2, .band = 1},
     {.rows = 2, .cols = 16, .vecs = 2, .band = 1000},
@@ -275,6 +275,75 @@ static void takes_tiles_where_they_are(void) {
     rig_free(r);
 }
 
+// ---------------------------------------------------------------- a network
+
+// Value `from` as bytes and back, as quantized files have it; its zero point is `zero`.
+static void add_quantized(Rig *r, const char *to, const char *from, const char *scale, int zero) {
+    rig_const(r, "%%%ss: f32[] = splat(%s)", to, scale);
+    rig_const(r, "%%%sz: u8[] = splat(%d)", to, zero);
+    rig_node(r, "%%%sq = quantize %%%s, %%%ss, %%%sz {to=u8}", to, from, to, to);
+    rig_node(r, "%%%s = dequantize %%%sq, %%%ss, %%%sz", to, to, to, to);
+}
+
+static void add_layer(Rig *r, const char *to, const char *from, const Conv *c, int group) {
+    rig_const(r, "%%%sw: i8[%d,%d,%d,%d] = rand(%d)", to, c->O, c->C / group, c->kh, c->kw, c->O);
+    rig_const(r, "%%%sv: f32[%d,1,1,1] = splat(0.02)", to, c->O);
+    rig_const(r, "%%%sb: f32[%d] = rand(7)", to, c->O);
+    rig_node(r, "%%%sd = dequantize %%%sw, %%%sv", to, to, to);
+    rig_node(r, "%%%s = conv %%%s, %%%sd, %%%sb {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d}", to,
+             from, to, to, c->sh, c->sw, c->pt, c->pl, c->pb, c->pr, group);
+}
+
+// Stem, pool, a bottleneck with its shortcut, a depthwise layer, a classifier.
+static void add_network(Rig *r) {
+    static const Conv stem = {3, 0, 0, 32, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3},
+                      first = {32, 0, 0, 48, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+                      second = {48, 0, 0, 48, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+                      third = {48, 0, 0, 96, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+                      shortcut = {32, 0, 0, 96, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0},
+                      deep = {96, 0, 0, 96, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1};
+    rig_input(r, "%%x: f32[N,3,58,58]");
+    add_quantized(r, "xq", "x", "0.0079", 128);
+    add_layer(r, "a", "xq", &stem, 1);
+    rig_node(r, "%%ar = relu %%a");
+    add_quantized(r, "aq", "ar", "0.02", 0);
+    rig_node(r, "%%p = max_pool %%aq {kernel=[3,3], stride=[2,2], pad=[1,1,1,1]}");
+    add_quantized(r, "pq", "p", "0.02", 0);
+    add_layer(r, "b", "pq", &first, 1);
+    rig_node(r, "%%br = relu %%b");
+    add_quantized(r, "bq", "br", "0.03", 9);
+    add_layer(r, "c", "bq", &second, 1);
+    rig_node(r, "%%cr = relu %%c");
+    add_quantized(r, "cq", "cr", "0.04", 0);
+    add_layer(r, "d", "cq", &third, 1);
+    add_quantized(r, "dq", "d", "0.05", 120);
+    add_layer(r, "e", "pq", &shortcut, 1);
+    add_quantized(r, "eq", "e", "0.04", 131);
+    rig_node(r, "%%s = add %%dq, %%eq");
+    rig_node(r, "%%sr = relu %%s");
+    add_quantized(r, "sq", "sr", "0.05", 0);
+    add_layer(r, "g", "sq", &deep, 96);
+    add_quantized(r, "gq", "g", "0.03", 128);
+    rig_node(r, "%%m = reduce_mean %%gq {axes=[2,3], keepdims=0}");
+    add_quantized(r, "mq", "m", "0.01", 128);
+    rig_const(r, "%%f: i8[96,10] = rand(3)");
+    rig_const(r, "%%fs: f32[] = splat(0.02)");
+    rig_node(r, "%%fd = dequantize %%f, %%fs");
+    rig_node(r, "%%y = matmul %%mq, %%fd");
+    rig_output(r, "%%y");
+}
+
+// A quantum of a value inside may come out differently, and a little of it reaches the end.
+static void runs_a_quantized_network(void) {
+    Rig *r = rig_new("sapphirerapids", 2);
+    RigRuns runs = {.N = {1, 2}, .n = 2, .threads = {1, 2}, .n_threads = 2, .tolerance = 0.02};
+    rig_amx(r);
+    add_network(r);
+    CHECK_INT_EQ(rig_check(r, &runs), 0);
+    CHECK(count_amx(rig_graph(r)) >= 4); // all but the depthwise layer and, behind a pool, the stem
+    rig_free(r);
+}
+
 // A program asks for what its products take, and says so where it is not there.
 static void asks_for_tiles(void) {
     Rig *r = rig_new("sapphirerapids", 2);
@@ -343,6 +412,7 @@ int main(void) {
     CHECK_RUN(sums_pairs_by_every_strip);
     CHECK_RUN(runs_what_the_schedule_takes);
     CHECK_RUN(takes_tiles_where_they_are);
+    CHECK_RUN(runs_a_quantized_network);
     CHECK_RUN(asks_for_tiles);
     CHECK_RUN(emits_the_instructions);
     return check_done();
