@@ -5,29 +5,45 @@ static CgVal tile_number(CgFn *f, int tile) {
     return LLVMConstInt(f->i8, (unsigned)tile, 0);
 }
 
-// The operand of ldtilecfg: palette, bytes of a row of each tile from 16 on, rows from 48 on.
+enum { CONFIG_BYTES = 64, ROW_BYTES_AT = 16, ROWS_AT = 48 };
+
+// The operand of ldtilecfg: palette, bytes of a row of each tile, rows of each.
 static CgVal configuration(CgFn *f, const CgAmxShape *shape) {
-    uint8_t bytes[64] = {[0] = 1};
-    CgVal byte[64];
+    CgVal byte[CONFIG_BYTES];
+    uint8_t bytes[CONFIG_BYTES] = {[0] = 1};
     for (int i = 0; i < CG_AMX_TILES; i++) {
-        bytes[16 + 2 * i] = (uint8_t)shape[i].bytes;
-        bytes[48 + i] = (uint8_t)shape[i].rows;
+        bytes[ROW_BYTES_AT + 2 * i] = (uint8_t)shape[i].bytes;
+        bytes[ROWS_AT + i] = (uint8_t)shape[i].rows;
     }
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < CONFIG_BYTES; i++)
         byte[i] = LLVMConstInt(f->i8, bytes[i], 0);
-    CgVal init = LLVMConstArray2(f->i8, byte, 64);
-    CgVal at = LLVMAddGlobal(f->mod, LLVMTypeOf(init), "tiles");
-    LLVMSetInitializer(at, init);
+    return LLVMConstVector(byte, CONFIG_BYTES);
+}
+
+static CgVal constant_place(CgFn *f, CgVal config) {
+    CgVal at = LLVMAddGlobal(f->mod, LLVMTypeOf(config), "tiles");
+    LLVMSetInitializer(at, config);
     LLVMSetGlobalConstant(at, 1);
     LLVMSetLinkage(at, LLVMPrivateLinkage);
     LLVMSetUnnamedAddress(at, LLVMGlobalUnnamedAddr);
-    LLVMSetAlignment(at, 64);
+    LLVMSetAlignment(at, CONFIG_BYTES);
     return at;
 }
 
-void cg_amx_begin(CgFn *f, IrDtype t, const CgAmxShape shape[CG_AMX_TILES]) {
+// On the stack, with what is known when it runs
+static CgVal place_with_rows(CgFn *f, CgVal config, const CgAmxShape *shape, CgVal rows) {
+    CgVal at = cg_slot(f, LLVMTypeOf(config)), byte = LLVMBuildTrunc(f->b, rows, f->i8, "");
+    cg_store(f, config, at, 1);
+    for (int i = 0; i < CG_AMX_TILES; i++)
+        if (shape[i].rows == CG_AMX_SOME)
+            cg_store(f, byte, cg_at(f, f->i8, at, cg_i64(f, ROWS_AT + i)), 1);
+    return at;
+}
+
+void cg_amx_begin(CgFn *f, IrDtype t, const CgAmxShape shape[CG_AMX_TILES], CgVal rows) {
     cg_use(f, cg_target_amx(t));
-    CgVal at = configuration(f, shape);
+    CgVal config = configuration(f, shape);
+    CgVal at = rows ? place_with_rows(f, config, shape, rows) : constant_place(f, config);
     cg_call_intrinsic(f, "llvm.x86.ldtilecfg", 0, NULL, 1, &at);
 }
 

@@ -22,8 +22,10 @@ typedef struct CgAmxShape {
     int rows, bytes; // of a row; both 0: not used
 } CgAmxShape;
 
-// The thread's tiles get these sizes, and hold zeros. t: of x, u8 or bf16.
-void cg_amx_begin(CgFn *f, IrDtype t, const CgAmxShape shape[CG_AMX_TILES]);
+// The thread's tiles get these sizes, and hold zeros. t: of x, u8 or bf16. rows: 1 to 16, those of
+// tiles whose rows are CG_AMX_SOME, or NULL.
+enum { CG_AMX_SOME = -1 };
+void cg_amx_begin(CgFn *f, IrDtype t, const CgAmxShape shape[CG_AMX_TILES], CgVal rows);
 void cg_amx_end(CgFn *f); // and hold nothing that the system would have to save
 void cg_amx_zero(CgFn *f, int tile);
 void cg_amx_load(CgFn *f, int tile, CgVal p, CgVal stride); // bytes from row to row

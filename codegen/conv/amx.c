@@ -114,7 +114,7 @@ static void configure(const Amx *a) {
     }
     for (int v = 0; v < a->oc.size; v++)
         shape[operand_tile(a, true, v)] = (CgAmxShape){words, CG_AMX_ROW_BYTES};
-    cg_amx_begin(a->f, a->type, shape);
+    cg_amx_begin(a->f, a->type, shape, NULL);
 }
 
 // ---------------------------------------------------------------- a strip
@@ -123,6 +123,7 @@ typedef struct Strip {
     CgVal first, ocb;      // its first tile; output vector
     int nv;                // vectors
     CgVal x[MOST_SUMS], w; // its tiles' first pixels in the copy; weights
+    CgVal y[MOST_SUMS];    // planes of the result
 } Strip;
 
 static int64_t vector_words(const Amx *a) { // of weights, from output vector to output vector
@@ -243,7 +244,6 @@ static void store_pixel(Amx *a, const Strip *s, CgVal i, CgVal row, CgVal pixel)
     CgFn *f = a->f;
     const CgConv *c = a->s;
     IrDtype sum = (IrDtype)c->sum;
-    CgVal y = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, a->n, c->y_image));
     for (int v = 0; v < s->nv; v++) {
         CgVal ocb = cg_iaddc(f, s->ocb, v);
         CgVal at = cg_iadd(f, cg_imulc(f, i, a->oc.size * CG_AMX_ROWS), row);
@@ -251,9 +251,8 @@ static void store_pixel(Amx *a, const Strip *s, CgVal i, CgVal row, CgVal pixel)
             f, sum, cg_elem_block(f, sum, a->sums, cg_iaddc(f, at, v * CG_AMX_ROWS)), NULL);
         if (c->bias == CG_CONV_BIAS_PLAIN)
             acc = add_bias(a, acc, ocb);
-        CgVal to = cg_iadd(f, cg_imulc(f, ocb, (int64_t)c->OH * c->OW), pixel);
         acc = cg_conv_then(f, c, acc, a->n, ocb, pixel);
-        cg_conv_store(f, c, acc, cg_conv_y(f, c, y, cg_imulc(f, to, f->lanes)));
+        cg_conv_store(f, c, acc, cg_conv_y(f, c, s->y[v], cg_imulc(f, pixel, f->lanes)));
     }
 }
 
@@ -288,9 +287,21 @@ static void store_in_row(Amx *a, const Strip *s, CgVal i, CgVal tile) {
     cg_end(f, &loop);
 }
 
-static void store_strip(Amx *a, const Strip *s) {
+// Where each vector's plane of the result begins
+static void place_results(Amx *a, Strip *s) {
+    CgFn *f = a->f;
+    const CgConv *c = a->s;
+    CgVal y = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, a->n, c->y_image));
+    for (int v = 0; v < s->nv; v++) {
+        CgVal plane = cg_imulc(f, cg_iaddc(f, s->ocb, v), (int64_t)c->OH * c->OW);
+        s->y[v] = cg_conv_y(f, c, y, cg_imulc(f, plane, f->lanes));
+    }
+}
+
+static void store_strip(Amx *a, Strip *s) {
     CgFn *f = a->f;
     CgLoop loop;
+    place_results(a, s);
     for (int i = 0; i < a->cut.count; i++)
         for (int v = 0; v < s->nv; v++)
             cg_amx_store(f, sum_tile(a, i, v),

@@ -209,19 +209,40 @@ static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b
     }
 }
 
-static void use_scratch(CgProgram *p, CgMatmul *s) {
-    const CgTarget *target = cg_target(p);
-    int64_t floats = cg_matmul_is_long(s) ? cg_matmul_totals(target->lanes) : 0;
+// The kernel that makes products in panels, its name in profiles, what it takes of a thread's
+// scratch, in floats, and of the CPU
+typedef struct Panels {
+    CgEmit emit;
+    const char *name;
+    int64_t floats;
+    uint32_t feature;
+} Panels;
+
+static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
+    IrDtype type = (IrDtype)s->dtype;
+    bool pairs = type == IR_BF16, bytes = type == IR_U8;
+    int64_t totals = cg_matmul_totals(t->lanes);
+    IrConvAlgo algo;
+    if (cg_matmul_fits_amx(s, &t->machine)) {
+        return (Panels){cg_matmul_emit_amx, pairs ? "matmul bf16 amx" : "matmul int8 amx",
+                        cg_matmul_floats_amx(), cg_target_amx(type)};
+    }
     if (s->mean.blocks > 0) {
-        s->images = choose_images(s, &target->machine, target->lanes);
-        floats =
-            cg_matmul_totals(target->lanes) + (int64_t)s->images * s->mean.blocks * target->lanes;
-    } else if (s->image) {
-        floats = cg_matmul_strassen_floats(s, target->lanes);
+        s->images = choose_images(s, &t->machine, t->lanes);
+        int64_t means = (int64_t)s->images * s->mean.blocks * t->lanes;
+        return (Panels){cg_matmul_emit_means, "mean, matmul", totals + means, 0};
     }
-    if (floats) {
-        cg_scratch(p, floats * 4);
+    if (ir_conv_algo(n, &algo) && algo == IR_CONV_STRASSEN &&
+        cg_matmul_use_strassen(s, &t->machine)) {
+        return (Panels){cg_matmul_emit_strassen, "matmul strassen",
+                        cg_matmul_strassen_floats(s, t->lanes), 0};
     }
+    return (Panels){cg_matmul_emit_panels,
+                    pairs       ? "matmul bf16"
+                    : bytes     ? "matmul int8"
+                    : s->packed ? "matmul packed"
+                                : "matmul",
+                    cg_matmul_is_long(s) ? totals : 0, cg_target_dot(t, type)};
 }
 
 static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int n_args,
@@ -242,22 +263,11 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     choose_tile(s, &target->machine, width);
-    IrConvAlgo algo;
-    CgEmit emit = s->mean.blocks > 0 ? cg_matmul_emit_means : cg_matmul_emit_panels;
-    const char *name = s->mean.blocks > 0    ? "mean, matmul"
-                       : s->dtype == IR_BF16 ? "matmul bf16"
-                       : s->dtype != IR_F32  ? "matmul int8"
-                       : s->packed           ? "matmul packed"
-                                             : "matmul";
-    if (ir_conv_algo(n, &algo) && algo == IR_CONV_STRASSEN &&
-        cg_matmul_use_strassen(s, &target->machine)) {
-        emit = cg_matmul_emit_strassen;
-        name = "matmul strassen";
-    }
-    use_scratch(p, s);
-    cg_need(p, cg_target_dot(target, (IrDtype)s->dtype));
-    int kernel = cg_kernel(p, "matmul", emit, s, sizeof *s, n_args, 900);
-    cg_call(p, n, kernel, n_args, args, name,
+    Panels use = choose_kernel(n, s, target);
+    cg_scratch(p, 4 * use.floats);
+    cg_need(p, use.feature);
+    int kernel = cg_kernel(p, "matmul", use.emit, s, sizeof *s, n_args, 900);
+    cg_call(p, n, kernel, n_args, args, use.name,
             count_flops(n, cg_nd_mul(s->k, ir_dim(ir_word((IrDtype)s->dtype)))));
 }
 

@@ -55,5 +55,9 @@ void cg_matmul_emit_panels(CgFn *f, const void *spec);
 void cg_matmul_emit_strassen(CgFn *f, const void *spec);
 void cg_matmul_emit_means(CgFn *f, const void *spec);
 void cg_matmul_emit_elements(CgFn *f, const void *spec);
+// On matrix tiles (matmul_amx.c), where the machine has them for this product in panels.
+bool cg_matmul_fits_amx(const CgMatmul *s, const IrMachine *m);
+void cg_matmul_emit_amx(CgFn *f, const void *spec);
+int64_t cg_matmul_floats_amx(void); // of its scratch
 
 #endif

@@ -234,15 +234,21 @@ static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
     }
 }
 
-void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len) {
+CgMatmulTile cg_matmul_tile(CgFn *f, const CgMatmul *s, const CgVal *off) {
     CgMatmulTile t = {.spec = s, .off = off};
-    int64_t width = (int64_t)s->vectors * f->lanes, fixed;
+    int64_t width = (int64_t)s->vectors * f->lanes;
     for (int v = 0; v < s->vectors && s->columns % width != 0; v++) {
         CgVal left =
             cg_isub(f, cg_i64(f, s->columns - (int64_t)v * f->lanes), off[CG_MATMUL_COLUMN]);
         left = cg_imin(f, left, cg_i64(f, f->lanes));
         t.count[v] = cg_imax(f, left, cg_i64(f, 0));
     }
+    return t;
+}
+
+void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len) {
+    CgMatmulTile t = cg_matmul_tile(f, s, off);
+    int64_t fixed;
     CgVal main = cg_imulc(f, cg_idivc(f, len, s->rows), s->rows);
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;

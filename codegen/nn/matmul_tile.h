@@ -1,5 +1,5 @@
-// A register tile of a product, as matmul_panels.c and matmul_strassen.c compute it. Private to
-// codegen/nn/.
+// A tile of a product, as matmul_panels.c, matmul_strassen.c and matmul_amx.c compute it. Private
+// to codegen/nn/.
 #ifndef CODEGEN_NN_MATMUL_TILE_H
 #define CODEGEN_NN_MATMUL_TILE_H
 
@@ -16,6 +16,8 @@ typedef struct CgMatmulTile {
     int i, v;                       // of the vector being finished
 } CgMatmulTile;
 
+// A tile of the panel at off, without rows yet.
+CgMatmulTile cg_matmul_tile(CgFn *f, const CgMatmul *s, const CgVal *off);
 // Address of row i of the tile in operand `operand`, argument `arg`, of this type.
 CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg, int i);
 // Address of vector t->v of row t->i in the result.

@@ -201,7 +201,7 @@ static const struct {
 } bytes[] = {
     {1, 4, 1, 0},       {1, 64, 10, 3},    {1, 1280, 100, 128}, {7, 32, 16, 255},
     {197, 96, 70, 99},  {5, 260, 129, 17}, {13, 12, 64, 0},     {3, 30, 20, 7}, // no whole words
-    {1, 4100, 33, 255},
+    {1, 4100, 33, 255}, {64, 64, 40, 5},   {9, 384, 20, 1},
 };
 enum { BYTES = sizeof bytes / sizeof *bytes };
 
@@ -225,11 +225,26 @@ static int count_dots(const IrGraph *g) {
     return n;
 }
 
+// Products on matrix tiles; -1: this CPU cannot load the program
+static int count_amx(Rig *r) {
+    bool skip;
+    HoneModel *m = rig_load(r, 1, &skip);
+    const HoneModelDesc *d = m ? rt_model_desc(m) : NULL;
+    int n = m ? 0 : -1;
+    for (int i = 0; m && i < d->n_nodes; i++) {
+        n += strstr(d->nodes[i].algo, "amx") != NULL;
+    }
+    hone_destroy(m);
+    return n;
+}
+
 static void products_of_bytes(void) {
-    static const CaseTarget targets[] = {
-        {"native", 2}, {"x86-64-v4", 2}, {"x86-64-v3", 2}, {"generic", 0}};
-    for (int t = 0; t < 4; t++) {
+    static const CaseTarget targets[] = {{"native", 2},         {"x86-64-v4", 2},
+                                         {"x86-64-v3", 2},      {"generic", 0},
+                                         {"sapphirerapids", 2}, {"sapphirerapids", 0}};
+    for (int t = 0; t < 6; t++) {
         Rig *r = rig_new(targets[t].mcpu, targets[t].opt_level);
+        rig_amx(r);
         for (int k = 0; k < BYTES; k++) {
             char w[32], c[32];
             int K = bytes[k].K, M = bytes[k].M, trans = k % 2;
@@ -241,6 +256,10 @@ static void products_of_bytes(void) {
         CHECK_INT_EQ(rig_check(r, &runs), 0);
         if (rig_graph(r)) {
             CHECK_INT_EQ(count_dots(rig_graph(r)), 3 * BYTES);
+        }
+        if (!strcmp(targets[t].mcpu, "sapphirerapids")) {
+            int n = count_amx(r);
+            CHECK(n < 0 || n == 3 * 3); // those with rows and words enough
         }
         rig_free(r);
     }
