@@ -4,6 +4,7 @@
 #define TESTS_BENCH_CEILING_H
 
 #include "runtime/core/rt.h"
+#include "tests/codegen/rig/amx.h"
 
 enum { CEILING_ROUNDS = 20000, CHAINS = 12 };
 
@@ -74,6 +75,49 @@ __attribute__((unused)) static double measure_ceiling_of_bytes(void) {
 }
 __attribute__((unused)) static double measure_ceiling_of_bf16(void) {
     return __builtin_cpu_supports("avx512bf16") ? measure_dots(sum_bf16, 32) : 0;
+}
+
+// The same by AMX, two tiles by two in registers; 0 without it.
+#define AMX_FOUR(op)                                                                               \
+    op " %%tmm6, %%tmm4, %%tmm0\n" op " %%tmm7, %%tmm4, %%tmm1\n" op                               \
+       " %%tmm6, %%tmm5, %%tmm2\n" op " %%tmm7, %%tmm5, %%tmm3\n"
+
+__attribute__((target("amx-int8"), noinline)) static void tile_bytes(int n) {
+    for (int i = 0; i < n; i++)
+        __asm__ volatile(AMX_FOUR("tdpbusd")::);
+}
+
+__attribute__((target("amx-bf16"), noinline)) static void tile_bf16(int n) {
+    for (int i = 0; i < n; i++)
+        __asm__ volatile(AMX_FOUR("tdpbf16ps")::);
+}
+
+__attribute__((target("amx-tile"))) static double measure_tiles(void (*multiply)(int), int words) {
+    enum { TILES = 8, PRODUCTS = 4, LANES = AMX_ROWS * AMX_ROWS };
+    uint8_t config[64] = {[0] = 1};
+    double best = 1e30;
+    if (!amx_is_native())
+        return 0;
+    for (int i = 0; i < TILES; i++) {
+        config[16 + 2 * i] = AMX_ROW_BYTES;
+        config[48 + i] = AMX_ROWS;
+    }
+    __asm__ volatile("ldtilecfg %0" : : "m"(config));
+    for (int i = 0; i < 8; i++) {
+        uint64_t t = rt_now();
+        multiply(CEILING_ROUNDS);
+        t = rt_now() - t;
+        best = (double)t < best ? (double)t : best;
+    }
+    __asm__ volatile("tilerelease");
+    return 2.0 * CEILING_ROUNDS * PRODUCTS * LANES * words * AMX_ROWS / best;
+}
+
+__attribute__((unused)) static double measure_tiles_of_bytes(void) {
+    return measure_tiles(tile_bytes, 4);
+}
+__attribute__((unused)) static double measure_tiles_of_bf16(void) {
+    return measure_tiles(tile_bf16, 2);
 }
 
 // GFLOP/s of one core that does nothing but multiply and add, in the widest vectors of the CPU.

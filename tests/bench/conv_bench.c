@@ -3,7 +3,7 @@
 //   conv_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--type f32|bf16|u8]
 //
 // Prints GFLOP/s (GOP/s) and the fraction of this machine's ceiling for multiply-adds on one core,
-// measured right before each shape: other work on the machine slows both. Times are minima. A
+// measured right behind each shape: other work on the machine slows both. Times are minima. A
 // fraction above 1 is possible, as products with padding count but are not computed. u8: weights
 // are s8, and the epilogue scales, rounds and narrows to u8 again.
 #include "codegen/codegen.h"
@@ -18,7 +18,7 @@
 typedef struct Type {
     const char *name;
     void (*add)(Rig *r, const ConvShape *c);
-    double (*ceiling)(void);
+    double (*ceiling)(void), (*tiles)(void); // tiles: of algorithms on AMX
 } Type;
 
 typedef struct Bench {
@@ -95,9 +95,9 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
     return best;
 }
 
-static const Type types[] = {{"f32", add_f32, measure_ceiling},
-                             {"bf16", add_bf16, measure_ceiling_of_bf16},
-                             {"u8", add_bytes, measure_ceiling_of_bytes}};
+static const Type types[] = {{"f32", add_f32, measure_ceiling, NULL},
+                             {"bf16", add_bf16, measure_ceiling_of_bf16, measure_tiles_of_bf16},
+                             {"u8", add_bytes, measure_ceiling_of_bytes, measure_tiles_of_bytes}};
 
 static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
@@ -108,8 +108,9 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
-        double ceiling = b->type->ceiling() * b->threads;
         double ns = time_conv(b, c, m, &d);
+        bool tiles = b->type->tiles && strstr(d->algo, "amx");
+        double ceiling = (tiles ? b->type->tiles : b->type->ceiling)() * b->threads;
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
                c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
