@@ -102,7 +102,7 @@ static CgVal sums_at(CgFn *f, int i, int v) {
 
 static void emit_strip(CgFn *f, const Strip *strip) {
     CgMatmulTile *t = strip->t, row = *t;
-    IrDtype own = (IrDtype)t->spec->own;
+    IrDtype sum = cg_elem_sum((IrDtype)t->spec->dtype);
     CgLoop loop;
     emit_products(f, strip);
     for (int i = 0; i < strip->tiles; i++) {
@@ -116,8 +116,8 @@ static void emit_strip(CgFn *f, const Strip *strip) {
     for (int i = 0; i < strip->tiles; i++) {
         row.row = cg_iadd(f, cg_iaddc(f, t->row, i * CG_AMX_ROWS), loop.iv);
         for (row.v = t->first; row.v < t->end; row.v++) {
-            CgVal p = cg_elem_block(f, own, sums_at(f, i, row.v - t->first), loop.iv);
-            cg_matmul_finish(f, &row, cg_elem_load_n(f, own, p, NULL));
+            CgVal p = cg_elem_block(f, sum, sums_at(f, i, row.v - t->first), loop.iv);
+            cg_matmul_finish(f, &row, cg_elem_load_n(f, sum, p, NULL));
         }
     }
     cg_end(f, &loop);

@@ -64,15 +64,21 @@ static int count_slow(const IrGraph *g) {
 }
 
 static void convolves_pairs(void) {
-    for (int t = 0; t < CASE_TARGETS; t++) {
-        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+    for (int t = 0; t <= CASE_TARGETS; t++) {
+        bool amx = t == CASE_TARGETS;
+        CaseTarget on = amx ? (CaseTarget){"sapphirerapids", 2} : case_targets[t];
+        Rig *r = rig_new(on.mcpu, on.opt_level);
+        rig_amx(r);
         for (int k = 0; k < N_SHAPES * FORMS; k++) {
             const Conv *c = &shapes[k / FORMS];
             case_add(r, k, forms[k % FORMS], c->C, c->H, c->W, c->O, c->kh, c->kw, c->s, c->p,
                      c->group, c->C / c->group);
         }
-        RigRuns runs = {
-            .N = {1, 2, 5}, .n = 3, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 8e-3};
+        RigRuns runs = {.N = {2, 1, 5},
+                        .n = amx ? 1 : 3,
+                        .threads = {1, 2, 3},
+                        .n_threads = 3,
+                        .tolerance = 8e-3};
         CHECK_INT_EQ(rig_check(r, &runs), 0);
         CHECK_INT_EQ(rig_graph(r) ? count_slow(rig_graph(r)) : -1, 0);
         rig_free(r);
