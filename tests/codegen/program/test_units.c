@@ -174,6 +174,37 @@ static void runs_on_cpus_that_have_less(void) {
     release(&v4);
 }
 
+// Of bytes: the first unit has tiles.
+static const char of_bytes[] = "const %w: i8[48,32,3,3] = rand(1)\n"
+                               "const %k: f32[] = splat(100)\n"
+                               "graph infer(%x: f32[N,32,8,8]) -> (%y) {\n"
+                               "  %m: f32[N,32,8,8] = mul %x, %k\n"
+                               "  %q: u8[N,32,8,8] = cast %m {to=u8}\n"
+                               "  %c: i32[N,48,8,8] = conv %q, %w {pad=[1,1,1,1], zero=3}\n"
+                               "  %y: f32[N,48,8,8] = cast %c {to=f32}\n"
+                               "}\n";
+
+// Without AMX, or leave to use it, the next unit runs; its results are the same numbers.
+static void takes_the_next_unit_without_tiles(void) {
+    static const char *const cpus[] = {"sapphirerapids", "x86-64-v3"};
+    static const uint32_t amx[] = {HONE_CPU_AMX_INT8, 0};
+    static float y[OUT], want[OUT];
+    Model m;
+    compile(&m, of_bytes, 2, cpus);
+    bool tiles = false, here = !rt_cpu_missing(amx, RT_CPU_ALL);
+    for (const uint32_t *n = jit_desc(m.jit)->cpu_needs; *n; n++)
+        tiles |= *n == HONE_CPU_AMX_INT8;
+    CHECK(tiles);
+    if (!rt_cpu_missing(m.target[1].needs, RT_CPU_ALL)) {
+        CHECK_STR_EQ(run(&m, NULL, y), here ? "sapphirerapids" : "x86-64-v3");
+        setenv("HONE_CPU", "x86-64-v3", 1);
+        CHECK_STR_EQ(run(&m, NULL, want), "x86-64-v3");
+        unsetenv("HONE_CPU");
+        CHECK(memcmp(y, want, sizeof(float) * N * 48 * 8 * 8) == 0);
+    }
+    release(&m);
+}
+
 static void hides_with(const Model *m, const char *level, const char *part) {
     char err[256] = "";
     setenv("HONE_CPU", level, 1);
@@ -257,6 +288,7 @@ static void constants_stand_once(void) {
 int main(void) {
     CHECK_RUN(picks_by_cpu);
     CHECK_RUN(runs_on_cpus_that_have_less);
+    CHECK_RUN(takes_the_next_unit_without_tiles);
     CHECK_RUN(says_what_hides_a_feature);
     CHECK_RUN(levels_allow_what_they_name);
     CHECK_RUN(picks_by_shape);
