@@ -91,8 +91,12 @@ static int64_t choose_band(const IrConv *c, const PassOptions *opt, const IrConv
     int64_t weights = weight_bytes(c, &copy, ceil_div(c->O, opt->block));
     if (weights <= fit && c->N.c + c->N.n <= 1)
         band = ceil_div(strips, max_i64(1, opt->threads));
-    while (band > 1 && band_bytes(c, t, band) > fit)
-        band = ceil_div(band, 2);
+    while (band > 1 && band_bytes(c, t, band) > fit) {
+        int64_t half = ceil_div(band, 2);
+        if (band_bytes(c, t, half) == band_bytes(c, t, band))
+            break; // lines are whole
+        band = half;
+    }
     return band;
 }
 
