@@ -503,7 +503,7 @@ class Train(Case):
 
     def test_usage(self):
         for args, reason in ((("--epochs", "x"), "--epochs wants auto or whole numbers from 0 to 1000000, not 'x'"),
-                             (("--epochs", "1.5"), "--epochs wants auto or whole"), (("--epochs", "-1"), "--epochs wants whole"),
+                             (("--epochs", "1.5"), "--epochs wants auto or whole"), (("--epochs", "-1"), "--epochs wants auto or whole"),
                              (("--epochs", "1,"), "--epochs wants auto or whole"), (("--epochs", "99999999999999999999"), "--epochs wants"),
                              (("--epochs", ",".join(["1"] * 40)), "--epochs wants"), (("--lr", "1e12"), "1e-30 to 1e+06, not '1e12'"),
                              (("--lr", "nan"), "1e-30 to 1e+06"), (("--lr", "1e-50"), "1e-30 to 1e+06"),
