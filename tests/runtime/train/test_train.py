@@ -518,7 +518,9 @@ class Train(Case):
                              (("--resume", "--no-checkpoint"), "exclude each other"),
                              (("--resume", "--overwrite"), "exclude each other"),
                              (("--fast",), "unknown option '--fast'")):
-            self.assertIn(reason, self.train(*args, code=2))
+            code, _, err = self.run_program("fake_train", "train", "d", *args)
+            self.assertEqual(code, 2, err)
+            self.assertIn(reason, err)
         self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
         self.assertEqual(self.run_program("fake_train", "nothing")[0], 2)
 
