@@ -25,6 +25,7 @@ enum { PATIENCE = 3, FEW = 2000 }; // images of which each part is held out
 #define PATH_TOLERANCE 3e-3
 #define LAST_TOLERANCE 1e-6
 #define ALONE 5e7    // products of which one thread takes less than a few milliseconds
+#define QUICK 1e8    // of which a solution takes seconds, so that one for each part is borne
 #define BETTER 0.999 // a loss is better that is below this share of the best before
 
 typedef struct Solver {
@@ -48,13 +49,18 @@ static int64_t depth_of(const RtSolveInput *in) {
     return in->d + 1;
 }
 
-static int parts_of(int64_t n) {
-    return n < RT_SOLVE_FOLDS ? 0 : n < FEW ? RT_SOLVE_FOLDS : 1;
+static double products_of(const RtSolveInput *in) { // in one product over all images
+    return (double)in->n * (double)in->d * in->columns;
+}
+
+static int parts_of(const RtSolveInput *in) {
+    bool quick = in->n < FEW && products_of(in) < QUICK;
+    return in->n < RT_SOLVE_FOLDS ? 0 : quick ? RT_SOLVE_FOLDS : 1;
 }
 
 // One where the work of a product is over before others have begun.
 static int threads_for(const RtSolveInput *in) {
-    return (double)in->n * (double)in->d * in->columns < ALONE ? 1 : in->threads;
+    return products_of(in) < ALONE ? 1 : in->threads;
 }
 
 // Features twice; like x V: probabilities and what is left of them, and Newton's three; like V:
@@ -271,7 +277,7 @@ static bool prepare(Solver *s, RtErr *err) {
               rt_solve_newton_init(&s->m, &s->f) && (s->mean = alloc(in->d)) &&
               (s->factor = alloc(in->d)) && (s->weight = alloc(in->n)) &&
               (s->part = calloc((size_t)in->n, sizeof *s->part));
-    s->parts = parts_of(in->n);
+    s->parts = parts_of(in);
     for (int k = 0; ok && k < (s->parts ? s->parts : 1); k++)
         ok = (s->v[k] = alloc(rt_solve_loss_size(&s->f))) &&
              (s->best[k] = alloc(rt_solve_loss_size(&s->f)));

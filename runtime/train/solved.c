@@ -111,9 +111,10 @@ static void free_rows(Rows *w) {
 static bool list_rows(Rows *w) {
     RtRun *r = w->r;
     const RtDataset *d = r->data;
+    int variants = r->set->variants > 0 ? r->set->variants : 1;
     bool one_label = r->d->loss == HONE_LOSS_CE || r->d->binary;
     for (int64_t i = 0; i < d->n_train; i++) {
-        int64_t row = rt_source_row(d, 1, i, 0);
+        int64_t row = rt_source_row(d, variants, i, r->state.at[RT_AT_EPOCH]);
         r->err.text[0] = 0;
         if (!rt_feature_cache_row(r->cache, row, &r->err)) {
             if (r->err.text[0])
