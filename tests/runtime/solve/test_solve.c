@@ -217,7 +217,7 @@ static void ends_at_the_bottom(bool exclusive, bool weighted) {
     RtSolveInput in = input(&d, exclusive);
     in.weight = weighted ? d.weight : NULL;
     CHECK(rt_solve(&in, &s, &err));
-    CHECK(s.parts == RT_SOLVE_FOLDS && s.n_path > 3 && s.best < s.n_path);
+    CHECK(s.parts == RT_SOLVE_FOLDS && s.n_path > 3 && s.best < s.n_path && s.slope <= 1e-6);
     scaling(&d, mean, scale);
     for (int c = 0; c < C; c++) {
         w[D][c] = s.bias[c];
