@@ -182,14 +182,10 @@ static bool load_places(Finetune *f, IrGraph *g, const Places *p, Compiled *c) {
 
 // ---------------------------------------------------------------- the best
 
-typedef struct Rows {
-    const Place *place;
-} Rows;
-
 static const float *row_of(void *ctx, int64_t i, RtErr *err) {
-    const Rows *r = ctx;
+    const Place *p = ctx;
     (void)err;
-    return r->place->rows + i * r->place->features;
+    return p->rows + i * p->features;
 }
 
 static bool solve(Finetune *f, Place *p, const Images *im) {
@@ -197,7 +193,6 @@ static bool solve(Finetune *f, Place *p, const Images *im) {
     float *target = ir_alloc_array(f->tool->arena, (size_t)im->n, sizeof *target);
     for (int i = 0; i < im->n; i++)
         target[i] = (float)im->label[i];
-    Rows rows = {p};
     RtSolveInput in = {.n = im->n,
                        .d = p->features,
                        .columns = one ? 1 : f->train.classes,
@@ -208,7 +203,7 @@ static bool solve(Finetune *f, Place *p, const Images *im) {
                        .seed = 1,
                        .threads = 1,
                        .row = row_of,
-                       .ctx = &rows};
+                       .ctx = p};
     RtSolved s;
     RtErr err;
     bool ok = rt_solve(&in, &s, &err);
