@@ -255,7 +255,8 @@ static bool pool_to_reduce(PassContext *ctx, IrNode *n) {
     (void)ctx;
     IrValue *x = ir_in(n, 0);
     IrWindow w = ir_window(n);
-    if (x->type.shape.rank != 4 || pass_elems(&x->type) == 0 || ir_body(n, IR_ATTR_THEN).n) {
+    if (x->type.shape.rank != 4 || pass_elems(&x->type) == 0 || ir_body(n, IR_ATTR_THEN).n ||
+        x->type.dtype != n->out[0]->type.dtype) {
         return false;
     }
     if (w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 &&
@@ -283,6 +284,9 @@ static bool reduce_to_reshape(PassContext *ctx, IrNode *n) {
     }
     IrValue *x = ir_in(n, 0);
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    if (x->type.dtype != n->out[0]->type.dtype) {
+        return false;
+    }
     for (int i = 0; i < axes.n; i++) {
         if (!ir_dim_is(x->type.shape.dim[axes.v[i]], 1)) {
             return false;
@@ -322,7 +326,7 @@ static bool conv_to_matmul(PassContext *ctx, IrNode *n) {
     if (!pool || !pass_is_reduce(pool) || x->rank != 4 || !ir_dim_is(x->dim[2], 1) ||
         !ir_dim_is(x->dim[3], 1) || !ir_dim_is(y->dim[2], 1) || !ir_dim_is(y->dim[3], 1) ||
         !pass_is_frozen(w) || ir_body(n, IR_ATTR_THEN).n || ir_body(n, IR_ATTR_PRE).n ||
-        !ends_maps(n->out[0])) {
+        ir_in(n, 0)->type.dtype != n->out[0]->type.dtype || !ends_maps(n->out[0])) {
         return false;
     }
     IrWindow win = ir_window(n);
