@@ -57,6 +57,7 @@ typedef struct CgOptions {
     HonePreprocess preprocess;
     int classifier; // the output that is a row of scores; -1: none is
     int scores;     // HONE_SCORES_* of it
+    HoneTask task;
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
     void *progress_ctx;

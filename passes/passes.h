@@ -137,6 +137,18 @@ int pass_classifier(IrGraph *g);
 // The output is a row of floats for each image: scores of classes, or it could be.
 bool pass_is_score_row(const IrGraph *g, int output);
 
+// task.c: what the outputs say of a picture of that size, seen from an output that classifies (-1:
+// none).
+typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT } PassTaskKind;
+typedef struct PassTask {
+    PassTaskKind kind;
+    int boxes, scores, labels; // outputs; scores and labels -1: columns 4 and 5 of the boxes' rows
+    int mask;                  // output of a segmentation
+    bool yx;                   // boxes are y, x, y, x
+    int classes;               // 0: unknown
+} PassTask;
+PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width);
+
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {
     IrConvAlgo algo;

@@ -7,7 +7,7 @@
 enum { MOST_NAMED = 8 };
 
 static int find_output(const IrGraph *g, const char *name) { // -1: none
-    int k = g->n_outputs - 1;
+    int k = ir_own_outputs(g) - 1;
     while (k >= 0 && strcmp(g->outputs[k]->name, name) != 0)
         k--;
     return k;
@@ -16,8 +16,8 @@ static int find_output(const IrGraph *g, const char *name) { // -1: none
 const char *tool_list_outputs(Tool *t, const IrGraph *g, int but) {
     const char *list = "";
     char type[256];
-    int n = 0, left = g->n_outputs - (but >= 0);
-    for (int i = 0; i < g->n_outputs && n < MOST_NAMED; i++)
+    int n = 0, own = ir_own_outputs(g), left = own - (but >= 0);
+    for (int i = 0; i < own && n < MOST_NAMED; i++)
         if (i != but)
             list = ir_sprintf(t->arena, "%s%s%s %s", list, n++ ? ", " : "", g->outputs[i]->name,
                               ir_type_print(&g->outputs[i]->type, type, sizeof type));
@@ -48,17 +48,18 @@ static int find_in_metadata(Tool *t, const IrGraph *g) { // -1: none
 
 bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output) {
     char type[256];
+    int own = ir_own_outputs(g);
     int k = im->output ? find_output(g, im->output) : -1;
     if (im->output && k < 0) {
         ir_error(&t->diag, IR_NOWHERE, "--output: no output is called '%s'; there %s: %s",
-                 im->output, g->n_outputs == 1 ? "is" : "are", tool_list_outputs(t, g, -1));
+                 im->output, own == 1 ? "is" : "are", tool_list_outputs(t, g, -1));
         return false;
     }
-    if (k < 0 && !im->embeds && g->n_outputs > 1)
+    if (k < 0 && !im->embeds && own > 1)
         k = find_in_metadata(t, g);
     *output = k = k < 0 && !im->embeds ? pass_classifier(g) : k;
     im->classifier = k >= 0 ? g->outputs[k]->name : NULL;
-    if (k >= 0 && g->n_outputs > 1)
+    if (k >= 0 && own > 1)
         im->told =
             ir_sprintf(t->arena, "classes: by output '%s' %s, not by %s; --output chooses",
                        g->outputs[k]->name, ir_type_print(&g->outputs[k]->type, type, sizeof type),

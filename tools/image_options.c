@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// [N,C,H,W] or [N,H,W,C] with 1 or 3 channels, floats or bytes; false: the model takes no image.
+// [N,C,H,W] or [N,H,W,C] with 1 or 3 channels, floats or bytes, or one image without N; false: the
+// model takes no image.
 static bool find_image(const IrGraph *g, HonePreprocess *x) {
-    if (g->n_inputs != 1 || g->inputs[0]->type.shape.rank != 4 ||
-        (g->inputs[0]->type.dtype != IR_U8 && !ir_dtype_is_float(g->inputs[0]->type.dtype)))
+    const IrType *in = g->n_inputs == 1 ? &g->inputs[0]->type : NULL;
+    if (!in || (in->shape.rank != 4 && in->shape.rank != 3) ||
+        (in->dtype != IR_U8 && !ir_dtype_is_float(in->dtype)))
         return false;
-    const IrDim *d = g->inputs[0]->type.shape.dim;
+    const IrDim *d = in->shape.dim - (in->shape.rank == 3);
     for (int i = 1; i < 4; i++)
         if (d[i].n || d[i].c > 1 << 20)
             return false;
@@ -55,6 +57,7 @@ typedef struct Reading {
     Tool *tool;
     const IrProgram *prog;
     HonePreprocess *x;
+    PassTaskKind task;
     Source from[N_VALUES];
     double v[N_VALUES][4];
     int n[N_VALUES];
@@ -153,9 +156,14 @@ static bool fill_resize(Reading *r) {
     HonePreprocess *x = r->x;
     int32_t shorter = x->height < x->width ? x->height : x->width;
     double size = r->v[RESIZE][0];
+    bool whole = r->task != PASS_TASK_CLASS; // what is found has a place in all of the picture
     if (r->from[RESIZE] == OWN && (r->n[RESIZE] > 1 || size != floor(size))) {
         ir_error(&r->tool->diag, IR_NOWHERE, "metadata 'hone.resize' is no whole number");
         return false;
+    }
+    if (whole && r->from[RESIZE] < OWN && r->from[CROP_PCT] < OWN) {
+        x->resize = 0;
+        return true;
     }
     if (r->from[RESIZE] >= r->from[CROP_PCT] && r->from[RESIZE] != ASSUMED) {
         x->resize = r->from[RESIZE] == FOREIGN ? shorter : (int32_t)size;
@@ -167,10 +175,11 @@ static bool fill_resize(Reading *r) {
     return true;
 }
 
-static void fill_defaults(HonePreprocess *x, bool pixels) {
+// Detectors take numbers from 0 to 1, and what else they want done is within the network.
+static void fill_defaults(HonePreprocess *x, bool pixels, PassTaskKind task) {
     static const float imagenet_mean[] = {0.485f, 0.456f, 0.406f};
     static const float imagenet_std[] = {0.229f, 0.224f, 0.225f};
-    bool imagenet = x->channels == 3 && !pixels;
+    bool imagenet = x->channels == 3 && !pixels && task != PASS_TASK_DETECT;
     x->scale = pixels ? 1 : 1.0f / 255;
     for (int i = 0; i < 3; i++) {
         x->mean[i] = imagenet ? imagenet_mean[i] : 0;
@@ -224,13 +233,14 @@ static void warn_of_interpolation(const Reading *r) {
             how);
 }
 
-static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, HonePreprocess *x) {
+static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind task,
+                         HonePreprocess *x) {
     const IrProgram *p = g->prog;
-    Reading r = {.tool = t, .prog = p, .x = x};
+    Reading r = {.tool = t, .prog = p, .x = x, .task = task};
     const char *bgr = ir_meta(p, "hone.bgr");
     bool pixels = g->inputs[0]->type.dtype == IR_U8;
     x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);
-    fill_defaults(x, pixels);
+    fill_defaults(x, pixels, task);
     if (take_option(&r, RESIZE, im->resize.given, &im->resize.v) &
         take_option(&r, CROP_PCT, im->crop_pct.given, &im->crop_pct.v)) {
         ir_error(&t->diag, IR_NOWHERE, "--resize and --crop-pct exclude each other");
@@ -316,9 +326,9 @@ static int64_t count_last(const IrValue *output) {
     return s->rank >= 2 && !s->dim[s->rank - 1].n ? s->dim[s->rank - 1].c : 0;
 }
 
-// Labels that other programs wrote, of an output with so many classes.
-static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *output,
-                                int64_t classes, CgOptions *cg) {
+// Labels that other programs wrote, of an output with so many classes; -1: of any number.
+static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *output, int64_t classes,
+                                CgOptions *cg) {
     static const char *const keys[] = {"names",       "labels",   "classes",  "class_names",
                                        "label_names", "id2label", "character"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -337,7 +347,7 @@ static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *outp
             want = count_last(output);
             add_ctc_labels(t, want, cg);
         }
-        if (cg->n_labels == want)
+        if (cg->n_labels == want || want < 0)
             return true;
         ir_warn(&t->diag, IR_NOWHERE,
                 "metadata '%s' has %d labels, the output %lld classes: ignored", keys[i],
@@ -377,6 +387,51 @@ static bool fill_labels(Tool *t, const ToolImage *im, const IrProgram *p, const 
     return true;
 }
 
+// The names that there are, one after the other: of 91 numbers some have none, and 0 is nothing.
+static void keep_named(Tool *t, CgOptions *cg) {
+    const char **v = ir_alloc_array(t->arena, (size_t)cg->n_labels + 1, sizeof *v);
+    int n = 0;
+    for (int i = 1; i < cg->n_labels; i++)
+        if (*cg->labels[i])
+            v[n++] = cg->labels[i];
+    cg->labels = v;
+    cg->n_labels = n;
+}
+
+// Names of what is found: of as many classes as the network is known to tell apart.
+static bool fill_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, const PassTask *task,
+                             const IrValue *output, CgOptions *cg) {
+    const char *own = ir_meta(p, "hone.labels");
+    bool detects = task->kind == PASS_TASK_DETECT;
+    if (im->labels)
+        return read_labels(t, im->labels, cg);
+    if (own) {
+        split_labels(t, own, cg);
+        return true;
+    }
+    if (take_foreign_labels(t, p, output, task->classes ? task->classes : -1, cg))
+        return true;
+    cg->labels = NULL;
+    cg->n_labels = 0;
+    if (detects && (task->classes == 91 || task->classes == 80))
+        split_labels(t, tool_lib_text(t, "coco-labels.txt"), cg);
+    else if (!detects && task->classes == 21)
+        split_labels(t, tool_lib_text(t, "voc-labels.txt"), cg);
+    if (detects && task->classes == 80)
+        keep_named(t, cg);
+    return true;
+}
+
+static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
+    static const int kinds[] = {[PASS_TASK_CLASS] = HONE_TASK_CLASS,
+                                [PASS_TASK_DETECT] = HONE_TASK_DETECT,
+                                [PASS_TASK_SEGMENT] = HONE_TASK_SEGMENT};
+    cg->task = (HoneTask){kinds[task->kind], task->boxes, task->scores, task->labels,
+                          task->mask,        task->yx,    task->classes};
+    if (task->kind != PASS_TASK_CLASS)
+        im->classifier = im->told = NULL;
+}
+
 static const int scores_of[] = {
     [PASS_SCORES_LOGITS] = HONE_SCORES_LOGITS,
     [PASS_SCORES_PROBABILITIES] = HONE_SCORES_PROBABILITIES,
@@ -398,7 +453,11 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     cg->classifier = pass_is_score_row(g, k) ? k : -1;
     cg->scores = scores_of[pass_scores(g, k < 0 ? 0 : k).kind];
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
-    if (!find_image(g, &cg->preprocess)) {
+    bool image = find_image(g, &cg->preprocess);
+    PassTask task = pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width);
+    task.kind = image && !im->embeds ? task.kind : PASS_TASK_CLASS;
+    fill_task(im, &task, cg);
+    if (!image || (task.kind == PASS_TASK_CLASS && g->inputs[0]->type.shape.rank == 3)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
         im->classifier = im->told = NULL;
         if (tool_image_is_told(im))
@@ -410,6 +469,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
         ir_error(&t->diag, IR_NOWHERE, "--labels: nothing that --output chooses classifies");
         return false;
     }
-    return fill_numbers(t, im, g, &cg->preprocess) &&
-           (im->embeds || fill_labels(t, im, g->prog, output, cg));
+    if (!fill_numbers(t, im, g, task.kind, &cg->preprocess))
+        return false;
+    if (im->embeds)
+        return true;
+    return task.kind == PASS_TASK_CLASS ? fill_labels(t, im, g->prog, output, cg)
+                                        : fill_task_labels(t, im, g->prog, &task, output, cg);
 }

@@ -142,7 +142,7 @@ static bool check_classifier(Tool *t, ToolImage *im, const IrGraph *g, const CgO
         im->told = ir_sprintf(t->arena, "what comes out: %s", tool_list_outputs(t, g, -1));
         return true;
     }
-    if (o->preprocess.height)
+    if (o->preprocess.height && o->task.kind == HONE_TASK_CLASS)
         im->note = ir_sprintf(t->arena,
                               "images: none are classified: no output is a row of scores for each "
                               "image, but %s",

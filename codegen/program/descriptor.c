@@ -128,6 +128,7 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
         .labels = o->labels,
         .cpu_needs = needs,
         .preprocess = o->preprocess,
+        .task = o->task,
         .classifier = o->classifier,
         .arena_bytes = {g->arena_bytes.c + 64, g->arena_bytes.n}, // vectors may read past the end
         .scratch_bytes = c->scratch_bytes,

@@ -46,6 +46,13 @@ enum { // what the numbers of the classifier's output are
     HONE_SCORES_COUNT
 };
 
+enum {                 // what the outputs say of an image
+    HONE_TASK_CLASS,   // its class, if anything that images are known for
+    HONE_TASK_DETECT,  // where things are: boxes, their scores, their classes
+    HONE_TASK_SEGMENT, // the class of each pixel
+    HONE_TASK_COUNT
+};
+
 enum {                // what it means that a check failed
     HONE_CHECK_MOST,  // more than the program has room for
     HONE_CHECK_EQUAL, // two sizes that must be one are not

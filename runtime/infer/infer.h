@@ -22,6 +22,8 @@ typedef struct RtInfer {
 // Subcommands, a file each: argv after the subcommand's name. They return the exit code.
 int rt_infer_classify(const RtInfer *in, int argc, char **argv);
 int rt_infer_features(const RtInfer *in, int argc, char **argv);
+int rt_infer_detect(const RtInfer *in, int argc, char **argv);
+int rt_infer_segment(const RtInfer *in, int argc, char **argv);
 int rt_infer_run(const RtInfer *in, int argc, char **argv);
 int rt_infer_bench(const RtInfer *in, int argc, char **argv);
 int rt_infer_info(const RtInfer *in, int argc, char **argv);

@@ -85,6 +85,20 @@ static const char *products_text(const HoneModelDesc *d, char *text, size_t size
     return text;
 }
 
+static void print_task(const HoneModelDesc *d) {
+    const HoneTask *t = &d->task;
+    if (t->kind == HONE_TASK_SEGMENT)
+        printf("%-10s the class of each pixel, by output '%s'\n", "segments",
+               RT_SHOW(d->outputs[t->mask].name));
+    else if (t->scores < 0)
+        printf("%-10s objects, by rows of output '%s'\n", "detects",
+               RT_SHOW(d->outputs[t->boxes].name));
+    else
+        printf("%-10s objects: boxes '%s', scores '%s', classes '%s'\n", "detects",
+               RT_SHOW(d->outputs[t->boxes].name), RT_SHOW(d->outputs[t->scores].name),
+               RT_SHOW(d->outputs[t->labels].name));
+}
+
 static void print_text(const HoneModelDesc *d) {
     char text[512];
     printf("%-10s %s\n", "model", RT_SHOW(d->name));
@@ -97,7 +111,9 @@ static void print_text(const HoneModelDesc *d) {
     if (d->labels && d->n_labels)
         printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, RT_SHOW(d->labels[0]),
                RT_SHOW(d->labels[d->n_labels - 1]));
-    if (d->classifier < 0)
+    if (d->task.kind != HONE_TASK_CLASS)
+        print_task(d);
+    else if (d->classifier < 0)
         printf("%-10s %s\n", "scores", "none: no output is one row of them for each image");
     else
         printf("%-10s %s: %s\n", "scores", scores[d->scores].name, scores[d->scores].shown);
@@ -170,6 +186,10 @@ static void print_json(const HoneModelDesc *d) {
     write_tensors(&j, "outputs", d, d->outputs, d->n_outputs);
     rt_json_bool(&j, "dynamic_batch", d->batch_symbolic);
     rt_json_text(&j, "classifier", d->classifier < 0 ? NULL : d->outputs[d->classifier].name);
+    static const char *const tasks[HONE_TASK_COUNT] = {[HONE_TASK_CLASS] = "classify",
+                                                       [HONE_TASK_DETECT] = "detect",
+                                                       [HONE_TASK_SEGMENT] = "segment"};
+    rt_json_text(&j, "task", tasks[d->task.kind]);
     rt_json_text(&j, "scores", d->classifier < 0 ? NULL : scores[d->scores].name);
     write_preprocess(&j, &d->preprocess);
     rt_json_int(&j, "labels", d->labels ? d->n_labels : 0);

@@ -20,6 +20,8 @@ typedef struct Subcommand {
 static const Subcommand subcommands[] = {
     {"classify", rt_infer_classify, "classify images; also what happens without a subcommand"},
     {"features", rt_infer_features, "what the outputs hold for images, into an .npy file"},
+    {"detect", rt_infer_detect, "find objects in images; boxes can be drawn"},
+    {"segment", rt_infer_segment, "tell the class of each pixel; colours can be drawn"},
     {"run", rt_infer_run, "run on raw tensors in .npy files"},
     {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node"},
     {"serve", rt_infer_serve, "answer requests over HTTP (KServe v2)"},
@@ -32,7 +34,7 @@ static void print_help(const RtInfer *in, FILE *f) {
     fprintf(f,
             "%s: the network '%s', compiled by %s\n\n"
             "Usage:\n"
-            "  %s IMAGE...            classify JPEG and PNG images\n"
+            "  %s IMAGE...            classify JPEG and PNG images, or what else the network does\n"
             "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n"
             "Subcommands:\n",
             p, RT_SHOW(in->desc->name), in->desc->producer, p, p);
@@ -70,7 +72,11 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(in, argc - 2, argv + 2);
-    return rt_infer_classify(in, argc - 1, argv + 1);
+    int (*const usual[HONE_TASK_COUNT])(const RtInfer *, int,
+                                        char **) = {[HONE_TASK_CLASS] = rt_infer_classify,
+                                                    [HONE_TASK_DETECT] = rt_infer_detect,
+                                                    [HONE_TASK_SEGMENT] = rt_infer_segment};
+    return usual[in->desc->task.kind](in, argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv) {

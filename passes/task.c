@@ -1,0 +1,140 @@
+// What a network's outputs say of a picture, where they do not say of which class it is: where
+// things are, or of which class each pixel is.
+//
+//   %b: f32[300,4], %s: f32[300], %l: i64[300]     boxes, their scores, their classes: torchvision,
+//   SSD %y: f32[1,300,6]                               rows of x, y, x, y, score, class: YOLO with
+//   its end %y: f32[1,21,520,520]                          scores of classes for each pixel: a
+//   segmentation
+//
+// Rows of six are boxes only where the network chose or sorted something.
+#include "passes/util.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { ROW = 6, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
+
+static bool has_name(const IrValue *v, const char *part) {
+    char low[128] = "";
+    for (size_t i = 0; v->name && v->name[i] && i + 1 < sizeof low; i++)
+        low[i] = (char)tolower((unsigned char)v->name[i]);
+    return strstr(low, part) != NULL;
+}
+
+// [K, last] or [1, K, last]; *count: K.
+static bool is_list(const IrValue *v, int64_t last, IrDim *count) {
+    const IrShape *s = &v->type.shape;
+    int extra = last > 0;
+    bool fits = s->rank == 1 + extra || (s->rank == 2 + extra && ir_dim_is(s->dim[0], 1));
+    if (!fits || (extra && !ir_dim_is(s->dim[s->rank - 1], last)))
+        return false;
+    *count = s->dim[s->rank - 1 - extra];
+    return !count->n;
+}
+
+static bool has_op(const IrGraph *g, IrOp op) {
+    for (const IrNode *n = g->first; n; n = n->next)
+        if (n->op == op)
+            return true;
+    return false;
+}
+
+// ---------------------------------------------------------------- detectors
+
+static bool find_boxes(const IrGraph *g, int own, PassTask *t, IrDim *count) {
+    for (int i = 0; i < own && t->boxes < 0; i++)
+        if (ir_dtype_is_float(g->outputs[i]->type.dtype) && is_list(g->outputs[i], 4, count))
+            t->boxes = i;
+    return t->boxes >= 0;
+}
+
+// Lists as long as the boxes: classes are integers, or called so.
+static bool find_lists(const IrGraph *g, int own, IrDim count, PassTask *t) {
+    IrDim n;
+    for (int i = 0; i < own; i++) {
+        const IrValue *v = g->outputs[i];
+        if (!is_list(v, 0, &n) || !ir_dim_eq(n, count))
+            continue;
+        bool number = ir_dtype_is_float(v->type.dtype);
+        bool named = has_name(v, "label") || has_name(v, "class");
+        if ((!number || named) && t->labels < 0)
+            t->labels = i;
+        else if (number && (t->scores < 0 || has_name(v, "score")))
+            t->scores = i;
+    }
+    return t->scores >= 0 && t->labels >= 0;
+}
+
+// COCO's, by the scores that the boxes are chosen from: 91 numbers of classes of which some have no
+// name, or the 80 that have one. 0: nothing tells.
+static int count_classes(const IrGraph *g) {
+    int found = 0;
+    for (const IrNode *n = g->first; n; n = n->next) {
+        const IrShape *s = &n->out[0]->type.shape;
+        bool scores = n->op == IR_OP_SOFTMAX || n->op == IR_OP_SIGMOID;
+        for (int i = 0; i < s->rank && scores; i++) {
+            found = ir_dim_is(s->dim[i], 91) ? 91 : found;
+            found = !found && ir_dim_is(s->dim[i], 80) ? 80 : found;
+        }
+    }
+    return found;
+}
+
+static bool find_detector(const IrGraph *g, int own, PassTask *t) {
+    IrDim count;
+    if (find_boxes(g, own, t, &count) && find_lists(g, own, count, t)) {
+        t->yx = has_name(g->outputs[t->boxes], "detection_boxes"); // TensorFlow's
+        return true;
+    }
+    t->boxes = t->scores = t->labels = -1;
+    const IrValue *v = own == 1 ? g->outputs[0] : NULL;
+    bool chosen = has_op(g, IR_OP_NMS) || has_op(g, IR_OP_TOP_K);
+    if (v && chosen && v->type.shape.rank == 3 && ir_dtype_is_float(v->type.dtype) &&
+        is_list(v, ROW, &count) && count.c > 1) {
+        t->boxes = 0;
+        return true;
+    }
+    return false;
+}
+
+// ---------------------------------------------------------------- segmentations
+
+// [N, H, W] or [N, 1, H, W] of integers, [N, C, H, W] of floats, an integer factor below the
+// picture's size. Three channels are a picture.
+static bool is_mask(const IrValue *v, int64_t height, int64_t width) {
+    const IrShape *s = &v->type.shape;
+    bool number = ir_dtype_is_float(v->type.dtype);
+    if (s->rank != 4 && (number || s->rank != 3))
+        return false;
+    for (int i = 1; i < s->rank; i++)
+        if (s->dim[i].n || s->dim[i].c < 1 || s->dim[i].c > MOST_PIXELS)
+            return false;
+    int64_t h = s->dim[s->rank - 2].c, w = s->dim[s->rank - 1].c;
+    int64_t classes = s->rank == 4 ? s->dim[1].c : 1;
+    bool scaled = height % h == 0 && width % w == 0 && height / h == width / w && h > 1 && w > 1 &&
+                  height / h <= MOST_RATIO;
+    return scaled && (number ? classes > 1 && classes != 3 : classes == 1);
+}
+
+static bool find_segmentation(const IrGraph *g, int own, int64_t height, int64_t width,
+                              PassTask *t) {
+    for (int i = 0; i < own; i++)
+        if (is_mask(g->outputs[i], height, width) &&
+            (t->mask < 0 || has_name(g->outputs[t->mask], "aux")))
+            t->mask = i;
+    return t->mask >= 0;
+}
+
+PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width) {
+    PassTask t = {PASS_TASK_CLASS, -1, -1, -1, -1, false, 0};
+    int own = ir_own_outputs(g);
+    if (classifier < 0 && find_detector(g, own, &t)) {
+        t.kind = PASS_TASK_DETECT;
+        t.classes = count_classes(g);
+    } else if (classifier < 0 && find_segmentation(g, own, height, width, &t)) {
+        const IrType *y = &g->outputs[t.mask]->type;
+        t.kind = PASS_TASK_SEGMENT;
+        t.classes = ir_dtype_is_float(y->dtype) ? (int)y->shape.dim[1].c : 0;
+    }
+    return t;
+}

@@ -1,0 +1,41 @@
+// Pixels to a PNG file, for pictures with something drawn on them.
+#include <setjmp.h>
+#include <stdlib.h>
+
+#include <png.h>
+
+#include "runtime/image/draw.h"
+
+static void on_error(png_structp png, png_const_charp message) {
+    (void)message;
+    longjmp(png_jmpbuf(png), 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message) {
+    (void)png;
+    (void)message;
+}
+
+static bool write_rows(png_structp png, png_infop info, FILE *f, const RtImage *image) {
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    png_init_io(png, f);
+    png_set_IHDR(png, info, (png_uint_32)image->width, (png_uint_32)image->height, 8,
+                 image->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_compression_level(png, 3);
+    png_write_info(png, info);
+    size_t stride = (size_t)image->width * (size_t)image->channels;
+    for (int y = 0; y < image->height; y++)
+        png_write_row(png, image->pixel + (size_t)y * stride);
+    png_write_end(png, NULL);
+    return true;
+}
+
+bool rt_png_encode(FILE *f, const RtImage *image) {
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    bool good = info && write_rows(png, info, f, image);
+    png_destroy_write_struct(&png, &info);
+    return good;
+}

@@ -1,0 +1,202 @@
+// detect IMAGE...: what a detector finds in pictures, as a list, as JSON, and drawn on one. Boxes
+// are in the picture's own pixels, whatever size the network looks at.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/infer/picture.h"
+
+enum {
+    ROW = 6,
+    BOX = 4,
+    SHARES = 2
+}; // SHARES: boxes within it are parts of the picture, not pixels
+
+typedef struct Object {
+    double box[BOX]; // left, top, right, bottom, in pixels
+    double score;
+    int64_t label;
+} Object;
+
+typedef struct Detector {
+    RtPicture picture;
+    double threshold;
+    bool json;
+    Object *object;
+    int64_t n, capacity;
+    int failed;
+} Detector;
+
+// Column k of entry i of an output with `columns` of them.
+static double number(const Detector *c, int output, int64_t i, int64_t columns, int64_t k) {
+    const RtDtype *type = rt_dtype(c->picture.d->outputs[output].dtype);
+    const char *y = c->picture.y[output] + (size_t)(i * columns + k) * type->bytes;
+    int64_t whole;
+    if (c->picture.d->outputs[output].dtype == HONE_I64) {
+        memcpy(&whole, y, sizeof whole);
+        return (double)whole;
+    }
+    return type->load(y);
+}
+
+static int64_t count_found(const Detector *c) {
+    const HoneTensorDesc *t = &c->picture.d->outputs[c->picture.d->task.boxes];
+    return hone_output_dim(c->picture.model, c->picture.d->task.boxes, t->rank - 2);
+}
+
+// Whether all boxes are shares of the picture: no network finds all that it finds in two pixels.
+static bool are_shares(const Detector *c, int64_t found, int64_t columns) {
+    for (int64_t i = 0; i < found; i++)
+        for (int64_t k = 0; k < BOX; k++)
+            if (fabs(number(c, c->picture.d->task.boxes, i, columns, k)) > SHARES)
+                return false;
+    return true;
+}
+
+static double within(double x, double most) {
+    return !(x > 0) ? 0 : x > most ? most : x;
+}
+
+static void place_box(const Detector *c, const double *from, bool shares, double *box) {
+    const RtPicture *p = &c->picture;
+    double w = shares ? p->d->preprocess.width : 1, h = shares ? p->d->preprocess.height : 1;
+    int yx = p->d->task.yx != 0;
+    for (int k = 0; k < BOX; k += 2) {
+        box[k] = within(rt_picture_x(p, from[k + yx] * w), p->image.width);
+        box[k + 1] = within(rt_picture_y(p, from[k + !yx] * h), p->image.height);
+    }
+}
+
+// What is at least as certain as asked for, in the network's order.
+static void collect(Detector *c) {
+    const HoneTask *t = &c->picture.d->task;
+    int64_t found = count_found(c), columns = t->scores < 0 ? ROW : BOX;
+    bool shares = are_shares(c, found, columns);
+    c->n = 0;
+    for (int64_t i = 0; i < found && c->n < c->capacity; i++) {
+        Object *o = &c->object[c->n];
+        double box[BOX];
+        o->score = t->scores < 0 ? number(c, t->boxes, i, ROW, BOX) : number(c, t->scores, i, 1, 0);
+        double label =
+            t->labels < 0 ? number(c, t->boxes, i, ROW, BOX + 1) : number(c, t->labels, i, 1, 0);
+        o->label = label > -1e15 && label < 1e15 ? (int64_t)label : -1;
+        for (int k = 0; k < BOX; k++)
+            box[k] = number(c, t->boxes, i, columns, k);
+        place_box(c, box, shares, o->box);
+        c->n += o->score >= c->threshold;
+    }
+}
+
+static void print_objects(const Detector *c, const char *path) {
+    char text[64];
+    printf("%s\n", RT_SHOW(path));
+    for (int64_t i = 0; i < c->n; i++) {
+        const Object *o = &c->object[i];
+        printf("  %6.2f%%  %-16s  %.0f,%.0f to %.0f,%.0f\n", o->score * 100,
+               RT_SHOW(rt_picture_label(&c->picture, o->label, text, sizeof text)), o->box[0],
+               o->box[1], o->box[2], o->box[3]);
+    }
+}
+
+static void write_objects(const Detector *c, const char *path) {
+    char text[64];
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "file", path);
+    rt_json_begin(&j, "objects", '[');
+    for (int64_t i = 0; i < c->n; i++) {
+        const Object *o = &c->object[i];
+        rt_json_begin(&j, NULL, '{');
+        rt_json_int(&j, "class", o->label);
+        rt_json_text(&j, "label", rt_picture_label(&c->picture, o->label, text, sizeof text));
+        rt_json_number(&j, "score", o->score, 6);
+        rt_json_begin(&j, "box", '[');
+        for (int k = 0; k < BOX; k++)
+            rt_json_number(&j, NULL, o->box[k], 6);
+        rt_json_end(&j, ']');
+        rt_json_end(&j, '}');
+    }
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+// The surest is drawn last, over the others.
+static void draw_objects(Detector *c) {
+    for (int64_t i = c->n; i-- > 0;) {
+        const Object *o = &c->object[i];
+        char text[64], name[128];
+        snprintf(name, sizeof name, "%s %.0f%%",
+                 RT_SHOW(rt_picture_label(&c->picture, o->label, text, sizeof text)),
+                 o->score * 100);
+        rt_draw_box(&c->picture.image, o->box,
+                    rt_draw_color(1 + (o->label < 0 ? 0 : o->label % 255)), name);
+    }
+}
+
+static bool detect_file(Detector *c, const char *path, RtErr *err) {
+    if (!rt_picture_run(&c->picture, path, err))
+        return false;
+    collect(c);
+    if (c->picture.draw)
+        draw_objects(c);
+    if (!rt_picture_write(&c->picture, err))
+        return false;
+    (c->json ? write_objects : print_objects)(c, path);
+    return true;
+}
+
+static int detect(Detector *c, const RtInfer *in, const RtPictureArgs *args) {
+    RtErr err;
+    if (!rt_picture_open(&c->picture, in, HONE_TASK_DETECT, args, &err))
+        return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
+    const HoneTensorDesc *boxes = &in->desc->outputs[in->desc->task.boxes];
+    c->capacity = boxes->dim[boxes->rank - 2].c;
+    c->object = calloc((size_t)c->capacity + 1, sizeof *c->object);
+    if (!c->object)
+        return rt_infer_complain("no memory");
+    for (int i = 0; i < args->files.n; i++)
+        if (!detect_file(c, args->files.item[i], &err)) {
+            rt_infer_complain(err.text);
+            c->failed++;
+        }
+    return c->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+}
+
+int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
+    RtPictureArgs args = {0};
+    float threshold = 0.5f;
+    bool help = false;
+    Detector c = {0};
+    const RtCliOption options[] = {
+        {"--draw", RT_CLI_TEXT, &args.draw, 0, 0, "OUT.png",
+         "the picture with boxes and names on it"},
+        {"--threshold", RT_CLI_FLOAT, &threshold, 0, 1, "F",
+         "least score that counts (default 0.5)"},
+        {"--json", RT_CLI_FLAG, &c.json, 0, 0, NULL, "one JSON object a line for each image"},
+        {"--labels", RT_CLI_TEXT, &args.labels, 0, 0, "FILE", "class names, one a line"},
+        RT_THREADS_OPTION(&args.threads),
+        {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
+    };
+    enum { N_OPTIONS = sizeof options / sizeof *options };
+    RtErr err;
+    int code;
+    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &args.files, &err)) {
+        code = rt_infer_usage(in, "detect", err.text);
+    } else if (help) {
+        printf("Usage: %s detect [OPTION...] IMAGE...\n\nSays what is in JPEG and PNG images, and "
+               "where: score, name, and the box's\ncorners in pixels.\n\n",
+               in->program);
+        rt_cli_help(stdout, options, N_OPTIONS);
+        code = RT_EXIT_FINE;
+    } else if (args.files.n == 0) {
+        code = rt_infer_usage(in, "detect", "no images given");
+    } else {
+        c.threshold = (double)threshold;
+        code = detect(&c, in, &args);
+        rt_picture_close(&c.picture);
+    }
+    free(c.object);
+    free(args.files.item);
+    return code;
+}

@@ -1,0 +1,177 @@
+// segment IMAGE...: the class of each pixel, as shares of the picture, as JSON, and as colours over
+// it.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/infer/picture.h"
+
+typedef struct Share {
+    int64_t label, pixels;
+} Share;
+
+typedef struct Segmentation {
+    RtPicture picture;
+    bool json;
+    int64_t classes, height, width; // of the output
+    int32_t *mask;                  // [height][width]
+    Share *share;                   // [classes], of the last picture; then by size
+    int failed;
+} Segmentation;
+
+static bool shape_output(Segmentation *s, RtErr *err) {
+    const HoneTensorDesc *t = &s->picture.d->outputs[s->picture.d->task.mask];
+    bool scores = s->picture.d->task.classes > 0;
+    s->height = t->dim[t->rank - 2].c;
+    s->width = t->dim[t->rank - 1].c;
+    s->classes = scores ? t->dim[1].c : INT16_MAX;
+    s->mask = calloc((size_t)(s->height * s->width) + 1, sizeof *s->mask);
+    s->share = calloc((size_t)s->classes + 1, sizeof *s->share);
+    return (s->mask && s->share) || rt_fail(err, "no memory");
+}
+
+// Of the scores the greatest, of equals the first; or the class as it is.
+static int32_t class_of(const Segmentation *s, int64_t at) {
+    int output = s->picture.d->task.mask;
+    const RtDtype *type = rt_dtype(s->picture.d->outputs[output].dtype);
+    const char *y = s->picture.y[output];
+    int64_t plane = s->height * s->width, best = 0;
+    if (!s->picture.d->task.classes) {
+        int64_t x = 0; // integers of the machine's byte order: the low bytes come first
+        memcpy(&x, y + (size_t)at * type->bytes, type->bytes);
+        return x >= 0 && x < s->classes ? (int32_t)x : 0;
+    }
+    double most = -INFINITY;
+    for (int64_t c = 0; c < s->classes; c++) {
+        double x = type->load(y + (size_t)(c * plane + at) * type->bytes);
+        best = x > most ? c : best;
+        most = x > most ? x : most;
+    }
+    return (int32_t)best;
+}
+
+// Where a pixel of the picture, or its nearest neighbour, is in the mask; -1: the network never saw
+// it.
+static int64_t find_pixel(const Segmentation *s, int x, int y) {
+    const RtPicture *p = &s->picture;
+    double u = (x + 0.5) * (double)p->window.full_width / p->image.width - (double)p->window.left;
+    double v = (y + 0.5) * (double)p->window.full_height / p->image.height - (double)p->window.top;
+    int64_t i = (int64_t)floor(v * (double)s->height / p->window.height);
+    int64_t j = (int64_t)floor(u * (double)s->width / p->window.width);
+    return i < 0 || j < 0 || i >= s->height || j >= s->width ? -1 : i * s->width + j;
+}
+
+static int compare_shares(const void *a, const void *b) {
+    const Share *x = a, *y = b;
+    return x->pixels != y->pixels ? (x->pixels < y->pixels) - (x->pixels > y->pixels)
+                                  : (x->label > y->label) - (x->label < y->label);
+}
+
+// Counts, and colours what is not class 0, the background.
+static void paint(Segmentation *s) {
+    RtImage *image = &s->picture.image;
+    for (int64_t i = 0; i < s->height * s->width; i++)
+        s->mask[i] = class_of(s, i);
+    for (int64_t c = 0; c < s->classes; c++)
+        s->share[c] = (Share){c, 0};
+    for (int y = 0; y < image->height; y++)
+        for (int x = 0; x < image->width; x++) {
+            int64_t at = find_pixel(s, x, y), label = at < 0 ? 0 : s->mask[at];
+            s->share[label].pixels++;
+            if (label > 0)
+                rt_draw_blend(image, x, y, rt_draw_color(label), 0.6);
+        }
+    qsort(s->share, (size_t)s->classes, sizeof *s->share, compare_shares);
+}
+
+static void print_shares(const Segmentation *s, const char *path) {
+    const RtImage *image = &s->picture.image;
+    double all = (double)image->width * image->height;
+    char text[64];
+    RtJson j = {.f = stdout};
+    if (s->json) {
+        rt_json_begin(&j, NULL, '{');
+        rt_json_text(&j, "file", path);
+        rt_json_begin(&j, "classes", '[');
+    } else {
+        printf("%s\n", RT_SHOW(path));
+    }
+    for (int64_t i = 0; i < s->classes && s->share[i].pixels > 0; i++) {
+        const char *label = rt_picture_label(&s->picture, s->share[i].label, text, sizeof text);
+        double share = (double)s->share[i].pixels / all;
+        if (!s->json) {
+            printf("  %6.2f%%  %s\n", share * 100, RT_SHOW(label));
+            continue;
+        }
+        rt_json_begin(&j, NULL, '{');
+        rt_json_int(&j, "class", s->share[i].label);
+        rt_json_text(&j, "label", label);
+        rt_json_number(&j, "share", share, 6);
+        rt_json_end(&j, '}');
+    }
+    if (s->json) {
+        rt_json_end(&j, ']');
+        rt_json_end(&j, '}');
+        putchar('\n');
+    }
+}
+
+static bool segment_file(Segmentation *s, const char *path, RtErr *err) {
+    if (!rt_picture_run(&s->picture, path, err))
+        return false;
+    paint(s);
+    if (!rt_picture_write(&s->picture, err))
+        return false;
+    print_shares(s, path);
+    return true;
+}
+
+static int segment(Segmentation *s, const RtInfer *in, const RtPictureArgs *args) {
+    RtErr err;
+    if (!rt_picture_open(&s->picture, in, HONE_TASK_SEGMENT, args, &err))
+        return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
+    if (!shape_output(s, &err))
+        return rt_infer_complain(err.text);
+    for (int i = 0; i < args->files.n; i++)
+        if (!segment_file(s, args->files.item[i], &err)) {
+            rt_infer_complain(err.text);
+            s->failed++;
+        }
+    return s->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+}
+
+int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
+    RtPictureArgs args = {0};
+    bool help = false;
+    Segmentation s = {0};
+    const RtCliOption options[] = {
+        {"--draw", RT_CLI_TEXT, &args.draw, 0, 0, "OUT.png",
+         "the picture with the classes' colours over it"},
+        {"--json", RT_CLI_FLAG, &s.json, 0, 0, NULL, "one JSON object a line for each image"},
+        {"--labels", RT_CLI_TEXT, &args.labels, 0, 0, "FILE", "class names, one a line"},
+        RT_THREADS_OPTION(&args.threads),
+        {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
+    };
+    enum { N_OPTIONS = sizeof options / sizeof *options };
+    RtErr err;
+    int code;
+    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &args.files, &err)) {
+        code = rt_infer_usage(in, "segment", err.text);
+    } else if (help) {
+        printf(
+            "Usage: %s segment [OPTION...] IMAGE...\n\nSays what share of JPEG and PNG images each "
+            "class has.\n\n",
+            in->program);
+        rt_cli_help(stdout, options, N_OPTIONS);
+        code = RT_EXIT_FINE;
+    } else if (args.files.n == 0) {
+        code = rt_infer_usage(in, "segment", "no images given");
+    } else {
+        code = segment(&s, in, &args);
+        rt_picture_close(&s.picture);
+    }
+    free(s.mask);
+    free(s.share);
+    free(args.files.item);
+    return code;
+}

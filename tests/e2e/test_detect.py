@@ -1,0 +1,173 @@
+"""detect and segment on networks that see red, green and blue squares: boxes in the picture's own pixels, names, JSON, what is drawn,
+what info says, and what is refused.
+"""
+import json
+import os
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from PIL import Image
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import script  # noqa: E402
+from bounded_models import const, node  # noqa: E402
+from script import HONE, ok, run, temp  # noqa: E402
+
+SIZE, CELL = 32, 8  # of the networks' input; what they look at is a grid of such cells
+GRID = SIZE // CELL
+CORNERS = [[x * CELL, y * CELL, (x + 1) * CELL, (y + 1) * CELL] for y in range(GRID) for x in range(GRID)]
+WIDE, HIGH = 96, 64  # of the picture
+SQUARES = {(0, 0): (250, 0, 0), (2, 1): (0, 200, 0), (3, 3): (0, 0, 250)}  # cell: colour
+
+
+def picture(name="p.png"):
+    a = np.zeros((HIGH, WIDE, 3), np.uint8)
+    w, h = WIDE // GRID, HIGH // GRID
+    for (x, y), rgb in SQUARES.items():
+        a[y * h:(y + 1) * h, x * w:(x + 1) * w] = rgb
+    Image.fromarray(a).save(temp(name))
+    return a
+
+
+def save(name, nodes, outs, consts, rank=4, meta=(), size=SIZE):
+    shape = [1, 3, size, size][4 - rank:]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, name, [info("image", TensorProto.FLOAT, shape)],
+                              [info(o, t, None) for o, t in outs], consts)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    for k, v in meta:
+        model.metadata_props.add(key=k, value=v)
+    onnx.save(model, temp(f"{name}.onnx"))
+
+
+# Of each cell the brightest channel and how bright it is.
+LOOK = [node("AveragePool", "image", "cells", kernel_shape=[CELL, CELL], strides=[CELL, CELL]), node("Reshape", "cells three", "c"),
+        node("ReduceMax", "c", "best", axes=[0], keepdims=0), node("ArgMax", "c", "which", axis=0, keepdims=0)]
+CONSTS = [const("three", [3, -1]), const("least", 0.3), const("first", [0]), const("both", [0, 1]), const("most", [9]), const("iou", [0.5]),
+          const("two", 2), const("one", 1)]
+
+
+def torchvision_like(name, rank=4, scale=1.0, meta=()):
+    nodes = [node("Unsqueeze", "image first", "batch")] if rank == 3 else [node("Identity", "image", "batch")]
+    look = [helper.make_node("AveragePool", ["batch"], ["cells"], kernel_shape=[CELL, CELL], strides=[CELL, CELL])] + LOOK[1:]
+    nodes += look + [
+        node("Greater", "best least", "g"), node("NonZero", "g", "at"), node("Squeeze", "at first", "flat"), node("Gather", "grid flat", "b"),
+        node("Gather", "best flat", "s"), node("Unsqueeze", "b first", "b3"), node("Unsqueeze", "s both", "s3"),
+        node("NonMaxSuppression", "b3 s3 most iou", "z"), node("Gather", "z two", "kept", axis=1), node("Gather", "b kept", "boxes"),
+        node("Gather", "s kept", "scores"), node("Gather", "which flat", "w"), node("Gather", "w kept", "w2"), node("Add", "w2 one", "labels")]
+    grid = np.array(CORNERS, np.float32) * scale
+    save(name, nodes, [("boxes", TensorProto.FLOAT), ("labels", TensorProto.INT64), ("scores", TensorProto.FLOAT)],
+         CONSTS + [const("grid", grid)], rank, meta)
+
+
+def found(program, *options):
+    rows = [json.loads(line) for line in ok(program, "detect", "--json", *options, "p.png").splitlines()]
+    return rows[0]["objects"]
+
+
+def check_objects(objects):
+    """The squares, the brightest first."""
+    w, h = WIDE / GRID, HIGH / GRID
+    want = sorted(((max(rgb) / 255, int(np.argmax(rgb)), (x * w, y * h, (x + 1) * w, (y + 1) * h)) for (x, y), rgb in SQUARES.items()),
+                  key=lambda o: -o[0])
+    assert len(objects) == 3, objects
+    assert {o["class"] for o in objects} == {1, 2, 3}, objects
+    for _, channel, box in want:
+        o = next(o for o in objects if o["class"] == channel + 1)
+        assert np.allclose(o["box"], box, atol=1e-3), (o, box)
+        assert abs(o["score"] - max(max(c) for c in SQUARES.values() if np.argmax(c) == channel) / 255) < 0.05, o
+
+
+def test_boxes_scores_labels():
+    picture()
+    for name, rank, scale in (("pixels", 4, 1.0), ("single", 3, 1.0), ("shares", 4, 1 / SIZE)):
+        torchvision_like(name, rank, scale)
+        ok(HONE, "compile", f"{name}.onnx", "-o", name)
+        check_objects(found(temp(name)))
+        assert len(found(temp(name), "--threshold", "0.9")) == 2
+    assert "detects    objects: boxes 'boxes', scores 'scores', classes 'labels'" in ok(temp("pixels"), "info")
+    assert json.loads(ok(temp("pixels"), "info", "--json"))["task"] == "detect"
+    assert ok(temp("pixels"), "p.png") == ok(temp("pixels"), "detect", "p.png")
+
+
+def test_nothing_found():
+    Image.new("RGB", (10, 20)).save(temp("black.png"))
+    assert ok(temp("pixels"), "detect", "black.png") == "black.png\n"
+    assert json.loads(ok(temp("pixels"), "detect", "--json", "black.png"))["objects"] == []
+
+
+def test_names():
+    with open(temp("names.txt"), "w") as f:
+        f.write("nothing\nred\ngreen\nblue\n")
+    text = ok(temp("pixels"), "detect", "p.png", "--labels", "names.txt")
+    assert "red" in text and "0,0 to 24,16" in text, text
+    ok(HONE, "compile", "pixels.onnx", "-o", "named", "--labels", "names.txt")
+    assert {o["label"] for o in found(temp("named"))} == {"red", "green", "blue"}
+
+
+def test_drawing():
+    before = picture()
+    ok(temp("named"), "detect", "p.png", "--draw", "out.png")
+    after = np.asarray(Image.open(temp("out.png")))
+    assert after.shape == before.shape
+    w, h = WIDE // GRID, HIGH // GRID
+    for (x, y), rgb in SQUARES.items():
+        edge = after[(y + 1) * h - 1, x * w:(x + 1) * w]
+        assert len({tuple(p) for p in edge[2:-2]}) == 1 and tuple(edge[5]) != rgb, (x, y, edge)
+    assert (after[30:34, 2:20] == before[30:34, 2:20]).all()  # nothing is drawn there
+    code, _, err = run(temp("named"), "detect", "p.png", "p.png", "--draw", "two.png")
+    assert code == 1 and "--draw takes one picture" in err and not os.path.exists(temp("two.png"))
+    code, _, err = run(temp("named"), "detect", "p.png", "--draw", "p.png")
+    assert code == 1 and len(err.splitlines()) == 1 and (np.asarray(Image.open(temp("p.png"))) == before).all(), err
+    code, _, err = run(temp("named"), "detect", "names.txt", "--draw", "none.png")
+    assert code == 1 and not os.path.exists(temp("none.png")), err
+
+
+def test_rows_of_six():
+    """As YOLO's exports end: x, y, x, y, score, class, always as many."""
+    nodes = LOOK + [node("TopK", "best most", "scores at"), node("Gather", "grid at", "b"), node("Gather", "which at", "w"),
+                    node("Cast", "w", "wf", to=1), node("Unsqueeze", "scores last", "s2"), node("Unsqueeze", "wf last", "w2"),
+                    node("Concat", "b s2 w2", "rows", axis=1), node("Unsqueeze", "rows first", "output0")]
+    save("yolo", nodes, [("output0", TensorProto.FLOAT)], CONSTS + [const("grid", np.array(CORNERS, np.float32)), const("last", [1])],
+         meta=[("names", "{0: 'red', 1: 'green', 2: 'blue'}")])
+    ok(HONE, "compile", "yolo.onnx", "-o", "yolo")
+    objects = found(temp("yolo"), "--threshold", "0.3")
+    assert [o["label"] for o in objects][-1] == "green" and len(objects) == 3, objects
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
+
+
+def test_segment():
+    w = np.zeros((4, 3, 1, 1), np.float32)
+    w[1:, :, 0, 0] = np.eye(3)
+    nodes = [node("AveragePool", "image", "small", kernel_shape=[2, 2], strides=[2, 2]), node("Conv", "small w b", "out")]
+    save("scores", nodes, [("out", TensorProto.FLOAT)], [const("w", w), const("b", [0.2, 0, 0, 0])])
+    save("classes", nodes[:1] + [node("Conv", "small w b", "y"), node("ArgMax", "y", "out", axis=1, keepdims=0)], [("out", TensorProto.INT64)],
+         [const("w", w), const("b", [0.2, 0, 0, 0])])
+    before = picture()
+    for name in ("scores", "classes"):
+        ok(HONE, "compile", f"{name}.onnx", "-o", name, "--mean", "0", "--std", "1")
+        row = json.loads(ok(temp(name), "segment", "--json", "p.png", "--draw", f"{name}.png"))
+        shares = {c["class"]: c["share"] for c in row["classes"]}
+        assert shares == {0: 0.8125, 1: 0.0625, 2: 0.0625, 3: 0.0625}, (name, shares)
+        after = np.asarray(Image.open(temp(f"{name}.png"))).astype(int)
+        assert tuple(after[4, 4]) == tuple(np.round(np.array([250, 0, 0]) * 0.4 + np.array([128, 0, 0]) * 0.6).astype(int)), after[4, 4]
+        assert (after[40, 4] == before[40, 4]).all()
+        assert "segments   the class of each pixel, by output 'out'" in ok(temp(name), "info")
+    assert " 81.25%  class 0" in ok(temp("scores"), "segment", "p.png")
+
+
+def test_refusals():
+    for command, name in (("segment", "pixels"), ("detect", "scores"), ("classify", "pixels")):
+        code, _, err = run(temp(name), command, "p.png")
+        assert code == 1 and len(err.splitlines()) == 1 and "run" in err, err
+    code, _, err = run(temp("pixels"), "detect")
+    assert code == 2, err
+
+
+if __name__ == "__main__":
+    script.main(sys.modules[__name__])
