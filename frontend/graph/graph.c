@@ -62,7 +62,6 @@ int fe_op_since(const Onnx__NodeProto *n, int opset) {
 // Kinds of operators that no program compiled ahead of time can have here, by their names' begin.
 static const char *describe_unknown(const char *op) {
     static const char *const kinds[][2] = {
-        {"Loop", "loops are not supported: unroll them before export"},
         {"Scan", "loops are not supported: unroll them before export"},
         {"SequenceMap", "functions over sequences are not supported"},
         {"Optional", "optional values are not supported"},
@@ -158,13 +157,15 @@ static void import_scope(FeNode *n) {
     FeContext *fe = n->fe;
     FeScope *s = fe->scope;
     const Onnx__GraphProto *g = s->pb;
-    FeValue **made = ir_alloc_array(fe->arena, (size_t)n->n_out + 1, sizeof *made);
-    for (int i = 0; i < n->n_out && (size_t)i < g->n_output; i++) {
+    int count = n->then ? (int)g->n_output : n->n_out;
+    FeValue **made = ir_alloc_array(fe->arena, (size_t)count + 1, sizeof *made);
+    for (int i = 0; i < count && (size_t)i < g->n_output; i++) {
         const char *name = g->output[i]->name;
-        made[i] = n->out[i] && name ? fe_find_value(fe, name) : NULL;
-        if (made[i] && fe_used(n, i)) {
+        bool used = n->then || fe_used(n, i);
+        made[i] = (used || n->out[i]) && name ? fe_find_value(fe, name) : NULL;
+        if (made[i] && used) {
             made[i]->uses++;
-        } else if (!made[i] && fe_used(n, i)) {
+        } else if (!made[i] && used) {
             fe_refuse(n, "its output %d, '%s' inside, is made by no node", i, name ? name : "");
         }
     }

@@ -35,6 +35,12 @@ void fe_collect_functions(FeContext *fe); // reports those that are defined twic
 const Onnx__FunctionProto *fe_find_function(FeContext *fe, const Onnx__NodeProto *n); // or NULL
 void fe_enter_function(FeNode *n, const Onnx__FunctionProto *f); // as fe_enter_scope()
 
+// ---------------------------------------------------------------- choose.c
+
+FeValue *fe_follow(FeValue *v); // the value behind its other names; NULL is fine
+// What the program takes: a where cond, bool[], holds, else b. NULL after n was refused.
+FeValue *fe_choose(FeNode *n, IrValue *cond, FeValue *a, FeValue *b);
+
 // ---------------------------------------------------------------- doubles.c
 
 bool fe_keeps_doubles(const Onnx__GraphProto *g);

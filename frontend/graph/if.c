@@ -39,88 +39,12 @@ typedef struct Choice { // of an If whose condition data decides
     FeValue **made;     // by the branch that is taken where it holds
 } Choice;
 
-// x with zeros behind, so that it has `size` positions along the axis.
-static IrValue *grow(FeNode *n, IrValue *x, int axis, int64_t size) {
-    IrShape s = x->type.shape;
-    int64_t pads[2 * IR_MAX_RANK] = {0};
-    if (n->refused || s.dim[axis].c == size) {
-        return x;
-    }
-    pads[s.rank + axis] = size - s.dim[axis].c;
-    if (s.dim[axis].c == 0) {
-        s.dim[axis] = ir_dim(size);
-        return fe_build(n, IR_OP_EXPAND, FE_IN(fe_const(n, x, 0)),
-                        FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &s)));
-    }
-    return fe_build(n, IR_OP_PAD, FE_IN(x),
-                    FE_WITH(fe_ints_attr(n, IR_ATTR_PAD, 2 * s.rank, pads),
-                            ir_attr_s(IR_ATTR_MODE, "constant"), ir_attr_f(IR_ATTR_VALUE, 0)));
-}
-
-static IrValue *pick(FeNode *n, IrValue *cond, IrValue *a, IrValue *b) {
-    return n->refused || a == b ? a : fe_build(n, IR_OP_WHERE, FE_IN(cond, a, b), 0, NULL);
-}
-
-// The axis along which inputs 0 and 1 differ in size, or count; -1: none, -2: several.
-static int find_differing_axis(FeNode *n, const IrShape *a, const IrShape *b) {
-    int found = -1;
-    for (int i = 0; i < a->rank; i++) {
-        bool counts = false;
-        for (int k = 0; k < 2; k++) {
-            counts = counts || (fe_count(n, k).v && fe_count(n, k).axis == i);
-        }
-        if (counts || !ir_dim_eq(a->dim[i], b->dim[i])) {
-            found = found == -1 && !a->dim[i].n && !b->dim[i].n ? i : -2;
-        }
-    }
-    return found;
-}
-
-// Output i of n, which has both values as inputs.
-static void join_values(FeNode *n, int i, IrValue *cond) {
-    IrValue *a = fe_operand(n, 0), *b = fe_operand(n, 1);
-    FeCount ca = fe_count(n, 0), cb = fe_count(n, 1), to = {0};
-    if (n->refused) {
-        return;
-    }
-    const IrShape *sa = &a->type.shape, *sb = &b->type.shape;
-    int axis = sa->rank == sb->rank ? find_differing_axis(n, sa, sb) : -2;
-    if (a->type.dtype != b->type.dtype || axis == -2) {
-        char x[160], y[160];
-        fe_refuse(n, "NYI: one branch makes %s, the other %s, and data decides which is taken",
-                  ir_type_print(&a->type, x, sizeof x), ir_type_print(&b->type, y, sizeof y));
-        return;
-    }
-    if (axis >= 0) {
-        int64_t da = sa->dim[axis].c, db = sb->dim[axis].c, size = da > db ? da : db;
-        a = grow(n, a, axis, size);
-        b = grow(n, b, axis, size);
-        to.v = pick(n, cond, ca.v ? ca.v : fe_i64(n, da), cb.v ? cb.v : fe_i64(n, db));
-        to.axis = axis;
-    }
-    IrValue *y = pick(n, cond, a, b);
-    fe_out(n, i, n->refused || y->def ? y : fe_un(n, IR_OP_COPY, y));
-    fe_out_count(n, i, to);
-}
-
 static void join_branches(FeNode *n, FeValue **other) {
     Choice *c = n->state;
     for (int i = 0; i < n->n_out && !n->refused; i++) {
-        FeValue *in[] = {c->made[i], other[i]};
-        for (int k = 0; k < 2; k++) {
-            while (in[k] && in[k]->alias) {
-                in[k] = in[k]->alias;
-            }
+        if (n->out[i]) {
+            n->out[i]->alias = fe_choose(n, c->cond, c->made[i], other[i]);
         }
-        FeNode joined = *n;
-        joined.in = in;
-        joined.n_in = 2;
-        bool made = in[0] && in[1] && n->out[i],
-             poisoned = made && (in[0]->poisoned || in[1]->poisoned);
-        if (made && !poisoned) {
-            join_values(&joined, i, c->cond);
-        }
-        n->refused = joined.refused || poisoned; // which is reported
     }
 }
 

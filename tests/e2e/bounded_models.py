@@ -11,7 +11,7 @@ NETWORKS = {}
 
 
 def node(op, ins, outs, **attrs):
-    return helper.make_node(op, ins.split(), outs.split(), **attrs)
+    return helper.make_node(op, ins.split(" "), outs.split(), **attrs)  # two spaces: an input that is left out
 
 
 def const(name, value, dtype=None):
@@ -31,7 +31,9 @@ def network(name, nodes, ins, outs, consts=(), opset=17):
 
 
 def body(name, nodes, outs, ins=(), consts=()):
-    info = lambda o: helper.make_tensor_value_info(o.split(":")[0], KINDS[o.split(":")[1]], None)  # noqa: E731
+    def info(o):  # i and c, a Loop's own, are scalars
+        return helper.make_tensor_value_info(o.split(":")[0], KINDS[o.split(":")[1]], [] if o in ("i:i", "c:b", "c2:b") else None)
+
     return helper.make_graph(nodes, name, [info(i) for i in ins], [info(o) for o in outs], list(consts))
 
 
@@ -109,3 +111,21 @@ network("suppress_picked", [
     node("Slice", "z first five first", "cut"), node("Gather", "cut two", "kept", axis=1), node("Gather", "b kept", "y"), node("Gather", "s kept", "scores")],
     {"x": "f20", "boxes": "f20,4"}, "y:f scores:f",
     NMS + [const("half", 0.5), const("first", [0]), const("both", [0, 1]), const("two", 2), const("five", [5])])
+# Loops: as often as is known; until data says that it is enough; as often as data says, at most five times.
+network("loop_known", [
+    node("Loop", "four yes x", "y steps", body=body(
+        "b", [node("Cast", "i", "f", to=1), node("Add", "v f", "v2"), node("Slice", "v2 first one", "head"), node("Identity", "c", "c2")],
+        ["c2:b", "v2:f", "head:f"], ["i:i", "c:b", "v:f"]))],
+        {"x": "f3"}, "y:f steps:f", [const("four", 4), const("yes", True, np.bool_), const("first", [0]), const("one", [1])])
+network("loop_until", [
+    node("Loop", "ten yes x", "y steps", body=body(
+        "b", [node("Mul", "v half", "v2"), node("ReduceSum", "v2", "s", keepdims=0), node("Abs", "s", "a"), node("Greater", "a least", "c2")],
+        ["c2:b", "v2:f", "a:f"], ["i:i", "c:b", "v:f"])), node("Shape", "steps", "n")],
+        {"x": "f3"}, "y:f steps:f n:i", [const("ten", 10), const("yes", True, np.bool_), const("half", 0.5), const("least", 0.2)])
+network("loop_counted", [
+    node("Greater", "x half", "g"), node("Cast", "g", "gi", to=7), node("ReduceSum", "gi", "found", keepdims=0),
+    node("Loop", "found  x none", "y list steps", body=body(
+        "b", [node("Neg", "v", "v2"), node("Unsqueeze", "i first", "i1"), node("Concat", "l i1", "l2", axis=0), node("Identity", "c", "c2"),
+              node("Identity", "i", "twice")],
+        ["c2:b", "v2:f", "l2:i", "twice:i"], ["i:i", "c:b", "v:f", "l:i"]))],
+        {"x": "f5"}, "y:f list:i steps:i", [const("half", 0.5), const("first", [0]), const("none", np.zeros(0, np.int64))])
