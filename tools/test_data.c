@@ -108,16 +108,15 @@ static bool match(Tool *t, const char *dir, const char *what, const TestTensor *
 // Output v, whose size data decides, as large as its bound: zeros behind what is stored. *count:
 // how much that is.
 static void fill_to_bound(Tool *t, const IrValue *v, IrTensor *x, int64_t *count) {
+    const IrShape *s = &v->type.shape;
     int axis = (int)ir_int(v->def, IR_ATTR_AXIS, 0);
-    int64_t bound = v->type.shape.dim[axis].c, rows = 1;
-    size_t run = (size_t)ir_dtype_bytes(x->dtype);
-    *count = x->rank == v->type.shape.rank ? x->dim[axis] : -1;
-    if (*count < 0 || *count >= bound)
-        return;
-    for (int i = 0; i < x->rank; i++) {
-        rows *= i < axis ? x->dim[i] : 1;
-        run *= i > axis ? (size_t)x->dim[i] : 1;
-    }
+    int64_t bound = s->dim[axis].c, rows = 1, each = 1;
+    *count = x->rank == s->rank ? x->dim[axis] : -1;
+    for (int i = 0; i < s->rank; i++)
+        *(i < axis ? &rows : &each) *= i == axis ? 1 : s->dim[i].c;
+    if (*count < 0 || *count >= bound || ir_tensor_elems(x) != rows * each * *count)
+        return; // match() finds out
+    size_t run = (size_t)each * (size_t)ir_dtype_bytes(x->dtype);
     IrTensor whole = *x;
     whole.dim[axis] = bound;
     whole.data = ir_alloc(t->arena, (size_t)(rows * bound) * run + 1);

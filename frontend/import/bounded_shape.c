@@ -44,12 +44,13 @@ typedef struct Target { // of a Reshape
         keeps; // its position; that of -1; that of a 0 which keeps the counted axis; -1: none
 } Target;
 
+// Input 1, a list of dimensions.
 static IrValue *shape_input(FeNode *n) {
     IrValue *shape = fe_operand(n, 1);
-    IrDim elems = {0, 1};
-    if (!n->refused && (!ir_shape_elems(&shape->type.shape, &elems) || elems.n ||
-                        shape->type.shape.rank != 1 || elems.c > IR_MAX_RANK)) {
-        fe_refuse(n, "its shape is no list of at most %d dimensions", IR_MAX_RANK);
+    const IrType *t = n->refused ? NULL : &shape->type;
+    if (t && (t->shape.rank != 1 || t->shape.dim[0].n || t->shape.dim[0].c > IR_MAX_RANK ||
+              ir_dtype_is_float(t->dtype))) {
+        fe_refuse(n, "'%s' must be known at compile time", n->in[1]->name);
     }
     return n->refused ? NULL : shape;
 }

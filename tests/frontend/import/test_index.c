@@ -321,7 +321,7 @@ static const Case cases[] = {
      0,
      {0},
      {{0}},
-     "!nms: operand 1, f32[1,2,4], has no scores of the boxes f32[1,2,4]"},
+     "!operand 1, f32[1,2,4], has no scores of the boxes f32[1,2,4]"},
 };
 
 static Pb make_case(const Case *c) {
