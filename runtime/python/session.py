@@ -45,7 +45,7 @@ def _load():
     signatures = {"create": (model, ctypes.POINTER(_Options), ctypes.c_char_p, ctypes.c_size_t), "destroy": (None, model),
                   "n_inputs": (i32, model), "n_outputs": (i32, model), "input_info": (_TensorInfo, model, i32),
                   "output_info": (_TensorInfo, model, i32), "input_bytes": (i64, model, i32, i64),
-                  "output_bytes": (i64, model, i32, i64),
+                  "output_bytes": (i64, model, i32, i64), "output_dim": (i64, model, i32, i32),
                   "run": (i32, model, i64, pointer, pointer), "error": (ctypes.c_char_p, model)}
     functions = {}
     for name, (result, *arguments) in signatures.items():
@@ -138,7 +138,12 @@ class Session:
             code = _C["run"](self._model, batch, _pointers(arrays), _pointers(outputs))
             if code != 0:
                 raise RuntimeError(_C["error"](self._model).decode(errors="replace"))
-        return [outputs[i] for i in wanted]
+            return [self._as_large_as_made(i, outputs[i]) for i in wanted]
+
+    def _as_large_as_made(self, i, array):
+        """Where data decides a size, what the shape says is the most."""
+        made = [_C["output_dim"](self._model, i, k) for k in range(array.ndim)]
+        return array[tuple(slice(None if d < 0 else d) for d in made) or ...]
 
     def _find_outputs(self, names):
         known = {o.name: i for i, o in enumerate(self._outputs)}

@@ -129,3 +129,7 @@ network("loop_counted", [
               node("Identity", "i", "twice")],
         ["c2:b", "v2:f", "l2:i", "twice:i"], ["i:i", "c:b", "v:f", "l:i"]))],
         {"x": "f5"}, "y:f list:i steps:i", [const("half", 0.5), const("first", [0]), const("none", np.zeros(0, np.int64))])
+network("unique", [
+    node("Unique", "x", "y first inverse times"), node("Unique", "x", "y2 first2 inverse2 times2", sorted=0), node("Greater", "x half", "g"),
+    node("NonZero", "g", "at"), node("GatherND", "x rows", "s"), node("Transpose", "at", "rows", perm=[1, 0]), node("Unique", "s", "z z1 z2 z3")],
+        {"x": "f3,4"}, "y:f first:i inverse:i times:i y2:f first2:i inverse2:i times2:i z:f z2:i z3:i", [const("half", 0.5)])

@@ -3,6 +3,7 @@ refuses fails here, too.
 """
 import os
 import sys
+import zipfile
 
 import numpy as np
 import onnx
@@ -73,6 +74,21 @@ def test_the_interface():
     assert "at most" in ok(program, "info"), ok(program, "info")
     ok(HONE, "compile", "suppress_centers.onnx", "-o", "lib.so", "--emit", "shared")
     assert "hone_suppress_centers_output_dim(" in open(temp("lib.h")).read()
+
+
+def test_python():
+    """The session's arrays are as large as the run made them."""
+    os.makedirs(temp("wheel"))
+    wheel = temp("wheel/tail-1-py3-none-linux_x86_64.whl")
+    ok(HONE, "compile", "suppress.onnx", "-o", wheel, "--emit", "python", "--name", "tail")
+    with zipfile.ZipFile(wheel) as z:
+        z.extractall(temp("site"))
+    feed = list(bounded_models.feeds("suppress"))[1]
+    np.savez(temp("feed.npz"), **feed)
+    out = ok(sys.executable, "-c", "import numpy, tail; print([y.shape for y in tail.Session().run(None, dict(numpy.load('feed.npz')))])",
+             env={"PYTHONPATH": temp("site")})
+    names = [o.name for o in bounded_models.NETWORKS["suppress"][0].graph.output]
+    assert out.strip() == str([GOLDEN[f"suppress/1/{k}"].shape for k in names]), out
 
 
 if __name__ == "__main__":
