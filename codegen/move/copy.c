@@ -107,7 +107,31 @@ static void lower_strided(CgProgram *p, const IrNode *n, const IrDim *stride, Ir
                cg_read(ir_in(n, 0)));
 }
 
+// Between blocks, x's or the result's, and NHWC, of whole blocks: the dims [N, C/B, H, W, B] of the
+// blocked one, or in NHWC's order, which the result has.
+static void lower_nhwc(CgProgram *p, const IrNode *n, const CgTensor *x, const CgTensor *y) {
+    const CgTensor *blocked = x->block ? x : y, *nhwc = x->block ? y : x;
+    IrDim size[CG_ND_RANK], in_blocks[CG_ND_RANK], own[CG_ND_RANK];
+    CgNd nd;
+    cg_nd_init(&nd, cg_nd_sizes(blocked, size), size);
+    cg_nd_strides(blocked, in_blocks);
+    cg_nd_strides(nhwc, own);
+    IrDim in_nhwc[] = {own[0], cg_nd_mul(own[3], ir_dim(blocked->block)), own[1], own[2], own[3]};
+    cg_nd_add(&nd, y->block ? in_blocks : in_nhwc, ir_dim(0));
+    cg_nd_add(&nd, x->block ? in_blocks : in_nhwc, ir_dim(0));
+    if (x->block) {
+        cg_nd_move_dim(&nd, 1, 3);
+    }
+    cg_copy_nd(p, n, "transpose", &nd, (IrDtype)x->dtype, cg_write(n->out[0]),
+               cg_read(ir_in(n, 0)));
+}
+
 void cg_lower_transpose(CgProgram *p, const IrNode *n) {
+    CgTensor from = cg_tensor(ir_in(n, 0)), to = cg_tensor(n->out[0]);
+    if (from.block != to.block) {
+        lower_nhwc(p, n, &from, &to);
+        return;
+    }
     if (!cg_need_plain(p, n)) {
         return;
     }

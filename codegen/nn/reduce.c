@@ -271,7 +271,8 @@ static bool is_reduced(const IrInts *axes, int axis) {
     return false;
 }
 
-// The two spaces of x: in that of the result, x has stride 0 along kept dims of size 1.
+// The two spaces of x: in that of the result, x has stride 0 along kept dims of size 1. Of blocks
+// whose channels are reduced to a plain result, the lanes are too.
 static void split_axes(const IrNode *n, const CgTensor *x, const CgTensor *y, IrDim *in_kept,
                        CgNd *over) {
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
@@ -280,12 +281,12 @@ static void split_axes(const IrNode *n, const CgTensor *x, const CgTensor *y, Ir
     int rank = cg_nd_sizes(x, size), n_kept = 0, n_over = 0;
     cg_nd_strides(x, stride);
     for (int i = 0; i < rank; i++) {
-        bool reduced = i < x->rank && is_reduced(&axes, i);
+        bool lanes = i == x->rank, reduced = lanes ? !y->block : is_reduced(&axes, i);
         if (reduced) {
             over_size[n_over] = size[i];
             over_stride[n_over++] = stride[i];
         }
-        if (!reduced || keepdims) {
+        if (!reduced || (keepdims && !lanes)) {
             in_kept[n_kept++] = reduced ? ir_dim(0) : stride[i];
         }
     }
@@ -304,13 +305,22 @@ static void choose_form(ReduceSpec *s) {
     s->kept.cost = cost < 1 ? 1 : cost;
 }
 
+static bool has_layout(const IrNode *n, const CgTensor *x, const CgTensor *y) {
+    IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    if (!x->block || y->rank != x->rank) {
+        return x->block == y->block && !x->block;
+    }
+    bool channels = axes.n == 1 && axes.v[0] == 1 && cg_channels(x) % x->block == 0;
+    return y->block ? x->block == y->block : channels;
+}
+
 void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     ReduceSpec s;
     memset(&s, 0, sizeof s);
     const IrValue *xv = ir_in(n, 0);
     CgTensor x = cg_tensor(xv), y = cg_tensor(n->out[0]);
     IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
-    if (x.block != y.block || (x.block && y.rank != x.rank)) {
+    if (!has_layout(n, &x, &y)) {
         cg_nyi(p, n, "a reduction from one layout to another");
         return;
     }

@@ -19,6 +19,9 @@
 // words a pixel.
 //
 // What the code generator may rely on afterwards:
+//   - of a transpose between NCHW and NHWC, and a reduction over channels, one side alone is
+//   blocked,
+//     in whole blocks;
 //   - graph inputs, outputs, constants and what is not of rank 4 or of a type without kernels on
 //     blocks (layout_operand.c) are plain;
 //   - a conv reads x otherwise than in the program's blocks only when it has <= 4 channels and one
@@ -350,10 +353,62 @@ static const LayoutRule rules[IR_OP_COUNT] = {
     [IR_OP_SLICE_GRAD] = layout_slice_grad,
 };
 
+// ---------------------------------------------------------------- between NCHW and NHWC
+
+// A convolution reads v, or what a few elementwise nodes make of it.
+static bool leads_to_conv(const IrValue *v, int nodes) {
+    for (const IrUse *u = v->uses; u; u = u->next) {
+        bool eltwise = ir_op_info(u->node->op)->flags & IR_FLAG_E || u->node->op == IR_OP_MAP;
+        if (u->node->op == IR_OP_CONV ||
+            (eltwise && nodes > 0 && leads_to_conv(u->node->out[0], nodes - 1))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_perm(const IrNode *n, int64_t b, int64_t c, int64_t d) {
+    IrInts p = ir_ints(n, IR_ATTR_PERM);
+    return p.n == 4 && p.v[0] == 0 && p.v[1] == b && p.v[2] == c && p.v[3] == d;
+}
+
+// Of whole blocks, a transpose from or to NHWC copies them: no reorder stands between.
+static bool layout_transpose(PassLayout *l, IrNode *n) {
+    enum { NODES = 3 };
+    IrValue *x = ir_in(n, 0), *y = n->out[0];
+    bool from = pass_layout_is_blocked(x) && has_perm(n, 2, 3, 1);
+    bool to = !pass_layout_is_blocked(x) && has_perm(n, 3, 1, 2) && leads_to_conv(y, NODES);
+    const IrType *t = from ? &x->type : &y->type;
+    if (!(from || to) || !pass_layout_can_block(t) || t->shape.dim[1].c % l->block) {
+        return false;
+    }
+    y->type.block = to ? l->block : 0;
+    l->changes++;
+    return true;
+}
+
+// Over whole blocks of channels: the result, one number a pixel, is plain, as maps read it.
+static bool layout_reduced_channels(PassLayout *l, IrNode *n) {
+    const IrValue *x = ir_in(n, 0);
+    IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    if (!pass_is_reduce(n) || !pass_layout_is_blocked(x) || x->type.dtype != IR_F32 ||
+        axes.n != 1 || axes.v[0] != 1 || !ir_int(n, IR_ATTR_KEEPDIMS, 1) ||
+        x->type.shape.dim[1].c % l->block) {
+        return false;
+    }
+    for (int i = 1; i < n->n_in; i++) {
+        pass_layout_require(l, n, i, 0);
+    }
+    return true;
+}
+
 // ---------------------------------------------------------------- the walk
 
 static void place_node(PassLayout *l, IrNode *n) {
     LayoutRule rule = ir_op_info(n->op)->flags & IR_FLAG_E ? layout_map : rules[n->op];
+    if ((n->op == IR_OP_TRANSPOSE && layout_transpose(l, n)) || layout_reduced_channels(l, n)) {
+        return;
+    }
     if (n->op == IR_OP_CONV_WGRAD && layout_wgrad(l, n)) {
         return;
     }

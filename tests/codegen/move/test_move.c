@@ -309,6 +309,24 @@ static void cast(void) {
     for_targets(add_casts, true);
 }
 
+// From blocks to NHWC and back: whole blocks, others, and what no convolution reads.
+static const char *const nhwc[] = {
+    "in %x: f32[N,32,6,5]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%y = transpose %b {perm=[0,2,3,1]}\nout %y",
+    "in %x: f32[N,20,6,5]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%y = transpose %b {perm=[0,2,3,1]}\nout %y",
+    "in %x: f32[N,6,5,48]\nin %z: f32[N,48,6,5]\nconst %w: f32[16,48,1,1] = rand(1)\n"
+    "%t = transpose %x {perm=[0,3,1,2]}\n%a = add %t, %z\n%y = conv %a, %w\nout %y",
+    "in %x: f32[N,6,5,9]\nconst %w: f32[16,9,1,1] = rand(1)\n%t = transpose %x {perm=[0,3,1,2]}\n"
+    "%y = conv %t, %w\nout %y",
+    "in %x: f32[N,6,5,32]\n%t = transpose %x {perm=[0,3,1,2]}\n%y = relu %t\nout %y",
+    "in %x: u8[N,32,6,5]\n%c = cast %x {to=f16}\n%y = transpose %c {perm=[0,2,3,1]}\nout %y",
+    NULL};
+
+static void between_blocks_and_nhwc(void) {
+    CHECK_INT_EQ(case_check_all(nhwc, 4e-6, true), 0);
+}
+
 int main(void) {
     CHECK_RUN(concat);
     CHECK_RUN(slice);
@@ -319,5 +337,6 @@ int main(void) {
     CHECK_RUN(pad);
     CHECK_RUN(other_moves);
     CHECK_RUN(cast);
+    CHECK_RUN(between_blocks_and_nhwc);
     return check_done();
 }

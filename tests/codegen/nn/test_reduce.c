@@ -27,6 +27,24 @@ static void sets_of_axes(void) {
     }
 }
 
+// Over the channels of blocks, whole ones and others; a normalisation over channels.
+static const char *const channels[] = {
+    "in %x: f32[N,32,6,7]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%m = reduce_mean %b {axes=[1], keepdims=1}\n%d = sub %b, %m\n%q = mul %d, %d\n"
+    "const %e: f32[] = splat(0.01)\n%v = reduce_mean %q {axes=[1], keepdims=1}\n%a = add %v, %e\n"
+    "%s = sqrt %a\n%y = div %d, %s\nout %y",
+    "in %x: f32[N,48,4,4]\nin %z: f32[N,1,3,3]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%m = reduce_max %b {axes=[1], keepdims=1}\n%y = add %m, %z\nout %y",
+    "in %x: f32[N,16,4,4]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%y = reduce_sum %b {axes=[1], keepdims=0}\nout %y",
+    "in %x: f32[N,20,4,4]\n%b = max_pool %x {kernel=[2,2], stride=[1,1]}\n"
+    "%y = reduce_mean %b {axes=[1], keepdims=1}\nout %y",
+    NULL};
+
+static void channels_of_blocks(void) {
+    CHECK_INT_EQ(case_check_all(channels, 4e-6, true), 0);
+}
+
 static void blocked(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
@@ -64,6 +82,7 @@ static void other_forms(void) {
 
 int main(void) {
     CHECK_RUN(sets_of_axes);
+    CHECK_RUN(channels_of_blocks);
     CHECK_RUN(blocked);
     CHECK_RUN(other_forms);
     return check_done();
