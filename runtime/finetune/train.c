@@ -68,34 +68,45 @@ static bool parse_rates(const RtFine *f, const char *text, float *lr, RtErr *err
     return true;
 }
 
-// Stage s moves more than a new classifier.
-static bool trains_pretrained(const HoneTrainDesc *d, int s) {
+// Stage s moves parameters of a new classifier, or of the file.
+static bool moves(const HoneTrainDesc *d, int s, bool fresh) {
     for (int i = 0; i < d->n_params; i++)
-        if (d->params[i].trains >> s & 1 && !d->params[i].fresh)
+        if (d->params[i].trains >> s & 1 && (d->params[i].fresh != 0) == fresh)
             return true;
     return false;
 }
 
-// What the compiler was told, else: 10 epochs; 0.01 for SGD, 0.001 for AdamW, a tenth of it from
-// the second stage on, and where AdamW moves pretrained layers. After a first stage the rate rises
-// over an epoch: moments begin at 0, and what the stage before it found is not to be lost.
+// A first stage that moves both has a random classifier to mend, at half of AdamW's usual rate.
+static bool begins_random(const HoneTrainDesc *d, int s) {
+    return s == 0 && moves(d, s, true) && moves(d, s, false);
+}
+
+static float default_rate(const HoneTrainDesc *d, int s, bool adamw) {
+    if (adamw && moves(d, s, false))
+        return begins_random(d, s) ? 5e-4f : 1e-4f;
+    return (adamw ? 1e-3f : 1e-2f) * (s ? 0.1f : 1);
+}
+
+// What the compiler was told, else: 10 epochs, the default rate, AdamW where pretrained layers
+// move. There the rate rises over an epoch: moments begin at 0, and what was found before is not to
+// be lost.
 static bool set_stages(const RtFine *f, const Words *w, RtTrainSettings *s, RtErr *err) {
     for (int i = 0; i < f->d->n_stages; i++) {
         const HoneTrainStage *stage = &f->d->stages[i];
         bool open = !w->optimizer && !w->nesterov && !w->lr && stage->lr <= 0;
-        bool tuned = trains_pretrained(f->d, i);
-        if (open && tuned)
+        if (open && moves(f->d, i, false))
             s->optimizer[i] = HONE_OPT_ADAMW;
         bool adamw = s->optimizer[i] == HONE_OPT_ADAMW;
-        float base = adamw ? 1e-3f : 1e-2f;
         s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
-        s->lr[i] = stage->lr > 0 ? stage->lr : i || (adamw && tuned) ? base * 0.1f : base;
+        s->lr[i] = stage->lr > 0 ? stage->lr : default_rate(f->d, i, adamw);
     }
     if ((w->epochs && !parse_epochs(f, w->epochs, s->epochs, err)) ||
         (w->lr && !parse_rates(f, w->lr, s->lr, err)))
         return false;
     for (int i = 0; i < f->d->n_stages; i++) {
-        bool rises = i > 0 && (s->epochs[i] > 2 || s->epochs[i] == RT_EPOCHS_AUTO);
+        bool adamw = s->optimizer[i] == HONE_OPT_ADAMW;
+        bool rises = (i > 0 || (adamw && begins_random(f->d, i))) &&
+                     (s->epochs[i] > 2 || s->epochs[i] == RT_EPOCHS_AUTO);
         s->warmup_epochs[i] = w->warmup >= 0 ? w->warmup : rises;
     }
     return true;
@@ -230,7 +241,7 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
          "number, ended by --early-stop 5"},
         {"--lr", RT_CLI_TEXT, &w.lr, 0, 0, "R[,R...]",
          "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
-         "0.001, of pretrained layers 0.0001)"},
+         "0.001, of pretrained layers 0.0001, with a random classifier 0.0005)"},
         {"--batch|-b|--batch-size", RT_CLI_INT, &s.batch, 1, RT_MAX_BATCH, "N",
          "images a batch (default 16)"},
         {"--accumulate", RT_CLI_INT, &s.accumulate, 1, RT_MAX_BATCH, "K",
@@ -253,7 +264,8 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
         {"--lr-schedule", RT_CLI_TEXT, &w.lr_schedule, 0, 0, "NAME",
          "cosine (default), step or constant, over each stage"},
         {"--warmup-epochs", RT_CLI_FLOAT, &w.warmup, 0, RT_MAX_EPOCHS, "E",
-         "epochs of each stage in which the rate rises (default 0; 1 from the second stage on)"},
+         "epochs of each stage in which the rate rises (default 0; 1 from the second stage on, and "
+         "where AdamW moves pretrained layers with a random classifier)"},
         {"--decay-epochs", RT_CLI_FLOAT, &s.step_epochs, 0, RT_MAX_EPOCHS, "E",
          "--lr-schedule step: epochs between two decays (default 3)"},
         {"--decay-rate", RT_CLI_FLOAT, &s.gamma, 0, 1, "G",
