@@ -7,7 +7,7 @@ NETWORK is one of tests/peers.py's (default resnet50 resnet18 inception_v3 mobil
 figure is the minimum over all rounds, a ratio below 1 means that hone's bf16 is faster; `of f32` is it beside hone's f32, `program`
 the size of its program beside that of f32. OpenVINO computes in bf16 where the CPU has instructions for it.
 
-  --check    exit code 1 where hone's bf16 is above 0.9 of OpenVINO, or above its f32
+  --check    exit code 1 where hone's bf16 is above 0.9 of OpenVINO (resnet50: 0.95), or above its f32
 
 Peers go into a virtual environment below build-peers/ on first use. Needs ../shared for networks by name.
 """
@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import bench_int8
 import peers
 
-MAX_OF_PEER, MAX_OF_F32 = 0.9, 1
+MAX_OF_PEER, MAX_OF_RESNET50, MAX_OF_F32 = 0.9, 0.95, 1
 
 
 def main():
@@ -37,11 +37,12 @@ def main():
         path = network if network.endswith(".onnx") else peers.model(network)
         name = os.path.basename(path)[:-5]
         programs = {p: bench_int8.compiled(path, f"{name}_{p}", "--precision", p) for p in ("bf16", "f32")}
+        most = MAX_OF_RESNET50 if name == "resnet50" else MAX_OF_PEER
         size = os.path.getsize(programs["bf16"]) / os.path.getsize(programs["f32"])
         for setting in a.settings:
             ms = bench_int8.measure(a, programs, {"openvino": "bf16"}, path, peers.image_size(name), setting)
             of_f32, of_peer = ms["bf16"] / ms["f32"], ms["bf16"] / ms["openvino"]
-            over += [f"{name} {setting}: {of_peer:.2f} of OpenVINO, {of_f32:.2f} of f32"] * (of_peer > MAX_OF_PEER or of_f32 > MAX_OF_F32)
+            over += [f"{name} {setting}: {of_peer:.2f} of OpenVINO, {of_f32:.2f} of f32"] * (of_peer > most or of_f32 > MAX_OF_F32)
             print(f"{name:24} {setting:>7} {ms['bf16']:8.2f} {ms['f32']:8.2f} {of_f32:7.2f} {ms['openvino']:9.2f} {of_peer:6.2f} "
                   f"{size:8.2f}", flush=True)
     print(f"above their limits: {len(over)}" + "".join("\n  " + line for line in over))
