@@ -49,38 +49,47 @@ static const struct {
     int32_t type;
     uint32_t feature;
     const char *name;
-} dots[] = {{HONE_BF16, HONE_CPU_AVX512BF16, "AVX512-BF16"},
+} dots[] = {{HONE_BF16, HONE_CPU_AMX_BF16, "AMX"},
+            {HONE_BF16, HONE_CPU_AVX512BF16, "AVX512-BF16"},
+            {HONE_U8, HONE_CPU_AMX_INT8, "AMX"},
             {HONE_U8, HONE_CPU_AVX512VNNI, "AVX512-VNNI"},
             {HONE_U8, HONE_CPU_AVXVNNI, "AVX-VNNI"}};
 
-static const char *find_dot(const HoneModelDesc *d, int32_t type) {
-    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++)
-        for (int k = 0; k < d->n_cpu_needs && dots[i].type == type; k++)
-            if (d->cpu_needs[k] == dots[i].feature)
-                return dots[i].name;
-    return NULL;
+static bool needs(const HoneModelDesc *d, uint32_t feature) {
+    for (int k = 0; k < d->n_cpu_needs; k++)
+        if (d->cpu_needs[k] == feature)
+            return true;
+    return false;
+}
+
+// " by AMX, AVX512-BF16"
+static const char *dots_text(const HoneModelDesc *d, int32_t type, char *text, size_t size) {
+    size_t used = 0;
+    snprintf(text, size, "%s", type == HONE_BF16 ? " as f32" : "");
+    for (size_t i = 0; i < sizeof dots / sizeof *dots && used < size; i++)
+        if (dots[i].type == type && needs(d, dots[i].feature))
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : " by ",
+                                     dots[i].name);
+    return text;
 }
 
 static bool is_product(const HoneNodeDesc *n) {
     return n->op && (strcmp(n->op, "conv") == 0 || strcmp(n->op, "matmul") == 0);
 }
 
-// "53 of bf16 by AVX512-BF16, 1 of f32"
+// "1 of f32; 53 of bf16 by AVX512-BF16"
 static const char *products_text(const HoneModelDesc *d, char *text, size_t size) {
+    char by[64];
     size_t used = 0;
     snprintf(text, size, "none");
     for (int32_t type = 0; rt_dtype(type); type++) {
         int count = 0;
         for (int i = 0; i < d->n_nodes; i++)
             count += is_product(&d->nodes[i]) && d->nodes[i].reads == type;
-        const char *dot = find_dot(d, type);
-        bool widened = type == HONE_BF16 && !dot;
         if (count && used < size)
-            used += (size_t)snprintf(text + used, size - used, "%s%d of %s%s%s", used ? ", " : "",
-                                     count, rt_dtype(type)->name, dot ? " by " : "",
-                                     dot       ? dot
-                                     : widened ? " as f32"
-                                               : "");
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s%d of %s%s", used ? "; " : "", count,
+                                 rt_dtype(type)->name, dots_text(d, type, by, sizeof by));
     }
     return text;
 }
