@@ -49,8 +49,7 @@ const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t siz
     return text;
 }
 
-// "f32", or "f32>bf16" where it reads another type than it makes.
-static const char *types_text(const HoneNodeDesc *n, char *text, size_t size) {
+const char *rt_infer_profile_types(const HoneNodeDesc *n, char *text, size_t size) {
     const RtDtype *from = rt_dtype(n->reads), *to = rt_dtype(n->makes);
     snprintf(text, size, "%s%s%s", from ? from->name : "?", from == to ? "" : ">",
              from == to ? ""
@@ -178,7 +177,7 @@ static void print_nodes(const RtProfile *p) {
         print_figures(&p->nodes[i]);
         rt_infer_profile_name(n, text, (size_t)name + 1);
         printf("  %-*.*s  %-*s  %-*.*s  %s\n", op, op, text_or_empty(n->op), TYPES,
-               types_text(n, types, sizeof types), algo, algo, text_or_empty(n->algo),
+               rt_infer_profile_types(n, types, sizeof types), algo, algo, text_or_empty(n->algo),
                rt_clean(text, shown, (size_t)name + 1));
     }
 }
@@ -236,7 +235,7 @@ void rt_infer_profile_json(const RtProfile *p, RtJson *j) {
         rt_json_text(j, "name", p->nodes[i].node->name);
         rt_json_text(j, "op", p->nodes[i].node->op);
         rt_json_text(j, "algo", p->nodes[i].node->algo);
-        rt_json_text(j, "types", types_text(p->nodes[i].node, text, sizeof text));
+        rt_json_text(j, "types", rt_infer_profile_types(p->nodes[i].node, text, sizeof text));
         write_figures(&p->nodes[i], j);
         rt_json_end(j, '}');
     }

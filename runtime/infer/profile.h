@@ -48,5 +48,7 @@ void rt_infer_profile_html(const RtProfile *p, FILE *f);
 const char *rt_infer_profile_name(const HoneNodeDesc *n, char *text, size_t size);
 // "conv winograd": operator and kind of kernel, which name a group. Returns text.
 const char *rt_infer_profile_group(const HoneNodeDesc *n, char *text, size_t size);
+// "f32", or "f32>bf16" where it reads another type than it makes.
+const char *rt_infer_profile_types(const HoneNodeDesc *n, char *text, size_t size);
 
 #endif

@@ -170,12 +170,15 @@ static void put_column_names(FILE *f) {
 
 // What a pointer over the node shows: everything, the name in full.
 static void put_tooltip(FILE *f, const RtProfileRow *r) {
+    char types[32];
     fputs("<title>", f);
     rt_html_text(f, r->node->name);
     fputs("\n", f);
     rt_html_text(f, r->node->op);
     fputs(", ", f);
     rt_html_text(f, r->node->algo);
+    fputs(", ", f);
+    rt_html_text(f, rt_infer_profile_types(r->node, types, sizeof types));
     fprintf(f, "\n%.4f ms, %.2f%% of the time\n%.5g MFLOP, %.1f GFLOP/s\n%.5g MB, %.1f GB/s\n",
             r->ms, r->percent, r->flops * 1e-6, r->gflops, r->bytes * 1e-6, r->gbs);
     if (r->bound_ms > 0)
