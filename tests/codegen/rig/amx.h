@@ -19,7 +19,7 @@
 enum { AMX_TILES = 8, AMX_ROWS = 16, AMX_ROW_BYTES = 64 };
 
 typedef struct AmxTiles {
-    uint8_t config[64]; // as ldtilecfg read it; palette 0: not configured
+    _Alignas(64) uint8_t config[64]; // as ldtilecfg read it; palette 0: not configured
     uint8_t tile[AMX_TILES][AMX_ROWS][AMX_ROW_BYTES];
 } AmxTiles;
 
