@@ -109,11 +109,18 @@ static bool find_files(Features *f, const RtCliList *given, RtErr *err) {
 
 // ---------------------------------------------------------------- outputs
 
-// A row for each image: the batch in front, as in the input.
+// A row for each image, as long as that of the next: the batch in front, as in the input.
 static bool check_rows(Wanted *w, const RtImages *m, RtErr *err) {
+    const HoneModelDesc *d = m->in->desc;
     const HoneDim first = w->t->dim[0], images = m->input->dim[0];
     int64_t bytes;
     char text[256];
+    for (int i = 0; i < d->n_counts; i++)
+        if (&d->outputs[d->counts[i].output] == w->t)
+            return rt_fail(err,
+                           "output '%s' is as long as what is in the image says, not a row for "
+                           "each; use the subcommand run",
+                           w->t->name);
     if (w->t->rank < 1 || first.n != images.n || first.c != images.c ||
         !rt_tensor_bytes(w->t, m->fixed ? 1 : m->slots, &bytes))
         return rt_fail(err, "output '%s' is %s, not a row for each image; use the subcommand run",

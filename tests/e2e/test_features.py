@@ -155,5 +155,22 @@ def test_a_fixed_batch_and_what_is_no_row():
     assert not os.path.exists(temp("n.npy"))
 
 
+def test_rows_of_no_known_length():
+    """What a NonMaxSuppression keeps of an image."""
+    nodes = [helper.make_node("Reshape", ["x", "boxes_of"], ["boxes"]), helper.make_node("ReduceMean", ["boxes"], ["means"], axes=[2], keepdims=0),
+             helper.make_node("Reshape", ["means", "scores_of"], ["scores"]),
+             helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["kept"]),
+             helper.make_node("Unsqueeze", ["kept", "zero"], ["y"])]
+    ints = {"boxes_of": [1, 48, 4], "scores_of": [1, 1, 48], "most": [9], "zero": [0]}
+    graph = helper.make_graph(nodes, "boxes", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+                              [helper.make_tensor_value_info("y", TensorProto.INT64, [1, None, 3])],
+                              [numpy_helper.from_array(np.array(v), n) for n, v in ints.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), temp("boxes.onnx"))
+    pictures("boxed", ["a.png"])
+    ok(HONE, "compile", "boxes.onnx", "-o", "p", *PLAIN)
+    code, _, err = run("./p", "features", "boxed", "-o", "k.npy")
+    assert code == 1 and "output 'y' is as long as what is in the image says" in err and not os.path.exists(temp("k.npy")), err
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
