@@ -323,7 +323,8 @@ void fe_add_outputs(FeContext *fe) {
     }
     for (int i = 0; i < fe->n_checks; i++) {
         IrValue *v = fe->checks[i];
-        v->name = v->name ? v->name : free_name(fe, v->def->name, "check");
+        v->name =
+            v->name ? v->name : free_name(fe, v->def->name, ir_sprintf(fe->arena, "check%d", i));
         ir_output(fe->graph, v);
     }
 }

@@ -47,6 +47,7 @@ void fe_bounded_top_k(FeNode *n) {
     } else {
         fe_check_most(n, many, bound);
     }
+    fe_check_most(n, fe_un(n, IR_OP_NEG, many), 0); // k is not negative
     if (e.lo == e.hi) {
         to = along ? (FeCount){0} : c;
     } else if (c.v && !along) {

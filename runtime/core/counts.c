@@ -45,7 +45,7 @@ int64_t rt_counts_dim(const RtCounts *c, const HoneModelDesc *d, int output, int
     for (int i = 0; i < d->n_counts; i++) {
         const HoneCountDesc *k = &d->counts[i];
         if (k->output == output && k->axis == axis)
-            return c->value[i] < size ? c->value[i] : size;
+            return c->value[i] < 0 ? 0 : c->value[i] < size ? c->value[i] : size;
     }
     return size;
 }

@@ -133,3 +133,7 @@ network("unique", [
     node("Unique", "x", "y first inverse times"), node("Unique", "x", "y2 first2 inverse2 times2", sorted=0), node("Greater", "x half", "g"),
     node("NonZero", "g", "at"), node("GatherND", "x rows", "s"), node("Transpose", "at", "rows", perm=[1, 0]), node("Unique", "s", "z z1 z2 z3")],
         {"x": "f3,4"}, "y:f first:i inverse:i times:i y2:f first2:i inverse2:i times2:i z:f z2:i z3:i", [const("half", 0.5)])
+# k may be negative, which fails.
+network("negative_k", [
+    node("Greater", "x half", "g"), node("Compress", "x g", "s"), node("Shape", "s", "n"), node("Sub", "n two", "k"), node("TopK", "s k", "y at", axis=0)],
+        {"x": "f6"}, "y:f at:i", [const("half", 0.5), const("two", [2])])
