@@ -137,3 +137,8 @@ network("unique", [
 network("negative_k", [
     node("Greater", "x half", "g"), node("Compress", "x g", "s"), node("Shape", "s", "n"), node("Sub", "n two", "k"), node("TopK", "s k", "y at", axis=0)],
         {"x": "f6"}, "y:f at:i", [const("half", 0.5), const("two", [2])])
+network("padded", [
+    node("Greater", "x half", "g"), node("NonZero", "g", "at"), node("Squeeze", "at first", "flat"), node("Gather", "w flat", "rows"),
+    node("Pad", "rows pads", "y"), node("Pad", "rows edge", "z", mode="edge")],
+        {"x": "f5"}, "y:f z:f", [const("half", 0.5), const("first", [0]), const("w", np.arange(15.0).reshape(5, 3)), const("pads", [0, 1, 0, 2]),
+                                 const("edge", [0, 2, 0, -1])])
