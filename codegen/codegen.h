@@ -20,7 +20,7 @@ typedef struct CgTarget {
     uint32_t needs[64];        // those that all code uses: HONE_CPU_*, 0 ended
 } CgTarget;
 
-// mcpu: native, or a name of codegen/target/cpus.def. False: unknown (reported on diag). Passes work
+// mcpu: native, or a name of runtime/core/cpus.def. False: unknown (reported on diag). Passes work
 // for all of them; cg_compile() and its like report those for which no code can be made yet.
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
 // Only describes it. False: unknown.
@@ -45,7 +45,7 @@ const char *cg_target_describe(const CgTarget *t, IrArena *a);
 typedef enum CgEmitKind { CG_EMIT_OBJECT, CG_EMIT_ASM, CG_EMIT_LLVM_IR } CgEmitKind;
 
 typedef struct CgOptions {
-    const CgTarget *target; // of cg_compile() and cg_compile_train()
+    const CgTarget *target; // of cg_compile() and checks
     int opt_level; // 0: no LLVM passes beyond what selection needs
     int jobs;      // threads that compile kernels
     CgEmitKind emit;
@@ -54,7 +54,7 @@ typedef struct CgOptions {
     const char *producer;
     const char *const *labels; // n_labels, or NULL
     int n_labels;
-    HonePreprocess preprocess;
+    HonePreprocess preprocess; // of one unit
     int classifier; // the output that is a row of scores; -1: none is
     int scores;     // HONE_SCORES_* of it
     HoneTask task;
@@ -70,6 +70,8 @@ typedef struct CgResult {
         *weights_file; // an ELF object for CG_EMIT_OBJECT (also among files), else the raw bytes
     int64_t weights_bytes;
     int n_kernels, n_calls, n_barriers;
+    int n_units;  // as they were given; of a fine-tune program the graphs for each machine
+    int *same_as; // of unit i, the unit that stands for it: i itself, unless it went
 } CgResult;
 
 // Compiles the planned graph `g` (all passes of level 0 have run). Writes files
@@ -79,12 +81,14 @@ bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out
 
 // What is compiled: a graph, planned for a machine. Its inputs' shapes are the unit's.
 typedef struct CgUnit {
-    IrGraph *graph; // of one program, all with inputs and outputs of the same names
+    IrGraph *graph; // all have inputs and outputs of the same names; programs have one arena
     const CgTarget *target;
+    HonePreprocess preprocess; // in place of CgOptions'
 } CgUnit;
 
-// As cg_compile(), for n >= 1 units of one model over one set of constants: SYMBOL_desc is the first,
-// and hone_create() takes the first that fits the CPU and the shapes asked for: best machine first.
+// As cg_compile(), for 1 to HONE_MAX_UNITS units of one model over one set of constants: SYMBOL_desc
+// is the first, and hone_create() takes the first that fits the CPU and the shapes asked for: best
+// machine first. Where two differ in nothing but the machine's name, the first of them goes.
 bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const char *dir,
                       CgResult *out);
 
@@ -102,10 +106,12 @@ typedef struct CgTrainFile {
     void *ctx;
 } CgTrainFile;
 
-// As cg_compile(), for the graphs of a program that share kernels and weights. The descriptor that
-// others see is `const HoneTrainDesc hone_train_desc`.
-bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
-                      const char *dir, CgResult *out);
+// As cg_compile(), for the graphs of a program that share kernels and weights, each a model whose
+// units are for the machines that it was planned for. The descriptor that others see is
+// `const HoneTrainDesc hone_train_desc`.
+bool cg_compile_train(const IrTrainProgram *train, int n_targets, const CgTarget *targets,
+                      const CgTrainFile *file, const CgOptions *opt, const char *dir,
+                      CgResult *out);
 bool cg_check_train(const IrTrainProgram *train, const CgOptions *opt, const char *dir);
 
 #endif

@@ -88,9 +88,11 @@ typedef struct FeOptions {
 // NULL after errors that were reported through the arena's diag.
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt);
 
-// Parses "NAME=Nx3x224x224" (or the shape alone, for a model with one input) into *pin: a letter is
-// the symbolic batch. NULL when fine, else why not (arena string).
-const char *fe_parse_pin(IrArena *a, const char *text, FePin *pin);
+// Parses "NAME=Nx3x224x224" (or the shape alone, for a model with one input): a letter is the symbolic
+// batch. Where dimensions are ranges FROM:TO:STEP it is all shapes of a table, the last dimension
+// fastest, at most `most` of them. NULL when fine, else why not (arena string).
+const char *fe_parse_pins(IrArena *a, const char *text, int most, int *n, FePin **pins);
+const char *fe_pin_text(IrArena *a, const FePin *pin); // "x=Nx3x224x224"
 
 // Reads a TensorProto file such as test_data_set_0/input_0.pb; *name (may be NULL) gets the
 // tensor's name, "" when it has none. The data belongs to the arena. False after an error that was

@@ -100,7 +100,7 @@ void ir_warn(IrDiag *d, IrWhere where, const char *fmt, ...) {
     va_start(words, fmt);
     bool again = was_said(d, fmt, words);
     va_end(words);
-    if (again) {
+    if (again || d->warned) {
         return;
     }
     if (d->errors + d->warnings++ < max_lines(d)) {

@@ -26,6 +26,7 @@ typedef struct IrDiag {
     int errors;
     int warnings;
     uint64_t last_warning; // its hash: one that comes again at once is not said twice
+    bool warned;           // warnings are not said: the same file was read before
     int max_errors;        // lines printed before "... and K more"; 0 means 100
     jmp_buf *guard;        // where ir_fatal() goes; NULL: exit(1)
     IrWhere at;            // the node at hand: ir_fatal() names it where its caller knows none

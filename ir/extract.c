@@ -89,27 +89,41 @@ static bool is_copied(const Extract *x, const IrNode *n) {
     return false;
 }
 
+static Extract begin(IrGraph *g, const char *name) {
+    IrArena *a = g->prog->arena;
+    return (Extract){.from = g,
+                     .to = ir_graph_new(g->prog, name),
+                     .now = ir_alloc_array(a, g->next_id, sizeof(IrValue *)),
+                     .needed = ir_alloc_array(a, g->next_id, sizeof(bool))};
+}
+
+static IrGraph *copy_needed(Extract *x, int n_out, IrValue *const *out) {
+    for (int i = 0; i < x->from->n_inputs; i++) {
+        add_input(x, x->from->inputs[i]);
+    }
+    for (const IrNode *n = x->from->first; n; n = n->next) {
+        if (is_copied(x, n)) {
+            copy_node(x, n);
+        }
+    }
+    for (int i = 0; i < n_out; i++) {
+        ir_output(x->to, find_operand(x, out[i]));
+    }
+    return x->to;
+}
+
 IrGraph *ir_extract(IrGraph *g, const char *name, int n_in, IrValue *const *in, int n_out,
                     IrValue *const *out) {
-    IrArena *a = g->prog->arena;
-    Extract x = {.from = g,
-                 .to = ir_graph_new(g->prog, name),
-                 .now = ir_alloc_array(a, g->next_id, sizeof *x.now),
-                 .needed = ir_alloc_array(a, g->next_id, sizeof *x.needed)};
+    Extract x = begin(g, name);
     mark_needed(&x, n_in, in, n_out, out);
     for (int i = 0; i < n_in; i++) {
         add_input(&x, in[i]);
     }
-    for (int i = 0; i < g->n_inputs; i++) {
-        add_input(&x, g->inputs[i]);
-    }
-    for (const IrNode *n = g->first; n; n = n->next) {
-        if (is_copied(&x, n)) {
-            copy_node(&x, n);
-        }
-    }
-    for (int i = 0; i < n_out; i++) {
-        ir_output(x.to, find_operand(&x, out[i]));
-    }
-    return x.to;
+    return copy_needed(&x, n_out, out);
+}
+
+IrGraph *ir_copy(IrGraph *g, const char *name) {
+    Extract x = begin(g, name);
+    memset(x.needed, true, g->next_id);
+    return copy_needed(&x, g->n_outputs, g->outputs);
 }

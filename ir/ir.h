@@ -425,6 +425,8 @@ IrValue *ir_view_root(IrValue *v, int64_t *channel);
 // and places are not copied. The whole of g: n_in 0 and its outputs.
 IrGraph *ir_extract(IrGraph *g, const char *name, int n_in, IrValue *const *in, int n_out,
                     IrValue *const *out);
+// All of g, inputs that nobody reads included: they stay its inputs.
+IrGraph *ir_copy(IrGraph *g, const char *name);
 
 // ---------------------------------------------------------------- verify, print, parse
 

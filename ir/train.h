@@ -106,6 +106,8 @@ typedef struct IrTrainProgram {
     const char *end, *end_op;   // what made probabilities of its logits in the file; NULL: nothing
     int end_axis;               // of the classes in what that reads, else in the output
     IrGraph **graphs;
+    int n_others;     // graphs as planned for further machines, of each graph one after the other:
+    IrGraph **others; // [n_graphs][machines - 1]
     int64_t param_floats; // of the parameter buffer
     IrTrainGraph opt[IR_OPT_COUNT], sqsum;
     int info; // the graph whose name and input describe the network

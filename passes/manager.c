@@ -110,10 +110,12 @@ static void run_group(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipe
     }
 }
 
-void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in) {
-    for (int i = 0; i < N_PASSES;) {
+// Runs those of table[first..last) that belong, by groups.
+static void run_rows(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in, int first,
+                     int last) {
+    for (int i = first; i < last;) {
         int end = i + 1;
-        while (table[i].loop && end < N_PASSES && table[end].loop == table[i].loop) {
+        while (table[i].loop && end < last && table[end].loop == table[i].loop) {
             end++;
         }
         if (table[i].loop) {
@@ -122,6 +124,31 @@ void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline i
             run_one(p, g, opt, &table[i]);
         }
         i = end;
+    }
+}
+
+// The first row that asks what the machine is
+static int first_of_machine(void) {
+    int i = 0;
+    while (table[i].run != pass_layout) {
+        i++;
+    }
+    return i;
+}
+
+void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in) {
+    run_rows(p, g, opt, in, 0, N_PASSES);
+}
+
+void passes_run_part(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in,
+                     PassPart part) {
+    int cut = first_of_machine();
+    PassOptions any = *opt;
+    any.machine = NULL;
+    if (part == PASS_ANY_MACHINE) {
+        run_rows(p, g, &any, in, 0, cut);
+    } else {
+        run_rows(p, g, opt, in, cut, N_PASSES);
     }
 }
 

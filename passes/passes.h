@@ -48,6 +48,11 @@ typedef enum PassPipeline { // PASS_INFER, PASS_TRAIN ...: the rows of passes.de
 
 // Runs the passes of a pipeline whose level <= opt->opt_level, in the order of passes.def.
 void passes_run(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in);
+// The same in two parts: the passes before `layout` ask nothing of the machine, those from there on
+// do. A graph between the two may be copied (ir_extract) for several machines.
+typedef enum PassPart { PASS_ANY_MACHINE, PASS_ONE_MACHINE } PassPart;
+void passes_run_part(IrProgram *p, IrGraph *g, const PassOptions *opt, PassPipeline in,
+                     PassPart part);
 bool passes_find_pipeline(const char *name, PassPipeline *out);
 // Runs the named ones ("a,b,c"), whatever their level. false after an error: unknown name.
 bool passes_run_named(IrProgram *p, IrGraph *g, const PassOptions *opt, const char *names);

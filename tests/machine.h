@@ -4,7 +4,7 @@
 
 #include "codegen/codegen.h"
 
-// Of a CPU that codegen/target/cpus.def names.
+// Of a CPU that runtime/core/cpus.def names.
 static inline const IrMachine *machine_of(IrArena *a, const char *cpu) {
     CgTarget *t = ir_alloc(a, sizeof *t);
     if (!cg_target_find(t, a, cpu))

@@ -102,7 +102,8 @@ static const char *file_to_link(Tool *t, const Compile *c) {
                : tool_out_file(t, c->file);
 }
 
-static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, const CgOptions *o) {
+static bool write_files(Tool *t, Compile *c, const ToolUnits *u, const CgResult *cg,
+                        const CgOptions *o) {
     const char *symbol = o->symbol;
     bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
     const char *file = text ? cg->files[0] : file_to_link(t, c);
@@ -115,48 +116,67 @@ static bool write_files(Tool *t, Compile *c, IrGraph *g, const CgResult *cg, con
     return text ? tool_copy_out(t, c->file, file) &&
                       (!c->beside || tool_copy_out(t, c->beside, cg->weights_file))
                 : tool_out_take(t, c->file, file) &&
-                      (!c->beside || tool_print_header(t, g, symbol, c->beside));
+                      (!c->beside || tool_print_header(t, u, symbol, c->beside));
 }
 
-// *graph: the infer graph, then what was compiled.
-static bool generate(Tool *t, Compile *c, IrGraph **graph, CgResult *cg) {
-    IrGraph *g = *graph;
+static bool check_one_unit(Tool *t, const Compile *c) {
+    bool one = c->model.n_targets * c->model.n_sizes == 1;
+    if (!one && c->emit == EMIT_IR)
+        ir_error(&t->diag, IR_NOWHERE,
+                 "--emit ir is of one unit: give one --mcpu and one shape of each input");
+    if (c->autotune && c->model.n_targets > 1)
+        ir_error(&t->diag, IR_NOWHERE,
+                 "--autotune times kernels on this machine: --mcpu is one CPU then");
+    return !t->diag.errors;
+}
+
+static bool generate(Tool *t, Compile *c, ToolUnits *u, CgResult *cg) {
     ToolProgress bar;
     CgOptions o = {.target = &c->model.target,
                    .opt_level = c->model.opt_level,
                    .jobs = c->model.jobs,
                    .producer = TOOL_PRODUCER,
                    .symbol = tool_symbol(t->arena, c->name),
-                   .model_hash = tool_model_hash(t, c->model.path),
                    .emit = c->emit == EMIT_ASM       ? CG_EMIT_ASM
                            : c->emit == EMIT_LLVM_IR ? CG_EMIT_LLVM_IR
                                                      : CG_EMIT_OBJECT,
                    .progress = tool_progress,
                    .progress_ctx = &bar};
-    PassOptions po = tool_pass_options(&c->model);
     Autotune autotune = {.tool = t, .model = &c->model, .cache_file = c->cache};
-    po.threads = c->threads ? c->threads : rt_cpus_available();
+    u->options = &o;
+    u->passes = tool_pass_options(&c->model);
+    u->passes.threads = c->threads ? c->threads : rt_cpus_available();
     if (c->autotune) {
-        po.autotune = autotune_graph;
-        po.autotune_ctx = &autotune;
+        u->passes.autotune = autotune_graph;
+        u->passes.autotune_ctx = &autotune;
     }
-    if (!(g = *graph = tool_plan(t, &c->image, c->input_grad, &po, g, &o)))
+    if (!tool_units(t, &c->model, u))
         return false;
-    if (t->diag.errors) // of the cache of schedules
-        return false;
+    o.model_hash = tool_model_hash(t, c->model.path);
     if (c->emit == EMIT_IR)
-        return tool_print_out(t, c->file, print_ir, g->prog);
+        return tool_print_out(t, c->file, print_ir, u->v[0].graph->prog);
     tool_progress_start(&bar, "compiling");
-    bool ok = cg_compile(g, &o, tool_temp_dir(t), cg);
+    bool ok = cg_compile_units(u->n, u->v, &o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
     t->diag.file = c->out;
-    return ok && write_files(t, c, g, cg, &o);
+    return ok && write_files(t, c, u, cg, &o);
 }
 
-static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult *cg, double mb,
-                          double took) {
+static void print_units(const Compile *c, const ToolUnits *u, const CgResult *cg) {
+    for (int i = 0; cg->same_as && i < c->model.n_targets; i++)
+        if (cg->same_as[i] != i)
+            fprintf(stderr, "%s: nothing that %s has not is of use here: left out\n",
+                    u->v[i].target->cpu, u->v[cg->same_as[i]].target->cpu);
+    if (c->model.n_sizes > 1)
+        fprintf(stderr, "%d sizes, from %s to %s\n", c->model.n_sizes, c->model.sizes[0].text,
+                c->model.sizes[c->model.n_sizes - 1].text);
+}
+
+static void print_summary(Tool *t, const Compile *c, const ToolUnits *u, const CgResult *cg,
+                          double mb, double took) {
     fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
-            RT_SHOW(c->out), mb, c->model.target.cpu, took);
+            RT_SHOW(c->out), mb, tool_units_text(t->arena, u, cg->same_as), took);
+    print_units(c, u, cg);
     if (c->image.told && c->emit != EMIT_IR)
         fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
     if (c->image.note && (is_program(c) || c->emit == EMIT_PYTHON))
@@ -171,32 +191,24 @@ static void print_summary(Tool *t, const Compile *c, IrGraph *g, const CgResult 
         return;
     fprintf(stderr, "%d calls of %d kernels, %d barriers; weights %.1f MB\n", cg->n_calls,
             cg->n_kernels, cg->n_barriers, (double)cg->weights_bytes / 1e6);
-    passes_print_memory(stderr, g, 1);
+    passes_print_memory(stderr, u->v[0].graph, 1);
 }
 
 static int run_compile(Tool *t, Compile *c) {
     double start = seconds();
     CgResult cg = {0};
-    const FeModel *onnx = NULL;
-    c->model.onnx = c->calibrate ? NULL : &onnx;
     if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
-    IrProgram *p = c->calibrate ? tool_quantized(t, &c->model, &c->image, c->calibrate)
-                                : tool_import(t, &c->model, NULL);
-    if (!p)
-        return EXIT_INPUT;
-    p->name = c->name;
-    IrGraph *g = tool_infer_graph(p);
-    if (!c->calibrate)
-        tool_take_outputs(&c->model, &c->image, g, onnx);
-    tool_check_weights(t, g, false);
-    if (!generate(t, c, &g, &cg) || !tool_models_stay(t))
+    ToolUnits u = {.image = &c->image, .input_grad = c->input_grad, .name = c->name};
+    if (!check_one_unit(t, c) ||
+        (c->calibrate && !(u.model = tool_quantized(t, &c->model, &c->image, c->calibrate))) ||
+        !generate(t, c, &u, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;
     int64_t bytes = tool_out_commit(t, (RtOutFile *[N_FILES]){c->file, c->beside}, N_FILES);
     if (bytes < 0)
         return EXIT_INPUT;
-    print_summary(t, c, g, &cg, (double)bytes / 1e6, seconds() - start);
+    print_summary(t, c, &u, &cg, (double)bytes / 1e6, seconds() - start);
     return EXIT_FINE;
 }
 

@@ -76,7 +76,7 @@ static bool import(Finetune *f, const PassOptions *po) {
         f->model.input_shapes.v[f->model.input_shapes.n++] =
             ir_sprintf(t->arena, "%s=Nx%lldx%lldx%lld", x->name, (long long)d[1].c,
                        (long long)d[2].c, (long long)d[3].c);
-        f->prog = tool_import(t, &f->model, NULL);
+        f->prog = tool_sizes(t, &f->model) ? tool_import(t, &f->model, NULL) : NULL;
     }
     if (!f->prog)
         return false;
@@ -117,7 +117,8 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     o->progress = tool_progress;
     o->progress_ctx = &bar;
     tool_progress_start(&bar, "compiling");
-    bool ok = cg_compile_train(p, file, o, tool_temp_dir(t), cg);
+    bool ok = cg_compile_train(p, f->model.n_targets, f->model.targets, file, o, tool_temp_dir(t),
+                               cg);
     tool_progress_end(&bar);
     const char *out = ok ? tool_out_file(t, f->file) : NULL;
     t->diag.file = f->out;
@@ -145,8 +146,37 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
 // The file inside, and the graphs of all stages. False after errors.
 static bool make_graphs(Finetune *f, const PassOptions *po, IrTrainProgram *p, CgTrainFile *file,
                         const CgOptions *o) {
+    const ToolModel *m = &f->model;
+    const IrMachine **machines =
+        ir_alloc_array(f->tool->arena, (size_t)m->n_targets, sizeof *machines);
+    for (int i = 0; i < m->n_targets; i++)
+        machines[i] = &m->targets[i].machine;
+    f->train.n_machines = m->n_targets;
+    f->train.machines = machines;
     return tool_train_file(f, p, o, file) && tool_check_file(f, p, file, po) &&
            pass_train_graphs(f->infer, po, &f->train, p);
+}
+
+static bool check_one_size(Finetune *f) {
+    if (f->model.n_sizes > 1)
+        ir_error(&f->tool->diag, IR_NOWHERE,
+                 "NYI: --input-shape of an input is one here; hone compile takes several");
+    return f->model.n_sizes == 1;
+}
+
+// The machines that have a unit of some graph
+static const char *machines_text(const Finetune *f, const CgResult *cg) {
+    const ToolModel *m = &f->model;
+    const char *text = "";
+    int n = cg->n_units / m->n_targets; // of each
+    for (int k = 0; k < m->n_targets; k++) {
+        bool stays = false;
+        for (int i = k * n; i < (k + 1) * n; i++)
+            stays |= cg->same_as[i] == i;
+        if (stays)
+            text = ir_sprintf(f->tool->arena, "%s%s%s", text, *text ? ", " : "", m->targets[k].cpu);
+    }
+    return text;
 }
 
 // The number of graphs; 0 after errors.
@@ -183,7 +213,8 @@ static int run_finetune(Finetune *f) {
     double start = seconds();
     Tool *t = f->tool;
     CgResult cg = {0};
-    if (!tool_read_train_options(f) || !open_files(f) || !tool_target(t, &f->model))
+    if (!tool_read_train_options(f) || !open_files(f) || !tool_target(t, &f->model) ||
+        !check_one_size(f))
         return EXIT_INPUT;
     CgOptions o = {.target = &f->model.target,
                    .opt_level = f->model.opt_level,
@@ -197,7 +228,7 @@ static int run_finetune(Finetune *f) {
     if (bytes < 0)
         return EXIT_INPUT;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,
-            f->model.target.cpu, seconds() - start);
+            machines_text(f, &cg), seconds() - start);
     if (f->image.told)
         fprintf(stderr, "%s\n", RT_SHOW(f->image.told));
     if (f->image.note)
@@ -286,6 +317,6 @@ bool finetune_check(Finetune *f) {
     CgTrainFile file;
     f->name = "inspected";
     IrTrainProgram *p =
-        tool_read_train_options(f) && tool_target(f->tool, &f->model) ? plan(f, &po, &o) : NULL;
+        tool_read_train_options(f) && tool_one_target(f->tool, &f->model) ? plan(f, &po, &o) : NULL;
     return p && make_graphs(f, &po, p, &file, &o) && cg_check_train(p, &o, tool_temp_dir(f->tool));
 }

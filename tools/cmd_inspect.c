@@ -240,6 +240,10 @@ static IrGraph *check(Inspect *c, IrGraph *g) {
 
 // ---------------------------------------------------------------- the command
 
+static bool is_several(const ToolModel *m) {
+    return m->n_targets * m->n_sizes > 1;
+}
+
 // JSON appears whole, behind everything that can fail on the way.
 static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
     char *text = NULL;
@@ -248,6 +252,10 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
     if (!j.f)
         ir_fatal(&c->tool->diag, IR_NOWHERE, "no memory");
     rt_json_begin(&j, NULL, '{');
+    if (is_several(&c->model)) {
+        rt_json_text(&j, "cpu", c->model.target.cpu);
+        rt_json_text(&j, "input_shape", c->model.sizes[c->model.size].text);
+    }
     if (!c->compiled)
         write_layers(&j, g);
     if (!c->compiled && !c->json)
@@ -274,24 +282,52 @@ static IrGraph *show(Inspect *c, IrGraph *g, bool whole) {
     return compiled;
 }
 
-static int run_inspect(Tool *t, Inspect *c) {
+// What is told of one unit, at the size and machine at hand. False after errors.
+static bool inspect_unit(Inspect *c) {
+    Tool *t = c->tool;
     FeReport report = {0};
     const FeModel *onnx = NULL;
     c->model.onnx = &onnx;
-    if (!open_files(t, c) || !tool_target(t, &c->model))
-        return EXIT_INPUT;
     t->diag.file = c->model.path;
     IrProgram *p = tool_import(t, &c->model, &report);
     if (!p)
-        return EXIT_INPUT;
+        return false;
     add_unsupported(c, &report);
     tool_take_outputs(&c->model, &c->image, tool_infer_graph(p), onnx);
     if (!c->finetune) // which refuses them
         tool_check_weights(t, tool_infer_graph(p), false);
     IrGraph *g = show(c, tool_infer_graph(p), report.n == 0);
-    if (g && !write_files(t, c, g))
+    return !g || write_files(t, c, g);
+}
+
+static bool check_one_unit(Tool *t, const Inspect *c) {
+    if (is_several(&c->model) && (c->dot || c->picture || c->finetune))
+        ir_error(&t->diag, IR_NOWHERE, "%s is of one unit: give one --mcpu and one --input-shape",
+                 c->finetune  ? "--finetune"
+                 : c->picture ? "--picture"
+                              : "--dot");
+    return !t->diag.errors;
+}
+
+// Every size, for every machine.
+static int run_inspect(Tool *t, Inspect *c) {
+    ToolModel *m = &c->model;
+    int refused = 0;
+    if (!open_files(t, c) || !tool_target(t, m) || !check_one_unit(t, c))
         return EXIT_INPUT;
-    return c->n ? EXIT_INPUT : EXIT_FINE;
+    for (int i = 0; i < m->n_sizes * m->n_targets; i++) {
+        m->size = i / m->n_targets;
+        m->target = m->targets[i % m->n_targets];
+        if (is_several(m) && !c->json)
+            printf("%s%s%sfor %s\n\n", i ? "\n" : "", m->sizes[m->size].text,
+                   m->sizes[m->size].n ? ", " : "", m->target.cpu);
+        if (!inspect_unit(c))
+            return EXIT_INPUT;
+        refused += c->n;
+        c->n = 0;
+        t->diag.warned = true;
+    }
+    return refused ? EXIT_INPUT : EXIT_FINE;
 }
 
 // "--finetune" ends our options: what follows is its own.
@@ -330,8 +366,8 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         {"--dot", NULL, "FILE", TOOL_TEXT, &c.dot, "the compiled graph for Graphviz", 0, 0},
         {"--picture", NULL, "FILE", TOOL_TEXT, &c.picture, "the same drawn: .svg, .png or .pdf", 0,
          0},
-        {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table and what is refused, for machines", 0,
-         0},
+        {"--json", NULL, NULL, TOOL_FLAG, &c.json,
+         "the table and what is refused, for machines; of several units one a line", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "As hone compile takes them", 0, 0},
         TOOL_PRECISION_OPTION(c.model),
         TOOL_MODEL_OPTIONS(c.model),

@@ -89,7 +89,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         return EXIT_USAGE;
     size_t len;
     t->diag.file = rest.v[0];
-    char *text = tool_target(t, &m) ? read_all(t, rest.v[0], &len) : NULL;
+    char *text = tool_one_target(t, &m) ? read_all(t, rest.v[0], &len) : NULL;
     IrProgram *p = text ? ir_parse(t->arena, rest.v[0], text, len) : NULL;
     if (!p)
         return EXIT_INPUT;

@@ -55,7 +55,7 @@ static int run_quantize(Command *c) {
     Tool *t = q->tool;
     RtOutFile *file = tool_out(t, c->out, RT_OUT_WHOLE);
     if (!file || !tool_reads(t, q->model.path, 0) || !tool_reads(t, q->image.labels, 0) ||
-        !tool_target(t, &q->model))
+        !tool_one_target(t, &q->model))
         return EXIT_INPUT;
     t->diag.file = q->model.path;
     if (!quant_run(q) || !quant_measure(q) || !write_model(c, file))

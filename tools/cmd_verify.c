@@ -1,5 +1,6 @@
 // hone verify: compiled code against the reference evaluator, and against stored outputs.
 #include "tools/compiled.h"
+#include "tools/diff.h"
 #include "tools/test_data.h"
 
 #include "ir/conv.h"
@@ -59,42 +60,6 @@ static const ToolUsage usage = {
     "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
     "  hone verify model.onnx /path/to/its/test/folder\n"};
 
-// Largest difference, root of the mean square of all, and largest magnitude of the reference; a NaN
-// on one side only counts as infinite. not_finite: numbers of the reference that are none.
-typedef struct Diff {
-    double diff, rms, magnitude;
-    int64_t not_finite;
-} Diff;
-
-static Diff compare(const IrTensor *got, const IrTensor *want) {
-    Diff d = {0, 0, 0, 0};
-    int64_t n = ir_tensor_elems(want);
-    if (n != ir_tensor_elems(got))
-        return (Diff){INFINITY, INFINITY, 0, 0};
-    for (int64_t i = 0; i < n; i++) {
-        double a = ir_tensor_get(got, i), b = ir_tensor_get(want, i);
-        if (a == b || (isnan(a) && isnan(b)))
-            continue;
-        double e = fabs(a - b);
-        d.diff = e > d.diff || isnan(e) ? (isnan(e) ? INFINITY : e) : d.diff;
-        d.rms += isnan(e) ? INFINITY : e * e;
-    }
-    d.rms = n ? sqrt(d.rms / (double)n) : 0;
-    for (int64_t i = 0; i < n; i++) {
-        double b = fabs(ir_tensor_get(want, i));
-        d.magnitude = b > d.magnitude && isfinite(b) ? b : d.magnitude;
-        d.not_finite += !isfinite(b);
-    }
-    return d;
-}
-
-static double relative_to(double x, Diff d) {
-    return x == 0 ? 0 : x / (d.magnitude > 0 ? d.magnitude : 1);
-}
-static double relative(Diff d) {
-    return relative_to(d.diff, d);
-}
-
 // ---------------------------------------------------------------- node by node
 
 typedef struct NodeCheck {
@@ -122,10 +87,10 @@ static void compare_node(NodeCheck *c, const IrValue *v, const IrTensor *want) {
     IrArena *a = ir_arena_new(&c->t->diag);
     IrTensor got;
     if (compiled_value(c->compiled, c->N, mine, &got, a)) {
-        Diff d = compare(&got, want);
-        c->worst = relative(d) > c->worst ? relative(d) : c->worst;
+        Diff d = diff_of(&got, want);
+        c->worst = diff_relative(d) > c->worst ? diff_relative(d) : c->worst;
         c->compared++;
-        printf("  %-10.3g %-12.4g %-12s %s\n", relative(d), d.magnitude,
+        printf("  %-10.3g %-12.4g %-12s %s\n", diff_relative(d), d.magnitude,
                ir_op_info(mine->def->op)->text, RT_SHOW(mine->def->name));
     }
     ir_arena_free(a);
@@ -179,15 +144,15 @@ static bool judge(const Verify *v, const Variant *k, FePrecision p, const char *
                   const IrTensor *got, const IrTensor *want) {
     const IrValue *output = v->reference->outputs[i];
     double quantum = quantum_of(v->reference->prog, output);
-    Diff d = compare(got, want);
+    Diff d = diff_of(got, want);
     bool raised = !v->tolerance.given && precisions[p].tolerance > k->tolerance;
     double allowed = raised ? precisions[p].tolerance : k->tolerance;
-    bool ok = relative(d) <= allowed || (raised && d.diff <= quantum * (1 + 1e-5));
+    bool ok = diff_relative(d) <= allowed || (raised && d.diff <= quantum * (1 + 1e-5));
     bool empty = d.not_finite > 0 && d.not_finite == ir_tensor_elems(want); // nothing was compared
     printf("%s %s, %-8s: largest difference %.3g, %.3g of the largest magnitude %.4g, RMS %.3g "
            "of it",
-           what, RT_SHOW(output->name), k->name, d.diff, relative(d), d.magnitude,
-           relative_to(d.rms, d));
+           what, RT_SHOW(output->name), k->name, d.diff, diff_relative(d), d.magnitude,
+           diff_relative_to(d.rms, d));
     if (quantum > 0)
         printf(", %.3g of a quantum of %.4g", d.diff / quantum, quantum);
     if (raised)
@@ -302,10 +267,10 @@ static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, 
             if (!holds_images(s))
                 continue;
             IrTensor part = image_of(&all[i], s->dim[0], k);
-            Diff d = compare(&part, &one[i]);
+            Diff d = diff_of(&part, &one[i]);
             not_finite += d.not_finite;
             *finite += ir_tensor_elems(&part) - d.not_finite;
-            *worst = relative(d) >= relative(*worst) ? d : *worst;
+            *worst = diff_relative(d) >= diff_relative(*worst) ? d : *worst;
         }
     }
     worst->not_finite = not_finite;
@@ -328,12 +293,12 @@ static bool check_images(Tool *t, Verify *v) {
     int64_t finite = 0;
     fill_inputs(v, SOME_IMAGES, 0, in, a);
     bool ok = compare_images(t, v, in, &worst, &finite, a),
-         same = relative(worst) <= v->variant[0].tolerance,
+         same = diff_relative(worst) <= v->variant[0].tolerance,
          empty = worst.not_finite > 0 && finite == 0; // nothing was compared
     if (ok) {
         printf("batch %d against each image alone: largest difference %.3g, %.3g of the largest "
                "magnitude %.4g: %s\n",
-               SOME_IMAGES, worst.diff, relative(worst), worst.magnitude,
+               SOME_IMAGES, worst.diff, diff_relative(worst), worst.magnitude,
                same && empty             ? "NOTHING TO COMPARE: no number is finite"
                : same                    ? "ok"
                : v->model.input_shapes.n ? "FAILED"
@@ -450,14 +415,41 @@ static bool check_dir(Tool *t, Verify *v) {
     return ok;
 }
 
+// One of several units, or the only one. False: it failed.
+static bool check_unit(Tool *t, Verify *v, int *n_ran) {
+    const ToolModel *m = &v->model;
+    bool several = m->n_sizes * m->n_targets > 1;
+    const char *missing = several ? tool_missing(&m->target) : NULL;
+    if (several)
+        printf("%s%sfor %s%s%s\n", m->sizes[m->size].text, m->sizes[m->size].n ? ", " : "",
+               m->target.cpu, missing ? ": not run, this CPU lacks " : "", missing ? missing : "");
+    if (missing)
+        return true;
+    ++*n_ran;
+    return v->dir ? check_dir(t, v) : prepare(t, v, NULL) && check_random(t, v);
+}
+
 static bool run_verify(Tool *t, Verify *v) {
     v->model.keep_training_mode = true;
     v->model.keep_values = v->nodes;
     v->direct_only = v->model.no_winograd;
-    if (!tool_target(t, &v->model))
+    ToolModel *m = &v->model;
+    int n_ran = 0;
+    bool ok = tool_target(t, m);
+    if (ok && v->dir && m->n_sizes > 1) {
+        ir_error(&t->diag, IR_NOWHERE, "the inputs in %s have one size: give one --input-shape",
+                 v->dir);
         return false;
-    bool ok = v->dir ? check_dir(t, v) : prepare(t, v, NULL) && check_random(t, v);
-    return tool_models_stay(t) && ok;
+    }
+    for (int i = 0, n = ok ? m->n_sizes * m->n_targets : 0; i < n; i++) {
+        m->size = i / m->n_targets;
+        m->target = m->targets[i % m->n_targets];
+        ok &= check_unit(t, v, &n_ran);
+        t->diag.warned = true;
+    }
+    if (ok && !n_ran)
+        ir_error(&t->diag, IR_NOWHERE, "this CPU runs none of them: nothing was compared");
+    return tool_models_stay(t) && ok && n_ran;
 }
 
 int cmd_verify(Tool *t, int argc, char **argv) {

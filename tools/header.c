@@ -37,19 +37,31 @@ static void print_tensors(FILE *f, const char *what, IrValue *const *v, int n) {
 }
 
 typedef struct Header {
-    const IrGraph *graph;
+    const ToolUnits *units;
     const char *symbol, *api; // api: hone.h's text
 } Header;
 
+// Of every size: what the units of one machine take and give.
+static void print_sizes(FILE *f, const ToolUnits *u) {
+    bool several = u->v[u->n - 1].graph->prog != u->v[0].graph->prog;
+    for (int i = 0, size = 0; i < u->n; i++) {
+        const IrGraph *g = u->v[i].graph;
+        if (u->v[i].target != u->v[0].target)
+            continue;
+        if (several)
+            fprintf(f, "// size %d\n", size++);
+        print_tensors(f, "input ", g->inputs, g->n_inputs);
+        print_tensors(f, "output", g->outputs, ir_own_outputs(g));
+    }
+}
+
 static void print_header(FILE *f, void *ctx) {
     const Header *h = ctx;
-    const IrGraph *g = h->graph;
     const char *s = h->symbol;
     fputs("// ", f);
-    print_name(f, g->prog->name);
+    print_name(f, h->units->v[0].graph->prog->name);
     fprintf(f, ", compiled by %s. Link with -lgomp -lm.\n//\n", TOOL_PRODUCER);
-    print_tensors(f, "input ", g->inputs, g->n_inputs);
-    print_tensors(f, "output", g->outputs, ir_own_outputs(g));
+    print_sizes(f, h->units);
     fprintf(f, "//\n// The functions at the end are those of hone.h, for this model.\n");
     fprintf(f,
             "#ifndef %s_H\n#define %s_H\n\n#define HONE_TYPES_ONLY\n%s\n#undef HONE_TYPES_ONLY\n\n",
@@ -59,7 +71,7 @@ static void print_header(FILE *f, void *ctx) {
     fprintf(f, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 
-bool tool_print_header(Tool *t, IrGraph *g, const char *symbol, RtOutFile *o) {
-    Header h = {g, symbol, tool_lib_text(t, "hone.h")};
+bool tool_print_header(Tool *t, const ToolUnits *u, const char *symbol, RtOutFile *o) {
+    Header h = {u, symbol, tool_lib_text(t, "hone.h")};
     return tool_print_out(t, o, print_header, &h);
 }

@@ -8,22 +8,7 @@
 #include <string.h>
 
 bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
-    FePin *pins = ir_alloc_array(t->arena, (size_t)m->input_shapes.n + 1, sizeof *pins);
-    for (int i = 0; i < m->input_shapes.n; i++) {
-        const char *why = fe_parse_pin(t->arena, m->input_shapes.v[i], &pins[i]);
-        if (why) {
-            ir_error(&t->diag, IR_NOWHERE, "--input-shape: %s", why);
-            return false;
-        }
-        for (int k = 0; k < i; k++) {
-            const char *a = pins[k].input, *b = pins[i].input;
-            if (a == b || (a && b && strcmp(a, b) == 0)) {
-                ir_error(&t->diag, IR_NOWHERE, "--input-shape: given twice for one input: %s, %s",
-                         m->input_shapes.v[k], m->input_shapes.v[i]);
-                return false;
-            }
-        }
-    }
+    const ToolSize *size = &m->sizes[m->size];
     for (int i = 0; i < m->limit_texts.n; i++) {
         const char *why = fe_parse_limit(t->arena, m->limit_texts.v[i], &m->limits);
         if (why) {
@@ -35,8 +20,8 @@ bool tool_import_options(Tool *t, ToolModel *m, FeOptions *out) {
     if (__builtin_add_overflow(t->memory.raised, m->limits.v[FE_LIMIT_CONSTANTS],
                                &t->memory.raised))
         t->memory.raised = INT64_MAX;
-    *out = (FeOptions){.n_pins = m->input_shapes.n,
-                       .pins = pins,
+    *out = (FeOptions){.n_pins = size->n,
+                       .pins = size->pins,
                        .n_bound = m->n_bound,
                        .bound = m->bound,
                        .keep_training_mode = m->keep_training_mode,
@@ -87,7 +72,17 @@ bool tool_target(Tool *t, ToolModel *m) {
                  pass);
         return false;
     }
-    return cg_target_init(&m->target, t->arena, m->mcpu, &t->diag);
+    return tool_targets(t, m) && tool_sizes(t, m);
+}
+
+bool tool_one_target(Tool *t, ToolModel *m) {
+    if (!tool_target(t, m))
+        return false;
+    if (m->n_targets * m->n_sizes == 1)
+        return true;
+    ir_error(&t->diag, IR_NOWHERE, "NYI: %s is one here; hone compile takes several",
+             m->n_targets > 1 ? "--mcpu" : "--input-shape of an input");
+    return false;
 }
 
 bool tool_precision(const char *command, ToolModel *m, bool int8) {
@@ -151,16 +146,21 @@ static bool check_classifier(Tool *t, ToolImage *im, const IrGraph *g, const CgO
     return true;
 }
 
-IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
-                   CgOptions *o) {
+IrGraph *tool_prepare(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
+                      CgOptions *o) {
     if (!tool_image_options(t, im, g, o) || !check_classifier(t, im, g, o))
         return NULL;
     if (input_grad) {
         im->note = NULL; // labels come with the images: no program reads them from files
         g = pass_input_grad(po, g, o->classifier < 0 ? 0 : o->classifier);
     }
-    if (!g)
-        return NULL;
-    passes_run(g->prog, g, po, PASS_INFER);
+    return g;
+}
+
+IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
+                   CgOptions *o) {
+    g = tool_prepare(t, im, input_grad, po, g, o);
+    if (g)
+        passes_run(g->prog, g, po, PASS_INFER);
     return g;
 }

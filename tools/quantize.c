@@ -83,16 +83,17 @@ Quantize quant_defaults(Tool *t) {
                       .max_images = 500};
 }
 
-IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, const char *calibrate) {
+const FeNewModel *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im,
+                                 const char *calibrate) {
     Quantize q = quant_defaults(t);
-    FeOptions opt;
     q.model = *m;
     q.image = *im;
     q.calibrate_folder = calibrate;
+    if (m->n_targets > 1 && !cg_target_init(&q.model.target, t->arena, "native", &t->diag))
+        return NULL; // the float model runs here
     FeNewModel *made = quant_run(&q) ? quant_model(&q, t->arena, NULL) : NULL;
-    if (!made || !tool_import_options(t, &q.model, &opt))
-        return NULL;
-    fprintf(stderr, "%d layers in int8, ranges of %d images\n", quant_count_int8(&q),
-            q.calibrate.n - q.calibrate.n_bad);
-    return fe_new_model_import(t->arena, made, &opt);
+    if (made)
+        fprintf(stderr, "%d layers in int8, ranges of %d images\n", quant_count_int8(&q),
+                q.calibrate.n - q.calibrate.n_bad);
+    return made;
 }

@@ -52,6 +52,12 @@ int cmd_quantize(Tool *t, int argc, char **argv);
 const char *tool_temp_dir(Tool *t);
 
 // ---- from model to graph (pipeline.c). What compile, inspect and verify share.
+typedef struct ToolSize { // what --input-shape says of the inputs of one unit (sizes.c)
+    int n;
+    const FePin *pins;
+    const char *text; // "x=Nx3x224x224"
+} ToolSize;
+
 typedef struct ToolModel {
     const char *path;
     ToolList input_shapes, outputs;
@@ -73,7 +79,12 @@ typedef struct ToolModel {
     bool bf16;             // set by it: products may be of bf16
     int n_bound;      // inputs that are constants, as in FeOptions
     const FeBound *bound;
-    CgTarget target;      // set by tool_target()
+    int n_targets; // set by tool_target(): the machines of --mcpu, the best first
+    const CgTarget *targets;
+    CgTarget target; // the one at hand, at first the first
+    int n_sizes;     // set by tool_target(): the sizes of --input-shape, 1 where there is none
+    const ToolSize *sizes;
+    int size; // the one at hand
     const FeModel **onnx; // set by tool_import() to the file as it was read; may be NULL
 } ToolModel;
 
@@ -82,7 +93,10 @@ typedef struct ToolModel {
 // Rows for a command's option table: TOOL_MODEL_OPTIONS(model)
 #define TOOL_MODEL_OPTIONS(m)                                                                      \
     {"--input-shape", NULL, "NAME=Nx3x224x224", TOOL_LIST, &(m).input_shapes,                      \
-     "pins an input's dimensions; a letter keeps the batch open", 0, 0},                           \
+     "pins an input's dimensions; a letter keeps the batch open. hone compile takes it again for " \
+     "another size, and ranges FROM:TO:STEP, as in x=Nx3x320:640:32x320:640:32: the program runs "  \
+     "each of these sizes, at most 64, and refuses others; pictures are resized to the nearest",   \
+     0, 0},                                                                                        \
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \
     {"--follow-links", NULL, NULL, TOOL_FLAG, &(m).follow_links,                                   \
@@ -104,7 +118,10 @@ typedef struct ToolModel {
     {"--no-winograd", NULL, NULL, TOOL_FLAG, &(m).no_winograd,                                     \
      "direct convolutions only: slower, slightly more exact", 0, 0},                               \
     {"--mcpu", NULL, "CPU", TOOL_TEXT, &(m).mcpu,                                                  \
-     "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4", 0, 0},           \
+     "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4; several with "    \
+     "commas, or 'all' (x86-64-v2, -v3, -v4, icelake-server, znver4, sapphirerapids): the program holds " \
+     "code for each and takes the best for its CPU at start",                                      \
+     0, 0},                                                                                        \
     {"--jobs", "-j", "N", TOOL_INT, &(m).jobs, "threads that compile, default all CPUs", 1, 1024}, \
     {"--print-after", NULL, "PASS", TOOL_TEXT, &(m).print_after,                                   \
      "textual IR after a pass, or after 'all'", 0, 0},                                             \
@@ -147,7 +164,15 @@ bool tool_precision(const char *command, ToolModel *m, bool int8);
 // The files of all models that were imported are what they were then: before outputs get their
 // names. False after an error.
 bool tool_models_stay(Tool *t);
-bool tool_target(Tool *t, ToolModel *m); // first of all: it also sets the memory that there is
+// The machines and the sizes that are asked for. First of all: it also sets the memory that there
+// is. False after errors.
+bool tool_target(Tool *t, ToolModel *m);
+// The same for a command that takes one of each.
+bool tool_one_target(Tool *t, ToolModel *m);
+bool tool_sizes(Tool *t, ToolModel *m);   // sizes.c, of tool_target()
+bool tool_targets(Tool *t, ToolModel *m); // targets.c, likewise
+// A feature of the machine's that this CPU lacks; NULL: it has all.
+const char *tool_missing(const CgTarget *target);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
@@ -199,7 +224,8 @@ int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
 
 // The float model in eight bits, by the images in a folder, for compile (quantize.c). NULL after
 // errors.
-IrProgram *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im, const char *calibrate);
+const FeNewModel *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *im,
+                                 const char *calibrate);
 
 // ---- which output classifies (classifier.c)
 #define TOOL_OUTPUT_KEY "hone.output" // of metadata_props
@@ -211,10 +237,29 @@ bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output);
 // Names and types, a few of them, without number `but` (-1: all).
 const char *tool_list_outputs(Tool *t, const IrGraph *g, int but);
 
-// What compile makes of an imported graph, up to code: preprocessing and labels into `o`, with
-// input_grad the gradient's graph, and all passes. NULL after errors.
+// What compile makes of an imported graph before passes: preprocessing and labels into `o`, with
+// input_grad the gradient's graph. NULL after errors.
+IrGraph *tool_prepare(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
+                      CgOptions *o);
+// The same and all passes.
 IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
                    CgOptions *o);
+
+// ---- units (units.c): the planned graphs of a program, for every size and every machine
+typedef struct ToolUnits {
+    ToolImage *image;
+    bool input_grad;
+    const char *name;        // of the model
+    const FeNewModel *model; // read in place of the file; NULL: the file
+    PassOptions passes;      // but for the machine
+    CgOptions *options;      // gets what tool_prepare() says of the first size
+    int n;
+    CgUnit *v; // [n] size by size, of each the best machine first
+} ToolUnits;
+// Imports the model for each size. False after errors, which name the size.
+bool tool_units(Tool *t, ToolModel *m, ToolUnits *u);
+// "x86-64-v4, x86-64-v3": the machines of those that stayed.
+const char *tool_units_text(IrArena *a, const ToolUnits *u, const int *same_as);
 
 // A file of class names; rt_names_free() releases. False after an error.
 bool tool_load_names(Tool *t, const char *path, RtNames *names);
@@ -241,7 +286,7 @@ bool tool_link_finetune(Tool *t, ToolEmit emit, const CgResult *cg, const char *
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. As
 // tool_print_out().
-bool tool_print_header(Tool *t, IrGraph *g, const char *symbol, RtOutFile *o);
+bool tool_print_header(Tool *t, const ToolUnits *u, const char *symbol, RtOutFile *o);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
 // api.c: the functions of hone.h, whose text is given, for the model of that symbol: their

@@ -100,7 +100,16 @@ static int list_needs(CgProgram *p, const CgCode *c, const uint32_t **out) {
     return n + 1;
 }
 
-HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
+// The same table where units have the same calls: what prepared them for one prepared them for all.
+static HoneSteps init_steps(CgProgram *p, CgCode *c) {
+    const CgCode *k = p->codes;
+    while (k < c && (k->init != c->init || !k->n_init))
+        k++;
+    c->init_steps = k < c ? k->init_steps : cg_steps(p, c->init, c->n_init);
+    return c->init_steps;
+}
+
+HoneModelDesc cg_descriptor(CgProgram *p, CgCode *c) {
     const CgOptions *o = p->opt;
     const IrGraph *g = c->graph;
     const uint32_t *needs;
@@ -127,7 +136,7 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
         .nodes = nodes(p, c),
         .labels = o->labels,
         .cpu_needs = needs,
-        .preprocess = o->preprocess,
+        .preprocess = *c->preprocess,
         .task = o->task,
         .classifier = o->classifier,
         .arena_bytes = {g->arena_bytes.c + 64, g->arena_bytes.n}, // vectors may read past the end
@@ -137,5 +146,5 @@ HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c) {
         .kernels = cg_symbol(p->arena, cg_kernels_symbol(p), 0),
         .run = cg_steps(p, c->calls, c->n_calls),
         .prepared_bytes = c->prepared_bytes,
-        .init = cg_steps(p, c->init, c->n_init)};
+        .init = init_steps(p, c)};
 }

@@ -347,9 +347,12 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     out->files = ir_alloc_array(a, MAX_JOBS + 1, sizeof *out->files);
     if (!lower_program(p, dir))
         return false;
+    out->n_units = p->n_codes;
+    out->same_as = ir_alloc_array(a, (size_t)p->n_codes, sizeof *out->same_as);
     place_constants(p);
     if (p->train)
         place_onnx(p);
+    cg_units_link(p, out->same_as);
     bool elf = opt->emit == CG_EMIT_OBJECT;
     if (!cg_weights_close(&p->weights, a, cg_weights_symbol(p), elf))
         return false;
@@ -375,16 +378,15 @@ bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const ch
                       CgResult *out) {
     CgProgram *p = new_program(units[0].graph->prog, opt, n);
     for (int i = 0; i < n; i++)
-        p->codes[i] =
-            (CgCode){.graph = units[i].graph,
-                     .target = units[i].target,
-                     .next = i + 1 < n ? &p->codes[i + 1] : NULL,
-                     .symbol = i ? ir_sprintf(p->arena, "%s_u%d", opt->symbol, i) : opt->symbol};
+        p->codes[i] = (CgCode){.graph = units[i].graph,
+                               .target = units[i].target,
+                               .preprocess = &units[i].preprocess,
+                               .unit = i};
     return compile_program(p, dir, out);
 }
 
 bool cg_compile(IrGraph *g, const CgOptions *opt, const char *dir, CgResult *out) {
-    return cg_compile_units(1, &(CgUnit){g, opt->target}, opt, dir, out);
+    return cg_compile_units(1, &(CgUnit){g, opt->target, opt->preprocess}, opt, dir, out);
 }
 
 static bool check_program(CgProgram *p, const char *dir) {
@@ -396,27 +398,36 @@ static bool check_program(CgProgram *p, const char *dir) {
 
 bool cg_check(IrGraph *g, const CgOptions *opt, const char *dir) {
     CgProgram *p = new_program(g->prog, opt, 1);
-    p->codes[0] = (CgCode){.graph = g, .target = opt->target, .symbol = opt->symbol};
+    p->codes[0] = (CgCode){.graph = g, .target = opt->target};
     return check_program(p, dir);
 }
 
-static CgProgram *new_train_program(const IrTrainProgram *train, const CgOptions *opt) {
-    CgProgram *p = new_program(train->graphs[0]->prog, opt, train->n_graphs);
+// Of every graph the units for all machines; those of the best machine first.
+static CgProgram *new_train_program(const IrTrainProgram *train, int n_targets,
+                                    const CgTarget *targets, const CgOptions *opt) {
+    int n = train->n_graphs;
+    CgProgram *p = new_program(train->graphs[0]->prog, opt, n * n_targets);
     p->train = train;
-    for (int i = 0; i < train->n_graphs; i++)
-        p->codes[i] = (CgCode){.graph = train->graphs[i],
-                               .target = opt->target,
-                               .symbol = ir_sprintf(p->arena, "%s_g%d", opt->symbol, i)};
+    for (int i = 0; i < n * n_targets; i++) {
+        int k = i / n, model = i % n;
+        p->codes[i] = (CgCode){.graph = k ? train->others[model * (n_targets - 1) + k - 1]
+                                          : train->graphs[model],
+                               .target = &targets[k],
+                               .preprocess = &opt->preprocess,
+                               .unit = i,
+                               .model = model};
+    }
     return p;
 }
 
-bool cg_compile_train(const IrTrainProgram *train, const CgTrainFile *file, const CgOptions *opt,
-                      const char *dir, CgResult *out) {
-    CgProgram *p = new_train_program(train, opt);
+bool cg_compile_train(const IrTrainProgram *train, int n_targets, const CgTarget *targets,
+                      const CgTrainFile *file, const CgOptions *opt, const char *dir,
+                      CgResult *out) {
+    CgProgram *p = new_train_program(train, n_targets, targets, opt);
     p->file = file;
     return compile_program(p, dir, out);
 }
 
 bool cg_check_train(const IrTrainProgram *train, const CgOptions *opt, const char *dir) {
-    return check_program(new_train_program(train, opt), dir);
+    return check_program(new_train_program(train, 1, opt->target, opt), dir);
 }

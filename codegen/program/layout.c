@@ -57,6 +57,11 @@ typedef struct Text {
     LLVMValueRef global;
 } Text;
 
+typedef struct Table { // of a structure, or several
+    const void *from;  // in this process
+    LLVMValueRef global;
+} Table;
+
 struct CgLayout {
     IrArena *arena;
     LLVMModuleRef m;
@@ -67,6 +72,9 @@ struct CgLayout {
     CgTable text_table; // equal texts stand once
     int n_texts, cap_texts;
     Text *texts;
+    CgTable table_table; // tables that several structures have stand once: labels, steps of init
+    int n_tables, cap_tables;
+    Table *tables;
 };
 
 // ---------------------------------------------------------------- types
@@ -196,6 +204,20 @@ static LLVMValueRef texts_value(CgLayout *l, size_t n, const char *const *text) 
     return LLVMConstArray2(l->ptr, v, n);
 }
 
+// Of n texts or structures at `from`
+static LLVMValueRef table_value(CgLayout *l, const Row *r, size_t n, const void *from) {
+    uint64_t h = cg_hash(&from, sizeof from);
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&l->table_table, h, &probe)) >= 0;)
+        if (l->tables[i].from == from)
+            return l->tables[i].global;
+    Table table = {from, private_data(l, r->kind == TEXTS ? texts_value(l, n, from)
+                                                          : array_value(l, r->type, n, from))};
+    cg_table_add(&l->table_table, l->arena, h, l->n_tables);
+    IR_PUSH(l->arena, l->tables, l->n_tables, l->cap_tables, table);
+    return table.global;
+}
+
 static LLVMValueRef row_value(CgLayout *l, const Row *r, const char *x) {
     const char *at = x + r->at;
     const void *to = NULL;
@@ -212,8 +234,7 @@ static LLVMValueRef row_value(CgLayout *l, const Row *r, const char *x) {
     memcpy(&n, x + r->count_at, sizeof n);
     if (n == 0 || !to)
         return LLVMConstNull(l->ptr);
-    return private_data(l, r->kind == TEXTS ? texts_value(l, (size_t)n, to)
-                                            : array_value(l, r->type, (size_t)n, to));
+    return table_value(l, r, (size_t)n, to);
 }
 
 static LLVMValueRef type_value(CgLayout *l, int type, const char *at) {

@@ -23,7 +23,7 @@ IrArena *cg_arena(const CgProgram *p) {
     return p->arena;
 }
 IrProgram *cg_ir(const CgProgram *p) {
-    return p->ir;
+    return p->code->graph->prog;
 }
 
 // ---------------------------------------------------------------- arguments
@@ -66,8 +66,8 @@ static const CgPack *find_pack(const CgProgram *p, const char *key, const CgCode
     uint64_t h = cg_hash(key, strlen(key));
     size_t probe = 0;
     for (int i; (i = cg_table_find(&p->pack_keys, h, &probe)) >= 0;)
-        if (p->packs[i].target == cg_target(p) && p->packs[i].code == code &&
-            strcmp(p->packs[i].key, key) == 0)
+        if (p->packs[i].target == cg_target(p) && p->packs[i].ir == cg_ir(p) &&
+            p->packs[i].code == code && strcmp(p->packs[i].key, key) == 0)
             return &p->packs[i];
     return NULL;
 }
@@ -77,6 +77,7 @@ static void add_pack(CgProgram *p, CgPack pack) {
     cg_table_add(&p->pack_places, p->arena, cg_hash(&pack.offset, sizeof pack.offset), p->n_packs);
     pack.key = ir_strdup(p->arena, pack.key);
     pack.target = cg_target(p);
+    pack.ir = cg_ir(p);
     IR_PUSH(p->arena, p->packs, p->n_packs, p->cap_packs, pack);
 }
 
@@ -118,7 +119,7 @@ int64_t cg_arg_weights(CgProgram *p, const CgArg *arg) {
     bool fresh;
     void *data = cg_pack(p, ir_sprintf(p->arena, "plain:%p", (void *)c), bytes, &offset, &fresh);
     if (fresh && bytes)
-        memcpy(data, ir_const_data(p->ir, c), bytes);
+        memcpy(data, ir_const_data(cg_ir(p), c), bytes);
     return offset;
 }
 

@@ -47,6 +47,7 @@ typedef struct CgCall {
 typedef struct CgPack {
     const char *key;
     const CgTarget *target; // for whose kernels
+    const IrProgram *ir;    // whose constants it is made of
     int64_t offset, bytes;
     const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
 } CgPack;
@@ -74,18 +75,22 @@ typedef struct CgWeights {
 typedef struct CgCode {
     IrGraph *graph;
     const CgTarget *target;
+    const HonePreprocess *preprocess;
     const struct CgCode *next; // unit of the same model; NULL: the last
+    int unit;                  // as cg_compile_units() was given them
+    int model;                 // which of the program's models it is a unit of: a graph of training's
     const char *symbol;        // prefix of its name
     int n_calls, cap_calls;
     CgCall *calls;
     int n_init, cap_init;
-    CgCall *init; // when a model is created; node is NULL
+    CgCall *init; // when a model is created; node is NULL. Units of one machine have them in common
+    HoneSteps init_steps; // as its descriptor has them, once that is made
     int64_t scratch_bytes, prepared_bytes;
     uint64_t needs; // bits HONE_CPU_* beyond the target's
 } CgCode;
 
 struct CgProgram {
-    IrProgram *ir;
+    IrProgram *ir; // of the first graph, whose diag is everybody's
     IrArena *arena;
     const CgOptions *opt;
     bool failed;
@@ -107,9 +112,14 @@ struct CgProgram {
 // May the bytes of a and b meet? Views of one root are apart when their channels are.
 bool cg_args_overlap(const IrValue *a, const IrValue *b);
 bool cg_lower_graphs(CgProgram *p); // lower.c: nodes to calls, barriers; false after errors
+// units.c, once all are lowered: the chain of each model's units. Those of one machine share the space
+// of what they prepare, where equal pieces stand once; of those that differ in nothing but the name
+// of their machine the last stays, same_as[i] being the one in place of unit i.
+void cg_units_link(CgProgram *p, int *same_as);
+CgCode *cg_units_first(CgProgram *p, int model); // of the chain
 HonePlace cg_place(const IrPlace *place, IrDim behind); // steps.c
 HoneSteps cg_steps(CgProgram *p, const CgCall *calls, int n);
-HoneModelDesc cg_descriptor(CgProgram *p, const CgCode *c); // descriptor.c
+HoneModelDesc cg_descriptor(CgProgram *p, CgCode *c); // descriptor.c
 HoneTrainDesc cg_train_descriptor(CgProgram *p);            // train_desc.c
 // Names in the program that is emitted
 const char *cg_desc_symbol(CgProgram *p, const CgCode *c);

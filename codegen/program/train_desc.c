@@ -3,7 +3,7 @@
 #include "codegen/program/program.h"
 
 static void *desc_of(CgProgram *p, int graph) {
-    return graph < 0 ? NULL : cg_symbol(p->arena, cg_desc_symbol(p, &p->codes[graph]), 0);
+    return graph < 0 ? NULL : cg_symbol(p->arena, cg_desc_symbol(p, cg_units_first(p, graph)), 0);
 }
 
 static void *onnx_at(CgProgram *p, int64_t offset) {
@@ -21,7 +21,7 @@ static const HoneBind *binds(CgProgram *p, const IrBind *b, int n) {
 static HoneTrainGraph graph(CgProgram *p, const IrTrainGraph *g) {
     if (g->graph < 0)
         return (HoneTrainGraph){0};
-    const IrGraph *x = p->codes[g->graph].graph;
+    const IrGraph *x = cg_units_first(p, g->graph)->graph;
     return (HoneTrainGraph){desc_of(p, g->graph), x->n_inputs, x->n_outputs,
                             binds(p, g->in, x->n_inputs), binds(p, g->out, x->n_outputs)};
 }

@@ -40,9 +40,9 @@ typedef struct Cpu {
 } Cpu;
 
 static const Cpu cpus[] = {
-#define CG_CPU(name, tune, isa, features) {name, tune, IR_ISA_##isa, features},
-#include "codegen/target/cpus.def"
-#undef CG_CPU
+#define HONE_CPU_NAME(name, tune, isa, features) {name, tune, IR_ISA_##isa, features},
+#include "runtime/core/cpus.def"
+#undef HONE_CPU_NAME
 };
 
 // What every CPU of an ISA has

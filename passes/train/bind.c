@@ -94,9 +94,20 @@ void pass_add_output(IrGraph *g, IrValue *v, const char *name) {
     g->outputs[g->n_outputs - 1]->name = name;
 }
 
+static void plan_copy(PassTrain *t, IrGraph *g, PassPipeline in, const IrMachine *machine) {
+    PassOptions po = *t->po;
+    IrGraph *copy = ir_copy(g, g->name);
+    po.machine = machine;
+    passes_run_part(t->prog, copy, &po, in, PASS_ONE_MACHINE);
+    IR_PUSH(t->arena, t->out->others, t->out->n_others, t->cap_others, copy);
+}
+
 void pass_finish_graph(PassTrain *t, IrGraph *g, PassPipeline in, IrTrainGraph *out) {
     *out = (IrTrainGraph){t->out->n_graphs, bind_all(t, g->inputs, g->n_inputs, false),
                           bind_all(t, g->outputs, g->n_outputs, true)};
-    passes_run(t->prog, g, t->po, in);
+    passes_run_part(t->prog, g, t->po, in, PASS_ANY_MACHINE);
+    for (int k = 1; k < t->opt->n_machines; k++)
+        plan_copy(t, g, in, t->opt->machines[k]);
+    passes_run_part(t->prog, g, t->po, in, PASS_ONE_MACHINE);
     IR_PUSH(t->arena, t->out->graphs, t->out->n_graphs, t->cap_graphs, g);
 }

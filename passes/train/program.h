@@ -11,7 +11,7 @@ typedef struct PassTrain { // a fine-tune program being made
     const PassOptions *po;
     const PassTrainOptions *opt;
     IrTrainProgram *out;
-    int cap_graphs, cap_swaps;
+    int cap_graphs, cap_others, cap_swaps;
     int n_old_head;
     const char **old_head; // names of what the old classifier's parts were; NULL: no initializer's
 } PassTrain;

@@ -88,6 +88,18 @@ const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, s
     return text;
 }
 
+HoneTensorInfo rt_tensor_info(const HoneTensorDesc *t, int i, int n) {
+    HoneTensorInfo info = {.name = NULL, .dtype = NULL};
+    if (i < 0 || i >= n)
+        return info;
+    t += i;
+    const RtDtype *type = rt_dtype(t->dtype);
+    info = (HoneTensorInfo){.name = t->name, .dtype = type ? type->name : NULL, .rank = t->rank};
+    for (int k = 0; k < t->rank && k < HONE_MAX_RANK; k++)
+        info.dim[k] = t->dim[k].n ? -1 : t->dim[k].c;
+    return info;
+}
+
 void *rt_alloc_aligned(size_t bytes) {
     if (bytes > SIZE_MAX / 2)
         return NULL;

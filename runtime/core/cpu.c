@@ -106,26 +106,43 @@ static bool system_permits(const Test *t) {
 
 #endif
 
-// What HONE_CPU may say, and what it leaves
+// What HONE_CPU may say, and what it leaves: with what that implies
 static const struct {
     const char *name;
     uint64_t features;
-} levels[] = {{"x86-64", 0},
-              {"x86-64-v2", HONE_CPU_V2},
-              {"x86-64-v3", HONE_CPU_V3},
-              {"x86-64-v4", HONE_CPU_V4}};
+} cpus[] = {
+#define HONE_CPU_NAME(name, tune, isa, features) {name, features},
+#include "runtime/core/cpus.def"
+#undef HONE_CPU_NAME
+};
+
+static uint64_t with_implied(uint64_t set) {
+    static const uint64_t implied[HONE_CPU_COUNT] = {
+#define HONE_CPU_X86(name, llvm, shown, used, leaf, subleaf, reg, bit, xcr0, implies)              \
+    [HONE_CPU_##name] = implies,
+#define HONE_CPU_ARM(name, llvm, shown, used, type, bit, implies) [HONE_CPU_##name] = implies,
+#include "runtime/core/cpu_features.def"
+#undef HONE_CPU_X86
+#undef HONE_CPU_ARM
+    };
+    for (int i = HONE_CPU_COUNT - 1; i > 0; i--) // rows stand behind those that they imply
+        set |= set >> i & 1 ? implied[i] : 0;
+    return set;
+}
 
 bool rt_cpu_allowed(uint64_t *features, RtErr *err) {
     const char *wish = getenv("HONE_CPU");
     *features = RT_CPU_ALL;
     if (!wish || !*wish)
         return true;
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-        if (strcmp(wish, levels[i].name) == 0) {
-            *features = levels[i].features;
+    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
+        if (strcmp(wish, cpus[i].name) == 0) {
+            *features = with_implied(cpus[i].features);
             return true;
         }
-    return rt_fail(err, "HONE_CPU=%s: unknown; give x86-64, x86-64-v2, x86-64-v3 or x86-64-v4",
+    return rt_fail(err,
+                   "HONE_CPU=%s: unknown; give x86-64, x86-64-v2, x86-64-v3 or x86-64-v4, or a "
+                   "name that --mcpu takes, such as sapphirerapids",
                    wish);
 }
 

@@ -21,16 +21,18 @@
 #include <unistd.h>
 
 #include "runtime/core/counts.h"
-#include "runtime/core/cpu.h"
 #include "runtime/core/text.h"
+#include "runtime/core/unit.h"
 
 enum { PAGE = 4096, NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
     HoneBarrier barrier;
-    const HoneModelDesc *desc; // the unit that runs
+    const HoneModelDesc *desc;                 // the unit that runs: size[in_use]
+    const HoneModelDesc *size[HONE_MAX_UNITS]; // of each size the unit for this CPU
+    int n_sizes, in_use;
     int threads;
-    bool host_decides;    // about fewer threads, at each run
+    bool host_decides;      // about fewer threads, at each run
     _Atomic pid_t *process; // this one, where a child finds 0; NULL: the system has no such memory
     _Atomic pid_t user;     // the process that is in a call, NOBODY, or DESTROYED in a call
     RtCounts counts;        // of the last run
@@ -38,7 +40,7 @@ struct HoneModel {
     size_t own_bytes, given_bytes;
     RtPrepared *prepared;  // what the steps of init made of the weights, or NULL: there are none
     _Atomic uint32_t gate; // orders memory between the caller and the threads of a run
-    char error[256];
+    char error[1024];
 };
 
 // The instance that the calling thread was refused by, in its last call of one; NULL: by none.
@@ -66,36 +68,6 @@ static bool check_desc(const HoneModelDesc *d, RtErr *err) {
 
 // ---------------------------------------------------------------- the unit
 
-static bool input_fits(const HoneTensorDesc *t, const HoneTensorInfo *asked) {
-    bool fits = t->rank == asked->rank;
-    for (int i = 0; fits && i < t->rank && i < HONE_MAX_RANK; i++)
-        fits = asked->dim[i] < 0 || t->dim[i].n || t->dim[i].c == asked->dim[i];
-    return fits;
-}
-
-static bool inputs_fit(const HoneModelDesc *d, const HoneOptions *opt) {
-    for (int k = 0; opt && k < opt->n_inputs; k++)
-        for (int i = 0; i < d->n_inputs; i++)
-            if (strcmp(d->inputs[i].name, opt->inputs[k].name) == 0 &&
-                !input_fits(&d->inputs[i], &opt->inputs[k]))
-                return false;
-    return true;
-}
-
-static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr *err) {
-    const char *cpu = d->cpu ? d->cpu : "another CPU";
-    const char *missing = rt_cpu_missing(d->cpu_needs, RT_CPU_ALL);
-    if (missing)
-        rt_fail(err,
-                "the model was compiled for %s and needs %s, which this %s; "
-                "compile it with --mcpu generic or on this machine",
-                cpu, missing,
-                rt_cpu_is_forbidden(d->cpu_needs) ? "system does not permit" : "CPU lacks");
-    else
-        rt_fail(err, "the model was compiled for %s and needs %s, which HONE_CPU=%s hides", cpu,
-                rt_cpu_missing(d->cpu_needs, allowed), getenv("HONE_CPU"));
-}
-
 static bool check_options(const HoneOptions *opt, RtErr *err) {
     if (opt && opt->n_inputs > 0 && !opt->inputs)
         return rt_fail(err, "the options have %d inputs and no table of them", opt->n_inputs);
@@ -115,23 +87,9 @@ const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions 
     else if (desc->abi != HONE_ABI)
         rt_fail(err, "the model was compiled for ABI %u, this runtime has ABI %d; compile it again",
                 desc->abi, HONE_ABI);
-    uint64_t allowed;
-    if (!desc || desc->abi != HONE_ABI || !check_options(opt, err) ||
-        !rt_cpu_allowed(&allowed, err))
+    if (!desc || desc->abi != HONE_ABI || !check_options(opt, err))
         return NULL;
-    const HoneModelDesc *last = NULL; // whose inputs fit
-    for (const HoneModelDesc *d = desc; d; d = d->next) {
-        if (!inputs_fit(d, opt))
-            continue;
-        if (!rt_cpu_missing(d->cpu_needs, allowed))
-            return d;
-        last = d;
-    }
-    if (last)
-        say_what_is_missing(last, allowed, err);
-    else
-        rt_fail(err, "the model was compiled for inputs of other shapes");
-    return NULL;
+    return rt_unit_find(desc, opt ? opt->n_inputs : 0, opt ? opt->inputs : NULL, err);
 }
 
 // ---------------------------------------------------------------- memory
@@ -191,16 +149,37 @@ static void run_init(void *ctx, char *space) {
     run_steps(m, &m->desc->init, &p.call);
 }
 
-static bool prepare_constants(HoneModel *m, RtErr *err) {
-    if (m->desc->init.n)
-        m->prepared = rt_prepared_get(m->desc, run_init, m, err);
-    return !m->desc->init.n || m->prepared;
+// For unit d. Those of one machine have the same steps of init, and what these made.
+static bool prepare_constants(HoneModel *m, const HoneModelDesc *d, RtErr *err) {
+    const HoneModelDesc *before = m->desc;
+    if (!d->init.n || (m->prepared && m->prepared->made_by == d->init.step))
+        return true;
+    m->desc = d;
+    RtPrepared *p = rt_prepared_get(d, run_init, m, err);
+    m->desc = before;
+    if (p && m->prepared)
+        rt_prepared_release(m->prepared);
+    m->prepared = p ? p : m->prepared;
+    return p;
+}
+
+// desc is one of the units of the chain that begins with `first`
+static bool find_sizes(HoneModel *m, const HoneModelDesc *first, const HoneModelDesc *desc,
+                       RtErr *err) {
+    uint64_t allowed;
+    bool good = rt_cpu_allowed(&allowed, err);
+    m->desc = desc;
+    m->n_sizes = good ? rt_unit_sizes(first, &allowed, m->size) : 0;
+    for (int k = 0; k < m->n_sizes; k++)
+        m->in_use = m->size[k] == desc ? k : m->in_use;
+    return good;
 }
 
 HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *err,
                        size_t err_size) {
     RtErr e = {{0}};
     HoneModel *m = NULL;
+    const HoneModelDesc *first = desc;
     desc = rt_model_unit(desc, opt, &e);
     if (desc && check_desc(desc, &e)) {
         m = rt_alloc_aligned(sizeof *m);
@@ -209,14 +188,13 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
     }
     if (m) {
         memset(m, 0, sizeof *m);
-        m->desc = desc;
         m->threads = rt_threads(opt ? opt->threads : 0);
         m->host_decides = !opt || opt->threads == 0;
         rt_barrier_init(&m->barrier, m->threads);
         map_process(m);
     }
-    if (m && !((m->threads == 1 || rt_region_keep(&e)) && rt_counts_make(&m->counts, m->desc, &e) &&
-               prepare_constants(m, &e))) {
+    if (m && !(find_sizes(m, first, desc, &e) && (m->threads == 1 || rt_region_keep(&e)) &&
+               rt_counts_make(&m->counts, desc, &e) && prepare_constants(m, desc, &e))) {
         hone_destroy(m);
         m = NULL;
     }
@@ -262,6 +240,54 @@ static void leave(HoneModel *m, pid_t user) {
         free_model(m);
 }
 
+// ---------------------------------------------------------------- sizes
+
+static int use_size(HoneModel *m, int size) {
+    RtErr e;
+    char text[640];
+    if (size < 0 || size >= m->n_sizes)
+        return set_error(m, "the model was compiled for inputs of other shapes: %s",
+                         rt_unit_sizes_text(m->size[0], text, sizeof text));
+    if (!check_desc(m->size[size], &e))
+        return set_error(m, "%s", e.text);
+    RtCounts counts;
+    if (!rt_counts_make(&counts, m->size[size], &e) || !prepare_constants(m, m->size[size], &e)) {
+        rt_counts_free(&counts);
+        return set_error(m, "%s", e.text);
+    }
+    rt_counts_free(&m->counts);
+    m->counts = counts;
+    m->desc = m->size[size];
+    m->in_use = size;
+    return 0;
+}
+
+int hone_use_size(HoneModel *m, int size) {
+    pid_t user = enter(m);
+    if (user == NOBODY)
+        return -1;
+    int code = use_size(m, size);
+    leave(m, user);
+    return code;
+}
+
+int hone_n_sizes(const HoneModel *m) {
+    return m->n_sizes;
+}
+
+int hone_size(const HoneModel *m) {
+    return m->in_use;
+}
+
+int hone_find_size(const HoneModel *m, int n_inputs, const HoneTensorInfo *inputs) {
+    for (int k = 0; k < m->n_sizes; k++)
+        if (rt_unit_fits(m->size[k], n_inputs, inputs))
+            return k;
+    return -1;
+}
+
+// ---------------------------------------------------------------- what it takes and gives
+
 const HoneModelDesc *rt_model_desc(const HoneModel *m) {
     return m->desc;
 }
@@ -282,35 +308,12 @@ int hone_n_outputs(const HoneModel *m) {
     return m->desc->n_outputs;
 }
 
-static HoneTensorInfo describe_tensor(const HoneTensorDesc *t, int i, int n) {
-    HoneTensorInfo info = {.name = NULL, .dtype = NULL};
-    if (i < 0 || i >= n)
-        return info;
-    t += i;
-    const RtDtype *type = rt_dtype(t->dtype);
-    info = (HoneTensorInfo){.name = t->name, .dtype = type ? type->name : NULL, .rank = t->rank};
-    for (int k = 0; k < t->rank && k < HONE_MAX_RANK; k++)
-        info.dim[k] = t->dim[k].n ? -1 : t->dim[k].c;
-    return info;
-}
-
 HoneTensorInfo hone_input_info(const HoneModel *m, int i) {
-    return describe_tensor(m->desc->inputs, i, m->desc->n_inputs);
+    return rt_tensor_info(m->desc->inputs, i, m->desc->n_inputs);
 }
 
 HoneTensorInfo hone_output_info(const HoneModel *m, int i) {
-    return describe_tensor(m->desc->outputs, i, m->desc->n_outputs);
-}
-
-int64_t hone_output_dim(const HoneModel *m, int i, int axis) {
-    HoneTensorInfo info = hone_output_info(m, i);
-    return info.name && axis >= 0 && axis < info.rank
-               ? rt_counts_dim(&m->counts, m->desc, i, axis, info.dim[axis])
-               : -1;
-}
-
-const int64_t *rt_model_counts(const HoneModel *m) {
-    return m->counts.value;
+    return rt_tensor_info(m->desc->outputs, i, m->desc->n_outputs);
 }
 
 static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch) {
@@ -324,6 +327,22 @@ int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch) {
 
 int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch) {
     return count_bytes(m->desc->outputs, i, m->desc->n_outputs, batch);
+}
+
+HoneTensorInfo hone_size_input_info(const HoneModel *m, int size, int i) {
+    bool there = size >= 0 && size < m->n_sizes;
+    return rt_tensor_info(m->size[there ? size : 0]->inputs, i, there ? m->desc->n_inputs : 0);
+}
+
+int64_t hone_output_dim(const HoneModel *m, int i, int axis) {
+    HoneTensorInfo info = hone_output_info(m, i);
+    return info.name && axis >= 0 && axis < info.rank
+               ? rt_counts_dim(&m->counts, m->desc, i, axis, info.dim[axis])
+               : -1;
+}
+
+const int64_t *rt_model_counts(const HoneModel *m) {
+    return m->counts.value;
 }
 
 // The arena, rounded up so that the scratch behind it is aligned, and each thread's scratch.

@@ -34,7 +34,8 @@ static RtPrepared *prepare(const HoneModelDesc *desc, void (*make)(void *, char 
     RtPrepared *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    *p = (RtPrepared){.desc = desc, .bytes = (size_t)desc->prepared_bytes, .next = list.first};
+    *p = (RtPrepared){
+        .made_by = desc->init.step, .bytes = (size_t)desc->prepared_bytes, .next = list.first};
     p->bytes += p->bytes == 0;
     p->space = rt_alloc_pages(&p->bytes);
     if (!p->space) {
@@ -52,7 +53,7 @@ RtPrepared *rt_prepared_get(const HoneModelDesc *desc, void (*make)(void *ctx, c
     pthread_once(&list.once, watch_forks);
     lock_list();
     RtPrepared *p = list.first;
-    while (p && p->desc != desc)
+    while (p && p->made_by != desc->init.step)
         p = p->next;
     p = p ? p : prepare(desc, make, ctx);
     if (p)

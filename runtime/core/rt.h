@@ -46,6 +46,9 @@ const char *rt_dim_text(HoneDim d, char *text, size_t size);
 const char *rt_tensor_text(const HoneTensorDesc *t, char *text, size_t size);
 const char *rt_shape_text(int dtype, int rank, const int64_t *dim, char *text, size_t size);
 
+// What hone.h tells of t[i], of n.
+HoneTensorInfo rt_tensor_info(const HoneTensorDesc *t, int i, int n);
+
 // ---- memory and files
 
 void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() releases
@@ -121,10 +124,10 @@ int rt_region_threads(int want);
 // OpenMP's library stays loaded from now on, whatever is unloaded.
 bool rt_region_keep(RtErr *err);
 
-// ---- prepared constants (prepared.c): those of a unit stand once in a process
+// ---- prepared constants (prepared.c): those of a machine's units stand once in a process
 
 typedef struct RtPrepared {
-    const HoneModelDesc *desc;
+    const HoneStep *made_by; // the steps of init, which units of one machine have in common
     char *space; // prepared_bytes, read-only
     size_t bytes;
     int users;

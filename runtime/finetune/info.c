@@ -37,6 +37,13 @@ static const char *const losses[] = {
 #include "runtime/train/bind.def"
 };
 
+// The machine whose code runs here; where none does, the best of the program's.
+static const char *picked_cpu(const HoneTrainDesc *d) {
+    RtErr err;
+    const HoneModelDesc *unit = rt_model_unit(d->info, NULL, &err);
+    return unit ? unit->cpu : d->info->cpu;
+}
+
 static void print_info_json(const RtFine *f) {
     const HoneTrainDesc *d = f->d;
     RtJson j = {.f = stdout};
@@ -44,7 +51,11 @@ static void print_info_json(const RtFine *f) {
     rt_json_text(&j, "model", d->info->name);
     rt_json_text(&j, "producer", d->info->producer);
     rt_json_text(&j, "hash", d->info->hash);
-    rt_json_text(&j, "cpu", d->info->cpu);
+    rt_json_text(&j, "cpu", picked_cpu(d));
+    rt_json_begin(&j, "cpus", '[');
+    for (const HoneModelDesc *u = d->info; u; u = u->next)
+        rt_json_text(&j, NULL, u->cpu);
+    rt_json_end(&j, ']');
     rt_json_int(&j, "classes", d->classes);
     rt_json_text(&j, "loss", losses[d->loss]);
     rt_json_text(&j, "reading", rt_reading(d));
@@ -87,7 +98,7 @@ int rt_fine_info(const RtFine *f, int argc, char **argv) {
                    "images: %d x %d, shorter side resized to %d\n"
                    "reading: %s\n\n",
                    f->program, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
-                   f->d->info->cpu, p->width, p->height, p->resize, rt_reading(f->d));
+                   picked_cpu(f->d), p->width, p->height, p->resize, rt_reading(f->d));
             rt_fine_print_plan(f->d, stdout);
         }
     }

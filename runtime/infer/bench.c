@@ -15,6 +15,7 @@ typedef struct Bench {
     const HoneModelDesc *d;
     HoneModel *model;
     bool help, json, profile;
+    const char *size;           // that is asked for, or NULL
     const char *html;           // file for the profile's page, or NULL
     int batch;                  // images a run; 0: 1, or the model's if that is fixed
     int threads, iters, warmup; // iters 0: as many as fit in AUTO_SECONDS
@@ -229,7 +230,11 @@ static int bench(Bench *b) {
         rt_outs_watch(b->in->outs, NULL, NULL);
     if (b->html && !rt_out_open(&b->page, b->in->outs, b->html, RT_OUT_WHOLE, &err))
         return rt_infer_complain(err.text);
-    b->model = rt_infer_create(b->in, b->threads);
+    int size = b->size ? rt_infer_find_size(b->in, b->size, &err) : 0;
+    if (size < 0)
+        return rt_infer_complain(err.text);
+    b->d = b->in->n_sizes ? b->in->size[size] : b->d;
+    b->model = rt_infer_create(b->in, size, b->threads);
     if (!b->model)
         return RT_EXIT_INPUT;
     b->load_ms = b->in->startup_ms + elapsed_ms(b->in->start_ns);
@@ -244,6 +249,7 @@ int rt_infer_bench(const RtInfer *in, int argc, char **argv) {
         {"--batch|-b|--batch-size", RT_CLI_INT, &b.batch, 1, RT_MAX_BATCH, "N",
          "images a run (default 1)"},
         RT_THREADS_OPTION(&b.threads),
+        RT_SIZE_OPTION(&b.size),
         {"--iters|-n", RT_CLI_INT, &b.iters, 1, MAX_ITERS, "N",
          "measured runs (default: a second's worth, at least 10)"},
         {"--warmup|-w", RT_CLI_INT, &b.warmup, 0, MAX_ITERS, "N",

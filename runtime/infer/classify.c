@@ -42,6 +42,7 @@ static void print_help(const Classifier *c, const RtCliOption *options, int n) {
            "probabilities. The model's own preprocessing is:\n  %s\n"
            "The options below change it, for models that were compiled with the wrong one.\n\n",
            p, rt_preprocess_text(&c->in->desc->preprocess, text, sizeof text));
+    fputs(rt_images_rule(c->in), stdout);
     rt_cli_help(stdout, options, n);
     printf("\nExamples:\n"
            "  %s cat.jpg\n"
@@ -82,7 +83,19 @@ static bool check_model(Classifier *c, RtErr *err) {
     return true;
 }
 
+// Of the size that runs; those of pictures of many sizes were compared.
+static bool check_columns(const Classifier *c, RtErr *err) {
+    const HoneTensorDesc *t = &c->images.unit->outputs[c->in->desc->classifier];
+    int64_t columns = 1;
+    for (int i = 1; i < t->rank; i++)
+        columns *= t->dim[i].c;
+    return columns == c->columns ||
+           rt_fail(err, "%s: this size gives other classes than the first", c->in->desc->name);
+}
+
 static bool allocate(Classifier *c, int n_images, RtErr *err) {
+    if (!check_columns(c, err))
+        return false;
     c->row = calloc((size_t)c->columns, sizeof *c->row);
     return rt_images_allocate(&c->images, &c->set.image, n_images, err) &&
            (c->row || rt_fail(err, "no memory"));
@@ -236,7 +249,7 @@ static int classify(Classifier *c, const RtCliList *files) {
     if (!check_model(c, &err) || !rt_images_settle(&c->images, &c->set.image, &err) ||
         (c->set.labels && !load_labels(c, c->set.labels, &err)) || !allocate(c, files->n, &err))
         return rt_infer_complain(err.text);
-    c->images.model = rt_infer_create(c->in, c->set.image.threads);
+    c->images.model = rt_images_create(&c->images, &c->set.image);
     if (!c->images.model)
         return RT_EXIT_INPUT;
     if (!classify_files(c, files, &err))

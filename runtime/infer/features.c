@@ -49,6 +49,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
                rt_tensor_text(&d->outputs[i], text, sizeof text));
     printf("\nThe model's own preprocessing is:\n  %s\n\n",
            rt_preprocess_text(&d->preprocess, text, sizeof text));
+    fputs(rt_images_rule(in), stdout);
     rt_cli_help(stdout, options, n);
     printf("\nExample:\n  %s features photos/ -o photos.npy\n", in->program);
 }
@@ -135,6 +136,7 @@ static bool allocate(Features *f, RtErr *err) {
     f->row_name = calloc(n + 1, sizeof *f->row_name);
     for (int i = 0; good && i < f->in->desc->n_outputs; i++) {
         Wanted *w = &f->out[i];
+        w->t = &f->images.unit->outputs[i];
         if (!w->path)
             continue;
         good = check_rows(w, &f->images, err);
@@ -264,7 +266,7 @@ static int features(Features *f, const RtCliList *outputs, const RtCliList *give
         !rt_images_settle(&f->images, &f->set, &err) || !find_files(f, given, &err) ||
         !allocate(f, &err))
         return rt_infer_complain(err.text);
-    f->images.model = rt_infer_create(f->in, f->set.threads);
+    f->images.model = rt_images_create(&f->images, &f->set);
     if (!f->images.model)
         return RT_EXIT_INPUT;
     if (!run_files(f, &err) || (f->rows && !write_files(f, &err)))

@@ -5,6 +5,7 @@
 #include "runtime/infer/infer.h"
 
 typedef struct RtImageSettings { // of the command line
+    const char *size;
     int batch, threads, resize, crop;
     float crop_pct, scale;
     bool bgr, rgb;
@@ -18,11 +19,11 @@ typedef struct RtImageSettings { // of the command line
 #define RT_IMAGE_OPTIONS(s)                                                                        \
     {"--batch|-b|--batch-size", RT_CLI_INT, &(s)->batch, 1, RT_MAX_BATCH, "N",                     \
      "images a run (default 8)"},                                                                  \
-    RT_THREADS_OPTION(&(s)->threads),                                                              \
+    RT_THREADS_OPTION(&(s)->threads), RT_SIZE_OPTION(&(s)->size),                                  \
     {"--resize", RT_CLI_INT, &(s)->resize, 0, 65536, "N",                                          \
      "shorter side before the crop; 0: straight to the input's size"},                             \
     {"--crop|--img-size|--input-size", RT_CLI_INT, &(s)->crop, 1, 65536, "N",                      \
-     "size of the centre crop; must be the model's"},                                              \
+     "size of the centre crop; must be the model's, or one of its sizes"},                                              \
     {"--crop-pct", RT_CLI_FLOAT, &(s)->crop_pct, 0.01, 1, "F",                                     \
      "resize so that the crop is this share of the shorter side"},                                 \
     {"--scale", RT_CLI_FLOAT, &(s)->scale, 1e-9, 1e9, "F",                                         \
@@ -36,27 +37,37 @@ typedef struct RtImageSettings { // of the command line
 
 typedef struct RtImages {
     const RtInfer *in;
-    const HoneTensorDesc *input;
-    HonePreprocess prep;
-    HoneModel *model;   // the caller's rt_infer_create()
-    size_t image_bytes; // of one image in the input
-    int64_t slots;      // images a run
-    bool fixed;         // every run has exactly `slots` images
-    char *x;            // [slots][image_bytes]
-    char **y;           // one buffer for each output, of a run
-    RtErr *errors;      // [slots]; of the last run: why an image is not in it, or ""
+    int n_sizes;                       // that the model was compiled for,
+    const HoneModelDesc *const *sizes; // each with its unit
+    int only;                          // the size of all images; -1: each image's own
+    const HoneModelDesc *unit;         // of that size, or the first
+    const HoneTensorDesc *input;       // of the unit
+    HonePreprocess *prep;              // [n_sizes]
+    HoneModel *model;                  // the caller's rt_images_create()
+    size_t image_bytes;                // room for an image in the input, of any size
+    int64_t slots;                     // images a run
+    bool fixed;                        // every run has exactly `slots` images
+    char *x;                           // [slots][image_bytes]
+    char **y;                          // one buffer for each output, of a run
+    int *size;                         // [slots] of the images, where they have their own:
+    char *group_x, **group_y;          // those of one size, and their results; else NULL
+    RtErr *errors; // [slots]; of the last run: why an image is not in it, or ""
 } RtImages;
 
 // Settings that exclude each other: what the usage error says; NULL: there are none.
 const char *rt_images_conflict(const RtImageSettings *s);
 // Does the model take images? Begins *m. False with err set.
 bool rt_images_begin(RtImages *m, const RtInfer *in, RtErr *err);
-// The model's preprocessing with the user's changes.
+// The model's preprocessing with the user's changes, and which sizes run.
 bool rt_images_settle(RtImages *m, const RtImageSettings *s, RtErr *err);
 bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtErr *err);
+// rt_infer_create() for a size that runs. NULL after a complaint.
+HoneModel *rt_images_create(const RtImages *m, const RtImageSettings *s);
 // Decodes files[0..n), n at most `slots`, in parallel and runs those that are good: their results
 // stand in y one after the other. False with err set: the model failed.
 bool rt_images_run(RtImages *m, const char *const *files, int n, RtErr *err);
+// What a program of several sizes does with pictures, for help; else "".
+const char *rt_images_rule(const RtInfer *in);
 void rt_images_free(RtImages *m); // and the model; any state
 
 #endif

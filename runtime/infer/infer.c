@@ -3,6 +3,7 @@
 #include "runtime/infer/infer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text) {
@@ -16,10 +17,20 @@ int rt_infer_complain(const char *text) {
     return RT_EXIT_INPUT;
 }
 
-HoneModel *rt_infer_create(const RtInfer *in, int threads) {
-    char text[512];
+HoneModel *rt_infer_create(const RtInfer *in, int size, int threads) {
+    char text[1024];
     HoneOptions options = {.threads = threads};
-    HoneModel *m = hone_create(in->desc, &options, text, sizeof text);
+    const HoneModelDesc *d = in->n_sizes > 1 ? in->size[size] : NULL;
+    HoneTensorInfo *inputs = calloc(d ? (size_t)d->n_inputs + 1 : 1, sizeof *inputs);
+    for (int i = 0; inputs && d && i < d->n_inputs; i++) {
+        inputs[i] = (HoneTensorInfo){.name = d->inputs[i].name, .rank = d->inputs[i].rank};
+        for (int k = 0; k < d->inputs[i].rank && k < HONE_MAX_RANK; k++)
+            inputs[i].dim[k] = d->inputs[i].dim[k].n ? -1 : d->inputs[i].dim[k].c;
+    }
+    options.n_inputs = inputs && d ? d->n_inputs : 0;
+    options.inputs = inputs;
+    HoneModel *m = hone_create(in->first, &options, text, sizeof text);
+    free(inputs);
     if (!m)
         fprintf(stderr, "%s: %s\n", in->program, text);
     return m;

@@ -12,7 +12,10 @@ enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
 enum { RT_MAX_BATCH = 1 << 20 };
 
 typedef struct RtInfer {
-    const HoneModelDesc *desc;
+    const HoneModelDesc *first; // the chain of units
+    const HoneModelDesc *desc;  // the one that runs where nobody asks for a size
+    int n_sizes;                // of the inputs,
+    const HoneModelDesc *size[HONE_MAX_UNITS]; // with the unit that runs here for each
     const char *program; // argv[0], cleaned, for usage texts
     uint64_t start_ns;   // rt_now() on entry of main
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
@@ -33,12 +36,22 @@ int rt_infer_serve(const RtInfer *in, int argc, char **argv);
 int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);
 // Prints the text to stderr; returns RT_EXIT_INPUT.
 int rt_infer_complain(const char *text);
-// hone_create() with a complaint on failure.
-HoneModel *rt_infer_create(const RtInfer *in, int threads);
+// hone_create() with a complaint on failure, for a size of in->size: hone_use_size() takes another.
+HoneModel *rt_infer_create(const RtInfer *in, int size, int threads);
 // "NAME=FILE", or "FILE" if there is but one tensor: file[n], of tensors t[n], `what` being "input"
 // or "output". False with err set.
 bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
                      const char **file, RtErr *err);
+// The size that the text asks for, "320x240" as a picture's width and height or "[NAME=]Nx3x240x320"
+// as a shape of an input; -1 with err set: there is none.
+int rt_infer_find_size(const RtInfer *in, const char *text, RtErr *err);
+// The size whose shape is nearest to a picture's: by the ratio of its sides, then by its area.
+int rt_infer_nearest_size(const RtInfer *in, int width, int height);
+#define RT_SIZE_OPTION(to)                                                                         \
+    {                                                                                              \
+        "--size", RT_CLI_TEXT, to, 0, 0, "WxH|SHAPE",                                              \
+            "which of the sizes that it was compiled for; the subcommand info lists them"          \
+    }
 // Sum of a node figure over the graph at a batch size.
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
 double rt_infer_dim_value(HoneDim d, int64_t batch);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/core/cpu_features.h"
+#include "runtime/core/unit.h"
 #include "runtime/file/json.h"
 #include "runtime/image/image.h"
 #include "runtime/infer/infer.h"
@@ -108,11 +109,55 @@ static void print_task(const HoneModelDesc *d) {
                RT_SHOW(d->outputs[t->labels].name));
 }
 
-static void print_text(const HoneModelDesc *d) {
+// False: the unit does not run here, and why.
+static bool runs_here(const HoneModelDesc *d, RtErr *why) {
+    uint64_t allowed;
+    if (!rt_cpu_allowed(&allowed, why))
+        return false;
+    if (rt_unit_runs(d, allowed))
+        return true;
+    const char *missing = rt_cpu_missing(d->cpu_needs, RT_CPU_ALL);
+    return rt_fail(why, "needs %s, which %s",
+                   missing ? missing : rt_cpu_missing(d->cpu_needs, allowed),
+                   !missing                            ? "HONE_CPU hides"
+                   : rt_cpu_is_forbidden(d->cpu_needs) ? "this system does not permit"
+                                                       : "this CPU lacks");
+}
+
+// The one that runs where no size is asked for, or no other of its size.
+static bool is_picked(const RtInfer *in, const HoneModelDesc *d) {
+    const HoneModelDesc *size[HONE_MAX_UNITS];
+    uint64_t allowed;
+    RtErr err;
+    int n = rt_cpu_allowed(&allowed, &err) ? rt_unit_sizes(in->first, &allowed, size) : 0;
+    for (int i = 0; i < n; i++)
+        if (size[i] == d)
+            return true;
+    return false;
+}
+
+// What the program holds, where that is several: the best machine for this CPU is picked.
+static void print_units(const RtInfer *in) {
+    char type[160];
+    RtErr why;
+    for (const HoneModelDesc *d = in->first; in->first->next && d; d = d->next) {
+        bool runs = runs_here(d, &why);
+        printf("%-10s %s", d == in->first ? "units" : "", d->cpu);
+        for (int i = 0; i < d->n_inputs; i++)
+            printf(", %s", rt_tensor_text(&d->inputs[i], type, sizeof type));
+        printf(": %s\n", !runs              ? why.text
+                         : is_picked(in, d) ? "picked, the first here that this CPU runs"
+                                            : "runs here, too");
+    }
+}
+
+static void print_text(const RtInfer *in) {
+    const HoneModelDesc *d = in->desc;
     char text[512];
     printf("%-10s %s\n", "model", RT_SHOW(d->name));
     printf("%-10s %s, ABI %u, for %s\n", "compiled", d->producer, d->abi, d->cpu);
     printf("%-10s %s\n", "source", d->hash ? d->hash : "");
+    print_units(in);
     print_tensors("input", d, d->inputs, d->n_inputs);
     print_tensors("output", d, d->outputs, d->n_outputs);
     printf("%-10s %s\n", "batch", d->batch_symbolic ? "any N" : "fixed");
@@ -181,7 +226,25 @@ static void write_preprocess(RtJson *j, const HonePreprocess *p) {
     rt_json_end(j, '}');
 }
 
-static void print_json(const HoneModelDesc *d) {
+static void write_units(RtJson *j, const RtInfer *in) {
+    RtErr why;
+    rt_json_begin(j, "units", '[');
+    for (const HoneModelDesc *d = in->first; d; d = d->next) {
+        bool runs = runs_here(d, &why);
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "cpu", d->cpu);
+        rt_json_text(j, "features", d->features);
+        write_tensors(j, "inputs", d, d->inputs, d->n_inputs);
+        write_tensors(j, "outputs", d, d->outputs, d->n_outputs);
+        rt_json_bool(j, "picked", is_picked(in, d));
+        rt_json_text(j, "obstacle", runs ? NULL : why.text);
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
+}
+
+static void print_json(const RtInfer *in) {
+    const HoneModelDesc *d = in->desc;
     char text[512];
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
@@ -207,6 +270,7 @@ static void print_json(const HoneModelDesc *d) {
     rt_json_number(&j, "gflop", rt_infer_total_flops(d, 1) * 1e-9, 6);
     rt_json_text(&j, "products", products_text(d, text, sizeof text));
     rt_json_int(&j, "calls", d->n_nodes);
+    write_units(&j, in);
     rt_json_end(&j, '}');
     putchar('\n');
 }
@@ -233,9 +297,9 @@ int rt_infer_info(const RtInfer *in, int argc, char **argv) {
         rt_fail(&err, "'%s' is no option", rest.item[0]);
         code = rt_infer_usage(in, "info", err.text);
     } else if (json) {
-        print_json(in->desc);
+        print_json(in);
     } else {
-        print_text(in->desc);
+        print_text(in);
     }
     free(rest.item);
     return code;

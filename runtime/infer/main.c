@@ -4,6 +4,7 @@
 #include "runtime/infer/infer.h"
 
 #include "runtime/core/licences.h"
+#include "runtime/core/unit.h"
 #include "runtime/file/std.h"
 
 #include <string.h>
@@ -50,7 +51,9 @@ static void print_help(const RtInfer *in, FILE *f) {
             "  %s info --json\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is.\n"
             "  --version   name, compiler and ABI version\n"
-            "  --licences  of the libraries inside\n",
+            "  --licences  of the libraries inside\n"
+            "Environment: OMP_NUM_THREADS; HONE_CPU, such as x86-64-v3, hides what this CPU has\n"
+            "beyond that one\n",
             p, p, p, p, p, p);
 }
 
@@ -79,17 +82,33 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
     return usual[in->desc->task.kind](in, argc - 1, argv + 1);
 }
 
+// Where none runs here, all that there are: help tells of them.
+static void find_sizes(RtInfer *in) {
+    uint64_t allowed;
+    RtErr err;
+    if (in->first->abi != HONE_ABI)
+        return;
+    if (rt_cpu_allowed(&allowed, &err))
+        in->n_sizes = rt_unit_sizes(in->first, &allowed, in->size);
+    if (!in->n_sizes)
+        in->n_sizes = rt_unit_sizes(in->first, NULL, in->size);
+}
+
 int main(int argc, char **argv) {
     rt_std_open();
     struct timespec cpu;
     RtOuts outs;
     RtErr err; // told where a model is created; others, like info, run anywhere
     const HoneModelDesc *unit = rt_model_unit(&hone_main_desc, NULL, &err);
-    RtInfer in = {.desc = unit ? unit : &hone_main_desc, .start_ns = rt_now(), .outs = &outs};
+    RtInfer in = {.first = &hone_main_desc,
+                  .desc = unit ? unit : &hone_main_desc,
+                  .start_ns = rt_now(),
+                  .outs = &outs};
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
         in.startup_ms = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec * 1e-6;
     char program[RT_SHOWN];
     in.program = rt_clean(argc > 0 && argv[0] ? argv[0] : in.desc->name, program, sizeof program);
+    find_sizes(&in);
     rt_outs_init(&outs);
     return rt_std_close(dispatch(&in, argc, argv));
 }

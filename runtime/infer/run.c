@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/core/unit.h"
 #include "runtime/infer/infer.h"
 #include "runtime/file/npy.h"
 
 typedef struct Runner {
     const RtInfer *in;
     const HoneModelDesc *d;
+    int size;               // of in->size, which d is
     int64_t batch;          // -1: no input has told it yet
     const char *batch_file; // which one told it
     RtNpy *x;               // [n_inputs]
@@ -22,16 +24,21 @@ typedef struct Runner {
 static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[256];
-    printf("Usage: %s run -i [NAME=]IN.npy... -o [NAME=]OUT.npy...\n\n"
-           "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
-           "NAME may be left out where the model has only one. The files tell the batch N.\n\n",
-           in->program);
-    for (int i = 0; i < d->n_inputs; i++)
-        printf("  input   %s  %s\n", RT_SHOW(d->inputs[i].name),
-               rt_tensor_text(&d->inputs[i], text, sizeof text));
-    for (int i = 0; i < d->n_outputs; i++)
-        printf("  output  %s  %s\n", RT_SHOW(d->outputs[i].name),
-               rt_tensor_text(&d->outputs[i], text, sizeof text));
+    printf(
+        "Usage: %s run -i [NAME=]IN.npy... -o [NAME=]OUT.npy...\n\n"
+        "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
+        "NAME may be left out where the model has only one. The files tell the batch N, and which\n"
+        "of the sizes that it was compiled for runs; there is no other.\n\n",
+        in->program);
+    for (int k = 0; k < (in->n_sizes ? in->n_sizes : 1); k++) {
+        const HoneModelDesc *u = in->n_sizes ? in->size[k] : d;
+        for (int i = 0; i < d->n_inputs; i++)
+            printf("  input   %s  %s\n", RT_SHOW(d->inputs[i].name),
+                   rt_tensor_text(&u->inputs[i], text, sizeof text));
+        for (int i = 0; i < d->n_outputs; i++)
+            printf("  output  %s  %s\n", RT_SHOW(d->outputs[i].name),
+                   rt_tensor_text(&u->outputs[i], text, sizeof text));
+    }
     printf("\n");
     rt_cli_help(stdout, options, n);
     printf("\nExample:\n  %s run -i %s=x.npy -o %s=y.npy\n", in->program,
@@ -73,18 +80,43 @@ static bool check_input(Runner *r, int i, RtErr *err) {
     return true;
 }
 
-static bool load_inputs(Runner *r, RtErr *err) {
+// Do the files fit the size d?
+static bool check_inputs(Runner *r, RtErr *err) {
     r->batch = -1;
+    for (int i = 0; i < r->d->n_inputs; i++)
+        if (!check_input(r, i, err))
+            return false;
+    if (r->batch < 0)
+        r->batch = 1;
+    return true;
+}
+
+// The first size that fits.
+static bool find_size(Runner *r, RtErr *err) {
+    RtErr why;
+    for (r->size = 0; r->size < r->in->n_sizes; r->size++) {
+        r->d = r->in->size[r->size];
+        if (check_inputs(r, r->size ? &why : err))
+            return true;
+    }
+    r->size = 0;
+    if (r->in->n_sizes < 2)
+        return check_inputs(r, err);
+    char sizes[640], first[sizeof err->text];
+    snprintf(first, sizeof first, "%s", err->text);
+    return rt_fail(err, "%s; the sizes are %s", first,
+                   rt_unit_sizes_text(r->in->first, sizes, sizeof sizes));
+}
+
+static bool load_inputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_inputs; i++) {
         if (!r->x_file[i])
             return rt_fail(err, "input '%s' is missing: give -i %s=FILE.npy", r->d->inputs[i].name,
                            r->d->inputs[i].name);
-        if (!rt_npy_read(r->x_file[i], &r->x[i], err) || !check_input(r, i, err))
+        if (!rt_npy_read(r->x_file[i], &r->x[i], err))
             return false;
     }
-    if (r->batch < 0)
-        r->batch = 1;
-    return true;
+    return find_size(r, err);
 }
 
 static bool compute(Runner *r, RtErr *err) {
@@ -192,7 +224,7 @@ static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *output
         !rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
         !open_outputs(r, &err) || !load_inputs(r, &err))
         return rt_infer_complain(err.text);
-    r->model = rt_infer_create(r->in, threads);
+    r->model = rt_infer_create(r->in, r->size, threads);
     if (!r->model)
         return RT_EXIT_INPUT;
     if (!compute(r, &err) || !write_outputs(r, &err))

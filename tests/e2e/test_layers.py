@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "ir": ("runtime/train/bind.def", "runtime/core/text.h"),
     "frontend": ("ir", "runtime/core/text.h"),
     "passes": ("ir", "runtime/train/bind.def", "runtime/core/text.h"),
-    "codegen": ("ir", "runtime/core/abi.h", "runtime/core/abi.def", "runtime/train/abi.def", "runtime/core/cpu.h", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def",
+    "codegen": ("ir", "runtime/core/abi.h", "runtime/core/abi.def", "runtime/train/abi.def", "runtime/core/cpu.h", "runtime/core/cpu_features.h", "runtime/core/cpu_features.def", "runtime/core/cpus.def",
                 "runtime/train/abi.h"),
     "runtime": (),
     "tools": ("ir", "frontend", "passes", "codegen", "runtime"),

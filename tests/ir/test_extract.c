@@ -45,6 +45,13 @@ static void copies_the_whole(void) {
         CHECK(memcmp(y[k].data, z[k].data, 2 * sizeof(float)) == 0);
 }
 
+static void copies_inputs_that_nobody_reads(void) {
+    IrGraph *h = ir_copy(g, "copy");
+    CHECK(!ir_verify(h) && h->n_inputs == 2 && h->n_outputs == 2 && h->n_nodes == g->n_nodes);
+    CHECK_STR_EQ(h->inputs[1]->name, "unused");
+    CHECK_STR_EQ(h->outputs[0]->name, "y");
+}
+
 static void cuts_at_a_value(void) {
     IrValue *edge = find_value("r");
     IrGraph *h = ir_extract(g, "tail", 1, &edge, 1, g->outputs);
@@ -84,6 +91,7 @@ int main(void) {
     g = p ? p->graphs[0] : NULL;
     CHECK(g != NULL);
     CHECK_RUN(copies_the_whole);
+    CHECK_RUN(copies_inputs_that_nobody_reads);
     CHECK_RUN(cuts_at_a_value);
     CHECK_RUN(turns_constants_into_inputs);
     CHECK_RUN(copies_an_output_that_is_an_input);

@@ -219,7 +219,8 @@ static void says_what_hides_a_feature(void) {
     static const char *const cpus[] = {"x86-64-v2"};
     Model m;
     compile(&m, one_graph, 1, cpus);
-    hides_with(&m, "x86-64-v9", "x86-64, x86-64-v2, x86-64-v3 or x86-64-v4");
+    hides_with(&m, "x86-64-v9",
+               "x86-64, x86-64-v2, x86-64-v3 or x86-64-v4, or a name that --mcpu takes");
     hides_with(&m, "v2", "HONE_CPU=v2");
     if (!rt_cpu_missing(m.target[0].needs, RT_CPU_ALL))
         hides_with(&m, "x86-64", "needs SSE3, which HONE_CPU=x86-64 hides");
@@ -268,6 +269,48 @@ static void picks_by_shape(void) {
     release(&m);
 }
 
+// One instance runs all sizes, in any order, and what it prepares of equal weights is one space.
+static void runs_several_sizes(void) {
+    static const char *const cpus[] = {"x86-64-v2", "x86-64-v2"};
+    static float x[IN], want[2][OUT], y[OUT];
+    for (int i = 0; i < IN; i++)
+        x[i] = (float)((i * 37) % 101) / 50 - 1;
+    Model m, alone;
+    compile(&m, two_shapes, 2, cpus);
+    compile(&alone, one_graph, 1, cpus);
+    HoneTensorInfo large = {.name = "x", .rank = 4, .dim = {-1, 32, 12, 10}};
+    HoneOptions opt = {.threads = 2, .n_inputs = 1, .inputs = &large};
+    CHECK(run(&m, NULL, want[0]) != NULL && run(&m, &opt, want[1]) != NULL);
+    HoneModel *h = hone_create(jit_desc(m.jit), NULL, NULL, 0);
+    if (!CHECK(h != NULL))
+        return;
+    CHECK_INT_EQ(hone_n_sizes(h), 2);
+    CHECK_INT_EQ(hone_size(h), 0);
+    CHECK_INT_EQ(hone_find_size(h, 1, &large), 1);
+    CHECK_INT_EQ(hone_size_input_info(h, 1, 0).dim[2], 12);
+    CHECK(hone_size_input_info(h, 2, 0).name == NULL);
+    const void *in[] = {x};
+    void *out[] = {y};
+    for (int i = 0; i < 5; i++) {
+        int k = (i + 1) / 2 % 2; // 0 1 1 0 0
+        CHECK_INT_EQ(hone_use_size(h, k), 0);
+        CHECK_INT_EQ(hone_size(h), k);
+        memset(y, 0, sizeof y);
+        CHECK(hone_run(h, N, in, out) == 0);
+        CHECK(memcmp(y, want[k], (size_t)hone_output_bytes(h, 0, N)) == 0);
+    }
+    large.dim[2] = 13;
+    CHECK_INT_EQ(hone_find_size(h, 1, &large), -1);
+    CHECK_INT_EQ(hone_use_size(h, -1), -1);
+    CHECK(strstr(hone_error(h), "other shapes: x f32[N,32,8,8]; x f32[N,32,12,10]") != NULL);
+    CHECK(hone_size(h) == 0 && hone_run(h, N, in, out) == 0);
+    CHECK(rt_model_desc(h)->prepared_bytes > 0);
+    CHECK_INT_EQ(rt_model_desc(h)->prepared_bytes, jit_desc(alone.jit)->prepared_bytes);
+    hone_destroy(h);
+    release(&alone);
+    release(&m);
+}
+
 static int64_t weights_for(const char *text, int n, const char *const *cpus) {
     Model m;
     compile(&m, text, n, cpus);
@@ -292,6 +335,7 @@ int main(void) {
     CHECK_RUN(says_what_hides_a_feature);
     CHECK_RUN(levels_allow_what_they_name);
     CHECK_RUN(picks_by_shape);
+    CHECK_RUN(runs_several_sizes);
     CHECK_RUN(constants_stand_once);
     return check_done();
 }

@@ -69,6 +69,15 @@ static void copies_outputs_that_share(void) {
     import_end(&im);
 }
 
+// One shape
+static const char *parse_pin(IrArena *a, const char *text, FePin *pin) {
+    FePin *pins;
+    int n;
+    const char *why = fe_parse_pins(a, text, 1, &n, &pins);
+    *pin = pins[0];
+    return why;
+}
+
 static void pins_dimensions(void) {
     Pb g = {0};
     put_node(&g, "Relu", "r", "x", "y");
@@ -80,24 +89,45 @@ static void pins_dimensions(void) {
     IrDiag d;
     ir_diag_init(&d, "");
     IrArena *a = ir_arena_new(&d);
-    CHECK_STR_EQ(fe_parse_pin(a, "x=Nx3x10x20", &pin), NULL);
+    CHECK_STR_EQ(parse_pin(a, "x=Nx3x10x20", &pin), NULL);
     import_graph(&im, &g, 13, &opt);
     CHECK_STR_EQ(output_type(&im), "f32[N,3,10,20]");
     import_end(&im);
-    CHECK_STR_EQ(fe_parse_pin(a, "5x3x10x20", &pin), NULL);
+    CHECK_STR_EQ(parse_pin(a, "5x3x10x20", &pin), NULL);
     import_graph(&im, &g, 13, &opt);
     CHECK_STR_EQ(output_type(&im), "f32[5,3,10,20]");
     import_end(&im);
-    CHECK_STR_EQ(fe_parse_pin(a, "x=3xNx2", &pin),
+    CHECK_STR_EQ(parse_pin(a, "x=3xNx2", &pin),
                  "'x=3xNx2': only the first dimension can be symbolic");
-    CHECK_STR_EQ(fe_parse_pin(a, "x=3x0", &pin), "'x=3x0' is not of the form NAME=Nx3x224x224");
+    CHECK_STR_EQ(parse_pin(a, "x=3x0", &pin), "'x=3x0' is not of the form NAME=Nx3x224x224");
     static const char *const malformed[] = {
         "x=",     "x",      "N",     "",        "=",     "=Nx3",  "x=3x",    "x=x3",
         "x=3xx4", "x=-1x3", "x=3,4", "x=[1,3]", "x:1x3", "x=1X3", "x=1.5x3", "x=99999999999x3",
         "x= 1x3", "x=NNx3", "x=0x0x"};
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
-        const char *why = fe_parse_pin(a, malformed[i], &pin);
+        const char *why = parse_pin(a, malformed[i], &pin);
         CHECK(why && strstr(why, "is not of the form NAME=Nx3x224x224"));
+    }
+    FePin *pins;
+    int n;
+    CHECK_STR_EQ(fe_parse_pins(a, "x=Nx3x8:24:8x5:6:1", 6, &n, &pins), NULL);
+    CHECK(n == 6 && pins[0].dim[0] == FE_SYMBOLIC);
+    CHECK_STR_EQ(fe_pin_text(a, &pins[0]), "x=Nx3x8x5");
+    CHECK_STR_EQ(fe_pin_text(a, &pins[3]), "x=Nx3x16x6");
+    CHECK_STR_EQ(fe_pin_text(a, &pins[5]), "x=Nx3x24x6");
+    CHECK_STR_EQ(fe_parse_pins(a, "2:4:2x7", 6, &n, &pins), NULL);
+    CHECK_STR_EQ(fe_pin_text(a, &pins[1]), "4x7");
+    CHECK_STR_EQ(fe_parse_pins(a, "x=Nx3x8:24:8x5:6:1", 5, &n, &pins),
+                 "'x=Nx3x8:24:8x5:6:1' is more than 5 shapes");
+    CHECK_STR_EQ(fe_parse_pins(a, "1:2147483647:1x1:2147483647:1", 64, &n, &pins),
+                 "'1:2147483647:1x1:2147483647:1' is more than 64 shapes");
+    CHECK_STR_EQ(fe_parse_pins(a, "x=3:8:2", 64, &n, &pins),
+                 "'x=3:8:2': 8 is not reached from 3 by steps of 2");
+    static const char *const no_ranges[] = {"x=1:2", "x=1::2", "x=1:2:0", "x=:2:1", "x=1:2:1:1",
+                                            "x=N:2:1", "x=1:N:1", "x=1:2:", "x=1:-2:1"};
+    for (size_t i = 0; i < sizeof no_ranges / sizeof *no_ranges; i++) {
+        const char *why = fe_parse_pins(a, no_ranges[i], 64, &n, &pins);
+        CHECK(n == 0 && why && strstr(why, "is not of the form NAME=Nx3x224x224"));
     }
     ir_arena_free(a);
 }
