@@ -455,7 +455,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     bool image = find_image(g, &cg->preprocess);
     PassTask task = pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width);
-    task.kind = image && !im->embeds ? task.kind : PASS_TASK_CLASS;
+    if (!image ||
+        (im->embeds && task.kind == PASS_TASK_SEGMENT)) // what --output chooses are features
+        task.kind = PASS_TASK_CLASS;
+    bool embeds = im->embeds && task.kind == PASS_TASK_CLASS;
     fill_task(im, &task, cg);
     if (!image || (task.kind == PASS_TASK_CLASS && g->inputs[0]->type.shape.rank == 3)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
@@ -465,13 +468,13 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
                     "the model has no image input: image options are ignored");
         return true;
     }
-    if (im->embeds && im->labels) {
+    if (embeds && im->labels) {
         ir_error(&t->diag, IR_NOWHERE, "--labels: nothing that --output chooses classifies");
         return false;
     }
     if (!fill_numbers(t, im, g, task.kind, &cg->preprocess))
         return false;
-    if (im->embeds)
+    if (embeds)
         return true;
     return task.kind == PASS_TASK_CLASS ? fill_labels(t, im, g->prog, output, cg)
                                         : fill_task_labels(t, im, g->prog, &task, output, cg);

@@ -141,6 +141,12 @@ def test_rows_of_six():
     check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
 
 
+def test_chosen_outputs():
+    """A detector with more outputs than those."""
+    ok(HONE, "compile", "pixels.onnx", "-o", "chosen", "--output", "boxes", "--output", "scores", "--output", "labels")
+    check_objects(found(temp("chosen")))
+
+
 def test_segment():
     w = np.zeros((4, 3, 1, 1), np.float32)
     w[1:, :, 0, 0] = np.eye(3)
