@@ -95,7 +95,7 @@ typedef struct ToolModel {
     {"--input-shape", NULL, "NAME=Nx3x224x224", TOOL_LIST, &(m).input_shapes,                      \
      "pins an input's dimensions; a letter keeps the batch open. hone compile takes it again for " \
      "another size, and ranges FROM:TO:STEP, as in x=Nx3x320:640:32x320:640:32: the program runs "  \
-     "each of these sizes, at most 64, and refuses others; pictures are resized to the nearest",   \
+     "each of these sizes, at most 64, and refuses others; pictures to classify are resized to the nearest", \
      0, 0},                                                                                        \
     {"--keep-training-mode", NULL, NULL, TOOL_FLAG, &(m).keep_training_mode,                       \
      "BatchNormalization and Dropout of a training export stay literal", 0, 0},                    \

@@ -57,36 +57,14 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureA
            ((p->model = rt_infer_create(in, 0, args->threads)) || rt_fail(err, "%s", ""));
 }
 
-static void release(RtPicture *p) {
-    for (int i = 0; p->y && i < p->d->n_outputs; i++)
-        free(p->y[i]);
-    free(p->y);
-    free(p->x);
-    p->y = NULL;
-    p->x = NULL;
-}
-
-// A picture takes the size whose shape is nearest.
-static bool take_size(RtPicture *p, RtErr *err) {
-    int size = rt_infer_nearest_size(p->in, p->image.width, p->image.height);
-    if (p->in->n_sizes < 2 || p->in->size[size] == p->d)
-        return true;
-    release(p);
-    p->d = p->in->size[size];
-    if (!check_task(p, p->d->task.kind, err) || !allocate(p, err))
-        return false;
-    return hone_use_size(p->model, size) == 0 || rt_fail(err, "%s", hone_error(p->model));
-}
-
 bool rt_picture_run(RtPicture *p, const char *path, RtErr *err) {
     RtImage grey = {0};
     rt_image_free(&p->image);
     p->image = (RtImage){0};
-    if (!rt_image_load(path, 3, &p->image, err) || !take_size(p, err))
-        return false;
     const HoneModelDesc *d = p->d;
     const HonePreprocess *prep = &d->preprocess;
-    if ((prep->channels == 1 && !rt_image_load(path, 1, &grey, err)))
+    if (!rt_image_load(path, 3, &p->image, err) ||
+        (prep->channels == 1 && !rt_image_load(path, 1, &grey, err)))
         return false;
     const RtImage *seen = prep->channels == 1 ? &grey : &p->image;
     p->window = rt_preprocess_window(prep, seen->width, seen->height);
@@ -124,7 +102,10 @@ bool rt_picture_write(RtPicture *p, RtErr *err) {
 }
 
 void rt_picture_close(RtPicture *p) {
-    release(p);
+    for (int i = 0; p->y && i < p->d->n_outputs; i++)
+        free(p->y[i]);
+    free(p->y);
+    free(p->x);
     rt_out_abort(&p->drawn);
     rt_image_free(&p->image);
     rt_names_free(&p->names);
