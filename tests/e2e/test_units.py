@@ -337,6 +337,21 @@ def test_pictures_take_the_nearest_shape():
     assert code == 1 and "--size 20x20: there is " in err, err
 
 
+def test_segments_are_of_the_first_size():
+    twice = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))
+    network(temp("net.onnx"), "h", "w", [helper.make_node("Transpose", ["r2"], ["t"], perm=[0, 2, 3, 1]),
+                                         helper.make_node("MatMul", ["t", "head"], ["m"]),
+                                         helper.make_node("Transpose", ["m"], ["s"], perm=[0, 3, 1, 2]),
+                                         helper.make_node("Constant", [], ["twice"], value=twice),
+                                         helper.make_node("Resize", ["s", "", "twice"], ["y"], mode="nearest")])
+    compile("segments", "--input-shape", "x=Nx3x16:24:8x24")
+    compile("alone", "--input-shape", "x=Nx3x16x24")
+    names = [f"s{i}.png" for i in range(2)]
+    for name, size in zip(names, ((24, 24), (48, 32))):
+        picture(name, *size)
+    assert ok("./segments", "segment", *names, "--json") == ok("./alone", "segment", *names, "--json")
+
+
 def test_int8_of_several_sizes_and_cpus():
     """Integers are the same on every CPU; the ranges are those of the first size."""
     network(temp("net.onnx"), "h", "w")
