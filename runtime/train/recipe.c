@@ -40,11 +40,13 @@ static double loss_of_guessing(const HoneTrainDesc *d) {
 
 bool rt_recipe_learns(RtRun *r, double loss) {
     const RtTrainState *s = &r->state;
-    double guessing = loss_of_guessing(r->d), least = INFINITY;
+    double guessing = loss_of_guessing(r->d), least = INFINITY, before = 0;
     int stage = (int)s->at[RT_AT_STAGE];
-    for (int64_t i = 0; i < s->n_history; i++)
-        least = fmin(least, s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS]);
-    if (r->solves || loss < AT_CHANCE * guessing || least > LEARNED * guessing)
+    for (int64_t i = 0; i < s->n_history; i++) {
+        before = s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS];
+        least = fmin(least, before);
+    }
+    if (r->solves || fmin(before, loss) < AT_CHANCE * guessing || least > LEARNED * guessing)
         return true;
     char best[128] = "";
     if (s->at[RT_BEST_EPOCH] >= 0 && r->set->folder)

@@ -8,7 +8,7 @@
 // Of r->own: epochs that are RT_EPOCHS_AUTO, and the patience that goes with them. The data is known.
 void rt_recipe_resolve(RtRun *r);
 // The epoch's training loss against those before. False with r->err set: it rose to what guessing
-// costs, which no later epoch mends.
+// costs and was there an epoch ago, too, which no later epoch mends.
 bool rt_recipe_learns(RtRun *r, double loss);
 // Classes that have many times the images of others: said.
 void rt_recipe_say_balance(RtRun *r);

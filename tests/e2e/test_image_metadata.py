@@ -166,7 +166,7 @@ def test_options_are_checked_when_given():
     assert "--resize takes a whole number from 0 to 65536, not '1.5'" in run(HONE, "compile", name, "-o", "q", "--resize", "1.5")[2]
     code, _, err = run(HONE, "compile", name, "-o", "q", "--resize", "64", "--crop-pct", "0.9")
     assert code == 1 and "exclude each other" in err, err
-    for flags, word in ((("--input-shape", "x=Nx3x8x8", "--input-shape", "x=Nx3x9x9"), "twice"), (("--input-shape", "x=Nx3x0x8"), "not of the form"),
+    for flags, word in ((("--input-shape", "x=Nx3x64x64", "--input-shape", "x=Nx3x64x64"), "twice"), (("--input-shape", "x=Nx3x0x8"), "not of the form"),
                         (("--input-shape", "x=Nx3x99999999999x8"), "not of the form"), (("--input-shape", "x="), "not of the form"),
                         (("--input-shape", "x=NxNx8x8"), "first dimension"), (("--limit", "nodes=1", "--limit", "nodes=2"), "twice"),
                         (("--limit", "nodes=-1"), "NAME=SIZE"), (("--limit", "nodes=1E"), "NAME=SIZE"), (("--limit", "nodes=99999999T"), "NAME=SIZE"),

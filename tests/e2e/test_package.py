@@ -53,7 +53,7 @@ def complete(*words):
 
 def test_bash_completes():
     assert complete(HONE, "fine") == ["finetune"]
-    assert complete(HONE, "compile", "--max") == ["--max-memory"]
+    assert complete(HONE, "compile", "--max-m") == ["--max-memory"]
     assert complete(HONE, "compile", "model") == []  # files: the shell's own
 
 

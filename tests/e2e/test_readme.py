@@ -75,7 +75,7 @@ def test_options_exist():
     ok(HONE, "compile", SAMPLE, "-o", net)
     ok(HONE, "finetune", SAMPLE, "-o", teach, "--classes", "3")
     helps = [(HONE, c, "--help") for c in ("compile", "finetune", "quantize", "inspect", "verify", "opt")]
-    helps += [(net, "--help")] + [(net, c, "--help") for c in ("classify", "run", "bench", "serve", "info")]
+    helps += [(net, "--help")] + [(net, c, "--help") for c in ("classify", "detect", "segment", "features", "run", "bench", "serve", "info")]
     helps += [(teach, "--help")] + [(teach, c, "--help") for c in ("train", "eval", "predict", "export", "info", "bench")]
     known = set(re.findall(r"--[a-z][a-z-]*", "".join(run(*h)[1] for h in helps))) | {"--help"}
     text = re.sub(r"(cmake|curl) .*", "", read(README))

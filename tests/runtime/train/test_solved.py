@@ -122,10 +122,10 @@ class Solved(Case):
         self.assertNotEqual(self.classifier(), self.classifier("balanced"))
 
     def test_a_loss_that_rises_to_chance_ends_the_run(self):
-        """What the solved classifier had reached stays the best, in the checkpoint."""
+        """Twice in a row: once may be a step too far. What the solved classifier had reached stays the best, in the checkpoint."""
         self.train("--epochs", "1,0", folder="head")
         err = self.train("--epochs", "1,5", "--lr", "3", "--weight-decay", "10", code=1)
-        self.assertRegex(err.splitlines()[-1], r"^stage 'none', epoch 1: the loss rose from 0\.\d+ to \d+\.\d+, what guessing costs is 1\.0986: "
+        self.assertRegex(err.splitlines()[-1], r"^stage 'none', epoch 2: the loss rose from 0\.\d+ to \d+\.\d+, what guessing costs is 1\.0986: "
                                                r"the rate 0\.3 is too high; the best model, of epoch 1, stays in ck\. Try --lr with a tenth of it$")
         self.assertFalse(os.path.exists(self.path("fake_train-tuned.onnx.tmp")))
         self.assertEqual(self.classifier(), self.classifier("head"))
