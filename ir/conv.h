@@ -9,6 +9,17 @@
 
 #include "ir/ir.h"
 
+// Of sizes; ir_ceil_div() of what is not negative.
+static inline int64_t ir_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t ir_max(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static inline int64_t ir_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
 typedef struct IrConv {
     IrDtype dtype;        // of x
     IrDim N;              // images

@@ -4,26 +4,22 @@
 #include "ir/conv.h"
 #include "ir/machine.h"
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static int64_t rows(const IrConv *c, int64_t lanes) {
-    return ceil_div(c->O, lanes) * lanes;
+    return ir_ceil_div(c->O, lanes) * lanes;
 }
 
 int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes) {
     int64_t block = c->x_block ? c->x_block : 1, most = 0, word = ir_word(c->dtype);
     if (c->w.group == 1) {
-        return ceil_div(c->C, word);
+        return ir_ceil_div(c->C, word);
     }
     for (int64_t first = 0; first < c->O; first += lanes) {
         int64_t last = first + lanes < c->O ? first + lanes - 1 : c->O - 1;
-        int64_t end = ceil_div((last / c->og + 1) * c->cg, block);
+        int64_t end = ir_ceil_div((last / c->og + 1) * c->cg, block);
         int64_t blocks = end - first / c->og * c->cg / block;
         most = blocks > most ? blocks : most;
     }
-    return ceil_div(most * block, word);
+    return ir_ceil_div(most * block, word);
 }
 
 int64_t ir_conv_words_direct(const IrConv *c, const IrConvTile *t, int64_t lanes) {
@@ -39,7 +35,7 @@ int64_t ir_conv_words_lanewise(const IrConv *c, const IrConvTile *t, int64_t lan
 // A kernel row's taps in words of four.
 int64_t ir_conv_words_rowwise(const IrConv *c, const IrConvTile *t, int64_t lanes) {
     (void)t;
-    return rows(c, lanes) * c->w.kh * ceil_div(c->w.kw, 4);
+    return rows(c, lanes) * c->w.kh * ir_ceil_div(c->w.kw, 4);
 }
 
 // As many products for an output tile as it has points.

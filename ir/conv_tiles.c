@@ -8,13 +8,9 @@
 
 enum { MAX_ROWS = 16, MAX_WORDS = 16, MAX_FILL = 3 };
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 // Into how many equal pieces of whole words, of which there are no more than a tile's
 static int64_t cut_run(int64_t words) {
-    int64_t n = ceil_div(words, MAX_WORDS);
+    int64_t n = ir_ceil_div(words, MAX_WORDS);
     while (words % n)
         n++;
     return n;
@@ -44,7 +40,7 @@ IrConvCopy ir_conv_copy(const IrConv *c) {
     copy.lines = (c->OH - 1) * copy.down + (w->kh - 1) * w->dh + 1;
     copy.width = (c->OW - 1) * copy.right + (w->kw - 1) * w->dw + 1;
     copy.runs = w->kw / taps;
-    choose_pixel(&copy, taps, ceil_div(c->C, block), ceil_div(block, ir_word(c->dtype)));
+    choose_pixel(&copy, taps, ir_ceil_div(c->C, block), ir_ceil_div(block, ir_word(c->dtype)));
     return copy;
 }
 
@@ -58,11 +54,11 @@ IrConvStrips ir_conv_strips(const IrConv *c, const IrConvTile *t) {
     int64_t most = t->cols < MAX_ROWS ? t->cols : MAX_ROWS;
     if (t->over)
         s.positions = (c->OH - 1) * ir_conv_copy(c).width + c->OW;
-    int64_t n = ceil_div(s.positions, most);
-    s.rows = ceil_div(s.positions, n);
+    int64_t n = ir_ceil_div(s.positions, most);
+    s.rows = ir_ceil_div(s.positions, n);
     s.per_row = t->over ? 0 : n;
     s.tiles = t->over ? n : n * c->OH;
-    s.strips = ceil_div(s.tiles, s.count);
+    s.strips = ir_ceil_div(s.tiles, s.count);
     return s;
 }
 
@@ -70,7 +66,7 @@ int64_t ir_conv_strip_lines(const IrConv *c, const IrConvTile *t, int64_t strips
     IrConvCopy copy = ir_conv_copy(c);
     IrConvStrips s = ir_conv_strips(c, t);
     int64_t tiles = strips * s.count, end = (c->w.kh - 1) * c->w.dh + 1;
-    int64_t ends = t->over ? ceil_div(tiles * s.rows - 1, copy.width)
-                           : ceil_div(tiles - 1, s.per_row) * copy.down; // of rows, at most
+    int64_t ends = t->over ? ir_ceil_div(tiles * s.rows - 1, copy.width)
+                           : ir_ceil_div(tiles - 1, s.per_row) * copy.down; // of rows, at most
     return ends + end < copy.lines ? ends + end : copy.lines;
 }

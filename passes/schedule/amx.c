@@ -22,16 +22,6 @@ enum {
 static const double line_l1 = 0.5, line_l2 = 1.5, line_far = 4; // cycles for 64 bytes
 static const double per_vector = 5, per_block = 1;              // of the epilogue; copied
 
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max_i64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static bool applies(const IrConv *c, const PassOptions *opt) {
     const IrMachine *m = opt->machine;
     bool has = c->dtype == IR_BF16 ? m->dot_bf16 & IR_DOT_BF16_AMX : m->dot_i8 & IR_DOT_I8_AMX;
@@ -61,7 +51,7 @@ static double strip_cost(const IrConv *c, const IrMachine *m, const IrConvTile *
     int64_t pieces = c->w.kh * copy.runs * copy.pieces;
     double x = line_cost(m, band_bytes(c, t, t->band)) * (double)(t->rows * s.rows);
     double w = line_cost(m, weight_bytes(c, &copy, t->vecs)) * (double)(t->vecs * copy.words);
-    double step = (double)max_i64(LATENCY, t->rows * t->vecs * s.rows);
+    double step = (double)ir_max(LATENCY, t->rows * t->vecs * s.rows);
     step = x + w > step ? x + w : step;
     return (double)pieces * step + (double)(t->rows * t->vecs * s.rows) * per_vector + PER_STRIP;
 }
@@ -71,14 +61,14 @@ static double conv_cost(const IrConv *c, const PassOptions *opt, const IrConvTil
     const IrMachine *m = opt->machine;
     IrConvCopy copy = ir_conv_copy(c);
     IrConvStrips s = ir_conv_strips(c, t);
-    int64_t vectors = ceil_div(c->O, opt->block), groups = ceil_div(vectors, t->vecs);
-    int64_t bands = ceil_div(s.strips, t->band), all = weight_bytes(c, &copy, vectors);
+    int64_t vectors = ir_ceil_div(c->O, opt->block), groups = ir_ceil_div(vectors, t->vecs);
+    int64_t bands = ir_ceil_div(s.strips, t->band), all = weight_bytes(c, &copy, vectors);
     double cycles = (double)(s.strips * groups) * strip_cost(c, m, t);
     cycles += (double)(bands * all) / 64 * line_cost(m, all);
     cycles += (double)(bands * band_bytes(c, t, t->band)) / 16 * per_block;
-    int64_t threads = max_i64(1, opt->threads);
-    int64_t tasks = max_i64(1, c->N.c + c->N.n) * groups * s.strips;
-    return cycles * (double)(ceil_div(tasks, threads) * threads) / (double)tasks;
+    int64_t threads = ir_max(1, opt->threads);
+    int64_t tasks = ir_max(1, c->N.c + c->N.n) * groups * s.strips;
+    return cycles * (double)(ir_ceil_div(tasks, threads) * threads) / (double)tasks;
 }
 
 // ---------------------------------------------------------------- candidates
@@ -88,11 +78,11 @@ static int64_t choose_band(const IrConv *c, const PassOptions *opt, const IrConv
     const int64_t fit = ir_budget(opt->machine, IR_L2_INPUT);
     IrConvCopy copy = ir_conv_copy(c);
     int64_t strips = ir_conv_strips(c, t).strips, band = strips;
-    int64_t weights = weight_bytes(c, &copy, ceil_div(c->O, opt->block));
+    int64_t weights = weight_bytes(c, &copy, ir_ceil_div(c->O, opt->block));
     if (weights <= fit && c->N.c + c->N.n <= 1)
-        band = ceil_div(strips, max_i64(1, opt->threads));
+        band = ir_ceil_div(strips, ir_max(1, opt->threads));
     while (band > 1 && band_bytes(c, t, band) > fit) {
-        int64_t half = ceil_div(band, 2);
+        int64_t half = ir_ceil_div(band, 2);
         if (band_bytes(c, t, half) == band_bytes(c, t, band))
             break; // lines are whole
         band = half;
@@ -115,7 +105,7 @@ void pass_schedule_propose_amx(IrConvAlgo algo, const IrConv *c, const PassOptio
     ScheduleList best = {.max = MAX_MEASURED};
     if (!applies(c, opt) || c->OH * c->OW < FEWEST_PIXELS)
         return;
-    int64_t vectors = min_i64(MOST_SUMS, ceil_div(c->O, opt->block));
+    int64_t vectors = ir_min(MOST_SUMS, ir_ceil_div(c->O, opt->block));
     for (int32_t over = 0; over <= ir_conv_goes_over(c); over++)
         for (int32_t rows = 1; rows <= MOST_SUMS; rows++)
             for (int32_t vecs = 1; vecs <= vectors && rows * vecs <= MOST_SUMS; vecs++)

@@ -34,22 +34,12 @@ typedef struct Tile {
     int64_t rows, cols, vecs, band;
 } Tile;
 
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max_i64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static Shape read_shape(const IrConv *c, const PassOptions *opt) {
     Shape s = {.c = *c,
                .machine = opt->machine,
                .lanes = opt->block,
                .parts = ir_parts(opt->machine),
-               .threads = max_i64(1, opt->threads),
+               .threads = ir_max(1, opt->threads),
                .l1 = ir_budget(opt->machine, IR_L1_PANEL),
                .l2 = ir_budget(opt->machine, IR_L2_IMAGE)};
     s.registers = ir_tile_registers(opt->machine);
@@ -57,10 +47,10 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
     s.bytes = ir_dtype_bytes(c->dtype);
     const IrWindow *w = &s.c.w;
     bool whole = w->group > 1 && s.c.og % s.lanes == 0;
-    s.images = max_i64(1, s.c.N.c + s.c.N.n);
+    s.images = ir_max(1, s.c.N.c + s.c.N.n);
     s.sets = whole ? w->group : 1;
-    s.blocks = ceil_div(whole ? s.c.og : s.c.O, s.lanes);
-    s.k = ceil_div(s.c.cg, ir_word(c->dtype)) * w->kh * w->kw;
+    s.blocks = ir_ceil_div(whole ? s.c.og : s.c.O, s.lanes);
+    s.k = ir_ceil_div(s.c.cg, ir_word(c->dtype)) * w->kh * w->kw;
     return s;
 }
 
@@ -86,8 +76,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
 // n parts of at most `max`, as equal as can be, as the code generator cuts them: *big of *size,
 // the rest of *size - 1.
 static void cut(int64_t total, int64_t max, int64_t *n, int64_t *size, int64_t *big) {
-    *n = ceil_div(total, max);
-    *size = ceil_div(total, *n);
+    *n = ir_ceil_div(total, max);
+    *size = ir_ceil_div(total, *n);
     *big = *n - (*n * *size - total);
 }
 
@@ -111,7 +101,7 @@ static double conv_cost(const Shape *s, const Tile *t) {
     // Rows of a tile that see other kernel rows than its first are variants of the code.
     bool variants = t->rows > 1 && s->c.w.kh > 1;
     int64_t tasks = s->images * s->sets * n[2] * n[0];
-    double balance = (double)(ceil_div(tasks, s->threads) * s->threads) / (double)tasks;
+    double balance = (double)(ir_ceil_div(tasks, s->threads) * s->threads) / (double)tasks;
     return cycles * (double)s->sets * balance * (variants ? 1.01 : 1);
 }
 
@@ -127,7 +117,7 @@ static bool tile_fits(const Shape *s, const Tile *t) {
 
 static int64_t most_vectors(const Shape *s) {
     bool mixed = s->c.w.group > 1 && s->c.og % s->lanes; // groups inside a vector
-    return mixed ? 1 : min_i64(s->blocks, MAX_VECTORS);
+    return mixed ? 1 : ir_min(s->blocks, MAX_VECTORS);
 }
 
 // ---------------------------------------------------------------- the order of tasks
@@ -137,14 +127,15 @@ static int64_t most_vectors(const Shape *s) {
 // band, unless they stay.
 static int64_t choose_band(const Shape *s, const Tile *t) {
     const int64_t fit = ir_budget(s->machine, IR_L2_INPUT);
-    int64_t groups = s->sets * ceil_div(s->blocks, t->vecs), rows = ceil_div(s->c.OH, t->rows);
+    int64_t groups = s->sets * ir_ceil_div(s->blocks, t->vecs),
+            rows = ir_ceil_div(s->c.OH, t->rows);
     int64_t row = s->c.W * s->c.C * s->bytes + 1, in = row * s->c.H, weights = s->c.O * s->k * 4;
     int64_t reach = (s->c.w.kh - 1) * s->c.w.dh + 1;
     int64_t rows_that_fit = (fit / row - reach) / s->c.w.sh + 1; // of the output
-    int64_t band = in <= fit ? rows : min_i64(rows, rows_that_fit / t->rows);
+    int64_t band = in <= fit ? rows : ir_min(rows, rows_that_fit / t->rows);
     if (band <= 0)
         return 0;
-    int64_t by_bands = in + (weights <= fit ? 0 : weights * ceil_div(rows, band));
+    int64_t by_bands = in + (weights <= fit ? 0 : weights * ir_ceil_div(rows, band));
     return by_bands <= in * groups ? band : 0;
 }
 
@@ -160,13 +151,13 @@ static PassSchedule schedule_of(IrConvAlgo algo, const Tile *t, double cycles) {
 
 // Tiles are cut as equal as can be: a smaller one may come to the same.
 static bool comes_smaller(int64_t total, int64_t part) {
-    return part > 1 && ceil_div(total, part) == ceil_div(total, part - 1);
+    return part > 1 && ir_ceil_div(total, part) == ir_ceil_div(total, part - 1);
 }
 
 // The best tiles of v vectors
 static void add_tiles(IrConvAlgo algo, const Shape *s, int64_t v, ScheduleList *list) {
-    int64_t rows = min_i64(min_i64(s->registers, MAX_ROWS), s->c.OH);
-    int64_t cols = min_i64(s->registers, s->c.OW);
+    int64_t rows = ir_min(ir_min(s->registers, MAX_ROWS), s->c.OH);
+    int64_t cols = ir_min(s->registers, s->c.OW);
     for (int64_t r = 1; r <= rows; r++)
         for (int64_t c = 1; c <= cols; c++) {
             Tile t = {r, c, v, 0};
@@ -183,7 +174,8 @@ static void add_tiles(IrConvAlgo algo, const Shape *s, int64_t v, ScheduleList *
 
 // The other order of tasks: false when there is none, for one image.
 static bool reorder_tasks(const Shape *s, IrConvTile *t) {
-    int64_t rows = ceil_div(s->c.OH, t->rows), groups = s->sets * ceil_div(s->blocks, t->vecs);
+    int64_t rows = ir_ceil_div(s->c.OH, t->rows),
+            groups = s->sets * ir_ceil_div(s->blocks, t->vecs);
     if (groups == 1 || rows < 4 || t->band >= rows)
         return false;
     t->band = t->band ? 0 : (int32_t)(rows / 4);

@@ -9,16 +9,6 @@ enum {
     MOST_PRODUCTS = (1 << 24) / (255 * 128),
 };
 
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max_i64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt) {
     int64_t lanes = opt->block;
     bool exact = ir_word(c->dtype) < 4 || c->cg * c->w.kh * c->w.kw <= MOST_PRODUCTS;
@@ -37,7 +27,7 @@ static int64_t most_columns(const IrConv *c, const PassOptions *opt) {
     int64_t registers = ir_tile_registers(opt->machine);
     bool by_parts = opt->block / parts % c->cg == 0;
     int64_t most = by_parts ? (registers - others) / parts : registers / parts - others;
-    return max_i64(parts > 1 ? 2 : 4, most);
+    return ir_max(parts > 1 ? 2 : 4, most);
 }
 
 void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
@@ -46,9 +36,9 @@ void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const Pass
                      algo == IR_CONV_DEPTHWISE_BF16;
     if (!pass_schedule_is_lanewise(c, opt) || depthwise != is_depthwise(c))
         return;
-    int64_t most = min_i64(c->OW, most_columns(c, opt)), best = min_i64(most, BEST_COLUMNS);
-    for (int64_t cols = min_i64(4, most); cols <= most; cols++) {
-        bool same = cols > 1 && ceil_div(c->OW, cols) == ceil_div(c->OW, cols - 1);
+    int64_t most = ir_min(c->OW, most_columns(c, opt)), best = ir_min(most, BEST_COLUMNS);
+    for (int64_t cols = ir_min(4, most); cols <= most; cols++) {
+        bool same = cols > 1 && ir_ceil_div(c->OW, cols) == ir_ceil_div(c->OW, cols - 1);
         if (same && cols != best)
             continue;
         double far = (double)(cols > best ? cols - best : best - cols);

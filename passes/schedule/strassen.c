@@ -24,13 +24,6 @@ typedef struct Layer {
     int64_t band; // bytes of sums of a band
 } Layer;
 
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
     *l = (Layer){.C = c->C,
                  .O = c->O,
@@ -63,17 +56,18 @@ static double tile_cycles(const Layer *l, int64_t rows, int64_t vecs) {
 }
 
 static double layer_cycles(const Layer *l, int64_t rows, int64_t vecs) {
-    int64_t tiles = ceil_div(l->pixels, 2 * rows), groups = l->O / (2 * vecs * l->lanes);
-    int64_t size = ceil_div(ceil_div(l->pixels, tiles), 2), tasks = tiles * groups * l->images;
-    double balance = (double)(ceil_div(tasks, l->threads) * l->threads) / (double)tasks;
+    int64_t tiles = ir_ceil_div(l->pixels, 2 * rows), groups = l->O / (2 * vecs * l->lanes);
+    int64_t size = ir_ceil_div(ir_ceil_div(l->pixels, tiles), 2),
+            tasks = tiles * groups * l->images;
+    double balance = (double)(ir_ceil_div(tasks, l->threads) * l->threads) / (double)tasks;
     double sums = (double)(l->pixels * l->C / l->lanes) * 2;
     return (double)(tiles * groups) * tile_cycles(l, size, vecs) * balance + sums;
 }
 
 static int64_t choose_band(const Layer *l, int64_t rows) {
-    int64_t tiles = ceil_div(l->pixels, 2 * rows), bytes = 4 * 4 * rows * l->C / 2;
+    int64_t tiles = ir_ceil_div(l->pixels, 2 * rows), bytes = 4 * 4 * rows * l->C / 2;
     int64_t most = l->band / bytes;
-    return most < 1 ? 1 : min_i64(most, tiles);
+    return most < 1 ? 1 : ir_min(most, tiles);
 }
 
 void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
@@ -83,10 +77,11 @@ void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const Pass
         most_rows(&l, MAX_VECTORS) < LEAST_ROWS)
         return;
     for (int64_t v = 1; v <= MAX_VECTORS; v++) {
-        int64_t most = min_i64(most_rows(&l, v), (l.pixels + 1) / 2);
-        if (most < 1 || !tile_fits(&l, most, v) || l.pixels % ceil_div(l.pixels, 2 * most))
+        int64_t most = ir_min(most_rows(&l, v), (l.pixels + 1) / 2);
+        if (most < 1 || !tile_fits(&l, most, v) || l.pixels % ir_ceil_div(l.pixels, 2 * most))
             continue;
-        int64_t tiles = ceil_div(l.pixels, 2 * most), rows = ceil_div(ceil_div(l.pixels, tiles), 2);
+        int64_t tiles = ir_ceil_div(l.pixels, 2 * most),
+                rows = ir_ceil_div(ir_ceil_div(l.pixels, tiles), 2);
         IrConvTile t = {.rows = (int32_t)rows,
                         .cols = 1,
                         .vecs = (int32_t)v,

@@ -61,12 +61,6 @@ static const struct Choice {
     {IR_CONV_WINOGRAD4, 7, 1, 4, 1}, {IR_CONV_WINOGRAD2, 5, 5, 2, 2},
 };
 
-static int64_t min_i64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
 static double max_double(double a, double b) {
     return a > b ? a : b;
 }
@@ -86,7 +80,7 @@ static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
     int64_t most = (l->registers - v * l->parts - 1) / (v * l->parts);
     if (most < 1)
         return 0;
-    return ceil_div(block, ceil_div(block, most));
+    return ir_ceil_div(block, ir_ceil_div(block, most));
 }
 
 static int64_t points(const Layer *l, const Winograd *w) {
@@ -94,7 +88,7 @@ static int64_t points(const Layer *l, const Winograd *w) {
 }
 
 static int64_t image_tiles(const Layer *l, const Winograd *w) {
-    return ceil_div(l->OH, w->rows) * ceil_div(l->OW, w->cols);
+    return ir_ceil_div(l->OH, w->rows) * ir_ceil_div(l->OW, w->cols);
 }
 
 static int64_t weight_bytes(const Layer *l, const Winograd *w) {
@@ -116,8 +110,8 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
     double rate = all <= l->l2_layer ? l2_rate : weights <= l->l3_layer ? l3_rate : memory_rate;
     double stream = weights / rate;
     if ((double)(4 * l->lanes * w->vecs * l->C) > l->l1_point)
-        stream += (double)(ceil_div(count, p) - 1) * weights / l2_rate;
-    double groups = (double)ceil_div(l->out_blocks, w->vecs);
+        stream += (double)(ir_ceil_div(count, p) - 1) * weights / l2_rate;
+    double groups = (double)ir_ceil_div(l->out_blocks, w->vecs);
     double part = (double)count / (double)w->block;
     double products = (double)product_bytes(l, w);
     bool stays = input + products <= l->l2_block;
@@ -128,12 +122,12 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
 // Cycles of one image; 0: it does not fit
 static double layer_cycles(const Layer *l, const Winograd *w) {
     int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
-    int64_t blocks = ceil_div(tiles, w->block), groups = ceil_div(l->out_blocks, v);
+    int64_t blocks = ir_ceil_div(tiles, w->block), groups = ir_ceil_div(l->out_blocks, v);
     if (p == 0 || ((double)(input_bytes(l, w) + product_bytes(l, w)) > l->scratch && w->block > 1))
         return 0;
     double products = 0, E = (double)points(l, w);
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t count = min_i64(w->block, tiles - b * w->block);
+        int64_t count = ir_min(w->block, tiles - b * w->block);
         double cycles = (double)(l->out_blocks / v) * point_cycles(l, count, p, v);
         if (l->out_blocks % v)
             cycles += point_cycles(l, count, p, l->out_blocks % v);
@@ -141,8 +135,8 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
         products += max_double(E * cycles, stream) + (1 - hidden) * stream;
     }
     double tasks = (double)(blocks * groups), n = l->threads;
-    double balance = (double)ceil_div(blocks * groups, l->threads) * n / tasks;
-    double cut = (double)(ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
+    double balance = (double)ir_ceil_div(blocks * groups, l->threads) * n / tasks;
+    double cut = (double)(ir_ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
     input += (double)(4 * l->C * l->OH * l->OW) * exchange_cycles * (cut - 1);
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
@@ -169,8 +163,8 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .l2_layer = (double)ir_budget(opt->machine, IR_L2_LAYER),
                  .l3_layer = (double)ir_budget(opt->machine, IR_L3_LAYER),
                  .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE)};
-    l->in_blocks = ceil_div(l->C, l->lanes);
-    l->out_blocks = ceil_div(c->O, l->lanes);
+    l->in_blocks = ir_ceil_div(l->C, l->lanes);
+    l->out_blocks = ir_ceil_div(c->O, l->lanes);
     return true;
 }
 
@@ -179,7 +173,7 @@ static void add_blocks(const Layer *l, const struct Choice *c, int64_t v, Schedu
     for (int64_t block = 1; block <= MAX_BLOCK; block++) {
         Winograd w = {c->mh, c->mw, v, block};
         int64_t tiles = image_tiles(l, &w);
-        if (block != ceil_div(tiles, ceil_div(tiles, block)))
+        if (block != ir_ceil_div(tiles, ir_ceil_div(tiles, block)))
             continue; // as many blocks could be more even
         double cycles = layer_cycles(l, &w);
         IrConvTile t = {.vecs = (int32_t)v,
@@ -201,7 +195,7 @@ void pass_schedule_propose_winograd(IrConvAlgo algo, const IrConv *c, const Pass
         const struct Choice *m = &choices[i];
         if (m->algo != algo || m->kh != l.kh || m->kw != l.kw)
             continue;
-        for (int64_t v = 1; v <= min_i64(l.out_blocks, MAX_VECTORS); v++) {
+        for (int64_t v = 1; v <= ir_min(l.out_blocks, MAX_VECTORS); v++) {
             ScheduleList some = {.max = 2};
             add_blocks(&l, m, v, &some);
             pass_schedule_add_all(list, &some);
