@@ -115,6 +115,18 @@ def test_the_container_is_one_file():
     assert "sneaker" in in_nothing(os.path.join(work, "program"), SNEAKER).splitlines()[1]
 
 
+def test_the_service_starts_what_there_is():
+    with open(os.path.join(ROOT, "tools/package/hone-model@.service")) as f:
+        unit = f.read()
+    assert "Type=notify" in unit
+    program, *args = re.search(r"^ExecStart=(.*)$", unit, re.M).group(1).split()
+    assert program == "/opt/models/%i" and args[0] == "serve"
+    drain, stop = int(args[args.index("--drain") + 1]), int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.M).group(1))
+    assert drain < stop
+    ok(HONE, "compile", SAMPLE, "-o", temp("served"))
+    assert "Answers requests" in ok(temp("served"), *args, "--help")
+
+
 def test_debian_package():
     out, root = temp("deb"), temp("root")
     ok("cmake", "--build", BUILD, "--target", "man", "package_changelog")
