@@ -169,9 +169,20 @@ static bool is_long_product(const GenRun *r, const IrNode *n) {
                                              24 * ir_tensor_elems(&r->clean[n->out[0]->id]);
 }
 
+// The sum behind a mean of integers overflows, or not, by its own type.
+static bool is_large_mean(const GenRun *r, const IrNode *n) {
+    if (n->op != IR_OP_REDUCE_MEAN && n->op != IR_OP_AVG_POOL)
+        return false;
+    const IrTensor *x = &r->clean[ir_in(n, 0)->id];
+    return !ir_dtype_is_float(x->dtype) &&
+           ref_magnitude(x) * (double)ir_tensor_elems(x) > ir_dtype_highest(x->dtype) / 2 &&
+           ir_dtype_bytes(x->dtype) == 8;
+}
+
 static bool accept_node(Gen *m, const IrNode *n) {
     for (int k = 0; k < GEN_BATCHES; k++)
-        if (!evaluate_node(m, &m->run[k], gen_batches[k], n) || is_long_product(&m->run[k], n))
+        if (!evaluate_node(m, &m->run[k], gen_batches[k], n) || is_long_product(&m->run[k], n) ||
+            is_large_mean(&m->run[k], n))
             return false;
     return true;
 }
