@@ -20,6 +20,12 @@ static inline int64_t ir_ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+// What Strassen's multiplication of matrices wants (codegen/nn/matmul_strassen.c).
+enum {
+    IR_STRASSEN_LEAST_K = 192,   // below, starting seven sums costs what one product saves
+    IR_STRASSEN_LEAST_ROWS = 96, // of an image; below, making sums of weights does
+};
+
 typedef struct IrConv {
     IrDtype dtype;        // of x
     IrDim N;              // images

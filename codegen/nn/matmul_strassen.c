@@ -23,13 +23,12 @@
 // its end are made directly. Tasks are tiles, in the order images, bands, pairs of panels, tiles;
 // each thread takes a contiguous piece.
 #include "codegen/nn/matmul_tile.h"
+#include "ir/conv.h"
 
 enum {
-    UNROLL = 4,      // k to one step
-    LEAST_K = 192,   // below, starting seven sums costs what one product saves
-    LEAST_ROWS = 96, // of an image; below, making T does
-    PARTS = 8,       // of a vector's weights in a panel, each fetched during one product
-    AHEAD = 16,      // k whose weights are asked for in the first level cache
+    UNROLL = 4, // k to one step
+    PARTS = 8,  // of a vector's weights in a panel, each fetched during one product
+    AHEAD = 16, // k whose weights are asked for in the first level cache
 };
 enum { T1, T2, T3, T4 };
 enum { S1, S2, S3, S4 };
@@ -78,8 +77,9 @@ bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m) {
     int64_t image = rows->size.n ? rows->size.n : rows->size.c;
     bool pairs = s->vectors > 2 && s->columns % (2 * s->vectors * IR_BLOCK) == 0;
     int64_t panels = 7 * s->k.c / 2 * s->vectors * IR_BLOCK * 4;
-    if (!plain || !pairs || (rows->size.n && rows->size.c) || image < LEAST_ROWS ||
-        s->k.c < LEAST_K || s->k.c % 32 || panels > ir_budget(m, IR_L2_IMAGE) || ir_parts(m) != 1) {
+    if (!plain || !pairs || (rows->size.n && rows->size.c) || image < IR_STRASSEN_LEAST_ROWS ||
+        s->k.c < IR_STRASSEN_LEAST_K || s->k.c % 32 || panels > ir_budget(m, IR_L2_IMAGE) ||
+        ir_parts(m) != 1) {
         return false;
     }
     s->image = image;

@@ -98,10 +98,26 @@ static void schedule_conv(PassContext *ctx, IrNode *n) {
         ir_conv_set(n, s[0].algo, &s[0].tile);
 }
 
-// By a constant matrix, of f32: where it gains, its kernel knows (codegen/nn/matmul_strassen.c).
+// Rows of an image, or of all there are; 0 where that is not known.
+static int64_t image_rows(const IrShape *x) {
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < x->rank; i++) {
+        if (x->dim[i].n && x->dim[i].c)
+            return 0;
+        rows *= x->dim[i].n ? x->dim[i].n : x->dim[i].c;
+    }
+    return rows;
+}
+
+// By a constant matrix, of f32, by sums and rows enough; whether the panels suit, its kernel knows
+// (codegen/nn/matmul_strassen.c).
 static bool schedule_matmul(PassContext *ctx, IrNode *n) {
     const IrValue *w = ir_in(n, 1);
-    bool may = ctx->opt->winograd && w->konst && w->type.dtype == IR_F32 && w->type.shape.rank == 2;
+    const IrShape *x = &ir_in(n, 0)->type.shape;
+    bool may = ctx->opt->winograd && w->konst && w->type.dtype == IR_F32 &&
+               w->type.shape.rank == 2 && !ir_int(n, IR_ATTR_MEAN, 0) &&
+               x->dim[x->rank - 1].c >= IR_STRASSEN_LEAST_K &&
+               image_rows(x) >= IR_STRASSEN_LEAST_ROWS;
     if (may) {
         ir_set_attr(n, ir_attr_algo(IR_CONV_STRASSEN));
     }
