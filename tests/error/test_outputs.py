@@ -120,7 +120,7 @@ def folder(name):
 def refuses(reason, *argv, **more):
     """Exit code 1 and one line with the reason."""
     code, _, err = run(*argv, **more)
-    lines = [line for line in err.splitlines() if not line.startswith(("stage ", "features ", "head epoch", "best:", "autotun"))]
+    lines = [line for line in err.splitlines() if not line.startswith(("stage ", "features ", "ridge ", "head epoch", "head solved", "best:", "autotun"))]
     assert code == 1 and len(lines) == 1 and reason in lines[0], (argv, code, err)
     return lines[0]
 
