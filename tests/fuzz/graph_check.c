@@ -47,6 +47,7 @@ typedef struct Check {
     int n_in, n_out;
     const char **in_name, **out_name;
     bool symbolic; // the batch size matters
+    bool checks;   // a run may end with an error: data that leaves what there is room for
     int n;
     Batch batch[CHECK_BATCHES];
     char dir[64];
@@ -145,7 +146,9 @@ static CheckStatus run_model(const Check *c, const Batch *b, const HoneModelDesc
               rt_model_observe(m, N, src, dst, guard_observe, guard) == 0;
     if (!ok)
         fprintf(stderr, "%s: %s\n", run, m ? hone_error(m) : err);
-    CheckStatus status = ok ? check_outputs(c, b, dst, out, run) : CHECK_CRASHED;
+    CheckStatus status = ok               ? check_outputs(c, b, dst, out, run)
+                         : m && c->checks ? CHECK_REFUSED
+                                          : CHECK_CRASHED;
     hone_destroy(m);
     guard_free(guard);
     return status;
@@ -233,11 +236,19 @@ static bool is_symbolic(const IrGraph *g) {
     return false;
 }
 
+static bool has_checks(const IrGraph *g) {
+    for (const IrNode *n = g->first; n; n = n->next)
+        if (n->op == IR_OP_CHECK)
+            return true;
+    return false;
+}
+
 static bool describe_graph(Check *c, const IrGraph *g, int n, const int64_t *N) {
     c->n_in = g->n_inputs;
     c->n_out = g->n_outputs;
     c->n = n;
     c->symbolic = is_symbolic(g);
+    c->checks = has_checks(g);
     c->in_name = ir_alloc_array(c->arena, (size_t)c->n_in + 1, sizeof *c->in_name);
     c->out_name = ir_alloc_array(c->arena, (size_t)c->n_out + 1, sizeof *c->out_name);
     for (int i = 0; i < c->n_in; i++)
