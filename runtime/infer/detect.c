@@ -179,19 +179,12 @@ int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
-    RtErr err;
     int code;
-    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &args.files, &err)) {
-        code = rt_infer_usage(in, "detect", err.text);
-    } else if (help) {
-        printf("Usage: %s detect [OPTION...] IMAGE...\n\nSays what is in JPEG and PNG images, and "
-               "where: score, name, and the box's\ncorners in pixels.\n\n",
-               in->program);
-        rt_cli_help(stdout, options, N_OPTIONS);
-        code = RT_EXIT_FINE;
-    } else if (args.files.n == 0) {
-        code = rt_infer_usage(in, "detect", "no images given");
-    } else {
+    if (rt_picture_parse(
+            in, "detect",
+            "Says what is in JPEG and PNG images, and where: score, name, and the box's\n"
+            "corners in pixels.",
+            options, N_OPTIONS, &help, argc, argv, &args, &code)) {
         c.threshold = (double)threshold;
         code = detect(&c, in, &args);
         rt_picture_close(&c.picture);

@@ -4,6 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
+                      const RtCliOption *options, int n, const bool *help, int argc, char **argv,
+                      RtPictureArgs *args, int *code) {
+    RtErr err;
+    if (!rt_cli_parse(options, n, argc, argv, &args->files, &err)) {
+        *code = rt_infer_usage(in, name, err.text);
+        return false;
+    }
+    if (*help) {
+        printf("Usage: %s %s [OPTION...] IMAGE...\n\n%s\n\n", in->program, name, about);
+        rt_cli_help(stdout, options, n);
+        *code = RT_EXIT_FINE;
+        return false;
+    }
+    if (args->files.n == 0)
+        *code = rt_infer_usage(in, name, "no images given");
+    return args->files.n > 0;
+}
+
 static bool check_task(const RtPicture *p, int kind, RtErr *err) {
     static const char *const what[HONE_TASK_COUNT] = {
         [HONE_TASK_DETECT] = "boxes, scores and classes of objects",

@@ -30,6 +30,11 @@ typedef struct RtPictureArgs {
     RtCliList files;
 } RtPictureArgs;
 
+// The command line of such a command; `about` is said by --help. False: it was that, or wrong, and
+// *code is the exit code.
+bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
+                      const RtCliOption *options, int n, const bool *help, int argc, char **argv,
+                      RtPictureArgs *args, int *code);
 // The model, its labels, room for a picture; `kind`: HONE_TASK_* that it must have. False with err
 // set.
 bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureArgs *args,

@@ -153,20 +153,9 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
-    RtErr err;
     int code;
-    if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &args.files, &err)) {
-        code = rt_infer_usage(in, "segment", err.text);
-    } else if (help) {
-        printf(
-            "Usage: %s segment [OPTION...] IMAGE...\n\nSays what share of JPEG and PNG images each "
-            "class has.\n\n",
-            in->program);
-        rt_cli_help(stdout, options, N_OPTIONS);
-        code = RT_EXIT_FINE;
-    } else if (args.files.n == 0) {
-        code = rt_infer_usage(in, "segment", "no images given");
-    } else {
+    if (rt_picture_parse(in, "segment", "Says what share of JPEG and PNG images each class has.",
+                         options, N_OPTIONS, &help, argc, argv, &args, &code)) {
         code = segment(&s, in, &args);
         rt_picture_close(&s.picture);
     }

@@ -33,7 +33,7 @@ ROOMS = (
     "codegen/index", "codegen/nn", "codegen/conv",
     "tools",
 )
-TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "CHANGELOG", "Dockerfile", "LICENSE"}
+TOP = {"frontend", "ir", "passes", "codegen", "runtime", "tools", "tests", "CMakeLists.txt", "README.md", "LICENSE"}
 MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 LONG_FILES = {}
 MUTABLE = {

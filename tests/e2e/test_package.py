@@ -99,7 +99,7 @@ def test_static_programs_need_no_file():
 
 def test_the_container_is_one_file():
     """The Dockerfile's steps but that which installs packages, in a folder and in a root of its own."""
-    with open(os.path.join(ROOT, "Dockerfile")) as f:
+    with open(os.path.join(ROOT, "tools/package/Dockerfile")) as f:
         lines = [line for line in f.read().splitlines() if line and not line.startswith("#")]
     runs = [line[4:] for line in lines if line.startswith("RUN ")]
     last = lines[lines.index("FROM scratch"):]

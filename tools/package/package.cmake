@@ -19,7 +19,7 @@ images of one's own and writes an ONNX file. Weights, labels and
 preprocessing are inside.")
 
 set(package_doc ${CMAKE_INSTALL_DATADIR}/doc/hone)
-configure_file(CHANGELOG ${CMAKE_BINARY_DIR}/changelog.txt @ONLY)
+configure_file(tools/package/changelog ${CMAKE_BINARY_DIR}/changelog.txt @ONLY)
 add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/changelog.gz
                    COMMAND sh -c "gzip -9n <changelog.txt >changelog.gz"
                    DEPENDS ${CMAKE_BINARY_DIR}/changelog.txt WORKING_DIRECTORY ${CMAKE_BINARY_DIR} VERBATIM)
