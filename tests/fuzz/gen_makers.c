@@ -5,27 +5,9 @@
 
 #define COUNT(x) (sizeof(x) / sizeof *(x))
 
-static IrAttr ints(Gen *m, IrAttrKey key, int n, const int64_t *v) {
-    return ir_attr_ints(m->prog->arena, key, n, v);
-}
-
-static int64_t dim(const IrValue *v, int i) {
-    return v->type.shape.dim[i].c;
-}
-static int rank(const IrValue *v) {
-    return v->type.shape.rank;
-}
-
-static bool is_fixed(const IrValue *v, int from) {
-    for (int i = from; i < rank(v); i++)
-        if (v->type.shape.dim[i].n)
-            return false;
-    return true;
-}
-
 static IrValue *pick_image(Gen *m) {
     IrValue *x = gen_pick_of(m, IR_F32, 4, 4);
-    return x && is_fixed(x, 1) ? x : NULL;
+    return x && gen_is_fixed(x, 1) ? x : NULL;
 }
 
 // ---------------------------------------------------------------- elementwise
@@ -158,7 +140,8 @@ static IrValue *make_conv(Gen *m) {
     IrValue *x = pick_image(m);
     if (!x)
         return NULL;
-    int64_t c = dim(x, 1), kh = gen_int(m, 1, 3), kw = gen_chance(m, 75) ? kh : gen_int(m, 1, 4);
+    int64_t c = gen_dim(x, 1), kh = gen_int(m, 1, 3),
+            kw = gen_chance(m, 75) ? kh : gen_int(m, 1, 4);
     int64_t group = gen_chance(m, 20) ? c : gen_chance(m, 12) && c % 4 == 0 ? 4 : 1;
     int64_t o = group > 1 ? c * gen_int(m, 1, 2) : outs[gen_draw(m, 6)];
     int64_t pad[4], stride[] = {gen_int(m, 1, 2), gen_int(m, 1, 2)}, dilation[] = {1, 1};
@@ -172,8 +155,8 @@ static IrValue *make_conv(Gen *m) {
         return NULL;
     IrValue *in[] = {x, gen_const_dims(m, IR_F32, 4, (int64_t[]){o, c / group, kh, kw}),
                      gen_chance(m, 50) ? gen_const_dims(m, IR_F32, 1, &o) : NULL};
-    IrAttr attrs[] = {ints(m, IR_ATTR_PAD, 4, pad), ints(m, IR_ATTR_STRIDE, 2, stride),
-                      ints(m, IR_ATTR_DILATION, 2, dilation), ir_attr_i(IR_ATTR_GROUP, group)};
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_PAD, 4, pad), gen_ints(m, IR_ATTR_STRIDE, 2, stride),
+                      gen_ints(m, IR_ATTR_DILATION, 2, dilation), ir_attr_i(IR_ATTR_GROUP, group)};
     return scale_down(m, gen_build(m, IR_OP_CONV, in[2] ? 3 : 2, in, 4, attrs),
                       c / group * kh * kw);
 }
@@ -185,16 +168,16 @@ static IrValue *make_pool(Gen *m) {
     bool avg = gen_chance(m, 50);
     int64_t k[] = {gen_int(m, 1, 3), gen_int(m, 1, 3)}, pad[4], s[] = {1, 1}, d[] = {1, 1};
     for (int i = 0; i < 2; i++) {
-        k[i] = gen_chance(m, 10) && dim(x, 2 + i) > 0 ? dim(x, 2 + i) : k[i];
+        k[i] = gen_chance(m, 10) && gen_dim(x, 2 + i) > 0 ? gen_dim(x, 2 + i) : k[i];
         s[i] = gen_int(m, 1, 3);
         d[i] = gen_chance(m, 10) ? 2 : 1;
         pad[i] = gen_int(m, 0, k[i] > 1);
         pad[i + 2] = gen_int(m, 0, k[i] > 1);
     }
-    IrAttr attrs[] = {ints(m, IR_ATTR_KERNEL, 2, k),
-                      ints(m, IR_ATTR_STRIDE, 2, s),
-                      ints(m, IR_ATTR_PAD, 4, pad),
-                      ints(m, IR_ATTR_DILATION, 2, d),
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_KERNEL, 2, k),
+                      gen_ints(m, IR_ATTR_STRIDE, 2, s),
+                      gen_ints(m, IR_ATTR_PAD, 4, pad),
+                      gen_ints(m, IR_ATTR_DILATION, 2, d),
                       ir_attr_i(IR_ATTR_CEIL, gen_chance(m, 30)),
                       ir_attr_i(IR_ATTR_COUNT_PAD, gen_chance(m, 40))};
     return gen_build(m, avg ? IR_OP_AVG_POOL : IR_OP_MAX_POOL, 1, &x, avg ? 6 : 5, attrs);
@@ -202,9 +185,9 @@ static IrValue *make_pool(Gen *m) {
 
 static IrValue *make_batch_norm(Gen *m) {
     IrValue *x = gen_pick(m);
-    if (rank(x) < 2 || x->type.shape.dim[1].n || !ir_dtype_is_float(x->type.dtype))
+    if (gen_rank(x) < 2 || x->type.shape.dim[1].n || !ir_dtype_is_float(x->type.dtype))
         return NULL;
-    int64_t c = dim(x, 1);
+    int64_t c = gen_dim(x, 1);
     IrType t = {.dtype = x->type.dtype, .shape = ir_shape_of(1, &c)};
     IrConst *var = ir_const_splat(m->prog, NULL, t, gen_chance(m, 50) ? 1 : 0.25);
     IrValue *in[5] = {x};
@@ -229,15 +212,15 @@ static IrValue *make_conv_block(Gen *m) {
 static IrValue *make_matmul(Gen *m) {
     static const int64_t outs[] = {0, 1, 2, 5, 6, 8, 16, 17};
     IrValue *x = gen_pick(m);
-    if (rank(x) < 2)
+    if (gen_rank(x) < 2)
         return NULL;
-    bool ta = gen_chance(m, 15) && is_fixed(x, 0), tb = gen_chance(m, 30);
-    IrDim inner = x->type.shape.dim[rank(x) - 1 - ta];
+    bool ta = gen_chance(m, 15) && gen_is_fixed(x, 0), tb = gen_chance(m, 30);
+    IrDim inner = x->type.shape.dim[gen_rank(x) - 1 - ta];
     int64_t o = outs[gen_chance(m, 5) ? 0 : gen_int(m, 1, 7)], b[4];
-    int batch = gen_chance(m, 25) && rank(x) > 2 && is_fixed(x, 0) ? 1 : 0;
+    int batch = gen_chance(m, 25) && gen_rank(x) > 2 && gen_is_fixed(x, 0) ? 1 : 0;
     if (inner.n)
         return NULL;
-    b[0] = batch ? gen_chance(m, 50) ? 1 : dim(x, rank(x) - 3) : 0;
+    b[0] = batch ? gen_chance(m, 50) ? 1 : gen_dim(x, gen_rank(x) - 3) : 0;
     b[batch] = tb ? o : inner.c;
     b[batch + 1] = tb ? inner.c : o;
     IrValue *in[] = {x, gen_const_dims(m, x->type.dtype, batch + 2, b), NULL};
@@ -251,20 +234,21 @@ static IrValue *make_matmul(Gen *m) {
 static IrValue *make_gram(Gen *m) {
     IrValue *x = gen_pick(m);
     IrAttr tb = ir_attr_i(IR_ATTR_TRANS_B, 1);
-    return rank(x) < 2 ? NULL
-                       : scale_down(m, gen_build(m, IR_OP_MATMUL, 2, (IrValue *[]){x, x}, 1, &tb),
-                                    ir_dtype_is_float(x->type.dtype) ? 16 : 0);
+    return gen_rank(x) < 2
+               ? NULL
+               : scale_down(m, gen_build(m, IR_OP_MATMUL, 2, (IrValue *[]){x, x}, 1, &tb),
+                            ir_dtype_is_float(x->type.dtype) ? 16 : 0);
 }
 
 static IrValue *make_softmax(Gen *m) {
     IrValue *x = gen_pick(m);
-    if (rank(x) < 1)
+    if (gen_rank(x) < 1)
         return NULL;
-    int64_t axis = (int64_t)gen_draw(m, (uint64_t)rank(x));
+    int64_t axis = (int64_t)gen_draw(m, (uint64_t)gen_rank(x));
     IrAttr at = ir_attr_i(IR_ATTR_AXIS, axis);
     if (gen_chance(m, 70))
         return gen_build(m, gen_chance(m, 60) ? IR_OP_SOFTMAX : IR_OP_LOG_SOFTMAX, 1, &x, 1, &at);
-    IrAttr attrs[] = {ints(m, IR_ATTR_AXES, 1, &axis), ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_AXES, 1, &axis), ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
     IrValue *max = gen_build(m, IR_OP_REDUCE_MAX, 1, &x, 2, attrs);
     IrValue *e = gen_build(m, IR_OP_SUB, 2, (IrValue *[]){x, max}, 0, NULL);
     e = gen_build(m, IR_OP_EXP, 1, &e, 0, NULL);
@@ -278,10 +262,10 @@ static IrValue *make_reduce(Gen *m) {
     IrValue *x = gen_pick(m);
     int64_t axes[IR_MAX_RANK];
     int n = 0, mode = (int)gen_draw(m, 4);
-    for (int i = 0; i < rank(x); i++) // all, the pixels, or any
+    for (int i = 0; i < gen_rank(x); i++) // all, the pixels, or any
         if (mode == 0 || (mode == 1 ? i > 1 : gen_chance(m, 40)))
             axes[n++] = i;
-    IrAttr attrs[] = {ints(m, IR_ATTR_AXES, n, axes),
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_AXES, n, axes),
                       ir_attr_i(IR_ATTR_KEEPDIMS, gen_chance(m, 50))};
     return gen_build(m, ops[gen_draw(m, COUNT(ops))], 1, &x, 2, attrs);
 }
@@ -292,16 +276,16 @@ static IrValue *make_transpose(Gen *m) {
     static const int64_t layouts[][4] = {{0, 2, 3, 1}, {0, 3, 1, 2}};
     IrValue *x = gen_pick(m);
     int64_t perm[IR_MAX_RANK];
-    for (int i = 0; i < rank(x); i++)
+    for (int i = 0; i < gen_rank(x); i++)
         perm[i] = i;
-    for (int i = rank(x) - 1; i > 0; i--) {
+    for (int i = gen_rank(x) - 1; i > 0; i--) {
         int k = (int)gen_draw(m, (uint64_t)i + 1);
         int64_t t = perm[i];
         perm[i] = perm[k];
         perm[k] = t;
     }
-    bool layout = rank(x) == 4 && gen_chance(m, 60);
-    IrAttr attr = ints(m, IR_ATTR_PERM, rank(x), layout ? layouts[gen_draw(m, 2)] : perm);
+    bool layout = gen_rank(x) == 4 && gen_chance(m, 60);
+    IrAttr attr = gen_ints(m, IR_ATTR_PERM, gen_rank(x), layout ? layouts[gen_draw(m, 2)] : perm);
     return gen_build(m, IR_OP_TRANSPOSE, 1, &x, 1, &attr);
 }
 
@@ -331,7 +315,7 @@ static IrValue *make_slice(Gen *m) {
     IrValue *x = gen_pick(m);
     IrShape to = x->type.shape;
     int64_t start[IR_MAX_RANK] = {0}, step[IR_MAX_RANK];
-    for (int i = 0; i < rank(x); i++) {
+    for (int i = 0; i < gen_rank(x); i++) {
         step[i] = 1;
         if (to.dim[i].n || to.dim[i].c < 2 || gen_chance(m, 50))
             continue;
@@ -340,7 +324,8 @@ static IrValue *make_slice(Gen *m) {
         int64_t room = step[i] > 0 ? (to.dim[i].c - 1 - start[i]) / step[i] : start[i] / -step[i];
         to.dim[i] = ir_dim(gen_chance(m, 3) ? 0 : gen_int(m, 1, room + 1));
     }
-    IrAttr attrs[] = {ints(m, IR_ATTR_START, rank(x), start), ints(m, IR_ATTR_STEP, rank(x), step),
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_START, gen_rank(x), start),
+                      gen_ints(m, IR_ATTR_STEP, gen_rank(x), step),
                       ir_attr_dims(IR_ATTR_SHAPE, &to)};
     return gen_build(m, IR_OP_SLICE, 1, &x, 3, attrs);
 }
@@ -349,7 +334,7 @@ static IrValue *make_slice(Gen *m) {
 static IrValue *make_pad(Gen *m) {
     static const char *const modes[] = {"constant", "constant", "edge", "reflect"};
     IrValue *x = gen_pick(m);
-    int r = rank(x);
+    int r = gen_rank(x);
     int64_t pad[2 * IR_MAX_RANK] = {0};
     for (int i = 0; i < r; i++) {
         if (gen_chance(m, i < 2 ? 20 : 70)) {
@@ -358,7 +343,7 @@ static IrValue *make_pad(Gen *m) {
         }
     }
     static const double values[] = {0, 0, 0, 2, -1};
-    IrAttr attrs[] = {ints(m, IR_ATTR_PAD, 2 * r, pad),
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_PAD, 2 * r, pad),
                       ir_attr_s(IR_ATTR_MODE, modes[gen_draw(m, 4)]),
                       ir_attr_f(IR_ATTR_VALUE, values[gen_draw(m, is_unsigned(x) ? 4 : 5)])};
     return gen_build(m, IR_OP_PAD, 1, &x, 3, attrs);
@@ -369,7 +354,7 @@ static IrValue *make_padded_window(Gen *m) {
     IrValue *x = pick_image(m);
     int64_t pad[8] = {0, 0, gen_int(m, 0, 2), gen_int(m, 0, 2),
                       0, 0, gen_int(m, 0, 2), gen_int(m, 0, 2)};
-    IrAttr attrs[] = {ints(m, IR_ATTR_PAD, 8, pad)};
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_PAD, 8, pad)};
     IrValue *y = x ? gen_build(m, IR_OP_PAD, 1, &x, 1, attrs) : NULL;
     if (!y || m->n == GEN_VALUES)
         return y;
@@ -381,10 +366,10 @@ static IrValue *make_padded_window(Gen *m) {
 
 static IrValue *make_concat(Gen *m) {
     IrValue *in[5] = {gen_pick(m)};
-    int n = 1, r = rank(in[0]);
+    int n = 1, r = gen_rank(in[0]);
     for (int i = 0; i < 10 && n < 4; i++) {
         in[n] = gen_pick(m);
-        n += rank(in[n]) == r && in[n]->type.dtype == in[0]->type.dtype;
+        n += gen_rank(in[n]) == r && in[n]->type.dtype == in[0]->type.dtype;
     }
     if (r == 0)
         return NULL;
@@ -419,10 +404,10 @@ static IrValue *make_expand(Gen *m) {
 // Indices: constants, or computed and clipped to the axis.
 static IrValue *make_gather(Gen *m) {
     IrValue *x = gen_pick(m), *index = NULL;
-    if (rank(x) < 1)
+    if (gen_rank(x) < 1)
         return NULL;
-    int axis = (int)gen_draw(m, (uint64_t)rank(x));
-    int64_t size = dim(x, axis), n = gen_int(m, 0, 4);
+    int axis = (int)gen_draw(m, (uint64_t)gen_rank(x));
+    int64_t size = gen_dim(x, axis), n = gen_int(m, 0, 4);
     IrDtype t = gen_chance(m, 50) ? IR_I64 : IR_I32;
     if (x->type.shape.dim[axis].n || size < 1)
         return NULL;
@@ -445,12 +430,12 @@ static IrValue *make_gather(Gen *m) {
 // ShuffleNet's reshape, transpose, reshape.
 static IrValue *make_shuffle(Gen *m) {
     IrValue *x = pick_image(m);
-    if (!x || dim(x, 1) % 2 || dim(x, 1) == 0)
+    if (!x || gen_dim(x, 1) % 2 || gen_dim(x, 1) == 0)
         return NULL;
     IrShape s = x->type.shape,
             split = {5, {s.dim[0], ir_dim(2), ir_dim(s.dim[1].c / 2), s.dim[2], s.dim[3]}};
     IrAttr a = ir_attr_dims(IR_ATTR_SHAPE, &split), b = ir_attr_dims(IR_ATTR_SHAPE, &s);
-    IrAttr perm = ints(m, IR_ATTR_PERM, 5, (int64_t[]){0, 2, 1, 3, 4});
+    IrAttr perm = gen_ints(m, IR_ATTR_PERM, 5, (int64_t[]){0, 2, 1, 3, 4});
     IrValue *y = gen_build(m, IR_OP_RESHAPE, 1, &x, 1, &a);
     y = y ? gen_build(m, IR_OP_TRANSPOSE, 1, &y, 1, &perm) : NULL;
     return y ? gen_build(m, IR_OP_RESHAPE, 1, &y, 1, &b) : NULL;

@@ -1,26 +1,8 @@
-// Makers of graph_gen.h for quantized numbers and their products: spelled out in elementwise ops, and
-// by the ops quantize and dequantize, as files in QDQ form have them.
+// Makers of graph_gen.h for quantized numbers and their products: spelled out in elementwise ops,
+// and by the ops quantize and dequantize, as files in QDQ form have them.
 #include "tests/fuzz/graph_gen.h"
 
 #define COUNT(x) (sizeof(x) / sizeof *(x))
-
-static int64_t dim(const IrValue *v, int i) {
-    return v->type.shape.dim[i].c;
-}
-static int rank(const IrValue *v) {
-    return v->type.shape.rank;
-}
-
-static bool is_fixed(const IrValue *v, int from) {
-    for (int i = from; i < rank(v); i++)
-        if (v->type.shape.dim[i].n)
-            return false;
-    return true;
-}
-
-static IrAttr ints(Gen *m, IrAttrKey key, int n, const int64_t *v) {
-    return ir_attr_ints(m->prog->arena, key, n, v);
-}
 
 static IrValue *scalar(Gen *m, IrDtype t, double x) {
     return ir_build_scalar(&m->b, t, x);
@@ -86,13 +68,13 @@ IrValue *gen_make_quantized(Gen *m) {
 // As ConvInteger and QLinearConv: the sums are of integers, and exact.
 IrValue *gen_make_integer_conv(Gen *m) {
     IrValue *x = gen_pick_of(m, IR_F32, 4, 4);
-    if (!x || x->type.shape.dim[1].n || dim(x, 1) < 1 || dim(x, 1) > 24)
+    if (!x || x->type.shape.dim[1].n || gen_dim(x, 1) < 1 || gen_dim(x, 1) > 24)
         return NULL;
     Step s = draw_step(m);
     IrValue *q = quantize(m, x, s.t, s.scale, s.zero);
     q = q ? binary(m, IR_OP_SUB, cast(m, q, IR_F32), scalar(m, IR_F32, s.zero)) : NULL;
     int64_t k = gen_int(m, 1, 3), out = gen_int(m, 1, 17), pad[] = {k / 2, k / 2, k / 2, k / 2};
-    IrShape w = {4, {ir_dim(out), ir_dim(dim(x, 1)), ir_dim(k), ir_dim(k)}};
+    IrShape w = {4, {ir_dim(out), ir_dim(gen_dim(x, 1)), ir_dim(k), ir_dim(k)}};
     IrAttr attrs[] = {ir_attr_ints(m->prog->arena, IR_ATTR_PAD, 4, pad),
                       ir_attr_i(IR_ATTR_EXACT, 1)};
     IrValue *y =
@@ -158,9 +140,9 @@ static IrValue *qdq_bias(Gen *m, int64_t n) {
 }
 
 static IrValue *qdq_conv(Gen *m, IrValue *x) {
-    if (rank(x) != 4 || !is_fixed(x, 1) || dim(x, 1) < 1)
+    if (gen_rank(x) != 4 || !gen_is_fixed(x, 1) || gen_dim(x, 1) < 1)
         return NULL;
-    int64_t c = dim(x, 1), k = gen_int(m, 1, 3), stride[] = {gen_int(m, 1, 2), 0};
+    int64_t c = gen_dim(x, 1), k = gen_int(m, 1, 3), stride[] = {gen_int(m, 1, 2), 0};
     int64_t group = gen_chance(m, 25) ? c : gen_chance(m, 15) && c % 4 == 0 ? 4 : 1;
     int64_t out = group > 1 ? c * gen_int(m, 1, 2) : gen_int(m, 1, 35), pad[4];
     for (int i = 0; i < 4; i++)
@@ -168,36 +150,39 @@ static IrValue *qdq_conv(Gen *m, IrValue *x) {
     stride[1] = stride[0];
     IrValue *in[] = {x, weights(m, 4, (int64_t[]){out, c / group, k, k}, 0),
                      gen_chance(m, 60) ? qdq_bias(m, out) : NULL};
-    IrAttr attrs[] = {ints(m, IR_ATTR_PAD, 4, pad), ints(m, IR_ATTR_STRIDE, 2, stride),
+    IrAttr attrs[] = {gen_ints(m, IR_ATTR_PAD, 4, pad), gen_ints(m, IR_ATTR_STRIDE, 2, stride),
                       ir_attr_i(IR_ATTR_GROUP, group)};
     return gen_build(m, IR_OP_CONV, in[2] ? 3 : 2, in, 3, attrs);
 }
 
 static IrValue *qdq_matmul(Gen *m, IrValue *x) {
-    int r = rank(x);
-    if (r < 2 || x->type.shape.dim[r - 1].n || dim(x, r - 1) < 1)
+    int r = gen_rank(x);
+    if (r < 2 || x->type.shape.dim[r - 1].n || gen_dim(x, r - 1) < 1)
         return NULL;
     bool trans = gen_chance(m, 50);
-    int64_t k = dim(x, r - 1), o = gen_int(m, 1, 20), d[] = {trans ? o : k, trans ? k : o};
+    int64_t k = gen_dim(x, r - 1), o = gen_int(m, 1, 20), d[] = {trans ? o : k, trans ? k : o};
     IrValue *in[] = {x, weights(m, 2, d, trans ? 0 : 1), gen_chance(m, 50) ? qdq_bias(m, o) : NULL};
     IrAttr tb = ir_attr_i(IR_ATTR_TRANS_B, trans);
     return gen_build(m, IR_OP_MATMUL, in[2] ? 3 : 2, in, 1, &tb);
 }
 
 static IrValue *qdq_pool(Gen *m, IrValue *x) {
-    if (rank(x) != 4 || !is_fixed(x, 1))
+    if (gen_rank(x) != 4 || !gen_is_fixed(x, 1))
         return NULL;
     int64_t k[] = {gen_int(m, 1, 3), 0}, pad[4], s[] = {gen_int(m, 1, 2), 1}, axes[] = {2, 3};
     k[1] = k[0];
     for (int i = 0; i < 4; i++)
         pad[i] = gen_int(m, 0, k[0] > 1);
-    IrAttr window[] = {ints(m, IR_ATTR_KERNEL, 2, k), ints(m, IR_ATTR_STRIDE, 2, s),
-                       ints(m, IR_ATTR_PAD, 4, pad)};
-    IrAttr mean[] = {ints(m, IR_ATTR_AXES, 2, axes), ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
+    IrAttr window[] = {gen_ints(m, IR_ATTR_KERNEL, 2, k), gen_ints(m, IR_ATTR_STRIDE, 2, s),
+                       gen_ints(m, IR_ATTR_PAD, 4, pad)};
+    IrAttr mean[] = {gen_ints(m, IR_ATTR_AXES, 2, axes), ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
     switch (gen_draw(m, 3)) {
-    case 0: return gen_build(m, IR_OP_REDUCE_MEAN, 1, &x, 2, mean);
-    case 1: return gen_build(m, IR_OP_AVG_POOL, 1, &x, 3, window);
-    default: return gen_build(m, IR_OP_MAX_POOL, 1, &x, 3, window);
+    case 0:
+        return gen_build(m, IR_OP_REDUCE_MEAN, 1, &x, 2, mean);
+    case 1:
+        return gen_build(m, IR_OP_AVG_POOL, 1, &x, 3, window);
+    default:
+        return gen_build(m, IR_OP_MAX_POOL, 1, &x, 3, window);
     }
 }
 
@@ -205,7 +190,7 @@ static IrValue *qdq_pool(Gen *m, IrValue *x) {
 static IrValue *qdq_join(Gen *m, IrValue *x) {
     IrValue *y = gen_like(m, x, IR_F32);
     y = y ? to_and_from(m, y, draw_step(m)) : NULL;
-    if (y && ir_shape_eq(&x->type.shape, &y->type.shape) && rank(x) > 1 && gen_chance(m, 40)) {
+    if (y && ir_shape_eq(&x->type.shape, &y->type.shape) && gen_rank(x) > 1 && gen_chance(m, 40)) {
         IrAttr axis = ir_attr_i(IR_ATTR_AXIS, 1);
         return gen_build(m, IR_OP_CONCAT, 2, (IrValue *[]){x, y}, 1, &axis);
     }
@@ -219,8 +204,8 @@ static IrValue *qdq_eltwise(Gen *m, IrValue *x) {
 
 static IrValue *qdq_transpose(Gen *m, IrValue *x) {
     int64_t perm[] = {0, 2, 3, 1};
-    IrAttr attr = ints(m, IR_ATTR_PERM, 4, perm);
-    return rank(x) == 4 ? gen_build(m, IR_OP_TRANSPOSE, 1, &x, 1, &attr) : NULL;
+    IrAttr attr = gen_ints(m, IR_ATTR_PERM, 4, perm);
+    return gen_rank(x) == 4 ? gen_build(m, IR_OP_TRANSPOSE, 1, &x, 1, &attr) : NULL;
 }
 
 // Up to three layers in a row, each between dequantize and quantize; u8 and s8 meet, scales are

@@ -2,13 +2,6 @@
 // dimensions and back, parts without an element, and results that are positions.
 #include "tests/fuzz/graph_gen.h"
 
-static int64_t dim(const IrValue *v, int i) {
-    return v->type.shape.dim[i].c;
-}
-static int rank(const IrValue *v) {
-    return v->type.shape.rank;
-}
-
 static IrValue *binary(Gen *m, IrOp op, IrValue *x, IrValue *y) {
     return gen_build(m, op, 2, (IrValue *[]){x, y}, 0, NULL);
 }
@@ -45,12 +38,12 @@ static void draw_taps(Gen *m, IrDtype t, int64_t in, bool weights, IrValue **ind
 
 IrValue *gen_make_resize(Gen *m) {
     IrValue *in[5] = {gen_pick(m)}, *x = in[0];
-    if (rank(x) != 4 || x->type.shape.dim[2].n || x->type.shape.dim[3].n)
+    if (gen_rank(x) != 4 || x->type.shape.dim[2].n || x->type.shape.dim[3].n)
         return NULL;
     bool weights = ir_dtype_is_float(x->type.dtype) && gen_chance(m, 60);
     for (int k = 0; k < 2; k++)
-        if (dim(x, 2 + k) > 0 && gen_chance(m, 85))
-            draw_taps(m, x->type.dtype, dim(x, 2 + k), weights, &in[1 + 2 * k], &in[2 + 2 * k]);
+        if (gen_dim(x, 2 + k) > 0 && gen_chance(m, 85))
+            draw_taps(m, x->type.dtype, gen_dim(x, 2 + k), weights, &in[1 + 2 * k], &in[2 + 2 * k]);
     return gen_build(m, IR_OP_RESIZE, 5, in, 0, NULL);
 }
 
@@ -103,12 +96,12 @@ IrValue *gen_make_nothing(Gen *m) {
 // Where things are, and what lies there: arg_max, top_k, gather_elements.
 IrValue *gen_make_position(Gen *m) {
     IrValue *x = gen_pick(m);
-    int r = rank(x);
+    int r = gen_rank(x);
     int axis = r > 0 ? (int)gen_draw(m, (uint64_t)r) : 0;
-    if (r == 0 || x->type.shape.dim[axis].n || dim(x, axis) < 1 || x->type.dtype == IR_BOOL)
+    if (r == 0 || x->type.shape.dim[axis].n || gen_dim(x, axis) < 1 || x->type.dtype == IR_BOOL)
         return NULL;
     IrAttr attrs[] = {ir_attr_i(IR_ATTR_AXIS, axis), ir_attr_i(IR_ATTR_REVERSE, gen_chance(m, 40)),
-                      ir_attr_i(IR_ATTR_SIZE, gen_int(m, 1, dim(x, axis)))};
+                      ir_attr_i(IR_ATTR_SIZE, gen_int(m, 1, gen_dim(x, axis)))};
     if (gen_chance(m, 40))
         return gen_build(m, gen_chance(m, 50) ? IR_OP_ARG_MAX : IR_OP_ARG_MIN, 1, &x, 2, attrs);
     IrValue *top = gen_build(m, IR_OP_TOP_K, 1, &x, 3, attrs);

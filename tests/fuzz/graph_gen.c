@@ -98,6 +98,25 @@ IrValue *gen_build(Gen *m, IrOp op, int n_in, IrValue *const *in, int n_attrs,
     return ir_build(&m->b, op, n_in, in, n_attrs, attrs);
 }
 
+int64_t gen_dim(const IrValue *v, int i) {
+    return v->type.shape.dim[i].c;
+}
+
+int gen_rank(const IrValue *v) {
+    return v->type.shape.rank;
+}
+
+bool gen_is_fixed(const IrValue *v, int from) {
+    for (int i = from; i < gen_rank(v); i++)
+        if (v->type.shape.dim[i].n)
+            return false;
+    return true;
+}
+
+IrAttr gen_ints(Gen *m, IrAttrKey key, int n, const int64_t *v) {
+    return ir_attr_ints(m->prog->arena, key, n, v);
+}
+
 // ---------------------------------------------------------------- evaluating what was made
 
 static bool has_sane_type(const IrValue *v, int64_t N) {

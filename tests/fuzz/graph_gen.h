@@ -46,6 +46,11 @@ IrValue *gen_const_dims(Gen *m, IrDtype t, int rank, const int64_t *dims);
 IrValue *gen_like(Gen *m, IrValue *x, IrDtype t);
 IrValue *gen_build(Gen *m, IrOp op, int n_in, IrValue *const *in, int n_attrs, const IrAttr *attrs);
 
+int64_t gen_dim(const IrValue *v, int i); // without its symbolic part
+int gen_rank(const IrValue *v);
+bool gen_is_fixed(const IrValue *v, int from); // no symbolic dimension from there on
+IrAttr gen_ints(Gen *m, IrAttrKey key, int n, const int64_t *v);
+
 typedef struct GenMaker {
     const char *name;
     int images, any;          // weights in graphs of images and in others
