@@ -11,7 +11,8 @@ typedef struct Compile {
     ToolImage image;
     const char *out, *emit_name, *name, *calibrate;
     ToolEmit emit;
-    bool is_static, no_header, autotune, input_grad;
+    bool is_static, no_header, autotune;
+    ToolGradient gradient;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
     const char *wheel; // what pip wants a Python package's file to be called; NULL: it is none
@@ -200,7 +201,7 @@ static int run_compile(Tool *t, Compile *c) {
     if (!open_files(t, c) || !tool_target(t, &c->model))
         return EXIT_INPUT;
     t->diag.file = c->model.path;
-    ToolUnits u = {.image = &c->image, .input_grad = c->input_grad, .name = c->name};
+    ToolUnits u = {.image = &c->image, .gradient = c->gradient, .name = c->name};
     if (!check_one_unit(t, c) ||
         (c->calibrate && !(u.model = tool_quantized(t, &c->model, &c->image, c->calibrate))) ||
         !generate(t, c, &u, &cg) || !tool_models_stay(t))
@@ -233,6 +234,21 @@ static void leave_outputs(Compile *c) {
         c->model.outputs.n = 0;
 }
 
+// What of the options fits together. False after reporting what does not.
+static bool check_options(Compile *c) {
+    if (!find_emit(c->emit_name, &c->emit) || !check_precision(c) ||
+        !tool_check_gradient("compile", &c->gradient))
+        return false;
+    if (c->is_static && c->emit != EMIT_EXE) {
+        fprintf(stderr, "hone compile: --static is of programs, not of --emit %s\n", c->emit_name);
+        return false;
+    }
+    c->emit = c->is_static ? EMIT_STATIC_EXE : c->emit;
+    if (c->autotune_cache && !c->autotune)
+        fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
+    return c->autotune || !c->autotune_cache;
+}
+
 int cmd_compile(Tool *t, int argc, char **argv) {
     Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
     const ToolOpt opts[] = {
@@ -250,7 +266,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          "float model, as hone quantize makes it",
          0, 0},
         {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.calibrate, "images for int8", 0, 0},
-        TOOL_INPUT_GRAD_OPTION(c.input_grad),
+        TOOL_GRADIENT_OPTIONS(c.gradient),
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
@@ -277,17 +293,8 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone compile: give one model and -o OUT; see hone compile --help\n");
         return EXIT_USAGE;
     }
-    if (!find_emit(c.emit_name, &c.emit) || !check_precision(&c))
+    if (!check_options(&c))
         return EXIT_USAGE;
-    if (c.is_static && c.emit != EMIT_EXE) {
-        fprintf(stderr, "hone compile: --static is of programs, not of --emit %s\n", c.emit_name);
-        return EXIT_USAGE;
-    }
-    c.emit = c.is_static ? EMIT_STATIC_EXE : c.emit;
-    if (c.autotune_cache && !c.autotune) {
-        fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
-        return EXIT_USAGE;
-    }
     leave_outputs(&c);
     c.model.path = rest.v[0];
     c.name = c.name ? c.name : tool_model_name(t, c.model.path);

@@ -20,7 +20,8 @@ typedef struct Inspect {
     ToolImage image;
     const char *dot, *picture;
     RtOutFile *dot_file, *picture_file; // NULL: not wanted
-    bool compiled, json, input_grad;
+    bool compiled, json;
+    ToolGradient gradient;
     int threads;
     Finetune *finetune; // NULL: hone compile is asked what it refuses
     int n, cap;
@@ -212,7 +213,7 @@ static IrGraph *check_compile(Inspect *c, IrGraph *g) {
     PassOptions po = tool_pass_options(&c->model);
     po.threads = c->threads ? c->threads : rt_cpus_available();
     po.out = c->json ? stderr : stdout;
-    g = tool_plan(t, &c->image, c->input_grad, &po, g, &o);
+    g = tool_plan(t, &c->image, &c->gradient, &po, g, &o);
     if (g && !c->finetune)
         cg_check(g, &o, tool_temp_dir(t));
     return g;
@@ -372,7 +373,7 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         TOOL_PRECISION_OPTION(c.model),
         TOOL_MODEL_OPTIONS(c.model),
         TOOL_THREADS_OPTION(c.threads),
-        TOOL_INPUT_GRAD_OPTION(c.input_grad),
+        TOOL_GRADIENT_OPTIONS(c.gradient),
         TOOL_OUTPUTS_OPTION(c.model),
         TOOL_IMAGE_OPTIONS(c.image),
         {0}};
@@ -385,7 +386,7 @@ int cmd_inspect(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone inspect: give one model; see hone inspect --help\n");
         return EXIT_USAGE;
     }
-    if (!tool_precision("inspect", &c.model, false))
+    if (!tool_precision("inspect", &c.model, false) || !tool_check_gradient("inspect", &c.gradient))
         return EXIT_USAGE;
     c.model.path = rest.v[0];
     if (!parse_finetune(&c, argc - own, argv + own))

@@ -4,6 +4,7 @@
 #include "tools/test_data.h"
 
 #include "ir/conv.h"
+#include "passes/train/train.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ typedef struct Verify {
     ToolNumber tolerance;
     int sets, batch, threads, seed;
     bool nodes, direct_only;
+    ToolList gradient; // inputs, as TOOL_VJP_OPTION has them
     int n, compiled;
     Variant variant[2];         // the first is what hone compile makes
     IrGraph *declared;          // as imported first: with all inputs
@@ -196,22 +198,6 @@ static bool check_set(Tool *t, Verify *v, int64_t N, const IrTensor *in, const I
     return ok;
 }
 
-static uint64_t next_random(uint64_t *s) {
-    *s = *s * 6364136223846793005u + 1442695040888963407u;
-    return *s >> 33;
-}
-
-// Roughly normal, as normalised photographs are: a sum of four uniforms.
-static void fill_random(IrTensor *x, uint64_t seed) {
-    int64_t n = ir_tensor_elems(x);
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (int k = 0; k < 4; k++)
-            sum += (double)next_random(&seed) / 2147483648.0 - 0.5;
-        ir_tensor_set(x, i, sum * 1.7320508);
-    }
-}
-
 // ---------------------------------------------------------------- images of a batch
 
 enum { SOME_IMAGES = 3 };
@@ -280,7 +266,7 @@ static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, 
 static void fill_inputs(const Verify *v, int64_t N, int set, IrTensor *in, IrArena *a) {
     for (int i = 0; i < v->reference->n_inputs; i++) {
         in[i] = ir_tensor_new(a, &v->reference->inputs[i]->type, N);
-        fill_random(&in[i], (uint64_t)(v->seed + set * 1000 + i));
+        test_data_random(&in[i], (uint64_t)(v->seed + set * 1000 + i));
     }
 }
 
@@ -334,10 +320,19 @@ static bool has_winograd(const IrGraph *g) {
     return false;
 }
 
+// The graph with the gradients that are wanted; NULL after errors.
+static IrGraph *complete(Verify *v, IrProgram *p) {
+    PassOptions po = tool_pass_options(&v->model);
+    IrGraph *g = p ? tool_infer_graph(p) : NULL;
+    bool ok = g && (!v->gradient.n || pass_vjp(&po, g, v->gradient.n, v->gradient.v));
+    return ok ? g : NULL;
+}
+
 static bool add_variant(Tool *t, Verify *v, IrProgram *p) {
     Variant *k = &v->variant[v->n];
     const char *name = ir_sprintf(t->arena, "verified%d", v->compiled++);
-    if (!p || !compiled_load(t, &v->model, tool_infer_graph(p), v->threads, name, &k->compiled))
+    IrGraph *g = complete(v, p);
+    if (!g || !compiled_load(t, &v->model, g, v->threads, name, &k->compiled))
         return false;
     int kind = has_winograd(k->compiled.graph) ? WINOGRAD : DIRECT;
     k->name = kinds[kind].name;
@@ -370,10 +365,9 @@ static bool prepare(Tool *t, Verify *v, const TestData *d) {
     v->model.no_winograd = v->direct_only;
     v->model.onnx = &file;
     t->diag.file = v->model.path;
-    IrProgram *ref = import(t, v, d);
-    if (!ref)
+    v->reference = complete(v, import(t, v, d));
+    if (!v->reference)
         return false;
-    v->reference = tool_infer_graph(ref);
     tool_check_weights(t, v->reference, false);
     v->inside = v->model.bf16 ? FE_PRECISION_BF16 : graph_precision(v->reference);
     v->stored = fe_model_precision(file);
@@ -467,6 +461,7 @@ int cmd_verify(Tool *t, int argc, char **argv) {
          0, 1e9},
         {"--verbose", "-v", NULL, TOOL_FLAG, &t->verbose, "commands that are run", 0, 0},
         TOOL_PRECISION_OPTION(v.model),
+        TOOL_VJP_OPTION(v.gradient),
         TOOL_MODEL_OPTIONS(v.model),
         {0}};
     ToolList rest;
@@ -482,5 +477,10 @@ int cmd_verify(Tool *t, int argc, char **argv) {
         return EXIT_USAGE;
     v.model.path = rest.v[0];
     v.dir = rest.n > 1 ? rest.v[1] : NULL;
+    if (v.gradient.n && (v.dir || v.model.bf16)) {
+        fprintf(stderr,
+                "hone verify: --emit-gradient is compared in f32 and on random inputs alone\n");
+        return EXIT_USAGE;
+    }
     return run_verify(t, &v) ? EXIT_FINE : EXIT_INPUT;
 }

@@ -146,20 +146,30 @@ static bool check_classifier(Tool *t, ToolImage *im, const IrGraph *g, const CgO
     return true;
 }
 
-IrGraph *tool_prepare(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
-                      CgOptions *o) {
+bool tool_check_gradient(const char *command, const ToolGradient *want) {
+    bool both = want->of_loss && want->inputs.n;
+    if (both)
+        fprintf(stderr, "hone %s: --emit-gradient and --emit-input-grad are one or the other\n",
+                command);
+    return !both;
+}
+
+IrGraph *tool_prepare(Tool *t, ToolImage *im, const ToolGradient *want, const PassOptions *po,
+                      IrGraph *g, CgOptions *o) {
     if (!tool_image_options(t, im, g, o) || !check_classifier(t, im, g, o))
         return NULL;
-    if (input_grad) {
-        im->note = NULL; // labels come with the images: no program reads them from files
+    if (want->of_loss || want->inputs.n)
+        im->note = NULL; // more comes in than images: no program reads that from their files
+    if (want->of_loss)
         g = pass_input_grad(po, g, o->classifier < 0 ? 0 : o->classifier);
-    }
+    if (want->inputs.n && !pass_vjp(po, g, want->inputs.n, want->inputs.v))
+        return NULL;
     return g;
 }
 
-IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
-                   CgOptions *o) {
-    g = tool_prepare(t, im, input_grad, po, g, o);
+IrGraph *tool_plan(Tool *t, ToolImage *im, const ToolGradient *want, const PassOptions *po,
+                   IrGraph *g, CgOptions *o) {
+    g = tool_prepare(t, im, want, po, g, o);
     if (g)
         passes_run(g->prog, g, po, PASS_INFER);
     return g;

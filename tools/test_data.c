@@ -154,3 +154,18 @@ bool test_data_match(Tool *t, const TestData *d, const IrGraph *all, const IrGra
         ok = match_output(t, d, g, i, out, N);
     return ok;
 }
+
+static uint64_t next_random(uint64_t *s) {
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return *s >> 33;
+}
+
+void test_data_random(IrTensor *x, uint64_t seed) {
+    int64_t n = ir_tensor_elems(x);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < 4; k++)
+            sum += (double)next_random(&seed) / 2147483648.0 - 0.5;
+        ir_tensor_set(x, i, sum * 1.7320508);
+    }
+}

@@ -35,4 +35,7 @@ FeBound *test_data_bound(Tool *t, const TestData *d, const IrGraph *all, int *n_
 bool test_data_match(Tool *t, const TestData *d, const IrGraph *all, const IrGraph *g, IrTensor *in,
                      IrTensor *out, int64_t *N);
 
+// Roughly normal numbers, as normalised photographs have: sums of four uniform ones.
+void test_data_random(IrTensor *x, uint64_t seed);
+
 #endif

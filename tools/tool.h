@@ -144,8 +144,14 @@ typedef struct ToolModel {
      "them needs is left out. A single output of the model says which of them classifies, and all " \
      "stay; default the one with the classifier",                                                  \
      0, 0}
-#define TOOL_INPUT_GRAD_OPTION(to)                                                                 \
-    {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &(to),                                            \
+#define TOOL_VJP_OPTION(to)                                                                        \
+    {"--emit-gradient", NULL, "INPUT", TOOL_LIST, &(to),                                           \
+     "also the vector-Jacobian product by that input, as often as wanted: an input 'grad:NAME' "   \
+     "for each output of floats, and an output 'grad:INPUT', what these give by it",               \
+     0, 0}
+#define TOOL_GRADIENT_OPTIONS(g)                                                                   \
+    TOOL_VJP_OPTION((g).inputs),                                                                   \
+    {"--emit-input-grad", NULL, NULL, TOOL_FLAG, &(g).of_loss,                                     \
      "also an input 'label' (i32[N]) and an output 'input_grad': the gradient of each image's "    \
      "cross-entropy by the input",                                                                 \
      0, 0}
@@ -237,18 +243,25 @@ bool tool_find_classifier(Tool *t, ToolImage *im, IrGraph *g, int *output);
 // Names and types, a few of them, without number `but` (-1: all).
 const char *tool_list_outputs(Tool *t, const IrGraph *g, int but);
 
-// What compile makes of an imported graph before passes: preprocessing and labels into `o`, with
-// input_grad the gradient's graph. NULL after errors.
-IrGraph *tool_prepare(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
-                      CgOptions *o);
+// The gradients that a program gives besides, by TOOL_GRADIENT_OPTIONS.
+typedef struct ToolGradient {
+    ToolList inputs; // what it is the vector-Jacobian product by
+    bool of_loss;    // the gradient of the images' cross-entropy
+} ToolGradient;
+// False after reporting that both are asked for, which is a mistake in usage.
+bool tool_check_gradient(const char *command, const ToolGradient *want);
+// What compile makes of an imported graph before passes: preprocessing and labels into `o`, the
+// graph of the gradients that are wanted. NULL after errors.
+IrGraph *tool_prepare(Tool *t, ToolImage *im, const ToolGradient *want, const PassOptions *po,
+                      IrGraph *g, CgOptions *o);
 // The same and all passes.
-IrGraph *tool_plan(Tool *t, ToolImage *im, bool input_grad, const PassOptions *po, IrGraph *g,
-                   CgOptions *o);
+IrGraph *tool_plan(Tool *t, ToolImage *im, const ToolGradient *want, const PassOptions *po,
+                   IrGraph *g, CgOptions *o);
 
 // ---- units (units.c): the planned graphs of a program, for every size and every machine
 typedef struct ToolUnits {
     ToolImage *image;
-    bool input_grad;
+    ToolGradient gradient;
     const char *name;        // of the model
     const FeNewModel *model; // read in place of the file; NULL: the file
     PassOptions passes;      // but for the machine

@@ -57,7 +57,7 @@ static IrGraph *prepare(Tool *t, ToolModel *m, ToolUnits *u, CgOptions *o) {
     IrGraph *g = tool_infer_graph(p);
     if (m->size == 0)
         tool_check_weights(t, g, false);
-    g = tool_prepare(t, m->size ? &image : u->image, u->input_grad, &u->passes, g, o);
+    g = tool_prepare(t, m->size ? &image : u->image, &u->gradient, &u->passes, g, o);
     if (g && m->size == 0)
         *u->options = *o;
     return g && (m->size == 0 || check_interface(t, u->v[0].graph, g)) ? g : NULL;

@@ -39,6 +39,8 @@ IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g, int classifier) {
                  "--input-shape opens a fixed batch");
         return NULL;
     }
+    if (!pass_gradient_exists(g, "--emit-input-grad"))
+        return NULL;
     passes_run(g->prog, g, po, PASS_SIMPLIFY);
     IrValue *logits = find_logits(g, classifier);
     if (!logits)

@@ -61,5 +61,12 @@ const IrNode *pass_train_differs(const IrGraph *infer, const IrTrainProgram *t, 
 // image's cross-entropy, that of the output `classifier`, by the input (input_grad.c). NULL after
 // errors, which name --emit-input-grad.
 IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g, int classifier);
+// g gets an input "grad:NAME" for each output of floats and of its type, and an output "grad:NAME"
+// for each of the n inputs that are named: what these cotangents give by them (vjp.c). False after
+// errors, which name --emit-gradient, or the nodes without a gradient.
+bool pass_vjp(const PassOptions *po, IrGraph *g, int n, const char *const *inputs);
+// Of both, before passes: false after errors where numbers are quantized on the way, which passes
+// spell as rounding, whose gradient is 0.
+bool pass_gradient_exists(const IrGraph *g, const char *option);
 
 #endif
