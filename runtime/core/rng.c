@@ -3,6 +3,7 @@
 // epoch, the lowest byte of word 3 the purpose: distinct streams never meet.
 #include "runtime/core/rng.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void rt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
@@ -62,4 +63,54 @@ void rt_rng_permutation(uint64_t seed, int64_t epoch, int64_t *order, int64_t n)
         order[i] = order[j];
         order[j] = i;
     }
+}
+
+// ---------------------------------------------------------------- orders
+
+bool rt_order_open(RtOrder *o, int64_t n, bool shuffled, uint64_t seed) {
+    *o = (RtOrder){.n = n, .epoch = -1, .seed = seed, .shuffled = shuffled, .rows = 1};
+    while (o->rows * o->rows < n)
+        o->rows *= 2;
+    bool tabled = shuffled && n <= RT_ORDER_TABLE;
+    if (tabled)
+        o->table = malloc(((size_t)n + 1) * sizeof *o->table);
+    return o->table || !tabled;
+}
+
+void rt_order_set(RtOrder *o, int64_t epoch) {
+    if (o->table && epoch != o->epoch)
+        rt_rng_permutation(o->seed, epoch, o->table, o->n);
+    o->epoch = epoch;
+}
+
+// A number x below rows * columns is a pair; each half in turn is moved by a function of the other,
+// which permutes the pairs (a Feistel network, Luby and Rackoff, 1988). There are fewer than `rows`
+// more of them than items; a number that leads out of 0 to n - 1 is led on until it is back, which
+// permutes those (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002).
+static int64_t permute_pairs(const RtOrder *o, int64_t x) {
+    enum { ROUNDS = 6 };
+    int64_t columns = (o->n - 1) / o->rows + 1, row = x % o->rows, column = x / o->rows;
+    for (int64_t round = 0; round < ROUNDS; round += 2) {
+        RtRng r = rt_rng(o->seed, o->epoch, column * ROUNDS + round, RT_RNG_ORDER);
+        row = (row + (int64_t)rt_rng_u32(&r)) % o->rows;
+        r = rt_rng(o->seed, o->epoch, row * ROUNDS + round + 1, RT_RNG_ORDER);
+        column = (column + (int64_t)rt_rng_u32(&r)) % columns;
+    }
+    return column * o->rows + row;
+}
+
+int64_t rt_order_at(const RtOrder *o, int64_t place) {
+    if (!o->shuffled)
+        return place;
+    if (o->table)
+        return o->table[place];
+    do
+        place = permute_pairs(o, place);
+    while (place >= o->n);
+    return place;
+}
+
+void rt_order_close(RtOrder *o) {
+    free(o->table);
+    o->table = NULL;
 }

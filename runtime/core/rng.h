@@ -4,6 +4,7 @@
 #ifndef RUNTIME_CORE_RNG_H
 #define RUNTIME_CORE_RNG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { // purposes: streams that share seed, epoch and index but nothing else. Never renumber
@@ -12,6 +13,7 @@ enum { // purposes: streams that share seed, epoch and index but nothing else. N
     RT_RNG_AUGMENT = 3, // index: the item
     RT_RNG_DROPOUT = 4, // index: the step
     RT_RNG_SYNTHETIC = 5,
+    RT_RNG_ORDER = 10, // of a large set; index: of a round's input
 };
 
 // Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
@@ -32,5 +34,21 @@ int64_t rt_rng_below(RtRng *r, int64_t n);                // 0 to n - 1, unbiase
 
 // The permutation of 0 to n - 1 of an epoch (Fisher-Yates).
 void rt_rng_permutation(uint64_t seed, int64_t epoch, int64_t *order, int64_t n);
+
+// The order of n items in an epoch: as they are, or shuffled by (seed, epoch). Up to RT_ORDER_TABLE
+// items it is the permutation above; beyond that each place is computed when it is asked for, so
+// that an order takes no memory however many items there are.
+enum { RT_ORDER_TABLE = 1 << 20 };
+typedef struct RtOrder {
+    int64_t n, epoch, *table; // table NULL: none is needed; epoch -1: none is set yet
+    uint64_t seed;
+    bool shuffled;
+    int64_t rows; // of the table that places are pairs of; about the root of n
+} RtOrder;
+
+bool rt_order_open(RtOrder *o, int64_t n, bool shuffled, uint64_t seed); // false: no memory
+void rt_order_set(RtOrder *o, int64_t epoch);
+int64_t rt_order_at(const RtOrder *o, int64_t place); // 0 to n - 1, once an epoch is set
+void rt_order_close(RtOrder *o);
 
 #endif

@@ -107,13 +107,16 @@ static void hash_bytes(Hash *h, const void *data, size_t bytes) {
 static void hash_item(Hash *h, const RtDataState *s, const RtItem *item) {
     const RtSource *source = &s->source[item->source];
     hash_word(h, (uint64_t)(uint32_t)item->source << 32 | (uint32_t)item->label);
-    if (source->kind == RT_SOURCE_FILES)
+    if (source->kind == RT_SOURCE_FILES || source->kind == RT_SOURCE_TAR)
         hash_bytes(h, s->text + item->at, strlen(s->text + item->at));
     else
         hash_word(h, (uint64_t)item->at);
+    if (source->kind == RT_SOURCE_TAR)
+        hash_word(h, (uint64_t)item->offset);
     hash_word(h, (uint64_t)item->bytes);
-    if (item->n_tags)
-        hash_bytes(h, s->tag + item->tag, (size_t)item->n_tags * sizeof *s->tag);
+    const int32_t *tags = item->tag > 0 ? s->tag + item->tag : NULL;
+    if (tags && tags[0])
+        hash_bytes(h, tags + 1, (size_t)tags[0] * sizeof *tags);
 }
 
 static void take_fingerprint(RtDataset *d) {
@@ -127,7 +130,7 @@ static void take_fingerprint(RtDataset *d) {
     for (int64_t i = 0; i < s->n_sources; i++) {
         const RtSource *source = &s->source[i];
         const RtNpy *a = &source->array;
-        if (source->kind == RT_SOURCE_FILES)
+        if (source->kind == RT_SOURCE_FILES || source->kind == RT_SOURCE_TAR)
             continue;
         hash_bytes(&h, a->dim, (size_t)a->rank * sizeof *a->dim);
         hash_bytes(&h, a->data, (size_t)a->count * (size_t)rt_dtype(a->dtype)->bytes);
@@ -157,6 +160,7 @@ static bool split_pair(const char *spec, char **first, char **second) {
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {
     bool found = false;
     return rt_dataset_idx_read(b, root, take, &found) &&
+           (found || rt_dataset_tar_read(b, root, take, &found)) &&
            (found || rt_dataset_folder_read(b, root, take));
 }
 
@@ -173,6 +177,8 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
         good = rt_build_error(b, "%s: %s", spec, strerror(errno));
     else if (S_ISDIR(st.st_mode))
         good = read_folder(b, spec, take);
+    else if (n > 4 && strcmp(spec + n - 4, ".tar") == 0)
+        good = rt_dataset_tar_read_one(b, spec, part);
     else if (n > 4 && strcmp(spec + n - 4, ".npy") == 0)
         good = rt_build_error(b, "%s: labels are needed, too: images.npy,labels.npy", spec);
     else
@@ -194,8 +200,8 @@ static bool count_classes(RtBuild *b) {
             for (int64_t c = 0; c < b->classes; c++)
                 s->class_size[c] += row[item->at * b->classes + c] >= 0.5f;
         else if (b->o->target == RT_TARGET_MULTI)
-            for (int64_t k = 0; k < item->n_tags; k++)
-                s->class_size[s->tag[item->tag + k]]++;
+            for (int32_t k = 0; item->tag > 0 && k < s->tag[item->tag]; k++)
+                s->class_size[s->tag[item->tag + 1 + k]]++;
         else
             s->class_size[item->label]++;
     }

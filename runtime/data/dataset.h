@@ -6,6 +6,9 @@
 //                          with CLASS/... that is split by a seeded, stratified rule. JPEG and PNG
 //                          files by extension in any case; folders in a class are walked; names
 //                          that start with '.' are passed over; classes in sorted order
+//   SHARDS.tar, FOLDER     tar files in WebDataset's layout, one or all of a folder, or of its train/
+//                          and val/: name.jpg (or .jpeg, .png) beside name.cls, which holds the
+//                          label as in a list
 //   LIST.csv               lines "path,label"; a header line may name the columns (path|file|
 //                          filename|image and label|class|target) in any order; fields may be
 //                          quoted; paths are relative to the list's folder; a label is a class's
@@ -38,6 +41,8 @@ typedef struct RtDataOptions {
     // Called for every line of text for the user while a set is opened: all errors (then opening
     // fails) and notes, as that files of other kinds are left out. May be NULL.
     void (*say)(void *context, bool is_error, const char *line);
+    // Called a few times a second while much is read: `what` of it are done. May be NULL.
+    void (*progress)(void *context, const char *what, int64_t done, int64_t total);
     void *context;
 } RtDataOptions;
 

@@ -113,10 +113,10 @@ static bool add_numbered(RtBuild *b, const char *path, const RtNpy *a, int part)
         if (!(v >= 0 && v < (double)b->classes && v == floor(v)))
             return rt_build_error(b, "%s[%lld]: label %g is not a class from 0 to %lld", path,
                                   (long long)i, v, (long long)b->classes - 1);
-        RtItem item = {.label = (int32_t)v, .at = i, .tag = b->s->n_tags};
-        if (b->o->target == RT_TARGET_MULTI && !rt_build_tag(b, item.label))
+        RtItem item = {.label = (int32_t)v, .at = i};
+        if (b->o->target == RT_TARGET_MULTI &&
+            !(rt_build_begin_tags(b, &item) && rt_build_tag(b, item.label)))
             return false;
-        item.n_tags = b->s->n_tags - item.tag;
         if (!rt_build_item(b, part, item, NULL))
             return false;
     }

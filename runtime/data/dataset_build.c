@@ -162,14 +162,28 @@ static int64_t add_text(RtDataState *s, const char *text) {
     return at;
 }
 
-bool rt_build_tag(RtBuild *b, int32_t label) {
+static bool add_tag_word(RtBuild *b, int32_t word) {
     RtDataState *s = b->s;
     int32_t *grown = rt_build_grow(s->tag, s->n_tags, sizeof *grown);
     if (!grown)
         return rt_build_no_memory(b);
     s->tag = grown;
-    grown[s->n_tags++] = label;
+    grown[s->n_tags++] = word;
     return true;
+}
+
+bool rt_build_begin_tags(RtBuild *b, RtItem *item) {
+    RtDataState *s = b->s;
+    if (s->n_tags == 0 && !add_tag_word(b, 0))
+        return false;
+    item->tag = s->open_tags = s->n_tags;
+    return add_tag_word(b, 0);
+}
+
+bool rt_build_tag(RtBuild *b, int32_t label) {
+    bool good = add_tag_word(b, label);
+    b->s->tag[b->s->open_tags] += good;
+    return good;
 }
 
 bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path) {

@@ -10,11 +10,16 @@
 #include "runtime/data/dataset.h"
 #include "runtime/file/npy.h"
 
-typedef enum RtSourceKind { RT_SOURCE_FILES, RT_SOURCE_U8, RT_SOURCE_F32 } RtSourceKind;
+typedef enum RtSourceKind {
+    RT_SOURCE_FILES,
+    RT_SOURCE_TAR, // a shard
+    RT_SOURCE_U8,
+    RT_SOURCE_F32
+} RtSourceKind;
 
 typedef struct RtSource {
     RtSourceKind kind;
-    char *name;   // files: the folder that paths are relative to; arrays: the images' file
+    char *name;   // files: the folder that paths are relative to; tar, arrays: the images' file
     char *labels; // arrays: the labels' file
     RtNpy array;  // arrays: the images
     int height, width, channels;
@@ -25,10 +30,10 @@ typedef struct RtSource {
 
 typedef struct RtItem {
     int32_t source, label; // label -1: none
-    int64_t at;            // files: the path's place in `text`; arrays: the row
-    int64_t bytes;         // files: size
-    int64_t tag;           // multi-label: the labels are tag[tag] .. tag[tag + n_tags - 1]
-    int64_t n_tags;
+    int64_t at;            // files, tar: the path's place in `text`; arrays: the row
+    int64_t bytes;         // files, tar: size
+    int64_t offset;        // tar: where it begins in the shard
+    int64_t tag;           // multi-label: tag[tag] labels, from tag[tag + 1] on; 0: none
 } RtItem;
 
 enum { RT_PART_TRAIN, RT_PART_VAL, RT_N_PARTS };
@@ -44,9 +49,9 @@ typedef struct RtDataState {
     RtItem *item; // training, then validation
     char *text;   // paths, each ended by a 0 byte
     int64_t text_bytes, text_room;
-    int32_t *tag;
-    int64_t n_tags;
-    char **name; // of classes
+    int32_t *tag;              // runs of labels, each behind their number; tag[0] is none's
+    int64_t n_tags, open_tags; // open_tags: where the last run begins
+    char **name;               // of classes
     int64_t *class_size;
 } RtDataState;
 
@@ -86,7 +91,51 @@ void rt_build_join(char *const *names, int64_t n, char *text, size_t size);
 RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name);
 // Appends; path (of files, relative to the last source) is copied. False: no memory.
 bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path);
-bool rt_build_tag(RtBuild *b, int32_t label); // the next item's labels
+// The item's labels follow, one by one.
+bool rt_build_begin_tags(RtBuild *b, RtItem *item);
+bool rt_build_tag(RtBuild *b, int32_t label);
+
+// ---- labels as text (dataset_label.c)
+
+typedef struct RtLabels { // {0}: none yet
+    char **name;
+    int64_t n, room;
+} RtLabels;
+
+// Calls visit with each label of the text. False: it returned false, or there is no memory.
+bool rt_build_each_label(RtBuild *b, const char *text, bool (*visit)(void *ctx, const char *label),
+                         void *ctx);
+int32_t rt_build_find_label(const RtBuild *b, const char *text); // -1: no class's name or number
+// The item's label or labels, of which all are known. False: no memory.
+bool rt_build_set_label(RtBuild *b, RtItem *item, const char *text);
+// Notes the text's labels; settles the class names by all that were noted: numbers if all labels
+// are numbers of classes, else the labels.
+bool rt_build_add_labels(RtBuild *b, RtLabels *all, const char *text);
+bool rt_build_settle_labels(RtBuild *b, RtLabels *all, const char *where);
+void rt_build_free_labels(RtLabels *all);
+
+// ---- many files (dataset_scan.c)
+
+typedef struct RtEntry {
+    char *name;
+    bool is_file; // for certain, and no link
+} RtEntry;
+
+typedef struct RtListing {
+    RtEntry *entry;
+    int64_t n;
+} RtListing;
+
+// The names in a folder that are not hidden, sorted by their bytes. False: an error was reported.
+bool rt_build_list_folder(RtBuild *b, const char *path, RtListing *names);
+void rt_build_free_names(RtListing *names);
+char *rt_build_join_path(const char *a, const char *b); // "a/b"; free() releases. NULL: no memory
+bool rt_build_is_folder(const char *root, const char *name);
+// The folder of the validation part of a set in `root`, NULL: there is none.
+const char *rt_build_val_folder(const char *root, bool has_train);
+// Calls visit over 0 to n - 1, `grain` at a time, on several threads; `what` is for progress.
+void rt_build_each(RtBuild *b, const char *what, int64_t n, int64_t grain,
+                   void (*visit)(void *ctx, int64_t from, int64_t to), void *ctx);
 
 // What to take of a set that has a validation part of its own; of one that has not, everything is
 // for training, or validation with RT_TAKE_VAL.
@@ -96,6 +145,9 @@ typedef enum RtTake { RT_TAKE_BOTH, RT_TAKE_TRAIN, RT_TAKE_VAL } RtTake;
 bool rt_dataset_folder_read(RtBuild *b, const char *root, RtTake take);
 bool rt_dataset_list_read(RtBuild *b, const char *path, int part);
 bool rt_dataset_array_read(RtBuild *b, const char *images, const char *labels, int part);
+// Shards in a folder, or one alone. *found: there are any.
+bool rt_dataset_tar_read(RtBuild *b, const char *root, RtTake take, bool *found);
+bool rt_dataset_tar_read_one(RtBuild *b, const char *path, int part);
 // The MNIST family in a folder. *found: there are such files at all.
 bool rt_dataset_idx_read(RtBuild *b, const char *root, RtTake take, bool *found);
 

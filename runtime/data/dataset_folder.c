@@ -8,19 +8,19 @@
 #include "runtime/data/dataset_build.h"
 #include "runtime/image/image.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_DEPTH = 64, MAX_FOLDERS = 1000000 }; // in a class, and in all: links can multiply them
 
-typedef struct Names {
+typedef struct Folders { // of classes
     char **name;
     int64_t n;
-} Names;
+} Folders;
 
 typedef struct Walk {
     RtBuild *b;
@@ -36,88 +36,63 @@ typedef struct Walk {
     } above[MAX_DEPTH]; // the folders we are in
 } Walk;
 
-static void free_names(Names *names) {
-    for (int64_t i = 0; i < names->n; i++)
-        free(names->name[i]);
-    free(names->name);
-    *names = (Names){0};
-}
-
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-// The names in a folder that are not hidden, sorted.
-static bool list_folder(RtBuild *b, const char *path, Names *names) {
-    *names = (Names){0};
-    DIR *dir = opendir(path);
-    if (!dir)
-        return rt_build_error(b, "%s: %s", path, strerror(errno));
-    bool good = true;
-    struct dirent *e;
-    while (good && (errno = 0, e = readdir(dir))) {
-        if (e->d_name[0] == '.')
-            continue;
-        char **grown = rt_build_grow(names->name, names->n, sizeof *grown);
-        char *copy = strdup(e->d_name);
-        if (grown)
-            names->name = grown;
-        good = grown && copy;
-        if (good)
-            names->name[names->n++] = copy;
-        else
-            free(copy);
-    }
-    if (!good)
-        rt_build_no_memory(b);
-    else if (errno)
-        good = rt_build_error(b, "%s: %s", path, strerror(errno));
-    closedir(dir);
-    if (names->n)
-        qsort(names->name, (size_t)names->n, sizeof *names->name, compare_names);
-    if (!good)
-        free_names(names);
-    return good;
-}
-
-// "a/b"; free() releases. NULL: no memory.
-static char *join_path(const char *a, const char *b) {
-    char *path;
-    size_t n = strlen(a);
-    return asprintf(&path, "%s%s%s", a, n && a[n - 1] != '/' ? "/" : "", b) < 0 ? NULL : path;
-}
-
-static bool is_folder(const char *root, const char *name) {
-    struct stat st;
-    char path[PATH_MAX + 256]; // no memory must not look like no folder
-    int n = snprintf(path, sizeof path, "%s/%s", root, name);
-    return n > 0 && n < (int)sizeof path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 static void count_other(Walk *w, const char *path) {
     if (w->others++ == 0)
         snprintf(w->first_other, sizeof w->first_other, "%s", path);
 }
 
-static bool add_file(Walk *w, const char *relative, const char *path, int64_t bytes) {
-    if (!rt_image_is_name(path)) {
+// Sizes of files that are known to be there come later, all at once: -1 until then.
+static bool add_file(Walk *w, const char *relative, int64_t bytes) {
+    if (!rt_image_is_name(relative)) {
         count_other(w, relative);
         return true;
     }
-    RtItem item = {.label = w->label, .bytes = bytes, .n_tags = 1, .tag = w->b->s->n_tags};
-    if (w->b->o->target != RT_TARGET_MULTI)
-        item.n_tags = 0;
-    else if (!rt_build_tag(w->b, w->label))
+    RtItem item = {.label = w->label, .bytes = bytes};
+    if (w->b->o->target == RT_TARGET_MULTI &&
+        !(rt_build_begin_tags(w->b, &item) && rt_build_tag(w->b, w->label)))
         return false;
     return rt_build_item(w->b, w->part, item, relative);
 }
 
+static bool walk_folder(Walk *w, const char *relative, int depth);
+
+static bool enter_folder(Walk *w, const char *relative, const char *path, const struct stat *st,
+                         int depth) {
+    for (int d = 0; d < depth; d++)
+        if (w->above[d].dev == st->st_dev && w->above[d].ino == st->st_ino)
+            return true;
+    if (depth == MAX_DEPTH)
+        return rt_build_error(w->b, "%s: folders are nested too deeply", path);
+    if (++w->folders > MAX_FOLDERS)
+        return w->folders == MAX_FOLDERS + 1
+                   ? rt_build_error(w->b, "%s: more than %d folders", w->root, MAX_FOLDERS)
+                   : false;
+    return walk_folder(w, relative, depth);
+}
+
+// What may be a folder, a file or a link to either.
+static bool visit_path(Walk *w, const char *relative, int depth) {
+    struct stat st;
+    char *path = rt_build_join_path(w->root, relative);
+    bool good = true;
+    if (!path)
+        return rt_build_no_memory(w->b);
+    if (stat(path, &st) != 0)
+        count_other(w, relative); // a dangling link
+    else if (S_ISDIR(st.st_mode))
+        good = enter_folder(w, relative, path, &st, depth);
+    else if (S_ISREG(st.st_mode))
+        good = add_file(w, relative, st.st_size);
+    free(path);
+    return good;
+}
+
 // The folder `relative` of the root and all below it. False: an error was reported.
 static bool walk_folder(Walk *w, const char *relative, int depth) {
-    Names names;
+    RtListing names;
     struct stat st;
-    char *folder = join_path(w->root, relative);
-    bool good = folder ? list_folder(w->b, folder, &names) : rt_build_no_memory(w->b);
+    char *folder = rt_build_join_path(w->root, relative);
+    bool good = folder ? rt_build_list_folder(w->b, folder, &names) : rt_build_no_memory(w->b);
     if (!good) {
         free(folder);
         return false;
@@ -127,50 +102,70 @@ static bool walk_folder(Walk *w, const char *relative, int depth) {
         w->above[depth].ino = st.st_ino;
     }
     for (int64_t i = 0; i < names.n; i++) {
-        char *inner = join_path(relative, names.name[i]);
-        char *path = inner ? join_path(w->root, inner) : NULL;
-        if (!path) {
+        char *inner = rt_build_join_path(relative, names.entry[i].name);
+        if (!inner)
             good = rt_build_no_memory(w->b);
-        } else if (stat(path, &st) != 0) {
-            count_other(w, inner); // a dangling link
-        } else if (S_ISDIR(st.st_mode)) {
-            bool inside = false;
-            for (int d = 0; d <= depth; d++)
-                inside |= w->above[d].dev == st.st_dev && w->above[d].ino == st.st_ino;
-            if (!inside && depth + 1 == MAX_DEPTH)
-                good = rt_build_error(w->b, "%s: folders are nested too deeply", path);
-            else if (!inside && ++w->folders > MAX_FOLDERS)
-                good = w->folders == MAX_FOLDERS + 1
-                           ? rt_build_error(w->b, "%s: more than %d folders", w->root, MAX_FOLDERS)
-                           : false;
-            else if (!inside)
-                good = walk_folder(w, inner, depth + 1) && good;
-        } else if (S_ISREG(st.st_mode)) {
-            good = add_file(w, inner, path, st.st_size) && good;
-        }
-        free(path);
+        else if (names.entry[i].is_file)
+            good = add_file(w, inner, -1) && good;
+        else
+            good = visit_path(w, inner, depth + 1) && good;
         free(inner);
     }
-    free_names(&names);
+    rt_build_free_names(&names);
     free(folder);
     return good;
 }
 
-// Leaves only the folders of `names`; counts the rest.
-static void keep_folders(Walk *w, Names *names) {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < names->n; i++)
-        if (is_folder(w->root, names->name[i])) {
-            names->name[kept++] = names->name[i];
-        } else {
-            count_other(w, names->name[i]);
-            free(names->name[i]);
-        }
-    names->n = kept;
+// ---- sizes
+
+enum { SIZES_AT_ONCE = 256 };
+
+typedef struct Sizes { // of the items from `first` on
+    const char *text;
+    RtItem *first;
+    int root; // its descriptor
+} Sizes;
+
+static void take_sizes(void *ctx, int64_t from, int64_t to) {
+    const Sizes *s = ctx;
+    struct stat st;
+    for (RtItem *i = s->first + from; i < s->first + to; i++)
+        if (i->bytes < 0)
+            i->bytes =
+                fstatat(s->root, s->text + i->at, &st, 0) == 0 ? st.st_size : -(int64_t)errno;
+}
+
+static bool find_sizes(Walk *w, int64_t first) {
+    RtBuild *b = w->b;
+    RtItems *part = &b->part[w->part];
+    Sizes s = {b->s->text, part->item + first, open(w->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (s.root < 0)
+        return rt_build_error(b, "%s: %s", w->root, strerror(errno));
+    rt_build_each(b, "files", part->n - first, SIZES_AT_ONCE, take_sizes, &s);
+    close(s.root);
+    bool good = true;
+    for (int64_t i = first; i < part->n; i++)
+        if (part->item[i].bytes < 0)
+            good = rt_build_error(b, "%s/%s: %s", w->root, b->s->text + part->item[i].at,
+                                  strerror((int)-part->item[i].bytes));
+    return good;
+}
+
+// ---- classes
+
+// The folders of `names`, which keeps the texts; counts the rest.
+static bool keep_folders(Walk *w, const RtListing *names, Folders *kept) {
+    *kept = (Folders){calloc((size_t)names->n + 1, sizeof *kept->name), 0};
+    for (int64_t i = 0; kept->name && i < names->n; i++)
+        if (!names->entry[i].is_file && rt_build_is_folder(w->root, names->entry[i].name))
+            kept->name[kept->n++] = names->entry[i].name;
+        else
+            count_other(w, names->entry[i].name);
+    return kept->name || rt_build_no_memory(w->b);
 }
 
 // Names that are no class, and (if all classes must be there) classes without a folder.
-static bool check_names(Walk *w, const Names *names, bool all) {
+static bool check_names(Walk *w, const Folders *names, bool all) {
     RtBuild *b = w->b;
     char text[400];
     int64_t known = 0;
@@ -202,9 +197,9 @@ static bool check_names(Walk *w, const Names *names, bool all) {
     return b->errors == errors;
 }
 
-static bool read_classes(Walk *w, const Names *names, bool all) {
+static bool read_classes(Walk *w, const Folders *names, bool all) {
     RtBuild *b = w->b;
-    int64_t errors = b->errors;
+    int64_t errors = b->errors, first = b->part[w->part].n;
     RtSource *source =
         check_names(w, names, all) ? rt_build_source(b, RT_SOURCE_FILES, w->root) : NULL;
     if (!source)
@@ -220,23 +215,30 @@ static bool read_classes(Walk *w, const Names *names, bool all) {
             rt_build_error(b, "%s/%s: there are no .jpg, .jpeg or .png files", w->root,
                            names->name[i]);
     }
-    return good && b->errors == errors;
+    return good && b->errors == errors && find_sizes(w, first);
+}
+
+static bool read_folders(Walk *w, const RtListing *names, bool all) {
+    Folders folders;
+    bool good = keep_folders(w, names, &folders);
+    if (good && folders.n == 0)
+        good =
+            rt_build_error(w->b, "%s: there are no class folders%s", w->root,
+                           w->others ? "; images must lie in a folder named like their class" : "");
+    good = good && rt_build_classes(w->b, w->root, "class folders", folders.name, folders.n) &&
+           read_classes(w, &folders, all);
+    free(folders.name);
+    return good;
 }
 
 // The folders of `root` are the classes. all: every class must be there and have images.
 static bool read_class_root(RtBuild *b, const char *root, int part, bool all) {
     Walk w = {.b = b, .part = part, .root = root};
-    Names names;
-    if (!list_folder(b, root, &names))
+    RtListing names;
+    if (!rt_build_list_folder(b, root, &names))
         return false;
-    keep_folders(&w, &names);
-    bool good = names.n > 0;
-    if (!good)
-        rt_build_error(b, "%s: there are no class folders%s", root,
-                       w.others ? "; images must lie in a folder named like their class" : "");
-    good = good && rt_build_classes(b, root, "class folders", names.name, names.n) &&
-           read_classes(&w, &names, all);
-    free_names(&names);
+    bool good = read_folders(&w, &names, all);
+    rt_build_free_names(&names);
     if (good && w.others)
         rt_build_note(b, "%s: %lld file%s left out that %s no .jpg, .jpeg or .png (%s%s)", root,
                       (long long)w.others, w.others == 1 ? "" : "s", w.others == 1 ? "is" : "are",
@@ -244,25 +246,16 @@ static bool read_class_root(RtBuild *b, const char *root, int part, bool all) {
     return good;
 }
 
-// The folder of the validation part, NULL: there is none.
-static const char *find_val(const char *root, bool has_train) {
-    static const char *const names[] = {"val", "valid", "validation", "test"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if ((has_train || i < 3) && is_folder(root, names[i]))
-            return names[i];
-    return NULL;
-}
-
 static bool read_part(RtBuild *b, const char *root, const char *name, int part, bool all) {
-    char *path = join_path(root, name);
+    char *path = rt_build_join_path(root, name);
     bool good = path ? read_class_root(b, path, part, all) : rt_build_no_memory(b);
     free(path);
     return good;
 }
 
 bool rt_dataset_folder_read(RtBuild *b, const char *root, RtTake take) {
-    bool has_train = is_folder(root, "train");
-    const char *val = find_val(root, has_train);
+    bool has_train = rt_build_is_folder(root, "train");
+    const char *val = rt_build_val_folder(root, has_train);
     int part = take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN;
     // A set for evaluation alone may lack some of the classes.
     bool all = take != RT_TAKE_VAL;

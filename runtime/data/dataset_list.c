@@ -4,22 +4,25 @@
 #include "runtime/data/dataset_build.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { MAX_LIST = 1 << 30, MAX_FIELDS = 16 };
+enum { MAX_LIST = 1 << 30, MAX_FIELDS = 16, SIZES_AT_ONCE = 256, NOT_REGULAR = INT32_MIN };
 
 typedef struct Row {
     char *path, *label;
-    int64_t line;
+    int64_t line, bytes; // size; below 0: -errno, or NOT_REGULAR
 } Row;
 
 typedef struct List {
     RtBuild *b;
     const char *path; // of the list
     char *folder;     // it lies in
+    int root;         // its descriptor, while sizes are asked for
     char *p, *end;    // the text not yet read; fields are cut out of it in place
     int64_t line;
     int columns, path_column, label_column;
@@ -126,104 +129,19 @@ static bool read_rows(List *l) {
         if (!grown)
             return rt_build_no_memory(l->b);
         l->row = grown;
-        grown[l->n++] = (Row){field[l->path_column], field[l->label_column], line};
+        grown[l->n++] = (Row){field[l->path_column], field[l->label_column], line, 0};
     }
     return true;
 }
 
-// ---- labels
-
-static bool parse_number(const char *text, int64_t classes, int32_t *number) {
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    *number = (int32_t)v;
-    return *text >= '0' && *text <= '9' && !*end && !errno && v < classes;
-}
-
-// Calls visit with each label of a row ("a;b" are two where an image may have several).
-static bool each_label(List *l, const Row *row, bool (*visit)(List *, const Row *, const char *)) {
-    if (l->b->o->target != RT_TARGET_MULTI)
-        return visit(l, row, row->label);
-    char *copy = strdup(row->label), *rest = copy, *one;
-    bool good = copy || rt_build_no_memory(l->b);
-    while (good && (one = strsep(&rest, ";"))) {
-        one = trim_spaces(one);
-        good = !*one || visit(l, row, one);
-    }
-    free(copy);
-    return good;
-}
-
-typedef struct Labels { // distinct, in no order while they are collected
-    char **name;
-    int64_t n;
-} Labels;
-
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int64_t drop_doubles(char **name, int64_t n) {
-    int64_t kept = 0;
-    if (n)
-        qsort(name, (size_t)n, sizeof *name, compare_names);
-    for (int64_t i = 0; i < n; i++)
-        if (kept && strcmp(name[kept - 1], name[i]) == 0)
-            free(name[i]);
-        else
-            name[kept++] = name[i];
-    return kept;
-}
-
-// All labels of the list, sorted and distinct.
-static bool collect_labels(List *l, Labels *all) {
-    bool good = true;
-    for (int64_t i = 0; good && i < l->n; i++) {
-        char *copy = strdup(l->row[i].label), *rest = copy, *one;
-        const char *ends = l->b->o->target == RT_TARGET_MULTI ? ";" : "";
-        good = copy != NULL;
-        while (good && (one = strsep(&rest, ends))) {
-            one = trim_spaces(one);
-            if (!*one)
-                continue;
-            char **grown = rt_build_grow(all->name, all->n, sizeof *grown);
-            char *name = strdup(one);
-            if (grown)
-                all->name = grown;
-            good = grown && name;
-            if (good)
-                all->name[all->n++] = name;
-            else
-                free(name);
-        }
-        free(copy);
-    }
-    all->n = drop_doubles(all->name, all->n);
-    return good || rt_build_no_memory(l->b);
-}
-
-// Settles the class names: numbers if all labels are numbers of classes, else the labels.
 static bool settle_classes(List *l) {
-    if (l->b->settled)
-        return true;
-    Labels all = {0};
-    bool good = collect_labels(l, &all), numbers = true;
-    int32_t number;
-    for (int64_t i = 0; i < all.n; i++)
-        numbers &= parse_number(all.name[i], l->b->classes, &number);
-    if (good)
-        good = numbers ? rt_build_numbered(l->b)
-                       : rt_build_classes(l->b, l->path, "labels", all.name, all.n);
-    for (int64_t i = 0; i < all.n; i++)
-        free(all.name[i]);
-    free(all.name);
+    RtLabels all = {0};
+    bool good = true;
+    for (int64_t i = 0; !l->b->settled && good && i < l->n; i++)
+        good = rt_build_add_labels(l->b, &all, l->row[i].label);
+    good = good && (l->b->settled || rt_build_settle_labels(l->b, &all, l->path));
+    rt_build_free_labels(&all);
     return good;
-}
-
-static int32_t find_label(const RtBuild *b, const char *text) {
-    int32_t c = rt_build_find_class(b, text);
-    return c < 0 && !parse_number(text, b->classes, &c) ? -1 : c;
 }
 
 // ---- items
@@ -240,40 +158,48 @@ static bool reject_label(List *l, const Row *row, const char *text) {
                                             : "");
 }
 
-static bool check_label(List *l, const Row *row, const char *text) {
-    return find_label(l->b, text) >= 0 || reject_label(l, row, text);
-}
+typedef struct Labelled {
+    List *l;
+    const Row *row;
+} Labelled;
 
-static bool add_tag(List *l, const Row *row, const char *text) {
-    (void)row;
-    return rt_build_tag(l->b, find_label(l->b, text));
+static bool check_label(void *ctx, const char *text) {
+    const Labelled *x = ctx;
+    return rt_build_find_label(x->l->b, text) >= 0 || reject_label(x->l, x->row, text);
 }
 
 static bool add_row(List *l, const Row *row, int part) {
-    RtBuild *b = l->b;
-    struct stat st;
-    char *full;
-    if (asprintf(&full, "%s%s%s", *row->path == '/' ? "" : l->folder, *row->path == '/' ? "" : "/",
-                 row->path) < 0)
-        return rt_build_no_memory(b);
-    bool good = stat(full, &st) == 0;
-    if (!good)
-        rt_build_error(b, "%s:%lld: %s: %s", l->path, (long long)row->line, row->path,
-                       strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        good = rt_build_error(b, "%s:%lld: %s: not a regular file", l->path, (long long)row->line,
-                              row->path);
-    free(full);
-    if (!each_label(l, row, check_label) || !good)
+    RtItem item = {.bytes = row->bytes};
+    bool good = row->bytes >= 0;
+    if (row->bytes == NOT_REGULAR)
+        rt_build_error(l->b, "%s:%lld: %s: not a regular file", l->path, (long long)row->line,
+                       row->path);
+    else if (!good)
+        rt_build_error(l->b, "%s:%lld: %s: %s", l->path, (long long)row->line, row->path,
+                       strerror((int)-row->bytes));
+    if (!rt_build_each_label(l->b, row->label, check_label, &(Labelled){l, row}) || !good)
         return true; // reported; the other rows may have problems, too
-    RtItem item = {.label = find_label(b, row->label), .bytes = st.st_size, .tag = b->s->n_tags};
-    if (b->o->target == RT_TARGET_MULTI) {
-        if (!each_label(l, row, add_tag))
-            return false;
-        item.n_tags = b->s->n_tags - item.tag;
-        item.label = item.n_tags ? b->s->tag[item.tag] : -1;
-    }
-    return rt_build_item(b, part, item, row->path);
+    return rt_build_set_label(l->b, &item, row->label) &&
+           rt_build_item(l->b, part, item, row->path);
+}
+
+static void take_sizes(void *ctx, int64_t from, int64_t to) {
+    const List *l = ctx;
+    struct stat st;
+    for (Row *row = l->row + from; row < l->row + to; row++)
+        if (fstatat(l->root, row->path, &st, 0) != 0)
+            row->bytes = -(int64_t)errno;
+        else
+            row->bytes = S_ISREG(st.st_mode) ? (int64_t)st.st_size : NOT_REGULAR;
+}
+
+static bool find_sizes(List *l) {
+    l->root = open(l->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->root < 0)
+        return rt_build_error(l->b, "%s: %s", l->folder, strerror(errno));
+    rt_build_each(l->b, "files", l->n, SIZES_AT_ONCE, take_sizes, l);
+    close(l->root);
+    return true;
 }
 
 static bool read_list(List *l, int part) {
@@ -283,7 +209,7 @@ static bool read_list(List *l, int part) {
     if (l->n == 0 && l->b->errors == errors)
         return rt_build_error(l->b, "%s: there are no lines path,label", l->path);
     if (l->b->errors != errors || !settle_classes(l) ||
-        !rt_build_source(l->b, RT_SOURCE_FILES, l->folder))
+        !rt_build_source(l->b, RT_SOURCE_FILES, l->folder) || !find_sizes(l))
         return false;
     for (int64_t i = 0; i < l->n; i++)
         if (!add_row(l, &l->row[i], part))

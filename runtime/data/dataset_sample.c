@@ -3,10 +3,12 @@
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 
+#include <errno.h>
 #include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const RtSource *source_of(const RtDataset *d, int64_t item) {
     return &d->state->source[d->state->item[item].source];
@@ -15,7 +17,8 @@ static const RtSource *source_of(const RtDataset *d, int64_t item) {
 const char *rt_dataset_item_name(const RtDataset *d, int64_t item, char *text, size_t size) {
     const RtItem *it = &d->state->item[item];
     const RtSource *s = source_of(d, item);
-    const char *path = s->kind == RT_SOURCE_FILES ? d->state->text + it->at : NULL;
+    bool named = s->kind == RT_SOURCE_FILES || s->kind == RT_SOURCE_TAR;
+    const char *path = named ? d->state->text + it->at : NULL;
     if (!path)
         snprintf(text, size, "%s[%lld]", s->name, (long long)it->at);
     else if (*path == '/')
@@ -42,8 +45,9 @@ void rt_dataset_target(const RtDataset *d, int64_t item, float *row) {
         return;
     }
     memset(row, 0, n * sizeof *row);
-    for (int64_t i = 0; i < it->n_tags; i++)
-        row[d->state->tag[it->tag + i]] = 1;
+    const int32_t *tags = it->tag > 0 ? d->state->tag + it->tag : NULL;
+    for (int32_t i = 0; tags && i < tags[0]; i++)
+        row[tags[1 + i]] = 1;
 }
 
 // ---- pixels
@@ -63,7 +67,8 @@ bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *p
     bool good = true;
     for (int64_t i = 0; good && i < s->n_sources; i++)
         if (s->source[i].kind != RT_SOURCE_FILES)
-            good = visit(ctx, s->source[i].name) && visit(ctx, s->source[i].labels);
+            good = visit(ctx, s->source[i].name) &&
+                   (!s->source[i].labels || visit(ctx, s->source[i].labels));
     for (int64_t i = 0; good && i < d->n_train + d->n_val; i++) {
         char *path = source_of(d, i)->kind == RT_SOURCE_FILES ? item_path(d, i) : NULL;
         good = !path || visit(ctx, path);
@@ -124,9 +129,46 @@ static bool copy_pixels(const RtSource *s, int64_t at, const char *name, int cha
     return true;
 }
 
+// An image's bytes, out of the shard. free() releases. NULL with err set.
+static uint8_t *read_member(const RtDataset *d, int64_t item, RtErr *err) {
+    const RtItem *it = &d->state->item[item];
+    const char *path = source_of(d, item)->name;
+    int64_t size;
+    int fd = rt_file_open(path, &size, err);
+    if (fd < 0)
+        return NULL;
+    uint8_t *data = size - it->offset >= it->bytes ? malloc((size_t)it->bytes + 1) : NULL;
+    bool good = false;
+    if (size - it->offset < it->bytes)
+        rt_fail(err, "%s: is shorter than it was", path);
+    else if (!data)
+        rt_fail(err, "%s: no memory", path);
+    else if (lseek(fd, it->offset, SEEK_SET) != it->offset)
+        rt_fail(err, "%s: cannot be read: %s", path, strerror(errno));
+    else
+        good = rt_file_read(fd, path, data, (size_t)it->bytes, err);
+    close(fd);
+    if (good)
+        return data;
+    free(data);
+    return NULL;
+}
+
+static bool fetch_member(const RtDataset *d, int64_t item, int channels, RtImage *image,
+                         RtErr *err) {
+    char name[1024];
+    uint8_t *data = read_member(d, item, err);
+    bool good = data && rt_image_decode(rt_dataset_item_name(d, item, name, sizeof name), data,
+                                        (size_t)d->state->item[item].bytes, channels, image, err);
+    free(data);
+    return good;
+}
+
 bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err) {
     const RtSource *s = source_of(d, item);
     *image = (RtImage){0};
+    if (s->kind == RT_SOURCE_TAR)
+        return fetch_member(d, item, channels, image, err);
     if (s->kind == RT_SOURCE_U8) {
         char name[512];
         rt_dataset_item_name(d, item, name, sizeof name);

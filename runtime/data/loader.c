@@ -41,10 +41,10 @@ struct RtLoader {
 
     Slot *slot;
     int n_slots;
-    int64_t started, finished;   // batches given to slots; taken back from the consumer
-    bool held;                   // the consumer has batch `finished`
-    int64_t epoch, index;        // of the next batch to start
-    int64_t *order, order_epoch; // the epoch's items (from 0), -1: none yet
+    int64_t started, finished; // batches given to slots; taken back from the consumer
+    bool held;                 // the consumer has batch `finished`
+    int64_t epoch, index;      // of the next batch to start
+    RtOrder order;             // of the epoch that batches start in; items from 0
 
     // of the consumer
     bool *bad;                           // [n] items that were named
@@ -58,20 +58,9 @@ static bool at_end(const RtLoader *l) {
     return l->o.epochs > 0 && l->epoch >= l->o.epochs;
 }
 
-static void set_order(RtLoader *l) {
-    if (l->order_epoch == l->epoch)
-        return;
-    if (l->o.shuffle)
-        rt_rng_permutation(l->o.seed, l->epoch, l->order, l->n);
-    else
-        for (int64_t i = 0; l->order_epoch < 0 && i < l->n; i++)
-            l->order[i] = i;
-    l->order_epoch = l->epoch;
-}
-
 static void start_batch(RtLoader *l) {
     Slot *s = &l->slot[l->started++ % l->n_slots];
-    set_order(l);
+    rt_order_set(&l->order, l->epoch);
     int64_t from = l->index * l->o.batch, left = l->n - from;
     s->total = left < l->o.batch ? left : l->o.batch;
     s->taken = s->done = 0;
@@ -80,7 +69,7 @@ static void start_batch(RtLoader *l) {
     s->batch.n = s->total;
     s->batch.last = l->index + 1 == l->batches;
     for (int64_t i = 0; i < s->total; i++)
-        s->batch.items[i] = l->first + l->order[from + i];
+        s->batch.items[i] = l->first + rt_order_at(&l->order, from + i);
     if (++l->index == l->batches) {
         l->index = 0;
         l->epoch++;
@@ -286,9 +275,8 @@ static bool alloc_slot(RtLoader *l, Slot *s) {
 
 static bool alloc_loader(RtLoader *l) {
     l->slot = calloc((size_t)l->n_slots, sizeof *l->slot);
-    l->order = malloc((size_t)l->n * sizeof *l->order);
     l->bad = calloc((size_t)l->n, sizeof *l->bad);
-    bool good = l->slot && l->order && l->bad;
+    bool good = l->slot && l->bad && rt_order_open(&l->order, l->n, l->o.shuffle, l->o.seed);
     for (int i = 0; good && i < l->n_slots; i++)
         good = alloc_slot(l, &l->slot[i]);
     return good;
@@ -326,7 +314,7 @@ RtLoader *rt_loader_open(const RtDataset *d, const RtLoaderOptions *o, RtErr *er
         rt_fail(err, "no memory to load images");
         return NULL;
     }
-    *l = (RtLoader){.data = d, .o = *o, .order_epoch = -1, .paused = true};
+    *l = (RtLoader){.data = d, .o = *o, .paused = true};
     l->first = o->validation ? d->n_train : 0;
     l->n = o->validation ? d->n_val : d->n_train;
     l->o.batch = o->batch < l->n ? o->batch : l->n;
@@ -367,7 +355,7 @@ void rt_loader_close(RtLoader *l) {
         free(s->error);
     }
     free(l->slot);
-    free(l->order);
+    rt_order_close(&l->order);
     free(l->bad);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->work);

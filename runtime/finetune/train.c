@@ -317,8 +317,9 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
     if (rt_fine_parse(
             f, "train",
             "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
-            "or CLASS/*.jpg, which is\nsplit), a list of lines 'path,label', a folder of "
-            "IDX files (the MNIST family), or\nimages.npy,labels.npy.",
+            "or CLASS/*.jpg, which is\nsplit), tar shards as WebDataset makes them (one, a folder of "
+            "them, or of train/ and\nval/), a list of lines 'path,label', a folder of IDX files "
+            "(the MNIST family), or\nimages.npy,labels.npy.",
             options, sizeof options / sizeof *options, &w.help, argc, argv, &rest, 1, 1, &code)) {
         s.out_unnamed = s.out == f->out;
         code = train_on(f, &w, &s, rest.item[0]);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -13,14 +14,36 @@
 
 enum { CACHE_SHARE = 2 }; // of the memory that is free, one in so many parts may hold features
 
+typedef struct Opening { // of a data set
+    bool terminal, shown; // its progress
+} Opening;
+
+static void clear_progress(Opening *o) {
+    if (o->shown)
+        fprintf(stderr, "\r\033[K");
+    o->shown = false;
+}
+
 static void say_line(void *ctx, bool is_error, const char *line) {
-    (void)ctx, (void)is_error;
+    (void)is_error;
+    clear_progress(ctx);
     fprintf(stderr, "%s\n", line);
+}
+
+static void show_reading(void *ctx, const char *what, int64_t done, int64_t total) {
+    Opening *o = ctx;
+    clear_progress(o);
+    if (!o->terminal || done == total)
+        return;
+    fprintf(stderr, "reading %s: %lld/%lld", what, (long long)done, (long long)total);
+    fflush(stderr);
+    o->shown = true;
 }
 
 RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
                               double val_fraction, uint64_t seed, bool eval_only) {
     const HoneTrainDesc *d = rt_engine_desc(t);
+    Opening opening = {.terminal = isatty(STDERR_FILENO)};
     RtDataOptions o = {.val = val,
                        .val_fraction = val_fraction,
                        .seed = seed,
@@ -31,7 +54,9 @@ RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *v
                                  : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
                                                             : RT_TARGET_CLASS,
                        .prep = &d->info->preprocess,
-                       .say = say_line};
+                       .say = say_line,
+                       .progress = show_reading,
+                       .context = &opening};
     return rt_dataset_open(spec, &o);
 }
 
@@ -256,14 +281,25 @@ static bool open_outputs(RtRun *r) {
            (!cache || keeps(s->outs, cache, rt_feature_cache_files, &r->err));
 }
 
+// Where reading took time, it is said how much there is.
+static bool open_data(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    uint64_t since = rt_now();
+    r->data = rt_train_open_data(r->engine, s->data, s->val, s->val_fraction, s->seed, false);
+    double seconds = (double)(rt_now() - since) * 1e-9;
+    if (r->data && seconds > 1)
+        rt_train_log_line(&r->log, "%lld images to train on, %lld for validation, read in %.1f s",
+                          (long long)r->data->n_train, (long long)r->data->n_val, seconds);
+    return r->data != NULL;
+}
+
 bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
     if (!open_outputs(r))
         return false;
-    r->data = rt_train_open_data(r->engine, s->data, s->val, s->val_fraction, s->seed, false);
-    if (!r->data) {
+    if (!open_data(r)) {
         r->err.text[0] = 0; // said already
         return false;
     }

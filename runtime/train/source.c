@@ -17,7 +17,7 @@ struct RtSource {
     int64_t epoch, batch;
     RtLoader *loader; // NULL: from the cache, or the epoch has not begun
     uint64_t wait_ns; // of loaders that are closed
-    int64_t *order;   // [n] of the epoch, for batches from the cache
+    RtOrder order;    // of the epoch, for batches from the cache; items from `first`
     float *feature[RT_MAX_FEATURES];
     int32_t *labels;
     float *targets;
@@ -58,7 +58,7 @@ static bool alloc_batch(RtSource *s, RtErr *err) {
     bool ok = (s->labels = calloc(n, sizeof *s->labels)) &&
               (s->items = calloc(n, sizeof *s->items)) &&
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
-              (s->order = calloc((size_t)s->n, sizeof *s->order));
+              rt_order_open(&s->order, s->n, !s->validation, s->o.seed);
     for (int i = 0; ok && i < rt_engine_n_features(s->engine); i++)
         ok = (s->feature[i] = rt_alloc_aligned(n * (size_t)rt_engine_feature_floats(s->engine, i) *
                                                sizeof(float)));
@@ -104,7 +104,7 @@ void rt_source_close(RtSource *s) {
     free(s->labels);
     free(s->targets);
     free(s->items);
-    free(s->order);
+    rt_order_close(&s->order);
     free(s);
 }
 
@@ -123,15 +123,6 @@ static bool is_cached(const RtSource *s) {
         return false;
     int64_t first = row_of(s, s->first);
     return rt_feature_cache_complete(s->cache, first, s->n);
-}
-
-static void make_order(RtSource *s) {
-    if (!s->validation) {
-        rt_rng_permutation(s->o.seed, s->epoch, s->order, s->n);
-        return;
-    }
-    for (int64_t i = 0; i < s->n; i++)
-        s->order[i] = s->first + i;
 }
 
 static bool open_loader(RtSource *s, RtErr *err) {
@@ -158,7 +149,7 @@ bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err) {
     s->batch = batch;
     if (is_cached(s)) {
         close_loader(s);
-        make_order(s);
+        rt_order_set(&s->order, epoch);
         return true;
     }
     if (!s->loader && !open_loader(s, err))
@@ -183,7 +174,7 @@ static const RtFeed *next_cached(RtSource *s, RtErr *err) {
     int64_t k = 0;
     int width = s->data->target_width;
     for (int64_t i = from; i < to; i++) {
-        int64_t item = s->order[i];
+        int64_t item = s->first + rt_order_at(&s->order, i);
         const float *row = rt_feature_cache_row(s->cache, row_of(s, item), err);
         if (!row && err->text[0])
             return NULL;

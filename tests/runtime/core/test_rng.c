@@ -1,6 +1,8 @@
 // Philox against its authors' known answers; streams that do not meet; draws without bias.
 #include "tests/check.h"
 
+#include <stdlib.h>
+
 #include "runtime/core/rng.h"
 
 static void philox_gives_the_known_answers(void) { // Random123's kat_vectors
@@ -90,10 +92,64 @@ static void permutations_are_permutations(void) {
     rt_rng_permutation(3, 1, order, 0);
 }
 
+// Of every size: small ones as the permutation, large ones computed place by place.
+static void orders_are_permutations(void) {
+    static const int64_t sizes[] = {1, 2, 1000, RT_ORDER_TABLE, 1281167};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        int64_t n = sizes[k], same = 0, near = 0, wrong = 0;
+        RtOrder o;
+        uint8_t *seen = calloc((size_t)n, 1);
+        int64_t *table = malloc((size_t)n * sizeof *table);
+        CHECK(seen && table && rt_order_open(&o, n, true, 3));
+        rt_rng_permutation(3, 5, table, n);
+        rt_order_set(&o, 5);
+        for (int64_t i = 0, last = 0; i < n; i++) {
+            int64_t x = rt_order_at(&o, i);
+            wrong += x < 0 || x >= n || seen[x];
+            seen[x] = 1;
+            same += x == table[i];
+            near += i && llabs(x - last) <= 10;
+            last = x;
+        }
+        CHECK_INT_EQ(wrong, 0);
+        CHECK(n > RT_ORDER_TABLE ? same < 20 : same == n);
+        if (n > 1000) // neighbours stay neighbours as often as by chance, 20 times
+            CHECK(near < 60);
+        rt_order_close(&o);
+        free(seen);
+        free(table);
+    }
+}
+
+static void large_orders_depend_on_seed_and_epoch(void) {
+    enum { N = 2 * RT_ORDER_TABLE };
+    RtOrder o, other, plain;
+    int64_t epochs = 0, seeds = 0;
+    CHECK(rt_order_open(&o, N, true, 3) && rt_order_open(&other, N, true, 4) &&
+          rt_order_open(&plain, N, false, 3));
+    for (int64_t i = 0; i < 1000; i++) {
+        rt_order_set(&o, 0);
+        int64_t x = rt_order_at(&o, i);
+        rt_order_set(&other, 0);
+        seeds += x == rt_order_at(&other, i);
+        rt_order_set(&o, 1);
+        epochs += x == rt_order_at(&o, i);
+        rt_order_set(&o, 0);
+        CHECK_INT_EQ(rt_order_at(&o, i), x);
+        CHECK_INT_EQ(rt_order_at(&plain, i), i);
+    }
+    CHECK(seeds < 3 && epochs < 3);
+    rt_order_close(&o);
+    rt_order_close(&other);
+    rt_order_close(&plain);
+}
+
 int main(void) {
     CHECK_RUN(philox_gives_the_known_answers);
     CHECK_RUN(every_argument_makes_another_stream);
     CHECK_RUN(draws_are_even);
     CHECK_RUN(permutations_are_permutations);
+    CHECK_RUN(orders_are_permutations);
+    CHECK_RUN(large_orders_depend_on_seed_and_epoch);
     return check_done();
 }
