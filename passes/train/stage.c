@@ -2,7 +2,7 @@
 // prefix's edge:
 //
 //   features.s   image, parameters                    -> feature:0 ...
-//   eval.s       feature:0 ..., parameters, label ... -> logits, loss
+//   eval.s       feature:0 ..., parameters, label ... -> logits, loss [, head_input]
 //   train.s      the same                             -> logits, loss, gradients, statistics
 //
 // An edge value depends on the image and on nothing that the stage trains, has one row per image,
@@ -89,11 +89,49 @@ static IrGraph *cut_tail(PassTrain *t, IrGraph *net, const Cut *c, const char *n
     return g;
 }
 
+// The only weights of a new classifier; NULL: there are none, or several.
+static IrValue *find_new_weights(const PassTrain *t, const IrGraph *g) {
+    IrValue *found = NULL;
+    for (int i = 0; i < g->n_inputs; i++) {
+        const IrTrainParam *p = pass_find_param(t, g->inputs[i]);
+        if (!p || !p->fresh || g->inputs[i]->type.shape.rank < 2)
+            continue;
+        if (found)
+            return NULL;
+        found = g->inputs[i];
+    }
+    return found;
+}
+
+// What the weights w are multiplied with; NULL: no product reads them.
+static IrValue *find_factor(const IrValue *w) {
+    while (w && w->n_uses == 1) {
+        const IrNode *n = w->uses->node;
+        if (n->op == IR_OP_MATMUL || n->op == IR_OP_CONV)
+            return ir_in(n, w->uses->index == 0);
+        w = n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE ? n->out[0] : NULL;
+    }
+    return NULL;
+}
+
+// A first stage that moves pretrained layers together with a new classifier begins with a solved
+// one: the runtime is told what that reads.
+static void add_head_input(PassTrain *t, IrGraph *g) {
+    const IrValue *w = find_new_weights(t, g);
+    IrValue *x = w ? find_factor(w) : NULL;
+    const IrShape *s = x ? &x->type.shape : NULL;
+    if (x && x->def && x->type.dtype == IR_F32 && s->rank > 0 &&
+        ir_dim_eq(s->dim[0], (IrDim){0, 1}))
+        pass_add_output(g, x, pass_bind_output(IR_BIND_HEAD_INPUT));
+}
+
 static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     IrGraph *g = cut_tail(t, net, c, ir_sprintf(t->arena, "eval.%d", s));
     pass_drop_dropout(g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, false);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
+    if (s == 0)
+        add_head_input(t, g);
     t->out->info = t->out->n_graphs;
     pass_finish_graph(t, g, PASS_TRAIN, &t->out->stages[s].eval);
 }

@@ -10,7 +10,7 @@
 typedef struct Words {
     char **argv;
     int argc, at;
-    uint64_t given; // a bit for each row of the table
+    uint64_t given[RT_CLI_MOST / 64]; // a bit for each row of the table
 } Words;
 
 // Is `name` (of `length` characters) one of "a|b|c"?
@@ -148,16 +148,16 @@ static bool parse_option(const RtCliOption *options, int n, char *word, Words *w
         value = w->argv[w->at++];
     if (o->kind != RT_CLI_FLAG && (!value || !*value))
         return rt_fail(err, "%s wants a value", name);
-    uint64_t bit = UINT64_C(1) << ((o - options) & 63);
-    if (o->kind != RT_CLI_FLAG && o->kind != RT_CLI_LIST && w->given & bit)
+    uint64_t bit = UINT64_C(1) << ((o - options) % 64), *given = &w->given[(o - options) / 64];
+    if (o->kind != RT_CLI_FLAG && o->kind != RT_CLI_LIST && *given & bit)
         return rt_fail(err, "%s is given twice", name);
-    w->given |= bit;
+    *given |= bit;
     return set_option(o, name, value, w, err);
 }
 
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
                   RtErr *err) {
-    Words w = {argv, argc, 0, 0};
+    Words w = {argv, argc, 0, {0}};
     bool options_over = false;
     while (w.at < argc) {
         char *word = argv[w.at++];
@@ -171,6 +171,14 @@ bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCl
         }
     }
     return true;
+}
+
+void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options) {
+    for (int i = 0; i < n; i++) {
+        const RtCliField *f = &fields[i];
+        options[i] =
+            (RtCliOption){f->names, f->kind, (char *)base + f->at, f->min, f->max, f->arg, f->help};
+    }
 }
 
 void rt_cli_help(FILE *f, const RtCliOption *options, int n) {

@@ -4,6 +4,8 @@
 
 #include "runtime/core/rt.h"
 
+enum { RT_CLI_MOST = 128 }; // rows of a table
+
 typedef enum RtCliKind {
     RT_CLI_FLAG,   // bool *: set to true
     RT_CLI_INT,    // int *, within min..max
@@ -24,6 +26,16 @@ typedef struct RtCliOption {
     const char *help; // NULL: not shown
 } RtCliOption;
 
+// The row of a table that stands once, for a structure of which there may be many: `at` is the
+// place of its member there.
+typedef struct RtCliField {
+    const char *names;
+    RtCliKind kind;
+    size_t at;
+    double min, max;
+    const char *arg, *help;
+} RtCliField;
+
 typedef struct RtCliList {
     const char **item; // grows as needed; free() releases
     int n;
@@ -39,6 +51,8 @@ typedef struct RtCliFloats {
 // and given once, lists excepted. False with err set: a usage error.
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
                   RtErr *err);
+// options[n]: the same rows, of the structure at `base`.
+void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options);
 // All of `text` as one finite number.
 bool rt_cli_number(const char *text, double *v);
 void rt_cli_help(FILE *f, const RtCliOption *options, int n);

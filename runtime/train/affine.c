@@ -16,13 +16,14 @@ static bool trains(const RtEngine *t, const HoneParam *p) {
     return p->trains >> rt_engine_stage(t) & 1;
 }
 
-// The two tensors that train, by their sizes.
+// The two tensors that train, or are new among others, by their sizes.
 static const char *find_params(const RtEngine *t, RtAffine *a) {
     const HoneTrainDesc *d = rt_engine_desc(t);
     const HoneParam *p[2];
+    int64_t told = rt_engine_head_floats(t);
     int n = 0;
     for (int i = 0; i < d->n_params; i++) {
-        if (!trains(t, &d->params[i]))
+        if (!trains(t, &d->params[i]) || (told && !d->params[i].fresh))
             continue;
         if (n == 2)
             return "more than one layer trains";
@@ -34,9 +35,9 @@ static const char *find_params(const RtEngine *t, RtAffine *a) {
         return "it has no bias";
     int bias = p[0]->rank > p[1]->rank || p[0]->count > p[1]->count;
     *a = (RtAffine){.weight = p[!bias], .bias = p[bias], .columns = rt_engine_logit_columns(t)};
-    if (rt_engine_n_features(t) != 1)
+    if (!told && rt_engine_n_features(t) != 1)
         return "it reads more than the features of one frozen layer";
-    a->features = rt_engine_feature_floats(t, 0);
+    a->features = told ? told : rt_engine_feature_floats(t, 0);
     if (a->bias->count != a->columns || a->weight->count / a->columns != a->features ||
         a->weight->count % a->columns != 0)
         return "its weights are not one for each feature and class";
@@ -65,19 +66,28 @@ static bool explains(const RtAffine *a, const float *w, const float *b, const fl
 }
 
 typedef struct Probe { // what a graph is given, and gives
-    float *x, *weight, *loss, *logits, *target, *saved;
+    float *image, *x;  // image NULL: x is given
+    float *weight, *loss, *logits, *target, *saved;
     int32_t label[IMAGES];
 } Probe;
 
-static bool alloc_probe(Probe *p, const RtAffine *a, int classes) {
+static int64_t image_floats(const RtEngine *t) {
+    const HonePreprocess *p = &rt_engine_desc(t)->info->preprocess;
+    return (int64_t)p->height * p->width * p->channels;
+}
+
+static bool alloc_probe(const RtEngine *t, Probe *p, const RtAffine *a, int classes) {
     size_t logits = (size_t)a->columns * IMAGES;
-    *p = (Probe){.x = rt_alloc_aligned((size_t)a->features * IMAGES * sizeof(float)),
+    size_t image = rt_engine_head_floats(t) ? (size_t)image_floats(t) * IMAGES : 0;
+    *p = (Probe){.image = image ? rt_alloc_aligned(image * sizeof(float)) : NULL,
+                 .x = rt_alloc_aligned((size_t)a->features * IMAGES * sizeof(float)),
                  .weight = rt_alloc_aligned((size_t)classes * sizeof(float)),
                  .loss = rt_alloc_aligned(IMAGES * sizeof(float)),
                  .logits = rt_alloc_aligned(logits * sizeof(float)),
                  .target = rt_alloc_aligned(logits * sizeof(float)),
                  .saved = malloc((size_t)(a->weight->count + a->bias->count) * sizeof(float))};
-    if (!p->x || !p->weight || !p->loss || !p->logits || !p->target || !p->saved)
+    if ((image && !p->image) || !p->x || !p->weight || !p->loss || !p->logits || !p->target ||
+        !p->saved)
         return false;
     memset(p->target, 0, logits * sizeof(float));
     for (int i = 0; i < classes; i++)
@@ -86,6 +96,7 @@ static bool alloc_probe(Probe *p, const RtAffine *a, int classes) {
 }
 
 static void free_probe(Probe *p) {
+    free(p->image);
     free(p->x);
     free(p->weight);
     free(p->loss);
@@ -110,9 +121,14 @@ static bool ask(RtEngine *t, RtAffine *a, Probe *p, bool *is, RtErr *err) {
     memcpy(p->saved + weights, b, biases * sizeof *b);
     randomize(w, a->weight->count, 0);
     randomize(b, a->bias->count, 1);
-    randomize(p->x, a->features * IMAGES, 2);
+    if (p->image)
+        randomize(p->image, image_floats(t) * IMAGES, 2);
+    else
+        randomize(p->x, a->features * IMAGES, 2);
     RtEngineBatch batch = {.n = IMAGES,
-                           .features = &p->x,
+                           .images = p->image,
+                           .features = p->image ? NULL : &p->x,
+                           .head_input = p->image ? p->x : NULL,
                            .labels = p->label,
                            .targets = p->target,
                            .class_weight = p->weight,
@@ -133,11 +149,12 @@ bool rt_affine_find(RtEngine *t, RtAffine *a, bool *is, const char **why, RtErr 
     const HoneTrainDesc *d = rt_engine_desc(t);
     Probe p;
     *is = false;
-    *why = rt_engine_n_features(t) ? find_params(t, a) : "nothing in front of it is frozen";
+    *why = rt_engine_n_features(t) || rt_engine_head_floats(t) ? find_params(t, a)
+                                                               : "nothing in front of it is frozen";
     if (*why)
         return true;
-    bool ok = alloc_probe(&p, a, d->binary ? 2 : d->classes) ? ask(t, a, &p, is, err)
-                                                             : rt_fail(err, "no memory");
+    bool ok = alloc_probe(t, &p, a, d->binary ? 2 : d->classes) ? ask(t, a, &p, is, err)
+                                                                : rt_fail(err, "no memory");
     free_probe(&p);
     *why = *is ? NULL : "its scores are not linear in the features";
     return ok;

@@ -33,6 +33,8 @@ struct RtEngine {
     size_t space_bytes;
     float *feature[RT_MAX_FEATURES]; // of a training step from images
     int64_t feature_room;            // images that they hold
+    float *head_input;               // of an evaluation that wants none of it
+    int64_t head_room;               // floats that it holds
     float *row_sums;                 // of squares, [param_floats / HONE_TRAIN_ROW]
 };
 
@@ -185,7 +187,9 @@ static void free_features(RtEngine *t) {
         free(t->feature[i]);
         t->feature[i] = NULL;
     }
-    t->feature_room = 0;
+    free(t->head_input);
+    t->head_input = NULL;
+    t->feature_room = t->head_room = 0;
 }
 
 void rt_engine_close(RtEngine *t) {
@@ -350,9 +354,31 @@ bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, bool add, RtErr *err) 
     return true;
 }
 
+int64_t rt_engine_head_floats(const RtEngine *t) {
+    const HoneTrainGraph *g = &t->graph[EVAL];
+    int64_t count = 0;
+    for (int i = 0; t->stage >= 0 && g->model && i < g->n_out; i++)
+        if (g->out[i].kind == HONE_BIND_HEAD_INPUT)
+            rt_tensor_count(&g->model->outputs[i], 1, &count);
+    return count;
+}
+
+static bool make_head_input(RtEngine *t, int64_t floats, RtErr *err) {
+    if (floats <= t->head_room)
+        return true;
+    free(t->head_input);
+    t->head_input = alloc_floats(floats);
+    t->head_room = t->head_input ? floats : 0;
+    return t->head_input || rt_fail(err, "no memory for an evaluation; try a smaller --batch");
+}
+
 bool rt_engine_eval(RtEngine *t, const RtEngineBatch *b, RtErr *err) {
     Bound to;
-    return bind_batch(t, b, &to, err) && run_graph(t, EVAL, b->n, &to, err);
+    if (!bind_batch(t, b, &to, err) ||
+        (!b->head_input && !make_head_input(t, b->n * rt_engine_head_floats(t), err)))
+        return false;
+    to.at[HONE_BIND_HEAD_INPUT] = b->head_input ? b->head_input : t->head_input;
+    return run_graph(t, EVAL, b->n, &to, err);
 }
 
 static const int graph_of[] = {[RT_ENGINE_FEATURES] = PREFIX, [RT_ENGINE_TRAIN] = TRAIN};

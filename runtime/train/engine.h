@@ -20,10 +20,11 @@ typedef struct RtEngineBatch {
     float smoothing, scale;    // see HONE_BIND_SMOOTHING, HONE_BIND_SCALE
     int64_t seed;              // of dropout
     float *loss, *logits;      // out: [n], [n][logit columns]
+    float *head_input;         // out of evaluation: [n][rt_engine_head_floats()]; NULL: not wanted
 } RtEngineBatch;
 
 typedef struct RtEngineRates { // one optimiser step
-    int kind;                // HONE_OPT_*
+    int kind;                  // HONE_OPT_*
     float lr, momentum, beta2, eps, decay, clip;
     int64_t t; // steps of this optimiser so far, this one included (AdamW's bias correction)
 } RtEngineRates;
@@ -35,7 +36,7 @@ RtEngine *rt_engine_open(const HoneTrainDesc *d, int threads, RtErr *err);
 void rt_engine_close(RtEngine *t); // NULL is fine
 const HoneTrainDesc *rt_engine_desc(const RtEngine *t);
 int rt_engine_threads(const RtEngine *t);
-int rt_engine_stage(const RtEngine *t); // the open one; -1: none
+int rt_engine_stage(const RtEngine *t);         // the open one; -1: none
 int rt_engine_logit_columns(const RtEngine *t); // 1 when binary, else classes
 
 // Goes to stage s; the optimiser's moments become 0.
@@ -61,6 +62,9 @@ bool rt_engine_features(RtEngine *t, int64_t n, const float *images, float *cons
 
 // Loss, logits and gradients of a micro-batch; gradients replace those in the buffer, or are added.
 bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, bool add, RtErr *err);
+// What the new classifier of the open stage reads of one image, where the program tells it
+// (HONE_BIND_HEAD_INPUT); 0: it does not.
+int64_t rt_engine_head_floats(const RtEngine *t);
 // Loss and logits, inference mode.
 bool rt_engine_eval(RtEngine *t, const RtEngineBatch *b, RtErr *err);
 // Euclidean norm of the gradients of the open stage; NaN or infinite when one of them is.

@@ -49,7 +49,7 @@ static int64_t steps_per_epoch(const RtRun *r) {
 
 static int stage_epochs(const RtRun *r) {
     int n = r->set->epochs[r->state.at[RT_AT_STAGE]];
-    return r->solves && n > 1 ? 1 : n;
+    return r->solves && !r->starts && n > 1 ? 1 : n;
 }
 
 static double rate_now(const RtRun *r) {
@@ -309,8 +309,9 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
                                  {"not_finite", (double)v->n_not_finite, NULL}};
     char val[128] = "", what[96], rate[32] = "";
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
-    snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d", spec,
-             (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1, stage_epochs(r));
+    snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d",
+             r->starts ? "head" : spec, (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1,
+             stage_epochs(r));
     if (!r->solves)
         snprintf(rate, sizeof rate, "  lr %.2e", row[RT_HIST_LR]);
     if (r->val)
@@ -352,7 +353,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
     if (!log_epoch(r, v, row))
         return false;
     s->at[RT_AT_EPOCH]++;
-    s->at[RT_AT_STAGE_EPOCH]++;
+    s->at[RT_AT_STAGE_EPOCH] += !r->starts;
     s->at[RT_AT_BATCH] = s->at[RT_SEEN] = s->at[RT_CORRECT] = 0;
     s->sum[RT_LOSS_SUM] = s->sum[RT_WEIGHT_SUM] = 0;
     return save(r);
@@ -401,6 +402,10 @@ static bool run_stage(RtRun *r, int s, bool *stopped) {
     if (!begin_stage(r, s))
         return false;
     uint64_t frozen = rt_engine_frozen_hash(r->engine, s);
+    if (r->starts && !run_epoch(r, stopped))
+        return false;
+    r->solves &= !r->starts;
+    r->starts = false;
     while (at[RT_AT_STAGE_EPOCH] < stage_epochs(r) && !*stopped && !stops_early(r))
         if (!run_epoch(r, stopped))
             return false;
@@ -444,6 +449,7 @@ static bool finish(RtRun *r, uint64_t since) {
         rt_train_log_line(&r->log, "best: epoch %lld, top-1 %.2f%%, loss %.4f",
                           (long long)s->at[RT_BEST_EPOCH] + 1, s->sum[RT_BEST_TOP1] * 100,
                           s->sum[RT_BEST_LOSS]);
+    rt_recipe_say_chance(r);
     if (r->bad_images)
         rt_train_log_line(&r->log, "%lld images could not be read and were left out",
                           (long long)r->bad_images);

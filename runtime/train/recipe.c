@@ -59,6 +59,22 @@ bool rt_recipe_learns(RtRun *r, double loss) {
                    guessing, (double)r->set->lr[stage], best, *best ? r->set->folder : "");
 }
 
+void rt_recipe_say_chance(RtRun *r) {
+    const RtTrainState *s = &r->state;
+    const double *row = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
+    double guessing = loss_of_guessing(r->d);
+    if (s->n_history == 0)
+        return;
+    double loss = row[r->val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS];
+    if (loss < AT_CHANCE * guessing)
+        return;
+    rt_train_log_line(&r->log,
+                      "the last epoch's %s loss, %.4f, is no better than guessing's, %.4f: it did "
+                      "not learn; try another --lr (the last was %g)",
+                      r->val ? "validation" : "training", loss, guessing,
+                      (double)r->set->lr[(int)row[RT_HIST_STAGE]]);
+}
+
 // ---------------------------------------------------------------- the data
 
 void rt_recipe_say_balance(RtRun *r) {

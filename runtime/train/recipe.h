@@ -10,6 +10,8 @@ void rt_recipe_resolve(RtRun *r);
 // The epoch's training loss against those before. False with r->err set: it rose to what guessing
 // costs and was there an epoch ago, too, which no later epoch mends.
 bool rt_recipe_learns(RtRun *r, double loss);
+// At the end: a last epoch that is no better than guessing is said.
+void rt_recipe_say_chance(RtRun *r);
 // Classes that have many times the images of others: said.
 void rt_recipe_say_balance(RtRun *r);
 

@@ -19,8 +19,9 @@ typedef struct RtRun {
     RtSource *train, *val; // of the open stage; val NULL: no validation images
     RtFeatureCache *cache; // of the open stage, or NULL
     int open_stage;        // -1: none
-    bool solves;           // the open stage, in one epoch
-    RtAffine affine;       // its classifier, then
+    bool solves;           // a classifier, in the epoch that is to come
+    bool starts;           // which is one before the open stage's own: it moves other layers too
+    RtAffine affine;       // the classifier, then
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
     char key_model[96], key_options[512], *labels; // labels: class names, one a line
@@ -40,6 +41,7 @@ bool rt_run_begin(RtRun *r);
 RtCheckpointKey rt_run_key(const RtRun *r);
 // Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);
+RtSourceOptions rt_run_source_options(RtRun *r); // of training images
 void rt_run_close_sources(RtRun *r);
 // Writes the trained model and the report. The engine's parameters are the best.
 bool rt_run_finish(RtRun *r, uint64_t since_ns);

@@ -124,16 +124,20 @@ static void note_bad(void *ctx, int64_t item, const char *line) {
     rt_train_log_line(&r->log, "%s (left out)", line);
 }
 
+RtSourceOptions rt_run_source_options(RtRun *r) {
+    return (RtSourceOptions){.batch = r->batch,
+                             .seed = r->set->seed,
+                             .workers = r->set->workers,
+                             .augment = r->data->tensors ? RT_AUGMENT_NONE : r->set->augment,
+                             .variants = cache_variants(r),
+                             .bad = note_bad,
+                             .ctx = r};
+}
+
 bool rt_run_open_sources(RtRun *r, int stage) {
     if (wants_cache(r) && !open_cache(r, stage))
         return false;
-    RtSourceOptions o = {.batch = r->batch,
-                         .seed = r->set->seed,
-                         .workers = r->set->workers,
-                         .augment = r->data->tensors ? RT_AUGMENT_NONE : r->set->augment,
-                         .variants = cache_variants(r),
-                         .bad = note_bad,
-                         .ctx = r};
+    RtSourceOptions o = rt_run_source_options(r);
     r->train = rt_source_open(r->engine, r->data, false, r->cache, &o, &r->err);
     if (r->train && r->data->n_val)
         r->val = rt_source_open(r->engine, r->data, true, r->cache, &o, &r->err);
@@ -221,9 +225,10 @@ static void make_keys(RtRun *r) {
                      "gamma=%g momentum=%g beta2=%g eps=%g decay=%g smoothing=%g clip=%g "
                      "augment=%s variants=%d balanced=%d",
                      (unsigned long long)s->seed, s->batch, s->accumulate, s->head_solver,
-                     rt_lr_schedule_name(s->lr_schedule), (double)s->step_epochs, (double)s->gamma, (double)s->momentum,
-                     (double)s->beta2, (double)s->eps, (double)s->decay, (double)s->smoothing,
-                     (double)s->clip, rt_augment_name(s->augment), s->variants, s->balanced);
+                     rt_lr_schedule_name(s->lr_schedule), (double)s->step_epochs, (double)s->gamma,
+                     (double)s->momentum, (double)s->beta2, (double)s->eps, (double)s->decay,
+                     (double)s->smoothing, (double)s->clip, rt_augment_name(s->augment),
+                     s->variants, s->balanced);
     for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
         n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d:%g",
                       i, s->epochs[i], (double)s->lr[i], s->optimizer[i],

@@ -1,6 +1,8 @@
 // Between a run and the solver: which stages are solved, the rows that it reads, where its answer
-// goes. Features come from the cache, which one pass over the images fills. Nothing of it is saved
-// halfway: a run that is killed solves again, to the same bits.
+// goes. Features come from the cache, which one pass over the images fills; where more than the
+// classifier is to move, from a pass of their own over the images as they are, without
+// augmentation. Nothing of it is saved halfway: a run that is killed solves again, to the same
+// bits.
 #include "runtime/train/solved.h"
 
 #include "runtime/core/text.h"
@@ -14,56 +16,72 @@ enum { SOLVER_SHARE = 2 }; // of the memory that is free, one in so many parts m
 typedef struct Rows { // training images whose features are there
     RtRun *r;
     bool (*stop)(RtRun *r);
-    int64_t n, *cached; // row of the cache
+    RtFeatureCache *cache; // of the run, or of this solution alone
+    int64_t n, *cached;    // row of the cache
     int32_t *labels, *strata;
     float *targets, *weight;
 } Rows;
 
 // ---------------------------------------------------------------- whether
 
-// What stands against it; NULL: nothing.
-static const char *reason_against(RtRun *r, char *text, size_t size) {
-    int64_t n = r->data->n_train, bytes = rt_solve_bytes(n, r->affine.features, r->affine.columns);
-    if (r->set->augment != RT_AUGMENT_NONE && !r->data->tensors)
-        return "with --augment features are new in every epoch";
-    if (!r->cache)
-        return "features are not cached";
-    if (bytes <= rt_memory_available() / SOLVER_SHARE)
+// Memory for the features and the work on them, of which the cache's is spent already where it is
+// the run's.
+static const char *reason_of_memory(const RtRun *r, char *text, size_t size) {
+    int64_t n = r->data->n_train, d = r->affine.features;
+    int64_t bytes = rt_solve_bytes(n, d, r->affine.columns);
+    int64_t more = r->starts ? rt_feature_cache_bytes(n, d) : 0;
+    if (bytes <= rt_memory_available() / SOLVER_SHARE - more)
         return NULL;
     snprintf(text, size, "%lld images of %lld features would take %lld MB", (long long)n,
-             (long long)r->affine.features, (long long)(bytes / 1000000));
+             (long long)d, (long long)((bytes + more) / 1000000));
     return text;
 }
 
-// A first stage that moves pretrained layers together with a new classifier, whose random numbers
-// mislead them.
-static void advise(RtRun *r, const char *spec) {
+// What stands against it; NULL: nothing.
+static const char *reason_against(const RtRun *r, char *text, size_t size) {
+    if (!r->starts && r->set->augment != RT_AUGMENT_NONE && !r->data->tensors)
+        return "with --augment features are new in every epoch";
+    if (!r->starts && !r->cache)
+        return "features are not cached";
+    return reason_of_memory(r, text, size);
+}
+
+// Does the open stage move a new classifier and pretrained layers?
+static bool moves_more(const RtRun *r) {
     bool fresh = false, pretrained = false;
     for (int i = 0; i < r->d->n_params; i++) {
         const HoneParam *p = &r->d->params[i];
-        fresh |= p->trains & 1 && p->fresh;
-        pretrained |= p->trains & 1 && !p->fresh;
+        bool trains = p->trains >> r->state.at[RT_AT_STAGE] & 1;
+        fresh |= trains && p->fresh;
+        pretrained |= trains && !p->fresh;
     }
-    if (fresh && pretrained && r->state.at[RT_AT_STAGE] == 0)
-        rt_train_log_line(&r->log,
-                          "%s begins with a random classifier; compiled with --stages head,%s it "
-                          "begins with the solved one",
-                          spec, spec);
+    return fresh && pretrained;
+}
+
+// Nothing has moved yet; a solution may be there whose validation was stopped.
+static bool is_beginning(const RtRun *r) {
+    const int64_t *at = r->state.at;
+    return at[RT_AT_STAGE] == 0 && at[RT_AT_EPOCH] == 0 && at[RT_AT_STAGE_STEP] == 0 &&
+           r->set->epochs[0] != 0;
 }
 
 bool rt_run_choose_solver(RtRun *r) {
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec, *why;
     char text[128];
-    bool is;
-    r->solves = false;
-    if (r->set->head_solver == RT_HEAD_STEPS)
+    bool is, more = moves_more(r);
+    r->starts = r->solves = false;
+    if (r->set->head_solver == RT_HEAD_STEPS || (more && !is_beginning(r)))
         return true;
     if (!rt_affine_find(r->engine, &r->affine, &is, &why, &r->err))
         return false;
+    r->starts = more;
     why = is ? reason_against(r, text, sizeof text) : why;
     r->solves = is && !why;
-    advise(r, spec);
-    if (is && why)
+    r->starts &= r->solves;
+    if (more && why)
+        rt_train_log_line(&r->log, "%s begins with a random classifier, not a solved one: %s", spec,
+                          why);
+    else if (is && why)
         rt_train_log_line(&r->log, "%s is trained in steps, not solved: %s", spec, why);
     return r->solves || r->set->head_solver != RT_HEAD_NEWTON || r->state.at[RT_AT_STAGE] > 0 ||
            rt_fail(&r->err, "--head-solver newton: stage '%s' cannot be solved: %s", spec, why);
@@ -71,15 +89,36 @@ bool rt_run_choose_solver(RtRun *r) {
 
 // ---------------------------------------------------------------- features
 
-static bool fill_cache(Rows *w, bool *stopped) {
+// What the classifier reads of a batch's images, into the rows of their items.
+static bool keep_head_input(RtRun *r, RtFeatureCache *cache, const RtFeed *f, float *x) {
+    RtEngineBatch b = {.n = f->n,
+                       .images = f->images,
+                       .features = f->features,
+                       .labels = f->labels,
+                       .targets = f->targets,
+                       .class_weight = r->class_weight,
+                       .scale = 1,
+                       .loss = r->loss,
+                       .logits = r->logits,
+                       .head_input = x};
+    bool ok = rt_engine_eval(r->engine, &b, &r->err);
+    for (int64_t i = 0; ok && i < f->n; i++)
+        ok = rt_feature_cache_put(cache, f->items[i], x + i * r->affine.features, &r->err);
+    return ok;
+}
+
+// One pass over s. x: where more than the features of frozen layers is wanted of each batch.
+static bool pass_over(Rows *w, RtSource *s, float *x, bool *stopped) {
     RtRun *r = w->r;
     uint64_t since = rt_now();
-    int64_t total = rt_source_batches(r->train), images = 0;
-    if (!rt_source_seek(r->train, r->state.at[RT_AT_EPOCH], 0, &r->err))
+    int64_t total = rt_source_batches(s), images = 0;
+    if (!rt_source_seek(s, r->state.at[RT_AT_EPOCH], 0, &r->err))
         return false;
-    for (const RtFeed *f; (f = rt_source_next(r->train, &r->err));) {
+    for (const RtFeed *f; (f = rt_source_next(s, &r->err));) {
+        if (x && f->n && !keep_head_input(r, w->cache, f, x))
+            return false;
         images += f->n;
-        double s = (double)(rt_now() - since) * 1e-9, speed = s > 0 ? (double)images / s : 0;
+        double t = (double)(rt_now() - since) * 1e-9, speed = t > 0 ? (double)images / t : 0;
         rt_train_log_progress(&r->log, "features", f->index + 1, total, -1, 0, speed,
                               speed > 0 ? (double)((total - f->index - 1) * r->batch) / speed : -1);
         if ((*stopped = w->stop(r)))
@@ -87,6 +126,31 @@ static bool fill_cache(Rows *w, bool *stopped) {
     }
     r->images_done += images;
     return r->err.text[0] == 0;
+}
+
+// Images as they are; the run's own source where it gives those.
+static RtSource *open_plain(RtRun *r) {
+    if (r->set->augment == RT_AUGMENT_NONE || r->data->tensors)
+        return r->train;
+    RtSourceOptions o = rt_run_source_options(r);
+    o.augment = RT_AUGMENT_NONE;
+    o.variants = 1;
+    return rt_source_open(r->engine, r->data, false, NULL, &o, &r->err);
+}
+
+static bool fill_cache(Rows *w, bool *stopped) {
+    RtRun *r = w->r;
+    w->cache = r->cache;
+    if (!r->starts)
+        return pass_over(w, r->train, NULL, stopped);
+    w->cache = rt_feature_cache_open(NULL, "", r->data->n_train, r->affine.features, &r->err);
+    RtSource *s = w->cache ? open_plain(r) : NULL;
+    float *x = rt_alloc_aligned((size_t)(r->batch * r->affine.features) * sizeof *x);
+    bool ok = s && (x || rt_fail(&r->err, "no memory")) && pass_over(w, s, x, stopped);
+    free(x);
+    if (s != r->train)
+        rt_source_close(s);
+    return ok;
 }
 
 static bool alloc_rows(Rows *w) {
@@ -99,6 +163,8 @@ static bool alloc_rows(Rows *w) {
 }
 
 static void free_rows(Rows *w) {
+    if (w->cache != w->r->cache)
+        rt_feature_cache_close(w->cache);
     free(w->cached);
     free(w->labels);
     free(w->strata);
@@ -111,12 +177,12 @@ static void free_rows(Rows *w) {
 static bool list_rows(Rows *w) {
     RtRun *r = w->r;
     const RtDataset *d = r->data;
-    int variants = r->set->variants > 0 ? r->set->variants : 1;
+    int variants = !r->starts && r->set->variants > 0 ? r->set->variants : 1;
     bool one_label = r->d->loss == HONE_LOSS_CE || r->d->binary;
     for (int64_t i = 0; i < d->n_train; i++) {
         int64_t row = rt_source_row(d, variants, i, r->state.at[RT_AT_EPOCH]);
         r->err.text[0] = 0;
-        if (!rt_feature_cache_row(r->cache, row, &r->err)) {
+        if (!rt_feature_cache_row(w->cache, row, &r->err)) {
             if (r->err.text[0])
                 return false;
             continue;
@@ -136,7 +202,7 @@ static bool list_rows(Rows *w) {
 static const float *read_row(void *ctx, int64_t i, RtErr *err) {
     Rows *w = ctx;
     err->text[0] = 0;
-    const float *row = rt_feature_cache_row(w->r->cache, w->cached[i], err);
+    const float *row = rt_feature_cache_row(w->cache, w->cached[i], err);
     if (!row && !err->text[0])
         rt_fail(err, "cached features are gone");
     return row;
@@ -181,7 +247,7 @@ static bool take_answer(RtRun *r, const Rows *w, const RtSolved *s, double secon
     state->at[RT_CORRECT] = (int64_t)llround(s->top1 * 1e6 * (double)w->n);
     state->at[RT_AT_BATCH] = rt_source_batches(r->train);
     state->at[RT_AT_STEP]++;
-    state->at[RT_AT_STAGE_STEP]++;
+    state->at[RT_AT_STAGE_STEP] += !r->starts;
     memset(state->ridge, 0, sizeof state->ridge);
     for (int i = 0; i < s->n_path; i++) {
         double *row = state->ridge[i];

@@ -19,7 +19,7 @@ SPEEDS = {"images_per_s", "data_wait_s", "seconds"}
 RUNS = {
     "stages": (["--stages", "head:3:0.2,none:2:0.03", "--bn", "train"], ["--seed", "3"]),
     "until": (["--freeze", "until:layer2", "--head-dropout", "0.2"],
-              ["--opt", "adamw", "--seed", "5", "--epochs", "2", "--augment", "light"]),
+              ["--opt", "adamw", "--head-solver", "adamw", "--seed", "5", "--epochs", "2", "--augment", "light"]),
     "head": (["--freeze", "head"], ["--opt", "nesterov", "--epochs", "2"]),
 }
 

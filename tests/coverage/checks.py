@@ -150,7 +150,7 @@ def train(folder, exporter, hone, freeze):
     options = ["--classes", "images/train", "--resize", str(truth["size"]), "--freeze", freeze]
     plan = call([hone, "finetune", f"{exporter}.onnx", "-o", "ft", *options], folder)
     trains, frozen = re.search(r"^\w+: ([\d,]+) parameters? trains?, ([\d,]+)", plan, re.M).groups()
-    log = call(["./ft", "train", "images", "--epochs", "1", "--batch", "4", "--opt", "adamw", "--lr", "0.0003", "--weight-decay", "0",
+    log = call(["./ft", "train", "images", "--epochs", "1", "--batch", "4", "--opt", "adamw", "--head-solver", "adamw", "--lr", "0.0003", "--weight-decay", "0",
                 "-o", "tuned.onnx", "--checkpoint", "ck", "--log", "log.jsonl", "--overwrite"], folder)
     losses = [float(x) for x in re.findall(r"\bloss ([-\d.a-z]+)", log)]
     if not losses or not np.isfinite(losses).all():

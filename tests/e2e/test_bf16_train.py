@@ -32,7 +32,7 @@ def train(precision, *options, seed=1, threads=2):
     for path in (temp("log"), temp("tuned.onnx")):
         if os.path.exists(path):
             os.unlink(path)
-    ok(program, "train", "x.npy,y.npy", "-b", BATCH, "--epochs", EPOCHS, "--lr", 0.03, "--val-fraction", 0.2, "--log", temp("log"),
+    ok(program, "train", "x.npy,y.npy", "-b", BATCH, "--epochs", EPOCHS, "--lr", 0.03, "--head-solver", "sgd", "--val-fraction", 0.2, "--log", temp("log"),
        "-o", temp("tuned.onnx"), "--no-checkpoint", "-q", "--seed", seed, "--threads", threads)
     with open(temp("log")) as f:
         events = [json.loads(line) for line in f]

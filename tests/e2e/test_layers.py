@@ -40,9 +40,7 @@ MUTABLE = {
     "static List list = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};": "prepared constants stand once in a process, whoever creates instances",
     "static _Thread_local Pool pool;": "OpenMP keeps its threads for the thread that calls, beyond any instance: so is what is known of them",
 }
-LONG_FUNCTIONS = {
-    "rt_fine_train": "a table of options, a row each, that point at its locals",
-}
+LONG_FUNCTIONS = {}
 
 
 def read(path):

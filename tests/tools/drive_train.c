@@ -30,7 +30,7 @@ typedef struct State {
     float class_weight[1 << 15], smoothing, scale;
     int64_t seed;
     float *feature[MAX_VALUES];
-    float *loss, *logits;
+    float *loss, *logits, *head_input;
     float *grad[MAX_VALUES], *moved[MAX_VALUES]; // by parameter
 } State;
 
@@ -87,12 +87,13 @@ static const void *input_of(State *s, const HoneBind *b) {
 }
 
 static void *output_of(State *s, const HoneBind *b, int64_t elems) {
-    float **p = b->kind == HONE_BIND_FEATURE  ? &s->feature[b->index]
-                : b->kind == HONE_BIND_LOSS   ? &s->loss
-                : b->kind == HONE_BIND_LOGITS ? &s->logits
-                : b->kind == HONE_BIND_GRAD   ? &s->grad[b->index]
-                : b->kind == HONE_BIND_PARAM  ? &s->moved[b->index]
-                                              : NULL;
+    float **p = b->kind == HONE_BIND_FEATURE      ? &s->feature[b->index]
+                : b->kind == HONE_BIND_LOSS       ? &s->loss
+                : b->kind == HONE_BIND_LOGITS     ? &s->logits
+                : b->kind == HONE_BIND_GRAD       ? &s->grad[b->index]
+                : b->kind == HONE_BIND_PARAM      ? &s->moved[b->index]
+                : b->kind == HONE_BIND_HEAD_INPUT ? &s->head_input
+                                                  : NULL;
     if (!p)
         fail("an output of an unexpected kind");
     if (!*p)

@@ -1,0 +1,128 @@
+// The options of train as a table, bound to the structure that they fill; what they mean together
+// is train.c's business.
+#include "runtime/finetune/train_options.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#define AT(member) offsetof(RtTrainWords, member)
+
+static const RtCliField fields[] = {
+    {"--epochs", RT_CLI_TEXT, AT(epochs), 0, 0, "N[,N...]",
+     "passes over the images, for all stages or one number a stage (default 10); auto: by "
+     "their "
+     "number, ended by --early-stop 5"},
+    {"--lr", RT_CLI_TEXT, AT(lr), 0, 0, "R[,R...]",
+     "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
+     "0.001, of pretrained layers 0.0001, with a classifier that was not solved 0.0005)"},
+    {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
+     "images a batch (default 16)"},
+    {"--accumulate", RT_CLI_INT, AT(set.accumulate), 1, RT_MAX_BATCH, "K",
+     "batches a step: gradients of K batches are averaged (default 1)"},
+    {"--opt", RT_CLI_TEXT, AT(optimizer), 0, 0, "NAME",
+     "sgd, nesterov or adamw (default: sgd; adamw for pretrained layers where no rate is "
+     "given)"},
+    {"--head-solver", RT_CLI_TEXT, AT(head_solver), 0, 0, "NAME",
+     "what becomes of a new classifier before other layers move: newton (default) solves it, "
+     "without "
+     "rate and epochs; sgd, nesterov, adamw: it is trained in steps, as --lr or --opt ask for "
+     "where "
+     "one stage trains it alone"},
+    {"--nesterov", RT_CLI_FLAG, AT(nesterov), 0, 0, NULL, NULL},
+    {"--momentum", RT_CLI_FLOAT, AT(set.momentum), 0, 0.99999, "M",
+     "of SGD; AdamW's beta1 (default 0.9)"},
+    {"--beta2", RT_CLI_FLOAT, AT(set.beta2), 0, 0.9999999, "B", "of AdamW (default 0.999)"},
+    {"--eps", RT_CLI_FLOAT, AT(set.eps), 1e-20, 1, "E", "of AdamW (default 1e-8)"},
+    {"--weight-decay", RT_CLI_FLOAT, AT(set.decay), 0, 10, "D",
+     "not of biases and normalisation (default 0.0001)"},
+    {"--sched", RT_CLI_TEXT, AT(lr_schedule), 0, 0, "NAME", NULL}, // old spelling
+    {"--lr-schedule", RT_CLI_TEXT, AT(lr_schedule), 0, 0, "NAME",
+     "cosine (default), step or constant, over each stage"},
+    {"--warmup-epochs", RT_CLI_FLOAT, AT(warmup), 0, RT_MAX_EPOCHS, "E",
+     "epochs of each stage in which the rate rises (default 0; 1 from the second stage on, and "
+     "where AdamW moves pretrained layers with a random classifier)"},
+    {"--decay-epochs", RT_CLI_FLOAT, AT(set.step_epochs), 0, RT_MAX_EPOCHS, "E",
+     "--lr-schedule step: epochs between two decays (default 3)"},
+    {"--decay-rate", RT_CLI_FLOAT, AT(set.gamma), 0, 1, "G",
+     "--lr-schedule step: their factor (default 0.1)"},
+    {"--label-smoothing|--smoothing", RT_CLI_FLOAT, AT(set.smoothing), 0, 0.99, "S",
+     "share of every label spread over all classes (default 0)"},
+    {"--balanced", RT_CLI_FLAG, AT(set.balanced), 0, 0, NULL,
+     "rare classes weigh more: images / (classes * images of the class)"},
+    {"--class-weights", RT_CLI_CHOICE, AT(weights), 0, 0, "balanced|none", "the same"},
+    {"--clip-grad", RT_CLI_FLOAT, AT(set.clip), 0, 1e9, "NORM",
+     "gradients are shortened to this norm (default: never)"},
+    {"--augment", RT_CLI_TEXT, AT(augment), 0, 0, "KIND",
+     "none (default), light: flip and crop, imagenet: random crop, flip, colours"},
+    {"--feature-cache", RT_CLI_TEXT, AT(cache), 0, 0, "WHERE",
+     "results of frozen layers: auto (default: in memory where they fit), memory, off, or a "
+     "folder"},
+    {"--cache-variants", RT_CLI_INT, AT(set.variants), 0, 1000, "K",
+     "with --augment: that many variants of each image, whose features are cached"},
+    {"--val", RT_CLI_TEXT, AT(val), 0, 0, "DATA", "images for validation"},
+    {"--val-fraction", RT_CLI_FLOAT, AT(val_fraction), 0, 0.99, "F",
+     "share of the images for validation where there are none (default 0.2)"},
+    {"--early-stop", RT_CLI_INT, AT(set.early_stop), 0, RT_MAX_EPOCHS, "N",
+     "a stage ends after N epochs without a better one"},
+    {"--seed", RT_CLI_SEED, AT(set.seed), 0, 0, "S", "of order, augmentation, dropout (default 1)"},
+    {"--max-steps", RT_CLI_INT, AT(max_steps), 0, 1e9, "N", "ends after N steps"},
+    RT_FINE_THREADS(AT(set.threads)),
+    {"--workers|-j", RT_CLI_INT, AT(set.workers), 0, 256, "N",
+     "threads that decode images (default: half of the CPUs)"},
+    {"--out|--output|-o", RT_CLI_TEXT, AT(set.out), 0, 0, "FILE.onnx",
+     "the tuned model (default: the program's name and -tuned.onnx, where no other program's "
+     "is)"},
+    {"--report", RT_CLI_TEXT, AT(set.report), 0, 0, "FILE.html",
+     "curves, confusion matrix, plan and worst mistakes as one page"},
+    {"--log", RT_CLI_TEXT, AT(set.log), 0, 0, "FILE.jsonl",
+     "a JSON object for every step and epoch"},
+    RT_FINE_CHECKPOINT(AT(folder)),
+    {"--checkpoint-every", RT_CLI_INT, AT(set.checkpoint_every), 0, 1e9, "N",
+     "steps between checkpoints (default: at the end of every epoch)"},
+    {"--no-checkpoint", RT_CLI_FLAG, AT(no_checkpoint), 0, 0, NULL, "none are written"},
+    {"--resume", RT_CLI_FLAG, AT(set.resume), 0, 0, NULL,
+     "go on from the newest checkpoint, bit for bit as if never stopped"},
+    {"--overwrite", RT_CLI_FLAG, AT(set.overwrite), 0, 0, NULL,
+     "begin anew over the checkpoints of an earlier run, which go"},
+    {"--quiet|-q", RT_CLI_FLAG, AT(set.quiet), 0, 0, NULL, "errors only"},
+    RT_FINE_HELP(AT(help)),
+};
+enum { N_FIELDS = sizeof fields / sizeof *fields };
+
+static RtTrainWords defaults(const RtFine *f) {
+    return (RtTrainWords){.lr_schedule = "cosine",
+                          .augment = "none",
+                          .cache = "auto",
+                          .folder = f->folder,
+                          .weights = "none",
+                          .warmup = -1,
+                          .val_fraction = 0.2f,
+                          .set = {.batch = 16,
+                                  .accumulate = 1,
+                                  .momentum = 0.9f,
+                                  .beta2 = 0.999f,
+                                  .eps = 1e-8f,
+                                  .decay = 1e-4f,
+                                  .gamma = 0.1f,
+                                  .step_epochs = 3,
+                                  .seed = 1,
+                                  .early_stop = -1,
+                                  .out = f->out}};
+}
+
+bool rt_fine_train_parse(const RtFine *f, int argc, char **argv, RtTrainWords *w, int *code) {
+    RtCliOption options[N_FIELDS];
+    RtCliList rest = {0};
+    *w = defaults(f);
+    rt_cli_bind(fields, N_FIELDS, w, options);
+    bool ok = rt_fine_parse(
+        f, "train",
+        "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
+        "or CLASS/*.jpg, which is\nsplit), tar shards as WebDataset makes them (one, a folder of "
+        "them, or of train/ and\nval/), a list of lines 'path,label', a folder of IDX files "
+        "(the MNIST family), or\nimages.npy,labels.npy.",
+        options, N_FIELDS, &w->help, argc, argv, &rest, 1, 1, code);
+    w->data = ok ? rest.item[0] : NULL;
+    free(rest.item);
+    return ok;
+}

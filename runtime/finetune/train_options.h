@@ -1,0 +1,19 @@
+// The options of train: what the command line says, before anything is made of it. Private header.
+#ifndef RUNTIME_FINETUNE_TRAIN_OPTIONS_H
+#define RUNTIME_FINETUNE_TRAIN_OPTIONS_H
+
+#include "runtime/finetune/finetune.h"
+
+typedef struct RtTrainWords { // options that are texts first, and settings that are as they stand
+    const char *data, *val, *epochs, *lr, *optimizer, *head_solver, *lr_schedule, *augment, *cache,
+        *folder, *weights;
+    bool help, nesterov, no_checkpoint;
+    float val_fraction, warmup;
+    int max_steps;
+    RtTrainSettings set;
+} RtTrainWords;
+
+// The command line over the defaults. False: the subcommand ends with *code.
+bool rt_fine_train_parse(const RtFine *f, int argc, char **argv, RtTrainWords *w, int *code);
+
+#endif
