@@ -28,7 +28,7 @@ static int64_t find_in_file(void *model, const char *initializer, IrDtype *store
 
 bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out) {
     Tool *t = f->tool;
-    IrMeta meta[16];
+    IrMeta meta[10 + TOOL_IMAGE_META];
     FeRetarget r = {.train = p,
                     .keep_training_mode = f->model.keep_training_mode,
                     .n_meta = make_meta(f, p, cg, meta),

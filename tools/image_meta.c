@@ -2,6 +2,8 @@
 // it there again.
 #include "tools/tool.h"
 
+#include "runtime/image/image.h"
+
 #include <string.h>
 
 static const char *join_floats(IrArena *a, const float *v, int n) {
@@ -32,5 +34,7 @@ int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m) {
     m[n++] = (IrMeta){"hone.scale", join_floats(a, &x->scale, 1)};
     m[n++] = (IrMeta){"hone.resize", ir_sprintf(a, "%d", x->resize)};
     m[n++] = (IrMeta){"hone.bgr", x->bgr ? "1" : "0"};
+    m[n++] = (IrMeta){"hone.interpolation", rt_resize_name(x->interpolation)};
+    m[n++] = (IrMeta){"hone.as_stored", x->as_stored ? "1" : NULL};
     return n;
 }

@@ -1,11 +1,11 @@
-// Preprocessing and labels of an image input: flags first, then the model's own metadata_props
-// (hone.*, then what exporters write there), then what ImageNet's networks take. What nobody states
-// is told.
+// Preprocessing of an image input: flags first, then the model's own metadata_props (hone.*, then
+// what exporters write there), then what ImageNet's networks take. What nobody states is told.
 #include "tools/literal.h"
 #include "tools/tool.h"
 
 #include "runtime/image/image.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,13 +224,41 @@ static void add_note(Reading *r, ToolImage *im) {
                           *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED]);
 }
 
-static void warn_of_interpolation(const Reading *r) {
-    const char *how = ir_meta(r->prog, "interpolation");
-    if (how && !strstr(how, "bilinear"))
-        ir_warn(
-            &r->tool->diag, IR_NOWHERE,
-            "NYI: the model's metadata ask for %s interpolation, images are resized by bilinear",
-            how);
+// "bicubic" of what exporters write: "InterpolationMode.BICUBIC", or Pillow's number of it.
+static int foreign_filter(const char *text) {
+    static const char *const numbers[] = {"nearest", "lanczos", "bilinear",
+                                          "bicubic", "box",     "hamming"};
+    char name[32];
+    const char *dot = strrchr(text, '.');
+    text = dot ? dot + 1 : text;
+    if (*text >= '0' && *text <= '5' && !text[1])
+        text = numbers[*text - '0'];
+    snprintf(name, sizeof name, "%s", text);
+    for (char *c = name; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return rt_resize_filter(name);
+}
+
+static bool fill_interpolation(Reading *r, const ToolImage *im) {
+    const char *own = ir_meta(r->prog, "hone.interpolation");
+    const char *foreign = ir_meta(r->prog, "interpolation");
+    const char *how = im->interpolation ? im->interpolation : own;
+    foreign = foreign ? foreign : ir_meta(r->prog, "resample");
+    int filter = how ? rt_resize_filter(how) : foreign ? foreign_filter(foreign) : 0;
+    if (filter < 0 && how) {
+        ir_error(&r->tool->diag, IR_NOWHERE, "%s: '%s' is none of " RT_RESIZE_NAMES,
+                 im->interpolation ? "--interpolation" : "metadata 'hone.interpolation'", how);
+        return false;
+    }
+    if (filter < 0)
+        ir_warn(&r->tool->diag, IR_NOWHERE,
+                "NYI: the model's metadata ask for %s interpolation, images are resized by "
+                "bilinear",
+                foreign);
+    r->x->interpolation = filter < 0 ? HONE_RESIZE_BILINEAR : filter;
+    const char *stored = ir_meta(r->prog, "hone.as_stored");
+    r->x->as_stored = im->as_stored || (stored && strcmp(stored, "1") == 0);
+    return true;
 }
 
 static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind task,
@@ -262,165 +290,13 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind 
     spread(&r, STD, x->std);
     if (!fill_resize(&r))
         return false;
-    add_note(&r, im);
-    warn_of_interpolation(&r);
-    return true;
-}
-
-// ---------------------------------------------------------------- labels
-
-// Lines of text to labels.
-static void split_labels(Tool *t, const char *text, CgOptions *cg) {
-    RtNames names;
-    char *copy = strdup(text);
-    if (!copy || !rt_names_split(&names, copy)) {
-        free(copy);
-        ir_fatal(&t->diag, IR_NOWHERE, "no memory for labels");
-    }
-    cg->labels = tool_keep_names(t, &names);
-    cg->n_labels = (int)names.n;
-    rt_names_free(&names);
-}
-
-// A name that two classes have is told: ImageNet has cranes that fly and cranes that lift.
-static bool read_labels(Tool *t, const char *path, CgOptions *cg) {
-    RtNames names;
-    if (!tool_load_names(t, path, &names))
+    if (!fill_interpolation(&r, im))
         return false;
-    int64_t earlier, line = rt_names_twice(&names, &earlier);
-    if (line)
-        ir_warn(&t->diag, IR_NOWHERE, "%s: '%s' stands there twice, in lines %lld and %lld", path,
-                names.name[line - 1], (long long)earlier, (long long)line);
-    cg->labels = tool_keep_names(t, &names);
-    cg->n_labels = (int)names.n;
-    rt_names_free(&names);
+    add_note(&r, im);
     return true;
 }
 
-// PaddleOCR's characters stand between a blank and, where it reads them, a space.
-static void add_ctc_labels(Tool *t, int64_t classes, CgOptions *cg) {
-    int n = cg->n_labels, more = (int)(classes - n);
-    if (more < 1 || more > 2)
-        return;
-    const char **v = ir_alloc_array(t->arena, (size_t)n + 2, sizeof *v);
-    v[0] = "blank";
-    for (int i = 0; i < n; i++)
-        v[i + 1] = cg->labels[i];
-    v[n + 1] = " ";
-    cg->labels = v;
-    cg->n_labels = n + more;
-}
-
-// One score is two classes: no and yes.
-static int64_t count_classes(const IrValue *output) {
-    const IrShape *s = &output->type.shape;
-    int64_t n = 1;
-    for (int i = 1; i < s->rank; i++)
-        n *= s->dim[i].n ? 0 : s->dim[i].c;
-    return s->rank < 2 ? 0 : n == 1 ? 2 : n;
-}
-
-// Of a sequence of scores, [N,T,C].
-static int64_t count_last(const IrValue *output) {
-    const IrShape *s = &output->type.shape;
-    return s->rank >= 2 && !s->dim[s->rank - 1].n ? s->dim[s->rank - 1].c : 0;
-}
-
-// Labels that other programs wrote, of an output with so many classes; -1: of any number.
-static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *output, int64_t classes,
-                                CgOptions *cg) {
-    static const char *const keys[] = {"names",       "labels",   "classes",  "class_names",
-                                       "label_names", "id2label", "character"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *text = ir_meta(p, keys[i]);
-        int64_t want = classes;
-        ToolTexts list;
-        if (!text)
-            continue;
-        if (tool_literal_texts(t->arena, text, &list)) {
-            cg->labels = list.v;
-            cg->n_labels = list.n;
-        } else {
-            split_labels(t, text, cg);
-        }
-        if (strcmp(keys[i], "character") == 0) {
-            want = count_last(output);
-            add_ctc_labels(t, want, cg);
-        }
-        if (cg->n_labels == want || want < 0)
-            return true;
-        ir_warn(&t->diag, IR_NOWHERE,
-                "metadata '%s' has %d labels, the output %lld classes: ignored", keys[i],
-                cg->n_labels, (long long)want);
-    }
-    return false;
-}
-
-static bool fill_labels(Tool *t, const ToolImage *im, const IrProgram *p, const IrValue *output,
-                        CgOptions *cg) {
-    int64_t classes = count_classes(output);
-    const char *own = ir_meta(p, "hone.labels");
-    if (im->labels) {
-        if (!read_labels(t, im->labels, cg))
-            return false;
-        if (cg->n_labels != classes) {
-            ir_error(&t->diag, IR_NOWHERE, "%s has %d labels, the model's output '%s' %lld classes",
-                     im->labels, cg->n_labels, output->name, (long long)classes);
-            return false;
-        }
-        return true;
-    }
-    if (own) {
-        split_labels(t, own, cg);
-        if (cg->n_labels == classes)
-            return true;
-        ir_warn(&t->diag, IR_NOWHERE,
-                "metadata 'hone.labels' has %d labels, the output %lld classes: ignored",
-                cg->n_labels, (long long)classes);
-    } else if (take_foreign_labels(t, p, output, classes, cg)) {
-        return true;
-    }
-    cg->labels = NULL;
-    cg->n_labels = 0;
-    if (classes == 1000 && !own)
-        split_labels(t, tool_lib_text(t, "imagenet-labels.txt"), cg);
-    return true;
-}
-
-// The names that there are, one after the other: of 91 numbers some have none, and 0 is nothing.
-static void keep_named(Tool *t, CgOptions *cg) {
-    const char **v = ir_alloc_array(t->arena, (size_t)cg->n_labels + 1, sizeof *v);
-    int n = 0;
-    for (int i = 1; i < cg->n_labels; i++)
-        if (*cg->labels[i])
-            v[n++] = cg->labels[i];
-    cg->labels = v;
-    cg->n_labels = n;
-}
-
-// Names of what is found: of as many classes as the network is known to tell apart.
-static bool fill_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, const PassTask *task,
-                             const IrValue *output, CgOptions *cg) {
-    const char *own = ir_meta(p, "hone.labels");
-    bool detects = task->kind == PASS_TASK_DETECT;
-    if (im->labels)
-        return read_labels(t, im->labels, cg);
-    if (own) {
-        split_labels(t, own, cg);
-        return true;
-    }
-    if (take_foreign_labels(t, p, output, task->classes ? task->classes : -1, cg))
-        return true;
-    cg->labels = NULL;
-    cg->n_labels = 0;
-    if (detects && (task->classes == 91 || task->classes == 80))
-        split_labels(t, tool_lib_text(t, "coco-labels.txt"), cg);
-    else if (!detects && task->classes == 21)
-        split_labels(t, tool_lib_text(t, "voc-labels.txt"), cg);
-    if (detects && task->classes == 80)
-        keep_named(t, cg);
-    return true;
-}
+// ---------------------------------------------------------------- all of it
 
 static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
     static const int kinds[] = {[PASS_TASK_CLASS] = HONE_TASK_CLASS,
@@ -442,7 +318,7 @@ static const int scores_of[] = {
 
 bool tool_image_is_told(const ToolImage *im) {
     return im->labels || im->mean.n || im->std.n || im->resize.given || im->crop_pct.given ||
-           im->scale.given || im->bgr;
+           im->scale.given || im->bgr || im->interpolation || im->as_stored;
 }
 
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
@@ -476,6 +352,6 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
         return false;
     if (embeds)
         return true;
-    return task.kind == PASS_TASK_CLASS ? fill_labels(t, im, g->prog, output, cg)
-                                        : fill_task_labels(t, im, g->prog, &task, output, cg);
+    return task.kind == PASS_TASK_CLASS ? tool_image_labels(t, im, g->prog, output, cg)
+                                        : tool_image_task_labels(t, im, g->prog, &task, output, cg);
 }

@@ -27,7 +27,8 @@ static int thinned(int n, int kept, int i) {
 
 static bool set_images(Quantize *q, QuantImages *s, int n, int found) {
     if (n == 0) {
-        ir_error(&q->tool->diag, IR_NOWHERE, "%s: there are no .jpg, .jpeg or .png files", s->from);
+        ir_error(&q->tool->diag, IR_NOWHERE, "%s: there are no .jpg, .jpeg, .png or .webp files",
+                 s->from);
         return false;
     }
     s->n = n;
@@ -133,7 +134,7 @@ static bool load(const Quantize *q, const QuantImages *s, int i, char *x, RtErr 
         good = rt_dataset_sample(s->data, s->item[i], p, RT_AUGMENT_NONE, 0, 0, (float *)x, err);
     } else {
         good = s->data ? rt_dataset_fetch(s->data, s->item[i], p->channels, &image, err)
-                       : rt_image_load(s->path[i], p->channels, &image, err);
+                       : rt_image_load(s->path[i], p->channels, p->as_stored, &image, err);
         if (!good)
             return false;
         good = rt_preprocess(p, q->input == IR_U8 ? HONE_U8 : HONE_F32, &image, x, err);

@@ -192,7 +192,8 @@ typedef struct ToolImage {
     const char *labels;
     const char *output; // that classifies; NULL: not given
     bool embeds; // nothing that was chosen to come out classifies
-    bool bgr;
+    const char *interpolation; // NULL: not given
+    bool bgr, as_stored;
     const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
     // Lines for the user, or NULL. told: which of several outputs classifies; note: how images are
     // read, where that is assumed or other programs' metadata say so, or that none are.
@@ -212,7 +213,11 @@ typedef struct ToolImage {
      "default 0.229,0.224,0.225 (ImageNet)", TOOL_ABOVE_0, 1e9},                                   \
     {"--scale", NULL, "X", TOOL_NUMBER, &(m).scale, "pixels 0..255 times X first; default 1/255",  \
      TOOL_ABOVE_0, 1e9},                                                                           \
-    {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0}
+    {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0},          \
+    {"--interpolation", NULL, "NAME", TOOL_TEXT, &(m).interpolation,                               \
+     "how images are resized: bilinear (default), bicubic, lanczos, box, hamming", 0, 0},          \
+    {"--as-stored", NULL, NULL, TOOL_FLAG, &(m).as_stored,                                         \
+     "images as they are stored, not turned upright as their EXIF orientation says", 0, 0}
 #define TOOL_CLASSIFIER_OPTION(m)                                                                  \
     {"--output", NULL, "NAME", TOOL_TEXT, &(m).output,                                             \
      "which of the model's outputs classifies; default the one with the classifier", 0, 0}
@@ -222,10 +227,15 @@ typedef struct ToolImage {
 // metadata_props (hone.resize, hone.mean, ..., hone.labels), then what other programs write there
 // (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg);
+// The part of it that is about names (image_labels.c): of classes; of what is found or told apart.
+bool tool_image_labels(Tool *t, const ToolImage *im, const IrProgram *p, const IrValue *output,
+                       CgOptions *cg);
+bool tool_image_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, const PassTask *task,
+                            const IrValue *output, CgOptions *cg);
 
 bool tool_image_is_told(const ToolImage *im); // by any option
 // What cg says of images as metadata_props, at most TOOL_IMAGE_META; returns how many (image_meta.c).
-enum { TOOL_IMAGE_META = 6 };
+enum { TOOL_IMAGE_META = 8 };
 int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
 
 // The float model in eight bits, by the images in a folder, for compile (quantize.c). NULL after

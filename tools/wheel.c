@@ -15,6 +15,7 @@
 #include <zlib.h>
 
 #include "runtime/file/json.h"
+#include "runtime/image/image.h"
 
 enum { MAX_FILES = 8, DATE = 1 << 5 | 1, STORED_SINCE = 20, MODE = 0100644 }; // 1980-01-01
 
@@ -118,6 +119,8 @@ static void print_preprocess(RtJson *j, const HonePreprocess *p) {
     rt_json_int(j, "height", p->height);
     rt_json_int(j, "width", p->width);
     rt_json_int(j, "resize", p->resize);
+    rt_json_text(j, "interpolation", rt_resize_name(p->interpolation));
+    rt_json_bool(j, "as_stored", p->as_stored != 0);
     rt_json_number(j, "scale", (double)p->scale, 9);
     const float *const vectors[] = {p->mean, p->std};
     for (int k = 0; k < 2; k++) {

@@ -46,6 +46,15 @@ enum { // what the numbers of the classifier's output are
     HONE_SCORES_COUNT
 };
 
+enum { // how pictures are resized: Pillow's filters
+    HONE_RESIZE_BILINEAR,
+    HONE_RESIZE_BICUBIC,
+    HONE_RESIZE_LANCZOS,
+    HONE_RESIZE_BOX,
+    HONE_RESIZE_HAMMING,
+    HONE_RESIZE_COUNT
+};
+
 enum {                 // what the outputs say of an image
     HONE_TASK_CLASS,   // its class, if anything that images are known for
     HONE_TASK_DETECT,  // where things are: boxes, their scores, their classes

@@ -66,6 +66,11 @@ static const struct {
      "Randers-Pehrson.\n",
      {0}},
     {"zlib", "zlib License. Copyright (C) 1995-2022 Jean-loup Gailly and Mark Adler.\n", {0}},
+    {"libwebp",
+     "Copyright (c) 2010, Google Inc. What follows is the 3-clause BSD License, whose third clause\n"
+     "reads: neither the name of Google nor the names of its contributors may be used to endorse or\n"
+     "promote products derived from this software without specific prior written permission.\n",
+     {bsd, disclaimer}},
     {"libevent (programs that classify)",
      "Copyright (c) 2000-2007 Niels Provos. Copyright (c) 2007-2012 Niels Provos and Nick "
      "Mathewson.\n"

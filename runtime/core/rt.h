@@ -13,7 +13,7 @@
 
 enum { RT_ALIGN = 64 }; // bytes; every tensor buffer of ours
 
-// ---- errors: text for the user, one line, file first ("cat.jpg: not a JPEG or PNG file")
+// ---- errors: text for the user, one line, file first ("cat.jpg: not a JPEG, PNG or WebP file")
 
 typedef struct RtErr {
     char text[1024];
@@ -55,7 +55,7 @@ void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() relea
 // At least *bytes of zeroed memory, *bytes rounded up; NULL: no memory; munmap() releases. Large
 // ones start on a huge page and ask for more of them.
 char *rt_alloc_pages(size_t *bytes);
-double rt_peak_rss_mb(void);          // peak resident memory of the process in 10^6 bytes
+double rt_peak_rss_mb(void); // peak resident memory of the process in 10^6 bytes
 // Opens a regular file for reading. Returns the descriptor, or -1 with err set.
 int rt_file_open(const char *path, int64_t *size, RtErr *err);
 // Reads exactly `bytes` bytes at the descriptor's position.
@@ -128,7 +128,7 @@ bool rt_region_keep(RtErr *err);
 
 typedef struct RtPrepared {
     const HoneStep *made_by; // the steps of init, which units of one machine have in common
-    char *space; // prepared_bytes, read-only
+    char *space;             // prepared_bytes, read-only
     size_t bytes;
     int users;
     struct RtPrepared *next;

@@ -285,6 +285,7 @@ RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
         d->n_train = b.part[RT_PART_TRAIN].n;
         d->n_val = b.part[RT_PART_VAL].n;
         d->class_size = b.s->class_size;
+        b.s->as_stored = o->prep && o->prep->as_stored;
         take_fingerprint(d);
     }
     free(b.part[RT_PART_TRAIN].item);

@@ -3,11 +3,11 @@
 // A set is named by one word:
 //   ROOT                   with train/CLASS/... and val/CLASS/... (also valid, validation, test),
 //   or
-//                          with CLASS/... that is split by a seeded, stratified rule. JPEG and PNG
-//                          files by extension in any case; folders in a class are walked; names
-//                          that start with '.' are passed over; classes in sorted order
+//                          with CLASS/... that is split by a seeded, stratified rule. JPEG, PNG
+//                          and WebP files by extension in any case; folders in a class are walked;
+//                          names that start with '.' are passed over; classes in sorted order
 //   SHARDS.tar, FOLDER     tar files in WebDataset's layout, one or all of a folder, or of its train/
-//                          and val/: name.jpg (or .jpeg, .png) beside name.cls, which holds the
+//                          and val/: name.jpg (or .jpeg, .png, .webp) beside name.cls, which holds the
 //                          label as in a list
 //   LIST.csv               lines "path,label"; a header line may name the columns (path|file|
 //                          filename|image and label|class|target) in any order; fields may be
@@ -37,7 +37,7 @@ typedef struct RtDataOptions {
     int classes;         // that the data must have (2 for binary)
     const char *const *labels; // [classes] their names, or NULL: any names, in sorted order
     RtTarget target;
-    const HonePreprocess *prep; // of the model: how f32 arrays must look
+    const HonePreprocess *prep; // of the model: how f32 arrays must look, images are turned
     // Called for every line of text for the user while a set is opened: all errors (then opening
     // fails) and notes, as that files of other kinds are left out. May be NULL.
     void (*say)(void *context, bool is_error, const char *line);

@@ -53,6 +53,7 @@ typedef struct RtDataState {
     int64_t n_tags, open_tags; // open_tags: where the last run begins
     char **name;               // of classes
     int64_t *class_size;
+    bool as_stored; // images, whatever their EXIF orientation
 } RtDataState;
 
 typedef struct RtBuild {

@@ -2,8 +2,8 @@
 //
 // Directories are read in the order of their names (bytes, whatever the locale). Links are
 // followed; a directory that lies in itself through a link is not entered again. Names that start
-// with '.', and files that are no .jpg, .jpeg or .png, are left out; the latter are counted for a
-// note.
+// with '.', and files that are no .jpg, .jpeg, .png or .webp, are left out; the latter are counted
+// for a note.
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 #include "runtime/image/image.h"
@@ -212,7 +212,7 @@ static bool read_classes(Walk *w, const Folders *names, bool all) {
         bool walked = walk_folder(w, names->name[i], 0);
         good &= walked;
         if (walked && b->part[w->part].n == before && all)
-            rt_build_error(b, "%s/%s: there are no .jpg, .jpeg or .png files", w->root,
+            rt_build_error(b, "%s/%s: there are no .jpg, .jpeg, .png or .webp files", w->root,
                            names->name[i]);
     }
     return good && b->errors == errors && find_sizes(w, first);
@@ -240,9 +240,9 @@ static bool read_class_root(RtBuild *b, const char *root, int part, bool all) {
     bool good = read_folders(&w, &names, all);
     rt_build_free_names(&names);
     if (good && w.others)
-        rt_build_note(b, "%s: %lld file%s left out that %s no .jpg, .jpeg or .png (%s%s)", root,
-                      (long long)w.others, w.others == 1 ? "" : "s", w.others == 1 ? "is" : "are",
-                      w.first_other, w.others == 1 ? "" : ", ...");
+        rt_build_note(b, "%s: %lld file%s left out that %s no .jpg, .jpeg, .png or .webp (%s%s)",
+                      root, (long long)w.others, w.others == 1 ? "" : "s",
+                      w.others == 1 ? "is" : "are", w.first_other, w.others == 1 ? "" : ", ...");
     return good;
 }
 

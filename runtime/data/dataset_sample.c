@@ -159,7 +159,8 @@ static bool fetch_member(const RtDataset *d, int64_t item, int channels, RtImage
     char name[1024];
     uint8_t *data = read_member(d, item, err);
     bool good = data && rt_image_decode(rt_dataset_item_name(d, item, name, sizeof name), data,
-                                        (size_t)d->state->item[item].bytes, channels, image, err);
+                                        (size_t)d->state->item[item].bytes, channels,
+                                        d->state->as_stored, image, err);
     free(data);
     return good;
 }
@@ -175,7 +176,7 @@ bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *i
         return copy_pixels(s, d->state->item[item].at, name, channels, image, err);
     }
     char *path = item_path(d, item);
-    bool good = path ? rt_image_load(path, channels, image, err)
+    bool good = path ? rt_image_load(path, channels, d->state->as_stored, image, err)
                      : rt_fail(err, "no memory for a file's name");
     free(path);
     return good;
@@ -245,7 +246,8 @@ uint8_t *rt_dataset_thumbnail(const RtDataset *d, int64_t item, const HonePrepro
     }
     RtWindow all = {w, h, 0, 0, w, h};
     good = good && rt_image_alloc("thumbnail", w, h, 3, &small, err) &&
-           (rt_resize(&image, &all, small.pixel) || rt_fail(err, "no memory for a thumbnail"));
+           (rt_resize(&image, HONE_RESIZE_BILINEAR, &all, small.pixel) ||
+            rt_fail(err, "no memory for a thumbnail"));
     uint8_t *jpeg = good ? rt_jpeg_encode(&small, bytes, err) : NULL;
     rt_image_free(&image);
     rt_image_free(&small);

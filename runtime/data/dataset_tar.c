@@ -1,5 +1,5 @@
 // Tar shards in WebDataset's layout: a sample is the members of one shard that follow each other
-// and share the part of their names before the first '.'; of them the .jpg, .jpeg or .png is the
+// and share the part of their names before the first '.'; of them the .jpg, .jpeg, .png or .webp is the
 // image, the .cls its label (or labels, as in a list). Other members are left out and counted.
 //
 // Several shards are scanned at once, by their headers alone; images are read where they lie when

@@ -197,7 +197,7 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     const HoneTrainDesc *d = x->f->d;
     const HonePreprocess *p = &d->info->preprocess;
     RtImage image = {0};
-    if (!rt_image_load(path, p->channels, &image, err))
+    if (!rt_image_load(path, p->channels, p->as_stored, &image, err))
         return false;
     bool ok = rt_preprocess(p, HONE_F32, &image, x->image, err);
     rt_image_free(&image);
@@ -275,7 +275,7 @@ int rt_fine_predict(const RtFine *f, int argc, char **argv) {
     int code;
     if (rt_fine_parse(
             f, "predict",
-            "[OPTION...] IMAGE...\n\nThe most likely classes of JPEG and PNG images, with "
+            "[OPTION...] IMAGE...\n\nThe most likely classes of JPEG, PNG and WebP images, with "
             "the best parameters of the newest\ncheckpoint.",
             options, sizeof options / sizeof *options, &x.help, argc, argv, &rest, 1, 1 << 30,
             &code)) {

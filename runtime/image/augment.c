@@ -77,8 +77,10 @@ static void draw_jitter(RtRng *r, RtAugmentPlan *plan) {
 RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width, int height,
                               uint64_t seed, int64_t epoch, int64_t item) {
     RtRng r = rt_rng(seed, epoch, item, RT_RNG_AUGMENT);
-    RtAugmentPlan plan = {
-        .width = width, .height = height, .window = rt_preprocess_window(p, width, height)};
+    RtAugmentPlan plan = {.width = width,
+                          .height = height,
+                          .window = rt_preprocess_window(p, width, height),
+                          .filter = p->interpolation};
     if (kind == RT_AUGMENT_NONE)
         return plan;
     plan.flip = rt_rng_uniform(&r) < 0.5;
@@ -146,7 +148,7 @@ static bool cut_box(const RtAugmentPlan *plan, const RtImage *image, RtImage *bo
     size_t ch = (size_t)image->channels, row = (size_t)plan->width * ch;
     size_t in_row = (size_t)image->width * ch;
     uint8_t *from = image->pixel + (size_t)plan->top * in_row + (size_t)plan->left * ch;
-    *box = (RtImage){plan->width, plan->height, image->channels, from};
+    *box = (RtImage){plan->width, plan->height, image->channels, 0, from};
     if (plan->width == image->width)
         return true;
     box->pixel = malloc(row * (size_t)plan->height);
@@ -164,7 +166,8 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
     };
     int w = plan->window.width, h = plan->window.height, ch = image->channels;
     RtImage box;
-    bool good = cut_box(plan, image, &box) && rt_resize_padded(&box, &plan->window, pixel);
+    bool good =
+        cut_box(plan, image, &box) && rt_resize_padded(&box, plan->filter, &plan->window, pixel);
     if (plan->width != image->width)
         free(box.pixel);
     if (!good)

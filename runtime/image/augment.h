@@ -25,6 +25,7 @@ enum { RT_JITTER_BRIGHTNESS, RT_JITTER_CONTRAST, RT_JITTER_SATURATION, RT_N_JITT
 typedef struct RtAugmentPlan {
     int left, top, width, height; // box in the image
     RtWindow window;              // of the resized box; what lies outside it is black
+    int filter;                   // that resizes it, HONE_RESIZE_*
     bool flip;                    // left to right
     int n_jitters;                // 0 or RT_N_JITTERS
     int jitter[RT_N_JITTERS];     // RT_JITTER_*, in the order they are applied

@@ -22,14 +22,14 @@ bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channel
     if (width > RT_MAX_PIXELS / height)
         return rt_fail(err, "%s: %lld x %lld pixels are more than %d million", path,
                        (long long)width, (long long)height, RT_MAX_PIXELS / 1000000);
-    *image = (RtImage){(int)width, (int)height, channels,
+    *image = (RtImage){(int)width, (int)height, channels, 0,
                        malloc((size_t)width * (size_t)height * (size_t)channels)};
     return image->pixel || rt_fail(err, "%s: no memory for %lld x %lld pixels", path,
                                    (long long)width, (long long)height);
 }
 
 bool rt_image_is_name(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp"};
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t k = strlen(endings[i]);

@@ -7,22 +7,24 @@
 
 enum { RT_MAX_PIXELS = 200 * 1000 * 1000, RT_MAX_SCANS = 200 };
 
-// The pixels that Pillow's Image.open(path).convert('RGB') holds, or .convert('L') for one channel.
+// The pixels that Pillow's Image.open(path).convert('RGB') holds, or .convert('L') for one channel;
+// upright, as ImageOps.exif_transpose() turns them, unless asked for as they are stored.
 typedef struct RtImage {
     int width, height, channels; // 3 (RGB) or 1
-    uint8_t *pixel;              // [height][width][channels]
+    int turned;     // the EXIF orientation that was undone, 2 to 8; 0: it stood upright
+    uint8_t *pixel; // [height][width][channels]
 } RtImage;
 
-// Decodes a JPEG or PNG file. False with err set: "cat.jpg: reason"; corrupt and truncated files
-// are errors. rt_image_free() releases.
-bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err);
+// Decodes a JPEG, PNG or WebP file. False with err set: "cat.jpg: reason"; corrupt and truncated
+// files are errors. as_stored: no EXIF orientation is applied. rt_image_free() releases.
+bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *image, RtErr *err);
 // The same of a file's bytes in memory; `name` is for messages.
 bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
-                     RtImage *image, RtErr *err);
-// Do the bytes begin as a JPEG or PNG file does?
+                     bool as_stored, RtImage *image, RtErr *err);
+// Do the bytes begin as a JPEG, PNG or WebP file does?
 bool rt_image_is_file(const uint8_t *data, size_t size);
 void rt_image_free(RtImage *image);
-// Does a file's name end as theirs do: .jpg, .jpeg or .png, in whatever case?
+// Does a file's name end as theirs do: .jpg, .jpeg, .png or .webp, in whatever case?
 bool rt_image_is_name(const char *name);
 // ITU-R 601-2 luma with Pillow's 16-bit weights.
 static inline uint8_t rt_grey(const uint8_t *rgb) {
@@ -32,6 +34,11 @@ static inline uint8_t rt_grey(const uint8_t *rgb) {
 // The decoders behind it: to 3 channels; `path` is for messages.
 bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
 bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
+bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
+// The EXIF orientation that a JPEG, PNG or WebP file tells, 1 to 8; 0: none.
+int rt_exif_orientation(const uint8_t *data, size_t size);
+// Undoes an orientation. False with err set: no memory.
+bool rt_exif_turn(const char *path, int orientation, RtImage *image, RtErr *err);
 // A JPEG in memory of an image with 1 or 3 channels, sides at most 65,500. free() releases. NULL
 // with err set.
 uint8_t *rt_jpeg_encode(const RtImage *image, size_t *bytes, RtErr *err);
@@ -47,12 +54,18 @@ typedef struct RtWindow {
     int width, height;
 } RtWindow;
 
-// Antialiased bilinear resize of which only the window is computed, bit for bit what Pillow's
-// Image.resize((full_width, full_height), BILINEAR).crop(window) gives. out:
+// Antialiased resize by a filter (HONE_RESIZE_*) of which only the window is computed, bit for bit
+// what Pillow's Image.resize((full_width, full_height), BILINEAR).crop(window) gives. out:
 // [height][width][channels]. False: no memory.
-bool rt_resize(const RtImage *image, const RtWindow *w, uint8_t *out);
+bool rt_resize(const RtImage *image, int filter, const RtWindow *w, uint8_t *out);
 // The same for a window that may reach past the resized image: there it is black.
-bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out);
+bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t *out);
+// "bilinear"; NULL: no such filter.
+const char *rt_resize_name(int filter);
+// The filter of that name; -1: there is none.
+int rt_resize_filter(const char *name);
+// Their names, as a command line's choice.
+#define RT_RESIZE_NAMES "bilinear|bicubic|lanczos|box|hamming"
 
 // "resize 256 bilinear, centre crop 224x224, RGB, ...". Returns text.
 const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size);

@@ -1,5 +1,5 @@
 // JPEG by libjpeg-turbo with its defaults (slow integer DCT, fancy upsampling), as Pillow uses it:
-// the same pixels. EXIF orientation is ignored, as torchvision's loaders ignore it.
+// the same pixels.
 //
 // libjpeg reports through callbacks: errors leave by longjmp; of the warnings, those that say
 // that coded data is damaged become errors too; the harmless ones (stray bytes) do not.

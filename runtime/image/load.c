@@ -1,4 +1,5 @@
-// Image files to pixels: finds out the format, decodes, converts to grey where a model wants it.
+// Image files to pixels: finds out the format, decodes, converts to grey where a model wants it,
+// turns upright.
 #include "runtime/image/image.h"
 
 #include <stdlib.h>
@@ -25,7 +26,7 @@ static const Format *find_format(const uint8_t *data, size_t size) {
         {"JPEG", 0, 3, "\xff\xd8\xff", rt_jpeg_decode},
         {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", rt_png_decode},
         {"GIF", 0, 4, "GIF8", NULL},
-        {"WebP", 8, 4, "WEBP", NULL},
+        {"WebP", 8, 4, "WEBP", rt_webp_decode},
         {"BMP", 0, 2, "BM", NULL},
         {"TIFF", 0, 4, "II*\0", NULL},
         {"TIFF", 0, 4, "MM\0*", NULL},
@@ -48,7 +49,7 @@ bool rt_image_is_file(const uint8_t *data, size_t size) {
 }
 
 bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
-                     RtImage *image, RtErr *err) {
+                     bool as_stored, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     const Format *f = find_format(data, size);
     bool good = false;
@@ -57,21 +58,23 @@ bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int cha
     else if (size == 0)
         rt_fail(err, "%s: the file is empty", name);
     else if (f)
-        rt_fail(err, "%s: not a JPEG or PNG file but %s", name, f->name);
+        rt_fail(err, "%s: not a JPEG, PNG or WebP file but %s", name, f->name);
     else
-        rt_fail(err, "%s: not a JPEG or PNG file", name);
+        rt_fail(err, "%s: not a JPEG, PNG or WebP file", name);
     if (good && channels == 1)
         convert_grey(image);
+    if (good && !as_stored)
+        good = rt_exif_turn(name, rt_exif_orientation(data, size), image, err);
     if (!good)
         rt_image_free(image);
     return good;
 }
 
-bool rt_image_load(const char *path, int channels, RtImage *image, RtErr *err) {
+bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     size_t size;
     uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);
-    bool good = data && rt_image_decode(path, data, size, channels, image, err);
+    bool good = data && rt_image_decode(path, data, size, channels, as_stored, image, err);
     free(data);
     return good;
 }

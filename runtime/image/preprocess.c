@@ -8,7 +8,8 @@
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err) {
     char text[256];
     rt_tensor_text(input, text, sizeof text);
-    if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3))
+    if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3) ||
+        !rt_resize_name(p->interpolation))
         return rt_fail(err, "input '%s' is %s, not an image; use the subcommand run", input->name,
                        text);
     if (input->dtype != HONE_U8 && !rt_dtype(input->dtype)->store)
@@ -58,19 +59,19 @@ static void clip_range(int64_t full, int64_t *start, int *size) {
     *size = to > from ? (int)(to - from) : 0;
 }
 
-bool rt_resize_padded(const RtImage *image, const RtWindow *w, uint8_t *out) {
+bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t *out) {
     RtWindow inner = *w;
     clip_range(w->full_width, &inner.left, &inner.width);
     clip_range(w->full_height, &inner.top, &inner.height);
     if (inner.width == w->width && inner.height == w->height)
-        return rt_resize(image, w, out);
+        return rt_resize(image, filter, w, out);
     size_t ch = (size_t)image->channels, row = (size_t)inner.width * ch;
     memset(out, 0, (size_t)w->width * (size_t)w->height * ch);
     if (inner.width == 0 || inner.height == 0)
         return true;
     int64_t x = inner.left - w->left, y = inner.top - w->top;
     uint8_t *part = malloc(row * (size_t)inner.height);
-    bool good = part && rt_resize(image, &inner, part);
+    bool good = part && rt_resize(image, filter, &inner, part);
     for (int i = 0; good && i < inner.height; i++)
         memcpy(out + ((size_t)(y + i) * (size_t)w->width + (size_t)x) * ch, part + (size_t)i * row,
                row);
@@ -128,7 +129,7 @@ bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, voi
                    RtErr *err) {
     RtWindow w = rt_preprocess_window(p, image->width, image->height);
     uint8_t *crop = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
-    bool good = crop && rt_resize_padded(image, &w, crop);
+    bool good = crop && rt_resize_padded(image, p->interpolation, &w, crop);
     if (good)
         rt_preprocess_pixels(p, dtype, crop, out);
     free(crop);
@@ -140,19 +141,21 @@ const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size)
         snprintf(text, size, "none (no image input)");
         return text;
     }
+    const char *how = rt_resize_name(p->interpolation);
     char fit[96], mean[96] = "", std[96] = "", scale[32];
     if (p->resize > 0)
-        snprintf(fit, sizeof fit, "resize %d bilinear, centre crop %dx%d", p->resize, p->width,
+        snprintf(fit, sizeof fit, "resize %d %s, centre crop %dx%d", p->resize, how, p->width,
                  p->height);
     else
-        snprintf(fit, sizeof fit, "resize to %dx%d bilinear", p->width, p->height);
+        snprintf(fit, sizeof fit, "resize to %dx%d %s", p->width, p->height, how);
     int m = 0, s = 0;
     for (int c = 0; c < p->channels && c < 4; c++) {
         m += snprintf(mean + m, sizeof mean - (size_t)m, "%s%g", c ? "," : "", (double)p->mean[c]);
         s += snprintf(std + s, sizeof std - (size_t)s, "%s%g", c ? "," : "", (double)p->std[c]);
     }
     snprintf(scale, sizeof scale, p->scale == 1.0f / 255.0f ? "1/255" : "%g", (double)p->scale);
-    snprintf(text, size, "%s, %s, %s, scale %s, mean %s, std %s", fit,
+    snprintf(text, size, "%s%s, %s, %s, scale %s, mean %s, std %s",
+             p->as_stored ? "as stored, " : "", fit,
              p->channels == 1 ? "grey"
              : p->bgr         ? "BGR"
                               : "RGB",

@@ -38,7 +38,8 @@ static void print_help(const Classifier *c, const RtCliOption *options, int n) {
     char text[512];
     const char *p = c->in->program;
     printf("Usage: %s [OPTION...] IMAGE...\n\n"
-           "Classifies JPEG and PNG images and prints the most likely classes of each with their\n"
+           "Classifies JPEG, PNG and WebP images and prints the most likely classes of each with "
+           "their\n"
            "probabilities. The model's own preprocessing is:\n  %s\n"
            "The options below change it, for models that were compiled with the wrong one.\n\n",
            p, rt_preprocess_text(&c->in->desc->preprocess, text, sizeof text));

@@ -182,7 +182,7 @@ int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
     int code;
     if (rt_picture_parse(
             in, "detect",
-            "Says what is in JPEG and PNG images, and where: score, name, and the box's\n"
+            "Says what is in JPEG, PNG and WebP images, and where: score, name, and the box's\n"
             "corners in pixels.",
             options, N_OPTIONS, &help, argc, argv, &args, &code)) {
         c.threshold = (double)threshold;

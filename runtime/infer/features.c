@@ -39,7 +39,8 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     printf(
         "Usage: %s features [OPTION...] -o [NAME=]OUT.npy... IMAGE|FOLDER...\n\n"
         "Writes what the model gives for each image as an array, a row for each, and the images'\n"
-        "names to OUT.txt, a line for each row. Of a folder, all .jpg, .jpeg and .png files below\n"
+        "names to OUT.txt, a line for each row. Of a folder, all .jpg, .jpeg, .png and .webp files "
+        "below\n"
         "it in the order of their names. NAME may be left out where the model has only one "
         "output.\n"
         "hone compile --output NODE makes a program whose outputs are embeddings.\n\n",
@@ -94,7 +95,7 @@ static bool add_folder(Features *f, const char *path, RtErr *err) {
     if (walk)
         fts_close(walk);
     if (good && f->files.n == before)
-        good = rt_fail(err, "%s: there are no .jpg, .jpeg or .png files", path);
+        good = rt_fail(err, "%s: there are no .jpg, .jpeg, .png or .webp files", path);
     return good;
 }
 

@@ -61,6 +61,9 @@ static bool settle_size(const RtImages *m, HonePreprocess *p, const RtImageSetti
         p->scale = s->scale;
     if (s->bgr || s->rgb)
         p->bgr = s->bgr;
+    if (s->interpolation)
+        p->interpolation = rt_resize_filter(s->interpolation);
+    p->as_stored |= s->as_stored;
     const RtCliFloats *given[2] = {&s->mean, &s->std};
     if (m->input->dtype == HONE_U8 && (s->scale > 0 || s->mean.n || s->std.n))
         return rt_fail(err, "the model takes pixels as they are (u8): no --scale, --mean, --std");
@@ -207,7 +210,7 @@ bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtE
 
 static bool load_image(RtImages *m, const char *path, int slot, RtErr *err) {
     RtImage image;
-    if (!rt_image_load(path, m->prep->channels, &image, err))
+    if (!rt_image_load(path, m->prep->channels, m->prep->as_stored, &image, err))
         return false;
     int size = m->only < 0 ? rt_infer_nearest_size(m->in, image.width, image.height) : m->only;
     m->size[slot] = size;

@@ -2,13 +2,15 @@
 #ifndef RUNTIME_INFER_IMAGES_H
 #define RUNTIME_INFER_IMAGES_H
 
+#include "runtime/image/image.h"
 #include "runtime/infer/infer.h"
 
 typedef struct RtImageSettings { // of the command line
     const char *size;
     int batch, threads, resize, crop;
     float crop_pct, scale;
-    bool bgr, rgb;
+    bool bgr, rgb, as_stored;
+    const char *interpolation;
     RtCliFloats mean, std;
 } RtImageSettings;
 #define RT_IMAGE_SETTINGS                                                                          \
@@ -32,7 +34,11 @@ typedef struct RtImageSettings { // of the command line
      "then subtracted, in the model's channel order"},                                             \
     {"--std", RT_CLI_FLOATS, &(s)->std, 1e-30, 1e9, "R,G,B", "then divided by"},                   \
     {"--bgr", RT_CLI_FLAG, &(s)->bgr, 0, 0, NULL, "the model wants blue first"},                   \
-    {"--rgb", RT_CLI_FLAG, &(s)->rgb, 0, 0, NULL, "the model wants red first"}
+    {"--rgb", RT_CLI_FLAG, &(s)->rgb, 0, 0, NULL, "the model wants red first"},                    \
+    {"--interpolation", RT_CLI_CHOICE, &(s)->interpolation, 0, 0, RT_RESIZE_NAMES,                 \
+     "how images are resized"},                                                                    \
+    {"--as-stored", RT_CLI_FLAG, &(s)->as_stored, 0, 0, NULL,                                      \
+     "not turned upright as their EXIF orientation says"}
 // clang-format on
 
 typedef struct RtImages {
@@ -51,7 +57,7 @@ typedef struct RtImages {
     char **y;                          // one buffer for each output, of a run
     int *size;                         // [slots] of the images, where they have their own:
     char *group_x, **group_y;          // those of one size, and their results; else NULL
-    RtErr *errors; // [slots]; of the last run: why an image is not in it, or ""
+    RtErr *errors;                     // [slots]; of the last run: why an image is not in it, or ""
 } RtImages;
 
 // Settings that exclude each other: what the usage error says; NULL: there are none.

@@ -211,6 +211,8 @@ static void write_preprocess(RtJson *j, const HonePreprocess *p) {
     }
     rt_json_begin(j, "preprocess", '{');
     rt_json_int(j, "resize", p->resize);
+    rt_json_text(j, "interpolation", rt_resize_name(p->interpolation));
+    rt_json_bool(j, "as_stored", p->as_stored != 0);
     rt_json_int(j, "height", p->height);
     rt_json_int(j, "width", p->width);
     rt_json_text(j, "channels", p->channels == 1 ? "L" : p->bgr ? "BGR" : "RGB");

@@ -35,7 +35,8 @@ static void print_help(const RtInfer *in, FILE *f) {
     fprintf(f,
             "%s: the network '%s', compiled by %s\n\n"
             "Usage:\n"
-            "  %s IMAGE...            classify JPEG and PNG images, or what else the network does\n"
+            "  %s IMAGE...            classify JPEG, PNG and WebP images, or what else the network "
+            "does\n"
             "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n"
             "Subcommands:\n",
             p, RT_SHOW(in->desc->name), in->desc->producer, p, p);

@@ -82,8 +82,8 @@ bool rt_picture_run(RtPicture *p, const char *path, RtErr *err) {
     p->image = (RtImage){0};
     const HoneModelDesc *d = p->d;
     const HonePreprocess *prep = &d->preprocess;
-    if (!rt_image_load(path, 3, &p->image, err) ||
-        (prep->channels == 1 && !rt_image_load(path, 1, &grey, err)))
+    if (!rt_image_load(path, 3, prep->as_stored, &p->image, err) ||
+        (prep->channels == 1 && !rt_image_load(path, 1, prep->as_stored, &grey, err)))
         return false;
     const RtImage *seen = prep->channels == 1 ? &grey : &p->image;
     p->window = rt_preprocess_window(prep, seen->width, seen->height);

@@ -154,8 +154,9 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
     int code;
-    if (rt_picture_parse(in, "segment", "Says what share of JPEG and PNG images each class has.",
-                         options, N_OPTIONS, &help, argc, argv, &args, &code)) {
+    if (rt_picture_parse(in, "segment",
+                         "Says what share of JPEG, PNG and WebP images each class has.", options,
+                         N_OPTIONS, &help, argc, argv, &args, &code)) {
         code = segment(&s, in, &args);
         rt_picture_close(&s.picture);
     }

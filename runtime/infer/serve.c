@@ -9,7 +9,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     printf("Usage: %s serve [OPTION...]\n\n"
            "Answers requests over HTTP by KServe's v2 protocol, as its clients and Triton's send "
            "them, with\n"
-           "tensors in JSON or binary form, JPEG and PNG files as BYTES, and a page to drop "
+           "tensors in JSON or binary form, JPEG, PNG and WebP files as BYTES, and a page to drop "
            "pictures on.\n"
            "SIGTERM ends it once what has begun is answered. Sockets of systemd are taken "
            "(LISTEN_FDS),\n"

@@ -10,7 +10,7 @@ typedef struct RtServeModel {
     const char *name;
     int max_batch; // images of a request, and of a run
     bool batches;  // every tensor's first dimension is N, and no other: requests may share a run
-    bool takes_images; // JPEG and PNG files in place of its one input
+    bool takes_images; // JPEG, PNG and WebP files in place of its one input
 } RtServeModel;
 
 typedef struct RtServeReply {

@@ -23,7 +23,7 @@ const char rt_serve_page[] =
     "#said { color: #a00 }\n"
     "</style>\n"
     "<h1 id=\"name\">hone</h1>\n"
-    "<label id=\"drop\">Drop a JPEG or PNG here, or choose one"
+    "<label id=\"drop\">Drop a JPEG, PNG or WebP here, or choose one"
     "<input id=\"file\" type=\"file\" accept=\"image/jpeg,image/png\"></label>\n"
     "<img id=\"picture\" alt=\"\" hidden>\n"
     "<p id=\"said\" role=\"status\"></p>\n"

@@ -64,7 +64,7 @@ static bool take_image(const Reader *r, int64_t i, const uint8_t *data, size_t b
     char name[64];
     RtImage image;
     snprintf(name, sizeof name, "image %lld", (long long)i);
-    if (!rt_image_decode(name, data, bytes, p->channels, &image, &r->job->err))
+    if (!rt_image_decode(name, data, bytes, p->channels, p->as_stored, &image, &r->job->err))
         return false;
     rt_tensor_bytes(t, r->job->rows, &all);
     int64_t rows = t->dim[0].n ? r->job->rows : t->dim[0].c;

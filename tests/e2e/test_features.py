@@ -130,11 +130,11 @@ def test_images_that_are_none():
         with open(temp(f"mixed/{name}"), "w") as f:
             f.write("no image")
     code, _, err = run("./p", "features", "mixed", "-o", "m.npy")
-    assert code == 1 and err == "mixed/b.jpg: not a JPEG or PNG file\n", (code, err)
+    assert code == 1 and err == "mixed/b.jpg: not a JPEG, PNG or WebP file\n", (code, err)
     close(np.load(temp("m.npy")), np.stack([embedding("mixed/a.png"), embedding("mixed/c.png")]))
     assert lines("m.txt") == ["mixed/a.png", "mixed/c.png"]
     os.makedirs(temp("empty"), exist_ok=True)
-    for argv, said in ((["empty", "-o", "x.npy"], "empty: there are no .jpg, .jpeg or .png files"),
+    for argv, said in ((["empty", "-o", "x.npy"], "empty: there are no .jpg, .jpeg, .png or .webp files"),
                        (["mixed/a.png", "-o", "mixed/a.png"], "it is an input"),
                        (["mixed/a.png", "-o", "no/x.npy"], "no/x.npy"), (["mixed/a.png", "-o", "y=x.npy"], "no output 'y'"),
                        (["absent.png", "-o", "x.npy"], "absent.png: No such file")):

@@ -85,7 +85,23 @@ def test_metadata_of_exporters():
     # our own keys come first, options before them
     p, _, _ = compiled(model({"hone.mean": "0.1", "mean": "0.9", "std": "0.3"}), "--std", "0.7")
     close(p, mean=[0.1] * 3, std=[0.7] * 3)
-    assert "bicubic" in compiled(model({"interpolation": "bicubic"}))[2]
+
+
+def test_interpolation():
+    for key, text, want in (("interpolation", "bicubic", "bicubic"), ("interpolation", "InterpolationMode.LANCZOS", "lanczos"),
+                            ("resample", "3", "bicubic"), ("resample", "2", "bilinear"), ("hone.interpolation", "box", "box")):
+        p, _, warned = compiled(model({key: text}))
+        assert (p["interpolation"], warned) == (want, ""), (key, text, p, warned)
+    p, _, warned = compiled(model({"interpolation": "nearest"}))
+    assert p["interpolation"] == "bilinear" and "NYI: the model's metadata ask for nearest" in warned
+    p, _, _ = compiled(model({"hone.interpolation": "bicubic", "interpolation": "box"}))
+    assert p["interpolation"] == "bicubic" and not p["as_stored"]
+    p, _, _ = compiled(model({"interpolation": "bicubic", "hone.as_stored": "1"}), "--interpolation", "hamming")
+    assert p["interpolation"] == "hamming" and p["as_stored"]
+    assert compiled(model(), "--as-stored")[0]["as_stored"]
+    for argv, metadata in ((["--interpolation", "nearest"], {}), ([], {"hone.interpolation": "Bicubic"})):
+        code, _, err = run(HONE, "compile", model(metadata), "-o", "p", *argv)
+        assert code == 1 and "is none of bilinear|bicubic|lanczos|box|hamming" in err, (code, err)
 
 
 def test_labels_as_lists():

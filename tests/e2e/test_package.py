@@ -63,7 +63,7 @@ def licences(*program):
 
 def test_every_archive_that_is_linked_has_its_licence():
     names = {"libjpeg.a": "libjpeg-turbo", "libpng16.a": "libpng", "libpng.a": "libpng", "libz.a": "zlib",
-             "libjansson.a": "Jansson", "libevent_core.a": "libevent"}
+             "libjansson.a": "Jansson", "libevent_core.a": "libevent", "libwebp.a": "libwebp", "libwebpdecoder.a": "libwebp"}
     program = temp("sample")
     ok(HONE, "compile", SAMPLE, "-o", program)
     text = licences(program)
@@ -133,7 +133,7 @@ def test_debian_package():
     ok("cpack", "-G", "DEB", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-B", out)
     (deb,) = glob.glob(os.path.join(out, "hone_*.deb"))
     fields = ok("dpkg-deb", "-f", deb)
-    for needed in ("libjpeg62-turbo-dev", "libpng-dev", "zlib1g-dev", "libjansson-dev", "libevent-dev", "libllvm", "binutils"):
+    for needed in ("libjpeg62-turbo-dev", "libpng-dev", "zlib1g-dev", "libjansson-dev", "libevent-dev", "libwebp-dev", "libllvm", "binutils"):
         assert needed in fields, fields
     ok("dpkg-deb", "-x", deb, root)
     with gzip.open(os.path.join(root, "usr/share/man/man1/hone-compile.1.gz"), "rt") as f:

@@ -441,7 +441,7 @@ def test_bad_images():
     err = fails(model, "-o", temp("o.onnx"), "--calibrate", folder, *PLAIN)
     assert "7 usable images, calibration takes at least 8" in err and not os.path.exists(temp("o.onnx"))
     os.makedirs(temp("nothing"), exist_ok=True)
-    assert "there are no .jpg, .jpeg or .png files" in fails(model, "-o", temp("o.onnx"), "--calibrate", temp("nothing"))
+    assert "there are no .jpg, .jpeg, .png or .webp files" in fails(model, "-o", temp("o.onnx"), "--calibrate", temp("nothing"))
     assert "No such file" in fails(model, "-o", temp("o.onnx"), "--calibrate", temp("none"))
     err = fails(model, "-o", os.path.join(folder, "2.png"), "--calibrate", folder)
     assert "2.png" in err and Image.open(os.path.join(folder, "2.png")).size == (SIDE, SIDE)

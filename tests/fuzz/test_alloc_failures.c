@@ -233,7 +233,7 @@ static char path[3][64];
 static bool image_task(void *ctx, char *why, size_t size) {
     RtImage image = {0};
     RtErr err = {{0}};
-    bool ok = rt_image_load(ctx, 3, &image, &err);
+    bool ok = rt_image_load(ctx, 3, false, &image, &err);
     if (ok) {
         HonePreprocess p = {
             .channels = 3, .height = 8, .width = 8, .resize = 9, .scale = 1, .std = {1, 1, 1}};

@@ -9,7 +9,7 @@ set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # what links the programs that hone makes
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
-    "gcc | c-compiler, binutils, libjpeg62-turbo-dev, libpng-dev, zlib1g-dev, libjansson-dev, libevent-dev")
+    "gcc | c-compiler, binutils, libjpeg62-turbo-dev, libpng-dev, zlib1g-dev, libjansson-dev, libevent-dev, libwebp-dev")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS graphviz)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "ahead-of-time compiler for ONNX image networks")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION

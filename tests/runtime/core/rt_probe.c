@@ -1,7 +1,7 @@
 // Single parts of the runtime as a command, for the scripts that test them:
-//   decode IMAGE CHANNELS OUT.npy
+//   decode IMAGE CHANNELS OUT.npy [stored]
 //   preprocess IMAGE CHANNELS RESIZE HEIGHT WIDTH bgr|rgb nhwc|nchw OUT.npy    (ImageNet's mean)
-//   resize IMAGE WIDTH HEIGHT OUT.npy
+//   resize IMAGE WIDTH HEIGHT OUT.npy [FILTER]
 //   npy IN.npy OUT.npy        reads and writes again
 //   json TEXT                 {"TEXT": "TEXT"}
 //   cgroup ROOT               CPUs of the quota that ROOT/proc and ROOT/sys tell; 0: none
@@ -32,7 +32,7 @@ static int write_array(const char *path, int dtype, int rank, const int64_t *dim
 static int decode(char **a) {
     RtErr err;
     RtImage im;
-    if (!rt_image_load(a[0], atoi(a[1]), &im, &err))
+    if (!rt_image_load(a[0], atoi(a[1]), a[3] != NULL, &im, &err))
         return fail(&err);
     int64_t dim[3] = {im.height, im.width, im.channels};
     int code = write_array(a[2], HONE_U8, 3, dim, im.pixel);
@@ -52,7 +52,7 @@ static int preprocess(char **a) {
                         .scale = 1.0f / 255.0f,
                         .mean = {0.485f, 0.456f, 0.406f},
                         .std = {0.229f, 0.224f, 0.225f}};
-    if (!rt_image_load(a[0], p.channels, &im, &err))
+    if (!rt_image_load(a[0], p.channels, false, &im, &err))
         return fail(&err);
     int64_t c = p.channels, h = p.height, w = p.width;
     int64_t nchw[3] = {c, h, w}, nhwc[3] = {h, w, c};
@@ -69,12 +69,15 @@ static int resize(char **a) {
     RtErr err;
     RtImage im;
     int w = atoi(a[1]), h = atoi(a[2]);
-    if (!rt_image_load(a[0], 3, &im, &err))
+    if (!rt_image_load(a[0], 3, false, &im, &err))
         return fail(&err);
     RtWindow win = {w, h, 0, 0, w, h};
     uint8_t *out = malloc((size_t)w * (size_t)h * 3);
     int64_t dim[3] = {h, w, 3};
-    int code = out && rt_resize(&im, &win, out) ? write_array(a[3], HONE_U8, 3, dim, out) : 3;
+    int filter = a[4] ? rt_resize_filter(a[4]) : HONE_RESIZE_BILINEAR;
+    int code = out && filter >= 0 && rt_resize(&im, filter, &win, out)
+                   ? write_array(a[3], HONE_U8, 3, dim, out)
+                   : 3;
     free(out);
     rt_image_free(&im);
     return code;
@@ -128,7 +131,7 @@ int main(int argc, char **argv) {
                     {"json", 1, print_json},      {"cgroup", 1, print_cgroup},
                     {"threads", 0, print_threads}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(argv[1], commands[i].name) == 0 && argc - 2 == commands[i].args)
+        if (strcmp(argv[1], commands[i].name) == 0 && argc - 2 >= commands[i].args)
             return commands[i].run(argv + 2);
     return 2;
 }

@@ -248,7 +248,7 @@ static int run_apply(Probe *p, const char **a) {
         plan.jitter[plan.n_jitters] = atoi(next[0]);
         plan.factor[plan.n_jitters++] = strtof(next[1], NULL);
     }
-    if (!rt_image_load(a[0], p->prep.channels, &image, &err))
+    if (!rt_image_load(a[0], p->prep.channels, false, &image, &err))
         return fail(&err);
     int64_t dim[3] = {h, w, image.channels};
     uint8_t *pixel = malloc((size_t)(dim[0] * dim[1] * dim[2]));

@@ -118,7 +118,7 @@ class Folders(DataCase):
             "d/val: none of the class folders (lilly) is one of the 3 classes: daisy, rose, tulip"])
         self.put("e/rose/1.png", "e/daisy/1.gif", "e/tulip/.png")
         self.assertEqual(self.errors("e", "--labels", "daisy,rose,tulip"), [
-            "e/daisy: there are no .jpg, .jpeg or .png files", "e/tulip: there are no .jpg, .jpeg or .png files"])
+            "e/daisy: there are no .jpg, .jpeg, .png or .webp files", "e/tulip: there are no .jpg, .jpeg, .png or .webp files"])
         self.assertEqual(self.errors("e", "--classes", 4), [
             "e: 3 class folders (daisy, rose, tulip), but this program was made for 4 classes"])
         self.put("f/1.png", "g/.x")
@@ -132,10 +132,10 @@ class Folders(DataCase):
         self.assertEqual((len(lines), lines[-1]), (21, "d: 30 more problems"))
 
     def test_other_files_are_noted(self):
-        self.put("d/a/1.png", "d/b/1.png", "d/b/2.gif", "d/note.txt", "d/a/z.webp")
+        self.put("d/a/1.png", "d/b/1.png", "d/b/2.gif", "d/note.txt", "d/a/z.gif")
         os.symlink("nowhere", self.path("d/b/3.png"))
         self.assertEqual(self.open("d", "--fraction", 0)["notes"], [
-            "d: 4 files left out that are no .jpg, .jpeg or .png (note.txt, ...)"])
+            "d: 4 files left out that are no .jpg, .jpeg, .png or .webp (note.txt, ...)"])
 
     def test_links(self):
         self.put("store/x/1.png", "d/a/1.png", "d/b/1.png")

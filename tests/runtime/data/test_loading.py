@@ -88,7 +88,7 @@ class Batches(LoadCase):
             self.put("d/a/%d.png" % i, plain_png(i, i, i, 8, 8) if i != 2 and i != 3 else b"not an image")
         batches, rest = self.load("d", "--classes", 1, "--batch", 2, "--epochs", 3, "--threads", 3)
         self.assertEqual(batches[:3], [("0.0", 2, "0:0 1:0"), ("0.1", 0, ""), ("0.2!", 2, "4:0 5:0")])
-        self.assertEqual(rest, ["bad 2 d/a/2.png: not a JPEG or PNG file", "bad 3 d/a/3.png: not a JPEG or PNG file",
+        self.assertEqual(rest, ["bad 2 d/a/2.png: not a JPEG, PNG or WebP file", "bad 3 d/a/3.png: not a JPEG, PNG or WebP file",
                                 "images 12 bad 2"])
 
     def test_nothing_readable(self):

@@ -206,8 +206,8 @@ class Inference(Case):
             ({"inputs": [{**image, "data": ["!!!!"]}]}, "image 0 is no text in base64"), ({"inputs": [{**image, "data": ["abc"]}]}, "base64"),
             ({"inputs": [{**image, "data": [5]}]}, "base64"), ({"inputs": [{**image, "data": ["", ""]}]}, "no array of 1 texts"),
             ({"inputs": [{**image, "data": [""]}]}, "input 'image': image 0: the file is empty"),
-            ({"inputs": [{**image, "data": [base64.b64encode(b"hello").decode()]}]}, "not a JPEG or PNG file"),
-            ({"inputs": [{**image, "data": [base64.b64encode(b"GIF89a").decode()]}]}, "not a JPEG or PNG file but GIF"),
+            ({"inputs": [{**image, "data": [base64.b64encode(b"hello").decode()]}]}, "not a JPEG, PNG or WebP file"),
+            ({"inputs": [{**image, "data": [base64.b64encode(b"GIF89a").decode()]}]}, "not a JPEG, PNG or WebP file but GIF"),
             ({"inputs": [{**image, "shape": [1, 2], "data": []}]}, r"a shape of images is \[n\]"),
             ({"inputs": [{**image, "shape": [9], "data": []}]}, "a batch of 9"), ({"inputs": [{**image, "shape": [0], "data": []}]}, "at least one row"),
         ]

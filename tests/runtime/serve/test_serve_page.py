@@ -116,7 +116,7 @@ class Page(Case):
         self.assertEqual(len(shown["rows"]), 5)
         self.assertEqual(browser.show(plain_png(5, 5, 250), True)["rows"][0][1], "blue")
         wrong = browser.show(b"hello", True)
-        self.assertEqual(wrong, {"rows": [], "said": "input 'image': image 0: not a JPEG or PNG file"})
+        self.assertEqual(wrong, {"rows": [], "said": "input 'image': image 0: not a JPEG, PNG or WebP file"})
         self.assertEqual(browser.show(plain_png(5, 250, 5), False)["rows"][0][1], "green")
         self.assertTrue(browser.value("document.getElementById('picture').naturalWidth === 20"))
 
