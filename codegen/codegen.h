@@ -20,11 +20,13 @@ typedef struct CgTarget {
     uint32_t needs[64];        // those that all code uses: HONE_CPU_*, 0 ended
 } CgTarget;
 
-// mcpu: native, or a name of runtime/core/cpus.def. False: unknown (reported on diag). Passes work
-// for all of them; cg_compile() and its like report those for which no code can be made yet.
+// mcpu: native, or a name of runtime/core/cpus.def. False: unknown (reported on diag).
 bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag);
 // Only describes it. False: unknown.
 bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu);
+
+// Its instruction set is this machine's: its code can be loaded here, if the CPU has its features.
+bool cg_target_is_host(const CgTarget *t);
 
 // The feature of t's, HONE_CPU_*, that a dot of words of this type takes beyond those that all code
 // uses (ir_dot()); 0: none.

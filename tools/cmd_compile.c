@@ -74,6 +74,10 @@ static bool is_program(const Compile *c) {
     return c->emit == EMIT_EXE || c->emit == EMIT_STATIC_EXE;
 }
 
+static bool is_linked(const Compile *c) {
+    return c->emit < EMIT_LLVM_IR;
+}
+
 // "net.h" for "net.so", "net.x.h" for what has another ending; "net.ll.weights". NULL: nothing.
 static const char *path_beside(Tool *t, const Compile *c) {
     const char *suffix = emits[c->emit].suffix;
@@ -108,7 +112,7 @@ static bool write_files(Tool *t, Compile *c, const ToolUnits *u, const CgResult 
     const char *symbol = o->symbol;
     bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
     const char *file = text ? cg->files[0] : file_to_link(t, c);
-    if (!file || (!text && !tool_link(t, c->emit, cg, symbol, file)))
+    if (!file || (!text && !tool_link(t, c->emit, &c->model.target, cg, symbol, file)))
         return false;
     if (c->emit == EMIT_PYTHON) {
         c->wheel = tool_wheel_name(t, o);
@@ -128,6 +132,9 @@ static bool check_one_unit(Tool *t, const Compile *c) {
     if (c->autotune && c->model.n_targets > 1)
         ir_error(&t->diag, IR_NOWHERE,
                  "--autotune times kernels on this machine: --mcpu is one CPU then");
+    if (c->autotune && !cg_target_is_host(&c->model.target))
+        ir_error(&t->diag, IR_NOWHERE, "--autotune times kernels on this machine, no %s",
+                 c->model.target.cpu);
     return !t->diag.errors;
 }
 
@@ -202,7 +209,7 @@ static int run_compile(Tool *t, Compile *c) {
         return EXIT_INPUT;
     t->diag.file = c->model.path;
     ToolUnits u = {.image = &c->image, .gradient = c->gradient, .name = c->name};
-    if (!check_one_unit(t, c) ||
+    if (!check_one_unit(t, c) || (is_linked(c) && !tool_can_link(t, &c->model.target)) ||
         (c->calibrate && !(u.model = tool_quantized(t, &c->model, &c->image, c->calibrate))) ||
         !generate(t, c, &u, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;

@@ -122,7 +122,10 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     tool_progress_end(&bar);
     const char *out = ok ? tool_out_file(t, f->file) : NULL;
     t->diag.file = f->out;
-    return out && tool_link_finetune(t, f->is_static ? EMIT_STATIC_EXE : EMIT_EXE, cg, out) && tool_out_take(t, f->file, out);
+    return out &&
+           tool_link_finetune(t, f->is_static ? EMIT_STATIC_EXE : EMIT_EXE, &f->model.target, cg,
+                              out) &&
+           tool_out_take(t, f->file, out);
 }
 
 // What trains. NULL after errors.
@@ -214,7 +217,7 @@ static int run_finetune(Finetune *f) {
     Tool *t = f->tool;
     CgResult cg = {0};
     if (!tool_read_train_options(f) || !open_files(f) || !tool_target(t, &f->model) ||
-        !check_one_size(f))
+        !check_one_size(f) || !tool_can_link(t, &f->model.target))
         return EXIT_INPUT;
     CgOptions o = {.target = &f->model.target,
                    .opt_level = f->model.opt_level,

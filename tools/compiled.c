@@ -39,6 +39,10 @@ bool compiled_load(Tool *t, const ToolModel *m, IrGraph *g, int threads, const c
                    Compiled *out) {
     CgResult cg;
     ToolProgress bar;
+    if (!cg_target_is_host(&m->target)) {
+        ir_error(&t->diag, IR_NOWHERE, "code for %s does not run on this machine", m->target.cpu);
+        return false;
+    }
     CgOptions o = {.target = &m->target,
                    .opt_level = m->opt_level,
                    .jobs = m->jobs,

@@ -177,7 +177,9 @@ static bool load_places(Finetune *f, IrGraph *g, const Places *p, Compiled *c) {
     IrGraph *features = ir_extract(g, "places", 0, NULL, p->n, out);
     for (int i = 0; i < p->n; i++)
         features->outputs[i]->name = ir_sprintf(f->tool->arena, "place.%d", i);
-    return compiled_load(f->tool, &f->model, features, f->threads, "places", c);
+    ToolModel here = f->model;
+    return tool_runs_here(f->tool, &here) &&
+           compiled_load(f->tool, &here, features, f->threads, "places", c);
 }
 
 // ---------------------------------------------------------------- the best

@@ -1,6 +1,7 @@
 // From the code generator's files to what the user asked for. Libraries and objects are one
 // relocatable object with everything inside and only hone_NAME_* visible, so that several models
-// live in one process.
+// live in one process. For machines of this one's instruction set that takes its own compiler and
+// binutils, for others GNU's cross tools, and a runtime that was built by them.
 #include "tools/tool.h"
 
 #include "runtime/core/hone.h"
@@ -25,7 +26,7 @@ static void push(Args *a, const char *s) {
     a->v[a->n++] = s;
 }
 
-// Where the runtime's libraries are: next to the compiler in a build tree, else in the installed
+// Where the compiler's own files are: next to it in a build tree, else in the installed
 // LIBDIR/hone.
 static const char *lib_dir(Tool *t) {
     char exe[4096];
@@ -54,24 +55,71 @@ char *tool_lib_text(Tool *t, const char *name) {
     return text;
 }
 
+// ---------------------------------------------------------------- tools for a machine
+
+// GNU's name for what programs of an instruction set run on: its tools are called GNU-gcc and so
+// on, its runtime lies in LIBDIR/GNU.
+static const char *const gnu_names[] = {
+    [IR_ISA_X86_64] = "x86_64-linux-gnu", [IR_ISA_AARCH64] = "aarch64-linux-gnu"};
+
+typedef struct Chain {
+    Tool *t;
+    const char *cc, *objcopy, *ar;
+    const char *prefix; // of the runtime's files in lib_dir(): "" or "GNU/"
+} Chain;
+
+static const char *own_cc(void) {
+    const char *env = getenv("CC");
+    return env && *env ? env : "cc";
+}
+
+static bool find_program(IrArena *a, const char *name) {
+    const char *path = getenv("PATH");
+    for (const char *s = path ? path : ""; *s;) {
+        size_t n = strcspn(s, ":");
+        if (access(ir_sprintf(a, "%.*s/%s", (int)n, s, name), X_OK) == 0)
+            return true;
+        s += n + (s[n] == ':');
+    }
+    return false;
+}
+
+// False after saying what is missing.
+static bool find_chain(Tool *t, const CgTarget *target, Chain *c) {
+    *c = (Chain){t, own_cc(), "objcopy", "ar", ""};
+    if (cg_target_is_host(target))
+        return true;
+    const char *gnu = gnu_names[target->machine.isa];
+    *c = (Chain){t, ir_sprintf(t->arena, "%s-gcc", gnu), ir_sprintf(t->arena, "%s-objcopy", gnu),
+                 ir_sprintf(t->arena, "%s-ar", gnu), ir_sprintf(t->arena, "%s/", gnu)};
+    const char *list = ir_sprintf(t->arena, "%s/%shone-link.txt", lib_dir(t), c->prefix);
+    if (!find_program(t->arena, c->cc))
+        ir_error(&t->diag, IR_NOWHERE, "no %s here, which links programs for %s: install gcc-%s",
+                 c->cc, target->cpu, gnu);
+    else if (access(list, R_OK) != 0)
+        ir_error(&t->diag, IR_NOWHERE,
+                 "hone was built without a runtime for %s: run tools/aarch64 in its sources, which "
+                 "installs what that takes, and build it again",
+                 target->cpu);
+    return !t->diag.errors;
+}
+
 // The list, hone-link.txt for one: one linker argument a line, {LIBDIR} stands for the directory it
 // lies in.
-static void push_runtime(Tool *t, Args *a, const char *list) {
-    const char *dir = lib_dir(t);
-    char *text = tool_lib_text(t, list);
+static void push_runtime(const Chain *c, Args *a, const char *list) {
+    Tool *t = c->t;
+    const char *dir = ir_sprintf(t->arena, "%s/%s", lib_dir(t), c->prefix);
+    char *text = tool_lib_text(t, ir_sprintf(t->arena, "%s%s", c->prefix, list));
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         if (*line == '#')
             continue;
         char *mark = strstr(line, "{LIBDIR}");
-        push(a, mark ? ir_sprintf(t->arena, "%.*s%s%s", (int)(mark - line), line, dir, mark + 8)
+        push(a, mark ? ir_sprintf(t->arena, "%.*s%s%s", (int)(mark - line), line, dir, mark + 9)
                      : line);
     }
 }
 
-static const char *cc(void) {
-    const char *env = getenv("CC");
-    return env && *env ? env : "cc";
-}
+// ---------------------------------------------------------------- programs
 
 static void push_files(Args *a, const CgResult *cg) {
     for (int i = 0; i < cg->n_files; i++)
@@ -79,10 +127,10 @@ static void push_files(Args *a, const CgResult *cg) {
 }
 
 // form: -pie or -static-pie; `define`: what the linker is told besides, or NULL.
-static bool link_program(Tool *t, const CgResult *cg, const char *form, const char *define,
+static bool link_program(const Chain *c, const CgResult *cg, const char *form, const char *define,
                          const char *list, const char *out) {
     Args a = {0};
-    push(&a, cc());
+    push(&a, c->cc);
     push(&a, form);
     push(&a, "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections");
     push(&a, "-s");
@@ -91,23 +139,24 @@ static bool link_program(Tool *t, const CgResult *cg, const char *form, const ch
     push(&a, "-o");
     push(&a, out);
     push_files(&a, cg);
-    push_runtime(t, &a, list);
+    push_runtime(c, &a, list);
     push(&a, NULL);
-    return tool_spawn(t, a.v);
+    return tool_spawn(c->t, a.v);
 }
 
-static bool link_infer(Tool *t, const CgResult *cg, const char *form, const char *symbol,
+static bool link_infer(const Chain *c, const CgResult *cg, const char *form, const char *symbol,
                        const char *out) {
-    const char *desc = ir_sprintf(t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol);
-    return link_program(t, cg, form, desc, "hone-link.txt", out);
+    const char *desc = ir_sprintf(c->t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol);
+    return link_program(c, cg, form, desc, "hone-link.txt", out);
 }
 
-static bool link_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
-    return link_infer(t, cg, "-pie", symbol, out);
+static bool link_exe(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
+    return link_infer(c, cg, "-pie", symbol, out);
 }
 
-static bool link_static_exe(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
-    return link_infer(t, cg, "-static-pie", symbol, out);
+static bool link_static_exe(const Chain *c, const CgResult *cg, const char *symbol,
+                            const char *out) {
+    return link_infer(c, cg, "-static-pie", symbol, out);
 }
 
 typedef struct Wrapper {
@@ -120,31 +169,33 @@ static void print_wrapper(FILE *f, void *ctx) {
 }
 
 // The model's own functions around the runtime's: hone_NAME_create and so on.
-static const char *compile_wrapper(Tool *t, const char *s) {
+static const char *compile_wrapper(const Chain *c, const char *s) {
+    Tool *t = c->t;
     const char *dir = tool_temp_dir(t), *src = ir_sprintf(t->arena, "%s/api.c", dir);
     const char *obj = ir_sprintf(t->arena, "%s/api.o", dir);
     Wrapper w = {tool_lib_text(t, "hone.h"), s};
-    const char *argv[] = {cc(), "-c", "-O2", "-fPIC", "-fvisibility=hidden", "-o", obj, src, NULL};
+    const char *argv[] = {c->cc, "-c", "-O2", "-fPIC", "-fvisibility=hidden", "-o", obj, src, NULL};
     return tool_write_temp(t, src, print_wrapper, &w) && tool_spawn(t, argv) ? obj : NULL;
 }
 
 // Program, weights, wrapper and the runtime's members that they need, as one object; hidden symbols
 // become local.
-static bool link_object(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
-    const char *api = compile_wrapper(t, symbol);
+static bool link_object(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
+    Tool *t = c->t;
+    const char *api = compile_wrapper(c, symbol);
     if (!api)
         return false;
     Args a = {0};
-    push(&a, cc());
+    push(&a, c->cc);
     push(&a, "-r");
     push(&a, "-nostdlib");
     push(&a, "-o");
     push(&a, out);
     push(&a, api);
     push_files(&a, cg);
-    push(&a, ir_sprintf(t->arena, "%s/libhone_rt.a", lib_dir(t)));
+    push(&a, ir_sprintf(t->arena, "%s/%slibhone_rt.a", lib_dir(t), c->prefix));
     push(&a, NULL);
-    const char *localize[] = {"objcopy", "--localize-hidden", out, NULL};
+    const char *localize[] = {c->objcopy, "--localize-hidden", out, NULL};
     return tool_spawn(t, a.v) && tool_spawn(t, localize);
 }
 
@@ -154,11 +205,12 @@ static void print_exports(FILE *f, void *symbol) {
     fprintf(f, "HONE_%d { global: %s_*; local: *; };\n", HONE_API, (const char *)symbol);
 }
 
-static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+static bool link_shared(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
+    Tool *t = c->t;
     const char *obj = ir_sprintf(t->arena, "%s/all.o", tool_temp_dir(t));
     const char *list = ir_sprintf(t->arena, "%s/exports", tool_temp_dir(t));
     const char *exports = ir_sprintf(t->arena, "-Wl,--version-script=%s", list);
-    const char *argv[] = {cc(),
+    const char *argv[] = {c->cc,
                           "-shared",
                           "-Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections",
                           exports,
@@ -171,12 +223,12 @@ static bool link_shared(Tool *t, const CgResult *cg, const char *symbol, const c
                           "-lm",
                           NULL};
     return tool_write_temp(t, list, print_exports, (void *)symbol) &&
-           link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
+           link_object(c, cg, symbol, obj) && tool_spawn(t, argv);
 }
 
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out) {
     Args a = {0};
-    push(&a, cc());
+    push(&a, own_cc());
     push(&a, "-shared");
     push(&a, "-Wl,-z,relro,-z,now,-z,noexecstack");
     push(&a, "-o");
@@ -187,11 +239,12 @@ bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out) {
     return tool_spawn(t, a.v);
 }
 
-static bool link_static(Tool *t, const CgResult *cg, const char *symbol, const char *out) {
+static bool link_static(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
+    Tool *t = c->t;
     const char *obj = ir_sprintf(t->arena, "%s/%.100s.o", tool_temp_dir(t), symbol);
-    const char *argv[] = {"ar", "rcsD", out, obj, NULL};
+    const char *argv[] = {c->ar, "rcsD", out, obj, NULL};
     unlink(out); // ar would take the empty temporary file for a broken archive
-    return link_object(t, cg, symbol, obj) && tool_spawn(t, argv);
+    return link_object(c, cg, symbol, obj) && tool_spawn(t, argv);
 }
 
 // ---------------------------------------------------------------- whole files
@@ -231,7 +284,7 @@ static bool check_whole(Tool *t, ToolEmit emit, const char *path) {
     return ok;
 }
 
-typedef bool (*Linker)(Tool *, const CgResult *, const char *, const char *);
+typedef bool (*Linker)(const Chain *, const CgResult *, const char *, const char *);
 static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
                                            [EMIT_STATIC_EXE] = link_static_exe,
                                            [EMIT_SHARED] = link_shared,
@@ -239,13 +292,24 @@ static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
                                            [EMIT_OBJECT] = link_object,
                                            [EMIT_PYTHON] = link_shared};
 
-bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out) {
-    return linkers[emit](t, cg, symbol, out) && check_whole(t, emit, out);
+bool tool_can_link(Tool *t, const CgTarget *target) {
+    Chain c;
+    return find_chain(t, target, &c);
 }
 
-bool tool_link_finetune(Tool *t, ToolEmit emit, const CgResult *cg, const char *out) {
+bool tool_link(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
+               const char *symbol, const char *out) {
+    Chain c;
+    return find_chain(t, target, &c) && linkers[emit](&c, cg, symbol, out) &&
+           check_whole(t, emit, out);
+}
+
+bool tool_link_finetune(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
+                        const char *out) {
     const char *form = emit == EMIT_STATIC_EXE ? "-static-pie" : "-pie";
-    return link_program(t, cg, form, NULL, "hone-link-finetune.txt", out) &&
+    Chain c;
+    return find_chain(t, target, &c) &&
+           link_program(&c, cg, form, NULL, "hone-link-finetune.txt", out) &&
            check_whole(t, emit, out);
 }
 

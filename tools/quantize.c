@@ -89,8 +89,8 @@ const FeNewModel *tool_quantized(Tool *t, const ToolModel *m, const ToolImage *i
     q.model = *m;
     q.image = *im;
     q.calibrate_folder = calibrate;
-    if (m->n_targets > 1 && !cg_target_init(&q.model.target, t->arena, "native", &t->diag))
-        return NULL; // the float model runs here
+    if (!tool_runs_here(t, &q.model))
+        return NULL;
     FeNewModel *made = quant_run(&q) ? quant_model(&q, t->arena, NULL) : NULL;
     if (made)
         fprintf(stderr, "%d layers in int8, ranges of %d images\n", quant_count_int8(&q),

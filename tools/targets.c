@@ -26,6 +26,15 @@ static const char *find_twice(const CgTarget *v, int n) {
     return NULL;
 }
 
+static bool check_isa(Tool *t, const CgTarget *v, int n) {
+    for (int i = 1; i < n; i++)
+        if (v[i].machine.isa != v[0].machine.isa)
+            ir_error(&t->diag, IR_NOWHERE,
+                     "--mcpu: %s and %s are of two instruction sets: a program is for one",
+                     v[0].cpu, v[i].cpu);
+    return !t->diag.errors;
+}
+
 bool tool_targets(Tool *t, ToolModel *m) {
     IrArena *a = t->arena;
     const char *list = strcmp(m->mcpu, "all") == 0 ? all : m->mcpu;
@@ -46,11 +55,18 @@ bool tool_targets(Tool *t, ToolModel *m) {
         ir_error(&t->diag, IR_NOWHERE, "--mcpu: %s is given twice", twice);
         return false;
     }
+    if (!check_isa(t, v, n))
+        return false;
     qsort(v, (size_t)n, sizeof *v, by_features);
     m->n_targets = n;
     m->targets = v;
     m->target = v[0];
     return true;
+}
+
+bool tool_runs_here(Tool *t, ToolModel *m) {
+    bool here = m->n_targets == 1 && !tool_missing(&m->target);
+    return here || cg_target_init(&m->target, t->arena, "native", &t->diag);
 }
 
 const char *tool_missing(const CgTarget *target) {

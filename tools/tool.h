@@ -118,7 +118,8 @@ typedef struct ToolModel {
     {"--no-winograd", NULL, NULL, TOOL_FLAG, &(m).no_winograd,                                     \
      "direct convolutions only: slower, slightly more exact", 0, 0},                               \
     {"--mcpu", NULL, "CPU", TOOL_TEXT, &(m).mcpu,                                                  \
-     "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4; several with "    \
+     "native (default), generic, x86-64-v3, x86-64-v4, or a name such as znver4 or, for aarch64, "   \
+     "neoverse-n1; several with "                                                                 \
      "commas, or 'all' (x86-64-v2, -v3, -v4, icelake-server, znver4, sapphirerapids): the program holds " \
      "code for each and takes the best for its CPU at start",                                      \
      0, 0},                                                                                        \
@@ -179,6 +180,9 @@ bool tool_sizes(Tool *t, ToolModel *m);   // sizes.c, of tool_target()
 bool tool_targets(Tool *t, ToolModel *m); // targets.c, likewise
 // A feature of the machine's that this CPU lacks; NULL: it has all.
 const char *tool_missing(const CgTarget *target);
+// m->target is one whose code runs on this machine: its own, or in its place this machine's. For
+// networks that are run to see what they compute. False after errors.
+bool tool_runs_here(Tool *t, ToolModel *m);
 PassOptions tool_pass_options(const ToolModel *m);
 IrGraph *tool_infer_graph(IrProgram *p);                // the graph named "infer"
 const char *tool_model_name(Tool *t, const char *path); // "resnet50" of "a/resnet50.onnx"
@@ -301,10 +305,15 @@ typedef enum ToolEmit {
     EMIT_IR,
     EMIT_COUNT
 } ToolEmit;
-// Links the compiler's files into the file `out`. False after errors.
-bool tool_link(Tool *t, ToolEmit emit, const CgResult *cg, const char *symbol, const char *out);
+// Links the compiler's files into the file `out`, for machines of target's instruction set. False
+// after errors.
+bool tool_link(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
+               const char *symbol, const char *out);
 // The same for the objects of cg_compile_train(), with the training program's main().
-bool tool_link_finetune(Tool *t, ToolEmit emit, const CgResult *cg, const char *out);
+bool tool_link_finetune(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
+                        const char *out);
+// What tool_link() needs for it is here. False after errors.
+bool tool_can_link(Tool *t, const CgTarget *target);
 // A library for this process to load, which wants its descriptor: no runtime, no functions of hone.h.
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. As

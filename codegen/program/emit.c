@@ -320,22 +320,9 @@ static void place_onnx(CgProgram *p) {
     p->file->write(p->file->ctx, to);
 }
 
-static bool check_targets(const CgProgram *p) {
-    for (int i = 0; i < p->n_codes; i++) {
-        const CgTarget *t = p->codes[i].target;
-        if (t->machine.isa != IR_ISA_X86_64) {
-            ir_error(p->ir->diag, IR_NOWHERE, "NYI: code for %s: %s", t->cpu,
-                     ir_machine_text(&t->machine, p->arena));
-            return false;
-        }
-    }
-    return true;
-}
-
 // Everything that may be refused. What it packs on the way is in the weights' file.
 static bool lower_program(CgProgram *p, const char *dir) {
-    return check_targets(p) &&
-           cg_weights_open(&p->weights, p->arena, dir, p->opt->symbol, p->n_codes > 1) &&
+    return cg_weights_open(&p->weights, p->arena, dir, p->opt->symbol, p->n_codes > 1) &&
            cg_lower_graphs(p);
 }
 
@@ -354,7 +341,8 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
         place_onnx(p);
     cg_units_link(p, out->same_as);
     bool elf = opt->emit == CG_EMIT_OBJECT;
-    if (!cg_weights_close(&p->weights, a, cg_weights_symbol(p), elf))
+    if (!cg_weights_close(&p->weights, a, cg_weights_symbol(p),
+                          elf ? &p->codes[0].target->machine : NULL))
         return false;
     out->weights_file = p->weights.path;
     out->weights_bytes = p->weights.bytes;

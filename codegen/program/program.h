@@ -131,7 +131,8 @@ bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *pref
 void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset);
 // Where in the closed section stands what cg_weights_add() put at `offset`, or inside it.
 int64_t cg_weights_place(const CgWeights *w, int64_t offset);
-// Ends the file: as an ELF object that defines `symbol`, or as raw bytes. False after reporting.
-bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, bool elf);
+// Ends the file: as an ELF object for m that defines `symbol`, or (m NULL) as raw bytes. False
+// after reporting.
+bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, const IrMachine *m);
 
 #endif

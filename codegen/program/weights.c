@@ -1,7 +1,7 @@
 // The weights section: packed constants stream into a temporary file that already is the object the
 // linker reads, so that 100 MB of weights never pass through LLVM or through memory twice. The
-// section is read-only, page-aligned and "large" (.lrodata), so that models above 2 GiB link and
-// processes share its pages.
+// section is read-only, page-aligned and, on x86-64, "large" (.lrodata), so that models above 2 GiB
+// link and processes share its pages.
 #include "codegen/program/program.h"
 
 #include <elf.h>
@@ -125,10 +125,37 @@ static bool write_at(int fd, const void *data, size_t n, int64_t offset) {
 }
 
 enum { SEC_NULL, SEC_DATA, SEC_SYMTAB, SEC_STRTAB, SEC_SHSTRTAB, SEC_STACK, SEC_COUNT };
-static const char section_names[] = "\0.lrodata.hone\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack";
+static const char section_names[] = "\0.lrodata.hone\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack"
+                                    "\0.rodata.hone";
+
+// Sections that may be beyond the reach of 32 bits are marked on x86-64 alone.
+typedef struct Elf {
+    Elf64_Half machine;
+    Elf64_Word name; // of the data's section: where it stands in section_names
+    Elf64_Xword flags;
+} Elf;
+static const Elf elfs[] = {
+    [IR_ISA_X86_64] = {EM_X86_64, 1, SHF_ALLOC | SHF_LARGE},
+    [IR_ISA_AARCH64] = {EM_AARCH64, 57, SHF_ALLOC},
+};
+
+static Elf64_Ehdr elf_header(const Elf *elf, int64_t sections) {
+    return (Elf64_Ehdr){
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_REL,
+        .e_machine = elf->machine,
+        .e_version = EV_CURRENT,
+        .e_shoff = (uint64_t)sections,
+        .e_ehsize = sizeof(Elf64_Ehdr),
+        .e_shentsize = sizeof(Elf64_Shdr),
+        .e_shnum = SEC_COUNT,
+        .e_shstrndx = SEC_SHSTRTAB};
+}
 
 // Behind the data: symbols, their names, the section names, the section headers.
-static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, int64_t data_bytes) {
+static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, const IrMachine *m,
+                      int64_t data_bytes) {
+    const Elf *elf = &elfs[m->isa];
     int64_t at = (PAGE + data_bytes + 15) / 16 * 16;
     size_t name_bytes = strlen(symbol) + 2;
     char *names = ir_alloc(a, name_bytes); // "\0symbol\0"
@@ -143,9 +170,9 @@ static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, int64_
     int64_t at_sections = at_names + (int64_t)name_bytes;
     int64_t at_headers = (at_sections + (int64_t)sizeof section_names + 15) / 16 * 16;
     Elf64_Shdr sh[SEC_COUNT] = {
-        [SEC_DATA] = {.sh_name = 1,
+        [SEC_DATA] = {.sh_name = elf->name,
                       .sh_type = SHT_PROGBITS,
-                      .sh_flags = SHF_ALLOC | SHF_LARGE,
+                      .sh_flags = elf->flags,
                       .sh_offset = PAGE,
                       .sh_size = (uint64_t)data_bytes,
                       .sh_addralign = PAGE},
@@ -172,16 +199,7 @@ static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, int64_
                        .sh_offset = (uint64_t)at_headers,
                        .sh_addralign = 1},
     };
-    Elf64_Ehdr eh = {
-        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-        .e_type = ET_REL,
-        .e_machine = EM_X86_64,
-        .e_version = EV_CURRENT,
-        .e_shoff = (uint64_t)at_headers,
-        .e_ehsize = sizeof eh,
-        .e_shentsize = sizeof sh[0],
-        .e_shnum = SEC_COUNT,
-        .e_shstrndx = SEC_SHSTRTAB};
+    Elf64_Ehdr eh = elf_header(elf, at_headers);
     return write_at(w->fd, &eh, sizeof eh, 0) && write_at(w->fd, sym, sizeof sym, at) &&
            write_at(w->fd, names, name_bytes, at_names) &&
            write_at(w->fd, section_names, sizeof section_names, at_sections) &&
@@ -201,11 +219,11 @@ static bool write_raw(const CgWeights *w, int64_t data_bytes) {
     return ok && ftruncate(w->fd, data_bytes) == 0;
 }
 
-bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, bool elf) {
+bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, const IrMachine *m) {
     int64_t offset;
     cg_weights_add(w, a, 0, &offset); // the guard behind the last piece exists
     w->bytes += GUARD;
-    bool ok = elf ? write_elf(w, a, symbol, w->bytes) : write_raw(w, w->bytes);
+    bool ok = m ? write_elf(w, a, symbol, m, w->bytes) : write_raw(w, w->bytes);
     if (!ok)
         ir_error(ir_arena_diag(a), IR_NOWHERE, "cannot write %s: %s", w->path, strerror(errno));
     close_weights(w);

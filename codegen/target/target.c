@@ -56,6 +56,12 @@ static const Isa isas[] = {
     [IR_ISA_AARCH64] = {"aarch64-unknown-linux-gnu", "generic", 64 << 10, 1 << 20, 16 << 20},
 };
 
+#if defined(__aarch64__)
+static const IrIsa host = IR_ISA_AARCH64;
+#else
+static const IrIsa host = IR_ISA_X86_64;
+#endif
+
 // ---------------------------------------------------------------- features
 
 static uint64_t close_features(uint64_t set) {
@@ -79,7 +85,7 @@ static bool lists_feature(const char *list, const char *name) {
 static void find_host(CgTarget *t, IrArena *a) {
     char *cpu = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
     t->cpu = t->tune = ir_strdup(a, cpu);
-    t->machine.isa = IR_ISA_X86_64;
+    t->machine.isa = host;
     for (uint32_t i = 1; i < HONE_CPU_COUNT; i++)
         if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm) &&
             !rt_cpu_missing((const uint32_t[]){i, 0}, RT_CPU_ALL))
@@ -166,21 +172,35 @@ bool cg_target_find(CgTarget *t, IrArena *a, const char *mcpu) {
     return true;
 }
 
-bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
-    cg_catch_llvm_errors();
+// Parsers: kernels hold pieces of assembly.
+static void start_llvm(void) {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
+}
+
+bool cg_target_init(CgTarget *t, IrArena *a, const char *mcpu, IrDiag *diag) {
+    cg_catch_llvm_errors();
+    start_llvm();
     if (!cg_target_find(t, a, mcpu)) {
         ir_error(diag, IR_NOWHERE,
                  "unknown CPU '%s'; give --mcpu native, generic, x86-64-v3, x86-64-v4 or a name "
-                 "such as znver4, haswell, skylake-avx512",
+                 "such as znver4, haswell, skylake-avx512, neoverse-n1",
                  mcpu);
         return false;
     }
     return true;
+}
+
+bool cg_target_is_host(const CgTarget *t) {
+    return t->machine.isa == host;
 }
 
 uint32_t cg_target_dot(const CgTarget *t, IrDtype type) {

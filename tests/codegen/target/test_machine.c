@@ -106,8 +106,7 @@ static void counts_lanes(void) {
     ir_arena_free(a);
 }
 
-// Passes take every machine, code is made for some.
-static void refuses_what_it_cannot_compile_for(void) {
+static void refuses_what_it_does_not_know(void) {
     IrDiag diag;
     ir_diag_init(&diag, "test");
     char *text = NULL;
@@ -118,14 +117,9 @@ static void refuses_what_it_cannot_compile_for(void) {
     CHECK(!cg_target_find(&t, a, "x86-64-v9"));
     CHECK(!cg_target_init(&t, a, "x86-64-v9", &diag));
     CHECK(cg_target_init(&t, a, "neoverse-n1", &diag));
-    static const char graph[] = "graph g(%x: f32[N,4]) -> (%y) {\n  %y: f32[N,4] = relu %x\n}\n";
-    IrProgram *p = ir_parse(a, "g", graph, strlen(graph));
-    CgOptions co = {.target = &t, .symbol = "g"};
-    CgResult cg;
-    CHECK(p && !cg_compile(p->graphs[0], &co, "/nowhere", &cg));
     fclose(diag.out);
-    CHECK(diag.errors == 2);
-    CHECK(strstr(text, "unknown CPU 'x86-64-v9'") && strstr(text, "NYI: code for neoverse-n1"));
+    CHECK(diag.errors == 1);
+    CHECK(strstr(text, "unknown CPU 'x86-64-v9'"));
     free(text);
     ir_arena_free(a);
 }
@@ -166,7 +160,7 @@ static void finds_the_features_of_this_cpu(void) {
 int main(void) {
     CHECK_RUN(says_what_a_machine_is);
     CHECK_RUN(counts_lanes);
-    CHECK_RUN(refuses_what_it_cannot_compile_for);
+    CHECK_RUN(refuses_what_it_does_not_know);
     CHECK_RUN(finds_the_features_of_this_cpu);
     return check_done();
 }
