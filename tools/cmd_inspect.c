@@ -81,9 +81,24 @@ static void print_table(const IrGraph *g) {
     }
 }
 
+static void write_tensors(RtJson *j, const char *what, IrValue *const *v, int n) {
+    char type[256];
+    rt_json_begin(j, what, '[');
+    for (int i = 0; i < n; i++) {
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "name", v[i]->name);
+        shape_text(v[i], type, sizeof type);
+        rt_json_text(j, "type", type);
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
+}
+
 static void write_layers(RtJson *j, const IrGraph *g) {
     char text[256], type[256];
     rt_json_text(j, "model", g->prog->name);
+    write_tensors(j, "inputs", g->inputs, g->n_inputs);
+    write_tensors(j, "outputs", g->outputs, ir_own_outputs(g));
     rt_json_begin(j, "layers", '[');
     for (const IrNode *n = g->first; n; n = n->next) {
         LayerStats s = layer_stats(n);

@@ -109,6 +109,7 @@ def test_json_alone():
     for flags in ((), ("--compiled",), ("--print-after", "all"), ("--time-passes",), ("--compiled", "--dot", "g.dot"), ("--finetune", "--classes", "3")):
         got = json.loads(ok(HONE, "inspect", SAMPLE, "--json", *flags))
         assert got["refused"] == [] and len(got["layers"]) > 5
+        assert [t["name"] for t in got["inputs"]] == ["image"] and len(got["outputs"]) == 1
     bad = classifier("bad.onnx", node("Nope\x1b[31m", "c", "z"), node("Relu", "c", "d"), outputs=("y", "z"))
     code, out, _ = run(HONE, "inspect", bad, "--json")
     got = json.loads(out)
