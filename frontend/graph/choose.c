@@ -92,3 +92,10 @@ FeValue *fe_follow(FeValue *v) {
     }
     return v;
 }
+
+FeNode fe_with_input(const FeNode *n, FeValue **v) {
+    FeNode one = *n;
+    one.in = v;
+    one.n_in = 1;
+    return one;
+}

@@ -62,7 +62,6 @@ int fe_op_since(const Onnx__NodeProto *n, int opset) {
 // Kinds of operators that no program compiled ahead of time can have here, by their names' begin.
 static const char *describe_unknown(const char *op) {
     static const char *const kinds[][2] = {
-        {"Scan", "loops are not supported: unroll them before export"},
         {"SequenceMap", "functions over sequences are not supported"},
         {"Optional", "optional values are not supported"},
         {"String", "strings are not supported"},

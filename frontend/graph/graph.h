@@ -27,6 +27,8 @@ int *fe_order_nodes(FeContext *fe, const FeLink *links);
 // has set pb, outer, function, opset and attrs, and may now bind values; the walk imports what is
 // inside and leaves the scope.
 bool fe_enter_scope(FeNode *n, FeScope *s);
+// The same for a graph that is an attribute of n and sees the names around it. guard: FeScope's.
+bool fe_enter_subgraph(FeNode *n, const Onnx__GraphProto *g, IrValue *guard);
 bool fe_scopes_are_full(const FeContext *fe); // the limit was passed, and that is reported
 
 // ---------------------------------------------------------------- functions.c
@@ -38,8 +40,20 @@ void fe_enter_function(FeNode *n, const Onnx__FunctionProto *f); // as fe_enter_
 // ---------------------------------------------------------------- choose.c
 
 FeValue *fe_follow(FeValue *v); // the value behind its other names; NULL is fine
+FeNode fe_with_input(const FeNode *n, FeValue **v); // n, reading *v alone
 // What the program takes: a where cond, bool[], holds, else b. NULL after n was refused.
 FeValue *fe_choose(FeNode *n, IrValue *cond, FeValue *a, FeValue *b);
+
+// ---------------------------------------------------------------- stack.c
+
+typedef struct FeParts { // what a body made for one output, trip by trip
+    int n, cap;
+    FeValue **v;
+} FeParts;
+
+// Output `out` becomes the parts one behind the other along a new axis, of which `ran`, i64[],
+// count; NULL: all. backwards: the last one first. Nothing where nobody reads it.
+void fe_stack(FeNode *n, int out, const FeParts *p, int64_t axis, bool backwards, IrValue *ran);
 
 // ---------------------------------------------------------------- doubles.c
 

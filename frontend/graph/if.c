@@ -22,14 +22,7 @@ static bool enter_branch(FeNode *n, const char *name, IrValue *guard) {
         fe_refuse(n, "its %s must have no inputs and %d outputs", name, n->n_out);
         return false;
     }
-    FeScope *s = ir_alloc(n->fe->arena, sizeof *s), *outer = n->fe->scope;
-    *s = (FeScope){.outer = outer,
-                   .pb = branch->g,
-                   .opset = outer->opset,
-                   .guard = guard,
-                   .n_attrs = outer->n_attrs,
-                   .attrs = outer->attrs};
-    return fe_enter_scope(n, s);
+    return fe_enter_subgraph(n, branch->g, guard);
 }
 
 // ---------------------------------------------------------------- both branches

@@ -21,16 +21,8 @@ typedef struct Loop {
     IrValue *ran;           // i64[]: how often it did; NULL: `trip` times
     bool done, cut;         // cut: it may have to run on
     FeValue *cond, **value; // [carried]
-    FeValue ***part;        // [gathered][trip]
-    int *cap_parts;
+    FeParts *part;          // [gathered]
 } Loop;
-
-static FeNode with_input(FeNode *n, FeValue **v) {
-    FeNode one = *n;
-    one.in = v;
-    one.n_in = 1;
-    return one;
-}
 
 static IrValue *both(FeNode *n, IrValue *a, IrValue *b) {
     return a && b ? fe_bin(n, IR_OP_AND, a, b) : a ? a : b;
@@ -39,7 +31,7 @@ static IrValue *both(FeNode *n, IrValue *a, IrValue *b) {
 // Whether it goes on is a value's content, too: bool, known or not.
 static void take_condition(FeNode *n, Loop *l, FeValue *v) {
     FeValue *in[] = {fe_follow(v)};
-    FeNode one = with_input(n, in);
+    FeNode one = fe_with_input(n, in);
     const IrTensor *t = in[0] ? fe_tensor(&one, 0) : NULL;
     IrDim elems = ir_dim(1);
     if (in[0] && in[0]->poisoned) {
@@ -84,35 +76,6 @@ static void fail_beyond(FeNode *n, const Loop *l) {
                   l->trip);
 }
 
-// What it gathers, one behind the other along a new axis.
-static void stack_parts(FeNode *n, Loop *l, int k) {
-    int out = l->carried + k;
-    IrValue **part = ir_alloc_array(n->fe->arena, (size_t)l->trip + 1, sizeof *part);
-    if (out >= n->n_out || !n->out[out] || !fe_used(n, out)) {
-        return;
-    }
-    for (int64_t i = 0; i < l->trip && !n->refused; i++) {
-        FeValue *in[] = {fe_follow(l->part[k][i])};
-        FeNode one = with_input(n, in);
-        IrValue *x = fe_operand(&one, 0);
-        if (x && (fe_count(&one, 0).v || x->type.shape.rank == IR_MAX_RANK)) {
-            fe_refuse(&one, "NYI: gathering '%s', whose size data decides", in[0]->name);
-        }
-        IrShape s = {.rank = 1, .dim = {ir_dim(1)}};
-        for (int a = 0; x && a < x->type.shape.rank && !one.refused; a++) {
-            s.dim[s.rank++] = x->type.shape.dim[a];
-        }
-        part[i] = fe_reshape(&one, x, &s);
-        n->refused = one.refused;
-    }
-    if (l->trip == 0) {
-        fe_refuse(n, "NYI: output %d of a loop that never runs", out);
-    }
-    fe_out(n, out,
-           fe_build(n, IR_OP_CONCAT, (int)l->trip, part, FE_WITH(ir_attr_i(IR_ATTR_AXIS, 0))));
-    fe_out_count(n, out, (FeCount){l->ran, 0});
-}
-
 static void finish(FeNode *n, Loop *l) {
     n->then = NULL;
     if (l->cut) {
@@ -124,7 +87,7 @@ static void finish(FeNode *n, Loop *l) {
         }
     }
     for (int k = 0; k < l->gathered && !n->refused; k++) {
-        stack_parts(n, l, k);
+        fe_stack(n, l->carried + k, &l->part[k], 0, false, l->ran);
     }
 }
 
@@ -153,15 +116,8 @@ static void begin_trip(FeNode *n, Loop *l) {
         finish(n, l);
         return;
     }
-    FeScope *s = ir_alloc(n->fe->arena, sizeof *s), *outer = n->fe->scope;
-    *s = (FeScope){.outer = outer,
-                   .pb = l->body,
-                   .opset = outer->opset,
-                   .guard = l->runs,
-                   .n_attrs = outer->n_attrs,
-                   .attrs = outer->attrs};
     n->then = end_trip;
-    if (fe_enter_scope(n, s)) {
+    if (fe_enter_subgraph(n, l->body, l->runs)) {
         bind_body(n, l);
     }
 }
@@ -174,8 +130,8 @@ static void end_trip(FeNode *n, FeValue **made) {
         n->refused = n->refused || !l->value[i] || l->value[i]->poisoned;
     }
     for (int k = 0; k < l->gathered; k++) {
-        int count = (int)l->trip;
-        IR_PUSH(n->fe->arena, l->part[k], count, l->cap_parts[k], made[1 + l->carried + k]);
+        FeParts *p = &l->part[k];
+        IR_PUSH(n->fe->arena, p->v, p->n, p->cap, made[1 + l->carried + k]);
     }
     if (l->runs && !n->refused) {
         IrValue *one = fe_cast(n, l->runs, IR_I64);
@@ -234,7 +190,7 @@ void fe_import_loop(FeNode *n) {
     n->state = l;
     l->value = ir_alloc_array(a, (size_t)l->carried + 1, sizeof *l->value);
     l->part = ir_alloc_array(a, (size_t)l->gathered + 1, sizeof *l->part);
-    l->cap_parts = ir_alloc_array(a, (size_t)l->gathered + 1, sizeof *l->cap_parts);
+    memset(l->part, 0, ((size_t)l->gathered + 1) * sizeof *l->part);
     for (int i = 0; i < l->carried; i++) {
         l->value[i] = n->in[2 + i];
         if (!l->value[i]) {

@@ -87,3 +87,14 @@ bool fe_enter_scope(FeNode *n, FeScope *s) {
     }
     return !n->refused;
 }
+
+bool fe_enter_subgraph(FeNode *n, const Onnx__GraphProto *g, IrValue *guard) {
+    FeScope *s = ir_alloc(n->fe->arena, sizeof *s), *outer = n->fe->scope;
+    *s = (FeScope){.outer = outer,
+                   .pb = g,
+                   .opset = outer->opset,
+                   .guard = guard,
+                   .n_attrs = outer->n_attrs,
+                   .attrs = outer->attrs};
+    return fe_enter_scope(n, s);
+}

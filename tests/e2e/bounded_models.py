@@ -129,6 +129,15 @@ network("loop_counted", [
               node("Identity", "i", "twice")],
         ["c2:b", "v2:f", "l2:i", "twice:i"], ["i:i", "c:b", "v:f", "l:i"]))],
         {"x": "f5"}, "y:f list:i steps:i", [const("half", 0.5), const("first", [0]), const("none", np.zeros(0, np.int64))])
+# Scans: of two inputs along an axis each, one backwards, with two states and two results; without a state, of a slice of numbers.
+network("scan", [
+    node("Scan", "zeros one x w", "sum product y z", num_scan_inputs=2, scan_input_axes=[0, -1], scan_input_directions=[0, 1],
+         scan_output_axes=[-1, 0], scan_output_directions=[0, 1], body=body(
+             "b", [node("Add", "s xi", "s2"), node("Mul", "p wi", "p2"), node("Mul", "s2 wi", "yi"), node("Sub", "xi k", "zi")],
+             ["s2:f", "p2:f", "yi:f", "zi:f"], ["s:f", "p:f", "xi:f", "wi:f"])),
+    node("Neg", "x", "k0"), node("ReduceMax", "k0", "k", keepdims=0), node("Scan", "w", "v", num_scan_inputs=1, body=body(
+        "c", [node("ReduceSum", "r", "t", keepdims=0)], ["t:f"], ["r:f"]))],
+    {"x": "f4,3", "w": "f3,4"}, "sum:f product:f y:f z:f v:f", [const("zeros", np.zeros(3)), const("one", np.ones(3))])
 network("unique", [
     node("Unique", "x", "y first inverse times"), node("Unique", "x", "y2 first2 inverse2 times2", sorted=0), node("Greater", "x half", "g"),
     node("NonZero", "g", "at"), node("GatherND", "x rows", "s"), node("Transpose", "at", "rows", perm=[1, 0]), node("Unique", "s", "z z1 z2 z3")],

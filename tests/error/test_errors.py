@@ -70,12 +70,12 @@ def test_every_truncation_of_a_small_model():
 
 def test_unsupported_nodes_all_at_once():
     nodes = [helper.make_node("StringNormalizer", ["x"], ["a"], name="first"), helper.make_node("Relu", ["x"], ["b"]),
-             helper.make_node("Scan", ["x"], ["c"], name="second")]
+             helper.make_node("SequenceMap", ["x"], ["c"], name="second")]
     name = model("ops.onnx", nodes, [value("x", 2, 2)], [value("b", 2, 2)])
     code, _, err = run(HONE, "compile", name, "-o", "out")
     assert code == 1, err
     lines = err.strip().splitlines()
-    assert len(lines) == 2 and "'first' (StringNormalizer" in lines[0] and "'second' (Scan" in lines[1], err
+    assert len(lines) == 2 and "'first' (StringNormalizer" in lines[0] and "'second' (SequenceMap" in lines[1], err
     assert all("opset 16" in l for l in lines), err
     code, out, _ = run(HONE, "inspect", name)
     assert code == 1 and "first" in out and "second" in out

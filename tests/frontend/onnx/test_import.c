@@ -397,7 +397,7 @@ static void put_unsupported(Pb *g) {
     put_node(g, "Relu", "ok", "x", "a");
     put_node(g, "StringConcat", "bad1", "a", "b");
     put_node(g, "Relu", "after", "b", "c");
-    put_node(g, "Scan", "bad2", "c", "d");
+    put_node(g, "SequenceMap", "bad2", "c", "d");
     put_node(g, "Sigmoid", "beside", "a", "e");
     put_input(g, "x", 4, image);
     put_output(g, "d");
@@ -413,8 +413,8 @@ static void reports_every_unsupported_node(void) {
     CHECK_STR_EQ(
         im.text,
         "m.onnx: node 'bad1' (StringConcat, opset 13): strings are not supported\n"
-        "m.onnx: node 'bad2' (Scan, opset 13): loops are not supported: unroll them before "
-        "export\n");
+        "m.onnx: node 'bad2' (SequenceMap, opset 13): functions over sequences are not "
+        "supported\n");
     import_end(&im);
 }
 
