@@ -45,14 +45,15 @@ IrConv ir_conv(const IrNode *n) {
 
 IrConv ir_conv_of_filter(const IrNode *n) {
     const IrType *w = &ir_in(n, 0)->type;
+    IrInts stride = ir_ints(n, IR_ATTR_STRIDE);
     int64_t block = ir_int(n, IR_ATTR_BLOCK, 1), group = ir_int(n, IR_ATTR_GROUP, 1);
     IrConv c = {.dtype = w->dtype,
                 .C = w->shape.dim[1].c * group,
                 .O = w->shape.dim[0].c,
                 .w = {.kh = w->shape.dim[2].c,
                       .kw = w->shape.dim[3].c,
-                      .sh = 1,
-                      .sw = 1,
+                      .sh = stride.n == 2 ? stride.v[0] : 1,
+                      .sw = stride.n == 2 ? stride.v[1] : 1,
                       .dh = 1,
                       .dw = 1,
                       .group = group},

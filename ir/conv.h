@@ -102,6 +102,13 @@ int64_t ir_conv_panel_words(const IrConv *c, int64_t lanes);
 IrConvWords ir_conv_words_direct, ir_conv_words_lanewise, ir_conv_words_rowwise,
     ir_conv_words_winograd, ir_conv_words_strassen, ir_conv_words_amx;
 
+// Winograd's algorithm along an axis of k weights, for m results that are `stride` apart: inputs
+// that it reads, which are as many as its products, and weights that these multiply by. With a
+// stride of 2 the inputs at even and at odd places have an algorithm each for their own taps; the
+// products of an only tap share its weight.
+int64_t ir_conv_winograd_points(int64_t m, int64_t k, int64_t stride);
+int64_t ir_conv_winograd_filters(int64_t m, int64_t k, int64_t stride);
+
 // ---------------------------------------------------------------- tiles of pixels (conv_tiles.c)
 
 // Kernels on matrix tiles read a copy of x with its padding, in lines of columns, where a pixel's

@@ -38,9 +38,22 @@ int64_t ir_conv_words_rowwise(const IrConv *c, const IrConvTile *t, int64_t lane
     return rows(c, lanes) * c->w.kh * ir_ceil_div(c->w.kw, 4);
 }
 
-// As many products for an output tile as it has points.
+int64_t ir_conv_winograd_points(int64_t m, int64_t k, int64_t stride) {
+    return m * stride + k - stride;
+}
+
+int64_t ir_conv_winograd_filters(int64_t m, int64_t k, int64_t stride) {
+    int64_t sum = 0;
+    for (int64_t p = 0; p < stride; p++) {
+        int64_t taps = ir_ceil_div(k - p, stride);
+        sum += taps > 1 ? m + taps - 1 : taps;
+    }
+    return sum;
+}
+
 int64_t ir_conv_words_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
-    return rows(c, lanes) * c->C * (t->out_rows + c->w.kh - 1) * (t->out_cols + c->w.kw - 1);
+    return rows(c, lanes) * c->C * ir_conv_winograd_filters(t->out_rows, c->w.kh, c->w.sh) *
+           ir_conv_winograd_filters(t->out_cols, c->w.kw, c->w.sw);
 }
 
 // Seven quarters for four; output channels are whole vectors.

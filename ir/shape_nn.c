@@ -92,6 +92,7 @@ static const char *check_packed(const IrNode *n, const IrShape *w, IrDim size) {
 const char *ir_shape_pack_filter(IrNode *n) {
     const IrAttr *to = ir_attr(n, IR_ATTR_SHAPE);
     const char *why = ir_need_float(n, 0);
+    why = why ? why : ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
     if (!why && (!to || to->dims.rank != 1)) {
         why = "attribute shape must be [size]";
     }

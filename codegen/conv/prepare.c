@@ -9,7 +9,7 @@
 //
 // and, together with the nv - 1 others of its panel,
 //
-//   Winograd   [point][C][nv][lanes], transformed in double and rounded once
+//   Winograd   [filter][C][nv][lanes], transformed in double and rounded once
 //   Strassen   [B11 B21 T2 T3 T4 T1 B22][C / 2][nv][lanes], likewise
 //
 // The weights section holds one of the first two: the lanewise order for the lanewise kernel, the
@@ -45,6 +45,8 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
     t.s.dtype = s->dtype;
     t.s.kh = s->kh;
     t.s.kw = s->kw;
+    t.s.sh = s->tile.out_rows ? s->sh : 1; // only transforms depend on strides
+    t.s.sw = s->tile.out_rows ? s->sw : 1;
     t.s.group = s->group;
     t.s.tile.out_rows = s->tile.out_rows; // no other packing depends on the tile
     t.s.tile.out_cols = s->tile.out_cols;
@@ -318,8 +320,8 @@ static CgVal add_products(CgFn *f, int n, const double *c, CgVal *x) {
     return sum;
 }
 
-// G g Gt for the vector's kernels of one channel: point e goes to to[e * point].
-static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgVal point) {
+// G g Gt for the vector's kernels of one channel: that of filter e goes to to[e * filter].
+static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgVal filter) {
     CgFn *f = d->f;
     LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
     CgVal g[WINO_MAX_R][WINO_MAX_R], mid[WINO_MAX_R], row = NULL, first = NULL;
@@ -334,12 +336,13 @@ static void emit_transform(Filter *d, const WinoShape *w, CgVal c, CgVal to, CgV
                                      : read_group_channel(d, c, cg_i64(f, i * w->w.r + j));
             g[i][j] = LLVMBuildFPExt(f->b, x, doubles, "");
         }
-    for (int j = 0; j < w->w.n; j++) {
+    for (int j = w->w.same; j < w->w.n; j++) {
         for (int i = 0; i < w->h.r; i++)
             mid[i] = add_products(f, w->w.r, w->w.g.at[j], g[i]);
-        for (int i = 0; i < w->h.n; i++) {
+        for (int i = w->h.same; i < w->h.n; i++) {
             CgVal x = add_products(f, w->h.r, w->h.g.at[i], mid);
-            CgVal at = cg_imulc(f, point, i * w->w.n + j);
+            int e = (i - w->h.same) * (w->w.n - w->w.same) + j - w->w.same;
+            CgVal at = cg_imulc(f, filter, e);
             write_vector(d, LLVMBuildFPTrunc(f->b, x, f->vec, ""), cg_fat(f, to, at));
         }
     }
@@ -351,13 +354,13 @@ static void emit_winograd_vector(Filter *d) {
     WinoShape w = cg_conv_winograd_shape(s, f->lanes);
     CgVal begin, nv;
     find_part(f, w.oc.cut, d->v, &begin, &nv);
-    CgVal step = cg_imulc(f, nv, f->lanes), point = cg_imulc(f, step, s->C);
-    CgVal panel = cg_imulc(f, begin, (int64_t)w.points * s->C * f->lanes);
+    CgVal step = cg_imulc(f, nv, f->lanes), filter = cg_imulc(f, step, s->C);
+    CgVal panel = cg_imulc(f, begin, (int64_t)w.filters * s->C * f->lanes);
     panel = cg_iadd(f, panel, cg_imulc(f, cg_isub(f, d->v, begin), f->lanes));
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), 1);
     CgVal to = cg_fat(f, d->to, cg_iadd(f, panel, cg_imul(f, loop.iv, step)));
-    emit_transform(d, &w, loop.iv, to, point);
+    emit_transform(d, &w, loop.iv, to, filter);
     cg_end(f, &loop);
 }
 

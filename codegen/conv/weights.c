@@ -101,8 +101,8 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
     bool fresh;
     const IrConvTile *t = &s->tile;
     int64_t bytes = 4 * s->words;
-    key = ir_sprintf(cg_arena(p), "%s %d %dx%d", weights_key(p, n, s, k->order, bytes), t->vecs,
-                     t->out_rows, t->out_cols);
+    key = ir_sprintf(cg_arena(p), "%s %d %dx%d s%dx%d", weights_key(p, n, s, k->order, bytes),
+                     t->vecs, t->out_rows, t->out_cols, s->sh, s->sw);
     CgArg to = cg_prepare(p, key, bytes, &fresh);
     if (fresh) {
         CgArg args[] = {packed.arg, to};

@@ -8,7 +8,7 @@
 // its tile in a block nor on its register tile.
 //
 //   V: [point][input block][tile][lanes]    M: [point][vector of the group][tile][lanes]
-//   weights: [group][point][C][vector of the group][lanes]
+//   weights: [group][filter][C][vector of the group][lanes]
 //
 // A task is one group of one block. Each thread takes a contiguous piece of them, block by block:
 // where a block is cut between threads, both transform its input, which is cheap next to the
@@ -158,7 +158,8 @@ static void border_axis(CgFn *f, CgVal first, int n, int size, int64_t stride, C
 static void find_cases(const WinoAxis *a, int tiles, int pad, int size, bool *inside,
                        bool *border) {
     for (int t = 0; t < tiles; t++) {
-        bool in = t * a->m - pad >= 0 && t * a->m - pad + a->n <= size;
+        int first = t * a->m * a->stride - pad;
+        bool in = first >= 0 && first + a->n <= size;
         *inside |= in;
         *border |= !in;
     }
@@ -195,7 +196,8 @@ static void emit_input(Wino *d) {
     place_tile(d, loop.iv);
     Nest n = {.d = d, .store = store_input};
     CgVal x = input_at(d, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
-    CgVal ih = cg_iaddc(f, d->oh, -s->pt), iw = cg_iaddc(f, d->ow, -s->pl);
+    CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
+    CgVal iw = cg_iaddc(f, cg_imulc(f, d->ow, s->sw), -s->pl);
     CgIf branch;
     bool both = row_inside && column_inside && (row_border || column_border);
     if (both) {
@@ -295,13 +297,13 @@ static void emit_points(Wino *d) {
     const CgConv *s = d->s;
     int64_t panel = (int64_t)s->C * d->nv * f->lanes;
     CgVal w =
-        cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)d->w.points * s->C * f->lanes));
+        cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)d->w.filters * s->C * f->lanes));
     CgVal full = cg_imulc(f, cg_idivc(f, d->count, d->tiles), d->tiles);
     CgVal rest = cg_isub(f, d->count, full);
     CgLoop point, part;
     cg_for(f, &point, cg_i64(f, 0), cg_i64(f, d->w.points), 1);
     CgVal vp = cg_fat(f, d->v, cg_imulc(f, point.iv, d->w.v_point));
-    CgVal wp = cg_fat(f, w, cg_imulc(f, point.iv, panel));
+    CgVal wp = cg_fat(f, w, cg_imulc(f, cg_conv_winograd_filter(f, &d->w, point.iv), panel));
     CgVal mp = cg_fat(f, d->m, cg_imulc(f, point.iv, d->w.m_point));
     cg_for(f, &part, cg_i64(f, 0), full, d->tiles);
     emit_product(d, d->tiles, part.iv, vp, wp, mp);

@@ -1,12 +1,19 @@
 // Winograd convolution: what its files share. Private to codegen/conv/.
 //
-// An output tile of mh x mw pixels of an rh x rw kernel with stride 1 is computed from nh x nw
-// products a channel pair instead of mh * mw * rh * rw, n = m + r - 1:
+// An output tile of mh x mw pixels of an rh x rw kernel is computed from nh x nw products a channel
+// pair instead of mh * mw * rh * rw, with n = m + r - 1 where the stride is 1:
 //
 //   y = At [ (G g Gt) . (Bt d B) ] A
 //
 // with the kernel g, nh x nw pixels d, '.' element by element and summed over input channels, and
 // each axis's own matrices on its side.
+//
+// Along an axis of stride 2 the result is the sum of two convolutions of stride 1: the even taps'
+// over the even pixels and the odd taps' over the odd ones. Their matrices stand beside each other:
+// n is the sum of theirs, 2 m + r - 2, which is the number of pixels again, 2 (m - 1) + r. Of 3
+// taps the odd one is alone: its m products, the first rows, are pixels times one and the same
+// weight. So F(4x4, 3x3) takes 81 products with 36 filters for 144, with smaller errors than that
+// of stride 1.
 //
 // An axis whose kernel has one row or column takes m = 1, for which all three matrices are [1]:
 // one-dimensional Winograd is the same code.
@@ -15,7 +22,12 @@
 
 #include "codegen/conv/conv.h"
 
-enum { WINO_MAX_M = 4, WINO_MAX_R = 7, WINO_MAX_N = WINO_MAX_M + WINO_MAX_R - 1 };
+enum {
+    WINO_MAX_M = 4,
+    WINO_MAX_R = 7,
+    WINO_MAX_N = WINO_MAX_M + WINO_MAX_R - 1,
+    WINO_MAX_STRIDE = 2
+};
 
 // A matrix that is multiplied by vectors whose entries come in an order chosen to need few
 // registers.
@@ -29,12 +41,13 @@ typedef struct WinoMatrix {
 
 // One axis, F(m, r)
 typedef struct WinoAxis {
-    int m, r, n;
+    int m, r, n, stride;
+    int same;             // rows of G that are the same as row `same`: the first ones
     WinoMatrix g, bt, at; // n x r, n x n, m x n
 } WinoAxis;
 
-// False when there are no points for m + r - 1.
-bool cg_conv_winograd_axis(int m, int r, WinoAxis *out);
+// False when there are no points for it.
+bool cg_conv_winograd_axis(int m, int r, int stride, WinoAxis *out);
 
 // Rows order[first, first + n_rows) of matrix times the vector that load() gives; each column is
 // loaded at most once, and only if needed. out[k] belongs to row order[first + k].
@@ -45,6 +58,7 @@ void cg_conv_winograd_multiply(CgFn *f, const WinoMatrix *m, int first, int n_ro
 typedef struct WinoShape {
     WinoAxis h, w;
     int points;           // h.n * w.n, the number of products
+    int filters;          // of them differ
     int tiles_h, tiles_w; // output tiles of an image
     int in_blocks, out_blocks;
     CgConvOc oc;
@@ -52,5 +66,6 @@ typedef struct WinoShape {
     int64_t v_floats, m_floats;
 } WinoShape;
 WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes);
+CgVal cg_conv_winograd_filter(CgFn *f, const WinoShape *s, CgVal point); // its number
 
 #endif

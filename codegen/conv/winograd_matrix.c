@@ -7,9 +7,9 @@
 //   G[i][k]  = p[i]^k / N[i]          G[n-1][k]  = (k == r-1)
 //   Bt[i]    = coefficients of prod_{j != i} (x - p[j])      Bt[n-1]: of prod_j (x - p[j])
 //
-// Everything in double; kernels get the entries rounded to float. Points are 0 and pairs +-p, so
-// rows of Bt and columns of At come in pairs that differ only in signs, and a pair shares its even
-// and odd half.
+// Everything in double; kernels get the entries rounded to float. Points are pairs +-p, and 0 where
+// their number is odd, so rows of Bt and columns of At come in pairs that differ only in signs, and
+// a pair shares its even and odd half.
 #include "codegen/conv/winograd.h"
 
 #include <math.h>
@@ -22,7 +22,9 @@ static const struct {
     double p[WINO_MAX_N];
 } point_sets[] = {
     {0, {0}},
+    {2, {1, -1}},
     {3, {0, 1, -1}},
+    {4, {0.375, -0.375, 1.25, -1.25}},
     {5, {0, 0.75, -0.75, 1.5, -1.5}},
     {7, {0, 0.5, -0.5, 1, -1, 2, -2}},
     {9, {0, 0.375, -0.375, 0.75, -0.75, 1.25, -1.25, 2, -2}},
@@ -89,32 +91,62 @@ static void order_rows(WinoMatrix *m, bool by_parity) {
             m->order[k++] = i;
 }
 
-bool cg_conv_winograd_axis(int m, int r, WinoAxis *out) {
-    int n = m + r - 1, set = -1;
+static const double *find_points(int n) {
     for (size_t i = 0; i < sizeof point_sets / sizeof *point_sets; i++)
-        if (point_sets[i].n == n - 1)
-            set = (int)i;
-    if (set < 0 || m < 1 || m > WINO_MAX_M || r < 1 || r > WINO_MAX_R)
-        return false;
-    const double *p = point_sets[set].p;
-    *out = (WinoAxis){.m = m,
-                      .r = r,
-                      .n = n,
-                      .g = {.rows = n, .cols = r},
-                      .bt = {.rows = n, .cols = n},
-                      .at = {.rows = m, .cols = n}};
+        if (point_sets[i].n == n)
+            return point_sets[i].p;
+    return NULL;
+}
+
+// F(m, taps) for the pixels and the taps at odd = 0 or 1 and each `stride` further, which takes the
+// rows from `row` on; its number of rows, or 0: it has no points.
+static int add_parity(WinoAxis *a, int odd, int row) {
+    int taps = (a->r - odd + a->stride - 1) / a->stride, n = a->m + taps - 1;
+    const double *p = find_points(n - 1);
+    if (taps == 1) { // a product for each result
+        for (int i = 0; i < a->m; i++) {
+            a->g.at[row + i][odd] = a->at.at[i][row + i] = 1;
+            a->bt.at[row + i][odd + i * a->stride] = 1;
+        }
+        return a->m;
+    }
+    if (!p)
+        return 0;
     for (int i = 0; i < n; i++) {
         double scale = 1, c[WINO_MAX_N + 1] = {0};
         bool finite = i < n - 1;
         for (int j = 0; finite && j < n - 1; j++)
             scale *= j == i ? 1 : p[i] - p[j];
-        for (int k = 0; k < r; k++)
-            out->g.at[i][k] = finite ? pow(p[i], k) / scale : k == r - 1;
-        for (int k = 0; k < m; k++)
-            out->at.at[k][i] = finite ? pow(p[i], k) : k == m - 1;
+        for (int k = 0; k < taps; k++)
+            a->g.at[row + i][odd + k * a->stride] = finite ? pow(p[i], k) / scale : k == taps - 1;
+        for (int k = 0; k < a->m; k++)
+            a->at.at[k][row + i] = finite ? pow(p[i], k) : k == a->m - 1;
         expand_roots(p, n - 1, finite ? i : -1, c);
-        memcpy(out->bt.at[i], c, (size_t)n * sizeof(double));
+        for (int k = 0; k < n; k++)
+            a->bt.at[row + i][odd + k * a->stride] = c[k];
     }
+    return n;
+}
+
+bool cg_conv_winograd_axis(int m, int r, int stride, WinoAxis *out) {
+    bool one = m == 1 && r == 1; // [1], whatever the stride
+    int step = one ? 1 : stride, n = step * (m - 1) + r, row = 0;
+    if (m < 1 || m > WINO_MAX_M || r < (step > 1 ? 3 : 1) || r > WINO_MAX_R || stride < 1 ||
+        step > WINO_MAX_STRIDE || n > WINO_MAX_N)
+        return false;
+    *out = (WinoAxis){.m = m,
+                      .r = r,
+                      .n = n,
+                      .stride = step,
+                      .same = step > 1 && r == 3 ? m - 1 : 0,
+                      .g = {.rows = n, .cols = r},
+                      .bt = {.rows = n, .cols = n},
+                      .at = {.rows = m, .cols = n}};
+    for (int odd = step - 1, rows = 1; odd >= 0 && rows; odd--)
+        row += rows = add_parity(out, odd, row);
+    if (row < n)
+        return false;
+    out->stride = stride;
     find_pairs(&out->bt);
     find_pairs(&out->at);
     order_rows(&out->bt, false);

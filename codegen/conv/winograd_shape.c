@@ -9,11 +9,12 @@ static int64_t whole_lines(int64_t floats) {
 // L1.
 WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
     WinoShape w;
-    if (!cg_conv_winograd_axis(s->tile.out_rows, s->kh, &w.h) ||
-        !cg_conv_winograd_axis(s->tile.out_cols, s->kw, &w.w))
+    if (!cg_conv_winograd_axis(s->tile.out_rows, s->kh, s->sh, &w.h) ||
+        !cg_conv_winograd_axis(s->tile.out_cols, s->kw, s->sw, &w.w))
         ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->tile.out_rows,
                s->tile.out_cols, s->kh, s->kw);
     w.points = w.h.n * w.w.n;
+    w.filters = (w.h.n - w.h.same) * (w.w.n - w.w.same);
     w.tiles_h = (s->OH + s->tile.out_rows - 1) / s->tile.out_rows;
     w.tiles_w = (s->OW + s->tile.out_cols - 1) / s->tile.out_cols;
     w.in_blocks = (s->C + lanes - 1) / lanes;
@@ -28,11 +29,10 @@ WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
 
 bool cg_conv_fits_winograd(const CgConv *s, int lanes) {
     WinoAxis a;
-    return s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->group == 1 &&
-           s->bin == lanes && s->tile.vecs >= 1 && s->tile.vecs <= CG_MAX_CARRY / 2 &&
-           s->tile.block >= 1 && s->tile.block <= 1024 &&
-           cg_conv_winograd_axis(s->tile.out_rows, s->kh, &a) &&
-           cg_conv_winograd_axis(s->tile.out_cols, s->kw, &a);
+    return s->dh == 1 && s->dw == 1 && s->group == 1 && s->bin == lanes && s->tile.vecs >= 1 &&
+           s->tile.vecs <= CG_MAX_CARRY / 2 && s->tile.block >= 1 && s->tile.block <= 1024 &&
+           cg_conv_winograd_axis(s->tile.out_rows, s->kh, s->sh, &a) &&
+           cg_conv_winograd_axis(s->tile.out_cols, s->kw, s->sw, &a);
 }
 
 int64_t cg_conv_scratch_winograd(const CgConv *s, int lanes) {
@@ -40,4 +40,15 @@ int64_t cg_conv_scratch_winograd(const CgConv *s, int lanes) {
     int64_t tile =
         (int64_t)(s->tile.out_rows * s->tile.out_cols + 1) * lanes; // an edge tile, and zeros
     return (w.v_floats + w.m_floats + tile) * (int64_t)sizeof(float);
+}
+
+CgVal cg_conv_winograd_filter(CgFn *f, const WinoShape *s, CgVal point) {
+    const WinoAxis *h = &s->h, *w = &s->w;
+    if (!h->same && !w->same)
+        return point;
+    CgVal row, column, zero = cg_i64(f, 0);
+    cg_divmod(f, point, cg_i64(f, w->n), &row, &column);
+    row = cg_imax(f, cg_iaddc(f, row, -h->same), zero);
+    column = cg_imax(f, cg_iaddc(f, column, -w->same), zero);
+    return cg_iadd(f, cg_imulc(f, row, w->n - w->same), column);
 }

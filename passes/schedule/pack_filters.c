@@ -31,8 +31,11 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
     IrConvTile tile = ir_conv_tile(n);
     int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes) * ir_word(c.dtype);
     IrShape filter = w->type.shape, packed = {1, {ir_dim(size)}};
+    const int64_t stride[] = {c.w.sh, c.w.sw};
     const IrAttr attrs[] = {ir_attr_i(IR_ATTR_GROUP, c.w.group),
-                            ir_attr_dims(IR_ATTR_SHAPE, &packed), ir_attr_algo(algo),
+                            ir_attr_ints(n->graph->prog->arena, IR_ATTR_STRIDE, 2, stride),
+                            ir_attr_dims(IR_ATTR_SHAPE, &packed),
+                            ir_attr_algo(algo),
                             ir_attr_tile(&tile),
                             ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1)};
     IrBuilder b = pass_before(n);

@@ -2,10 +2,11 @@
 // block.
 //
 // Cycles of one core for one image, with the units of schedule/direct.c. An output tile of m x m
-// pixels has E = (m + 2)^2 points (for 3x3 kernels); tiles are cut into blocks. For each block and
-// group of v output vectors, each point is a product of the block's tiles and C x v weights, in
-// register tiles of p tiles by v vectors that cost C * max(p*v, v + p/2, 4), and a start until the
-// accumulators are full and an end until they are stored. Meanwhile there stream
+// pixels has E = (m + 2)^2 points (for 3x3 kernels, (2 m + 1)^2 with stride 2); tiles are cut into
+// blocks. For each block and group of v output vectors, each point is a product of the block's
+// tiles and C x v weights, in register tiles of p tiles by v vectors that cost C * max(p*v, v +
+// p/2, 4), and a start until the accumulators are full and an end until they are stored. Meanwhile
+// there stream
 //   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
 //   again from L2 for each further register tile, where those of one point and group exceed L1;
 //   the block's transformed input, V, once for each group, and the products M, from L2 or, if both
@@ -18,7 +19,10 @@
 //
 // The constants were fitted to 1,400 timings that `hone compile --autotune -v` printed for 128
 // convolutions of seven networks on one and two cores of a Zen 4: least time lost by the choice,
-// then least error of the logarithm (0.09 on one core).
+// then least error of the logarithm (0.09 on one core). A core that starts more multiply-adds of a
+// whole block than Zen 4's one a cycle has an L2 as much faster, and starts and exchanges take it
+// as much less: of ten layers of ResNet-50 and MobileNetV4 on a Zen 5 the choice takes at most 1.03
+// of the fastest.
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -35,9 +39,12 @@ static const double start_cycles = 75;   // a register tile
 static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one vector
 
 typedef struct Layer {
-    int64_t C, in_blocks, out_blocks, OH, OW, kh, kw;
+    int64_t C, in_blocks, out_blocks, OH, OW, kh, kw, sh, sw;
     int64_t lanes, parts, registers; // a block takes `parts` registers
     double wide;                     // cycles of a multiply-add of a block
+    double pace;    // of a core whose vectors are as wide as a block: multiply-adds a cycle, of the
+                    // fitted one's
+    double l2_rate; // bytes a cycle
     double l1_point, l2_block, l2_layer, l3_layer, scratch; // IrBudget
     int threads;
 } Layer;
@@ -51,14 +58,16 @@ typedef struct Winograd {
 // Output tiles that are tried; m = 1 along an axis with one row or column of weights
 static const struct Choice {
     IrConvAlgo algo;
-    int64_t kh, kw, mh, mw;
+    int64_t kh, kw, stride, mh, mw;
 } choices[] = {
-    {IR_CONV_WINOGRAD2, 3, 3, 2, 2}, {IR_CONV_WINOGRAD4, 3, 3, 4, 4},
-    {IR_CONV_WINOGRAD4, 3, 3, 4, 2}, {IR_CONV_WINOGRAD2, 1, 3, 1, 2},
-    {IR_CONV_WINOGRAD4, 1, 3, 1, 4}, {IR_CONV_WINOGRAD2, 3, 1, 2, 1},
-    {IR_CONV_WINOGRAD4, 3, 1, 4, 1}, {IR_CONV_WINOGRAD2, 1, 7, 1, 2},
-    {IR_CONV_WINOGRAD4, 1, 7, 1, 4}, {IR_CONV_WINOGRAD2, 7, 1, 2, 1},
-    {IR_CONV_WINOGRAD4, 7, 1, 4, 1}, {IR_CONV_WINOGRAD2, 5, 5, 2, 2},
+    {IR_CONV_WINOGRAD2, 3, 3, 1, 2, 2}, {IR_CONV_WINOGRAD4, 3, 3, 1, 4, 4},
+    {IR_CONV_WINOGRAD4, 3, 3, 1, 4, 2}, {IR_CONV_WINOGRAD2, 1, 3, 1, 1, 2},
+    {IR_CONV_WINOGRAD4, 1, 3, 1, 1, 4}, {IR_CONV_WINOGRAD2, 3, 1, 1, 2, 1},
+    {IR_CONV_WINOGRAD4, 3, 1, 1, 4, 1}, {IR_CONV_WINOGRAD2, 1, 7, 1, 1, 2},
+    {IR_CONV_WINOGRAD4, 1, 7, 1, 1, 4}, {IR_CONV_WINOGRAD2, 7, 1, 1, 2, 1},
+    {IR_CONV_WINOGRAD4, 7, 1, 1, 4, 1}, {IR_CONV_WINOGRAD2, 5, 5, 1, 2, 2},
+    {IR_CONV_WINOGRAD2, 3, 3, 2, 2, 2}, {IR_CONV_WINOGRAD4, 3, 3, 2, 4, 4},
+    {IR_CONV_WINOGRAD4, 3, 3, 2, 4, 2}, {IR_CONV_WINOGRAD4, 3, 3, 2, 3, 3},
 };
 
 static double max_double(double a, double b) {
@@ -67,7 +76,7 @@ static double max_double(double a, double b) {
 
 static double product_cycles(const Layer *l, int64_t p, int64_t v) {
     double fma = (double)(p * v) * l->wide, load = (double)v * l->wide + (double)p / 2;
-    return (double)l->C * max_double(max_double(fma, load), 4) + start_cycles;
+    return (double)l->C * max_double(max_double(fma, load), 4) + start_cycles / l->pace;
 }
 
 // One point of one group for `tiles` tiles in register tiles of p
@@ -84,7 +93,8 @@ static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
 }
 
 static int64_t points(const Layer *l, const Winograd *w) {
-    return (w->rows + l->kh - 1) * (w->cols + l->kw - 1);
+    return ir_conv_winograd_points(w->rows, l->kh, l->sh) *
+           ir_conv_winograd_points(w->cols, l->kw, l->sw);
 }
 
 static int64_t image_tiles(const Layer *l, const Winograd *w) {
@@ -92,7 +102,8 @@ static int64_t image_tiles(const Layer *l, const Winograd *w) {
 }
 
 static int64_t weight_bytes(const Layer *l, const Winograd *w) {
-    return 4 * points(l, w) * l->C * l->out_blocks * l->lanes;
+    return 4 * ir_conv_winograd_filters(w->rows, l->kh, l->sh) *
+           ir_conv_winograd_filters(w->cols, l->kw, l->sw) * l->C * l->out_blocks * l->lanes;
 }
 
 // Of the transformed input and a group's products for a full block
@@ -107,16 +118,16 @@ static int64_t product_bytes(const Layer *l, const Winograd *w) {
 static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p) {
     double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
     double all = weights + input + (double)product_bytes(l, w);
-    double rate = all <= l->l2_layer ? l2_rate : weights <= l->l3_layer ? l3_rate : memory_rate;
+    double rate = all <= l->l2_layer ? l->l2_rate : weights <= l->l3_layer ? l3_rate : memory_rate;
     double stream = weights / rate;
     if ((double)(4 * l->lanes * w->vecs * l->C) > l->l1_point)
-        stream += (double)(ir_ceil_div(count, p) - 1) * weights / l2_rate;
+        stream += (double)(ir_ceil_div(count, p) - 1) * weights / l->l2_rate;
     double groups = (double)ir_ceil_div(l->out_blocks, w->vecs);
     double part = (double)count / (double)w->block;
     double products = (double)product_bytes(l, w);
     bool stays = input + products <= l->l2_block;
     double again = (input + products) * part * groups;
-    return stream + again / (stays ? l2_rate : l3_rate);
+    return stream + again / (stays ? l->l2_rate : l3_rate);
 }
 
 // Cycles of one image; 0: it does not fit
@@ -138,23 +149,29 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double balance = (double)ir_ceil_div(blocks * groups, l->threads) * n / tasks;
     double cut = (double)(ir_ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
-    input += (double)(4 * l->C * l->OH * l->OW) * exchange_cycles * (cut - 1);
+    input +=
+        (double)(4 * l->C * l->OH * l->sh * l->OW * l->sw) * exchange_cycles / l->pace * (cut - 1);
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
 
 static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
     const IrWindow *w = &c->w;
-    if (w->sh != 1 || w->sw != 1 || w->dh != 1 || w->dw != 1 || w->group != 1 ||
+    if (w->sh != w->sw || w->sh > 2 || w->dh != 1 || w->dw != 1 || w->group != 1 ||
         c->x_block != opt->block)
         return false;
+    int64_t pace = ir_max(1, opt->machine->products_a_cycle / ir_parts(opt->machine));
     *l = (Layer){.C = c->C,
                  .OH = c->OH,
                  .OW = c->OW,
                  .kh = w->kh,
                  .kw = w->kw,
+                 .sh = w->sh,
+                 .sw = w->sw,
                  .lanes = opt->block,
                  .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
+                 .pace = (double)pace,
+                 .l2_rate = l2_rate * (double)pace,
                  .parts = ir_parts(opt->machine),
                  .registers = ir_winograd_registers(opt->machine),
                  .threads = opt->threads > 0 ? opt->threads : THREADS,
@@ -193,7 +210,7 @@ void pass_schedule_propose_winograd(IrConvAlgo algo, const IrConv *c, const Pass
         return;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         const struct Choice *m = &choices[i];
-        if (m->algo != algo || m->kh != l.kh || m->kw != l.kw)
+        if (m->algo != algo || m->kh != l.kh || m->kw != l.kw || m->stride != l.sh)
             continue;
         for (int64_t v = 1; v <= ir_min(l.out_blocks, MAX_VECTORS); v++) {
             ScheduleList some = {.max = 2};
@@ -204,10 +221,10 @@ void pass_schedule_propose_winograd(IrConvAlgo algo, const IrConv *c, const Pass
 }
 
 // Some choice cuts an axis of `k` weights into tiles of `m`.
-static bool has_axis(int64_t k, int64_t m) {
+static bool has_axis(int64_t k, int64_t stride, int64_t m) {
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-        if ((choices[i].kh == k && choices[i].mh == m) ||
-            (choices[i].kw == k && choices[i].mw == m))
+        if (choices[i].stride == stride && ((choices[i].kh == k && choices[i].mh == m) ||
+                                            (choices[i].kw == k && choices[i].mw == m)))
             return true;
     return false;
 }
@@ -215,6 +232,7 @@ static bool has_axis(int64_t k, int64_t m) {
 // A node may name tiles that the model does not try: the kernel can run any.
 bool pass_schedule_fits_winograd(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
     Layer l;
-    return read_layer(c, opt, &l) && has_axis(l.kh, t->out_rows) && has_axis(l.kw, t->out_cols) &&
-           t->vecs >= 1 && t->vecs <= MOST_VECTORS && t->block >= 1 && t->block <= MOST_BLOCK;
+    return read_layer(c, opt, &l) && has_axis(l.kh, l.sh, t->out_rows) &&
+           has_axis(l.kw, l.sw, t->out_cols) && t->vecs >= 1 && t->vecs <= MOST_VECTORS &&
+           t->block >= 1 && t->block <= MOST_BLOCK;
 }

@@ -12,15 +12,30 @@ import sys
 
 import numpy as np
 
-POINTS = {1: [], 4: [0, 1, -1], 6: [0, .75, -.75, 1.5, -1.5], 8: [0, .5, -.5, 1, -1, 2, -2],
-          10: [0, .375, -.375, .75, -.75, 1.25, -1.25, 2, -2]}
+POINTS = {1: [], 3: [1, -1], 4: [0, 1, -1], 5: [.375, -.375, 1.25, -1.25], 6: [0, .75, -.75, 1.5, -1.5],
+          8: [0, .5, -.5, 1, -1, 2, -2], 10: [0, .375, -.375, .75, -.75, 1.25, -1.25, 2, -2]}
+STRIDED = [(f"F({m}x{m},3x3) /2", (m, 3, 2), (m, 3, 2)) for m in (2, 3, 4)]
 TRANSFORMS = [("F(2x2,3x3)", (2, 3), (2, 3)), ("F(4x2,3x3)", (4, 3), (2, 3)),
               ("F(4x4,3x3)", (4, 3), (4, 3)), ("F(2x2,5x5)", (2, 5), (2, 5)),
               ("F(4,3)", (1, 1), (4, 3)), ("F(2,7)", (1, 1), (2, 7)), ("F(4,7)", (1, 1), (4, 7))]
 TILES, OUTPUTS = 24, 16
 
 
-def matrices(m, r, p):
+def matrices(m, r, stride=1, points=POINTS):
+    """At, G, Bt of F(m, r), at stride 2 of the odd taps and of the even ones beside each other."""
+    if stride == 1:
+        return one_stride(m, r, points[m + r - 1]) if r > 1 else (np.eye(m), np.ones((m, 1)), np.eye(m))
+    n, row = 2 * m + r - 2, 0
+    at, g, bt = np.zeros((m, n)), np.zeros((n, r)), np.zeros((n, n))
+    for odd in (1, 0):
+        a, h, b = matrices(m, (r + 1 - odd) // 2, 1, points)
+        end = row + len(b)
+        at[:, row:end], g[row:end, odd::2], bt[row:end, odd::2] = a, h, b
+        row = end
+    return at, g, bt
+
+
+def one_stride(m, r, p):
     """At, G, Bt of F(m, r) for finite points p and infinity."""
     n = m + r - 1
     p = np.array(p, float)
@@ -37,8 +52,9 @@ def matrices(m, r, p):
 
 def errors(h, w, channels, rng, points=POINTS):
     """RMS and maximum of Winograd's error and the direct sum's, relative to the output's RMS."""
-    ah, gh, bh = matrices(*h, points[sum(h) - 1])
-    aw, gw, bw = matrices(*w, points[sum(w) - 1])
+    ah, gh, bh = matrices(*h, points=points)
+    aw, gw, bw = matrices(*w, points=points)
+    step = h[2] if len(h) > 2 else 1
     f = np.float32
     d = rng.uniform(-1, 1, (TILES, channels, len(bh), len(bw))).astype(f)
     g = rng.uniform(-1, 1, (channels, OUTPUTS, h[1], w[1])).astype(f)
@@ -54,7 +70,7 @@ def errors(h, w, channels, rng, points=POINTS):
     direct = np.zeros(y.shape, f)
     for c in range(channels):
         for i, j in itertools.product(range(h[1]), range(w[1])):
-            x = d[:, c, i:i + h[0], j:j + w[0], None]
+            x = d[:, c, i:i + step * (h[0] - 1) + 1:step, j:j + step * (w[0] - 1) + 1:step, None]
             direct += x * g[c, :, i, j]
             want += x.astype(float) * g[c, :, i, j].astype(float)
     scale = np.sqrt(np.mean(want ** 2))
@@ -69,19 +85,19 @@ def search(m, r):
     n = m + r - 1
     grid = [.25, 1 / 3, .375, .5, .625, .75, .875, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4]
     found = []
-    for half in itertools.combinations(grid, (n - 2) // 2):
-        points = {**POINTS, n: [0] + [s * x for x in half for s in (1, -1)]}
+    for half in itertools.combinations(grid, (n - 1) // 2):
+        points = {**POINTS, n: [0] * (n % 2 == 0) + [s * x for x in half for s in (1, -1)]}
         rng = np.random.default_rng(1)
         found.append((errors((1, 1), (m, r), 64, rng, points)[0], half))
     print(f"F({m},{r}):", "  ".join(f"{e:.2e} {p}" for e, p in sorted(found)[:5]))
 
 
 if "--search" in sys.argv[1:]:
-    for m, r in ((2, 3), (4, 3), (2, 5), (2, 7), (4, 7)):
+    for m, r in ((2, 2), (3, 2), (4, 2), (2, 3), (4, 3), (2, 5), (2, 7), (4, 7)):
         search(m, r)
 else:
-    print(f"{'transform':12} {'C':>5} {'RMS':>9} {'largest':>9}   {'direct':>9} {'largest':>9}")
+    print(f"{'transform':13} {'C':>5} {'RMS':>9} {'largest':>9}   {'direct':>9} {'largest':>9}")
     rng = np.random.default_rng(0)
-    for (name, h, w), c in itertools.product(TRANSFORMS, (16, 64, 256, 512)):
+    for (name, h, w), c in itertools.product(TRANSFORMS + STRIDED, (16, 64, 256, 512)):
         e = errors(h, w, c, rng)
-        print(f"{name:12} {c:5} {e[0]:9.1e} {e[1]:9.1e}   {e[2]:9.1e} {e[3]:9.1e}", flush=True)
+        print(f"{name:13} {c:5} {e[0]:9.1e} {e[1]:9.1e}   {e[2]:9.1e} {e[3]:9.1e}", flush=True)

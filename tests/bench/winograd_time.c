@@ -1,7 +1,7 @@
 // Winograd's and Strassen's kernels against the direct one, layer by layer: all are compiled, then
 // run in turn, and the minimum of each counts.
 //
-//   winograd_time SECONDS [C O H W KH KW [ALGO TILE]...]
+//   winograd_time SECONDS [C O H W KH KW STRIDE [ALGO TILE]...]
 //
 // ALGO, TILE: the attributes algo and tile, as "winograd4 vecs=2,out_rows=4,out_cols=4,block=7".
 // Without a shape: convolutions of common networks as the schedule chooses. Environment: THREADS,
@@ -16,16 +16,19 @@
 
 typedef struct Layer {
     int C, O, H, W, kh, kw;
+    int stride;
 } Layer;
 
 static const Layer layers[] = {
-    {64, 64, 56, 56, 3, 3},   {128, 128, 28, 28, 3, 3}, {256, 256, 14, 14, 3, 3},
-    {512, 512, 7, 7, 3, 3},   {64, 192, 56, 56, 3, 3},  {96, 96, 35, 35, 3, 3},
-    {32, 64, 147, 147, 3, 3}, {448, 384, 8, 8, 3, 3},   {80, 192, 73, 73, 3, 3},
-    {128, 32, 56, 56, 3, 3},  {256, 256, 56, 56, 3, 3}, {512, 512, 28, 28, 3, 3},
-    {512, 512, 14, 14, 3, 3}, {96, 208, 14, 14, 3, 3},  {64, 64, 224, 224, 3, 3},
-    {192, 192, 17, 17, 1, 7}, {192, 192, 17, 17, 7, 1}, {384, 384, 8, 8, 1, 3},
-    {384, 384, 8, 8, 3, 1},   {48, 64, 35, 35, 5, 5},
+    {64, 64, 56, 56, 3, 3, 1},   {128, 128, 28, 28, 3, 3, 1}, {256, 256, 14, 14, 3, 3, 1},
+    {512, 512, 7, 7, 3, 3, 1},   {64, 192, 56, 56, 3, 3, 1},  {96, 96, 35, 35, 3, 3, 1},
+    {32, 64, 147, 147, 3, 3, 1}, {448, 384, 8, 8, 3, 3, 1},   {80, 192, 73, 73, 3, 3, 1},
+    {128, 32, 56, 56, 3, 3, 1},  {256, 256, 56, 56, 3, 3, 1}, {512, 512, 28, 28, 3, 3, 1},
+    {512, 512, 14, 14, 3, 3, 1}, {96, 208, 14, 14, 3, 3, 1},  {64, 64, 224, 224, 3, 3, 1},
+    {192, 192, 17, 17, 1, 7, 1}, {192, 192, 17, 17, 7, 1, 1}, {384, 384, 8, 8, 1, 3, 1},
+    {384, 384, 8, 8, 3, 1, 1},   {48, 64, 35, 35, 5, 5, 1},   {32, 32, 112, 112, 3, 3, 2},
+    {32, 96, 56, 56, 3, 3, 2},   {128, 128, 56, 56, 3, 3, 2}, {256, 256, 28, 28, 3, 3, 2},
+    {512, 512, 14, 14, 3, 3, 2},
 };
 
 typedef struct Variant {
@@ -50,8 +53,8 @@ static Variant make_variant(const Layer *l, const char *attrs, bool winograd) {
     rig_const(v.rig, "%%w: f32[%d,%d,%d,%d] = rand(1)", l->O, l->C, l->kh, l->kw);
     rig_const(v.rig, "%%b: f32[%d] = rand(2)", l->O);
     rig_input(v.rig, "%%x: f32[N,%d,%d,%d]", l->C, l->H, l->W);
-    rig_node(v.rig, "%%c = conv %%x, %%w, %%b {pad=[%d,%d,%d,%d]%s}", l->kh / 2, l->kw / 2,
-             l->kh / 2, l->kw / 2, attrs);
+    rig_node(v.rig, "%%c = conv %%x, %%w, %%b {pad=[%d,%d,%d,%d], stride=[%d,%d]%s}", l->kh / 2,
+             l->kw / 2, l->kh / 2, l->kw / 2, l->stride, l->stride, attrs);
     rig_node(v.rig, "%%y = relu %%c");
     rig_output(v.rig, "%%y");
     bool skip;
@@ -104,7 +107,8 @@ static void time_layer(const Layer *l, int n_attrs, char **attrs, double budget)
     for (int k = 0; k < 5 || seconds() < end; k++)
         for (int i = 0; i < n; i++)
             run_once(&v[i], x, y);
-    double gflop = 2e-9 * l->O * (double)l->H * l->W * l->C * l->kh * l->kw * batch;
+    double gflop =
+        2e-9 * l->O * (double)l->H * l->W * l->C * l->kh * l->kw * batch / (l->stride * l->stride);
     for (int i = 0; i < n; i++) {
         printf("%4d->%4d %3dx%-3d %dx%d  %-22s %8.3f ms %7.1f GFLOP/s %6.2fx\n", l->C, l->O, l->H,
                l->W, l->kh, l->kw, v[i].what, v[i].best, gflop / v[i].best * 1e3,
@@ -123,10 +127,10 @@ int main(int argc, char **argv) {
         threads = atoi(getenv("THREADS"));
     if (getenv("BATCH"))
         batch = atoi(getenv("BATCH"));
-    if (argc > 7) {
-        Layer l = {atoi(argv[2]), atoi(argv[3]), atoi(argv[4]),
-                   atoi(argv[5]), atoi(argv[6]), atoi(argv[7])};
-        time_layer(&l, argc - 8, argv + 8, budget);
+    if (argc > 8) {
+        Layer l = {atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5]),
+                   atoi(argv[6]), atoi(argv[7]), atoi(argv[8])};
+        time_layer(&l, argc - 9, argv + 9, budget);
         return 0;
     }
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)

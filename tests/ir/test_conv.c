@@ -77,6 +77,18 @@ static void algorithms_serve_types_and_layouts(void) {
     CHECK(!ir_conv_serves(IR_CONV_ELEMENTS, &half));
 }
 
+// n = m + r - 1; with stride 2 that of the even and the odd taps, where one tap has one weight.
+static void winograd_counts_products_and_weights(void) {
+    CHECK_INT_EQ(ir_conv_winograd_points(4, 3, 1), 6);
+    CHECK_INT_EQ(ir_conv_winograd_filters(4, 3, 1), 6);
+    CHECK_INT_EQ(ir_conv_winograd_points(4, 3, 2), 5 + 4);
+    CHECK_INT_EQ(ir_conv_winograd_filters(4, 3, 2), 5 + 1);
+    CHECK_INT_EQ(ir_conv_winograd_points(4, 5, 2), 6 + 5);
+    CHECK_INT_EQ(ir_conv_winograd_filters(4, 5, 2), 6 + 5);
+    CHECK_INT_EQ(ir_conv_winograd_points(1, 1, 2), 1);
+    CHECK_INT_EQ(ir_conv_winograd_filters(1, 1, 2), 1);
+}
+
 static void tiles_have_the_fields_of_their_algorithm(void) {
     IrConvTile t = {.vecs = 2, .out_rows = 4, .out_cols = 4, .block = 7};
     char text[IR_CONV_TILE_TEXT];
@@ -92,6 +104,7 @@ int main(void) {
     CHECK_RUN(wgrad_is_of_the_same_convolution);
     CHECK_RUN(flat_is_without_padding_and_stride);
     CHECK_RUN(algorithms_serve_types_and_layouts);
+    CHECK_RUN(winograd_counts_products_and_weights);
     CHECK_RUN(tiles_have_the_fields_of_their_algorithm);
     return check_done();
 }

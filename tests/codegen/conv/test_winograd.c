@@ -1,6 +1,6 @@
-// Winograd kernels against the evaluator: each output tile at odd sizes, paddings and channel
-// counts, with every epilogue, in slices of a concat, for every vector width, N and number of
-// threads; block sizes that leave each kind of remainder.
+// Winograd kernels against the evaluator: each output tile at odd sizes, strides, paddings and
+// channel counts, with every epilogue, in slices of a concat, for every vector width, N and number
+// of threads; block sizes that leave each kind of remainder.
 #include "runtime/core/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"
@@ -10,49 +10,60 @@ static const char *target;
 typedef struct Conv {
     int C, H, W, O, kh, kw, pt, pl, pb, pr;
     int mh, mw, vecs, block; // 0: the schedule's choice
+    int stride;
 } Conv;
 
 static const Conv shapes[] = {
     // F(4x4, 3x3): whole tiles, edges, tiny images, channel tails, blocks of every kind
-    {32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 7},
-    {32, 8, 8, 64, 3, 3, 1, 1, 1, 1, 4, 4, 4, 4},
-    {48, 7, 7, 48, 3, 3, 1, 1, 1, 1, 4, 4, 3, 4},
-    {17, 9, 23, 33, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5},
-    {20, 12, 10, 50, 3, 3, 0, 0, 0, 0, 4, 4, 2, 14},
-    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 4, 4, 1, 3},
-    {16, 11, 13, 80, 3, 3, 2, 0, 1, 1, 4, 4, 2, 9},
-    {16, 3, 3, 16, 3, 3, 0, 0, 0, 0, 4, 4, 1, 2},
-    {24, 1, 1, 24, 3, 3, 1, 1, 1, 1, 4, 4, 1, 1},
-    {40, 2, 19, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 8},
-    {130, 10, 10, 70, 3, 3, 1, 1, 1, 1, 4, 4, 4, 7},
-    {64, 28, 28, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 28},
-    {16, 21, 4, 100, 3, 3, 1, 1, 1, 1, 4, 4, 6, 4},
-    {256, 6, 6, 16, 3, 3, 1, 1, 1, 1, 4, 4, 1, 13},
+    {32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 7, 1},
+    {32, 8, 8, 64, 3, 3, 1, 1, 1, 1, 4, 4, 4, 4, 1},
+    {48, 7, 7, 48, 3, 3, 1, 1, 1, 1, 4, 4, 3, 4, 1},
+    {17, 9, 23, 33, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5, 1},
+    {20, 12, 10, 50, 3, 3, 0, 0, 0, 0, 4, 4, 2, 14, 1},
+    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 4, 4, 1, 3, 1},
+    {16, 11, 13, 80, 3, 3, 2, 0, 1, 1, 4, 4, 2, 9, 1},
+    {16, 3, 3, 16, 3, 3, 0, 0, 0, 0, 4, 4, 1, 2, 1},
+    {24, 1, 1, 24, 3, 3, 1, 1, 1, 1, 4, 4, 1, 1, 1},
+    {40, 2, 19, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 8, 1},
+    {130, 10, 10, 70, 3, 3, 1, 1, 1, 1, 4, 4, 4, 7, 1},
+    {64, 28, 28, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 28, 1},
+    {16, 21, 4, 100, 3, 3, 1, 1, 1, 1, 4, 4, 6, 4, 1},
+    {256, 6, 6, 16, 3, 3, 1, 1, 1, 1, 4, 4, 1, 13, 1},
     // F(2x2, 3x3)
-    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 2, 2, 2, 16},
-    {17, 9, 11, 33, 3, 3, 1, 1, 1, 1, 2, 2, 2, 14},
-    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 2, 2, 1, 3},
-    {20, 4, 4, 40, 3, 3, 0, 0, 0, 0, 2, 2, 3, 11},
-    {16, 1, 2, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 1},
+    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 2, 2, 2, 16, 1},
+    {17, 9, 11, 33, 3, 3, 1, 1, 1, 1, 2, 2, 2, 14, 1},
+    {16, 5, 6, 16, 3, 3, 2, 2, 2, 2, 2, 2, 1, 3, 1},
+    {20, 4, 4, 40, 3, 3, 0, 0, 0, 0, 2, 2, 3, 11, 1},
+    {16, 1, 2, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 1, 1},
     // both in one
-    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 4, 2, 2, 8},
-    {32, 7, 9, 32, 3, 3, 1, 1, 1, 1, 2, 4, 2, 5},
+    {32, 7, 7, 32, 3, 3, 1, 1, 1, 1, 4, 2, 2, 8, 1},
+    {32, 7, 9, 32, 3, 3, 1, 1, 1, 1, 2, 4, 2, 5, 1},
     // one axis
-    {32, 17, 17, 48, 1, 7, 0, 3, 0, 3, 1, 4, 3, 10},
-    {32, 17, 17, 48, 7, 1, 3, 0, 3, 0, 4, 1, 3, 10},
-    {24, 9, 11, 32, 1, 7, 0, 3, 0, 3, 1, 2, 2, 9},
-    {24, 9, 11, 32, 7, 1, 3, 0, 3, 0, 2, 1, 2, 9},
-    {32, 8, 8, 32, 1, 3, 0, 1, 0, 1, 1, 4, 2, 8},
-    {32, 8, 8, 32, 3, 1, 1, 0, 1, 0, 4, 1, 2, 8},
-    {20, 7, 9, 40, 1, 3, 0, 1, 0, 1, 1, 2, 2, 6},
+    {32, 17, 17, 48, 1, 7, 0, 3, 0, 3, 1, 4, 3, 10, 1},
+    {32, 17, 17, 48, 7, 1, 3, 0, 3, 0, 4, 1, 3, 10, 1},
+    {24, 9, 11, 32, 1, 7, 0, 3, 0, 3, 1, 2, 2, 9, 1},
+    {24, 9, 11, 32, 7, 1, 3, 0, 3, 0, 2, 1, 2, 9, 1},
+    {32, 8, 8, 32, 1, 3, 0, 1, 0, 1, 1, 4, 2, 8, 1},
+    {32, 8, 8, 32, 3, 1, 1, 0, 1, 0, 4, 1, 2, 8, 1},
+    {20, 7, 9, 40, 1, 3, 0, 1, 0, 1, 1, 2, 2, 6, 1},
     // F(2x2, 5x5)
-    {24, 13, 13, 32, 5, 5, 2, 2, 2, 2, 2, 2, 2, 14},
-    {16, 6, 9, 20, 5, 5, 1, 2, 0, 3, 2, 2, 1, 5},
+    {24, 13, 13, 32, 5, 5, 2, 2, 2, 2, 2, 2, 2, 14, 1},
+    {16, 6, 9, 20, 5, 5, 1, 2, 0, 3, 2, 2, 1, 5, 1},
+    // stride 2: an algorithm for the even pixels, one for the odd ones
+    {32, 56, 56, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 14, 2},
+    {17, 23, 9, 33, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5, 2},
+    {20, 12, 17, 50, 3, 3, 0, 0, 1, 1, 4, 2, 2, 7, 2},
+    {16, 13, 14, 20, 3, 3, 2, 0, 1, 1, 2, 4, 1, 3, 2},
+    {40, 14, 14, 24, 3, 3, 1, 1, 1, 1, 3, 3, 2, 9, 2},
+    {24, 7, 30, 48, 3, 3, 0, 0, 0, 0, 2, 2, 3, 11, 2},
+    {16, 1, 2, 20, 3, 3, 1, 1, 1, 1, 4, 4, 1, 1, 2},
+    {130, 10, 10, 70, 3, 3, 1, 1, 1, 1, 2, 2, 4, 7, 2},
     // as scheduled
-    {64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0},
-    {96, 9, 17, 40, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0},
-    {64, 9, 9, 64, 1, 7, 0, 3, 0, 3, 0, 0, 0, 0},
-    {48, 11, 11, 64, 5, 5, 2, 2, 2, 2, 0, 0, 0, 0},
+    {96, 28, 28, 96, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 2},
+    {64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {96, 9, 17, 40, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {64, 9, 9, 64, 1, 7, 0, 3, 0, 3, 0, 0, 0, 0, 1},
+    {48, 11, 11, 64, 5, 5, 2, 2, 2, 2, 0, 0, 0, 0, 1},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -61,11 +72,11 @@ static void add_conv(Rig *r, int k, const Conv *c, const char *x) {
     if (c->block)
         snprintf(chosen, sizeof chosen,
                  ", algo=\"winograd%d\", tile=[vecs=%d,out_rows=%d,out_cols=%d,block=%d]",
-                 c->mh > c->mw ? c->mh : c->mw, c->vecs, c->mh, c->mw, c->block);
+                 c->mh > 2 || c->mw > 2 ? 4 : 2, c->vecs, c->mh, c->mw, c->block);
     rig_const(r, "%%w%d: f32[%d,%d,%d,%d] = rand(%d)", k, c->O, c->C, c->kh, c->kw, k + 1);
     rig_const(r, "%%b%d: f32[%d] = rand(%d)", k, c->O, k + 1000);
-    rig_node(r, "%%c%d = conv %s, %%w%d, %%b%d {pad=[%d,%d,%d,%d]%s}", k, x, k, k, c->pt, c->pl,
-             c->pb, c->pr, chosen);
+    rig_node(r, "%%c%d = conv %s, %%w%d, %%b%d {stride=[%d,%d], pad=[%d,%d,%d,%d]%s}", k, x, k, k,
+             c->stride, c->stride, c->pt, c->pl, c->pb, c->pr, chosen);
 }
 
 static void runs_every_shape(void) {
@@ -89,16 +100,18 @@ static void runs_epilogues(void) {
     Rig *r = rig_new(target, 2);
     static const char *const x[] = {"%p", "%q"};
     static const Conv convs[] = {
-        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5},
-        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 14},
-        {20, 9, 9, 20, 1, 7, 0, 3, 0, 3, 1, 4, 2, 9},
+        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5, 1},
+        {20, 9, 9, 20, 3, 3, 1, 1, 1, 1, 2, 2, 1, 14, 1},
+        {20, 9, 9, 20, 1, 7, 0, 3, 0, 3, 1, 4, 2, 9, 1},
+        {20, 18, 18, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 5, 2},
     };
     rig_const(r, "%%chan: f32[20,1,1] = rand(5)");
     rig_input(r, "%%p: f32[N,20,9,9], %%q: f32[N,20,9,9], %%s: f32[N,20,1,1], %%one: f32[1]");
-    for (int i = 0; i < 3; i++) {
+    rig_input(r, "%%large: f32[N,20,18,18]");
+    for (int i = 0; i < 4; i++) {
         int k = 10 * i;
         for (int e = 0; e < 6; e++)
-            add_conv(r, k + e, &convs[i], x[e % 2]);
+            add_conv(r, k + e, &convs[i], convs[i].stride > 1 ? "%large" : x[e % 2]);
         rig_node(r, "%%y%d = relu %%c%d", k, k);
         rig_node(r, "%%a%d = add %%c%d, %%q", k + 1, k + 1);
         rig_node(r, "%%y%d = relu %%a%d", k + 1, k + 1);
@@ -121,10 +134,10 @@ static void runs_epilogues(void) {
 // Results that are slices of a concat, and inputs that are.
 static void runs_concat_slices(void) {
     Rig *r = rig_new(target, 2);
-    static const Conv a = {16, 8, 8, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 4};
-    static const Conv b = {16, 8, 8, 48, 3, 3, 1, 1, 1, 1, 2, 2, 1, 7};
-    static const Conv d = {48, 8, 8, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6};
-    static const Conv e = {100, 8, 8, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6};
+    static const Conv a = {16, 8, 8, 32, 3, 3, 1, 1, 1, 1, 4, 4, 2, 4, 1};
+    static const Conv b = {16, 8, 8, 48, 3, 3, 1, 1, 1, 1, 2, 2, 1, 7, 1};
+    static const Conv d = {48, 8, 8, 20, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6, 1};
+    static const Conv e = {100, 8, 8, 24, 3, 3, 1, 1, 1, 1, 4, 4, 2, 6, 1};
     rig_input(r, "%%x: f32[N,16,8,8]");
     add_conv(r, 0, &a, "%x");
     add_conv(r, 3, &b, "%x");
@@ -139,7 +152,7 @@ static void runs_concat_slices(void) {
 }
 
 // Filters are transformed when a model is created, from one copy of them in the weights section:
-// two convolutions with other tiles share it.
+// convolutions with other tiles and strides share it.
 static void transforms_filters_once(void) {
     Rig *r = rig_new(target, 2);
     CgResult cg;
@@ -151,12 +164,14 @@ static void transforms_filters_once(void) {
                  "%%c%d = conv %%x, %%w {pad=[1,1,1,1], algo=\"winograd4\", "
                  "tile=[vecs=2,out_rows=4,out_cols=%d,block=4]}",
                  k, k ? 4 : 2);
-    rig_output(r, "%%c0, %%c1, %%c2");
+    rig_node(r, "%%c3 = conv %%x, %%w {pad=[1,1,1,1], stride=[2,2], algo=\"winograd4\", "
+                "tile=[vecs=2,out_rows=4,out_cols=4,block=4]}");
+    rig_output(r, "%%c0, %%c1, %%c2, %%c3");
     CHECK(rig_compile(r, &cg) != NULL);
     HoneModel *m = rig_load(r, 2, &skip);
     if (m) {
         const HoneModelDesc *d = rt_model_desc(m);
-        CHECK_INT_EQ(d->prepared_bytes, 4 * 32 * 48 * (6 * 4 + 6 * 6));
+        CHECK_INT_EQ(d->prepared_bytes, 4 * 32 * 48 * (6 * 4 + 6 * 6 + 6 * 6));
         CHECK(d->init.n > 0);
         CHECK(d->weights_bytes < 4 * 32 * 48 * 9 + 1024);
     }
