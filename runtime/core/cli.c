@@ -49,9 +49,10 @@ bool rt_cli_number(const char *text, double *v) {
 
 static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
     double v;
-    bool whole = o->kind == RT_CLI_INT;
+    bool whole = o->kind != RT_CLI_FLOAT;
     if (!rt_cli_number(text, &v) || (whole && v != floor(v)))
-        return rt_fail(err, "%s wants a %snumber, not '%s'", name, whole ? "whole " : "", text);
+        return rt_fail(err, "%s wants a %snumber%s, not '%s'", name, whole ? "whole " : "",
+                       o->kind == RT_CLI_AUTO ? " or auto" : "", text);
     if (v < o->min || v > o->max)
         return rt_fail(err, "%s must be from %g to %.10g, not %s", name, o->min, o->max, text);
     if (whole)
@@ -106,6 +107,12 @@ static bool set_option(const RtCliOption *o, const char *name, const char *text,
     case RT_CLI_FLAG:
         *(bool *)o->to = true;
         return true;
+    case RT_CLI_AUTO:
+        if (strcmp(text, "auto") == 0) {
+            *(int *)o->to = 0;
+            return true;
+        }
+        return set_number(o, name, text, err);
     case RT_CLI_INT:
     case RT_CLI_FLOAT:
         return set_number(o, name, text, err);

@@ -9,6 +9,7 @@ enum { RT_CLI_MOST = 128 }; // rows of a table
 typedef enum RtCliKind {
     RT_CLI_FLAG,   // bool *: set to true
     RT_CLI_INT,    // int *, within min..max
+    RT_CLI_AUTO,   // int *, within min..max, or "auto", which is 0
     RT_CLI_FLOAT,  // float *, within min..max
     RT_CLI_TEXT,   // const char **
     RT_CLI_CHOICE, // const char **: one of the words of `arg`, "sgd|adamw"
@@ -56,5 +57,9 @@ void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *optio
 // All of `text` as one finite number.
 bool rt_cli_number(const char *text, double *v);
 void rt_cli_help(FILE *f, const RtCliOption *options, int n);
+
+// Of every command that computes.
+#define RT_CLI_THREADS(to, help)                                                                   \
+    { "--threads|-t", RT_CLI_AUTO, to, 0, RT_MAX_THREADS, "N|auto", help }
 
 #endif

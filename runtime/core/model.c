@@ -27,7 +27,7 @@
 enum { PAGE = 4096, NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
-    HoneBarrier barrier;
+    RtProgress progress;
     const HoneModelDesc *desc;                 // the unit that runs: size[in_use]
     const HoneModelDesc *size[HONE_MAX_UNITS]; // of each size the unit for this CPU
     int n_sizes, in_use;
@@ -143,7 +143,7 @@ static void run_init(void *ctx, char *space) {
     HoneModel *m = ctx;
     Preparing p = {.call = {.weights = m->desc->weights,
                             .prepared = space,
-                            .barrier = &m->barrier,
+                            .progress = &m->progress,
                             .observe = let_weights_go},
                    .pages = rt_weights_pages(m->desc)};
     run_steps(m, &m->desc->init, &p.call);
@@ -190,11 +190,11 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         memset(m, 0, sizeof *m);
         m->threads = rt_threads(opt ? opt->threads : 0);
         m->host_decides = !opt || opt->threads == 0;
-        rt_barrier_init(&m->barrier, m->threads);
         map_process(m);
     }
-    if (m && !(find_sizes(m, first, desc, &e) && (m->threads == 1 || rt_region_keep(&e)) &&
-               rt_counts_make(&m->counts, desc, &e) && prepare_constants(m, desc, &e))) {
+    if (m && !(rt_progress_make(&m->progress, m->threads, &e) && find_sizes(m, first, desc, &e) &&
+               (m->threads == 1 || rt_region_keep(&e)) && rt_counts_make(&m->counts, desc, &e) &&
+               prepare_constants(m, desc, &e))) {
         hone_destroy(m);
         m = NULL;
     }
@@ -205,6 +205,7 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
 
 static void free_model(HoneModel *m) {
     rt_counts_free(&m->counts);
+    rt_progress_free(&m->progress);
     release_workspace(m);
     if (m->prepared)
         rt_prepared_release(m->prepared);
@@ -225,10 +226,8 @@ void hone_destroy(HoneModel *m) {
 static pid_t enter(HoneModel *m) {
     pid_t user = NOBODY, me = this_process(m);
     bool mine = atomic_compare_exchange_strong(&m->user, &user, me);
-    if (!mine && user > 0 && user != me && atomic_compare_exchange_strong(&m->user, &user, me)) {
-        rt_barrier_init(&m->barrier, m->threads); // its threads may have been anywhere
-        mine = true;
-    }
+    if (!mine && user > 0 && user != me)
+        mine = atomic_compare_exchange_strong(&m->user, &user, me);
     refused = mine ? NULL : m;
     if (mine)
         m->error[0] = 0;
@@ -453,7 +452,7 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
                            .weights = m->desc->weights,
                            .inputs = inputs,
                            .outputs = rt_counts_beside(&m->counts, m->desc, outputs),
-                           .barrier = &m->barrier,
+                           .progress = &m->progress,
                            .observe = observe ? call_observer : NULL,
                            .prepared = m->prepared ? m->prepared->space : NULL},
                   .observe = observe,

@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -85,6 +86,16 @@ static int count_threads(int want, pid_t me) {
 
 int rt_region_threads(int want) {
     return count_threads(want, getpid());
+}
+
+// OpenMP looks at it before main() begins, so a program that was told nothing begins again with it
+// said. Where that cannot be, it goes on.
+void rt_region_patience(char **argv) {
+    static const char name[] = "GOMP_SPINCOUNT", spins[] = "1000"; // as progress.c
+    const char *path = (const char *)getauxval(AT_EXECFN);
+    if (path && argv[0] && omp_get_num_procs() > 1 && !getenv(name) && !getenv("OMP_WAIT_POLICY") &&
+        setenv(name, spins, 0) == 0)
+        execv(path, argv);
 }
 
 bool rt_region_keep(RtErr *err) {
@@ -160,6 +171,7 @@ void rt_region_run(const RtRegion *region) {
         run_thread(&r, 0, 1);
         return;
     }
+    rt_progress_start(r.call->progress, r.threads);
     atomic_fetch_add_explicit(r.gate, 1, memory_order_release);
     run_together(&r);
     (void)atomic_load_explicit(r.gate, memory_order_acquire);

@@ -77,14 +77,26 @@ enum { RT_MAX_THREADS = 1024 }; // that anybody may ask for
 // would use (OMP_NUM_THREADS, omp_set_num_threads(), OMP_THREAD_LIMIT) if that is less.
 int rt_threads(int asked);
 
-typedef struct HoneBarrier {
-    _Alignas(64) _Atomic uint32_t arrived;
-    _Alignas(64) _Atomic uint32_t generation;
+// How far the threads of a run are (progress.c). The steps between two meetings are a phase, from 0;
+// each of the threads has a share of it, which anyone may do.
+typedef struct RtProgress {
+    _Alignas(64) _Atomic uint32_t done;  // shares, of all phases
+    _Alignas(64) _Atomic uint32_t phase; // how many are over
     _Atomic uint32_t sleepers;
-    int32_t spins; // before the waiting thread yields
-} HoneBarrier;
-void rt_barrier_init(HoneBarrier *b, int threads);
-void rt_barrier_wait(HoneBarrier *b, int32_t threads); // all threads meet
+    int32_t spins; // before the waiting thread sleeps
+    struct RtShare *share; // [threads]
+} RtProgress;
+bool rt_progress_make(RtProgress *p, int threads, RtErr *err); // for at most so many
+void rt_progress_free(RtProgress *p);
+void rt_progress_start(RtProgress *p, int threads); // a run
+// True: the caller does this share of the phase now, and then finishes it. The phase before is
+// over.
+bool rt_progress_begin(RtProgress *p, uint32_t phase, int32_t share);
+void rt_progress_finish(RtProgress *p, uint32_t phase, int32_t threads);
+// Until the phase is over; briefly: no longer than threads differ that all have their CPU. False: it
+// is not.
+bool rt_progress_wait_briefly(RtProgress *p, uint32_t phase);
+void rt_progress_wait(RtProgress *p, uint32_t phase);
 
 // ---- one run
 
@@ -95,7 +107,7 @@ typedef struct HoneCall {      // the same for all threads
     const char *weights;       // weights_bytes, 64-byte aligned
     const void *const *inputs; // in the order of the descriptor
     void *const *outputs;
-    HoneBarrier *barrier;
+    RtProgress *progress;
     // NULL, or called by thread 0 before step 0, 1, ... n_nodes - 1 and, with n_nodes, after the
     // last. Other threads may still be at earlier steps.
     void (*observe)(const struct HoneCall *call, int32_t node);
@@ -110,7 +122,7 @@ void rt_steps(const HoneModelDesc *desc, const HoneSteps *steps, const HoneCall 
 typedef struct RtRegion {
     const HoneModelDesc *desc;
     const HoneSteps *steps;
-    const HoneCall *call;   // its barrier is made for `threads`
+    const HoneCall *call;   // its progress is made for `threads`
     int threads;            // at most
     bool host_decides;      // nor more than OpenMP would use now
     int32_t process;        // that it runs in
@@ -121,6 +133,9 @@ void rt_region_run(const RtRegion *r);
 // no more, 1 in a forked child whose parent had OpenMP's threads, and inside a region of the
 // host's.
 int rt_region_threads(int want);
+// First thing in a program's main(): OpenMP's threads that have nothing to do sleep, rather than
+// spin for milliseconds.
+void rt_region_patience(char **argv);
 // OpenMP's library stays loaded from now on, whatever is unloaded.
 bool rt_region_keep(RtErr *err);
 

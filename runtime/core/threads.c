@@ -1,76 +1,21 @@
-// Threads: how many CPUs this process has, the barrier between a run's steps, the clock.
-//
-// The barrier is central: threads count up `arrived`; the last one resets it and advances
-// `generation`, for which the others wait. Waiting spins first (a kernel's slices end within
-// microseconds of each other), then yields, then sleeps on a futex, so that a machine with fewer
-// free CPUs than threads still makes progress.
+// Threads: how many CPUs this process has; the clock.
 #define _GNU_SOURCE
 #include "runtime/core/rt.h"
 
 #include <limits.h>
-#include <linux/futex.h>
 #include <omp.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 4000, YIELDS = 64, MAX_CPUS = 4096 };
+enum { MAX_CPUS = 4096 };
 
 uint64_t rt_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static inline void relax_cpu(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-void rt_barrier_init(HoneBarrier *b, int threads) {
-    memset(b, 0, sizeof *b);
-    b->spins = threads > rt_cpus_available() ? 1 : SPINS;
-}
-
-static void wait_generation(HoneBarrier *b, uint32_t old) {
-    for (int32_t i = 0; i < b->spins; i++) {
-        if (atomic_load_explicit(&b->generation, memory_order_acquire) != old)
-            return;
-        relax_cpu();
-    }
-    for (int i = 0; i < YIELDS; i++) {
-        if (atomic_load_explicit(&b->generation, memory_order_acquire) != old)
-            return;
-        sched_yield();
-    }
-    // The releaser advances `generation` before it looks at `sleepers`; the futex compares
-    // `generation` after `sleepers` was raised: one of the two sees the other.
-    atomic_fetch_add(&b->sleepers, 1);
-    while (atomic_load(&b->generation) == old)
-        syscall(SYS_futex, &b->generation, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
-    atomic_fetch_sub(&b->sleepers, 1);
-}
-
-void rt_barrier_wait(HoneBarrier *b, int32_t threads) {
-    if (threads <= 1)
-        return;
-    uint32_t generation = atomic_load_explicit(&b->generation, memory_order_relaxed);
-    uint32_t before = atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel);
-    if (before + 1 < (uint32_t)threads) {
-        wait_generation(b, generation);
-        return;
-    }
-    atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-    atomic_store(&b->generation, generation + 1);
-    if (atomic_load(&b->sleepers) != 0)
-        syscall(SYS_futex, &b->generation, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 // First line of a small file; false if there is none.

@@ -43,10 +43,8 @@ const char **rt_fine_names(const RtFine *f, char *lines);
 void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
 
 #define RT_FINE_THREADS(to)                                                                        \
-    {                                                                                              \
-        "--threads|-t", RT_CLI_INT, to, 0, RT_MAX_THREADS, "N",                                    \
-            "threads that compute (default: OMP_NUM_THREADS, CPU affinity and cgroup quota)"       \
-    }
+    RT_CLI_THREADS(to, "threads that compute (default: auto, OMP_NUM_THREADS, CPU affinity and "   \
+                       "cgroup quota)")
 #define RT_FINE_CHECKPOINT(to)                                                                     \
     {                                                                                              \
         "--checkpoint", RT_CLI_TEXT, to, 0, 0, "FOLDER",                                           \

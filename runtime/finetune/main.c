@@ -71,6 +71,7 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    rt_region_patience(argv);
     rt_std_open();
     RtOuts outs;
     RtFine f = {.d = &hone_train_desc, .outs = &outs};

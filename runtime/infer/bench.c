@@ -33,7 +33,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
            "Runs the model on synthetic data and prints how long it took:\n"
            "  load_ms    from the start of the process until the model is ready\n"
            "  first_ms   the first run, which also brings weights and workspace into memory\n"
-           "  min_ms, median_ms  of the runs after it and the warm-up\n"
+           "  min_ms, median_ms, mean_ms  of the runs after it and the warm-up\n"
            "  gflops     GFLOP/s at min_ms, a multiply and an add counted as two\n"
            "  rss_mb     peak resident memory of the process in 10^6 bytes\n\n",
            in->program);
@@ -153,6 +153,13 @@ static bool make_profile(Bench *b, double median, double rss) {
     return rt_infer_profile_fill(&b->p, b->node_ms);
 }
 
+static double mean_ms(const Bench *b) {
+    double sum = 0;
+    for (int i = 0; i < b->iters; i++)
+        sum += b->ms[i];
+    return sum / b->iters;
+}
+
 static void print_json(const Bench *b, double median, double gflops, double rss) {
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
@@ -164,6 +171,7 @@ static void print_json(const Bench *b, double median, double gflops, double rss)
     rt_json_number(&j, "first_ms", b->first_ms, 6);
     rt_json_number(&j, "min_ms", b->ms[0], 6);
     rt_json_number(&j, "median_ms", median, 6);
+    rt_json_number(&j, "mean_ms", mean_ms(b), 6);
     rt_json_number(&j, "gflops", gflops, 6);
     rt_json_number(&j, "rss_mb", rss, 6);
     if (b->profile)

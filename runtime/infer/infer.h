@@ -57,9 +57,6 @@ double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
 double rt_infer_dim_value(HoneDim d, int64_t batch);
 
 #define RT_THREADS_OPTION(to)                                                                      \
-    {                                                                                              \
-        "--threads|-t", RT_CLI_INT, to, 0, RT_MAX_THREADS, "N",                                    \
-            "threads (default: OMP_NUM_THREADS, CPU affinity and cgroup quota)"                    \
-    }
+    RT_CLI_THREADS(to, "threads (default: auto, OMP_NUM_THREADS, CPU affinity and cgroup quota)")
 
 #endif

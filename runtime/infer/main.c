@@ -96,6 +96,7 @@ static void find_sizes(RtInfer *in) {
 }
 
 int main(int argc, char **argv) {
+    rt_region_patience(argv);
     rt_std_open();
     struct timespec cpu;
     RtOuts outs;

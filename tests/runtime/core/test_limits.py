@@ -1,4 +1,5 @@
 """How many threads: the cgroup's quota, the affinity mask and OMP_NUM_THREADS; never more than any of them allows."""
+import json
 import os
 import subprocess
 import sys
@@ -75,6 +76,13 @@ class Threads(Case):
         cpu = str(min(os.sched_getaffinity(0)))
         r = subprocess.run(["taskset", "-c", cpu, os.path.join(BUILD, "rt_probe"), "threads"], capture_output=True)
         self.assertEqual(r.stdout, b"1\n")
+
+    def test_auto(self):
+        for threads in ("auto", 0, 1, 3):
+            row = json.loads(self.good("fake", "bench", "--json", "--iters", 1, "--threads", threads))
+            self.assertEqual(row["threads"], self.default("2") if threads in ("auto", 0) else threads)
+        code, _, err = self.run_program("fake", "bench", "--threads", "all")
+        self.assertEqual((code, err.splitlines()[0].split(": ", 1)[1]), (2, "--threads wants a whole number or auto, not 'all'"))
 
     def test_more_threads_than_cpus_still_progress(self):
         self.good("fake", "bench", "--threads", 16, "--batch", 8, "--iters", 50)

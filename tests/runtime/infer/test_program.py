@@ -235,10 +235,11 @@ class Balance(html.parser.HTMLParser):
 class Bench(Case):
     def test_json(self):
         row = json.loads(self.good("fake", "bench", "--batch", 4, "--threads", 2, "--iters", 7, "--warmup", 1, "--json"))
-        self.assertEqual(list(row), ["model", "batch", "threads", "iters", "load_ms", "first_ms", "min_ms", "median_ms",
+        self.assertEqual(list(row), ["model", "batch", "threads", "iters", "load_ms", "first_ms", "min_ms", "median_ms", "mean_ms",
                                      "gflops", "rss_mb"])
         self.assertEqual((row["model"], row["batch"], row["threads"], row["iters"]), ("fake", 4, 2, 7))
         self.assertLessEqual(row["min_ms"], row["median_ms"])
+        self.assertLessEqual(row["min_ms"], row["mean_ms"])
         self.assertTrue(0 < row["load_ms"] < 5000 and 0 < row["rss_mb"] < 500 and row["gflops"] > 0, row)
 
     def test_profile(self):

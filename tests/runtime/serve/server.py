@@ -86,7 +86,9 @@ class Server:
 
     def __init__(self, program, *args, port=True, env=None, **popen):
         command = [os.path.join(BUILD, program), "serve", *(("--port", "0") if port else ()), *map(str, args)]
-        full = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", **(env or {})}
+        full = {**os.environ, "OMP_NUM_THREADS": "2", **(env or {})}
+        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # programs know how to wait
+            full.pop(name, None)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=full, **popen)
         line = self.process.stdout.readline().decode()
         if not line.startswith("listening on http://"):

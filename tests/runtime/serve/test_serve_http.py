@@ -241,6 +241,32 @@ class Limits(Case):
             self.assertEqual(set(got), {200})
 
 
+def cpu_ms(process):
+    with open(f"/proc/{process.pid}/stat") as f:
+        user, system = f.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) * 1e3 / os.sysconf("SC_CLK_TCK")
+
+
+class Threads(Case):
+    def test_who_waits_sleeps(self):
+        with Server("fake", "--threads", 2) as s, s.client() as c:
+            before = cpu_ms(s.process)
+            for _ in range(100):
+                self.assertEqual(c.ask("POST", INFER, BODY, HEADERS).status, 200)
+                time.sleep(0.01)
+            asked = cpu_ms(s.process)
+            self.assertLess(asked - before, 300)  # OpenMP's own way is some milliseconds after each
+            time.sleep(0.3)
+            self.assertLessEqual(cpu_ms(s.process) - asked, 20)
+
+    def test_nobody_is_pinned(self):
+        mine = os.sched_getaffinity(0)
+        with Server("fake", "--threads", "auto") as s:
+            self.assertEqual(s.ask("POST", INFER, BODY, HEADERS).status, 200)
+            for thread in os.listdir(f"/proc/{s.process.pid}/task"):
+                self.assertEqual(os.sched_getaffinity(int(thread)), mine)
+
+
 class End(Case):
     def test_drains(self):
         s = Server("fake", "--queue-delay", 1500)
