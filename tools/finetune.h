@@ -47,6 +47,9 @@ bool tool_take_head(Finetune *f, const PassOptions *po);
 // model's hash are those of the file that is cut off there. False after an error.
 bool tool_place_head(Finetune *f, const PassOptions *po, CgOptions *o);
 bool tool_is_folder(const char *path); // finetune_spec.c
+// The shorter side of the pictures in the folders of some classes, as the middle one of a few has
+// it (finetune_pictures.c); 0: none can be read.
+int tool_pictures_side(IrArena *a, const char *folder, const char *const *classes, int n);
 // The file with the new classifier, for cg_compile_train() (finetune_file.c). False after errors,
 // among them a parameter that is no initializer of it.
 bool tool_train_file(Finetune *f, const IrTrainProgram *p, const CgOptions *cg, CgTrainFile *out);

@@ -63,6 +63,7 @@ static bool labels_of_folder(Finetune *f, const char *path) {
         free(list);
     if (!good)
         return false;
+    f->image.side = tool_pictures_side(t->arena, path, f->labels, f->n_labels);
     return f->n_labels || wrong(f, "--classes: '%s' has no folders, one per class", path);
 }
 

@@ -58,6 +58,7 @@ typedef struct Reading {
     const IrProgram *prog;
     HonePreprocess *x;
     PassTaskKind task;
+    int side; // of the user's pictures, 0: unknown
     Source from[N_VALUES];
     double v[N_VALUES][4];
     int n[N_VALUES];
@@ -152,6 +153,12 @@ static void check_imgsz(Reading *r) {
     r->from[RESIZE] = ASSUMED;
 }
 
+// The user's pictures are smaller than the input: enlarged as they are, they lose nothing.
+static bool is_small(const Reading *r) {
+    const HonePreprocess *x = r->x;
+    return r->side > 0 && r->side < (x->height < x->width ? x->height : x->width);
+}
+
 static bool fill_resize(Reading *r) {
     HonePreprocess *x = r->x;
     int32_t shorter = x->height < x->width ? x->height : x->width;
@@ -169,7 +176,7 @@ static bool fill_resize(Reading *r) {
         x->resize = r->from[RESIZE] == FOREIGN ? shorter : (int32_t)size;
         return true;
     }
-    double crop = r->from[CROP_PCT] != ASSUMED ? r->v[CROP_PCT][0] : 0.875;
+    double crop = r->from[CROP_PCT] != ASSUMED ? r->v[CROP_PCT][0] : is_small(r) ? 1 : 0.875;
     x->resize = (int32_t)lrint(shorter / crop);
     r->from[RESIZE] = r->from[CROP_PCT];
     return true;
@@ -218,10 +225,14 @@ static void add_note(Reading *r, ToolImage *im) {
                                           *part[r->from[i]] ? ", " : "", values[i].name);
     if (!*part[ASSUMED] && !*part[FOREIGN])
         return;
-    im->note = ir_sprintf(a, "images: %s (%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text),
-                          part[FOREIGN], *part[FOREIGN] ? " from the model's metadata" : "",
-                          *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
-                          *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED]);
+    im->note =
+        ir_sprintf(a, "images: %s (%s%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text),
+                   part[FOREIGN], *part[FOREIGN] ? " from the model's metadata" : "",
+                   *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
+                   *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED],
+                   r->from[RESIZE] == ASSUMED && is_small(r)
+                       ? "; nothing is cut off, as pictures are smaller than that"
+                       : "");
 }
 
 // "bicubic" of what exporters write: "InterpolationMode.BICUBIC", or Pillow's number of it.
@@ -264,7 +275,7 @@ static bool fill_interpolation(Reading *r, const ToolImage *im) {
 static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind task,
                          HonePreprocess *x) {
     const IrProgram *p = g->prog;
-    Reading r = {.tool = t, .prog = p, .x = x, .task = task};
+    Reading r = {.tool = t, .prog = p, .x = x, .task = task, .side = im->side};
     const char *bgr = ir_meta(p, "hone.bgr");
     bool pixels = g->inputs[0]->type.dtype == IR_U8;
     x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);

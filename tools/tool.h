@@ -198,6 +198,7 @@ typedef struct ToolImage {
     bool embeds; // nothing that was chosen to come out classifies
     const char *interpolation; // NULL: not given
     bool bgr, as_stored;
+    int side; // the shorter one of the user's pictures, 0: unknown; counts where nobody says how to crop
     const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
     // Lines for the user, or NULL. told: which of several outputs classifies; note: how images are
     // read, where that is assumed or other programs' metadata say so, or that none are.

@@ -118,6 +118,23 @@ def test_other_kinds_begin_solved():
         assert code == 0 and "head solved" in err, err
 
 
+def test_small_pictures_are_not_cut():
+    """Where nobody says how: in the program, and in what it exports."""
+    from PIL import Image
+    r = np.random.default_rng(1)
+    for side, resize in ((8, SIZE), (40, 14)):  # 14: of 12 / 0.875
+        for c in "ab":
+            os.makedirs(temp(f"side{side}/{c}"))
+            for i in range(6):
+                Image.fromarray((r.integers(0, 100, (side, side + 3)) + 150 * (c == "a")).astype(np.uint8)).save(temp(f"side{side}/{c}/{i}.png"))
+        for flags, want in (([], resize), (["--crop-pct", 0.8], 15)):
+            _, _, err = run(HONE, "finetune", temp("net.onnx"), "-o", temp("sides"), "--classes", temp(f"side{side}"), *flags)
+            assert f"resize {want} bilinear, centre crop 12x12" in err or flags, err
+            assert ("nothing is cut off" in err) == (want == SIZE), err
+            ok(temp("sides"), "train", temp(f"side{side}"), "-q", "--no-checkpoint", "-o", temp("sides.onnx"))
+            assert {"hone.resize": str(want)}.items() <= {m.key: m.value for m in onnx.load(temp("sides.onnx")).metadata_props}.items()
+
+
 def test_what_does_not_learn_is_said():
     said, _ = train("none", "--head-solver", "sgd", "--lr", 1e-9, "--epochs", 1, "--overwrite")
     assert "is no better than guessing's, 1.3863: it did not learn; try another --lr" in said, said
