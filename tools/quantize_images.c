@@ -3,19 +3,10 @@
 #include "tools/quantize.h"
 
 #include "runtime/image/image.h"
+#include "runtime/image/inputs.h"
 
-#include <errno.h>
-#include <fts.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int by_name(const FTSENT **a, const FTSENT **b) {
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-static void close_walk(void *fts) {
-    fts_close(fts);
-}
 
 // So many of n are kept, evenly spread; which is the i-th of them.
 static int thin_out(int n, int most) {
@@ -39,27 +30,29 @@ static bool set_images(Quantize *q, QuantImages *s, int n, int found) {
     return true;
 }
 
+typedef struct Found {
+    IrArena *arena;
+    const char **path;
+    int n, cap;
+} Found;
+
+static bool keep_path(void *ctx, const char *path, RtErr *err) {
+    (void)err;
+    Found *f = ctx;
+    IR_PUSH(f->arena, f->path, f->n, f->cap, ir_strdup(f->arena, path));
+    return true;
+}
+
 bool quant_images_find(Quantize *q, const char *folder, QuantImages *out) {
     Tool *t = q->tool;
-    char *roots[] = {ir_strdup(t->arena, folder), NULL};
-    const char **path = NULL;
-    int n = 0, cap = 0;
-    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, by_name);
-    if (!walk) {
-        ir_error(&t->diag, IR_NOWHERE, "%s: %s", folder, strerror(errno));
+    Found f = {.arena = t->arena};
+    RtErr err;
+    if (!rt_inputs_walk(folder, keep_path, &f, &err)) {
+        ir_error(&t->diag, IR_NOWHERE, "%s", err.text);
         return false;
     }
-    ir_arena_defer(t->arena, close_walk, walk);
-    for (FTSENT *e; (e = fts_read(walk));) {
-        if (e->fts_level > 0 && e->fts_name[0] == '.')
-            fts_set(walk, e, FTS_SKIP);
-        else if (e->fts_info == FTS_ERR || e->fts_info == FTS_DNR ||
-                 (e->fts_level == 0 && e->fts_info == FTS_NS)) {
-            ir_error(&t->diag, IR_NOWHERE, "%s: %s", e->fts_path, strerror(e->fts_errno));
-            return false;
-        } else if (e->fts_info == FTS_F && rt_image_is_name(e->fts_name))
-            IR_PUSH(t->arena, path, n, cap, ir_strdup(t->arena, e->fts_path));
-    }
+    int n = f.n;
+    const char **path = f.path;
     int kept = thin_out(n, q->max_images);
     *out = (QuantImages){.from = folder, .path = path};
     for (int i = 0; i < kept; i++) {

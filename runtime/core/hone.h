@@ -37,6 +37,12 @@ typedef struct HoneTensorInfo {
     int64_t dim[8]; // -1: the batch size
 } HoneTensorInfo;
 
+typedef struct HoneClass { // of an image
+    int64_t index;
+    double score;      // its probability, where the model says one
+    const char *label; // the model's; NULL: it has none
+} HoneClass;
+
 typedef struct HoneOptions {
     // 1 to 1024; 0: what affinity mask and cgroup quota allow, or fewer if OpenMP is told so
     // (OMP_NUM_THREADS, omp_set_num_threads(), which also counts later). Fewer run where the system

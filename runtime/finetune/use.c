@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/image/image.h"
+#include "runtime/core/tally.h"
+#include "runtime/data/input_file.h"
 #include "runtime/file/json.h"
+#include "runtime/image/inputs.h"
 #include "runtime/finetune/finetune.h"
 
 // ---------------------------------------------------------------- eval
@@ -103,7 +105,9 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
         rt_evaluate(t, source, e->batch, &scores, NULL, NULL, &err)) {
         rt_scores_tell(&scores, data, RT_WORST, complain_line, NULL);
         print_scores(e, f, &scores, data, bad);
-        code = scores.n_not_finite ? RT_EXIT_INPUT : RT_EXIT_FINE;
+        if (bad)
+            fprintf(stderr, "%lld images are bad and left out\n", (long long)bad);
+        code = scores.n_not_finite || bad ? RT_EXIT_INPUT : RT_EXIT_FINE;
     } else if (data) {
         rt_fine_complain(err.text);
     }
@@ -144,8 +148,10 @@ int rt_fine_eval(const RtFine *f, int argc, char **argv) {
 typedef struct Predict {
     const RtFine *f;
     const char *folder;
-    bool help, json;
+    bool help, json, as_stored;
     int threads, top;
+    RtInputs *inputs;
+    RtTally tally;
     RtEngine *engine;
     const char **names;
     float *image, *logits, *weight, loss;
@@ -193,14 +199,27 @@ static void print_top(Predict *x, RtJson *j) {
     }
 }
 
+static bool load_image(Predict *x, const char *path, RtErr *err) {
+    HonePreprocess p = x->f->d->info->preprocess;
+    p.as_stored |= x->as_stored;
+    int64_t c = p.channels, h = p.height, w = p.width;
+    const HoneTensorDesc input = {
+        "image",
+        HONE_F32,
+        4,
+        {{0, 1}, {p.nhwc ? h : c, 0}, {p.nhwc ? w : h, 0}, {p.nhwc ? c : w, 0}}};
+    RtInputFile f;
+    if (!rt_input_file_open(path, p.channels, p.as_stored, &f, err))
+        return false;
+    x->tally.turned += f.image.turned != 0;
+    bool good = rt_input_file_fill(&f, path, &p, &input, x->image, err);
+    rt_input_file_close(&f);
+    return good;
+}
+
 static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     const HoneTrainDesc *d = x->f->d;
-    const HonePreprocess *p = &d->info->preprocess;
-    RtImage image = {0};
-    if (!rt_image_load(path, p->channels, p->as_stored, &image, err))
-        return false;
-    bool ok = rt_preprocess(p, HONE_F32, &image, x->image, err);
-    rt_image_free(&image);
+    bool ok = load_image(x, path, err);
     int32_t label = 0;
     float *zero = calloc((size_t)d->classes + 1, sizeof *zero); // the targets of no loss
     RtEngineBatch b = {.n = 1,
@@ -240,25 +259,39 @@ static void print_error(RtJson *j, const char *path, const char *text) {
     rt_json_end(j, '}');
 }
 
-static int predict_all(Predict *x, const RtCliList *paths) {
+static void predict_file(Predict *x, const char *path, RtJson *j) {
+    RtErr err;
+    if (predict_one(x, path, j, &err))
+        return;
+    rt_tally_bad(&x->tally, err.text);
+    if (j)
+        print_error(j, path, err.text);
+}
+
+static int predict_all(Predict *x) {
     RtErr err;
     RtJson j = {.f = stdout};
-    int code = RT_EXIT_FINE;
+    char *path;
+    int n;
     if (!alloc_predict(x))
         return rt_fine_complain("no memory");
+    rt_tally_begin(&x->tally, rt_inputs_listed(x->inputs) ? -1 : rt_inputs_known(x->inputs), true);
     if (x->json)
         rt_json_begin(&j, NULL, '[');
-    for (int i = 0; i < paths->n; i++)
-        if (!predict_one(x, paths->item[i], x->json ? &j : NULL, &err)) {
-            code = rt_fine_complain(err.text);
-            if (x->json)
-                print_error(&j, paths->item[i], err.text);
-        }
+    while ((n = rt_inputs_take(x->inputs, &path, 1, &err)) > 0) {
+        rt_tally_clear(&x->tally);
+        predict_file(x, path, x->json ? &j : NULL);
+        rt_tally_step(&x->tally);
+        fflush(stdout);
+        free(path);
+    }
     if (x->json) {
         rt_json_end(&j, ']');
         putchar('\n');
     }
-    return code;
+    if (n < 0)
+        rt_fine_complain(err.text);
+    return rt_tally_end(&x->tally) && n == 0 ? RT_EXIT_FINE : RT_EXIT_INPUT;
 }
 
 int rt_fine_predict(const RtFine *f, int argc, char **argv) {
@@ -267,23 +300,29 @@ int rt_fine_predict(const RtFine *f, int argc, char **argv) {
         {"--top", RT_CLI_INT, &x.top, 1, 1 << 20, "K", "classes an image (default 5)"},
         RT_FINE_CHECKPOINT(&x.folder),
         RT_FINE_THREADS(&x.threads),
-        {"--json", RT_CLI_FLAG, &x.json, 0, 0, NULL, "one JSON array"},
+        {"--json", RT_CLI_FLAG, &x.json, 0, 0, NULL, "one JSON array, its elements as they come"},
+        {"--as-stored", RT_CLI_FLAG, &x.as_stored, 0, 0, NULL,
+         "not turned upright as their EXIF orientation says"},
         RT_FINE_HELP(&x.help),
     };
     RtCliList rest = {0};
     char *labels = NULL;
+    RtErr err;
     int code;
-    if (rt_fine_parse(
-            f, "predict",
-            "[OPTION...] IMAGE...\n\nThe most likely classes of JPEG, PNG and WebP images, with "
-            "the best parameters of the newest\ncheckpoint.",
-            options, sizeof options / sizeof *options, &x.help, argc, argv, &rest, 1, 1 << 30,
-            &code)) {
+    if (rt_fine_parse(f, "predict",
+                      "[OPTION...] IMAGE|FOLDER|PATTERN|-...\n\nThe most likely classes of JPEG, "
+                      "PNG and WebP images, with "
+                      "the best parameters of the newest\ncheckpoint.\n\n" RT_INPUTS_RULE,
+                      options, sizeof options / sizeof *options, &x.help, argc, argv, &rest, 1,
+                      1 << 30, &code)) {
         code = RT_EXIT_INPUT;
         x.engine = rt_fine_open_trained(f, x.folder, x.threads, &labels);
         x.names = rt_fine_names(f, labels);
-        if (x.engine)
-            code = predict_all(&x, &rest);
+        if (x.engine && (x.inputs = rt_inputs_open(rest.item, rest.n, &err)))
+            code = predict_all(&x);
+        else if (x.engine)
+            rt_fine_complain(err.text);
+        rt_inputs_close(x.inputs);
         rt_engine_close(x.engine);
     }
     free(labels);

@@ -1,16 +1,17 @@
 // IMAGE... -> the most likely classes of each. Images are decoded in parallel and run in batches; a
 // bad one is a line on stderr (and an exit code of 1 in the end), the others are still done.
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "runtime/image/image.h"
+#include "runtime/core/rank.h"
+#include "runtime/core/tally.h"
+#include "runtime/file/csv.h"
 #include "runtime/file/json.h"
+#include "runtime/image/inputs.h"
 #include "runtime/file/names.h"
 #include "runtime/infer/images.h"
 
 typedef struct Settings {
-    bool help, json;
+    bool help, json, csv;
     int top;
     const char *labels;
     RtImageSettings image;
@@ -25,31 +26,34 @@ typedef struct Classifier {
     const char *const *labels;
     int64_t n_labels;
     RtNames names; // of --labels, or none
-    double *row;   // [columns] of one image
-    int failed;
+    RtInputs *inputs;
+    const struct Form *form;
+    int top;          // classes that are shown
+    bool told;        // as probabilities
+    HoneClass *guess; // [top]
+    char **batch;     // [slots] files of a run
+    RtTally tally;
 } Classifier;
-
-typedef struct Guess {
-    int64_t index;
-    double score; // probability, or the number itself where it says none
-} Guess;
 
 static void print_help(const Classifier *c, const RtCliOption *options, int n) {
     char text[512];
     const char *p = c->in->program;
-    printf("Usage: %s [OPTION...] IMAGE...\n\n"
+    printf("Usage: %s [OPTION...] IMAGE|FOLDER|PATTERN|-...\n\n"
            "Classifies JPEG, PNG and WebP images and prints the most likely classes of each with "
            "their\n"
            "probabilities. The model's own preprocessing is:\n  %s\n"
-           "The options below change it, for models that were compiled with the wrong one.\n\n",
+           "The options below change it, for models that were compiled with the wrong "
+           "one.\n\n" RT_INPUTS_RULE
+           "An .npy file holds pixels, u8[H,W,3], or an image of the model's input as it is.\n\n",
            p, rt_preprocess_text(&c->in->desc->preprocess, text, sizeof text));
     fputs(rt_images_rule(c->in), stdout);
     rt_cli_help(stdout, options, n);
     printf("\nExamples:\n"
            "  %s cat.jpg\n"
-           "  %s --top 1 --json --batch 16 photos/*.jpg\n"
+           "  %s --top 1 --json --batch 16 photos/\n"
+           "  find photos -name '*.jpg' | %s --csv - > classes.csv\n"
            "  %s --labels classes.txt --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 cat.jpg\n",
-           p, p, p);
+           p, p, p, p);
 }
 
 static bool load_labels(Classifier *c, const char *path, RtErr *err) {
@@ -75,12 +79,8 @@ static bool check_model(Classifier *c, RtErr *err) {
             "%s: output '%s' is %s, not scores of classes; use the subcommand features or "
             "run",
             d->name, c->output->name, rt_tensor_text(c->output, text, sizeof text));
-    c->classes = 1;
-    for (int i = 1; i < c->output->rank; i++)
-        c->classes *= c->output->dim[i].c;
-    c->columns = c->classes;
-    if (c->columns == 1)
-        c->classes = 2;
+    c->columns = rt_rank_columns(d);
+    c->classes = rt_rank_classes(d);
     return true;
 }
 
@@ -94,25 +94,15 @@ static bool check_columns(const Classifier *c, RtErr *err) {
            rt_fail(err, "%s: this size gives other classes than the first", c->in->desc->name);
 }
 
-static bool allocate(Classifier *c, int n_images, RtErr *err) {
-    if (!check_columns(c, err))
+static bool allocate(Classifier *c, RtErr *err) {
+    int64_t known = rt_inputs_listed(c->inputs) ? -1 : rt_inputs_known(c->inputs);
+    if (!check_columns(c, err) || !rt_images_allocate(&c->images, &c->set.image, known, err))
         return false;
-    c->row = calloc((size_t)c->columns, sizeof *c->row);
-    return rt_images_allocate(&c->images, &c->set.image, n_images, err) &&
-           (c->row || rt_fail(err, "no memory"));
-}
-
-static void print_image_error(Classifier *c, const char *path, const char *text) {
-    c->failed++;
-    rt_infer_complain(text);
-    if (!c->set.json)
-        return;
-    RtJson j = {.f = stdout};
-    rt_json_begin(&j, NULL, '{');
-    rt_json_text(&j, "file", path);
-    rt_json_text(&j, "error", text);
-    rt_json_end(&j, '}');
-    putchar('\n');
+    c->top = c->set.top < c->classes ? c->set.top : (int)c->classes;
+    c->guess = calloc((size_t)c->top, sizeof *c->guess);
+    c->batch = calloc((size_t)c->images.slots, sizeof *c->batch);
+    rt_tally_begin(&c->tally, known, true);
+    return (c->guess && c->batch) || rt_fail(err, "no memory");
 }
 
 static const char *label_of(const Classifier *c, int64_t index, char *text, size_t size) {
@@ -122,88 +112,38 @@ static const char *label_of(const Classifier *c, int64_t index, char *text, size
     return text;
 }
 
-// What a number is worth: it is none, or infinite where that is no logarithm of 0.
-static bool is_usable(const Classifier *c, double y) {
-    bool logs = c->in->desc->scores == HONE_SCORES_LOGITS ||
-                c->in->desc->scores == HONE_SCORES_LOG_PROBABILITIES;
-    return isfinite(y) || (logs && y < 0);
-}
+// ---------------------------------------------------------------- what is printed
 
-// The two classes of a model with one score: the second is "yes".
-static bool rank_binary(const Classifier *c, const double *y, Guess *guess, int top) {
-    int scores = c->in->desc->scores;
-    double yes = scores == HONE_SCORES_LOGITS              ? 1 / (1 + exp(-*y))
-                 : scores == HONE_SCORES_LOG_PROBABILITIES ? exp(*y)
-                                                           : *y;
-    bool is_yes = yes > 0.5;
-    guess[0] = (Guess){is_yes, is_yes ? yes : 1 - yes};
-    if (top > 1)
-        guess[1] = (Guess){!is_yes, is_yes ? 1 - yes : yes};
-    return is_usable(c, *y);
-}
+// A form of the results: what stands above them, an image's classes, and an image that has none.
+typedef struct Form {
+    void (*begin)(void);
+    void (*good)(const Classifier *c, const char *path, int turned, int n);
+    void (*bad)(const char *path, const char *text);
+} Form;
 
-// The `top` largest of y; their softmax where they are logits, or logarithms. False: y has what is
-// no number.
-static bool rank_classes(const Classifier *c, const double *y, Guess *guess, int top) {
-    int n = 0, scores = c->in->desc->scores;
-    double largest = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < c->classes; i++) {
-        if (!is_usable(c, y[i]))
-            return false;
-        largest = y[i] > largest ? y[i] : largest;
-        if (n == top && y[i] <= guess[n - 1].score)
-            continue;
-        int at = n < top ? n++ : n - 1;
-        for (; at > 0 && guess[at - 1].score < y[i]; at--)
-            guess[at] = guess[at - 1];
-        guess[at] = (Guess){i, y[i]};
-    }
-    if (scores != HONE_SCORES_LOGITS && scores != HONE_SCORES_LOG_PROBABILITIES)
-        return true;
-    if (isinf(largest))
-        return false;
-    for (int64_t i = 0; i < c->classes; i++)
-        sum += exp(y[i] - largest);
-    for (int k = 0; k < n; k++)
-        guess[k].score = exp(guess[k].score - largest) / sum;
-    return true;
-}
-
-// The output's numbers for image k of a run.
-static const double *scores_of(const Classifier *c, int k) {
-    const RtDtype *type = rt_dtype(c->output->dtype);
-    const char *y = c->images.y[c->in->desc->classifier];
-    for (int64_t i = 0; i < c->columns; i++)
-        c->row[i] = type->load(y + (k * c->columns + i) * type->bytes);
-    return c->row;
-}
-
-static void print_guesses(Classifier *c, const char *path, const double *y, Guess *guess, int top) {
+static void print_text(const Classifier *c, const char *path, int turned, int n) {
+    (void)turned;
     char text[64];
-    bool ok = (c->columns == 1 ? rank_binary : rank_classes)(c, y, guess, top);
-    bool told = c->in->desc->scores != HONE_SCORES_OTHER; // as a probability
-    if (!ok) {
-        RtErr err;
-        rt_fail(&err, "%s: the model's output is not finite", path);
-        print_image_error(c, path, err.text);
-        return;
-    }
-    if (!c->set.json) {
-        printf("%s\n", RT_SHOW(path));
-        for (int k = 0; k < top; k++)
-            printf(told ? "  %6.2f%%  %s\n" : "  %8.4g  %s\n", guess[k].score * (told ? 100 : 1),
-                   RT_SHOW(label_of(c, guess[k].index, text, sizeof text)));
-        return;
-    }
+    printf("%s\n", RT_SHOW(path));
+    for (int k = 0; k < n; k++)
+        printf(c->told ? "  %6.2f%%  %s\n" : "  %8.4g  %s\n",
+               c->guess[k].score * (c->told ? 100 : 1),
+               RT_SHOW(label_of(c, c->guess[k].index, text, sizeof text)));
+}
+
+static void print_json(const Classifier *c, const char *path, int turned, int n) {
+    char text[64];
     RtJson j = {.f = stdout};
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "file", path);
+    if (turned)
+        rt_json_int(&j, "orientation", turned);
     rt_json_begin(&j, "top", '[');
-    for (int k = 0; k < top; k++) {
+    for (int k = 0; k < n; k++) {
         rt_json_begin(&j, NULL, '{');
-        rt_json_int(&j, "class", guess[k].index);
-        rt_json_text(&j, "label", label_of(c, guess[k].index, text, sizeof text));
-        rt_json_number(&j, told ? "probability" : "score", guess[k].score, 6);
+        rt_json_int(&j, "class", c->guess[k].index);
+        rt_json_text(&j, "label", label_of(c, c->guess[k].index, text, sizeof text));
+        rt_json_number(&j, c->told ? "probability" : "score", c->guess[k].score, 6);
         rt_json_end(&j, '}');
     }
     rt_json_end(&j, ']');
@@ -211,51 +151,118 @@ static void print_guesses(Classifier *c, const char *path, const double *y, Gues
     putchar('\n');
 }
 
+static void print_json_error(const char *path, const char *text) {
+    RtJson j = {.f = stdout};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "file", path);
+    rt_json_text(&j, "error", text);
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+static void begin_csv(void) {
+    puts("file,rank,class,label,score,error");
+}
+
+static void print_csv(const Classifier *c, const char *path, int turned, int n) {
+    (void)turned;
+    char text[64];
+    for (int k = 0; k < n; k++) {
+        rt_csv_text(stdout, path, true);
+        printf(",%d,%lld", k + 1, (long long)c->guess[k].index);
+        rt_csv_text(stdout, label_of(c, c->guess[k].index, text, sizeof text), false);
+        printf(",%.6g,\n", c->guess[k].score);
+    }
+}
+
+static void print_csv_error(const char *path, const char *text) {
+    rt_csv_text(stdout, path, true);
+    fputs(",,,,", stdout);
+    rt_csv_text(stdout, text, false);
+    putchar('\n');
+}
+
+static const Form text_form = {NULL, print_text, NULL};
+static const Form json_form = {NULL, print_json, print_json_error};
+static const Form csv_form = {begin_csv, print_csv, print_csv_error};
+
+static void tell_bad(Classifier *c, const char *path, const char *text) {
+    rt_tally_bad(&c->tally, text);
+    if (c->form->bad)
+        c->form->bad(path, text);
+}
+
+static void tell_good(Classifier *c, const char *path, int turned, const char *row) {
+    RtErr err;
+    int n = rt_rank(c->in->desc, row, c->top, c->guess);
+    if (n < 0) {
+        rt_fail(&err, "%s: the model's output is not finite", path);
+        tell_bad(c, path, err.text);
+        return;
+    }
+    c->tally.turned += turned != 0;
+    rt_tally_clear(&c->tally);
+    c->form->good(c, path, turned, n);
+}
+
+// ---------------------------------------------------------------- the run
+
 // Runs files[0..n) and prints all in order.
-static bool classify_batch(Classifier *c, const char *const *files, int n, Guess *guess, int top,
-                           RtErr *err) {
+static bool classify_batch(Classifier *c, char *const *files, int n, RtErr *err) {
+    const RtImages *m = &c->images;
+    size_t row = (size_t)c->columns * (size_t)rt_dtype(c->output->dtype)->bytes;
     if (!rt_images_run(&c->images, files, n, err))
         return false;
     for (int i = 0, k = 0; i < n; i++) {
-        if (c->images.errors[i].text[0])
-            print_image_error(c, files[i], c->images.errors[i].text);
+        if (m->errors[i].text[0])
+            tell_bad(c, files[i], m->errors[i].text);
         else
-            print_guesses(c, files[i], scores_of(c, k++), guess, top);
+            tell_good(c, files[i], m->turned[i], m->y[c->in->desc->classifier] + (size_t)k++ * row);
+        rt_tally_step(&c->tally);
     }
+    fflush(stdout);
     return true;
 }
 
-static bool classify_files(Classifier *c, const RtCliList *files, RtErr *err) {
-    int top = c->set.top < c->classes ? c->set.top : (int)c->classes;
-    Guess *guess = calloc((size_t)top, sizeof *guess);
-    bool good = guess || rt_fail(err, "no memory");
-    for (int i = 0; good && i < files->n; i += (int)c->images.slots) {
-        int left = files->n - i, n = left < c->images.slots ? left : (int)c->images.slots;
-        good = classify_batch(c, files->item + i, n, guess, top, err);
+static bool classify_files(Classifier *c, RtErr *err) {
+    int n = 1;
+    bool good = true;
+    if (c->form->begin)
+        c->form->begin();
+    while (good && n > 0) {
+        n = rt_inputs_take(c->inputs, c->batch, (int)c->images.slots, err);
+        good = n >= 0 && (n == 0 || classify_batch(c, c->batch, n, err));
+        for (int i = 0; i < n; i++)
+            free(c->batch[i]);
     }
-    free(guess);
     return good;
 }
 
 static void release(Classifier *c) {
     rt_images_free(&c->images);
-    free(c->row);
     rt_names_free(&c->names);
+    rt_inputs_close(c->inputs);
+    free(c->guess);
+    free(c->batch);
 }
 
 static int classify(Classifier *c, const RtCliList *files) {
     RtErr err;
     c->labels = c->in->desc->labels;
     c->n_labels = c->labels ? c->in->desc->n_labels : 0;
+    c->told = c->in->desc->scores != HONE_SCORES_OTHER;
+    c->form = c->set.json ? &json_form : c->set.csv ? &csv_form : &text_form;
     if (!check_model(c, &err) || !rt_images_settle(&c->images, &c->set.image, &err) ||
-        (c->set.labels && !load_labels(c, c->set.labels, &err)) || !allocate(c, files->n, &err))
+        (c->set.labels && !load_labels(c, c->set.labels, &err)) ||
+        !(c->inputs = rt_inputs_open(files->item, files->n, &err)) || !allocate(c, &err))
         return rt_infer_complain(err.text);
     c->images.model = rt_images_create(&c->images, &c->set.image);
     if (!c->images.model)
         return RT_EXIT_INPUT;
-    if (!classify_files(c, files, &err))
-        return rt_infer_complain(err.text);
-    return c->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+    bool good = classify_files(c, &err);
+    if (!good)
+        rt_infer_complain(err.text);
+    return rt_tally_end(&c->tally) && good ? RT_EXIT_FINE : RT_EXIT_INPUT;
 }
 
 int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
@@ -264,6 +271,8 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
     const RtCliOption options[] = {
         {"--top|-k", RT_CLI_INT, &s->top, 1, 100000, "K", "classes to show (default 5)"},
         {"--json", RT_CLI_FLAG, &s->json, 0, 0, NULL, "one JSON object a line for each image"},
+        {"--csv", RT_CLI_FLAG, &s->csv, 0, 0, NULL,
+         "file,rank,class,label,score,error: a line for each class"},
         {"--labels", RT_CLI_TEXT, &s->labels, 0, 0, "FILE", "class names, one a line"},
         RT_IMAGE_OPTIONS(&s->image),
         {"--help|-h", RT_CLI_FLAG, &s->help, 0, 0, NULL, "this text"},
@@ -279,6 +288,8 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
         code = RT_EXIT_FINE;
     } else if (files.n == 0) {
         code = rt_infer_usage(in, "classify", "no images given");
+    } else if (s->json && s->csv) {
+        code = rt_infer_usage(in, "classify", "--json and --csv exclude each other");
     } else if (rt_images_conflict(&s->image)) {
         code = rt_infer_usage(in, "classify", rt_images_conflict(&s->image));
     } else {

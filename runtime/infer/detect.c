@@ -21,10 +21,9 @@ typedef struct Object {
 typedef struct Detector {
     RtPicture picture;
     double threshold;
-    bool json;
+    const RtPictureArgs *args;
     Object *object;
     int64_t n, capacity;
-    int failed;
 } Detector;
 
 // Column k of entry i of an output with `columns` of them.
@@ -134,48 +133,52 @@ static void draw_objects(Detector *c) {
     }
 }
 
-static bool detect_file(Detector *c, const char *path, RtErr *err) {
-    if (!rt_picture_run(&c->picture, path, err))
-        return false;
+static void list_objects(const Detector *c, const char *path) {
+    char text[64];
+    for (int64_t i = 0; i < c->n; i++) {
+        const Object *o = &c->object[i];
+        rt_csv_text(stdout, path, true);
+        printf(",%lld", (long long)o->label);
+        rt_csv_text(stdout, rt_picture_label(&c->picture, o->label, text, sizeof text), false);
+        printf(",%.6g,%.6g,%.6g,%.6g,%.6g\n", o->score, o->box[0], o->box[1], o->box[2], o->box[3]);
+    }
+}
+
+static bool detect_file(void *ctx, const char *path, RtErr *err) {
+    Detector *c = ctx;
     collect(c);
     if (c->picture.draw)
         draw_objects(c);
     if (!rt_picture_write(&c->picture, err))
         return false;
-    (c->json ? write_objects : print_objects)(c, path);
+    (c->args->json ? write_objects : c->args->csv ? list_objects : print_objects)(c, path);
     return true;
 }
 
-static int detect(Detector *c, const RtInfer *in, const RtPictureArgs *args) {
+static int detect(Detector *c, const RtInfer *in) {
     RtErr err;
-    if (!rt_picture_open(&c->picture, in, HONE_TASK_DETECT, args, &err))
+    if (!rt_picture_open(&c->picture, in, HONE_TASK_DETECT, c->args, &err))
         return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
     const HoneTensorDesc *boxes = &in->desc->outputs[in->desc->task.boxes];
     c->capacity = boxes->dim[boxes->rank - 2].c;
     c->object = calloc((size_t)c->capacity + 1, sizeof *c->object);
     if (!c->object)
         return rt_infer_complain("no memory");
-    for (int i = 0; i < args->files.n; i++)
-        if (!detect_file(c, args->files.item[i], &err)) {
-            rt_infer_complain(err.text);
-            c->failed++;
-        }
-    return c->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+    if (c->args->csv)
+        puts("file,class,label,score,left,top,right,bottom");
+    return rt_picture_each(&c->picture, c, detect_file);
 }
 
 int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
     RtPictureArgs args = {0};
     float threshold = 0.5f;
     bool help = false;
-    Detector c = {0};
+    Detector c = {.args = &args};
     const RtCliOption options[] = {
-        {"--draw", RT_CLI_TEXT, &args.draw, 0, 0, "OUT.png",
-         "the picture with boxes and names on it"},
+        RT_PICTURE_OPTIONS(&args, "the picture with boxes and names on it",
+                           "file,class,label,score,left,top,right,bottom: a line for each object"),
         {"--threshold", RT_CLI_FLOAT, &threshold, 0, 1, "F",
          "least score that counts (default 0.5)"},
-        {"--json", RT_CLI_FLAG, &c.json, 0, 0, NULL, "one JSON object a line for each image"},
-        {"--labels", RT_CLI_TEXT, &args.labels, 0, 0, "FILE", "class names, one a line"},
-        RT_THREADS_OPTION(&args.threads),
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -186,7 +189,7 @@ int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
             "corners in pixels.",
             options, N_OPTIONS, &help, argc, argv, &args, &code)) {
         c.threshold = (double)threshold;
-        code = detect(&c, in, &args);
+        code = detect(&c, in);
         rt_picture_close(&c.picture);
     }
     free(c.object);

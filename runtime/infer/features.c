@@ -1,14 +1,12 @@
-// features IMAGE|FOLDER... -o OUT.npy: what the model's outputs hold for each image, a row each,
+// features IMAGE|FOLDER|... -o OUT.npy: what the model's outputs hold for each image, a row each,
 // and beside the array the images' names, a line each. A bad image is a line on stderr (and an exit
 // code of 1 in the end) and no row; files appear when all is done, unless no image was good.
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fts.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "runtime/image/image.h"
+#include "runtime/core/tally.h"
+#include "runtime/image/inputs.h"
 #include "runtime/file/npy.h"
 #include "runtime/infer/images.h"
 
@@ -24,26 +22,26 @@ typedef struct Features {
     const RtInfer *in;
     RtImageSettings set;
     RtImages images;
-    RtCliList files;       // owned
-    const char **row_name; // [rows], of files
-    int64_t rows;
+    RtInputs *inputs;
+    char **batch;    // [slots] files of a run
+    char **row_name; // [rows] of files, owned
+    int64_t rows, room;
     Wanted *out; // [n_outputs]
     RtOutFile names;
     bool named;
-    int failed;
+    RtTally tally;
 } Features;
 
 static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[512];
     printf(
-        "Usage: %s features [OPTION...] -o [NAME=]OUT.npy... IMAGE|FOLDER...\n\n"
+        "Usage: %s features [OPTION...] -o [NAME=]OUT.npy... IMAGE|FOLDER|PATTERN|-...\n\n"
         "Writes what the model gives for each image as an array, a row for each, and the images'\n"
-        "names to OUT.txt, a line for each row. Of a folder, all .jpg, .jpeg, .png and .webp files "
-        "below\n"
-        "it in the order of their names. NAME may be left out where the model has only one "
-        "output.\n"
-        "hone compile --output NODE makes a program whose outputs are embeddings.\n\n",
+        "names to OUT.txt, a line for each row. NAME may be left out where the model has only one\n"
+        "output. hone compile --output NODE makes a program whose outputs are "
+        "embeddings.\n" RT_INPUTS_RULE
+        "An .npy file holds pixels, u8[H,W,3], or an image of the model's input as it is.\n\n",
         in->program);
     for (int i = 0; i < d->n_outputs; i++)
         printf("  output  %s  %s\n", RT_SHOW(d->outputs[i].name),
@@ -55,58 +53,16 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     printf("\nExample:\n  %s features photos/ -o photos.npy\n", in->program);
 }
 
-// ---------------------------------------------------------------- which images
-
-// A name stands in a line of its own.
-static bool add_file(Features *f, const char *path, RtErr *err) {
+// A name stands in a line of its own, and no output replaces an image.
+static bool allow_file(void *ctx, const char *path, RtErr *err) {
     if (strpbrk(path, "\n\r"))
         return rt_fail(err, "%s: its name has a line break, and cannot be listed", path);
-    if (!rt_outs_allow(f->in->outs, path, 0, err))
-        return false;
-    const char **grown = realloc(f->files.item, (size_t)(f->files.n + 1) * sizeof *grown);
-    char *copy = strdup(path);
-    if (grown)
-        f->files.item = grown;
-    if (!grown || !copy) {
-        free(copy);
-        return rt_fail(err, "no memory");
-    }
-    f->files.item[f->files.n++] = copy;
-    return true;
-}
-
-static int by_name(const FTSENT **a, const FTSENT **b) {
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-// Hidden files and folders are left out; links are followed.
-static bool add_folder(Features *f, const char *path, RtErr *err) {
-    FTS *walk = fts_open((char *[]){(char *)path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_name);
-    int before = f->files.n;
-    bool good = walk || rt_fail(err, "%s: %s", path, strerror(errno));
-    for (FTSENT *e; good && (e = fts_read(walk));) {
-        if (e->fts_level > 0 && e->fts_name[0] == '.')
-            fts_set(walk, e, FTS_SKIP);
-        else if (e->fts_info == FTS_ERR || e->fts_info == FTS_DNR)
-            good = rt_fail(err, "%s: %s", e->fts_path, strerror(e->fts_errno));
-        else if (e->fts_info == FTS_F && rt_image_is_name(e->fts_name))
-            good = add_file(f, e->fts_path, err);
-    }
-    if (walk)
-        fts_close(walk);
-    if (good && f->files.n == before)
-        good = rt_fail(err, "%s: there are no .jpg, .jpeg, .png or .webp files", path);
-    return good;
+    return rt_outs_allow(((const Features *)ctx)->in->outs, path, 0, err);
 }
 
 static bool find_files(Features *f, const RtCliList *given, RtErr *err) {
-    struct stat st;
-    for (int i = 0; i < given->n; i++) {
-        bool folder = stat(given->item[i], &st) == 0 && S_ISDIR(st.st_mode);
-        if (!(folder ? add_folder : add_file)(f, given->item[i], err))
-            return false;
-    }
-    return true;
+    f->inputs = rt_inputs_open(given->item, given->n, err);
+    return f->inputs && rt_inputs_visit(f->inputs, allow_file, f, err);
 }
 
 // ---------------------------------------------------------------- outputs
@@ -131,21 +87,41 @@ static bool check_rows(Wanted *w, const RtImages *m, RtErr *err) {
     return true;
 }
 
+// Room for so many rows.
+static bool grow(Features *f, int64_t rows, RtErr *err) {
+    char **names = realloc(f->row_name, ((size_t)rows + 1) * sizeof *names);
+    if (!names)
+        return rt_fail(err, "no memory");
+    f->row_name = names;
+    for (int i = 0; i < f->in->desc->n_outputs; i++) {
+        Wanted *w = &f->out[i];
+        size_t bytes;
+        char *data = NULL;
+        if (!w->path)
+            continue;
+        if (!__builtin_mul_overflow((size_t)rows, w->row, &bytes))
+            data = realloc(w->data, bytes + 1);
+        if (!data)
+            return rt_fail(err, "no memory for output '%s' of %lld images", w->t->name,
+                           (long long)rows);
+        w->data = data;
+    }
+    f->room = rows;
+    return true;
+}
+
 static bool allocate(Features *f, RtErr *err) {
-    size_t n = (size_t)f->files.n;
-    bool good = rt_images_allocate(&f->images, &f->set, f->files.n, err);
-    f->row_name = calloc(n + 1, sizeof *f->row_name);
+    int64_t known = rt_inputs_listed(f->inputs) ? -1 : rt_inputs_known(f->inputs);
+    bool good = rt_images_allocate(&f->images, &f->set, known, err);
     for (int i = 0; good && i < f->in->desc->n_outputs; i++) {
         Wanted *w = &f->out[i];
         w->t = &f->images.unit->outputs[i];
-        if (!w->path)
-            continue;
-        good = check_rows(w, &f->images, err);
-        size_t bytes;
-        if (good && (__builtin_mul_overflow(n, w->row, &bytes) || !(w->data = malloc(bytes + 1))))
-            good = rt_fail(err, "no memory for output '%s' of %zu images", w->t->name, n);
+        good = !w->path || check_rows(w, &f->images, err);
     }
-    return good && (f->row_name || rt_fail(err, "no memory"));
+    f->batch = good ? calloc((size_t)f->images.slots, sizeof *f->batch) : NULL;
+    rt_tally_begin(&f->tally, known, false);
+    return good && (f->batch || rt_fail(err, "no memory")) &&
+           grow(f, known < 0 ? f->images.slots : known, err);
 }
 
 // "f.txt" beside "f.npy"; a device or a pipe has no place beside it.
@@ -215,18 +191,20 @@ static bool write_files(Features *f, RtErr *err) {
 
 // ---------------------------------------------------------------- the run
 
-// Keeps the rows of the images of files[0..n) that are good.
-static bool take_batch(Features *f, const char *const *files, int n, RtErr *err) {
-    if (!rt_images_run(&f->images, files, n, err))
+// Keeps the rows, and names, of the images of the batch's n files that are good.
+static bool take_batch(Features *f, int n, RtErr *err) {
+    int64_t first = f->rows, need = first + n;
+    if (!rt_images_run(&f->images, f->batch, n, err) || (need > f->room && !grow(f, 2 * need, err)))
         return false;
-    int64_t first = f->rows;
     for (int i = 0; i < n; i++) {
+        f->tally.turned += f->images.turned[i] != 0;
         if (f->images.errors[i].text[0]) {
-            f->failed++;
-            rt_infer_complain(f->images.errors[i].text);
+            rt_tally_bad(&f->tally, f->images.errors[i].text);
         } else {
-            f->row_name[f->rows++] = files[i];
+            f->row_name[f->rows++] = f->batch[i];
+            f->batch[i] = NULL;
         }
+        rt_tally_step(&f->tally);
     }
     for (int k = 0; k < f->in->desc->n_outputs; k++) {
         Wanted *w = &f->out[k];
@@ -238,12 +216,18 @@ static bool take_batch(Features *f, const char *const *files, int n, RtErr *err)
 }
 
 static bool run_files(Features *f, RtErr *err) {
-    for (int i = 0; i < f->files.n; i += (int)f->images.slots) {
-        int left = f->files.n - i, n = left < f->images.slots ? left : (int)f->images.slots;
-        if (!take_batch(f, f->files.item + i, n, err))
-            return false;
+    int n = 1;
+    bool good = true;
+    while (good && n > 0) {
+        n = rt_inputs_take(f->inputs, f->batch, (int)f->images.slots, err);
+        good = n >= 0;
+        for (int i = 0; good && rt_inputs_listed(f->inputs) && i < n; i++)
+            good = allow_file(f, f->batch[i], err);
+        good = good && (n == 0 || take_batch(f, n, err));
+        for (int i = 0; i < n; i++)
+            free(f->batch[i]);
     }
-    return true;
+    return good;
 }
 
 static void release(Features *f) {
@@ -254,10 +238,11 @@ static void release(Features *f) {
     free(f->out);
     rt_out_abort(&f->names);
     rt_images_free(&f->images);
-    for (int i = 0; i < f->files.n; i++)
-        free((char *)f->files.item[i]);
-    free(f->files.item);
+    for (int64_t i = 0; i < f->rows; i++)
+        free(f->row_name[i]);
+    rt_inputs_close(f->inputs);
     free(f->row_name);
+    free(f->batch);
 }
 
 static int features(Features *f, const RtCliList *outputs, const RtCliList *given) {
@@ -270,9 +255,11 @@ static int features(Features *f, const RtCliList *outputs, const RtCliList *give
     f->images.model = rt_images_create(&f->images, &f->set);
     if (!f->images.model)
         return RT_EXIT_INPUT;
-    if (!run_files(f, &err) || (f->rows && !write_files(f, &err)))
+    bool good = run_files(f, &err);
+    rt_tally_clear(&f->tally);
+    if (!good || (f->rows && !write_files(f, &err)))
         return rt_infer_complain(err.text);
-    return f->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+    return rt_tally_end(&f->tally) ? RT_EXIT_FINE : RT_EXIT_INPUT;
 }
 
 int rt_infer_features(const RtInfer *in, int argc, char **argv) {

@@ -2,7 +2,7 @@
 // parallel, those that are good run together.
 #include "runtime/infer/images.h"
 
-#include "runtime/image/image.h"
+#include "runtime/data/input_file.h"
 
 #include <math.h>
 #include <omp.h>
@@ -178,12 +178,12 @@ static bool is_whole(const RtImages *m, char *const *y) {
     return y;
 }
 
-bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtErr *err) {
+bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int64_t n_images, RtErr *err) {
     if (!measure(m, err))
         return false;
     if (!m->fixed) {
         m->slots = s->batch ? s->batch : DEFAULT_BATCH;
-        if (m->slots > n_images)
+        if (n_images >= 0 && m->slots > n_images)
             m->slots = n_images;
     }
     int64_t batch = m->fixed ? 1 : m->slots;
@@ -191,9 +191,10 @@ bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtE
     bool good = !__builtin_mul_overflow(n, m->image_bytes, &bytes);
     m->errors = calloc(n, sizeof *m->errors);
     m->size = calloc(n, sizeof *m->size);
+    m->turned = calloc(n, sizeof *m->turned);
     m->y = allocate_outputs(m, batch);
     m->x = good ? rt_alloc_aligned(bytes) : NULL;
-    good = m->errors && m->size && m->x && is_whole(m, m->y);
+    good = m->errors && m->size && m->turned && m->x && is_whole(m, m->y);
     if (good)
         memset(m->x, 0, bytes);
     if (good && m->only < 0) {
@@ -208,15 +209,24 @@ bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtE
 
 // ---------------------------------------------------------------- a run
 
+// That which takes the array as it is, else the nearest to the picture.
+static int find_size(const RtImages *m, const RtInputFile *f) {
+    for (int k = 0; k < m->n_sizes; k++)
+        if (rt_input_file_fits(f, &m->sizes[k]->inputs[0]))
+            return k;
+    return f->image.pixel ? rt_infer_nearest_size(m->in, f->image.width, f->image.height) : 0;
+}
+
 static bool load_image(RtImages *m, const char *path, int slot, RtErr *err) {
-    RtImage image;
-    if (!rt_image_load(path, m->prep->channels, m->prep->as_stored, &image, err))
+    RtInputFile f;
+    if (!rt_input_file_open(path, m->prep->channels, m->prep->as_stored, &f, err))
         return false;
-    int size = m->only < 0 ? rt_infer_nearest_size(m->in, image.width, image.height) : m->only;
+    int size = m->only < 0 ? find_size(m, &f) : m->only;
     m->size[slot] = size;
-    bool good = rt_preprocess(&m->prep[size], m->input->dtype, &image,
-                              m->x + (size_t)slot * m->image_bytes, err);
-    rt_image_free(&image);
+    m->turned[slot] = f.image.turned;
+    bool good = rt_input_file_fill(&f, path, &m->prep[size], &m->sizes[size]->inputs[0],
+                                   m->x + (size_t)slot * m->image_bytes, err);
+    rt_input_file_close(&f);
     return good;
 }
 
@@ -267,11 +277,12 @@ static bool run_size(RtImages *m, int size, int n, RtErr *err) {
     return true;
 }
 
-bool rt_images_run(RtImages *m, const char *const *files, int n, RtErr *err) {
+bool rt_images_run(RtImages *m, char *const *files, int n, RtErr *err) {
 #pragma omp parallel for schedule(dynamic, 1)                                                      \
     num_threads(rt_region_threads(rt_model_threads(m->model)))
     for (int i = 0; i < n; i++) {
         m->errors[i].text[0] = 0;
+        m->turned[i] = 0;
         load_image(m, files[i], i, &m->errors[i]);
     }
     if (m->only >= 0)
@@ -294,6 +305,7 @@ void rt_images_free(RtImages *m) {
     free(m->group_x);
     free(m->x);
     free(m->size);
+    free(m->turned);
     free(m->prep);
     free(m->errors);
     hone_destroy(m->model);

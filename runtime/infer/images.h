@@ -58,6 +58,7 @@ typedef struct RtImages {
     int *size;                         // [slots] of the images, where they have their own:
     char *group_x, **group_y;          // those of one size, and their results; else NULL
     RtErr *errors;                     // [slots]; of the last run: why an image is not in it, or ""
+    int *turned;                       // [slots]; the EXIF orientation that was undone, or 0
 } RtImages;
 
 // Settings that exclude each other: what the usage error says; NULL: there are none.
@@ -66,12 +67,13 @@ const char *rt_images_conflict(const RtImageSettings *s);
 bool rt_images_begin(RtImages *m, const RtInfer *in, RtErr *err);
 // The model's preprocessing with the user's changes, and which sizes run.
 bool rt_images_settle(RtImages *m, const RtImageSettings *s, RtErr *err);
-bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int n_images, RtErr *err);
+// n_images: how many there will be; -1: nobody knows.
+bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int64_t n_images, RtErr *err);
 // rt_infer_create() for a size that runs. NULL after a complaint.
 HoneModel *rt_images_create(const RtImages *m, const RtImageSettings *s);
 // Decodes files[0..n), n at most `slots`, in parallel and runs those that are good: their results
 // stand in y one after the other. False with err set: the model failed.
-bool rt_images_run(RtImages *m, const char *const *files, int n, RtErr *err);
+bool rt_images_run(RtImages *m, char *const *files, int n, RtErr *err);
 // What a program of several sizes does with pictures, for help; else "".
 const char *rt_images_rule(const RtInfer *in);
 void rt_images_free(RtImages *m); // and the model; any state

@@ -1,6 +1,8 @@
 // See picture.h.
 #include "runtime/infer/picture.h"
 
+#include "runtime/data/input_file.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,14 +15,18 @@ bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
         return false;
     }
     if (*help) {
-        printf("Usage: %s %s [OPTION...] IMAGE...\n\n%s\n\n", in->program, name, about);
+        printf("Usage: %s %s [OPTION...] IMAGE|FOLDER|PATTERN|-...\n\n%s\n" RT_INPUTS_RULE "\n",
+               in->program, name, about);
         rt_cli_help(stdout, options, n);
         *code = RT_EXIT_FINE;
         return false;
     }
-    if (args->files.n == 0)
-        *code = rt_infer_usage(in, name, "no images given");
-    return args->files.n > 0;
+    const char *wrong = !args->files.n            ? "no images given"
+                        : args->json && args->csv ? "--json and --csv exclude each other"
+                                                  : NULL;
+    if (wrong)
+        *code = rt_infer_usage(in, name, wrong);
+    return !wrong;
 }
 
 static bool check_task(const RtPicture *p, int kind, RtErr *err) {
@@ -50,14 +56,21 @@ static bool allocate(RtPicture *p, RtErr *err) {
     return good || rt_fail(err, "no memory for an image");
 }
 
+static bool allow_file(void *ctx, const char *path, RtErr *err) {
+    return rt_outs_allow(((const RtPicture *)ctx)->in->outs, path, 0, err);
+}
+
 static bool open_drawing(RtPicture *p, const RtPictureArgs *args, RtErr *err) {
     if (!args->draw)
         return true;
-    if (args->files.n > 1)
-        return rt_fail(err, "--draw takes one picture, not %d", args->files.n);
+    if (rt_inputs_listed(p->inputs))
+        return rt_fail(err, "--draw takes one picture, not a list");
+    if (rt_inputs_known(p->inputs) > 1)
+        return rt_fail(err, "--draw takes one picture, not %lld",
+                       (long long)rt_inputs_known(p->inputs));
     p->draw = args->draw;
     return rt_out_open(&p->drawn, p->in->outs, args->draw, RT_OUT_WHOLE, err) &&
-           rt_outs_allow(p->in->outs, args->files.item[0], 0, err);
+           rt_inputs_visit(p->inputs, allow_file, p, err);
 }
 
 bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureArgs *args,
@@ -71,28 +84,70 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureA
         p->labels = p->names.name;
         p->n_labels = p->names.n;
     }
+    p->prep = p->d->preprocess;
+    p->prep.as_stored |= args->as_stored;
     rt_outs_watch(in->outs, NULL, NULL);
-    return check_task(p, kind, err) && open_drawing(p, args, err) && allocate(p, err) &&
+    if (!check_task(p, kind, err) ||
+        !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
+        return false;
+    rt_tally_begin(&p->tally, rt_inputs_listed(p->inputs) ? -1 : rt_inputs_known(p->inputs), true);
+    return open_drawing(p, args, err) && allocate(p, err) &&
            ((p->model = rt_infer_create(in, 0, args->threads)) || rt_fail(err, "%s", ""));
 }
 
-bool rt_picture_run(RtPicture *p, const char *path, RtErr *err) {
-    RtImage grey = {0};
-    rt_image_free(&p->image);
-    p->image = (RtImage){0};
-    const HoneModelDesc *d = p->d;
-    const HonePreprocess *prep = &d->preprocess;
-    if (!rt_image_load(path, 3, prep->as_stored, &p->image, err) ||
-        (prep->channels == 1 && !rt_image_load(path, 1, prep->as_stored, &grey, err)))
+// In three channels, to draw on.
+static bool load_picture(RtPicture *p, const char *path, RtInputFile *f, RtErr *err) {
+    RtErr ignored;
+    if (!rt_input_file_open(path, p->prep.channels, p->prep.as_stored, f, err))
         return false;
-    const RtImage *seen = prep->channels == 1 ? &grey : &p->image;
-    p->window = rt_preprocess_window(prep, seen->width, seen->height);
-    bool good = rt_preprocess(prep, d->inputs[0].dtype, seen, p->x, err);
-    rt_image_free(&grey);
+    if (!f->image.pixel)
+        return rt_fail(err, "%s: an array that is no picture; use the subcommand run", path);
+    rt_image_free(&p->image);
+    if (p->prep.channels == 3) {
+        p->image = f->image;
+        f->image = (RtImage){0};
+        return true;
+    }
+    RtInputFile colour;
+    if (!rt_input_file_open(path, 3, p->prep.as_stored, &colour, &ignored))
+        return rt_fail(err, "%s: changed while it was read", path);
+    p->image = colour.image;
+    rt_npy_free(&colour.array);
+    return true;
+}
+
+static bool run_picture(RtPicture *p, const char *path, RtErr *err) {
+    RtInputFile f = {.image = {0}};
+    bool good = load_picture(p, path, &f, err);
+    const RtImage *seen = p->prep.channels == 1 ? &f.image : &p->image;
+    if (good)
+        p->window = rt_preprocess_window(&p->prep, seen->width, seen->height);
+    good = good && rt_preprocess(&p->prep, p->d->inputs[0].dtype, seen, p->x, err);
+    rt_input_file_close(&f);
     const void *x = p->x;
     if (good && hone_run(p->model, 1, &x, (void *const *)p->y) != 0)
         return rt_fail(err, "%s: %s", path, hone_error(p->model));
+    p->tally.turned += good && p->image.turned;
     return good;
+}
+
+int rt_picture_each(RtPicture *p, void *ctx,
+                    bool (*each)(void *ctx, const char *path, RtErr *err)) {
+    RtErr err;
+    char *path;
+    int n;
+    while ((n = rt_inputs_take(p->inputs, &path, 1, &err)) > 0) {
+        bool good = run_picture(p, path, &err);
+        rt_tally_clear(&p->tally);
+        if (!good || !each(ctx, path, &err))
+            rt_tally_bad(&p->tally, err.text);
+        rt_tally_step(&p->tally);
+        fflush(stdout);
+        free(path);
+    }
+    if (n < 0)
+        rt_infer_complain(err.text);
+    return rt_tally_end(&p->tally) && n == 0 ? RT_EXIT_FINE : RT_EXIT_INPUT;
 }
 
 double rt_picture_x(const RtPicture *p, double x) {
@@ -128,6 +183,7 @@ void rt_picture_close(RtPicture *p) {
     rt_out_abort(&p->drawn);
     rt_image_free(&p->image);
     rt_names_free(&p->names);
+    rt_inputs_close(p->inputs);
     if (p->model)
         hone_destroy(p->model);
 }

@@ -12,11 +12,10 @@ typedef struct Share {
 
 typedef struct Segmentation {
     RtPicture picture;
-    bool json;
+    const RtPictureArgs *args;
     int64_t classes, height, width; // of the output
     int32_t *mask;                  // [height][width]
     Share *share;                   // [classes], of the last picture; then by size
-    int failed;
 } Segmentation;
 
 static bool shape_output(Segmentation *s, RtErr *err) {
@@ -84,72 +83,72 @@ static void paint(Segmentation *s) {
     qsort(s->share, (size_t)s->classes, sizeof *s->share, compare_shares);
 }
 
-static void print_shares(const Segmentation *s, const char *path) {
-    const RtImage *image = &s->picture.image;
-    double all = (double)image->width * image->height;
+static void print_shares(const Segmentation *s, const char *path, double all) {
+    char text[64];
+    printf("%s\n", RT_SHOW(path));
+    for (int64_t i = 0; i < s->classes && s->share[i].pixels > 0; i++)
+        printf("  %6.2f%%  %s\n", (double)s->share[i].pixels / all * 100,
+               RT_SHOW(rt_picture_label(&s->picture, s->share[i].label, text, sizeof text)));
+}
+
+static void write_shares(const Segmentation *s, const char *path, double all) {
     char text[64];
     RtJson j = {.f = stdout};
-    if (s->json) {
-        rt_json_begin(&j, NULL, '{');
-        rt_json_text(&j, "file", path);
-        rt_json_begin(&j, "classes", '[');
-    } else {
-        printf("%s\n", RT_SHOW(path));
-    }
+    rt_json_begin(&j, NULL, '{');
+    rt_json_text(&j, "file", path);
+    rt_json_begin(&j, "classes", '[');
     for (int64_t i = 0; i < s->classes && s->share[i].pixels > 0; i++) {
-        const char *label = rt_picture_label(&s->picture, s->share[i].label, text, sizeof text);
-        double share = (double)s->share[i].pixels / all;
-        if (!s->json) {
-            printf("  %6.2f%%  %s\n", share * 100, RT_SHOW(label));
-            continue;
-        }
         rt_json_begin(&j, NULL, '{');
         rt_json_int(&j, "class", s->share[i].label);
-        rt_json_text(&j, "label", label);
-        rt_json_number(&j, "share", share, 6);
+        rt_json_text(&j, "label",
+                     rt_picture_label(&s->picture, s->share[i].label, text, sizeof text));
+        rt_json_number(&j, "share", (double)s->share[i].pixels / all, 6);
         rt_json_end(&j, '}');
     }
-    if (s->json) {
-        rt_json_end(&j, ']');
-        rt_json_end(&j, '}');
-        putchar('\n');
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    putchar('\n');
+}
+
+static void list_shares(const Segmentation *s, const char *path, double all) {
+    char text[64];
+    for (int64_t i = 0; i < s->classes && s->share[i].pixels > 0; i++) {
+        rt_csv_text(stdout, path, true);
+        printf(",%lld", (long long)s->share[i].label);
+        rt_csv_text(stdout, rt_picture_label(&s->picture, s->share[i].label, text, sizeof text),
+                    false);
+        printf(",%.6g\n", (double)s->share[i].pixels / all);
     }
 }
 
-static bool segment_file(Segmentation *s, const char *path, RtErr *err) {
-    if (!rt_picture_run(&s->picture, path, err))
-        return false;
+static bool segment_file(void *ctx, const char *path, RtErr *err) {
+    Segmentation *s = ctx;
     paint(s);
     if (!rt_picture_write(&s->picture, err))
         return false;
-    print_shares(s, path);
+    double all = (double)s->picture.image.width * s->picture.image.height;
+    (s->args->json ? write_shares : s->args->csv ? list_shares : print_shares)(s, path, all);
     return true;
 }
 
-static int segment(Segmentation *s, const RtInfer *in, const RtPictureArgs *args) {
+static int segment(Segmentation *s, const RtInfer *in) {
     RtErr err;
-    if (!rt_picture_open(&s->picture, in, HONE_TASK_SEGMENT, args, &err))
+    if (!rt_picture_open(&s->picture, in, HONE_TASK_SEGMENT, s->args, &err))
         return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
     if (!shape_output(s, &err))
         return rt_infer_complain(err.text);
-    for (int i = 0; i < args->files.n; i++)
-        if (!segment_file(s, args->files.item[i], &err)) {
-            rt_infer_complain(err.text);
-            s->failed++;
-        }
-    return s->failed ? RT_EXIT_INPUT : RT_EXIT_FINE;
+    if (s->args->csv)
+        puts("file,class,label,share");
+    return rt_picture_each(&s->picture, s, segment_file);
 }
 
 int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
     RtPictureArgs args = {0};
     bool help = false;
-    Segmentation s = {0};
+    Segmentation s = {.args = &args};
     const RtCliOption options[] = {
-        {"--draw", RT_CLI_TEXT, &args.draw, 0, 0, "OUT.png",
-         "the picture with the classes' colours over it"},
-        {"--json", RT_CLI_FLAG, &s.json, 0, 0, NULL, "one JSON object a line for each image"},
-        {"--labels", RT_CLI_TEXT, &args.labels, 0, 0, "FILE", "class names, one a line"},
-        RT_THREADS_OPTION(&args.threads),
+        RT_PICTURE_OPTIONS(&args, "the picture with the classes' colours over it",
+                           "file,class,label,share: a line for each class"),
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -157,7 +156,7 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
     if (rt_picture_parse(in, "segment",
                          "Says what share of JPEG, PNG and WebP images each class has.", options,
                          N_OPTIONS, &help, argc, argv, &args, &code)) {
-        code = segment(&s, in, &args);
+        code = segment(&s, in);
         rt_picture_close(&s.picture);
     }
     free(s.mask);

@@ -130,7 +130,7 @@ def test_images_that_are_none():
         with open(temp(f"mixed/{name}"), "w") as f:
             f.write("no image")
     code, _, err = run("./p", "features", "mixed", "-o", "m.npy")
-    assert code == 1 and err == "mixed/b.jpg: not a JPEG, PNG or WebP file\n", (code, err)
+    assert code == 1 and err == "mixed/b.jpg: not a JPEG, PNG or WebP file\n1 of 3 images are bad\n", (code, err)
     close(np.load(temp("m.npy")), np.stack([embedding("mixed/a.png"), embedding("mixed/c.png")]))
     assert lines("m.txt") == ["mixed/a.png", "mixed/c.png"]
     os.makedirs(temp("empty"), exist_ok=True)

@@ -472,7 +472,7 @@ class Train(Case):
         rows = json.loads(out, parse_constant=lambda c: 1 / 0)
         self.assertEqual(["top" in r for r in rows], [True, False, False, True])
         self.assertEqual(rows[2], {"image": "flat.png", "error": "flat.png: the network's output is not finite"})
-        self.assertEqual((code, err), (1, "".join(r["error"] + "\n" for r in rows[1:3])))
+        self.assertEqual((code, err), (1, "".join(r["error"] + "\n" for r in rows[1:3]) + "2 of 4 images are bad\n"))
         code, out, _ = self.run_program("fake_train_inf", "predict", "flat.png")
         self.assertEqual((code, out), (1, ""))
 
