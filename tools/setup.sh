@@ -5,7 +5,7 @@ BUILD_PACKAGES="gcc libc6-dev binutils cmake ninja-build pkg-config llvm-19-dev 
     protobuf-c-compiler libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev libjansson-dev
     libevent-dev libwebp-dev"
 TEST_PACKAGES="llvm-19-tools python3 python3-numpy python3-onnx python3-pil libonnx-testdata graphviz groff-base
-    dataset-fashion-mnist qemu-user"
+    dataset-fashion-mnist qemu-user openmpi-bin"
 DEMO_PACKAGES="python3 dataset-fashion-mnist" # the images of tools/quickstart
 
 # install_packages NAME...: those of them that dpkg does not have yet

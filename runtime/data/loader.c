@@ -30,6 +30,7 @@ struct RtLoader {
     RtLoaderOptions o;
     int64_t first, n;    // items
     int64_t batches;     // an epoch
+    int64_t n_share;     // of them, those that are made
     size_t image_floats; // of one image
     int64_t grain;       // images a worker takes at a time
 
@@ -47,15 +48,38 @@ struct RtLoader {
     RtOrder order;             // of the epoch that batches start in; items from 0
 
     // of the consumer
-    bool *bad;                           // [n] items that were named
-    int64_t epoch_images, epoch_batches; // of the epoch that is being consumed
+    bool *bad;                                          // [n] items that were named
+    int64_t epoch_images, epoch_batches, counted_epoch; // of the epoch that is being consumed
     RtLoaderStats stats;
 };
 
 // ---- filling: with the lock held, except fill_images
 
+int64_t rt_loader_share_next(const RtLoaderShare *s, int64_t index, int64_t batches) {
+    while (s->of > 0 && index < batches && (index % s->of < s->from || index % s->of >= s->to))
+        index++;
+    return index;
+}
+
+static int64_t count_share(const RtLoaderShare *s, int64_t batches) {
+    int64_t n = 0;
+    for (int64_t i = -1; (i = rt_loader_share_next(s, i + 1, batches)) < batches;)
+        n++;
+    return n;
+}
+
 static bool at_end(const RtLoader *l) {
-    return l->o.epochs > 0 && l->epoch >= l->o.epochs;
+    return l->n_share == 0 || (l->o.epochs > 0 && l->epoch >= l->o.epochs);
+}
+
+// The next batch to start is that of the share, from the given one on.
+static void go_to(RtLoader *l, int64_t epoch, int64_t index) {
+    l->epoch = epoch;
+    l->index = rt_loader_share_next(&l->o.share, index, l->batches);
+    if (l->index == l->batches) {
+        l->epoch++;
+        l->index = rt_loader_share_next(&l->o.share, 0, l->batches);
+    }
 }
 
 static void start_batch(RtLoader *l) {
@@ -70,10 +94,7 @@ static void start_batch(RtLoader *l) {
     s->batch.last = l->index + 1 == l->batches;
     for (int64_t i = 0; i < s->total; i++)
         s->batch.items[i] = l->first + rt_order_at(&l->order, from + i);
-    if (++l->index == l->batches) {
-        l->index = 0;
-        l->epoch++;
-    }
+    go_to(l, l->epoch, l->index + 1);
 }
 
 // The slot with images to take, NULL: nothing to do now.
@@ -178,11 +199,12 @@ static void squeeze_batch(RtLoader *l, Slot *s) {
 // Counts the batch. False with err set: its epoch is over and had no image.
 static bool count_batch(RtLoader *l, const RtBatch *b, RtErr *err) {
     l->stats.images += b->n;
-    if (b->index == 0)
+    if (b->epoch != l->counted_epoch)
         l->epoch_images = l->epoch_batches = 0;
+    l->counted_epoch = b->epoch;
     l->epoch_images += b->n;
     l->epoch_batches++;
-    if (!b->last || l->epoch_images > 0 || l->epoch_batches < l->batches)
+    if (l->epoch_images > 0 || l->epoch_batches < l->n_share)
         return true;
     return rt_fail(err, "none of the %lld %s images could be read", (long long)l->n,
                    l->o.validation ? "validation" : "training");
@@ -241,8 +263,7 @@ static void empty_ring(RtLoader *l) {
 void rt_loader_seek(RtLoader *l, int64_t epoch, int64_t batch) {
     empty_ring(l);
     pthread_mutex_lock(&l->lock);
-    l->epoch = epoch + batch / l->batches;
-    l->index = batch % l->batches;
+    go_to(l, epoch + batch / l->batches, batch % l->batches);
     l->epoch_images = l->epoch_batches = 0;
     l->paused = false;
     pthread_cond_broadcast(&l->work);
@@ -319,6 +340,8 @@ RtLoader *rt_loader_open(const RtDataset *d, const RtLoaderOptions *o, RtErr *er
     l->n = o->validation ? d->n_val : d->n_train;
     l->o.batch = o->batch < l->n ? o->batch : l->n;
     l->batches = (l->n - 1) / l->o.batch + 1;
+    l->n_share = count_share(&o->share, l->batches);
+    go_to(l, 0, 0);
     l->image_floats = (size_t)o->prep->height * (size_t)o->prep->width * (size_t)o->prep->channels;
     l->grain = d->state->source[0].kind == RT_SOURCE_FILES ? 1 : ARRAY_GRAIN;
     l->n_slots = (o->ahead > 0 ? o->ahead : DEFAULT_AHEAD) + 1;

@@ -12,10 +12,18 @@
 
 #include "runtime/data/dataset.h"
 
+// Of each `of` batches of an epoch those from `from` up to `to`; of 0: all.
+typedef struct RtLoaderShare {
+    int64_t of, from, to;
+} RtLoaderShare;
+// The first of the share from `index` on; `batches`: there is none.
+int64_t rt_loader_share_next(const RtLoaderShare *s, int64_t index, int64_t batches);
+
 typedef struct RtLoaderOptions {
     const HonePreprocess *prep;
     int64_t batch;          // images a batch, at least 1; the last of an epoch may have fewer
     bool validation;        // which items: validation or training
+    RtLoaderShare share;    // of the epoch's batches, which are made
     bool shuffle;           // by (seed, epoch); else in the order of the items
     RtAugment augment;      // by (seed, epoch, item)
     int64_t augment_period; // 0, or: by (seed, epoch % augment_period, item); repeats on purpose

@@ -72,7 +72,8 @@ static bool run_step(Bench *b, int64_t t, double *ms, RtErr *err) {
                        .clip = 1,
                        .t = t};
     double norm;
-    if (!rt_engine_train(b->engine, &batch, false, err) ||
+    if (!rt_engine_train(b->engine, &batch, rt_engine_buffer(b->engine, RT_ENGINE_G), NULL, NULL,
+                         err) ||
         !rt_engine_grad_norm(b->engine, &norm, err) || !rt_engine_update(b->engine, &r, err))
         return false;
     *ms = (double)(rt_now() - start) * 1e-6;

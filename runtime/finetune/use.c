@@ -102,7 +102,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
         .batch = e->batch, .workers = e->workers, .variants = 1, .bad = count_bad, .ctx = &bad};
     int code = RT_EXIT_INPUT;
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
-        rt_evaluate(t, source, e->batch, &scores, NULL, NULL, &err)) {
+        rt_evaluate(t, NULL, source, e->batch, &scores, NULL, NULL, &err)) {
         rt_scores_tell(&scores, data, RT_WORST, complain_line, NULL);
         print_scores(e, f, &scores, data, bad);
         if (bad)

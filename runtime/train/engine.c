@@ -26,7 +26,6 @@ struct RtEngine {
     const HoneTrainDesc *d;
     int threads, stage; // -1: none is open
     float *buffer[RT_ENGINE_BUFFERS];
-    float *grad_more; // gradients of a further micro-batch, made on first use
     HoneTrainGraph graph[N_GRAPHS];
     HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
     void *space;                // workspace of all graphs
@@ -200,7 +199,6 @@ void rt_engine_close(RtEngine *t) {
     for (int i = 0; i < RT_ENGINE_BUFFERS; i++)
         free(t->buffer[i]);
     free_features(t);
-    free(t->grad_more);
     free(t->row_sums);
     free_space(t);
     free(t);
@@ -331,27 +329,34 @@ static bool bind_batch(RtEngine *t, const RtEngineBatch *b, Bound *to, RtErr *er
     return true;
 }
 
-static void add_gradients(RtEngine *t) {
-    float *restrict g = t->buffer[RT_ENGINE_G];
-    const float *restrict more = t->grad_more;
-    int64_t n = t->d->param_floats;
-#pragma omp parallel for simd schedule(static) num_threads(t->threads)
-    for (int64_t i = 0; i < n; i++)
-        g[i] += more[i];
-}
-
-bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, bool add, RtErr *err) {
+bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, float *gradient, RtObserve observe,
+                     void *ctx, RtErr *err) {
     Bound to;
-    if (add && !t->grad_more && !(t->grad_more = alloc_floats(t->d->param_floats)))
-        return rt_fail(err, "no memory for accumulated gradients");
+    if (!t->model[TRAIN])
+        return rt_fail(err, "the program has no graph for this step");
     if (!bind_batch(t, b, &to, err))
         return false;
-    to.at[HONE_BIND_GRAD] = add ? t->grad_more : t->buffer[RT_ENGINE_G];
-    if (!run_graph(t, TRAIN, b->n, &to, err))
-        return false;
-    if (add)
-        add_gradients(t);
-    return true;
+    to.at[HONE_BIND_GRAD] = gradient;
+    return run_model(t, TRAIN, t->model[TRAIN], b->n, &to, observe, ctx, err);
+}
+
+void rt_engine_written(const RtEngine *t, int32_t *step) {
+    const HoneTrainGraph *g = &t->graph[TRAIN];
+    const HoneSteps *run = g->model ? &g->model->run : NULL;
+    for (int i = 0; i < t->d->n_params; i++)
+        step[i] = -1;
+    for (int32_t s = 0; run && s < run->n; s++)
+        for (int32_t k = 0; k < run->step[s].n_args; k++) {
+            const HonePlace *p = &run->args[run->step[s].first_arg + k];
+            if (p->at == HONE_AT_OUTPUT && p->index < g->n_out &&
+                g->out[p->index].kind == HONE_BIND_GRAD)
+                step[g->out[p->index].index] = s;
+        }
+}
+
+bool rt_engine_meets(const RtEngine *t, int32_t step) {
+    const HoneSteps *run = &t->graph[TRAIN].model->run;
+    return step < run->n && run->step[step].barrier;
 }
 
 int64_t rt_engine_head_floats(const RtEngine *t) {

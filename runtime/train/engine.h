@@ -60,8 +60,14 @@ int64_t rt_engine_feature_floats(const RtEngine *t, int i); // of one image
 bool rt_engine_features(RtEngine *t, int64_t n, const float *images, float *const *features,
                         RtErr *err);
 
-// Loss, logits and gradients of a micro-batch; gradients replace those in the buffer, or are added.
-bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, bool add, RtErr *err);
+// Loss, logits and gradients of a micro-batch. gradient: [param_floats], of which what the stage
+// trains is written. observe may be NULL; it is called as HoneCall.observe is.
+bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, float *gradient, RtObserve observe,
+                     void *ctx, RtErr *err);
+// The last step of the open stage's training graph that writes each parameter's gradient, -1: none
+// does; [n_params]. And whether all threads meet before a step.
+void rt_engine_written(const RtEngine *t, int32_t *step);
+bool rt_engine_meets(const RtEngine *t, int32_t step);
 // What the new classifier of the open stage reads of one image, where the program tells it
 // (HONE_BIND_HEAD_INPUT); 0: it does not.
 int64_t rt_engine_head_floats(const RtEngine *t);

@@ -101,45 +101,85 @@ static bool row_is_finite(float loss, const float *logits, int width) {
     return ok;
 }
 
-static void add_row(RtScores *s, const HoneTrainDesc *d, const RtFeed *f, int64_t i, float loss,
-                    const float *logits, int width, double *p) {
-    const float *targets = f->targets ? f->targets + i * width : NULL;
+typedef struct Row { // of one image
+    int64_t item;
+    int32_t label;
+    const float *targets, *logits;
+    float loss;
+} Row;
+
+static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width, double *p) {
     double right = 0;
-    int32_t label = f->labels[i];
-    if (!row_is_finite(loss, logits, width)) {
+    if (!row_is_finite(x->loss, x->logits, width)) {
         if (s->n_not_finite < RT_WORST)
-            s->not_finite[s->n_not_finite] = f->items[i];
+            s->not_finite[s->n_not_finite] = x->item;
         s->n++;
         s->n_not_finite++;
         return;
     }
-    int32_t guess = rt_score_row(d, logits, label, targets, &right, &s->top5);
+    int32_t guess = rt_score_row(d, x->logits, x->label, x->targets, &right, &s->top5);
     s->top1 += right;
-    s->loss += (double)loss;
+    s->loss += (double)x->loss;
     s->n++;
-    if (s->confusion && label >= 0)
-        s->confusion[(int64_t)label * s->classes + guess]++;
+    if (s->confusion && x->label >= 0)
+        s->confusion[(int64_t)x->label * s->classes + guess]++;
     bool each = d->loss == HONE_LOSS_BCE && !d->binary;
     if (right < 1 || !each)
-        rt_probabilities(d, logits, p);
+        rt_probabilities(d, x->logits, p);
     if (!each)
         add_sure(s, p[guess], right);
     if (right < 1) {
-        add_mistake(s, &(RtMistake){f->items[i], label, guess, (double)loss, p[guess]});
+        add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
     }
 }
 
+// What a rank says of a batch: this, and behind it items [batch], losses [batch], logits
+// [batch][columns].
+typedef struct Told {
+    int64_t n;    // images
+    int64_t stop; // 1: it was told to end
+} Told;
+
 typedef struct Buffers {
-    float *loss, *logits, *weight;
+    int64_t batch; // images, at most
+    int columns;
+    size_t bytes; // of Told and what follows
+    size_t loss_at, logits_at;
+    char *mine, *all; // all: of every rank; the same memory as `mine` where there is one
+    float *weight, *targets;
     double *p;
 } Buffers;
 
-static bool alloc_buffers(Buffers *b, const HoneTrainDesc *d, int64_t batch, RtErr *err) {
-    size_t classes = (size_t)(d->binary ? 2 : d->classes);
-    *b = (Buffers){rt_alloc_aligned((size_t)batch * sizeof(float)),
-                   rt_alloc_aligned((size_t)batch * classes * sizeof(float)),
-                   rt_alloc_aligned(classes * sizeof(float)), calloc(classes, sizeof(double))};
-    if (!b->loss || !b->logits || !b->weight || !b->p)
+static int64_t *items_of(char *told) {
+    return (int64_t *)(told + sizeof(Told));
+}
+
+static float *losses_of(const Buffers *b, char *told) {
+    return (float *)(told + b->loss_at);
+}
+
+static float *logits_of(const Buffers *b, char *told) {
+    return (float *)(told + b->logits_at);
+}
+
+static size_t round_up(size_t bytes) {
+    return (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+}
+
+static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, int64_t batch,
+                          RtErr *err) {
+    const HoneTrainDesc *d = rt_engine_desc(t);
+    size_t classes = (size_t)(d->binary ? 2 : d->classes), n = (size_t)batch;
+    *b = (Buffers){.batch = batch, .columns = rt_engine_logit_columns(t)};
+    b->loss_at = round_up(sizeof(Told) + n * sizeof(int64_t));
+    b->logits_at = round_up(b->loss_at + n * sizeof(float));
+    b->bytes = round_up(b->logits_at + n * classes * sizeof(float));
+    b->mine = rt_alloc_aligned(b->bytes);
+    b->all = ranks ? rt_alloc_aligned(b->bytes * (size_t)rt_ranks_n(ranks)) : b->mine;
+    b->weight = rt_alloc_aligned(classes * sizeof(float));
+    b->targets = calloc(classes, sizeof *b->targets);
+    b->p = calloc(classes, sizeof *b->p);
+    if (!b->mine || !b->all || !b->weight || !b->targets || !b->p)
         return rt_fail(err, "no memory");
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
@@ -147,14 +187,17 @@ static bool alloc_buffers(Buffers *b, const HoneTrainDesc *d, int64_t batch, RtE
 }
 
 static void free_buffers(Buffers *b) {
-    free(b->loss);
-    free(b->logits);
+    if (b->all != b->mine)
+        free(b->all);
+    free(b->mine);
     free(b->weight);
+    free(b->targets);
     free(b->p);
 }
 
-static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtScores *s, RtErr *err) {
-    const HoneTrainDesc *d = rt_engine_desc(t);
+static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtErr *err) {
+    ((Told *)b->mine)->n = f->n;
+    memcpy(items_of(b->mine), f->items, (size_t)f->n * sizeof *f->items);
     RtEngineBatch batch = {.n = f->n,
                            .images = f->images,
                            .features = f->features,
@@ -162,13 +205,54 @@ static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtScores 
                            .targets = f->targets,
                            .class_weight = b->weight,
                            .scale = 1,
-                           .loss = b->loss,
-                           .logits = b->logits};
-    if (!rt_engine_eval(t, &batch, err))
+                           .loss = losses_of(b, b->mine),
+                           .logits = logits_of(b, b->mine)};
+    return f->n == 0 || rt_engine_eval(t, &batch, err);
+}
+
+static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data, const Buffers *b,
+                      char *told) {
+    bool has_targets = data->target_width > 0;
+    for (int64_t i = 0; i < ((Told *)told)->n; i++) {
+        int64_t item = items_of(told)[i];
+        Row x = {item, rt_dataset_label(data, item), has_targets ? b->targets : NULL,
+                 logits_of(b, told) + i * b->columns, losses_of(b, told)[i]};
+        if (has_targets)
+            rt_dataset_target(data, item, b->targets);
+        add_row(s, d, &x, b->columns, b->p);
+    }
+}
+
+typedef struct Evaluation {
+    RtEngine *t;
+    RtRanks *ranks;
+    RtSource *s;
+    RtScores *scores;
+    Buffers b;
+    bool (*progress)(void *ctx, int64_t done, int64_t total);
+    void *ctx;
+} Evaluation;
+
+// A batch for each rank, as long as there are any; their rows are counted in the batches' order.
+// *go false: some rank was told to end.
+static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
+    int64_t total = rt_source_batches(e->s), mine = done + rt_ranks_me(e->ranks);
+    Told *told = (Told *)e->b.mine;
+    *told = (Told){0};
+    if (mine < total) {
+        const RtFeed *f = rt_source_next(e->s, err);
+        if (!f || !eval_batch(e->t, f, &e->b, err))
+            return false;
+    }
+    int64_t ends = done + rt_ranks_n(e->ranks) < total ? done + rt_ranks_n(e->ranks) : total;
+    told->stop = e->progress && !e->progress(e->ctx, ends, total);
+    if (e->ranks && !rt_ranks_gather(e->ranks, e->b.mine, e->b.bytes, e->b.all, err))
         return false;
-    int columns = rt_engine_logit_columns(t);
-    for (int64_t i = 0; i < f->n; i++)
-        add_row(s, d, f, i, b->loss[i], b->logits + i * columns, columns, b->p);
+    for (int k = 0; k < rt_ranks_n(e->ranks); k++) {
+        char *of = e->b.all + (size_t)k * e->b.bytes;
+        *go &= !((Told *)of)->stop;
+        add_batch(e->scores, rt_engine_desc(e->t), rt_source_data(e->s), &e->b, of);
+    }
     return true;
 }
 
@@ -227,7 +311,7 @@ void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
     }
 }
 
-bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
+bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
     const HoneTrainDesc *d = rt_engine_desc(t);
     *scores = (RtScores){.classes = d->binary ? 2 : d->classes};
@@ -235,16 +319,15 @@ bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
     if (table)
         scores->confusion =
             calloc((size_t)scores->classes * (size_t)scores->classes, sizeof *scores->confusion);
-    Buffers b = {0};
+    Evaluation e = {t, ranks, s, scores, {0}, progress, ctx};
+    int64_t me = rt_ranks_me(ranks), n = rt_ranks_n(ranks), total = rt_source_batches(s);
     err->text[0] = 0;
-    bool ok = alloc_buffers(&b, d, batch, err) && rt_source_seek(s, 0, 0, err);
-    int64_t total = rt_source_batches(s), done = 0;
-    for (const RtFeed *f; ok && (f = rt_source_next(s, err));) {
-        ok = f->n == 0 || eval_batch(t, f, &b, scores, err);
-        if (ok && progress)
-            ok = progress(ctx, ++done, total);
-    }
-    free_buffers(&b);
+    if (ranks)
+        rt_source_share(s, &(RtLoaderShare){n, me, me + 1});
+    bool go = true, ok = alloc_buffers(&e.b, t, ranks, batch, err) && rt_source_seek(s, 0, 0, err);
+    for (int64_t done = 0; ok && go && done < total; done += n)
+        ok = eval_round(&e, done, &go, err);
+    free_buffers(&e.b);
     take_means(scores);
-    return ok && !err->text[0];
+    return ok && go && !err->text[0];
 }

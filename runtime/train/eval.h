@@ -3,6 +3,7 @@
 #ifndef RUNTIME_TRAIN_EVAL_H
 #define RUNTIME_TRAIN_EVAL_H
 
+#include "runtime/ranks/ranks.h"
 #include "runtime/train/source.h"
 
 enum { RT_WORST = 12, RT_MAX_CONFUSION = 1000 }; // classes with a confusion matrix
@@ -52,9 +53,10 @@ int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
 const char *rt_reading(const HoneTrainDesc *d);
 void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 
-// Runs the open stage's evaluation over a source from its beginning. progress may be NULL; when it
-// returns false, evaluation ends early: false, with err->text empty.
-bool rt_evaluate(RtEngine *t, RtSource *s, int64_t batch, RtScores *scores,
+// Runs the open stage's evaluation over a source from its beginning, its batches shared by ranks
+// (NULL: alone), each of which gets all scores. progress may be NULL; when some rank's returns false,
+// evaluation ends early: false, with err->text empty.
+bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);
 // Tells `say` a line for each of the first `most` images in not_finite, and one for the others.

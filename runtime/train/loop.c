@@ -13,10 +13,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/core/rng.h"
 #include "runtime/core/text.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/solved.h"
+#include "runtime/train/step.h"
+#include "runtime/train/together.h"
 
 enum { EXIT_SIGNAL = 128 };
 
@@ -27,6 +28,8 @@ static bool is_stopped(RtRun *r) {
     if (!r->signal) {
         int sig = sigtimedwait(&set, NULL, &(struct timespec){0, 0});
         r->signal = sig > 0 ? sig : 0;
+        if (r->signal)
+            rt_ranks_expect_end(r->ranks);
     }
     return r->signal != 0;
 }
@@ -67,113 +70,6 @@ static double rate_now(const RtRun *r) {
     return rt_lr_schedule_rate(&lr, r->state.at[RT_AT_STAGE_STEP]);
 }
 
-// ---------------------------------------------------------------- steps
-
-// Of a batch's images: what the mean of their losses divides by.
-static double batch_weight(const RtRun *r, const RtFeed *f) {
-    double sum = 0;
-    for (int64_t i = 0; i < f->n; i++)
-        sum += r->d->loss == HONE_LOSS_CE ? (double)r->class_weight[f->labels[i]] : 1;
-    return sum;
-}
-
-static int64_t dropout_seed(const RtRun *r, int64_t index) {
-    RtRng g = rt_rng(r->set->seed, r->state.at[RT_AT_EPOCH], index, RT_RNG_DROPOUT);
-    return (int64_t)(rt_rng_u64(&g) >> 1);
-}
-
-static void count_batch(RtRun *r, const RtFeed *f, double weight, double *loss) {
-    int columns = rt_engine_logit_columns(r->engine);
-    double right = 0, right5 = 0;
-    *loss = 0;
-    for (int64_t i = 0; i < f->n; i++) {
-        const float *targets = f->targets ? f->targets + i * columns : NULL;
-        *loss += (double)r->loss[i];
-        rt_score_row(r->d, r->logits + i * columns, f->labels[i], targets, &right, &right5);
-    }
-    r->state.sum[RT_LOSS_SUM] += *loss;
-    r->state.sum[RT_WEIGHT_SUM] += weight;
-    r->state.at[RT_SEEN] += f->n;
-    r->state.at[RT_CORRECT] += (int64_t)llround(right * 1e6); // multi-label: a share
-    r->images_done += f->n;
-}
-
-static bool fail_nonfinite(RtRun *r, const RtEngineBatch *b, const char *what) {
-    char where[512];
-    bool moved = rt_engine_find_nonfinite(r->engine, b, where, sizeof where);
-    moved &= r->state.at[RT_AT_STEP] > 0; // else the rates have done nothing yet
-    return rt_fail(&r->err,
-                   "step %lld: %s is not finite, first in %s; nothing was moved by it%s%s%s",
-                   (long long)r->state.at[RT_AT_STEP] + 1, what, where,
-                   r->set->folder ? ", and the last checkpoint is in " : "",
-                   r->set->folder ? r->set->folder : "",
-                   moved ? ". Try a smaller --lr, or --clip-grad 1" : "");
-}
-
-static bool all_finite(const float *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
-}
-
-// Forward and backward of one micro-batch.
-static bool run_batch(RtRun *r, const RtFeed *f, int64_t group, bool add, RtEngineBatch *b,
-                      double *loss, double *weight) {
-    *weight = batch_weight(r, f);
-    double share = *weight * (double)group;
-    *b = (RtEngineBatch){.n = f->n,
-                         .images = f->images,
-                         .features = f->features,
-                         .labels = f->labels,
-                         .targets = f->targets,
-                         .class_weight = r->class_weight,
-                         .smoothing = r->set->smoothing,
-                         .scale = (float)(share > 0 ? 1 / share : 0),
-                         .seed = dropout_seed(r, f->index),
-                         .loss = r->loss,
-                         .logits = r->logits};
-    if (!rt_engine_train(r->engine, b, add, &r->err))
-        return false;
-    if (!all_finite(r->loss, f->n))
-        return fail_nonfinite(r, b, "the loss");
-    if (!all_finite(r->logits, f->n * rt_engine_logit_columns(r->engine)))
-        return fail_nonfinite(r, b, "an output");
-    count_batch(r, f, *weight, loss);
-    return true;
-}
-
-static bool move_parameters(RtRun *r, const RtEngineBatch *b, double *lr, double *norm) {
-    const RtTrainSettings *s = r->set;
-    if (!rt_engine_grad_norm(r->engine, norm, &r->err))
-        return false;
-    if (!isfinite(*norm))
-        return fail_nonfinite(r, b, "a gradient");
-    *lr = rate_now(r);
-    r->state.at[RT_AT_STEP]++;
-    r->state.at[RT_AT_STAGE_STEP]++;
-    bool clips = s->clip > 0 && *norm > (double)s->clip;
-    RtEngineRates rates = {.kind = s->optimizer[r->state.at[RT_AT_STAGE]],
-                           .lr = (float)*lr,
-                           .momentum = s->momentum,
-                           .beta2 = s->beta2,
-                           .eps = s->eps,
-                           .decay = s->decay,
-                           .clip = clips ? (float)((double)s->clip / *norm) : 1,
-                           .t = r->state.at[RT_AT_STAGE_STEP]};
-    return rt_engine_update(r->engine, &rates, &r->err);
-}
-
-static bool log_step(RtRun *r, double loss, double lr, double norm) {
-    const RtLogField fields[] = {{"step", (double)r->state.at[RT_AT_STEP], NULL},
-                                 {"stage", (double)r->state.at[RT_AT_STAGE], NULL},
-                                 {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
-                                 {"loss", loss, NULL},
-                                 {"lr", lr, NULL},
-                                 {"grad_norm", norm, NULL}};
-    return rt_train_log_event(&r->log, "step", fields, sizeof fields / sizeof *fields, &r->err);
-}
-
 // ---------------------------------------------------------------- an epoch
 
 static double rate_of_images(uint64_t since_ns, int64_t images) {
@@ -199,59 +95,25 @@ static void show_progress(RtRun *r, uint64_t since_ns, int64_t images) {
                           speed, speed > 0 ? left / speed : -1);
 }
 
-typedef struct Group { // micro-batches of one step
-    int64_t size;      // planned
-    bool begun;
-    double loss, weight;
-} Group;
-
-// One micro-batch; the step's end moves the parameters. False after an error.
-static bool train_batch(RtRun *r, const RtFeed *f, Group *g) {
-    int64_t k = r->set->accumulate, batches = rt_source_batches(r->train);
-    RtEngineBatch b = {0};
-    double loss = 0, weight = 0, lr = 0, norm = 0;
-    if (f->index % k == 0)
-        *g = (Group){.size = batches - f->index < k ? batches - f->index : k};
-    if (f->n > 0) {
-        if (!run_batch(r, f, g->size, g->begun, &b, &loss, &weight))
-            return false;
-        g->begun = true;
-        g->loss += loss;
-        g->weight += weight;
-    }
-    r->state.at[RT_AT_BATCH] = f->index + 1;
-    bool ends = (f->index + 1) % k == 0 || f->index + 1 == batches;
-    if (!ends || !g->begun)
-        return true;
-    return move_parameters(r, &b, &lr, &norm) &&
-           log_step(r, g->weight > 0 ? g->loss / g->weight : 0, lr, norm);
-}
-
-static bool at_step_end(const RtRun *r) {
-    int64_t at = r->state.at[RT_AT_BATCH];
-    return at % r->set->accumulate == 0 || at == rt_source_batches(r->train);
-}
-
-// The rest of the epoch's batches. *stopped: by a signal or --max-steps, at a step's end.
+// The rest of the epoch's steps. *stopped: by a signal or --max-steps, behind a step.
 static bool train_epoch(RtRun *r, bool *stopped) {
     int64_t *at = r->state.at, since_images = r->images_done, saved = at[RT_AT_STEP];
+    int64_t batches = rt_source_batches(r->train);
     uint64_t since = rt_now();
-    Group g = {0};
     *stopped = false;
-    if (at[RT_AT_BATCH] > rt_source_batches(r->train))
+    if (at[RT_AT_BATCH] > batches)
         return rt_fail(&r->err, "%s: damaged: batch %lld of %lld", r->set->folder,
-                       (long long)at[RT_AT_BATCH], (long long)rt_source_batches(r->train));
-    if (at[RT_AT_BATCH] == rt_source_batches(r->train))
+                       (long long)at[RT_AT_BATCH], (long long)batches);
+    if (at[RT_AT_BATCH] == batches)
         return true;
-    if (!rt_source_seek(r->train, at[RT_AT_EPOCH], at[RT_AT_BATCH], &r->err))
+    if (!rt_run_begin_steps(r) ||
+        !rt_source_seek(r->train, at[RT_AT_EPOCH], at[RT_AT_BATCH], &r->err))
         return false;
-    for (const RtFeed *f; (f = rt_source_next(r->train, &r->err));) {
-        if (!train_batch(r, f, &g))
+    while (at[RT_AT_BATCH] < batches) {
+        if (!rt_run_step(r, rate_now(r), is_stopped, stopped))
             return false;
         show_progress(r, since, r->images_done - since_images);
-        if (!at_step_end(r))
-            continue;
-        if ((*stopped = is_stopped(r) || is_over(r)))
+        if ((*stopped |= is_over(r)))
             return true;
         if (r->set->checkpoint_every > 0 && at[RT_AT_STEP] - saved >= r->set->checkpoint_every) {
             saved = at[RT_AT_STEP];
@@ -259,7 +121,7 @@ static bool train_epoch(RtRun *r, bool *stopped) {
                 return false;
         }
     }
-    return r->err.text[0] == 0;
+    return true;
 }
 
 // ---------------------------------------------------------------- validation
@@ -370,8 +232,9 @@ static bool run_epoch(RtRun *r, bool *stopped) {
     RtScores v = {.n = 0};
     images = r->images_done - images;
     wait = rt_source_wait_ns(r->train) - wait;
-    bool ok = !r->val || rt_evaluate(r->engine, r->val, r->batch, &v, show_validation, r, &r->err);
+    bool ok = !r->val || rt_evaluate(r->engine, r->ranks, r->val, r->batch, &v, show_validation, r, &r->err);
     *stopped = !ok && r->err.text[0] == 0;
+    r->alone |= !ok && !*stopped && r->ranks;
     if (ok)
         ok = end_epoch(r, &v, since, images, wait);
     *stopped |= ok && r->solves && is_over(r);
@@ -393,7 +256,9 @@ static bool begin_stage(RtRun *r, int s) {
     rt_train_log_line(&r->log, "stage %d of %d, %s: %lld parameters train, %lld are frozen", s + 1,
                       r->d->n_stages, stage->spec, (long long)stage->n_trained,
                       (long long)stage->n_frozen);
-    return rt_run_open_sources(r, s) && rt_run_choose_solver(r);
+    return rt_run_open_sources(r, s) && rt_run_choose_solver(r) &&
+           rt_run_agree(r, r->solves,
+                        "it has not the memory to solve the classifier, or alone has it");
 }
 
 static bool run_stage(RtRun *r, int s, bool *stopped) {
@@ -474,19 +339,48 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
            (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
 }
 
+// The others are gone, and this rank is the one that writes: what it has is the last whole step.
+static void save_alone(RtRun *r) {
+    RtErr why = r->err;
+    bool saved = r->folder.kept && save(r);
+    r->err = why;
+    fprintf(stderr, "step %lld %s%s\n", (long long)r->state.at[RT_AT_STEP],
+            saved ? "is saved; --resume, on any number of processes, goes on from "
+                  : "was the last one; checkpoints before it are in ",
+            RT_SHOW(r->set->folder));
+}
+
+static void complain(const RtRun *r) {
+    if (r->ranks && r->err.text[0])
+        fprintf(stderr, "rank %d: %s\n", rt_ranks_me(r->ranks), r->err.text);
+    else if (r->err.text[0])
+        fprintf(stderr, "%s\n", r->err.text);
+}
+
+static bool run_ranks(RtRun *r, bool *stopped) {
+    uint64_t since = rt_now();
+    if (!rt_ranks_open(&r->ranks, &r->err))
+        return false;
+    rt_run_take_rank(r);
+    return run_all(r, since, stopped);
+}
+
 int rt_train(RtEngine *t, const RtTrainSettings *set) {
     RtRun r = {.engine = t, .own = *set};
     r.set = &r.own;
     bool stopped = false;
-    bool ok = run_all(&r, rt_now(), &stopped);
+    bool ok = run_ranks(&r, &stopped);
     rt_train_log_clear(&r.log);
-    if (!ok && r.err.text[0])
-        fprintf(stderr, "%s\n", r.err.text);
-    if (ok && r.signal)
+    if (!ok)
+        complain(&r);
+    if (!ok && r.alone && r.set->folder)
+        save_alone(&r);
+    if (ok && r.signal && rt_ranks_me(r.ranks) == 0)
         fprintf(stderr, "stopped by signal %d after step %lld%s%s\n", r.signal,
                 (long long)r.state.at[RT_AT_STEP], set->folder ? "; --resume goes on from " : "",
                 RT_SHOW(set->folder));
     int code = !ok ? 1 : r.signal ? EXIT_SIGNAL + r.signal : 0;
     rt_run_close(&r);
+    rt_ranks_close(r.ranks, ok);
     return code;
 }

@@ -3,6 +3,7 @@
 #define RUNTIME_TRAIN_RUN_H
 
 #include "runtime/train/affine.h"
+#include "runtime/train/gradient.h"
 #include "runtime/train/train.h"
 #include "runtime/train/log.h"
 
@@ -11,6 +12,8 @@ typedef struct RtRun {
     const HoneTrainDesc *d;
     const RtTrainSettings *set; // own
     RtTrainSettings own;        // as given, and what was left open
+    RtRanks *ranks;             // that train together; NULL: this process alone
+    bool alone;                 // the others are gone
     RtDataset *data;
     RtTrainLog log;
     RtOutFile out, report; // open from the beginning on; unused where nothing is to be written
@@ -18,6 +21,7 @@ typedef struct RtRun {
     RtFolder folder;       // of checkpoints, held; its path NULL: none
     RtSource *train, *val; // of the open stage; val NULL: no validation images
     RtFeatureCache *cache; // of the open stage, or NULL
+    RtGradient *gradient;  // of the open stage, from its first step on
     int open_stage;        // -1: none
     bool solves;           // a classifier, in the epoch that is to come
     bool starts;           // which is one before the open stage's own: it moves other layers too

@@ -8,9 +8,11 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "runtime/core/text.h"
 #include "runtime/train/export.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/report.h"
+#include "runtime/train/together.h"
 
 enum { CACHE_SHARE = 2 }; // of the memory that is free, one in so many parts may hold features
 
@@ -121,7 +123,10 @@ static void note_bad(void *ctx, int64_t item, const char *line) {
     RtRun *r = ctx;
     (void)item;
     r->bad_images++;
-    rt_train_log_line(&r->log, "%s (left out)", line);
+    if (rt_ranks_me(r->ranks) > 0)
+        fprintf(stderr, "rank %d: %s (left out)\n", rt_ranks_me(r->ranks), RT_SHOW(line));
+    else
+        rt_train_log_line(&r->log, "%s (left out)", line);
 }
 
 RtSourceOptions rt_run_source_options(RtRun *r) {
@@ -147,11 +152,13 @@ bool rt_run_open_sources(RtRun *r, int stage) {
 void rt_run_close_sources(RtRun *r) {
     if (r->train)
         r->wait_before_ns += rt_source_wait_ns(r->train);
+    rt_gradient_close(r->gradient);
     rt_source_close(r->train);
     rt_source_close(r->val);
     rt_feature_cache_close(r->cache);
     r->train = r->val = NULL;
     r->cache = NULL;
+    r->gradient = NULL;
 }
 
 // ---------------------------------------------------------------- keys
@@ -373,7 +380,8 @@ static bool lies_apart(RtRun *r, const char *folder, const char *what, const cha
                    folder, what, option);
 }
 
-bool rt_run_begin(RtRun *r) {
+// Alone, or of rank 0.
+static bool begin(RtRun *r) {
     const RtTrainSettings *s = r->set;
     bool found = false;
     if (!lies_apart(r, s->folder, "checkpoints", "--checkpoint") ||
@@ -396,6 +404,10 @@ bool rt_run_begin(RtRun *r) {
     r->folder.kept = s->folder && rt_folder_claim(&r->folder, r->key_model, &r->err) &&
                      rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
     return !s->folder || r->folder.kept;
+}
+
+bool rt_run_begin(RtRun *r) {
+    return (rt_ranks_me(r->ranks) > 0 || begin(r)) && rt_run_share_state(r);
 }
 
 void rt_run_close(RtRun *r) {
@@ -427,7 +439,9 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
     if (!r->set->report)
         return true;
     RtScores scores = {.n = 0};
-    bool ok = !r->val || rt_evaluate(r->engine, r->val, r->batch, &scores, NULL, NULL, &r->err);
+    if (r->ranks && r->val) // the others are done
+        rt_source_share(r->val, &(RtLoaderShare){0});
+    bool ok = !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores, NULL, NULL, &r->err);
     if (ok) {
         RtTrainResult result = {.set = r->set,
                                 .data = r->data,

@@ -12,6 +12,7 @@ struct RtSource {
     const RtDataset *data;
     RtFeatureCache *cache;
     RtSourceOptions o;
+    RtLoaderShare share;
     bool validation;
     int64_t first, n; // items
     int64_t epoch, batch;
@@ -108,6 +109,16 @@ void rt_source_close(RtSource *s) {
     free(s);
 }
 
+void rt_source_share(RtSource *s, const RtLoaderShare *share) {
+    close_loader(s);
+    s->cache = NULL;
+    s->share = *share;
+}
+
+const RtDataset *rt_source_data(const RtSource *s) {
+    return s->data;
+}
+
 int64_t rt_source_batches(const RtSource *s) {
     return (s->n + s->o.batch - 1) / s->o.batch;
 }
@@ -130,9 +141,10 @@ static bool open_loader(RtSource *s, RtErr *err) {
     RtLoaderOptions o = {.prep = &info->preprocess,
                          .batch = s->o.batch,
                          .validation = s->validation,
+                         .share = s->share,
                          .shuffle = !s->validation,
                          .augment = s->validation ? RT_AUGMENT_NONE : s->o.augment,
-                         .augment_period = s->cache && s->o.variants > 1 ? s->o.variants : 0,
+                         .augment_period = s->o.variants > 1 ? s->o.variants : 0,
                          .seed = s->o.seed,
                          .epochs = s->validation ? s->epoch + 1 : 0,
                          .threads = s->o.workers,
@@ -143,8 +155,9 @@ static bool open_loader(RtSource *s, RtErr *err) {
 }
 
 bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err) {
-    bool follows =
-        s->loader && epoch == s->epoch + 1 && batch == 0 && s->batch == rt_source_batches(s);
+    int64_t batches = rt_source_batches(s);
+    bool follows = s->loader && epoch == s->epoch + 1 && batch == 0 &&
+                   rt_loader_share_next(&s->share, s->batch, batches) == batches;
     s->epoch = epoch;
     s->batch = batch;
     if (is_cached(s)) {
@@ -241,7 +254,8 @@ static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
 
 const RtFeed *rt_source_next(RtSource *s, RtErr *err) {
     err->text[0] = 0;
-    if (s->batch >= rt_source_batches(s))
+    s->batch = rt_loader_share_next(&s->share, s->batch, rt_source_batches(s));
+    if (s->batch == rt_source_batches(s))
         return NULL;
     const RtFeed *f = s->loader ? next_loaded(s, err) : next_cached(s, err);
     s->batch++;

@@ -36,6 +36,11 @@ RtSource *rt_source_open(RtEngine *t, const RtDataset *d, bool validation, RtFea
                          const RtSourceOptions *o, RtErr *err);
 void rt_source_close(RtSource *s); // NULL is fine
 
+// From here on only a share of each epoch's batches comes, and features are computed in each, not
+// cached: the others' are not here. rt_source_seek() follows.
+void rt_source_share(RtSource *s, const RtLoaderShare *share);
+
+const RtDataset *rt_source_data(const RtSource *s);
 int64_t rt_source_batches(const RtSource *s);
 // Goes to batch `batch` of epoch `epoch`; training is shuffled by (seed, epoch).
 bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err);

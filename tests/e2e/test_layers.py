@@ -25,7 +25,7 @@ MAY_INCLUDE = {
 # Within a folder, from the bottom up: a room includes its own files and those of rooms above it in this list.
 ROOMS = (
     "ir",
-    "runtime/core", "runtime/file", "runtime/image", "runtime/data", "runtime/solve", "runtime/train", "runtime/serve", "runtime/infer",
+    "runtime/core", "runtime/file", "runtime/image", "runtime/data", "runtime/solve", "runtime/ranks", "runtime/train", "runtime/serve", "runtime/infer",
     "runtime/finetune",
     "frontend/frontend.h", "frontend/onnx", "frontend", "frontend/import", "frontend/batch", "frontend/export", "frontend/quantize", "frontend/graph",
     "passes", "passes/simplify", "passes/quant", "passes/fuse", "passes/schedule", "passes/train",

@@ -1,0 +1,229 @@
+// One step: this rank's batches forward and backward, what all ranks found, the parameters' move.
+//
+// Until every rank's gradients are summed and its counts are here, nothing of the run's state has
+// changed: a rank that loses the others then holds the state of the step before, whole.
+#include "runtime/train/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/core/rng.h"
+
+// ---------------------------------------------------------------- batches
+
+// Of a batch's images: what the mean of their losses divides by.
+static double batch_weight(const RtRun *r, const RtFeed *f) {
+    double sum = 0;
+    for (int64_t i = 0; i < f->n; i++)
+        sum += r->d->loss == HONE_LOSS_CE ? (double)r->class_weight[f->labels[i]] : 1;
+    return sum;
+}
+
+static int64_t dropout_seed(const RtRun *r, int64_t index) {
+    RtRng g = rt_rng(r->set->seed, r->state.at[RT_AT_EPOCH], index, RT_RNG_DROPOUT);
+    return (int64_t)(rt_rng_u64(&g) >> 1);
+}
+
+typedef struct Counts { // of a batch
+    double loss, weight, right;
+    int64_t n;
+} Counts;
+
+static void count_batch(RtRun *r, const RtFeed *f, double weight, Counts *c) {
+    int columns = rt_engine_logit_columns(r->engine);
+    double right5 = 0;
+    *c = (Counts){.weight = weight, .n = f->n};
+    for (int64_t i = 0; i < f->n; i++) {
+        const float *targets = f->targets ? f->targets + i * columns : NULL;
+        c->loss += (double)r->loss[i];
+        rt_score_row(r->d, r->logits + i * columns, f->labels[i], targets, &c->right, &right5);
+    }
+}
+
+static bool fail_nonfinite(RtRun *r, const RtEngineBatch *b, const char *what) {
+    char where[512];
+    bool moved = rt_engine_find_nonfinite(r->engine, b, where, sizeof where);
+    moved &= r->state.at[RT_AT_STEP] > 0; // else the rates have done nothing yet
+    return rt_fail(&r->err,
+                   "step %lld: %s is not finite, first in %s; nothing was moved by it%s%s%s",
+                   (long long)r->state.at[RT_AT_STEP] + 1, what, where,
+                   r->set->folder ? ", and the last checkpoint is in " : "",
+                   r->set->folder ? r->set->folder : "",
+                   moved ? ". Try a smaller --lr, or --clip-grad 1" : "");
+}
+
+static bool all_finite(const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+// Forward and backward of one micro-batch, leaf `place` of the step's `size`.
+static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, int64_t size, RtEngineBatch *b,
+                      Counts *c) {
+    double weight = batch_weight(r, f), share = weight * (double)size;
+    *b = (RtEngineBatch){.n = f->n,
+                         .images = f->images,
+                         .features = f->features,
+                         .labels = f->labels,
+                         .targets = f->targets,
+                         .class_weight = r->class_weight,
+                         .smoothing = r->set->smoothing,
+                         .scale = (float)(share > 0 ? 1 / share : 0),
+                         .seed = dropout_seed(r, f->index),
+                         .loss = r->loss,
+                         .logits = r->logits};
+    if (!rt_gradient_add(r->gradient, b, place, &r->err))
+        return false;
+    if (!all_finite(r->loss, f->n))
+        return fail_nonfinite(r, b, "the loss");
+    if (!all_finite(r->logits, f->n * rt_engine_logit_columns(r->engine)))
+        return fail_nonfinite(r, b, "an output");
+    count_batch(r, f, weight, c);
+    return true;
+}
+
+// ---------------------------------------------------------------- what ranks tell each other
+
+typedef struct Told { // by a rank, the counts of its share behind it
+    int64_t signal;
+    Counts counts[];
+} Told;
+
+typedef struct Step {
+    int64_t first, size; // batches of the epoch
+    int64_t from, to;    // of those, this rank's
+    size_t told_bytes;
+    Told *mine, *all;
+    RtEngineBatch last; // of this rank, for messages
+} Step;
+
+static Told *told_by(const Step *s, int rank) {
+    return (Told *)((char *)s->all + (size_t)rank * s->told_bytes);
+}
+
+static bool alloc_step(RtRun *r, Step *s) {
+    int64_t left = rt_source_batches(r->train) - s->first, k = r->set->accumulate;
+    s->size = left < k ? left : k;
+    rt_gradient_share(r->gradient, s->size, &s->from, &s->to);
+    int64_t most = rt_gradient_width(r->gradient);
+    s->told_bytes = sizeof(Told) + (size_t)most * sizeof(Counts);
+    s->mine = calloc(1, s->told_bytes);
+    s->all = calloc((size_t)rt_ranks_n(r->ranks), s->told_bytes);
+    return (s->mine && s->all) || rt_fail(&r->err, "no memory");
+}
+
+static bool run_batches(RtRun *r, Step *s) {
+    rt_gradient_begin(r->gradient, s->size);
+    for (int64_t place = s->from; place < s->to; place++) {
+        const RtFeed *f = rt_source_next(r->train, &r->err);
+        if (!f)
+            return r->err.text[0] ? false
+                                  : rt_fail(&r->err, "a bug in hone: an epoch is too short");
+        if (!run_batch(r, f, place, s->size, &s->last, &s->mine->counts[place - s->from]))
+            return false;
+    }
+    return true;
+}
+
+static bool hear_others(RtRun *r, Step *s) {
+    r->alone = !rt_gradient_sum(r->gradient, &r->err) ||
+               !rt_ranks_gather(r->ranks, s->mine, s->told_bytes, s->all, &r->err);
+    return !r->alone;
+}
+
+// In the order of the batches, whoever had them. Returns how many had an image.
+static int64_t take_counts(RtRun *r, const Step *s, Counts *sum) {
+    int64_t width = rt_gradient_width(r->gradient), batches = 0;
+    RtTrainState *state = &r->state;
+    for (int64_t i = 0; i < s->size; i++) {
+        const Counts *c = &told_by(s, (int)(i / width))->counts[i % width];
+        state->sum[RT_LOSS_SUM] += c->loss;
+        state->sum[RT_WEIGHT_SUM] += c->weight;
+        state->at[RT_SEEN] += c->n;
+        state->at[RT_CORRECT] += (int64_t)llround(c->right * 1e6); // multi-label: a share
+        r->images_done += c->n;
+        sum->loss += c->loss;
+        sum->weight += c->weight;
+        batches += c->n > 0;
+    }
+    state->at[RT_AT_BATCH] = s->first + s->size;
+    return batches;
+}
+
+// ---------------------------------------------------------------- the move
+
+static bool move_parameters(RtRun *r, const RtEngineBatch *b, double lr, double *norm) {
+    const RtTrainSettings *s = r->set;
+    if (!rt_engine_grad_norm(r->engine, norm, &r->err))
+        return false;
+    if (!isfinite(*norm))
+        return fail_nonfinite(r, b, "a gradient");
+    r->state.at[RT_AT_STEP]++;
+    r->state.at[RT_AT_STAGE_STEP]++;
+    bool clips = s->clip > 0 && *norm > (double)s->clip;
+    RtEngineRates rates = {.kind = s->optimizer[r->state.at[RT_AT_STAGE]],
+                           .lr = (float)lr,
+                           .momentum = s->momentum,
+                           .beta2 = s->beta2,
+                           .eps = s->eps,
+                           .decay = s->decay,
+                           .clip = clips ? (float)((double)s->clip / *norm) : 1,
+                           .t = r->state.at[RT_AT_STAGE_STEP]};
+    return rt_engine_update(r->engine, &rates, &r->err);
+}
+
+static bool log_step(RtRun *r, double loss, double lr, double norm) {
+    const RtLogField fields[] = {{"step", (double)r->state.at[RT_AT_STEP], NULL},
+                                 {"stage", (double)r->state.at[RT_AT_STAGE], NULL},
+                                 {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
+                                 {"loss", loss, NULL},
+                                 {"lr", lr, NULL},
+                                 {"grad_norm", norm, NULL}};
+    return rt_train_log_event(&r->log, "step", fields, sizeof fields / sizeof *fields, &r->err);
+}
+
+static bool run_step(RtRun *r, Step *s, double lr, bool (*stop)(RtRun *r), bool *stopped) {
+    Counts sum = {0};
+    double norm = 0;
+    if (!alloc_step(r, s) || !run_batches(r, s))
+        return false;
+    s->mine->signal = stop(r);
+    if (!hear_others(r, s))
+        return false;
+    for (int k = 0; k < rt_ranks_n(r->ranks); k++)
+        *stopped |= told_by(s, k)->signal != 0;
+    int64_t batches = take_counts(r, s, &sum);
+    if (batches == 0)
+        return true;
+    rt_gradient_take_statistics(r->gradient, batches);
+    return move_parameters(r, &s->last, lr, &norm) &&
+           log_step(r, sum.weight > 0 ? sum.loss / sum.weight : 0, lr, norm);
+}
+
+bool rt_run_begin_steps(RtRun *r) {
+    int64_t from, to, k = r->set->accumulate;
+    if (r->gradient)
+        return true;
+    if (rt_ranks_n(r->ranks) > k)
+        return rt_fail(&r->err,
+                       "%d processes share the batches of a step: give --accumulate %d, or more",
+                       rt_ranks_n(r->ranks), rt_ranks_n(r->ranks));
+    r->gradient = rt_gradient_open(r->engine, r->ranks, k, &r->err);
+    if (!r->gradient)
+        return false;
+    rt_gradient_share(r->gradient, k, &from, &to);
+    if (r->ranks)
+        rt_source_share(r->train, &(RtLoaderShare){k, from, to});
+    return true;
+}
+
+bool rt_run_step(RtRun *r, double lr, bool (*stop)(RtRun *r), bool *stopped) {
+    Step s = {.first = r->state.at[RT_AT_BATCH]};
+    bool ok = run_step(r, &s, lr, stop, stopped);
+    free(s.mine);
+    free(s.all);
+    return ok;
+}

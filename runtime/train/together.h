@@ -1,0 +1,15 @@
+// What the ranks of a run make sure of with each other, outside of its steps. Private header.
+#ifndef RUNTIME_TRAIN_TOGETHER_H
+#define RUNTIME_TRAIN_TOGETHER_H
+
+#include "runtime/train/run.h"
+
+// Settings of this rank: what is written, rank 0 writes.
+void rt_run_take_rank(RtRun *r);
+// Everybody goes on from rank 0's state. False with run->err set: a rank has other data, another
+// program, other options or another CPU's code than rank 0.
+bool rt_run_share_state(RtRun *r);
+// False with run->err set: `value` is not rank 0's.
+bool rt_run_agree(RtRun *r, int64_t value, const char *what);
+
+#endif

@@ -1,0 +1,137 @@
+"""Training on several processes, started by Open MPI's mpirun (skipped where there is none): the same bits on 1, 2, 4 and 8 of them and
+after a resume on another number, kills of any of them, what is refused. The program is fake_train.c."""
+import glob
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import BUILD, Case, plain_png
+from test_train import make_images, tensors
+
+STEPS = ("--opt", "sgd", "--lr", "0.1", "-b", "4")
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+TIME = (8, 9, 10)  # columns of the history that are not the same twice
+
+
+def children(pid):
+    found = []
+    for path in glob.glob("/proc/%d/task/*/children" % pid):
+        with open(path) as f:
+            found += [int(x) for x in f.read().split()]
+    return found
+
+
+@unittest.skipUnless(shutil.which("mpirun"), "there is no mpirun")
+class Ranks(Case):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("d"))
+        make_images(self.path("d"), "train", 62, 1)  # 16 batches of 4, the last of 2
+        make_images(self.path("d"), "t10k", 23, 2)
+
+    def start(self, n, *args, data="d", epochs="2,1", solver="sgd"):
+        command = [os.path.join(BUILD, "fake_train"), "train", data, *STEPS, "--epochs", epochs, "--head-solver", solver, *map(str, args)]
+        if n > 1:
+            command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(n), *command]
+        return subprocess.Popen(command, cwd=self.folder.name, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def train(self, n, *args, code=0, **more):
+        p = self.start(n, *args, **more)
+        out = p.communicate(timeout=120)[0]
+        self.assertEqual(p.returncode, code, out)
+        return out
+
+    def final(self, folder):
+        """All that the newest checkpoint holds, but times."""
+        t = tensors(sorted(glob.glob(self.path(folder + "/*.safetensors")))[-1])
+        h = t["history"]
+        t["history"] = [h[i:i + 8] for i in range(0, len(h), 8) if i // 8 % 11 not in TIME]
+        return t
+
+    def test_the_same_bits_on_any_number(self):
+        for k in (8, 6):  # 6: two steps of 6, one of 4; shares that are unequal, and empty
+            want = None
+            for n in (1, 2, 4, 8)[:3 if k == 6 else 4]:
+                folder = "%d-%d" % (k, n)
+                out = self.train(n, "--accumulate", k, "--checkpoint", folder, "-o", folder + ".onnx")
+                self.assertEqual(out.count("none epoch 1/1 "), 1, out)  # one of them talks
+                with open(self.path(folder + ".onnx"), "rb") as f:
+                    got = self.final(folder), f.read()
+                want = want or got
+                self.assertEqual(got, want, (k, n))
+
+    def test_augmented_images_and_one_that_cannot_be_read(self):
+        for c in range(3):
+            os.makedirs(self.path("p/%d" % c))
+            for i in range(14):
+                self.write("p/%d/%d.png" % (c, i), plain_png(80 * c + 3 * i, 3, 9, 12, 10))
+        self.write("p/1/5.png", b"no picture")
+        for name in ("a", "b"):
+            n = 1 if name == "a" else 2
+            out = self.train(n, "--accumulate", 4, "--augment", "light", "--val-fraction", "0.1", "--checkpoint", name, data="p")
+            self.assertRegex(out, r"p/1/5.png: not a JPEG.* \(left out\)")
+        self.assertEqual(self.final("a"), self.final("b"))
+
+    def test_a_run_goes_on_on_another_number(self):
+        args = ("--accumulate", 4, "-q")
+        self.train(1, *args, "--checkpoint", "whole")
+        self.train(4, *args, "--checkpoint", "part", "--max-steps", 3)
+        self.train(1, *args, "--checkpoint", "part", "--max-steps", 7, "--resume")
+        self.train(2, *args, "--checkpoint", "part", "--resume")
+        self.assertEqual(self.final("part"), self.final("whole"))
+
+    def test_a_solved_classifier(self):
+        self.train(1, "--accumulate", 2, "-q", "--checkpoint", "a", solver="newton")
+        self.train(2, "--accumulate", 2, "-q", "--checkpoint", "b", solver="newton")
+        self.assertEqual(self.final("a"), self.final("b"))
+
+    def test_what_is_refused(self):
+        self.assertRegex(self.train(2, code=1), "rank 0: 2 processes share the batches of a step: give --accumulate 2, or more")
+        self.assertRegex(self.train(3, "--accumulate", 3, code=1), "3 processes were started: training is for 1, 2, 4, 8 ... of them")
+
+    def test_a_signal_saves(self):
+        p = self.start(2, "--accumulate", 2, "--checkpoint", "c", "-q", epochs="3000,1")
+        time.sleep(1.5)
+        p.send_signal(signal.SIGTERM)
+        self.assertRegex(p.communicate(timeout=60)[0], "--resume")
+        self.final("c")
+
+    def test_kills_of_any_rank_lose_nothing(self):
+        """kill -9 of any rank at any moment: the others end and say so, and resuming ends where an uninterrupted run ends."""
+        kills, r, done, told = int(os.environ.get("HONE_KILLS", "6")), random.Random(5), 0, 0
+        args = ("--accumulate", 4, "--checkpoint-every", 1, "-q")
+        self.train(1, *args, "--checkpoint", "whole", epochs="20,15")
+        want = self.final("whole")
+        while done < kills:
+            n = r.choice((2, 2, 4))
+            p = self.start(n, *args, "--checkpoint", "part", "--resume", epochs="20,15")
+            time.sleep(r.uniform(0.2, 1.2))
+            ranks = children(p.pid)
+            victim = r.choice(ranks) if ranks else None
+            if victim:
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    victim = None
+            out = p.communicate(timeout=120)[0]
+            if p.returncode == 0:
+                self.assertEqual(self.final("part"), want)
+                shutil.rmtree(self.path("part"))
+            elif victim:
+                done += 1
+                told += "another rank died" in out or "exited on signal 9" in out
+                self.assertNotIn("a bug in hone", out)
+        self.train(2, *args, "--checkpoint", "part", "--resume", epochs="20,15")
+        self.assertEqual(self.final("part"), want)
+        self.assertGreater(told, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
