@@ -3,8 +3,8 @@
 //
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1], algo=direct,
 //               tile=[rows=1,cols=14,vecs=2]}
-//   after   %p: f32[36864] = pack_filter %w {group=1, shape=[36864], algo=direct,
-//               tile=[rows=1,cols=14,vecs=2], block=16}
+//   after   %p: f32[36864] = pack_filter %w {stride=[1,1], group=1, shape=[36864],
+//               algo=direct, tile=[rows=1,cols=14,vecs=2], block=16}
 //           %y: f32[N,64,56,56]{nChw16c} = conv %x, %p {pad=[1,1,1,1], algo=direct,
 //               tile=[rows=1,cols=14,vecs=2], filter=[64,64,3,3]}
 //
