@@ -358,3 +358,71 @@ const char *ir_shape_reduce(IrNode *n) {
     ir_set_result(n, ir_own_dtype(n), &out);
     return ir_check_epilogue(n);
 }
+
+// Operand i of attention: [B, rows, columns], where all heads have their columns.
+static const char *check_heads(const IrNode *n, int i, int64_t heads, int64_t size) {
+    const char *why = ir_need_rank(n, i, 3, 3);
+    why = why ? why : ir_need_float(n, i);
+    why = why ? why : ir_need_same_dtype(n, i, 0);
+    why = why ? why : ir_need_fixed(n, i, 1);
+    why = why ? why : ir_need_fixed(n, i, 2);
+    if (why) {
+        return why;
+    }
+    const IrShape *x = &ir_in_type(n, i)->shape, *q = &ir_in_type(n, 0)->shape;
+    int64_t start = ir_ints(n, IR_ATTR_START).v[i], columns = x->dim[2].c;
+    if (!ir_dim_eq(x->dim[0], q->dim[0]) || x->dim[1].c < 1) {
+        return ir_why(n, "operand %d is %s where the first is %s", i, ir_operand_text(n, i),
+                      ir_operand_text(n, 0));
+    }
+    if (start > columns || heads > columns || size > (columns - start) / heads) {
+        return ir_why(n, "%lld heads of %lld columns from %lld on are not in %s", (long long)heads,
+                      (long long)size, (long long)start, ir_operand_text(n, i));
+    }
+    return NULL;
+}
+
+// What is added to scores: [P, 1 or heads, rows of q, rows of k], for every P batch elements again.
+static const char *check_score_bias(const IrNode *n, int i, int64_t heads) {
+    const char *why = ir_need_rank(n, i, 4, 4);
+    why = why ? why : ir_need_same_dtype(n, i, 0);
+    for (int axis = 0; axis < 4 && !why; axis++) {
+        why = ir_need_fixed(n, i, axis);
+    }
+    if (why) {
+        return why;
+    }
+    const IrShape *x = &ir_in_type(n, i)->shape, *q = &ir_in_type(n, 0)->shape;
+    int64_t period = x->dim[0].c;
+    bool fits = period > 0 && q->dim[0].c % period == 0 && q->dim[0].n % period == 0 &&
+                (x->dim[1].c == 1 || x->dim[1].c == heads) &&
+                ir_dim_eq(x->dim[2], q->dim[1]) &&
+                ir_dim_eq(x->dim[3], ir_in_type(n, 1)->shape.dim[1]);
+    return fits ? NULL
+                : ir_why(n, "operand %d, %s, is no bias of scores of %lld heads", i,
+                         ir_operand_text(n, i), (long long)heads);
+}
+
+const char *ir_shape_attention(IrNode *n) {
+    int64_t heads = ir_int(n, IR_ATTR_GROUP, 1), size = ir_int(n, IR_ATTR_SIZE, 0);
+    IrInts start = ir_ints(n, IR_ATTR_START);
+    const char *why = ir_need_ints(n, IR_ATTR_START, 3, 0);
+    if (!why && (start.n != 3 || heads < 1 || size < 1)) {
+        why = "attributes group, size and start must say where heads are";
+    }
+    for (int i = 0; i < 3 && !why; i++) {
+        why = check_heads(n, i, heads, size);
+    }
+    for (int i = 3; i < n->n_in && !why; i++) {
+        why = check_score_bias(n, i, heads);
+    }
+    if (!why && !ir_dim_eq(ir_in_type(n, 1)->shape.dim[1], ir_in_type(n, 2)->shape.dim[1])) {
+        why = ir_why(n, "keys are %s, values %s", ir_operand_text(n, 1), ir_operand_text(n, 2));
+    }
+    if (!why) {
+        IrShape y = ir_in_type(n, 0)->shape;
+        y.dim[2] = ir_dim(heads * size);
+        ir_set_result(n, ir_in_type(n, 0)->dtype, &y);
+    }
+    return why;
+}

@@ -1,0 +1,99 @@
+// attention against the evaluator: the op itself over heads, their places, tails of vectors of keys
+// and columns, and biases; and what fuse_attention makes it of, as exporters spell it, against the
+// evaluator on the spelling.
+#include "tests/check.h"
+#include "tests/codegen/rig/cases.h"
+
+static const struct {
+    const char *B;
+    int N, M, heads, size, columns[3], start[3];
+    int period, bias_heads; // 0: no bias
+} ops[] = {
+    {"N", 197, 197, 2, 64, {384, 384, 384}, {0, 128, 256}, 0, 0},
+    {"N", 49, 49, 3, 32, {288, 288, 288}, {0, 96, 192}, 1, 3},
+    {"4N", 49, 49, 2, 32, {64, 64, 64}, {0, 0, 0}, 4, 1},
+    {"2N", 7, 16, 1, 16, {40, 16, 20}, {3, 0, 4}, 2, 1},
+    {"N", 1, 1, 2, 1, {2, 2, 2}, {0, 0, 0}, 1, 1},
+    {"N", 13, 70, 2, 20, {40, 41, 60}, {0, 1, 20}, 1, 2},
+    {"3N", 5, 33, 4, 80, {320, 320, 320}, {0, 0, 0}, 3, 4},
+    {"N", 6, 15, 1, 130, {130, 130, 130}, {0, 0, 0}, 0, 0},
+};
+enum { OPS = sizeof ops / sizeof *ops };
+
+static void add_op(Rig *r, int k) {
+    char bias[160] = "", name[8] = "";
+    if (ops[k].period) {
+        snprintf(bias, sizeof bias, "const %%s: f32[%d,%d,%d,%d] = rand(%d)\n", ops[k].period,
+                 ops[k].bias_heads, ops[k].N, ops[k].M, k + 1);
+        snprintf(name, sizeof name, ", %%s");
+    }
+    char text[900];
+    snprintf(text, sizeof text,
+             "in %%q: f32[%s,%d,%d]\nin %%k: f32[%s,%d,%d]\nin %%v: f32[%s,%d,%d]\n%s"
+             "%%y = attention %%q, %%k, %%v%s "
+             "{group=%d, size=%d, start=[%d,%d,%d], alpha=%g}\nout %%y",
+             ops[k].B, ops[k].N, ops[k].columns[0], ops[k].B, ops[k].M, ops[k].columns[1], ops[k].B,
+             ops[k].M, ops[k].columns[2], bias, name, ops[k].heads, ops[k].size, ops[k].start[0],
+             ops[k].start[1], ops[k].start[2], k % 2 ? 1.0 : 0.25);
+    case_add(r, k, "%s", text);
+}
+
+static void heads_where_they_lie(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < OPS; k++)
+            add_op(r, k);
+        CHECK_INT_EQ(case_check(r, 2e-5, true), 0);
+    }
+}
+
+// Queries, keys and values in one matrix; the factor before the product, after it, on both sides.
+static const char *const spellings[] = {
+    // one matrix, taken apart by slices; the result's heads merged
+    "in %x: f32[N,21,72]\nconst %f: f32[] = splat(0.3)\n"
+    "%r = reshape %x {shape=[N,21,3,2,12]}\n"
+    "%qs = slice %r {shape=[N,21,1,2,12], start=[0,0,0,0,0], step=[1,1,1,1,1]}\n"
+    "%ks = slice %r {shape=[N,21,1,2,12], start=[0,0,1,0,0], step=[1,1,1,1,1]}\n"
+    "%vs = slice %r {shape=[N,21,1,2,12], start=[0,0,2,0,0], step=[1,1,1,1,1]}\n"
+    "%qt = transpose %qs {perm=[2,0,3,1,4]}\n%kt = transpose %ks {perm=[2,0,3,4,1]}\n"
+    "%vt = transpose %vs {perm=[2,0,3,1,4]}\n"
+    "%q = reshape %qt {shape=[N,2,21,12]}\n%k = reshape %kt {shape=[N,2,12,21]}\n"
+    "%v = reshape %vt {shape=[N,2,21,12]}\n%qf = mul %q, %f\n%s = matmul %qf, %k\n"
+    "%p = softmax %s {axis=3}\n%o = matmul %p, %v\n%y = transpose %o {perm=[0,2,1,3]}\n"
+    "out %y",
+    // three matrices, keys of another length, a factor behind the product and a bias
+    "in %a: f32[N,9,32]\nin %b: f32[N,14,32]\nin %c: f32[N,14,32]\n"
+    "const %f: f32[] = splat(4)\nconst %d: f32[2,9,14] = rand(3)\n"
+    "%ar = reshape %a {shape=[N,9,2,16]}\n%br = reshape %b {shape=[N,14,2,16]}\n"
+    "%cr = reshape %c {shape=[N,14,2,16]}\n%q = transpose %ar {perm=[0,2,1,3]}\n"
+    "%k = transpose %br {perm=[0,2,3,1]}\n%v = transpose %cr {perm=[0,2,1,3]}\n"
+    "%s = matmul %q, %k\n%t = div %s, %f\n%u = add %t, %d\n%p = softmax %u {axis=3}\n"
+    "%y = matmul %p, %v\nout %y",
+    // windows: a bias of all, a mask that every fourth has again
+    "in %x: f32[4N,9,24]\nconst %d: f32[1,2,9,9] = rand(5)\nconst %m: f32[1,4,1,9,9] = rand(6)\n"
+    "%r = reshape %x {shape=[4N,9,3,2,4]}\n%t = transpose %r {perm=[2,0,3,1,4]}\n"
+    "%q1 = slice %t {shape=[1,4N,2,9,4], start=[0,0,0,0,0], step=[1,1,1,1,1]}\n"
+    "%k1 = slice %t {shape=[1,4N,2,9,4], start=[1,0,0,0,0], step=[1,1,1,1,1]}\n"
+    "%v1 = slice %t {shape=[1,4N,2,9,4], start=[2,0,0,0,0], step=[1,1,1,1,1]}\n"
+    "%q = reshape %q1 {shape=[4N,2,9,4]}\n%k2 = reshape %k1 {shape=[4N,2,9,4]}\n"
+    "%v = reshape %v1 {shape=[4N,2,9,4]}\n%k = transpose %k2 {perm=[0,1,3,2]}\n"
+    "%s = matmul %q, %k\n%u = add %s, %d\n%w = reshape %u {shape=[N,4,2,9,9]}\n"
+    "%z = add %m, %w\n%e = reshape %z {shape=[4N,2,9,9]}\n%p = softmax %e {axis=3}\n"
+    "%o = matmul %p, %v\n%y = transpose %o {perm=[0,2,1,3]}\nout %y",
+};
+enum { SPELLINGS = sizeof spellings / sizeof *spellings };
+
+static void spelled_out(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < SPELLINGS; k++)
+            case_add(r, k, "%s", spellings[k]);
+        CHECK_INT_EQ(case_check(r, 2e-5, true), 0);
+    }
+}
+
+int main(void) {
+    CHECK_RUN(heads_where_they_lie);
+    CHECK_RUN(spelled_out);
+    return check_done();
+}
