@@ -84,8 +84,19 @@ static const HonePlanRow *plan(CgProgram *p, const IrTrainProgram *t) {
     return x;
 }
 
+static const HoneFixed *fixed(CgProgram *p, const IrTrainProgram *t, int64_t *n) {
+    HoneFixed *x = ir_alloc_array(p->arena, (size_t)t->n_floats + 1, sizeof *x);
+    for (int i = 0; i < t->n_floats; i++) {
+        const IrFloats *v = &t->floats[i];
+        if (v->reason && !v->fresh)
+            x[(*n)++] = (HoneFixed){v->konst->name, v->reason, v->count};
+    }
+    return x;
+}
+
 HoneTrainDesc cg_train_descriptor(CgProgram *p) {
     const IrTrainProgram *t = p->train;
+    int64_t n_fixed = 0;
     HoneTrainDesc d = {.abi = HONE_ABI,
                        .loss = (int32_t)t->loss,
                        .binary = t->binary,
@@ -100,9 +111,11 @@ HoneTrainDesc cg_train_descriptor(CgProgram *p) {
                        .stages = stages(p, t),
                        .plan = plan(p, t),
                        .sqsum = graph(p, &t->sqsum),
+                       .fixed = fixed(p, t, &n_fixed),
                        .onnx = onnx_at(p, 0),
                        .onnx_bytes = p->file->bytes,
                        .info = desc_of(p, t->info)};
+    d.n_fixed = n_fixed;
     for (int i = 0; i < IR_OPT_COUNT; i++)
         d.opt[i] = graph(p, &t->opt[i]);
     return d;

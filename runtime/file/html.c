@@ -36,20 +36,43 @@ static const char style[] =
     "th{font-weight:500;color:var(--dim);font-size:12px}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:0}\n"
     "td:last-child,th:last-child{text-align:left}\n"
-    "tr:last-child td{border-bottom:0;font-weight:600}\n"
-    "i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:8px}\n";
+    "tr:last-child td{border-bottom:0}\n"
+    "table.sum tr:last-child td{font-weight:600}\n"
+    "i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:8px}\n"
+    "@media(max-width:600px){main{padding:18px 10px 28px}section{padding:14px 12px}"
+    "h1{font-size:21px}th,td{padding:4px 7px}dl{grid-template-columns:1fr 1fr}}\n";
+
+// Writes the first character; returns its bytes.
+static int put_character(FILE *f, const unsigned char *s) {
+    int n = rt_utf8_length(s);
+    if (!rt_utf8_printable((const char *)s))
+        fputs("\xef\xbf\xbd", f);
+    else if (strchr("&<>\"'", *s))
+        fprintf(f, "&#%d;", *s);
+    else
+        fwrite(s, 1, (size_t)n, f);
+    return n ? n : 1;
+}
 
 void rt_html_text(FILE *f, const char *text) {
-    for (const unsigned char *s = (const unsigned char *)(text ? text : ""); *s;) {
-        int n = rt_utf8_length(s);
-        if (!rt_utf8_printable((const char *)s))
-            fputs("\xef\xbf\xbd", f);
-        else if (strchr("&<>\"'", *s))
-            fprintf(f, "&#%d;", *s);
-        else
-            fwrite(s, 1, (size_t)n, f);
-        s += n ? n : 1;
-    }
+    for (const unsigned char *s = (const unsigned char *)(text ? text : ""); *s;)
+        s += put_character(f, s);
+}
+
+static int count_characters(const char *text) {
+    int k = 0;
+    for (const unsigned char *s = (const unsigned char *)text; *s; k++)
+        s += rt_utf8_length(s) ? rt_utf8_length(s) : 1;
+    return k;
+}
+
+void rt_html_short(FILE *f, const char *text, int most) {
+    const unsigned char *s = (const unsigned char *)(text ? text : "");
+    int n = count_characters((const char *)s);
+    for (int k = 0; k < (n > most ? most - 1 : n); k++)
+        s += put_character(f, s);
+    if (n > most)
+        fputs("\xe2\x80\xa6", f);
 }
 
 void rt_html_begin(FILE *f, const char *name, const char *kind, const char *more) {

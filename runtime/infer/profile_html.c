@@ -116,7 +116,8 @@ static void put_groups(const RtProfile *p, FILE *f) {
     char name[96];
     fputs("<section>\n<h2>Time by operator and kernel</h2>\n", f);
     put_shares(p, f);
-    fputs("<table>\n<tr><th>kernel</th><th>nodes</th><th>ms</th><th>%</th><th>GFLOP/s</th>"
+    fputs("<table "
+          "class=\"sum\">\n<tr><th>kernel</th><th>nodes</th><th>ms</th><th>%</th><th>GFLOP/s</th>"
           "<th>GB/s</th><th>of ceiling</th><th>bound by</th></tr>\n",
           f);
     for (int i = 0; i < p->n_groups; i++)

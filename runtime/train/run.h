@@ -30,6 +30,8 @@ typedef struct RtRun {
     float *loss, *logits, *class_weight;
     char key_model[96], key_options[512], *labels; // labels: class names, one a line
     int64_t bad_images, steps_before;              // steps at the start of this process
+    bool *bad_item;                                // [items] known to be bad; counted once
+    char *bad_line[RT_BAD_LINES];                  // of the first of them; NULL: no more
     int64_t images_done;                           // by this process, for the rate
     uint64_t wait_before_ns;                       // of sources that are closed
     int signal;                                    // that asked for the end, 0: none

@@ -121,7 +121,11 @@ static bool open_cache(RtRun *r, int stage) {
 
 static void note_bad(void *ctx, int64_t item, const char *line) {
     RtRun *r = ctx;
-    (void)item;
+    if (r->bad_item[item]) // in an earlier stage
+        return;
+    r->bad_item[item] = true;
+    if (r->bad_images < RT_BAD_LINES)
+        r->bad_line[r->bad_images] = strdup(line);
     r->bad_images++;
     if (rt_ranks_me(r->ranks) > 0)
         fprintf(stderr, "rank %d: %s (left out)\n", rt_ranks_me(r->ranks), RT_SHOW(line));
@@ -327,7 +331,8 @@ bool rt_run_setup(RtRun *r) {
     r->logits = rt_alloc_aligned((size_t)most * classes * sizeof(float));
     r->class_weight = rt_alloc_aligned(classes * sizeof(float));
     r->labels = join_names(r->data);
-    if (!r->loss || !r->logits || !r->class_weight || !r->labels)
+    r->bad_item = calloc((size_t)(r->data->n_train + r->data->n_val), sizeof *r->bad_item);
+    if (!r->bad_item || !r->loss || !r->logits || !r->class_weight || !r->labels)
         return rt_fail(&r->err, "no memory");
     set_class_weights(r);
     rt_recipe_resolve(r);
@@ -422,6 +427,9 @@ void rt_run_close(RtRun *r) {
     free(r->logits);
     free(r->class_weight);
     free(r->labels);
+    free(r->bad_item);
+    for (int i = 0; i < RT_BAD_LINES; i++)
+        free(r->bad_line[i]);
 }
 
 // ---------------------------------------------------------------- the end
@@ -449,7 +457,10 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
                                 .state = &r->state,
                                 .scores = &scores,
                                 .seconds = (double)(rt_now() - since_ns) * 1e-9,
-                                .bad_images = r->bad_images};
+                                .bad_images = r->bad_images,
+                                .bad_lines = r->bad_line};
+        while (result.n_bad_lines < RT_BAD_LINES && r->bad_line[result.n_bad_lines])
+            result.n_bad_lines++;
         ok = rt_report_html(&result, &r->report, &r->err);
     }
     rt_scores_free(&scores);

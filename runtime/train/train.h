@@ -20,6 +20,7 @@ typedef enum RtHeadSolver { // of a stage that trains the classifier alone
     RT_HEAD_STEPS
 } RtHeadSolver;
 
+enum { RT_BAD_LINES = 12 };   // that are kept for the report
 enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 
 typedef struct RtTrainSettings {
@@ -59,6 +60,8 @@ typedef struct RtTrainResult {
     const RtScores *scores; // of the best, on the validation images; n 0: there are none
     double seconds;
     int64_t bad_images;
+    int n_bad_lines; // of them, RT_BAD_LINES at most, what was wrong: "rose/7.jpg: reason"
+    char *const *bad_lines;
 } RtTrainResult;
 
 // Trains, writes what the settings ask for. Returns the exit code: 0, 1 after an error that was

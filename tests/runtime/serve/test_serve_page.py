@@ -1,18 +1,15 @@
-"""The page at / in a headless Chromium, where there is one: a picture that is chosen, one that is dropped, what is no picture. Driven by
-the DevTools protocol over two pipes: JSON, each message ended by a 0 byte."""
+"""The page at / in a headless Chromium, where there is one: a picture that is chosen, one that is dropped, what is no picture."""
 import base64
 import json
 import os
-import shutil
-import subprocess
 import sys
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")]
+from browser import CHROMIUM, Browser
 from server import Server
 from support import Case, plain_png
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Puts a file where a person would, and waits for what the page shows.
 SHOW = """new Promise((done, fail) => {
     const file = new File([Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], 'picture.png'), data = new DataTransfer();
@@ -35,65 +32,8 @@ SHOW = """new Promise((done, fail) => {
 })"""
 
 
-class Browser:
-    def __init__(self, folder):
-        to_browser, self.to = os.pipe()
-        self.back, from_browser = os.pipe()
-
-        def hand_over():
-            os.dup2(to_browser, 10)
-            os.dup2(from_browser, 11)
-            os.dup2(10, 3)
-            os.dup2(11, 4)
-
-        self.process = subprocess.Popen([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                                         "--user-data-dir=" + folder, "--remote-debugging-pipe", "about:blank"],
-                                        preexec_fn=hand_over, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(to_browser)
-        os.close(from_browser)
-        self.left, self.id, self.problems = b"", 0, []
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.ask("Runtime.enable")
-
-    session = None
-
-    def ask(self, method, **parameters):
-        self.id += 1
-        message = {"id": self.id, "method": method, "params": parameters, **({"sessionId": self.session} if self.session else {})}
-        os.write(self.to, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self.left:
-                data = os.read(self.back, 1 << 16)
-                assert data, "the browser ended"
-                self.left += data
-            text, self.left = self.left.split(b"\0", 1)
-            reply = json.loads(text)
-            if reply.get("method") == "Runtime.exceptionThrown":
-                self.problems.append(reply["params"])
-            if reply.get("id") == self.id:
-                assert "error" not in reply, (method, reply)
-                return reply["result"]
-
-    def value(self, expression):
-        result = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def open(self, url):
-        self.ask("Page.enable")
-        self.ask("Page.navigate", url=url)
-        self.value("new Promise(done => { const look = () => document.readyState === 'complete' && location.href !== 'about:blank' ? "
-                   "done(true) : setTimeout(look, 20); look(); })")
-
-    def show(self, file, drop):
-        return json.loads(self.value(SHOW % (base64.b64encode(file).decode(), json.dumps(drop))))
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(timeout=30)
-        os.close(self.to)
-        os.close(self.back)
+def show(browser, file, drop):
+    return json.loads(browser.value(SHOW % (base64.b64encode(file).decode(), json.dumps(drop))))
 
 
 @unittest.skipUnless(CHROMIUM, "there is no chromium")
@@ -109,19 +49,19 @@ class Page(Case):
 
     def test_logits(self):
         browser = self.pages("fake", "--name", "a <b> & \"c\"/d")
-        shown = browser.show(plain_png(250, 5, 5), False)
+        shown = show(browser, plain_png(250, 5, 5), False)
         self.assertEqual(browser.value("document.title"), "a <b> & \"c\"/d")
         self.assertEqual(shown["said"], "")
         self.assertEqual(shown["rows"][:2], [["100.00 %", "red"], ["0.00 %", "dark \"night\""]])
         self.assertEqual(len(shown["rows"]), 5)
-        self.assertEqual(browser.show(plain_png(5, 5, 250), True)["rows"][0][1], "blue")
-        wrong = browser.show(b"hello", True)
+        self.assertEqual(show(browser, plain_png(5, 5, 250), True)["rows"][0][1], "blue")
+        wrong = show(browser, b"hello", True)
         self.assertEqual(wrong, {"rows": [], "said": "input 'image': image 0: not a JPEG, PNG or WebP file"})
-        self.assertEqual(browser.show(plain_png(5, 250, 5), False)["rows"][0][1], "green")
+        self.assertEqual(show(browser, plain_png(5, 250, 5), False)["rows"][0][1], "green")
         self.assertTrue(browser.value("document.getElementById('picture').naturalWidth === 20"))
 
     def test_probabilities(self):
-        rows = self.pages("fake_softmax_nhwc").show(plain_png(255, 0, 0), True)["rows"]
+        rows = show(self.pages("fake_softmax_nhwc"), plain_png(255, 0, 0), True)["rows"]
         self.assertEqual(rows[0], ["100.00 %", "red"])
 
 

@@ -52,7 +52,7 @@ class Solved(Case):
         self.assertLessEqual(taken["held_loss"], min(e["held_loss"] for e in ridges) * 1.01)
         with open(self.path("r.html")) as f:
             page = f.read()
-        self.assertIn("Ridges that were tried", page)
+        self.assertIn("ridges that were tried", page)
         self.assertIn(f"<b>{taken['held_loss']:.4f}</b>", page)
 
     def test_better_than_steps(self):
