@@ -53,7 +53,7 @@ class Solved(Case):
         with open(self.path("r.html")) as f:
             page = f.read()
         self.assertIn("ridges that were tried", page)
-        self.assertIn(f"<b>{taken['held_loss']:.4f}</b>", page)
+        self.assertRegex(page, rf"<tr class=\"taken\"><td>[^<]*</td><td>[^<]*</td><td>{taken['held_loss']:.4f}</td>")
 
     def test_better_than_steps(self):
         self.train("--epochs", "1,0", "--log", "a")
