@@ -368,17 +368,28 @@ static bool reads_stored(const FeNode *n) {
     return any;
 }
 
+// v, which n makes, or NULL. *kept: it stays as nodes, too.
+static void take_folded_value(FeNode *n, FeValue *v, const Folded *done, int n_done, bool *kept) {
+    bool stored = reads_stored(n);
+    if (!v || !v->v || !v->v->def) {
+        return;
+    }
+    v->tensor = find_folded(n, done, n_done, v->v);
+    v->stored = stored && ir_dtype_is_float(v->tensor->dtype);
+    v->v = v->stored ? v->v : NULL;
+    *kept = *kept || v->stored;
+}
+
 // What was folded of the nodes after `before` becomes known as constants, which replace them or, in
-// the case of floats that depend on stored ones, stand beside them.
+// the case of floats that depend on stored ones, stand beside them. A sequence is its parts, which
+// one node makes all together where it makes any.
 static void take_folded(FeNode *n, IrNode *before, const Folded *done, int n_done) {
-    bool stored = reads_stored(n), kept = false;
+    bool kept = false;
     for (int i = 0; i < n->n_out; i++) {
-        FeValue *v = n->out[i];
-        if (v && v->v && v->v->def) {
-            v->tensor = find_folded(n, done, n_done, v->v);
-            v->stored = stored && ir_dtype_is_float(v->tensor->dtype);
-            v->v = v->stored ? v->v : NULL;
-            kept = kept || v->stored;
+        take_folded_value(n, n->out[i], done, n_done, &kept);
+        const FeSequence *s = n->out[i] ? n->out[i]->sequence : NULL;
+        for (int k = 0; s && k < s->n; k++) {
+            take_folded_value(n, s->v[k], done, n_done, &kept);
         }
     }
     while (!kept && n->fe->graph->last != before) {

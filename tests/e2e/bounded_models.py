@@ -138,6 +138,13 @@ network("scan", [
     node("Neg", "x", "k0"), node("ReduceMax", "k0", "k", keepdims=0), node("Scan", "w", "v", num_scan_inputs=1, body=body(
         "c", [node("ReduceSum", "r", "t", keepdims=0)], ["t:f"], ["r:f"]))],
     {"x": "f4,3", "w": "f3,4"}, "sum:f product:f y:f z:f v:f", [const("zeros", np.zeros(3)), const("one", np.ones(3))])
+# Parts of constants, of which a shape is made that data decides.
+network("parts_of_constants", [
+    node("SplitToSequence", "two_three one", "parts", axis=0), node("SequenceAt", "parts last", "three"), node("SequenceAt", "parts zero", "two"),
+    node("Greater", "x half", "g"), node("NonZero", "g", "at"), node("Squeeze", "at first", "flat"), node("Shape", "flat", "n"),
+    node("Concat", "n three", "to", axis=0), node("Expand", "seven to", "y"), node("Expand", "x2 two_x", "z"), node("Concat", "two n1", "two_x", axis=0)],
+    {"x": "f5"}, "y:f z:f", [const("two_three", [2, 3]), const("one", 1), const("last", -1), const("zero", 0), const("half", 0.5),
+                             const("first", [0]), const("seven", [7.0]), const("x2", [[1.0], [2.0]]), const("n1", [4])])
 network("unique", [
     node("Unique", "x", "y first inverse times"), node("Unique", "x", "y2 first2 inverse2 times2", sorted=0), node("Greater", "x half", "g"),
     node("NonZero", "g", "at"), node("GatherND", "x rows", "s"), node("Transpose", "at", "rows", perm=[1, 0]), node("Unique", "s", "z z1 z2 z3")],
