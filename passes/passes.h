@@ -145,8 +145,14 @@ bool pass_is_score_row(const IrGraph *g, int output);
 // task.c: what the outputs say of a picture of that size, seen from an output that classifies (-1:
 // none).
 typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT } PassTaskKind;
+typedef enum PassBoxes { // as HONE_BOXES_*
+    PASS_BOXES_LISTS,
+    PASS_BOXES_COLUMNS,
+    PASS_BOXES_ROWS
+} PassBoxes;
 typedef struct PassTask {
     PassTaskKind kind;
+    PassBoxes form;
     int boxes, scores, labels; // outputs; scores and labels -1: columns 4 and 5 of the boxes' rows
     int mask;                  // output of a segmentation
     bool yx;                   // boxes are y, x, y, x

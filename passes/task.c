@@ -1,12 +1,15 @@
 // What a network's outputs say of a picture, where they do not say of which class it is: where
 // things are, or of which class each pixel is.
 //
-//   %b: f32[300,4], %s: f32[300], %l: i64[300]     boxes, their scores, their classes: torchvision,
-//   SSD %y: f32[1,300,6]                               rows of x, y, x, y, score, class: YOLO with
-//   its end %y: f32[1,21,520,520]                          scores of classes for each pixel: a
-//   segmentation
+//   %b: f32[300,4], %s: f32[300], %l: i64[300]
+//                           boxes, their scores, their classes: torchvision, SSD
+//   %y: f32[1,300,6]        rows of x, y, x, y, score, class: YOLO with its end
+//   %y: f32[1,84,8400]      columns of x, y, w, h, scores of classes: YOLO 8 and later, without it
+//   %y: f32[1,25200,85]     rows of x, y, w, h, whether anything is there, scores: YOLO 3 to 7
+//   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation
 //
-// Rows of six are boxes only where the network chose or sorted something.
+// Rows of six are boxes only where the network chose or sorted something; those of a YOLO without
+// its end are known by their number, which is that of the cells of its grids.
 #include "passes/util.h"
 
 #include <ctype.h>
@@ -80,6 +83,55 @@ static int count_classes(const IrGraph *g) {
     return found;
 }
 
+// Cells of the grids that YOLO looks at: one, or a few boxes, for each.
+static int64_t count_cells(int64_t height, int64_t width, int first, int last) {
+    int64_t n = 0;
+    for (int stride = first; stride <= last; stride *= 2)
+        n += (height / stride) * (width / stride);
+    return n;
+}
+
+static bool is_grid(int64_t boxes, int64_t each, int64_t height, int64_t width) {
+    static const int strides[][2] = {{8, 32}, {8, 64}, {4, 32}, {16, 32}};
+    bool found = false;
+    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++)
+        found |= boxes == each * count_cells(height, width, strides[i][0], strides[i][1]);
+    return found && boxes > 0;
+}
+
+// Numbers of a box that say which shapes its mask is made of: as many as there are shapes.
+static int64_t count_coefficients(const IrGraph *g, int own, int64_t height) {
+    for (int i = 0; i < own; i++) {
+        const IrShape *s = &g->outputs[i]->type.shape;
+        if (s->rank == 4 && !s->dim[1].n && !s->dim[2].n && s->dim[2].c * 4 == height)
+            return s->dim[1].c;
+    }
+    return 0;
+}
+
+// A YOLO without its end. Poses and turned boxes have other numbers in the place of classes.
+static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width, PassTask *t) {
+    const char *task = ir_meta(g->prog, "task");
+    bool other = task && strcmp(task, "detect") != 0 && strcmp(task, "segment") != 0;
+    for (int i = 0; i < own && !other; i++) {
+        const IrType *y = &g->outputs[i]->type;
+        const IrDim *d = y->shape.dim;
+        if (!ir_dtype_is_float(y->dtype) || y->shape.rank != 3 || d[0].c + d[0].n != 1 || d[1].n ||
+            d[2].n)
+            continue;
+        bool columns = is_grid(d[2].c, 1, height, width);
+        bool rows = !columns && is_grid(d[1].c, 3, height, width);
+        int64_t classes = (columns ? d[1].c - 4 : d[2].c - 5) - count_coefficients(g, own, height);
+        if ((columns || rows) && classes > 0) {
+            t->boxes = i;
+            t->form = columns ? PASS_BOXES_COLUMNS : PASS_BOXES_ROWS;
+            t->classes = (int)classes;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool find_detector(const IrGraph *g, int own, PassTask *t) {
     IrDim count;
     if (find_boxes(g, own, t, &count) && find_lists(g, own, count, t)) {
@@ -126,9 +178,11 @@ static bool find_segmentation(const IrGraph *g, int own, int64_t height, int64_t
 }
 
 PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width) {
-    PassTask t = {PASS_TASK_CLASS, -1, -1, -1, -1, false, 0};
+    PassTask t = {.boxes = -1, .scores = -1, .labels = -1, .mask = -1};
     int own = ir_own_outputs(g);
-    if (classifier < 0 && find_detector(g, own, &t)) {
+    if (classifier < 0 && find_cells(g, own, height, width, &t)) {
+        t.kind = PASS_TASK_DETECT;
+    } else if (classifier < 0 && find_detector(g, own, &t)) {
         t.kind = PASS_TASK_DETECT;
         t.classes = count_classes(g);
     } else if (classifier < 0 && find_segmentation(g, own, height, width, &t)) {

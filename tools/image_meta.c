@@ -36,5 +36,6 @@ int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m) {
     m[n++] = (IrMeta){"hone.bgr", x->bgr ? "1" : "0"};
     m[n++] = (IrMeta){"hone.interpolation", rt_resize_name(x->interpolation)};
     m[n++] = (IrMeta){"hone.as_stored", x->as_stored ? "1" : NULL};
+    m[n++] = (IrMeta){"hone.letterbox", x->letterbox ? "1" : NULL};
     return n;
 }

@@ -159,6 +159,28 @@ static bool is_small(const Reading *r) {
     return r->side > 0 && r->side < (x->height < x->width ? x->height : x->width);
 }
 
+// All of an image, with grey around it, or stretched: as asked for, or as Ultralytics' networks
+// want it, whose files say what they do and by which stride. *done: so it is, and nothing is
+// cropped.
+static bool fill_fit(Reading *r, const ToolImage *im, bool *done) {
+    const char *own = ir_meta(r->prog, "hone.letterbox"), *task = ir_meta(r->prog, "task");
+    bool sized = r->from[RESIZE] >= OWN || r->from[CROP_PCT] >= OWN;
+    bool ours = own && strcmp(own, "1") == 0 && r->from[RESIZE] < OPTION;
+    bool foreign = task && ir_meta(r->prog, "stride") && strcmp(task, "classify") != 0 && !sized;
+    *done = im->fit || ours || foreign;
+    if (im->fit && (r->from[RESIZE] == OPTION || r->from[CROP_PCT] == OPTION)) {
+        ir_error(&r->tool->diag, IR_NOWHERE, "--fit excludes --resize and --crop-pct");
+        return false;
+    }
+    if (*done && !rt_preprocess_fit(r->x, im->fit ? im->fit : "letterbox")) {
+        ir_error(&r->tool->diag, IR_NOWHERE, "--fit: '%s' is none of " RT_FIT_NAMES, im->fit);
+        return false;
+    }
+    if (*done)
+        r->from[RESIZE] = im->fit ? OPTION : ours ? OWN : FOREIGN;
+    return true;
+}
+
 static bool fill_resize(Reading *r) {
     HonePreprocess *x = r->x;
     int32_t shorter = x->height < x->width ? x->height : x->width;
@@ -299,9 +321,8 @@ static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind 
         x->scale = (float)r.v[SCALE][0];
     spread(&r, MEAN, x->mean);
     spread(&r, STD, x->std);
-    if (!fill_resize(&r))
-        return false;
-    if (!fill_interpolation(&r, im))
+    bool fits;
+    if (!fill_fit(&r, im, &fits) || (!fits && !fill_resize(&r)) || !fill_interpolation(&r, im))
         return false;
     add_note(&r, im);
     return true;
@@ -313,8 +334,19 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
     static const int kinds[] = {[PASS_TASK_CLASS] = HONE_TASK_CLASS,
                                 [PASS_TASK_DETECT] = HONE_TASK_DETECT,
                                 [PASS_TASK_SEGMENT] = HONE_TASK_SEGMENT};
-    cg->task = (HoneTask){kinds[task->kind], task->boxes, task->scores, task->labels,
-                          task->mask,        task->yx,    task->classes};
+    static const int forms[] = {[PASS_BOXES_LISTS] = HONE_BOXES_LISTS,
+                                [PASS_BOXES_COLUMNS] = HONE_BOXES_COLUMNS,
+                                [PASS_BOXES_ROWS] = HONE_BOXES_ROWS};
+    cg->task = (HoneTask){
+        .kind = kinds[task->kind],
+        .form = forms[task->form],
+        .boxes = task->boxes,
+        .scores = task->scores,
+        .labels = task->labels,
+        .mask = task->mask,
+        .yx = task->yx,
+        .classes = task->classes,
+    };
     if (task->kind != PASS_TASK_CLASS)
         im->classifier = im->told = NULL;
 }
@@ -329,7 +361,7 @@ static const int scores_of[] = {
 
 bool tool_image_is_told(const ToolImage *im) {
     return im->labels || im->mean.n || im->std.n || im->resize.given || im->crop_pct.given ||
-           im->scale.given || im->bgr || im->interpolation || im->as_stored;
+           im->scale.given || im->bgr || im->interpolation || im->fit || im->as_stored;
 }
 
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {

@@ -196,7 +196,7 @@ typedef struct ToolImage {
     const char *labels;
     const char *output; // that classifies; NULL: not given
     bool embeds; // nothing that was chosen to come out classifies
-    const char *interpolation; // NULL: not given
+    const char *interpolation, *fit; // NULL: not given
     bool bgr, as_stored;
     int side; // the shorter one of the user's pictures, 0: unknown; counts where nobody says how to crop
     const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
@@ -219,6 +219,9 @@ typedef struct ToolImage {
     {"--scale", NULL, "X", TOOL_NUMBER, &(m).scale, "pixels 0..255 times X first; default 1/255",  \
      TOOL_ABOVE_0, 1e9},                                                                           \
     {"--bgr", NULL, NULL, TOOL_FLAG, &(m).bgr, "the model takes blue, green, red", 0, 0},          \
+    {"--fit", NULL, "NAME", TOOL_TEXT, &(m).fit,                                                   \
+     "all of an image: letterbox (grey around it, as YOLO's networks are trained) or stretch", 0,  \
+     0},                                                                                           \
     {"--interpolation", NULL, "NAME", TOOL_TEXT, &(m).interpolation,                               \
      "how images are resized: bilinear (default), bicubic, lanczos, box, hamming", 0, 0},          \
     {"--as-stored", NULL, NULL, TOOL_FLAG, &(m).as_stored,                                         \
@@ -240,7 +243,7 @@ bool tool_image_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, co
 
 bool tool_image_is_told(const ToolImage *im); // by any option
 // What cg says of images as metadata_props, at most TOOL_IMAGE_META; returns how many (image_meta.c).
-enum { TOOL_IMAGE_META = 8 };
+enum { TOOL_IMAGE_META = 9 };
 int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
 
 // The float model in eight bits, by the images in a folder, for compile (quantize.c). NULL after

@@ -121,6 +121,7 @@ static void print_preprocess(RtJson *j, const HonePreprocess *p) {
     rt_json_int(j, "resize", p->resize);
     rt_json_text(j, "interpolation", rt_resize_name(p->interpolation));
     rt_json_bool(j, "as_stored", p->as_stored != 0);
+    rt_json_bool(j, "letterbox", p->letterbox != 0);
     rt_json_number(j, "scale", (double)p->scale, 9);
     const float *const vectors[] = {p->mean, p->std};
     for (int k = 0; k < 2; k++) {

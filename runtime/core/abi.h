@@ -62,6 +62,13 @@ enum {                 // what the outputs say of an image
     HONE_TASK_COUNT
 };
 
+enum { // where a detector's boxes are; the last two: at each of K places one, of which many overlap
+    HONE_BOXES_LISTS,   // as HoneTask's outputs say
+    HONE_BOXES_COLUMNS, // [N, 4 + classes + others, K]: middle, size, scores
+    HONE_BOXES_ROWS,    // [N, K, 5 + classes + others]: middle, size, if anything is there, scores
+    HONE_BOXES_COUNT
+};
+
 enum {                // what it means that a check failed
     HONE_CHECK_MOST,  // more than the program has room for
     HONE_CHECK_EQUAL, // two sizes that must be one are not

@@ -80,7 +80,8 @@ RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width
     RtAugmentPlan plan = {.width = width,
                           .height = height,
                           .window = rt_preprocess_window(p, width, height),
-                          .filter = p->interpolation};
+                          .filter = p->interpolation,
+                          .fill = rt_preprocess_fill(p)};
     if (kind == RT_AUGMENT_NONE)
         return plan;
     plan.flip = rt_rng_uniform(&r) < 0.5;
@@ -166,8 +167,8 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
     };
     int w = plan->window.width, h = plan->window.height, ch = image->channels;
     RtImage box;
-    bool good =
-        cut_box(plan, image, &box) && rt_resize_padded(&box, plan->filter, &plan->window, pixel);
+    bool good = cut_box(plan, image, &box) &&
+                rt_resize_padded(&box, plan->filter, &plan->window, plan->fill, pixel);
     if (plan->width != image->width)
         free(box.pixel);
     if (!good)

@@ -24,8 +24,9 @@ enum { RT_JITTER_BRIGHTNESS, RT_JITTER_CONTRAST, RT_JITTER_SATURATION, RT_N_JITT
 // `window` after resizing the box to full_width x full_height is taken.
 typedef struct RtAugmentPlan {
     int left, top, width, height; // box in the image
-    RtWindow window;              // of the resized box; what lies outside it is black
+    RtWindow window;              // of the resized box; what lies outside it is `fill`
     int filter;                   // that resizes it, HONE_RESIZE_*
+    uint8_t fill;
     bool flip;                    // left to right
     int n_jitters;                // 0 or RT_N_JITTERS
     int jitter[RT_N_JITTERS];     // RT_JITTER_*, in the order they are applied

@@ -58,10 +58,14 @@ typedef struct RtWindow {
 // what Pillow's Image.resize((full_width, full_height), BILINEAR).crop(window) gives. out:
 // [height][width][channels]. False: no memory.
 bool rt_resize(const RtImage *image, int filter, const RtWindow *w, uint8_t *out);
-// The same for a window that may reach past the resized image: there it is black.
-bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t *out);
+// The same for a window that may reach past the resized image: there it is `fill`.
+bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t fill,
+                      uint8_t *out);
 // "bilinear"; NULL: no such filter.
 const char *rt_resize_name(int filter);
+// How all of a picture goes into an input of another shape. False: no such way.
+#define RT_FIT_NAMES "letterbox|stretch"
+bool rt_preprocess_fit(HonePreprocess *p, const char *name);
 // The filter of that name; -1: there is none.
 int rt_resize_filter(const char *name);
 // Their names, as a command line's choice.
@@ -72,12 +76,13 @@ const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size)
 // Is there a preprocessing that turns images into this input? False with err set: the reason.
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
 // Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies
-// outside is black), scales, normalises and lays out. out: one image of the model's input, height *
+// outside is black; or the letterbox, as Ultralytics does it), scales, normalises and lays out. out: one image of the model's input, height *
 // width * channels elements of dtype: floats, rounded to it, or HONE_U8, pixels as they are.
 bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out, RtErr *err);
 // Its two halves: where the model's input lies in the resized image of width x height pixels, and
 // scaling, normalising and layout of that window's pixels [height][width][channels].
 RtWindow rt_preprocess_window(const HonePreprocess *p, int width, int height);
+uint8_t rt_preprocess_fill(const HonePreprocess *p); // what lies around the resized image
 void rt_preprocess_pixels(const HonePreprocess *p, int dtype, const uint8_t *pixel, void *out);
 
 #endif

@@ -2,8 +2,11 @@
 // Resize(shorter side), CenterCrop, ToTensor and Normalize, to the last bit of float32.
 #include "runtime/image/image.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LETTERBOX_GREY = 114 };
 
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err) {
     char text[256];
@@ -34,8 +37,30 @@ static int64_t round_half(int64_t x) {
     return x % 2 && half % 2 ? half + 1 : half;
 }
 
+// As large as it fits, in the middle, an odd pixel of the border on the far side: what Ultralytics'
+// LetterBox does, whose halves go to the even neighbour, too.
+static RtWindow fit_letterbox(const HonePreprocess *p, int width, int height) {
+    double x = (double)p->width / width, y = (double)p->height / height, by = x < y ? x : y;
+    int64_t w = llrint(width * by), h = llrint(height * by);
+    w = w < 1 ? 1 : w;
+    h = h < 1 ? 1 : h;
+    return (RtWindow){w, h, -((p->width - w) / 2), -((p->height - h) / 2), p->width, p->height};
+}
+
+bool rt_preprocess_fit(HonePreprocess *p, const char *name) {
+    p->letterbox = strcmp(name, "letterbox") == 0;
+    p->resize = 0;
+    return p->letterbox || strcmp(name, "stretch") == 0;
+}
+
+uint8_t rt_preprocess_fill(const HonePreprocess *p) {
+    return p->letterbox ? LETTERBOX_GREY : 0;
+}
+
 RtWindow rt_preprocess_window(const HonePreprocess *p, int width, int height) {
     int64_t w = width, h = height;
+    if (p->letterbox)
+        return fit_letterbox(p, width, height);
     if (p->resize > 0 && w <= h) {
         h = h * p->resize / w;
         w = p->resize;
@@ -59,14 +84,15 @@ static void clip_range(int64_t full, int64_t *start, int *size) {
     *size = to > from ? (int)(to - from) : 0;
 }
 
-bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t *out) {
+bool rt_resize_padded(const RtImage *image, int filter, const RtWindow *w, uint8_t fill,
+                      uint8_t *out) {
     RtWindow inner = *w;
     clip_range(w->full_width, &inner.left, &inner.width);
     clip_range(w->full_height, &inner.top, &inner.height);
     if (inner.width == w->width && inner.height == w->height)
         return rt_resize(image, filter, w, out);
     size_t ch = (size_t)image->channels, row = (size_t)inner.width * ch;
-    memset(out, 0, (size_t)w->width * (size_t)w->height * ch);
+    memset(out, fill, (size_t)w->width * (size_t)w->height * ch);
     if (inner.width == 0 || inner.height == 0)
         return true;
     int64_t x = inner.left - w->left, y = inner.top - w->top;
@@ -129,7 +155,7 @@ bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, voi
                    RtErr *err) {
     RtWindow w = rt_preprocess_window(p, image->width, image->height);
     uint8_t *crop = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
-    bool good = crop && rt_resize_padded(image, p->interpolation, &w, crop);
+    bool good = crop && rt_resize_padded(image, p->interpolation, &w, rt_preprocess_fill(p), crop);
     if (good)
         rt_preprocess_pixels(p, dtype, crop, out);
     free(crop);
@@ -143,7 +169,9 @@ const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size)
     }
     const char *how = rt_resize_name(p->interpolation);
     char fit[96], mean[96] = "", std[96] = "", scale[32];
-    if (p->resize > 0)
+    if (p->letterbox)
+        snprintf(fit, sizeof fit, "letterbox %dx%d %s", p->width, p->height, how);
+    else if (p->resize > 0)
         snprintf(fit, sizeof fit, "resize %d %s, centre crop %dx%d", p->resize, how, p->width,
                  p->height);
     else

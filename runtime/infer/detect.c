@@ -4,25 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/infer/objects.h"
 #include "runtime/infer/picture.h"
 
-enum {
-    ROW = 6,
-    BOX = 4,
-    SHARES = 2
-}; // SHARES: boxes within it are parts of the picture, not pixels
-
-typedef struct Object {
-    double box[BOX]; // left, top, right, bottom, in pixels
-    double score;
-    int64_t label;
-} Object;
+enum { ROW = 6, SHARES = 2 }; // SHARES: boxes within it are parts of the picture, not pixels
 
 typedef struct Detector {
     RtPicture picture;
-    double threshold;
+    double threshold, overlap;
     const RtPictureArgs *args;
-    Object *object;
+    RtObject *object;
     int64_t n, capacity;
 } Detector;
 
@@ -43,11 +34,28 @@ static int64_t count_found(const Detector *c) {
     return hone_output_dim(c->picture.model, c->picture.d->task.boxes, t->rank - 2);
 }
 
+// All that the outputs list, in the network's order.
+static int64_t read_lists(Detector *c) {
+    const HoneTask *t = &c->picture.d->task;
+    int64_t found = count_found(c), columns = t->scores < 0 ? ROW : RT_BOX;
+    for (int64_t i = 0; i < found && i < c->capacity; i++) {
+        RtObject *o = &c->object[i];
+        o->score =
+            t->scores < 0 ? number(c, t->boxes, i, ROW, RT_BOX) : number(c, t->scores, i, 1, 0);
+        double label =
+            t->labels < 0 ? number(c, t->boxes, i, ROW, RT_BOX + 1) : number(c, t->labels, i, 1, 0);
+        o->label = label > -1e15 && label < 1e15 ? (int64_t)label : -1;
+        for (int k = 0; k < RT_BOX; k++)
+            o->box[k] = number(c, t->boxes, i, columns, k);
+    }
+    return found < c->capacity ? found : c->capacity;
+}
+
 // Whether all boxes are shares of the picture: no network finds all that it finds in two pixels.
-static bool are_shares(const Detector *c, int64_t found, int64_t columns) {
+static bool are_shares(const Detector *c, int64_t found) {
     for (int64_t i = 0; i < found; i++)
-        for (int64_t k = 0; k < BOX; k++)
-            if (fabs(number(c, c->picture.d->task.boxes, i, columns, k)) > SHARES)
+        for (int k = 0; k < RT_BOX; k++)
+            if (fabs(c->object[i].box[k]) > SHARES)
                 return false;
     return true;
 }
@@ -56,33 +64,32 @@ static double within(double x, double most) {
     return !(x > 0) ? 0 : x > most ? most : x;
 }
 
-static void place_box(const Detector *c, const double *from, bool shares, double *box) {
+// From the model's input to the picture.
+static void place_box(const Detector *c, bool shares, double *box) {
     const RtPicture *p = &c->picture;
-    double w = shares ? p->d->preprocess.width : 1, h = shares ? p->d->preprocess.height : 1;
+    double w = shares ? p->prep.width : 1, h = shares ? p->prep.height : 1, from[RT_BOX];
     int yx = p->d->task.yx != 0;
-    for (int k = 0; k < BOX; k += 2) {
+    memcpy(from, box, sizeof from);
+    for (int k = 0; k < RT_BOX; k += 2) {
         box[k] = within(rt_picture_x(p, from[k + yx] * w), p->image.width);
         box[k + 1] = within(rt_picture_y(p, from[k + !yx] * h), p->image.height);
     }
 }
 
-// What is at least as certain as asked for, in the network's order.
+// What is at least as certain as asked for.
 static void collect(Detector *c) {
-    const HoneTask *t = &c->picture.d->task;
-    int64_t found = count_found(c), columns = t->scores < 0 ? ROW : BOX;
-    bool shares = are_shares(c, found, columns);
+    const HoneModelDesc *d = c->picture.d;
+    const HoneTask *t = &d->task;
+    int64_t found = t->form == HONE_BOXES_LISTS
+                        ? read_lists(c)
+                        : rt_objects_of_cells(t, &d->outputs[t->boxes], c->picture.y[t->boxes],
+                                              c->threshold, c->overlap, c->object);
+    bool shares = are_shares(c, found);
     c->n = 0;
-    for (int64_t i = 0; i < found && c->n < c->capacity; i++) {
-        Object *o = &c->object[c->n];
-        double box[BOX];
-        o->score = t->scores < 0 ? number(c, t->boxes, i, ROW, BOX) : number(c, t->scores, i, 1, 0);
-        double label =
-            t->labels < 0 ? number(c, t->boxes, i, ROW, BOX + 1) : number(c, t->labels, i, 1, 0);
-        o->label = label > -1e15 && label < 1e15 ? (int64_t)label : -1;
-        for (int k = 0; k < BOX; k++)
-            box[k] = number(c, t->boxes, i, columns, k);
-        place_box(c, box, shares, o->box);
-        c->n += o->score >= c->threshold;
+    for (int64_t i = 0; i < found; i++) {
+        place_box(c, shares, c->object[i].box);
+        if (c->object[i].score >= c->threshold)
+            c->object[c->n++] = c->object[i];
     }
 }
 
@@ -90,7 +97,7 @@ static void print_objects(const Detector *c, const char *path) {
     char text[64];
     printf("%s\n", RT_SHOW(path));
     for (int64_t i = 0; i < c->n; i++) {
-        const Object *o = &c->object[i];
+        const RtObject *o = &c->object[i];
         printf("  %6.2f%%  %-16s  %.0f,%.0f to %.0f,%.0f\n", o->score * 100,
                RT_SHOW(rt_picture_label(&c->picture, o->label, text, sizeof text)), o->box[0],
                o->box[1], o->box[2], o->box[3]);
@@ -104,13 +111,13 @@ static void write_objects(const Detector *c, const char *path) {
     rt_json_text(&j, "file", path);
     rt_json_begin(&j, "objects", '[');
     for (int64_t i = 0; i < c->n; i++) {
-        const Object *o = &c->object[i];
+        const RtObject *o = &c->object[i];
         rt_json_begin(&j, NULL, '{');
         rt_json_int(&j, "class", o->label);
         rt_json_text(&j, "label", rt_picture_label(&c->picture, o->label, text, sizeof text));
         rt_json_number(&j, "score", o->score, 6);
         rt_json_begin(&j, "box", '[');
-        for (int k = 0; k < BOX; k++)
+        for (int k = 0; k < RT_BOX; k++)
             rt_json_number(&j, NULL, o->box[k], 6);
         rt_json_end(&j, ']');
         rt_json_end(&j, '}');
@@ -123,7 +130,7 @@ static void write_objects(const Detector *c, const char *path) {
 // The surest is drawn last, over the others.
 static void draw_objects(Detector *c) {
     for (int64_t i = c->n; i-- > 0;) {
-        const Object *o = &c->object[i];
+        const RtObject *o = &c->object[i];
         char text[64], name[128];
         snprintf(name, sizeof name, "%s %.0f%%",
                  RT_SHOW(rt_picture_label(&c->picture, o->label, text, sizeof text)),
@@ -136,7 +143,7 @@ static void draw_objects(Detector *c) {
 static void list_objects(const Detector *c, const char *path) {
     char text[64];
     for (int64_t i = 0; i < c->n; i++) {
-        const Object *o = &c->object[i];
+        const RtObject *o = &c->object[i];
         rt_csv_text(stdout, path, true);
         printf(",%lld", (long long)o->label);
         rt_csv_text(stdout, rt_picture_label(&c->picture, o->label, text, sizeof text), false);
@@ -160,7 +167,8 @@ static int detect(Detector *c, const RtInfer *in) {
     if (!rt_picture_open(&c->picture, in, HONE_TASK_DETECT, c->args, &err))
         return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
     const HoneTensorDesc *boxes = &in->desc->outputs[in->desc->task.boxes];
-    c->capacity = boxes->dim[boxes->rank - 2].c;
+    bool columns = in->desc->task.form == HONE_BOXES_COLUMNS;
+    c->capacity = boxes->dim[boxes->rank - (columns ? 1 : 2)].c;
     c->object = calloc((size_t)c->capacity + 1, sizeof *c->object);
     if (!c->object)
         return rt_infer_complain("no memory");
@@ -171,7 +179,7 @@ static int detect(Detector *c, const RtInfer *in) {
 
 int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
     RtPictureArgs args = {0};
-    float threshold = 0.5f;
+    float threshold = 0.5f, overlap = 0.7f;
     bool help = false;
     Detector c = {.args = &args};
     const RtCliOption options[] = {
@@ -179,6 +187,9 @@ int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
                            "file,class,label,score,left,top,right,bottom: a line for each object"),
         {"--threshold", RT_CLI_FLOAT, &threshold, 0, 1, "F",
          "least score that counts (default 0.5)"},
+        {"--overlap", RT_CLI_FLOAT, &overlap, 0, 1, "F",
+         "boxes of one class that share more are one object (default 0.7), where the network does "
+         "not choose"},
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -189,6 +200,7 @@ int rt_infer_detect(const RtInfer *in, int argc, char **argv) {
             "corners in pixels.",
             options, N_OPTIONS, &help, argc, argv, &args, &code)) {
         c.threshold = (double)threshold;
+        c.overlap = (double)overlap;
         code = detect(&c, in);
         rt_picture_close(&c.picture);
     }

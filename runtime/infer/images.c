@@ -12,9 +12,10 @@
 enum { DEFAULT_BATCH = 8 };
 
 const char *rt_images_conflict(const RtImageSettings *s) {
-    return s->bgr && s->rgb                    ? "--bgr and --rgb exclude each other"
-           : s->resize >= 0 && s->crop_pct > 0 ? "--resize and --crop-pct exclude each other"
-                                               : NULL;
+    int sizes = (s->resize >= 0) + (s->crop_pct > 0) + (s->fit != NULL);
+    return s->bgr && s->rgb ? "--bgr and --rgb exclude each other"
+           : sizes > 1      ? "--resize, --crop-pct and --fit exclude each other"
+                            : NULL;
 }
 
 const char *rt_images_rule(const RtInfer *in) {
@@ -53,6 +54,10 @@ static int shorter(const HonePreprocess *p) {
 // A number of pixels is meant for the first size; others have the same share of the picture.
 static bool settle_size(const RtImages *m, HonePreprocess *p, const RtImageSettings *s,
                         RtErr *err) {
+    if (s->resize >= 0 || s->crop_pct > 0)
+        p->letterbox = 0;
+    if (s->fit)
+        rt_preprocess_fit(p, s->fit);
     if (s->resize >= 0)
         p->resize = (int)lrint((double)s->resize * shorter(p) / shorter(&m->prep[0]));
     if (s->crop_pct > 0) // timm's: the crop's share of the resized shorter side

@@ -10,7 +10,7 @@ typedef struct RtImageSettings { // of the command line
     int batch, threads, resize, crop;
     float crop_pct, scale;
     bool bgr, rgb, as_stored;
-    const char *interpolation;
+    const char *interpolation, *fit;
     RtCliFloats mean, std;
 } RtImageSettings;
 #define RT_IMAGE_SETTINGS                                                                          \
@@ -35,7 +35,7 @@ typedef struct RtImageSettings { // of the command line
     {"--std", RT_CLI_FLOATS, &(s)->std, 1e-30, 1e9, "R,G,B", "then divided by"},                   \
     {"--bgr", RT_CLI_FLAG, &(s)->bgr, 0, 0, NULL, "the model wants blue first"},                   \
     {"--rgb", RT_CLI_FLAG, &(s)->rgb, 0, 0, NULL, "the model wants red first"},                    \
-    {"--interpolation", RT_CLI_CHOICE, &(s)->interpolation, 0, 0, RT_RESIZE_NAMES,                 \
+    RT_FIT_OPTION(&(s)->fit), {"--interpolation", RT_CLI_CHOICE, &(s)->interpolation, 0, 0, RT_RESIZE_NAMES,                 \
      "how images are resized"},                                                                    \
     {"--as-stored", RT_CLI_FLAG, &(s)->as_stored, 0, 0, NULL,                                      \
      "not turned upright as their EXIF orientation says"}

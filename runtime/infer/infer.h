@@ -52,6 +52,11 @@ int rt_infer_nearest_size(const RtInfer *in, int width, int height);
         "--size", RT_CLI_TEXT, to, 0, 0, "WxH|SHAPE",                                              \
             "which of the sizes that it was compiled for; the subcommand info lists them"          \
     }
+#define RT_FIT_OPTION(to)                                                                          \
+    {                                                                                              \
+        "--fit", RT_CLI_CHOICE, to, 0, 0, RT_FIT_NAMES,                                            \
+            "how all of a picture goes into the input: with grey around it, or stretched"          \
+    }
 // Sum of a node figure over the graph at a batch size.
 double rt_infer_total_flops(const HoneModelDesc *d, int64_t batch);
 double rt_infer_dim_value(HoneDim d, int64_t batch);

@@ -100,6 +100,9 @@ static void print_task(const HoneModelDesc *d) {
     if (t->kind == HONE_TASK_SEGMENT)
         printf("%-10s the class of each pixel, by output '%s'\n", "segments",
                RT_SHOW(d->outputs[t->mask].name));
+    else if (t->form != HONE_BOXES_LISTS)
+        printf("%-10s objects of %d classes, by the boxes of output '%s' that overlap least\n",
+               "detects", t->classes, RT_SHOW(d->outputs[t->boxes].name));
     else if (t->scores < 0)
         printf("%-10s objects, by rows of output '%s'\n", "detects",
                RT_SHOW(d->outputs[t->boxes].name));
@@ -213,6 +216,7 @@ static void write_preprocess(RtJson *j, const HonePreprocess *p) {
     rt_json_int(j, "resize", p->resize);
     rt_json_text(j, "interpolation", rt_resize_name(p->interpolation));
     rt_json_bool(j, "as_stored", p->as_stored != 0);
+    rt_json_bool(j, "letterbox", p->letterbox != 0);
     rt_json_int(j, "height", p->height);
     rt_json_int(j, "width", p->width);
     rt_json_text(j, "channels", p->channels == 1 ? "L" : p->bgr ? "BGR" : "RGB");

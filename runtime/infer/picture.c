@@ -86,6 +86,8 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureA
     }
     p->prep = p->d->preprocess;
     p->prep.as_stored |= args->as_stored;
+    if (args->fit)
+        rt_preprocess_fit(&p->prep, args->fit);
     rt_outs_watch(in->outs, NULL, NULL);
     if (!check_task(p, kind, err) ||
         !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))

@@ -31,7 +31,7 @@ typedef struct RtPicture {
 
 // What a command of this kind takes.
 typedef struct RtPictureArgs {
-    const char *labels, *draw;
+    const char *labels, *draw, *fit;
     int threads;
     bool json, csv, as_stored;
     RtCliList files;
@@ -70,6 +70,6 @@ void rt_picture_close(RtPicture *p);
          0,                                                                                        \
          NULL,                                                                                     \
          "not turned upright as their EXIF orientation says"},                                     \
-        RT_THREADS_OPTION(&(a)->threads)
+        RT_FIT_OPTION(&(a)->fit), RT_THREADS_OPTION(&(a)->threads)
 
 #endif

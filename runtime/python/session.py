@@ -190,22 +190,32 @@ def _pointers(arrays):
 def preprocess(image, raw=False):
     """The model's input of one image: float32 [height, width, channels] or [channels, height, width], as the model has it.
     raw: pixels as they are, for a model of bytes."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     p = _MODEL["preprocess"]
     if not isinstance(image, Image.Image):
         with Image.open(image) as opened:
-            return preprocess(opened.convert("RGB" if p["channels"] == 3 else "L"), raw)
+            upright = opened if p["as_stored"] else ImageOps.exif_transpose(opened)
+            return preprocess(upright.convert("RGB" if p["channels"] == 3 else "L"), raw)
     image = image.convert("RGB" if p["channels"] == 3 else "L")
     w, h = image.size
     width, height, short = p["width"], p["height"], p["resize"]
-    if short:
+    if p["letterbox"]:
+        by = min(width / w, height / h)
+        w, h = max(round(w * by), 1), max(round(h * by), 1)
+    elif short:
         w, h = (short, h * short // w) if w <= h else (w * short // h, short)
     else:
         w, h = width, height
     left = -((width - w) // 2) if w < width else round((w - width) / 2)
     upper = -((height - h) // 2) if h < height else round((h - height) / 2)
-    image = image.resize((w, h), Image.BILINEAR).crop((left, upper, left + width, upper + height))
+    resized = image.resize((w, h), getattr(Image, p["interpolation"].upper()))
+    if p["letterbox"]:  # grey around it
+        left, upper = -((width - w) // 2), -((height - h) // 2)
+        image = Image.new(image.mode, (width, height), (114,) * p["channels"] if p["channels"] > 1 else 114)
+        image.paste(resized, (-left, -upper))
+    else:
+        image = resized.crop((left, upper, left + width, upper + height))
     x = numpy.asarray(image, numpy.uint8).reshape(height, width, p["channels"])
     if p["bgr"]:
         x = x[:, :, ::-1]

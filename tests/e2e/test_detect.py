@@ -141,6 +141,81 @@ def test_rows_of_six():
     check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
 
 
+# A YOLO without its end: of each cell of 8, 16 and 32 pixels a box and its scores, here the cells' own colours; the five of the coarse grids are copies
+# of the first five fine ones, moved a pixel and less sure.
+PLACES = 21
+BOXES = np.array([((a + c) / 2, (b + d) / 2, c - a, d - b) for a, b, c, d in CORNERS] +
+                 [((a + c) / 2 + 0.5, (b + d) / 2, c - a, d - b) for a, b, c, d in CORNERS[:5]], np.float32)
+ULTRALYTICS = [("task", "detect"), ("stride", "32"), ("imgsz", "[32, 32]"), ("names", "{0: 'red', 1: 'green', 2: 'blue'}")]
+
+
+def yolo(name, rows=False, coefficients=0, meta=()):
+    consts = CONSTS + [const("boxes", BOXES.T[None]), const("copied", list(range(16)) + list(range(5))), const("less", [1.0] * 16 + [0.95] * 5),
+                       const("more", np.full((1, max(coefficients, 1), PLACES), 9.0, np.float32)), const("sure", np.ones((1, 1, PLACES)))]
+    nodes = LOOK[:2] + [node("Gather", "c copied", "cc", axis=1), node("Mul", "cc less", "s"), node("Unsqueeze", "s first", "scores")]
+    parts = "boxes " + ("sure " if rows else "") + "scores" + (" more" if coefficients else "")
+    nodes += [node("Concat", parts, "columns", axis=1)]
+    outs = [("output0", TensorProto.FLOAT)]
+    if rows:  # three boxes a cell, of which two see nothing
+        consts += [const("none", np.zeros((1, 8, 2 * PLACES), np.float32))]
+        nodes += [node("Concat", "columns none", "all", axis=2), node("Transpose", "all", "output0", perm=[0, 2, 1])]
+    else:
+        nodes += [node("Identity", "columns", "output0")]
+    if coefficients:
+        consts += [const("w", np.ones((coefficients, 3, 1, 1)))]
+        nodes += [node("AveragePool", "image", "quarter", kernel_shape=[4, 4], strides=[4, 4]), node("Conv", "quarter w", "output1")]
+        outs += [("output1", TensorProto.FLOAT)]
+    save(name, nodes, outs, consts, meta=meta)
+    ok(HONE, "compile", f"{name}.onnx", "-o", name)
+    return temp(name)
+
+
+def test_yolo_without_its_end():
+    picture()
+    for name, options in (("columns", {}), ("rows", {"rows": True}), ("masks", {"coefficients": 32})):
+        program = yolo("yolo_" + name, **options)
+        objects = found(program)
+        check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
+        assert [o["score"] for o in objects] == sorted((o["score"] for o in objects), reverse=True), objects
+        assert len(found(program, "--overlap", "1")) == 4  # the copy of the first square
+        assert "objects of 3 classes" in ok(program, "info"), ok(program, "info")
+
+
+def test_letterbox():
+    """A wide picture in a square input: squares lie where they are, and grey is nothing."""
+    a = np.zeros((64, 128, 3), np.uint8)
+    cells = {(0, 0): (250, 0, 0), (3, 1): (0, 0, 240)}
+    for (x, y), rgb in cells.items():
+        a[y * 32:y * 32 + 32, x * 32:x * 32 + 32] = rgb
+    want = {0: (0, 0, 32, 32), 2: (96, 32, 128, 64)}
+    told, plain = yolo("told", meta=ULTRALYTICS), temp("yolo_columns")
+    for turned in (False, True):
+        Image.fromarray(a.transpose(1, 0, 2) if turned else a).save(temp("p.png"))
+        for program, options in ((told, ()), (plain, ("--fit", "letterbox"))):
+            objects = {o["class"]: o for o in found(program, *options)}
+            assert set(objects) == set(want), objects
+            for k, box in want.items():
+                box = [box[1], box[0], box[3], box[2]] if turned else box
+                assert np.allclose(objects[k]["box"], box, atol=1e-3), (objects, box)
+    assert {o["label"] for o in found(told)} == {"red", "blue"}
+    assert "letterbox 32x32" in ok(told, "info") and json.loads(ok(told, "info", "--json"))["preprocess"]["letterbox"] is True
+    assert "letterbox" not in ok(plain, "info")
+    ok(HONE, "compile", "told.onnx", "-o", "stretched", "--fit", "stretch")
+    assert found(temp("stretched")) == found(told, "--fit", "stretch") != found(told)
+    Image.fromarray(a[:, :1]).save(temp("p.png"))  # a line of pixels
+    assert all(0 <= o["box"][0] <= o["box"][2] <= 1 for o in found(told))
+    for options, said in ((("--fit", "crop"), "letterbox|stretch"), (("--fit", "letterbox", "--resize", "40"), "--fit excludes")):
+        code, _, err = run(HONE, "compile", "told.onnx", "-o", "none", *options)
+        assert code == 1 and said in err and len(err.splitlines()) == 1 and not os.path.exists(temp("none")), err
+    picture()
+
+
+def test_poses_are_no_objects():
+    program = yolo("pose", meta=[("task", "pose")] + ULTRALYTICS[1:])
+    code, _, err = run(program, "detect", "p.png")
+    assert code == 1 and len(err.splitlines()) == 1, err
+
+
 def test_chosen_outputs():
     """A detector with more outputs than those."""
     ok(HONE, "compile", "pixels.onnx", "-o", "chosen", "--output", "boxes", "--output", "scores", "--output", "labels")

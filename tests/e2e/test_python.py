@@ -13,6 +13,7 @@ import zipfile
 
 import numpy
 import onnx
+from PIL import Image
 from onnx import TensorProto, helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -112,6 +113,21 @@ def test_classify_is_the_program_s():
     for name, a, b in zip(images, got, want):
         assert [c[0] for c in a] == [c["label"] for c in b], (name, a, b)
         assert max(abs(c[1] - d["probability"]) for c, d in zip(a, b)) < 1e-5, (name, a, b)
+
+
+def test_letterbox_is_the_program_s():
+    folder, program, wide = install(SAMPLE, "boxed", "--fit", "letterbox"), temp("boxed_program"), temp("wide.png")
+    Image.open(SNEAKER).convert("RGB").resize((61, 28)).save(wide)
+    ok(HONE, "compile", SAMPLE, "-o", program, "--fit", "letterbox")
+    top = json.loads(ok(program, "--json", "--top", "9", wide))["top"]
+    want = {c["label"]: c["probability"] for c in top}
+    got = dict(json.loads(python(folder, """
+        import sys, json, boxed
+        print(json.dumps(boxed.classify(sys.argv[1], 9)))
+        """, wide)))
+    assert set(got) == set(want) and max(abs(got[k] - want[k]) for k in got) < 1e-5, (got, want)
+    stretched = json.loads(ok(program, "--json", "--top", "9", "--fit", "stretch", wide))["top"]
+    assert abs(stretched[0]["probability"] - top[0]["probability"]) > 1e-4, (stretched, top)
 
 
 def test_threads_processes_and_forks():

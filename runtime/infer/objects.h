@@ -1,0 +1,22 @@
+// What a detector finds.
+#ifndef RUNTIME_INFER_OBJECTS_H
+#define RUNTIME_INFER_OBJECTS_H
+
+#include "runtime/core/abi.h"
+
+enum { RT_BOX = 4 };
+
+typedef struct RtObject {
+    double box[RT_BOX]; // left, top, right, bottom
+    double score;
+    int64_t label;
+} RtObject;
+
+// Of an output whose boxes overlap (HONE_BOXES_COLUMNS, HONE_BOXES_ROWS): those of at least
+// `threshold`, without those that share more than `most` of their area and an object's class with a
+// better one. out, room for as many as the output has places; the best first. y: the output's
+// numbers, of one image. Returns how many.
+int64_t rt_objects_of_cells(const HoneTask *task, const HoneTensorDesc *output, const void *y,
+                            double threshold, double most, RtObject *out);
+
+#endif
