@@ -26,6 +26,17 @@ static int parse_list(const char *text, double min, double max, double v[HONE_MA
     return 0;
 }
 
+// "+10": a finished run goes on.
+static bool parse_more(const RtTrainWords *w, const char *text, int *more, RtErr *err) {
+    double n;
+    if (!rt_cli_number(text, &n) || n != floor(n) || n < 1 || n > RT_MAX_EPOCHS)
+        return rt_fail(err, "--epochs +N wants a whole number from 1 to %d, not '+%s'",
+                       RT_MAX_EPOCHS, text);
+    *more = (int)n;
+    return w->set.resume ||
+           rt_fail(err, "--epochs +%s goes on with a finished run: --resume says that, too", text);
+}
+
 static bool parse_epochs(const RtFine *f, const char *text, int *epochs, RtErr *err) {
     double v[HONE_MAX_STAGES];
     if (strcmp(text, "auto") == 0) {
@@ -93,17 +104,24 @@ static float default_rate(const HoneTrainDesc *d, int s, bool adamw, RtHeadSolve
 // move. There the rate rises over an epoch: moments begin at 0, and what was found before is not to
 // be lost.
 static bool set_stages(const RtFine *f, const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
+    bool by_test = w->lr && strcmp(w->lr, "auto") == 0;
     for (int i = 0; i < f->d->n_stages; i++) {
         const HoneTrainStage *stage = &f->d->stages[i];
-        bool open = !w->optimizer && !w->nesterov && !w->lr && stage->lr <= 0;
+        bool open = !w->optimizer && !w->nesterov && (!w->lr || by_test) && stage->lr <= 0;
         if (open && moves(f->d, i, false))
             s->optimizer[i] = HONE_OPT_ADAMW;
         bool adamw = s->optimizer[i] == HONE_OPT_ADAMW;
         s->epochs[i] = stage->epochs > 0 ? stage->epochs : 10;
         s->lr[i] = stage->lr > 0 ? stage->lr : default_rate(f->d, i, adamw, s->head_solver);
+        s->lr_open[i] = stage->lr <= 0 && (!w->lr || by_test);
+        if (s->lr_open[i] &&
+            (by_test || (i == 0 && s->head_solver == RT_HEAD_STEPS && w->head_solver)))
+            s->lr[i] = 0;
     }
-    if ((w->epochs && !parse_epochs(f, w->epochs, s->epochs, err)) ||
-        (w->lr && !parse_rates(f, w->lr, s->lr, err)))
+    bool more = w->epochs && *w->epochs == '+';
+    if ((more && !parse_more(w, w->epochs + 1, &s->more_epochs, err)) ||
+        (w->epochs && !more && !parse_epochs(f, w->epochs, s->epochs, err)) ||
+        (w->lr && !by_test && !parse_rates(f, w->lr, s->lr, err)))
         return false;
     for (int i = 0; i < f->d->n_stages; i++) {
         bool adamw = s->optimizer[i] == HONE_OPT_ADAMW;
@@ -170,7 +188,7 @@ static void set_cache(const RtTrainWords *w, RtTrainSettings *s) {
             s->cache = modes[i].mode;
 }
 
-static bool resolve(const RtFine *f, const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
+static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
     if (!set_optimizer(w, s, err) || !set_head_solver(f, w, s, err) || !set_stages(f, w, s, err))
         return false;
     if (!rt_lr_schedule_parse(w->lr_schedule, &s->lr_schedule))
@@ -182,6 +200,9 @@ static bool resolve(const RtFine *f, const RtTrainWords *w, RtTrainSettings *s, 
         return rt_fail(err,
                        "--cache-variants wants --augment light or imagenet: without, all variants "
                        "are the same");
+    s->average = w->average ? w->average_decay : 0;
+    if (s->lr_picture)
+        w->no_checkpoint = true; // nothing is trained
     s->val_fraction = (double)w->val_fraction;
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;

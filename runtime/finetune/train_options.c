@@ -9,12 +9,14 @@
 
 static const RtCliField fields[] = {
     {"--epochs", RT_CLI_TEXT, AT(epochs), 0, 0, "N[,N...]",
-     "passes over the images, for all stages or one number a stage (default 10); auto: by "
-     "their "
-     "number, ended by --early-stop 5"},
+     "passes over the images, for all stages or one number a stage (default 10); auto: by their "
+     "number, ended by --early-stop 5; +N with --resume: N more after a finished run"},
     {"--lr", RT_CLI_TEXT, AT(lr), 0, 0, "R[,R...]",
      "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
-     "0.001, of pretrained layers 0.0001, with a classifier that was not solved 0.0005)"},
+     "0.001, of pretrained layers 0.0001, with a classifier that was not solved 0.0005); auto: a "
+     "range test before each stage finds it"},
+    {"--lr-find", RT_CLI_TEXT, AT(set.lr_picture), 0, 0, "FILE.svg",
+     "nothing is trained: a range test, drawn, and the rate that it finds"},
     {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
      "images a batch (default 16)"},
     {"--accumulate", RT_CLI_INT, AT(set.accumulate), 1, RT_MAX_BATCH, "K",
@@ -53,6 +55,10 @@ static const RtCliField fields[] = {
     {"--class-weights", RT_CLI_CHOICE, AT(weights), 0, 0, "balanced|none", "the same"},
     {"--clip-grad", RT_CLI_FLOAT, AT(set.clip), 0, 1e9, "NORM",
      "gradients are shortened to this norm (default: never)"},
+    {"--model-ema", RT_CLI_FLAG, AT(average), 0, 0, NULL,
+     "what is validated and kept is the moving average of the parameters"},
+    {"--model-ema-decay", RT_CLI_FLOAT, AT(average_decay), 0, 0.9999999, "D",
+     "its decay a step, at most (1 + steps) / (10 + steps) (default 0.9998)"},
     {"--augment", RT_CLI_TEXT, AT(augment), 0, 0, "KIND",
      "none (default), light: flip and crop, imagenet: random crop, flip, colours"},
     {"--feature-cache", RT_CLI_TEXT, AT(cache), 0, 0, "WHERE",
@@ -77,6 +83,7 @@ static const RtCliField fields[] = {
      "curves, confusion matrix, plan and worst mistakes as one page"},
     {"--log", RT_CLI_TEXT, AT(set.log), 0, 0, "FILE.jsonl",
      "a JSON object for every step and epoch"},
+    {"--csv", RT_CLI_TEXT, AT(set.csv), 0, 0, "FILE.csv", "a line for every epoch, at the end"},
     RT_FINE_CHECKPOINT(AT(folder)),
     {"--checkpoint-every", RT_CLI_INT, AT(set.checkpoint_every), 0, 1e9, "N",
      "steps between checkpoints (default: at the end of every epoch)"},
@@ -98,6 +105,7 @@ static RtTrainWords defaults(const RtFine *f) {
                           .weights = "none",
                           .warmup = -1,
                           .val_fraction = 0.2f,
+                          .average_decay = 0.9998f,
                           .set = {.batch = 16,
                                   .accumulate = 1,
                                   .momentum = 0.9f,

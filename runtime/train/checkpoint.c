@@ -12,19 +12,24 @@
 
 enum { MAX_FILES = 4096 };
 
-bool rt_state_init(RtTrainState *s, int64_t param_floats, RtErr *err) {
+bool rt_state_init(RtTrainState *s, int64_t param_floats, bool averages, RtErr *err) {
+    size_t bytes = (size_t)(param_floats ? param_floats : 1) * sizeof(float);
     *s = (RtTrainState){0};
     s->at[RT_BEST_EPOCH] = -1;
-    s->best = rt_alloc_aligned((size_t)(param_floats ? param_floats : 1) * sizeof(float));
-    if (!s->best)
+    s->best = rt_alloc_aligned(bytes);
+    s->average = averages ? rt_alloc_aligned(bytes) : NULL;
+    if (!s->best || (averages && !s->average))
         return rt_fail(err, "no memory for %lld parameters", (long long)param_floats);
-    memset(s->best, 0, (size_t)param_floats * sizeof(float));
+    memset(s->best, 0, bytes);
+    if (s->average)
+        memset(s->average, 0, bytes);
     return true;
 }
 
 void rt_state_free(RtTrainState *s) {
     free(s->history);
     free(s->best);
+    free(s->average);
     *s = (RtTrainState){0};
 }
 
@@ -50,7 +55,7 @@ typedef struct Contents { // the list of tensors of a checkpoint
     char *names; // of the parameters' tensors, one after the other
 } Contents;
 
-static const char *const prefixes[] = {"param/", "best/", "moment1/", "moment2/"};
+static const char *const prefixes[] = {"param/", "best/", "moment1/", "moment2/", "average/"};
 enum { N_PREFIXES = sizeof prefixes / sizeof *prefixes, N_FIXED = 4 };
 
 static void free_contents(Contents *c) {
@@ -78,10 +83,10 @@ static bool list_contents(Contents *c, RtEngine *t, const RtTrainState *s, RtErr
     c->n = N_FIXED;
     const float *from[N_PREFIXES] = {rt_engine_buffer(t, RT_ENGINE_P), s->best,
                                      rt_engine_buffer(t, RT_ENGINE_M),
-                                     rt_engine_buffer(t, RT_ENGINE_V)};
+                                     rt_engine_buffer(t, RT_ENGINE_V), s->average};
     char *name = c->names;
     for (int k = 0; k < N_PREFIXES; k++)
-        for (int i = 0; i < d->n_params; i++) {
+        for (int i = 0; from[k] && i < d->n_params; i++) {
             const HoneParam *p = &d->params[i];
             RtNamedTensor *to = &c->t[c->n++];
             *to = (RtNamedTensor){name, HONE_F32, p->rank, {0}, from[k] + p->offset};
@@ -289,6 +294,8 @@ static bool is_position(const RtTrainState *s, int stages) {
     const int64_t *at = s->at, most = INT64_C(1) << 53;
     bool good = at[RT_AT_STAGE] < stages && at[RT_BEST_STAGE] < stages &&
                 at[RT_AT_STAGE_EPOCH] <= at[RT_AT_EPOCH] &&
+                at[RT_AT_CYCLE_EPOCH] <= at[RT_AT_STAGE_EPOCH] &&
+                at[RT_AT_CYCLE_STEP] <= at[RT_AT_STAGE_STEP] &&
                 at[RT_AT_STAGE_STEP] <= at[RT_AT_STEP] && at[RT_BEST_EPOCH] <= at[RT_AT_EPOCH] &&
                 s->n_history == at[RT_AT_EPOCH];
     for (int i = 0; i < RT_N_AT; i++)
@@ -362,6 +369,20 @@ bool rt_checkpoint_load(RtFolder *folder, RtEngine *t, RtTrainState *s, const Rt
     if (n >= 0)
         free_files(list, n);
     return ok;
+}
+
+char *rt_checkpoint_options(const RtFolder *folder) {
+    Found *list;
+    RtErr err;
+    int n = list_files(folder->path, &list, NULL, NULL, &err);
+    const Found *newest = n > 0 ? find_newest(folder, list, n, &err) : NULL;
+    RtSafetensors *f = newest ? rt_safetensors_open(newest->path, &err) : NULL;
+    const char *had = f ? rt_safetensors_meta(f, "options") : NULL;
+    char *copy = had ? strdup(had) : NULL;
+    rt_safetensors_close(f);
+    if (n >= 0)
+        free_files(list, n);
+    return copy;
 }
 
 static bool take_best(const RtSafetensors *f, RtEngine *t, RtErr *err) {

@@ -12,7 +12,7 @@
 #include "runtime/train/engine.h"
 #include "runtime/train/folder.h"
 
-enum { RT_CHECKPOINT_FORMAT = 4, RT_CHECKPOINTS_KEPT = 2 };
+enum { RT_CHECKPOINT_FORMAT = 5, RT_CHECKPOINTS_KEPT = 2 };
 
 enum { // whole numbers of the position
     RT_AT_STAGE,
@@ -26,6 +26,11 @@ enum { // whole numbers of the position
     RT_BEST_EPOCH, // over all stages; -1: none yet
     RT_BEST_STAGE,
     RT_SINCE_BEST, // epochs of this stage
+    // of a stage that goes on after its end, --epochs +N: where that began, and its epochs; 0: as
+    // the settings say
+    RT_AT_CYCLE_EPOCH,
+    RT_AT_CYCLE_STEP,
+    RT_AT_CYCLE_LENGTH,
     RT_N_AT
 };
 enum { // sums of this epoch, and the best so far
@@ -33,6 +38,7 @@ enum { // sums of this epoch, and the best so far
     RT_WEIGHT_SUM,
     RT_BEST_TOP1,
     RT_BEST_LOSS,
+    RT_STAGE_RATE, // that a range test found; 0: none did
     RT_N_SUMS
 };
 enum { // columns of the history: a row per epoch
@@ -66,6 +72,7 @@ typedef struct RtTrainState {
     int64_t n_history, cap_history;
     double ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS]; // of the last stage that was solved
     float *best;                                   // [param_floats], of the best epoch
+    float *average; // [param_floats], of this stage's parameters (--model-ema); NULL: none
 } RtTrainState;
 
 // What must be the same when a run is resumed; text that says how each was given.
@@ -76,7 +83,7 @@ typedef struct RtCheckpointKey {
     const char *labels;  // not compared: class names, one a line
 } RtCheckpointKey;
 
-bool rt_state_init(RtTrainState *s, int64_t param_floats, RtErr *err);
+bool rt_state_init(RtTrainState *s, int64_t param_floats, bool averages, RtErr *err);
 void rt_state_free(RtTrainState *s);
 // A new row of the history, zeros; NULL: no memory.
 double *rt_state_add_history(RtTrainState *s);
@@ -93,6 +100,9 @@ bool rt_checkpoint_save(const RtFolder *folder, RtEngine *t, const RtTrainState 
 // over.
 bool rt_checkpoint_load(RtFolder *folder, RtEngine *t, RtTrainState *s, const RtCheckpointKey *key,
                         void (*say)(void *, const char *), void *ctx, bool *found, RtErr *err);
+// The options that the folder's newest valid checkpoint was made with; free() releases. NULL: there
+// is none.
+char *rt_checkpoint_options(const RtFolder *folder);
 
 // The best parameters of the newest valid checkpoint, into the engine; *labels (free() releases) as
 // they were saved. False with err set: there is none, or it belongs to another model.

@@ -268,6 +268,12 @@ float *rt_engine_buffer(RtEngine *t, RtEngineBuffer b) {
     return t->buffer[b];
 }
 
+void rt_engine_swap(RtEngine *t, RtEngineBuffer b, float **other) {
+    float *had = t->buffer[b];
+    t->buffer[b] = *other;
+    *other = had;
+}
+
 uint64_t rt_engine_frozen_hash(const RtEngine *t, int s) {
     uint64_t h = 0;
     for (int i = 0; i < t->d->n_params; i++) {

@@ -51,6 +51,7 @@ typedef enum RtEngineBuffer {
     RT_ENGINE_BUFFERS
 } RtEngineBuffer;
 float *rt_engine_buffer(RtEngine *t, RtEngineBuffer b);
+void rt_engine_swap(RtEngine *t, RtEngineBuffer b, float **other); // for another buffer, RT_ALIGN
 // XXH3 of everything that stage s must leave as it is; the same before and after it.
 uint64_t rt_engine_frozen_hash(const RtEngine *t, int s);
 

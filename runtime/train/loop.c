@@ -14,6 +14,9 @@
 #include <time.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/average.h"
+#include "runtime/train/lr_find.h"
+#include "runtime/train/rate.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/solved.h"
 #include "runtime/train/step.h"
@@ -43,33 +46,6 @@ static bool save(RtRun *r) {
     return !r->set->folder || rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
 }
 
-// ---------------------------------------------------------------- rates
-
-static int64_t steps_per_epoch(const RtRun *r) {
-    int64_t k = r->set->accumulate;
-    return (rt_source_batches(r->train) + k - 1) / k;
-}
-
-static int stage_epochs(const RtRun *r) {
-    int n = r->set->epochs[r->state.at[RT_AT_STAGE]];
-    return r->solves && !r->starts && n > 1 ? 1 : n;
-}
-
-static double rate_now(const RtRun *r) {
-    const RtTrainSettings *s = r->set;
-    int64_t stage = r->state.at[RT_AT_STAGE], per_epoch = steps_per_epoch(r);
-    if (r->solves)
-        return 0;
-    RtLrSchedule lr = {.kind = s->lr_schedule,
-                       .base = (double)s->lr[stage],
-                       .warmup =
-                           (int64_t)llround((double)s->warmup_epochs[stage] * (double)per_epoch),
-                       .total = per_epoch * s->epochs[stage],
-                       .step_length = (int64_t)llround((double)s->step_epochs * (double)per_epoch),
-                       .gamma = (double)s->gamma};
-    return rt_lr_schedule_rate(&lr, r->state.at[RT_AT_STAGE_STEP]);
-}
-
 // ---------------------------------------------------------------- an epoch
 
 static double rate_of_images(uint64_t since_ns, int64_t images) {
@@ -80,7 +56,7 @@ static double rate_of_images(uint64_t since_ns, int64_t images) {
 static void show_progress(RtRun *r, uint64_t since_ns, int64_t images) {
     char what[96];
     const int64_t *at = r->state.at;
-    int64_t batches = rt_source_batches(r->train), epochs = stage_epochs(r);
+    int64_t batches = rt_source_batches(r->train), epochs = rt_rate_epochs(r);
     double speed = rate_of_images(since_ns, images), weight = r->state.sum[RT_WEIGHT_SUM];
     double left = ((double)(batches - at[RT_AT_BATCH]) +
                    (double)batches * (double)(epochs - 1 - at[RT_AT_STAGE_EPOCH])) *
@@ -110,7 +86,7 @@ static bool train_epoch(RtRun *r, bool *stopped) {
         !rt_source_seek(r->train, at[RT_AT_EPOCH], at[RT_AT_BATCH], &r->err))
         return false;
     while (at[RT_AT_BATCH] < batches) {
-        if (!rt_run_step(r, rate_now(r), is_stopped, stopped))
+        if (!rt_run_step(r, rt_rate_now(r), is_stopped, stopped))
             return false;
         show_progress(r, since, r->images_done - since_images);
         if ((*stopped |= is_over(r)))
@@ -146,7 +122,7 @@ static void keep_best(RtRun *r, const RtScores *v) {
     s->at[RT_BEST_STAGE] = s->at[RT_AT_STAGE];
     s->sum[RT_BEST_TOP1] = v->top1;
     s->sum[RT_BEST_LOSS] = v->loss;
-    memcpy(s->best, rt_engine_buffer(r->engine, RT_ENGINE_P),
+    memcpy(s->best, rt_average_counts(r) ? s->average : rt_engine_buffer(r->engine, RT_ENGINE_P),
            (size_t)r->d->param_floats * sizeof(float));
 }
 
@@ -173,7 +149,7 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
     snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d",
              r->starts ? "head" : spec, (long long)r->state.at[RT_AT_STAGE_EPOCH] + 1,
-             stage_epochs(r));
+             rt_rate_epochs(r));
     if (!r->solves)
         snprintf(rate, sizeof rate, "  lr %.2e", row[RT_HIST_LR]);
     if (r->val)
@@ -207,7 +183,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
     row[RT_HIST_VAL_LOSS] = v->loss;
     row[RT_HIST_VAL_TOP1] = v->top1;
     row[RT_HIST_VAL_TOP5] = v->top5;
-    row[RT_HIST_LR] = rate_now(r);
+    row[RT_HIST_LR] = rt_rate_now(r);
     row[RT_HIST_SECONDS] = seconds;
     row[RT_HIST_IMAGES_PER_S] = seconds > 0 ? (double)images / seconds : 0;
     row[RT_HIST_WAIT_SECONDS] = (double)wait_ns * 1e-9;
@@ -221,6 +197,17 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
     return save(r);
 }
 
+// By the average of parameters where there is one.
+static bool validate(RtRun *r, RtScores *v) {
+    bool averages = rt_average_counts(r);
+    if (averages)
+        rt_average_swap(r);
+    bool ok = rt_evaluate(r->engine, r->ranks, r->val, r->batch, v, show_validation, r, &r->err);
+    if (averages)
+        rt_average_swap(r);
+    return ok;
+}
+
 // Training, validation, checkpoint. *stopped: the state is one to resume from.
 static bool run_epoch(RtRun *r, bool *stopped) {
     uint64_t since = rt_now(), wait = rt_source_wait_ns(r->train);
@@ -232,7 +219,7 @@ static bool run_epoch(RtRun *r, bool *stopped) {
     RtScores v = {.n = 0};
     images = r->images_done - images;
     wait = rt_source_wait_ns(r->train) - wait;
-    bool ok = !r->val || rt_evaluate(r->engine, r->ranks, r->val, r->batch, &v, show_validation, r, &r->err);
+    bool ok = !r->val || validate(r, &v);
     *stopped = !ok && r->err.text[0] == 0;
     r->alone |= !ok && !*stopped && r->ranks;
     if (ok)
@@ -261,6 +248,31 @@ static bool begin_stage(RtRun *r, int s) {
                         "it has not the memory to solve the classifier, or alone has it");
 }
 
+// Where nobody gave a rate; and where only a picture of rates is wanted, which then is made.
+static bool find_rate(RtRun *r, bool *stopped) {
+    RtLrCurve c;
+    char title[96];
+    const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
+    bool open = rt_rate_base(r) <= 0 && r->state.at[RT_AT_STAGE_STEP] == 0;
+    if (r->solves || *stopped || (!open && !r->set->lr_picture) || rt_rate_epochs(r) == 0)
+        return true;
+    if (!rt_lr_find(r, is_stopped, &c, stopped))
+        return false;
+    if (*stopped)
+        return true;
+    rt_train_log_line(&r->log,
+                      "%s: rate %.2g, a tenth of where a range test of %d steps ended best", spec,
+                      c.chosen, c.n);
+    r->state.sum[RT_STAGE_RATE] = open ? c.chosen : 0;
+    if (!r->set->lr_picture)
+        return rt_run_agree(r, (int64_t)llround(c.chosen * 1e15),
+                            "its range test found another rate");
+    snprintf(title, sizeof title, "loss by learning rate, stage %d",
+             (int)r->state.at[RT_AT_STAGE] + 1);
+    *stopped = r->measured = rt_lr_find_picture(&c, title, &r->lr_picture, &r->err);
+    return r->measured;
+}
+
 static bool run_stage(RtRun *r, int s, bool *stopped) {
     int64_t *at = r->state.at;
     *stopped = false;
@@ -271,7 +283,9 @@ static bool run_stage(RtRun *r, int s, bool *stopped) {
         return false;
     r->solves &= !r->starts;
     r->starts = false;
-    while (at[RT_AT_STAGE_EPOCH] < stage_epochs(r) && !*stopped && !stops_early(r))
+    if (!find_rate(r, stopped))
+        return false;
+    while (at[RT_AT_STAGE_EPOCH] < rt_rate_epochs(r) && !*stopped && !stops_early(r))
         if (!run_epoch(r, stopped))
             return false;
     if (rt_engine_frozen_hash(r->engine, s) != frozen)
@@ -286,6 +300,8 @@ static bool run_stage(RtRun *r, int s, bool *stopped) {
         rt_run_close_sources(r);
     at[RT_AT_STAGE] = s + 1;
     at[RT_AT_STAGE_EPOCH] = at[RT_AT_STAGE_STEP] = at[RT_SINCE_BEST] = 0;
+    at[RT_AT_CYCLE_EPOCH] = at[RT_AT_CYCLE_STEP] = at[RT_AT_CYCLE_LENGTH] = 0;
+    r->state.sum[RT_STAGE_RATE] = 0;
     return true;
 }
 
@@ -332,6 +348,10 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
         return false;
     if (!run_stages(r, stopped))
         return false;
+    if (r->set->lr_picture)
+        return r->measured || r->signal ||
+               rt_fail(&r->err, "--lr-find: every stage is solved, there is no rate; "
+                                "--head-solver sgd or adamw takes steps");
     if (*stopped && !save(r))
         return false;
     r->folder.finished |= !*stopped;

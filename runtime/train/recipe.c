@@ -2,6 +2,7 @@
 #include "runtime/train/recipe.h"
 
 #include "runtime/core/text.h"
+#include "runtime/train/rate.h"
 
 #include <math.h>
 
@@ -56,7 +57,7 @@ bool rt_recipe_learns(RtRun *r, double loss) {
                    "stage '%s', epoch %lld: the loss rose from %.4f to %.4f, what guessing costs "
                    "is %.4f: the rate %g is too high%s%s. Try --lr with a tenth of it",
                    r->d->stages[stage].spec, (long long)s->at[RT_AT_STAGE_EPOCH] + 1, least, loss,
-                   guessing, (double)r->set->lr[stage], best, *best ? r->set->folder : "");
+                   guessing, rt_rate_base(r), best, *best ? r->set->folder : "");
 }
 
 void rt_recipe_say_chance(RtRun *r) {
@@ -70,9 +71,8 @@ void rt_recipe_say_chance(RtRun *r) {
         return;
     rt_train_log_line(&r->log,
                       "the last epoch's %s loss, %.4f, is no better than guessing's, %.4f: it did "
-                      "not learn; try another --lr (the last was %g)",
-                      r->val ? "validation" : "training", loss, guessing,
-                      (double)r->set->lr[(int)row[RT_HIST_STAGE]]);
+                      "not learn; try another --lr",
+                      r->val ? "validation" : "training", loss, guessing);
 }
 
 // ---------------------------------------------------------------- the data

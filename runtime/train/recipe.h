@@ -5,7 +5,8 @@
 
 #include "runtime/train/run.h"
 
-// Of r->own: epochs that are RT_EPOCHS_AUTO, and the patience that goes with them. The data is known.
+// Of r->own: epochs that are RT_EPOCHS_AUTO, and the patience that goes with them. The data is
+// known.
 void rt_recipe_resolve(RtRun *r);
 // The epoch's training loss against those before. False with r->err set: it rose to what guessing
 // costs and was there an epoch ago, too, which no later epoch mends.

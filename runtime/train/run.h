@@ -7,6 +7,8 @@
 #include "runtime/train/train.h"
 #include "runtime/train/log.h"
 
+enum { RT_RUN_OPTIONS = 1536 }; // bytes of their text
+
 typedef struct RtRun {
     RtEngine *engine;
     const HoneTrainDesc *d;
@@ -16,7 +18,7 @@ typedef struct RtRun {
     bool alone;                 // the others are gone
     RtDataset *data;
     RtTrainLog log;
-    RtOutFile out, report; // open from the beginning on; unused where nothing is to be written
+    RtOutFile out, report, csv, lr_picture; // open from the beginning on, where they are wanted
     RtTrainState state;
     RtFolder folder;       // of checkpoints, held; its path NULL: none
     RtSource *train, *val; // of the open stage; val NULL: no validation images
@@ -28,13 +30,14 @@ typedef struct RtRun {
     RtAffine affine;       // the classifier, then
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
-    char key_model[96], key_options[512], *labels; // labels: class names, one a line
-    int64_t bad_images, steps_before;              // steps at the start of this process
-    bool *bad_item;                                // [items] known to be bad; counted once
-    char *bad_line[RT_BAD_LINES];                  // of the first of them; NULL: no more
-    int64_t images_done;                           // by this process, for the rate
-    uint64_t wait_before_ns;                       // of sources that are closed
-    int signal;                                    // that asked for the end, 0: none
+    char key_model[96], key_options[RT_RUN_OPTIONS], *labels; // labels: class names, one a line
+    int64_t bad_images, steps_before;                         // steps at the start of this process
+    bool *bad_item;               // [items] known to be bad; counted once
+    char *bad_line[RT_BAD_LINES]; // of the first of them; NULL: no more
+    int64_t images_done;          // by this process, for the rate
+    uint64_t wait_before_ns;      // of sources that are closed
+    int signal;                   // that asked for the end, 0: none
+    bool measured;                // rates, whose picture is all that was wanted
     RtErr err;
 } RtRun;
 
@@ -45,6 +48,7 @@ void rt_run_close(RtRun *r);
 // writes a checkpoint. False with run->err set: the folder is another run's.
 bool rt_run_begin(RtRun *r);
 RtCheckpointKey rt_run_key(const RtRun *r);
+void rt_run_make_keys(RtRun *r); // by r->set
 // Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);
 RtSourceOptions rt_run_source_options(RtRun *r); // of training images

@@ -10,13 +10,14 @@
 
 #include "runtime/core/text.h"
 #include "runtime/train/export.h"
+#include "runtime/train/history.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/report.h"
 #include "runtime/train/together.h"
 
 enum { CACHE_SHARE = 2 }; // of the memory that is free, one in so many parts may hold features
 
-typedef struct Opening { // of a data set
+typedef struct Opening {  // of a data set
     bool terminal, shown; // its progress
 } Opening;
 
@@ -165,91 +166,6 @@ void rt_run_close_sources(RtRun *r) {
     r->gradient = NULL;
 }
 
-// ---------------------------------------------------------------- keys
-
-static void add(XXH3_state_t *h, const void *data, size_t bytes) {
-    XXH3_64bits_update(h, &bytes, sizeof bytes);
-    XXH3_64bits_update(h, data, bytes);
-}
-
-static void add_text(XXH3_state_t *h, const char *text) {
-    add(h, text ? text : "", text ? strlen(text) : 0);
-}
-
-// Where each tensor lies, under which name and in which shape, who trains it; of a new classifier
-// the values as well, the others being the model's.
-static void add_params(XXH3_state_t *h, const HoneTrainDesc *d) {
-    for (int i = 0; i < d->n_params; i++) {
-        const HoneParam *p = &d->params[i];
-        const int64_t place[] = {p->rank, p->group, p->offset, p->count, p->trains, p->fresh};
-        add_text(h, p->name);
-        add(h, place, sizeof place);
-        add(h, p->dim, sizeof p->dim);
-        if (p->fresh)
-            add(h, p->initial, (size_t)p->count * sizeof(float));
-    }
-    for (int i = 0; i < d->n_groups; i++) {
-        const HoneParamGroup *g = &d->groups[i];
-        const int64_t place[] = {g->offset, g->count, g->decays, g->trains};
-        add(h, place, sizeof place);
-        add(h, &g->lr_mult, sizeof g->lr_mult);
-    }
-}
-
-// Some of its products are of bf16: what it computes is not what a program of f32 does.
-static bool is_bf16(const HoneModelDesc *m) {
-    for (int i = 0; m && i < m->n_nodes; i++)
-        if (m->nodes[i].reads == HONE_BF16)
-            return true;
-    return false;
-}
-
-const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) {
-    const int32_t kind[] = {d->loss, d->binary, d->classes, d->n_stages};
-    XXH3_state_t *h = XXH3_createState();
-    if (!h) {
-        snprintf(text, size, "no memory");
-        return text;
-    }
-    XXH3_64bits_reset(h);
-    add(h, kind, sizeof kind);
-    add(h, &d->info->preprocess, sizeof d->info->preprocess);
-    add_params(h, d);
-    for (int i = 0; i < d->n_stages; i++) {
-        const HoneTrainStage *stage = &d->stages[i];
-        add_text(h, stage->spec);
-        if (is_bf16(stage->features.model) || is_bf16(stage->train.model))
-            add_text(h, "bf16");
-    }
-    for (int i = 0; d->info->labels && i < d->info->n_labels; i++)
-        add_text(h, d->info->labels[i]);
-    snprintf(text, size, "%.64s-%016llx", d->info->hash, (unsigned long long)XXH3_64bits_digest(h));
-    XXH3_freeState(h);
-    return text;
-}
-
-static void make_keys(RtRun *r) {
-    const RtTrainSettings *s = r->set;
-    rt_train_model_key(r->d, r->key_model, sizeof r->key_model);
-    int n = snprintf(r->key_options, sizeof r->key_options,
-                     "seed=%llu batch=%d accumulate=%d head=%d sched=%s step=%g "
-                     "gamma=%g momentum=%g beta2=%g eps=%g decay=%g smoothing=%g clip=%g "
-                     "augment=%s variants=%d balanced=%d",
-                     (unsigned long long)s->seed, s->batch, s->accumulate, s->head_solver,
-                     rt_lr_schedule_name(s->lr_schedule), (double)s->step_epochs, (double)s->gamma,
-                     (double)s->momentum, (double)s->beta2, (double)s->eps, (double)s->decay,
-                     (double)s->smoothing, (double)s->clip, rt_augment_name(s->augment),
-                     s->variants, s->balanced);
-    for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
-        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d:%g",
-                      i, s->epochs[i], (double)s->lr[i], s->optimizer[i],
-                      (double)s->warmup_epochs[i]);
-}
-
-RtCheckpointKey rt_run_key(const RtRun *r) {
-    return (RtCheckpointKey){r->key_model, r->data->fingerprint, r->key_options, r->labels};
-}
-
 // ---------------------------------------------------------------- buffers
 
 // balanced: images / (classes * images of the class), the mean over images being 1.
@@ -292,6 +208,9 @@ static bool open_outputs(RtRun *r) {
             rt_export_is_own(rt_train_model_key(r->d, key, sizeof key), s->out, &r->err)) &&
            (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
            (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
+           (!s->csv || rt_out_open(&r->csv, s->outs, s->csv, RT_OUT_WHOLE, &r->err)) &&
+           (!s->lr_picture ||
+            rt_out_open(&r->lr_picture, s->outs, s->lr_picture, RT_OUT_WHOLE, &r->err)) &&
            rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err) &&
            (!s->folder || keeps(s->outs, s->folder, rt_folder_files, &r->err)) &&
            (!cache || keeps(s->outs, cache, rt_feature_cache_files, &r->err));
@@ -313,6 +232,9 @@ bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
+    if (rt_ranks_n(r->ranks) > 1 && (s->more_epochs || s->lr_picture))
+        return rt_fail(&r->err, "NYI: %s on several processes; one does that",
+                       s->lr_picture ? "--lr-find" : "--epochs +N");
     if (!open_outputs(r))
         return false;
     if (!open_data(r)) {
@@ -337,8 +259,8 @@ bool rt_run_setup(RtRun *r) {
     set_class_weights(r);
     rt_recipe_resolve(r);
     rt_recipe_say_balance(r);
-    make_keys(r);
-    return rt_state_init(&r->state, r->d->param_floats, &r->err);
+    rt_run_make_keys(r);
+    return rt_state_init(&r->state, r->d->param_floats, s->average > 0, &r->err);
 }
 
 // ---------------------------------------------------------------- the beginning
@@ -348,7 +270,45 @@ static void say_passed_over(void *ctx, const char *line) {
     rt_train_log_line(&r->log, "%s; passed over", line);
 }
 
+// --epochs +N: epochs and warm-up are those that the run was begun with, as its key tells.
+static void take_epochs(RtRun *r) {
+    char *had = rt_checkpoint_options(&r->folder), name[24];
+    for (int i = 0; had && i < r->d->n_stages; i++) {
+        snprintf(name, sizeof name, " stage%d=", i);
+        const char *at = strstr(had, name);
+        int epochs = 0;
+        float warmup = 0;
+        if (at && sscanf(at + strlen(name), "%d:%*[^:]:%*[^:]:%f", &epochs, &warmup) == 2) {
+            r->own.epochs[i] = epochs;
+            r->own.warmup_epochs[i] = warmup;
+        }
+    }
+    free(had);
+    rt_run_make_keys(r);
+}
+
+// A finished run goes on: its last stage gets a schedule more, whose checkpoint is there before the
+// run counts as unfinished.
+static bool extend(RtRun *r) {
+    int64_t *at = r->state.at;
+    RtCheckpointKey key = rt_run_key(r);
+    if (!r->folder.finished) {
+        rt_train_log_line(&r->log, "the run was not finished: it goes on as it was begun");
+        return true;
+    }
+    at[RT_AT_CYCLE_EPOCH] = at[RT_AT_STAGE_EPOCH];
+    at[RT_AT_CYCLE_STEP] = at[RT_AT_STAGE_STEP];
+    at[RT_AT_CYCLE_LENGTH] = r->set->more_epochs;
+    at[RT_SINCE_BEST] = 0;
+    r->folder.finished = false;
+    rt_train_log_line(&r->log, "%d epochs more", r->set->more_epochs);
+    return rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err) &&
+           rt_folder_write(&r->folder, &r->err);
+}
+
 static bool resume(RtRun *r, bool *found) {
+    if (r->set->more_epochs)
+        take_epochs(r);
     RtCheckpointKey key = rt_run_key(r);
     const int64_t *at = r->state.at;
     if (!rt_checkpoint_load(&r->folder, r->engine, &r->state, &key, say_passed_over, r, found,
@@ -362,7 +322,7 @@ static bool resume(RtRun *r, bool *found) {
     rt_train_log_line(&r->log, "resumed at step %lld, stage %lld, epoch %lld",
                       (long long)at[RT_AT_STEP], (long long)at[RT_AT_STAGE] + 1,
                       (long long)at[RT_AT_STAGE_EPOCH] + 1);
-    return true;
+    return !r->set->more_epochs || extend(r);
 }
 
 static bool refuse_folder(RtRun *r) {
@@ -420,6 +380,8 @@ void rt_run_close(RtRun *r) {
     rt_train_log_close(&r->log);
     rt_out_abort(&r->out);
     rt_out_abort(&r->report);
+    rt_out_abort(&r->csv);
+    rt_out_abort(&r->lr_picture);
     rt_folder_close(&r->folder);
     rt_state_free(&r->state);
     rt_dataset_close(r->data);
@@ -442,14 +404,16 @@ static bool export_model(RtRun *r) {
 }
 
 bool rt_run_finish(RtRun *r, uint64_t since_ns) {
-    if (r->set->out && !export_model(r))
+    if ((r->set->out && !export_model(r)) ||
+        (r->set->csv && !rt_history_csv(&r->state, r->val, &r->csv, &r->err)))
         return false;
     if (!r->set->report)
         return true;
     RtScores scores = {.n = 0};
     if (r->ranks && r->val) // the others are done
         rt_source_share(r->val, &(RtLoaderShare){0});
-    bool ok = !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores, NULL, NULL, &r->err);
+    bool ok =
+        !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores, NULL, NULL, &r->err);
     if (ok) {
         RtTrainResult result = {.set = r->set,
                                 .data = r->data,

@@ -82,7 +82,10 @@ bool rt_run_choose_solver(RtRun *r) {
         rt_train_log_line(&r->log, "%s begins with a random classifier, not a solved one: %s", spec,
                           why);
     else if (is && why)
-        rt_train_log_line(&r->log, "%s is trained in steps, not solved: %s", spec, why);
+        rt_train_log_line(&r->log, "%s is trained in steps%s, not solved: %s", spec,
+                          r->cache ? " over the cached features" : "", why);
+    if (is && why && !more && r->set->lr_open[r->state.at[RT_AT_STAGE]])
+        r->own.lr[r->state.at[RT_AT_STAGE]] = 0;
     return r->solves || r->set->head_solver != RT_HEAD_NEWTON || r->state.at[RT_AT_STAGE] > 0 ||
            rt_fail(&r->err, "--head-solver newton: stage '%s' cannot be solved: %s", spec, why);
 }

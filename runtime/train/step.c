@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "runtime/core/rng.h"
+#include "runtime/train/average.h"
+#include "runtime/train/rate.h"
 
 // ---------------------------------------------------------------- batches
 
@@ -60,21 +62,27 @@ static bool all_finite(const float *x, int64_t n) {
     return true;
 }
 
+RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, int64_t size, double *weight) {
+    *weight = batch_weight(r, f);
+    double share = *weight * (double)size;
+    return (RtEngineBatch){.n = f->n,
+                           .images = f->images,
+                           .features = f->features,
+                           .labels = f->labels,
+                           .targets = f->targets,
+                           .class_weight = r->class_weight,
+                           .smoothing = r->set->smoothing,
+                           .scale = (float)(share > 0 ? 1 / share : 0),
+                           .seed = dropout_seed(r, f->index),
+                           .loss = r->loss,
+                           .logits = r->logits};
+}
+
 // Forward and backward of one micro-batch, leaf `place` of the step's `size`.
 static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, int64_t size, RtEngineBatch *b,
                       Counts *c) {
-    double weight = batch_weight(r, f), share = weight * (double)size;
-    *b = (RtEngineBatch){.n = f->n,
-                         .images = f->images,
-                         .features = f->features,
-                         .labels = f->labels,
-                         .targets = f->targets,
-                         .class_weight = r->class_weight,
-                         .smoothing = r->set->smoothing,
-                         .scale = (float)(share > 0 ? 1 / share : 0),
-                         .seed = dropout_seed(r, f->index),
-                         .loss = r->loss,
-                         .logits = r->logits};
+    double weight;
+    *b = rt_run_batch(r, f, size, &weight);
     if (!rt_gradient_add(r->gradient, b, place, &r->err))
         return false;
     if (!all_finite(r->loss, f->n))
@@ -156,23 +164,18 @@ static int64_t take_counts(RtRun *r, const Step *s, Counts *sum) {
 // ---------------------------------------------------------------- the move
 
 static bool move_parameters(RtRun *r, const RtEngineBatch *b, double lr, double *norm) {
-    const RtTrainSettings *s = r->set;
     if (!rt_engine_grad_norm(r->engine, norm, &r->err))
         return false;
     if (!isfinite(*norm))
         return fail_nonfinite(r, b, "a gradient");
+    rt_average_begin(r);
     r->state.at[RT_AT_STEP]++;
     r->state.at[RT_AT_STAGE_STEP]++;
-    bool clips = s->clip > 0 && *norm > (double)s->clip;
-    RtEngineRates rates = {.kind = s->optimizer[r->state.at[RT_AT_STAGE]],
-                           .lr = (float)lr,
-                           .momentum = s->momentum,
-                           .beta2 = s->beta2,
-                           .eps = s->eps,
-                           .decay = s->decay,
-                           .clip = clips ? (float)((double)s->clip / *norm) : 1,
-                           .t = r->state.at[RT_AT_STAGE_STEP]};
-    return rt_engine_update(r->engine, &rates, &r->err);
+    RtEngineRates rates = rt_rate_of_step(r, lr, *norm, r->state.at[RT_AT_STAGE_STEP]);
+    if (!rt_engine_update(r->engine, &rates, &r->err))
+        return false;
+    rt_average_move(r);
+    return true;
 }
 
 static bool log_step(RtRun *r, double loss, double lr, double norm) {

@@ -11,7 +11,7 @@ void rt_run_take_rank(RtRun *r) {
     RtTrainSettings *s = &r->own;
     if (rt_ranks_me(r->ranks) == 0)
         return;
-    s->out = s->report = s->log = s->folder = NULL;
+    s->out = s->report = s->log = s->csv = s->folder = NULL;
     s->quiet = true;
     s->cache = s->cache == RT_CACHE_FOLDER ? RT_CACHE_AUTO : s->cache;
 }
@@ -25,7 +25,7 @@ bool rt_run_agree(RtRun *r, int64_t value, const char *what) {
 // ---------------------------------------------------------------- the state
 
 typedef struct Shared { // by rank 0
-    char model[96], data[33], options[512];
+    char model[96], data[33], options[RT_RUN_OPTIONS];
     int64_t at[RT_N_AT], n_history;
     double sum[RT_N_SUMS], ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS];
 } Shared;
@@ -82,6 +82,7 @@ static bool share_numbers(RtRun *r) {
         good = rt_ranks_share(r->ranks, rt_engine_buffer(r->engine, buffers[i]), bytes, &r->err);
     size_t history = (size_t)s->n_history * RT_HIST_COLUMNS * sizeof *s->history;
     return good && rt_ranks_share(r->ranks, s->best, bytes, &r->err) &&
+           (!s->average || rt_ranks_share(r->ranks, s->average, bytes, &r->err)) &&
            rt_ranks_share(r->ranks, s->history, history, &r->err);
 }
 

@@ -26,15 +26,18 @@ enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 typedef struct RtTrainSettings {
     const char *data, *val;
     double val_fraction;
-    int epochs[HONE_MAX_STAGES]; // of each stage, resolved
-    float lr[HONE_MAX_STAGES];
+    int epochs[HONE_MAX_STAGES];   // of each stage, resolved
+    int more_epochs;               // that a finished run goes on for; 0: none
+    float lr[HONE_MAX_STAGES];     // 0: by a range test
+    bool lr_open[HONE_MAX_STAGES]; // nobody gave it
     int batch, accumulate, workers, threads;
     RtHeadSolver head_solver;
     int optimizer[HONE_MAX_STAGES]; // HONE_OPT_*
     RtLrKind lr_schedule;
     float warmup_epochs[HONE_MAX_STAGES], step_epochs, gamma;
     float momentum, beta2, eps, decay, smoothing;
-    float clip; // norm; 0: none
+    float clip;    // norm; 0: none
+    float average; // decay of the moving average of parameters; 0: there is none
     uint64_t seed;
     RtAugment augment;
     RtCacheMode cache;
@@ -46,6 +49,8 @@ typedef struct RtTrainSettings {
     int checkpoint_every;                    // steps; 0: at the end of epochs
     int64_t max_steps;                       // of the whole run; 0: no limit
     const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
+    const char *csv;
+    const char *lr_picture; // a range test of the first stage that takes steps, and no training
     bool out_unnamed; // `out` is nobody's choice: there, only a file of this program is replaced
     bool quiet;
     RtOuts *outs;

@@ -135,6 +135,61 @@ def test_small_pictures_are_not_cut():
             assert {"hone.resize": str(want)}.items() <= {m.key: m.value for m in onnx.load(temp("sides.onnx")).metadata_props}.items()
 
 
+def floats(data):
+    return np.frombuffer(data, np.float32)
+
+
+def test_average_of_parameters():
+    """The one that is kept, against the average taken here from the parameters after each step; and all of it resumed."""
+    flags = ["--epochs", 2, "--lr", 0.001, "--opt", "adamw", "--model-ema", "--model-ema-decay", 0.9, "--clip-grad", 0.5, "--accumulate", 2]
+    resumes("none", (1, 3, 6), *flags, "--csv", "table.csv")
+    with open(temp("table.csv")) as f:
+        rows = f.read().splitlines()
+    assert rows[0].startswith("epoch,stage,train_loss,train_top1,eval_loss,eval_top1,eval_top5,lr") and len(rows) == 4, rows
+    assert [r.split(",")[0] for r in rows[1:]] == ["0", "1", "2"], rows
+    average = None
+    for step in range(1, 8):  # of which the first solves the classifier
+        train("none", *flags, "--overwrite", "--max-steps", step, folder="cut")
+        now = {k: floats(v) for k, v in state("cut").items() if k.startswith("param/")}
+        keep = min(0.9, step / (9 + step))  # (1 + t) / (10 + t), t being step - 1
+        average = {k: keep * average[k] + (1 - keep) * v if average else v for k, v in now.items()}
+    last = state("cut")
+    for k, v in average.items():
+        assert np.abs(floats(last["average/" + k[6:]]) - v).max() < 1e-5, k
+    assert last["best/c2.w"] != last["param/c2.w"]
+
+
+def test_a_finished_run_goes_on():
+    flags = ["--lr", 0.001, "--opt", "adamw"]
+    train("none", *flags, "--epochs", 2, "--overwrite")
+    said, epochs = train("none", *flags, "--epochs", "+2", "--resume")
+    assert "2 epochs more" in said and [e["epoch"] for e in epochs] == [0, 1, 2, 3, 4], (said, epochs)
+    assert epochs[3]["lr"] > epochs[2]["lr"] and epochs[4]["lr"] == 0, epochs
+    whole = state("ck")
+    train("none", *flags, "--epochs", 2, "--overwrite", folder="cut")
+    train("none", *flags, "--epochs", "+2", "--resume", "--max-steps", 16, folder="cut")
+    said, _ = train("none", *flags, "--epochs", "+2", "--resume", folder="cut")  # of which it does not get four
+    assert "it goes on as it was begun" in said and state("cut") == whole, said
+    said, _ = train("none", *flags, "--epochs", 2, "--resume", folder="cut")
+    assert state("cut") == whole
+    assert "--resume says that, too" in run(temp("none"), "train", *DATA, "--epochs", "+2", cwd=TEMP)[2]
+
+
+def test_rates_by_a_range_test():
+    import xml.etree.ElementTree as xml
+    code, _, err = run(temp("none"), "train", *DATA, "--lr-find", "lr.svg", "--opt", "adamw", cwd=TEMP)
+    assert code == 0 and "none: rate " in err and "epoch" not in err, err
+    assert {"polyline", "path", "text"} <= {e.tag.split("}")[1] for e in xml.parse(temp("lr.svg")).iter()}
+    said, epochs = train("none", "--lr", "auto", "--epochs", 3, "--lr-schedule", "constant", "--overwrite")
+    rate = float(said.split("none: rate ")[1].split(",")[0])
+    assert 1e-6 < rate < 0.5 and abs(epochs[-1]["lr"] / rate - 1) < 0.06, (said, epochs)
+    said, epochs = train("head", "--head-solver", "adamw", "--epochs", 60, "--overwrite")
+    assert "head: rate " in said and epochs[-1]["val_loss"] < 0.95 * np.log(CLASSES), said
+    resumes("head", (1, 8), "--head-solver", "adamw", "--epochs", 2)
+    code, _, err = run(temp("head"), "train", *DATA, "--lr-find", "no.svg", cwd=TEMP)
+    assert code == 1 and "every stage is solved" in err and not os.path.exists(temp("no.svg")), err
+
+
 def test_what_does_not_learn_is_said():
     said, _ = train("none", "--head-solver", "sgd", "--lr", 1e-9, "--epochs", 1, "--overwrite")
     assert "is no better than guessing's, 1.3863: it did not learn; try another --lr" in said, said
