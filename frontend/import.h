@@ -292,6 +292,8 @@ IrInts fe_range(FeNode *n, int from, int to); // from, from+1 ... to-1
 IrValue *fe_matmul(FeNode *n, IrValue *a, IrValue *b);
 IrValue *fe_conv(FeNode *n, IrValue *x, IrValue *w, IrValue *b);
 IrValue *fe_gemm(FeNode *n);
+// Constant padding, begins then ends, none below 0, by a scalar that is computed (import/pad.c).
+IrValue *fe_pad_by(FeNode *n, IrValue *x, const int64_t *pads, IrValue *value);
 IrValue *fe_max_pool(FeNode *n, IrValue *x);
 IrValue *fe_average_pool(FeNode *n, IrValue *x);
 IrValue *fe_softmax(FeNode *n, IrValue *x, int64_t axis, bool flattens);
@@ -321,6 +323,8 @@ int64_t fe_span_extent(const FeSpan *s);                        // of the dilate
 int64_t fe_span_windows(FeNode *n, const FeSpan *s, bool ceil); // refuses where none fits
 // stride, dilation, pad and kernel of a window with these spans (NULL: size 1); 4.
 int fe_span_attrs(FeNode *n, const FeSpan *h, const FeSpan *w, IrAttr *attrs);
+// fe_conv() in one or two dimensions, by these spans and the node's group.
+IrValue *fe_conv_windows(FeNode *n, IrValue *x, IrValue *w, IrValue *b, const FeSpan *span);
 
 // Spatial part of Conv and pools, as 2-D: a 1-D window is one of height 1.
 typedef struct FeWindow {

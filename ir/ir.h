@@ -478,6 +478,10 @@ IrTensor ir_tensor_new(IrArena *a, const IrType *t, int64_t N);
 double ir_tensor_get(const IrTensor *t, int64_t i); // element i, row-major, as double
 void ir_tensor_set(IrTensor *t, int64_t i,
                    double x); // rounds (floats) or saturates as a C cast may not
+// Weights of u8 or i8, less the zero point of their output channel, as i8: element i, of channel
+// i / inner % channels, is to[i] + more[channel]. True: some of `more` are not 0.
+bool ir_split_bytes(const IrTensor *t, int64_t channels, int64_t inner, const int *zero, int8_t *to,
+                    int *more);
 
 // Runs the graph on inputs[n_inputs] at batch size N. outputs[n_outputs] get tensors in arena a.
 // on_value, when set, sees every node result as it is made. NULL when fine, else why not (an op

@@ -243,3 +243,27 @@ IrTensor ir_tensor_new(IrArena *a, const IrType *t, int64_t N) {
     out.data = ir_alloc(a, ir_tensor_bytes(&out));
     return out;
 }
+
+// ---------------------------------------------------------------- bytes
+
+bool ir_split_bytes(const IrTensor *t, int64_t channels, int64_t inner, const int *zero, int8_t *to,
+                    int *more) {
+    const int8_t *i8 = t->data;
+    const uint8_t *u8 = t->data;
+    bool is_signed = t->dtype == IR_I8;
+    int64_t elems = ir_tensor_elems(t);
+    int low = 0, high = 0;
+    for (int64_t i = 0; i < elems; i++) {
+        int x = (is_signed ? i8[i] : u8[i]) - zero[i / inner % channels];
+        low = x < low ? x : low;
+        high = x > high ? x : high;
+    }
+    bool wide = low < INT8_MIN || high > INT8_MAX;
+    for (int64_t c = 0; c < channels; c++)
+        more[c] = wide ? (is_signed ? 0 : 128) - zero[c] : 0;
+    for (int64_t i = 0; i < elems; i++) {
+        int64_t c = i / inner % channels;
+        to[i] = (int8_t)((is_signed ? i8[i] : u8[i]) - zero[c] - more[c]);
+    }
+    return wide;
+}

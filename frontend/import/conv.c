@@ -78,6 +78,14 @@ static IrValue *build_conv3(FeNode *n, IrValue *x, IrValue *w, IrValue *b, const
     return fe_transpose(n, y, 5, (int64_t[]){0, 2, 1, 3, 4});
 }
 
+IrValue *fe_conv_windows(FeNode *n, IrValue *x, IrValue *w, IrValue *b, const FeSpan *span) {
+    if (n->refused) {
+        return NULL;
+    }
+    int axes = x->type.shape.rank - 2;
+    return fe_from_2d(n, build_conv2(n, fe_to_2d(n, x), fe_to_2d(n, w), b, span, axes), axes);
+}
+
 // Conv-11: x [N,C,...], w [O,C/group,...], b [O]
 IrValue *fe_conv(FeNode *n, IrValue *x, IrValue *w, IrValue *b) {
     if (n->refused) {
@@ -100,8 +108,7 @@ IrValue *fe_conv(FeNode *n, IrValue *x, IrValue *w, IrValue *b) {
     if (xs->rank == 5) {
         return build_conv3(n, x, w, b, span);
     }
-    IrValue *y = build_conv2(n, fe_to_2d(n, x), fe_to_2d(n, w), b, span, xs->rank - 2);
-    return fe_from_2d(n, y, xs->rank - 2);
+    return fe_conv_windows(n, x, w, b, span);
 }
 
 void fe_import_conv(FeNode *n) {

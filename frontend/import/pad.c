@@ -64,14 +64,17 @@ static IrValue *build_pad(FeNode *n, IrValue *x, const int64_t *pads, const char
                             ir_attr_s(IR_ATTR_MODE, mode), ir_attr_f(IR_ATTR_VALUE, value)));
 }
 
-// Padding by a value known at run time: it stands where a padded tensor of true is false.
-static IrValue *pad_by_operand(FeNode *n, IrValue *x, const int64_t *pads, IrValue *value) {
-    IrShape scalar = {0};
+// It stands where a padded tensor of true is false, of size 1 along axes without padding.
+IrValue *fe_pad_by(FeNode *n, IrValue *x, const int64_t *pads, IrValue *value) {
+    IrShape scalar = {0}, mask = x->type.shape;
+    for (int i = 0; i < mask.rank; i++) {
+        mask.dim[i] = pads[i] || pads[mask.rank + i] ? mask.dim[i] : ir_dim(1);
+    }
     const IrTensor *yes = fe_tensor_of_ints(n->fe->arena, IR_BOOL, 0, 1, (int64_t[]){1});
     IrValue *y = build_pad(n, x, pads, "constant", 0), *inside = NULL;
     if (!n->refused) {
         inside = fe_build(n, IR_OP_EXPAND, FE_IN(fe_tensor_const(n, yes)),
-                          FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &x->type.shape)));
+                          FE_WITH(ir_attr_dims(IR_ATTR_SHAPE, &mask)));
         inside = build_pad(n, inside, pads, "constant", 0);
     }
     return fe_build(n, IR_OP_WHERE, FE_IN(inside, y, fe_reshape(n, value, &scalar)), 0, NULL);
@@ -100,7 +103,7 @@ void fe_import_pad(FeNode *n) {
     } else if (wraps) {
         fe_out(n, 0, pad_by_wrapping(n, x, pads));
     } else if (operand) {
-        fe_out(n, 0, pad_by_operand(n, x, pads, operand));
+        fe_out(n, 0, fe_pad_by(n, x, pads, operand));
     } else {
         fe_out(n, 0, build_pad(n, x, pads, mode, value));
     }

@@ -1,15 +1,15 @@
 // Products of quantized tensors: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv, and
 // com.microsoft's QGemm, MatMulIntegerToFloat and DynamicQuantizeMatMul.
 //
-// Sums are exact: of int32. They are computed by the kernels of f32, which hold integers up to 2^24
-// exactly, in parts of so many inner entries that no sum can be larger; the parts are added as
-// int32:
+// Sums are exact: of int32. By constant weights they are sums of bytes (qbytes.c). All others are
+// computed by the kernels of f32, which hold integers up to 2^24 exactly, in parts of so many inner
+// entries that no sum can be larger; the parts are added as int32:
 //
 //   matmul(a - za, b - zb) = sum over parts k of i32(matmul(f32(a - za)[.., k], f32(b - zb)[k,
 //   ..]))
 //
-// Convolutions are cut along their input channels. They say `exact=1`: kernels that transform
-// their input (Winograd, Strassen) round.
+// Convolutions are cut along their input channels. All say `exact=1`: kernels that transform their
+// input (Winograd, Strassen) round.
 #include "frontend/import/quant.h"
 
 #include <math.h>
@@ -139,6 +139,14 @@ static IrValue *add_part(FeNode *n, IrValue *sum, IrValue *part) {
     return sum ? fe_bin(n, IR_OP_ADD, sum, part) : part;
 }
 
+static void mark_exact(FeNode *n, IrNode *before) { // the products behind it
+    for (IrNode *k = before ? before->next : n->b.graph->first; k; k = k->next) {
+        if (k->op == IR_OP_CONV || k->op == IR_OP_MATMUL) {
+            ir_set_attr(k, ir_attr_i(IR_ATTR_EXACT, 1));
+        }
+    }
+}
+
 // ---------------------------------------------------------------- matrices
 
 static IrValue *multiply(FeNode *n, const Factor *a, const Factor *b) {
@@ -152,6 +160,7 @@ static IrValue *multiply(FeNode *n, const Factor *a, const Factor *b) {
         return NULL;
     }
     int64_t length = as->dim[ka].c, part = part_length(n, a, b, length, 1), at = 0;
+    IrNode *before = n->b.graph->last;
     IrValue *sum = NULL;
     do {
         int64_t count = length - at < part ? length - at : part;
@@ -159,13 +168,31 @@ static IrValue *multiply(FeNode *n, const Factor *a, const Factor *b) {
         sum = add_part(n, sum, fe_matmul(n, x, y));
         at += part;
     } while (at < length && !n->refused);
+    mark_exact(n, before);
     return sum;
+}
+
+static FeQuantized read_quantized(FeNode *n, int input, int zero, int along) {
+    FeQuantized q = {.v = fe_operand(n, input),
+                     .known = fe_has(n, zero) ? fe_tensor(n, zero) : NULL};
+    q.zero = n->refused ? NULL : spread(n, zero, along, q.v->type.shape.rank);
+    return q;
+}
+
+// Inputs a and b less their zero points, multiplied as matrices.
+static IrValue *sum_matrices(FeNode *n, int a, int a_zero, int b, int b_zero) {
+    FeQuantized q = read_quantized(n, a, a_zero, ROWS);
+    IrValue *sum = fe_matmul_bytes(n, &q, b, b_zero);
+    if (sum || n->refused) {
+        return sum;
+    }
+    Factor x = read_factor(n, a, a_zero, ROWS), y = read_factor(n, b, b_zero, COLUMNS);
+    return multiply(n, &x, &y);
 }
 
 // MatMulInteger-10: A, B, zero points of A and B
 void fe_import_matmul_integer(FeNode *n) {
-    Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 1, 3, COLUMNS);
-    fe_out(n, 0, multiply(n, &a, &b));
+    fe_out(n, 0, sum_matrices(n, 0, 2, 1, 3));
 }
 
 // ---------------------------------------------------------------- convolutions
@@ -218,18 +245,19 @@ static IrValue *convolve(FeNode *n, const Factor *x, const Factor *w) {
         sum = add_part(n, sum, fe_conv(n, from, by, NULL));
         at += part;
     } while (at < length && !n->refused);
-    for (IrNode *k = before ? before->next : n->b.graph->first; k; k = k->next) {
-        if (k->op == IR_OP_CONV) {
-            ir_set_attr(k, ir_attr_i(IR_ATTR_EXACT, 1));
-        }
-    }
+    mark_exact(n, before);
     return sum;
 }
 
 // ConvInteger-10: x, w, zero points of x and w
 void fe_import_conv_integer(FeNode *n) {
-    Factor x = read_factor(n, 0, 2, CHANNELS), w = read_factor(n, 1, 3, FILTERS);
-    fe_out(n, 0, convolve(n, &x, &w));
+    FeQuantized q = read_quantized(n, 0, 2, CHANNELS);
+    IrValue *sum = fe_conv_bytes(n, &q, 1, 3);
+    if (!sum && !n->refused) {
+        Factor x = read_factor(n, 0, 2, CHANNELS), w = read_factor(n, 1, 3, FILTERS);
+        sum = convolve(n, &x, &w);
+    }
+    fe_out(n, 0, sum);
 }
 
 // ---------------------------------------------------------------- quantized again
@@ -354,8 +382,7 @@ void fe_import_qlinear_matmul(FeNode *n) {
         multiply_real(n);
         return;
     }
-    Factor a = read_factor(n, 0, 2, ROWS), b = read_factor(n, 3, 5, COLUMNS);
-    IrValue *sum = multiply(n, &a, &b);
+    IrValue *sum = sum_matrices(n, 0, 2, 3, 5);
     requantize(n, sum, join_scales(n, sum, 1, ROWS, 4, COLUMNS), 6, ROWS);
 }
 
@@ -416,8 +443,7 @@ static void add_bias(FeNode *n, IrValue *y, int i) {
 
 // MatMulIntegerToFloat-1: a, b, their scales, their zero points, bias
 void fe_import_matmul_integer_to_float(FeNode *n) {
-    Factor a = read_factor(n, 0, 4, ROWS), b = read_factor(n, 1, 5, COLUMNS);
-    IrValue *sum = multiply(n, &a, &b);
+    IrValue *sum = sum_matrices(n, 0, 4, 1, 5);
     add_bias(n, scale_sum(n, sum, join_scales(n, sum, 2, ROWS, 3, COLUMNS)), 6);
 }
 
@@ -425,13 +451,13 @@ void fe_import_matmul_integer_to_float(FeNode *n) {
 // point, bias
 void fe_import_dynamic_quantize_matmul(FeNode *n) {
     FeDynamic q = fe_quantize_dynamic(n, fe_operand(n, 0));
-    Factor b = read_factor(n, 1, 3, COLUMNS);
-    if (n->refused) {
-        return;
+    IrValue *sum = fe_matmul_bytes(n, &(FeQuantized){q.y, q.zero, NULL}, 1, 3);
+    if (!sum && !n->refused) {
+        Factor b = read_factor(n, 1, 3, COLUMNS);
+        IrValue *zero = fe_cast(n, q.zero, IR_F32);
+        Factor a = {fe_bin(n, IR_OP_SUB, fe_cast(n, q.y, IR_F32), zero), 255};
+        sum = multiply(n, &a, &b);
     }
-    IrValue *zero = fe_cast(n, q.zero, IR_F32);
-    Factor a = {fe_bin(n, IR_OP_SUB, fe_cast(n, q.y, IR_F32), zero), 255};
-    IrValue *sum = multiply(n, &a, &b);
     IrValue *by = n->refused ? NULL : read_scale(n, 2, COLUMNS, sum->type.shape.rank);
     add_bias(n, scale_sum(n, sum, fe_bin(n, IR_OP_MUL, by, q.scale)), 4);
 }

@@ -21,4 +21,16 @@ typedef struct FeDynamic {
 } FeDynamic;
 FeDynamic fe_quantize_dynamic(FeNode *n, IrValue *x);
 
+// Numbers of u8 or i8 and their zero point, which broadcasts to them; NULL stands for 0. `known`:
+// the zero point's content, NULL where it is computed.
+typedef struct FeQuantized {
+    IrValue *v, *zero;
+    const IrTensor *known;
+} FeQuantized;
+// Sums of products of integers less their zero points, i32, by the constant at input b or w whose
+// zero point is input `zero`, as kernels of bytes make them (qbytes.c). With the node's attributes
+// conv is Conv-11. NULL without a refusal: they are none.
+IrValue *fe_matmul_bytes(FeNode *n, const FeQuantized *a, int b, int zero);
+IrValue *fe_conv_bytes(FeNode *n, const FeQuantized *x, int w, int zero);
+
 #endif

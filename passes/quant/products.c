@@ -7,7 +7,8 @@
 //   %y = reduce_mean %x                    ->   %y = (reduce_mean %q {to=f32} - 128) * 0.5
 //
 // conv, and matmul by a matrix; avg_pool, reduce_mean. Weights are constants, with a scale per
-// tensor or output channel, and fit i8 once their zero point is subtracted; q is u8, i8 becomes u8.
+// tensor or output channel; q is u8, i8 becomes u8. u8 weights that do not fit i8 once their zero
+// point is subtracted are i8 and one number more for each channel, which a product by ones adds.
 // A bias of i32 in units of the product's scale stays one; any other is added to the result, in
 // f32. Sums are exact: no output channel can reach 2^31, whatever q is. What does not fit stays
 // f32.
@@ -20,6 +21,7 @@
 // Weights as integers less their zero points, and what one of a sum's units is, by output channel.
 typedef struct Weights {
     IrValue *v;              // i8
+    int *more;               // [channels]: each weight is so much above v; NULL: they are v
     int64_t channels, inner; // channel c has elements (i / inner) % channels == c
     double *scale;           // [channels]
     double *most;            // [channels]: the sum of the magnitudes
@@ -34,40 +36,31 @@ static bool is_along(const IrValue *v, const IrShape *of, int axis) {
     return !v || (pass_is_frozen(v) && (ir_const_is_scalar(v) || pass_is_per_axis(v, of, axis)));
 }
 
-static int byte_at(const IrValue *v, const void *data, int64_t i) {
-    return v->type.dtype == IR_I8 ? ((const int8_t *)data)[i] : ((const uint8_t *)data)[i];
+static IrValue *const_bytes(PassContext *ctx, const IrNode *at, const IrType *type,
+                            const char *name, int8_t *data) {
+    IrType t = {IR_I8, type->shape, 0};
+    return ir_const_value(at->graph, ir_const_new(ctx->prog, name, t, data));
 }
 
-// False: they do not fit.
-static bool make_bytes(PassContext *ctx, IrNode *at, const IrNode *d, Weights *w) {
+static void make_bytes(PassContext *ctx, IrNode *at, const IrNode *d, Weights *w) {
     IrValue *from = ir_in(d, 0), *zero = ir_in(d, 2);
-    const void *data = ir_const_data(ctx->prog, from->konst);
     int64_t elems = pass_elems(&from->type);
-    bool same = from->type.dtype == IR_I8;
     int *zeros = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *zeros);
+    int *more = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *more);
+    bool same = from->type.dtype == IR_I8;
     for (int64_t c = 0; c < w->channels; c++) {
         zeros[c] = zero ? (int)pass_channel(ctx, zero, c) : 0;
         same = same && zeros[c] == 0;
     }
+    ir_work_on(at);
+    IrTensor t = {from->type.dtype, 1, {elems}, (void *)ir_const_data(ctx->prog, from->konst)};
+    int8_t *to = ir_alloc(ctx->prog->arena, (size_t)elems + 1);
+    w->more = ir_split_bytes(&t, w->channels, w->inner, zeros, to, more) ? more : NULL;
     for (int64_t i = 0; i < elems; i++) {
         int64_t c = i / w->inner % w->channels;
-        int x = byte_at(from, data, i) - zeros[c];
-        if (x < -128 || x > 127) {
-            return false;
-        }
-        w->most[c] += abs(x);
+        w->most[c] += abs(to[i] + more[c]);
     }
-    w->v = from;
-    if (!same) {
-        IrType type = {IR_I8, from->type.shape, 0};
-        ir_work_on(at);
-        int8_t *to = ir_alloc(ctx->prog->arena, (size_t)elems + 1);
-        for (int64_t i = 0; i < elems; i++) {
-            to[i] = (int8_t)(byte_at(from, data, i) - zeros[i / w->inner % w->channels]);
-        }
-        w->v = ir_const_value(at->graph, ir_const_new(ctx->prog, from->konst->name, type, to));
-    }
-    return true;
+    w->v = same ? from : const_bytes(ctx, at, &from->type, from->konst->name, to);
 }
 
 // Operand 1 of n, whose output channels lie along `axis` of it.
@@ -92,7 +85,8 @@ static bool read_weights(PassContext *ctx, IrNode *n, int axis, Weights *w) {
             return false;
         }
     }
-    return make_bytes(ctx, n, d, w);
+    make_bytes(ctx, n, d, w);
+    return true;
 }
 
 // ---------------------------------------------------------------- bias
@@ -213,6 +207,29 @@ static IrValue *build_product(IrBuilder *b, const IrNode *n, int n_in, IrValue *
     return pass_quant_check(b, ir_build(b, n->op, n_in, in, n_attrs, attrs));
 }
 
+// more times the sum of what each weight meets, a product by ones: of one output channel, but where
+// the weights are in groups.
+static IrValue *build_more(PassContext *ctx, IrBuilder *b, IrNode *n, const Weights *w, IrValue *q,
+                           int64_t zero, int axis) {
+    IrType type = w->v->type, vector = {IR_I32, ir_shape_of(1, &w->channels), 0};
+    int64_t spread[] = {1, w->channels, 1, 1};
+    if (ir_int(n, IR_ATTR_GROUP, 1) == 1) {
+        type.shape.dim[axis] = ir_dim(1);
+    }
+    size_t elems = (size_t)pass_elems(&type);
+    int8_t *ones = ir_alloc(ctx->prog->arena, elems + 1);
+    memset(ones, 1, elems);
+    IrValue *in[] = {q, const_bytes(ctx, n, &type, NULL, ones)};
+    IrValue *sum = build_product(b, n, 2, in, zero);
+    if (n->op == IR_OP_CONV) {
+        vector.shape = ir_shape_of(4, spread);
+    }
+    int32_t *more = ir_alloc_array(ctx->prog->arena, (size_t)w->channels, sizeof *more);
+    memcpy(more, w->more, (size_t)w->channels * sizeof *more);
+    IrValue *by = pass_quant_const(ctx, n, &vector, more);
+    return pass_quant_check(b, ir_build2(b, IR_OP_MUL, sum, by));
+}
+
 static bool is_plain(const IrNode *n) {
     return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL) && !ir_body(n, IR_ATTR_THEN).n &&
            n->n_in <= 3 && n->out[0]->type.dtype == IR_F32 &&
@@ -241,7 +258,9 @@ static bool take_product(PassContext *ctx, IrNode *n) {
     IrBuilder b = pass_before(n);
     IrValue *in[] = {to_unsigned(&b, ir_in(d, 0), &x), w.v,
                      bias.whole ? whole_bias(ctx, n, &bias, w.channels) : NULL};
+    IrValue *more = w.more ? build_more(ctx, &b, n, &w, in[0], x.zero, w_axis) : NULL;
     IrValue *y = build_product(&b, n, bias.whole ? 3 : 2, in, x.zero);
+    y = more ? pass_quant_check(&b, ir_build2(&b, IR_OP_ADD, y, more)) : y;
     y = pass_quant_cast(&b, y, IR_F32);
     IrValue *unit = per_channel(ctx, n, w.scale, x.scale, w.channels);
     y = pass_quant_check(&b, ir_build2(&b, IR_OP_MUL, y, unit));

@@ -114,7 +114,7 @@ static int64_t image_rows(const IrShape *x) {
 static bool schedule_matmul(PassContext *ctx, IrNode *n) {
     const IrValue *w = ir_in(n, 1);
     const IrShape *x = &ir_in(n, 0)->type.shape;
-    bool may = ctx->opt->winograd && w->konst && w->type.dtype == IR_F32 &&
+    bool may = ctx->opt->winograd && !must_be_exact(n) && w->konst && w->type.dtype == IR_F32 &&
                w->type.shape.rank == 2 && !ir_int(n, IR_ATTR_MEAN, 0) &&
                x->dim[x->rank - 1].c >= IR_STRASSEN_LEAST_K &&
                image_rows(x) >= IR_STRASSEN_LEAST_ROWS;

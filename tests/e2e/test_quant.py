@@ -86,6 +86,31 @@ def test_integer_convolutions():
     m.check()
 
 
+def test_computed_zero_points():
+    """By constant weights, of all their types: sums of bytes, and what a zero point known at run time takes off."""
+    m = Model(10)
+    for a_type, b_type in ((np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.uint8), (np.int8, np.int8)):
+        a, b = numbers(a_type, BATCH, 3, 70), numbers(b_type, 70, 21)
+        za, zb = a_type(rng.integers(3, 100)), numbers(b_type, 21)
+        m.node("MatMulInteger", [m.feed(a), m.const(b), m.feed(za, True), m.const(zb)],
+               [((wide(a) - wide(za)) @ (wide(b) - wide(zb))).astype(np.int32)])
+        rows = numbers(a_type, 4)
+        m.node("MatMulInteger", [m.feed(a[0].repeat(2, 0)[:4], True), m.const(b), m.feed(rows, True)],
+               [((wide(a[0].repeat(2, 0)[:4]) - wide(rows)[:, None]) @ wide(b)).astype(np.int32)])
+        x, w, z = numbers(a_type, BATCH, 20, 6, 7), numbers(b_type, 18, 20, 3, 3), numbers(b_type, 18)
+        y = conv(wide(x) - wide(za), wide(w) - wide(z)[:, None, None, None], 1, 2)
+        m.node("ConvInteger", [m.feed(x), m.const(w), m.feed(za, True), m.const(z)], [y.astype(np.int32)],
+               pads=[1, 1, 1, 1], strides=[2, 2])
+        x, w, z = numbers(a_type, BATCH, 32, 6, 6), numbers(b_type, 32, 1, 3, 3), b_type(101)
+        y = conv(wide(x) - wide(za), wide(w) - wide(z), 1, 1, 32)
+        m.node("ConvInteger", [m.feed(x), m.const(w), m.feed(za, True), m.const(z)], [y.astype(np.int32)], group=32,
+               auto_pad="SAME_UPPER")
+        x, w = numbers(a_type, BATCH, 8, 9), numbers(b_type, 5, 8, 3)
+        y = conv(np.pad(wide(x) - wide(za), ((0, 0), (0, 0), (2, 0)))[:, :, None], w[:, :, None])[:, :, 0]
+        m.node("ConvInteger", [m.feed(x), m.const(w), m.feed(za, True)], [y.astype(np.int32)], pads=[2, 0])
+    m.check()
+
+
 def test_quantized_products():
     m = Model(10)
     f = np.float32
