@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_LEVELS = 64, PIECE = 1 << 20 }; // floats that are exchanged at a time
+enum { MOST_LEVELS = 64, PIECE = 1 << 18 }; // floats that are exchanged at a time
 
 typedef struct Piece { // of the parameter buffer
     int64_t from, to;
