@@ -268,36 +268,54 @@ static bool set_kind(RtBuild *b, RtDataset *d) {
            rt_build_error(b, "f32 arrays and images cannot be mixed in one run");
 }
 
+static void describe(RtDataset *d, const RtBuild *b) {
+    const RtDataOptions *o = b->o;
+    d->classes = o->classes;
+    d->names = (const char *const *)b->s->name;
+    d->named = b->named;
+    d->target = o->target;
+    d->target_width = o->target == RT_TARGET_CLASS    ? 0
+                      : o->target == RT_TARGET_BINARY ? 1
+                                                      : o->classes;
+    d->n_train = b->part[RT_PART_TRAIN].n;
+    d->n_val = b->part[RT_PART_VAL].n;
+    d->class_size = b->s->class_size;
+    b->s->as_stored = o->prep && o->prep->as_stored;
+}
+
+static void count_more_errors(RtBuild *b, const char *spec) {
+    int64_t more = b->errors - RT_BUILD_MAX_LINES;
+    if (more <= 0)
+        return;
+    b->errors = 0;
+    rt_build_error(b, "%s: %lld more problem%s", spec, (long long)more, more == 1 ? "" : "s");
+}
+
+// From the index, or from the data, of which one is made.
+static bool open_set(RtDataset *d, RtBuild *b, const char *spec) {
+    bool found = false;
+    if (b->o->index && !rt_dataset_index_read(b, spec, d->fingerprint, &found))
+        return false;
+    if (!found && !(read_all(b, spec) && set_kind(b, d)))
+        return false;
+    describe(d, b);
+    if (!found)
+        take_fingerprint(d);
+    return found || !b->o->index || b->o->index_stays || rt_dataset_index_write(b, d, spec);
+}
+
 RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
     RtDataset *d = calloc(1, sizeof *d);
     RtBuild b = {.o = o, .classes = o->classes};
     if (d)
         d->state = b.s = calloc(1, sizeof *b.s);
-    bool good = d && d->state ? read_all(&b, spec) && set_kind(&b, d) : rt_build_no_memory(&b);
-    if (good) {
-        d->classes = o->classes;
-        d->names = (const char *const *)b.s->name;
-        d->named = b.named;
-        d->target = o->target;
-        d->target_width = o->target == RT_TARGET_CLASS    ? 0
-                          : o->target == RT_TARGET_BINARY ? 1
-                                                          : o->classes;
-        d->n_train = b.part[RT_PART_TRAIN].n;
-        d->n_val = b.part[RT_PART_VAL].n;
-        d->class_size = b.s->class_size;
-        b.s->as_stored = o->prep && o->prep->as_stored;
-        take_fingerprint(d);
-    }
+    bool good = d && d->state ? open_set(d, &b, spec) : rt_build_no_memory(&b);
     free(b.part[RT_PART_TRAIN].item);
     free(b.part[RT_PART_VAL].item);
     free(b.by_name);
     if (good)
         return d;
-    if (b.errors > RT_BUILD_MAX_LINES) {
-        int64_t more = b.errors - RT_BUILD_MAX_LINES;
-        b.errors = 0;
-        rt_build_error(&b, "%s: %lld more problem%s", spec, (long long)more, more == 1 ? "" : "s");
-    }
+    count_more_errors(&b, spec);
     if (d && d->state)
         d->classes = b.s->name ? o->classes : 0;
     rt_dataset_close(d);
@@ -314,7 +332,10 @@ void rt_dataset_close(RtDataset *d) {
     }
     for (int i = 0; s && s->name && i < d->classes; i++)
         free(s->name[i]);
+    if (s && s->map)
+        rt_dataset_index_close(s);
     if (s) {
+        free(s->stamp);
         free(s->source);
         free(s->item);
         free(s->text);

@@ -37,6 +37,10 @@ typedef struct RtDataOptions {
     int classes;         // that the data must have (2 for binary)
     const char *const *labels; // [classes] their names, or NULL: any names, in sorted order
     RtTarget target;
+    // A file that keeps the list of the images, or NULL: read where it holds, else written anew.
+    const char *index;
+    bool index_stays;    // it is only read
+    struct RtOuts *outs; // that heed it, or NULL
     const HonePreprocess *prep; // of the model: how f32 arrays must look, images are turned
     // Called for every line of text for the user while a set is opened: all errors (then opening
     // fails) and notes, as that files of other kinds are left out. May be NULL.

@@ -146,14 +146,16 @@ RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name) {
     return &grown[s->n_sources++];
 }
 
-// Place of the copy in s->text, -1: no memory.
-static int64_t add_text(RtDataState *s, const char *text) {
+int64_t rt_build_text(RtBuild *b, const char *text) {
+    RtDataState *s = b->s;
     int64_t bytes = (int64_t)strlen(text) + 1, at = s->text_bytes;
     if (at + bytes > s->text_room) {
         int64_t room = (at + bytes) * 2;
         char *grown = realloc(s->text, (size_t)room);
-        if (!grown)
+        if (!grown) {
+            rt_build_no_memory(b);
             return -1;
+        }
         s->text = grown;
         s->text_room = room;
     }
@@ -193,8 +195,8 @@ bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path) {
         return rt_build_no_memory(b);
     p->item = grown;
     item.source = (int32_t)b->s->n_sources - 1;
-    if (path && (item.at = add_text(b->s, path)) < 0)
-        return rt_build_no_memory(b);
+    if (path && (item.at = rt_build_text(b, path)) < 0)
+        return false;
     grown[p->n++] = item;
     return true;
 }

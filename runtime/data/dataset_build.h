@@ -43,6 +43,11 @@ typedef struct RtItems {
     int64_t n;
 } RtItems;
 
+typedef struct RtStamp { // of a folder, list or shard that was read, as it was before that
+    int64_t path;        // place in `text`
+    int64_t seconds, ns, bytes, inode;
+} RtStamp;
+
 typedef struct RtDataState {
     RtSource *source;
     int64_t n_sources;
@@ -53,6 +58,10 @@ typedef struct RtDataState {
     int64_t n_tags, open_tags; // open_tags: where the last run begins
     char **name;               // of classes
     int64_t *class_size;
+    RtStamp *stamp; // where an index is wanted
+    int64_t n_stamps;
+    void *map; // of an index, which item, text, tag and class_size lie in; NULL: they are our own
+    size_t map_bytes;
     bool as_stored; // images, whatever their EXIF orientation
 } RtDataState;
 
@@ -90,6 +99,8 @@ void rt_build_join(char *const *names, int64_t n, char *text, size_t size);
 
 // A new source, filled in by the caller; NULL: no memory.
 RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name);
+// Place of a copy in the set's text; -1: no memory.
+int64_t rt_build_text(RtBuild *b, const char *text);
 // Appends; path (of files, relative to the last source) is copied. False: no memory.
 bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path);
 // The item's labels follow, one by one.
@@ -137,6 +148,15 @@ const char *rt_build_val_folder(const char *root, bool has_train);
 // Calls visit over 0 to n - 1, `grain` at a time, on several threads; `what` is for progress.
 void rt_build_each(RtBuild *b, const char *what, int64_t n, int64_t grain,
                    void (*visit)(void *ctx, int64_t from, int64_t to), void *ctx);
+
+// ---- the list as a file (dataset_index.c)
+
+// Notes a folder, list or shard that is going to be read. False: no memory.
+bool rt_build_stamp(RtBuild *b, const char *path);
+// The set from b->o->index, where that holds. False: the file is something else, or no memory.
+bool rt_dataset_index_read(RtBuild *b, const char *spec, char fingerprint[33], bool *found);
+bool rt_dataset_index_write(RtBuild *b, const RtDataset *d, const char *spec);
+void rt_dataset_index_close(RtDataState *s); // the tables in s->map go
 
 // What to take of a set that has a validation part of its own; of one that has not, everything is
 // for training, or validation with RT_TAKE_VAL.

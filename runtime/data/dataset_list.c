@@ -220,6 +220,8 @@ static bool read_list(List *l, int part) {
 bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {
     RtErr err;
     size_t size;
+    if (!rt_build_stamp(b, path))
+        return false;
     char *text = (char *)rt_file_load(path, MAX_LIST, &size, &err);
     if (!text)
         return rt_build_error(b, "%s", err.text);

@@ -44,6 +44,8 @@ static bool add_entry(RtListing *names, const struct dirent *e) {
 
 bool rt_build_list_folder(RtBuild *b, const char *path, RtListing *names) {
     *names = (RtListing){0};
+    if (!rt_build_stamp(b, path))
+        return false;
     DIR *dir = opendir(path);
     if (!dir)
         return rt_build_error(b, "%s: %s", path, strerror(errno));

@@ -349,6 +349,9 @@ static void free_shard(Shard *s) {
 static bool take_shards(RtBuild *b, const char *where, Shard *shard, int64_t n, int part) {
     int64_t errors = b->errors, others = 0;
     bool good = true;
+    for (int64_t k = 0; k < n; k++)
+        if (!rt_build_stamp(b, shard[k].path))
+            return false;
     rt_build_each(b, "shards", n, 1, scan_shards, shard);
     for (int64_t k = 0; k < n; k++) {
         good = report(b, &shard[k]) && good;

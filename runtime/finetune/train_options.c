@@ -69,6 +69,9 @@ static const RtCliField fields[] = {
     {"--val", RT_CLI_TEXT, AT(val), 0, 0, "DATA", "images for validation"},
     {"--val-fraction", RT_CLI_FLOAT, AT(val_fraction), 0, 0.99, "F",
      "share of the images for validation where there are none (default 0.2)"},
+    {"--index", RT_CLI_TEXT, AT(set.index), 0, 0, "FILE",
+     "keeps the list of images, read where no folder, list or shard has changed since; outside of "
+     "the data"},
     {"--early-stop", RT_CLI_INT, AT(set.early_stop), 0, RT_MAX_EPOCHS, "N",
      "a stage ends after N epochs without a better one"},
     {"--seed", RT_CLI_SEED, AT(set.seed), 0, 0, "S", "of order, augmentation, dropout (default 1)"},

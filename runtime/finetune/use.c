@@ -97,7 +97,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     free(labels);
     if (!t)
         return RT_EXIT_INPUT;
-    RtDataset *data = rt_train_open_data(t, spec, NULL, 0, 1, true);
+    RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1, .eval_only = true});
     RtSourceOptions o = {
         .batch = e->batch, .workers = e->workers, .variants = 1, .bad = count_bad, .ctx = &bad};
     int code = RT_EXIT_INPUT;

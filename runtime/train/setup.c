@@ -43,23 +43,19 @@ static void show_reading(void *ctx, const char *what, int64_t done, int64_t tota
     o->shown = true;
 }
 
-RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
-                              double val_fraction, uint64_t seed, bool eval_only) {
+RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const RtDataOptions *asked) {
     const HoneTrainDesc *d = rt_engine_desc(t);
     Opening opening = {.terminal = isatty(STDERR_FILENO)};
-    RtDataOptions o = {.val = val,
-                       .val_fraction = val_fraction,
-                       .seed = seed,
-                       .eval_only = eval_only,
-                       .classes = d->binary ? 2 : d->classes,
-                       .labels = d->info->labels,
-                       .target = d->binary                  ? RT_TARGET_BINARY
-                                 : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
-                                                            : RT_TARGET_CLASS,
-                       .prep = &d->info->preprocess,
-                       .say = say_line,
-                       .progress = show_reading,
-                       .context = &opening};
+    RtDataOptions o = *asked;
+    o.classes = d->binary ? 2 : d->classes;
+    o.labels = d->info->labels;
+    o.target = d->binary                  ? RT_TARGET_BINARY
+               : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
+                                          : RT_TARGET_CLASS;
+    o.prep = &d->info->preprocess;
+    o.say = say_line;
+    o.progress = show_reading;
+    o.context = &opening;
     return rt_dataset_open(spec, &o);
 }
 
@@ -220,7 +216,13 @@ static bool open_outputs(RtRun *r) {
 static bool open_data(RtRun *r) {
     const RtTrainSettings *s = r->set;
     uint64_t since = rt_now();
-    r->data = rt_train_open_data(r->engine, s->data, s->val, s->val_fraction, s->seed, false);
+    RtDataOptions asked = {.val = s->val,
+                           .val_fraction = s->val_fraction,
+                           .seed = s->seed,
+                           .index = s->index,
+                           .index_stays = rt_ranks_me(r->ranks) > 0,
+                           .outs = s->outs};
+    r->data = rt_train_open_data(r->engine, s->data, &asked);
     double seconds = (double)(rt_now() - since) * 1e-9;
     if (r->data && seconds > 1)
         rt_train_log_line(&r->log, "%lld images to train on, %lld for validation, read in %.1f s",

@@ -24,7 +24,7 @@ enum { RT_BAD_LINES = 12 };   // that are kept for the report
 enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 
 typedef struct RtTrainSettings {
-    const char *data, *val;
+    const char *data, *val, *index; // index: the file that keeps the list of images, or NULL
     double val_fraction;
     int epochs[HONE_MAX_STAGES];   // of each stage, resolved
     int more_epochs;               // that a finished run goes on for; 0: none
@@ -75,8 +75,8 @@ typedef struct RtTrainResult {
 int rt_train(RtEngine *t, const RtTrainSettings *set);
 
 // Opens the data as the program's labels and loss want it; errors are printed.
-RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const char *val,
-                              double val_fraction, uint64_t seed, bool eval_only);
+// Of `asked` what the program does not know: validation, split, index.
+RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const RtDataOptions *asked);
 
 // What checkpoints of this program carry: the model's hash and one of all that was made of it.
 // Returns text.

@@ -2,22 +2,25 @@
 //   open SPEC OPTION...          what a set holds, one item a line
 //   sample SPEC ITEM OUT.npy OPTION...      the model's input
 //   thumb SPEC ITEM SIDE OUT.jpg OPTION...
+//   seal INDEX                   damaged on purpose, it gets a checksum that is right
 //   load SPEC OPTION...          one line a batch: epoch, index, n, items, labels, checksum of the
 //   rest plan KIND WIDTH HEIGHT N OPTION...      N random plans, one a line apply IMAGE LEFT TOP
 //   WIDTH HEIGHT FLIP [JITTER FACTOR]... OUT.npy OPTION...    imagenet's
 // Options, all with values: classes, labels (a,b,c), val, fraction, seed, eval, target
 // (class|binary|multi), model (3x8x8), resize, augment, epoch, threads, batch, epochs, shuffle,
-// part, from-epoch, from-batch, delay (ms that the consumer works on a batch)
+// part, index, from-epoch, from-batch, delay (ms that the consumer works on a batch)
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "runtime/core/cli.h"
 #include "runtime/data/loader.h"
 #include "runtime/file/npy.h"
 
 typedef struct Probe {
-    const char *labels, *val, *target, *model, *augment, *part;
+    const char *labels, *val, *target, *model, *augment, *part, *index;
     float fraction;
     int classes, seed, eval, resize, epoch, threads, batch, epochs, shuffle, from_epoch, from_batch;
     int delay, ahead;
@@ -44,6 +47,7 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         {"--fraction", RT_CLI_FLOAT, &p->fraction, 0, 0.99, NULL, NULL},
         {"--seed", RT_CLI_INT, &p->seed, 0, 1e9, NULL, NULL},
         {"--eval", RT_CLI_INT, &p->eval, 0, 1, NULL, NULL},
+        {"--index", RT_CLI_TEXT, &p->index, 0, 0, NULL, NULL},
         {"--target", RT_CLI_TEXT, &p->target, 0, 0, NULL, NULL},
         {"--model", RT_CLI_TEXT, &p->model, 0, 0, NULL, NULL},
         {"--resize", RT_CLI_INT, &p->resize, 0, 1e6, NULL, NULL},
@@ -89,6 +93,7 @@ static RtDataset *open_set(const Probe *p, const char *spec) {
                        .target = !strcmp(p->target, "multi")    ? RT_TARGET_MULTI
                                  : !strcmp(p->target, "binary") ? RT_TARGET_BINARY
                                                                 : RT_TARGET_CLASS,
+                       .index = p->index,
                        .prep = &p->prep,
                        .say = say};
     return rt_dataset_open(spec, &o);
@@ -260,6 +265,26 @@ static int run_apply(Probe *p, const char **a) {
     return code;
 }
 
+// The checksum of an index, made right again: of all from byte 24 on, at byte 16.
+static int run_seal(Probe *p, const char **a) {
+    enum { SUM_AT = 16, FROM = 24 };
+    (void)p;
+    RtErr err;
+    size_t size;
+    uint8_t *data = rt_file_load(a[0], 1 << 24, &size, &err);
+    FILE *f = data ? fopen(a[0], "wb") : NULL;
+    if (!f)
+        return 1;
+    if (size > FROM) {
+        uint64_t sum = XXH3_64bits(data + FROM, size - FROM);
+        memcpy(data + SUM_AT, &sum, sizeof sum);
+    }
+    fwrite(data, 1, size, f);
+    fclose(f);
+    free(data);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -267,7 +292,8 @@ int main(int argc, char **argv) {
         int (*run)(Probe *, const char **);
     } commands[] = {{"open", 1, 1, run_open},   {"sample", 3, 3, run_sample},
                     {"thumb", 4, 4, run_thumb}, {"load", 1, 1, run_load},
-                    {"plan", 3, 3, run_plan},   {"apply", 7, 13, run_apply}};
+                    {"plan", 3, 3, run_plan},   {"apply", 7, 13, run_apply},
+                    {"seal", 1, 1, run_seal}};
     Probe p = {.classes = 2,
                .target = "class",
                .model = "3x8x8",
