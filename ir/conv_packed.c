@@ -52,7 +52,7 @@ int64_t ir_conv_winograd_filters(int64_t m, int64_t k, int64_t stride) {
 }
 
 int64_t ir_conv_words_winograd(const IrConv *c, const IrConvTile *t, int64_t lanes) {
-    return rows(c, lanes) * c->C * ir_conv_winograd_filters(t->out_rows, c->w.kh, c->w.sh) *
+    return rows(c, lanes) * c->cg * ir_conv_winograd_filters(t->out_rows, c->w.kh, c->w.sh) *
            ir_conv_winograd_filters(t->out_cols, c->w.kw, c->w.sw);
 }
 

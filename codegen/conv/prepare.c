@@ -9,7 +9,7 @@
 //
 // and, together with the nv - 1 others of its panel,
 //
-//   Winograd   [filter][C][nv][lanes], transformed in double and rounded once
+//   Winograd   [filter][channel of the group][nv][lanes], transformed in double and rounded once
 //   Strassen   [B11 B21 T2 T3 T4 T1 B22][C / 2][nv][lanes], likewise
 //
 // The weights section holds one of the first two: the lanewise order for the lanewise kernel, the
@@ -353,12 +353,13 @@ static void emit_winograd_vector(Filter *d) {
     const CgConv *s = d->s;
     WinoShape w = cg_conv_winograd_shape(s, f->lanes);
     CgVal begin, nv;
-    find_part(f, w.oc.cut, d->v, &begin, &nv);
-    CgVal step = cg_imulc(f, nv, f->lanes), filter = cg_imulc(f, step, s->C);
-    CgVal panel = cg_imulc(f, begin, (int64_t)w.filters * s->C * f->lanes);
+    find_part(f, w.oc.cut, cg_iremc(f, d->v, w.oc.blocks), &begin, &nv);
+    begin = cg_iadd(f, begin, cg_imulc(f, cg_idivc(f, d->v, w.oc.blocks), w.oc.blocks));
+    CgVal step = cg_imulc(f, nv, f->lanes), filter = cg_imulc(f, step, w.channels);
+    CgVal panel = cg_imulc(f, begin, (int64_t)w.filters * w.channels * f->lanes);
     panel = cg_iadd(f, panel, cg_imulc(f, cg_isub(f, d->v, begin), f->lanes));
     CgLoop loop;
-    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), 1);
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, w.channels), 1);
     CgVal to = cg_fat(f, d->to, cg_iadd(f, panel, cg_imul(f, loop.iv, step)));
     emit_transform(d, &w, loop.iv, to, filter);
     cg_end(f, &loop);

@@ -8,7 +8,7 @@
 // its tile in a block nor on its register tile.
 //
 //   V: [point][input block][tile][lanes]    M: [point][vector of the group][tile][lanes]
-//   weights: [group][filter][C][vector of the group][lanes]
+//   weights: [group][filter][channel][vector of the group][lanes]
 //
 // A task is one group of one block. Each thread takes a contiguous piece of them, block by block:
 // where a block is cut between threads, both transform its input, which is cheap next to the
@@ -226,13 +226,13 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
     CgFn *f = d->f;
     const CgConv *s = d->s;
     int lanes = f->lanes, u = UNROLL, step = d->nv * lanes;
-    while (lanes % u || s->C % lanes % u)
+    while (lanes % u || d->w.channels % lanes % u)
         u /= 2;
     CgVal acc[CG_MAX_CARRY], weight[CG_MAX_CARRY];
     for (int i = 0; i < n * d->nv; i++)
         acc[i] = LLVMConstNull(f->vec);
     CgLoop loop;
-    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, s->C), u, n * d->nv, acc);
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, d->w.channels), u, n * d->nv, acc);
     CgVal at = cg_iadd(f, cg_imulc(f, cg_idivc(f, loop.iv, lanes), s->tile.block), tile);
     at = cg_iadd(f, cg_imulc(f, at, lanes), cg_iremc(f, loop.iv, lanes));
     CgVal vp = cg_fat(f, v, at), wp = cg_fat(f, w, cg_imulc(f, loop.iv, step));
@@ -295,14 +295,16 @@ static void emit_rest(Wino *d, int above, int n, CgVal tile, CgVal rest, CgVal v
 static void emit_points(Wino *d) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    int64_t panel = (int64_t)s->C * d->nv * f->lanes;
-    CgVal w =
-        cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, (int64_t)d->w.filters * s->C * f->lanes));
+    int64_t channels = d->w.channels, panel = channels * d->nv * f->lanes;
+    CgVal set = cg_idivc(f, d->ocb, d->w.oc.blocks);
+    CgVal v = cg_fat(f, d->v, cg_imulc(f, set, s->group > 1 ? channels * s->tile.block : 0));
+    CgVal w = cg_fat(f, f->arg[CG_CONV_W],
+                     cg_imulc(f, d->ocb, (int64_t)d->w.filters * channels * f->lanes));
     CgVal full = cg_imulc(f, cg_idivc(f, d->count, d->tiles), d->tiles);
     CgVal rest = cg_isub(f, d->count, full);
     CgLoop point, part;
     cg_for(f, &point, cg_i64(f, 0), cg_i64(f, d->w.points), 1);
-    CgVal vp = cg_fat(f, d->v, cg_imulc(f, point.iv, d->w.v_point));
+    CgVal vp = cg_fat(f, v, cg_imulc(f, point.iv, d->w.v_point));
     CgVal wp = cg_fat(f, w, cg_imulc(f, cg_conv_winograd_filter(f, &d->w, point.iv), panel));
     CgVal mp = cg_fat(f, d->m, cg_imulc(f, point.iv, d->w.m_point));
     cg_for(f, &part, cg_i64(f, 0), full, d->tiles);
@@ -426,9 +428,10 @@ static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
     CgLoop loop;
     CgIf branch;
     cg_for(f, &loop, lo, hi, 1);
-    d->ocb = cg_conv_cut_at(f, cut, loop.iv);
+    CgVal set = cg_idivc(f, loop.iv, cut.n), part = cg_iremc(f, loop.iv, cut.n);
+    d->ocb = cg_iadd(f, cg_imulc(f, set, d->w.oc.blocks), cg_conv_cut_at(f, cut, part));
     if (cut.big < cut.n) {
-        cg_if(f, &branch, cg_icmp(f, LLVMIntSLT, loop.iv, cg_i64(f, cut.big)));
+        cg_if(f, &branch, cg_icmp(f, LLVMIntSLT, part, cg_i64(f, cut.big)));
         emit_group(d, cut.size);
         cg_else(f, &branch);
         emit_group(d, cut.size - 1);
@@ -478,7 +481,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.always_buffered = is_long(&s->then);
     place_scratch(&d);
-    int groups = d.w.oc.cut.n;
+    int groups = d.w.oc.sets * d.w.oc.cut.n;
     CgVal zero = cg_i64(f, 0), all = cg_i64(f, groups), lo, hi;
     CgVal total = cg_imulc(f, cg_dim(f, s->N), (int64_t)d.w.tiles_h * d.w.tiles_w);
     CgVal blocks = cg_idivc(f, cg_iaddc(f, total, s->tile.block - 1), s->tile.block);

@@ -15,6 +15,8 @@
 // weight. So F(4x4, 3x3) takes 81 products with 36 filters for 144, with smaller errors than that
 // of stride 1.
 //
+// Groups are convolutions beside each other, where they are whole vectors of both channels.
+//
 // An axis whose kernel has one row or column takes m = 1, for which all three matrices are [1]:
 // one-dimensional Winograd is the same code.
 #ifndef CODEGEN_CONV_WINOGRAD_H
@@ -61,6 +63,7 @@ typedef struct WinoShape {
     int filters;          // of them differ
     int tiles_h, tiles_w; // output tiles of an image
     int in_blocks, out_blocks;
+    int channels; // that a result sums over: those of a group
     CgConvOc oc;
     int64_t v_point, m_point; // floats between points in the transformed input, in the products
     int64_t v_floats, m_floats;

@@ -19,6 +19,7 @@ WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
     w.tiles_w = (s->OW + s->tile.out_cols - 1) / s->tile.out_cols;
     w.in_blocks = (s->C + lanes - 1) / lanes;
     w.out_blocks = (s->O + lanes - 1) / lanes;
+    w.channels = s->C / s->group;
     w.oc = cg_conv_oc(s, lanes);
     w.v_point = 16 * whole_lines((int64_t)w.in_blocks * s->tile.block * lanes);
     w.m_point = 16 * whole_lines((int64_t)w.oc.cut.size * s->tile.block * lanes);
@@ -29,7 +30,9 @@ WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
 
 bool cg_conv_fits_winograd(const CgConv *s, int lanes) {
     WinoAxis a;
-    return s->dh == 1 && s->dw == 1 && s->group == 1 && s->bin == lanes && s->tile.vecs >= 1 &&
+    bool whole = s->C / s->group % lanes == 0 && s->O / s->group % lanes == 0;
+    bool groups = s->group == 1 || whole;
+    return s->dh == 1 && s->dw == 1 && groups && s->bin == lanes && s->tile.vecs >= 1 &&
            s->tile.vecs <= CG_MAX_CARRY / 2 && s->tile.block >= 1 && s->tile.block <= 1024 &&
            cg_conv_winograd_axis(s->tile.out_rows, s->kh, s->sh, &a) &&
            cg_conv_winograd_axis(s->tile.out_cols, s->kw, s->sw, &a);

@@ -39,7 +39,8 @@ static const double start_cycles = 75;   // a register tile
 static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one vector
 
 typedef struct Layer {
-    int64_t C, in_blocks, out_blocks, OH, OW, kh, kw, sh, sw;
+    int64_t C, in_blocks, out_blocks, OH, OW, kh, kw, sh, sw; // C: that a result sums over
+    int64_t sets, blocks;            // output vectors: `sets` times `blocks`, those of a group
     int64_t lanes, parts, registers; // a block takes `parts` registers
     double wide;                     // cycles of a multiply-add of a block
     double pace;    // of a core whose vectors are as wide as a block: multiply-adds a cycle, of the
@@ -122,26 +123,28 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
     double stream = weights / rate;
     if ((double)(4 * l->lanes * w->vecs * l->C) > l->l1_point)
         stream += (double)(ir_ceil_div(count, p) - 1) * weights / l->l2_rate;
-    double groups = (double)ir_ceil_div(l->out_blocks, w->vecs);
+    double groups = (double)ir_ceil_div(l->blocks, w->vecs); // that read the same input
     double part = (double)count / (double)w->block;
     double products = (double)product_bytes(l, w);
     bool stays = input + products <= l->l2_block;
-    double again = (input + products) * part * groups;
+    double again = (input + products * (double)l->sets) * part * groups;
     return stream + again / (stays ? l->l2_rate : l3_rate);
 }
 
 // Cycles of one image; 0: it does not fit
 static double layer_cycles(const Layer *l, const Winograd *w) {
     int64_t v = w->vecs, p = register_tile(l, w->block, v), tiles = image_tiles(l, w);
-    int64_t blocks = ir_ceil_div(tiles, w->block), groups = ir_ceil_div(l->out_blocks, v);
+    int64_t blocks = ir_ceil_div(tiles, w->block);
+    int64_t groups = l->sets * ir_ceil_div(l->blocks, v);
     if (p == 0 || ((double)(input_bytes(l, w) + product_bytes(l, w)) > l->scratch && w->block > 1))
         return 0;
     double products = 0, E = (double)points(l, w);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t count = ir_min(w->block, tiles - b * w->block);
-        double cycles = (double)(l->out_blocks / v) * point_cycles(l, count, p, v);
-        if (l->out_blocks % v)
-            cycles += point_cycles(l, count, p, l->out_blocks % v);
+        double cycles = (double)(l->blocks / v) * point_cycles(l, count, p, v);
+        if (l->blocks % v)
+            cycles += point_cycles(l, count, p, l->blocks % v);
+        cycles *= (double)l->sets;
         double stream = stream_cycles(l, w, count, p);
         products += max_double(E * cycles, stream) + (1 - hidden) * stream;
     }
@@ -149,19 +152,21 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double balance = (double)ir_ceil_div(blocks * groups, l->threads) * n / tasks;
     double cut = (double)(ir_ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
-    input +=
-        (double)(4 * l->C * l->OH * l->sh * l->OW * l->sw) * exchange_cycles / l->pace * (cut - 1);
+    input += (double)(4 * l->in_blocks * l->lanes * l->OH * l->sh * l->OW * l->sw) *
+             exchange_cycles / l->pace * (cut - 1);
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
 
 static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
     const IrWindow *w = &c->w;
-    if (w->sh != w->sw || w->sh > 2 || w->dh != 1 || w->dw != 1 || w->group != 1 ||
-        c->x_block != opt->block)
+    if (w->sh != w->sw || w->sh > 2 || w->dh != 1 || w->dw != 1 || c->x_block != opt->block)
+        return false;
+    int64_t lanes = opt->block, sets = w->group;
+    if (sets > 1 && (c->cg % lanes || c->og % lanes)) // groups in vectors
         return false;
     int64_t pace = ir_max(1, opt->machine->products_a_cycle / ir_parts(opt->machine));
-    *l = (Layer){.C = c->C,
+    *l = (Layer){.C = c->cg,
                  .OH = c->OH,
                  .OW = c->OW,
                  .kh = w->kh,
@@ -180,8 +185,10 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .l2_layer = (double)ir_budget(opt->machine, IR_L2_LAYER),
                  .l3_layer = (double)ir_budget(opt->machine, IR_L3_LAYER),
                  .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE)};
-    l->in_blocks = ir_ceil_div(l->C, l->lanes);
-    l->out_blocks = ir_ceil_div(c->O, l->lanes);
+    l->in_blocks = ir_ceil_div(c->C, lanes);
+    l->sets = sets;
+    l->blocks = ir_ceil_div(c->og, lanes);
+    l->out_blocks = sets * l->blocks;
     return true;
 }
 
@@ -212,7 +219,7 @@ void pass_schedule_propose_winograd(IrConvAlgo algo, const IrConv *c, const Pass
         const struct Choice *m = &choices[i];
         if (m->algo != algo || m->kh != l.kh || m->kw != l.kw || m->stride != l.sh)
             continue;
-        for (int64_t v = 1; v <= ir_min(l.out_blocks, MAX_VECTORS); v++) {
+        for (int64_t v = 1; v <= ir_min(l.blocks, MAX_VECTORS); v++) {
             ScheduleList some = {.max = 2};
             add_blocks(&l, m, v, &some);
             pass_schedule_add_all(list, &some);

@@ -54,6 +54,8 @@ static const Conv shapes[] = {
      "algo=\"winograd2\", tile=[vecs=2,out_rows=2,out_cols=1,block=9]"},
     {24, 13, 13, 20, 5, 5, 1, 1, 2, 2, 1,
      "algo=\"winograd2\", tile=[vecs=2,out_rows=2,out_cols=2,block=14]"},
+    {64, 9, 10, 96, 3, 3, 1, 1, 1, 1, 2,
+     "algo=\"winograd4\", tile=[vecs=2,out_rows=4,out_cols=4,block=5]"},
     {24, 14, 15, 40, 3, 3, 2, 2, 1, 1, 1,
      "algo=\"winograd4\", tile=[vecs=2,out_rows=4,out_cols=3,block=5]"},
     {64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 1, NULL},
