@@ -74,6 +74,7 @@ typedef struct CgResult {
     int n_kernels, n_calls, n_barriers;
     int n_units;  // as they were given; of a fine-tune program the graphs for each machine
     int *same_as; // of unit i, the unit that stands for it: i itself, unless it went
+    int task;     // HONE_TASK_*, of the options
 } CgResult;
 
 // Compiles the planned graph `g` (all passes of level 0 have run). Writes files

@@ -144,19 +144,34 @@ static bool link_program(const Chain *c, const CgResult *cg, const char *form, c
     return tool_spawn(c->t, a.v);
 }
 
-static bool link_infer(const Chain *c, const CgResult *cg, const char *form, const char *symbol,
-                       const char *out) {
-    const char *desc = ir_sprintf(c->t->arena, "-Wl,--defsym=hone_main_desc=%s_desc", symbol);
-    return link_program(c, cg, form, desc, "hone-link.txt", out);
+// The subcommands that runtime/infer/main.c has for programs of one task alone: others go without.
+static const char *const task_main[HONE_TASK_COUNT] = {
+    [HONE_TASK_DETECT] = "rt_infer_detect", [HONE_TASK_SEGMENT] = "rt_infer_segment"};
+
+// more: further arguments of the linker, each behind a comma.
+static bool link_infer(const Chain *c, const CgResult *cg, const char *form, const char *more,
+                       const char *symbol, const char *out) {
+    IrArena *a = c->t->arena;
+    const char *define = ir_sprintf(a, "-Wl,--defsym=hone_main_desc=%s_desc%s", symbol, more);
+    for (int i = 0; i < HONE_TASK_COUNT; i++)
+        if (task_main[i] && i != cg->task)
+            define = ir_sprintf(a, "%s,--defsym=%s=0", define, task_main[i]);
+    return link_program(c, cg, form, define, "hone-link.txt", out);
 }
 
+// Nothing unwinds a program's stack, but for threads that end in a static OpenMP: without the
+// tables for it, where the linker can leave them out.
 static bool link_exe(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
-    return link_infer(c, cg, "-pie", symbol, out);
+    const char *script = ir_sprintf(c->t->arena, "%s/hone-link.ld", lib_dir(c->t));
+    bool there = access(script, R_OK) == 0;
+    return link_infer(c, cg, "-pie",
+                      there ? ir_sprintf(c->t->arena, ",--no-eh-frame-hdr,-T,%s", script) : "",
+                      symbol, out);
 }
 
 static bool link_static_exe(const Chain *c, const CgResult *cg, const char *symbol,
                             const char *out) {
-    return link_infer(c, cg, "-static-pie", symbol, out);
+    return link_infer(c, cg, "-static-pie", "", symbol, out);
 }
 
 typedef struct Wrapper {
@@ -285,12 +300,9 @@ static bool check_whole(Tool *t, ToolEmit emit, const char *path) {
 }
 
 typedef bool (*Linker)(const Chain *, const CgResult *, const char *, const char *);
-static const Linker linkers[EMIT_COUNT] = {[EMIT_EXE] = link_exe,
-                                           [EMIT_STATIC_EXE] = link_static_exe,
-                                           [EMIT_SHARED] = link_shared,
-                                           [EMIT_STATIC] = link_static,
-                                           [EMIT_OBJECT] = link_object,
-                                           [EMIT_PYTHON] = link_shared};
+static const Linker linkers[EMIT_COUNT] = {
+    [EMIT_EXE] = link_exe,       [EMIT_STATIC_EXE] = link_static_exe, [EMIT_SHARED] = link_shared,
+    [EMIT_STATIC] = link_static, [EMIT_OBJECT] = link_object,         [EMIT_PYTHON] = link_shared};
 
 bool tool_can_link(Tool *t, const CgTarget *target) {
     Chain c;

@@ -335,6 +335,7 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     if (!lower_program(p, dir))
         return false;
     out->n_units = p->n_codes;
+    out->task = opt->task.kind;
     out->same_as = ir_alloc_array(a, (size_t)p->n_codes, sizeof *out->same_as);
     place_constants(p);
     if (p->train)

@@ -164,7 +164,7 @@ static bool detect_file(void *ctx, const char *path, RtErr *err) {
 
 static int detect(Detector *c, const RtInfer *in) {
     RtErr err;
-    if (!rt_picture_open(&c->picture, in, HONE_TASK_DETECT, c->args, &err))
+    if (!rt_picture_open(&c->picture, in, c->args, &err))
         return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
     const HoneTensorDesc *boxes = &in->desc->outputs[in->desc->task.boxes];
     bool columns = in->desc->task.form == HONE_BOXES_COLUMNS;

@@ -16,19 +16,35 @@ typedef struct Subcommand {
     const char *name;
     int (*run)(const RtInfer *, int, char **);
     const char *help;
+    int task; // HONE_TASK_CLASS: of any; else of programs of this one alone, which alone have it
 } Subcommand;
 
 static const Subcommand subcommands[] = {
-    {"classify", rt_infer_classify, "classify images; also what happens without a subcommand"},
-    {"features", rt_infer_features, "what the outputs hold for images, into an .npy file"},
-    {"detect", rt_infer_detect, "find objects in images; boxes can be drawn"},
-    {"segment", rt_infer_segment, "tell the class of each pixel; colours can be drawn"},
-    {"run", rt_infer_run, "run on raw tensors in .npy files"},
-    {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node"},
-    {"serve", rt_infer_serve, "answer requests over HTTP (KServe v2)"},
-    {"info", rt_infer_info, "show inputs, outputs, preprocessing and what it was compiled for"},
+    {"classify", rt_infer_classify, "classify images; also what happens without a subcommand", 0},
+    {"features", rt_infer_features, "what the outputs hold for images, into an .npy file", 0},
+    {"detect", rt_infer_detect, "find objects in images; boxes can be drawn", HONE_TASK_DETECT},
+    {"segment", rt_infer_segment, "tell the class of each pixel; colours can be drawn",
+     HONE_TASK_SEGMENT},
+    {"run", rt_infer_run, "run on raw tensors in .npy files", 0},
+    {"bench", rt_infer_bench, "measure speed and memory; --profile shows each node", 0},
+    {"serve", rt_infer_serve, "answer requests over HTTP (KServe v2)", 0},
+    {"info", rt_infer_info, "show inputs, outputs, preprocessing and what it was compiled for", 0},
 };
 enum { N_SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
+
+static bool has(const RtInfer *in, const Subcommand *s) {
+    return s->task == HONE_TASK_CLASS || s->task == in->desc->task.kind;
+}
+
+static int complain_task(const RtInfer *in, const Subcommand *s) {
+    static const char *const what[HONE_TASK_COUNT] = {
+        [HONE_TASK_DETECT] = "boxes, scores and classes of objects",
+        [HONE_TASK_SEGMENT] = "a class for each pixel"};
+    RtErr err;
+    rt_fail(&err, "%s: no output of the model gives %s; use the subcommand run", in->desc->name,
+            what[s->task]);
+    return rt_infer_complain(err.text);
+}
 
 static void print_help(const RtInfer *in, FILE *f) {
     const char *p = in->program;
@@ -41,7 +57,8 @@ static void print_help(const RtInfer *in, FILE *f) {
             "Subcommands:\n",
             p, RT_SHOW(in->desc->name), in->desc->producer, p, p);
     for (int i = 0; i < N_SUBCOMMANDS; i++)
-        fprintf(f, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+        if (has(in, &subcommands[i]))
+            fprintf(f, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
     fprintf(f,
             "\nExamples:\n"
             "  %s cat.jpg dog.png\n"
@@ -73,14 +90,13 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
     }
     if (strcmp(argv[1], "--licences") == 0)
         return rt_licences(stdout), RT_EXIT_FINE;
-    for (int i = 0; i < N_SUBCOMMANDS; i++)
-        if (strcmp(argv[1], subcommands[i].name) == 0)
-            return subcommands[i].run(in, argc - 2, argv + 2);
-    int (*const usual[HONE_TASK_COUNT])(const RtInfer *, int,
-                                        char **) = {[HONE_TASK_CLASS] = rt_infer_classify,
-                                                    [HONE_TASK_DETECT] = rt_infer_detect,
-                                                    [HONE_TASK_SEGMENT] = rt_infer_segment};
-    return usual[in->desc->task.kind](in, argc - 1, argv + 1);
+    const Subcommand *usual = subcommands;
+    for (const Subcommand *s = subcommands; s < subcommands + N_SUBCOMMANDS; s++) {
+        if (strcmp(argv[1], s->name) == 0)
+            return has(in, s) ? s->run(in, argc - 2, argv + 2) : complain_task(in, s);
+        usual = s->task == in->desc->task.kind && s->task != HONE_TASK_CLASS ? s : usual;
+    }
+    return usual->run(in, argc - 1, argv + 1);
 }
 
 // Where none runs here, all that there are: help tells of them.

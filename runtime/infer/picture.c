@@ -29,15 +29,9 @@ bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
     return !wrong;
 }
 
-static bool check_task(const RtPicture *p, int kind, RtErr *err) {
-    static const char *const what[HONE_TASK_COUNT] = {
-        [HONE_TASK_DETECT] = "boxes, scores and classes of objects",
-        [HONE_TASK_SEGMENT] = "a class for each pixel"};
+static bool check_input(const RtPicture *p, RtErr *err) {
     const HoneModelDesc *d = p->d;
     int64_t count, pixels = (int64_t)d->preprocess.height * d->preprocess.width;
-    if (d->task.kind != kind)
-        return rt_fail(err, "%s: no output of the model gives %s; use the subcommand run", d->name,
-                       what[kind]);
     if (!rt_tensor_count(&d->inputs[0], 1, &count) || count != pixels * d->preprocess.channels)
         return rt_fail(err, "%s: the model takes several images at once; use the subcommand run",
                        d->name);
@@ -73,8 +67,7 @@ static bool open_drawing(RtPicture *p, const RtPictureArgs *args, RtErr *err) {
            rt_inputs_visit(p->inputs, allow_file, p, err);
 }
 
-bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureArgs *args,
-                     RtErr *err) {
+bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args, RtErr *err) {
     *p = (RtPicture){.in = in, .d = in->desc};
     p->labels = p->d->labels;
     p->n_labels = p->labels ? p->d->n_labels : 0;
@@ -89,7 +82,7 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureA
     if (args->fit)
         rt_preprocess_fit(&p->prep, args->fit);
     rt_outs_watch(in->outs, NULL, NULL);
-    if (!check_task(p, kind, err) ||
+    if (!check_input(p, err) ||
         !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
         return false;
     rt_tally_begin(&p->tally, rt_inputs_listed(p->inputs) ? -1 : rt_inputs_known(p->inputs), true);

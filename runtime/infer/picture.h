@@ -42,10 +42,8 @@ typedef struct RtPictureArgs {
 bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
                       const RtCliOption *options, int n, const bool *help, int argc, char **argv,
                       RtPictureArgs *args, int *code);
-// The model, its labels, room for a picture; `kind`: HONE_TASK_* that it must have. False with err
-// set.
-bool rt_picture_open(RtPicture *p, const RtInfer *in, int kind, const RtPictureArgs *args,
-                     RtErr *err);
+// The model, its labels, room for a picture. False with err set (empty: it was told).
+bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args, RtErr *err);
 // Decodes each file, runs the model on it and has each() say what it gave, or false with err set.
 // Returns the exit code.
 int rt_picture_each(RtPicture *p, void *ctx, bool (*each)(void *ctx, const char *path, RtErr *err));

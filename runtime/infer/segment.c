@@ -133,7 +133,7 @@ static bool segment_file(void *ctx, const char *path, RtErr *err) {
 
 static int segment(Segmentation *s, const RtInfer *in) {
     RtErr err;
-    if (!rt_picture_open(&s->picture, in, HONE_TASK_SEGMENT, s->args, &err))
+    if (!rt_picture_open(&s->picture, in, s->args, &err))
         return err.text[0] ? rt_infer_complain(err.text) : RT_EXIT_INPUT;
     if (!shape_output(s, &err))
         return rt_infer_complain(err.text);
