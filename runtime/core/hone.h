@@ -115,6 +115,9 @@ HonePool *hone_pool_create(const HoneModelDesc *desc, const HoneOptions *opt, in
 // with the reason in err[err_size] (may be NULL, 0). In a forked child it is refused.
 int hone_pool_run(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
                   char *err, size_t err_size);
+// The same, and where it was done, dims[i * 8 + axis] is what hone_output_dim() says of output i.
+int hone_pool_run_dims(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
+                       int64_t *dims, char *err, size_t err_size);
 // After the calls that other threads are in; none may follow.
 void hone_pool_destroy(HonePool *p);
 

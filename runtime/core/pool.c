@@ -11,6 +11,7 @@ typedef struct Call {
     int64_t batch;
     const void *const *inputs;
     void *const *outputs;
+    int64_t *dims; // NULL, or [outputs][8]
     char *err;
     size_t err_size;
     int code;
@@ -36,6 +37,9 @@ static void say(char *err, size_t size, const char *text) {
 
 static void run_call(Call *c, HoneModel *m) {
     c->code = hone_run(m, c->batch, c->inputs, c->outputs);
+    for (int i = 0; c->dims && c->code == 0 && i < hone_n_outputs(m); i++)
+        for (int k = 0; k < HONE_MAX_RANK; k++)
+            c->dims[i * HONE_MAX_RANK + k] = hone_output_dim(m, i, k);
     say(c->err, c->err_size, hone_error(m));
 }
 
@@ -84,14 +88,23 @@ HonePool *hone_pool_create(const HoneModelDesc *desc, const HoneOptions *opt, in
 
 int hone_pool_run(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
                   char *err, size_t err_size) {
+    return hone_pool_run_dims(p, batch, inputs, outputs, NULL, err, err_size);
+}
+
+int hone_pool_run_dims(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
+                       int64_t *dims, char *err, size_t err_size) {
     if (p->process != getpid()) {
         say(err, err_size,
             "the pool's threads are in the process that created it, not in this "
             "child: create another");
         return -1;
     }
-    Call c = {
-        .batch = batch, .inputs = inputs, .outputs = outputs, .err = err, .err_size = err_size};
+    Call c = {.batch = batch,
+              .inputs = inputs,
+              .outputs = outputs,
+              .dims = dims,
+              .err = err,
+              .err_size = err_size};
     pthread_cond_init(&c.finished, NULL);
     pthread_mutex_lock(&p->lock);
     *p->last = &c;

@@ -77,13 +77,13 @@ enum { RT_MAX_THREADS = 1024 }; // that anybody may ask for
 // would use (OMP_NUM_THREADS, omp_set_num_threads(), OMP_THREAD_LIMIT) if that is less.
 int rt_threads(int asked);
 
-// How far the threads of a run are (progress.c). The steps between two meetings are a phase, from 0;
-// each of the threads has a share of it, which anyone may do.
+// How far the threads of a run are (progress.c). The steps between two meetings are a phase, from
+// 0; each of the threads has a share of it, which anyone may do.
 typedef struct RtProgress {
     _Alignas(64) _Atomic uint32_t done;  // shares, of all phases
     _Alignas(64) _Atomic uint32_t phase; // how many are over
     _Atomic uint32_t sleepers;
-    int32_t spins; // before the waiting thread sleeps
+    int32_t spins;         // before the waiting thread sleeps
     struct RtShare *share; // [threads]
 } RtProgress;
 bool rt_progress_make(RtProgress *p, int threads, RtErr *err); // for at most so many
@@ -93,8 +93,8 @@ void rt_progress_start(RtProgress *p, int threads); // a run
 // over.
 bool rt_progress_begin(RtProgress *p, uint32_t phase, int32_t share);
 void rt_progress_finish(RtProgress *p, uint32_t phase, int32_t threads);
-// Until the phase is over; briefly: no longer than threads differ that all have their CPU. False: it
-// is not.
+// Until the phase is over; briefly: no longer than threads differ that all have their CPU. False:
+// it is not.
 bool rt_progress_wait_briefly(RtProgress *p, uint32_t phase);
 void rt_progress_wait(RtProgress *p, uint32_t phase);
 
@@ -180,6 +180,9 @@ int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, voi
 const int64_t *rt_model_counts(const HoneModel *m);
 int rt_model_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                  uint64_t *profile);
+// Sizes that data decides, of output i of the last run: dim[], as the descriptor has them, become
+// what the run made, and its data y moves together (pack.c).
+void rt_model_pack(const HoneModel *m, int i, int64_t *dim, void *y);
 
 // ---- workers (workers.c): threads with an instance of a model each
 

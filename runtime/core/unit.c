@@ -4,6 +4,7 @@
 // sizes as there are such units.
 #include "runtime/core/unit.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,21 @@ static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr 
     else
         rt_fail(err, "the model was compiled for %s and needs %s, which HONE_CPU=%s hides", cpu,
                 rt_cpu_missing(d->cpu_needs, allowed), getenv("HONE_CPU"));
+}
+
+int rt_unit_nearest(const HoneModelDesc *const *size, int n, int width, int height) {
+    double best[2] = {INFINITY, INFINITY}, x = width, y = height;
+    int nearest = 0;
+    for (int k = 0; k < n; k++) {
+        double w = size[k]->preprocess.width, h = size[k]->preprocess.height;
+        double off[2] = {fabs(log(w / h) - log(x / y)), fabs(log(w * h) - log(x * y))};
+        if (off[0] < best[0] || (off[0] == best[0] && off[1] < best[1])) {
+            nearest = k;
+            best[0] = off[0];
+            best[1] = off[1];
+        }
+    }
+    return nearest;
 }
 
 const HoneModelDesc *rt_unit_find(const HoneModelDesc *first, int n_inputs,

@@ -18,6 +18,10 @@ int rt_unit_sizes(const HoneModelDesc *first, const uint64_t *allowed, const Hon
 // text.
 const char *rt_unit_sizes_text(const HoneModelDesc *first, char *text, size_t size);
 
+// Of n sizes (at least 1) that whose input is nearest to a picture: by the ratio of its sides, then
+// by its area.
+int rt_unit_nearest(const HoneModelDesc *const *size, int n, int width, int height);
+
 // The first unit of the chain that runs here and whose inputs are as asked; NULL after an error.
 const HoneModelDesc *rt_unit_find(const HoneModelDesc *first, int n_inputs,
                                   const HoneTensorInfo *inputs, RtErr *err);

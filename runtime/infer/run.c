@@ -151,23 +151,6 @@ static bool open_outputs(Runner *r, RtErr *err) {
     return true;
 }
 
-// Sizes that data decides: dim[] becomes what the run made, and the data moves together.
-static void take_counted(Runner *r, int i, int64_t *dim) {
-    const HoneTensorDesc *t = &r->d->outputs[i];
-    for (int k = 0; k < t->rank; k++) {
-        int64_t meant = t->dim[k].n ? dim[k] : hone_output_dim(r->model, i, k);
-        if (meant >= 0 && meant < dim[k]) {
-            size_t run = (size_t)rt_dtype(t->dtype)->bytes, rows = 1;
-            for (int a = 0; a < t->rank; a++)
-                *(a < k ? &rows : &run) *= a == k ? 1 : (size_t)dim[a];
-            for (size_t row = 0; row < rows; row++)
-                memmove((char *)r->y[i] + row * (size_t)meant * run,
-                        (char *)r->y[i] + row * (size_t)dim[k] * run, (size_t)meant * run);
-            dim[k] = meant;
-        }
-    }
-}
-
 static bool write_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++) {
         const HoneTensorDesc *t = &r->d->outputs[i];
@@ -177,7 +160,7 @@ static bool write_outputs(Runner *r, RtErr *err) {
                 return rt_fail(err, "output '%s' is too large", t->name);
         if (!r->y_file[i])
             continue;
-        take_counted(r, i, dim);
+        rt_model_pack(r->model, i, dim, r->y[i]);
         if (!rt_out_begin(&r->out[i], err))
             return false;
         if (!rt_npy_write(&r->out[i], t->dtype, t->rank, dim, r->y[i]))

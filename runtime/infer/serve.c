@@ -26,7 +26,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
 
 static int serve(const RtInfer *in, const RtServeOptions *o) {
     RtErr err;
-    if (rt_serve(in->desc, o, &err))
+    if (rt_serve(in->first, o, &err))
         return RT_EXIT_FINE;
     fprintf(stderr, "%s: %s\n", in->program, err.text);
     return RT_EXIT_INPUT;

@@ -4,7 +4,6 @@
 #include "runtime/infer/infer.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,17 +64,5 @@ int rt_infer_find_size(const RtInfer *in, const char *text, RtErr *err) {
 }
 
 int rt_infer_nearest_size(const RtInfer *in, int width, int height) {
-    double best[2] = {INFINITY, INFINITY};
-    int nearest = 0;
-    for (int k = 0; k < in->n_sizes; k++) {
-        double w = in->size[k]->preprocess.width, h = in->size[k]->preprocess.height, x = width,
-               y = height;
-        double off[2] = {fabs(log(w / h) - log(x / y)), fabs(log(w * h) - log(x * y))};
-        if (off[0] < best[0] || (off[0] == best[0] && off[1] < best[1])) {
-            nearest = k;
-            best[0] = off[0];
-            best[1] = off[1];
-        }
-    }
-    return nearest;
+    return rt_unit_nearest(in->size, in->n_sizes, width, height);
 }

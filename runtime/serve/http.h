@@ -15,7 +15,7 @@ typedef struct RtHttpHead {
     const char *method, *path, *query; // as sent; the query "" where there is none
     int minor;                         // of version 1.x
     bool chunked, close, expects;      // a chunked body; close after it; a 100 is waited for
-    bool packed;                  // the body is compressed, by gzip or deflate
+    bool packed;                       // the body is compressed, by gzip or deflate
     int64_t length;                    // of a body that is not chunked
     int n;
     RtHttpField field[RT_HTTP_MAX_FIELDS];

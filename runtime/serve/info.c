@@ -21,9 +21,27 @@ void rt_serve_info_server(const RtServeModel *m, FILE *f) {
     rt_json_end(&j, '}');
 }
 
-// `prefix` is before the type's name, `first` the dimension that is shown first; -1 is any size.
+// -1: any, or as the size of the model
+static int64_t shown_dim(const RtServeModel *m, bool outputs, int i, int k) {
+    int64_t dim = 0;
+    for (int size = 0; size < m->n_sizes; size++) {
+        const HoneModelDesc *d = m->size[size];
+        const HoneTensorDesc *t = outputs ? &d->outputs[i] : &d->inputs[i];
+        bool other = size > 0 && t->dim[k].c != dim, counted = false;
+        for (int c = 0; outputs && c < d->n_counts; c++)
+            counted = counted || (d->counts[c].output == i && d->counts[c].axis == k);
+        dim = t->dim[k].c;
+        if (t->dim[k].n || other || counted)
+            return -1;
+    }
+    return dim;
+}
+
+// `prefix` is before the type's name, `first` the dimension that is shown first.
 static void write_tensors(RtJson *j, const char *key, const char *type_key, const char *prefix,
-                          const char *shape_key, int first, const HoneTensorDesc *t, int n) {
+                          const char *shape_key, int first, const RtServeModel *m, bool outputs) {
+    const HoneTensorDesc *t = outputs ? m->d->outputs : m->d->inputs;
+    int n = outputs ? m->d->n_outputs : m->d->n_inputs;
     rt_json_begin(j, key, '[');
     for (int i = 0; i < n; i++) {
         char type[32];
@@ -33,7 +51,7 @@ static void write_tensors(RtJson *j, const char *key, const char *type_key, cons
         rt_json_text(j, type_key, type);
         rt_json_begin(j, shape_key, '[');
         for (int k = first; k < t[i].rank; k++)
-            rt_json_int(j, NULL, t[i].dim[k].n ? -1 : t[i].dim[k].c);
+            rt_json_int(j, NULL, shown_dim(m, outputs, i, k));
         rt_json_end(j, ']');
         rt_json_end(j, '}');
     }
@@ -48,8 +66,8 @@ void rt_serve_info_model(const RtServeModel *m, FILE *f) {
     rt_json_text(&j, NULL, "1");
     rt_json_end(&j, ']');
     rt_json_text(&j, "platform", "hone");
-    write_tensors(&j, "inputs", "datatype", "", "shape", 0, m->d->inputs, m->d->n_inputs);
-    write_tensors(&j, "outputs", "datatype", "", "shape", 0, m->d->outputs, m->d->n_outputs);
+    write_tensors(&j, "inputs", "datatype", "", "shape", 0, m, false);
+    write_tensors(&j, "outputs", "datatype", "", "shape", 0, m, true);
     rt_json_end(&j, '}');
 }
 
@@ -61,9 +79,8 @@ void rt_serve_info_config(const RtServeModel *m, uint64_t delay_ns, int instance
     rt_json_text(&j, "platform", "hone");
     rt_json_text(&j, "backend", "hone");
     rt_json_int(&j, "max_batch_size", m->batches ? m->max_batch : 0);
-    write_tensors(&j, "input", "data_type", "TYPE_", "dims", first, m->d->inputs, m->d->n_inputs);
-    write_tensors(&j, "output", "data_type", "TYPE_", "dims", first, m->d->outputs,
-                  m->d->n_outputs);
+    write_tensors(&j, "input", "data_type", "TYPE_", "dims", first, m, false);
+    write_tensors(&j, "output", "data_type", "TYPE_", "dims", first, m, true);
     rt_json_begin(&j, "instance_group", '[');
     rt_json_begin(&j, NULL, '{');
     rt_json_text(&j, "kind", "KIND_CPU");

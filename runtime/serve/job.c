@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/core/unit.h"
 #include "runtime/file/json.h"
 #include "runtime/image/image.h"
 
@@ -28,6 +29,7 @@ void rt_serve_job_free(RtServeJob *job) {
     free_tensors(job, job->x, job->n_x);
     free_tensors(job, job->y, job->n_y);
     free(job->want);
+    free(job->dim);
     free(job->id);
     free(job->memory);
     rt_serve_reply_free(&job->reply);
@@ -66,15 +68,38 @@ static bool is_rows(const HoneTensorDesc *t) {
     return rows;
 }
 
-RtServeModel rt_serve_model(const HoneModelDesc *d, const char *name, int max_batch) {
-    RtServeModel m = {.d = d, .name = name ? name : d->name, .max_batch = max_batch};
-    RtErr err;
-    m.batches = d->batch_symbolic && d->n_inputs > 0;
+static bool has_rows(const HoneModelDesc *d) {
+    bool rows = d->batch_symbolic && d->n_inputs > 0;
     for (int i = 0; i < d->n_inputs; i++)
-        m.batches = m.batches && is_rows(&d->inputs[i]);
+        rows = rows && is_rows(&d->inputs[i]);
     for (int i = 0; i < d->n_outputs; i++)
-        m.batches = m.batches && is_rows(&d->outputs[i]);
-    m.takes_images = d->n_inputs == 1 && rt_preprocess_check(&d->preprocess, &d->inputs[0], &err) &&
-                     (d->inputs[0].dim[0].n == 0 || is_rows(&d->inputs[0]));
-    return m;
+        rows = rows && is_rows(&d->outputs[i]);
+    for (int i = 0; i < d->n_counts; i++) // of all rows together
+        rows = rows && d->counts[i].output < 0;
+    return rows;
+}
+
+static bool takes_images(const HoneModelDesc *d) {
+    RtErr err;
+    return d->n_inputs == 1 && rt_preprocess_check(&d->preprocess, &d->inputs[0], &err) &&
+           (d->inputs[0].dim[0].n == 0 || is_rows(&d->inputs[0]));
+}
+
+bool rt_serve_model(RtServeModel *m, const HoneModelDesc *first, const char *name, int max_batch,
+                    RtErr *err) {
+    uint64_t allowed;
+    const HoneModelDesc *d = rt_model_unit(first, NULL, err);
+    if (!d || !rt_cpu_allowed(&allowed, err))
+        return false;
+    *m = (RtServeModel){.first = first, .name = name ? name : d->name, .max_batch = max_batch};
+    m->n_sizes = rt_unit_sizes(first, &allowed, m->size);
+    m->d = m->size[0];
+    m->batches = m->takes_images = true;
+    for (int k = 0; k < m->n_sizes; k++) {
+        const HoneModelDesc *of = m->size[k];
+        m->batches = m->batches && has_rows(of);
+        m->takes_images = m->takes_images && takes_images(of) &&
+                          of->inputs[0].dim[0].c == m->d->inputs[0].dim[0].c;
+    }
+    return true;
 }

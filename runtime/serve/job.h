@@ -6,10 +6,14 @@
 #include "runtime/core/rt.h"
 
 typedef struct RtServeModel {
-    const HoneModelDesc *d;
+    const HoneModelDesc *first; // the chain of units
+    int n_sizes;                // of the inputs, at least 1, in the order of hone_use_size();
+    const HoneModelDesc *size[HONE_MAX_UNITS];
+    const HoneModelDesc *d; // the first: names, types, ranks and the classifier are as of all
     const char *name;
     int max_batch; // images of a request, and of a run
-    bool batches;  // every tensor's first dimension is N, and no other: requests may share a run
+    bool batches; // every tensor's first dimension is N, and no other: requests of a size may share
+                  // a run
     bool takes_images; // JPEG, PNG and WebP files in place of its one input
 } RtServeModel;
 
@@ -42,11 +46,14 @@ typedef struct RtServeJob {
     uint64_t arrived, queued, started, computed, deadline; // rt_now()
 
     // read from the body
-    char *id;     // NULL: none
-    int64_t rows; // N
-    void **x;     // [n_x] dense, RT_ALIGN: the model's inputs; parts of the body where they can be
-    void **y;     // [n_y] and outputs
+    char *id;               // NULL: none
+    int size;               // of the inputs,
+    const HoneModelDesc *d; // as the model has it
+    int64_t rows;           // N
+    void **x; // [n_x] dense, RT_ALIGN: the model's inputs; parts of the body where they can be
+    void **y; // [n_y] and outputs
     int n_x, n_y;
+    int64_t (*dim)[HONE_MAX_RANK]; // [n_y] of the outputs, once they are computed
     RtServeWant *want;
     int n_want;
 
@@ -62,8 +69,10 @@ void rt_serve_reply_free(RtServeReply *reply);
 
 // "FP32", by HONE_F32 and so on: KServe's names of element types.
 const char *rt_serve_dtype(int dtype);
-// Do requests' shapes fit together; may it take images?
-RtServeModel rt_serve_model(const HoneModelDesc *d, const char *name, int max_batch);
+// The sizes that run here; do requests' shapes fit together; may it take images? False: nothing
+// runs here, err says why.
+bool rt_serve_model(RtServeModel *m, const HoneModelDesc *first, const char *name, int max_batch,
+                    RtErr *err);
 
 // Unpacks a compressed body (unpack.c). False: err says why not.
 bool rt_serve_unpack(RtServeJob *job);

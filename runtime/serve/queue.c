@@ -83,12 +83,15 @@ static void *serve_helper(void *arg) {
 
 // ---------------------------------------------------------------- workers
 
-// How many jobs from the front of the list fit into a run, and whether more might.
+// How many jobs of the first one's size fit into a run with it, as they follow one another in the
+// list, and whether it is full then.
 static int count_fitting(const RtServeQueue *q, bool *full) {
-    int jobs = 0;
+    int jobs = 0, size = q->to_run.first->size;
     int64_t rows = 0;
     *full = !q->m->batches;
     for (RtServeJob *job = q->to_run.first; job && !(*full && jobs); job = job->next) {
+        if (job->size != size)
+            continue;
         if (jobs && rows + job->rows > q->m->max_batch) {
             *full = true;
             break;
@@ -98,6 +101,18 @@ static int count_fitting(const RtServeQueue *q, bool *full) {
         *full = *full || rows >= q->m->max_batch;
     }
     return jobs;
+}
+
+// The first job of this size; there is one.
+static RtServeJob *pop_size(RtServeList *list, int size) {
+    RtServeJob **at = &list->first;
+    while ((*at)->size != size)
+        at = &(*at)->next;
+    RtServeJob *job = *at;
+    *at = job->next;
+    if (!*at)
+        list->last = at;
+    return job;
 }
 
 static void wait_until(RtServeQueue *q, uint64_t ns) {
@@ -121,8 +136,8 @@ static RtServeJob *take_batch(RtServeQueue *q) {
             continue;
         }
         RtServeList batch = {.last = &batch.first};
-        for (; n; n--) {
-            RtServeJob *job = pop(&q->to_run);
+        for (int size = q->to_run.first->size; n; n--) {
+            RtServeJob *job = pop_size(&q->to_run, size);
             if (now < job->deadline) {
                 job->started = now;
                 push(&batch, job);
@@ -141,11 +156,20 @@ typedef struct Room { // what several requests are gathered in, each tensor of m
     void **x, **y;
 } Room;
 
-static void **allocate(const HoneTensorDesc *t, int n, int64_t N) {
+// Room for each tensor of any size of the model
+static void **allocate(const RtServeModel *m, bool outputs) {
+    int n = outputs ? m->d->n_outputs : m->d->n_inputs;
     void **tensor = calloc((size_t)n + 1, sizeof *tensor);
     for (int i = 0; tensor && i < n; i++) {
-        int64_t bytes;
-        if (!rt_tensor_bytes(&t[i], N, &bytes) || !(tensor[i] = rt_alloc_aligned((size_t)bytes))) {
+        int64_t most = 0, bytes = 0;
+        bool good = true;
+        for (int k = 0; k < m->n_sizes; k++) {
+            const HoneModelDesc *d = m->size[k];
+            good = good &&
+                   rt_tensor_bytes(outputs ? &d->outputs[i] : &d->inputs[i], m->max_batch, &bytes);
+            most = bytes > most ? bytes : most;
+        }
+        if (!good || !(tensor[i] = rt_alloc_aligned((size_t)most))) {
             while (i--)
                 free(tensor[i]);
             free(tensor);
@@ -173,14 +197,28 @@ static void copy_rows(const HoneTensorDesc *t, int n, void **room, RtServeJob *b
     }
 }
 
+// What the run made of the job's outputs
+static void note_dims(const HoneModel *model, RtServeJob *job) {
+    for (int i = 0; i < job->n_y; i++) {
+        const HoneTensorDesc *t = &job->d->outputs[i];
+        for (int k = 0; k < t->rank; k++)
+            rt_dim_at(t->dim[k], job->rows, &job->dim[i][k]); // they fitted before the run
+        rt_model_pack(model, i, job->dim[i], job->y[i]);
+    }
+}
+
 // Runs the batch; one request alone, or all without room, without copies.
-static int run_batch(const RtServeModel *m, HoneModel *model, RtServeJob *batch, Room *room) {
-    const HoneModelDesc *d = m->d;
+static int run_batch(HoneModel *model, RtServeJob *batch, Room *room) {
+    const HoneModelDesc *d = batch->d;
     bool apart = !batch->next || !room->x || !room->y;
+    if (hone_size(model) != batch->size && hone_use_size(model, batch->size) != 0)
+        return -1;
     int64_t rows = 0;
     for (RtServeJob *job = batch; job; job = job->next) {
         if (apart && hone_run(model, job->rows, (const void *const *)job->x, job->y) != 0)
             return -1;
+        if (apart)
+            note_dims(model, job);
         rows += job->rows;
     }
     if (apart)
@@ -189,6 +227,8 @@ static int run_batch(const RtServeModel *m, HoneModel *model, RtServeJob *batch,
     int code = hone_run(model, rows, (const void *const *)room->x, room->y);
     if (code == 0)
         copy_rows(d->outputs, d->n_outputs, room->y, batch, true);
+    for (RtServeJob *job = batch; code == 0 && job; job = job->next)
+        note_dims(model, job);
     return code;
 }
 
@@ -213,13 +253,13 @@ static void serve_worker(void *ctx, HoneModel *model) {
     const HoneModelDesc *d = q->m->d;
     Room room = {0};
     if (q->m->batches && q->m->max_batch > 1) {
-        room.x = allocate(d->inputs, d->n_inputs, q->m->max_batch);
-        room.y = allocate(d->outputs, d->n_outputs, q->m->max_batch);
+        room.x = allocate(q->m, false);
+        room.y = allocate(q->m, true);
     }
     pthread_mutex_lock(&q->lock);
     for (RtServeJob *batch; (batch = take_batch(q)) != NULL;) {
         pthread_mutex_unlock(&q->lock);
-        int code = run_batch(q->m, model, batch, &room);
+        int code = run_batch(model, batch, &room);
         pthread_mutex_lock(&q->lock);
         finish_batch(q, model, batch, code);
     }
@@ -265,7 +305,7 @@ bool rt_serve_queue_start(RtServeQueue *q, const HoneOptions *opt, int instances
     q->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (q->done_fd < 0)
         return rt_fail(err, "no eventfd: %s", strerror(errno));
-    return rt_workers_start(&q->workers, q->m->d, opt, instances, err) && start_helpers(q, err);
+    return rt_workers_start(&q->workers, q->m->first, opt, instances, err) && start_helpers(q, err);
 }
 
 bool rt_serve_queue_add(RtServeQueue *q, RtServeJob *job) {

@@ -110,11 +110,11 @@ static bool write_classes(Writer *w, const RtServeWant *want, int64_t count, int
 
 static bool write_output(Writer *w, const RtServeWant *want) {
     const HoneTensorDesc *t = &w->m->d->outputs[want->output];
-    int64_t dim[HONE_MAX_RANK] = {0}, count, bytes;
+    const int64_t *dim = w->job->dim[want->output];
+    int64_t count = 1;
     for (int i = 0; i < t->rank; i++)
-        rt_dim_at(t->dim[i], w->job->rows, &dim[i]);
-    rt_tensor_count(t, w->job->rows, &count); // they fitted before the run
-    rt_tensor_bytes(t, w->job->rows, &bytes);
+        count *= dim[i];
+    int64_t bytes = count * rt_dtype(t->dtype)->bytes;
     if (want->classes)
         return write_classes(w, want, count, t->rank ? dim[0] : 1);
     const char *y = w->job->y[want->output];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/core/unit.h"
 #include "runtime/image/image.h"
 #include "runtime/serve/job.h"
 #include "runtime/serve/tensor.h"
@@ -44,8 +45,10 @@ static bool start_job(RtServeJob *job, const HoneModelDesc *d) {
     job->x = calloc((size_t)d->n_inputs + 1, sizeof *job->x);
     job->y = calloc((size_t)d->n_outputs + 1, sizeof *job->y);
     job->want = calloc((size_t)d->n_outputs + 1, sizeof *job->want);
+    job->dim = calloc((size_t)d->n_outputs + 1, sizeof *job->dim);
+    job->d = d;
     job->rows = -1;
-    return (job->x && job->y && job->want) || fail_memory(&job->err);
+    return (job->x && job->y && job->want && job->dim) || fail_memory(&job->err);
 }
 
 static bool check_rows(const RtServeModel *m, int64_t N, RtErr *err) {
@@ -57,19 +60,31 @@ static bool check_rows(const RtServeModel *m, int64_t N, RtErr *err) {
 
 // ---------------------------------------------------------------- images
 
-static bool take_image(const Reader *r, int64_t i, const uint8_t *data, size_t bytes) {
-    const HoneTensorDesc *t = &r->m->d->inputs[0];
-    const HonePreprocess *p = &r->m->d->preprocess;
+static void use_size(Reader *r, int size) {
+    r->job->size = size;
+    r->job->d = r->m->size[size];
+}
+
+// Image 0 says of what size the model is.
+static bool take_image(Reader *r, int64_t i, const uint8_t *data, size_t bytes) {
+    RtServeJob *job = r->job;
+    const HonePreprocess *p = &job->d->preprocess; // but for sizes as of all
     int64_t all;
     char name[64];
     RtImage image;
     snprintf(name, sizeof name, "image %lld", (long long)i);
-    if (!rt_image_decode(name, data, bytes, p->channels, p->as_stored, &image, &r->job->err))
+    if (!rt_image_decode(name, data, bytes, p->channels, p->as_stored, &image, &job->err))
         return false;
-    rt_tensor_bytes(t, r->job->rows, &all);
-    int64_t rows = t->dim[0].n ? r->job->rows : t->dim[0].c;
-    bool good =
-        rt_preprocess(p, t->dtype, &image, (char *)r->job->x[0] + all / rows * i, &r->job->err);
+    if (i == 0)
+        use_size(r, rt_unit_nearest(r->m->size, r->m->n_sizes, image.width, image.height));
+    const HoneTensorDesc *t = &job->d->inputs[0];
+    bool good = i > 0 || allocate(job->x, t, 1, job->rows, &job->err);
+    if (good) {
+        rt_tensor_bytes(t, job->rows, &all);
+        int64_t rows = t->dim[0].n ? job->rows : t->dim[0].c;
+        char *row = (char *)job->x[0] + all / rows * i;
+        good = rt_preprocess(&job->d->preprocess, t->dtype, &image, row, &job->err);
+    }
     rt_image_free(&image);
     return good;
 }
@@ -101,7 +116,7 @@ static uint8_t *decode_base64(const char *text, size_t n, size_t *bytes) {
     return out;
 }
 
-static bool take_text_images(const Reader *r, const json_t *data, int64_t n) {
+static bool take_text_images(Reader *r, const json_t *data, int64_t n) {
     if (!json_is_array(data) || (int64_t)json_array_size(data) != n)
         return rt_fail(&r->job->err, "its data is no array of %lld texts", (long long)n);
     for (int64_t i = 0; i < n; i++) {
@@ -120,7 +135,7 @@ static bool take_text_images(const Reader *r, const json_t *data, int64_t n) {
 }
 
 // Each is preceded by its size in 4 bytes, little-endian.
-static bool take_binary_images(const Reader *r, const Source *s, int64_t n) {
+static bool take_binary_images(Reader *r, const Source *s, int64_t n) {
     size_t at = 0;
     for (int64_t i = 0; i < n; i++) {
         const uint8_t *p = (const uint8_t *)s->binary + at;
@@ -137,7 +152,7 @@ static bool take_binary_images(const Reader *r, const Source *s, int64_t n) {
 }
 
 // Images [n] or [n, 1] in place of the tensor
-static bool read_images(const Reader *r, int rank, const int64_t *dim, const Source *s) {
+static bool read_images(Reader *r, int rank, const int64_t *dim, const Source *s) {
     const HoneTensorDesc *t = &r->m->d->inputs[0];
     RtServeJob *job = r->job;
     int64_t n = rank ? dim[0] : 0, fixed = t->dim[0].n ? -1 : t->dim[0].c;
@@ -146,7 +161,7 @@ static bool read_images(const Reader *r, int rank, const int64_t *dim, const Sou
     if (fixed >= 0 && n != fixed)
         return rt_fail(&job->err, "the model takes exactly %lld images", (long long)fixed);
     job->rows = fixed >= 0 ? 1 : n;
-    if (!check_rows(r->m, job->rows, &job->err) || !allocate(job->x, t, 1, job->rows, &job->err))
+    if (!check_rows(r->m, job->rows, &job->err))
         return false;
     return s->binary ? take_binary_images(r, s, n) : take_text_images(r, s->data, n);
 }
@@ -167,8 +182,8 @@ static bool read_shape(const json_t *shape, int *rank, int64_t dim[HONE_MAX_RANK
 }
 
 static bool read_tensor(const Reader *r, int k, int rank, const int64_t *dim, const Source *s) {
-    const HoneTensorDesc *t = &r->m->d->inputs[k];
     RtServeJob *job = r->job;
+    const HoneTensorDesc *t = &job->d->inputs[k];
     int64_t N = job->rows, count, bytes;
     if (!rt_serve_solve(t, rank, dim, &N, &job->err))
         return false;
@@ -306,15 +321,49 @@ static bool read_outputs(Reader *r, const json_t *root) {
 // for.
 static bool check_values(const RtServeModel *m, const char *text, size_t n, RtErr *err) {
     int64_t most = 4096, values = 0;
-    for (int i = 0; i < m->d->n_inputs; i++) {
+    for (int i = 0; i < m->d->n_inputs * m->n_sizes; i++) {
         int64_t count;
-        if (!rt_tensor_count(&m->d->inputs[i], m->max_batch, &count) || count > INT32_MAX)
+        const HoneTensorDesc *t = &m->size[i % m->n_sizes]->inputs[i / m->n_sizes];
+        if (!rt_tensor_count(t, m->max_batch, &count) || count > INT32_MAX)
             return true; // larger than any body
         most += 2 * count;
     }
     for (size_t i = 0; i < n; i++)
         values += text[i] == ',' || text[i] == '[' || text[i] == '{';
     return values <= most || rt_fail(err, "the request has more values than the model's inputs");
+}
+
+static bool input_fits(const RtServeModel *m, int size, const json_t *input, int64_t *N) {
+    RtErr why;
+    int rank, k = find_tensor(m->d->inputs, m->d->n_inputs, json_object_get(input, "name"));
+    int64_t dim[HONE_MAX_RANK];
+    return k >= 0 && read_shape(json_object_get(input, "shape"), &rank, dim, &why) &&
+           rt_serve_solve(&m->size[size]->inputs[k], rank, dim, N, &why);
+}
+
+// The first size that all inputs fit. Where none is, the first stays: what is wrong with it is
+// told.
+static bool find_size(Reader *r, const json_t *inputs) {
+    size_t i;
+    json_t *v;
+    for (int k = 0; k < r->m->n_sizes; k++) {
+        int64_t N = -1;
+        bool fits = true;
+        json_array_foreach(inputs, i, v) fits = fits && input_fits(r->m, k, v, &N);
+        if (fits) {
+            use_size(r, k);
+            return true;
+        }
+    }
+    return r->m->n_sizes == 1;
+}
+
+// Behind an error
+static bool name_sizes(const Reader *r) {
+    char sizes[640], why[384];
+    snprintf(why, sizeof why, "%.380s", r->job->err.text);
+    return rt_fail(&r->job->err, "%s; the sizes are %s", why,
+                   rt_unit_sizes_text(r->m->first, sizes, sizeof sizes));
 }
 
 static bool read_root(Reader *r, const json_t *root) {
@@ -330,7 +379,8 @@ static bool read_root(Reader *r, const json_t *root) {
     if (!json_is_array(inputs) || json_array_size(inputs) != (size_t)d->n_inputs)
         return rt_fail(&job->err, "expected %d inputs but got %zu inputs for model '%s'",
                        d->n_inputs, json_array_size(inputs), r->m->name);
-    json_array_foreach(inputs, i, v) if (!read_input(r, v)) return false;
+    bool found = find_size(r, inputs);
+    json_array_foreach(inputs, i, v) if (!read_input(r, v)) return !found && name_sizes(r);
     if (r->left)
         return rt_fail(&job->err, "%zu bytes behind the JSON belong to no input", r->left);
     return read_outputs(r, root);
@@ -350,11 +400,46 @@ static bool read_json(Reader *r) {
     return good;
 }
 
+// The N of a tensor of so many bytes; -1: it is none.
+static int64_t solve_bytes(const HoneTensorDesc *t, int64_t bytes) {
+    int64_t one, none;
+    if (!rt_tensor_bytes(t, 1, &one) || !rt_tensor_bytes(t, 0, &none) || bytes < none)
+        return -1;
+    if (one == none)
+        return bytes == one ? 1 : -1;
+    return (bytes - none) % (one - none) ? -1 : (bytes - none) / (one - none);
+}
+
+// Of bytes without a shape
+static bool read_raw_tensor(Reader *r, const Source *s) {
+    RtServeJob *job = r->job;
+    int64_t N = -1, dim[HONE_MAX_RANK];
+    int fitting = 0;
+    for (int k = r->m->n_sizes - 1; k >= 0; k--) {
+        int64_t of_size = solve_bytes(&r->m->size[k]->inputs[0], (int64_t)s->bytes);
+        fitting += of_size >= 0;
+        N = of_size >= 0 ? of_size : N;
+        if (of_size >= 0)
+            use_size(r, k);
+    }
+    const HoneTensorDesc *t = &job->d->inputs[0];
+    char want[256];
+    if (fitting > 1)
+        return rt_fail(&job->err, "bytes alone could be of %d sizes of the model: send a shape",
+                       fitting);
+    if (!fitting) {
+        rt_fail(&job->err, "%zu bytes are no %s", s->bytes, rt_tensor_text(t, want, sizeof want));
+        return r->m->n_sizes > 1 && name_sizes(r);
+    }
+    for (int i = 0; i < t->rank; i++)
+        rt_dim_at(t->dim[i], N, &dim[i]); // they fit, as their product does
+    return read_tensor(r, 0, t->rank, dim, s);
+}
+
 // A body that is one tensor's bytes, or one image file
 static bool read_raw(Reader *r) {
     const HoneModelDesc *d = r->m->d;
     RtServeJob *job = r->job;
-    int64_t row, none, fixed;
     Source s = {.binary = job->body, .bytes = job->body_bytes};
     if (d->n_inputs != 1)
         return rt_fail(&job->err, "a body of bytes alone is for models with one input");
@@ -365,19 +450,9 @@ static bool read_raw(Reader *r) {
         if (!t->dim[0].n && t->dim[0].c != 1)
             return rt_fail(&job->err, "the model takes exactly %lld images",
                            (long long)t->dim[0].c);
-        return allocate(job->x, t, 1, 1, &job->err) &&
-               take_image(r, 0, (const uint8_t *)job->body, job->body_bytes);
+        return take_image(r, 0, (const uint8_t *)job->body, job->body_bytes);
     }
-    if (!rt_tensor_bytes(t, 1, &row) || !rt_tensor_bytes(t, 0, &none))
-        return rt_fail(&job->err, "it is too large");
-    fixed = row == none;
-    int64_t N = fixed || row == 0 ? 1 : (int64_t)(s.bytes / (size_t)row), dim[HONE_MAX_RANK];
-    if (!fixed && !check_rows(r->m, N, &job->err))
-        return false;
-    for (int i = 0; i < t->rank; i++)
-        if (!rt_dim_at(t->dim[i], N, &dim[i]))
-            return rt_fail(&job->err, "it is too large");
-    return read_tensor(r, 0, t->rank, dim, &s) || name_error(&job->err, "input", t->name);
+    return read_raw_tensor(r, &s) || name_error(&job->err, "input", t->name);
 }
 
 static bool read_body(Reader *r) {
@@ -403,5 +478,5 @@ bool rt_serve_read(const RtServeModel *m, RtServeJob *job) {
         job->body_bytes = 0;
     }
     job->rows = job->rows < 0 ? 1 : job->rows;
-    return allocate(job->y, m->d->outputs, m->d->n_outputs, job->rows, &job->err);
+    return allocate(job->y, job->d->outputs, job->d->n_outputs, job->rows, &job->err);
 }

@@ -13,8 +13,8 @@ typedef struct RtServeOptions {
     int drain_s;
 } RtServeOptions;
 
-// Serves until SIGTERM or SIGINT, then answers what has begun, for drain_s at most. False: err says
-// what went wrong.
-bool rt_serve(const HoneModelDesc *d, const RtServeOptions *opt, RtErr *err);
+// Serves the chain of units until SIGTERM or SIGINT, then answers what has begun, for drain_s at
+// most. False: err says what went wrong.
+bool rt_serve(const HoneModelDesc *first, const RtServeOptions *opt, RtErr *err);
 
 #endif

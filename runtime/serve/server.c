@@ -252,12 +252,15 @@ static void release(Server *s) {
         event_base_free(s->base);
 }
 
-bool rt_serve(const HoneModelDesc *d, const RtServeOptions *opt, RtErr *err) {
+bool rt_serve(const HoneModelDesc *first, const RtServeOptions *opt, RtErr *err) {
     Server *s = calloc(1, sizeof *s);
     if (!s)
         return rt_fail(err, "no memory");
     s->opt = opt;
-    s->model = rt_serve_model(d, opt->name, opt->max_batch);
+    if (!rt_serve_model(&s->model, first, opt->name, opt->max_batch, err)) {
+        free(s);
+        return false;
+    }
     wire(s);
     signal(SIGPIPE, SIG_IGN); // a client that went away is an error of its connection
     bool good = rt_serve_queue_start(&s->queue, &(HoneOptions){.threads = opt->threads},

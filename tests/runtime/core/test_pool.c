@@ -238,6 +238,39 @@ static void test_fork(const float *x, const float *want) {
 }
 #endif
 
+// ---- sizes that data decides: here the second of the scores, as many as the first input says
+
+static void count_scores(char *const *args, int64_t N, int64_t thread, int64_t threads,
+                         char *scratch) {
+    (void)N, (void)threads, (void)scratch;
+    if (thread == 0)
+        *(int64_t *)args[0] = (int64_t) * (const float *)args[1];
+}
+
+static void test_dims(void) {
+    const HoneKernel with_count[] = {prepare, average_planes, score_images, count_scores};
+    HonePlace places[7] = {[5] = {.at = HONE_AT_OUTPUT, .index = 1}, [6] = {.at = HONE_AT_INPUT}};
+    memcpy(places, run_args, sizeof run_args);
+    const HoneStep steps[] = {run_steps[0], run_steps[1], {3, 5, 2, 0}};
+    const HoneCountDesc counts[] = {{.output = 0, .axis = 1}};
+    HoneModelDesc d = hone_fake_desc;
+    d.kernels = with_count;
+    d.run = (HoneSteps){3, 7, steps, places};
+    d.n_nodes = 3;
+    d.n_counts = 1;
+    d.counts = counts;
+    HonePool *pool = hone_pool_create(&d, NULL, 3, NULL, 0);
+    REQUIRE(pool);
+    for (int count = 5; count >= 0; count--) {
+        float x[IMAGE] = {(float)count}, y[CLASSES];
+        int64_t dims[HONE_MAX_RANK];
+        REQUIRE(hone_pool_run_dims(pool, 1, (const void *[]){x}, (void *[]){y}, dims, NULL, 0) ==
+                0);
+        REQUIRE(dims[0] == -1 && dims[1] == count && dims[2] == -1 && dims[7] == -1);
+    }
+    hone_pool_destroy(pool);
+}
+
 int main(void) {
     static float x[MAX_BATCH * IMAGE], want[MAX_BATCH * CLASSES];
     uint32_t s = 1;
@@ -254,6 +287,7 @@ int main(void) {
         test_callers(x, want, workers, 1 + workers % 2);
     test_destroyed_in_use(x, want);
     test_limits();
+    test_dims();
 #ifndef __SANITIZE_THREAD__
     test_fork(x, want);
 #endif
