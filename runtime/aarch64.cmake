@@ -2,13 +2,14 @@
 # built where GNU's cross compiler is, and the archives of Debian's arm64 packages: tools/aarch64 gets both. Its folder in
 # the build tree, and in LIBDIR/hone when installed, holds all that hone-link.txt names there.
 set(HONE_AARCH64_ROOT ${CMAKE_SOURCE_DIR}/build-aarch64-root CACHE PATH
-    "where libjpeg, libpng, zlib, jansson and libevent for arm64 were unpacked")
+    "where libjpeg, libpng, libwebp, zlib, jansson and libevent for arm64 were unpacked")
 set(gnu aarch64-linux-gnu)
 set(to ${CMAKE_BINARY_DIR}/${gnu})
 find_program(HONE_AARCH64_CC ${gnu}-gcc)
 find_program(HONE_AARCH64_AR ${gnu}-ar)
+find_program(HONE_AARCH64_OBJCOPY ${gnu}-objcopy)
 set(archives "")
-foreach(library jpeg png16 z jansson event_core)
+foreach(library jpeg png16 webp z jansson event_core)
     find_file(HONE_AARCH64_${library} lib${library}.a PATHS ${HONE_AARCH64_ROOT}/usr/lib/${gnu} /usr/lib/${gnu}
               NO_DEFAULT_PATH)
     list(APPEND archives ${HONE_AARCH64_${library}})
@@ -24,7 +25,7 @@ message(STATUS "the runtime is built for aarch64, too (${HONE_AARCH64_CC})")
 
 # The archive of a target once more, of the same sources.
 set(flags -std=gnu11 -O2 -DNDEBUG -fPIC -fopenmp -Wall -Wextra -fno-math-errno -ffp-contract=off
-    -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden -ffunction-sections -fdata-sections
+    -fstack-protector-strong -D_FORTIFY_SOURCE=2 -DHONE_VERSION="${PROJECT_VERSION}" -fvisibility=hidden -ffunction-sections -fdata-sections
     $<$<BOOL:${HONE_WERROR}>:-Werror> -I${CMAKE_SOURCE_DIR} -isystem ${HONE_AARCH64_ROOT}/usr/include/${gnu}
     -isystem ${HONE_AARCH64_ROOT}/usr/include -isystem ${XXHASH_INCLUDE})
 set(cross_archives "")
@@ -60,6 +61,10 @@ foreach(archive ${archives})
 endforeach()
 file(GENERATE OUTPUT ${to}/hone-link.txt
      CONTENT "{LIBDIR}/libhone_rt_main_infer.a\n{LIBDIR}/libhone_rt.a\n${link}-lgomp\n-lm\n")
+file(GENERATE OUTPUT ${to}/hone-link-library.txt
+     CONTENT "{LIBDIR}/libhone_rt.a\n{LIBDIR}/libhone_jpeg.a\n{LIBDIR}/libhone_png.a\n{LIBDIR}/libwebp.a\n{LIBDIR}/libz.a\n")
+hone_library_archives(hone_archives_aarch64 ${to} ${HONE_AARCH64_OBJCOPY} ${to}/libjpeg.a ${to}/libpng16.a)
+add_dependencies(hone hone_archives_aarch64)
 file(GENERATE OUTPUT ${to}/hone-link-finetune.txt
      CONTENT "{LIBDIR}/libhone_rt_main_finetune.a\n{LIBDIR}/libhone_rt.a\n${link}-lgomp\n-lm\n")
 install(DIRECTORY ${to} DESTINATION ${CMAKE_INSTALL_LIBDIR}/hone FILES_MATCHING PATTERN "*.a" PATTERN "*.txt"

@@ -11,14 +11,15 @@ typedef struct Compile {
     ToolImage image;
     const char *out, *emit_name, *name, *calibrate;
     ToolEmit emit;
-    bool is_static, no_header, autotune;
+    bool is_static, no_header, config_files, autotune;
     ToolGradient gradient;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
     const char *wheel; // what pip wants a Python package's file to be called; NULL: it is none
     RtOutFile *file, *beside, *cache; // beside: the header, the weights of a text, or NULL
+    ToolConfigFiles config;
 } Compile;
-enum { N_FILES = 2 };
+enum { N_FILES = 4 };
 
 typedef enum Beside { BESIDE_NOTHING, BESIDE_HEADER, BESIDE_WEIGHTS } Beside; // what else is made
 static const struct {
@@ -95,6 +96,8 @@ static bool open_files(Tool *t, Compile *c) {
     const char *beside = path_beside(t, c);
     c->file = tool_out(t, c->out, is_program(c) ? RT_OUT_PROGRAM : RT_OUT_WHOLE);
     return c->file && tool_out_if(t, rt_out_is_through(c->file) ? NULL : beside, &c->beside) &&
+           (!c->config_files ||
+            tool_config_open(t, tool_symbol(t->arena, c->name), c->out, &c->config)) &&
            (!c->autotune || autotune_cache_open(t, c->autotune_cache, &c->cache)) &&
            tool_reads(t, c->model.path, 0) && tool_reads(t, c->image.labels, 0);
 }
@@ -121,7 +124,8 @@ static bool write_files(Tool *t, Compile *c, const ToolUnits *u, const CgResult 
     return text ? tool_copy_out(t, c->file, file) &&
                       (!c->beside || tool_copy_out(t, c->beside, cg->weights_file))
                 : tool_out_take(t, c->file, file) &&
-                      (!c->beside || tool_print_header(t, u, symbol, c->beside));
+                      (!c->beside || tool_print_header(t, u, symbol, c->beside)) &&
+                      (!c->config.pc || tool_config_print(t, symbol, c->emit, c->out, &c->config));
 }
 
 static bool check_one_unit(Tool *t, const Compile *c) {
@@ -213,7 +217,8 @@ static int run_compile(Tool *t, Compile *c) {
         (c->calibrate && !(u.model = tool_quantized(t, &c->model, &c->image, c->calibrate))) ||
         !generate(t, c, &u, &cg) || !tool_models_stay(t))
         return EXIT_INPUT;
-    int64_t bytes = tool_out_commit(t, (RtOutFile *[N_FILES]){c->file, c->beside}, N_FILES);
+    int64_t bytes = tool_out_commit(
+        t, (RtOutFile *[N_FILES]){c->file, c->beside, c->config.pc, c->config.cmake}, N_FILES);
     if (bytes < 0)
         return EXIT_INPUT;
     print_summary(t, c, &u, &cg, (double)bytes / 1e6, seconds() - start);
@@ -250,6 +255,11 @@ static bool check_options(Compile *c) {
         fprintf(stderr, "hone compile: --static is of programs, not of --emit %s\n", c->emit_name);
         return false;
     }
+    if (c->config_files && emits[c->emit].beside != BESIDE_HEADER) {
+        fprintf(stderr, "hone compile: --config-files is of libraries, not of --emit %s\n",
+                c->emit_name);
+        return false;
+    }
     c->emit = c->is_static ? EMIT_STATIC_EXE : c->emit;
     if (c->autotune_cache && !c->autotune)
         fprintf(stderr, "hone compile: --autotune-cache is for --autotune, which is not given\n");
@@ -275,6 +285,8 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.calibrate, "images for int8", 0, 0},
         TOOL_GRADIENT_OPTIONS(c.gradient),
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
+        {"--config-files", NULL, NULL, TOOL_FLAG, &c.config_files,
+         "NAME.pc and NAMEConfig.cmake next to a library, for pkg-config and CMake", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
         TOOL_THREADS_OPTION(c.threads),

@@ -193,8 +193,8 @@ static const char *compile_wrapper(const Chain *c, const char *s) {
     return tool_write_temp(t, src, print_wrapper, &w) && tool_spawn(t, argv) ? obj : NULL;
 }
 
-// Program, weights, wrapper and the runtime's members that they need, as one object; hidden symbols
-// become local.
+// Program, weights, wrapper, and the members of the runtime and of the image libraries that they
+// need, as one object; all symbols but the wrapper's become local.
 static bool link_object(const Chain *c, const CgResult *cg, const char *symbol, const char *out) {
     Tool *t = c->t;
     const char *api = compile_wrapper(c, symbol);
@@ -208,9 +208,10 @@ static bool link_object(const Chain *c, const CgResult *cg, const char *symbol, 
     push(&a, out);
     push(&a, api);
     push_files(&a, cg);
-    push(&a, ir_sprintf(t->arena, "%s/%slibhone_rt.a", lib_dir(t), c->prefix));
+    push_runtime(c, &a, "hone-link-library.txt");
     push(&a, NULL);
-    const char *localize[] = {c->objcopy, "--localize-hidden", out, NULL};
+    const char *shown = ir_sprintf(t->arena, "--keep-global-symbol=%s_*", symbol);
+    const char *localize[] = {c->objcopy, "--localize-hidden", "--wildcard", shown, out, NULL};
     return tool_spawn(t, a.v) && tool_spawn(t, localize);
 }
 

@@ -323,6 +323,13 @@ bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. As
 // tool_print_out().
 bool tool_print_header(Tool *t, const ToolUnits *u, const char *symbol, RtOutFile *o);
+// NAME.pc and NAMEConfig.cmake beside a library, for who builds with it (config_files.c).
+typedef struct ToolConfigFiles {
+    RtOutFile *pc, *cmake; // NULL: not asked for
+} ToolConfigFiles;
+bool tool_config_open(Tool *t, const char *symbol, const char *out, ToolConfigFiles *files);
+bool tool_config_print(Tool *t, const char *symbol, ToolEmit emit, const char *out,
+                       const ToolConfigFiles *files);
 // Text file `name` next to the compiler's libraries ("hone.h"); fatal when it is missing.
 char *tool_lib_text(Tool *t, const char *name);
 // api.c: the functions of hone.h, whose text is given, for the model of that symbol: their

@@ -62,6 +62,7 @@ extern "C" {
 #ifndef HONE_TYPES_ONLY // a model's own header has these functions under its name
 // The interface between a compiled model and this runtime; both must have the same.
 unsigned hone_abi(void);
+const char *hone_version(void); // of hone, "0.1.0"
 
 // Text of the last error of this call goes to err[err_size] (may be NULL, 0). NULL on failure:
 // wrong ABI version, a CPU without the instructions that the model was compiled for, other shapes
@@ -105,6 +106,29 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes);
 int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);
 // Of the calling thread's last call of m that returned 0 or -1; "" where that was 0.
 const char *hone_error(const HoneModel *m);
+
+// ---- images: what the model was compiled to do with them, labels and preprocessing, is inside
+
+int hone_n_labels(const HoneModel *m);
+// The name of a class; NULL: it has none.
+const char *hone_label(const HoneModel *m, int64_t i);
+// Bytes of one image in input 0; 0: the model takes no images.
+int64_t hone_image_bytes(const HoneModel *m);
+// A JPEG, PNG or WebP file, its bytes in memory, or pixels rgb[height][width][3], as one image of
+// input 0: resized, cropped and normalised as the model wants it, turned upright. input:
+// hone_image_bytes(m). A call, as hone_run() is: 0, or -1 with the reason in hone_error(m).
+int hone_preprocess(HoneModel *m, const char *file, void *input);
+int hone_preprocess_bytes(HoneModel *m, const void *data, size_t bytes, void *input);
+int hone_preprocess_pixels(HoneModel *m, const unsigned char *rgb, int width, int height,
+                           void *input);
+// The output whose rows are scores of classes, for hone_rank(); -1: there is none.
+int hone_classifier(const HoneModel *m);
+// The `top` likeliest classes of an image's row of that output, the likeliest first. How many there
+// are, at most `top`; -1: the model does not classify, or the row has what is no number.
+int hone_rank(const HoneModel *m, const void *row, int top, HoneClass *classes);
+// A file's likeliest classes: hone_preprocess(), hone_run() and hone_rank() in one call. How many,
+// or -1 with the reason in hone_error(m). Labels live as long as the library.
+int hone_classify_file(HoneModel *m, const char *file, int top, HoneClass *classes);
 
 // A pool of `workers` (1 to 1024) threads with an instance each, that any thread may call, also
 // several at once. opt->threads are those of one worker; 0: the CPUs divided among them. Errors as

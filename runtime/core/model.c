@@ -1,4 +1,4 @@
-// A compiled model ready to run: the functions of hone.h.
+// A compiled model ready to run: the functions of hone.h that need more than its descriptor.
 //
 // One inference is one parallel region (region.c) in which every thread walks the emitted steps
 // from start to end. A model owns its workspace, which grows with the batch and stays, so that a
@@ -295,46 +295,13 @@ int rt_model_threads(const HoneModel *m) {
     return m->threads;
 }
 
-unsigned hone_abi(void) {
-    return HONE_ABI;
-}
-
-int hone_n_inputs(const HoneModel *m) {
-    return m->desc->n_inputs;
-}
-
-int hone_n_outputs(const HoneModel *m) {
-    return m->desc->n_outputs;
-}
-
-HoneTensorInfo hone_input_info(const HoneModel *m, int i) {
-    return rt_tensor_info(m->desc->inputs, i, m->desc->n_inputs);
-}
-
-HoneTensorInfo hone_output_info(const HoneModel *m, int i) {
-    return rt_tensor_info(m->desc->outputs, i, m->desc->n_outputs);
-}
-
-static int64_t count_bytes(const HoneTensorDesc *t, int i, int n, int64_t batch) {
-    int64_t bytes;
-    return i >= 0 && i < n && batch >= 0 && rt_tensor_bytes(t + i, batch, &bytes) ? bytes : -1;
-}
-
-int64_t hone_input_bytes(const HoneModel *m, int i, int64_t batch) {
-    return count_bytes(m->desc->inputs, i, m->desc->n_inputs, batch);
-}
-
-int64_t hone_output_bytes(const HoneModel *m, int i, int64_t batch) {
-    return count_bytes(m->desc->outputs, i, m->desc->n_outputs, batch);
-}
-
 HoneTensorInfo hone_size_input_info(const HoneModel *m, int size, int i) {
     bool there = size >= 0 && size < m->n_sizes;
     return rt_tensor_info(m->size[there ? size : 0]->inputs, i, there ? m->desc->n_inputs : 0);
 }
 
 int64_t hone_output_dim(const HoneModel *m, int i, int axis) {
-    HoneTensorInfo info = hone_output_info(m, i);
+    HoneTensorInfo info = rt_tensor_info(m->desc->outputs, i, m->desc->n_outputs);
     return info.name && axis >= 0 && axis < info.rank
                ? rt_counts_dim(&m->counts, m->desc, i, axis, info.dim[axis])
                : -1;
@@ -460,6 +427,21 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
     run_steps(m, &m->desc->run, &o.call);
     RtErr err;
     return rt_counts_check(&m->counts, m->desc, &err) ? 0 : set_error(m, "%s", err.text);
+}
+
+int rt_model_call(HoneModel *m, bool (*body)(void *ctx, HoneModel *m, RtErr *err), void *ctx) {
+    RtErr err = {{0}};
+    pid_t user = enter(m);
+    if (user == NOBODY)
+        return -1;
+    int code = body(ctx, m, &err) ? 0 : set_error(m, "%s", err.text);
+    leave(m, user);
+    return code;
+}
+
+bool rt_model_run_inside(HoneModel *m, int64_t batch, const void *const *inputs,
+                         void *const *outputs, RtErr *err) {
+    return run_alone(m, batch, inputs, outputs, NULL, NULL) == 0 || rt_fail(err, "%s", m->error);
 }
 
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,

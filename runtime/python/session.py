@@ -1,8 +1,10 @@
-"""A network, compiled: Session(...).run(None, {"x": a}) as ONNX Runtime has it, and classify() for images.
+"""A network, compiled: Session(...).run(None, {"x": a}) as ONNX Runtime has it, and classify() and
+features() for images.
 
     import NAME
     y, = NAME.Session().run(None, {"x": x})
-    NAME.classify("cat.jpg")[0]                 (label, probability); wants Pillow
+    NAME.classify("cat.jpg")[0]                 (label, probability)
+    NAME.features("photos/")                    an array, a row for each image
 
 Threads: a session does one run at a time; calls from several threads wait for each other. Sessions of their own run at the same
 time, and share the weights. Python's lock is not held during a run.
@@ -13,14 +15,13 @@ The network is model.so beside this file; what it says about images and classes 
 """
 import ctypes
 import json
-import math
 import os
 import threading
 import weakref
 
 import numpy
 
-__all__ = ["Session", "NodeArg", "classify", "labels"]
+__all__ = ["Session", "NodeArg", "classify", "features", "files", "labels", "preprocess"]
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(_FOLDER, "model.json"), encoding="utf-8") as _f:
@@ -35,6 +36,10 @@ class _TensorInfo(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int), ("dim", ctypes.c_int64 * 8)]
 
 
+class _Class(ctypes.Structure):
+    _fields_ = [("index", ctypes.c_int64), ("score", ctypes.c_double), ("label", ctypes.c_char_p)]
+
+
 class _Options(ctypes.Structure):
     _fields_ = [("threads", ctypes.c_int), ("n_inputs", ctypes.c_int), ("inputs", ctypes.c_void_p)]
 
@@ -46,7 +51,11 @@ def _load():
                   "n_inputs": (i32, model), "n_outputs": (i32, model), "input_info": (_TensorInfo, model, i32),
                   "output_info": (_TensorInfo, model, i32), "input_bytes": (i64, model, i32, i64),
                   "output_bytes": (i64, model, i32, i64), "output_dim": (i64, model, i32, i32),
-                  "run": (i32, model, i64, pointer, pointer), "error": (ctypes.c_char_p, model)}
+                  "run": (i32, model, i64, pointer, pointer), "error": (ctypes.c_char_p, model),
+                  "image_bytes": (i64, model), "preprocess": (i32, model, ctypes.c_char_p, pointer),
+                  "preprocess_bytes": (i32, model, ctypes.c_char_p, ctypes.c_size_t, pointer),
+                  "preprocess_pixels": (i32, model, pointer, i32, i32, pointer), "classifier": (i32, model),
+                  "rank": (i32, model, pointer, i32, pointer)}
     functions = {}
     for name, (result, *arguments) in signatures.items():
         function = getattr(lib, _MODEL["symbol"] + "_" + name)
@@ -170,89 +179,128 @@ class Session:
             arrays.append(numpy.ascontiguousarray(a))
         return arrays, 1 if batch < 0 else batch
 
+    def preprocess(self, image):
+        """An image as the model's input takes it, without the batch: of a path, a file's bytes, an open file, pixels (uint8
+        [height, width, 3], or [height, width]) or a PIL image; turned upright, resized, cropped and normalised as the network
+        wants it. JPEG, PNG and WebP are decoded by the library itself; whatever else there is by Pillow."""
+        with self._lock:
+            if not self._model:
+                raise RuntimeError("the session is closed")
+            if not _C["image_bytes"](self._model):
+                raise ValueError("the model takes no images; use run()")
+            x = numpy.empty(self._inputs[0].shape[1:], self._inputs[0].dtype)
+            code = self._fill(image, x.ctypes.data)
+            if code != 0:
+                raise _image_error(image, _C["error"](self._model).decode(errors="replace"))
+        return x
+
+    def _fill(self, image, to):
+        if hasattr(image, "read"):
+            image = image.read()
+        if isinstance(image, (str, os.PathLike)):
+            return _C["preprocess"](self._model, os.fsencode(image), to)
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            data = bytes(image)
+            return _C["preprocess_bytes"](self._model, data, len(data), to)
+        rgb = _pixels(image)
+        return _C["preprocess_pixels"](self._model, rgb.ctypes.data, rgb.shape[1], rgb.shape[0], to)
+
+    def _batches(self, images, batch):
+        """Arrays of the input, of `batch` images or what is left; all of a fixed number, with how many count."""
+        size = self._inputs[0].shape[0]
+        n = batch if size == "N" else size
+        for i in range(0, len(images), n):
+            rows = [self.preprocess(image) for image in images[i:i + n]]
+            yield numpy.stack(rows + rows[-1:] * (0 if size == "N" else n - len(rows))), len(rows)
+
+    def features(self, images, output=None, batch=8):
+        """What an output (the first one, or that of this name) holds for images: an array with a row for each. images: a list
+        of what preprocess() takes, or one; a folder means all JPEG, PNG and WebP files below it, in the order of files(folder)."""
+        images = files(images) if isinstance(images, (str, os.PathLike)) else images
+        images = images if isinstance(images, (list, tuple)) else [images]
+        k, = self._find_outputs([output]) if output else [0]
+        shape = self._outputs[k].shape
+        if not shape or shape[0] != self._inputs[0].shape[0] or "N" in shape[1:]:
+            raise ValueError(f"output '{self._outputs[k].name}' has no row for each image; use run()")
+        rows = [numpy.empty([0, *shape[1:]], self._outputs[k].dtype)]
+        for x, n in self._batches(images, batch):
+            rows.append(self.run([self._outputs[k].name], {self._inputs[0].name: x})[0][:n])
+        return numpy.concatenate(rows)
+
     def classify(self, image, top=5):
-        """[(label, probability)] of an image, the most likely first: a path, an open file, or a PIL image."""
-        if _MODEL["classifier"] < 0 or not _MODEL["preprocess"] or len(self._inputs) != 1:
+        """[(label, probability)] of an image, as preprocess() takes it, the most likely first."""
+        k = _C["classifier"](self._model) if self._model else -1
+        if k < 0 or not _C["image_bytes"](self._model):
             raise ValueError("the model does not classify images; use run()")
-        size = self._inputs[0].shape
-        if size[0] not in ("N", 1):
-            raise ValueError(f"the model takes {size[0]} images at once; use run()")
-        dtype = self._inputs[0].dtype
-        x = preprocess(image, dtype == numpy.uint8).astype(dtype).reshape([1, *size[1:]])
-        y, = self.run([self._outputs[_MODEL["classifier"]].name], {self._inputs[0].name: x})
-        return [(_label(i), p) for i, p in _rank(y.astype(float).ravel())[:top]]
+        (x, _), = self._batches([image], 1)
+        y, = self.run([self._outputs[k].name], {self._inputs[0].name: x})
+        found = (_Class * top)()
+        row = numpy.ascontiguousarray(y[:1])
+        n = _C["rank"](self._model, row.ctypes.data, top, found)
+        if n < 0:
+            raise ArithmeticError("the model's output is not finite")
+        return [(c.label.decode(errors="replace") if c.label else f"class {c.index}", c.score) for c in found[:n]]
+
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def files(path):
+    """[path], or of a folder all files below it that are images by their names, in the order of names; hidden ones are left out."""
+    if not os.path.isdir(path):
+        return [path]
+    found = []
+    for name in sorted(os.listdir(path), key=os.fsencode):
+        below = os.path.join(path, name)
+        if not name.startswith(".") and (os.path.isdir(below) or name.lower().endswith(_ENDINGS)):
+            found += files(below)
+    return found
+
+
+def _pixels(image):
+    """uint8 [height, width, 3], dense."""
+    if hasattr(image, "convert"):  # Pillow's
+        if not (_MODEL["preprocess"] or {}).get("as_stored"):
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
+        image = image.convert("RGB")
+    a = numpy.asarray(image)
+    a = numpy.repeat(a[..., None] if a.ndim == 2 else a, 3 if a.ndim == 2 or a.shape[-1:] == (1,) else 1, axis=-1)
+    if a.dtype != numpy.uint8 or a.ndim != 3 or a.shape[2] != 3:
+        raise TypeError(f"pixels are uint8 [height, width, 3], not {a.dtype} {list(a.shape)}")
+    return numpy.ascontiguousarray(a)
+
+
+def _image_error(image, text):
+    missing = isinstance(image, (str, os.PathLike)) and not os.path.exists(image)
+    return FileNotFoundError(text) if missing else ValueError(text)
 
 
 def _pointers(arrays):
     return (ctypes.c_void_p * max(len(arrays), 1))(*[a.ctypes.data for a in arrays])
 
 
-def preprocess(image, raw=False):
-    """The model's input of one image: float32 [height, width, channels] or [channels, height, width], as the model has it.
-    raw: pixels as they are, for a model of bytes."""
-    from PIL import Image, ImageOps
-
-    p = _MODEL["preprocess"]
-    if not isinstance(image, Image.Image):
-        with Image.open(image) as opened:
-            upright = opened if p["as_stored"] else ImageOps.exif_transpose(opened)
-            return preprocess(upright.convert("RGB" if p["channels"] == 3 else "L"), raw)
-    image = image.convert("RGB" if p["channels"] == 3 else "L")
-    w, h = image.size
-    width, height, short = p["width"], p["height"], p["resize"]
-    if p["letterbox"]:
-        by = min(width / w, height / h)
-        w, h = max(round(w * by), 1), max(round(h * by), 1)
-    elif short:
-        w, h = (short, h * short // w) if w <= h else (w * short // h, short)
-    else:
-        w, h = width, height
-    left = -((width - w) // 2) if w < width else round((w - width) / 2)
-    upper = -((height - h) // 2) if h < height else round((h - height) / 2)
-    resized = image.resize((w, h), getattr(Image, p["interpolation"].upper()))
-    if p["letterbox"]:  # grey around it
-        left, upper = -((width - w) // 2), -((height - h) // 2)
-        image = Image.new(image.mode, (width, height), (114,) * p["channels"] if p["channels"] > 1 else 114)
-        image.paste(resized, (-left, -upper))
-    else:
-        image = resized.crop((left, upper, left + width, upper + height))
-    x = numpy.asarray(image, numpy.uint8).reshape(height, width, p["channels"])
-    if p["bgr"]:
-        x = x[:, :, ::-1]
-    if not raw:
-        scale = numpy.float32(p["scale"])
-        x = x.astype(numpy.float32)
-        x = x / numpy.float32(255) if scale == numpy.float32(1 / 255) else x * scale
-        x = (x - numpy.array(p["mean"], numpy.float32)) / numpy.array(p["std"], numpy.float32)
-    return x if p["nhwc"] else x.transpose(2, 0, 1)
-
-
-def _label(i):
-    names = _MODEL["labels"]
-    return names[i] if names and i < len(names) and names[i] else f"class {i}"
-
-
-def _rank(y):
-    """[(class, probability)], the largest first; what the network says where that is no probability."""
-    scores = _MODEL["scores"]
-    logs = scores in ("logits", "log-probabilities")
-    if not all(math.isfinite(v) or (logs and v == -math.inf) for v in y):
-        raise ArithmeticError("the model's output is not finite")
-    if len(y) == 1:
-        yes = 1 / (1 + math.exp(-y[0])) if scores == "logits" else math.exp(y[0]) if logs else float(y[0])
-        return sorted([(0, 1 - yes), (1, yes)], key=lambda c: -c[1])
-    if logs:
-        y = numpy.exp(y - y.max())
-        y = y / y.sum()
-    return [(int(i), float(y[i])) for i in numpy.argsort(-y, kind="stable")]
-
-
 labels = _MODEL["labels"]
 _shared = []
 
 
-def classify(image, top=5):
-    """Session().classify() on a session of the module's."""
+def _session():
     if not _shared:
         _shared.append(Session())
-    return _shared[0].classify(image, top)
+    return _shared[0]
+
+
+def classify(image, top=5):
+    """Session().classify() on a session of the module's."""
+    return _session().classify(image, top)
+
+
+def features(images, output=None, batch=8):
+    """Session().features() on a session of the module's."""
+    return _session().features(images, output, batch)
+
+
+def preprocess(image):
+    """Session().preprocess() on a session of the module's."""
+    return _session().preprocess(image)

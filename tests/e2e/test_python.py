@@ -130,6 +130,84 @@ def test_letterbox_is_the_program_s():
     assert abs(stretched[0]["probability"] - top[0]["probability"]) > 1e-4, (stretched, top)
 
 
+def test_features_and_images_of_every_kind():
+    """Files, folders, bytes, open files, Pillow's images and pixels give what the program's features gives; one that lies on its side, too."""
+    folder, program = install(SAMPLE, "sample"), temp("sample_program")
+    golden = os.path.join(ROOT, "tests", "runtime", "golden")
+    ok(HONE, "compile", SAMPLE, "-o", program)
+    assert run(program, "features", golden, "-o", temp("want.npy"))[0] == 0
+    with open(temp("want.txt")) as f:
+        names = f.read().splitlines()
+    assert len(names) > 15 and any(n.endswith(".webp") for n in names)
+    out = python(folder, """
+        import io, sys, pathlib, numpy, sample
+        from PIL import Image
+        want, names = numpy.load(sys.argv[1]), sys.argv[3:]
+        assert sample.files(sys.argv[2]) == names
+        assert (sample.features(sys.argv[2]) == want).all() and (sample.features(names[2:9], batch=3) == want[2:9]).all()
+        s = sample.Session()
+        for name, row in zip(names, want):
+            x = s.preprocess(name)
+            for same in (pathlib.Path(name), open(name, "rb").read(), open(name, "rb"), Image.open(name)):
+                if name.endswith(("cmyk.jpg", "rgba.webp")) and same is not name and hasattr(same, "convert"):
+                    continue
+                assert (s.preprocess(same) == x).all(), (name, same)
+            assert (s.features(name) == row).all() and s.features([]).shape == (0, 10)
+        pixels = numpy.arange(40 * 30 * 3, dtype=numpy.uint8).reshape(40, 30, 3)
+        assert (s.preprocess(pixels) == s.preprocess(Image.fromarray(pixels))).all()
+        assert (s.preprocess(pixels[..., 0]) == s.preprocess(Image.fromarray(pixels[..., 0]))).all()
+        assert (s.preprocess(pixels[::2]) == s.preprocess(Image.fromarray(pixels[::2]))).all()
+        for wrong in (b"no image", "none.jpg", pixels.astype("f"), pixels[:0], 7, sys.argv[2]):
+            try:
+                print("made", s.preprocess(wrong))
+            except Exception as e:
+                print(type(e).__name__, e)
+        s.close()
+        for f in (lambda: s.preprocess(pixels), lambda: s.features(names[0])):
+            try:
+                f()
+            except RuntimeError as e:
+                print(e)
+        """, temp("want.npy"), golden, *names)
+    lines = out.splitlines()
+    want = ["ValueError the image: not a JPEG, PNG or WebP file", "FileNotFoundError none.jpg: No such file or directory",
+            "TypeError pixels are uint8 [height, width, 3], not float32 [40, 30, 3]", "ValueError pixels: the image is empty",
+            "TypeError pixels are uint8", "ValueError " + golden + ": is a directory", "the session is closed", "the session is closed"]
+    assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
+
+
+def test_features_of_a_named_output_and_of_none():
+    x = helper.make_tensor_value_info("x", TensorProto.UINT8, [2, 3, 4, 3])
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("ReduceMean", ["f"], ["means"], axes=[1, 2], keepdims=0),
+             helper.make_node("ReduceSum", ["means"], ["all"], keepdims=0)]
+    y = [helper.make_tensor_value_info("means", TensorProto.FLOAT, [2, 3]), helper.make_tensor_value_info("all", TensorProto.FLOAT, [])]
+    path = temp("u8.onnx")
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], y), opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    out = python(install(path, "u8", "--output", "means", "--output", "all", "--resize", "0", "--input-shape", "x=2x3x4x3"), """
+        import numpy, u8
+        a = [numpy.full((3, 4, 3), i, numpy.uint8) for i in range(5)]     # an input of bytes, two images at once
+        print(u8.features(a, "means").tolist())
+        try:
+            u8.features(a, "all")
+        except ValueError as e:
+            print(e)
+        """)
+    assert out == f"{[[float(i)] * 3 for i in range(5)]}\noutput 'all' has no row for each image; use run()\n", out
+
+
+def test_in_a_fresh_environment():
+    """As a user installs it, where pip is there: nothing else is in the environment but numpy."""
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
+        print("left out: this Python has no pip")
+        return
+    install(SAMPLE, "sample")
+    env, wheel = temp("fresh"), os.path.join(temp("sample_wheel"), WHEEL)
+    ok(sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", env)
+    ok(sys.executable, "-m", "pip", "--python", os.path.join(env, "bin", "python"), "install", "-q", "--no-index", "--no-deps", wheel)
+    out = ok(os.path.join(env, "bin", "python"), "-c", "import sys, sample; print(sample.classify(sys.argv[1])[0][0], sample.__file__)", SNEAKER)
+    assert out.startswith("sneaker " + env), out
+
+
 def test_threads_processes_and_forks():
     folder = install(SAMPLE, "sample")
     out = python(folder, """
