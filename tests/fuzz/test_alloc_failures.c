@@ -440,7 +440,7 @@ static void test_models(void) {
 }
 
 static void write_image(void) {
-    RtImage image = {8, 8, 3, (uint8_t[8 * 8 * 3]){10, 200, 30}};
+    RtImage image = {8, 8, 3, 0, (uint8_t[8 * 8 * 3]){10, 200, 30}};
     RtErr err;
     size_t bytes;
     uint8_t *jpeg = rt_jpeg_encode(&image, &bytes, &err);
