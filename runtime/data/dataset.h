@@ -59,6 +59,7 @@ typedef struct RtDataset {
     bool tensors;              // f32 arrays: no augmentation, no preprocessing
     int64_t n_train, n_val;    // items 0 to n_train - 1 are for training, then validation
     const int64_t *class_size; // [classes] training items of each class; multi-label: that have it
+    int least;                 // rt_dataset_sample() of training items: see rt_image_load_small()
     char fingerprint[33];      // of all names, sizes, labels, of the split and the order
     struct RtDataState *state;
 } RtDataset;

@@ -154,32 +154,37 @@ static uint8_t *read_member(const RtDataset *d, int64_t item, RtErr *err) {
     return NULL;
 }
 
-static bool fetch_member(const RtDataset *d, int64_t item, int channels, RtImage *image,
+static bool fetch_member(const RtDataset *d, int64_t item, int channels, int least, RtImage *image,
                          RtErr *err) {
     char name[1024];
     uint8_t *data = read_member(d, item, err);
-    bool good = data && rt_image_decode(rt_dataset_item_name(d, item, name, sizeof name), data,
-                                        (size_t)d->state->item[item].bytes, channels,
-                                        d->state->as_stored, image, err);
+    bool good = data && rt_image_decode_small(rt_dataset_item_name(d, item, name, sizeof name),
+                                              data, (size_t)d->state->item[item].bytes, channels,
+                                              d->state->as_stored, least, image, err);
     free(data);
     return good;
 }
 
-bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err) {
+static bool fetch(const RtDataset *d, int64_t item, int channels, int least, RtImage *image,
+                  RtErr *err) {
     const RtSource *s = source_of(d, item);
     *image = (RtImage){0};
     if (s->kind == RT_SOURCE_TAR)
-        return fetch_member(d, item, channels, image, err);
+        return fetch_member(d, item, channels, least, image, err);
     if (s->kind == RT_SOURCE_U8) {
         char name[512];
         rt_dataset_item_name(d, item, name, sizeof name);
         return copy_pixels(s, d->state->item[item].at, name, channels, image, err);
     }
     char *path = item_path(d, item);
-    bool good = path ? rt_image_load(path, channels, d->state->as_stored, image, err)
+    bool good = path ? rt_image_load_small(path, channels, d->state->as_stored, least, image, err)
                      : rt_fail(err, "no memory for a file's name");
     free(path);
     return good;
+}
+
+bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err) {
+    return fetch(d, item, channels, 0, image, err);
 }
 
 static const float *tensor_of(const RtDataset *d, int64_t item, const HonePreprocess *p) {
@@ -205,7 +210,8 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
     if (d->tensors)
         return copy_tensor(d, item, p, out, err);
     RtImage image;
-    bool good = rt_dataset_fetch(d, item, p->channels, &image, err) &&
+    int least = item < d->n_train ? d->least : 0;
+    bool good = fetch(d, item, p->channels, least, &image, err) &&
                 rt_augment(augment, p, &image, seed, epoch, item, out, err);
     rt_image_free(&image);
     return good;

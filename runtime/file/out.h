@@ -65,6 +65,8 @@ void rt_outs_init(RtOuts *outs);
 // appended to it. Of a folder: files that lie `depth` folders or more below it, links followed; -1:
 // none of them.
 bool rt_outs_allow(RtOuts *outs, const char *input, int depth, RtErr *err);
+// Can any file be refused by rt_outs_allow()? Else a million need not be asked about.
+bool rt_outs_may_be_input(const RtOuts *outs);
 // False with err set: an output would be one of the files that the process itself keeps in a folder,
 // there already or not. `names` are patterns as a shell's, up to NULL.
 bool rt_outs_reserve(const RtOuts *outs, const char *folder, const char *const *names, RtErr *err);

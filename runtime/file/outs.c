@@ -136,6 +136,15 @@ static const char *std_name_of(const struct stat *st) {
     return NULL;
 }
 
+bool rt_outs_may_be_input(const RtOuts *outs) {
+    bool may = replaces(outs);
+    for (int fd = 1; fd <= 2 && !may; fd++) {
+        struct stat st;
+        may = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    }
+    return may;
+}
+
 bool rt_outs_allow(RtOuts *outs, const char *input, int depth, RtErr *err) {
     struct stat st;
     if (stat(input, &st) != 0)

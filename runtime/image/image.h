@@ -21,6 +21,13 @@ bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *imag
 // The same of a file's bytes in memory; `name` is for messages.
 bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
                      bool as_stored, RtImage *image, RtErr *err);
+// A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the smallest whose shorter side is not below
+// `least`: not the pixels that decoding and resizing give, but near them, and much faster. least 0:
+// as it is.
+bool rt_image_load_small(const char *path, int channels, bool as_stored, int least, RtImage *image,
+                         RtErr *err);
+bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, int channels,
+                           bool as_stored, int least, RtImage *image, RtErr *err);
 // Do the bytes begin as a JPEG, PNG or WebP file does?
 bool rt_image_is_file(const uint8_t *data, size_t size);
 void rt_image_free(RtImage *image);
@@ -31,10 +38,13 @@ static inline uint8_t rt_grey(const uint8_t *rgb) {
     return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-// The decoders behind it: to 3 channels; `path` is for messages.
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
-bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err);
+// The decoders behind it: to 3 channels; `path` is for messages. JPEG alone heeds `least`.
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
+                    RtErr *err);
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
+                   RtErr *err);
+bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
+                    RtErr *err);
 // The EXIF orientation that a JPEG, PNG or WebP file tells, 1 to 8; 0: none.
 int rt_exif_orientation(const uint8_t *data, size_t size);
 // Undoes an orientation. False with err set: no memory.

@@ -27,6 +27,7 @@ typedef struct Decoder {
     const char *path;
     RtErr *err;
     RtImage *image;
+    int least;    // the shorter side, where the image may be made smaller
     uint8_t *row; // one row of CMYK
 } Decoder;
 
@@ -104,6 +105,15 @@ static void read_rows(Decoder *d) {
     }
 }
 
+// The library decodes to an n-th of the size, from an n-th of each block's coefficients.
+static unsigned choose_scale(int64_t side, int least) {
+    enum { MOST = 8 };
+    unsigned n = 1;
+    while (least > 0 && n < MOST && side / (2 * n) >= least)
+        n *= 2;
+    return n;
+}
+
 static void decode(Decoder *d, const uint8_t *data, size_t size) {
     struct jpeg_decompress_struct *jpeg = &d->jpeg;
     jpeg_create_decompress(jpeg);
@@ -121,15 +131,18 @@ static void decode(Decoder *d, const uint8_t *data, size_t size) {
     bool four = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = four ? JCS_CMYK : JCS_RGB;
     int64_t width = jpeg->image_width, height = jpeg->image_height;
+    jpeg->scale_num = 1;
+    jpeg->scale_denom = choose_scale(width < height ? width : height, d->least);
+    jpeg_calc_output_dimensions(jpeg);
     if (!rt_image_fits(d->path, width, height, (int64_t)size * MOST_PER_BYTE, d->err) ||
-        !rt_image_alloc(d->path, width, height, 3, d->image, d->err))
+        !rt_image_alloc(d->path, jpeg->output_width, jpeg->output_height, 3, d->image, d->err))
         longjmp(d->leave, 1);
     jpeg_start_decompress(jpeg);
     read_rows(d);
     jpeg_finish_decompress(jpeg);
 }
 
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage *image,
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
                     RtErr *err) {
     Decoder *d = calloc(1, sizeof *d); // on the heap: longjmp leaves its fields defined
     if (!d)
@@ -137,6 +150,7 @@ bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, RtImage 
     d->path = path;
     d->err = err;
     d->image = image;
+    d->least = least;
     d->jpeg.err = jpeg_std_error(&d->error);
     d->jpeg.client_data = d;
     d->error.error_exit = on_error;

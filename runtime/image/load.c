@@ -18,7 +18,7 @@ typedef struct Format {
     const char *name;
     int offset, length;
     const char *magic;
-    bool (*decode)(const char *, const uint8_t *, size_t, RtImage *, RtErr *);
+    bool (*decode)(const char *, const uint8_t *, size_t, int, RtImage *, RtErr *);
 } Format;
 
 static const Format *find_format(const uint8_t *data, size_t size) {
@@ -48,13 +48,13 @@ bool rt_image_is_file(const uint8_t *data, size_t size) {
     return f && f->decode;
 }
 
-bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
-                     bool as_stored, RtImage *image, RtErr *err) {
+bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, int channels,
+                           bool as_stored, int least, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     const Format *f = find_format(data, size);
     bool good = false;
     if (f && f->decode)
-        good = f->decode(name, data, size, image, err);
+        good = f->decode(name, data, size, least, image, err);
     else if (size == 0)
         rt_fail(err, "%s: the file is empty", name);
     else if (f)
@@ -70,11 +70,22 @@ bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int cha
     return good;
 }
 
+bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
+                     bool as_stored, RtImage *image, RtErr *err) {
+    return rt_image_decode_small(name, data, size, channels, as_stored, 0, image, err);
+}
+
 bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *image, RtErr *err) {
+    return rt_image_load_small(path, channels, as_stored, 0, image, err);
+}
+
+bool rt_image_load_small(const char *path, int channels, bool as_stored, int least, RtImage *image,
+                         RtErr *err) {
     *image = (RtImage){0};
     size_t size;
     uint8_t *data = rt_file_load(path, MAX_IMAGE_FILE, &size, err);
-    bool good = data && rt_image_decode(path, data, size, channels, as_stored, image, err);
+    bool good =
+        data && rt_image_decode_small(path, data, size, channels, as_stored, least, image, err);
     free(data);
     return good;
 }

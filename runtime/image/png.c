@@ -111,7 +111,9 @@ static bool decode(Reader *r) {
     return true;
 }
 
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, RtImage *image, RtErr *err) {
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
+                   RtErr *err) {
+    (void)least;
     Reader *r = calloc(1, sizeof *r); // on the heap: longjmp leaves its fields defined
     if (!r)
         return rt_fail(err, "%s: no memory", path);

@@ -19,8 +19,9 @@ static bool fail(const char *path, VP8StatusCode code, RtErr *err) {
     return rt_fail(err, "%s: %s", path, known ? reasons[code] : "corrupt WebP");
 }
 
-bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, RtImage *image,
+bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
                     RtErr *err) {
+    (void)least;
     WebPDecoderConfig c;
     if (!WebPInitDecoderConfig(&c))
         return rt_fail(err, "%s: another version of libwebp", path);

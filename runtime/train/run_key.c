@@ -84,6 +84,8 @@ void rt_run_make_keys(RtRun *r) {
         n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d:%g",
                       i, s->epochs[i], (double)s->lr[i], s->optimizer[i],
                       (double)s->warmup_epochs[i]);
+    if (s->scaled_decode && n > 0 && n < (int)sizeof r->key_options)
+        snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " scaled");
 }
 
 RtCheckpointKey rt_run_key(const RtRun *r) {

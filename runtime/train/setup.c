@@ -84,6 +84,8 @@ static void make_cache_key(const RtRun *r, int stage, char key[33]) {
     XXH3_128bits_update(h, &r->d->info->preprocess, sizeof r->d->info->preprocess);
     XXH3_128bits_update(h, &variants, sizeof variants);
     XXH3_128bits_update(h, &r->set->augment, sizeof r->set->augment);
+    if (r->data->least)
+        XXH3_128bits_update(h, &r->data->least, sizeof r->data->least);
     if (r->set->augment != RT_AUGMENT_NONE)
         XXH3_128bits_update(h, &r->set->seed, sizeof r->set->seed);
     XXH128_hash_t x = XXH3_128bits_digest(h);
@@ -212,6 +214,12 @@ static bool open_outputs(RtRun *r) {
            (!cache || keeps(s->outs, cache, rt_feature_cache_files, &r->err));
 }
 
+// Of the shorter side, so that a crop of a part of the picture still has pixels enough.
+static int twice_the_input(const HonePreprocess *p) {
+    int side = p->height > p->width ? p->height : p->width;
+    return 2 * (p->resize > side ? p->resize : side);
+}
+
 // Where reading took time, it is said how much there is.
 static bool open_data(RtRun *r) {
     const RtTrainSettings *s = r->set;
@@ -223,6 +231,8 @@ static bool open_data(RtRun *r) {
                            .index_stays = rt_ranks_me(r->ranks) > 0,
                            .outs = s->outs};
     r->data = rt_train_open_data(r->engine, s->data, &asked);
+    if (r->data && s->scaled_decode)
+        r->data->least = twice_the_input(&r->d->info->preprocess);
     double seconds = (double)(rt_now() - since) * 1e-9;
     if (r->data && seconds > 1)
         rt_train_log_line(&r->log, "%lld images to train on, %lld for validation, read in %.1f s",
@@ -244,7 +254,7 @@ bool rt_run_setup(RtRun *r) {
         return false;
     }
     if (!is_no_output(r, s->data) || (s->val && !is_no_output(r, s->val)) ||
-        !rt_dataset_files(r->data, is_no_output, r))
+        (rt_outs_may_be_input(s->outs) && !rt_dataset_files(r->data, is_no_output, r)))
         return false;
     if (r->data->n_train == 0)
         return rt_fail(&r->err, "%s: no images to train on", s->data);

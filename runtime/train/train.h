@@ -44,6 +44,7 @@ typedef struct RtTrainSettings {
     const char *cache_folder;
     int variants;   // 0: features are cached only without augmentation
     int early_stop; // epochs of a stage without a new best; 0: never; -1: with RT_EPOCHS_AUTO
+    bool scaled_decode; // large JPEGs of training at a part of their size
     bool balanced;  // class weights
     bool resume, overwrite;
     int checkpoint_every;                    // steps; 0: at the end of epochs

@@ -8,7 +8,7 @@
 //   WIDTH HEIGHT FLIP [JITTER FACTOR]... OUT.npy OPTION...    imagenet's
 // Options, all with values: classes, labels (a,b,c), val, fraction, seed, eval, target
 // (class|binary|multi), model (3x8x8), resize, augment, epoch, threads, batch, epochs, shuffle,
-// part, index, from-epoch, from-batch, delay (ms that the consumer works on a batch)
+// part, index, least, from-epoch, from-batch, delay (ms that the consumer works on a batch)
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ typedef struct Probe {
     const char *labels, *val, *target, *model, *augment, *part, *index;
     float fraction;
     int classes, seed, eval, resize, epoch, threads, batch, epochs, shuffle, from_epoch, from_batch;
-    int delay, ahead;
+    int delay, ahead, least;
     const char *label[64];
     RtAugment kind;
     HonePreprocess prep;
@@ -61,6 +61,7 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         {"--from-epoch", RT_CLI_INT, &p->from_epoch, 0, 1e6, NULL, NULL},
         {"--from-batch", RT_CLI_INT, &p->from_batch, 0, 1e6, NULL, NULL},
         {"--delay", RT_CLI_INT, &p->delay, 0, 1000, NULL, NULL},
+        {"--least", RT_CLI_INT, &p->least, 0, 1e6, NULL, NULL},
         {"--ahead", RT_CLI_INT, &p->ahead, 0, 1000, NULL, NULL},
     };
     if (!rt_cli_parse(options, sizeof options / sizeof *options, argc, argv, rest, err))
@@ -96,7 +97,10 @@ static RtDataset *open_set(const Probe *p, const char *spec) {
                        .index = p->index,
                        .prep = &p->prep,
                        .say = say};
-    return rt_dataset_open(spec, &o);
+    RtDataset *d = rt_dataset_open(spec, &o);
+    if (d)
+        d->least = p->least;
+    return d;
 }
 
 static int run_open(Probe *p, const char **a) {

@@ -6,7 +6,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import GOLDEN, Case, npy, plain_png, png
+from support import GOLDEN, Case, npy, plain_png, png, read_npy
 
 try:
     from PIL import Image
@@ -116,6 +116,39 @@ class Batches(LoadCase):
         _, _, err = self.run_program("data_probe", "load", "d", "--classes", 1, "--fraction", 0, "--batch", 2, "--delay", 60)
         waited = float(err.split()[1])  # only for the first batch, if threads work while the consumer does
         self.assertLess(waited, 5 * 60)
+
+
+@unittest.skipUnless(Image, "no Pillow")
+class SmallDecoding(LoadCase):
+    """Large JPEGs of training at a part of their size: as Pillow's draft mode decodes them, the same library's."""
+
+    def test_as_pillow_drafts(self):
+        wide, high = 97, 61
+        picture = Image.new("RGB", (7, 5))
+        picture.putdata([(37 * i % 256, 91 * i % 256, 150) for i in range(35)])
+        os.makedirs(self.path("j/a"))
+        picture.resize((wide, high), Image.BICUBIC).save(self.path("j/a/x.jpg"), quality=90)
+        exact = None
+        for least, part in ((0, 1), (40, 1), (31, 1), (30, 2), (16, 2), (15, 4), (8, 4), (7, 8), (1, 8)):
+            with Image.open(self.path("j/a/x.jpg")) as image:
+                image.draft("RGB", (wide // part, high // part))
+                self.assertEqual(image.size, (-(-wide // part), -(-high // part)))
+                os.makedirs(self.path("p/a"), exist_ok=True)
+                image.save(self.path("p/a/x.png"))
+            args = ("--classes", 1, "--fraction", 0, "--model", "3x5x6", "--resize", 6)
+            self.good("data_probe", "sample", "j", 0, "j.npy", "--least", least, *args)
+            self.good("data_probe", "sample", "p", 0, "p.npy", *args)
+            got, want = self.array("j.npy"), self.array("p.npy")
+            self.assertEqual(got, want, least)
+            exact = exact or got
+            off = sum(abs(a - b) for a, b in zip(got, exact)) / len(got) * 0.5 * 255
+            self.assertLess(off, 1e-9 if part == 1 else 10, least)
+        self.good("data_probe", "sample", "j", 0, "j.npy", "--least", 1, "--eval", 1, *args)  # of validation: as it is
+        self.assertEqual(self.array("j.npy"), exact)
+
+    def array(self, name):
+        data = read_npy(self.path(name))[2]
+        return struct.unpack("<%df" % (len(data) // 4), data)
 
 
 class Thumbnails(LoadCase):
