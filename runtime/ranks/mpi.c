@@ -21,7 +21,9 @@ enum {
     TAG = 1,
     MOST_BYTES = 1 << 28, // a message
     SPINS = 200,          // before a waiting thread sleeps
-    SLEEP_NS = 20 * 1000,
+    SLEEP_NS = 20 * 1000, // at first; longer the longer it takes, as others need the CPU
+    MOST_NS = 500 * 1000,
+    CHECK_EVERY = 64,    // sleeps
     GRACE_NS = 300000000 // after a signal to end
 };
 static const char library[] = "libmpi.so.40";
@@ -143,8 +145,9 @@ static bool wait_all(RtRanks *r, void **request, int n, RtErr *err) {
             sched_yield();
             continue;
         }
-        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-        if (tries % SPINS == 0 && is_ended(r))
+        int64_t ns = SLEEP_NS * (1 + (tries - SPINS) / 16);
+        nanosleep(&(struct timespec){.tv_nsec = ns < MOST_NS ? ns : MOST_NS}, NULL);
+        if (tries % CHECK_EVERY == 0 && is_ended(r))
             return rt_fail(err,
                            "the run is being ended: another rank died, or mpirun was asked to end");
     }

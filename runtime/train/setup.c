@@ -244,9 +244,8 @@ bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
-    if (rt_ranks_n(r->ranks) > 1 && (s->more_epochs || s->lr_picture))
-        return rt_fail(&r->err, "NYI: %s on several processes; one does that",
-                       s->lr_picture ? "--lr-find" : "--epochs +N");
+    if (rt_ranks_n(r->ranks) > 1 && s->lr_picture)
+        return rt_fail(&r->err, "NYI: --lr-find on several processes; one does that");
     if (!open_outputs(r))
         return false;
     if (!open_data(r)) {

@@ -27,6 +27,8 @@ bool rt_run_agree(RtRun *r, int64_t value, const char *what) {
 typedef struct Shared { // by rank 0
     char model[96], data[33], options[RT_RUN_OPTIONS];
     int64_t at[RT_N_AT], n_history;
+    int epochs[HONE_MAX_STAGES]; // a run that is made longer has those that it was begun with
+    float warmup_epochs[HONE_MAX_STAGES];
     double sum[RT_N_SUMS], ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS];
 } Shared;
 
@@ -42,17 +44,22 @@ static void describe(const RtRun *r, Shared *s) {
     snprintf(s->data, sizeof s->data, "%s", r->data->fingerprint);
     snprintf(s->options, sizeof s->options, "%s", r->key_options);
     memcpy(s->at, r->state.at, sizeof s->at);
+    memcpy(s->epochs, r->set->epochs, sizeof s->epochs);
+    memcpy(s->warmup_epochs, r->set->warmup_epochs, sizeof s->warmup_epochs);
     memcpy(s->sum, r->state.sum, sizeof s->sum);
     memcpy(s->ridge, r->state.ridge, sizeof s->ridge);
     s->n_history = r->state.n_history;
 }
 
-static bool is_same(RtRun *r, const Shared *mine, const Shared *first) {
+static bool is_same(RtRun *r, const Shared *first) {
+    memcpy(r->own.epochs, first->epochs, sizeof first->epochs);
+    memcpy(r->own.warmup_epochs, first->warmup_epochs, sizeof first->warmup_epochs);
+    rt_run_make_keys(r);
     const struct {
         const char *mine, *first, *what;
-    } texts[] = {{mine->model, first->model, "it runs another program"},
-                 {mine->data, first->data, "its data are other ones"},
-                 {mine->options, first->options, "its options are other ones"}};
+    } texts[] = {{r->key_model, first->model, "it runs another program"},
+                 {r->data->fingerprint, first->data, "its data are other ones"},
+                 {r->key_options, first->options, "its options are other ones"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (strcmp(texts[i].mine, texts[i].first) != 0)
             return rt_fail(&r->err, "%s than rank 0", texts[i].what);
@@ -102,15 +109,13 @@ static bool share_code(RtRun *r) {
 bool rt_run_share_state(RtRun *r) {
     if (!r->ranks)
         return true;
-    Shared *mine = malloc(sizeof *mine), *first = malloc(sizeof *first);
-    bool good = (mine && first) || rt_fail(&r->err, "no memory");
+    Shared *first = malloc(sizeof *first);
+    bool good = first || rt_fail(&r->err, "no memory");
     if (good) {
-        describe(r, mine);
-        *first = *mine;
-        good = rt_ranks_share(r->ranks, first, sizeof *first, &r->err) && is_same(r, mine, first) &&
-               (rt_ranks_me(r->ranks) == 0 || take_state(r, first));
+        describe(r, first);
+        good = rt_ranks_share(r->ranks, first, sizeof *first, &r->err) &&
+               (rt_ranks_me(r->ranks) == 0 || (is_same(r, first) && take_state(r, first)));
     }
-    free(mine);
     free(first);
     return good && share_numbers(r) && share_code(r);
 }

@@ -109,6 +109,14 @@ class Ranks(Case):
         self.train(2, *args, "--checkpoint", "part", "--resume")
         self.assertEqual(self.final("part"), self.final("whole"))
 
+    def test_a_run_with_an_average_goes_on_and_is_made_longer(self):
+        args = ("--accumulate", 2, "-q", "--model-ema", "--model-ema-decay", "0.9")
+        for folder, n in (("a", 1), ("b", 2)):
+            self.train(n, *args, "--checkpoint", folder, "--max-steps", 3)
+            self.train(n, *args, "--checkpoint", folder, "--resume")
+            self.train(n, *args, "--checkpoint", folder, "--resume", epochs="+1")
+        self.assertEqual(self.final("b"), self.final("a"))
+
     def test_a_solved_classifier(self):
         self.train(1, "--accumulate", 2, "-q", "--checkpoint", "a", solver="newton")
         self.train(2, "--accumulate", 2, "-q", "--checkpoint", "b", solver="newton")
@@ -127,7 +135,7 @@ class Ranks(Case):
 
     def test_kills_of_any_rank_lose_nothing(self):
         """kill -9 of any rank at any moment: the others end and say so, and resuming ends where an uninterrupted run ends."""
-        kills, r, done, told = int(os.environ.get("HONE_KILLS", "6")), random.Random(5), 0, 0
+        kills, r, done, told = int(os.environ.get("HONE_KILLS", "4")), random.Random(5), 0, 0
         args = ("--accumulate", 4, "--checkpoint-every", 1, "-q")
         self.train(1, *args, "--checkpoint", "whole", epochs="20,15")
         want = self.final("whole")
