@@ -145,6 +145,26 @@ static void scatter_extreme(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 2, pass_rev_2(t, IR_OP_MUL, gather_of(t, n, share), theirs));
 }
 
+// y is x times the updates there. One of them times all the others, of which zeros are counted: the
+// product leaves them out, and is none where another one is left.
+static void scatter_product(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0), *u = ir_in(n, 2), *dy = pass_rev_of(t, n, 0);
+    if (pass_rev_wants(t, n, 0)) {
+        pass_rev_give(t, n, 0, scatter_with(t, n, "mul", dy, u));
+    }
+    if (!pass_rev_wants(t, n, 2)) {
+        return;
+    }
+    IrValue *zero = hits(t, u, pass_rev_const(t, u, 0));
+    IrValue *safe = pass_rev_2(t, IR_OP_ADD, u, zero);
+    IrValue *count = scatter_with(t, n, "add", zeros(t, x, &x->type.shape), zero);
+    IrValue *others = pass_rev_2(t, IR_OP_SUB, gather_of(t, n, count), zero);
+    IrValue *product = gather_of(t, n, scatter_with(t, n, "mul", x, safe));
+    IrValue *rest = pass_rev_2(t, IR_OP_MUL, pass_rev_2(t, IR_OP_DIV, product, safe),
+                               hits(t, others, pass_rev_const(t, others, 0)));
+    pass_rev_give(t, n, 2, pass_rev_2(t, IR_OP_MUL, gather_of(t, n, dy), rest));
+}
+
 // y is x with updates put in or added at the indices, each named once where they are put in.
 static void scatter(PassGrad *t, IrNode *n) {
     IrValue *dy = pass_rev_of(t, n, 0);
@@ -154,8 +174,8 @@ static void scatter(PassGrad *t, IrNode *n) {
         scatter_extreme(t, n);
         return;
     }
-    if (!adds && strcmp(mode, "none") != 0) {
-        pass_rev_nyi(t, n, ir_sprintf(pass_rev_context(t)->scratch, "of the mode %s", mode));
+    if (strcmp(mode, "mul") == 0) {
+        scatter_product(t, n);
         return;
     }
     if (pass_rev_wants(t, n, 0)) {

@@ -37,7 +37,7 @@ def gradients_of(name, images, labels, double):
     torch.manual_seed(1)
     torch.set_num_threads(1)
     module, size = networks.make(name)
-    module = networks.draw(module, size, name.partition(":")[0])
+    module = networks.draw(module, size, name)
     for m in module.modules():
         if hasattr(m, "attention_bias_cache"):
             m.attention_bias_cache = {}

@@ -20,6 +20,9 @@ import torch
 SIZE = 128  # of networks that take images of any size
 # Larger ones below what the network was made for, where its stages shrink the image too far.
 SIZES = {"timm:inception_resnet_v2": 160, "timm:inception_v3": 160, "timm:xception41": 160, "tvseg:": 160, "tvdet:": 320}
+# What the gains of normalizations are multiplied by, where random ones make every layer's output larger than the one before: rounding errors,
+# and units on the edge of what they clip, would drown the gradient in any single precision.
+GAINS = {"timm:efficientnet_lite0": 0.7}
 NAMELESS = ("bias", "embed", "token", "tokens", "table")  # what begins at zero and is no gain
 
 
@@ -51,9 +54,10 @@ def make(name):
     return module, (sizes or [size])[0]
 
 
-def draw(module, size, kind):
+def draw(module, size, name):
     """Constants and whole numbers among the parameters become drawn numbers, running statistics those of random images."""
     g = torch.Generator().manual_seed(7)
+    kind, gain = name.partition(":")[0], GAINS.get(name.partition("@")[0])
     with torch.no_grad():
         for name, p in module.named_parameters():
             if p.numel() > 1 and p.std() > 0 and p.abs().max() >= 1e-4:
@@ -68,6 +72,9 @@ def draw(module, size, kind):
             else:
                 p.copy_(value * (torch.rand(p.shape, generator=g) * 0.6 + 0.7))
     norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    with torch.no_grad():
+        for m in norms if gain else ():
+            m.weight.mul_(gain)
     if norms and kind != "tvdet":
         module.eval()
         momenta = [m.momentum for m in norms]
@@ -142,7 +149,7 @@ def main(name, folder):
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     kind = name.partition(":")[0]
     module, size = make(name)
-    module = draw(module, size, kind)
+    module = draw(module, size, name)
     whole = Tensors(module, kind).eval()
     g = torch.Generator().manual_seed(10)
     x3 = torch.rand(3, size, size, generator=g)[None] if kind == "tvdet" else torch.randn(3, 3, size, size, generator=g)

@@ -62,6 +62,14 @@ static void scatters(void) {
          "%y = scatter_elements %x, %k, %u {axis=0, mode=max}", 0, 0},
         {"the least of rows", "%x: T[3,4], %k: i64[5,1], %u: T[5,4]",
          "%y = scatter_nd %x, %k, %u {mode=min}", 0, 0},
+        {"elements multiplied", "%x: T[3,3], %k: i64[4,2], %u: T[4,2]",
+         "%y = scatter_elements %x, %k, %u {axis=0, mode=mul}", 0, 0},
+        {"rows multiplied", "%x: T[3,4], %k: i64[5,1], %u: T[5,4]",
+         "%y = scatter_nd %x, %k, %u {mode=mul}", 0, 0},
+        {"multiplied by a zero", "%x: T[N,3], %k: i64[N,2], %u: T[N,2]",
+         "%z = sub %u, %u\n%v = concat %z, %u {axis=1}\n%j = concat %k, %k {axis=1}\n"
+         "%y = scatter_elements %x, %j, %v {axis=1, mode=mul}",
+         0, 3},
         {"the least of images", "%x: T[N,3], %k: i64[N,2], %u: T[N,2]",
          "%y = scatter_elements %x, %k, %u {axis=1, mode=min}", 0, 3},
     };
@@ -130,7 +138,21 @@ static void regions(void) {
     }
 }
 
+static void determinants(void) {
+    static const GradCase cases[] = {
+        {"of a number", "%x: T[N,1,1]", "%y = det %x", 0, 0},
+        {"of two rows", "%x: T[3,2,2]", "%y = det %x", 0, 0},
+        {"of three", "%x: T[N,3,3]", "%y = det %x", 0, 0},
+        {"of four, one matrix", "%x: T[4,4]", "%y = det %x", 0, 0},
+        {"of matrices of matrices", "%x: T[2,N,3,3]", "%y = det %x", 0, 0},
+        {"without an inverse", "%x: T[N,1,3]",
+         "%z = sub %x, %x\n%c = concat %x, %x, %z {axis=1}\n%y = det %c", 0, 0},
+    };
+    GRAD_CHECK_ALL(cases);
+}
+
 int main(void) {
+    CHECK_RUN(determinants);
     CHECK_RUN(gathers);
     CHECK_RUN(gathers_by_element);
     CHECK_RUN(scatters);
