@@ -68,6 +68,7 @@ typedef struct FeScope {
     struct FeScope *inner, *next; // those opened for nodes of this one; the caller's next one
     const int *order;             // of its nodes, producers first
     IrValue *guard;               // bool[]: whether a branch of an If is taken; NULL: this is none
+    bool repeated;                // the body of a loop: no constant of it trains
     int depth;
     const char *prefix; // of the names of what is made here
     int n_attrs;

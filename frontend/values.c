@@ -102,6 +102,11 @@ static const FeScope *scope_of(const FeContext *fe, const FeValue *v) {
 // initializer of the model and, unless it is to train, no constant, or not known any more.
 static const char *name_in_file(FeContext *fe, const FeValue *v) {
     const FeScope *s = scope_of(fe, v);
+    for (const FeScope *in = s; in; in = in->caller) {
+        if (in->repeated) {
+            return NULL;
+        }
+    }
     return s && (v->stored || (v->init && !s->caller)) ? fe_name_in(fe, s, v->name) : NULL;
 }
 

@@ -31,6 +31,11 @@ typedef struct FeBatch {
     const char *why; // the first thing that failed; then building does nothing
 } FeBatch;
 
+// ---------------------------------------------------------------- images one by one (merge.c)
+
+// What g, with `size` images, does to each image of a tensor by itself is done to all at once.
+void fe_batch_merge(IrGraph *g, int64_t size);
+
 // ---------------------------------------------------------------- building (make.c)
 
 void fe_batch_fail(FeBatch *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

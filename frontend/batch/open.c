@@ -139,6 +139,7 @@ static const char *describe(FeBatch *o, const IrNode *n) {
 IrGraph *fe_batch_open(IrGraph *g, int64_t size, const bool *opens, bool own_axes,
                        const char **why) {
     IrArena *a = g->prog->arena;
+    fe_batch_merge(g, size);
     FeBatch o = {.to = ir_graph_new(g->prog, g->name),
                  .size = size,
                  .lane = ir_alloc_array(a, (size_t)g->next_id + 1, sizeof *o.lane)};

@@ -5,6 +5,8 @@
 //   y = Block(x, w)                          t = Conv(x, w)            named Block/conv
 //   Block(a, b) { t = Conv(a, b); Relu(t) }  y = Relu(t)               named Block/relu
 //
+// Loops stay as they are: nothing in them changes.
+//
 // Invariants: names of the model's own graph stay; those from inside get the scope's prefix, and a
 // number where that is taken. Producers stand before their readers.
 #include "frontend/graph/graph.h"
@@ -180,6 +182,25 @@ static const FeScope *find_inner(const FeScope *s, const Onnx__NodeProto *n) {
     return in;
 }
 
+static bool calls_function(const FeScope *s) {
+    bool calls = s->function;
+    for (const FeScope *in = s->inner; in && !calls; in = in->next) {
+        calls = calls_function(in);
+    }
+    return calls;
+}
+
+// A loop that the flat graph can hold as it stands in the file.
+static bool check_loop(const Flat *f, const FeScope *s, const FeScope *body) {
+    if (!s->caller && !calls_function(body)) {
+        return true;
+    }
+    ir_error(f->fe->diag, (IrWhere){body->node->name, body->node->op_type},
+             "NYI: the trained model cannot be made: a loop %s",
+             s->caller ? "in a function or a branch" : "that calls a function");
+    return false;
+}
+
 static void add_scope(Flat *f, const FeScope *s, Names *names) {
     name_values(f, s, names);
     for (size_t i = 0; i < s->pb->n_initializer; i++) {
@@ -194,7 +215,10 @@ static void add_scope(Flat *f, const FeScope *s, Names *names) {
     for (size_t i = 0; i < s->pb->n_node; i++) {
         size_t at = (size_t)s->order[i];
         const FeScope *inner = find_inner(s, s->pb->node[at]);
-        if (inner) {
+        if (inner && inner->repeated && !check_loop(f, s, inner)) {
+            return;
+        }
+        if (inner && !inner->repeated) {
             add_call(f, inner, names, s->pb->node[at]);
         } else {
             add_node(f, s, names, at);
@@ -272,7 +296,11 @@ const Onnx__ModelProto *fe_flatten(FeContext *fe) {
     for (int i = 0; i < root->n_values; i++) {
         *ir_map_put(&f.taken, root->values[i].name) = &f;
     }
+    int errors = fe->diag->errors;
     add_scope(&f, root, &names);
+    if (fe->diag->errors > errors) {
+        return NULL;
+    }
     Onnx__ModelProto *m = copy_of(fe->arena, fe->model, sizeof *m);
     set_imports(fe, m, opset, !root->opset && opset);
     m->n_functions = 0;

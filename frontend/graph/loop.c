@@ -112,6 +112,9 @@ static void bind_body(FeNode *n, Loop *l) {
 
 static void begin_trip(FeNode *n, Loop *l) {
     take_limit(n, l);
+    if (l->runs && n->fe->opt->to_train) {
+        fe_refuse(n, "NYI: training a network with a loop whose end data decides");
+    }
     if (l->done || n->refused) {
         finish(n, l);
         return;
@@ -149,9 +152,7 @@ static bool read_body(FeNode *n, Loop *l) {
     const Onnx__AttributeProto *body = fe_attr(n, "body");
     l->carried = n->n_in > 2 ? n->n_in - 2 : 0;
     l->gathered = n->n_out - l->carried;
-    if (n->fe->opt->to_train) {
-        fe_refuse(n, "NYI: training a network with a loop");
-    } else if (!body || !body->g || body->g->n_sparse_initializer) {
+    if (!body || !body->g || body->g->n_sparse_initializer) {
         fe_refuse(n, "it has no body");
     } else if (l->gathered < 0 || body->g->n_input != (size_t)l->carried + 2 ||
                body->g->n_output != (size_t)n->n_out + 1) {

@@ -104,9 +104,7 @@ static IrInts read_list(FeNode *n, const char *name, int count) {
 static bool read_body(FeNode *n, Scan *s) {
     const Onnx__AttributeProto *body = fe_attr(n, "body");
     int64_t inputs = fe_attr_int(n, "num_scan_inputs", 0);
-    if (n->fe->opt->to_train) {
-        fe_refuse(n, "NYI: training a network with a loop");
-    } else if (n->since < 9) {
+    if (n->since < 9) {
         fe_refuse(n, "NYI: the form of opset 8, over images one by one");
     } else if (!body || !body->g || body->g->n_sparse_initializer) {
         fe_refuse(n, "it has no body");

@@ -94,6 +94,7 @@ bool fe_enter_subgraph(FeNode *n, const Onnx__GraphProto *g, IrValue *guard) {
                    .pb = g,
                    .opset = outer->opset,
                    .guard = guard,
+                   .repeated = strcmp(n->pb->op_type, "If") != 0,
                    .n_attrs = outer->n_attrs,
                    .attrs = outer->attrs};
     return fe_enter_scope(n, s);

@@ -253,5 +253,7 @@ void fe_import_concat_from_sequence(FeNode *n) {
     for (int i = 0; i < s->n; i++) {
         in[i] = operand_to_join(n, i, new_axis, &axis);
     }
-    fe_out(n, 0, fe_build(n, IR_OP_CONCAT, s->n, in, FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis))));
+    fe_out(n, 0,
+           s->n == 1 ? in[0]
+                     : fe_build(n, IR_OP_CONCAT, s->n, in, FE_WITH(ir_attr_i(IR_ATTR_AXIS, axis))));
 }

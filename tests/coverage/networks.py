@@ -72,9 +72,6 @@ def draw(module, size, name):
             else:
                 p.copy_(value * (torch.rand(p.shape, generator=g) * 0.6 + 0.7))
     norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    with torch.no_grad():
-        for m in norms if gain else ():
-            m.weight.mul_(gain)
     if norms and kind != "tvdet":
         module.eval()
         momenta = [m.momentum for m in norms]
@@ -86,6 +83,9 @@ def draw(module, size, name):
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
             m.running_var.mul_(torch.rand(m.running_var.shape, generator=g) * 0.4 + 0.8).clamp_(min=1e-3)
+    with torch.no_grad():
+        for m in norms if gain else ():
+            m.weight.mul_(gain)
     return module.eval()
 
 

@@ -541,3 +541,21 @@ def sequences_of_sizes(net, x):
     b = net.batch(x)
     sizes = net.op("ConcatFromSequence", net.op("SequenceConstruct", b, net.int(24)), axis=0, new_axis=1)
     return net.op("Reshape", x, sizes)
+
+
+@declared(4, 3)
+def each_image_repeated(net, x):
+    """repeat_interleave(2, dim=0) as PyTorch exports it: a loop over the images, one by one."""
+    b, info = net.batch(x), helper.make_tensor_value_info
+    sequence = helper.make_tensor_sequence_value_info
+    ones = net.op("ConstantOfShape", net.list(b), value=numpy_helper.from_array(np.array([1], np.int64)))
+    parts = net.op("SplitToSequence", x, ones, axis=0)
+    one, twice, flat, yes = net.ints(1), net.ints(1, 2, 4, 3), net.ints(-1, 4, 3), net.const(np.array(True))
+    node = helper.make_node
+    body = helper.make_graph(
+        [node("SequenceAt", [parts, "i"], ["image"]), node("Unsqueeze", ["image", one], ["row"]), node("Expand", ["row", twice], ["rows"]),
+         node("Reshape", ["rows", flat], ["repeated"]), node("SequenceInsert", ["list", "repeated"], ["longer"]), node("Identity", ["c"], ["c2"])],
+        "body", [info("i", TensorProto.INT64, []), info("c", TensorProto.BOOL, []), sequence("list", TensorProto.FLOAT, None)],
+        [info("c2", TensorProto.BOOL, []), sequence("longer", TensorProto.FLOAT, None)])
+    joined = net.op("ConcatFromSequence", net.op("Loop", b, yes, net.op("SequenceEmpty"), body=body), axis=0)
+    return net.op("Reshape", net.op("Relu", joined), net.list(b, 8, 3))

@@ -424,6 +424,23 @@ def branches():
     return n.model(), {}
 
 
+@case
+def loops():
+    """A Loop that multiplies by a weight from around it, three times, and a Scan that adds the rows of another."""
+    n = Net()
+    n.inits += [numpy_helper.from_array(np.array(3), "three"), numpy_helper.from_array(np.array(True), "yes")]
+    gain, rows = n.weight("gain", FEATURES), n.weight("rows", 2, FEATURES)
+    value = lambda name, kind=TensorProto.FLOAT, shape=None: helper.make_tensor_value_info(name, kind, shape)
+    times = helper.make_graph(
+        [helper.make_node("Mul", ["v", gain], ["g"]), helper.make_node("Add", ["v", "g"], ["v2"]), helper.make_node("Identity", ["c"], ["c2"])], "times",
+        [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []), value("v")], [value("c2", TensorProto.BOOL, []), value("v2")])
+    plus = helper.make_graph([helper.make_node("Add", ["s", "row"], ["s2"])], "plus", [value("s"), value("row")], [value("s2")])
+    f = n.node("Loop", ["three", "yes", n.features()], "looped", body=times)
+    f = n.node("Scan", [f, rows], "scanned", body=plus, num_scan_inputs=1)
+    n.out(n.gemm(f, output="y"))
+    return n.model(), {}
+
+
 # ---- the file
 
 @case
