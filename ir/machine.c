@@ -23,27 +23,44 @@ static const char *dot_text(IrArena *a, const char *type, uint32_t set, const Do
 
 const char *ir_machine_text(const IrMachine *m, IrArena *a) {
     static const char *const isa[] = {[IR_ISA_X86_64] = "x86-64", [IR_ISA_AARCH64] = "aarch64"};
-    return ir_sprintf(a,
-                      "%s, vectors of %d bytes, %d registers%s%s%s%s%s, L1d %lld KiB, L2 %lld KiB, "
-                      "L3 %lld KiB",
-                      isa[m->isa], m->vector_bytes, m->vector_registers, m->fma ? ", fma" : "",
-                      m->broadcast ? ", broadcast" : "", m->masks ? ", masks" : "",
-                      dot_text(a, "int8", m->dot_i8, i8_names),
-                      dot_text(a, "bf16", m->dot_bf16, bf16_names), (long long)m->l1d >> 10,
-                      (long long)m->l2 >> 10, (long long)m->l3 >> 10);
+    return ir_sprintf(
+        a,
+        "%s, vectors of %d bytes, %d registers%s%s%s%s%s%s, L1d %lld KiB, L2 %lld KiB, "
+        "L3 %lld KiB",
+        isa[m->isa], m->vector_bytes, m->vector_registers, m->fma ? ", fma" : "",
+        m->broadcast ? ", broadcast" : "", m->masks ? ", masks" : "", m->by_lane ? ", lanes" : "",
+        dot_text(a, "int8", m->dot_i8, i8_names), dot_text(a, "bf16", m->dot_bf16, bf16_names),
+        (long long)m->l1d >> 10, (long long)m->l2 >> 10, (long long)m->l3 >> 10);
+}
+
+static IrDot dot_bytes(const IrMachine *m) {
+    bool vnni = m->dot_i8 & (m->vector_bytes == 64 ? IR_DOT_I8_VNNI : IR_DOT_I8_AVXVNNI);
+    if (vnni || m->dot_i8 & IR_DOT_I8_I8MM) // an operand of x86 in memory is the signed one
+        return (IrDot){.kind = IR_DOT_SUM, .steps = 1, .x = 1, .w = 1};
+    if (m->dot_i8 & IR_DOT_I8_NEON) // of two signed ones
+        return (IrDot){.kind = IR_DOT_SUM, .steps = 1, .x = 1, .w = 1, .less = 128};
+    return (IrDot){.kind = IR_DOT_HALVES, .steps = 4, .x = 2, .w = 2, .spare = 2};
+}
+
+static IrDot dot_bf16(const IrMachine *m) {
+    if (m->dot_bf16 & (IR_DOT_BF16_AVX512 | IR_DOT_BF16_NEON))
+        return (IrDot){.kind = IR_DOT_SUM, .memory = m->broadcast, .steps = 1, .x = 1, .w = 1};
+    return (IrDot){.kind = IR_DOT_HALVES, .steps = 2, .x = 2, .w = 2};
+}
+
+static IrDot dot_f32(const IrMachine *m) {
+    return (IrDot){.kind = IR_DOT_PRODUCT, .memory = m->broadcast, .steps = 1, .x = 1, .w = 1};
 }
 
 IrDot ir_dot(const IrMachine *m, IrDtype t) {
-    bool vnni = m->dot_i8 & (m->vector_bytes == 64 ? IR_DOT_I8_VNNI : IR_DOT_I8_AVXVNNI);
-    if (ir_word(t) == 1)
-        return (IrDot){IR_DOT_PRODUCT, m->broadcast, 1, 1, 1, 0};
-    if (ir_word(t) == 2)
-        return m->dot_bf16 & IR_DOT_BF16_AVX512 ? (IrDot){IR_DOT_SUM, m->broadcast, 1, 1, 1, 0}
-                                                : (IrDot){IR_DOT_HALVES, false, 2, 2, 2, 0};
-    if (vnni) // whose operand in memory is the signed one: the weights
-        return (IrDot){IR_DOT_SUM, false, 1, 1, 1, 0};
-    return m->isa == IR_ISA_X86_64 ? (IrDot){IR_DOT_HALVES, false, 4, 2, 2, 2}
-                                   : (IrDot){IR_DOT_PLAIN, false, 16, 1, 1, 4};
+    int word = ir_word(t);
+    IrDot d = word == 1 ? dot_f32(m) : word == 2 ? dot_bf16(m) : dot_bytes(m);
+    d.row = m->by_lane ? m->vector_bytes / 4 : 1;
+    return d;
+}
+
+int ir_dot_x(const IrDot *d, int words) {
+    return d->row > 1 ? words * d->x : d->x; // else one after the other
 }
 
 int64_t ir_budget(const IrMachine *m, IrBudget b) {

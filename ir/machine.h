@@ -40,6 +40,7 @@ typedef struct IrMachine {
     bool fma;                  // a multiply-add is one instruction, rounded once
     bool broadcast; // an operand of a product may be one float in memory, spread to all lanes
     bool masks;     // registers of masks: loads and stores of some lanes
+    bool by_lane;   // an operand of a product may be one lane, of 4 bytes, of a register
     uint32_t dot_i8, dot_bf16; // IR_DOT_*
     int64_t l1d, l2, l3;       // bytes; l3: what one core may count on
 } IrMachine;
@@ -68,6 +69,13 @@ static inline int ir_winograd_registers(const IrMachine *m) {
     return m->vector_registers - (m->fma ? 1 : 4);
 }
 
+// Tiles of a register tile of nv blocks of outputs there, with a register for what they all read,
+// or one for each where products take it by lane.
+static inline int ir_winograd_tiles(const IrMachine *m, int nv) {
+    int v = nv * ir_parts(m), left = ir_winograd_registers(m) - v;
+    return m->by_lane ? left / (v + 1) : (left - 1) / v;
+}
+
 // A dot is a sum of products: what kernels make of a word of an input, 4 bytes, and a word of
 // weights, added to a lane of sums. A word of f32 is one product, of bf16 two, of bytes four.
 static inline int ir_word(IrDtype t) {
@@ -78,16 +86,19 @@ typedef enum IrDotKind {
     IR_DOT_PRODUCT, // a word is one product
     IR_DOT_SUM,     // one instruction multiplies and sums a word
     IR_DOT_HALVES,  // the two halves of a word, widened: bytes to products of 16 bits, bf16 to f32
-    IR_DOT_PLAIN,   // product by product
 } IrDotKind;
 typedef struct IrDot {
     IrDotKind kind;
     bool memory;     // a word of x may be an operand in memory, spread to all lanes
     int steps;       // instructions for a vector of sums
-    int x, w, spare; // registers that a word of x takes, a vector of weights, and on the way
+    int x, w, spare; // registers that x takes, a vector of weights, and on the way
+    int row;         // words of x that those of x hold, each of which a product takes by lane; or 1
+    int less;        // products of bytes are of x - less: kernels give back less times the weights
 } IrDot;
 // How m makes them of words of type t. Those of bytes are exact, of u8 and s8, and wrap around.
 IrDot ir_dot(const IrMachine *m, IrDtype t);
+// Registers for the x of `words` products with one vector of weights.
+int ir_dot_x(const IrDot *d, int words);
 
 // One line: "x86-64, vectors of 64 bytes, 32 registers, fma, ...".
 const char *ir_machine_text(const IrMachine *m, IrArena *a);

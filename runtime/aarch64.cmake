@@ -2,16 +2,16 @@
 # built where GNU's cross compiler is, and the archives of Debian's arm64 packages: tools/aarch64 gets both. Its folder in
 # the build tree, and in LIBDIR/hone when installed, holds all that hone-link.txt names there.
 set(HONE_AARCH64_ROOT ${CMAKE_SOURCE_DIR}/build-aarch64-root CACHE PATH
-    "where libjpeg, libpng, libwebp, zlib, jansson and libevent for arm64 were unpacked")
+    "where the libraries that programs hold (HONE_STATIC_LIBRARIES) were unpacked for arm64")
 set(gnu aarch64-linux-gnu)
 set(to ${CMAKE_BINARY_DIR}/${gnu})
 find_program(HONE_AARCH64_CC ${gnu}-gcc)
 find_program(HONE_AARCH64_AR ${gnu}-ar)
 find_program(HONE_AARCH64_OBJCOPY ${gnu}-objcopy)
 set(archives "")
-foreach(library jpeg png16 webp z jansson event_core)
-    find_file(HONE_AARCH64_${library} lib${library}.a PATHS ${HONE_AARCH64_ROOT}/usr/lib/${gnu} /usr/lib/${gnu}
-              NO_DEFAULT_PATH)
+foreach(library ${HONE_STATIC_LIBRARIES})
+    get_filename_component(library ${library} NAME)
+    find_file(HONE_AARCH64_${library} ${library} PATHS ${HONE_AARCH64_ROOT}/usr/lib/${gnu} /usr/lib/${gnu} NO_DEFAULT_PATH)
     list(APPEND archives ${HONE_AARCH64_${library}})
 endforeach()
 set(needs "${HONE_AARCH64_CC};${HONE_AARCH64_AR};${archives}")
@@ -52,6 +52,14 @@ endforeach()
 file(MAKE_DIRECTORY ${to}/objects)
 add_custom_target(hone_rt_aarch64 DEPENDS ${cross_archives})
 add_dependencies(hone hone_rt_aarch64)
+
+# Runs emitted code in tests, under qemu (tests/codegen/rig/foreign.h).
+set(runner ${CMAKE_BINARY_DIR}/tests/foreign_aarch64)
+add_custom_command(OUTPUT ${runner} DEPENDS ${CMAKE_SOURCE_DIR}/tests/codegen/rig/foreign_main.c ${to}/libhone_rt.a
+                   COMMAND_EXPAND_LISTS VERBATIM
+                   COMMAND ${HONE_AARCH64_CC} ${flags} ${CMAKE_SOURCE_DIR}/tests/codegen/rig/foreign_main.c
+                           ${to}/libhone_rt.a -lm -o ${runner})
+add_custom_target(foreign_aarch64 ALL DEPENDS ${runner})
 
 set(link "")
 foreach(archive ${archives})

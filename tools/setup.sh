@@ -1,9 +1,9 @@
 # Sourced by tools/quickstart and tools/test: installs Debian packages that are missing, builds the compiler.
 # Needs nothing beforehand but a Debian 12 (or newer) with apt, and root or sudo.
 
+LINKED_PACKAGES="libjpeg62-turbo-dev libpng-dev zlib1g-dev libjansson-dev libevent-dev libwebp-dev" # programs hold parts of these
 BUILD_PACKAGES="gcc libc6-dev binutils cmake ninja-build pkg-config llvm-19-dev libprotobuf-c-dev
-    protobuf-c-compiler libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev libjansson-dev
-    libevent-dev libwebp-dev"
+    protobuf-c-compiler libxxhash-dev $LINKED_PACKAGES"
 TEST_PACKAGES="llvm-19-tools python3 python3-numpy python3-onnx python3-pil libonnx-testdata graphviz groff-base
     dataset-fashion-mnist qemu-user openmpi-bin"
 DEMO_PACKAGES="python3 dataset-fashion-mnist" # the images of tools/quickstart

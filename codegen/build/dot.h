@@ -3,8 +3,10 @@
 // A word is 4 bytes of one pixel's channels: an f32, two bf16 or four bytes. A vector of weights
 // has a word for each of its lanes, which are output channels. Input words are u8, weights s8:
 //
-//   acc[lane] += sum over k of x[k] * w[lane][k]
+//   acc[lane] += sum over k of (x[k] - less) * w[lane][k]
 //
+// where `less`, of ir_dot(), is 0 but where a machine multiplies signed bytes alone: then kernels
+// start from what it takes away, as from a zero point's part.
 // Sums are i32, exact, and wrap around; of f32 and bf16 they are f32. Operands are opened once for
 // all products that they are in, which takes as many registers as ir_dot() says.
 #ifndef CODEGEN_BUILD_DOT_H
@@ -27,6 +29,11 @@ CgVal cg_dot(CgFn *f, IrDtype t, CgDot x, CgDot w, CgVal acc);
 CgVal cg_dot_round(CgFn *f, CgVal x);
 
 CgDot cg_dot_load_x(CgFn *f, IrDtype t, CgVal p); // the word at p, in all lanes
+// Where products take one lane of a register, the words of `steps` steps are loaded by rows, as
+// many at a time as ir_dot() says, if they come out even: *row holds those that are under way. Step
+// k's word is at p, behind that of the step before. row NULL: each by itself.
+bool cg_dot_by_row(const CgFn *f, IrDtype t, int steps);
+CgDot cg_dot_step_x(CgFn *f, IrDtype t, CgDot *row, int k, CgVal p);
 CgDot cg_dot_load_w(CgFn *f, IrDtype t, CgVal p); // a vector of words from p on
 
 #endif

@@ -22,15 +22,21 @@ static bool window_fits(const IrWindow *w) {
     return fits_int(w->kh * w->dh) && fits_int(w->kw * w->dw);
 }
 
+// What the kernel's dots make of x is less by this.
+static int32_t less_of(const IrMachine *m, IrConvAlgo algo, const IrConv *c) {
+    return cg_conv_algo(algo)->emit == cg_conv_emit_direct ? ir_dot(m, c->dtype).less : 0;
+}
+
 // Limits of plain data; NULL: none is met.
-static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lanes) {
+static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, const CgTarget *t) {
+    int lanes = t->lanes, less = less_of(&t->machine, algo, c);
     const IrConvAlgoInfo *info = ir_conv_algo_info(algo);
     bool plain = info->flags & IR_CONV_FLAG_PLAIN;
     if (info->words && !c->constant && !ir_attr(n, IR_ATTR_FILTER))
         return "conv with weights that are not constant";
     if (plain ? c->x_block || c->y_block : c->y_block != lanes || !ir_conv_serves(algo, c))
         return "conv in this layout";
-    if (!plain && ir_int(n, IR_ATTR_ZERO, 0) && ir_in(n, 2) && !ir_in(n, 2)->konst)
+    if (!plain && ir_int(n, IR_ATTR_ZERO, 0) != less && ir_in(n, 2) && !ir_in(n, 2)->konst)
         return "conv of integers with a bias that is not constant";
     if (!window_fits(&c->w) || (!plain && c->w.kw > MAX_KERNEL_COLUMNS))
         return "conv with a window this large";
@@ -40,23 +46,26 @@ static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, in
     return NULL;
 }
 
-static int32_t bias_kind(const IrNode *n, unsigned flags) {
+static int32_t bias_kind(const IrNode *n, unsigned flags, int less) {
     const IrValue *bias = ir_in(n, 2);
     bool plain = flags & IR_CONV_FLAG_PLAIN;
-    if (!plain && ir_int(n, IR_ATTR_ZERO, 0))
+    if (!plain && ir_int(n, IR_ATTR_ZERO, 0) != less)
         return flags & IR_CONV_FLAG_FILLS ? CG_CONV_BIAS_WHOLE : CG_CONV_BIAS_EDGES;
     if (!bias)
         return CG_CONV_NO_BIAS;
     return bias->konst && !plain ? CG_CONV_BIAS_PACKED : CG_CONV_BIAS_PLAIN;
 }
 
-static void read_node(const IrNode *n, IrConvAlgo algo, const IrConv *c, int lanes, CgConv *s) {
+static void read_node(const IrNode *n, IrConvAlgo algo, const IrConv *c, const CgTarget *t,
+                      CgConv *s) {
+    int lanes = t->lanes;
     const IrConvAlgoInfo *info = ir_conv_algo_info(algo);
     IrConv seen = ir_conv_seen_by(algo, c);
     IrConvTile tile = ir_conv_tile(n);
     memset(s, 0, sizeof *s);
     cg_conv_init(s, &seen, &tile);
-    s->bias = bias_kind(n, info->flags);
+    s->less = less_of(&t->machine, algo, c);
+    s->bias = bias_kind(n, info->flags, s->less);
     s->y_dtype = (int32_t)n->out[0]->type.dtype;
     if (info->flags & (IR_CONV_FLAG_PLAIN | IR_CONV_FLAG_FILLS))
         s->zero = (int32_t)ir_int(n, IR_ATTR_ZERO, 0);
@@ -152,14 +161,14 @@ void cg_lower_conv(CgProgram *p, const IrNode *n) {
         cg_nyi(p, n, "a convolution of %s in this form", ir_dtype_name(c.dtype));
         return;
     }
-    const char *reason = why_not(n, algo, &c, lanes);
+    const char *reason = why_not(n, algo, &c, cg_target(p));
     if (reason) {
         cg_nyi(p, n, "%s", reason);
         return;
     }
     CgConv spec;
     const CgConvAlgo *k = cg_conv_algo(algo);
-    read_node(n, algo, &c, lanes, &spec);
+    read_node(n, algo, &c, cg_target(p), &spec);
     CgArg args[CG_MAX_ARGS] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
     int n_args = 2;
     args[n_args++] = cg_conv_arg_weights(p, n, algo, &spec);

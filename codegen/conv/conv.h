@@ -53,6 +53,7 @@ typedef struct CgConv {
     int32_t bias;                // CgConvBias
     int32_t dtype, sum, y_dtype; // IrDtype: of x, of the sums, of the result
     int32_t zero;                // of x, where the kernel reads it: of PLAIN and FILLS
+    int32_t less;                // what its dots make of x is less by this: see ir_dot()
     int64_t x_image, y_image;    // elements from image to image
     int64_t words;               // of the packed weights
     IrDim N;

@@ -222,6 +222,7 @@ void cg_conv_emit_direct(CgFn *f, const void *spec) {
     d.dot = ir_dot(&f->target->machine, (IrDtype)s->dtype);
     d.bin = cg_conv_block_words(s);
     d.unroll = cg_conv_unroll(s);
+    d.by_row = cg_dot_by_row(f, (IrDtype)s->dtype, d.unroll);
     d.w_vector = (int64_t)cg_conv_panel_words(s, f->lanes) * s->kh * s->kw * f->lanes;
     d.n_columns = cg_conv_columns(f, s, &d.columns);
     d.prefetch_w = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);

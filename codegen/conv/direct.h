@@ -31,6 +31,7 @@ typedef struct Direct {
     int n_columns, n_row_tiles;
     int bin, unroll; // words to a block of x, to a step of the inner loop
     IrDot dot;
+    bool by_row; // words of x are loaded by rows: cg_dot_by_row()
     RowTiles *row_tiles;
     bool prefetch_w, prefetch_x;
     int64_t x_block;  // words from block to block of what the tiles read

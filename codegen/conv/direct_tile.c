@@ -9,6 +9,7 @@ typedef struct Tile {
     int nv, n_acc;
     CgVal column; // first output column
     CgVal acc[CG_MAX_CARRY];
+    CgDot row[CG_MAX_CARRY]; // of each pixel, words of the steps that are under way
 } Tile;
 
 static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
@@ -19,7 +20,7 @@ static bool tap_inside(const CgConv *s, const CgColumns *ct, int c, int kw) {
 // Products of one input channel and one kernel column. xp: the tile's first input row, at its first
 // column (inside) or at column 0 (edge); wp: the tap's first vector. Where a broadcast takes a
 // register, fences keep LLVM from loading more pixels at a time than there is room for.
-static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw) {
+static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int kw, int step) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
     IrDtype type = (IrDtype)s->dtype;
@@ -34,12 +35,13 @@ static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int 
         for (int c = 0; c < cols; c++) {
             if (!(rows >> r & 1) || !tap_inside(s, t->ct, c, kw))
                 continue;
-            if (!d->dot.memory && loaded++ == room) {
+            if (!d->dot.memory && !d->by_row && loaded++ == room) {
                 cg_conv_fence(f);
                 loaded = 1;
             }
             int64_t at = (int64_t)(r - first_row) * s->sh * s->W + c0 + c * s->sw + kw * s->dw;
-            CgDot x = cg_dot_load_x(f, type, cg_fatc(f, xp, at * d->bin));
+            CgDot *row = d->by_row ? &t->row[r * cols + c] : NULL;
+            CgDot x = cg_dot_step_x(f, type, row, step, cg_fatc(f, xp, at * d->bin));
             for (int v = 0; v < t->nv; v++) {
                 if (!w[v].v[0])
                     w[v] = cg_dot_load_w(f, type, cg_fatc(f, wp, v * d->w_vector));
@@ -117,7 +119,7 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
             cg_conv_fence(f);
             prefetch_weights(d, t, cg_fatc(f, wi, (kw * u + i) * step));
             prefetch_pixels(d, t, xp, loop.iv, kw * u + i);
-            emit_tap(d, t, rows, cg_fatc(f, xi, i), cg_fatc(f, wi, (kw * u + i) * step), kw);
+            emit_tap(d, t, rows, cg_fatc(f, xi, i), cg_fatc(f, wi, (kw * u + i) * step), kw, i);
         }
     close_loop(d, t, &loop);
 }

@@ -116,7 +116,7 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
 static CgArg arg_edges(CgProgram *p, const IrNode *n, const CgConv *s) {
     int lanes = cg_target(p)->lanes;
     IrConst *w = ir_in(n, 1)->konst, *bias = ir_in(n, 2) ? ir_in(n, 2)->konst : NULL;
-    int64_t zero = ir_int(n, IR_ATTR_ZERO, 0), offset;
+    int64_t zero = ir_int(n, IR_ATTR_ZERO, 0) - s->less, offset;
     char *key = ir_sprintf(cg_arena(p), "conv edges %u %d %lld %d %dx%d>%dx%d s%dx%d d%dx%d p%dx%d",
                            w->id, bias ? (int)bias->id : -1, (long long)zero, s->group, s->H, s->W,
                            s->OH, s->OW, s->sh, s->sw, s->dh, s->dw, s->pt, s->pl);

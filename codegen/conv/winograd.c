@@ -17,6 +17,7 @@
 // Pixels outside the image are read from a vector of zeros. Tiles that reach past the output's end
 // go through a buffer, from which only what exists is stored; so do all where the epilogue is long.
 #include "codegen/conv/winograd.h"
+#include "codegen/build/dot.h"
 
 enum {
     UNROLL = 4, // input channels to one iteration of a product's loop
@@ -229,6 +230,8 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
     while (lanes % u || d->w.channels % lanes % u)
         u /= 2;
     CgVal acc[CG_MAX_CARRY], weight[CG_MAX_CARRY];
+    CgDot row[CG_MAX_CARRY];
+    bool by_row = cg_dot_by_row(f, IR_F32, u);
     for (int i = 0; i < n * d->nv; i++)
         acc[i] = LLVMConstNull(f->vec);
     CgLoop loop;
@@ -243,7 +246,8 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
         for (int k = 0; k < d->nv; k++)
             weight[k] = cg_load_v(f, cg_fatc(f, wp, c * step + k * lanes));
         for (int t = 0; t < n; t++) {
-            CgVal x = cg_load_splat(f, cg_fatc(f, vp, t * lanes + c));
+            CgVal p = cg_fatc(f, vp, t * lanes + c);
+            CgVal x = cg_dot_step_x(f, IR_F32, by_row ? &row[t] : NULL, c, p).v[0];
             for (int k = 0; k < d->nv; k++)
                 acc[t * d->nv + k] = cg_fma(f, x, weight[k], acc[t * d->nv + k]);
         }
@@ -457,13 +461,6 @@ static bool is_long(const CgBody *then) {
     return then->n > LONG_EPILOGUE;
 }
 
-// The most tiles of a register tile of nv vectors
-static int most_tiles(const CgFn *f, int nv) {
-    const IrMachine *m = &f->target->machine;
-    int parts = ir_parts(m), n = (ir_winograd_registers(m) - nv * parts - 1) / (nv * parts);
-    return n < 1 ? 1 : n;
-}
-
 static void place_scratch(Wino *d) {
     CgFn *f = d->f;
     int64_t edge = (int64_t)d->s->tile.out_rows * d->s->tile.out_cols * f->lanes;
@@ -477,7 +474,8 @@ static void place_scratch(Wino *d) {
 void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
-    d.tiles = cg_conv_cut(s->tile.block, most_tiles(f, d.w.oc.cut.size)).size;
+    int most = cg_max_int(1, ir_winograd_tiles(&f->target->machine, d.w.oc.cut.size));
+    d.tiles = cg_conv_cut(s->tile.block, most).size;
     d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.always_buffered = is_long(&s->then);
     place_scratch(&d);

@@ -132,8 +132,9 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
 static int rows_that_fit(const CgMatmul *s, const IrMachine *m, int vectors) {
     IrDot dot = ir_dot(m, (IrDtype)s->dtype);
     int most = vectors == 3 ? CG_MATMUL_TALL_ROWS : CG_MATMUL_ROWS;
-    int panel = vectors * ir_parts(m), others = panel * dot.w + dot.x + dot.spare;
-    int rows = (m->vector_registers - others) / panel;
+    int panel = vectors * ir_parts(m), x = dot.row > 1 ? dot.x : 0; // of each row
+    int others = panel * dot.w + (x ? 0 : dot.x) + dot.spare;
+    int rows = (m->vector_registers - others) / (panel + x);
     return rows < 1 ? 1 : rows < most ? rows : most;
 }
 
@@ -201,6 +202,7 @@ static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b
     IrDim stride[CG_ND_RANK] = {{0, 0}};
     s->k = ir_dim(s->k.c / ir_word((IrDtype)s->dtype));
     s->a_k = ir_dim(1);
+    s->zero -= ir_dot(&cg_target(p)->machine, (IrDtype)s->dtype).less;
     if (s->zero) {
         CgMatmulColumns columns = read_columns(s, ir_in(n, 1), b);
         args[(*n_args)++] = cg_packed(cg_matmul_pack_zero(p, &columns, s->zero));

@@ -65,8 +65,10 @@ bool cg_matmul_is_long(const CgMatmul *s) {
     return s->dtype != IR_U8 && s->k.n == 0 && s->k.c > 2 * CG_MATMUL_RUN;
 }
 
+// `step`: k's among those whose words of a are in rows[], which are loaded with the first; NULL:
+// each by itself.
 static void emit_products(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal k,
-                          CgVal *acc) {
+                          CgDot *rows, int step, CgVal *acc) {
     const CgMatmul *s = t->spec;
     IrDtype type = (IrDtype)s->dtype;
     CgVal pb = cg_fat(f, b, cg_stride(f, k, s->b_k));
@@ -75,7 +77,8 @@ static void emit_products(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal 
         w[v] = cg_dot_w(f, type, load_b(f, t, pb, v));
     }
     for (int i = 0; i < t->rows; i++) {
-        CgDot x = cg_dot_load_x(f, type, cg_fat(f, a[i], cg_stride(f, k, s->a_k)));
+        CgVal p = cg_fat(f, a[i], cg_stride(f, k, s->a_k));
+        CgDot x = cg_dot_step_x(f, type, rows ? &rows[i] : NULL, step, p);
         for (int v = t->first; v < t->end; v++, acc++) {
             *acc = cg_dot(f, type, x, w[v], *acc);
         }
@@ -103,7 +106,10 @@ static void begin_ahead(CgFn *f, CgMatmulTile *t) {
 // acc = the products over [lo, hi).
 static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
                      CgVal *acc) {
+    CgDot rows[CG_MATMUL_TALL_ROWS];
     int unroll = t->rows <= 2 ? 4 : 2;
+    bool by_row = ir_dim_is(t->spec->a_k, 1) && cg_dot_by_row(f, (IrDtype)t->spec->dtype, 4);
+    unroll = by_row ? 4 : unroll;
     CgVal b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]), size = cg_isub(f, hi, lo);
     CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
     CgLoop loop;
@@ -115,11 +121,11 @@ static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, C
         cg_prefetch(f, cg_fat(f, t->ahead, cg_imul(f, loop.iv, t->ahead_step)), 2);
     }
     for (int u = 0; u < unroll; u++) {
-        emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), acc);
+        emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), by_row ? rows : NULL, u, acc);
     }
     cg_end_carry(f, &loop, acc);
     cg_for_carry(f, &loop, main, hi, 1, n, acc);
-    emit_products(f, t, a, b, loop.iv, acc);
+    emit_products(f, t, a, b, loop.iv, NULL, 0, acc);
     cg_end_carry(f, &loop, acc);
 }
 

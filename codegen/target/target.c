@@ -81,13 +81,15 @@ static bool lists_feature(const char *list, const char *name) {
     return false;
 }
 
-// What LLVM finds and the runtime will: the system, too, has a say in it.
+// What LLVM finds and the runtime will: the system, too, has a say in it. On aarch64 it has the
+// only one: it lists all that there is, LLVM a part.
 static void find_host(CgTarget *t, IrArena *a) {
     char *cpu = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
     t->cpu = t->tune = ir_strdup(a, cpu);
     t->machine.isa = host;
     for (uint32_t i = 1; i < HONE_CPU_COUNT; i++)
-        if (features[i].isa == t->machine.isa && lists_feature(list, features[i].llvm) &&
+        if (features[i].isa == host &&
+            (host == IR_ISA_AARCH64 || lists_feature(list, features[i].llvm)) &&
             !rt_cpu_missing((const uint32_t[]){i, 0}, RT_CPU_ALL))
             t->has |= UINT64_C(1) << i;
     LLVMDisposeMessage(cpu);
@@ -147,7 +149,7 @@ static void describe_arm(IrMachine *m, uint64_t set, const char *cpu) {
     m->vector_bytes = 16;
     m->vector_registers = 32;
     m->products_a_cycle = 2;
-    m->fma = true;
+    m->fma = m->by_lane = true;
     m->dot_i8 =
         pick(set, HONE_CPU(DOTPROD), IR_DOT_I8_NEON) | pick(set, HONE_CPU(I8MM), IR_DOT_I8_I8MM);
     m->dot_bf16 = pick(set, HONE_CPU(BF16), IR_DOT_BF16_NEON);
@@ -215,12 +217,29 @@ bool cg_target_is_host(const CgTarget *t) {
     return t->machine.isa == host;
 }
 
+// The feature that each set of instructions is, those of wider vectors first
+typedef struct DotFeature {
+    uint32_t set, feature;
+} DotFeature;
+static const DotFeature of_bytes[] = {{IR_DOT_I8_VNNI, HONE_CPU_AVX512VNNI},
+                                      {IR_DOT_I8_AVXVNNI, HONE_CPU_AVXVNNI},
+                                      {IR_DOT_I8_I8MM, HONE_CPU_I8MM},
+                                      {IR_DOT_I8_NEON, HONE_CPU_DOTPROD},
+                                      {0, 0}};
+static const DotFeature of_bf16[] = {
+    {IR_DOT_BF16_AVX512, HONE_CPU_AVX512BF16}, {IR_DOT_BF16_NEON, HONE_CPU_BF16}, {0, 0}};
+
 uint32_t cg_target_dot(const CgTarget *t, IrDtype type) {
     const IrMachine *m = &t->machine;
-    uint32_t bytes = m->vector_bytes == 64 ? HONE_CPU_AVX512VNNI : HONE_CPU_AVXVNNI;
-    if (ir_dot(m, type).kind != IR_DOT_SUM)
+    uint32_t set = ir_word(type) == 2 ? m->dot_bf16 : m->dot_i8;
+    const DotFeature *d = ir_word(type) == 2 ? of_bf16 : of_bytes;
+    if (m->vector_bytes < 64)
+        set &= ~(uint32_t)IR_DOT_I8_VNNI;
+    if (ir_word(type) == 1 || ir_dot(m, type).kind != IR_DOT_SUM)
         return 0;
-    return ir_word(type) == 2 ? HONE_CPU_AVX512BF16 : bytes;
+    while (!(set & d->set))
+        d++;
+    return d->feature;
 }
 
 uint32_t cg_target_amx(IrDtype type) {

@@ -61,7 +61,7 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     double wide = 1.0 / s->machine->products_a_cycle;
     double fma = (double)(p * v * s->parts * s->dot.steps) * wide;
     fma += (double)((s->dot.x - 1) * 2 * p + (s->dot.w - 1) * 3 * v * s->parts) * wide; // opened
-    double load = (double)(v * s->parts) * wide + (double)p / 2;
+    double load = (double)(v * s->parts) * wide + (double)p / 2 / s->dot.row;
     double step = fma > load ? fma : load;
     if (step < 4)
         step = 4;
@@ -111,7 +111,7 @@ static bool tile_fits(const Shape *s, const Tile *t) {
     // With one vector each broadcast is used once, and without broadcasting operands its register
     // takes the sum: accumulators wander and need room to.
     int64_t wander = d->kind == IR_DOT_PRODUCT && !d->memory && vectors == 1 ? 4 : 0;
-    int64_t taken = (pixels + d->w) * vectors + d->x + d->spare + wander;
+    int64_t taken = (pixels + d->w) * vectors + ir_dot_x(d, (int)pixels) + d->spare + wander;
     return taken <= s->registers || (pixels * t->vecs == 1 && d->kind != IR_DOT_PRODUCT);
 }
 

@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct Layer {
-    int64_t C, O, pixels, lanes, registers, threads, images;
+    int64_t C, O, pixels, lanes, parts, registers, threads, images;
     double wide;  // cycles of a multiply-add of a block
     int64_t band; // bytes of sums of a band
 } Layer;
@@ -29,6 +29,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .O = c->O,
                  .pixels = c->OH * c->OW,
                  .lanes = opt->block,
+                 .parts = ir_parts(opt->machine),
                  .registers = opt->machine->vector_registers - 1,
                  .threads = opt->threads > 0 ? opt->threads : 1,
                  .images = c->N.c + c->N.n,
@@ -40,7 +41,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
 
 // The most pixels of a register tile of `vecs` vectors
 static int64_t most_rows(const Layer *l, int64_t vecs) {
-    return (l->registers - 1 - vecs) / vecs;
+    return (l->registers - 1 - vecs * l->parts) / (vecs * l->parts);
 }
 
 static bool tile_fits(const Layer *l, int64_t rows, int64_t vecs) {

@@ -41,7 +41,8 @@ static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one v
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw, sh, sw; // C: that a result sums over
     int64_t sets, blocks;            // output vectors: `sets` times `blocks`, those of a group
-    int64_t lanes, parts, registers; // a block takes `parts` registers
+    int64_t lanes;
+    const IrMachine *machine;
     double wide;                     // cycles of a multiply-add of a block
     double pace;    // of a core whose vectors are as wide as a block: multiply-adds a cycle, of the
                     // fitted one's
@@ -87,7 +88,7 @@ static double point_cycles(const Layer *l, int64_t tiles, int64_t p, int64_t v) 
 }
 
 static int64_t register_tile(const Layer *l, int64_t block, int64_t v) {
-    int64_t most = (l->registers - v * l->parts - 1) / (v * l->parts);
+    int64_t most = ir_winograd_tiles(l->machine, (int)v);
     if (most < 1)
         return 0;
     return ir_ceil_div(block, ir_ceil_div(block, most));
@@ -177,8 +178,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .wide = (double)ir_parts(opt->machine) / opt->machine->products_a_cycle,
                  .pace = (double)pace,
                  .l2_rate = l2_rate * (double)pace,
-                 .parts = ir_parts(opt->machine),
-                 .registers = ir_winograd_registers(opt->machine),
+                 .machine = opt->machine,
                  .threads = opt->threads > 0 ? opt->threads : THREADS,
                  .l1_point = (double)ir_budget(opt->machine, IR_L1_POINT),
                  .l2_block = (double)ir_budget(opt->machine, IR_L2_BLOCK),

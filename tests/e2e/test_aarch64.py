@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import test_quant_nets
 from script import HONE, ROOT, SAMPLE, SNEAKER, main, ok, run, temp
 
 GNU = "aarch64-linux-gnu"
@@ -44,6 +45,12 @@ def logits(cpu, program, x, *options):
     return np.load(temp("y.npy"))
 
 
+def has_instruction(cpu, model, name, *options):
+    ok(HONE, "compile", model, "--mcpu", cpu, "--emit", "asm", "-o", "net.s", *options)
+    with open(temp("net.s")) as f:
+        return any(line.startswith(f"\t{name}\t") for line in f)
+
+
 def check_near(got, want, tolerance=1e-5):
     assert got.shape == want.shape and np.abs(got - want).max() <= tolerance * np.abs(want).max(), np.abs(got - want).max()
 
@@ -70,6 +77,37 @@ def test_one_file_that_needs_nothing():
 def test_several_arm_cpus_in_one_program():
     ok(HONE, "compile", SAMPLE, "--mcpu", "cortex-a53,neoverse-n1", "-o", "fat")
     assert works("neoverse-n1", temp("fat"), SNEAKER).splitlines()[1].endswith("sneaker")
+
+
+def test_quantized_files():
+    """Within a quantum of what the program for this machine says, which others hold to the evaluator."""
+    x = np.random.default_rng(8).uniform(-3, 3, (2, 3, 12, 12)).astype(np.float32)
+    np.save(temp("x.npy"), x)
+    for make, quantum in ((test_quant_nets.residual_net, 0.02), (test_quant_nets.mobile_net, 0.03)):
+        net, y = make()
+        model = net.save(make.__name__, y)
+        ok(HONE, "compile", model, "-o", "here")
+        ok(temp("here"), "run", "-i", "x=x.npy", "-o", "y=want.npy")
+        want = np.load(temp("want.npy"))
+        for cpu, name in (("neoverse-v1", "sudot"), ("neoverse-n1", "sdot"), ("aarch64", "sadalp")):
+            assert has_instruction(cpu, model, name), (cpu, name)
+            ok(HONE, "compile", model, "--mcpu", cpu, "-o", "there")
+            works(cpu, temp("there"), "run", "-i", "x=x.npy", "-o", "y=got.npy")
+            assert np.abs(np.load(temp("got.npy")) - want).max() <= 1.001 * quantum, cpu
+
+
+def test_bf16():
+    x, want = np.load(f"{GOLDEN}/sample_x.npy"), np.load(f"{GOLDEN}/sample_logits.npy")
+    for cpu, name in (("neoverse-v1", "bfdot"), ("neoverse-n1", "fmla")):
+        assert has_instruction(cpu, SAMPLE, name, "--precision", "bf16"), (cpu, name)
+        ok(HONE, "compile", SAMPLE, "--mcpu", cpu, "--precision", "bf16", "-o", "b16")
+        check_near(logits(cpu, temp("b16"), x), want, 2e-2)
+
+
+def test_another_cpu_is_told_what_it_lacks():
+    ok(HONE, "compile", SAMPLE, "--mcpu", "neoverse-v1", "--precision", "bf16", "-o", "v1")
+    code, _, err = emulated("neoverse-n1", temp("v1"), SNEAKER)
+    assert code == 1 and "needs BF16" in err, err
 
 
 HOST = r"""

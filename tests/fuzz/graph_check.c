@@ -4,6 +4,7 @@
 
 #include "passes/passes.h"
 #include "runtime/core/rt.h"
+#include "tests/codegen/rig/foreign.h"
 #include "tests/codegen/rig/guard.h"
 #include "tests/codegen/rig/jit.h"
 #include "tests/fuzz/reference.h"
@@ -199,6 +200,22 @@ static CheckStatus run_all(const Check *c, const HoneModelDesc *loaded) {
     return status;
 }
 
+// The same in another kind of machine, emulated.
+static CheckStatus run_foreign(const Check *c, const CgResult *cg, const IrGraph *g) {
+    Foreign f = {cg, c->dir, "fuzz", c->config->mcpu, c->n_in, c->n_out, ir_own_outputs(g)};
+    for (int k = 0; k < (c->symbolic ? c->n : 1); k++) {
+        const Batch *b = &c->batch[k];
+        ForeignEnd end = foreign_run(&f, c->symbolic ? b->N : 1, b->in, b->shape, c->arena);
+        if (end != FOREIGN_RAN)
+            return end == FOREIGN_ENDED && c->checks ? CHECK_REFUSED : CHECK_CRASHED;
+        for (int i = 0; i < c->n_out; i++)
+            if (!compare_output(c, b, i, &b->shape[i],
+                                ir_sprintf(c->arena, "N = %lld", (long long)b->N)))
+                return CHECK_DIFFERS;
+    }
+    return CHECK_AGREES;
+}
+
 // Compiles g, which the passes change, and runs it.
 static CheckStatus check_config(Check *c, IrGraph *g) {
     char *said = NULL, err[512];
@@ -216,6 +233,11 @@ static CheckStatus check_config(Check *c, IrGraph *g) {
     if (!ok)
         fprintf(stderr, "%s: %s", c->config->name, *said ? said : "failed without a word\n");
     free(said);
+    if (ok && !cg_target_is_host(&target)) {
+        status = run_foreign(c, &cg, g);
+        remove_files(c->dir);
+        return status;
+    }
     Jit *jit = ok ? jit_load(&cg, "fuzz", err, sizeof err) : NULL;
     remove_files(c->dir);
     if (ok && !jit) {
@@ -297,8 +319,10 @@ CheckStatus check_graph(const CheckJob *job) {
     Check c = {.arena = a, .diag = &diag};
     if (p && p->n_graphs == 1 && describe_graph(&c, p->graphs[0], job->n, job->N)) {
         status = evaluate(&c, p->graphs[0], job->wrong) ? CHECK_AGREES : CHECK_INVALID;
-        for (size_t i = 0; i < sizeof configs / sizeof *configs && status == CHECK_AGREES; i++) {
-            c.config = &configs[i];
+        const Config foreign = {job->mcpu, job->mcpu, 2, false};
+        size_t n = job->mcpu ? 1 : sizeof configs / sizeof *configs;
+        for (size_t i = 0; i < n && status == CHECK_AGREES; i++) {
+            c.config = job->mcpu ? &foreign : &configs[i];
             diag.errors = 0;
             p = ir_parse(a, "graph", job->text, strlen(job->text));
             status = p ? check_config(&c, p->graphs[0]) : CHECK_INVALID;

@@ -23,6 +23,7 @@ typedef struct CheckJob {
     int n; // batch sizes that the compiled graph runs at
     int64_t N[CHECK_BATCHES];
     IrOp wrong; // see ref_evaluate(); IR_OP_COUNT: none
+    const char *mcpu; // of another kind of machine than this (rig/foreign.h), or NULL: this one
 } CheckJob;
 
 // In this process, which may not survive it; says on stderr what is wrong.

@@ -36,7 +36,7 @@ static char *make_job(uint64_t seed, CheckJob *job) {
     IrArena *a = ir_arena_new(&diag);
     char *text = check_print(gen_graph(a, seed));
     ir_arena_free(a);
-    *job = (CheckJob){text, GEN_BATCHES, {0}, IR_OP_COUNT};
+    *job = (CheckJob){text, GEN_BATCHES, {0}, IR_OP_COUNT, NULL};
     memcpy(job->N, gen_batches, sizeof gen_batches);
     return text;
 }

@@ -1,6 +1,8 @@
 // See spills.h.
 #include "tests/codegen/conv/spills.h"
 
+#include <ctype.h>
+#include <elf.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,32 +20,69 @@ typedef struct Listing {
     int n;
 } Listing;
 
-static bool has_vector(const char *s) {
-    return strstr(s, "%xmm") || strstr(s, "%ymm") || strstr(s, "%zmm");
+// How a disassembler's text is read
+typedef struct Reader {
+    const char *objdump;
+    const char *stack, *vectors[3]; // how an operand on the stack begins; registers
+    const char *product[6];         // in the names of instructions
+    const char *also; // in the text of such a one, of floats of another size not; or NULL
+} Reader;
+static const Reader readers[] = {
+    {"objdump", "(%rsp", {"%xmm", "%ymm", "%zmm"}, {"fmadd", "mulps", "pdpbusd", "pmaddwd"}, "ps "},
+    {"aarch64-linux-gnu-objdump",
+     "[sp",
+     {" q", "v", "{v"},
+     {"fmla", "dot\t", "sadalp", "mmla"},
+     ".4s"},
+};
+
+static bool finds_any(const char *s, const char *const *what, int n) {
+    bool found = false;
+    for (int i = 0; i < n && what[i]; i++)
+        found |= strstr(s, what[i]) != NULL;
+    return found;
 }
 
-static Line parse_line(const char *s) {
+// Of "\tb.lt\t40 <kernel+0x40>", 0x40; -1: no jump within the text
+static long parse_jump(const char *op) {
+    const char *name = strstr(op, " <");
+    if (!name || (*op != 'j' && *op != 'b' && *op != 'c' && *op != 't'))
+        return -1;
+    while (name > op && isxdigit((unsigned char)name[-1]))
+        name--;
+    return strtol(name, NULL, 16);
+}
+
+static Line parse_line(const Reader *r, const char *s) {
     Line l = {.at = strtol(s, NULL, 16), .jump = -1};
     const char *op = strchr(s, '\t');
     if (!op)
         return l;
     op++;
-    if (*op == 'j')
-        l.jump = strtol(op + strcspn(op, " "), NULL, 16);
-    l.stack = strstr(op, "(%rsp") && has_vector(op);
-    const char *fma = strstr(op, "fmadd");
-    l.product = (fma && strstr(fma, "ps ")) || strstr(op, "mulps") || strstr(op, "pdpbusd") ||
-                strstr(op, "pmaddwd");
+    l.jump = parse_jump(op);
+    l.stack = strstr(op, r->stack) && finds_any(op, r->vectors, 3);
+    l.product = finds_any(op, r->product, 6) && (!strstr(op, "fm") || strstr(op, r->also));
     return l;
+}
+
+// By the machine in its header.
+static const Reader *find_reader(const char *object) {
+    Elf64_Ehdr h = {0};
+    FILE *f = fopen(object, "rb");
+    bool got = f && fread(&h, sizeof h, 1, f) == 1;
+    if (f)
+        fclose(f);
+    return &readers[got && h.e_machine == EM_AARCH64];
 }
 
 static void read_listing(const char *object, Listing *out) {
     char cmd[512], text[1024];
-    snprintf(cmd, sizeof cmd, "objdump -d --no-show-raw-insn %s", object);
+    const Reader *r = find_reader(object);
+    snprintf(cmd, sizeof cmd, "%s -d --no-show-raw-insn %s", r->objdump, object);
     FILE *f = popen(cmd, "r");
     while (f && fgets(text, sizeof text, f) && out->n < MAX_LINES)
         if (text[0] == ' ')
-            out->line[out->n++] = parse_line(text);
+            out->line[out->n++] = parse_line(r, text);
     if (f)
         pclose(f);
 }

@@ -213,8 +213,8 @@ static void runs_unoptimised(void) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic", "neoverse-n1"};
+    for (int i = 0; i < 4; i++) {
         target = argc > 1 ? argv[1] : targets[i];
         CHECK_RUN(runs_every_shape);
         CHECK_RUN(runs_random_shapes);

@@ -64,9 +64,9 @@ static int count_slow(const IrGraph *g) {
 }
 
 static void convolves_pairs(void) {
-    for (int t = 0; t <= CASE_TARGETS; t++) {
-        bool amx = t == CASE_TARGETS;
-        CaseTarget on = amx ? (CaseTarget){"sapphirerapids", 2} : case_targets[t];
+    static const CaseTarget more[] = {{"sapphirerapids", 2}, {"neoverse-v1", 2}, {"aarch64", 2}};
+    for (int t = 0; t < CASE_TARGETS + 3; t++) {
+        CaseTarget on = t < CASE_TARGETS ? case_targets[t] : more[t - CASE_TARGETS];
         Rig *r = rig_new(on.mcpu, on.opt_level);
         rig_amx(r);
         for (int k = 0; k < N_SHAPES * FORMS; k++) {
@@ -75,7 +75,7 @@ static void convolves_pairs(void) {
                      c->group, c->C / c->group);
         }
         RigRuns runs = {.N = {2, 1, 5},
-                        .n = amx ? 1 : 3,
+                        .n = t < CASE_TARGETS ? 3 : 1,
                         .threads = {1, 2, 3},
                         .n_threads = 3,
                         .tolerance = 8e-3};

@@ -190,15 +190,16 @@ static void asks_for_the_instruction(void) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const targets[] = {"native",    "cascadelake", "alderlake",
-                                          "x86-64-v4", "x86-64-v3",   "generic"};
+    static const char *const targets[] = {"native",      "cascadelake", "alderlake",
+                                          "x86-64-v4",   "x86-64-v3",   "generic",
+                                          "neoverse-v1", "neoverse-n1", "aarch64"};
     CHECK_RUN(asks_for_the_instruction);
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (argc > 1 && strcmp(argv[1], targets[i]) != 0)
             continue;
         target = targets[i];
         CHECK_RUN(runs_every_shape);
-        if (i == 0 || !strcmp(target, "x86-64-v3"))
+        if (i == 0 || !strcmp(target, "x86-64-v3") || !strcmp(target, "neoverse-n1"))
             CHECK_RUN(runs_epilogues);
         if (i == 0) {
             CHECK_RUN(runs_without_passes);

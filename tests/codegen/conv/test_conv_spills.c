@@ -7,13 +7,14 @@
 #include "tests/codegen/rig/rig.h"
 #include "tests/codegen/conv/spills.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 // Which shapes a CPU takes: all whose index is `first` modulo `step`.
 typedef struct Share {
     const char *target;
     int first, step;
-    bool winograd; // 16 registers do not hold its transforms
+    int taps;      // its registers do not hold Winograd's transforms of more; 0: of any
     bool bytes;    // without an instruction for their dots LLVM spills some
 } Share;
 
@@ -120,7 +121,7 @@ static void keeps_registers_in_prologues(void) {
 
 // Winograd's algorithms, Strassen's for those of one pixel
 static bool may_take_fewer_products(const ConvShape *c) {
-    return c->s == 1 && c->group == 1;
+    return c->s == 1 && c->group == 1 && c->kh <= share->taps && c->kw <= share->taps;
 }
 
 static void keeps_registers_with_fewer_products(void) {
@@ -134,20 +135,26 @@ static void check_share(const Share *s) {
         CHECK_RUN(keeps_registers_in_bytes);
     CHECK_RUN(keeps_registers_in_pools);
     CHECK_RUN(keeps_registers_in_prologues);
-    if (s->winograd)
+    if (s->taps)
         CHECK_RUN(keeps_registers_with_fewer_products);
 }
 
 int main(int argc, char **argv) {
     static const Share shares[] = {
-        {"znver4", 0, 3, true, true},
-        {"x86-64-v4", 1, 3, true, false},
-        {"x86-64-v3", 2, 3, false, false},
+        {"znver4", 0, 3, 7, true},
+        {"x86-64-v4", 1, 3, 7, false},
+        {"x86-64-v3", 2, 3, 0, false},
     };
+    static const Share arm[] = {{"neoverse-n1", 0, 5, 3, true}, {"neoverse-v1", 2, 5, 0, true}};
     if (argc > 1)
-        check_share(&(Share){argv[1], 0, 1, strcmp(argv[1], "x86-64-v3") != 0, true});
+        check_share(&(Share){argv[1], 0, 1, strcmp(argv[1], "x86-64-v3") ? 7 : 0, true});
     else
         for (int i = 0; i < 3; i++)
             check_share(&shares[i]);
+    for (int i = 0; argc == 1 && i < 2; i++)
+        if (system("command -v aarch64-linux-gnu-objdump >/dev/null") == 0)
+            check_share(&arm[i]);
+        else
+            printf("%s: skipped: there is no objdump for it\n", arm[i].target);
     return check_done();
 }

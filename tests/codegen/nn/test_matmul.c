@@ -240,8 +240,9 @@ static int count_dots(const IrGraph *g) {
 
 static void products_of_bytes(void) {
     static const CaseTarget targets[] = {
-        {"native", 2}, {"x86-64-v4", 2}, {"x86-64-v3", 2}, {"generic", 0}, {"sapphirerapids", 2}};
-    for (int t = 0; t < 5; t++) {
+        {"native", 2},         {"x86-64-v4", 2},   {"x86-64-v3", 2},  {"generic", 0},
+        {"sapphirerapids", 2}, {"neoverse-v1", 2}, {"neoverse-n1", 2}};
+    for (int t = 0; t < 7; t++) {
         Rig *r = rig_new(targets[t].mcpu, targets[t].opt_level);
         rig_amx(r);
         for (int k = 0; k < BYTES; k++) {
@@ -303,9 +304,11 @@ static void products_of_pairs(void) {
     } pairs[] = {{1, 2, 1},     {1, 64, 10},  {5, 64, 33},  {7, 130, 64},
                  {2, 4100, 40}, {50, 32, 96}, {33, 96, 40}, {13, 7, 20}}; // the last are no pairs
     enum { PAIRS = sizeof pairs / sizeof *pairs };
-    for (int t = 0; t <= CASE_TARGETS; t++) {
+    static const CaseTarget more[] = {
+        {"sapphirerapids", 2}, {"neoverse-v1", 2}, {"neoverse-n1", 2}};
+    for (int t = 0; t < CASE_TARGETS + 3; t++) {
         bool amx = t == CASE_TARGETS;
-        CaseTarget on = amx ? (CaseTarget){"sapphirerapids", 2} : case_targets[t];
+        CaseTarget on = t < CASE_TARGETS ? case_targets[t] : more[t - CASE_TARGETS];
         Rig *r = rig_new(on.mcpu, on.opt_level);
         rig_amx(r);
         for (int k = 0; k < PAIRS; k++) {

@@ -5,6 +5,7 @@
 #include "passes/passes.h"
 #include "runtime/core/rt.h"
 #include "tests/codegen/rig/amx.h"
+#include "tests/codegen/rig/foreign.h"
 #include "tests/codegen/rig/guard.h"
 #include <dlfcn.h>
 #include <math.h>
@@ -330,6 +331,27 @@ static int check_run(Rig *r, Run *run, const IrTensor *want, IrTensor *first, do
     return failures;
 }
 
+// On another kind of machine, emulated here; skipped where nothing does that.
+static int check_foreign(Rig *r, int64_t N, const IrTensor *in, const IrTensor *want,
+                         double tolerance, IrArena *a) {
+    const char *missing = foreign_missing();
+    if (missing) {
+        printf("rig: %s: skipped: there is no %s\n", r->mcpu, missing);
+        return 0;
+    }
+    int n = r->before->n_outputs, failures = 0;
+    IrTensor *out = ir_alloc_array(a, (size_t)n + 1, sizeof *out);
+    for (int i = 0; i < n; i++)
+        out[i] = ir_tensor_new(a, &r->before->outputs[i]->type, N);
+    Foreign f = {&r->cg, r->dir, "rig", r->mcpu, r->before->n_inputs, n, n};
+    if (foreign_run(&f, N, in, out, a) != FOREIGN_RAN)
+        return 1;
+    const char *text = ir_sprintf(a, "N = %lld", (long long)N);
+    for (int i = 0; i < n; i++)
+        failures += !compare_output(r, i, &want[i], &out[i], tolerance, text);
+    return failures;
+}
+
 // All numbers of threads; the first one runs with its buffers at both ends of their pages, the
 // others at one of them.
 static int check_batch(Rig *r, const RigRuns *runs, int64_t N, IrArena *a) {
@@ -344,6 +366,8 @@ static int check_batch(Rig *r, const RigRuns *runs, int64_t N, IrArena *a) {
         fprintf(stderr, "rig: evaluator: %s\n", why);
         return 1;
     }
+    if (!cg_target_is_host(&r->target))
+        return check_foreign(r, N, in, want, tolerance, a);
     for (int t = -1; t < runs->n_threads; t++) {
         Run run = {.N = N, .threads = runs->threads[t < 0 ? 0 : t], .at_end = t % 2 != 0, .in = in};
         int k = check_run(r, &run, want, first, tolerance, a);

@@ -18,7 +18,7 @@
 // before each run, so that a lane that nobody wrote and somebody read shows; inputs, outputs,
 // weights and workspace lie between guard pages (guard.h), ending at one or starting behind one;
 // runs with other numbers of threads must agree bit for bit with the first. A CPU without the
-// target's instructions skips the check.
+// target's instructions skips the check; programs for aarch64 run under qemu (foreign.h).
 #ifndef TESTS_CODEGEN_RIG_RIG_H
 #define TESTS_CODEGEN_RIG_RIG_H
 

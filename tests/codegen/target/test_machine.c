@@ -13,7 +13,7 @@
 #define SSE "x86-64, vectors of 16 bytes, 16 registers"
 #define AVX2 "x86-64, vectors of 32 bytes, 16 registers, fma"
 #define AVX512 "x86-64, vectors of 64 bytes, 32 registers, fma, broadcast, masks"
-#define NEON "aarch64, vectors of 16 bytes, 32 registers, fma"
+#define NEON "aarch64, vectors of 16 bytes, 32 registers, fma, lanes"
 #define X86_CACHES ", L1d 32 KiB, L2 1024 KiB, L3 16384 KiB"
 #define ARM_CACHES ", L1d 64 KiB, L2 1024 KiB, L3 16384 KiB"
 #define F_V2 "+sse3,+ssse3,+sse4.1,+sse4.2"
