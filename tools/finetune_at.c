@@ -159,7 +159,7 @@ static bool run_images(Finetune *f, Compiled *c, Places *p, Images *im,
     for (int64_t i = 0; ok && i < kept; i++) {
         RtErr err;
         int64_t item = i * all / kept;
-        if (!rt_dataset_sample(im->data, item, prep, RT_AUGMENT_NONE, 0, 0, x, &err))
+        if (!rt_dataset_sample(im->data, item, prep, (RtAugment){0}, 0, 0, x, &err))
             continue;
         ok = run_image(f, c, p, im, x);
         im->label[im->n] = rt_dataset_label(im->data, item);

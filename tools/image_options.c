@@ -247,14 +247,14 @@ static void add_note(Reading *r, ToolImage *im) {
                                           *part[r->from[i]] ? ", " : "", values[i].name);
     if (!*part[ASSUMED] && !*part[FOREIGN])
         return;
-    im->note =
-        ir_sprintf(a, "images: %s (%s%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text),
-                   part[FOREIGN], *part[FOREIGN] ? " from the model's metadata" : "",
-                   *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
-                   *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED],
-                   r->from[RESIZE] == ASSUMED && is_small(r)
-                       ? "; nothing is cut off, as pictures are smaller than that"
-                       : "");
+    im->note = ir_sprintf(
+        a, "images: %s (%s%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text), part[FOREIGN],
+        *part[FOREIGN] ? " from the model's metadata" : "",
+        *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
+        *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED],
+        r->from[RESIZE] == ASSUMED && is_small(r)
+            ? "; nothing is cut off and bicubic enlarges, as pictures are smaller than that"
+            : "");
 }
 
 // "bicubic" of what exporters write: "InterpolationMode.BICUBIC", or Pillow's number of it.
@@ -277,7 +277,11 @@ static bool fill_interpolation(Reading *r, const ToolImage *im) {
     const char *foreign = ir_meta(r->prog, "interpolation");
     const char *how = im->interpolation ? im->interpolation : own;
     foreign = foreign ? foreign : ir_meta(r->prog, "resample");
-    int filter = how ? rt_resize_filter(how) : foreign ? foreign_filter(foreign) : 0;
+    bool smooth = r->from[RESIZE] == ASSUMED && is_small(r); // where bilinear leaves creases
+    int filter = how       ? rt_resize_filter(how)
+                 : foreign ? foreign_filter(foreign)
+                 : smooth  ? HONE_RESIZE_BICUBIC
+                           : HONE_RESIZE_BILINEAR;
     if (filter < 0 && how) {
         ir_error(&r->tool->diag, IR_NOWHERE, "%s: '%s' is none of " RT_RESIZE_NAMES,
                  im->interpolation ? "--interpolation" : "metadata 'hone.interpolation'", how);

@@ -124,7 +124,7 @@ static bool load(const Quantize *q, const QuantImages *s, int i, char *x, RtErr 
     RtImage image;
     bool good;
     if (s->data && s->data->tensors) {
-        good = rt_dataset_sample(s->data, s->item[i], p, RT_AUGMENT_NONE, 0, 0, (float *)x, err);
+        good = rt_dataset_sample(s->data, s->item[i], p, (RtAugment){0}, 0, 0, (float *)x, err);
     } else {
         good = s->data ? rt_dataset_fetch(s->data, s->item[i], p->channels, &image, err)
                        : rt_image_load(s->path[i], p->channels, p->as_stored, &image, err);

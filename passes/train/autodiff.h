@@ -53,6 +53,9 @@ typedef struct PassLoss {
 //   BCE  mean over c of class_weight[c] * binary_cross_entropy_with_logits(logits, z), z = target
 //        moved towards one half: target * (1 - smoothing) + smoothing / 2
 PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient);
+// Of CE with a gradient: a second label, "label2" i32[N], counts for the rest of the share "mix" f32[N]
+// that the first keeps. The same bits where that is 1.
+void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l);
 
 // ---------------------------------------------------------------- optimisers
 

@@ -98,6 +98,28 @@ PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient)
     return l;
 }
 
+// x times the numbers of samples; v [N] spread over x's other axes.
+static IrValue *weigh(IrBuilder *b, IrValue *x, IrValue *v) {
+    IrShape s = {.rank = x->type.shape.rank, .dim = {v->type.shape.dim[0]}};
+    for (int i = 1; i < s.rank; i++)
+        s.dim[i] = ir_dim(1);
+    return mul(b, x, reshape(b, v, &s));
+}
+
+void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l) {
+    IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
+    IrType samples = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[0]}}};
+    IrBuilder b = {.graph = g, .name = "mix"};
+    PassLoss second = *l;
+    second.label = input(g, IR_BIND_LABEL2, l->label->type);
+    IrValue *share = input(g, IR_BIND_MIX, samples);
+    IrValue *rest = sub(&b, ir_build_scalar(&b, samples.dtype, 1), share);
+    LossParts p = build_ce(&b, reshape(&b, logits, &s), &second);
+    IrValue *d = reshape(&b, mul(&b, p.dlogits, l->scale), &own);
+    l->loss = add(&b, weigh(&b, l->loss, share), weigh(&b, p.loss, rest));
+    l->dlogits = add(&b, weigh(&b, l->dlogits, share), weigh(&b, d, rest));
+}
+
 // ---------------------------------------------------------------- optimisers
 
 typedef struct Optimizer { // the graph being built; a scalar is an input from its first use on

@@ -166,6 +166,8 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     passes_run_named(t->prog, g, t->po, "fold_bn_param");
     pass_add_dropout(t, g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, true);
+    if (t->out->loss == IR_LOSS_CE)
+        pass_loss_mix(g, g->outputs[0], &loss);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (!add_gradients(t, g, s, &loss))
         return false;

@@ -13,6 +13,9 @@ enum { // purposes: streams that share seed, epoch and index but nothing else. N
     RT_RNG_AUGMENT = 3, // index: the item
     RT_RNG_DROPOUT = 4, // index: the step
     RT_RNG_SYNTHETIC = 5,
+    RT_RNG_POLICY = 6, // of TrivialAugment; index: the item
+    RT_RNG_ERASE = 7,  // index: the item
+    RT_RNG_MIX = 8,    // of mixup and cutmix; index: the batch
     RT_RNG_ORDER = 10, // of a large set; index: of a round's input
 };
 

@@ -87,7 +87,7 @@ bool rt_dataset_takes(const RtDataset *d, const char *folder);
 bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *image, RtErr *err);
 
 // One item as the model takes it: out has height * width * channels floats. augment with (seed,
-// epoch, item) decides all random choices; it must be RT_AUGMENT_NONE for tensors.
+// epoch, item) decides all random choices; it must be none for tensors.
 bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p, RtAugment augment,
                        uint64_t seed, int64_t epoch, float *out, RtErr *err);
 

@@ -212,7 +212,7 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
     RtImage image;
     int least = item < d->n_train ? d->least : 0;
     bool good = fetch(d, item, p->channels, least, &image, err) &&
-                rt_augment(augment, p, &image, seed, epoch, item, out, err);
+                rt_augment(&augment, p, &image, seed, epoch, item, out, err);
     rt_image_free(&image);
     return good;
 }

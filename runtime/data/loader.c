@@ -322,9 +322,8 @@ static bool check_options(const RtDataset *d, const RtLoaderOptions *o, RtErr *e
         return rt_fail(err, "there are no %s images", o->validation ? "validation" : "training");
     if (o->batch < 1)
         return rt_fail(err, "a batch has at least 1 image");
-    return !d->tensors || o->augment == RT_AUGMENT_NONE ||
-           rt_fail(err, "f32 arrays go to the model as they are: --augment %s is for images",
-                   rt_augment_name(o->augment));
+    return !d->tensors || rt_augment_is_none(&o->augment) ||
+           rt_fail(err, "f32 arrays go to the model as they are: augmentation is for images");
 }
 
 RtLoader *rt_loader_open(const RtDataset *d, const RtLoaderOptions *o, RtErr *err) {

@@ -188,18 +188,46 @@ static void set_cache(const RtTrainWords *w, RtTrainSettings *s) {
             s->cache = modes[i].mode;
 }
 
+// "a,b" of an option as two numbers in order; not given: zeros.
+static bool take_range(const char *option, const RtCliFloats *given, double to[2], RtErr *err) {
+    if (given->n && (given->n != 2 || given->v[0] > given->v[1]))
+        return rt_fail(err, "%s wants two numbers, from and to", option);
+    for (int i = 0; i < given->n; i++)
+        to[i] = (double)given->v[i];
+    return true;
+}
+
+static bool set_augment(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
+    static const char *const how[] = {"pixel", "rand", "const"};
+    RtAugment *a = &s->augment;
+    if (!rt_augment_parse(w->augment, &a->kind))
+        return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
+    if (!take_range("--scale", &w->scale, a->scale, err) ||
+        !take_range("--ratio", &w->ratio, a->ratio, err))
+        return false;
+    a->filter = w->filter ? rt_resize_filter(w->filter) + 1 : 0;
+    if (w->filter && !a->filter)
+        return rt_fail(err, "--train-interpolation: there is no '%s'", w->filter);
+    if (a->kind != RT_AUGMENT_IMAGENET && (w->scale.n || w->ratio.n || w->filter))
+        return rt_fail(err,
+                       "--scale, --ratio and --train-interpolation are of the random crop that "
+                       "--augment imagenet takes");
+    a->trivial = strcmp(w->policy, "ta_wide") == 0;
+    for (int i = 0; i < 3; i++)
+        a->how = strcmp(w->how, how[i]) == 0 ? (RtErase)i : a->how;
+    return s->variants == 0 || !rt_augment_is_none(a) ||
+           rt_fail(err, "--cache-variants wants --augment light or imagenet, or another change: "
+                        "without, all variants are the same");
+}
+
 static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
     if (!set_optimizer(w, s, err) || !set_head_solver(f, w, s, err) || !set_stages(f, w, s, err))
         return false;
     if (!rt_lr_schedule_parse(w->lr_schedule, &s->lr_schedule))
         return rt_fail(err, "--lr-schedule wants cosine, step or constant, not '%s'",
                        w->lr_schedule);
-    if (!rt_augment_parse(w->augment, &s->augment))
-        return rt_fail(err, "--augment wants none, light or imagenet, not '%s'", w->augment);
-    if (s->variants > 0 && s->augment == RT_AUGMENT_NONE)
-        return rt_fail(err,
-                       "--cache-variants wants --augment light or imagenet: without, all variants "
-                       "are the same");
+    if (!set_augment(w, s, err))
+        return false;
     s->average = w->average ? w->average_decay : 0;
     if (s->lr_picture)
         w->no_checkpoint = true; // nothing is trained

@@ -10,6 +10,8 @@ typedef struct RtTrainWords { // options that are texts first, and settings that
     bool help, nesterov, no_checkpoint, average;
     float val_fraction, warmup, average_decay;
     int max_steps;
+    const char *policy, *how, *filter;
+    RtCliFloats scale, ratio;
     RtTrainSettings set;
 } RtTrainWords;
 

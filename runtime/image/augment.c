@@ -11,20 +11,39 @@
 #include <string.h>
 
 #include "runtime/core/rng.h"
+#include "runtime/image/erase.h"
 
 static const char *const augment_names[] = {"none", "light", "imagenet"};
 
-bool rt_augment_parse(const char *name, RtAugment *kind) {
+bool rt_augment_parse(const char *name, RtAugmentKind *kind) {
     for (int i = 0; i <= RT_AUGMENT_IMAGENET; i++)
         if (strcmp(name, augment_names[i]) == 0) {
-            *kind = (RtAugment)i;
+            *kind = (RtAugmentKind)i;
             return true;
         }
     return false;
 }
 
-const char *rt_augment_name(RtAugment kind) {
+const char *rt_augment_name(RtAugmentKind kind) {
     return augment_names[kind];
+}
+
+bool rt_augment_is_none(const RtAugment *a) {
+    return a->kind == RT_AUGMENT_NONE && !a->trivial && !(a->erase > 0);
+}
+
+const char *rt_augment_text(const RtAugment *a, char *text, size_t size) {
+    static const char *const how[] = {"pixel", "rand", "const"};
+    int n = snprintf(text, size, "%s%s", rt_augment_name(a->kind), a->trivial ? ",ta_wide" : "");
+    if (a->scale[1] > 0)
+        n += snprintf(text + n, size - (size_t)n, ",scale:%g-%g", a->scale[0], a->scale[1]);
+    if (a->ratio[1] > 0)
+        n += snprintf(text + n, size - (size_t)n, ",ratio:%g-%g", a->ratio[0], a->ratio[1]);
+    if (a->filter)
+        n += snprintf(text + n, size - (size_t)n, ",%s", rt_resize_name(a->filter - 1));
+    if (a->erase > 0)
+        snprintf(text + n, size - (size_t)n, ",erase:%g-%s", (double)a->erase, how[a->how]);
+    return text;
 }
 
 // ---- choices
@@ -42,10 +61,13 @@ static int64_t draw_start(RtRng *r, int64_t full, int size) {
 }
 
 // torchvision's RandomResizedCrop.get_params
-static void draw_box(RtRng *r, RtAugmentPlan *plan, int width, int height) {
-    const double ratio_low = 3.0 / 4.0, ratio_high = 4.0 / 3.0;
+static void draw_box(RtRng *r, const RtAugment *a, RtAugmentPlan *plan, int width, int height) {
+    bool scales = a->scale[1] > 0, turns = a->ratio[1] > 0;
+    const double low = scales ? a->scale[0] : 0.08, high = scales ? a->scale[1] : 1.0;
+    const double ratio_low = turns ? a->ratio[0] : 3.0 / 4.0;
+    const double ratio_high = turns ? a->ratio[1] : 4.0 / 3.0;
     for (int i = 0; i < 10; i++) {
-        double area = (double)width * height * rt_rng_between(r, 0.08, 1.0);
+        double area = (double)width * height * rt_rng_between(r, low, high);
         double aspect = exp(rt_rng_between(r, log(ratio_low), log(ratio_high)));
         double w = rint(sqrt(area * aspect)), h = rint(sqrt(area / aspect));
         if (w >= 1 && w <= width && h >= 1 && h <= height) {
@@ -74,7 +96,7 @@ static void draw_jitter(RtRng *r, RtAugmentPlan *plan) {
         plan->factor[i] = (float)rt_rng_between(r, 0.6, 1.4);
 }
 
-RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width, int height,
+RtAugmentPlan rt_augment_plan(const RtAugment *a, const HonePreprocess *p, int width, int height,
                               uint64_t seed, int64_t epoch, int64_t item) {
     RtRng r = rt_rng(seed, epoch, item, RT_RNG_AUGMENT);
     RtAugmentPlan plan = {.width = width,
@@ -82,14 +104,19 @@ RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width
                           .window = rt_preprocess_window(p, width, height),
                           .filter = p->interpolation,
                           .fill = rt_preprocess_fill(p)};
-    if (kind == RT_AUGMENT_NONE)
+    if (a->trivial) {
+        RtRng own = rt_rng(seed, epoch, item, RT_RNG_POLICY);
+        plan.policy = rt_policy_draw(&own);
+    }
+    if (a->kind == RT_AUGMENT_NONE)
         return plan;
     plan.flip = rt_rng_uniform(&r) < 0.5;
-    if (kind == RT_AUGMENT_LIGHT) {
+    if (a->kind == RT_AUGMENT_LIGHT) {
         plan.window.left = draw_start(&r, plan.window.full_width, p->width);
         plan.window.top = draw_start(&r, plan.window.full_height, p->height);
     } else {
-        draw_box(&r, &plan, width, height);
+        draw_box(&r, a, &plan, width, height);
+        plan.filter = a->filter ? a->filter - 1 : plan.filter;
         draw_jitter(&r, &plan);
         plan.window = (RtWindow){p->width, p->height, 0, 0, p->width, p->height};
     }
@@ -97,42 +124,6 @@ RtAugmentPlan rt_augment_plan(RtAugment kind, const HonePreprocess *p, int width
 }
 
 // ---- pixels
-
-// Pillow's Image.blend: a at factor 0, b at factor 1.
-static uint8_t blend(int a, int b, float factor) {
-    float x = (float)a + factor * (float)(b - a);
-    return (uint8_t)(x <= 0 ? 0 : x >= 255 ? 255 : x);
-}
-
-static void blend_constant(uint8_t *pixel, size_t bytes, int value, float factor) {
-    uint8_t table[256];
-    for (int i = 0; i < 256; i++)
-        table[i] = blend(value, i, factor);
-    for (size_t i = 0; i < bytes; i++)
-        pixel[i] = table[pixel[i]];
-}
-
-static void change_brightness(uint8_t *pixel, size_t n, int channels, float factor) {
-    blend_constant(pixel, n * (size_t)channels, 0, factor);
-}
-
-static void change_contrast(uint8_t *pixel, size_t n, int channels, float factor) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += channels == 1 ? pixel[i] : rt_grey(pixel + 3 * i);
-    int mean = (int)((double)sum / (double)n + 0.5);
-    blend_constant(pixel, n * (size_t)channels, mean, factor);
-}
-
-static void change_saturation(uint8_t *pixel, size_t n, int channels, float factor) {
-    if (channels == 1)
-        return;
-    for (uint8_t *end = pixel + n * 3; pixel < end; pixel += 3) {
-        int grey = rt_grey(pixel);
-        for (int c = 0; c < 3; c++)
-            pixel[c] = blend(grey, pixel[c], factor);
-    }
-}
 
 static void flip_rows(uint8_t *pixel, int width, int height, int channels) {
     for (int y = 0; y < height; y++, pixel += (size_t)width * (size_t)channels)
@@ -160,11 +151,6 @@ static bool cut_box(const RtAugmentPlan *plan, const RtImage *image, RtImage *bo
 
 bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t *pixel,
                        RtErr *err) {
-    static void (*const change[RT_N_JITTERS])(uint8_t *, size_t, int, float) = {
-        [RT_JITTER_BRIGHTNESS] = change_brightness,
-        [RT_JITTER_CONTRAST] = change_contrast,
-        [RT_JITTER_SATURATION] = change_saturation,
-    };
     int w = plan->window.width, h = plan->window.height, ch = image->channels;
     RtImage box;
     bool good = cut_box(plan, image, &box) &&
@@ -175,19 +161,23 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
         return rt_fail(err, "no memory to resize an image");
     if (plan->flip)
         flip_rows(pixel, w, h, ch);
+    RtImage made = {w, h, ch, 0, pixel};
     for (int i = 0; i < plan->n_jitters; i++)
-        change[plan->jitter[i]](pixel, (size_t)w * (size_t)h, ch, plan->factor[i]);
-    return true;
+        rt_jitter_apply(plan->jitter[i], &made, plan->factor[i]);
+    return rt_policy_apply(&plan->policy, &made, err);
 }
 
-bool rt_augment(RtAugment kind, const HonePreprocess *p, const RtImage *image, uint64_t seed,
+bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *image, uint64_t seed,
                 int64_t epoch, int64_t item, float *out, RtErr *err) {
-    RtAugmentPlan plan = rt_augment_plan(kind, p, image->width, image->height, seed, epoch, item);
+    RtAugmentPlan plan = rt_augment_plan(a, p, image->width, image->height, seed, epoch, item);
     uint8_t *pixel = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
     bool good = pixel ? rt_augment_pixels(&plan, image, pixel, err)
                       : rt_fail(err, "no memory to resize an image");
-    if (good)
+    if (good) {
+        RtRng own = rt_rng(seed, epoch, item, RT_RNG_ERASE);
         rt_preprocess_pixels(p, HONE_F32, pixel, out);
+        rt_erase(a, p, &own, out);
+    }
     free(pixel);
     return good;
 }

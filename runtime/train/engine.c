@@ -34,7 +34,9 @@ struct RtEngine {
     int64_t feature_room;            // images that they hold
     float *head_input;               // of an evaluation that wants none of it
     int64_t head_room;               // floats that it holds
-    float *row_sums;                 // of squares, [param_floats / HONE_TRAIN_ROW]
+    float *ones;                     // shares of batches in which nothing is mixed
+    int64_t n_ones;
+    float *row_sums; // of squares, [param_floats / HONE_TRAIN_ROW]
 };
 
 // What the inputs and outputs of a graph stand for in one call. Base pointers; parameters and
@@ -200,6 +202,7 @@ void rt_engine_close(RtEngine *t) {
         free(t->buffer[i]);
     free_features(t);
     free(t->row_sums);
+    free(t->ones);
     free_space(t);
     free(t);
 }
@@ -316,9 +319,24 @@ static bool make_features(RtEngine *t, int64_t n, RtErr *err) {
     return true;
 }
 
+static bool make_ones(RtEngine *t, int64_t n, RtErr *err) {
+    if (n <= t->n_ones)
+        return true;
+    free(t->ones);
+    t->ones = alloc_floats(n);
+    t->n_ones = t->ones ? n : 0;
+    for (int64_t i = 0; i < t->n_ones; i++)
+        t->ones[i] = 1;
+    return t->ones || rt_fail(err, "no memory for a batch");
+}
+
 static bool bind_batch(RtEngine *t, const RtEngineBatch *b, Bound *to, RtErr *err) {
+    if (!b->mix && !make_ones(t, b->n, err))
+        return false;
     *to = (Bound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
                          [HONE_BIND_LABEL] = (void *)b->labels,
+                         [HONE_BIND_LABEL2] = (void *)(b->labels2 ? b->labels2 : b->labels),
+                         [HONE_BIND_MIX] = (void *)(b->mix ? b->mix : t->ones),
                          [HONE_BIND_TARGET] = (void *)b->targets,
                          [HONE_BIND_CLASS_WEIGHT] = (void *)b->class_weight,
                          [HONE_BIND_SMOOTHING] = (void *)&b->smoothing,

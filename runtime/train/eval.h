@@ -54,8 +54,8 @@ const char *rt_reading(const HoneTrainDesc *d);
 void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 
 // Runs the open stage's evaluation over a source from its beginning, its batches shared by ranks
-// (NULL: alone), each of which gets all scores. progress may be NULL; when some rank's returns false,
-// evaluation ends early: false, with err->text empty.
+// (NULL: alone), each of which gets all scores. progress may be NULL; when some rank's returns
+// false, evaluation ends early: false, with err->text empty.
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);

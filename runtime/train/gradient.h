@@ -1,8 +1,8 @@
 // The gradient of a step: the sum over its batches, which ranks share. Private header.
 //
-// Batch `place` of a step is leaf `place` of a balanced binary tree, along which gradients are added;
-// rank k computes the leaves of its own subtree. So the sum is the same bits on any number of ranks.
-// What the last of a rank's batches has made goes to the others while it makes the rest.
+// Batch `place` of a step is leaf `place` of a balanced binary tree, along which gradients are
+// added; rank k computes the leaves of its own subtree. So the sum is the same bits on any number
+// of ranks. What the last of a rank's batches has made goes to the others while it makes the rest.
 //
 // Statistics (BatchNormalization's moving ones) are added in the same tree: every batch of a step
 // moves those that the step began with, and the step ends with the mean of what they became.

@@ -47,7 +47,7 @@ bool rt_recipe_learns(RtRun *r, double loss) {
         before = s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS];
         least = fmin(least, before);
     }
-    if (r->solves || fmin(before, loss) < AT_CHANCE * guessing || least > LEARNED * guessing)
+    if (r->solves || !rt_mix_is_none(&r->set->mix) || fmin(before, loss) < AT_CHANCE * guessing || least > LEARNED * guessing)
         return true;
     char best[128] = "";
     if (s->at[RT_BEST_EPOCH] >= 0 && r->set->folder)

@@ -52,6 +52,7 @@ void rt_run_make_keys(RtRun *r); // by r->set
 // Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);
 RtSourceOptions rt_run_source_options(RtRun *r); // of training images
+bool rt_run_changes_images(const RtRun *r);      // their features are new in every epoch
 void rt_run_close_sources(RtRun *r);
 // Writes the trained model and the report. The engine's parameters are the best.
 bool rt_run_finish(RtRun *r, uint64_t since_ns);

@@ -65,9 +65,15 @@ static int cache_variants(const RtRun *r) {
     return r->set->variants > 0 ? r->set->variants : 1;
 }
 
+bool rt_run_changes_images(const RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    return !rt_mix_is_none(&s->mix) ||
+           (!rt_augment_is_none(&s->augment) && s->variants == 0 && !r->data->tensors);
+}
+
 static bool wants_cache(const RtRun *r) {
     return r->set->cache != RT_CACHE_OFF && rt_engine_n_features(r->engine) > 0 &&
-           (r->set->augment == RT_AUGMENT_NONE || r->set->variants > 0 || r->data->tensors);
+           !rt_run_changes_images(r);
 }
 
 // Everything that features depend on.
@@ -83,10 +89,12 @@ static void make_cache_key(const RtRun *r, int stage, char key[33]) {
     XXH3_128bits_update(h, r->data->fingerprint, strlen(r->data->fingerprint));
     XXH3_128bits_update(h, &r->d->info->preprocess, sizeof r->d->info->preprocess);
     XXH3_128bits_update(h, &variants, sizeof variants);
-    XXH3_128bits_update(h, &r->set->augment, sizeof r->set->augment);
+    char augment[128];
+    rt_augment_text(&r->set->augment, augment, sizeof augment);
+    XXH3_128bits_update(h, augment, strlen(augment));
     if (r->data->least)
         XXH3_128bits_update(h, &r->data->least, sizeof r->data->least);
-    if (r->set->augment != RT_AUGMENT_NONE)
+    if (!rt_augment_is_none(&r->set->augment))
         XXH3_128bits_update(h, &r->set->seed, sizeof r->set->seed);
     XXH128_hash_t x = XXH3_128bits_digest(h);
     XXH3_freeState(h);
@@ -136,7 +144,8 @@ RtSourceOptions rt_run_source_options(RtRun *r) {
     return (RtSourceOptions){.batch = r->batch,
                              .seed = r->set->seed,
                              .workers = r->set->workers,
-                             .augment = r->data->tensors ? RT_AUGMENT_NONE : r->set->augment,
+                             .augment = r->data->tensors ? (RtAugment){0} : r->set->augment,
+                             .mix = r->set->mix,
                              .variants = cache_variants(r),
                              .bad = note_bad,
                              .ctx = r};

@@ -39,7 +39,9 @@ static const char *reason_of_memory(const RtRun *r, char *text, size_t size) {
 
 // What stands against it; NULL: nothing.
 static const char *reason_against(const RtRun *r, char *text, size_t size) {
-    if (!r->starts && r->set->augment != RT_AUGMENT_NONE && !r->data->tensors)
+    if (!r->starts && !rt_mix_is_none(&r->set->mix))
+        return "with --mixup and --cutmix features are new in every epoch";
+    if (!r->starts && !rt_augment_is_none(&r->set->augment) && !r->data->tensors)
         return "with --augment features are new in every epoch";
     if (!r->starts && !r->cache)
         return "features are not cached";
@@ -133,10 +135,11 @@ static bool pass_over(Rows *w, RtSource *s, float *x, bool *stopped) {
 
 // Images as they are; the run's own source where it gives those.
 static RtSource *open_plain(RtRun *r) {
-    if (r->set->augment == RT_AUGMENT_NONE || r->data->tensors)
+    if (rt_mix_is_none(&r->set->mix) && (rt_augment_is_none(&r->set->augment) || r->data->tensors))
         return r->train;
     RtSourceOptions o = rt_run_source_options(r);
-    o.augment = RT_AUGMENT_NONE;
+    o.augment = (RtAugment){0};
+    o.mix = (RtMix){0};
     o.variants = 1;
     return rt_source_open(r->engine, r->data, false, NULL, &o, &r->err);
 }

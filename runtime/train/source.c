@@ -20,7 +20,8 @@ struct RtSource {
     uint64_t wait_ns; // of loaders that are closed
     RtOrder order;    // of the epoch, for batches from the cache; items from `first`
     float *feature[RT_MAX_FEATURES];
-    int32_t *labels;
+    int32_t *labels, *labels2;
+    float *mix;
     float *targets;
     int64_t *items;
     RtFeed feed;
@@ -57,7 +58,8 @@ static void note_bad(void *ctx, int64_t item, const char *line) {
 static bool alloc_batch(RtSource *s, RtErr *err) {
     size_t n = (size_t)s->o.batch;
     bool ok = (s->labels = calloc(n, sizeof *s->labels)) &&
-              (s->items = calloc(n, sizeof *s->items)) &&
+              (s->labels2 = calloc(n, sizeof *s->labels2)) &&
+              (s->mix = calloc(n, sizeof *s->mix)) && (s->items = calloc(n, sizeof *s->items)) &&
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
               rt_order_open(&s->order, s->n, !s->validation, s->o.seed);
     for (int i = 0; ok && i < rt_engine_n_features(s->engine); i++)
@@ -103,6 +105,8 @@ void rt_source_close(RtSource *s) {
     for (int i = 0; i < RT_MAX_FEATURES; i++)
         free(s->feature[i]);
     free(s->labels);
+    free(s->labels2);
+    free(s->mix);
     free(s->targets);
     free(s->items);
     rt_order_close(&s->order);
@@ -143,7 +147,7 @@ static bool open_loader(RtSource *s, RtErr *err) {
                          .validation = s->validation,
                          .share = s->share,
                          .shuffle = !s->validation,
-                         .augment = s->validation ? RT_AUGMENT_NONE : s->o.augment,
+                         .augment = s->validation ? (RtAugment){0} : s->o.augment,
                          .augment_period = s->o.variants > 1 ? s->o.variants : 0,
                          .seed = s->o.seed,
                          .epochs = s->validation ? s->epoch + 1 : 0,
@@ -232,14 +236,20 @@ static bool fill_cache(RtSource *s, RtErr *err) {
 }
 
 static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
-    const RtBatch *b = rt_loader_next(s->loader, err);
+    RtBatch *b = (RtBatch *)rt_loader_next(s->loader, err); // which is ours until the next one
+    bool mixes = !s->validation && !rt_mix_is_none(&s->o.mix);
     if (!b)
         return NULL;
+    if (mixes)
+        rt_mix_batch(&s->o.mix, &rt_engine_desc(s->engine)->info->preprocess, s->o.seed,
+                     s->data->target_width, b, s->labels2, s->mix);
     s->feed = (RtFeed){.n = b->n,
                        .index = b->index,
                        .last = b->last,
                        .images = b->images,
                        .labels = b->labels,
+                       .labels2 = mixes ? s->labels2 : NULL,
+                       .mix = mixes ? s->mix : NULL,
                        .targets = b->targets,
                        .items = b->items};
     if (rt_engine_n_features(s->engine) == 0 || b->n == 0)

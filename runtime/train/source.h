@@ -6,12 +6,14 @@
 #include "runtime/train/feature_cache.h"
 #include "runtime/data/loader.h"
 #include "runtime/train/engine.h"
+#include "runtime/train/mix.h"
 
 typedef struct RtSourceOptions {
     int64_t batch;
     uint64_t seed;
     int workers; // that decode; 0: half of the CPUs
     RtAugment augment;
+    RtMix mix;    // of training images
     int variants; // of each training image, when augmented features are cached; 1 without
     void (*bad)(void *ctx, int64_t item, const char *line); // as RtLoaderOptions
     void *ctx;
@@ -23,6 +25,8 @@ typedef struct RtFeed { // valid until the next call
     const float *images;    // NULL where features are there
     float *const *features; // NULL: the network starts at the image
     const int32_t *labels;
+    const int32_t *labels2; // and the share of the first ones; NULL: nothing is mixed
+    const float *mix;
     const float *targets;
     const int64_t *items;
     bool cached; // nothing was decoded for it

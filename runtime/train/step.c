@@ -17,8 +17,12 @@
 // Of a batch's images: what the mean of their losses divides by.
 static double batch_weight(const RtRun *r, const RtFeed *f) {
     double sum = 0;
-    for (int64_t i = 0; i < f->n; i++)
-        sum += r->d->loss == HONE_LOSS_CE ? (double)r->class_weight[f->labels[i]] : 1;
+    for (int64_t i = 0; i < f->n; i++) {
+        double share = f->mix ? (double)f->mix[i] : 1;
+        double rest = f->mix ? (1 - share) * (double)r->class_weight[f->labels2[i]] : 0;
+        sum +=
+            r->d->loss == HONE_LOSS_CE ? share * (double)r->class_weight[f->labels[i]] + rest : 1;
+    }
     return sum;
 }
 
@@ -69,6 +73,8 @@ RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, int64_t size, double
                            .images = f->images,
                            .features = f->features,
                            .labels = f->labels,
+                           .labels2 = f->labels2,
+                           .mix = f->mix,
                            .targets = f->targets,
                            .class_weight = r->class_weight,
                            .smoothing = r->set->smoothing,

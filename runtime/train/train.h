@@ -40,6 +40,7 @@ typedef struct RtTrainSettings {
     float average; // decay of the moving average of parameters; 0: there is none
     uint64_t seed;
     RtAugment augment;
+    RtMix mix;
     RtCacheMode cache;
     const char *cache_folder;
     int variants;   // 0: features are cached only without augmentation

@@ -118,6 +118,27 @@ def test_other_kinds_begin_solved():
         assert code == 0 and "head solved" in err, err
 
 
+def test_changes_of_images():
+    """All that changes images, resumed, on any number of threads that decode; each changes what is learned."""
+    flags = ["--epochs", 2, "--lr", 0.0005, "--augment", "imagenet", "--scale", "0.5,1", "--ratio", "0.9,1.1", "--train-interpolation", "bicubic",
+             "--aa", "ta_wide", "--reprob", 0.5, "--remode", "rand", "--mixup", 0.4, "--cutmix", 1, "--mixup-prob", 0.9]
+    resumes("none", (1, 4), *flags, "--workers", 1)
+    whole = state("whole")
+    train("none", *flags, "--workers", 3, "--overwrite", folder="cut")
+    assert state("cut") == whole
+    seen = set()
+    for more in ([], ["--augment", "imagenet"], ["--augment", "imagenet", "--scale", "0.5,1"], ["--augment", "imagenet", "--train-interpolation", "lanczos"],
+                 ["--aa", "ta_wide"], ["--reprob", 0.9], ["--mixup", 0.5], ["--cutmix", 1]):
+        train("none", "--epochs", 1, "--lr", 0.0005, *more, "--overwrite", folder="cut")
+        seen.add(state("cut")["param/c2.w"])
+    assert len(seen) == 8
+    for flags, words in ((["--scale", "0.9,0.5", "--augment", "imagenet"], "--scale wants two numbers, from and to"),
+                         (["--scale", "0.5,1"], "are of the random crop that --augment imagenet takes"),
+                         (["--augment", "imagenet", "--train-interpolation", "best"], "there is no 'best'"), (["--aa", "magic"], "--aa wants one of ta_wide|none")):
+        code, _, err = run(temp("none"), "train", *DATA, *flags, cwd=TEMP)
+        assert code == 2 and words in err, (flags, err)
+
+
 def test_small_pictures_are_not_cut():
     """Where nobody says how: in the program, and in what it exports."""
     from PIL import Image
@@ -129,10 +150,10 @@ def test_small_pictures_are_not_cut():
                 Image.fromarray((r.integers(0, 100, (side, side + 3)) + 150 * (c == "a")).astype(np.uint8)).save(temp(f"side{side}/{c}/{i}.png"))
         for flags, want in (([], resize), (["--crop-pct", 0.8], 15)):
             _, _, err = run(HONE, "finetune", temp("net.onnx"), "-o", temp("sides"), "--classes", temp(f"side{side}"), *flags)
-            assert f"resize {want} bilinear, centre crop 12x12" in err or flags, err
+            assert f"resize {want} {'bicubic' if want == SIZE else 'bilinear'}, centre crop 12x12" in err or flags, err
             assert ("nothing is cut off" in err) == (want == SIZE), err
             ok(temp("sides"), "train", temp(f"side{side}"), "-q", "--no-checkpoint", "-o", temp("sides.onnx"))
-            assert {"hone.resize": str(want)}.items() <= {m.key: m.value for m in onnx.load(temp("sides.onnx")).metadata_props}.items()
+            assert {"hone.resize": str(want), "hone.interpolation": "bicubic" if want == SIZE else "bilinear"}.items() <= {m.key: m.value for m in onnx.load(temp("sides.onnx")).metadata_props}.items()
 
 
 def floats(data):

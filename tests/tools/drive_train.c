@@ -27,6 +27,7 @@ typedef struct State {
     float *params;         // the whole buffer
     float *image, *target; // [N,C,H,W]; [N,columns]
     int32_t *label;
+    float mix[1 << 12]; // all 1
     float class_weight[1 << 15], smoothing, scale;
     int64_t seed;
     float *feature[MAX_VALUES];
@@ -67,7 +68,10 @@ static const void *input_of(State *s, const HoneBind *b) {
     case HONE_BIND_FEATURE:
         return s->feature[b->index];
     case HONE_BIND_LABEL:
+    case HONE_BIND_LABEL2:
         return s->label;
+    case HONE_BIND_MIX:
+        return s->mix;
     case HONE_BIND_TARGET:
         return s->target;
     case HONE_BIND_CLASS_WEIGHT:
@@ -172,6 +176,8 @@ static void init(State *s, const char *stage, const char *batch) {
             fail("a parameter's values are not in the model");
         rt_stored_load(p, s->params + p->offset);
     }
+    for (int i = 0; i < 1 << 12; i++)
+        s->mix[i] = 1;
     for (int i = 0; i < s->d->classes; i++)
         s->class_weight[i] = 1;
     s->scale = 1 / (float)s->N;

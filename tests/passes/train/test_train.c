@@ -186,6 +186,52 @@ static void losses_are_pytorchs(void) {
     }
 }
 
+// A second label takes its share: of each sample what the two alone are, weighed.
+static void shares_of_two_labels(void) {
+    Run r;
+    open_run(&r);
+    IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
+    IrType t = {IR_F64, {2, {{0, 1}, {3, 0}}}, 0};
+    IrValue *logits = ir_input(g, "logits", t);
+    PassLoss alone = pass_loss(g, logits, IR_LOSS_CE, true), mixed = alone;
+    pass_loss_mix(g, logits, &mixed);
+    IrValue *outs[] = {alone.loss, alone.dlogits, mixed.loss, mixed.dlogits};
+    for (int i = 0; i < 4; i++)
+        ir_output(g, outs[i]);
+    CHECK_STR_EQ(ir_verify(g), NULL);
+    CHECK_STR_EQ(g->inputs[5]->name, "label2");
+    CHECK_STR_EQ(g->inputs[6]->name, "mix");
+    static const double share[2][2] = {{1, 1}, {0.25, 0.7}};
+    double got[3][4][6]; // by the first label; by the second alone; by both, 2 samples
+    for (int k = 0; k < 3; k++) {
+        IrTensor in[7], out[4];
+        for (int i = 0; i < 7; i++) {
+            in[i] = ir_tensor_new(r.a, &g->inputs[i]->type, 2);
+            fill_pattern(&in[i], 1 + i);
+        }
+        for (int i = 0; i < 2; i++) {
+            ir_tensor_set(&in[1], i, k == 1 ? 2 - i : i);
+            ir_tensor_set(&in[5], i, 2 - i);
+            ir_tensor_set(&in[6], i, share[k == 2][i]);
+        }
+        for (int i = 0; i < 3; i++)
+            ir_tensor_set(&in[2], i, 0.5 + i);
+        ir_tensor_set(&in[3], 0, 0.1);
+        ir_tensor_set(&in[4], 0, 0.5);
+        CHECK_STR_EQ(ir_eval(g, 2, in, out, r.a, NULL, NULL), NULL);
+        for (int o = 0; o < 4; o++)
+            for (int64_t e = 0; e < ir_tensor_elems(&out[o]); e++)
+                got[k][o][e] = ir_tensor_get(&out[o], e);
+    }
+    for (int o = 0; o < 2; o++)
+        for (int e = 0; e < (o ? 6 : 2); e++) {
+            double s = share[1][o ? e / 3 : e];
+            CHECK(got[0][o][e] == got[0][o + 2][e]);
+            CHECK(fabs(got[2][o + 2][e] - (s * got[0][o][e] + (1 - s) * got[1][o][e])) < 1e-12);
+        }
+    ir_arena_free(r.a);
+}
+
 static void evaluation_asks_for_no_gradient(void) {
     Run r;
     open_run(&r);
@@ -325,6 +371,7 @@ int main(void) {
     CHECK_RUN(optimisers_step_as_pytorch);
     CHECK_RUN(squares_are_summed_by_row);
     CHECK_RUN(losses_are_pytorchs);
+    CHECK_RUN(shares_of_two_labels);
     CHECK_RUN(evaluation_asks_for_no_gradient);
     CHECK_RUN(expanded_gradients_are_the_same);
     CHECK_RUN(folding_keeps_the_value);

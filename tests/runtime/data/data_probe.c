@@ -20,7 +20,7 @@
 #include "runtime/file/npy.h"
 
 typedef struct Probe {
-    const char *labels, *val, *target, *model, *augment, *part, *index;
+    const char *labels, *val, *target, *model, *augment, *part, *index, *how;
     float fraction;
     int classes, seed, eval, resize, epoch, threads, batch, epochs, shuffle, from_epoch, from_batch;
     int delay, ahead, least;
@@ -62,6 +62,8 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         {"--from-batch", RT_CLI_INT, &p->from_batch, 0, 1e6, NULL, NULL},
         {"--delay", RT_CLI_INT, &p->delay, 0, 1000, NULL, NULL},
         {"--least", RT_CLI_INT, &p->least, 0, 1e6, NULL, NULL},
+        {"--erase", RT_CLI_FLOAT, &p->kind.erase, 0, 1, NULL, NULL},
+        {"--how", RT_CLI_CHOICE, &p->how, 0, 0, "pixel|rand|const", NULL},
         {"--ahead", RT_CLI_INT, &p->ahead, 0, 1000, NULL, NULL},
     };
     if (!rt_cli_parse(options, sizeof options / sizeof *options, argc, argv, rest, err))
@@ -73,8 +75,9 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         p->label[n++] = l;
     p->classes = n ? n : p->classes;
     if (sscanf(p->model, "%dx%dx%d", &p->prep.channels, &p->prep.height, &p->prep.width) != 3 ||
-        !rt_augment_parse(p->augment, &p->kind))
+        !rt_augment_parse(p->augment, &p->kind.kind))
         return rt_fail(err, "bad --model or --augment");
+    p->kind.how = *p->how == 'p' ? RT_ERASE_PIXEL : *p->how == 'r' ? RT_ERASE_RAND : RT_ERASE_CONST;
     p->prep.resize = p->resize;
     p->prep.scale = 1.0f / 255.0f;
     for (int i = 0; i < 3; i++) {
@@ -231,7 +234,7 @@ static int run_load(Probe *p, const char **a) {
 static int run_plan(Probe *p, const char **a) {
     int w = atoi(a[0]), h = atoi(a[1]);
     for (int i = 0; i < atoi(a[2]); i++) {
-        RtAugmentPlan q = rt_augment_plan(p->kind, &p->prep, w, h, (uint64_t)p->seed, p->epoch, i);
+        RtAugmentPlan q = rt_augment_plan(&p->kind, &p->prep, w, h, (uint64_t)p->seed, p->epoch, i);
         printf("%d %d %d %d %lld %lld %lld %lld %d", q.left, q.top, q.width, q.height,
                (long long)q.window.full_width, (long long)q.window.full_height,
                (long long)q.window.left, (long long)q.window.top, q.flip);
@@ -289,20 +292,43 @@ static int run_seal(Probe *p, const char **a) {
     return 0;
 }
 
+static int run_policy(Probe *p, const char **a) {
+    RtErr err;
+    RtImage image;
+    RtPolicy policy = {atoi(a[1]), strtod(a[3], NULL)};
+    if (!rt_image_load(a[0], p->prep.channels, false, &image, &err))
+        return fail(&err);
+    int64_t dim[3] = {image.height, image.width, image.channels};
+    int code = rt_policy_apply(&policy, &image, &err) ? write_array(a[2], HONE_U8, dim, image.pixel)
+                                                      : fail(&err);
+    rt_image_free(&image);
+    return code;
+}
+
+static int run_policies(Probe *p, const char **a) {
+    for (int i = 0; i < atoi(a[0]); i++) {
+        RtRng r = rt_rng((uint64_t)p->seed, p->epoch, i, RT_RNG_POLICY);
+        RtPolicy x = rt_policy_draw(&r);
+        printf("%d %.9g\n", x.op, x.how_far);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int least, most; // words
         int (*run)(Probe *, const char **);
-    } commands[] = {{"open", 1, 1, run_open},   {"sample", 3, 3, run_sample},
-                    {"thumb", 4, 4, run_thumb}, {"load", 1, 1, run_load},
-                    {"plan", 3, 3, run_plan},   {"apply", 7, 13, run_apply},
-                    {"seal", 1, 1, run_seal}};
+    } commands[] = {
+        {"open", 1, 1, run_open}, {"sample", 3, 3, run_sample}, {"thumb", 4, 4, run_thumb},
+        {"load", 1, 1, run_load}, {"plan", 3, 3, run_plan},     {"apply", 7, 13, run_apply},
+        {"seal", 1, 1, run_seal}, {"policy", 4, 4, run_policy}, {"policies", 1, 1, run_policies}};
     Probe p = {.classes = 2,
                .target = "class",
                .model = "3x8x8",
                .augment = "none",
                .part = "train",
+               .how = "pixel",
                .batch = 4,
                .epochs = 1,
                .threads = 1,

@@ -97,12 +97,12 @@ static RtDataset *open_set(void) {
     return d;
 }
 
-static RtLoader *open_loader(const RtDataset *d, int threads, RtAugment augment, Bad *bad) {
+static RtLoader *open_loader(const RtDataset *d, int threads, RtAugmentKind augment, Bad *bad) {
     RtErr err;
     RtLoaderOptions o = {.prep = &prep,
                          .batch = BATCH,
                          .shuffle = true,
-                         .augment = augment,
+                         .augment = {.kind = augment},
                          .seed = 9,
                          .epochs = EPOCHS,
                          .threads = threads,
@@ -140,7 +140,7 @@ static int see_all(RtLoader *l, Seen *seen) {
 
 static void batches_do_not_depend_on_threads(void) {
     RtDataset *d = open_set();
-    for (RtAugment augment = RT_AUGMENT_NONE; augment <= RT_AUGMENT_IMAGENET; augment++) {
+    for (RtAugmentKind augment = RT_AUGMENT_NONE; augment <= RT_AUGMENT_IMAGENET; augment++) {
         Seen want[MOST] = {0};
         int n = 0;
         for (int threads = 1; threads <= 8; threads *= 2) {

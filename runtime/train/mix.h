@@ -1,0 +1,21 @@
+// Mixup (Zhang et al., 2018) and cutmix (Yun et al., 2019) of a batch, as timm's in mode "batch":
+// one strength for all, each image with the one opposite to it. Private header.
+#ifndef RUNTIME_TRAIN_MIX_H
+#define RUNTIME_TRAIN_MIX_H
+
+#include "runtime/data/loader.h"
+
+typedef struct RtMix {
+    float mixup, cutmix;         // alpha of Beta(alpha, alpha); 0: none
+    float probability, switches; // of mixing at all; of cutmix where both are there
+} RtMix;
+
+static inline bool rt_mix_is_none(const RtMix *m) {
+    return !(m->mixup > 0) && !(m->cutmix > 0);
+}
+// The batch in place, a function of (seed, its epoch, its index). width: of its targets, which are
+// mixed too. other, share: [n], for image i the second label and the share of the first.
+void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int width, RtBatch *b,
+                  int32_t *other, float *share);
+
+#endif
