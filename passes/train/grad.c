@@ -47,6 +47,12 @@ IrValue *pass_rev_shift(PassGrad *t, IrValue *x, double by) {
     return by == 0 ? x : pass_rev_2(t, IR_OP_ADD, x, pass_rev_const(t, x, by));
 }
 
+IrValue *pass_rev_hits(PassGrad *t, IrValue *x, IrValue *y) {
+    IrValue *in[] = {pass_rev_2(t, IR_OP_EQUAL, x, y), pass_rev_const(t, x, 1),
+                     pass_rev_const(t, x, 0)};
+    return pass_rev_op(t, IR_OP_WHERE, 3, in, 0, NULL);
+}
+
 IrValue *pass_rev_reshape(PassGrad *t, IrValue *x, const IrShape *s) {
     IrAttr shape = ir_attr_dims(IR_ATTR_SHAPE, s);
     return ir_shape_eq(&x->type.shape, s) ? x : pass_rev_op(t, IR_OP_RESHAPE, 1, &x, 1, &shape);

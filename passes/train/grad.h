@@ -52,6 +52,7 @@ IrValue *pass_rev_2(PassGrad *t, IrOp op, IrValue *x, IrValue *y);
 IrValue *pass_rev_const(PassGrad *t, const IrValue *like, double x);  // a scalar of like's dtype
 IrValue *pass_rev_scale(PassGrad *t, IrValue *x, double by);          // x * by
 IrValue *pass_rev_shift(PassGrad *t, IrValue *x, double by);          // x + by
+IrValue *pass_rev_hits(PassGrad *t, IrValue *x, IrValue *y);          // 1 where x is y, else 0
 IrValue *pass_rev_reshape(PassGrad *t, IrValue *x, const IrShape *s); // x itself where it has it
 IrValue *pass_rev_expand(PassGrad *t, IrValue *x, const IrShape *s);
 // Sum over axes (ascending), without keeping them.

@@ -128,17 +128,10 @@ static IrValue *gather_of(PassGrad *t, const IrNode *n, IrValue *x) {
                        (IrValue *[]){x, ir_in(n, 1)}, 1, &axis);
 }
 
-// 1 where x is y, else 0.
-static IrValue *hits(PassGrad *t, IrValue *x, IrValue *y) {
-    IrValue *in[] = {pass_rev_2(t, IR_OP_EQUAL, x, y), pass_rev_const(t, x, 1),
-                     pass_rev_const(t, x, 0)};
-    return pass_rev_op(t, IR_OP_WHERE, 3, in, 0, NULL);
-}
-
 // y is the greatest or least of x and the updates there: those that are as y share its gradient.
 static void scatter_extreme(PassGrad *t, IrNode *n) {
-    IrValue *mine = hits(t, ir_in(n, 0), n->out[0]);
-    IrValue *theirs = hits(t, ir_in(n, 2), gather_of(t, n, n->out[0]));
+    IrValue *mine = pass_rev_hits(t, ir_in(n, 0), n->out[0]);
+    IrValue *theirs = pass_rev_hits(t, ir_in(n, 2), gather_of(t, n, n->out[0]));
     IrValue *count = scatter_with(t, n, "add", mine, theirs);
     IrValue *share = pass_rev_2(t, IR_OP_DIV, pass_rev_of(t, n, 0), count);
     pass_rev_give(t, n, 0, pass_rev_2(t, IR_OP_MUL, share, mine));
@@ -155,13 +148,13 @@ static void scatter_product(PassGrad *t, IrNode *n) {
     if (!pass_rev_wants(t, n, 2)) {
         return;
     }
-    IrValue *zero = hits(t, u, pass_rev_const(t, u, 0));
+    IrValue *zero = pass_rev_hits(t, u, pass_rev_const(t, u, 0));
     IrValue *safe = pass_rev_2(t, IR_OP_ADD, u, zero);
     IrValue *count = scatter_with(t, n, "add", zeros(t, x, &x->type.shape), zero);
     IrValue *others = pass_rev_2(t, IR_OP_SUB, gather_of(t, n, count), zero);
     IrValue *product = gather_of(t, n, scatter_with(t, n, "mul", x, safe));
     IrValue *rest = pass_rev_2(t, IR_OP_MUL, pass_rev_2(t, IR_OP_DIV, product, safe),
-                               hits(t, others, pass_rev_const(t, others, 0)));
+                               pass_rev_hits(t, others, pass_rev_const(t, others, 0)));
     pass_rev_give(t, n, 2, pass_rev_2(t, IR_OP_MUL, gather_of(t, n, dy), rest));
 }
 

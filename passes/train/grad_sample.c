@@ -267,43 +267,80 @@ static void find_pair(PassGrad *t, IrValue *x, int64_t size, Tap *out) {
     }
 }
 
+typedef struct Pixel { // [R,BH,S,BW,S,1] and as [R*BH*S*BW*S,1]
+    IrValue *w, *index;
+} Pixel;
+
 typedef struct Regions {
     PassGrad *t;
     IrValue *first;      // i64 [R,1,1,1,1,1]: where the image's pixels begin
-    IrValue *dy;         // [R,BH,1,BW,1,C], a sample's share
+    IrValue *dy;         // [R,BH,1,BW,1,C], a sample's share, or that of one that is the maximum
     Tap tap[2][2];       // of x, y
     IrShape rows, at[2]; // [R,1,1,BW,S,1], [R,BH,S,1,1,1]
 } Regions;
 
-// What pixel k, j of the four around each sample gets.
-static IrValue *region_tap(const Regions *r, IrValue *sum, int k, int j) {
+// Pixel k, j of the four around each sample.
+static Pixel region_pixel(const Regions *r, int k, int j) {
     PassGrad *t = r->t;
     const Tap *y = &r->tap[1][k], *x = &r->tap[0][j];
     IrValue *w =
         times(t, pass_rev_reshape(t, y->w, &r->at[1]), pass_rev_reshape(t, x->w, &r->at[0]));
     IrValue *index = pass_rev_2(t, IR_OP_ADD, pass_rev_reshape(t, y->at, &r->at[1]),
                                 pass_rev_reshape(t, x->at, &r->at[0]));
-    IrValue *part = times(t, r->dy, w);
-    const IrShape *s = &part->type.shape;
-    IrShape flat = {2, {ir_dim(1), s->dim[5]}}, names = {2, {ir_dim(1), ir_dim(1)}};
+    IrShape names = {2, {ir_dim(1), ir_dim(1)}};
     for (int i = 0; i < 5; i++) {
-        ir_dim_mul(flat.dim[0], s->dim[i], &flat.dim[0]);
+        ir_dim_mul(names.dim[0], w->type.shape.dim[i], &names.dim[0]);
     }
-    names.dim[0] = flat.dim[0];
     index = pass_rev_reshape(t, pass_rev_2(t, IR_OP_ADD, index, r->first), &names);
+    return (Pixel){w, index};
+}
+
+// What the pixels get, [R,BH,S,BW,S,C], besides `sum`.
+static IrValue *add_part(const Regions *r, IrValue *sum, IrValue *index, IrValue *part) {
+    PassGrad *t = r->t;
+    IrShape flat = {2, {index->type.shape.dim[0], part->type.shape.dim[5]}};
     IrAttr mode = ir_attr_s(IR_ATTR_MODE, "add");
     sum = sum ? sum : pass_rev_expand(t, pass_rev_const(t, part, 0), &r->rows);
     IrValue *in[] = {sum, index, pass_rev_reshape(t, part, &flat)};
     return pass_rev_op(t, IR_OP_SCATTER_ND, 3, in, 1, &mode);
 }
 
-// dy [R,C,BH,BW], divided among the samples of each bin.
-static IrValue *share_out(PassGrad *t, IrValue *dy, int64_t samples) {
+static IrValue *over_samples(PassGrad *t, IrOp op, IrValue *v) { // [R,BH,1,BW,1,C]
+    IrArena *a = pass_rev_context(t)->prog->arena;
+    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_AXES, 2, (int64_t[]){2, 4}),
+                      ir_attr_i(IR_ATTR_KEEPDIMS, 1)};
+    return pass_rev_op(t, op, 1, &v, 2, attrs);
+}
+
+// Of the weighted pixels of a bin's samples those that are its maximum share what it gets; x as
+// rows of channels. hit[i]: 1 where pixel i of the four is one of them.
+static void share_maximum(Regions *r, const Pixel *pixel, IrValue *x, IrValue **hit) {
+    PassGrad *t = r->t;
+    IrValue *v[4], *most = NULL, *count = NULL;
+    IrAttr axis = ir_attr_i(IR_ATTR_AXIS, 0);
+    x = pass_rev_reshape(t, x, &r->rows);
+    for (int i = 0; i < 4; i++) {
+        IrShape full = pixel[i].w->type.shape;
+        full.dim[5] = r->rows.dim[1];
+        v[i] = pass_rev_op(t, IR_OP_GATHER_ND, 2, (IrValue *[]){x, pixel[i].index}, 1, &axis);
+        v[i] = times(t, pass_rev_reshape(t, v[i], &full), pixel[i].w);
+        most = most ? pass_rev_2(t, IR_OP_MAXIMUM, most, v[i]) : v[i];
+    }
+    most = over_samples(t, IR_OP_REDUCE_MAX, most);
+    for (int i = 0; i < 4; i++) {
+        hit[i] = pass_rev_hits(t, v[i], most);
+        count = count ? pass_rev_2(t, IR_OP_ADD, count, hit[i]) : hit[i];
+    }
+    r->dy = pass_rev_2(t, IR_OP_DIV, r->dy, over_samples(t, IR_OP_REDUCE_SUM, count));
+}
+
+// dy [R,C,BH,BW], divided among so many for each bin.
+static IrValue *share_out(PassGrad *t, IrValue *dy, int64_t shares) {
     const IrDim *d = dy->type.shape.dim;
     IrShape s = {6, {d[0], d[2], ir_dim(1), d[3], ir_dim(1), d[1]}};
     IrAttr perm =
         ir_attr_ints(pass_rev_context(t)->prog->arena, IR_ATTR_PERM, 4, (int64_t[]){0, 2, 3, 1});
-    dy = pass_rev_scale(t, dy, 1 / (double)(samples * samples));
+    dy = pass_rev_scale(t, dy, 1 / (double)shares);
     return pass_rev_reshape(t, pass_rev_op(t, IR_OP_TRANSPOSE, 1, &dy, 1, &perm), &s);
 }
 
@@ -313,15 +350,13 @@ void pass_grad_roi_align(PassGrad *t, IrNode *n) {
     const IrShape *x = &ir_in(n, 0)->type.shape, *bins = &ir_attr(n, IR_ATTR_SHAPE)->dims;
     IrDim regions = ir_in(n, 1)->type.shape.dim[0], one = ir_dim(1), each = ir_dim(samples);
     bool most = strcmp(ir_str(n, IR_ATTR_MODE, "avg"), "max") == 0;
-    if (most || !samples || pass_rev_wants(t, n, 1)) {
+    if (!samples || pass_rev_wants(t, n, 1)) {
         pass_rev_nyi(t, n,
-                     most       ? "of the mode max"
-                     : !samples ? "with as many samples as a region has pixels"
-                                : "by its regions");
+                     samples ? "by its regions" : "with as many samples as a region has pixels");
         return;
     }
     IrShape pixels = {3, {x->dim[0], ir_dim(x->dim[2].c * x->dim[3].c), x->dim[1]}};
-    Regions r = {.t = t, .dy = share_out(t, pass_rev_of(t, n, 0), samples)};
+    Regions r = {.t = t, .dy = share_out(t, pass_rev_of(t, n, 0), most ? 1 : samples * samples)};
     r.rows = (IrShape){2, {one, x->dim[1]}};
     ir_dim_mul(pixels.dim[0], pixels.dim[1], &r.rows.dim[0]);
     r.at[0] = (IrShape){6, {regions, one, one, bins->dim[1], each, one}};
@@ -336,8 +371,17 @@ void pass_grad_roi_align(PassGrad *t, IrNode *n) {
     for (int k = 0; k < 2; k++) {
         r.tap[1][k].at = pass_rev_scale(t, r.tap[1][k].at, (double)x->dim[3].c);
     }
+    Pixel pixel[4];
+    IrValue *hit[4];
     for (int i = 0; i < 4; i++) {
-        sum = region_tap(&r, sum, i / 2, i % 2);
+        pixel[i] = region_pixel(&r, i / 2, i % 2);
+    }
+    if (most) {
+        share_maximum(&r, pixel, rows_of(t, ir_in(n, 0)), hit);
+    }
+    for (int i = 0; i < 4; i++) {
+        IrValue *w = most ? times(t, hit[i], pixel[i].w) : pixel[i].w;
+        sum = add_part(&r, sum, pixel[i].index, times(t, r.dy, w));
     }
     pass_rev_give(t, n, 0, planes_of(t, pass_rev_reshape(t, sum, &pixels), x));
 }
