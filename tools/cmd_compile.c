@@ -119,7 +119,7 @@ static bool write_files(Tool *t, Compile *c, const ToolUnits *u, const CgResult 
         return false;
     if (c->emit == EMIT_PYTHON) {
         c->wheel = tool_wheel_name(t, o);
-        return tool_write_wheel(t, o, file, c->file);
+        return tool_write_wheel(t, o, TOOL_WHEEL_SESSION, file, c->file);
     }
     return text ? tool_copy_out(t, c->file, file) &&
                       (!c->beside || tool_copy_out(t, c->beside, cg->weights_file))
@@ -193,9 +193,7 @@ static void print_summary(Tool *t, const Compile *c, const ToolUnits *u, const C
         fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
     if (c->image.note && (is_program(c) || c->emit == EMIT_PYTHON))
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
-    const char *name = strrchr(c->out, '/') ? strrchr(c->out, '/') + 1 : c->out;
-    if (c->wheel && strcmp(name, c->wheel) != 0)
-        fprintf(stderr, "%s: pip wants it to be called %s\n", RT_SHOW(c->out), c->wheel);
+    tool_print_wheel_name(c->wheel, c->out);
     if (!c->beside && path_beside(t, c))
         fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
                 RT_SHOW(path_beside(t, c)));

@@ -1,5 +1,6 @@
 // hone finetune: a model becomes a program that trains it on the user's images.
 #include "tools/finetune.h"
+#include "tools/wheel.h"
 
 #include "runtime/core/rt.h"
 #include <string.h>
@@ -110,6 +111,24 @@ static bool in_file(const void *file, const char *glob) {
     return fe_model_has_floats(file, glob);
 }
 
+static bool is_package(const Finetune *f) {
+    return strcmp(f->emit, "python") == 0;
+}
+
+// The program, or the package around it.
+static bool write_program(Finetune *f, const CgOptions *o, const CgResult *cg) {
+    Tool *t = f->tool;
+    const char *out = is_package(f) ? ir_sprintf(t->arena, "%s/program", tool_temp_dir(t))
+                                    : tool_out_file(t, f->file);
+    if (!out || !tool_link_finetune(t, f->is_static ? EMIT_STATIC_EXE : EMIT_EXE, &f->model.target,
+                                    cg, out))
+        return false;
+    if (!is_package(f))
+        return tool_out_take(t, f->file, out);
+    f->wheel = tool_wheel_name(t, o);
+    return tool_write_wheel(t, o, TOOL_WHEEL_TUNER, out, f->file);
+}
+
 static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *file, CgOptions *o,
                      CgResult *cg) {
     Tool *t = f->tool;
@@ -117,15 +136,11 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
     o->progress = tool_progress;
     o->progress_ctx = &bar;
     tool_progress_start(&bar, "compiling");
-    bool ok = cg_compile_train(p, f->model.n_targets, f->model.targets, file, o, tool_temp_dir(t),
-                               cg);
+    bool ok =
+        cg_compile_train(p, f->model.n_targets, f->model.targets, file, o, tool_temp_dir(t), cg);
     tool_progress_end(&bar);
-    const char *out = ok ? tool_out_file(t, f->file) : NULL;
     t->diag.file = f->out;
-    return out &&
-           tool_link_finetune(t, f->is_static ? EMIT_STATIC_EXE : EMIT_EXE, &f->model.target, cg,
-                              out) &&
-           tool_out_take(t, f->file, out);
+    return ok && write_program(f, o, cg);
 }
 
 // What trains. NULL after errors.
@@ -199,7 +214,7 @@ static int build(Finetune *f, CgOptions *o, CgResult *cg) {
 // Of the classes' folder, their images must stay.
 static bool open_files(Finetune *f) {
     Tool *t = f->tool;
-    f->file = tool_out(t, f->out, RT_OUT_PROGRAM);
+    f->file = tool_out(t, f->out, is_package(f) ? RT_OUT_WHOLE : RT_OUT_PROGRAM);
     return f->file && tool_reads(t, f->model.path, 0) && tool_reads(t, f->classes_text, 1) &&
            tool_reads(t, f->image.labels, 0);
 }
@@ -232,6 +247,7 @@ static int run_finetune(Finetune *f) {
         return EXIT_INPUT;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,
             machines_text(f, &cg), seconds() - start);
+    tool_print_wheel_name(f->wheel, f->out);
     if (f->image.told)
         fprintf(stderr, "%s\n", RT_SHOW(f->image.told));
     if (f->image.note)
@@ -248,6 +264,9 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {NULL, "-o", "OUT", TOOL_TEXT, &f->out, "the program to write; required", 0, 0},
         {"--name", NULL, "NAME", TOOL_TEXT, &f->name, "the model's name, default from the file", 0,
          0},
+        {"--emit", NULL, "KIND", TOOL_TEXT, &f->emit,
+         "exe (default), or python: a wheel around the program, with fit(), predict(), evaluate()",
+         0, 0},
         TOOL_STATIC_OPTION(f->is_static),
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The classifier", 0, 0},
         {"--classes", NULL, "N|FILE|DIR", TOOL_TEXT, &f->classes_text,
@@ -260,7 +279,8 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
          "default that of the output which classifies",
          0, 0},
         {"--head-at", NULL, "NODE|auto", TOOL_TEXT, &f->head_at,
-         "the classifier goes behind this node, and what follows goes; auto: to the fully connected "
+         "the classifier goes behind this node, and what follows goes; auto: to the fully "
+         "connected "
          "layer where it does best on images of --classes DIR",
          0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
@@ -282,7 +302,8 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {"--lr-mult", NULL, "GLOB=X", TOOL_LIST, &f->lr_mults,
          "factor on the learning rate of parameters and nodes; the last match counts", 0, 0},
         {"--layer-decay", NULL, "X", TOOL_NUMBER, &f->layer_decay,
-         "factor on the learning rate for each block that lies behind, such as 0.75; times --lr-mult",
+         "factor on the learning rate for each block that lies behind, such as 0.75; times "
+         "--lr-mult",
          TOOL_ABOVE_0, 1},
         {"--bn", NULL, "frozen|train", TOOL_TEXT, &f->bn,
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},
@@ -300,13 +321,17 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
 }
 
 int cmd_finetune(Tool *t, int argc, char **argv) {
-    Finetune f = {.tool = t, .model = TOOL_MODEL_DEFAULT};
+    Finetune f = {.tool = t, .model = TOOL_MODEL_DEFAULT, .emit = "exe"};
     ToolList rest;
     ToolParse got = finetune_parse(&f, argc, argv, &rest);
     if (got != TOOL_OK)
         return got == TOOL_HELP ? EXIT_FINE : EXIT_USAGE;
     if (rest.n != 1 || !f.out) {
         fprintf(stderr, "hone finetune: give one model and -o OUT; see hone finetune --help\n");
+        return EXIT_USAGE;
+    }
+    if (strcmp(f.emit, "exe") != 0 && !is_package(&f)) {
+        fprintf(stderr, "hone finetune: --emit takes exe or python, not '%s'\n", RT_SHOW(f.emit));
         return EXIT_USAGE;
     }
     f.model.path = rest.v[0];

@@ -19,6 +19,8 @@ typedef struct Finetune {
     ToolList unfreeze, lr_mults, params;
     ToolNumber layer_decay;
     bool is_static; // libc inside
+    const char *emit;  // "exe", or "python": a package around the program
+    const char *wheel; // what pip wants that to be called; NULL: it is none
     int threads;    // that the program is expected to run on; 0: as many as CPUs
     // what they mean
     PassTrainOptions train;

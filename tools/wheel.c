@@ -17,15 +17,29 @@
 #include "runtime/file/json.h"
 #include "runtime/image/image.h"
 
-enum { MAX_FILES = 8, DATE = 1 << 5 | 1, STORED_SINCE = 20, MODE = 0100644 }; // 1980-01-01
+enum { MAX_FILES = 8, DATE = 1 << 5 | 1, STORED_SINCE = 20, TEXT = 0100644 }; // 1980-01-01
+
+typedef struct Kind {
+    const char *script, *compiled; // the package itself, in LIBDIR; what lies beside it
+    uint32_t mode;                 // of that
+    const char *needs;             // lines of METADATA
+} Kind;
+
+static const Kind kinds[] = {
+    [TOOL_WHEEL_SESSION] = {"session.py", "model.so", 0100644,
+                            "Requires-Dist: numpy\nProvides-Extra: images\n"
+                            "Requires-Dist: pillow ; extra == 'images'\n"},
+    [TOOL_WHEEL_TUNER] = {"tuner.py", "program", 0100755, ""},
+};
 
 typedef struct Entry {
     const char *name;
-    uint32_t crc, bytes, at;
+    uint32_t crc, bytes, at, mode;
 } Entry;
 
 typedef struct Wheel {
     Tool *t;
+    const Kind *kind;
     const CgOptions *o;
     FILE *f;
     uint64_t at; // bytes written
@@ -48,9 +62,9 @@ static void put_numbers(Wheel *w, const char *widths, const uint32_t *v) { // li
             put(w, &(uint8_t){(uint8_t)(*v >> 8 * i)}, 1);
 }
 
-static void put_file(Wheel *w, const char *name, const void *data, size_t n) {
+static void put_file(Wheel *w, const char *name, uint32_t mode, const void *data, size_t n) {
     Entry *e = &w->entry[w->n++];
-    *e = (Entry){name, (uint32_t)crc32_z(0, data, n), (uint32_t)n, (uint32_t)w->at};
+    *e = (Entry){name, (uint32_t)crc32_z(0, data, n), (uint32_t)n, (uint32_t)w->at, mode};
     uint32_t head[] = {0x04034b50, STORED_SINCE,           0, 0, 0, DATE, e->crc, e->bytes,
                        e->bytes,   (uint32_t)strlen(name), 0};
     put_numbers(w, "42222244422", head);
@@ -77,7 +91,7 @@ static void put_directory(Wheel *w) {
                           0,
                           0,
                           0,
-                          (uint32_t)MODE << 16,
+                          e->mode << 16,
                           e->at};
         put_numbers(w, "42222224442222244", row);
         put(w, e->name, strlen(e->name));
@@ -97,14 +111,15 @@ static void print_base64(FILE *f, const uint8_t *p, size_t n) { // for URLs, wit
     }
 }
 
-static void add_file(Wheel *w, const char *folder, const char *name, const void *data, size_t n) {
+static void add_file(Wheel *w, const char *folder, const char *name, uint32_t mode,
+                     const void *data, size_t n) {
     uint8_t digest[32];
     const char *path = ir_sprintf(w->t->arena, "%s/%s", folder, name);
     tool_sha256(data, n, digest);
     fprintf(w->record, "%s,sha256=", path);
     print_base64(w->record, digest, sizeof digest);
     fprintf(w->record, ",%zu\n", n);
-    put_file(w, path, data, n);
+    put_file(w, path, mode, data, n);
 }
 
 static void print_preprocess(RtJson *j, const HonePreprocess *p) {
@@ -171,6 +186,12 @@ const char *tool_wheel_name(Tool *t, const CgOptions *o) {
     return ir_sprintf(t->arena, "%s-1-py3-none-%s.whl", package_name(o), platform(o));
 }
 
+void tool_print_wheel_name(const char *wheel, const char *out) {
+    const char *name = strrchr(out, '/') ? strrchr(out, '/') + 1 : out;
+    if (wheel && strcmp(name, wheel) != 0)
+        fprintf(stderr, "%s: pip wants it to be called %s\n", RT_SHOW(out), wheel);
+}
+
 static void close_text(Wheel *w, FILE *f) { // in memory
     if (fclose(f) != 0)
         ir_fatal(&w->t->diag, IR_NOWHERE, "no memory for the package");
@@ -179,7 +200,7 @@ static void close_text(Wheel *w, FILE *f) { // in memory
 static void add_texts(Wheel *w) {
     IrArena *a = w->t->arena;
     const char *package = package_name(w->o);
-    const char *session = tool_lib_text(w->t, "session.py");
+    const char *session = tool_lib_text(w->t, w->kind->script);
     char *json = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&json, &n);
@@ -187,67 +208,68 @@ static void add_texts(Wheel *w) {
         ir_fatal(&w->t->diag, IR_NOWHERE, "no memory for the package");
     print_model(f, w->o, w->o->symbol);
     close_text(w, f);
-    add_file(w, w->package, "__init__.py", session, strlen(session));
-    add_file(w, w->package, "model.json", json, n);
+    add_file(w, w->package, "__init__.py", TEXT, session, strlen(session));
+    add_file(w, w->package, "model.json", TEXT, json, n);
     free(json);
     const char *metadata = ir_sprintf(
         a,
         "Metadata-Version: 2.1\nName: %s\nVersion: 1\nSummary: a network, compiled by %s\n"
-        "Requires-Python: >=3.8\nRequires-Dist: numpy\nProvides-Extra: images\n"
-        "Requires-Dist: pillow ; extra == 'images'\n",
-        package, TOOL_PRODUCER);
+        "Requires-Python: >=3.8\n%s",
+        package, TOOL_PRODUCER, w->kind->needs);
     const char *wheel = ir_sprintf(
         a, "Wheel-Version: 1.0\nGenerator: %s\nRoot-Is-Purelib: false\nTag: py3-none-%s\n",
         TOOL_PRODUCER, platform(w->o));
-    add_file(w, w->info, "METADATA", metadata, strlen(metadata));
-    add_file(w, w->info, "WHEEL", wheel, strlen(wheel));
+    add_file(w, w->info, "METADATA", TEXT, metadata, strlen(metadata));
+    add_file(w, w->info, "WHEEL", TEXT, wheel, strlen(wheel));
 }
 
-static void write_all(Wheel *w, const char *library, size_t n) {
+static void write_all(Wheel *w, const char *compiled, size_t n) {
     char *text = NULL;
     size_t bytes = 0;
     w->record = open_memstream(&text, &bytes);
     if (!w->record)
         ir_fatal(&w->t->diag, IR_NOWHERE, "no memory for the package");
-    add_file(w, w->package, "model.so", library, n);
+    add_file(w, w->package, w->kind->compiled, w->kind->mode, compiled, n);
     add_texts(w);
     const char *path = ir_sprintf(w->t->arena, "%s/RECORD", w->info);
     fprintf(w->record, "%s,,\n", path);
     close_text(w, w->record);
-    put_file(w, path, text, bytes);
+    put_file(w, path, TEXT, text, bytes);
     put_directory(w);
     free(text);
 }
 
 typedef struct Job {
     Wheel w;
-    const char *library;
+    const char *compiled;
     size_t bytes;
 } Job;
 
 static void print_wheel(FILE *f, void *ctx) {
     Job *job = ctx;
     job->w.f = f;
-    write_all(&job->w, job->library, job->bytes);
+    write_all(&job->w, job->compiled, job->bytes);
 }
 
-bool tool_write_wheel(Tool *t, const CgOptions *o, const char *library, RtOutFile *out) {
+bool tool_write_wheel(Tool *t, const CgOptions *o, ToolWheelKind kind, const char *compiled,
+                      RtOutFile *out) {
     struct stat st;
-    int fd = open(library, O_RDONLY | O_CLOEXEC);
+    int fd = open(compiled, O_RDONLY | O_CLOEXEC);
     bool good = fd >= 0 && fstat(fd, &st) == 0;
     void *map = good ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     if (map == MAP_FAILED)
-        ir_error(&t->diag, IR_NOWHERE, "cannot read %s: %s", library, strerror(errno));
+        ir_error(&t->diag, IR_NOWHERE, "cannot read %s: %s", compiled, strerror(errno));
     if (fd >= 0)
         close(fd);
     if (map == MAP_FAILED)
         return false;
     const char *package = package_name(o);
     Job job = {.w = {.t = t,
+                     .kind = &kinds[kind],
                      .o = o,
                      .package = package,
                      .info = ir_sprintf(t->arena, "%s-1.dist-info", package)},
-               .library = map,
+               .compiled = map,
                .bytes = (size_t)st.st_size};
     good = st.st_size < UINT32_MAX - (1 << 20);
     if (!good)

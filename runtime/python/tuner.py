@@ -1,0 +1,150 @@
+"""A network that trains on your images. The fine-tune program is in this package; it does the work in a process of its own.
+
+    import NAME
+    run = NAME.fit("photos/", epochs=3, callback=print)    # photos/CLASS/*.jpg, train/ and val/, a list, arrays
+    run.model, run.history                                 # an ONNX file; what the callback was told
+    NAME.predict(["rose.jpg"])                             # [[(label, probability), ...]]
+    NAME.evaluate("photos/")["top1"]
+
+Options are those of the program (the file NAME.program, with `train --help`), with _ for -: fit("photos/", report="report.html", early_stop=3).
+Threads: calls are processes, so any thread may make them; two runs of fit() at once want folders of checkpoints of their own.
+Fork and pickling: there is nothing here that lives longer than a call.
+An exception in the callback, or Ctrl-C, ends the program as SIGINT does: it saves a checkpoint, and fit(..., resume=True) goes on from there.
+The program is `program` beside this file; this file is the same for all.
+"""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+
+__all__ = ["fit", "predict", "evaluate", "export", "Run", "program"]
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_NAME = os.path.basename(_FOLDER)
+program = os.path.join(_FOLDER, "program")
+_PATIENCE = 60  # seconds for a program to save and end
+
+
+class Run:
+    """What fit() did. model: the ONNX file; history: a dictionary for each step and epoch; stopped: the callback ended it."""
+
+    def __init__(self, model, history, stopped, said):
+        self.model, self.history, self.stopped, self.said = model, history, stopped, said
+
+    def epochs(self):
+        return [e for e in self.history if e["event"] == "epoch"]
+
+    def __repr__(self):
+        return f"Run(model={self.model!r}, epochs={len(self.epochs())}, stopped={self.stopped})"
+
+
+def _words(options):
+    words = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, (list, tuple)) else os.fspath(value) if isinstance(
+                value, os.PathLike) else str(value))
+    return words
+
+
+def _fail(code, text):
+    lines = [line for line in text.splitlines() if line.strip()]
+    raise (TypeError if code == 2 else RuntimeError)("\n".join(lines[-8:]) or f"the program ended with code {code}")
+
+
+def _call(*words):
+    """Standard output; that of code 1, too, where there is some. Raises what the program said."""
+    r = subprocess.run([program, *map(os.fspath, words)], stdin=subprocess.DEVNULL, capture_output=True)
+    out = r.stdout.decode(errors="replace")
+    if r.returncode and not (r.returncode == 1 and out.strip()):
+        _fail(r.returncode, r.stderr.decode(errors="replace"))
+    return out
+
+
+def _end(process):
+    """It saves first."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _listen(process, lines, callback):
+    """(what was told, whether the callback ended it)"""
+    history, stopped = [], False
+    for line in lines:
+        history.append(json.loads(line))
+        if callback and not stopped and callback(history[-1]) is False:
+            stopped = True
+            process.send_signal(signal.SIGINT)
+    return history, stopped
+
+
+def fit(data, callback=None, model=None, checkpoints=None, **options):
+    """Trains on labelled images, and writes the tuned network to `model` (NAME-tuned.onnx). callback: called with a dictionary for each
+    step ("event": "step") and epoch ("epoch"); False ends the run, whose best epoch so far is written. checkpoints: a folder (NAME.ckpt)."""
+    model, checkpoints = model or _NAME + "-tuned.onnx", checkpoints or _NAME + ".ckpt"
+    read, write = os.pipe()
+    with os.fdopen(read, encoding="utf-8", errors="replace") as lines, tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen([program, "train", os.fspath(data), "--log", f"/dev/fd/{write}", "-o", os.fspath(model),
+                                        "--checkpoint", os.fspath(checkpoints), *_words(options)], stdin=subprocess.DEVNULL,
+                                       stdout=said, stderr=said, pass_fds=[write])
+        finally:
+            os.close(write)
+        try:
+            history, stopped = _listen(process, lines, callback)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    if stopped:
+        export(model, checkpoints)
+    elif code:
+        _fail(code, text)
+    return Run(os.fspath(model), history, stopped, text)
+
+
+def _paths(images, folder):
+    """Files of images: Pillow's are written into the folder."""
+    for i, image in enumerate(images):
+        if hasattr(image, "save"):
+            path = os.path.join(folder, f"{i}.png")
+            image.convert("RGB").save(path)
+            yield path
+        else:
+            yield os.fspath(image)
+
+
+def predict(images, top=5, checkpoints=None):
+    """[(label, probability)] of each image, a path or a PIL image, by the best parameters so far; of one that is no list: its own."""
+    several = isinstance(images, (list, tuple))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = list(_paths(images if several else [images], folder))
+        out = _call("predict", "--json", "--top", str(top), "--checkpoint", checkpoints or _NAME + ".ckpt", "--", *paths) if paths else "[]"
+    rows = json.loads(out)
+    for row in rows:
+        if "error" in row:
+            raise ValueError(row["error"])
+    found = [[(t["label"] or f"class {t['class']}", t["probability"]) for t in row["top"]] for row in rows]
+    return found if several else found[0]
+
+
+def evaluate(data, checkpoints=None, **options):
+    """A dictionary: loss, top1, top5, images, of each class precision and recall, by the best parameters so far."""
+    return json.loads(_call("eval", data, "--json", "--checkpoint", checkpoints or _NAME + ".ckpt", *_words(options)))
+
+
+def export(model, checkpoints=None):
+    """Writes the tuned network, an ONNX file, once more; returns its path."""
+    _call("export", model, "--checkpoint", checkpoints or _NAME + ".ckpt")
+    return os.fspath(model)
+

@@ -1,0 +1,117 @@
+"""hone finetune --emit python: a package whose fit() trains on a folder, tells a callback of each epoch and ends when that says so; predict(),
+evaluate() and export() beside the program's own; what is refused; threads."""
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, ROOT, SAMPLE, main, ok, run, temp
+
+WHEEL = "tune-1-py3-none-linux_x86_64.whl"
+
+
+def setup():
+    """The package's folder and one of images: two kinds of stripes."""
+    if not os.path.exists(temp("site")):
+        ok(HONE, "finetune", SAMPLE, "-o", temp(WHEEL), "--emit", "python", "--name", "tune", "--classes", "2", "--stages", "head,none:3:0.01")
+        ok(HONE, "finetune", SAMPLE, "-o", temp("tune"), "--name", "tune", "--classes", "2", "--stages", "head,none:3:0.01")
+        with zipfile.ZipFile(temp(WHEEL)) as z:
+            modes = {i.filename: i.external_attr >> 16 for i in z.infolist()}
+            z.extractall(temp("site"))
+        assert modes["tune/program"] == 0o100755 and modes["tune/__init__.py"] == 0o100644, modes
+        os.chmod(temp("site/tune/program"), 0o755)  # as installers do
+        python("""
+            import os, numpy
+            from PIL import Image
+            r = numpy.random.default_rng(0)
+            for label in ("down", "across"):
+                os.makedirs(f"photos/{label}")
+                for i in range(24):
+                    a = numpy.zeros((28, 28), numpy.uint8)
+                    a[::r.integers(2, 5)] = r.integers(90, 255)
+                    Image.fromarray(a if label == "across" else a.T).save(f"photos/{label}/{i}.png")
+            """)
+
+
+def python(text, *argv, code=0):
+    r = subprocess.run([sys.executable, "-c", textwrap.dedent(text), *argv], capture_output=True, text=True, timeout=300, cwd=temp(""),
+                       env={**os.environ, "PYTHONPATH": temp("site"), "OMP_NUM_THREADS": "2"})
+    assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
+    return r.stdout
+
+
+def test_fit_tells_its_callback_and_what_it_wrote_works():
+    setup()
+    out = python("""
+        import json, tune
+        seen = []
+        run = tune.fit("photos", callback=seen.append, model="tuned.onnx", seed=3, batch=8)
+        assert run.history == seen and not run.stopped and len(run.epochs()) == 4, (run, [e["event"] for e in seen])
+        assert [e["stage"] for e in run.epochs()] == [0, 1, 1, 1] or [e["stage"] for e in run.epochs()] == [1, 2, 2, 2], run.epochs()
+        print(json.dumps([run.epochs()[-1]["val_top1"], tune.evaluate("photos")["top1"],
+                          tune.predict(["photos/down/0.png", "photos/across/1.png"], top=1), tune.predict("photos/down/0.png")]))
+        """)
+    val, top1, guesses, one = json.loads(out)
+    assert val > 0.9 and top1 > 0.9, out
+    assert [g[0][0] for g in guesses] == ["down", "across"] and one[0][0] == "down" and len(one) == 2, out
+    ok(HONE, "compile", temp("tuned.onnx"), "-o", temp("tuned"))
+    theirs = json.loads(ok(temp("tuned"), "--json", "--top", "1", "photos/down/0.png").splitlines()[0])["top"][0]
+    assert theirs["label"] == "down" and abs(theirs["probability"] - guesses[0][0][1]) < 1e-3, (theirs, guesses)
+
+
+def test_the_callback_may_end_it_and_it_goes_on():
+    setup()
+    out = python("""
+        import os, tune
+        run = tune.fit("photos", callback=lambda e: e["event"] != "epoch", model="early.onnx", checkpoints="early.ckpt", seed=3, batch=8)
+        assert run.stopped and len(run.epochs()) in (1, 2) and os.path.getsize("early.onnx") > 1000, run
+        again = tune.fit("photos", model="late.onnx", checkpoints="early.ckpt", seed=3, batch=8, resume=True)
+        assert not again.stopped and again.epochs()[-1]["epoch"] == 3, again.history
+        print(tune.export("late2.onnx", "early.ckpt"))
+        assert open("late.onnx", "rb").read() == open("late2.onnx", "rb").read()
+        """)
+    assert out == "late2.onnx\n", out
+
+
+def test_what_goes_wrong_is_told():
+    setup()
+    out = python("""
+        import tune
+        class Mine(Exception): pass
+        def cry(event): raise Mine("stop")
+        calls = [lambda: tune.fit("nowhere"), lambda: tune.fit("photos", no_such_option=1), lambda: tune.fit("photos", checkpoints="c2", epochs=-1),
+                 lambda: tune.fit("photos", callback=cry, checkpoints="c3", model="c3.onnx", batch=8), lambda: tune.predict("none.png"),
+                 lambda: tune.predict(["photos/down/0.png"], checkpoints="none.ckpt"), lambda: tune.evaluate("nowhere")]
+        for call in calls:
+            try:
+                print("made", call())
+            except Exception as e:
+                print(type(e).__name__, str(e).splitlines()[0])
+        assert tune.predict([]) == []
+        """)
+    lines = out.splitlines()
+    want = ["RuntimeError nowhere: No such file", "TypeError", "TypeError", "Mine stop", "ValueError none.png: No such file", "RuntimeError none.ckpt",
+            "RuntimeError nowhere: No such file"]
+    assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
+    assert not os.path.exists(temp("c3.onnx"))
+    code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("x"), "--classes", "2", "--emit", "shared")
+    assert code == 2 and "--emit takes exe or python, not 'shared'" in err
+
+
+def test_threads_and_the_program_itself():
+    setup()
+    out = python("""
+        import concurrent.futures, subprocess, tune
+        files = [f"photos/{c}/{i}.png" for i in range(3) for c in ("down", "across")]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda f: tune.predict(f, top=1)[0][0], files))
+        print(found, subprocess.run([tune.program, "info"], capture_output=True).returncode)
+        """)
+    assert out == f"{['down', 'across'] * 3} 0\n", out
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
