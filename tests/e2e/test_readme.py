@@ -3,13 +3,16 @@ files lead somewhere, and every room has one."""
 import glob
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
 
-README = os.path.join(ROOT, "README.md")
+README, GUIDE = os.path.join(ROOT, "README.md"), os.path.join(ROOT, "tools", "guide.md")
+BUILD = os.path.dirname(HONE)
 LEAST, MOST = 20, 40  # lines of a room's README
 
 
@@ -32,17 +35,19 @@ def rooms():
                 yield folder, any(n.endswith((".c", ".h")) for n in names)
 
 
-def transcript():
-    """(command, lines shown below it) of the README's code blocks."""
-    shown = []
+def blocks():
+    """[(command, lines shown below it)] of each of the README's code blocks that has commands."""
+    found, inside = [], False
     for line in read(README).splitlines():
         if line.startswith("    $ "):
-            shown.append((line[6:], []))
-        elif shown and line.startswith("    "):
-            shown[-1][1].append(line[4:])
-        elif shown and line.strip() and not line.startswith("    "):
-            break
-    return shown
+            found += [] if inside else [[]]
+            inside = True
+            found[-1].append((line[6:], []))
+        elif inside and line.startswith("    "):
+            found[-1][-1][1].append(line[4:])
+        elif line.strip():
+            inside = False
+    return found
 
 
 def shape(line):
@@ -51,23 +56,73 @@ def shape(line):
     return " ".join(re.sub(r"[-+]?\d[\d.,]*(e[-+]\d+)?", "#", line).split())
 
 
+def check(command, lines, printed):
+    printed, at = [shape(line) for line in printed.splitlines()], 0
+    for line in lines:
+        if line.strip() == "...":
+            continue
+        want, part = shape(line), line.endswith("...")
+        found = [i for i in range(at, len(printed))
+                 if printed[i] == want or (part and printed[i].startswith(want[:-3].rstrip()))]
+        assert found, f"'{command}' does not print '{want}' after line {at}:\n" + "\n".join(printed)
+        at = found[0] + 1
+
+
+def here(command):
+    """The command on what this build made, in the test's folder."""
+    command = re.sub(r"(?<![\w/.])build/hone(?![\w.-])", HONE, command)
+    return re.sub(r"(?<![\w/.])(\./)?build/", TEMP + "/", command)
+
+
 def test_commands_run_and_print_what_is_shown():
-    commands = transcript()
+    commands = blocks()[0]
     assert len(commands) >= 5, commands
     for command, lines in commands:
-        words = [HONE if w == "build/hone" else temp(w[6:]) if w.startswith("build/") else w for w in command.split()]
-        code, out, err = run(*words, cwd=ROOT)
+        code, out, err = run(*here(command).split(), cwd=ROOT)
         assert code == 0, f"exit code {code} from {command}\n{out}{err}"
-        printed = [shape(line) for line in (out + err).splitlines()]
-        at = 0
-        for line in lines:
-            if line.strip() == "...":
-                continue
-            want, part = shape(line), line.endswith("...")
-            found = [i for i in range(at, len(printed))
-                     if printed[i] == want or (part and printed[i].startswith(want[:-3].rstrip()))]
-            assert found, f"'{command}' does not print '{want}' after line {at}:\n" + "\n".join(printed)
-            at = found[0] + 1
+        check(command, lines, out + err)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+def substitutes(port):
+    """What stands for commands that would change this machine, or want what may not be here."""
+    deb = f"dpkg-deb -x {TEMP}/hone_*.deb {TEMP}/root"
+    cpack = f"cpack -G DEB --config {BUILD}/CPackConfig.cmake -B {TEMP}"
+    wheel = "net-1-py3-none-linux_x86_64.whl"
+    pip = f"python3 -m pip install --no-deps --target build/site build/{wheel}"
+    found = {"(cd build && cpack)": cpack, "sudo apt-get install ./build/hone_0.1.0_amd64.deb": deb}
+    if subprocess.run(["python3", "-m", "pip", "--version"], capture_output=True).returncode:
+        print("no pip here: the wheel is unpacked")
+        found[pip] = f"python3 -m zipfile -e {TEMP}/{wheel} {TEMP}/site"
+    return found, {"8080": port, " hone compile": f" {TEMP}/root/usr/bin/hone compile"}
+
+
+def test_four_ways_to_begin():
+    """A block is a script; each way takes at most four commands."""
+    ways, port = blocks()[1:], free_port()
+    whole, words = substitutes(port)
+    assert len(ways) == 4 and all(len(w) <= 4 for w in ways), ways
+    shown = [command for way in ways for command, _ in way]
+    assert all(c in shown for c in whole), sorted(set(whole) - set(shown))
+    ok("cmake", "--build", BUILD, "--target", "man", "package_changelog")
+    for way in ways:
+        if any("curl" in c for c, _ in way) and not shutil.which("curl"):
+            print("left out: no curl here")
+            continue
+        script = "\n".join(["set -e", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"] + [whole.get(c) or here(c) for c, _ in way])
+        for word, other in words.items():
+            script = re.sub(r"(?m)(?<![\w/.-])" + re.escape(word.strip()) + r"(?!\w)", other.strip(), script) if word != " hone compile" else \
+                re.sub(r"(?m)^hone compile", other.strip(), script)
+        done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "PATH": os.path.dirname(sys.executable) + ":" + os.environ["PATH"]})
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        check(script, [line for _, lines in way for line in lines], done.stdout)
+        assert "curl" not in script or "sneaker" in done.stdout, done.stdout
 
 
 def test_options_exist():
@@ -78,13 +133,15 @@ def test_options_exist():
     helps += [(net, "--help")] + [(net, c, "--help") for c in ("classify", "detect", "segment", "features", "run", "bench", "serve", "info")]
     helps += [(teach, "--help")] + [(teach, c, "--help") for c in ("train", "eval", "predict", "export", "info", "bench")]
     known = set(re.findall(r"--[a-z][a-z-]*", "".join(run(*h)[1] for h in helps))) | {"--help"}
-    text = re.sub(r"(cmake|curl) .*", "", read(README))
+    for name in ("detect.c", "picture.h"):  # of detectors' programs, which this network's is not
+        known |= set(re.findall(r'\{"(--[a-z][a-z-]*)"', read(os.path.join(ROOT, "runtime", "infer", name))))
+    text = re.sub(r"\b(cmake|curl|pip|cc) .*", "", read(README) + read(GUIDE))
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) - {"--build", "--install", "--prefix"}
     assert len(used) > 30 and used <= known, sorted(used - known)
 
 
 def test_links_and_files_exist():
-    for readme in readmes():
+    for readme in readmes() + [GUIDE]:
         text, folder, name = read(readme), os.path.dirname(readme), os.path.relpath(readme, ROOT)
         for link in re.findall(r"\]\(([^)#]+)", text):
             there = os.path.normpath(os.path.join(folder, link))

@@ -25,7 +25,7 @@ add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/changelog.gz
                    DEPENDS ${CMAKE_BINARY_DIR}/changelog.txt WORKING_DIRECTORY ${CMAKE_BINARY_DIR} VERBATIM)
 add_custom_target(package_changelog ALL DEPENDS ${CMAKE_BINARY_DIR}/changelog.gz)
 install(FILES ${CMAKE_BINARY_DIR}/changelog.gz DESTINATION ${package_doc})
-install(FILES tools/package/copyright README.md DESTINATION ${package_doc})
+install(FILES tools/package/copyright README.md tools/guide.md DESTINATION ${package_doc})
 install(FILES tools/package/hone-model@.service DESTINATION ${package_doc}/examples)
 include(CPack)
 
