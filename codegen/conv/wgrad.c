@@ -89,7 +89,8 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
         // Where broadcasts are no operands of products and each is used once, accumulators wander
         // and need room to.
         bool wander = !m->broadcast && (parts == 1 || s->lanewise);
-        int n = cg * s->kw, room = (registers - (wander ? 6 : 2)) / parts - (s->lanewise ? cg : 0);
+        int others = (wander ? 5 : 1) + (m->by_lane ? parts : 1); // dy's vector among them
+        int n = cg * s->kw, room = (registers - others) / parts - (s->lanewise ? cg : 0);
         s->terms = cg_min_int(n, cg_max_int(1, room));
         if (!s->lanewise)
             s->vecs = cg_max_int(1, cg_min_int(blocks, (registers - 1) / ((s->terms + 1) * parts)));

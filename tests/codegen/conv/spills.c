@@ -122,3 +122,10 @@ int spills_count(const char *object, int *loops) {
     free(l.line);
     return bad;
 }
+
+bool spills_can_read(const char *mcpu) {
+    char cmd[64];
+    const Reader *r = &readers[strstr(mcpu, "neoverse") != NULL];
+    snprintf(cmd, sizeof cmd, "command -v %s >/dev/null", r->objdump);
+    return system(cmd) == 0;
+}

@@ -3,8 +3,13 @@
 #ifndef TESTS_CODEGEN_CONV_SPILLS_H
 #define TESTS_CODEGEN_CONV_SPILLS_H
 
+#include <stdbool.h>
+
 // Prints and counts the innermost loops of the object that multiply and access vectors on the
 // stack; adds the loops that multiply to *loops.
 int spills_count(const char *object, int *loops);
+
+// Is there a disassembler for objects of this CPU?
+bool spills_can_read(const char *mcpu);
 
 #endif
