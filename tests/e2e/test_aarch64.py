@@ -5,6 +5,7 @@ tools/setup.sh install them).
 """
 import os
 import platform
+import re
 import shutil
 import sys
 
@@ -169,7 +170,7 @@ def png(pixels):
 
 
 def losses(text):
-    return [float(w[i + 1]) for w in (line.split() for line in text.splitlines()) for i, s in enumerate(w) if s == "loss"]
+    return [float(x) for x in re.findall(r"\bloss ([0-9.]+)", text)]
 
 
 def test_fine_tuning():
