@@ -145,7 +145,7 @@ static void run_init(void *ctx, char *space) {
                             .prepared = space,
                             .progress = &m->progress,
                             .observe = let_weights_go},
-                   .pages = rt_weights_pages(m->desc)};
+                   .pages = rt_file_pages(m->desc->weights, m->desc->weights_bytes)};
     run_steps(m, &m->desc->init, &p.call);
 }
 

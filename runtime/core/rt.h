@@ -156,13 +156,13 @@ void rt_prepared_release(RtPrepared *p);
 
 // ---- model
 
-// Whole pages of the unit's weights that may go from memory and come back from the program's file:
-// none where they stand elsewhere.
+// Whole pages of constant bytes that may go from memory and come back from the program's file: none
+// where they stand elsewhere.
 typedef struct RtPages {
     char *first;
     size_t bytes;
 } RtPages;
-RtPages rt_weights_pages(const HoneModelDesc *desc);
+RtPages rt_file_pages(const void *data, int64_t bytes);
 void rt_pages_let_go(const RtPages *p);
 
 // The first unit of desc's chain whose needs this CPU meets and whose inputs are as opt (may be

@@ -1,5 +1,5 @@
-// Weights that stand in this program's file need not stay in memory once they are prepared: what is
-// read again comes from the file, through the system's cache.
+// Weights that stand in this program's file need not stay in memory once they are prepared, or were
+// copied to be trained: what is read again comes from the file, through the system's cache.
 //
 // Only pages of a segment that nothing can write are let go: they are as the file has them. Weights
 // that a host keeps elsewhere stay.
@@ -27,9 +27,9 @@ static int find_segment(struct dl_phdr_info *info, size_t size, void *ctx) {
     return r->found;
 }
 
-RtPages rt_weights_pages(const HoneModelDesc *desc) {
-    Range r = {.first = (uintptr_t)desc->weights};
-    r.end = r.first + (uintptr_t)desc->weights_bytes;
+RtPages rt_file_pages(const void *data, int64_t bytes) {
+    Range r = {.first = (uintptr_t)data};
+    r.end = r.first + (uintptr_t)bytes;
     dl_iterate_phdr(find_segment, &r);
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = (r.first + page - 1) / page * page, end = r.end / page * page;

@@ -143,11 +143,14 @@ static bool run_graph(RtEngine *t, int which, int64_t n, const Bound *b, RtErr *
 
 // ---------------------------------------------------------------- open and close
 
+// The file inside the program is read once more at the end, for the export.
 static void load_initial(RtEngine *t) {
     for (int i = 0; i < t->d->n_params; i++) {
         const HoneParam *p = &t->d->params[i];
         rt_stored_load(p, t->buffer[RT_ENGINE_P] + p->offset);
     }
+    RtPages read = rt_file_pages(t->d->onnx, t->d->onnx_bytes);
+    rt_pages_let_go(&read);
 }
 
 static bool alloc_state(RtEngine *t, RtErr *err) {
