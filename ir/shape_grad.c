@@ -84,7 +84,22 @@ const char *ir_shape_conv_wgrad(IrNode *n) {
     }
     why = why ? why : check_conv(n, &ir_in_type(n, 0)->shape, &w, 1);
     if (!why) {
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &w);
+        ir_set_result(n, ir_own_dtype(n), &w);
+    }
+    return why;
+}
+
+const char *ir_shape_pair_images(IrNode *n) {
+    IrShape out = ir_in_type(n, 0)->shape;
+    const char *why = ir_need_rank(n, 0, 4, 4);
+    if (!why && ir_in_type(n, 0)->dtype != IR_BF16) {
+        why = ir_why(n, "%s is not of bf16", ir_operand_text(n, 0));
+    }
+    if (!why && !ir_dim_mul(out.dim[0], ir_dim(2), &out.dim[0])) {
+        why = ir_why(n, "twice the images of %s are too many", ir_operand_text(n, 0));
+    }
+    if (!why) {
+        ir_set_result(n, IR_BF16, &out);
     }
     return why;
 }

@@ -11,8 +11,9 @@
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
 // read bf16 as it is, bodies by a step, means by their own type; before all other nodes a cast
 // stands. Sums of products, of means and the statistics of a normalisation are f32. Products
-// without a kernel for pairs stay f32, among them gradients of weights. Weights that train are f32,
-// and rounded each time they are multiplied with.
+// without a kernel for pairs stay f32. Gradients of weights are sums of f32 over products of bf16
+// (pair_images, on machines that have none, widens these). Weights that train are f32, and rounded
+// each time they are multiplied with.
 #include "ir/conv.h"
 #include "passes/body.h"
 
@@ -22,6 +23,7 @@ typedef enum Kind {
     OTHER,       // reads and makes what it did
     PRODUCT,     // conv, matmul: operand 0 and the weights become bf16
     F32_PRODUCT, // one that cannot
+    WGRAD,       // conv_wgrad of whole blocks: both operands become bf16
     MEAN,        // reads bf16, its own result is f32
     STEPS,       // map, elementwise
     MOVE,        // the result is of its operands' type
@@ -74,6 +76,13 @@ static bool is_matmul_of_pairs(const IrNode *n) {
            !ir_int(n, IR_ATTR_MEAN, 0);
 }
 
+// What layout makes blocks of: not an image's few channels.
+static bool is_wgrad_of_pairs(const Bf16 *b, const IrNode *n) {
+    IrConv c = ir_conv(n);
+    return is_f32(ir_in(n, 0)) && is_f32(ir_in(n, 1)) && b->ctx->opt->block > 1 && c.C > 4 &&
+           c.w.group == 1;
+}
+
 static bool is_mean(const IrNode *n) {
     return n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM || n->op == IR_OP_REDUCE_MEAN;
 }
@@ -82,6 +91,9 @@ static Kind find_kind(const Bf16 *b, const IrNode *n) {
     bool conv = n->op == IR_OP_CONV, product = conv || n->op == IR_OP_MATMUL;
     if (n->op == IR_OP_MAP || pass_is_eltwise(n)) {
         return STEPS;
+    }
+    if (n->op == IR_OP_CONV_WGRAD && is_wgrad_of_pairs(b, n)) {
+        return WGRAD;
     }
     if (product && has_weights(n) && (conv ? is_conv_of_pairs(b, n) : is_matmul_of_pairs(n))) {
         return PRODUCT;
@@ -106,7 +118,7 @@ static int count_steps(const IrNode *n) {
 }
 
 static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
-    bool can = k != OTHER && is_f32(n->out[0]) && !n->out[0]->is_output;
+    bool can = k != OTHER && k != WGRAD && is_f32(n->out[0]) && !n->out[0]->is_output;
     for (int i = 0; k == MOVE && i < pass_n_moved(n); i++) {
         const IrValue *v = ir_in(n, i);
         can = can && (pass_is_frozen(v) || b->can[v->id]);
@@ -124,6 +136,8 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
     switch (k) {
     case PRODUCT:
         return i == 0 || !own;
+    case WGRAD:
+        return true;
     case F32_PRODUCT:
         return !own;
     case MEAN:
@@ -306,10 +320,11 @@ static void convert_body(Bf16 *b, IrNode *n, Kind k) {
 static void convert_node(Bf16 *b, IrNode *n) {
     Kind k = b->kind[n->out[0]->id];
     int own = ir_op_info(n->op)->max_in < n->n_in ? ir_op_info(n->op)->max_in : n->n_in;
-    bool move = k == MOVE && is_stored(b, n->out[0]), summed = k == PRODUCT || k == MEAN;
+    bool move = k == MOVE && is_stored(b, n->out[0]), wgrad = k == WGRAD;
+    bool summed = k == PRODUCT || k == MEAN || wgrad;
     for (int i = 0; i < (k == OTHER ? n->n_in : own) && k != STEPS; i++) {
         const IrValue *v = ir_in(n, i);
-        bool pair = k == PRODUCT && i < 2, moved = move && i < pass_n_moved(n);
+        bool pair = (k == PRODUCT || wgrad) && i < 2, moved = move && i < pass_n_moved(n);
         if (v && (pair || moved)) {
             read_as(b, n, i, IR_BF16);
         } else if (v && v->type.dtype == IR_BF16 && is_stored(b, v) && k != MEAN) {
@@ -319,7 +334,7 @@ static void convert_node(Bf16 *b, IrNode *n) {
     if (summed && ir_in(n, 0)->type.dtype == IR_BF16) {
         ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32)));
     }
-    if (k != OTHER && k != MOVE) {
+    if (k != OTHER && k != MOVE && !wgrad) {
         convert_body(b, n, k);
     }
     const char *wrong = ir_infer(n);

@@ -18,9 +18,16 @@ static bool fits_int(int64_t x) {
     return x >= 0 && x <= INT_MAX / 16;
 }
 
+static bool is_paired(const IrNode *n) {
+    for (int i = 0; i < 2; i++)
+        if (!ir_in(n, i)->def || ir_in(n, i)->def->op != IR_OP_PAIR_IMAGES)
+            return false;
+    return true;
+}
+
 static const char *why_not(const IrNode *n, const IrConv *c, int lanes) {
     const IrWindow *w = &c->w;
-    if (c->dtype != IR_F32)
+    if (c->dtype != IR_F32 && (!is_paired(n) || c->x_block != lanes || w->group != 1))
         return "conv_wgrad of other types than f32";
     if (c->y_block != lanes || (c->x_block && c->x_block != lanes) || n->out[0]->type.block)
         return "conv_wgrad in this layout";
@@ -71,6 +78,7 @@ static void read_node(const IrNode *n, const IrConv *c, CgWgrad *s) {
         .pt = (int32_t)c->w.pt,
         .pl = (int32_t)c->w.pl,
         .group = (int32_t)c->w.group,
+        .pairs = c->dtype == IR_BF16,
         .x_image = cg_tensor(ir_in(n, 0)).image,
         .dy_image = cg_tensor(ir_in(n, 1)).image,
         .N = c->N,
@@ -163,7 +171,9 @@ void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     int64_t flops = 2 * (int64_t)s.O * s.OH * s.OW * cg_conv_wgrad_group_channels(&s) * s.kh * s.kw;
     int kernel = cg_kernel(p, "conv_wgrad", cg_conv_wgrad, &s, sizeof s, 3,
                            s.terms * s.vecs * s.kw * 16 + 500);
-    const char *kind = s.lanewise ? "lanes" : s.bin == 1 ? "plain" : "wgrad";
+    if (s.pairs) // of the 2N images that the operands have, half are there
+        flops /= 2;
+    const char *kind = s.lanewise ? "lanes" : s.bin == 1 ? "plain" : s.pairs ? "pairs" : "wgrad";
     char *name = ir_sprintf(cg_arena(p), "%s %dx%d", kind, s.terms, s.vecs);
     cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.N.c, flops * s.N.n});
 }

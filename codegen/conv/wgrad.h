@@ -14,6 +14,7 @@ typedef struct CgWgrad {
     int32_t bin; // channels to a block of x: lanes or 1
     int32_t kh, kw, sh, sw, dh, dw, pt, pl, group;
     int32_t lanewise;
+    int32_t pairs; // operands are of bf16, in words of two images: what is an image here
     int32_t vecs, terms;     // register tile, at most
     int32_t rows, images;    // of a chunk
     int32_t pieces, i_blocks; // of a group: pieces, and how many blocks of x they go over

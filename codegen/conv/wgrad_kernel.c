@@ -18,6 +18,8 @@
 // stay in L1 while all parts and taps of a piece pass over them; a group of pieces, whose sums stay
 // in L2, takes all chunks before the next group; then its sums are transposed into dw.
 //
+// Of bf16 a value is a word of two images' numbers (pair_images.c), a product a dot of two words.
+//
 // Threads split the pieces and each piece sums up all pixels in one order, so that results do not
 // depend on the number of threads.
 #include "codegen/conv/wgrad_tile.h"
@@ -296,6 +298,8 @@ static void emit_group(Kernel *k, CgVal lo, CgVal hi) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     CgVal images = cg_dim(f, s->N);
+    if (s->pairs) // N / 2 images are two to a word
+        images = cg_idivc(f, cg_iaddc(f, images, 3), 4);
     CgLoop image, rows, piece;
     clear_sums(k, cg_isub(f, hi, lo));
     cg_for(f, &image, cg_i64(f, 0), images, s->images);

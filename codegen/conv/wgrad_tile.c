@@ -1,5 +1,6 @@
 // The register tile of conv_wgrad: which terms share one, and its products along a row of pixels.
 #include "codegen/conv/wgrad_tile.h"
+#include "codegen/build/dot.h"
 
 // ---------------------------------------------------------------- columns
 
@@ -75,7 +76,9 @@ static void prefetch_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at) {
 static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int column) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    CgVal dy[CG_MAX_CARRY] = {NULL}, x = NULL;
+    IrDtype type = s->pairs ? IR_BF16 : IR_F32;
+    CgDot dy[CG_MAX_CARRY] = {0};
+    CgVal x = NULL;
     int last_kw = -1;
     if (!s->lanewise || !f->target->machine.broadcast || at % 4 == 0)
         cg_conv_fence(f);
@@ -86,20 +89,22 @@ static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int colum
         if (column >= 0 && (column < lo || column >= hi))
             continue;
         int64_t from = ((int64_t)at * s->sw + term.kw * s->dw) * s->bin;
-        CgVal value;
+        CgDot value;
         if (s->lanewise) {
             if (term.kw != last_kw)
                 x = cg_load_v(f, cg_fatc(f, xp, from));
             last_kw = term.kw;
-            value = spread_channel(f, s, x, term.k);
+            value = cg_dot_x(f, type, spread_channel(f, s, x, term.k));
         } else {
             from += s->bin == 1 ? (int64_t)term.k * s->H * s->W : term.k;
-            value = cg_load_splat(f, cg_fatc(f, xp, from));
+            value = cg_dot_load_x(f, type, cg_fatc(f, xp, from));
         }
         for (int v = 0; v < t->nv; v++) {
-            if (!dy[v])
-                dy[v] = cg_load_v(f, cg_fatc(f, dp, ((int64_t)v * s->OH * s->OW + at) * f->lanes));
-            t->acc[i * t->nv + v] = cg_fma(f, value, dy[v], t->acc[i * t->nv + v]);
+            CgVal *acc = &t->acc[i * t->nv + v];
+            int64_t vector = ((int64_t)v * s->OH * s->OW + at) * f->lanes;
+            if (!dy[v].v[0])
+                dy[v] = cg_dot_load_w(f, type, cg_fatc(f, dp, vector));
+            *acc = cg_dot(f, type, value, dy[v], *acc);
         }
     }
 }

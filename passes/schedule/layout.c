@@ -255,7 +255,9 @@ static void slice_pixels(PassLayout *l, IrNode *n) {
 // plain conv; what it gives is a filter, plain.
 static bool layout_wgrad(PassLayout *l, IrNode *n) {
     const IrValue *x = ir_in(n, 0), *dy = ir_in(n, 1);
-    if (!can_block_floats(&x->type) || !can_block_floats(&dy->type)) {
+    bool pairs = x->type.dtype == IR_BF16; // pair_images
+    if (!(pairs || can_block_floats(&x->type)) || !(pairs || can_block_floats(&dy->type)) ||
+        !pass_layout_can_block(&x->type) || !pass_layout_can_block(&dy->type)) {
         return false;
     }
     IrDim channels = x->type.shape.dim[1];

@@ -35,7 +35,8 @@ static IrAttr draw_attr(Gen *m, IrAttrKey key, const IrValue *x) {
 IrValue *gen_make_any(Gen *m) {
     IrOp op = (IrOp)gen_draw(m, IR_OP_COUNT);
     const IrOpInfo *info = ir_op_info(op);
-    if (info->flags & IR_FLAG_R || op == IR_OP_REORDER || op == IR_OP_PACK_FILTER)
+    if (info->flags & IR_FLAG_R || op == IR_OP_REORDER || op == IR_OP_PACK_FILTER ||
+        op == IR_OP_PAIR_IMAGES)
         return NULL; // random, or what passes alone make
     for (int tries = 0; tries < 40; tries++) {
         IrValue *in[8];

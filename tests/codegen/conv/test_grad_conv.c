@@ -59,44 +59,61 @@ static int out_size(int in, int k, int s, int d, int a, int b) {
     return (in + a + b - (k - 1) * d - 1) / s + 1;
 }
 
-// x and d are the inputs; i and j, where they are to be whole, the same as small integers.
-static void add_case(Rig *r, int k, const Wgrad *c, bool whole) {
+// x and d are the inputs; i and j, where they are to be whole, the same as small integers; of bf16
+// a and b.
+typedef enum Numbers { ANY, WHOLE, WHOLE_BF16 } Numbers;
+
+static void add_case(Rig *r, int k, const Wgrad *c, Numbers numbers) {
     int oh = out_size(c->H, c->kh, c->sh, c->dh, c->pt, c->pb);
     int ow = out_size(c->W, c->kw, c->sw, c->dw, c->pl, c->pr);
     rig_input(r, "%%x%d: f32[N,%d,%d,%d]", k, c->C, c->H, c->W);
     rig_input(r, "%%d%d: f32[N,%d,%d,%d]", k, c->O, oh, ow);
     const char *x = "x", *d = "d";
-    if (whole) {
+    if (numbers != ANY) {
         rig_node(r, "%%p%1$d = mul %%x%1$d, %%four\n%%q%1$d = mul %%d%1$d, %%four", k);
         rig_node(r, "%%i%1$d = floor %%p%1$d\n%%j%1$d = floor %%q%1$d", k);
         x = "i", d = "j";
     }
+    if (numbers == WHOLE_BF16) {
+        rig_node(r, "%%a%1$d = cast %%i%1$d {to=bf16}\n%%b%1$d = cast %%j%1$d {to=bf16}", k);
+        x = "a", d = "b";
+    }
     rig_node(r,
              "%%w%d = conv_wgrad %%%s%d, %%%s%d {stride=[%d,%d], pad=[%d,%d,%d,%d], "
-             "dilation=[%d,%d], group=%d, shape=[%d,%d,%d,%d]}",
+             "dilation=[%d,%d], group=%d, shape=[%d,%d,%d,%d]%s}",
              k, x, k, d, k, c->sh, c->sw, c->pt, c->pl, c->pb, c->pr, c->dh, c->dw, c->group, c->O,
-             c->C / c->group, c->kh, c->kw);
+             c->C / c->group, c->kh, c->kw, numbers == WHOLE_BF16 ? ", to=f32" : "");
     rig_output(r, "%%w%d", k);
 }
 
 static const char *target;
 
 // Sums of small integers are exact in any order: no product is missing or counted twice.
-static void is_exact(void) {
+static void check_exact(Numbers numbers) {
     Rig *r = rig_new(target, 2);
     rig_const(r, "%%four: f32[] = splat(4)");
     for (int k = 0; k < N_CASES; k++)
-        add_case(r, k, &cases[k], true);
-    RigRuns runs = {.N = {1, 5, 0}, .n = 3, .threads = {1, 2}, .n_threads = 2, .tolerance = 1e-12};
+        add_case(r, k, &cases[k], numbers);
+    RigRuns runs = {
+        .N = {1, 5, 2, 0}, .n = 4, .threads = {1, 2}, .n_threads = 2, .tolerance = 1e-12};
     CHECK(rig_check(r, &runs) == 0);
     rig_free(r);
+}
+
+static void is_exact(void) {
+    check_exact(WHOLE);
+}
+
+// As pairs of images where there are dots of these, the last image alone; else as f32.
+static void is_exact_in_bf16(void) {
+    check_exact(WHOLE_BF16);
 }
 
 // Those of any numbers are the same bits on any number of threads.
 static void agrees(void) {
     Rig *r = rig_new(target, 2);
     for (int k = 0; k < N_CASES; k++)
-        add_case(r, k, &cases[k], false);
+        add_case(r, k, &cases[k], ANY);
     RigRuns runs = {.N = {2}, .n = 1, .threads = {1, 2, 3}, .n_threads = 3};
     CHECK(rig_check(r, &runs) == 0);
     rig_free(r);
@@ -110,6 +127,10 @@ int main(int argc, char **argv) {
         if (argc > 1)
             break;
     }
+    target = argc > 1 ? argv[1] : "generic";
+    CHECK_RUN(is_exact_in_bf16);
+    target = argc > 1 ? argv[1] : "cooperlake";
+    CHECK_RUN(is_exact_in_bf16);
     target = argc > 1 ? argv[1] : "native";
     CHECK_RUN(agrees);
     return check_done();
