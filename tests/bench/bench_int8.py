@@ -43,7 +43,7 @@ quantize_static(plain, target, Images(), quant_format=QuantFormat.QDQ, per_chann
 """
 
 RUN = """
-import json, sys, time
+import json, resource, sys, time
 import numpy as np
 peer, path, precision, batch, threads, iters, size = *sys.argv[1:4], *map(int, sys.argv[4:])
 x = np.random.default_rng(0).standard_normal((batch, 3, size, size)).astype('f4')
@@ -69,7 +69,7 @@ for _ in range(iters):
     start = time.perf_counter()
     run()
     best = min(best, time.perf_counter() - start)
-print(json.dumps({'min_ms': best * 1e3}))
+print(json.dumps({'min_ms': best * 1e3, 'rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 
 
@@ -102,8 +102,8 @@ def compiled(model, name, *options):
     return binary
 
 
-def measure(a, programs, others, model, size, setting):
-    """Minimum milliseconds by name: hone's programs, then the others, ort or openvino with what it computes in."""
+def results(a, programs, others, model, size, setting):
+    """What each run said, min_ms and rss_mb, by name: hone's programs, then the others, ort or openvino with what it computes in."""
     batch, threads = setting.split("x")
     cpus = ["taskset", "-c", ",".join(map(str, sorted(os.sched_getaffinity(0))[:int(threads)]))]
     env = {"OMP_NUM_THREADS": threads}
@@ -115,7 +115,13 @@ def measure(a, programs, others, model, size, setting):
         for peer, precision in others.items():
             best.setdefault(peer, []).append(peers.json_of(
                 [*cpus, python(), "-c", RUN, peer, model, precision, batch, threads, str(a.iters), str(size)], env))
-    return {name: min(r["min_ms"] for r in runs) for name, runs in best.items()}
+    return best
+
+
+def measure(a, programs, others, model, size, setting):
+    """Minimum milliseconds by name, as results()."""
+    runs = results(a, programs, others, model, size, setting)
+    return {name: min(r["min_ms"] for r in of) for name, of in runs.items()}
 
 
 def arguments():
