@@ -16,7 +16,8 @@
 // Attention-23 as exporters spell it.
 #include "passes/fuse/view.h"
 
-enum { MAX_BIAS = 2, MAX_STEPS = 8, B = 0, HEAD = 1, ROW = 2, COLUMN = 3 };
+// MAX_COLUMNS: of a head, with which the kernel's code grows
+enum { MAX_BIAS = 2, MAX_STEPS = 8, MAX_COLUMNS = 1024, B = 0, HEAD = 1, ROW = 2, COLUMN = 3 };
 
 typedef struct Attention {
     IrNode *softmax, *scores, *product; // the products with the keys, with the values
@@ -124,7 +125,8 @@ static bool lies_in_rows(const PassView *v) {
     bool columns = size == 1 || v->stride[COLUMN] == 1;
     bool in = columns && (heads == 1 || v->stride[HEAD] == size);
     bool batch = ir_dim_is(v->size[B], 1) || v->stride[B] == rows * width;
-    return in && batch && size > 0 && v->offset >= 0 && v->offset + heads * size <= width;
+    return in && batch && size > 0 && size <= MAX_COLUMNS && v->offset >= 0 &&
+           v->offset + heads * size <= width;
 }
 
 static bool same_heads(const PassView *a, const PassView *b) {
