@@ -147,6 +147,7 @@ bool pass_is_score_row(const IrGraph *g, int output);
 typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT } PassTaskKind;
 typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_LISTS,
+    PASS_BOXES_SEVENS,
     PASS_BOXES_COLUMNS,
     PASS_BOXES_ROWS
 } PassBoxes;

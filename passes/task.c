@@ -4,6 +4,7 @@
 //   %b: f32[300,4], %s: f32[300], %l: i64[300]
 //                           boxes, their scores, their classes: torchvision, SSD
 //   %y: f32[1,300,6]        rows of x, y, x, y, score, class: YOLO with its end
+//   %y: f32[300,7]          rows of image, x, y, x, y, class, score: YOLO 7 with its end
 //   %y: f32[1,84,8400]      columns of x, y, w, h, scores of classes: YOLO 8 and later, without it
 //   %y: f32[1,25200,85]     rows of x, y, w, h, whether anything is there, scores: YOLO 3 to 7
 //   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation
@@ -15,7 +16,7 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { ROW = 6, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
+enum { ROW = 6, SEVEN = 7, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
 
 static bool has_name(const IrValue *v, const char *part) {
     char low[128] = "";
@@ -140,10 +141,16 @@ static bool find_detector(const IrGraph *g, int own, PassTask *t) {
     }
     t->boxes = t->scores = t->labels = -1;
     const IrValue *v = own == 1 ? g->outputs[0] : NULL;
-    bool chosen = has_op(g, IR_OP_NMS) || has_op(g, IR_OP_TOP_K);
+    bool suppressed = has_op(g, IR_OP_NMS), chosen = suppressed || has_op(g, IR_OP_TOP_K);
     if (v && chosen && v->type.shape.rank == 3 && ir_dtype_is_float(v->type.dtype) &&
         is_list(v, ROW, &count) && count.c > 1) {
         t->boxes = 0;
+        return true;
+    }
+    if (v && suppressed && v->type.shape.rank == 2 && ir_dtype_is_float(v->type.dtype) &&
+        is_list(v, SEVEN, &count)) {
+        t->boxes = 0;
+        t->form = PASS_BOXES_SEVENS;
         return true;
     }
     return false;

@@ -339,6 +339,7 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
                                 [PASS_TASK_DETECT] = HONE_TASK_DETECT,
                                 [PASS_TASK_SEGMENT] = HONE_TASK_SEGMENT};
     static const int forms[] = {[PASS_BOXES_LISTS] = HONE_BOXES_LISTS,
+                                [PASS_BOXES_SEVENS] = HONE_BOXES_SEVENS,
                                 [PASS_BOXES_COLUMNS] = HONE_BOXES_COLUMNS,
                                 [PASS_BOXES_ROWS] = HONE_BOXES_ROWS};
     cg->task = (HoneTask){

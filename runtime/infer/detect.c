@@ -7,7 +7,7 @@
 #include "runtime/infer/objects.h"
 #include "runtime/infer/picture.h"
 
-enum { ROW = 6, SHARES = 2 }; // SHARES: boxes within it are parts of the picture, not pixels
+enum { SHARES = 2 }; // SHARES: boxes within it are parts of the picture, not pixels
 
 typedef struct Detector {
     RtPicture picture;
@@ -34,19 +34,26 @@ static int64_t count_found(const Detector *c) {
     return hone_output_dim(c->picture.model, c->picture.d->task.boxes, t->rank - 2);
 }
 
+typedef struct Row { // how many numbers it has, and which they are
+    int64_t all, box, score, label;
+} Row;
+static const Row lone = {RT_BOX, 0, 0, 0}, six = {6, 0, 4, 5}, seven = {7, 1, 6, 5};
+
 // All that the outputs list, in the network's order.
 static int64_t read_lists(Detector *c) {
     const HoneTask *t = &c->picture.d->task;
-    int64_t found = count_found(c), columns = t->scores < 0 ? ROW : RT_BOX;
+    int64_t found = count_found(c);
+    bool apart = t->scores >= 0; // scores and classes are outputs of their own
+    const Row *row = t->form == HONE_BOXES_SEVENS ? &seven : apart ? &lone : &six;
     for (int64_t i = 0; i < found && i < c->capacity; i++) {
         RtObject *o = &c->object[i];
         o->score =
-            t->scores < 0 ? number(c, t->boxes, i, ROW, RT_BOX) : number(c, t->scores, i, 1, 0);
+            apart ? number(c, t->scores, i, 1, 0) : number(c, t->boxes, i, row->all, row->score);
         double label =
-            t->labels < 0 ? number(c, t->boxes, i, ROW, RT_BOX + 1) : number(c, t->labels, i, 1, 0);
+            apart ? number(c, t->labels, i, 1, 0) : number(c, t->boxes, i, row->all, row->label);
         o->label = label > -1e15 && label < 1e15 ? (int64_t)label : -1;
         for (int k = 0; k < RT_BOX; k++)
-            o->box[k] = number(c, t->boxes, i, columns, k);
+            o->box[k] = number(c, t->boxes, i, row->all, row->box + k);
     }
     return found < c->capacity ? found : c->capacity;
 }
@@ -80,7 +87,7 @@ static void place_box(const Detector *c, bool shares, double *box) {
 static void collect(Detector *c) {
     const HoneModelDesc *d = c->picture.d;
     const HoneTask *t = &d->task;
-    int64_t found = t->form == HONE_BOXES_LISTS
+    int64_t found = t->form < HONE_BOXES_COLUMNS
                         ? read_lists(c)
                         : rt_objects_of_cells(t, &d->outputs[t->boxes], c->picture.y[t->boxes],
                                               c->threshold, c->overlap, c->object);

@@ -141,6 +141,21 @@ def test_rows_of_six():
     check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
 
 
+def test_rows_of_seven():
+    """As YOLO 7's exports end: image, x, y, x, y, class, score, as many as there are."""
+    picture()
+    torchvision_like("sevens")
+    model = onnx.load(temp("sevens.onnx"))
+    consts = [const("zero", [[0.0]]), const("last", [1])]
+    nodes = list(model.graph.node) + [
+        node("Sub", "labels one", "l0"), node("Cast", "l0", "lf", to=1), node("Unsqueeze", "lf last", "l2"), node("Unsqueeze", "scores last", "s2"),
+        node("Mul", "s2 zero", "image0"), node("Concat", "image0 boxes l2 s2", "output", axis=1)]
+    save("sevens", nodes, [("output", TensorProto.FLOAT)], list(model.graph.initializer) + consts)
+    ok(HONE, "compile", "sevens.onnx", "-o", "sevens")
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(temp("sevens"))])
+    assert "rows of output 'output'" in ok(temp("sevens"), "info")
+
+
 # A YOLO without its end: of each cell of 8, 16 and 32 pixels a box and its scores, here the cells' own colours; the five of the coarse grids are copies
 # of the first five fine ones, moved a pixel and less sure.
 PLACES = 21
