@@ -8,6 +8,7 @@ columns bound the truth: nothing hidden behind the backward pass, and all but th
 import math
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,16 +23,21 @@ BACKWARD = 2 / 3  # of a step: two of its three products each layer
 NETWORKS = (("10 Gbit Ethernet", 25e-6, 1.1e9), ("100 Gbit InfiniBand", 2e-6, 11e9))  # seconds a message, bytes a second: assumed
 
 
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def step_seconds(program, folder, batch, ranks):
-    """Of a step, by the difference of a longer and a shorter run."""
-    took = {}
+    """(elapsed, CPU time of all processes) of a step, by the difference of a longer and a shorter run."""
+    took, cpu = {}, {}
     for steps in (2, 8):
         command = [program, "train", "x.npy,y.npy", "-b", str(batch), "--accumulate", "2", "--max-steps", str(steps), "--val-fraction", "0",
                    "--head-solver", "sgd", "--no-checkpoint", "-q", "--threads", "1", "-o", "t.onnx"]
-        since = time.time()
+        since, used = time.time(), cpu_seconds()
         subprocess.run((MPIRUN + [str(ranks)] if ranks > 1 else ["taskset", "-c", "0"]) + command, cwd=folder, env=ENV, check=True)
-        took[steps] = time.time() - since
-    return (took[8] - took[2]) / 6
+        took[steps], cpu[steps] = time.time() - since, cpu_seconds() - used
+    return (took[8] - took[2]) / 6, (cpu[8] - cpu[2]) / 6
 
 
 def exchange(build):
@@ -58,10 +64,10 @@ def main():
         np.save(os.path.join(folder, "x.npy"), rng.standard_normal((16 * batch, 3, 224, 224), np.float32))
         np.save(os.path.join(folder, "y.npy"), np.arange(16 * batch) % 10)
         floats = int(re.search(r"(\d+) parameters train", subprocess.run([program, "info"], check=True, capture_output=True, text=True).stdout)[1])
-        one = min(step_seconds(program, folder, batch, 1) for _ in range(2))
-        two = min(step_seconds(program, folder, batch, 2) for _ in range(2))
+        runs = [(step_seconds(program, folder, batch, 1), step_seconds(program, folder, batch, 2)) for _ in range(2)]
+    (one, one_cpu), (two, two_cpu) = ([min(r[k][i] for r in runs) for i in (0, 1)] for k in (0, 1))
     print(f"{os.path.basename(program)}, {floats} parameters: a step of 2 x {batch} images {one * 1e3:.0f} ms on one process, "
-          f"{two * 1e3:.0f} on two: {one / two:.2f} times as fast")
+          f"{two * 1e3:.0f} on two: {one / two:.2f} times as fast; CPU time {one_cpu * 1e3:.0f} and {two_cpu * 1e3:.0f} ms")
     alpha, rate = exchange(build)
     print(f"so a message costs {alpha * 1e6:.1f} us, {rate / 1e9:.2f} GB pass a second")
     batch_s = one / 2
