@@ -11,6 +11,8 @@
 enum { PREFIX = 8, MAX_HEADER = 1 << 16 };
 
 typedef struct Parser {
+    RtNpySource read;
+    void *ctx;
     const char *p, *end;
     const char *path;
     RtErr *err;
@@ -133,11 +135,11 @@ static bool parse_header(Parser *s) {
 }
 
 // Reads magic, version and header; *offset: where the elements start.
-static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset) {
+static bool read_header(Parser *s, int64_t size, int64_t *offset) {
     uint8_t head[PREFIX + 4];
     if (size < PREFIX + 2)
         return reject(s, "not an .npy file (too short)");
-    if (!rt_file_read(fd, s->path, head, PREFIX + 2, s->err))
+    if (!s->read(s->ctx, head, PREFIX + 2, s->err))
         return false;
     if (memcmp(head, "\x93NUMPY", 6) != 0)
         return reject(s, "not an .npy file");
@@ -149,7 +151,7 @@ static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset) {
     if (major >= 2) {
         if (size < PREFIX + 4)
             return reject(s, "truncated .npy header");
-        if (!rt_file_read(fd, s->path, head + 10, 2, s->err))
+        if (!s->read(s->ctx, head + 10, 2, s->err))
             return false;
         length |= (uint32_t)head[10] << 16 | (uint32_t)head[11] << 24;
         *offset += 2;
@@ -164,7 +166,7 @@ static bool read_header(Parser *s, int fd, int64_t size, int64_t *offset) {
     s->p = text;
     s->end = text + length;
     *offset += length;
-    bool good = rt_file_read(fd, s->path, text, length, s->err) && parse_header(s);
+    bool good = s->read(s->ctx, text, length, s->err) && parse_header(s);
     free(text);
     return good;
 }
@@ -191,7 +193,7 @@ static void *transpose_fortran(const RtNpy *a, int bytes) {
     return to;
 }
 
-static bool read_elements(Parser *s, int fd, int64_t size) {
+static bool read_elements(Parser *s, int64_t size) {
     RtNpy *a = s->a;
     int bytes = rt_dtype(a->dtype)->bytes;
     int64_t total;
@@ -211,7 +213,7 @@ static bool read_elements(Parser *s, int fd, int64_t size) {
     a->data = rt_alloc_aligned((size_t)total);
     if (!a->data)
         return rt_fail(s->err, "%s: no memory for %lld bytes", s->path, (long long)total);
-    if (!rt_file_read(fd, s->path, a->data, (size_t)total, s->err))
+    if (!s->read(s->ctx, a->data, (size_t)total, s->err))
         return false;
     if (s->fortran && a->rank > 1 && a->count > 0) {
         void *rows = transpose_fortran(a, bytes);
@@ -226,17 +228,34 @@ static bool read_elements(Parser *s, int fd, int64_t size) {
     return true;
 }
 
-bool rt_npy_read(const char *path, RtNpy *a, RtErr *err) {
+bool rt_npy_stream(const char *name, int64_t size, RtNpySource read, void *ctx, RtNpy *a,
+                   RtErr *err) {
     *a = (RtNpy){0};
-    int64_t size, offset = 0;
-    int fd = rt_file_open(path, &size, err);
-    if (fd < 0)
-        return false;
-    Parser s = {.path = path, .err = err, .a = a};
-    bool good = read_header(&s, fd, size, &offset) && read_elements(&s, fd, size - offset);
-    close(fd);
+    int64_t offset = 0;
+    Parser s = {.read = read, .ctx = ctx, .path = name, .err = err, .a = a};
+    bool good = read_header(&s, size, &offset) && read_elements(&s, size - offset);
     if (!good)
         rt_npy_free(a);
+    return good;
+}
+
+typedef struct File {
+    int fd;
+    const char *path;
+} File;
+
+static bool read_file(void *ctx, void *to, size_t bytes, RtErr *err) {
+    const File *f = ctx;
+    return rt_file_read(f->fd, f->path, to, bytes, err);
+}
+
+bool rt_npy_read(const char *path, RtNpy *a, RtErr *err) {
+    *a = (RtNpy){0};
+    int64_t size;
+    File f = {rt_file_open(path, &size, err), path};
+    bool good = f.fd >= 0 && rt_npy_stream(path, size, read_file, &f, a, err);
+    if (f.fd >= 0)
+        close(f.fd);
     return good;
 }
 

@@ -16,6 +16,11 @@ typedef struct RtNpy {
 bool rt_npy_read(const char *path, RtNpy *a, RtErr *err);
 void rt_npy_free(RtNpy *a);
 
+// The same of `size` bytes that read() gives, one after the other; it returns false with err set.
+typedef bool (*RtNpySource)(void *ctx, void *to, size_t bytes, RtErr *err);
+bool rt_npy_stream(const char *name, int64_t size, RtNpySource read, void *ctx, RtNpy *a,
+                   RtErr *err);
+
 // Writes header and data (little endian, row-major) to an open output file; a write error
 // shows in rt_out_finish(). False: the rank or type cannot be written.
 bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data);

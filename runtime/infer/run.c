@@ -5,7 +5,7 @@
 
 #include "runtime/core/unit.h"
 #include "runtime/infer/infer.h"
-#include "runtime/file/npy.h"
+#include "runtime/file/npz.h"
 
 typedef struct Runner {
     const RtInfer *in;
@@ -25,7 +25,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[256];
     printf(
-        "Usage: %s run -i [NAME=]IN.npy... -o [NAME=]OUT.npy...\n\n"
+        "Usage: %s run -i [NAME=]IN.npy|IN.npz... -o [NAME=]OUT.npy...\n\n"
         "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
         "NAME may be left out where the model has only one. The files tell the batch N, and which\n"
         "of the sizes that it was compiled for runs; there is no other.\n\n",
@@ -108,8 +108,47 @@ static bool find_size(Runner *r, RtErr *err) {
                    rt_unit_sizes_text(r->in->first, sizes, sizeof sizes));
 }
 
+// The arrays of an .npz file are inputs by their names.
+static bool take_arrays(Runner *r, const char *path, RtNpz *z, RtErr *err) {
+    for (int k = 0; k < z->n; k++) {
+        int i = 0;
+        while (i < r->d->n_inputs && strcmp(r->d->inputs[i].name, z->name[k]) != 0)
+            i++;
+        if (i == r->d->n_inputs)
+            return rt_fail(err, "%s: the model has no input '%s'; see the subcommand info", path,
+                           z->name[k]);
+        if (r->x_file[i])
+            return rt_fail(err, "input '%s' is given twice: %s and %s", z->name[k], r->x_file[i],
+                           path);
+        r->x_file[i] = path;
+        r->x[i] = z->array[k];
+        z->array[k] = (RtNpy){0};
+    }
+    return true;
+}
+
+// Those of the list whose names end in .npz are read, and leave it.
+static bool load_archives(Runner *r, RtCliList *inputs, RtErr *err) {
+    int kept = 0;
+    bool good = true;
+    for (int k = 0; k < inputs->n; k++) {
+        const char *path = inputs->item[k];
+        if (!rt_npz_is_name(path)) {
+            inputs->item[kept++] = path;
+            continue;
+        }
+        RtNpz z = {0};
+        good = good && rt_npz_read(path, &z, err) && take_arrays(r, path, &z, err);
+        rt_npz_free(&z);
+    }
+    inputs->n = kept;
+    return good;
+}
+
 static bool load_inputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_inputs; i++) {
+        if (r->x[i].data)
+            continue; // of an .npz file
         if (!r->x_file[i])
             return rt_fail(err, "input '%s' is missing: give -i %s=FILE.npy", r->d->inputs[i].name,
                            r->d->inputs[i].name);
@@ -143,7 +182,10 @@ static bool compute(Runner *r, RtErr *err) {
 
 static bool open_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++)
-        if (r->y_file[i] && !rt_out_open(&r->out[i], r->in->outs, r->y_file[i], RT_OUT_WHOLE, err))
+        if (r->y_file[i] && rt_npz_is_name(r->y_file[i]))
+            return rt_fail(err, "%s: NYI: an output goes to an .npy file", r->y_file[i]);
+        else if (r->y_file[i] &&
+                 !rt_out_open(&r->out[i], r->in->outs, r->y_file[i], RT_OUT_WHOLE, err))
             return false;
     for (int i = 0; i < r->d->n_inputs; i++)
         if (r->x_file[i] && !rt_outs_allow(r->in->outs, r->x_file[i], 0, err))
@@ -199,10 +241,10 @@ static void release(Runner *r) {
     hone_destroy(r->model);
 }
 
-static int run_files(Runner *r, const RtCliList *inputs, const RtCliList *outputs, int threads) {
+static int run_files(Runner *r, RtCliList *inputs, const RtCliList *outputs, int threads) {
     RtErr err;
     const HoneModelDesc *d = r->d;
-    if (!allocate(r, &err) ||
+    if (!allocate(r, &err) || !load_archives(r, inputs, &err) ||
         !rt_infer_assign(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
         !rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
         !open_outputs(r, &err) || !load_inputs(r, &err))
@@ -220,7 +262,8 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv) {
     bool help = false;
     int threads = 0, code;
     const RtCliOption options[] = {
-        {"-i|--input", RT_CLI_LIST, &inputs, 0, 0, "[NAME=]FILE", "an input, from an .npy file"},
+        {"-i|--input", RT_CLI_LIST, &inputs, 0, 0, "[NAME=]FILE",
+         "an input, from an .npy file, or several by their names from an .npz file"},
         {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE", "an output, to an .npy file"},
         RT_THREADS_OPTION(&threads),
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
