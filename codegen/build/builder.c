@@ -251,6 +251,14 @@ CgVal cg_call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *typ
                           (unsigned)n, "");
 }
 
+void cg_fence(CgFn *f) {
+    static const char name[] = "llvm.codeview.annotation";
+    unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+    CgVal arg = LLVMMetadataAsValue(f->ctx, LLVMMDNodeInContext2(f->ctx, NULL, 0));
+    LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->ctx, id, NULL, 0),
+                   LLVMGetIntrinsicDeclaration(f->mod, id, NULL, 0), &arg, 1, "");
+}
+
 void cg_prefetch(CgFn *f, CgVal p, int locality) {
     CgVal args[] = {p, cg_i32(f, 0), cg_i32(f, locality), cg_i32(f, 1)};
     cg_call_intrinsic(f, "llvm.prefetch", 1, &f->ptr, 4, args);

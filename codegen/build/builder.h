@@ -110,6 +110,12 @@ CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align);
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align);
 void cg_prefetch(CgFn *f, CgVal p, int locality); // read; 3: L1, 2: L2
 
+// A label that nothing refers to, put between the steps of a register tile. LLVM's schedulers do
+// not move instructions over labels, nor does its CSE merge loads over this one, so the registers
+// that are live are the ones of one step. Without it, loads of later steps are hoisted and
+// accumulators spilled.
+void cg_fence(CgFn *f);
+
 // ---- floats: vector or scalar float alike
 CgVal cg_f(CgFn *f, double x);                 // scalar constant
 CgVal cg_v(CgFn *f, double x);                 // splat constant

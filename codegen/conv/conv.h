@@ -125,11 +125,6 @@ typedef struct CgBand {
 CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task);
 CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgVal lo, CgVal hi);
 
-// A label that nothing refers to, put between taps. LLVM's schedulers do not move instructions
-// over labels, nor does its CSE merge loads over this one, so the registers that are live are the
-// ones of one tap. Without it, loads of later taps are hoisted and accumulators spilled.
-void cg_conv_fence(CgFn *f);
-
 // Classes of positions of the result along an axis, by the kernel rows (columns) inside the image:
 // positions [first, end) read all and are one; others are one each.
 typedef struct CgEdge {

@@ -36,7 +36,7 @@ static void emit_tap(Direct *d, Tile *t, uint32_t rows, CgVal xp, CgVal wp, int 
             if (!(rows >> r & 1) || !tap_inside(s, t->ct, c, kw))
                 continue;
             if (!d->dot.memory && !d->by_row && loaded++ == room) {
-                cg_conv_fence(f);
+                cg_fence(f);
                 loaded = 1;
             }
             int64_t at = (int64_t)(r - first_row) * s->sh * s->W + c0 + c * s->sw + kw * s->dw;
@@ -116,7 +116,7 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
     CgVal wi = cg_fat(f, wp, cg_imulc(f, loop.iv, s->kw * step));
     for (int kw = 0; kw < s->kw; kw++)
         for (int i = 0; i < u; i++) {
-            cg_conv_fence(f);
+            cg_fence(f);
             prefetch_weights(d, t, cg_fatc(f, wi, (kw * u + i) * step));
             prefetch_pixels(d, t, xp, loop.iv, kw * u + i);
             emit_tap(d, t, rows, cg_fatc(f, xi, i), cg_fatc(f, wi, (kw * u + i) * step), kw, i);

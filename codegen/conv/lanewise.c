@@ -111,7 +111,7 @@ static void emit_channels(Lanewise *d, Tile *t, CgVal xp, CgVal wp, int k, int n
     CgVal *w = ir_alloc_array(f->arena, (size_t)(n * kw), sizeof(CgVal));
     for (int j = lo; j < hi; j++) {
         if (n > 1 || j % 2 == lo % 2)
-            cg_conv_fence(f);
+            cg_fence(f);
         CgVal x = load_quad(d, block_at(d, d->x_type, xp, j), k / QUAD * QUAD);
         for (int i = 0; i < n; i++)
             emit_column(d, t, x, wp, j, k + i, &w[i * kw]);

@@ -100,7 +100,7 @@ static void emit_row(Rowwise *d, Tile *t, CgVal xp, CgVal wp) {
         w[q] = cg_load(f, f->ivec, cg_blockc(f, wp, q), 4);
     for (int p = t->lo; p < t->hi; p += GROUP) {
         int start = cg_min_int(p, t->limit - GROUP), from = p - start;
-        cg_conv_fence(f);
+        cg_fence(f);
         CgDot x = {
             {load_pixels(f, cg_elem_at(f, IR_U8, xp, cg_i64(f, (int64_t)start * IR_BLOCK))), NULL}};
         for (int c = 0; c < t->ct->width; c++) {

@@ -158,7 +158,7 @@ static void emit_product(Strassen *d, CgVal x, int64_t step, int k) {
     CgVal next = cg_fatc(f, xb, step);
     next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, channel.iv, UNROLL), (int64_t)part * f->lanes));
     for (int i = 0; i < UNROLL; i++) {
-        cg_conv_fence(f);
+        cg_fence(f);
         for (int r = i * part / UNROLL; r < (i + 1) * part / UNROLL; r++)
             cg_prefetch(f, cg_fatc(f, next, (int64_t)r * f->lanes), 3);
         emit_channel(d, cg_fatc(f, xi, i), cg_fatc(f, wi, (int64_t)i * vectors));

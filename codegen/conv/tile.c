@@ -171,16 +171,6 @@ CgBand cg_conv_band(CgFn *f, int rows, int groups, int per_band, CgVal band, CgV
     return b;
 }
 
-// ---------------------------------------------------------------- registers
-
-void cg_conv_fence(CgFn *f) {
-    static const char name[] = "llvm.codeview.annotation";
-    unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
-    CgVal arg = LLVMMetadataAsValue(f->ctx, LLVMMDNodeInContext2(f->ctx, NULL, 0));
-    LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->ctx, id, NULL, 0),
-                   LLVMGetIntrinsicDeclaration(f->mod, id, NULL, 0), &arg, 1, "");
-}
-
 // ---------------------------------------------------------------- bias and epilogue
 
 // One value of type t per channel of block `ocb`, without reading past O.

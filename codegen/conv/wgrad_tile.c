@@ -81,7 +81,7 @@ static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int colum
     CgVal x = NULL;
     int last_kw = -1;
     if (!s->lanewise || !f->target->machine.broadcast || at % 4 == 0)
-        cg_conv_fence(f);
+        cg_fence(f);
     for (int i = 0; i < t->set->n; i++) {
         Term term = t->set->term[i];
         int lo, hi;

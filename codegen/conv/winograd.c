@@ -78,13 +78,13 @@ static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
         int rows = h->rows - first < step ? h->rows - first : step;
         CgVal out[WINO_MAX_N];
         for (n->at = 0; n->at < w->cols; n->at++) {
-            cg_conv_fence(f);
+            cg_fence(f);
             cg_conv_winograd_multiply(f, h, first, rows, load_vertical, n, out);
             for (int k = 0; k < rows; k++)
                 n->mid[k][n->at] = out[k];
         }
         for (n->at = 0; n->at < rows; n->at++) {
-            cg_conv_fence(f);
+            cg_fence(f);
             cg_conv_winograd_multiply(f, w, 0, w->rows, load_horizontal, n, out);
             for (int k = 0; k < w->rows; k++)
                 n->store(n, h->order[first + n->at], w->order[k], out[k]);
@@ -240,7 +240,7 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
     at = cg_iadd(f, cg_imulc(f, at, lanes), cg_iremc(f, loop.iv, lanes));
     CgVal vp = cg_fat(f, v, at), wp = cg_fat(f, w, cg_imulc(f, loop.iv, step));
     for (int c = 0; c < u; c++) {
-        cg_conv_fence(f);
+        cg_fence(f);
         for (int k = 0; d->prefetch && k < step; k += 16)
             cg_prefetch(f, cg_fatc(f, wp, c * step + k + PREFETCH_AHEAD / 4), 3);
         for (int k = 0; k < d->nv; k++)

@@ -121,6 +121,9 @@ static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, C
         cg_prefetch(f, cg_fat(f, t->ahead, cg_imul(f, loop.iv, t->ahead_step)), 2);
     }
     for (int u = 0; u < unroll; u++) {
+        if (by_row) {
+            cg_fence(f);
+        }
         emit_products(f, t, a, b, cg_iaddc(f, loop.iv, u), by_row ? rows : NULL, u, acc);
     }
     cg_end_carry(f, &loop, acc);
