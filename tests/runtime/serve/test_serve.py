@@ -126,6 +126,10 @@ class Inference(Case):
         self.near(self.infer(color(1, 0, 0) + color(0, 1, 0), raw).json()["outputs"][0]["data"], RED + GREEN)
         for headers in (raw, ["Content-Type: image/png"]):
             self.near(self.infer(plain_png(255, 0, 0), headers).json()["outputs"][0]["data"], RED)
+        for name in ("lossy.webp", "exif.webp"):  # of one picture, the second upright again
+            with open(os.path.join(GOLDEN, name), "rb") as f:
+                best = self.infer(f.read(), ["Content-Type: image/webp"], INFER + "?classification=1").json()["outputs"][0]["data"]
+            self.assertRegex(best[0], "^4.*:0:red$")
         reply = self.infer(plain_png(255, 0, 0), raw, INFER + "?classification=2").json()["outputs"][0]
         self.assertEqual(reply["data"], ["20.000000:0:red", "-2.000000:3:dark \"night\""])
         self.assertRegex(self.infer(b"x" * 767, raw).error(), r"767 bytes are no f32\[N,3,8,8\]$")
