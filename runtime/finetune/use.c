@@ -13,6 +13,7 @@
 
 typedef struct Eval {
     const char *folder;
+    int confusions; // pairs of classes to be named
     bool help, json, pretrained, train_part, classes;
     int threads, batch, workers;
 } Eval;
@@ -42,6 +43,50 @@ static void put_classes(RtJson *j, const RtScores *s, const RtDataset *data) {
     rt_json_end(j, ']');
 }
 
+static void print_confusions(const RtConfusion *c, int n, const RtDataset *data) {
+    for (int i = 0; i < n; i++)
+        printf("%6lld of %s taken for %s\n", (long long)c[i].images,
+               RT_SHOW(data->names[c[i].label]), RT_SHOW(data->names[c[i].guess]));
+}
+
+static void put_confusions(RtJson *j, const RtConfusion *c, int n, const RtDataset *data) {
+    rt_json_begin(j, "confusions", '[');
+    for (int i = 0; i < n; i++) {
+        rt_json_begin(j, NULL, '{');
+        rt_json_text(j, "class", data->names[c[i].label]);
+        rt_json_text(j, "taken_for", data->names[c[i].guess]);
+        rt_json_int(j, "images", c[i].images);
+        rt_json_end(j, '}');
+    }
+    rt_json_end(j, ']');
+}
+
+// The pairs that e asks for, in text or, j not NULL, in JSON.
+static void tell_confusions(const Eval *e, const RtScores *s, const RtDataset *data, RtJson *j) {
+    RtConfusion *c = s->confusion ? calloc((size_t)e->confusions + 1, sizeof *c) : NULL;
+    int n = c ? rt_scores_confusions(s, c, e->confusions) : 0;
+    if (j && c && e->confusions)
+        put_confusions(j, c, n, data);
+    else if (!j && c)
+        print_confusions(c, n, data);
+    free(c);
+}
+
+static void print_temperature(const RtTemper *t) {
+    RtTemperature x = rt_temper_best(t);
+    printf("at temperature %.3g: loss %.4f, calibration error %.2f%%\n", x.value, x.loss,
+           x.calibration_error * 100);
+}
+
+static void put_temperature(RtJson *j, const RtTemper *t) {
+    RtTemperature x = rt_temper_best(t);
+    rt_json_begin(j, "temperature", '{');
+    rt_json_number(j, "value", x.value, 9);
+    rt_json_number(j, "loss", x.loss, 9);
+    rt_json_number(j, "calibration_error", x.calibration_error, 9);
+    rt_json_end(j, '}');
+}
+
 static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, const RtDataset *data,
                          int64_t bad) {
     bool each = f->d->loss == HONE_LOSS_BCE && !f->d->binary;
@@ -57,6 +102,9 @@ static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, cons
         putchar('\n');
         if (e->classes && s->confusion)
             print_classes(s, data);
+        tell_confusions(e, s, data, NULL);
+        if (!each)
+            print_temperature(s->temper);
         return;
     }
     RtJson j = {.f = stdout};
@@ -70,8 +118,11 @@ static void print_scores(const Eval *e, const RtFine *f, const RtScores *s, cons
     rt_json_int(&j, "not_finite", s->n_not_finite);
     if (!each)
         rt_json_number(&j, "calibration_error", rt_scores_calibration_error(s), 9);
+    if (!each)
+        put_temperature(&j, s->temper);
     if (s->confusion)
         put_classes(&j, s, data);
+    tell_confusions(e, s, data, &j);
     rt_json_end(&j, '}');
     putchar('\n');
 }
@@ -91,7 +142,8 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     char *labels = NULL;
     int64_t bad = 0;
     RtErr err = {{0}};
-    RtScores scores = {.n = 0};
+    RtTemper temper = {.n = 0};
+    RtScores scores = {.temper = &temper};
     RtSource *source = NULL;
     RtEngine *t = rt_fine_open_trained(f, e->pretrained ? NULL : e->folder, e->threads, &labels);
     free(labels);
@@ -128,6 +180,8 @@ int rt_fine_eval(const RtFine *f, int argc, char **argv) {
         {"--workers|-j", RT_CLI_INT, &e.workers, 0, 256, "N", "threads that decode images"},
         {"--per-class", RT_CLI_FLAG, &e.classes, 0, 0, NULL,
          "a table of precision, recall and F1 of each class"},
+        {"--confusions", RT_CLI_INT, &e.confusions, 0, 1000, "K",
+         "the K pairs of classes of which one is taken for the other most often"},
         {"--json", RT_CLI_FLAG, &e.json, 0, 0, NULL, "one JSON object"},
         RT_FINE_HELP(&e.help),
     };
@@ -154,7 +208,7 @@ typedef struct Predict {
     RtTally tally;
     RtEngine *engine;
     const char **names;
-    float *image, *logits, *weight, loss;
+    float *image, *logits, *weight, loss, temperature;
     double *p;
 } Predict;
 
@@ -236,6 +290,8 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
         ok = isfinite(x->logits[i]) || rt_fail(err, "%s: the network's output is not finite", path);
     if (!ok)
         return false;
+    for (int i = 0; i < rt_engine_logit_columns(x->engine); i++)
+        x->logits[i] /= x->temperature;
     rt_probabilities(d, x->logits, x->p);
     if (j) {
         rt_json_begin(j, NULL, '{');
@@ -295,9 +351,11 @@ static int predict_all(Predict *x) {
 }
 
 int rt_fine_predict(const RtFine *f, int argc, char **argv) {
-    Predict x = {.f = f, .folder = f->folder, .top = 5};
+    Predict x = {.f = f, .folder = f->folder, .top = 5, .temperature = 1};
     const RtCliOption options[] = {
         {"--top", RT_CLI_INT, &x.top, 1, 1 << 20, "K", "classes an image (default 5)"},
+        {"--temperature", RT_CLI_FLOAT, &x.temperature, 0.01, 100, "T",
+         "scores are divided by it, as eval finds it for these classes (default 1)"},
         RT_FINE_CHECKPOINT(&x.folder),
         RT_FINE_THREADS(&x.threads),
         {"--json", RT_CLI_FLAG, &x.json, 0, 0, NULL, "one JSON array, its elements as they come"},

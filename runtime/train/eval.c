@@ -128,6 +128,8 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
         rt_probabilities(d, x->logits, p);
     if (!each)
         add_sure(s, p[guess], right);
+    if (!each && s->temper)
+        rt_temper_add(s->temper, d, x->logits, x->label);
     if (right < 1) {
         add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
     }
@@ -286,6 +288,23 @@ double rt_scores_macro_f1(const RtScores *s) {
     return n ? sum / n : 0;
 }
 
+int rt_scores_confusions(const RtScores *s, RtConfusion *to, int most) {
+    int found = 0;
+    for (int32_t k = 0; k < s->classes; k++)
+        for (int32_t g = 0; g < s->classes; g++) {
+            int64_t n = k == g ? 0 : s->confusion[(int64_t)k * s->classes + g];
+            int at = found;
+            while (at > 0 && to[at - 1].images < n)
+                at--;
+            if (n == 0 || at == most)
+                continue;
+            found += found < most;
+            memmove(&to[at + 1], &to[at], (size_t)(found - 1 - at) * sizeof *to);
+            to[at] = (RtConfusion){k, g, n};
+        }
+    return found;
+}
+
 double rt_scores_calibration_error(const RtScores *s) {
     double sum = 0, n = 0;
     for (int k = 0; k < RT_SURE_BINS; k++) {
@@ -314,7 +333,7 @@ void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
     const HoneTrainDesc *d = rt_engine_desc(t);
-    *scores = (RtScores){.classes = d->binary ? 2 : d->classes};
+    *scores = (RtScores){.classes = d->binary ? 2 : d->classes, .temper = scores->temper};
     bool table = (d->loss == HONE_LOSS_CE || d->binary) && scores->classes <= RT_MAX_CONFUSION;
     if (table)
         scores->confusion =

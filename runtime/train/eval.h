@@ -5,6 +5,7 @@
 
 #include "runtime/ranks/ranks.h"
 #include "runtime/train/source.h"
+#include "runtime/train/temper.h"
 
 enum { RT_WORST = 12, RT_MAX_CONFUSION = 1000 }; // classes with a confusion matrix
 enum { RT_SURE_BINS = 15 };
@@ -31,7 +32,16 @@ typedef struct RtScores {
     // Images with a logit or a loss that is not finite: wrong, and left out of the loss's mean,
     // which is NaN where they are all.
     int64_t n_not_finite, not_finite[RT_WORST]; // the first of them
+    RtTemper *temper; // of who asks for temperatures; set before, zeros. Not for multi-label
 } RtScores;
+
+typedef struct RtConfusion { // images of `label` that were taken for `guess`
+    int32_t label, guess;
+    int64_t images;
+} RtConfusion;
+// The most frequent of them, the largest first; returns how many. From the confusion matrix, which
+// is there.
+int rt_scores_confusions(const RtScores *s, RtConfusion *to, int most);
 
 typedef struct RtClassScores { // of one class; 0 where there is nothing to divide by
     int64_t images;
@@ -56,6 +66,7 @@ void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
 // Runs the open stage's evaluation over a source from its beginning, its batches shared by ranks
 // (NULL: alone), each of which gets all scores. progress may be NULL; when some rank's returns
 // false, evaluation ends early: false, with err->text empty.
+// scores->temper is kept, and filled.
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);

@@ -1,10 +1,11 @@
 """New classifiers on frozen networks, hone's defaults beside scikit-learn:
 
-  head_accuracy.py HONE MODEL.onnx [--sets fashion5,fashion10,digits] [--mean M --std S]
+  head_accuracy.py HONE MODEL.onnx [--sets fashion5,fashion10,digits] [--mean M --std S | --pictures [--head-at auto]]
 
 For each set: top-1 of the validation images by `hone finetune` and `train` without options, and by scikit-learn's logistic
 regression on the same features, standardized as hone does, at each C of a path; the best C is chosen by the validation images,
-which hone never sees. Features are read from the program's cache. Needs numpy, Pillow, onnx, scikit-learn and Debian's
+which hone never sees. Features are read from the program's cache. Images are tensors, or with --pictures files, which hone
+enlarges and normalizes as it finds right, and may place the classifier by. Needs numpy, Pillow, onnx, scikit-learn and Debian's
 dataset-fashion-mnist."""
 import argparse
 import glob
@@ -53,6 +54,13 @@ def tensors(images, channels, size, mean, std):
     return ((x - np.reshape(mean, (1, -1, 1, 1))) / np.reshape(std, (1, -1, 1, 1))).astype(np.float32)
 
 
+def write_pictures(folder, part, x, y):
+    for k in set(y):
+        os.makedirs(os.path.join(folder, part, f"class{k}"))
+    for i, (image, k) in enumerate(zip(x, y)):
+        Image.fromarray(image).save(os.path.join(folder, part, f"class{k}", f"{i:05}.png"))
+
+
 def read_cache(folder):
     """[rows, features] of the only file there: a header (magic, key, rows, features), sums, then the rows."""
     path, = glob.glob(os.path.join(folder, "features-*.bin"))
@@ -76,6 +84,8 @@ def run(*argv):
 def compare(a, name, folder):
     shape = [d.dim_value for d in onnx.load(a.model, load_external_data=False).graph.input[0].type.tensor_type.shape.dim]
     data = SETS[name]()
+    if a.pictures:
+        return compare_pictures(a, name, folder, data)
     for part, (x, y) in zip(("train", "val"), data):
         np.save(os.path.join(folder, part + "-x.npy"), tensors(x, shape[1], shape[2], a.mean, a.std))
         np.save(os.path.join(folder, part + "-y.npy"), y)
@@ -83,9 +93,24 @@ def compare(a, name, folder):
     train, val = (f"{folder}/{p}-x.npy,{folder}/{p}-y.npy" for p in ("train", "val"))
     run(a.hone, "finetune", a.model, "-o", program, "--classes", len(set(data[0][1])))
     run(program, "train", train, "--val", val, "--feature-cache", cache, "--checkpoint", folder + "/ck", "-o", folder + "/t.onnx", "-q")
+    report(name, program, val, folder, data[0][1], data[1][1])
+
+
+def compare_pictures(a, name, folder, data):
+    pictures, program = os.path.join(folder, "pictures"), os.path.join(folder, "program")
+    for part, (x, y) in zip(("train", "val"), data):
+        write_pictures(pictures, part, x, y)
+    said = run(a.hone, "finetune", a.model, "-o", program, "--classes", pictures, *(["--head-at", a.head_at] if a.head_at else []))
+    print("".join(line + "\n" for line in said.splitlines() if line.startswith("head at")), end="")
+    run(program, "train", pictures, "--feature-cache", folder + "/cache", "--checkpoint", folder + "/ck", "-o", folder + "/t.onnx", "-q")
+    # rows of the cache are in the order of classes and files
+    report(name, program, pictures, folder, *(np.sort(y, kind="stable") for _, y in data))
+
+
+def report(name, program, val, folder, y, w):
     ours = json.loads(run(program, "eval", val, "--checkpoint", folder + "/ck", "--json"))["top1"]
-    f, n = read_cache(cache), len(data[0][1])
-    top1, c = best_of_path(f[:n], data[0][1], f[n:], data[1][1])
+    f, n = read_cache(folder + "/cache"), len(y)
+    top1, c = best_of_path(f[:n], y, f[n:], w)
     print(f"{name:10} {n:5} images, {f.shape[1]} features: hone {ours:.1%}, scikit-learn {top1:.1%} at its best C = {-c:g}", flush=True)
 
 
@@ -94,6 +119,8 @@ def main():
     p.add_argument("hone")
     p.add_argument("model")
     p.add_argument("--sets", default=",".join(SETS))
+    p.add_argument("--pictures", action="store_true")
+    p.add_argument("--head-at")
     p.add_argument("--mean", type=lambda s: [float(x) for x in s.split(",")], default=[0.485, 0.456, 0.406])
     p.add_argument("--std", type=lambda s: [float(x) for x in s.split(",")], default=[0.229, 0.224, 0.225])
     a = p.parse_args()

@@ -211,6 +211,46 @@ def test_rates_by_a_range_test():
     assert code == 1 and "every stage is solved" in err and not os.path.exists(temp("no.svg")), err
 
 
+def test_temperature_and_confusions():
+    """What eval finds, against the least loss over a fine grid of what predict says of each image."""
+    from PIL import Image
+    train("head", "--overwrite")
+    x, y = np.load(temp("val-x.npy")), np.load(temp("val-y.npy"))
+    names = [temp(f"val{i}.png") for i in range(len(x))]
+    for image, name in zip(x, names):
+        Image.fromarray(image).save(name)
+    with open(temp("val.csv"), "w") as f:
+        f.writelines(f"{n},{k}\n" for n, k in zip(names, y))
+    said = json.loads(ok(temp("head"), "eval", "val.csv", "--checkpoint", "ck", "--json", "--confusions", 3, cwd=TEMP))
+
+    def probabilities(*flags):
+        told = json.loads(ok(temp("head"), "predict", *names, "--checkpoint", "ck", "--json", "--top", CLASSES, *flags, cwd=TEMP))
+        return np.array([[t["probability"] for t in sorted(e["top"], key=lambda t: t["class"])] for e in told])
+
+    p = probabilities()
+    grid = np.exp2(np.linspace(-3, 3, 2001))
+    loss = [-np.log((q := p ** (1 / t))[np.arange(len(y)), y] / q.sum(1)).mean() for t in grid]
+    found = said["temperature"]
+    assert abs(np.log2(found["value"] / grid[np.argmin(loss)])) < 0.06 and abs(found["loss"] - min(loss)) < 1e-3, (found, grid[np.argmin(loss)], min(loss))
+    assert found["loss"] <= said["loss"] + 1e-6
+    q = probabilities("--temperature", found["value"])
+    want = p ** (1 / found["value"])
+    assert np.abs(q - want / want.sum(1, keepdims=True)).max() < 1e-4
+    sure, right, bins = q.max(1), q.argmax(1) == y, {}
+    for s, r in zip(sure, right):
+        a, b = bins.get(int(-(-s * 15 // 1)), (0, 0))
+        bins[int(-(-s * 15 // 1))] = a + r, b + s
+    assert abs(found["calibration_error"] - sum(abs(a - b) for a, b in bins.values()) / len(y)) < 1e-3
+    table = np.zeros((CLASSES, CLASSES), int)
+    np.add.at(table, (y, p.argmax(1)), 1)
+    np.fill_diagonal(table, 0)
+    assert [c["images"] for c in said["confusions"]] == sorted(table.ravel(), reverse=True)[:3]
+    assert all(table[int(c["class"]), int(c["taken_for"])] == c["images"] for c in said["confusions"]), said["confusions"]
+    text = ok(temp("head"), "eval", "val.csv", "--checkpoint", "ck", "--confusions", 1, cwd=TEMP)
+    top = said["confusions"][0]
+    assert f"{top['images']} of {top['class']} taken for {top['taken_for']}\nat temperature " in text, text
+
+
 def test_what_does_not_learn_is_said():
     said, _ = train("none", "--head-solver", "sgd", "--lr", 1e-9, "--epochs", 1, "--overwrite")
     assert "is no better than guessing's, 1.3863: it did not learn; try another --lr" in said, said
