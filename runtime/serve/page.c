@@ -24,7 +24,7 @@ const char rt_serve_page[] =
     "</style>\n"
     "<h1 id=\"name\">hone</h1>\n"
     "<label id=\"drop\">Drop a JPEG, PNG or WebP here, or choose one"
-    "<input id=\"file\" type=\"file\" accept=\"image/jpeg,image/png\"></label>\n"
+    "<input id=\"file\" type=\"file\" accept=\"image/jpeg,image/png,image/webp\"></label>\n"
     "<img id=\"picture\" alt=\"\" hidden>\n"
     "<p id=\"said\" role=\"status\"></p>\n"
     "<table><tbody id=\"classes\"></tbody></table>\n"

@@ -1,5 +1,6 @@
 """instances.py HONE MODEL.onnx [N]: what N instances of one model (8) take in a process, beside one. Prints resident memory
-beyond what the process had: of the weights, created and not run yet, and with each one's workspace after a run."""
+beyond what the process had: of the weights, created and not run yet, and with each one's workspace after a run. Then two processes
+with an instance each beside one: what is the file's they share, what is prepared at their start they do not (their Pss)."""
 import ctypes
 import os
 import re
@@ -38,6 +39,21 @@ def measure(path, n):
     return created - before, resident() - before
 
 
+def proportional(path, n):
+    """Megabytes of n processes with an instance each, what they share counted once."""
+    processes = [subprocess.Popen([sys.executable, __file__, "--measure", path, "1", "--hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                 for _ in range(n)]
+    for p in processes:
+        p.stdout.readline()
+    pss = 0
+    for p in processes:
+        with open(f"/proc/{p.pid}/smaps_rollup") as f:
+            pss += next(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024e-6
+    for p in processes:
+        p.communicate(b"\n")
+    return pss
+
+
 def main():
     hone, model, n = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 8
     with tempfile.TemporaryDirectory() as folder:
@@ -49,10 +65,14 @@ def main():
             rows[k] = [float(v) for v in out.stdout.split()]
         for k, (created, run) in rows.items():
             print(f"{k} instances: {created:.1f} MB before the others ran, {run:.1f} MB after, file {os.path.getsize(path) / 1e6:.1f} MB")
+        one, two = proportional(path, 1), proportional(path, 2)
+        print(f"2 processes: {two:.1f} MB of them, one {one:.1f} MB: {two / one:.2f}")
         print(f"ratio {rows[n][0] / rows[1][0]:.2f} before the others ran, {rows[n][1] / rows[1][1]:.2f} after")
 
 
 if sys.argv[1] == "--measure":
-    print(*measure(sys.argv[2], int(sys.argv[3])))
+    print(*measure(sys.argv[2], int(sys.argv[3])), flush=True)
+    if sys.argv[4:] == ["--hold"]:
+        sys.stdin.readline()
 else:
     main()

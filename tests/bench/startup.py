@@ -13,11 +13,9 @@ with every number of threads. Needs node, npm, and ../shared.
 """
 import argparse
 import os
-import struct
 import subprocess
 import sys
 import time
-import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import peers
@@ -30,18 +28,6 @@ ap.add_argument("--flags", default="", help="more flags for hone compile")
 ap.add_argument("--max-ms", type=float)
 ap.add_argument("--max-mb", type=float)
 a = ap.parse_args()
-
-
-def write_image(path, width=500, height=375):
-    """A PNG of the size of an ImageNet photograph."""
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    rows = b"".join(b"\0" + bytes(v & 255 for x in range(width) for v in (x + y, x * y >> 6, 3 * y - x))
-                    for y in range(height))
-    with open(path, "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
-                chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def start(command):
@@ -58,7 +44,7 @@ def start(command):
 ort = peers.ort_js()
 os.makedirs(peers.WORK, exist_ok=True)
 image = os.path.join(peers.WORK, "startup.png")
-write_image(image)
+peers.write_image(image)
 bad = []
 print(f"{'':14} {'':>7} | {'hone: image':>11} {'peak':>6} {'load':>6} {'first':>7} {'rss_mb':>6} |"
       f" {'ORT: session':>12} {'first':>7} {'sum':>7} {'rss':>6} | ratio")

@@ -84,8 +84,8 @@ def request(method, path, body=None, headers=()):
 class Server:
     """A program's serve on a port of its own."""
 
-    def __init__(self, program, *args, port=True, env=None, **popen):
-        command = [os.path.join(BUILD, program), "serve", *(("--port", "0") if port else ()), *map(str, args)]
+    def __init__(self, program, *args, port=True, env=None, prefix=(), **popen):
+        command = [*prefix, os.path.join(BUILD, program), "serve", *(("--port", "0") if port else ()), *map(str, args)]
         full = {**os.environ, "OMP_NUM_THREADS": "2", **(env or {})}
         for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # programs know how to wait
             full.pop(name, None)
