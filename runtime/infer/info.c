@@ -74,8 +74,16 @@ static const char *dots_text(const HoneModelDesc *d, int32_t type, char *text, s
     return text;
 }
 
-static bool is_product(const HoneNodeDesc *n) {
-    return n->op && (strcmp(n->op, "conv") == 0 || strcmp(n->op, "matmul") == 0);
+// Attention has two: its scores, and what they weigh.
+static int count_products(const HoneNodeDesc *n) {
+    static const struct {
+        const char *op;
+        int products;
+    } made[] = {{"conv", 1}, {"matmul", 1}, {"attention", 2}};
+    for (size_t i = 0; n->op && i < sizeof made / sizeof *made; i++)
+        if (strcmp(n->op, made[i].op) == 0)
+            return made[i].products;
+    return 0;
 }
 
 // "1 of f32; 53 of bf16 by AVX512-BF16"
@@ -86,7 +94,7 @@ static const char *products_text(const HoneModelDesc *d, char *text, size_t size
     for (int32_t type = 0; rt_dtype(type); type++) {
         int count = 0;
         for (int i = 0; i < d->n_nodes; i++)
-            count += is_product(&d->nodes[i]) && d->nodes[i].reads == type;
+            count += d->nodes[i].reads == type ? count_products(&d->nodes[i]) : 0;
         if (count && used < size)
             used +=
                 (size_t)snprintf(text + used, size - used, "%s%d of %s%s", used ? "; " : "", count,
