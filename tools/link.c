@@ -156,6 +156,9 @@ static bool link_infer(const Chain *c, const CgResult *cg, const char *form, con
     for (int i = 0; i < HONE_TASK_COUNT; i++)
         if (task_main[i] && i != cg->task)
             define = ir_sprintf(a, "%s,--defsym=%s=0", define, task_main[i]);
+    if (!task_main[cg->task]) // nothing is drawn: libpng's reader goes without its writer
+        define = ir_sprintf(
+            a, "%s,--defsym=png_destroy_write_struct=0,--defsym=png_free_buffer_list=0", define);
     return link_program(c, cg, form, define, "hone-link.txt", out);
 }
 

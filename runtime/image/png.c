@@ -11,6 +11,12 @@
 
 #include "runtime/image/image.h"
 
+// libpng's reader names this part of its writer, which would bring all of it along (tools/link.c).
+__attribute__((weak)) void png_save_uint_32(png_bytep to, png_uint_32 x) {
+    for (int i = 0; i < 4; i++)
+        to[i] = (png_byte)(x >> (24 - 8 * i));
+}
+
 enum { DEFLATE_MOST = 1032 }; // bytes that one can stand for
 
 typedef struct Reader {
