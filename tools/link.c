@@ -148,6 +148,12 @@ static bool link_program(const Chain *c, const CgResult *cg, const char *form, c
 static const char *const task_main[HONE_TASK_COUNT] = {
     [HONE_TASK_DETECT] = "rt_infer_detect", [HONE_TASK_SEGMENT] = "rt_infer_segment"};
 
+// Where nothing is drawn, libpng's reader goes without its writer: two functions that only it
+// calls, and one that stands in the same file.
+static const char no_png_writer[] = ",--defsym=png_destroy_write_struct=0"
+                                    ",--defsym=png_free_buffer_list=0"
+                                    ",--defsym=png_save_uint_32=rt_image_save_32";
+
 // more: further arguments of the linker, each behind a comma.
 static bool link_infer(const Chain *c, const CgResult *cg, const char *form, const char *more,
                        const char *symbol, const char *out) {
@@ -156,9 +162,8 @@ static bool link_infer(const Chain *c, const CgResult *cg, const char *form, con
     for (int i = 0; i < HONE_TASK_COUNT; i++)
         if (task_main[i] && i != cg->task)
             define = ir_sprintf(a, "%s,--defsym=%s=0", define, task_main[i]);
-    if (!task_main[cg->task]) // nothing is drawn: libpng's reader goes without its writer
-        define = ir_sprintf(
-            a, "%s,--defsym=png_destroy_write_struct=0,--defsym=png_free_buffer_list=0", define);
+    if (!task_main[cg->task])
+        define = ir_sprintf(a, "%s%s", define, no_png_writer);
     return link_program(c, cg, form, define, "hone-link.txt", out);
 }
 

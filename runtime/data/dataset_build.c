@@ -146,21 +146,34 @@ RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name) {
     return &grown[s->n_sources++];
 }
 
+char *rt_build_trim(char *text) {
+    char *end = text + strlen(text);
+    while (*text == ' ' || *text == '\t')
+        text++;
+    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = 0;
+    return text;
+}
+
+int64_t rt_build_append(char **all, int64_t *used, int64_t *room, const char *text) {
+    int64_t bytes = (int64_t)strlen(text) + 1, at = *used;
+    if (at + bytes > *room) {
+        char *grown = realloc(*all, (size_t)(at + bytes) * 2);
+        if (!grown)
+            return -1;
+        *all = grown;
+        *room = (at + bytes) * 2;
+    }
+    memcpy(*all + at, text, (size_t)bytes);
+    *used += bytes;
+    return at;
+}
+
 int64_t rt_build_text(RtBuild *b, const char *text) {
     RtDataState *s = b->s;
-    int64_t bytes = (int64_t)strlen(text) + 1, at = s->text_bytes;
-    if (at + bytes > s->text_room) {
-        int64_t room = (at + bytes) * 2;
-        char *grown = realloc(s->text, (size_t)room);
-        if (!grown) {
-            rt_build_no_memory(b);
-            return -1;
-        }
-        s->text = grown;
-        s->text_room = room;
-    }
-    memcpy(s->text + at, text, (size_t)bytes);
-    s->text_bytes += bytes;
+    int64_t at = rt_build_append(&s->text, &s->text_bytes, &s->text_room, text);
+    if (at < 0)
+        rt_build_no_memory(b);
     return at;
 }
 

@@ -99,7 +99,10 @@ void rt_build_join(char *const *names, int64_t n, char *text, size_t size);
 
 // A new source, filled in by the caller; NULL: no memory.
 RtSource *rt_build_source(RtBuild *b, RtSourceKind kind, const char *name);
-// Place of a copy in the set's text; -1: no memory.
+char *rt_build_trim(char *text); // without the spaces around it, in place
+// Place of a copy in `all`, of whose `room` bytes `used` are; -1: no memory.
+int64_t rt_build_append(char **all, int64_t *used, int64_t *room, const char *text);
+// The same in the set's text.
 int64_t rt_build_text(RtBuild *b, const char *text);
 // Appends; path (of files, relative to the last source) is copied. False: no memory.
 bool rt_build_item(RtBuild *b, int part, RtItem item, const char *path);

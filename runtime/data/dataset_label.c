@@ -15,15 +15,6 @@ static bool parse_number(const char *text, int64_t classes, int32_t *number) {
     return *text >= '0' && *text <= '9' && !*end && !errno && v < classes;
 }
 
-static char *trim_spaces(char *text) {
-    char *end = text + strlen(text);
-    while (*text == ' ' || *text == '\t')
-        text++;
-    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
-        *--end = 0;
-    return text;
-}
-
 bool rt_build_each_label(RtBuild *b, const char *text, bool (*visit)(void *ctx, const char *label),
                          void *ctx) {
     if (b->o->target != RT_TARGET_MULTI)
@@ -31,7 +22,7 @@ bool rt_build_each_label(RtBuild *b, const char *text, bool (*visit)(void *ctx, 
     char *copy = strdup(text), *rest = copy, *one;
     bool good = copy || rt_build_no_memory(b);
     while (good && (one = strsep(&rest, ";"))) {
-        one = trim_spaces(one);
+        one = rt_build_trim(one);
         good = !*one || visit(ctx, one);
     }
     free(copy);

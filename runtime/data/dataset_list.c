@@ -34,15 +34,6 @@ static bool reject_line(List *l, int64_t line, const char *reason) {
     return rt_build_error(l->b, "%s:%lld: %s", l->path, (long long)line, reason);
 }
 
-static char *trim_spaces(char *text) {
-    char *end = text + strlen(text);
-    while (*text == ' ' || *text == '\t')
-        text++;
-    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
-        *--end = 0;
-    return text;
-}
-
 // Cuts out one field. *more: a comma follows. NULL: a quote without its end.
 static char *read_field(List *l, bool *more) {
     char *text = l->p, *to = text, *p = text;
@@ -64,7 +55,7 @@ static char *read_field(List *l, bool *more) {
     while (!*more && to > text && to[-1] == '\r')
         to--;
     *to = 0;
-    return quoted ? text : trim_spaces(text);
+    return quoted ? text : rt_build_trim(text);
 }
 
 // The fields of a line; the last ones are lost where there are more than MAX_FIELDS. -1: error.

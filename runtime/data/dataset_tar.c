@@ -152,18 +152,7 @@ static bool take_extension(Shard *s, char type, int64_t at, int64_t bytes) {
 
 // Place of the copy in the shard's text, -1: no memory.
 static int64_t add_text(Shard *s, const char *text) {
-    int64_t bytes = (int64_t)strlen(text) + 1, at = s->text_bytes;
-    if (at + bytes > s->text_room) {
-        int64_t room = (at + bytes) * 2;
-        char *grown = realloc(s->text, (size_t)room);
-        if (!grown)
-            return -1;
-        s->text = grown;
-        s->text_room = room;
-    }
-    memcpy(s->text + at, text, (size_t)bytes);
-    s->text_bytes += bytes;
-    return at;
+    return rt_build_append(&s->text, &s->text_bytes, &s->text_room, text);
 }
 
 static bool end_sample(Shard *s) {

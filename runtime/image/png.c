@@ -11,10 +11,10 @@
 
 #include "runtime/image/image.h"
 
-// libpng's reader names this part of its writer, which would bring all of it along (tools/link.c).
-__attribute__((weak)) void png_save_uint_32(png_bytep to, png_uint_32 x) {
+// In place of png_save_uint_32(), which libpng's reader has of its writer (tools/link.c).
+void rt_image_save_32(uint8_t *to, uint32_t x) {
     for (int i = 0; i < 4; i++)
-        to[i] = (png_byte)(x >> (24 - 8 * i));
+        to[i] = (uint8_t)(x >> (24 - 8 * i));
 }
 
 enum { DEFLATE_MOST = 1032 }; // bytes that one can stand for

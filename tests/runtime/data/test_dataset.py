@@ -298,7 +298,7 @@ class Arrays(DataCase):
         self.good("data_probe", "sample", "x.npy,y.npy", 2, "out.npy", *args)
         self.assertEqual(read_npy(self.path("out.npy"))[2], data[96:144])
         self.assertRegex(self.errors("x.npy,y.npy", "--model", "3x4x4")[0], r"f32\[6,3,2,2\], but the model takes f32\[6,3,4,4\]")
-        self.bad(1, "--augment light is for images", "data_probe", "load", "x.npy,y.npy", *args, "--augment", "light")
+        self.bad(1, "augmentation is for images", "data_probe", "load", "x.npy,y.npy", *args, "--augment", "light")
         self.pair(npy("<f4", "(6, 3, 2, 2)", struct.pack("<f", float("nan")) + data[4:]), self.labels())
         self.assertRegex(self.good("data_probe", "load", "x.npy,y.npy", *args), r"bad 0 x.npy\[0\]: holds a number that is not finite")
         self.put("d/a/1.png", "d/b/1.png")
