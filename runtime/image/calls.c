@@ -23,7 +23,7 @@ int64_t hone_image_bytes(const HoneModel *m) {
     const HoneModelDesc *d = rt_model_desc(m);
     RtErr ignored;
     int64_t bytes;
-    bool takes = d->n_inputs == 1 && rt_preprocess_check(&d->preprocess, &d->inputs[0], &ignored) &&
+    bool takes = d->n_inputs > 0 && rt_preprocess_check(&d->preprocess, &d->inputs[0], &ignored) &&
                  rt_tensor_bytes(&d->inputs[0], 1, &bytes) && images_at_once(&d->inputs[0]) > 0;
     return takes ? bytes / images_at_once(&d->inputs[0]) : 0;
 }
@@ -124,7 +124,7 @@ static bool run_file(Classify *c, HoneModel *m, void *input, void **outputs, RtE
 static bool classify(void *ctx, HoneModel *m, RtErr *err) {
     Classify *c = ctx;
     const HoneModelDesc *d = rt_model_desc(m);
-    if (d->classifier < 0 || !hone_image_bytes(m))
+    if (d->classifier < 0 || d->n_inputs != 1 || !hone_image_bytes(m))
         return rt_fail(err, "%s: the model does not classify images", d->name);
     if (c->top < 1 || !c->classes)
         return rt_fail(err, "%d classes were asked for, and there is %s room", c->top,
