@@ -1,9 +1,10 @@
 // Image folders: ROOT/train/CLASS/... with ROOT/val/CLASS/..., or ROOT/CLASS/...
 //
 // Directories are read in the order of their names (bytes, whatever the locale). Links are
-// followed; a directory that lies in itself through a link is not entered again. Names that start
-// with '.', and files that are no .jpg, .jpeg, .png or .webp, are left out; the latter are counted
-// for a note.
+// followed, but not up: a directory that we are in, or that the classes lie in, is not entered
+// through one. Names that start with '.', and files that are no .jpg, .jpeg, .png or .webp, are
+// left out; the latter are counted for a note. So are links that lead nowhere; one that is named as
+// an image is an item all the same, that cannot be read.
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
 #include "runtime/image/image.h"
@@ -15,12 +16,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 64, MAX_FOLDERS = 1000000 }; // in a class, and in all: links can multiply them
+enum {
+    MAX_OUTER = 64,       // folders that the classes lie in, the nearest
+    MAX_DEPTH = 64,       // in a class
+    MAX_FOLDERS = 1000000 // in all: links can multiply them
+};
 
 typedef struct Folders { // of classes
     char **name;
     int64_t n;
 } Folders;
+
+typedef struct Left { // what was left out, for a note
+    int64_t n;
+    char first[256];
+} Left;
 
 typedef struct Walk {
     RtBuild *b;
@@ -28,23 +38,30 @@ typedef struct Walk {
     int32_t label;
     const char *root; // the source's folder
     int64_t folders;  // read
-    int64_t others;   // files of other kinds
-    char first_other[256];
+    Left others;      // files of other kinds
+    Left broken;      // links that lead nowhere
+    int64_t lost;     // of them, items
+    int outer;        // of above, those that the classes lie in
     struct {
         dev_t dev;
         ino_t ino;
-    } above[MAX_DEPTH]; // the folders we are in
+    } above[MAX_OUTER + MAX_DEPTH]; // the folders we are in
 } Walk;
 
-static void count_other(Walk *w, const char *path) {
-    if (w->others++ == 0)
-        snprintf(w->first_other, sizeof w->first_other, "%s", path);
+static void count_left(Left *left, const char *path) {
+    if (left->n++ == 0)
+        snprintf(left->first, sizeof left->first, "%s", path);
+}
+
+static bool is_broken(const char *path) {
+    struct stat st;
+    return stat(path, &st) != 0 && lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
 // Sizes of files that are known to be there come later, all at once: -1 until then.
 static bool add_file(Walk *w, const char *relative, int64_t bytes) {
     if (!rt_image_is_name(relative)) {
-        count_other(w, relative);
+        count_left(&w->others, relative);
         return true;
     }
     RtItem item = {.label = w->label, .bytes = bytes};
@@ -54,11 +71,18 @@ static bool add_file(Walk *w, const char *relative, int64_t bytes) {
     return rt_build_item(w->b, w->part, item, relative);
 }
 
+static bool add_broken(Walk *w, const char *relative) {
+    bool image = rt_image_is_name(relative);
+    count_left(&w->broken, relative);
+    w->lost += image;
+    return !image || add_file(w, relative, 0);
+}
+
 static bool walk_folder(Walk *w, const char *relative, int depth);
 
 static bool enter_folder(Walk *w, const char *relative, const char *path, const struct stat *st,
                          int depth) {
-    for (int d = 0; d < depth; d++)
+    for (int d = 0; d < w->outer + depth; d++)
         if (w->above[d].dev == st->st_dev && w->above[d].ino == st->st_ino)
             return true;
     if (depth == MAX_DEPTH)
@@ -77,8 +101,10 @@ static bool visit_path(Walk *w, const char *relative, int depth) {
     bool good = true;
     if (!path)
         return rt_build_no_memory(w->b);
-    if (stat(path, &st) != 0)
-        count_other(w, relative); // a dangling link
+    if (is_broken(path))
+        good = add_broken(w, relative);
+    else if (stat(path, &st) != 0)
+        good = rt_build_error(w->b, "%s: %s", path, strerror(errno));
     else if (S_ISDIR(st.st_mode))
         good = enter_folder(w, relative, path, &st, depth);
     else if (S_ISREG(st.st_mode))
@@ -98,8 +124,8 @@ static bool walk_folder(Walk *w, const char *relative, int depth) {
         return false;
     }
     if (stat(folder, &st) == 0) {
-        w->above[depth].dev = st.st_dev;
-        w->above[depth].ino = st.st_ino;
+        w->above[w->outer + depth].dev = st.st_dev;
+        w->above[w->outer + depth].ino = st.st_ino;
     }
     for (int64_t i = 0; i < names.n; i++) {
         char *inner = rt_build_join_path(relative, names.entry[i].name);
@@ -153,14 +179,35 @@ static bool find_sizes(Walk *w, int64_t first) {
 
 // ---- classes
 
+// The root of the classes and the folders it lies in, the nearest first.
+static bool find_outer(Walk *w) {
+    char *path = realpath(w->root, NULL);
+    struct stat st;
+    if (!path)
+        return rt_build_error(w->b, "%s: %s", w->root, strerror(errno));
+    for (char *end = path + strlen(path); end && w->outer < MAX_OUTER; end = strrchr(path, '/')) {
+        *end = 0;
+        if (stat(*path ? path : "/", &st) == 0) {
+            w->above[w->outer].dev = st.st_dev;
+            w->above[w->outer++].ino = st.st_ino;
+        }
+    }
+    free(path);
+    return true;
+}
+
 // The folders of `names`, which keeps the texts; counts the rest.
 static bool keep_folders(Walk *w, const RtListing *names, Folders *kept) {
     *kept = (Folders){calloc((size_t)names->n + 1, sizeof *kept->name), 0};
-    for (int64_t i = 0; kept->name && i < names->n; i++)
-        if (!names->entry[i].is_file && rt_build_is_folder(w->root, names->entry[i].name))
-            kept->name[kept->n++] = names->entry[i].name;
+    for (int64_t i = 0; kept->name && i < names->n; i++) {
+        const RtEntry *e = &names->entry[i];
+        char *path = e->is_file ? NULL : rt_build_join_path(w->root, e->name);
+        if (!e->is_file && rt_build_is_folder(w->root, e->name))
+            kept->name[kept->n++] = e->name;
         else
-            count_other(w, names->entry[i].name);
+            count_left(path && is_broken(path) ? &w->broken : &w->others, e->name);
+        free(path);
+    }
     return kept->name || rt_build_no_memory(w->b);
 }
 
@@ -207,11 +254,11 @@ static bool read_classes(Walk *w, const Folders *names, bool all) {
     source->classes = true;
     bool good = true;
     for (int64_t i = 0; i < names->n; i++) {
-        int64_t before = b->part[w->part].n;
+        int64_t before = b->part[w->part].n - w->lost;
         w->label = rt_build_find_class(b, names->name[i]);
-        bool walked = walk_folder(w, names->name[i], 0);
+        bool walked = visit_path(w, names->name[i], 0);
         good &= walked;
-        if (walked && b->part[w->part].n == before && all)
+        if (walked && b->part[w->part].n - w->lost == before && all)
             rt_build_error(b, "%s/%s: there are no .jpg, .jpeg, .png or .webp files", w->root,
                            names->name[i]);
     }
@@ -222,9 +269,9 @@ static bool read_folders(Walk *w, const RtListing *names, bool all) {
     Folders folders;
     bool good = keep_folders(w, names, &folders);
     if (good && folders.n == 0)
-        good =
-            rt_build_error(w->b, "%s: there are no class folders%s", w->root,
-                           w->others ? "; images must lie in a folder named like their class" : "");
+        good = rt_build_error(w->b, "%s: there are no class folders%s", w->root,
+                              w->others.n ? "; images must lie in a folder named like their class"
+                                          : "");
     good = good && rt_build_classes(w->b, w->root, "class folders", folders.name, folders.n) &&
            read_classes(w, &folders, all);
     free(folders.name);
@@ -235,14 +282,20 @@ static bool read_folders(Walk *w, const RtListing *names, bool all) {
 static bool read_class_root(RtBuild *b, const char *root, int part, bool all) {
     Walk w = {.b = b, .part = part, .root = root};
     RtListing names;
-    if (!rt_build_list_folder(b, root, &names))
+    if (!rt_build_list_folder(b, root, &names) || !find_outer(&w)) {
+        rt_build_free_names(&names);
         return false;
+    }
     bool good = read_folders(&w, &names, all);
     rt_build_free_names(&names);
-    if (good && w.others)
+    bool one = w.others.n == 1;
+    if (good && w.others.n)
         rt_build_note(b, "%s: %lld file%s left out that %s no .jpg, .jpeg, .png or .webp (%s%s)",
-                      root, (long long)w.others, w.others == 1 ? "" : "s",
-                      w.others == 1 ? "is" : "are", w.first_other, w.others == 1 ? "" : ", ...");
+                      root, (long long)w.others.n, one ? "" : "s", one ? "is" : "are",
+                      w.others.first, one ? "" : ", ...");
+    if (w.broken.n) // where reading failed, too: they may be the reason
+        rt_build_note(b, "%s: %lld broken link%s (%s%s)", root, (long long)w.broken.n,
+                      w.broken.n == 1 ? "" : "s", w.broken.first, w.broken.n == 1 ? "" : ", ...");
     return good;
 }
 

@@ -32,17 +32,21 @@ static int by_name(const FTSENT **a, const FTSENT **b) {
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
+// Could it not be looked at? Nobody knows then whether images are lost with it.
+static bool is_unread(const FTSENT *e) {
+    return e->fts_info == FTS_ERR || e->fts_info == FTS_DNR || e->fts_info == FTS_NS ||
+           e->fts_info == FTS_SLNONE;
+}
+
 bool rt_inputs_walk(const char *folder, RtInputVisit visit, void *ctx, RtErr *err) {
     FTS *walk = fts_open((char *[]){(char *)folder, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_name);
     bool good = walk || rt_fail(err, "%s: %s", folder, strerror(errno)), found = false;
     for (FTSENT *e; good && (e = fts_read(walk));) {
-        bool unread = e->fts_info == FTS_ERR || e->fts_info == FTS_DNR ||
-                      (e->fts_level == 0 && e->fts_info == FTS_NS);
         if (e->fts_level > 0 && e->fts_name[0] == '.')
             fts_set(walk, e, FTS_SKIP);
-        else if (unread)
+        else if (is_unread(e) && (e->fts_level == 0 || e->fts_info == FTS_ERR))
             good = rt_fail(err, "%s: %s", e->fts_path, strerror(e->fts_errno));
-        else if (e->fts_info == FTS_F && rt_image_is_name(e->fts_name))
+        else if (is_unread(e) || (e->fts_info == FTS_F && rt_image_is_name(e->fts_name)))
             good = found = visit(ctx, e->fts_path, err);
     }
     if (walk)
@@ -178,10 +182,15 @@ static bool is_readable_now(void) {
     return poll(&p, 1, 0) > 0;
 }
 
-// Who sends a picture instead of its name is told so.
-static bool begins_as_list(const RtInputs *in, RtErr *err) {
-    return in->line > 0 || !rt_image_is_file((const uint8_t *)in->text, in->bytes) ||
-           rt_fail(err, "standard input is no list of names, which - reads, but an image");
+// Who sends a picture instead of its name is told so, and who ends names as find -print0 does.
+static bool reads_as_list(const RtInputs *in, RtErr *err) {
+    if (in->line == 0 && rt_image_is_file((const uint8_t *)in->text, in->bytes))
+        return rt_fail(err, "standard input is no list of names, which - reads, but an image");
+    return !memchr(in->text, 0, in->bytes) ||
+           rt_fail(err,
+                   "standard input: bytes 0 behind line %ld; names stand one a line, in UTF-8 "
+                   "(find -print, not -print0)",
+                   in->line);
 }
 
 // The next name of the list: 1; 0: it has ended, or none is there yet and `wait` is false.
@@ -197,7 +206,7 @@ static int next_name(RtInputs *in, bool wait, char **line, RtErr *err) {
             return -1;
         }
         ssize_t n = read_more(in, err);
-        if (n < 0 || !begins_as_list(in, err))
+        if (n < 0 || !reads_as_list(in, err))
             return -1;
         in->ended = n == 0;
     }

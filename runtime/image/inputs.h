@@ -14,7 +14,8 @@
 typedef bool (*RtInputVisit)(void *ctx, const char *path, RtErr *err);
 
 // Visits all files below a folder whose names end as images' do, in the order of their names
-// (bytes, whatever the locale); hidden ones are left out, links are followed. False with err set:
+// (bytes, whatever the locale); hidden ones are left out, links are followed. What cannot be looked
+// at, a broken link or a closed folder, is visited, too: who reads it says why. False with err set:
 // what visit() said, or that there are none.
 bool rt_inputs_walk(const char *folder, RtInputVisit visit, void *ctx, RtErr *err);
 

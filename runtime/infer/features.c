@@ -53,10 +53,8 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     printf("\nExample:\n  %s features photos/ -o photos.npy\n", in->program);
 }
 
-// A name stands in a line of its own, and no output replaces an image.
+// No output replaces an image.
 static bool allow_file(void *ctx, const char *path, RtErr *err) {
-    if (strpbrk(path, "\n\r"))
-        return rt_fail(err, "%s: its name has a line break, and cannot be listed", path);
     return rt_outs_allow(((const Features *)ctx)->in->outs, path, 0, err);
 }
 
@@ -191,8 +189,29 @@ static bool write_files(Features *f, RtErr *err) {
 
 // ---------------------------------------------------------------- the run
 
+// A name stands in a line of its own. Those of the batch's n files that cannot are bad; how many
+// are left, in front.
+static int leave_unlistable(Features *f, int n) {
+    RtErr err;
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        char *path = f->batch[i];
+        f->batch[i] = NULL;
+        if (!strpbrk(path, "\n\r")) {
+            f->batch[kept++] = path;
+            continue;
+        }
+        rt_fail(&err, "%s: its name has a line break, and cannot be listed", path);
+        rt_tally_bad(&f->tally, err.text);
+        rt_tally_step(&f->tally);
+        free(path);
+    }
+    return kept;
+}
+
 // Keeps the rows, and names, of the images of the batch's n files that are good.
 static bool take_batch(Features *f, int n, RtErr *err) {
+    n = leave_unlistable(f, n);
     int64_t first = f->rows, need = first + n;
     if (!rt_images_run(&f->images, f->batch, n, err) || (need > f->room && !grow(f, 2 * need, err)))
         return false;

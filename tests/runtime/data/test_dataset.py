@@ -135,7 +135,29 @@ class Folders(DataCase):
         self.put("d/a/1.png", "d/b/1.png", "d/b/2.gif", "d/note.txt", "d/a/z.gif")
         os.symlink("nowhere", self.path("d/b/3.png"))
         self.assertEqual(self.open("d", "--fraction", 0)["notes"], [
-            "d: 4 files left out that are no .jpg, .jpeg, .png or .webp (note.txt, ...)"])
+            "d: 3 files left out that are no .jpg, .jpeg, .png or .webp (note.txt, ...)", "d: 1 broken link (b/3.png)"])
+
+    def test_broken_links_are_bad_images(self):
+        self.put("d/a/1.png", "d/b/1.png")
+        for at in ("d/a/2.png", "d/a/3.png", "d/a/more", "d/c"):
+            os.symlink("../../annex/none", self.path(at))
+        got = self.open("d", "--fraction", 0)
+        self.assertEqual(got["notes"], ["d: 4 broken links (c, ...)"])
+        self.assertEqual(got["items"], ["train 0 d/a/1.png", "train 0 d/a/2.png", "train 0 d/a/3.png", "train 1 d/b/1.png"])
+        os.unlink(self.path("d/b/1.png"))
+        os.symlink("none", self.path("d/b/1.png"))
+        self.assertEqual(self.errors("d")[0], "d/b: there are no .jpg, .jpeg, .png or .webp files")
+        self.assertEqual(self.open("d", "--eval", 1)["counts"], "1 tensors 0 train 0 val 4")
+
+    def test_links_do_not_lead_up(self):
+        self.put("x/d/train/a/1.png", "x/d/train/b/1.png", "x/d/val/a/2.png", "x/other/3.png", "x/other/c/4.png")
+        want = ["train 0 x/d/train/a/1.png", "train 1 x/d/train/b/1.png", "val 0 x/d/val/a/2.png"]
+        for to in ("..", "../..", "../../..", self.path("x/d/train")):
+            os.symlink(to, self.path("x/d/train/b/up"))
+            self.assertEqual(self.open("x/d")["items"], want, to)
+            os.unlink(self.path("x/d/train/b/up"))
+        os.symlink(".", self.path("x/d/train/c"))  # a class that would hold all of them
+        self.assertEqual(self.errors("x/d", "--classes", 3), ["x/d/train/c: there are no .jpg, .jpeg, .png or .webp files"])
 
     def test_links(self):
         self.put("store/x/1.png", "d/a/1.png", "d/b/1.png")

@@ -51,6 +51,28 @@ class Inputs(Case):
         self.assertEqual(self.labels("a/b"), [want[0], ("a/b/link/blue.png", "blue")])
         self.bad(1, r"^empty: there are no \.jpg, \.jpeg, \.png or \.webp files$", "fake", "a/red.png", "empty")
 
+    def test_what_cannot_be_read_is_bad(self):
+        os.symlink("nowhere", self.path("a/gone.png"))
+        os.symlink("/nowhere/at/all", self.path("a/lost"))  # a folder of images?
+        os.symlink("round.png", self.path("a/round.png"))
+        want = "a/gone.png: No such file or directory\na/lost: No such file or directory\n" \
+               "a/round.png: Too many levels of symbolic links\n3 of 6 images are bad\n"
+        for argv in (["--json", "a"], ["features", "a", "-o", "x.npy"]):
+            code, out, err = self.run_program("fake", *argv)
+            self.assertEqual((code, err), (1, want))
+        self.assertEqual(self.listed(b"a\n", "--json", "-")[::2], (1, want))
+        os.mkdir(self.path("b"))
+        os.mkdir(self.path("c"))
+        self.write("b/1.png", plain_png(*COLORS["red"]))
+        os.mkdir(self.path("b/closed"), 0)
+        if not os.access(self.path("b/closed"), os.R_OK):  # not the superuser
+            self.assertEqual(self.run_program("fake", "b")[::2], (1, "b/closed: Permission denied\n1 of 2 images are bad\n"))
+        self.write("c/two\nlines.png", plain_png(*COLORS["red"]))
+        self.write("c/x.png", plain_png(*COLORS["red"]))
+        code, out, err = self.run_program("fake", "features", "c", "-o", "c.npy")
+        self.assertEqual((code, err), (1, "c/two\\x0alines.png: its name has a line break, and cannot be listed\n1 of 2 images are bad\n"))
+        self.assertEqual(read_npy(self.path("c.npy"))[1][0], 1)
+
     def test_patterns_are_a_shells(self):
         self.assertEqual(self.labels("a/*.png"), [("a/red.png", "red")])
         self.assertEqual([n for n, _ in self.labels("a/[bc]")], ["a/b/green.PNG", "a/c/blue.png"])
@@ -71,6 +93,8 @@ class Inputs(Case):
         self.assertEqual(self.listed(b"", "-"), (0, "", ""))
         for text, said in ((b"x" * 9000, "standard input: line 1 has more than 4095 bytes"),
                            (plain_png(1, 2, 3), "standard input is no list of names, which - reads, but an image"),
+                           (b"a/red.png\0a/c/blue.png\0", "standard input: bytes 0 behind line 0; names stand one a line, in UTF-8 (find -print, not -print0)"),
+                           ("a/red.png\n".encode("utf-16-le"), "standard input: bytes 0 behind line 0; names stand one a line, in UTF-8 (find -print, not -print0)"),
                            (b"\xff\xd8\xff\xe0", "standard input is no list of names, which - reads, but an image")):
             code, _, err = self.listed(text, "-")
             self.assertEqual((code, err), (1, said + "\n"))
