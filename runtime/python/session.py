@@ -246,15 +246,23 @@ _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def files(path):
-    """[path], or of a folder all files below it that are images by their names, in the order of names; hidden ones are left out."""
-    if not os.path.isdir(path):
-        return [path]
-    found = []
-    for name in sorted(os.listdir(path), key=os.fsencode):
-        below = os.path.join(path, name)
-        if not name.startswith(".") and (os.path.isdir(below) or name.lower().endswith(_ENDINGS)):
-            found += files(below)
-    return found
+    """[path], or of a folder all files below it that are images by their names, in the order of names; hidden ones are left out.
+    Links are followed, but into no folder that they lie in."""
+    return list(_below(path, [])) if os.path.isdir(path) else [path]
+
+
+def _below(folder, above):
+    """above: (device, inode) of the folders that it lies in"""
+    st = os.stat(folder)
+    here = st.st_dev, st.st_ino
+    for name in () if here in above else sorted(os.listdir(folder), key=os.fsencode):
+        path = os.path.join(folder, name)
+        if name.startswith("."):
+            continue
+        if os.path.isdir(path):
+            yield from _below(path, [*above, here])
+        elif os.path.isfile(path) and name.lower().endswith(_ENDINGS):
+            yield path
 
 
 def _pixels(image):

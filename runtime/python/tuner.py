@@ -12,11 +12,13 @@ Fork and pickling: there is nothing here that lives longer than a call.
 An exception in the callback, or Ctrl-C, ends the program as SIGINT does: it saves a checkpoint, and fit(..., resume=True) goes on from there.
 The program is `program` beside this file; this file is the same for all.
 """
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 
 __all__ = ["fit", "predict", "evaluate", "export", "Run", "program"]
 
@@ -24,10 +26,14 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))
 _NAME = os.path.basename(_FOLDER)
 program = os.path.join(_FOLDER, "program")
 _PATIENCE = 60  # seconds for a program to save and end
+_STOPPED = 128 + signal.SIGINT  # its exit code when a checkpoint was saved
+_INSTEAD = {"log": "callback= is told the same", "out": "model= names the file", "output": "model= names the file",
+            "checkpoint": "checkpoints= names the folder", "no_checkpoint": "a run that is ended goes on, and is exported, from a checkpoint",
+            "help": "the file NAME.program has it"}  # options of the program that are not fit()'s
 
 
 class Run:
-    """What fit() did. model: the ONNX file; history: a dictionary for each step and epoch; stopped: the callback ended it."""
+    """What fit() did. model: the ONNX file, None after lr_find; history: a dictionary for each step and epoch; stopped: the callback ended it."""
 
     def __init__(self, model, history, stopped, said):
         self.model, self.history, self.stopped, self.said = model, history, stopped, said
@@ -40,6 +46,7 @@ class Run:
 
 
 def _words(options):
+    """As the program takes them."""
     words = []
     for name, value in options.items():
         if value is None or value is False:
@@ -65,14 +72,27 @@ def _call(*words):
     return out
 
 
-def _end(process):
-    """It saves first."""
+def _drain(fd):
+    with open(fd, "rb", buffering=0) as pipe:
+        while pipe.read(1 << 16):
+            pass
+
+
+def _end(process, lines):
+    """It saves first. What it still logs is read away: it would wait for ever in front of a full pipe."""
     process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    threading.Thread(target=_drain, args=[os.dup(lines.fileno())], daemon=True).start()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
+            process.wait(_PATIENCE)
+        finally:  # a second Ctrl-C, too
+            process.kill()
+            process.wait()
+
+
+def _is_false(answer):
+    """False, NumPy's too; None and 0 are not."""
+    return type(answer).__name__ in ("bool", "bool_") and not answer
 
 
 def _listen(process, lines, callback):
@@ -80,37 +100,46 @@ def _listen(process, lines, callback):
     history, stopped = [], False
     for line in lines:
         history.append(json.loads(line))
-        if callback and not stopped and callback(history[-1]) is False:
+        if callback and not stopped and _is_false(callback(history[-1])):
             stopped = True
             process.send_signal(signal.SIGINT)
     return history, stopped
 
 
-def fit(data, callback=None, model=None, checkpoints=None, **options):
-    """Trains on labelled images, and writes the tuned network to `model` (NAME-tuned.onnx). callback: called with a dictionary for each
-    step ("event": "step") and epoch ("epoch"); False ends the run, whose best epoch so far is written. checkpoints: a folder (NAME.ckpt)."""
-    model, checkpoints = model or _NAME + "-tuned.onnx", checkpoints or _NAME + ".ckpt"
+def _train(words, callback):
+    """(history, stopped, exit code, what it said)"""
     read, write = os.pipe()
     with os.fdopen(read, encoding="utf-8", errors="replace") as lines, tempfile.TemporaryFile() as said:
         try:
-            process = subprocess.Popen([program, "train", os.fspath(data), "--log", f"/dev/fd/{write}", "-o", os.fspath(model),
-                                        "--checkpoint", os.fspath(checkpoints), *_words(options)], stdin=subprocess.DEVNULL,
-                                       stdout=said, stderr=said, pass_fds=[write])
+            process = subprocess.Popen([program, "train", "--log", f"/dev/fd/{write}", *words], stdin=subprocess.DEVNULL, stdout=said,
+                                       stderr=said, pass_fds=[write])
         finally:
             os.close(write)
         try:
             history, stopped = _listen(process, lines, callback)
             code = process.wait()
         except BaseException:
-            _end(process)
+            _end(process, lines)
             raise
         said.seek(0)
-        text = said.read().decode(errors="replace")
-    if stopped:
-        export(model, checkpoints)
-    elif code:
+        return history, stopped, code, said.read().decode(errors="replace")
+
+
+def fit(data, callback=None, model=None, checkpoints=None, **options):
+    """Trains on labelled images, and writes the tuned network to `model` (NAME-tuned.onnx). callback: called with a dictionary for each
+    step ("event": "step") and epoch ("epoch"); False ends the run, whose best epoch so far is written. checkpoints: a folder (NAME.ckpt)."""
+    options = {name.replace("-", "_"): value for name, value in options.items()}
+    for name in _INSTEAD.keys() & options.keys():
+        raise TypeError(f"fit() takes no {name}=: {_INSTEAD[name]}")
+    model, checkpoints = model or _NAME + "-tuned.onnx", checkpoints or _NAME + ".ckpt"
+    words = ["-o", os.fspath(model), "--checkpoint", os.fspath(checkpoints), *_words(options), "--", os.fspath(data)]
+    history, stopped, code, text = _train(words, callback)
+    if code and not (stopped and code == _STOPPED):
         _fail(code, text)
-    return Run(os.fspath(model), history, stopped, text)
+    trained = not options.get("lr_find")
+    if code and trained:
+        export(model, checkpoints)
+    return Run(os.fspath(model) if trained else None, history, stopped, text)
 
 
 def _paths(images, folder):

@@ -176,6 +176,26 @@ def test_features_and_images_of_every_kind():
     assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
 
 
+def test_folders_with_links():
+    """What the program finds below a folder: links into folders above, several at once, and to nothing add nothing; nor do pipes."""
+    program, top = temp("sample_program"), temp("linked")
+    ok(HONE, "compile", SAMPLE, "-o", program)
+    os.makedirs(os.path.join(top, "b", "c"))
+    os.makedirs(os.path.join(top, "d.png"))
+    with open(SNEAKER, "rb") as f:
+        picture = f.read()
+    for name in ("b/c/one.png", "d.png/two.PNG", "three.png", ".hidden.png"):
+        with open(os.path.join(top, name), "wb") as f:
+            f.write(picture)
+    for name, to in (("a", "."), ("e", "."), ("b/up", ".."), ("b/c/up", "../.."), ("b/side", "../d.png"), ("gone.png", "nowhere"), ("z.png", "three.png")):
+        os.symlink(to, os.path.join(top, name))
+    os.mkfifo(os.path.join(top, "pipe.png"))
+    want = [json.loads(line)["file"] for line in ok(program, "--json", top).splitlines()]
+    assert len(want) == 5, want
+    got = json.loads(python(install(SAMPLE, "sample"), "import sys, json, sample; print(json.dumps(sample.files(sys.argv[1])))", top))
+    assert got == want, (got, want)
+
+
 def test_features_of_a_named_output_and_of_none():
     x = helper.make_tensor_value_info("x", TensorProto.UINT8, [2, 3, 4, 3])
     nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("ReduceMean", ["f"], ["means"], axes=[1, 2], keepdims=0),

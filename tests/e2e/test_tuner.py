@@ -76,6 +76,61 @@ def test_the_callback_may_end_it_and_it_goes_on():
     assert out == "late2.onnx\n", out
 
 
+def test_a_run_that_is_ended_writes_no_other_run_s_model():
+    """Where nothing was saved there is nothing to export: neither an older run's folder nor its model counts."""
+    setup()
+    out = python("""
+        import os, numpy, signal, subprocess, tune
+        old = dict(model="old.onnx", checkpoints="old.ckpt", batch=8)
+        tune.fit("photos", max_steps=2, **old)
+        os.rename("old.onnx", "kept.onnx")
+        children = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+        def kill(event):
+            for child in open(children).read().split():
+                os.kill(int(child), signal.SIGKILL)
+            return False
+        for options in (dict(no_checkpoint=True), {"no-checkpoint": True}, dict(log="l"), dict(out="o"), dict(help=True), dict(callback=kill, overwrite=True)):
+            try:
+                print("made", tune.fit("photos", **{**old, **options}))
+            except Exception as e:
+                print(type(e).__name__, str(e).splitlines()[-1])
+        run = tune.fit("photos", lr_find="rate.svg", head_solver="sgd", callback=lambda e: False, **old)
+        assert run.model is None and not os.path.exists("old.onnx") and not os.path.exists("-"), run
+        run = tune.fit("photos", callback=lambda e: numpy.bool_(False), overwrite=True, **old)
+        assert run.stopped and os.path.exists("old.onnx")
+        """)
+    lines = out.splitlines()
+    want = ["TypeError fit() takes no no_checkpoint=: "] * 2 + ["TypeError fit() takes no log=: callback= ", "TypeError fit() takes no out=: model= ",
+            "TypeError fit() takes no help=: ", "RuntimeError "]
+    assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
+
+
+def test_an_exception_while_the_pipe_is_full():
+    """The program gets on with its checkpoint though nobody reads what it logs any more."""
+    setup()
+    out = python("""
+        import array, fcntl, os, termios, time, tune
+        def cry(event):
+            pipe, seen, same = [int(f) for f in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{f}")], -1, 0
+            pipe = [f for f in pipe if os.readlink(f"/proc/self/fd/{f}").startswith("pipe:") and f > 2]
+            size = array.array("i", [0])
+            while same < 8:  # until it waits in front of the full pipe
+                time.sleep(0.05)
+                fcntl.ioctl(pipe[0], termios.FIONREAD, size)
+                same, seen = same + 1 if size[0] == seen and seen > 50000 else 0, size[0]
+            raise KeyError("mine")
+        since = time.time()
+        options = dict(epochs=100000, head_solver="sgd", batch=1, model="full.onnx", checkpoints="full.ckpt")
+        try:
+            tune.fit("photos", callback=cry, **options)
+        except KeyError:
+            print(time.time() - since < 50)
+        run = tune.fit("photos", callback=lambda e: e["event"] != "step", resume=True, **options)
+        print(run.stopped, next(e["step"] for e in run.history if e["event"] == "step") > 100)
+        """)
+    assert out == "True\nTrue True\n", out
+
+
 def test_what_goes_wrong_is_told():
     setup()
     out = python("""
