@@ -27,7 +27,7 @@ typedef enum State {
     LINGERS, // until the peer closes
 } State;
 
-enum { LINGER_S = 2, READ_AT_ONCE = 1 << 16, RECEIVE_AT_ONCE = 1 << 22 };
+enum { LINGER_S = 2, LAST_WORD_S = 1, READ_AT_ONCE = 1 << 16, RECEIVE_AT_ONCE = 1 << 22 };
 
 struct RtServeConn {
     RtServeConns *all;
@@ -41,6 +41,8 @@ struct RtServeConn {
     size_t bytes, room;
     int64_t left;     // of the body, or of a chunk
     bool close, gone; // after the reply; before it
+    bool known;       // it had a request
+    uint64_t idle;    // since when it may be, rt_now()
     RtServeConn *next, **back;
 };
 
@@ -65,8 +67,9 @@ static void free_conn(RtServeConn *c) {
     if (c->timer)
         event_free(c->timer);
     bufferevent_free(c->bev);
-    free(c);
     all->n--;
+    all->lingering -= c->state == LINGERS;
+    free(c);
     all->metrics->connections--;
     if (all->n == 0)
         all->emptied(all->ctx);
@@ -74,6 +77,18 @@ static void free_conn(RtServeConn *c) {
 
 static void set_deadline(RtServeConn *c, int seconds) {
     evtimer_add(c->timer, &(struct timeval){.tv_sec = seconds});
+}
+
+// Before a request. At the end those that are on their way still find somebody.
+static void await_request(RtServeConn *c) {
+    const RtServeConns *all = c->all;
+    c->state = IN_HEAD;
+    c->idle = rt_now();
+    set_deadline(c, all->routes->draining ? LAST_WORD_S : c->known ? all->idle_s : all->head_s);
+}
+
+static bool is_idle(const RtServeConn *c) {
+    return c->state == IN_HEAD && !c->arrived;
 }
 
 // ---------------------------------------------------------------- replies
@@ -144,6 +159,7 @@ static bool dispatch(RtServeConn *c) {
     bufferevent_disable(c->bev, EV_READ);
     event_del(c->timer);
     c->memory = c->body = NULL; // its bytes count until the reply
+    c->known = true;
     c->state = WAITS;
     rt_serve_route(c->all->routes, &c->head, &body, c->arrived, c, &reply);
     if (reply.status)
@@ -340,10 +356,10 @@ static void on_written(struct bufferevent *bev, void *ctx) {
     if (c->close) {
         shutdown(bufferevent_getfd(bev), SHUT_WR);
         c->state = LINGERS;
+        c->all->lingering++;
         set_deadline(c, LINGER_S);
     } else {
-        c->state = IN_HEAD;
-        set_deadline(c, c->all->idle_s);
+        await_request(c);
     }
     bufferevent_enable(bev, EV_READ);
     advance(c);
@@ -368,7 +384,26 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx) {
         free_conn(c);
 }
 
+static bool is_full(const RtServeConns *all) {
+    return all->n - all->lingering >= all->most;
+}
+
+// Who is silent keeps nobody out: the one that is the longest makes room. Not where a request of
+// its has just come, which closing would take away.
+static void close_longest_idle(RtServeConns *all) {
+    RtServeConn *longest = NULL;
+    char byte;
+    for (RtServeConn *c = all->first; c; c = c->next)
+        if (is_idle(c) && (!longest || c->idle < longest->idle))
+            longest = c;
+    if (longest && recv(bufferevent_getfd(longest->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+        free_conn(longest);
+}
+
 void rt_serve_conn_accept(RtServeConns *all, int fd) {
+    if (is_full(all))
+        close_longest_idle(all);
+    bool refused = is_full(all);
     RtServeConn *c = all->n < 2 * all->most ? calloc(1, sizeof *c) : NULL;
     struct bufferevent *bev =
         c ? bufferevent_socket_new(all->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
@@ -393,20 +428,25 @@ void rt_serve_conn_accept(RtServeConns *all, int fd) {
     }
     bufferevent_setcb(bev, on_read, on_written, on_end, c);
     bufferevent_set_max_single_read(bev, READ_AT_ONCE);
-    if (all->n > all->most) {
+    if (refused) {
         refuse(c, 503, "too many connections");
         return;
     }
-    set_deadline(c, all->idle_s);
+    await_request(c);
     bufferevent_enable(bev, EV_READ);
 }
 
 void rt_serve_conns_drain(RtServeConns *all) {
-    for (RtServeConn *c = all->first, *next; c; c = next) {
-        next = c->next;
-        if (c->state == IN_HEAD && !c->arrived)
-            free_conn(c);
-    }
+    for (RtServeConn *c = all->first; c; c = c->next)
+        if (is_idle(c))
+            await_request(c);
+}
+
+int rt_serve_conns_owed(const RtServeConns *all) {
+    int n = 0;
+    for (const RtServeConn *c = all->first; c; c = c->next)
+        n += !is_idle(c) && c->state != LINGERS;
+    return n;
 }
 
 void rt_serve_conns_free(RtServeConns *all) {

@@ -64,6 +64,18 @@ static void on_done(evutil_socket_t fd, short what, void *ctx) {
     }
 }
 
+// Who has connected is a client already: closing the listener would reset it.
+static void accept_backlog(Server *s) {
+    for (int i = 0; i < s->n_listeners; i++)
+        for (int k = 0, fd; k < SOMAXCONN; k++) {
+            fd = accept4(evconnlistener_get_fd(s->listener[i]), NULL, NULL,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd < 0)
+                break;
+            rt_serve_conn_accept(&s->conns, fd);
+        }
+}
+
 static void close_listeners(Server *s) {
     for (int i = 0; i < s->n_listeners; i++)
         evconnlistener_free(s->listener[i]);
@@ -79,7 +91,7 @@ static void on_emptied(void *ctx) {
 static void on_drained(evutil_socket_t fd, short what, void *ctx) {
     Server *s = ctx;
     (void)fd, (void)what;
-    s->cut_off = s->conns.n;
+    s->cut_off = rt_serve_conns_owed(&s->conns);
     event_base_loopbreak(s->base);
 }
 
@@ -89,8 +101,9 @@ static void on_signal(evutil_socket_t fd, short what, void *ctx) {
         on_drained(fd, what, ctx);
         return;
     }
-    s->routes.draining = true;
     rt_systemd_notify("STOPPING=1");
+    accept_backlog(s);
+    s->routes.draining = true;
     close_listeners(s);
     evtimer_add(s->drain, &(struct timeval){.tv_sec = s->opt->drain_s});
     rt_serve_conns_drain(&s->conns);
@@ -248,6 +261,8 @@ static void release(Server *s) {
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         if (events[i])
             event_free(events[i]);
+    signal(SIGTERM, SIG_IGN); // what ended well ends so, also where one more comes now
+    signal(SIGINT, SIG_IGN);
     if (s->base)
         event_base_free(s->base);
 }

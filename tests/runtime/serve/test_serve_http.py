@@ -188,21 +188,41 @@ class Limits(Case):
         with Server("fake", "--max-connections", 4) as s:
             held = [s.client() for _ in range(4)]
             for c in held:
-                self.assertEqual(c.ask("GET", "/v2").status, 200)
+                c.send(POST + b"Content-Length: %d\r\n\r\n" % len(BODY))
+            time.sleep(0.2)
             with s.client() as c:
                 reply = c.reply()
                 self.assertEqual((reply.status, reply.headers["retry-after"]), (503, "1"))
                 self.assertTrue(c.closed())
             for c in held:
-                self.assertEqual(c.ask("GET", "/v2").status, 200)
+                c.send(BODY)
+                self.assertEqual(c.reply().status, 200)
+            for _ in range(8):  # who is refused, and lingers, is none of the four
+                self.assertEqual(s.ask("GET", "/v2").status, 200)
+            for c in held:
                 c.socket.close()
-            statuses = []
-            while statuses[-1:] != [200] and len(statuses) < 100:
-                time.sleep(0.05)
-                with s.client() as c:
-                    c.send(request("GET", "/v2"))
-                    statuses.append(c.reply().status)
-            self.assertEqual(statuses[-1], 200)
+
+    def test_silence_keeps_nobody_out(self):
+        with Server("fake", "--max-connections", 4) as s:
+            held = [s.client() for _ in range(4)]
+            for c in held:
+                self.assertEqual(c.ask("GET", "/v2").status, 200)
+            with s.client() as c:
+                self.assertEqual(c.ask("GET", "/v2").status, 200)
+                self.assertTrue(held[0].closed())  # silent for the longest
+                for other in held[1:]:
+                    self.assertEqual(other.ask("GET", "/v2").status, 200)
+            held += [s.client() for _ in range(8)]
+            self.assertEqual(s.ask("GET", "/v2").status, 200)
+            for c in held:
+                c.socket.close()
+
+    def test_a_first_request_that_never_comes(self):
+        with Server("fake", "--timeout", 1) as s, s.client() as silent, s.client() as known:
+            self.assertEqual(known.ask("GET", "/v2").status, 200)
+            self.assertTrue(silent.closed())
+            time.sleep(1)
+            self.assertEqual(known.ask("GET", "/v2").status, 200)  # between requests there is more time
 
     def test_a_full_queue(self):
         with Server("fake", "--max-queue", 1, "--queue-delay", 2000) as s, s.client() as slow, s.client() as c:
@@ -285,6 +305,37 @@ class End(Case):
         for c in (idle, busy, late):
             c.socket.close()
         self.assertEqual(s.stop(), (0, ""))
+
+    def test_requests_that_were_sent_before(self):
+        for _ in range(2):
+            s = Server("fake")
+            known = [s.client() for _ in range(4)]
+            for c in known:
+                self.assertEqual(c.ask("GET", "/v2").status, 200)
+            silent = s.client()
+            s.wait_for(0)
+            s.process.send_signal(signal.SIGSTOP)
+            fresh = [s.client() for _ in range(8)]  # as far as the system's list of those to be accepted
+            for c in known + fresh:
+                c.send(request("POST", INFER, BODY, HEADERS))
+            s.process.send_signal(signal.SIGTERM)
+            s.process.send_signal(signal.SIGCONT)
+            for c in known + fresh:
+                reply = c.reply()
+                self.assertEqual((reply.status, reply.headers["connection"]), (200, "close"))
+                c.socket.close()
+            self.assertTrue(silent.closed())
+            silent.socket.close()
+            self.assertEqual(s.stop(), (0, ""))
+
+    def test_silent_ones_are_not_cut_off(self):
+        for drain in (0, 1):
+            s = Server("fake", "--drain", drain)
+            with s.client() as silent, s.client() as known:
+                self.assertEqual(known.ask("GET", "/v2").status, 200)
+                s.wait_for(0)
+                self.assertEqual(s.stop(), (0, ""))
+                self.assertTrue(silent.closed())
 
     def test_ends_in_time(self):
         s = Server("fake", "--drain", 1)
