@@ -15,6 +15,7 @@ The network is model.so beside this file; what it says about images and classes 
 """
 import ctypes
 import json
+import operator
 import os
 import threading
 import weakref
@@ -101,11 +102,13 @@ class Session:
     """threads: 0 is what OMP_NUM_THREADS, affinity and the cgroup's quota allow."""
 
     def __init__(self, threads=0):
-        self._threads, self._lock = threads, threading.Lock()
+        self._threads, self._lock = operator.index(threads), threading.Lock()
+        if ctypes.c_int(self._threads).value != self._threads:
+            raise RuntimeError(f"the options ask for {threads} threads")
         error = ctypes.create_string_buffer(512)
-        self._model = _C["create"](ctypes.byref(_Options(threads=threads)), error, len(error))
+        self._model = _C["create"](ctypes.byref(_Options(threads=self._threads)), error, len(error))
         if not self._model:
-            raise RuntimeError(error.value.decode(errors="replace"))
+            raise RuntimeError(_text(error.value))
         self._close = weakref.finalize(self, _C["destroy"], self._model)
         self._inputs = [NodeArg(_C["input_info"](self._model, i)) for i in range(_C["n_inputs"](self._model))]
         self._outputs = [NodeArg(_C["output_info"](self._model, i)) for i in range(_C["n_outputs"](self._model))]
@@ -126,6 +129,12 @@ class Session:
             self._close()
             self._model = None
 
+    def _opened(self):
+        """The model; with the lock held, or another thread may close it."""
+        if not self._model:
+            raise RuntimeError("the session is closed")
+        return self._model
+
     def get_inputs(self):
         return list(self._inputs)
 
@@ -138,15 +147,14 @@ class Session:
         arrays, batch = self._check(input_feed)
         outputs = [numpy.empty([batch if d == "N" else d for d in o.shape], o.dtype) for o in self._outputs]
         with self._lock:
-            if not self._model:
-                raise RuntimeError("the session is closed")
+            self._opened()
             for kind, tensors in (("input", arrays), ("output", outputs)):  # sizes like 2N are told as -1, too
                 for i, a in enumerate(tensors):
                     if _C[kind + "_bytes"](self._model, i, batch) != a.nbytes:
-                        raise NotImplementedError(f"NYI: {kind} {i} has a size that is a multiple of the batch")
+                        raise NotImplementedError(f"not supported: {kind} {i} has a size that is a multiple of the batch")
             code = _C["run"](self._model, batch, _pointers(arrays), _pointers(outputs))
             if code != 0:
-                raise RuntimeError(_C["error"](self._model).decode(errors="replace"))
+                raise RuntimeError(_text(_C["error"](self._model)))
             return [self._as_large_as_made(i, outputs[i]) for i in wanted]
 
     def _as_large_as_made(self, i, array):
@@ -184,21 +192,22 @@ class Session:
         [height, width, 3], or [height, width]) or a PIL image; turned upright, resized, cropped and normalised as the network
         wants it. JPEG, PNG and WebP are decoded by the library itself; whatever else there is by Pillow."""
         with self._lock:
-            if not self._model:
-                raise RuntimeError("the session is closed")
-            if not _C["image_bytes"](self._model):
+            if not _C["image_bytes"](self._opened()):
                 raise ValueError("the model takes no images; use run()")
             x = numpy.empty(self._inputs[0].shape[1:], self._inputs[0].dtype)
             code = self._fill(image, x.ctypes.data)
             if code != 0:
-                raise _image_error(image, _C["error"](self._model).decode(errors="replace"))
+                raise _image_error(image, _text(_C["error"](self._model)))
         return x
 
     def _fill(self, image, to):
         if hasattr(image, "read"):
             image = image.read()
         if isinstance(image, (str, os.PathLike)):
-            return _C["preprocess"](self._model, os.fsencode(image), to)
+            path = os.fsencode(image)
+            if b"\0" in path:  # C would end there
+                raise ValueError("embedded null byte")
+            return _C["preprocess"](self._model, path, to)
         if isinstance(image, (bytes, bytearray, memoryview)):
             data = bytes(image)
             return _C["preprocess_bytes"](self._model, data, len(data), to)
@@ -216,6 +225,7 @@ class Session:
     def features(self, images, output=None, batch=8):
         """What an output (the first one, or that of this name) holds for images: an array with a row for each. images: a list
         of what preprocess() takes, or one; a folder means all JPEG, PNG and WebP files below it, in the order of files(folder)."""
+        batch = _at_least_1("batch", batch)
         images = files(images) if isinstance(images, (str, os.PathLike)) else images
         images = images if isinstance(images, (list, tuple)) else [images]
         k, = self._find_outputs([output]) if output else [0]
@@ -229,17 +239,33 @@ class Session:
 
     def classify(self, image, top=5):
         """[(label, probability)] of an image, as preprocess() takes it, the most likely first."""
-        k = _C["classifier"](self._model) if self._model else -1
-        if k < 0 or not _C["image_bytes"](self._model):
+        top = _at_least_1("top", top)
+        with self._lock:
+            k = _C["classifier"](self._opened())
+            takes_images = _C["image_bytes"](self._model) > 0
+        if k < 0 or not takes_images:
             raise ValueError("the model does not classify images; use run()")
         (x, _), = self._batches([image], 1)
         y, = self.run([self._outputs[k].name], {self._inputs[0].name: x})
-        found = (_Class * top)()
         row = numpy.ascontiguousarray(y[:1])
-        n = _C["rank"](self._model, row.ctypes.data, top, found)
+        found = (_Class * min(top, row.size + 1))()  # one score is of two classes
+        with self._lock:
+            n = _C["rank"](self._opened(), row.ctypes.data, len(found), found)
         if n < 0:
             raise ArithmeticError("the model's output is not finite")
         return [(c.label.decode(errors="replace") if c.label else f"class {c.index}", c.score) for c in found[:n]]
+
+
+def _text(said):
+    """Of the library's."""
+    return said.decode(errors="replace").replace("NYI: ", "not supported: ")
+
+
+def _at_least_1(name, n):
+    n = operator.index(n)
+    if n < 1:
+        raise ValueError(f"{name} is at least 1, not {n}")
+    return n
 
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
@@ -247,7 +273,7 @@ _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 def files(path):
     """[path], or of a folder all files below it that are images by their names, in the order of names; hidden ones are left out.
-    Links are followed, but into no folder that they lie in."""
+    Links are followed, but into no folder that they lie in; one that leads nowhere is an image that cannot be read."""
     return list(_below(path, [])) if os.path.isdir(path) else [path]
 
 
@@ -261,7 +287,7 @@ def _below(folder, above):
             continue
         if os.path.isdir(path):
             yield from _below(path, [*above, here])
-        elif os.path.isfile(path) and name.lower().endswith(_ENDINGS):
+        elif not os.path.exists(path) or (os.path.isfile(path) and name.lower().endswith(_ENDINGS)):
             yield path
 
 

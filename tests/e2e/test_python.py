@@ -177,7 +177,8 @@ def test_features_and_images_of_every_kind():
 
 
 def test_folders_with_links():
-    """What the program finds below a folder: links into folders above, several at once, and to nothing add nothing; nor do pipes."""
+    """What the program finds below a folder: links into folders above, several at once, add nothing; nor do pipes; one to nothing is an
+    image that cannot be read."""
     program, top = temp("sample_program"), temp("linked")
     ok(HONE, "compile", SAMPLE, "-o", program)
     os.makedirs(os.path.join(top, "b", "c"))
@@ -190,8 +191,9 @@ def test_folders_with_links():
     for name, to in (("a", "."), ("e", "."), ("b/up", ".."), ("b/c/up", "../.."), ("b/side", "../d.png"), ("gone.png", "nowhere"), ("z.png", "three.png")):
         os.symlink(to, os.path.join(top, name))
     os.mkfifo(os.path.join(top, "pipe.png"))
-    want = [json.loads(line)["file"] for line in ok(program, "--json", top).splitlines()]
-    assert len(want) == 5, want
+    code, out, _ = run(program, "--json", top)
+    want = [json.loads(line)["file"] for line in out.splitlines()]
+    assert code == 1 and len(want) == 6, want
     got = json.loads(python(install(SAMPLE, "sample"), "import sys, json, sample; print(json.dumps(sample.files(sys.argv[1])))", top))
     assert got == want, (got, want)
 
@@ -207,12 +209,17 @@ def test_features_of_a_named_output_and_of_none():
         import numpy, u8
         a = [numpy.full((3, 4, 3), i, numpy.uint8) for i in range(5)]     # an input of bytes, two images at once
         print(u8.features(a, "means").tolist())
+        for batch in (0, -1):
+            try:
+                u8.features(a, "means", batch)
+            except ValueError as e:
+                print(e)
         try:
             u8.features(a, "all")
         except ValueError as e:
             print(e)
         """)
-    assert out == f"{[[float(i)] * 3 for i in range(5)]}\noutput 'all' has no row for each image; use run()\n", out
+    assert out == f"{[[float(i)] * 3 for i in range(5)]}\nbatch is at least 1, not 0\nbatch is at least 1, not -1\noutput 'all' has no row for each image; use run()\n", out
 
 
 def test_in_a_fresh_environment():
@@ -275,7 +282,7 @@ def test_threads_processes_and_forks():
 def test_what_is_refused():
     folder = install(SAMPLE, "sample")
     lines = python(folder, """
-        import numpy, sample
+        import sys, numpy, sample
         s = sample.Session()
         name, shape = s.get_inputs()[0].name, [1, *s.get_inputs()[0].shape[1:]]
         x = numpy.zeros(shape, "f")
@@ -285,14 +292,28 @@ def test_what_is_refused():
                 print("ran", [y.shape for y in s.run(names, feed)])
             except Exception as e:
                 print(type(e).__name__, e)
-        for threads in (-1, 5000):
+        for threads in (-1, 5000, 2**32 + 1):
             try:
                 sample.Session(threads)
             except RuntimeError as e:
                 print(e)
-        """).splitlines()
+        pixels = numpy.zeros((28, 28, 3), "u1")
+        assert s.classify(pixels, 10**12) == s.classify(pixels, 10) and len(s.classify(pixels, 10)) == 10
+        for image, top in ((pixels, 0), (pixels, -1), (pixels, 1.5), (sys.argv[1] + "\\0.png", 1)):
+            try:
+                print("classified", s.classify(image, top))
+            except Exception as e:
+                print(type(e).__name__, e)
+        s.close()
+        try:
+            s.classify(pixels)
+        except RuntimeError as e:
+            print(e)
+        """, SNEAKER).splitlines()
     patterns = ["ValueError the model has no output '?'", "ValueError the model has no input '?'", "ValueError input '", "TypeError input '",
-                "ValueError input '", "ValueError input '", "ran [(0, ", "the options ask for -1 threads", "the options ask for 5000 threads"]
+                "ValueError input '", "ValueError input '", "ran [(0, ", "the options ask for -1 threads", "the options ask for 5000 threads",
+                "the options ask for 4294967297 threads", "ValueError top is at least 1, not 0", "ValueError top is at least 1, not -1",
+                "TypeError 'float' object", "ValueError embedded null byte", "the session is closed"]
     assert len(lines) == len(patterns) and all(a.startswith(b) for a, b in zip(lines, patterns)), lines
 
 
@@ -336,7 +357,7 @@ def test_a_size_that_is_a_multiple_of_the_batch():
         except NotImplementedError as e:
             print(e)
         """)
-    assert out == "['N']\nNYI: output 1 has a size that is a multiple of the batch\n", out
+    assert out == "['N']\nnot supported: output 1 has a size that is a multiple of the batch\n", out
 
 
 if __name__ == "__main__":
