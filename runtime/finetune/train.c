@@ -220,6 +220,17 @@ static bool set_augment(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
                         "without, all variants are the same");
 }
 
+// --lr-find trains nothing, and has no folder either.
+static bool set_folder(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
+    const char *without = s->lr_picture ? "--lr-find" : w->no_checkpoint ? "--no-checkpoint" : NULL;
+    s->folder = without ? NULL : w->folder;
+    if (without && (s->resume || s->overwrite))
+        return rt_fail(err, "%s and %s exclude each other", s->resume ? "--resume" : "--overwrite",
+                       without);
+    return !(s->resume && s->overwrite) ||
+           rt_fail(err, "--resume and --overwrite exclude each other");
+}
+
 static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
     if (!set_optimizer(w, s, err) || !set_head_solver(f, w, s, err) || !set_stages(f, w, s, err))
         return false;
@@ -229,20 +240,11 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
     if (!set_augment(w, s, err))
         return false;
     s->average = w->average ? w->average_decay : 0;
-    if (s->lr_picture)
-        w->no_checkpoint = true; // nothing is trained
     s->val_fraction = (double)w->val_fraction;
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
-    s->folder = w->no_checkpoint ? NULL : w->folder;
-    if (s->resume && !s->folder)
-        return rt_fail(err, "--resume and --no-checkpoint exclude each other");
-    if (s->overwrite && !s->folder)
-        return rt_fail(err, "--overwrite and --no-checkpoint exclude each other");
-    if (s->resume && s->overwrite)
-        return rt_fail(err, "--resume and --overwrite exclude each other");
-    return true;
+    return set_folder(w, s, err);
 }
 
 static int train(const RtFine *f, const RtTrainSettings *s) {

@@ -3,7 +3,7 @@
     import NAME
     run = NAME.fit("photos/", epochs=3, callback=print)    # photos/CLASS/*.jpg, train/ and val/, a list, arrays
     run.model, run.history                                 # an ONNX file; what the callback was told
-    NAME.predict(["rose.jpg"])                             # [[(label, probability), ...]]
+    NAME.predict(["rose.jpg"])                             # [[(label, probability), ...]]; bytes, pixels, PIL images, too
     NAME.evaluate("photos/")["top1"]
 
 Options are those of the program (the file NAME.program, with `train --help`), with _ for -: fit("photos/", report="report.html", early_stop=3).
@@ -15,6 +15,7 @@ The program is `program` beside this file; this file is the same for all.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -25,6 +26,8 @@ __all__ = ["fit", "predict", "evaluate", "export", "Run", "program"]
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 _NAME = os.path.basename(_FOLDER)
 program = os.path.join(_FOLDER, "program")
+with open(os.path.join(_FOLDER, "model.json"), encoding="utf-8") as _f:
+    _MODEL = json.load(_f)
 _PATIENCE = 60  # seconds for a program to save and end
 _STOPPED = 128 + signal.SIGINT  # its exit code when a checkpoint was saved
 _INSTEAD = {"log": "callback= is told the same", "out": "model= names the file", "output": "model= names the file",
@@ -58,8 +61,15 @@ def _words(options):
     return words
 
 
+def _in_python(text):
+    """What the program says, with its options as arguments: overwrite= for --overwrite."""
+    words = {"checkpoint": "checkpoints", "out": "model"}
+    option = re.compile(r"(?:(?<=^)|(?<=[\s'(]))--([a-z][a-z-]*[a-z])", re.MULTILINE)
+    return option.sub(lambda m: words.get(m[1], m[1]).replace("-", "_") + "=", text).replace("NYI: ", "not supported: ")
+
+
 def _fail(code, text):
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in _in_python(text).splitlines() if line.strip() and not line.startswith("Try '")]
     raise (TypeError if code == 2 else RuntimeError)("\n".join(lines[-8:]) or f"the program ended with code {code}")
 
 
@@ -142,27 +152,49 @@ def fit(data, callback=None, model=None, checkpoints=None, **options):
     return Run(os.fspath(model) if trained else None, history, stopped, text)
 
 
-def _paths(images, folder):
-    """Files of images: Pillow's are written into the folder."""
-    for i, image in enumerate(images):
-        if hasattr(image, "save"):
-            path = os.path.join(folder, f"{i}.png")
-            image.convert("RGB").save(path)
-            yield path
-        else:
-            yield os.fspath(image)
+def _picture(image):
+    """Pixels or a PIL image as one that is written as it is seen."""
+    from PIL import Image, ImageOps
+
+    if hasattr(image, "convert"):
+        return image if (_MODEL["preprocess"] or {}).get("as_stored") else ImageOps.exif_transpose(image)
+    shape = list(getattr(image, "shape", ()))
+    if str(getattr(image, "dtype", "")) != "uint8" or len(shape) not in (2, 3) or shape[2:] not in ([], [1], [3]) or 0 in shape:
+        raise TypeError(f"pixels are uint8 [height, width, 3], not {getattr(image, 'dtype', type(image).__name__)} {shape}")
+    return Image.fromarray(image[..., 0] if shape[2:] == [1] else image)
+
+
+def _path(image, scratch):
+    """The file of an image: one that has none is written to `scratch`."""
+    if isinstance(image, (str, os.PathLike)):
+        path = os.fspath(image)
+        if os.path.isdir(path):
+            raise ValueError(f"{path}: is a folder; predict() takes a list of images")
+        if not os.path.exists(path):  # nor a pattern
+            raise ValueError(f"{path}: No such file or directory")
+        return os.path.join(".", path) if path == "-" else path
+    image = image.read() if hasattr(image, "read") else image
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        with open(scratch, "wb") as f:
+            f.write(image)
+    else:
+        _picture(image).convert("RGB").save(scratch, "PNG")
+    return scratch
 
 
 def predict(images, top=5, checkpoints=None):
-    """[(label, probability)] of each image, a path or a PIL image, by the best parameters so far; of one that is no list: its own."""
+    """[(label, probability)] of each image, by the best parameters so far; of one that is no list: its own. An image is a path, a file's
+    bytes, an open file, pixels (uint8 [height, width, 3], or [height, width]) or a PIL image."""
     several = isinstance(images, (list, tuple))
     with tempfile.TemporaryDirectory() as folder:
-        paths = list(_paths(images if several else [images], folder))
+        paths = [_path(image, os.path.join(folder, f"image {i}")) for i, image in enumerate(images if several else [images])]
         out = _call("predict", "--json", "--top", str(top), "--checkpoint", checkpoints or _NAME + ".ckpt", "--", *paths) if paths else "[]"
     rows = json.loads(out)
     for row in rows:
         if "error" in row:
-            raise ValueError(row["error"])
+            raise ValueError(_in_python(row["error"].replace(folder + os.sep, "")))
+    if len(rows) != len(paths):
+        raise RuntimeError(f"the program has {len(rows)} answers to {len(paths)} images")
     found = [[(t["label"] or f"class {t['class']}", t["probability"]) for t in row["top"]] for row in rows]
     return found if several else found[0]
 

@@ -46,11 +46,20 @@ def python(text, *argv, code=0):
 def test_fit_tells_its_callback_and_what_it_wrote_works():
     setup()
     out = python("""
-        import json, tune
+        import json, numpy, tune
+        from PIL import Image
         seen = []
         run = tune.fit("photos", callback=seen.append, model="tuned.onnx", seed=3, batch=8)
         assert run.history == seen and not run.stopped and len(run.epochs()) == 4, (run, [e["event"] for e in seen])
         assert [e["stage"] for e in run.epochs()] == [0, 1, 1, 1] or [e["stage"] for e in run.epochs()] == [1, 2, 2, 2], run.epochs()
+        name, lying = "photos/down/0.png", Image.fromarray(numpy.tile(numpy.arange(28, dtype="u1") * 9, (20, 1)))
+        lying.getexif()[0x0112] = 6
+        lying.save("lying.jpg", exif=lying.getexif(), quality=100)
+        pixels = numpy.asarray(Image.open(name))
+        several = [name, open(name, "rb").read(), open(name, "rb"), pixels, pixels[..., None], numpy.stack([pixels] * 3, 2), Image.open(name)]
+        assert tune.predict(several) == tune.predict([name]) * 7 and tune.predict(pixels) == tune.predict(name)
+        ones, others = tune.predict(["lying.jpg", Image.open("lying.jpg")])
+        assert ones[0][0] == others[0][0] and abs(ones[0][1] - others[0][1]) < 1e-3, (ones, others)
         print(json.dumps([run.epochs()[-1]["val_top1"], tune.evaluate("photos")["top1"],
                           tune.predict(["photos/down/0.png", "photos/across/1.png"], top=1), tune.predict("photos/down/0.png")]))
         """)
@@ -134,12 +143,15 @@ def test_an_exception_while_the_pipe_is_full():
 def test_what_goes_wrong_is_told():
     setup()
     out = python("""
-        import tune
+        import numpy, tune
         class Mine(Exception): pass
         def cry(event): raise Mine("stop")
         calls = [lambda: tune.fit("nowhere"), lambda: tune.fit("photos", no_such_option=1), lambda: tune.fit("photos", checkpoints="c2", epochs=-1),
                  lambda: tune.fit("photos", callback=cry, checkpoints="c3", model="c3.onnx", batch=8), lambda: tune.predict("none.png"),
-                 lambda: tune.predict(["photos/down/0.png"], checkpoints="none.ckpt"), lambda: tune.evaluate("nowhere")]
+                 lambda: tune.predict(["photos/down/0.png"], checkpoints="none.ckpt"), lambda: tune.evaluate("nowhere"),
+                 lambda: tune.predict("photos/down"), lambda: tune.predict(["photos/*/0.png"]), lambda: tune.predict("-"), lambda: tune.predict(7),
+                 lambda: tune.predict(numpy.zeros((3, 4), "f")), lambda: tune.predict(b"no image"), lambda: tune.fit("photos", max_steps=1),
+                 lambda: tune.fit("photos", lr_find="r.svg", overwrite=True), lambda: tune.fit("photos", epoch=3)]
         for call in calls:
             try:
                 print("made", call())
@@ -149,8 +161,14 @@ def test_what_goes_wrong_is_told():
         """)
     lines = out.splitlines()
     want = ["RuntimeError nowhere: No such file", "TypeError", "TypeError", "Mine stop", "ValueError none.png: No such file", "RuntimeError none.ckpt",
-            "RuntimeError nowhere: No such file"]
+            "RuntimeError nowhere: No such file", "ValueError photos/down: is a folder", "ValueError photos/*/0.png: No such file",
+            "ValueError -: No such file", "TypeError pixels are uint8 [height, width, 3], not int []",
+            "TypeError pixels are uint8 [height, width, 3], not float32 [3, 4]", "ValueError image 0: not a JPEG, PNG or WebP file",
+            "RuntimeError tune.ckpt: holds the finished run", "TypeError ", "TypeError "]
     assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
+    for line, end in zip(lines[-3:], ("; overwrite= begins anew over it, checkpoints= FOLDER elsewhere", " overwrite= and lr_find= exclude each other",
+                                      " unknown option 'epoch='")):
+        assert line.endswith(end) and "--" not in line, line
     assert not os.path.exists(temp("c3.onnx"))
     code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("x"), "--classes", "2", "--emit", "shared")
     assert code == 2 and "--emit takes exe or python, not 'shared'" in err
