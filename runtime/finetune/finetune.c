@@ -34,7 +34,12 @@ bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
         return false;
     }
     if (rest->n < least || rest->n > most) {
-        complain_usage(f, subcommand, rest->n < least ? "something is missing" : "too many words");
+        const char *word = about + strcspn(about, " \n"); // behind [OPTION...]
+        if (rest->n < least)
+            rt_fail(&err, "give%.*s", (int)strcspn(word, "\n"), word);
+        else
+            rt_fail(&err, "'%s' is one word too many", rest->item[most]);
+        complain_usage(f, subcommand, err.text);
         return false;
     }
     return true;

@@ -29,7 +29,8 @@ int rt_fine_info(const RtFine *f, int argc, char **argv);
 int rt_fine_bench(const RtFine *f, int argc, char **argv);
 
 // Parses; prints the help when asked. Returns true when the subcommand goes on, else *code.
-// Words that are no options go to rest, at most `most` of them.
+// Words that are no options go to rest, at most `most` of them. `about` begins with a line that
+// names them: "[OPTION...] DATA".
 bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
                    const RtCliOption *options, int n, const bool *help, int argc, char **argv,
                    RtCliList *rest, int least, int most, int *code);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/file/safetensors.h"
+#include "runtime/train/options_diff.h"
 
 enum { MAX_FILES = 4096 };
 
@@ -218,30 +219,40 @@ bool rt_checkpoint_save(const RtFolder *folder, RtEngine *t, const RtTrainState 
 
 // ---------------------------------------------------------------- reading
 
+// What to do then: of who would write into the folder, and of who only reads it.
+static const char go_on[] =
+    "give the same, or begin anew with --overwrite or in another --checkpoint FOLDER";
+static const char read_on[] = "name the folder of its own run with --checkpoint";
+
 static bool check_one(const RtSafetensors *f, const char *path, const char *meta, const char *now,
-                      const char *what, RtErr *err) {
+                      const char *what, const char *advice, RtErr *err) {
     const char *had = rt_safetensors_meta(f, meta);
     if (had && strcmp(had, now) == 0)
         return true;
-    return rt_fail(
-        err,
-        "%s: made with %s (%s; now %s); give the same, or begin anew with --overwrite or "
-        "in another --checkpoint FOLDER",
-        path, what, had ? had : "none", now);
+    return rt_fail(err, "%s: made with %s (%s; now %s); %s", path, what, had ? had : "none", now,
+                   advice);
 }
 
-static bool check_format(const RtSafetensors *f, const char *path, RtErr *err) {
+static bool check_format(const RtSafetensors *f, const char *path, const char *advice, RtErr *err) {
     char format[16];
     snprintf(format, sizeof format, "%d", RT_CHECKPOINT_FORMAT);
-    return check_one(f, path, "format", format, "another format", err);
+    return check_one(f, path, "format", format, "another format", advice, err);
+}
+
+static bool check_options(const RtSafetensors *f, const char *path, const char *now, RtErr *err) {
+    const char *had = rt_safetensors_meta(f, "options");
+    char text[600];
+    return (had && strcmp(had, now) == 0) ||
+           rt_fail(err, "%s: made with other options: %s; %s", path,
+                   rt_options_diff(had ? had : "", now, text, sizeof text), go_on);
 }
 
 static bool check_key(const RtSafetensors *f, const char *path, const RtCheckpointKey *key,
                       RtErr *err) {
-    return check_format(f, path, err) &&
-           check_one(f, path, "model", key->model, "another program", err) &&
-           check_one(f, path, "data", key->data, "other data", err) &&
-           check_one(f, path, "options", key->options, "other options", err);
+    return check_format(f, path, go_on, err) &&
+           check_one(f, path, "model", key->model, "another program", go_on, err) &&
+           check_one(f, path, "data", key->data, "other data", go_on, err) &&
+           check_options(f, path, key->options, err);
 }
 
 static bool take(const RtSafetensors *f, RtNamedTensor like, void *to, size_t bytes, RtErr *err) {
@@ -419,8 +430,8 @@ bool rt_checkpoint_load_best(const char *folder, RtEngine *t, const char *model,
                 folder);
     const Found *newest = n > 0 ? find_newest(&run, list, n, err) : NULL;
     RtSafetensors *f = newest ? rt_safetensors_open(newest->path, err) : NULL;
-    bool ok = f && check_format(f, newest->path, err) &&
-              check_one(f, newest->path, "model", model, "another program", err) &&
+    bool ok = f && check_format(f, newest->path, read_on, err) &&
+              check_one(f, newest->path, "model", model, "another program", read_on, err) &&
               take_best(f, t, err);
     const char *had = ok ? rt_safetensors_meta(f, "labels") : NULL;
     if (had && *had)

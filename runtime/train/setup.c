@@ -334,6 +334,10 @@ static bool resume(RtRun *r, bool *found) {
     if (!rt_checkpoint_load(&r->folder, r->engine, &r->state, &key, say_passed_over, r, found,
                             &r->err))
         return false;
+    if (!*found && r->set->more_epochs)
+        return rt_fail(&r->err,
+                       "%s holds no checkpoint of a run that could go on, as --epochs +%d asks for",
+                       r->set->folder, r->set->more_epochs);
     if (!*found) {
         rt_train_log_line(&r->log, "%s holds no checkpoint; from the beginning", r->set->folder);
         return true;

@@ -407,7 +407,13 @@ class Train(Case):
     def test_a_resumed_run_must_be_the_same_run(self):
         self.train()
         err = self.train("--resume", "--seed", "2", code=1)
-        self.assertRegex(err, r"made with other options \(seed=1 .*; now seed=2 ")
+        self.assertRegex(err, r"made with other options: --seed 1, now 2; give the same, or begin anew")
+        code, _, err = self.run_program("fake_train", "train", "d", *STEPS[:2], "--opt", "adamw", *STEPS[4:], "--resume", "--epochs", "3", "--batch", "7")
+        self.assertEqual(code, 1)
+        self.assertRegex(err, r"options: --batch \d+, now 7; --epochs of stage 2 2, now 3 \(\+N goes on with a finished run\); .*--opt of stage 2 is another")
+        self.assertIn("none holds no checkpoint of a run that could go on, as --epochs +2 asks for",
+                      self.train("--checkpoint", "none", "--resume", "--epochs", "+2", code=1))
+        self.assertFalse(os.path.exists(self.path("none")))
         make_images(self.path("d"), "train", 41, 1)
         self.assertRegex(self.train("--resume", code=1), "made with other data")
 
@@ -502,6 +508,10 @@ class Train(Case):
         self.assertEqual([os.listdir(self.path(folder)) for folder in ("kept", "rows")], [[], []])
 
     def test_usage(self):
+        for args, said in ((["train"], "train: give DATA"), (["train", "d", "e"], "train: 'e' is one word too many"),
+                           (["export"], "export: give OUT.onnx"), (["info", "d"], "info: 'd' is one word too many")):
+            code, _, err = self.run_program("fake_train", *args)
+            self.assertEqual((code, err.splitlines()[0].split("fake_train ")[1]), (2, said))
         for args, reason in ((("--epochs", "x"), "--epochs wants auto or whole numbers from 0 to 1000000, not 'x'"),
                              (("--epochs", "1.5"), "--epochs wants auto or whole"), (("--epochs", "-1"), "--epochs wants auto or whole"),
                              (("--epochs", "1,"), "--epochs wants auto or whole"), (("--epochs", "99999999999999999999"), "--epochs wants"),
