@@ -157,6 +157,18 @@ static bool split_pair(const char *spec, char **first, char **second) {
     return *first && *second;
 }
 
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), k = strlen(end);
+    return n > k && strcmp(text + n - k, end) == 0;
+}
+
+// By its name: "photos.tar.gz", "photos.tar.zst", "photos.tgz".
+static bool is_packed_tar(const char *spec) {
+    const char *dot = strrchr(spec, '.');
+    size_t n = dot ? (size_t)(dot - spec) : 0;
+    return (n > 4 && strncmp(dot - 4, ".tar", 4) == 0) || ends_with(spec, ".tgz");
+}
+
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {
     bool found = false;
     return rt_dataset_idx_read(b, root, take, &found) &&
@@ -170,16 +182,17 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
     int part = take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN;
     struct stat st;
     bool good;
-    size_t n = strlen(spec);
     if (split_pair(spec, &first, &second))
         good = rt_dataset_array_read(b, first, second, part);
     else if (stat(spec, &st) != 0)
         good = rt_build_error(b, "%s: %s", spec, strerror(errno));
     else if (S_ISDIR(st.st_mode))
         good = read_folder(b, spec, take);
-    else if (n > 4 && strcmp(spec + n - 4, ".tar") == 0)
+    else if (ends_with(spec, ".tar"))
         good = rt_dataset_tar_read_one(b, spec, part);
-    else if (n > 4 && strcmp(spec + n - 4, ".npy") == 0)
+    else if (is_packed_tar(spec))
+        good = rt_build_error(b, "%s: compressed shards are not read; unpack it to a .tar", spec);
+    else if (ends_with(spec, ".npy"))
         good = rt_build_error(b, "%s: labels are needed, too: images.npy,labels.npy", spec);
     else
         good = rt_dataset_list_read(b, spec, part);

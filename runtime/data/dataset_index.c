@@ -234,12 +234,27 @@ static bool take(RtBuild *b, const Layout *l) {
     return good || rt_build_no_memory(b);
 }
 
+// Is the file's folder `data`, or below that? What lies in a data set changes it.
+static bool lies_in(const char *file, const char *data) {
+    const char *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + 1) : strdup(".");
+    char *at = folder ? realpath(folder, NULL) : NULL, *root = data ? realpath(data, NULL) : NULL;
+    size_t n = root ? strlen(root) : 0;
+    bool inside = at && root && strncmp(at, root, n) == 0 && (!at[n] || at[n] == '/');
+    free(folder);
+    free(at);
+    free(root);
+    return inside;
+}
+
 bool rt_dataset_index_read(RtBuild *b, const char *spec, char fingerprint[33], bool *found) {
     char key[40];
     const char *path = b->o->index, *why, *changed;
     struct stat st;
     Layout l;
     *found = false;
+    if (lies_in(path, spec) || lies_in(path, b->o->val))
+        return rt_build_error(b, "%s: an index lies outside of the data", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
         if (fd >= 0)

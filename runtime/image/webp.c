@@ -12,7 +12,7 @@ static bool fail(const char *path, VP8StatusCode code, RtErr *err) {
     static const char *const reasons[] = {
         [VP8_STATUS_OUT_OF_MEMORY] = "no memory",
         [VP8_STATUS_BITSTREAM_ERROR] = "corrupt WebP",
-        [VP8_STATUS_UNSUPPORTED_FEATURE] = "NYI: a WebP of a kind that libwebp does not decode",
+        [VP8_STATUS_UNSUPPORTED_FEATURE] = "a WebP of a kind that libwebp does not decode",
         [VP8_STATUS_NOT_ENOUGH_DATA] = "truncated WebP",
     };
     bool known = (size_t)code < sizeof reasons / sizeof *reasons && reasons[code];
@@ -29,7 +29,7 @@ bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int leas
     if (code != VP8_STATUS_OK)
         return fail(path, code, err);
     if (c.input.has_animation)
-        return rt_fail(err, "%s: NYI: an animated WebP", path);
+        return rt_fail(err, "%s: an animated WebP is not read; save a frame of it", path);
     int64_t width = c.input.width, height = c.input.height;
     int64_t most = (int64_t)size * MOST_PER_BYTE;
     if (!rt_image_fits(path, width, height, most > FREE ? most : FREE, err) ||

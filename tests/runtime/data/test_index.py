@@ -29,6 +29,15 @@ class Index(Case):
         with open(self.path(name), "rb") as f:
             return f.read()
 
+    def test_it_lies_outside_of_the_data(self):
+        self.put("d/a/1.png")
+        self.put("d/b/1.png")
+        os.symlink("d/a", self.path("l"))
+        for index in ("d/i", "d/a/i", "l/i", self.path("d/i")):
+            code, _, err = self.run_program("data_probe", "open", "d", "--index", index, "--fraction", 0)
+            self.assertEqual((code, err), (1, index + ": an index lies outside of the data\n"))
+        self.open("d", "--fraction", 0, index="di")
+
     def make(self):
         for c in "ab":
             for i in range(6):

@@ -112,6 +112,9 @@ class Shards(Case):
         self.assertEqual(wrong(good[:1024 + 100]), ["a.tar: truncated"])
         self.assertEqual(wrong(b"x" * 2048), ["a.tar: not a tar file (compressed ones are not read)"])
         self.assertEqual(wrong(b""), ["a.tar: truncated"])
+        for name in ("a.tar.gz", "a.tgz", "a.tar.zst"):
+            self.put(name, good)
+            self.assertEqual(self.errors(name), [name + ": compressed shards are not read; unpack it to a .tar"])
         self.assertEqual(wrong(good[:good.index(b"\0" * 1024, 1536 + 512) // 512 * 512]), ["a.tar: truncated"])  # no end mark
         self.assertEqual(wrong(bytes(1024)), ["a.tar: there are no samples: an image beside a label name.cls"])
         self.assertEqual(wrong(good[:1024] + b"x" * 512 + good[1536:]), ["a.tar: damaged"])
