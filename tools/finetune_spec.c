@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "tools/finetune.h"
 
+#include "runtime/image/inputs.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -46,6 +48,22 @@ static bool add_label(Finetune *f, const char *name, const char *path, int *cap)
     return true;
 }
 
+static bool stop(void *ctx, const char *path, RtErr *err) {
+    (void)path, (void)err;
+    *(bool *)ctx = true;
+    return false;
+}
+
+static void note_empty(Finetune *f, const char *path) {
+    RtErr err;
+    for (int i = 0; i < f->n_labels; i++) {
+        const char *folder = ir_sprintf(f->tool->arena, "%s/%s", path, f->labels[i]);
+        bool found = false;
+        if (!rt_inputs_walk(folder, stop, &found, &err) && !found)
+            fprintf(stderr, "note: --classes: %s\n", RT_SHOW(err.text));
+    }
+}
+
 // CLASS/ below the folder, or below its train/, sorted by name: the order of the data loader.
 static bool labels_of_folder(Finetune *f, const char *path) {
     Tool *t = f->tool;
@@ -63,6 +81,7 @@ static bool labels_of_folder(Finetune *f, const char *path) {
         free(list);
     if (!good)
         return false;
+    note_empty(f, path);
     f->image.side = tool_pictures_side(t->arena, path, f->labels, f->n_labels);
     return f->n_labels || wrong(f, "--classes: '%s' has no folders, one per class", path);
 }
@@ -106,8 +125,14 @@ static bool read_classes(Finetune *f) {
     }
     int least = f->train.multi_label ? 1 : MIN_CLASSES;
     if (f->train.classes < least || f->train.classes > MAX_CLASSES) {
-        ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' is not from %d to %d classes", s,
-                 least, MAX_CLASSES);
+        if (f->n_labels)
+            ir_error(&f->tool->diag, IR_NOWHERE,
+                     "--classes: '%s' has %d class%s (%s%s), not %d to %d", s, f->n_labels,
+                     f->n_labels == 1 ? "" : "es", f->labels[0], f->n_labels == 1 ? "" : ", ...",
+                     least, MAX_CLASSES);
+        else
+            ir_error(&f->tool->diag, IR_NOWHERE, "--classes: '%s' is not from %d to %d classes", s,
+                     least, MAX_CLASSES);
         return false;
     }
     if (f->train.binary && f->train.classes != 2)

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import families
 import families_net
 import tuned
-from script import HONE, ROOT, SAMPLE, TEMP, main, ok, run, temp
+from script import HONE, ROOT, SAMPLE, SNEAKER, TEMP, main, ok, run, temp
 
 FAMILIES = sys.argv[3:] or ["caffe", "keras", "tf_mobilenet", "googlenet", "inception_resnet", "vgg", "squeezenet",
                             "resnet_v1", "resnet_v2", "resnext", "senet", "densenet", "mobilenet_v2", "mobilenet_v3",
@@ -188,6 +188,14 @@ def test_errors():
         assert code == 1 and len(err.strip().splitlines()) == 1, (flags, code, err)
         assert all(w in err for w in words), (flags, err)
         assert not os.path.exists(temp("no"))
+    os.makedirs(temp("alone/a"))
+    shutil.copy(SNEAKER, temp("alone/a/1.png"))
+    os.makedirs(temp("empty/a"))
+    os.makedirs(temp("empty/b"))
+    shutil.copy(SNEAKER, temp("empty/a/1.png"))
+    for folder, said in (("alone", "has 1 class (a), not 2 to 1048576"), ("empty", "empty/b: there are no .jpg, .jpeg, .png or .webp files")):
+        code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp(folder + "-no"), "--classes", temp(folder))
+        assert code == (folder == "alone") and said in err, (folder, err)
     code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("no"))
     assert code == 1 and "--classes" in err, err
 
