@@ -1,5 +1,7 @@
 // What finds an emitted library for who builds with it: NAME.pc for pkg-config and NAMEConfig.cmake
-// for CMake. Both lie beside the library and find it there, wherever the folder is.
+// for CMake. Both lie beside the library and find it there, wherever the folder is. A program finds
+// a shared one where pkg-config was told that NAME.pc is: an absolute path, or it is looked for
+// below whatever folder one stands in.
 #include "tools/tool.h"
 
 #include <string.h>

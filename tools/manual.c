@@ -99,6 +99,18 @@ static void put_notes(const char *s) {
     printf(".fi\n");
 }
 
+// hone's own page names the commands' pages, and those name it.
+static void put_see_also(const ToolOpt *opts) {
+    bool commands = false;
+    printf(".SH SEE ALSO\n");
+    for (const ToolOpt *o = opts; o->help; o++)
+        if (o->name && o->name[0] != '-') {
+            printf("%s.BR hone\\-%s (1)", commands ? ",\n" : "", o->name);
+            commands = true;
+        }
+    printf(commands ? "\n" : ".BR hone (1)\n");
+}
+
 void tool_manual(const char *producer, const ToolOpt *opts, const ToolUsage *u) {
     int n = name_length(u);
     printf(".TH \"");
@@ -122,8 +134,8 @@ void tool_manual(const char *producer, const ToolOpt *opts, const ToolUsage *u) 
     printf(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nthis text\n");
     if (u->examples)
         put_notes(u->examples);
-    printf(".SH EXIT STATUS\n0: fine; 1: the input is wrong; 2: usage; 3: a bug in hone.\n"
-           ".SH SEE ALSO\n.BR hone (1)\n");
+    printf(".SH EXIT STATUS\n0: fine; 1: the input is wrong; 2: usage; 3: a bug in hone.\n");
+    put_see_also(opts);
 }
 
 void tool_option_words(const ToolOpt *opts) {

@@ -2,6 +2,7 @@
 and CMake find hone and what it emits; what the C interface says of images, and refuses."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,8 @@ def test_c_by_pkg_config():
         assert ok("pkg-config", "--modversion", f"{folder}/net.pc").strip() == ok(HONE, "--version").split()[1]
         ok("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", os.path.join(EXAMPLES, "classify.c"), *flags, "-o", f"{folder}/classify")
         check(f"{folder}/classify")
+        paths = re.findall(r"R(?:UN)?PATH\).*\[(.*)\]", ok("readelf", "-d", f"{folder}/classify"))
+        assert paths == ([folder] if kind == "shared" else []), paths
 
 
 def test_cpp_by_cmake():
@@ -186,6 +189,11 @@ def test_hone_by_pkg_config_and_cmake():
     (pc,) = [os.path.join(d, "hone.pc") for d, _, names in os.walk(root) if "hone.pc" in names]
     assert ok("pkg-config", "--modversion", pc).strip() == ok(HONE, "--version").split()[1]
     assert ok(ok("pkg-config", "--variable=hone", pc).strip(), "--version") == ok(HONE, "--version")
+    (doc,) = [d for d, _, names in os.walk(root) if d.endswith("doc/hone")]
+    pages = [os.path.join(d, n) for d, _, names in os.walk(doc) for n in names if n.endswith(".md")]
+    links = [(page, to) for page in pages for to in re.findall(r"\]\(([^)#]+)", open(page, encoding="utf-8").read()) if "://" not in to]
+    assert len(links) > 40 and os.path.exists(f"{doc}/tools/examples/languages/classify.c")
+    assert [x for x in links if not os.path.exists(os.path.join(os.path.dirname(x[0]), x[1]))] == []
     project = temp("project")
     os.makedirs(project)
     with open(f"{project}/CMakeLists.txt", "w") as f:

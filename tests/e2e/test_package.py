@@ -42,6 +42,8 @@ def test_manual_pages_are_set_without_a_warning():
         page = ok(HONE, *command, "--help=man")
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page, capture_output=True, text=True)
         assert done.returncode == 0 and not done.stderr, done.stderr
+        see = page.replace("\\", "").split(".SH SEE ALSO")[1]
+        assert [c for c in commands() if f"hone-{c} (1)" in see] == ([] if command else commands()) and (command == []) != ("hone (1)" in see)
         assert "EXIT STATUS" in re.sub(".\b|\x1b\\[[0-9;]*m", "", done.stdout)
 
 

@@ -25,8 +25,15 @@ add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/changelog.gz
                    DEPENDS ${CMAKE_BINARY_DIR}/changelog.txt WORKING_DIRECTORY ${CMAKE_BINARY_DIR} VERBATIM)
 add_custom_target(package_changelog ALL DEPENDS ${CMAKE_BINARY_DIR}/changelog.gz)
 install(FILES ${CMAKE_BINARY_DIR}/changelog.gz DESTINATION ${package_doc})
-install(FILES tools/package/copyright README.md tools/guide.md DESTINATION ${package_doc})
-install(FILES tools/package/hone-model@.service DESTINATION ${package_doc}/examples)
+install(FILES tools/package/copyright DESTINATION ${package_doc})
+# What is to be read, in folders as in the source: its links lead where they should.
+file(GLOB_RECURSE package_pages RELATIVE ${CMAKE_SOURCE_DIR} codegen/README.md frontend/README.md ir/README.md
+     passes/README.md runtime/README.md tests/README.md tools/README.md tools/examples/*)
+foreach(page README.md LICENSE tools/guide.md tools/package/Dockerfile tools/package/hone-model@.service
+        ir/ops.def ir/conv_algos.def ${package_pages})
+    get_filename_component(folder ${page} DIRECTORY)
+    install(FILES ${page} DESTINATION ${package_doc}/${folder})
+endforeach()
 include(CPack)
 
 # pkg-config --variable=hone hone, and find_package(hone) with hone_add_library()
