@@ -184,6 +184,14 @@ static void print_units(const Compile *c, const ToolUnits *u, const CgResult *cg
                 c->model.sizes[c->model.n_sizes - 1].text);
 }
 
+// Where functions are not called as the model is.
+static void print_prefix(Tool *t, const Compile *c) {
+    const char *symbol = tool_symbol(t->arena, c->name);
+    if (emits[c->emit].beside == BESIDE_HEADER && strcmp(symbol + strlen("hone_"), c->name) != 0)
+        fprintf(stderr, "'%s' is no name in C: functions begin with %s_\n", RT_SHOW(c->name),
+                symbol);
+}
+
 static void print_summary(Tool *t, const Compile *c, const ToolUnits *u, const CgResult *cg,
                           double mb, double took) {
     fprintf(stderr, mb < 10 ? "%s: %.2f MB, for %s, %.1f s\n" : "%s: %.1f MB, for %s, %.1f s\n",
@@ -193,7 +201,8 @@ static void print_summary(Tool *t, const Compile *c, const ToolUnits *u, const C
         fprintf(stderr, "%s\n", RT_SHOW(c->image.told));
     if (c->image.note && (is_program(c) || c->emit == EMIT_PYTHON))
         fprintf(stderr, "%s\n", RT_SHOW(c->image.note));
-    tool_print_wheel_name(c->wheel, c->out);
+    tool_print_wheel_name(c->name, c->wheel, c->out);
+    print_prefix(t, c);
     if (!c->beside && path_beside(t, c))
         fprintf(stderr, "%s: no file, so nothing is beside it: no %s\n", RT_SHOW(c->out),
                 RT_SHOW(path_beside(t, c)));

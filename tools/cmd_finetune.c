@@ -247,7 +247,7 @@ static int run_finetune(Finetune *f) {
         return EXIT_INPUT;
     fprintf(stderr, "%s: %.1f MB, for %s, %.1f s\n", RT_SHOW(f->out), (double)bytes / 1e6,
             machines_text(f, &cg), seconds() - start);
-    tool_print_wheel_name(f->wheel, f->out);
+    tool_print_wheel_name(f->name, f->wheel, f->out);
     if (f->image.told)
         fprintf(stderr, "%s\n", RT_SHOW(f->image.told));
     if (f->image.note)

@@ -172,10 +172,48 @@ static void print_model(FILE *f, const CgOptions *o, const char *symbol) {
     rt_json_end(&j, '}');
 }
 
-// An importable name: the symbol without hone_, where a letter follows.
+// Names that no package of ours can have: `import` takes no keyword, finds the standard library's
+// module first (those of Python 3.8 to 3.14), and what a session itself imports would be gone.
+static const char taken[] =
+    "False None True and as assert async await break class continue def del elif else "
+    "except finally for from global if import in is lambda nonlocal not or pass raise "
+    "return try while with yield "
+    "abc aifc annotationlib antigravity argparse array ast asynchat asyncio asyncore "
+    "atexit audioop base64 bdb binascii binhex bisect builtins bz2 cProfile calendar cgi "
+    "cgitb chunk cmath cmd code codecs codeop collections colorsys compileall compression "
+    "concurrent configparser contextlib contextvars copy copyreg crypt csv ctypes curses "
+    "dataclasses datetime dbm decimal difflib dis distutils doctest dummy_threading email "
+    "encodings ensurepip enum errno faulthandler fcntl filecmp fileinput fnmatch formatter "
+    "fractions ftplib functools gc genericpath getopt getpass gettext glob graphlib grp "
+    "gzip hashlib heapq hmac html http idlelib imaplib imghdr imp importlib inspect io "
+    "ipaddress itertools json keyword lib2to3 linecache locale logging lzma mailbox "
+    "mailcap marshal math mimetypes mmap modulefinder msilib msvcrt multiprocessing netrc "
+    "nis nntplib nt ntpath nturl2path numbers opcode operator optparse os ossaudiodev "
+    "parser pathlib pdb pickle pickletools pipes pkgutil platform plistlib poplib posix "
+    "posixpath pprint profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat "
+    "queue quopri random re readline reprlib resource rlcompleter runpy sched secrets "
+    "select selectors shelve shlex shutil signal site smtpd smtplib sndhdr socket "
+    "socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl stat statistics "
+    "string stringprep struct subprocess sunau symbol symtable sys sysconfig syslog "
+    "tabnanny tarfile telnetlib tempfile termios test textwrap this threading time timeit "
+    "tkinter token tokenize tomllib trace traceback tracemalloc tty turtle turtledemo "
+    "types typing unicodedata unittest urllib uu uuid venv warnings wave weakref "
+    "webbrowser winreg winsound wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib "
+    "zoneinfo "
+    "numpy PIL";
+
+static bool is_taken(const char *name) {
+    size_t n = strlen(name);
+    for (const char *at = taken; (at = strstr(at, name)); at += n)
+        if ((at == taken || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
+            return true;
+    return false;
+}
+
+// An importable name: the symbol without hone_, where a letter follows and nothing else has it.
 static const char *package_name(const CgOptions *o) {
     const char *name = strncmp(o->symbol, "hone_", 5) == 0 ? o->symbol + 5 : o->symbol;
-    return isalpha((unsigned char)*name) ? name : o->symbol;
+    return isalpha((unsigned char)*name) && !is_taken(name) ? name : o->symbol;
 }
 
 static const char *platform(const CgOptions *o) {
@@ -186,9 +224,14 @@ const char *tool_wheel_name(Tool *t, const CgOptions *o) {
     return ir_sprintf(t->arena, "%s-1-py3-none-%s.whl", package_name(o), platform(o));
 }
 
-void tool_print_wheel_name(const char *wheel, const char *out) {
-    const char *name = strrchr(out, '/') ? strrchr(out, '/') + 1 : out;
-    if (wheel && strcmp(name, wheel) != 0)
+void tool_print_wheel_name(const char *name, const char *wheel, const char *out) {
+    const char *file = strrchr(out, '/') ? strrchr(out, '/') + 1 : out;
+    if (!wheel)
+        return;
+    int n = (int)strcspn(wheel, "-");
+    if (strlen(name) != (size_t)n || strncmp(wheel, name, (size_t)n) != 0)
+        fprintf(stderr, "'%s' is no name for a package: import %.*s\n", RT_SHOW(name), n, wheel);
+    if (strcmp(file, wheel) != 0)
         fprintf(stderr, "%s: pip wants it to be called %s\n", RT_SHOW(out), wheel);
 }
 

@@ -16,7 +16,8 @@ bool tool_write_wheel(Tool *t, const CgOptions *o, ToolWheelKind kind, const cha
                       RtOutFile *out);
 // What pip wants the file of a model of this symbol to be called.
 const char *tool_wheel_name(Tool *t, const CgOptions *o);
-// Says so on standard error where it is called otherwise; wheel NULL: it is no package.
-void tool_print_wheel_name(const char *wheel, const char *out);
+// Says on standard error where that, or what is imported, is not what was asked for: the model's
+// name, the file. wheel NULL: it is no package.
+void tool_print_wheel_name(const char *name, const char *wheel, const char *out);
 
 #endif

@@ -67,11 +67,19 @@ def test_the_wheel_is_one():
 
 
 def test_names_that_python_cannot_import():
-    for name, package in (("50-net", "hone_50_net"), ("a.b-c", "a"), ("_x", "hone__x")):
+    """Nor those that would find another module, or take its place."""
+    for name, package in (("50-net", "hone_50_net"), ("a.b-c", "a"), ("_x", "hone__x"), ("class", "hone_class"), ("json", "hone_json"),
+                          ("numpy", "hone_numpy"), ("jso", "jso")):
         wheel = temp("odd.whl")
-        ok(HONE, "compile", SAMPLE, "-o", wheel, "--emit", "python", "--name", name)
+        code, _, err = run(HONE, "compile", SAMPLE, "-o", wheel, "--emit", "python", "--name", name)
+        assert code == 0 and (f"'{name}' is no name for a package: import {package}\n" in err) == (name != package), err
         with zipfile.ZipFile(wheel) as z:
             assert z.namelist()[1] == package + "/__init__.py", z.namelist()
+            z.extractall(temp("odd"))
+    assert python(temp("odd"), "import hone_class, sys; print(hone_class.classify(sys.argv[1])[0][0])", SNEAKER) == "sneaker\n"
+    for name, told in (("a b", True), ("ab", False)):
+        code, _, err = run(HONE, "compile", SAMPLE, "-o", temp("odd.so"), "--emit", "shared", "--name", name)
+        assert code == 0 and ("'a b' is no name in C: functions begin with hone_a_b_\n" in err) == told, err
 
 
 def test_run_is_the_program_s():
