@@ -84,8 +84,8 @@ class Page(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        assert tag in ("html head meta title style body main h1 h2 p br dl div dt dd small section table tr th td i svg g rect line text "
-                       "polyline circle span figure img figcaption b").split(), tag
+        assert tag in ("html head meta title style body main h1 h2 h3 p br dl div dt dd small section table tr th td i svg g rect line text "
+                       "polyline circle span figure img figcaption b ol ul li details summary thead tbody code").split(), tag
         assert all(not k.startswith("on") and "javascript" not in (v or "") for k, v in attrs), attrs
 
     def handle_data(self, data):

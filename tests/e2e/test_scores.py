@@ -208,7 +208,8 @@ def test_what_is_not_finite_is_said():
         onnx.save(model_with(end), temp(name + ".onnx"))
         ok(HONE, "compile", temp(name + ".onnx"), "-o", temp(name), "-O0")
         code, out, err = run(temp(name), SNEAKER, SNEAKER)
-        assert code == 1 and out == "" and err == 2 * f"{SNEAKER}: the model's output is not finite\n", (name, out, err)
+        assert code == 1 and out == "" and err == (
+            2 * f"{SNEAKER}: the model's output is not finite\n" + "2 of 2 images are bad\n"), (name, out, err)
         code, out, err = run(temp(name), "--json", SNEAKER)
         assert code == 1 and "not finite" in json.loads(out, parse_constant=None)["error"], out
         for args in (["bench", "--json", "--iters", "1"], ["info", "--json"]):

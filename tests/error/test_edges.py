@@ -127,6 +127,15 @@ def test_no_advice_that_fails():
         assert code == 1 and "--head" not in err and err.count("\n") == 1, err
 
 
+def maps(name):
+    """A network that tells the class of each pixel."""
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ("N", c, 8, 8)) for n, c in (("x", 3), ("y", 21)))
+    w = numpy_helper.from_array(np.ones((21, 3, 1, 1), np.float32), "w")
+    onnx.save(helper.make_model(helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "maps", [x], [y], [w]),
+                                opset_imports=[helper.make_opsetid("", 17)], ir_version=8), temp(name))
+    return temp(name)
+
+
 def options(*program):
     out = "".join(run(*program, *c, "--help")[1] for c in ((), *((c,) for c in re.findall(r"^  (?:hone )?([a-z]+) ", ok(*program, "--help"), re.M))))
     return set(re.findall(r"--[a-z][a-z0-9-]+", out))
@@ -136,8 +145,9 @@ def test_advice_names_options_that_are_there():
     """Every option in a text of the sources is one of the program that says it, or of hone."""
     ok(HONE, "compile", SAMPLE, "-o", temp("net"))
     ok(HONE, "finetune", SAMPLE, "-o", temp("teach"), "--classes", "3")
+    ok(HONE, "compile", maps("maps.onnx"), "-o", temp("maps"))
     hone = options(HONE)
-    known = {"tools": hone, "ir": hone, "passes": hone, "frontend": hone, "codegen": hone, "runtime/infer": hone | options(temp("net")),
+    known = {"tools": hone, "ir": hone, "passes": hone, "frontend": hone, "codegen": hone, "runtime/infer": hone | options(temp("net")) | options(temp("maps")),
              **{f"runtime/{room}": hone | options(temp("teach")) for room in ("finetune", "train", "data")}}
     assert len(hone) > 40 and all(len(v) > 40 for v in known.values()), {k: len(v) for k, v in known.items()}
     strange, seen = [], 0
@@ -145,7 +155,7 @@ def test_advice_names_options_that_are_there():
         for path in glob.glob(os.path.join(ROOT, folder, "**", "*.[ch]"), recursive=True):
             with open(path) as f:
                 texts = re.findall(r'"((?:[^"\\\n]|\\.)*)"', f.read())
-            texts = [t for t in texts if not re.search(r"var\(|-Wl|^--[a-z-]+(=%s)?$|tf2onnx", t)]  # styles, linkers, tables, another tool
+            texts = [t for t in texts if not re.search(r"var\(|-Wl|,--|^--[a-z-]+(=[^ ]*)?$|tf2onnx", t)]  # styles, linkers, tables, another tool
             for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", " ".join(texts)):
                 seen += 1
                 if option not in have | {"--nesterov"}:  # an old spelling, which works

@@ -156,7 +156,7 @@ def test_a_signal_leaves_nothing():
 
 def test_flags():
     compile_refuses("hone: unknown CPU 'fast'; give --mcpu native, generic, x86-64-v3, x86-64-v4 or a name such as "
-                    "znver4, haswell, skylake-avx512", SAMPLE, "--mcpu", "fast")
+                    "znver4, haswell, skylake-avx512, neoverse-n1", SAMPLE, "--mcpu", "fast")
     compile_refuses(f"{SAMPLE}: --input-shape: the model has no input 'foo'", SAMPLE, "--input-shape", "foo=1x2")
     compile_refuses(f"{SAMPLE}: dimension 2 of input 'image' is 28, --input-shape gives it 10", SAMPLE,
                     "--input-shape", "image=Nx1x10x10")
