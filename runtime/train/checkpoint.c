@@ -251,8 +251,8 @@ static bool check_key(const RtSafetensors *f, const char *path, const RtCheckpoi
                       RtErr *err) {
     return check_format(f, path, go_on, err) &&
            check_one(f, path, "model", key->model, "another program", go_on, err) &&
-           check_one(f, path, "data", key->data, "other data", go_on, err) &&
-           check_options(f, path, key->options, err);
+           check_options(f, path, key->options, err) && // before the data, which a seed splits
+           check_one(f, path, "data", key->data, "other data, --val or --val-fraction", go_on, err);
 }
 
 static bool take(const RtSafetensors *f, RtNamedTensor like, void *to, size_t bytes, RtErr *err) {

@@ -61,25 +61,25 @@ static void cut(const char **text, char end, char piece[ROOM]) {
 }
 
 // The row of "batch=16", and of "stage0=..." with *stage 1; NULL: there is none.
-static const Row *find_row(const char *word, int *stage) {
+static const Row *find_row(const char *word, unsigned long *stage) {
     *stage = 0;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t n = strlen(rows[i].key);
         if (strncmp(word, rows[i].key, n) != 0)
             continue;
         if (isdigit((unsigned char)word[n]))
-            *stage = atoi(word + n) + 1;
+            *stage = strtoul(word + n, NULL, 10) + 1;
         if (word[n] == '=' || *stage)
             return &rows[i];
     }
     return NULL;
 }
 
-static void say_part(Text *t, const Row *row, int part, int stage, const char *had,
+static void say_part(Text *t, const Row *row, int part, unsigned long stage, const char *had,
                      const char *now) {
     say(t, "%s%s", t->n ? "; " : "", row->option[part]);
     if (stage)
-        say(t, " of stage %d", stage);
+        say(t, " of stage %lu", stage);
     if (row->coded >> part & 1)
         say(t, " is another");
     else
@@ -89,10 +89,10 @@ static void say_part(Text *t, const Row *row, int part, int stage, const char *h
 }
 
 static void say_word(Text *t, const char *had, const char *now) {
-    int stage, other;
+    unsigned long stage, other;
     const Row *row = find_row(had, &stage);
     const char *a = strchr(had, '='), *b = strchr(now, '=');
-    if (!row || !b || row != find_row(now, &other) || stage != other) {
+    if (!row || !a || !b || row != find_row(now, &other) || stage != other) {
         say(t, "%s'%s', now '%s'", t->n ? "; " : "", had, now);
         return;
     }

@@ -415,7 +415,11 @@ class Train(Case):
                       self.train("--checkpoint", "none", "--resume", "--epochs", "+2", code=1))
         self.assertFalse(os.path.exists(self.path("none")))
         make_images(self.path("d"), "train", 41, 1)
-        self.assertRegex(self.train("--resume", code=1), "made with other data")
+        self.assertRegex(self.train("--resume", code=1), "made with other data, --val or --val-fraction")
+        os.remove(self.path("d/t10k-images-idx3-ubyte"))
+        os.remove(self.path("d/t10k-labels-idx1-ubyte"))
+        self.train("--checkpoint", "split")
+        self.assertIn("made with other options: --seed 1, now 2;", self.train("--checkpoint", "split", "--resume", "--seed", "2", code=1))
 
     def test_what_is_not_finite_stops_the_run(self):
         err = self.train(code=1, name="fake_train_nan")
