@@ -17,6 +17,8 @@
 // - Floating-point mode, signal handlers and masks, thread affinity and OpenMP's settings are the
 //   caller's: nothing here changes them, and results do not depend on them. Inside a parallel
 //   region of the caller's a run has one thread, unless nesting is on.
+// - NULL for an instance or a pool is no crash: it has nothing, its calls fail, to destroy it does
+//   nothing.
 // - A library may be unloaded once its instances are destroyed. OpenMP's stays.
 #ifndef RUNTIME_CORE_HONE_H
 #define RUNTIME_CORE_HONE_H
@@ -104,7 +106,7 @@ int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes);
 // Runs the model on dense row-major buffers. batch >= 0; 0 does nothing. Returns 0, or -1 with the
 // reason in hone_error(m).
 int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs);
-// Of the calling thread's last call of m that returned 0 or -1; "" where that was 0.
+// Of the calling thread's last call of m that returned 0 or -1; "" where that was 0. Never NULL.
 const char *hone_error(const HoneModel *m);
 
 // ---- images: what the model was compiled to do with them, labels and preprocessing, is inside
@@ -124,7 +126,8 @@ int hone_preprocess_pixels(HoneModel *m, const unsigned char *rgb, int width, in
 // The output whose rows are scores of classes, for hone_rank(); -1: there is none.
 int hone_classifier(const HoneModel *m);
 // The `top` likeliest classes of an image's row of that output, the likeliest first. How many there
-// are, at most `top`; -1: the model does not classify, or the row has what is no number.
+// are, at most `top`; -1: the model does not classify, the row has what is no number, or a
+// pointer is NULL.
 int hone_rank(const HoneModel *m, const void *row, int top, HoneClass *classes);
 // A file's likeliest classes: hone_preprocess(), hone_run() and hone_rank() in one call. How many,
 // or -1 with the reason in hone_error(m). Labels live as long as the library.

@@ -224,6 +224,8 @@ void hone_destroy(HoneModel *m) {
 
 // The user that the instance has now, for leave(); NOBODY: another thread is in a call.
 static pid_t enter(HoneModel *m) {
+    if (!m)
+        return NOBODY;
     pid_t user = NOBODY, me = this_process(m);
     bool mine = atomic_compare_exchange_strong(&m->user, &user, me);
     if (!mine && user > 0 && user != me)
@@ -271,15 +273,16 @@ int hone_use_size(HoneModel *m, int size) {
 }
 
 int hone_n_sizes(const HoneModel *m) {
-    return m->n_sizes;
+    return m ? m->n_sizes : 0;
 }
 
 int hone_size(const HoneModel *m) {
-    return m->in_use;
+    return m ? m->in_use : 0;
 }
 
 int hone_find_size(const HoneModel *m, int n_inputs, const HoneTensorInfo *inputs) {
-    for (int k = 0; k < m->n_sizes; k++)
+    bool asked = inputs || n_inputs < 1;
+    for (int k = 0; asked && k < hone_n_sizes(m); k++)
         if (rt_unit_fits(m->size[k], n_inputs, inputs))
             return k;
     return -1;
@@ -288,7 +291,8 @@ int hone_find_size(const HoneModel *m, int n_inputs, const HoneTensorInfo *input
 // ---------------------------------------------------------------- what it takes and gives
 
 const HoneModelDesc *rt_model_desc(const HoneModel *m) {
-    return m->desc;
+    static const HoneModelDesc none = {.name = "", .classifier = -1}; // of NULL
+    return m ? m->desc : &none;
 }
 
 int rt_model_threads(const HoneModel *m) {
@@ -296,14 +300,15 @@ int rt_model_threads(const HoneModel *m) {
 }
 
 HoneTensorInfo hone_size_input_info(const HoneModel *m, int size, int i) {
-    bool there = size >= 0 && size < m->n_sizes;
-    return rt_tensor_info(m->size[there ? size : 0]->inputs, i, there ? m->desc->n_inputs : 0);
+    bool there = size >= 0 && size < hone_n_sizes(m);
+    return rt_tensor_info(there ? m->size[size]->inputs : NULL, i, there ? m->desc->n_inputs : 0);
 }
 
 int64_t hone_output_dim(const HoneModel *m, int i, int axis) {
-    HoneTensorInfo info = rt_tensor_info(m->desc->outputs, i, m->desc->n_outputs);
+    const HoneModelDesc *d = rt_model_desc(m);
+    HoneTensorInfo info = rt_tensor_info(d->outputs, i, d->n_outputs);
     return info.name && axis >= 0 && axis < info.rank
-               ? rt_counts_dim(&m->counts, m->desc, i, axis, info.dim[axis])
+               ? rt_counts_dim(&m->counts, d, i, axis, info.dim[axis])
                : -1;
 }
 
@@ -325,7 +330,7 @@ static bool measure_workspace(const HoneModel *m, int64_t batch, size_t *arena, 
 
 size_t hone_workspace_bytes(const HoneModel *m, int64_t batch) {
     size_t arena, total;
-    return measure_workspace(m, batch, &arena, &total) ? total : SIZE_MAX;
+    return m && measure_workspace(m, batch, &arena, &total) ? total : SIZE_MAX;
 }
 
 static int set_workspace(HoneModel *m, void *workspace, size_t bytes) {
@@ -469,6 +474,8 @@ int hone_run(HoneModel *m, int64_t batch, const void *const *inputs, void *const
 }
 
 const char *hone_error(const HoneModel *m) {
+    if (!m)
+        return "the model is NULL: hone_create() says why there is none";
     return refused == m ? "this instance is in use by another thread: an instance serves one call "
                           "at a time, each thread creates its own"
                         : m->error;

@@ -93,6 +93,10 @@ int hone_pool_run(HonePool *p, int64_t batch, const void *const *inputs, void *c
 
 int hone_pool_run_dims(HonePool *p, int64_t batch, const void *const *inputs, void *const *outputs,
                        int64_t *dims, char *err, size_t err_size) {
+    if (!p) {
+        say(err, err_size, "the pool is NULL: hone_pool_create() says why there is none");
+        return -1;
+    }
     if (p->process != getpid()) {
         say(err, err_size,
             "the pool's threads are in the process that created it, not in this "

@@ -81,13 +81,19 @@ const char *rt_unit_sizes_text(const HoneModelDesc *first, char *text, size_t si
     return text;
 }
 
+#if defined(__aarch64__)
+#define ANY_CPU "--mcpu aarch64, or this CPU's name" // hone makes such programs on other machines
+#else
+#define ANY_CPU "--mcpu generic or on this machine"
+#endif
+
 static void say_what_is_missing(const HoneModelDesc *d, uint64_t allowed, RtErr *err) {
     const char *cpu = d->cpu ? d->cpu : "another CPU";
     const char *missing = rt_cpu_missing(d->cpu_needs, RT_CPU_ALL);
     if (missing)
         rt_fail(err,
                 "the model was compiled for %s and needs %s, which this %s; "
-                "compile it with --mcpu generic or on this machine",
+                "compile it with " ANY_CPU,
                 cpu, missing,
                 rt_cpu_is_forbidden(d->cpu_needs) ? "system does not permit" : "CPU lacks");
     else

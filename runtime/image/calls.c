@@ -51,7 +51,7 @@ static bool fill_input(void *ctx, HoneModel *m, RtErr *err) {
     RtImage image;
     bool good = p->file   ? rt_image_load(p->file, prep->channels, prep->as_stored, &image, err)
                 : p->data ? rt_image_decode("the image", p->data, p->bytes, prep->channels,
-                                            prep->as_stored, &image, err)
+                                            prep->as_stored, RT_MAX_PIXELS, &image, err)
                           : copy_pixels(p, prep->channels, &image, err);
     if (!good)
         return false;
@@ -82,7 +82,7 @@ int hone_classifier(const HoneModel *m) {
 
 int hone_rank(const HoneModel *m, const void *row, int top, HoneClass *classes) {
     const HoneModelDesc *d = rt_model_desc(m);
-    if (d->classifier < 0 || top < 1)
+    if (d->classifier < 0 || top < 1 || !row || !classes)
         return -1;
     int64_t all = rt_rank_classes(d);
     return rt_rank(d, row, top < all ? top : (int)all, classes);

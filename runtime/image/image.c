@@ -17,11 +17,16 @@ bool rt_image_fits(const char *path, int64_t width, int64_t height, int64_t most
 
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
                     RtErr *err) {
+    return rt_image_alloc_within(path, width, height, channels, RT_MAX_PIXELS, image, err);
+}
+
+bool rt_image_alloc_within(const char *path, int64_t width, int64_t height, int channels, int most,
+                           RtImage *image, RtErr *err) {
     if (width <= 0 || height <= 0)
         return rt_fail(err, "%s: the image is empty", path);
-    if (width > RT_MAX_PIXELS / height)
+    if (width > most / height)
         return rt_fail(err, "%s: %lld x %lld pixels are more than %d million", path,
-                       (long long)width, (long long)height, RT_MAX_PIXELS / 1000000);
+                       (long long)width, (long long)height, most / 1000000);
     *image = (RtImage){(int)width, (int)height, channels, 0,
                        malloc((size_t)width * (size_t)height * (size_t)channels)};
     return image->pixel || rt_fail(err, "%s: no memory for %lld x %lld pixels", path,

@@ -18,9 +18,10 @@ typedef struct RtImage {
 // Decodes a JPEG, PNG or WebP file. False with err set: "cat.jpg: reason"; corrupt and truncated
 // files are errors. as_stored: no EXIF orientation is applied. rt_image_free() releases.
 bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *image, RtErr *err);
-// The same of a file's bytes in memory; `name` is for messages.
+// The same of a file's bytes in memory; `name` is for messages. An image of more than `most`
+// pixels, whole millions up to RT_MAX_PIXELS, is an error before there is room for it.
 bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
-                     bool as_stored, RtImage *image, RtErr *err);
+                     bool as_stored, int most, RtImage *image, RtErr *err);
 // A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the smallest whose shorter side is not below
 // `least`: not the pixels that decoding and resizing give, but near them, and much faster. least 0:
 // as it is.
@@ -40,12 +41,12 @@ static inline uint8_t rt_grey(const uint8_t *rgb) {
 }
 
 // The decoders behind it: to 3 channels; `path` is for messages. JPEG alone heeds `least`.
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                    RtErr *err);
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                   RtErr *err);
-bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                    RtErr *err);
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                    RtImage *image, RtErr *err);
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                   RtImage *image, RtErr *err);
+bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                    RtImage *image, RtErr *err);
 // The EXIF orientation that a JPEG, PNG or WebP file tells, 1 to 8; 0: none.
 int rt_exif_orientation(const uint8_t *data, size_t size);
 // Undoes an orientation. False with err set: no memory.
@@ -58,6 +59,9 @@ bool rt_image_fits(const char *path, int64_t width, int64_t height, int64_t most
 // Checks the size against RT_MAX_PIXELS and allocates the pixels.
 bool rt_image_alloc(const char *path, int64_t width, int64_t height, int channels, RtImage *image,
                     RtErr *err);
+// The same against `most`.
+bool rt_image_alloc_within(const char *path, int64_t width, int64_t height, int channels, int most,
+                           RtImage *image, RtErr *err);
 
 // A window of the resized image: [height][width] pixels at (left, top) of full_width x full_height.
 typedef struct RtWindow {

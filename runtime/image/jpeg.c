@@ -28,6 +28,7 @@ typedef struct Decoder {
     RtErr *err;
     RtImage *image;
     int least;    // the shorter side, where the image may be made smaller
+    int most;     // pixels
     uint8_t *row; // one row of CMYK
 } Decoder;
 
@@ -135,15 +136,16 @@ static void decode(Decoder *d, const uint8_t *data, size_t size) {
     jpeg->scale_denom = choose_scale(width < height ? width : height, d->least);
     jpeg_calc_output_dimensions(jpeg);
     if (!rt_image_fits(d->path, width, height, (int64_t)size * MOST_PER_BYTE, d->err) ||
-        !rt_image_alloc(d->path, jpeg->output_width, jpeg->output_height, 3, d->image, d->err))
+        !rt_image_alloc_within(d->path, jpeg->output_width, jpeg->output_height, 3, d->most,
+                               d->image, d->err))
         longjmp(d->leave, 1);
     jpeg_start_decompress(jpeg);
     read_rows(d);
     jpeg_finish_decompress(jpeg);
 }
 
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                    RtErr *err) {
+bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                    RtImage *image, RtErr *err) {
     Decoder *d = calloc(1, sizeof *d); // on the heap: longjmp leaves its fields defined
     if (!d)
         return rt_fail(err, "%s: no memory", path);
@@ -151,6 +153,7 @@ bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int leas
     d->err = err;
     d->image = image;
     d->least = least;
+    d->most = most;
     d->jpeg.err = jpeg_std_error(&d->error);
     d->jpeg.client_data = d;
     d->error.error_exit = on_error;

@@ -18,7 +18,7 @@ typedef struct Format {
     const char *name;
     int offset, length;
     const char *magic;
-    bool (*decode)(const char *, const uint8_t *, size_t, int, RtImage *, RtErr *);
+    bool (*decode)(const char *, const uint8_t *, size_t, int, int, RtImage *, RtErr *);
 } Format;
 
 static const Format *find_format(const uint8_t *data, size_t size) {
@@ -48,13 +48,13 @@ bool rt_image_is_file(const uint8_t *data, size_t size) {
     return f && f->decode;
 }
 
-bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, int channels,
-                           bool as_stored, int least, RtImage *image, RtErr *err) {
+static bool decode(const char *name, const uint8_t *data, size_t size, int channels, bool as_stored,
+                   int least, int most, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     const Format *f = find_format(data, size);
     bool good = false;
     if (f && f->decode)
-        good = f->decode(name, data, size, least, image, err);
+        good = f->decode(name, data, size, least, most, image, err);
     else if (size == 0)
         rt_fail(err, "%s: the file is empty", name);
     else if (f)
@@ -71,8 +71,13 @@ bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, i
 }
 
 bool rt_image_decode(const char *name, const uint8_t *data, size_t size, int channels,
-                     bool as_stored, RtImage *image, RtErr *err) {
-    return rt_image_decode_small(name, data, size, channels, as_stored, 0, image, err);
+                     bool as_stored, int most, RtImage *image, RtErr *err) {
+    return decode(name, data, size, channels, as_stored, 0, most, image, err);
+}
+
+bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, int channels,
+                           bool as_stored, int least, RtImage *image, RtErr *err) {
+    return decode(name, data, size, channels, as_stored, least, RT_MAX_PIXELS, image, err);
 }
 
 bool rt_image_load(const char *path, int channels, bool as_stored, RtImage *image, RtErr *err) {

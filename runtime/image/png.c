@@ -23,6 +23,7 @@ typedef struct Reader {
     const char *path;
     const uint8_t *data;
     size_t left, idat; // idat: bytes of all IDAT chunks
+    int most;          // pixels
     RtErr *err;
     png_structp png;
     png_infop info;
@@ -101,7 +102,7 @@ static bool decode(Reader *r) {
     int64_t width = png_get_image_width(r->png, r->info);
     int64_t height = png_get_image_height(r->png, r->info);
     if (!rt_image_fits(r->path, width, height, count_most(r), r->err) ||
-        !rt_image_alloc(r->path, width, height, 3, r->image, r->err))
+        !rt_image_alloc_within(r->path, width, height, 3, r->most, r->image, r->err))
         return false;
     set_transforms(r->png, r->info);
     size_t stride = (size_t)r->image->width * 3;
@@ -117,13 +118,14 @@ static bool decode(Reader *r) {
     return true;
 }
 
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                   RtErr *err) {
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                   RtImage *image, RtErr *err) {
     (void)least;
     Reader *r = calloc(1, sizeof *r); // on the heap: longjmp leaves its fields defined
     if (!r)
         return rt_fail(err, "%s: no memory", path);
-    *r = (Reader){.path = path, .data = data, .left = size, .err = err, .image = image};
+    *r = (Reader){
+        .path = path, .data = data, .left = size, .most = most, .err = err, .image = image};
     r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
     bool good = r->info ? decode(r) : rt_fail(err, "%s: no memory", path);

@@ -19,8 +19,8 @@ static bool fail(const char *path, VP8StatusCode code, RtErr *err) {
     return rt_fail(err, "%s: %s", path, known ? reasons[code] : "corrupt WebP");
 }
 
-bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, RtImage *image,
-                    RtErr *err) {
+bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                    RtImage *image, RtErr *err) {
     (void)least;
     WebPDecoderConfig c;
     if (!WebPInitDecoderConfig(&c))
@@ -31,9 +31,9 @@ bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int leas
     if (c.input.has_animation)
         return rt_fail(err, "%s: an animated WebP is not read; save a frame of it", path);
     int64_t width = c.input.width, height = c.input.height;
-    int64_t most = (int64_t)size * MOST_PER_BYTE;
-    if (!rt_image_fits(path, width, height, most > FREE ? most : FREE, err) ||
-        !rt_image_alloc(path, width, height, 3, image, err))
+    int64_t held = (int64_t)size * MOST_PER_BYTE;
+    if (!rt_image_fits(path, width, height, held > FREE ? held : FREE, err) ||
+        !rt_image_alloc_within(path, width, height, 3, most, image, err))
         return false;
     c.output.colorspace = MODE_RGB;
     c.output.is_external_memory = 1;

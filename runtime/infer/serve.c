@@ -40,6 +40,7 @@ int rt_infer_serve(const RtInfer *in, int argc, char **argv) {
                         .max_queue = 128,
                         .max_connections = 256,
                         .max_body_mb = 64,
+                        .max_megapixels = 50,
                         .timeout_s = 30,
                         .drain_s = 25};
     bool help = false;
@@ -61,6 +62,8 @@ int rt_infer_serve(const RtInfer *in, int argc, char **argv) {
          "one more closes the one that is silent the longest (default 256)"},
         {"--max-body", RT_CLI_INT, &o.max_body_mb, 1, 1024, "MB",
          "of a request; 8 times as much of all at once (default 64)"},
+        {"--max-pixels", RT_CLI_INT, &o.max_megapixels, 1, 200, "N",
+         "millions of an image; each CPU reads one at a time (default 50)"},
         {"--timeout", RT_CLI_FLOAT, &o.timeout_s, 0.05, 3600, "S",
          "of a request: to arrive, to wait, to be sent (default 30)"},
         {"--drain", RT_CLI_INT, &o.drain_s, 0, 3600, "S",

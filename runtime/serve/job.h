@@ -11,7 +11,8 @@ typedef struct RtServeModel {
     const HoneModelDesc *size[HONE_MAX_UNITS];
     const HoneModelDesc *d; // the first: names, types, ranks and the classifier are as of all
     const char *name;
-    int max_batch; // images of a request, and of a run
+    int max_batch;  // images of a request, and of a run
+    int max_pixels; // of an image
     bool batches; // every tensor's first dimension is N, and no other: requests of a size may share
                   // a run
     bool takes_images; // JPEG, PNG and WebP files in place of its one input
@@ -58,6 +59,7 @@ typedef struct RtServeJob {
     int n_want;
 
     RtErr err;
+    bool too_large; // once it is unpacked
     RtServeReply reply;
     struct RtServeJob *next;
 } RtServeJob;

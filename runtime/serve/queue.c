@@ -51,9 +51,12 @@ static void fail(RtServeQueue *q, RtServeJob *job, int status, RtServeFailure wh
 static void help(RtServeQueue *q, RtServeJob *job) {
     if (job->computed) {
         rt_serve_write(q->m, job);
-        rt_serve_metrics_success(q->metrics, job, rt_now());
+        if (job->reply.status == 200)
+            rt_serve_metrics_success(q->metrics, job, rt_now());
+        else
+            q->metrics->failure[RT_SERVE_BROKEN]++;
     } else if (!rt_serve_read(q->m, job)) {
-        fail(q, job, 400, RT_SERVE_WRONG);
+        fail(q, job, job->too_large ? 413 : 400, RT_SERVE_WRONG);
     }
 }
 

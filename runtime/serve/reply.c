@@ -1,5 +1,6 @@
 // From the model's outputs to a reply: JSON, behind it the tensors that are wanted in binary form.
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,11 +21,9 @@ typedef struct Score {
 
 // ---------------------------------------------------------------- the classification extension
 
-static int by_value(const void *a, const void *b) { // the largest first, what is no number last
+static int by_value(const void *a, const void *b) { // the largest first
     const Score *x = a, *y = b;
     double u = x->value, v = y->value;
-    if (u != u || v != v)
-        return (u != u) - (v != v);
     return u < v ? 1 : u > v ? -1 : (x->index > y->index) - (x->index < y->index);
 }
 
@@ -55,8 +54,11 @@ static bool write_row(Writer *w, const RtServeWant *want, Score *score, int64_t 
                       int64_t columns, int64_t top) {
     const HoneTensorDesc *t = &w->m->d->outputs[want->output];
     const char *y = w->job->y[want->output];
-    for (int64_t i = 0; i < columns; i++)
+    for (int64_t i = 0; i < columns; i++) {
         score[i] = (Score){rt_serve_load(t->dtype, y, row * columns + i), i};
+        if (isnan(score[i].value)) // nothing is likelier than that
+            return rt_fail(&w->job->err, "output '%s' is not finite", t->name);
+    }
     qsort(score, (size_t)columns, sizeof *score, by_value);
     for (int64_t i = 0; i < top; i++) {
         char *text = score_text(w, want, &score[i]);
@@ -151,6 +153,7 @@ void rt_serve_write(const RtServeModel *m, RtServeJob *job) {
     RtServeReply *reply = &job->reply;
     Writer w = {.m = m, .job = job};
     bool good = false;
+    rt_fail(&job->err, "no memory for the reply"); // or what else there is to say
     w.j.f = open_memstream(&reply->text, &reply->text_bytes);
     w.data = open_memstream(&reply->data, &reply->data_bytes);
     if (w.j.f && w.data)
@@ -158,7 +161,7 @@ void rt_serve_write(const RtServeModel *m, RtServeJob *job) {
     good = (!w.j.f || fclose(w.j.f) == 0) && good;
     good = (!w.data || fclose(w.data) == 0) && good;
     if (!good) {
-        rt_serve_reply_error(reply, 500, "no memory for the reply");
+        rt_serve_reply_error(reply, 500, job->err.text);
         return;
     }
     bool binary = false;

@@ -73,7 +73,8 @@ static bool take_image(Reader *r, int64_t i, const uint8_t *data, size_t bytes) 
     char name[64];
     RtImage image;
     snprintf(name, sizeof name, "image %lld", (long long)i);
-    if (!rt_image_decode(name, data, bytes, p->channels, p->as_stored, &image, &job->err))
+    if (!rt_image_decode(name, data, bytes, p->channels, p->as_stored, r->m->max_pixels, &image,
+                         &job->err))
         return false;
     if (i == 0)
         use_size(r, rt_unit_nearest(r->m->size, r->m->n_sizes, image.width, image.height));

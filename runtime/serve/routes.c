@@ -213,8 +213,8 @@ static bool names(const char *segment, size_t n, const char *text) {
 static bool check_names(const Request *q, const Match *found) {
     RtErr err;
     if (found->model && !names(found->model, found->model_bytes, q->r->m->name))
-        rt_fail(&err, "Request for unknown model: '%.*s' is not found", (int)found->model_bytes,
-                found->model);
+        rt_fail(&err, "Request for unknown model: '%.*s' is not found; the model is '%s'",
+                (int)found->model_bytes, found->model, q->r->m->name);
     else if (found->version && !names(found->version, found->version_bytes, "1"))
         rt_fail(&err, "Request for unknown model: '%s' version %.*s is not found", q->r->m->name,
                 (int)found->version_bytes, found->version);

@@ -216,6 +216,7 @@ static bool make_events(Server *s, RtErr *err) {
 static void wire(Server *s) {
     const RtServeOptions *o = s->opt;
     int64_t body = (int64_t)o->max_body_mb * 1000000;
+    s->model.max_pixels = o->max_megapixels * 1000000;
     s->queue = (RtServeQueue){.m = &s->model,
                               .metrics = &s->metrics,
                               .max_jobs = o->max_queue,

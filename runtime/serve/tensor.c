@@ -2,6 +2,7 @@
 // core/dtype.c.
 #include "runtime/serve/tensor.h"
 
+#include <math.h>
 #include <string.h>
 
 // ---------------------------------------------------------------- integers
@@ -53,7 +54,7 @@ static bool store_element(int dtype, const json_t *v, char *to) {
         memcpy(to, &x, sizeof x);
     else
         type->store(to, (float)x);
-    return true;
+    return isfinite(type->load(to)); // or it is beyond the type
 }
 
 typedef struct Cursor {

@@ -46,6 +46,7 @@ bool rt_serve_unpack(RtServeJob *job) {
         inflateEnd(&z);
     }
     free(code == Z_OK ? job->memory : text);
+    job->too_large = code == Z_BUF_ERROR;
     if (code == Z_OK) {
         text[bytes] = 0;
         job->memory = job->body = text;

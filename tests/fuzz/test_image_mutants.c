@@ -85,7 +85,7 @@ static void decode(uint8_t *end, const uint8_t *x, size_t n, int channels, long 
     RtErr err = {{0}};
     RtImage image;
     memcpy(end - n, x, n);
-    bool ok = rt_image_decode("x", end - n, n, channels, false, &image, &err);
+    bool ok = rt_image_decode("x", end - n, n, channels, false, RT_MAX_PIXELS, &image, &err);
     if (ok) {
         long sum = 0;
         for (int64_t i = 0; i < (int64_t)image.width * image.height * channels; i++)

@@ -271,6 +271,13 @@ static void test_dims(void) {
     hone_pool_destroy(pool);
 }
 
+static void test_null(void) {
+    char err[64];
+    REQUIRE(hone_pool_run(NULL, 1, NULL, NULL, err, sizeof err) == -1);
+    REQUIRE(strstr(err, "the pool is NULL"));
+    hone_pool_destroy(NULL);
+}
+
 int main(void) {
     static float x[MAX_BATCH * IMAGE], want[MAX_BATCH * CLASSES];
     uint32_t s = 1;
@@ -288,6 +295,7 @@ int main(void) {
     test_destroyed_in_use(x, want);
     test_limits();
     test_dims();
+    test_null();
 #ifndef __SANITIZE_THREAD__
     test_fork(x, want);
 #endif

@@ -1,6 +1,7 @@
 """`serve` as a server of strangers: what is no HTTP, what could be read in two ways, slow and cut off clients, limits, the end."""
 import concurrent.futures
 import gzip
+import io
 import os
 import signal
 import socket
@@ -12,7 +13,8 @@ import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import INFER, Server, binary_request, color, request
-from support import BUILD, Case, plain_png
+from PIL import Image
+from support import BUILD, Case, plain_png, png
 
 BODY, HEADERS = binary_request(color(1, 0, 0), [1, 3, 8, 8])
 GET = b"GET /v2 HTTP/1.1\r\nHost: x\r\n"
@@ -21,6 +23,10 @@ POST = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n{HEADERS[0]}\r\n".encode()
 
 def chunks(data, size):
     return b"".join(b"%x\r\n%s\r\n" % (len(data[i:i + size]), data[i:i + size]) for i in range(0, len(data), size)) + b"0\r\n\r\n"
+
+
+def plain_grey(width, height):
+    return png(width, height, b"", color=0, rows=bytes((width + 1) * height))
 
 
 class Http(Case):
@@ -112,7 +118,7 @@ class Http(Case):
             self.assertEqual((reply.status, reply.error()), (400, "the compressed body is damaged"), data)
         for size, pattern in ((999000, "failed to parse|expected"), (1000000, "failed to parse|expected"), (1000001, "too large, unpacked"), (200000000, "too large, unpacked")):
             reply = ask("gzip", gzip.compress(b" " * size, 1), ())
-            self.assertEqual(reply.status, 400)
+            self.assertEqual(reply.status, 413 if "large" in pattern else 400)
             self.assertRegex(reply.error(), pattern, size)
 
     def test_byte_by_byte(self):
@@ -223,6 +229,22 @@ class Limits(Case):
             self.assertTrue(silent.closed())
             time.sleep(1)
             self.assertEqual(known.ask("GET", "/v2").status, 200)  # between requests there is more time
+
+    def test_few_bytes_that_are_many_pixels(self):
+        for name, options in (("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {"lossless": True}), ("WEBP", {"quality": 1})):
+            files = []
+            for height in (1000, 1001):
+                f = io.BytesIO()
+                Image.new("RGB", (1000, height), (255, 0, 0)).save(f, name, **options)
+                files.append(f.getvalue())
+            with Server("fake", "--max-pixels", 1) as s:
+                fits, large = (s.ask("POST", INFER, data, ["Content-Type: image/x"]) for data in files)
+                self.assertEqual(fits.status, 200, fits.body)
+                self.assertEqual((large.status, large.error()), (400, "image 0: 1000 x 1001 pixels are more than 1 million"))
+        with Server("fake") as s:  # and there are no pixels of it by then
+            before = s.memory("VmHWM")
+            self.assertRegex(s.ask("POST", INFER, plain_grey(12000, 10000), ["Content-Type: image/png"]).error(), "more than 50 million")
+            self.assertLess(s.memory("VmHWM") - before, 40)
 
     def test_a_full_queue(self):
         with Server("fake", "--max-queue", 1, "--queue-delay", 2000) as s, s.client() as slow, s.client() as c:
