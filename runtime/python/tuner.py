@@ -31,8 +31,8 @@ with open(os.path.join(_FOLDER, "model.json"), encoding="utf-8") as _f:
 _PATIENCE = 60  # seconds for a program to save and end
 _STOPPED = 128 + signal.SIGINT  # its exit code when a checkpoint was saved
 _INSTEAD = {"log": "callback= is told the same", "out": "model= names the file", "output": "model= names the file",
-            "checkpoint": "checkpoints= names the folder", "no_checkpoint": "a run that is ended goes on, and is exported, from a checkpoint",
-            "help": "the file NAME.program has it"}  # options of the program that are not fit()'s
+            "checkpoint": "checkpoints= names the folder", "no-checkpoint": "a run that is ended goes on, and is exported, from a checkpoint",
+            "help": "the file NAME.program has it"}  # options of the program's
 
 
 class Run:
@@ -54,7 +54,10 @@ def _words(options):
     for name, value in options.items():
         if value is None or value is False:
             continue
-        words.append("--" + name.replace("_", "-"))
+        name = name.replace("_", "-")
+        if name in _INSTEAD:
+            raise TypeError(f"{name.replace('-', '_')}= is no argument: {_INSTEAD[name]}")
+        words.append("--" + name)
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, (list, tuple)) else os.fspath(value) if isinstance(
                 value, os.PathLike) else str(value))
@@ -138,15 +141,12 @@ def _train(words, callback):
 def fit(data, callback=None, model=None, checkpoints=None, **options):
     """Trains on labelled images, and writes the tuned network to `model` (NAME-tuned.onnx). callback: called with a dictionary for each
     step ("event": "step") and epoch ("epoch"); False ends the run, whose best epoch so far is written. checkpoints: a folder (NAME.ckpt)."""
-    options = {name.replace("-", "_"): value for name, value in options.items()}
-    for name in _INSTEAD.keys() & options.keys():
-        raise TypeError(f"fit() takes no {name}=: {_INSTEAD[name]}")
     model, checkpoints = model or _NAME + "-tuned.onnx", checkpoints or _NAME + ".ckpt"
     words = ["-o", os.fspath(model), "--checkpoint", os.fspath(checkpoints), *_words(options), "--", os.fspath(data)]
     history, stopped, code, text = _train(words, callback)
     if code and not (stopped and code == _STOPPED):
         _fail(code, text)
-    trained = not options.get("lr_find")
+    trained = "--lr-find" not in words
     if code and trained:
         export(model, checkpoints)
     return Run(os.fspath(model) if trained else None, history, stopped, text)
@@ -201,11 +201,11 @@ def predict(images, top=5, checkpoints=None):
 
 def evaluate(data, checkpoints=None, **options):
     """A dictionary: loss, top1, top5, images, of each class precision and recall, by the best parameters so far."""
-    return json.loads(_call("eval", data, "--json", "--checkpoint", checkpoints or _NAME + ".ckpt", *_words(options)))
+    return json.loads(_call("eval", "--json", "--checkpoint", checkpoints or _NAME + ".ckpt", *_words(options), "--", data))
 
 
 def export(model, checkpoints=None):
     """Writes the tuned network, an ONNX file, once more; returns its path."""
-    _call("export", model, "--checkpoint", checkpoints or _NAME + ".ckpt")
+    _call("export", "--checkpoint", checkpoints or _NAME + ".ckpt", "--", model)
     return os.fspath(model)
 

@@ -103,14 +103,14 @@ def test_a_run_that_is_ended_writes_no_other_run_s_model():
                 print("made", tune.fit("photos", **{**old, **options}))
             except Exception as e:
                 print(type(e).__name__, str(e).splitlines()[-1])
-        run = tune.fit("photos", lr_find="rate.svg", head_solver="sgd", callback=lambda e: False, **old)
+        run = tune.fit("photos", **{"lr-find": "rate.svg"}, head_solver="sgd", callback=lambda e: False, **old)
         assert run.model is None and not os.path.exists("old.onnx") and not os.path.exists("-"), run
         run = tune.fit("photos", callback=lambda e: numpy.bool_(False), overwrite=True, **old)
         assert run.stopped and os.path.exists("old.onnx")
         """)
     lines = out.splitlines()
-    want = ["TypeError fit() takes no no_checkpoint=: "] * 2 + ["TypeError fit() takes no log=: callback= ", "TypeError fit() takes no out=: model= ",
-            "TypeError fit() takes no help=: ", "RuntimeError "]
+    want = ["TypeError no_checkpoint= is no argument: "] * 2 + ["TypeError log= is no argument: callback= ", "TypeError out= is no argument: model= ",
+            "TypeError help= is no argument: ", "RuntimeError "]
     assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
 
 
@@ -151,7 +151,8 @@ def test_what_goes_wrong_is_told():
                  lambda: tune.predict(["photos/down/0.png"], checkpoints="none.ckpt"), lambda: tune.evaluate("nowhere"),
                  lambda: tune.predict("photos/down"), lambda: tune.predict(["photos/*/0.png"]), lambda: tune.predict("-"), lambda: tune.predict(7),
                  lambda: tune.predict(numpy.zeros((3, 4), "f")), lambda: tune.predict(b"no image"), lambda: tune.fit("photos", max_steps=1),
-                 lambda: tune.fit("photos", lr_find="r.svg", overwrite=True), lambda: tune.fit("photos", epoch=3)]
+                 lambda: tune.fit("photos", lr_find="r.svg", overwrite=True), lambda: tune.fit("photos", epoch=3),
+                 lambda: tune.evaluate("photos", help=True), lambda: tune.evaluate("-y"), lambda: tune.fit("-x", checkpoints="c4")]
         for call in calls:
             try:
                 print("made", call())
@@ -164,9 +165,10 @@ def test_what_goes_wrong_is_told():
             "RuntimeError nowhere: No such file", "ValueError photos/down: is a folder", "ValueError photos/*/0.png: No such file",
             "ValueError -: No such file", "TypeError pixels are uint8 [height, width, 3], not int []",
             "TypeError pixels are uint8 [height, width, 3], not float32 [3, 4]", "ValueError image 0: not a JPEG, PNG or WebP file",
-            "RuntimeError tune.ckpt: holds the finished run", "TypeError ", "TypeError "]
+            "RuntimeError tune.ckpt: holds the finished run", "TypeError ", "TypeError ", "TypeError help= is no argument: ",
+            "RuntimeError -y: No such file", "RuntimeError -x: No such file"]
     assert len(lines) == len(want) and all(a.startswith(b) for a, b in zip(lines, want)), out
-    for line, end in zip(lines[-3:], ("; overwrite= begins anew over it, checkpoints= FOLDER elsewhere", " overwrite= and lr_find= exclude each other",
+    for line, end in zip(lines[-6:], ("; overwrite= begins anew over it, checkpoints= FOLDER elsewhere", " overwrite= and lr_find= exclude each other",
                                       " unknown option 'epoch='")):
         assert line.endswith(end) and "--" not in line, line
     assert not os.path.exists(temp("c3.onnx"))
