@@ -162,11 +162,12 @@ static bool ends_with(const char *text, const char *end) {
     return n > k && strcmp(text + n - k, end) == 0;
 }
 
-// By its name: "photos.tar.gz", "photos.tar.zst", "photos.tgz".
 static bool is_packed_tar(const char *spec) {
-    const char *dot = strrchr(spec, '.');
-    size_t n = dot ? (size_t)(dot - spec) : 0;
-    return (n > 4 && strncmp(dot - 4, ".tar", 4) == 0) || ends_with(spec, ".tgz");
+    static const char *const ends[] = {".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(spec, ends[i]))
+            return true;
+    return false;
 }
 
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {

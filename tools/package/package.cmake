@@ -29,7 +29,8 @@ install(FILES tools/package/copyright DESTINATION ${package_doc})
 # What is to be read, in folders as in the source: its links lead where they should.
 file(GLOB_RECURSE package_pages RELATIVE ${CMAKE_SOURCE_DIR} codegen/README.md frontend/README.md ir/README.md
      passes/README.md runtime/README.md tests/README.md tools/README.md tools/examples/*)
-foreach(page README.md LICENSE tools/guide.md tools/package/Dockerfile tools/package/hone-model@.service
+list(FILTER package_pages EXCLUDE REGEX __pycache__)
+foreach(page README.md tools/guide.md tools/package/Dockerfile tools/package/hone-model@.service
         ir/ops.def ir/conv_algos.def ${package_pages})
     get_filename_component(folder ${page} DIRECTORY)
     install(FILES ${page} DESTINATION ${package_doc}/${folder})
