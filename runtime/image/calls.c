@@ -114,7 +114,7 @@ static bool run_file(Classify *c, HoneModel *m, void *input, void **outputs, RtE
     if (!good)
         return rt_fail(err, "no memory");
     const void *inputs[] = {input};
-    if (!fill_input(&(Picture){.file = c->file ? c->file : "", .input = input}, m, err) ||
+    if (!fill_input(&(Picture){.file = c->file, .input = input}, m, err) ||
         !rt_model_run_inside(m, 1, inputs, outputs, err))
         return false;
     c->n = hone_rank(m, outputs[d->classifier], c->top, c->classes);

@@ -329,6 +329,8 @@ static void test_null(void) {
     float row[CLASSES] = {1, 2, 3};
     REQUIRE(hone_rank(m, NULL, 1, &c) == -1 && hone_rank(m, row, 1, NULL) == -1);
     REQUIRE(hone_rank(m, row, 1, &c) == 1 && c.index == 2);
+    REQUIRE(hone_classify_file(m, NULL, 1, &c) == -1 && strstr(hone_error(m), "is NULL"));
+    REQUIRE(hone_use_size(m, 0) == 0);
     REQUIRE(hone_find_size(m, 1, NULL) == -1 && hone_find_size(m, 0, NULL) == 0 && !*hone_error(m));
     hone_destroy(m);
 }
