@@ -62,10 +62,10 @@ bool rt_recipe_learns(RtRun *r, double loss) {
 
 void rt_recipe_say_chance(RtRun *r) {
     const RtTrainState *s = &r->state;
-    const double *row = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
     double guessing = loss_of_guessing(r->d);
     if (s->n_history == 0)
         return;
+    const double *row = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
     double loss = row[r->val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS];
     if (loss < AT_CHANCE * guessing)
         return;

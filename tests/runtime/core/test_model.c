@@ -312,7 +312,6 @@ static void test_edges(const float *x, const float *want) {
 }
 
 static void test_null(void) {
-    HoneClass c;
     const HoneTensorInfo any = {.name = "image"};
     REQUIRE(hone_n_inputs(NULL) == 0 && hone_n_outputs(NULL) == 0 && hone_n_labels(NULL) == 0);
     REQUIRE(hone_n_sizes(NULL) == 0 && hone_size(NULL) == 0 && hone_find_size(NULL, 0, NULL) == -1);
@@ -320,22 +319,31 @@ static void test_null(void) {
     REQUIRE(!hone_size_input_info(NULL, 0, 0).name && hone_find_size(NULL, 1, &any) == -1);
     REQUIRE(hone_input_bytes(NULL, 0, 1) == -1 && hone_output_bytes(NULL, 0, 1) == -1);
     REQUIRE(hone_output_dim(NULL, 0, 0) == -1 && hone_workspace_bytes(NULL, 1) == SIZE_MAX);
-    REQUIRE(!hone_label(NULL, 0) && hone_image_bytes(NULL) == 0 && hone_classifier(NULL) == -1);
+    REQUIRE(!hone_label(NULL, 0));
     REQUIRE(hone_run(NULL, 1, NULL, NULL) == -1 && hone_use_size(NULL, 0) == -1);
-    REQUIRE(hone_set_workspace(NULL, NULL, 0) == -1 && hone_preprocess(NULL, "x", &c) == -1);
-    REQUIRE(hone_classify_file(NULL, "x", 1, &c) == -1 && hone_rank(NULL, &c, 1, &c) == -1);
+    REQUIRE(hone_set_workspace(NULL, NULL, 0) == -1);
     REQUIRE(strstr(hone_error(NULL), "the model is NULL"));
     HoneModel *m = create(1);
-    float row[CLASSES] = {1, 2, 3};
-    REQUIRE(hone_rank(m, NULL, 1, &c) == -1 && hone_rank(m, row, 1, NULL) == -1);
-    REQUIRE(hone_rank(m, row, 1, &c) == 1 && c.index == 2);
-    REQUIRE(hone_classify_file(m, NULL, 1, &c) == -1 && strstr(hone_error(m), "is NULL"));
     REQUIRE(hone_use_size(m, 0) == 0);
     REQUIRE(hone_find_size(m, 1, NULL) == -1 && hone_find_size(m, 0, NULL) == 0 && !*hone_error(m));
     hone_destroy(m);
 }
 
 #ifndef __SANITIZE_THREAD__
+// What takes images is not linked into that build.
+static void test_null_images(void) {
+    HoneClass c;
+    REQUIRE(hone_image_bytes(NULL) == 0 && hone_classifier(NULL) == -1);
+    REQUIRE(hone_preprocess(NULL, "x", &c) == -1 && hone_rank(NULL, &c, 1, &c) == -1);
+    REQUIRE(hone_classify_file(NULL, "x", 1, &c) == -1);
+    HoneModel *m = create(1);
+    float row[CLASSES] = {1, 2, 3};
+    REQUIRE(hone_rank(m, NULL, 1, &c) == -1 && hone_rank(m, row, 1, NULL) == -1);
+    REQUIRE(hone_rank(m, row, 1, &c) == 1 && c.index == 2);
+    REQUIRE(hone_classify_file(m, NULL, 1, &c) == -1 && strstr(hone_error(m), "is NULL"));
+    hone_destroy(m);
+}
+
 // libgomp's own synchronisation is invisible to ThreadSanitizer: not for that build.
 static void test_nested(const float *x, const float *want) {
     int bad = 0;
@@ -373,6 +381,7 @@ int main(void) {
     call_often(&one);
     REQUIRE(one.good);
 #ifndef __SANITIZE_THREAD__
+    test_null_images();
     test_nested(x, want);
 #endif
     puts("fine");
