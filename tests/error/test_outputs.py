@@ -366,7 +366,7 @@ def test_files_may_not_grow():
             ok(*command)
             sizes = {out: os.path.getsize(out) for out in outputs}
             largest = max(sizes.values())
-            for limit in sorted({0, 100, largest // 2, largest - (500 if name == "bench" else 1)}):  # a page of times varies
+            for limit in sorted({0, 100, largest // 2, largest - (2000 if name == "bench" else 1)}):  # a page of times varies
                 def limits():
                     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
                 for out in outputs:
