@@ -185,4 +185,15 @@ static const char *run_case(IrArena *a, const Case *c) {
     return why ? why : compare_tensor(a, &out, &c->out);
 }
 
+static void check_cases(const Case *c, size_t n) {
+    IrDiag diag;
+    ir_diag_init(&diag, "cases");
+    for (size_t i = 0; i < n; i++) {
+        IrArena *a = ir_arena_new(&diag);
+        const char *why = run_case(a, &c[i]);
+        CHECK_STR_EQ(why ? ir_sprintf(a, "%s: %s", c[i].name, why) : NULL, NULL);
+        ir_arena_free(a);
+    }
+}
+
 #endif

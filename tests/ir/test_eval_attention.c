@@ -61,16 +61,7 @@ static const Case cases[] = {
 };
 
 static void runs_cases(void) {
-    IrDiag diag;
-    ir_diag_init(&diag, "test");
-    IrArena *a = ir_arena_new(&diag);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *why = run_case(a, &cases[i]);
-        if (!CHECK(!why)) {
-            fprintf(stderr, "%s: %s\n", cases[i].name, why);
-        }
-    }
-    ir_arena_free(a);
+    check_cases(cases, sizeof cases / sizeof *cases);
 }
 
 int main(void) {

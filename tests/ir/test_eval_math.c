@@ -149,14 +149,7 @@ static const Case cases[] = {
 };
 
 static void means_what_it_says(void) {
-    IrDiag diag;
-    ir_diag_init(&diag, "cases");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        IrArena *a = ir_arena_new(&diag);
-        const char *why = run_case(a, &cases[i]);
-        CHECK_STR_EQ(why ? ir_sprintf(a, "%s: %s", cases[i].name, why) : NULL, NULL);
-        ir_arena_free(a);
-    }
+    check_cases(cases, sizeof cases / sizeof *cases);
 }
 
 // Odd numbers behind 2^53, which no double is: results are compared as integers.

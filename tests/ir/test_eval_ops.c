@@ -148,17 +148,6 @@ static const Case refused_cases[] = {
      .error = "NYI: max_pool of i64"},
 };
 
-static void check_cases(const Case *c, size_t n) {
-    IrDiag diag;
-    ir_diag_init(&diag, "cases");
-    for (size_t i = 0; i < n; i++) {
-        IrArena *a = ir_arena_new(&diag);
-        const char *why = run_case(a, &c[i]);
-        CHECK_STR_EQ(why ? ir_sprintf(a, "%s: %s", c[i].name, why) : NULL, NULL);
-        ir_arena_free(a);
-    }
-}
-
 static void agrees_with_other_libraries(void) {
     check_cases(computed_cases, sizeof computed_cases / sizeof computed_cases[0]);
 }
