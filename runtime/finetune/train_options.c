@@ -109,6 +109,8 @@ static const RtCliField fields[] = {
     {"--log", RT_CLI_TEXT, AT(set.log), 0, 0, "FILE.jsonl",
      "a JSON object for every step and epoch"},
     {"--csv", RT_CLI_TEXT, AT(set.csv), 0, 0, "FILE.csv", "a line for every epoch, at the end"},
+    {"--log-tensorboard", RT_CLI_TEXT, AT(set.board), 0, 0, "FOLDER",
+     "losses, accuracies and rates as they come, for 'tensorboard --logdir FOLDER'"},
     RT_FINE_CHECKPOINT(AT(folder)),
     {"--checkpoint-every", RT_CLI_INT, AT(set.checkpoint_every), 0, 1e9, "N",
      "steps between checkpoints (default: at the end of every epoch)"},

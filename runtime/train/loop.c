@@ -162,7 +162,8 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
         what, row[RT_HIST_TRAIN_LOSS], row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
         row[RT_HIST_SECONDS], row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
         r->state.at[RT_SINCE_BEST] == 0 ? "  *" : "");
-    return rt_train_log_event(&r->log, "epoch", fields, sizeof fields / sizeof *fields, &r->err);
+    return rt_train_log_event(&r->log, "epoch", fields, sizeof fields / sizeof *fields, &r->err) &&
+           rt_board_epoch(&r->board, &r->state, row, r->val, &r->err);
 }
 
 static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t images,
@@ -344,7 +345,8 @@ static bool finish(RtRun *r, uint64_t since) {
 }
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
-    if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err))
+    if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err) ||
+        !rt_board_begin(&r->board, &r->state, &r->err))
         return false;
     if (!run_stages(r, stopped))
         return false;
@@ -356,6 +358,7 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
         return false;
     r->folder.finished |= !*stopped;
     return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err) &&
+           rt_board_commit(&r->board, &r->err) &&
            (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
 }
 

@@ -3,6 +3,7 @@
 #define RUNTIME_TRAIN_RUN_H
 
 #include "runtime/train/affine.h"
+#include "runtime/train/board.h"
 #include "runtime/train/gradient.h"
 #include "runtime/train/train.h"
 #include "runtime/train/log.h"
@@ -18,6 +19,7 @@ typedef struct RtRun {
     bool alone;                 // the others are gone
     RtDataset *data;
     RtTrainLog log;
+    RtBoard board;
     RtOutFile out, report, csv, lr_picture; // open from the beginning on, where they are wanted
     RtTrainState state;
     RtFolder folder;       // of checkpoints, held; its path NULL: none

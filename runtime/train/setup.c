@@ -375,7 +375,9 @@ static bool begin(RtRun *r) {
     bool found = false;
     if (!lies_apart(r, s->folder, "checkpoints", "--checkpoint") ||
         !lies_apart(r, s->cache == RT_CACHE_FOLDER ? s->cache_folder : NULL, "cached features",
-                    "--feature-cache"))
+                    "--feature-cache") ||
+        !lies_apart(r, s->board, "TensorBoard's files", "--log-tensorboard") ||
+        (s->board && !rt_board_open(&r->board, s->outs, s->board, s->resume, &r->err)))
         return false;
     if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
         return false;
@@ -402,6 +404,7 @@ bool rt_run_begin(RtRun *r) {
 void rt_run_close(RtRun *r) {
     rt_run_close_sources(r);
     rt_train_log_close(&r->log);
+    rt_board_close(&r->board);
     rt_out_abort(&r->out);
     rt_out_abort(&r->report);
     rt_out_abort(&r->csv);

@@ -191,7 +191,8 @@ static bool log_step(RtRun *r, double loss, double lr, double norm) {
                                  {"loss", loss, NULL},
                                  {"lr", lr, NULL},
                                  {"grad_norm", norm, NULL}};
-    return rt_train_log_event(&r->log, "step", fields, sizeof fields / sizeof *fields, &r->err);
+    return rt_train_log_event(&r->log, "step", fields, sizeof fields / sizeof *fields, &r->err) &&
+           rt_board_step(&r->board, &r->state, loss, lr, norm, &r->err);
 }
 
 static bool run_step(RtRun *r, Step *s, double lr, bool (*stop)(RtRun *r), bool *stopped) {

@@ -11,7 +11,7 @@ void rt_run_take_rank(RtRun *r) {
     RtTrainSettings *s = &r->own;
     if (rt_ranks_me(r->ranks) == 0)
         return;
-    s->out = s->report = s->log = s->csv = s->folder = NULL;
+    s->out = s->report = s->log = s->csv = s->board = s->folder = NULL;
     s->quiet = true;
     s->cache = s->cache == RT_CACHE_FOLDER ? RT_CACHE_AUTO : s->cache;
 }

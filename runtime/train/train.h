@@ -51,7 +51,7 @@ typedef struct RtTrainSettings {
     int checkpoint_every;                    // steps; 0: at the end of epochs
     int64_t max_steps;                       // of the whole run; 0: no limit
     const char *out, *report, *log, *folder; // folder: of checkpoints; NULL: none
-    const char *csv;
+    const char *csv, *board;                 // board: a folder for TensorBoard
     const char *lr_picture; // a range test of the first stage that takes steps, and no training
     bool out_unnamed; // `out` is nobody's choice: there, only a file of this program is replaced
     bool quiet;

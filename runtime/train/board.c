@@ -1,0 +1,100 @@
+// One file of events in a folder of its own, which a run that is resumed goes on with: steps that
+// it takes once more are cut off first, so that none is there twice. See board.h.
+#define _GNU_SOURCE
+#include "runtime/train/board.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/file/events.h"
+
+static const char first_of_epoch[] = "loss/train"; // of the scalars of an epoch's end
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+bool rt_board_open(RtBoard *b, RtOuts *outs, const char *folder, bool resume, RtErr *err) {
+    char *path = NULL;
+    b->made = mkdir(folder, 0777) == 0;
+    if (!b->made && errno != EEXIST)
+        return rt_fail(err, "%s: cannot be made: %s", folder, strerror(errno));
+    b->folder = strdup(folder);
+    if (!b->folder || asprintf(&path, "%s/events.out.tfevents.hone", folder) < 0)
+        return rt_fail(err, "no memory");
+    b->wanted = rt_out_open(&b->file, outs, path, resume ? RT_OUT_APPEND : RT_OUT_LOG, err);
+    free(path);
+    return b->wanted;
+}
+
+// An epoch that is not over yet is validated once more.
+static bool is_before(void *ctx, int64_t step, const char *tag) {
+    const RtTrainState *s = ctx;
+    bool ends_epoch = strcmp(tag, first_of_epoch) == 0;
+    return step < s->at[RT_AT_STEP] ||
+           (step == s->at[RT_AT_STEP] && !(ends_epoch && s->at[RT_AT_BATCH] > 0));
+}
+
+static bool flush(RtBoard *b, RtErr *err) {
+    return (fflush(b->file.f) == 0 && !ferror(b->file.f)) ||
+           rt_fail(err, "%s: cannot be written: %s", b->file.path, strerror(errno));
+}
+
+bool rt_board_begin(RtBoard *b, const RtTrainState *s, RtErr *err) {
+    bool empty = true;
+    if (!b->wanted)
+        return true;
+    if (b->file.kind == RT_OUT_APPEND && b->file.target &&
+        !rt_events_cut(b->file.target, is_before, (void *)s, &empty, err))
+        return false;
+    if (!rt_out_begin(&b->file, err))
+        return false;
+    b->made = false;
+    if (empty)
+        rt_events_begin(b->file.f, now());
+    return flush(b, err);
+}
+
+bool rt_board_step(RtBoard *b, const RtTrainState *s, double loss, double lr, double norm,
+                   RtErr *err) {
+    const RtScalar scalars[] = {{"step/loss", loss}, {"step/lr", lr}, {"step/grad_norm", norm}};
+    if (!b->wanted)
+        return true;
+    rt_events_put(b->file.f, now(), s->at[RT_AT_STEP], scalars, sizeof scalars / sizeof *scalars);
+    return flush(b, err);
+}
+
+bool rt_board_epoch(RtBoard *b, const RtTrainState *s, const double *row, bool val, RtErr *err) {
+    const RtScalar scalars[] = {{first_of_epoch, row[RT_HIST_TRAIN_LOSS]},
+                                {"loss/val", val ? row[RT_HIST_VAL_LOSS] : NAN},
+                                {"top1/train", row[RT_HIST_TRAIN_TOP1]},
+                                {"top1/val", val ? row[RT_HIST_VAL_TOP1] : NAN},
+                                {"top5/val", val ? row[RT_HIST_VAL_TOP5] : NAN},
+                                {"epoch/lr", row[RT_HIST_LR]},
+                                {"epoch/images_per_s", row[RT_HIST_IMAGES_PER_S]}};
+    if (!b->wanted)
+        return true;
+    rt_events_put(b->file.f, now(), s->at[RT_AT_STEP], scalars, sizeof scalars / sizeof *scalars);
+    return flush(b, err);
+}
+
+bool rt_board_commit(RtBoard *b, RtErr *err) {
+    bool ok = !b->wanted || rt_out_commit(&b->file, err);
+    b->wanted = false;
+    return ok;
+}
+
+void rt_board_close(RtBoard *b) {
+    rt_out_abort(&b->file);
+    if (b->made)
+        rmdir(b->folder);
+    free(b->folder);
+    *b = (RtBoard){0};
+}
