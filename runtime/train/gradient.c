@@ -38,6 +38,7 @@ struct RtGradient {
     pthread_mutex_t lock; // over what follows
     pthread_cond_t changed;
     int ready, sent; // pieces
+    int early;       // of them, those that were ready before the last graph's end
     bool stop, failed;
     RtErr err; // of the thread
 };
@@ -268,8 +269,19 @@ bool rt_gradient_sum(RtGradient *g, RtErr *err) {
         merge_top(g);
     if (!g->ranks)
         return true;
+    g->early = g->ready;
     hand_over(g, g->n_pieces);
     return wait_exchange(g, err);
+}
+
+double rt_gradient_early(const RtGradient *g) {
+    int64_t early = 0, all = 0;
+    for (int k = 0; k < g->n_pieces; k++) {
+        int64_t n = g->piece[k].to - g->piece[k].from;
+        all += n;
+        early += k < g->early ? n : 0;
+    }
+    return all ? (double)early / (double)all : 0;
 }
 
 void rt_gradient_take_statistics(RtGradient *g, int64_t batches) {

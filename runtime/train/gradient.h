@@ -28,6 +28,9 @@ void rt_gradient_begin(RtGradient *g, int64_t leaves);
 bool rt_gradient_add(RtGradient *g, const RtEngineBatch *b, int64_t place, RtErr *err);
 // The engine's RT_ENGINE_G is the sum over all ranks' batches.
 bool rt_gradient_sum(RtGradient *g, RtErr *err);
+// Of the last such sum with other ranks: the share of its numbers that were handed to them while
+// the backward pass still ran, so that their exchange cost this rank no time of its own.
+double rt_gradient_early(const RtGradient *g);
 // Moves statistics to the mean over the `batches` that had an image, at least one.
 void rt_gradient_take_statistics(RtGradient *g, int64_t batches);
 

@@ -14,8 +14,7 @@ enum { AUTO_STEPS = 2000, LEAST_EPOCHS = 5, MOST_EPOCHS = 60, PATIENCE = 5, UNEQ
 
 // As many epochs as make AUTO_STEPS steps, within reason; a run of them ends early.
 static int auto_epochs(const RtRun *r) {
-    int64_t images = (int64_t)r->own.batch * r->own.accumulate;
-    int64_t steps = (r->data->n_train + images - 1) / images;
+    int64_t steps = (r->data->n_train + r->step_images - 1) / r->step_images;
     int64_t n = (AUTO_STEPS + steps - 1) / steps;
     return (int)(n < LEAST_EPOCHS ? LEAST_EPOCHS : n > MOST_EPOCHS ? MOST_EPOCHS : n);
 }

@@ -30,6 +30,7 @@ typedef struct RtRun {
     bool solves;           // a classifier, in the epoch that is to come
     bool starts;           // which is one before the open stage's own: it moves other layers too
     RtAffine affine;       // the classifier, then
+    int64_t step_images;   // that were asked for; cut.h
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
     char key_model[96], key_options[RT_RUN_OPTIONS], *labels; // labels: class names, one a line
@@ -49,6 +50,8 @@ void rt_run_close(RtRun *r);
 // The state that the run begins with: the newest checkpoint's, or the pretrained one, of which it
 // writes a checkpoint. False with run->err set: the folder is another run's.
 bool rt_run_begin(RtRun *r);
+// r->batch and what holds one, by r->set. False with run->err set.
+bool rt_run_alloc_batch(RtRun *r);
 RtCheckpointKey rt_run_key(const RtRun *r);
 void rt_run_make_keys(RtRun *r); // by r->set
 // Sources and cache of the stage that the engine has open.

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/cut.h"
 #include "runtime/train/export.h"
 #include "runtime/train/history.h"
 #include "runtime/train/recipe.h"
@@ -175,9 +176,20 @@ void rt_run_close_sources(RtRun *r) {
 
 // ---------------------------------------------------------------- buffers
 
+static size_t classes_of(const RtRun *r) {
+    return (size_t)(r->d->binary ? 2 : r->d->classes);
+}
+
+bool rt_run_alloc_batch(RtRun *r) {
+    r->batch = r->set->batch < r->data->n_train ? r->set->batch : r->data->n_train;
+    r->loss = rt_alloc_aligned((size_t)r->batch * sizeof(float));
+    r->logits = rt_alloc_aligned((size_t)r->batch * classes_of(r) * sizeof(float));
+    return (r->loss && r->logits) || rt_fail(&r->err, "no memory");
+}
+
 // balanced: images / (classes * images of the class), the mean over images being 1.
 static void set_class_weights(RtRun *r) {
-    int classes = r->d->binary ? 2 : r->d->classes;
+    int classes = (int)classes_of(r);
     for (int i = 0; i < classes; i++) {
         int64_t n = r->set->balanced ? r->data->class_size[i] : 0;
         r->class_weight[i] =
@@ -266,16 +278,13 @@ bool rt_run_setup(RtRun *r) {
         return false;
     if (r->data->n_train == 0)
         return rt_fail(&r->err, "%s: no images to train on", s->data);
-    r->batch = s->batch < r->data->n_train ? s->batch : r->data->n_train;
-    int64_t most = r->batch;
-    size_t classes = (size_t)(r->d->binary ? 2 : r->d->classes);
-    r->loss = rt_alloc_aligned((size_t)most * sizeof(float));
-    r->logits = rt_alloc_aligned((size_t)most * classes * sizeof(float));
-    r->class_weight = rt_alloc_aligned(classes * sizeof(float));
+    r->class_weight = rt_alloc_aligned(classes_of(r) * sizeof(float));
     r->labels = join_names(r->data);
     r->bad_item = calloc((size_t)(r->data->n_train + r->data->n_val), sizeof *r->bad_item);
-    if (!r->bad_item || !r->loss || !r->logits || !r->class_weight || !r->labels)
+    if (!r->bad_item || !r->class_weight || !r->labels)
         return rt_fail(&r->err, "no memory");
+    if (!rt_cut_step(r))
+        return false;
     set_class_weights(r);
     rt_recipe_resolve(r);
     rt_recipe_say_balance(r);
@@ -290,10 +299,10 @@ static void say_passed_over(void *ctx, const char *line) {
     rt_train_log_line(&r->log, "%s; passed over", line);
 }
 
-// --epochs +N: epochs and warm-up are those that the run was begun with, as its key tells.
-static void take_epochs(RtRun *r) {
-    char *had = rt_checkpoint_options(&r->folder), name[24];
-    for (int i = 0; had && i < r->d->n_stages; i++) {
+// --epochs +N: epochs and warm-up are those that the run was begun with, as its options tell.
+static void take_epochs(RtRun *r, const char *had) {
+    char name[24];
+    for (int i = 0; i < r->d->n_stages; i++) {
         snprintf(name, sizeof name, " stage%d=", i);
         const char *at = strstr(had, name);
         int epochs = 0;
@@ -303,8 +312,17 @@ static void take_epochs(RtRun *r) {
             r->own.warmup_epochs[i] = warmup;
         }
     }
-    free(had);
     rt_run_make_keys(r);
+}
+
+// What the run was begun with and is not given anew.
+static void take_options(RtRun *r) {
+    char *had = rt_checkpoint_options(&r->folder);
+    if (had && r->set->more_epochs)
+        take_epochs(r, had);
+    if (had)
+        rt_cut_as_before(r, had);
+    free(had);
 }
 
 // A finished run goes on: its last stage gets a schedule more, whose checkpoint is there before the
@@ -327,8 +345,7 @@ static bool extend(RtRun *r) {
 }
 
 static bool resume(RtRun *r, bool *found) {
-    if (r->set->more_epochs)
-        take_epochs(r);
+    take_options(r);
     RtCheckpointKey key = rt_run_key(r);
     const int64_t *at = r->state.at;
     if (!rt_checkpoint_load(&r->folder, r->engine, &r->state, &key, say_passed_over, r, found,
@@ -398,7 +415,8 @@ static bool begin(RtRun *r) {
 }
 
 bool rt_run_begin(RtRun *r) {
-    return (rt_ranks_me(r->ranks) > 0 || begin(r)) && rt_run_share_state(r);
+    return (rt_ranks_me(r->ranks) > 0 || begin(r)) && rt_run_share_state(r) &&
+           rt_run_alloc_batch(r);
 }
 
 void rt_run_close(RtRun *r) {

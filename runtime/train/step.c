@@ -190,8 +190,10 @@ static bool log_step(RtRun *r, double loss, double lr, double norm) {
                                  {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
                                  {"loss", loss, NULL},
                                  {"lr", lr, NULL},
-                                 {"grad_norm", norm, NULL}};
-    return rt_train_log_event(&r->log, "step", fields, sizeof fields / sizeof *fields, &r->err) &&
+                                 {"grad_norm", norm, NULL},
+                                 {"overlapped", rt_gradient_early(r->gradient), NULL}};
+    int n = sizeof fields / sizeof *fields;
+    return rt_train_log_event(&r->log, "step", fields, r->ranks ? n : n - 1, &r->err) &&
            rt_board_step(&r->board, &r->state, loss, lr, norm, &r->err);
 }
 
@@ -219,8 +221,9 @@ bool rt_run_begin_steps(RtRun *r) {
         return true;
     if (rt_ranks_n(r->ranks) > k)
         return rt_fail(&r->err,
-                       "%d processes share the batches of a step: give --accumulate %d, or more",
-                       rt_ranks_n(r->ranks), rt_ranks_n(r->ranks));
+                       "this run's steps are of --accumulate %lld: that many processes can share "
+                       "them, not %d",
+                       (long long)k, rt_ranks_n(r->ranks));
     r->gradient = rt_gradient_open(r->engine, r->ranks, k, &r->err);
     if (!r->gradient)
         return false;

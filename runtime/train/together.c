@@ -29,6 +29,8 @@ typedef struct Shared { // by rank 0
     int64_t at[RT_N_AT], n_history;
     int epochs[HONE_MAX_STAGES]; // a run that is made longer has those that it was begun with
     float warmup_epochs[HONE_MAX_STAGES];
+    int64_t step_images;   // cut as the run began
+    int batch, accumulate;
     double sum[RT_N_SUMS], ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS];
 } Shared;
 
@@ -46,6 +48,9 @@ static void describe(const RtRun *r, Shared *s) {
     memcpy(s->at, r->state.at, sizeof s->at);
     memcpy(s->epochs, r->set->epochs, sizeof s->epochs);
     memcpy(s->warmup_epochs, r->set->warmup_epochs, sizeof s->warmup_epochs);
+    s->step_images = r->step_images;
+    s->batch = r->set->batch;
+    s->accumulate = r->set->accumulate;
     memcpy(s->sum, r->state.sum, sizeof s->sum);
     memcpy(s->ridge, r->state.ridge, sizeof s->ridge);
     s->n_history = r->state.n_history;
@@ -54,6 +59,10 @@ static void describe(const RtRun *r, Shared *s) {
 static bool is_same(RtRun *r, const Shared *first) {
     memcpy(r->own.epochs, first->epochs, sizeof first->epochs);
     memcpy(r->own.warmup_epochs, first->warmup_epochs, sizeof first->warmup_epochs);
+    if (r->step_images == first->step_images) {
+        r->own.batch = first->batch;
+        r->own.accumulate = first->accumulate;
+    }
     rt_run_make_keys(r);
     const struct {
         const char *mine, *first, *what;

@@ -1,12 +1,13 @@
 """New classifiers on frozen networks, hone's defaults beside scikit-learn:
 
-  head_accuracy.py HONE MODEL.onnx [--sets fashion5,fashion10,digits] [--mean M --std S | --pictures [--head-at auto]]
+  head_accuracy.py HONE MODEL.onnx [--sets fashion5,fashion10,digits,cifar10] [--cifar FOLDER] [--mean M --std S | --pictures [--head-at auto]]
 
 For each set: top-1 of the validation images by `hone finetune` and `train` without options, and by scikit-learn's logistic
 regression on the same features, standardized as hone does, at each C of a path; the best C is chosen by the validation images,
 which hone never sees. Features are read from the program's cache. Images are tensors, or with --pictures files, which hone
-enlarges and normalizes as it finds right, and may place the classifier by. Needs numpy, Pillow, onnx, scikit-learn and Debian's
-dataset-fashion-mnist."""
+enlarges and normalizes as it finds right, and may place the classifier by. cifar10: the first 100 images of each class in
+data_batch_1.bin, and as many of test_batch.bin, of the binary version of CIFAR-10 in FOLDER (no package of Debian has it). Needs
+numpy, Pillow, onnx, scikit-learn and Debian's dataset-fashion-mnist."""
 import argparse
 import glob
 import json
@@ -43,14 +44,22 @@ def digits(per_class=50):
     return pick(x[:900], y[:900], list(range(10)), per_class), (x[900:], y[900:].astype(np.int32))
 
 
-SETS = {"fashion5": lambda: fashion_set([1, 2, 6, 7, 8], 50, 200), "fashion10": lambda: fashion_set(list(range(10)), 100, 100),
-        "digits": digits}
+def cifar10(folder, per_class=100):
+    def part(name):
+        rows = np.fromfile(os.path.join(folder, name), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, then planes of red, green, blue
+        return pick(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], list(range(10)), per_class)
+    return part("data_batch_1.bin"), part("test_batch.bin")
+
+
+SETS = {"fashion5": lambda a: fashion_set([1, 2, 6, 7, 8], 50, 200), "fashion10": lambda a: fashion_set(list(range(10)), 100, 100),
+        "digits": lambda a: digits(), "cifar10": lambda a: cifar10(a.cifar)}
 
 
 def tensors(images, channels, size, mean, std):
-    """As a network takes them: grey images in all channels."""
-    x = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.BILINEAR), np.float32) for i in images]) / 255
-    x = np.repeat(x[:, None], channels, axis=1)
+    """As a network takes them: grey images in all channels, coloured ones grey where it has one."""
+    kind = "L" if channels == 1 else "RGB"
+    x = np.stack([np.asarray(Image.fromarray(i).convert(kind).resize((size, size), Image.BILINEAR), np.float32) for i in images]) / 255
+    x = x.reshape(len(x), size, size, channels).transpose(0, 3, 1, 2)
     return ((x - np.reshape(mean, (1, -1, 1, 1))) / np.reshape(std, (1, -1, 1, 1))).astype(np.float32)
 
 
@@ -83,7 +92,7 @@ def run(*argv):
 
 def compare(a, name, folder):
     shape = [d.dim_value for d in onnx.load(a.model, load_external_data=False).graph.input[0].type.tensor_type.shape.dim]
-    data = SETS[name]()
+    data = SETS[name](a)
     if a.pictures:
         return compare_pictures(a, name, folder, data)
     for part, (x, y) in zip(("train", "val"), data):
@@ -118,7 +127,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("hone")
     p.add_argument("model")
-    p.add_argument("--sets", default=",".join(SETS))
+    p.add_argument("--sets", default="fashion5,fashion10,digits")
+    p.add_argument("--cifar")
     p.add_argument("--pictures", action="store_true")
     p.add_argument("--head-at")
     p.add_argument("--mean", type=lambda s: [float(x) for x in s.split(",")], default=[0.485, 0.456, 0.406])

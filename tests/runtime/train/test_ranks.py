@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import BUILD, Case, plain_png
 from test_train import make_images, tensors
 
-STEPS = ("--opt", "sgd", "--lr", "0.1", "-b", "4")
+STEPS = ("--opt", "sgd", "--lr", "0.1")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 TIME = (8, 9, 10)  # columns of the history that are not the same twice
 
@@ -58,8 +58,8 @@ class Ranks(Case):
         make_images(self.path("d"), "train", 62, 1)  # 16 batches of 4, the last of 2
         make_images(self.path("d"), "t10k", 23, 2)
 
-    def start(self, n, *args, data="d", epochs="2,1", solver="sgd"):
-        command = [os.path.join(BUILD, "fake_train"), "train", data, *STEPS, "--epochs", epochs, "--head-solver", solver, *map(str, args)]
+    def start(self, n, *args, data="d", epochs="2,1", solver="sgd", batch=4):
+        command = [os.path.join(BUILD, "fake_train"), "train", data, *STEPS, "-b", str(batch), "--epochs", epochs, "--head-solver", solver, *map(str, args)]
         if n > 1:
             command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(n), *command]
         return subprocess.Popen(command, cwd=self.folder.name, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -122,8 +122,27 @@ class Ranks(Case):
         self.train(2, "--accumulate", 2, "-q", "--checkpoint", "b", solver="newton")
         self.assertEqual(self.final("a"), self.final("b"))
 
+    def test_processes_share_the_images_of_a_step(self):
+        """Where it has fewer batches than processes: each gets one, of as many images, and the run goes on so on another number."""
+        self.train(1, "--accumulate", 4, "-q", "--checkpoint", "whole", batch=1)
+        out = self.train(4, "--checkpoint", "a")
+        self.assertEqual(out.count("4 processes share the 4 images of a step, as --batch 1 --accumulate 4"), 1, out)
+        self.assertEqual(self.final("a"), self.final("whole"))
+        self.train(4, "--checkpoint", "b", "-q", "--max-steps", 3)
+        self.train(2, "--checkpoint", "b", "-q", "--max-steps", 9, "--resume")
+        out = self.train(1, "--checkpoint", "b", "--resume")
+        self.assertIn("steps are cut as the run began: --batch 1 --accumulate 4", out)
+        self.assertEqual(self.final("b"), self.final("whole"))
+        self.train(2, "-q", "--checkpoint", "c", batch=3)  # shares of 2 images
+        self.train(1, "--accumulate", 2, "-q", "--checkpoint", "e", batch=2)
+        self.assertEqual(self.final("c"), self.final("e"))
+
     def test_what_is_refused(self):
-        self.assertRegex(self.train(2, code=1), "rank 0: 2 processes share the batches of a step: give --accumulate 2, or more")
+        self.assertRegex(self.train(4, "--accumulate", 3, code=1, batch=1),
+                         "rank 0: 4 processes cannot share the images of a step, 3: give --batch 4, or more")
+        self.train(1, "-q", "--checkpoint", "one", "--max-steps", 2)
+        self.assertRegex(self.train(2, "--checkpoint", "one", "--resume", code=1),
+                         "rank 0: this run's steps are of --accumulate 1: that many processes can share them, not 2")
         self.assertRegex(self.train(3, "--accumulate", 3, code=1), "3 processes were started: training is for 1, 2, 4, 8 ... of them")
 
     def test_a_signal_saves(self):
