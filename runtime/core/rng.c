@@ -3,6 +3,7 @@
 // epoch, the lowest byte of word 3 the purpose: distinct streams never meet.
 #include "runtime/core/rng.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,11 @@ double rt_rng_uniform(RtRng *r) {
 
 double rt_rng_between(RtRng *r, double low, double high) {
     return low + (high - low) * rt_rng_uniform(r);
+}
+
+double rt_rng_normal(RtRng *r) { // Box and Muller
+    double u = 1 - rt_rng_uniform(r), v = rt_rng_uniform(r);
+    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
 }
 
 int64_t rt_rng_below(RtRng *r, int64_t n) {

@@ -13,7 +13,7 @@ enum { // purposes: streams that share seed, epoch and index but nothing else. N
     RT_RNG_AUGMENT = 3, // index: the item
     RT_RNG_DROPOUT = 4, // index: the step
     RT_RNG_SYNTHETIC = 5,
-    RT_RNG_POLICY = 6, // of TrivialAugment; index: the item
+    RT_RNG_POLICY = 6, // of TrivialAugment and RandAugment; index: the item
     RT_RNG_ERASE = 7,  // index: the item
     RT_RNG_MIX = 8,    // of mixup and cutmix; index: the batch
     RT_RNG_ORDER = 10, // of a large set; index: of a round's input
@@ -33,6 +33,7 @@ uint32_t rt_rng_u32(RtRng *r);
 uint64_t rt_rng_u64(RtRng *r);
 double rt_rng_uniform(RtRng *r);                          // [0, 1), 53 bits
 double rt_rng_between(RtRng *r, double low, double high); // [low, high)
+double rt_rng_normal(RtRng *r);                           // mean 0, deviation 1
 int64_t rt_rng_below(RtRng *r, int64_t n);                // 0 to n - 1, unbiased; n >= 1
 
 // The permutation of 0 to n - 1 of an epoch (Fisher-Yates).

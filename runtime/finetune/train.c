@@ -212,7 +212,9 @@ static bool set_augment(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
         return rt_fail(err,
                        "--scale, --ratio and --train-interpolation are of the random crop that "
                        "--augment imagenet takes");
-    a->trivial = strcmp(w->policy, "ta_wide") == 0;
+    RtErr why;
+    if (!rt_policies_parse(w->policy, &a->policies, &why))
+        return rt_fail(err, "--aa %s", why.text);
     for (int i = 0; i < 3; i++)
         a->how = strcmp(w->how, how[i]) == 0 ? (RtErase)i : a->how;
     return s->variants == 0 || !rt_augment_is_none(a) ||

@@ -77,8 +77,10 @@ static const RtCliField fields[] = {
      "its width by its height (default 0.75,1.3333)"},
     {"--train-interpolation", RT_CLI_TEXT, AT(filter), 0, 0, "NAME",
      "what it is resized by: bilinear, bicubic, lanczos ... (default: as the program's images)"},
-    {"--auto-augment|--aa", RT_CLI_CHOICE, AT(policy), 0, 0, "ta_wide|none",
-     "TrivialAugment: one random change of each image"},
+    {"--auto-augment|--aa", RT_CLI_TEXT, AT(policy), 0, 0, "POLICY",
+     "ta_wide: TrivialAugment, one random change of each image; ra-m9-n2: torchvision's "
+     "RandAugment, 2 changes of magnitude 9 of 30 (-mstd0.5: give or take); "
+     "rand-m9-mstd0.5-inc1: timm's, of 10 (-n2, -p0.5); none (default)"},
     {"--reprob|--random-erase", RT_CLI_FLOAT, AT(set.augment.erase), 0, 1, "P",
      "probability that a random box of an image is erased (default 0)"},
     {"--remode", RT_CLI_CHOICE, AT(how), 0, 0, "pixel|rand|const",

@@ -29,12 +29,16 @@ const char *rt_augment_name(RtAugmentKind kind) {
 }
 
 bool rt_augment_is_none(const RtAugment *a) {
-    return a->kind == RT_AUGMENT_NONE && !a->trivial && !(a->erase > 0);
+    return a->kind == RT_AUGMENT_NONE && a->policies.kind == RT_POLICIES_NONE && !(a->erase > 0);
 }
 
-const char *rt_augment_text(const RtAugment *a, char *text, size_t size) {
+const char *rt_augment_text(const RtAugment *a, char text[RT_AUGMENT_TEXT]) {
+    const size_t size = RT_AUGMENT_TEXT;
     static const char *const how[] = {"pixel", "rand", "const"};
-    int n = snprintf(text, size, "%s%s", rt_augment_name(a->kind), a->trivial ? ",ta_wide" : "");
+    char policies[RT_POLICIES_TEXT];
+    bool changes = a->policies.kind != RT_POLICIES_NONE;
+    int n = snprintf(text, size, "%s%s%s", rt_augment_name(a->kind), changes ? "," : "",
+                     changes ? rt_policies_text(&a->policies, policies) : "");
     if (a->scale[1] > 0)
         n += snprintf(text + n, size - (size_t)n, ",scale:%g-%g", a->scale[0], a->scale[1]);
     if (a->ratio[1] > 0)
@@ -96,6 +100,19 @@ static void draw_jitter(RtRng *r, RtAugmentPlan *plan) {
         plan->factor[i] = (float)rt_rng_between(r, 0.6, 1.4);
 }
 
+// Around what is moved is the colour that becomes 0.
+static void draw_policies(const RtAugment *a, const HonePreprocess *p, RtRng own,
+                          RtAugmentPlan *plan) {
+    uint8_t mean[3];
+    for (int c = 0; c < 3; c++) {
+        int m = p->channels == 1 ? 0 : p->bgr ? 2 - c : c;
+        double v = rint((double)p->mean[m] / (double)p->scale);
+        mean[c] = (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0);
+    }
+    plan->n_policies =
+        rt_policies_draw(&a->policies, p->width, p->height, mean, &own, plan->policy);
+}
+
 RtAugmentPlan rt_augment_plan(const RtAugment *a, const HonePreprocess *p, int width, int height,
                               uint64_t seed, int64_t epoch, int64_t item) {
     RtRng r = rt_rng(seed, epoch, item, RT_RNG_AUGMENT);
@@ -104,10 +121,7 @@ RtAugmentPlan rt_augment_plan(const RtAugment *a, const HonePreprocess *p, int w
                           .window = rt_preprocess_window(p, width, height),
                           .filter = p->interpolation,
                           .fill = rt_preprocess_fill(p)};
-    if (a->trivial) {
-        RtRng own = rt_rng(seed, epoch, item, RT_RNG_POLICY);
-        plan.policy = rt_policy_draw(&own);
-    }
+    draw_policies(a, p, rt_rng(seed, epoch, item, RT_RNG_POLICY), &plan);
     if (a->kind == RT_AUGMENT_NONE)
         return plan;
     plan.flip = rt_rng_uniform(&r) < 0.5;
@@ -164,7 +178,9 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
     RtImage made = {w, h, ch, 0, pixel};
     for (int i = 0; i < plan->n_jitters; i++)
         rt_jitter_apply(plan->jitter[i], &made, plan->factor[i]);
-    return rt_policy_apply(&plan->policy, &made, err);
+    for (int i = 0; i < plan->n_policies && good; i++)
+        good = rt_policy_apply(&plan->policy[i], &made, err);
+    return good;
 }
 
 bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *image, uint64_t seed,

@@ -6,8 +6,8 @@
 //             the crop), RandomHorizontalFlip
 //   imagenet  RandomResizedCrop(scale 0.08..1, ratio 3/4..4/3), RandomHorizontalFlip,
 //             ColorJitter(0.4, 0.4, 0.4)
-// then, where they are asked for, one change of TrivialAugment (policy.h); scaling, mean and
-// deviation, layout as HonePreprocess says; random erasing (erase.h).
+// then, where they are asked for, changes of TrivialAugment or RandAugment (policy.h); scaling,
+// mean and deviation, layout as HonePreprocess says; random erasing (erase.h).
 #ifndef RUNTIME_IMAGE_AUGMENT_H
 #define RUNTIME_IMAGE_AUGMENT_H
 
@@ -18,9 +18,10 @@ typedef enum RtAugmentKind { RT_AUGMENT_NONE, RT_AUGMENT_LIGHT, RT_AUGMENT_IMAGE
 
 typedef enum RtErase { RT_ERASE_PIXEL, RT_ERASE_RAND, RT_ERASE_CONST } RtErase; // timm's words
 
+enum { RT_AUGMENT_TEXT = 256 };
 typedef struct RtAugment { // all zero: none
     RtAugmentKind kind;
-    bool trivial; // TrivialAugmentWide
+    RtPolicies policies; // TrivialAugment, RandAugment
     int filter;   // HONE_RESIZE_* + 1, of imagenet's boxes; 0: the preprocessing's
     double scale[2],
         ratio[2]; // of those, from and to: share of the area, width by height; 0: above
@@ -32,8 +33,8 @@ typedef struct RtAugment { // all zero: none
 bool rt_augment_parse(const char *name, RtAugmentKind *kind);
 const char *rt_augment_name(RtAugmentKind kind);
 bool rt_augment_is_none(const RtAugment *a);
-// All of it in a few words: "imagenet, ta_wide, erase 0.25 pixel". Returns text.
-const char *rt_augment_text(const RtAugment *a, char *text, size_t size);
+// All of it in a few words: "imagenet,ta_wide,erase:0.25-pixel". Returns text.
+const char *rt_augment_text(const RtAugment *a, char text[RT_AUGMENT_TEXT]);
 
 // All choices for one image. Of the box (left, top, width, height) of the image, its window
 // `window` after resizing the box to full_width x full_height is taken.
@@ -46,7 +47,8 @@ typedef struct RtAugmentPlan {
     int n_jitters;              // 0 or RT_N_JITTERS
     int jitter[RT_N_JITTERS];   // RT_JITTER_*, in the order they are applied
     float factor[RT_N_JITTERS]; // 1: no change
-    RtPolicy policy;            // identity: none
+    int n_policies;
+    RtPolicy policy[RT_MAX_POLICIES]; // in the order they are applied
 } RtAugmentPlan;
 
 // The choices for an image of width x height: a function of (seed, epoch, item).

@@ -6,11 +6,6 @@
 
 enum { TRIES = 10 };
 
-static float normal(RtRng *r) { // Box and Muller
-    double u = 1 - rt_rng_uniform(r), v = rt_rng_uniform(r);
-    return (float)(sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v));
-}
-
 typedef struct Box {
     int left, top, width, height;
 } Box;
@@ -37,12 +32,12 @@ void rt_erase(const RtAugment *a, const HonePreprocess *p, RtRng *r, float *x) {
         return;
     size_t ch = (size_t)p->channels, plane = (size_t)p->width * (size_t)p->height;
     for (size_t c = 0; c < ch; c++) {
-        float one = a->how == RT_ERASE_RAND ? normal(r) : 0;
+        float one = a->how == RT_ERASE_RAND ? (float)rt_rng_normal(r) : 0;
         for (int y = b.top; y < b.top + b.height; y++)
             for (int k = b.left; k < b.left + b.width; k++) {
                 size_t at = (size_t)y * (size_t)p->width + (size_t)k;
                 x[p->nhwc ? at * ch + c : c * plane + at] =
-                    a->how == RT_ERASE_PIXEL ? normal(r) : one;
+                    a->how == RT_ERASE_PIXEL ? (float)rt_rng_normal(r) : one;
             }
     }
 }

@@ -1,6 +1,6 @@
 // The changes behind policy.h, on 8-bit pixels as Pillow makes them: affine maps by the nearest
-// pixel in fixed point of 16 bits, tables for what looks at one value, blends in float that
-// truncate.
+// pixel in fixed point of 16 bits or by four in double precision, tables for what looks at one
+// value, blends in float that truncate.
 #include "runtime/image/policy.h"
 
 #include <math.h>
@@ -9,31 +9,7 @@
 
 #include "runtime/image/jitter.h"
 
-enum { STRENGTHS = 31, FIXED = 16 };
-
-// ---------------------------------------------------------------- choices
-
-static const struct {
-    double from, to; // linear in the strength
-    bool is_signed;
-} ranges[RT_N_POLICIES] = {
-    [RT_POLICY_SHEAR_X] = {0, 0.99, true},   [RT_POLICY_SHEAR_Y] = {0, 0.99, true},
-    [RT_POLICY_TRANSLATE_X] = {0, 32, true}, [RT_POLICY_TRANSLATE_Y] = {0, 32, true},
-    [RT_POLICY_ROTATE] = {0, 135, true},     [RT_POLICY_BRIGHTNESS] = {0, 0.99, true},
-    [RT_POLICY_COLOR] = {0, 0.99, true},     [RT_POLICY_CONTRAST] = {0, 0.99, true},
-    [RT_POLICY_SHARPNESS] = {0, 0.99, true}, [RT_POLICY_POSTERIZE] = {8, 2, false},
-    [RT_POLICY_SOLARIZE] = {255, 0, false},
-};
-
-RtPolicy rt_policy_draw(RtRng *r) {
-    int op = (int)rt_rng_below(r, RT_N_POLICIES);
-    int strength = (int)rt_rng_below(r, STRENGTHS);
-    bool back = rt_rng_uniform(r) < 0.5;
-    double x = ranges[op].from + (ranges[op].to - ranges[op].from) * strength / (STRENGTHS - 1);
-    if (op == RT_POLICY_POSTERIZE)
-        x = 8 - rint((double)strength / ((STRENGTHS - 1) / 6.0));
-    return (RtPolicy){op, ranges[op].is_signed && back ? -x : x};
-}
+enum { FIXED = 16 };
 
 // ---------------------------------------------------------------- affine maps
 
@@ -45,12 +21,10 @@ static int64_t fixed(double v) {
     return (int64_t)floor(v * (1 << FIXED) + 0.5);
 }
 
-static bool map_pixels(const Affine *m, RtImage *image, RtErr *err) {
+// Each pixel of `to` from the one that it falls into; what falls outside stays.
+static void map_nearest(const Affine *m, const RtImage *image, uint8_t *to) {
     const double *a = m->a;
     size_t ch = (size_t)image->channels, w = (size_t)image->width;
-    uint8_t *to = calloc(w * (size_t)image->height, ch);
-    if (!to)
-        return rt_fail(err, "no memory to augment an image");
     int64_t x0 = fixed(a[2] + a[0] * 0.5 + a[1] * 0.5), y0 = fixed(a[5] + a[3] * 0.5 + a[4] * 0.5);
     for (int y = 0; y < image->height; y++, x0 += fixed(a[1]), y0 += fixed(a[4])) {
         int64_t xx = x0, yy = y0;
@@ -61,7 +35,48 @@ static bool map_pixels(const Affine *m, RtImage *image, RtErr *err) {
                        image->pixel + ((size_t)from_y * w + (size_t)from_x) * ch, ch);
         }
     }
-    memcpy(image->pixel, to, w * (size_t)image->height * ch);
+}
+
+static int clip(int i, int n) {
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+// The colour between the centres of four pixels; those beyond the edge are the edge's.
+static void blend_four(const RtImage *im, double x, double y, uint8_t *to) {
+    int ch = im->channels, left = (int)floor(x - 0.5), top = (int)floor(y - 0.5);
+    double dx = x - 0.5 - left, dy = y - 0.5 - top;
+    const uint8_t *row[2];
+    for (int k = 0; k < 2; k++)
+        row[k] = im->pixel + (size_t)clip(top + k, im->height) * (size_t)im->width * (size_t)ch;
+    int a = clip(left, im->width) * ch, b = clip(left + 1, im->width) * ch;
+    for (int c = 0; c < ch; c++) {
+        double v[2];
+        for (int k = 0; k < 2; k++)
+            v[k] = row[k][a + c] + (row[k][b + c] - row[k][a + c]) * dx;
+        to[c] = (uint8_t)(v[0] + (v[1] - v[0]) * dy);
+    }
+}
+
+static void map_smooth(const Affine *m, const RtImage *im, uint8_t *to) {
+    const double *a = m->a;
+    for (int y = 0; y < im->height; y++)
+        for (int x = 0; x < im->width; x++, to += im->channels) {
+            double from_x = a[0] * (x + 0.5) + a[1] * (y + 0.5) + a[2];
+            double from_y = a[3] * (x + 0.5) + a[4] * (y + 0.5) + a[5];
+            if (from_x >= 0 && from_x < im->width && from_y >= 0 && from_y < im->height)
+                blend_four(im, from_x, from_y, to);
+        }
+}
+
+static bool map_pixels(const Affine *m, const RtPolicy *p, RtImage *image, RtErr *err) {
+    size_t ch = (size_t)image->channels, n = (size_t)image->width * (size_t)image->height;
+    uint8_t *to = malloc(n * ch + 1);
+    if (!to)
+        return rt_fail(err, "no memory to augment an image");
+    for (size_t i = 0; i < n; i++)
+        memcpy(to + i * ch, p->fill, ch);
+    (p->smooth ? map_smooth : map_nearest)(m, image, to);
+    memcpy(image->pixel, to, n * ch);
     free(to);
     return true;
 }
@@ -74,16 +89,16 @@ static Affine rotation(double degrees, int width, int height) {
 }
 
 static Affine affine_of(const RtPolicy *p, const RtImage *image) {
-    double v = p->how_far;
+    double v = p->how_far, whole = p->smooth ? v : trunc(v);
     switch (p->op) {
     case RT_POLICY_SHEAR_X:
         return (Affine){{1, v, 0, 0, 1, 0}};
     case RT_POLICY_SHEAR_Y:
         return (Affine){{1, 0, 0, v, 1, 0}};
     case RT_POLICY_TRANSLATE_X:
-        return (Affine){{1, 0, -trunc(v), 0, 1, 0}};
+        return (Affine){{1, 0, -whole, 0, 1, 0}};
     case RT_POLICY_TRANSLATE_Y:
-        return (Affine){{1, 0, 0, 0, 1, -trunc(v)}};
+        return (Affine){{1, 0, 0, 0, 1, -whole}};
     default:
         return rotation(v, image->width, image->height);
     }
@@ -101,6 +116,19 @@ static void solarize(uint8_t *table, const uint32_t *seen, double threshold) {
     (void)seen;
     for (int i = 0; i < 256; i++)
         table[i] = (uint8_t)(i < threshold ? i : 255 - i);
+}
+
+static void invert(uint8_t *table, const uint32_t *seen, double unused) {
+    (void)seen, (void)unused;
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(255 - i);
+}
+
+// The darker half gets lighter.
+static void solarize_add(uint8_t *table, const uint32_t *seen, double more) {
+    (void)seen;
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(i >= 128 ? i : i + more > 255 ? 255 : i + more);
 }
 
 static void auto_contrast(uint8_t *table, const uint32_t *seen, double unused) {
@@ -185,6 +213,8 @@ bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err) {
         [RT_POLICY_SOLARIZE] = solarize,
         [RT_POLICY_AUTO_CONTRAST] = auto_contrast,
         [RT_POLICY_EQUALIZE] = equalize,
+        [RT_POLICY_INVERT] = invert,
+        [RT_POLICY_SOLARIZE_ADD] = solarize_add,
     };
     static const int jitters[RT_N_POLICIES] = {
         [RT_POLICY_BRIGHTNESS] = RT_JITTER_BRIGHTNESS + 1,
@@ -201,7 +231,7 @@ bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err) {
         return sharpen(image, (float)(1 + p->how_far), err);
     else {
         Affine m = affine_of(p, image);
-        return map_pixels(&m, image, err);
+        return map_pixels(&m, p, image, err);
     }
     return true;
 }

@@ -1,12 +1,13 @@
-// TrivialAugment (Müller and Hutter, 2021), as torchvision's TrivialAugmentWide: one change of an
-// image, drawn with its strength. Private header.
+// Changes of an image that are drawn by a policy, and their pixels. TrivialAugment (Müller and
+// Hutter, 2021) as torchvision's TrivialAugmentWide: one change with any strength; RandAugment
+// (Cubuk et al., 2020) as torchvision's and as timm's: several of one strength. Private header.
 #ifndef RUNTIME_IMAGE_POLICY_H
 #define RUNTIME_IMAGE_POLICY_H
 
 #include "runtime/core/rng.h"
 #include "runtime/image/image.h"
 
-enum { // in torchvision's order
+enum { // in torchvision's order; then what timm alone has
     RT_POLICY_IDENTITY,
     RT_POLICY_SHEAR_X,
     RT_POLICY_SHEAR_Y,
@@ -21,17 +22,42 @@ enum { // in torchvision's order
     RT_POLICY_SOLARIZE,
     RT_POLICY_AUTO_CONTRAST,
     RT_POLICY_EQUALIZE,
+    RT_POLICY_INVERT,
+    RT_POLICY_SOLARIZE_ADD,
     RT_N_POLICIES
 };
 
-typedef struct RtPolicy {
-    int op;         // RT_POLICY_*
-    double how_far; // as torchvision's magnitude, signed
+typedef struct RtPolicy { // one change; all zero: none
+    int op;               // RT_POLICY_*
+    double how_far;       // as torchvision's magnitude, signed
+    bool smooth;          // maps take a mean of four pixels, by Pillow's bilinear filter
+    uint8_t fill[3];      // what comes from outside
 } RtPolicy;
 
-RtPolicy rt_policy_draw(RtRng *r);
-// Pixels [height][width][channels] of 1 or 3 channels; what comes from outside is black. False with
-// err set: no memory.
+// Pixels [height][width][channels] of 1 or 3 channels. False with err set: no memory.
 bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err);
+
+// ---- which are drawn: policy_draw.c
+
+typedef enum RtPolicyKind { RT_POLICIES_NONE, RT_TA_WIDE, RT_RA, RT_RAND } RtPolicyKind;
+enum { RT_MAX_POLICIES = 16, RT_POLICIES_TEXT = 64 };
+
+typedef struct RtPolicies { // all zero: none
+    RtPolicyKind kind;
+    int n;              // changes of an image, RT_MAX_POLICIES at most
+    double magnitude;   // of 30, timm's of 10
+    double deviation;   // of a normal distribution around it; above 100: uniform below it
+    double probability; // of each of timm's changes
+    bool increasing;    // timm's: all of them stronger by magnitude
+} RtPolicies;
+
+// "none", "ta_wide", "ra-m9-n2-mstd0.5", "rand-m9-n2-mstd0.5-p0.5-inc1", parts left out being the
+// defaults of torchvision and timm. False with err set: it is none of these.
+bool rt_policies_parse(const char *text, RtPolicies *p, RtErr *err);
+// The same, all parts said. Returns text.
+const char *rt_policies_text(const RtPolicies *p, char text[RT_POLICIES_TEXT]);
+// Of an image of width x height, which has the mean colour `mean`; returns how many.
+int rt_policies_draw(const RtPolicies *p, int width, int height, const uint8_t mean[3], RtRng *r,
+                     RtPolicy to[RT_MAX_POLICIES]);
 
 #endif

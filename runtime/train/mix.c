@@ -5,17 +5,12 @@
 
 #include <math.h>
 
-static double normal(RtRng *r) { // Box and Muller
-    double u = 1 - rt_rng_uniform(r), v = rt_rng_uniform(r);
-    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
-}
-
 // Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, 2000.
 static double gamma_of(RtRng *r, double a) {
     double boost = a < 1 ? pow(1 - rt_rng_uniform(r), 1 / a) : 1;
     double d = (a < 1 ? a + 1 : a) - 1.0 / 3, c = 1 / sqrt(9 * d);
     for (;;) {
-        double x = normal(r), v = 1 + c * x;
+        double x = rt_rng_normal(r), v = 1 + c * x;
         v = v * v * v;
         if (v > 0 && log(1 - rt_rng_uniform(r)) < 0.5 * x * x + d - d * v + d * log(v))
             return boost * d * v;

@@ -73,7 +73,7 @@ static void put_setting(FILE *f, const char *name, const char *value) {
 
 static void put_settings(const RtTrainResult *r, FILE *f) {
     const RtTrainSettings *s = r->set;
-    char text[256], augment[128];
+    char text[256], augment[RT_AUGMENT_TEXT];
     fputs("<section>\n<h2>Settings</h2>\n<table>\n", f);
     put_setting(f, "lr schedule", rt_lr_schedule_name(s->lr_schedule));
     snprintf(text, sizeof text, "%d, %d a step", s->batch, s->accumulate);
@@ -81,7 +81,7 @@ static void put_settings(const RtTrainResult *r, FILE *f) {
     snprintf(text, sizeof text, "%g, decay %g, smoothing %g, clip %g", (double)s->momentum,
              (double)s->decay, (double)s->smoothing, (double)s->clip);
     put_setting(f, "momentum", text);
-    put_setting(f, "augmentation", rt_augment_text(&s->augment, augment, sizeof augment));
+    put_setting(f, "augmentation", rt_augment_text(&s->augment, augment));
     snprintf(text, sizeof text, "%llu", (unsigned long long)s->seed);
     put_setting(f, "seed", text);
     fputs("</table>\n</section>\n", f);

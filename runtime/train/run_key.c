@@ -70,7 +70,7 @@ const char *rt_train_model_key(const HoneTrainDesc *d, char *text, size_t size) 
 
 void rt_run_make_keys(RtRun *r) {
     const RtTrainSettings *s = r->set;
-    char augment[128];
+    char augment[RT_AUGMENT_TEXT];
     rt_train_model_key(r->d, r->key_model, sizeof r->key_model);
     int n = snprintf(r->key_options, sizeof r->key_options,
                      "seed=%llu batch=%d accumulate=%d head=%d sched=%s step=%g "
@@ -79,10 +79,9 @@ void rt_run_make_keys(RtRun *r) {
                      (unsigned long long)s->seed, s->batch, s->accumulate, s->head_solver,
                      rt_lr_schedule_name(s->lr_schedule), (double)s->step_epochs, (double)s->gamma,
                      (double)s->momentum, (double)s->beta2, (double)s->eps, (double)s->decay,
-                     (double)s->smoothing, (double)s->clip,
-                     rt_augment_text(&s->augment, augment, sizeof augment), s->variants,
-                     s->balanced, (double)s->average, (double)s->mix.mixup, (double)s->mix.cutmix,
-                     (double)s->mix.probability, (double)s->mix.switches);
+                     (double)s->smoothing, (double)s->clip, rt_augment_text(&s->augment, augment),
+                     s->variants, s->balanced, (double)s->average, (double)s->mix.mixup,
+                     (double)s->mix.cutmix, (double)s->mix.probability, (double)s->mix.switches);
     for (int i = 0; i < r->d->n_stages && n > 0 && n < (int)sizeof r->key_options; i++)
         n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " stage%d=%d:%g:%d:%g",
                       i, s->epochs[i], (double)s->lr[i], s->optimizer[i],

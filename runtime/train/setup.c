@@ -90,8 +90,8 @@ static void make_cache_key(const RtRun *r, int stage, char key[33]) {
     XXH3_128bits_update(h, r->data->fingerprint, strlen(r->data->fingerprint));
     XXH3_128bits_update(h, &r->d->info->preprocess, sizeof r->d->info->preprocess);
     XXH3_128bits_update(h, &variants, sizeof variants);
-    char augment[128];
-    rt_augment_text(&r->set->augment, augment, sizeof augment);
+    char augment[RT_AUGMENT_TEXT];
+    rt_augment_text(&r->set->augment, augment);
     XXH3_128bits_update(h, augment, strlen(augment));
     if (r->data->least)
         XXH3_128bits_update(h, &r->data->least, sizeof r->data->least);

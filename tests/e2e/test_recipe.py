@@ -126,15 +126,17 @@ def test_changes_of_images():
     whole = state("whole")
     train("none", *flags, "--workers", 3, "--overwrite", folder="cut")
     assert state("cut") == whole
+    resumes("none", (5,), "--epochs", 2, "--lr", 0.0005, "--aa", "rand-m9-n3-mstd0.5-inc1")
+    assert state("cut") != whole
     seen = set()
     for more in ([], ["--augment", "imagenet"], ["--augment", "imagenet", "--scale", "0.5,1"], ["--augment", "imagenet", "--train-interpolation", "lanczos"],
-                 ["--aa", "ta_wide"], ["--reprob", 0.9], ["--mixup", 0.5], ["--cutmix", 1]):
+                 ["--aa", "ta_wide"], ["--aa", "ra"], ["--aa", "ra-m20-n4"], ["--aa", "rand-m9-mstd0.5-inc1"], ["--reprob", 0.9], ["--mixup", 0.5], ["--cutmix", 1]):
         train("none", "--epochs", 1, "--lr", 0.0005, *more, "--overwrite", folder="cut")
         seen.add(state("cut")["param/c2.w"])
-    assert len(seen) == 8
+    assert len(seen) == 11
     for flags, words in ((["--scale", "0.9,0.5", "--augment", "imagenet"], "--scale wants two numbers, from and to"),
                          (["--scale", "0.5,1"], "are of the random crop that --augment imagenet takes"),
-                         (["--augment", "imagenet", "--train-interpolation", "best"], "there is no 'best'"), (["--aa", "magic"], "--aa wants one of ta_wide|none")):
+                         (["--augment", "imagenet", "--train-interpolation", "best"], "there is no 'best'"), (["--aa", "magic"], "--aa wants none, ta_wide, ra or rand with parts")):
         code, _, err = run(temp("none"), "train", *DATA, *flags, cwd=TEMP)
         assert code == 2 and words in err, (flags, err)
 

@@ -8,7 +8,8 @@
 //   WIDTH HEIGHT FLIP [JITTER FACTOR]... OUT.npy OPTION...    imagenet's
 // Options, all with values: classes, labels (a,b,c), val, fraction, seed, eval, target
 // (class|binary|multi), model (3x8x8), resize, augment, epoch, threads, batch, epochs, shuffle,
-// part, index, least, from-epoch, from-batch, delay (ms that the consumer works on a batch)
+// part, index, least, aa, smooth, from-epoch, from-batch, delay (ms that the consumer works on a
+// batch)
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,10 +21,10 @@
 #include "runtime/file/npy.h"
 
 typedef struct Probe {
-    const char *labels, *val, *target, *model, *augment, *part, *index, *how;
+    const char *labels, *val, *target, *model, *augment, *part, *index, *how, *policies;
     float fraction;
     int classes, seed, eval, resize, epoch, threads, batch, epochs, shuffle, from_epoch, from_batch;
-    int delay, ahead, least;
+    int delay, ahead, least, smooth;
     const char *label[64];
     RtAugment kind;
     HonePreprocess prep;
@@ -64,6 +65,8 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         {"--least", RT_CLI_INT, &p->least, 0, 1e6, NULL, NULL},
         {"--erase", RT_CLI_FLOAT, &p->kind.erase, 0, 1, NULL, NULL},
         {"--how", RT_CLI_CHOICE, &p->how, 0, 0, "pixel|rand|const", NULL},
+        {"--aa", RT_CLI_TEXT, &p->policies, 0, 0, NULL, NULL},
+        {"--smooth", RT_CLI_INT, &p->smooth, 0, 1, NULL, NULL},
         {"--ahead", RT_CLI_INT, &p->ahead, 0, 1000, NULL, NULL},
     };
     if (!rt_cli_parse(options, sizeof options / sizeof *options, argc, argv, rest, err))
@@ -77,6 +80,8 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
     if (sscanf(p->model, "%dx%dx%d", &p->prep.channels, &p->prep.height, &p->prep.width) != 3 ||
         !rt_augment_parse(p->augment, &p->kind.kind))
         return rt_fail(err, "bad --model or --augment");
+    if (!rt_policies_parse(p->policies, &p->kind.policies, err))
+        return false;
     p->kind.how = *p->how == 'p' ? RT_ERASE_PIXEL : *p->how == 'r' ? RT_ERASE_RAND : RT_ERASE_CONST;
     p->prep.resize = p->resize;
     p->prep.scale = 1.0f / 255.0f;
@@ -295,7 +300,9 @@ static int run_seal(Probe *p, const char **a) {
 static int run_policy(Probe *p, const char **a) {
     RtErr err;
     RtImage image;
-    RtPolicy policy = {atoi(a[1]), strtod(a[3], NULL)};
+    RtPolicy policy = {atoi(a[1]), strtod(a[3], NULL), p->smooth, {0}};
+    if (p->smooth)
+        memcpy(policy.fill, (uint8_t[]){124, 116, 104}, sizeof policy.fill);
     if (!rt_image_load(a[0], p->prep.channels, false, &image, &err))
         return fail(&err);
     int64_t dim[3] = {image.height, image.width, image.channels};
@@ -306,10 +313,16 @@ static int run_policy(Probe *p, const char **a) {
 }
 
 static int run_policies(Probe *p, const char **a) {
+    RtPolicy x[RT_MAX_POLICIES];
+    char text[RT_POLICIES_TEXT];
+    printf("%s\n", rt_policies_text(&p->kind.policies, text));
     for (int i = 0; i < atoi(a[0]); i++) {
         RtRng r = rt_rng((uint64_t)p->seed, p->epoch, i, RT_RNG_POLICY);
-        RtPolicy x = rt_policy_draw(&r);
-        printf("%d %.9g\n", x.op, x.how_far);
+        int n = rt_policies_draw(&p->kind.policies, p->prep.width, p->prep.height,
+                                 (uint8_t[]){1, 2, 3}, &r, x);
+        for (int k = 0; k < n; k++)
+            printf("%s%d:%.9g", k ? " " : "", x[k].op, x[k].how_far);
+        putchar('\n');
     }
     return 0;
 }
@@ -329,6 +342,7 @@ int main(int argc, char **argv) {
                .augment = "none",
                .part = "train",
                .how = "pixel",
+               .policies = "none",
                .batch = 4,
                .epochs = 1,
                .threads = 1,
