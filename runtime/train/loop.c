@@ -170,7 +170,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
                       uint64_t wait_ns) {
     RtTrainState *s = &r->state;
     double loss = s->sum[RT_WEIGHT_SUM] > 0 ? s->sum[RT_LOSS_SUM] / s->sum[RT_WEIGHT_SUM] : 0;
-    if (!rt_recipe_learns(r, loss))
+    if (!rt_recipe_learns(r, loss, v->loss))
         return false;
     double *row = rt_state_add_history(s);
     if (!row)

@@ -38,15 +38,24 @@ static double loss_of_guessing(const HoneTrainDesc *d) {
     return log(d->loss == HONE_LOSS_BCE ? 2 : (double)d->classes);
 }
 
-bool rt_recipe_learns(RtRun *r, double loss) {
+// No better than guessing, on images of training and, where there are any, of validation: changes
+// of images make the former hard, too sure a network makes the latter dear.
+static bool is_chance(const RtRun *r, double loss, double val_loss) {
+    double chance = AT_CHANCE * loss_of_guessing(r->d);
+    return !(loss < chance) && (!r->val || !(val_loss < chance));
+}
+
+bool rt_recipe_learns(RtRun *r, double loss, double val_loss) {
     const RtTrainState *s = &r->state;
-    double guessing = loss_of_guessing(r->d), least = INFINITY, before = 0;
+    double guessing = loss_of_guessing(r->d), least = INFINITY;
     int stage = (int)s->at[RT_AT_STAGE];
-    for (int64_t i = 0; i < s->n_history; i++) {
-        before = s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS];
-        least = fmin(least, before);
-    }
-    if (r->solves || !rt_mix_is_none(&r->set->mix) || fmin(before, loss) < AT_CHANCE * guessing || least > LEARNED * guessing)
+    for (int64_t i = 0; i < s->n_history; i++)
+        least = fmin(least, s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS]);
+    if (r->solves || (!r->val && rt_run_changes_images(r)) || least > LEARNED * guessing)
+        return true; // where there is no epoch yet, too
+    const double *before = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
+    if (!is_chance(r, loss, val_loss) ||
+        !is_chance(r, before[RT_HIST_TRAIN_LOSS], before[RT_HIST_VAL_LOSS]))
         return true;
     char best[128] = "";
     if (s->at[RT_BEST_EPOCH] >= 0 && r->set->folder)

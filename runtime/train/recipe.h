@@ -8,9 +8,10 @@
 // Of r->own: epochs that are RT_EPOCHS_AUTO, and the patience that goes with them. The data is
 // known.
 void rt_recipe_resolve(RtRun *r);
-// The epoch's training loss against those before. False with r->err set: it rose to what guessing
-// costs and was there an epoch ago, too, which no later epoch mends.
-bool rt_recipe_learns(RtRun *r, double loss);
+// The epoch's losses against those before. False with r->err set: they rose to what guessing costs
+// and were there an epoch ago, too, which no later epoch mends. val_loss: where there is
+// validation.
+bool rt_recipe_learns(RtRun *r, double loss, double val_loss);
 // At the end: a last epoch that is no better than guessing is said.
 void rt_recipe_say_chance(RtRun *r);
 // Classes that have many times the images of others: said.
