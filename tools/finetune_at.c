@@ -184,9 +184,9 @@ static bool load_places(Finetune *f, IrGraph *g, const Places *p, Compiled *c) {
 
 // ---------------------------------------------------------------- the best
 
-static const float *row_of(void *ctx, int64_t i, RtErr *err) {
+static const float *row_of(void *ctx, int64_t i, float *room, RtErr *err) {
     const Place *p = ctx;
-    (void)err;
+    (void)room, (void)err;
     return p->rows + i * p->features;
 }
 

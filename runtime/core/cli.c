@@ -47,6 +47,18 @@ bool rt_cli_number(const char *text, double *v) {
     return end != text && *end == 0 && isfinite(*v) && !isspace((unsigned char)*text);
 }
 
+bool rt_cli_size(const char *text, int64_t *bytes) {
+    static const char units[] = "KMGT";
+    char *end;
+    double v = strtod(text, &end);
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (!isdigit((unsigned char)*text) || (*end && (!unit || end[1])))
+        return false;
+    v *= pow(1024, unit ? (double)(unit - units + 1) : 0);
+    *bytes = v >= 1 && v < 9e18 ? (int64_t)v : 0;
+    return *bytes > 0;
+}
+
 static bool set_number(const RtCliOption *o, const char *name, const char *text, RtErr *err) {
     double v;
     bool whole = o->kind != RT_CLI_FLOAT;

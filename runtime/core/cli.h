@@ -56,6 +56,8 @@ bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCl
 void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options);
 // All of `text` as one finite number.
 bool rt_cli_number(const char *text, double *v);
+// Of "4096", "500M", "8G" or "1.5T" the bytes, 1024 to a step.
+bool rt_cli_size(const char *text, int64_t *bytes);
 void rt_cli_help(FILE *f, const RtCliOption *options, int n);
 
 // Of every command that computes.

@@ -63,7 +63,7 @@ bool rt_file_read(int fd, const char *path, void *to, size_t bytes, RtErr *err);
 // A whole regular file of at most `max` bytes, with a 0 byte behind it. free() releases.
 uint8_t *rt_file_load(const char *path, size_t max, size_t *size, RtErr *err);
 
-// ---- threads
+// ---- threads and memory
 
 uint64_t rt_now(void); // ns, monotonic
 
@@ -72,6 +72,10 @@ uint64_t rt_now(void); // ns, monotonic
 int rt_cpus_available(void);
 // The quota alone in CPUs, rounded up; 0: none. `root` stands before /proc and /sys (tests).
 int rt_cgroup_cpus(const char *root);
+// Bytes that this process may still take, of the machine's memory and its cgroup's; of the latter
+// alone, INT64_MAX: no limit.
+int64_t rt_memory_available(void);
+int64_t rt_cgroup_memory(const char *root);
 enum { RT_MAX_THREADS = 1024 }; // that anybody may ask for
 // What `asked` threads (0: default) mean here. The default is rt_cpus_available(), or what OpenMP
 // would use (OMP_NUM_THREADS, omp_set_num_threads(), OMP_THREAD_LIMIT) if that is less.

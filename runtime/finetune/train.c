@@ -246,6 +246,9 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
+    if (w->feature_memory && !rt_cli_size(w->feature_memory, &s->feature_memory))
+        return rt_fail(err, "--feature-memory wants a size such as 500M or 8G, not '%s'",
+                       w->feature_memory);
     return set_folder(w, s, err);
 }
 

@@ -88,6 +88,9 @@ static const RtCliField fields[] = {
     {"--feature-cache", RT_CLI_TEXT, AT(cache), 0, 0, "WHERE",
      "results of frozen layers: auto (default: in memory where they fit), memory, off, or a "
      "folder"},
+    {"--feature-memory", RT_CLI_TEXT, AT(feature_memory), 0, 0, "SIZE",
+     "memory that features may take, and again the solver that works on them, such as 500M; what is "
+     "more stays in a file (default: half of what is available, to the control group, too)"},
     {"--cache-variants", RT_CLI_INT, AT(set.variants), 0, 1000, "K",
      "with --augment: that many variants of each image, whose features are cached"},
     {"--val", RT_CLI_TEXT, AT(val), 0, 0, "DATA", "images for validation"},

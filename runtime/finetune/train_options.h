@@ -6,7 +6,7 @@
 
 typedef struct RtTrainWords { // options that are texts first, and settings that are as they stand
     const char *data, *val, *epochs, *lr, *optimizer, *head_solver, *lr_schedule, *augment, *cache,
-        *folder, *weights;
+        *feature_memory, *folder, *weights;
     bool help, nesterov, no_checkpoint, average;
     float val_fraction, warmup, average_decay;
     int max_steps;

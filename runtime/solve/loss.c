@@ -20,51 +20,65 @@ static int round_columns(int columns) {
     return (columns + RT_SOLVE_COLUMNS - 1) / RT_SOLVE_COLUMNS * RT_SOLVE_COLUMNS;
 }
 
-bool rt_solve_loss_init(RtSolveLoss *f, int64_t n, int64_t depth, int columns) {
-    *f = (RtSolveLoss){
-        .n = n, .depth = depth, .columns = columns, .wide = round_columns(columns), .threads = 1};
-    return rt_solve_panels_init(&f->images, n, depth) &&
-           rt_solve_panels_init(&f->features, depth, n) && (f->weight = alloc(n)) &&
-           (f->loss = alloc(n)) && (f->p = alloc(rt_solve_rows(n) * f->wide)) &&
-           (f->rest = alloc(rt_solve_rows(n) * f->wide));
+bool rt_solve_loss_init(RtSolveLoss *f, const RtSolveInput *in, int64_t block, int threads) {
+    *f = (RtSolveLoss){.n = in->n,
+                       .depth = in->d + 1,
+                       .columns = in->columns,
+                       .wide = round_columns(in->columns),
+                       .exclusive = in->exclusive,
+                       .threads = threads,
+                       .labels = in->labels,
+                       .targets = in->targets};
+    int64_t rows = rt_solve_rows(block) * f->wide;
+    return rt_solve_features_init(&f->x, in, block, threads) && (f->weight = alloc(in->n)) &&
+           (f->loss = alloc(in->n)) && (f->p = alloc(rows)) && (f->rest = alloc(rows));
 }
 
 void rt_solve_loss_free(RtSolveLoss *f) {
-    rt_solve_panels_free(&f->images);
-    rt_solve_panels_free(&f->features);
+    rt_solve_features_free(&f->x);
     free(f->weight);
     free(f->loss);
     free(f->p);
     free(f->rest);
 }
 
-void rt_solve_loss_scores(const RtSolveLoss *f, const double *v, double *z) {
-    rt_solve_product(&f->images, v, f->wide, z, f->threads);
+static void clear(double *x, int64_t n) {
+    memset(x, 0, (size_t)n * sizeof *x);
+}
+
+void rt_solve_loss_scores(RtSolveLoss *f, const double *v, double *z) {
+    clear(z, rt_solve_rows(f->n) * f->wide);
+    for (RtSolveBlock b = {0}; rt_solve_features_next(&f->x, &b);) {
+        rt_solve_features_take(&f->x, &b);
+        rt_solve_product(&f->x.images, v, f->wide, z + b.first * f->wide, f->threads);
+    }
 }
 
 // ---------------------------------------------------------------- one image
 
+// p may be z.
 static double softmax(const double *z, int columns, int32_t label, double *p) {
-    double top = z[0], sum = 0;
+    double top = z[0], sum = 0, own = z[label];
     for (int c = 1; c < columns; c++)
         top = z[c] > top ? z[c] : top;
     for (int c = 0; c < columns; c++)
         sum += p[c] = exp(z[c] - top);
     for (int c = 0; c < columns; c++)
         p[c] /= sum;
-    return log(sum) + top - z[label];
+    return log(sum) + top - own;
 }
 
 static double sigmoids(const double *z, int columns, const float *target, double *p) {
     double loss = 0;
     for (int c = 0; c < columns; c++) {
-        double e = exp(-fabs(z[c]));
-        loss += log1p(e) + fmax(z[c], 0) - (double)target[c] * z[c];
-        p[c] = (z[c] >= 0 ? 1 : e) / (1 + e);
+        double score = z[c], e = exp(-fabs(score));
+        loss += log1p(e) + fmax(score, 0) - (double)target[c] * score;
+        p[c] = (score >= 0 ? 1 : e) / (1 + e);
     }
     return loss;
 }
 
+// Of image i, of scores z: [wide].
 static double loss_of(const RtSolveLoss *f, const double *z, int64_t i, double *p) {
     return f->exclusive ? softmax(z, f->columns, f->labels[i], p)
                         : sigmoids(z, f->columns, f->targets + i * f->columns, p);
@@ -82,11 +96,18 @@ double rt_solve_loss_right(const RtSolveLoss *f, const double *z, int64_t i) {
 
 // ---------------------------------------------------------------- all images
 
-double rt_solve_loss_value(RtSolveLoss *f, const double *z) {
+double rt_solve_loss_value(RtSolveLoss *f, const double *z, double far, const double *dz) {
     double sum = 0;
+    int wide = f->wide;
+    for (RtSolveBlock b = {0}; rt_solve_features_next(&f->x, &b);) {
 #pragma omp parallel for schedule(static) num_threads(f->threads)
-    for (int64_t i = 0; i < f->n; i++)
-        f->loss[i] = loss_of(f, z + i * f->wide, i, f->rest + i * f->wide);
+        for (int64_t i = b.first; i < b.first + b.n; i++) {
+            double *row = f->rest + (i - b.first) * wide;
+            for (int c = 0; c < f->columns; c++)
+                row[c] = dz ? z[i * wide + c] + far * dz[i * wide + c] : z[i * wide + c];
+            f->loss[i] = loss_of(f, row, i, row);
+        }
+    }
     for (int64_t i = 0; i < f->n; i++)
         sum += f->weight[i] * f->loss[i];
     return sum;
@@ -99,37 +120,64 @@ double rt_solve_loss_ridge(const RtSolveLoss *f, const double *v) {
     return f->ridge / 2 * sum;
 }
 
-// to = x^T rest + ridge v
-static void turn_back(RtSolveLoss *f, const double *v, double *to) {
-    rt_solve_product(&f->features, f->rest, f->wide, to, f->threads);
+// What the ridge adds, once all blocks have.
+static void end_pass(RtSolveLoss *f, const double *v, double *to) {
     for (int64_t i = 0; i < (f->depth - 1) * f->wide; i++)
         to[i] += f->ridge * v[i];
     f->passes++;
 }
 
-void rt_solve_loss_gradient(RtSolveLoss *f, const double *v, const double *z, double *g) {
+// Into f->p, those of a block.
+static void find_probabilities(RtSolveLoss *f, const RtSolveBlock *b) {
 #pragma omp parallel for schedule(static) num_threads(f->threads)
-    for (int64_t i = 0; i < f->n; i++) {
-        double *p = f->p + i * f->wide, *rest = f->rest + i * f->wide;
-        loss_of(f, z + i * f->wide, i, p);
-        for (int c = 0; c < f->columns; c++) {
-            double y = f->exclusive ? c == f->labels[i] : (double)f->targets[i * f->columns + c];
-            rest[c] = f->weight[i] * (p[c] - y);
-        }
-    }
-    turn_back(f, v, g);
+    for (int64_t i = b->first; i < b->first + b->n; i++)
+        loss_of(f, f->at + i * f->wide, i, f->p + (i - b->first) * f->wide);
 }
 
-void rt_solve_loss_curvature(RtSolveLoss *f, const double *d, double *to) {
-    rt_solve_loss_scores(f, d, f->rest);
+void rt_solve_loss_gradient(RtSolveLoss *f, const double *v, const double *z, double *g) {
+    f->at = z;
+    clear(g, rt_solve_loss_size(f));
+    for (RtSolveBlock b = {0}; rt_solve_features_next(&f->x, &b);) {
+        find_probabilities(f, &b);
 #pragma omp parallel for schedule(static) num_threads(f->threads)
-    for (int64_t i = 0; i < f->n; i++) {
-        const double *p = f->p + i * f->wide;
-        double *z = f->rest + i * f->wide, mean = 0;
+        for (int64_t i = b.first; i < b.first + b.n; i++) {
+            const double *p = f->p + (i - b.first) * f->wide;
+            double *rest = f->rest + (i - b.first) * f->wide;
+            for (int c = 0; c < f->columns; c++) {
+                double y =
+                    f->exclusive ? c == f->labels[i] : (double)f->targets[i * f->columns + c];
+                rest[c] = f->weight[i] * (p[c] - y);
+            }
+        }
+        rt_solve_features_take(&f->x, &b);
+        rt_solve_product(&f->x.features, f->rest, f->wide, g, f->threads);
+    }
+    end_pass(f, v, g);
+}
+
+// Of a block: f->rest, scores of d, becomes their second derivatives.
+static void bend(RtSolveLoss *f, const RtSolveBlock *b) {
+#pragma omp parallel for schedule(static) num_threads(f->threads)
+    for (int64_t i = b->first; i < b->first + b->n; i++) {
+        const double *p = f->p + (i - b->first) * f->wide;
+        double *z = f->rest + (i - b->first) * f->wide, mean = 0;
         for (int c = 0; f->exclusive && c < f->columns; c++)
             mean += p[c] * z[c];
         for (int c = 0; c < f->columns; c++)
             z[c] = f->weight[i] * p[c] * (f->exclusive ? z[c] - mean : (1 - p[c]) * z[c]);
     }
-    turn_back(f, d, to);
+}
+
+void rt_solve_loss_curvature(RtSolveLoss *f, const double *d, double *to) {
+    clear(to, rt_solve_loss_size(f));
+    for (RtSolveBlock b = {0}; rt_solve_features_next(&f->x, &b);) {
+        rt_solve_features_take(&f->x, &b);
+        clear(f->rest, rt_solve_rows(b.n) * f->wide);
+        rt_solve_product(&f->x.images, d, f->wide, f->rest, f->threads);
+        if (b.n < f->n) // one block's stay as the gradient found them
+            find_probabilities(f, &b);
+        bend(f, &b);
+        rt_solve_product(&f->x.features, f->rest, f->wide, to, f->threads);
+    }
+    end_pass(f, d, to);
 }

@@ -9,7 +9,7 @@
 #ifndef RUNTIME_SOLVE_LOSS_H
 #define RUNTIME_SOLVE_LOSS_H
 
-#include "runtime/solve/product.h"
+#include "runtime/solve/features.h"
 
 typedef struct RtSolveLoss {
     int64_t n, depth;  // images; features and the 1
@@ -20,24 +20,27 @@ typedef struct RtSolveLoss {
     const float *targets;  // [n][columns], else
     double *weight;        // [n]
     double ridge;
-    RtSolvePanels images, features; // x, and turned over
-    double *p, *rest;               // probabilities where the gradient was taken; [n][wide]
-    double *loss;                   // [n] of images
-    int64_t passes;                 // products over all images, two for each
+    RtSolveFeatures x;
+    double *p, *rest; // of a block: probabilities, and what is left; [rt_solve_rows(block)][wide]
+    const double *at; // scores where the gradient was taken last
+    double *loss;     // [n] of images
+    int64_t passes;   // products over all images, two for each
 } RtSolveLoss;
 
-// With room for x, zeros. False: no memory.
-bool rt_solve_loss_init(RtSolveLoss *f, int64_t n, int64_t depth, int columns);
+// Over the images of in, `block` at a time, its scales not yet measured. False: no memory.
+bool rt_solve_loss_init(RtSolveLoss *f, const RtSolveInput *in, int64_t block, int threads);
 void rt_solve_loss_free(RtSolveLoss *f);
 static inline int64_t rt_solve_loss_size(const RtSolveLoss *f) { // numbers of a matrix like V
     return rt_solve_rows(f->depth) * f->wide;
 }
 
-void rt_solve_loss_scores(const RtSolveLoss *f, const double *v, double *z); // z = x V
-// The sum over images, z being their scores; each image's stays in f->loss. No ridge.
-double rt_solve_loss_value(RtSolveLoss *f, const double *z);
+void rt_solve_loss_scores(RtSolveLoss *f, const double *v, double *z); // z = x V
+// The sum over images, z + far dz being their scores; each image's stays in f->loss. No ridge. dz
+// NULL: of z.
+double rt_solve_loss_value(RtSolveLoss *f, const double *z, double far, const double *dz);
 // Half the ridge times the square of v.
 double rt_solve_loss_ridge(const RtSolveLoss *f, const double *v);
+// z stays as it is for rt_solve_loss_curvature().
 void rt_solve_loss_gradient(RtSolveLoss *f, const double *v, const double *z, double *g);
 // The second derivatives, where the gradient was taken last, times d.
 void rt_solve_loss_curvature(RtSolveLoss *f, const double *d, double *to);

@@ -23,12 +23,12 @@ static double *alloc(int64_t n) {
 bool rt_solve_newton_init(RtSolveNewton *m, const RtSolveLoss *f) {
     int64_t size = rt_solve_loss_size(f), rows = rt_solve_rows(f->n) * f->wide;
     *m = (RtSolveNewton){alloc(size), alloc(size), alloc(size), alloc(size),
-                         alloc(size), alloc(rows), alloc(rows), alloc(rows)};
-    return m->g && m->step && m->rest && m->way && m->curved && m->z && m->dz && m->trial;
+                         alloc(size), alloc(rows), alloc(rows)};
+    return m->g && m->step && m->rest && m->way && m->curved && m->z && m->dz;
 }
 
 void rt_solve_newton_free(RtSolveNewton *m) {
-    double *const all[] = {m->g, m->step, m->rest, m->way, m->curved, m->z, m->dz, m->trial};
+    double *const all[] = {m->g, m->step, m->rest, m->way, m->curved, m->z, m->dz};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -48,7 +48,7 @@ static void conjugate(RtSolveNewton *m, RtSolveLoss *f, double share) {
         m->rest[i] = m->way[i] = -m->g[i];
     }
     double left = dot(m->rest, m->rest, n), enough = share * share * left;
-    for (int k = 0; k < MOST_CONJUGATE && left > enough; k++) {
+    for (int k = 0; k < MOST_CONJUGATE && left > enough && !f->x.failed; k++) {
         rt_solve_loss_curvature(f, m->way, m->curved);
         double bend = dot(m->way, m->curved, n);
         if (!(bend > 0)) // flat: a direction that changes no score
@@ -67,17 +67,16 @@ static void conjugate(RtSolveNewton *m, RtSolveLoss *f, double share) {
 // v moves along m->step by 1, 1/2, 1/4 ... of it, and m->z with it. False: the loss falls nowhere.
 static bool search(RtSolveNewton *m, RtSolveLoss *f, double *v) {
     int64_t n = rt_solve_loss_size(f), rows = f->n * f->wide, inner = (f->depth - 1) * f->wide;
-    double slope = dot(m->g, m->step, n), value = rt_solve_loss_value(f, m->z);
+    double slope = dot(m->g, m->step, n), value = rt_solve_loss_value(f, m->z, 0, NULL);
     double across = dot(v, m->step, inner), square = dot(m->step, m->step, inner), far = 1;
     rt_solve_loss_scores(f, m->step, m->dz);
     for (int k = 0; k < MOST_HALVINGS; k++, far /= 2) {
-        for (int64_t i = 0; i < rows; i++)
-            m->trial[i] = m->z[i] + far * m->dz[i];
         double ridge = f->ridge * far * (across + far / 2 * square);
-        if (rt_solve_loss_value(f, m->trial) + ridge <= value + ARMIJO * far * slope) {
+        if (rt_solve_loss_value(f, m->z, far, m->dz) + ridge <= value + ARMIJO * far * slope) {
             for (int64_t i = 0; i < n; i++)
                 v[i] += far * m->step[i];
-            memcpy(m->z, m->trial, (size_t)rows * sizeof *m->z);
+            for (int64_t i = 0; i < rows; i++)
+                m->z[i] += far * m->dz[i];
             return true;
         }
     }
@@ -88,7 +87,7 @@ double rt_solve_newton(RtSolveNewton *m, RtSolveLoss *f, double *v, double unit,
     int64_t n = rt_solve_loss_size(f);
     double norm = 0, first = 0;
     rt_solve_loss_scores(f, v, m->z);
-    for (int k = 0; k < MOST_STEPS; k++) {
+    for (int k = 0; k < MOST_STEPS && !f->x.failed; k++) {
         rt_solve_loss_gradient(f, v, m->z, m->g);
         norm = sqrt(dot(m->g, m->g, n));
         first = k ? first : norm;

@@ -6,7 +6,7 @@
 
 typedef struct RtSolveNewton {              // memory of the method
     double *g, *step, *rest, *way, *curved; // like V
-    double *z, *dz, *trial;                 // like x V
+    double *z, *dz;                         // like x V
 } RtSolveNewton;
 
 bool rt_solve_newton_init(RtSolveNewton *m, const RtSolveLoss *f); // false: no memory

@@ -47,7 +47,15 @@ void rt_solve_panels_free(RtSolvePanels *p) {
     typedef float NAME##_narrow __attribute__((vector_size(LANES * 4)));                           \
     TARGET static void NAME(const float *a, const double *b, int64_t depth, int columns,           \
                             double *out) {                                                         \
-        NAME##_wide sum[RT_SOLVE_COLUMNS][VECTORS] = {{{0}}};                                      \
+        NAME##_wide sum[RT_SOLVE_COLUMNS][VECTORS];                                                \
+        UNROLL for (int c = 0; c < RT_SOLVE_COLUMNS; c++) {                                        \
+            UNROLL for (int v = 0; v < VECTORS; v++) {                                             \
+                double lane[LANES];                                                                \
+                for (int l = 0; l < LANES; l++)                                                    \
+                    lane[l] = out[(v * LANES + l) * columns + c];                                  \
+                memcpy(&sum[c][v], lane, sizeof lane);                                             \
+            }                                                                                      \
+        }                                                                                          \
         for (int64_t k = 0; k < depth; k++, a += RT_SOLVE_PANEL, b += columns) {                   \
             NAME##_wide x[VECTORS];                                                                \
             UNROLL for (int v = 0; v < VECTORS; v++) {                                             \

@@ -24,9 +24,10 @@ static inline int64_t rt_solve_rows(int64_t rows) { // with those that fill the 
     return (rows + RT_SOLVE_PANEL - 1) / RT_SOLVE_PANEL * RT_SOLVE_PANEL;
 }
 
-// out[rt_solve_rows(rows)][columns] = a[rows][depth] b[depth][columns], columns a multiple of
-// RT_SOLVE_COLUMNS; rows behind the last are 0.
-// Each sum is taken from k = 0 on: the same bits on any number of threads and any CPU.
+// out[rt_solve_rows(rows)][columns] += a[rows][depth] b[depth][columns], columns a multiple of
+// RT_SOLVE_COLUMNS; rows behind the last stay as they are.
+// Each sum goes on from k = 0 on: the same bits on any number of threads and any CPU, and where a
+// long depth comes in parts.
 void rt_solve_product(const RtSolvePanels *a, const double *b, int columns, double *out,
                       int threads);
 

@@ -1,7 +1,7 @@
 // From features to a classifier; see solve.h.
 //
 //   1. every feature is centred, and divided by the root of its own deviation times that of all:
-//      measured better than its own deviation alone, which makes the quiet ones loud
+//      measured better than its own deviation alone, which makes the quiet ones loud (features.c)
 //   2. a fifth of the images of each class is held out (of few images each fifth in turn); from a
 //      ridge of 10 down to 1e-5, each started where the one before ended, the loss of what is held
 //      out chooses; three that are not better end the path
@@ -18,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE = 3, FEW = 2000 }; // images of which each part is held out
+enum { PATIENCE = 3, FEW = 2000 };           // images of which each part is held out
+enum { MOST_AT_ONCE = 64 * RT_SOLVE_PANEL }; // images of a block, of several: caches hold them
 #define FIRST_RIDGE 10.0
 #define RATIO 3.1622776601683795 // of a ridge to the next: the root of 10
-#define QUIET 1e-7               // a deviation below this share of the largest number is none
 #define PATH_TOLERANCE 3e-3
 #define LAST_TOLERANCE 1e-6
 #define ALONE 5e7    // products of which one thread takes less than a few milliseconds
@@ -32,7 +32,6 @@ typedef struct Solver {
     const RtSolveInput *in;
     RtSolveLoss f;
     RtSolveNewton m;
-    double *mean, *factor;     // [d]
     int32_t *part;             // [n] in which an image is held out
     double *weight;            // [n] of images, when none is held out
     double *v[RT_SOLVE_FOLDS]; // of each part's classifier
@@ -43,10 +42,6 @@ typedef struct Solver {
 
 static double *alloc(int64_t n) {
     return calloc((size_t)n + 1, sizeof(double));
-}
-
-static int64_t depth_of(const RtSolveInput *in) {
-    return in->d + 1;
 }
 
 static double products_of(const RtSolveInput *in) { // in one product over all images
@@ -63,81 +58,24 @@ static int threads_for(const RtSolveInput *in) {
     return products_of(in) < ALONE ? 1 : in->threads;
 }
 
-// Features twice; like x V: probabilities and what is left of them, and Newton's three; like V:
-// Newton's five and two for each part.
-int64_t rt_solve_bytes(int64_t n, int64_t d, int columns) {
+// Of a block: features twice, probabilities and what is left of them; of all images: Newton's two
+// like x V, losses, weights, parts; like V: Newton's five and two for each part.
+int64_t rt_solve_bytes(int64_t n, int64_t d, int columns, int64_t block) {
     double rows = (double)n + RT_SOLVE_PANEL, depth = (double)d + 1 + RT_SOLVE_PANEL;
-    double wide = (double)columns + RT_SOLVE_COLUMNS;
-    double bytes = rows * depth * 2 * sizeof(float) +
-                   (5 * rows + (5 + 2 * RT_SOLVE_FOLDS) * depth) * wide * sizeof(double);
+    double wide = (double)columns + RT_SOLVE_COLUMNS, here = (double)block + RT_SOLVE_PANEL;
+    double bytes = here * (depth * 2 * sizeof(float) + 2 * wide * sizeof(double)) +
+                   rows * (2 * wide + 4) * sizeof(double) +
+                   (5 + 2 * RT_SOLVE_FOLDS) * depth * wide * sizeof(double);
     return bytes < 9e18 ? (int64_t)bytes : INT64_MAX;
 }
 
-// ---------------------------------------------------------------- features
-
-static const float *row_of(const Solver *s, int64_t i, RtErr *err) {
-    const float *row = s->in->row(s->in->ctx, i, err);
-    for (int64_t k = 0; row && k < s->in->d; k++) {
-        if (!isfinite(row[k])) {
-            rt_fail(err, "a feature of image %lld is not finite", (long long)i);
-            return NULL;
-        }
-    }
-    return row;
-}
-
-static bool find_means(Solver *s, RtErr *err) {
-    const RtSolveInput *in = s->in;
-    for (int64_t i = 0; i < in->n; i++) {
-        const float *row = row_of(s, i, err);
-        if (!row)
-            return false;
-        for (int64_t k = 0; k < in->d; k++)
-            s->mean[k] += (double)row[k];
-    }
-    for (int64_t k = 0; k < in->d; k++)
-        s->mean[k] /= (double)in->n;
-    return true;
-}
-
-// 1 / sqrt(deviation of the feature * that of all); 0: it is the same everywhere.
-static bool find_factors(Solver *s, RtErr *err) {
-    const RtSolveInput *in = s->in;
-    double all = 0;
-    for (int64_t i = 0; i < in->n; i++) {
-        const float *row = in->row(in->ctx, i, err);
-        if (!row)
-            return false;
-        for (int64_t k = 0; k < in->d; k++) {
-            double x = (double)row[k] - s->mean[k];
-            s->factor[k] += x * x;
-        }
-    }
-    for (int64_t k = 0; k < in->d; k++)
-        all += s->factor[k] /= (double)in->n;
-    all = sqrt(all / (double)(in->d ? in->d : 1));
-    for (int64_t k = 0; k < in->d; k++) {
-        double own = sqrt(s->factor[k]);
-        s->factor[k] = own > QUIET * fabs(s->mean[k]) && own > 0 ? 1 / sqrt(own * all) : 0;
-    }
-    return true;
-}
-
-static bool take_features(Solver *s, RtErr *err) {
-    const RtSolveInput *in = s->in;
-    if (!find_means(s, err) || !find_factors(s, err))
-        return false;
-    for (int64_t i = 0; i < in->n; i++) {
-        const float *row = in->row(in->ctx, i, err);
-        if (!row)
-            return false;
-        for (int64_t k = 0; k <= in->d; k++) {
-            double x = k < in->d ? ((double)row[k] - s->mean[k]) * s->factor[k] : 1;
-            *rt_solve_panels_at(&s->f.images, i, k) = (float)x;
-            *rt_solve_panels_at(&s->f.features, k, i) = (float)x;
-        }
-    }
-    return true;
+int64_t rt_solve_block(int64_t n, int64_t d, int columns, int64_t memory) {
+    int64_t block = n < MOST_AT_ONCE ? rt_solve_rows(n) : MOST_AT_ONCE;
+    if (memory == 0 || rt_solve_bytes(n, d, columns, n) <= memory)
+        return n;
+    while (block > 0 && rt_solve_bytes(n, d, columns, block) > memory)
+        block -= RT_SOLVE_PANEL;
+    return block;
 }
 
 // ---------------------------------------------------------------- parts
@@ -181,7 +119,7 @@ typedef struct Means {
 } Means;
 
 static void add_part(Solver *s, int held, Means *m) {
-    m->loss += rt_solve_loss_value(&s->f, s->m.z) / s->parts;
+    m->loss += rt_solve_loss_value(&s->f, s->m.z, 0, NULL) / s->parts;
     for (int64_t i = 0; i < s->in->n; i++) {
         if (s->part[i] == held) {
             m->held += s->weight[i] * s->f.loss[i];
@@ -216,8 +154,11 @@ static bool choose_ridge(Solver *s, RtSolved *out) {
     out->path[0].ridge = 1;
     out->n_path = 1;
     for (int k = 0; k < RT_SOLVE_PATH && worse < PATIENCE; k++, ridge /= RATIO) {
+        s->f.x.done = k;
         out->path[k] = try_ridge(s, ridge);
         out->n_path = k + 1;
+        if (s->f.x.failed)
+            return false;
         bool better = k == 0 || out->path[k].held < BETTER * out->path[out->best].held;
         worse = better ? 0 : worse + 1;
         if (better) {
@@ -242,9 +183,9 @@ static bool fold_back(Solver *s, RtSolved *out, RtErr *err) {
     for (int c = 0; c < in->columns; c++) {
         double bias = v[in->d * s->f.wide + c];
         for (int64_t k = 0; k < in->d; k++) {
-            float w = (float)(v[k * s->f.wide + c] * s->factor[k]);
+            float w = (float)(v[k * s->f.wide + c] * s->f.x.factor[k]);
             out->weight[c * in->d + k] = w;
-            bias -= (double)w * s->mean[k];
+            bias -= (double)w * s->f.x.mean[k];
         }
         out->bias[c] = (float)bias;
     }
@@ -255,9 +196,10 @@ static bool fold_back(Solver *s, RtSolved *out, RtErr *err) {
 static void learn_all(Solver *s, RtSolved *out) {
     weigh(s, -1);
     s->f.ridge = out->path[out->best].ridge;
+    s->f.x.done = out->n_path;
     double slope = rt_solve_newton(&s->m, &s->f, s->best[0], s->unit, LAST_TOLERANCE);
     out->slope = s->unit > 0 ? slope / s->unit : 0;
-    out->loss = rt_solve_loss_value(&s->f, s->m.z);
+    out->loss = rt_solve_loss_value(&s->f, s->m.z, 0, NULL);
     for (int64_t i = 0; i < s->in->n; i++)
         out->top1 += s->f.weight[i] * rt_solve_loss_right(&s->f, s->m.z, i);
     out->passes = s->f.passes;
@@ -273,9 +215,9 @@ static void find_unit(Solver *s) {
 
 static bool prepare(Solver *s, RtErr *err) {
     const RtSolveInput *in = s->in;
-    bool ok = rt_solve_loss_init(&s->f, in->n, depth_of(in), in->columns) &&
-              rt_solve_newton_init(&s->m, &s->f) && (s->mean = alloc(in->d)) &&
-              (s->factor = alloc(in->d)) && (s->weight = alloc(in->n)) &&
+    int64_t block = rt_solve_block(in->n, in->d, in->columns, in->memory);
+    bool ok = block > 0 && rt_solve_loss_init(&s->f, in, block, threads_for(in)) &&
+              rt_solve_newton_init(&s->m, &s->f) && (s->weight = alloc(in->n)) &&
               (s->part = calloc((size_t)in->n, sizeof *s->part));
     s->parts = parts_of(in);
     for (int k = 0; ok && k < (s->parts ? s->parts : 1); k++)
@@ -284,13 +226,9 @@ static bool prepare(Solver *s, RtErr *err) {
     if (!ok)
         return rt_fail(err, "no memory to solve the classifier on %lld images of %lld features",
                        (long long)in->n, (long long)in->d);
-    s->f.exclusive = in->exclusive;
-    s->f.labels = in->labels;
-    s->f.targets = in->targets;
-    s->f.threads = threads_for(in);
     for (int64_t i = 0; i < in->n; i++)
         s->weight[i] = in->weight ? (double)in->weight[i] : 1;
-    return deal_parts(s, err) && take_features(s, err);
+    return deal_parts(s, err) && rt_solve_features_measure(&s->f.x, err);
 }
 
 static void end(Solver *s) {
@@ -300,8 +238,6 @@ static void end(Solver *s) {
         free(s->v[k]);
         free(s->best[k]);
     }
-    free(s->mean);
-    free(s->factor);
     free(s->weight);
     free(s->part);
 }
@@ -316,10 +252,13 @@ bool rt_solve(const RtSolveInput *in, RtSolved *out, RtErr *err) {
         out->parts = s.parts;
         ok = choose_ridge(&s, out);
     }
-    if (ok) {
+    if (ok)
         learn_all(&s, out);
-        ok = fold_back(&s, out, err);
+    if (s.f.x.failed) {
+        *err = s.f.x.err;
+        ok = false;
     }
+    ok = ok && fold_back(&s, out, err);
     end(&s);
     return ok;
 }

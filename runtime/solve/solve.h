@@ -22,9 +22,12 @@ typedef struct RtSolveInput {
     const float *weight;   // [n] of each image's loss; NULL: 1
     uint64_t seed;         // of the parts
     int threads;           // that can be there, as of rt_region_threads()
-    // The features of image i, [d], until the next call; NULL with err set.
-    const float *(*row)(void *ctx, int64_t i, RtErr *err);
-    // A ridge of the path is done; false: stop. NULL: nobody asks.
+    int64_t memory;        // bytes that it may work in; 0: as many as it likes
+    // The features of image i, [d], which stay, or are put in room, [d]; NULL with err set. Threads
+    // call it, with room of their own.
+    const float *(*row)(void *ctx, int64_t i, float *room, RtErr *err);
+    // A ridge of the path is done, and, where features come in blocks, so is one of these; false:
+    // stop. NULL: nobody asks.
     bool (*progress)(void *ctx, int done, int total);
     void *ctx;
 } RtSolveInput;
@@ -46,9 +49,13 @@ typedef struct RtSolved {
     int64_t passes;    // over the images
 } RtSolved;
 
-// Bytes that it works in, its results apart.
-int64_t rt_solve_bytes(int64_t n, int64_t d, int columns);
-// False with err set: a feature is not finite, no memory. False with err->text empty: stopped.
+// Bytes that it works in, its results apart, with the features of `block` images at a time.
+int64_t rt_solve_bytes(int64_t n, int64_t d, int columns, int64_t block);
+// How many images that may be in so many bytes (0: no matter). n: all, features are read once;
+// fewer: in each pass anew, to the same bits. 0: not even that.
+int64_t rt_solve_block(int64_t n, int64_t d, int columns, int64_t memory);
+// False with err set: a feature is not finite, one cannot be read, no memory. False with err->text
+// empty: stopped.
 bool rt_solve(const RtSolveInput *in, RtSolved *out, RtErr *err);
 void rt_solved_free(RtSolved *s); // any state
 

@@ -25,10 +25,11 @@ bool rt_cut_step(RtRun *r) {
                        n, (long long)r->step_images, n);
     s->batch = (int)share_of(r->step_images, n);
     s->accumulate = n;
-    rt_train_log_line(&r->log,
-                      "%d processes share the %lld images of a step, as --batch %d --accumulate %d, "
-                      "which gives the same bits on any number of them",
-                      n, (long long)s->batch * n, s->batch, n);
+    rt_train_log_line(
+        &r->log,
+        "%d processes share the %lld images of a step, as --batch %d --accumulate %d, "
+        "which gives the same bits on any number of them",
+        n, (long long)s->batch * n, s->batch, n);
     return true;
 }
 

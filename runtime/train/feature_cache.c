@@ -8,11 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -34,10 +36,11 @@ struct RtFeatureCache {
     float *data; // [rows][row_floats], mapped
     size_t map_bytes;
     // in a file; path NULL: it is not
-    char *path;
+    char *path;     // of an unnamed one the folder
+    bool named;     // others find it
     int fd;         // held by a lock
     off_t head;     // bytes in front of the rows
-    uint64_t *sums; // [rows], as in the file
+    uint64_t *sums; // [rows], as in a named file
     float *row;     // [row_floats] the last one that was read
 };
 
@@ -52,18 +55,6 @@ int64_t rt_feature_cache_bytes(int64_t rows, int64_t row_floats) {
         __builtin_add_overflow(bytes, rows * 9 + 8192, &bytes))
         return INT64_MAX;
     return bytes;
-}
-
-int64_t rt_memory_available(void) {
-    FILE *f = fopen("/proc/meminfo", "re");
-    char line[256];
-    long long kib = 0;
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %lld", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return (int64_t)kib * 1024;
 }
 
 static size_t row_bytes(const RtFeatureCache *c) {
@@ -101,9 +92,8 @@ static off_t place_of(const RtFeatureCache *c, int64_t row) {
     return c->head + (off_t)row * (off_t)row_bytes(c);
 }
 
-static bool read_row(const RtFeatureCache *c, int64_t row) {
-    return read_at(c->fd, c->row, row_bytes(c), place_of(c, row)) &&
-           c->sums[row] == row_sum(c, c->row);
+static bool read_row(const RtFeatureCache *c, int64_t row, float *to) {
+    return read_at(c->fd, to, row_bytes(c), place_of(c, row)) && c->sums[row] == row_sum(c, to);
 }
 
 // Rows that a former run left. Bad images are looked at again.
@@ -111,7 +101,7 @@ static void take_over(RtFeatureCache *c) {
     if (!read_at(c->fd, c->sums, (size_t)c->rows * sizeof *c->sums, sizeof(Header)))
         memset(c->sums, 0, (size_t)c->rows * sizeof *c->sums);
     for (int64_t i = 0; i < c->rows; i++)
-        if (c->sums[i] && read_row(c, i))
+        if (c->sums[i] && read_row(c, i, c->row))
             c->state[i] = THERE;
 }
 
@@ -146,6 +136,12 @@ static bool make_file(RtFeatureCache *c, const char *key) {
     return !why;
 }
 
+static bool alloc_file(RtFeatureCache *c, RtErr *err) {
+    c->sums = calloc((size_t)c->rows + 1, sizeof *c->sums);
+    c->row = malloc(row_bytes(c) + 1);
+    return (c->sums && c->row) || rt_fail(err, "no memory for cached features");
+}
+
 static bool open_file(RtFeatureCache *c, const char *folder, const char *key, RtErr *err) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
@@ -153,10 +149,9 @@ static bool open_file(RtFeatureCache *c, const char *folder, const char *key, Rt
         c->path = NULL;
         return rt_fail(err, "no memory");
     }
-    c->sums = calloc((size_t)c->rows + 1, sizeof *c->sums);
-    c->row = malloc(row_bytes(c) + 1);
-    if (!c->sums || !c->row)
-        return rt_fail(err, "no memory for cached features");
+    c->named = true;
+    if (!alloc_file(c, err))
+        return false;
     c->head = (off_t)round_page(sizeof(Header) + (size_t)c->rows * sizeof *c->sums);
     c->fd = lock_file(c->path, err);
     if (c->fd < 0)
@@ -165,6 +160,37 @@ static bool open_file(RtFeatureCache *c, const char *folder, const char *key, Rt
         return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     take_over(c);
     return true;
+}
+
+// A file that no name leads to: nothing is left of it however the process ends.
+static int make_unnamed(const char *folder) {
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    char *name = NULL;
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR) ||
+        asprintf(&name, "%s/.features-XXXXXX", folder) < 0)
+        return fd;
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(name);
+    free(name);
+    return fd;
+}
+
+static bool lies_in_memory(int fd) {
+    struct statfs s;
+    return fstatfs(fd, &s) == 0 &&
+           ((unsigned long)s.f_type == TMPFS_MAGIC || (unsigned long)s.f_type == RAMFS_MAGIC);
+}
+
+static bool open_unnamed(RtFeatureCache *c, const char *folder, RtErr *err) {
+    c->path = strdup(folder);
+    if (!c->path || !alloc_file(c, err))
+        return rt_fail(err, "no memory for cached features");
+    c->fd = make_unnamed(folder);
+    if (c->fd >= 0 && lies_in_memory(c->fd))
+        return rt_fail(err, "%s: files there lie in memory", folder);
+    int why = c->fd < 0 ? errno : posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
+    return !why || rt_fail(err, "%s: cannot be written: %s", folder, strerror(why));
 }
 
 // ---------------------------------------------------------------- open and close
@@ -178,23 +204,37 @@ static bool map_memory(RtFeatureCache *c, RtErr *err) {
     return true;
 }
 
-RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64_t rows,
-                                      int64_t row_floats, RtErr *err) {
+// Without rows yet. NULL with err set.
+static RtFeatureCache *make(int64_t rows, int64_t row_floats, RtErr *err) {
     RtFeatureCache *c = calloc(1, sizeof *c);
     if (c) {
         *c = (RtFeatureCache){.rows = rows, .row_floats = row_floats, .fd = -1};
         c->state = calloc((size_t)rows + 1, 1);
     }
-    if (!c || !c->state || rt_feature_cache_bytes(rows, row_floats) == INT64_MAX) {
-        rt_fail(err, "no memory for cached features");
-        rt_feature_cache_close(c);
-        return NULL;
-    }
-    if (!(folder ? open_file(c, folder, key, err) : map_memory(c, err))) {
-        rt_feature_cache_close(c);
-        return NULL;
-    }
-    return c;
+    if (c && c->state && rt_feature_cache_bytes(rows, row_floats) < INT64_MAX)
+        return c;
+    rt_fail(err, "no memory for cached features");
+    rt_feature_cache_close(c);
+    return NULL;
+}
+
+static RtFeatureCache *keep_if(RtFeatureCache *c, bool ok) {
+    if (ok)
+        return c;
+    rt_feature_cache_close(c);
+    return NULL;
+}
+
+RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64_t rows,
+                                      int64_t row_floats, RtErr *err) {
+    RtFeatureCache *c = make(rows, row_floats, err);
+    return keep_if(c, c && (folder ? open_file(c, folder, key, err) : map_memory(c, err)));
+}
+
+RtFeatureCache *rt_feature_cache_open_unnamed(const char *folder, int64_t rows, int64_t row_floats,
+                                              RtErr *err) {
+    RtFeatureCache *c = make(rows, row_floats, err);
+    return keep_if(c, c && open_unnamed(c, folder, err));
 }
 
 void rt_feature_cache_close(RtFeatureCache *c) {
@@ -213,16 +253,20 @@ void rt_feature_cache_close(RtFeatureCache *c) {
 
 // ---------------------------------------------------------------- rows
 
-const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row, RtErr *err) {
+const float *rt_feature_cache_read(const RtFeatureCache *c, int64_t row, float *room, RtErr *err) {
     if (c->state[row] != THERE)
         return NULL;
     if (c->data)
         return c->data + row * c->row_floats;
-    if (read_row(c, row))
-        return c->row;
+    if (read_row(c, row, room))
+        return room;
     rt_fail(err, "%s: cannot be read: %s", c->path,
             errno ? strerror(errno) : "it was changed or cut off meanwhile");
     return NULL;
+}
+
+const float *rt_feature_cache_row(const RtFeatureCache *c, int64_t row, RtErr *err) {
+    return rt_feature_cache_read(c, row, c->row, err);
 }
 
 bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, RtErr *err) {
@@ -234,7 +278,7 @@ bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, R
         c->sums[row] = row_sum(c, values);
         off_t at = (off_t)(sizeof(Header) + (size_t)row * sizeof *c->sums);
         if (!write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
-            !write_at(c->fd, &c->sums[row], sizeof *c->sums, at))
+            (c->named && !write_at(c->fd, &c->sums[row], sizeof *c->sums, at)))
             return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     }
     c->state[row] = THERE;

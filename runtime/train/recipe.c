@@ -2,6 +2,7 @@
 #include "runtime/train/recipe.h"
 
 #include "runtime/core/text.h"
+#include "runtime/train/cached.h"
 #include "runtime/train/rate.h"
 
 #include <math.h>
@@ -51,7 +52,7 @@ bool rt_recipe_learns(RtRun *r, double loss, double val_loss) {
     int stage = (int)s->at[RT_AT_STAGE];
     for (int64_t i = 0; i < s->n_history; i++)
         least = fmin(least, s->history[i * RT_HIST_COLUMNS + RT_HIST_TRAIN_LOSS]);
-    if (r->solves || (!r->val && rt_run_changes_images(r)) || least > LEARNED * guessing)
+    if (r->solves || (!r->val && rt_cached_changes_images(r)) || least > LEARNED * guessing)
         return true; // where there is no epoch yet, too
     const double *before = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
     if (!is_chance(r, loss, val_loss) ||

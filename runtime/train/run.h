@@ -30,6 +30,7 @@ typedef struct RtRun {
     bool solves;           // a classifier, in the epoch that is to come
     bool starts;           // which is one before the open stage's own: it moves other layers too
     RtAffine affine;       // the classifier, then
+    int64_t solver_memory; // bytes that its solver may work in
     int64_t step_images;   // that were asked for; cut.h
     int64_t batch;         // images a micro-batch
     float *loss, *logits, *class_weight;
@@ -57,7 +58,6 @@ void rt_run_make_keys(RtRun *r); // by r->set
 // Sources and cache of the stage that the engine has open.
 bool rt_run_open_sources(RtRun *r, int stage);
 RtSourceOptions rt_run_source_options(RtRun *r); // of training images
-bool rt_run_changes_images(const RtRun *r);      // their features are new in every epoch
 void rt_run_close_sources(RtRun *r);
 // Writes the trained model and the report. The engine's parameters are the best.
 bool rt_run_finish(RtRun *r, uint64_t since_ns);

@@ -6,12 +6,11 @@
 #include "runtime/train/solved.h"
 
 #include "runtime/core/text.h"
+#include "runtime/train/cached.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { SOLVER_SHARE = 2 }; // of the memory that is free, one in so many parts may be worked in
 
 typedef struct Rows { // training images whose features are there
     RtRun *r;
@@ -24,16 +23,14 @@ typedef struct Rows { // training images whose features are there
 
 // ---------------------------------------------------------------- whether
 
-// Memory for the features and the work on them, of which the cache's is spent already where it is
-// the run's.
+// Even a few images at a time would be too many.
 static const char *reason_of_memory(const RtRun *r, char *text, size_t size) {
-    int64_t n = r->data->n_train, d = r->affine.features;
-    int64_t bytes = rt_solve_bytes(n, d, r->affine.columns);
-    int64_t more = r->starts ? rt_feature_cache_bytes(n, d) : 0;
-    if (bytes <= rt_memory_available() / SOLVER_SHARE - more)
+    int64_t n = r->data->n_train, d = r->affine.features, room = r->solver_memory;
+    if (rt_solve_block(n, d, r->affine.columns, room))
         return NULL;
-    snprintf(text, size, "%lld images of %lld features would take %lld MB", (long long)n,
-             (long long)d, (long long)((bytes + more) / 1000000));
+    double least = (double)rt_solve_bytes(n, d, r->affine.columns, 1) * 1e-6;
+    snprintf(text, size, "%lld images of %d classes want %.1f MB, of %.1f (--feature-memory)",
+             (long long)n, r->affine.columns, least, (double)room * 1e-6);
     return text;
 }
 
@@ -77,6 +74,7 @@ bool rt_run_choose_solver(RtRun *r) {
     if (!rt_affine_find(r->engine, &r->affine, &is, &why, &r->err))
         return false;
     r->starts = more;
+    r->solver_memory = rt_cached_room(r);
     why = is ? reason_against(r, text, sizeof text) : why;
     r->solves = is && !why;
     r->starts &= r->solves;
@@ -149,7 +147,11 @@ static bool fill_cache(Rows *w, bool *stopped) {
     w->cache = r->cache;
     if (!r->starts)
         return pass_over(w, r->train, NULL, stopped);
-    w->cache = rt_feature_cache_open(NULL, "", r->data->n_train, r->affine.features, &r->err);
+    char *where;
+    w->cache = rt_cached_make(r, r->data->n_train, r->affine.features, &where, &r->err);
+    if (where)
+        rt_train_log_line(&r->log, "features are kept in a file in %s", RT_SHOW(where));
+    free(where);
     RtSource *s = w->cache ? open_plain(r) : NULL;
     float *x = rt_alloc_aligned((size_t)(r->batch * r->affine.features) * sizeof *x);
     bool ok = s && (x || rt_fail(&r->err, "no memory")) && pass_over(w, s, x, stopped);
@@ -160,12 +162,12 @@ static bool fill_cache(Rows *w, bool *stopped) {
 }
 
 static bool alloc_rows(Rows *w) {
-    size_t n = (size_t)w->r->data->n_train, width = (size_t)w->r->affine.columns;
+    size_t n = (size_t)w->r->data->n_train, width = (size_t)w->r->data->target_width;
     return (w->cached = malloc(n * sizeof *w->cached)) &&
            (w->labels = malloc(n * sizeof *w->labels)) &&
            (w->strata = malloc(n * sizeof *w->strata)) &&
            (w->weight = malloc(n * sizeof *w->weight)) &&
-           (w->targets = malloc(n * width * sizeof *w->targets));
+           (!width || (w->targets = malloc(n * width * sizeof *w->targets)));
 }
 
 static void free_rows(Rows *w) {
@@ -205,10 +207,10 @@ static bool list_rows(Rows *w) {
     return w->n > 0 || rt_fail(&r->err, "%s: no image could be read", r->set->data);
 }
 
-static const float *read_row(void *ctx, int64_t i, RtErr *err) {
-    Rows *w = ctx;
+static const float *read_row(void *ctx, int64_t i, float *room, RtErr *err) {
+    const Rows *w = ctx;
     err->text[0] = 0;
-    const float *row = rt_feature_cache_row(w->cache, w->cached[i], err);
+    const float *row = rt_feature_cache_read(w->cache, w->cached[i], room, err);
     if (!row && !err->text[0])
         rt_fail(err, "cached features are gone");
     return row;
@@ -266,6 +268,18 @@ static bool take_answer(RtRun *r, const Rows *w, const RtSolved *s, double secon
     return log_ridges(r, s);
 }
 
+// Where features cannot all be worked on at once.
+static void say_blocks(const Rows *w, const RtSolveInput *in) {
+    int64_t block = rt_solve_block(in->n, in->d, in->columns, in->memory);
+    if (block < in->n)
+        rt_train_log_line(&w->r->log,
+                          "each pass reads the features anew, %lld images at a time: all at once "
+                          "would take %.1f MB, of %.1f (--feature-memory)",
+                          (long long)block,
+                          (double)rt_solve_bytes(in->n, in->d, in->columns, in->n) * 1e-6,
+                          (double)in->memory * 1e-6);
+}
+
 static bool solve(Rows *w, bool *stopped) {
     RtRun *r = w->r;
     RtSolved s;
@@ -280,9 +294,11 @@ static bool solve(Rows *w, bool *stopped) {
                        .weight = w->weight,
                        .seed = r->set->seed,
                        .threads = rt_engine_threads(r->engine),
+                       .memory = r->solver_memory,
                        .row = read_row,
                        .progress = show_ridges,
                        .ctx = w};
+    say_blocks(w, &in);
     bool ok = rt_solve(&in, &s, &r->err);
     if (ok)
         ok = take_answer(r, w, &s, (double)(rt_now() - since) * 1e-9);

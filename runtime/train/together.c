@@ -29,7 +29,7 @@ typedef struct Shared { // by rank 0
     int64_t at[RT_N_AT], n_history;
     int epochs[HONE_MAX_STAGES]; // a run that is made longer has those that it was begun with
     float warmup_epochs[HONE_MAX_STAGES];
-    int64_t step_images;   // cut as the run began
+    int64_t step_images; // cut as the run began
     int batch, accumulate;
     double sum[RT_N_SUMS], ridge[RT_SOLVE_PATH][RT_RIDGE_COLUMNS];
 } Shared;

@@ -43,6 +43,7 @@ typedef struct RtTrainSettings {
     RtMix mix;
     RtCacheMode cache;
     const char *cache_folder;
+    int64_t feature_memory; // bytes; 0: a share of what is available
     int variants;   // 0: features are cached only without augmentation
     int early_stop; // epochs of a stage without a new best; 0: never; -1: with RT_EPOCHS_AUTO
     bool scaled_decode; // large JPEGs of training at a part of their size

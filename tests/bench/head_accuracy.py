@@ -5,8 +5,8 @@
 For each set: top-1 of the validation images by `hone finetune` and `train` without options, and by scikit-learn's logistic
 regression on the same features, standardized as hone does, at each C of a path; the best C is chosen by the validation images,
 which hone never sees. Features are read from the program's cache. Images are tensors, or with --pictures files, which hone
-enlarges and normalizes as it finds right, and may place the classifier by. cifar10: the first 100 images of each class in
-data_batch_1.bin, and as many of test_batch.bin, of the binary version of CIFAR-10 in FOLDER (no package of Debian has it). Needs
+enlarges and normalizes as it finds right, and may place the classifier by. cifar10, of FOLDER with its binary files:
+the first 100 images of each class in data_batch_1.bin; validated by the next 100 and by 100 of test_batch.bin. Needs
 numpy, Pillow, onnx, scikit-learn and Debian's dataset-fashion-mnist."""
 import argparse
 import glob
@@ -28,8 +28,8 @@ import fashion
 PATH = 10.0 ** np.arange(-4, 3)
 
 
-def pick(images, labels, classes, per_class):
-    at = [i for k in classes for i in np.flatnonzero(labels == k)[:per_class]]
+def pick(images, labels, classes, per_class, first=0):
+    at = [i for k in classes for i in np.flatnonzero(labels == k)[first:first + per_class]]
     return images[at], np.array([classes.index(labels[i]) for i in at], np.int32)
 
 
@@ -45,10 +45,11 @@ def digits(per_class=50):
 
 
 def cifar10(folder, per_class=100):
-    def part(name):
+    def part(name, first=0):
         rows = np.fromfile(os.path.join(folder, name), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, then planes of red, green, blue
-        return pick(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], list(range(10)), per_class)
-    return part("data_batch_1.bin"), part("test_batch.bin")
+        return pick(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], list(range(10)), per_class, first)
+    val = [part("test_batch.bin"), part("data_batch_1.bin", per_class)]
+    return part("data_batch_1.bin"), tuple(np.concatenate(a) for a in zip(*val))
 
 
 SETS = {"fashion5": lambda a: fashion_set([1, 2, 6, 7, 8], 50, 200), "fashion10": lambda a: fashion_set(list(range(10)), 100, 100),

@@ -5,7 +5,8 @@
 //   npy IN.npy OUT.npy        reads and writes again
 //   json TEXT                 {"TEXT": "TEXT"}
 //   cgroup ROOT               CPUs of the quota that ROOT/proc and ROOT/sys tell; 0: none
-//   threads                   the default number
+//   memory ROOT               bytes that the memory of the group they tell leaves; ROOT empty: of
+//   this machine threads                   the default number
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,11 @@ static int print_cgroup(char **a) {
     return 0;
 }
 
+static int print_memory(char **a) {
+    printf("%lld\n", (long long)(*a[0] ? rt_cgroup_memory(a[0]) : rt_memory_available()));
+    return 0;
+}
+
 static int print_threads(char **a) {
     (void)a;
     printf("%d\n", rt_threads(0));
@@ -126,10 +132,10 @@ int main(int argc, char **argv) {
         const char *name;
         int args;
         int (*run)(char **);
-    } commands[] = {{"decode", 3, decode},        {"preprocess", 8, preprocess},
-                    {"resize", 4, resize},        {"npy", 2, copy_npy},
-                    {"json", 1, print_json},      {"cgroup", 1, print_cgroup},
-                    {"threads", 0, print_threads}};
+    } commands[] = {{"decode", 3, decode},       {"preprocess", 8, preprocess},
+                    {"resize", 4, resize},       {"npy", 2, copy_npy},
+                    {"json", 1, print_json},     {"cgroup", 1, print_cgroup},
+                    {"memory", 1, print_memory}, {"threads", 0, print_threads}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0 && argc - 2 >= commands[i].args)
             return commands[i].run(argv + 2);

@@ -1,4 +1,4 @@
-"""How many threads: the cgroup's quota, the affinity mask and OMP_NUM_THREADS; never more than any of them allows."""
+"""How many threads: the cgroup's quota, the affinity mask and OMP_NUM_THREADS; never more than any of them allows. And how much memory."""
 import json
 import os
 import subprocess
@@ -10,7 +10,7 @@ from support import BUILD, Case
 
 
 class Cgroup(Case):
-    def quota(self, group, files):
+    def quota(self, group, files, what="cgroup"):
         """files: path below sys/fs/cgroup -> text"""
         root = self.path("root%d" % len(os.listdir(self.folder.name)))
         os.makedirs(os.path.join(root, "proc/self"))
@@ -21,7 +21,7 @@ class Cgroup(Case):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w") as f:
                 f.write(text)
-        return int(self.good("rt_probe", "cgroup", root))
+        return int(self.good("rt_probe", what, root))
 
     def test_version_2(self):
         self.assertEqual(self.quota("0::/\n", {"cpu.max": "max 100000\n"}), 0)
@@ -47,6 +47,26 @@ class Cgroup(Case):
         self.assertEqual(self.quota(group, v1("250000\n")), 3)
         self.assertEqual(self.quota(group, v1("250000\n", "cpu")), 3)
         self.assertEqual(self.quota("3:cpuset:/\n", v1("250000\n", "cpuset")), 0)
+
+    def test_memory(self):
+        """What is left of the tightest group; pages of files go when they must."""
+        none = 2 ** 63 - 1
+        two = {"memory.max": "1000000\n", "memory.current": "300000\n",
+               "memory.stat": "anon 100000\nfile 190000\nshmem 5000\ninactive_file 50000\nactive_file 100000\nslab 3\n"}
+        self.assertEqual(self.quota("0::/\n", two, "memory"), 850000)
+        self.assertEqual(self.quota("0::/\n", {**two, "memory.high": "400000\n"}, "memory"), 250000)
+        self.assertEqual(self.quota("0::/\n", {**two, "memory.max": "max\n"}, "memory"), none)
+        self.assertEqual(self.quota("0::/\n", {**two, "memory.max": "1\n"}, "memory"), 0)
+        below = {"a/" + name: text for name, text in two.items()}
+        self.assertEqual(self.quota("0::/a\n", {**below, "memory.max": "500000", "memory.current": "300000"}, "memory"), 200000)
+        one = {"memory/x/memory.limit_in_bytes": "900000\n", "memory/x/memory.usage_in_bytes": "500000\n",
+               "memory/x/memory.stat": "inactive_file 1\ntotal_inactive_file 20000\ntotal_active_file 30000\n"}
+        self.assertEqual(self.quota("9:memory:/x\n4:cpu:/x\n", one, "memory"), 450000)
+        self.assertEqual(self.quota("4:cpu:/x\n", one, "memory"), none)
+        self.assertEqual(int(self.good("rt_probe", "memory", self.path("nothing"))), none)
+        here = int(self.good("rt_probe", "memory", ""))
+        with open("/proc/meminfo") as f:
+            self.assertTrue(0 < here <= int(f.readline().split()[1]) * 1024)
 
     def test_no_proc(self):
         self.assertEqual(int(self.good("rt_probe", "cgroup", self.path("nothing"))), 0)

@@ -39,9 +39,9 @@ static void fill(Data *d, uint32_t seed) {
     }
 }
 
-static const float *row(void *ctx, int64_t i, RtErr *err) {
+static const float *row(void *ctx, int64_t i, float *room, RtErr *err) {
     Data *d = ctx;
-    (void)err;
+    (void)room, (void)err;
     return d->x[i];
 }
 
@@ -100,29 +100,24 @@ static void scaling(const Data *d, double mean[D], double scale[D]) {
 
 // ---------------------------------------------------------------- derivatives
 
-static void set_up(RtSolveLoss *f, Data *d, bool exclusive) {
-    CHECK(rt_solve_loss_init(f, N, D + 1, C));
-    f->exclusive = exclusive;
-    f->labels = d->label;
-    f->targets = &d->target[0][0];
+// An eighth of each feature, in blocks of images.
+static void set_up(RtSolveLoss *f, const RtSolveInput *in, int64_t block) {
+    CHECK(rt_solve_loss_init(f, in, block, 4));
+    f->threads = 1;
     f->ridge = 0.3;
-    for (int i = 0; i < N; i++) {
+    for (int k = 0; k < D; k++)
+        f->x.factor[k] = 0.125;
+    for (int i = 0; i < N; i++)
         f->weight[i] = 1.0 / N;
-        for (int k = 0; k <= D; k++) {
-            float x = k < D ? d->x[i][k] * 0.125f : 1;
-            *rt_solve_panels_at(&f->images, i, k) = x;
-            *rt_solve_panels_at(&f->features, k, i) = x;
-        }
-    }
 }
 
 static void same_on_threads(RtSolveLoss *f, RtSolveNewton *m, const double *v, const double *g,
                             const double *way, const double *bend) {
     size_t bytes = (size_t)rt_solve_loss_size(f) * sizeof *g;
-    double value = rt_solve_loss_value(f, m->z);
+    double value = rt_solve_loss_value(f, m->z, 0, NULL);
     for (f->threads = 2; f->threads < 5; f->threads++) {
         rt_solve_loss_scores(f, v, m->z);
-        CHECK(rt_solve_loss_value(f, m->z) == value);
+        CHECK(rt_solve_loss_value(f, m->z, 0, NULL) == value);
         rt_solve_loss_gradient(f, v, m->z, m->g);
         rt_solve_loss_curvature(f, way, m->curved);
         CHECK(memcmp(m->g, g, bytes) == 0 && memcmp(m->curved, bend, bytes) == 0);
@@ -130,7 +125,7 @@ static void same_on_threads(RtSolveLoss *f, RtSolveNewton *m, const double *v, c
     f->threads = 1;
 }
 
-static void derivatives(bool exclusive) {
+static void derivatives(bool exclusive, int64_t block) {
     static const double mean[D] = {0};
     double scale[D], w[D + 1][C], v[512] = {0}, g[512], way[512] = {0}, bend[512], more[512];
     RtSolveLoss f;
@@ -138,7 +133,8 @@ static void derivatives(bool exclusive) {
     Data d = {0};
     uint32_t seed = 77;
     fill(&d, 5);
-    set_up(&f, &d, exclusive);
+    RtSolveInput in = input(&d, exclusive);
+    set_up(&f, &in, block);
     CHECK(rt_solve_newton_init(&m, &f) && rt_solve_loss_size(&f) <= 512);
     for (int k = 0; k <= D; k++) {
         scale[k < D ? k : 0] = 0.125;
@@ -148,7 +144,7 @@ static void derivatives(bool exclusive) {
         }
     }
     rt_solve_loss_scores(&f, v, m.z);
-    double value = rt_solve_loss_value(&f, m.z) + rt_solve_loss_ridge(&f, v);
+    double value = rt_solve_loss_value(&f, m.z, 0, NULL) + rt_solve_loss_ridge(&f, v);
     CHECK_NEAR(value, (double)loss(&d, exclusive, false, mean, scale, w, 0.3), 1e-12);
     rt_solve_loss_gradient(&f, v, m.z, g);
     const double h = 1e-6;
@@ -182,17 +178,18 @@ static void derivatives(bool exclusive) {
 // found by halving.
 static void known_answer(double ridge) {
     float target[8] = {1, 1, 1, 0, 0, 0, 0, 1};
+    RtSolveInput in = {.n = 8, .d = 1, .columns = 1, .targets = target};
     double v[64] = {0}, low = 0, high = 10;
     RtSolveLoss f;
     RtSolveNewton m;
-    CHECK(rt_solve_loss_init(&f, 8, 2, 1) && rt_solve_newton_init(&m, &f));
-    f.targets = target;
+    CHECK(rt_solve_loss_init(&f, &in, 8, 1) && rt_solve_newton_init(&m, &f));
+    f.x.here = 0; // features are put there
     f.ridge = ridge;
     for (int i = 0; i < 8; i++) {
         f.weight[i] = 1.0 / 8;
-        *rt_solve_panels_at(&f.images, i, 0) = *rt_solve_panels_at(&f.features, 0, i) =
+        *rt_solve_panels_at(&f.x.images, i, 0) = *rt_solve_panels_at(&f.x.features, 0, i) =
             i < 4 ? 1 : -1;
-        *rt_solve_panels_at(&f.images, i, 1) = *rt_solve_panels_at(&f.features, 1, i) = 1;
+        *rt_solve_panels_at(&f.x.images, i, 1) = *rt_solve_panels_at(&f.x.features, 1, i) = 1;
     }
     rt_solve_newton(&m, &f, v, 1, 1e-12);
     for (int k = 0; k < 100; k++) { // derivative: sigmoid(s) - 3/4 + ridge s
@@ -272,12 +269,14 @@ static void ridge_follows_the_data(void) {
 static void same_product(void) {
     enum { ROWS = 37, DEPTH = 150, COLUMNS = 8, ROOM = 48 };
     RtSolvePanels a;
-    double b[DEPTH * COLUMNS], want[ROOM * COLUMNS] = {0}, got[ROOM * COLUMNS];
+    double b[DEPTH * COLUMNS], start[ROOM * COLUMNS], want[ROOM * COLUMNS], got[ROOM * COLUMNS];
     static const char *const levels[] = {"x86-64", "x86-64-v3", "x86-64-v4"};
     uint32_t seed = 1;
     CHECK(rt_solve_panels_init(&a, ROWS, DEPTH) && rt_solve_rows(ROWS) == ROOM);
     for (int i = 0; i < DEPTH * COLUMNS; i++)
         b[i] = uniform(&seed);
+    for (int i = 0; i < ROOM * COLUMNS; i++) // it adds
+        want[i] = start[i] = uniform(&seed);
     for (int i = 0; i < ROWS; i++) {
         for (int k = 0; k < DEPTH; k++) {
             float x = *rt_solve_panels_at(&a, i, k) = (float)uniform(&seed);
@@ -288,7 +287,7 @@ static void same_product(void) {
     for (int k = 0; k < 3; k++) {
         setenv("HONE_CPU", levels[k], 1);
         for (int threads = 1; threads < 4; threads++) {
-            memset(got, 255, sizeof got);
+            memcpy(got, start, sizeof got);
             rt_solve_product(&a, b, COLUMNS, got, threads);
             CHECK(memcmp(got, want, sizeof got) == 0);
         }
@@ -298,40 +297,107 @@ static void same_product(void) {
 }
 
 // Enough images that one part of them is held out, not each in turn.
-static const float *wide_row(void *ctx, int64_t i, RtErr *err) {
-    static _Thread_local float x[600];
+static const float *wide_row(void *ctx, int64_t i, float *room, RtErr *err) {
     uint32_t seed = (uint32_t)i + 1;
     (void)ctx, (void)err;
     for (int k = 0; k < 600; k++)
-        x[k] = (float)uniform(&seed) + (k % 10 == i % 10 ? 0.3f : 0);
-    return x;
+        room[k] = (float)uniform(&seed) + (k % 10 == i % 10 ? 0.3f : 0);
+    return room;
 }
 
 static void same_solution(void) {
     enum { IMAGES = 2000 };
     int32_t *label = malloc(IMAGES * sizeof *label);
-    RtSolved s[2];
+    RtSolved s[3];
     RtErr err;
     for (int i = 0; i < IMAGES; i++)
         label[i] = i % 10;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) { // the last one in blocks
         RtSolveInput in = {.n = IMAGES,
                            .d = 600,
                            .columns = 10,
                            .exclusive = true,
                            .labels = label,
                            .strata = label,
-                           .threads = 1 + 2 * k,
+                           .threads = 1 + 2 * (k % 2),
+                           .memory = k < 2 ? 0 : rt_solve_bytes(IMAGES, 600, 10, 800),
                            .row = wide_row};
         CHECK(rt_solve(&in, &s[k], &err));
         CHECK(s[k].parts == 1 && s[k].path[s[k].best].held_top1 > 0.3);
     }
-    CHECK(memcmp(s[0].weight, s[1].weight, 6000 * sizeof(float)) == 0);
-    CHECK(memcmp(s[0].bias, s[1].bias, 10 * sizeof(float)) == 0);
-    CHECK(memcmp(s[0].path, s[1].path, sizeof s[0].path) == 0);
-    rt_solved_free(&s[0]);
-    rt_solved_free(&s[1]);
+    for (int k = 1; k < 3; k++) {
+        CHECK(memcmp(s[0].weight, s[k].weight, 6000 * sizeof(float)) == 0);
+        CHECK(memcmp(s[0].bias, s[k].bias, 10 * sizeof(float)) == 0);
+        CHECK(memcmp(s[0].path, s[k].path, sizeof s[0].path) == 0 && s[0].loss == s[k].loss);
+    }
+    for (int k = 0; k < 3; k++)
+        rt_solved_free(&s[k]);
     free(label);
+}
+
+// However many images fit at a time, the last block shorter than the others.
+static void same_in_blocks(void) {
+    Data d = {0};
+    RtErr err;
+    fill(&d, 13);
+    CHECK(rt_solve_block(N, D, C, 0) == N && rt_solve_block(N, D, C, 1) == 0);
+    CHECK(rt_solve_block(1 << 30, D, C, rt_solve_bytes(1 << 30, D, C, 1 << 20)) < 1 << 20);
+    for (int exclusive = 0; exclusive < 2; exclusive++) {
+        RtSolveInput in = input(&d, exclusive);
+        RtSolved want, got;
+        in.weight = d.weight;
+        CHECK(rt_solve(&in, &want, &err));
+        for (int64_t block = 16; block <= 80; block += 32) {
+            in.memory = rt_solve_bytes(N, D, C, block);
+            CHECK(rt_solve_block(N, D, C, in.memory) == block);
+            CHECK(rt_solve(&in, &got, &err) && got.passes == want.passes);
+            CHECK(memcmp(got.weight, want.weight, D * C * sizeof(float)) == 0);
+            CHECK(memcmp(got.bias, want.bias, C * sizeof(float)) == 0);
+            CHECK(memcmp(got.path, want.path, sizeof got.path) == 0 && got.top1 == want.top1);
+            rt_solved_free(&got);
+        }
+        in.memory = 1;
+        CHECK(!rt_solve(&in, &got, &err) && err.text[0]);
+        rt_solved_free(&got);
+        rt_solved_free(&want);
+    }
+}
+
+// What is in a file may go while it is read; and who has waited long enough may say so.
+static const float *lost_row(void *ctx, int64_t i, float *room, RtErr *err) {
+    Data *d = ctx;
+    static int reads; // of the last image: twice for the scales
+    reads += i == N - 1;
+    if (i == N - 1 && reads > 12) {
+        rt_fail(err, "image %lld is gone", (long long)i);
+        return NULL;
+    }
+    memcpy(room, d->x[i], sizeof d->x[i]);
+    return room;
+}
+
+static bool stop_in_a_ridge(void *ctx, int done, int total) {
+    static int calls;
+    (void)ctx;
+    CHECK(done < total);
+    return ++calls < 40;
+}
+
+static void blocks_that_do_not_come(void) {
+    Data d = {0};
+    RtSolved s;
+    RtErr err;
+    fill(&d, 13);
+    RtSolveInput in = input(&d, true);
+    in.memory = rt_solve_bytes(N, D, C, 32);
+    in.progress = stop_in_a_ridge;
+    CHECK(!rt_solve(&in, &s, &err) && err.text[0] == 0);
+    rt_solved_free(&s);
+    in.progress = NULL;
+    in.row = lost_row;
+    CHECK(!rt_solve(&in, &s, &err));
+    CHECK_STR_EQ(err.text, "image 89 is gone");
+    rt_solved_free(&s);
 }
 
 // ---------------------------------------------------------------- edges
@@ -368,16 +434,19 @@ static void edges(void) {
     CHECK_STR_EQ(err.text, "a feature of image 40 is not finite");
     rt_solved_free(&s);
     in.n = INT64_MAX / 4;
-    CHECK(rt_solve_bytes(in.n, 2048, 10) == INT64_MAX && !rt_solve(&in, &s, &err) && err.text[0]);
+    CHECK(rt_solve_bytes(in.n, 2048, 10, in.n) == INT64_MAX && !rt_solve(&in, &s, &err) &&
+          err.text[0]);
     rt_solved_free(&s);
 }
 
 static void derivatives_of_softmax(void) {
-    derivatives(true);
+    derivatives(true, N);
+    derivatives(true, 32);
 }
 
 static void derivatives_of_sigmoids(void) {
-    derivatives(false);
+    derivatives(false, N);
+    derivatives(false, 16);
 }
 
 static void known_answers(void) {
@@ -400,6 +469,8 @@ int main(void) {
     CHECK_RUN(bottoms);
     CHECK_RUN(ridge_follows_the_data);
     CHECK_RUN(same_solution);
+    CHECK_RUN(same_in_blocks);
+    CHECK_RUN(blocks_that_do_not_come);
     CHECK_RUN(edges);
     return check_done();
 }

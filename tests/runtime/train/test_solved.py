@@ -3,6 +3,7 @@ first stage is one. What the solver itself does, tests/runtime/solve/test_solve.
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -72,6 +73,37 @@ class Solved(Case):
         for k, (args, env) in enumerate(ways):
             self.train("--epochs", "1,0", *args, env=env, folder=f"w{k}")
             self.assertEqual(self.classifier(f"w{k}"), self.classifier(), (args, env))
+
+    def test_the_same_bits_where_memory_holds_less(self):
+        """Features in a file without a name, read anew in each pass, a few images at a time; where more layers move with it, too."""
+        self.train("--epochs", "1,2")
+        seen = set()
+        for size in range(36000, 62000, 1000):
+            err = self.train("--epochs", "1,2", "--feature-memory", size, "--overwrite", folder="less")
+            block = re.search(r"each pass reads the features anew, (\d+) images at a time: all at once would take 0\.1 MB, of 0\.[01] ", err)
+            if "head is trained in steps over the cached features, not solved: 40 images of 3 classes want 0.0 MB, of 0.0" in err:
+                seen.add("steps")
+                continue
+            seen.add(block[1] if block else "all")
+            self.assertIn("head solved", err)
+            self.assertEqual(self.final("less"), self.final(), size)
+        self.assertTrue({"steps", "16", "32", "all"} <= seen, seen)
+
+    def test_features_in_a_file_without_a_name(self):
+        """In the folder of checkpoints, and where that is none on a disk in the next one; nothing is left there."""
+        args = ("--epochs", "0,1", "--feature-memory", "1K")
+        err = self.train(*args)
+        self.assertIn("features of the frozen layers are cached in a file in ck while this runs: 0.0 MB for 60 images, more than the 0.0 MB", err)
+        self.assertEqual([n for n in os.listdir(self.path("ck")) if "features" in n], [])
+        if os.path.isdir("/dev/shm"):
+            code, _, err = self.run_program("fake_train", "train", "d", *args, "--opt", "sgd", "--no-checkpoint", "-o", "/dev/shm/hone-test.onnx")
+            self.assertEqual(code, 0, err)
+            self.assertIn("are cached in a file in . while this runs", err)
+            os.unlink("/dev/shm/hone-test.onnx")
+        for word in ("0", "x", "5X", "-1", "5MM"):
+            code, _, err = self.run_program("fake_train", "train", "d", "--feature-memory", word)
+            self.assertEqual(code, 2)
+            self.assertIn(f"--feature-memory wants a size such as 500M or 8G, not '{word}'", err)
 
     def test_the_next_stage_starts_from_it(self):
         self.train("--epochs", "1,2", "--lr", "1e-9")
