@@ -22,6 +22,7 @@
 #define RUNTIME_DATA_DATASET_H
 
 #include "runtime/image/augment.h"
+#include "runtime/image/views.h"
 
 typedef enum RtTarget {
     RT_TARGET_CLASS,  // one class an image
@@ -90,6 +91,10 @@ bool rt_dataset_fetch(const RtDataset *d, int64_t item, int channels, RtImage *i
 // epoch, item) decides all random choices; it must be none for tensors.
 bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p, RtAugment augment,
                        uint64_t seed, int64_t epoch, float *out, RtErr *err);
+
+// The same of all its views, without augmentation; not for tensors, of which there is one.
+bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p, RtViews views,
+                      float *out, RtErr *err);
 
 // A JPEG of the image, its longer side at most `side` pixels (never enlarged). free() releases.
 // NULL with err set.

@@ -217,6 +217,14 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
     return good;
 }
 
+bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p, RtViews views,
+                      float *out, RtErr *err) {
+    RtImage image;
+    bool good = fetch(d, item, p->channels, 0, &image, err) && rt_views(views, p, &image, out, err);
+    rt_image_free(&image);
+    return good;
+}
+
 // ---- thumbnails
 
 // A tensor back to pixels, as far as the preprocessing can be undone.

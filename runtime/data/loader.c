@@ -31,7 +31,7 @@ struct RtLoader {
     int64_t first, n;    // items
     int64_t batches;     // an epoch
     int64_t n_share;     // of them, those that are made
-    size_t image_floats; // of one image
+    size_t image_floats; // of one image, all its views
     int64_t grain;       // images a worker takes at a time
 
     pthread_mutex_t lock;
@@ -122,8 +122,10 @@ static void fill_images(const RtLoader *l, Slot *s, int64_t from, int64_t to) {
         float *image = s->batch.images + (size_t)i * l->image_floats;
         int64_t period = l->o.augment_period;
         int64_t changes = period > 0 ? s->batch.epoch % period : s->batch.epoch;
-        s->failed[i] = !rt_dataset_sample(l->data, item, l->o.prep, l->o.augment, l->o.seed,
-                                          changes, image, &err);
+        s->failed[i] = l->o.views == RT_VIEWS_ONE
+                           ? !rt_dataset_sample(l->data, item, l->o.prep, l->o.augment, l->o.seed,
+                                                changes, image, &err)
+                           : !rt_dataset_views(l->data, item, l->o.prep, l->o.views, image, &err);
         s->error[i] = s->failed[i] ? strdup(err.text) : NULL;
     }
 }
@@ -322,6 +324,8 @@ static bool check_options(const RtDataset *d, const RtLoaderOptions *o, RtErr *e
         return rt_fail(err, "there are no %s images", o->validation ? "validation" : "training");
     if (o->batch < 1)
         return rt_fail(err, "a batch has at least 1 image");
+    if (d->tensors && o->views != RT_VIEWS_ONE)
+        return rt_fail(err, "f32 arrays go to the model as they are: only images have views");
     return !d->tensors || rt_augment_is_none(&o->augment) ||
            rt_fail(err, "f32 arrays go to the model as they are: augmentation is for images");
 }
@@ -341,7 +345,8 @@ RtLoader *rt_loader_open(const RtDataset *d, const RtLoaderOptions *o, RtErr *er
     l->batches = (l->n - 1) / l->o.batch + 1;
     l->n_share = count_share(&o->share, l->batches);
     go_to(l, 0, 0);
-    l->image_floats = (size_t)o->prep->height * (size_t)o->prep->width * (size_t)o->prep->channels;
+    l->image_floats = (size_t)o->prep->height * (size_t)o->prep->width * (size_t)o->prep->channels *
+                      (size_t)rt_views_count(o->views);
     l->grain = d->state->source[0].kind == RT_SOURCE_FILES ? 1 : ARRAY_GRAIN;
     l->n_slots = (o->ahead > 0 ? o->ahead : DEFAULT_AHEAD) + 1;
     pthread_mutex_init(&l->lock, NULL);

@@ -27,6 +27,7 @@ typedef struct RtLoaderOptions {
     bool shuffle;           // by (seed, epoch); else in the order of the items
     RtAugment augment;      // by (seed, epoch, item)
     int64_t augment_period; // 0, or: by (seed, epoch % augment_period, item); repeats on purpose
+    RtViews views;          // of each image, without augmentation; one: as augment says
     uint64_t seed;
     int64_t epochs; // how many from 0 on, 0: without end. The next epoch is begun ahead
     int threads;    // 0: half of the CPUs, at least 1
@@ -40,7 +41,7 @@ typedef struct RtLoaderOptions {
 typedef struct RtBatch {  // valid until the next call of next, seek or close
     int64_t epoch, index; // batch `index` of rt_loader_batches() of the epoch
     int64_t n;            // 0 to batch; 0: none of its images could be read, there is no step
-    float *images;        // [n] of the model's input, RT_ALIGN aligned
+    float *images;        // [n][views] of the model's input, RT_ALIGN aligned
     int32_t *labels;      // [n]
     float *targets;       // [n][target_width], NULL where that is 0
     int64_t *items;       // [n]

@@ -79,3 +79,15 @@ const char **rt_fine_names(const RtFine *f, char *lines) {
     }
     return names;
 }
+
+void rt_fine_note_views(const RtFine *f, RtViews views) {
+    const HonePreprocess *p = &f->d->info->preprocess;
+    RtWindow w = rt_preprocess_window(p, p->width, p->height);
+    if ((views == RT_VIEWS_FIVE_CROP || views == RT_VIEWS_TEN_CROP) && w.full_width <= p->width &&
+        w.full_height <= p->height)
+        fprintf(stderr,
+                "--tta: pictures are resized to %d x %d, which is all that is cut out: their "
+                "corners are hardly other views; a larger --resize when the program is made "
+                "(hone finetune) leaves a margin\n",
+                p->width, p->height);
+}

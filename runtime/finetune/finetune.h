@@ -41,6 +41,8 @@ int rt_fine_complain(const char *text); // prints it; RT_EXIT_INPUT
 RtEngine *rt_fine_open_trained(const RtFine *f, const char *folder, int threads, char **labels);
 // Names of classes: the executable's own, else `lines`, which is cut up. free() releases the table.
 const char **rt_fine_names(const RtFine *f, char *lines);
+// Where crops of square pictures are all the same, that is said.
+void rt_fine_note_views(const RtFine *f, RtViews views);
 void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
 
 #define RT_FINE_THREADS(to)                                                                        \
@@ -50,6 +52,12 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
     {                                                                                              \
         "--checkpoint", RT_CLI_TEXT, to, 0, 0, "FOLDER",                                           \
             "folder of checkpoints (default: the program's name, its hash and .ckpt)"              \
+    }
+#define RT_FINE_VIEWS(to)                                                                          \
+    {                                                                                              \
+        "--tta", RT_CLI_CHOICE, to, 0, 0, RT_VIEWS_CHOICE,                                         \
+            "probabilities are the mean over views of each picture: its mirror image, the "        \
+            "centre and the corners of what is resized, both (default none)"                       \
     }
 #define RT_FINE_HELP(to)                                                                           \
     { "--help|-h", RT_CLI_FLAG, to, 0, 0, NULL, "this text" }

@@ -5,33 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double sigmoid(double x) {
-    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
-}
-
-const char *rt_reading(const HoneTrainDesc *d) {
-    return d->binary                  ? "one number for two classes (sigmoid)"
-           : d->loss == HONE_LOSS_BCE ? "each class by itself (sigmoid)"
-                                      : "classes that exclude each other (softmax)";
-}
-
-void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p) {
-    if (d->binary) {
-        p[1] = sigmoid((double)logits[0]);
-        p[0] = 1 - p[1];
-        return;
-    }
-    double top = -INFINITY, sum = 0;
-    for (int i = 0; i < d->classes; i++)
-        top = (double)logits[i] > top ? (double)logits[i] : top;
-    for (int i = 0; i < d->classes; i++) {
-        p[i] = d->loss == HONE_LOSS_BCE ? sigmoid((double)logits[i]) : exp((double)logits[i] - top);
-        sum += p[i];
-    }
-    for (int i = 0; d->loss == HONE_LOSS_CE && i < d->classes; i++)
-        p[i] /= sum;
-}
-
 static int32_t largest(const float *x, int n) {
     int32_t best = 0;
     for (int32_t i = 1; i < n; i++)
@@ -106,6 +79,8 @@ typedef struct Row { // of one image
     int32_t label;
     const float *targets, *logits;
     float loss;
+    const float *views; // logits of each view, whose mean `logits` says
+    int n_views;
 } Row;
 
 static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width, double *p) {
@@ -129,14 +104,14 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
     if (!each)
         add_sure(s, p[guess], right);
     if (!each && s->temper)
-        rt_temper_add(s->temper, d, x->logits, x->label);
+        rt_temper_add(s->temper, d, x->views, x->n_views, x->label);
     if (right < 1) {
         add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
     }
 }
 
-// What a rank says of a batch: this, and behind it items [batch], losses [batch], logits
-// [batch][columns].
+// What a rank says of a batch: this, and behind it items [batch], losses [batch][views], logits
+// [batch][views][columns].
 typedef struct Told {
     int64_t n;    // images
     int64_t stop; // 1: it was told to end
@@ -144,12 +119,16 @@ typedef struct Told {
 
 typedef struct Buffers {
     int64_t batch; // images, at most
-    int columns;
+    int columns, views;
     size_t bytes; // of Told and what follows
     size_t loss_at, logits_at;
     char *mine, *all; // all: of every rank; the same memory as `mine` where there is one
     float *weight, *targets;
-    double *p;
+    double *p, *one;
+    float *mean; // logits of an image's views
+    // Of each view of a batch's images, where there are several: what its image has.
+    int32_t *labels;     // [batch][views]
+    float *view_targets; // [batch][views][width]
 } Buffers;
 
 static int64_t *items_of(char *told) {
@@ -168,20 +147,28 @@ static size_t round_up(size_t bytes) {
     return (bytes + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
 }
 
-static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, int64_t batch,
-                          RtErr *err) {
+static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, const RtSource *s,
+                          int64_t batch, RtErr *err) {
     const HoneTrainDesc *d = rt_engine_desc(t);
     size_t classes = (size_t)(d->binary ? 2 : d->classes), n = (size_t)batch;
-    *b = (Buffers){.batch = batch, .columns = rt_engine_logit_columns(t)};
+    size_t width = (size_t)rt_source_data(s)->target_width, rows;
+    *b = (Buffers){
+        .batch = batch, .columns = rt_engine_logit_columns(t), .views = rt_source_views(s)};
+    rows = n * (size_t)b->views;
     b->loss_at = round_up(sizeof(Told) + n * sizeof(int64_t));
-    b->logits_at = round_up(b->loss_at + n * sizeof(float));
-    b->bytes = round_up(b->logits_at + n * classes * sizeof(float));
+    b->logits_at = round_up(b->loss_at + rows * sizeof(float));
+    b->bytes = round_up(b->logits_at + rows * classes * sizeof(float));
     b->mine = rt_alloc_aligned(b->bytes);
     b->all = ranks ? rt_alloc_aligned(b->bytes * (size_t)rt_ranks_n(ranks)) : b->mine;
     b->weight = rt_alloc_aligned(classes * sizeof(float));
     b->targets = calloc(classes, sizeof *b->targets);
     b->p = calloc(classes, sizeof *b->p);
-    if (!b->mine || !b->all || !b->weight || !b->targets || !b->p)
+    b->one = calloc(classes, sizeof *b->one);
+    b->mean = calloc(classes, sizeof *b->mean);
+    b->labels = rt_alloc_aligned(rows * sizeof *b->labels);
+    b->view_targets = rt_alloc_aligned((rows * width + 1) * sizeof *b->view_targets);
+    if (!b->mine || !b->all || !b->weight || !b->targets || !b->p || !b->one || !b->mean ||
+        !b->labels || !b->view_targets)
         return rt_fail(err, "no memory");
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
@@ -195,16 +182,34 @@ static void free_buffers(Buffers *b) {
     free(b->weight);
     free(b->targets);
     free(b->p);
+    free(b->one);
+    free(b->mean);
+    free(b->labels);
+    free(b->view_targets);
 }
 
-static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtErr *err) {
+// Labels and targets for each view of the images.
+static void repeat_labels(const RtFeed *f, const Buffers *b, size_t width) {
+    for (int64_t i = 0; i < f->n * b->views; i++) {
+        int64_t image = i / b->views;
+        b->labels[i] = f->labels[image];
+        for (size_t k = 0; f->targets && k < width; k++)
+            b->view_targets[(size_t)i * width + k] = f->targets[(size_t)image * width + k];
+    }
+}
+
+static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, const Buffers *b,
+                       RtErr *err) {
+    bool many = b->views > 1;
     ((Told *)b->mine)->n = f->n;
     memcpy(items_of(b->mine), f->items, (size_t)f->n * sizeof *f->items);
-    RtEngineBatch batch = {.n = f->n,
+    if (many)
+        repeat_labels(f, b, (size_t)data->target_width);
+    RtEngineBatch batch = {.n = f->n * b->views,
                            .images = f->images,
                            .features = f->features,
-                           .labels = f->labels,
-                           .targets = f->targets,
+                           .labels = many ? b->labels : f->labels,
+                           .targets = many && f->targets ? b->view_targets : f->targets,
                            .class_weight = b->weight,
                            .scale = 1,
                            .loss = losses_of(b, b->mine),
@@ -212,16 +217,39 @@ static bool eval_batch(RtEngine *t, const RtFeed *f, const Buffers *b, RtErr *er
     return f->n == 0 || rt_engine_eval(t, &batch, err);
 }
 
+// The row of all views of the image whose first view is x.
+static Row mean_row(const HoneTrainDesc *d, const Row *x, const Buffers *b) {
+    Row all = *x;
+    all.n_views = b->views;
+    all.logits = b->mean;
+    all.loss = NAN;
+    rt_mean_probabilities(d, x->views, b->views, b->p, b->one);
+    rt_logits_of(d, b->p, b->mean);
+    if (row_is_finite(0, x->views, b->columns * b->views))
+        all.loss = (float)rt_loss_of(d, b->mean, x->label, x->targets);
+    return all;
+}
+
 static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data, const Buffers *b,
                       char *told) {
     bool has_targets = data->target_width > 0;
     for (int64_t i = 0; i < ((Told *)told)->n; i++) {
-        int64_t item = items_of(told)[i];
-        Row x = {item, rt_dataset_label(data, item), has_targets ? b->targets : NULL,
-                 logits_of(b, told) + i * b->columns, losses_of(b, told)[i]};
+        int64_t item = items_of(told)[i], first = i * b->views;
+        const float *logits = logits_of(b, told) + first * b->columns;
+        Row x = {.item = item,
+                 .label = rt_dataset_label(data, item),
+                 .targets = has_targets ? b->targets : NULL,
+                 .logits = logits,
+                 .loss = losses_of(b, told)[first],
+                 .views = logits,
+                 .n_views = 1};
         if (has_targets)
             rt_dataset_target(data, item, b->targets);
         add_row(s, d, &x, b->columns, b->p);
+        if (s->of_views) {
+            Row all = mean_row(d, &x, b);
+            add_row(s->of_views, d, &all, b->columns, b->p);
+        }
     }
 }
 
@@ -243,7 +271,7 @@ static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
     *told = (Told){0};
     if (mine < total) {
         const RtFeed *f = rt_source_next(e->s, err);
-        if (!f || !eval_batch(e->t, f, &e->b, err))
+        if (!f || !eval_batch(e->t, f, rt_source_data(e->s), &e->b, err))
             return false;
     }
     int64_t ends = done + rt_ranks_n(e->ranks) < total ? done + rt_ranks_n(e->ranks) : total;
@@ -330,23 +358,31 @@ void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
     }
 }
 
+static void begin_scores(RtScores *s, const HoneTrainDesc *d) {
+    *s = (RtScores){
+        .classes = d->binary ? 2 : d->classes, .temper = s->temper, .of_views = s->of_views};
+    size_t n = (size_t)s->classes;
+    if ((d->loss == HONE_LOSS_CE || d->binary) && s->classes <= RT_MAX_CONFUSION)
+        s->confusion = calloc(n * n, sizeof *s->confusion);
+}
+
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
-    const HoneTrainDesc *d = rt_engine_desc(t);
-    *scores = (RtScores){.classes = d->binary ? 2 : d->classes, .temper = scores->temper};
-    bool table = (d->loss == HONE_LOSS_CE || d->binary) && scores->classes <= RT_MAX_CONFUSION;
-    if (table)
-        scores->confusion =
-            calloc((size_t)scores->classes * (size_t)scores->classes, sizeof *scores->confusion);
+    begin_scores(scores, rt_engine_desc(t));
+    if (scores->of_views)
+        begin_scores(scores->of_views, rt_engine_desc(t));
     Evaluation e = {t, ranks, s, scores, {0}, progress, ctx};
     int64_t me = rt_ranks_me(ranks), n = rt_ranks_n(ranks), total = rt_source_batches(s);
     err->text[0] = 0;
     if (ranks)
         rt_source_share(s, &(RtLoaderShare){n, me, me + 1});
-    bool go = true, ok = alloc_buffers(&e.b, t, ranks, batch, err) && rt_source_seek(s, 0, 0, err);
+    bool go = true,
+         ok = alloc_buffers(&e.b, t, ranks, s, batch, err) && rt_source_seek(s, 0, 0, err);
     for (int64_t done = 0; ok && go && done < total; done += n)
         ok = eval_round(&e, done, &go, err);
     free_buffers(&e.b);
     take_means(scores);
+    if (scores->of_views)
+        take_means(scores->of_views);
     return ok && go && !err->text[0];
 }

@@ -4,6 +4,7 @@
 #define RUNTIME_TRAIN_EVAL_H
 
 #include "runtime/ranks/ranks.h"
+#include "runtime/train/probability.h"
 #include "runtime/train/source.h"
 #include "runtime/train/temper.h"
 
@@ -33,6 +34,9 @@ typedef struct RtScores {
     // which is NaN where they are all.
     int64_t n_not_finite, not_finite[RT_WORST]; // the first of them
     RtTemper *temper; // of who asks for temperatures; set before, zeros. Not for multi-label
+    // Of the views' mean probabilities, from a source that gives several of each image; set before,
+    // as it is. All other fields are of the first view.
+    struct RtScores *of_views;
 } RtScores;
 
 typedef struct RtConfusion { // images of `label` that were taken for `guess`
@@ -58,15 +62,10 @@ double rt_scores_calibration_error(const RtScores *s);
 // to *right1 and *right5 as RtScores counts. label and targets as in RtEngineBatch.
 int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
                      const float *targets, double *right1, double *right5);
-// Softmax or sigmoid of one row; p: [classes] (binary: 2).
-// How the numbers of a row are read, as a few words.
-const char *rt_reading(const HoneTrainDesc *d);
-void rt_probabilities(const HoneTrainDesc *d, const float *logits, double *p);
-
 // Runs the open stage's evaluation over a source from its beginning, its batches shared by ranks
 // (NULL: alone), each of which gets all scores. progress may be NULL; when some rank's returns
 // false, evaluation ends early: false, with err->text empty.
-// scores->temper is kept, and filled.
+// scores->temper and scores->of_views are kept, and filled.
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
 void rt_scores_free(RtScores *s);

@@ -63,8 +63,9 @@ static bool alloc_batch(RtSource *s, RtErr *err) {
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
               rt_order_open(&s->order, s->n, !s->validation, s->o.seed);
     for (int i = 0; ok && i < rt_engine_n_features(s->engine); i++)
-        ok = (s->feature[i] = rt_alloc_aligned(n * (size_t)rt_engine_feature_floats(s->engine, i) *
-                                               sizeof(float)));
+        ok = (s->feature[i] =
+                  rt_alloc_aligned(n * (size_t)rt_source_views(s) *
+                                   (size_t)rt_engine_feature_floats(s->engine, i) * sizeof(float)));
     return ok || rt_fail(err, "no memory for batches of %lld images", (long long)s->o.batch);
 }
 
@@ -123,6 +124,10 @@ const RtDataset *rt_source_data(const RtSource *s) {
     return s->data;
 }
 
+int rt_source_views(const RtSource *s) {
+    return s->validation ? rt_views_count(s->o.views) : 1;
+}
+
 int64_t rt_source_batches(const RtSource *s) {
     return (s->n + s->o.batch - 1) / s->o.batch;
 }
@@ -149,6 +154,7 @@ static bool open_loader(RtSource *s, RtErr *err) {
                          .shuffle = !s->validation,
                          .augment = s->validation ? (RtAugment){0} : s->o.augment,
                          .augment_period = s->o.variants > 1 ? s->o.variants : 0,
+                         .views = s->validation ? s->o.views : RT_VIEWS_ONE,
                          .seed = s->o.seed,
                          .epochs = s->validation ? s->epoch + 1 : 0,
                          .threads = s->o.workers,
@@ -254,7 +260,8 @@ static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
                        .items = b->items};
     if (rt_engine_n_features(s->engine) == 0 || b->n == 0)
         return &s->feed;
-    if (!rt_engine_features(s->engine, b->n, b->images, s->feature, err))
+    int64_t n = b->n * rt_source_views(s);
+    if (!rt_engine_features(s->engine, n, b->images, s->feature, err))
         return NULL;
     s->feed.features = s->feature;
     if (s->cache && !fill_cache(s, err))

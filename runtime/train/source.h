@@ -14,6 +14,7 @@ typedef struct RtSourceOptions {
     int workers; // that decode; 0: half of the CPUs
     RtAugment augment;
     RtMix mix;    // of training images
+    RtViews views; // of validation images; more than one: nothing is cached
     int variants; // of each training image, when augmented features are cached; 1 without
     void (*bad)(void *ctx, int64_t item, const char *line); // as RtLoaderOptions
     void *ctx;
@@ -22,8 +23,8 @@ typedef struct RtSourceOptions {
 typedef struct RtFeed { // valid until the next call
     int64_t n, index;   // 0 images: no step
     bool last;
-    const float *images;    // NULL where features are there
-    float *const *features; // NULL: the network starts at the image
+    const float *images;    // [n][views]; NULL where features are there
+    float *const *features; // [n][views]; NULL: the network starts at the image
     const int32_t *labels;
     const int32_t *labels2; // and the share of the first ones; NULL: nothing is mixed
     const float *mix;
@@ -45,6 +46,7 @@ void rt_source_close(RtSource *s); // NULL is fine
 void rt_source_share(RtSource *s, const RtLoaderShare *share);
 
 const RtDataset *rt_source_data(const RtSource *s);
+int rt_source_views(const RtSource *s); // of each image
 int64_t rt_source_batches(const RtSource *s);
 // Goes to batch `batch` of epoch `epoch`; training is shuffled by (seed, epoch).
 bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err);

@@ -13,23 +13,62 @@ typedef struct Guess {
     int32_t class;
 } Guess;
 
-static Guess guess_of(const HoneTrainDesc *d, const float *logits, int32_t label, double by) {
-    float pair[2] = {0, logits[0]}; // a sigmoid is the softmax of its logit and 0
-    const float *x = d->binary ? pair : logits;
-    int n = d->binary ? 2 : d->classes, best = 0;
-    double sum = 0;
-    for (int i = 1; i < n; i++)
-        best = x[i] > x[best] ? i : best;
-    for (int i = 0; i < n; i++)
-        sum += exp(((double)x[i] - (double)x[best]) / by);
-    double own = ((double)x[label] - (double)x[best]) / by;
-    return (Guess){log(sum) - own, 1 / sum, best};
+// Of one of two classes a sigmoid is the softmax of its logit and 0.
+static double logit_of(const HoneTrainDesc *d, const float *logits, int32_t k) {
+    return d->binary ? (k ? (double)logits[0] : 0) : (double)logits[k];
 }
 
-void rt_temper_add(RtTemper *t, const HoneTrainDesc *d, const float *logits, int32_t label) {
+typedef struct View { // a class's probability is exp((logit - top) / by) / sum
+    const float *logits;
+    double top, sum, own; // own: the logarithm of the label's
+    int32_t class;        // the likeliest
+} View;
+
+static View view_of(const HoneTrainDesc *d, const float *logits, int32_t label, double by) {
+    int n = d->binary ? 2 : d->classes;
+    View v = {.logits = logits};
+    for (int i = 1; i < n; i++)
+        v.class = logit_of(d, logits, i) > logit_of(d, logits, v.class) ? i : v.class;
+    v.top = logit_of(d, logits, v.class);
+    for (int i = 0; i < n; i++)
+        v.sum += exp((logit_of(d, logits, i) - v.top) / by);
+    v.own = (logit_of(d, logits, label) - v.top) / by - log(v.sum);
+    return v;
+}
+
+static double mean_at(const HoneTrainDesc *d, const View *v, int views, int32_t k, double by) {
+    double p = 0;
+    for (int i = 0; i < views; i++)
+        p += exp((logit_of(d, v[i].logits, k) - v[i].top) / by) / v[i].sum;
+    return p / views;
+}
+
+// By the mean of the views' probabilities.
+static Guess guess_of(const HoneTrainDesc *d, const float *logits, int views, int32_t label,
+                      double by) {
+    int n = d->binary ? 2 : d->classes;
+    View v[RT_TEMPER_VIEWS] = {{.logits = logits}};
+    double most = -INFINITY, all = 0;
+    for (int i = 0; i < views; i++) {
+        v[i] = view_of(d, logits + (size_t)i * (size_t)(d->binary ? 1 : n), label, by);
+        most = fmax(most, v[i].own);
+    }
+    for (int i = 0; i < views; i++)
+        all += exp(v[i].own - most);
+    Guess g = {log(views) - log(all) - most, mean_at(d, v, views, v[0].class, by), v[0].class};
+    for (int i = 0; views > 1 && i < n; i++) {
+        double p = mean_at(d, v, views, i, by);
+        if (p > g.sure || (p == g.sure && i < g.class))
+            g = (Guess){g.loss, p, i};
+    }
+    return g;
+}
+
+void rt_temper_add(RtTemper *t, const HoneTrainDesc *d, const float *logits, int views,
+                   int32_t label) {
     t->n++;
     for (int i = 0; i < RT_TEMPERATURES; i++) {
-        Guess g = guess_of(d, logits, label, temperature(i));
+        Guess g = guess_of(d, logits, views, label, temperature(i));
         int bin = (int)ceil(g.sure * RT_TEMPER_BINS) - 1;
         bin = bin < 0 ? 0 : bin < RT_TEMPER_BINS ? bin : RT_TEMPER_BINS - 1;
         t->loss[i] += g.loss;

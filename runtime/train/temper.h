@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 enum { RT_TEMPERATURES = 65, RT_TEMPER_BINS = 15 }; // from 1/8 to 8, by factors of 2^(3/32)
+enum { RT_TEMPER_VIEWS = 10 };                      // of an image, at most
 
 typedef struct RtTemper { // sums over images, for each temperature
     double n, loss[RT_TEMPERATURES];
@@ -18,8 +19,10 @@ typedef struct RtTemperature {
     double value, loss, calibration_error; // means
 } RtTemperature;
 
-// An image whose classes exclude each other: logits [classes], one of two by itself when binary.
-void rt_temper_add(RtTemper *t, const HoneTrainDesc *d, const float *logits, int32_t label);
+// An image whose classes exclude each other: logits [views][classes], one of two by itself when
+// binary. Views are divided each by itself, then their probabilities averaged.
+void rt_temper_add(RtTemper *t, const HoneTrainDesc *d, const float *logits, int views,
+                   int32_t label);
 RtTemperature rt_temper_best(const RtTemper *t); // of the least loss; 1 where there is no image
 
 #endif
