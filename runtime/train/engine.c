@@ -26,6 +26,7 @@ struct RtEngine {
     const HoneTrainDesc *d;
     int threads, stage; // -1: none is open
     float *buffer[RT_ENGINE_BUFFERS];
+    size_t moment_bytes; // of each moment's pages
     HoneTrainGraph graph[N_GRAPHS];
     HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
     void *space;                // workspace of all graphs
@@ -55,6 +56,15 @@ static float *alloc_floats(int64_t n) {
     if (p)
         memset(p, 0, (size_t)n * sizeof *p);
     return p;
+}
+
+// A moment is zeros that take no memory until they are written: SGD has no second one.
+static bool clear_moment(RtEngine *t, RtEngineBuffer b, RtErr *err) {
+    if (t->buffer[b])
+        munmap(t->buffer[b], t->moment_bytes);
+    t->moment_bytes = (size_t)t->d->param_floats * sizeof(float) + 1;
+    t->buffer[b] = (float *)(void *)rt_alloc_pages(&t->moment_bytes);
+    return t->buffer[b] || rt_fail(err, "no memory for the optimiser's moments");
 }
 
 static void free_space(RtEngine *t) {
@@ -154,9 +164,12 @@ static void load_initial(RtEngine *t) {
 }
 
 static bool alloc_state(RtEngine *t, RtErr *err) {
-    for (int i = 0; i < RT_ENGINE_BUFFERS; i++)
-        if (!(t->buffer[i] = alloc_floats(t->d->param_floats)))
-            return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
+    t->buffer[RT_ENGINE_P] = alloc_floats(t->d->param_floats);
+    t->buffer[RT_ENGINE_G] = alloc_floats(t->d->param_floats);
+    if (!t->buffer[RT_ENGINE_P] || !t->buffer[RT_ENGINE_G])
+        return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
+    if (!clear_moment(t, RT_ENGINE_M, err) || !clear_moment(t, RT_ENGINE_V, err))
+        return false;
     t->row_sums = alloc_floats(t->d->param_floats / HONE_TRAIN_ROW + 1);
     return t->row_sums || rt_fail(err, "no memory");
 }
@@ -201,8 +214,11 @@ void rt_engine_close(RtEngine *t) {
         return;
     for (int i = 0; i < N_GRAPHS; i++)
         close_graph(t, i);
-    for (int i = 0; i < RT_ENGINE_BUFFERS; i++)
-        free(t->buffer[i]);
+    free(t->buffer[RT_ENGINE_P]);
+    free(t->buffer[RT_ENGINE_G]);
+    for (int b = RT_ENGINE_M; b <= RT_ENGINE_V; b++)
+        if (t->buffer[b])
+            munmap(t->buffer[b], t->moment_bytes);
     free_features(t);
     free(t->row_sums);
     free(t->ones);
@@ -247,11 +263,8 @@ bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err) {
     t->stage = s;
     if (!check_stage(t, err))
         return false;
-    size_t bytes = (size_t)t->d->param_floats * sizeof(float);
-    memset(t->buffer[RT_ENGINE_M], 0, bytes);
-    memset(t->buffer[RT_ENGINE_V], 0, bytes);
-    memset(t->buffer[RT_ENGINE_G], 0, bytes);
-    return true;
+    memset(t->buffer[RT_ENGINE_G], 0, (size_t)t->d->param_floats * sizeof(float));
+    return clear_moment(t, RT_ENGINE_M, err) && clear_moment(t, RT_ENGINE_V, err);
 }
 
 const HoneTrainDesc *rt_engine_desc(const RtEngine *t) {
