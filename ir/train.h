@@ -62,6 +62,10 @@ typedef struct IrTrainStage {
     float lr;         // 0: not given
     IrTrainGraph features, train, eval;
     int64_t n_trained, n_frozen; // numbers, not tensors
+    // Bytes at the batch size: what training takes as planned, and would take if nothing were
+    // computed again under a limit; the multiply-adds of that, as a share of a step's.
+    int64_t memory, memory_unlimited;
+    float again;
 } IrTrainStage;
 
 typedef struct IrPlanRow {          // the table of what trains: one row per node with parameters
@@ -108,6 +112,8 @@ typedef struct IrTrainProgram {
     IrGraph **graphs;
     int n_others;     // graphs as planned for further machines, of each graph one after the other:
     IrGraph **others; // [n_graphs][machines - 1]
+    int batch;            // images, where nobody says otherwise
+    int64_t memory_limit; // bytes at that batch; 0: none
     int64_t param_floats; // of the parameter buffer
     IrTrainGraph opt[IR_OPT_COUNT], sqsum;
     int info; // the graph whose name and input describe the network

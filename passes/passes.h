@@ -10,6 +10,15 @@ typedef struct PassResult {
     int changes; // how many rewrites; 0: the graph is as it was
 } PassResult;
 
+// What a graph's arena may take at a batch size, and what it took to stay below (the pass
+// recompute).
+typedef struct PassRecompute {
+    int64_t bytes, batch;
+    int64_t before, after;   // of the arena at that batch size; after > bytes: it cannot be
+    double products, again;  // multiply-adds at that batch size; those that are made again
+    int results;             // that are computed again
+} PassRecompute;
+
 typedef struct PassOptions PassOptions;
 struct PassOptions {
     int opt_level;           // 0..3
@@ -23,6 +32,7 @@ struct PassOptions {
     bool time_passes;
     bool verify;                        // ir_verify after each pass; ir_bug() when it fails
     int64_t arena_limit; // bytes of working memory for N = 1, beyond: ir_fatal(); 0: none
+    PassRecompute *recompute;           // NULL: nothing is computed again
     FILE *out;                          // for print_after and time_passes
     const struct PassHeadOptions *head; // of replace_head; NULL: the classifier stays
     const struct PassFreeze *freeze;    // of mark_frozen; NULL: only the classifier trains

@@ -207,8 +207,11 @@ static int build(Finetune *f, CgOptions *o, CgResult *cg) {
     tool_print_plan(f->tool->arena, p, f->onnx, stdout);
     tool_print_reading(p, stdout);
     fflush(stdout);
-    bool ok = make_graphs(f, &po, p, &file, o) && generate(f, p, &file, o, cg);
-    return ok ? p->n_graphs : 0;
+    if (!make_graphs(f, &po, p, &file, o))
+        return 0;
+    tool_print_training_memory(p, stdout);
+    fflush(stdout);
+    return generate(f, p, &file, o, cg) ? p->n_graphs : 0;
 }
 
 // Of the classes' folder, their images must stay.
@@ -258,6 +261,15 @@ static int run_finetune(Finetune *f) {
     return EXIT_FINE;
 }
 
+// clang-format off
+#define MEMORY_OPTIONS(o) \
+    {NULL, NULL, NULL, TOOL_HEADING, NULL, "Memory", 0, 0}, \
+    {"--batch", NULL, "N", TOOL_INT, &(o).batch, "images of a batch where train is not told (default 16)", 1, MAX_BATCH}, \
+    {"--memory-limit", NULL, "SIZE", TOOL_SIZE, &(o).memory_limit, \
+     "training takes no more, such as 800M, at that batch size: results are computed again rather than kept, where that " \
+     "costs least; the same bits", 0, 0}
+// clang-format on
+
 ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
@@ -273,14 +285,12 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
         {"--keep-head", NULL, NULL, TOOL_FLAG, &f->train.keep_head,
          "the classifier stays: fine-tunes the network as it is", 0, 0},
         {"--head", NULL, "NODE", TOOL_TEXT, &f->train.head,
-         "the node to replace: the last Gemm, MatMul or Conv above an output, which is trained "
-         "then; "
-         "default that of the output which classifies",
+         "the node to replace: the last Gemm, MatMul or Conv above an output, which is "
+         "trained then; default that of the output which classifies",
          0, 0},
         {"--head-at", NULL, "NODE|auto", TOOL_TEXT, &f->head_at,
          "the classifier goes behind this node, and what follows goes; auto: to the fully "
-         "connected "
-         "layer where it does best on images of --classes DIR",
+         "connected layer where it does best on images of --classes DIR",
          0, 0},
         {"--head-dropout", NULL, "P", TOOL_TEXT, &f->dropout_text,
          "while training, zeroes this share of what the classifier reads; default as in the model",
@@ -306,6 +316,7 @@ ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
          TOOL_ABOVE_0, 1},
         {"--bn", NULL, "frozen|train", TOOL_TEXT, &f->bn,
          "unfrozen batch normalization: fixed statistics (default), or the batch's own", 0, 0},
+        MEMORY_OPTIONS(f->train),
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_PRECISION_OPTION(f->model),
         TOOL_MODEL_OPTIONS(f->model),

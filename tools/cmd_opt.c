@@ -51,10 +51,21 @@ static bool find_pipeline(const char *name, PassPipeline *in) {
     return found;
 }
 
+static bool run_passes(IrProgram *p, const PassOptions *po, const char *names, PassPipeline in) {
+    for (int i = 0; i < p->n_graphs; i++) {
+        if (!names)
+            passes_run(p, p->graphs[i], po, in);
+        else if (!passes_run_named(p, p->graphs[i], po, names))
+            return false;
+    }
+    return true;
+}
+
 int cmd_opt(Tool *t, int argc, char **argv) {
     ToolModel m = TOOL_MODEL_DEFAULT;
     const char *names = NULL, *pipeline = "infer", *head = NULL, *freeze = NULL;
-    int classes = 0;
+    int classes = 0, batch = 1;
+    int64_t arena = 0;
     ToolList unfreeze = {0}, params = {0};
     bool list = false, no_passes = false;
     const ToolOpt opts[] = {
@@ -64,6 +75,8 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         {"--list-passes", NULL, NULL, TOOL_FLAG, &list, "names, levels and what they do", 0, 0},
         TOOL_PRECISION_OPTION(m),
         TOOL_MODEL_OPTIONS(m),
+        {"--arena", NULL, "SIZE", TOOL_SIZE, &arena, "recompute: what a graph may take", 0, 0},
+        {"--batch", NULL, "N", TOOL_INT, &batch, "at that batch size, default 1", 1, 1 << 20},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "For replace_head and mark_frozen", 0, 0},
         {"--classes", NULL, "N", TOOL_INT, &classes, "of the new classifier; default: it stays", 1,
          1 << 20},
@@ -98,14 +111,12 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     PassHeadOptions head_options = {.classes = classes, .node = head};
     PassFreeze freeze_options = {
         freeze ? freeze : "head", unfreeze.n, unfreeze.v, params.n, params.v, NULL, NULL};
+    PassRecompute recompute = {.bytes = arena, .batch = batch};
+    po.recompute = arena ? &recompute : NULL;
     po.head = &head_options;
     po.freeze = &freeze_options;
-    for (int i = 0; i < p->n_graphs && !no_passes; i++) {
-        if (!names)
-            passes_run(p, p->graphs[i], &po, in);
-        else if (!passes_run_named(p, p->graphs[i], &po, names))
-            return EXIT_USAGE;
-    }
+    if (!no_passes && !run_passes(p, &po, names, in))
+        return EXIT_USAGE;
     ir_print_program(stdout, p);
     return t->diag.errors ? EXIT_INPUT : EXIT_FINE;
 }

@@ -5,7 +5,7 @@
 #include "passes/train/train.h"
 #include "tools/tool.h"
 
-enum { MIN_CLASSES = 2, MAX_CLASSES = 1 << 20 };
+enum { MIN_CLASSES = 2, MAX_CLASSES = 1 << 20, DEFAULT_BATCH = 16, MAX_BATCH = 1 << 20 };
 
 typedef struct Finetune {
     Tool *tool;
@@ -60,6 +60,8 @@ bool tool_check_file(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
                      const PassOptions *po);
 // finetune_plan.c; the file says what of it trains not at all.
 void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, FILE *out);
+// What training takes of the machine's memory, planned.
+void tool_print_training_memory(const IrTrainProgram *p, FILE *out);
 // How the classifier's numbers are read: what they mean, and what becomes of the model's end.
 void tool_print_reading(const IrTrainProgram *p, FILE *out);
 

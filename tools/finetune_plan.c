@@ -1,6 +1,8 @@
 // The table of what trains, as hone finetune prints it, and what of the file is no parameter.
 #include "tools/finetune.h"
 
+#include "ir/memory.h"
+
 #include <string.h>
 
 static void print_count(FILE *out, int width, int64_t n) { // 25,557,032
@@ -161,4 +163,18 @@ void tool_print_reading(const IrTrainProgram *p, FILE *out) {
             sigmoid     ? ""
             : p->end_op ? "; the model's softmax becomes a sigmoid"
                         : "; the trained model ends in a sigmoid, this one in logits");
+}
+
+void tool_print_training_memory(const IrTrainProgram *p, FILE *out) {
+    for (int s = 0; s < p->n_stages; s++) {
+        const IrTrainStage *x = &p->stages[s];
+        fputs("memory", out);
+        if (p->n_stages > 1)
+            fprintf(out, " of stage %d", s + 1);
+        fprintf(out, ": %s for batches of %d", IR_SIZE(x->memory), p->batch);
+        if (x->memory < x->memory_unlimited)
+            fprintf(out, ", rather than %s: %.1f %% of a step's multiply-adds are made again",
+                    IR_SIZE(x->memory_unlimited), 100 * (double)x->again);
+        fputc('\n', out);
+    }
 }

@@ -269,6 +269,7 @@ bool tool_read_train_options(Finetune *f) {
             return wrong(f, "--seed takes a number from 0 on, not '%s'", f->seed_text);
     }
     f->train.layer_decay = f->layer_decay.given ? f->layer_decay.v : 0;
+    f->train.batch = f->train.batch ? f->train.batch : DEFAULT_BATCH;
     f->train.stages = f->stage;
     f->train.n_unfreeze = f->unfreeze.n;
     f->train.unfreeze = f->unfreeze.v;

@@ -70,7 +70,10 @@ static const HoneTrainStage *stages(CgProgram *p, const IrTrainProgram *t) {
                                 .train = graph(p, &s->train),
                                 .eval = graph(p, &s->eval),
                                 .n_trained = s->n_trained,
-                                .n_frozen = s->n_frozen};
+                                .n_frozen = s->n_frozen,
+                                .memory = s->memory,
+                                .memory_unlimited = s->memory_unlimited,
+                                .again = s->again};
     }
     return x;
 }
@@ -106,6 +109,8 @@ HoneTrainDesc cg_train_descriptor(CgProgram *p) {
                        .n_stages = t->n_stages,
                        .n_plan = t->n_plan,
                        .param_floats = t->param_floats,
+                       .memory_limit = t->memory_limit,
+                       .batch = t->batch,
                        .params = params(p, t),
                        .groups = groups(p, t),
                        .stages = stages(p, t),

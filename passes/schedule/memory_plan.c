@@ -18,189 +18,34 @@
 // other orders are tried, and whatever makes the peak is moved to the front, while that helps. With
 // keep_values nothing is reused. A guard of 64 bytes ends the arena.
 
+#include "passes/schedule/lifetimes.h"
+
 #include "ir/memory.h"
-#include "passes/util.h"
 #include "runtime/core/text.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEM_ALIGN = 64, MEM_GUARD = 64, MEM_ROUNDS = 48, MEM_EXACT = 4096 };
-
-typedef struct Storage {
-    const IrValue *root; // the first of its roots
-    int64_t size;        // bytes, rounded up; per image when batched
-    int64_t offset;      // in its region; per image when batched
-    int64_t best;        // the offset of the best packing so far
-    int first, last;     // positions of nodes
-    int merged;          // index of the storage it went into, or -1
-    bool batched;
-} Storage;
-
-typedef struct Plan {
-    PassContext *ctx;
-    IrGraph *graph;
-    int n_nodes;
-    int n, cap;
-    Storage *v;
-    int *of_value; // by id of a root: its storage + 1; 0: not in the arena
-    int *output;   // by id of a root: output index + 1
-} Plan;
-
-static const char *name_value(const IrValue *v) {
-    return v->name ? v->name : v->def ? v->def->name : "";
-}
-
-static IrDim count_bytes(const IrValue *v) {
-    IrDim bytes;
-    if (!ir_type_bytes(&v->type, &bytes) || bytes.c < 0 || bytes.n < 0) {
-        ir_bug("memory_plan", name_value(v), "a value without a size");
-    }
-    return bytes;
-}
-
-static int64_t add_bytes(const Plan *p, int64_t a, int64_t b) {
-    int64_t sum;
-    if (__builtin_add_overflow(a, b, &sum) || sum > INT64_MAX / 4) {
-        ir_fatal(p->graph->prog->diag, IR_NOWHERE, "graph '%s' needs more memory than there can be",
-                 p->graph->name);
-    }
-    return sum;
-}
-
-static int64_t round_up(const Plan *p, int64_t bytes) {
-    return add_bytes(p, bytes, MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
-}
-
-// ---------------------------------------------------------------- storages and their lifetimes
-
-// The storage that v's bytes are in; NULL when they are not in the arena.
-static Storage *find_storage(const Plan *p, const IrValue *v) {
-    int64_t channel = 0;
-    const IrValue *root = ir_view_root((IrValue *)v, &channel);
-    int i = p->of_value[root->id] - 1;
-    while (i >= 0 && p->v[i].merged >= 0) {
-        i = p->v[i].merged;
-    }
-    return i >= 0 ? &p->v[i] : NULL;
-}
-
-static void add_storage(Plan *p, const IrValue *root) {
-    IrDim bytes = count_bytes(root);
-    bool batched = bytes.n != 0;
-    // c + n*N <= (c + n)*N
-    int64_t size = batched ? add_bytes(p, bytes.n, bytes.c) : bytes.c;
-    Storage s = {.root = root,
-                 .size = round_up(p, size),
-                 .batched = batched,
-                 .merged = -1,
-                 .first = p->n_nodes,
-                 .last = 0};
-    IR_PUSH(p->ctx->scratch, p->v, p->n, p->cap, s);
-    p->of_value[root->id] = p->n;
-}
-
-static void collect_storages(Plan *p) {
-    IrGraph *g = p->graph;
-    p->of_value = ir_alloc_array(p->ctx->scratch, (size_t)g->next_id + 1, sizeof *p->of_value);
-    p->output = ir_alloc_array(p->ctx->scratch, (size_t)g->next_id + 1, sizeof *p->output);
-    for (int i = 0; i < g->n_outputs; i++) {
-        int64_t channel = 0;
-        p->output[ir_view_root(g->outputs[i], &channel)->id] = i + 1;
-    }
-    for (const IrNode *n = g->first; n; n = n->next, p->n_nodes++) {
-    }
-    for (const IrNode *n = g->first; n; n = n->next) {
-        for (int i = 0; i < n->n_out; i++) {
-            if (!n->out[i]->view_of && !p->output[n->out[i]->id]) {
-                add_storage(p, n->out[i]);
-            }
-        }
-    }
-}
-
-static void touch(Plan *p, const IrValue *v, int at) {
-    Storage *s = v ? find_storage(p, v) : NULL;
-    if (s) {
-        s->first = at < s->first ? at : s->first;
-        s->last = at > s->last ? at : s->last;
-    }
-}
-
-static void compute_lifetimes(Plan *p) {
-    int at = 0;
-    for (const IrNode *n = p->graph->first; n; n = n->next, at++) {
-        for (int i = 0; i < n->n_in; i++) {
-            touch(p, ir_in(n, i), at);
-        }
-        for (int i = 0; i < n->n_out; i++) {
-            touch(p, n->out[i], at);
-        }
-    }
-}
-
-// ---------------------------------------------------------------- results over dying operands
-
-// The operands of n whose elements are read only by the thread that then writes the same element of
-// the result: from which index on, up to ir_prologue(n); n->n_in when there are none.
-static int first_in_place(const IrNode *n) {
-    if (ir_op_info(n->op)->flags & IR_FLAG_E || n->op == IR_OP_MAP) {
-        return 0;
-    }
-    return n->op == IR_OP_CONV ? ir_op_info(n->op)->max_in : n->n_in;
-}
-
-static bool can_take_over(const Plan *p, const IrNode *n, int index, int at) {
-    const IrValue *y = n->out[0], *x = ir_in(n, index);
-    const Storage *s = x ? find_storage(p, x) : NULL;
-    int64_t channel = 0;
-    if (!s || s->last != at || !ir_type_eq(&x->type, &y->type) ||
-        !ir_dim_eq(count_bytes(x), count_bytes(ir_view_root((IrValue *)x, &channel)))) {
-        return false;
-    }
-    int first = first_in_place(n), end = ir_prologue(n);
-    for (int i = 0; i < n->n_in; i++) {
-        const IrValue *other = ir_in(n, i);
-        if (other && find_storage(p, other) == s && (other != x || i < first || i >= end)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void merge_dying_operands(Plan *p) {
-    int at = 0;
-    for (const IrNode *n = p->graph->first; n; n = n->next, at++) {
-        Storage *y = n->n_out == 1 && !n->out[0]->view_of ? find_storage(p, n->out[0]) : NULL;
-        for (int i = first_in_place(n); y && i < ir_prologue(n); i++) {
-            if (can_take_over(p, n, i, at)) {
-                Storage *x = find_storage(p, ir_in(n, i));
-                x->last = y->last;
-                y->merged = (int)(x - p->v);
-                break;
-            }
-        }
-    }
-}
+enum { MEM_GUARD = 64, MEM_ROUNDS = 48, MEM_EXACT = 4096 };
 
 // ---------------------------------------------------------------- packing
 
 typedef struct Packing {
-    Storage **order;  // what to place, in this order
-    Storage **placed; // by offset
+    PassStorage **order;  // what to place, in this order
+    PassStorage **placed; // by offset
     int n;
     int64_t top;
 } Packing;
 
-static bool lives_with(const Storage *a, const Storage *b) {
+static bool lives_with(const PassStorage *a, const PassStorage *b) {
     return a->first <= b->last && b->first <= a->last;
 }
 
 // Into the smallest gap between those alive at the same time that holds s, else above them all.
-static void place_storage(const Plan *p, Packing *k, int n_placed, Storage *s) {
+static void place_storage(const PassLives *p, Packing *k, int n_placed, PassStorage *s) {
     int64_t end = 0, best = -1, best_gap = INT64_MAX;
     int at = 0;
     for (int i = 0; i < n_placed; i++) {
-        const Storage *q = k->placed[i];
+        const PassStorage *q = k->placed[i];
         if (!lives_with(q, s)) {
             continue;
         }
@@ -219,7 +64,7 @@ static void place_storage(const Plan *p, Packing *k, int n_placed, Storage *s) {
     memmove(&k->placed[at + 1], &k->placed[at], (size_t)(n_placed - at) * sizeof *k->placed);
     k->placed[at] = s;
     s->offset = s->size ? s->offset : 0;
-    int64_t top = add_bytes(p, s->offset, s->size);
+    int64_t top = pass_lives_add(p, s->offset, s->size);
     k->top = top > k->top ? top : k->top;
 }
 
@@ -234,7 +79,7 @@ static void drop_dead(Packing *k, int *n_placed, int now) {
 }
 
 // by_time: the order is that of birth, and the dead need no more looking at.
-static int64_t pack(const Plan *p, Packing *k, bool by_time) {
+static int64_t pack(const PassLives *p, Packing *k, bool by_time) {
     k->top = 0;
     for (int i = 0, n_placed = 0; i < k->n; i++) {
         if (by_time) {
@@ -246,25 +91,25 @@ static int64_t pack(const Plan *p, Packing *k, bool by_time) {
 }
 
 static int compare_births(const void *a, const void *b) {
-    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    const PassStorage *x = *(PassStorage *const *)a, *y = *(PassStorage *const *)b;
     return x->first != y->first ? (x->first < y->first ? -1 : 1)
                                 : (x->root->id > y->root->id) - (x->root->id < y->root->id);
 }
 
 static int compare_sizes(const void *a, const void *b) {
-    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    const PassStorage *x = *(PassStorage *const *)a, *y = *(PassStorage *const *)b;
     return x->size != y->size ? (x->size > y->size ? -1 : 1) : compare_births(a, b);
 }
 
 static int compare_areas(const void *a, const void *b) {
-    const Storage *x = *(Storage *const *)a, *y = *(Storage *const *)b;
+    const PassStorage *x = *(PassStorage *const *)a, *y = *(PassStorage *const *)b;
     double ax = (double)x->size * (x->last - x->first + 1);
     double ay = (double)y->size * (y->last - y->first + 1);
     return ax != ay ? (ax > ay ? -1 : 1) : compare_births(a, b);
 }
 
 // The most bytes alive at one node: no packing is below that.
-static int64_t find_peak(const Plan *p, const Packing *k) {
+static int64_t find_peak(const PassLives *p, const Packing *k) {
     int64_t *change = ir_alloc_array(p->ctx->scratch, (size_t)p->n_nodes + 2, sizeof *change);
     for (int i = 0; i < k->n; i++) {
         change[k->order[i]->first] += k->order[i]->size;
@@ -288,7 +133,7 @@ static void keep_if_better(Packing *k, int64_t *best) {
 }
 
 // Moves whatever ends at the top to the front of the order and packs again.
-static void improve(const Plan *p, Packing *k, int64_t peak, int64_t *best) {
+static void improve(const PassLives *p, Packing *k, int64_t peak, int64_t *best) {
     for (int round = 0; round<MEM_ROUNDS && * best> peak; round++) {
         int i = 0;
         while (i < k->n && k->order[i]->offset + k->order[i]->size != k->top) {
@@ -297,7 +142,7 @@ static void improve(const Plan *p, Packing *k, int64_t peak, int64_t *best) {
         if (i == 0 || i == k->n) {
             return;
         }
-        Storage *s = k->order[i];
+        PassStorage *s = k->order[i];
         memmove(&k->order[1], &k->order[0], (size_t)i * sizeof *k->order);
         k->order[0] = s;
         pack(p, k, false);
@@ -306,7 +151,7 @@ static void improve(const Plan *p, Packing *k, int64_t peak, int64_t *best) {
 }
 
 // Offsets of one region into `best`; returns its size.
-static int64_t pack_region(const Plan *p, Packing *k) {
+static int64_t pack_region(const PassLives *p, Packing *k) {
     static int (*const orders[])(const void *, const void *) = {compare_sizes, compare_areas};
     int64_t peak = find_peak(p, k), best = INT64_MAX;
     if (!k->n) {
@@ -324,16 +169,16 @@ static int64_t pack_region(const Plan *p, Packing *k) {
     return best;
 }
 
-static int64_t stack_region(const Plan *p, Packing *k) {
+static int64_t stack_region(const PassLives *p, Packing *k) {
     int64_t top = 0;
     for (int i = 0; i < k->n; i++) {
         k->order[i]->best = top;
-        top = add_bytes(p, top, k->order[i]->size);
+        top = pass_lives_add(p, top, k->order[i]->size);
     }
     return top;
 }
 
-static Packing select_region(const Plan *p, bool batched, bool with_merged) {
+static Packing select_region(const PassLives *p, bool batched, bool with_merged) {
     Packing k = {.order = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *k.order),
                  .placed = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *k.placed)};
     for (int i = 0; i < p->n; i++) {
@@ -344,9 +189,10 @@ static Packing select_region(const Plan *p, bool batched, bool with_merged) {
     return k;
 }
 
-static IrDim sum_storages(const Plan *p) {
+static IrDim sum_storages(const PassLives *p) {
     Packing batched = select_region(p, true, true), fixed = select_region(p, false, true);
-    return (IrDim){add_bytes(p, stack_region(p, &fixed), MEM_GUARD), stack_region(p, &batched)};
+    return (IrDim){pass_lives_add(p, stack_region(p, &fixed), MEM_GUARD),
+                   stack_region(p, &batched)};
 }
 
 // ---------------------------------------------------------------- the answer
@@ -356,21 +202,21 @@ static int64_t view_offset(const IrValue *v, const IrValue *root, int64_t channe
     IrDim row = {ir_dtype_bytes(v->type.dtype), 0};
     for (int i = 2; i < v->type.shape.rank && channel; i++) {
         if (!ir_dim_mul(row, v->type.shape.dim[i], &row) || row.n) {
-            ir_bug("memory_plan", name_value(v), "a view whose offset is no constant");
+            ir_bug("memory_plan", pass_lives_name(v), "a view whose offset is no constant");
         }
     }
     int64_t offset = channel * row.c;
-    IrDim bytes = count_bytes(v), all = count_bytes(root);
+    IrDim bytes = pass_lives_bytes(v), all = pass_lives_bytes(root);
     if (offset + bytes.c + bytes.n > all.c + all.n) {
-        ir_bug("memory_plan", name_value(v), "the view ends behind its storage");
+        ir_bug("memory_plan", pass_lives_name(v), "the view ends behind its storage");
     }
     return offset;
 }
 
-static void place_value(const Plan *p, IrValue *v, int64_t total_n) {
+static void place_value(const PassLives *p, IrValue *v, int64_t total_n) {
     int64_t channel = 0;
     const IrValue *root = ir_view_root(v, &channel);
-    const Storage *s = find_storage(p, root);
+    const PassStorage *s = pass_lives_of(p, root);
     IrPlace place = {IR_PLACE_CONST, {view_offset(v, root, channel), 0}, 0};
     if (s) {
         place.kind = IR_PLACE_ARENA;
@@ -386,7 +232,7 @@ static void place_value(const Plan *p, IrValue *v, int64_t total_n) {
     v->place = place;
 }
 
-static void place_values(const Plan *p, int64_t total_n) {
+static void place_values(const PassLives *p, int64_t total_n) {
     for (int i = 0; i < p->graph->n_inputs; i++) {
         place_value(p, p->graph->inputs[i], total_n);
     }
@@ -406,7 +252,7 @@ static double megabytes(int64_t bytes) {
     return (double)bytes / 1e6;
 }
 
-static void check_limit(const Plan *p) {
+static void check_limit(const PassLives *p) {
     int64_t most = p->ctx->opt->arena_limit, bytes = ir_dim_at(p->graph->arena_bytes, 1);
     if (most && bytes > most) {
         ir_fatal(p->graph->prog->diag, IR_NOWHERE,
@@ -416,18 +262,23 @@ static void check_limit(const Plan *p) {
     }
 }
 
+// Offsets into `best`; what the arena takes.
+static IrDim pack_all(PassLives *p) {
+    pass_lives_merge(p);
+    Packing batched = select_region(p, true, false), fixed = select_region(p, false, false);
+    int64_t n = pack_region(p, &batched);
+    return (IrDim){pass_lives_add(p, pack_region(p, &fixed), MEM_GUARD), n};
+}
+
+IrDim pass_memory_needs(PassContext *ctx, IrGraph *g) {
+    PassLives p = pass_lives(ctx, g);
+    return pack_all(&p);
+}
+
 PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
-    Plan p = {.ctx = ctx, .graph = g};
-    collect_storages(&p);
-    compute_lifetimes(&p);
+    PassLives p = pass_lives(ctx, g);
     g->arena_bytes_no_reuse = sum_storages(&p);
-    g->arena_bytes = g->arena_bytes_no_reuse;
-    if (!ctx->opt->keep_values) {
-        merge_dying_operands(&p);
-        Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
-        int64_t n = pack_region(&p, &batched);
-        g->arena_bytes = (IrDim){add_bytes(&p, pack_region(&p, &fixed), MEM_GUARD), n};
-    }
+    g->arena_bytes = ctx->opt->keep_values ? g->arena_bytes_no_reuse : pack_all(&p);
     place_values(&p, g->arena_bytes.n);
     check_limit(&p);
     return (PassResult){p.n};
@@ -435,11 +286,11 @@ PassResult pass_memory_plan(PassContext *ctx, IrGraph *g) {
 
 // ---------------------------------------------------------------- the report
 
-static int64_t bytes_at(const Storage *s, int64_t N) {
+static int64_t bytes_at(const PassStorage *s, int64_t N) {
     return s->batched ? s->size * N : s->size;
 }
 
-static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {
+static void print_largest(FILE *f, const PassLives *p, int64_t N, int count) {
     bool *shown = ir_alloc_array(p->ctx->scratch, (size_t)p->n + 1, sizeof *shown);
     for (int k = 0; k < count; k++) {
         int most = -1;
@@ -452,22 +303,20 @@ static void print_largest(FILE *f, const Plan *p, int64_t N, int count) {
         if (most < 0) {
             return;
         }
-        const Storage *s = &p->v[most];
+        const PassStorage *s = &p->v[most];
         char type[160], name[61];
         shown[most] = true;
         fprintf(f, "  %9.2f MB  nodes %4d to %4d  %s  %s\n", megabytes(bytes_at(s, N)), s->first,
                 s->last, ir_type_print(&s->root->type, type, sizeof type),
-                rt_clean(name_value(s->root), name, sizeof name));
+                rt_clean(pass_lives_name(s->root), name, sizeof name));
     }
 }
 
 void passes_print_memory(FILE *f, IrGraph *g, int64_t N) {
     IrArena *scratch = ir_arena_new(g->prog->diag);
     PassContext ctx = {.scratch = scratch, .prog = g->prog};
-    Plan p = {.ctx = &ctx, .graph = g};
-    collect_storages(&p);
-    compute_lifetimes(&p);
-    merge_dying_operands(&p);
+    PassLives p = pass_lives(&ctx, g);
+    pass_lives_merge(&p);
     Packing batched = select_region(&p, true, false), fixed = select_region(&p, false, false);
     int64_t peak = find_peak(&p, &batched) * N + find_peak(&p, &fixed);
     fprintf(f,

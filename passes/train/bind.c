@@ -94,11 +94,18 @@ void pass_add_output(IrGraph *g, IrValue *v, const char *name) {
     g->outputs[g->n_outputs - 1]->name = name;
 }
 
-static void plan_copy(PassTrain *t, IrGraph *g, PassPipeline in, const IrMachine *machine) {
+// The passes that know the machine, of the program's k-th.
+static void plan_for(PassTrain *t, IrGraph *g, PassPipeline in, int k) {
     PassOptions po = *t->po;
+    if (k)
+        po.machine = t->opt->machines[k];
+    po.recompute = t->recompute ? &t->recompute[k] : NULL;
+    passes_run_part(t->prog, g, &po, in, PASS_ONE_MACHINE);
+}
+
+static void plan_copy(PassTrain *t, IrGraph *g, PassPipeline in, int k) {
     IrGraph *copy = ir_copy(g, g->name);
-    po.machine = machine;
-    passes_run_part(t->prog, copy, &po, in, PASS_ONE_MACHINE);
+    plan_for(t, copy, in, k);
     IR_PUSH(t->arena, t->out->others, t->out->n_others, t->cap_others, copy);
 }
 
@@ -107,7 +114,7 @@ void pass_finish_graph(PassTrain *t, IrGraph *g, PassPipeline in, IrTrainGraph *
                           bind_all(t, g->outputs, g->n_outputs, true)};
     passes_run_part(t->prog, g, t->po, in, PASS_ANY_MACHINE);
     for (int k = 1; k < t->opt->n_machines; k++)
-        plan_copy(t, g, in, t->opt->machines[k]);
-    passes_run_part(t->prog, g, t->po, in, PASS_ONE_MACHINE);
+        plan_copy(t, g, in, k);
+    plan_for(t, g, in, 0);
     IR_PUSH(t->arena, t->out->graphs, t->out->n_graphs, t->cap_graphs, g);
 }

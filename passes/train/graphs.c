@@ -92,5 +92,5 @@ bool pass_train_graphs(IrGraph *infer, const PassOptions *po, const PassTrainOpt
                           &out->opt[i]);
     pass_finish_graph(t, pass_square_sums(t->prog, IR_TRAIN_ROW), PASS_OPTIMIZER, &out->sqsum);
     share_consts(t);
-    return true;
+    return pass_train_keeps_limit(t);
 }

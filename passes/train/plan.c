@@ -289,6 +289,8 @@ IrTrainProgram *pass_train_plan(IrGraph *infer, const PassOptions *po, const Pas
     IrTrainProgram *out = ir_alloc(a, sizeof *out);
     out->loss = o->binary || o->multi_label ? IR_LOSS_BCE : IR_LOSS_CE;
     out->binary = o->binary;
+    out->batch = o->batch;
+    out->memory_limit = o->memory_limit;
     PassTrain t = {.prog = infer->prog, .arena = a, .infer = infer, .po = po, .opt = o, .out = out};
     Plan p = {.t = &t};
     pass_train_untie(&t);

@@ -12,6 +12,7 @@ typedef struct PassTrain { // a fine-tune program being made
     const PassTrainOptions *opt;
     IrTrainProgram *out;
     int cap_graphs, cap_others, cap_swaps;
+    PassRecompute *recompute; // of the graph at hand, one for each machine; NULL
     int n_old_head;
     const char **old_head; // names of what the old classifier's parts were; NULL: no initializer's
 } PassTrain;
@@ -44,6 +45,13 @@ void pass_finish_graph(PassTrain *t, IrGraph *g, PassPipeline in, IrTrainGraph *
 void pass_drop_dropout(IrGraph *g);              // dropout.c: inference, they pass on
 void pass_add_dropout(PassTrain *t, IrGraph *g); // dropout.c: with masks from the input "seed"
 void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s); // batch_norm.c
+
+// ---- --memory-limit (limit.c)
+// Around the planning of a stage's training step, `step`, behind that of its features.
+void pass_train_limit(PassTrain *t, const IrGraph *step, const IrTrainStage *stage);
+void pass_train_limited(PassTrain *t, IrTrainStage *stage);
+// All graphs are planned: what each stage takes. False after an error: one is over the limit.
+bool pass_train_keeps_limit(PassTrain *t);
 
 // ---- the graphs of stage s, of `net`, the network with parameters as inputs (stage.c). False
 // after errors.

@@ -171,7 +171,10 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (!add_gradients(t, g, s, &loss))
         return false;
-    pass_finish_graph(t, g, PASS_TRAIN, &t->out->stages[s].train);
+    IrTrainStage *stage = &t->out->stages[s];
+    pass_train_limit(t, g, stage);
+    pass_finish_graph(t, g, PASS_TRAIN, &stage->train);
+    pass_train_limited(t, stage);
     return true;
 }
 

@@ -38,6 +38,8 @@ typedef struct PassTrainOptions {
     double layer_decay;        // a rate's factor for each block that lies behind; 0: not given
     int n_machines;            // that the program is for, the best first; 0: PassOptions' alone
     const IrMachine *const *machines;
+    int64_t memory_limit;      // bytes that training may take at `batch` images; 0: as it comes
+    int batch;                 // images that a batch has where nobody says otherwise
     bool bn_train;             // unfrozen batch_norm nodes work on the batch's own statistics
     // The name of input `input` of the file's node; NULL: unknown. Read during pass_train_plan().
     const char *(*input_name)(const void *file, const char *node, const char *op, int input);

@@ -157,9 +157,10 @@ static void release(Bench *b) {
 }
 
 int rt_fine_bench(const RtFine *f, int argc, char **argv) {
-    Bench b = {.f = f, .batch = 16, .warmup = 1, .stage = 1, .optimizer = "sgd"};
+    Bench b = {.f = f, .batch = rt_fine_batch(f->d), .warmup = 1, .stage = 1, .optimizer = "sgd"};
     const RtCliOption options[] = {
-        {"--batch|-b", RT_CLI_INT, &b.batch, 1, RT_MAX_BATCH, "N", "images a step (default 16)"},
+        {"--batch|-b", RT_CLI_INT, &b.batch, 1, RT_MAX_BATCH, "N",
+         "images a step (default 16, or as compiled)"},
         RT_FINE_THREADS(&b.threads),
         {"--iters|-n", RT_CLI_INT, &b.iters, 1, MAX_ITERS, "N",
          "measured steps (default: five seconds' worth, at least 3)"},

@@ -209,11 +209,12 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
 }
 
 int rt_fine_eval(const RtFine *f, int argc, char **argv) {
-    Eval e = {.folder = f->folder, .batch = 16, .views_name = "none"};
+    Eval e = {.folder = f->folder, .batch = rt_fine_batch(f->d), .views_name = "none"};
     const RtCliOption options[] = {
         RT_FINE_CHECKPOINT(&e.folder),
         {"--pretrained", RT_CLI_FLAG, &e.pretrained, 0, 0, NULL, "the model before training"},
-        {"--batch|-b", RT_CLI_INT, &e.batch, 1, RT_MAX_BATCH, "N", "images a batch (default 16)"},
+        {"--batch|-b", RT_CLI_INT, &e.batch, 1, RT_MAX_BATCH, "N",
+         "images a batch (default 16, or as compiled)"},
         RT_FINE_THREADS(&e.threads),
         {"--workers|-j", RT_CLI_INT, &e.workers, 0, 256, "N", "threads that decode images"},
         {"--per-class", RT_CLI_FLAG, &e.classes, 0, 0, NULL,

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+int rt_fine_batch(const HoneTrainDesc *d) {
+    return d->batch ? d->batch : RT_DEFAULT_BATCH;
+}
+
 int rt_fine_complain(const char *text) {
     fprintf(stderr, "%s\n", RT_SHOW(text));
     return RT_EXIT_INPUT;

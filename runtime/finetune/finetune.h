@@ -9,7 +9,7 @@
 
 // 1: the user's input is wrong, 2: the command line is
 enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
-enum { RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
+enum { RT_DEFAULT_BATCH = 16, RT_MAX_BATCH = 1 << 20, RT_MAX_EPOCHS = 1000000 };
 
 typedef struct RtFine {
     const HoneTrainDesc *d;
@@ -34,6 +34,7 @@ int rt_fine_bench(const RtFine *f, int argc, char **argv);
 bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
                    const RtCliOption *options, int n, const bool *help, int argc, char **argv,
                    RtCliList *rest, int least, int most, int *code);
+int rt_fine_batch(const HoneTrainDesc *d); // where no --batch is given
 int rt_fine_complain(const char *text); // prints it; RT_EXIT_INPUT
 // An engine in the last stage with the best parameters of the newest checkpoint, or those of the
 // pretrained file and an untrained head with folder NULL. *labels: the names of the classes, one a

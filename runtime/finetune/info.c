@@ -32,6 +32,22 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
                 (long long)d->stages[s].n_frozen);
 }
 
+static double megabytes(int64_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+static void print_memory(const HoneTrainDesc *d) {
+    for (int s = 0; s < d->n_stages; s++) {
+        const HoneTrainStage *x = &d->stages[s];
+        printf("memory of stage %d: %.1f MB for batches of %d", s + 1, megabytes(x->memory),
+               d->batch);
+        if (x->memory < x->memory_unlimited)
+            printf(", rather than %.1f: %.1f %% of a step's multiply-adds are made again",
+                   megabytes(x->memory_unlimited), 100 * (double)x->again);
+        putchar('\n');
+    }
+}
+
 static const char *const losses[] = {
 #define LOSS(NAME, name) [HONE_LOSS_##NAME] = name,
 #include "runtime/train/bind.def"
@@ -57,6 +73,8 @@ static void print_info_json(const RtFine *f) {
         rt_json_text(&j, NULL, u->cpu);
     rt_json_end(&j, ']');
     rt_json_int(&j, "classes", d->classes);
+    rt_json_int(&j, "batch", d->batch);
+    rt_json_int(&j, "memory_limit", d->memory_limit);
     rt_json_text(&j, "loss", losses[d->loss]);
     rt_json_text(&j, "reading", rt_reading(d));
     rt_json_begin(&j, "stages", '[');
@@ -65,6 +83,9 @@ static void print_info_json(const RtFine *f) {
         rt_json_text(&j, "spec", d->stages[s].spec);
         rt_json_int(&j, "trained", d->stages[s].n_trained);
         rt_json_int(&j, "frozen", d->stages[s].n_frozen);
+        rt_json_int(&j, "memory", d->stages[s].memory);
+        rt_json_int(&j, "memory_unlimited", d->stages[s].memory_unlimited);
+        rt_json_number(&j, "again", (double)d->stages[s].again, 6);
         rt_json_end(&j, '}');
     }
     rt_json_end(&j, ']');
@@ -100,6 +121,7 @@ int rt_fine_info(const RtFine *f, int argc, char **argv) {
                    f->program, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
                    picked_cpu(f->d), p->width, p->height, p->resize, rt_reading(f->d));
             rt_fine_print_plan(f->d, stdout);
+            print_memory(f->d);
         }
     }
     free(rest.item);

@@ -275,6 +275,9 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
     s->outs = f->outs;
     s->data = w.data;
     s->val = w.val;
+    if (f->d->memory_limit && s->batch > f->d->batch)
+        fprintf(stderr, "note: the program was compiled to keep its memory for batches of %d\n",
+                f->d->batch);
     if (resolve(f, &w, s, &err))
         return train(f, s);
     fprintf(stderr, "%s train: %s\n", f->program, err.text);

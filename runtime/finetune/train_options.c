@@ -18,7 +18,7 @@ static const RtCliField fields[] = {
     {"--lr-find", RT_CLI_TEXT, AT(set.lr_picture), 0, 0, "FILE.svg",
      "nothing is trained: a range test, drawn, and the rate that it finds"},
     {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
-     "images a batch (default 16)"},
+     "images a batch (default 16, or as compiled)"},
     {"--accumulate", RT_CLI_INT, AT(set.accumulate), 1, RT_MAX_BATCH, "K",
      "batches a step: gradients of K batches are averaged; the processes of mpirun share them, and "
      "where they are more, each batch (default 1)"},
@@ -140,7 +140,7 @@ static RtTrainWords defaults(const RtFine *f) {
                           .warmup = -1,
                           .val_fraction = 0.2f,
                           .average_decay = 0.9998f,
-                          .set = {.batch = 16,
+                          .set = {.batch = rt_fine_batch(f->d),
                                   .accumulate = 1,
                                   .mix = {.probability = 1, .switches = 0.5f},
                                   .momentum = 0.9f,

@@ -1,4 +1,4 @@
-// Checks layout, concat_inplace, legalize and memory_plan by executing their answer.
+// Checks layout, concat_inplace, legalize, recompute and memory_plan by executing their answer.
 //
 // plan_simulator.h runs a planned graph on symbolic contents and notices whoever reads what another
 // value has overwritten.
@@ -18,6 +18,7 @@
 PassResult pass_layout(PassContext *, IrGraph *);
 PassResult pass_concat_inplace(PassContext *, IrGraph *);
 PassResult pass_legalize(PassContext *, IrGraph *);
+PassResult pass_recompute(PassContext *, IrGraph *);
 PassResult pass_memory_plan(PassContext *, IrGraph *);
 
 enum { GRAPHS = 500 };
@@ -250,7 +251,7 @@ static IrGraph *make_graph(IrArena *a, uint64_t seed) {
 
 static void run_passes(IrArena *a, IrGraph *g, const PassOptions *opt) {
     static const PassFn passes[] = {pass_layout, pass_concat_inplace, pass_legalize,
-                                    pass_memory_plan};
+                                    pass_recompute, pass_memory_plan};
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
         if (passes[i] == pass_concat_inplace && opt->opt_level == 0) {
             continue;
@@ -299,16 +300,34 @@ static int compare_results(IrArena *a, IrGraph *before, IrGraph *after, uint64_t
     return 0;
 }
 
-static int test_random(uint64_t seed) {
+// What it says of the arena is so, and the arena is below the limit or as small as it could be made.
+static int check_recompute(const PassRecompute *r, const IrGraph *g, bool keep_values,
+                           uint64_t seed, int *smaller) {
+    int64_t bytes = ir_dim_at(g->arena_bytes, r->batch);
+    bool wrong = !keep_values && bytes != r->after;
+    wrong |= r->results < 0 || r->again < 0 || (r->results == 0 && r->again > 0);
+    wrong |= r->before <= r->bytes && r->results > 0;
+    if (wrong)
+        fprintf(stderr, "random graph %llu: recompute says %lld, not %lld; %d results\n",
+                (unsigned long long)seed, (long long)r->after, (long long)bytes, r->results);
+    *smaller += r->results > 0 && r->after < r->before;
+    return wrong;
+}
+
+static int test_random(uint64_t seed, int *smaller) {
     IrDiag diag;
     ir_diag_init(&diag, "random");
     IrArena *a = ir_arena_new(&diag);
+    PassRecompute again = {.bytes = seed % 4 == 1 ? 1 : 16384, .batch = 2};
     PassOptions opt = {.opt_level = seed % 5 ? 2 : 0,
                        .block = 4 << seed % 3,
                        .machine = machine_of(a, "x86-64-v3"),
                        .keep_values = seed % 7 == 0,
+                       .recompute = seed % 2 ? &again : NULL,
                        .out = stderr};
     IrGraph *before = make_graph(a, seed), *g = make_graph(a, seed);
+    if (opt.recompute)
+        ir_remove_dead_nodes(g); // which it counts
     run_passes(a, g, &opt);
     char what[64];
     snprintf(what, sizeof what, "random graph %llu", (unsigned long long)seed);
@@ -322,6 +341,8 @@ static int test_random(uint64_t seed) {
         errors++;
     }
     errors += compare_results(a, before, g, seed);
+    if (opt.recompute)
+        errors += check_recompute(&again, g, opt.keep_values, seed, smaller);
     if (errors) {
         ir_print_graph(stderr, g);
     }
@@ -388,13 +409,17 @@ static int test_model(const char *path, int level, bool print) {
 }
 
 int main(int argc, char **argv) {
-    int errors = 0;
+    int errors = 0, smaller = 0; // arenas that recompute made smaller
     omp_set_num_threads(1); // the evaluator's: these tensors are tiny
     for (int i = 1; i < argc; i++) {
         errors += test_model(argv[i], 0, false) + test_model(argv[i], 2, true);
     }
     for (uint64_t seed = 0; argc == 1 && seed < GRAPHS; seed++) {
-        errors += test_random(seed);
+        errors += test_random(seed, &smaller);
+    }
+    if (argc == 1 && smaller < GRAPHS / 20) {
+        fprintf(stderr, "recompute made only %d arenas smaller\n", smaller);
+        errors++;
     }
     printf("%s\n", errors ? "FAILED" : "passed");
     return errors != 0;
