@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "runtime/serve/send.h"
+
 typedef enum State {
     IN_HEAD, // or before it, when nothing has arrived
     IN_BODY,
@@ -27,7 +29,14 @@ typedef enum State {
     LINGERS, // until the peer closes
 } State;
 
-enum { LINGER_S = 2, LAST_WORD_S = 1, READ_AT_ONCE = 1 << 16, RECEIVE_AT_ONCE = 1 << 22 };
+enum {
+    LINGER_S = 2,
+    LAST_WORD_S = 1,
+    READ_AT_ONCE = 1 << 16,    // through a buffer; of a body whose size is known
+    PEEK_AT_ONCE = 1 << 12,    // no more than that, and the rest from the socket:
+    RECEIVE_AT_ONCE = 1 << 22, // at most so much before others have their turn,
+    WAKE_AT = 1 << 20,         // once so much has arrived, or what is left
+};
 
 struct RtServeConn {
     RtServeConns *all;
@@ -40,6 +49,7 @@ struct RtServeConn {
     char *memory, *body; // what free() takes, and within it [room + 1]
     size_t bytes, room;
     int64_t left;     // of the body, or of a chunk
+    int wake_at;      // bytes in the socket that the loop is told of
     bool close, gone; // after the reply; before it
     bool known;       // it had a request
     uint64_t idle;    // since when it may be, rt_now()
@@ -79,6 +89,16 @@ static void set_deadline(RtServeConn *c, int seconds) {
     evtimer_add(c->timer, &(struct timeval){.tv_sec = seconds});
 }
 
+// A body wakes the loop once, not with each packet: each time takes a CPU from a run.
+static void wake_at(RtServeConn *c, int64_t bytes) {
+    int n = bytes < WAKE_AT ? (int)bytes : WAKE_AT;
+    if (n == c->wake_at)
+        return;
+    c->wake_at = n;
+    setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_RCVLOWAT, &n, sizeof n);
+    bufferevent_set_max_single_read(c->bev, n > 1 ? PEEK_AT_ONCE : READ_AT_ONCE);
+}
+
 // Before a request. At the end those that are on their way still find somebody.
 static void await_request(RtServeConn *c) {
     const RtServeConns *all = c->all;
@@ -93,53 +113,48 @@ static bool is_idle(const RtServeConn *c) {
 
 // ---------------------------------------------------------------- replies
 
-static void free_bytes(const void *data, size_t n, void *ctx) {
-    (void)data, (void)n;
-    free(ctx);
+// What follows a reply that is sent.
+static void end_reply(RtServeConn *c) {
+    if (c->close) {
+        shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+        c->state = LINGERS;
+        c->all->lingering++;
+        set_deadline(c, LINGER_S);
+    } else {
+        await_request(c);
+    }
+    bufferevent_enable(c->bev, EV_READ);
 }
 
-static void add_bytes(struct evbuffer *out, char *data, size_t n) {
-    if (!n || evbuffer_add_reference(out, data, n, free_bytes, data) != 0)
-        free(data);
-}
-
-static void add_head(RtServeConn *c, struct evbuffer *out, const RtServeReply *r) {
-    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\nConnection: %s\r\n",
-                        r->status, rt_http_reason(r->status), r->text_bytes + r->data_bytes,
-                        c->close ? "close" : "keep-alive");
-    if (r->type)
-        evbuffer_add_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n",
-                            r->type);
-    if (r->data)
-        evbuffer_add_printf(out, "Inference-Header-Content-Length: %zu\r\n", r->text_bytes);
-    if (r->allow)
-        evbuffer_add_printf(out, "Allow: %s\r\n", r->allow);
-    if (r->again)
-        evbuffer_add_printf(out, "Retry-After: 1\r\n");
-    evbuffer_add(out, "\r\n", 2);
-}
-
-void rt_serve_conn_reply(RtServeConn *c, RtServeReply *reply) {
+// At once, as far as the socket takes it; the loop sends the rest.
+static void send_bytes(RtServeConn *c, struct evbuffer *bytes) {
     struct evbuffer *out = bufferevent_get_output(c->bev);
-    bool bodyless = strcmp(c->head.method, "HEAD") == 0;
-    c->all->metrics->responses[reply->status / 100]++;
-    if (c->gone) {
-        rt_serve_reply_free(reply);
-        free_conn(c);
+    while (!evbuffer_get_length(out) && evbuffer_get_length(bytes) &&
+           evbuffer_write(bytes, bufferevent_getfd(c->bev)) > 0) {
+    }
+    evbuffer_add_buffer(out, bytes);
+    if (!evbuffer_get_length(out)) {
+        end_reply(c);
         return;
     }
-    c->close = c->close || c->head.close || c->all->routes->draining;
-    add_head(c, out, reply);
-    if (!bodyless) {
-        add_bytes(out, reply->text, reply->text_bytes);
-        add_bytes(out, reply->data, reply->data_bytes);
-        reply->text = reply->data = NULL;
-    }
-    rt_serve_reply_free(reply);
-    drop_request(c);
     bufferevent_disable(c->bev, EV_READ);
     c->state = WRITES;
     set_deadline(c, c->all->write_s);
+}
+
+static void send_reply(RtServeConn *c, RtServeReply *reply) {
+    c->all->metrics->responses[reply->status / 100]++;
+    c->close = c->close || c->head.close || c->all->routes->draining;
+    struct evbuffer *bytes = rt_serve_send(reply, c->close, strcmp(c->head.method, "HEAD") == 0);
+    drop_request(c);
+    wake_at(c, 1);
+    if (bytes) {
+        send_bytes(c, bytes);
+        evbuffer_free(bytes);
+    } else {
+        c->close = true; // no memory: without a word
+        end_reply(c);
+    }
 }
 
 // Not a request that can be answered, nor anything behind it.
@@ -147,7 +162,7 @@ static bool refuse(RtServeConn *c, int status, const char *reason) {
     RtServeReply reply = {0};
     rt_serve_reply_error(&reply, status, reason);
     c->close = true;
-    rt_serve_conn_reply(c, &reply);
+    send_reply(c, &reply);
     return true;
 }
 
@@ -163,7 +178,7 @@ static bool dispatch(RtServeConn *c) {
     c->state = WAITS;
     rt_serve_route(c->all->routes, &c->head, &body, c->arrived, c, &reply);
     if (reply.status)
-        rt_serve_conn_reply(c, &reply);
+        send_reply(c, &reply);
     return true;
 }
 
@@ -251,8 +266,10 @@ static bool receive(RtServeConn *c) {
 static bool read_body(RtServeConn *c, struct evbuffer *in) {
     if (c->left)
         take_bytes(c, in);
-    if (c->left && !receive(c))
+    if (c->left && !receive(c)) {
+        wake_at(c, c->left);
         return false;
+    }
     c->body[c->bytes] = 0;
     return dispatch(c);
 }
@@ -342,6 +359,17 @@ static void advance(RtServeConn *c) {
     }
 }
 
+void rt_serve_conn_reply(RtServeConn *c, RtServeReply *reply) {
+    if (c->gone) {
+        c->all->metrics->responses[reply->status / 100]++;
+        rt_serve_reply_free(reply);
+        free_conn(c);
+        return;
+    }
+    send_reply(c, reply);
+    advance(c); // what the client sent ahead
+}
+
 // ---------------------------------------------------------------- events
 
 static void on_read(struct bufferevent *bev, void *ctx) {
@@ -353,15 +381,7 @@ static void on_written(struct bufferevent *bev, void *ctx) {
     RtServeConn *c = ctx;
     if (c->state != WRITES || evbuffer_get_length(bufferevent_get_output(bev)))
         return;
-    if (c->close) {
-        shutdown(bufferevent_getfd(bev), SHUT_WR);
-        c->state = LINGERS;
-        c->all->lingering++;
-        set_deadline(c, LINGER_S);
-    } else {
-        await_request(c);
-    }
-    bufferevent_enable(bev, EV_READ);
+    end_reply(c);
     advance(c);
 }
 
@@ -427,7 +447,7 @@ void rt_serve_conn_accept(RtServeConns *all, int fd) {
         return;
     }
     bufferevent_setcb(bev, on_read, on_written, on_end, c);
-    bufferevent_set_max_single_read(bev, READ_AT_ONCE);
+    wake_at(c, 1);
     if (refused) {
         refuse(c, 503, "too many connections");
         return;

@@ -1,6 +1,7 @@
 // Three lists and the threads between them. Helpers read a request's body (JSON, images) and later
-// write its reply; workers take as many requests as fit into a run, as they come or after a delay,
-// and run the model. The event loop adds jobs and takes them when they are done.
+// write its reply; workers take as many requests as fit into a run, as
+// they come or after a delay, and run the model. The event loop adds jobs and takes them when they
+// are done.
 //
 // A job is in one list, or with one thread: nobody else looks at it.
 #include "runtime/serve/queue.h"
@@ -29,16 +30,15 @@ static RtServeJob *pop(RtServeList *list) {
     return job;
 }
 
-static void push_help(RtServeQueue *q, RtServeJob *job) {
-    push(&q->to_help, job);
-    pthread_cond_signal(&q->helpers_wanted);
-}
-
-static void push_done(RtServeQueue *q, RtServeJob *job) {
+// True: the loop is to be told, by tell_done(), once the lock is open; it would wait for it else.
+static bool push_done(RtServeQueue *q, RtServeJob *job) {
     bool first = !q->done.first;
     push(&q->done, job);
-    if (first)
-        eventfd_write(q->done_fd, 1);
+    return first;
+}
+
+static void tell_done(const RtServeQueue *q) {
+    eventfd_write(q->done_fd, 1);
 }
 
 static void fail(RtServeQueue *q, RtServeJob *job, int status, RtServeFailure why) {
@@ -60,27 +60,38 @@ static void help(RtServeQueue *q, RtServeJob *job) {
     }
 }
 
+// NULL: it is over.
+static RtServeJob *take_help(RtServeQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    while (!q->to_help.first && !q->stops)
+        pthread_cond_wait(&q->helpers_wanted, &q->lock);
+    RtServeJob *job = pop(&q->to_help);
+    pthread_mutex_unlock(&q->lock);
+    return job;
+}
+
+static void pass_on(RtServeQueue *q, RtServeJob *job) {
+    bool done = job->reply.status != 0, tell = false;
+    if (!done)
+        job->queued = rt_now();
+    pthread_mutex_lock(&q->lock);
+    if (done)
+        tell = push_done(q, job);
+    else
+        push(&q->to_run, job);
+    pthread_mutex_unlock(&q->lock);
+    if (tell)
+        tell_done(q);
+    if (!done)
+        pthread_cond_signal(&q->workers_wanted);
+}
+
 static void *serve_helper(void *arg) {
     RtServeQueue *q = arg;
-    pthread_mutex_lock(&q->lock);
-    for (;;) {
-        while (!q->to_help.first && !q->stops)
-            pthread_cond_wait(&q->helpers_wanted, &q->lock);
-        RtServeJob *job = pop(&q->to_help);
-        if (!job)
-            break;
-        pthread_mutex_unlock(&q->lock);
+    for (RtServeJob *job; (job = take_help(q)) != NULL;) {
         help(q, job);
-        pthread_mutex_lock(&q->lock);
-        if (job->reply.status) {
-            push_done(q, job);
-        } else {
-            job->queued = rt_now();
-            push(&q->to_run, job);
-            pthread_cond_signal(&q->workers_wanted);
-        }
+        pass_on(q, job);
     }
-    pthread_mutex_unlock(&q->lock);
     return NULL;
 }
 
@@ -123,9 +134,9 @@ static void wait_until(RtServeQueue *q, uint64_t ns) {
     pthread_cond_timedwait(&q->workers_wanted, &q->lock, &t);
 }
 
-// The jobs of the next run, linked; those that waited for too long are done instead. NULL: none, it
-// is over.
-static RtServeJob *take_batch(RtServeQueue *q) {
+// The jobs of the next run, the lock held, linked; those that waited for too long are done instead.
+// NULL: none, it is over.
+static RtServeJob *find_batch(RtServeQueue *q) {
     for (;;) {
         while (!q->to_run.first && !q->stops)
             pthread_cond_wait(&q->workers_wanted, &q->lock);
@@ -148,11 +159,19 @@ static RtServeJob *take_batch(RtServeQueue *q) {
             }
             rt_fail(&job->err, "the request waited for too long");
             fail(q, job, 503, RT_SERVE_REJECTED);
-            push_done(q, job);
+            if (push_done(q, job))
+                tell_done(q);
         }
         if (batch.first)
             return batch.first;
     }
+}
+
+static RtServeJob *take_batch(RtServeQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    RtServeJob *batch = find_batch(q);
+    pthread_mutex_unlock(&q->lock);
+    return batch;
 }
 
 typedef struct Room { // what several requests are gathered in, each tensor of max_batch rows
@@ -237,18 +256,29 @@ static int run_batch(HoneModel *model, RtServeJob *batch, Room *room) {
 
 static void finish_batch(RtServeQueue *q, HoneModel *model, RtServeJob *batch, int code) {
     uint64_t now = rt_now();
+    bool tell = false;
+    int jobs = 0;
     q->metrics->runs += code == 0;
-    for (RtServeJob *job = batch, *next; job; job = next) {
-        next = job->next;
+    for (RtServeJob *job = batch; job; job = job->next, jobs++) {
         job->computed = now;
-        if (code == 0) {
-            push_help(q, job);
+        if (code == 0)
             continue;
-        }
         rt_fail(&job->err, "%s", hone_error(model));
         fail(q, job, 500, RT_SERVE_BROKEN);
-        push_done(q, job);
     }
+    pthread_mutex_lock(&q->lock);
+    for (RtServeJob *job = batch, *next; job; job = next) {
+        next = job->next;
+        if (code == 0)
+            push(&q->to_help, job);
+        else
+            tell = push_done(q, job) || tell;
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (tell)
+        tell_done(q);
+    for (int i = 0; code == 0 && i < jobs && i < q->n_helpers; i++)
+        pthread_cond_signal(&q->helpers_wanted);
 }
 
 static void serve_worker(void *ctx, HoneModel *model) {
@@ -259,14 +289,8 @@ static void serve_worker(void *ctx, HoneModel *model) {
         room.x = allocate(q->m, false);
         room.y = allocate(q->m, true);
     }
-    pthread_mutex_lock(&q->lock);
-    for (RtServeJob *batch; (batch = take_batch(q)) != NULL;) {
-        pthread_mutex_unlock(&q->lock);
-        int code = run_batch(model, batch, &room);
-        pthread_mutex_lock(&q->lock);
-        finish_batch(q, model, batch, code);
-    }
-    pthread_mutex_unlock(&q->lock);
+    for (RtServeJob *batch; (batch = take_batch(q)) != NULL;)
+        finish_batch(q, model, batch, run_batch(model, batch, &room));
     release(room.x, d->n_inputs);
     release(room.y, d->n_outputs);
 }
@@ -316,9 +340,11 @@ bool rt_serve_queue_add(RtServeQueue *q, RtServeJob *job) {
     bool room = q->jobs < q->max_jobs;
     if (room) {
         q->jobs++;
-        push_help(q, job);
+        push(&q->to_help, job);
     }
     pthread_mutex_unlock(&q->lock);
+    if (room)
+        pthread_cond_signal(&q->helpers_wanted);
     q->metrics->pending += room;
     q->metrics->failure[RT_SERVE_REJECTED] += !room;
     return room;

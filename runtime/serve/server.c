@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,12 @@ static void say_where(const Server *s) {
 // ---------------------------------------------------------------- a server's life
 
 static bool make_events(Server *s, RtErr *err) {
-    s->base = event_base_new();
+    struct event_config *changes = event_config_new(); // of interest, told once a turn of the loop
+    if (changes) {
+        event_config_set_flag(changes, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+        s->base = event_base_new_with_config(changes);
+        event_config_free(changes);
+    }
     if (!s->base)
         return rt_fail(err, "no event loop: %s", strerror(errno));
     s->done = event_new(s->base, s->queue.done_fd, EV_READ | EV_PERSIST, on_done, s);
@@ -268,6 +274,15 @@ static void release(Server *s) {
         event_base_free(s->base);
 }
 
+// Bodies come and go: pages that a request has left are the next one's, not the system's.
+static void keep_pages(void) {
+#ifdef M_TRIM_THRESHOLD // of glibc's
+    enum { KEEP = 16 << 20, MAPPED = 4 << 20 };
+    mallopt(M_TRIM_THRESHOLD, KEEP);
+    mallopt(M_MMAP_THRESHOLD, MAPPED);
+#endif
+}
+
 bool rt_serve(const HoneModelDesc *first, const RtServeOptions *opt, RtErr *err) {
     Server *s = calloc(1, sizeof *s);
     if (!s)
@@ -278,6 +293,7 @@ bool rt_serve(const HoneModelDesc *first, const RtServeOptions *opt, RtErr *err)
         return false;
     }
     wire(s);
+    keep_pages();
     signal(SIGPIPE, SIG_IGN); // a client that went away is an error of its connection
     bool good = rt_serve_queue_start(&s->queue, &(HoneOptions){.threads = opt->threads},
                                      opt->instances, err) &&

@@ -1,13 +1,13 @@
 """serve.py [--peer MODEL.onnx] PROGRAM [SECONDS] [OPTION OF SERVE...]: the throughput and latency of `PROGRAM serve` beside those of `PROGRAM bench`.
 
 Clients send one image each in binary form and wait for the reply, over loopback, on the same CPUs. Prints images a second of bench (batch
-1, and the server's largest) and of 8 clients; the latency of a single client; latencies when requests come at half of that
+1, and the server's largest) and of 8 clients, and the part of the CPUs that these took; the latency of a single client; latencies when requests come at half of that
 throughput, at even distances. Alternates bench and server; the best of two rounds each. --peer: ONNX Runtime behind Python's
 own server (serve_ort.py; needs onnxruntime), too."""
-import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -22,28 +22,41 @@ def bench(program, batch):
 
 
 class Client:
+    """One connection, one request's bytes: what a client in C would do, so that the clients, which share the server's CPUs, take little of them."""
+
     def __init__(self, port, model, shape, name):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port)
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         n = 4
         for s in shape:
             n *= s
         text = json.dumps({"inputs": [{"name": name, "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": n}}],
                            "parameters": {"binary_data_output": True}}).encode()
-        self.path, self.body = f"/v2/models/{model}/infer", text + bytes(n)
-        self.headers = {"Inference-Header-Content-Length": str(len(text))}
+        self.request = (f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text) + n}\r\n"
+                        f"Inference-Header-Content-Length: {len(text)}\r\n\r\n").encode() + text + bytes(n)
 
     def ask(self):
         start = time.perf_counter()
-        self.connection.request("POST", self.path, self.body, self.headers)
-        reply = self.connection.getresponse()
-        assert reply.status == 200, reply.read()
-        reply.read()
+        self.socket.sendall(self.request)
+        reply = b""
+        while b"\r\n\r\n" not in reply:
+            reply += self.receive()
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert b" 200 " in head.split(b"\r\n")[0], reply
+        length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])
+        while len(body) < length:
+            body += self.receive()
         return time.perf_counter() - start
+
+    def receive(self):
+        got = self.socket.recv(1 << 16)
+        assert got, "the server has closed the connection"
+        return got
 
 
 def closed_loop(make, clients, seconds):
-    """(requests a second, latencies): each client sends when it has its reply."""
-    all_times, end = [], time.perf_counter() + seconds
+    """(requests a second, latencies, the clients' part of the CPUs): each client sends when it has its reply."""
+    all_times, end, busy = [], time.perf_counter() + seconds, time.process_time()
 
     def run():
         client, times = make(), []
@@ -57,7 +70,8 @@ def closed_loop(make, clients, seconds):
         t.start()
     for t in threads:
         t.join()
-    return len(all_times) / (time.perf_counter() - start), sorted(all_times)
+    took = time.perf_counter() - start
+    return len(all_times) / took, sorted(all_times), (time.process_time() - busy) / took / len(os.sched_getaffinity(0))
 
 
 def open_loop(make, rate, seconds):
@@ -90,17 +104,17 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().rsplit(":", 1)[1])
         self.model = re.match("model (.*): ", self.process.stdout.readline())[1]
-        self.shape, self.name, self.rate, self.times, self.single = shape, name, 0, [], 1e9
+        self.shape, self.name, self.rate, self.times, self.part, self.single = shape, name, 0, [], 0, 1e9
         closed_loop(self.client, 2, 0.5)
 
     def client(self):
         return Client(self.port, self.model, self.shape, self.name)
 
     def measure(self, seconds):
-        rate, times = closed_loop(self.client, CLIENTS, seconds)
+        rate, times, part = closed_loop(self.client, CLIENTS, seconds)
         if rate > self.rate:
-            self.rate, self.times = rate, times
-        _, times = closed_loop(self.client, 1, seconds / 2)
+            self.rate, self.times, self.part = rate, times, part
+        _, times, _ = closed_loop(self.client, 1, seconds / 2)
         self.single = min(self.single, times[len(times) // 2])
 
     def end(self):
@@ -131,6 +145,8 @@ def main():
     one, batch = 1e3 / best["one"], 1e3 / best["batch"]
     print(f"bench      {one:7.1f} images/s at batch 1, {batch:.1f} at batch {LARGEST}")
     print(f"8 clients  {s.rate:7.1f} images/s, {s.rate / one:.2f} and {s.rate / batch:.2f} of bench's; {told(s.times)}")
+    alone = s.rate / (1 - s.part)
+    print(f"           they took {100 * s.part:.1f} % of the CPUs; with all of them the server would do {alone:.1f}, {alone / batch:.2f} of bench's at batch {LARGEST}")
     print(f"1 client   {s.single * 1e3:7.2f} ms, bench {best['one']:.2f} ms")
     print(f"half load  {told(times)}, {times[int(len(times) * .99)] / s.single:.2f} of 1 client's")
     if other:

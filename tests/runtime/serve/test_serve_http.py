@@ -133,6 +133,8 @@ class Http(Case):
             one = request("POST", INFER, BODY, HEADERS)
             c.send((one + request("GET", "/v2") + request("GET", "/no")) * 20)
             self.assertEqual([c.reply().status for _ in range(60)], [200, 200, 404] * 20)
+            c.send(request("GET", "/v2/health/live") * 5000)  # of one reading, many
+            self.assertEqual({c.reply().status for _ in range(5000)}, {200})
             c.send(one * 2)
             c.socket.shutdown(socket.SHUT_WR)  # says that no more comes; still wants its replies
             self.assertEqual([c.reply().status for _ in range(2)], [200, 200])
