@@ -48,33 +48,67 @@ static int64_t choose_val(Drawn *drawn, int64_t n, double fraction, bool *is_val
     return chosen;
 }
 
+// Of n items in an order drawn by lot, class by class, every so manyth.
+static void choose_fold(const Drawn *drawn, int64_t n, int folds, int fold, bool *is_val) {
+    for (int64_t i = fold; i < n; i += folds)
+        is_val[drawn[i].index] = true;
+}
+
+// Fewer images than parts: some are without it.
+static void note_small(RtBuild *b, const char *spec, const Drawn *drawn, int64_t n) {
+    for (int64_t from = 0, to; b->o->fold == 0 && from < n; from = to) {
+        for (to = from; to < n && drawn[to].stratum == drawn[from].stratum;)
+            to++;
+        if (to - from < b->o->folds && b->o->target != RT_TARGET_MULTI)
+            rt_build_note(b, "%s: %lld image%s of class %s: not every one of %d folds has one",
+                          spec, (long long)(to - from), to - from == 1 ? "" : "s",
+                          b->s->name[drawn[from].stratum], b->o->folds);
+    }
+}
+
+static void choose(RtBuild *b, const char *spec, Drawn *drawn, int64_t n, bool *is_val) {
+    const RtDataOptions *o = b->o;
+    qsort(drawn, (size_t)n, sizeof *drawn, compare_drawn);
+    if (o->folds && n < o->folds) {
+        rt_build_error(b, "%s: %lld image%s too few for %d folds", spec, (long long)n,
+                       n == 1 ? " is" : "s are", o->folds);
+    } else if (o->folds) {
+        note_small(b, spec, drawn, n);
+        choose_fold(drawn, n, o->folds, o->fold, is_val);
+    } else if (choose_val(drawn, n, o->val_fraction, is_val) == 0) {
+        rt_build_error(b,
+                       "%s: %lld image%s too few to split off %g%% for validation; give --val "
+                       "DATA, or a larger --val-fraction, or 0 for no validation",
+                       spec, (long long)n, n == 1 ? " is" : "s are", o->val_fraction * 100);
+    }
+}
+
 static bool split_items(RtBuild *b, const char *spec) {
     RtItems *train = &b->part[RT_PART_TRAIN], *val = &b->part[RT_PART_VAL];
-    int64_t n = train->n, kept = 0;
+    int64_t n = train->n, kept = 0, folds = b->o->folds;
     Drawn *drawn = malloc(((size_t)n + 1) * sizeof *drawn);
     bool *is_val = calloc((size_t)n + 1, sizeof *is_val);
     free(val->item);
     val->item = malloc(((size_t)n + 1) * sizeof *val->item);
-    bool good = drawn && is_val && val->item;
+    int64_t *place = b->s->place = folds ? malloc(((size_t)n + 1) * sizeof *place) : NULL;
+    bool good = drawn && is_val && val->item && (place || !folds);
     for (int64_t i = 0; good && i < n; i++) {
         RtRng r = rt_rng(b->o->seed, 0, i, RT_RNG_SPLIT);
         int32_t stratum = b->o->target == RT_TARGET_MULTI ? 0 : train->item[i].label;
         drawn[i] = (Drawn){stratum, rt_rng_u64(&r), i};
     }
-    if (good) {
-        qsort(drawn, (size_t)n, sizeof *drawn, compare_drawn);
-        if (choose_val(drawn, n, b->o->val_fraction, is_val) == 0)
-            rt_build_error(b,
-                           "%s: %lld image%s too few to split off %g%% for validation; give --val "
-                           "DATA, or a larger --val-fraction, or 0 for no validation",
-                           spec, (long long)n, n == 1 ? " is" : "s are", b->o->val_fraction * 100);
-        for (int64_t i = 0; i < n; i++)
-            if (is_val[i])
-                val->item[val->n++] = train->item[i];
-            else
-                train->item[kept++] = train->item[i];
-        train->n = kept;
+    if (good)
+        choose(b, spec, drawn, n, is_val);
+    for (int64_t i = 0; good && i < n; i++) {
+        if (is_val[i])
+            val->item[val->n++] = train->item[i];
+        else
+            train->item[kept++] = train->item[i];
     }
+    if (good)
+        train->n = kept;
+    for (int64_t i = 0, to[2] = {0, kept}; good && place && i < n; i++)
+        place[to[is_val[i]]++] = i;
     free(drawn);
     free(is_val);
     return good || rt_build_no_memory(b);
@@ -119,12 +153,13 @@ static void hash_item(Hash *h, const RtDataState *s, const RtItem *item) {
         hash_bytes(h, tags + 1, (size_t)tags[0] * sizeof *tags);
 }
 
-static void take_fingerprint(RtDataset *d) {
+// What all items come from; and how many of them are for what.
+static Hash hash_sources(const RtDataset *d, int64_t n_train, int64_t n_val) {
     const RtDataState *s = d->state;
     Hash h = {{1, 2}};
     hash_word(&h, (uint64_t)d->classes << 8 | (uint64_t)d->target);
-    hash_word(&h, (uint64_t)d->n_train);
-    hash_word(&h, (uint64_t)d->n_val);
+    hash_word(&h, (uint64_t)n_train);
+    hash_word(&h, (uint64_t)n_val);
     for (int i = 0; i < d->classes; i++)
         hash_bytes(&h, d->names[i], strlen(d->names[i]));
     for (int64_t i = 0; i < s->n_sources; i++) {
@@ -138,10 +173,32 @@ static void take_fingerprint(RtDataset *d) {
             hash_bytes(&h, source->targets,
                        (size_t)a->dim[0] * (size_t)d->classes * sizeof *source->targets);
     }
-    for (int64_t i = 0; i < d->n_train + d->n_val; i++)
-        hash_item(&h, s, &s->item[i]);
-    snprintf(d->fingerprint, sizeof d->fingerprint, "%016llx%016llx", (unsigned long long)h.lane[0],
-             (unsigned long long)h.lane[1]);
+    return h;
+}
+
+static void write_hash(const Hash *h, char text[33]) {
+    snprintf(text, 33, "%016llx%016llx", (unsigned long long)h->lane[0],
+             (unsigned long long)h->lane[1]);
+}
+
+// Of a part of a k-fold: that of the whole set, as it is without parts, and which item is where.
+static bool take_fingerprint(RtBuild *b, RtDataset *d) {
+    const RtDataState *s = d->state;
+    int64_t n = d->n_train + d->n_val,
+            *back = d->place ? malloc(((size_t)n + 1) * sizeof *back) : NULL;
+    if (d->place && !back)
+        return rt_build_no_memory(b);
+    for (int64_t i = 0; back && i < n; i++)
+        back[d->place[i]] = i;
+    Hash h = back ? hash_sources(d, n, 0) : hash_sources(d, d->n_train, d->n_val);
+    for (int64_t i = 0; i < n; i++)
+        hash_item(&h, s, &s->item[back ? back[i] : i]);
+    write_hash(&h, d->whole);
+    for (int64_t i = 0; back && i <= n; i++)
+        hash_word(&h, (uint64_t)(i < n ? d->place[i] : d->n_train));
+    write_hash(&h, d->fingerprint);
+    free(back);
+    return true;
 }
 
 // ---- opening
@@ -262,7 +319,12 @@ static bool read_all(RtBuild *b, const char *spec) {
         return false;
     if (b->part[take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN].n == 0)
         return rt_build_error(b, "%s: there are no images", spec);
-    if (!o->eval_only && o->val_fraction > 0 && b->part[RT_PART_VAL].n == 0 &&
+    if (o->folds && b->part[RT_PART_VAL].n > 0)
+        return rt_build_error(b,
+                              "%s: has images for validation, a k-fold makes its own: name what "
+                              "it has for training, as %s/train",
+                              spec, spec);
+    if (!o->eval_only && (o->val_fraction > 0 || o->folds) && b->part[RT_PART_VAL].n == 0 &&
         !split_items(b, spec))
         return false;
     if (b->errors || !count_classes(b) || !join_parts(b))
@@ -294,6 +356,7 @@ static void describe(RtDataset *d, const RtBuild *b) {
     d->n_train = b->part[RT_PART_TRAIN].n;
     d->n_val = b->part[RT_PART_VAL].n;
     d->class_size = b->s->class_size;
+    d->place = b->s->place;
     b->s->as_stored = o->prep && o->prep->as_stored;
 }
 
@@ -313,8 +376,10 @@ static bool open_set(RtDataset *d, RtBuild *b, const char *spec) {
     if (!found && !(read_all(b, spec) && set_kind(b, d)))
         return false;
     describe(d, b);
-    if (!found)
-        take_fingerprint(d);
+    if (!found && !take_fingerprint(b, d))
+        return false;
+    if (found)
+        memcpy(d->whole, d->fingerprint, sizeof d->whole);
     return found || !b->o->index || b->o->index_stays || rt_dataset_index_write(b, d, spec);
 }
 
@@ -352,6 +417,7 @@ void rt_dataset_close(RtDataset *d) {
         free(s->stamp);
         free(s->source);
         free(s->item);
+        free(s->place);
         free(s->text);
         free(s->tag);
         free(s->name);

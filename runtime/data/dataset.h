@@ -34,6 +34,7 @@ typedef struct RtDataOptions {
     const char *val;     // a separate set for validation (--val), or NULL
     double val_fraction; // 0 to below 1: share of validation where the set has none of its own
     uint64_t seed;       // of the split
+    int folds, fold;     // of so many parts that are alike, which is for validation; 0: none
     bool eval_only;      // everything is validation; a set with its own: that part only
     int classes;         // that the data must have (2 for binary)
     const char *const *labels; // [classes] their names, or NULL: any names, in sorted order
@@ -61,7 +62,9 @@ typedef struct RtDataset {
     int64_t n_train, n_val;    // items 0 to n_train - 1 are for training, then validation
     const int64_t *class_size; // [classes] training items of each class; multi-label: that have it
     int least;                 // rt_dataset_sample() of training items: see rt_image_load_small()
+    const int64_t *place;      // [items] among all images before a k-fold cut them; else NULL
     char fingerprint[33];      // of all names, sizes, labels, of the split and the order
+    char whole[33];            // the same whichever part of a k-fold is for validation
     struct RtDataState *state;
 } RtDataset;
 

@@ -52,6 +52,7 @@ typedef struct RtDataState {
     RtSource *source;
     int64_t n_sources;
     RtItem *item; // training, then validation
+    int64_t *place; // of a k-fold, as of RtDataset; else NULL
     char *text;   // paths, each ended by a 0 byte
     int64_t text_bytes, text_room;
     int32_t *tag;              // runs of labels, each behind their number; tag[0] is none's

@@ -233,6 +233,27 @@ static bool set_folder(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
            rt_fail(err, "--resume and --overwrite exclude each other");
 }
 
+// Its last run has no images by which an epoch could be chosen, or training ended.
+static bool check_folds(const RtTrainWords *w, const RtTrainSettings *s, RtErr *err) {
+    const struct {
+        bool given;
+        const char *text, *why;
+    } others[] = {
+        {w->val, "--val", "a k-fold holds out images of DATA"},
+        {s->index, "--index", "the list would be cut another way in each run"},
+        {s->lr_picture, "--lr-find", "that trains nothing"},
+        {s->variants > 0, "--cache-variants", "runs share one feature of each image"},
+        {s->more_epochs > 0, "--epochs +N", "a part's checkpoints go when it was measured"},
+        {s->epochs[0] == RT_EPOCHS_AUTO, "--epochs auto", "give the number of epochs"},
+        {s->early_stop > 0, "--early-stop", "the last run has no images that could end it"},
+    };
+    for (size_t i = 0; s->k_fold && i < sizeof others / sizeof *others; i++)
+        if (others[i].given)
+            return rt_fail(err, "--k-fold and %s exclude each other: %s", others[i].text,
+                           others[i].why);
+    return true;
+}
+
 static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
     if (!set_optimizer(w, s, err) || !set_head_solver(f, w, s, err) || !set_stages(f, w, s, err))
         return false;
@@ -246,6 +267,8 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
+    if (!check_folds(w, s, err))
+        return false;
     if (w->feature_memory && !rt_cli_size(w->feature_memory, &s->feature_memory))
         return rt_fail(err, "--feature-memory wants a size such as 500M or 8G, not '%s'",
                        w->feature_memory);
@@ -253,15 +276,11 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
 }
 
 static int train(const RtFine *f, const RtTrainSettings *s) {
-    RtErr err;
     sigset_t set;
     rt_outs_signals(&set);
     sigprocmask(SIG_BLOCK, &set, NULL); // taken between steps; threads made later inherit it
     signal(SIGPIPE, SIG_IGN);           // nobody reads what is said: training goes on
-    RtEngine *t = rt_engine_open(f->d, s->threads, &err);
-    int code = t ? rt_train(t, s) : rt_fine_complain(err.text);
-    rt_engine_close(t);
-    return code;
+    return rt_train_folds(f->d, s);
 }
 
 int rt_fine_train(const RtFine *f, int argc, char **argv) {

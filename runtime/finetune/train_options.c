@@ -89,13 +89,17 @@ static const RtCliField fields[] = {
      "results of frozen layers: auto (default: in memory where they fit), memory, off, or a "
      "folder"},
     {"--feature-memory", RT_CLI_TEXT, AT(feature_memory), 0, 0, "SIZE",
-     "memory that features may take, and again the solver that works on them, such as 500M; what is "
+     "memory that features may take, and again the solver that works on them, such as 500M; what "
+     "is "
      "more stays in a file (default: half of what is available, to the control group, too)"},
     {"--cache-variants", RT_CLI_INT, AT(set.variants), 0, 1000, "K",
      "with --augment: that many variants of each image, whose features are cached"},
     {"--val", RT_CLI_TEXT, AT(val), 0, 0, "DATA", "images for validation"},
     {"--val-fraction", RT_CLI_FLOAT, AT(val_fraction), 0, 0.99, "F",
      "share of the images for validation where there are none (default 0.2)"},
+    {"--k-fold", RT_CLI_INT, AT(set.k_fold), 2, RT_MAX_FOLDS, "K",
+     "for small sets: each Kth of the images is held out once, the mean accuracy and its standard "
+     "deviation are told; then the model is trained on all images, in the same way"},
     {"--index", RT_CLI_TEXT, AT(set.index), 0, 0, "FILE",
      "keeps the list of images, read where no folder, list or shard has changed since; outside of "
      "the data"},

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/folds.h"
 
 enum { SHARE = 2 }; // of the memory that is available, one in so many parts
 
@@ -82,7 +83,7 @@ static void make_key(const RtRun *r, int stage, char key[33]) {
     XXH3_128bits_update(h, r->d->stages[stage].features.model->name,
                         strlen(r->d->stages[stage].features.model->name));
     XXH3_128bits_update(h, &frozen, sizeof frozen);
-    XXH3_128bits_update(h, r->data->fingerprint, strlen(r->data->fingerprint));
+    XXH3_128bits_update(h, r->data->whole, strlen(r->data->whole));
     XXH3_128bits_update(h, &r->d->info->preprocess, sizeof r->d->info->preprocess);
     XXH3_128bits_update(h, &variants, sizeof variants);
     char augment[RT_AUGMENT_TEXT];
@@ -122,10 +123,8 @@ static RtFeatureCache *open_auto(RtRun *r, int64_t rows, int64_t floats) {
     return c;
 }
 
-bool rt_cached_open(RtRun *r, int stage) {
+static bool open_one(RtRun *r, const char *key) {
     const RtTrainSettings *s = r->set;
-    if (!wants_cache(r))
-        return true;
     int64_t rows = rt_source_rows(r->data, rt_cached_variants(r));
     int64_t floats = rt_source_row_floats(r->engine);
     if (s->cache == RT_CACHE_AUTO) {
@@ -133,8 +132,6 @@ bool rt_cached_open(RtRun *r, int stage) {
         return true;
     }
     bool folder = s->cache == RT_CACHE_FOLDER;
-    char key[33];
-    make_key(r, stage, key);
     r->cache = rt_feature_cache_open(folder ? s->cache_folder : NULL, key, rows, floats, &r->err);
     if (r->cache)
         rt_train_log_line(&r->log,
@@ -142,4 +139,19 @@ bool rt_cached_open(RtRun *r, int stage) {
                           folder ? " in " : "", folder ? s->cache_folder : "",
                           (double)rt_feature_cache_bytes(rows, floats) * 1e-6, (long long)rows);
     return r->cache != NULL;
+}
+
+bool rt_cached_open(RtRun *r, int stage) {
+    RtFolds *folds = r->set->folds;
+    char key[33];
+    if (!wants_cache(r))
+        return true;
+    make_key(r, stage, key);
+    r->cache = folds ? rt_folds_find(folds, stage, key) : NULL;
+    if (r->cache)
+        return true;
+    bool good = open_one(r, key);
+    if (folds && r->cache)
+        rt_folds_keep(folds, stage, key, r->cache);
+    return good;
 }

@@ -23,7 +23,8 @@
 
 enum { MAX_RUN_FILE = 1 << 16 };
 
-const char *const rt_folder_files[] = {"lock", "run.json", "step-*.safetensors", NULL};
+const char *const rt_folder_files[] = {"lock",        "run.json",      "step-*.safetensors",
+                                       RT_FOLDS_FILE, RT_FOLD_FOLDERS, NULL};
 
 static bool fail(const char *path, int why, RtErr *err) {
     return rt_fail(err, "%s: cannot be written: %s", path, strerror(why));

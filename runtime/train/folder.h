@@ -19,6 +19,9 @@ typedef struct RtFolder {
     bool finished;
 } RtFolder;
 
+#define RT_FOLDS_FILE "folds.json"    // of a k-fold, its parts' scores
+#define RT_FOLD_FOLDERS "fold-[0-9]*" // and runs
+
 extern const char *const rt_folder_files[]; // what is kept there, for rt_outs_reserve()
 
 // Reads what run.json tells, if there is one; whoever trains holds the lock and has it made.

@@ -15,6 +15,7 @@
 
 #include "runtime/core/text.h"
 #include "runtime/train/average.h"
+#include "runtime/train/folds.h"
 #include "runtime/train/lr_find.h"
 #include "runtime/train/rate.h"
 #include "runtime/train/recipe.h"
@@ -132,19 +133,22 @@ static void say_line(void *ctx, const char *line) {
 }
 
 static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
-    const RtLogField fields[] = {{"stage", row[RT_HIST_STAGE], NULL},
-                                 {"epoch", row[RT_HIST_EPOCH], NULL},
-                                 {"train_loss", row[RT_HIST_TRAIN_LOSS], NULL},
-                                 {"train_top1", row[RT_HIST_TRAIN_TOP1], NULL},
-                                 {"val_loss", r->val ? v->loss : NAN, NULL},
-                                 {"val_top1", r->val ? v->top1 : NAN, NULL},
-                                 {"val_top5", r->val ? v->top5 : NAN, NULL},
-                                 {"lr", row[RT_HIST_LR], NULL},
-                                 {"seconds", row[RT_HIST_SECONDS], NULL},
-                                 {"images_per_s", row[RT_HIST_IMAGES_PER_S], NULL},
-                                 {"data_wait_s", row[RT_HIST_WAIT_SECONDS], NULL},
-                                 {"bad_images", (double)r->bad_images, NULL},
-                                 {"not_finite", (double)v->n_not_finite, NULL}};
+    const RtLogField fields[] = {
+        {"stage", row[RT_HIST_STAGE], NULL},
+        {"epoch", row[RT_HIST_EPOCH], NULL},
+        {"train_loss", row[RT_HIST_TRAIN_LOSS], NULL},
+        {"train_top1", row[RT_HIST_TRAIN_TOP1], NULL},
+        {"val_loss", r->val ? v->loss : NAN, NULL},
+        {"val_top1", r->val ? v->top1 : NAN, NULL},
+        {"val_top5", r->val ? v->top5 : NAN, NULL},
+        {"lr", row[RT_HIST_LR], NULL},
+        {"seconds", row[RT_HIST_SECONDS], NULL},
+        {"images_per_s", row[RT_HIST_IMAGES_PER_S], NULL},
+        {"data_wait_s", row[RT_HIST_WAIT_SECONDS], NULL},
+        {"bad_images", (double)r->bad_images, NULL},
+        {"not_finite", (double)v->n_not_finite, NULL},
+        {"fold", r->set->folds ? rt_folds_number(r->set->folds) : 0, NULL}};
+    int n_fields = sizeof fields / sizeof *fields - !r->set->folds;
     char val[128] = "", what[96], rate[32] = "";
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
     snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d",
@@ -162,7 +166,7 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
         what, row[RT_HIST_TRAIN_LOSS], row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
         row[RT_HIST_SECONDS], row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
         r->state.at[RT_SINCE_BEST] == 0 ? "  *" : "");
-    return rt_train_log_event(&r->log, "epoch", fields, sizeof fields / sizeof *fields, &r->err) &&
+    return rt_train_log_event(&r->log, "epoch", fields, n_fields, &r->err) &&
            rt_board_epoch(&r->board, &r->state, row, r->val, &r->err);
 }
 
@@ -327,7 +331,7 @@ static bool finish(RtRun *r, uint64_t since) {
                        "not finite; nothing is written%s%s",
                        r->set->folder ? ", the last checkpoint is in " : "",
                        r->set->folder ? r->set->folder : "");
-    if (r->val && s->at[RT_BEST_EPOCH] >= 0)
+    if (r->val && s->at[RT_BEST_EPOCH] >= 0 && !r->set->folds)
         rt_train_log_line(&r->log, "best: epoch %lld, top-1 %.2f%%, loss %.4f",
                           (long long)s->at[RT_BEST_EPOCH] + 1, s->sum[RT_BEST_TOP1] * 100,
                           s->sum[RT_BEST_LOSS]);
@@ -346,7 +350,7 @@ static bool finish(RtRun *r, uint64_t since) {
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
     if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err) ||
-        !rt_board_begin(&r->board, &r->state, &r->err))
+        !rt_board_begin(&r->board, &r->state, &r->err) || !rt_folds_begin(r))
         return false;
     if (!run_stages(r, stopped))
         return false;
@@ -357,8 +361,8 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
     if (*stopped && !save(r))
         return false;
     r->folder.finished |= !*stopped;
-    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err) &&
-           rt_board_commit(&r->board, &r->err) &&
+    return (r->signal || finish(r, since)) && (*stopped || rt_folds_record(r)) &&
+           rt_train_log_commit(&r->log, &r->err) && rt_board_commit(&r->board, &r->err) &&
            (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
 }
 

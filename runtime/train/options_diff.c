@@ -37,6 +37,7 @@ static const Row rows[] = {
     {"balanced", {"--balanced"}, 0},
     {"average", {"--model-ema-decay"}, 0},
     {"mix", {"--mixup", "--cutmix", "--mixup-prob", "--mixup-switch-prob"}, 0},
+    {"folds", {"--k-fold"}, 0},
     {"stage", {"--epochs", "--lr", "--opt", "--warmup-epochs"}, 4},
 };
 
@@ -88,8 +89,15 @@ static void say_part(Text *t, const Row *row, int part, unsigned long stage, con
         say(t, " (+N goes on with a finished run)");
 }
 
+// The word of an option that is there with it alone.
+static const char *or_none(const char *word, const char *other) {
+    return !*word && strncmp(other, "folds=", 6) == 0 ? "folds=none" : word;
+}
+
 static void say_word(Text *t, const char *had, const char *now) {
     unsigned long stage, other;
+    had = or_none(had, now);
+    now = or_none(now, had);
     const Row *row = find_row(had, &stage);
     const char *a = strchr(had, '='), *b = strchr(now, '=');
     if (!row || !a || !b || row != find_row(now, &other) || stage != other) {

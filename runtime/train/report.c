@@ -3,7 +3,10 @@
 #include "runtime/train/report.h"
 #include "runtime/train/report_part.h"
 
+#include <stddef.h>
+
 #include "runtime/file/html.h"
+#include "runtime/train/folds.h"
 
 static const char style[] =
     "h3{font-size:14px;font-weight:600;margin:14px 0 6px}\n"
@@ -58,6 +61,11 @@ static void put_head(const RtTrainResult *r, FILE *f) {
         rt_html_tile(f, "Loss", r->scores->loss, 4, "");
         rt_html_tile(f, "Best epoch", (double)s->at[RT_BEST_EPOCH] + 1, 0, "");
     }
+    if (r->set->folds) {
+        RtFoldMean top1 = rt_folds_mean(r->set->folds, offsetof(RtFoldScores, top1));
+        rt_html_tile(f, "Top-1, mean of folds", top1.mean * 100, 2, "%");
+        rt_html_tile(f, "Standard deviation", top1.deviation * 100, 2, "%");
+    }
     rt_html_tile(f, "Epochs", (double)s->n_history, 0, "");
     rt_html_tile(f, "Steps", (double)s->at[RT_AT_STEP], 0, "");
     rt_html_tile(f, "Time", r->seconds, 1, "s");
@@ -93,6 +101,7 @@ bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err) {
     FILE *f = out->f;
     rt_html_begin(f, rt_engine_desc(r->engine)->info->name, "training report", style);
     put_head(r, f);
+    rt_report_folds(r, f);
     rt_report_curves(r, f);
     rt_report_classes(r, f);
     rt_report_mistakes(r, f);

@@ -6,6 +6,7 @@
 #include "runtime/train/train.h"
 
 void rt_report_curves(const RtTrainResult *r, FILE *f); // report_chart.c: loss, accuracy, rate
+void rt_report_folds(const RtTrainResult *r, FILE *f);  // report_folds.c: of a k-fold
 void rt_report_ridges(const RtTrainResult *r, FILE *f); // that were tried for a solved classifier
 void rt_report_data(const RtTrainResult *r, FILE *f);   // report_data.c: classes, counts, bad files
 void rt_report_classes(const RtTrainResult *r, FILE *f);  // report_scores.c: taken for which

@@ -47,6 +47,8 @@ typedef struct RtRun {
 
 // Data, key, buffers. False with run->err set.
 bool rt_run_setup(RtRun *r);
+// Only whether what these settings write can be written.
+bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtErr *err);
 void rt_run_close(RtRun *r);
 // The state that the run begins with: the newest checkpoint's, or the pretrained one, of which it
 // writes a checkpoint. False with run->err set: the folder is another run's.

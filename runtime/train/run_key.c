@@ -87,7 +87,9 @@ void rt_run_make_keys(RtRun *r) {
                       i, s->epochs[i], (double)s->lr[i], s->optimizer[i],
                       (double)s->warmup_epochs[i]);
     if (s->scaled_decode && n > 0 && n < (int)sizeof r->key_options)
-        snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " scaled");
+        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " scaled");
+    if (s->k_fold && n > 0 && n < (int)sizeof r->key_options)
+        snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " folds=%d", s->k_fold);
 }
 
 RtCheckpointKey rt_run_key(const RtRun *r) {

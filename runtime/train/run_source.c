@@ -6,9 +6,10 @@
 
 static void note_bad(void *ctx, int64_t item, const char *line) {
     RtRun *r = ctx;
-    if (r->bad_item[item]) // in an earlier stage
+    int64_t place = r->data->place ? r->data->place[item] : item;
+    if (r->bad_item[place]) // in an earlier stage
         return;
-    r->bad_item[item] = true;
+    r->bad_item[place] = true;
     if (r->bad_images < RT_BAD_LINES)
         r->bad_line[r->bad_images] = strdup(line);
     r->bad_images++;
@@ -45,7 +46,8 @@ void rt_run_close_sources(RtRun *r) {
     rt_gradient_close(r->gradient);
     rt_source_close(r->train);
     rt_source_close(r->val);
-    rt_feature_cache_close(r->cache);
+    if (!r->set || !r->set->folds) // which other runs share
+        rt_feature_cache_close(r->cache);
     r->train = r->val = NULL;
     r->cache = NULL;
     r->gradient = NULL;

@@ -9,6 +9,7 @@
 #include "runtime/core/text.h"
 #include "runtime/train/cut.h"
 #include "runtime/train/export.h"
+#include "runtime/train/folds.h"
 #include "runtime/train/history.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/report.h"
@@ -112,7 +113,8 @@ static bool open_outputs(RtRun *r) {
            (!s->csv || rt_out_open(&r->csv, s->outs, s->csv, RT_OUT_WHOLE, &r->err)) &&
            (!s->lr_picture ||
             rt_out_open(&r->lr_picture, s->outs, s->lr_picture, RT_OUT_WHOLE, &r->err)) &&
-           rt_train_log_open(&r->log, s->outs, s->log, s->resume, s->quiet, &r->err) &&
+           rt_train_log_open(&r->log, s->outs, s->log, s->resume || (s->folds && s->folds->logged),
+                             s->quiet, &r->err) &&
            (!s->folder || keeps(s->outs, s->folder, rt_folder_files, &r->err)) &&
            (!cache || keeps(s->outs, cache, rt_feature_cache_files, &r->err));
 }
@@ -130,6 +132,8 @@ static bool open_data(RtRun *r) {
     RtDataOptions asked = {.val = s->val,
                            .val_fraction = s->val_fraction,
                            .seed = s->seed,
+                           .folds = s->folds && s->folds->part < s->folds->n ? s->folds->n : 0,
+                           .fold = s->folds ? s->folds->part : 0,
                            .index = s->index,
                            .index_stays = rt_ranks_me(r->ranks) > 0,
                            .outs = s->outs};
@@ -141,6 +145,14 @@ static bool open_data(RtRun *r) {
         rt_train_log_line(&r->log, "%lld images to train on, %lld for validation, read in %.1f s",
                           (long long)r->data->n_train, (long long)r->data->n_val, seconds);
     return r->data != NULL;
+}
+
+bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtErr *err) {
+    RtRun r = {.d = d, .set = set};
+    bool ok = open_outputs(&r);
+    *err = r.err;
+    rt_run_close(&r);
+    return ok;
 }
 
 bool rt_run_setup(RtRun *r) {
@@ -171,7 +183,8 @@ bool rt_run_setup(RtRun *r) {
     rt_recipe_resolve(r);
     rt_recipe_say_balance(r);
     rt_run_make_keys(r);
-    return rt_state_init(&r->state, r->d->param_floats, s->average > 0, &r->err);
+    return rt_folds_enter(r) &&
+           rt_state_init(&r->state, r->d->param_floats, s->average > 0, &r->err);
 }
 
 // ---------------------------------------------------------------- the beginning
@@ -302,6 +315,7 @@ bool rt_run_begin(RtRun *r) {
 }
 
 void rt_run_close(RtRun *r) {
+    rt_folds_leave(r);
     rt_run_close_sources(r);
     rt_train_log_close(&r->log);
     rt_board_close(&r->board);

@@ -28,10 +28,14 @@ struct RtSource {
 };
 
 int64_t rt_source_rows(const RtDataset *d, int variants) {
+    if (d->place)
+        return d->n_train + d->n_val;
     return d->n_train * variants + d->n_val;
 }
 
 int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t epoch) {
+    if (d->place)
+        return d->place[item];
     return item < d->n_train ? epoch % variants * d->n_train + item
                              : (int64_t)(variants - 1) * d->n_train + item;
 }
@@ -141,8 +145,10 @@ uint64_t rt_source_wait_ns(const RtSource *s) {
 static bool is_cached(const RtSource *s) {
     if (!s->cache || s->n == 0)
         return false;
-    int64_t first = row_of(s, s->first);
-    return rt_feature_cache_complete(s->cache, first, s->n);
+    for (int64_t i = 0; i < s->n; i++)
+        if (!rt_feature_cache_complete(s->cache, row_of(s, s->first + i), 1))
+            return false;
+    return true;
 }
 
 static bool open_loader(RtSource *s, RtErr *err) {

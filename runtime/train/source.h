@@ -54,7 +54,8 @@ bool rt_source_seek(RtSource *s, int64_t epoch, int64_t batch, RtErr *err);
 const RtFeed *rt_source_next(RtSource *s, RtErr *err);
 uint64_t rt_source_wait_ns(const RtSource *s); // spent waiting for images
 
-// The cache's rows: training items of variant 0, 1, ..., then validation.
+// The cache's rows: training items of variant 0, 1, ..., then validation. Of a part of a k-fold:
+// by the place among all images, without variants, so that all parts have the same rows.
 int64_t rt_source_rows(const RtDataset *d, int variants);
 int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t epoch);
 int64_t rt_source_row_floats(const RtEngine *t); // features of one image

@@ -20,12 +20,16 @@ typedef enum RtHeadSolver { // of a stage that trains the classifier alone
     RT_HEAD_STEPS
 } RtHeadSolver;
 
+typedef struct RtFolds RtFolds; // folds.h
+enum { RT_MAX_FOLDS = 100 };
 enum { RT_BAD_LINES = 12 };   // that are kept for the report
 enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 
 typedef struct RtTrainSettings {
     const char *data, *val, *index; // index: the file that keeps the list of images, or NULL
     double val_fraction;
+    int k_fold;                    // parts; 0: one run
+    RtFolds *folds;                // of the run that is one of several; else NULL
     int epochs[HONE_MAX_STAGES];   // of each stage, resolved
     int more_epochs;               // that a finished run goes on for; 0: none
     float lr[HONE_MAX_STAGES];     // 0: by a range test
@@ -76,6 +80,10 @@ typedef struct RtTrainResult {
 // printed, 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM. The caller has blocked
 // rt_outs_signals() in all threads.
 int rt_train(RtEngine *t, const RtTrainSettings *set);
+
+// The same, and as many runs as settings ask for; opens their engines. An error that its opening
+// meets is printed, too.
+int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set);
 
 // Opens the data as the program's labels and loss want it; errors are printed.
 // Of `asked` what the program does not know: validation, split, index.

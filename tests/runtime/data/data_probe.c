@@ -8,8 +8,8 @@
 //   WIDTH HEIGHT FLIP [JITTER FACTOR]... OUT.npy OPTION...    imagenet's
 // Options, all with values: classes, labels (a,b,c), val, fraction, seed, eval, target
 // (class|binary|multi), model (3x8x8), resize, augment, epoch, threads, batch, epochs, shuffle,
-// part, index, least, aa, smooth, from-epoch, from-batch, delay (ms that the consumer works on a
-// batch)
+// part, index, least, folds, fold, aa, smooth, from-epoch, from-batch, delay (ms that the consumer
+// works on a batch)
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ typedef struct Probe {
     const char *labels, *val, *target, *model, *augment, *part, *index, *how, *policies;
     float fraction;
     int classes, seed, eval, resize, epoch, threads, batch, epochs, shuffle, from_epoch, from_batch;
-    int delay, ahead, least, smooth;
+    int delay, ahead, least, smooth, folds, fold;
     const char *label[64];
     RtAugment kind;
     HonePreprocess prep;
@@ -66,6 +66,8 @@ static bool parse_options(Probe *p, int argc, char **argv, RtCliList *rest, RtEr
         {"--erase", RT_CLI_FLOAT, &p->kind.erase, 0, 1, NULL, NULL},
         {"--how", RT_CLI_CHOICE, &p->how, 0, 0, "pixel|rand|const", NULL},
         {"--aa", RT_CLI_TEXT, &p->policies, 0, 0, NULL, NULL},
+        {"--folds", RT_CLI_INT, &p->folds, 0, 1e6, NULL, NULL},
+        {"--fold", RT_CLI_INT, &p->fold, 0, 1e6, NULL, NULL},
         {"--smooth", RT_CLI_INT, &p->smooth, 0, 1, NULL, NULL},
         {"--ahead", RT_CLI_INT, &p->ahead, 0, 1000, NULL, NULL},
     };
@@ -97,6 +99,8 @@ static RtDataset *open_set(const Probe *p, const char *spec) {
                        .val_fraction = (double)p->fraction,
                        .seed = (uint64_t)p->seed,
                        .eval_only = p->eval,
+                       .folds = p->folds,
+                       .fold = p->fold,
                        .classes = p->classes,
                        .labels = p->labels ? p->label : NULL,
                        .target = !strcmp(p->target, "multi")    ? RT_TARGET_MULTI
@@ -120,6 +124,8 @@ static int run_open(Probe *p, const char **a) {
         printf(" %s:%lld", d->names[i], (long long)d->class_size[i]);
     printf("\nnamed %d tensors %d train %lld val %lld\nfingerprint %s\n", d->named, d->tensors,
            (long long)d->n_train, (long long)d->n_val, d->fingerprint);
+    if (d->place)
+        printf("whole %s\n", d->whole);
     float *row = calloc((size_t)d->target_width + 1, sizeof *row);
     for (int64_t i = 0; i < d->n_train + d->n_val; i++) {
         char name[4096];

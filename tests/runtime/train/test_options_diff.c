@@ -18,6 +18,10 @@ static void test_names(void) {
                  "--mixup 0, now 0.2; --opt of stage 1 is another; --lr of stage 13 0.1, now 0.2");
     CHECK_STR_EQ(rt_options_diff("stage0=1:1:1:1", "stage0=2:1:1:1", text, sizeof text),
                  "--epochs of stage 1 1, now 2 (+N goes on with a finished run)");
+    CHECK_STR_EQ(rt_options_diff("seed=1", "seed=1 folds=5", text, sizeof text),
+                 "--k-fold none, now 5");
+    CHECK_STR_EQ(rt_options_diff("seed=1 folds=5", "seed=1 folds=4", text, sizeof text),
+                 "--k-fold 5, now 4");
     CHECK_STR_EQ(rt_options_diff("seed=1 scaled", "seed=1", text, sizeof text), "'scaled', now ''");
 }
 

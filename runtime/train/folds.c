@@ -1,0 +1,246 @@
+// What the runs of a k-fold share and leave behind. See folds.h.
+#define _GNU_SOURCE
+#include "runtime/train/folds.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/core/text.h"
+#include "runtime/file/json.h"
+#include "runtime/train/options_diff.h"
+
+enum { MAX_FILE = 1 << 20 };
+
+// ---------------------------------------------------------------- what runs share
+
+static RtFoldKey key_of(const RtRun *r) {
+    RtFoldKey k;
+    memset(&k, 0, sizeof k);
+    snprintf(k.model, sizeof k.model, "%s", r->key_model);
+    snprintf(k.data, sizeof k.data, "%s", r->data->whole);
+    snprintf(k.options, sizeof k.options, "%s", r->key_options);
+    return k;
+}
+
+static bool check_key(RtRun *r, const RtFoldKey *had) {
+    RtFoldKey now = key_of(r);
+    char text[600];
+    const char *advice = "give the same, or begin anew with --overwrite";
+    if (strcmp(had->model, now.model) != 0)
+        return rt_fail(&r->err, "parts of the k-fold were measured by another program; %s", advice);
+    if (strcmp(had->options, now.options) != 0)
+        return rt_fail(&r->err, "parts of the k-fold were measured with other options: %s; %s",
+                       rt_options_diff(had->options, now.options, text, sizeof text), advice);
+    return strcmp(had->data, now.data) == 0 ||
+           rt_fail(&r->err, "parts of the k-fold were measured on other data; %s", advice);
+}
+
+bool rt_folds_enter(RtRun *r) {
+    RtFolds *f = r->set->folds;
+    if (!f)
+        return true;
+    if (rt_ranks_n(r->ranks) > 1)
+        return rt_fail(&r->err, "NYI: --k-fold on several processes; one does that");
+    if (f->bad_item) {
+        free(r->bad_item);
+        r->bad_item = f->bad_item;
+        r->bad_images = f->bad_images;
+        memcpy(r->bad_line, f->bad_line, sizeof r->bad_line);
+        f->bad_item = NULL;
+    }
+    return !*f->key.model || check_key(r, &f->key);
+}
+
+void rt_folds_leave(RtRun *r) {
+    RtFolds *f = r->set ? r->set->folds : NULL;
+    if (!f)
+        return;
+    f->bad_item = r->bad_item;
+    f->bad_images = r->bad_images;
+    memcpy(f->bad_line, r->bad_line, sizeof f->bad_line);
+    memset(r->bad_line, 0, sizeof r->bad_line);
+    r->bad_item = NULL;
+}
+
+RtFeatureCache *rt_folds_find(const RtFolds *f, int s, const char *key) {
+    return f->kept[s].cache && strcmp(f->kept[s].key, key) == 0 ? f->kept[s].cache : NULL;
+}
+
+void rt_folds_keep(RtFolds *f, int s, const char *key, RtFeatureCache *cache) {
+    rt_feature_cache_close(f->kept[s].cache);
+    f->kept[s].cache = cache;
+    snprintf(f->kept[s].key, sizeof f->kept[s].key, "%s", key);
+}
+
+void rt_folds_free(RtFolds *f) {
+    for (int s = 0; s < HONE_MAX_STAGES; s++)
+        rt_feature_cache_close(f->kept[s].cache);
+    free(f->bad_item);
+    for (int i = 0; i < RT_BAD_LINES; i++)
+        free(f->bad_line[i]);
+}
+
+// ---------------------------------------------------------------- scores
+
+static double value_of(const RtFoldScores *row, size_t field) {
+    double v;
+    memcpy(&v, (const char *)row + field, sizeof v);
+    return v;
+}
+
+RtFoldMean rt_folds_mean(const RtFolds *f, size_t field) {
+    RtFoldMean m = {0};
+    for (int i = 0; i < f->n; i++)
+        m.mean += value_of(&f->row[i], field) / f->n;
+    for (int i = 0; i < f->n; i++)
+        m.deviation += pow(value_of(&f->row[i], field) - m.mean, 2) / (f->n - 1);
+    m.deviation = sqrt(m.deviation);
+    return m;
+}
+
+double rt_folds_number(const RtFolds *f) {
+    return f->part < f->n ? f->part + 1 : NAN;
+}
+
+bool rt_folds_begin(RtRun *r) {
+    RtFolds *f = r->set->folds;
+    if (!f)
+        return true;
+    f->logged = true;
+    if (f->part < f->n) {
+        rt_train_log_line(&r->log, "fold %d of %d: %lld images to train on, %lld are held out",
+                          f->part + 1, f->n, (long long)r->data->n_train,
+                          (long long)r->data->n_val);
+        return true;
+    }
+    RtFoldMean top1 = rt_folds_mean(f, offsetof(RtFoldScores, top1));
+    RtFoldMean loss = rt_folds_mean(f, offsetof(RtFoldScores, loss));
+    const RtLogField fields[] = {{"folds", f->n, NULL},
+                                 {"top1", top1.mean, NULL},
+                                 {"top1_deviation", top1.deviation, NULL},
+                                 {"loss", loss.mean, NULL},
+                                 {"loss_deviation", loss.deviation, NULL}};
+    rt_train_log_line(&r->log, "%d folds: top-1 %.2f%%, standard deviation %.2f%%; loss %.4f, %.4f",
+                      f->n, top1.mean * 100, top1.deviation * 100, loss.mean, loss.deviation);
+    rt_train_log_line(&r->log,
+                      "the model is trained on all %lld images as each fold was; its last epoch "
+                      "counts, as theirs did",
+                      (long long)r->data->n_train);
+    return rt_train_log_event(&r->log, "folds", fields, sizeof fields / sizeof *fields, &r->err);
+}
+
+bool rt_folds_record(RtRun *r) {
+    RtFolds *f = r->set->folds;
+    if (!f || f->part == f->n)
+        return true;
+    if (r->state.n_history == 0)
+        return rt_fail(&r->err, "--k-fold: without an epoch there is nothing to measure");
+    const double *last = r->state.history + (r->state.n_history - 1) * RT_HIST_COLUMNS;
+    f->row[f->part] = (RtFoldScores){r->data->n_val, last[RT_HIST_VAL_LOSS], last[RT_HIST_VAL_TOP1],
+                                     last[RT_HIST_VAL_TOP5]};
+    f->key = key_of(r);
+    const RtFoldScores *row = &f->row[f->part];
+    const RtLogField fields[] = {{"fold", f->part + 1, NULL},
+                                 {"images", (double)row->images, NULL},
+                                 {"loss", row->loss, NULL},
+                                 {"top1", row->top1, NULL},
+                                 {"top5", row->top5, NULL}};
+    rt_train_log_line(&r->log, "fold %d of %d: top-1 %.2f%%, loss %.4f", f->part + 1, f->n,
+                      row->top1 * 100, row->loss);
+    return rt_train_log_event(&r->log, "fold", fields, sizeof fields / sizeof *fields, &r->err);
+}
+
+// ---------------------------------------------------------------- the file
+
+static char *path_of(const char *folder, RtErr *err) {
+    char *path = NULL;
+    if (asprintf(&path, "%s/" RT_FOLDS_FILE, folder) >= 0)
+        return path;
+    rt_fail(err, "%s: no memory", folder);
+    return NULL;
+}
+
+static bool take_row(json_t *row, RtFolds *f) {
+    json_int_t part, images;
+    RtFoldScores s;
+    if (json_unpack(row, "{s:I,s:I,s:F,s:F,s:F}", "fold", &part, "images", &images, "loss", &s.loss,
+                    "top1", &s.top1, "top5", &s.top5) != 0 ||
+        part < 1 || part > f->n || images < 1)
+        return false;
+    s.images = images;
+    f->row[part - 1] = s;
+    return true;
+}
+
+// Rows of another number of parts are left where they are: their key tells that.
+static bool take_all(json_t *all, RtFolds *f) {
+    const char *model, *data, *options;
+    json_t *rows, *row;
+    int n;
+    size_t i;
+    if (json_unpack(all, "{s:i,s:s,s:s,s:s,s:o}", "folds", &n, "model", &model, "data", &data,
+                    "options", &options, "rows", &rows) != 0)
+        return false;
+    snprintf(f->key.model, sizeof f->key.model, "%s", model);
+    snprintf(f->key.data, sizeof f->key.data, "%s", data);
+    snprintf(f->key.options, sizeof f->key.options, "%s", options);
+    json_array_foreach(rows, i, row) {
+        if (n == f->n && !take_row(row, f))
+            return false;
+    }
+    return *model != 0;
+}
+
+bool rt_folds_read(RtFolds *f, const char *folder, RtErr *err) {
+    size_t size;
+    char *path = path_of(folder, err);
+    if (!path || access(path, F_OK) != 0) {
+        free(path);
+        return path != NULL;
+    }
+    char *text = (char *)rt_file_load(path, MAX_FILE, &size, err);
+    json_t *all = text ? json_loadb(text, size, 0, NULL) : NULL;
+    bool good = text && ((all && take_all(all, f)) ||
+                         rt_fail(err, "%s: damaged; --overwrite begins anew", path));
+    json_decref(all);
+    free(text);
+    free(path);
+    return good;
+}
+
+bool rt_folds_write(const RtFolds *f, const char *folder, RtErr *err) {
+    RtOutFile out = {0};
+    char *path = path_of(folder, err);
+    bool ok = path && rt_out_open(&out, NULL, path, RT_OUT_WHOLE, err) && rt_out_begin(&out, err);
+    free(path);
+    if (!ok) {
+        rt_out_abort(&out);
+        return false;
+    }
+    RtJson j = {.f = out.f};
+    rt_json_begin(&j, NULL, '{');
+    rt_json_int(&j, "folds", f->n);
+    rt_json_text(&j, "model", f->key.model);
+    rt_json_text(&j, "data", f->key.data);
+    rt_json_text(&j, "options", f->key.options);
+    rt_json_begin(&j, "rows", '[');
+    for (int i = 0; i < f->n; i++) {
+        if (f->row[i].images == 0)
+            continue;
+        rt_json_begin(&j, NULL, '{');
+        rt_json_int(&j, "fold", i + 1);
+        rt_json_int(&j, "images", f->row[i].images);
+        rt_json_number(&j, "loss", f->row[i].loss, 17);
+        rt_json_number(&j, "top1", f->row[i].top1, 17);
+        rt_json_number(&j, "top5", f->row[i].top5, 17);
+        rt_json_end(&j, '}');
+    }
+    rt_json_end(&j, ']');
+    rt_json_end(&j, '}');
+    fputc('\n', out.f);
+    return rt_out_commit(&out, err);
+}
