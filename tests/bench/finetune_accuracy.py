@@ -1,6 +1,6 @@
 """All layers of EfficientNet-Lite0 with ImageNet weights, by hone and by PyTorch from the same solved classifier, images, split and epochs:
 
-  finetune_accuracy.py HONE [--sets fashion5,cifar10] [--cifar FOLDER] [--size 96] [--epochs 10] [--lr 0.0001] [--seeds 1,2] [--folded]
+  finetune_accuracy.py HONE [--sets fashion5,cifar10] [--cifar FOLDER] [--size 96] [--epochs 10] [--lr 0.0001] [--seeds 1,2] [--folded] [--only WHAT]
 
 AdamW, an epoch of warm-up, cosine, batches of 16, decay 0.0001 on weights alone. Printed: top-1 of the validation images with the
 solved classifier and at the end of each run, and the training loss of each epoch. Rows: hone and PyTorch with that recipe, statistics
@@ -117,9 +117,13 @@ def compare(a, name, folder):
     rows = [r for r in rows if not (a.folded and r[0].endswith("train"))]
     rows.append(("hone by its defaults", lambda s: by_hone(folder + "/default", folder, ["--epochs", a.epochs], s)))
     for what, row in rows:
-        for seed in a.seeds:
+        tops = []
+        for seed in a.seeds if a.only in what else []:
             losses, right = row(seed)
+            tops.append(right)
             print(f"  {what:26} seed {seed}: top-1 {right:.1%}  loss {' '.join(f'{x:.3f}' for x in losses)}", flush=True)
+        if tops:
+            print(f"  {what:26} mean {np.mean(tops):.1%}, from {min(tops):.1%} to {max(tops):.1%}", flush=True)
 
 
 def main():
@@ -132,6 +136,7 @@ def main():
     p.add_argument("--lr", type=float, default=1e-4)
     p.add_argument("--seeds", type=lambda s: [int(x) for x in s.split(",")], default=[1, 2])
     p.add_argument("--folded", action="store_true")
+    p.add_argument("--only", default="", help="rows whose names have this in them")
     a = p.parse_args()
     torch.set_num_threads(2)
     for name in a.sets.split(","):

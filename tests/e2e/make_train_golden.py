@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """Writes golden/train_*.onnx, small networks, and golden/train_*.npz, what ten training steps of PyTorch make of them
-(in double precision): losses and samples of every parameter. test_train_parity.py compares with it.
+(in double precision): losses and samples of every parameter; golden/train_recipe.npz, what a whole recipe (AdamW, warm-up, cosine,
+clipping, smoothing) makes of the first of them. test_train_parity.py compares with it.
+
+  make_train_golden.py [recipe]      recipe: that alone, of the files that are there
 
 Made with Debian 12's python3-torch 1.13.1 and python3-torchvision 0.14.1.
 """
@@ -8,7 +11,9 @@ import os
 import sys
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import train_runs
@@ -16,7 +21,30 @@ import train_torch
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 
-for name, (constructor, size, batch, part) in train_torch.SMALL.items():
+
+
+def stored(name):
+    """The network of golden/train_NAME.onnx, and its images and labels."""
+    net = train_torch.SMALL[name][0]()
+    state = {i.name: torch.tensor(numpy_helper.to_array(i).copy()) for i in onnx.load(os.path.join(GOLDEN, f"train_{name}.onnx")).graph.initializer}
+    missing = net.load_state_dict(state, strict=False).missing_keys
+    assert all("num_batches" in k for k in missing), missing
+    with np.load(os.path.join(GOLDEN, f"train_{name}.npz")) as f:
+        return net.eval(), torch.tensor(f["x"]), torch.tensor(f["y"])
+
+
+def write_recipe():
+    net, x, y = stored("resnet")
+    out = {}
+    for bn in ("frozen", "train"):
+        told, params = train_torch.train_recipe(net, bn, x, y, torch.float64)
+        out.update({f"{bn}/{key}": np.array(values) for key, values in zip(("loss", "norm", "rate"), told)})
+        out.update({f"{bn}/param/{key}": train_runs.sample(value) for key, value in params.items() if bn == "train" or "running_" not in key})
+        print(f"recipe, statistics {bn}: loss {told[0][0]:.4f} to {told[0][-1]:.4f}, norms {told[1][0]:.3f} to {told[1][-1]:.3f}", flush=True)
+    np.savez_compressed(os.path.join(GOLDEN, "train_recipe.npz"), **out)
+
+
+for name, (constructor, size, batch, part) in train_torch.SMALL.items() if sys.argv[1:] != ["recipe"] else []:
     net, x, y = train_torch.make(constructor, size, batch)
     train_torch.export(net, x, os.path.join(GOLDEN, f"train_{name}.onnx"))
     out = {"x": x.numpy(), "y": y.numpy(), "part": np.array(part), "rate": np.array(train_torch.SMALL_RATE)}
@@ -28,3 +56,4 @@ for name, (constructor, size, batch, part) in train_torch.SMALL.items():
                 out[f"{run.name}/{key}"] = train_runs.sample(value)
         print(f"{name} {run.name}: loss {losses[0]:.4f} to {losses[-1]:.4f}", flush=True)
     np.savez_compressed(os.path.join(GOLDEN, f"train_{name}.npz"), **out)
+write_recipe()

@@ -29,6 +29,33 @@ def check(name):
                 assert error < train_runs.TOLERANCE, f"{run.name}: {key} is off by {error:.2g} of its largest value"
 
 
+def check_recipe(bn):
+    """Loss, norm of the gradient and rate of each step; parameters in the end."""
+    model = os.path.join(GOLDEN, "train_resnet.onnx")
+    before = train_runs.initializers(model)
+    with np.load(os.path.join(GOLDEN, "train_resnet.npz")) as f:
+        told, got = train_runs.train_recipe(model, bn, f["x"], f["y"])
+    with np.load(os.path.join(GOLDEN, "train_recipe.npz")) as golden:
+        for key, values in zip(("loss", "norm", "rate"), told):
+            error = train_runs.loss_error(values, golden[f"{bn}/{key}"])
+            assert error < train_runs.TOLERANCE, f"{bn}: {key} {values}, not {golden[f'{bn}/{key}']}"
+        for name, value in before.items():
+            if f"{bn}/param/{name}" not in golden:
+                assert bn == "frozen" and "running_" in name and got[name].tobytes() == value.tobytes(), name
+                continue
+            want, start = golden[f"{bn}/param/{name}"], train_runs.sample(value)
+            error, moved = np.abs(train_runs.sample(got[name]) - want).max(), np.abs(want - start).max()
+            assert moved > 0 and error < 0.02 * moved + 1e-6, f"{bn}: {name} moved by {moved:.3g}, off by {error:.3g}"
+
+
+def test_recipe_with_fixed_statistics():
+    check_recipe("frozen")
+
+
+def test_recipe_with_the_batch_s_statistics():
+    check_recipe("train")
+
+
 def test_resnet():
     check("resnet")
 

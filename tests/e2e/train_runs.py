@@ -12,6 +12,7 @@ import tuned
 from script import HONE, ok, temp
 
 STEPS, MOMENTUM, DECAY = 10, 0.9, 1e-3
+RECIPE = {"lr": 2e-3, "decay": 0.05, "smoothing": 0.1, "clip": 1.0, "warmup": 2}  # of train_recipe(), an epoch a step
 TOLERANCE = 1e-3  # losses, relative; parameters, of the largest in the tensor
 
 
@@ -50,6 +51,23 @@ def train(model, run, x, y, *flags):
     with open(temp("log")) as f:
         events = [json.loads(line) for line in f]
     return [e["loss"] for e in events if e["event"] == "step"], initializers(temp("tuned.onnx"))
+
+
+def train_recipe(model, bn, x, y):
+    """All layers by AdamW, decay of weights alone, smoothed labels, clipped gradients, warm-up and cosine. Returns losses, norms of the
+    gradients before they are clipped, and rates of the steps, and the initializers of the exported model."""
+    np.save(temp("x.npy"), x)
+    np.save(temp("y.npy"), y)
+    for path in (temp("log"), temp("tuned.onnx")):
+        if os.path.exists(path):
+            os.unlink(path)
+    ok(HONE, "finetune", model, "-o", temp("tune"), "--keep-head", "--freeze", "none", "--bn", bn)
+    ok(temp("tune"), "train", "x.npy,y.npy", "-b", len(x), "--epochs", STEPS, "--opt", "adamw", "--lr", RECIPE["lr"], "--weight-decay", RECIPE["decay"],
+       "--label-smoothing", RECIPE["smoothing"], "--clip-grad", RECIPE["clip"], "--warmup-epochs", RECIPE["warmup"], "--lr-schedule", "cosine",
+       "--val-fraction", 0, "--log", temp("log"), "-o", temp("tuned.onnx"), "--no-checkpoint", "-q")
+    with open(temp("log")) as f:
+        steps = [e for e in map(json.loads, f) if e["event"] == "step"]
+    return [[e[k] for e in steps] for k in ("loss", "grad_norm", "lr")], initializers(temp("tuned.onnx"))
 
 
 def loss_error(got, want):

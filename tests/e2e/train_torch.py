@@ -181,3 +181,28 @@ def train(net, run, x, y, dtype=torch.float32):
         loss.backward()
         opt.step()
     return losses, parameters(net)
+
+
+def train_recipe(net, bn, x, y, dtype=torch.float32):
+    """As train_runs.train_recipe() does, by what PyTorch has for each of it."""
+    recipe = train_runs.RECIPE
+    net = copy.deepcopy(net).to(dtype).eval()
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.train(bn == "train")
+    weights, others = ([p for p in net.parameters() if (p.dim() > 1) == big] for big in (True, False))
+    opt = torch.optim.AdamW([{"params": weights, "weight_decay": recipe["decay"]}, {"params": others, "weight_decay": 0}], lr=recipe["lr"])
+    warmup = recipe["warmup"]
+    rate = torch.optim.lr_scheduler.SequentialLR(opt, [
+        torch.optim.lr_scheduler.LinearLR(opt, start_factor=1 / warmup, total_iters=warmup - 1),
+        torch.optim.lr_scheduler.CosineAnnealingLR(opt, train_runs.STEPS - warmup)], milestones=[warmup])
+    loss_of, x, told = nn.CrossEntropyLoss(label_smoothing=recipe["smoothing"]), x.to(dtype), []
+    for _ in range(train_runs.STEPS):
+        loss = loss_of(net(x), y)
+        opt.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(net.parameters(), recipe["clip"])
+        told.append((loss.item(), norm.item(), rate.get_last_lr()[0]))
+        opt.step()
+        rate.step()
+    return list(zip(*told)), parameters(net)
