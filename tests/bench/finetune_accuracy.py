@@ -29,7 +29,6 @@ BATCH, DECAY = 16, 1e-4
 
 
 def export(net, size, path, folded):
-    net.set_swish(memory_efficient=False)
     more = {} if folded else {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
     torch.onnx.export(net.eval(), torch.zeros(1, 3, size, size), path, opset_version=16, input_names=["input"], output_names=["output"],
                       dynamic_axes={"input": {0: "N"}, "output": {0: "N"}}, dynamo=False, **more)

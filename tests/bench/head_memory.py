@@ -1,6 +1,6 @@
 """A classifier on more features than memory may hold, beside the same with room for all of them:
 
-  head_memory.py HONE [--images 60000] [--features 1280] [--classes 10] [--memory 64M]
+  head_memory.py HONE [--images 10000] [--features 1280] [--classes 10] [--memory 24M]
 
 A random 8 x 8 convolution makes the features of made-up images (a pattern for each class in noise). Printed for each of the two runs: how large the
 features are, the
@@ -55,10 +55,10 @@ def train(program, folder, name, memory):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("hone")
-    p.add_argument("--images", type=int, default=60000)
+    p.add_argument("--images", type=int, default=10000)
     p.add_argument("--features", type=int, default=1280)
     p.add_argument("--classes", type=int, default=10)
-    p.add_argument("--memory", default="64M")
+    p.add_argument("--memory", default="24M")
     a = p.parse_args()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         r = np.random.default_rng(1)

@@ -5,6 +5,7 @@ and what two processes take to add up gradients (build/tests/ranks_bench). Model
 floats along the tree takes 2 log2 R messages and moves 2 n (R - 1) / R floats through each process; what one message costs and how many
 bytes a second pass is measured between two processes of this machine, and, for networks between machines, assumed as the table says. Two
 columns bound the truth: nothing hidden behind the backward pass, and all but the last piece hidden. Needs numpy and openmpi-bin."""
+import json
 import math
 import os
 import re
@@ -40,6 +41,14 @@ def step_seconds(program, folder, batch, ranks):
     return (took[8] - took[2]) / 6, (cpu[8] - cpu[2]) / 6
 
 
+def overlapped(program, folder, batch):
+    """Of a step's gradient the share that is handed to the other of two processes while the backward pass runs, as the log tells: the graph decides."""
+    subprocess.run(MPIRUN + ["2", program, "train", "x.npy,y.npy", "-b", str(batch), "--accumulate", "2", "--max-steps", "2", "--val-fraction", "0",
+                             "--head-solver", "sgd", "--no-checkpoint", "-q", "--threads", "1", "-o", "t.onnx", "--log", "log"], cwd=folder, env=ENV, check=True)
+    with open(os.path.join(folder, "log")) as f:
+        return min(e["overlapped"] for e in map(json.loads, f) if e["event"] == "step")
+
+
 def exchange(build):
     """(seconds a message, bytes a second) of two processes, from sums of several sizes: each is two messages of half the numbers."""
     out = subprocess.run(MPIRUN + ["2", os.path.join(build, "tests", "ranks_bench")], env=ENV, check=True, capture_output=True, text=True).stdout
@@ -64,10 +73,12 @@ def main():
         np.save(os.path.join(folder, "x.npy"), rng.standard_normal((16 * batch, 3, 224, 224), np.float32))
         np.save(os.path.join(folder, "y.npy"), np.arange(16 * batch) % 10)
         floats = int(re.search(r"(\d+) parameters train", subprocess.run([program, "info"], check=True, capture_output=True, text=True).stdout)[1])
+        share = overlapped(program, folder, batch)
         runs = [(step_seconds(program, folder, batch, 1), step_seconds(program, folder, batch, 2)) for _ in range(2)]
     (one, one_cpu), (two, two_cpu) = ([min(r[k][i] for r in runs) for i in (0, 1)] for k in (0, 1))
     print(f"{os.path.basename(program)}, {floats} parameters: a step of 2 x {batch} images {one * 1e3:.0f} ms on one process, "
           f"{two * 1e3:.0f} on two: {one / two:.2f} times as fast; CPU time {one_cpu * 1e3:.0f} and {two_cpu * 1e3:.0f} ms")
+    print(f"{share:.1%} of the gradient's numbers are handed to the other process while the backward pass runs")
     alpha, rate = exchange(build)
     print(f"so a message costs {alpha * 1e6:.1f} us, {rate / 1e9:.2f} GB pass a second")
     batch_s = one / 2
