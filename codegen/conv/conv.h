@@ -103,7 +103,8 @@ void cg_conv_kh_range(const CgConv *s, int oh, int *lo, int *hi);
 void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *hi);
 
 // The tasks of kernels that make one row of one block at a time, groups lying inside of blocks: all
-// rows of all blocks of all images, a part of them for each thread. begin() is given what holds for
+// rows of all blocks of all images, in bands of rows (tile.band; 0: a band is all of them), a part
+// of them for each thread. begin() is given what holds for
 // the task, to keep, before its kernel rows are known; then tile() emits each tile of columns.
 typedef struct CgConvRowTask {
     CgVal n, ocb, oh, x; // image, block, row of the result; the block's plane of x
@@ -114,9 +115,13 @@ typedef void CgConvRowTile(void *ctx, const CgColumns *ct, CgVal column);
 void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRowTile *tile,
                        void *ctx);
 
-// Tasks in the order images, bands of `band` row tiles, groups, row tiles, where a thread does
-// something for a band before its tasks. cg_conv_band_of: the number of a task's band, counted over
-// all images; cg_conv_band: the part of that band among tasks [lo, hi), of which there are some.
+// Tasks in the order images, bands of `band` row tiles, groups, row tiles: which one `task` is.
+CgVal cg_conv_image_task(CgFn *f, int rows, int groups, int band, CgVal task, CgVal *group,
+                         CgVal *row); // returns the image
+
+// The same order, where a thread does something for a band before its tasks. cg_conv_band_of: the
+// number of a task's band, counted over all images; cg_conv_band: the part of that band among tasks
+// [lo, hi), of which there are some.
 typedef struct CgBand {
     CgVal n, first, rows;    // image; first row tile and how many
     CgVal start, begin, end; // the band's first task; those to do

@@ -154,14 +154,7 @@ static void find_task(Direct *d, CgVal task, CgVal images) {
         d->row_tile = cg_iremc(f, rest, rows);
         return;
     }
-    d->n = cg_idivc(f, task, groups * rows);
-    rest = cg_iremc(f, task, groups * rows);
-    CgVal first = cg_imulc(f, cg_idivc(f, rest, groups * band), band);
-    rest = cg_iremc(f, rest, groups * band);
-    CgVal in_band = cg_imin(f, cg_isub(f, cg_i64(f, rows), first), cg_i64(f, band));
-    CgVal row;
-    cg_divmod(f, rest, in_band, &d->group, &row);
-    d->row_tile = cg_iadd(f, first, row);
+    d->n = cg_conv_image_task(f, rows, groups, band, task, &d->group, &d->row_tile);
 }
 
 static void emit_tasks(Direct *d, CgVal lo, CgVal hi, CgVal images) {

@@ -8,6 +8,8 @@ typedef struct Tile {
     const CgColumns *ct;
     int nv, n_acc;
     CgVal column; // first output column
+    CgVal ahead;  // see begin_ahead(), or NULL
+    CgVal at;     // words of the group's first panel in front of the kernel row's
     CgVal acc[CG_MAX_CARRY];
     CgDot row[CG_MAX_CARRY]; // of each pixel, words of the steps that are under way
 } Tile;
@@ -85,6 +87,35 @@ static void prefetch_weights(Direct *d, Tile *t, CgVal wp) {
         cg_prefetch(d->f, cg_fatc(d->f, wp, PREFETCH_TAPS * d->f->lanes + v * d->w_vector), 3);
 }
 
+// The next group's weights on their way into L2 while the tiles of this one are multiplied: each
+// tile asks for its part of them, a few lines for each step of the channel loop. Else the first
+// tile of a group would wait for all of them.
+static int ahead_lines(const Direct *d, int nv) { // for a step
+    int taps = d->unroll * d->s->kw, rows = d->row_cut.n, band = d->s->tile.band;
+    int tiles = band ? cg_min_int(band, rows) : rows;
+    return d->prefetch_w && tiles > 1 ? cg_ceil_div(nv * taps, tiles) : 0;
+}
+
+static void begin_ahead(Direct *d, Tile *t) {
+    CgFn *f = d->f;
+    int lines = ahead_lines(d, t->nv), taps = d->unroll * d->s->kw;
+    int64_t part = d->w_vector / taps * lines; // of the panels, a tile's
+    if (!lines)
+        return;
+    CgVal tile = d->s->tile.band ? cg_iremc(f, d->row_tile, d->s->tile.band) : d->row_tile;
+    t->ahead = cg_fat(f, cg_fatc(f, d->w, t->nv * d->w_vector), cg_imulc(f, tile, part));
+}
+
+static void prefetch_group(Direct *d, const Tile *t, CgVal at) {
+    CgFn *f = d->f;
+    int lines = ahead_lines(d, t->nv), taps = d->unroll * d->s->kw;
+    if (!t->ahead)
+        return;
+    CgVal p = cg_fat(f, t->ahead, cg_imulc(f, cg_idivc(f, at, taps * f->lanes), lines * f->lanes));
+    for (int i = 0; i < lines; i++)
+        cg_prefetch(f, cg_fatc(f, p, i * f->lanes), 2);
+}
+
 // The tile's piece of the next input block lies far from this block's: it is asked for, line by
 // line, in as many portions as the channel loop has steps, so that an input that is not in L2
 // arrives in time. `tap` counts the taps of the step at channel `ic`.
@@ -114,6 +145,7 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
     open_loop(d, t, &loop, cg_i64(f, 0), channels, u);
     CgVal xi = cg_fat(f, xp, loop.iv);
     CgVal wi = cg_fat(f, wp, cg_imulc(f, loop.iv, s->kw * step));
+    prefetch_group(d, t, cg_iadd(f, t->at, cg_imulc(f, loop.iv, s->kw * step)));
     for (int kw = 0; kw < s->kw; kw++)
         for (int i = 0; i < u; i++) {
             cg_fence(f);
@@ -150,7 +182,10 @@ static void emit_kernel_rows(Direct *d, Tile *t, uint32_t rows, CgVal lo, CgVal 
         at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, t->column, s->sw), -s->pl));
     CgVal xp = cg_fat(f, xb, cg_imulc(f, at, d->bin));
     CgVal wk = cg_imulc(f, cg_imul(f, loop.iv, channels), s->kw * f->lanes);
+    CgVal block = t->at;
+    t->at = cg_iadd(f, block, wk);
     emit_kernel_row(d, t, rows, channels, xp, cg_fat(f, wb, wk));
+    t->at = block;
     close_loop(d, t, &loop);
 }
 
@@ -182,7 +217,8 @@ static void emit_reduction(Direct *d, Tile *t) {
     prefetch_band(d, t, loop.iv);
     CgVal xb = cg_fat(f, d->x, cg_imulc(f, loop.iv, d->x_block));
     CgVal panel = cg_isub(f, loop.iv, d->icb_lo);
-    CgVal wb = cg_fat(f, d->w, cg_imulc(f, panel, (int64_t)d->bin * s->kh * s->kw * f->lanes));
+    t->at = cg_imulc(f, panel, (int64_t)d->bin * s->kh * s->kw * f->lanes);
+    CgVal wb = cg_fat(f, d->w, t->at);
     if (t->rt->at_run_time)
         emit_kernel_rows(d, t, 1, lo, hi, loop.iv, xb, wb);
     for (int i = 0; i < t->rt->n_runs; i++) {
@@ -271,6 +307,7 @@ void cg_conv_direct_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int
     Tile t = {.rt = rt, .ct = ct, .nv = nv, .n_acc = rt->rows * ct->width * nv, .column = column};
     start_sums(d, &t);
     prefetch_operands(d, &t);
+    begin_ahead(d, &t);
     emit_reduction(d, &t);
     store_tile(d, &t);
 }

@@ -6,8 +6,8 @@
 //
 // A tile is `cols` pixels of one output row and one block; accumulators live through all taps.
 // Where a block takes several registers and groups lie inside one, the kernel row's weights are
-// those of one part of the block at a time. Edges as in conv/direct.c. Tasks are images x blocks x
-// rows.
+// those of one part of the block at a time. Edges as in conv/direct.c. Tasks are images x bands x
+// blocks x rows.
 //
 // Bytes are widened to f32 as they are loaded, weights and all: their products and the sums of a
 // group's are whole numbers that f32 holds (passes/schedule/lanewise.c), so that a multiply-add of
@@ -35,7 +35,7 @@ bool cg_conv_fits_lanewise(const CgConv *s, int lanes) {
     int cg = s->C / s->group;
     const IrConvTile *t = &s->tile;
     return s->group > 1 && s->C == s->O && s->bin == lanes && cg < lanes && lanes % cg == 0 &&
-           t->rows == 1 && t->cols >= 1 && t->cols <= CG_MAX_CARRY && t->vecs == 1;
+           t->rows == 1 && t->cols >= 1 && t->cols <= CG_MAX_CARRY && t->vecs == 1 && t->band >= 0;
 }
 
 enum { QUAD = 4 }; // channels that an in-register shuffle copies without crossing 128 bits

@@ -52,6 +52,7 @@ typedef struct Strassen {
     // the tile
     int pixels, rows; // and of a half
     CgVal n, group, first, x, s0, w;
+    CgVal ahead; // what the tile asks for of the next group's first panel
     CgVal acc[CG_MAX_CARRY];
 } Strassen;
 
@@ -125,6 +126,22 @@ static void prefetch_tile(Strassen *d, CgVal xb) {
         cg_prefetch(f, cg_fatc(f, next, (int64_t)i * line), 2);
 }
 
+// The next group's weights on their way into L2 while the tiles of this one are multiplied: each
+// tile asks for its part of each panel. Else a group's first tile would wait for all of them.
+static int ahead_lines(const Strassen *d) { // for a step of UNROLL channels
+    int tiles = band_tiles(d->s);
+    return d->prefetch && tiles > 1 ? cg_ceil_div(UNROLL * d->nv, tiles) : 0;
+}
+
+static void prefetch_group(Strassen *d, int k, CgVal channel) {
+    CgFn *f = d->f;
+    int lines = ahead_lines(d);
+    CgVal step = cg_imulc(f, cg_idivc(f, channel, UNROLL), lines * f->lanes);
+    CgVal p = cg_fat(f, cg_fatc(f, d->ahead, k * d->panel), step);
+    for (int i = 0; i < lines; i++)
+        cg_prefetch(f, cg_fatc(f, p, (int64_t)i * f->lanes), 2);
+}
+
 // One channel; x: of the first pixel, w: its vectors
 static void emit_channel(Strassen *d, CgVal x, CgVal w) {
     CgFn *f = d->f;
@@ -157,6 +174,7 @@ static void emit_product(Strassen *d, CgVal x, int64_t step, int k) {
     int steps = f->lanes / UNROLL, part = (d->rows + steps - 1) / steps;
     CgVal next = cg_fatc(f, xb, step);
     next = cg_fat(f, next, cg_imulc(f, cg_idivc(f, channel.iv, UNROLL), (int64_t)part * f->lanes));
+    prefetch_group(d, k, cg_iadd(f, cg_imulc(f, block.iv, f->lanes), channel.iv));
     for (int i = 0; i < UNROLL; i++) {
         cg_fence(f);
         for (int r = i * part / UNROLL; r < (i + 1) * part / UNROLL; r++)
@@ -282,6 +300,8 @@ static void place_tile(Strassen *d, CgVal tile, CgVal at, int pixels) {
     d->x = cg_fat(f, d->x, cg_imulc(f, d->first, f->lanes));
     d->s0 = cg_fat(f, f->scratch, cg_imulc(f, at, 4 * d->sum));
     d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->group, 7 * d->panel));
+    int64_t part = (int64_t)(d->s->C / 2 / UNROLL) * ahead_lines(d) * f->lanes;
+    d->ahead = cg_fat(f, cg_fatc(f, d->w, 7 * d->panel), cg_imulc(f, at, part));
 }
 
 // emit() for the tile, whichever its size

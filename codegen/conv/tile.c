@@ -148,6 +148,21 @@ void cg_conv_kh_range_at(CgFn *f, const CgConv *s, CgVal oh, CgVal *lo, CgVal *h
 
 // ---------------------------------------------------------------- bands
 
+CgVal cg_conv_image_task(CgFn *f, int rows, int groups, int band, CgVal task, CgVal *group,
+                         CgVal *row) {
+    band = band && band < rows ? band : rows;
+    CgVal n = cg_idivc(f, task, (int64_t)groups * rows);
+    CgVal rest = cg_iremc(f, task, (int64_t)groups * rows);
+    CgVal first = cg_imulc(f, cg_idivc(f, rest, (int64_t)groups * band), band);
+    rest = cg_iremc(f, rest, (int64_t)groups * band);
+    CgVal in_band = cg_i64(f, band);
+    if (rows % band)
+        in_band = cg_imin(f, cg_isub(f, cg_i64(f, rows), first), in_band);
+    cg_divmod(f, rest, in_band, group, row);
+    *row = cg_iadd(f, first, *row);
+    return n;
+}
+
 CgVal cg_conv_band_of(CgFn *f, int rows, int groups, int band, CgVal task) {
     CgVal image = cg_idivc(f, task, groups * rows), rest = cg_iremc(f, task, groups * rows);
     CgVal first = cg_imulc(f, image, (rows + band - 1) / band);
@@ -239,15 +254,12 @@ void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRo
                        void *ctx) {
     CgColumns *columns;
     int n_columns = cg_conv_columns(f, s, &columns), blocks = cg_ceil_div(s->O, IR_BLOCK);
-    CgVal lo, hi, rest;
+    CgVal lo, hi;
     CgLoop loop;
     CgConvRowTask t;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)blocks * s->OH), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
-    t.n = cg_idivc(f, loop.iv, (int64_t)blocks * s->OH);
-    rest = cg_iremc(f, loop.iv, (int64_t)blocks * s->OH);
-    t.ocb = cg_idivc(f, rest, s->OH);
-    t.oh = cg_iremc(f, rest, s->OH);
+    t.n = cg_conv_image_task(f, s->OH, blocks, s->tile.band, loop.iv, &t.ocb, &t.oh);
     CgVal plane = cg_imulc(f, t.ocb, (int64_t)s->H * s->W * IR_BLOCK);
     CgVal image = cg_iadd(f, cg_imulc(f, t.n, s->x_image), plane);
     t.x = cg_elem_at(f, (IrDtype)s->dtype, f->arg[CG_CONV_X], image);

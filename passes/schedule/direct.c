@@ -19,6 +19,7 @@ enum {
 
 typedef struct Shape {
     IrConv c;
+    const PassOptions *opt;
     const IrMachine *machine;
     IrDot dot;
     int64_t lanes, registers; // lanes: of a block, which takes `parts` registers
@@ -36,6 +37,7 @@ typedef struct Tile {
 
 static Shape read_shape(const IrConv *c, const PassOptions *opt) {
     Shape s = {.c = *c,
+               .opt = opt,
                .machine = opt->machine,
                .lanes = opt->block,
                .parts = ir_parts(opt->machine),
@@ -63,6 +65,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     fma += (double)((s->dot.x - 1) * 2 * p + (s->dot.w - 1) * 3 * v * s->parts) * wide; // opened
     double load = (double)(v * s->parts) * wide + (double)p / 2 / s->dot.row;
     double step = fma > load ? fma : load;
+    if (v * s->parts == 1) // each product loads
+        step += wide;
     if (step < 4)
         step = 4;
     int64_t panel = s->k * v * s->lanes * 4;
@@ -124,7 +128,7 @@ static int64_t most_vectors(const Shape *s) {
 
 // Compares the bytes that come from beyond L2, per image: with output channels outermost the input
 // comes again for each group of vectors; with bands of the input the weights come again for each
-// band, unless they stay.
+// band, unless they stay. Where they do, threads have bands of their own.
 static int64_t choose_band(const Shape *s, const Tile *t) {
     const int64_t fit = ir_budget(s->machine, IR_L2_INPUT);
     int64_t groups = s->sets * ir_ceil_div(s->blocks, t->vecs),
@@ -136,7 +140,9 @@ static int64_t choose_band(const Shape *s, const Tile *t) {
     if (band <= 0)
         return 0;
     int64_t by_bands = in + (weights <= fit ? 0 : weights * ir_ceil_div(rows, band));
-    return by_bands <= in * groups ? band : 0;
+    if (by_bands > in * groups)
+        return 0;
+    return weights <= s->l2 ? ir_min(band, pass_schedule_share(rows, s->opt)) : band;
 }
 
 // ---------------------------------------------------------------- candidates

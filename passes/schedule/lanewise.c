@@ -37,18 +37,18 @@ void pass_schedule_propose_lanewise(IrConvAlgo algo, const IrConv *c, const Pass
     if (!pass_schedule_is_lanewise(c, opt) || depthwise != is_depthwise(c))
         return;
     int64_t most = ir_min(c->OW, most_columns(c, opt)), best = ir_min(most, BEST_COLUMNS);
+    int32_t band = (int32_t)pass_schedule_share(c->OH, opt);
     for (int64_t cols = ir_min(4, most); cols <= most; cols++) {
         bool same = cols > 1 && ir_ceil_div(c->OW, cols) == ir_ceil_div(c->OW, cols - 1);
         if (same && cols != best)
             continue;
         double far = (double)(cols > best ? cols - best : best - cols);
-        pass_schedule_add(
-            list,
-            &(PassSchedule){algo, {.rows = 1, .cols = (int32_t)cols, .vecs = 1}, 1 + far / 1000});
+        IrConvTile t = {.rows = 1, .cols = (int32_t)cols, .vecs = 1, .band = band};
+        pass_schedule_add(list, &(PassSchedule){algo, t, 1 + far / 1000});
     }
 }
 
 bool pass_schedule_fits_lanewise(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
     return pass_schedule_is_lanewise(c, opt) && t->rows == 1 && t->cols >= 1 &&
-           t->cols <= most_columns(c, opt) && t->vecs == 1;
+           t->cols <= most_columns(c, opt) && t->vecs == 1 && t->band >= 0;
 }

@@ -1,4 +1,4 @@
-// What the models share: a list of what they propose, fastest first.
+// What the models share: a list of what they propose, fastest first; a thread's part of an image.
 #include "passes/schedule/schedule.h"
 
 void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
@@ -17,4 +17,8 @@ void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
 void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more) {
     for (int i = 0; i < more->n; i++)
         pass_schedule_add(list, &more->v[i]);
+}
+
+int64_t pass_schedule_share(int64_t rows, const PassOptions *opt) {
+    return ir_ceil_div(rows, ir_max(1, opt->threads));
 }

@@ -33,6 +33,11 @@ typedef bool PassScheduleFits(const IrConv *c, const PassOptions *opt, const IrC
 #include "ir/conv_algos.def"
 #undef IR_CONV_ALGO
 
+// Rows (or row tiles) of a band where each thread that the program expects has one band of an
+// image. Threads then keep to their pixels from layer to layer, and what one reads another has
+// hardly ever written: such lines come from the other core's cache, at a memory's price or above.
+int64_t pass_schedule_share(int64_t rows, const PassOptions *opt);
+
 // Groups inside a vector, depthwise among them: only the lanewise kernels do them.
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt);
 

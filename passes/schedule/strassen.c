@@ -18,6 +18,9 @@ enum {
     MOST_BAND = 1 << 20, // of the kernel
 };
 
+static const double start_cycles = 75; // a product of quarters
+static const double sum_cycles = 3;    // a vector of x
+
 typedef struct Layer {
     int64_t C, O, pixels, lanes, parts, registers, threads, images;
     double wide;  // cycles of a multiply-add of a block
@@ -53,7 +56,9 @@ static double tile_cycles(const Layer *l, int64_t rows, int64_t vecs) {
     double fma = (double)(rows * vecs) * l->wide;
     double load = (double)vecs * l->wide + (double)rows / 2, half = (double)l->C / 2;
     double step = fma > load ? fma : load;
-    return 7 * (half * (step < 4 ? 4 : step) + 30) + 10 * fma + 60;
+    if (vecs * l->parts == 1) // each product loads
+        step += l->wide;
+    return 7 * (half * (step < 4 ? 4 : step) + start_cycles) + 10 * fma + 60;
 }
 
 static double layer_cycles(const Layer *l, int64_t rows, int64_t vecs) {
@@ -61,14 +66,14 @@ static double layer_cycles(const Layer *l, int64_t rows, int64_t vecs) {
     int64_t size = ir_ceil_div(ir_ceil_div(l->pixels, tiles), 2),
             tasks = tiles * groups * l->images;
     double balance = (double)(ir_ceil_div(tasks, l->threads) * l->threads) / (double)tasks;
-    double sums = (double)(l->pixels * l->C / l->lanes) * 2;
+    double sums = (double)(l->pixels * l->C / l->lanes) * sum_cycles;
     return (double)(tiles * groups) * tile_cycles(l, size, vecs) * balance + sums;
 }
 
-static int64_t choose_band(const Layer *l, int64_t rows) {
+static int64_t choose_band(const Layer *l, const PassOptions *opt, int64_t rows) {
     int64_t tiles = ir_ceil_div(l->pixels, 2 * rows), bytes = 4 * 4 * rows * l->C / 2;
     int64_t most = l->band / bytes;
-    return most < 1 ? 1 : ir_min(most, tiles);
+    return most < 1 ? 1 : ir_min(most, pass_schedule_share(tiles, opt));
 }
 
 void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
@@ -86,7 +91,7 @@ void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const Pass
         IrConvTile t = {.rows = (int32_t)rows,
                         .cols = 1,
                         .vecs = (int32_t)v,
-                        .band = (int32_t)choose_band(&l, rows)};
+                        .band = (int32_t)choose_band(&l, opt, rows)};
         pass_schedule_add(list, &(PassSchedule){algo, t, layer_cycles(&l, rows, v)});
     }
 }

@@ -40,14 +40,14 @@ static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one v
 
 typedef struct Layer {
     int64_t C, in_blocks, out_blocks, OH, OW, kh, kw, sh, sw; // C: that a result sums over
-    int64_t sets, blocks;            // output vectors: `sets` times `blocks`, those of a group
+    int64_t sets, blocks; // output vectors: `sets` times `blocks`, those of a group
     int64_t lanes;
     const IrMachine *machine;
-    double wide;                     // cycles of a multiply-add of a block
+    double wide;    // cycles of a multiply-add of a block
     double pace;    // of a core whose vectors are as wide as a block: multiply-adds a cycle, of the
                     // fitted one's
     double l2_rate; // bytes a cycle
-    double l1_point, l2_block, l2_layer, l3_layer, scratch; // IrBudget
+    double l1_point, l2_block, l2_image, l2_layer, l3_layer, scratch; // IrBudget
     int threads;
 } Layer;
 
@@ -153,8 +153,9 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double balance = (double)ir_ceil_div(blocks * groups, l->threads) * n / tasks;
     double cut = (double)(ir_ceil_div(blocks, l->threads) * l->threads) / (double)blocks;
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
-    input += (double)(4 * l->in_blocks * l->lanes * l->OH * l->sh * l->OW * l->sw) *
-             exchange_cycles / l->pace * (cut - 1);
+    double bytes = (double)(4 * l->in_blocks * l->lanes * l->OH * l->sh * l->OW * l->sw);
+    input += bytes * exchange_cycles / l->pace * (cut - 1);
+    input += bytes > l->l2_image ? bytes / (l3_rate * l->pace) : 0;
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
@@ -182,6 +183,7 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .threads = opt->threads > 0 ? opt->threads : THREADS,
                  .l1_point = (double)ir_budget(opt->machine, IR_L1_POINT),
                  .l2_block = (double)ir_budget(opt->machine, IR_L2_BLOCK),
+                 .l2_image = (double)ir_budget(opt->machine, IR_L2_IMAGE),
                  .l2_layer = (double)ir_budget(opt->machine, IR_L2_LAYER),
                  .l3_layer = (double)ir_budget(opt->machine, IR_L3_LAYER),
                  .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE)};
