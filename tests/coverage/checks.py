@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -16,7 +15,8 @@ import onnxruntime
 from onnx import numpy_helper
 from PIL import Image
 
-from networks import signature
+import processes
+from signature import signature
 
 TOLERANCE = 1e-4      # of the largest output, beside ONNX Runtime
 SAME = 1e-3           # of probabilities, beside what the program says; between both lie the kernels of training and inference
@@ -29,15 +29,14 @@ class Wrong(Exception):
 
 
 def call(words, folder):
-    try:
-        p = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=LIMIT, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
+    code, out, err, _ = processes.call(words, folder, LIMIT)
+    if code is None:
         raise Wrong(f"{os.path.basename(words[0])}: over {LIMIT} s")
-    if p.returncode:
-        lines = [line for line in p.stderr.splitlines() if "warning:" not in line] or [f"exit code {p.returncode}"]
+    if code:
+        lines = [line for line in err.splitlines() if "warning:" not in line] or [f"exit code {code}"]
         told = [line.partition(".onnx: ")[2] for line in lines if ".onnx: " in line] or lines[-1:]
         raise Wrong(told[0][:300])
-    return p.stdout + p.stderr
+    return out + err
 
 
 def session_of(path):

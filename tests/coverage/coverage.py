@@ -21,17 +21,17 @@ import json
 import os
 import subprocess
 import sys
-import time
 import venv
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import peers
+import processes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGES = ["torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow"]
 STEPS, EXPORTERS = ("compile", "run", "head", "whole"), ("dynamo", "legacy")
 TOLERANCE = 1e-4
-LIMIT = 900  # seconds for any one command
+LIMIT = 900  # seconds of processor time, for any one command
 EXPORT_LIMIT = 1800
 
 
@@ -49,13 +49,9 @@ def python():
 
 
 def command(words, folder, limit=LIMIT):
-    """Exit code (None: out of time), what it said, seconds."""
-    start = time.time()
-    try:
-        p = subprocess.run(words, cwd=folder, timeout=limit, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
-        return p.returncode, p.stdout + p.stderr, time.time() - start
-    except subprocess.TimeoutExpired:
-        return None, f"over {limit} s", time.time() - start
+    """Exit code (None: out of time), what it said, seconds of processor time."""
+    code, out, err, seconds = processes.call(words, folder, limit)
+    return code, out + err if code is not None else f"over {limit} s", seconds
 
 
 def reason(code, said):

@@ -8,7 +8,6 @@ but no value is trivial: norms, biases, layer scales and running statistics are 
 Runs in the virtual environment that coverage.py makes.
 """
 import copy
-import hashlib
 import json
 import os
 import sys
@@ -16,6 +15,8 @@ import warnings
 
 import numpy as np
 import torch
+
+from signature import signature
 
 SIZE = 128  # of networks that take images of any size
 # Larger ones below what the network was made for, where its stages shrink the image too far.
@@ -106,11 +107,6 @@ def outputs_of(module, x):
     with torch.no_grad():
         y = module(x)
     return [v.numpy() for v in ([y] if isinstance(y, torch.Tensor) else list(y))]
-
-
-def signature(array):
-    """Of the numbers, in whatever order: exporters transpose and rename."""
-    return hashlib.sha1(np.sort(np.ascontiguousarray(array, np.float32).ravel()).tobytes()).hexdigest()
 
 
 def parameters_of(module, x):
