@@ -5,7 +5,7 @@
   tests/coverage/coverage.py --table [--work FOLDER]
 
 LIST is a file of lines such as timm:vit_tiny_patch16_224 or tv:googlenet (networks.py says which), a NAME one such line. One network at a
-time, in a folder of its own below FOLDER (build-peers/coverage): exported once and kept (--drop: not), then, of each export,
+time, in a folder of its own below FOLDER (build-peers/coverage): exported once and kept (--drop: until all is fine), then, of each export,
 
   compile  hone compile
   run      at batch 1 and 3 beside ONNX Runtime: within 1e-4 of the largest output, or nearer to PyTorch in double precision than that
@@ -120,6 +120,10 @@ class Network:
             found = {"fine": False, "why": f"checks.py: {said.strip()[-200:] or code}"}
         return {**found, "seconds": round(seconds, 1)}
 
+    def fine(self):
+        found = [self.results.get(e, {}) for e in EXPORTERS]
+        return all("failed" in r or ("compile" in r and all(r[s]["fine"] for s in STEPS if s in r)) for r in found)
+
     def drop(self):
         for name in os.listdir(self.folder):
             if name.endswith((".onnx", ".npy", ".npz", ".bin")):
@@ -191,7 +195,7 @@ def main():
             for step in a.again.split(","):
                 network.results.get(exporter, {}).pop(step, None)
         network.do(a.steps.split(","), a.exporters.split(","))
-        if a.drop:
+        if a.drop and network.fine():
             network.drop()
     return table(work) if os.path.isdir(work) else sys.exit(__doc__)
 
