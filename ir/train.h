@@ -96,7 +96,8 @@ typedef struct IrTrainProgram {
     IrLoss loss;
     bool binary;                // two classes, one logit
     int classes;                // of the labels
-    int64_t logits, old_logits; // numbers per image, now and as imported
+    int64_t logits, old_logits; // numbers per image, or place of a map, now and as imported
+    int64_t map[2];             // height and width of the map of classes; 0: images have one
     int n_params, n_groups, n_stages, n_plan, n_floats, n_swaps, n_graphs;
     IrTrainParam *params; // those that train in some stage
     IrTrainGroup *groups;

@@ -75,6 +75,7 @@ typedef struct PassHeadOptions {
     int64_t classes;  // numbers per image that the new classifier makes; 0: it stays
     const char *node; // the name of one; NULL: whatever it is
     uint64_t seed;
+    int64_t *map; // out, where asked for: height, width of a map of classes; 0: one row an image
 } PassHeadOptions;
 
 // What a head has for each class is made anew: numbers along `axis` of the operand.

@@ -153,6 +153,9 @@ void tool_print_plan(IrArena *a, const IrTrainProgram *p, const FeModel *file, F
 
 void tool_print_reading(const IrTrainProgram *p, FILE *out) {
     bool sigmoid = p->end_op && strcmp(p->end_op, "Sigmoid") == 0;
+    if (p->map[0])
+        fprintf(out, "reading: a class for each of %lld x %lld places of an image\n",
+                (long long)p->map[0], (long long)p->map[1]);
     if (p->loss == IR_LOSS_CE) {
         fprintf(out, "reading: classes that exclude each other (softmax)%s\n",
                 sigmoid ? "; the model's sigmoid becomes a softmax, --multi-label keeps it" : "");

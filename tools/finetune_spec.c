@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tools/finetune.h"
 
+#include "runtime/data/dataset.h"
 #include "runtime/image/inputs.h"
 
 #include <ctype.h>
@@ -104,6 +105,21 @@ static bool labels_of_file(Finetune *f, const char *path) {
     return !line;
 }
 
+// Beside pictures and masks, whose pixels say which number of a class they are.
+static bool labels_of_masks(Finetune *f, const char *path) {
+    static const char *const files[] = {"classes.txt", "labels.txt"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *file = ir_sprintf(f->tool->arena, "%s/%s", path, files[i]);
+        if (access(file, F_OK) == 0)
+            return labels_of_file(f, file);
+    }
+    return wrong(
+        f,
+        "--classes: '%s' holds pictures and masks, and no classes.txt with a name for each "
+        "number; give how many classes there are, or a file of their names",
+        path);
+}
+
 static bool read_classes(Finetune *f) {
     const char *s = f->classes_text ? f->classes_text : f->image.labels;
     if (f->classes_text && f->image.labels)
@@ -119,7 +135,10 @@ static bool read_classes(Finetune *f) {
     if (*s && !*end) {
         f->train.classes = n < 0 ? 0 : n > MAX_CLASSES ? MAX_CLASSES + 1 : (int)n;
     } else {
-        if (!(tool_is_folder(s) ? labels_of_folder(f, s) : labels_of_file(f, s)))
+        bool folder = tool_is_folder(s), masks = folder && rt_dataset_has_masks(s);
+        if (!(masks    ? labels_of_masks(f, s)
+              : folder ? labels_of_folder(f, s)
+                       : labels_of_file(f, s)))
             return false;
         f->train.classes = f->n_labels;
     }

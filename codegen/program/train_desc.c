@@ -108,6 +108,8 @@ HoneTrainDesc cg_train_descriptor(CgProgram *p) {
                        .n_groups = t->n_groups,
                        .n_stages = t->n_stages,
                        .n_plan = t->n_plan,
+                       .map_height = (int32_t)t->map[0],
+                       .map_width = (int32_t)t->map[1],
                        .param_floats = t->param_floats,
                        .memory_limit = t->memory_limit,
                        .batch = t->batch,

@@ -39,16 +39,16 @@ bool pass_autodiff(PassContext *ctx, IrGraph *g, const AutodiffSpec *spec, IrVal
 // What a loss adds to a graph. `label`, `class_weight`, `smoothing` and `scale` are new inputs of
 // these names; `loss` [N] and `dlogits` [N,C] are results, no outputs yet.
 typedef struct PassLoss {
-    IrValue *label;        // CE: "label" i32[N]. BCE: "target" f32[N,C], each 0 to 1
+    IrValue *label; // CE: "label" i32[N], of maps [N,P]. BCE: "target" f32[N,C], each 0 to 1
     IrValue *class_weight; // "class_weight" f32[C]
     IrValue *smoothing;    // "smoothing" f32[]
     IrValue *scale;        // "scale" f32[]; NULL where no gradient is asked for
-    IrValue *loss;         // of each sample, unscaled
+    IrValue *loss;         // of each sample, unscaled; of maps the sum of the places'
     IrValue *dlogits;      // scale * d loss[n] / d logits[n,:], the seed for logits; NULL as scale
 } PassLoss;
 
-// logits: [N,C], or [N,C,1,1] whose gradient then has that shape; f32 (f64 in tests, inputs
-// follow).
+// logits: [N,C], or [N,C,1,1] whose gradient then has that shape, or maps [N,P,C] (CE alone; label
+// -1: the place does not count); f32 (f64 in tests, inputs follow).
 //   CE   PyTorch's cross_entropy(reduction='none', weight=class_weight, label_smoothing=smoothing)
 //   BCE  mean over c of class_weight[c] * binary_cross_entropy_with_logits(logits, z), z = target
 //        moved towards one half: target * (1 - smoothing) + smoothing / 2

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Shape { SCALAR, SAMPLES, CLASSES, LOGITS, PER_IMAGE, PARAM, ROWS } Shape;
+typedef enum Shape { SCALAR, SAMPLES, LABELS, CLASSES, LOGITS, PER_IMAGE, PARAM, ROWS } Shape;
 
 static const struct {
     IrDtype dtype;
@@ -48,6 +48,8 @@ const IrTrainParam *pass_find_param(const PassTrain *t, const IrValue *input) {
 static bool has_shape(const PassTrain *t, const IrValue *v, IrBind b) {
     const IrShape *s = &v->type.shape;
     IrDim n = {0, 1}, columns = ir_dim(t->out->logits);
+    IrDim places = ir_dim(t->out->map[0] * t->out->map[1]);
+    int maps = t->out->map[0] > 0;
     bool per_image = s->rank >= 1 && ir_dim_eq(s->dim[0], n);
     switch (rows[b.kind].shape) {
     case SCALAR:
@@ -56,8 +58,11 @@ static bool has_shape(const PassTrain *t, const IrValue *v, IrBind b) {
         return s->rank == 1 && per_image;
     case CLASSES:
         return s->rank == 1 && ir_dim_eq(s->dim[0], columns);
+    case LABELS:
+        return per_image && s->rank == 1 + maps && (!maps || ir_dim_eq(s->dim[1], places));
     case LOGITS:
-        return s->rank == 2 && per_image && ir_dim_eq(s->dim[1], columns);
+        return per_image && s->rank == 2 + maps && (!maps || ir_dim_eq(s->dim[1], places)) &&
+               ir_dim_eq(s->dim[s->rank - 1], columns);
     case PER_IMAGE:
         return per_image;
     case PARAM:

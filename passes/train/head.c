@@ -7,9 +7,11 @@
 //   return %y                                [N,1000]
 //
 // Shape changes, activations, pools, reductions and joins between it and the output follow the new
-// number of classes; a batch_norm there begins as the identity. Initial values are those of
-// torch.nn.Linear and Conv2d (uniform within 1/sqrt(fan_in), He et al. 2015 with a = sqrt(5)), and
-// those of torchvision's SqueezeNet (normal, deviation 0.01, no bias) where a pool follows.
+// number of classes; a batch_norm there begins as the identity. Of a map of classes, which a
+// segmentation makes, the output becomes a row for each place, [N,places,classes]. Initial values
+// are those of torch.nn.Linear and Conv2d (uniform within 1/sqrt(fan_in), He et al. 2015 with a =
+// sqrt(5)), and those of torchvision's SqueezeNet (normal, deviation 0.01, no bias) where a pool
+// follows.
 
 #include "passes/train/head.h"
 #include "passes/train/head_init.h"
@@ -276,6 +278,30 @@ static void take_log(IrGraph *g) {
     ir_replace_output(g, 0, ir_build(&b, IR_OP_LOG, 1, &p, 0, NULL));
 }
 
+// The output is a map of classes along `axis`, a row of them for each place: a segmentation.
+static bool is_map(const IrValue *v, int axis) {
+    const IrShape *s = &v->type.shape;
+    bool fits = s->rank == 4 && (axis == 1 || axis == 3) && pass_head_per_image(s) > 0;
+    return fits && s->dim[axis].c > 1 && pass_head_per_image(s) > s->dim[axis].c;
+}
+
+// [N,places,classes] of such a map.
+static void take_rows(IrGraph *g, int axis, const PassHeadOptions *o) {
+    static const int64_t last[] = {0, 2, 3, 1};
+    IrValue *v = g->outputs[0];
+    const IrShape *s = &v->type.shape;
+    int64_t height = s->dim[axis == 1 ? 2 : 1].c, width = s->dim[axis == 1 ? 3 : 2].c;
+    IrShape rows = {3, {{0, 1}, ir_dim(height * width), s->dim[axis]}};
+    IrBuilder b = {.graph = g, .name = v->def->name, .src_op = v->def->src_op};
+    IrAttr perm = ir_attr_ints(g->prog->arena, IR_ATTR_PERM, 4, last);
+    v = axis == 1 ? ir_build(&b, IR_OP_TRANSPOSE, 1, &v, 1, &perm) : v;
+    ir_replace_output(g, 0, ir_build_reshape(&b, v, &rows));
+    if (o->map) {
+        o->map[0] = height;
+        o->map[1] = width;
+    }
+}
+
 // [N,classes], whatever the network made of it.
 static bool flatten_output(PassContext *ctx, IrGraph *g, int64_t classes) {
     IrValue *v = g->outputs[0];
@@ -318,7 +344,9 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
         report_beside(g, &h);
         return r;
     }
-    if (old > 0 && numbers > old && numbers % old == 0) {
+    int axis = h.axis[g->outputs[0]->id];
+    bool map = is_map(g->outputs[0], axis);
+    if (!map && old > 0 && numbers > old && numbers % old == 0) {
         pass_head_report_rows(g, g->outputs[0]->def, "");
         return r;
     }
@@ -332,6 +360,10 @@ PassResult pass_replace_head(PassContext *ctx, IrGraph *g) {
         take_log(g);
         r.changes++;
     }
-    flatten_output(ctx, g, o->classes ? o->classes : old);
+    if (map && g->outputs[0]->type.dtype == IR_F32) {
+        take_rows(g, axis, o);
+    } else {
+        flatten_output(ctx, g, o->classes ? o->classes : old);
+    }
     return r;
 }

@@ -33,7 +33,7 @@ static IrValue *scale(IrBuilder *b, IrValue *x, double by) {
     return mul(b, x, ir_build_scalar(b, x->type.dtype, by));
 }
 
-static IrValue *reduce_rows(IrBuilder *b, IrOp op, IrValue *x) {
+static IrValue *reduce_rows(IrBuilder *b, IrOp op, IrValue *x) { // x [N,K]
     IrAttr attrs[] = {ir_attr_ints(b->graph->prog->arena, IR_ATTR_AXES, 1, (int64_t[]){1}),
                       ir_attr_i(IR_ATTR_KEEPDIMS, 0)};
     return must(b, ir_build(b, op, 1, &x, 2, attrs));
@@ -75,20 +75,49 @@ static IrValue *input(IrGraph *g, IrBindKind kind, IrType type) {
     return ir_input(g, pass_bind_input(kind), type);
 }
 
+// A row for each label: of maps [N,P,C] those of all places, [N P,C].
+static IrShape rows_of(const IrShape *logits) {
+    IrShape s = {.rank = 2, .dim = {logits->dim[0], logits->dim[1]}};
+    bool map = logits->rank == 3;
+    if (map && !ir_dim_mul(logits->dim[0], logits->dim[1], &s.dim[0])) {
+        ir_bug("loss", "loss", "too many places");
+    }
+    s.dim[1] = logits->dim[map ? 2 : 1];
+    return s;
+}
+
+// Of maps [N,P,C]: each image's loss is the sum of its places'.
+static PassLoss map_loss(IrGraph *g, IrBuilder *b, IrValue *logits, PassLoss l) {
+    IrShape own = logits->type.shape, s = rows_of(&own), each = {.rank = 1, .dim = {s.dim[0]}};
+    IrShape places = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
+    l.label = input(g, IR_BIND_LABEL, (IrType){.dtype = IR_I32, .shape = places});
+    PassLoss flat = l;
+    flat.label = reshape(b, l.label, &each);
+    LossParts parts = build_ce(b, reshape(b, logits, &s), &flat);
+    l.loss = reduce_rows(b, IR_OP_REDUCE_SUM, reshape(b, parts.loss, &places));
+    l.dlogits = l.scale ? reshape(b, mul(b, parts.dlogits, l.scale), &own) : NULL;
+    return l;
+}
+
 PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient) {
-    IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
+    IrShape own = logits->type.shape, s = rows_of(&own);
     IrType scalar = {.dtype = logits->type.dtype};
     IrType matrix = {.dtype = logits->type.dtype, .shape = s};
     IrType labels = {.dtype = IR_I32, .shape = {.rank = 1, .dim = {s.dim[0]}}};
     IrType channels = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[1]}}};
     IrBuilder b = {.graph = g, .name = "loss"};
+    bool map = own.rank == 3;
     PassLoss l = {
-        .label =
-            kind == IR_LOSS_CE ? input(g, IR_BIND_LABEL, labels) : input(g, IR_BIND_TARGET, matrix),
+        .label = map                  ? NULL
+                 : kind == IR_LOSS_CE ? input(g, IR_BIND_LABEL, labels)
+                                      : input(g, IR_BIND_TARGET, matrix),
         .class_weight = input(g, IR_BIND_CLASS_WEIGHT, channels),
         .smoothing = input(g, IR_BIND_SMOOTHING, scalar),
         .scale = with_gradient ? input(g, IR_BIND_SCALE, scalar) : NULL,
     };
+    if (map) {
+        return map_loss(g, &b, logits, l);
+    }
     IrValue *x = reshape(&b, logits, &s);
     LossParts parts = kind == IR_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
     l.loss = parts.loss;

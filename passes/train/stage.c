@@ -130,7 +130,7 @@ static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     pass_drop_dropout(g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, false);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
-    if (s == 0)
+    if (s == 0 && !t->out->map[0])
         add_head_input(t, g);
     t->out->info = t->out->n_graphs;
     pass_finish_graph(t, g, PASS_TRAIN, &t->out->stages[s].eval);
@@ -166,7 +166,7 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     passes_run_named(t->prog, g, t->po, "fold_bn_param");
     pass_add_dropout(t, g);
     PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, true);
-    if (t->out->loss == IR_LOSS_CE)
+    if (t->out->loss == IR_LOSS_CE && !t->out->map[0])
         pass_loss_mix(g, g->outputs[0], &loss);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (!add_gradients(t, g, s, &loss))

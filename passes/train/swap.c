@@ -73,11 +73,17 @@ bool pass_train_head(PassTrain *t) {
         return false;
     out->logits = o->keep_head ? out->old_logits : o->binary ? 1 : o->classes;
     out->classes = o->classes ? o->classes : (int)out->logits;
-    PassHeadOptions head = {
-        .classes = o->keep_head ? 0 : out->logits, .node = o->head, .seed = o->seed};
+    PassHeadOptions head = {.classes = o->keep_head ? 0 : out->logits,
+                            .node = o->head,
+                            .seed = o->seed,
+                            .map = out->map};
     PassOptions po = *t->po;
     po.head = &head;
     passes_run_named(t->prog, t->infer, &po, "replace_head");
+    if (t->prog->diag->errors == errors && out->map[0] && out->loss != IR_LOSS_CE)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "NYI: --binary and --multi-label of a network that labels pixels; --classes 2 "
+                 "trains two classes that exclude each other");
     return t->prog->diag->errors == errors;
 }
 

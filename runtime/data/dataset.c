@@ -94,7 +94,7 @@ static bool split_items(RtBuild *b, const char *spec) {
     bool good = drawn && is_val && val->item && (place || !folds);
     for (int64_t i = 0; good && i < n; i++) {
         RtRng r = rt_rng(b->o->seed, 0, i, RT_RNG_SPLIT);
-        int32_t stratum = b->o->target == RT_TARGET_MULTI ? 0 : train->item[i].label;
+        int32_t stratum = b->o->target == RT_TARGET_MULTI ? 0 : train->item[i].label; // maps: all 0
         drawn[i] = (Drawn){stratum, rt_rng_u64(&r), i};
     }
     if (good)
@@ -138,7 +138,7 @@ static void hash_bytes(Hash *h, const void *data, size_t bytes) {
     }
 }
 
-static void hash_item(Hash *h, const RtDataState *s, const RtItem *item) {
+static void hash_item(Hash *h, const RtDataState *s, RtTarget target, const RtItem *item) {
     const RtSource *source = &s->source[item->source];
     hash_word(h, (uint64_t)(uint32_t)item->source << 32 | (uint32_t)item->label);
     if (source->kind == RT_SOURCE_FILES || source->kind == RT_SOURCE_TAR)
@@ -148,6 +148,11 @@ static void hash_item(Hash *h, const RtDataState *s, const RtItem *item) {
     if (source->kind == RT_SOURCE_TAR)
         hash_word(h, (uint64_t)item->offset);
     hash_word(h, (uint64_t)item->bytes);
+    if (target == RT_TARGET_MAP) {
+        const char *picture = s->text + item->at, *mask = picture + strlen(picture) + 1;
+        hash_bytes(h, mask, strlen(mask));
+        hash_word(h, (uint64_t)item->offset);
+    }
     const int32_t *tags = item->tag > 0 ? s->tag + item->tag : NULL;
     if (tags && tags[0])
         hash_bytes(h, tags + 1, (size_t)tags[0] * sizeof *tags);
@@ -192,7 +197,7 @@ static bool take_fingerprint(RtBuild *b, RtDataset *d) {
         back[d->place[i]] = i;
     Hash h = back ? hash_sources(d, n, 0) : hash_sources(d, d->n_train, d->n_val);
     for (int64_t i = 0; i < n; i++)
-        hash_item(&h, s, &s->item[back ? back[i] : i]);
+        hash_item(&h, s, d->target, &s->item[back ? back[i] : i]);
     write_hash(&h, d->whole);
     for (int64_t i = 0; back && i <= n; i++)
         hash_word(&h, (uint64_t)(i < n ? d->place[i] : d->n_train));
@@ -229,6 +234,8 @@ static bool is_packed_tar(const char *spec) {
 
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {
     bool found = false;
+    if (b->o->target == RT_TARGET_MAP)
+        return rt_dataset_mask_read(b, root, take);
     return rt_dataset_idx_read(b, root, take, &found) &&
            (found || rt_dataset_tar_read(b, root, take, &found)) &&
            (found || rt_dataset_folder_read(b, root, take));
@@ -240,7 +247,10 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
     int part = take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN;
     struct stat st;
     bool good;
-    if (split_pair(spec, &first, &second))
+    bool pair = split_pair(spec, &first, &second);
+    if (b->o->target == RT_TARGET_MAP && (pair || ends_with(spec, ".tar")))
+        good = rt_build_error(b, "NYI: %s: masks are read of folders and lists", spec);
+    else if (pair)
         good = rt_dataset_array_read(b, first, second, part);
     else if (stat(spec, &st) != 0)
         good = rt_build_error(b, "%s: %s", spec, strerror(errno));
@@ -264,7 +274,7 @@ static bool count_classes(RtBuild *b) {
     s->class_size = calloc((size_t)b->classes, sizeof *s->class_size);
     if (!s->class_size)
         return rt_build_no_memory(b);
-    for (int64_t i = 0; i < b->part[RT_PART_TRAIN].n; i++) {
+    for (int64_t i = 0; b->o->target != RT_TARGET_MAP && i < b->part[RT_PART_TRAIN].n; i++) {
         const RtItem *item = &b->part[RT_PART_TRAIN].item[i];
         const float *row = s->source[item->source].targets;
         if (row)
@@ -329,7 +339,7 @@ static bool read_all(RtBuild *b, const char *spec) {
         return false;
     if (b->errors || !count_classes(b) || !join_parts(b))
         return false;
-    if (!o->eval_only)
+    if (!o->eval_only && o->target != RT_TARGET_MAP)
         note_unseen(b, spec);
     return true;
 }
@@ -350,9 +360,9 @@ static void describe(RtDataset *d, const RtBuild *b) {
     d->names = (const char *const *)b->s->name;
     d->named = b->named;
     d->target = o->target;
-    d->target_width = o->target == RT_TARGET_CLASS    ? 0
-                      : o->target == RT_TARGET_BINARY ? 1
-                                                      : o->classes;
+    d->target_width = o->target == RT_TARGET_CLASS || o->target == RT_TARGET_MAP ? 0
+                      : o->target == RT_TARGET_BINARY                            ? 1
+                                                                                 : o->classes;
     d->n_train = b->part[RT_PART_TRAIN].n;
     d->n_val = b->part[RT_PART_VAL].n;
     d->class_size = b->s->class_size;

@@ -18,6 +18,9 @@
 //   IMAGES,LABELS          a pair of IDX files, or images.npy (u8 [N,H,W], [N,H,W,C] or [N,C,H,W];
 //                          or f32 tensors exactly as the model takes them) and labels.npy
 //                          (integers [N]; multi-label: anything from 0 to 1, [N,C])
+// or, where each place of an image has a class (RT_TARGET_MAP), by
+//   ROOT                   with images/ and masks/ (dataset_mask.c: other names, parts)
+//   LIST.csv               lines "path,mask"; paths of both are relative to the list's folder
 #ifndef RUNTIME_DATA_DATASET_H
 #define RUNTIME_DATA_DATASET_H
 
@@ -28,6 +31,7 @@ typedef enum RtTarget {
     RT_TARGET_CLASS,  // one class an image
     RT_TARGET_BINARY, // of two classes, as a number: 0 or 1
     RT_TARGET_MULTI,  // any number of classes an image
+    RT_TARGET_MAP,    // a class for each place of an image, out of a mask
 } RtTarget;
 
 typedef struct RtDataOptions {
@@ -83,6 +87,8 @@ void rt_dataset_target(const RtDataset *d, int64_t item, float *row);
 // Tells every file that items are read from. False when visit() returned false, which ends it.
 bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *path), void *ctx);
 
+// Whether a folder holds pictures and masks (RT_TARGET_MAP).
+bool rt_dataset_has_masks(const char *root);
 // Whether a folder at that path, there or not, is one of the data's or would be read as data.
 bool rt_dataset_takes(const RtDataset *d, const char *folder);
 
@@ -98,6 +104,11 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
 // The same of all its views, without augmentation; not for tensors, of which there is one.
 bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p, RtViews views,
                       float *out, RtErr *err);
+
+// The same with the class of each place of a map over it, to places: [height][width], -1: none.
+bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreprocess *p,
+                           RtAugment augment, uint64_t seed, int64_t epoch, float *out, int height,
+                           int width, int32_t *places, RtErr *err);
 
 // A JPEG of the image, its longer side at most `side` pixels (never enlarged). free() releases.
 // NULL with err set.

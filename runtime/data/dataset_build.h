@@ -30,9 +30,10 @@ typedef struct RtSource {
 
 typedef struct RtItem {
     int32_t source, label; // label -1: none
-    int64_t at;            // files, tar: the path's place in `text`; arrays: the row
+    int64_t at; // files, tar: the path's place in `text`, behind it, of maps, the mask's;
+                // arrays: the row
     int64_t bytes;         // files, tar: size
-    int64_t offset;        // tar: where it begins in the shard
+    int64_t offset;        // tar: where it begins in the shard; maps: the mask's size
     int64_t tag;           // multi-label: tag[tag] labels, from tag[tag + 1] on; 0: none
 } RtItem;
 
@@ -170,6 +171,10 @@ typedef enum RtTake { RT_TAKE_BOTH, RT_TAKE_TRAIN, RT_TAKE_VAL } RtTake;
 bool rt_dataset_folder_read(RtBuild *b, const char *root, RtTake take);
 bool rt_dataset_list_read(RtBuild *b, const char *path, int part);
 bool rt_dataset_array_read(RtBuild *b, const char *images, const char *labels, int part);
+// Pictures and masks.
+bool rt_dataset_mask_read(RtBuild *b, const char *root, RtTake take);
+// Appends a picture and its mask, relative to the last source. False: no memory.
+bool rt_build_pair(RtBuild *b, int part, RtItem item, const char *picture, const char *mask);
 // Shards in a folder, or one alone. *found: there are any.
 bool rt_dataset_tar_read(RtBuild *b, const char *root, RtTake take, bool *found);
 bool rt_dataset_tar_read_one(RtBuild *b, const char *path, int part);

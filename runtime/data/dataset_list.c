@@ -85,7 +85,8 @@ static int find_column(char **field, int n, const char *const *names) {
 static bool take_header(List *l, char **field, int n) {
     static const char *const paths[] = {"path",  "file",       "filename", "file_name",
                                         "image", "image_path", "filepath", NULL};
-    static const char *const labels[] = {"label", "labels", "class", "classes", "target", NULL};
+    static const char *const labels[] = {"label",  "labels", "class", "classes",
+                                         "target", "mask",   NULL};
     int path = find_column(field, n, paths), label = find_column(field, n, labels);
     if (path < 0 || label < 0)
         return false;
@@ -128,6 +129,8 @@ static bool read_rows(List *l) {
 static bool settle_classes(List *l) {
     RtLabels all = {0};
     bool good = true;
+    if (l->b->o->target == RT_TARGET_MAP)
+        return rt_build_numbered(l->b);
     for (int64_t i = 0; !l->b->settled && good && i < l->n; i++)
         good = rt_build_add_labels(l->b, &all, l->row[i].label);
     good = good && (l->b->settled || rt_build_settle_labels(l->b, &all, l->path));
@@ -159,6 +162,19 @@ static bool check_label(void *ctx, const char *text) {
     return rt_build_find_label(x->l->b, text) >= 0 || reject_label(x->l, x->row, text);
 }
 
+// The label is the path of a mask.
+static bool add_pair(List *l, const Row *row, int part) {
+    struct stat st;
+    RtItem item = {.bytes = row->bytes};
+    if (fstatat(l->root, row->label, &st, 0) != 0) {
+        rt_build_error(l->b, "%s:%lld: %s: %s", l->path, (long long)row->line, row->label,
+                       strerror(errno));
+        return true;
+    }
+    item.offset = (int64_t)st.st_size;
+    return rt_build_pair(l->b, part, item, row->path, row->label);
+}
+
 static bool add_row(List *l, const Row *row, int part) {
     RtItem item = {.bytes = row->bytes};
     bool good = row->bytes >= 0;
@@ -168,6 +184,8 @@ static bool add_row(List *l, const Row *row, int part) {
     else if (!good)
         rt_build_error(l->b, "%s:%lld: %s: %s", l->path, (long long)row->line, row->path,
                        strerror((int)-row->bytes));
+    if (l->b->o->target == RT_TARGET_MAP)
+        return !good || add_pair(l, row, part);
     if (!rt_build_each_label(l->b, row->label, check_label, &(Labelled){l, row}) || !good)
         return true; // reported; the other rows may have problems, too
     return rt_build_set_label(l->b, &item, row->label) &&
@@ -189,8 +207,16 @@ static bool find_sizes(List *l) {
     if (l->root < 0)
         return rt_build_error(l->b, "%s: %s", l->folder, strerror(errno));
     rt_build_each(l->b, "files", l->n, SIZES_AT_ONCE, take_sizes, l);
-    close(l->root);
     return true;
+}
+
+static bool add_rows(List *l, int part) {
+    bool good = find_sizes(l);
+    for (int64_t i = 0; good && i < l->n; i++)
+        good = add_row(l, &l->row[i], part);
+    if (l->root >= 0)
+        close(l->root);
+    return good;
 }
 
 static bool read_list(List *l, int part) {
@@ -199,13 +225,9 @@ static bool read_list(List *l, int part) {
         return false;
     if (l->n == 0 && l->b->errors == errors)
         return rt_build_error(l->b, "%s: there are no lines path,label", l->path);
-    if (l->b->errors != errors || !settle_classes(l) ||
-        !rt_build_source(l->b, RT_SOURCE_FILES, l->folder) || !find_sizes(l))
-        return false;
-    for (int64_t i = 0; i < l->n; i++)
-        if (!add_row(l, &l->row[i], part))
-            return false;
-    return l->b->errors == errors;
+    return l->b->errors == errors && settle_classes(l) &&
+           rt_build_source(l->b, RT_SOURCE_FILES, l->folder) && add_rows(l, part) &&
+           l->b->errors == errors;
 }
 
 bool rt_dataset_list_read(RtBuild *b, const char *path, int part) {

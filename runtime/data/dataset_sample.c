@@ -2,6 +2,7 @@
 // number of threads at once.
 #define _GNU_SOURCE
 #include "runtime/data/dataset_build.h"
+#include "runtime/image/mask.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -62,6 +63,13 @@ static char *item_path(const RtDataset *d, int64_t item) {
     return full;
 }
 
+// The mask's file name. free() releases. NULL: no memory.
+static char *mask_path(const RtDataset *d, int64_t item) {
+    const char *picture = d->state->text + d->state->item[item].at;
+    const char *mask = picture + strlen(picture) + 1;
+    return *mask == '/' ? strdup(mask) : rt_build_join_path(source_of(d, item)->name, mask);
+}
+
 bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *path), void *ctx) {
     const RtDataState *s = d->state;
     bool good = true;
@@ -71,8 +79,10 @@ bool rt_dataset_files(const RtDataset *d, bool (*visit)(void *ctx, const char *p
                    (!s->source[i].labels || visit(ctx, s->source[i].labels));
     for (int64_t i = 0; good && i < d->n_train + d->n_val; i++) {
         char *path = source_of(d, i)->kind == RT_SOURCE_FILES ? item_path(d, i) : NULL;
-        good = !path || visit(ctx, path);
+        char *mask = path && d->target == RT_TARGET_MAP ? mask_path(d, i) : NULL;
+        good = !path || (visit(ctx, path) && (!mask || visit(ctx, mask)));
         free(path);
+        free(mask);
     }
     return good;
 }
@@ -222,6 +232,32 @@ bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p,
     RtImage image;
     bool good = fetch(d, item, p->channels, 0, &image, err) && rt_views(views, p, &image, out, err);
     rt_image_free(&image);
+    return good;
+}
+
+static bool fits(const char *path, const RtImage *image, const RtImage *mask, RtErr *err) {
+    return (mask->width == image->width && mask->height == image->height) ||
+           rt_fail(err, "%s: the mask is %dx%d, its picture %dx%d", path, mask->width, mask->height,
+                   image->width, image->height);
+}
+
+bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreprocess *p,
+                           RtAugment augment, uint64_t seed, int64_t epoch, float *out, int height,
+                           int width, int32_t *places, RtErr *err) {
+    RtImage image = {0}, mask = {0};
+    char *path = mask_path(d, item);
+    bool good = path ? fetch(d, item, p->channels, 0, &image, err) &&
+                           rt_mask_load(path, &mask, err) && fits(path, &image, &mask, err)
+                     : rt_fail(err, "no memory for a file's name");
+    if (good) {
+        RtAugmentPlan plan =
+            rt_augment_plan(&augment, p, image.width, image.height, seed, epoch, item);
+        good = rt_augment_planned(&augment, p, &plan, &image, seed, epoch, item, out, err) &&
+               rt_mask_take(path, &plan, &mask, d->classes, height, width, places, err);
+    }
+    rt_image_free(&image);
+    rt_image_free(&mask);
+    free(path);
     return good;
 }
 

@@ -32,6 +32,7 @@ struct RtLoader {
     int64_t batches;     // an epoch
     int64_t n_share;     // of them, those that are made
     size_t image_floats; // of one image, all its views
+    int64_t places;      // labels of one image
     int64_t grain;       // images a worker takes at a time
 
     pthread_mutex_t lock;
@@ -112,20 +113,28 @@ static Slot *find_work(RtLoader *l) {
     return &l->slot[(l->started - 1) % l->n_slots];
 }
 
+static bool make_image(const RtLoader *l, int64_t item, int64_t changes, float *image,
+                       int32_t *labels, RtErr *err) {
+    const RtLoaderOptions *o = &l->o;
+    if (l->data->target == RT_TARGET_MAP)
+        return rt_dataset_sample_map(l->data, item, o->prep, o->augment, o->seed, changes, image,
+                                     o->map_height, o->map_width, labels, err);
+    *labels = rt_dataset_label(l->data, item);
+    return o->views == RT_VIEWS_ONE
+               ? rt_dataset_sample(l->data, item, o->prep, o->augment, o->seed, changes, image, err)
+               : rt_dataset_views(l->data, item, o->prep, o->views, image, err);
+}
+
 static void fill_images(const RtLoader *l, Slot *s, int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
         RtErr err = {{0}};
         int64_t item = s->batch.items[i];
-        s->batch.labels[i] = rt_dataset_label(l->data, item);
         if (s->batch.targets)
             rt_dataset_target(l->data, item, s->batch.targets + i * l->data->target_width);
         float *image = s->batch.images + (size_t)i * l->image_floats;
         int64_t period = l->o.augment_period;
         int64_t changes = period > 0 ? s->batch.epoch % period : s->batch.epoch;
-        s->failed[i] = l->o.views == RT_VIEWS_ONE
-                           ? !rt_dataset_sample(l->data, item, l->o.prep, l->o.augment, l->o.seed,
-                                                changes, image, &err)
-                           : !rt_dataset_views(l->data, item, l->o.prep, l->o.views, image, &err);
+        s->failed[i] = !make_image(l, item, changes, image, s->batch.labels + i * l->places, &err);
         s->error[i] = s->failed[i] ? strdup(err.text) : NULL;
     }
 }
@@ -186,7 +195,8 @@ static void squeeze_batch(RtLoader *l, Slot *s) {
         if (n < i) {
             memmove(b->images + (size_t)n * floats, b->images + (size_t)i * floats,
                     floats * sizeof *b->images);
-            b->labels[n] = b->labels[i];
+            memmove(b->labels + n * l->places, b->labels + i * l->places,
+                    (size_t)l->places * sizeof *b->labels);
             b->items[n] = b->items[i];
             if (b->targets)
                 memmove(b->targets + (size_t)n * width, b->targets + (size_t)i * width,
@@ -287,7 +297,7 @@ static bool alloc_slot(RtLoader *l, Slot *s) {
     if (__builtin_mul_overflow(n * sizeof(float), l->image_floats, &bytes))
         return false;
     s->batch.images = rt_alloc_aligned(bytes);
-    s->batch.labels = rt_alloc_aligned(n * sizeof *s->batch.labels);
+    s->batch.labels = rt_alloc_aligned(n * (size_t)l->places * sizeof *s->batch.labels);
     s->batch.items = malloc(n * sizeof *s->batch.items);
     s->batch.targets = width ? rt_alloc_aligned(n * width * sizeof *s->batch.targets) : NULL;
     s->failed = calloc(n, sizeof *s->failed);
@@ -341,6 +351,7 @@ RtLoader *rt_loader_open(const RtDataset *d, const RtLoaderOptions *o, RtErr *er
     *l = (RtLoader){.data = d, .o = *o, .paused = true};
     l->first = o->validation ? d->n_train : 0;
     l->n = o->validation ? d->n_val : d->n_train;
+    l->places = d->target == RT_TARGET_MAP ? (int64_t)o->map_height * o->map_width : 1;
     l->o.batch = o->batch < l->n ? o->batch : l->n;
     l->batches = (l->n - 1) / l->o.batch + 1;
     l->n_share = count_share(&o->share, l->batches);

@@ -26,6 +26,7 @@ typedef struct RtLoaderOptions {
     RtLoaderShare share;    // of the epoch's batches, which are made
     bool shuffle;           // by (seed, epoch); else in the order of the items
     RtAugment augment;      // by (seed, epoch, item)
+    int map_height, map_width; // of the map of classes that an image has (RT_TARGET_MAP)
     int64_t augment_period; // 0, or: by (seed, epoch % augment_period, item); repeats on purpose
     RtViews views;          // of each image, without augmentation; one: as augment says
     uint64_t seed;
@@ -42,7 +43,7 @@ typedef struct RtBatch {  // valid until the next call of next, seek or close
     int64_t epoch, index; // batch `index` of rt_loader_batches() of the epoch
     int64_t n;            // 0 to batch; 0: none of its images could be read, there is no step
     float *images;        // [n][views] of the model's input, RT_ALIGN aligned
-    int32_t *labels;      // [n]
+    int32_t *labels;      // [n], of maps [n][map_height][map_width], -1: none
     float *targets;       // [n][target_width], NULL where that is 0
     int64_t *items;       // [n]
     bool last;            // of its epoch

@@ -24,20 +24,21 @@ static bool allocate(Bench *b, RtErr *err) {
     const HoneTrainDesc *d = b->f->d;
     const HonePreprocess *p = &d->info->preprocess;
     size_t n = (size_t)b->batch, classes = (size_t)(d->binary ? 2 : d->classes);
+    size_t places = n * (size_t)rt_engine_places(b->engine);
     size_t pixels = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
     b->images = rt_alloc_aligned(n * pixels * sizeof(float));
-    b->labels = calloc(n, sizeof *b->labels);
+    b->labels = calloc(places, sizeof *b->labels);
     b->targets = calloc(n * classes, sizeof *b->targets);
     b->weight = rt_alloc_aligned(classes * sizeof(float));
     b->loss = rt_alloc_aligned(n * sizeof(float));
-    b->logits = rt_alloc_aligned(n * classes * sizeof(float));
+    b->logits = rt_alloc_aligned(places * classes * sizeof(float));
     b->ms = calloc(b->iters ? (size_t)b->iters : AUTO_MAX_ITERS, sizeof *b->ms);
     if (!b->images || !b->labels || !b->targets || !b->weight || !b->loss || !b->logits || !b->ms)
         return rt_fail(err, "no memory for batch size %d", b->batch);
     RtRng g = rt_rng(1, 0, 0, RT_RNG_SYNTHETIC);
     for (size_t i = 0; i < n * pixels; i++)
         b->images[i] = (float)rt_rng_between(&g, -1, 1);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < places; i++)
         b->labels[i] = (int32_t)rt_rng_below(&g, (int64_t)classes);
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
@@ -59,7 +60,7 @@ static bool run_step(Bench *b, int64_t t, double *ms, RtErr *err) {
                            .labels = b->labels,
                            .targets = b->targets,
                            .class_weight = b->weight,
-                           .scale = 1 / (float)b->batch,
+                           .scale = 1 / (float)(b->batch * rt_engine_places(b->engine)),
                            .seed = t,
                            .loss = b->loss,
                            .logits = b->logits};

@@ -13,26 +13,29 @@ typedef struct Eval {
     int threads, batch, workers;
 } Eval;
 
-static void print_classes(const RtScores *s, const RtDataset *data) {
-    printf("%-24s %8s %10s %8s %8s\n", "class", "images", "precision", "recall", "F1");
+static void print_classes(const RtScores *s, const RtDataset *data, const char *unit) {
+    printf("%-24s %8s %10s %8s %8s %8s\n", "class", unit, "precision", "recall", "F1", "IoU");
     for (int k = 0; k < s->classes; k++) {
         RtClassScores c = rt_scores_of_class(s, k);
-        printf("%-24s %8lld %9.2f%% %7.2f%% %7.2f%%\n", RT_SHOW(data->names[k]),
-               (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100);
+        printf("%-24s %8lld %9.2f%% %7.2f%% %7.2f%% %7.2f%%\n", RT_SHOW(data->names[k]),
+               (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100,
+               c.iou > 0 ? c.iou * 100 : 0);
     }
 }
 
-static void put_classes(RtJson *j, const RtScores *s, const RtDataset *data) {
+static void put_classes(RtJson *j, const RtScores *s, const RtDataset *data, const char *unit) {
     rt_json_number(j, "macro_f1", rt_scores_macro_f1(s), 9);
     rt_json_begin(j, "classes", '[');
     for (int k = 0; k < s->classes; k++) {
         RtClassScores c = rt_scores_of_class(s, k);
         rt_json_begin(j, NULL, '{');
         rt_json_text(j, "class", data->names[k]);
-        rt_json_int(j, "images", c.images);
+        rt_json_int(j, unit, c.images);
         rt_json_number(j, "precision", c.precision, 9);
         rt_json_number(j, "recall", c.recall, 9);
         rt_json_number(j, "f1", c.f1, 9);
+        if (c.iou >= 0)
+            rt_json_number(j, "iou", c.iou, 9);
         rt_json_end(j, '}');
     }
     rt_json_end(j, ']');
@@ -44,24 +47,26 @@ static void print_confusions(const RtConfusion *c, int n, const RtDataset *data)
                RT_SHOW(data->names[c[i].label]), RT_SHOW(data->names[c[i].guess]));
 }
 
-static void put_confusions(RtJson *j, const RtConfusion *c, int n, const RtDataset *data) {
+static void put_confusions(RtJson *j, const RtConfusion *c, int n, const RtDataset *data,
+                           const char *unit) {
     rt_json_begin(j, "confusions", '[');
     for (int i = 0; i < n; i++) {
         rt_json_begin(j, NULL, '{');
         rt_json_text(j, "class", data->names[c[i].label]);
         rt_json_text(j, "taken_for", data->names[c[i].guess]);
-        rt_json_int(j, "images", c[i].images);
+        rt_json_int(j, unit, c[i].images);
         rt_json_end(j, '}');
     }
     rt_json_end(j, ']');
 }
 
 // The pairs that e asks for, in text or, j not NULL, in JSON.
-static void tell_confusions(const Eval *e, const RtScores *s, const RtDataset *data, RtJson *j) {
+static void tell_confusions(const Eval *e, const RtScores *s, const RtDataset *data,
+                            const char *unit, RtJson *j) {
     RtConfusion *c = s->confusion ? calloc((size_t)e->confusions + 1, sizeof *c) : NULL;
     int n = c ? rt_scores_confusions(s, c, e->confusions) : 0;
     if (j && c && e->confusions)
-        put_confusions(j, c, n, data);
+        put_confusions(j, c, n, data, unit);
     else if (!j && c)
         print_confusions(c, n, data);
     free(c);
@@ -82,13 +87,15 @@ static void put_temperature(RtJson *j, const RtTemper *t) {
     rt_json_end(j, '}');
 }
 
+// No probability of one class is said of an image.
 static bool counts_each(const RtFine *f) {
-    return f->d->loss == HONE_LOSS_BCE && !f->d->binary;
+    return f->d->map_height || (f->d->loss == HONE_LOSS_BCE && !f->d->binary);
 }
 
 static void print_scores(const RtFine *f, const RtScores *s) {
-    printf("%lld images: loss %.4f, top-1 %.2f%%, top-5 %.2f%%", (long long)s->n, s->loss,
-           s->top1 * 100, s->top5 * 100);
+    const RtScoreWords *w = rt_score_words(f->d);
+    printf("%lld images: loss %.4f, %s %.2f%%, %s %.2f%%", (long long)s->n, s->loss, w->first,
+           s->top1 * 100, w->second, s->top5 * 100);
     if (!counts_each(f))
         printf(", calibration error %.2f%%", rt_scores_calibration_error(s) * 100);
     if (s->confusion)
@@ -109,17 +116,18 @@ static void print_all(const Eval *e, const RtFine *f, const RtScores *s, const R
         print_scores(f, s);
     }
     if (e->classes && s->confusion)
-        print_classes(s, data);
-    tell_confusions(e, s, data, NULL);
+        print_classes(s, data, rt_score_words(f->d)->unit);
+    tell_confusions(e, s, data, rt_score_words(f->d)->unit, NULL);
     if (!counts_each(f))
         print_temperature(s->temper);
 }
 
 static void put_scores(RtJson *j, const Eval *e, const RtFine *f, const RtScores *s,
                        const RtDataset *data, int64_t bad) {
+    const RtScoreWords *w = rt_score_words(f->d);
     rt_json_number(j, "loss", s->loss, 9);
-    rt_json_number(j, "top1", s->top1, 9);
-    rt_json_number(j, "top5", s->top5, 9);
+    rt_json_number(j, w->first_key, s->top1, 9);
+    rt_json_number(j, w->second_key, s->top5, 9);
     rt_json_int(j, "images", s->n);
     rt_json_int(j, "bad_images", bad);
     rt_json_int(j, "not_finite", s->n_not_finite);
@@ -128,8 +136,8 @@ static void put_scores(RtJson *j, const Eval *e, const RtFine *f, const RtScores
     if (!counts_each(f))
         put_temperature(j, s->temper);
     if (s->confusion)
-        put_classes(j, s, data);
-    tell_confusions(e, s, data, j);
+        put_classes(j, s, data, w->unit);
+    tell_confusions(e, s, data, w->unit, j);
 }
 
 static void put_all(const Eval *e, const RtFine *f, const RtScores *s, const RtDataset *data,
@@ -181,9 +189,10 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     RtSource *source = NULL;
     RtEngine *t = rt_fine_open_trained(f, e->pretrained ? NULL : e->folder, e->threads, &labels);
     free(labels);
-    if (!t)
+    if (!t || !rt_fine_take_views(f, e->views)) {
+        rt_engine_close(t);
         return RT_EXIT_INPUT;
-    rt_fine_note_views(f, e->views);
+    }
     RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1, .eval_only = true});
     RtSourceOptions o = source_options(e, &bad);
     int code = RT_EXIT_INPUT;
@@ -218,7 +227,7 @@ int rt_fine_eval(const RtFine *f, int argc, char **argv) {
         RT_FINE_THREADS(&e.threads),
         {"--workers|-j", RT_CLI_INT, &e.workers, 0, 256, "N", "threads that decode images"},
         {"--per-class", RT_CLI_FLAG, &e.classes, 0, 0, NULL,
-         "a table of precision, recall and F1 of each class"},
+         "a table of precision, recall, F1 and IoU of each class"},
         {"--confusions", RT_CLI_INT, &e.confusions, 0, 1000, "K",
          "the K pairs of classes of which one is taken for the other most often"},
         RT_FINE_VIEWS(&e.views_name),

@@ -84,7 +84,11 @@ const char **rt_fine_names(const RtFine *f, char *lines) {
     return names;
 }
 
-void rt_fine_note_views(const RtFine *f, RtViews views) {
+bool rt_fine_take_views(const RtFine *f, RtViews views) {
+    if (f->d->map_height && views != RT_VIEWS_ONE) {
+        rt_fine_complain("NYI: --tta where the network labels pixels");
+        return false;
+    }
     const HonePreprocess *p = &f->d->info->preprocess;
     RtWindow w = rt_preprocess_window(p, p->width, p->height);
     if ((views == RT_VIEWS_FIVE_CROP || views == RT_VIEWS_TEN_CROP) && w.full_width <= p->width &&
@@ -94,4 +98,5 @@ void rt_fine_note_views(const RtFine *f, RtViews views) {
                 "corners are hardly other views; a larger --resize when the program is made "
                 "(hone finetune) leaves a margin\n",
                 p->width, p->height);
+    return true;
 }

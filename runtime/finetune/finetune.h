@@ -42,8 +42,8 @@ int rt_fine_complain(const char *text); // prints it; RT_EXIT_INPUT
 RtEngine *rt_fine_open_trained(const RtFine *f, const char *folder, int threads, char **labels);
 // Names of classes: the executable's own, else `lines`, which is cut up. free() releases the table.
 const char **rt_fine_names(const RtFine *f, char *lines);
-// Where crops of square pictures are all the same, that is said.
-void rt_fine_note_views(const RtFine *f, RtViews views);
+// Where crops of square pictures are all the same, that is said. False: refused, and told.
+bool rt_fine_take_views(const RtFine *f, RtViews views);
 void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
 
 #define RT_FINE_THREADS(to)                                                                        \

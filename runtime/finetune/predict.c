@@ -31,10 +31,11 @@ static bool alloc_predict(Predict *x) {
     size_t classes = (size_t)(x->f->d->binary ? 2 : x->f->d->classes);
     size_t n = (size_t)x->views, floats = (size_t)p->height * (size_t)p->width;
     x->image = rt_alloc_aligned(n * floats * (size_t)p->channels * sizeof(float));
-    x->logits = rt_alloc_aligned(n * classes * sizeof(float));
+    size_t places = (size_t)rt_engine_places(x->engine);
+    x->logits = rt_alloc_aligned(n * places * classes * sizeof(float));
     x->weight = rt_alloc_aligned(classes * sizeof(float));
     x->loss = calloc(n, sizeof *x->loss);
-    x->label = calloc(n, sizeof *x->label);
+    x->label = calloc(n * places, sizeof *x->label);
     x->targets = calloc(n * classes, sizeof *x->targets);
     x->p = calloc(classes, sizeof *x->p);
     x->one = calloc(classes, sizeof *x->one);
@@ -61,7 +62,7 @@ static void print_guess(const Predict *x, RtJson *j, int k) {
         rt_json_begin(j, NULL, '{');
         rt_json_int(j, "class", k);
         rt_json_text(j, "label", x->names[k]);
-        rt_json_number(j, "probability", x->p[k], 9);
+        rt_json_number(j, x->f->d->map_height ? "share" : "probability", x->p[k], 9);
         rt_json_end(j, '}');
     } else if (x->names[k][0]) {
         printf("  %6.2f%%  %s\n", x->p[k] * 100, RT_SHOW(x->names[k]));
@@ -108,9 +109,21 @@ static bool load_image(Predict *x, const char *path, RtErr *err) {
     return good;
 }
 
+// p: each class's share of the places of the image's map.
+static void share_places(Predict *x) {
+    const HoneTrainDesc *d = x->f->d;
+    int64_t places = rt_engine_places(x->engine);
+    double right = 0, right5 = 0;
+    memset(x->p, 0, (size_t)d->classes * sizeof *x->p);
+    for (int64_t i = 0; i < places; i++)
+        x->p[rt_score_row(d, x->logits + i * d->classes, 0, NULL, &right, &right5)] +=
+            1 / (double)places;
+}
+
 static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
     const HoneTrainDesc *d = x->f->d;
-    int numbers = x->views * rt_engine_logit_columns(x->engine);
+    int64_t places = rt_engine_places(x->engine);
+    int64_t numbers = x->views * places * rt_engine_logit_columns(x->engine);
     RtEngineBatch b = {.n = x->views,
                        .images = x->image,
                        .labels = x->label,
@@ -120,13 +133,16 @@ static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {
                        .loss = x->loss,
                        .logits = x->logits};
     bool ok = load_image(x, path, err) && rt_engine_eval(x->engine, &b, err);
-    for (int i = 0; ok && i < numbers; i++)
+    for (int64_t i = 0; ok && i < numbers; i++)
         ok = isfinite(x->logits[i]) || rt_fail(err, "%s: the network's output is not finite", path);
     if (!ok)
         return false;
-    for (int i = 0; i < numbers; i++)
+    for (int64_t i = 0; i < numbers; i++)
         x->logits[i] /= x->temperature;
-    rt_mean_probabilities(d, x->logits, x->views, x->p, x->one);
+    if (places > 1)
+        share_places(x);
+    else
+        rt_mean_probabilities(d, x->logits, x->views, x->p, x->one);
     if (j) {
         rt_json_begin(j, NULL, '{');
         rt_json_text(j, "image", path);
@@ -211,8 +227,8 @@ int rt_fine_predict(const RtFine *f, int argc, char **argv) {
         rt_views_parse(x.views_name, &x.kind)) {
         code = RT_EXIT_INPUT;
         x.views = rt_views_count(x.kind);
-        rt_fine_note_views(f, x.kind);
-        x.engine = rt_fine_open_trained(f, x.folder, x.threads, &labels);
+        if (rt_fine_take_views(f, x.kind))
+            x.engine = rt_fine_open_trained(f, x.folder, x.threads, &labels);
         x.names = rt_fine_names(f, labels);
         if (x.engine && (x.inputs = rt_inputs_open(rest.item, rest.n, &err)))
             code = predict_all(&x);

@@ -183,11 +183,11 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
     return good;
 }
 
-bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *image, uint64_t seed,
-                int64_t epoch, int64_t item, float *out, RtErr *err) {
-    RtAugmentPlan plan = rt_augment_plan(a, p, image->width, image->height, seed, epoch, item);
+bool rt_augment_planned(const RtAugment *a, const HonePreprocess *p, const RtAugmentPlan *plan,
+                        const RtImage *image, uint64_t seed, int64_t epoch, int64_t item,
+                        float *out, RtErr *err) {
     uint8_t *pixel = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
-    bool good = pixel ? rt_augment_pixels(&plan, image, pixel, err)
+    bool good = pixel ? rt_augment_pixels(plan, image, pixel, err)
                       : rt_fail(err, "no memory to resize an image");
     if (good) {
         RtRng own = rt_rng(seed, epoch, item, RT_RNG_ERASE);
@@ -196,4 +196,10 @@ bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *imag
     }
     free(pixel);
     return good;
+}
+
+bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *image, uint64_t seed,
+                int64_t epoch, int64_t item, float *out, RtErr *err) {
+    RtAugmentPlan plan = rt_augment_plan(a, p, image->width, image->height, seed, epoch, item);
+    return rt_augment_planned(a, p, &plan, image, seed, epoch, item, out, err);
 }

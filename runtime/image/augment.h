@@ -56,7 +56,11 @@ RtAugmentPlan rt_augment_plan(const RtAugment *a, const HonePreprocess *p, int w
                               uint64_t seed, int64_t epoch, int64_t item);
 // Carries them out. pixel: [p->height][p->width][image->channels]. False with err set: no memory.
 bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t *pixel, RtErr *err);
-// Both, to one image of the model's f32 input: p->height * p->width * p->channels floats.
+// The plan, to one image of the model's f32 input: p->height * p->width * p->channels floats.
+bool rt_augment_planned(const RtAugment *a, const HonePreprocess *p, const RtAugmentPlan *plan,
+                        const RtImage *image, uint64_t seed, int64_t epoch, int64_t item,
+                        float *out, RtErr *err);
+// Choices and all.
 bool rt_augment(const RtAugment *a, const HonePreprocess *p, const RtImage *image, uint64_t seed,
                 int64_t epoch, int64_t item, float *out, RtErr *err);
 #endif

@@ -45,6 +45,9 @@ bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int leas
                     RtImage *image, RtErr *err);
 bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
                    RtImage *image, RtErr *err);
+// The numbers that a PNG stores, one channel: of a palette or of grey, at most 8 bits.
+bool rt_png_decode_numbers(const char *path, const uint8_t *data, size_t size, RtImage *image,
+                           RtErr *err);
 bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
                     RtImage *image, RtErr *err);
 // The EXIF orientation that a JPEG, PNG or WebP file tells, 1 to 8; 0: none.

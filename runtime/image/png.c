@@ -1,5 +1,7 @@
 // PNG by libpng to 8-bit RGB with the meaning of Pillow's convert('RGB'): palettes looked up, grey
-// repeated, of 16 bits the upper 8, alpha and transparency dropped, gamma and profiles ignored.
+// repeated, of 16 bits the upper 8, alpha and transparency dropped, gamma and profiles ignored. Or
+// to the numbers that are stored, a palette's places or greys of up to 8 bits, where they are
+// classes.
 //
 // A chunk's length is a claim, which libpng would allocate for: all chunks are measured against the
 // file first, and those that mean nothing here are skipped unread.
@@ -24,6 +26,7 @@ typedef struct Reader {
     const uint8_t *data;
     size_t left, idat; // idat: bytes of all IDAT chunks
     int most;          // pixels
+    bool numbers;      // as they are stored, one channel
     RtErr *err;
     png_structp png;
     png_infop info;
@@ -90,7 +93,22 @@ static void set_transforms(png_structp png, png_infop info) {
     png_read_update_info(png, info);
 }
 
+// False: a number of a pixel would not be one of 0 to 255.
+static bool set_numbers(Reader *r) {
+    int type = png_get_color_type(r->png, r->info), depth = png_get_bit_depth(r->png, r->info);
+    if ((type != PNG_COLOR_TYPE_PALETTE && type != PNG_COLOR_TYPE_GRAY) || depth > 8)
+        return rt_fail(r->err,
+                       "%s: a mask holds the number of each pixel's class, as a PNG with a palette "
+                       "or of grey in 8 bits; this one is %s",
+                       r->path, depth > 8 ? "of 16 bits" : "in colours or with transparency");
+    png_set_packing(r->png);
+    png_set_interlace_handling(r->png);
+    png_read_update_info(r->png, r->info);
+    return true;
+}
+
 static bool decode(Reader *r) {
+    int channels = r->numbers ? 1 : 3;
     if (!measure_chunks(r))
         return rt_fail(r->err, "%s: truncated PNG", r->path);
     if (setjmp(png_jmpbuf(r->png)))
@@ -102,10 +120,13 @@ static bool decode(Reader *r) {
     int64_t width = png_get_image_width(r->png, r->info);
     int64_t height = png_get_image_height(r->png, r->info);
     if (!rt_image_fits(r->path, width, height, count_most(r), r->err) ||
-        !rt_image_alloc_within(r->path, width, height, 3, r->most, r->image, r->err))
+        !rt_image_alloc_within(r->path, width, height, channels, r->most, r->image, r->err))
         return false;
-    set_transforms(r->png, r->info);
-    size_t stride = (size_t)r->image->width * 3;
+    if (r->numbers && !set_numbers(r))
+        return false;
+    if (!r->numbers)
+        set_transforms(r->png, r->info);
+    size_t stride = (size_t)r->image->width * (size_t)channels;
     if (png_get_rowbytes(r->png, r->info) != stride)
         png_error(r->png, "unexpected row size");
     r->row = malloc((size_t)r->image->height * sizeof *r->row);
@@ -118,14 +139,18 @@ static bool decode(Reader *r) {
     return true;
 }
 
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
-                   RtImage *image, RtErr *err) {
-    (void)least;
+static bool read_png(const char *path, const uint8_t *data, size_t size, int most, bool numbers,
+                     RtImage *image, RtErr *err) {
     Reader *r = calloc(1, sizeof *r); // on the heap: longjmp leaves its fields defined
     if (!r)
         return rt_fail(err, "%s: no memory", path);
-    *r = (Reader){
-        .path = path, .data = data, .left = size, .most = most, .err = err, .image = image};
+    *r = (Reader){.path = path,
+                  .data = data,
+                  .left = size,
+                  .most = most,
+                  .numbers = numbers,
+                  .err = err,
+                  .image = image};
     r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
     bool good = r->info ? decode(r) : rt_fail(err, "%s: no memory", path);
@@ -133,4 +158,15 @@ bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least
     free(r->row);
     free(r);
     return good;
+}
+
+bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
+                   RtImage *image, RtErr *err) {
+    (void)least;
+    return read_png(path, data, size, most, false, image, err);
+}
+
+bool rt_png_decode_numbers(const char *path, const uint8_t *data, size_t size, RtImage *image,
+                           RtErr *err) {
+    return read_png(path, data, size, RT_MAX_PIXELS, true, image, err);
 }

@@ -22,6 +22,8 @@ static const char *find_params(const RtEngine *t, RtAffine *a) {
     const HoneParam *p[2];
     int64_t told = rt_engine_head_floats(t);
     int n = 0;
+    if (rt_engine_places(t) > 1)
+        return "it makes a map of classes";
     for (int i = 0; i < d->n_params; i++) {
         if (!trains(t, &d->params[i]) || (told && !d->params[i].fresh))
             continue;

@@ -1,7 +1,7 @@
 // Checks a graph's inputs and outputs against the rows of bind.def.
 #include "runtime/train/bind.h"
 
-typedef enum Shape { SCALAR, SAMPLES, CLASSES, LOGITS, PER_IMAGE, PARAM, ROWS } Shape;
+typedef enum Shape { SCALAR, SAMPLES, LABELS, CLASSES, LOGITS, PER_IMAGE, PARAM, ROWS } Shape;
 
 static const struct {
     const char *input, *output;
@@ -28,7 +28,8 @@ static bool is_param(const HoneTensorDesc *t, const HoneParam *p) {
 }
 
 static bool has_shape(const HoneTrainDesc *d, const HoneTensorDesc *t, HoneBind b) {
-    int columns = d->binary ? 1 : d->classes;
+    int columns = d->binary ? 1 : d->classes, maps = d->map_height > 0;
+    int64_t places = (int64_t)d->map_height * d->map_width;
     bool per_image = t->rank >= 1 && is_batch(t->dim[0]);
     switch (rows[b.kind].shape) {
     case SCALAR:
@@ -37,8 +38,11 @@ static bool has_shape(const HoneTrainDesc *d, const HoneTensorDesc *t, HoneBind 
         return t->rank == 1 && per_image;
     case CLASSES:
         return t->rank == 1 && is_dim(t->dim[0], columns);
+    case LABELS:
+        return per_image && t->rank == 1 + maps && (!maps || is_dim(t->dim[1], places));
     case LOGITS:
-        return t->rank == 2 && per_image && is_dim(t->dim[1], columns);
+        return per_image && t->rank == 2 + maps && (!maps || is_dim(t->dim[1], places)) &&
+               is_dim(t->dim[t->rank - 1], columns);
     case PER_IMAGE:
         return per_image;
     case PARAM:

@@ -71,12 +71,17 @@ bool rt_board_step(RtBoard *b, const RtTrainState *s, double loss, double lr, do
     return flush(b, err);
 }
 
-bool rt_board_epoch(RtBoard *b, const RtTrainState *s, const double *row, bool val, RtErr *err) {
+bool rt_board_epoch(RtBoard *b, const RtTrainState *s, const RtScoreWords *w, const double *row,
+                    bool val, RtErr *err) {
+    char train[32], first[32], second[32];
+    snprintf(train, sizeof train, "%s/train", w->train_key);
+    snprintf(first, sizeof first, "%s/val", w->first_key);
+    snprintf(second, sizeof second, "%s/val", w->second_key);
     const RtScalar scalars[] = {{first_of_epoch, row[RT_HIST_TRAIN_LOSS]},
                                 {"loss/val", val ? row[RT_HIST_VAL_LOSS] : NAN},
-                                {"top1/train", row[RT_HIST_TRAIN_TOP1]},
-                                {"top1/val", val ? row[RT_HIST_VAL_TOP1] : NAN},
-                                {"top5/val", val ? row[RT_HIST_VAL_TOP5] : NAN},
+                                {train, row[RT_HIST_TRAIN_TOP1]},
+                                {first, val ? row[RT_HIST_VAL_TOP1] : NAN},
+                                {second, val ? row[RT_HIST_VAL_TOP5] : NAN},
                                 {"epoch/lr", row[RT_HIST_LR]},
                                 {"epoch/images_per_s", row[RT_HIST_IMAGES_PER_S]}};
     if (!b->wanted)

@@ -5,6 +5,7 @@
 
 #include "runtime/file/out.h"
 #include "runtime/train/checkpoint.h"
+#include "runtime/train/eval.h"
 
 typedef struct RtBoard { // all zero: nobody asked for it
     RtOutFile file;
@@ -21,7 +22,8 @@ bool rt_board_begin(RtBoard *b, const RtTrainState *s, RtErr *err);
 bool rt_board_step(RtBoard *b, const RtTrainState *s, double loss, double lr, double norm,
                    RtErr *err);
 // row: of the history. val: there are validation images.
-bool rt_board_epoch(RtBoard *b, const RtTrainState *s, const double *row, bool val, RtErr *err);
+bool rt_board_epoch(RtBoard *b, const RtTrainState *s, const RtScoreWords *words, const double *row,
+                    bool val, RtErr *err);
 bool rt_board_commit(RtBoard *b, RtErr *err); // all of it is on the disk
 void rt_board_close(RtBoard *b);              // any state
 

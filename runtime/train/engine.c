@@ -283,6 +283,10 @@ int rt_engine_logit_columns(const RtEngine *t) {
     return t->d->binary ? 1 : t->d->classes;
 }
 
+int64_t rt_engine_places(const RtEngine *t) {
+    return t->d->map_height ? (int64_t)t->d->map_height * t->d->map_width : 1;
+}
+
 float *rt_engine_buffer(RtEngine *t, RtEngineBuffer b) {
     return t->buffer[b];
 }

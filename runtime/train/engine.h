@@ -14,14 +14,14 @@ typedef struct RtEngineBatch {
     int64_t n;
     const float *images;       // [n] of the image input; not read where features are given
     float *const *features;    // values at the frozen prefix's edge, or NULL: from the images
-    const int32_t *labels;     // [n], 0 to classes - 1 (HONE_LOSS_CE)
+    const int32_t *labels;     // [n][places], 0 to classes - 1, of maps also -1 (HONE_LOSS_CE)
     const float *targets;      // [n][width] (HONE_LOSS_BCE)
     const int32_t *labels2;    // [n] that count for the rest of `mix`; NULL: nothing is mixed
     const float *mix;          // [n] share of the first label; NULL as labels2
     const float *class_weight; // [classes]
     float smoothing, scale;    // see HONE_BIND_SMOOTHING, HONE_BIND_SCALE
     int64_t seed;              // of dropout
-    float *loss, *logits;      // out: [n], [n][logit columns]
+    float *loss, *logits;      // out: [n], [n][places][logit columns]
     float *head_input;         // out of evaluation: [n][rt_engine_head_floats()]; NULL: not wanted
 } RtEngineBatch;
 
@@ -40,6 +40,7 @@ const HoneTrainDesc *rt_engine_desc(const RtEngine *t);
 int rt_engine_threads(const RtEngine *t);
 int rt_engine_stage(const RtEngine *t);         // the open one; -1: none
 int rt_engine_logit_columns(const RtEngine *t); // 1 when binary, else classes
+int64_t rt_engine_places(const RtEngine *t);    // labels of an image: those of its map; 1 without
 
 // Goes to stage s; the optimiser's moments become 0.
 bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err);

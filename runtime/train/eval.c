@@ -74,6 +74,13 @@ static bool row_is_finite(float loss, const float *logits, int width) {
     return ok;
 }
 
+static void add_not_finite(RtScores *s, int64_t item) {
+    if (s->n_not_finite < RT_WORST)
+        s->not_finite[s->n_not_finite] = item;
+    s->n++;
+    s->n_not_finite++;
+}
+
 typedef struct Row { // of one image
     int64_t item;
     int32_t label;
@@ -86,10 +93,7 @@ typedef struct Row { // of one image
 static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width, double *p) {
     double right = 0;
     if (!row_is_finite(x->loss, x->logits, width)) {
-        if (s->n_not_finite < RT_WORST)
-            s->not_finite[s->n_not_finite] = x->item;
-        s->n++;
-        s->n_not_finite++;
+        add_not_finite(s, x->item);
         return;
     }
     int32_t guess = rt_score_row(d, x->logits, x->label, x->targets, &right, &s->top5);
@@ -110,8 +114,30 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
     }
 }
 
+// Of an image's map: labels [places], x->logits [places][classes].
+static void add_map(RtScores *s, const HoneTrainDesc *d, const Row *x, const int32_t *labels) {
+    int64_t places = (int64_t)d->map_height * d->map_width;
+    bool finite = isfinite(x->loss);
+    for (int64_t i = 0; finite && i < places * d->classes; i++)
+        finite = isfinite(x->logits[i]);
+    if (!finite) {
+        add_not_finite(s, x->item);
+        return;
+    }
+    for (int64_t i = 0; i < places; i++) {
+        if (labels[i] < 0)
+            continue;
+        int32_t guess = largest(x->logits + i * d->classes, d->classes);
+        s->confusion[(int64_t)labels[i] * d->classes + guess]++;
+        s->top5 += guess == labels[i];
+        s->places++;
+    }
+    s->loss += (double)x->loss;
+    s->n++;
+}
+
 // What a rank says of a batch: this, and behind it items [batch], losses [batch][views], logits
-// [batch][views][columns].
+// [batch][views][places][columns]. Maps of classes have one view, and are seen by one rank.
 typedef struct Told {
     int64_t n;    // images
     int64_t stop; // 1: it was told to end
@@ -120,6 +146,8 @@ typedef struct Told {
 typedef struct Buffers {
     int64_t batch; // images, at most
     int columns, views;
+    int64_t places;           // labels of an image
+    const int32_t *of_places; // of maps: of the batch, [n][places]
     size_t bytes; // of Told and what follows
     size_t loss_at, logits_at;
     char *mine, *all; // all: of every rank; the same memory as `mine` where there is one
@@ -152,12 +180,14 @@ static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, c
     const HoneTrainDesc *d = rt_engine_desc(t);
     size_t classes = (size_t)(d->binary ? 2 : d->classes), n = (size_t)batch;
     size_t width = (size_t)rt_source_data(s)->target_width, rows;
-    *b = (Buffers){
-        .batch = batch, .columns = rt_engine_logit_columns(t), .views = rt_source_views(s)};
+    *b = (Buffers){.batch = batch,
+                   .columns = rt_engine_logit_columns(t),
+                   .views = rt_source_views(s),
+                   .places = rt_engine_places(t)};
     rows = n * (size_t)b->views;
     b->loss_at = round_up(sizeof(Told) + n * sizeof(int64_t));
     b->logits_at = round_up(b->loss_at + rows * sizeof(float));
-    b->bytes = round_up(b->logits_at + rows * classes * sizeof(float));
+    b->bytes = round_up(b->logits_at + rows * (size_t)b->places * classes * sizeof(float));
     b->mine = rt_alloc_aligned(b->bytes);
     b->all = ranks ? rt_alloc_aligned(b->bytes * (size_t)rt_ranks_n(ranks)) : b->mine;
     b->weight = rt_alloc_aligned(classes * sizeof(float));
@@ -198,9 +228,10 @@ static void repeat_labels(const RtFeed *f, const Buffers *b, size_t width) {
     }
 }
 
-static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, const Buffers *b,
+static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, Buffers *b,
                        RtErr *err) {
     bool many = b->views > 1;
+    b->of_places = f->labels;
     ((Told *)b->mine)->n = f->n;
     memcpy(items_of(b->mine), f->items, (size_t)f->n * sizeof *f->items);
     if (many)
@@ -235,7 +266,7 @@ static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data
     bool has_targets = data->target_width > 0;
     for (int64_t i = 0; i < ((Told *)told)->n; i++) {
         int64_t item = items_of(told)[i], first = i * b->views;
-        const float *logits = logits_of(b, told) + first * b->columns;
+        const float *logits = logits_of(b, told) + first * b->places * b->columns;
         Row x = {.item = item,
                  .label = rt_dataset_label(data, item),
                  .targets = has_targets ? b->targets : NULL,
@@ -243,6 +274,10 @@ static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data
                  .loss = losses_of(b, told)[first],
                  .views = logits,
                  .n_views = 1};
+        if (b->places > 1) {
+            add_map(s, d, &x, b->of_places + i * b->places);
+            continue;
+        }
         if (has_targets)
             rt_dataset_target(data, item, b->targets);
         add_row(s, d, &x, b->columns, b->p);
@@ -286,6 +321,13 @@ static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
     return true;
 }
 
+static void take_means_of_maps(RtScores *s) {
+    double n = s->places ? (double)s->places : 1;
+    s->loss = s->places ? s->loss / n : NAN;
+    s->top1 = rt_scores_mean_iou(s);
+    s->top5 /= n;
+}
+
 static void take_means(RtScores *s) {
     double n = s->n ? (double)s->n : 1, finite = (double)(s->n - s->n_not_finite);
     s->loss = s->n_not_finite == s->n && s->n ? NAN : s->loss / (finite > 0 ? finite : 1);
@@ -293,76 +335,11 @@ static void take_means(RtScores *s) {
     s->top5 /= n;
 }
 
-RtClassScores rt_scores_of_class(const RtScores *s, int k) {
-    int64_t n = s->classes, row = 0, column = 0, right = s->confusion[k * n + k];
-    for (int64_t i = 0; i < n; i++) {
-        row += s->confusion[k * n + i];
-        column += s->confusion[i * n + k];
-    }
-    return (RtClassScores){.images = row,
-                           .precision = column ? (double)right / (double)column : 0,
-                           .recall = row ? (double)right / (double)row : 0,
-                           .f1 = row + column ? 2 * (double)right / (double)(row + column) : 0};
-}
-
-double rt_scores_macro_f1(const RtScores *s) {
-    double sum = 0;
-    int n = 0;
-    for (int k = 0; k < s->classes; k++) {
-        RtClassScores c = rt_scores_of_class(s, k);
-        sum += c.images ? c.f1 : 0;
-        n += c.images > 0;
-    }
-    return n ? sum / n : 0;
-}
-
-int rt_scores_confusions(const RtScores *s, RtConfusion *to, int most) {
-    int found = 0;
-    for (int32_t k = 0; k < s->classes; k++)
-        for (int32_t g = 0; g < s->classes; g++) {
-            int64_t n = k == g ? 0 : s->confusion[(int64_t)k * s->classes + g];
-            int at = found;
-            while (at > 0 && to[at - 1].images < n)
-                at--;
-            if (n == 0 || at == most)
-                continue;
-            found += found < most;
-            memmove(&to[at + 1], &to[at], (size_t)(found - 1 - at) * sizeof *to);
-            to[at] = (RtConfusion){k, g, n};
-        }
-    return found;
-}
-
-double rt_scores_calibration_error(const RtScores *s) {
-    double sum = 0, n = 0;
-    for (int k = 0; k < RT_SURE_BINS; k++) {
-        sum += fabs(s->bin[k].right - s->bin[k].sure);
-        n += s->bin[k].n;
-    }
-    return n > 0 ? sum / n : 0;
-}
-
-void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,
-                    void (*say)(void *ctx, const char *line), void *ctx) {
-    char line[600], name[512];
-    int64_t n = s->n_not_finite < most ? s->n_not_finite : most;
-    for (int64_t i = 0; i < n && i < RT_WORST; i++) {
-        snprintf(line, sizeof line, "%s: the network's output is not finite; counted as wrong",
-                 rt_dataset_item_name(data, s->not_finite[i], name, sizeof name));
-        say(ctx, line);
-    }
-    if (s->n_not_finite > n) {
-        snprintf(line, sizeof line, "so it is for %lld further images",
-                 (long long)(s->n_not_finite - n));
-        say(ctx, line);
-    }
-}
-
 static void begin_scores(RtScores *s, const HoneTrainDesc *d) {
     *s = (RtScores){
         .classes = d->binary ? 2 : d->classes, .temper = s->temper, .of_views = s->of_views};
     size_t n = (size_t)s->classes;
-    if ((d->loss == HONE_LOSS_CE || d->binary) && s->classes <= RT_MAX_CONFUSION)
+    if (d->map_height || ((d->loss == HONE_LOSS_CE || d->binary) && s->classes <= RT_MAX_CONFUSION))
         s->confusion = calloc(n * n, sizeof *s->confusion);
 }
 
@@ -371,6 +348,9 @@ bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScor
     begin_scores(scores, rt_engine_desc(t));
     if (scores->of_views)
         begin_scores(scores->of_views, rt_engine_desc(t));
+    bool map = rt_engine_places(t) > 1;
+    if (map && !scores->confusion)
+        return rt_fail(err, "no memory for scores of %d classes", scores->classes);
     Evaluation e = {t, ranks, s, scores, {0}, progress, ctx};
     int64_t me = rt_ranks_me(ranks), n = rt_ranks_n(ranks), total = rt_source_batches(s);
     err->text[0] = 0;
@@ -381,7 +361,7 @@ bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScor
     for (int64_t done = 0; ok && go && done < total; done += n)
         ok = eval_round(&e, done, &go, err);
     free_buffers(&e.b);
-    take_means(scores);
+    (map ? take_means_of_maps : take_means)(scores);
     if (scores->of_views)
         take_means(scores->of_views);
     return ok && go && !err->text[0];

@@ -19,10 +19,14 @@ typedef struct RtMistake {
 
 typedef struct RtScores {
     int64_t n;
-    double loss, top1, top5; // means. Multi-label: top1 is the share of right labels, top5 the
-                             // share of images with all of them right; binary: top5 is 1
+    // Means. Multi-label: top1 is the share of right labels, top5 the share of images with all of
+    // them right; binary: top5 is 1. Of maps: top1 is the mean over classes of the intersection
+    // over the union (mIoU), top5 the share of places that are right
+    double loss, top1, top5;
     int classes;
-    int64_t *confusion; // [label][guess]; NULL: multi-label, or too many classes
+    int64_t *confusion; // [label][guess] of images, of maps of places; NULL: multi-label, or too
+                        // many classes
+    int64_t places;     // of maps: labelled ones
     // Images by the probability of their guess, in bins of equal width: how many, how many of them
     // right, the sum of the probabilities. Not for multi-label.
     struct {
@@ -39,6 +43,13 @@ typedef struct RtScores {
     struct RtScores *of_views;
 } RtScores;
 
+typedef struct RtScoreWords { // what the numbers of RtScores are called; keys: where programs read
+    const char *train, *first, *second; // top1 while it trains; top1, top5
+    const char *train_key, *first_key, *second_key;
+    const char *unit; // of the confusion matrix: images
+} RtScoreWords;
+const RtScoreWords *rt_score_words(const HoneTrainDesc *d);
+
 typedef struct RtConfusion { // images of `label` that were taken for `guess`
     int32_t label, guess;
     int64_t images;
@@ -48,12 +59,15 @@ typedef struct RtConfusion { // images of `label` that were taken for `guess`
 int rt_scores_confusions(const RtScores *s, RtConfusion *to, int most);
 
 typedef struct RtClassScores { // of one class; 0 where there is nothing to divide by
-    int64_t images;
+    int64_t images;            // of maps: places
     double precision, recall, f1;
+    double iou; // intersection over union; -1: the class is neither there nor guessed
 } RtClassScores;
 // From the confusion matrix, which is there.
 RtClassScores rt_scores_of_class(const RtScores *s, int k);
 double rt_scores_macro_f1(const RtScores *s); // mean over the classes that have images
+// Over the classes that are there or guessed.
+double rt_scores_mean_iou(const RtScores *s);
 // How far probabilities are from the share that is right: the expected calibration error of the
 // guess (Guo et al., On Calibration of Modern Neural Networks, 2017).
 double rt_scores_calibration_error(const RtScores *s);

@@ -63,7 +63,8 @@ static void format_time(double s, char *text, size_t size) {
 }
 
 void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_t total,
-                           double loss, double top1, double images_per_s, double left_s) {
+                           double loss, const char *score, double right, double images_per_s,
+                           double left_s) {
     uint64_t now = rt_now();
     if (!l->terminal || l->quiet || (now - l->shown_ns < REDRAW_NS && done != total))
         return;
@@ -76,7 +77,7 @@ void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_
     fprintf(stderr, "\r\033[K%s [%s] %lld/%lld", RT_SHOW(what), bar, (long long)done,
             (long long)total);
     if (loss >= 0)
-        fprintf(stderr, "  loss %.4f  top-1 %.1f%%", loss, top1 * 100);
+        fprintf(stderr, "  loss %.4f  %s %.1f%%", loss, score, right * 100);
     fprintf(stderr, "  %.0f images/s  %s left", images_per_s, left);
     fflush(stderr);
     l->shown_ns = now;

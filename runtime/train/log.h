@@ -27,7 +27,8 @@ void rt_train_log_close(RtTrainLog *l);
 void rt_train_log_line(RtTrainLog *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // The state of an epoch: redrawn at most ten times a second. left_s < 0: not known yet.
 void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_t total,
-                           double loss, double top1, double images_per_s, double left_s);
+                           double loss, const char *score, double right, double images_per_s,
+                           double left_s);
 void rt_train_log_clear(RtTrainLog *l); // the bar goes
 
 typedef struct RtLogField { // text where it is set, else a number

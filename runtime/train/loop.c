@@ -68,6 +68,7 @@ static void show_progress(RtRun *r, uint64_t since_ns, int64_t images) {
              (long long)at[RT_AT_STAGE_EPOCH] + 1, (long long)epochs);
     rt_train_log_progress(&r->log, what, at[RT_AT_BATCH], batches,
                           weight > 0 ? r->state.sum[RT_LOSS_SUM] / weight : -1,
+                          rt_score_words(r->d)->train,
                           at[RT_SEEN] ? (double)at[RT_CORRECT] * 1e-6 / (double)at[RT_SEEN] : 0,
                           speed, speed > 0 ? left / speed : -1);
 }
@@ -105,7 +106,7 @@ static bool train_epoch(RtRun *r, bool *stopped) {
 
 static bool show_validation(void *ctx, int64_t done, int64_t total) {
     RtRun *r = ctx;
-    rt_train_log_progress(&r->log, "validation", done, total, -1, 0, 0, -1);
+    rt_train_log_progress(&r->log, "validation", done, total, -1, "", 0, 0, -1);
     return !is_stopped(r);
 }
 
@@ -133,14 +134,19 @@ static void say_line(void *ctx, const char *line) {
 }
 
 static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
+    const RtScoreWords *w = rt_score_words(r->d);
+    char keys[3][24];
+    snprintf(keys[0], sizeof keys[0], "train_%s", w->train_key);
+    snprintf(keys[1], sizeof keys[1], "val_%s", w->first_key);
+    snprintf(keys[2], sizeof keys[2], "val_%s", w->second_key);
     const RtLogField fields[] = {
         {"stage", row[RT_HIST_STAGE], NULL},
         {"epoch", row[RT_HIST_EPOCH], NULL},
         {"train_loss", row[RT_HIST_TRAIN_LOSS], NULL},
-        {"train_top1", row[RT_HIST_TRAIN_TOP1], NULL},
+        {keys[0], row[RT_HIST_TRAIN_TOP1], NULL},
         {"val_loss", r->val ? v->loss : NAN, NULL},
-        {"val_top1", r->val ? v->top1 : NAN, NULL},
-        {"val_top5", r->val ? v->top5 : NAN, NULL},
+        {keys[1], r->val ? v->top1 : NAN, NULL},
+        {keys[2], r->val ? v->top5 : NAN, NULL},
         {"lr", row[RT_HIST_LR], NULL},
         {"seconds", row[RT_HIST_SECONDS], NULL},
         {"images_per_s", row[RT_HIST_IMAGES_PER_S], NULL},
@@ -159,15 +165,15 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
     if (r->val)
         rt_scores_tell(v, r->data, 1, say_line, r);
     if (r->val)
-        snprintf(val, sizeof val, "  val loss %.4f top-1 %.2f%% top-5 %.2f%%", v->loss,
-                 v->top1 * 100, v->top5 * 100);
+        snprintf(val, sizeof val, "  val loss %.4f %s %.2f%% %s %.2f%%", v->loss, w->first,
+                 v->top1 * 100, w->second, v->top5 * 100);
     rt_train_log_line(
-        &r->log, "%s  loss %.4f top-1 %.2f%%%s%s  %.1f s, %.0f images/s, waited %.1f s for data%s",
-        what, row[RT_HIST_TRAIN_LOSS], row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
+        &r->log, "%s  loss %.4f %s %.2f%%%s%s  %.1f s, %.0f images/s, waited %.1f s for data%s",
+        what, row[RT_HIST_TRAIN_LOSS], w->train, row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
         row[RT_HIST_SECONDS], row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
         r->state.at[RT_SINCE_BEST] == 0 ? "  *" : "");
     return rt_train_log_event(&r->log, "epoch", fields, n_fields, &r->err) &&
-           rt_board_epoch(&r->board, &r->state, row, r->val, &r->err);
+           rt_board_epoch(&r->board, &r->state, w, row, r->val, &r->err);
 }
 
 static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t images,
@@ -332,9 +338,9 @@ static bool finish(RtRun *r, uint64_t since) {
                        r->set->folder ? ", the last checkpoint is in " : "",
                        r->set->folder ? r->set->folder : "");
     if (r->val && s->at[RT_BEST_EPOCH] >= 0 && !r->set->folds)
-        rt_train_log_line(&r->log, "best: epoch %lld, top-1 %.2f%%, loss %.4f",
-                          (long long)s->at[RT_BEST_EPOCH] + 1, s->sum[RT_BEST_TOP1] * 100,
-                          s->sum[RT_BEST_LOSS]);
+        rt_train_log_line(&r->log, "best: epoch %lld, %s %.2f%%, loss %.4f",
+                          (long long)s->at[RT_BEST_EPOCH] + 1, rt_score_words(r->d)->first,
+                          s->sum[RT_BEST_TOP1] * 100, s->sum[RT_BEST_LOSS]);
     rt_recipe_say_chance(r);
     if (r->bad_images)
         rt_train_log_line(&r->log, "%lld images could not be read and were left out",

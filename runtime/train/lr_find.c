@@ -90,7 +90,7 @@ static bool sweep(RtRun *r, Sweep *s, bool (*stop)(RtRun *r), bool *stopped) {
         for (const RtFeed *f; !s->over && (f = rt_source_next(r->train, &r->err));) {
             if (f->n > 0 && !take_step(r, s, f))
                 return false;
-            rt_train_log_progress(&r->log, "range test", s->c->n, RT_LR_STEPS, -1, 0, 0, -1);
+            rt_train_log_progress(&r->log, "range test", s->c->n, RT_LR_STEPS, -1, "", 0, 0, -1);
             if ((*stopped = stop(r)))
                 return true;
         }

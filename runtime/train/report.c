@@ -56,8 +56,9 @@ static void put_head(const RtTrainResult *r, FILE *f) {
     rt_html_text(f, d->info->producer);
     fputs(".</p>\n<dl>\n", f);
     if (r->scores->n) {
-        rt_html_tile(f, "Top-1, best epoch", r->scores->top1 * 100, 2, "%");
-        rt_html_tile(f, "Top-5", r->scores->top5 * 100, 2, "%");
+        rt_html_tile(f, d->map_height ? "mIoU, best epoch" : "Top-1, best epoch",
+                     r->scores->top1 * 100, 2, "%");
+        rt_html_tile(f, d->map_height ? "Pixels" : "Top-5", r->scores->top5 * 100, 2, "%");
         rt_html_tile(f, "Loss", r->scores->loss, 4, "");
         rt_html_tile(f, "Best epoch", (double)s->at[RT_BEST_EPOCH] + 1, 0, "");
     }

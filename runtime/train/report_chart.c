@@ -135,7 +135,8 @@ void rt_report_curves(const RtTrainResult *r, FILE *f) {
           "<div class=\"charts\">\n",
           f);
     put_chart(c, f);
-    c.title = "Top-1 accuracy";
+    c.title = rt_engine_desc(r->engine)->map_height ? "Pixels (training), mIoU (validation)"
+                                                    : "Top-1 accuracy";
     c.series = top1;
     c.percent = true;
     put_chart(c, f);

@@ -123,9 +123,12 @@ void rt_report_data(const RtTrainResult *r, FILE *f) {
         rt_html_text(f, r->set->val);
     }
     fputs(".</p>\n", f);
-    put_balance(&s, f);
+    bool map = r->data->target == RT_TARGET_MAP; // its classes are in the masks
+    if (!map)
+        put_balance(&s, f);
     put_bad(r, f);
-    put_sizes(&s, f);
+    if (!map)
+        put_sizes(&s, f);
     fputs("</section>\n", f);
     free(s.val);
 }

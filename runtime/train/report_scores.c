@@ -2,6 +2,7 @@
 // each, and the worst mistakes with their pictures.
 #include "runtime/train/report_part.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,9 +80,10 @@ static void put_pairs(const RtTrainResult *r, FILE *f) {
     int64_t at = next_pair(s, -1), n = s->classes;
     if (at < 0)
         return;
-    fputs("<div><h3>The most frequent</h3>\n<table>\n<tr><th>class</th><th>images</th>"
-          "<th>taken for</th></tr>\n",
-          f);
+    fprintf(f,
+            "<div><h3>The most frequent</h3>\n<table>\n<tr><th>class</th><th>%s</th>"
+            "<th>taken for</th></tr>\n",
+            rt_score_words(rt_engine_desc(r->engine))->unit);
     for (int line = 0; line < MAX_PAIRS && at >= 0; line++, at = next_pair(s, at)) {
         fputs("<tr><td>", f);
         rt_html_text(f, r->data->names[at / n]);
@@ -94,10 +96,12 @@ static void put_pairs(const RtTrainResult *r, FILE *f) {
 
 static void put_scores(const RtTrainResult *r, FILE *f, int k) {
     RtClassScores c = rt_scores_of_class(r->scores, k);
+    bool map = r->data->target == RT_TARGET_MAP;
     fputs("<tr><td>", f);
     rt_html_text(f, r->data->names[k]);
     fprintf(f, "</td><td>%lld</td><td>%.1f%%</td><td>%.1f%%</td><td>%.1f%%</td></tr>\n",
-            (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100);
+            (long long)c.images, c.precision * 100, c.recall * 100,
+            (map ? fmax(c.iou, 0) : c.f1) * 100);
 }
 
 // Precision, recall and F1 of each class, and how the probabilities are to be taken.
@@ -107,13 +111,17 @@ static void put_classes(const RtTrainResult *r, FILE *f) {
     fputs("<h3>By class</h3>\n", f);
     if (many)
         fprintf(f, "<details><summary>all %d classes</summary>\n", s->classes);
-    fputs("<table class=\"sum\">\n<tr><th>class</th><th>images</th><th>precision</th>"
-          "<th>recall</th><th>F1</th></tr>\n",
-          f);
+    bool map = r->data->target == RT_TARGET_MAP;
+    fprintf(f,
+            "<table class=\"sum\">\n<tr><th>class</th><th>%s</th><th>precision</th>"
+            "<th>recall</th><th>%s</th></tr>\n",
+            rt_score_words(rt_engine_desc(r->engine))->unit, map ? "IoU" : "F1");
     for (int k = 0; k < s->classes; k++)
         put_scores(r, f, k);
     fprintf(f, "<tr><td>mean</td><td></td><td></td><td></td><td>%.1f%%</td></tr>\n</table>\n%s",
-            rt_scores_macro_f1(s) * 100, many ? "</details>\n" : "");
+            (map ? s->top1 : rt_scores_macro_f1(s)) * 100, many ? "</details>\n" : "");
+    if (map)
+        return;
     fprintf(f,
             "<p>Probabilities are off by %.1f%% of what is right (expected calibration error).</p>"
             "\n",
@@ -123,9 +131,10 @@ static void put_classes(const RtTrainResult *r, FILE *f) {
 void rt_report_classes(const RtTrainResult *r, FILE *f) {
     if (!r->scores->confusion || r->scores->n == 0)
         return;
-    fputs("<section>\n<h2>Which class is taken for which</h2>\n<p>Validation images of the best "
-          "epoch; a row is a class.</p>\n<div class=\"charts\">\n",
-          f);
+    fprintf(f,
+            "<section>\n<h2>Which class is taken for which</h2>\n<p>Validation %s of the best "
+            "epoch; a row is a class.</p>\n<div class=\"charts\">\n",
+            rt_score_words(rt_engine_desc(r->engine))->unit);
     if (r->scores->classes <= MAX_MATRIX)
         put_matrix(r, f);
     put_pairs(r, f);

@@ -47,7 +47,8 @@ RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const RtDataO
     RtDataOptions o = *asked;
     o.classes = d->binary ? 2 : d->classes;
     o.labels = d->info->labels;
-    o.target = d->binary                  ? RT_TARGET_BINARY
+    o.target = d->map_height > 0          ? RT_TARGET_MAP
+               : d->binary                ? RT_TARGET_BINARY
                : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
                                           : RT_TARGET_CLASS;
     o.prep = &d->info->preprocess;
@@ -66,7 +67,8 @@ static size_t classes_of(const RtRun *r) {
 bool rt_run_alloc_batch(RtRun *r) {
     r->batch = r->set->batch < r->data->n_train ? r->set->batch : r->data->n_train;
     r->loss = rt_alloc_aligned((size_t)r->batch * sizeof(float));
-    r->logits = rt_alloc_aligned((size_t)r->batch * classes_of(r) * sizeof(float));
+    r->logits = rt_alloc_aligned((size_t)r->batch * (size_t)rt_engine_places(r->engine) *
+                                 classes_of(r) * sizeof(float));
     return (r->loss && r->logits) || rt_fail(&r->err, "no memory");
 }
 
@@ -155,13 +157,26 @@ bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtEr
     return ok;
 }
 
+// What is not there for maps of classes.
+static bool check_map(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    const bool has[] = {rt_ranks_n(r->ranks) > 1, s->balanced,      s->augment.policies.kind != 0,
+                        !rt_mix_is_none(&s->mix), s->scaled_decode, s->folds != NULL};
+    static const char *const what[] = {"several processes", "--class-weights balanced", "--aa",
+                                       "mixed images",      "--scaled-decode",          "--k-fold"};
+    for (size_t i = 0; r->d->map_height && i < sizeof has / sizeof *has; i++)
+        if (has[i])
+            return rt_fail(&r->err, "NYI: %s where the network labels pixels", what[i]);
+    return true;
+}
+
 bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
     if (rt_ranks_n(r->ranks) > 1 && s->lr_picture)
         return rt_fail(&r->err, "NYI: --lr-find on several processes; one does that");
-    if (!open_outputs(r))
+    if (!check_map(r) || !open_outputs(r))
         return false;
     if (!open_data(r)) {
         r->err.text[0] = 0; // said already
@@ -346,7 +361,7 @@ static bool export_model(RtRun *r) {
 
 bool rt_run_finish(RtRun *r, uint64_t since_ns) {
     if ((r->set->out && !export_model(r)) ||
-        (r->set->csv && !rt_history_csv(&r->state, r->val, &r->csv, &r->err)))
+        (r->set->csv && !rt_history_csv(&r->state, rt_score_words(r->d), r->val, &r->csv, &r->err)))
         return false;
     if (!r->set->report)
         return true;

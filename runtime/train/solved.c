@@ -122,7 +122,7 @@ static bool pass_over(Rows *w, RtSource *s, float *x, bool *stopped) {
             return false;
         images += f->n;
         double t = (double)(rt_now() - since) * 1e-9, speed = t > 0 ? (double)images / t : 0;
-        rt_train_log_progress(&r->log, "features", f->index + 1, total, -1, 0, speed,
+        rt_train_log_progress(&r->log, "features", f->index + 1, total, -1, "", 0, speed,
                               speed > 0 ? (double)((total - f->index - 1) * r->batch) / speed : -1);
         if ((*stopped = w->stop(r)))
             return true;
@@ -220,7 +220,7 @@ static const float *read_row(void *ctx, int64_t i, float *room, RtErr *err) {
 
 static bool show_ridges(void *ctx, int done, int total) {
     Rows *w = ctx;
-    rt_train_log_progress(&w->r->log, "ridges", done, total, -1, 0, 0, -1);
+    rt_train_log_progress(&w->r->log, "ridges", done, total, -1, "", 0, 0, -1);
     return !w->stop(w->r);
 }
 

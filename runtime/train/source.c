@@ -1,5 +1,6 @@
 // Batches from a loader, or, once every image's features are cached, from the cache. Both give the
-// same batches, bit for bit: features do not depend on what else is in a batch.
+// same batches, bit for bit: features do not depend on what else is in a batch. Behind an image's
+// features its map of labels is cached, as floats.
 #include "runtime/train/source.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct RtSource {
     bool validation;
     int64_t first, n; // items
     int64_t epoch, batch;
+    int64_t places;   // labels of an image
     RtLoader *loader; // NULL: from the cache, or the epoch has not begun
     uint64_t wait_ns; // of loaders that are closed
     RtOrder order;    // of the epoch, for batches from the cache; items from `first`
@@ -44,7 +46,7 @@ int64_t rt_source_row_floats(const RtEngine *t) {
     int64_t n = 0;
     for (int i = 0; i < rt_engine_n_features(t); i++)
         n += rt_engine_feature_floats(t, i);
-    return n;
+    return n + (rt_engine_places(t) > 1 ? rt_engine_places(t) : 0);
 }
 
 static int64_t row_of(const RtSource *s, int64_t item) {
@@ -61,7 +63,8 @@ static void note_bad(void *ctx, int64_t item, const char *line) {
 
 static bool alloc_batch(RtSource *s, RtErr *err) {
     size_t n = (size_t)s->o.batch;
-    bool ok = (s->labels = calloc(n, sizeof *s->labels)) &&
+    size_t labels = n * (size_t)s->places;
+    bool ok = (s->labels = calloc(labels, sizeof *s->labels)) &&
               (s->labels2 = calloc(n, sizeof *s->labels2)) &&
               (s->mix = calloc(n, sizeof *s->mix)) && (s->items = calloc(n, sizeof *s->items)) &&
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
@@ -84,6 +87,7 @@ RtSource *rt_source_open(RtEngine *t, const RtDataset *d, bool validation, RtFea
                     .data = d,
                     .cache = cache,
                     .o = *o,
+                    .places = rt_engine_places(t),
                     .validation = validation,
                     .first = validation ? d->n_train : 0,
                     .n = validation ? d->n_val : d->n_train};
@@ -162,6 +166,8 @@ static bool open_loader(RtSource *s, RtErr *err) {
                          .augment_period = s->o.variants > 1 ? s->o.variants : 0,
                          .views = s->validation ? s->o.views : RT_VIEWS_ONE,
                          .seed = s->o.seed,
+                         .map_height = rt_engine_desc(s->engine)->map_height,
+                         .map_width = rt_engine_desc(s->engine)->map_width,
                          .epochs = s->validation ? s->epoch + 1 : 0,
                          .threads = s->o.workers,
                          .bad = note_bad,
@@ -196,6 +202,8 @@ static void copy_out(RtSource *s, int64_t k, const float *row) {
         memcpy(s->feature[i] + k * n, row, (size_t)n * sizeof *row);
         row += n;
     }
+    for (int64_t i = 0; s->places > 1 && i < s->places; i++)
+        s->labels[k * s->places + i] = (int32_t)row[i];
 }
 
 static const RtFeed *next_cached(RtSource *s, RtErr *err) {
@@ -210,7 +218,8 @@ static const RtFeed *next_cached(RtSource *s, RtErr *err) {
         if (!row)
             continue; // a bad image
         copy_out(s, k, row);
-        s->labels[k] = rt_dataset_label(s->data, item);
+        if (s->places == 1)
+            s->labels[k] = rt_dataset_label(s->data, item);
         if (width)
             rt_dataset_target(s->data, item, s->targets + k * width);
         s->items[k++] = item;
@@ -232,6 +241,8 @@ static void make_row(const RtSource *s, int64_t k, float *row) {
         memcpy(row, s->feature[i] + k * n, (size_t)n * sizeof *row);
         row += n;
     }
+    for (int64_t i = 0; s->places > 1 && i < s->places; i++)
+        row[i] = (float)s->feed.labels[k * s->places + i];
 }
 
 static bool fill_cache(RtSource *s, RtErr *err) {

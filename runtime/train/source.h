@@ -25,7 +25,7 @@ typedef struct RtFeed { // valid until the next call
     bool last;
     const float *images;    // [n][views]; NULL where features are there
     float *const *features; // [n][views]; NULL: the network starts at the image
-    const int32_t *labels;
+    const int32_t *labels;  // [n][places]
     const int32_t *labels2; // and the share of the first ones; NULL: nothing is mixed
     const float *mix;
     const float *targets;
@@ -58,6 +58,6 @@ uint64_t rt_source_wait_ns(const RtSource *s); // spent waiting for images
 // by the place among all images, without variants, so that all parts have the same rows.
 int64_t rt_source_rows(const RtDataset *d, int variants);
 int64_t rt_source_row(const RtDataset *d, int variants, int64_t item, int64_t epoch);
-int64_t rt_source_row_floats(const RtEngine *t); // features of one image
+int64_t rt_source_row_floats(const RtEngine *t); // features of one image, and of maps its labels
 
 #endif

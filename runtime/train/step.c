@@ -17,6 +17,11 @@
 // Of a batch's images: what the mean of their losses divides by.
 static double batch_weight(const RtRun *r, const RtFeed *f) {
     double sum = 0;
+    int64_t places = rt_engine_places(r->engine);
+    for (int64_t i = 0; places > 1 && i < f->n * places; i++)
+        sum += f->labels[i] >= 0 ? (double)r->class_weight[f->labels[i]] : 0;
+    if (places > 1)
+        return sum;
     for (int64_t i = 0; i < f->n; i++) {
         double share = f->mix ? (double)f->mix[i] : 1;
         double rest = f->mix ? (1 - share) * (double)r->class_weight[f->labels2[i]] : 0;
@@ -36,14 +41,31 @@ typedef struct Counts { // of a batch
     int64_t n;
 } Counts;
 
+// Of a map's labels the share that is right; 1: it has none.
+static double map_right(const RtRun *r, const int32_t *labels, const float *logits) {
+    int64_t places = rt_engine_places(r->engine), n = 0;
+    double right = 0, right5 = 0;
+    for (int64_t k = 0; k < places; k++) {
+        const float *row = logits + k * r->d->classes;
+        if (labels[k] >= 0)
+            rt_score_row(r->d, row, labels[k], NULL, &right, &right5);
+        n += labels[k] >= 0;
+    }
+    return n ? right / (double)n : 1;
+}
+
 static void count_batch(RtRun *r, const RtFeed *f, double weight, Counts *c) {
     int columns = rt_engine_logit_columns(r->engine);
+    int64_t places = rt_engine_places(r->engine), image = places * columns;
     double right5 = 0;
     *c = (Counts){.weight = weight, .n = f->n};
     for (int64_t i = 0; i < f->n; i++) {
         const float *targets = f->targets ? f->targets + i * columns : NULL;
         c->loss += (double)r->loss[i];
-        rt_score_row(r->d, r->logits + i * columns, f->labels[i], targets, &c->right, &right5);
+        if (places > 1)
+            c->right += map_right(r, f->labels + i * places, r->logits + i * image);
+        else
+            rt_score_row(r->d, r->logits + i * columns, f->labels[i], targets, &c->right, &right5);
     }
 }
 
@@ -93,7 +115,8 @@ static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, int64_t size, Rt
         return false;
     if (!all_finite(r->loss, f->n))
         return fail_nonfinite(r, b, "the loss");
-    if (!all_finite(r->logits, f->n * rt_engine_logit_columns(r->engine)))
+    int64_t logits = rt_engine_places(r->engine) * rt_engine_logit_columns(r->engine);
+    if (!all_finite(r->logits, f->n * logits))
         return fail_nonfinite(r, b, "an output");
     count_batch(r, f, weight, c);
     return true;

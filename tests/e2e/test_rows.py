@@ -1,5 +1,5 @@
-"""hone finetune of networks that give several rows of numbers for each image (a class per pixel, per token, per box): refused with
-what to do, whatever turns them into the output; with a mean over the rows they train.
+"""hone finetune of networks that give several rows of numbers for each image (a class per token, per box): refused with what to do,
+whatever turns them into the output; with a mean over the rows they train, and so they do where the rows are a map (test_masks.py).
 """
 import os
 import sys
@@ -46,10 +46,13 @@ PIXELS = ("Conv", [(CLASSES, CHANNELS, 1, 1)], {})
 TOKENS = [("Reshape", [ints(0, CHANNELS, 16)], {}), ("Transpose", [], {"perm": [0, 2, 1]})]
 PRODUCT = ("MatMul", [(CHANNELS, CLASSES)], {})
 SOFTMAX = ("Softmax", [], {"axis": 1})
-SEVERAL = {
+MAPS = {
     "pixels": [PIXELS],
     "pixels_softmax": [PIXELS, SOFTMAX],
+    "pixels_last": [PIXELS, ("Transpose", [], {"perm": [0, 2, 3, 1]})],
     "pixels_full_size": [PIXELS, ("Resize", [np.array([], np.float32), np.array([1, 1, 4, 4], np.float32)], {})],
+}
+SEVERAL = {
     "pixels_transposed": [PIXELS, ("ConvTranspose", [(CLASSES, CLASSES, 4, 4)], {"strides": [4, 4]})],
     "pixels_flat": [PIXELS, ("Flatten", [], {"axis": 1})],
     "mask": [("Conv", [(1, CHANNELS, 1, 1)], {}), ("Sigmoid", [], {})],
@@ -78,9 +81,19 @@ def refused(name, tail, *flags, why=ROWS, **more):
 def test_several_rows():
     for name, tail in SEVERAL.items():
         refused(name, tail)
-    refused("pixels_named", SEVERAL["pixels_full_size"], ["--classes", 3, "--head", "Conv_1"])
-    refused("pixels_fixed", SEVERAL["pixels"], batch=1)
     refused("merged", MERGED, why="not one row of")
+
+
+def test_maps():
+    """In whatever form, they are read as such."""
+    for name, tail in MAPS.items():
+        for batch in ("N", 1):
+            path = model(name, *tail, batch=batch)
+            for kind in (["--classes", 3], ["--keep-head"], ["--classes", 3, "--head", "Conv_1"]):
+                ok(HONE, "inspect", path, "--finetune", *kind)
+        code, out, err = run(HONE, "finetune", path, "-o", temp(name), "--classes", 3, "-O0")
+        side = 16 if name == "pixels_full_size" else 4
+        assert code == 0 and f"a class for each of {side} x {side} places" in out + err, (name, out, err)
 
 
 def test_one_row():

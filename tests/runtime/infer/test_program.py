@@ -321,17 +321,17 @@ class Command(Case):
         info = json.loads(self.good("fake", "info", "--json"))
         self.assertEqual(info["inputs"], [{"name": "image", "dtype": "f32", "shape": ["N", 3, 8, 8]}])
         self.assertEqual(info["outputs"][0]["shape"], ["N", 5])
-        self.assertEqual((info["abi"], info["dynamic_batch"], info["labels"]), (9, True, 5))
+        self.assertEqual((info["abi"], info["dynamic_batch"], info["labels"]), (10, True, 5))
         self.assertEqual(info["preprocess"]["resize"], 10)
         multi = json.loads(self.good("fake_multi", "info", "--json"))
         self.assertEqual(multi["outputs"][1], {"name": "twice", "dtype": "i64", "shape": ["2N+1"]})
         self.assertIsNone(multi["preprocess"])
         text = self.good("fake", "info")
-        for part in ("f32[N,3,8,8]", "resize 10 bilinear, centre crop 8x8, RGB, NCHW, scale 1/255", "ABI 9", "logits"):
+        for part in ("f32[N,3,8,8]", "resize 10 bilinear, centre crop 8x8, RGB, NCHW, scale 1/255", "ABI 10", "logits"):
             self.assertIn(part, text)
 
     def test_help_and_version(self):
-        self.assertEqual(self.good("fake", "--version"), "fake (hone 0.1.0, ABI 9)\n")
+        self.assertEqual(self.good("fake", "--version"), "fake (hone 0.1.0, ABI 10)\n")
         self.assertIn("Subcommands:", self.good("fake", "--help"))
         for sub in ("classify", "run", "bench", "info"):
             self.assertIn("Usage:", self.good("fake", sub, "--help"))
@@ -352,7 +352,7 @@ class Command(Case):
 
     def test_wrong_machine(self):
         self.write("x.png", plain_png(1, 2, 3))
-        self.bad(1, "compiled for ABI 77, this runtime has ABI 9", "fake_abi", "x.png")
+        self.bad(1, "compiled for ABI 77, this runtime has ABI 10", "fake_abi", "x.png")
         self.bad(1, "feature this runtime does not know", "fake_cpu", "bench")
 
     def test_linked_only_with_the_system(self):

@@ -1,0 +1,257 @@
+"""Fine-tuning of networks that label pixels, from pictures and masks: the loss and its gradient beside numpy's in double precision, scores
+beside Pillow's nearest neighbour, masks that follow what happens to their pictures, sets of every layout, and what is refused.
+"""
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from script import HONE, main, ok, run, temp  # noqa: E402
+
+SIZE, CLASSES = 24, 4
+COLORS = np.array([[0, 0, 0], [250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)  # of the classes
+NAMES = ["nothing", "red", "green", "blue"]
+
+
+def save(name, nodes, consts, classes=CLASSES, factor=1):
+    info = helper.make_tensor_value_info
+    g = helper.make_graph(nodes, name, [info("x", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+                          [info("y", TensorProto.FLOAT, ["N", classes, SIZE // factor, SIZE // factor])], consts)
+    model = helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, temp(name + ".onnx"))
+
+
+def const(name, a):
+    return numpy_helper.from_array(np.asarray(a), name)
+
+
+def fcn(name, resized=True, tail=()):
+    """Three convolutions, the last the classifier, and a Resize to the image's size."""
+    r = np.random.default_rng(3)
+
+    def weights(*shape):
+        return (r.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+    nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], "stem", pads=[1] * 4, strides=[2, 2]), helper.make_node("Relu", ["c1"], ["r1"]),
+             helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], "body", pads=[1] * 4), helper.make_node("Relu", ["c2"], ["r2"]),
+             helper.make_node("Conv", ["r2", "w3", "b3"], ["c3" if resized else "y"], "classifier")]
+    if resized:
+        nodes.append(helper.make_node("Resize", ["c3", "", "scales"], ["y" if not tail else "t"], mode="linear"))
+    consts = [const("w1", weights(16, 3, 3, 3)), const("b1", weights(16)), const("w2", weights(16, 16, 3, 3)), const("b2", weights(16)),
+              const("w3", weights(CLASSES, 16, 1, 1)), const("b3", weights(CLASSES)), const("scales", np.float32([1, 1, 2, 2]))]
+    save(name, [*nodes, *tail], consts, factor=1 if resized else 2)
+
+
+def eyes(name):
+    """Knows the colours: of each pixel the class of the nearest one."""
+    w = (COLORS.astype(np.float32) / 255 * 40).reshape(CLASSES, 3, 1, 1)
+    b = -np.square(COLORS.astype(np.float32) / 255).sum(1) * 20
+    save(name, [helper.make_node("Conv", ["x", "w", "b"], ["y"], "classifier")], [const("w", w), const("b", b)])
+
+
+def draw(seed, height, width):
+    """A picture of two rectangles, and its mask, some of which does not count."""
+    r = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for c in r.permutation([1, 2, 3])[:2]:
+        y, x = r.integers(0, height // 2), r.integers(0, width // 2)
+        mask[y:y + height // 2, x:x + width // 2] = c
+    picture = COLORS[mask]
+    mask[:2] = 255
+    return picture, mask
+
+
+def palette(mask):
+    image = Image.fromarray(mask, "P")
+    image.putpalette(COLORS.tobytes() + bytes(3 * (256 - CLASSES)))
+    return image
+
+
+def folder(name, n, height=SIZE, width=SIZE, seed=0, images="images", masks="masks", bits=None):
+    os.makedirs(temp(f"{name}/{images}"), exist_ok=True)
+    os.makedirs(temp(f"{name}/{masks}"), exist_ok=True)
+    for i in range(n):
+        picture, mask = draw(seed + i, height, width)
+        Image.fromarray(picture).save(temp(f"{name}/{images}/{i:03}.png"))
+        image = palette(mask) if i % 2 else Image.fromarray(mask)
+        if bits:
+            image = palette(np.where(mask == 255, 0, mask).astype(np.uint8))
+        image.save(temp(f"{name}/{masks}/{i:03}.png"), **({"bits": bits} if bits else {}))
+    return temp(name)
+
+
+def finetune(model, out, *flags):
+    with open(temp("names.txt"), "w") as f:
+        f.write("\n".join(NAMES))
+    return run(HONE, "finetune", temp(model + ".onnx"), "-o", temp(out), "--classes", temp("names.txt"), "--mean", "0,0,0", "--std", "1,1,1",
+               "--resize", SIZE, *flags)
+
+
+def made(model, out, *flags):
+    code, said, err = finetune(model, out, *flags)
+    assert code == 0 and "a class for each of" in said + err, said + err
+    return temp(out)
+
+
+def outputs_of(model, x):
+    ok(HONE, "compile", temp(model + ".onnx"), "-o", temp(model + ".bin"))
+    np.save(temp("x.npy"), x)
+    ok(temp(model + ".bin"), "run", "-i", f"x={temp('x.npy')}", "-o", f"y={temp('y.npy')}")
+    return np.load(temp("y.npy")).astype(np.float64)
+
+
+def as_input(pictures):
+    return (np.stack(pictures).astype(np.float32) / 255).transpose(0, 3, 1, 2)
+
+
+def log(path):
+    with open(path) as f:
+        return [json.loads(line) for line in f]
+
+
+def test_loss_and_gradient():
+    """One step over all images: the loss is the mean over the pixels that count, weighted by nothing else; the bias moves along its
+    gradient, the sum of what the pixels want, for a Resize hands on what adds to all."""
+    fcn("plain")
+    data = folder("plain_data", 6)
+    program = made("plain", "plain", "--keep-head", "--freeze", "none")
+    ok(program, "train", data, "--batch", 6, "--max-steps", 1, "--lr", 0.5, "--momentum", 0, "--weight-decay", 0, "--lr-schedule", "constant",
+       "--warmup-epochs", 0, "--val-fraction", 0, "--log", temp("plain.jsonl"), "--no-checkpoint", "-o", temp("plain_tuned.onnx"))
+    both = [draw(i, SIZE, SIZE) for i in range(6)]
+    y = outputs_of("plain", as_input([p for p, _ in both])).transpose(0, 2, 3, 1).reshape(-1, CLASSES)
+    label = np.stack([m for _, m in both]).reshape(-1)
+    y, label = y[label != 255], label[label != 255]
+    p = np.exp(y - y.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    loss = -np.log(p[np.arange(len(label)), label]).mean()
+    step = [e for e in log(temp("plain.jsonl")) if e["event"] == "step"][0]
+    assert abs(step["loss"] - loss) < 1e-5, (step, loss)
+    p[np.arange(len(label)), label] -= 1
+    weights = [{t.name: numpy_helper.to_array(t) for t in onnx.load(temp(f)).graph.initializer} for f in ("plain.onnx", "plain_tuned.onnx")]
+    moved = weights[0]["b3"] - weights[1]["b3"]
+    assert np.abs(moved - 0.5 * p.mean(0)).max() < 1e-5, (moved, 0.5 * p.mean(0))
+
+
+def test_learns_and_scores():
+    """A new head behind a Resize, then everything; what eval says is what the tuned model does to pictures that Pillow made smaller."""
+    fcn("net")
+    data = folder("data/train", 24)
+    folder("data/val", 5, 37, 53, seed=100)
+    program = made("net", "net", "--stages", "head:3:0.02,none:25:0.02")
+    said = run(program, "train", temp("data"), "--batch", 8, "--opt", "adamw", "--checkpoint", temp("state"), "--csv", temp("t.csv"),
+               "--log", temp("t.jsonl"), "--report", temp("r.html"), "-o", temp("tuned.onnx"))
+    assert said[0] == 0 and "mIoU" in said[2], said
+    with open(temp("t.csv")) as f:
+        assert f.readline().strip() == "epoch,stage,train_loss,train_pixel_accuracy,eval_loss,eval_miou,eval_pixel_accuracy,lr,seconds"
+    with open(temp("r.html")) as f:
+        page = f.read()
+    assert "mIoU, best epoch" in page and "<th>IoU</th>" in page
+    scores = json.loads(ok(program, "eval", temp("data"), "--json", "--per-class", "--checkpoint", temp("state")))
+    assert scores["miou"] > 0.6, scores
+    both = [draw(100 + i, 37, 53) for i in range(5)]
+    wide = 53 * SIZE // 37
+    left = round((wide - SIZE) / 2)
+    crop = (left, 0, left + SIZE, SIZE)
+    pictures = [np.asarray(Image.fromarray(p).resize((wide, SIZE), Image.BILINEAR).crop(crop)) for p, _ in both]
+    label = np.stack([np.asarray(Image.fromarray(m).resize((wide, SIZE), Image.NEAREST).crop(crop)) for _, m in both])
+    ok(HONE, "compile", temp("tuned.onnx"), "-o", temp("tuned.bin"))
+    guess = outputs_of("tuned", as_input(pictures)).argmax(1)
+    counts = label != 255
+    assert abs(scores["pixel_accuracy"] - (guess == label)[counts].mean()) < 2e-3, scores
+    for c, found in enumerate(scores["classes"]):
+        a, b = (label == c) & counts, (guess == c) & counts
+        assert found["class"] == NAMES[c] and found["pixels"] == a.sum(), (found, a.sum())
+        assert abs(found["iou"] - (a & b).sum() / (a | b).sum()) < 5e-3, (found, (a & b).sum(), (a | b).sum())
+    assert abs(scores["miou"] - np.mean([c["iou"] for c in scores["classes"]])) < 1e-9
+    line = json.loads(ok(temp("tuned.bin"), "segment", "--json", temp("data/val/images/001.png")))
+    assert {c["label"] for c in line["classes"]} <= set(NAMES), line
+    text = ok(program, "predict", temp("data/val/images/001.png"), "--checkpoint", temp("state"))
+    assert "%  nothing" in text, text
+    assert data
+
+
+def test_masks_follow_their_pictures():
+    """A network that knows the colours is right at every pixel but those that lie between two, however pictures are flipped and cut."""
+    eyes("eyes")
+    data = folder("follow", 12, 61, 47)
+    program = made("eyes", "eyes", "--keep-head", "--freeze", "none")
+    for augment in ("none", "light", "imagenet"):
+        ok(program, "train", data, "--augment", augment, "--epochs", 3, "--lr", 1e-12, "--val-fraction", 0, "--batch", 4, "--no-checkpoint",
+           "--log", temp("f.jsonl"), "-o", temp("f.onnx"))
+        share = [e["train_pixel_accuracy"] for e in log(temp("f.jsonl")) if e["event"] == "epoch"]
+        assert min(share) > (0.9 if augment == "imagenet" else 0.95), (augment, share)
+
+
+def test_features_are_cached_with_their_masks():
+    fcn("small", resized=False)  # a map half as large as the image
+    data = folder("cached", 8)
+    program = made("small", "small", "--freeze", "head")
+    for cache in ("memory", "off"):
+        ok(program, "train", data, "--epochs", 3, "--lr", 0.05, "--batch", 3, "--val-fraction", 0.25, "--feature-cache", cache, "--no-checkpoint",
+           "-o", temp(f"cache_{cache}.onnx"))
+    with open(temp("cache_memory.onnx"), "rb") as a, open(temp("cache_off.onnx"), "rb") as b:
+        assert a.read() == b.read()
+
+
+def test_layouts():
+    fcn("any", tail=[helper.make_node("ArgMax", ["t"], ["y"], axis=1, keepdims=0)])
+    model = onnx.load(temp("any.onnx"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.INT64, ["N", SIZE, SIZE]))
+    onnx.save(model, temp("any.onnx"))
+    program = made("any", "any", "--freeze", "head")
+    folder("voc", 6, images="JPEGImages", masks="SegmentationClass", bits=2)
+    Image.new("RGB", (SIZE, SIZE)).save(temp("voc/JPEGImages/more.jpg"))
+    for part in ("training", "validation"):
+        folder("ade", 3, images=f"images/{part}", masks=f"annotations/{part}")
+    with open(temp("list.csv"), "w") as f:
+        f.write("image,mask\n" + "".join(f"voc/JPEGImages/{i:03}.png,voc/SegmentationClass/{i:03}.png\n" for i in range(4)))
+    for data, says in (("voc", "1 pictures have no mask"), ("ade", "best: epoch"), ("list.csv", "best: epoch")):
+        code, _, err = run(program, "train", temp(data), "--epochs", 1, "--lr", 0.01, "--batch", 3, "--val-fraction", 0.4, "--no-checkpoint",
+                           "-o", temp("l.onnx"))
+        assert code == 0 and says in err, (data, err)
+    assert [n.op_type for n in onnx.load(temp("l.onnx")).graph.node][-1] == "ArgMax"
+    shutil.copy(temp("names.txt"), temp("ade/classes.txt"))
+    ok(HONE, "finetune", temp("any.onnx"), "-o", temp("named"), "--classes", temp("ade"), "--freeze", "head")
+    code, _, err = run(temp("named"), "train", temp("ade"), "--epochs", 1, "--lr", 0.01, "--no-checkpoint", "-o", temp("named.onnx"))
+    assert code == 0 and {p.key: p.value for p in onnx.load(temp("named.onnx")).metadata_props}["hone.labels"].split() == NAMES, err
+
+
+def test_refused():
+    fcn("no")
+    for flags, says in ((["--binary"], "NYI"), (["--multi-label"], "NYI")):
+        with open(temp("two.txt"), "w") as f:
+            f.write("a\nb")
+        code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", temp("two.txt"), *flags)
+        assert code == 1 and says in err and "labels pixels" in err and err.count("\n") == 1, err
+    data = folder("bad", 4)
+    code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", data)
+    assert code == 1 and "no classes.txt" in err, err
+    program = made("no", "no", "--freeze", "head")
+    for flags, says in ((["--class-weights", "balanced"], "NYI"), (["--auto-augment", "ta_wide"], "NYI"), (["--mixup", 0.2], "NYI")):
+        code, _, err = run(program, "train", data, *flags, "--no-checkpoint", "-o", temp("r.onnx"))
+        assert code == 1 and says in err and err.count("\n") == 1, (flags, err)
+    code, _, err = run(program, "eval", data, "--pretrained", "--tta", "flip")
+    assert code == 1 and "NYI: --tta" in err, err
+    code, _, err = run(program, "train", temp("bad/images"), "--no-checkpoint", "-o", temp("r.onnx"))
+    assert code == 1 and "a folder masks" in err, err
+    Image.new("RGB", (SIZE, SIZE)).save(temp("bad/masks/000.png"))
+    Image.new("L", (SIZE, SIZE + 1)).save(temp("bad/masks/001.png"))
+    Image.new("L", (SIZE, SIZE), CLASSES).save(temp("bad/masks/002.png"))
+    code, _, err = run(program, "train", data, "--epochs", 1, "--val-fraction", 0, "--lr", 0.01, "--no-checkpoint", "-o", temp("r.onnx"))
+    for says in ("in colours", "the mask is 24x25, its picture 24x24", "is of class 4, and there are 4"):
+        assert says in err, (says, err)
+    os.rename(temp("bad/images/003.png"), temp("bad/images/gone.png"))
+    code, _, err = run(program, "train", data, "--no-checkpoint", "-o", temp("r.onnx"))
+    assert code == 1 and "masks/003.png: there is no picture of this name" in err, err
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
