@@ -20,6 +20,7 @@
 #include <xxhash.h>
 
 enum { MISSING, THERE, BAD };
+enum { DISK_SHARE = 2 }; // of a disk's free space, one in so many parts may be an unnamed file
 const char *const rt_feature_cache_files[] = {"features-*.bin", NULL};
 
 static const char magic[16] = "hone features 1";
@@ -38,6 +39,7 @@ struct RtFeatureCache {
     // in a file; path NULL: it is not
     char *path;     // of an unnamed one the folder
     bool named;     // others find it
+    bool reserved;  // there is room for all rows
     int fd;         // held by a lock
     off_t head;     // bytes in front of the rows
     uint64_t *sums; // [rows], as in a named file
@@ -156,7 +158,8 @@ static bool open_file(RtFeatureCache *c, const char *folder, const char *key, Rt
     c->fd = lock_file(c->path, err);
     if (c->fd < 0)
         return false;
-    if (!make_file(c, key))
+    c->reserved = make_file(c, key);
+    if (!c->reserved)
         return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     take_over(c);
     return true;
@@ -176,10 +179,18 @@ static int make_unnamed(const char *folder) {
     return fd;
 }
 
-static bool lies_in_memory(int fd) {
+// False with err set: what lies in the folder lies in memory, or the file would take more than half
+// of what is free there.
+static bool has_room(const RtFeatureCache *c, RtErr *err) {
     struct statfs s;
-    return fstatfs(fd, &s) == 0 &&
-           ((unsigned long)s.f_type == TMPFS_MAGIC || (unsigned long)s.f_type == RAMFS_MAGIC);
+    int64_t bytes = place_of(c, c->rows);
+    if (fstatfs(c->fd, &s) != 0)
+        return rt_fail(err, "%s: cannot be read: %s", c->path, strerror(errno));
+    if ((unsigned long)s.f_type == TMPFS_MAGIC || (unsigned long)s.f_type == RAMFS_MAGIC)
+        return rt_fail(err, "%s: files there lie in memory", c->path);
+    double free_bytes = (double)s.f_bavail * (double)s.f_bsize;
+    return (double)bytes <= free_bytes / DISK_SHARE ||
+           rt_fail(err, "%s: %lld MB are free there", c->path, (long long)(free_bytes * 1e-6));
 }
 
 static bool open_unnamed(RtFeatureCache *c, const char *folder, RtErr *err) {
@@ -187,10 +198,17 @@ static bool open_unnamed(RtFeatureCache *c, const char *folder, RtErr *err) {
     if (!c->path || !alloc_file(c, err))
         return rt_fail(err, "no memory for cached features");
     c->fd = make_unnamed(folder);
-    if (c->fd >= 0 && lies_in_memory(c->fd))
-        return rt_fail(err, "%s: files there lie in memory", folder);
-    int why = c->fd < 0 ? errno : posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
-    return !why || rt_fail(err, "%s: cannot be written: %s", folder, strerror(why));
+    if (c->fd < 0)
+        return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
+    return has_room(c, err);
+}
+
+// Before the first row of an unnamed file: a full disk is an error here and not halfway.
+static bool reserve(RtFeatureCache *c) {
+    if (c->reserved)
+        return true;
+    errno = posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
+    return c->reserved = errno == 0;
 }
 
 // ---------------------------------------------------------------- open and close
@@ -277,7 +295,7 @@ bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, R
     } else {
         c->sums[row] = row_sum(c, values);
         off_t at = (off_t)(sizeof(Header) + (size_t)row * sizeof *c->sums);
-        if (!write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
+        if (!reserve(c) || !write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
             (c->named && !write_at(c->fd, &c->sums[row], sizeof *c->sums, at)))
             return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     }

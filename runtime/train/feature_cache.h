@@ -14,8 +14,8 @@ extern const char *const rt_feature_cache_files[]; // of a folder, for rt_outs_r
 // where their checksums are right. NULL with err set.
 RtFeatureCache *rt_feature_cache_open(const char *folder, const char *key, int64_t rows,
                                       int64_t row_floats, RtErr *err);
-// In a file without a name on the disk of `folder`. NULL with err set: there is no room, or what
-// lies there lies in memory.
+// In a file without a name on the disk of `folder`, of whose free space it may take half. NULL with
+// err set: that is too little, or what lies there lies in memory.
 RtFeatureCache *rt_feature_cache_open_unnamed(const char *folder, int64_t rows, int64_t row_floats,
                                               RtErr *err);
 void rt_feature_cache_close(RtFeatureCache *c); // NULL is fine

@@ -39,6 +39,8 @@ def test_a_start_resumes():
     resumes("none", (1, 2, 9), "--epochs", 2, "--lr", 0.0003, "--augment", "light", "--threads", 1)
     train("none", "--epochs", 2, "--lr", 0.0003, "--augment", "light", "--threads", 2, "--overwrite", folder="cut")
     assert state("cut") == state("whole")
+    said, _ = train("none", "--epochs", 2, "--lr", 0.0003, "--augment", "light", "--feature-memory", "70K", "--overwrite", folder="cut")
+    assert "each pass reads the features anew" in said and state("cut") == state("whole"), said
 
 
 def test_other_kinds_begin_solved():
