@@ -60,6 +60,9 @@ typedef struct CgOptions {
     int classifier; // the output that is a row of scores; -1: none is
     int scores;     // HONE_SCORES_* of it
     HoneTask task;
+    // How many times its size with nothing prepared the section of weights may have, for the sake of
+    // those that kernels read in another form; 0: by the weights' types. See program/stored.c.
+    double prepared;
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
     void *progress_ctx;

@@ -12,6 +12,7 @@ typedef struct Compile {
     const char *out, *emit_name, *name, *calibrate;
     ToolEmit emit;
     bool is_static, no_header, config_files, autotune;
+    ToolNumber prepared;
     ToolGradient gradient;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
@@ -152,6 +153,7 @@ static bool generate(Tool *t, Compile *c, ToolUnits *u, CgResult *cg) {
                    .emit = c->emit == EMIT_ASM       ? CG_EMIT_ASM
                            : c->emit == EMIT_LLVM_IR ? CG_EMIT_LLVM_IR
                                                      : CG_EMIT_OBJECT,
+                   .prepared = c->prepared.v,
                    .progress = tool_progress,
                    .progress_ctx = &bar};
     Autotune autotune = {.tool = t, .model = &c->model, .cache_file = c->cache};
@@ -294,6 +296,12 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         {"--no-header", NULL, NULL, TOOL_FLAG, &c.no_header, "no C header next to a library", 0, 0},
         {"--config-files", NULL, NULL, TOOL_FLAG, &c.config_files,
          "NAME.pc and NAMEConfig.cmake next to a library, for pkg-config and CMake", 0, 0},
+        {"--prepared", NULL, "R", TOOL_NUMBER, &c.prepared,
+         "weights stand in the program as kernels read them, so that processes share them and "
+         "starts are fast, as far as they take R times their size in all; 1: the smallest program. "
+         "Default 2.5 where they are f32, else 1; several --mcpu or sizes prepare theirs at the "
+         "start",
+         1, 100},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
         TOOL_MODEL_OPTIONS(c.model),
         TOOL_THREADS_OPTION(c.threads),

@@ -1,7 +1,7 @@
 // Weights of f32 in the weights section. Where 16 bits hold all of a constant's numbers, as those
 // of a file that stores f16 or bf16, they are stored so, in the order in which kernels read them;
-// kernels read them from a copy that is widened when a model is created, but for those that
-// prepare weights of their own then: these widen what they read.
+// kernels read them from a copy that is widened, but for those that prepare weights of their own:
+// these widen what they read.
 #include "codegen/build/lower.h"
 
 #include <string.h>
@@ -15,23 +15,26 @@ static void narrow(IrDtype t, const float *from, int64_t n, void *out) {
         ir_tensor_set(&to, i, from[i]);
 }
 
-CgFloats cg_pack_floats(CgProgram *p, const char *key, int64_t n, IrConst *c, CgFill *fill,
-                        const void *ctx) {
-    IrDtype t = n < FEW ? IR_F32 : ir_const_narrowest(c);
-    bool fresh;
-    CgFloats x = {.type = t, .n = n};
-    char *own = ir_sprintf(cg_arena(p), "%s %s", key, ir_dtype_name(t));
-    int64_t offset;
-    void *out = cg_pack(p, own, (size_t)(n * ir_dtype_bytes(t)), &offset, &fresh);
-    const void *data = fresh ? ir_const_data(cg_ir(p), c) : NULL;
-    x.arg = cg_packed(offset);
-    if (fresh && t == IR_F32) {
-        fill(ctx, data, out);
-    } else if (fresh) {
-        float *wide = ir_alloc_array(cg_arena(p), (size_t)n + 1, sizeof *wide);
-        fill(ctx, data, wide);
-        narrow(t, wide, n, out);
+void cg_make(IrProgram *ir, const CgMake *m, void *out) {
+    const void *data = ir_const_data(ir, m->konst);
+    if (m->type == IR_F32) {
+        m->fill(m->ctx, data, out);
+        return;
     }
+    IrArena *a = ir_arena_new(ir->diag);
+    float *wide = ir_alloc_array(a, (size_t)m->n + 1, sizeof *wide);
+    m->fill(m->ctx, data, wide);
+    narrow(m->type, wide, m->n, out);
+    ir_arena_free(a);
+}
+
+CgFloats cg_pack_floats(CgProgram *p, const char *key, const CgMake *m) {
+    CgMake own = *m;
+    own.type = m->n < FEW ? IR_F32 : ir_const_narrowest(m->konst);
+    key = ir_sprintf(cg_arena(p), "%s %s", key, ir_dtype_name(own.type));
+    int64_t offset;
+    CgFloats x = {.make = cg_pack_later(p, key, &own, &offset)};
+    x.arg = cg_packed(offset);
     return x;
 }
 
@@ -57,20 +60,18 @@ static void emit_widen(CgFn *f, const void *spec) {
 
 CgArg cg_widened(CgProgram *p, const char *key, const CgFloats *x) {
     bool fresh;
-    if (x->type == IR_F32)
+    CgMake wide = *x->make;
+    if (wide.type == IR_F32)
         return x->arg;
-    char *own = ir_sprintf(cg_arena(p), "widened %s", key);
-    CgArg to = cg_prepare(p, own, x->n * (int64_t)sizeof(float), &fresh);
-    if (!fresh)
-        return to;
-    if (x->n % IR_BLOCK)
-        ir_bug("codegen", NULL, "weights that are no whole vectors");
     WidenSpec spec;
     memset(&spec, 0, sizeof spec);
-    spec.n = x->n;
-    spec.type = (int32_t)x->type;
-    CgArg args[] = {x->arg, to};
-    args[1].write = true;
-    cg_init_call(p, cg_kernel(p, "widen", emit_widen, &spec, sizeof spec, 2, 40), 2, args);
+    spec.n = wide.n;
+    spec.type = (int32_t)wide.type;
+    wide.type = IR_F32;
+    CgArg to = cg_prepare(p, ir_sprintf(cg_arena(p), "widened %s", key), &wide, &fresh);
+    if (fresh && spec.n % IR_BLOCK)
+        ir_bug("codegen", NULL, "weights that are no whole vectors");
+    if (fresh)
+        cg_init_call(p, cg_kernel(p, "widen", emit_widen, &spec, sizeof spec, 2, 40), x->arg, to);
     return to;
 }

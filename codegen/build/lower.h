@@ -83,24 +83,36 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
 // for a key gets the same offset and *fresh = false; else the caller fills the returned bytes
 // (zeroed) at once. Readable 64 bytes past the end.
 void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool *fresh);
-// Floats in the weights section, of type f32, or of f16 or bf16 where these hold all of the
-// constant's numbers; see floats.c. fill() puts them in order, from the constant's data to zeroed
-// space for n of them.
+// What the compiler makes of a constant's numbers: fill() puts n floats (or other words of 4 bytes)
+// in order, from the constant's data to zeroed space for them; ctx is plain data.
 typedef void CgFill(const void *ctx, const void *data, float *out);
+typedef struct CgMake {
+    CgFill *fill;
+    const void *ctx;
+    size_t ctx_size;
+    IrConst *konst;
+    int64_t n;
+    IrDtype type; // that they are stored in: of f16 or bf16 fill() makes f32; else IR_F32
+} CgMake;
+void cg_make(IrProgram *ir, const CgMake *m, void *out); // out: zeroed
+// As cg_pack(), but what is made takes space only if the program reads it once it is known what of
+// the weights is prepared while compiling. Returns *m, copied, or that of the first request.
+const CgMake *cg_pack_later(CgProgram *p, const char *key, const CgMake *m, int64_t *offset);
+// Floats in the weights section, so, of type f32, or of f16 or bf16 where these hold all of the
+// constant's numbers; see floats.c.
 typedef struct CgFloats {
     CgArg arg;
-    IrDtype type;
-    int64_t n;
+    const CgMake *make;
 } CgFloats;
-CgFloats cg_pack_floats(CgProgram *p, const char *key, int64_t n, IrConst *c, CgFill *fill,
-                        const void *ctx);
+CgFloats cg_pack_floats(CgProgram *p, const char *key, const CgMake *m); // whatever m->type
 // As f32: a copy, where they are not. n is a multiple of IR_BLOCK.
 CgArg cg_widened(CgProgram *p, const char *key, const CgFloats *x);
-// Space that is filled when a model is created, by the kernels of cg_init_call(): 64-byte aligned,
-// zeroed, read-only afterwards. As cg_pack(): the caller fills it (*fresh) at once.
-CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh);
-// Appends a call that runs once, before all others, in any order with its like.
-void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args);
+// What one call of a kernel makes of packed weights when a model is created, once, before all other
+// calls: 64-byte aligned, read-only afterwards. The compiler can make it, too, the same bits, and
+// does where the size allows (program/stored.c). The key is as cg_pack()'s; where this is *fresh the
+// caller names the kernel at once by cg_init_call().
+CgArg cg_prepare(CgProgram *p, const char *key, const CgMake *m, bool *fresh);
+void cg_init_call(CgProgram *p, int kernel, CgArg from, CgArg to);
 void cg_need(CgProgram *p, uint32_t feature); // HONE_CPU_*, of the CPU that it runs on; 0: nothing
 void cg_scratch(CgProgram *p, int64_t bytes); // per thread; the maximum over all calls counts
 const CgTarget *cg_target(const CgProgram *p);

@@ -8,8 +8,7 @@
 static const CgConvAlgo ALGOS[] = {
 #define IR_CONV_ALGO(E, text, types, flags, tile, choose, words, kernel, pack, prepare, scratch,   \
                      tiles)                                                                        \
-    [IR_CONV_##E] = {#prepare,                                                                     \
-                     #pack,                                                                        \
+    [IR_CONV_##E] = {#pack,                                                                        \
                      cg_conv_emit_##kernel,                                                        \
                      cg_conv_fits_##kernel,                                                        \
                      cg_conv_pack_##pack,                                                          \

@@ -56,7 +56,8 @@ bool cg_conv_fits_amx(const CgConv *s, int lanes) {
 }
 
 // out: [O / lanes][kh][run][word of the run][lanes], a word's channels together
-void cg_conv_pack_amx(const CgConv *s, int lanes, const void *w, void *out) {
+void cg_conv_pack_amx(const CgConv *s, const CgTarget *t, const void *w, void *out) {
+    int lanes = t->lanes;
     IrConv c = cg_conv_geometry(s);
     IrConvCopy copy = ir_conv_copy(&c);
     int word = cg_conv_word(s), size = WORD / word;

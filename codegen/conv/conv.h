@@ -174,8 +174,8 @@ void cg_conv_pool(CgFn *f, const CgConv *s, CgConvRow *row, void *ctx);
 
 typedef void CgConvEmit(CgFn *f, const void *spec);
 typedef bool CgConvFits(const CgConv *s, int lanes);
-// w: [O][C/group][KH][KW], of the weights' type
-typedef void CgConvPack(const CgConv *s, int lanes, const void *w, void *out);
+// w: [O][C/group][KH][KW], of the weights' type; out: zeroed
+typedef void CgConvPack(const CgConv *s, const CgTarget *t, const void *w, void *out);
 typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 
 #define IR_CONV_ALGO(E, text, types, flags, tile, choose, words, kernel, pack, prepare, scratch,   \
@@ -188,10 +188,10 @@ typedef int64_t CgConvScratch(const CgConv *s, int lanes);
 #undef IR_CONV_ALGO
 
 typedef struct CgConvAlgo {
-    const char *order, *packed; // of its prepared weights, of constant ones: names of functions
+    const char *packed; // the order of its constant weights: the name of a function
     CgConvEmit *emit;
     CgConvFits *fits;
-    CgConvPack *pack;    // constant weights, while compiling; NULL: `prepare` packs them
+    CgConvPack *pack;    // constant weights, while compiling; NULL: it reads them as they are
     CgConvEmit *prepare; // its spec is a CgConvFilter; NULL: nothing to pack when the program runs
     CgConvScratch *scratch; // bytes a thread, or NULL
     int tiles;              // register tiles of products in its code

@@ -59,7 +59,8 @@ static void pack_vector(const CgConv *s, int lanes, int v, const void *w, void *
 }
 
 // One output vector after the other
-void cg_conv_pack_direct(const CgConv *s, int lanes, const void *w, void *out) {
+void cg_conv_pack_direct(const CgConv *s, const CgTarget *t, const void *w, void *out) {
+    int lanes = t->lanes;
     int64_t vector = (int64_t)cg_conv_panel_words(s, lanes) * s->kh * s->kw * lanes * 4;
 #pragma omp parallel for
     for (int v = 0; v < (s->O + lanes - 1) / lanes; v++)
@@ -67,7 +68,8 @@ void cg_conv_pack_direct(const CgConv *s, int lanes, const void *w, void *out) {
 }
 
 // out: [O / lanes][kh][channels of a group][kw][lanes]
-void cg_conv_pack_lanewise(const CgConv *s, int lanes, const void *w, void *out) {
+void cg_conv_pack_lanewise(const CgConv *s, const CgTarget *t, const void *w, void *out) {
+    int lanes = t->lanes;
     int cg = s->C / s->group, size = ir_dtype_bytes(cg_conv_weight(s));
     for (int o = 0; o < s->O; o++)
         for (int c = 0; c < cg; c++)

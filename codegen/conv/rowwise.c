@@ -45,7 +45,8 @@ bool cg_conv_fits_rowwise(const CgConv *s, int lanes) {
 }
 
 // out: [O / lanes][kh][words of a row][lanes][4]
-void cg_conv_pack_rowwise(const CgConv *s, int lanes, const void *weights, void *out) {
+void cg_conv_pack_rowwise(const CgConv *s, const CgTarget *t, const void *weights, void *out) {
+    int lanes = t->lanes;
     const int8_t *w = weights;
     int words = cg_ceil_div(s->kw, GROUP);
     for (int o = 0; o < s->O; o++)

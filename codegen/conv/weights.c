@@ -1,15 +1,16 @@
-// A convolution's weights and bias as its kernel reads them: packed while compiling, by a kernel
-// when the model is created, or by the program itself (pack_filter) where they are not constant.
+// A convolution's weights and bias as its kernel reads them: packed while compiling, prepared then
+// or when the model is created, or packed by the program itself (pack_filter) where they are not
+// constant.
 #include "codegen/conv/conv.h"
 
 #include <string.h>
 
 // What weights of one constant share: the order that they are in, the convolution's groups and
-// blocks, which that goes by, and the bytes.
-static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const char *order,
-                         int64_t bytes) {
-    return ir_sprintf(cg_arena(p), "conv weights %s %u %d %d %d %lld", order,
-                      ir_in(n, 1)->konst->id, s->group, s->bin, s->dw > 1, (long long)bytes);
+// blocks, which that goes by, and the words.
+static char *weights_key(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k,
+                         int64_t words) {
+    return ir_sprintf(cg_arena(p), "conv weights %s %u %d %d %d %lld", k->packed,
+                      ir_in(n, 1)->konst->id, s->group, s->bin, s->dw > 1, (long long)words);
 }
 
 // Words that row k's pack() makes.
@@ -20,34 +21,47 @@ static int64_t count_words(const CgConv *s, const CgConvAlgo *k, int lanes) {
                : vectors * cg_conv_panel_words(s, lanes) * s->kh * s->kw * lanes;
 }
 
+// ---------------------------------------------------------------- while compiling
+
 typedef struct Packing {
-    const CgConv *s;
-    const CgConvAlgo *k;
-    int lanes;
+    CgConv s; // as far as packed weights go by it
+    CgConvPack *pack;
+    const CgTarget *target;
 } Packing;
 
-static void fill_floats(const void *ctx, const void *data, float *out) {
+static void fill_words(const void *ctx, const void *data, float *out) {
     const Packing *t = ctx;
-    t->k->pack(t->s, t->lanes, data, out);
+    t->pack(&t->s, t->target, data, out);
 }
 
-// n's constant weights in the weights section, in the order of row k's pack(): the same for every
-// tile and every machine. Kernels that have their weights prepared take them from the direct one's.
-// Words of several numbers are no floats, but as many bytes.
-static CgFloats pack_now(CgProgram *p, const char *key, int64_t words, const IrNode *n,
-                         const CgConv *s, const CgConvAlgo *k) {
-    int lanes = cg_target(p)->lanes;
-    int64_t offset;
-    IrConst *w = ir_in(n, 1)->konst;
-    Packing t = {s, k, lanes};
-    bool fresh;
-    if (s->dtype == IR_F32)
-        return cg_pack_floats(p, key, words, w, fill_floats, &t);
-    void *out = cg_pack(p, key, (size_t)words * 4, &offset, &fresh);
-    if (fresh)
-        k->pack(s, lanes, ir_const_data(cg_ir(p), w), out);
-    return (CgFloats){cg_packed(offset), IR_F32, words};
+// n's constant weights in the order of row k's pack(), for as long as *t is there.
+static CgMake pack_weights(CgProgram *p, const IrNode *n, const CgConv *s, const CgConvAlgo *k,
+                           Packing *t) {
+    memset(t, 0, sizeof *t);
+    t->s = *s;
+    memset(&t->s.then, 0, sizeof t->s.then);
+    memset(&t->s.pre, 0, sizeof t->s.pre);
+    memset(&t->s.pool, 0, sizeof t->s.pool);
+    t->pack = k->pack;
+    t->target = cg_target(p);
+    return (CgMake){
+        fill_words, t, sizeof *t, ir_in(n, 1)->konst, count_words(s, k, cg_target(p)->lanes),
+        IR_F32};
 }
+
+// In the weights section: the same for every tile and every machine, but for kernels that have
+// theirs prepared, which take them from the direct one's. Words of several numbers are no floats,
+// but as many bytes.
+static CgFloats pack_now(CgProgram *p, const char *key, const CgConv *s, const CgMake *m) {
+    int64_t offset;
+    if (s->dtype == IR_F32)
+        return cg_pack_floats(p, key, m);
+    CgFloats x = {.make = cg_pack_later(p, key, m, &offset)};
+    x.arg = cg_packed(offset);
+    return x;
+}
+
+// ---------------------------------------------------------------- when a model is created
 
 // The kernel that packs weights, from packed ones that are stored as `stored`, else plain f32.
 // weight: as cg_kernel() takes it
@@ -92,23 +106,20 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
         check_packed(n, algo, s);
         return cg_read(w);
     }
-    const CgConvAlgo *order = k->pack ? k : cg_conv_algo(IR_CONV_DIRECT);
-    int64_t words = count_words(s, order, cg_target(p)->lanes);
-    char *key = weights_key(p, n, s, order->packed, 4 * words);
-    CgFloats packed = pack_now(p, key, words, n, s, order);
-    if (k->pack)
+    bool prepared = ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_FEWER, fresh;
+    const CgConvAlgo *stored = prepared ? cg_conv_algo(IR_CONV_DIRECT) : k;
+    Packing t;
+    CgMake make = pack_weights(p, n, s, stored, &t);
+    char *key = weights_key(p, n, s, stored, make.n);
+    CgFloats packed = pack_now(p, key, s, &make);
+    if (!prepared)
         return cg_widened(p, key, &packed);
-    bool fresh;
-    const IrConvTile *t = &s->tile;
-    int64_t bytes = 4 * s->words;
-    key = ir_sprintf(cg_arena(p), "%s %d %dx%d s%dx%d", weights_key(p, n, s, k->order, bytes),
-                     t->vecs, t->out_rows, t->out_cols, s->sh, s->sw);
-    CgArg to = cg_prepare(p, key, bytes, &fresh);
-    if (fresh) {
-        CgArg args[] = {packed.arg, to};
-        args[CG_CONV_FILTER_TO].write = true;
-        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.type), 2, args);
-    }
+    make = pack_weights(p, n, s, k, &t);
+    key = ir_sprintf(cg_arena(p), "%s %d %dx%d s%dx%d", weights_key(p, n, s, k, make.n),
+                     s->tile.vecs, s->tile.out_rows, s->tile.out_cols, s->sh, s->sw);
+    CgArg to = cg_prepare(p, key, &make, &fresh);
+    if (fresh)
+        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.make->type), packed.arg, to);
     return to;
 }
 

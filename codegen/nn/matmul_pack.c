@@ -50,7 +50,8 @@ CgArg cg_matmul_pack(CgProgram *p, const CgMatmulColumns *b) {
     bool fresh;
     char *key = ir_sprintf(cg_arena(p), "columns%lld:%p", (long long)b->k_stride, (void *)b->konst);
     if (b->word == 1) {
-        CgFloats x = cg_pack_floats(p, key, words, b->konst, fill_columns, b);
+        CgMake m = {fill_columns, b, sizeof *b, b->konst, words, IR_F32};
+        CgFloats x = cg_pack_floats(p, key, &m);
         return cg_widened(p, key, &x);
     }
     void *to = cg_pack(p, key, (size_t)words * WORD, &offset, &fresh);

@@ -146,5 +146,6 @@ HoneModelDesc cg_descriptor(CgProgram *p, CgCode *c) {
         .kernels = cg_symbol(p->arena, cg_kernels_symbol(p), 0),
         .run = cg_steps(p, c->calls, c->n_calls),
         .prepared_bytes = c->prepared_bytes,
+        .stored_bytes = c->stored_bytes,
         .init = init_steps(p, c)};
 }

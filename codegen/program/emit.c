@@ -340,6 +340,8 @@ static bool compile_program(CgProgram *p, const char *dir, CgResult *out) {
     place_constants(p);
     if (p->train)
         place_onnx(p);
+    cg_store_prepared(p);
+    cg_fill_packs(p);
     cg_units_link(p, out->same_as);
     bool elf = opt->emit == CG_EMIT_OBJECT;
     if (!cg_weights_close(&p->weights, a, cg_weights_symbol(p),

@@ -88,18 +88,58 @@ void *cg_pack(CgProgram *p, const char *key, size_t bytes, int64_t *offset, bool
         *offset = known->offset;
         return NULL;
     }
-    void *data = cg_weights_add(&p->weights, p->arena, bytes, offset);
+    *offset = cg_weights_reserve(&p->weights, p->arena, (int64_t)bytes);
     add_pack(p, (CgPack){.key = key, .offset = *offset, .bytes = (int64_t)bytes});
-    return data;
+    return cg_weights_fill(&p->weights, p->arena, *offset);
 }
 
-CgArg cg_prepare(CgProgram *p, const char *key, int64_t bytes, bool *fresh) {
+// Plain data, as often as it is asked for; equal ones stand once.
+static const void *keep_bytes(CgProgram *p, const void *data, size_t n) {
+    uint64_t h = cg_hash(data, n);
+    size_t probe = 0;
+    for (int i; (i = cg_table_find(&p->ctx_table, h, &probe)) >= 0;)
+        if (p->ctx[i].n == n && memcmp(p->ctx[i].data, data, n) == 0)
+            return p->ctx[i].data;
+    void *copy = ir_alloc(p->arena, n);
+    memcpy(copy, data, n);
+    cg_table_add(&p->ctx_table, p->arena, h, p->n_ctx);
+    IR_PUSH(p->arena, p->ctx, p->n_ctx, p->cap_ctx, ((CgBytes){copy, n}));
+    return copy;
+}
+
+static const CgMake *keep_make(CgProgram *p, const CgMake *m) {
+    CgMake *copy = ir_alloc(p->arena, sizeof *copy);
+    *copy = *m;
+    copy->ctx = keep_bytes(p, m->ctx, m->ctx_size);
+    return copy;
+}
+
+static int64_t make_bytes(const CgMake *m) {
+    return m->n * ir_dtype_bytes(m->type);
+}
+
+const CgMake *cg_pack_later(CgProgram *p, const char *key, const CgMake *m, int64_t *offset) {
+    const CgPack *known = find_pack(p, key, NULL);
+    *offset = known ? known->offset : cg_weights_reserve(&p->weights, p->arena, make_bytes(m));
+    if (known)
+        return known->make;
+    m = keep_make(p, m);
+    add_pack(p, (CgPack){.key = key, .offset = *offset, .bytes = make_bytes(m), .make = m});
+    return m;
+}
+
+CgArg cg_prepare(CgProgram *p, const char *key, const CgMake *m, bool *fresh) {
     const CgPack *known = find_pack(p, key, p->code);
     *fresh = !known;
     if (known)
         return (CgArg){.weights = known->offset, .prepared = true};
     CgArg arg = {.weights = p->code->prepared_bytes, .prepared = true};
-    add_pack(p, (CgPack){.key = key, .offset = arg.weights, .bytes = bytes, .code = p->code});
+    int64_t bytes = make_bytes(m);
+    add_pack(p, (CgPack){.key = key,
+                         .offset = arg.weights,
+                         .bytes = bytes,
+                         .code = p->code,
+                         .make = keep_make(p, m)});
     p->code->prepared_bytes += (bytes + 63) / 64 * 64;
     return arg;
 }
@@ -179,14 +219,18 @@ bool cg_args_overlap(const IrValue *a, const IrValue *b) {
     return true;
 }
 
-static int64_t pack_bytes(const CgProgram *p, const CgArg *arg) {
-    const CgCode *code = arg->prepared ? p->code : NULL;
-    uint64_t h = cg_hash(&arg->weights, sizeof arg->weights);
+CgPack *cg_pack_at(const CgProgram *p, const CgCode *code, int64_t offset) {
+    uint64_t h = cg_hash(&offset, sizeof offset);
     size_t probe = 0;
     for (int i; (i = cg_table_find(&p->pack_places, h, &probe)) >= 0;)
-        if (p->packs[i].offset == arg->weights && p->packs[i].code == code)
-            return p->packs[i].bytes;
-    return 0;
+        if (p->packs[i].offset == offset && p->packs[i].code == code)
+            return &p->packs[i];
+    return NULL;
+}
+
+static int64_t pack_bytes(const CgProgram *p, const CgArg *arg) {
+    const CgPack *pack = cg_pack_at(p, arg->prepared ? p->code : NULL, arg->weights);
+    return pack ? pack->bytes : 0;
 }
 
 // Of everything that a call touches: tensors and packed weights.
@@ -231,7 +275,8 @@ void cg_call(CgProgram *p, const IrNode *n, int kernel, int n_args, const CgArg 
     IR_PUSH(p->arena, p->code->calls, p->code->n_calls, p->code->cap_calls, call);
 }
 
-void cg_init_call(CgProgram *p, int kernel, int n_args, const CgArg *args) {
-    CgCall call = make_call(p, kernel, n_args, args);
+void cg_init_call(CgProgram *p, int kernel, CgArg from, CgArg to) {
+    to.write = true;
+    CgCall call = make_call(p, kernel, 2, (CgArg[]){from, to});
     IR_PUSH(p->arena, p->code->init, p->code->n_init, p->code->cap_init, call);
 }

@@ -44,24 +44,32 @@ typedef struct CgCall {
     bool barrier; // all threads meet before it
 } CgCall;
 
+typedef struct CgBytes {
+    const void *data;
+    size_t n;
+} CgBytes;
+
+enum { CG_INIT_FROM, CG_INIT_TO }; // the arguments of a call of init
+
 typedef struct CgPack {
     const char *key;
     const CgTarget *target; // for whose kernels
-    const IrProgram *ir;    // whose constants it is made of
+    IrProgram *ir;          // whose constants it is made of
     int64_t offset, bytes;
     const struct CgCode *code; // in whose prepared space it lies; NULL: in the weights section
+    const CgMake *make;        // how the compiler makes it; NULL: it is there
 } CgPack;
 
 typedef struct CgPiece { // of the weights section
-    int64_t at, bytes;   // as cg_weights_add() said
-    int64_t place;       // where it stands: that of an equal one, if there is
+    int64_t at, bytes;   // as cg_weights_reserve() said
+    int64_t place;       // where it stands: that of an equal one, if there is; -1: nowhere yet
 } CgPiece;
 
 // The weights section while it grows: a temporary file, mapped piece by piece.
 typedef struct CgWeights {
     bool once;   // pieces of equal bytes stand once: for a program of several units
     int64_t end; // of all pieces, as if each stood by itself
-    int n_pieces, cap_pieces;
+    int n_pieces, cap_pieces, open; // open: the one that is being filled
     CgPiece *pieces;
     CgTable piece_table; // by content
     int fd;
@@ -85,7 +93,9 @@ typedef struct CgCode {
     int n_init, cap_init;
     CgCall *init; // when a model is created; node is NULL. Units of one machine have them in common
     HoneSteps init_steps; // as its descriptor has them, once that is made
-    int64_t scratch_bytes, prepared_bytes;
+    int64_t scratch_bytes;
+    int64_t prepared_bytes; // when a model is created
+    int64_t stored_bytes;   // of the weights: what would be, too, and was prepared while compiling
     uint64_t needs; // bits HONE_CPU_* beyond the target's
 } CgCode;
 
@@ -103,6 +113,9 @@ struct CgProgram {
     int n_packs, cap_packs;
     CgPack *packs;
     CgTable pack_keys, pack_places; // by key, by offset
+    CgTable ctx_table;              // of contexts of what is made
+    int n_ctx, cap_ctx;
+    CgBytes *ctx;
     CgWeights weights;
     const IrTrainProgram *train; // NULL: none
     const CgTrainFile *file;     // of train
@@ -126,10 +139,20 @@ const char *cg_desc_symbol(CgProgram *p, const CgCode *c);
 const char *cg_weights_symbol(CgProgram *p);
 const char *cg_kernels_symbol(CgProgram *p);
 int64_t cg_arg_weights(CgProgram *p, const CgArg *arg); // offset in the section of a constant
+// At that offset of a code's prepared space or (NULL) of the section; NULL: nothing is.
+CgPack *cg_pack_at(const CgProgram *p, const CgCode *code, int64_t offset);
+// stored.c, once all are lowered: what of the weights is prepared while compiling stands in the
+// section instead of what it is made of.
+void cg_store_prepared(CgProgram *p);
+void cg_fill_packs(CgProgram *p); // those of cg_pack_later() that calls read
+void cg_drop_kernels(CgProgram *p); // units.c: those that nothing calls
 
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once);
-void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset);
-// Where in the closed section stands what cg_weights_add() put at `offset`, or inside it.
+// Names a piece of the section that has no place yet; then it gets one, zeroed, to be filled at once.
+int64_t cg_weights_reserve(CgWeights *w, IrArena *a, int64_t bytes);
+void *cg_weights_fill(CgWeights *w, IrArena *a, int64_t offset);
+CgPiece *cg_weights_piece(const CgWeights *w, int64_t offset); // in which that lies
+// Where in the closed section stands what lies at `offset`, or inside it.
 int64_t cg_weights_place(const CgWeights *w, int64_t offset);
 // Ends the file: as an ELF object for m that defines `symbol`, or (m NULL) as raw bytes. False
 // after reporting.

@@ -33,13 +33,6 @@ static CgArg *written(const CgCall *c) {
     ir_bug("codegen", NULL, "a call of init that prepares nothing");
 }
 
-static int64_t piece_bytes(const CgProgram *p, const CgCode *c, int64_t offset) {
-    for (int i = 0; i < p->n_packs; i++)
-        if (p->packs[i].code == c && p->packs[i].offset == offset)
-            return p->packs[i].bytes;
-    ir_bug("codegen", NULL, "prepared space without a piece");
-}
-
 static Piece describe(const CgProgram *p, const CgCall *c) {
     Piece x = {.kernel = c->kernel, .n_args = c->n_args};
     for (int i = 0; i < c->n_args; i++)
@@ -56,7 +49,7 @@ static int64_t place_piece(CgProgram *p, Space *s, const CgCode *c, CgCall *init
             memcmp(s->v[i].from, piece.from, sizeof piece.from) == 0)
             return s->v[i].at;
     piece.at = s->bytes;
-    s->bytes += (piece_bytes(p, c, to->weights) + 63) / 64 * 64;
+    s->bytes += (cg_pack_at(p, c, to->weights)->bytes + 63) / 64 * 64;
     IR_PUSH(p->arena, s->v, s->n, s->cap, piece);
     to->weights = piece.at;
     IR_PUSH(p->arena, s->init, s->n_init, s->cap_init, *init);
@@ -142,8 +135,7 @@ static void renumber(CgCall *calls, int n, const int *now) {
         calls[i].kernel = now[calls[i].kernel];
 }
 
-// Kernels that only dropped units called go.
-static void drop_kernels(CgProgram *p) {
+void cg_drop_kernels(CgProgram *p) {
     int *now = ir_alloc_array(p->arena, (size_t)p->n_kernels + 1, sizeof *now), n = 0;
     for (int i = 0; i < p->n_kernels; i++)
         now[i] = -1;
@@ -178,7 +170,7 @@ static void drop_same(CgProgram *p, int *same_as) {
     if (n == p->n_codes)
         return;
     p->n_codes = n;
-    drop_kernels(p);
+    cg_drop_kernels(p);
 }
 
 // ---------------------------------------------------------------- the chains

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, GUARD = 64, SHF_LARGE = 0x10000000 };
+enum { PAGE = 4096, GUARD = 64, SHF_LARGE = 0x10000000, HUGE_PAGE = 2 << 20 };
 
 static void close_weights(void *arg) {
     CgWeights *w = arg;
@@ -27,6 +27,7 @@ static void close_weights(void *arg) {
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once) {
     memset(w, 0, sizeof *w);
     w->once = once;
+    w->open = -1;
     w->path = ir_sprintf(a, "%s/%.*s.weights.o", dir, CG_FILE_NAME, prefix);
     w->fd = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) {
@@ -51,11 +52,11 @@ static bool same_bytes(const CgWeights *w, const CgPiece *a, const char *data) {
     return true;
 }
 
-// The last piece is filled now. Where an equal one stands already, its space is free again.
+// The open piece is filled now. Where an equal one stands already, its space is free again.
 static void settle_piece(CgWeights *w, IrArena *a) {
-    if (!w->once || !w->n_pieces)
+    if (!w->once || w->open < 0)
         return;
-    CgPiece *last = &w->pieces[w->n_pieces - 1];
+    CgPiece *last = &w->pieces[w->open];
     char *data = map_piece(w, last);
     uint64_t h = cg_hash(data, (size_t)last->bytes);
     size_t probe = 0;
@@ -66,17 +67,21 @@ static void settle_piece(CgWeights *w, IrArena *a) {
             last->place = w->pieces[i].place;
             return;
         }
-    cg_table_add(&w->piece_table, a, h, w->n_pieces - 1);
+    cg_table_add(&w->piece_table, a, h, w->open);
 }
 
-static void add_piece(CgWeights *w, IrArena *a, int64_t bytes) {
-    CgPiece piece = {w->end, bytes, w->bytes};
+static int64_t whole_lines(int64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+int64_t cg_weights_reserve(CgWeights *w, IrArena *a, int64_t bytes) {
+    CgPiece piece = {w->end, bytes, -1};
     IR_PUSH(a, w->pieces, w->n_pieces, w->cap_pieces, piece);
-    w->bytes += (bytes + 63) / 64 * 64;
-    w->end += (bytes + 63) / 64 * 64;
+    w->end += whole_lines(bytes ? bytes : 1); // offsets differ
+    return piece.at;
 }
 
-int64_t cg_weights_place(const CgWeights *w, int64_t offset) {
+CgPiece *cg_weights_piece(const CgWeights *w, int64_t offset) {
     int lo = 0, hi = w->n_pieces; // the last piece at or before it
     while (hi - lo > 1) {
         int mid = lo + (hi - lo) / 2;
@@ -85,13 +90,19 @@ int64_t cg_weights_place(const CgWeights *w, int64_t offset) {
         else
             hi = mid;
     }
-    return offset - w->pieces[lo].at + w->pieces[lo].place;
+    return &w->pieces[lo];
 }
 
-void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset) {
-    settle_piece(w, a);
-    *offset = w->end;
-    int64_t begin = PAGE + w->bytes, end = begin + (int64_t)bytes + GUARD;
+int64_t cg_weights_place(const CgWeights *w, int64_t offset) {
+    const CgPiece *piece = cg_weights_piece(w, offset);
+    if (piece->place < 0)
+        ir_bug("codegen", NULL, "packed weights without a place");
+    return offset - piece->at + piece->place;
+}
+
+// `bytes` at the end of the section, mapped alone
+static void *map_end(CgWeights *w, IrArena *a, int64_t bytes) {
+    int64_t begin = PAGE + w->bytes, end = begin + bytes + GUARD;
     int64_t page = begin / PAGE * PAGE;
     if (w->map)
         munmap(w->map, w->map_bytes);
@@ -105,8 +116,16 @@ void *cg_weights_add(CgWeights *w, IrArena *a, size_t bytes, int64_t *offset) {
         w->map = NULL;
         ir_fatal(ir_arena_diag(a), IR_NOWHERE, "cannot map %s: %s", w->path, strerror(errno));
     }
-    add_piece(w, a, (int64_t)bytes);
+    w->bytes += whole_lines(bytes);
     return (char *)w->map + (begin - page);
+}
+
+void *cg_weights_fill(CgWeights *w, IrArena *a, int64_t offset) {
+    settle_piece(w, a);
+    CgPiece *piece = cg_weights_piece(w, offset);
+    w->open = (int)(piece - w->pieces);
+    piece->place = w->bytes;
+    return map_end(w, a, piece->bytes);
 }
 
 static bool write_at(int fd, const void *data, size_t n, int64_t offset) {
@@ -175,7 +194,7 @@ static bool write_elf(const CgWeights *w, IrArena *a, const char *symbol, const 
                       .sh_flags = elf->flags,
                       .sh_offset = PAGE,
                       .sh_size = (uint64_t)data_bytes,
-                      .sh_addralign = PAGE},
+                      .sh_addralign = data_bytes / 16 < HUGE_PAGE ? PAGE : HUGE_PAGE},
         [SEC_SYMTAB] = {.sh_name = 15,
                         .sh_type = SHT_SYMTAB,
                         .sh_offset = (uint64_t)at,
@@ -220,8 +239,8 @@ static bool write_raw(const CgWeights *w, int64_t data_bytes) {
 }
 
 bool cg_weights_close(CgWeights *w, IrArena *a, const char *symbol, const IrMachine *m) {
-    int64_t offset;
-    cg_weights_add(w, a, 0, &offset); // the guard behind the last piece exists
+    settle_piece(w, a);
+    map_end(w, a, 0); // the guard behind the last piece exists
     w->bytes += GUARD;
     bool ok = m ? write_elf(w, a, symbol, m, w->bytes) : write_raw(w, w->bytes);
     if (!ok)

@@ -187,6 +187,8 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
             rt_fail(&e, "no memory");
     }
     if (m) {
+        RtPages weights = rt_file_pages(desc->weights, desc->weights_bytes);
+        rt_pages_want_huge(&weights);
         memset(m, 0, sizeof *m);
         m->threads = rt_threads(opt ? opt->threads : 0);
         m->host_decides = !opt || opt->threads == 0;

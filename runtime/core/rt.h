@@ -167,6 +167,7 @@ typedef struct RtPages {
     size_t bytes;
 } RtPages;
 RtPages rt_file_pages(const void *data, int64_t bytes);
+void rt_pages_want_huge(const RtPages *p); // before they are read
 void rt_pages_let_go(const RtPages *p);
 
 // The first unit of desc's chain whose needs this CPU meets and whose inputs are as opt (may be

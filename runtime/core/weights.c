@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { HUGE_PAGE = 2 << 20 };
+
 typedef struct Range {
     uintptr_t first, end;
     bool found;
@@ -35,6 +37,14 @@ RtPages rt_file_pages(const void *data, int64_t bytes) {
     uintptr_t first = (r.first + page - 1) / page * page, end = r.end / page * page;
     bool some = r.found && first < end;
     return (RtPages){some ? (char *)first : NULL, some ? end - first : 0};
+}
+
+// A run goes through all weights: where pages have 4 KiB, finding out where each of them is takes
+// time. Systems that have no huge pages of files have small ones.
+void rt_pages_want_huge(const RtPages *p) {
+    if (p->bytes >= HUGE_PAGE) {
+        madvise(p->first, p->bytes, MADV_HUGEPAGE);
+    }
 }
 
 void rt_pages_let_go(const RtPages *p) {

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import test_prepared
 import test_quant_nets
 from script import HONE, ROOT, SAMPLE, SNEAKER, main, ok, run, temp
 
@@ -67,6 +68,18 @@ def test_programs_say_what_the_network_says():
         assert logits(cpu, temp(cpu), x[:1])[0].tobytes() == got[0].tobytes()
     assert len(bits) == 1  # f32 takes the same instructions on all of them, on any number of threads
     assert works("cortex-a76", temp("cortex-a76"), SNEAKER).splitlines()[1].endswith("sneaker")
+
+
+def test_weights_that_the_compiler_prepared():
+    """Made here, by x86-64's arithmetic; the others by the program's own."""
+    model = test_prepared.write_model(temp("prepared.onnx"), size=28)
+    np.save(temp("x.npy"), test_prepared.numbers(28)[:1])
+    results = set()
+    for r in "100", "1":
+        ok(HONE, "compile", model, "--mcpu", "neoverse-n1", "-o", "prepared", "--prepared", r)
+        works("neoverse-n1", temp("prepared"), "run", "-i", "x0=x.npy", "-o", "y=y.npy")
+        results.add(np.load(temp("y.npy")).tobytes())
+    assert len(results) == 1
 
 
 def test_one_file_that_needs_nothing():

@@ -59,7 +59,7 @@ def held_while_running(program):
 
 def test_prepared_weights_leave():
     write_model(temp("m.onnx"))
-    ok(HONE, "compile", temp("m.onnx"), "-o", temp("m"))
+    ok(HONE, "compile", temp("m.onnx"), "-o", temp("m"), "--prepared", "1")
     ok(HONE, "compile", temp("m.onnx"), "-o", temp("direct"), "--no-winograd")
     weights = CHANNELS * CHANNELS * 9 * 4 * CONVS
     held, whole = held_while_running(temp("m")), held_while_running(temp("direct"))

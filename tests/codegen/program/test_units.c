@@ -85,8 +85,12 @@ static void compile(Model *m, const char *text, int n, const char *const *cpus) 
         unit[i].target = &m->target[i];
         plan(unit[i].graph, unit[i].target);
     }
-    CgOptions co = {
-        .opt_level = 2, .jobs = 2, .symbol = "test", .model_hash = "", .producer = "test"};
+    CgOptions co = {.opt_level = 2,
+                    .jobs = 2,
+                    .symbol = "test",
+                    .model_hash = "",
+                    .producer = "test",
+                    .prepared = 1}; // one unit prepares at its start, too
     if (CHECK(cg_compile_units(n, unit, &co, dir, &m->cg))) {
         check_visible(dir, n);
         m->jit = jit_load(&m->cg, "test", err, sizeof err);
