@@ -26,7 +26,8 @@ bool rt_cached_changes_images(const RtRun *r) {
 }
 
 int64_t rt_cached_room(const RtRun *r) {
-    return r->set->feature_memory > 0 ? r->set->feature_memory : rt_memory_available() / SHARE;
+    int64_t given = r->set->feature_memory, half = rt_memory_available() / SHARE;
+    return given > 0 ? given : half > 0 ? half : 1;
 }
 
 // ---------------------------------------------------------------- where

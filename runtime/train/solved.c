@@ -34,6 +34,18 @@ static const char *reason_of_memory(const RtRun *r, char *text, size_t size) {
     return text;
 }
 
+// Before other layers move, features have a place of their own: is there one?
+static const char *reason_of_place(const RtRun *r, char *text, size_t size) {
+    RtErr why;
+    char *where;
+    RtFeatureCache *c = rt_cached_make(r, r->data->n_train, r->affine.features, &where, &why);
+    if (!c)
+        snprintf(text, size, "features have no place: %.192s", why.text);
+    rt_feature_cache_close(c);
+    free(where);
+    return c ? NULL : text;
+}
+
 // What stands against it; NULL: nothing.
 static const char *reason_against(const RtRun *r, char *text, size_t size) {
     if (!r->starts && !rt_mix_is_none(&r->set->mix))
@@ -42,7 +54,8 @@ static const char *reason_against(const RtRun *r, char *text, size_t size) {
         return "with --augment features are new in every epoch";
     if (!r->starts && !r->cache)
         return "features are not cached";
-    return reason_of_memory(r, text, size);
+    const char *why = reason_of_memory(r, text, size);
+    return why || !r->starts ? why : reason_of_place(r, text, size);
 }
 
 // Does the open stage move a new classifier and pretrained layers?
@@ -66,7 +79,7 @@ static bool is_beginning(const RtRun *r) {
 
 bool rt_run_choose_solver(RtRun *r) {
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec, *why;
-    char text[128];
+    char text[256];
     bool is, more = moves_more(r);
     r->starts = r->solves = false;
     if (r->set->head_solver == RT_HEAD_STEPS || (more && !is_beginning(r)))
