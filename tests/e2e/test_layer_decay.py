@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from recipe import state
 from script import HONE, TEMP, main, ok, run, temp
 
 SIZE, WIDTH, CLASSES = 8, 4, 3
@@ -154,6 +155,20 @@ def test_a_step_moves_its_share():
     for name, share in (("stem.w", 0.0625), ("blocks.0.mlp.fc1.w", 0.125), ("blocks.2.attn.proj.w", 0.5), ("norm.w", 1)):
         assert np.abs(whole[name]).max() > 1e-4, name
         assert np.allclose(parts[name], share * whole[name], atol=1e-6), (name, parts[name], whole[name])
+
+
+def test_it_resumes():
+    step("--layer-decay", 0.5)
+
+    def train(folder, *flags):
+        ok("./program", "train", "images", "--val", "images", "--epochs", 2, "--batch", 1, "--lr", 0.05, "--opt", "adamw", "--checkpoint", folder,
+           "-o", "tuned.onnx", *flags)
+
+    train("whole")
+    for k in (1, 4):
+        train("cut", "--overwrite", "--max-steps", k)
+        train("cut", "--resume")
+        assert state("cut") == state("whole"), k
 
 
 def test_what_is_refused():

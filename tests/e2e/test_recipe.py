@@ -117,6 +117,25 @@ def test_average_of_parameters():
     assert last["best/c2.w"] != last["param/c2.w"]
 
 
+def test_layers_thaw_and_resume():
+    """Stages by epochs, rates by layer, short gradients, steps of two batches: in the middle of each, resumed."""
+    finetune("thaw", "--stages", "head,until:c2:2:0.01,none:2:0.003", "--lr-mult", "c1*=0.1")
+    flags = ["--opt", "sgd", "--clip-grad", 0.5, "--accumulate", 2]
+    resumes("thaw", (1, 3, 7, 9), *flags)  # 1 solves the classifier, 2 to 7 and 8 to 13 are steps
+    last = state("whole")
+    at = {}
+    for step in (1, 7):
+        train("thaw", *flags, "--overwrite", "--max-steps", step, folder="cut")
+        at[step] = state("cut")
+    frozen = {k for k in last if k.startswith("param/") and at[1][k] == at[7][k]}
+    assert frozen == {"param/c1.w", "param/c1.b"}, frozen
+    assert all(last[k] != at[7][k] for k in frozen)
+    finetune("even", "--stages", "head,until:c2:2:0.01,none:2:0.003")
+    train("even", *flags, "--overwrite", folder="cut")
+    slow, even = (np.abs(floats(s["param/c1.w"]) - floats(at[7]["param/c1.w"])).max() for s in (last, state("cut")))
+    assert 0 < slow < 0.2 * even, (slow, even)
+
+
 def test_a_finished_run_goes_on():
     flags = ["--lr", 0.001, "--opt", "adamw"]
     train("none", *flags, "--epochs", 2, "--overwrite")
