@@ -59,7 +59,7 @@ static void note_small(RtBuild *b, const char *spec, const Drawn *drawn, int64_t
     for (int64_t from = 0, to; b->o->fold == 0 && from < n; from = to) {
         for (to = from; to < n && drawn[to].stratum == drawn[from].stratum;)
             to++;
-        if (to - from < b->o->folds && b->o->target != RT_TARGET_MULTI)
+        if (to - from < b->o->folds && b->o->target < RT_TARGET_MULTI)
             rt_build_note(b, "%s: %lld image%s of class %s: not every one of %d folds has one",
                           spec, (long long)(to - from), to - from == 1 ? "" : "s",
                           b->s->name[drawn[from].stratum], b->o->folds);

@@ -47,7 +47,7 @@ void rt_scores_free(RtScores *s) {
     s->confusion = NULL;
 }
 
-static void add_mistake(RtScores *s, const RtMistake *m) {
+void rt_scores_add_mistake(RtScores *s, const RtMistake *m) {
     int at = s->n_worst < RT_WORST ? s->n_worst : RT_WORST;
     while (at > 0 && s->worst[at - 1].loss < m->loss)
         at--;
@@ -110,7 +110,7 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
     if (!each && s->temper)
         rt_temper_add(s->temper, d, x->views, x->n_views, x->label);
     if (right < 1) {
-        add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
+        rt_scores_add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
     }
 }
 
@@ -335,7 +335,7 @@ static void take_means(RtScores *s) {
     s->top5 /= n;
 }
 
-static void begin_scores(RtScores *s, const HoneTrainDesc *d) {
+void rt_scores_begin(RtScores *s, const HoneTrainDesc *d) {
     *s = (RtScores){
         .classes = d->binary ? 2 : d->classes, .temper = s->temper, .of_views = s->of_views};
     size_t n = (size_t)s->classes;
@@ -345,9 +345,9 @@ static void begin_scores(RtScores *s, const HoneTrainDesc *d) {
 
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err) {
-    begin_scores(scores, rt_engine_desc(t));
+    rt_scores_begin(scores, rt_engine_desc(t));
     if (scores->of_views)
-        begin_scores(scores->of_views, rt_engine_desc(t));
+        rt_scores_begin(scores->of_views, rt_engine_desc(t));
     bool map = rt_engine_places(t) > 1;
     if (map && !scores->confusion)
         return rt_fail(err, "no memory for scores of %d classes", scores->classes);

@@ -63,6 +63,7 @@ typedef struct RtClassScores { // of one class; 0 where there is nothing to divi
     double precision, recall, f1;
     double iou; // intersection over union; -1: the class is neither there nor guessed
 } RtClassScores;
+void rt_scores_add_mistake(RtScores *s, const RtMistake *m); // if it is one of the worst
 // From the confusion matrix, which is there.
 RtClassScores rt_scores_of_class(const RtScores *s, int k);
 double rt_scores_macro_f1(const RtScores *s); // mean over the classes that have images
@@ -82,6 +83,8 @@ int32_t rt_score_row(const HoneTrainDesc *d, const float *logits, int32_t label,
 // scores->temper and scores->of_views are kept, and filled.
 bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScores *scores,
                  bool (*progress)(void *ctx, int64_t done, int64_t total), void *ctx, RtErr *err);
+// Zeros, with room for a confusion matrix where there is to be one; temper and of_views are kept.
+void rt_scores_begin(RtScores *s, const HoneTrainDesc *d);
 void rt_scores_free(RtScores *s);
 // Tells `say` a line for each of the first `most` images in not_finite, and one for the others.
 void rt_scores_tell(const RtScores *s, const RtDataset *data, int most,

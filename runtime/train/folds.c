@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/core/text.h"
-#include "runtime/file/json.h"
+#include "runtime/train/fold_row.h"
 #include "runtime/train/options_diff.h"
 
 enum { MAX_FILE = 1 << 20 };
@@ -79,6 +79,8 @@ void rt_folds_keep(RtFolds *f, int s, const char *key, RtFeatureCache *cache) {
 void rt_folds_free(RtFolds *f) {
     for (int s = 0; s < HONE_MAX_STAGES; s++)
         rt_feature_cache_close(f->kept[s].cache);
+    for (int i = 0; i < f->n; i++)
+        json_decref(f->told[i]);
     free(f->bad_item);
     for (int i = 0; i < RT_BAD_LINES; i++)
         free(f->bad_line[i]);
@@ -124,8 +126,9 @@ bool rt_folds_begin(RtRun *r) {
                                  {"top1_deviation", top1.deviation, NULL},
                                  {"loss", loss.mean, NULL},
                                  {"loss_deviation", loss.deviation, NULL}};
-    rt_train_log_line(&r->log, "%d folds: top-1 %.2f%%, standard deviation %.2f%%; loss %.4f, %.4f",
-                      f->n, top1.mean * 100, top1.deviation * 100, loss.mean, loss.deviation);
+    rt_train_log_line(&r->log, "%d folds: %s %.2f%%, standard deviation %.2f%%; loss %.4f, %.4f",
+                      f->n, rt_score_words(r->d)->first, top1.mean * 100, top1.deviation * 100,
+                      loss.mean, loss.deviation);
     rt_train_log_line(&r->log,
                       "the model is trained on all %lld images as each fold was; its last epoch "
                       "counts, as theirs did",
@@ -133,25 +136,38 @@ bool rt_folds_begin(RtRun *r) {
     return rt_train_log_event(&r->log, "folds", fields, sizeof fields / sizeof *fields, &r->err);
 }
 
-bool rt_folds_record(RtRun *r) {
+bool rt_folds_record(RtRun *r, const RtScores *s) {
     RtFolds *f = r->set->folds;
-    if (!f || f->part == f->n)
-        return true;
-    if (r->state.n_history == 0)
-        return rt_fail(&r->err, "--k-fold: without an epoch there is nothing to measure");
-    const double *last = r->state.history + (r->state.n_history - 1) * RT_HIST_COLUMNS;
-    f->row[f->part] = (RtFoldScores){r->data->n_val, last[RT_HIST_VAL_LOSS], last[RT_HIST_VAL_TOP1],
-                                     last[RT_HIST_VAL_TOP5]};
+    RtFoldScores *row = &f->row[f->part];
+    if (s->n == 0 || !isfinite(s->loss))
+        return rt_fail(&r->err, "fold %d of %d: no image that was held out has a finite output",
+                       f->part + 1, f->n);
+    f->told[f->part] = rt_fold_row_make(s, f->part, r->data->place);
+    if (!f->told[f->part])
+        return rt_fail(&r->err, "no memory");
+    *row = (RtFoldScores){s->n, s->loss, s->top1, s->top5};
     f->key = key_of(r);
-    const RtFoldScores *row = &f->row[f->part];
     const RtLogField fields[] = {{"fold", f->part + 1, NULL},
                                  {"images", (double)row->images, NULL},
                                  {"loss", row->loss, NULL},
                                  {"top1", row->top1, NULL},
                                  {"top5", row->top5, NULL}};
-    rt_train_log_line(&r->log, "fold %d of %d: top-1 %.2f%%, loss %.4f", f->part + 1, f->n,
-                      row->top1 * 100, row->loss);
+    rt_train_log_line(&r->log, "fold %d of %d: %s %.2f%%, loss %.4f", f->part + 1, f->n,
+                      rt_score_words(r->d)->first, row->top1 * 100, row->loss);
     return rt_train_log_event(&r->log, "fold", fields, sizeof fields / sizeof *fields, &r->err);
+}
+
+bool rt_folds_pool(RtRun *r, RtScores *all) {
+    const RtFolds *f = r->set->folds;
+    bool good = true;
+    rt_scores_begin(all, r->d);
+    for (int i = 0; good && i < f->n; i++)
+        good = rt_fold_row_add(f->told[i], all, r->data->n_train);
+    all->loss /= all->n ? (double)all->n : 1;
+    all->top1 /= all->n ? (double)all->n : 1;
+    all->top5 /= all->n ? (double)all->n : 1;
+    return good || rt_fail(&r->err, "%s/" RT_FOLDS_FILE ": damaged; --overwrite begins anew",
+                           r->set->folder ? r->set->folder : "");
 }
 
 // ---------------------------------------------------------------- the file
@@ -169,10 +185,11 @@ static bool take_row(json_t *row, RtFolds *f) {
     RtFoldScores s;
     if (json_unpack(row, "{s:I,s:I,s:F,s:F,s:F}", "fold", &part, "images", &images, "loss", &s.loss,
                     "top1", &s.top1, "top5", &s.top5) != 0 ||
-        part < 1 || part > f->n || images < 1)
+        part < 1 || part > f->n || images < 1 || f->told[part - 1])
         return false;
     s.images = images;
     f->row[part - 1] = s;
+    f->told[part - 1] = json_incref(row);
     return true;
 }
 
@@ -221,26 +238,19 @@ bool rt_folds_write(const RtFolds *f, const char *folder, RtErr *err) {
         rt_out_abort(&out);
         return false;
     }
-    RtJson j = {.f = out.f};
-    rt_json_begin(&j, NULL, '{');
-    rt_json_int(&j, "folds", f->n);
-    rt_json_text(&j, "model", f->key.model);
-    rt_json_text(&j, "data", f->key.data);
-    rt_json_text(&j, "options", f->key.options);
-    rt_json_begin(&j, "rows", '[');
-    for (int i = 0; i < f->n; i++) {
-        if (f->row[i].images == 0)
-            continue;
-        rt_json_begin(&j, NULL, '{');
-        rt_json_int(&j, "fold", i + 1);
-        rt_json_int(&j, "images", f->row[i].images);
-        rt_json_number(&j, "loss", f->row[i].loss, 17);
-        rt_json_number(&j, "top1", f->row[i].top1, 17);
-        rt_json_number(&j, "top5", f->row[i].top5, 17);
-        rt_json_end(&j, '}');
+    json_t *rows = json_array();
+    for (int i = 0; i < f->n; i++)
+        if (f->told[i])
+            json_array_append(rows, f->told[i]);
+    json_t *all = json_pack("{s:i,s:s,s:s,s:s,s:o}", "folds", f->n, "model", f->key.model, "data",
+                            f->key.data, "options", f->key.options, "rows", rows);
+    ok = all && json_dumpf(all, out.f, 0) == 0;
+    json_decref(all);
+    if (!ok) {
+        rt_fail(err, "%s: cannot be written", out.path);
+        rt_out_abort(&out);
+        return false;
     }
-    rt_json_end(&j, ']');
-    rt_json_end(&j, '}');
     fputc('\n', out.f);
     return rt_out_commit(&out, err);
 }

@@ -22,6 +22,7 @@ typedef struct RtFoldKey { // of the runs whose scores are known; "": none are
 struct RtFolds {
     int n, part; // part: that is held out now; n: none
     RtFoldScores row[RT_MAX_FOLDS];
+    struct json_t *told[RT_MAX_FOLDS]; // of each row all that is known, as the file has it
     RtFoldKey key;
     bool logged; // a run has written to the log
     struct {     // features of a stage that all runs share
@@ -36,9 +37,13 @@ struct RtFolds {
 // Of a run that is one of several, behind its setup: takes over what is known of bad images. False
 // with r->err set: scores that are known are of other runs.
 bool rt_folds_enter(RtRun *r);
-void rt_folds_leave(RtRun *r);  // gives it back
-bool rt_folds_begin(RtRun *r);  // says which run this is; the last one, what the others found
-bool rt_folds_record(RtRun *r); // the scores of a run that is over
+void rt_folds_leave(RtRun *r); // gives it back
+bool rt_folds_begin(RtRun *r); // says which run this is; the last one, what the others found
+// The scores of a run that is over, of the images that it held out.
+bool rt_folds_record(RtRun *r, const RtScores *s);
+// Those of all images, each by the run that held it out. False with r->err set: the file that they
+// are from was no program's.
+bool rt_folds_pool(RtRun *r, RtScores *all);
 
 // Features of stage s that an earlier run kept under that key, or NULL; and those that it keeps.
 RtFeatureCache *rt_folds_find(const RtFolds *f, int s, const char *key);

@@ -354,6 +354,18 @@ static bool finish(RtRun *r, uint64_t since) {
     return true;
 }
 
+// A part of a k-fold, by the images that it held out.
+static bool measure(RtRun *r, bool *stopped) {
+    RtFolds *folds = r->set->folds;
+    RtScores v = {.n = 0};
+    if (!folds || folds->part == folds->n || *stopped)
+        return true;
+    bool ok = validate(r, &v) && rt_folds_record(r, &v);
+    *stopped = !ok && r->err.text[0] == 0;
+    rt_scores_free(&v);
+    return ok || *stopped;
+}
+
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
     if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err) ||
         !rt_board_begin(&r->board, &r->state, &r->err) || !rt_folds_begin(r))
@@ -364,11 +376,11 @@ static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
         return r->measured || r->signal ||
                rt_fail(&r->err, "--lr-find: every stage is solved, there is no rate; "
                                 "--head-solver sgd or adamw takes steps");
-    if (*stopped && !save(r))
+    if (!measure(r, stopped) || (*stopped && !save(r)))
         return false;
     r->folder.finished |= !*stopped;
-    return (r->signal || finish(r, since)) && (*stopped || rt_folds_record(r)) &&
-           rt_train_log_commit(&r->log, &r->err) && rt_board_commit(&r->board, &r->err) &&
+    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err) &&
+           rt_board_commit(&r->board, &r->err) &&
            (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
 }
 

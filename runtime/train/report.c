@@ -40,6 +40,7 @@ static const char style[] =
     ".on{background:var(--c1)}.off{background:var(--line)}\n"
     "@media(max-width:600px){svg.chart text{font-size:17px}td.wide{width:30%}"
     "td:first-child,td:last-child{white-space:normal;overflow-wrap:anywhere}}\n"
+    "table.sum td:last-child,table.sum th:last-child{text-align:right;white-space:nowrap}\n"
     "@media print{section{break-inside:avoid}}\n";
 
 // ---------------------------------------------------------------- the page
@@ -55,7 +56,7 @@ static void put_head(const RtTrainResult *r, FILE *f) {
             (long long)r->data->n_val);
     rt_html_text(f, d->info->producer);
     fputs(".</p>\n<dl>\n", f);
-    if (r->scores->n) {
+    if (r->scores->n && !r->set->folds) {
         rt_html_tile(f, d->map_height ? "mIoU, best epoch" : "Top-1, best epoch",
                      r->scores->top1 * 100, 2, "%");
         rt_html_tile(f, d->map_height ? "Pixels" : "Top-5", r->scores->top5 * 100, 2, "%");
@@ -64,7 +65,8 @@ static void put_head(const RtTrainResult *r, FILE *f) {
     }
     if (r->set->folds) {
         RtFoldMean top1 = rt_folds_mean(r->set->folds, offsetof(RtFoldScores, top1));
-        rt_html_tile(f, "Top-1, mean of folds", top1.mean * 100, 2, "%");
+        rt_html_tile(f, d->map_height ? "mIoU, mean of folds" : "Top-1, mean of folds",
+                     top1.mean * 100, 2, "%");
         rt_html_tile(f, "Standard deviation", top1.deviation * 100, 2, "%");
     }
     rt_html_tile(f, "Epochs", (double)s->n_history, 0, "");

@@ -21,14 +21,15 @@ void rt_report_folds(const RtTrainResult *r, FILE *f) {
     const RtFolds *folds = r->set->folds;
     if (!folds)
         return;
+    const RtScoreWords *w = rt_score_words(rt_engine_desc(r->engine));
     fprintf(
         f,
         "<section>\n<h2>%d folds</h2>\n<p>The images were cut into %d parts that are alike. Each "
         "was held out once, while a network was trained on the others, and measured after its "
         "last epoch. The model of this page was trained in the same way on all %lld images: "
         "expect of it what the mean says, or a little more.</p>\n<table class=\"sum\">\n"
-        "<tr><th>fold</th><th>held out</th><th>loss</th><th>top-1</th><th>top-5</th></tr>\n",
-        folds->n, folds->n, (long long)r->data->n_train);
+        "<tr><th>fold</th><th>held out</th><th>loss</th><th>%s</th><th>%s</th></tr>\n",
+        folds->n, folds->n, (long long)r->data->n_train, w->first, w->second);
     for (int i = 0; i < folds->n; i++)
         fprintf(f, "<tr><td>%d</td><td>%lld</td><td>%.4f</td><td>%.2f%%</td><td>%.2f%%</td></tr>\n",
                 i + 1, (long long)folds->row[i].images, folds->row[i].loss,

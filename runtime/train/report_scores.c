@@ -132,9 +132,11 @@ void rt_report_classes(const RtTrainResult *r, FILE *f) {
     if (!r->scores->confusion || r->scores->n == 0)
         return;
     fprintf(f,
-            "<section>\n<h2>Which class is taken for which</h2>\n<p>Validation %s of the best "
-            "epoch; a row is a class.</p>\n<div class=\"charts\">\n",
-            rt_score_words(rt_engine_desc(r->engine))->unit);
+            "<section>\n<h2>Which class is taken for which</h2>\n<p>%s%s%s; a row is a class.</p>\n"
+            "<div class=\"charts\">\n",
+            r->set->folds ? "All " : "Validation ", rt_score_words(rt_engine_desc(r->engine))->unit,
+            r->set->folds ? ", each as the network took it that had not learned from it"
+                          : " of the best epoch");
     if (r->scores->classes <= MAX_MATRIX)
         put_matrix(r, f);
     put_pairs(r, f);

@@ -368,8 +368,9 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
     RtScores scores = {.n = 0};
     if (r->ranks && r->val) // the others are done
         rt_source_share(r->val, &(RtLoaderShare){0});
-    bool ok =
-        !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores, NULL, NULL, &r->err);
+    bool ok = r->set->folds ? rt_folds_pool(r, &scores)
+                            : !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores,
+                                                     NULL, NULL, &r->err);
     if (ok) {
         RtTrainResult result = {.set = r->set,
                                 .data = r->data,

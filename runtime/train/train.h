@@ -69,7 +69,8 @@ typedef struct RtTrainResult {
     const RtDataset *data;
     RtEngine *engine; // holds the best parameters
     const RtTrainState *state;
-    const RtScores *scores; // of the best, on the validation images; n 0: there are none
+    // Of the best, on the validation images; of a k-fold, on all, held out; n 0: there are none.
+    const RtScores *scores;
     double seconds;
     int64_t bad_images;
     int n_bad_lines; // of them, RT_BAD_LINES at most, what was wrong: "rose/7.jpg: reason"

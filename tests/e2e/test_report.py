@@ -90,9 +90,20 @@ LOOK = """(() => {
     document.querySelectorAll('figure').forEach(f => { if (!within(box(f.querySelector('img')), box(f))) wrong.push(name(f) + ' is left'); });
     if (document.documentElement.scrollWidth > innerWidth) wrong.push('the page is wider than the window');
     document.querySelectorAll('table').forEach(t => { if (t.scrollWidth > t.closest('section').clientWidth) wrong.push('a table is too wide'); });
+    document.querySelectorAll('table.sum td:not(:first-child)').forEach(t => {
+        const r = document.createRange(); r.selectNodeContents(t); if (r.getClientRects().length > 1) wrong.push(name(t) + ' is broken'); });
     document.querySelectorAll('img').forEach(i => { if (!i.naturalWidth) wrong.push('a picture is none'); });
     return JSON.stringify({wrong: wrong, looked: [parts.length, document.querySelectorAll('svg text').length]});
 })()"""
+
+
+def test_folds():
+    """Of a k-fold: what each part says, and of all images what was found when they were held out."""
+    page = train("head", "folds.html", "--k-fold", "5")
+    rows = re.findall(r"<tr><td>(\d)</td><td>(\d+)</td><td>([\d.]+)</td><td>([\d.]+)%</td>", page)
+    cells = [int(n) for n in re.findall(r'class="num mid"[^>]*>(\d+)<', page)]
+    assert len(rows) == 5 and sum(int(r[1]) for r in rows) == sum(cells) == 40 + 7 * 8, (rows, cells)
+    assert "<h2>5 folds</h2>" in page and "Top-1, mean of folds" in page and "The worst mistakes" in page and "2 files could not be read" in page
 
 
 def test_it_fits():
@@ -101,12 +112,13 @@ def test_it_fits():
         return
     browser = Browser(temp("profile"))
     try:
-        browser.open("file://" + temp("report.html"))
-        for width in (1280, 400):
-            browser.size(width, 900)
-            seen = json.loads(browser.value(LOOK))
-            assert not seen["wrong"], (width, seen["wrong"][:8])
-            assert min(seen["looked"]) > 30, seen
+        for page in ("report.html", "folds.html"):
+            browser.open("file://" + temp(page))
+            for width in (1280, 400):
+                browser.size(width, 900)
+                seen = json.loads(browser.value(LOOK))
+                assert not seen["wrong"], (page, width, seen["wrong"][:8])
+                assert min(seen["looked"]) > 30, seen
     finally:
         browser.end()
 

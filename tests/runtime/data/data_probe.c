@@ -355,8 +355,10 @@ int main(int argc, char **argv) {
                .fraction = 0.2f};
     RtErr err;
     RtCliList rest = {0};
-    if (!parse_options(&p, argc - 1, argv + 1, &rest, &err))
+    if (!parse_options(&p, argc - 1, argv + 1, &rest, &err)) {
+        free(rest.item);
         return fail(&err) + 1;
+    }
     int code = 2;
     const char *words[16] = {0};
     for (int i = 1; i < rest.n && i < 16; i++)

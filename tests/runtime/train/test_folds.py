@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -107,6 +108,30 @@ class Folds(Case):
         self.assertEqual(err.count("features of the frozen layers are cached"), 1)
         json.loads(self.good("fake_train", "eval", "d", "--checkpoint", "ck", "--json"))
 
+    def test_what_the_report_says(self):
+        """The matrix of all images, each by the run that held it out, found here from ordinary runs' predict."""
+        self.train("--k-fold", K, "--report", "r.html", "--head-solver", "sgd")
+        matrix, worst = {}, set()
+        for k, (train, val) in enumerate(self.parts()[0]):
+            self.write("train.csv", "".join(f"{n},{'abc'[y]}\n" for y, n in train).encode())
+            self.train("--val-fraction", 0, "--head-solver", "sgd", "--overwrite", folder="one", data="train.csv")
+            said = json.loads(self.good("fake_train", "predict", *(n for _, n in val), "--checkpoint", "one", "--json", "--top", 1))
+            for (y, name), e in zip(val, said):
+                guess = e["top"][0]["class"]
+                matrix[y, guess] = matrix.get((y, guess), 0) + 1
+                if guess != y:
+                    worst.add(name)
+        with open(self.path("r.html")) as f:
+            page = f.read()
+        self.assertIn("All images, each as the network took it that had not learned from it; a row is a class", page)
+        cells = [int(n) for n in re.findall(r'class="num mid"[^>]*>(\d+)<', page)]
+        self.assertEqual(cells, [matrix[at] for at in sorted(matrix)])
+        shown = re.findall(r"<small>([^<]*\.png)</small></figcaption>", page)
+        self.assertEqual(len(shown), min(12, len(worst)))
+        self.assertLessEqual(set(shown), worst)
+        self.assertEqual(len(re.findall("<img ", page)), len(shown))
+        self.assertNotIn(sum(n for (y, g), n in matrix.items() if y == g), (0, N))
+
     def test_stopped_in_a_part_it_goes_on(self):
         self.train("--k-fold", K, "--augment", "light")
         want, rows = self.state(), self.rows()
@@ -136,7 +161,7 @@ class Folds(Case):
         self.assertRegex(page, rf"<tr><td>mean</td><td></td><td>[\d.]+</td><td>{100 * statistics.mean(r['top1'] for r in rows):.2f}%")
 
     def test_killed_in_a_part_it_goes_on(self):
-        more = ("--k-fold", K, "--head-solver", "sgd", "--epochs", "40,40")
+        more = ("--k-fold", K, "--head-solver", "sgd", "--epochs", "15,15")
         args = [a for a in STEPS if a not in ("--epochs", "3,2")]
         command = [os.path.join(BUILD, "fake_train"), "train", "d", *args, "-o", "t.onnx", *map(str, more)]
         subprocess.run([*command, "--checkpoint", "whole"], cwd=self.folder.name, check=True, capture_output=True)
