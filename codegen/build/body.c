@@ -287,3 +287,14 @@ CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *c
             e.result[i] = emit_step(&e, f, i);
     return body->n ? e.result[body->n - 1] : acc;
 }
+
+bool cg_body_is_long(const CgBody *body) {
+    static const IrOp polynomials[] = {IR_OP_GELU, IR_OP_ERF, IR_OP_EXP,  IR_OP_SIGMOID,
+                                       IR_OP_TANH, IR_OP_LOG, IR_OP_POW,  IR_OP_SIN,
+                                       IR_OP_COS,  IR_OP_ELU, IR_OP_SINH, IR_OP_COSH};
+    for (int i = 0; i < body->n; i++)
+        for (size_t k = 0; k < sizeof polynomials / sizeof *polynomials; k++)
+            if (body->step[i].op == polynomials[k])
+                return true;
+    return false;
+}

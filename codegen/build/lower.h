@@ -70,6 +70,9 @@ IrDtype cg_body_dtype(const CgBody *body);
 // computed, where its kind is not IMM; loads are made on first use.
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx);
+// Does it compute polynomials, or call functions? Such a body is emitted in a loop over vectors: once
+// for each of a register tile, LLVM keeps constants, vectors and what is between on the stack.
+bool cg_body_is_long(const CgBody *body);
 
 // The index of the kernel (emit, spec): the same one for equal bytes. `name` becomes part of its
 // symbol. weight: estimate of the work to compile it, to balance jobs (instructions, roughly).

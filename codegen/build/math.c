@@ -22,6 +22,19 @@ static CgVal poly(CgFn *f, CgVal x, int n, const double *c) // c[0] + c[1] x + .
     return y;
 }
 
+// The same of n > 1 coefficients, even and odd powers apart: two chains of half the length, where a
+// long one would keep the CPU waiting for each step.
+static CgVal long_poly(CgFn *f, CgVal x, int n, const double *c) {
+    CgVal square = cg_fmul(f, x, x), half[2];
+    for (int odd = 0; odd < 2; odd++) {
+        int last = n - 1 - (n - 1 - odd) % 2;
+        half[odd] = cg_like(f, x, c[last]);
+        for (int i = last - 2; i >= 0; i -= 2)
+            half[odd] = cg_fma(f, half[odd], square, cg_like(f, x, c[i]));
+    }
+    return cg_fma(f, half[1], x, half[0]);
+}
+
 static LLVMTypeRef int_type(CgFn *f, CgVal x) // of the same shape
 {
     return LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind ? f->ivec : f->i32;
@@ -173,7 +186,7 @@ CgVal cg_gelu(CgFn *f, CgVal x) {
     CgVal capped = cg_fmin(f, cg_fmax(f, x, cg_like(f, x, -most)), cg_like(f, x, most));
     CgVal u = cg_fmul(f, capped, capped);
     CgVal t = cg_fma(f, u, cg_like(f, x, 2 / (most * most)), cg_like(f, x, -1.0));
-    CgVal phi = cg_fma(f, capped, poly(f, t, 15, r), half);
+    CgVal phi = cg_fma(f, capped, long_poly(f, t, 15, r), half);
     CgVal below = cg_fcmp(f, LLVMRealOLT, x, cg_like(f, x, -most));
     return cg_fmul(f, x, cg_select(f, below, cg_like(f, x, 0), phi));
 }

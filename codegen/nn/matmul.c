@@ -244,7 +244,7 @@ static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
                     : bytes     ? "matmul int8"
                     : s->packed ? "matmul packed"
                                 : "matmul",
-                    cg_matmul_is_long(s) ? totals : 0, cg_target_dot(t, type)};
+                    cg_matmul_is_long(s) || cg_matmul_keeps(s) ? totals : 0, cg_target_dot(t, type)};
 }
 
 static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int n_args,

@@ -44,6 +44,7 @@ int64_t cg_matmul_pack_zero(CgProgram *p, const CgMatmulColumns *b, int64_t zero
 // Floats of the scratch that the totals of long sums take; means lie behind them.
 int64_t cg_matmul_totals(int lanes);
 bool cg_matmul_is_long(const CgMatmul *s); // its sums are made of runs, whose totals are kept
+bool cg_matmul_keeps(const CgMatmul *s);   // a tile's sums are kept there before the epilogue
 
 // By Strassen's multiplication (matmul_strassen.c): false where it does not apply. Floats of its
 // scratch.

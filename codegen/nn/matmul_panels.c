@@ -185,15 +185,45 @@ void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum) {
     cg_elem_store_n(f, (IrDtype)s->y_dtype, y, cg_matmul_result(f, t), t->count[t->v]);
 }
 
+bool cg_matmul_keeps(const CgMatmul *s) {
+    return s->own == IR_F32 && cg_body_is_long(&s->then);
+}
+
+// One row of the tile, whose sums lie in `keep`.
+static void finish_kept_row(CgFn *f, CgMatmulTile *t, CgVal row, CgVal keep) {
+    CgMatmulTile at = *t;
+    int vectors = t->end - t->first;
+    at.row = cg_iadd(f, t->row, row);
+    at.i = 0;
+    for (at.v = t->first; at.v < t->end; at.v++) {
+        CgVal i = cg_iaddc(f, cg_imulc(f, row, vectors), at.v - t->first);
+        cg_matmul_finish(f, &at, cg_load_v(f, cg_fat(f, keep, cg_imulc(f, i, f->lanes))));
+    }
+}
+
+void cg_matmul_finish_tile(CgFn *f, CgMatmulTile *t, const CgVal *sum, CgVal keep) {
+    CgLoop loop;
+    if (!cg_matmul_keeps(t->spec)) {
+        for (t->i = 0; t->i < t->rows; t->i++) {
+            for (t->v = t->first; t->v < t->end; t->v++) {
+                cg_matmul_finish(f, t, *sum++);
+            }
+        }
+        return;
+    }
+    for (int i = 0; i < t->rows * (t->end - t->first); i++) {
+        cg_store_v(f, sum[i], cg_fatc(f, keep, (int64_t)i * f->lanes));
+    }
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, t->rows), 1);
+    finish_kept_row(f, t, loop.iv, keep);
+    cg_end(f, &loop);
+}
+
 static void emit_tile(CgFn *f, CgMatmulTile *t) {
-    CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS], *sum = acc;
+    CgVal acc[CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS];
     begin_ahead(f, t);
     emit_sums(f, t, acc);
-    for (t->i = 0; t->i < t->rows; t->i++) {
-        for (t->v = t->first; t->v < t->end; t->v++) {
-            cg_matmul_finish(f, t, *sum++);
-        }
-    }
+    cg_matmul_finish_tile(f, t, acc, f->scratch);
 }
 
 // ---------------------------------------------------------------- rows of one panel

@@ -16,7 +16,8 @@
 // and weights stay in the second level cache together: long sums, which would have to go in pieces,
 // are faster as they are. While a tile is made the weights of the next two panels come nearer.
 //
-//   scratch  [T1 T2 T3 T4][vec][half of k][lanes], P1, U2, U3: [row][vec][lanes],
+//   scratch  a tile's sums before its epilogue, or totals of long ones of the rows left over,
+//            [T1 T2 T3 T4][vec][half of k][lanes], P1, U2, U3: [row][vec][lanes],
 //            [tile of the band][S1 S2 S3 S4][row][half of k]
 //
 // Tiles are cut within an image, which its result depends on alone; the rows that are left over at
@@ -40,7 +41,7 @@ typedef struct Strassen {
     int rows, vecs;      // of a quarter
     int64_t half;        // of k
     int64_t tiles, rest; // of an image: whole tiles, rows behind them
-    CgVal factors, kept, sums;
+    CgVal room, factors, kept, sums;
     CgVal image, first;             // first row of the image, first tile of the band
     CgVal panel[2][CG_ND_OPERANDS]; // the pair's offsets
     CgVal row, s0;                  // the tile: its first row, its sums
@@ -93,7 +94,8 @@ bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m) {
 }
 
 int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes) {
-    return 4 * factor_floats(s, lanes) + 3 * kept_floats(s, lanes) + 4 * s->band * sum_floats(s);
+    return cg_matmul_totals(lanes) + 4 * factor_floats(s, lanes) + 3 * kept_floats(s, lanes) +
+           4 * s->band * sum_floats(s);
 }
 
 // ---------------------------------------------------------------- factors and sums
@@ -259,17 +261,12 @@ static void emit_product(Strassen *d, Rows x, Columns w, int number) {
 
 // acc is a quarter of the result.
 static void finish(Strassen *d, int lower, int column) {
-    CgVal *y = d->acc;
     CgMatmulTile t = {.spec = d->s,
                       .off = d->panel[column],
                       .row = cg_iaddc(d->f, d->row, lower ? d->rows : 0),
                       .rows = d->rows,
                       .end = d->vecs};
-    for (t.i = 0; t.i < d->rows; t.i++) {
-        for (t.v = 0; t.v < d->vecs; t.v++) {
-            cg_matmul_finish(d->f, &t, *y++);
-        }
-    }
+    cg_matmul_finish_tile(d->f, &t, d->acc, d->room);
 }
 
 static void emit_tile(Strassen *d, CgVal nth) {
@@ -362,7 +359,8 @@ static Strassen begin(CgFn *f, const CgMatmul *s) {
     Strassen d = {.f = f, .s = s, .rows = s->rows, .vecs = s->vectors, .half = s->k.c / 2};
     d.tiles = s->image / (2 * s->rows);
     d.rest = s->image % (2 * s->rows);
-    d.factors = f->scratch;
+    d.room = f->scratch;
+    d.factors = cg_fatc(f, d.room, cg_matmul_totals(f->lanes));
     d.kept = cg_fatc(f, d.factors, 4 * factor_floats(s, f->lanes));
     d.sums = cg_fatc(f, d.kept, 3 * kept_floats(s, f->lanes));
     return d;

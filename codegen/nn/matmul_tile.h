@@ -24,6 +24,9 @@ CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, i
 CgVal cg_matmul_result(CgFn *f, const CgMatmulTile *t);
 // Bias and epilogue of the sum at row t->i, vector t->v; stores the result.
 void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum);
+// The same for all sums of the tile, row by row; `keep`: room for them, count rows * vectors, where
+// cg_matmul_keeps() says so.
+void cg_matmul_finish_tile(CgFn *f, CgMatmulTile *t, const CgVal *sum, CgVal keep);
 // All columns of a panel, `len` rows from off on.
 void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len);
 
