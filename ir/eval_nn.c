@@ -88,6 +88,30 @@ const char *ir_eval_avg_pool(IrEval *e, const IrNode *n, const IrTensor *const *
 
 // ---------------------------------------------------------------- along one axis
 
+// LayerNormalization-17 along the last axis, without scale and bias, which are the epilogue's.
+const char *ir_eval_layer_norm(IrEval *e, const IrNode *n, const IrTensor *const *in,
+                               IrTensor *out) {
+    IrTensor own = ir_eval_own(e, out, ir_own_dtype(n));
+    const double *x = ir_eval_doubles(e, in[0]);
+    int64_t size = out->dim[out->rank - 1];
+    double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
+    double *y = ir_eval_scratch(e, size, sizeof *y);
+    for (int64_t at = 0; at < ir_tensor_elems(out); at += size) {
+        double mean = 0, variance = 0;
+        for (int64_t i = 0; i < size; i++) {
+            mean += x[at + i] / (double)size;
+        }
+        for (int64_t i = 0; i < size; i++) {
+            variance += (x[at + i] - mean) * (x[at + i] - mean) / (double)size;
+        }
+        for (int64_t i = 0; i < size; i++) {
+            y[i] = (x[at + i] - mean) / sqrt(variance + eps);
+        }
+        ir_tensor_store(&own, at, size, y);
+    }
+    return ir_eval_then(e, n, in, &own, out);
+}
+
 typedef struct Axis { // t seen as [outer][dim][inner]
     int64_t outer, dim, inner;
 } Axis;

@@ -330,6 +330,22 @@ const char *ir_shape_batch_norm(IrNode *n) {
     return why;
 }
 
+const char *ir_shape_layer_norm(IrNode *n) {
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    const char *why = ir_need_rank(n, 0, 1, IR_MAX_RANK);
+    why = why ? why : ir_need_float(n, 0);
+    why = why ? why : ir_need_fixed(n, 0, x->rank - 1);
+    why = why ? why : ir_check_own(n);
+    if (!why && x->dim[x->rank - 1].c < 1) {
+        why = ir_why(n, "operand 0 is %s, which has no rows", ir_operand_text(n, 0));
+    }
+    if (why) {
+        return why;
+    }
+    ir_set_result(n, ir_own_dtype(n), x);
+    return ir_check_epilogue(n);
+}
+
 // ONNX ReduceSum 13 and kin; no axes: nothing is reduced.
 const char *ir_shape_reduce(IrNode *n) {
     const IrShape *x = &ir_in_type(n, 0)->shape;

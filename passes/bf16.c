@@ -84,7 +84,7 @@ static bool is_wgrad_of_pairs(const Bf16 *b, const IrNode *n) {
 }
 
 static bool is_mean(const IrNode *n) {
-    return n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM || n->op == IR_OP_REDUCE_MEAN;
+    return n->op == IR_OP_LAYER_NORM || n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM || n->op == IR_OP_REDUCE_MEAN;
 }
 
 static Kind find_kind(const Bf16 *b, const IrNode *n) {

@@ -8,8 +8,8 @@
 // The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads
 // it nor any step but the last. Its other operands, from the op's max_in on, are of these kinds:
 //   the result's own shape    a residual, not a constant
-//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along a matmul's
-//                             last axis; frozen constants are brought into that form
+//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last axis of
+//                             a matmul's or layer_norm's result; frozen constants are brought into that form
 //   one element               a constant
 //   bytes of its own shape    a quantized residual, which the steps that follow dequantize
 // The node moves down to where the expression ends, below the operands that it now reads. Nodes are
@@ -34,8 +34,14 @@ static bool is_bytes(const IrValue *v) {
     return (v->type.dtype == IR_U8 || v->type.dtype == IR_I8) && !v->konst;
 }
 
+// Channels of its result are columns.
+static bool has_rows(const IrNode *n) {
+    return n->op == IR_OP_MATMUL || n->op == IR_OP_LAYER_NORM;
+}
+
 static bool is_anchor(const IrNode *n) {
-    return (n->op == IR_OP_CONV || n->op == IR_OP_MATMUL || is_pool(n) || pass_is_reduce(n)) &&
+    bool may = n->op == IR_OP_CONV || has_rows(n) || is_pool(n) || pass_is_reduce(n);
+    return may &&
            (n->out[0]->type.dtype == IR_F32 ||
             (n->out[0]->type.dtype == IR_I32 && is_bytes(ir_in(n, 0)))) &&
            ir_prologue(n) == n->n_in;
@@ -45,7 +51,7 @@ static bool is_anchor(const IrNode *n) {
 // none.
 static int channel_axis(const IrNode *n) {
     int rank = n->out[0]->type.shape.rank;
-    return n->op == IR_OP_MATMUL ? rank - 1 : rank == 4 ? 1 : -1;
+    return has_rows(n) ? rank - 1 : rank == 4 ? 1 : -1;
 }
 
 // v is one per channel as it stands.
@@ -55,7 +61,7 @@ static bool is_per_channel(const IrValue *v, const IrNode *n) {
     if (axis < 0) {
         return false;
     }
-    if (n->op == IR_OP_MATMUL) {
+    if (has_rows(n)) {
         return (s->rank == 1 || (s->rank == 2 && ir_dim_is(s->dim[0], 1))) &&
                ir_dim_eq(s->dim[s->rank - 1], result->dim[axis]);
     }
@@ -85,7 +91,7 @@ static IrValue *shape_operand(PassContext *ctx, IrNode *n, IrValue *v) {
     }
     int64_t channels = n->out[0]->type.shape.dim[axis].c;
     int64_t dims[] = {1, channels, 1, 1};
-    IrShape shape = n->op == IR_OP_MATMUL ? ir_shape_of(1, &channels) : ir_shape_of(4, dims);
+    IrShape shape = has_rows(n) ? ir_shape_of(1, &channels) : ir_shape_of(4, dims);
     return pass_const_reshaped(ctx, n->graph, v, &shape);
 }
 

@@ -136,6 +136,7 @@ static const char *const single[] = {
     "merge_siblings",
     "fuse_softmax",
     "fuse_gelu",
+    "fuse_layer_norm",
     "fuse_epilogue",
     "fuse_map",
     "fuse_shuffle",

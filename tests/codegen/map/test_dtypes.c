@@ -189,6 +189,7 @@ static const char *const float_nets[] = {
     "%y = batch_norm %x, %s, %b, %m, %p {eps=0.001}\nout %y",
     "in %x: T[N,3]\nin %s: T[3]\nin %b: T[3]\nin %m: T[3]\nin %v: T[3]\n%p = abs %v\n"
     "%y = batch_norm %x, %s, %b, %m, %p {eps=0.001}\nout %y",
+    "in %x: T[N,3,37]\n%y = layer_norm %x {eps=0.01}\nout %y",
     "in %x: T[N,7,4,5]\n%y = lrn %x {size=3, alpha=0.1, beta=0.75, bias=1}\nout %y",
     "in %x: T[N,5,3]\n%y = lrn %x {size=4, alpha=0.5, beta=0.6, bias=2}\n"
     "%z = softmax %y {axis=0}\nout %y\nout %z",

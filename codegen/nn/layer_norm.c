@@ -1,0 +1,166 @@
+// layer_norm: each row along the last axis of a plain tensor less its mean, divided by its
+// deviation; then the epilogue. Three passes over a row, which stays in the first level cache: sum,
+// squares of what is left, result. Four accumulators, joined in a fixed order.
+#include "codegen/build/nd.h"
+#include <math.h>
+#include <string.h>
+
+enum { ACCS = 4, Y = 0, X, EXTRA }; // operands of the space, which are the arguments
+
+typedef struct LayerNormSpec {
+    CgNd nd;                   // all dims but the last
+    IrDim col[CG_ND_OPERANDS]; // strides along the rows
+    int64_t size;              // of a row
+    double eps;
+    CgBody then;
+    int32_t dtype, own, y_dtype, pad_; // IrDtype: of x, as it is computed, of the result
+} LayerNormSpec;
+
+typedef struct LayerNormRun {
+    const LayerNormSpec *spec;
+    const CgVal *off;
+    CgVal row, x;        // number of the row from off on, address of its operand
+    CgVal mean, inverse; // in all lanes
+    CgVal i, n;          // of the vector being finished
+} LayerNormRun;
+
+static IrDtype own_of(const LayerNormRun *r) {
+    return (IrDtype)r->spec->own;
+}
+
+static CgVal address(const LayerNormRun *r, CgFn *f, IrDtype t, int operand) {
+    const CgNd *nd = &r->spec->nd;
+    CgVal row = cg_stride(f, r->row, nd->dim[nd->rank - 1].stride[operand]);
+    return cg_elem_at(f, t, f->arg[operand], cg_iadd(f, r->off[operand], row));
+}
+
+static CgVal load_x(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n) {
+    IrDtype t = (IrDtype)r->spec->dtype;
+    CgVal x = cg_elem_load_n(f, t, cg_elem_at(f, t, r->x, i), n);
+    return cg_elem_convert(f, t, own_of(r), x);
+}
+
+// x, or the square of what x has more than the mean; lanes that do not count are 0.
+static CgVal add_term(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n, CgVal acc) {
+    CgVal x = load_x(r, f, i, n);
+    if (!r->mean) {
+        return cg_fadd(f, acc, x); // those are 0 as they are loaded
+    }
+    CgVal d = cg_fsub(f, x, r->mean);
+    d = n ? cg_select(f, cg_lane_mask(f, n), d, cg_elem_splat(f, own_of(r), 0)) : d;
+    return cg_fadd(f, acc, cg_fmul(f, d, d));
+}
+
+// The mean of all terms of the row, in all lanes.
+static CgVal emit_mean(const LayerNormRun *r, CgFn *f) {
+    int64_t size = r->spec->size, step = (int64_t)ACCS * f->lanes, main = size / step * step;
+    CgVal acc[ACCS];
+    CgLoop loop;
+    for (int k = 0; k < ACCS; k++) {
+        acc[k] = cg_elem_splat(f, own_of(r), 0);
+    }
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, main), step, ACCS, acc);
+    for (int k = 0; k < ACCS; k++) {
+        acc[k] = add_term(r, f, cg_iaddc(f, loop.iv, (int64_t)k * f->lanes), NULL, acc[k]);
+    }
+    cg_end_carry(f, &loop, acc);
+    for (int k = 0; main < size; k++, main += f->lanes) {
+        CgVal n = size - main < f->lanes ? cg_i64(f, size - main) : NULL;
+        acc[k] = add_term(r, f, cg_i64(f, main), n, acc[k]);
+    }
+    CgVal sum = cg_fadd(f, cg_fadd(f, acc[0], acc[1]), cg_fadd(f, acc[2], acc[3]));
+    sum = cg_sum_lanes(f, sum);
+    return cg_splat(f, cg_fdiv(f, sum, cg_elem_const(f, own_of(r), (double)size)));
+}
+
+static CgVal load_then(void *ctx, CgFn *f, int k) {
+    const LayerNormRun *r = ctx;
+    IrDtype t = (IrDtype)r->spec->then.in[k].dtype;
+    IrDim step = r->spec->col[EXTRA + k];
+    CgVal p = cg_elem_at(f, t, address(r, f, t, EXTRA + k), cg_stride(f, r->i, step));
+    return cg_elem_load_strided(f, t, p, cg_dim(f, step), r->n);
+}
+
+static void emit_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
+    LayerNormRun *r = ctx;
+    IrDtype t = (IrDtype)r->spec->y_dtype;
+    r->i = i;
+    r->n = n;
+    CgVal y = cg_fmul(f, cg_fsub(f, load_x(r, f, i, n), r->mean), r->inverse);
+    y = cg_body_emit(f, &r->spec->then, y, load_then, r);
+    cg_elem_store_n(f, t, y, cg_elem_at(f, t, address(r, f, t, Y), i), n);
+}
+
+static void emit_row(void *ctx, CgFn *f, CgVal row, CgVal n) {
+    (void)n;
+    LayerNormRun *r = ctx;
+    const LayerNormSpec *s = r->spec;
+    r->row = row;
+    r->x = address(r, f, (IrDtype)s->dtype, X);
+    r->mean = NULL;
+    r->mean = emit_mean(r, f);
+    CgVal variance = cg_fadd(f, emit_mean(r, f), cg_elem_splat(f, own_of(r), s->eps));
+    CgVal deviation = cg_intrinsic(f, "llvm.sqrt", 1, &variance);
+    r->inverse = cg_fdiv(f, cg_elem_splat(f, own_of(r), 1), deviation);
+    cg_nd_vectors(f, cg_i64(f, s->size), 4, emit_result, r);
+}
+
+static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
+    LayerNormRun *r = ctx;
+    r->off = off;
+    cg_nd_steps(f, len, 1, emit_row, r);
+}
+
+static void emit_layer_norm(CgFn *f, const void *spec) {
+    LayerNormRun r = {.spec = spec};
+    cg_nd_for(f, &r.spec->nd, 1, 1, emit_rows, &r);
+}
+
+// Takes the last dimension out of the space.
+static void split_rows(LayerNormSpec *s) {
+    CgNd *nd = &s->nd;
+    nd->rank--;
+    for (int k = 0; k < nd->n; k++) {
+        s->col[k] = nd->dim[nd->rank].stride[k];
+    }
+    memset(&nd->dim[nd->rank], 0, sizeof nd->dim[0]);
+    cg_nd_collapse(nd, 1);
+    nd->cost = 4 * s->size;
+}
+
+void cg_lower_layer_norm(CgProgram *p, const IrNode *n) {
+    LayerNormSpec s;
+    memset(&s, 0, sizeof s);
+    CgTensor x = cg_tensor(ir_in(n, 0)), y = cg_tensor(n->out[0]);
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    int n_args = EXTRA;
+    IrDim size[CG_ND_RANK], stride[CG_ND_RANK];
+    if (!cg_need_plain(p, n) || !cg_body_init(p, n, IR_ATTR_THEN, &s.then, args, &n_args)) {
+        return;
+    }
+    cg_nd_init(&s.nd, cg_nd_sizes(&y, size), size);
+    cg_nd_strides(&y, stride);
+    cg_nd_add(&s.nd, stride, ir_dim(0));
+    cg_nd_strides(&x, stride);
+    cg_nd_add(&s.nd, stride, ir_dim(0));
+    for (int k = 0; k < s.then.n_in; k++) {
+        memset(stride, 0, sizeof stride);
+        if (s.then.in[k].kind != CG_OPERAND_IMM &&
+            !cg_operand_strides(p, n, &y, ir_in(n, k + 1), stride, &args[k + EXTRA])) {
+            return;
+        }
+        cg_nd_add(&s.nd, stride, ir_dim(0));
+        memset(&s.then.in[k].t, 0, sizeof s.then.in[k].t);
+    }
+    if (cg_nd_empty(&s.nd)) {
+        return;
+    }
+    s.size = y.dim[y.rank - 1].c;
+    s.eps = ir_float(n, IR_ATTR_EPS, 1e-5);
+    s.dtype = x.dtype;
+    s.own = (int32_t)ir_own_dtype(n);
+    s.y_dtype = y.dtype;
+    split_rows(&s);
+    int k = cg_kernel(p, "layer_norm", emit_layer_norm, &s, sizeof s, n_args, 150);
+    cg_call(p, n, k, n_args, args, "layer_norm", (IrDim){0, 0});
+}
