@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "runtime/core/unit.h"
-#include "runtime/infer/infer.h"
 #include "runtime/file/npz.h"
+#include "runtime/infer/pad.h"
 
 typedef struct Runner {
     const RtInfer *in;
@@ -19,6 +19,7 @@ typedef struct Runner {
     RtOutFile *out;         // [n_outputs]
     const char **y_file;    // [n_outputs] NULL: not wanted
     HoneModel *model;
+    const char *others; // what becomes of inputs of another size: "refuse" or "pad"
 } Runner;
 
 static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
@@ -28,7 +29,8 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
         "Usage: %s run -i [NAME=]IN.npy|IN.npz... -o [NAME=]OUT.npy...\n\n"
         "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
         "NAME may be left out where the model has only one. The files tell the batch N, and which\n"
-        "of the sizes that it was compiled for runs; there is no other.\n\n",
+        "of the sizes that it was compiled for runs; there is no other, but with --other-sizes "
+        "pad.\n\n",
         in->program);
     for (int k = 0; k < (in->n_sizes ? in->n_sizes : 1); k++) {
         const HoneModelDesc *u = in->n_sizes ? in->size[k] : d;
@@ -88,6 +90,16 @@ static bool check_inputs(Runner *r, RtErr *err) {
             return false;
     if (r->batch < 0)
         r->batch = 1;
+    return true;
+}
+
+// To the smallest size that holds the inputs, where there is one. False with err set.
+static bool pad_inputs(Runner *r, RtErr *err) {
+    const HoneModelDesc *const *size = r->in->n_sizes ? r->in->size : &r->in->desc;
+    int k = rt_pad_find(size, r->in->n_sizes ? r->in->n_sizes : 1, r->x);
+    for (int i = 0; k >= 0 && i < size[k]->n_inputs; i++)
+        if (!rt_pad(&size[k]->inputs[i], &r->x[i], err))
+            return false;
     return true;
 }
 
@@ -155,7 +167,7 @@ static bool load_inputs(Runner *r, RtErr *err) {
         if (!rt_npy_read(r->x_file[i], &r->x[i], err))
             return false;
     }
-    return find_size(r, err);
+    return (strcmp(r->others, "pad") != 0 || pad_inputs(r, err)) && find_size(r, err);
 }
 
 static bool compute(Runner *r, RtErr *err) {
@@ -261,10 +273,14 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv) {
     RtCliList inputs = {0}, outputs = {0}, rest = {0};
     bool help = false;
     int threads = 0, code;
+    const char *others = "refuse";
     const RtCliOption options[] = {
         {"-i|--input", RT_CLI_LIST, &inputs, 0, 0, "[NAME=]FILE",
          "an input, from an .npy file, or several by their names from an .npz file"},
         {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE", "an output, to an .npy file"},
+        {"--other-sizes", RT_CLI_CHOICE, &others, 0, 0, "refuse|pad",
+         "of inputs: with zeros behind them, up to the smallest size that holds them (default "
+         "refuse)"},
         RT_THREADS_OPTION(&threads),
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
@@ -281,7 +297,7 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv) {
     } else if (!outputs.n || (!inputs.n && in->desc->n_inputs)) {
         code = rt_infer_usage(in, "run", outputs.n ? "no input: give -i" : "no output: give -o");
     } else {
-        Runner r = {.in = in, .d = in->desc};
+        Runner r = {.in = in, .d = in->desc, .others = others};
         rt_outs_watch(in->outs, NULL, NULL);
         code = run_files(&r, &inputs, &outputs, threads);
         release(&r);

@@ -23,7 +23,9 @@ SIZE = 128  # of networks that take images of any size
 SIZES = {"timm:inception_resnet_v2": 160, "timm:inception_v3": 160, "timm:xception41": 160, "tvseg:": 160, "tvdet:": 320}
 # What the gains of normalizations are multiplied by, where random ones make every layer's output larger than the one before: rounding errors,
 # and units on the edge of what they clip, would drown the gradient in any single precision.
-GAINS = {"timm:efficientnet_lite0": 0.7, "timm:mobilenetv3_large_100": 0.7, "timm:regnety_008": 0.7}
+GAINS = {"timm:efficientnet_lite0": 0.7, "timm:levit_128s": 0.7, "timm:mobilenetv3_large_100": 0.7, "timm:regnety_008": 0.7}
+SCORES = ("classification_head", "box_predictor")  # of a detector: what makes scores, whose first weights give all boxes the same one
+SPREAD = 20
 NAMELESS = ("bias", "embed", "token", "tokens", "table")  # what begins at zero and is no gain
 
 
@@ -72,15 +74,22 @@ def draw(module, size, name):
                 p.copy_(torch.rand(p.shape, generator=g) * 0.4 + 0.2)
             else:
                 p.copy_(value * (torch.rand(p.shape, generator=g) * 0.6 + 0.7))
+    with torch.no_grad():
+        for n, p in module.named_parameters() if kind == "tvdet" else ():
+            if p.dim() > 1 and any(s in n for s in SCORES):
+                p.mul_(SPREAD)
     norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if norms and kind != "tvdet":
+    if norms:
         module.eval()
         momenta = [m.momentum for m in norms]
         for m in norms:
             m.momentum = 1.0
             m.train()
         with torch.no_grad():
-            module(torch.randn(4, 3, size, size, generator=g))
+            if kind == "tvdet":
+                module(list(torch.rand(4, 3, size, size, generator=g)))
+            else:
+                module(torch.randn(4, 3, size, size, generator=g))
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
             m.running_var.mul_(torch.rand(m.running_var.shape, generator=g) * 0.4 + 0.8).clamp_(min=1e-3)

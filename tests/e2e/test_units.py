@@ -227,6 +227,23 @@ int main(void)
 """
 
 
+def test_sizes_that_are_padded():
+    """With zeros, to the smallest size that holds them; what is in no size stays refused."""
+    for h, w, to in ((20, 24, (24, 24)), (10, 25, (16, 32)), (16, 24, (16, 24)), (1, 1, (16, 24))):
+        x = np.random.default_rng(h * w).standard_normal((2, 3, h, w)).astype(np.float32)
+        wide = np.zeros((2, 3, *to), np.float32)
+        wide[:, :, :h, :w] = x
+        np.save(temp("small.npy"), x)
+        np.save(temp("wide.npy"), wide)
+        ok("./sizes", "run", "--other-sizes", "pad", "-i", "x=small.npy", "-o", "padded.npy")
+        ok("./sizes", "run", "-i", "x=wide.npy", "-o", "whole.npy")
+        assert np.array_equal(np.load(temp("padded.npy")), np.load(temp("whole.npy"))), (h, w)
+    for shape in ((1, 3, 25, 24), (1, 4, 16, 24), (3, 16, 24)):
+        np.save(temp("small.npy"), np.zeros(shape, np.float32))
+        code, _, err = run("./sizes", "run", "--other-sizes", "pad", "-i", "x=small.npy", "-o", "none.npy")
+        assert code == 1 and "the file has f32[" in err and not os.path.exists(temp("none.npy")), err
+
+
 def test_a_library_of_several_sizes():
     with open(temp("host.c"), "w") as f:
         f.write(SIZES_HOST)
