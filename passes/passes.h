@@ -160,12 +160,16 @@ typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_LISTS,
     PASS_BOXES_SEVENS,
     PASS_BOXES_COLUMNS,
-    PASS_BOXES_ROWS
+    PASS_BOXES_ROWS,
+    PASS_BOXES_GRID,
+    PASS_BOXES_QUERIES,
+    PASS_BOXES_QUERY_LOGITS,
+    PASS_BOXES_QUERY_SOFTMAX
 } PassBoxes;
 typedef struct PassTask {
     PassTaskKind kind;
     PassBoxes form;
-    int boxes, scores, labels; // outputs; scores and labels -1: columns 4 and 5 of the boxes' rows
+    int boxes, scores, labels; // outputs; -1: in the boxes' rows, or of queries none
     int mask;                  // output of a segmentation
     bool yx;                   // boxes are y, x, y, x
     int classes;               // 0: unknown

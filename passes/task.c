@@ -7,6 +7,10 @@
 //   %y: f32[300,7]          rows of image, x, y, x, y, class, score: YOLO 7 with its end
 //   %y: f32[1,84,8400]      columns of x, y, w, h, scores of classes: YOLO 8 and later, without it
 //   %y: f32[1,25200,85]     rows of x, y, w, h, whether anything is there, scores: YOLO 3 to 7
+//   %y: f32[1,8400,85]      the same of one box a cell, YOLOX; without its end where no Exp is left
+//   %b: f32[1,300,4], %s: f32[1,300,80]
+//                           queries' x, y, w, h and scores of classes: DETR and its kin
+//   %y: f32[1,300,84]       both in one, behind a TopK: RT-DETR
 //   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation
 //
 // Rows of six are boxes only where the network chose or sorted something; those of a YOLO without
@@ -16,7 +20,7 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { ROW = 6, SEVEN = 7, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
+enum { CORNERS = 4, ROW = 6, SEVEN = 7, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
 
 static bool has_name(const IrValue *v, const char *part) {
     char low[128] = "";
@@ -110,6 +114,12 @@ static int64_t count_coefficients(const IrGraph *g, int own, int64_t height) {
     return 0;
 }
 
+// YOLOX: rows of one box a cell; another YOLO has distributions of its distances, or says so.
+static bool is_alone(const IrGraph *g, const IrDim *d, int64_t height, int64_t width) {
+    return is_grid(d[1].c, 1, height, width) && !has_op(g, IR_OP_SOFTMAX) &&
+           !ir_meta(g->prog, "task");
+}
+
 // A YOLO without its end. Poses and turned boxes have other numbers in the place of classes.
 static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width, PassTask *t) {
     const char *task = ir_meta(g->prog, "task");
@@ -122,15 +132,76 @@ static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width,
             continue;
         bool columns = is_grid(d[2].c, 1, height, width);
         bool rows = !columns && is_grid(d[1].c, 3, height, width);
+        bool grid = !columns && !rows && is_alone(g, d, height, width);
+        rows = rows || grid;
         int64_t classes = (columns ? d[1].c - 4 : d[2].c - 5) - count_coefficients(g, own, height);
         if ((columns || rows) && classes > 0) {
             t->boxes = i;
-            t->form = columns ? PASS_BOXES_COLUMNS : PASS_BOXES_ROWS;
+            t->form = columns                         ? PASS_BOXES_COLUMNS
+                      : grid && !has_op(g, IR_OP_EXP) ? PASS_BOXES_GRID
+                                                      : PASS_BOXES_ROWS;
             t->classes = (int)classes;
             return true;
         }
     }
     return false;
+}
+
+// ---------------------------------------------------------------- queries
+
+enum { COCO_AND_NOTHING = 92, MOST_QUERIES = 1000 }; // DETR's classes, the last of which is none
+
+// [1, K, last] or [N, K, last]; last 0: any above 1.
+static bool is_queries(const IrValue *v, int64_t last) {
+    const IrShape *s = &v->type.shape;
+    bool list = ir_dtype_is_float(v->type.dtype) && s->rank == 3 && s->dim[0].c + s->dim[0].n == 1;
+    return list && !s->dim[1].n && s->dim[1].c > 1 && s->dim[1].c <= MOST_QUERIES && !s->dim[2].n &&
+           (last ? s->dim[2].c == last : s->dim[2].c > 1);
+}
+
+// What made probabilities of `classes` scores; moves stand in between.
+static PassBoxes form_of(const IrValue *v, int64_t classes) {
+    const IrNode *n = v->def;
+    while (n && (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_CONCAT ||
+                 n->op == IR_OP_CAST || n->op == IR_OP_COPY || n->op == IR_OP_GATHER ||
+                 n->op == IR_OP_SLICE))
+        n = ir_in(n, n->op == IR_OP_CONCAT ? n->n_in - 1 : 0)->def;
+    bool sure = n && (n->op == IR_OP_SIGMOID || n->op == IR_OP_SOFTMAX);
+    return sure                          ? PASS_BOXES_QUERIES
+           : classes == COCO_AND_NOTHING ? PASS_BOXES_QUERY_SOFTMAX
+                                         : PASS_BOXES_QUERY_LOGITS;
+}
+
+// By the names that DETR's kin give them: boxes of others are corners, and overlap.
+static bool are_pair(const IrValue *boxes, const IrValue *scores) {
+    bool named = (has_name(boxes, "pred_box") && has_name(scores, "logits")) ||
+                 (has_name(boxes, "dets") && has_name(scores, "labels"));
+    return named && is_queries(boxes, CORNERS) && is_queries(scores, 0) &&
+           ir_dim_eq(boxes->type.shape.dim[1], scores->type.shape.dim[1]);
+}
+
+static bool find_pair(const IrGraph *g, int own, PassTask *t) {
+    for (int i = 0; i < own; i++)
+        for (int k = 0; k < own; k++)
+            if (t->boxes < 0 && are_pair(g->outputs[i], g->outputs[k])) {
+                t->boxes = i;
+                t->scores = k;
+            }
+    return t->boxes >= 0;
+}
+
+static bool find_queries(const IrGraph *g, int own, PassTask *t) {
+    const IrValue *v = own == 1 ? g->outputs[0] : NULL;
+    bool one = v && has_op(g, IR_OP_TOP_K) && !has_op(g, IR_OP_NMS) && is_queries(v, 0) &&
+               v->type.shape.dim[2].c > ROW;
+    if (!one && !find_pair(g, own, t))
+        return false;
+    t->boxes = one ? 0 : t->boxes;
+    v = g->outputs[one ? 0 : t->scores];
+    int64_t classes = v->type.shape.dim[2].c - (one ? CORNERS : 0);
+    t->form = form_of(v, classes);
+    t->classes = (int)classes - (t->form == PASS_BOXES_QUERY_SOFTMAX);
+    return true;
 }
 
 static bool find_detector(const IrGraph *g, int own, PassTask *t) {
@@ -192,6 +263,8 @@ PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t wid
     } else if (classifier < 0 && find_detector(g, own, &t)) {
         t.kind = PASS_TASK_DETECT;
         t.classes = count_classes(g);
+    } else if (classifier < 0 && find_queries(g, own, &t)) {
+        t.kind = PASS_TASK_DETECT;
     } else if (classifier < 0 && find_segmentation(g, own, height, width, &t)) {
         const IrType *y = &g->outputs[t.mask]->type;
         t.kind = PASS_TASK_SEGMENT;

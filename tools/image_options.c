@@ -341,7 +341,11 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
     static const int forms[] = {[PASS_BOXES_LISTS] = HONE_BOXES_LISTS,
                                 [PASS_BOXES_SEVENS] = HONE_BOXES_SEVENS,
                                 [PASS_BOXES_COLUMNS] = HONE_BOXES_COLUMNS,
-                                [PASS_BOXES_ROWS] = HONE_BOXES_ROWS};
+                                [PASS_BOXES_ROWS] = HONE_BOXES_ROWS,
+                                [PASS_BOXES_GRID] = HONE_BOXES_GRID,
+                                [PASS_BOXES_QUERIES] = HONE_BOXES_QUERIES,
+                                [PASS_BOXES_QUERY_LOGITS] = HONE_BOXES_QUERY_LOGITS,
+                                [PASS_BOXES_QUERY_SOFTMAX] = HONE_BOXES_QUERY_SOFTMAX};
     cg->task = (HoneTask){
         .kind = kinds[task->kind],
         .form = forms[task->form],

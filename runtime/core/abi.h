@@ -62,11 +62,18 @@ enum {                 // what the outputs say of an image
     HONE_TASK_COUNT
 };
 
-enum { // where a detector's boxes are; the last two: at each of K places one, of which many overlap
-    HONE_BOXES_LISTS,   // as HoneTask's outputs say
-    HONE_BOXES_SEVENS,  // [K,7]: number of the image, corners, class, score
+enum {                 // where a detector's boxes are
+    HONE_BOXES_LISTS,  // as HoneTask's outputs say
+    HONE_BOXES_SEVENS, // [K,7]: number of the image, corners, class, score
+    // At each of K places one, of which many overlap:
     HONE_BOXES_COLUMNS, // [N, 4 + classes + others, K]: middle, size, scores
     HONE_BOXES_ROWS,    // [N, K, 5 + classes + others]: middle, size, if anything is there, scores
+    HONE_BOXES_GRID,    // as rows, but a cell's own: middle from its corner, sizes as logarithms
+    // [K,4] middle and size, shares of the picture, and [K, classes] scores in an output of their
+    // own or, where `scores` is -1, behind the boxes:
+    HONE_BOXES_QUERIES,
+    HONE_BOXES_QUERY_LOGITS,  // of each class by itself
+    HONE_BOXES_QUERY_SOFTMAX, // of classes and, behind them, of nothing
     HONE_BOXES_COUNT
 };
 

@@ -87,10 +87,12 @@ static void place_box(const Detector *c, bool shares, double *box) {
 static void collect(Detector *c) {
     const HoneModelDesc *d = c->picture.d;
     const HoneTask *t = &d->task;
-    int64_t found = t->form < HONE_BOXES_COLUMNS
-                        ? read_lists(c)
-                        : rt_objects_of_cells(t, &d->outputs[t->boxes], c->picture.y[t->boxes],
-                                              c->threshold, c->overlap, c->object);
+    char **y = c->picture.y;
+    int64_t found = t->form < HONE_BOXES_COLUMNS ? read_lists(c)
+                    : t->form < HONE_BOXES_QUERIES
+                        ? rt_objects_of_cells(d, y[t->boxes], c->threshold, c->overlap, c->object)
+                        : rt_objects_of_queries(d, y[t->boxes], t->scores < 0 ? NULL : y[t->scores],
+                                                c->threshold, c->object);
     bool shares = are_shares(c, found);
     c->n = 0;
     for (int64_t i = 0; i < found; i++) {

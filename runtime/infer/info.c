@@ -120,6 +120,9 @@ static void print_task(const HoneModelDesc *d) {
     if (t->kind == HONE_TASK_SEGMENT)
         printf("%-10s the class of each pixel, by output '%s'\n", "segments",
                RT_SHOW(d->outputs[t->mask].name));
+    else if (t->form >= HONE_BOXES_QUERIES)
+        printf("%-10s objects of %d classes, by the queries of output '%s'\n", "detects",
+               t->classes, RT_SHOW(d->outputs[t->boxes].name));
     else if (t->form >= HONE_BOXES_COLUMNS)
         printf("%-10s objects of %d classes, by the boxes of output '%s' that overlap least\n",
                "detects", t->classes, RT_SHOW(d->outputs[t->boxes].name));

@@ -1,6 +1,6 @@
-// The end of a YOLO whose file has none: of the boxes that it makes at every place, those that are
-// objects, as Ultralytics' predictions choose them: a box is of its best class, and hides what it
-// overlaps most of, if that is of its class, too.
+// Ends of detectors whose files have none. Of a YOLO: of the boxes that it makes at every place,
+// those that are objects, as Ultralytics' predictions choose them: a box is of its best class, and
+// hides what it overlaps most of, if that is of its class, too. Of a DETR: each query's best class.
 #include "runtime/infer/objects.h"
 
 #include <math.h>
@@ -65,8 +65,29 @@ static bool is_hidden(const RtObject *o, const RtObject *better, int64_t n, doub
     return false;
 }
 
-int64_t rt_objects_of_cells(const HoneTask *task, const HoneTensorDesc *output, const void *y,
-                            double threshold, double most, RtObject *out) {
+// Where place i of YOLOX's grids is, by strides of 8 to 32, or to 64: its box is told from there.
+static void place_cell(const HonePreprocess *p, int64_t places, int64_t i, double *box) {
+    int64_t last = 32, cells = 0, width = 0;
+    for (int64_t s = 8; s <= last; s *= 2)
+        cells += (p->height / s) * (p->width / s);
+    last = cells == places ? last : 2 * last;
+    int64_t stride = 8;
+    for (; stride < last && i >= (p->height / stride) * (p->width / stride); stride *= 2)
+        i -= (p->height / stride) * (p->width / stride);
+    width = p->width / stride > 0 ? p->width / stride : 1;
+    double middle[2] = {(box[0] + box[2]) / 2 + (double)(i % width),
+                        (box[1] + box[3]) / 2 + (double)(i / width)};
+    double half[2] = {exp(box[2] - box[0]) / 2, exp(box[3] - box[1]) / 2};
+    for (int k = 0; k < 2; k++) {
+        box[k] = (middle[k] - half[k]) * (double)stride;
+        box[k + 2] = (middle[k] + half[k]) * (double)stride;
+    }
+}
+
+int64_t rt_objects_of_cells(const HoneModelDesc *d, const void *y, double threshold, double most,
+                            RtObject *out) {
+    const HoneTask *task = &d->task;
+    const HoneTensorDesc *output = &d->outputs[task->boxes];
     bool columns = task->form == HONE_BOXES_COLUMNS;
     int64_t rows = output->dim[1].c, width = output->dim[2].c, found = 0, n = 0;
     Cells c = {rt_dtype(output->dtype), y, columns ? width : rows, columns ? 1 : width,
@@ -77,6 +98,8 @@ int64_t rt_objects_of_cells(const HoneTask *task, const HoneTensorDesc *output, 
             continue;
         out[found] = read_place(&c, i, columns ? RT_BOX : RT_BOX + 1, task->classes);
         out[found].score *= sure;
+        if (task->form == HONE_BOXES_GRID)
+            place_cell(&d->preprocess, c.places, i, out[found].box);
         found += out[found].score >= threshold;
     }
     qsort(out, (size_t)found, sizeof *out, compare_objects);
@@ -84,4 +107,37 @@ int64_t rt_objects_of_cells(const HoneTask *task, const HoneTensorDesc *output, 
         if (!is_hidden(&out[i], out, n, most))
             out[n++] = out[i];
     return n;
+}
+
+// The best class of a query, by numbers that begin at `first`; of a softmax over classes and
+// nothing.
+static void take_class(const Cells *c, int form, int64_t i, int64_t first, int64_t classes,
+                       RtObject *o) {
+    double sum = 0;
+    for (int64_t k = 0; k < classes; k++) {
+        double x = number(c, i, first + k);
+        o->label = x > o->score ? k : o->label;
+        o->score = x > o->score ? x : o->score;
+    }
+    for (int64_t k = 0; form == HONE_BOXES_QUERY_SOFTMAX && k <= classes; k++)
+        sum += exp(number(c, i, first + k) - o->score);
+    if (form != HONE_BOXES_QUERIES)
+        o->score = form == HONE_BOXES_QUERY_LOGITS ? 1 / (1 + exp(-o->score)) : 1 / sum;
+}
+
+int64_t rt_objects_of_queries(const HoneModelDesc *d, const void *boxes, const void *scores,
+                              double threshold, RtObject *out) {
+    const HoneTask *task = &d->task;
+    const HoneTensorDesc *b = &d->outputs[task->boxes], *s = scores ? &d->outputs[task->scores] : b;
+    Cells where = {rt_dtype(b->dtype), boxes, b->dim[1].c, b->dim[2].c, 1};
+    Cells what = {rt_dtype(s->dtype), scores ? scores : boxes, s->dim[1].c, s->dim[2].c, 1};
+    int64_t first = scores ? 0 : RT_BOX, found = 0;
+    for (int64_t i = 0; i < where.places; i++) {
+        RtObject o = read_place(&where, i, 0, 0);
+        take_class(&what, task->form, i, first, task->classes, &o);
+        if (o.score >= threshold)
+            out[found++] = o;
+    }
+    qsort(out, (size_t)found, sizeof *out, compare_objects);
+    return found;
 }

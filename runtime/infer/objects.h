@@ -12,11 +12,15 @@ typedef struct RtObject {
     int64_t label;
 } RtObject;
 
-// Of an output whose boxes overlap (HONE_BOXES_COLUMNS, HONE_BOXES_ROWS): those of at least
+// Of an output whose boxes overlap (HONE_BOXES_COLUMNS, ROWS, GRID): those of at least
 // `threshold`, without those that share more than `most` of their area and an object's class with a
 // better one. out, room for as many as the output has places; the best first. y: the output's
 // numbers, of one image. Returns how many.
-int64_t rt_objects_of_cells(const HoneTask *task, const HoneTensorDesc *output, const void *y,
-                            double threshold, double most, RtObject *out);
+int64_t rt_objects_of_cells(const HoneModelDesc *d, const void *y, double threshold, double most,
+                            RtObject *out);
+// Of queries (HONE_BOXES_QUERIES and on), none of which overlaps another: each one's best class, as
+// shares of the picture. boxes, scores: the outputs' numbers, scores NULL where they are the same.
+int64_t rt_objects_of_queries(const HoneModelDesc *d, const void *boxes, const void *scores,
+                              double threshold, RtObject *out);
 
 #endif

@@ -196,6 +196,57 @@ def test_yolo_without_its_end():
         assert "objects of 3 classes" in ok(program, "info"), ok(program, "info")
 
 
+def test_yolox():
+    """One box a cell, its place in the cell and its size as logarithms, on three grids; and with its end."""
+    picture()
+    strides = np.array([8] * 16 + [16] * 4 + [32], np.float32)
+    cells = np.array([(x, y) for n in (4, 2, 1) for y in range(n) for x in range(n)], np.float32)
+    for name, ended in (("yolox_raw", False), ("yolox_ended", True)):
+        middle, size = BOXES[:, :2] / strides[:, None] - cells, np.log(BOXES[:, 2:] / strides[:, None])
+        consts = CONSTS + [const("middle", middle.T[None]), const("logs", size.T[None]), const("copied", list(range(16)) + list(range(5))),
+                           const("less", [1.0] * 16 + [0.95] * 5), const("sure", np.ones((1, 1, PLACES), np.float32)),
+                           const("corners", cells.T[None]), const("strides", strides)]
+        nodes = LOOK[:2] + [node("Gather", "c copied", "cc", axis=1), node("Mul", "cc less", "s"), node("Unsqueeze", "s first", "scores"),
+                            node("ReduceMin", "image", "low", keepdims=0), node("Mul", "low zero", "nothing"), node("Add", "logs nothing", "wh")]
+        consts += [const("zero", np.float32(0))]
+        if ended:
+            nodes += [node("Add", "middle corners", "m"), node("Mul", "m strides", "xy"), node("Exp", "wh", "e"), node("Mul", "e strides", "size"),
+                      node("Concat", "xy size sure scores", "columns", axis=1)]
+        else:
+            nodes += [node("Concat", "middle wh sure scores", "columns", axis=1)]
+        save(name, nodes + [node("Transpose", "columns", "output", perm=[0, 2, 1])], [("output", TensorProto.FLOAT)], consts)
+        ok(HONE, "compile", f"{name}.onnx", "-o", name)
+        check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(temp(name))])
+        assert len(found(temp(name), "--overlap", "1")) == 4  # the copy of the first square
+
+
+def test_queries():
+    """DETR's kin: middle and size as shares of the picture, a number of each class; RT-DETR's two, RF-DETR's, and DETR's softmax with nothing."""
+    picture()
+    shares = BOXES[:16] / SIZE
+    logit = [node("Transpose", "c", "ct"), node("Clip", "ct low high", "p"), node("Sub", "one p", "q"), node("Div", "p q", "odds"), node("Log", "odds", "l")]
+    consts = CONSTS + [const("shares", shares[None]), const("low", np.float32(1e-4)), const("high", np.float32(1 - 1e-4)),
+                       const("rest", np.full((16, 88), -30, np.float32)), const("nothing", np.zeros((16, 1), np.float32)), const("best16", [16])]
+    consts = [c for c in consts if c.name != "one"] + [const("one", np.float32(1))]
+    tails = {
+        "rtdetr": ([node("Unsqueeze", "l first", "logits"), node("Identity", "shares", "pred_boxes")], ("logits", "pred_boxes")),
+        "rfdetr": ([node("Identity", "shares", "dets"), node("Unsqueeze", "l first", "labels")], ("dets", "labels")),
+        "detr": ([node("Concat", "l rest nothing", "all", axis=1), node("Unsqueeze", "all first", "pred_logits"), node("Identity", "shares", "pred_boxes")],
+                 ("pred_logits", "pred_boxes")),
+        "one": ([node("Sigmoid", "l", "ps"), node("ReduceMax", "ps", "top", axes=[1], keepdims=0), node("TopK", "top best16", "v at"),
+                 node("Gather", "ps at", "chosen"), node("Unsqueeze", "chosen first", "s3"), node("Gather", "shares at", "b3", axis=1),
+                 node("Concat", "b3 s3", "output0", axis=2)], ("output0",)),
+    }
+    for name, (tail, outs) in tails.items():
+        save("q_" + name, LOOK[:2] + logit + tail, [(o, TensorProto.FLOAT) for o in outs], consts)
+        ok(HONE, "compile", f"q_{name}.onnx", "-o", "q_" + name)
+        objects = found(temp("q_" + name))
+        assert [o["score"] for o in objects] == sorted((o["score"] for o in objects), reverse=True), objects
+        check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
+        classes = 91 if name == "detr" else 3
+        assert f"objects of {classes} classes, by the queries" in ok(temp("q_" + name), "info"), name
+
+
 def test_letterbox():
     """A wide picture in a square input: squares lie where they are, and grey is nothing."""
     a = np.zeros((64, 128, 3), np.uint8)
