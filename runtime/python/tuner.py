@@ -182,13 +182,15 @@ def _path(image, scratch):
     return scratch
 
 
-def predict(images, top=5, checkpoints=None):
+def predict(images, top=5, checkpoints=None, tta=None, temperature=None):
     """[(label, probability)] of each image, by the best parameters so far; of one that is no list: its own. An image is a path, a file's
-    bytes, an open file, pixels (uint8 [height, width, 3], or [height, width]) or a PIL image."""
+    bytes, an open file, pixels (uint8 [height, width, 3], or [height, width]) or a PIL image. tta: "flip", "five-crop" or "ten-crop", the mean over
+    such views of each; temperature: as evaluate() finds it."""
     several = isinstance(images, (list, tuple))
     with tempfile.TemporaryDirectory() as folder:
         paths = [_path(image, os.path.join(folder, f"image {i}")) for i, image in enumerate(images if several else [images])]
-        out = _call("predict", "--json", "--top", str(top), "--checkpoint", checkpoints or _NAME + ".ckpt", "--", *paths) if paths else "[]"
+        words = ["--json", "--top", str(top), "--checkpoint", checkpoints or _NAME + ".ckpt", *_words({"tta": tta, "temperature": temperature})]
+        out = _call("predict", *words, "--", *paths) if paths else "[]"
     rows = json.loads(out)
     for row in rows:
         if "error" in row:

@@ -58,6 +58,11 @@ def test_fit_tells_its_callback_and_what_it_wrote_works():
         pixels = numpy.asarray(Image.open(name))
         several = [name, open(name, "rb").read(), open(name, "rb"), pixels, pixels[..., None], numpy.stack([pixels] * 3, 2), Image.open(name)]
         assert tune.predict(several) == tune.predict([name]) * 7 and tune.predict(pixels) == tune.predict(name)
+        noise = numpy.random.default_rng(0).integers(0, 256, pixels.shape, "u1")
+        both, here, there = (dict(tune.predict(a, **more)) for a, more in ((noise, {"tta": "flip"}), (noise, {}), (noise[:, ::-1].copy(), {})))
+        assert all(abs(p - (here[k] + there[k]) / 2) < 1e-5 for k, p in both.items()) and both != here, (both, here, there)
+        soft = dict(tune.predict(noise, temperature=3))
+        assert 0 < max(soft.values()) < max(here.values()), (soft, here)
         ones, others = tune.predict(["lying.jpg", Image.open("lying.jpg")])
         assert ones[0][0] == others[0][0] and abs(ones[0][1] - others[0][1]) < 1e-3, (ones, others)
         print(json.dumps([run.epochs()[-1]["val_top1"], tune.evaluate("photos")["top1"],
