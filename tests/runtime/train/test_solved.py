@@ -1,6 +1,7 @@
 """A classifier alone on frozen features is solved, not trained in steps: over the hand-written program (fake_train.c), whose
 first stage is one. What the solver itself does, tests/runtime/solve/test_solve.c checks."""
 import json
+import math
 import os
 import random
 import re
@@ -55,6 +56,35 @@ class Solved(Case):
             page = f.read()
         self.assertIn("ridges that were tried", page)
         self.assertRegex(page, rf"<tr class=\"taken\"><td>[^<]*</td><td>[^<]*</td><td>{taken['held_loss']:.4f}</td>")
+
+    def test_views_of_pictures(self):
+        """--tta flip is the mean of a picture and its mirror image; of a set with one that is none, too."""
+        self.train("--epochs", "3,0")
+        r = random.Random(5)
+        pictures = [[[r.randrange(256) for _ in range(8)] for _ in range(8)] for _ in range(9)]
+        for i, rows in enumerate(pictures):
+            self.write(f"{i}.png", test_train.png_grey(8, 8, sum(rows, [])))
+            self.write(f"m{i}.png", test_train.png_grey(8, 8, sum((row[::-1] for row in rows), [])))
+        self.write("bad.png", b"no picture")
+        self.write("list.csv", b"bad.png,0\n" + "".join(f"{i}.png,{i % 3}\n" for i in range(9)).encode())
+
+        def predict(names, *flags):
+            told = json.loads(self.good("fake_train", "predict", *names, "--checkpoint", "ck", "--json", *flags))
+            return [{t["class"]: t["probability"] for t in e["top"]} for e in told]
+
+        here, there = predict([f"{i}.png" for i in range(9)]), predict([f"m{i}.png" for i in range(9)])
+        mean = [{k: (a[k] + b[k]) / 2 for k in a} for a, b in zip(here, there)]
+        for views in ("flip", "ten-crop"):  # crops of a picture that is no larger are all the same
+            code, out, err = self.run_program("fake_train", "predict", *(f"{i}.png" for i in range(9)), "--checkpoint", "ck", "--json", "--tta", views)
+            self.assertEqual((code, "hardly other views" in err), (0, views == "ten-crop"), err)
+            for e, want in zip(json.loads(out), mean):
+                for t in e["top"]:
+                    self.assertAlmostEqual(t["probability"], want[t["class"]], places=5)
+            code, out, err = self.run_program("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--json", "--tta", views, "--batch", 4)
+            said = json.loads(out)
+            self.assertEqual((code, said["tta"]["images"], said["tta"]["bad_images"]), (1, 9, 1), err)
+            self.assertAlmostEqual(said["tta"]["loss"], -sum(math.log(p[i % 3]) for i, p in enumerate(mean)) / 9, places=4)
+            self.assertAlmostEqual(said["loss"], -sum(math.log(p[i % 3]) for i, p in enumerate(here)) / 9, places=4)
 
     def test_better_than_steps(self):
         self.train("--epochs", "1,0", "--log", "a")
