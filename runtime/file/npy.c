@@ -264,28 +264,37 @@ void rt_npy_free(RtNpy *a) {
     *a = (RtNpy){0};
 }
 
-bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data) {
+size_t rt_npy_head(char head[RT_NPY_HEAD], int dtype, int rank, const int64_t *dim,
+                   int64_t *bytes) {
     const RtDtype *type = rt_dtype(dtype);
     if (!type || rank < 0 || rank > HONE_MAX_RANK)
-        return false;
-    char head[512] = "\x93NUMPY\x01";
-    int64_t count = 1;
-    int n = 10 + snprintf(head + 10, sizeof head - 10,
+        return 0;
+    memcpy(head, "\x93NUMPY\x01", 8);
+    *bytes = type->bytes;
+    int n = 10 + snprintf(head + 10, RT_NPY_HEAD - 10,
                           "{'descr': '%s', 'fortran_order': False, 'shape': (", type->npy);
     for (int i = 0; i < rank; i++) {
-        n +=
-            snprintf(head + n, sizeof head - (size_t)n, "%s%lld", i ? ", " : "", (long long)dim[i]);
-        if (dim[i] < 0 || __builtin_mul_overflow(count, dim[i], &count))
-            return false;
+        n += snprintf(head + n, (size_t)(RT_NPY_HEAD - n), "%s%lld", i ? ", " : "",
+                      (long long)dim[i]);
+        if (dim[i] < 0 || __builtin_mul_overflow(*bytes, dim[i], bytes))
+            return 0;
     }
-    n += snprintf(head + n, sizeof head - (size_t)n, "%s), }", rank == 1 ? "," : "");
+    n += snprintf(head + n, (size_t)(RT_NPY_HEAD - n), "%s), }", rank == 1 ? "," : "");
     do // the elements start at a multiple of 64
         head[n++] = ' ';
     while ((n + 1) % 64);
     head[n++] = '\n';
     head[8] = (char)((n - 10) & 255);
     head[9] = (char)((n - 10) >> 8);
-    fwrite(head, 1, (size_t)n, out->f);
-    fwrite(data, (size_t)type->bytes, (size_t)count, out->f);
-    return true;
+    return (size_t)n;
+}
+
+bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data) {
+    char head[RT_NPY_HEAD];
+    int64_t bytes;
+    size_t n = rt_npy_head(head, dtype, rank, dim, &bytes);
+    fwrite(head, 1, n, out->f);
+    if (n)
+        fwrite(data, 1, (size_t)bytes, out->f);
+    return n > 0;
 }

@@ -21,6 +21,10 @@ typedef bool (*RtNpySource)(void *ctx, void *to, size_t bytes, RtErr *err);
 bool rt_npy_stream(const char *name, int64_t size, RtNpySource read, void *ctx, RtNpy *a,
                    RtErr *err);
 
+// The bytes in front of the data (little endian, row-major), how many, and how many data has. 0:
+// the rank or type cannot be written.
+enum { RT_NPY_HEAD = 512 };
+size_t rt_npy_head(char head[RT_NPY_HEAD], int dtype, int rank, const int64_t *dim, int64_t *bytes);
 // Writes header and data (little endian, row-major) to an open output file; a write error
 // shows in rt_out_finish(). False: the rank or type cannot be written.
 bool rt_npy_write(RtOutFile *out, int dtype, int rank, const int64_t *dim, const void *data);

@@ -182,3 +182,90 @@ bool rt_npz_is_name(const char *path) {
     size_t n = strlen(path);
     return n > 4 && strcmp(path + n - 4, ".npz") == 0;
 }
+
+// ---------------------------------------------------------------- writing
+
+typedef struct Entry { // of the directory: what a member's own header says, and where that is
+    uint32_t crc, bytes, at;
+} Entry;
+
+static void put(FILE *f, uint64_t v, int bytes) {
+    for (int i = 0; i < bytes; i++)
+        putc((int)(v >> 8 * i & 255), f);
+}
+
+// What both headers have, from the version on: the time is the first there is, names are UTF-8.
+static void put_header(FILE *f, const Entry *e, size_t name) {
+    enum { VERSION = 20, UTF8 = 0x800, FIRST_DAY = 0x21 };
+    put(f, VERSION, 2);
+    put(f, UTF8, 2);
+    put(f, STORED, 2);
+    put(f, 0, 2);
+    put(f, FIRST_DAY, 2);
+    put(f, e->crc, 4);
+    put(f, e->bytes, 4);
+    put(f, e->bytes, 4);
+    put(f, name + strlen(".npy"), 2);
+    put(f, 0, 2); // of what may follow the name
+}
+
+// At `at`, which moves behind it.
+static bool write_member(FILE *f, const char *name, const RtNpy *a, uint64_t *at, Entry *e,
+                         RtErr *err) {
+    char head[RT_NPY_HEAD];
+    int64_t bytes = 0;
+    size_t n = rt_npy_head(head, a->dtype, a->rank, a->dim, &bytes), letters = strlen(name);
+    uint64_t end = *at + LOCAL + letters + strlen(".npy") + n + (uint64_t)bytes;
+    if (!n || letters > UINT16_MAX - strlen(".npy"))
+        return rt_fail(err, "'%.200s' cannot be written as .npy", name);
+    if (bytes > UINT32_MAX || end > UINT32_MAX)
+        return rt_fail(err, "NYI: more than 4 GB in an .npz file ('%s' would end there)", name);
+    e->crc = (uint32_t)crc32_z(0, (const Bytef *)head, n);
+    if (bytes)
+        e->crc = (uint32_t)crc32_z(e->crc, a->data, (size_t)bytes);
+    e->bytes = (uint32_t)(n + (size_t)bytes);
+    e->at = (uint32_t)*at;
+    fwrite("PK\3\4", 1, 4, f);
+    put_header(f, e, letters);
+    fprintf(f, "%s.npy", name);
+    fwrite(head, 1, n, f);
+    if (bytes)
+        fwrite(a->data, 1, (size_t)bytes, f);
+    *at = end;
+    return true;
+}
+
+// Its bytes.
+static uint64_t write_row(FILE *f, const char *name, const Entry *e) {
+    enum { MADE_BY = 20 };
+    fwrite("PK\1\2", 1, 4, f);
+    put(f, MADE_BY, 2);
+    put_header(f, e, strlen(name));
+    put(f, 0, 2 + 2 + 2); // a comment, disks, attributes
+    put(f, 0, 4);
+    put(f, e->at, 4);
+    fprintf(f, "%s.npy", name);
+    return ROW + strlen(name) + strlen(".npy");
+}
+
+bool rt_npz_write(RtOutFile *out, const RtNpz *z, RtErr *err) {
+    Entry *entry = calloc((size_t)z->n + 1, sizeof *entry);
+    uint64_t at = 0, directory = 0;
+    RtErr why = {.text = "no memory"};
+    bool good = entry != NULL;
+    for (int i = 0; good && i < z->n; i++)
+        good = write_member(out->f, z->name[i], &z->array[i], &at, &entry[i], &why);
+    for (int i = 0; good && i < z->n; i++)
+        directory += write_row(out->f, z->name[i], &entry[i]);
+    free(entry);
+    if (!good)
+        return rt_fail(err, "%s: %s", out->path, why.text);
+    fwrite("PK\5\6", 1, 4, out->f);
+    put(out->f, 0, 2 + 2); // disks
+    put(out->f, (uint64_t)z->n, 2);
+    put(out->f, (uint64_t)z->n, 2);
+    put(out->f, directory, 4);
+    put(out->f, at, 4);
+    put(out->f, 0, 2);
+    return true;
+}

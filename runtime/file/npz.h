@@ -14,6 +14,9 @@ typedef struct RtNpz {
 // set: "x.npz: reason". rt_npz_free() releases, any state.
 bool rt_npz_read(const char *path, RtNpz *z, RtErr *err);
 void rt_npz_free(RtNpz *z);
+// Writes them, stored, to an open output file; a write error shows in rt_out_finish(). False with
+// err set: one cannot be written.
+bool rt_npz_write(RtOutFile *out, const RtNpz *z, RtErr *err);
 // Does a file's name end in .npz?
 bool rt_npz_is_name(const char *path);
 

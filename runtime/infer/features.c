@@ -1,18 +1,20 @@
-// features IMAGE|FOLDER|... -o OUT.npy: what the model's outputs hold for each image, a row each,
-// and beside the array the images' names, a line each. A bad image is a line on stderr (and an exit
-// code of 1 in the end) and no row; files appear when all is done, unless no image was good.
+// features IMAGE|FOLDER|... -o OUT.npy (or OUT.npz for all outputs): what the model's outputs hold
+// for each image, a row each, and beside the array the images' names, a line each. A bad image is a
+// line on stderr (and an exit code of 1 in the end) and no row; files appear when all is done,
+// unless no image was good.
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/core/tally.h"
 #include "runtime/image/inputs.h"
-#include "runtime/file/npy.h"
+#include "runtime/file/npz.h"
 #include "runtime/infer/images.h"
 
 typedef struct Wanted { // an output that goes to a file
     const HoneTensorDesc *t;
-    const char *path; // NULL: not wanted
+    const char *path; // of a file of its own; NULL: none
+    bool wanted;      // in a file
     RtOutFile file;
     size_t row; // bytes for an image
     char *data; // [rows][row]
@@ -26,8 +28,9 @@ typedef struct Features {
     char **batch;    // [slots] files of a run
     char **row_name; // [rows] of files, owned
     int64_t rows, room;
-    Wanted *out; // [n_outputs]
-    RtOutFile names;
+    Wanted *out;         // [n_outputs]
+    const char *archive; // of all outputs; NULL: none
+    RtOutFile archive_file, names;
     bool named;
     RtTally tally;
 } Features;
@@ -36,7 +39,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[512];
     printf(
-        "Usage: %s features [OPTION...] -o [NAME=]OUT.npy... IMAGE|FOLDER|PATTERN|-...\n\n"
+        "Usage: %s features [OPTION...] -o [NAME=]OUT.npy|OUT.npz... IMAGE|FOLDER|PATTERN|-...\n\n"
         "Writes what the model gives for each image as an array, a row for each, and the images'\n"
         "names to OUT.txt, a line for each row. NAME may be left out where the model has only one\n"
         "output. hone compile --output NODE makes a program whose outputs are "
@@ -95,7 +98,7 @@ static bool grow(Features *f, int64_t rows, RtErr *err) {
         Wanted *w = &f->out[i];
         size_t bytes;
         char *data = NULL;
-        if (!w->path)
+        if (!w->wanted)
             continue;
         if (!__builtin_mul_overflow((size_t)rows, w->row, &bytes))
             data = realloc(w->data, bytes + 1);
@@ -114,7 +117,7 @@ static bool allocate(Features *f, RtErr *err) {
     for (int i = 0; good && i < f->in->desc->n_outputs; i++) {
         Wanted *w = &f->out[i];
         w->t = &f->images.unit->outputs[i];
-        good = !w->path || check_rows(w, &f->images, err);
+        good = !w->wanted || check_rows(w, &f->images, err);
     }
     f->batch = good ? calloc((size_t)f->images.slots, sizeof *f->batch) : NULL;
     rt_tally_begin(&f->tally, known, false);
@@ -123,44 +126,72 @@ static bool allocate(Features *f, RtErr *err) {
 }
 
 // "f.txt" beside "f.npy"; a device or a pipe has no place beside it.
-static bool open_names(Features *f, const Wanted *w, RtErr *err) {
-    size_t n = strlen(w->path);
-    bool ends = n > 4 && strcmp(w->path + n - 4, ".npy") == 0;
+static bool open_names(Features *f, const char *beside, const RtOutFile *file, RtErr *err) {
+    size_t n = strlen(beside);
+    bool ends = n > 4 && (strcmp(beside + n - 4, ".npy") == 0 || rt_npz_is_name(beside));
     char *path;
-    if (f->named || rt_out_is_through(&w->file))
+    if (f->named || rt_out_is_through(file))
         return true;
-    if (asprintf(&path, "%.*s.txt", (int)(ends ? n - 4 : n), w->path) < 0)
+    if (asprintf(&path, "%.*s.txt", (int)(ends ? n - 4 : n), beside) < 0)
         return rt_fail(err, "no memory");
     f->named = rt_out_open(&f->names, f->in->outs, path, RT_OUT_WHOLE, err);
     free(path);
     return f->named;
 }
 
-static bool open_outputs(Features *f, const RtCliList *outputs, RtErr *err) {
+static bool open_file(Features *f, RtOutFile *file, const char *path, RtErr *err) {
+    return !path || (rt_out_open(file, f->in->outs, path, RT_OUT_WHOLE, err) &&
+                     open_names(f, path, file, err));
+}
+
+static bool open_outputs(Features *f, RtCliList *outputs, RtErr *err) {
     const HoneModelDesc *d = f->in->desc;
     const char **path = calloc((size_t)d->n_outputs, sizeof *path);
     f->out = calloc((size_t)d->n_outputs, sizeof *f->out);
     bool good = (path && f->out) || rt_fail(err, "no memory");
-    good = good && rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, path, err);
+    good = good && rt_infer_archive(d, outputs, &f->archive, err) &&
+           rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, path, err);
     for (int i = 0; good && i < d->n_outputs; i++) {
         Wanted *w = &f->out[i];
-        *w = (Wanted){.t = &d->outputs[i], .path = path[i]};
-        good = !w->path || (rt_out_open(&w->file, f->in->outs, w->path, RT_OUT_WHOLE, err) &&
-                            open_names(f, w, err));
+        *w = (Wanted){.t = &d->outputs[i], .path = path[i], .wanted = path[i] || f->archive};
+        good = open_file(f, &w->file, w->path, err);
     }
+    good = good && open_file(f, &f->archive_file, f->archive, err);
     free(path);
     return good;
 }
 
+static RtNpy array_of(const Features *f, const Wanted *w) {
+    RtNpy a = {.dtype = w->t->dtype, .rank = w->t->rank, .dim = {f->rows}, .data = w->data};
+    for (int k = 1; k < a.rank; k++)
+        a.dim[k] = w->t->dim[k].c;
+    return a;
+}
+
 static bool write_array(Features *f, Wanted *w, RtErr *err) {
-    int64_t dim[HONE_MAX_RANK] = {f->rows};
-    for (int k = 1; k < w->t->rank; k++)
-        dim[k] = w->t->dim[k].c;
+    RtNpy a = array_of(f, w);
     if (!rt_out_begin(&w->file, err))
         return false;
-    if (!rt_npy_write(&w->file, w->t->dtype, w->t->rank, dim, w->data))
+    if (!rt_npy_write(&w->file, a.dtype, a.rank, a.dim, a.data))
         return rt_fail(err, "%s: output '%s' cannot be written as .npy", w->path, w->t->name);
     return rt_out_finish(&w->file, err);
+}
+
+static bool write_archive(Features *f, RtErr *err) {
+    int n = f->in->desc->n_outputs;
+    RtNpz z = {.n = n,
+               .name = calloc((size_t)n + 1, sizeof *z.name),
+               .array = calloc((size_t)n + 1, sizeof *z.array)};
+    bool good = (z.name && z.array) || rt_fail(err, "no memory");
+    for (int i = 0; good && i < n; i++) {
+        z.name[i] = (char *)f->out[i].t->name;
+        z.array[i] = array_of(f, &f->out[i]);
+    }
+    good = good && rt_out_begin(&f->archive_file, err) && rt_npz_write(&f->archive_file, &z, err) &&
+           rt_out_finish(&f->archive_file, err);
+    free(z.name);
+    free(z.array);
+    return good;
 }
 
 static bool write_names(Features *f, RtErr *err) {
@@ -179,12 +210,14 @@ static bool write_files(Features *f, RtErr *err) {
     for (int i = 0; i < n; i++)
         if (f->out[i].path && !write_array(f, &f->out[i], err))
             return false;
+    if (f->archive && !write_archive(f, err))
+        return false;
     if (!write_names(f, err) || (f->named && !rt_out_commit(&f->names, err)))
         return false;
     for (int i = 0; i < n; i++)
         if (f->out[i].path && !rt_out_commit(&f->out[i].file, err))
             return false;
-    return true;
+    return !f->archive || rt_out_commit(&f->archive_file, err);
 }
 
 // ---------------------------------------------------------------- the run
@@ -227,7 +260,7 @@ static bool take_batch(Features *f, int n, RtErr *err) {
     }
     for (int k = 0; k < f->in->desc->n_outputs; k++) {
         Wanted *w = &f->out[k];
-        if (w->path)
+        if (w->wanted)
             memcpy(w->data + (size_t)first * w->row, f->images.y[k],
                    (size_t)(f->rows - first) * w->row);
     }
@@ -255,6 +288,7 @@ static void release(Features *f) {
         free(f->out[i].data);
     }
     free(f->out);
+    rt_out_abort(&f->archive_file);
     rt_out_abort(&f->names);
     rt_images_free(&f->images);
     for (int64_t i = 0; i < f->rows; i++)
@@ -264,7 +298,7 @@ static void release(Features *f) {
     free(f->batch);
 }
 
-static int features(Features *f, const RtCliList *outputs, const RtCliList *given) {
+static int features(Features *f, RtCliList *outputs, const RtCliList *given) {
     RtErr err;
     rt_outs_watch(f->in->outs, NULL, NULL);
     if (!rt_images_begin(&f->images, f->in, &err) || !open_outputs(f, outputs, &err) ||
@@ -286,7 +320,8 @@ int rt_infer_features(const RtInfer *in, int argc, char **argv) {
     RtCliList outputs = {0}, given = {0};
     bool help = false;
     const RtCliOption options[] = {
-        {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE", "an output, to an .npy file"},
+        {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE",
+         "an output, to an .npy file, or all of them by their names to an .npz file"},
         RT_IMAGE_OPTIONS(&f.set),
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };

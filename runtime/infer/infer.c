@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/file/npz.h"
+
 int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text) {
     fprintf(stderr, "%s: %s\nTry '%s %s%s--help'.\n", in->program, RT_SHOW(text), in->program,
             subcommand, *subcommand ? " " : "");
@@ -64,6 +66,29 @@ bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtC
                            path);
         file[at] = path;
     }
+    return true;
+}
+
+bool rt_infer_archive(const HoneModelDesc *d, RtCliList *outputs, const char **path, RtErr *err) {
+    int kept = 0;
+    *path = NULL;
+    for (int k = 0; k < outputs->n; k++) {
+        const char *word = outputs->item[k];
+        if (!rt_npz_is_name(word)) {
+            outputs->item[kept++] = word;
+            continue;
+        }
+        for (int i = 0; i < d->n_outputs; i++) {
+            size_t n = strlen(d->outputs[i].name);
+            if (strncmp(word, d->outputs[i].name, n) == 0 && word[n] == '=')
+                return rt_fail(err, "%s: an .npz file holds all outputs: write -o %s", word,
+                               word + n + 1);
+        }
+        if (*path)
+            return rt_fail(err, "all outputs go to one .npz file, not %s and %s", *path, word);
+        *path = word;
+    }
+    outputs->n = kept;
     return true;
 }
 

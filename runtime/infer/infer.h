@@ -42,6 +42,9 @@ HoneModel *rt_infer_create(const RtInfer *in, int size, int threads);
 // or "output". False with err set.
 bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtCliList *given,
                      const char **file, RtErr *err);
+// Takes the .npz file out of the list of outputs' files: *path, NULL where there is none. It holds
+// all of them. False with err set.
+bool rt_infer_archive(const HoneModelDesc *d, RtCliList *outputs, const char **path, RtErr *err);
 // The size that the text asks for, "320x240" as a picture's width and height or "[NAME=]Nx3x240x320"
 // as a shape of an input; -1 with err set: there is none.
 int rt_infer_find_size(const RtInfer *in, const char *text, RtErr *err);

@@ -1,5 +1,6 @@
-// run -i NAME=FILE.npy -o NAME=FILE.npy: raw tensors through the model. Everything is checked
-// before anything runs; outputs appear under their names only when all of them are written.
+// run -i NAME=FILE.npy -o NAME=FILE.npy (or FILE.npz for all of them): raw tensors through the
+// model. Everything is checked before anything runs; outputs appear under their names only when all
+// of them are written.
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@ typedef struct Runner {
     void **y;               // [n_outputs]
     RtOutFile *out;         // [n_outputs]
     const char **y_file;    // [n_outputs] NULL: not wanted
+    const char *archive;    // of all outputs; NULL: not wanted
+    RtOutFile archive_out;
     HoneModel *model;
     const char *others; // what becomes of inputs of another size: "refuse" or "pad"
 } Runner;
@@ -26,7 +29,7 @@ static void print_help(const RtInfer *in, const RtCliOption *options, int n) {
     const HoneModelDesc *d = in->desc;
     char text[256];
     printf(
-        "Usage: %s run -i [NAME=]IN.npy|IN.npz... -o [NAME=]OUT.npy...\n\n"
+        "Usage: %s run -i [NAME=]IN.npy|IN.npz... -o [NAME=]OUT.npy|OUT.npz...\n\n"
         "Runs the model once on tensors from NumPy files and writes the outputs asked for.\n"
         "NAME may be left out where the model has only one. The files tell the batch N, and which\n"
         "of the sizes that it was compiled for runs; there is no other, but with --other-sizes "
@@ -194,38 +197,65 @@ static bool compute(Runner *r, RtErr *err) {
 
 static bool open_outputs(Runner *r, RtErr *err) {
     for (int i = 0; i < r->d->n_outputs; i++)
-        if (r->y_file[i] && rt_npz_is_name(r->y_file[i]))
-            return rt_fail(err, "%s: NYI: an output goes to an .npy file", r->y_file[i]);
-        else if (r->y_file[i] &&
-                 !rt_out_open(&r->out[i], r->in->outs, r->y_file[i], RT_OUT_WHOLE, err))
+        if (r->y_file[i] && !rt_out_open(&r->out[i], r->in->outs, r->y_file[i], RT_OUT_WHOLE, err))
             return false;
+    if (r->archive && !rt_out_open(&r->archive_out, r->in->outs, r->archive, RT_OUT_WHOLE, err))
+        return false;
     for (int i = 0; i < r->d->n_inputs; i++)
         if (r->x_file[i] && !rt_outs_allow(r->in->outs, r->x_file[i], 0, err))
             return false;
     return true;
 }
 
-static bool write_outputs(Runner *r, RtErr *err) {
-    for (int i = 0; i < r->d->n_outputs; i++) {
-        const HoneTensorDesc *t = &r->d->outputs[i];
-        int64_t dim[HONE_MAX_RANK] = {0};
-        for (int k = 0; k < t->rank; k++)
-            if (!rt_dim_at(t->dim[k], r->batch, &dim[k]))
-                return rt_fail(err, "output '%s' is too large", t->name);
-        if (!r->y_file[i])
-            continue;
-        rt_model_pack(r->model, i, dim, r->y[i]);
-        if (!rt_out_begin(&r->out[i], err))
+// Output i as an array of the shape that the run made.
+static bool shape_output(const Runner *r, int i, RtNpy *a, RtErr *err) {
+    const HoneTensorDesc *t = &r->d->outputs[i];
+    *a = (RtNpy){.dtype = t->dtype, .rank = t->rank, .data = r->y[i]};
+    for (int k = 0; k < t->rank; k++)
+        if (!rt_dim_at(t->dim[k], r->batch, &a->dim[k]))
+            return rt_fail(err, "output '%s' is too large", t->name);
+    rt_model_pack(r->model, i, a->dim, r->y[i]);
+    return true;
+}
+
+static bool write_output(Runner *r, int i, const RtNpy *a, RtErr *err) {
+    if (!rt_out_begin(&r->out[i], err))
+        return false;
+    if (!rt_npy_write(&r->out[i], a->dtype, a->rank, a->dim, a->data))
+        return rt_fail(err, "%s: output '%s' cannot be written as .npy", r->y_file[i],
+                       r->d->outputs[i].name);
+    return rt_out_finish(&r->out[i], err);
+}
+
+// All are whole before any has its name.
+static bool write_files(Runner *r, const RtNpz *all, RtErr *err) {
+    for (int i = 0; i < all->n; i++)
+        if (r->y_file[i] && !write_output(r, i, &all->array[i], err))
             return false;
-        if (!rt_npy_write(&r->out[i], t->dtype, t->rank, dim, r->y[i]))
-            return rt_fail(err, "%s: output '%s' cannot be written as .npy", r->y_file[i], t->name);
-        if (!rt_out_finish(&r->out[i], err))
-            return false;
-    }
-    for (int i = 0; i < r->d->n_outputs; i++)
+    if (r->archive &&
+        !(rt_out_begin(&r->archive_out, err) && rt_npz_write(&r->archive_out, all, err) &&
+          rt_out_finish(&r->archive_out, err)))
+        return false;
+    for (int i = 0; i < all->n; i++)
         if (r->y_file[i] && !rt_out_commit(&r->out[i], err))
             return false;
-    return true;
+    return !r->archive || rt_out_commit(&r->archive_out, err);
+}
+
+static bool write_outputs(Runner *r, RtErr *err) {
+    size_t n = (size_t)r->d->n_outputs + 1;
+    RtNpz all = {.n = r->d->n_outputs,
+                 .name = calloc(n, sizeof *all.name),
+                 .array = calloc(n, sizeof *all.array)};
+    bool good = (all.name && all.array) || rt_fail(err, "no memory");
+    for (int i = 0; good && i < all.n; i++) {
+        all.name[i] = (char *)r->d->outputs[i].name;
+        good = shape_output(r, i, &all.array[i], err);
+    }
+    good = good && write_files(r, &all, err);
+    free(all.name);
+    free(all.array);
+    return good;
 }
 
 static bool allocate(Runner *r, RtErr *err) {
@@ -245,6 +275,7 @@ static void release(Runner *r) {
         free(r->y[i]);
         rt_out_abort(&r->out[i]);
     }
+    rt_out_abort(&r->archive_out);
     free(r->x);
     free(r->x_file);
     free(r->y);
@@ -253,11 +284,12 @@ static void release(Runner *r) {
     hone_destroy(r->model);
 }
 
-static int run_files(Runner *r, RtCliList *inputs, const RtCliList *outputs, int threads) {
+static int run_files(Runner *r, RtCliList *inputs, RtCliList *outputs, int threads) {
     RtErr err;
     const HoneModelDesc *d = r->d;
     if (!allocate(r, &err) || !load_archives(r, inputs, &err) ||
         !rt_infer_assign(d->inputs, d->n_inputs, "input", inputs, r->x_file, &err) ||
+        !rt_infer_archive(d, outputs, &r->archive, &err) ||
         !rt_infer_assign(d->outputs, d->n_outputs, "output", outputs, r->y_file, &err) ||
         !open_outputs(r, &err) || !load_inputs(r, &err))
         return rt_infer_complain(err.text);
@@ -277,7 +309,8 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv) {
     const RtCliOption options[] = {
         {"-i|--input", RT_CLI_LIST, &inputs, 0, 0, "[NAME=]FILE",
          "an input, from an .npy file, or several by their names from an .npz file"},
-        {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE", "an output, to an .npy file"},
+        {"-o|--output", RT_CLI_LIST, &outputs, 0, 0, "[NAME=]FILE",
+         "an output, to an .npy file, or all of them by their names to an .npz file"},
         {"--other-sizes", RT_CLI_CHOICE, &others, 0, 0, "refuse|pad",
          "of inputs: with zeros behind them, up to the smallest size that holds them (default "
          "refuse)"},

@@ -1,4 +1,4 @@
-"""run -i FILE.npz: inputs by their names, stored and deflated, as NumPy writes them; every cut and a thousand changes of such a file end
+"""run -i FILE.npz: inputs by their names, stored and deflated, as NumPy writes them; -o FILE.npz: all outputs by theirs; every cut and a thousand changes of such a file end
 with an answer or one line."""
 import io
 import os
@@ -9,7 +9,7 @@ import unittest
 import zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import Case, npy, read_npy
+from support import Case, npy, plain_png, read_npy
 
 
 def archive(kind=zipfile.ZIP_STORED, arrays=None, big=True):
@@ -43,7 +43,38 @@ class Npz(Case):
         self.write("x.npz", archive())
         self.write("p.npy", npy("<i8", "(2,)", bytes(16)))
         self.bad(1, r"input 'plus' is given twice", *self.ARGS, "-i", "plus=p.npy")
-        self.bad(1, r"^y.npz: NYI: an output goes to an .npy file$", "fake_multi", "run", "-i", "x.npz", "-o", "twice=y.npz")
+
+    def test_outputs_by_their_names(self):
+        self.write("x.npz", archive())
+        run = ("fake_multi", "run", "-i", "x.npz")
+        for i in range(2):  # the same bytes
+            self.good(*run, "-o", f"y{i}.npz", "-o", "sum/0=s.npy", "-o", "twice=t.npy")
+        with zipfile.ZipFile(self.path("y0.npz")) as z:
+            self.assertIsNone(z.testzip())
+            self.assertEqual(z.namelist(), ["sum/0.npy", "twice.npy"])
+            for member, file in zip(z.namelist(), ("s.npy", "t.npy")):
+                with open(self.path(file), "rb") as f:
+                    self.assertEqual(z.read(member), f.read())
+        with open(self.path("y0.npz"), "rb") as a, open(self.path("y1.npz"), "rb") as b:
+            self.assertEqual(a.read(), b.read())
+        self.bad(1, r"^twice=y.npz: an .npz file holds all outputs: write -o y.npz$", *run, "-o", "twice=y.npz")
+        self.bad(1, r"^all outputs go to one .npz file, not y.npz and z.npz$", *run, "-o", "y.npz", "-o", "z.npz")
+        self.bad(1, r"^x.npz: .*input", *run, "-o", "x.npz")
+        self.write("none.npz", archive(arrays={"a=b": npy("<f4", "(0, 2)", b""), "plus": npy("<i8", "(0,)", b"")}))
+        self.good("fake_multi", "run", "-i", "none.npz", "-o", "y.npz")
+        with zipfile.ZipFile(self.path("y.npz")) as z:
+            self.assertIsNone(z.testzip())
+
+    def test_features_by_their_names(self):
+        for i in range(3):
+            self.write(f"{i}.png", plain_png(80 * i, 0, 0))
+        self.good("fake", "features", "0.png", "1.png", "2.png", "-o", "f.npz", "-o", "f.npy")
+        with zipfile.ZipFile(self.path("f.npz")) as z, open(self.path("f.npy"), "rb") as f:
+            self.assertEqual((z.testzip(), z.namelist()), (None, ["scores.npy"]))
+            self.assertEqual(z.read("scores.npy"), f.read())
+        with open(self.path("f.txt")) as f:
+            self.assertEqual(f.read(), "0.png\n1.png\n2.png\n")
+        self.assertEqual(read_npy(self.path("f.npy"))[1], (3, 5))
 
     def test_damage(self):
         rng = random.Random(1)
