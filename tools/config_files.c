@@ -1,7 +1,8 @@
 // What finds an emitted library for who builds with it: NAME.pc for pkg-config and NAMEConfig.cmake
 // for CMake. Both lie beside the library and find it there, wherever the folder is. A program finds
-// a shared one where pkg-config was told that NAME.pc is: an absolute path, or it is looked for
-// below whatever folder one stands in.
+// a shared one where pkg-config was told that NAME.pc is, by an absolute path; the slash in front
+// makes of a relative one a place that is not there, rather than one below whatever folder somebody
+// stands in who starts the program.
 #include "tools/tool.h"
 
 #include <string.h>
@@ -17,7 +18,7 @@ static void print_pc(FILE *f, void *ctx) {
             TOOL_PRODUCER, HONE_VERSION);
     fprintf(f, "Cflags: -I${pcfiledir}\n");
     if (c->emit == EMIT_SHARED)
-        fprintf(f, "Libs: -L${pcfiledir} -l:%s -Wl,-rpath,${pcfiledir}\n", c->file);
+        fprintf(f, "Libs: -L${pcfiledir} -l:%s -Wl,-rpath,/${pcfiledir}\n", c->file);
     else
         fprintf(f, "Libs: ${pcfiledir}/%s -lgomp -lm\n", c->file);
 }

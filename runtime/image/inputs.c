@@ -7,6 +7,7 @@
 #include <fts.h>
 #include <glob.h>
 #include <poll.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,12 +39,45 @@ static bool is_unread(const FTSENT *e) {
            e->fts_info == FTS_SLNONE;
 }
 
+typedef struct Ways { // by how many paths a walk came to a folder, in a tree of tsearch()
+    dev_t dev;
+    ino_t ino;
+    int n;
+} Ways;
+
+static int compare_ways(const void *a, const void *b) {
+    const Ways *x = a, *y = b;
+    return x->dev != y->dev ? (x->dev > y->dev) - (x->dev < y->dev)
+                            : (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+// A few folders whose links lead to one another twice each hold more paths than anybody has time
+// for.
+static bool count_way(void **seen, const FTSENT *e, RtErr *err) {
+    enum { MOST = 64 };
+    Ways *w = malloc(sizeof *w);
+    if (!w)
+        return rt_fail(err, "no memory");
+    *w = (Ways){.dev = e->fts_statp->st_dev, .ino = e->fts_statp->st_ino};
+    Ways **in_tree = tsearch(w, seen, compare_ways);
+    Ways *found = in_tree ? *in_tree : NULL;
+    if (found != w)
+        free(w);
+    if (!found)
+        return rt_fail(err, "no memory");
+    return found->n++ < MOST ||
+           rt_fail(err, "%s: links lead to this folder by more than %d ways", e->fts_path, MOST);
+}
+
 bool rt_inputs_walk(const char *folder, RtInputVisit visit, void *ctx, RtErr *err) {
     FTS *walk = fts_open((char *[]){(char *)folder, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_name);
     bool good = walk || rt_fail(err, "%s: %s", folder, strerror(errno)), found = false;
+    void *seen = NULL;
     for (FTSENT *e; good && (e = fts_read(walk));) {
         if (e->fts_level > 0 && e->fts_name[0] == '.')
             fts_set(walk, e, FTS_SKIP);
+        else if (e->fts_info == FTS_D)
+            good = count_way(&seen, e, err);
         else if (is_unread(e) && (e->fts_level == 0 || e->fts_info == FTS_ERR))
             good = rt_fail(err, "%s: %s", e->fts_path, strerror(e->fts_errno));
         else if (is_unread(e) || (e->fts_info == FTS_F && rt_image_is_name(e->fts_name)))
@@ -51,6 +85,7 @@ bool rt_inputs_walk(const char *folder, RtInputVisit visit, void *ctx, RtErr *er
     }
     if (walk)
         fts_close(walk);
+    tdestroy(seen, free);
     if (good && !found)
         good = rt_fail(err, "%s: there are no .jpg, .jpeg, .png or .webp files", folder);
     return good;

@@ -110,6 +110,21 @@ static bool write_classes(Writer *w, const RtServeWant *want, int64_t count, int
     return good;
 }
 
+// JSON has no NaN and no infinity, and null is no number of the tensor's type.
+static bool write_numbers(Writer *w, const HoneTensorDesc *t, const char *y, int64_t count) {
+    bool good = true;
+    rt_json_begin(&w->j, "data", '[');
+    for (int64_t i = 0; good && i < count; i++) {
+        good = !rt_dtype(t->dtype)->load || isfinite(rt_serve_load(t->dtype, y, i));
+        rt_serve_print(&w->j, t->dtype, y, i);
+    }
+    rt_json_end(&w->j, ']');
+    return good || rt_fail(&w->job->err,
+                           "output '%s' is not finite, which JSON cannot say; ask for it in binary "
+                           "form",
+                           t->name);
+}
+
 static bool write_output(Writer *w, const RtServeWant *want) {
     const HoneTensorDesc *t = &w->m->d->outputs[want->output];
     const int64_t *dim = w->job->dim[want->output];
@@ -120,18 +135,16 @@ static bool write_output(Writer *w, const RtServeWant *want) {
     if (want->classes)
         return write_classes(w, want, count, t->rank ? dim[0] : 1);
     const char *y = w->job->y[want->output];
+    bool good = true;
     begin_output(w, t, rt_serve_dtype(t->dtype), t->rank, dim);
     if (want->binary) {
         note_binary(w, bytes);
         fwrite(y, 1, (size_t)bytes, w->data);
     } else {
-        rt_json_begin(&w->j, "data", '[');
-        for (int64_t i = 0; i < count; i++)
-            rt_serve_print(&w->j, t->dtype, y, i);
-        rt_json_end(&w->j, ']');
+        good = write_numbers(w, t, y, count);
     }
     rt_json_end(&w->j, '}');
-    return true;
+    return good;
 }
 
 static bool write_all(Writer *w) {

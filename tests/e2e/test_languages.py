@@ -56,7 +56,7 @@ def test_c_by_pkg_config():
         ok("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", os.path.join(EXAMPLES, "classify.c"), *flags, "-o", f"{folder}/classify")
         check(f"{folder}/classify")
         paths = re.findall(r"R(?:UN)?PATH\).*\[(.*)\]", ok("readelf", "-d", f"{folder}/classify"))
-        assert paths == ([folder] if kind == "shared" else []), paths
+        assert paths == (["/" + folder] if kind == "shared" else []), paths
 
 
 def test_cpp_by_cmake():
@@ -181,6 +181,18 @@ def test_config_files_are_of_libraries():
     flags = ok("pkg-config", "--cflags", "--libs", temp("elsewhere/net.pc")).split()
     ok("cc", os.path.join(EXAMPLES, "classify.c"), *flags, "-o", temp("moved-classify"))
     check(temp("moved-classify"))
+
+
+def test_no_run_path_is_relative():
+    """By a relative path a program builds, and looks for its library nowhere below where somebody stands."""
+    folder = library("pathless", "shared", "--config-files")
+    for pc, found in ((f"{folder}/net.pc", True), ("./pathless/net.pc", False)):
+        flags = ok("pkg-config", "--cflags", "--libs", pc).split()
+        ok("cc", os.path.join(EXAMPLES, "classify.c"), *flags, "-o", temp("pathless-classify"))
+        (paths,) = [line.split("[")[1].rstrip("]") for line in ok("readelf", "-d", temp("pathless-classify")).splitlines() if "RUNPATH" in line or "RPATH" in line]
+        assert all(p.startswith("/") for p in paths.split(":")), paths
+        code, _, err = run(temp("pathless-classify"), SNEAKER)
+        assert code == 0 if found else "libnet.so" in err, (pc, err)
 
 
 def test_hone_by_pkg_config_and_cmake():

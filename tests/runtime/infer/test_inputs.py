@@ -51,6 +51,16 @@ class Inputs(Case):
         self.assertEqual(self.labels("a/b"), [want[0], ("a/b/link/blue.png", "blue")])
         self.bad(1, r"^empty: there are no \.jpg, \.jpeg, \.png or \.webp files$", "fake", "a/red.png", "empty")
 
+    def test_links_that_multiply(self):
+        for i in range(40):  # no loop, and 2^40 paths
+            os.makedirs(self.path(f"m/{i}"))
+            for name in "xy":
+                os.symlink(f"../{i + 1}", self.path(f"m/{i}/{name}"))
+        os.mkdir(self.path("m/40"))
+        self.write("m/40/red.png", plain_png(*COLORS["red"]))
+        self.bad(1, r"^m/0(/x)*(/y)*.*: links lead to this folder by more than 64 ways$", "fake", "m/0")
+        self.assertEqual(len(self.labels("m/35")), 32)
+
     def test_what_cannot_be_read_is_bad(self):
         os.symlink("nowhere", self.path("a/gone.png"))
         os.symlink("/nowhere/at/all", self.path("a/lost"))  # a folder of images?
