@@ -28,6 +28,10 @@ set(flags -std=gnu11 -O2 -DNDEBUG -fPIC -fopenmp -Wall -Wextra -fno-math-errno -
     -fstack-protector-strong -D_FORTIFY_SOURCE=2 -DHONE_VERSION="${PROJECT_VERSION}" -fvisibility=hidden -ffunction-sections -fdata-sections
     $<$<BOOL:${HONE_WERROR}>:-Werror> -I${CMAKE_SOURCE_DIR} -isystem ${HONE_AARCH64_ROOT}/usr/include/${gnu}
     -isystem ${HONE_AARCH64_ROOT}/usr/include -isystem ${XXHASH_INCLUDE})
+# what tests/runtime links with, too
+set(HONE_AARCH64_FLAGS ${flags})
+set(HONE_AARCH64_TO ${to})
+set(HONE_AARCH64_ARCHIVES ${archives})
 set(cross_archives "")
 foreach(target hone_rt hone_rt_main_infer hone_rt_main_finetune)
     get_target_property(sources ${target} SOURCES)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import traceback
 
+from foreign import launch
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HONE = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(ROOT, "build", "hone")
 TEMP = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else "/tmp/hone-test"
@@ -17,7 +19,7 @@ SNEAKER = os.path.join(ROOT, "tools", "sample", "sneaker.png")
 
 def run(*argv, cwd=None, env=None, timeout=600, stdout=subprocess.PIPE, preexec_fn=None):
     """Runs a command; returns (exit code, stdout, stderr)."""
-    done = subprocess.run([str(a) for a in argv], stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd or TEMP,
+    done = subprocess.run(launch(argv, HONE, cwd or TEMP), stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd or TEMP,
                           timeout=timeout, env=dict(os.environ, **(env or {})), preexec_fn=preexec_fn)
     return done.returncode, done.stdout, done.stderr
 

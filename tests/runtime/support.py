@@ -9,8 +9,12 @@ import tempfile
 import unittest
 import zlib
 
-BUILD = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else ".")
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from foreign import MCPU, launch
+
+BUILD = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else ".")
+BUILD = os.path.join(BUILD, "aarch64") if MCPU else BUILD
 GOLDEN = os.path.join(HERE, "golden")
 
 
@@ -33,7 +37,7 @@ class Case(unittest.TestCase):
 
     def run_program(self, name, *args, env=None):
         full = {**os.environ, "OMP_NUM_THREADS": "2", **(env or {})}
-        r = subprocess.run([os.path.join(BUILD, name), *map(str, args)], capture_output=True, cwd=self.folder.name,
+        r = subprocess.run(launch([os.path.join(BUILD, name), *args]), capture_output=True, cwd=self.folder.name,
                            env=full, timeout=120)
         return r.returncode, r.stdout.decode(errors="surrogateescape"), r.stderr.decode(errors="surrogateescape")
 

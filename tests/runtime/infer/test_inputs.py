@@ -13,7 +13,7 @@ import unittest
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case, npy, plain_png, png, read_npy
+from support import BUILD, Case, launch, npy, plain_png, png, read_npy
 
 COLORS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 
@@ -40,7 +40,7 @@ class Inputs(Case):
         return [(r["file"], r["top"][0]["label"]) for r in rows]
 
     def listed(self, text, *args):
-        r = subprocess.run([os.path.join(BUILD, "fake"), *args], input=text, capture_output=True, cwd=self.folder.name, timeout=60)
+        r = subprocess.run(launch([os.path.join(BUILD, "fake"), *args]), input=text, capture_output=True, cwd=self.folder.name, timeout=60)
         return r.returncode, r.stdout.decode(), r.stderr.decode()
 
     def test_folders_are_walked_in_the_order_of_names(self):
@@ -111,7 +111,7 @@ class Inputs(Case):
         self.bad(1, "^-: standard input is given twice$", "fake", "-", "-")
 
     def test_each_line_is_answered_before_the_next(self):
-        with subprocess.Popen([os.path.join(BUILD, "fake"), "--json", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        with subprocess.Popen(launch([os.path.join(BUILD, "fake"), "--json", "-"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               cwd=self.folder.name, bufsize=0) as p:
             for name in ("a/red.png", "a/c/blue.png", "a/red.png"):
                 p.stdin.write(name.encode() + b"\n")
@@ -191,7 +191,7 @@ class Inputs(Case):
         for i in range(3):
             self.write(f"a/{i}.png", plain_png(i, 0, 0))
         slow = b"a/red.png\n" * 3
-        with subprocess.Popen([os.path.join(BUILD, "fake"), "features", "-", "-o", "y.npy"], stdin=subprocess.PIPE, stderr=slave,
+        with subprocess.Popen(launch([os.path.join(BUILD, "fake"), "features", "-", "-o", "y.npy"]), stdin=subprocess.PIPE, stderr=slave,
                               cwd=self.folder.name) as p:
             for _ in range(3):
                 select.select([], [], [], 0.25)

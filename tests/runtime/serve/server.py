@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD
+from support import BUILD, MCPU, launch
 
 
 class Reply:
@@ -85,9 +85,9 @@ class Server:
     """A program's serve on a port of its own."""
 
     def __init__(self, program, *args, port=True, env=None, prefix=(), **popen):
-        command = [*prefix, os.path.join(BUILD, program), "serve", *(("--port", "0") if port else ()), *map(str, args)]
+        command = [*prefix, *launch([os.path.join(BUILD, program), "serve", *(("--port", "0") if port else ()), *args])]
         full = {**os.environ, "OMP_NUM_THREADS": "2", **(env or {})}
-        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # programs know how to wait
+        for name in () if MCPU else ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # programs know how to wait
             full.pop(name, None)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=full, **popen)
         line = self.process.stdout.readline().decode()
