@@ -8,6 +8,10 @@
 
 #define QUIET 1e-7 // a deviation below this share of the largest number is none
 
+static int64_t width_of(const RtSolveFeatures *x) { // of a row in x->room
+    return rt_solve_rows(x->d + 1);
+}
+
 bool rt_solve_features_init(RtSolveFeatures *x, const RtSolveInput *in, int64_t block,
                             int threads) {
     *x = (RtSolveFeatures){
@@ -16,7 +20,8 @@ bool rt_solve_features_init(RtSolveFeatures *x, const RtSolveInput *in, int64_t 
     return rt_solve_panels_init(&x->images, block, in->d + 1) &&
            rt_solve_panels_init(&x->features, in->d + 1, block) &&
            (x->mean = calloc(d, sizeof *x->mean)) && (x->factor = calloc(d, sizeof *x->factor)) &&
-           (x->room = malloc((size_t)threads * RT_SOLVE_PANEL * d * sizeof *x->room));
+           (x->room = rt_alloc_aligned((size_t)(threads * RT_SOLVE_PANEL * width_of(x)) *
+                                       sizeof *x->room));
 }
 
 void rt_solve_features_free(RtSolveFeatures *x) {
@@ -84,34 +89,42 @@ bool rt_solve_features_next(const RtSolveFeatures *x, RtSolveBlock *b) {
     return b->n > 0;
 }
 
-// Standardized into place: room[d] and the 1 behind it. False with err set.
+// Standardized into place: room[width_of(x)], a 1 behind them, then zeros. False with err set.
 static bool read_row(const RtSolveFeatures *x, int64_t i, float *room, RtErr *err) {
     const float *row = x->in->row(x->in->ctx, i, room, err);
     for (int64_t k = 0; row && k < x->d; k++)
         room[k] = (float)(((double)row[k] - x->mean[k]) * x->factor[k]);
-    room[x->d] = 1;
+    for (int64_t k = x->d; k < width_of(x); k++)
+        room[k] = k == x->d;
     return row;
+}
+
+// Squares of 16 x 16 go into the panels as they are and turned over.
+static void spread(RtSolveFeatures *x, int64_t first, int rows, const float *room) {
+    int64_t width = width_of(x);
+    for (int64_t k = 0; k < width; k += RT_SOLVE_PANEL) {
+        const float *from = room + k;
+        float *turned = rt_solve_panels_at(&x->features, k, first);
+        for (int r = 0; r < rows; r++)
+            memcpy(turned + r * RT_SOLVE_PANEL, from + r * width, RT_SOLVE_PANEL * sizeof *from);
+        for (int j = 0; j < RT_SOLVE_PANEL && k + j <= x->d; j++) {
+            float *to = rt_solve_panels_at(&x->images, first, k + j);
+            for (int r = 0; r < RT_SOLVE_PANEL; r++)
+                to[r] = from[r * width + j];
+        }
+    }
 }
 
 // The panel of 16 images from `first` of the block on; 0 where no image and no feature is.
 static bool fill_panel(RtSolveFeatures *x, const RtSolveBlock *b, int64_t first, float *room,
                        RtErr *err) {
-    int64_t depth = x->d + 1;
+    int64_t width = width_of(x);
     int rows = b->n - first < RT_SOLVE_PANEL ? (int)(b->n - first) : RT_SOLVE_PANEL;
     for (int r = 0; r < rows; r++)
-        if (!read_row(x, b->first + first + r, room + r * depth, err))
+        if (!read_row(x, b->first + first + r, room + r * width, err))
             return false;
-    for (int64_t k = 0; k < depth; k++) {
-        float *to = rt_solve_panels_at(&x->images, first, k);
-        for (int r = 0; r < RT_SOLVE_PANEL; r++)
-            to[r] = r < rows ? room[r * depth + k] : 0;
-    }
-    for (int r = 0; r < rows; r++)
-        for (int64_t k = 0; k < depth; k += RT_SOLVE_PANEL) {
-            float *to = rt_solve_panels_at(&x->features, k, first + r);
-            for (int j = 0; j < RT_SOLVE_PANEL; j++)
-                to[j] = k + j < depth ? room[r * depth + k + j] : 0;
-        }
+    memset(room + rows * width, 0, (size_t)((RT_SOLVE_PANEL - rows) * width) * sizeof *room);
+    spread(x, first, rows, room);
     return true;
 }
 
@@ -131,7 +144,7 @@ void rt_solve_features_take(RtSolveFeatures *x, const RtSolveBlock *b) {
     x->images.rows = x->features.depth = b->n;
 #pragma omp parallel num_threads(x->threads)
     {
-        float *room = x->room + (int64_t)omp_get_thread_num() * RT_SOLVE_PANEL * (x->d + 1);
+        float *room = x->room + (int64_t)omp_get_thread_num() * RT_SOLVE_PANEL * width_of(x);
         RtErr err;
 #pragma omp for schedule(static)
         for (int64_t p = 0; p < panels; p++)

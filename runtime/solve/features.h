@@ -21,7 +21,7 @@ typedef struct RtSolveFeatures {
     double *mean, *factor;          // [d]
     RtSolvePanels images, features; // of the block that is here, and turned over
     int64_t here;                   // its first image; -1: none
-    float *room;                    // [threads][RT_SOLVE_PANEL][d]
+    float *room;                    // [threads][RT_SOLVE_PANEL][rt_solve_rows(d + 1)]
     int done;                       // for in->progress, which each block asks
     bool failed;                    // a row could not be read, or it was stopped: nothing counts
     RtErr err;                      // then; empty: stopped

@@ -119,7 +119,7 @@ class Ranks(Case):
 
     def test_a_solved_classifier(self):
         self.train(1, "--accumulate", 2, "-q", "--checkpoint", "a", solver="newton")
-        self.train(2, "--accumulate", 2, "-q", "--checkpoint", "b", solver="newton")
+        self.train(2, "--accumulate", 2, "-q", "--checkpoint", "b", "--feature-memory", 60000, solver="newton")
         self.assertEqual(self.final("a"), self.final("b"))
 
     def test_processes_share_the_images_of_a_step(self):

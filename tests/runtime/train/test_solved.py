@@ -99,7 +99,7 @@ class Solved(Case):
         """Whatever computes it, in whatever batches, and from features that were kept."""
         self.train("--epochs", "1,0")
         ways = [(["--threads", n], {}) for n in (1, 2, 3)] + [(["--batch", b], {}) for b in (1, 7)]
-        ways += [(["--feature-cache", "f"], {}), (["--feature-cache", "f"], {}), ([], {"HONE_CPU": "x86-64"})]
+        ways += [(["--feature-cache", "f"], {}), (["--feature-cache", "f"], {}), (["--feature-cache", "f", "--feature-memory", "50000"], {}), ([], {"HONE_CPU": "x86-64"})]
         for k, (args, env) in enumerate(ways):
             self.train("--epochs", "1,0", *args, env=env, folder=f"w{k}")
             self.assertEqual(self.classifier(f"w{k}"), self.classifier(), (args, env))
