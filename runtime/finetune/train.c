@@ -240,6 +240,7 @@ static bool check_folds(const RtTrainWords *w, const RtTrainSettings *s, RtErr *
         const char *text, *why;
     } others[] = {
         {w->val, "--val", "a k-fold holds out images of DATA"},
+        {w->val_fraction != RT_VAL_FRACTION, "--val-fraction", "each part is one of K"},
         {s->index, "--index", "the list would be cut another way in each run"},
         {s->lr_picture, "--lr-find", "that trains nothing"},
         {s->variants > 0, "--cache-variants", "runs share one feature of each image"},

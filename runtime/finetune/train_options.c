@@ -142,7 +142,7 @@ static RtTrainWords defaults(const RtFine *f) {
                           .folder = f->folder,
                           .weights = "none",
                           .warmup = -1,
-                          .val_fraction = 0.2f,
+                          .val_fraction = RT_VAL_FRACTION,
                           .average_decay = 0.9998f,
                           .set = {.batch = rt_fine_batch(f->d),
                                   .accumulate = 1,

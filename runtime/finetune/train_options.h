@@ -4,6 +4,8 @@
 
 #include "runtime/finetune/finetune.h"
 
+#define RT_VAL_FRACTION 0.2f // where nobody says
+
 typedef struct RtTrainWords { // options that are texts first, and settings that are as they stand
     const char *data, *val, *epochs, *lr, *optimizer, *head_solver, *lr_schedule, *augment, *cache,
         *feature_memory, *folder, *weights;

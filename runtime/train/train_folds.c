@@ -122,7 +122,10 @@ static int run_parts(RtFolds *f, const HoneTrainDesc *d, const RtTrainSettings *
         if (f->row[part].images)
             continue;
         code = run_part(f, part, d, set);
-        if (f->row[part].images == 0) // --max-steps, or an error
+        if (code == 0 && f->row[part].images == 0 && !set->quiet)
+            fprintf(stderr, "fold %d of %d ended with --max-steps; without it --resume goes on\n",
+                    part + 1, f->n);
+        if (f->row[part].images == 0)
             return code;
     }
     *all = code == 0;

@@ -136,7 +136,8 @@ class Folds(Case):
         self.train("--k-fold", K, "--augment", "light")
         want, rows = self.state(), self.rows()
         for step in (1, 4, 9):
-            self.train("--k-fold", K, "--augment", "light", "--max-steps", step, folder="cut")
+            err = self.train("--k-fold", K, "--augment", "light", "--max-steps", step, folder="cut")
+            self.assertIn("fold 1 of 4 ended with --max-steps; without it --resume goes on", err)
             self.assertEqual(sorted(os.listdir(self.path("cut"))), ["fold-1", "lock"])
             self.assertIn("cut: holds a run; --resume goes on with it", self.train("--k-fold", K, "--augment", "light", folder="cut", code=1))
             self.train("--k-fold", K, "--augment", "light", "--resume", folder="cut")
@@ -161,7 +162,7 @@ class Folds(Case):
         self.assertRegex(page, rf"<tr><td>mean</td><td></td><td>[\d.]+</td><td>{100 * statistics.mean(r['top1'] for r in rows):.2f}%")
 
     def test_killed_in_a_part_it_goes_on(self):
-        more = ("--k-fold", K, "--head-solver", "sgd", "--epochs", "15,15")
+        more = ("--k-fold", K, "--head-solver", "sgd", "--epochs", "6,6")
         args = [a for a in STEPS if a not in ("--epochs", "3,2")]
         command = [os.path.join(BUILD, "fake_train"), "train", "d", *args, "-o", "t.onnx", *map(str, more)]
         subprocess.run([*command, "--checkpoint", "whole"], cwd=self.folder.name, check=True, capture_output=True)
@@ -197,7 +198,7 @@ class Folds(Case):
 
     def test_what_excludes_it(self):
         for flags, words in ((["--val", "d"], "--k-fold and --val exclude each other"), (["--epochs", "auto"], "give the number of epochs"),
-                             (["--early-stop", "2"], "--k-fold and --early-stop exclude"), (["--index", "i"], "--k-fold and --index exclude"),
+                             (["--early-stop", "2"], "--k-fold and --early-stop exclude"), (["--val-fraction", 0.3], "--k-fold and --val-fraction exclude"), (["--index", "i"], "--k-fold and --index exclude"),
                              (["--epochs", "+2", "--resume"], "--k-fold and --epochs +N exclude")):
             code, _, err = self.run_program("fake_train", "train", "d", "--opt", "sgd", "--k-fold", K, *flags)
             self.assertEqual((code, words in err), (2, True), err)
