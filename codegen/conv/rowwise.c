@@ -39,9 +39,8 @@ static int narrowest_tile(const CgConv *s) {
 bool cg_conv_fits_rowwise(const CgConv *s, int lanes) {
     const IrConvTile *t = &s->tile;
     return s->group == s->C && s->C == s->O && s->bin == lanes && s->dw == 1 && s->W >= GROUP &&
-           s->kw <= GROUP * MAX_WORDS && t->rows == 1 && t->vecs == 1 && t->band >= 0 &&
-           t->cols >= 1 && t->cols <= CG_MAX_CARRY &&
-           (narrowest_tile(s) - 1) * s->sw + s->kw >= GROUP;
+           s->kw <= GROUP * MAX_WORDS && t->rows == 1 && t->vecs == 1 && t->cols >= 1 &&
+           t->cols <= CG_MAX_CARRY && (narrowest_tile(s) - 1) * s->sw + s->kw >= GROUP;
 }
 
 // out: [O / lanes][kh][words of a row][lanes][4]

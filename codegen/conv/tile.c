@@ -93,7 +93,7 @@ int cg_conv_panel_words(const CgConv *s, int lanes) {
 
 int cg_conv_unroll(const CgConv *s) {
     int most = cg_max_int(1, 12 / s->kw), tail = cg_conv_words(s, s->C % s->bin);
-    for (int u = 8; u > 1; u--)
+    for (int u = 4; u > 1; u--)
         if (u <= most && cg_conv_block_words(s) % u == 0 && tail % u == 0)
             return u;
     return 1;
@@ -155,10 +155,13 @@ CgVal cg_conv_image_task(CgFn *f, int rows, int groups, int band, CgVal task, Cg
     CgVal rest = cg_iremc(f, task, (int64_t)groups * rows);
     CgVal first = cg_imulc(f, cg_idivc(f, rest, (int64_t)groups * band), band);
     rest = cg_iremc(f, rest, (int64_t)groups * band);
-    CgVal in_band = cg_i64(f, band);
-    if (rows % band)
-        in_band = cg_imin(f, cg_isub(f, cg_i64(f, rows), first), in_band);
-    cg_divmod(f, rest, in_band, group, row);
+    *group = cg_idivc(f, rest, band);
+    *row = cg_iremc(f, rest, band);
+    if (rows % band) { // the last band has fewer
+        CgVal whole = cg_icmp(f, LLVMIntSLE, cg_iaddc(f, first, band), cg_i64(f, rows));
+        *group = cg_select(f, whole, *group, cg_idivc(f, rest, rows % band));
+        *row = cg_select(f, whole, *row, cg_iremc(f, rest, rows % band));
+    }
     *row = cg_iadd(f, first, *row);
     return n;
 }

@@ -32,16 +32,13 @@ void pass_schedule_propose_rowwise(IrConvAlgo algo, const IrConv *c, const PassO
     for (int64_t cols = 1; cols <= most && cols <= c->OW; cols++) {
         bool same = cols > 1 && (c->OW + cols - 1) / cols == (c->OW + cols - 2) / (cols - 1);
         double far = (double)(cols > best ? cols - best : best - cols);
-        IrConvTile t = {.rows = 1,
-                        .cols = (int32_t)cols,
-                        .vecs = 1,
-                        .band = (int32_t)pass_schedule_share(c->OH, opt)};
+        IrConvTile t = {.rows = 1, .cols = (int32_t)cols, .vecs = 1};
         if (!same && is_wide(c, cols))
             pass_schedule_add(list, &(PassSchedule){algo, t, cycles * (1 + far / 100)});
     }
 }
 
 bool pass_schedule_fits_rowwise(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
-    return applies(c, opt) && t->rows == 1 && t->vecs == 1 && t->band >= 0 && t->cols >= 1 &&
+    return applies(c, opt) && t->rows == 1 && t->vecs == 1 && t->cols >= 1 &&
            t->cols <= most_columns(c, opt) && is_wide(c, t->cols);
 }
