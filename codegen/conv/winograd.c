@@ -46,51 +46,13 @@ typedef struct Wino {
 // ---------------------------------------------------------------- transforms
 
 typedef struct Nest {
+    WinoNest nest;
     Wino *d;
-    CgVal (*load)(struct Nest *, int i, int j);
-    void (*store)(struct Nest *, int i, int j, CgVal x);
     CgVal from, to;
     const CgVal *row, *column; // border tiles: offsets
     const CgVal *row_in, *column_in;
     CgVal bias, pixel;
-    // while the vertical product of column `at` is made; then the horizontal one of row `at`
-    int at;
-    CgVal mid[WINO_MAX_N][WINO_MAX_N];
 } Nest;
-
-static CgVal load_vertical(void *ctx, int i) {
-    Nest *n = ctx;
-    return n->load(n, i, n->at);
-}
-
-static CgVal load_horizontal(void *ctx, int j) {
-    Nest *n = ctx;
-    return n->mid[n->at][j];
-}
-
-// h X wt for the vectors X that load() gives, in passes over the rows of h, as many at a time as
-// registers hold: what is loaded again costs less than what would be spilled.
-static void emit_nested(Nest *n, const WinoMatrix *h, const WinoMatrix *w) {
-    CgFn *f = n->d->f;
-    int most = (f->target->machine.vector_registers - 14) / w->cols / 2 * 2;
-    int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
-    for (int first = 0; first < h->rows; first += step) {
-        int rows = h->rows - first < step ? h->rows - first : step;
-        CgVal out[WINO_MAX_N];
-        for (n->at = 0; n->at < w->cols; n->at++) {
-            cg_fence(f);
-            cg_conv_winograd_multiply(f, h, first, rows, load_vertical, n, out);
-            for (int k = 0; k < rows; k++)
-                n->mid[k][n->at] = out[k];
-        }
-        for (n->at = 0; n->at < rows; n->at++) {
-            cg_fence(f);
-            cg_conv_winograd_multiply(f, w, 0, w->rows, load_horizontal, n, out);
-            for (int k = 0; k < w->rows; k++)
-                n->store(n, h->order[first + n->at], w->order[k], out[k]);
-        }
-    }
-}
 
 // Places tile number `first` + k of the batch.
 static void place_tile(Wino *d, CgVal k) {
@@ -113,20 +75,23 @@ static CgVal load_input(Wino *d, CgVal p) {
     return cg_elem_load_n(d->f, (IrDtype)d->s->dtype, p, NULL);
 }
 
-static CgVal load_inside(Nest *n, int i, int j) {
+static CgVal load_inside(WinoNest *nest, int i, int j) {
+    Nest *n = (Nest *)nest;
     Wino *d = n->d;
     CgVal at = cg_i64(d->f, ((int64_t)i * d->s->W + j) * IR_BLOCK);
     return load_input(d, input_at(d, n->from, at));
 }
 
-static CgVal load_border(Nest *n, int i, int j) {
+static CgVal load_border(WinoNest *nest, int i, int j) {
+    Nest *n = (Nest *)nest;
     CgFn *f = n->d->f;
     CgVal p = input_at(n->d, n->from, cg_iadd(f, n->row[i], n->column[j]));
     CgVal in = LLVMBuildAnd(f->b, n->row_in[i], n->column_in[j], "");
     return load_input(n->d, cg_select(f, in, p, n->d->zeros));
 }
 
-static void store_input(Nest *n, int i, int j, CgVal x) {
+static void store_input(WinoNest *nest, int i, int j, CgVal x) {
+    Nest *n = (Nest *)nest;
     const Wino *d = n->d;
     cg_store_v(d->f, x, cg_fatc(d->f, n->to, (i * d->w.w.n + j) * d->w.v_point));
 }
@@ -140,7 +105,7 @@ static void emit_input_channels(Wino *d, Nest *n, CgVal k, CgVal from) {
     n->from = cg_elem_block(f, (IrDtype)d->s->dtype, from,
                             cg_imulc(f, loop.iv, (int64_t)d->s->H * d->s->W));
     n->to = cg_block(f, d->v, at);
-    emit_nested(n, &d->w.h.bt, &d->w.w.bt);
+    cg_conv_winograd_nest(f, &n->nest, &d->w.h.bt, &d->w.w.bt);
     cg_end_parts(f, &part);
     cg_end(f, &loop);
 }
@@ -171,7 +136,7 @@ static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) 
     CgVal row[WINO_MAX_N], row_in[WINO_MAX_N], column[WINO_MAX_N], column_in[WINO_MAX_N];
     border_axis(f, ih, d->w.h.n, d->s->H, (int64_t)d->s->W * f->lanes, row, row_in);
     border_axis(f, iw, d->w.w.n, d->s->W, f->lanes, column, column_in);
-    n->load = load_border;
+    n->nest.load = load_border;
     n->row = row;
     n->row_in = row_in;
     n->column = column;
@@ -181,7 +146,7 @@ static void emit_border(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) 
 
 static void emit_inside(Wino *d, Nest *n, CgVal k, CgVal x, CgVal ih, CgVal iw) {
     CgFn *f = d->f;
-    n->load = load_inside;
+    n->nest.load = load_inside;
     CgVal at = cg_iadd(f, cg_imulc(f, ih, d->s->W), iw);
     emit_input_channels(d, n, k, input_at(d, x, cg_imulc(f, at, f->lanes)));
 }
@@ -195,7 +160,7 @@ static void emit_input(Wino *d) {
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), d->count, 1);
     place_tile(d, loop.iv);
-    Nest n = {.d = d, .store = store_input};
+    Nest n = {.d = d, .nest.store = store_input};
     CgVal x = input_at(d, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
     CgVal ih = cg_iaddc(f, cg_imulc(f, d->oh, s->sh), -s->pt);
     CgVal iw = cg_iaddc(f, cg_imulc(f, d->ow, s->sw), -s->pl);
@@ -329,7 +294,8 @@ static void emit_points(Wino *d) {
 
 // ---------------------------------------------------------------- output
 
-static CgVal load_product(Nest *n, int i, int j) {
+static CgVal load_product(WinoNest *nest, int i, int j) {
+    Nest *n = (Nest *)nest;
     const Wino *d = n->d;
     return cg_load_v(d->f, cg_fatc(d->f, n->from, (i * d->w.w.n + j) * d->w.m_point));
 }
@@ -341,12 +307,14 @@ static void store_pixel(Nest *n, CgVal x, CgVal pixel) {
     cg_conv_store(f, d->s, x, cg_elem_block(f, (IrDtype)d->s->y_dtype, n->to, pixel));
 }
 
-static void store_output(Nest *n, int i, int j, CgVal x) {
+static void store_output(WinoNest *nest, int i, int j, CgVal x) {
+    Nest *n = (Nest *)nest;
     CgFn *f = n->d->f;
     store_pixel(n, cg_fadd(f, x, n->bias), cg_iaddc(f, n->pixel, (int64_t)i * n->d->s->OW + j));
 }
 
-static void store_buffer(Nest *n, int i, int j, CgVal x) {
+static void store_buffer(WinoNest *nest, int i, int j, CgVal x) {
+    Nest *n = (Nest *)nest;
     const Wino *d = n->d;
     cg_store_v(d->f, cg_fadd(d->f, x, n->bias), cg_blockc(d->f, d->edge, i * d->w.w.m + j));
 }
@@ -355,8 +323,8 @@ static void store_buffer(Nest *n, int i, int j, CgVal x) {
 static void emit_buffered(Wino *d, Nest *n) {
     CgFn *f = d->f;
     int mh = d->w.h.m, mw = d->w.w.m;
-    n->store = store_buffer;
-    emit_nested(n, &d->w.h.at, &d->w.w.at);
+    n->nest.store = store_buffer;
+    cg_conv_winograd_nest(f, &n->nest, &d->w.h.at, &d->w.w.at);
     CgVal zero = cg_i64(f, 0);
     CgVal rows = cg_imin(f, cg_isub(f, cg_i64(f, d->s->OH), d->oh), cg_i64(f, mh));
     CgVal columns = cg_imin(f, cg_isub(f, cg_i64(f, d->s->OW), d->ow), cg_i64(f, mw));
@@ -386,8 +354,8 @@ static void emit_output_vector(Wino *d, Nest *n) {
         CgVal right = cg_icmp(f, LLVMIntSLE, d->ow, cg_i64(f, s->OW - d->w.w.m));
         cg_if(f, &branch, LLVMBuildAnd(f->b, bottom, right, ""));
     }
-    n->store = store_output;
-    emit_nested(n, &d->w.h.at, &d->w.w.at);
+    n->nest.store = store_output;
+    cg_conv_winograd_nest(f, &n->nest, &d->w.h.at, &d->w.w.at);
     if (edges) {
         cg_else(f, &branch);
         emit_buffered(d, n);
@@ -406,7 +374,7 @@ static void emit_output(Wino *d) {
     d->ocb = cg_iadd(f, group, vector.iv);
     CgVal at = cg_iadd(f, cg_imulc(f, vector.iv, s->tile.block), tile.iv);
     cg_for_parts(f, &part);
-    Nest n = {.d = d, .load = load_product, .from = cg_block(f, d->m, at)};
+    Nest n = {.d = d, .nest.load = load_product, .from = cg_block(f, d->m, at)};
     CgVal image = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, d->n, s->y_image));
     n.to = cg_conv_y(f, s, image, cg_imulc(f, d->ocb, (int64_t)s->OH * s->OW * IR_BLOCK));
     n.bias = cg_conv_bias(f, s, d->ocb);

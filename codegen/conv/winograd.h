@@ -57,6 +57,17 @@ typedef CgVal (*WinoLoad)(void *ctx, int col);
 void cg_conv_winograd_multiply(CgFn *f, const WinoMatrix *m, int first, int n_rows, WinoLoad load,
                                void *ctx, CgVal *out);
 
+// h X wt, for the vectors X that load() gives, row by row into store(). Others put it first in a
+// structure of their own.
+typedef struct WinoNest {
+    CgVal (*load)(struct WinoNest *, int i, int j);
+    void (*store)(struct WinoNest *, int i, int j, CgVal x);
+    // while the vertical product of column `at` is made; then the horizontal one of row `at`
+    int at;
+    CgVal mid[WINO_MAX_N][WINO_MAX_N];
+} WinoNest;
+void cg_conv_winograd_nest(CgFn *f, WinoNest *n, const WinoMatrix *h, const WinoMatrix *w);
+
 typedef struct WinoShape {
     WinoAxis h, w;
     int points;           // h.n * w.n, the number of products

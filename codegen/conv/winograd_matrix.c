@@ -147,8 +147,10 @@ bool cg_conv_winograd_axis(int m, int r, int stride, WinoAxis *out) {
     if (row < n)
         return false;
     out->stride = stride;
+    find_pairs(&out->g);
     find_pairs(&out->bt);
     find_pairs(&out->at);
+    order_rows(&out->g, false);
     order_rows(&out->bt, false);
     order_rows(&out->at, true);
     return true;
@@ -251,5 +253,38 @@ void cg_conv_winograd_multiply(CgFn *f, const WinoMatrix *m, int first, int n_ro
         }
         Term t[WINO_MAX_N];
         out[k] = add_terms(f, t, row_terms(&p, row, NULL, t));
+    }
+}
+
+static CgVal load_vertical(void *ctx, int i) {
+    WinoNest *n = ctx;
+    return n->load(n, i, n->at);
+}
+
+static CgVal load_horizontal(void *ctx, int j) {
+    WinoNest *n = ctx;
+    return n->mid[n->at][j];
+}
+
+// In passes over the rows of h, as many at a time as registers hold: what is loaded again costs
+// less than what would be spilled.
+void cg_conv_winograd_nest(CgFn *f, WinoNest *n, const WinoMatrix *h, const WinoMatrix *w) {
+    int most = (f->target->machine.vector_registers - 14) / w->cols / 2 * 2;
+    int step = h->rows == 1 ? 1 : most < 2 ? 2 : most;
+    for (int first = 0; first < h->rows; first += step) {
+        int rows = h->rows - first < step ? h->rows - first : step;
+        CgVal out[WINO_MAX_N];
+        for (n->at = 0; n->at < w->cols; n->at++) {
+            cg_fence(f);
+            cg_conv_winograd_multiply(f, h, first, rows, load_vertical, n, out);
+            for (int k = 0; k < rows; k++)
+                n->mid[k][n->at] = out[k];
+        }
+        for (n->at = 0; n->at < rows; n->at++) {
+            cg_fence(f);
+            cg_conv_winograd_multiply(f, w, 0, w->rows, load_horizontal, n, out);
+            for (int k = 0; k < w->rows; k++)
+                n->store(n, h->order[first + n->at], w->order[k], out[k]);
+        }
     }
 }

@@ -1,5 +1,5 @@
-// Schedule: how each convolution is computed, the algorithm and its tile; which products may be made
-// by Strassen's multiplication.
+// Schedule: how each convolution is computed, the algorithm and its tile; which products may be
+// made by Strassen's multiplication.
 //
 //   before  %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1]}
 //   after   %y: f32[N,64,56,56]{nChw16c} = conv %x, %w {pad=[1,1,1,1], algo=direct,
@@ -124,6 +124,14 @@ static bool schedule_matmul(PassContext *ctx, IrNode *n) {
     return may;
 }
 
+static bool schedule_wgrad(PassContext *ctx, IrNode *n) {
+    IrConvAlgo algo;
+    bool better = !ir_attr(n, IR_ATTR_ALGO) && pass_schedule_wgrad(n, ctx->opt, &algo);
+    if (better)
+        ir_set_attr(n, ir_attr_algo(algo));
+    return better;
+}
+
 PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     if (ctx->opt->autotune)
@@ -131,6 +139,8 @@ PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     for (IrNode *n = g->first; n; n = n->next) {
         if (n->op == IR_OP_MATMUL)
             r.changes += schedule_matmul(ctx, n);
+        if (n->op == IR_OP_CONV_WGRAD)
+            r.changes += schedule_wgrad(ctx, n);
         if (n->op != IR_OP_CONV)
             continue;
         schedule_conv(ctx, n);

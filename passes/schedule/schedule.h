@@ -38,6 +38,9 @@ typedef bool PassScheduleFits(const IrConv *c, const PassOptions *opt, const IrC
 // hardly ever written: such lines come from the other core's cache, at a memory's price or above.
 int64_t pass_schedule_share(int64_t rows, const PassOptions *opt);
 
+// Whether conv_wgrad goes by one of Winograd's algorithms (wgrad.c).
+bool pass_schedule_wgrad(const IrNode *n, const PassOptions *opt, IrConvAlgo *algo);
+
 // Groups inside a vector, depthwise among them: only the lanewise kernels do them.
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt);
 

@@ -1,7 +1,7 @@
 // Speed of the gradient of the weights of every convolution of common networks, one by one, through
 // the normal path:
 //
-//   wgrad_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME]
+//   wgrad_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--winograd no]
 //
 // Prints GFLOP/s and the fraction of this machine's ceiling for fused multiply-adds on one core,
 // measured right before each shape: other work on the machine slows both. Times are minima. A
@@ -15,7 +15,7 @@
 #include <string.h>
 
 typedef struct Bench {
-    const char *mcpu, *net;
+    const char *mcpu, *net, *winograd;
     int threads;
     int64_t batch;
     double ms;
@@ -80,6 +80,7 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
 
 static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
+    rig_winograd(r, !strcmp(b->winograd, "yes"));
     add_shape(r, c);
     bool skip;
     uint64_t t = rt_now();
@@ -102,13 +103,15 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native", .threads = 1, .batch = 16, .ms = 300};
+    Bench b = {.mcpu = "native", .winograd = "yes", .threads = 1, .batch = 16, .ms = 300};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *v = argv[i + 1];
         if (!strcmp(argv[i], "--mcpu"))
             b.mcpu = v;
         else if (!strcmp(argv[i], "--net"))
             b.net = v;
+        else if (!strcmp(argv[i], "--winograd"))
+            b.winograd = v;
         else if (!strcmp(argv[i], "--threads"))
             b.threads = atoi(v);
         else if (!strcmp(argv[i], "--batch"))

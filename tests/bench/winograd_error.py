@@ -5,7 +5,8 @@
 
 Prints the RMS and the largest error of one output, both of the RMS of the output, for inputs and
 weights uniform in [-1, 1); direct: the sum in order, in float. Filters are transformed in double,
-as the compiler does. --search tries other points: how those of conv_winograd_matrix.c were found.
+as the compiler does. dW: gradients of weights, where what is called a filter is a tile of dy, transformed
+in float, and channels are tiles summed up. --search tries other points: how those of conv_winograd_matrix.c were found.
 """
 import itertools
 import sys
@@ -18,6 +19,7 @@ STRIDED = [(f"F({m}x{m},3x3) /2", (m, 3, 2), (m, 3, 2)) for m in (2, 3, 4)]
 TRANSFORMS = [("F(2x2,3x3)", (2, 3), (2, 3)), ("F(4x2,3x3)", (4, 3), (2, 3)),
               ("F(4x4,3x3)", (4, 3), (4, 3)), ("F(2x2,5x5)", (2, 5), (2, 5)),
               ("F(4,3)", (1, 1), (4, 3)), ("F(2,7)", (1, 1), (2, 7)), ("F(4,7)", (1, 1), (4, 7))]
+GRADIENTS = [("dW F(3x3,2x2)", (3, 2), (3, 2)), ("dW F(3x3,4x4)", (3, 4), (3, 4))]
 TILES, OUTPUTS = 24, 16
 
 
@@ -50,7 +52,7 @@ def one_stride(m, r, p):
     return at, g, bt
 
 
-def errors(h, w, channels, rng, points=POINTS):
+def errors(h, w, channels, rng, points=POINTS, filters=float):
     """RMS and maximum of Winograd's error and the direct sum's, relative to the output's RMS."""
     ah, gh, bh = matrices(*h, points=points)
     aw, gw, bw = matrices(*w, points=points)
@@ -58,7 +60,8 @@ def errors(h, w, channels, rng, points=POINTS):
     f = np.float32
     d = rng.uniform(-1, 1, (TILES, channels, len(bh), len(bw))).astype(f)
     g = rng.uniform(-1, 1, (channels, OUTPUTS, h[1], w[1])).astype(f)
-    u = np.einsum("ik,cokl,jl->cijo", gh, g.astype(float), gw).astype(f)
+    u = np.einsum("ik,cokl->coil", gh.astype(filters), g.astype(filters))
+    u = np.einsum("jl,coil->cijo", gw.astype(filters), u).astype(f)
     v = np.einsum("ik,tckj->tcij", bh.astype(f), d)
     v = np.einsum("jl,tcil->ctij", bw.astype(f), v)
     prod = np.zeros((TILES, len(bh), len(bw), OUTPUTS), f)
@@ -98,6 +101,8 @@ if "--search" in sys.argv[1:]:
 else:
     print(f"{'transform':13} {'C':>5} {'RMS':>9} {'largest':>9}   {'direct':>9} {'largest':>9}")
     rng = np.random.default_rng(0)
-    for (name, h, w), c in itertools.product(TRANSFORMS + STRIDED, (16, 64, 256, 512)):
-        e = errors(h, w, c, rng)
+    rows = [*itertools.product(TRANSFORMS + STRIDED, (16, 64, 256, 512), (float,)),
+            *itertools.product(GRADIENTS, (64, 784, 3136), (np.float32,))]
+    for (name, h, w), c, filters in rows:
+        e = errors(h, w, c, rng, filters=filters)
         print(f"{name:13} {c:5} {e[0]:9.1e} {e[1]:9.1e}   {e[2]:9.1e} {e[3]:9.1e}", flush=True)
