@@ -168,6 +168,17 @@ def test_sgd_has_one_moment():
     assert rss[1] - rss[0] > 0.8 * moment, (rss, moment)
 
 
+def test_a_frozen_trunk_is_folded():
+    """Its normalizations are in constant weights; where a part trains in another stage, in arithmetic on weights."""
+    text = ok(HONE, "finetune", SAMPLE, "-o", temp("trunk"), "--classes", 3, "--print-after", "memory_plan")
+    trunk = re.search(r"^graph features\.0.*?^}", text, re.M | re.S)[0]
+    assert trunk.count(" = conv ") == 9, trunk
+    assert not any(f" = {op} " in trunk for op in ("batch_norm", "mul", "div", "map", "pack_filter")), trunk
+    text = ok(HONE, "finetune", SAMPLE, "-o", temp("trunk"), "--classes", 3, "--stages", "head,until:layer3,none",
+              "--print-after", "memory_plan")
+    assert "batch_norm" not in text and text.count("graph train") == 3
+
+
 def test_words():
     for words, text in ((("--memory-limit", "lots"), "--memory-limit"), (("--batch", "0"), "--batch")):
         code, _, err = run(HONE, "finetune", SAMPLE, "-o", temp("x"), "--classes", 3, *words)
