@@ -12,7 +12,7 @@ import families
 from script import HONE, SAMPLE, main, ok, run, temp
 from test_finetune import finetune, kit
 
-FAMILIES = ["densenet", "mobilenet_v3", "resnet_v2", "senet"]
+FAMILIES = ["densenet", "mobilenet_v3", "resnet_v2"]
 UNITS = {"bytes": 1, "KB": 1 << 10, "MB": 1 << 20}
 
 
@@ -109,7 +109,7 @@ def test_families_same_gradients():
         shape = [d.dim_value for d in dims[1:]]
         for bn in ("frozen", "train") if f == "densenet" else ("frozen",):
             again += check_bits(f"{f}_{bn}", temp(f + ".onnx"), shape, "--bn", bn, *cases[f].flags)
-    assert sum(a > 0 for a in again) >= 4, again
+    assert sum(a > 0 for a in again) >= 3, again
 
 
 def test_deep_net_and_several_machines():
