@@ -13,7 +13,7 @@
 #include "runtime/train/fold_row.h"
 #include "runtime/train/options_diff.h"
 
-enum { MAX_FILE = 1 << 20 };
+enum { MAX_FILE = 1 << 28 };
 
 // ---------------------------------------------------------------- what runs share
 
@@ -43,8 +43,6 @@ bool rt_folds_enter(RtRun *r) {
     RtFolds *f = r->set->folds;
     if (!f)
         return true;
-    if (rt_ranks_n(r->ranks) > 1)
-        return rt_fail(&r->err, "NYI: --k-fold on several processes; one does that");
     if (f->bad_item) {
         free(r->bad_item);
         r->bad_item = f->bad_item;
@@ -57,7 +55,7 @@ bool rt_folds_enter(RtRun *r) {
 
 void rt_folds_leave(RtRun *r) {
     RtFolds *f = r->set ? r->set->folds : NULL;
-    if (!f)
+    if (!f || f->bad_item) // which this run did not come to take
         return;
     f->bad_item = r->bad_item;
     f->bad_images = r->bad_images;

@@ -26,8 +26,10 @@ static int run_one(const HoneTrainDesc *d, const RtTrainSettings *set) {
 
 static bool part_folder(const char *folder, int part, char **path, RtErr *err) {
     *path = NULL;
-    return !folder || asprintf(path, "%s/fold-%d", folder, part + 1) >= 0 ||
-           rt_fail(err, "no memory");
+    if (!folder || asprintf(path, "%s/fold-%d", folder, part + 1) >= 0)
+        return true;
+    *path = NULL;
+    return rt_fail(err, "no memory");
 }
 
 // With what a run keeps in it, and nothing else.
@@ -140,6 +142,14 @@ static int run_last(RtFolds *f, const HoneTrainDesc *d, const RtTrainSettings *s
     return run_one(d, &s);
 }
 
+static bool is_alone(RtErr *err) {
+    RtRanks *ranks;
+    bool alone = rt_ranks_open(&ranks, err) &&
+                 (!ranks || rt_fail(err, "NYI: --k-fold on several processes; one does that"));
+    rt_ranks_close(ranks, false);
+    return alone;
+}
+
 int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
     RtErr err;
     if (!set->k_fold)
@@ -149,7 +159,8 @@ int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
     bool all = false, ok = f || rt_fail(&err, "no memory");
     if (ok) {
         f->n = set->k_fold;
-        ok = rt_run_try_outputs(d, set, &err) && open_folder(f, &folder, set, &err);
+        ok = is_alone(&err) && rt_run_try_outputs(d, set, &err) &&
+             open_folder(f, &folder, set, &err);
     }
     if (!ok)
         fprintf(stderr, "%s\n", RT_SHOW(err.text));
