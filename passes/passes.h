@@ -173,6 +173,7 @@ typedef struct PassTask {
     int mask;                  // output of a segmentation
     bool yx;                   // boxes are y, x, y, x
     int classes;               // 0: unknown
+    int points, point_numbers; // of each box's pose; 0: none
 } PassTask;
 PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width);
 

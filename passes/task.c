@@ -18,9 +18,17 @@
 #include "passes/util.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { CORNERS = 4, ROW = 6, SEVEN = 7, MOST_PIXELS = 1 << 20, MOST_RATIO = 64 };
+enum {
+    CORNERS = 4,
+    ROW = 6,
+    MOST_POINTS = 1000,
+    SEVEN = 7,
+    MOST_PIXELS = 1 << 20,
+    MOST_RATIO = 64
+};
 
 static bool has_name(const IrValue *v, const char *part) {
     char low[128] = "";
@@ -120,10 +128,21 @@ static bool is_alone(const IrGraph *g, const IrDim *d, int64_t height, int64_t w
            !ir_meta(g->prog, "task");
 }
 
-// A YOLO without its end. Poses and turned boxes have other numbers in the place of classes.
+// What Ultralytics says of a pose: "[17, 3]", points and the numbers of each. False: it is none.
+static bool read_points(const IrGraph *g, PassTask *t) {
+    const char *shape = ir_meta(g->prog, "kpt_shape");
+    bool told = shape && sscanf(shape, "[%d, %d]", &t->points, &t->point_numbers) == 2;
+    return told && t->points > 0 && t->points <= MOST_POINTS &&
+           (t->point_numbers == 2 || t->point_numbers == 3);
+}
+
+// A YOLO without its end. Turned boxes have other numbers in the place of classes, poses their
+// points behind them.
 static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width, PassTask *t) {
     const char *task = ir_meta(g->prog, "task");
+    bool pose = task && strcmp(task, "pose") == 0;
     bool other = task && strcmp(task, "detect") != 0 && strcmp(task, "segment") != 0;
+    other = pose ? !read_points(g, t) : other;
     for (int i = 0; i < own && !other; i++) {
         const IrType *y = &g->outputs[i]->type;
         const IrDim *d = y->shape.dim;
@@ -134,8 +153,10 @@ static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width,
         bool rows = !columns && is_grid(d[1].c, 3, height, width);
         bool grid = !columns && !rows && is_alone(g, d, height, width);
         rows = rows || grid;
-        int64_t classes = (columns ? d[1].c - 4 : d[2].c - 5) - count_coefficients(g, own, height);
-        if ((columns || rows) && classes > 0) {
+        int64_t classes = (columns ? d[1].c - 4 : d[2].c - 5) -
+                          (int64_t)t->points * t->point_numbers -
+                          count_coefficients(g, own, height);
+        if ((columns || (rows && !pose)) && classes > 0) {
             t->boxes = i;
             t->form = columns                         ? PASS_BOXES_COLUMNS
                       : grid && !has_op(g, IR_OP_EXP) ? PASS_BOXES_GRID
@@ -205,7 +226,7 @@ static bool find_queries(const IrGraph *g, int own, PassTask *t) {
 }
 
 static bool find_detector(const IrGraph *g, int own, PassTask *t) {
-    IrDim count;
+    IrDim count = {0};
     if (find_boxes(g, own, t, &count) && find_lists(g, own, count, t)) {
         t->yx = has_name(g->outputs[t->boxes], "detection_boxes"); // TensorFlow's
         return true;

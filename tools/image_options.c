@@ -355,6 +355,8 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
         .mask = task->mask,
         .yx = task->yx,
         .classes = task->classes,
+        .points = task->points,
+        .point_numbers = task->point_numbers,
     };
     if (task->kind != PASS_TASK_CLASS)
         im->classifier = im->told = NULL;

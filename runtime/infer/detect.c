@@ -7,7 +7,8 @@
 #include "runtime/infer/objects.h"
 #include "runtime/infer/picture.h"
 
-enum { SHARES = 2 }; // SHARES: boxes within it are parts of the picture, not pixels
+enum { SHARES = 2, DOT = 5 }; // SHARES: boxes within it are parts of the picture, not pixels
+#define SURE_POINT 0.5
 
 typedef struct Detector {
     RtPicture picture;
@@ -102,6 +103,26 @@ static void collect(Detector *c) {
     }
 }
 
+// Point k of an object's pose, in the picture.
+static RtPoint point_of(const Detector *c, const RtObject *o, int k) {
+    const RtPicture *p = &c->picture;
+    RtPoint x = rt_object_point(p->d, p->y[p->d->task.boxes], o, k);
+    return (RtPoint){rt_picture_x(p, x.x), rt_picture_y(p, x.y), x.sure};
+}
+
+static void write_points(const Detector *c, const RtObject *o, RtJson *j) {
+    rt_json_begin(j, "keypoints", '[');
+    for (int k = 0; k < c->picture.d->task.points; k++) {
+        RtPoint x = point_of(c, o, k);
+        rt_json_begin(j, NULL, '[');
+        rt_json_number(j, NULL, x.x, 6);
+        rt_json_number(j, NULL, x.y, 6);
+        rt_json_number(j, NULL, x.sure, 6);
+        rt_json_end(j, ']');
+    }
+    rt_json_end(j, ']');
+}
+
 static void print_objects(const Detector *c, const char *path) {
     char text[64];
     printf("%s\n", RT_SHOW(path));
@@ -129,11 +150,25 @@ static void write_objects(const Detector *c, const char *path) {
         for (int k = 0; k < RT_BOX; k++)
             rt_json_number(&j, NULL, o->box[k], 6);
         rt_json_end(&j, ']');
+        if (c->picture.d->task.points)
+            write_points(c, o, &j);
         rt_json_end(&j, '}');
     }
     rt_json_end(&j, ']');
     rt_json_end(&j, '}');
     putchar('\n');
+}
+
+// Points that are sure enough, as small squares.
+static void draw_points(Detector *c, const RtObject *o) {
+    for (int k = 0; k < c->picture.d->task.points; k++) {
+        RtPoint x = point_of(c, o, k);
+        bool inside =
+            x.x >= 0 && x.y >= 0 && x.x < c->picture.image.width && x.y < c->picture.image.height;
+        for (int at = 0; inside && x.sure >= SURE_POINT && at < DOT * DOT; at++)
+            rt_draw_blend(&c->picture.image, (int)x.x + at % DOT - DOT / 2,
+                          (int)x.y + at / DOT - DOT / 2, rt_draw_color(1 + k % 255), 1);
+    }
 }
 
 // The surest is drawn last, over the others.
@@ -146,6 +181,7 @@ static void draw_objects(Detector *c) {
                  o->score * 100);
         rt_draw_box(&c->picture.image, o->box,
                     rt_draw_color(1 + (o->label < 0 ? 0 : o->label % 255)), name);
+        draw_points(c, o);
     }
 }
 

@@ -25,7 +25,7 @@ static double number(const Cells *c, int64_t place, int64_t k) {
 static RtObject read_place(const Cells *c, int64_t place, int64_t first, int64_t classes) {
     double x = number(c, place, 0), y = number(c, place, 1);
     double w = number(c, place, 2) / 2, h = number(c, place, 3) / 2;
-    RtObject o = {{x - w, y - h, x + w, y + h}, -INFINITY, 0};
+    RtObject o = {{x - w, y - h, x + w, y + h}, -INFINITY, 0, place};
     for (int64_t k = 0; k < classes; k++) {
         double score = number(c, place, first + k);
         o.label = score > o.score ? k : o.label;
@@ -65,6 +65,22 @@ static bool is_hidden(const RtObject *o, const RtObject *better, int64_t n, doub
     return false;
 }
 
+static Cells cells_of(const HoneModelDesc *d, const void *y) {
+    const HoneTensorDesc *output = &d->outputs[d->task.boxes];
+    bool columns = d->task.form == HONE_BOXES_COLUMNS;
+    int64_t rows = output->dim[1].c, width = output->dim[2].c;
+    return (Cells){rt_dtype(output->dtype), y, columns ? width : rows, columns ? 1 : width,
+                   columns ? width : 1};
+}
+
+RtPoint rt_object_point(const HoneModelDesc *d, const void *y, const RtObject *o, int k) {
+    const HoneTask *t = &d->task;
+    Cells c = cells_of(d, y);
+    int64_t first = RT_BOX + t->classes + (int64_t)k * t->point_numbers;
+    return (RtPoint){number(&c, o->place, first), number(&c, o->place, first + 1),
+                     t->point_numbers > 2 ? number(&c, o->place, first + 2) : 1};
+}
+
 // Where place i of YOLOX's grids is, by strides of 8 to 32, or to 64: its box is told from there.
 static void place_cell(const HonePreprocess *p, int64_t places, int64_t i, double *box) {
     int64_t last = 32, cells = 0, width = 0;
@@ -87,11 +103,9 @@ static void place_cell(const HonePreprocess *p, int64_t places, int64_t i, doubl
 int64_t rt_objects_of_cells(const HoneModelDesc *d, const void *y, double threshold, double most,
                             RtObject *out) {
     const HoneTask *task = &d->task;
-    const HoneTensorDesc *output = &d->outputs[task->boxes];
     bool columns = task->form == HONE_BOXES_COLUMNS;
-    int64_t rows = output->dim[1].c, width = output->dim[2].c, found = 0, n = 0;
-    Cells c = {rt_dtype(output->dtype), y, columns ? width : rows, columns ? 1 : width,
-               columns ? width : 1};
+    int64_t found = 0, n = 0;
+    Cells c = cells_of(d, y);
     for (int64_t i = 0; i < c.places; i++) {
         double sure = columns ? 1 : number(&c, i, RT_BOX);
         if (!(sure >= threshold))

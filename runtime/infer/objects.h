@@ -10,7 +10,13 @@ typedef struct RtObject {
     double box[RT_BOX]; // left, top, right, bottom
     double score;
     int64_t label;
+    int64_t place; // in the output, of one that many boxes overlap in
 } RtObject;
+
+typedef struct RtPoint {
+    double x, y; // in the network's input
+    double sure; // 1 where nothing tells
+} RtPoint;
 
 // Of an output whose boxes overlap (HONE_BOXES_COLUMNS, ROWS, GRID): those of at least
 // `threshold`, without those that share more than `most` of their area and an object's class with a
@@ -18,6 +24,8 @@ typedef struct RtObject {
 // numbers, of one image. Returns how many.
 int64_t rt_objects_of_cells(const HoneModelDesc *d, const void *y, double threshold, double most,
                             RtObject *out);
+// Point k of the pose (HoneTask.points) of an object from rt_objects_of_cells(), of the same y.
+RtPoint rt_object_point(const HoneModelDesc *d, const void *y, const RtObject *o, int k);
 // Of queries (HONE_BOXES_QUERIES and on), none of which overlaps another: each one's best class, as
 // shares of the picture. boxes, scores: the outputs' numbers, scores NULL where they are the same.
 int64_t rt_objects_of_queries(const HoneModelDesc *d, const void *boxes, const void *scores,

@@ -119,6 +119,21 @@ def make_images(folder, size):
                 Image.fromarray(a).resize((size, size), Image.BILINEAR).save(f"{folder}/images/{part}/c{c}/{i}.png")
 
 
+def make_masks(folder, size):
+    """A bright square of class 1 in each of a few dark pictures."""
+    g = np.random.default_rng(5)
+    for part, n in (("train", 8), ("val", 4)):
+        for kind in ("images", "masks"):
+            os.makedirs(f"{folder}/images/{part}/{kind}", exist_ok=True)
+        for i in range(n):
+            mask = np.zeros((size, size), np.uint8)
+            y, x = g.integers(0, size // 2, 2)
+            mask[y:y + size // 2, x:x + size // 2] = 1
+            picture = g.integers(0, 128, (size, size, 3)).astype(np.uint8) + 127 * mask[..., None]
+            Image.fromarray(picture).save(f"{folder}/images/{part}/images/{i}.png")
+            Image.fromarray(mask).save(f"{folder}/images/{part}/masks/{i}.png")
+
+
 def floats_of(path):
     """Name to numbers, of the tensors that the file stores, running statistics apart."""
     model = onnx.load(path)
@@ -143,28 +158,32 @@ def stored(before, parameters):
 
 
 def probabilities(session, path):
+    """Of the classes; of a map of classes, their shares of it."""
     x = (np.asarray(Image.open(path).convert("RGB"), np.float32) / 255 - MEAN) / STD
-    y = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(x.transpose(2, 0, 1)[None])})[0].astype(np.float64).ravel()
-    y = np.exp(y - y.max())
+    y = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(x.transpose(2, 0, 1)[None])})[0].astype(np.float64)
+    if y.ndim == 4:
+        return np.bincount(y[0].argmax(0).ravel(), minlength=y.shape[1]) / y[0, 0].size
+    y = np.exp(y.ravel() - y.max())
     return y / y.sum()
 
 
 def compare_tuned(folder):
     """The tuned file in ONNX Runtime beside what the program predicts."""
     session = session_of(f"{folder}/tuned.onnx")
-    files = sorted(glob.glob(f"{folder}/images/train/*/*.png"))[::3]
+    files = [f for f in sorted(glob.glob(f"{folder}/images/train/*/*.png")) if "/masks/" not in f][::3]
     said = call(["./ft", "predict", "--json", "--checkpoint", "ck", *files], folder)
     worst = 0.0
     for path, entry in zip(files, json.loads(said[said.index("["):])):
-        got = {c["label"]: c["probability"] for c in entry["top"]}
-        worst = max(worst, *(abs(p - got[f"c{i}"]) for i, p in enumerate(probabilities(session, path))))
+        got = {c["class"]: c["share" if "share" in c else "probability"] for c in entry["top"]}
+        worst = max(worst, *(abs(p - got[i]) for i, p in enumerate(probabilities(session, path))))
     return worst
 
 
 def train(folder, exporter, hone, freeze):
     truth = json.load(open(f"{folder}/truth.json"))
-    make_images(folder, truth["size"])
-    options = ["--classes", "images/train", "--resize", str(truth["size"]), "--freeze", freeze]
+    maps = truth["name"].startswith("tvseg:")
+    (make_masks if maps else make_images)(folder, truth["size"])
+    options = ["--classes", "2" if maps else "images/train", "--resize", str(truth["size"]), "--freeze", freeze]
     plan = call([hone, "finetune", f"{exporter}.onnx", "-o", "ft", *options], folder)
     trains, frozen = re.search(r"^\w+: ([\d,]+) parameters? trains?, ([\d,]+)", plan, re.M).groups()
     log = call(["./ft", "train", "images", "--epochs", "1", "--batch", "4", "--opt", "adamw", "--head-solver", "adamw", "--lr", "0.0003", "--weight-decay", "0",

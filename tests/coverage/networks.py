@@ -121,6 +121,7 @@ def outputs_of(module, x):
 def parameters_of(module, x):
     """Name to count and signature, of parameters that the loss depends on."""
     y = module(x)
+    y = y["out"] if isinstance(y, dict) else y
     generator = torch.Generator().manual_seed(3)
     (y * torch.randn(y.shape, generator=generator)).sum().backward()
     found = {n: [p.numel(), list(p.shape), signature(p.detach().numpy())] for n, p in module.named_parameters() if p.grad is not None}
@@ -160,7 +161,7 @@ def main(name, folder):
     x3 = torch.rand(3, size, size, generator=g)[None] if kind == "tvdet" else torch.randn(3, 3, size, size, generator=g)
     inputs = {"x1": x3[0]} if kind == "tvdet" else {"x1": x3[:1], "x3": x3}
     truth = {"name": name, "size": size, "count": sum(p.numel() for p in module.parameters()), "exports": {}}
-    truth["parameters"] = parameters_of(module, x3[:2]) if kind in ("timm", "tv") else {}
+    truth["parameters"] = parameters_of(module, x3[:2]) if kind != "tvdet" else {}
     for key, x in inputs.items():
         np.save(f"{folder}/{key}.npy", x.numpy())
     for m in whole.modules():

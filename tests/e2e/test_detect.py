@@ -276,10 +276,32 @@ def test_letterbox():
     picture()
 
 
-def test_poses_are_no_objects():
+def test_poses():
+    """Points of each box, in the picture's pixels, in the order of the file; without their shape in the file they are no objects."""
+    picture()
     program = yolo("pose", meta=[("task", "pose")] + ULTRALYTICS[1:])
     code, _, err = run(program, "detect", "p.png")
     assert code == 1 and len(err.splitlines()) == 1, err
+    middle = np.stack([BOXES[:, 0], BOXES[:, 1], np.full(PLACES, 0.9)])
+    corner = np.stack([BOXES[:, 0] + 2, BOXES[:, 1] - 3, np.full(PLACES, 0.2)])
+    model = onnx.load(temp("pose.onnx"))
+    consts = list(model.graph.initializer) + [const("points", np.concatenate([middle, corner]).astype(np.float32)[None])]
+    nodes = [n for n in model.graph.node if n.output[0] not in ("columns", "output0")]
+    nodes += [node("Concat", "boxes scores points", "output0", axis=1)]
+    save("points", nodes, [("output0", TensorProto.FLOAT)], consts, meta=[("task", "pose"), ("kpt_shape", "[2, 3]")] + ULTRALYTICS[1:])
+    ok(HONE, "compile", "points.onnx", "-o", "points", "--fit", "stretch")
+    objects = found(temp("points"))
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
+    for o in objects:
+        x, y = (o["box"][0] + o["box"][2]) / 2, (o["box"][1] + o["box"][3]) / 2
+        want = [[x, y, 0.9], [x + 2 * WIDE / SIZE, y - 3 * HIGH / SIZE, 0.2]]
+        assert np.allclose(o["keypoints"], want, atol=1e-3), o
+    ok(temp("points"), "detect", "p.png", "--draw", "points.png")
+    before, after = picture(), np.asarray(Image.open(temp("points.png")))
+    for o in objects:
+        x, y = int((o["box"][0] + o["box"][2]) / 2), int((o["box"][1] + o["box"][3]) / 2)
+        assert tuple(after[y, x]) != tuple(before[y, x]) and (after[y - 2:y + 3, x - 2:x + 3] == after[y, x]).all(), o
+        assert not (after[y - 8:y - 3, x + 4:x + 9] == (0, 128, 0)).all(), o  # of the point that is hardly sure
 
 
 def test_chosen_outputs():
