@@ -8,13 +8,15 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case, npy, plain_png, png, read_npy
+from support import BUILD, Case, launch, npy, plain_png, png, read_npy
 
 COLORS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250), "bright": (250, 250, 250)}
 
 
 def floats(*values):
     return struct.pack("<%df" % len(values), *values)
+
+FAKE = " ".join(launch([os.path.join(BUILD, "fake")]))  # as a shell starts it
 
 
 class Classify(Case):
@@ -116,7 +118,7 @@ class Classify(Case):
     def test_full_disk(self):
         if os.path.exists("/dev/full"):
             with open("/dev/full", "w") as full:
-                r = subprocess.run([os.path.join(BUILD, "fake"), self.path("red.png")], stdout=full,
+                r = subprocess.run(launch([os.path.join(BUILD, "fake"), self.path("red.png")]), stdout=full,
                                    stderr=subprocess.PIPE)
             self.assertEqual(r.returncode, 1)
             self.assertIn(b"No space left", r.stderr)
@@ -192,7 +194,7 @@ class Run(Case):
 
     def test_file_size_limit_leaves_nothing(self):
         self.write("x.npy", npy("<f4", "(200, 3, 8, 8)", bytes(200 * 768)))
-        r = subprocess.run(["sh", "-c", "trap '' XFSZ; ulimit -f 2; exec %s/fake run -i x.npy -o y.npy" % BUILD],
+        r = subprocess.run(["sh", "-c", "trap '' XFSZ; ulimit -f 2; exec %s run -i x.npy -o y.npy" % FAKE],
                            cwd=self.folder.name, capture_output=True)
         self.assertEqual(r.returncode, 1)
         self.assertRegex(r.stderr.decode(), r"y\.npy: cannot be written: File too large")
@@ -297,8 +299,8 @@ class Bench(Case):
         self.write("p.html", b"old")
         self.bad(1, "compiled for batch size 2, cannot run with 3", "fake_fixed", "bench", "--batch", 3,
                  "--profile-html", "p.html")
-        r = subprocess.run(["sh", "-c", "trap '' XFSZ; ulimit -f 2; exec %s/fake bench --iters 1 --profile-html p.html"
-                            % BUILD], cwd=self.folder.name, capture_output=True)
+        r = subprocess.run(["sh", "-c", "trap '' XFSZ; ulimit -f 2; exec %s bench --iters 1 --profile-html p.html"
+                            % FAKE], cwd=self.folder.name, capture_output=True)
         self.assertEqual(r.returncode, 1)
         self.assertRegex(r.stderr.decode(), r"p\.html: cannot be written: File too large")
         with open(self.path("p.html"), "rb") as f:
