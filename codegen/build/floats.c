@@ -21,11 +21,9 @@ void cg_make(IrProgram *ir, const CgMake *m, void *out) {
         m->fill(m->ctx, data, out);
         return;
     }
-    IrArena *a = ir_arena_new(ir->diag);
-    float *wide = ir_alloc_array(a, (size_t)m->n + 1, sizeof *wide);
+    float *wide = ir_alloc_array(ir->arena, (size_t)m->n + 1, sizeof *wide);
     m->fill(m->ctx, data, wide);
     narrow(m->type, wide, m->n, out);
-    ir_arena_free(a);
 }
 
 CgFloats cg_pack_floats(CgProgram *p, const char *key, const CgMake *m) {

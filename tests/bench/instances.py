@@ -1,16 +1,26 @@
-"""instances.py HONE MODEL.onnx [N]: what N instances of one model (8) take in a process, beside one. Prints resident memory
-beyond what the process had: of the weights, created and not run yet, and with each one's workspace after a run. Then two processes
-with an instance each beside one: what is the file's they share, what is prepared at their start they do not (their Pss)."""
+"""instances.py HONE MODEL.onnx... [--rounds 5]: what several instances of a model take, beside one.
+
+Of each model, with weights that the compiler prepared and (--prepared 1) with those that a process prepares at its start:
+  - the program's size, and from the start of the process to its answer for a picture (minimum over the rounds, alternating,
+    files in the page cache), on one thread; then its bench on one and two threads, which reads those weights;
+  - memory of 1, 2 and 8 processes that have answered: the sum of their Pss, in which what they share counts once;
+  - resident memory of 1 and 8 instances in one process, through the library, beyond what it had: created, and with each
+    one's workspace after a run.
+"""
+import argparse
 import ctypes
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import peers
 
-class TensorInfo(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int), ("dim", ctypes.c_int64 * 8)]
+MANY = 8
 
 
 def resident():
@@ -39,40 +49,88 @@ def measure(path, n):
     return created - before, resident() - before
 
 
-def proportional(path, n):
-    """Megabytes of n processes with an instance each, what they share counted once."""
-    processes = [subprocess.Popen([sys.executable, __file__, "--measure", path, "1", "--hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                 for _ in range(n)]
+class Answered:
+    """A process of the program that has told the class of a picture, and waits for the next."""
+
+    def __init__(self, program, image):
+        start = time.perf_counter()
+        self.process = subprocess.Popen([program, "--threads", "1", "--json", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process.stdin.write((image + "\n").encode())
+        self.process.stdin.flush()
+        if b'"top"' not in self.process.stdout.readline():
+            sys.exit(f"{program} tells no class of {image}")
+        self.ms = (time.perf_counter() - start) * 1e3
+
+    def pss(self):
+        with open(f"/proc/{self.process.pid}/smaps_rollup") as f:
+            return int(re.search(r"^Pss: *(\d+)", f.read(), re.M)[1]) * 1024e-6
+
+    def end(self):
+        self.process.communicate()
+
+
+def proportional(program, image, n):
+    """Megabytes of n processes, what they share counted once."""
+    processes = [Answered(program, image) for _ in range(n)]
+    total = sum(p.pss() for p in processes)
     for p in processes:
-        p.stdout.readline()
-    pss = 0
-    for p in processes:
-        with open(f"/proc/{p.pid}/smaps_rollup") as f:
-            pss += next(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024e-6
-    for p in processes:
-        p.communicate(b"\n")
-    return pss
+        p.end()
+    return total
+
+
+def first_answer(program, image):
+    p = Answered(program, image)
+    p.end()
+    return p.ms
+
+
+def bench(program, threads):
+    out = subprocess.run([program, "bench", "--iters", "15", "--threads", str(threads), "--json"], stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(out)["min_ms"]
+
+
+def in_one_process(library, n):
+    out = subprocess.run([sys.executable, __file__, "--measure", library, str(n)], stdout=subprocess.PIPE, text=True, check=True)
+    return [float(v) for v in out.stdout.split()]
+
+
+def report(a, folder, model, image):
+    made = {}
+    for name, options in (("prepared by the compiler", []), ("prepared at the start", ["--prepared", "1"])):
+        made[name] = [os.path.join(folder, f"m{len(made)}{end}") for end in ("", ".so")]
+        for path, more in zip(made[name], ([], ["--emit", "shared"])):
+            subprocess.run([a.hone, "compile", model, "-o", path, *more, *options], check=True, stderr=subprocess.DEVNULL)
+    best = {name: [float("inf")] * 3 for name in made}
+    for k in range(a.rounds):
+        for name in sorted(made, reverse=k % 2):
+            program = made[name][0]
+            times = first_answer(program, image), bench(program, 1), bench(program, 2)
+            best[name] = [min(t) for t in zip(best[name], times)]
+    print(f"{os.path.basename(model)}, {os.path.getsize(model) / 1e6:.1f} MB")
+    for name, (program, library) in made.items():
+        one, two, many = (proportional(program, image, n) for n in (1, 2, MANY))
+        rows = [in_one_process(library, n) for n in (1, MANY)]
+        print(f"  {name}: {os.path.getsize(program) / 1e6:.1f} MB, {best[name][0]:.1f} ms to the first answer, "
+              f"{best[name][1]:.2f} and {best[name][2]:.2f} ms a run on 1 and 2 threads")
+        print(f"    processes: one {one:.1f} MB, 2 {two:.1f} ({two / one:.2f}), {MANY} {many:.1f} ({many / one:.2f})")
+        print(f"    {MANY} instances in one: {rows[1][0] / rows[0][0]:.2f} of one's {rows[0][0]:.1f} MB, "
+              f"{rows[1][1] / rows[0][1]:.2f} of {rows[0][1]:.1f} with their workspaces", flush=True)
 
 
 def main():
-    hone, model, n = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 8
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("hone")
+    ap.add_argument("models", nargs="+")
+    ap.add_argument("--rounds", type=int, default=5)
+    a = ap.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "m.so")
-        subprocess.run([hone, "compile", model, "-o", path, "--emit", "shared"], check=True, stderr=subprocess.DEVNULL)
-        rows = {}
-        for k in (1, n):  # each in a process of its own
-            out = subprocess.run([sys.executable, __file__, "--measure", path, str(k)], stdout=subprocess.PIPE, text=True, check=True)
-            rows[k] = [float(v) for v in out.stdout.split()]
-        for k, (created, run) in rows.items():
-            print(f"{k} instances: {created:.1f} MB before the others ran, {run:.1f} MB after, file {os.path.getsize(path) / 1e6:.1f} MB")
-        one, two = proportional(path, 1), proportional(path, 2)
-        print(f"2 processes: {two:.1f} MB of them, one {one:.1f} MB: {two / one:.2f}")
-        print(f"ratio {rows[n][0] / rows[1][0]:.2f} before the others ran, {rows[n][1] / rows[1][1]:.2f} after")
+        image = os.path.join(folder, "picture.png")
+        peers.write_image(image)
+        for model in a.models:
+            report(a, folder, model, image)
 
 
-if sys.argv[1] == "--measure":
+if sys.argv[1:2] == ["--measure"]:
     print(*measure(sys.argv[2], int(sys.argv[3])), flush=True)
-    if sys.argv[4:] == ["--hold"]:
-        sys.stdin.readline()
 else:
     main()

@@ -3,7 +3,7 @@
 
   tests/bench/units.py [NETWORK] [--sizes-of NETWORK] [--rounds 10] [--check]
 
-Default: resnet50 for all CPUs, resnet18 for several sizes. The start is the wall time of `./PROGRAM --top 1 PICTURE` as a whole, exec to
+Default: resnet50 for all CPUs, resnet18 for several sizes; what stands beside them is prepared at the start, too (--prepared 1). The start is the wall time of `./PROGRAM --top 1 PICTURE` as a whole, exec to
 exit, the minimum over the rounds, all programs alternately; files are in the page cache. A level is the fat program under HONE_CPU: what
 it prints must be what the program for that CPU alone prints; where there is qemu-x86_64, CPUs that lack what this one has are tried, too.
 
@@ -54,7 +54,7 @@ def result(program, image, cap="", prefix=()):
 
 def fat(a, image):
     model = peers.model(a.network)
-    one, every = compiled(model, "one"), compiled(model, "all", "--mcpu", "all")
+    one, every = compiled(model, "one", "--prepared", "1"), compiled(model, "all", "--mcpu", "all")
     of_one = os.path.getsize(every) / os.path.getsize(one)
     alone = {level: compiled(model, level, "--mcpu", level) for level in LEVELS}
     programs = {"one unit": (one, ""), "fat": (every, ""), **{f"fat, {level}": (every, level) for level in LEVELS}}
@@ -84,7 +84,7 @@ def sizes(a, image):
     subprocess.run([bench_int8.python(), "-c", OPEN, peers.model(a.sizes_of), model], check=True)
     for name, more in shapes.items():
         options = [f"--input-shape=Nx3x{h}x{w}" for h, w in [(224, 224), *more]]
-        programs[name] = compiled(model, name.replace(" ", "_"), *options)
+        programs[name] = compiled(model, name.replace(" ", "_"), "--prepared", "1", *options)
     best = {}
     for _ in range(a.rounds):
         for name, program in programs.items():

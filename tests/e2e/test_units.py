@@ -85,7 +85,7 @@ def test_each_unit_is_the_program_for_its_cpu():
 
 
 def test_constants_stand_once():
-    compile("alone", "--mcpu", "x86-64-v4")
+    compile("alone", "--mcpu", "x86-64-v4", "--prepared", "1")
     size = [os.path.getsize(temp(p)) for p in ("fat", "alone")]
     assert size[0] <= 1.15 * size[1], size
     assert info("fat")["weights_bytes"] == info("alone")["weights_bytes"]
@@ -181,7 +181,7 @@ def test_several_sizes():
     assert [u["inputs"][0]["shape"] for u in info("sizes")["units"]] == [["N", 3, h, w] for h, w in SIZES]
     for n, (h, w) in enumerate(SIZES):
         x = rng.normal(0, 1, (n, 3, h, w)).astype(np.float32)
-        compile("alone", "--input-shape", f"x=Nx3x{h}x{w}")
+        compile("alone", "--input-shape", f"x=Nx3x{h}x{w}", "--prepared", "1")
         assert np.array_equal(outputs("sizes", x), outputs("alone", x)), (h, w)
     size = [os.path.getsize(temp(p)) for p in ("sizes", "alone")]
     assert size[0] <= 1.15 * size[1], size
