@@ -97,10 +97,14 @@ const char *ir_eval_layer_norm(IrEval *e, const IrNode *n, const IrTensor *const
     double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
     double *y = ir_eval_scratch(e, size, sizeof *y);
     for (int64_t at = 0; at < ir_tensor_elems(out); at += size) {
-        double mean = 0, variance = 0;
+        double mean = 0, left = 0, variance = 0;
         for (int64_t i = 0; i < size; i++) {
             mean += x[at + i] / (double)size;
         }
+        for (int64_t i = 0; i < size; i++) { // which was rounded
+            left += (x[at + i] - mean) / (double)size;
+        }
+        mean += left;
         for (int64_t i = 0; i < size; i++) {
             variance += (x[at + i] - mean) * (x[at + i] - mean) / (double)size;
         }

@@ -1,6 +1,9 @@
 // layer_norm: each row along the last axis of a plain tensor less its mean, divided by its
 // deviation; then the epilogue. Three passes over a row, which stays in the first level cache: sum,
-// squares of what is left, result. Four accumulators, joined in a fixed order.
+// what is left and its squares, result. What is left has a mean, too, since the first one is
+// rounded: it corrects the mean and the variance (Chan, Golub and LeVeque, "Algorithms for
+// Computing the Sample Variance", 1983), so that a row of equal numbers becomes zeros. Four
+// accumulators of each sum, joined in a fixed order.
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
@@ -40,37 +43,53 @@ static CgVal load_x(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n) {
     return cg_elem_convert(f, t, own_of(r), x);
 }
 
-// x, or the square of what x has more than the mean; lanes that do not count are 0.
-static CgVal add_term(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n, CgVal acc) {
+// x, or what x has more than the mean; lanes that do not count are 0.
+static CgVal load_term(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n) {
     CgVal x = load_x(r, f, i, n);
     if (!r->mean) {
-        return cg_fadd(f, acc, x); // those are 0 as they are loaded
+        return x; // those are 0 as they are loaded
     }
     CgVal d = cg_fsub(f, x, r->mean);
-    d = n ? cg_select(f, cg_lane_mask(f, n), d, cg_elem_splat(f, own_of(r), 0)) : d;
-    return cg_fadd(f, acc, cg_fmul(f, d, d));
+    return n ? cg_select(f, cg_lane_mask(f, n), d, cg_elem_splat(f, own_of(r), 0)) : d;
 }
 
-// The mean of all terms of the row, in all lanes.
-static CgVal emit_mean(const LayerNormRun *r, CgFn *f) {
+// acc: sums of the terms, and behind them of their squares once there is a mean.
+static void add_term(const LayerNormRun *r, CgFn *f, CgVal i, CgVal n, CgVal *acc) {
+    CgVal d = load_term(r, f, i, n);
+    acc[0] = cg_fadd(f, acc[0], d);
+    if (r->mean) {
+        acc[ACCS] = cg_fadd(f, acc[ACCS], cg_fmul(f, d, d));
+    }
+}
+
+// The mean of what ACCS accumulators hold the sums of, in all lanes.
+static CgVal emit_mean(const LayerNormRun *r, CgFn *f, const CgVal *acc) {
+    CgVal sum = cg_fadd(f, cg_fadd(f, acc[0], acc[1]), cg_fadd(f, acc[2], acc[3]));
+    sum = cg_sum_lanes(f, sum);
+    return cg_splat(f, cg_fdiv(f, sum, cg_elem_const(f, own_of(r), (double)r->spec->size)));
+}
+
+// mean[0]: of the row's terms; mean[1]: of their squares, once there is a mean.
+static void emit_means(const LayerNormRun *r, CgFn *f, CgVal mean[2]) {
     int64_t size = r->spec->size, step = (int64_t)ACCS * f->lanes, main = size / step * step;
-    CgVal acc[ACCS];
+    CgVal acc[2 * ACCS];
+    int n_acc = r->mean ? 2 * ACCS : ACCS;
     CgLoop loop;
-    for (int k = 0; k < ACCS; k++) {
+    for (int k = 0; k < n_acc; k++) {
         acc[k] = cg_elem_splat(f, own_of(r), 0);
     }
-    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, main), step, ACCS, acc);
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_i64(f, main), step, n_acc, acc);
     for (int k = 0; k < ACCS; k++) {
-        acc[k] = add_term(r, f, cg_iaddc(f, loop.iv, (int64_t)k * f->lanes), NULL, acc[k]);
+        add_term(r, f, cg_iaddc(f, loop.iv, (int64_t)k * f->lanes), NULL, acc + k);
     }
     cg_end_carry(f, &loop, acc);
     for (int k = 0; main < size; k++, main += f->lanes) {
         CgVal n = size - main < f->lanes ? cg_i64(f, size - main) : NULL;
-        acc[k] = add_term(r, f, cg_i64(f, main), n, acc[k]);
+        add_term(r, f, cg_i64(f, main), n, acc + k);
     }
-    CgVal sum = cg_fadd(f, cg_fadd(f, acc[0], acc[1]), cg_fadd(f, acc[2], acc[3]));
-    sum = cg_sum_lanes(f, sum);
-    return cg_splat(f, cg_fdiv(f, sum, cg_elem_const(f, own_of(r), (double)size)));
+    for (int k = 0; k * ACCS < n_acc; k++) {
+        mean[k] = emit_mean(r, f, acc + (ptrdiff_t)k * ACCS);
+    }
 }
 
 static CgVal load_then(void *ctx, CgFn *f, int k) {
@@ -91,17 +110,27 @@ static void emit_result(void *ctx, CgFn *f, CgVal i, CgVal n) {
     cg_elem_store_n(f, t, y, cg_elem_at(f, t, address(r, f, t, Y), i), n);
 }
 
+static void emit_statistics(LayerNormRun *r, CgFn *f) {
+    CgVal mean[2];
+    r->mean = NULL;
+    emit_means(r, f, mean);
+    r->mean = mean[0];
+    emit_means(r, f, mean);
+    r->mean = cg_fadd(f, r->mean, mean[0]);
+    CgVal variance = cg_fsub(f, mean[1], cg_fmul(f, mean[0], mean[0]));
+    variance = cg_fmax(f, variance, cg_elem_splat(f, own_of(r), 0));
+    variance = cg_fadd(f, variance, cg_elem_splat(f, own_of(r), r->spec->eps));
+    CgVal deviation = cg_intrinsic(f, "llvm.sqrt", 1, &variance);
+    r->inverse = cg_fdiv(f, cg_elem_splat(f, own_of(r), 1), deviation);
+}
+
 static void emit_row(void *ctx, CgFn *f, CgVal row, CgVal n) {
     (void)n;
     LayerNormRun *r = ctx;
     const LayerNormSpec *s = r->spec;
     r->row = row;
     r->x = address(r, f, (IrDtype)s->dtype, X);
-    r->mean = NULL;
-    r->mean = emit_mean(r, f);
-    CgVal variance = cg_fadd(f, emit_mean(r, f), cg_elem_splat(f, own_of(r), s->eps));
-    CgVal deviation = cg_intrinsic(f, "llvm.sqrt", 1, &variance);
-    r->inverse = cg_fdiv(f, cg_elem_splat(f, own_of(r), 1), deviation);
+    emit_statistics(r, f);
     cg_nd_vectors(f, cg_i64(f, s->size), 4, emit_result, r);
 }
 
