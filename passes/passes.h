@@ -154,7 +154,7 @@ int pass_classifier(IrGraph *g);
 bool pass_is_score_row(const IrGraph *g, int output);
 
 // task.c: what the outputs say of a picture of that size, seen from an output that classifies (-1:
-// none).
+// none), where so many names are told (0: none are).
 typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT } PassTaskKind;
 typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_LISTS,
@@ -175,7 +175,8 @@ typedef struct PassTask {
     int classes;               // 0: unknown
     int points, point_numbers; // of each box's pose; 0: none
 } PassTask;
-PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width);
+PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width,
+                   int labels);
 
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {

@@ -136,6 +136,20 @@ static bool read_points(const IrGraph *g, PassTask *t) {
            (t->point_numbers == 2 || t->point_numbers == 3);
 }
 
+// Boxes that an output has for the rows, or the columns, of this one: a DETR's pair, say. So has
+// no YOLO without its end.
+static bool has_boxes_apart(const IrGraph *g, int own, const IrValue *y) {
+    const IrDim *d = y->type.shape.dim;
+    for (int i = 0; i < own; i++) {
+        const IrShape *s = &g->outputs[i]->type.shape;
+        bool rows = s->rank == 3 && ir_dim_eq(s->dim[1], d[1]) && ir_dim_is(s->dim[2], CORNERS);
+        bool columns = s->rank == 3 && ir_dim_eq(s->dim[2], d[2]) && ir_dim_is(s->dim[1], CORNERS);
+        if (g->outputs[i] != y && (rows || columns))
+            return true;
+    }
+    return false;
+}
+
 // A YOLO without its end. Turned boxes have other numbers in the place of classes, poses their
 // points behind them.
 static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width, PassTask *t) {
@@ -147,11 +161,12 @@ static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width,
         const IrType *y = &g->outputs[i]->type;
         const IrDim *d = y->shape.dim;
         if (!ir_dtype_is_float(y->dtype) || y->shape.rank != 3 || d[0].c + d[0].n != 1 || d[1].n ||
-            d[2].n)
+            d[2].n || has_boxes_apart(g, own, g->outputs[i]))
             continue;
         bool columns = is_grid(d[2].c, 1, height, width);
-        bool rows = !columns && is_grid(d[1].c, 3, height, width);
-        bool grid = !columns && !rows && is_alone(g, d, height, width);
+        bool chosen = has_op(g, IR_OP_TOP_K); // a RT-DETR's rows
+        bool rows = !columns && !chosen && is_grid(d[1].c, 3, height, width);
+        bool grid = !columns && !rows && !chosen && is_alone(g, d, height, width);
         rows = rows || grid;
         int64_t classes = (columns ? d[1].c - 4 : d[2].c - 5) -
                           (int64_t)t->points * t->point_numbers -
@@ -251,8 +266,8 @@ static bool find_detector(const IrGraph *g, int own, PassTask *t) {
 // ---------------------------------------------------------------- segmentations
 
 // [N, H, W] or [N, 1, H, W] of integers, [N, C, H, W] of floats, an integer factor below the
-// picture's size. Three channels are a picture.
-static bool is_mask(const IrValue *v, int64_t height, int64_t width) {
+// picture's size, where three channels are a picture; of any size where C names are told.
+static bool is_mask(const IrValue *v, int64_t height, int64_t width, int labels) {
     const IrShape *s = &v->type.shape;
     bool number = ir_dtype_is_float(v->type.dtype);
     if (s->rank != 4 && (number || s->rank != 3))
@@ -264,19 +279,20 @@ static bool is_mask(const IrValue *v, int64_t height, int64_t width) {
     int64_t classes = s->rank == 4 ? s->dim[1].c : 1;
     bool scaled = height % h == 0 && width % w == 0 && height / h == width / w && h > 1 && w > 1 &&
                   height / h <= MOST_RATIO;
-    return scaled && (number ? classes > 1 && classes != 3 : classes == 1);
+    bool told = labels > 1 && h * w > 1 && (!number || classes == labels);
+    return (told || (scaled && classes != 3)) && (number ? classes > 1 : classes == 1);
 }
 
-static bool find_segmentation(const IrGraph *g, int own, int64_t height, int64_t width,
+static bool find_segmentation(const IrGraph *g, int own, int64_t height, int64_t width, int labels,
                               PassTask *t) {
     for (int i = 0; i < own; i++)
-        if (is_mask(g->outputs[i], height, width) &&
+        if (is_mask(g->outputs[i], height, width, labels) &&
             (t->mask < 0 || has_name(g->outputs[t->mask], "aux")))
             t->mask = i;
     return t->mask >= 0;
 }
 
-PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width) {
+PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width, int labels) {
     PassTask t = {.boxes = -1, .scores = -1, .labels = -1, .mask = -1};
     int own = ir_own_outputs(g);
     if (classifier < 0 && find_cells(g, own, height, width, &t)) {
@@ -286,7 +302,7 @@ PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t wid
         t.classes = count_classes(g);
     } else if (classifier < 0 && find_queries(g, own, &t)) {
         t.kind = PASS_TASK_DETECT;
-    } else if (classifier < 0 && find_segmentation(g, own, height, width, &t)) {
+    } else if (classifier < 0 && find_segmentation(g, own, height, width, labels, &t)) {
         const IrType *y = &g->outputs[t.mask]->type;
         t.kind = PASS_TASK_SEGMENT;
         t.classes = ir_dtype_is_float(y->dtype) ? (int)y->shape.dim[1].c : 0;

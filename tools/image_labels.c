@@ -93,13 +93,20 @@ static bool take_foreign_labels(Tool *t, const IrProgram *p, const IrValue *outp
     return false;
 }
 
+bool tool_image_told_labels(Tool *t, const ToolImage *im, const IrProgram *p, CgOptions *cg) {
+    const char *own = ir_meta(p, "hone.labels");
+    if (im->labels)
+        return read_labels(t, im->labels, cg);
+    if (own)
+        split_labels(t, own, cg);
+    return true;
+}
+
 bool tool_image_labels(Tool *t, const ToolImage *im, const IrProgram *p, const IrValue *output,
                        CgOptions *cg) {
     int64_t classes = count_classes(output);
     const char *own = ir_meta(p, "hone.labels");
     if (im->labels) {
-        if (!read_labels(t, im->labels, cg))
-            return false;
         if (cg->n_labels != classes) {
             ir_error(&t->diag, IR_NOWHERE, "%s has %d labels, the model's output '%s' %lld classes",
                      im->labels, cg->n_labels, output->name, (long long)classes);
@@ -108,7 +115,6 @@ bool tool_image_labels(Tool *t, const ToolImage *im, const IrProgram *p, const I
         return true;
     }
     if (own) {
-        split_labels(t, own, cg);
         if (cg->n_labels == classes)
             return true;
         ir_warn(&t->diag, IR_NOWHERE,
@@ -138,14 +144,9 @@ static void keep_named(Tool *t, CgOptions *cg) {
 // Names of what is found: of as many classes as the network is known to tell apart.
 bool tool_image_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, const PassTask *task,
                             const IrValue *output, CgOptions *cg) {
-    const char *own = ir_meta(p, "hone.labels");
     bool detects = task->kind == PASS_TASK_DETECT;
-    if (im->labels)
-        return read_labels(t, im->labels, cg);
-    if (own) {
-        split_labels(t, own, cg);
+    if (im->labels || ir_meta(p, "hone.labels"))
         return true;
-    }
     if (take_foreign_labels(t, p, output, task->classes ? task->classes : -1, cg))
         return true;
     cg->labels = NULL;

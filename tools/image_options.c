@@ -384,7 +384,12 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     cg->scores = scores_of[pass_scores(g, k < 0 ? 0 : k).kind];
     memset(&cg->preprocess, 0, sizeof cg->preprocess);
     bool image = find_image(g, &cg->preprocess);
-    PassTask task = pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width);
+    cg->labels = NULL;
+    cg->n_labels = 0;
+    if (image && !tool_image_told_labels(t, im, g->prog, cg))
+        return false;
+    PassTask task =
+        pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width, cg->n_labels);
     if (!image ||
         (im->embeds && task.kind == PASS_TASK_SEGMENT)) // what --output chooses are features
         task.kind = PASS_TASK_CLASS;
@@ -392,6 +397,7 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     fill_task(im, &task, cg);
     if (!image || (task.kind == PASS_TASK_CLASS && g->inputs[0]->type.shape.rank == 3)) {
         memset(&cg->preprocess, 0, sizeof cg->preprocess);
+        cg->n_labels = 0;
         im->classifier = im->told = NULL;
         if (tool_image_is_told(im))
             ir_warn(&t->diag, IR_NOWHERE,
@@ -404,8 +410,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     }
     if (!fill_numbers(t, im, g, task.kind, &cg->preprocess))
         return false;
-    if (embeds)
+    if (embeds) {
+        cg->n_labels = 0;
         return true;
+    }
     return task.kind == PASS_TASK_CLASS ? tool_image_labels(t, im, g->prog, output, cg)
                                         : tool_image_task_labels(t, im, g->prog, &task, output, cg);
 }

@@ -247,6 +247,27 @@ def test_queries():
         assert f"objects of {classes} classes, by the queries" in ok(temp("q_" + name), "info"), name
 
 
+def test_queries_as_many_as_cells():
+    """21 queries, or 84 classes, at a size whose grids have as many cells; and boxes apart, whose kind nothing tells."""
+    picture()
+    logit = [node("Transpose", "c", "ct"), node("Clip", "ct low high", "p"), node("Sub", "one p", "q"), node("Div", "p q", "odds"), node("Log", "odds", "l")]
+    names = CONSTS[:-1] + [const("one", np.float32(1)), const("low", np.float32(1e-4)), const("high", np.float32(1 - 1e-4))]
+    for queries, classes in ((21, 80), (16, 21)):
+        consts = names + [const("shares", BOXES[None, :queries] / SIZE), const("more", np.full((queries, classes - 3), -30, np.float32)),
+                          const("many", (list(range(16)) + [1] * 5)[:queries])]  # the second cell is black
+        nodes = LOOK[:2] + logit + [node("Gather", "l many", "rows"), node("Concat", "rows more", "all", axis=1)]
+        for outs in (("logits", "pred_boxes"), ("a_out", "b_out")):
+            ends = [node("Unsqueeze", "all first", outs[0]), node("Identity", "shares", outs[1])]
+            save("cells", nodes + ends, [(o, TensorProto.FLOAT) for o in outs], consts)
+            ok(HONE, "compile", "cells.onnx", "-o", "cells")
+            if outs[0] == "logits":
+                check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(temp("cells"))])
+                assert f"objects of {classes} classes, by the queries" in ok(temp("cells"), "info")
+            else:
+                code, _, err = run(temp("cells"), "detect", "p.png")
+                assert code == 1 and len(err.splitlines()) == 1, err
+
+
 def test_letterbox():
     """A wide picture in a square input: squares lie where they are, and grey is nothing."""
     a = np.zeros((64, 128, 3), np.uint8)

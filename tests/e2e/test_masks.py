@@ -224,6 +224,38 @@ def test_layouts():
     assert code == 0 and {p.key: p.value for p in onnx.load(temp("named.onnx")).metadata_props}["hone.labels"].split() == NAMES, err
 
 
+def test_tuned_maps_segment():
+    """What finetune writes says by its names that it is a map: of three classes, which a picture has, too; of no integer part of the picture's size;
+    of another one both ways."""
+    data = folder("any_map", 4)
+    for name, classes, pads, strides in (("three", 3, [1, 1, 1, 1], [1, 1]), ("odd", CLASSES, [1, 1, 0, 0], [5, 5]), ("flat", CLASSES, [1] * 4, [2, 1])):
+        r = np.random.default_rng(1)
+        w = r.standard_normal((classes, 3, 3, 3)).astype(np.float32)
+        save(name, [helper.make_node("Conv", ["x", "w", "b"], ["y"], "classifier", pads=pads, strides=strides)],
+             [const("w", w), const("b", np.zeros(classes, np.float32))], classes)
+        model = onnx.load(temp(name + ".onnx"))
+        places = [(SIZE + pads[k] + pads[k + 2] - 3) // strides[k] + 1 for k in (0, 1)]
+        for k in (0, 1):
+            model.graph.output[0].type.tensor_type.shape.dim[k + 2].dim_value = places[k]
+        onnx.save(model, temp(name + ".onnx"))
+        with open(temp("some.txt"), "w") as f:
+            f.write("\n".join(NAMES[:classes]))
+        ok(HONE, "finetune", temp(name + ".onnx"), "-o", temp(name), "--classes", temp("some.txt"), "--freeze", "none")
+        for i in range(4):  # of classes that there are
+            mask = draw(i, SIZE, SIZE)[1]
+            Image.fromarray(np.where(mask == 255, 255, mask % classes).astype(np.uint8)).save(temp(f"any_map/masks/{i:03}.png"))
+        ok(temp(name), "train", data, "--epochs", 1, "--lr", 0.01, "--val-fraction", 0, "--no-checkpoint", "-o", temp("t.onnx"))
+        code, said, err = run(HONE, "compile", temp("t.onnx"), "-o", temp("t.bin"))
+        assert code == 0 and "labels" not in err, err
+        line = json.loads(ok(temp("t.bin"), "segment", "--json", temp("any_map/images/001.png")))
+        assert {c["label"] for c in line["classes"]} <= set(NAMES[:classes]), line
+        ok(HONE, "compile", temp(name + ".onnx"), "-o", temp("t.bin"), "--labels", temp("some.txt"))
+        line = json.loads(ok(temp("t.bin"), "segment", "--json", temp("any_map/images/001.png")))
+        assert {c["label"] for c in line["classes"]} <= set(NAMES[:classes]), line
+    code, _, err = run(HONE, "compile", temp("three.onnx"), "-o", temp("t.bin"), "--labels", temp("names.txt"))
+    assert code == 1 and "has 4 labels" in err, err
+
+
 def test_refused():
     fcn("no")
     for flags, says in ((["--binary"], "NYI"), (["--multi-label"], "NYI")):
