@@ -8,6 +8,8 @@ import shutil
 GNU = "aarch64-linux-gnu"
 CPUS = {"aarch64": "cortex-a53", "cortex-a76": "cortex-a76", "neoverse-n1": "neoverse-n1", "neoverse-v1": "max"}  # qemu's
 MCPU = os.environ.get("HONE_TEST_MCPU")
+OTHERS = ("aarch64", "cortex-a76") if MCPU else ("x86-64-v3", "generic")  # CPUs whose programs run as well
+TOOLS = {"cc": "gcc", "ar": "ar"}
 COMPILES = ("compile", "finetune")  # for a machine; other commands run what they compile
 EM_AARCH64 = 183
 
@@ -21,15 +23,15 @@ def is_foreign(path):
     return head[:4] == b"\x7fELF" and int.from_bytes(head[18:20], "little") == EM_AARCH64
 
 
-def launch(argv, hone=None, folder=None):
-    """The command that stands for argv, which begins with a program; `hone` is the compiler, `folder` where the command runs."""
-    argv = [str(a) for a in argv]
+def launch(argv, folder="."):
+    """The command that stands for argv, which begins with a program; `folder` is where it runs."""
+    argv = [os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in argv]
     if not MCPU:
         return argv
-    if argv[0] == "cc":
-        return [f"{GNU}-gcc", *argv[1:]]
-    if argv[0] == hone and len(argv) > 1 and argv[1] in COMPILES and not any(a.startswith("--mcpu") for a in argv):
+    if argv[0] in TOOLS:
+        return [f"{GNU}-{TOOLS[argv[0]]}", *argv[1:]]
+    if os.path.basename(argv[0]) == "hone" and len(argv) > 1 and argv[1] in COMPILES and not any(a.startswith("--mcpu") for a in argv):
         return [*argv[:2], "--mcpu", MCPU, *argv[2:]]
-    if is_foreign(os.path.join(folder or ".", argv[0])):
+    if is_foreign(os.path.join(folder, argv[0])):
         return ["qemu-aarch64", "-L", f"/usr/{GNU}", "-cpu", CPUS[MCPU], *argv]
     return argv

@@ -10,10 +10,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from foreign import OTHERS
 from script import HONE, main, ok, run, temp
 
 F16, BF16, F32, F64 = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE
-FLAGS = (["-O0", "--mcpu", "x86-64-v3"], ["-O2"], ["-O2", "--mcpu", "generic"])
+FLAGS = (["-O0", "--mcpu", OTHERS[0]], ["-O2"], ["-O2", "--mcpu", OTHERS[1]])
 
 
 def bf16(x):

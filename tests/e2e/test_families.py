@@ -14,16 +14,16 @@ import onnx
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import families
 import families_random
-from script import HONE, ROOT, TEMP, main, ok, run, temp
+from foreign import OTHERS
+from script import HONE, ROOT, TEMP, here_only, main, ok, run, temp
 
 LIMIT = 5e-5  # of the largest magnitude of an output
 WANT = families.golden()
-CPUS = ("x86-64-v3", "generic")
 
 
 def configurations(index, case):
     """Flags of the compilations of a case; the simple spelled ones, one per opset, take turns."""
-    cpu = ["--mcpu", CPUS[index % 2]]
+    cpu = ["--mcpu", OTHERS[index % 2]]
     if case.build.__name__ == "opset":
         return [["-O0"] if index % 2 else ["-O2"], ["-O2" if index % 2 else "-O0", *cpu]][:1 + (index % 4 == 0)]
     return [["-O0"], ["-O2"]] + ([["-O2", *cpu]] if index % 3 == 0 else [])
@@ -119,6 +119,7 @@ def guard_case(case, flags):
     return f"{case.name} {' '.join(flags)}: exit code {code} {err[-300:]}" if code else None
 
 
+@here_only("Python loads the libraries")
 def test_memory_bounds():
     jobs = [(c, [("-O2", "-O0", "-O2")[i % 3], "--mcpu", ("native", "x86-64-v3")[i % 2]])
             for i, c in enumerate(families.CASES) if c.family != "opset" and i % 4 == 1]
@@ -127,6 +128,7 @@ def test_memory_bounds():
     assert not any(wrong), "\n".join(w for w in wrong if w)
 
 
+@here_only("verify runs what is for this machine")
 def test_random_graphs():
     with ThreadPoolExecutor(2) as pool:
         wrong = list(pool.map(lambda seed: families_random.check_seed(HONE, seed, TEMP), range(24)))

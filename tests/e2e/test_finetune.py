@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import families
 import families_net
 import tuned
+from foreign import GNU, MCPU
 from script import HONE, ROOT, SAMPLE, SNEAKER, TEMP, main, ok, run, temp
 
 FAMILIES = sys.argv[3:] or ["caffe", "keras", "tf_mobilenet", "googlenet", "inception_resnet", "vgg", "squeezenet",
@@ -33,8 +34,11 @@ def kit():
         for name in ("hone", "libhone_rt.a", "hone-link.txt", "hone-link-finetune.txt", "hone.h",
                      "imagenet-labels.txt", "libhone_rt_main_infer.a"):
             shutil.copy(os.path.join(os.path.dirname(HONE), name), folder)
+        if MCPU:
+            shutil.copytree(os.path.join(os.path.dirname(HONE), GNU), os.path.join(folder, GNU), ignore=shutil.ignore_patterns("objects", "*_finetune.a"))
+        archive = os.path.join(folder, GNU if MCPU else "", "libhone_rt_main_finetune.a")
         ok("cc", "-O1", "-I", ROOT, "-c", os.path.join(ROOT, "tests/tools/drive_train.c"), "-o", f"{folder}/drive.o")
-        ok("ar", "rcs", f"{folder}/libhone_rt_main_finetune.a", f"{folder}/drive.o")
+        ok("ar", "rcs", archive, f"{folder}/drive.o")
     return os.path.join(folder, "hone")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from foreign import launch
 from script import HONE, SNEAKER, main, ok, run, temp
 
 F = TensorProto.FLOAT
@@ -64,7 +65,7 @@ def shown(data):
 
 
 def call(*argv, code=0, cwd=None):
-    done = subprocess.run([a if isinstance(a, bytes) else str(a) for a in argv], capture_output=True, cwd=cwd or TEMP_FOLDER, timeout=600)
+    done = subprocess.run(launch(argv, cwd or TEMP_FOLDER), capture_output=True, cwd=cwd or TEMP_FOLDER, timeout=600)
     assert done.returncode == code, (argv, done.returncode, done.stdout[-300:], done.stderr[-600:])
     return shown(done.stdout), shown(done.stderr)
 
@@ -125,9 +126,9 @@ def test_command_lines():
         shutil.copy(SNEAKER, os.path.join(TEMP_FOLDER.encode(), b"i" + text + b".png"))
         program = os.path.join(TEMP_FOLDER.encode(), b"p" + text)
         for argv in (["--help"], ["info"], ["--version"], ["--nope" ], ["classify", "--help"], ["run", "--help"], [b"i" + text + b".png"]):
-            done = subprocess.run([program, *argv], capture_output=True, cwd=TEMP_FOLDER)
+            done = subprocess.run(launch([program, *argv]), capture_output=True, cwd=TEMP_FOLDER)
             shown(done.stdout), shown(done.stderr)
-        out = subprocess.run([program, "--json", b"i" + text + b".png", b"none" + text], capture_output=True, cwd=TEMP_FOLDER)
+        out = subprocess.run(launch([program, "--json", b"i" + text + b".png", b"none" + text]), capture_output=True, cwd=TEMP_FOLDER)
         for line in shown(out.stdout).splitlines():
             json.loads(line)
 

@@ -13,13 +13,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from script import HONE, main, ok, run, temp
+from foreign import MCPU
+from script import HONE, here_only, main, ok, run, temp
 
 # (channels in, out, kernel, stride, padding, groups): every way in which kernels want other weights than the file's
 FORMS = [(32, 64, (3, 3), 1, 1, 1), (64, 48, (3, 3), 2, 1, 1), (48, 50, (5, 5), 1, 2, 1), (50, 64, (1, 7), 1, (0, 3), 1),
          (64, 128, (7, 1), 1, (3, 0), 1), (128, 128, (3, 3), 1, 1, 2), (128, 256, (1, 1), 1, 0, 1), (256, 256, (1, 1), 1, 0, 1)]
 # Machines, the best first: what a CPU needs for them, what kernels these convolutions take there besides Winograd's
-MACHINES = {"x86-64-v4": ("avx512vl", {"strassen"}), "x86-64-v3": ("avx2", set()), "x86-64-v2": ("sse4_2", set())}
+MACHINES = {"x86-64-v4": ("avx512vl", {"strassen"}), "x86-64-v3": ("avx2", set()), "x86-64-v2": ("sse4_2", set()),
+            "neoverse-n1": ("asimd", set())}
 SIZE, CLASSES = 56, 1000
 
 
@@ -67,6 +69,8 @@ def result(program):
 
 
 def machines_here():
+    if MCPU:
+        return [MCPU]
     with open("/proc/cpuinfo") as f:
         flags = f.read()
     return [m for m, (flag, _) in MACHINES.items() if flag in flags]
@@ -131,6 +135,7 @@ def test_what_the_option_takes():
         assert code == 2 and "--prepared takes" in err and not os.path.exists(temp("bad")), (code, err)
 
 
+@here_only("Python loads the library")
 def test_libraries():
     ok(HONE, "compile", write_model(temp("m.onnx")), "--emit", "shared", "--name", "m", "-o", "m.so")
     lib = ctypes.CDLL(temp("m.so"))
@@ -154,6 +159,7 @@ def ran(pid):
     return int(fields[11]) + int(fields[12]) >= os.sysconf("SC_CLK_TCK")
 
 
+@here_only("the memory is an emulator's")
 def test_processes_have_little_of_their_own():
     rows = {}
     for r in "1", "100":

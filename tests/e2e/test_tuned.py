@@ -17,6 +17,7 @@ from PIL import Image
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tuned
 import tuned_models
+from foreign import launch
 from script import HONE, TEMP, main, ok, run, temp
 
 NAMES = sys.argv[3:] or list(tuned_models.MODELS)
@@ -311,7 +312,7 @@ def test_class_folders_refused():
             Image.new("RGB", (16, 16)).save(os.path.join(folder, name, b"x.png").decode("utf-8", "surrogateescape"))
         for command in ((HONE, "finetune", temp("f.onnx"), "-o", temp("no"), "--classes", folder),
                         (temp("f"), "train", folder, "-q", "--no-checkpoint")):
-            done = subprocess.run(command, capture_output=True, cwd=TEMP)
+            done = subprocess.run(launch(command), capture_output=True, cwd=TEMP)
             assert done.returncode == 1 and b"class name" in done.stderr and done.stderr.count(b"\n") == 1, done.stderr
 
 

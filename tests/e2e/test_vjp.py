@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from script import HONE, SAMPLE, TEMP, main, ok, run, temp
+from script import HONE, SAMPLE, TEMP, here_only, main, ok, run, temp
 from test_python import install, python
 
 rng = np.random.default_rng(11)
@@ -199,6 +199,7 @@ def test_from_c():
         near(np.array(numbers, float).reshape(2, 5), (np.arange(8).reshape(2, 4) + 1) @ W.T.astype(float))
 
 
+@here_only("Python loads the library")
 def test_from_python():
     feed, y, dx, db = formula_feed()
     np.savez(temp("feed.npz"), **{k.replace(":", "_"): v for k, v in feed.items()})

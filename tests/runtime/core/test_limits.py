@@ -6,7 +6,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case
+from support import BUILD, Case, launch
 
 
 class Cgroup(Case):
@@ -94,7 +94,7 @@ class Threads(Case):
 
     def test_affinity(self):
         cpu = str(min(os.sched_getaffinity(0)))
-        r = subprocess.run(["taskset", "-c", cpu, os.path.join(BUILD, "rt_probe"), "threads"], capture_output=True)
+        r = subprocess.run(["taskset", "-c", cpu, *launch([os.path.join(BUILD, "rt_probe"), "threads"])], capture_output=True)
         self.assertEqual(r.stdout, b"1\n")
 
     def test_auto(self):

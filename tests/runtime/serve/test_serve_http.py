@@ -14,8 +14,9 @@ import zlib
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import INFER, Server, binary_request, color, request
 from PIL import Image
-from support import BUILD, Case, plain_png, png
+from support import BUILD, Case, launch, plain_png, png
 
+FAKE = launch([os.path.join(BUILD, "fake")])
 BODY, HEADERS = binary_request(color(1, 0, 0), [1, 3, 8, 8])
 GET = b"GET /v2 HTTP/1.1\r\nHost: x\r\n"
 POST = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n{HEADERS[0]}\r\n".encode()
@@ -402,8 +403,8 @@ class Systemd(Case):
                 os.dup2(listener.fileno(), 3)
                 os.dup2(14, 4)
 
-            script = 'LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" serve'
-            s = subprocess.Popen(["sh", "-c", script, os.path.join(BUILD, "fake")], preexec_fn=hand_over, pass_fds=(3, 4),
+            script = 'LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@" serve'
+            s = subprocess.Popen(["sh", "-c", script, *FAKE], preexec_fn=hand_over, pass_fds=(3, 4),
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             ports = [int(s.stdout.readline().rsplit(b":", 1)[1]) for _ in range(2)]
             self.assertEqual(ports, [listener.getsockname()[1], other.getsockname()[1]])
@@ -415,8 +416,8 @@ class Systemd(Case):
             self.assertEqual((s.communicate(timeout=30)[1], s.returncode), (b"", 0))
 
     def test_a_descriptor_that_is_no_socket(self):
-        script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" serve 3</dev/null'
-        r = subprocess.run(["sh", "-c", script, os.path.join(BUILD, "fake")], capture_output=True, timeout=30)
+        script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" serve 3</dev/null'
+        r = subprocess.run(["sh", "-c", script, *FAKE], capture_output=True, timeout=30)
         self.assertEqual(r.returncode, 1)
         self.assertRegex(r.stderr, b"descriptor 3, inherited by LISTEN_FDS, is no listening socket\n$")
 

@@ -14,7 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case
+from support import BUILD, Case, launch
 import test_train
 
 K, N = 4, 43
@@ -164,7 +164,7 @@ class Folds(Case):
     def test_killed_in_a_part_it_goes_on(self):
         more = ("--k-fold", K, "--head-solver", "sgd", "--epochs", "6,6")
         args = [a for a in STEPS if a not in ("--epochs", "3,2")]
-        command = [os.path.join(BUILD, "fake_train"), "train", "d", *args, "-o", "t.onnx", *map(str, more)]
+        command = launch([os.path.join(BUILD, "fake_train"), "train", "d", *args, "-o", "t.onnx", *more])
         subprocess.run([*command, "--checkpoint", "whole"], cwd=self.folder.name, check=True, capture_output=True)
         for part in ("fold-1", "fold-3", "run.json"):
             shutil.rmtree(self.path("cut"), ignore_errors=True)

@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case
+from support import BUILD, Case, launch
 import test_train
 
 
@@ -154,7 +154,7 @@ class Solved(Case):
     def test_kills_lose_nothing(self):
         self.train("--epochs", "1,2")
         r = random.Random(3)
-        command = [os.path.join(BUILD, "fake_train"), "train", "d", "--epochs", "1,2", "--checkpoint", "killed", "--opt", "sgd", "-q"]
+        command = launch([os.path.join(BUILD, "fake_train"), "train", "d", "--epochs", "1,2", "--checkpoint", "killed", "--opt", "sgd", "-q"])
         more = []
         for _ in range(12):
             p = subprocess.Popen(command + more, cwd=self.folder.name, env={**os.environ, "OMP_NUM_THREADS": "1"})

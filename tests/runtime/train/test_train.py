@@ -14,7 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support import BUILD, Case
+from support import BUILD, Case, launch
 
 
 def idx(path, dims, data):
@@ -172,7 +172,7 @@ class Train(Case):
         self.assertIn("class", err)  # two of three classes have no image: said, no error
 
     def start(self, *args, name="fake_train"):
-        return subprocess.Popen([os.path.join(BUILD, name), "train", "d", *STEPS, *args], cwd=self.folder.name,
+        return subprocess.Popen(launch([os.path.join(BUILD, name), "train", "d", *STEPS, *args]), cwd=self.folder.name,
                                 stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def test_signals_save_and_end(self):
@@ -274,7 +274,7 @@ class Train(Case):
         for where, name in (("a", "fake_train"), ("b", "fake_train_other")):
             os.mkdir(self.path(where))
             os.symlink(os.path.join(BUILD, name), self.path(where + "/prog"))
-            p = subprocess.run([self.path(where + "/prog"), "train", "d", "-q", *STEPS, "-o", where + ".onnx"], cwd=self.folder.name)
+            p = subprocess.run(launch([self.path(where + "/prog"), "train", "d", "-q", *STEPS, "-o", where + ".onnx"]), cwd=self.folder.name)
             self.assertEqual(p.returncode, 0)
         self.assertEqual(len(glob.glob(self.path("prog-????????.ckpt"))), 2)
 
@@ -285,7 +285,7 @@ class Train(Case):
             os.symlink(os.path.join(BUILD, name), self.path(where + "/prog"))
 
         def train(where, *args, code=0):
-            argv = [self.path(where + "/prog"), "train", "d", "-q", "--no-checkpoint", *STEPS, *args]
+            argv = launch([self.path(where + "/prog"), "train", "d", "-q", "--no-checkpoint", *STEPS, *args])
             p = subprocess.run(argv, cwd=self.folder.name, stderr=subprocess.PIPE, text=True)
             self.assertEqual(p.returncode, code, p.stderr)
             return p.stderr
@@ -437,7 +437,7 @@ class Train(Case):
         with open(self.path("spoilt"), "wb") as f:
             f.write(program)
         os.chmod(self.path("spoilt"), 0o755)
-        p = subprocess.run([self.path("spoilt"), "train", "d", "-q", "--no-checkpoint"], cwd=self.folder.name, stderr=subprocess.PIPE, text=True)
+        p = subprocess.run(launch([self.path("spoilt"), "train", "d", "-q", "--no-checkpoint"]), cwd=self.folder.name, stderr=subprocess.PIPE, text=True)
         self.assertRegex(p.stderr, r"^step 1: the loss is not finite, first in parameter 'gain' of node '\w+', as the network's file has it: "
                                    r"1 of \d+ numbers are not finite; nothing was moved by it\n$")
         self.assertEqual(p.returncode, 1)
