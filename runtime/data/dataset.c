@@ -330,10 +330,7 @@ static bool read_all(RtBuild *b, const char *spec) {
     if (b->part[take == RT_TAKE_VAL ? RT_PART_VAL : RT_PART_TRAIN].n == 0)
         return rt_build_error(b, "%s: there are no images", spec);
     if (o->folds && b->part[RT_PART_VAL].n > 0)
-        return rt_build_error(b,
-                              "%s: has images for validation, a k-fold makes its own: name what "
-                              "it has for training, as %s/train",
-                              spec, spec);
+        return rt_build_refuse_val(b, spec, spec, "/train");
     if (!o->eval_only && (o->val_fraction > 0 || o->folds) && b->part[RT_PART_VAL].n == 0 &&
         !split_items(b, spec))
         return false;

@@ -40,6 +40,13 @@ bool rt_build_no_memory(RtBuild *b) {
     return rt_build_error(b, "no memory for the list of images");
 }
 
+bool rt_build_refuse_val(RtBuild *b, const char *spec, const char *first, const char *last) {
+    return rt_build_error(b,
+                          "%s: has images for validation, a k-fold makes its own: name what it has "
+                          "for training, as %s%s",
+                          spec, first, last);
+}
+
 void *rt_build_grow(void *p, int64_t n, size_t element) {
     if (p && (n & (n - 1)) != 0) // full at 0, 1, 2, 4, 8 ...
         return p;

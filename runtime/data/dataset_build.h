@@ -83,6 +83,8 @@ enum { RT_BUILD_MAX_LINES = 20 }; // errors that are told; the rest is counted
 bool rt_build_error(RtBuild *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void rt_build_note(RtBuild *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool rt_build_no_memory(RtBuild *b);
+// A k-fold of what has images for validation; the name of those for training: first, then last.
+bool rt_build_refuse_val(RtBuild *b, const char *spec, const char *first, const char *last);
 
 // Room for one more element behind n: p, or a larger copy of it. NULL: no memory, p as it was.
 void *rt_build_grow(void *p, int64_t n, size_t element);

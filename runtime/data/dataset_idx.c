@@ -70,6 +70,16 @@ static bool read_role(Family *f, int images, int part) {
     return rt_dataset_array_read(f->b, path[0], path[1], part);
 }
 
+// The files' names are no folder's and no list's: a k-fold gets them as a pair.
+static bool refuse_test(const Family *f) {
+    char *labels = NULL;
+    if (asprintf(&labels, ",%s", f->path[TRAIN_LABELS]) < 0)
+        return rt_build_no_memory(f->b);
+    rt_build_refuse_val(f->b, f->root, f->path[TRAIN_IMAGES], labels);
+    free(labels);
+    return false;
+}
+
 bool rt_dataset_idx_read(RtBuild *b, const char *root, RtTake take, bool *found) {
     Family f = {.b = b, .root = root};
     bool good = find_files(&f);
@@ -83,7 +93,9 @@ bool rt_dataset_idx_read(RtBuild *b, const char *root, RtTake take, bool *found)
         good = read_role(&f, test ? TEST_IMAGES : TRAIN_IMAGES, RT_PART_VAL);
     else if (*found) {
         good = read_role(&f, TRAIN_IMAGES, RT_PART_TRAIN);
-        if (take == RT_TAKE_BOTH && test)
+        if (good && take == RT_TAKE_BOTH && test && b->o->folds)
+            good = refuse_test(&f);
+        else if (take == RT_TAKE_BOTH && test)
             good = read_role(&f, TEST_IMAGES, RT_PART_VAL) && good;
     }
     for (int i = 0; i < N_ROLES; i++)

@@ -252,6 +252,10 @@ class Arrays(DataCase):
         self.assertEqual(self.open(pair)["counts"], "0 tensors 0 train 16 val 4")
         self.family("alone", test=False)
         self.assertEqual(self.open("alone")["counts"], "0 tensors 0 train 16 val 4")
+        said, = self.errors("gz0", "--folds", 4)
+        self.assertEqual(said, "gz0: has images for validation, a k-fold makes its own: name what it has for training, "
+                               "as gz0/train-images-idx3-ubyte,gz0/train-labels-idx1-ubyte")
+        self.assertEqual(self.open(said.split(", as ")[1], "--folds", 4)["counts"], "0 tensors 0 train 15 val 5")
 
     def test_idx_pixels(self):
         self.family("d")
