@@ -69,19 +69,33 @@ bool rt_recipe_learns(RtRun *r, double loss, double val_loss) {
                    guessing, rt_rate_base(r), best, *best ? r->set->folder : "");
 }
 
+bool rt_recipe_counts(RtRun *r, double weight) {
+    return !r->d->map_height || weight > 0 ||
+           rt_fail(&r->err,
+                   "%s: no pixel of the masks to train on counts, all are void (255): there is "
+                   "nothing to learn",
+                   r->set->data);
+}
+
 void rt_recipe_say_chance(RtRun *r) {
     const RtTrainState *s = &r->state;
     double guessing = loss_of_guessing(r->d);
     if (s->n_history == 0)
         return;
     const double *row = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
-    double loss = row[r->val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS];
+    bool val = r->val && !isnan(row[RT_HIST_VAL_LOSS]);
+    double loss = row[val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS];
+    char how[64] = "no better than guessing's";
     if (loss < AT_CHANCE * guessing)
         return;
-    rt_train_log_line(&r->log,
-                      "the last epoch's %s loss, %.4f, is no better than guessing's, %.4f: it did "
-                      "not learn; try another --lr",
-                      r->val ? "validation" : "training", loss, guessing);
+    if (loss < guessing)
+        snprintf(how, sizeof how, "less than %.0f %% better than guessing's",
+                 (1 - AT_CHANCE) * 100);
+    rt_train_log_line(&r->log, "the last epoch's %s loss, %.4f, is %s, %.4f: it hardly learned; %s",
+                      val ? "validation" : "training", loss, how, guessing,
+                      r->solves ? "a classifier alone does not tell these classes, more layers may "
+                                  "(--freeze, when the program is made)"
+                                : "try more --epochs or another --lr");
 }
 
 // ---------------------------------------------------------------- the data

@@ -12,7 +12,9 @@ void rt_recipe_resolve(RtRun *r);
 // and were there an epoch ago, too, which no later epoch mends. val_loss: where there is
 // validation.
 bool rt_recipe_learns(RtRun *r, double loss, double val_loss);
-// At the end: a last epoch that is no better than guessing is said.
+// Of an epoch of maps of classes, what its places weigh. False with r->err set: none counts.
+bool rt_recipe_counts(RtRun *r, double weight);
+// At the end: a last epoch that is hardly better than guessing is said.
 void rt_recipe_say_chance(RtRun *r);
 // Classes that have many times the images of others: said.
 void rt_recipe_say_balance(RtRun *r);

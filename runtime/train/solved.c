@@ -252,6 +252,16 @@ static bool log_ridges(RtRun *r, const RtSolved *s) {
     return ok;
 }
 
+// Of classes that each have a loss of their own the solver tells sums, a run means.
+static void take_means(RtSolved *s, const RtSolveInput *in) {
+    double n = in->exclusive ? 1 : in->columns;
+    s->loss /= n;
+    for (int i = 0; i < s->n_path; i++) {
+        s->path[i].loss /= n;
+        s->path[i].held /= n;
+    }
+}
+
 static bool take_answer(RtRun *r, const Rows *w, const RtSolved *s, double seconds) {
     RtTrainState *state = &r->state;
     const RtSolveStep *p = &s->path[s->best];
@@ -313,10 +323,11 @@ static bool solve(Rows *w, bool *stopped) {
                        .ctx = w};
     say_blocks(w, &in);
     bool ok = rt_solve(&in, &s, &r->err);
-    if (ok)
+    *stopped = !ok && r->err.text[0] == 0;
+    if (ok) {
+        take_means(&s, &in);
         ok = take_answer(r, w, &s, (double)(rt_now() - since) * 1e-9);
-    else
-        *stopped = r->err.text[0] == 0;
+    }
     rt_solved_free(&s);
     return ok || *stopped;
 }
