@@ -1,4 +1,5 @@
 // eval: how well the tuned model does on labelled images, straight from the checkpoint.
+#include <math.h>
 #include <stdlib.h>
 
 #include "runtime/file/json.h"
@@ -179,6 +180,11 @@ static RtSourceOptions source_options(const Eval *e, int64_t *bad) {
                              .ctx = bad};
 }
 
+static bool check_counts(const RtScores *s, const char *spec, RtErr *err) {
+    return !isnan(s->top1) ||
+           rt_fail(err, "%s: no pixel of the masks counts, all are void (255)", spec);
+}
+
 static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     char *labels = NULL;
     int64_t bad = 0;
@@ -197,7 +203,8 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     RtSourceOptions o = source_options(e, &bad);
     int code = RT_EXIT_INPUT;
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
-        rt_evaluate(t, NULL, source, o.batch, &scores, NULL, NULL, &err)) {
+        rt_evaluate(t, NULL, source, o.batch, &scores, NULL, NULL, &err) &&
+        check_counts(&scores, spec, &err)) {
         rt_scores_tell(&scores, data, RT_WORST, complain_line, NULL);
         if (e->json)
             put_all(e, f, &scores, data, bad);

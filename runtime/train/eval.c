@@ -324,8 +324,8 @@ static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
 static void take_means_of_maps(RtScores *s) {
     double n = s->places ? (double)s->places : 1;
     s->loss = s->places ? s->loss / n : NAN;
-    s->top1 = rt_scores_mean_iou(s);
-    s->top5 /= n;
+    s->top1 = s->places || s->n_not_finite ? rt_scores_mean_iou(s) : NAN;
+    s->top5 = s->places || s->n_not_finite ? s->top5 / n : NAN;
 }
 
 static void take_means(RtScores *s) {

@@ -21,7 +21,8 @@ typedef struct RtScores {
     int64_t n;
     // Means. Multi-label: top1 is the share of right labels, top5 the share of images with all of
     // them right; binary: top5 is 1. Of maps: top1 is the mean over classes of the intersection
-    // over the union (mIoU), top5 the share of places that are right
+    // over the union (mIoU), top5 the share of places that are right;
+    // NaN where no place of any image has a label
     double loss, top1, top5;
     int classes;
     int64_t *confusion; // [label][guess] of images, of maps of places; NULL: multi-label, or too

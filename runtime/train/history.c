@@ -1,6 +1,8 @@
 // The history that checkpoints keep, written out; so a resumed run gives the table of a whole one.
 #include "runtime/train/history.h"
 
+#include <math.h>
+
 bool rt_history_csv(const RtTrainState *s, const RtScoreWords *words, bool val, RtOutFile *out,
                     RtErr *err) {
     const struct {
@@ -26,7 +28,7 @@ bool rt_history_csv(const RtTrainState *s, const RtScoreWords *words, bool val, 
         const double *row = s->history + k * RT_HIST_COLUMNS;
         for (int i = 0; i < N_COLUMNS; i++) {
             fputs(i ? "," : "", out->f);
-            if (val || !columns[i].of_val)
+            if ((val || !columns[i].of_val) && !isnan(row[columns[i].column]))
                 fprintf(out->f, "%.9g", row[columns[i].column]);
         }
         fputc('\n', out->f);

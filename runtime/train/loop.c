@@ -110,13 +110,18 @@ static bool show_validation(void *ctx, int64_t done, int64_t total) {
     return !is_stopped(r);
 }
 
-// A better top-1, or as good a one and a smaller loss. Without validation the last is the best. An
+// Is there a score to go by? Of masks no pixel may count.
+static bool has_scores(const RtRun *r, const RtScores *v) {
+    return r->val && !isnan(v->top1);
+}
+
+// A better top-1, or as good a one and a smaller loss. Without scores the last is the best. An
 // epoch with outputs that are not finite is never.
 static void keep_best(RtRun *r, const RtScores *v) {
     RtTrainState *s = &r->state;
     bool better = s->at[RT_BEST_EPOCH] < 0 || v->top1 > s->sum[RT_BEST_TOP1] ||
                   (v->top1 == s->sum[RT_BEST_TOP1] && v->loss < s->sum[RT_BEST_LOSS]);
-    better = !r->val || (better && v->n_not_finite == 0);
+    better = !has_scores(r, v) || (better && v->n_not_finite == 0);
     s->at[RT_SINCE_BEST] = better ? 0 : s->at[RT_SINCE_BEST] + 1;
     if (!better)
         return;
@@ -164,7 +169,9 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
         snprintf(rate, sizeof rate, "  lr %.2e", row[RT_HIST_LR]);
     if (r->val)
         rt_scores_tell(v, r->data, 1, say_line, r);
-    if (r->val)
+    if (r->val && !has_scores(r, v))
+        snprintf(val, sizeof val, "  val: no pixel counts");
+    else if (r->val)
         snprintf(val, sizeof val, "  val loss %.4f %s %.2f%% %s %.2f%%", v->loss, w->first,
                  v->top1 * 100, w->second, v->top5 * 100);
     rt_train_log_line(
@@ -180,7 +187,7 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
                       uint64_t wait_ns) {
     RtTrainState *s = &r->state;
     double loss = s->sum[RT_WEIGHT_SUM] > 0 ? s->sum[RT_LOSS_SUM] / s->sum[RT_WEIGHT_SUM] : 0;
-    if (!rt_recipe_learns(r, loss, v->loss))
+    if (!rt_recipe_counts(r, s->sum[RT_WEIGHT_SUM]) || !rt_recipe_learns(r, loss, v->loss))
         return false;
     double *row = rt_state_add_history(s);
     if (!row)
@@ -337,7 +344,12 @@ static bool finish(RtRun *r, uint64_t since) {
                        "not finite; nothing is written%s%s",
                        r->set->folder ? ", the last checkpoint is in " : "",
                        r->set->folder ? r->set->folder : "");
-    if (r->val && s->at[RT_BEST_EPOCH] >= 0 && !r->set->folds)
+    if (r->val && s->at[RT_BEST_EPOCH] >= 0 && isnan(s->sum[RT_BEST_TOP1]))
+        rt_train_log_line(&r->log,
+                          "%s: no pixel of the masks for validation counts, all are void (255): "
+                          "the model is the last epoch's",
+                          RT_SHOW(r->set->val ? r->set->val : r->set->data));
+    else if (r->val && s->at[RT_BEST_EPOCH] >= 0 && !r->set->folds)
         rt_train_log_line(&r->log, "best: epoch %lld, %s %.2f%%, loss %.4f",
                           (long long)s->at[RT_BEST_EPOCH] + 1, rt_score_words(r->d)->first,
                           s->sum[RT_BEST_TOP1] * 100, s->sum[RT_BEST_LOSS]);

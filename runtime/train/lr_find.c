@@ -4,6 +4,7 @@
 #include "runtime/train/lr_find.h"
 
 #include "runtime/train/rate.h"
+#include "runtime/train/recipe.h"
 #include "runtime/train/step.h"
 
 #include <math.h>
@@ -65,16 +66,19 @@ static void add_loss(Sweep *s, double lr, double loss) {
     s->over |= c->n == RT_LR_STEPS;
 }
 
+// Of masks none of whose pixels counts no step is taken.
 static bool take_step(RtRun *r, Sweep *s, const RtFeed *f) {
     double weight, loss = 0, norm, lr = rate_of(r, s->c->n);
     RtEngineBatch b = rt_run_batch(r, f, 1, &weight);
+    if (weight <= 0)
+        return true;
     if (!rt_engine_train(r->engine, &b, rt_engine_buffer(r->engine, RT_ENGINE_G), NULL, NULL,
                          &r->err) ||
         !rt_engine_grad_norm(r->engine, &norm, &r->err))
         return false;
     for (int64_t i = 0; i < f->n; i++)
         loss += (double)r->loss[i];
-    add_loss(s, lr, isfinite(norm) && weight > 0 ? loss / weight : NAN);
+    add_loss(s, lr, isfinite(norm) ? loss / weight : NAN);
     if (s->over)
         return true;
     RtEngineRates rates = rt_rate_of_step(r, lr, norm, ++s->taken);
@@ -94,7 +98,7 @@ static bool sweep(RtRun *r, Sweep *s, bool (*stop)(RtRun *r), bool *stopped) {
             if ((*stopped = stop(r)))
                 return true;
         }
-        if (r->err.text[0])
+        if (r->err.text[0] || (!s->over && !rt_recipe_counts(r, s->c->n)))
             return false;
     }
     return true;

@@ -3,6 +3,7 @@
 #include "runtime/train/report.h"
 #include "runtime/train/report_part.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #include "runtime/file/html.h"
@@ -56,7 +57,7 @@ static void put_head(const RtTrainResult *r, FILE *f) {
             (long long)r->data->n_val);
     rt_html_text(f, d->info->producer);
     fputs(".</p>\n<dl>\n", f);
-    if (r->scores->n && !r->set->folds) {
+    if (r->scores->n && !isnan(r->scores->top1) && !r->set->folds) {
         rt_html_tile(f, d->map_height ? "mIoU, best epoch" : "Top-1, best epoch",
                      r->scores->top1 * 100, 2, "%");
         rt_html_tile(f, d->map_height ? "Pixels" : "Top-5", r->scores->top5 * 100, 2, "%");

@@ -113,15 +113,16 @@ void rt_report_curves(const RtTrainResult *r, FILE *f) {
     const Series top1[] = {{"train", RT_HIST_TRAIN_TOP1}, {"val", RT_HIST_VAL_TOP1}};
     const Series rate[] = {{"rate", RT_HIST_LR}};
     int64_t best = r->state->at[RT_BEST_EPOCH];
+    bool val = r->data->n_val && !isnan(r->state->sum[RT_BEST_TOP1]); // else no place counted
     Chart c = {.title = "Loss",
                .row = r->state->history,
                .n = r->state->n_history,
                .columns = RT_HIST_COLUMNS,
-               .n_series = r->data->n_val ? 2 : 1,
+               .n_series = val ? 2 : 1,
                .series = loss,
                .label = -1,
                .part = RT_HIST_STAGE,
-               .marked = r->data->n_val && best < r->state->n_history ? best : -1};
+               .marked = val && best < r->state->n_history ? best : -1};
     if (c.n < 2) // a point is no curve: its numbers are the page's figures
         return;
     fputs("<section>\n<h2>Curves</h2>\n<p class=\"key\"><span><i class=\"train\"></i>training"

@@ -129,7 +129,7 @@ static void put_classes(const RtTrainResult *r, FILE *f) {
 }
 
 void rt_report_classes(const RtTrainResult *r, FILE *f) {
-    if (!r->scores->confusion || r->scores->n == 0)
+    if (!r->scores->confusion || r->scores->n == 0 || isnan(r->scores->top1))
         return;
     fprintf(f,
             "<section>\n<h2>Which class is taken for which</h2>\n<p>%s%s%s; a row is a class.</p>\n"

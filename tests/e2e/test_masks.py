@@ -256,6 +256,39 @@ def test_tuned_maps_segment():
     assert code == 1 and "has 4 labels" in err, err
 
 
+def void(data):
+    for name in os.listdir(os.path.join(data, "masks")):
+        Image.new("L", (SIZE, SIZE), 255).save(os.path.join(data, "masks", name))
+
+
+def test_masks_of_which_nothing_counts():
+    fcn("none")
+    program = made("none", "none", "--freeze", "none")
+    void(folder("void", 4))
+    for flags in (["--lr", 0.01], ["--lr", "auto"]):
+        code, _, err = run(program, "train", temp("void"), "--epochs", 1, *flags, "--val-fraction", 0, "--no-checkpoint", "-o", temp("void.onnx"))
+        last = err.splitlines()[-1]
+        assert code == 1 and last.endswith("void: no pixel of the masks to train on counts, all are void (255): there is nothing to learn"), err
+        assert not os.path.exists(temp("void.onnx"))
+    code, out, err = run(program, "eval", temp("void"), "--pretrained")
+    assert (code, out) == (1, "") and "void: no pixel of the masks counts, all are void (255)" in err and err.count("\n") == 1, err
+    folder("half/train", 6)
+    void(folder("half/val", 2))
+    same = ["--batch", 3, "--lr", 0.02, "--epochs", 3, "--no-checkpoint"]
+    code, _, err = run(program, "train", temp("half"), *same, "--log", temp("h.jsonl"), "--csv", temp("h.csv"), "--report", temp("h.html"), "-o", temp("half.onnx"))
+    assert code == 0 and "half: no pixel of the masks for validation counts" in err and err.count("val: no pixel counts") == 3, err
+    assert "nan" not in err and "best:" not in err and {e.get("val_miou") for e in log(temp("h.jsonl"))} == {None}, err
+    with open(temp("h.csv")) as csv, open(temp("h.html")) as page:
+        assert "nan" not in csv.read() and ">nan" not in page.read()
+    ok(program, "train", temp("half/train"), *same, "--val-fraction", 0, "-o", temp("last.onnx"))
+    with open(temp("half.onnx"), "rb") as a, open(temp("last.onnx"), "rb") as b:
+        assert a.read() == b.read()
+    folder("some", 4)  # a batch of nothing is no end of a range test
+    Image.new("L", (SIZE, SIZE), 255).save(temp("some/masks/000.png"))
+    _, _, err = run(program, "train", temp("some"), "--lr", "auto", "--batch", 1, "--epochs", 1, "--val-fraction", 0, "--no-checkpoint", "-o", temp("some.onnx"))
+    assert "rate " in err and "some.onnx written" in err, err
+
+
 def test_refused():
     fcn("no")
     for flags, says in ((["--binary"], "NYI"), (["--multi-label"], "NYI")):
