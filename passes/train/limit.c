@@ -77,6 +77,11 @@ static void sum_stage(const PassTrain *t, IrTrainStage *stage) {
     stage->memory_unlimited = fixed + larger(others, stage->memory_unlimited);
 }
 
+// As the option takes them: so many are enough.
+static int64_t kilobytes(int64_t bytes) {
+    return bytes / 1024 + (bytes % 1024 > 0);
+}
+
 bool pass_train_keeps_limit(PassTrain *t) {
     int64_t limit = t->opt->memory_limit;
     int most = 0;
@@ -87,10 +92,11 @@ bool pass_train_keeps_limit(PassTrain *t) {
     const IrTrainStage *stage = &t->out->stages[most];
     if (!limit || stage->memory <= limit)
         return true;
-    ir_error(t->prog->diag, IR_NOWHERE,
-             "--memory-limit %s: stage %d (%s) takes %s at least, of batches of %d images, %s of "
-             "which are parameters and the optimiser's; --batch makes batches smaller",
-             IR_SIZE(limit), most + 1, stage->spec, IR_SIZE(stage->memory), t->opt->batch,
-             IR_SIZE(STATE * (int64_t)sizeof(float) * t->out->param_floats));
+    ir_error(
+        t->prog->diag, IR_NOWHERE,
+        "--memory-limit %s: stage %d (%s) takes %lldK at least, of batches of %d images, %s of "
+        "which are parameters and the optimiser's; --batch makes batches smaller",
+        IR_SIZE(limit), most + 1, stage->spec, (long long)kilobytes(stage->memory), t->opt->batch,
+        IR_SIZE(STATE * (int64_t)sizeof(float) * t->out->param_floats));
     return false;
 }

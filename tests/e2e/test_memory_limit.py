@@ -22,12 +22,12 @@ def size(text):
 
 
 def least(compiler, model, *flags):
-    """The figure of a refusal, in whole kilobytes that are enough."""
+    """The figure of a refusal, in kilobytes: given back, it is enough."""
     code, _, err = run(compiler, "finetune", model, "-o", temp("refused"), "--memory-limit", "1K", *flags)
     assert code == 1 and not os.path.exists(temp("refused")), err
-    found = re.search(r"--memory-limit 1 KB: stage \d \(.*\) takes (\S+ \w+) at least, of batches of \d+ images", err)
+    found = re.search(r"--memory-limit 1 KB: stage \d \(.*\) takes (\d+)K at least, of batches of \d+ images", err)
     assert found and err.count("\n") == 1, err
-    return int(size(found[1]) * 1.06 / 1024) + 1
+    return int(found[1])
 
 
 def conv_net(path, layers=10, channels=32, side=96, hidden=0):
