@@ -69,6 +69,12 @@ bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtC
     return true;
 }
 
+// "NAME=FILE" has its '=' in the last part: a folder may have one in its name.
+static bool is_named(const char *word) {
+    const char *slash = strrchr(word, '/');
+    return strchr(slash ? slash : word, '=') != NULL;
+}
+
 bool rt_infer_archive(const HoneModelDesc *d, RtCliList *outputs, const char **path, RtErr *err) {
     int kept = 0;
     *path = NULL;
@@ -84,6 +90,8 @@ bool rt_infer_archive(const HoneModelDesc *d, RtCliList *outputs, const char **p
                 return rt_fail(err, "%s: an .npz file holds all outputs: write -o %s", word,
                                word + n + 1);
         }
+        if (is_named(word))
+            return rt_fail(err, "%s: an .npz file holds all outputs: write -o FILE.npz", word);
         if (*path)
             return rt_fail(err, "all outputs go to one .npz file, not %s and %s", *path, word);
         *path = word;

@@ -58,6 +58,11 @@ class Npz(Case):
         with open(self.path("y0.npz"), "rb") as a, open(self.path("y1.npz"), "rb") as b:
             self.assertEqual(a.read(), b.read())
         self.bad(1, r"^twice=y.npz: an .npz file holds all outputs: write -o y.npz$", *run, "-o", "twice=y.npz")
+        self.bad(1, r"^other=y.npz: an .npz file holds all outputs: write -o FILE.npz$", *run, "-o", "other=y.npz")
+        self.bad(1, r"^other=y.npz: an .npz file holds all outputs: write -o FILE.npz$", "fake", "features", "0.png", "-o", "other=y.npz")
+        self.assertFalse(os.path.exists(self.path("other=y.npz")))
+        os.makedirs(self.path("lr=0.1"))
+        self.good(*run, "-o", "lr=0.1/y.npz")
         self.bad(1, r"^all outputs go to one .npz file, not y.npz and z.npz$", *run, "-o", "y.npz", "-o", "z.npz")
         self.bad(1, r"^x.npz: .*input", *run, "-o", "x.npz")
         self.write("none.npz", archive(arrays={"a=b": npy("<f4", "(0, 2)", b""), "plus": npy("<i8", "(0,)", b"")}))
