@@ -177,6 +177,9 @@ static bool generate(Tool *t, Compile *c, ToolUnits *u, CgResult *cg) {
 }
 
 static void print_units(const Compile *c, const ToolUnits *u, const CgResult *cg) {
+    if (c->prepared.v > 0 && u->n > 1)
+        fprintf(stderr, "--prepared has no effect: programs of several --mcpu or sizes prepare "
+                        "weights at the start\n");
     for (int i = 0; cg->same_as && i < c->model.n_targets; i++)
         if (cg->same_as[i] != i)
             fprintf(stderr, "%s: nothing that %s has not is of use here: left out\n",
@@ -267,6 +270,10 @@ static bool check_options(Compile *c) {
     if (c->config_files && emits[c->emit].beside != BESIDE_HEADER) {
         fprintf(stderr, "hone compile: --config-files is of libraries, not of --emit %s\n",
                 c->emit_name);
+        return false;
+    }
+    if (c->prepared.v > 0 && c->emit == EMIT_IR) {
+        fprintf(stderr, "hone compile: --prepared is of what is generated, not of --emit ir\n");
         return false;
     }
     c->emit = c->is_static ? EMIT_STATIC_EXE : c->emit;

@@ -135,6 +135,15 @@ def test_what_the_option_takes():
         assert code == 2 and "--prepared takes" in err and not os.path.exists(temp("bad")), (code, err)
 
 
+def test_where_it_has_no_effect():
+    model = write_model(temp("m.onnx"))
+    code, _, err = run(HONE, "compile", model, "-o", "bad", "--prepared", "2", "--emit", "ir")
+    assert code == 2 and "--prepared is of what is generated, not of --emit ir" in err and not os.path.exists(temp("bad")), (code, err)
+    for cpus, told in ("x86-64-v3", 0), ("x86-64-v3,x86-64-v2", 1):
+        code, _, err = run(HONE, "compile", model, "-o", temp("some"), "--prepared", "2", "--mcpu", cpus)
+        assert code == 0 and err.count("--prepared has no effect") == told, (code, err)
+
+
 @here_only("Python loads the library")
 def test_libraries():
     ok(HONE, "compile", write_model(temp("m.onnx")), "--emit", "shared", "--name", "m", "-o", "m.so")
