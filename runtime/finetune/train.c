@@ -222,11 +222,28 @@ static bool set_augment(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
                         "without, all variants are the same");
 }
 
-// --lr-find trains nothing, and has no folder either.
+// What tells of epochs, which a range test has none of.
+static bool check_lr_find(const RtTrainSettings *s, RtErr *err) {
+    const struct {
+        const char *given, *text;
+    } others[] = {
+        {s->report, "--report"},
+        {s->csv, "--csv"},
+        {s->board, "--log-tensorboard"},
+    };
+    for (size_t i = 0; s->lr_picture && i < sizeof others / sizeof *others; i++)
+        if (others[i].given)
+            return rt_fail(err, "--lr-find and %s exclude each other: that trains nothing",
+                           others[i].text);
+    return true;
+}
+
+// --lr-find trains nothing, and has no folder either. Without checkpoints, --overwrite is of
+// TensorBoard's files.
 static bool set_folder(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
     const char *without = s->lr_picture ? "--lr-find" : w->no_checkpoint ? "--no-checkpoint" : NULL;
     s->folder = without ? NULL : w->folder;
-    if (without && (s->resume || s->overwrite))
+    if (without && (s->resume || (s->overwrite && !s->board)))
         return rt_fail(err, "%s and %s exclude each other", s->resume ? "--resume" : "--overwrite",
                        without);
     return !(s->resume && s->overwrite) ||
@@ -268,7 +285,7 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
-    if (!check_folds(w, s, err))
+    if (!check_folds(w, s, err) || !check_lr_find(s, err))
         return false;
     if (w->feature_memory && !rt_cli_size(w->feature_memory, &s->feature_memory))
         return rt_fail(err, "--feature-memory wants a size such as 500M or 8G, not '%s'",

@@ -127,7 +127,7 @@ static const RtCliField fields[] = {
     {"--resume", RT_CLI_FLAG, AT(set.resume), 0, 0, NULL,
      "go on from the newest checkpoint, bit for bit as if never stopped"},
     {"--overwrite", RT_CLI_FLAG, AT(set.overwrite), 0, 0, NULL,
-     "begin anew over the checkpoints of an earlier run, which go"},
+     "begin anew over checkpoints and TensorBoard's files of an earlier run, which go"},
     {"--quiet|-q", RT_CLI_FLAG, AT(set.quiet), 0, 0, NULL, "errors only"},
     RT_FINE_HELP(AT(help)),
 };

@@ -3,7 +3,10 @@
 #define _GNU_SOURCE
 #include "runtime/train/board.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,8 @@
 
 #include "runtime/file/events.h"
 
+#define EVENTS "events.out.tfevents.hone"
+
 static const char first_of_epoch[] = "loss/train"; // of the scalars of an epoch's end
 
 static double now(void) {
@@ -21,13 +26,49 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+// Are there events in such a part's folder? drop: they go, and so does the folder if it then is
+// empty.
+static bool find_part(const char *folder, const char *part, bool drop) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s/" EVENTS, folder, part) >= (int)sizeof path ||
+        access(path, F_OK) != 0)
+        return false;
+    if (drop && unlink(path) == 0) {
+        *strrchr(path, '/') = 0;
+        rmdir(path);
+    }
+    return true;
+}
+
+static bool find_parts(const char *folder, bool drop) {
+    DIR *dir = opendir(folder);
+    bool any = false;
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        any |= fnmatch(RT_FOLD_FOLDERS, e->d_name, 0) == 0 && find_part(folder, e->d_name, drop);
+    if (dir)
+        closedir(dir);
+    return any;
+}
+
+bool rt_board_is_free(const char *folder, RtErr *err) {
+    return (!find_part(folder, ".", false) && !find_parts(folder, false)) ||
+           rt_fail(err,
+                   "%s: holds an earlier run's events; --overwrite begins anew over them, "
+                   "--log-tensorboard FOLDER elsewhere",
+                   folder);
+}
+
+void rt_board_drop_parts(const char *folder) {
+    find_parts(folder, true);
+}
+
 bool rt_board_open(RtBoard *b, RtOuts *outs, const char *folder, bool resume, RtErr *err) {
     char *path = NULL;
     b->made = mkdir(folder, 0777) == 0;
     if (!b->made && errno != EEXIST)
         return rt_fail(err, "%s: cannot be made: %s", folder, strerror(errno));
     b->folder = strdup(folder);
-    if (!b->folder || asprintf(&path, "%s/events.out.tfevents.hone", folder) < 0)
+    if (!b->folder || asprintf(&path, "%s/" EVENTS, folder) < 0)
         return rt_fail(err, "no memory");
     b->wanted = rt_out_open(&b->file, outs, path, resume ? RT_OUT_APPEND : RT_OUT_LOG, err);
     free(path);

@@ -13,6 +13,10 @@ typedef struct RtBoard { // all zero: nobody asked for it
     bool wanted, made; // made: the folder, by this process; it goes again unless a run begins
 } RtBoard;
 
+// A run that begins has the folder for itself. False with err set: an earlier one's events are
+// there, its own or of parts of its k-fold.
+bool rt_board_is_free(const char *folder, RtErr *err);
+void rt_board_drop_parts(const char *folder); // events of the parts of a k-fold
 // Makes the folder where there is none, and sees that a file in it can be written. resume: it goes
 // on. False with err set.
 bool rt_board_open(RtBoard *b, RtOuts *outs, const char *folder, bool resume, RtErr *err);

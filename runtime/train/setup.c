@@ -315,13 +315,20 @@ static bool begin(RtRun *r) {
     r->folder.kept = found;
     if (found)
         return true;
+    bool own_board = s->board && !s->folds; // the parts of a k-fold share one
+    if (own_board && !s->overwrite && !rt_board_is_free(s->board, &r->err))
+        return false;
     if (!rt_engine_open_stage(r->engine, 0, &r->err))
         return false;
     r->open_stage = 0;
     RtCheckpointKey key = rt_run_key(r); // its checkpoint says now whether they can be written
     r->folder.kept = s->folder && rt_folder_claim(&r->folder, r->key_model, &r->err) &&
                      rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
-    return !s->folder || r->folder.kept;
+    if (s->folder && !r->folder.kept)
+        return false;
+    if (own_board)
+        rt_board_drop_parts(s->board);
+    return true;
 }
 
 bool rt_run_begin(RtRun *r) {

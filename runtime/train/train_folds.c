@@ -85,6 +85,15 @@ static bool open_folder(RtFolds *f, RtFolder *folder, const RtTrainSettings *set
     return true;
 }
 
+static bool take_board(const RtTrainSettings *set, RtErr *err) {
+    if (!set->board || set->resume)
+        return true;
+    if (!set->overwrite && !rt_board_is_free(set->board, err))
+        return false;
+    rt_board_drop_parts(set->board);
+    return true;
+}
+
 // ---------------------------------------------------------------- runs
 
 // Of one part, whose scores are known then; or stopped, by --max-steps.
@@ -160,7 +169,7 @@ int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
     if (ok) {
         f->n = set->k_fold;
         ok = is_alone(&err) && rt_run_try_outputs(d, set, &err) &&
-             open_folder(f, &folder, set, &err);
+             open_folder(f, &folder, set, &err) && take_board(set, &err);
     }
     if (!ok)
         fprintf(stderr, "%s\n", RT_SHOW(err.text));

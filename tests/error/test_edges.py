@@ -107,6 +107,9 @@ def test_options_of_programs():
     for flags, words in ((("--cache-variants", "2"), "--cache-variants wants --augment light or imagenet"),
                          (("--nesterov", "--opt", "adamw"), "--nesterov is for --opt sgd"),
                          (("--overwrite", "--no-checkpoint"), "--overwrite and --no-checkpoint exclude each other"),
+                         (("--lr-find", "l.svg", "--csv", "c.csv"), "--lr-find and --csv exclude each other"),
+                         (("--lr-find", "l.svg", "--report", "r.html"), "--lr-find and --report exclude each other"),
+                         (("--lr-find", "l.svg", "--log-tensorboard", "b"), "--lr-find and --log-tensorboard exclude each other"),
                          (("--resume", "--overwrite"), "--resume and --overwrite exclude each other")):
         says(2, words, *train, *flags)
 

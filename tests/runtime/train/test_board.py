@@ -145,6 +145,28 @@ class Board(Case):
             self.train("--resume", "--max-steps", 3)
             self.assertGreater(self.told()[0][0], 3)
 
+    def test_an_earlier_run_s_events_stay(self):
+        """A run that begins refuses them, another run's checkpoints or none; --overwrite is asked for what goes."""
+        def run(*args, code=0):
+            got, _, err = self.run_program("fake_train", "train", "d", *test_train.STEPS, "--epochs", "1", "--no-checkpoint", "--log-tensorboard", "board", *args)
+            self.assertEqual(got, code, (args, err))
+            return err
+
+        refused = "board: holds an earlier run's events; --overwrite begins anew over them, --log-tensorboard FOLDER elsewhere\n"
+        run()
+        with open(self.path("board/" + NAME), "rb") as f:
+            first = f.read()
+        self.assertTrue(run(code=1).endswith(refused))
+        self.assertTrue(self.train("--resume", code=1).endswith(refused), "nothing to go on with")
+        self.assertFalse(os.path.exists(self.path("ck")), "checkpoints of no run")
+        err = run("--k-fold", 3, code=1)
+        self.assertTrue(err.endswith(refused) and err.count("\n") == 1, err)
+        with open(self.path("board/" + NAME), "rb") as f:
+            self.assertEqual(f.read(), first)
+        run("--overwrite")
+        with open(self.path("board/" + NAME), "rb") as f:
+            self.assertNotEqual(f.read(), first, "its times are others")
+
     def test_where_it_cannot_be(self):
         for folder, words in (("no/such", "no/such: cannot be made: No such file"), ("d/board", "")):
             code, _, err = self.run_program("fake_train", "train", "d", *test_train.STEPS, "--log-tensorboard", folder)

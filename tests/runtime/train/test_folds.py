@@ -194,7 +194,15 @@ class Folds(Case):
 
     def test_boards(self):
         self.train("--k-fold", K, "--log-tensorboard", "board")
-        self.assertEqual(sorted(os.listdir(self.path("board"))), ["events.out.tfevents.hone", *(f"fold-{k + 1}" for k in range(K))])
+        parts = [f"fold-{k + 1}" for k in range(K)]
+        self.assertEqual(sorted(os.listdir(self.path("board"))), ["events.out.tfevents.hone", *parts])
+        os.remove(self.path("board/events.out.tfevents.hone"))
+        self.assertIn("board: holds an earlier run's events", self.train("--log-tensorboard", "board", folder="other", code=1))
+        self.assertEqual((sorted(os.listdir(self.path("board"))), os.path.exists(self.path("other"))), (parts, False))
+        self.write("board/fold-2/mine", b"")
+        self.train("--log-tensorboard", "board", "--overwrite", folder="other")
+        self.assertEqual(sorted(os.listdir(self.path("board"))), ["events.out.tfevents.hone", "fold-2"], "but what is no event file")
+        self.assertEqual(os.listdir(self.path("board/fold-2")), ["mine"])
 
     def test_what_excludes_it(self):
         for flags, words in ((["--val", "d"], "--k-fold and --val exclude each other"), (["--epochs", "auto"], "give the number of epochs"),
