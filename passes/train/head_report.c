@@ -15,14 +15,22 @@ static bool has_rows(const IrShape *s) {
     return wide > 1;
 }
 
+// [N,1,H,W] or [N,H,W,1]: whether each place is of the one class, as a binary segmentation ends.
+static bool is_one_channel(const IrShape *s) {
+    bool one = s->rank == 4 && ir_dim_is(s->dim[1], 1) != ir_dim_is(s->dim[3], 1);
+    return one && has_rows(s);
+}
+
 bool pass_head_report_rows(const IrGraph *g, const IrNode *at, const char *but) {
     const IrValue *v = g->outputs[0];
     char text[160];
-    ir_error(g->prog->diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
-             "%sthe output '%s' is %s: several rows of numbers for each image, and one is trained "
-             "against the image's label; end the network in a mean over the rows "
-             "(GlobalAveragePool, ReduceMean)",
-             but, v->name, ir_type_print(&v->type, text, sizeof text));
+    ir_error(
+        g->prog->diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
+        "%sthe output '%s' is %s: %s", but, v->name, ir_type_print(&v->type, text, sizeof text),
+        is_one_channel(&v->type.shape)
+            ? "NYI: a map of one channel; give it two, a channel for each of two classes"
+            : "several rows of numbers for each image, and one is trained against the image's "
+              "label; end the network in a mean over the rows (GlobalAveragePool, ReduceMean)");
     return false;
 }
 

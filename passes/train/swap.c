@@ -50,6 +50,22 @@ static const IrFileNode *list_nodes(const PassTrain *t, const PassHead *h) {
     return v;
 }
 
+enum { MOST_MAP_CLASSES = 255 }; // a mask's pixels are bytes, of which 255 does not count
+
+// What of the options no network trains that labels pixels.
+static void check_map(const PassTrain *t) {
+    const IrTrainProgram *out = t->out;
+    if (out->loss != IR_LOSS_CE)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "NYI: --binary and --multi-label of a network that labels pixels; --classes 2 "
+                 "trains two classes that exclude each other");
+    else if (!t->opt->keep_head && out->classes > MOST_MAP_CLASSES)
+        ir_error(t->prog->diag, IR_NOWHERE,
+                 "NYI: %d classes of a network that labels pixels: a mask's pixels are bytes and "
+                 "255 does not count, which leaves %d",
+                 out->classes, MOST_MAP_CLASSES);
+}
+
 bool pass_train_head(PassTrain *t) {
     const PassTrainOptions *o = t->opt;
     IrTrainProgram *out = t->out;
@@ -80,10 +96,8 @@ bool pass_train_head(PassTrain *t) {
     PassOptions po = *t->po;
     po.head = &head;
     passes_run_named(t->prog, t->infer, &po, "replace_head");
-    if (t->prog->diag->errors == errors && out->map[0] && out->loss != IR_LOSS_CE)
-        ir_error(t->prog->diag, IR_NOWHERE,
-                 "NYI: --binary and --multi-label of a network that labels pixels; --classes 2 "
-                 "trains two classes that exclude each other");
+    if (t->prog->diag->errors == errors && out->map[0])
+        check_map(t);
     return t->prog->diag->errors == errors;
 }
 

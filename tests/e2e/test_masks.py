@@ -296,6 +296,13 @@ def test_refused():
             f.write("a\nb")
         code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", temp("two.txt"), *flags)
         assert code == 1 and says in err and "labels pixels" in err and err.count("\n") == 1, err
+    code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", 256)
+    assert code == 1 and "NYI: 256 classes" in err and "leaves 255" in err and err.count("\n") == 1, err
+    ok(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", 255)
+    save("lone", [helper.make_node("Conv", ["x", "w", "b"], ["c"], "classifier"), helper.make_node("Sigmoid", ["c"], ["y"])],
+         [const("w", np.ones((1, 3, 1, 1), np.float32)), const("b", np.zeros(1, np.float32))], 1)
+    code, _, err = run(HONE, "finetune", temp("lone.onnx"), "-o", temp("no"), "--classes", 2)
+    assert code == 1 and "NYI: a map of one channel" in err and "mean" not in err and err.count("\n") == 1, err
     data = folder("bad", 4)
     code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", data)
     assert code == 1 and "no classes.txt" in err, err
