@@ -166,17 +166,20 @@ typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_QUERY_LOGITS,
     PASS_BOXES_QUERY_SOFTMAX
 } PassBoxes;
+// What it is, where that says which numbers it wants of pixels. DETR and RF-DETR: surely, and
+// ImageNet's mean and deviation; YOLOX: perhaps.
+typedef enum PassFamily { PASS_FAMILY_OTHER, PASS_FAMILY_DETR, PASS_FAMILY_YOLOX } PassFamily;
 typedef struct PassTask {
     PassTaskKind kind;
     PassBoxes form;
+    PassFamily family;
     int boxes, scores, labels; // outputs; -1: in the boxes' rows, or of queries none
     int mask;                  // output of a segmentation
     bool yx;                   // boxes are y, x, y, x
     int classes;               // 0: unknown
     int points, point_numbers; // of each box's pose; 0: none
 } PassTask;
-PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width,
-                   int labels);
+PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width, int labels);
 
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {

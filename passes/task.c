@@ -176,6 +176,7 @@ static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width,
             t->form = columns                         ? PASS_BOXES_COLUMNS
                       : grid && !has_op(g, IR_OP_EXP) ? PASS_BOXES_GRID
                                                       : PASS_BOXES_ROWS;
+            t->family = grid ? PASS_FAMILY_YOLOX : PASS_FAMILY_OTHER;
             t->classes = (int)classes;
             return true;
         }
@@ -237,6 +238,8 @@ static bool find_queries(const IrGraph *g, int own, PassTask *t) {
     int64_t classes = v->type.shape.dim[2].c - (one ? CORNERS : 0);
     t->form = form_of(v, classes);
     t->classes = (int)classes - (t->form == PASS_BOXES_QUERY_SOFTMAX);
+    bool detr = t->form == PASS_BOXES_QUERY_SOFTMAX || has_name(g->outputs[t->boxes], "dets");
+    t->family = !one && detr ? PASS_FAMILY_DETR : PASS_FAMILY_OTHER;
     return true;
 }
 

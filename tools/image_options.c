@@ -58,6 +58,7 @@ typedef struct Reading {
     const IrProgram *prog;
     HonePreprocess *x;
     PassTaskKind task;
+    PassFamily family;
     int side; // of the user's pictures, 0: unknown
     Source from[N_VALUES];
     double v[N_VALUES][4];
@@ -204,11 +205,12 @@ static bool fill_resize(Reading *r) {
     return true;
 }
 
-// Detectors take numbers from 0 to 1, and what else they want done is within the network.
-static void fill_defaults(HonePreprocess *x, bool pixels, PassTaskKind task) {
+// Most detectors take numbers from 0 to 1, and what else they want done is within the network.
+static void fill_defaults(HonePreprocess *x, bool pixels, const PassTask *task) {
     static const float imagenet_mean[] = {0.485f, 0.456f, 0.406f};
     static const float imagenet_std[] = {0.229f, 0.224f, 0.225f};
-    bool imagenet = x->channels == 3 && !pixels && task != PASS_TASK_DETECT;
+    bool imagenet = x->channels == 3 && !pixels &&
+                    (task->kind != PASS_TASK_DETECT || task->family == PASS_FAMILY_DETR);
     x->scale = pixels ? 1 : 1.0f / 255;
     for (int i = 0; i < 3; i++) {
         x->mean[i] = imagenet ? imagenet_mean[i] : 0;
@@ -247,14 +249,17 @@ static void add_note(Reading *r, ToolImage *im) {
                                           *part[r->from[i]] ? ", " : "", values[i].name);
     if (!*part[ASSUMED] && !*part[FOREIGN])
         return;
+    bool yolox =
+        r->task == PASS_TASK_DETECT && r->family == PASS_FAMILY_YOLOX && r->from[SCALE] == ASSUMED;
     im->note = ir_sprintf(
-        a, "images: %s (%s%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text), part[FOREIGN],
-        *part[FOREIGN] ? " from the model's metadata" : "",
+        a, "images: %s (%s%s%s%s%s%s%s)", rt_preprocess_text(r->x, text, sizeof text),
+        part[FOREIGN], *part[FOREIGN] ? " from the model's metadata" : "",
         *part[FOREIGN] && *part[ASSUMED] ? "; " : "",
         *part[ASSUMED] ? "assumed, as nothing states them: " : "", part[ASSUMED],
         r->from[RESIZE] == ASSUMED && is_small(r)
             ? "; nothing is cut off and bicubic enlarges, as pictures are smaller than that"
-            : "");
+            : "",
+        yolox ? "; YOLOX takes --scale 1 --bgr --fit letterbox" : "");
 }
 
 // "bicubic" of what exporters write: "InterpolationMode.BICUBIC", or Pillow's number of it.
@@ -298,10 +303,11 @@ static bool fill_interpolation(Reading *r, const ToolImage *im) {
     return true;
 }
 
-static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, PassTaskKind task,
+static bool fill_numbers(Tool *t, ToolImage *im, const IrGraph *g, const PassTask *task,
                          HonePreprocess *x) {
     const IrProgram *p = g->prog;
-    Reading r = {.tool = t, .prog = p, .x = x, .task = task, .side = im->side};
+    Reading r = {
+        .tool = t, .prog = p, .x = x, .task = task->kind, .family = task->family, .side = im->side};
     const char *bgr = ir_meta(p, "hone.bgr");
     bool pixels = g->inputs[0]->type.dtype == IR_U8;
     x->bgr = im->bgr || (bgr && strcmp(bgr, "1") == 0);
@@ -408,7 +414,7 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
         ir_error(&t->diag, IR_NOWHERE, "--labels: nothing that --output chooses classifies");
         return false;
     }
-    if (!fill_numbers(t, im, g, task.kind, &cg->preprocess))
+    if (!fill_numbers(t, im, g, &task, &cg->preprocess))
         return false;
     if (embeds) {
         cg->n_labels = 0;

@@ -9,6 +9,7 @@
 
 enum { SHARES = 2, DOT = 5 }; // SHARES: boxes within it are parts of the picture, not pixels
 #define SURE_POINT 0.5
+#define MOST_SCORE 1.01 // what rounding may make of 1
 
 typedef struct Detector {
     RtPicture picture;
@@ -16,6 +17,7 @@ typedef struct Detector {
     const RtPictureArgs *args;
     RtObject *object;
     int64_t n, capacity;
+    int64_t unsound; // boxes of all pictures that were left out
 } Detector;
 
 // Column k of entry i of an output with `columns` of them.
@@ -84,6 +86,12 @@ static void place_box(const Detector *c, bool shares, double *box) {
     }
 }
 
+// Scores are probabilities, and the corners of a box stand in their order.
+static bool is_sound(const RtObject *o) {
+    return o->score >= 0 && o->score <= MOST_SCORE && o->box[0] <= o->box[2] &&
+           o->box[1] <= o->box[3];
+}
+
 // What is at least as certain as asked for.
 static void collect(Detector *c) {
     const HoneModelDesc *d = c->picture.d;
@@ -97,8 +105,10 @@ static void collect(Detector *c) {
     bool shares = are_shares(c, found);
     c->n = 0;
     for (int64_t i = 0; i < found; i++) {
+        bool sound = is_sound(&c->object[i]), counts = !(c->object[i].score < c->threshold);
         place_box(c, shares, c->object[i].box);
-        if (c->object[i].score >= c->threshold)
+        c->unsound += counts && !sound;
+        if (counts && sound)
             c->object[c->n++] = c->object[i];
     }
 }
@@ -219,7 +229,13 @@ static int detect(Detector *c, const RtInfer *in) {
         return rt_infer_complain("no memory");
     if (c->args->csv)
         puts("file,class,label,score,left,top,right,bottom");
-    return rt_picture_each(&c->picture, c, detect_file);
+    int code = rt_picture_each(&c->picture, c, detect_file);
+    if (c->unsound)
+        fprintf(stderr,
+                "boxes left out: %lld, whose scores are not from 0 to 1 or whose corners stand in "
+                "the wrong order\n",
+                (long long)c->unsound);
+    return code;
 }
 
 int rt_infer_detect(const RtInfer *in, int argc, char **argv) {

@@ -215,6 +215,9 @@ def test_yolox():
         else:
             nodes += [node("Concat", "middle wh sure scores", "columns", axis=1)]
         save(name, nodes + [node("Transpose", "columns", "output", perm=[0, 2, 1])], [("output", TensorProto.FLOAT)], consts)
+        for options in ((), ("--scale", "1")):
+            code, said, err = run(HONE, "compile", f"{name}.onnx", "-o", name, *options)
+            assert code == 0 and ("YOLOX takes --scale 1 --bgr --fit letterbox" in said + err) == (not options), said + err
         ok(HONE, "compile", f"{name}.onnx", "-o", name)
         check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(temp(name))])
         assert len(found(temp(name), "--overlap", "1")) == 4  # the copy of the first square
@@ -240,6 +243,9 @@ def test_queries():
     for name, (tail, outs) in tails.items():
         save("q_" + name, LOOK[:2] + logit + tail, [(o, TensorProto.FLOAT) for o in outs], consts)
         ok(HONE, "compile", f"q_{name}.onnx", "-o", "q_" + name)
+        mean = np.ravel(json.loads(ok(temp("q_" + name), "info", "--json"))["preprocess"]["mean"])
+        assert (abs(mean[0] - 0.485) < 1e-6) == (name in ("rfdetr", "detr")), (name, mean)
+        ok(HONE, "compile", f"q_{name}.onnx", "-o", "q_" + name, "--mean", "0", "--std", "1")
         objects = found(temp("q_" + name))
         assert [o["score"] for o in objects] == sorted((o["score"] for o in objects), reverse=True), objects
         check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
@@ -323,6 +329,22 @@ def test_poses():
         x, y = int((o["box"][0] + o["box"][2]) / 2), int((o["box"][1] + o["box"][3]) / 2)
         assert tuple(after[y, x]) != tuple(before[y, x]) and (after[y - 2:y + 3, x - 2:x + 3] == after[y, x]).all(), o
         assert not (after[y - 8:y - 3, x + 4:x + 9] == (0, 128, 0)).all(), o  # of the point that is hardly sure
+
+
+def test_unsound_boxes():
+    """Scores beyond 1 or that are no numbers, and corners in the wrong order, are left out and told."""
+    picture()
+    values = {"boxes": np.float32([[0, 0, 8, 8], [8, 8, 16, 16], [9, 8, 1, 16], [0, 0, np.nan, 8], [0, 0, 8, 8], [0, 0, 8, 8], [9, 9, 1, 1]]),
+              "scores": np.float32([40, 0.9, 0.8, 0.7, np.nan, np.inf, 0.1])}
+    nodes = [node("ReduceMin", "image", "low", keepdims=0), node("Mul", "low zero", "nothing"), node("Cast", "nothing", "none", to=TensorProto.INT64)]
+    nodes += [node("Add", f"{k}_are nothing", k) for k in values] + [node("Add", "labels_are none", "labels")]
+    consts = [const("zero", np.float32(0)), const("labels_are", [1] * 7)] + [const(k + "_are", v) for k, v in values.items()]
+    save("unsound", nodes, [("boxes", TensorProto.FLOAT), ("labels", TensorProto.INT64), ("scores", TensorProto.FLOAT)], consts)
+    ok(HONE, "compile", "unsound.onnx", "-o", "unsound")
+    code, said, err = run(temp("unsound"), "detect", "--json", "p.png", "p.png")
+    for line in said.splitlines():
+        assert [round(o["score"], 4) for o in json.loads(line)["objects"]] == [0.9], said
+    assert code == 0 and said.count("\n") == 2 and err.count("boxes left out: 10,") == 1, (said, err)
 
 
 def test_chosen_outputs():
