@@ -381,6 +381,13 @@ bool tool_image_is_told(const ToolImage *im) {
            im->scale.given || im->bgr || im->interpolation || im->fit || im->as_stored;
 }
 
+// As of a model that takes no image.
+static void clear_image(CgOptions *cg) {
+    memset(&cg->preprocess, 0, sizeof cg->preprocess);
+    cg->labels = NULL;
+    cg->n_labels = 0;
+}
+
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     int k;
     if (!tool_find_classifier(t, im, g, &k))
@@ -388,11 +395,9 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     const IrValue *output = g->outputs[k < 0 ? 0 : k];
     cg->classifier = pass_is_score_row(g, k) ? k : -1;
     cg->scores = scores_of[pass_scores(g, k < 0 ? 0 : k).kind];
-    memset(&cg->preprocess, 0, sizeof cg->preprocess);
+    clear_image(cg);
     bool image = find_image(g, &cg->preprocess);
-    cg->labels = NULL;
-    cg->n_labels = 0;
-    if (image && !tool_image_told_labels(t, im, g->prog, cg))
+    if (image && !im->embeds && !tool_image_told_labels(t, im, g->prog, cg))
         return false;
     PassTask task =
         pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width, cg->n_labels);
@@ -402,8 +407,7 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     bool embeds = im->embeds && task.kind == PASS_TASK_CLASS;
     fill_task(im, &task, cg);
     if (!image || (task.kind == PASS_TASK_CLASS && g->inputs[0]->type.shape.rank == 3)) {
-        memset(&cg->preprocess, 0, sizeof cg->preprocess);
-        cg->n_labels = 0;
+        clear_image(cg);
         im->classifier = im->told = NULL;
         if (tool_image_is_told(im))
             ir_warn(&t->diag, IR_NOWHERE,
@@ -416,10 +420,10 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     }
     if (!fill_numbers(t, im, g, &task, &cg->preprocess))
         return false;
-    if (embeds) {
-        cg->n_labels = 0;
+    if (embeds)
         return true;
-    }
+    if (im->embeds && !tool_image_told_labels(t, im, g->prog, cg))
+        return false;
     return task.kind == PASS_TASK_CLASS ? tool_image_labels(t, im, g->prog, output, cg)
                                         : tool_image_task_labels(t, im, g->prog, &task, output, cg);
 }
