@@ -7,12 +7,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import train_runs
-from script import ROOT, here_only, main
+from script import ROOT, main
 
 GOLDEN = os.path.join(ROOT, "tests", "e2e", "golden")
-# All layers of train_resnet with fixed statistics: PyTorch's losses and AVX-512's to 1e-6; neoverse-n1's, x86-64-v2's and v3's, which
-# agree to 3e-6, are 2e-3 off from step 4 on.
-KINK = "NYI: stored losses that rounding does not turn at step 4"
 
 
 def check(name):
@@ -51,7 +48,6 @@ def check_recipe(bn):
             assert moved > 0 and error < 0.02 * moved + 1e-6, f"{bn}: {name} moved by {moved:.3g}, off by {error:.3g}"
 
 
-@here_only(KINK)
 def test_recipe_with_fixed_statistics():
     check_recipe("frozen")
 
@@ -60,7 +56,6 @@ def test_recipe_with_the_batch_s_statistics():
     check_recipe("train")
 
 
-@here_only(KINK)
 def test_resnet():
     check("resnet")
 
