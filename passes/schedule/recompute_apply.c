@@ -42,7 +42,8 @@ static IrValue *find_now(Apply *a, IrValue *v) {
     IrValue *base = find_now(a, v->view_of);
     if (base == v->view_of)
         return v;
-    IrValue *in[8] = {base};
+    IrValue **in = ir_alloc_array(a->s->ctx.scratch, (size_t)v->def->n_in, sizeof(IrValue *));
+    in[0] = base;
     for (int i = 1; i < v->def->n_in; i++)
         in[i] = ir_in(v->def, i);
     IrValue *view = build_again(a, v->def, in)->out[0];
