@@ -153,8 +153,7 @@ int pass_classifier(IrGraph *g);
 // The output is a row of floats for each image: scores of classes, or it could be.
 bool pass_is_score_row(const IrGraph *g, int output);
 
-// task.c: what the outputs say of a picture of that size, seen from an output that classifies (-1:
-// none), where so many names are told (0: none are).
+// task.c: what the outputs say of a picture.
 typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT } PassTaskKind;
 typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_LISTS,
@@ -175,11 +174,17 @@ typedef struct PassTask {
     PassFamily family;
     int boxes, scores, labels; // outputs; -1: in the boxes' rows, or of queries none
     int mask;                  // output of a segmentation
+    bool channels_last;        // of the mask: [N,H,W,C], [N,H,W,1]
     bool yx;                   // boxes are y, x, y, x
     int classes;               // 0: unknown
     int points, point_numbers; // of each box's pose; 0: none
 } PassTask;
-PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width, int labels);
+typedef struct PassPicture { // the graph's input
+    int64_t height, width;
+    bool channels_last;
+} PassPicture;
+// Seen from an output that classifies (-1: none), where so many names are told (0: none are).
+PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture, int labels);
 
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {

@@ -11,7 +11,7 @@
 //   %b: f32[1,300,4], %s: f32[1,300,80]
 //                           queries' x, y, w, h and scores of classes: DETR and its kin
 //   %y: f32[1,300,84]       both in one, behind a TopK: RT-DETR
-//   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation
+//   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation; f32[1,520,520,21], too
 //
 // Rows of six are boxes only where the network chose or sorted something; those of a YOLO without
 // its end are known by their number, which is that of the cells of its grids.
@@ -268,9 +268,10 @@ static bool find_detector(const IrGraph *g, int own, PassTask *t) {
 
 // ---------------------------------------------------------------- segmentations
 
-// [N, H, W] or [N, 1, H, W] of integers, [N, C, H, W] of floats, an integer factor below the
-// picture's size, where three channels are a picture; of any size where C names are told.
-static bool is_mask(const IrValue *v, int64_t height, int64_t width, int labels) {
+// [N, H, W] or [N, 1, H, W] of integers, [N, C, H, W] of floats, or with its channels last, an
+// integer factor below the picture's size, where three channels are a picture; of any size where C
+// names are told.
+static bool is_mask(const IrValue *v, const PassPicture *p, bool last, int labels) {
     const IrShape *s = &v->type.shape;
     bool number = ir_dtype_is_float(v->type.dtype);
     if (s->rank != 4 && (number || s->rank != 3))
@@ -278,37 +279,43 @@ static bool is_mask(const IrValue *v, int64_t height, int64_t width, int labels)
     for (int i = 1; i < s->rank; i++)
         if (s->dim[i].n || s->dim[i].c < 1 || s->dim[i].c > MOST_PIXELS)
             return false;
-    int64_t h = s->dim[s->rank - 2].c, w = s->dim[s->rank - 1].c;
-    int64_t classes = s->rank == 4 ? s->dim[1].c : 1;
-    bool scaled = height % h == 0 && width % w == 0 && height / h == width / w && h > 1 && w > 1 &&
-                  height / h <= MOST_RATIO;
+    int first = s->rank == 4 && !last ? 2 : 1;
+    int64_t h = s->dim[first].c, w = s->dim[first + 1].c;
+    int64_t classes = s->rank == 4 ? s->dim[last ? 3 : 1].c : 1;
+    bool scaled = p->height % h == 0 && p->width % w == 0 && p->height / h == p->width / w &&
+                  h > 1 && w > 1 && p->height / h <= MOST_RATIO;
     bool told = labels > 1 && h * w > 1 && (!number || classes == labels);
     return (told || (scaled && classes != 3)) && (number ? classes > 1 : classes == 1);
 }
 
-static bool find_segmentation(const IrGraph *g, int own, int64_t height, int64_t width, int labels,
+// What could be read both ways has its channels where the picture has them.
+static bool find_segmentation(const IrGraph *g, int own, const PassPicture *p, int labels,
                               PassTask *t) {
-    for (int i = 0; i < own; i++)
-        if (is_mask(g->outputs[i], height, width, labels) &&
-            (t->mask < 0 || has_name(g->outputs[t->mask], "aux")))
+    for (int i = 0; i < own; i++) {
+        bool fits = is_mask(g->outputs[i], p, p->channels_last, labels);
+        bool other = !fits && is_mask(g->outputs[i], p, !p->channels_last, labels);
+        if ((fits || other) && (t->mask < 0 || has_name(g->outputs[t->mask], "aux"))) {
             t->mask = i;
+            t->channels_last = fits == p->channels_last;
+        }
+    }
     return t->mask >= 0;
 }
 
-PassTask pass_task(const IrGraph *g, int classifier, int64_t height, int64_t width, int labels) {
+PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture, int labels) {
     PassTask t = {.boxes = -1, .scores = -1, .labels = -1, .mask = -1};
     int own = ir_own_outputs(g);
-    if (classifier < 0 && find_cells(g, own, height, width, &t)) {
+    if (classifier < 0 && find_cells(g, own, picture->height, picture->width, &t)) {
         t.kind = PASS_TASK_DETECT;
     } else if (classifier < 0 && find_detector(g, own, &t)) {
         t.kind = PASS_TASK_DETECT;
         t.classes = count_classes(g);
     } else if (classifier < 0 && find_queries(g, own, &t)) {
         t.kind = PASS_TASK_DETECT;
-    } else if (classifier < 0 && find_segmentation(g, own, height, width, labels, &t)) {
+    } else if (classifier < 0 && find_segmentation(g, own, picture, labels, &t)) {
         const IrType *y = &g->outputs[t.mask]->type;
         t.kind = PASS_TASK_SEGMENT;
-        t.classes = ir_dtype_is_float(y->dtype) ? (int)y->shape.dim[1].c : 0;
+        t.classes = ir_dtype_is_float(y->dtype) ? (int)y->shape.dim[t.channels_last ? 3 : 1].c : 0;
     }
     return t;
 }

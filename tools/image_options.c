@@ -359,6 +359,7 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
         .scores = task->scores,
         .labels = task->labels,
         .mask = task->mask,
+        .channels_last = task->channels_last,
         .yx = task->yx,
         .classes = task->classes,
         .points = task->points,
@@ -399,8 +400,9 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     bool image = find_image(g, &cg->preprocess);
     if (image && !im->embeds && !tool_image_told_labels(t, im, g->prog, cg))
         return false;
-    PassTask task =
-        pass_task(g, cg->classifier, cg->preprocess.height, cg->preprocess.width, cg->n_labels);
+    const HonePreprocess *x = &cg->preprocess;
+    PassPicture picture = {x->height, x->width, x->nhwc != 0};
+    PassTask task = pass_task(g, cg->classifier, &picture, cg->n_labels);
     if (!image ||
         (im->embeds && task.kind == PASS_TASK_SEGMENT)) // what --output chooses are features
         task.kind = PASS_TASK_CLASS;

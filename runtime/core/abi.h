@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HONE_ABI = 10, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16, HONE_MAX_UNITS = 64 };
+enum { HONE_ABI = 11, HONE_MAX_RANK = 8, HONE_MAX_ARGS = 16, HONE_MAX_UNITS = 64 };
 
 enum { // element types, numbered as ir/dtypes.def
     HONE_F32,

@@ -14,16 +14,20 @@ typedef struct Segmentation {
     RtPicture picture;
     const RtPictureArgs *args;
     int64_t classes, height, width; // of the output
+    int64_t pixel_step, class_step; // from a pixel's score to the next one's, from class to class
     int32_t *mask;                  // [height][width]
     Share *share;                   // [classes], of the last picture; then by size
 } Segmentation;
 
 static bool shape_output(Segmentation *s, RtErr *err) {
-    const HoneTensorDesc *t = &s->picture.d->outputs[s->picture.d->task.mask];
-    bool scores = s->picture.d->task.classes > 0;
-    s->height = t->dim[t->rank - 2].c;
-    s->width = t->dim[t->rank - 1].c;
-    s->classes = scores ? t->dim[1].c : INT16_MAX;
+    const HoneTask *task = &s->picture.d->task;
+    const HoneTensorDesc *t = &s->picture.d->outputs[task->mask];
+    int first = t->rank == 3 || task->channels_last ? 1 : 2;
+    s->height = t->dim[first].c;
+    s->width = t->dim[first + 1].c;
+    s->classes = task->classes > 0 ? task->classes : INT16_MAX;
+    s->pixel_step = task->channels_last ? s->classes : 1;
+    s->class_step = task->channels_last ? 1 : s->height * s->width;
     s->mask = calloc((size_t)(s->height * s->width) + 1, sizeof *s->mask);
     s->share = calloc((size_t)s->classes + 1, sizeof *s->share);
     return (s->mask && s->share) || rt_fail(err, "no memory");
@@ -34,7 +38,7 @@ static int32_t class_of(const Segmentation *s, int64_t at) {
     int output = s->picture.d->task.mask;
     const RtDtype *type = rt_dtype(s->picture.d->outputs[output].dtype);
     const char *y = s->picture.y[output];
-    int64_t plane = s->height * s->width, best = 0;
+    int64_t best = 0;
     if (!s->picture.d->task.classes) {
         int64_t x = 0; // integers of the machine's byte order: the low bytes come first
         memcpy(&x, y + (size_t)at * type->bytes, type->bytes);
@@ -42,7 +46,7 @@ static int32_t class_of(const Segmentation *s, int64_t at) {
     }
     double most = -INFINITY;
     for (int64_t c = 0; c < s->classes; c++) {
-        double x = type->load(y + (size_t)(c * plane + at) * type->bytes);
+        double x = type->load(y + (size_t)(c * s->class_step + at * s->pixel_step) * type->bytes);
         best = x > most ? c : best;
         most = x > most ? x : most;
     }

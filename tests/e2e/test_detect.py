@@ -33,8 +33,8 @@ def picture(name="p.png"):
     return a
 
 
-def save(name, nodes, outs, consts, rank=4, meta=(), size=SIZE):
-    shape = [1, 3, size, size][4 - rank:]
+def save(name, nodes, outs, consts, rank=4, meta=(), size=SIZE, last=False):
+    shape = [1, size, size, 3] if last else [1, 3, size, size][4 - rank:]
     info = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, name, [info("image", TensorProto.FLOAT, shape)],
                               [info(o, t, None) for o, t in outs], consts)
@@ -371,6 +371,27 @@ def test_segment():
         assert (after[40, 4] == before[40, 4]).all()
         assert "segments   the class of each pixel, by output 'out'" in ok(temp(name), "info")
     assert " 81.25%  class 0" in ok(temp("scores"), "segment", "p.png")
+
+
+def test_channels_last():
+    """Maps whose classes stand last, of pictures whose channels do, and of others; square ones, of as many classes as rows, too."""
+    before = picture()
+    for name, last, classes, integers in (("last", True, 4, False), ("last_classes", True, 4, True), ("mixed", False, 4, False),
+                                          ("square", True, SIZE // 2, False)):
+        w = np.full((classes, 3, 1, 1), -1, np.float32)
+        w[:4, :, 0, 0] = np.concatenate([np.zeros((1, 3)), np.eye(3)])
+        b = np.float32([0.2, 0, 0, 0] + [-1] * (classes - 4))
+        nodes = [node("Transpose", "image", "first3", perm=[0, 3, 1, 2])] if last else [node("Identity", "image", "first3")]
+        nodes += [node("AveragePool", "first3", "small", kernel_shape=[2, 2], strides=[2, 2]), node("Conv", "small w b", "y")]
+        nodes += [node("ArgMax", "y", "z", axis=1)] if integers else [node("Identity", "y", "z")]
+        nodes += [node("Transpose", "z", "out", perm=[0, 2, 3, 1])]
+        save(name, nodes, [("out", TensorProto.INT64 if integers else TensorProto.FLOAT)], [const("w", w), const("b", b)], last=last)
+        ok(HONE, "compile", f"{name}.onnx", "-o", name, "--mean", "0", "--std", "1")
+        row = json.loads(ok(temp(name), "segment", "--json", "p.png", "--draw", f"{name}.png"))
+        shares = {c["class"]: c["share"] for c in row["classes"]}
+        assert shares == {0: 0.8125, 1: 0.0625, 2: 0.0625, 3: 0.0625}, (name, shares)
+        after = np.asarray(Image.open(temp(f"{name}.png"))).astype(int)
+        assert (after[4, 4] != before[4, 4]).any() and (after[40, 4] == before[40, 4]).all(), name
 
 
 def test_refusals():

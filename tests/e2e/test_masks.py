@@ -256,6 +256,36 @@ def test_tuned_maps_segment():
     assert code == 1 and "has 4 labels" in err, err
 
 
+def channels_last(name):
+    """The same network of pictures, and with scores, whose channels stand last."""
+    model = onnx.load(temp(name + ".onnx"))
+    g = model.graph
+    for v in (*g.input, *g.output):
+        dims = [d.dim_value for d in v.type.tensor_type.shape.dim]
+        v.CopyFrom(helper.make_tensor_value_info(v.name, TensorProto.FLOAT, ["N", dims[2], dims[3], dims[1]]))
+    for n in g.node:
+        n.input[:] = ["x_first" if i == "x" else i for i in n.input]
+        n.output[:] = ["y_first" if o == "y" else o for o in n.output]
+    g.node.insert(0, helper.make_node("Transpose", ["x"], ["x_first"], perm=[0, 3, 1, 2]))
+    g.node.append(helper.make_node("Transpose", ["y_first"], ["y"], perm=[0, 2, 3, 1]))
+    onnx.save(model, temp(name + "_last.onnx"))
+
+
+def test_channels_last():
+    """Trains as its twin does, and segments as that does, too."""
+    eyes("twin")
+    channels_last("twin")
+    data, said = folder("twins", 6), []
+    for name in ("twin", "twin_last"):
+        program = made(name, name, "--keep-head", "--freeze", "none")
+        ok(program, "train", data, "--epochs", 2, "--lr", 1e-4, "--batch", 3, "--val-fraction", 0, "--no-checkpoint", "-o", temp("t.onnx"))
+        code, _, err = run(HONE, "compile", temp("t.onnx"), "-o", temp("t.bin"))
+        assert code == 0 and "labels" not in err, err
+        said.append(json.loads(ok(temp("t.bin"), "segment", "--json", temp("twins/images/001.png")))["classes"])
+    assert len(said[0]) == 3 and [c["label"] for c in said[0]] == [c["label"] for c in said[1]], said
+    assert np.allclose([c["share"] for c in said[0]], [c["share"] for c in said[1]], atol=0.01), said
+
+
 def void(data):
     for name in os.listdir(os.path.join(data, "masks")):
         Image.new("L", (SIZE, SIZE), 255).save(os.path.join(data, "masks", name))

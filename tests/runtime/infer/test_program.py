@@ -329,11 +329,11 @@ class Command(Case):
         self.assertEqual(multi["outputs"][1], {"name": "twice", "dtype": "i64", "shape": ["2N+1"]})
         self.assertIsNone(multi["preprocess"])
         text = self.good("fake", "info")
-        for part in ("f32[N,3,8,8]", "resize 10 bilinear, centre crop 8x8, RGB, NCHW, scale 1/255", "ABI 10", "logits"):
+        for part in ("f32[N,3,8,8]", "resize 10 bilinear, centre crop 8x8, RGB, NCHW, scale 1/255", "ABI 11", "logits"):
             self.assertIn(part, text)
 
     def test_help_and_version(self):
-        self.assertEqual(self.good("fake", "--version"), "fake (hone 0.1.0, ABI 10)\n")
+        self.assertEqual(self.good("fake", "--version"), "fake (hone 0.1.0, ABI 11)\n")
         self.assertIn("Subcommands:", self.good("fake", "--help"))
         for sub in ("classify", "run", "bench", "info"):
             self.assertIn("Usage:", self.good("fake", sub, "--help"))
@@ -354,7 +354,7 @@ class Command(Case):
 
     def test_wrong_machine(self):
         self.write("x.png", plain_png(1, 2, 3))
-        self.bad(1, "compiled for ABI 77, this runtime has ABI 10", "fake_abi", "x.png")
+        self.bad(1, "compiled for ABI 77, this runtime has ABI 11", "fake_abi", "x.png")
         self.bad(1, "feature this runtime does not know", "fake_cpu", "bench")
 
     def test_linked_only_with_the_system(self):
