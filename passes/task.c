@@ -11,7 +11,7 @@
 //   %b: f32[1,300,4], %s: f32[1,300,80]
 //                           queries' x, y, w, h and scores of classes: DETR and its kin
 //   %y: f32[1,300,84]       both in one, behind a TopK: RT-DETR
-//   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation; f32[1,520,520,21], too
+//   %y: f32[1,21,520,520]   scores of classes for each pixel: a segmentation; or [1,520,520,21]
 //
 // Rows of six are boxes only where the network chose or sorted something; those of a YOLO without
 // its end are known by their number, which is that of the cells of its grids.

@@ -323,7 +323,7 @@ class Command(Case):
         info = json.loads(self.good("fake", "info", "--json"))
         self.assertEqual(info["inputs"], [{"name": "image", "dtype": "f32", "shape": ["N", 3, 8, 8]}])
         self.assertEqual(info["outputs"][0]["shape"], ["N", 5])
-        self.assertEqual((info["abi"], info["dynamic_batch"], info["labels"]), (10, True, 5))
+        self.assertEqual((info["abi"], info["dynamic_batch"], info["labels"]), (11, True, 5))
         self.assertEqual(info["preprocess"]["resize"], 10)
         multi = json.loads(self.good("fake_multi", "info", "--json"))
         self.assertEqual(multi["outputs"][1], {"name": "twice", "dtype": "i64", "shape": ["2N+1"]})
