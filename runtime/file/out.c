@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -128,6 +129,12 @@ static int open_in_place(const RtOutFile *o) {
     return open(o->target, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | how, 0666);
 }
 
+static void note_size(RtOutFile *o) {
+    struct stat st;
+    if (o->target && fstat(fileno(o->f), &st) == 0)
+        o->bytes = st.st_size;
+}
+
 bool rt_out_begin(RtOutFile *o, RtErr *err) {
     if (o->f)
         return true;
@@ -137,7 +144,23 @@ bool rt_out_begin(RtOutFile *o, RtErr *err) {
     rt_outs_unlock(o->outs);
     if (fd >= 0 && !(o->f = fdopen(fd, "wb")))
         close(fd);
+    if (log && o->f)
+        note_size(o);
     return o->f || fail(o, errno, err);
+}
+
+bool rt_out_flush(RtOutFile *o, RtErr *err) {
+    errno = 0;
+    if (fflush(o->f) == 0 && !ferror(o->f)) {
+        note_size(o);
+        return true;
+    }
+    fail(o, errno ? errno : EIO, err);
+    __fpurge(o->f);
+    if (o->target && ftruncate(fileno(o->f), o->bytes) != 0)
+        fail(o, errno, err);
+    rt_out_abort(o);
+    return false;
 }
 
 bool rt_out_hand_over(RtOutFile *o, RtErr *err) {

@@ -35,7 +35,7 @@ typedef struct RtOutFile {
     char *target; // what is written or replaced, free of links; NULL: written through
     RtOutKind kind;
     mode_t mode;   // of the file that is there; 0: none is
-    int64_t bytes; // of a file, once it is finished
+    int64_t bytes; // of a file, once it is finished or flushed
     RtFileId id;
     struct RtOuts *outs;
     struct RtOutFile *next;
@@ -54,6 +54,9 @@ typedef struct RtOuts {
 bool rt_out_open(RtOutFile *o, RtOuts *outs, const char *path, RtOutKind kind, RtErr *err);
 bool rt_out_is_through(const RtOutFile *o);  // open: a device, FIFO, socket or descriptor
 bool rt_out_begin(RtOutFile *o, RtErr *err); // f is open
+// Of what is written in place: all that has been written is there. False with err set: what came
+// since the last call is not, as far as that can be, and the output is closed.
+bool rt_out_flush(RtOutFile *o, RtErr *err);
 // From here on another program writes the file `temp`, or whoever is told so; not when it is NULL.
 bool rt_out_hand_over(RtOutFile *o, RtErr *err);
 bool rt_out_finish(RtOutFile *o, RtErr *err); // all is on the disk and closed, not yet in its place
@@ -67,8 +70,8 @@ void rt_outs_init(RtOuts *outs);
 bool rt_outs_allow(RtOuts *outs, const char *input, int depth, RtErr *err);
 // Can any file be refused by rt_outs_allow()? Else a million need not be asked about.
 bool rt_outs_may_be_input(const RtOuts *outs);
-// False with err set: an output would be one of the files that the process itself keeps in a folder,
-// there already or not. `names` are patterns as a shell's, up to NULL.
+// False with err set: an output would be one of the files that the process itself keeps in a
+// folder, there already or not. `names` are patterns as a shell's, up to NULL.
 bool rt_outs_reserve(const RtOuts *outs, const char *folder, const char *const *names, RtErr *err);
 // From here on SIGINT, SIGTERM and SIGHUP, where they are not ignored, remove temporary files
 // before they end the process, and a write into a pipe that nobody reads is an error. Call it

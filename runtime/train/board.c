@@ -84,14 +84,14 @@ static bool is_before(void *ctx, int64_t step, const char *tag) {
 }
 
 static bool flush(RtBoard *b, RtErr *err) {
-    return (fflush(b->file.f) == 0 && !ferror(b->file.f)) ||
-           rt_fail(err, "%s: cannot be written: %s", b->file.path, strerror(errno));
+    return b->wanted = rt_out_flush(&b->file, err);
 }
 
 bool rt_board_begin(RtBoard *b, const RtTrainState *s, RtErr *err) {
-    bool empty = true;
-    if (!b->wanted)
+    bool empty = true, wanted = b->wanted;
+    if (!wanted)
         return true;
+    b->wanted = false; // unless all goes well
     if (b->file.kind == RT_OUT_APPEND && b->file.target &&
         !rt_events_cut(b->file.target, is_before, (void *)s, &empty, err))
         return false;

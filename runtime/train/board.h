@@ -10,7 +10,8 @@
 typedef struct RtBoard { // all zero: nobody asked for it
     RtOutFile file;
     char *folder;
-    bool wanted, made; // made: the folder, by this process; it goes again unless a run begins
+    bool wanted, made; // wanted: what comes is written. made: the folder, by this process; it goes
+                       // again unless a run begins
 } RtBoard;
 
 // A run that begins has the folder for itself. False with err set: an earlier one's events are

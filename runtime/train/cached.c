@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/folds.h"
 
 enum { SHARE = 2 }; // of the memory that is available, one in so many parts
@@ -124,6 +125,11 @@ static RtFeatureCache *open_auto(RtRun *r, int64_t rows, int64_t floats) {
     return c;
 }
 
+// There is something to lose.
+static bool has_begun(const RtRun *r) {
+    return r->state.at[RT_AT_STEP] > 0 || (r->set->folds && r->set->folds->part > 0);
+}
+
 static bool open_one(RtRun *r, const char *key) {
     const RtTrainSettings *s = r->set;
     int64_t rows = rt_source_rows(r->data, rt_cached_variants(r));
@@ -133,13 +139,19 @@ static bool open_one(RtRun *r, const char *key) {
         return true;
     }
     bool folder = s->cache == RT_CACHE_FOLDER;
-    r->cache = rt_feature_cache_open(folder ? s->cache_folder : NULL, key, rows, floats, &r->err);
+    RtErr why;
+    r->cache = rt_feature_cache_open(folder ? s->cache_folder : NULL, key, rows, floats, &why);
+    if (!r->cache && has_begun(r)) {
+        rt_beside_check(r, false, &why);
+        r->cache = open_auto(r, rows, floats);
+        return true;
+    }
     if (r->cache)
         rt_train_log_line(&r->log,
                           "features of the frozen layers are cached%s%s: %.1f MB for %lld images",
                           folder ? " in " : "", folder ? s->cache_folder : "",
                           (double)rt_feature_cache_bytes(rows, floats) * 1e-6, (long long)rows);
-    return r->cache != NULL;
+    return r->cache || rt_fail(&r->err, "%s", why.text);
 }
 
 bool rt_cached_open(RtRun *r, int stage) {

@@ -39,7 +39,6 @@ struct RtFeatureCache {
     // in a file; path NULL: it is not
     char *path;     // of an unnamed one the folder
     bool named;     // others find it
-    bool reserved;  // there is room for all rows
     int fd;         // held by a lock
     off_t head;     // bytes in front of the rows
     uint64_t *sums; // [rows], as in a named file
@@ -158,8 +157,7 @@ static bool open_file(RtFeatureCache *c, const char *folder, const char *key, Rt
     c->fd = lock_file(c->path, err);
     if (c->fd < 0)
         return false;
-    c->reserved = make_file(c, key);
-    if (!c->reserved)
+    if (!make_file(c, key))
         return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     take_over(c);
     return true;
@@ -200,15 +198,10 @@ static bool open_unnamed(RtFeatureCache *c, const char *folder, RtErr *err) {
     c->fd = make_unnamed(folder);
     if (c->fd < 0)
         return rt_fail(err, "%s: cannot be written: %s", folder, strerror(errno));
-    return has_room(c, err);
-}
-
-// Before the first row of an unnamed file: a full disk is an error here and not halfway.
-static bool reserve(RtFeatureCache *c) {
-    if (c->reserved)
-        return true;
-    errno = posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
-    return c->reserved = errno == 0;
+    if (!has_room(c, err))
+        return false;
+    int why = posix_fallocate(c->fd, 0, place_of(c, c->rows) + 1);
+    return why == 0 || rt_fail(err, "%s: cannot be written: %s", folder, strerror(why));
 }
 
 // ---------------------------------------------------------------- open and close
@@ -295,7 +288,7 @@ bool rt_feature_cache_put(RtFeatureCache *c, int64_t row, const float *values, R
     } else {
         c->sums[row] = row_sum(c, values);
         off_t at = (off_t)(sizeof(Header) + (size_t)row * sizeof *c->sums);
-        if (!reserve(c) || !write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
+        if (!write_at(c->fd, values, row_bytes(c), place_of(c, row)) ||
             (c->named && !write_at(c->fd, &c->sums[row], sizeof *c->sums, at)))
             return rt_fail(err, "%s: cannot be written: %s", c->path, strerror(errno));
     }

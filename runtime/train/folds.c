@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/fold_row.h"
 #include "runtime/train/options_diff.h"
 
@@ -43,6 +44,8 @@ bool rt_folds_enter(RtRun *r) {
     RtFolds *f = r->set->folds;
     if (!f)
         return true;
+    r->fold = f->part + 1;
+    r->folds = f->n;
     if (f->bad_item) {
         free(r->bad_item);
         r->bad_item = f->bad_item;
@@ -102,20 +105,22 @@ RtFoldMean rt_folds_mean(const RtFolds *f, size_t field) {
     return m;
 }
 
-double rt_folds_number(const RtFolds *f) {
-    return f->part < f->n ? f->part + 1 : NAN;
+bool rt_folds_lost(const RtRun *r) {
+    if (r->set->folds)
+        r->set->folds->lost = true;
+    return r->set->folds;
 }
 
-bool rt_folds_begin(RtRun *r) {
+void rt_folds_begin(RtRun *r) {
     RtFolds *f = r->set->folds;
     if (!f)
-        return true;
+        return;
     f->logged = true;
     if (f->part < f->n) {
         rt_train_log_line(&r->log, "fold %d of %d: %lld images to train on, %lld are held out",
                           f->part + 1, f->n, (long long)r->data->n_train,
                           (long long)r->data->n_val);
-        return true;
+        return;
     }
     RtFoldMean top1 = rt_folds_mean(f, offsetof(RtFoldScores, top1));
     RtFoldMean loss = rt_folds_mean(f, offsetof(RtFoldScores, loss));
@@ -131,7 +136,8 @@ bool rt_folds_begin(RtRun *r) {
                       "the model is trained on all %lld images as each fold was; its last epoch "
                       "counts, as theirs did",
                       (long long)r->data->n_train);
-    return rt_train_log_event(&r->log, "folds", fields, sizeof fields / sizeof *fields, &r->err);
+    if (r->state.at[RT_AT_STEP] == 0 && r->state.at[RT_AT_EPOCH] == 0) // else it is in the log
+        rt_beside_event(r, "folds", fields, sizeof fields / sizeof *fields);
 }
 
 bool rt_folds_record(RtRun *r, const RtScores *s) {
@@ -152,10 +158,11 @@ bool rt_folds_record(RtRun *r, const RtScores *s) {
                                  {"top5", row->top5, NULL}};
     rt_train_log_line(&r->log, "fold %d of %d: %s %.2f%%, loss %.4f", f->part + 1, f->n,
                       rt_score_words(r->d)->first, row->top1 * 100, row->loss);
-    return rt_train_log_event(&r->log, "fold", fields, sizeof fields / sizeof *fields, &r->err);
+    rt_beside_event(r, "fold", fields, sizeof fields / sizeof *fields);
+    return true;
 }
 
-bool rt_folds_pool(RtRun *r, RtScores *all) {
+bool rt_folds_pool(const RtRun *r, RtScores *all, RtErr *err) {
     const RtFolds *f = r->set->folds;
     bool good = true;
     rt_scores_begin(all, r->d);
@@ -164,7 +171,7 @@ bool rt_folds_pool(RtRun *r, RtScores *all) {
     all->loss /= all->n ? (double)all->n : 1;
     all->top1 /= all->n ? (double)all->n : 1;
     all->top5 /= all->n ? (double)all->n : 1;
-    return good || rt_fail(&r->err, "%s/" RT_FOLDS_FILE ": damaged; --overwrite begins anew",
+    return good || rt_fail(err, "%s/" RT_FOLDS_FILE ": damaged; --overwrite begins anew",
                            r->set->folder ? r->set->folder : "");
 }
 

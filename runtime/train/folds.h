@@ -25,6 +25,7 @@ struct RtFolds {
     struct json_t *told[RT_MAX_FOLDS]; // of each row all that is known, as the file has it
     RtFoldKey key;
     bool logged; // a run has written to the log
+    bool lost;   // one could not write all beside its model
     struct {     // features of a stage that all runs share
         char key[33];
         RtFeatureCache *cache;
@@ -38,19 +39,19 @@ struct RtFolds {
 // with r->err set: scores that are known are of other runs.
 bool rt_folds_enter(RtRun *r);
 void rt_folds_leave(RtRun *r); // gives it back
-bool rt_folds_begin(RtRun *r); // says which run this is; the last one, what the others found
+void rt_folds_begin(RtRun *r); // says which run this is; the last one, what the others found
 // The scores of a run that is over, of the images that it held out.
 bool rt_folds_record(RtRun *r, const RtScores *s);
-// Those of all images, each by the run that held it out. False with r->err set: the file that they
+// Those of all images, each by the run that held it out. False with err set: the file that they
 // are from was no program's.
-bool rt_folds_pool(RtRun *r, RtScores *all);
+bool rt_folds_pool(const RtRun *r, RtScores *all, RtErr *err);
 
 // Features of stage s that an earlier run kept under that key, or NULL; and those that it keeps.
 RtFeatureCache *rt_folds_find(const RtFolds *f, int s, const char *key);
 void rt_folds_keep(RtFolds *f, int s, const char *key, RtFeatureCache *cache);
 void rt_folds_free(RtFolds *f);
 
-double rt_folds_number(const RtFolds *f); // of the part that is held out, from 1; NaN: none is
+bool rt_folds_lost(const RtRun *r); // a run could not write all; true: it is one of several
 
 typedef struct RtFoldMean {
     double mean, deviation; // of a sample

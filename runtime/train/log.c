@@ -2,8 +2,10 @@
 #include "runtime/train/log.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,8 +22,60 @@ bool rt_train_log_open(RtTrainLog *l, RtOuts *outs, const char *jsonl_path, bool
     return l->wanted || !jsonl_path;
 }
 
-bool rt_train_log_begin(RtTrainLog *l, RtErr *err) {
-    return !l->wanted || rt_out_begin(&l->jsonl, err);
+// ---------------------------------------------------------------- where it goes on
+
+// Does a line tell of what is behind the run's place?
+static bool is_behind(const json_t *line, const char *event, const RtLogPlace *at) {
+    json_int_t n = 0;
+    if (json_unpack((json_t *)line, "{s:I}", "step", &n) == 0)
+        return n <= at->step;
+    if (json_unpack((json_t *)line, "{s:I}", "epoch", &n) == 0)
+        return n < at->epoch;
+    if (strcmp(event, "folds") == 0) // told as the last run begins
+        return at->step > 0 || at->epoch > 0;
+    return strcmp(event, "fold") != 0; // told as a part ends, which this one has not
+}
+
+// Whole lines, up to the first that the run writes again. Those of other runs of a k-fold end with
+// their scores; what is no line of ours stays.
+static off_t find_end(FILE *f, const RtLogPlace *at) {
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    off_t end = 0, cut = -1;
+    while ((n = getline(&line, &room, f)) > 0 && line[n - 1] == '\n') {
+        const char *event = "";
+        json_t *j = json_loadb(line, (size_t)n, 0, NULL);
+        json_int_t fold = INT64_MAX;
+        bool ours = json_unpack(j, "{s:s}", "event", &event) == 0;
+        if (ours && cut < 0 && !is_behind(j, event, at))
+            cut = end;
+        end += n;
+        if (ours && strcmp(event, "fold") == 0 && json_unpack(j, "{s:I}", "fold", &fold) == 0 &&
+            fold < at->fold)
+            cut = -1;
+        json_decref(j);
+    }
+    free(line);
+    return cut < 0 ? end : cut;
+}
+
+static bool cut_back(const char *path, const RtLogPlace *at, RtErr *err) {
+    FILE *f = fopen(path, "rbe");
+    if (!f)
+        return errno == ENOENT || rt_fail(err, "%s: %s", path, strerror(errno));
+    off_t end = find_end(f, at);
+    bool good = !ferror(f);
+    fclose(f);
+    return (good && truncate(path, end) == 0) || rt_fail(err, "%s: %s", path, strerror(errno));
+}
+
+bool rt_train_log_begin(RtTrainLog *l, const RtLogPlace *at, RtErr *err) {
+    bool goes_on = l->jsonl.kind == RT_OUT_APPEND && l->jsonl.target;
+    if (l->wanted)
+        l->wanted =
+            (!goes_on || cut_back(l->jsonl.target, at, err)) && rt_out_begin(&l->jsonl, err);
+    return l->wanted || !l->jsonl.path;
 }
 
 bool rt_train_log_commit(RtTrainLog *l, RtErr *err) {
@@ -87,7 +141,7 @@ void rt_train_log_progress(RtTrainLog *l, const char *what, int64_t done, int64_
 bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fields, int n,
                         RtErr *err) {
     FILE *f = l->jsonl.f;
-    if (!f)
+    if (!l->wanted || !f)
         return true;
     RtJson j = {.f = f};
     rt_json_begin(&j, NULL, '{');
@@ -100,7 +154,5 @@ bool rt_train_log_event(RtTrainLog *l, const char *event, const RtLogField *fiel
     }
     rt_json_end(&j, '}');
     fputc('\n', f);
-    if (fflush(f) == 0 && !ferror(f))
-        return true;
-    return rt_fail(err, "%s: cannot be written: %s", l->jsonl.path, strerror(errno));
+    return l->wanted = rt_out_flush(&l->jsonl, err);
 }

@@ -8,7 +8,7 @@
 typedef struct RtTrainLog {
     bool terminal, quiet; // quiet: errors and the end only
     RtOutFile jsonl;      // lines are flushed as they are written; f NULL: none, or not yet
-    bool wanted;          // jsonl is open
+    bool wanted;          // jsonl is open, and lines are written
     uint64_t shown_ns;
     bool bar_shown;
 } RtTrainLog;
@@ -17,8 +17,13 @@ typedef struct RtTrainLog {
 // the same file. False with err set.
 bool rt_train_log_open(RtTrainLog *l, RtOuts *outs, const char *jsonl_path, bool append, bool quiet,
                        RtErr *err);
-// Now events come: what a former run wrote goes. False with err set.
-bool rt_train_log_begin(RtTrainLog *l, RtErr *err);
+typedef struct RtLogPlace { // where a run stands
+    int64_t step, epoch;    // that are behind it
+    int fold;               // of a k-fold: the number of the run, from 1; 0: it is none
+} RtLogPlace;
+// Now events come: what a former run wrote goes, of a run that goes on what comes again, so that no
+// line is there twice. False with err set, here and below: nothing is written any more.
+bool rt_train_log_begin(RtTrainLog *l, const RtLogPlace *at, RtErr *err);
 // All of it is on the disk. False with err set.
 bool rt_train_log_commit(RtTrainLog *l, RtErr *err);
 void rt_train_log_close(RtTrainLog *l);

@@ -15,6 +15,7 @@
 
 #include "runtime/core/text.h"
 #include "runtime/train/average.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/folds.h"
 #include "runtime/train/lr_find.h"
 #include "runtime/train/rate.h"
@@ -40,11 +41,6 @@ static bool is_stopped(RtRun *r) {
 
 static bool is_over(const RtRun *r) {
     return r->set->max_steps > 0 && r->state.at[RT_AT_STEP] >= r->set->max_steps;
-}
-
-static bool save(RtRun *r) {
-    RtCheckpointKey key = rt_run_key(r);
-    return !r->set->folder || rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
 }
 
 // ---------------------------------------------------------------- an epoch
@@ -95,8 +91,7 @@ static bool train_epoch(RtRun *r, bool *stopped) {
             return true;
         if (r->set->checkpoint_every > 0 && at[RT_AT_STEP] - saved >= r->set->checkpoint_every) {
             saved = at[RT_AT_STEP];
-            if (!save(r))
-                return false;
+            rt_beside_save(r);
         }
     }
     return true;
@@ -138,28 +133,8 @@ static void say_line(void *ctx, const char *line) {
     rt_train_log_line(&r->log, "%s", line);
 }
 
-static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
+static void log_epoch(RtRun *r, const RtScores *v, const double *row) {
     const RtScoreWords *w = rt_score_words(r->d);
-    char keys[3][24];
-    snprintf(keys[0], sizeof keys[0], "train_%s", w->train_key);
-    snprintf(keys[1], sizeof keys[1], "val_%s", w->first_key);
-    snprintf(keys[2], sizeof keys[2], "val_%s", w->second_key);
-    const RtLogField fields[] = {
-        {"stage", row[RT_HIST_STAGE], NULL},
-        {"epoch", row[RT_HIST_EPOCH], NULL},
-        {"train_loss", row[RT_HIST_TRAIN_LOSS], NULL},
-        {keys[0], row[RT_HIST_TRAIN_TOP1], NULL},
-        {"val_loss", r->val ? v->loss : NAN, NULL},
-        {keys[1], r->val ? v->top1 : NAN, NULL},
-        {keys[2], r->val ? v->top5 : NAN, NULL},
-        {"lr", row[RT_HIST_LR], NULL},
-        {"seconds", row[RT_HIST_SECONDS], NULL},
-        {"images_per_s", row[RT_HIST_IMAGES_PER_S], NULL},
-        {"data_wait_s", row[RT_HIST_WAIT_SECONDS], NULL},
-        {"bad_images", (double)r->bad_images, NULL},
-        {"not_finite", (double)v->n_not_finite, NULL},
-        {"fold", r->set->folds ? rt_folds_number(r->set->folds) : 0, NULL}};
-    int n_fields = sizeof fields / sizeof *fields - !r->set->folds;
     char val[128] = "", what[96], rate[32] = "";
     const char *spec = r->d->stages[r->state.at[RT_AT_STAGE]].spec;
     snprintf(what, sizeof what, r->solves ? "%s solved" : "%s epoch %lld/%d",
@@ -179,8 +154,7 @@ static bool log_epoch(RtRun *r, const RtScores *v, const double *row) {
         what, row[RT_HIST_TRAIN_LOSS], w->train, row[RT_HIST_TRAIN_TOP1] * 100, val, rate,
         row[RT_HIST_SECONDS], row[RT_HIST_IMAGES_PER_S], row[RT_HIST_WAIT_SECONDS],
         r->state.at[RT_SINCE_BEST] == 0 ? "  *" : "");
-    return rt_train_log_event(&r->log, "epoch", fields, n_fields, &r->err) &&
-           rt_board_epoch(&r->board, &r->state, w, row, r->val, &r->err);
+    rt_beside_epoch(r, v, row);
 }
 
 static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t images,
@@ -206,13 +180,13 @@ static bool end_epoch(RtRun *r, const RtScores *v, uint64_t since, int64_t image
     row[RT_HIST_IMAGES_PER_S] = seconds > 0 ? (double)images / seconds : 0;
     row[RT_HIST_WAIT_SECONDS] = (double)wait_ns * 1e-9;
     keep_best(r, v);
-    if (!log_epoch(r, v, row))
-        return false;
+    log_epoch(r, v, row);
     s->at[RT_AT_EPOCH]++;
     s->at[RT_AT_STAGE_EPOCH] += !r->starts;
     s->at[RT_AT_BATCH] = s->at[RT_SEEN] = s->at[RT_CORRECT] = 0;
     s->sum[RT_LOSS_SUM] = s->sum[RT_WEIGHT_SUM] = 0;
-    return save(r);
+    rt_beside_save(r);
+    return true;
 }
 
 // By the average of parameters where there is one.
@@ -357,13 +331,7 @@ static bool finish(RtRun *r, uint64_t since) {
     if (r->bad_images)
         rt_train_log_line(&r->log, "%lld images could not be read and were left out",
                           (long long)r->bad_images);
-    if (!rt_run_finish(r, since))
-        return false;
-    if (r->set->out)
-        rt_train_log_line(&r->log, "%s written", r->set->out);
-    if (r->set->report)
-        rt_train_log_line(&r->log, "%s written", r->set->report);
-    return true;
+    return rt_run_finish(r, since);
 }
 
 // A part of a k-fold, by the images that it held out.
@@ -379,27 +347,31 @@ static bool measure(RtRun *r, bool *stopped) {
 }
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
-    if (!rt_run_setup(r) || !rt_run_begin(r) || !rt_train_log_begin(&r->log, &r->err) ||
-        !rt_board_begin(&r->board, &r->state, &r->err) || !rt_folds_begin(r))
+    if (!rt_run_setup(r) || !rt_run_begin(r))
         return false;
+    rt_beside_begin(r);
+    rt_folds_begin(r);
     if (!run_stages(r, stopped))
         return false;
     if (r->set->lr_picture)
         return r->measured || r->signal ||
                rt_fail(&r->err, "--lr-find: every stage is solved, there is no rate; "
                                 "--head-solver sgd or adamw takes steps");
-    if (!measure(r, stopped) || (*stopped && !save(r)))
+    if (!measure(r, stopped) || (r->signal && !rt_beside_save_last(r)))
+        return false;
+    if (*stopped && !r->signal)
+        rt_beside_save(r);
+    if (!r->signal && !finish(r, since))
         return false;
     r->folder.finished |= !*stopped;
-    return (r->signal || finish(r, since)) && rt_train_log_commit(&r->log, &r->err) &&
-           rt_board_commit(&r->board, &r->err) &&
-           (*stopped || !r->set->folder || rt_folder_write(&r->folder, &r->err));
+    rt_beside_end(r, !*stopped);
+    return true;
 }
 
 // The others are gone, and this rank is the one that writes: what it has is the last whole step.
 static void save_alone(RtRun *r) {
     RtErr why = r->err;
-    bool saved = r->folder.kept && save(r);
+    bool saved = r->folder.kept && rt_beside_save_last(r);
     r->err = why;
     fprintf(stderr, "step %lld %s%s\n", (long long)r->state.at[RT_AT_STEP],
             saved ? "is saved; --resume, on any number of processes, goes on from "
@@ -437,6 +409,8 @@ int rt_train(RtEngine *t, const RtTrainSettings *set) {
                 (long long)r.state.at[RT_AT_STEP], set->folder ? "; --resume goes on from " : "",
                 RT_SHOW(set->folder));
     int code = !ok ? 1 : r.signal ? EXIT_SIGNAL + r.signal : 0;
+    if (code == 0 && rt_beside_lost(&r))
+        code = rt_folds_lost(&r) ? 0 : rt_beside_say_lost();
     rt_run_close(&r);
     rt_ranks_close(r.ranks, ok);
     return code;

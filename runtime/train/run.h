@@ -41,6 +41,10 @@ typedef struct RtRun {
     int64_t images_done;          // by this process, for the rate
     uint64_t wait_before_ns;      // of sources that are closed
     int signal;                   // that asked for the end, 0: none
+    int fold, folds;              // of a k-fold: the part that is held out, from 1; 0: none is one
+    bool lost;                    // a file beside the model was given up
+    bool unsaved;                 // the last checkpoint that was due could not be written
+    int64_t saved_step;           // of the newest that is there
     bool measured;                // rates, whose picture is all that was wanted
     RtErr err;
 } RtRun;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/cut.h"
 #include "runtime/train/export.h"
 #include "runtime/train/folds.h"
@@ -296,6 +297,22 @@ static bool lies_apart(RtRun *r, const char *folder, const char *what, const cha
                    folder, what, option);
 }
 
+// In a later part of a k-fold a full disk does not end what the others have found.
+static bool spare(RtRun *r, bool good) {
+    if (good || !r->set->folds || !r->set->folds->logged)
+        return good;
+    rt_beside_check(r, false, &r->err);
+    return true;
+}
+
+static bool spare_folder(RtRun *r, bool good) {
+    if (!good && !spare(r, false))
+        return false;
+    if (!good)
+        r->own.folder = NULL;
+    return true;
+}
+
 // Alone, or of rank 0.
 static bool begin(RtRun *r) {
     const RtTrainSettings *s = r->set;
@@ -304,13 +321,12 @@ static bool begin(RtRun *r) {
         !lies_apart(r, s->cache == RT_CACHE_FOLDER ? s->cache_folder : NULL, "cached features",
                     "--feature-cache") ||
         !lies_apart(r, s->board, "TensorBoard's files", "--log-tensorboard") ||
-        (s->board && !rt_board_open(&r->board, s->outs, s->board, s->resume, &r->err)))
-        return false;
-    if (s->folder && !rt_folder_open(&r->folder, s->folder, &r->err))
+        (s->board && !spare(r, rt_board_open(&r->board, s->outs, s->board, s->resume, &r->err))) ||
+        (s->folder && !spare_folder(r, rt_folder_open(&r->folder, s->folder, &r->err))))
         return false;
     if (s->folder && !s->resume && !s->overwrite && rt_checkpoint_any(s->folder))
         return refuse_folder(r);
-    if (s->resume && !resume(r, &found))
+    if (s->folder && s->resume && !resume(r, &found))
         return false;
     r->folder.kept = found;
     if (found)
@@ -324,7 +340,7 @@ static bool begin(RtRun *r) {
     RtCheckpointKey key = rt_run_key(r); // its checkpoint says now whether they can be written
     r->folder.kept = s->folder && rt_folder_claim(&r->folder, r->key_model, &r->err) &&
                      rt_checkpoint_save(&r->folder, r->engine, &r->state, &key, &r->err);
-    if (s->folder && !r->folder.kept)
+    if (s->folder && !spare_folder(r, r->folder.kept))
         return false;
     if (own_board)
         rt_board_drop_parts(s->board);
@@ -362,22 +378,22 @@ void rt_run_close(RtRun *r) {
 static bool export_model(RtRun *r) {
     bool names = !r->d->info->labels && *r->labels; // else they are in the model already
     RtExportMeta meta[] = {{"hone.labels", r->labels}};
-    return rt_export_onnx(r->d, r->key_model, rt_engine_buffer(r->engine, RT_ENGINE_P), meta,
-                          names ? 1 : 0, &r->out, &r->err);
+    RtErr why;
+    if (rt_export_onnx(r->d, r->key_model, rt_engine_buffer(r->engine, RT_ENGINE_P), meta,
+                       names ? 1 : 0, &r->out, &why))
+        return true;
+    return rt_fail(&r->err, "%s%s%s", why.text,
+                   r->set->folder ? "; --resume writes it, from the checkpoints in " : "",
+                   r->set->folder ? r->set->folder : "");
 }
 
-bool rt_run_finish(RtRun *r, uint64_t since_ns) {
-    if ((r->set->out && !export_model(r)) ||
-        (r->set->csv && !rt_history_csv(&r->state, rt_score_words(r->d), r->val, &r->csv, &r->err)))
-        return false;
-    if (!r->set->report)
-        return true;
+static bool write_report(RtRun *r, uint64_t since_ns, RtErr *err) {
     RtScores scores = {.n = 0};
     if (r->ranks && r->val) // the others are done
         rt_source_share(r->val, &(RtLoaderShare){0});
-    bool ok = r->set->folds ? rt_folds_pool(r, &scores)
+    bool ok = r->set->folds ? rt_folds_pool(r, &scores, err)
                             : !r->val || rt_evaluate(r->engine, NULL, r->val, r->batch, &scores,
-                                                     NULL, NULL, &r->err);
+                                                     NULL, NULL, err);
     if (ok) {
         RtTrainResult result = {.set = r->set,
                                 .data = r->data,
@@ -389,8 +405,25 @@ bool rt_run_finish(RtRun *r, uint64_t since_ns) {
                                 .bad_lines = r->bad_line};
         while (result.n_bad_lines < RT_BAD_LINES && r->bad_line[result.n_bad_lines])
             result.n_bad_lines++;
-        ok = rt_report_html(&result, &r->report, &r->err);
+        ok = rt_report_html(&result, &r->report, err);
     }
     rt_scores_free(&scores);
     return ok;
+}
+
+// Of what is beside the model as much as can be.
+bool rt_run_finish(RtRun *r, uint64_t since_ns) {
+    const RtTrainSettings *s = r->set;
+    RtErr why;
+    bool whole = !s->out || export_model(r);
+    if (s->out && whole)
+        rt_train_log_line(&r->log, "%s written", s->out);
+    if (s->csv)
+        rt_beside_check(r, rt_history_csv(&r->state, rt_score_words(r->d), r->val, &r->csv, &why),
+                        &why);
+    bool told = s->report && write_report(r, since_ns, &why);
+    if (told)
+        rt_train_log_line(&r->log, "%s written", s->report);
+    rt_beside_check(r, told || !s->report, &why);
+    return whole;
 }

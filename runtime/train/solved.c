@@ -6,6 +6,7 @@
 #include "runtime/train/solved.h"
 
 #include "runtime/core/text.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/cached.h"
 
 #include <math.h>
@@ -237,19 +238,18 @@ static bool show_ridges(void *ctx, int done, int total) {
     return !w->stop(w->r);
 }
 
-static bool log_ridges(RtRun *r, const RtSolved *s) {
-    bool ok = true;
-    for (int i = 0; ok && i < s->n_path; i++) {
+static void log_ridges(RtRun *r, const RtSolved *s) {
+    for (int i = 0; i < s->n_path; i++) {
         const RtSolveStep *p = &s->path[i];
         const RtLogField fields[] = {{"stage", (double)r->state.at[RT_AT_STAGE], NULL},
+                                     {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
                                      {"ridge", p->ridge, NULL},
                                      {"loss", p->loss, NULL},
                                      {"held_loss", p->held, NULL},
                                      {"held_top1", p->held_top1, NULL},
                                      {"taken", i == s->best, NULL}};
-        ok = rt_train_log_event(&r->log, "ridge", fields, sizeof fields / sizeof *fields, &r->err);
+        rt_beside_event(r, "ridge", fields, sizeof fields / sizeof *fields);
     }
-    return ok;
 }
 
 // Of classes that each have a loss of their own the solver tells sums, a run means.
@@ -262,7 +262,7 @@ static void take_means(RtSolved *s, const RtSolveInput *in) {
     }
 }
 
-static bool take_answer(RtRun *r, const Rows *w, const RtSolved *s, double seconds) {
+static void take_answer(RtRun *r, const Rows *w, const RtSolved *s, double seconds) {
     RtTrainState *state = &r->state;
     const RtSolveStep *p = &s->path[s->best];
     char held[96] = "";
@@ -288,7 +288,7 @@ static bool take_answer(RtRun *r, const Rows *w, const RtSolved *s, double secon
         row[RT_RIDGE_TOP1] = s->path[i].held_top1;
         row[RT_RIDGE_TAKEN] = i == s->best;
     }
-    return log_ridges(r, s);
+    log_ridges(r, s);
 }
 
 // Where features cannot all be worked on at once.
@@ -326,7 +326,7 @@ static bool solve(Rows *w, bool *stopped) {
     *stopped = !ok && r->err.text[0] == 0;
     if (ok) {
         take_means(&s, &in);
-        ok = take_answer(r, w, &s, (double)(rt_now() - since) * 1e-9);
+        take_answer(r, w, &s, (double)(rt_now() - since) * 1e-9);
     }
     rt_solved_free(&s);
     return ok || *stopped;

@@ -10,6 +10,7 @@
 
 #include "runtime/core/rng.h"
 #include "runtime/train/average.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/rate.h"
 
 // ---------------------------------------------------------------- batches
@@ -207,19 +208,6 @@ static bool move_parameters(RtRun *r, const RtEngineBatch *b, double lr, double 
     return true;
 }
 
-static bool log_step(RtRun *r, double loss, double lr, double norm) {
-    const RtLogField fields[] = {{"step", (double)r->state.at[RT_AT_STEP], NULL},
-                                 {"stage", (double)r->state.at[RT_AT_STAGE], NULL},
-                                 {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
-                                 {"loss", loss, NULL},
-                                 {"lr", lr, NULL},
-                                 {"grad_norm", norm, NULL},
-                                 {"overlapped", rt_gradient_early(r->gradient), NULL}};
-    int n = sizeof fields / sizeof *fields;
-    return rt_train_log_event(&r->log, "step", fields, r->ranks ? n : n - 1, &r->err) &&
-           rt_board_step(&r->board, &r->state, loss, lr, norm, &r->err);
-}
-
 static bool run_step(RtRun *r, Step *s, double lr, bool (*stop)(RtRun *r), bool *stopped) {
     Counts sum = {0};
     double norm = 0;
@@ -234,8 +222,10 @@ static bool run_step(RtRun *r, Step *s, double lr, bool (*stop)(RtRun *r), bool 
     if (batches == 0)
         return true;
     rt_gradient_take_statistics(r->gradient, batches);
-    return move_parameters(r, &s->last, lr, &norm) &&
-           log_step(r, sum.weight > 0 ? sum.loss / sum.weight : 0, lr, norm);
+    if (!move_parameters(r, &s->last, lr, &norm))
+        return false;
+    rt_beside_step(r, sum.weight > 0 ? sum.loss / sum.weight : 0, lr, norm);
+    return true;
 }
 
 bool rt_run_begin_steps(RtRun *r) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/core/text.h"
+#include "runtime/train/beside.h"
 #include "runtime/train/folds.h"
 
 static int run_one(const HoneTrainDesc *d, const RtTrainSettings *set) {
@@ -112,9 +113,12 @@ static int run_part(RtFolds *f, int part, const HoneTrainDesc *d, const RtTrainS
     if (ok)
         code = run_one(d, &s);
     if (code == 0 && folder && f->row[part].images) {
-        ok = rt_folds_write(f, set->folder, &err);
-        if (ok)
+        if (rt_folds_write(f, set->folder, &err)) {
             remove_folder(folder);
+        } else {
+            fprintf(stderr, "%s; the k-fold goes on without it\n", RT_SHOW(err.text));
+            f->lost = true;
+        }
     }
     if (!ok)
         fprintf(stderr, "%s\n", RT_SHOW(err.text));
@@ -178,6 +182,8 @@ int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
     rt_folder_close(&folder); // the last run opens it
     if (all)
         code = run_last(f, d, set);
+    if (code == 0 && f && f->lost)
+        code = rt_beside_say_lost();
     if (f)
         rt_folds_free(f);
     free(f);
