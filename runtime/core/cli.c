@@ -174,22 +174,36 @@ static bool parse_option(const RtCliOption *options, int n, char *word, Words *w
     return set_option(o, name, value, w, err);
 }
 
-bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
-                  RtErr *err) {
-    Words w = {argv, argc, 0, {0}};
+static bool parse(const RtCliOption *options, int n, Words *w, RtCliList *rest, RtErr *err) {
     bool options_over = false;
-    while (w.at < argc) {
-        char *word = argv[w.at++];
+    while (w->at < w->argc) {
+        char *word = w->argv[w->at++];
         if (!options_over && strcmp(word, "--") == 0)
             options_over = true;
         else if (options_over || word[0] != '-' || word[1] == 0) {
             if (!add_item(rest, word, err))
                 return false;
-        } else if (!parse_option(options, n, word, &w, err)) {
+        } else if (!parse_option(options, n, word, w, err)) {
             return false;
         }
     }
     return true;
+}
+
+bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
+                  RtErr *err) {
+    Words w = {argv, argc, 0, {0}};
+    return parse(options, n, &w, rest, err);
+}
+
+void rt_cli_given(const RtCliOption *options, int n, int argc, char **argv, bool *given) {
+    Words w = {argv, argc, 0, {0}};
+    RtCliList rest = {0};
+    RtErr err;
+    parse(options, n, &w, &rest, &err); // once more: the same values go to the same places
+    free(rest.item);
+    for (int i = 0; i < n; i++)
+        given[i] = w.given[i / 64] >> (i % 64) & 1;
 }
 
 void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options) {

@@ -52,6 +52,8 @@ typedef struct RtCliFloats {
 // and given once, lists excepted. False with err set: a usage error.
 bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCliList *rest,
                   RtErr *err);
+// given[i]: row i's option is among words that were parsed without an error. No table with lists.
+void rt_cli_given(const RtCliOption *options, int n, int argc, char **argv, bool *given);
 // options[n]: the same rows, of the structure at `base`.
 void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options);
 // All of `text` as one finite number.

@@ -185,6 +185,20 @@ static bool check_counts(const RtScores *s, const char *spec, RtErr *err) {
            rt_fail(err, "%s: no pixel of the masks counts, all are void (255)", spec);
 }
 
+// Tables that are not made of this network, and what is given in vain.
+static void say_idle(const RtFine *f, const Eval *e) {
+    bool each = f->d->loss == HONE_LOSS_BCE && !f->d->binary;
+    if (e->pretrained && e->folder != f->folder)
+        fprintf(stderr, "without effect: --checkpoint (--pretrained is the model before)\n");
+    if (e->classes && each)
+        fprintf(stderr, "without effect: --per-class (NYI where images have several labels)\n");
+    if (e->confusions && each)
+        fprintf(stderr, "without effect: --confusions (an image may have several labels)\n");
+    if ((e->classes || e->confusions) && !f->d->map_height && f->d->classes > RT_MAX_CONFUSION)
+        fprintf(stderr, "without effect: --per-class, --confusions (more than %d classes)\n",
+                RT_MAX_CONFUSION);
+}
+
 static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
     char *labels = NULL;
     int64_t bad = 0;
@@ -199,6 +213,7 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
         rt_engine_close(t);
         return RT_EXIT_INPUT;
     }
+    say_idle(f, e);
     RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1, .eval_only = true});
     RtSourceOptions o = source_options(e, &bad);
     int code = RT_EXIT_INPUT;

@@ -227,6 +227,8 @@ int rt_fine_predict(const RtFine *f, int argc, char **argv) {
         rt_views_parse(x.views_name, &x.kind)) {
         code = RT_EXIT_INPUT;
         x.views = rt_views_count(x.kind);
+        if (f->d->map_height && x.temperature != 1)
+            fprintf(stderr, "without effect: --temperature (a pixel's class is the same at any)\n");
         if (rt_fine_take_views(f, x.kind))
             x.engine = rt_fine_open_trained(f, x.folder, x.threads, &labels);
         x.names = rt_fine_names(f, labels);

@@ -222,11 +222,12 @@ static bool set_augment(const RtTrainWords *w, RtTrainSettings *s, RtErr *err) {
                         "without, all variants are the same");
 }
 
-// What tells of epochs, which a range test has none of.
+// What a range test has none of: a model, epochs.
 static bool check_lr_find(const RtTrainSettings *s, RtErr *err) {
     const struct {
         const char *given, *text;
     } others[] = {
+        {s->out_unnamed ? NULL : s->out, "--out"},
         {s->report, "--report"},
         {s->csv, "--csv"},
         {s->board, "--log-tensorboard"},
@@ -282,6 +283,8 @@ static bool resolve(const RtFine *f, RtTrainWords *w, RtTrainSettings *s, RtErr 
         return false;
     s->average = w->average ? w->average_decay : 0;
     s->val_fraction = (double)w->val_fraction;
+    if (s->balanced && rt_fine_train_given(w, "--class-weights") && strcmp(w->weights, "none") == 0)
+        return rt_fail(err, "--balanced and --class-weights none exclude each other");
     s->balanced = s->balanced || strcmp(w->weights, "balanced") == 0;
     s->max_steps = w->max_steps;
     set_cache(w, s);
@@ -315,8 +318,10 @@ int rt_fine_train(const RtFine *f, int argc, char **argv) {
     if (f->d->memory_limit && s->batch > f->d->batch)
         fprintf(stderr, "note: the program was compiled to keep its memory for batches of %d\n",
                 f->d->batch);
-    if (resolve(f, &w, s, &err))
+    if (resolve(f, &w, s, &err)) {
+        rt_fine_train_find_idle(f, &w);
         return train(f, s);
+    }
     fprintf(stderr, "%s train: %s\n", f->program, err.text);
     return RT_EXIT_USAGE;
 }

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define AT(member) offsetof(RtTrainWords, member)
 
@@ -116,7 +117,7 @@ static const RtCliField fields[] = {
     {"--report", RT_CLI_TEXT, AT(set.report), 0, 0, "FILE.html",
      "curves, confusion matrix, plan and worst mistakes as one page"},
     {"--log", RT_CLI_TEXT, AT(set.log), 0, 0, "FILE.jsonl",
-     "a JSON object for every step and epoch"},
+     "a JSON object for every step and epoch, and every rate of a range test"},
     {"--csv", RT_CLI_TEXT, AT(set.csv), 0, 0, "FILE.csv", "a line for every epoch, at the end"},
     {"--log-tensorboard", RT_CLI_TEXT, AT(set.board), 0, 0, "FOLDER",
      "losses, accuracies and rates as they come, for 'tensorboard --logdir FOLDER'"},
@@ -158,6 +159,14 @@ static RtTrainWords defaults(const RtFine *f) {
                                   .out = f->out}};
 }
 
+bool rt_fine_train_given(const RtTrainWords *w, const char *option) {
+    size_t n = strlen(option);
+    for (int i = 0; i < N_FIELDS; i++)
+        if (strncmp(fields[i].names, option, n) == 0 && strchr("|", fields[i].names[n]))
+            return w->given[i];
+    return false;
+}
+
 bool rt_fine_train_parse(const RtFine *f, int argc, char **argv, RtTrainWords *w, int *code) {
     RtCliOption options[N_FIELDS];
     RtCliList rest = {0};
@@ -171,6 +180,8 @@ bool rt_fine_train_parse(const RtFine *f, int argc, char **argv, RtTrainWords *w
         "(the MNIST family), or\nimages.npy,labels.npy.",
         options, N_FIELDS, &w->help, argc, argv, &rest, 1, 1, code);
     w->data = ok ? rest.item[0] : NULL;
+    if (ok)
+        rt_cli_given(options, N_FIELDS, argc, argv, w->given);
     free(rest.item);
     return ok;
 }

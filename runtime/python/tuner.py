@@ -142,11 +142,12 @@ def fit(data, callback=None, model=None, checkpoints=None, **options):
     """Trains on labelled images, and writes the tuned network to `model` (NAME-tuned.onnx). callback: called with a dictionary for each
     step ("event": "step") and epoch ("epoch"); False ends the run, whose best epoch so far is written. checkpoints: a folder (NAME.ckpt)."""
     model, checkpoints = model or _NAME + "-tuned.onnx", checkpoints or _NAME + ".ckpt"
-    words = ["-o", os.fspath(model), "--checkpoint", os.fspath(checkpoints), *_words(options), "--", os.fspath(data)]
+    trained = not any(name.replace("_", "-") == "lr-find" for name in options)
+    places = ["-o", os.fspath(model), "--checkpoint", os.fspath(checkpoints)] if trained else []
+    words = [*places, *_words(options), "--", os.fspath(data)]
     history, stopped, code, text = _train(words, callback)
     if code and not (stopped and code == _STOPPED):
         _fail(code, text)
-    trained = "--lr-find" not in words
     if code and trained:
         export(model, checkpoints)
     return Run(os.fspath(model) if trained else None, history, stopped, text)

@@ -3,6 +3,7 @@
 // the least, ends it. A function of the seed, as every step is.
 #include "runtime/train/lr_find.h"
 
+#include "runtime/train/beside.h"
 #include "runtime/train/rate.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/step.h"
@@ -111,6 +112,21 @@ static double choose(const RtLrCurve *c) {
     return c->n ? SAFE * c->lr[best] : 0;
 }
 
+// Under the number of the step that it comes before.
+static void log_curve(RtRun *r, const RtLrCurve *c) {
+    double stage = (double)r->state.at[RT_AT_STAGE], step = (double)r->state.at[RT_AT_STEP] + 1;
+    for (int i = 0; i < c->n; i++) {
+        const RtLogField fields[] = {{"step", step, NULL},
+                                     {"stage", stage, NULL},
+                                     {"lr", c->lr[i], NULL},
+                                     {"loss", c->loss[i], NULL}};
+        rt_beside_event(r, "rate", fields, sizeof fields / sizeof *fields);
+    }
+    const RtLogField chosen[] = {
+        {"step", step, NULL}, {"stage", stage, NULL}, {"lr", c->chosen, NULL}};
+    rt_beside_event(r, "chosen_rate", chosen, sizeof chosen / sizeof *chosen);
+}
+
 bool rt_lr_find(RtRun *r, bool (*stop)(RtRun *r), RtLrCurve *c, bool *stopped) {
     Sweep s = {.c = c, .least = INFINITY};
     float *kept = keep_state(r);
@@ -121,6 +137,8 @@ bool rt_lr_find(RtRun *r, bool (*stop)(RtRun *r), RtLrCurve *c, bool *stopped) {
         restore_state(r, kept);
     free(kept);
     c->chosen = choose(c);
+    if (ok && !*stopped)
+        log_curve(r, c);
     return ok && (*stopped || c->n > 0 ||
                   rt_fail(&r->err, "the loss is not finite before anything moved: no rate helps"));
 }

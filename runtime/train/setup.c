@@ -171,6 +171,19 @@ static bool check_map(RtRun *r) {
     return true;
 }
 
+// Options that do nothing with the others, or with these data.
+static void say_idle(RtRun *r) {
+    const RtTrainSettings *s = r->set;
+    if (*s->idle && r->fold <= 1)
+        rt_train_log_line(&r->log, "without effect: %s", s->idle);
+    if (s->early_stop > 0 && r->data->n_val == 0)
+        rt_train_log_line(&r->log, "no stage ends early, there are no images for validation");
+    if (r->data->tensors && (!rt_augment_is_none(&s->augment) || s->scaled_decode))
+        rt_train_log_line(&r->log,
+                          "without effect: --augment, --aa, --reprob, --scaled-decode (the arrays "
+                          "are the network's inputs as they are, not pictures)");
+}
+
 bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
@@ -199,8 +212,10 @@ bool rt_run_setup(RtRun *r) {
     rt_recipe_resolve(r);
     rt_recipe_say_balance(r);
     rt_run_make_keys(r);
-    return rt_folds_enter(r) &&
-           rt_state_init(&r->state, r->d->param_floats, s->average > 0, &r->err);
+    if (!rt_folds_enter(r))
+        return false;
+    say_idle(r);
+    return rt_state_init(&r->state, r->d->param_floats, s->average > 0, &r->err);
 }
 
 // ---------------------------------------------------------------- the beginning

@@ -98,6 +98,11 @@ bool rt_run_choose_solver(RtRun *r) {
     else if (is && why)
         rt_train_log_line(&r->log, "%s is trained in steps%s, not solved: %s", spec,
                           r->cache ? " over the cached features" : "", why);
+    if (r->solves && !more && r->d->n_stages == 1 && *r->set->of_steps)
+        rt_train_log_line(&r->log,
+                          "without effect: %s (the classifier is solved; --head-solver sgd or "
+                          "adamw takes steps)",
+                          r->set->of_steps);
     if (is && why && !more && r->set->lr_open[r->state.at[RT_AT_STAGE]])
         r->own.lr[r->state.at[RT_AT_STAGE]] = 0;
     return r->solves || r->set->head_solver != RT_HEAD_NEWTON || r->state.at[RT_AT_STAGE] > 0 ||
@@ -242,7 +247,7 @@ static void log_ridges(RtRun *r, const RtSolved *s) {
     for (int i = 0; i < s->n_path; i++) {
         const RtSolveStep *p = &s->path[i];
         const RtLogField fields[] = {{"stage", (double)r->state.at[RT_AT_STAGE], NULL},
-                                     {"epoch", (double)r->state.at[RT_AT_EPOCH], NULL},
+                                     {"step", (double)r->state.at[RT_AT_STEP], NULL},
                                      {"ridge", p->ridge, NULL},
                                      {"loss", p->loss, NULL},
                                      {"held_loss", p->held, NULL},

@@ -59,6 +59,7 @@ typedef struct RtTrainSettings {
     const char *csv, *board;                 // board: a folder for TensorBoard
     const char *lr_picture; // a range test of the first stage that takes steps, and no training
     bool out_unnamed; // `out` is nobody's choice: there, only a file of this program is replaced
+    const char *idle, *of_steps; // options given that do nothing, or only tell of steps: messages
     bool quiet;
     RtOuts *outs;
 } RtTrainSettings;

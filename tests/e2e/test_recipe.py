@@ -163,6 +163,8 @@ def test_rates_by_a_range_test():
     said, epochs = train("head", "--head-solver", "adamw", "--epochs", 60, "--overwrite")
     assert "head: rate " in said and epochs[-1]["val_loss"] < 0.95 * np.log(CLASSES), said
     resumes("head", (1, 8), "--head-solver", "adamw", "--epochs", 2)
+    said, _ = train("head", "--clip-grad", 1, "--label-smoothing", 0.1, "--overwrite")
+    assert "without effect: --label-smoothing, --clip-grad (the classifier is solved; --head-solver sgd or adamw takes steps)\n" in said, said
     code, _, err = run(temp("head"), "train", *DATA, "--lr-find", "no.svg", cwd=TEMP)
     assert code == 1 and "every stage is solved" in err and not os.path.exists(temp("no.svg")), err
 

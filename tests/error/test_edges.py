@@ -107,6 +107,8 @@ def test_options_of_programs():
     for flags, words in ((("--cache-variants", "2"), "--cache-variants wants --augment light or imagenet"),
                          (("--nesterov", "--opt", "adamw"), "--nesterov is for --opt sgd"),
                          (("--overwrite", "--no-checkpoint"), "--overwrite and --no-checkpoint exclude each other"),
+                         (("--lr-find", "l.svg", "-o", "t.onnx"), "--lr-find and --out exclude each other"),
+                         (("--balanced", "--class-weights", "none"), "--balanced and --class-weights none exclude each other"),
                          (("--lr-find", "l.svg", "--csv", "c.csv"), "--lr-find and --csv exclude each other"),
                          (("--lr-find", "l.svg", "--report", "r.html"), "--lr-find and --report exclude each other"),
                          (("--lr-find", "l.svg", "--log-tensorboard", "b"), "--lr-find and --log-tensorboard exclude each other"),

@@ -538,6 +538,36 @@ class Train(Case):
         self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
         self.assertEqual(self.run_program("fake_train", "nothing")[0], 2)
 
+    def test_options_without_effect_are_told(self):
+        for args, names in ((("--decay-rate", "0.5", "--beta2", "0.9", "--remode", "const"), "--decay-rate (it is of --lr-schedule step), "
+                             "--beta2 (no stage is trained by AdamW), --remode (it is of --reprob)"),
+                            (("--mixup-prob", "0.5", "--model-ema-decay", "0.9"), "--model-ema-decay (it is of --model-ema), --mixup-prob (it is of --mixup and --cutmix)"),
+                            (("--mixup", "1", "--mixup-switch-prob", "0.5"), "--mixup-switch-prob (it is of --mixup and --cutmix together)"),
+                            (("--no-checkpoint", "--checkpoint", "x", "--checkpoint-every", "1"), "--checkpoint (none are written), --checkpoint-every (none are written)"),
+                            (("--val", "d", "--val-fraction", "0.1"), "--val-fraction (--val names the images for validation)"),
+                            (("--augment", "light", "--cache-variants", "2", "--feature-cache", "off"), "--cache-variants (no features are cached)"),
+                            (("--lr-find", "l.svg", "--accumulate", "2", "--max-steps", "3"),
+                             "--warmup-epochs (--lr-find trains nothing), --accumulate (--lr-find takes a step for each batch), --max-steps (--lr-find trains nothing)")):
+            err = self.train(*args, *(["--overwrite"] if not {"--no-checkpoint", "--lr-find"} & set(args) else []))
+            self.assertEqual([line for line in err.splitlines() if line.startswith("without effect")], ["without effect: " + names], err)
+        quiet = self.train("--decay-rate", "0.5", "-q", "--overwrite")
+        self.assertEqual(quiet, "")
+        self.assertNotIn("without effect", self.train("--lr-schedule", "step", "--decay-rate", "0.5", "--reprob", "0.1", "--remode", "const", "--overwrite"))
+        os.mkdir(self.path("alone"))
+        make_images(self.path("alone"), "train", 12, 1)
+        _, _, err = self.run_program("fake_train", "train", "alone", "--val-fraction", "0", "--early-stop", "2", "--overwrite")
+        self.assertIn("no stage ends early, there are no images for validation\n", err)
+
+    def test_the_curve_of_a_range_test_is_logged(self):
+        self.train("--lr-find", "l.svg", "--log", "l.jsonl")
+        events = self.events("l.jsonl")
+        rates = [e["lr"] for e in events if e["event"] == "rate"]
+        self.assertEqual(rates, sorted(rates))
+        least = min((e for e in events if e["event"] == "rate"), key=lambda e: e["loss"])
+        self.assertEqual([e["event"] for e in events], ["rate"] * len(rates) + ["chosen_rate"])
+        self.assertAlmostEqual(events[-1]["lr"], least["lr"] / 10, delta=1e-7 * least["lr"])
+        self.assertGreater(len(rates), 20)
+
     def test_help_shows_the_new_spelling(self):
         text = self.run_program("fake_train", "train", "--help")[1]
         self.assertIn("--lr-schedule NAME", text)
