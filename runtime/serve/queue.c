@@ -97,24 +97,28 @@ static void *serve_helper(void *arg) {
 
 // ---------------------------------------------------------------- workers
 
-// How many jobs of the first one's size fit into a run with it, as they follow one another in the
-// list, and whether it is full then.
-static int count_fitting(const RtServeQueue *q, bool *full) {
-    int jobs = 0, size = q->to_run.first->size;
-    int64_t rows = 0;
-    *full = !q->m->batches;
-    for (RtServeJob *job = q->to_run.first; job && !(*full && jobs); job = job->next) {
+typedef struct Fitting { // of the first one's size, as they follow one another in the list
+    int jobs;
+    int64_t rows;
+    bool full; // no other fits
+} Fitting;
+
+// What the next run could take; there need not be any.
+static Fitting count_fitting(const RtServeQueue *q) {
+    Fitting f = {.full = !q->m->batches};
+    int size = q->to_run.first ? q->to_run.first->size : 0;
+    for (RtServeJob *job = q->to_run.first; job && !(f.full && f.jobs); job = job->next) {
         if (job->size != size)
             continue;
-        if (jobs && rows + job->rows > q->m->max_batch) {
-            *full = true;
+        if (f.jobs && f.rows + job->rows > q->m->max_batch) {
+            f.full = true;
             break;
         }
-        rows += job->rows;
-        jobs++;
-        *full = *full || rows >= q->m->max_batch;
+        f.rows += job->rows;
+        f.jobs++;
+        f.full = f.full || f.rows >= q->m->max_batch;
     }
-    return jobs;
+    return f;
 }
 
 // The first job of this size; there is one.
@@ -134,42 +138,58 @@ static void wait_until(RtServeQueue *q, uint64_t ns) {
     pthread_cond_timedwait(&q->workers_wanted, &q->lock, &t);
 }
 
-// The jobs of the next run, the lock held, linked; those that waited for too long are done instead.
-// NULL: none, it is over.
-static RtServeJob *find_batch(RtServeQueue *q) {
+// Waits for others to run with, where the first one may; true: there is something to look at again.
+static bool wait_for_more(RtServeQueue *q, RtServeGather *g, const Fitting *f, uint64_t now) {
+    uint64_t until = q->to_run.first->queued + q->delay_ns;
+    if (f->full)
+        return false;
+    if (q->gathers)
+        until = rt_serve_gather_waits(g, f->rows, now) ? g->until : 0;
+    if (now < until)
+        wait_until(q, until);
+    return now < until;
+}
+
+// The first n jobs of that one's size, linked; those that waited for too long are done instead.
+static RtServeJob *take_jobs(RtServeQueue *q, int n, uint64_t now) {
+    RtServeList batch = {.last = &batch.first};
+    for (int size = q->to_run.first->size; n; n--) {
+        RtServeJob *job = pop_size(&q->to_run, size);
+        if (now < job->deadline) {
+            job->started = now;
+            push(&batch, job);
+            continue;
+        }
+        rt_fail(&job->err, "the request waited for too long");
+        fail(q, job, 503, RT_SERVE_REJECTED);
+        if (push_done(q, job))
+            tell_done(q);
+    }
+    return batch.first;
+}
+
+// The jobs of the next run, the lock held. NULL: none, it is over.
+static RtServeJob *find_batch(RtServeQueue *q, RtServeGather *g) {
+    rt_serve_gather_end(g, count_fitting(q).rows, q->m->max_batch, rt_now());
     for (;;) {
         while (!q->to_run.first && !q->stops)
             pthread_cond_wait(&q->workers_wanted, &q->lock);
         if (q->stops || !q->to_run.first)
             return NULL;
-        bool full;
-        int n = count_fitting(q, &full);
-        uint64_t now = rt_now(), until = q->to_run.first->queued + q->delay_ns;
-        if (!full && now < until) {
-            wait_until(q, until);
+        Fitting fitting = count_fitting(q);
+        uint64_t now = rt_now();
+        if (wait_for_more(q, g, &fitting, now))
             continue;
-        }
-        RtServeList batch = {.last = &batch.first};
-        for (int size = q->to_run.first->size; n; n--) {
-            RtServeJob *job = pop_size(&q->to_run, size);
-            if (now < job->deadline) {
-                job->started = now;
-                push(&batch, job);
-                continue;
-            }
-            rt_fail(&job->err, "the request waited for too long");
-            fail(q, job, 503, RT_SERVE_REJECTED);
-            if (push_done(q, job))
-                tell_done(q);
-        }
-        if (batch.first)
-            return batch.first;
+        RtServeJob *batch = take_jobs(q, fitting.jobs, now);
+        rt_serve_gather_begin(g, fitting.rows, now);
+        if (batch)
+            return batch;
     }
 }
 
-static RtServeJob *take_batch(RtServeQueue *q) {
+static RtServeJob *take_batch(RtServeQueue *q, RtServeGather *g) {
     pthread_mutex_lock(&q->lock);
-    RtServeJob *batch = find_batch(q);
+    RtServeJob *batch = find_batch(q, g);
     pthread_mutex_unlock(&q->lock);
     return batch;
 }
@@ -285,11 +305,12 @@ static void serve_worker(void *ctx, HoneModel *model) {
     RtServeQueue *q = ctx;
     const HoneModelDesc *d = q->m->d;
     Room room = {0};
+    RtServeGather gather = {0};
     if (q->m->batches && q->m->max_batch > 1) {
         room.x = allocate(q->m, false);
         room.y = allocate(q->m, true);
     }
-    for (RtServeJob *batch; (batch = take_batch(q)) != NULL;)
+    for (RtServeJob *batch; (batch = take_batch(q, &gather)) != NULL;)
         finish_batch(q, model, batch, run_batch(model, batch, &room));
     release(room.x, d->n_inputs);
     release(room.y, d->n_outputs);

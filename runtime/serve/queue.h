@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "runtime/serve/gather.h"
 #include "runtime/serve/job.h"
 #include "runtime/serve/metrics.h"
 
@@ -15,7 +16,8 @@ typedef struct RtServeQueue {
     const RtServeModel *m; // set by the owner, before it starts:
     RtServeMetrics *metrics;
     int max_jobs;      // between rt_serve_queue_add() and _take()
-    uint64_t delay_ns; // that a request may wait for others
+    uint64_t delay_ns; // that a request may wait for others,
+    bool gathers;      // or as gather.h finds it worth
     int done_fd;       // readable when jobs are done
 
     pthread_mutex_t lock;

@@ -9,8 +9,9 @@ typedef struct RtServeOptions {
     int port;                // 0: any
     int instances, threads;  // threads of an instance; 0: the CPUs divided among them
     int max_batch, max_queue, max_connections, max_body_mb;
-    int max_megapixels;              // of an image, 1 to 200
-    float queue_delay_ms, timeout_s; // of a request: to arrive, to wait, to be sent
+    int max_megapixels;   // of an image, 1 to 200
+    float queue_delay_ms; // that a request may wait for others; below 0: while it pays (gather.h)
+    float timeout_s;      // of a request: to arrive, to wait, to be sent
     int drain_s;
 } RtServeOptions;
 

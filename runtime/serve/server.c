@@ -226,7 +226,9 @@ static void wire(Server *s) {
     s->queue = (RtServeQueue){.m = &s->model,
                               .metrics = &s->metrics,
                               .max_jobs = o->max_queue,
-                              .delay_ns = (uint64_t)((double)o->queue_delay_ms * 1e6)};
+                              .gathers = o->queue_delay_ms < 0};
+    if (!s->queue.gathers)
+        s->queue.delay_ns = (uint64_t)((double)o->queue_delay_ms * 1e6);
     s->routes = (RtServeRoutes){.m = &s->model,
                                 .queue = &s->queue,
                                 .metrics = &s->metrics,
