@@ -139,33 +139,89 @@ static int skip_bytes(PassContext *ctx, const PassBody *b, int s) {
     return within && is_whole(ctx, b, clip->arg[0], 2) ? -1 - to->arg[0] : s;
 }
 
-IrBody pass_body_steps(PassContext *ctx, const PassBody *b) {
-    int same[PASS_MAX_STEPS],
-        now[PASS_MAX_STEPS]; // the step whose result is a step's; its new place
-    bool read[PASS_MAX_STEPS] = {false};
-    IrBody y = {0, ir_alloc_array(ctx->scratch, (size_t)b->n + 1, sizeof *y.step)};
-    for (int i = 0; i < b->n; i++) {
-        same[i] = i < b->n - 1 ? skip_bytes(ctx, b, i) : i;
+// A zero point that is added, held within bytes, and taken away again:
+//   add(x, z), clip(_, low, high), sub(_, z)   ->   clip(x, low - z, high - z), of whole numbers
+static IrStep skip_zero(PassContext *ctx, const PassBody *b, const int *same, int s) {
+    const IrStep *sub = &b->step[s];
+    double z, back;
+    if (sub->op != IR_OP_SUB || sub->arg[0] >= 0 || same[-1 - sub->arg[0]] == -1 - sub->arg[0] ||
+        sub->arg[1] < 0 || !pass_scalar(ctx, b->in[sub->arg[1]], &back)) {
+        return *sub;
     }
-    for (int i = b->n - 1; i >= 0; i--) {
-        read[i] = read[i] || i == b->n - 1;
-        for (int k = 0; read[i] && k < ir_op_info(b->step[i].op)->max_in; k++) {
-            int arg = b->step[i].arg[k];
-            if (arg < 0) {
-                read[same[-1 - arg]] = true;
+    const IrStep *clip = &b->step[same[-1 - sub->arg[0]]];
+    const IrStep *add = step_of(b, clip->arg[0], IR_OP_ADD);
+    if (!add || add->arg[1] < 0 || !pass_scalar(ctx, b->in[add->arg[1]], &z) || z != back ||
+        !is_whole(ctx, b, add->arg[1], 0) || !is_whole(ctx, b, add->arg[0], 1)) {
+        return *sub;
+    }
+    return (IrStep){.op = IR_OP_CLIP, .arg = {add->arg[0]}, .p = {clip->p[0] - z, clip->p[1] - z}};
+}
+
+// The steps that the last one needs, where same[i] has the result of step i.
+static IrBody keep_read(PassContext *ctx, const IrStep *step, int n, const int *same) {
+    int now[PASS_MAX_STEPS]; // a step's new place
+    bool read[PASS_MAX_STEPS] = {false};
+    IrBody y = {0, ir_alloc_array(ctx->scratch, (size_t)n + 1, sizeof *y.step)};
+    for (int i = n - 1; i >= 0; i--) {
+        read[i] = read[i] || i == n - 1;
+        for (int k = 0; read[i] && k < ir_op_info(step[i].op)->max_in; k++) {
+            if (step[i].arg[k] < 0) {
+                read[same[-1 - step[i].arg[k]]] = true;
             }
         }
     }
-    for (int i = 0; i < b->n; i++) {
+    for (int i = 0; i < n; i++) {
         if (!read[i]) {
             continue;
         }
         IrStep *s = &y.step[y.n];
-        *s = b->step[i];
+        *s = step[i];
         for (int k = 0; k < ir_op_info(s->op)->max_in; k++) {
             s->arg[k] = s->arg[k] < 0 ? IR_STEP(now[same[-1 - s->arg[k]]]) : s->arg[k];
         }
         now[i] = y.n++;
     }
+    return y;
+}
+
+static bool is_own_or_step(const PassBody *b, int arg) {
+    return arg < b->first_in || arg == IR_ACC;
+}
+
+// Operands that no step reads any more go; those of steps that were there before stay.
+static void drop_unread(PassBody *b, IrBody *y) {
+    int now[PASS_MAX_OPERANDS], n = b->first_in;
+    bool read[PASS_MAX_OPERANDS] = {false};
+    for (int i = 0; i < b->n + y->n; i++) {
+        const IrStep *s = i < b->n ? &b->step[i] : &y->step[i - b->n];
+        for (int k = 0; k < ir_op_info(s->op)->max_in && (i >= b->n || !b->node[i]); k++) {
+            if (!is_own_or_step(b, s->arg[k])) {
+                read[s->arg[k]] = true;
+            }
+        }
+    }
+    for (int i = b->first_in; i < b->n_in; i++) {
+        now[i] = n;
+        b->in[n] = b->in[i];
+        n += read[i];
+    }
+    b->n_in = b->n_in > b->first_in ? n : b->n_in;
+    for (int i = 0; i < y->n; i++) {
+        for (int k = 0; k < ir_op_info(y->step[i].op)->max_in; k++) {
+            int *arg = &y->step[i].arg[k];
+            *arg = is_own_or_step(b, *arg) ? *arg : now[*arg];
+        }
+    }
+}
+
+IrBody pass_body_steps(PassContext *ctx, PassBody *b) {
+    int same[PASS_MAX_STEPS]; // the step whose result is a step's
+    IrStep step[PASS_MAX_STEPS];
+    for (int i = 0; i < b->n; i++) {
+        same[i] = i < b->n - 1 ? skip_bytes(ctx, b, i) : i;
+        step[i] = skip_zero(ctx, b, same, i);
+    }
+    IrBody y = keep_read(ctx, step, b->n, same);
+    drop_unread(b, &y);
     return y;
 }

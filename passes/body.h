@@ -25,9 +25,10 @@ bool pass_body_holds(const PassBody *b, const IrNode *n);  // n is one of the st
 bool pass_body_makes(const PassBody *b, const IrValue *v); // v is acc or the result of a step
 // Nobody outside reads acc or a step's result but the last one's.
 bool pass_body_is_closed(const PassBody *b);
-// The steps, but for casts to bytes and back that change nothing: of whole numbers that a clip
-// holds within the bytes' range. In the context's scratch.
-IrBody pass_body_steps(PassContext *ctx, const PassBody *b);
+// The steps, but for casts to bytes and back that change nothing, of whole numbers that a clip
+// holds within the bytes' range, and for zero points that are added and taken away around them.
+// Operands that these alone read leave b->in. In the context's scratch.
+IrBody pass_body_steps(PassContext *ctx, PassBody *b);
 // x+y+z over `name` and the names of the steps' nodes.
 const char *pass_body_name(const PassBody *b, IrArena *a, const char *name);
 // The nodes of the steps go, last first; their results must be unread.

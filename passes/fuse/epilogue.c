@@ -8,8 +8,10 @@
 // The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads
 // it nor any step but the last. Its other operands, from the op's max_in on, are of these kinds:
 //   the result's own shape    a residual, not a constant
-//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last axis of
-//                             a matmul's or layer_norm's result; frozen constants are brought into that form
+//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last axis
+//   of
+//                             a matmul's or layer_norm's result; frozen constants are brought into
+//                             that form
 //   one element               a constant
 //   bytes of its own shape    a quantized residual, which the steps that follow dequantize
 // The node moves down to where the expression ends, below the operands that it now reads. Nodes are
@@ -197,15 +199,25 @@ static bool add_reader(PassBody *b, IrNode *reader, const IrNode *n) {
     return pass_body_add(b, reader);
 }
 
-// Takes readers one by one, and keeps the longest prefix of them that only its last result leaves.
+static bool ends_in_bytes(const PassBody *b) {
+    return b->n > 0 && b->node[b->n - 1] && is_bytes(b->node[b->n - 1]->out[0]);
+}
+
+// Takes readers one by one, and keeps the longest prefix of them that only its last result leaves;
+// where there is no room for more, one that makes bytes, so that these are what is stored.
 static void grow_body(PassBody *b, const PassOrder *order, const IrNode *n) {
-    PassBody trial = *b;
+    PassBody trial = *b, bytes = *b;
     IrNode *reader;
-    while ((reader = next_reader(&trial, order)) && is_step(&trial, reader, n) &&
+    bool more = false;
+    while ((reader = next_reader(&trial, order)) && (more = is_step(&trial, reader, n)) &&
            add_reader(&trial, reader, n)) {
         if (pass_body_is_closed(&trial)) {
             *b = trial;
+            bytes = ends_in_bytes(b) ? *b : bytes;
         }
+    }
+    if (reader && more && !ends_in_bytes(b) && ends_in_bytes(&bytes)) {
+        *b = bytes;
     }
 }
 

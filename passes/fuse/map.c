@@ -7,7 +7,8 @@
 // A region has one result; every other value in it is read by the region alone, so that no work is
 // done twice, and has the result's shape, so that nothing is computed once per element that a
 // smaller tensor would hold. Operands broadcast. A single node stays what it is: codegen takes both
-// the same way.
+// the same way. Where a region has no room for all that belongs to it, it begins at bytes, if there
+// are any between its nodes: what is stored is then bytes.
 
 #include "passes/body.h"
 
@@ -15,6 +16,7 @@ enum { MAX_STEPS = 24, MAX_IN = 12 };
 
 typedef struct Region {
     int n;
+    bool from_bytes;         // it ends where bytes are made
     IrNode *node[MAX_STEPS]; // the root first
 } Region;
 
@@ -27,9 +29,13 @@ static bool is_member(const Region *r, const IrNode *n) {
     return false;
 }
 
+static bool makes_bytes(const IrValue *v) {
+    return v->def && v->def->op == IR_OP_CAST && ir_dtype_bytes(v->type.dtype) == 1;
+}
+
 static bool is_absorbable(const Region *r, const IrValue *v) {
-    if (!v->def || v->is_output || !pass_is_eltwise(v->def) || is_member(r, v->def) ||
-        !ir_shape_eq(&v->type.shape, &r->node[0]->out[0]->type.shape)) {
+    if ((r->from_bytes && makes_bytes(v)) || !v->def || v->is_output || !pass_is_eltwise(v->def) ||
+        is_member(r, v->def) || !ir_shape_eq(&v->type.shape, &r->node[0]->out[0]->type.shape)) {
         return false;
     }
     for (const IrUse *u = v->uses; u; u = u->next) {
@@ -60,8 +66,9 @@ static bool build_body(const Region *r, const PassOrder *order, PassBody *b) {
     return true;
 }
 
-// Adds one operand's node to the region; false when there is none that fits.
-static bool grow_once(Region *r, const PassOrder *order, PassBody *b) {
+// Adds one operand's node to the region; false when there is none, or *full: none that fits.
+static bool grow_once(Region *r, const PassOrder *order, PassBody *b, bool *full) {
+    *full = false;
     for (int i = 0; i < r->n && r->n < MAX_STEPS; i++) {
         for (int k = 0; k < r->node[i]->n_in; k++) {
             IrValue *v = ir_in(r->node[i], k);
@@ -71,18 +78,35 @@ static bool grow_once(Region *r, const PassOrder *order, PassBody *b) {
                     return true;
                 }
                 r->n--;
+                *full = true;
             }
         }
     }
+    *full = *full || r->n == MAX_STEPS;
     return false;
+}
+
+static bool holds_bytes(const Region *r) {
+    bool holds = false;
+    for (int i = 1; i < r->n; i++) {
+        holds = holds || makes_bytes(r->node[i]->out[0]);
+    }
+    return holds;
+}
+
+static Region grow(const PassOrder *order, IrNode *root, bool from_bytes) {
+    Region r = {.n = 1, .from_bytes = from_bytes, .node = {root}};
+    PassBody b;
+    bool full;
+    while (grow_once(&r, order, &b, &full)) {
+    }
+    return full && !from_bytes && holds_bytes(&r) ? grow(order, root, true) : r;
 }
 
 // Returns the node that stands for n now: the map, or n itself.
 static IrNode *fuse_region(PassContext *ctx, const PassOrder *order, IrNode *n) {
-    Region r = {.n = 1, .node = {n}};
+    Region r = grow(order, n, false);
     PassBody b;
-    while (grow_once(&r, order, &b)) {
-    }
     if (r.n == 1 || !build_body(&r, order, &b)) {
         return n;
     }

@@ -16,7 +16,11 @@
 //   quantize(relu(mul(%f, 3)), 0.5, 7)    ->    mul %f, 6; round; add 7; clip {min=7, max=255};
 //   cast
 //
-// What goes out of the network is divided, as the operator says.
+// What goes out of the network is divided, as the operator says. Numbers that several chains of
+// elementwise work read are dequantized in each of them, so that bytes are what is stored:
+//
+//   %f = dequantize %q; add %f, %a; add %f, %b    ->    add dequantize(%q), %a; add dequantize(%q),
+//   %b
 
 #include "passes/quant/quant.h"
 #include <math.h>
@@ -56,44 +60,54 @@ static IrValue *spell_out(IrNode *n, IrBuilder *b) {
     return pass_quant_check(b, ir_build_steps(b, &body, in));
 }
 
-// Scaled integers, none of which is NaN, that are rounded.
-static bool rounds_integers(const IrValue *v) {
-    IrNode *round = pass_def(v, IR_OP_ROUND);
-    IrNode *mul = round ? pass_def(ir_in(round, 0), IR_OP_MUL) : NULL;
-    IrNode *cast = mul ? pass_def(ir_in(mul, 0), IR_OP_CAST) : NULL;
-    return cast && !ir_dtype_is_float(ir_in(cast, 0)->type.dtype);
-}
-
-// What was quantized just above, less its zero point: rounded, within bounds that are less it, too.
-//   round; add 7; clip {min=0, max=255}; cast; cast; sub 7   ->   round; clip {min=-7, max=248}
-// NULL: x was not.
-static IrValue *round_within(PassContext *ctx, const PassQuant *q, IrBuilder *b, const IrValue *x) {
-    IrNode *cast = pass_def(x, IR_OP_CAST),
-           *clip = cast ? pass_def(ir_in(cast, 0), IR_OP_CLIP) : NULL;
-    IrNode *add = clip ? pass_def(ir_in(clip, 0), IR_OP_ADD) : NULL;
-    if (!add || !rounds_integers(ir_in(add, 0)) || !ir_const_is_scalar(ir_in(add, 1)) ||
-        ir_const_scalar(ctx->prog, ir_in(add, 1)->konst, 0) != (double)q->zero) {
-        return NULL;
-    }
-    double p[2];
-    ir_step_params(clip, p);
-    IrAttr bounds[] = {ir_attr_f(IR_ATTR_MIN, p[0] - (double)q->zero),
-                       ir_attr_f(IR_ATTR_MAX, p[1] - (double)q->zero)};
-    IrValue *y = ir_in(add, 0);
-    return pass_quant_check(b, ir_build(b, IR_OP_CLIP, 1, &y, 2, bounds));
-}
-
 static IrValue *dequantize(PassContext *ctx, IrNode *n, IrBuilder *b) {
     PassQuant q;
     if (!pass_quant_read(ctx, n, &q) || ir_dtype_bytes(q.type) > 2) {
         return spell_out(n, b);
     }
-    IrValue *y = round_within(ctx, &q, b, ir_in(n, 0));
-    if (!y) {
-        y = pass_quant_cast(b, ir_in(n, 0), IR_F32);
-        y = pass_quant_with(b, IR_OP_SUB, y, (double)q.zero);
-    }
+    IrValue *y = pass_quant_cast(b, ir_in(n, 0), IR_F32);
+    y = pass_quant_with(b, IR_OP_SUB, y, (double)q.zero);
     return pass_quant_with(b, IR_OP_MUL, y, q.scale);
+}
+
+static bool is_chain(const IrNode *n) {
+    return n && (n->op == IR_OP_QUANTIZE || n->op == IR_OP_DEQUANTIZE || pass_is_eltwise(n));
+}
+
+// Where the chain of elementwise work ends that u is part of: it goes on where one node reads what
+// is there. NULL: u is no such work.
+static const IrNode *end_of(const IrNode *u) {
+    const IrNode *end = NULL;
+    for (int left = 64; is_chain(u) && left > 0; left--) {
+        end = u;
+        u = ir_only_user(u->out[0]);
+    }
+    return end;
+}
+
+// A dequantize for each end that its readers have; n stays for the first one.
+static void split_readers(IrNode *n) {
+    enum { MOST = 64 };
+    const IrUse *u = n->out[0]->uses;
+    const IrNode *first = u ? end_of(u->node) : NULL, *end = NULL;
+    if (n->out[0]->n_uses > MOST || n->out[0]->is_output) {
+        return;
+    }
+    IrValue *now = NULL;
+    for (const IrUse *next; u; u = next) {
+        next = u->next;
+        const IrNode *e = end_of(u->node);
+        if (e == first) {
+            continue;
+        }
+        if (!now || e != end) {
+            IrValue *in[] = {ir_in(n, 0), ir_in(n, 1), ir_in(n, 2)};
+            IrBuilder b = pass_before(n);
+            now = pass_quant_check(&b, pass_rebuild(&b, n, n->n_in, in));
+            end = e;
+        }
+        ir_set_in(u->node, u->index, now);
+    }
 }
 
 // ---------------------------------------------------------------- quantize
@@ -154,6 +168,11 @@ static IrValue *quantize(PassContext *ctx, IrNode *n, IrBuilder *b) {
 
 PassResult pass_quant_expand(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
+    for (IrNode *n = g->first; n; n = n->next) {
+        if (n->op == IR_OP_DEQUANTIZE && !is_constant(n)) {
+            split_readers(n);
+        }
+    }
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
         if (n->op != IR_OP_QUANTIZE && n->op != IR_OP_DEQUANTIZE) {

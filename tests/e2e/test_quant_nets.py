@@ -84,7 +84,7 @@ class Net:
 
 
 def check(path):
-    """Within one quantum, and all products on integers."""
+    """Within one quantum, all products on integers, and what is stored between them is bytes."""
     text = ok(HONE, "verify", path, "--random", "2", "--batch", "2")
     quanta = [float(q) for q in re.findall(r"([0-9.e+-]+) of a quantum of", text)]
     assert quanta and max(quanta) <= 1.001, text
@@ -95,6 +95,8 @@ def check(path):
     types = dict(re.findall(r"(%\S+): (\w+)\[", open(temp("net.ir")).read()))
     plain = [line for line in lines if types[re.search(r" = \w+ (%[^,]+),", line).group(1)] == "f32"]
     assert not plain, plain
+    lines = re.findall(r"^  (%\S+: f32\[N,\d+,(?!1,1\]).*)$", open(temp("net.ir")).read(), re.M)
+    assert not lines, lines
 
 
 def residual_net(**form):
@@ -135,9 +137,33 @@ def mobile_net(**form):
     return n, n.quantize(n.gemm(x, 33, 7), 0.03, 128)
 
 
+def dense_net(**form):
+    """Tensors that several others read, each with its own scale: joined, added, split, gated by themselves."""
+    n = Net(**form)
+    x = n.quantize("x", 0.03, 128)
+    a = n.quantize(n.conv(x, 3, 16, 3), 0.03, 128)
+    b = n.quantize(n.conv(a, 16, 16, 1), 0.04, 110)  # linear, read by a convolution and by an addition
+    c = n.quantize(n.node("Concat", a, b, axis=1), 0.045, 120)
+    d = n.quantize(n.node("MaxPool", n.quantize(n.conv(c, 32, 16, 3), 0.05, 128), kernel_shape=[3, 3], pads=[1] * 4), 0.05, 128)
+    r = n.quantize(n.node("Relu", n.node("Add", b, d)), 0.03, 0)
+    e = n.quantize(n.node("Concat", a, b, r, axis=1), 0.05, 99)
+    h = n.quantize(n.node("HardSigmoid", d, alpha=1 / 6), 1 / 256, 0)
+    h = n.quantize(n.node("Mul", d, h), 0.02, 10)
+    s = n.quantize(n.node("Add", b, h), 0.06, 70)
+    n.nodes.append(helper.make_node("Split", [s], ["left", "right"], name="Split", axis=1))
+    n.scale["left"] = n.scale["right"] = n.scale[s]
+    left, right = n.quantize("left", 0.06, 70), n.quantize("right", 0.06, 70)
+    left = n.quantize(n.conv(left, 8, 8, 3, group=8), 0.05, 128)
+    x = n.quantize(n.node("Concat", n.quantize(n.node("Sigmoid", right), 1 / 256, 0), left, axis=1), 0.05, 128)
+    x = n.quantize(n.node("Add", n.quantize(n.conv(x, 16, 48, 1), 0.05, 128), e), 0.06, 128)
+    x = n.quantize(n.node("GlobalAveragePool", x), 0.03, 100)
+    x = n.quantize(n.node("Flatten", x), 0.03, 100)
+    return n, n.quantize(n.gemm(x, 48, 10), 0.02, 128)
+
+
 def test_activations_and_weights():
     for act, weight in ((np.uint8, np.int8), (np.int8, np.int8), (np.uint8, np.uint8)):
-        for make in (residual_net, mobile_net):
+        for make in (residual_net, mobile_net, dense_net):
             n, y = make(act=act, weight=weight)
             check(n.save(f"{make.__name__}_{act.__name__}_{weight.__name__}", y))
 
