@@ -102,5 +102,6 @@ IrValue *fe_element(FeNode *n, IrValue *v, int64_t i) {
 bool fe_same_entry(FeNode *n, IrValue *a, IrValue *b) {
     FeEntry x = fe_entry(n, a, 0), y = fe_entry(n, b, 0);
     bool known = x.lo == x.hi && y.lo == y.hi && x.lo == y.lo;
-    return a == b || known || (x.from && x.from == y.from && x.at == y.at);
+    return a == b || known ||
+           (x.from && x.from == y.from && x.at == y.at && x.times == y.times && x.plus == y.plus);
 }

@@ -3,8 +3,9 @@
 //
 // Intervals, walked up from the element that is asked for: a constant is itself, a count is from 0
 // to its bound, a sum is from the sum of the lower ends to that of the upper ends. What is moved
-// stays the same element of the same value, by which two sizes are known to be one. However values
-// are shared, no walk is longer than MOST_STEPS.
+// stays the same element of the same value, what is added to it and how often it is taken are
+// known: by that two sizes are known to be one, and K * 6 + (300 - K) * 6 to be 1800. However
+// values are shared, no walk is longer than MOST_STEPS.
 #include "frontend/import.h"
 
 enum { MOST_STEPS = 4096 };
@@ -19,7 +20,7 @@ typedef FeEntry EntryRule(Walk *w, const IrValue *v, int64_t i);
 static FeEntry walk(Walk *w, const IrValue *v, int64_t i);
 
 static FeEntry interval(int64_t lo, int64_t hi) {
-    return (FeEntry){lo, hi < lo ? lo : hi, NULL, 0};
+    return (FeEntry){.lo = lo, .hi = hi < lo ? lo : hi};
 }
 
 static FeEntry either(FeEntry a, FeEntry b) {
@@ -39,12 +40,45 @@ static FeEntry wide(__int128 lo, __int128 hi) {
     return fits ? interval((int64_t)lo, (int64_t)hi) : interval(INT64_MIN, INT64_MAX);
 }
 
+// `times` times the element that `of` is made of, and `plus`: e, where that is known.
+static FeEntry multiple(FeEntry of, __int128 times, __int128 plus, FeEntry e) {
+    bool wraps = e.lo == INT64_MIN && e.hi == INT64_MAX;
+    if (wraps || times < INT64_MIN || times > INT64_MAX || plus < INT64_MIN || plus > INT64_MAX) {
+        return e;
+    }
+    e.from = times ? of.from : NULL;
+    e.at = of.at;
+    e.times = (int64_t)times;
+    e.plus = (int64_t)plus;
+    return e;
+}
+
+// a and b, or a without b: multiples of one element are one of it.
+static FeEntry sum(FeEntry a, FeEntry b, int sign) {
+    FeEntry e = sign > 0 ? wide((__int128)a.lo + b.lo, (__int128)a.hi + b.hi)
+                         : wide((__int128)a.lo - b.hi, (__int128)a.hi - b.lo);
+    if (a.from && a.from == b.from && a.at == b.at) {
+        __int128 times = (__int128)a.times + (__int128)sign * b.times;
+        __int128 plus = (__int128)a.plus + (__int128)sign * b.plus;
+        __int128 lo = ((__int128)a.lo - a.plus) / a.times, hi = ((__int128)a.hi - a.plus) / a.times;
+        __int128 x = times * lo + plus, y = times * hi + plus;
+        return multiple(a, times, plus, wide(x < y ? x : y, x < y ? y : x));
+    }
+    if (a.from && b.lo == b.hi) {
+        return multiple(a, a.times, (__int128)a.plus + (__int128)sign * b.lo, e);
+    }
+    if (b.from && a.lo == a.hi) {
+        return multiple(b, (__int128)sign * b.times, a.lo + (__int128)sign * b.plus, e);
+    }
+    return e;
+}
+
 static FeEntry add(FeEntry a, FeEntry b) {
-    return wide((__int128)a.lo + b.lo, (__int128)a.hi + b.hi);
+    return sum(a, b, 1);
 }
 
 static FeEntry subtract(FeEntry a, FeEntry b) {
-    return wide((__int128)a.lo - b.hi, (__int128)a.hi - b.lo);
+    return sum(a, b, -1);
 }
 
 static FeEntry multiply(FeEntry a, FeEntry b) {
@@ -54,6 +88,12 @@ static FeEntry multiply(FeEntry a, FeEntry b) {
     for (int i = 1; i < 4; i++) {
         lo = p[i] < lo ? p[i] : lo;
         hi = p[i] > hi ? p[i] : hi;
+    }
+    if (a.lo == a.hi && b.from) {
+        return multiple(b, (__int128)a.lo * b.times, (__int128)a.lo * b.plus, wide(lo, hi));
+    }
+    if (b.lo == b.hi && a.from) {
+        return multiple(a, (__int128)b.lo * a.times, (__int128)b.lo * a.plus, wide(lo, hi));
     }
     return wide(lo, hi);
 }
@@ -175,10 +215,44 @@ static FeEntry concat_rule(Walk *w, const IrValue *v, int64_t i) {
     return all;
 }
 
+// Where element i of v stands along each axis; false where that is not known.
+static bool find_place(const IrValue *v, int64_t i, int64_t *place) {
+    if (i == FE_ANY || count_elems(v) == INT64_MAX) {
+        return false;
+    }
+    for (int d = v->type.shape.rank; d-- > 0; i /= v->type.shape.dim[d].c) {
+        place[d] = i % v->type.shape.dim[d].c;
+    }
+    return true;
+}
+
+static int64_t element_at(const IrValue *v, const int64_t *place) {
+    int64_t i = 0;
+    for (int d = 0; d < v->type.shape.rank; d++) {
+        i = i * v->type.shape.dim[d].c + place[d];
+    }
+    return i;
+}
+
 static FeEntry slice_rule(Walk *w, const IrValue *v, int64_t i) {
     IrInts start = ir_ints(v->def, IR_ATTR_START), step = ir_ints(v->def, IR_ATTR_STEP);
-    bool line = i != FE_ANY && v->type.shape.rank == 1;
-    return walk(w, ir_in(v->def, 0), line ? start.v[0] + i * step.v[0] : FE_ANY);
+    const IrValue *x = ir_in(v->def, 0);
+    int64_t place[IR_MAX_RANK];
+    bool known = find_place(v, i, place) && count_elems(x) != INT64_MAX;
+    for (int d = 0; d < v->type.shape.rank && known; d++) {
+        place[d] = start.v[d] + place[d] * step.v[d];
+    }
+    return walk(w, x, known ? element_at(x, place) : FE_ANY);
+}
+
+static FeEntry transpose_rule(Walk *w, const IrValue *v, int64_t i) {
+    IrInts perm = ir_ints(v->def, IR_ATTR_PERM);
+    int64_t place[IR_MAX_RANK], from[IR_MAX_RANK];
+    bool known = find_place(v, i, place);
+    for (int d = 0; d < v->type.shape.rank && known; d++) {
+        from[perm.v[d]] = place[d];
+    }
+    return walk(w, ir_in(v->def, 0), known ? element_at(ir_in(v->def, 0), from) : FE_ANY);
 }
 
 static FeEntry expand_rule(Walk *w, const IrValue *v, int64_t i) {
@@ -284,7 +358,7 @@ static EntryRule *const rules[IR_OP_COUNT] = {
     [IR_OP_CAST] = cast_rule,
     [IR_OP_COPY] = same_rule,
     [IR_OP_RESHAPE] = same_rule,
-    [IR_OP_TRANSPOSE] = any_rule,
+    [IR_OP_TRANSPOSE] = transpose_rule,
     [IR_OP_GATHER_ND] = any_rule,
     [IR_OP_GATHER_ELEMENTS] = any_rule,
     [IR_OP_CONCAT] = concat_rule,
@@ -342,6 +416,8 @@ static FeEntry walk(Walk *w, const IrValue *v, int64_t i) {
     if (!e.from && i != FE_ANY) { // it was not only moved
         e.from = v;
         e.at = i;
+        e.times = 1;
+        e.plus = 0;
     }
     return e;
 }

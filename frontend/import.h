@@ -206,13 +206,13 @@ IrValue *fe_filled(FeNode *n, IrValue *x, FeCount count, double fill);
 void fe_check_most(FeNode *n, IrValue *x, int64_t most);
 void fe_check_equal(FeNode *n, IrValue *a, IrValue *b);
 
-// What is known of element i of v, integers, at compile time: it lies in [lo, hi], and is element
-// `at` of value `from`. i FE_ANY: of all of them, without `from`.
+// What is known of element i of v, integers, at compile time: it lies in [lo, hi], and is `times`
+// (not 0) times element `at` of value `from`, and `plus`. i FE_ANY: of all of them, without `from`.
 enum { FE_ANY = -1 };
 typedef struct FeEntry {
     int64_t lo, hi;
-    const IrValue *from;
-    int64_t at;
+    const IrValue *from; // NULL: that is not known
+    int64_t at, times, plus;
 } FeEntry;
 FeEntry fe_entry(FeNode *n, IrValue *v, int64_t i); // entry.c
 // Where sizes are computed: results of which all is known become constants.

@@ -209,23 +209,6 @@ void fe_bounded_split(FeNode *n) {
     }
 }
 
-// Pad-13 of other axes than the counted one.
-void fe_bounded_pad(FeNode *n) {
-    FeCount c = fe_count(n, 0);
-    fe_bounded_import(n);
-    const FeValue *y = n->n_out && !n->refused ? n->out[0] : NULL;
-    const IrNode *pad = y && y->v && !y->alias ? y->v->def : NULL;
-    if (pad && pad->op == IR_OP_PAD) {
-        IrInts pads = ir_ints(pad, IR_ATTR_PAD);
-        if (pads.v[c.axis] || pads.v[pads.n / 2 + c.axis]) {
-            fe_bounded_nyi(n);
-        }
-        fe_out_count(n, 0, c);
-    } else if (pad) {
-        fe_bounded_nyi(n);
-    }
-}
-
 // ---------------------------------------------------------------- Concat
 
 // Along the axis that is counted: how many positions of the operands count in all. `tail`: only the

@@ -266,7 +266,7 @@ static IrDim expand_axis(FeNode *n, IrValue *x, IrValue *shape, int axis, int ra
     int from = axis - (rank - x->type.shape.rank),
         at = axis - (rank - (int)shape->type.shape.dim[0].c);
     IrDim have = from < 0 ? ir_dim(1) : x->type.shape.dim[from];
-    FeEntry e = at < 0 ? (FeEntry){1, 1, NULL, 0} : fe_entry(n, shape, at);
+    FeEntry e = at < 0 ? (FeEntry){.lo = 1, .hi = 1} : fe_entry(n, shape, at);
     bool counted = c.v && from == c.axis, known = e.lo == e.hi;
     if (e.lo < 0 || have.n || (!known && !counted && out->v)) {
         fe_refuse(n, "'%s' must be known at compile time", n->in[1]->name);

@@ -111,6 +111,18 @@ network("suppress_picked", [
     node("Slice", "z first five first", "cut"), node("Gather", "cut two", "kept", axis=1), node("Gather", "b kept", "y"), node("Gather", "s kept", "scores")],
     {"x": "f20", "boxes": "f20,4"}, "y:f scores:f",
     NMS + [const("half", 0.5), const("first", [0]), const("both", [0, 1]), const("two", 2), const("five", [5])])
+# Rows as many as are found, then zeros up to a number that is known, by pads in the order that PyTorch writes; and as many numbers again behind them.
+network("padded_up", [
+    node("Greater", "x low", "g"), node("NonZero", "g", "at"), node("Squeeze", "at first", "flat"), node("Gather", "b flat", "rows"),
+    node("Shape", "rows", "s"), node("Gather", "s zero", "n"), node("Gather", "s one", "wide"), node("Sub", "nine n", "left"),
+    node("Mul", "left wide", "less"), node("Unsqueeze", "less first", "l1"), node("Concat", "first l1", "pair", axis=0),
+    node("Reshape", "pair two", "lines"), node("Slice", "lines last far first last", "turned"), node("Transpose", "turned", "columns", perm=[1, 0]),
+    node("Reshape", "columns line", "pads"), node("Reshape", "rows line", "all"), node("Pad", "all pads ", "y0"), node("Reshape", "y0 shape", "y"),
+    node("Unsqueeze", "n first", "n1"), node("Concat", "first first n1 first", "ends", axis=0), node("Pad", "rows ends five", "z"),
+    node("Concat", "last1 n1", "both", axis=0), node("Gather", "x flat", "scores"), node("Pad", "scores both five", "w")],
+    {"x": "f8", "b": "f8,4"}, "y:f z:f w:f",
+    [const("low", -0.5), const("first", [0]), const("zero", 0), const("one", 1), const("nine", 9), const("two", [-1, 2]), const("last", [-1]),
+     const("last1", [1]), const("far", [-(2 ** 62)]), const("line", [-1]), const("shape", [9, 4]), const("five", 5.0)])
 # Loops: as often as is known; until data says that it is enough; as often as data says, at most five times.
 network("loop_known", [
     node("Loop", "four yes x", "y steps", body=body(
