@@ -12,5 +12,9 @@ int64_t rt_rank_classes(const HoneModelDesc *d);
 // probability, or the number itself where it says none (HONE_SCORES_OTHER); labels are the model's,
 // NULL where it has none. How many; -1: the row has what is no number.
 int rt_rank(const HoneModelDesc *d, const void *row, int top, HoneClass *to);
+// The same of several rows [views][columns], by the mean of what each says. mean: [columns], to
+// work in.
+int rt_rank_mean(const HoneModelDesc *d, const void *rows, int views, double *mean, int top,
+                 HoneClass *to);
 
 #endif

@@ -90,9 +90,7 @@ bool rt_fine_take_views(const RtFine *f, RtViews views) {
         return false;
     }
     const HonePreprocess *p = &f->d->info->preprocess;
-    RtWindow w = rt_preprocess_window(p, p->width, p->height);
-    if ((views == RT_VIEWS_FIVE_CROP || views == RT_VIEWS_TEN_CROP) && w.full_width <= p->width &&
-        w.full_height <= p->height)
+    if (rt_views_are_alike(views, p))
         fprintf(stderr,
                 "--tta: pictures are resized to %d x %d, which is all that is cut out: their "
                 "corners are hardly other views; a larger --resize when the program is made "

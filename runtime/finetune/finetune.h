@@ -35,7 +35,7 @@ bool rt_fine_parse(const RtFine *f, const char *subcommand, const char *about,
                    const RtCliOption *options, int n, const bool *help, int argc, char **argv,
                    RtCliList *rest, int least, int most, int *code);
 int rt_fine_batch(const HoneTrainDesc *d); // where no --batch is given
-int rt_fine_complain(const char *text); // prints it; RT_EXIT_INPUT
+int rt_fine_complain(const char *text);    // prints it; RT_EXIT_INPUT
 // An engine in the last stage with the best parameters of the newest checkpoint, or those of the
 // pretrained file and an untrained head with folder NULL. *labels: the names of the classes, one a
 // line, from the checkpoint; free() releases; NULL: none. NULL after an error was printed.
@@ -55,11 +55,7 @@ void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f);
             "folder of checkpoints (default: the program's name, its hash and .ckpt)"              \
     }
 #define RT_FINE_VIEWS(to)                                                                          \
-    {                                                                                              \
-        "--tta", RT_CLI_CHOICE, to, 0, 0, RT_VIEWS_CHOICE,                                         \
-            "probabilities are the mean over views of each picture: its mirror image, the "        \
-            "centre and the corners of what is resized, both (default none)"                       \
-    }
+    { "--tta", RT_CLI_CHOICE, to, 0, 0, RT_VIEWS_CHOICE, RT_VIEWS_HELP }
 #define RT_FINE_HELP(to)                                                                           \
     { "--help|-h", RT_CLI_FLAG, to, 0, 0, NULL, "this text" }
 

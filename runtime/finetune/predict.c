@@ -102,7 +102,7 @@ static bool load_image(Predict *x, const char *path, RtErr *err) {
     if (x->views > 1 && as_it_is)
         good = rt_fail(err, "%s: is the model's input as it is; --tta is for pictures", path);
     else if (x->views > 1 && f.image.pixel)
-        good = rt_views(x->kind, &p, &f.image, x->image, err);
+        good = rt_views(x->kind, &p, HONE_F32, &f.image, x->image, err);
     else
         good = rt_input_file_fill(&f, path, &p, &input, x->image, err);
     rt_input_file_close(&f);

@@ -41,18 +41,26 @@ static void move_window(RtWindow *w, int crop) {
     w->top = crop < 3 ? 0 : bottom;
 }
 
-bool rt_views(RtViews v, const HonePreprocess *p, const RtImage *image, float *out, RtErr *err) {
-    size_t floats = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
-    uint8_t *pixel = malloc(floats + 1);
+bool rt_views_are_alike(RtViews v, const HonePreprocess *p) {
+    RtWindow w = rt_preprocess_window(p, p->width, p->height);
+    return kinds[v].crops > 1 && w.full_width <= p->width && w.full_height <= p->height;
+}
+
+bool rt_views(RtViews v, const HonePreprocess *p, int dtype, const RtImage *image, void *out,
+              RtErr *err) {
+    char *to = out;
+    size_t numbers = (size_t)p->height * (size_t)p->width * (size_t)p->channels;
+    uint8_t *pixel = malloc(numbers + 1);
     bool good = pixel || rt_fail(err, "no memory to resize an image");
-    for (int i = 0; good && i < rt_views_count(v); i++, out += floats) {
+    for (int i = 0; good && i < rt_views_count(v); i++) {
         RtAugmentPlan plan =
             rt_augment_plan(&(RtAugment){0}, p, image->width, image->height, 0, 0, 0);
         move_window(&plan.window, i % kinds[v].crops);
         plan.flip = i >= kinds[v].crops;
         good = rt_augment_pixels(&plan, image, pixel, err);
         if (good)
-            rt_preprocess_pixels(p, HONE_F32, pixel, out);
+            rt_preprocess_pixels(p, dtype, pixel, to);
+        to += numbers * (size_t)rt_dtype(dtype)->bytes;
     }
     free(pixel);
     return good;

@@ -15,8 +15,14 @@ typedef enum RtViews {
 
 bool rt_views_parse(const char *name, RtViews *v); // false: it is none of the choice's
 int rt_views_count(RtViews v);
-// out: [views][p->height * p->width * p->channels] of the model's f32 input. False with err set: no
-// memory.
-bool rt_views(RtViews v, const HonePreprocess *p, const RtImage *image, float *out, RtErr *err);
+// out: [views][p->height * p->width * p->channels] of the model's input, of that type. False with
+// err set: no memory.
+bool rt_views(RtViews v, const HonePreprocess *p, int dtype, const RtImage *image, void *out,
+              RtErr *err);
+// Nothing of a square picture is left beside the crop: the corners are hardly other views.
+bool rt_views_are_alike(RtViews v, const HonePreprocess *p);
+#define RT_VIEWS_HELP                                                                              \
+    "probabilities are the mean over views of each picture: its mirror image, the centre and the " \
+    "corners of what is resized, both (default none)"
 
 #endif

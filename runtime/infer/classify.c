@@ -13,7 +13,7 @@
 typedef struct Settings {
     bool help, json, csv;
     int top;
-    const char *labels;
+    const char *labels, *views;
     RtImageSettings image;
 } Settings;
 
@@ -31,6 +31,7 @@ typedef struct Classifier {
     int top;          // classes that are shown
     bool told;        // as probabilities
     HoneClass *guess; // [top]
+    double *mean;     // [columns], over views
     char **batch;     // [slots] files of a run
     RtTally tally;
 } Classifier;
@@ -102,7 +103,8 @@ static bool allocate(Classifier *c, RtErr *err) {
     c->guess = calloc((size_t)c->top, sizeof *c->guess);
     c->batch = calloc((size_t)c->images.slots, sizeof *c->batch);
     rt_tally_begin(&c->tally, known, true);
-    return (c->guess && c->batch) || rt_fail(err, "no memory");
+    c->mean = calloc((size_t)c->columns, sizeof *c->mean);
+    return (c->guess && c->batch && c->mean) || rt_fail(err, "no memory");
 }
 
 static const char *label_of(const Classifier *c, int64_t index, char *text, size_t size) {
@@ -194,7 +196,9 @@ static void tell_bad(Classifier *c, const char *path, const char *text) {
 
 static void tell_good(Classifier *c, const char *path, int turned, const char *row) {
     RtErr err;
-    int n = rt_rank(c->in->desc, row, c->top, c->guess);
+    int views = c->images.views;
+    int n = views > 1 ? rt_rank_mean(c->in->desc, row, views, c->mean, c->top, c->guess)
+                      : rt_rank(c->in->desc, row, c->top, c->guess);
     if (n < 0) {
         rt_fail(&err, "%s: the model's output is not finite", path);
         tell_bad(c, path, err.text);
@@ -211,6 +215,7 @@ static void tell_good(Classifier *c, const char *path, int turned, const char *r
 static bool classify_batch(Classifier *c, char *const *files, int n, RtErr *err) {
     const RtImages *m = &c->images;
     size_t row = (size_t)c->columns * (size_t)rt_dtype(c->output->dtype)->bytes;
+    row *= (size_t)m->views;
     if (!rt_images_run(&c->images, files, n, err))
         return false;
     for (int i = 0, k = 0; i < n; i++) {
@@ -243,7 +248,17 @@ static void release(Classifier *c) {
     rt_names_free(&c->names);
     rt_inputs_close(c->inputs);
     free(c->guess);
+    free(c->mean);
     free(c->batch);
+}
+
+static void tell_views(const Classifier *c) {
+    const HonePreprocess *p = &c->images.prep[c->images.only < 0 ? 0 : c->images.only];
+    if (rt_views_are_alike(c->images.kind, p))
+        fprintf(stderr,
+                "--tta: pictures are resized to %d x %d, which is all that is cut out: their "
+                "corners are hardly other views; a larger --resize leaves a margin\n",
+                p->width, p->height);
 }
 
 static int classify(Classifier *c, const RtCliList *files) {
@@ -256,6 +271,7 @@ static int classify(Classifier *c, const RtCliList *files) {
         (c->set.labels && !load_labels(c, c->set.labels, &err)) ||
         !(c->inputs = rt_inputs_open(files->item, files->n, &err)) || !allocate(c, &err))
         return rt_infer_complain(err.text);
+    tell_views(c);
     c->images.model = rt_images_create(&c->images, &c->set.image);
     if (!c->images.model)
         return RT_EXIT_INPUT;
@@ -266,7 +282,7 @@ static int classify(Classifier *c, const RtCliList *files) {
 }
 
 int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
-    Classifier c = {.in = in, .set = {.top = 5, .image = RT_IMAGE_SETTINGS}};
+    Classifier c = {.in = in, .set = {.top = 5, .views = "none", .image = RT_IMAGE_SETTINGS}};
     Settings *s = &c.set;
     const RtCliOption options[] = {
         {"--top|-k", RT_CLI_INT, &s->top, 1, 100000, "K", "classes to show (default 5)"},
@@ -274,13 +290,14 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
         {"--csv", RT_CLI_FLAG, &s->csv, 0, 0, NULL,
          "file,rank,class,label,score,error: a line for each class"},
         {"--labels", RT_CLI_TEXT, &s->labels, 0, 0, "FILE", "class names, one a line"},
+        {"--tta", RT_CLI_CHOICE, &s->views, 0, 0, RT_VIEWS_CHOICE, RT_VIEWS_HELP},
         RT_IMAGE_OPTIONS(&s->image),
         {"--help|-h", RT_CLI_FLAG, &s->help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
     RtCliList files = {0};
     RtErr err;
-    int code;
+    int code = RT_EXIT_USAGE;
     if (!rt_cli_parse(options, N_OPTIONS, argc, argv, &files, &err)) {
         code = rt_infer_usage(in, "classify", err.text);
     } else if (s->help) {
@@ -292,7 +309,7 @@ int rt_infer_classify(const RtInfer *in, int argc, char **argv) {
         code = rt_infer_usage(in, "classify", "--json and --csv exclude each other");
     } else if (rt_images_conflict(&s->image)) {
         code = rt_infer_usage(in, "classify", rt_images_conflict(&s->image));
-    } else {
+    } else if (rt_views_parse(s->views, &s->image.views)) {
         code = classify(&c, &files);
     }
     release(&c);

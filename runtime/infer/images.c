@@ -108,6 +108,8 @@ bool rt_images_settle(RtImages *m, const RtImageSettings *s, RtErr *err) {
     for (int k = 0; k < m->n_sizes; k++)
         if (!settle_size(m, &m->prep[k], s, err))
             return false;
+    m->kind = s->views;
+    m->views = rt_views_count(s->views);
     return true;
 }
 
@@ -165,13 +167,15 @@ static bool measure(RtImages *m, RtErr *err) {
     return check_rows(m, err);
 }
 
-static char **allocate_outputs(const RtImages *m, int64_t batch) {
+// Of `times` runs of a batch.
+static char **allocate_outputs(const RtImages *m, int64_t batch, int64_t times) {
     const HoneModelDesc *d = m->unit;
     char **y = calloc((size_t)d->n_outputs, sizeof *y);
     bool good = y;
     int64_t bytes;
     for (int i = 0; good && i < d->n_outputs; i++)
         good = rt_tensor_bytes(&d->outputs[i], batch, &bytes) &&
+               !__builtin_mul_overflow(bytes, times, &bytes) &&
                (y[i] = rt_alloc_aligned((size_t)bytes));
     return y; // freed where it is not whole
 }
@@ -183,32 +187,42 @@ static bool is_whole(const RtImages *m, char *const *y) {
     return y;
 }
 
+// A run has not all that was decoded, as it stands.
+static bool is_grouped(const RtImages *m) {
+    return m->only < 0 || m->views > 1;
+}
+
 bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int64_t n_images, RtErr *err) {
     if (!measure(m, err))
         return false;
+    m->rows = m->slots;
     if (!m->fixed) {
-        m->slots = s->batch ? s->batch : DEFAULT_BATCH;
+        m->slots = (s->batch ? s->batch : DEFAULT_BATCH) / m->views;
+        if (m->slots == 0)
+            m->slots = 1;
         if (n_images >= 0 && m->slots > n_images)
             m->slots = n_images;
+        m->rows = m->slots * m->views;
     }
-    int64_t batch = m->fixed ? 1 : m->slots;
+    int64_t batch = m->fixed ? 1 : m->rows;
     size_t bytes = 0, n = (size_t)m->slots;
-    bool good = !__builtin_mul_overflow(n, m->image_bytes, &bytes);
+    bool good = !__builtin_mul_overflow(n * (size_t)m->views, m->image_bytes, &bytes);
     m->errors = calloc(n, sizeof *m->errors);
     m->size = calloc(n, sizeof *m->size);
     m->turned = calloc(n, sizeof *m->turned);
-    m->y = allocate_outputs(m, batch);
+    m->y = allocate_outputs(m, batch, m->fixed ? m->views : 1);
     m->x = good ? rt_alloc_aligned(bytes) : NULL;
     good = m->errors && m->size && m->turned && m->x && is_whole(m, m->y);
     if (good)
         memset(m->x, 0, bytes);
-    if (good && m->only < 0) {
-        m->group_x = rt_alloc_aligned(bytes);
-        m->group_y = allocate_outputs(m, batch);
-        good = m->group_x && is_whole(m, m->group_y);
+    if (good && is_grouped(m)) {
+        m->group_x = rt_alloc_aligned((size_t)m->rows * m->image_bytes);
+        m->group_y = allocate_outputs(m, batch, 1);
+        m->place = calloc((size_t)m->rows, sizeof *m->place);
+        good = m->group_x && m->place && is_whole(m, m->group_y);
     }
     if (good && m->group_x)
-        memset(m->group_x, 0, bytes);
+        memset(m->group_x, 0, (size_t)m->rows * m->image_bytes);
     return good || rt_fail(err, "no memory for a batch of %lld", (long long)m->slots);
 }
 
@@ -229,8 +243,15 @@ static bool load_image(RtImages *m, const char *path, int slot, RtErr *err) {
     int size = m->only < 0 ? find_size(m, &f) : m->only;
     m->size[slot] = size;
     m->turned[slot] = f.image.turned;
-    bool good = rt_input_file_fill(&f, path, &m->prep[size], &m->sizes[size]->inputs[0],
-                                   m->x + (size_t)slot * m->image_bytes, err);
+    const HoneTensorDesc *input = &m->sizes[size]->inputs[0];
+    char *to = m->x + (size_t)slot * (size_t)m->views * m->image_bytes;
+    bool good, as_it_is = rt_input_file_fits(&f, input);
+    if (m->views > 1 && as_it_is)
+        good = rt_fail(err, "%s: is the model's input as it is; --tta is for pictures", path);
+    else if (m->views > 1 && f.image.pixel)
+        good = rt_views(m->kind, &m->prep[size], input->dtype, &f.image, to, err);
+    else
+        good = rt_input_file_fill(&f, path, &m->prep[size], input, to, err);
     rt_input_file_close(&f);
     return good;
 }
@@ -263,23 +284,34 @@ static void keep_rows(RtImages *m, int size, int k, int to) {
     }
 }
 
-// Those of the good images that have this size, their results to where they belong among all.
+// The first n rows of the group; it is empty then.
+static bool run_group(RtImages *m, int size, int *n, RtErr *err) {
+    if (*n && !run_model(m, size, *n, m->group_x, m->group_y, err))
+        return false;
+    for (int k = 0; k < *n; k++)
+        keep_rows(m, size, k, (int)m->place[k]);
+    *n = 0;
+    return true;
+}
+
+// Views of the good images that have this size, as many a run as it takes, their results to where
+// they belong among all.
 static bool run_size(RtImages *m, int size, int n, RtErr *err) {
     const HonePreprocess *p = &m->prep[size];
     size_t bytes = (size_t)p->channels * (size_t)p->height * (size_t)p->width *
                    (size_t)rt_dtype(m->input->dtype)->bytes;
-    int images = 0;
-    for (int i = 0; i < n; i++)
-        if (is_good(m, i) && m->size[i] == size)
-            memcpy(m->group_x + (size_t)images++ * bytes, m->x + (size_t)i * m->image_bytes, bytes);
-    if (images && !run_model(m, size, images, m->group_x, m->group_y, err))
-        return false;
-    for (int i = 0, k = 0, good = 0; i < n && k < images; i++) {
-        if (is_good(m, i) && m->size[i] == size)
-            keep_rows(m, size, k++, good);
+    int held = 0, good = 0;
+    for (int i = 0; i < n; i++) {
+        const char *x = m->x + (size_t)i * (size_t)m->views * m->image_bytes;
+        for (int v = 0; is_good(m, i) && m->size[i] == size && v < m->views; v++) {
+            memcpy(m->group_x + (size_t)held * bytes, x + (size_t)v * bytes, bytes);
+            m->place[held++] = good * m->views + v;
+            if (held == m->rows && !run_group(m, size, &held, err))
+                return false;
+        }
         good += is_good(m, i);
     }
-    return true;
+    return run_group(m, size, &held, err);
 }
 
 bool rt_images_run(RtImages *m, char *const *files, int n, RtErr *err) {
@@ -290,7 +322,7 @@ bool rt_images_run(RtImages *m, char *const *files, int n, RtErr *err) {
         m->turned[i] = 0;
         load_image(m, files[i], i, &m->errors[i]);
     }
-    if (m->only >= 0)
+    if (!is_grouped(m))
         return run_all(m, n, err);
     for (int k = 0; k < m->n_sizes; k++)
         if (!run_size(m, k, n, err))
@@ -309,6 +341,7 @@ void rt_images_free(RtImages *m) {
     free_outputs(m, m->group_y);
     free(m->group_x);
     free(m->x);
+    free(m->place);
     free(m->size);
     free(m->turned);
     free(m->prep);

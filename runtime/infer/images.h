@@ -2,7 +2,7 @@
 #ifndef RUNTIME_INFER_IMAGES_H
 #define RUNTIME_INFER_IMAGES_H
 
-#include "runtime/image/image.h"
+#include "runtime/image/views.h"
 #include "runtime/infer/infer.h"
 
 typedef struct RtImageSettings { // of the command line
@@ -12,6 +12,7 @@ typedef struct RtImageSettings { // of the command line
     bool bgr, rgb, as_stored;
     const char *interpolation, *fit;
     RtCliFloats mean, std;
+    RtViews views; // of each picture, whose results stand one after the other
 } RtImageSettings;
 #define RT_IMAGE_SETTINGS                                                                          \
     { .resize = -1 }
@@ -51,14 +52,18 @@ typedef struct RtImages {
     HonePreprocess *prep;              // [n_sizes]
     HoneModel *model;                  // the caller's rt_images_create()
     size_t image_bytes;                // room for an image in the input, of any size
-    int64_t slots;                     // images a run
-    bool fixed;                        // every run has exactly `slots` images
-    char *x;                           // [slots][image_bytes]
-    char **y;                          // one buffer for each output, of a run
-    int *size;                         // [slots] of the images, where they have their own:
-    char *group_x, **group_y;          // those of one size, and their results; else NULL
-    RtErr *errors;                     // [slots]; of the last run: why an image is not in it, or ""
-    int *turned;                       // [slots]; the EXIF orientation that was undone, or 0
+    int64_t slots;                     // images at a time
+    int views;                         // of each
+    int64_t rows;                      // that the model runs at once
+    bool fixed;                        // exactly so many
+    RtViews kind;                      // of views
+    char *x;                           // [slots][views][image_bytes]
+    char **y;                          // one buffer for each output, of [slots][views]
+    int *size;                // [slots] of the images; where they have their own, or views:
+    char *group_x, **group_y; // [rows] of one size, and their results; else NULL
+    int64_t *place;           // [rows] of these among all
+    RtErr *errors;            // [slots]; of the last run: why an image is not in it, or ""
+    int *turned;              // [slots]; the EXIF orientation that was undone, or 0
 } RtImages;
 
 // Settings that exclude each other: what the usage error says; NULL: there are none.
@@ -71,8 +76,8 @@ bool rt_images_settle(RtImages *m, const RtImageSettings *s, RtErr *err);
 bool rt_images_allocate(RtImages *m, const RtImageSettings *s, int64_t n_images, RtErr *err);
 // rt_infer_create() for a size that runs. NULL after a complaint.
 HoneModel *rt_images_create(const RtImages *m, const RtImageSettings *s);
-// Decodes files[0..n), n at most `slots`, in parallel and runs those that are good: their results
-// stand in y one after the other. False with err set: the model failed.
+// Decodes files[0..n), n at most `slots`, in parallel and runs those that are good: the results of
+// their views stand in y one after the other. False with err set: the model failed.
 bool rt_images_run(RtImages *m, char *const *files, int n, RtErr *err);
 // What a program of several sizes does with pictures, for help; else "".
 const char *rt_images_rule(const RtInfer *in);

@@ -5,6 +5,7 @@ import os
 import sys
 
 import numpy as np
+import onnx
 from PIL import Image
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -28,6 +29,28 @@ def predict(program, names, *flags):
 def teach(name, *flags, labels="train-y.npy"):
     ok(HONE, "finetune", temp("net.onnx"), "-o", temp(name), *IMAGE[:4], "--resize", RESIZE, *flags)
     ok(temp(name), "train", f"train-x.npy,{labels}", "-q", "--val-fraction", 0, "--epochs", 1, "--checkpoint", name + ".ck", "-o", name + ".onnx", cwd=TEMP)
+
+
+def compiled(program):
+    """Inference programs of the trained model, which has its preprocessing inside: for any number of pictures, and for four."""
+    made = [f"{program}-{kind}" for kind in ("any", "four")]
+    for name, shape in zip(made, ([], ["--input-shape", f"x=4x1x{SIZE}x{SIZE}"])):
+        if not os.path.exists(temp(name)):
+            ok(HONE, "compile", temp(program + ".onnx"), "-o", temp(name), *shape)
+    return made
+
+
+def check_sizes(program, names):
+    """Pictures of a program for two sizes: each as with the size that it takes."""
+    model = onnx.load(temp(program + ".onnx"))
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "S"
+    onnx.save(model, temp("open.onnx"))
+    ok(HONE, "compile", temp("open.onnx"), "-o", temp("sizes"), *(w for h, w in ((SIZE, SIZE), (SIZE, 16)) for w in ("--input-shape", f"x=Nx1x{h}x{w}")))
+    square, wide = (told("sizes", names, "--tta", "ten-crop", "--size", size) for size in (f"{SIZE}x{SIZE}", f"16x{SIZE}"))
+    got = told("sizes", names, "--tta", "ten-crop", "--batch", 40)
+    taken = [min((0, 1), key=lambda k: np.abs(got[i] - (square, wide)[k][i]).max()) for i in range(len(names))]
+    assert np.abs(got - np.where(np.array(taken)[:, None], wide, square)).max() < 2e-6 and set(taken) == {0, 1}, taken
 
 
 def test_crops():
@@ -61,8 +84,13 @@ def test_crops():
             want = np.mean([p[k] for k in which], 0)
             got = predict(program, names, "--tta", kind)
             assert np.abs(got - want).max() < 2e-5, (program, kind, np.abs(got - want).max())
+            for name in compiled(program):
+                for flags in ((), ("--batch", 7)):
+                    own = told(name, names, "--tta", kind, *flags)
+                    assert np.abs(own - got).max() < 2e-5, (name, kind, flags, np.abs(own - got).max())
         assert np.abs(p[0, 1] - p[0, 0]).max() > 0.01 < np.abs(p[1, 0] - p[0, 0]).max()
         check_scores(program, names, p, every)
+    check_sizes("head", names)
 
 
 def softened(p, t):
@@ -118,6 +146,8 @@ def test_other_kinds_of_scores():
     for program, labels in (("many", "many-y.npy"), ("two", "two-y.npy")):
         p = predict(program, names)
         mean = (p[::2] + p[1::2]) / 2
+        ok(HONE, "compile", temp(program + ".onnx"), "-o", temp(program + "-any"))
+        assert np.abs(told(program + "-any", names[::2], "--tta", "flip") - mean).max() < 1e-5
         assert np.abs(predict(program, names[::2], "--tta", "flip") - mean).max() < 1e-5
         said = json.loads(ok(temp(program), "eval", f"train-x.npy,{labels}", "--checkpoint", program + ".ck", "--json", "--tta", "flip", cwd=TEMP))["tta"]
         t = np.load(temp(labels)) if program == "many" else np.eye(2)[np.load(temp(labels))]
@@ -133,6 +163,8 @@ def test_what_has_no_views():
     np.save(temp("many-l.npy"), np.arange(8) % CLASSES)
     code, _, err = run(temp("head"), "predict", "as-it-is.npy", "--checkpoint", "head.ck", "--tta", "flip", cwd=TEMP)
     assert code == 1 and "as-it-is.npy: is the model's input as it is; --tta is for pictures" in err, err
+    code, _, err = run(temp("head-any"), "as-it-is.npy", "--tta", "flip", cwd=TEMP)
+    assert code == 1 and "as-it-is.npy: is the model's input as it is; --tta is for pictures" in err, err
     code, _, err = run(temp("head"), "eval", "many-f.npy,many-l.npy", "--checkpoint", "head.ck", "--tta", "flip", cwd=TEMP)
     assert code == 1 and err == "f32 arrays go to the model as they are: only images have views\n", err
     code, _, err = run(temp("head"), "eval", "list.csv", "--tta", "all", cwd=TEMP)
@@ -142,6 +174,10 @@ def test_what_has_no_views():
     with open(temp("some.csv"), "w") as f:
         f.write("p0.png,0\nbroken.png,1\np1.png,1\n")
     code, out, err = run(temp("head"), "eval", "some.csv", "--checkpoint", "head.ck", "--tta", "ten-crop", "--json", cwd=TEMP)
+    first = told("head-any", ["p0.png", "p1.png"], "--tta", "ten-crop")
+    _, mixed, _ = run(temp("head-any"), "p0.png", "broken.png", "p1.png", "--tta", "ten-crop", "--batch", "40", "--json", "--top", str(CLASSES), cwd=TEMP)
+    rows = [json.loads(line) for line in mixed.splitlines()]
+    assert "error" in rows[1] and all(abs(t["probability"] - first[k][t["class"]]) < 1e-6 for k, r in enumerate((rows[0], rows[2])) for t in r["top"]), rows
     said = json.loads(out)
     assert code == 1 and (said["images"], said["tta"]["images"], said["bad_images"]) == (2, 2, 1), (out, err)
     ok(HONE, "finetune", temp("net.onnx"), "-o", temp("tight"), "--classes", CLASSES, *IMAGE)
