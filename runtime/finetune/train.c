@@ -263,7 +263,8 @@ static bool check_folds(const RtTrainWords *w, const RtTrainSettings *s, RtErr *
         {s->lr_picture, "--lr-find", "that trains nothing"},
         {s->variants > 0, "--cache-variants", "runs share one feature of each image"},
         {s->more_epochs > 0, "--epochs +N", "a part's checkpoints go when it was measured"},
-        {s->epochs[0] == RT_EPOCHS_AUTO, "--epochs auto", "give the number of epochs"},
+        {s->epochs[0] == RT_EPOCHS_AUTO, "--epochs auto",
+         "that ends by held out images, which the last run has not: give the number of epochs"},
         {s->early_stop > 0, "--early-stop", "the last run has no images that could end it"},
     };
     for (size_t i = 0; s->k_fold && i < sizeof others / sizeof *others; i++)

@@ -386,19 +386,10 @@ static void complain(const RtRun *r) {
         fprintf(stderr, "%s\n", r->err.text);
 }
 
-static bool run_ranks(RtRun *r, bool *stopped) {
-    uint64_t since = rt_now();
-    if (!rt_ranks_open(&r->ranks, &r->err))
-        return false;
-    rt_run_take_rank(r);
-    return run_all(r, since, stopped);
-}
-
-int rt_train(RtEngine *t, const RtTrainSettings *set) {
-    RtRun r = {.engine = t, .own = *set};
+int rt_train(RtEngine *t, const RtTrainSettings *set, bool *well) {
+    RtRun r = {.engine = t, .own = *set, .ranks = set->ranks};
     r.set = &r.own;
-    bool stopped = false;
-    bool ok = run_ranks(&r, &stopped);
+    bool stopped = false, ok = *well = run_all(&r, rt_now(), &stopped);
     rt_train_log_clear(&r.log);
     if (!ok)
         complain(&r);
@@ -412,6 +403,5 @@ int rt_train(RtEngine *t, const RtTrainSettings *set) {
     if (code == 0 && rt_beside_lost(&r))
         code = rt_folds_lost(&r) ? 0 : rt_beside_say_lost();
     rt_run_close(&r);
-    rt_ranks_close(r.ranks, ok);
     return code;
 }

@@ -7,9 +7,8 @@
 
 #include "runtime/train/engine_graphs.h"
 
-void rt_run_take_rank(RtRun *r) {
-    RtTrainSettings *s = &r->own;
-    if (rt_ranks_me(r->ranks) == 0)
+void rt_together_take_rank(RtTrainSettings *s) {
+    if (rt_ranks_me(s->ranks) == 0)
         return;
     s->out = s->report = s->log = s->csv = s->board = s->folder = NULL;
     s->quiet = true;

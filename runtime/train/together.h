@@ -4,8 +4,8 @@
 
 #include "runtime/train/run.h"
 
-// Settings of this rank: what is written, rank 0 writes.
-void rt_run_take_rank(RtRun *r);
+// Settings of this rank of s->ranks: what is written, rank 0 writes.
+void rt_together_take_rank(RtTrainSettings *s);
 // Everybody goes on from rank 0's state. False with run->err set: a rank has other data, another
 // program, other options or another CPU's code than rank 0.
 bool rt_run_share_state(RtRun *r);

@@ -61,6 +61,7 @@ typedef struct RtTrainSettings {
     bool out_unnamed; // `out` is nobody's choice: there, only a file of this program is replaced
     const char *idle, *of_steps; // options given that do nothing, or only tell of steps: messages
     bool quiet;
+    struct RtRanks *ranks; // that train together, open; NULL: this process alone
     RtOuts *outs;
 } RtTrainSettings;
 
@@ -80,10 +81,10 @@ typedef struct RtTrainResult {
 
 // Trains, writes what the settings ask for. Returns the exit code: 0, 1 after an error that was
 // printed, 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM. The caller has blocked
-// rt_outs_signals() in all threads.
-int rt_train(RtEngine *t, const RtTrainSettings *set);
+// rt_outs_signals() in all threads. *well: no error ended it.
+int rt_train(RtEngine *t, const RtTrainSettings *set, bool *well);
 
-// The same, and as many runs as settings ask for; opens their engines. An error that its opening
+// The same, and as many runs as settings ask for; opens the ranks and their engines. An error that its opening
 // meets is printed, too.
 int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set);
 

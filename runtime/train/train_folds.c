@@ -12,13 +12,26 @@
 #include "runtime/core/text.h"
 #include "runtime/train/beside.h"
 #include "runtime/train/folds.h"
+#include "runtime/train/together.h"
 
-static int run_one(const HoneTrainDesc *d, const RtTrainSettings *set) {
+typedef struct Runs {
+    const HoneTrainDesc *d;
+    RtTrainSettings set;
+    bool well; // no error ended the last one
+} Runs;
+
+static int complain(const RtRanks *ranks, const RtErr *err) {
+    if (ranks)
+        fprintf(stderr, "rank %d: ", rt_ranks_me(ranks));
+    fprintf(stderr, "%s\n", RT_SHOW(err->text));
+    return 1;
+}
+
+static int run_one(Runs *x, const RtTrainSettings *set) {
     RtErr err;
-    RtEngine *t = rt_engine_open(d, set->threads, &err);
-    int code = t ? rt_train(t, set) : 1;
-    if (!t)
-        fprintf(stderr, "%s\n", RT_SHOW(err.text));
+    x->well = false;
+    RtEngine *t = rt_engine_open(x->d, set->threads, &err);
+    int code = t ? rt_train(t, set, &x->well) : complain(set->ranks, &err);
     rt_engine_close(t);
     return code;
 }
@@ -98,7 +111,8 @@ static bool take_board(const RtTrainSettings *set, RtErr *err) {
 // ---------------------------------------------------------------- runs
 
 // Of one part, whose scores are known then; or stopped, by --max-steps.
-static int run_part(RtFolds *f, int part, const HoneTrainDesc *d, const RtTrainSettings *set) {
+static int run_part(RtFolds *f, int part, Runs *x) {
+    const RtTrainSettings *set = &x->set;
     RtTrainSettings s = *set;
     RtErr err;
     char *folder, *board = NULL;
@@ -106,12 +120,11 @@ static int run_part(RtFolds *f, int part, const HoneTrainDesc *d, const RtTrainS
     f->part = part;
     s.folds = f;
     s.out = s.report = s.csv = NULL;
-    bool ok = part_folder(set->folder, part, &folder, &err) &&
+    x->well = part_folder(set->folder, part, &folder, &err) &&
               part_folder(set->board, part, &board, &err);
     s.folder = folder;
     s.board = board;
-    if (ok)
-        code = run_one(d, &s);
+    code = x->well ? run_one(x, &s) : complain(set->ranks, &err);
     if (code == 0 && folder && f->row[part].images) {
         if (rt_folds_write(f, set->folder, &err)) {
             remove_folder(folder);
@@ -120,24 +133,22 @@ static int run_part(RtFolds *f, int part, const HoneTrainDesc *d, const RtTrainS
             f->lost = true;
         }
     }
-    if (!ok)
-        fprintf(stderr, "%s\n", RT_SHOW(err.text));
     free(folder);
     free(board);
-    return ok ? code : 1;
+    return code;
 }
 
 // *all: every one of them is known.
-static int run_parts(RtFolds *f, const HoneTrainDesc *d, const RtTrainSettings *set, bool *all) {
+static int run_parts(RtFolds *f, Runs *x, bool *all) {
     int code = 0;
     *all = false;
-    if (set->board)
-        mkdir(set->board, 0777); // or it is there; what is wrong with it, a part's own tells
+    if (x->set.board)
+        mkdir(x->set.board, 0777); // or it is there; what is wrong with it, a part's own tells
     for (int part = 0; part < f->n && code == 0; part++) {
         if (f->row[part].images)
             continue;
-        code = run_part(f, part, d, set);
-        if (code == 0 && f->row[part].images == 0 && !set->quiet)
+        code = run_part(f, part, x);
+        if (code == 0 && f->row[part].images == 0 && !x->set.quiet)
             fprintf(stderr, "fold %d of %d ended with --max-steps; without it --resume goes on\n",
                     part + 1, f->n);
         if (f->row[part].images == 0)
@@ -147,45 +158,44 @@ static int run_parts(RtFolds *f, const HoneTrainDesc *d, const RtTrainSettings *
     return code;
 }
 
-static int run_last(RtFolds *f, const HoneTrainDesc *d, const RtTrainSettings *set) {
-    RtTrainSettings s = *set;
+static int run_last(RtFolds *f, Runs *x) {
+    RtTrainSettings s = x->set;
     f->part = f->n;
     s.folds = f;
     s.val_fraction = 0;
-    return run_one(d, &s);
+    return run_one(x, &s);
 }
 
-static bool is_alone(RtErr *err) {
-    RtRanks *ranks;
-    bool alone = rt_ranks_open(&ranks, err) &&
-                 (!ranks || rt_fail(err, "NYI: --k-fold on several processes; one does that"));
-    rt_ranks_close(ranks, false);
-    return alone;
+// What is known already, which rank 0 has read.
+static bool share_known(RtFolds *f, RtRanks *ranks, RtErr *err) {
+    return !ranks || (rt_ranks_share(ranks, f->row, sizeof f->row, err) &&
+                      rt_ranks_share(ranks, &f->key, sizeof f->key, err));
 }
 
-int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
-    RtErr err;
-    if (!set->k_fold)
-        return run_one(d, set);
-    RtFolds *f = calloc(1, sizeof *f);
+static int run_folds(Runs *x) {
+    const RtTrainSettings *set = &x->set;
+    RtFolds f = {.n = set->k_fold};
     RtFolder folder = {.lock = -1};
-    bool all = false, ok = f || rt_fail(&err, "no memory");
-    if (ok) {
-        f->n = set->k_fold;
-        ok = is_alone(&err) && rt_run_try_outputs(d, set, &err) &&
-             open_folder(f, &folder, set, &err) && take_board(set, &err);
-    }
-    if (!ok)
-        fprintf(stderr, "%s\n", RT_SHOW(err.text));
-    int code = ok ? run_parts(f, d, set, &all) : 1;
+    RtErr err;
+    bool all = false;
+    x->well = rt_run_try_outputs(x->d, set, &err) && open_folder(&f, &folder, set, &err) &&
+              take_board(set, &err) && share_known(&f, set->ranks, &err);
+    int code = x->well ? run_parts(&f, x, &all) : complain(set->ranks, &err);
     folder.kept = folder.path && find_parts(folder.path, false);
     rt_folder_close(&folder); // the last run opens it
     if (all)
-        code = run_last(f, d, set);
-    if (code == 0 && f && f->lost)
-        code = rt_beside_say_lost();
-    if (f)
-        rt_folds_free(f);
-    free(f);
+        code = run_last(&f, x);
+    rt_folds_free(&f);
+    return code == 0 && f.lost ? rt_beside_say_lost() : code;
+}
+
+int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
+    Runs x = {.d = d, .set = *set};
+    RtErr err;
+    if (!rt_ranks_open(&x.set.ranks, &err))
+        return complain(NULL, &err);
+    rt_together_take_rank(&x.set);
+    int code = set->k_fold ? run_folds(&x) : run_one(&x, &x.set);
+    rt_ranks_close(x.set.ranks, x.well);
     return code;
 }

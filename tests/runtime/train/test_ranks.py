@@ -1,6 +1,7 @@
 """Training on several processes, started by Open MPI's mpirun (skipped where there is none): the same bits on 1, 2, 4 and 8 of them and
 after a resume on another number, kills of any of them, what is refused. The program is fake_train.c."""
 import glob
+import json
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import BUILD, Case, plain_png
+import test_folds
 from test_train import make_images, tensors
 
 STEPS = ("--opt", "sgd", "--lr", "0.1")
@@ -144,6 +146,30 @@ class Ranks(Case):
         self.assertRegex(self.train(2, "--checkpoint", "one", "--resume", code=1),
                          "rank 0: this run's steps are of --accumulate 1: that many processes can share them, not 2")
         self.assertRegex(self.train(3, "--accumulate", 3, code=1), "3 processes were started: training is for 1, 2, 4, 8 ... of them")
+
+    def test_a_k_fold(self):
+        """The same model and scores on any number, stopped in a part and gone on with on another; features in a file, too."""
+        args = ("--k-fold", 2, "--accumulate", 2, "-q")
+        more = {"data": "p", "batch": 8, "epochs": "1,1"}
+        test_folds.make_pictures(self, "p")
+
+        def rows(folder):
+            with open(self.path(folder + "/folds.json")) as f:
+                return json.load(f)["rows"]
+        for solver, memory in (("newton", 60000), ("sgd", 8000)):
+            one, two = solver + "-one", solver + "-two"
+            self.train(1, *args, "--checkpoint", one, solver=solver, **more)
+            self.train(2, *args, "--checkpoint", two, "--feature-memory", memory, solver=solver, **more)
+            self.assertEqual((self.final(two), rows(two)), (self.final(one), rows(one)))
+        self.train(2, *args, "--checkpoint", "part", "--max-steps", 2, **more)
+        self.train(1, *args, "--checkpoint", "part", "--resume", **more)
+        self.assertEqual((self.final("part"), rows("part")), (self.final("sgd-one"), rows("sgd-one")))
+        with open(self.path("part/folds.json")) as f:
+            known = json.load(f)
+        self.write("part/folds.json", json.dumps({**known, "rows": known["rows"][:1]}).encode())  # the other is found again
+        self.train(2, *args, "--checkpoint", "part", "--resume", **more)
+        self.assertEqual(rows("part"), known["rows"])
+        self.assertRegex(self.train(2, *args, "--checkpoint", "part", code=1, **more), "rank 0: .*holds a run; --resume goes on with it")
 
     def test_a_signal_saves(self):
         """The last step is in a checkpoint. What a rank says last, mpirun may lose while it ends: one of three runs must be heard."""
