@@ -40,7 +40,7 @@ bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err);
 // ---- which are drawn: policy_draw.c
 
 typedef enum RtPolicyKind { RT_POLICIES_NONE, RT_TA_WIDE, RT_RA, RT_RAND } RtPolicyKind;
-enum { RT_MAX_POLICIES = 16, RT_POLICIES_TEXT = 64 };
+enum { RT_MAX_POLICIES = 16, RT_POLICIES_TEXT = 96 };
 
 typedef struct RtPolicies { // all zero: none
     RtPolicyKind kind;
@@ -48,13 +48,15 @@ typedef struct RtPolicies { // all zero: none
     double magnitude;   // of 30, timm's of 10
     double deviation;   // of a normal distribution around it; above 100: uniform below it
     double probability; // of each of timm's changes
+    double most;        // timm's: magnitudes end there; 0: at 10
     bool increasing;    // timm's: all of them stronger by magnitude
+    bool weighted;      // timm's: increasing ones, drawn by weights, none of them twice
 } RtPolicies;
 
-// "none", "ta_wide", "ra-m9-n2-mstd0.5", "rand-m9-n2-mstd0.5-p0.5-inc1", parts left out being the
-// defaults of torchvision and timm. False with err set: it is none of these.
+// "none", "ta_wide", "ra-m9-n2-mstd0.5", "rand-m9-n2-mstd0.5-p0.5-inc1-mmax10-tweights", parts left
+// out being the defaults of torchvision and timm. False with err set: it is none of these.
 bool rt_policies_parse(const char *text, RtPolicies *p, RtErr *err);
-// The same, all parts said. Returns text.
+// The same, all parts said but the last two where they are not given. Returns text.
 const char *rt_policies_text(const RtPolicies *p, char text[RT_POLICIES_TEXT]);
 // Of an image of width x height, which has the mean colour `mean`; returns how many.
 int rt_policies_draw(const RtPolicies *p, int width, int height, const uint8_t mean[3], RtRng *r,

@@ -110,21 +110,41 @@ class Policy(Case):
                     ROTATE: both(30), BRIGHTNESS: both(0.9), COLOR: both(0.9), CONTRAST: both(0.9), SHARPNESS: both(0.9),
                     POSTERIZE: [8 - round(m / 7.5)], SOLARIZE: [255 - 255 * m / 30], AUTO_CONTRAST: [0], EQUALIZE: [0]}
 
-        def timm(m, increasing):
-            share = m / 10
+        def timm(m, increasing, top=10):
+            share = min(m, top) / 10
             out = {AUTO_CONTRAST: [0], EQUALIZE: [0], INVERT: [0], ROTATE: [30 * share, -30 * share], SHEAR_X: [0.3 * share, -0.3 * share],
                    SHEAR_Y: [0.3 * share, -0.3 * share], TRANSLATE_X: [0.45 * share * 400, -0.45 * share * 400],
                    TRANSLATE_Y: [0.45 * share * 200, -0.45 * share * 200], SOLARIZE_ADD: [min(128, int(share * 110))]}
             for op in (COLOR, CONTRAST, BRIGHTNESS, SHARPNESS):
                 out[op] = [0.9 * share, max(0.1, 1 - 0.9 * share) - 1] if increasing else [share * 1.8 + 0.1 - 1]
             bits, level = int(share * 4), min(256, int(share * 256))
-            out[POSTERIZE], out[SOLARIZE] = ([4 - bits], [256 - level]) if increasing else ([bits], [level])
+            out[POSTERIZE], out[SOLARIZE] = ([max(0, 4 - bits)], [256 - level]) if increasing else ([min(8, bits)], [level])
             return out
 
         self.check_draws("ra", torchvision(9), 2)
         self.check_draws("ra-m21-n3", torchvision(21), 3)
         self.check_draws("rand-m9", timm(9, False), 2, 0.5)
         self.check_draws("rand-m7-n3-p0.8-inc1", timm(7, True), 3, 0.8)
+        self.check_draws("rand-m14", timm(10, False), 2, 0.5)  # levels end at 10
+        self.check_draws("rand-m14-mmax20", timm(14, False, 20), 2, 0.5)
+        self.check_draws("rand-m25-mmax20-inc1-p1", timm(20, True, 20), 2)
+        self.check_draws("rand-m9-mmax5", timm(5, False), 2, 0.5)
+
+    def test_weights(self):
+        """timm's, of changes none of which is drawn twice: how often the first two are, and that all fifteen are there where all are asked for."""
+        weights = {ROTATE: 3, SHEAR_X: 2, SHEAR_Y: 2, TRANSLATE_X: 1, TRANSLATE_Y: 1, COLOR: 0.25, SHARPNESS: 0.25, AUTO_CONTRAST: 0.25, SOLARIZE: 0.05,
+                   SOLARIZE_ADD: 0.05, CONTRAST: 0.05, BRIGHTNESS: 0.05, EQUALIZE: 0.05, POSTERIZE: 0.05, INVERT: 0.05}
+        total = sum(weights.values())
+        _, drawn = self.draws("rand-m9-p1-tweights", 12000)
+        pairs = [tuple(op for op, _ in line) for line in drawn]
+        self.assertTrue(all(a != b for a, b in pairs))
+        for op, w in weights.items():
+            first, second = (sum(p[i] == op for p in pairs) / len(pairs) for i in (0, 1))
+            self.assertAlmostEqual(first, w / total, delta=0.02)
+            self.assertAlmostEqual(second, sum(v / total * w / (total - v) for o, v in weights.items() if o != op), delta=0.02)
+        self.assertEqual({far for line in drawn for op, far in line if op == POSTERIZE}, {1.0})  # those that increase
+        _, drawn = self.draws("rand-n15-p1-tweights", 50)
+        self.assertTrue(all({op for op, _ in line} == weights.keys() for line in drawn))
 
     def test_magnitudes_that_vary(self):
         for policy, mean, deviation, top in (("rand-m5-mstd1", 5, 1, 10), ("ra-m15-mstd2.5", 15, 2.5, 30), ("rand-m9-mstd3", None, None, 10)):
@@ -142,13 +162,18 @@ class Policy(Case):
 
     def test_its_text(self):
         for policy, want in (("none", "none"), ("ta_wide", "ta_wide"), ("ra", "ra-m9-n2-mstd0"), ("ra-m12-n3", "ra-m12-n3-mstd0"),
-                             ("rand-m9-mstd0.5-inc1", "rand-m9-n2-mstd0.5-p0.5-inc1"), ("rand", "rand-m10-n2-mstd0-p0.5-inc0")):
+                             ("rand-m9-mstd0.5-inc1", "rand-m9-n2-mstd0.5-p0.5-inc1"), ("rand", "rand-m10-n2-mstd0-p0.5-inc0"),
+                             ("rand-m15-mmax20-tweights", "rand-m15-n2-mstd0-p0.5-inc0-mmax20-tweights"), ("rand-m15", "rand-m15-n2-mstd0-p0.5-inc0")):
             self.assertEqual(self.draws(policy, 1)[0], want)
-        for policy in ("ra-m31", "ra-m-1", "ra-p0.5", "ra-inc1", "ra-n0", "ra-n17", "ra-n2.5", "rand-m11", "rand-m9-inc2", "rand-p1.5", "rand-x3",
-                       "rand-mmax5", "none-m3", "ta_wide-n2", "augmix", "ra-m", "ra-m3x", "ra-mstdx5", "m9", "ra" + "-m9" * 40):
+        for policy in ("ra-m31", "ra-m-1", "ra-p0.5", "ra-inc1", "ra-n0", "ra-n17", "ra-n2.5", "ra-mmax5", "ra-tweights", "rand-w0", "rand-m9-inc2", "rand-p1.5", "rand-x3",
+                       "rand-mmax", "rand-mmax1.5", "none-m3", "ta_wide-tweights", "ta_wide-n2", "augmix", "ra-m", "ra-m3x", "ra-mstdx5", "m9", "ra" + "-m9" * 40):
             code, _, err = self.run_program("data_probe", "policies", 1, "--aa", policy)
             self.assertEqual(code, 2, policy)
             self.assertIn("wants none, ta_wide, ra or rand with parts", err)
+        for policy, said in (("rand-m9-t3a", "NYI: 't3a' of 'rand-m9-t3a': colours taken away, blur"), ("rand-tbest", "'tbest' of 'rand-tbest' is no set of changes"),
+                             ("rand-n16-tweights", "'rand-n16-tweights': -tweights draws no change twice, there are 15")):
+            code, _, err = self.run_program("data_probe", "policies", 1, "--aa", policy)
+            self.assertEqual((code, said in err), (2, True), err)
 
     def test_erasing(self):
         """How often, how large, and what stands there then."""
