@@ -3,7 +3,8 @@
 
     tests/foreign_suite.py BUILD [REGEX...]
 
-runs those whose names match one, or all; what they print goes to BUILD/foreign/NAME.log. It says of each `passed`, `failed`,
+runs those whose names match one, or all, for the CPU of HONE_TEST_MCPU (neoverse-n1); what they print goes to BUILD/foreign/CPU/NAME.log. Scripts
+compile for it; the runtime's tests in C were compiled for it with the fakes. It says of each `passed`, `failed`,
 `skipped` (and why) or `cut off` (after --limit seconds) and how long it took; exit code 1 when one failed or was cut off.
 --rest leaves out those whose last run passed. BUILD holds hone and `fakes_aarch64`; needs qemu-user."""
 import argparse
@@ -15,8 +16,15 @@ import subprocess
 import sys
 import time
 
+os.environ.setdefault("HONE_TEST_MCPU", "neoverse-n1")
+from foreign import MCPU, launch
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
 # Quickest first on this project's machine.
 TESTS = """
+    runtime_test_ceiling runtime_test_rng runtime_test_text runtime_test_bind runtime_test_options_diff runtime_test_stored runtime_test_mix
+    runtime_test_safetensors runtime_test_progress runtime_test_solve runtime_test_loader runtime_test_model runtime_test_pool runtime_test_host
     runtime_test_solved runtime_test_limits runtime_test_dataset runtime_test_npz runtime_test_npy runtime_test_serve
     runtime_test_loading runtime_test_program runtime_test_inputs runtime_test_shards runtime_test_index runtime_test_augment
     runtime_test_policy runtime_test_board runtime_test_folds runtime_test_images runtime_test_train runtime_test_serve_http
@@ -40,16 +48,18 @@ SKIPPED = {
 
 
 def commands(build):
-    """Every test's command, by name, as ctest has it."""
+    """Every test's command, by name: a script's as ctest has it, in C what was compiled for the other machine."""
     said = subprocess.run(["ctest", "--test-dir", build, "--show-only=json-v1"], capture_output=True, text=True, check=True).stdout
-    return {t["name"]: t["command"] for t in json.loads(said)["tests"] if "command" in t}
+    known = {t["name"]: t["command"] for t in json.loads(said)["tests"] if "command" in t}
+    programs = os.path.join(build, "tests", "runtime", "aarch64")
+    return known | {name: launch([os.path.join(programs, name)]) for name in os.listdir(programs) if name in TESTS}
 
 
 def finish(command, log, limit):
     """The word for how the command went, which takes its children along when it is cut off; tests send SIGHUP, which nohup ignores."""
-    env = {"OMP_WAIT_POLICY": "passive", "HONE_TEST_MCPU": "neoverse-n1", **os.environ}
+    env = {"OMP_WAIT_POLICY": "passive", **os.environ}
     with open(log, "w") as f:
-        process = subprocess.Popen(["env", "--default-signal=HUP", *command], stdout=f, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+        process = subprocess.Popen(["env", "--default-signal=HUP", *command], stdout=f, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True)
         try:
             return "failed" if process.wait(limit) else "passed"
         except subprocess.TimeoutExpired:
@@ -65,8 +75,9 @@ def main():
     parser.add_argument("--limit", type=int, default=3600, help="seconds that a test may take (3600)")
     parser.add_argument("--rest", action="store_true", help="leave out those whose last run passed")
     a = parser.parse_args()
+    a.build = os.path.abspath(a.build)
     known = commands(a.build)
-    folder = os.path.join(a.build, "foreign")
+    folder = os.path.join(a.build, "foreign", MCPU)
     os.makedirs(folder, exist_ok=True)
     count = dict.fromkeys(("passed", "failed", "cut off", "skipped"), 0)
     for name in [*TESTS, *SKIPPED]:

@@ -6,14 +6,13 @@
 //
 // In somebody else's process:
 // - Several models, several instances of one model and several threads may live in one process,
-// also
-//   several libraries of one name. Instances of a model share its weights and what is prepared of
-//   them; nothing else is beyond an instance.
+//   also several libraries of one name. Instances of a model share its weights and what is prepared
+//   of them; nothing else is beyond an instance.
 // - One instance serves one call at a time. A call while another thread is in one is refused, with
 //   an error that says so; give each thread its own, or all of them a pool.
-// - After fork() the child may use what it inherited and create more. On the thread whose parent
-// had
-//   already run on several threads, they have one there: OpenMP's threads do not survive a fork.
+// - After fork() the child may use what it inherited and create more. Where the thread that forked
+//   had run on several threads, they have one there: OpenMP's threads do not survive a fork. A pool
+//   is the parent's: the child is told so, and creates its own.
 // - Floating-point mode, signal handlers and masks, thread affinity and OpenMP's settings are the
 //   caller's: nothing here changes them, and results do not depend on them. Inside a parallel
 //   region of the caller's a run has one thread, unless nesting is on.

@@ -18,13 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "runtime/core/counts.h"
 #include "runtime/core/text.h"
 #include "runtime/core/unit.h"
 
-enum { PAGE = 4096, NOBODY = 0, DESTROYED = -1 };
+enum { NOBODY = 0, DESTROYED = -1 };
 
 struct HoneModel {
     RtProgress progress;
@@ -33,8 +32,7 @@ struct HoneModel {
     int n_sizes, in_use;
     int threads;
     bool host_decides;      // about fewer threads, at each run
-    _Atomic pid_t *process; // this one, where a child finds 0; NULL: the system has no such memory
-    _Atomic pid_t user;     // the process that is in a call, NOBODY, or DESTROYED in a call
+    _Atomic int32_t user;   // the process that is in a call, NOBODY, or DESTROYED in a call
     RtCounts counts;        // of the last run
     char *own, *given;      // workspaces; `given` wins
     size_t own_bytes, given_bytes;
@@ -94,26 +92,6 @@ const HoneModelDesc *rt_model_unit(const HoneModelDesc *desc, const HoneOptions 
 
 // ---------------------------------------------------------------- memory
 
-// A page that fork() does not copy: who asks the system for the process at each call pays for it.
-static void map_process(HoneModel *m) {
-    void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page != MAP_FAILED && madvise(page, PAGE, MADV_WIPEONFORK) != 0) {
-        munmap(page, PAGE);
-        page = MAP_FAILED;
-    }
-    m->process = page == MAP_FAILED ? NULL : page;
-}
-
-static pid_t this_process(HoneModel *m) {
-    pid_t me = m->process ? atomic_load_explicit(m->process, memory_order_relaxed) : 0;
-    if (me == 0) {
-        me = getpid();
-        if (m->process)
-            atomic_store_explicit(m->process, me, memory_order_relaxed);
-    }
-    return me;
-}
-
 static void release_workspace(HoneModel *m) {
     if (m->own)
         munmap(m->own, m->own_bytes);
@@ -124,8 +102,7 @@ static void release_workspace(HoneModel *m) {
 // ---------------------------------------------------------------- a model's life
 
 static void run_steps(HoneModel *m, const HoneSteps *steps, const HoneCall *call) {
-    rt_region_run(
-        &(RtRegion){m->desc, steps, call, m->threads, m->host_decides, this_process(m), &m->gate});
+    rt_region_run(&(RtRegion){m->desc, steps, call, m->threads, m->host_decides, &m->gate});
 }
 
 typedef struct Preparing {
@@ -192,7 +169,6 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
         memset(m, 0, sizeof *m);
         m->threads = rt_threads(opt ? opt->threads : 0);
         m->host_decides = !opt || opt->threads == 0;
-        map_process(m);
     }
     if (m && !(rt_progress_make(&m->progress, m->threads, &e) && find_sizes(m, first, desc, &e) &&
                (m->threads == 1 || rt_region_keep(&e)) && rt_counts_make(&m->counts, desc, &e) &&
@@ -211,24 +187,22 @@ static void free_model(HoneModel *m) {
     release_workspace(m);
     if (m->prepared)
         rt_prepared_release(m->prepared);
-    if (m->process)
-        munmap(m->process, PAGE);
     free(m);
 }
 
 void hone_destroy(HoneModel *m) {
     refused = refused == m ? NULL : refused;
-    if (m && atomic_exchange(&m->user, DESTROYED) != getpid())
+    if (m && atomic_exchange(&m->user, DESTROYED) != rt_process())
         free_model(m);
 }
 
 // ---------------------------------------------------------------- one call at a time
 
 // The user that the instance has now, for leave(); NOBODY: another thread is in a call.
-static pid_t enter(HoneModel *m) {
+static int32_t enter(HoneModel *m) {
     if (!m)
         return NOBODY;
-    pid_t user = NOBODY, me = this_process(m);
+    int32_t user = NOBODY, me = rt_process();
     bool mine = atomic_compare_exchange_strong(&m->user, &user, me);
     if (!mine && user > 0 && user != me)
         mine = atomic_compare_exchange_strong(&m->user, &user, me);
@@ -238,7 +212,7 @@ static pid_t enter(HoneModel *m) {
     return mine ? me : NOBODY;
 }
 
-static void leave(HoneModel *m, pid_t user) {
+static void leave(HoneModel *m, int32_t user) {
     if (!atomic_compare_exchange_strong(&m->user, &user, NOBODY))
         free_model(m);
 }
@@ -266,7 +240,7 @@ static int use_size(HoneModel *m, int size) {
 }
 
 int hone_use_size(HoneModel *m, int size) {
-    pid_t user = enter(m);
+    int32_t user = enter(m);
     if (user == NOBODY)
         return -1;
     int code = use_size(m, size);
@@ -346,7 +320,7 @@ static int set_workspace(HoneModel *m, void *workspace, size_t bytes) {
 }
 
 int hone_set_workspace(HoneModel *m, void *workspace, size_t bytes) {
-    pid_t user = enter(m);
+    int32_t user = enter(m);
     if (user == NOBODY)
         return -1;
     int code = set_workspace(m, workspace, bytes);
@@ -438,7 +412,7 @@ static int run_alone(HoneModel *m, int64_t batch, const void *const *inputs, voi
 
 int rt_model_call(HoneModel *m, bool (*body)(void *ctx, HoneModel *m, RtErr *err), void *ctx) {
     RtErr err = {{0}};
-    pid_t user = enter(m);
+    int32_t user = enter(m);
     if (user == NOBODY)
         return -1;
     int code = body(ctx, m, &err) ? 0 : set_error(m, "%s", err.text);
@@ -453,7 +427,7 @@ bool rt_model_run_inside(HoneModel *m, int64_t batch, const void *const *inputs,
 
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx) {
-    pid_t user = enter(m);
+    int32_t user = enter(m);
     if (user == NOBODY)
         return -1;
     int code = run_alone(m, batch, inputs, outputs, observe, ctx);

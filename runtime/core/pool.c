@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 typedef struct Call {
     int64_t batch;
@@ -21,7 +20,7 @@ typedef struct Call {
 } Call;
 
 struct HonePool {
-    pid_t process; // threads do not survive a fork: elsewhere the pool has none
+    int32_t process; // threads do not survive a fork: elsewhere the pool has none
     pthread_mutex_t lock;
     pthread_cond_t wanted, idle;
     Call *first, **last; // that no worker has taken
@@ -71,7 +70,7 @@ HonePool *hone_pool_create(const HoneModelDesc *desc, const HoneOptions *opt, in
     if (!p)
         rt_fail(&e, "no memory");
     if (p) {
-        p->process = getpid();
+        p->process = rt_process();
         p->last = &p->first;
         p->workers = (RtWorkers){.body = serve_calls, .ctx = p};
         pthread_mutex_init(&p->lock, NULL);
@@ -97,7 +96,7 @@ int hone_pool_run_dims(HonePool *p, int64_t batch, const void *const *inputs, vo
         say(err, err_size, "the pool is NULL: hone_pool_create() says why there is none");
         return -1;
     }
-    if (p->process != getpid()) {
+    if (p->process != rt_process()) {
         say(err, err_size,
             "the pool's threads are in the process that created it, not in this "
             "child: create another");
@@ -127,7 +126,7 @@ int hone_pool_run_dims(HonePool *p, int64_t batch, const void *const *inputs, vo
 void hone_pool_destroy(HonePool *p) {
     if (!p)
         return;
-    if (p->process != getpid()) {
+    if (p->process != rt_process()) {
         rt_workers_forget(&p->workers);
         free(p);
         return;

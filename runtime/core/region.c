@@ -5,8 +5,8 @@
 //   OpenMP's library, with nothing of ours on their stacks: so this library may be unloaded, and
 //   that one may not, ever (rt_region_keep()).
 // - A child of fork() has the calling thread alone, but OpenMP still counts on the pool and would
-// wait
-//   for it for ever. `pool` says in which process this thread has one; elsewhere it works alone.
+//   wait for it for ever. `pool` says in which process this thread has one; elsewhere it works
+//   alone.
 // - OpenMP ends the process when a thread cannot be started. So as many are started once, before it
 //   starts its own; what cannot be started is done without.
 // - The caller may round or trap as it likes. The kernels are computed with the default, on every
@@ -31,7 +31,7 @@
 #endif
 
 typedef struct Pool {
-    pid_t process;      // 0: none yet
+    int32_t process;    // 0: none yet
     int asked, threads; // most that were wanted, and how many there can be
 } Pool;
 static _Thread_local Pool pool; // of the calling thread, as OpenMP's own is
@@ -74,7 +74,8 @@ static int start_threads(int n) {
     return started;
 }
 
-static int count_threads(int want, pid_t me) {
+int rt_region_threads(int want) {
+    int32_t me = rt_process();
     if (want <= 1 || omp_get_active_level() >= omp_get_max_active_levels())
         return 1;
     if (pool.process && pool.process != me)
@@ -82,10 +83,6 @@ static int count_threads(int want, pid_t me) {
     if (pool.asked < want)
         pool = (Pool){me, want, 1 + start_threads(want - 1)};
     return want < pool.threads ? want : pool.threads;
-}
-
-int rt_region_threads(int want) {
-    return count_threads(want, getpid());
 }
 
 // OpenMP looks at it before main() begins, so a program that was told nothing begins again with it
@@ -166,7 +163,7 @@ __attribute__((no_sanitize("thread"), noinline)) static void run_together(const 
 void rt_region_run(const RtRegion *region) {
     RtRegion r = *region;
     int most = r.host_decides ? omp_get_max_threads() : r.threads;
-    r.threads = count_threads(most < r.threads ? most : r.threads, r.process);
+    r.threads = rt_region_threads(most < r.threads ? most : r.threads);
     if (r.threads == 1) {
         run_thread(&r, 0, 1);
         return;

@@ -122,6 +122,10 @@ typedef struct HoneCall {      // the same for all threads
 void rt_steps(const HoneModelDesc *desc, const HoneSteps *steps, const HoneCall *call,
               int32_t thread, int32_t threads);
 
+// This process (process.c): a number above 0, other in a forked child than in what it was forked
+// from.
+int32_t rt_process(void);
+
 // One OpenMP parallel region in which every thread walks all steps (region.c).
 typedef struct RtRegion {
     const HoneModelDesc *desc;
@@ -129,7 +133,6 @@ typedef struct RtRegion {
     const HoneCall *call;   // its progress is made for `threads`
     int threads;            // at most
     bool host_decides;      // nor more than OpenMP would use now
-    int32_t process;        // that it runs in
     _Atomic uint32_t *gate; // orders memory between the caller and the threads
 } RtRegion;
 void rt_region_run(const RtRegion *r);

@@ -38,6 +38,7 @@ MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 LONG_FILES = {}
 MUTABLE = {
     "static List list = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};": "prepared constants stand once in a process, whoever creates instances",
+    "static Process process = {.once = PTHREAD_ONCE_INIT};": "which process this is, asked in each call, known to no instance",
     "static _Thread_local Pool pool;": "OpenMP keeps its threads for the thread that calls, beyond any instance: so is what is known of them",
 }
 LONG_FUNCTIONS = {}
