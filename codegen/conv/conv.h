@@ -150,6 +150,14 @@ void cg_conv_pack_edges(const CgConv *s, int lanes, const int8_t *w, const int32
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
 CgVal cg_conv_bias_at(CgFn *f, const CgConv *s, CgVal ocb, CgVal oh, CgVal ow);
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
+// A register tile of the result: rows x cols pixels from `pixel` on of image n, `nv` output vectors
+// from `ocb` on. Where the image is one column its rows follow each other.
+typedef struct CgConvTile {
+    CgVal n, ocb, pixel;
+    int rows, cols, nv;
+} CgConvTile;
+// Asks for what the epilogue reads of the tile: for the part of step `step` of `steps`.
+void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step, int64_t steps);
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index); // &base[index] of the result
 void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p);     // y of cg_conv_then()
 

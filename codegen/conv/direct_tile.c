@@ -116,6 +116,22 @@ static void prefetch_group(Direct *d, const Tile *t, CgVal at) {
         cg_prefetch(f, cg_fatc(f, p, i * f->lanes), 2);
 }
 
+// The first half of the reduction asks for what the epilogue reads, so that the last of it arrives
+// before the end. `at`: of the step, in words of weights
+static void ask_then(Direct *d, const Tile *t, CgVal at) {
+    CgFn *f = d->f;
+    int64_t step = (int64_t)d->unroll * d->s->kw * f->lanes, steps = d->w_vector / step;
+    int64_t half = steps > 1 ? steps / 2 : 1;
+    CgVal row = cg_imulc(f, d->oh, d->s->OW);
+    CgConvTile tile = {.n = d->n,
+                       .ocb = d->ocb,
+                       .pixel = cg_iadd(f, row, t->column),
+                       .rows = t->rt->rows,
+                       .cols = t->ct->width,
+                       .nv = t->nv};
+    cg_conv_ask_then(f, d->s, &tile, cg_imin(f, cg_idivc(f, at, step), cg_i64(f, half - 1)), half);
+}
+
 // The tile's piece of the next input block lies far from this block's: it is asked for, line by
 // line, in as many portions as the channel loop has steps, so that an input that is not in L2
 // arrives in time. `tap` counts the taps of the step at channel `ic`.
@@ -145,7 +161,9 @@ static void emit_kernel_row(Direct *d, Tile *t, uint32_t rows, CgVal channels, C
     open_loop(d, t, &loop, cg_i64(f, 0), channels, u);
     CgVal xi = cg_fat(f, xp, loop.iv);
     CgVal wi = cg_fat(f, wp, cg_imulc(f, loop.iv, s->kw * step));
-    prefetch_group(d, t, cg_iadd(f, t->at, cg_imulc(f, loop.iv, s->kw * step)));
+    CgVal at = cg_iadd(f, t->at, cg_imulc(f, loop.iv, s->kw * step));
+    prefetch_group(d, t, at);
+    ask_then(d, t, at);
     for (int kw = 0; kw < s->kw; kw++)
         for (int i = 0; i < u; i++) {
             cg_fence(f);
@@ -257,37 +275,6 @@ static void store_tile(Direct *d, Tile *t) {
     }
 }
 
-// What the epilogue reads lies in L3 or memory where results are large: it is asked for before the
-// tile's reduction, which takes longer than it to arrive.
-static void prefetch_operands(Direct *d, const Tile *t) {
-    CgFn *f = d->f;
-    const CgConv *s = d->s;
-    int64_t plane = (int64_t)s->OH * s->OW;
-    for (int k = 0; k < s->then.n_in; k++) {
-        const CgOperand *in = &s->then.in[k];
-        IrDtype type = (IrDtype)in->dtype;
-        int pixel = f->lanes * ir_dtype_bytes(type), step = cg_max_int(1, 4 * LINE_WORDS / pixel);
-        if (in->kind != CG_OPERAND_FULL ||
-            plane * s->O * ir_dtype_bytes(type) < ir_budget(&f->target->machine, IR_L2_IMAGE))
-            continue;
-        CgVal p = f->arg[s->then.first_arg + k];
-        if (in->t.image)
-            p = cg_elem_at(f, type, p, cg_imulc(f, d->n, in->t.image));
-        CgVal row = cg_iadd(f, cg_imulc(f, d->oh, s->OW), t->column);
-        CgVal at = cg_iadd(f, cg_imulc(f, d->ocb, plane), row);
-        p = cg_elem_at(f, type, p, cg_imulc(f, at, f->lanes));
-        for (int v = 0; v < t->nv; v++)
-            for (int i = 0; i < t->rt->rows * t->ct->width; i += s->OW == 1 ? step : 1) {
-                int64_t r = i / t->ct->width, c = i % t->ct->width;
-                if (c % step == 0)
-                    cg_prefetch(
-                        f,
-                        cg_elem_at(f, type, p, cg_i64(f, (v * plane + r * s->OW + c) * f->lanes)),
-                        3);
-            }
-    }
-}
-
 // Edge tiles begin at a known column.
 static void start_sums(Direct *d, Tile *t) {
     CgFn *f = d->f;
@@ -306,7 +293,6 @@ static void start_sums(Direct *d, Tile *t) {
 void cg_conv_direct_tile(Direct *d, const RowTiles *rt, const CgColumns *ct, int nv, CgVal column) {
     Tile t = {.rt = rt, .ct = ct, .nv = nv, .n_acc = rt->rows * ct->width * nv, .column = column};
     start_sums(d, &t);
-    prefetch_operands(d, &t);
     begin_ahead(d, &t);
     emit_reduction(d, &t);
     store_tile(d, &t);

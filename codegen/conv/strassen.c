@@ -154,6 +154,30 @@ static void emit_channel(Strassen *d, CgVal x, CgVal w) {
     }
 }
 
+// What the epilogue of a quarter of the result reads is asked for by a product before that is
+// stored.
+static void ask_then(Strassen *d, int k, CgVal channel) {
+    static const struct {
+        bool asks, lower, last_vectors;
+    } quarters[] = {[0] = {true, false, false}, // C11
+                    [2] = {true, true, false},  // C21
+                    [4] = {true, true, true},   // C22
+                    [5] = {true, false, true},  // C12
+                    [6] = {false}};
+    CgFn *f = d->f;
+    if (!quarters[k].asks)
+        return;
+    int lower = quarters[k].lower ? d->pixels - d->rows : 0;
+    int last = quarters[k].last_vectors ? d->nv : 0;
+    CgConvTile tile = {.n = d->n,
+                       .ocb = cg_iaddc(f, cg_imulc(f, d->group, 2 * d->nv), last),
+                       .pixel = cg_iaddc(f, d->first, lower),
+                       .rows = d->rows,
+                       .cols = 1,
+                       .nv = d->nv};
+    cg_conv_ask_then(f, d->s, &tile, channel, d->s->C / 2);
+}
+
 // acc += x times quarter `k` of the group's weights; the blocks of x lie `step` floats apart. A
 // tile goes through the code of seven products: nothing is unrolled, so that it stays where decoded
 // instructions are kept. With four channels to a step a whole convolution took 2 to 3 % longer,
@@ -172,7 +196,9 @@ static void emit_product(Strassen *d, CgVal x, int64_t step, int k) {
     int part = (d->rows + f->lanes - 1) / f->lanes; // lines of the next block of x
     CgVal next = cg_fatc(f, xb, step);
     next = cg_fat(f, next, cg_imulc(f, channel.iv, (int64_t)part * f->lanes));
-    prefetch_group(d, k, cg_iadd(f, cg_imulc(f, block.iv, f->lanes), channel.iv));
+    CgVal at = cg_iadd(f, cg_imulc(f, block.iv, f->lanes), channel.iv);
+    prefetch_group(d, k, at);
+    ask_then(d, k, at);
     for (int i = 0; i < part; i++)
         cg_prefetch(f, cg_fatc(f, next, (int64_t)i * f->lanes), 3);
     emit_channel(d, cg_fat(f, xb, channel.iv), cg_fat(f, wb, cg_imulc(f, channel.iv, vectors)));
@@ -226,29 +252,6 @@ static void store_quarter(Strassen *d, bool lower, bool last_vectors, int slot) 
     }
 }
 
-// What the epilogue of a quarter reads is asked for before the products that lead to it.
-static void prefetch_operands(Strassen *d, bool lower, bool last_vectors) {
-    CgFn *f = d->f;
-    const CgConv *s = d->s;
-    CgVal ocb = cg_iaddc(f, cg_imulc(f, d->group, 2 * d->nv), last_vectors ? d->nv : 0);
-    CgVal pixel = cg_iaddc(f, d->first, lower ? d->pixels - d->rows : 0);
-    CgVal at = cg_imulc(f, cg_iadd(f, cg_imulc(f, ocb, s->OH), pixel), f->lanes);
-    for (int k = 0; k < s->then.n_in; k++) {
-        const CgOperand *in = &s->then.in[k];
-        if (in->kind != CG_OPERAND_FULL)
-            continue;
-        IrDtype t = (IrDtype)in->dtype;
-        CgVal p = cg_elem_at(f, t, f->arg[s->then.first_arg + k], at);
-        if (in->t.image)
-            p = cg_elem_at(f, t, p, cg_imulc(f, d->n, in->t.image));
-        for (int v = 0; v < d->nv; v++)
-            for (int r = 0; r < d->rows; r++) {
-                CgVal next = cg_i64(f, ((int64_t)v * s->OH + r) * f->lanes);
-                cg_prefetch(f, cg_elem_at(f, t, p, next), 3);
-            }
-    }
-}
-
 static void start(Strassen *d) {
     for (int i = 0; i < d->rows * d->nv; i++)
         d->acc[i] = LLVMConstNull(d->f->vec);
@@ -260,7 +263,6 @@ static void emit_tile(Strassen *d) {
     start(d);
     multiply_image(d, false, false, 0);
     keep(d, P1);
-    prefetch_operands(d, false, false);
     multiply_image(d, false, true, 1);
     store_quarter(d, false, false, -1); // C11
     for (int i = 0; i < n; i++)
@@ -269,16 +271,13 @@ static void emit_tile(Strassen *d) {
     keep(d, U2);
     multiply_sum(d, 1, 3);
     keep(d, U3);
-    prefetch_operands(d, true, false);
     multiply_image(d, true, true, 4);
     store_quarter(d, true, false, -1); // C21
     start(d);
-    prefetch_operands(d, true, true);
     multiply_sum(d, 2, 5);
     store_quarter(d, true, true, U3); // C22
     for (int i = 0; i < n; i++)
         d->acc[i] = cg_fadd(d->f, d->acc[i], kept(d, U2, i));
-    prefetch_operands(d, false, true);
     multiply_sum(d, 3, 6);
     store_quarter(d, false, true, -1); // C12
 }

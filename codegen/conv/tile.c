@@ -238,6 +238,44 @@ CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVa
     return cg_body_emit(f, &s->then, acc, load_operand, &t);
 }
 
+// Operand k's lines of a step, of all that begin at `at`
+static void ask_operand(CgFn *f, const CgConv *s, const CgConvTile *t, int k, CgVal at, CgVal step,
+                        int64_t steps) {
+    IrDtype type = (IrDtype)s->then.in[k].dtype;
+    int per_line = cg_max_int(1, 64 / (f->lanes * ir_dtype_bytes(type))); // pixels
+    bool column = s->OW == 1;
+    int rows = column ? 1 : t->rows, in_row = cg_ceil_div(column ? t->rows : t->cols, per_line);
+    int64_t lines = (int64_t)t->nv * rows * in_row;
+    CgVal first = cg_idivc(f, cg_imulc(f, step, lines), steps);
+    for (int64_t i = 0; i * steps < lines; i++) {
+        CgVal v, row, line;
+        cg_divmod(f, cg_iaddc(f, first, i), cg_i64(f, in_row), &row, &line);
+        cg_divmod(f, row, cg_i64(f, rows), &v, &row);
+        CgVal pixel = cg_iadd(f, cg_imulc(f, v, (int64_t)s->OH * s->OW), cg_imulc(f, row, s->OW));
+        pixel = cg_iadd(f, pixel, cg_imulc(f, line, per_line));
+        cg_prefetch(f, cg_elem_at(f, type, at, cg_imulc(f, pixel, f->lanes)), 3);
+    }
+}
+
+// What the epilogue reads lies in L3 or memory where results are large. The reduction asks for it,
+// line by line: the loads of weights would wait behind all lines at once.
+void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step, int64_t steps) {
+    int64_t plane = (int64_t)s->OH * s->OW;
+    for (int k = 0; k < s->then.n_in; k++) {
+        const CgOperand *in = &s->then.in[k];
+        IrDtype type = (IrDtype)in->dtype;
+        if (in->kind != CG_OPERAND_FULL ||
+            plane * s->O * ir_dtype_bytes(type) < ir_budget(&f->target->machine, IR_L2_IMAGE))
+            continue;
+        CgVal at = f->arg[s->then.first_arg + k];
+        if (in->t.image)
+            at = cg_elem_at(f, type, at, cg_imulc(f, t->n, in->t.image));
+        CgVal first = cg_iadd(f, cg_imulc(f, t->ocb, plane), t->pixel);
+        at = cg_elem_at(f, type, at, cg_imulc(f, first, f->lanes));
+        ask_operand(f, s, t, k, at, step, steps);
+    }
+}
+
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
     return cg_elem_at(f, (IrDtype)s->y_dtype, base, index);
 }
