@@ -215,7 +215,7 @@ typedef struct CgConvFilter {
     int32_t stored;      // IrDtype: of what is packed
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
-CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed);
+CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed);
 
 // ---- lowering (conv.c, weights.c)
 

@@ -36,7 +36,7 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
+CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed) {
     CgConvFilter t;
     memset(&t, 0, sizeof t);
     t.s.C = s->C;
@@ -50,7 +50,7 @@ CgConvFilter cg_conv_filter(const CgConv *s, bool from_packed) {
     t.s.group = s->group;
     t.s.tile.out_rows = s->tile.out_rows; // no other packing depends on the tile
     t.s.tile.out_cols = s->tile.out_cols;
-    t.s.tile.vecs = from_packed || s->tile.out_rows ? s->tile.vecs : 1;
+    t.s.tile.vecs = ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_FEWER ? s->tile.vecs : 1;
     t.from_packed = from_packed;
     return t;
 }
@@ -374,17 +374,26 @@ void cg_conv_prepare_winograd(CgFn *f, const void *spec) {
 
 // ---------------------------------------------------------------- Strassen
 
-// What conv/strassen.c reads of one channel of the halves for the output vectors of the halves:
-// `next` floats apart. left, right: the channel of the first half in their panels.
-static void emit_quarters(Filter *d, CgVal left, CgVal right, CgVal to, int64_t next) {
+// The weights of output vector v for channel c
+static CgVal read_vector(Filter *d, CgVal v, CgVal c) {
+    CgFn *f = d->f;
+    if (d->from_packed) {
+        CgVal at = cg_iadd(f, cg_imulc(f, v, d->s->C), c);
+        CgVal p = cg_elem_at(f, d->stored, d->from, cg_imulc(f, at, f->lanes));
+        return cg_elem_load_n(f, d->stored, p, NULL);
+    }
+    d->v = v;
+    return read_group_channel(d, c, cg_i64(f, 0));
+}
+
+// What conv/strassen.c reads of channel c of the halves for output vectors `left` and `right` of
+// the halves: `next` floats apart.
+static void emit_quarters(Filter *d, CgVal left, CgVal right, CgVal c, CgVal to, int64_t next) {
     CgFn *f = d->f;
     LLVMTypeRef doubles = LLVMVectorType(f->f64, (unsigned)f->lanes);
-    int64_t half = (int64_t)d->s->C / 2 * f->lanes;
-    CgVal next_half = cg_i64(f, half), b[4];
-    CgVal from[] = {left, right, cg_elem_at(f, d->stored, left, next_half),
-                    cg_elem_at(f, d->stored, right, next_half)};
-    for (int i = 0; i < 4; i++) { // B11, B12, B21, B22
-        CgVal x = cg_elem_load_n(f, d->stored, from[i], NULL);
+    CgVal b[4]; // B11, B12, B21, B22
+    for (int i = 0; i < 4; i++) {
+        CgVal x = read_vector(d, i % 2 ? right : left, cg_iaddc(f, c, i / 2 * (d->s->C / 2)));
         b[i] = LLVMBuildFPExt(f->b, x, doubles, "");
     }
     CgVal t1 = cg_fsub(f, b[1], b[0]), t2 = cg_fsub(f, b[3], t1);
@@ -397,17 +406,15 @@ static void emit_quarters(Filter *d, CgVal left, CgVal right, CgVal to, int64_t 
 static void emit_strassen_vector(Filter *d) {
     CgFn *f = d->f;
     int nv = d->s->tile.vecs, half = d->s->C / 2;
-    CgVal group, in, at;
+    CgVal group, in, left;
     cg_divmod(f, d->v, cg_i64(f, nv), &group, &in);
-    at = cg_iadd(f, cg_imulc(f, group, 2 * nv), in);
-    int64_t wide = (int64_t)nv * f->lanes, vector = (int64_t)d->s->C * f->lanes;
-    CgVal left = cg_elem_at(f, d->stored, d->from, cg_imulc(f, at, vector));
+    left = cg_iadd(f, cg_imulc(f, group, 2 * nv), in);
+    int64_t wide = (int64_t)nv * f->lanes;
     CgVal to = cg_fat(f, d->to, cg_imulc(f, group, 7 * half * wide));
     to = cg_fat(f, to, cg_imulc(f, in, f->lanes));
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, half), 1);
-    CgVal channel = cg_elem_at(f, d->stored, left, cg_imulc(f, loop.iv, f->lanes));
-    emit_quarters(d, channel, cg_elem_at(f, d->stored, channel, cg_i64(f, nv * vector)),
+    emit_quarters(d, left, cg_iaddc(f, left, nv), loop.iv,
                   cg_fat(f, to, cg_imulc(f, loop.iv, wide)), half * wide);
     cg_end(f, &loop);
 }

@@ -68,7 +68,7 @@ static CgFloats pack_now(CgProgram *p, const char *key, const CgConv *s, const C
 static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed,
                           IrDtype stored) {
     const IrConvTile *t = &s->tile;
-    CgConvFilter spec = cg_conv_filter(s, from_packed);
+    CgConvFilter spec = cg_conv_filter(s, algo, from_packed);
     spec.stored = (int32_t)stored;
     int64_t steps = 16;
     if (t->out_rows) // those of a transform
@@ -88,7 +88,7 @@ static void check_packed(const IrNode *n, IrConvAlgo algo, const CgConv *s) {
         IrConv c = ir_conv_of_filter(def);
         IrConvTile tile = ir_conv_tile(def);
         cg_conv_init(&packed, &c, &tile);
-        CgConvFilter a = cg_conv_filter(s, false), b = cg_conv_filter(&packed, false);
+        CgConvFilter a = cg_conv_filter(s, algo, false), b = cg_conv_filter(&packed, from, false);
         same = memcmp(&a, &b, sizeof a) == 0 &&
                def->out[0]->type.shape.dim[0].c == s->words * cg_conv_word(s);
     }

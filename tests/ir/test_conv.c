@@ -62,7 +62,10 @@ static void algorithms_serve_types_and_layouts(void) {
     CHECK(ir_conv_serves(IR_CONV_DIRECT, &c) && ir_conv_serves(IR_CONV_STRASSEN, &c));
     CHECK(!ir_conv_serves(IR_CONV_ELEMENTS, &c));
     c.constant = false;
-    CHECK(ir_conv_serves(IR_CONV_WINOGRAD4, &c) && !ir_conv_serves(IR_CONV_STRASSEN, &c));
+    CHECK(ir_conv_serves(IR_CONV_WINOGRAD4, &c) && ir_conv_serves(IR_CONV_STRASSEN, &c));
+    c.dtype = IR_U8;
+    CHECK(!ir_conv_serves(IR_CONV_DIRECT_INT8, &c));
+    c.dtype = IR_F32;
     c.with = IR_CONV_FLAG_PRE | IR_CONV_FLAG_THEN;
     CHECK(ir_conv_serves(IR_CONV_DIRECT, &c) && !ir_conv_serves(IR_CONV_WINOGRAD4, &c));
     c.x_block = 0; // plain, as a stem's

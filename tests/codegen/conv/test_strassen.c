@@ -1,6 +1,6 @@
 // Strassen's multiplication against the evaluator: pixels and channels of every kind of remainder,
-// with every epilogue, in slices of a concat, for every vector width, N and number of threads;
-// bands that threads share.
+// with every epilogue, in slices of a concat, of constant and computed weights, for every vector
+// width, N and number of threads; bands that threads share.
 #include "ir/machine.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"
@@ -81,6 +81,30 @@ static void runs_epilogues(void) {
     rig_free(r);
 }
 
+// Weights that the run itself computes, packed by a kernel of the program.
+static void runs_computed_weights(void) {
+    Rig *r = rig_new(target, 2);
+    static const int shapes[][5] = {// output vectors, of half the channels, pixels, vectors, rows
+                                    {4, 1, 35, 2, 6},
+                                    {6, 2, 21, 1, 9},
+                                    {4, 3, 12, 1, 6}};
+    for (int k = 0; k < 3; k++) {
+        const int *c = shapes[k], O = c[0] * IR_BLOCK, C = 2 * c[1] * IR_BLOCK;
+        rig_input(r, "%%x%d: f32[N,%d,%d,1], %%w%d: f32[%d,%d,1,1], %%g%d: f32[%d,1,1,1]", k, C,
+                  c[2], k, O, C, k, O);
+        rig_node(r, "%%v%d = mul %%w%d, %%g%d", k, k, k);
+        rig_node(r,
+                 "%%y%d = conv %%x%d, %%v%d {algo=\"strassen\", "
+                 "tile=[rows=%d,cols=1,vecs=%d,band=2]}",
+                 k, k, k, c[4], c[3]);
+        rig_output(r, "%%y%d", k);
+    }
+    RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK(rig_check(r, &runs) == 0);
+    check_kept(r);
+    rig_free(r);
+}
+
 // Results that are slices of a concat, and inputs that are.
 static void runs_concat_slices(void) {
     Rig *r = rig_new(target, 2);
@@ -107,6 +131,7 @@ int main(int argc, char **argv) {
         CHECK_RUN(runs_every_shape);
         CHECK_RUN(runs_epilogues);
         CHECK_RUN(runs_concat_slices);
+        CHECK_RUN(runs_computed_weights);
         if (argc > 1)
             break;
     }
