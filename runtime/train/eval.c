@@ -67,9 +67,9 @@ static void add_sure(RtScores *s, double sure, double right) {
     s->bin[k].sure += sure;
 }
 
-static bool row_is_finite(float loss, const float *logits, int width) {
+static bool row_is_finite(float loss, const float *logits, int64_t width) {
     bool ok = isfinite(loss);
-    for (int i = 0; i < width; i++)
+    for (int64_t i = 0; i < width; i++)
         ok = ok && isfinite(logits[i]);
     return ok;
 }
@@ -114,43 +114,22 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
     }
 }
 
-// Of an image's map: labels [places], x->logits [places][classes].
-static void add_map(RtScores *s, const HoneTrainDesc *d, const Row *x, const int32_t *labels) {
-    int64_t places = (int64_t)d->map_height * d->map_width;
-    bool finite = isfinite(x->loss);
-    for (int64_t i = 0; finite && i < places * d->classes; i++)
-        finite = isfinite(x->logits[i]);
-    if (!finite) {
-        add_not_finite(s, x->item);
-        return;
-    }
-    for (int64_t i = 0; i < places; i++) {
-        if (labels[i] < 0)
-            continue;
-        int32_t guess = largest(x->logits + i * d->classes, d->classes);
-        s->confusion[(int64_t)labels[i] * d->classes + guess]++;
-        s->top5 += guess == labels[i];
-        s->places++;
-    }
-    s->loss += (double)x->loss;
-    s->n++;
-}
-
-// What a rank says of a batch: this, and behind it items [batch], losses [batch][views], logits
-// [batch][views][places][columns]. Maps of classes have one view, and are seen by one rank.
+// What a rank says of a batch: this, and behind it items [batch], losses [batch][views]; logits
+// [batch][views][columns] of images, of maps, which have one view, confusion [classes][classes].
 typedef struct Told {
-    int64_t n;    // images
-    int64_t stop; // 1: it was told to end
+    int64_t n;             // images
+    int64_t stop;          // 1: it was told to end
+    int64_t places, right; // of maps: those that count
 } Told;
 
 typedef struct Buffers {
     int64_t batch; // images, at most
     int columns, views;
-    int64_t places;           // labels of an image
-    const int32_t *of_places; // of maps: of the batch, [n][places]
-    size_t bytes; // of Told and what follows
-    size_t loss_at, logits_at;
-    char *mine, *all; // all: of every rank; the same memory as `mine` where there is one
+    int64_t places;     // labels of an image
+    float *maps;        // of maps: logits [batch][places][columns]
+    size_t bytes;       // of Told and what follows
+    size_t loss_at, at; // at: of logits, or of the confusion
+    char *mine, *all;   // all: of every rank; the same memory as `mine` where there is one
     float *weight, *targets;
     double *p, *one;
     float *mean; // logits of an image's views
@@ -168,7 +147,11 @@ static float *losses_of(const Buffers *b, char *told) {
 }
 
 static float *logits_of(const Buffers *b, char *told) {
-    return (float *)(told + b->logits_at);
+    return (float *)(told + b->at);
+}
+
+static int64_t *confusion_of(const Buffers *b, char *told) {
+    return (int64_t *)(told + b->at);
 }
 
 static size_t round_up(size_t bytes) {
@@ -186,8 +169,11 @@ static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, c
                    .places = rt_engine_places(t)};
     rows = n * (size_t)b->views;
     b->loss_at = round_up(sizeof(Told) + n * sizeof(int64_t));
-    b->logits_at = round_up(b->loss_at + rows * sizeof(float));
-    b->bytes = round_up(b->logits_at + rows * (size_t)b->places * classes * sizeof(float));
+    bool map = b->places > 1;
+    b->at = round_up(b->loss_at + rows * sizeof(float));
+    b->bytes = round_up(
+        b->at + (map ? classes * classes * sizeof(int64_t) : rows * classes * sizeof(float)));
+    b->maps = map ? rt_alloc_aligned(n * (size_t)b->places * classes * sizeof(float)) : NULL;
     b->mine = rt_alloc_aligned(b->bytes);
     b->all = ranks ? rt_alloc_aligned(b->bytes * (size_t)rt_ranks_n(ranks)) : b->mine;
     b->weight = rt_alloc_aligned(classes * sizeof(float));
@@ -198,7 +184,7 @@ static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, c
     b->labels = rt_alloc_aligned(rows * sizeof *b->labels);
     b->view_targets = rt_alloc_aligned((rows * width + 1) * sizeof *b->view_targets);
     if (!b->mine || !b->all || !b->weight || !b->targets || !b->p || !b->one || !b->mean ||
-        !b->labels || !b->view_targets)
+        !b->labels || !b->view_targets || (map && !b->maps))
         return rt_fail(err, "no memory");
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
@@ -209,6 +195,7 @@ static void free_buffers(Buffers *b) {
     if (b->all != b->mine)
         free(b->all);
     free(b->mine);
+    free(b->maps);
     free(b->weight);
     free(b->targets);
     free(b->p);
@@ -228,10 +215,38 @@ static void repeat_labels(const RtFeed *f, const Buffers *b, size_t width) {
     }
 }
 
+// Of an image's map: labels [places], logits [places][columns].
+static void count_map(Told *told, int64_t *confusion, const int32_t *labels, const float *logits,
+                      const Buffers *b) {
+    for (int64_t i = 0; i < b->places; i++) {
+        if (labels[i] < 0)
+            continue;
+        int32_t guess = largest(logits + i * b->columns, b->columns);
+        confusion[(int64_t)labels[i] * b->columns + guess]++;
+        told->right += guess == labels[i];
+        told->places++;
+    }
+}
+
+// Those of the batch. A loss that is no number says that an output of its image is none.
+static void count_maps(const Buffers *b, const RtFeed *f) {
+    int64_t numbers = b->places * b->columns;
+    float *loss = losses_of(b, b->mine);
+    memset(confusion_of(b, b->mine), 0,
+           (size_t)(b->columns * b->columns) * sizeof *confusion_of(b, b->mine));
+    for (int64_t i = 0; i < f->n; i++) {
+        const float *logits = b->maps + i * numbers;
+        if (row_is_finite(loss[i], logits, numbers))
+            count_map((Told *)b->mine, confusion_of(b, b->mine), f->labels + i * b->places, logits,
+                      b);
+        else
+            loss[i] = NAN;
+    }
+}
+
 static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, Buffers *b,
                        RtErr *err) {
     bool many = b->views > 1;
-    b->of_places = f->labels;
     ((Told *)b->mine)->n = f->n;
     memcpy(items_of(b->mine), f->items, (size_t)f->n * sizeof *f->items);
     if (many)
@@ -244,8 +259,12 @@ static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, Buff
                            .class_weight = b->weight,
                            .scale = 1,
                            .loss = losses_of(b, b->mine),
-                           .logits = logits_of(b, b->mine)};
-    return f->n == 0 || rt_engine_eval(t, &batch, err);
+                           .logits = b->maps ? b->maps : logits_of(b, b->mine)};
+    if (f->n && !rt_engine_eval(t, &batch, err))
+        return false;
+    if (b->maps)
+        count_maps(b, f);
+    return true;
 }
 
 // The row of all views of the image whose first view is x.
@@ -261,12 +280,29 @@ static Row mean_row(const HoneTrainDesc *d, const Row *x, const Buffers *b) {
     return all;
 }
 
+static void add_maps(RtScores *s, const Buffers *b, char *told) {
+    const Told *t = (const Told *)told;
+    const float *loss = losses_of(b, told);
+    for (int64_t i = 0; i < t->n; i++) {
+        if (!isfinite(loss[i])) {
+            add_not_finite(s, items_of(told)[i]);
+            continue;
+        }
+        s->loss += (double)loss[i];
+        s->n++;
+    }
+    for (int64_t i = 0; t->n && i < (int64_t)s->classes * s->classes; i++)
+        s->confusion[i] += confusion_of(b, told)[i];
+    s->top5 += (double)t->right;
+    s->places += t->places;
+}
+
 static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data, const Buffers *b,
                       char *told) {
     bool has_targets = data->target_width > 0;
     for (int64_t i = 0; i < ((Told *)told)->n; i++) {
         int64_t item = items_of(told)[i], first = i * b->views;
-        const float *logits = logits_of(b, told) + first * b->places * b->columns;
+        const float *logits = logits_of(b, told) + first * b->columns;
         Row x = {.item = item,
                  .label = rt_dataset_label(data, item),
                  .targets = has_targets ? b->targets : NULL,
@@ -274,10 +310,6 @@ static void add_batch(RtScores *s, const HoneTrainDesc *d, const RtDataset *data
                  .loss = losses_of(b, told)[first],
                  .views = logits,
                  .n_views = 1};
-        if (b->places > 1) {
-            add_map(s, d, &x, b->of_places + i * b->places);
-            continue;
-        }
         if (has_targets)
             rt_dataset_target(data, item, b->targets);
         add_row(s, d, &x, b->columns, b->p);
@@ -316,7 +348,10 @@ static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
     for (int k = 0; k < rt_ranks_n(e->ranks); k++) {
         char *of = e->b.all + (size_t)k * e->b.bytes;
         *go &= !((Told *)of)->stop;
-        add_batch(e->scores, rt_engine_desc(e->t), rt_source_data(e->s), &e->b, of);
+        if (e->b.maps)
+            add_maps(e->scores, &e->b, of);
+        else
+            add_batch(e->scores, rt_engine_desc(e->t), rt_source_data(e->s), &e->b, of);
     }
     return true;
 }

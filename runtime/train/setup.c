@@ -161,10 +161,10 @@ bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtEr
 // What is not there for maps of classes.
 static bool check_map(RtRun *r) {
     const RtTrainSettings *s = r->set;
-    const bool has[] = {rt_ranks_n(r->ranks) > 1, s->balanced,      s->augment.policies.kind != 0,
-                        !rt_mix_is_none(&s->mix), s->scaled_decode, s->folds != NULL};
-    static const char *const what[] = {"several processes", "--class-weights balanced", "--aa",
-                                       "mixed images",      "--scaled-decode",          "--k-fold"};
+    const bool has[] = {s->balanced, s->augment.policies.kind != 0, !rt_mix_is_none(&s->mix),
+                        s->scaled_decode, s->folds != NULL};
+    static const char *const what[] = {"--class-weights balanced", "--aa", "mixed images",
+                                       "--scaled-decode", "--k-fold"};
     for (size_t i = 0; r->d->map_height && i < sizeof has / sizeof *has; i++)
         if (has[i])
             return rt_fail(&r->err, "NYI: %s where the network labels pixels", what[i]);

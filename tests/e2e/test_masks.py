@@ -140,6 +140,27 @@ def test_loss_and_gradient():
     assert np.abs(moved - 0.5 * p.mean(0)).max() < 1e-5, (moved, 0.5 * p.mean(0))
 
 
+def test_several_processes():
+    """The same bits of model and scores on one and two, and where a run goes on on another number."""
+    if not shutil.which("mpirun"):
+        return
+    fcn("many")
+    data = folder("many_data", 21, 30, 41)
+    program = made("many", "many", "--stages", "head:1:0.02,none:2:0.02")
+
+    def train(n, name, *flags):
+        start = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", n] if n > 1 else []
+        ok(*start, program, "train", data, "--batch", 3, "--accumulate", 2, "--opt", "adamw", "--checkpoint", temp(name), "--threads", 1, "-q", "-o", temp(name + ".onnx"),
+           "--log", temp(name + ".jsonl"), *flags, env={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+        said = [{k: v for k, v in e.items() if k not in ("seconds", "images_per_s", "data_wait_s", "overlapped")} for e in log(temp(name + ".jsonl"))]
+        with open(temp(name + ".onnx"), "rb") as f:
+            return said, f.read()
+    want = train(1, "one")
+    assert want[0][-1]["val_miou"] > 0 and train(2, "two") == want, want[0]
+    train(2, "part", "--max-steps", 4)
+    assert train(1, "part", "--resume") == want
+
+
 def test_learns_and_scores():
     """A new head behind a Resize, then everything; what eval says is what the tuned model does to pictures that Pillow made smaller."""
     fcn("net")
