@@ -137,6 +137,7 @@ static const char *const single[] = {
     "fuse_softmax",
     "fuse_gelu",
     "fuse_layer_norm",
+    "lift_slice",
     "fuse_epilogue",
     "fuse_map",
     "fuse_shuffle",
