@@ -158,6 +158,7 @@ typedef enum PassTaskKind { PASS_TASK_CLASS, PASS_TASK_DETECT, PASS_TASK_SEGMENT
 typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_LISTS,
     PASS_BOXES_SEVENS,
+    PASS_BOXES_MIDDLES,
     PASS_BOXES_COLUMNS,
     PASS_BOXES_ROWS,
     PASS_BOXES_GRID,
@@ -165,9 +166,14 @@ typedef enum PassBoxes { // as HONE_BOXES_*
     PASS_BOXES_QUERY_LOGITS,
     PASS_BOXES_QUERY_SOFTMAX
 } PassBoxes;
-// What it is, where that says which numbers it wants of pixels. DETR and RF-DETR: surely, and
-// ImageNet's mean and deviation; YOLOX: perhaps.
-typedef enum PassFamily { PASS_FAMILY_OTHER, PASS_FAMILY_DETR, PASS_FAMILY_YOLOX } PassFamily;
+// What it is, where that says which numbers it wants of pixels, and how they fit. DETR and RF-DETR:
+// surely, and ImageNet's mean and deviation; YOLOX: perhaps; RT-DETR: pictures stretched.
+typedef enum PassFamily {
+    PASS_FAMILY_OTHER,
+    PASS_FAMILY_DETR,
+    PASS_FAMILY_RT_DETR,
+    PASS_FAMILY_YOLOX
+} PassFamily;
 typedef struct PassTask {
     PassTaskKind kind;
     PassBoxes form;

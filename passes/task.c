@@ -3,7 +3,9 @@
 //
 //   %b: f32[300,4], %s: f32[300], %l: i64[300]
 //                           boxes, their scores, their classes: torchvision, SSD
-//   %y: f32[1,300,6]        rows of x, y, x, y, score, class: YOLO with its end
+//   %y: f32[1,300,6]        rows of x, y, x, y, score, class: YOLO with its end; of its poses and
+//                           shapes the numbers stand behind these
+//   %y: f32[1,300,6]        rows of x, y, w, h, score, class: RT-DETR with its end
 //   %y: f32[300,7]          rows of image, x, y, x, y, class, score: YOLO 7 with its end
 //   %y: f32[1,84,8400]      columns of x, y, w, h, scores of classes: YOLO 8 and later, without it
 //   %y: f32[1,25200,85]     rows of x, y, w, h, whether anything is there, scores: YOLO 3 to 7
@@ -55,7 +57,24 @@ static bool has_op(const IrGraph *g, IrOp op) {
     return false;
 }
 
+// What made a value, behind moves; of what is joined the last part.
+static const IrNode *maker_of(const IrValue *v) {
+    const IrNode *n = v->def;
+    while (n &&
+           (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_CONCAT ||
+            n->op == IR_OP_CAST || n->op == IR_OP_COPY || n->op == IR_OP_GATHER ||
+            n->op == IR_OP_GATHER_ELEMENTS || n->op == IR_OP_GATHER_ND || n->op == IR_OP_SLICE))
+        n = ir_in(n, n->op == IR_OP_CONCAT ? n->n_in - 1 : 0)->def;
+    return n;
+}
+
 // ---------------------------------------------------------------- detectors
+
+// What Ultralytics says that a network does, another thing than that.
+static bool has_other_task(const IrGraph *g, const char *task) {
+    const char *told = ir_meta(g->prog, "task");
+    return told && strcmp(told, task) != 0;
+}
 
 static bool find_boxes(const IrGraph *g, int own, PassTask *t, IrDim *count) {
     for (int i = 0; i < own && t->boxes < 0; i++)
@@ -153,10 +172,9 @@ static bool has_boxes_apart(const IrGraph *g, int own, const IrValue *y) {
 // A YOLO without its end. Turned boxes have other numbers in the place of classes, poses their
 // points behind them.
 static bool find_cells(const IrGraph *g, int own, int64_t height, int64_t width, PassTask *t) {
-    const char *task = ir_meta(g->prog, "task");
-    bool pose = task && strcmp(task, "pose") == 0;
-    bool other = task && strcmp(task, "detect") != 0 && strcmp(task, "segment") != 0;
-    other = pose ? !read_points(g, t) : other;
+    bool pose = ir_meta(g->prog, "task") && !has_other_task(g, "pose");
+    bool other =
+        pose ? !read_points(g, t) : has_other_task(g, "detect") && has_other_task(g, "segment");
     for (int i = 0; i < own && !other; i++) {
         const IrType *y = &g->outputs[i]->type;
         const IrDim *d = y->shape.dim;
@@ -198,11 +216,7 @@ static bool is_queries(const IrValue *v, int64_t last) {
 
 // What made probabilities of `classes` scores; moves stand in between.
 static PassBoxes form_of(const IrValue *v, int64_t classes) {
-    const IrNode *n = v->def;
-    while (n && (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_CONCAT ||
-                 n->op == IR_OP_CAST || n->op == IR_OP_COPY || n->op == IR_OP_GATHER ||
-                 n->op == IR_OP_SLICE))
-        n = ir_in(n, n->op == IR_OP_CONCAT ? n->n_in - 1 : 0)->def;
+    const IrNode *n = maker_of(v);
     bool sure = n && (n->op == IR_OP_SIGMOID || n->op == IR_OP_SOFTMAX);
     return sure                          ? PASS_BOXES_QUERIES
            : classes == COCO_AND_NOTHING ? PASS_BOXES_QUERY_SOFTMAX
@@ -231,7 +245,7 @@ static bool find_queries(const IrGraph *g, int own, PassTask *t) {
     const IrValue *v = own == 1 ? g->outputs[0] : NULL;
     bool one = v && has_op(g, IR_OP_TOP_K) && !has_op(g, IR_OP_NMS) && is_queries(v, 0) &&
                v->type.shape.dim[2].c > ROW;
-    if (!one && !find_pair(g, own, t))
+    if (has_other_task(g, "detect") || (!one && !find_pair(g, own, t)))
         return false;
     t->boxes = one ? 0 : t->boxes;
     v = g->outputs[one ? 0 : t->scores];
@@ -239,31 +253,59 @@ static bool find_queries(const IrGraph *g, int own, PassTask *t) {
     t->form = form_of(v, classes);
     t->classes = (int)classes - (t->form == PASS_BOXES_QUERY_SOFTMAX);
     bool detr = t->form == PASS_BOXES_QUERY_SOFTMAX || has_name(g->outputs[t->boxes], "dets");
-    t->family = !one && detr ? PASS_FAMILY_DETR : PASS_FAMILY_OTHER;
+    t->family = one ? PASS_FAMILY_RT_DETR : detr ? PASS_FAMILY_DETR : PASS_FAMILY_OTHER;
     return true;
 }
 
-static bool find_detector(const IrGraph *g, int own, PassTask *t) {
+// Numbers of a row behind box, score and class; -1: those of turned boxes, say.
+static int64_t count_behind(const IrGraph *g, int own, int64_t height, PassTask *t) {
+    if (!has_other_task(g, "detect"))
+        return 0;
+    if (!has_other_task(g, "pose"))
+        return read_points(g, t) ? (int64_t)t->points * t->point_numbers : -1;
+    return has_other_task(g, "segment") ? -1 : count_coefficients(g, own, height);
+}
+
+// The boxes in front of such rows are what a sigmoid made: the middle and the size, as parts of
+// the picture.
+static bool are_middles(const IrValue *rows) {
+    const IrNode *join = rows->def;
+    while (join && (join->op == IR_OP_RESHAPE || join->op == IR_OP_CAST || join->op == IR_OP_COPY))
+        join = ir_in(join, 0)->def;
+    const IrNode *n = join && join->op == IR_OP_CONCAT ? maker_of(ir_in(join, 0)) : NULL;
+    return n && n->op == IR_OP_SIGMOID;
+}
+
+static bool find_rows(const IrGraph *g, int own, int64_t height, PassTask *t) {
+    bool suppressed = has_op(g, IR_OP_NMS), chosen = suppressed || has_op(g, IR_OP_TOP_K);
+    int64_t behind = count_behind(g, own, height, t);
+    for (int i = 0; i < own && (own == 1 || behind > 0) && behind >= 0; i++) {
+        const IrValue *v = g->outputs[i];
+        IrDim count;
+        if (!ir_dtype_is_float(v->type.dtype))
+            continue;
+        bool rows = chosen && v->type.shape.rank == 3 && is_list(v, ROW + behind, &count);
+        bool sevens = !behind && suppressed && v->type.shape.rank == 2 && is_list(v, SEVEN, &count);
+        if (!sevens && (!rows || count.c <= 1))
+            continue;
+        bool middles = rows && !suppressed && are_middles(v);
+        t->boxes = i;
+        t->form = sevens ? PASS_BOXES_SEVENS : middles ? PASS_BOXES_MIDDLES : PASS_BOXES_LISTS;
+        t->family = middles ? PASS_FAMILY_RT_DETR : PASS_FAMILY_OTHER;
+        return true;
+    }
+    t->points = t->point_numbers = 0;
+    return false;
+}
+
+static bool find_detector(const IrGraph *g, int own, int64_t height, PassTask *t) {
     IrDim count = {0};
     if (find_boxes(g, own, t, &count) && find_lists(g, own, count, t)) {
         t->yx = has_name(g->outputs[t->boxes], "detection_boxes"); // TensorFlow's
         return true;
     }
     t->boxes = t->scores = t->labels = -1;
-    const IrValue *v = own == 1 ? g->outputs[0] : NULL;
-    bool suppressed = has_op(g, IR_OP_NMS), chosen = suppressed || has_op(g, IR_OP_TOP_K);
-    if (v && chosen && v->type.shape.rank == 3 && ir_dtype_is_float(v->type.dtype) &&
-        is_list(v, ROW, &count) && count.c > 1) {
-        t->boxes = 0;
-        return true;
-    }
-    if (v && suppressed && v->type.shape.rank == 2 && ir_dtype_is_float(v->type.dtype) &&
-        is_list(v, SEVEN, &count)) {
-        t->boxes = 0;
-        t->form = PASS_BOXES_SEVENS;
-        return true;
-    }
-    return false;
+    return find_rows(g, own, height, t);
 }
 
 // ---------------------------------------------------------------- segmentations
@@ -307,7 +349,7 @@ PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture,
     int own = ir_own_outputs(g);
     if (classifier < 0 && find_cells(g, own, picture->height, picture->width, &t)) {
         t.kind = PASS_TASK_DETECT;
-    } else if (classifier < 0 && find_detector(g, own, &t)) {
+    } else if (classifier < 0 && find_detector(g, own, picture->height, &t)) {
         t.kind = PASS_TASK_DETECT;
         t.classes = count_classes(g);
     } else if (classifier < 0 && find_queries(g, own, &t)) {

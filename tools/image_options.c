@@ -161,13 +161,14 @@ static bool is_small(const Reading *r) {
 }
 
 // All of an image, with grey around it, or stretched: as asked for, or as Ultralytics' networks
-// want it, whose files say what they do and by which stride. *done: so it is, and nothing is
-// cropped.
+// want it but RT-DETR, whose files say what they do and by which stride. *done: so it is, and
+// nothing is cropped.
 static bool fill_fit(Reading *r, const ToolImage *im, bool *done) {
     const char *own = ir_meta(r->prog, "hone.letterbox"), *task = ir_meta(r->prog, "task");
     bool sized = r->from[RESIZE] >= OWN || r->from[CROP_PCT] >= OWN;
     bool ours = own && strcmp(own, "1") == 0 && r->from[RESIZE] < OPTION;
-    bool foreign = task && ir_meta(r->prog, "stride") && strcmp(task, "classify") != 0 && !sized;
+    bool foreign = task && ir_meta(r->prog, "stride") && strcmp(task, "classify") != 0 && !sized &&
+                   r->family != PASS_FAMILY_RT_DETR;
     *done = im->fit || ours || foreign;
     if (im->fit && (r->from[RESIZE] == OPTION || r->from[CROP_PCT] == OPTION)) {
         ir_error(&r->tool->diag, IR_NOWHERE, "--fit excludes --resize and --crop-pct");
@@ -346,6 +347,7 @@ static void fill_task(ToolImage *im, const PassTask *task, CgOptions *cg) {
                                 [PASS_TASK_SEGMENT] = HONE_TASK_SEGMENT};
     static const int forms[] = {[PASS_BOXES_LISTS] = HONE_BOXES_LISTS,
                                 [PASS_BOXES_SEVENS] = HONE_BOXES_SEVENS,
+                                [PASS_BOXES_MIDDLES] = HONE_BOXES_MIDDLES,
                                 [PASS_BOXES_COLUMNS] = HONE_BOXES_COLUMNS,
                                 [PASS_BOXES_ROWS] = HONE_BOXES_ROWS,
                                 [PASS_BOXES_GRID] = HONE_BOXES_GRID,

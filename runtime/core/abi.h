@@ -62,9 +62,10 @@ enum {                 // what the outputs say of an image
     HONE_TASK_COUNT
 };
 
-enum {                 // where a detector's boxes are
-    HONE_BOXES_LISTS,  // as HoneTask's outputs say
-    HONE_BOXES_SEVENS, // [K,7]: number of the image, corners, class, score
+enum {                  // where a detector's boxes are
+    HONE_BOXES_LISTS,   // as HoneTask's outputs say
+    HONE_BOXES_SEVENS,  // [K,7]: number of the image, corners, class, score
+    HONE_BOXES_MIDDLES, // [N, K, 6]: middle and size as shares of the picture, score, class
     // At each of K places one, of which many overlap:
     HONE_BOXES_COLUMNS, // [N, 4 + classes + others, K]: middle, size, scores
     HONE_BOXES_ROWS,    // [N, K, 5 + classes + others]: middle, size, if anything is there, scores

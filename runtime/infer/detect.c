@@ -37,26 +37,39 @@ static int64_t count_found(const Detector *c) {
     return hone_output_dim(c->picture.model, c->picture.d->task.boxes, t->rank - 2);
 }
 
-typedef struct Row { // how many numbers it has, and which they are
-    int64_t all, box, score, label;
+typedef struct Row { // which of its numbers are what
+    int64_t box, score, label;
 } Row;
-static const Row lone = {RT_BOX, 0, 0, 0}, six = {6, 0, 4, 5}, seven = {7, 1, 6, 5};
+static const Row six = {0, RT_BOX, RT_BOX + 1}, seven = {1, 6, 5};
+
+// Corners of a box that is a middle and a size.
+static void spread_box(double *box) {
+    for (int k = 0; k < 2; k++) {
+        double half = box[k + 2] / 2;
+        box[k + 2] = box[k] + half;
+        box[k] -= half;
+    }
+}
 
 // All that the outputs list, in the network's order.
 static int64_t read_lists(Detector *c) {
     const HoneTask *t = &c->picture.d->task;
-    int64_t found = count_found(c);
+    const HoneTensorDesc *boxes = &c->picture.d->outputs[t->boxes];
+    int64_t found = count_found(c), width = boxes->dim[boxes->rank - 1].c;
     bool apart = t->scores >= 0; // scores and classes are outputs of their own
-    const Row *row = t->form == HONE_BOXES_SEVENS ? &seven : apart ? &lone : &six;
+    const Row *row = t->form == HONE_BOXES_SEVENS ? &seven : &six;
     for (int64_t i = 0; i < found && i < c->capacity; i++) {
         RtObject *o = &c->object[i];
+        o->place = i;
         o->score =
-            apart ? number(c, t->scores, i, 1, 0) : number(c, t->boxes, i, row->all, row->score);
+            apart ? number(c, t->scores, i, 1, 0) : number(c, t->boxes, i, width, row->score);
         double label =
-            apart ? number(c, t->labels, i, 1, 0) : number(c, t->boxes, i, row->all, row->label);
+            apart ? number(c, t->labels, i, 1, 0) : number(c, t->boxes, i, width, row->label);
         o->label = label > -1e15 && label < 1e15 ? (int64_t)label : -1;
         for (int k = 0; k < RT_BOX; k++)
-            o->box[k] = number(c, t->boxes, i, row->all, row->box + k);
+            o->box[k] = number(c, t->boxes, i, width, (apart ? 0 : row->box) + k);
+        if (t->form == HONE_BOXES_MIDDLES)
+            spread_box(o->box);
     }
     return found < c->capacity ? found : c->capacity;
 }

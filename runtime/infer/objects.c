@@ -76,7 +76,8 @@ static Cells cells_of(const HoneModelDesc *d, const void *y) {
 RtPoint rt_object_point(const HoneModelDesc *d, const void *y, const RtObject *o, int k) {
     const HoneTask *t = &d->task;
     Cells c = cells_of(d, y);
-    int64_t first = RT_BOX + t->classes + (int64_t)k * t->point_numbers;
+    int64_t before = t->form == HONE_BOXES_COLUMNS ? t->classes : 2; // or score and class
+    int64_t first = RT_BOX + before + (int64_t)k * t->point_numbers;
     return (RtPoint){number(&c, o->place, first), number(&c, o->place, first + 1),
                      t->point_numbers > 2 ? number(&c, o->place, first + 2) : 1};
 }

@@ -10,7 +10,7 @@ typedef struct RtObject {
     double box[RT_BOX]; // left, top, right, bottom
     double score;
     int64_t label;
-    int64_t place; // in the output, of one that many boxes overlap in
+    int64_t place; // in the output that boxes are in
 } RtObject;
 
 typedef struct RtPoint {
@@ -24,7 +24,7 @@ typedef struct RtPoint {
 // numbers, of one image. Returns how many.
 int64_t rt_objects_of_cells(const HoneModelDesc *d, const void *y, double threshold, double most,
                             RtObject *out);
-// Point k of the pose (HoneTask.points) of an object from rt_objects_of_cells(), of the same y.
+// Point k of the pose (HoneTask.points) of an object that was read from y.
 RtPoint rt_object_point(const HoneModelDesc *d, const void *y, const RtObject *o, int k);
 // Of queries (HONE_BOXES_QUERIES and on), none of which overlaps another: each one's best class, as
 // shares of the picture. boxes, scores: the outputs' numbers, scores NULL where they are the same.

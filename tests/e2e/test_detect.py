@@ -141,6 +141,49 @@ def test_rows_of_six():
     check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
 
 
+def chosen_rows(name, boxes, more=(), parts="b s2 w2", nodes=(), outs=(), task="detect", meta=()):
+    """Rows of the four brightest cells: boxes, scores, classes and what stands behind them."""
+    rows = LOOK + [node("TopK", "best some", "scores at"), node("Gather", "b_all at", "b"), node("Gather", "which at", "w"), node("Cast", "w", "wf", to=1),
+                   node("Unsqueeze", "scores last", "s2"), node("Unsqueeze", "wf last", "w2"), *nodes,
+                   node("Concat", parts, "rows", axis=1), node("Unsqueeze", "rows first", "output0")]
+    consts = CONSTS + [const("b_all", boxes), const("last", [1]), const("some", [4]), *more]
+    save(name, rows, [("output0", TensorProto.FLOAT), *outs], consts, meta=[("task", task), *ULTRALYTICS[1:], *meta])
+    ok(HONE, "compile", f"{name}.onnx", "-o", name)
+    return temp(name)
+
+
+def test_rows_with_more():
+    """As Ultralytics' poses and shapes end: points, or a shape's numbers, behind score and class. Turned boxes are none of pictures'."""
+    picture()
+    grid = np.array(CORNERS, np.float32)
+    points = np.concatenate([(grid[:, :2] + grid[:, 2:]) / 2, np.full((16, 1), 0.9), grid[:, 2:], np.full((16, 1), 0.1)], axis=1)
+    program = chosen_rows("posed", grid, [const("points", points)], "b s2 w2 p", [node("Gather", "points at", "p")], task="pose",
+                          meta=[("kpt_shape", "[2, 3]")])
+    objects = found(program, "--fit", "stretch")
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in objects])
+    for o in objects:
+        a, b, c, d = o["box"]
+        assert np.allclose(o["keypoints"], [[(a + c) / 2, (b + d) / 2, 0.9], [c, d, 0.1]], atol=1e-3), o
+    shapes = [node("Gather", "numbers at", "p"), node("AveragePool", "image", "quarter", kernel_shape=[4, 4], strides=[4, 4]), node("Conv", "quarter k", "output1")]
+    program = chosen_rows("shaped", grid, [const("numbers", np.full((16, 5), 7.0)), const("k", np.ones((5, 3, 1, 1)))], "b s2 w2 p", shapes,
+                          [("output1", TensorProto.FLOAT)], "segment")
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(program, "--fit", "stretch")])
+    turned = chosen_rows("turned", grid, [const("angle", np.full((16, 1), 0.3))], "b s2 w2 p", [node("Gather", "angle at", "p")], task="obb")
+    code, _, err = run(turned, "detect", "p.png")
+    assert code == 1 and len(err.splitlines()) == 1, err
+
+
+def test_rows_of_middles():
+    """As RT-DETR ends: middle and size as shares of the picture, which is stretched, score, class."""
+    picture()
+    shares = BOXES[:16] / SIZE
+    logits = np.log(shares / (1 - shares))
+    program = chosen_rows("middles", logits, parts="share s2 w2", nodes=[node("Sigmoid", "b", "share")])
+    info = ok(program, "info")
+    assert "letterbox" not in info and "resize to 32x32" in info and "scale 1/255" in info, info
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(program)])
+
+
 def test_rows_of_seven():
     """As YOLO 7's exports end: image, x, y, x, y, class, score, as many as there are."""
     picture()
