@@ -49,6 +49,7 @@ const char *ir_eval_resize(IrEval *e, const IrNode *n, const IrTensor *const *in
     Taps h = taps_of(e, n->n_in > 1 ? in[1] : NULL, n->n_in > 2 ? in[2] : NULL, in[0]->dim[2]);
     Taps w = taps_of(e, n->n_in > 3 ? in[3] : NULL, n->n_in > 4 ? in[4] : NULL, in[0]->dim[3]);
     bool copies = !h.weight && !w.weight;
+    IrTensor own = copies ? *out : ir_eval_own(e, out, ir_own_dtype(n));
     const double *x = copies ? NULL : ir_eval_doubles(e, in[0]);
     size_t size = (size_t)ir_dtype_bytes(out->dtype);
 #pragma omp parallel for if (ir_tensor_elems(out) > IR_EVAL_PARALLEL)
@@ -60,10 +61,10 @@ const char *ir_eval_resize(IrEval *e, const IrNode *n, const IrTensor *const *in
                    (const char *)in[0]->data + (size_t)from * size, size);
         } else {
             double y = sum_taps(&h, &w, x + plane, oh, i % w.size);
-            ir_tensor_store(out, i, 1, &y);
+            ir_tensor_store(&own, i, 1, &y);
         }
     }
-    return NULL;
+    return copies ? NULL : ir_eval_then(e, n, in, &own, out);
 }
 
 // ---------------------------------------------------------------- places of maxima

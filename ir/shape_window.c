@@ -4,7 +4,7 @@
 #include <string.h>
 
 // Operands `i` and `i` + 1, the taps of an axis of `in` pixels and their weights, give the size of
-// the result's: that of the axis where both are absent.
+// the result's: that of the axis where both are absent. Weights are of the type of sums.
 static const char *check_taps(const IrNode *n, int i, IrDim in, IrDim *out) {
     const IrValue *index = ir_in(n, i), *weight = ir_in(n, i + 1);
     *out = in;
@@ -26,8 +26,11 @@ static const char *check_taps(const IrNode *n, int i, IrDim in, IrDim *out) {
         return ir_why(n, "operand %d takes pixels from an empty axis", i);
     }
     *out = s->dim[1];
-    why = weight ? ir_need_float(n, 0) : NULL;
-    why = !why && weight ? ir_need_same_dtype(n, 0, i + 1) : why;
+    IrDtype own = ir_own_dtype(n);
+    if (weight && (!ir_dtype_is_float(own) || weight->type.dtype != own)) {
+        return ir_why(n, "operand %d is %s, sums are %s", i + 1, ir_operand_text(n, i + 1),
+                      ir_dtype_name(own));
+    }
     if (!why && weight && !ir_shape_eq(s, &weight->type.shape)) {
         why = ir_why(n, "operand %d is %s and its weights are %s", i, ir_operand_text(n, i),
                      ir_operand_text(n, i + 1));
@@ -46,12 +49,18 @@ const char *ir_shape_resize(IrNode *n) {
         return why;
     }
     IrShape out = ir_in_type(n, 0)->shape;
-    why = check_taps(n, 1, out.dim[2], &out.dim[2]);
+    why = ir_check_own(n);
+    why = why ? why : check_taps(n, 1, out.dim[2], &out.dim[2]);
     why = why ? why : check_taps(n, 3, out.dim[3], &out.dim[3]);
-    if (!why) {
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &out);
+    if (!why && !ir_in(n, 2) && !ir_in(n, 4) &&
+        (ir_attr(n, IR_ATTR_TO) || ir_attr(n, IR_ATTR_THEN))) {
+        why = ir_why(n, "what is only copied has no type of sums and no epilogue");
     }
-    return why;
+    if (why) {
+        return why;
+    }
+    ir_set_result(n, ir_own_dtype(n), &out);
+    return ir_check_epilogue(n);
 }
 
 // ONNX MaxPool 12, Indices: of the maximum of each window, counted through all of x.

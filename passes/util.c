@@ -38,6 +38,14 @@ bool pass_is_eltwise(const IrNode *n) {
     return n->out[0]->type.dtype == IR_F32;
 }
 
+static bool has_all_operands(const IrNode *n) {
+    bool all = true;
+    for (int i = 0; i < n->n_in; i++) {
+        all = all && ir_in(n, i);
+    }
+    return all;
+}
+
 bool pass_moves(const IrNode *n) {
     switch (n->op) {
     case IR_OP_RESHAPE:
@@ -55,13 +63,16 @@ bool pass_moves(const IrNode *n) {
         return ir_body(n, IR_ATTR_THEN).n == 0;
     case IR_OP_RESIZE:
         return !ir_in(n, 2) && !ir_in(n, 4);
+    case IR_OP_INTERLEAVE: // but for zeros
+        return has_all_operands(n);
     default:
         return false;
     }
 }
 
 int pass_n_moved(const IrNode *n) {
-    return n->op == IR_OP_CONCAT || n->op == IR_OP_SHUFFLE ? n->n_in : 1;
+    bool all = n->op == IR_OP_CONCAT || n->op == IR_OP_SHUFFLE || n->op == IR_OP_INTERLEAVE;
+    return all ? n->n_in : 1;
 }
 
 bool pass_is_reduce(const IrNode *n) {

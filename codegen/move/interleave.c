@@ -58,9 +58,10 @@ static void clear_all(CgProgram *p, const IrNode *n) {
 
 static bool check_types(CgProgram *p, const IrNode *n) {
     const IrType *y = &n->out[0]->type;
-    bool fits = y->dtype == IR_F32;
+    bool bytes = n->op == IR_OP_INTERLEAVE && ir_dtype_bytes(y->dtype) == 1;
+    bool fits = y->dtype == IR_F32 || bytes;
     for (int i = 0; i < n->n_in; i++) {
-        fits = fits && (!ir_in(n, i) || ir_in(n, i)->type.block == y->block);
+        fits = fits && (ir_in(n, i) ? ir_in(n, i)->type.block == y->block : !bytes);
     }
     if (!fits) {
         cg_nyi(p, n, "%s of %s in mixed layouts", ir_op_info(n->op)->text, ir_dtype_name(y->dtype));
@@ -107,7 +108,14 @@ static void copy_phase(CgProgram *p, const IrNode *n, const Phase *ph, const IrV
         phase_space(&y, ph, 0, h, 0, w, &nd);
         cg_nd_strides(&t, stride);
         cg_nd_add(&nd, stride, ir_dim(0));
-        cg_copy_nd(p, n, "interleave", &nd, IR_F32, cg_write(n->out[0]), cg_read(x));
+        IrDtype type = cg_elem_bits((IrDtype)y.dtype);
+        cg_copy_nd(p, n, "interleave", &nd, type, cg_write(n->out[0]), cg_read(x));
+    }
+    if (y.dtype != IR_F32) {
+        if (h < H || w < W) {
+            cg_nyi(p, n, "interleave of %s with zeros", ir_dtype_name((IrDtype)y.dtype));
+        }
+        return;
     }
     phase_space(&y, ph, h, H, 0, W, &nd);
     clear_nd(p, n, &nd);

@@ -12,8 +12,8 @@
 
 typedef struct PoolRow {
     const CgPool *spec;
-    CgVal in, out;   // of the channel block's plane; of the result's row
-    CgVal at[3], ow; // image, block and row of the result; the column being stored
+    CgVal in, out; // of the channel block's plane; of the result's row
+    CgVal at[3];   // image, block and row of the result
     CgPoolTaps rows;
 } PoolRow;
 
@@ -47,25 +47,11 @@ static CgVal divide(CgFn *f, const CgPool *s, CgVal sum, CgVal rows, CgVal colum
                : cg_fdiv(f, sum, cg_splat(f, n));
 }
 
-static CgVal load_then(void *ctx, CgFn *f, int k) {
-    const PoolRow *r = ctx;
-    const IrDim *step = r->spec->step[k];
-    CgVal at = cg_stride(f, r->ow, step[3]);
-    for (int i = 0; i < 3; i++) {
-        at = cg_iadd(f, at, cg_stride(f, r->at[i], step[i]));
-    }
-    IrDtype t = (IrDtype)r->spec->then.in[k].dtype;
-    CgVal p = cg_elem_at(f, t, f->arg[r->spec->then.first_arg + k], at);
-    return cg_elem_load_strided(f, t, p, cg_dim(f, step[4]), NULL);
-}
-
 static void store_column(CgFn *f, const PoolRow *r, CgVal acc, CgVal columns, CgVal ow) {
     if (!r->spec->max) {
         acc = divide(f, r->spec, acc, r->rows.count, columns);
     }
-    PoolRow here = *r;
-    here.ow = ow;
-    acc = cg_body_emit(f, &r->spec->then, acc, load_then, &here);
+    acc = cg_pixel_vector(f, &r->spec->then, acc, (CgVal[]){r->at[0], r->at[1], r->at[2], ow});
     IrDtype t = (IrDtype)r->spec->y.dtype;
     cg_elem_store_n(f, t, acc, cg_elem_at(f, t, r->out, cg_imulc(f, ow, f->lanes)), NULL);
 }
@@ -278,24 +264,6 @@ static void emit_pool(CgFn *f, const void *spec) {
 
 // ---------------------------------------------------------------- lowering
 
-// The epilogue and where its operands lie. False after reporting NYI.
-static bool read_then(CgProgram *p, const IrNode *n, CgPool *s, CgArg *args, int *n_args) {
-    if (!cg_body_init(p, n, IR_ATTR_THEN, &s->then, args, n_args)) {
-        return false;
-    }
-    for (int k = 0; k < s->then.n_in; k++) {
-        CgOperand *in = &s->then.in[k];
-        IrDim stride[CG_ND_RANK] = {{0, 0}};
-        if (in->kind != CG_OPERAND_IMM && !cg_operand_strides(p, n, &s->y, ir_in(n, k + 1), stride,
-                                                              &args[s->then.first_arg + k])) {
-            return false;
-        }
-        memcpy(s->step[k], stride, sizeof s->step[k]);
-        memset(&in->t, 0, sizeof in->t);
-    }
-    return true;
-}
-
 void cg_lower_pool(CgProgram *p, const IrNode *n) {
     IrWindow w = ir_window(n);
     CgPool s;
@@ -322,7 +290,7 @@ void cg_lower_pool(CgProgram *p, const IrNode *n) {
     }
     CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
     int n_args = 2;
-    if (!read_then(p, n, &s, args, &n_args)) {
+    if (!cg_pixel_then(p, n, &s.y, &s.then, args, &n_args)) {
         return;
     }
     const char *algo = ir_op_info(n->op)->text;

@@ -3,14 +3,13 @@
 #ifndef CODEGEN_NN_POOL_H
 #define CODEGEN_NN_POOL_H
 
-#include "codegen/build/lower.h"
+#include "codegen/build/pixel.h"
 
 typedef struct CgPool {
     CgTensor x, y; // y is what the epilogue makes of the own type
     int64_t kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
     int32_t max, count_pad, own, pad_; // own: the IrDtype in which elements are joined
-    CgBody then;
-    IrDim step[CG_MAX_OPERANDS][5]; // of its operands along N, C/B, H, W, B of the result
+    CgPixelThen then;
 } CgPool;
 
 // Taps [lo, hi) of a window that fall inside along one axis; the input index of tap 0, which may be

@@ -2,36 +2,19 @@
 #include "codegen/nn/pool.h"
 #include <math.h>
 
-typedef struct Element {
-    const CgPool *spec;
-    CgVal at[4]; // image, channel, row, column
-} Element;
-
-static CgVal load_then(void *ctx, CgFn *f, int k) {
-    const Element *e = ctx;
-    CgVal at = cg_i64(f, 0);
-    for (int i = 0; i < 4; i++) {
-        IrDim step = e->spec->step[k][i];
-        CgVal by = step.n ? cg_imul(f, e->at[i], cg_dim(f, step)) : cg_imulc(f, e->at[i], step.c);
-        at = cg_iadd(f, at, by);
-    }
-    return cg_elem_load(f, (IrDtype)e->spec->then.in[k].dtype, f->arg[e->spec->then.first_arg + k],
-                        at);
-}
-
 void cg_pool_emit_elements(CgFn *f, const void *spec) {
     const CgPool *s = spec;
-    Element e = {.spec = s};
     IrDtype own = (IrDtype)s->own;
     CgVal h = cg_dim(f, s->x.dim[2]), w = cg_dim(f, s->x.dim[3]);
+    CgVal at4[4] = {NULL}; // image, channel, row, column
     CgVal oh = cg_dim(f, s->y.dim[2]), ow = cg_dim(f, s->y.dim[3]), lo, hi, plane, row;
     CgVal channels = cg_dim(f, s->y.dim[1]), planes = cg_imul(f, cg_dim(f, s->y.dim[0]), channels);
     CgLoop loop, rows, columns;
     cg_split(f, cg_imul(f, planes, cg_imul(f, oh, ow)), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
-    cg_divmod(f, loop.iv, ow, &row, &e.at[3]);
-    cg_divmod(f, row, oh, &plane, &e.at[2]);
-    CgPoolTaps th = cg_pool_taps_h(f, s, e.at[2]), tw = cg_pool_taps_w(f, s, e.at[3]);
+    cg_divmod(f, loop.iv, ow, &row, &at4[3]);
+    cg_divmod(f, row, oh, &plane, &at4[2]);
+    CgPoolTaps th = cg_pool_taps_h(f, s, at4[2]), tw = cg_pool_taps_w(f, s, at4[3]);
     CgVal base = cg_imul(f, plane, cg_imul(f, h, w));
     CgVal acc[] = {cg_elem_const(f, own, s->max ? -INFINITY : 0)};
     cg_for_carry(f, &rows, th.lo, th.hi, 1, 1, acc);
@@ -47,10 +30,10 @@ void cg_pool_emit_elements(CgFn *f, const void *spec) {
         CgVal n = cg_imax(f, cg_imul(f, th.count, tw.count), cg_i64(f, 1));
         acc[0] = cg_fdiv(f, acc[0], LLVMBuildSIToFP(f->b, n, cg_elem_type(f, own), ""));
     }
-    if (s->then.n) {
-        cg_divmod(f, plane, channels, &e.at[0], &e.at[1]);
+    if (s->then.body.n) {
+        cg_divmod(f, plane, channels, &at4[0], &at4[1]);
     }
-    CgVal y = cg_body_emit(f, &s->then, acc[0], load_then, &e);
+    CgVal y = cg_pixel_element(f, &s->then, acc[0], at4);
     cg_elem_store(f, (IrDtype)s->y.dtype, y, f->arg[0], loop.iv);
     cg_end(f, &loop);
 }

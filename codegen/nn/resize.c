@@ -6,26 +6,19 @@
 // vector of channels; in plain ones columns are gathered. Where rows are only copied the line is a
 // row of the input, where columns stay the line is the row of the result. Where the columns of a
 // vector of results are near each other, which is so wherever a plain image grows, one vector is
-// read and permuted instead. Other types go pixel by pixel.
+// read and permuted instead. Other types go pixel by pixel; weighted bytes: resize_bytes.c.
 //
 // Tables in the weights section are [taps][size of the result]: offsets of the taps in elements,
 // clamped to the axis here, and their weights.
+#include "codegen/nn/resize.h"
 #include "codegen/build/nd.h"
+
 #include <string.h>
 
 enum { UNROLLED_TAPS = 8, MAX_LINE = 1 << 24 };
 
-typedef struct Axis {
-    int64_t taps, in, out;
-    int32_t index, weight; // their arguments, 0: the pixel itself, 1
-    int32_t base, pad_;    // argument 0: indices are absolute; else relative to base[vector]
-} Axis;
-
-typedef struct ResizeSpec {
-    CgTensor x, y;
-    Axis h, w;
-    int32_t type, pad_; // of what goes line by line: f32, or what is only copied
-} ResizeSpec;
+typedef CgResizeAxis Axis;
+typedef CgResize ResizeSpec;
 
 // ---------------------------------------------------------------- line by line
 
@@ -35,12 +28,6 @@ typedef struct Line {
     CgVal from, to;  // what columns are picked from, where they go
     CgVal near;      // the vector of `from` that they are in
 } Line;
-
-// Entry `i` of tap t in the table `arg`.
-static CgVal load_entry(CgFn *f, const Axis *a, int arg, LLVMTypeRef type, CgVal t, CgVal i) {
-    CgVal at = cg_iadd(f, cg_imulc(f, t, a->out), i);
-    return cg_load(f, type, cg_at(f, type, f->arg[arg], at), 4);
-}
 
 typedef CgVal (*TapTerm)(const Line *l, CgFn *f, CgVal tap, CgVal i, CgVal n, CgVal acc);
 
@@ -70,14 +57,14 @@ static CgVal line_at(CgFn *f, const ResizeSpec *s, CgVal p, CgVal index) {
 
 static CgVal row_offset(CgFn *f, const Line *l, CgVal tap) {
     const Axis *h = &l->spec->h;
-    return h->index ? load_entry(f, h, h->index, f->i64, tap, l->oh)
+    return h->index ? cg_resize_entry(f, h, h->index, f->i64, tap, l->oh)
                     : cg_imulc(f, l->oh, l->spec->w.in * pixel_elems(l->spec));
 }
 
 static CgVal add_row(const Line *l, CgFn *f, CgVal tap, CgVal i, CgVal n, CgVal acc) {
     const Axis *h = &l->spec->h;
     CgVal row = cg_fat(f, l->plane, row_offset(f, l, tap));
-    CgVal weight = cg_splat(f, load_entry(f, h, h->weight, f->f32, tap, l->oh));
+    CgVal weight = cg_splat(f, cg_resize_entry(f, h, h->weight, f->f32, tap, l->oh));
     return cg_fma(f, weight, cg_load_n(f, cg_fat(f, row, i), n), acc);
 }
 
@@ -98,12 +85,12 @@ static void copy_row(void *ctx, CgFn *f, CgVal i, CgVal n) {
 static CgVal add_pixel(const Line *l, CgFn *f, CgVal tap, CgVal ow, CgVal n, CgVal acc) {
     const Axis *w = &l->spec->w;
     (void)n;
-    CgVal k = LLVMBuildSExt(f->b, load_entry(f, w, w->index, f->i32, tap, ow), f->i64, "");
+    CgVal k = LLVMBuildSExt(f->b, cg_resize_entry(f, w, w->index, f->i32, tap, ow), f->i64, "");
     CgVal x = cg_elem_load_n(f, (IrDtype)l->spec->type, line_at(f, l->spec, l->from, k), NULL);
     if (!w->weight) {
         return x;
     }
-    return cg_fma(f, cg_splat(f, load_entry(f, w, w->weight, f->f32, tap, ow)), x, acc);
+    return cg_fma(f, cg_splat(f, cg_resize_entry(f, w, w->weight, f->f32, tap, ow)), x, acc);
 }
 
 // base[index[k]] in lane k
@@ -241,10 +228,10 @@ static void emit_lines(CgFn *f, const void *spec) {
 static CgVal load_tap(CgFn *f, const Axis *a, CgVal tap, CgVal i, LLVMTypeRef t, CgVal *weight) {
     *weight = NULL;
     if (a->weight) {
-        *weight = load_entry(f, a, a->weight, f->f32, tap, i);
+        *weight = cg_resize_entry(f, a, a->weight, f->f32, tap, i);
         *weight = t == f->f64 ? LLVMBuildFPExt(f->b, *weight, t, "") : *weight;
     }
-    return load_entry(f, a, a->index, f->i64, tap, i);
+    return cg_resize_entry(f, a, a->index, f->i64, tap, i);
 }
 
 static CgVal weigh(CgFn *f, CgVal weight, CgVal x) {
@@ -402,12 +389,35 @@ static Axis lower_axis(CgProgram *p, const IrNode *n, int i, int64_t in, int64_t
     return a;
 }
 
+static void lower_bytes(CgProgram *p, const IrNode *n, ResizeSpec *s) {
+    int64_t pixel = pixel_elems(s), width = s->x.dim[3].c * pixel;
+    CgArg args[CG_MAX_ARGS] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
+    int n_args = 2;
+    if (width > MAX_LINE) {
+        cg_nyi(p, n, "resize of rows this long");
+        return;
+    }
+    s->h = lower_axis(p, n, 1, s->x.dim[2].c, s->y.dim[2].c, width, 8, true, args, &n_args);
+    s->w = lower_axis(p, n, 3, s->x.dim[3].c, s->y.dim[3].c, pixel, 8, true, args, &n_args);
+    if (!cg_pixel_then(p, n, &s->y, &s->then, args, &n_args)) {
+        return;
+    }
+    if (s->x.block) {
+        cg_scratch(p, width * 4);
+    }
+    const char *algo = s->x.block ? "resize" : "resize_pixels";
+    int64_t taps = s->h.taps + s->w.taps;
+    int k = cg_kernel(p, algo, s->x.block ? cg_resize_bytes : cg_resize_byte_elements, s, sizeof *s,
+                      n_args, 100 + 10 * (int)(taps < 100 ? taps : 100));
+    cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
+}
+
 void cg_lower_resize(CgProgram *p, const IrNode *n) {
     ResizeSpec s;
     memset(&s, 0, sizeof s);
     s.x = cg_tensor(ir_in(n, 0));
     s.y = cg_tensor(n->out[0]);
-    for (int i = 1; i < n->n_in; i++) {
+    for (int i = 1; i < n->n_in && i < 5; i++) {
         if (ir_in(n, i) && !ir_in(n, i)->konst) {
             cg_nyi(p, n, "resize by a computed table");
             return;
@@ -423,6 +433,10 @@ void cg_lower_resize(CgProgram *p, const IrNode *n) {
         }
     }
     bool weighted = ir_in(n, 2) || ir_in(n, 4);
+    if (weighted && ir_dtype_bytes((IrDtype)s.x.dtype) == 1) {
+        lower_bytes(p, n, &s);
+        return;
+    }
     if (s.x.block && weighted && s.x.dtype != IR_F32) {
         cg_nyi(p, n, "resize of %s in blocks by weights", ir_dtype_name((IrDtype)s.x.dtype));
         return;

@@ -41,8 +41,14 @@ static bool has_rows(const IrNode *n) {
     return n->op == IR_OP_MATMUL || n->op == IR_OP_LAYER_NORM;
 }
 
+// Resizes bytes: the one that has an epilogue.
+static bool is_resize(const IrNode *n) {
+    return n->op == IR_OP_RESIZE && is_bytes(ir_in(n, 0)) && ir_attr(n, IR_ATTR_TO);
+}
+
 static bool is_anchor(const IrNode *n) {
-    bool may = n->op == IR_OP_CONV || has_rows(n) || is_pool(n) || pass_is_reduce(n);
+    bool may =
+        n->op == IR_OP_CONV || has_rows(n) || is_pool(n) || pass_is_reduce(n) || is_resize(n);
     return may &&
            (n->out[0]->type.dtype == IR_F32 ||
             (n->out[0]->type.dtype == IR_I32 && is_bytes(ir_in(n, 0)))) &&
@@ -291,7 +297,7 @@ PassResult pass_fuse_epilogue(PassContext *ctx, IrGraph *g) {
     IrNode **anchor = find_anchors(ctx, g, &n_anchors);
     for (int pools = 0; pools <= 1; pools++) {
         for (int i = n_anchors - 1; i >= 0; i--) {
-            if (is_pool(anchor[i]) == pools) {
+            if ((is_pool(anchor[i]) || is_resize(anchor[i])) == pools) {
                 r.changes += take_bias(ctx, anchor[i]);
                 r.changes += fuse_node(ctx, &order, anchor[i]);
             }

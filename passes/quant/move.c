@@ -12,8 +12,10 @@
 //   %m: i8 = max_pool %q                   ->    %m: u8 = max_pool %q
 //   %f = dequantize %m, %s, -128                 %f = dequantize %m, %s, 0
 //
-// The last makes all integers inside of the network unsigned, as the kernels of products have them.
-// Values are the same, exactly: scales are positive constants per tensor, and what a pad puts
+//   add(interleave(conv(dequantize ...), ...), %bias)   ->   interleave(add(conv(...), %bias), ...)
+//
+// The third makes all integers inside of the network unsigned, as the kernels of products have
+// them. Values are the same, exactly: scales are positive constants per tensor, and what a pad puts
 // beside is a quantized number already. A quantize goes up only where nobody else reads what it
 // rounds.
 
@@ -115,22 +117,60 @@ static bool reshaped(PassContext *ctx, IrNode *n, IrValue **v) {
     return true;
 }
 
-// transpose and reshape of dequantized constants, with a scale for each channel or not.
+// The same of a part of x that leaves channels whole.
+static bool sliced(IrNode *n, const IrValue *v) {
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    bool whole = x->rank == 4 && ir_dim_eq(x->dim[0], y->dim[0]) && ir_dim_eq(x->dim[1], y->dim[1]);
+    return !v || ir_const_is_scalar(v) ||
+           (whole && (pass_is_per_axis(v, x, 0) || pass_is_per_axis(v, x, 1)));
+}
+
+// The same of a turned filter: its output channels are x's axis 1, once for each group.
+static bool flipped(PassContext *ctx, IrNode *n, IrValue **v) {
+    const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    if (!*v || ir_const_is_scalar(*v)) {
+        return true;
+    }
+    if (!pass_is_per_axis(*v, x, 1)) {
+        return false;
+    }
+    IrType type = {(*v)->type.dtype, {4, {y->dim[0], ir_dim(1), ir_dim(1), ir_dim(1)}}, 0};
+    IrTensor t = ir_tensor_new(ctx->prog->arena, &type, 1);
+    for (int64_t i = 0; i < y->dim[0].c; i++) {
+        ir_tensor_set(&t, i, pass_elem(ctx, *v, i % x->dim[1].c));
+    }
+    *v = pass_quant_const(ctx, n, &type, t.data);
+    return true;
+}
+
+// A scale or zero point of n's operand becomes one of its result. False: it cannot.
+static bool follow(PassContext *ctx, IrBuilder *b, IrNode *n, IrValue **v) {
+    switch (n->op) {
+    case IR_OP_TRANSPOSE:
+        *v = transposed(ctx, b, *v, ir_ints(n, IR_ATTR_PERM));
+        return true;
+    case IR_OP_RESHAPE:
+        return reshaped(ctx, n, v);
+    case IR_OP_SLICE:
+        return sliced(n, *v);
+    case IR_OP_FLIP_FILTER:
+        return flipped(ctx, n, v);
+    default:
+        return false;
+    }
+}
+
+// What moves dequantized constants, with a scale for each channel or not.
 static bool sink_weights(PassContext *ctx, IrNode *n) {
-    bool turns = n->op == IR_OP_TRANSPOSE;
-    IrNode *d = turns || n->op == IR_OP_RESHAPE ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    IrNode *d = n->n_in == 1 ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
     if (!d || !pass_is_frozen(ir_in(d, 0)) || !pass_is_frozen(ir_in(d, 1)) ||
         (ir_in(d, 2) && !pass_is_frozen(ir_in(d, 2)))) {
         return false;
     }
     IrValue *scale = ir_in(d, 1), *zero = ir_in(d, 2), *x = ir_in(d, 0);
-    if (!turns && (!reshaped(ctx, n, &scale) || !reshaped(ctx, n, &zero))) {
-        return false;
-    }
     IrBuilder b = pass_before(n);
-    if (turns) {
-        scale = transposed(ctx, &b, scale, ir_ints(n, IR_ATTR_PERM));
-        zero = transposed(ctx, &b, zero, ir_ints(n, IR_ATTR_PERM));
+    if (!follow(ctx, &b, n, &scale) || !follow(ctx, &b, n, &zero)) {
+        return false;
     }
     IrValue *in[] = {pass_quant_check(&b, pass_rebuild(&b, n, 1, &x)), scale, zero};
     pass_forward(n, pass_quant_check(&b, pass_rebuild(&b, d, zero ? 3 : 2, in)));
@@ -167,6 +207,67 @@ static bool cancel(PassContext *ctx, IrNode *q) {
         return false;
     }
     pass_forward(q, ir_in(d, 0));
+    return true;
+}
+
+// ---------------------------------------------------------------- transposed convolutions
+
+// A constant, or what is made of constants by nodes that move or dequantize: one number, or one for
+// each channel.
+static bool is_constant(const IrValue *v, int depth) {
+    const IrNode *n = v->def;
+    bool all = v->konst || (n && depth > 0 && (pass_moves(n) || n->op == IR_OP_DEQUANTIZE));
+    for (int i = 0; n && all && i < n->n_in; i++) {
+        all = !ir_in(n, i) || is_constant(ir_in(n, i), depth - 1);
+    }
+    return all;
+}
+
+static bool is_channel_constant(const IrValue *v, const IrShape *of) {
+    enum { DEPTH = 4 };
+    bool fits = v->type.shape.rank <= of->rank;
+    for (int i = 0; fits && i < v->type.shape.rank; i++) {
+        fits = i + of->rank - v->type.shape.rank == 1 || ir_dim_is(v->type.shape.dim[i], 1);
+    }
+    return fits && is_constant(v, DEPTH);
+}
+
+// A convolution of quantized numbers, and elementwise work on it.
+static bool is_product(const IrValue *v, int depth) {
+    const IrNode *n = v ? v->def : NULL;
+    if (n && n->op == IR_OP_CONV) {
+        return pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) != NULL;
+    }
+    return n && depth > 0 && pass_is_eltwise(n) && is_product(ir_in(n, 0), depth - 1);
+}
+
+// Elementwise work on the phases of a transposed convolution goes above what puts them together, so
+// that each phase ends in its own quantize.
+//   relu(add(interleave(%a, ...), %bias))   ->   interleave(relu(add(%a, %bias)), ...)
+static bool lift_step(PassContext *ctx, IrNode *u) {
+    enum { DEPTH = 4 };
+    IrNode *n = pass_is_eltwise(u) ? pass_def(ir_in(u, 0), IR_OP_INTERLEAVE) : NULL;
+    if (!n || ir_only_user(n->out[0]) != u ||
+        !ir_shape_eq(&n->out[0]->type.shape, &u->out[0]->type.shape)) {
+        return false;
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        if (!is_product(ir_in(n, i), DEPTH)) {
+            return false;
+        }
+    }
+    for (int i = 1; i < u->n_in; i++) {
+        if (!is_channel_constant(ir_in(u, i), &u->out[0]->type.shape)) {
+            return false;
+        }
+    }
+    IrBuilder b = pass_before(u);
+    IrValue **part = operands_of(ctx, n), **in = operands_of(ctx, u);
+    for (int i = 0; i < n->n_in; i++) {
+        in[0] = part[i];
+        part[i] = pass_quant_check(&b, pass_rebuild(&b, u, u->n_in, in));
+    }
+    pass_forward(u, pass_quant_check(&b, pass_rebuild(&b, n, n->n_in, part)));
     return true;
 }
 
@@ -272,7 +373,7 @@ PassResult pass_quant_move(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        r.changes += sink_dequantize(ctx, n) || sink_weights(ctx, n);
+        r.changes += sink_dequantize(ctx, n) || sink_weights(ctx, n) || lift_step(ctx, n);
     }
     for (IrNode *n = g->last, *prev; n; n = prev) {
         prev = n->prev;

@@ -299,11 +299,53 @@ static bool take_mean(PassContext *ctx, IrNode *n) {
     return true;
 }
 
+// ---------------------------------------------------------------- resize
+
+// Weights of each pixel of the result that add up to 1, up to rounding.
+static bool adds_up(PassContext *ctx, const IrValue *w) {
+    int64_t taps = w ? w->type.shape.dim[0].c : 0, out = w ? w->type.shape.dim[1].c : 0;
+    for (int64_t i = 0; i < out; i++) {
+        double sum = 0;
+        for (int64_t t = 0; t < taps; t++) {
+            sum += pass_elem(ctx, w, t * out + i);
+        }
+        if (!(fabs(sum - 1) < 1e-5)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// A weighted sum of what is less a zero point is the weighted sum less that, where weights add up.
+static bool take_resize(PassContext *ctx, IrNode *n) {
+    PassQuant x;
+    bool weighs = n->op == IR_OP_RESIZE && (ir_in(n, 2) || ir_in(n, 4));
+    const IrNode *d = weighs ? pass_def(ir_in(n, 0), IR_OP_DEQUANTIZE) : NULL;
+    if (!d || ir_attr(n, IR_ATTR_TO) || !pass_quant_read(ctx, d, &x) ||
+        ir_dtype_bytes(x.type) != 1) {
+        return false;
+    }
+    IrValue *in[5] = {NULL};
+    for (int i = 1; i < n->n_in; i++) {
+        in[i] = ir_in(n, i);
+        if (in[i] && (!pass_is_frozen(in[i]) || (i % 2 == 0 && !adds_up(ctx, in[i])))) {
+            return false;
+        }
+    }
+    IrBuilder b = pass_before(n);
+    in[0] = to_unsigned(&b, ir_in(d, 0), &x);
+    IrAttr to = ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32));
+    IrValue *y = pass_quant_check(&b, ir_build(&b, IR_OP_RESIZE, n->n_in, in, 1, &to));
+    y = pass_quant_with(&b, IR_OP_SUB, y, (double)x.zero);
+    pass_forward(n, pass_quant_with(&b, IR_OP_MUL, y, x.scale));
+    return true;
+}
+
 PassResult pass_quant_products(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        r.changes += take_product(ctx, n) || take_mean(ctx, n);
+        r.changes += take_product(ctx, n) || take_mean(ctx, n) || take_resize(ctx, n);
     }
     if (r.changes) {
         pass_dce(ctx, g);

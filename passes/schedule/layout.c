@@ -284,8 +284,9 @@ static bool layout_gradient(PassLayout *l, IrNode *n) {
 }
 
 static bool layout_interleave(PassLayout *l, IrNode *n) {
-    bool blocked = false, floats = can_block_floats(&n->out[0]->type);
-    for (int i = 0; i < n->n_in && floats; i++) {
+    const IrType *t = &n->out[0]->type;
+    bool blocked = false, bytes = ir_dtype_bytes(t->dtype) == 1 && pass_layout_can_block(t);
+    for (int i = 0; i < n->n_in && (bytes || can_block_floats(t)); i++) {
         blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     for (int i = 0; i < n->n_in && blocked; i++) {
@@ -305,11 +306,26 @@ static bool is_read_plain(const IrValue *v) {
     return plain;
 }
 
+// Bytes by weights, with an epilogue.
+static bool layout_resize_bytes(PassLayout *l, IrNode *n) {
+    if (!pass_layout_is_blocked(ir_in(n, 0)) || !pass_layout_can_block(&n->out[0]->type) ||
+        !pass_layout_fits_from(n, 5)) {
+        return false;
+    }
+    pass_layout_require(l, n, 0, l->block);
+    for (int i = 5; i < n->n_in; i++) {
+        pass_layout_fit(l, n, i, &n->out[0]->type.shape, false);
+    }
+    return true;
+}
+
 // Follows its operand, but for a large result that is read plain: the small operand is reordered.
 static bool layout_resize(PassLayout *l, IrNode *n) {
-    (void)l;
     const IrShape *x = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
     bool weighs = ir_in(n, 2) || ir_in(n, 4);
+    if (weighs && ir_dtype_bytes(ir_in(n, 0)->type.dtype) == 1) {
+        return layout_resize_bytes(l, n);
+    }
     if (weighs && !can_block_floats(&ir_in(n, 0)->type)) {
         return false;
     }

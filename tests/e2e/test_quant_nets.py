@@ -42,17 +42,17 @@ class Net:
         self.scale[y] = f(scale)
         return y
 
-    def weights(self, *shape):
-        """Of a product whose output channels come first: the dequantized weights and the scale of each channel."""
+    def weights(self, *shape, axis=0):
+        """Of a product whose output channels are this axis: the dequantized weights and the scale of each channel."""
         info = np.iinfo(self.weight)
         zero = 0 if self.weight == np.int8 else 128
         low = info.min + 1 if self.weight == np.int8 else 1
         w = self.rng.integers(low, info.max, shape, endpoint=True).astype(self.weight)
-        n = shape[0] if self.per_channel else 1
+        n = shape[axis] if self.per_channel else 1
         scale = (self.rng.uniform(0.5, 1.5, n) / (70 * np.sqrt(np.prod(shape[1:])))).astype(f)
         s, z = (scale, np.full(n, zero, self.weight)) if self.per_channel else (scale[0], self.weight(zero))
-        axis = {"axis": 0} if self.per_channel else {}
-        return self.node("DequantizeLinear", self.const(w), self.const(s), self.const(z), **axis), scale
+        along = {"axis": axis} if self.per_channel else {}
+        return self.node("DequantizeLinear", self.const(w), self.const(s), self.const(z), **along), scale
 
     def biased(self, x, channels, scale):
         if self.bias == "int32":
@@ -161,9 +161,28 @@ def dense_net(**form):
     return n, n.quantize(n.gemm(x, 48, 10), 0.02, 128)
 
 
+def segment_net(**form):
+    """Maps that grow: by rows and columns of weights, to the scale of what comes and to another one, and by transposed convolutions."""
+    n = Net(**form)
+    x = n.quantize("x", 0.03, 128)
+    a = n.quantize(n.node("Relu", n.conv(x, 3, 16, 3, strides=[2, 2])), 0.02, 0)
+    b = n.quantize(n.conv(a, 16, 16, 3, strides=[2, 2]), 0.03, 120)
+    for mode, scales, scale, zero in (("linear", (2, 2), 0.03, 120), ("cubic", (1.5, 1.2), 0.033, 131), ("linear", (0.5, 0.7), 0.02, 100),
+                                      ("linear", (2, 1), 0.04, 128), ("linear", (1, 2), 0.03, 120)):
+        up = n.node("Resize", b, n.const(np.array([], f)), n.const(np.array([1, 1, *scales], f)), mode=mode)
+        b = n.quantize(n.conv(n.quantize(up, scale, zero), 16, 16, 3), 0.03, 120)
+    for group, k, stride, bias in ((1, 2, 2, True), (1, 3, 2, True), (16, 4, 2, False), (1, 3, 1, True)):
+        operands = [b, n.weights(16, 16 // group, k, k, axis=1)[0]] + ([n.const(n.rng.normal(0, 0.3, 16).astype(f))] if bias else [])
+        y = n.node("ConvTranspose", *operands, strides=[stride] * 2, group=group, pads=[(k - 1) // 2] * 4)
+        b = n.quantize(n.node("Relu", y) if bias else y, 0.05, 0 if bias else 128)
+    x = n.quantize(n.node("GlobalAveragePool", b), 0.03, 20)
+    x = n.quantize(n.node("Flatten", x), 0.03, 20)
+    return n, n.quantize(n.gemm(x, 16, 5), 0.02, 128)
+
+
 def test_activations_and_weights():
     for act, weight in ((np.uint8, np.int8), (np.int8, np.int8), (np.uint8, np.uint8)):
-        for make in (residual_net, mobile_net, dense_net):
+        for make in (residual_net, mobile_net, dense_net, segment_net):
             n, y = make(act=act, weight=weight)
             check(n.save(f"{make.__name__}_{act.__name__}_{weight.__name__}", y))
 

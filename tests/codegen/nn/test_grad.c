@@ -166,6 +166,10 @@ static const char *const interleaves[] = {
     "%y = interleave %p, _, _, _, _, _ {stride=[2,3], shape=[N,16,10,12]}\nout %y",
     "in %x: f32[N,16,3,4]\n%p = max_pool %x {kernel=[1,1], stride=[1,1]}\n"
     "%y = interleave %p, %p, %p {stride=[3,1], shape=[N,16,9,4]}\nout %y",
+    "in %x: u8[N,20,6,7]\n%y = interleave %x, %x, %x, %x {stride=[2,2], shape=[N,20,12,14]}\nout "
+    "%y",
+    "in %x: i8[N,20,6,7]\n%p = max_pool %x {kernel=[1,1]}\n%q = interleave %p, %p {stride=[1,2], "
+    "shape=[N,20,6,14]}\n%y = max_pool %q {kernel=[1,1]}\nout %y",
     NULL,
 };
 

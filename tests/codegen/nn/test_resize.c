@@ -27,7 +27,9 @@ static void print_table(char *text, char *operands, const Table *t, char name, i
     }
     n += (size_t)sprintf(text + n, t->ascending ? "]\n" : "");
     if (t->weighted) {
-        sprintf(text + n, "const %%%cw: %s[%d,%d] = rand(7)\n", name, dtype, t->taps, t->out);
+        bool bytes = strcmp(dtype, "u8") == 0 || strcmp(dtype, "i8") == 0; // halves: sums are exact
+        sprintf(text + n, "const %%%cw: %s[%d,%d] = %s\n", name, bytes ? "f32" : dtype, t->taps,
+                t->out, bytes ? "splat(0.5)" : "rand(7)");
     }
     sprintf(operands, t->weighted ? "%%%c, %%%cw" : "%%%c, _", name, name);
 }
@@ -92,6 +94,41 @@ static void other_dtypes(void) {
     }
 }
 
+// Bytes by weights, with an epilogue, bit for bit: requantized, and with a residual of bytes.
+static void bytes(void) {
+    static const char *const dtype[] = {"u8", "i8"};
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < SHAPES * TABLES; k++) {
+            const Table *h = &tables[k / SHAPES][0], *w = &tables[k / SHAPES][1];
+            const Shape *s = &shapes[k % SHAPES];
+            char rows[20000], columns[20000], row_in[32], column_in[32];
+            if (!h->weighted && !w->weighted) {
+                continue;
+            }
+            const char *type = dtype[k / SHAPES % 2];
+            print_table(rows, row_in, h, 'h', s->H, type);
+            print_table(columns, column_in, w, 'w', s->W, type);
+            int H = h->taps ? h->out : s->H, W = w->taps ? w->out : s->W;
+            bool block = (k + k / SHAPES) % 2;
+            case_add(r, k,
+                     "in %%x: %s[N,%d,%d,%d]\nin %%r: %s[N,%d,%d,%d]\n%s%s"
+                     "const %%k: f32[] = splat(0.25)\nconst %%z: f32[] = splat(11)\n"
+                     "%%b = %s\n%%a = %s\n"
+                     "%%p = resize %%b, %s, %s, %%k, %%a, %%z {to=f32, then=[mul(acc, 5), "
+                     "cast(6, to=f32), add(s0, s1), round(s2), add(s3, 7), "
+                     "clip(s4, min=0, max=255), cast(s5, to=u8)]}\n"
+                     "%%q = resize %%b, %s, %s {to=f32}\n%%y = %s\n%%o = %s\nout %%y\nout %%o",
+                     type, s->C, s->H, s->W, type, s->C, H, W, rows, columns,
+                     block ? "max_pool %x {kernel=[1,1]}" : "copy %x",
+                     block ? "max_pool %r {kernel=[1,1]}" : "copy %r", row_in, column_in, row_in,
+                     column_in, block ? "max_pool %p {kernel=[1,1]}" : "copy %p",
+                     block ? "max_pool %q {kernel=[1,1]}" : "copy %q");
+        }
+        CHECK_INT_EQ(case_check(r, 0, true), 0);
+    }
+}
+
 // A result that is a slice of a concat, an operand that is one.
 static const char *const views[] = {
     "in %x: f32[N,32,5,6]\nin %s: f32[N,16,10,9]\nconst %h: i32[1,10] = rand(1)\n"
@@ -133,6 +170,7 @@ static void maxima(void) {
 int main(void) {
     CHECK_RUN(words);
     CHECK_RUN(other_dtypes);
+    CHECK_RUN(bytes);
     CHECK_RUN(concats);
     CHECK_RUN(maxima);
     return check_done();
