@@ -10,6 +10,7 @@ typedef struct Attention {
     int64_t n_bias, period[BIASES], bias_heads[BIASES];
     int64_t heads, size, N, M;
     double alpha;
+    IrDtype type; // of q, k, v: that of the weights of values
 } Attention;
 
 // Row `row` of head h of operand i, for batch element b; an operand has `rows` of them.
@@ -18,7 +19,7 @@ static const double *head_row(const Attention *a, int i, int64_t b, int64_t h, i
     return a->x[i] + (b * rows + row) * a->columns[i] + a->start[i] + h * a->size;
 }
 
-// exp(score - greatest) for each key; their sum.
+// exp(score - greatest) for each key, rounded to the operands' type; their sum, of what is not.
 static double weigh_keys(const Attention *a, int64_t b, int64_t h, int64_t row, double *weight) {
     const double *q = head_row(a, 0, b, h, row);
     double most = -INFINITY, sum = 0;
@@ -38,6 +39,7 @@ static double weigh_keys(const Attention *a, int64_t b, int64_t h, int64_t row, 
     for (int64_t m = 0; m < a->M; m++) {
         weight[m] = exp(weight[m] - most);
         sum += weight[m];
+        weight[m] = a->type == IR_F32 ? weight[m] : ir_dtype_round(a->type, weight[m]);
     }
     return sum;
 }
@@ -66,7 +68,8 @@ const char *ir_eval_attention(IrEval *e, const IrNode *n, const IrTensor *const 
                    .size = ir_int(n, IR_ATTR_SIZE, 1),
                    .N = in[0]->dim[1],
                    .M = in[1]->dim[1],
-                   .alpha = ir_float(n, IR_ATTR_ALPHA, 1)};
+                   .alpha = ir_float(n, IR_ATTR_ALPHA, 1),
+                   .type = in[0]->dtype};
     for (int i = 0; i < 3; i++) {
         a.x[i] = ir_eval_doubles(e, in[i]);
         a.columns[i] = in[i]->dim[2];

@@ -398,10 +398,15 @@ static const char *check_heads(const IrNode *n, int i, int64_t heads, int64_t si
     return NULL;
 }
 
-// What is added to scores: [P, 1 or heads, rows of q, rows of k], for every P batch elements again.
+// What is added to scores, which are f32 at least: [P, 1 or heads, rows of q, rows of k], for every
+// P batch elements again.
 static const char *check_score_bias(const IrNode *n, int i, int64_t heads) {
     const char *why = ir_need_rank(n, i, 4, 4);
-    why = why ? why : ir_need_same_dtype(n, i, 0);
+    IrDtype sums = ir_in_type(n, 0)->dtype == IR_F64 ? IR_F64 : IR_F32;
+    if (!why && ir_in_type(n, i)->dtype != sums) {
+        why = ir_why(n, "operand %d is %s, sums are %s", i, ir_operand_text(n, i),
+                     ir_dtype_name(sums));
+    }
     for (int axis = 0; axis < 4 && !why; axis++) {
         why = ir_need_fixed(n, i, axis);
     }
@@ -411,8 +416,7 @@ static const char *check_score_bias(const IrNode *n, int i, int64_t heads) {
     const IrShape *x = &ir_in_type(n, i)->shape, *q = &ir_in_type(n, 0)->shape;
     int64_t period = x->dim[0].c;
     bool fits = period > 0 && q->dim[0].c % period == 0 && q->dim[0].n % period == 0 &&
-                (x->dim[1].c == 1 || x->dim[1].c == heads) &&
-                ir_dim_eq(x->dim[2], q->dim[1]) &&
+                (x->dim[1].c == 1 || x->dim[1].c == heads) && ir_dim_eq(x->dim[2], q->dim[1]) &&
                 ir_dim_eq(x->dim[3], ir_in_type(n, 1)->shape.dim[1]);
     return fits ? NULL
                 : ir_why(n, "operand %d, %s, is no bias of scores of %lld heads", i,
@@ -435,10 +439,11 @@ const char *ir_shape_attention(IrNode *n) {
     if (!why && !ir_dim_eq(ir_in_type(n, 1)->shape.dim[1], ir_in_type(n, 2)->shape.dim[1])) {
         why = ir_why(n, "keys are %s, values %s", ir_operand_text(n, 1), ir_operand_text(n, 2));
     }
+    why = why ? why : ir_check_own(n);
     if (!why) {
         IrShape y = ir_in_type(n, 0)->shape;
         y.dim[2] = ir_dim(heads * size);
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &y);
+        ir_set_result(n, ir_own_dtype(n), &y);
     }
     return why;
 }

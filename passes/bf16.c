@@ -9,11 +9,11 @@
 // bf16, rounded once, to nearest even, where its node can do that and a product reads it, be it
 // through elementwise work, means, or what merely moves data. Behind the last product numbers stay
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
-// read bf16 as it is, bodies by a step, means by their own type; before all other nodes a cast
-// stands. Sums of products, of means and the statistics of a normalisation are f32. Products
-// without a kernel for pairs stay f32. Gradients of weights are sums of f32 over products of bf16
-// (pair_images, on machines that have none, widens these). Weights that train are f32, and rounded
-// each time they are multiplied with.
+// read bf16 as it is, and so does attention, bodies by a step, means by their own type; before all
+// other nodes a cast stands. Sums of products, of means and the statistics of a normalisation are
+// f32. Products without a kernel for pairs stay f32. Gradients of weights are sums of f32 over
+// products of bf16 (pair_images, on machines that have none, widens these). Weights that train are
+// f32, and rounded each time they are multiplied with.
 #include "ir/conv.h"
 #include "passes/body.h"
 
@@ -24,6 +24,7 @@ typedef enum Kind {
     PRODUCT,     // conv, matmul: operand 0 and the weights become bf16
     F32_PRODUCT, // one that cannot
     WGRAD,       // conv_wgrad of whole blocks: both operands become bf16
+    ATTENTION,   // queries, keys and values become bf16
     MEAN,        // reads bf16, its own result is f32
     STEPS,       // map, elementwise
     MOVE,        // the result is of its operands' type
@@ -83,8 +84,21 @@ static bool is_wgrad_of_pairs(const Bf16 *b, const IrNode *n) {
            c.w.group == 1;
 }
 
+// Columns of heads come in pairs.
+static bool is_attention_of_pairs(const IrNode *n) {
+    IrInts start = ir_ints(n, IR_ATTR_START);
+    int64_t odd = ir_int(n, IR_ATTR_SIZE, 1);
+    bool floats = true;
+    for (int i = 0; i < 3; i++) {
+        odd |= ir_in(n, i)->type.shape.dim[2].c | start.v[i];
+        floats = floats && is_f32(ir_in(n, i));
+    }
+    return floats && odd % ir_word(IR_BF16) == 0 && !ir_attr(n, IR_ATTR_TO);
+}
+
 static bool is_mean(const IrNode *n) {
-    return n->op == IR_OP_LAYER_NORM || n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM || n->op == IR_OP_REDUCE_MEAN;
+    return n->op == IR_OP_LAYER_NORM || n->op == IR_OP_AVG_POOL || n->op == IR_OP_REDUCE_SUM ||
+           n->op == IR_OP_REDUCE_MEAN;
 }
 
 static Kind find_kind(const Bf16 *b, const IrNode *n) {
@@ -95,6 +109,9 @@ static Kind find_kind(const Bf16 *b, const IrNode *n) {
     if (n->op == IR_OP_CONV_WGRAD && is_wgrad_of_pairs(b, n)) {
         return WGRAD;
     }
+    if (n->op == IR_OP_ATTENTION && is_attention_of_pairs(n)) {
+        return ATTENTION;
+    }
     if (product && has_weights(n) && (conv ? is_conv_of_pairs(b, n) : is_matmul_of_pairs(n))) {
         return PRODUCT;
     }
@@ -104,7 +121,8 @@ static Kind find_kind(const Bf16 *b, const IrNode *n) {
     if (is_mean(n) && is_f32(ir_in(n, 0)) && !ir_attr(n, IR_ATTR_TO)) {
         return MEAN;
     }
-    return pass_moves(n) && is_f32(ir_in(n, 0)) ? MOVE : OTHER;
+    bool moves = pass_moves(n) && n->op != IR_OP_INTERLEAVE; // whose kernel has no 16 bits
+    return moves && is_f32(ir_in(n, 0)) ? MOVE : OTHER;
 }
 
 static IrAttrKey body_key(Kind k) {
@@ -123,7 +141,7 @@ static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
         const IrValue *v = ir_in(n, i);
         can = can && (pass_is_frozen(v) || b->can[v->id]);
     }
-    return can && (k == MOVE || count_steps(n) < PASS_MAX_STEPS);
+    return can && (k == MOVE || k == ATTENTION || count_steps(n) < PASS_MAX_STEPS);
 }
 
 // Operand i is read for a product's sake. A sum or mean that is not read by a product itself is a
@@ -138,6 +156,8 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
         return i == 0 || !own;
     case WGRAD:
         return true;
+    case ATTENTION:
+        return i < 3;
     case F32_PRODUCT:
         return !own;
     case MEAN:
@@ -324,7 +344,8 @@ static void convert_node(Bf16 *b, IrNode *n) {
     bool summed = k == PRODUCT || k == MEAN || wgrad;
     for (int i = 0; i < (k == OTHER ? n->n_in : own) && k != STEPS; i++) {
         const IrValue *v = ir_in(n, i);
-        bool pair = (k == PRODUCT || wgrad) && i < 2, moved = move && i < pass_n_moved(n);
+        bool pair = ((k == PRODUCT || wgrad) && i < 2) || (k == ATTENTION && i < 3),
+             moved = move && i < pass_n_moved(n);
         if (v && (pair || moved)) {
             read_as(b, n, i, IR_BF16);
         } else if (v && v->type.dtype == IR_BF16 && is_stored(b, v) && k != MEAN) {
@@ -334,7 +355,10 @@ static void convert_node(Bf16 *b, IrNode *n) {
     if (summed && ir_in(n, 0)->type.dtype == IR_BF16) {
         ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32)));
     }
-    if (k != OTHER && k != MOVE && !wgrad) {
+    if (k == ATTENTION && !is_stored(b, n->out[0])) {
+        ir_set_attr(n, ir_attr_s(IR_ATTR_TO, ir_dtype_name(IR_F32)));
+    }
+    if (k != OTHER && k != MOVE && k != ATTENTION && !wgrad) {
         convert_body(b, n, k);
     }
     const char *wrong = ir_infer(n);

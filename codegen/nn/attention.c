@@ -9,7 +9,14 @@
 //
 // Keys and values of a head are put into scratch once by each thread that has tasks of the head:
 // those come head by head. A row's result does not depend on the task that it is in.
+//
+// Products are of words (dot.h): of bf16 those of a query and a key are by pairs of columns, those
+// with the values by pairs of keys, which a row of values' words holds side by side. Scores, their
+// greatest and their sum are f32; what the values are multiplied with is rounded to bf16, to the
+// place of the scores. Of f32 the factor alpha is in the keys, of bf16 it is the scores'.
+#include "codegen/build/dot.h"
 #include "codegen/build/nd.h"
+#include "ir/machine.h"
 #include <math.h>
 #include <string.h>
 
@@ -26,6 +33,7 @@ typedef struct AttentionSpec {
     int64_t n_bias;
     Bias bias[MAX_BIAS];
     double alpha;
+    int32_t type, out; // of q, k and v: f32 or bf16; of the result
 } AttentionSpec;
 
 // `n` parts as equal as can be, the first `big` of `size`, the others of one less
@@ -46,7 +54,9 @@ static CgVal cut_at(CgFn *f, const Cut *c, CgVal part) {
 typedef struct Attention {
     CgFn *f;
     const AttentionSpec *s;
-    int64_t key_vectors, value_width, score_width; // floats, the latter two
+    IrDtype type;
+    int64_t word, words;                           // elements of a word; words of a head's columns
+    int64_t key_vectors, value_width, score_width; // words, the latter two
     int64_t vectors;                               // of a register tile, at most
     CgVal keys, values, scores;                    // in scratch
     CgVal b, h;                                    // batch element, head
@@ -64,9 +74,10 @@ static int64_t score_width(const AttentionSpec *s, int64_t lanes) {
     return whole_vectors(s->M, lanes) | 16;
 }
 
-static int64_t scratch_floats(const AttentionSpec *s, int64_t lanes) {
-    int64_t keys = whole_vectors(s->M, lanes) * s->size;
-    return keys + s->M * whole_vectors(s->size, lanes) + MAX_ROWS * score_width(s, lanes);
+static int64_t scratch_words(const AttentionSpec *s, int64_t lanes) {
+    int64_t word = ir_word((IrDtype)s->type), pairs = (s->M + word - 1) / word;
+    int64_t keys = whole_vectors(s->M, lanes) * (s->size / word);
+    return keys + pairs * whole_vectors(s->size, lanes) + MAX_ROWS * score_width(s, lanes);
 }
 
 // Vectors and rows of a register tile, whose sums registers hold next to a row of keys and a factor
@@ -91,27 +102,29 @@ static CgVal head_row(Attention *a, int operand, CgVal row) {
     int i = operand - Q;
     CgVal all = cg_iadd(f, cg_imulc(f, a->b, i == 0 ? s->N : s->M), row);
     CgVal column = cg_iaddc(f, cg_imulc(f, a->h, s->size), s->start[i]);
-    return cg_fat(f, f->arg[operand], cg_iadd(f, cg_imulc(f, all, s->columns[i]), column));
+    CgVal at = cg_iadd(f, cg_imulc(f, all, s->columns[i]), column);
+    return cg_elem_at(f, a->type, f->arg[operand], at);
 }
 
-// Lanes from `column` on that are the head's; NULL: all
-static CgVal head_lanes(Attention *a, int64_t column) {
-    int64_t left = a->s->size - column;
+// Lanes from `column` on of `all`, the head's; NULL: all lanes
+static CgVal head_lanes(Attention *a, int64_t column, int64_t all) {
+    int64_t left = all - column;
     return left < a->f->lanes ? cg_i64(a->f, left) : NULL;
 }
 
 // `count` keys from number `first` on, one vector
 static void pack_key_vector(Attention *a, CgVal first, int64_t count) {
     CgFn *f = a->f;
-    CgVal row[64], to = cg_fat(f, a->keys, cg_imulc(f, first, a->s->size));
-    for (int64_t column = 0; column < a->s->size; column += f->lanes) {
+    CgVal row[64], to = cg_fat(f, a->keys, cg_imulc(f, first, a->words));
+    bool scale = a->type == IR_F32 && a->s->alpha != 1;
+    for (int64_t column = 0; column < a->words; column += f->lanes) {
         for (int64_t i = 0; i < f->lanes; i++) {
             CgVal key = cg_fatc(f, head_row(a, K, cg_iaddc(f, first, i)), column);
-            row[i] = i < count ? cg_load_n(f, key, head_lanes(a, column)) : cg_v(f, 0);
+            row[i] = i < count ? cg_load_n(f, key, head_lanes(a, column, a->words)) : cg_v(f, 0);
         }
         cg_transpose_lanes(f, row);
-        for (int64_t c = 0; c < f->lanes && column + c < a->s->size; c++) {
-            CgVal x = a->s->alpha == 1 ? row[c] : cg_fmul(f, row[c], cg_v(f, a->s->alpha));
+        for (int64_t c = 0; c < f->lanes && column + c < a->words; c++) {
+            CgVal x = scale ? cg_fmul(f, row[c], cg_v(f, a->s->alpha)) : row[c];
             cg_store_v(f, x, cg_fatc(f, to, (column + c) * f->lanes));
         }
     }
@@ -130,23 +143,61 @@ static void pack_keys(Attention *a) {
         pack_key_vector(a, cg_i64(f, whole), rest);
 }
 
+// Columns from `column` on of two keys as words; of one, NULL beside it: the other's are 0.
+static CgVal pair_values(Attention *a, CgVal first, CgVal second, int64_t column) {
+    CgFn *f = a->f;
+    CgVal lanes = head_lanes(a, column, a->s->size), part[2], key[] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        CgVal p = key[i] ? cg_elem_at(f, IR_U16, key[i], cg_i64(f, column)) : NULL;
+        CgVal x = p ? cg_elem_load_n(f, IR_U16, p, lanes) : NULL;
+        part[i] = x ? LLVMBuildZExt(f->b, x, f->ivec, "") : LLVMConstNull(f->ivec);
+    }
+    CgVal high = LLVMBuildShl(f->b, part[1], cg_int_like(part[1], 16), "");
+    return LLVMBuildBitCast(f->b, LLVMBuildOr(f->b, part[0], high, ""), f->vec, "");
+}
+
+static void pack_value_pair(Attention *a, CgVal pair, bool single) {
+    CgFn *f = a->f;
+    CgVal key = cg_imulc(f, pair, 2), first = head_row(a, V, key);
+    CgVal second = single ? NULL : head_row(a, V, cg_iaddc(f, key, 1));
+    CgVal to = cg_fat(f, a->values, cg_imulc(f, pair, a->value_width));
+    for (int64_t column = 0; column < a->s->size; column += f->lanes)
+        cg_store_v(f, pair_values(a, first, second, column), cg_fatc(f, to, column));
+}
+
+static void pack_value_pairs(Attention *a) {
+    CgFn *f = a->f;
+    int64_t pairs = a->s->M / 2;
+    CgLoop loop;
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, pairs), 1);
+    pack_value_pair(a, loop.iv, false);
+    cg_end(f, &loop);
+    if (a->s->M % 2)
+        pack_value_pair(a, cg_i64(f, pairs), true);
+}
+
 static void pack_values(Attention *a) {
     CgFn *f = a->f;
+    if (a->word == 2) {
+        pack_value_pairs(a);
+        return;
+    }
     CgLoop loop;
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, a->s->M), 1);
     CgVal from = head_row(a, V, loop.iv);
     CgVal to = cg_fat(f, a->values, cg_imulc(f, loop.iv, a->value_width));
     for (int64_t column = 0; column < a->s->size; column += f->lanes)
-        cg_store_v(f, cg_load_n(f, cg_fatc(f, from, column), head_lanes(a, column)),
+        cg_store_v(f, cg_load_n(f, cg_fatc(f, from, column), head_lanes(a, column, a->s->size)),
                    cg_fatc(f, to, column));
     cg_end(f, &loop);
 }
 
 // ---------------------------------------------------------------- a register tile
 
-// Sums of products of `rows` rows, `left` floats apart, with `vectors` vectors of `right`, over n:
-// step k takes element k of a row and the vectors at right + k * step, `apart` floats apart.
+// Sums of products of `rows` rows with `vectors` vectors of `right`, over n words: step k takes
+// word k of a row and the vectors at right + k * step, `apart` words apart.
 typedef struct Product {
+    IrDtype type;
     int64_t rows, vectors, n;
     CgVal left[MAX_ROWS], right;
     int64_t step, apart;
@@ -154,14 +205,15 @@ typedef struct Product {
 } Product;
 
 static void add_products(CgFn *f, Product *p, CgVal k) {
-    CgVal w[MAX_VECTORS], at = cg_fat(f, p->right, cg_imulc(f, k, p->step));
+    CgDot w[MAX_VECTORS];
+    CgVal at = cg_fat(f, p->right, cg_imulc(f, k, p->step));
     for (int64_t v = 0; v < p->vectors; v++)
-        w[v] = cg_load_v(f, cg_fatc(f, at, v * p->apart));
+        w[v] = cg_dot_load_w(f, p->type, cg_fatc(f, at, v * p->apart));
     for (int64_t i = 0; i < p->rows; i++) {
-        CgVal x = cg_load_splat(f, cg_fat(f, p->left[i], k));
+        CgDot x = cg_dot_load_x(f, p->type, cg_fat(f, p->left[i], k));
         for (int64_t v = 0; v < p->vectors; v++) {
             CgVal *acc = &p->acc[i * p->vectors + v];
-            *acc = cg_fma(f, x, w[v], *acc);
+            *acc = cg_dot(f, p->type, x, w[v], *acc);
         }
     }
 }
@@ -215,9 +267,8 @@ static CgVal add_biases(Attention *a, CgVal score, int64_t i, CgVal key, CgVal l
 // Vectors [first, first + vectors) of keys for the task's rows
 static void emit_score_tile(Attention *a, int64_t rows, CgVal first, int64_t vectors) {
     CgFn *f = a->f;
-    int64_t vector = a->s->size * f->lanes;
-    Product p = {.rows = rows, .vectors = vectors, .n = a->s->size, .step = f->lanes};
-    p.apart = vector;
+    int64_t vector = a->words * f->lanes;
+    Product p = {a->type, rows, vectors, a->words, {NULL}, NULL, f->lanes, vector, {NULL}};
     p.right = cg_fat(f, a->keys, cg_imulc(f, first, vector));
     for (int64_t i = 0; i < rows; i++)
         p.left[i] = head_row(a, Q, cg_iaddc(f, a->row, i));
@@ -226,7 +277,9 @@ static void emit_score_tile(Attention *a, int64_t rows, CgVal first, int64_t vec
         CgVal key = cg_imulc(f, cg_iaddc(f, first, v), f->lanes), lanes = key_lanes(a, key);
         CgVal there = lanes ? cg_lane_mask(f, lanes) : NULL;
         for (int64_t i = 0; i < rows; i++) {
-            CgVal x = add_biases(a, p.acc[i * vectors + v], i, key, lanes);
+            CgVal x = p.acc[i * vectors + v];
+            x = a->type == IR_F32 ? x : cg_fmul(f, x, cg_v(f, a->s->alpha));
+            x = add_biases(a, x, i, key, lanes);
             x = there ? cg_select(f, there, x, cg_v(f, -INFINITY)) : x;
             cg_store_v(f, x, score_at(a, i, key));
         }
@@ -249,7 +302,8 @@ static void emit_scores(Attention *a, int64_t rows) {
 
 // ---------------------------------------------------------------- softmax
 
-// exp(score - greatest) in the place of scores; scale[i]: the inverse of the sum of row i.
+// exp(score - greatest) in the place of scores, which bf16 takes half of; scale[i]: the inverse of
+// the sum of row i.
 static void emit_softmax(Attention *a, int64_t rows, CgVal *scale) {
     CgFn *f = a->f;
     CgVal most[MAX_ROWS], end = cg_i64(f, a->key_vectors * f->lanes), zero = cg_i64(f, 0);
@@ -268,7 +322,8 @@ static void emit_softmax(Attention *a, int64_t rows, CgVal *scale) {
     for (int64_t i = 0; i < rows; i++) {
         CgVal p = score_at(a, i, loop.iv),
               e = cg_exp_below(f, cg_fsub(f, cg_load_v(f, p), most[i]));
-        cg_store_v(f, e, p);
+        CgVal to = cg_elem_at(f, a->type, score_at(a, i, zero), loop.iv);
+        cg_elem_store_n(f, a->type, e, to, NULL);
         scale[i] = cg_fadd(f, scale[i], e);
     }
     cg_end_carry(f, &loop, scale);
@@ -284,8 +339,8 @@ static void emit_value_tile(Attention *a, int64_t rows, int64_t column, int64_t 
                             const CgVal *scale) {
     CgFn *f = a->f;
     const AttentionSpec *s = a->s;
-    Product p = {.rows = rows, .vectors = vectors, .n = s->M, .step = a->value_width};
-    p.apart = f->lanes;
+    int64_t n = (s->M + a->word - 1) / a->word;
+    Product p = {a->type, rows, vectors, n, {NULL}, NULL, a->value_width, f->lanes, {NULL}};
     p.right = cg_fatc(f, a->values, column);
     for (int64_t i = 0; i < rows; i++)
         p.left[i] = score_at(a, i, cg_i64(f, 0));
@@ -295,8 +350,9 @@ static void emit_value_tile(Attention *a, int64_t rows, int64_t column, int64_t 
         CgVal head = cg_imulc(f, cg_iadd(f, cg_imulc(f, row, s->heads), a->h), s->size);
         for (int64_t v = 0; v < vectors; v++) {
             int64_t at = column + v * f->lanes;
-            cg_store_n(f, cg_fmul(f, p.acc[i * vectors + v], scale[i]),
-                       cg_fatc(f, cg_fat(f, f->arg[Y], head), at), head_lanes(a, at));
+            CgVal to = cg_elem_at(f, (IrDtype)s->out, f->arg[Y], cg_iaddc(f, head, at));
+            cg_elem_store_n(f, (IrDtype)s->out, cg_fmul(f, p.acc[i * vectors + v], scale[i]), to,
+                            head_lanes(a, at, s->size));
         }
     }
 }
@@ -328,16 +384,19 @@ static void emit_tasks(Attention *a, const Cut *c, CgVal lo, CgVal hi, int64_t r
 
 static void emit_attention(CgFn *f, const void *spec) {
     const AttentionSpec *s = spec;
-    int64_t lanes = f->lanes;
+    int64_t lanes = f->lanes, word = ir_word((IrDtype)s->type);
     Attention a = {.f = f,
                    .s = s,
+                   .type = (IrDtype)s->type,
+                   .word = word,
+                   .words = s->size / word,
                    .key_vectors = (s->M + lanes - 1) / lanes,
                    .value_width = whole_vectors(s->size, lanes),
                    .score_width = score_width(s, lanes),
                    .vectors = tile_vectors(f)};
     a.keys = f->scratch;
-    a.values = cg_fatc(f, a.keys, a.key_vectors * lanes * s->size);
-    a.scores = cg_fatc(f, a.values, s->M * a.value_width);
+    a.values = cg_fatc(f, a.keys, a.key_vectors * lanes * a.words);
+    a.scores = cg_fatc(f, a.values, (s->M + word - 1) / word * a.value_width);
     Cut c = cut(s->N, tile_rows(f));
     CgVal lo, hi, big = cg_i64(f, c.big), all = cg_i64(f, c.n), zero = cg_i64(f, 0);
     cg_split(f, cg_imulc(f, cg_imulc(f, cg_dim(f, s->B), s->heads), c.n), &lo, &hi);
@@ -364,11 +423,13 @@ void cg_lower_attention(CgProgram *p, const IrNode *n) {
     int n_args = 1;
     if (!cg_need_plain(p, n))
         return;
-    if (n->out[0]->type.dtype != IR_F32) {
-        cg_nyi(p, n, "attention of %s", ir_dtype_name(n->out[0]->type.dtype));
+    memset(&s, 0, sizeof s);
+    s.type = (int32_t)ir_in(n, 0)->type.dtype;
+    s.out = (int32_t)n->out[0]->type.dtype;
+    if (s.type != IR_F32 && s.type != IR_BF16) {
+        cg_nyi(p, n, "attention of %s", ir_dtype_name((IrDtype)s.type));
         return;
     }
-    memset(&s, 0, sizeof s);
     s.heads = ir_int(n, IR_ATTR_GROUP, 1);
     s.size = ir_int(n, IR_ATTR_SIZE, 1);
     s.alpha = ir_float(n, IR_ATTR_ALPHA, 1);
@@ -377,6 +438,10 @@ void cg_lower_attention(CgProgram *p, const IrNode *n) {
         s.columns[i] = x->dim[2].c;
         s.start[i] = ir_ints(n, IR_ATTR_START).v[i];
         args[n_args++] = cg_read(ir_in(n, i));
+        if ((s.size | s.columns[i] | s.start[i]) % ir_word((IrDtype)s.type)) {
+            cg_nyi(p, n, "attention of %s at odd columns", ir_dtype_name((IrDtype)s.type));
+            return;
+        }
     }
     s.B = ir_in(n, 0)->type.shape.dim[0];
     s.N = ir_in(n, 0)->type.shape.dim[1].c;
@@ -386,7 +451,7 @@ void cg_lower_attention(CgProgram *p, const IrNode *n) {
         s.bias[s.n_bias++] = (Bias){x->dim[0].c, x->dim[1].c};
         args[n_args++] = cg_read(ir_in(n, i));
     }
-    cg_scratch(p, scratch_floats(&s, target->lanes) * (int64_t)sizeof(float));
+    cg_scratch(p, scratch_words(&s, target->lanes) * (int64_t)sizeof(float));
     int64_t flops = 4 * s.heads * s.size * s.N * s.M;
     int k = cg_kernel(p, "attention", emit_attention, &s, sizeof s, n_args, 2000);
     cg_call(p, n, k, n_args, args, "attention", (IrDim){flops * s.B.c, flops * s.B.n});

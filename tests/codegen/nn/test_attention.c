@@ -20,7 +20,16 @@ static const struct {
 };
 enum { OPS = sizeof ops / sizeof *ops };
 
-static void add_op(Rig *r, int k) {
+// Of bf16 q, k and v: even columns. Its result is bf16, or f32 where `to` says so.
+static bool is_even(int k) {
+    int odd = ops[k].size;
+    for (int i = 0; i < 3; i++) {
+        odd |= ops[k].columns[i] | ops[k].start[i];
+    }
+    return odd % 2 == 0;
+}
+
+static void add_op(Rig *r, int k, const char *type, const char *to) {
     char bias[160] = "", name[8] = "";
     if (ops[k].period) {
         snprintf(bias, sizeof bias, "const %%s: f32[%d,%d,%d,%d] = rand(%d)\n", ops[k].period,
@@ -29,12 +38,13 @@ static void add_op(Rig *r, int k) {
     }
     char text[900];
     snprintf(text, sizeof text,
-             "in %%q: f32[%s,%d,%d]\nin %%k: f32[%s,%d,%d]\nin %%v: f32[%s,%d,%d]\n%s"
+             "in %%q: %s[%s,%d,%d]\nin %%k: %s[%s,%d,%d]\nin %%v: %s[%s,%d,%d]\n%s"
              "%%y = attention %%q, %%k, %%v%s "
-             "{group=%d, size=%d, start=[%d,%d,%d], alpha=%g}\nout %%y",
-             ops[k].B, ops[k].N, ops[k].columns[0], ops[k].B, ops[k].M, ops[k].columns[1], ops[k].B,
-             ops[k].M, ops[k].columns[2], bias, name, ops[k].heads, ops[k].size, ops[k].start[0],
-             ops[k].start[1], ops[k].start[2], k % 2 ? 1.0 : 0.25);
+             "{group=%d, size=%d, start=[%d,%d,%d], alpha=%g%s}\nout %%y",
+             type, ops[k].B, ops[k].N, ops[k].columns[0], type, ops[k].B, ops[k].M,
+             ops[k].columns[1], type, ops[k].B, ops[k].M, ops[k].columns[2], bias, name,
+             ops[k].heads, ops[k].size, ops[k].start[0], ops[k].start[1], ops[k].start[2],
+             k % 2 ? 1.0 : 0.25, to);
     case_add(r, k, "%s", text);
 }
 
@@ -42,8 +52,21 @@ static void heads_where_they_lie(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < OPS; k++)
-            add_op(r, k);
+            add_op(r, k, "f32", "");
         CHECK_INT_EQ(case_check(r, 2e-5, true), 0);
+    }
+}
+
+// Weights of values are rounded to bf16: where a score's last bit decides how, one of them is off
+// by 2^-8 of itself, as a result is that is stored in bf16.
+static void pairs_of_bf16(void) {
+    for (int t = 0; t < 2 * CASE_TARGETS; t++) {
+        const CaseTarget *target = &case_targets[t / 2];
+        Rig *r = rig_new(target->mcpu, target->opt_level);
+        for (int k = 0; k < OPS; k++)
+            if (is_even(k))
+                add_op(r, k, "bf16", t % 2 ? ", to=f32" : "");
+        CHECK_INT_EQ(case_check(r, t % 2 ? 2e-3 : 8e-3, true), 0);
     }
 }
 
@@ -94,6 +117,7 @@ static void spelled_out(void) {
 
 int main(void) {
     CHECK_RUN(heads_where_they_lie);
+    CHECK_RUN(pairs_of_bf16);
     CHECK_RUN(spelled_out);
     return check_done();
 }
