@@ -3,8 +3,8 @@
 
   tests/bench/bench_int8.py [NETWORK...] [--rounds 5] [--iters 10] [--settings 1x1 1x2 8x2] [--signed] [--check]
 
-NETWORK is one of tests/peers.py's (default resnet50 mobilenet_v2) or the path of a QDQ file. The file of a network comes from
-onnxruntime.quantization.quantize_static (u8 activations, with --signed s8; s8 weights per channel; MinMax over four random
+NETWORK is one of tests/peers.py's (default resnet50 mobilenet_v2), or the path of a QDQ file or of a float one. The file of a network comes
+from onnxruntime.quantization.quantize_static (u8 activations, with --signed s8; s8 weights per channel; MinMax over four random
 images: times do not depend on what they are). A figure is the minimum over all rounds, a ratio below 1 means that hone is
 faster; `of f32` is hone's int8 beside hone's f32; `of file` is the program's size by the file's.
 
@@ -85,10 +85,12 @@ def python():
 
 
 def quantized(network, signed):
-    """The QDQ file of a network, and the f32 one; of a path only itself."""
-    if network.endswith(".onnx"):
-        return network, None
-    source = peers.model(network)
+    """The QDQ file of a network, and the f32 one; of a quantized file only itself."""
+    source = network if network.endswith(".onnx") else peers.model(network)
+    with open(source, "rb") as file:
+        if b"QuantizeLinear" in file.read():
+            return source, None
+    network = os.path.basename(source)[:-5]
     target = os.path.join(peers.WORK, f"{network}_qdq{'_s8' if signed else ''}.onnx")
     if not os.path.exists(target):
         subprocess.run([python(), "-c", QUANTIZE, source, target, str(peers.image_size(network)), "QInt8" if signed else "QUInt8"],
@@ -144,7 +146,7 @@ def main():
         name = os.path.basename(model)[:-5]
         programs = {"int8": compiled(model, name)}
         if source:
-            programs["f32"] = compiled(source, network)
+            programs["f32"] = compiled(source, os.path.basename(source)[:-5])
         of_file = os.path.getsize(programs["int8"]) / os.path.getsize(model)
         over += [f"{name}: program of {of_file:.2f} of its file"] * (of_file > MAX_OF_FILE)
         for setting in a.settings:
