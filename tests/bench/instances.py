@@ -1,8 +1,9 @@
-"""instances.py HONE MODEL.onnx... [--rounds 5]: what several instances of a model take, beside one.
+"""instances.py HONE MODEL.onnx... [--rounds 6] [--copies 3]: what several instances of a model take, beside one.
 
 Of each model, with weights that the compiler prepared and (--prepared 1) with those that a process prepares at its start:
   - the program's size, and from the start of the process to its answer for a picture (minimum over the rounds, alternating,
-    files in the page cache), on one thread; then its bench on one and two threads, which reads those weights;
+    files in the page cache), on one thread; then its bench on one and two threads, which reads those weights. Of each program
+    there are several copies, a round measures one: where their pages lie in memory is worth 1 to 2 % of a run, more than what differs;
   - memory of 1, 2 and 8 processes that have answered: the sum of their Pss, in which what they share counts once;
   - resident memory of 1 and 8 instances in one process, through the library, beyond what it had: created, and with each
     one's workspace after a run.
@@ -85,7 +86,7 @@ def first_answer(program, image):
 
 
 def bench(program, threads):
-    out = subprocess.run([program, "bench", "--iters", "15", "--threads", str(threads), "--json"], stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run([program, "bench", "--iters", "30", "--threads", str(threads), "--json"], stdout=subprocess.PIPE, check=True).stdout
     return json.loads(out)["min_ms"]
 
 
@@ -97,17 +98,18 @@ def in_one_process(library, n):
 def report(a, folder, model, image):
     made = {}
     for name, options in (("prepared by the compiler", []), ("prepared at the start", ["--prepared", "1"])):
-        made[name] = [os.path.join(folder, f"m{len(made)}{end}") for end in ("", ".so")]
-        for path, more in zip(made[name], ([], ["--emit", "shared"])):
+        made[name] = [os.path.join(folder, f"m{len(made)}{end}") for end in (".so", *(f"_{k}" for k in range(a.copies)))]
+        for path in made[name]:
+            more = ["--emit", "shared"] if path.endswith(".so") else []
             subprocess.run([a.hone, "compile", model, "-o", path, *more, *options], check=True, stderr=subprocess.DEVNULL)
     best = {name: [float("inf")] * 3 for name in made}
     for k in range(a.rounds):
         for name in sorted(made, reverse=k % 2):
-            program = made[name][0]
+            program = made[name][1 + k % a.copies]
             times = first_answer(program, image), bench(program, 1), bench(program, 2)
             best[name] = [min(t) for t in zip(best[name], times)]
     print(f"{os.path.basename(model)}, {os.path.getsize(model) / 1e6:.1f} MB")
-    for name, (program, library) in made.items():
+    for name, (library, program, *_) in made.items():
         one, two, many = (proportional(program, image, n) for n in (1, 2, MANY))
         rows = [in_one_process(library, n) for n in (1, MANY)]
         print(f"  {name}: {os.path.getsize(program) / 1e6:.1f} MB, {best[name][0]:.1f} ms to the first answer, "
@@ -121,7 +123,8 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("hone")
     ap.add_argument("models", nargs="+")
-    ap.add_argument("--rounds", type=int, default=5)
+    ap.add_argument("--rounds", type=int, default=6)
+    ap.add_argument("--copies", type=int, default=3)
     a = ap.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         image = os.path.join(folder, "picture.png")

@@ -100,7 +100,7 @@ def cut_off(load, rng):
 
 
 def main(seconds=600):
-    server = Server("fake", "--timeout", 2, "--max-batch", 4, "--queue-delay", 1, "--instances", 2, "--max-connections", 4000)
+    server = Server("fake", "--timeout", 2, "--max-batch", 4, "--instances", 2, "--max-connections", 4000)
     load = Load(server, seconds)
     threads = [threading.Thread(target=load.run, args=(kind, i)) for i, kind in enumerate((good,) * 4 + (mutated,) * 2 + (slow,) * 6 + (cut_off,) * 2)]
     threads.append(threading.Thread(target=load.watch))
