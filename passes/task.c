@@ -57,14 +57,14 @@ static bool has_op(const IrGraph *g, IrOp op) {
     return false;
 }
 
-// What made a value, behind moves; of what is joined the last part.
-static const IrNode *maker_of(const IrValue *v) {
+// What made a value, behind moves; of what is joined the last part, or the first.
+static const IrNode *maker_of(const IrValue *v, bool last) {
     const IrNode *n = v->def;
     while (n &&
            (n->op == IR_OP_RESHAPE || n->op == IR_OP_TRANSPOSE || n->op == IR_OP_CONCAT ||
             n->op == IR_OP_CAST || n->op == IR_OP_COPY || n->op == IR_OP_GATHER ||
             n->op == IR_OP_GATHER_ELEMENTS || n->op == IR_OP_GATHER_ND || n->op == IR_OP_SLICE))
-        n = ir_in(n, n->op == IR_OP_CONCAT ? n->n_in - 1 : 0)->def;
+        n = ir_in(n, n->op == IR_OP_CONCAT && last ? n->n_in - 1 : 0)->def;
     return n;
 }
 
@@ -216,7 +216,7 @@ static bool is_queries(const IrValue *v, int64_t last) {
 
 // What made probabilities of `classes` scores; moves stand in between.
 static PassBoxes form_of(const IrValue *v, int64_t classes) {
-    const IrNode *n = maker_of(v);
+    const IrNode *n = maker_of(v, true);
     bool sure = n && (n->op == IR_OP_SIGMOID || n->op == IR_OP_SOFTMAX);
     return sure                          ? PASS_BOXES_QUERIES
            : classes == COCO_AND_NOTHING ? PASS_BOXES_QUERY_SOFTMAX
@@ -272,7 +272,7 @@ static bool are_middles(const IrValue *rows) {
     const IrNode *join = rows->def;
     while (join && (join->op == IR_OP_RESHAPE || join->op == IR_OP_CAST || join->op == IR_OP_COPY))
         join = ir_in(join, 0)->def;
-    const IrNode *n = join && join->op == IR_OP_CONCAT ? maker_of(ir_in(join, 0)) : NULL;
+    const IrNode *n = join && join->op == IR_OP_CONCAT ? maker_of(ir_in(join, 0), false) : NULL;
     return n && n->op == IR_OP_SIGMOID;
 }
 

@@ -180,6 +180,10 @@ def test_rows_of_middles():
     logits = np.log(shares / (1 - shares))
     program = chosen_rows("middles", logits, parts="share s2 w2", nodes=[node("Sigmoid", "b", "share")])
     info = ok(program, "info")
+    both = [node("Sigmoid", "s2", "sure"), node("Concat", "b sure", "bs", axis=1), node("Slice", "bs first four last", "corners")]
+    ended = chosen_rows("ended", np.array(CORNERS, np.float32), [const("four", [4])], "corners s2 w2", both)  # YOLO's, beside what a sigmoid made
+    assert "letterbox" in ok(ended, "info")
+    check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(ended, "--fit", "stretch")])
     assert "letterbox" not in info and "resize to 32x32" in info and "scale 1/255" in info, info
     check_objects([dict(o, **{"class": o["class"] + 1}) for o in found(program)])
 
