@@ -47,9 +47,10 @@ IrConv ir_conv_of_filter(const IrNode *n) {
     const IrType *w = &ir_in(n, 0)->type;
     IrInts stride = ir_ints(n, IR_ATTR_STRIDE);
     int64_t block = ir_int(n, IR_ATTR_BLOCK, 1), group = ir_int(n, IR_ATTR_GROUP, 1);
+    bool reverse = ir_int(n, IR_ATTR_REVERSE, 0);
     IrConv c = {.dtype = w->dtype,
-                .C = w->shape.dim[1].c * group,
-                .O = w->shape.dim[0].c,
+                .C = w->shape.dim[!reverse].c * group,
+                .O = w->shape.dim[reverse].c,
                 .w = {.kh = w->shape.dim[2].c,
                       .kw = w->shape.dim[3].c,
                       .sh = stride.n == 2 ? stride.v[0] : 1,

@@ -138,10 +138,15 @@ static void store_pixels(const Product *t, int64_t batch, int64_t m, int64_t p0,
 // The order is the kernel's own affair: see conv, which reads it as it is here.
 const char *ir_eval_pack_filter(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                 IrTensor *out) {
-    (void)e;
-    (void)n;
     size_t bytes = ir_tensor_bytes(in[0]);
     memset(out->data, 0, ir_tensor_bytes(out));
+    if (ir_int(n, IR_ATTR_REVERSE, 0)) {
+        IrTensor flipped = *in[0];
+        flipped.dim[0] = in[0]->dim[1];
+        flipped.dim[1] = in[0]->dim[0];
+        flipped.data = out->data;
+        return ir_eval_flip_filter(e, n, in, &flipped);
+    }
     memcpy(out->data, in[0]->data, bytes);
     return NULL;
 }

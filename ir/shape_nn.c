@@ -97,6 +97,9 @@ const char *ir_shape_pack_filter(IrNode *n) {
         why = "attribute shape must be [size]";
     }
     why = why ? why : check_packed(n, &ir_in_type(n, 0)->shape, to->dims.dim[0]);
+    if (!why && ir_int(n, IR_ATTR_REVERSE, 0) && ir_int(n, IR_ATTR_GROUP, 1) != 1) {
+        why = "weights of groups are not reversed";
+    }
     if (!why) {
         ir_set_result(n, ir_in_type(n, 0)->dtype, &to->dims);
     }

@@ -25,6 +25,7 @@ typedef struct Filter {
     CgFn *f;
     const CgConv *s;
     bool from_packed; // as the direct kernel reads them, else [O][I][KH][KW]
+    bool reversed;    // [I][O] of the latter, taps from the last on; no groups
     IrDtype stored;   // that is how floats lie there, else f32
     int lanes;        // that exist of the vector
     int taps, per_group;
@@ -64,6 +65,10 @@ static CgVal read_plain(Filter *d, CgVal at) {
 
 static CgVal read_lanes(Filter *d, CgVal at, int64_t stride) {
     CgFn *f = d->f;
+    IrDtype t = cg_conv_weight(d->s);
+    if (stride == 1 && cg_elem_sum(t) == IR_F32)
+        return cg_elem_load_n(f, t, cg_elem_at(f, t, d->from, at),
+                              d->lanes < f->lanes ? cg_i64(f, d->lanes) : NULL);
     CgVal x = LLVMConstNull(f->vec);
     for (int lane = 0; lane < d->lanes; lane++) {
         CgVal w = read_plain(d, cg_iaddc(f, at, lane * stride));
@@ -93,6 +98,11 @@ static CgVal read_image_channel(Filter *d, CgVal c, CgVal tap) {
 // The vector's weights for channel i of each lane's group
 static CgVal read_group_channel(Filter *d, CgVal i, CgVal tap) {
     CgFn *f = d->f;
+    if (d->reversed) {
+        CgVal first = cg_iadd(f, cg_imulc(f, i, d->s->O), cg_imulc(f, d->v, f->lanes));
+        first = cg_iaddc(f, cg_imulc(f, first, d->taps), d->taps - 1);
+        return read_lanes(d, cg_isub(f, first, tap), d->taps);
+    }
     int64_t row = (int64_t)d->per_group * d->taps;
     CgVal at = cg_imulc(f, d->v, f->lanes * row);
     at = cg_iadd(f, at, cg_iadd(f, cg_imulc(f, i, d->taps), tap));
@@ -192,6 +202,7 @@ static Filter begin_filter(CgFn *f, const CgConvFilter *spec) {
                     .s = s,
                     .from_packed = spec->from_packed,
                     .stored = (IrDtype)spec->stored,
+                    .reversed = spec->reversed,
                     .taps = s->kh * s->kw,
                     .per_group = s->C / s->group,
                     .from = f->arg[CG_CONV_FILTER_FROM],

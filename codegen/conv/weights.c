@@ -63,13 +63,14 @@ static CgFloats pack_now(CgProgram *p, const char *key, const CgConv *s, const C
 
 // ---------------------------------------------------------------- when a model is created
 
-// The kernel that packs weights, from packed ones that are stored as `stored`, else plain f32.
-// weight: as cg_kernel() takes it
+// The kernel that packs weights, from packed ones that are stored as `stored`, else plain f32, as
+// they are or `reversed`. weight: as cg_kernel() takes it
 static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed,
-                          IrDtype stored) {
+                          IrDtype stored, bool reversed) {
     const IrConvTile *t = &s->tile;
     CgConvFilter spec = cg_conv_filter(s, algo, from_packed);
     spec.stored = (int32_t)stored;
+    spec.reversed = reversed;
     int64_t steps = 16;
     if (t->out_rows) // those of a transform
         steps = (int64_t)s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
@@ -119,7 +120,7 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
                      s->tile.vecs, s->tile.out_rows, s->tile.out_cols, s->sh, s->sw);
     CgArg to = cg_prepare(p, key, &make, &fresh);
     if (fresh)
-        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.make->type), packed.arg, to);
+        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.make->type, false), packed.arg, to);
     return to;
 }
 
@@ -181,6 +182,6 @@ void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
     IrConvTile tile = ir_conv_tile(n);
     cg_conv_init(&s, &c, &tile);
     CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
-    cg_call(p, n, prepare_kernel(p, &s, algo, false, IR_F32), 2, args,
-            ir_conv_algo_info(algo)->text, (IrDim){0, 0});
+    int kernel = prepare_kernel(p, &s, algo, false, IR_F32, ir_int(n, IR_ATTR_REVERSE, 0));
+    cg_call(p, n, kernel, 2, args, ir_conv_algo_info(algo)->text, (IrDim){0, 0});
 }

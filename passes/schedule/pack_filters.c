@@ -8,6 +8,12 @@
 //           %y: f32[N,64,56,56]{nChw16c} = conv %x, %p {pad=[1,1,1,1], algo=direct,
 //               tile=[rows=1,cols=14,vecs=2], filter=[64,64,3,3]}
 //
+// Weights that flip_filter turned for the gradient of an input are packed from where they were:
+//
+//   before  %f = flip_filter %w {group=1}
+//           %p = pack_filter %f {...}
+//   after   %p = pack_filter %w {..., reverse=1}
+//
 // The size is the algorithm's: `words` of ir/conv_algos.def, of as many elements each as a word
 // has.
 
@@ -25,8 +31,15 @@ static bool is_small(const IrNode *n) {
     return true;
 }
 
+// What flip_filter reads, where w is its result for no groups
+static IrValue *turned_from(const IrValue *w) {
+    const IrNode *def = w->def;
+    bool flips = def && def->op == IR_OP_FLIP_FILTER && ir_int(def, IR_ATTR_GROUP, 1) == 1;
+    return flips ? ir_in(def, 0) : NULL;
+}
+
 static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
-    IrValue *w = ir_in(n, 1);
+    IrValue *w = ir_in(n, 1), *turned = turned_from(w), *from = turned ? turned : w;
     IrConv c = ir_conv(n);
     IrConvTile tile = ir_conv_tile(n);
     int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes) * ir_word(c.dtype);
@@ -37,12 +50,16 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
                             ir_attr_dims(IR_ATTR_SHAPE, &packed),
                             ir_attr_algo(algo),
                             ir_attr_tile(&tile),
-                            ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1)};
+                            ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1),
+                            ir_attr_i(IR_ATTR_REVERSE, 1)};
+    int n_attrs = (int)(sizeof attrs / sizeof *attrs) - !turned;
     IrBuilder b = pass_before(n);
-    IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, 1, &w, sizeof attrs / sizeof *attrs, attrs);
+    IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, 1, &from, n_attrs, attrs);
     if (!p)
         ir_bug("pack_filters", n->name, "%s", b.err);
     ir_set_in(n, 1, p);
+    if (turned && !w->n_uses && !w->is_output)
+        ir_remove_node(w->def);
     ir_set_attr(n, ir_attr_dims(IR_ATTR_FILTER, &filter));
 }
 

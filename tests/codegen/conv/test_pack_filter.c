@@ -70,16 +70,24 @@ static void add_conv(Rig *r, int k, const Conv *c, const char *x, const char *w)
              c->sh, c->sw, c->pt, c->pl, c->pt, c->pl, c->group, chosen);
 }
 
-static void runs_every_shape(void) {
+// turned: by flip_filter, as for the gradient of an input; those without groups
+static void run_shapes(bool turned) {
     Rig *r = rig_new(target, 2);
     rig_winograd(r, true);
     for (int k = 0; k < N_SHAPES; k++) {
         const Conv *c = &shapes[k];
         char x[16], w[16];
+        if (turned && c->group > 1)
+            continue;
         snprintf(x, sizeof x, "%%x%d", k);
         snprintf(w, sizeof w, "%%w%d", k);
         rig_input(r, "%s: f32[N,%d,%d,%d]", x, c->C, c->H, c->W);
-        rig_input(r, "%s: f32[%d,%d,%d,%d]", w, c->O, c->C / c->group, c->kh, c->kw);
+        int O = turned ? c->C : c->O, C = turned ? c->O : c->C / c->group;
+        rig_input(r, "%s: f32[%d,%d,%d,%d]", w, O, C, c->kh, c->kw);
+        if (turned)
+            rig_node(r, "%%t%d = flip_filter %s", k, w);
+        if (turned)
+            snprintf(w, sizeof w, "%%t%d", k);
         add_conv(r, k, c, x, w);
         rig_node(r, "%%y%d = relu %%c%d", k, k);
         rig_output(r, "%%y%d", k);
@@ -87,6 +95,14 @@ static void runs_every_shape(void) {
     RigRuns runs = {.N = {1, 2, 0, 3}, .n = 4, .threads = {1, 2, 3}, .n_threads = 3};
     CHECK(rig_check(r, &runs) == 0);
     rig_free(r);
+}
+
+static void runs_every_shape(void) {
+    run_shapes(false);
+}
+
+static void runs_turned_weights(void) {
+    run_shapes(true);
 }
 
 // Weights that a node computes, a bias that is an input, one filter for two kernels, no passes.
@@ -119,6 +135,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 3; i++) {
         target = argc > 1 ? argv[1] : targets[i];
         CHECK_RUN(runs_every_shape);
+        CHECK_RUN(runs_turned_weights);
         CHECK_RUN(runs_computed_weights_optimised);
         CHECK_RUN(runs_computed_weights_unoptimised);
         if (argc > 1)
