@@ -94,7 +94,42 @@ static void stays_within_its_error(void) {
     check_target("generic");
 }
 
+// Far out gelu is 0, or its argument within the error, however large; NaN stays; gelu(x) - x/2 is
+// even.
+static void check_gelu_far_out(const char *mcpu) {
+    static const float x[] = {-1e30f, -100, -6, 0, -5.4f, 6, 1e30f, INFINITY, NAN, 1, -1};
+    enum { N = sizeof x / sizeof *x };
+    float y[N], *out = y;
+    const float *in = x;
+    bool skip = false;
+    CgResult compiled;
+    Rig *r = rig_new(mcpu, 2);
+    rig_input(r, "%%x: f32[N]");
+    rig_node(r, "%%y = gelu %%x");
+    rig_output(r, "%%y");
+    CHECK(rig_compile(r, &compiled) != NULL);
+    HoneModel *m = rig_load(r, 1, &skip);
+    CHECK(m || skip);
+    if (m) {
+        CHECK(hone_run(m, N, (const void *const *)&in, (void *const *)&out) == 0);
+        CHECK(y[0] == 0 && y[1] == 0 && y[2] == 0 && y[3] == 0);
+        CHECK(ulps(y[4], 0, x[4]) <= 3 && ulps(y[5], x[5], x[5]) <= 3 &&
+              ulps(y[6], x[6], x[6]) <= 3);
+        CHECK(y[7] == INFINITY && isnan(y[8]));
+        CHECK_NEAR(y[9] + y[10], 2 * y[9] - 1, 2e-7);
+    }
+    hone_destroy(m);
+    rig_free(r);
+}
+
+static void gelu_far_out(void) {
+    check_gelu_far_out("x86-64-v4");
+    check_gelu_far_out("x86-64-v3");
+    check_gelu_far_out("generic");
+}
+
 int main(void) {
     CHECK_RUN(stays_within_its_error);
+    CHECK_RUN(gelu_far_out);
     return check_done();
 }
