@@ -16,7 +16,9 @@ static const ToolUsage usage = {
     "With --eval the outputs are compared with those of the float model: by labels where the "
     "folder\n"
     "has them (a folder per class, as for hone finetune), else by agreement; with --max-drop the\n"
-    "layers that cost most stay float until that is met.\n",
+    "layers that cost most stay float until that is met, or with --precision bf16 are bf16 where "
+    "the\n"
+    "model is compiled so.\n",
     "Examples:\n"
     "  hone quantize resnet50.onnx -o q.onnx --calibrate photos/ && hone compile q.onnx -o "
     "resnet50\n"
@@ -103,6 +105,11 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
          "first, last (layer), or a glob of node names; may be given several times", 0, 0},
         {"--eval", NULL, "FOLDER", TOOL_TEXT, &c.q.eval_folder,
          "images to compare the outputs on, with labels or without", 0, 0},
+        {"--precision", NULL, "P", TOOL_TEXT, &c.q.model.precision,
+         "of the layers that stay float, where --eval judges: f32 (default), or bf16, as hone "
+         "compile --precision "
+         "bf16 runs the result",
+         0, 0},
         {"--max-drop", NULL, "X", TOOL_NUMBER, &c.q.max_drop,
          "the share of them that may be lost; layers stay float until that is met", 0, 1},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "The model", 0, 0},
@@ -122,6 +129,10 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
         return wrong("--method takes percentile, minmax or entropy");
     if (c.q.max_drop.given && !c.q.eval_folder)
         return wrong("--max-drop needs --eval FOLDER");
+    if (!tool_precision("quantize", &c.q.model, false))
+        return EXIT_USAGE;
+    c.q.in_bf16 = c.q.model.bf16;
+    c.q.model.bf16 = false; // of the float model that all is measured by
     c.q.model.path = rest.v[0];
     return run_quantize(&c);
 }

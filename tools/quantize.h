@@ -19,6 +19,9 @@ typedef struct QuantImages {
     const int64_t *item;
     bool *bad; // [n] could not be read; set by the first walk
     int n_bad;
+    char *kept; // [n_kept] inputs of the first images, once read; see quant_images_keep()
+    bool *read; // [n_kept]
+    int n_kept;
 } QuantImages;
 
 typedef struct QuantNet { // a compiled model
@@ -42,6 +45,7 @@ typedef struct Quantize {
     ToolList keep_float; // "first", "last", globs of nodes
     int max_images;
     bool no_bias_correction;
+    bool in_bf16; // --precision: layers that stay float run in bf16, where the outputs are judged
 
     const FeModel *onnx;
     CgOptions reading; // how images are read, labels, what outputs are
@@ -73,6 +77,8 @@ bool quant_images_find(Quantize *q, const char *folder, QuantImages *out);
 // an error.
 bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out);
 int32_t quant_images_label(const QuantImages *s, int i);
+// What the first images make stays in memory, for walks to come: as many as take some 100 MB.
+void quant_images_keep(Quantize *q, QuantImages *s);
 
 // Called with the input that image i makes; false ends the walk.
 typedef bool QuantEach(Quantize *q, void *ctx, int i, const void *x);

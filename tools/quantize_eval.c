@@ -1,6 +1,7 @@
 // Is the quantized model as good as the float one? Top-1 by the labels of --eval, or agreement
 // where there are none. Where the drop is more than --max-drop, the layers that cost most stay
-// float: each is quantized alone, and what that does to the outputs is its cost.
+// float: each is quantized alone, and what that does to the outputs is its cost. With --precision
+// bf16 what is judged computes float layers in bf16; costs are those beside f32.
 #include "tools/quantize.h"
 
 #include <math.h>
@@ -60,6 +61,7 @@ bool quant_eval_begin(Quantize *q) {
     q->columns = (int)columns;
     if (!quant_images_find_labelled(q, q->eval_folder, &q->eval))
         return false;
+    quant_images_keep(q, &q->eval);
     q->float_out = ir_alloc_array(t->arena, (size_t)q->eval.n * (size_t)columns, sizeof(float));
     if (!quant_images_walk(q, &q->eval, q->eval.n, "float", see_float, &q->as_float))
         return false;
@@ -92,14 +94,16 @@ static bool see_int8(Quantize *q, void *ctx, int i, const void *x) {
 }
 
 // The quantized model as it is decided now, on so many images. False after an error.
-static bool try_model(Quantize *q, int most, const char *what, QuantScore *out) {
+static bool try_model(Quantize *q, int most, bool in_bf16, const char *what, QuantScore *out) {
     Tool *t = q->tool;
     IrArena *own = t->arena;
     Trial trial = {.score = {0}};
     const char *name = ir_sprintf(own, "quantized%d", q->n_tried++);
     t->arena = ir_arena_new(&t->diag);
+    q->model.bf16 = in_bf16;
     bool good = quant_net_load(q, quant_model(q, t->arena, NULL), name, &trial.net) &&
                 quant_images_walk(q, &q->eval, most, what, see_int8, &trial);
+    q->model.bf16 = false;
     ir_arena_free(t->arena);
     t->arena = own;
     *out = trial.score;
@@ -131,7 +135,7 @@ static int measure_costs(Quantize *q, Cost *costs) {
         if (own[l])
             continue;
         q->is_float[l] = false;
-        bool good = try_model(q, COST_IMAGES, "layers", &s);
+        bool good = try_model(q, COST_IMAGES, false, "layers", &s);
         q->is_float[l] = true;
         if (!good)
             return -1;
@@ -149,12 +153,12 @@ static int measure_costs(Quantize *q, Cost *costs) {
 static bool try_first(Quantize *q, const Cost *costs, int n, int k, QuantScore *out) {
     for (int i = 0; i < n; i++)
         q->is_float[costs[i].layer] = i < k;
-    return try_model(q, q->eval.n, "int8", out);
+    return try_model(q, q->eval.n, q->in_bf16, "int8", out);
 }
 
 bool quant_eval_end(Quantize *q) {
     double most = q->max_drop.v;
-    if (!try_model(q, q->eval.n, "int8", &q->as_int8))
+    if (!try_model(q, q->eval.n, q->in_bf16, "int8", &q->as_int8))
         return false;
     if (!q->max_drop.given || drop(q, &q->as_int8) <= most)
         return true;

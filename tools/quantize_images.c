@@ -146,11 +146,38 @@ static void note_bad(QuantImages *s, int i, const RtErr *err) {
 
 enum { AHEAD = 8 };
 
+static size_t input_bytes(const Quantize *q) {
+    return (q->image_bytes * (size_t)q->slots + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+}
+
+void quant_images_keep(Quantize *q, QuantImages *s) {
+    enum { MOST = 100 << 20 };
+    int fit = (int)(MOST / input_bytes(q));
+    s->n_kept = fit < s->n ? fit : s->n;
+    s->kept = ir_alloc_array(q->tool->arena, (size_t)s->n_kept + 1, input_bytes(q));
+    s->read = ir_alloc_array(q->tool->arena, (size_t)s->n_kept + 1, sizeof *s->read);
+}
+
+// Where image i's input is, or comes to: at `x` where it is not kept.
+static char *input_at(const Quantize *q, const QuantImages *s, int i, char *x) {
+    return i < s->n_kept ? s->kept + (size_t)i * input_bytes(q) : x;
+}
+
+static void load_once(const Quantize *q, QuantImages *s, int i, char *x, RtErr *err) {
+    if (s->bad[i] || (i < s->n_kept && s->read[i])) {
+        return;
+    }
+    bool good = load(q, s, i, input_at(q, s, i, x), err);
+    if (i < s->n_kept) {
+        s->read[i] = good;
+    }
+}
+
 bool quant_images_walk(Quantize *q, QuantImages *s, int most, const char *what, QuantEach *each,
                        void *ctx) {
     Tool *t = q->tool;
     IrArena *a = ir_arena_new(&t->diag);
-    size_t bytes = (q->image_bytes * (size_t)q->slots + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+    size_t bytes = input_bytes(q);
     char *x = ir_alloc_array(a, AHEAD, bytes);
     RtErr *err = ir_alloc_array(a, AHEAD, sizeof *err);
     ToolProgress bar;
@@ -162,8 +189,7 @@ bool quant_images_walk(Quantize *q, QuantImages *s, int most, const char *what, 
 #pragma omp parallel for schedule(dynamic, 1)
         for (int k = 0; k < n; k++) {
             err[k].text[0] = 0;
-            if (!s->bad[i + k])
-                load(q, s, i + k, x + (size_t)k * bytes, &err[k]);
+            load_once(q, s, i + k, x + (size_t)k * bytes, &err[k]);
         }
         for (int k = 0; good && k < n && done < most; k++) {
             if (s->bad[i + k])
@@ -173,7 +199,7 @@ bool quant_images_walk(Quantize *q, QuantImages *s, int most, const char *what, 
                 note_bad(s, i + k, &err[k]);
                 continue;
             }
-            good = each(q, ctx, i + k, x + (size_t)k * bytes);
+            good = each(q, ctx, i + k, input_at(q, s, i + k, x + (size_t)k * bytes));
             tool_progress(&bar, ++done, total);
         }
     }

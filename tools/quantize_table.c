@@ -1,4 +1,4 @@
-// What hone quantize made of each layer: int8 or float, the range of its result, its noise.
+// What hone quantize made of each layer: int8, float or bf16, the range of its result, its noise.
 #include "tools/quantize.h"
 
 #include "runtime/file/json.h"
@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const char *state(const Quantize *q, int layer) {
-    return q->is_float[layer] ? "float" : "int8";
+    return !q->is_float[layer] ? "int8" : q->in_bf16 ? "bf16" : "float";
 }
 
 // False: the result is not quantized.

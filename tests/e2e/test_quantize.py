@@ -331,6 +331,11 @@ def test_layers_go_back_to_float():
     q, good = quantize(model, "--eval", folder, "--max-drop", "0.05", folder=folder)
     types = {r["node"]: r["type"] for r in good["layers"]}
     assert good["eval"]["agree"] >= 38 and "float" in types.values() and types["plain"] == types["head"] == "int8", good
+    _, half = quantize(model, "--eval", folder, "--max-drop", "0.05", "--precision", "bf16", folder=folder)
+    types = {r["node"]: r["type"] for r in half["layers"]}
+    assert half["eval"]["agree"] >= 38 and set(types.values()) == {"bf16", "int8"} and types["plain"] == "int8", half
+    stored = ok(HONE, "inspect", model[:-5] + "_q.onnx", "--compiled", "--precision", "bf16")
+    assert "bf16[" in stored and "u8[" in stored, stored
     kept, given = quantize(model, "--keep-float", "*wide", "--keep-float", "last", folder=folder)
     assert [r["type"] for r in given["layers"]] == ["float", "float", "int8", "float"]
 
