@@ -10,8 +10,9 @@
 // tensor or output channel; q is u8, i8 becomes u8. u8 weights that do not fit i8 once their zero
 // point is subtracted are i8 and one number more for each channel, which a product by ones adds.
 // A bias of i32 in units of the product's scale stays one; any other is added to the result, in
-// f32. Sums are exact: no output channel can reach 2^31, whatever q is. What does not fit stays
-// f32.
+// f32, and so is one with which a sum could leave int32, as quantizers write it for channels whose
+// weights are next to nothing. Sums are exact: no output channel can reach 2^31, whatever q is.
+// What does not fit stays f32.
 
 #include "passes/quant/quant.h"
 #include <math.h>
@@ -130,15 +131,26 @@ static bool to_units(double *value, const Weights *w, const PassQuant *x, double
     return true;
 }
 
+// No sum can leave int32.
+static bool fits(const Weights *w, const Bias *b, const PassQuant *x) {
+    double low = ir_dtype_lowest(x->type), high = ir_dtype_highest(x->type), zero = (double)x->zero;
+    double most = fmax(high - zero, zero - low);
+    for (int64_t c = 0; c < w->channels; c++) {
+        if (!(w->most[c] * most + (b->whole ? fabs(b->value[c]) : 0) < LIMIT)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static Bias make_bias(PassContext *ctx, const IrNode *n, const Weights *w, const PassQuant *x,
                       int axis) {
     const IrValue *v = ir_in(n, 2);
     Bias b = {.value = v ? read_bias(ctx, v, w->channels, &n->out[0]->type.shape, axis) : NULL};
     double *units = ir_alloc_array(ctx->scratch, (size_t)w->channels, sizeof *units);
-    if (b.value && to_units(b.value, w, x, units)) {
-        b = (Bias){true, units};
-    }
-    return b;
+    Bias whole = {true, units};
+    bool is_whole = b.value && to_units(b.value, w, x, units) && fits(w, &whole, x);
+    return is_whole ? whole : b;
 }
 
 static IrValue *whole_bias(PassContext *ctx, IrNode *n, const Bias *b, int64_t channels) {
@@ -167,18 +179,6 @@ static IrValue *per_channel(PassContext *ctx, IrNode *n, const double *v, double
         data[c] = (float)(v[c] * by);
     }
     return k;
-}
-
-// No sum can leave int32.
-static bool fits(const Weights *w, const Bias *b, const PassQuant *x) {
-    double low = ir_dtype_lowest(x->type), high = ir_dtype_highest(x->type), zero = (double)x->zero;
-    double most = fmax(high - zero, zero - low);
-    for (int64_t c = 0; c < w->channels; c++) {
-        if (!(w->most[c] * most + (b->whole ? fabs(b->value[c]) : 0) < LIMIT)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 // Numbers of i8 as u8, 128 more.

@@ -209,5 +209,22 @@ def test_unsigned_weights():
     check(n.save("wide", y))
 
 
+def test_channels_of_next_to_nothing():
+    """Weights of a scale so small that the bias in its units is as large as int32 is: other channels stay integers."""
+    n = Net()
+    x = n.quantize("x", 0.03, 128)
+    w, scale = n.weights(8, 3, 3, 3)
+    unit = (f(0.03) * scale).astype(f)
+    unit[[2, 5]] = 1e-9
+    scale[[2, 5]] = unit[[2, 5]] / f(0.03)
+    n.inits[-2].CopyFrom(numpy_helper.from_array(scale, n.inits[-2].name))
+    b = n.rng.integers(-3000, 3000, 8).astype(np.int32)
+    b[[2, 5]] = 2**31 - 1, -(2**31)
+    b = n.node("DequantizeLinear", n.const(b), n.const(unit), n.const(np.zeros(8, np.int32)), axis=0)
+    y = n.quantize(n.node("Conv", x, w, b, pads=[1] * 4), 0.03, 120)
+    y = n.quantize(n.node("GlobalAveragePool", y), 0.02, 120)
+    check(n.save("nothing", n.quantize(n.node("Flatten", y), 0.02, 120)))
+
+
 if __name__ == "__main__":
     script.main(sys.modules[__name__])
