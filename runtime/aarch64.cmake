@@ -54,6 +54,7 @@ foreach(target hone_rt hone_rt_main_infer hone_rt_main_finetune)
     list(APPEND cross_archives ${archive})
 endforeach()
 file(MAKE_DIRECTORY ${to}/objects)
+set(HONE_AARCH64_OWN ${cross_archives}) # for tests/runtime
 add_custom_target(hone_rt_aarch64 DEPENDS ${cross_archives})
 add_dependencies(hone hone_rt_aarch64)
 

@@ -47,10 +47,11 @@ SKIPPED = {
 }
 
 
-def commands(build):
-    """Every test's command, by name: a script's as ctest has it, in C what was compiled for the other machine."""
+def commands(build, folder):
+    """Every test's command, by name: a script's as ctest has it, with a place of its own below `folder`; in C what was compiled for the other machine."""
     said = subprocess.run(["ctest", "--test-dir", build, "--show-only=json-v1"], capture_output=True, text=True, check=True).stdout
     known = {t["name"]: t["command"] for t in json.loads(said)["tests"] if "command" in t}
+    known = {name: [os.path.join(folder, name) if a == os.path.join(build, "tests", name) else a for a in command] for name, command in known.items()}
     programs = os.path.join(build, "tests", "runtime", "aarch64")
     return known | {name: launch([os.path.join(programs, name)]) for name in os.listdir(programs) if name in TESTS}
 
@@ -76,9 +77,9 @@ def main():
     parser.add_argument("--rest", action="store_true", help="leave out those whose last run passed")
     a = parser.parse_args()
     a.build = os.path.abspath(a.build)
-    known = commands(a.build)
     folder = os.path.join(a.build, "foreign", MCPU)
     os.makedirs(folder, exist_ok=True)
+    known = commands(a.build, folder)
     count = dict.fromkeys(("passed", "failed", "cut off", "skipped"), 0)
     for name in [*TESTS, *SKIPPED]:
         passed = os.path.join(folder, name + ".passed")

@@ -15,9 +15,10 @@ HONE = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(ROOT,
 TEMP = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else "/tmp/hone-test"
 SAMPLE = os.path.join(ROOT, "tools", "sample", "sample.onnx")
 SNEAKER = os.path.join(ROOT, "tools", "sample", "sneaker.png")
+PATIENCE = 3600 if MCPU else 600  # seconds that a command may take: an emulator's are long
 
 
-def run(*argv, cwd=None, env=None, timeout=600, stdout=subprocess.PIPE, preexec_fn=None):
+def run(*argv, cwd=None, env=None, timeout=PATIENCE, stdout=subprocess.PIPE, preexec_fn=None):
     """Runs a command; returns (exit code, stdout, stderr)."""
     done = subprocess.run(launch(argv, cwd or TEMP), stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd or TEMP,
                           timeout=timeout, env=dict(os.environ, **(env or {})), preexec_fn=preexec_fn)

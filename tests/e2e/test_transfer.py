@@ -19,7 +19,8 @@ from script import HONE, ROOT, main, ok, temp
 
 CLOTHES5 = os.path.join(ROOT, "tools", "sample", "clothes5.onnx")
 EPOCHS = 10
-TEST_PER_CLASS = 40 if MCPU else 200
+# Of 200 test images a network from random weights gets 83.0 to 86.5 % right by how its machine rounds (x86-64-v4, v2), of 1000 83.7 to 85.7 %.
+TEST_PER_CLASS, BETTER = (40, 0.03) if MCPU else (200, 0.05)
 WAYS = {  # name: model, stages, rates, further options
     "head": (CLOTHES5, "head", None, []),  # solved
     "staged": (CLOTHES5, f"head:3,none:{EPOCHS - 3}", "0.2,0.03", ["--bn", "train"]),
@@ -61,7 +62,7 @@ def test_transferred_beats_scratch():
     for name, (model, stages, rates, flags) in WAYS.items():
         TOP1[name] = learn(name, model, stages, rates, flags)
     print("       ", ", ".join(f"{k} {v:.1%}" for k, v in TOP1.items()))
-    assert TOP1["staged"] > 0.9 and TOP1["staged"] > TOP1["scratch"] + 0.05, TOP1
+    assert TOP1["staged"] > 0.9 and TOP1["staged"] > TOP1["scratch"] + BETTER, TOP1
     assert TOP1["head"] > 0.86 and TOP1["head"] > TOP1["scratch"] + 0.03, TOP1
     assert TOP1["head"] > TOP1["scratch_head"] + 0.1, TOP1
 
