@@ -216,7 +216,8 @@ static bool cancel(PassContext *ctx, IrNode *q) {
 // each channel.
 static bool is_constant(const IrValue *v, int depth) {
     const IrNode *n = v->def;
-    bool all = v->konst || (n && depth > 0 && (pass_moves(n) || n->op == IR_OP_DEQUANTIZE));
+    bool moves = n && ((n->n_in == 1 && pass_moves(n)) || n->op == IR_OP_DEQUANTIZE);
+    bool all = v->konst || (moves && depth > 0);
     for (int i = 0; n && all && i < n->n_in; i++) {
         all = !ir_in(n, i) || is_constant(ir_in(n, i), depth - 1);
     }
