@@ -65,8 +65,8 @@ static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     fma += (double)((s->dot.x - 1) * 2 * p + (s->dot.w - 1) * 3 * v * s->parts) * wide; // opened
     double load = (double)(v * s->parts) * wide + (double)p / 2 / s->dot.row;
     double step = fma > load ? fma : load;
-    if (v * s->parts == 1) // each product loads
-        step += wide;
+    if (v * s->parts == 1)
+        step += wide * pass_schedule_loads(s->machine);
     if (step < 4)
         step = 4;
     int64_t panel = s->k * v * s->lanes * 4;

@@ -32,6 +32,7 @@
 
 #include "ir/conv.h"
 #include "passes/schedule/layout.h"
+#include "passes/schedule/schedule.h"
 #include <string.h>
 
 enum { PLAIN_CONV_CHANNELS = 4 };
@@ -229,25 +230,16 @@ static bool layout_reduce(PassLayout *l, IrNode *n) {
 // A 1x1 filter with a stride of 2 meets every other pixel: its gradient is that of stride 1 on a
 // slice of x, whose pixels lie side by side. x is blocked already.
 static void slice_pixels(PassLayout *l, IrNode *n) {
+    static const int64_t one[] = {1, 1};
     IrWindow w = ir_window(n);
     const IrShape *dw = &n->out[0]->type.shape, *dy = &ir_in(n, 1)->type.shape;
-    if (!ir_dim_is(dw->dim[2], 1) || !ir_dim_is(dw->dim[3], 1) || w.sh * w.sw == 1 || w.sh > 2 ||
-        w.sw > 2 || w.pt || w.pl || w.pb || w.pr) {
+    if (!ir_dim_is(dw->dim[2], 1) || !ir_dim_is(dw->dim[3], 1) || !pass_schedule_strides(&w)) {
         return;
     }
-    IrArena *a = l->ctx->prog->arena;
     IrValue *x = ir_in(n, 0);
-    IrShape shape = x->type.shape;
-    shape.dim[2] = dy->dim[2];
-    shape.dim[3] = dy->dim[3];
-    int64_t start[] = {0, 0, 0, 0}, step[] = {1, 1, w.sh, w.sw}, one[] = {1, 1};
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, 4, step), ir_attr_dims(IR_ATTR_SHAPE, &shape)};
     IrBuilder b = pass_layout_before(l, n, x);
-    IrValue *slice = pass_layout_check(ir_build(&b, IR_OP_SLICE, 1, &x, 3, attrs), &b);
-    slice->type.block = l->block;
-    ir_set_in(n, 0, slice);
-    ir_set_attr(n, ir_attr_ints(a, IR_ATTR_STRIDE, 2, one));
+    ir_set_in(n, 0, pass_layout_check(pass_schedule_slice(&b, x, n, dy), &b));
+    ir_set_attr(n, ir_attr_ints(l->ctx->prog->arena, IR_ATTR_STRIDE, 2, one));
     l->changes++;
 }
 

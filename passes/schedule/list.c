@@ -1,5 +1,8 @@
-// What the models share: a list of what they propose, fastest first; a thread's part of an image.
+// What the models share: a list of what they propose, fastest first; a thread's part of an image;
+// what loads take.
 #include "passes/schedule/schedule.h"
+
+#include "ir/machine.h"
 
 void pass_schedule_add(ScheduleList *list, const PassSchedule *s) {
     int i = list->n;
@@ -21,4 +24,8 @@ void pass_schedule_add_all(ScheduleList *list, const ScheduleList *more) {
 
 int64_t pass_schedule_share(int64_t rows, const PassOptions *opt) {
     return ir_ceil_div(rows, ir_max(1, opt->threads));
+}
+
+double pass_schedule_loads(const IrMachine *m) {
+    return m->products_a_cycle > 1 ? 3 : 1;
 }

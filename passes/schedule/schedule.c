@@ -39,19 +39,26 @@ enum { MAX_FEWER = 4 };                   // with fewer products
 static const double measured_fewer = 1.3; // as PASS_SCHEDULE_MEASURED, of those
 static const double measured_exact = 2;   // of others, where fewer products are faster
 
-static void propose(const IrNode *n, const PassOptions *opt, ScheduleList *exact,
+// c: n's convolution, or another in its place
+static void propose(const IrNode *n, const IrConv *c, const PassOptions *opt, ScheduleList *exact,
                     ScheduleList *fewer) {
-    IrConv c = ir_conv(n);
-    if (ir_conv_is_empty(&c))
+    if (ir_conv_is_empty(c))
         return; // no code is needed
     bool only_exact = !opt->winograd || must_be_exact(n);
     for (int a = 0; a < IR_CONV_ALGO_COUNT; a++) {
         IrConvAlgo algo = (IrConvAlgo)a;
-        IrConv seen = ir_conv_seen_by(algo, &c);
+        IrConv seen = ir_conv_seen_by(algo, c);
         bool is_fewer = has_fewer_products(algo);
-        if (ir_conv_serves(algo, &c) && !(is_fewer && only_exact))
+        if (ir_conv_serves(algo, c) && !(is_fewer && only_exact))
             models[a].propose(algo, &seen, opt, is_fewer ? fewer : exact);
     }
+}
+
+double pass_schedule_cycles(const IrNode *n, const IrConv *c, const PassOptions *opt) {
+    ScheduleList exact = {.max = 1}, fewer = {.max = 1};
+    propose(n, c, opt, &exact, &fewer);
+    double by_exact = exact.n ? exact.v[0].cycles : 0, by_fewer = fewer.n ? fewer.v[0].cycles : 0;
+    return by_exact && (!by_fewer || by_exact < by_fewer) ? by_exact : by_fewer;
 }
 
 // Those of `more` that are not much slower than the best of all, by the model
@@ -66,7 +73,8 @@ int pass_schedule_candidates(const IrNode *n, const PassOptions *opt, PassSchedu
     ScheduleList exact = {.max = PASS_MAX_SCHEDULES}, fewer = {.max = MAX_FEWER};
     if (n->op != IR_OP_CONV)
         return 0;
-    propose(n, opt, &exact, &fewer);
+    IrConv c = ir_conv(n);
+    propose(n, &c, opt, &exact, &fewer);
     if (!exact.n && !fewer.n)
         return 0;
     if (!exact.n || (fewer.n && fewer.v[0].cycles < exact.v[0].cycles)) {

@@ -33,10 +33,22 @@ typedef bool PassScheduleFits(const IrConv *c, const PassOptions *opt, const IrC
 #include "ir/conv_algos.def"
 #undef IR_CONV_ALGO
 
+// Those of the best candidate for c in n's place; 0: there is none.
+double pass_schedule_cycles(const IrNode *n, const IrConv *c, const PassOptions *opt);
+
+// The pixels of x that a 1x1 convolution with a stride, or its gradient, meets, whose result's
+// shape is y, side by side; for strides of 2 and no padding (slice_pixels.c).
+bool pass_schedule_strides(const IrWindow *w);
+IrValue *pass_schedule_slice(IrBuilder *b, IrValue *x, const IrNode *conv, const IrShape *y);
+
 // Rows (or row tiles) of a band where each thread that the program expects has one band of an
 // image. Threads then keep to their pixels from layer to layer, and what one reads another has
 // hardly ever written: such lines come from the other core's cache, at a memory's price or above.
 int64_t pass_schedule_share(int64_t rows, const PassOptions *opt);
+
+// Multiply-adds whose time a step of a register tile of one vector takes longer, of which each
+// product loads: of 28 on a core that starts two a cycle, as many as it loads, 1.1 of their time.
+double pass_schedule_loads(const IrMachine *m);
 
 // Whether conv_wgrad goes by one of Winograd's algorithms (wgrad.c).
 bool pass_schedule_wgrad(const IrNode *n, const PassOptions *opt, IrConvAlgo *algo);

@@ -155,7 +155,7 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double input = (double)(tiles * l->in_blocks) * E * input_cycles * l->wide * cut;
     double bytes = (double)(4 * l->in_blocks * l->lanes * l->OH * l->sh * l->OW * l->sw);
     input += bytes * exchange_cycles / l->pace * (cut - 1);
-    input += bytes > l->l2_image ? bytes / (l3_rate * l->pace) : 0;
+    input += bytes > l->l2_image ? bytes / l3_rate : 0;
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return input + (products + output) * balance;
 }
