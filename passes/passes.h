@@ -190,7 +190,7 @@ typedef struct PassPicture { // the graph's input
     bool channels_last;
 } PassPicture;
 // Seen from an output that classifies (-1: none), where so many names are told (0: none are).
-PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture, int labels);
+PassTask pass_task(IrGraph *g, int classifier, const PassPicture *picture, int labels);
 
 // A way to compute a convolution, and cycles of one core by the model.
 typedef struct PassSchedule {

@@ -312,8 +312,8 @@ static bool find_detector(const IrGraph *g, int own, int64_t height, PassTask *t
 
 // [N, H, W] or [N, 1, H, W] of integers, [N, C, H, W] of floats, or with its channels last, an
 // integer factor below the picture's size, where three channels are a picture; of any size where C
-// names are told.
-static bool is_mask(const IrValue *v, const PassPicture *p, bool last, int labels) {
+// names are told. One channel is two classes where it ends in a sigmoid, or two names are told.
+static bool is_mask(const IrValue *v, const PassPicture *p, bool last, int labels, bool yes) {
     const IrShape *s = &v->type.shape;
     bool number = ir_dtype_is_float(v->type.dtype);
     if (s->rank != 4 && (number || s->rank != 3))
@@ -326,16 +326,17 @@ static bool is_mask(const IrValue *v, const PassPicture *p, bool last, int label
     int64_t classes = s->rank == 4 ? s->dim[last ? 3 : 1].c : 1;
     bool scaled = p->height % h == 0 && p->width % w == 0 && p->height / h == p->width / w &&
                   h > 1 && w > 1 && p->height / h <= MOST_RATIO;
-    bool told = labels > 1 && h * w > 1 && (!number || classes == labels);
-    return (told || (scaled && classes != 3)) && (number ? classes > 1 : classes == 1);
+    bool pair = number && classes == 1 && (yes || labels == 2);
+    bool told = labels > 1 && h * w > 1 && (!number || pair || classes == labels);
+    return (told || (scaled && classes != 3)) && (number ? pair || classes > 1 : classes == 1);
 }
 
 // What could be read both ways has its channels where the picture has them.
-static bool find_segmentation(const IrGraph *g, int own, const PassPicture *p, int labels,
-                              PassTask *t) {
+static bool find_segmentation(IrGraph *g, int own, const PassPicture *p, int labels, PassTask *t) {
     for (int i = 0; i < own; i++) {
-        bool fits = is_mask(g->outputs[i], p, p->channels_last, labels);
-        bool other = !fits && is_mask(g->outputs[i], p, !p->channels_last, labels);
+        bool yes = pass_scores(g, i).kind == PASS_SCORES_SIGMOID;
+        bool fits = is_mask(g->outputs[i], p, p->channels_last, labels, yes);
+        bool other = !fits && is_mask(g->outputs[i], p, !p->channels_last, labels, yes);
         if ((fits || other) && (t->mask < 0 || has_name(g->outputs[t->mask], "aux"))) {
             t->mask = i;
             t->channels_last = fits == p->channels_last;
@@ -344,7 +345,7 @@ static bool find_segmentation(const IrGraph *g, int own, const PassPicture *p, i
     return t->mask >= 0;
 }
 
-PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture, int labels) {
+PassTask pass_task(IrGraph *g, int classifier, const PassPicture *picture, int labels) {
     PassTask t = {.boxes = -1, .scores = -1, .labels = -1, .mask = -1};
     int own = ir_own_outputs(g);
     if (classifier < 0 && find_cells(g, own, picture->height, picture->width, &t)) {
@@ -358,6 +359,7 @@ PassTask pass_task(const IrGraph *g, int classifier, const PassPicture *picture,
         const IrType *y = &g->outputs[t.mask]->type;
         t.kind = PASS_TASK_SEGMENT;
         t.classes = ir_dtype_is_float(y->dtype) ? (int)y->shape.dim[t.channels_last ? 3 : 1].c : 0;
+        t.classes = t.classes == 1 ? 2 : t.classes;
     }
     return t;
 }

@@ -410,6 +410,8 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
         task.kind = PASS_TASK_CLASS;
     bool embeds = im->embeds && task.kind == PASS_TASK_CLASS;
     fill_task(im, &task, cg);
+    if (task.kind == PASS_TASK_SEGMENT)
+        cg->scores = scores_of[pass_scores(g, task.mask).kind];
     if (!image || (task.kind == PASS_TASK_CLASS && g->inputs[0]->type.shape.rank == 3)) {
         clear_image(cg);
         im->classifier = im->told = NULL;

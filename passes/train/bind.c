@@ -47,9 +47,9 @@ const IrTrainParam *pass_find_param(const PassTrain *t, const IrValue *input) {
 
 static bool has_shape(const PassTrain *t, const IrValue *v, IrBind b) {
     const IrShape *s = &v->type.shape;
-    IrDim n = {0, 1}, columns = ir_dim(t->out->logits);
-    IrDim places = ir_dim(t->out->map[0] * t->out->map[1]);
     int maps = t->out->map[0] > 0;
+    IrDim n = {0, 1}, columns = ir_dim(maps ? t->out->classes : t->out->logits);
+    IrDim places = ir_dim(t->out->map[0] * t->out->map[1]);
     bool per_image = s->rank >= 1 && ir_dim_eq(s->dim[0], n);
     switch (rows[b.kind].shape) {
     case SCALAR:

@@ -282,7 +282,20 @@ static void take_log(IrGraph *g) {
 static bool is_map(const IrValue *v, int axis) {
     const IrShape *s = &v->type.shape;
     bool fits = s->rank == 4 && (axis == 1 || axis == 3) && pass_head_per_image(s) > 0;
-    return fits && s->dim[axis].c > 1 && pass_head_per_image(s) > s->dim[axis].c;
+    return fits && s->dim[axis].c > 0 && pass_head_per_image(s) > s->dim[axis].c;
+}
+
+bool pass_head_is_one_map(const IrGraph *g, const PassHead *h) {
+    return pass_head_classes(h->nodes[0]) == 1 && is_map(g->outputs[0], h->axis[g->outputs[0]->id]);
+}
+
+void pass_head_pair(IrGraph *g) {
+    static const int64_t first[] = {0, 0, 1, 0, 0, 0};
+    IrValue *z = g->outputs[0]; // [N,places,1]
+    IrBuilder b = {.graph = g, .name = z->def->name, .src_op = z->def->src_op};
+    IrAttr attrs[] = {ir_attr_ints(g->prog->arena, IR_ATTR_PAD, 6, first),
+                      ir_attr_s(IR_ATTR_MODE, "constant"), ir_attr_f(IR_ATTR_VALUE, 0)};
+    ir_replace_output(g, 0, ir_build(&b, IR_OP_PAD, 1, &z, 3, attrs));
 }
 
 // [N,places,classes] of such a map.

@@ -40,6 +40,12 @@ bool pass_head_is_quantizer(const IrNode *n);
 // The operand of n that is no single number, where n multiplies by one (Gemm's beta); else -1.
 int pass_head_scaled(const IrNode *n);
 bool pass_head_is_node(const PassHead *h, const IrNode *n); // one of the classifiers
+// ---- head.c
+// The output is a map of one channel: whether each place is of the second of two classes.
+bool pass_head_is_one_map(const IrGraph *g, const PassHead *h);
+// The output, [N,places,1], becomes two classes: of z, whose sigmoid is the second's probability, 0
+// and z, whose softmax is both.
+void pass_head_pair(IrGraph *g);
 // ---- head_odds.c
 // The loss can make the output's numbers again from what it reads; false: after an error. each: it
 // reads every class by itself.

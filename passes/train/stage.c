@@ -10,6 +10,7 @@
 // tail reads the image.
 #include "passes/train/autodiff.h"
 #include "passes/train/names.h"
+#include "passes/train/head.h"
 #include "passes/train/program.h"
 
 typedef struct Cut { // of the simplified network for one stage
@@ -125,10 +126,20 @@ static void add_head_input(PassTrain *t, IrGraph *g) {
         pass_add_output(g, x, pass_bind_output(IR_BIND_HEAD_INPUT));
 }
 
+// Of a map of one channel both classes have a logit.
+static PassLoss add_loss(PassTrain *t, IrGraph *g, bool with_gradient) {
+    if (t->out->map[0] && t->out->logits == 1) {
+        g->outputs[0]->name = "hone.map";
+        pass_head_pair(g);
+        g->outputs[0]->name = pass_bind_output(IR_BIND_LOGITS);
+    }
+    return pass_loss(g, g->outputs[0], t->out->loss, with_gradient);
+}
+
 static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     IrGraph *g = cut_tail(t, net, c, ir_sprintf(t->arena, "eval.%d", s));
     pass_drop_dropout(g);
-    PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, false);
+    PassLoss loss = add_loss(t, g, false);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (s == 0 && !t->out->map[0])
         add_head_input(t, g);
@@ -165,7 +176,7 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     pass_train_batch_norms(t, g, s);
     passes_run_named(t->prog, g, t->po, "fold_bn_param");
     pass_add_dropout(t, g);
-    PassLoss loss = pass_loss(g, g->outputs[0], t->out->loss, true);
+    PassLoss loss = add_loss(t, g, true);
     if (t->out->loss == IR_LOSS_CE && !t->out->map[0])
         pass_loss_mix(g, g->outputs[0], &loss);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));

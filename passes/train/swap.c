@@ -24,13 +24,29 @@ static bool check_kept(PassTrain *t) {
     return true;
 }
 
-static bool check_output(PassTrain *t, const PassHead *h) {
+// A map of one channel: the loss reads two classes that exclude each other, of which the network's
+// sigmoid tells the second.
+static bool check_one_map(PassTrain *t) {
+    if (t->opt->multi_label)
+        ir_error(t->prog->diag, IR_NOWHERE, "NYI: --multi-label of a network that labels pixels");
+    else if (t->opt->classes && t->opt->classes != 2)
+        ir_error(
+            t->prog->diag, IR_NOWHERE,
+            "the output '%s' is a map of one channel, which tells two classes apart: --classes "
+            "wants two, not %d",
+            t->infer->outputs[0]->name, t->opt->classes);
+    else
+        return true;
+    return false;
+}
+
+static bool check_output(PassTrain *t, const PassHead *h, bool one_map) {
     if (t->opt->binary && h->names_class)
         ir_error(t->prog->diag, IR_NOWHERE,
                  "--binary: the output '%s' names the class of the largest number, and there will "
                  "be one number",
                  t->infer->outputs[0]->name);
-    bool each = t->opt->binary || t->opt->multi_label;
+    bool each = t->opt->binary || t->opt->multi_label || one_map;
     if (!pass_head_check_odds(t->infer, h, each))
         return false;
     if (each && h->joins_odds)
@@ -85,10 +101,18 @@ bool pass_train_head(PassTrain *t) {
     t->n_old_head = h.n_parts;
     for (int i = 0; i < h.n_parts; i++)
         t->old_head[i] = h.parts[i].root ? h.parts[i].root->origin : NULL;
-    if ((o->keep_head && !check_kept(t)) || !check_output(t, &h))
+    bool one_map = pass_head_is_one_map(t->infer, &h);
+    if (one_map ? !check_one_map(t) : o->keep_head && !check_kept(t))
         return false;
-    out->logits = o->keep_head ? out->old_logits : o->binary ? 1 : o->classes;
-    out->classes = o->classes ? o->classes : (int)out->logits;
+    if (!check_output(t, &h, one_map))
+        return false;
+    out->logits = o->keep_head ? out->old_logits : o->binary || one_map ? 1 : o->classes;
+    out->classes = one_map ? 2 : o->classes ? o->classes : (int)out->logits;
+    if (one_map) {
+        out->loss = IR_LOSS_CE;
+        out->binary = false;
+        out->end_axis = -1; // its sigmoid stays
+    }
     PassHeadOptions head = {.classes = o->keep_head ? 0 : out->logits,
                             .node = o->head,
                             .seed = o->seed,

@@ -15,8 +15,10 @@ typedef struct Segmentation {
     const RtPictureArgs *args;
     int64_t classes, height, width; // of the output
     int64_t pixel_step, class_step; // from a pixel's score to the next one's, from class to class
-    int32_t *mask;                  // [height][width]
-    Share *share;                   // [classes], of the last picture; then by size
+    bool pair;                      // one score for two classes, of the second where above `least`
+    double least;
+    int32_t *mask; // [height][width]
+    Share *share;  // [classes], of the last picture; then by size
 } Segmentation;
 
 static bool shape_output(Segmentation *s, RtErr *err) {
@@ -26,7 +28,12 @@ static bool shape_output(Segmentation *s, RtErr *err) {
     s->height = t->dim[first].c;
     s->width = t->dim[first + 1].c;
     s->classes = task->classes > 0 ? task->classes : INT16_MAX;
-    s->pixel_step = task->channels_last ? s->classes : 1;
+    s->pair = task->classes == 2 && t->rank == 4 && t->dim[task->channels_last ? 3 : 1].c == 1;
+    s->least = s->picture.d->scores == HONE_SCORES_SIGMOID ||
+                       s->picture.d->scores == HONE_SCORES_PROBABILITIES
+                   ? 0.5
+                   : 0;
+    s->pixel_step = task->channels_last && !s->pair ? s->classes : 1;
     s->class_step = task->channels_last ? 1 : s->height * s->width;
     s->mask = calloc((size_t)(s->height * s->width) + 1, sizeof *s->mask);
     s->share = calloc((size_t)s->classes + 1, sizeof *s->share);
@@ -44,6 +51,8 @@ static int32_t class_of(const Segmentation *s, int64_t at) {
         memcpy(&x, y + (size_t)at * type->bytes, type->bytes);
         return x >= 0 && x < s->classes ? (int32_t)x : 0;
     }
+    if (s->pair)
+        return type->load(y + (size_t)at * type->bytes) > s->least;
     double most = -INFINITY;
     for (int64_t c = 0; c < s->classes; c++) {
         double x = type->load(y + (size_t)(c * s->class_step + at * s->pixel_step) * type->bytes);

@@ -140,6 +140,55 @@ def test_loss_and_gradient():
     assert np.abs(moved - 0.5 * p.mean(0)).max() < 1e-5, (moved, 0.5 * p.mean(0))
 
 
+def lone(name, ends):
+    """A convolution, a classifier of one channel, a Resize; ends: a sigmoid, where the network has one."""
+    r = np.random.default_rng(5)
+    nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], "stem", pads=[1] * 4, strides=[2, 2]), helper.make_node("Relu", ["c1"], ["r1"]),
+             helper.make_node("Conv", ["r1", "w3", "b3"], ["c3"], "classifier"),
+             helper.make_node("Resize", ["c3", "", "scales"], ["t" if ends else "y"], mode="linear")] + [helper.make_node("Sigmoid", ["t"], ["y"])] * ends
+    save(name, nodes, [const("w1", (r.standard_normal((16, 3, 3, 3)) / 5).astype(np.float32)), const("b1", np.zeros(16, np.float32)),
+                       const("w3", (r.standard_normal((1, 16, 1, 1)) / 4).astype(np.float32)), const("b3", np.float32([0.1])),
+                       const("scales", np.float32([1, 1, 2, 2]))], 1)
+
+
+def test_one_channel():
+    """Two classes by one number: the loss is that of sigmoids over the pixels that count, the bias moves along its gradient; what the tuned
+    model's sigmoid says is what eval counts."""
+    data = folder("lone_data", 6)
+    for i in range(6):  # red or not
+        mask = np.asarray(Image.open(temp(f"lone_data/masks/{i:03}.png")))
+        Image.fromarray(np.where(mask == 255, 255, mask == 1).astype(np.uint8)).save(temp(f"lone_data/masks/{i:03}.png"))
+    with open(temp("red.txt"), "w") as f:
+        f.write("other\nred")
+    both = [draw(i, SIZE, SIZE) for i in range(6)]
+    label = np.stack([m for _, m in both])
+    counts, label = label != 255, label == 1
+    for ends in (0, 1):
+        name = f"lone{ends}"
+        lone(name, ends)
+        for flags in (("--classes", 2), ("--binary", "--keep-head", "--classes", temp("red.txt"))):
+            ok(HONE, "finetune", temp(name + ".onnx"), "-o", temp(name), *flags, "--mean", "0,0,0", "--std", "1,1,1", "--resize", SIZE, "--freeze", "none")
+        ok(temp(name), "train", data, "--batch", 6, "--max-steps", 1, "--lr", 0.5, "--momentum", 0, "--weight-decay", 0, "--lr-schedule", "constant",
+           "--warmup-epochs", 0, "--val-fraction", 0, "--log", temp("lone.jsonl"), "--no-checkpoint", "-o", temp("lone_tuned.onnx"))
+        y = outputs_of(name, as_input([p for p, _ in both]))[:, 0]
+        p = y if ends else 1 / (1 + np.exp(-y))
+        loss = -np.log(np.where(label, p, 1 - p))[counts].mean()
+        step = [e for e in log(temp("lone.jsonl")) if e["event"] == "step"][0]
+        assert abs(step["loss"] - loss) < 1e-5, (step, loss)
+        weights = [{t.name: numpy_helper.to_array(t) for t in onnx.load(temp(f)).graph.initializer} for f in (name + ".onnx", "lone_tuned.onnx")]
+        moved = weights[0]["b3"] - weights[1]["b3"]
+        assert abs(moved[0] - 0.5 * (p - label)[counts].mean()) < 1e-5, moved
+        ok(temp(name), "train", data, "--batch", 6, "--epochs", 60, "--lr", 0.03, "--opt", "adamw", "--val-fraction", 0, "--checkpoint", temp(name + ".ck"), "-o", temp("lone_tuned.onnx"))
+        assert [n.op_type for n in onnx.load(temp("lone_tuned.onnx")).graph.node][-1] == ("Sigmoid" if ends else "Resize")
+        y = outputs_of("lone_tuned", as_input([p for p, _ in both]))[:, 0]
+        guess = y > (0.5 if ends else 0)
+        iou = [((guess == k) & (label == k) & counts).sum() / (((guess == k) | (label == k)) & counts).sum() for k in (0, 1)]
+        said = json.loads(ok(temp(name), "eval", data, "--checkpoint", temp(name + ".ck"), "--json"))
+        assert abs(said["miou"] - np.mean(iou)) < 1e-6 and said["miou"] > 0.8, (said, iou)
+        shares = json.loads(ok(temp("lone_tuned.bin"), "segment", temp("lone_data/images/000.png"), "--json"))["classes"]
+        assert {s["label"]: s["share"] for s in shares}["red"] == round(guess[0].mean(), 6), (shares, guess[0].mean())
+
+
 def test_several_processes():
     """The same bits of model and scores on one and two, and where a run goes on on another number."""
     if not shutil.which("mpirun"):
@@ -352,8 +401,8 @@ def test_refused():
     ok(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", 255)
     save("lone", [helper.make_node("Conv", ["x", "w", "b"], ["c"], "classifier"), helper.make_node("Sigmoid", ["c"], ["y"])],
          [const("w", np.ones((1, 3, 1, 1), np.float32)), const("b", np.zeros(1, np.float32))], 1)
-    code, _, err = run(HONE, "finetune", temp("lone.onnx"), "-o", temp("no"), "--classes", 2)
-    assert code == 1 and "NYI: a map of one channel" in err and "mean" not in err and err.count("\n") == 1, err
+    code, _, err = run(HONE, "finetune", temp("lone.onnx"), "-o", temp("no"), "--classes", 3)
+    assert code == 1 and "is a map of one channel, which tells two classes apart: --classes wants two, not 3" in err and err.count("\n") == 1, err
     data = folder("bad", 4)
     code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", data)
     assert code == 1 and "no classes.txt" in err, err
