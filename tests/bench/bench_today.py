@@ -3,7 +3,7 @@
 
   tests/bench/bench_today.py MODEL.onnx... [--rounds 3] [--iters 12] [--settings 1x1 1x2] [--markdown] [--check]
 
-Files are exports of one image of 224x224, e.g. by
+Files are exports of one image of 224x224 (Inception v3: 299x299), e.g. by
 
   torch.onnx.export(timm.create_model(NAME, exportable=True).eval(), torch.zeros(1, 3, 224, 224), NAME + ".onnx", opset_version=16,
                     input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, dynamo=False)
@@ -22,11 +22,11 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import bench_int8
+import peers
 
 LIMITS = {"vit_small": 0.85, "deit_small": 0.85, "convnext_tiny": 0.8, "swin_tiny": 0.9, "mobilenetv4": 0.75, "regnety_008": 0.75,
           "efficientnet_b0": 0.75, "resnet50": 0.75}
 MEMORY = 0.6
-SIZE = 224
 
 
 def limit(name, setting, of_ort, of_openvino):
@@ -53,7 +53,7 @@ def main():
         name = os.path.basename(path)[:-5]
         program = bench_int8.compiled(path, name + "_today")
         for setting in a.settings:
-            runs = bench_int8.results(a, {"hone": program}, {"ort": "f32", "openvino": "f32"}, path, SIZE, setting)
+            runs = bench_int8.results(a, {"hone": program}, {"ort": "f32", "openvino": "f32"}, path, peers.image_size(name), setting)
             ms = {who: min(r["min_ms"] for r in all_runs) for who, all_runs in runs.items()}
             mb = {who: max(r["rss_mb"] for r in all_runs) for who, all_runs in runs.items()}
             of_ort, of_openvino, memory = ms["hone"] / ms["ort"], ms["hone"] / ms["openvino"], mb["hone"] / mb["ort"]
