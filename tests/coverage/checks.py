@@ -195,7 +195,9 @@ def train(folder, exporter, hone, freeze):
     found = {"trains": int(trains.replace(",", "")), "torch": truth["count"], "tuned": compare_tuned(folder)}
     if freeze == "none":
         kept = {n: p for n, p in stored(before, truth["parameters"]).items() if n in after and after[n].shape == before[n].shape}
-        stay = sorted({p for n, p in kept.items() if np.array_equal(before[n], after[n])})
+        # Of a weight that the file stores twice, for its product and for its norm, the one in the product must move.
+        moved = {p for n, p in kept.items() if not np.array_equal(before[n], after[n])}
+        stay = sorted(set(kept.values()) - moved)
         listed = set(stored(before, truth["parameters"]).values())
         folded = {n: p[0] for n, p in truth["parameters"].items() if n not in listed}
         others = {n: a.size for n, a in before.items() if n not in kept and n in after and a.size > 1 and np.array_equal(a, after[n])}

@@ -23,7 +23,7 @@ SIZE = 128  # of networks that take images of any size
 SIZES = {"timm:inception_resnet_v2": 160, "timm:inception_v3": 160, "timm:xception41": 160, "tvseg:": 160, "tvdet:": 320}
 # What the gains of normalizations are multiplied by, where random ones make every layer's output larger than the one before: rounding errors,
 # and units on the edge of what they clip, would drown the gradient in any single precision.
-GAINS = {"timm:efficientnet_lite0": 0.7, "timm:levit_128s": 0.7, "timm:mobilenetv3_large_100": 0.7, "timm:regnety_008": 0.7}
+GAINS = {"timm:efficientnet_lite0": 0.7, "tvseg:fcn_resnet50": 0.7, "timm:levit_128s": 0.7, "timm:mobilenetv3_large_100": 0.7, "timm:regnety_008": 0.7}
 SCORES = ("classification_head", "box_predictor")  # of a detector: what makes scores, whose first weights give all boxes the same one
 SPREAD = 20
 NAMELESS = ("bias", "embed", "token", "tokens", "table")  # what begins at zero and is no gain
