@@ -27,7 +27,10 @@ static const char *check_taps(const IrNode *n, int i, IrDim in, IrDim *out) {
     }
     *out = s->dim[1];
     IrDtype own = ir_own_dtype(n);
-    if (weight && (!ir_dtype_is_float(own) || weight->type.dtype != own)) {
+    if (weight && !ir_dtype_is_float(own)) {
+        return ir_why(n, "operand %d holds weights, and sums are %s", i + 1, ir_dtype_name(own));
+    }
+    if (weight && weight->type.dtype != own) {
         return ir_why(n, "operand %d is %s, sums are %s", i + 1, ir_operand_text(n, i + 1),
                       ir_dtype_name(own));
     }
