@@ -28,7 +28,7 @@ bool pass_head_report_rows(const IrGraph *g, const IrNode *at, const char *but) 
         g->prog->diag, at ? (IrWhere){at->name, at->src_op} : IR_NOWHERE,
         "%sthe output '%s' is %s: %s", but, v->name, ir_type_print(&v->type, text, sizeof text),
         is_one_channel(&v->type.shape)
-            ? "NYI: a map of one channel; give it two, a channel for each of two classes"
+            ? "NYI: a map of one channel that ends otherwise than in a convolution or Sigmoid"
             : "several rows of numbers for each image, and one is trained against the image's "
               "label; end the network in a mean over the rows (GlobalAveragePool, ReduceMean)");
     return false;

@@ -138,10 +138,16 @@ static void wait_until(RtServeQueue *q, uint64_t ns) {
     pthread_cond_timedwait(&q->workers_wanted, &q->lock, &t);
 }
 
+// The last moment that a request may wait for others: half of what is left of its time, at most.
+static uint64_t wait_end(const RtServeJob *job, uint64_t delay_ns) {
+    uint64_t left = job->deadline > job->queued ? job->deadline - job->queued : 0;
+    return job->queued + (delay_ns < left / 2 ? delay_ns : left / 2);
+}
+
 // Waits for others to run with, where the first one may; true: there is something to look at again.
 static bool wait_for_more(RtServeQueue *q, RtServeGather *g, const Fitting *f, uint64_t now) {
-    uint64_t until = q->to_run.first->queued + q->delay_ns;
-    if (f->full)
+    uint64_t until = wait_end(q->to_run.first, q->delay_ns);
+    if (f->full || q->hurries)
         return false;
     if (q->gathers)
         until = rt_serve_gather_waits(g, f->rows, now) ? g->until : 0;
@@ -190,7 +196,10 @@ static RtServeJob *find_batch(RtServeQueue *q, RtServeGather *g) {
 static RtServeJob *take_batch(RtServeQueue *q, RtServeGather *g) {
     pthread_mutex_lock(&q->lock);
     RtServeJob *batch = find_batch(q, g);
+    bool more = q->to_run.first != NULL;
     pthread_mutex_unlock(&q->lock);
+    if (more)
+        pthread_cond_signal(&q->workers_wanted);
     return batch;
 }
 
@@ -383,6 +392,13 @@ RtServeJob *rt_serve_queue_take(RtServeQueue *q) {
     }
     pthread_mutex_unlock(&q->lock);
     return job;
+}
+
+void rt_serve_queue_hurry(RtServeQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    q->hurries = true;
+    pthread_cond_broadcast(&q->workers_wanted);
+    pthread_mutex_unlock(&q->lock);
 }
 
 static void drop(RtServeList *list) {

@@ -24,6 +24,7 @@ typedef struct RtServeQueue {
     pthread_cond_t helpers_wanted, workers_wanted;
     RtServeList to_help, to_run, done;
     int jobs;
+    bool hurries; // no request waits for others any more
     bool stops;
     pthread_t *helper;
     int n_helpers;
@@ -36,6 +37,8 @@ bool rt_serve_queue_start(RtServeQueue *q, const HoneOptions *opt, int instances
 bool rt_serve_queue_add(RtServeQueue *q, RtServeJob *job);
 // The jobs that are done, each with its reply; the caller's from now on. NULL: none.
 RtServeJob *rt_serve_queue_take(RtServeQueue *q);
+// Nothing new is to come: from now on requests run at once.
+void rt_serve_queue_hurry(RtServeQueue *q);
 // What runs is finished, what waits is dropped.
 void rt_serve_queue_stop(RtServeQueue *q);
 

@@ -107,6 +107,7 @@ static void on_signal(evutil_socket_t fd, short what, void *ctx) {
     s->routes.draining = true;
     close_listeners(s);
     evtimer_add(s->drain, &(struct timeval){.tv_sec = s->opt->drain_s});
+    rt_serve_queue_hurry(&s->queue);
     rt_serve_conns_drain(&s->conns);
     if (s->conns.n == 0)
         event_base_loopbreak(s->base);

@@ -120,7 +120,7 @@ def folder(name):
 def refuses(reason, *argv, **more):
     """Exit code 1 and one line with the reason."""
     code, _, err = run(*argv, **more)
-    said = "stage ", "features ", "ridge ", "head epoch", "head solved", "best:", "autotun", "without effect: "
+    said = "stage ", "features ", "ridge ", "head epoch", "head solved", "best:", "autotun", "without effect: ", "not all that was asked for"
     lines = [line for line in err.splitlines() if not line.startswith(said) and not line.endswith(" written")]
     assert code == 1 and len(lines) == 1 and reason in lines[0], (argv, code, err)
     return lines[0]

@@ -262,9 +262,18 @@ class Limits(Case):
             self.assertGreater(s.metric('nv_inference_request_failure{model="fake",version="1",reason="REJECTED"}'), 0)
 
     def test_who_waits_for_too_long(self):
-        with Server("fake", "--queue-delay", 700, "--timeout", 0.3) as s:
-            reply = s.ask("POST", INFER, BODY, HEADERS)
+        with Server("fake", "--queue-delay", 10000, "--timeout", 3) as s, s.client() as c:
+            c.send(request("POST", INFER, BODY, HEADERS))
+            s.wait_for(1)
+            s.process.send_signal(signal.SIGSTOP)  # longer than that request has
+            time.sleep(3.2)
+            s.process.send_signal(signal.SIGCONT)
+            reply = c.reply()
             self.assertEqual((reply.status, reply.error()), (503, "the request waited for too long"))
+
+    def test_who_waits_for_others_is_answered_in_time(self):
+        with Server("fake", "--queue-delay", 10000, "--timeout", 2) as s:
+            self.assertEqual(s.ask("POST", INFER, BODY, HEADERS).status, 200)
 
     def test_batches(self):
         with Server("fake", "--queue-delay", 5000, "--max-batch", 4) as s, concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -314,7 +323,7 @@ class Threads(Case):
 
 class End(Case):
     def test_drains(self):
-        s = Server("fake", "--queue-delay", 1500)
+        s = Server("fake", "--queue-delay", 10000, "--drain", 8)
         idle, busy, late = s.client(), s.client(), s.client()
         busy.send(request("POST", INFER, BODY, HEADERS))
         late.send(POST + b"Content-Length: %d\r\n\r\n" % len(BODY))
