@@ -126,7 +126,8 @@ static bool take_part(const Table *t, const char *part, RtPolicies *p) {
     for (; n < 5 && isalpha((unsigned char)part[n]); n++)
         name[n + 1] = part[n];
     memcpy(name + n + 1, " ", 2);
-    double v = isdigit((unsigned char)part[n]) ? strtod(part + n, &end) : -1;
+    bool decimal = isdigit((unsigned char)part[n]) && !part[n + strspn(part + n, "0123456789.")];
+    double v = decimal ? strtod(part + n, &end) : -1;
     if (v < 0 || *end || !strstr(t->parts, name))
         return false;
     while (strncmp(known[k].name, part, n) != 0 || known[k].name[n])
