@@ -145,6 +145,15 @@ IrValue *ir_build_reshape(IrBuilder *b, IrValue *x, const IrShape *shape) {
     return ir_build(b, IR_OP_RESHAPE, 1, &x, 1, &attr);
 }
 
+IrValue *ir_build_slice(IrBuilder *b, IrValue *x, const int64_t *start, const int64_t *step,
+                        const IrShape *shape) {
+    IrArena *a = b->graph->prog->arena;
+    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, shape->rank, start),
+                      ir_attr_ints(a, IR_ATTR_STEP, shape->rank, step),
+                      ir_attr_dims(IR_ATTR_SHAPE, shape)};
+    return ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
+}
+
 IrValue *ir_build_transpose(IrBuilder *b, IrValue *x, int n, const int64_t *perm) {
     IrAttr attr = ir_attr_ints(b->graph->prog->arena, IR_ATTR_PERM, n, perm);
     return ir_build(b, IR_OP_TRANSPOSE, 1, &x, 1, &attr);

@@ -342,6 +342,9 @@ IrValue *ir_build1(IrBuilder *b, IrOp op, IrValue *x); // no attributes
 IrValue *ir_build2(IrBuilder *b, IrOp op, IrValue *x, IrValue *y);
 IrValue *ir_build_scalar(IrBuilder *b, IrDtype t, double x); // rank-0 constant
 IrValue *ir_build_reshape(IrBuilder *b, IrValue *x, const IrShape *shape);
+// start, step: [shape->rank]
+IrValue *ir_build_slice(IrBuilder *b, IrValue *x, const int64_t *start, const int64_t *step,
+                        const IrShape *shape);
 // The steps of a body as nodes, on operands in[]; the last one's result.
 IrValue *ir_build_steps(IrBuilder *b, const IrBody *body, IrValue *const *in);
 IrValue *ir_build_transpose(IrBuilder *b, IrValue *x, int n, const int64_t *perm);

@@ -16,9 +16,8 @@ static const ToolUsage usage = {
     "With --eval the outputs are compared with those of the float model: by labels where the "
     "folder\n"
     "has them (a folder per class, as for hone finetune), else by agreement; with --max-drop the\n"
-    "layers that cost most stay float until that is met, or with --precision bf16 are bf16 where "
-    "the\n"
-    "model is compiled so.\n",
+    "layers that cost most stay float until that is met, or with --precision bf16 are bf16\n"
+    "where the model is compiled so.\n",
     "Examples:\n"
     "  hone quantize resnet50.onnx -o q.onnx --calibrate photos/ && hone compile q.onnx -o "
     "resnet50\n"
@@ -106,9 +105,8 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
         {"--eval", NULL, "FOLDER", TOOL_TEXT, &c.q.eval_folder,
          "images to compare the outputs on, with labels or without", 0, 0},
         {"--precision", NULL, "P", TOOL_TEXT, &c.q.model.precision,
-         "of the layers that stay float, where --eval judges: f32 (default), or bf16, as hone "
-         "compile --precision "
-         "bf16 runs the result",
+         "of the layers that stay float, where --eval judges: f32 (default), or bf16, as "
+         "hone compile --precision bf16 runs the result",
          0, 0},
         {"--max-drop", NULL, "X", TOOL_NUMBER, &c.q.max_drop,
          "the share of them that may be lost; layers stay float until that is met", 0, 1},

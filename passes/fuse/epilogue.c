@@ -8,10 +8,8 @@
 // The expression may use the result several times (%y * sigmoid(%y)), as long as nobody else reads
 // it nor any step but the last. Its other operands, from the op's max_in on, are of these kinds:
 //   the result's own shape    a residual, not a constant
-//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last axis
-//   of
-//                             a matmul's or layer_norm's result; frozen constants are brought into
-//                             that form
+//   one per channel           [N or 1,C,1,1] against a 4-D result, [M] or [1,M] along the last
+//                             axis of a matmul's or layer_norm's; frozen constants are made so
 //   one element               a constant
 //   bytes of its own shape    a quantized residual, which the steps that follow dequantize
 // The node moves down to where the expression ends, below the operands that it now reads. Nodes are

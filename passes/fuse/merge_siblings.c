@@ -137,13 +137,10 @@ static void join_weights(PassContext *ctx, const Sibling *s, int n, IrBuilder *b
 }
 
 static IrValue *build_channels(IrBuilder *b, IrValue *x, int64_t first, int64_t count) {
-    IrArena *a = b->graph->prog->arena;
     const int64_t start[] = {0, first, 0, 0}, step[] = {1, 1, 1, 1};
     IrShape shape = x->type.shape;
     shape.dim[1] = ir_dim(count);
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, 4, step), ir_attr_dims(IR_ATTR_SHAPE, &shape)};
-    return ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
+    return ir_build_slice(b, x, start, step, &shape);
 }
 
 static void merge(PassContext *ctx, Sibling *s, int n, IrNode *place) {

@@ -348,13 +348,9 @@ static bool drop_shuffle(IrNode *n) {
         pass_forward(n, x);
         return true;
     }
-    IrArena *a = n->graph->prog->arena;
     int64_t start[] = {0, from.v[0], 0, 0}, step[] = {1, 1, 1, 1};
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, 4, step),
-                      ir_attr_dims(IR_ATTR_SHAPE, &n->out[0]->type.shape)};
     IrBuilder b = pass_before(n);
-    IrValue *y = ir_build(&b, IR_OP_SLICE, 1, &x, 3, attrs);
+    IrValue *y = ir_build_slice(&b, x, start, step, &n->out[0]->type.shape);
     if (!y) {
         ir_bug("fuse_shuffle", n->name, "%s", b.err);
     }

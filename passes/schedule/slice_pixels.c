@@ -14,15 +14,12 @@
 static const double copy_cycles = 8; // a vector of the slice; x may come from beyond L2
 
 IrValue *pass_schedule_slice(IrBuilder *b, IrValue *x, const IrNode *conv, const IrShape *y) {
-    IrArena *a = b->graph->prog->arena;
     IrWindow w = ir_window(conv);
     IrShape shape = x->type.shape;
     shape.dim[2] = y->dim[2];
     shape.dim[3] = y->dim[3];
     int64_t start[] = {0, 0, 0, 0}, step[] = {1, 1, w.sh, w.sw};
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, 4, step), ir_attr_dims(IR_ATTR_SHAPE, &shape)};
-    IrValue *slice = ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
+    IrValue *slice = ir_build_slice(b, x, start, step, &shape);
     if (slice)
         slice->type.block = x->type.block;
     return slice;

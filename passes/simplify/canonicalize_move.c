@@ -160,15 +160,6 @@ static bool merge_transposes(PassContext *ctx, IrNode *n) {
 
 // ---------------------------------------------------------------- slice
 
-static IrValue *build_slice(IrBuilder *b, IrValue *x, const IrShape *shape, const int64_t *start,
-                            const int64_t *step) {
-    IrArena *a = b->graph->prog->arena;
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, shape->rank, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, shape->rank, step),
-                      ir_attr_dims(IR_ATTR_SHAPE, shape)};
-    return ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
-}
-
 static bool merge_slices(PassContext *ctx, IrNode *n) {
     (void)ctx;
     IrValue *x = ir_in(n, 0);
@@ -196,7 +187,7 @@ static bool merge_slices(PassContext *ctx, IrNode *n) {
         }
     }
     IrBuilder b = pass_before(n);
-    IrValue *y = build_slice(&b, ir_in(inner, 0), shape, both_start, both_step);
+    IrValue *y = ir_build_slice(&b, ir_in(inner, 0), both_start, both_step, shape);
     if (!y) {
         return false;
     }
@@ -231,7 +222,7 @@ static bool slice_of_concat(PassContext *ctx, IrNode *n) {
                 moved[k] = start.v[k] - (k == axis ? base : 0);
             }
             IrBuilder b = pass_before(n);
-            IrValue *y = build_slice(&b, ir_in(concat, i), shape, moved, step.v);
+            IrValue *y = ir_build_slice(&b, ir_in(concat, i), moved, step.v, shape);
             if (!y) {
                 return false;
             }
@@ -273,7 +264,7 @@ static bool gather_to_slice(PassContext *ctx, IrNode *n) {
     }
     start[axis] = first;
     IrBuilder b = pass_before(n);
-    IrValue *y = build_slice(&b, x, &shape, start, step);
+    IrValue *y = ir_build_slice(&b, x, start, step, &shape);
     if (!y) {
         return false;
     }

@@ -131,11 +131,7 @@ static IrValue *build_cut(IrBuilder *b, IrValue *x, const Cut *c) {
     }
     start[c->axis] = c->start;
     shape.dim[c->axis] = ir_dim(c->count);
-    IrArena *a = b->graph->prog->arena;
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, shape.rank, start),
-                      ir_attr_ints(a, IR_ATTR_STEP, shape.rank, step),
-                      ir_attr_dims(IR_ATTR_SHAPE, &shape)};
-    return ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
+    return ir_build_slice(b, x, start, step, &shape);
 }
 
 // Above the node that makes what n, a slice, cuts.

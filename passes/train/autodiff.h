@@ -40,7 +40,7 @@ bool pass_autodiff(PassContext *ctx, IrGraph *g, const AutodiffSpec *spec, IrVal
 // these names; `loss` [N] and `dlogits` [N,C] are results, no outputs yet.
 typedef struct PassLoss {
     IrValue *label; // CE: "label" i32[N], of maps [N,P]. BCE: "target" f32[N,C], each 0 to 1
-    IrValue *class_weight; // "class_weight" f32[C]
+    IrValue *class_weight; // "class_weight" f32[classes]
     IrValue *smoothing;    // "smoothing" f32[]
     IrValue *scale;        // "scale" f32[]; NULL where no gradient is asked for
     IrValue *loss;         // of each sample, unscaled; of maps the sum of the places'
@@ -52,7 +52,9 @@ typedef struct PassLoss {
 //   CE   PyTorch's cross_entropy(reduction='none', weight=class_weight, label_smoothing=smoothing)
 //   BCE  mean over c of class_weight[c] * binary_cross_entropy_with_logits(logits, z), z = target
 //        moved towards one half: target * (1 - smoothing) + smoothing / 2
-PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient);
+// classes: C, or 2 of one logit that tells two classes apart, which is weighed by how much of each
+// the target is.
+PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, int64_t classes, bool with_gradient);
 // Of CE with a gradient: a second label, "label2" i32[N], counts for the rest of the share "mix" f32[N]
 // that the first keeps. The same bits where that is 1.
 void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l);

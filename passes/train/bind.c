@@ -57,7 +57,7 @@ static bool has_shape(const PassTrain *t, const IrValue *v, IrBind b) {
     case SAMPLES:
         return s->rank == 1 && per_image;
     case CLASSES:
-        return s->rank == 1 && ir_dim_eq(s->dim[0], columns);
+        return s->rank == 1 && ir_dim_is(s->dim[0], t->out->binary ? 2 : columns.c);
     case LABELS:
         return per_image && s->rank == 1 + maps && (!maps || ir_dim_eq(s->dim[1], places));
     case LOGITS:

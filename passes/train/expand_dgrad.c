@@ -67,17 +67,14 @@ static bool find_phase(const Axis *a, int64_t r, Phase *p) {
 
 static IrValue *slice(IrBuilder *b, IrValue *x, const int64_t *start, const int64_t *step,
                       int64_t rows, int64_t columns) {
-    IrArena *a = b->graph->prog->arena;
     IrShape s = x->type.shape;
     if (ir_dim_is(s.dim[2], rows) && ir_dim_is(s.dim[3], columns)) {
         return x;
     }
     s.dim[2] = ir_dim(rows);
     s.dim[3] = ir_dim(columns);
-    IrAttr attrs[] = {ir_attr_ints(a, IR_ATTR_START, 4, (int64_t[]){0, 0, start[0], start[1]}),
-                      ir_attr_ints(a, IR_ATTR_STEP, 4, (int64_t[]){1, 1, step[0], step[1]}),
-                      ir_attr_dims(IR_ATTR_SHAPE, &s)};
-    return ir_build(b, IR_OP_SLICE, 1, &x, 3, attrs);
+    return ir_build_slice(b, x, (int64_t[]){0, 0, start[0], start[1]},
+                          (int64_t[]){1, 1, step[0], step[1]}, &s);
 }
 
 // The convolution of dy by the taps of these two phases.

@@ -45,7 +45,8 @@ IrGraph *pass_input_grad(const PassOptions *po, IrGraph *g, int classifier) {
     IrValue *logits = find_logits(g, classifier);
     if (!logits)
         return NULL;
-    PassLoss loss = pass_loss(g, logits, IR_LOSS_CE, true);
+    IrShape s = logits->type.shape;
+    PassLoss loss = pass_loss(g, logits, IR_LOSS_CE, s.dim[1].c, true);
     fix_input(g, loss.class_weight, 1);
     fix_input(g, loss.smoothing, 0);
     fix_input(g, loss.scale, 1);

@@ -54,6 +54,21 @@ static LossParts build_ce(IrBuilder *b, IrValue *x, const PassLoss *l) {
     return (LossParts){n->out[0], n->out[1]};
 }
 
+static IrValue *take_one(IrBuilder *b, IrValue *x, int64_t i) {
+    IrShape one = {.rank = 1, .dim = {ir_dim(1)}};
+    return must(b, ir_build_slice(b, x, &i, (int64_t[]){1}, &one));
+}
+
+// What each logit's loss is multiplied by. Of one that tells two classes apart class 0's weight is
+// for a target of 0, class 1's for one of 1.
+static IrValue *weight_of(IrBuilder *b, const IrValue *x, const PassLoss *l) {
+    if (ir_dim_eq(l->class_weight->type.shape.dim[0], x->type.shape.dim[1])) {
+        return l->class_weight;
+    }
+    IrValue *no = take_one(b, l->class_weight, 0), *yes = take_one(b, l->class_weight, 1);
+    return add(b, no, mul(b, l->label, sub(b, yes, no)));
+}
+
 // Of one logit: max(x, 0) - x z + log(1 + exp(-|x|)); its gradient sigmoid(x) - z.
 static LossParts build_bce(IrBuilder *b, IrValue *x, const PassLoss *l) {
     IrDtype t = x->type.dtype;
@@ -62,8 +77,9 @@ static LossParts build_bce(IrBuilder *b, IrValue *x, const PassLoss *l) {
     IrValue *e = unary(b, IR_OP_EXP, unary(b, IR_OP_NEG, unary(b, IR_OP_ABS, x)));
     IrValue *soft = unary(b, IR_OP_LOG, add(b, e, one));
     IrValue *each = add(b, sub(b, unary(b, IR_OP_RELU, x), mul(b, x, z)), soft);
-    IrValue *d = mul(b, sub(b, unary(b, IR_OP_SIGMOID, x), z), l->class_weight);
-    return (LossParts){reduce_rows(b, IR_OP_REDUCE_MEAN, mul(b, each, l->class_weight)),
+    IrValue *weight = weight_of(b, x, l);
+    IrValue *d = mul(b, sub(b, unary(b, IR_OP_SIGMOID, x), z), weight);
+    return (LossParts){reduce_rows(b, IR_OP_REDUCE_MEAN, mul(b, each, weight)),
                        scale(b, d, 1 / (double)x->type.shape.dim[1].c)};
 }
 
@@ -99,19 +115,19 @@ static PassLoss map_loss(IrGraph *g, IrBuilder *b, IrValue *logits, PassLoss l) 
     return l;
 }
 
-PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, bool with_gradient) {
+PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, int64_t classes, bool with_gradient) {
     IrShape own = logits->type.shape, s = rows_of(&own);
     IrType scalar = {.dtype = logits->type.dtype};
     IrType matrix = {.dtype = logits->type.dtype, .shape = s};
     IrType labels = {.dtype = IR_I32, .shape = {.rank = 1, .dim = {s.dim[0]}}};
-    IrType channels = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[1]}}};
+    IrType each = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {ir_dim(classes)}}};
     IrBuilder b = {.graph = g, .name = "loss"};
     bool map = own.rank == 3;
     PassLoss l = {
         .label = map                  ? NULL
                  : kind == IR_LOSS_CE ? input(g, IR_BIND_LABEL, labels)
                                       : input(g, IR_BIND_TARGET, matrix),
-        .class_weight = input(g, IR_BIND_CLASS_WEIGHT, channels),
+        .class_weight = input(g, IR_BIND_CLASS_WEIGHT, each),
         .smoothing = input(g, IR_BIND_SMOOTHING, scalar),
         .scale = with_gradient ? input(g, IR_BIND_SCALE, scalar) : NULL,
     };

@@ -133,7 +133,9 @@ static PassLoss add_loss(PassTrain *t, IrGraph *g, bool with_gradient) {
         pass_head_pair(g);
         g->outputs[0]->name = pass_bind_output(IR_BIND_LOGITS);
     }
-    return pass_loss(g, g->outputs[0], t->out->loss, with_gradient);
+    IrShape s = g->outputs[0]->type.shape;
+    int64_t classes = t->out->binary ? 2 : s.dim[s.rank == 3 ? 2 : 1].c;
+    return pass_loss(g, g->outputs[0], t->out->loss, classes, with_gradient);
 }
 
 static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {

@@ -56,9 +56,8 @@ int rt_infer_serve(const RtInfer *in, int argc, char **argv) {
         {"--max-batch", RT_CLI_INT, &o.max_batch, 1, 1024, "N",
          "images of a request, and of requests that run together (default 8)"},
         {"--queue-delay", RT_CLI_FLOAT, &o.queue_delay_ms, 0, 10000, "MS",
-         "how long a request may wait for others to run with (default: while it pays, an eighth of "
-         "a "
-         "run at most; 0: not at all)"},
+         "how long a request may wait for others to run with (default: while it pays, an "
+         "eighth of a run at most; 0: not at all)"},
         {"--max-queue", RT_CLI_INT, &o.max_queue, 1, 1 << 20, "N",
          "requests without a reply; more are refused with 503 (default 128)"},
         {"--max-connections", RT_CLI_INT, &o.max_connections, 1, 1 << 16, "N",

@@ -37,7 +37,7 @@ static bool has_shape(const HoneTrainDesc *d, const HoneTensorDesc *t, HoneBind 
     case SAMPLES:
         return t->rank == 1 && per_image;
     case CLASSES:
-        return t->rank == 1 && is_dim(t->dim[0], columns);
+        return t->rank == 1 && is_dim(t->dim[0], d->binary ? 2 : d->classes);
     case LABELS:
         return per_image && t->rank == 1 + maps && (!maps || is_dim(t->dim[1], places));
     case LOGITS:

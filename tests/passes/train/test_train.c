@@ -157,7 +157,7 @@ static void losses_are_pytorchs(void) {
         IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
         IrType t = {IR_F64, {4, {{0, 1}, {c->c, 0}, {1, 0}, {1, 0}}}, 0};
         t.shape.rank = k % 2 ? 2 : 4; // [N,C,1,1] from a classifier that is a convolution
-        PassLoss l = pass_loss(g, ir_input(g, "logits", t), c->kind, true);
+        PassLoss l = pass_loss(g, ir_input(g, "logits", t), c->kind, c->c, true);
         CHECK(ir_type_eq(&l.dlogits->type, &t));
         ir_output(g, l.loss);
         ir_output(g, l.dlogits);
@@ -193,7 +193,7 @@ static void shares_of_two_labels(void) {
     IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
     IrType t = {IR_F64, {2, {{0, 1}, {3, 0}}}, 0};
     IrValue *logits = ir_input(g, "logits", t);
-    PassLoss alone = pass_loss(g, logits, IR_LOSS_CE, true), mixed = alone;
+    PassLoss alone = pass_loss(g, logits, IR_LOSS_CE, 3, true), mixed = alone;
     pass_loss_mix(g, logits, &mixed);
     IrValue *outs[] = {alone.loss, alone.dlogits, mixed.loss, mixed.dlogits};
     for (int i = 0; i < 4; i++)
@@ -232,12 +232,56 @@ static void shares_of_two_labels(void) {
     ir_arena_free(r.a);
 }
 
+enum { PAIRS = 4 };
+static const double pair_logits[PAIRS] = {-3, 0.25, 1.5, -0.5}, pair_weights[] = {0.75, 2.5};
+
+// The loss, and its gradient by the logits, of samples with labels 0, 1, 0, 1.
+static void weighed_pairs(IrLoss kind, int64_t columns, double *loss, double *dlogits) {
+    Run r;
+    open_run(&r);
+    IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
+    IrType t = {IR_F64, {2, {{0, 1}, {columns, 0}}}, 0};
+    PassLoss l = pass_loss(g, ir_input(g, "logits", t), kind, 2, true);
+    ir_output(g, l.loss);
+    ir_output(g, l.dlogits);
+    CHECK_STR_EQ(ir_verify(g), NULL);
+    IrTensor in[5], out[2];
+    for (int i = 0; i < 5; i++)
+        in[i] = ir_tensor_new(r.a, &g->inputs[i]->type, PAIRS);
+    for (int i = 0; i < PAIRS; i++) { // of two columns the first is 0
+        ir_tensor_set(&in[0], i * columns, 0);
+        ir_tensor_set(&in[0], i * columns + columns - 1, pair_logits[i]);
+        ir_tensor_set(&in[1], i, i % 2);
+    }
+    for (int i = 0; i < 2; i++)
+        ir_tensor_set(&in[2], i, pair_weights[i]);
+    ir_tensor_set(&in[3], 0, 0);
+    ir_tensor_set(&in[4], 0, 0.5);
+    CHECK_STR_EQ(ir_eval(g, PAIRS, in, out, r.a, NULL, NULL), NULL);
+    for (int i = 0; i < PAIRS; i++) {
+        loss[i] = ir_tensor_get(&out[0], i);
+        dlogits[i] = ir_tensor_get(&out[1], i * columns + columns - 1);
+    }
+    ir_arena_free(r.a);
+}
+
+// One logit x for two classes says what the logits 0 and x say, weights of both classes included.
+static void one_logit_weighs_both_classes(void) {
+    double loss[2][PAIRS], dlogits[2][PAIRS];
+    weighed_pairs(IR_LOSS_BCE, 1, loss[0], dlogits[0]);
+    weighed_pairs(IR_LOSS_CE, 2, loss[1], dlogits[1]);
+    for (int i = 0; i < PAIRS; i++) {
+        CHECK_NEAR(loss[0][i], loss[1][i], 1e-12);
+        CHECK_NEAR(dlogits[0][i], dlogits[1][i], 1e-12);
+    }
+}
+
 static void evaluation_asks_for_no_gradient(void) {
     Run r;
     open_run(&r);
     IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
     IrType t = {IR_F32, {2, {{0, 1}, {3, 0}}}, 0};
-    PassLoss l = pass_loss(g, ir_input(g, "logits", t), IR_LOSS_CE, false);
+    PassLoss l = pass_loss(g, ir_input(g, "logits", t), IR_LOSS_CE, 3, false);
     CHECK(!l.scale && !l.dlogits && l.loss);
     CHECK_INT_EQ(g->n_inputs, 4);
     ir_arena_free(r.a);
@@ -372,6 +416,7 @@ int main(void) {
     CHECK_RUN(squares_are_summed_by_row);
     CHECK_RUN(losses_are_pytorchs);
     CHECK_RUN(shares_of_two_labels);
+    CHECK_RUN(one_logit_weighs_both_classes);
     CHECK_RUN(evaluation_asks_for_no_gradient);
     CHECK_RUN(expanded_gradients_are_the_same);
     CHECK_RUN(folding_keeps_the_value);
