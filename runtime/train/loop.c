@@ -253,8 +253,8 @@ static bool find_rate(RtRun *r, bool *stopped) {
     if (*stopped)
         return true;
     rt_train_log_line(&r->log,
-                      "%s: rate %.2g, a tenth of where a range test of %d steps ended best", spec,
-                      c.chosen, c.n);
+                      "%s: rate %.2g, a tenth of where a range test of %d steps %s", spec,
+                      c.chosen, c.n, c.fell ? "ended best" : "showed no gain, but no loss yet");
     r->state.sum[RT_STAGE_RATE] = open ? c.chosen : 0;
     if (!r->set->lr_picture)
         return rt_run_agree(r, (int64_t)llround(c.chosen * 1e15),

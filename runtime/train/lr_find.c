@@ -19,6 +19,8 @@ enum { SETTLED = 8 }; // steps before a loss that rises ends it
 #define KEPT 0.9 // of the smoothed loss, a step
 #define RUINED 3 // times the least loss
 #define SAFE 0.1 // of the rate where the loss was least
+enum { STILL = 20 };  // steps whose rates move nothing yet
+#define DEVIATIONS 5 // of the smoothed loss while nothing moves: less, of the least of many, is chance
 
 // ---------------------------------------------------------------- the state, kept
 
@@ -43,6 +45,7 @@ static void restore_state(RtRun *r, const float *kept) {
 
 typedef struct Sweep {
     RtLrCurve *c;
+    double raw[RT_LR_STEPS]; // c->loss, not smoothed
     double smooth, least;
     int64_t taken; // steps
     bool over;
@@ -62,6 +65,7 @@ static void add_loss(Sweep *s, double lr, double loss) {
     if (!isfinite(mean))
         return;
     c->lr[c->n] = lr;
+    s->raw[c->n] = loss;
     c->loss[c->n++] = mean;
     s->least = fmin(s->least, mean);
     s->over |= c->n == RT_LR_STEPS;
@@ -105,11 +109,33 @@ static bool sweep(RtRun *r, Sweep *s, bool (*stop)(RtRun *r), bool *stopped) {
     return true;
 }
 
-static double choose(const RtLrCurve *c) {
-    int best = 0;
-    for (int i = 1; i < c->n; i++)
+// What the loss is while nothing moves, and how far from that chance may take the smoothed one:
+// batches differ; of their variance a mean of n has 1 / n, one whose weights fall by KEPT
+// (1 - KEPT) / (1 + KEPT).
+static double find_start(const Sweep *s, double *band) {
+    int n = s->c->n < STILL ? s->c->n : STILL;
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++)
+        sum += s->raw[i];
+    for (int i = 0; i < n; i++)
+        squares += (s->raw[i] - sum / n) * (s->raw[i] - sum / n);
+    double part = (1 - KEPT) / (1 + KEPT) + 1.0 / (n ? n : 1);
+    *band = DEVIATIONS * sqrt(part * squares / (n > 1 ? n - 1 : 1));
+    return n ? sum / n : 0;
+}
+
+// Few images of many classes may show no rate that helps: where the loss is least is chance then,
+// and the place before it rises is not.
+static void choose(const Sweep *s) {
+    RtLrCurve *c = s->c;
+    int first = c->n > STILL ? STILL : 0, best = first, last = first;
+    double band, start = find_start(s, &band);
+    for (int i = first; i < c->n; i++) {
         best = c->loss[i] < c->loss[best] ? i : best;
-    return c->n ? SAFE * c->lr[best] : 0;
+        last = c->loss[i] <= start + band ? i : last;
+    }
+    c->fell = c->n && c->loss[best] < start - band;
+    c->chosen = c->n ? SAFE * c->lr[c->fell ? best : last] : 0;
 }
 
 // Under the number of the step that it comes before.
@@ -136,7 +162,7 @@ bool rt_lr_find(RtRun *r, bool (*stop)(RtRun *r), RtLrCurve *c, bool *stopped) {
     if (kept)
         restore_state(r, kept);
     free(kept);
-    c->chosen = choose(c);
+    choose(&s);
     if (ok && !*stopped)
         log_curve(r, c);
     return ok && (*stopped || c->n > 0 ||

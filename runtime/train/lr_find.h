@@ -10,7 +10,9 @@ enum { RT_LR_STEPS = 80 };
 typedef struct RtLrCurve {
     int n;
     double lr[RT_LR_STEPS], loss[RT_LR_STEPS]; // loss: smoothed
-    double chosen;                             // a tenth of the rate where the loss was least
+    bool fell;                                 // by more than batches differ
+    double chosen; // a tenth of the rate where the loss was least; where it did not fall, of the
+                   // last one before it rose
 } RtLrCurve;
 
 // For the open stage, over its training images from the epoch's beginning. Parameters, moments and

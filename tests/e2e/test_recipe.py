@@ -169,6 +169,18 @@ def test_rates_by_a_range_test():
     assert code == 1 and "every stage is solved" in err and not os.path.exists(temp("no.svg")), err
 
 
+def test_a_range_test_that_shows_no_gain():
+    """Of many classes with few images each the loss is least somewhere by chance: the rate is what stands before it rises."""
+    r = np.random.default_rng(5)
+    np.save(temp("sixty-x.npy"), r.integers(0, 256, (600, SIZE, SIZE, 3)).astype(np.uint8))
+    np.save(temp("sixty-y.npy"), r.permutation(np.arange(600) % 60))
+    ok(HONE, "finetune", temp("net.onnx"), "-o", temp("sixty"), "--classes", 60, *IMAGE)
+    for seed in range(6):
+        code, _, err = run(temp("sixty"), "train", "sixty-x.npy,sixty-y.npy", "--head-solver", "sgd", "--val-fraction", 0, "--lr-find", "lr.svg", "--seed", seed, cwd=TEMP)
+        assert code == 0 and "showed no gain, but no loss yet" in err, err
+        assert 3e-3 < float(err.split("head: rate ")[1].split(",")[0]) < 1, err
+
+
 def test_temperature_and_confusions():
     """What eval finds, against the least loss over a fine grid of what predict says of each image."""
     from PIL import Image
