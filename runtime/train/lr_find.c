@@ -20,7 +20,7 @@ enum { SETTLED = 8 }; // steps before a loss that rises ends it
 #define RUINED 3 // times the least loss
 #define SAFE 0.1 // of the rate where the loss was least
 enum { STILL = 20 };  // steps whose rates move nothing yet
-#define DEVIATIONS 5 // of the smoothed loss while nothing moves: less, of the least of many, is chance
+#define DEVIATIONS 5  // of the smoothed loss while nothing moves: less may be chance
 
 // ---------------------------------------------------------------- the state, kept
 

@@ -1,5 +1,5 @@
-// The training report as a page: figures, then sections of their own (report_part.h), at last the
-// settings. One file, no scripts, no references; fits 1280 pixels and 400.
+// The training report as a page: figures, then sections of their own (report_part.h). One file, no
+// scripts, no references; fits 1280 pixels and 400.
 #include "runtime/train/report.h"
 #include "runtime/train/report_part.h"
 
@@ -11,8 +11,9 @@
 
 static const char style[] =
     "h3{font-size:14px;font-weight:600;margin:14px 0 6px}\n"
-    "svg{display:block}svg.chart{width:560px;max-width:100%;height:auto}\n"
+    "svg{display:block}svg.chart{width:370px;max-width:100%;height:auto}\n"
     "svg text{fill:var(--dim);font:11px system-ui,\"DejaVu Sans\",sans-serif}\n"
+    "svg.chart text{font-size:16px}\n"
     "svg .end{text-anchor:end}svg .mid{text-anchor:middle}\n"
     "svg .grid{stroke:var(--line)}svg .stage{stroke:var(--dim);stroke-dasharray:3 3}"
     "svg .best{stroke:var(--c1);stroke-opacity:.45;stroke-width:2}\n"
@@ -20,7 +21,7 @@ static const char style[] =
     ".train{stroke:var(--c2)}.val{stroke:var(--c0)}.rate{stroke:var(--c3)}\n"
     "svg .traind{fill:var(--c2)}svg .vald{fill:var(--c0)}svg .rated{fill:var(--c3)}\n"
     "i.train{background:var(--c2)}i.val{background:var(--c0)}i.best{background:var(--c1)}\n"
-    ".charts{display:flex;flex-wrap:wrap;gap:8px 32px;align-items:flex-start}"
+    ".charts{display:flex;flex-wrap:wrap;gap:8px 30px;align-items:flex-start}"
     ".charts>*{min-width:0}.matrix{max-width:100%;overflow-x:auto}\n.key "
     "span{margin-right:18px;white-space:nowrap}\n"
     ".hit{fill:var(--c1)}.miss{fill:var(--c4)}svg .num{fill:var(--ink);font-size:10px}\n"
@@ -39,7 +40,8 @@ static const char style[] =
     "table.full td:first-child{white-space:normal;overflow-wrap:anywhere}\n"
     ".bar{display:block;height:10px;border-radius:3px;background:var(--c0);min-width:1px}\n"
     ".on{background:var(--c1)}.off{background:var(--line)}\n"
-    "@media(max-width:600px){svg.chart text{font-size:17px}td.wide{width:30%}"
+    "table.settings td:first-child{white-space:nowrap}\n"
+    "@media(max-width:600px){td.wide{width:30%}"
     "td:first-child,td:last-child{white-space:normal;overflow-wrap:anywhere}}\n"
     "table.sum td:last-child,table.sum th:last-child{text-align:right;white-space:nowrap}\n"
     "@media print{section{break-inside:avoid}}\n";
@@ -53,8 +55,10 @@ static void put_head(const RtTrainResult *r, FILE *f) {
     rt_html_text(f, d->info->name);
     fprintf(f, ", fine-tuned to %d classes</h1>\n<p>Images: ", d->binary ? 2 : d->classes);
     rt_html_text(f, r->set->data);
-    fprintf(f, ", %lld for training and %lld for validation. ", (long long)r->data->n_train,
-            (long long)r->data->n_val);
+    fprintf(f, ", %lld for training", (long long)r->data->n_train);
+    if (r->data->n_val)
+        fprintf(f, " and %lld for validation", (long long)r->data->n_val);
+    fputs(". ", f);
     rt_html_text(f, d->info->producer);
     fputs(".</p>\n<dl>\n", f);
     if (r->scores->n && !isnan(r->scores->top1) && !r->set->folds) {
@@ -77,28 +81,6 @@ static void put_head(const RtTrainResult *r, FILE *f) {
     fputs("</dl>\n", f);
 }
 
-static void put_setting(FILE *f, const char *name, const char *value) {
-    fprintf(f, "<tr><td>%s</td><td>", name);
-    rt_html_text(f, value);
-    fputs("</td></tr>\n", f);
-}
-
-static void put_settings(const RtTrainResult *r, FILE *f) {
-    const RtTrainSettings *s = r->set;
-    char text[256], augment[RT_AUGMENT_TEXT];
-    fputs("<section>\n<h2>Settings</h2>\n<table>\n", f);
-    put_setting(f, "lr schedule", rt_lr_schedule_name(s->lr_schedule));
-    snprintf(text, sizeof text, "%d, %d a step", s->batch, s->accumulate);
-    put_setting(f, "batch", text);
-    snprintf(text, sizeof text, "%g, decay %g, smoothing %g, clip %g", (double)s->momentum,
-             (double)s->decay, (double)s->smoothing, (double)s->clip);
-    put_setting(f, "momentum", text);
-    put_setting(f, "augmentation", rt_augment_text(&s->augment, augment));
-    snprintf(text, sizeof text, "%llu", (unsigned long long)s->seed);
-    put_setting(f, "seed", text);
-    fputs("</table>\n</section>\n", f);
-}
-
 bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err) {
     if (!rt_out_begin(out, err))
         return false;
@@ -112,7 +94,7 @@ bool rt_report_html(const RtTrainResult *r, RtOutFile *out, RtErr *err) {
     rt_report_data(r, f);
     rt_report_ridges(r, f);
     rt_report_plan(r, f);
-    put_settings(r, f);
+    rt_report_settings(r, f);
     rt_html_end(f);
     return rt_out_commit(out, err);
 }

@@ -1,6 +1,6 @@
 // Curves of the training report: SVG without scripts. A point's place along the x axis is its
-// number; letters are larger where the page is narrow (the style in report.c), and there is room
-// for that.
+// number. A picture is drawn at two thirds of its size or less (the style in report.c), three of
+// them beside one another: letters are that much larger.
 #include "runtime/train/report_part.h"
 
 #include <math.h>
@@ -21,11 +21,11 @@ typedef struct Chart {
     int64_t n;
     int columns, n_series;
     const Series *series;
-    bool percent;   // from 0 to 1; else from 0 to what is needed
+    bool percent;   // up to 1; else from 0 to what is needed
     int label;      // the column that is written below, -1: the number of the point
     int part;       // a dashed line where this column changes; -1: none
     int64_t marked; // a point to show, -1: none
-    double top;     // of the y axis
+    double low, top; // of the y axis
 } Chart;
 
 static double value_at(const Chart *c, int64_t i, int column) {
@@ -38,16 +38,17 @@ static double x_of(const Chart *c, int64_t i) {
 }
 
 static double y_of(const Chart *c, double v) {
-    double share = c->top > 0 ? v / c->top : 0;
-    return HEIGHT - BOTTOM - (share < 1 ? share : 1) * (HEIGHT - TOP - BOTTOM);
+    double share = c->top > c->low ? (v - c->low) / (c->top - c->low) : 0;
+    return HEIGHT - BOTTOM - (share < 0 ? 0 : share < 1 ? share : 1) * (HEIGHT - TOP - BOTTOM);
 }
 
-// 1, 2 or 5 times a power of ten, at least x.
+// One of these times a power of ten, at least x: quarters of it are short numbers, too.
 static double round_up(double x) {
+    static const double units[] = {1, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8};
     double unit = pow(10, floor(log10(x > 0 ? x : 1)));
-    for (int i = 0; i < 3; i++)
-        if (x <= (double[]){1, 2, 5}[i] * unit)
-            return (double[]){1, 2, 5}[i] * unit;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (x <= units[i] * unit)
+            return units[i] * unit;
     return 10 * unit;
 }
 
@@ -58,7 +59,7 @@ static void put_line(FILE *f, const char *css, double x1, double x2, double y1, 
 
 static void put_axes(const Chart *c, FILE *f) {
     for (int i = 0; i <= 4; i++) {
-        double v = c->top * i / 4, y = y_of(c, v);
+        double v = c->low + (c->top - c->low) * i / 4, y = y_of(c, v);
         put_line(f, "grid", LEFT, WIDTH - RIGHT, y, y);
         fprintf(f,
                 c->percent ? "<text class=\"end\" x=\"%d\" y=\"%.1f\">%.0f%%</text>"
@@ -67,8 +68,10 @@ static void put_axes(const Chart *c, FILE *f) {
     }
     int64_t step = (c->n + MAX_TICKS - 1) / MAX_TICKS;
     for (int64_t i = 0; i < c->n; i += step ? step : 1)
-        fprintf(f, "<text class=\"mid\" x=\"%.1f\" y=\"%d\">%.2g</text>", x_of(c, i), HEIGHT - 10,
-                c->label < 0 ? (double)i + 1 : value_at(c, i, c->label));
+        fprintf(f,
+                c->label < 0 ? "<text class=\"mid\" x=\"%.1f\" y=\"%d\">%.0f</text>"
+                             : "<text class=\"mid\" x=\"%.1f\" y=\"%d\">%.2g</text>",
+                x_of(c, i), HEIGHT - 10, c->label < 0 ? (double)i + 1 : value_at(c, i, c->label));
     for (int64_t i = 1; i < c->n && c->part >= 0; i++) {
         double x = (x_of(c, i) + x_of(c, i - 1)) / 2;
         if (value_at(c, i, c->part) != value_at(c, i - 1, c->part))
@@ -93,11 +96,24 @@ static void put_series(const Chart *c, FILE *f, const Series *s) {
     }
 }
 
+// Shares from the highest of these that all are above on, so that good ones can be told apart.
+static double floor_of(double least) {
+    static const double floors[] = {0.96, 0.8, 0.6, 0.2};
+    for (size_t i = 0; i < sizeof floors / sizeof *floors; i++)
+        if (least >= floors[i])
+            return floors[i];
+    return 0;
+}
+
 static void put_chart(Chart c, FILE *f) {
+    double least = 1;
     for (int k = 0; k < c.n_series; k++)
-        for (int64_t i = 0; i < c.n; i++)
+        for (int64_t i = 0; i < c.n; i++) {
             c.top = fmax(c.top, value_at(&c, i, c.series[k].column));
+            least = fmin(least, value_at(&c, i, c.series[k].column));
+        }
     c.top = c.percent ? 1 : round_up(c.top);
+    c.low = c.percent ? floor_of(least) : 0;
     fprintf(f,
             "<div><h3>%s</h3>\n<svg class=\"chart\" viewBox=\"0 0 %d %d\" width=\"%d\" "
             "role=\"img\" aria-label=\"%s\">",

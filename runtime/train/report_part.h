@@ -12,5 +12,8 @@ void rt_report_data(const RtTrainResult *r, FILE *f);   // report_data.c: classe
 void rt_report_classes(const RtTrainResult *r, FILE *f);  // report_scores.c: taken for which
 void rt_report_mistakes(const RtTrainResult *r, FILE *f); // with pictures
 void rt_report_plan(const RtTrainResult *r, FILE *f);     // report_plan.c: what trained
+void rt_report_settings(const RtTrainResult *r, FILE *f); // report_settings.c: options
+// A stage that trains the new classifier alone was solved, where any was.
+bool rt_report_is_solved(const RtTrainResult *r, int stage);
 
 #endif

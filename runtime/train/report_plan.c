@@ -32,13 +32,25 @@ static bool moves_statistics(const HoneTrainDesc *d, int stage) {
     return false;
 }
 
-// A stage that trains the new classifier alone was solved, where any was.
-static bool is_solved(const RtTrainResult *r, int stage) {
+bool rt_report_is_solved(const RtTrainResult *r, int stage) {
     const HoneTrainDesc *d = rt_engine_desc(r->engine);
     int64_t fresh = 0;
     for (int i = 0; i < d->n_params; i++)
         fresh += d->params[i].fresh ? d->params[i].count : 0;
     return r->state->ridge[0][RT_RIDGE] > 0 && d->stages[stage].n_trained == fresh;
+}
+
+// Given, or what a range test found, of which the history tells the rate at the ends of epochs.
+static void put_rate(const RtTrainResult *r, int stage, FILE *f) {
+    const double *row = r->state->history;
+    double most = 0;
+    for (int64_t i = 0; i < r->state->n_history; i++, row += RT_HIST_COLUMNS)
+        if (row[RT_HIST_STAGE] == stage && row[RT_HIST_LR] > most)
+            most = row[RT_HIST_LR];
+    if (r->set->lr[stage] > 0)
+        fprintf(f, "rate %g", (double)r->set->lr[stage]);
+    else
+        fprintf(f, "rate by a range test, %.2g at most after an epoch", most);
 }
 
 static void put_stages(const RtTrainResult *r, FILE *f) {
@@ -57,11 +69,13 @@ static void put_stages(const RtTrainResult *r, FILE *f) {
             fputs("; statistics of normalizations follow the batches", f);
         fprintf(f, "<br><small>%lld parameters train, %lld are frozen; ",
                 (long long)d->stages[s].n_trained, (long long)d->stages[s].n_frozen);
-        if (is_solved(r, s))
+        if (rt_report_is_solved(r, s)) {
             fputs("solved</small></li>\n", f);
-        else
-            fprintf(f, "%s, epochs %d, rate %g</small></li>\n", optimizers[r->set->optimizer[s]],
-                    r->set->epochs[s], (double)r->set->lr[s]);
+        } else {
+            fprintf(f, "%s, epochs %d, ", optimizers[r->set->optimizer[s]], r->set->epochs[s]);
+            put_rate(r, s, f);
+            fputs("</small></li>\n", f);
+        }
     }
     fputs("</ol>\n", f);
 }

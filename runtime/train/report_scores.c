@@ -9,7 +9,8 @@
 #include "runtime/core/text.h"
 #include "runtime/file/html.h"
 
-enum { CELL = 28, MAX_MATRIX = 40, MAX_PAIRS = 12, MAX_ROWS = 40, MAX_NAME = 24, THUMBNAIL = 160 };
+enum { CELL = 28, MAX_MATRIX = 40, MOST_CONFUSED = 24, MAX_PAIRS = 12, MAX_NAME = 24 };
+enum { MAX_ROWS = 40, WORST_ROWS = 12, THUMBNAIL = 160 };
 
 // ---------------------------------------------------------------- confusion
 
@@ -39,27 +40,77 @@ static void put_cell(FILE *f, bool hit, int64_t x, int64_t row, int px, int py) 
                 py + 18, (long long)(x < 10000 ? x : x / 1000), x < 10000 ? "" : "k");
 }
 
-static void put_matrix(const RtTrainResult *r, FILE *f) {
+// Into value[classes]: in how many mistakes each class is, on either side.
+static void count_mistakes(const RtScores *s, double *value) {
+    for (int i = 0; i < s->classes; i++)
+        for (int k = 0; k < s->classes; k++)
+            if (i != k) {
+                value[i] += (double)s->confusion[(int64_t)i * s->classes + k];
+                value[k] += (double)s->confusion[(int64_t)i * s->classes + k];
+            }
+}
+
+// The place of the largest value, which becomes -1; -1: all are.
+static int take_largest(double *value, int n) {
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        best = value[i] > value[best] ? i : best;
+    if (value[best] < 0)
+        return -1;
+    value[best] = -1;
+    return best;
+}
+
+static int compare_ints(const void *a, const void *b) {
+    return *(const int *)a - *(const int *)b;
+}
+
+// Whose rows and columns are shown: all classes, of many those in the most mistakes. Returns how
+// many; 0 without memory.
+static int choose_classes(const RtScores *s, int pick[MAX_MATRIX]) {
+    int n = s->classes <= MAX_MATRIX ? s->classes : MOST_CONFUSED;
+    double *value = calloc((size_t)s->classes, sizeof *value);
+    if (!value)
+        return 0;
+    count_mistakes(s, value);
+    for (int i = 0; i < n; i++)
+        pick[i] = n == s->classes ? i : take_largest(value, s->classes);
+    qsort(pick, (size_t)n, sizeof *pick, compare_ints);
+    free(value);
+    return n;
+}
+
+// One class: its name before the row and above the column, the row's cells.
+static void put_matrix_row(const RtTrainResult *r, FILE *f, const int *pick, int n, int i, int left,
+                           int top) {
     const RtScores *s = r->scores;
-    int n = s->classes, left = name_width(r), top = 20 + left * 7 / 8, wide = left + n * CELL;
+    const int64_t *row = s->confusion + (int64_t)pick[i] * s->classes;
+    int64_t all = 0;
+    for (int k = 0; k < s->classes; k++)
+        all += row[k];
+    fprintf(f, "<text class=\"end\" x=\"%d\" y=\"%d\">", left - 6, top + i * CELL + 18);
+    put_name(r, f, pick[i]);
+    fprintf(f, "<text transform=\"translate(%d %d) rotate(-60)\">", left + i * CELL + 17, top - 6);
+    put_name(r, f, pick[i]);
+    for (int k = 0; k < n; k++)
+        put_cell(f, i == k, row[pick[k]], all, left + k * CELL, top + i * CELL);
+}
+
+static void put_matrix(const RtTrainResult *r, FILE *f) {
+    int pick[MAX_MATRIX], n = choose_classes(r->scores, pick);
+    int left = name_width(r), top = 20 + left * 7 / 8, wide = left + n * CELL;
+    fputs("<div>", f);
+    if (n < r->scores->classes)
+        fprintf(f, "<h3>The %d classes of %d with the most mistakes</h3>\n", n,
+                r->scores->classes);
     fprintf(f,
             "<div class=\"matrix\"><svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" "
             "aria-label=\"confusion matrix\"><text class=\"mid\" x=\"%d\" y=\"12\">taken for"
             "</text>",
             wide + left / 2, top + n * CELL + 8, wide + left / 2, left + n * CELL / 2);
-    for (int i = 0; i < n; i++) {
-        int64_t row = 0;
-        for (int k = 0; k < n; k++)
-            row += s->confusion[i * n + k];
-        fprintf(f, "<text class=\"end\" x=\"%d\" y=\"%d\">", left - 6, top + i * CELL + 18);
-        put_name(r, f, i);
-        fprintf(f, "<text transform=\"translate(%d %d) rotate(-60)\">", left + i * CELL + 17,
-                top - 6);
-        put_name(r, f, i);
-        for (int k = 0; k < n; k++)
-            put_cell(f, i == k, s->confusion[i * n + k], row, left + k * CELL, top + i * CELL);
-    }
-    fputs("</svg></div>\n", f);
+    for (int i = 0; i < n; i++)
+        put_matrix_row(r, f, pick, n, i, left, top);
+    fputs("</svg></div></div>\n", f);
 }
 
 // Behind place `last` of the confusion matrix (-1: the first), in the order of how many images: the
@@ -81,7 +132,7 @@ static void put_pairs(const RtTrainResult *r, FILE *f) {
     if (at < 0)
         return;
     fprintf(f,
-            "<div><h3>The most frequent</h3>\n<table>\n<tr><th>class</th><th>%s</th>"
+            "<div><h3>The most frequent mistakes</h3>\n<table>\n<tr><th>class</th><th>%s</th>"
             "<th>taken for</th></tr>\n",
             rt_score_words(rt_engine_desc(r->engine))->unit);
     for (int line = 0; line < MAX_PAIRS && at >= 0; line++, at = next_pair(s, at)) {
@@ -104,28 +155,52 @@ static void put_scores(const RtTrainResult *r, FILE *f, int k) {
             (map ? fmax(c.iou, 0) : c.f1) * 100);
 }
 
-// Precision, recall and F1 of each class, and how the probabilities are to be taken.
-static void put_classes(const RtTrainResult *r, FILE *f) {
-    const RtScores *s = r->scores;
-    bool many = s->classes > MAX_ROWS;
-    fputs("<h3>By class</h3>\n", f);
-    if (many)
-        fprintf(f, "<details><summary>all %d classes</summary>\n", s->classes);
-    bool map = r->data->target == RT_TARGET_MAP;
+static void put_scores_head(const RtTrainResult *r, FILE *f) {
     fprintf(f,
             "<table class=\"sum\">\n<tr><th>class</th><th>%s</th><th>precision</th>"
             "<th>recall</th><th>%s</th></tr>\n",
-            rt_score_words(rt_engine_desc(r->engine))->unit, map ? "IoU" : "F1");
+            rt_score_words(rt_engine_desc(r->engine))->unit,
+            r->data->target == RT_TARGET_MAP ? "IoU" : "F1");
+}
+
+static void put_mean(const RtTrainResult *r, FILE *f) {
+    bool map = r->data->target == RT_TARGET_MAP;
+    fprintf(f, "<tr><td>mean</td><td></td><td></td><td></td><td>%.1f%%</td></tr>\n</table>\n",
+            (map ? r->scores->top1 : rt_scores_macro_f1(r->scores)) * 100);
+}
+
+// Of many classes: those that are found worst, of which there are images, and the mean of all.
+static void put_worst_classes(const RtTrainResult *r, FILE *f) {
+    int n = r->scores->classes;
+    double *value = calloc((size_t)n, sizeof *value); // 1 - F1 or IoU; -1: no images
+    for (int k = 0; value && k < n; k++) {
+        RtClassScores c = rt_scores_of_class(r->scores, k);
+        value[k] = c.images ? 1 - (r->data->target == RT_TARGET_MAP ? fmax(c.iou, 0) : c.f1) : -1;
+    }
+    fputs("<h3>The classes that are found worst</h3>\n", f);
+    put_scores_head(r, f);
+    for (int i = 0, k; value && i < WORST_ROWS && (k = take_largest(value, n)) >= 0; i++)
+        put_scores(r, f, k);
+    put_mean(r, f);
+    free(value);
+}
+
+// Precision, recall and F1 of each class.
+static void put_classes(const RtTrainResult *r, FILE *f) {
+    const RtScores *s = r->scores;
+    bool many = s->classes > MAX_ROWS;
+    fputs("<div>", f);
+    if (many) {
+        put_worst_classes(r, f);
+        fprintf(f, "<details><summary>all %d classes</summary>\n", s->classes);
+    } else {
+        fputs("<h3>By class</h3>\n", f);
+    }
+    put_scores_head(r, f);
     for (int k = 0; k < s->classes; k++)
         put_scores(r, f, k);
-    fprintf(f, "<tr><td>mean</td><td></td><td></td><td></td><td>%.1f%%</td></tr>\n</table>\n%s",
-            (map ? s->top1 : rt_scores_macro_f1(s)) * 100, many ? "</details>\n" : "");
-    if (map)
-        return;
-    fprintf(f,
-            "<p>Probabilities are off by %.1f%% of what is right (expected calibration error).</p>"
-            "\n",
-            rt_scores_calibration_error(s) * 100);
+    put_mean(r, f);
+    fprintf(f, "%s</div>\n", many ? "</details>\n" : "");
 }
 
 void rt_report_classes(const RtTrainResult *r, FILE *f) {
@@ -137,11 +212,15 @@ void rt_report_classes(const RtTrainResult *r, FILE *f) {
             r->set->folds ? "All " : "Validation ", rt_score_words(rt_engine_desc(r->engine))->unit,
             r->set->folds ? ", each as the network took it that had not learned from it"
                           : " of the best epoch");
-    if (r->scores->classes <= MAX_MATRIX)
-        put_matrix(r, f);
+    put_matrix(r, f);
     put_pairs(r, f);
-    fputs("</div>\n", f);
     put_classes(r, f);
+    fputs("</div>\n", f);
+    if (r->data->target != RT_TARGET_MAP) // how the probabilities are to be taken
+        fprintf(f,
+                "<p>Probabilities are off by %.1f%% of what is right (expected calibration error)."
+                "</p>\n",
+                rt_scores_calibration_error(r->scores) * 100);
     fputs("</section>\n", f);
 }
 

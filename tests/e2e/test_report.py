@@ -30,9 +30,9 @@ def make_photos():
         open(os.path.join(temp("photos"), "tülip", f"broken {i}.jpg"), "w").write("no picture")
 
 
-def train(stages, report, *options):
-    ok(HONE, "finetune", CLOTHES, "-o", temp("teach"), "--classes", temp("photos"), "--stages", stages, "--bn", "train")
-    ok(temp("teach"), "train", temp("photos"), "--no-checkpoint", "-o", temp("out.onnx"), "--report", temp(report), *options)
+def train(stages, report, *options, data="photos"):
+    ok(HONE, "finetune", CLOTHES, "-o", temp("teach"), "--classes", temp(data), "--stages", stages, "--bn", "train")
+    ok(temp("teach"), "train", temp(data), "--no-checkpoint", "-o", temp("out.onnx"), "--report", temp(report), *options)
     return open(temp(report), encoding="utf-8").read()
 
 
@@ -74,6 +74,24 @@ def test_one_file():
     assert "<script" not in page and "url(" not in page and "@import" not in page
 
 
+def test_many_classes():
+    """Of many classes the matrix is of those in the most mistakes, the worst are named; a rate that a test found, options, three digits."""
+    for k in range(45):
+        os.makedirs(os.path.join(temp("many"), f"kind {k}"))
+        for i in range(4):
+            Image.fromarray(np.random.default_rng(4 * k + i).integers(0, 255, (28, 28)).astype(np.uint8)).save(os.path.join(temp("many"), f"kind {k}", f"{i}.png"))
+    page = train("head", "many.html", "--val-fraction", "0.5", "--mixup", "0.2", "--epochs", "104", data="many")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    matrix = re.search(r'aria-label="confusion matrix">(.*?)</svg>', page, re.S)[1]
+    assert "The 24 classes of 45 with the most mistakes" in text and len(set(re.findall(r"<title>(kind \d+)</title>", matrix))) == 24, text[:3000]
+    worst, every = (re.findall(r"<td>([\d.]+)%</td></tr>", part) for part in re.search(r"found worst</h3>(.*?)<details>.*?all 45 classes(.*?)</details>", page, re.S).groups())
+    assert len(worst) == 12 + 1 and sorted(map(float, every[:-1]))[:12] == list(map(float, worst[:-1])), (worst, every)
+    assert re.search(r"SGD, epochs 104, rate by a range test, [\d.]+ at most after an epoch", text) and ", rate 0<" not in page, text
+    assert ">92</text>" in page and "e+0" not in page
+    rows = dict(re.findall(r"<tr><td>(--[\w-]+)</td><td>([^<]*)</td></tr>", page))
+    assert rows == {"--batch": "16", "--lr-schedule": "cosine", "--momentum": "0.9", "--weight-decay": "0.0001", "--augment": "none", "--mixup": "0.2", "--seed": "1"}, rows
+
+
 LOOK = """(() => {
     const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
     const name = e => e.tagName + ' ' + e.textContent.trim().slice(0, 30), wrong = [];
@@ -93,7 +111,11 @@ LOOK = """(() => {
     document.querySelectorAll('table.sum td:not(:first-child)').forEach(t => {
         const r = document.createRange(); r.selectNodeContents(t); if (r.getClientRects().length > 1) wrong.push(name(t) + ' is broken'); });
     document.querySelectorAll('img').forEach(i => { if (!i.naturalWidth) wrong.push('a picture is none'); });
-    return JSON.stringify({wrong: wrong, looked: [parts.length, document.querySelectorAll('svg text').length]});
+    const curves = [...document.querySelectorAll('section')].find(s => s.querySelector('h2').textContent === 'Curves');
+    const rows = new Set(curves ? [...curves.querySelectorAll('svg.chart')].map(s => box(s)[1]) : []);
+    document.querySelectorAll('table.settings td:first-child').forEach(t => {
+        const r = document.createRange(); r.selectNodeContents(t); if (r.getClientRects().length > 1) wrong.push(name(t) + ' is broken'); });
+    return JSON.stringify({wrong: wrong, rows: rows.size, looked: [parts.length, document.querySelectorAll('svg text').length]});
 })()"""
 
 
@@ -112,13 +134,14 @@ def test_it_fits():
         return
     browser = Browser(temp("profile"))
     try:
-        for page in ("report.html", "folds.html"):
+        for page in ("report.html", "folds.html", "many.html"):
             browser.open("file://" + temp(page))
             for width in (1280, 400):
                 browser.size(width, 900)
                 seen = json.loads(browser.value(LOOK))
                 assert not seen["wrong"], (page, width, seen["wrong"][:8])
                 assert min(seen["looked"]) > 30, seen
+                assert seen["rows"] == (0 if page == "folds.html" else 1 if width == 1280 else 3), (page, width, seen)
     finally:
         browser.end()
 
@@ -126,6 +149,7 @@ def test_it_fits():
 def test_a_solved_classifier_alone():
     page = train("head", "alone.html")
     assert "<h2>Curves</h2>" not in page and "ridges that were tried" in page and "Top-1, best epoch" in page
+    assert "--momentum" not in page and "<td>--augment</td><td>none</td>" in page
 
 
 if __name__ == "__main__":
