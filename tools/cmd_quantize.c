@@ -16,8 +16,8 @@ static const ToolUsage usage = {
     "With --eval the outputs are compared with those of the float model: by labels where the "
     "folder\n"
     "has them (a folder per class, as for hone finetune), else by agreement; with --max-drop the\n"
-    "layers that cost most stay float until that is met, or with --precision bf16 are bf16\n"
-    "where the model is compiled so.\n",
+    "layers that are noisiest stay float until that is met, or with --precision bf16 are bf16\n"
+    "where the model is compiled so, or f32 where that is not enough.\n",
     "Examples:\n"
     "  hone quantize resnet50.onnx -o q.onnx --calibrate photos/ && hone compile q.onnx -o "
     "resnet50\n"

@@ -72,7 +72,7 @@ static bool make_plan(Quantize *q) {
 bool quant_run(Quantize *q) {
     tool_temp_dir(q->tool); // in the arena that stays
     return import(q) && quant_images_find(q, q->calibrate_folder, &q->calibrate) && make_plan(q) &&
-           quant_calibrate(q) && (!q->eval_folder || (quant_eval_begin(q) && quant_eval_end(q)));
+           quant_calibrate(q) && (!q->eval_folder || (quant_eval_begin(q) && quant_decide(q)));
 }
 
 Quantize quant_defaults(Tool *t) {

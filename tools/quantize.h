@@ -31,8 +31,7 @@ typedef struct QuantNet { // a compiled model
 } QuantNet;
 
 typedef struct QuantScore { // of a model on the images of --eval
-    int n, right, agree;    // right: as the labels say; agree: as the float model says
-    double noise;           // sum of the squared differences of the outputs
+    int n, right, agree; // right: as the labels say; agree: as the float model says
 } QuantScore;
 
 typedef struct Quantize {
@@ -93,13 +92,18 @@ bool quant_net_load(Quantize *q, const FeNewModel *m, const char *name, QuantNet
 bool quant_net_run(Quantize *q, QuantNet *net, const void *x);
 // The quantized model as it is now decided; `shown` as in FeQuantNumbers. NULL after an error.
 FeNewModel *quant_model(Quantize *q, IrArena *a, const char **shown);
+// See fe_quant_alone().
+FeNewModel *quant_model_alone(Quantize *q, IrArena *a, const char **pairs);
 
 // ---- the work
 
 bool quant_calibrate(Quantize *q);  // quantize_calibrate.c: ranges and means
 bool quant_measure(Quantize *q);    // quantize_measure.c: the layers' noise
 bool quant_eval_begin(Quantize *q); // quantize_eval.c: what the float model says
-bool quant_eval_end(Quantize *q);   // and the quantized one, layers back in float for --max-drop
+// The quantized model as it is decided now, on the images of --eval. False after an error.
+bool quant_try(Quantize *q, const char *what, QuantScore *out);
+double quant_drop(const Quantize *q, const QuantScore *s); // the share of images that it loses
+bool quant_decide(Quantize *q); // quantize_layers.c: layers back in float for --max-drop
 
 Quantize quant_defaults(Tool *t);
 // All of it, up to the decision. False after an error.

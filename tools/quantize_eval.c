@@ -1,16 +1,11 @@
 // Is the quantized model as good as the float one? Top-1 by the labels of --eval, or agreement
-// where there are none. Where the drop is more than --max-drop, the layers that cost most stay
-// float: each is quantized alone, and what that does to the outputs is its cost. With --precision
-// bf16 what is judged computes float layers in bf16; costs are those beside f32.
+// where there are none. With --precision bf16 what is judged computes float layers in bf16.
 #include "tools/quantize.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { COST_IMAGES = 16 };
-
-static double drop(const Quantize *q, const QuantScore *s) {
+double quant_drop(const Quantize *q, const QuantScore *s) {
     const QuantScore *f = &q->as_float;
     int lost = q->eval.data ? f->right - s->right : f->n - s->agree;
     return s->n ? (double)lost / s->n : 0;
@@ -86,106 +81,21 @@ static bool see_int8(Quantize *q, void *ctx, int i, const void *x) {
     s->n++;
     s->right += said == quant_images_label(&q->eval, i);
     s->agree += said == predict(q, want);
-    for (int k = 0; k < q->columns; k++) {
-        double e = (double)got[k] - (double)want[k];
-        s->noise += isfinite(e) ? e * e : 0;
-    }
     return true;
 }
 
-// The quantized model as it is decided now, on so many images. False after an error.
-static bool try_model(Quantize *q, int most, bool in_bf16, const char *what, QuantScore *out) {
+bool quant_try(Quantize *q, const char *what, QuantScore *out) {
     Tool *t = q->tool;
     IrArena *own = t->arena;
     Trial trial = {.score = {0}};
     const char *name = ir_sprintf(own, "quantized%d", q->n_tried++);
     t->arena = ir_arena_new(&t->diag);
-    q->model.bf16 = in_bf16;
+    q->model.bf16 = q->in_bf16;
     bool good = quant_net_load(q, quant_model(q, t->arena, NULL), name, &trial.net) &&
-                quant_images_walk(q, &q->eval, most, what, see_int8, &trial);
+                quant_images_walk(q, &q->eval, q->eval.n, what, see_int8, &trial);
     q->model.bf16 = false;
     ir_arena_free(t->arena);
     t->arena = own;
     *out = trial.score;
     return good;
-}
-
-// ---------------------------------------------------------------- layers back in float
-
-typedef struct Cost {
-    int layer;
-    double noise;
-} Cost;
-
-static int by_cost(const void *a, const void *b) {
-    const Cost *x = a, *y = b;
-    return x->noise > y->noise ? -1 : x->noise < y->noise ? 1 : x->layer - y->layer;
-}
-
-// The layers that are int8, the dearest first; -1 after an error.
-static int measure_costs(Quantize *q, Cost *costs) {
-    int n_layers = q->plan->n_layers, n = 0;
-    bool *own = q->is_float;
-    ToolProgress bar;
-    q->is_float = ir_alloc_array(q->tool->arena, (size_t)n_layers + 1, sizeof *q->is_float);
-    for (int l = 0; l < n_layers; l++)
-        q->is_float[l] = true;
-    for (int l = 0; l < n_layers; l++) {
-        QuantScore s;
-        if (own[l])
-            continue;
-        q->is_float[l] = false;
-        bool good = try_model(q, COST_IMAGES, false, "layers", &s);
-        q->is_float[l] = true;
-        if (!good)
-            return -1;
-        costs[n++] = (Cost){l, s.noise};
-        tool_progress_start(&bar, "layers");
-        tool_progress(&bar, l + 1, n_layers);
-    }
-    tool_progress_end(&bar);
-    q->is_float = own;
-    qsort(costs, (size_t)n, sizeof *costs, by_cost);
-    return n;
-}
-
-// With the first k of them in float.
-static bool try_first(Quantize *q, const Cost *costs, int n, int k, QuantScore *out) {
-    for (int i = 0; i < n; i++)
-        q->is_float[costs[i].layer] = i < k;
-    return try_model(q, q->eval.n, q->in_bf16, "int8", out);
-}
-
-bool quant_eval_end(Quantize *q) {
-    double most = q->max_drop.v;
-    if (!try_model(q, q->eval.n, q->in_bf16, "int8", &q->as_int8))
-        return false;
-    if (!q->max_drop.given || drop(q, &q->as_int8) <= most)
-        return true;
-    Cost *costs = ir_alloc_array(q->tool->arena, (size_t)q->plan->n_layers + 1, sizeof *costs);
-    int n = measure_costs(q, costs), low = 0, high = 1; // low: too few; high: perhaps enough
-    if (n < 0)
-        return false;
-    while (true) {
-        high = high < n ? high : n;
-        if (!try_first(q, costs, n, high, &q->as_int8))
-            return false;
-        if (drop(q, &q->as_int8) <= most || high == n)
-            break;
-        low = high;
-        high *= 2;
-    }
-    while (high - low > 1) {
-        int middle = low + (high - low) / 2;
-        QuantScore s;
-        if (!try_first(q, costs, n, middle, &s))
-            return false;
-        bool enough = drop(q, &s) <= most;
-        low = enough ? low : middle;
-        high = enough ? middle : high;
-        q->as_int8 = enough ? s : q->as_int8;
-    }
-    for (int i = 0; i < n; i++)
-        q->is_float[costs[i].layer] = i < high;
-    return true;
 }

@@ -26,15 +26,24 @@ bool quant_net_run(Quantize *q, QuantNet *net, const void *x) {
     return false;
 }
 
+static FeQuantNumbers numbers(const Quantize *q) {
+    return (FeQuantNumbers){.ranges = q->ranges,
+                            .mean = q->no_bias_correction ? NULL : (const double *const *)q->mean,
+                            .channels = q->channels,
+                            .is_float = q->is_float};
+}
+
 FeNewModel *quant_model(Quantize *q, IrArena *a, const char **shown) {
     IrMeta meta[TOOL_IMAGE_META];
     bool told = tool_image_is_told(&q->image); // what is assumed stays unsaid
-    FeQuantNumbers n = {.n_meta = told ? tool_image_meta(a, &q->reading, meta) : 0,
-                        .meta = meta,
-                        .ranges = q->ranges,
-                        .mean = q->no_bias_correction ? NULL : (const double *const *)q->mean,
-                        .channels = q->channels,
-                        .is_float = q->is_float,
-                        .shown = shown};
+    FeQuantNumbers n = numbers(q);
+    n.n_meta = told ? tool_image_meta(a, &q->reading, meta) : 0;
+    n.meta = meta;
+    n.shown = shown;
     return fe_quant_write(a, q->plan, &n);
+}
+
+FeNewModel *quant_model_alone(Quantize *q, IrArena *a, const char **pairs) {
+    FeQuantNumbers n = numbers(q);
+    return fe_quant_alone(a, q->plan, &n, pairs);
 }

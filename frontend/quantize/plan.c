@@ -1,9 +1,10 @@
 // Where quantizers go.
 //
-// The products ask: a Conv for what it reads and makes (behind its ReLU), a Gemm or MatMul for what
-// it reads, so that logits stay float. What is asked for goes on upwards through operators that
-// runtimes have in integers (residual additions, average pools) and through moves, whose tensors
-// all have one range. Everything else (normalizations, softmax, attention) is an island of floats.
+// The products ask: a Conv for what it reads and makes (behind its ReLU, and where not a layer that
+// stays float alone reads it), a Gemm or MatMul for what it reads, so that logits stay float. What
+// is asked for goes on upwards through operators that runtimes have in integers (residual
+// additions, average pools) and through moves, whose tensors all have one range. Everything else
+// (normalizations, softmax, attention) is an island of floats.
 #include "frontend/quantize/room.h"
 
 #include <math.h>
@@ -26,11 +27,21 @@ static void ask(const FeQuantGraph *g, bool *wanted, const char *name) {
     }
 }
 
-static void ask_behind(const FeQuantGraph *g, bool *wanted, const char *name) {
+// Only a layer that stays float reads it: eight bits would be noise for nothing.
+static bool is_for_float(const FeQuantGraph *g, const bool *is_float, int value) {
+    const FeQuantValue *v = &g->values[value];
+    int layer = v->n_readers == 1 && v->reader >= 0 ? g->layer_of[v->reader] : -1;
+    return layer >= 0 && is_float && is_float[layer];
+}
+
+static void ask_behind(const FeQuantGraph *g, const bool *is_float, bool *wanted,
+                       const char *name) {
     int v = fe_quant_find(g, name);
     if (v >= 0 && can_be_asked(&g->values[v])) {
         v = fe_quant_behind(g, v);
-        ask(g, wanted, g->values[v].name);
+        if (!is_for_float(g, is_float, v)) {
+            ask(g, wanted, g->values[v].name);
+        }
     }
 }
 
@@ -69,7 +80,7 @@ bool *fe_quant_wanted(IrArena *a, const FeQuantPlan *p, const bool *is_float) {
         if (layer >= 0 && !(is_float && is_float[layer])) {
             ask(g, wanted, pb->node[i]->input[0]);
             if (fe_is_op(pb->node[i], "Conv")) {
-                ask_behind(g, wanted, pb->node[i]->output[0]);
+                ask_behind(g, is_float, wanted, pb->node[i]->output[0]);
             }
         }
     }

@@ -6,6 +6,7 @@
 //   plan = fe_quant_plan(prepared)           the layers, and the tensors whose ranges they need
 //   fe_quant_observer(plan)                  the float model, which shows these tensors as outputs
 //   fe_quant_see(), fe_quant_count()         ... of images; fe_quant_choose() decides on the ranges
+//   fe_quant_alone(plan, numbers)            the float model with each layer quantized beside it
 //   fe_quant_write(plan, numbers)            the quantized model
 #ifndef FRONTEND_QUANTIZE_QUANTIZE_H
 #define FRONTEND_QUANTIZE_QUANTIZE_H
@@ -90,5 +91,12 @@ typedef struct FeQuantNumbers {
 } FeQuantNumbers;
 // The quantized model; NULL after errors.
 FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n);
+
+// The float model, and beside each layer the same quantized, which reads the float model's tensor:
+// its own noise, without that of others. pairs[2 l] is the output where layer l's result before an
+// activation is in float, pairs[2 l + 1] quantized; NULL: the layer stays float. n's meta and
+// `shown` are not read.
+FeNewModel *fe_quant_alone(IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n,
+                           const char **pairs);
 
 #endif

@@ -6,6 +6,10 @@
 //       yq = DequantizeLinear(QuantizeLinear(y))        which clips at 0 as Relu did
 //
 // Names: what the user's file calls a tensor stays its name before it is quantized.
+//
+// For measuring, fe_quant_alone() leaves all that as it is and puts beside it
+//
+//       y_alone = Conv(xq, DequantizeLinear(w8), DequantizeLinear(b32))
 #include "frontend/quantize/room.h"
 
 #include <math.h>
@@ -97,7 +101,6 @@ static bool clips_as(const Writer *w, int value, double lo, double hi) {
 static void find_gone(Writer *w) {
     const FeQuantGraph *g = w->g;
     for (int x = 0; x < g->n_values; x++) {
-        w->made_as[x] = -1;
         int y = fe_quant_behind(g, x), maker = g->values[y].maker;
         double lo, hi;
         if (y == x || g->values[x].maker < 0 || g->values[y].is_output || !is_quantized(w, y) ||
@@ -234,6 +237,16 @@ static void rename_operands(Writer *w, Onnx__NodeProto *n) {
     }
 }
 
+static void push_with_quantizers(Writer *w, Onnx__NodeProto *n) {
+    push(w, n);
+    for (size_t k = 0; k < n->n_output; k++) {
+        int v = fe_quant_find(w->g, fe_text(n->output[k]));
+        if (v >= 0) {
+            add_quantizer(w, v);
+        }
+    }
+}
+
 static void add_node(Writer *w, size_t i) {
     const Onnx__NodeProto *old = w->g->edit.g->node[i];
     Onnx__NodeProto *n = FE_COPY_OF(w->r.arena, old);
@@ -245,13 +258,21 @@ static void add_node(Writer *w, size_t i) {
     if (layer >= 0 && !w->numbers->is_float[layer]) {
         quantize_operands(w, layer, n);
     }
+    push_with_quantizers(w, n);
+}
+
+// The layer quantized, beside what it is in the float model.
+static void add_alone(Writer *w, size_t i, const char **pair) {
+    IrArena *a = w->r.arena;
+    const Onnx__NodeProto *old = w->g->edit.g->node[i];
+    Onnx__NodeProto *n = FE_COPY_OF(a, old);
+    pair[0] = old->output[0];
+    pair[1] = like(w, old->output[0], "alone");
+    rename_operands(w, n);
+    set_node_name(w, n, pair[1]);
+    quantize_operands(w, w->g->layer_of[i], n);
+    n->output[0] = ir_strdup(a, pair[1]);
     push(w, n);
-    for (size_t k = 0; k < n->n_output; k++) {
-        int v = fe_quant_find(w->g, fe_text(n->output[k]));
-        if (v >= 0) {
-            add_quantizer(w, v);
-        }
-    }
 }
 
 static bool is_read(const IrMap *read, const Onnx__NodeProto *n) {
@@ -331,33 +352,54 @@ static void show(Writer *w, const char **names) {
     add_outputs(&w->r, w->p->n_layers, names);
 }
 
-FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n) {
+// False after an error.
+static bool begin(Writer *w, IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n) {
     const FeQuantGraph *g = p->graph;
     size_t values = (size_t)g->n_values + 1, ranges = (size_t)p->n_ranges + 1;
-    Writer w = {.p = p, .g = g, .numbers = n, .wanted = fe_quant_wanted(a, p, n->is_float)};
-    if (!fe_edit_begin(&w.r, a, g->model, n->n_meta)) {
+    *w = (Writer){.p = p, .g = g, .numbers = n, .wanted = fe_quant_wanted(a, p, n->is_float)};
+    if (!fe_edit_begin(&w->r, a, g->model, n->n_meta)) {
+        return false;
+    }
+    w->taken.arena = w->node_names.arena = w->made.arena = a;
+    for (size_t i = 0; i < g->edit.g->n_node; i++) {
+        void **first = ir_map_put(&w->node_names, fe_text(g->edit.g->node[i]->name));
+        *first = *first ? *first : g->edit.g->node[i];
+    }
+    w->read_as = ir_alloc_array(a, values, sizeof *w->read_as);
+    w->made_as = ir_alloc_array(a, values, sizeof *w->made_as);
+    w->gone = ir_alloc_array(a, g->edit.g->n_node + 1, sizeof *w->gone);
+    w->scale = ir_alloc_array(a, ranges, sizeof *w->scale);
+    w->zero = ir_alloc_array(a, ranges, sizeof *w->zero);
+    for (int v = 0; v < g->n_values; v++) {
+        w->made_as[v] = -1;
+    }
+    return true;
+}
+
+static void add_input_quantizers(Writer *w) {
+    for (int v = 0; v < w->g->n_values; v++) {
+        if (w->g->values[v].maker < 0) {
+            add_quantizer(w, v);
+        }
+    }
+}
+
+static FeNewModel *end(Writer *w) {
+    drop_unread(&w->r);
+    return fe_edit_end(&w->r);
+}
+
+FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n) {
+    Writer w;
+    if (!begin(&w, a, p, n)) {
         return NULL;
     }
     for (int i = 0; i < n->n_meta; i++) {
         fe_edit_set_meta(&w.r, &n->meta[i]);
     }
-    w.taken.arena = w.node_names.arena = w.made.arena = a;
-    for (size_t i = 0; i < g->edit.g->n_node; i++) {
-        void **first = ir_map_put(&w.node_names, fe_text(g->edit.g->node[i]->name));
-        *first = *first ? *first : g->edit.g->node[i];
-    }
-    w.read_as = ir_alloc_array(a, values, sizeof *w.read_as);
-    w.made_as = ir_alloc_array(a, values, sizeof *w.made_as);
-    w.gone = ir_alloc_array(a, g->edit.g->n_node + 1, sizeof *w.gone);
-    w.scale = ir_alloc_array(a, ranges, sizeof *w.scale);
-    w.zero = ir_alloc_array(a, ranges, sizeof *w.zero);
     find_gone(&w);
-    for (int v = 0; v < g->n_values; v++) {
-        if (g->values[v].maker < 0) {
-            add_quantizer(&w, v);
-        }
-    }
-    for (size_t i = 0; i < g->edit.g->n_node; i++) {
+    add_input_quantizers(&w);
+    for (size_t i = 0; i < w.g->edit.g->n_node; i++) {
         if (!w.gone[i]) {
             add_node(&w, i);
         }
@@ -367,6 +409,30 @@ FeNewModel *fe_quant_write(IrArena *a, const FeQuantPlan *p, const FeQuantNumber
     if (n->shown) {
         show(&w, n->shown);
     }
-    drop_unread(&w.r);
-    return fe_edit_end(&w.r);
+    return end(&w);
+}
+
+FeNewModel *fe_quant_alone(IrArena *a, const FeQuantPlan *p, const FeQuantNumbers *n,
+                           const char **pairs) {
+    Writer w;
+    if (!begin(&w, a, p, n)) {
+        return NULL;
+    }
+    const char **shown = ir_alloc_array(a, 2 * (size_t)p->n_layers + 1, sizeof *shown);
+    int n_shown = 0;
+    add_input_quantizers(&w);
+    for (size_t i = 0; i < w.g->edit.g->n_node; i++) {
+        Onnx__NodeProto *node = w.g->edit.g->node[i];
+        int layer = w.g->layer_of[i];
+        push_with_quantizers(&w, node);
+        if (layer >= 0 && !n->is_float[layer]) {
+            add_alone(&w, i, &pairs[2 * layer]);
+            shown[n_shown++] = pairs[2 * layer];
+            shown[n_shown++] = pairs[2 * layer + 1];
+        }
+    }
+    w.r.g->node = w.nodes;
+    w.r.g->n_node = (size_t)w.n;
+    add_outputs(&w.r, n_shown, shown);
+    return end(&w);
 }

@@ -5,6 +5,7 @@ The numbers of whole networks beside those of another quantizer: by hand, quanti
 """
 import json
 import os
+import re
 import sys
 
 import numpy as np
@@ -313,8 +314,20 @@ def test_sample():
     assert len(first) < 0.4 * os.path.getsize(SAMPLE)
 
 
+def own_numbers():
+    """What follows is the same whatever tests were before."""
+    global rng
+    rng = np.random.default_rng(1)
+
+
+def coloured(n):
+    """Images of n colours, so that the float model tells them apart."""
+    return rng.integers(0, 216, (n, 1, 1, 3)) + rng.integers(0, 40, (n, SIDE, SIDE, 3))
+
+
 def test_layers_go_back_to_float():
     """A tensor whose largest channel is read with weight 0 leaves nothing of the others in eight bits."""
+    own_numbers()
     n = Net()
     w = rng.normal(0, 0.5, (6, 3, 3, 3)).astype(np.float32)
     w[5] *= 3000
@@ -325,12 +338,12 @@ def test_layers_go_back_to_float():
     n.widths[b] = 6
     n.op("Gemm", n.op("Flatten", n.op("GlobalAveragePool", n.same("Relu", n.conv(b, 6, name="plain")))),
          rng.normal(0, 1, (6, 10)).astype(np.float32), name="head")
-    model, folder = n.save("wide"), images("more", 40)
+    model, folder = n.save("wide"), images("more", 40, coloured(40))
     _, bad = quantize(model, "--eval", folder, folder=folder)
     assert bad["eval"]["agree"] < 38, bad
     q, good = quantize(model, "--eval", folder, "--max-drop", "0.05", folder=folder)
     types = {r["node"]: r["type"] for r in good["layers"]}
-    assert good["eval"]["agree"] >= 38 and "float" in types.values() and types["plain"] == types["head"] == "int8", good
+    assert good["eval"]["agree"] >= 38 and [k for k, t in types.items() if t == "float"] == ["reads_wide"], good
     _, half = quantize(model, "--eval", folder, "--max-drop", "0.05", "--precision", "bf16", folder=folder)
     types = {r["node"]: r["type"] for r in half["layers"]}
     assert half["eval"]["agree"] >= 38 and set(types.values()) == {"bf16", "int8"} and types["plain"] == "int8", half
@@ -338,6 +351,26 @@ def test_layers_go_back_to_float():
     assert "bf16[" in stored and "u8[" in stored, stored
     kept, given = quantize(model, "--keep-float", "*wide", "--keep-float", "last", folder=folder)
     assert [r["type"] for r in given["layers"]] == ["float", "float", "int8", "float"]
+
+
+def test_layers_go_back_to_f32_where_bf16_is_not_enough():
+    """Small differences of large numbers: neither eight bits nor bf16 leave anything of them. Few models tell how far to go."""
+    own_numbers()
+    n = Net()
+    n.widths[n.op("Conv", "x", rng.normal(0, 0.5, (6, 3, 1, 1)).astype(np.float32), np.full(6, 1000, np.float32), name="offset")] = 6
+    for k in range(6):  # of no channel the sum, so that the offset goes
+        n.conv(n.last, 6, 1, name=f"product{k}")
+        w = numpy_helper.to_array(n.inits[-2])
+        n.inits[-2] = numpy_helper.from_array(w - w.mean(1, keepdims=True), n.inits[-2].name)
+    n.op("Gemm", n.op("Flatten", n.op("GlobalAveragePool", n.last)), rng.normal(0, 1, (6, 10)).astype(np.float32), name="head")
+    model, folder = n.save("offset"), images("colours", 40, coloured(40))
+    code, out, err = run(HONE, "quantize", model, "-o", temp("o.onnx"), "--calibrate", folder, "--eval", folder, "--max-drop", "0.05",
+                         "--precision", "bf16", "--json", *PLAIN)
+    assert code == 0 and "layers go back to f32: compile the result without --precision bf16" in err, err
+    types = {r["node"]: r["type"] for r in json.loads(out)["layers"]}
+    assert set(types.values()) == {"float", "int8"} and types["product0"] == "float", types
+    assert json.loads(out)["eval"]["agree"] >= 38, out
+    assert int(re.search(r"layers back in float, after (\d+) quantized models", err)[1]) < 16, err
 
 
 def length_bytes(path):
