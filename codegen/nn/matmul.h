@@ -24,7 +24,7 @@ typedef struct CgMatmul {
     int32_t rows, pass;                  // of the largest tile: its rows, its vectors
     int32_t images, ahead;               // of the scratch, with `mean`; prefetch the next panel
     int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
-    int64_t image, band; // Strassen's: rows of an image, tiles of a band
+    int64_t image, band, run; // Strassen's: rows of an image, tiles of a band and of a run
     CgMean mean;
     CgBody then;
 } CgMatmul;

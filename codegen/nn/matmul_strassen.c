@@ -16,8 +16,14 @@
 // and weights stay in the second level cache together: long sums, which would have to go in pieces,
 // are faster as they are. While a tile is made the weights of the next two panels come nearer.
 //
+// Panels of one vector of 16 in two registers each, as AVX2 has them, are small: half of one stays
+// in the first level cache while each product of a run of tiles is made with it, next the other
+// products. P1, U2 and U3 of the run's tiles are kept. The second level cache of CPUs with such
+// vectors is half of others' or less (Zen 3: 512 KiB), and what it is to hold is.
+//
 //   scratch  a tile's sums before its epilogue, or totals of long ones of the rows left over,
-//            [T1 T2 T3 T4][vec][half of k][lanes], P1, U2, U3: [row][vec][lanes],
+//            [T1 T2 T3 T4][vec][half of k][lanes],
+//            [tile of the run][P1 U2 U3][row][vec][lanes],
 //            [tile of the band][S1 S2 S3 S4][row][half of k]
 //
 // Tiles are cut within an image, which its result depends on alone; the rows that are left over at
@@ -30,6 +36,7 @@ enum {
     UNROLL = 4, // k to one step
     PARTS = 8,  // of a vector's weights in a panel, each fetched during one product
     AHEAD = 16, // k whose weights are asked for in the first level cache
+    RUN = 4,    // tiles, of panels that stay there
 };
 enum { T1, T2, T3, T4 };
 enum { S1, S2, S3, S4 };
@@ -76,26 +83,30 @@ bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m) {
     bool plain = s->packed && s->nd.rank == 2 && !s->mean.blocks && s->dtype == IR_F32 &&
                  s->y_dtype == IR_F32 && ir_dim_is(s->a_k, 1) && rows->stride[CG_MATMUL_A].n == 0;
     int64_t image = rows->size.n ? rows->size.n : rows->size.c;
-    bool pairs = s->vectors > 2 && s->columns % (2 * s->vectors * IR_BLOCK) == 0;
+    bool narrow = ir_parts(m) == 2, wide = ir_parts(m) == 1 && s->vectors > 2;
+    bool pairs = s->columns % (2 * s->vectors * IR_BLOCK) == 0;
     int64_t panels = 7 * s->k.c / 2 * s->vectors * IR_BLOCK * 4;
-    if (!plain || !pairs || (rows->size.n && rows->size.c) || image < IR_STRASSEN_LEAST_ROWS ||
-        s->k.c < IR_STRASSEN_LEAST_K || s->k.c % 32 || panels > ir_budget(m, IR_L2_IMAGE) ||
-        ir_parts(m) != 1) {
+    int64_t weights = ir_budget(m, narrow ? IR_L2_SUMS : IR_L2_IMAGE);
+    int64_t room = ir_budget(m, narrow ? IR_L2_INPUT : IR_L2_IMAGE);
+    if (!plain || !pairs || !(narrow || wide) || (rows->size.n && rows->size.c) ||
+        image < IR_STRASSEN_LEAST_ROWS || s->k.c < IR_STRASSEN_LEAST_K || s->k.c % 32 ||
+        panels > weights) {
         return false;
     }
     s->image = image;
     s->ahead = 0;
     int64_t tiles = (image + 2 * s->rows - 1) / (2 * s->rows);
-    int64_t most = ir_budget(m, IR_L2_IMAGE) / (16 * sum_floats(s));
+    int64_t most = room / (16 * sum_floats(s));
     most = most < 1 ? 1 : most;
     int64_t bands = (tiles + most - 1) / most;
     s->band = (tiles + bands - 1) / bands;
+    s->run = narrow ? RUN : 1;
     return true;
 }
 
 int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes) {
-    return cg_matmul_totals(lanes) + 4 * factor_floats(s, lanes) + 3 * kept_floats(s, lanes) +
-           4 * s->band * sum_floats(s);
+    return cg_matmul_totals(lanes) + 4 * factor_floats(s, lanes) +
+           3 * s->run * kept_floats(s, lanes) + 4 * s->band * sum_floats(s);
 }
 
 // ---------------------------------------------------------------- factors and sums
@@ -246,7 +257,9 @@ static void emit_product(Strassen *d, Rows x, Columns w, int number) {
         CgVal k = cg_iaddc(f, loop.iv, u), *acc = d->acc;
         for (int v = 0; v < d->vecs; v++) {
             column[v] = load_column(d, w, k, v);
-            cg_prefetch(f, column_at(d, w, cg_iaddc(f, k, AHEAD), v), 3);
+            if (d->s->run == 1) {
+                cg_prefetch(f, column_at(d, w, cg_iaddc(f, k, AHEAD), v), 3);
+            }
         }
         for (int i = 0; i < d->rows; i++) {
             CgVal at = cg_fat(f, x.at, cg_iaddc(f, k, i * x.pitch));
@@ -269,28 +282,86 @@ static void finish(Strassen *d, int lower, int column) {
     cg_matmul_finish_tile(d->f, &t, d->acc, d->room);
 }
 
-static void emit_tile(Strassen *d, CgVal nth) {
-    set_tile(d, nth);
+// A product of the tile, and what becomes of it. Where a panel stays in the first level cache for a
+// run of tiles its sums come from what was kept and go there; else they stay in registers.
+static void begin(Strassen *d, int which) {
+    if (d->s->run > 1) {
+        begin_kept(d, which);
+    }
+}
+
+static void multiply_upper(Strassen *d) {
     begin_zero(d);
     emit_product(d, quarter(d, 0, 0), weights(d, 0, 0), 0);
     keep(d, P1);
+}
+static void multiply_lower(Strassen *d) {
+    begin(d, P1);
     emit_product(d, quarter(d, 0, 1), weights(d, 0, 1), 1);
     finish(d, 0, 0);
+}
+static void multiply_u2(Strassen *d) {
     begin_kept(d, P1);
     emit_product(d, sum_of(d, S2), factor(d, T2), 2);
     keep(d, U2);
+}
+static void multiply_u3(Strassen *d) {
+    begin(d, U2);
     emit_product(d, sum_of(d, S3), factor(d, T3), 3);
     keep(d, U3);
+}
+static void multiply_c21(Strassen *d) {
+    begin(d, U3);
     emit_product(d, quarter(d, 1, 1), factor(d, T4), 4);
     finish(d, 1, 0);
+}
+static void multiply_c22(Strassen *d) {
     begin_zero(d);
     emit_product(d, sum_of(d, S1), factor(d, T1), 5);
     keep(d, P1);
     begin_both(d, U3, P1);
     finish(d, 1, 1);
+}
+static void multiply_c12(Strassen *d) {
     begin_both(d, U2, P1);
     emit_product(d, sum_of(d, S4), weights(d, 1, 1), 6);
     finish(d, 0, 1);
+}
+
+static void (*const products[])(Strassen *d) = {multiply_upper, multiply_lower, multiply_u2,
+                                                multiply_u3,    multiply_c21,   multiply_c22,
+                                                multiply_c12};
+enum { PRODUCTS = sizeof products / sizeof *products };
+
+// Tiles [first, end) of the band, product after product of each.
+static void emit_tiles(Strassen *d, CgVal first, CgVal end) {
+    CgFn *f = d->f;
+    CgLoop tile;
+    cg_for(f, &tile, first, end, 1);
+    set_tile(d, tile.iv);
+    for (int k = 0; k < PRODUCTS; k++) {
+        products[k](d);
+    }
+    cg_end(f, &tile);
+}
+
+// The same in runs of tiles: each product of all its tiles, then the next.
+static void emit_runs(Strassen *d, CgVal first, CgVal end) {
+    CgFn *f = d->f;
+    CgVal kept = d->kept;
+    CgLoop run, tile;
+    cg_for(f, &run, first, end, d->s->run);
+    CgVal last = cg_imin(f, end, cg_iaddc(f, run.iv, d->s->run));
+    for (int k = 0; k < PRODUCTS; k++) {
+        cg_for(f, &tile, run.iv, last, 1);
+        set_tile(d, tile.iv);
+        CgVal nth = cg_isub(f, tile.iv, run.iv);
+        d->kept = cg_fat(f, kept, cg_imulc(f, nth, 3 * kept_floats(d->s, f->lanes)));
+        products[k](d);
+        cg_end(f, &tile);
+    }
+    cg_end(f, &run);
+    d->kept = kept;
 }
 
 // ---------------------------------------------------------------- bands
@@ -334,7 +405,7 @@ static void emit_rest(Strassen *d, CgVal from, CgVal to) {
 // Tasks [from, to) of a band
 static void emit_band(Strassen *d, CgVal from, CgVal to) {
     CgFn *f = d->f;
-    CgLoop sums, group, tile;
+    CgLoop sums, group;
     int64_t band = d->s->band;
     CgVal zero = cg_i64(f, 0), left = cg_isub(f, cg_i64(f, d->tiles), d->first);
     CgVal tiles = cg_imax(f, zero, cg_imin(f, left, cg_i64(f, band)));
@@ -348,27 +419,25 @@ static void emit_band(Strassen *d, CgVal from, CgVal to) {
     CgVal end = cg_imin(f, cg_i64(f, band), cg_isub(f, to, start));
     set_group(d, group.iv);
     emit_factors(d);
-    cg_for(f, &tile, first, cg_imin(f, end, tiles), 1);
-    emit_tile(d, tile.iv);
-    cg_end(f, &tile);
+    (d->s->run > 1 ? emit_runs : emit_tiles)(d, first, cg_imin(f, end, tiles));
     emit_rest(d, first, end);
     cg_end(f, &group);
 }
 
-static Strassen begin(CgFn *f, const CgMatmul *s) {
+static Strassen start(CgFn *f, const CgMatmul *s) {
     Strassen d = {.f = f, .s = s, .rows = s->rows, .vecs = s->vectors, .half = s->k.c / 2};
     d.tiles = s->image / (2 * s->rows);
     d.rest = s->image % (2 * s->rows);
     d.room = f->scratch;
     d.factors = cg_fatc(f, d.room, cg_matmul_totals(f->lanes));
     d.kept = cg_fatc(f, d.factors, 4 * factor_floats(s, f->lanes));
-    d.sums = cg_fatc(f, d.kept, 3 * kept_floats(s, f->lanes));
+    d.sums = cg_fatc(f, d.kept, 3 * s->run * kept_floats(s, f->lanes));
     return d;
 }
 
 void cg_matmul_emit_strassen(CgFn *f, const void *spec) {
     const CgMatmul *s = spec;
-    Strassen d = begin(f, s);
+    Strassen d = start(f, s);
     int64_t units = d.tiles + (d.rest > 0), bands = (units + s->band - 1) / s->band;
     int64_t tasks = s->columns / (2 * s->vectors * f->lanes) * s->band; // of a band
     CgVal images = s->nd.dim[1].size.n ? f->N : cg_i64(f, 1), lo, hi, image, band;
