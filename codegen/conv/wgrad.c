@@ -9,6 +9,7 @@
 enum {
     MAX_CHUNK = 128,   // pixels
     LEAST_PIECES = 4,  // to share among threads
+    LEAST_SUMS = 12,   // registers: with fewer, products wait for the sums before them
     MAX_COLUMNS = 128, // of a kernel: they are unrolled
     MAX_TAPS = 1 << 16,
     MAX_GROUP_BYTES = 32 << 20,
@@ -109,6 +110,12 @@ static void choose_tile(CgWgrad *s, const CgTarget *t) {
     s->vecs = m->broadcast ? 2 : cg_max_int(1, 3 / parts);
     int most = (registers - 1) / (s->vecs * parts) - 1;
     s->terms = cg_min_int(s->C, cg_min_int(most, m->broadcast ? 8 : 4));
+    s->part = s->terms;
+    // too few sums: a whole block of x, cut into sets of as many terms as fit
+    if (s->terms * s->vecs * parts < LEAST_SUMS && most > s->terms && cg % s->bin == 0) {
+        s->terms = most;
+        s->part = s->bin;
+    }
     if (cg_conv_wgrad_pairing(s, lanes) == CG_PAIR_RANGES)
         s->vecs = 1;
     s->vecs = cg_min_int(s->vecs, blocks);

@@ -16,6 +16,7 @@ typedef struct CgWgrad {
     int32_t lanewise;
     int32_t pairs; // operands are of bf16, in words of two images: what is an image here
     int32_t vecs, terms;     // register tile, at most
+    int32_t part;            // channels of a blocked x: those of a register tile, or of several
     int32_t rows, images;    // of a chunk
     int32_t pieces, i_blocks; // of a group: pieces, and how many blocks of x they go over
     int64_t x_image, dy_image;

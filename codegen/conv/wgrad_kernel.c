@@ -6,7 +6,8 @@
 // A register tile is `vecs` vectors of output channels times `terms` values of x that are copied to
 // all lanes; it stays in registers while pixels stream by: vecs loads of dy and `terms` broadcasts
 // for vecs * terms products. What the terms are:
-//   x blocked    channels of one block at one kernel tap; a block has several parts of them
+//   x blocked    channels of one block at one kernel tap; a block has several parts of them, or
+//                is one part of several sets
 //   x plain      (C <= 4) channels times kernel columns, cut into sets
 //   lanewise     (groups inside a vector, depthwise) channels of a group times kernel columns; the
 //                value is x's vector with channel k of each group in all lanes of the group
@@ -65,8 +66,8 @@ static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal pa
     Tile t = {.set = set, .nv = nv};
     bool is_first = set == k->sets;
     t.dy_ahead = is_first ? p->dy_ahead : NULL;
-    t.x_ahead =
-        s->bin > 1 && (is_first || (!s->lanewise && set->term[0].kw < s->sw)) ? p->x_ahead : NULL;
+    bool asks = is_first || (!s->lanewise && set->term[0].k == 0 && set->term[0].kw < s->sw);
+    t.x_ahead = s->bin > 1 && asks ? p->x_ahead : NULL;
     int n = set->n * nv;
     CgVal lo, hi;
     find_rows(k, p, kh, &lo, &hi);

@@ -34,8 +34,8 @@ CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes) {
         .pairing = cg_conv_wgrad_pairing(s, lanes), .sets = 1, .taps = s->kh * s->kw};
     u.o_blocks = cg_ceil_div(s->O, lanes);
     u.i_blocks = s->bin == 1 ? 1 : cg_ceil_div(s->C, s->bin);
-    u.part = s->bin == 1 ? s->C : s->lanewise ? cg_conv_wgrad_group_channels(s) : s->terms;
-    u.parts = s->bin == 1 || s->lanewise ? 1 : cg_ceil_div(cg_min_int(s->bin, s->C), s->terms);
+    u.part = s->bin == 1 ? s->C : s->lanewise ? cg_conv_wgrad_group_channels(s) : s->part;
+    u.parts = s->bin == 1 || s->lanewise ? 1 : cg_ceil_div(cg_min_int(s->bin, s->C), s->part);
     if (u.pairing == CG_PAIR_ALL && s->group > 1) {
         u.sets = s->group;
         u.o_blocks /= s->group;

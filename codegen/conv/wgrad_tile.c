@@ -31,17 +31,13 @@ void cg_conv_wgrad_find_sets(Kernel *k) {
     for (int i = 0; i < n; i++)
         term[i] = (Term){i % k->u.part, i / k->u.part};
     k->sets = ir_alloc_array(a, (size_t)n, sizeof *k->sets);
-    if (apart) {
-        for (int i = 0; i < n;) {
-            int left = k->u.part - i % k->u.part, size = cg_min_int(left, in_set);
-            k->sets[k->n_sets++] = (Set){size, term + i};
-            i += size;
+    int together = apart ? k->u.part : n;
+    CgCut cut = cg_conv_cut(together, in_set);
+    for (int i = 0; i < n; i += together)
+        for (int j = 0; j < cut.n; j++) {
+            const Term *first = term + i + cg_conv_cut_begin(cut, j);
+            k->sets[k->n_sets++] = (Set){cut.size - (j >= cut.big), first};
         }
-        return;
-    }
-    CgCut cut = cg_conv_cut(n, in_set);
-    for (int i = 0; i < cut.n; i++)
-        k->sets[k->n_sets++] = (Set){cut.size - (i >= cut.big), term + cg_conv_cut_begin(cut, i)};
 }
 
 // ---------------------------------------------------------------- the register tile
