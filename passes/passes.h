@@ -28,6 +28,7 @@ struct PassOptions {
     bool winograd;           // convolutions by Winograd's algorithms where they are faster
     bool bf16;               // products may be of bf16, and what stands between them is stored so
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown
+    int64_t images;          // likewise, of the images of a run where their number is open; 0: one
     const char *print_after; // a pass's name, "all", or NULL
     bool time_passes;
     bool verify;                        // ir_verify after each pass; ir_bug() when it fails

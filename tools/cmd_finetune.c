@@ -147,6 +147,7 @@ static bool generate(Finetune *f, const IrTrainProgram *p, const CgTrainFile *fi
 static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
     *po = tool_pass_options(&f->model);
     po->threads = f->threads ? f->threads : rt_cpus_available();
+    po->images = f->train.batch;
     if (!import(f, po) || !tool_check_weights(f->tool, f->infer, true) ||
         !tool_image_options(f->tool, &f->image, f->infer, o) || !tool_place_head(f, po, o))
         return NULL;

@@ -76,7 +76,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
         TOOL_PRECISION_OPTION(m),
         TOOL_MODEL_OPTIONS(m),
         {"--arena", NULL, "SIZE", TOOL_SIZE, &arena, "recompute: what a graph may take", 0, 0},
-        {"--batch", NULL, "N", TOOL_INT, &batch, "at that batch size, default 1", 1, 1 << 20},
+        {"--batch", NULL, "N", TOOL_INT, &batch, "recompute, schedule: at that batch size, default 1", 1, 1 << 20},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "For replace_head and mark_frozen", 0, 0},
         {"--classes", NULL, "N", TOOL_INT, &classes, "of the new classifier; default: it stays", 1,
          1 << 20},
@@ -112,6 +112,7 @@ int cmd_opt(Tool *t, int argc, char **argv) {
     PassFreeze freeze_options = {
         freeze ? freeze : "head", unfreeze.n, unfreeze.v, params.n, params.v, NULL, NULL};
     PassRecompute recompute = {.bytes = arena, .batch = batch};
+    po.images = batch;
     po.recompute = arena ? &recompute : NULL;
     po.head = &head_options;
     po.freeze = &freeze_options;
