@@ -48,7 +48,7 @@ def test_style():
     Image.fromarray(np.stack([x * 2, y * 4, 255 - x * 2], 2).astype(np.uint8)).save(temp("content.png"))
     Image.fromarray(np.stack([(x // 3 % 2) * 220, (x // 3 % 2) * 200, y * 0 + 30], 2).astype(np.uint8)).save(temp("stripes.png"))
     code, out, err = example("style.py", temp("vgg.onnx"), temp("content.png"), temp("stripes.png"), "-o", temp("out.png"), "--sheet",
-                             temp("sheet.png"), "--input", "x", "--size", "48", "--steps", "60", "--smooth", "0")
+                             temp("sheet.png"), "--input", "x", "--size", "48", "--steps", "100", "--rate", "0.04", "--style-weight", "12", "--smooth", "0")
     assert code == 0, err
     before, after = map(float, re.search(r"^style ([\d.]+) -> ([\d.]+), content", out, re.M).groups())
     assert after < before / 4, out
@@ -59,6 +59,29 @@ def test_style():
     assert across(got) > 4 * across(smooth), "stripes came in"
     near = np.corrcoef(got[:, :, 1].mean(1), smooth[:, :, 1].mean(1))[0, 1]
     assert near > 0.5, "and from above downwards it is what it was"
+
+
+def test_style_moves_waves_and_colours():
+    """A step of noise moves a picture by the rate, mostly by what is coarse in it; the gradient of colours is that of their loss."""
+    sys.path.insert(0, os.path.join(ROOT, "tools", "examples"))
+    import style
+    rng = np.random.default_rng(1)
+    waves = style.Waves((48, 64, 3), 10, 0.02)
+    d = waves.step(rng.standard_normal((48, 64, 3)))
+    assert d.shape == (48, 64, 3) and 0.015 < np.sqrt((d * d).mean()) < 0.025, np.sqrt((d * d).mean())
+    size = np.abs(np.fft.fft2(d, axes=(0, 1))).mean(2)
+    assert size[1:4, 1:4].mean() > 6 * size[20:28, 28:36].mean()
+    p, want = rng.random((5, 6, 3)), rng.random((4, 4, 3))
+    colours = style.Colours(3, want)
+
+    def loss(p):
+        grams = [style.gram(style.features(style.as_features(q))) for q in (p, want)]
+        return 3 * style.square(grams[0] - grams[1]) / style.square(grams[1])
+    g = colours(p)
+    for at in ((0, 0, 0), (4, 5, 2), (2, 3, 1)):
+        e = np.zeros_like(p)
+        e[at] = 1e-5
+        assert abs((loss(p + e) - loss(p - e)) / 2e-5 - g[at]) < 1e-6 * max(1, abs(g[at])), at
 
 
 def test_style_at_the_size_of_the_network():

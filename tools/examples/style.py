@@ -4,9 +4,10 @@
   style.py VGG.onnx CONTENT STYLE -o OUT.png [--steps 200] [--sheet SHEET.png] [--input NAME --size 256]
 
 The style of a picture is which channels of a layer are active together: the Gram matrix F F^T of its features F [channels, places]. The
-pixels are moved by Adam until the Gram matrices are those of STYLE while the features of one deeper layer stay near those of CONTENT.
-hone compiles the network as far as these layers reach, once as it is and once with --emit-gradient: what comes in besides the image is the
-gradient of this loss by each layer's features, what comes out the gradient by the image. Any network of convolutions will do, VGG does best.
+pixels, whose colours count as a layer too, are moved until the Gram matrices are those of STYLE while the features of one deeper layer
+stay near those of CONTENT. hone compiles the network as far as these layers reach, once as it is and once with --emit-gradient: what
+comes in besides the image is the gradient of this loss by each layer's features, what comes out the gradient by the image. Any network
+of convolutions will do, VGG does best.
 The picture has the size of the network's input; where the file leaves height and width open, --input names it and --size says what it is.
 """
 import argparse
@@ -46,6 +47,11 @@ def gram(f):
     return f @ f.T / f.size
 
 
+def as_features(pixels):
+    """Colours as a layer's output: [1, channels, height, width], grey 0."""
+    return pixels.transpose(2, 0, 1)[None] - 0.5
+
+
 def square(a):
     return max(float((a * a).sum()), 1e-12)
 
@@ -76,6 +82,18 @@ class Loss:
         return *sums, gradients
 
 
+class Colours:
+    """That of the pixels themselves, which a network may overlook."""
+
+    def __init__(self, weight, style):
+        self.want, self.weight = gram(features(as_features(style))), weight
+
+    def __call__(self, pixels):
+        f = features(as_features(pixels))
+        d = self.weight * 4 / (f.size * square(self.want)) * ((gram(f) - self.want) @ f)
+        return d.reshape(pixels.shape[2], *pixels.shape[:2]).transpose(1, 2, 0)
+
+
 def roughness(p):
     """Of neighbours that differ, and its gradient."""
     d, down, right = np.zeros_like(p), np.diff(p, axis=0), np.diff(p, axis=1)
@@ -86,31 +104,43 @@ def roughness(p):
     return 2 * d / p.size
 
 
-class Adam:
-    def __init__(self, like, steps, rate):
-        self.m, self.v, self.t, self.steps, self.rate = np.zeros_like(like), np.zeros_like(like), 0, steps, rate
+class Waves:
+    """Adam over a picture's Fourier coefficients, each moved as far as pictures have of it, the less the finer it is (Olah, Mordvintsev,
+    Schubert 2017, "Feature Visualization"). Pixel by pixel the same losses are met by a grain that strided layers leave, and no eye likes."""
+
+    def __init__(self, shape, steps, rate):
+        self.shape, self.steps, self.rate, self.t = shape[:2], steps, rate, 0
+        f = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
+        scale = 1 / np.maximum(f, 1 / max(shape[:2]))
+        self.scale = (scale / np.sqrt((scale ** 2).sum()) * np.sqrt(shape[0] * shape[1] / 4))[:, :, None]
+        self.m, self.v = np.zeros((2, *self.scale.shape[:2], shape[2])), np.zeros((2, *self.scale.shape[:2], shape[2]))
 
     def step(self, g):
+        """By how much the pixels move, of the gradient by them."""
         self.t += 1
+        waves = self.scale * np.fft.rfft2(g, axes=(0, 1), norm="ortho")
+        g = np.stack([waves.real, waves.imag])
         self.m += 0.1 * (g - self.m)
         self.v += 0.001 * (g * g - self.v)
         rate = self.rate * (1 + math.cos(math.pi * (self.t - 1) / self.steps)) / 2
-        return rate * self.m / (1 - 0.9 ** self.t) / (np.sqrt(self.v / (1 - 0.999 ** self.t)) + 1e-12)
+        d = rate * self.m / (1 - 0.9 ** self.t) / (np.sqrt(self.v / (1 - 0.999 ** self.t)) + 1e-12)
+        return np.fft.irfft2(self.scale * (d[0] + 1j * d[1]), self.shape, axes=(0, 1), norm="ortho")
 
 
 def transfer(o, plain, network, layers, content, style):
     """The picture's pixels, and the losses of style before and after."""
     loss = Loss(network.names, layers, o.content_layer, o.style_weight, plain.outputs(plain.input(content)),
                 plain.outputs(plain.input(style)))
-    pixels, adam = content.copy(), Adam(content, o.steps, o.rate)
+    pixels, waves = content.copy(), Waves(content.shape, o.steps, o.rate)
+    colours = Colours(o.style_weight, style)
     before = loss(plain.outputs(plain.input(pixels)))[0]
     for step in range(o.steps):
         x = network.input(pixels)
         at_style, at_content, gradients = loss(plain.outputs(x))
         if step % max(1, o.steps // 10) == 0:
             print(f"step {step}: style {at_style:.4f}, content {at_content:.4f}", flush=True)
-        g = network.by_pixels(network.vjp(x, gradients)[1]) + o.smooth * roughness(pixels)
-        pixels = np.clip(pixels - adam.step(g), 0, 1)
+        g = network.by_pixels(network.vjp(x, gradients)[1]) + colours(pixels) + o.smooth * roughness(pixels)
+        pixels = np.clip(pixels - waves.step(g), 0, 1)
     after = loss(plain.outputs(plain.input(pixels)))
     print(f"style {before:.4f} -> {after[0]:.4f}, content {after[1]:.4f}")
     return pixels
@@ -140,11 +170,11 @@ def parse():
     p.add_argument("--input", help="the network's, where its height and width are open")
     p.add_argument("--size", type=int, default=256, help="the longer side then, default 256")
     p.add_argument("--steps", type=int, default=200)
-    p.add_argument("--rate", type=float, default=0.03, help="of a step, where white is 1")
+    p.add_argument("--rate", type=float, default=0.02, help="of a step, where white is 1")
     p.add_argument("--style-layers", help="with commas; default the first activation of each resolution")
     p.add_argument("--content-layer", help="default the last activation of the last resolution but one")
-    p.add_argument("--style-weight", type=float, default=5.0, help="beside content's 1, default 5")
-    p.add_argument("--smooth", type=float, default=1, help="the weight of smoothness, default 1")
+    p.add_argument("--style-weight", type=float, default=4.0, help="beside content's 1, default 4")
+    p.add_argument("--smooth", type=float, default=20, help="the weight of smoothness, default 20")
     o, o.options = p.parse_known_args()
     return o
 
