@@ -64,6 +64,6 @@ void rt_cli_help(FILE *f, const RtCliOption *options, int n);
 
 // Of every command that computes.
 #define RT_CLI_THREADS(to, help)                                                                   \
-    { "--threads|-t", RT_CLI_AUTO, to, 0, RT_MAX_THREADS, "N|auto", help }
+    { "--threads|-t", RT_CLI_AUTO, to, 1, RT_MAX_THREADS, "N|auto", help }
 
 #endif

@@ -390,12 +390,42 @@ static bool open_set(RtDataset *d, RtBuild *b, const char *spec) {
     return found || !b->o->index || b->o->index_stays || rt_dataset_index_write(b, d, spec);
 }
 
+static bool take_mask_values(RtDataset *d, RtBuild *b) {
+    const RtDataOptions *o = b->o;
+    RtErr err;
+    if (o->target != RT_TARGET_MAP)
+        return !o->mask_values || rt_build_error(b, "--mask-values is of networks that label pixels");
+    return rt_mask_values(o->mask_values, o->classes, &d->mask_values, &err) ||
+           rt_build_error(b, "%s", err.text);
+}
+
+// Masks of two colours, whose object is not to be lost for what 255 means elsewhere.
+static void note_void(RtBuild *b, const RtDataset *d, const char *spec) {
+    enum { LOOKS = 32, OFTEN = 100 };
+    int64_t number[256], all = 0, classes = 0;
+    if (d->target != RT_TARGET_MAP || d->mask_values.named)
+        return;
+    int64_t masks = rt_dataset_count_pixels(d, LOOKS, number);
+    for (int i = 0; i < 256; i++)
+        all += number[i];
+    for (int i = 1; i < RT_MASK_NONE; i++)
+        classes += number[i];
+    if (classes == 0 && number[0] > 0 && number[RT_MASK_NONE] * OFTEN >= all)
+        rt_build_note(b,
+                      "%s: masks (%lld looked at) are of 0 and 255 alone, and 255 does not count: "
+                      "all that does is '%s'. If 255 is '%s', say --mask-values 0,255",
+                      spec, (long long)masks, d->names[0], d->names[1]);
+}
+
 RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
     RtDataset *d = calloc(1, sizeof *d);
     RtBuild b = {.o = o, .classes = o->classes};
     if (d)
         d->state = b.s = calloc(1, sizeof *b.s);
-    bool good = d && d->state ? open_set(d, &b, spec) : rt_build_no_memory(&b);
+    bool good = d && d->state ? take_mask_values(d, &b) && open_set(d, &b, spec)
+                              : rt_build_no_memory(&b);
+    if (good)
+        note_void(&b, d, spec);
     free(b.part[RT_PART_TRAIN].item);
     free(b.part[RT_PART_VAL].item);
     free(b.by_name);

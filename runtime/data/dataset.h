@@ -24,7 +24,7 @@
 #ifndef RUNTIME_DATA_DATASET_H
 #define RUNTIME_DATA_DATASET_H
 
-#include "runtime/image/augment.h"
+#include "runtime/image/mask.h"
 #include "runtime/image/views.h"
 
 typedef enum RtTarget {
@@ -43,6 +43,7 @@ typedef struct RtDataOptions {
     int classes;         // that the data must have (2 for binary)
     const char *const *labels; // [classes] their names, or NULL: any names, in sorted order
     RtTarget target;
+    const char *mask_values; // of RT_TARGET_MAP, as rt_mask_values() takes it, or NULL
     // A file that keeps the list of the images, or NULL: read where it holds, else written anew.
     const char *index;
     bool index_stays;    // it is only read
@@ -63,6 +64,7 @@ typedef struct RtDataset {
     RtTarget target;
     int target_width;          // floats a row of targets: 0, 1 (binary) or classes
     bool tensors;              // f32 arrays: no augmentation, no preprocessing
+    RtMaskValues mask_values;  // of RT_TARGET_MAP
     int64_t n_train, n_val;    // items 0 to n_train - 1 are for training, then validation
     const int64_t *class_size; // [classes] training items of each class; multi-label: that have it
     int least;                 // rt_dataset_sample() of training items: see rt_image_load_small()
@@ -105,10 +107,16 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
 bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p, RtViews views,
                       float *out, RtErr *err);
 
-// The same with the class of each place of a map over it, to places: [height][width], -1: none.
+// rt_dataset_sample(), and the class of each place of a map over it, to places: [height][width],
+// -1: none. More than one view: augment is none, out as of rt_dataset_views(), the map the first's.
 bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreprocess *p,
-                           RtAugment augment, uint64_t seed, int64_t epoch, float *out, int height,
-                           int width, int32_t *places, RtErr *err);
+                           RtAugment augment, RtViews views, uint64_t seed, int64_t epoch,
+                           float *out, int height, int width, int32_t *places, RtErr *err);
+
+// Pixels of each number in the masks of `most` training items (of validation, where there are none),
+// at even distances; masks that cannot be read are left out. number: [256]. Returns how many masks
+// were read.
+int64_t rt_dataset_count_pixels(const RtDataset *d, int64_t most, int64_t *number);
 
 // A JPEG of the image, its longer side at most `side` pixels (never enlarged). free() releases.
 // NULL with err set.

@@ -242,8 +242,8 @@ static bool fits(const char *path, const RtImage *image, const RtImage *mask, Rt
 }
 
 bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreprocess *p,
-                           RtAugment augment, uint64_t seed, int64_t epoch, float *out, int height,
-                           int width, int32_t *places, RtErr *err) {
+                           RtAugment augment, RtViews views, uint64_t seed, int64_t epoch,
+                           float *out, int height, int width, int32_t *places, RtErr *err) {
     RtImage image = {0}, mask = {0};
     char *path = mask_path(d, item);
     bool good = path ? fetch(d, item, p->channels, 0, &image, err) &&
@@ -252,13 +252,38 @@ bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreproces
     if (good) {
         RtAugmentPlan plan =
             rt_augment_plan(&augment, p, image.width, image.height, seed, epoch, item);
-        good = rt_augment_planned(&augment, p, &plan, &image, seed, epoch, item, out, err) &&
-               rt_mask_take(path, &plan, &mask, d->classes, height, width, places, err);
+        good = views == RT_VIEWS_ONE
+                   ? rt_augment_planned(&augment, p, &plan, &image, seed, epoch, item, out, err)
+                   : rt_views(views, p, HONE_F32, &image, out, err);
+        good = good && rt_mask_take(path, &plan, &mask, &d->mask_values, height, width, places, err);
     }
     rt_image_free(&image);
     rt_image_free(&mask);
     free(path);
     return good;
+}
+
+// Of an item's mask. False: it cannot be read.
+static bool count_mask(const RtDataset *d, int64_t item, int64_t *number) {
+    RtErr ignored;
+    RtImage mask = {0};
+    char *path = mask_path(d, item);
+    bool good = path && rt_mask_load(path, &mask, &ignored);
+    for (int64_t i = 0; good && i < (int64_t)mask.width * mask.height; i++)
+        number[mask.pixel[i]]++;
+    rt_image_free(&mask);
+    free(path);
+    return good;
+}
+
+int64_t rt_dataset_count_pixels(const RtDataset *d, int64_t most, int64_t *number) {
+    int64_t n = d->n_train ? d->n_train : d->n_val, looks = n < most ? n : most, read = 0;
+    memset(number, 0, 256 * sizeof *number);
+#pragma omp parallel for schedule(dynamic) num_threads(rt_threads(0)) reduction(+ : read)         \
+    reduction(+ : number[ : 256])
+    for (int64_t i = 0; i < looks; i++)
+        read += count_mask(d, i * n / looks, number);
+    return read;
 }
 
 // ---- thumbnails

@@ -117,8 +117,8 @@ static bool make_image(const RtLoader *l, int64_t item, int64_t changes, float *
                        int32_t *labels, RtErr *err) {
     const RtLoaderOptions *o = &l->o;
     if (l->data->target == RT_TARGET_MAP)
-        return rt_dataset_sample_map(l->data, item, o->prep, o->augment, o->seed, changes, image,
-                                     o->map_height, o->map_width, labels, err);
+        return rt_dataset_sample_map(l->data, item, o->prep, o->augment, o->views, o->seed, changes,
+                                     image, o->map_height, o->map_width, labels, err);
     *labels = rt_dataset_label(l->data, item);
     return o->views == RT_VIEWS_ONE
                ? rt_dataset_sample(l->data, item, o->prep, o->augment, o->seed, changes, image, err)

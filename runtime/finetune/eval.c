@@ -8,7 +8,7 @@
 typedef struct Eval {
     const char *folder;
     int confusions; // pairs of classes to be named
-    const char *views_name;
+    const char *views_name, *mask_values;
     RtViews views;
     bool help, json, pretrained, train_part, classes;
     int threads, batch, workers;
@@ -214,7 +214,9 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
         return RT_EXIT_INPUT;
     }
     say_idle(f, e);
-    RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1, .eval_only = true});
+    RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1,
+                                                             .mask_values = e->mask_values,
+                                                             .eval_only = true});
     RtSourceOptions o = source_options(e, &bad);
     int code = RT_EXIT_INPUT;
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&
@@ -253,6 +255,9 @@ int rt_fine_eval(const RtFine *f, int argc, char **argv) {
         {"--confusions", RT_CLI_INT, &e.confusions, 0, 1000, "K",
          "the K pairs of classes of which one is taken for the other most often"},
         RT_FINE_VIEWS(&e.views_name),
+        {"--mask-values", RT_CLI_TEXT, &e.mask_values, 0, 0, "LIST",
+         "of networks that label pixels: the numbers in masks that are class 0, 1 ..., as train "
+         "takes them"},
         {"--json", RT_CLI_FLAG, &e.json, 0, 0, NULL, "one JSON object"},
         RT_FINE_HELP(&e.help),
     };

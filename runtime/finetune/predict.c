@@ -23,7 +23,8 @@ typedef struct Predict {
     float *image, *logits, *weight, *loss, temperature; // image, logits, loss: of each view
     int32_t *label;                                     // and targets: of no loss
     float *targets;
-    double *p, *one;
+    double *p, *one, *both;
+    float *pair; // of a map's place: logits of two views, and of both
 } Predict;
 
 static bool alloc_predict(Predict *x) {
@@ -39,10 +40,12 @@ static bool alloc_predict(Predict *x) {
     x->targets = calloc(n * classes, sizeof *x->targets);
     x->p = calloc(classes, sizeof *x->p);
     x->one = calloc(classes, sizeof *x->one);
+    x->both = calloc(classes, sizeof *x->both);
+    x->pair = calloc(2 * classes, sizeof *x->pair);
     for (size_t i = 0; x->weight && i < classes; i++)
         x->weight[i] = 1;
     return x->image && x->logits && x->weight && x->loss && x->label && x->targets && x->p &&
-           x->one && x->names;
+           x->one && x->both && x->pair && x->names;
 }
 
 static void free_predict(Predict *x) {
@@ -55,6 +58,8 @@ static void free_predict(Predict *x) {
     free(x->targets);
     free(x->p);
     free(x->one);
+    free(x->both);
+    free(x->pair);
 }
 
 static void print_guess(const Predict *x, RtJson *j, int k) {
@@ -109,15 +114,27 @@ static bool load_image(Predict *x, const char *path, RtErr *err) {
     return good;
 }
 
+// Of a place's scores and those of the mirror image's.
+static const float *mean_of_place(Predict *x, int64_t place) {
+    const HoneTrainDesc *d = x->f->d;
+    int64_t n = d->classes, mirrored = rt_engine_places(x->engine) + rt_mirrored_place(d, place);
+    memcpy(x->pair, x->logits + place * n, (size_t)n * sizeof *x->pair);
+    memcpy(x->pair + n, x->logits + mirrored * n, (size_t)n * sizeof *x->pair);
+    rt_mean_probabilities(d, x->pair, 2, x->both, x->one);
+    rt_logits_of(d, x->both, x->pair);
+    return x->pair;
+}
+
 // p: each class's share of the places of the image's map.
 static void share_places(Predict *x) {
     const HoneTrainDesc *d = x->f->d;
     int64_t places = rt_engine_places(x->engine);
     double right = 0, right5 = 0;
     memset(x->p, 0, (size_t)d->classes * sizeof *x->p);
-    for (int64_t i = 0; i < places; i++)
-        x->p[rt_score_row(d, x->logits + i * d->classes, 0, NULL, &right, &right5)] +=
-            1 / (double)places;
+    for (int64_t i = 0; i < places; i++) {
+        const float *row = x->views > 1 ? mean_of_place(x, i) : x->logits + i * d->classes;
+        x->p[rt_score_row(d, row, 0, NULL, &right, &right5)] += 1 / (double)places;
+    }
 }
 
 static bool predict_one(Predict *x, const char *path, RtJson *j, RtErr *err) {

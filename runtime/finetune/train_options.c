@@ -21,7 +21,7 @@ static const RtCliField fields[] = {
     {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
      "images a batch (default 16, or as compiled)"},
     {"--accumulate", RT_CLI_INT, AT(set.accumulate), 1, RT_MAX_BATCH, "K",
-     "batches a step: gradients of K batches are averaged; the processes of mpirun share them, and "
+     "batches a step, whose gradient is the mean over the images of K batches; the processes of mpirun share them, and "
      "where they are more, each batch (default 1)"},
     {"--opt", RT_CLI_TEXT, AT(optimizer), 0, 0, "NAME",
      "sgd, nesterov or adamw (default: sgd; adamw for pretrained layers where no rate is "
@@ -98,6 +98,10 @@ static const RtCliField fields[] = {
     {"--val", RT_CLI_TEXT, AT(val), 0, 0, "DATA", "images for validation"},
     {"--val-fraction", RT_CLI_FLOAT, AT(val_fraction), 0, 0.99, "F",
      "share of the images for validation where there are none (default 0.2)"},
+    {"--mask-values", RT_CLI_TEXT, AT(set.mask_values), 0, 0, "LIST",
+     "of networks that label pixels: the numbers in masks that are class 0, 1 ..., as 0,255 or "
+     "1-150,void, where all others do not count (default: numbers are classes, 255 does not "
+     "count)"},
     {"--k-fold", RT_CLI_INT, AT(set.k_fold), 2, RT_MAX_FOLDS, "K",
      "for small sets: each Kth of the images is held out once, the mean accuracy and its standard "
      "deviation are told; then the model is trained on all images, in the same way"},

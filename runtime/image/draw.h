@@ -19,5 +19,8 @@ void rt_draw_box(RtImage *image, const double *box, RtColor color, const char *t
 void rt_draw_blend(RtImage *image, int x, int y, RtColor color, double share);
 // The picture as a PNG file. False: it cannot be written.
 bool rt_png_encode(FILE *f, const RtImage *image);
+// An image of one channel, whose pixels are numbers, as a PNG file with a palette of their colours.
+// False: it cannot be written.
+bool rt_png_encode_numbers(FILE *f, const RtImage *numbers);
 
 #endif

@@ -1,4 +1,4 @@
-// Pixels to a PNG file, for pictures with something drawn on them.
+// Pixels to a PNG file: pictures with something drawn on them, numbers of classes.
 #include <setjmp.h>
 #include <stdlib.h>
 
@@ -16,13 +16,23 @@ static void on_warning(png_structp png, png_const_charp message) {
     (void)message;
 }
 
-static bool write_rows(png_structp png, png_infop info, FILE *f, const RtImage *image) {
+static void set_palette(png_structp png, png_infop info) {
+    png_color palette[256];
+    for (int i = 0; i < 256; i++) {
+        RtColor c = rt_draw_color(i);
+        palette[i] = (png_color){c.rgb[0], c.rgb[1], c.rgb[2]};
+    }
+    png_set_PLTE(png, info, palette, 256);
+}
+
+static bool write_rows(png_structp png, png_infop info, FILE *f, const RtImage *image, int type) {
     if (setjmp(png_jmpbuf(png)))
         return false;
     png_init_io(png, f);
-    png_set_IHDR(png, info, (png_uint_32)image->width, (png_uint_32)image->height, 8,
-                 image->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY,
+    png_set_IHDR(png, info, (png_uint_32)image->width, (png_uint_32)image->height, 8, type,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (type == PNG_COLOR_TYPE_PALETTE)
+        set_palette(png, info);
     png_set_compression_level(png, 3);
     png_write_info(png, info);
     size_t stride = (size_t)image->width * (size_t)image->channels;
@@ -32,10 +42,18 @@ static bool write_rows(png_structp png, png_infop info, FILE *f, const RtImage *
     return true;
 }
 
-bool rt_png_encode(FILE *f, const RtImage *image) {
+static bool encode(FILE *f, const RtImage *image, int type) {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    bool good = info && write_rows(png, info, f, image);
+    bool good = info && write_rows(png, info, f, image, type);
     png_destroy_write_struct(&png, &info);
     return good;
+}
+
+bool rt_png_encode(FILE *f, const RtImage *image) {
+    return encode(f, image, image->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY);
+}
+
+bool rt_png_encode_numbers(FILE *f, const RtImage *numbers) {
+    return encode(f, numbers, PNG_COLOR_TYPE_PALETTE);
 }

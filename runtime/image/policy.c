@@ -88,7 +88,7 @@ static Affine rotation(double degrees, int width, int height) {
     return (Affine){{c, s, -cx * c - cy * s + cx, -s, c, cx * s - cy * c + cy}};
 }
 
-static Affine affine_of(const RtPolicy *p, const RtImage *image) {
+static Affine affine_of(const RtPolicy *p, int width, int height) {
     double v = p->how_far, whole = p->smooth ? v : trunc(v);
     switch (p->op) {
     case RT_POLICY_SHEAR_X:
@@ -100,8 +100,22 @@ static Affine affine_of(const RtPolicy *p, const RtImage *image) {
     case RT_POLICY_TRANSLATE_Y:
         return (Affine){{1, 0, 0, 0, 1, -whole}};
     default:
-        return rotation(v, image->width, image->height);
+        return rotation(v, width, height);
     }
+}
+
+static bool moves(const RtPolicy *p) {
+    return p->op >= RT_POLICY_SHEAR_X && p->op <= RT_POLICY_ROTATE;
+}
+
+bool rt_policy_place(const RtPolicy *p, int width, int height, double *x, double *y) {
+    if (!moves(p))
+        return true;
+    Affine m = affine_of(p, width, height);
+    double from_x = m.a[0] * *x + m.a[1] * *y + m.a[2], from_y = m.a[3] * *x + m.a[4] * *y + m.a[5];
+    *x = from_x;
+    *y = from_y;
+    return from_x >= 0 && from_y >= 0 && from_x < width && from_y < height;
 }
 
 // ---------------------------------------------------------------- tables
@@ -230,7 +244,7 @@ bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err) {
     else if (p->op == RT_POLICY_SHARPNESS)
         return sharpen(image, (float)(1 + p->how_far), err);
     else {
-        Affine m = affine_of(p, image);
+        Affine m = affine_of(p, image->width, image->height);
         return map_pixels(&m, p, image, err);
     }
     return true;

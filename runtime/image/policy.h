@@ -37,6 +37,10 @@ typedef struct RtPolicy { // one change; all zero: none
 // Pixels [height][width][channels] of 1 or 3 channels. False with err set: no memory.
 bool rt_policy_apply(const RtPolicy *p, RtImage *image, RtErr *err);
 
+// Where in an image of that size the pixel comes from whose middle is then at (x, y), in pixels;
+// as it is of a change that moves nothing. False: from outside.
+bool rt_policy_place(const RtPolicy *p, int width, int height, double *x, double *y);
+
 // ---- which are drawn: policy_draw.c
 
 typedef enum RtPolicyKind { RT_POLICIES_NONE, RT_TA_WIDE, RT_RA, RT_RAND } RtPolicyKind;

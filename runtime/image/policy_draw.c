@@ -101,7 +101,7 @@ enum { N_TABLES = ROWS(tables) };
 
 static bool refuse(const char *text, RtErr *err) {
     return rt_fail(err,
-                   "wants none, ta_wide, ra or rand with parts, as ra-m9-n2-mstd0.5 (torchvision's "
+                   "wants none, ta_wide, ra or rand with parts, each once, as ra-m9-n2-mstd0.5 (torchvision's "
                    "RandAugment: magnitude of 30, changes, deviation) or rand-m9-mstd0.5-inc1 "
                    "(timm's: magnitude of 10, also n, p, mmax, tweights), not '%s'",
                    text);
@@ -113,8 +113,8 @@ typedef struct Part {
     bool whole;
 } Part;
 
-// "mstd0.5" of those that t has.
-static bool take_part(const Table *t, const char *part, RtPolicies *p) {
+// "mstd0.5" of those that t has. *taken: bits of the parts that were given, none of them twice.
+static bool take_part(const Table *t, const char *part, unsigned *taken, RtPolicies *p) {
     const Part known[] = {{"m", 0, t->smooth ? 1e3 : t->levels, false}, // timm's may be cut off
                           {"n", 1, RT_MAX_POLICIES, true},
                           {"mstd", 0, 1e9, false},
@@ -134,8 +134,10 @@ static bool take_part(const Table *t, const char *part, RtPolicies *p) {
         k++;
     double whole,
         *numbers[] = {&p->magnitude, &whole, &p->deviation, &p->probability, &whole, &p->most};
-    if (v < known[k].least || v > known[k].most || (known[k].whole && v != floor(v)))
+    if (v < known[k].least || v > known[k].most || (known[k].whole && v != floor(v)) ||
+        *taken >> k & 1)
         return false;
+    *taken |= 1u << k;
     *numbers[k] = v;
     if (k == 1)
         p->n = (int)v;
@@ -159,11 +161,11 @@ static bool take_set(const Table *t, const char *part, const char *text, RtPolic
                    part, text);
 }
 
-static bool take_any(const Table *t, const char *part, const char *text, RtPolicies *p,
-                     RtErr *err) {
+static bool take_any(const Table *t, const char *part, const char *text, unsigned *taken,
+                     RtPolicies *p, RtErr *err) {
     if (*part == 't')
-        return take_set(t, part, text, p, err);
-    return take_part(t, part, p) || refuse(text, err);
+        return p->weighted ? refuse(text, err) : take_set(t, part, text, p, err);
+    return take_part(t, part, taken, p) || refuse(text, err);
 }
 
 bool rt_policies_parse(const char *text, RtPolicies *p, RtErr *err) {
@@ -181,8 +183,9 @@ bool rt_policies_parse(const char *text, RtPolicies *p, RtErr *err) {
                                                  : 2,
                       .magnitude = t->magnitude,
                       .probability = t->probability};
+    unsigned taken = 0;
     for (char *part; (part = strtok_r(NULL, "-", &rest));)
-        if (!take_any(t, part, text, p, err))
+        if (!take_any(t, part, text, &taken, p, err))
             return false;
     return !p->weighted || p->n <= RAND_N ||
            rt_fail(err, "'%s': -tweights draws no change twice, there are %d", text, RAND_N);

@@ -222,7 +222,7 @@ static void list_objects(const Detector *c, const char *path) {
 static bool detect_file(void *ctx, const char *path, RtErr *err) {
     Detector *c = ctx;
     collect(c);
-    if (c->picture.draw)
+    if (c->picture.drawn.path)
         draw_objects(c);
     if (!rt_picture_write(&c->picture, err))
         return false;

@@ -54,16 +54,17 @@ static bool allow_file(void *ctx, const char *path, RtErr *err) {
     return rt_outs_allow(((const RtPicture *)ctx)->in->outs, path, 0, err);
 }
 
-static bool open_drawing(RtPicture *p, const RtPictureArgs *args, RtErr *err) {
-    if (!args->draw)
+// A file that is made of one picture; path NULL: none is wanted.
+static bool open_output(RtPicture *p, const char *option, const char *path, RtOutFile *out,
+                        RtErr *err) {
+    if (!path)
         return true;
     if (rt_inputs_listed(p->inputs))
-        return rt_fail(err, "--draw takes one picture, not a list");
+        return rt_fail(err, "%s takes one picture, not a list", option);
     if (rt_inputs_known(p->inputs) > 1)
-        return rt_fail(err, "--draw takes one picture, not %lld",
+        return rt_fail(err, "%s takes one picture, not %lld", option,
                        (long long)rt_inputs_known(p->inputs));
-    p->draw = args->draw;
-    return rt_out_open(&p->drawn, p->in->outs, args->draw, RT_OUT_WHOLE, err) &&
+    return rt_out_open(out, p->in->outs, path, RT_OUT_WHOLE, err) &&
            rt_inputs_visit(p->inputs, allow_file, p, err);
 }
 
@@ -86,7 +87,8 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args,
         !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
         return false;
     rt_tally_begin(&p->tally, rt_inputs_listed(p->inputs) ? -1 : rt_inputs_known(p->inputs), true);
-    return open_drawing(p, args, err) && allocate(p, err) &&
+    return open_output(p, "--draw", args->draw, &p->drawn, err) &&
+           open_output(p, "--mask", args->mask, &p->mask, err) && allocate(p, err) &&
            ((p->model = rt_infer_create(in, 0, args->threads)) || rt_fail(err, "%s", ""));
 }
 
@@ -161,12 +163,12 @@ const char *rt_picture_label(const RtPicture *p, int64_t index, char *text, size
 }
 
 bool rt_picture_write(RtPicture *p, RtErr *err) {
-    if (!p->draw)
+    if (!p->drawn.path)
         return true;
     if (!rt_out_begin(&p->drawn, err))
         return false;
     if (!rt_png_encode(p->drawn.f, &p->image))
-        return rt_fail(err, "%s: the picture cannot be written", p->draw);
+        return rt_fail(err, "%s: the picture cannot be written", p->drawn.path);
     return rt_out_commit(&p->drawn, err);
 }
 
@@ -176,6 +178,7 @@ void rt_picture_close(RtPicture *p) {
     free(p->y);
     free(p->x);
     rt_out_abort(&p->drawn);
+    rt_out_abort(&p->mask);
     rt_image_free(&p->image);
     rt_names_free(&p->names);
     rt_inputs_close(p->inputs);

@@ -19,7 +19,7 @@ typedef struct RtPicture {
     int64_t n_labels;
     RtNames names;   // of --labels, or none
     RtOutFile drawn; // --draw
-    const char *draw;
+    RtOutFile mask;  // --mask
     char *x;
     char **y;        // [n_outputs]
     RtImage image;   // the last one, three channels
@@ -31,7 +31,7 @@ typedef struct RtPicture {
 
 // What a command of this kind takes.
 typedef struct RtPictureArgs {
-    const char *labels, *draw, *fit;
+    const char *labels, *draw, *mask, *fit; // mask: of segment
     int threads;
     bool json, csv, as_stored;
     RtCliList files;

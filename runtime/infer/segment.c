@@ -1,9 +1,10 @@
-// segment IMAGE...: the class of each pixel, as shares of the picture, as JSON, and as colours over
-// it.
+// segment IMAGE...: the class of each pixel, as shares of the picture, as JSON, as colours over it,
+// and as a picture of numbers, in the form that training reads masks in.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/image/mask.h"
 #include "runtime/infer/picture.h"
 
 typedef struct Share {
@@ -19,6 +20,7 @@ typedef struct Segmentation {
     double least;
     int32_t *mask; // [height][width]
     Share *share;  // [classes], of the last picture; then by size
+    RtImage numbers; // of the last picture, where --mask asks for them
 } Segmentation;
 
 static bool shape_output(Segmentation *s, RtErr *err) {
@@ -79,9 +81,11 @@ static int compare_shares(const void *a, const void *b) {
                                   : (x->label > y->label) - (x->label < y->label);
 }
 
-// Counts, and colours what is not class 0, the background.
+// Counts, and colours what is not class 0, the background; in numbers what the network never saw
+// does not count.
 static void paint(Segmentation *s) {
     RtImage *image = &s->picture.image;
+    uint8_t *number = s->numbers.pixel;
     for (int64_t i = 0; i < s->height * s->width; i++)
         s->mask[i] = class_of(s, i);
     for (int64_t c = 0; c < s->classes; c++)
@@ -90,6 +94,8 @@ static void paint(Segmentation *s) {
         for (int x = 0; x < image->width; x++) {
             int64_t at = find_pixel(s, x, y), label = at < 0 ? 0 : s->mask[at];
             s->share[label].pixels++;
+            if (number)
+                *number++ = at < 0 ? RT_MASK_NONE : (uint8_t)label;
             if (label > 0)
                 rt_draw_blend(image, x, y, rt_draw_color(label), 0.6);
         }
@@ -134,10 +140,33 @@ static void list_shares(const Segmentation *s, const char *path, double all) {
     }
 }
 
+static bool begin_numbers(Segmentation *s, RtErr *err) {
+    const RtImage *image = &s->picture.image;
+    const char *path = s->picture.mask.path;
+    return !path || rt_image_alloc(path, image->width, image->height, 1, &s->numbers, err);
+}
+
+// Of a network that gives classes, not their scores, only what it gave tells how many there are.
+static bool write_numbers(Segmentation *s, RtErr *err) {
+    RtOutFile *out = &s->picture.mask;
+    if (!out->path)
+        return true;
+    for (int64_t c = 0; c < s->classes && s->share[c].pixels > 0; c++)
+        if (s->share[c].label >= RT_MASK_NONE)
+            return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has", out->path,
+                           (long long)s->share[c].label, RT_MASK_NONE);
+    return rt_out_begin(out, err) &&
+           (rt_png_encode_numbers(out->f, &s->numbers) ||
+            rt_fail(err, "%s: the mask cannot be written", out->path)) &&
+           rt_out_commit(out, err);
+}
+
 static bool segment_file(void *ctx, const char *path, RtErr *err) {
     Segmentation *s = ctx;
+    if (!begin_numbers(s, err))
+        return false;
     paint(s);
-    if (!rt_picture_write(&s->picture, err))
+    if (!rt_picture_write(&s->picture, err) || !write_numbers(s, err))
         return false;
     double all = (double)s->picture.image.width * s->picture.image.height;
     (s->args->json ? write_shares : s->args->csv ? list_shares : print_shares)(s, path, all);
@@ -162,6 +191,9 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
     const RtCliOption options[] = {
         RT_PICTURE_OPTIONS(&args, "the picture with the classes' colours over it",
                            "file,class,label,share: a line for each class"),
+        {"--mask", RT_CLI_TEXT, &args.mask, 0, 0, "OUT.png",
+         "the class of each pixel as a number, of the picture's size, with a palette of the "
+         "colours; 255 where the network saw nothing"},
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},
     };
     enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -172,6 +204,7 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
         code = segment(&s, in);
         rt_picture_close(&s.picture);
     }
+    rt_image_free(&s.numbers);
     free(s.mask);
     free(s.share);
     free(args.files.item);

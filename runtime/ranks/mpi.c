@@ -84,8 +84,13 @@ static bool start(RtRanks *r, RtErr *err) {
         m->set_errhandler(m->world, m->errors_return) != 0 || m->rank(m->world, &r->me) != 0 ||
         m->size(m->world, &r->n) != 0)
         return rt_fail(err, "Open MPI cannot be initialized");
-    return (r->n & (r->n - 1)) == 0 ||
-           rt_fail(err, "%d processes were started: training is for 1, 2, 4, 8 ... of them", r->n);
+    if ((r->n & (r->n - 1)) == 0)
+        return true;
+    m->finalize();
+    rt_fail(err, "%d processes were started: training is for 1, 2, 4, 8 ... of them", r->n);
+    if (r->me > 0)
+        err->text[0] = 0; // rank 0 tells it
+    return false;
 }
 
 bool rt_ranks_open(RtRanks **ranks, RtErr *err) {

@@ -11,8 +11,8 @@
 
 typedef struct RtRanks RtRanks;
 
-// *ranks NULL: alone. Their number is a power of two. The caller has blocked the signals that end
-// the process in all threads.
+// *ranks NULL: alone. Their number is a power of two; else false, err's text empty where another
+// rank tells it. The caller has blocked the signals that end the process in all threads.
 bool rt_ranks_open(RtRanks **ranks, RtErr *err);
 // well: all ranks end so. Else this process just ends, and mpirun ends the others. NULL is fine.
 void rt_ranks_close(RtRanks *r, bool well);

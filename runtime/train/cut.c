@@ -16,7 +16,7 @@ bool rt_cut_step(RtRun *r) {
     RtTrainSettings *s = &r->own;
     int n = rt_ranks_n(r->ranks);
     r->step_images = (int64_t)s->batch * s->accumulate;
-    if (n <= s->accumulate)
+    if (n <= s->accumulate || s->lr_picture) // of a range test each takes whole batches
         return true;
     if (r->step_images < n)
         return rt_fail(&r->err,

@@ -133,6 +133,7 @@ typedef struct Buffers {
     float *weight, *targets;
     double *p, *one;
     float *mean; // logits of an image's views
+    float *pair; // of a map's place, logits of two views
     // Of each view of a batch's images, where there are several: what its image has.
     int32_t *labels;     // [batch][views]
     float *view_targets; // [batch][views][width]
@@ -173,7 +174,7 @@ static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, c
     b->at = round_up(b->loss_at + rows * sizeof(float));
     b->bytes = round_up(
         b->at + (map ? classes * classes * sizeof(int64_t) : rows * classes * sizeof(float)));
-    b->maps = map ? rt_alloc_aligned(n * (size_t)b->places * classes * sizeof(float)) : NULL;
+    b->maps = map ? rt_alloc_aligned(rows * (size_t)b->places * classes * sizeof(float)) : NULL;
     b->mine = rt_alloc_aligned(b->bytes);
     b->all = ranks ? rt_alloc_aligned(b->bytes * (size_t)rt_ranks_n(ranks)) : b->mine;
     b->weight = rt_alloc_aligned(classes * sizeof(float));
@@ -181,10 +182,11 @@ static bool alloc_buffers(Buffers *b, const RtEngine *t, const RtRanks *ranks, c
     b->p = calloc(classes, sizeof *b->p);
     b->one = calloc(classes, sizeof *b->one);
     b->mean = calloc(classes, sizeof *b->mean);
-    b->labels = rt_alloc_aligned(rows * sizeof *b->labels);
+    b->pair = calloc(2 * classes, sizeof *b->pair);
+    b->labels = rt_alloc_aligned(rows * (size_t)b->places * sizeof *b->labels);
     b->view_targets = rt_alloc_aligned((rows * width + 1) * sizeof *b->view_targets);
     if (!b->mine || !b->all || !b->weight || !b->targets || !b->p || !b->one || !b->mean ||
-        !b->labels || !b->view_targets || (map && !b->maps))
+        !b->pair || !b->labels || !b->view_targets || (map && !b->maps))
         return rt_fail(err, "no memory");
     for (size_t i = 0; i < classes; i++)
         b->weight[i] = 1;
@@ -201,15 +203,18 @@ static void free_buffers(Buffers *b) {
     free(b->p);
     free(b->one);
     free(b->mean);
+    free(b->pair);
     free(b->labels);
     free(b->view_targets);
 }
 
-// Labels and targets for each view of the images.
+// Labels and targets for each view of the images. Of maps, those of the first: no loss of the
+// others is looked at.
 static void repeat_labels(const RtFeed *f, const Buffers *b, size_t width) {
     for (int64_t i = 0; i < f->n * b->views; i++) {
         int64_t image = i / b->views;
-        b->labels[i] = f->labels[image];
+        memcpy(b->labels + i * b->places, f->labels + image * b->places,
+               (size_t)b->places * sizeof *b->labels);
         for (size_t k = 0; f->targets && k < width; k++)
             b->view_targets[(size_t)i * width + k] = f->targets[(size_t)image * width + k];
     }
@@ -228,6 +233,27 @@ static void count_map(Told *told, int64_t *confusion, const int32_t *labels, con
     }
 }
 
+// Of a map and of the mirror image's: adds to s what their mean probabilities say.
+static void count_mirrored(RtScores *s, const HoneTrainDesc *d, const int32_t *labels,
+                           const float *logits, const Buffers *b) {
+    size_t row = (size_t)b->columns * sizeof *logits;
+    const float *mirrored = logits + b->places * b->columns;
+    for (int64_t i = 0; i < b->places; i++) {
+        if (labels[i] < 0)
+            continue;
+        memcpy(b->pair, logits + i * b->columns, row);
+        memcpy(b->pair + b->columns, mirrored + rt_mirrored_place(d, i) * b->columns, row);
+        rt_mean_probabilities(d, b->pair, 2, b->p, b->one);
+        rt_logits_of(d, b->p, b->mean);
+        int32_t guess = largest(b->mean, b->columns);
+        s->confusion[(int64_t)labels[i] * s->classes + guess]++;
+        s->loss += rt_loss_of(d, b->mean, labels[i], NULL);
+        s->top5 += guess == labels[i];
+        s->places++;
+    }
+    s->n++;
+}
+
 // Those of the batch. A loss that is no number says that an output of its image is none.
 static void count_maps(const Buffers *b, const RtFeed *f) {
     int64_t numbers = b->places * b->columns;
@@ -235,7 +261,8 @@ static void count_maps(const Buffers *b, const RtFeed *f) {
     memset(confusion_of(b, b->mine), 0,
            (size_t)(b->columns * b->columns) * sizeof *confusion_of(b, b->mine));
     for (int64_t i = 0; i < f->n; i++) {
-        const float *logits = b->maps + i * numbers;
+        const float *logits = b->maps + i * b->views * numbers;
+        loss[i] = loss[i * b->views];
         if (row_is_finite(loss[i], logits, numbers))
             count_map((Told *)b->mine, confusion_of(b, b->mine), f->labels + i * b->places, logits,
                       b);
@@ -244,8 +271,21 @@ static void count_maps(const Buffers *b, const RtFeed *f) {
     }
 }
 
-static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, Buffers *b,
-                       RtErr *err) {
+// Of two views of each image, into the scores of this process.
+static void count_mirrored_maps(RtScores *s, const HoneTrainDesc *d, const Buffers *b,
+                                const RtFeed *f) {
+    int64_t numbers = b->views * b->places * b->columns;
+    for (int64_t i = 0; i < f->n; i++) {
+        const float *logits = b->maps + i * numbers;
+        if (row_is_finite(0, logits, numbers))
+            count_mirrored(s, d, f->labels + i * b->places, logits, b);
+        else
+            add_not_finite(s, f->items[i]);
+    }
+}
+
+static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, RtScores *of_views,
+                       Buffers *b, RtErr *err) {
     bool many = b->views > 1;
     ((Told *)b->mine)->n = f->n;
     memcpy(items_of(b->mine), f->items, (size_t)f->n * sizeof *f->items);
@@ -264,6 +304,8 @@ static bool eval_batch(RtEngine *t, const RtFeed *f, const RtDataset *data, Buff
         return false;
     if (b->maps)
         count_maps(b, f);
+    if (b->maps && of_views)
+        count_mirrored_maps(of_views, rt_engine_desc(t), b, f);
     return true;
 }
 
@@ -338,7 +380,7 @@ static bool eval_round(Evaluation *e, int64_t done, bool *go, RtErr *err) {
     *told = (Told){0};
     if (mine < total) {
         const RtFeed *f = rt_source_next(e->s, err);
-        if (!f || !eval_batch(e->t, f, rt_source_data(e->s), &e->b, err))
+        if (!f || !eval_batch(e->t, f, rt_source_data(e->s), e->scores->of_views, &e->b, err))
             return false;
     }
     int64_t ends = done + rt_ranks_n(e->ranks) < total ? done + rt_ranks_n(e->ranks) : total;
@@ -398,6 +440,6 @@ bool rt_evaluate(RtEngine *t, RtRanks *ranks, RtSource *s, int64_t batch, RtScor
     free_buffers(&e.b);
     (map ? take_means_of_maps : take_means)(scores);
     if (scores->of_views)
-        take_means(scores->of_views);
+        (map ? take_means_of_maps : take_means)(scores->of_views);
     return ok && go && !err->text[0];
 }

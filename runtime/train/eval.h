@@ -40,7 +40,8 @@ typedef struct RtScores {
     int64_t n_not_finite, not_finite[RT_WORST]; // the first of them
     RtTemper *temper; // of who asks for temperatures; set before, zeros. Not for multi-label
     // Of the views' mean probabilities, from a source that gives several of each image; set before,
-    // as it is. All other fields are of the first view.
+    // as it is. All other fields are of the first view. Of maps there are two, the second being the
+    // picture's mirror image, and one process alone looks at them.
     struct RtScores *of_views;
 } RtScores;
 

@@ -40,9 +40,11 @@ json_t *rt_fold_row_make(const RtScores *s, int part, const int64_t *place) {
 
 // ---------------------------------------------------------------- back
 
-static bool add_confusion(json_t *list, RtScores *sum) {
+// *all: of the matrix.
+static bool add_confusion(json_t *list, RtScores *sum, json_int_t *all) {
     size_t i;
     json_t *one;
+    *all = 0;
     json_array_foreach(list, i, one) {
         int label, guess;
         json_int_t n;
@@ -51,6 +53,7 @@ static bool add_confusion(json_t *list, RtScores *sum) {
             return false;
         if (sum->confusion)
             sum->confusion[(int64_t)label * sum->classes + guess] += n;
+        *all += n;
     }
     return true;
 }
@@ -87,17 +90,21 @@ static bool add_worst(json_t *list, RtScores *sum, int64_t items) {
     return true;
 }
 
-bool rt_fold_row_add(const json_t *row, RtScores *sum, int64_t items) {
-    json_int_t n;
+bool rt_fold_row_add(const json_t *row, bool map, RtScores *sum, int64_t items) {
+    json_int_t n, places;
     double loss, top1, top5;
     json_t *confusion, *bins, *worst;
     if (json_unpack((json_t *)row, "{s:I,s:F,s:F,s:F,s:o,s:o,s:o}", "images", &n, "loss", &loss,
                     "top1", &top1, "top5", &top5, "taken_for", &confusion, "sure", &bins, "worst",
                     &worst) != 0)
         return false;
+    if (!add_confusion(confusion, sum, &places))
+        return false;
+    double weight = (double)(map ? places : n);
     sum->n += n;
-    sum->loss += loss * (double)n;
-    sum->top1 += top1 * (double)n;
-    sum->top5 += top5 * (double)n;
-    return add_confusion(confusion, sum) && add_bins(bins, sum) && add_worst(worst, sum, items);
+    sum->places += map ? places : 0;
+    sum->loss += loss * weight;
+    sum->top1 += top1 * weight;
+    sum->top5 += top5 * weight;
+    return add_bins(bins, sum) && add_worst(worst, sum, items);
 }

@@ -164,13 +164,14 @@ bool rt_folds_record(RtRun *r, const RtScores *s) {
 
 bool rt_folds_pool(const RtRun *r, RtScores *all, RtErr *err) {
     const RtFolds *f = r->set->folds;
-    bool good = true;
+    bool good = true, map = r->d->map_height > 0;
     rt_scores_begin(all, r->d);
     for (int i = 0; good && i < f->n; i++)
-        good = rt_fold_row_add(f->told[i], all, r->data->n_train);
-    all->loss /= all->n ? (double)all->n : 1;
-    all->top1 /= all->n ? (double)all->n : 1;
-    all->top5 /= all->n ? (double)all->n : 1;
+        good = rt_fold_row_add(f->told[i], map, all, r->data->n_train);
+    double n = (double)(map ? all->places : all->n);
+    all->loss /= n > 0 ? n : 1;
+    all->top1 = map ? rt_scores_mean_iou(all) : all->top1 / (n > 0 ? n : 1);
+    all->top5 /= n > 0 ? n : 1;
     return good || rt_fail(err, "%s/" RT_FOLDS_FILE ": damaged; --overwrite begins anew",
                            r->set->folder ? r->set->folder : "");
 }

@@ -256,13 +256,16 @@ static bool find_rate(RtRun *r, bool *stopped) {
                       "%s: rate %.2g, a tenth of where a range test of %d steps %s", spec,
                       c.chosen, c.n, c.fell ? "ended best" : "showed no gain, but no loss yet");
     r->state.sum[RT_STAGE_RATE] = open ? c.chosen : 0;
+    if (!rt_run_agree(r, (int64_t)llround(c.chosen * 1e15), "its range test found another rate"))
+        return false;
     if (!r->set->lr_picture)
-        return rt_run_agree(r, (int64_t)llround(c.chosen * 1e15),
-                            "its range test found another rate");
+        return true;
+    *stopped = r->measured = true;
+    if (rt_ranks_me(r->ranks) > 0)
+        return true;
     snprintf(title, sizeof title, "loss by learning rate, stage %d",
              (int)r->state.at[RT_AT_STAGE] + 1);
-    *stopped = r->measured = rt_lr_find_picture(&c, title, &r->lr_picture, &r->err);
-    return r->measured;
+    return rt_lr_find_picture(&c, title, &r->lr_picture, &r->err);
 }
 
 static bool run_stage(RtRun *r, int s, bool *stopped) {
@@ -347,7 +350,7 @@ static bool measure(RtRun *r, bool *stopped) {
 }
 
 static bool run_all(RtRun *r, uint64_t since, bool *stopped) {
-    if (!rt_run_setup(r) || !rt_run_begin(r))
+    if (!rt_run_agree_well(r, rt_run_setup(r)) || !rt_run_begin(r))
         return false;
     rt_beside_begin(r);
     rt_folds_begin(r);

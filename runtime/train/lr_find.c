@@ -73,8 +73,8 @@ static void add_loss(Sweep *s, double lr, double loss) {
 
 // Of masks none of whose pixels counts no step is taken.
 static bool take_step(RtRun *r, Sweep *s, const RtFeed *f) {
-    double weight, loss = 0, norm, lr = rate_of(r, s->c->n);
-    RtEngineBatch b = rt_run_batch(r, f, 1, &weight);
+    double weight = rt_run_batch_weight(r, f), loss = 0, norm, lr = rate_of(r, s->c->n);
+    RtEngineBatch b = rt_run_batch(r, f, weight);
     if (weight <= 0)
         return true;
     if (!rt_engine_train(r->engine, &b, rt_engine_buffer(r->engine, RT_ENGINE_G), NULL, NULL,

@@ -62,10 +62,26 @@ static void swap_box(float *a, float *b, const HonePreprocess *p, const Box *box
             }
 }
 
+// The same of the classes of a map's places, by their middles.
+static void swap_places(int32_t *a, int32_t *b, const RtMix *m, const HonePreprocess *p,
+                        const Box *box) {
+    for (int64_t y = 0; y < m->map_height; y++)
+        for (int64_t x = 0; x < m->map_width; x++) {
+            double at_x = ((double)x + 0.5) * p->width / m->map_width;
+            double at_y = ((double)y + 0.5) * p->height / m->map_height;
+            if (at_x < box->left || at_x >= box->right || at_y < box->top || at_y >= box->bottom)
+                continue;
+            int32_t t = a[y * m->map_width + x];
+            a[y * m->map_width + x] = b[y * m->map_width + x];
+            b[y * m->map_width + x] = t;
+        }
+}
+
 void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int width, RtBatch *b,
                   int32_t *other, float *share) {
     RtRng r = rt_rng(seed, b->epoch, b->index, RT_RNG_MIX);
     int64_t floats = (int64_t)p->width * p->height * p->channels;
+    int64_t places = (int64_t)m->map_height * m->map_width;
     bool mixes = rt_rng_uniform(&r) < (double)m->probability;
     bool cuts = m->cutmix > 0 && (!(m->mixup > 0) || rt_rng_uniform(&r) < (double)m->switches);
     double left = mixes ? beta_of(&r, (double)(cuts ? m->cutmix : m->mixup)) : 1;
@@ -80,8 +96,10 @@ void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int wi
             blend(x, y, floats, (float)left);
         if (width)
             blend(b->targets + i * width, b->targets + k * width, width, (float)left);
+        if (places)
+            swap_places(b->labels + i * places, b->labels + k * places, m, p, &box);
     }
-    for (int64_t i = 0; i < b->n; i++) {
+    for (int64_t i = 0; !places && i < b->n; i++) {
         other[i] = b->labels[b->n - 1 - i];
         share[i] = (float)left;
     }

@@ -38,6 +38,7 @@ static const Row rows[] = {
     {"average", {"--model-ema-decay"}, 0},
     {"mix", {"--mixup", "--cutmix", "--mixup-prob", "--mixup-switch-prob"}, 0},
     {"folds", {"--k-fold"}, 0},
+    {"values", {"--mask-values"}, 0},
     {"stage", {"--epochs", "--lr", "--opt", "--warmup-epochs"}, 4},
 };
 
@@ -91,7 +92,11 @@ static void say_part(Text *t, const Row *row, int part, unsigned long stage, con
 
 // The word of an option that is there with it alone.
 static const char *or_none(const char *word, const char *other) {
-    return !*word && strncmp(other, "folds=", 6) == 0 ? "folds=none" : word;
+    static const char *const none[] = {"folds=none", "values=none"};
+    for (size_t i = 0; !*word && i < sizeof none / sizeof *none; i++)
+        if (strncmp(other, none[i], strcspn(none[i], "=") + 1) == 0)
+            return none[i];
+    return word;
 }
 
 static void say_word(Text *t, const char *had, const char *now) {

@@ -71,3 +71,8 @@ double rt_loss_of(const HoneTrainDesc *d, const float *logits, int32_t label,
     }
     return sum / n;
 }
+
+int64_t rt_mirrored_place(const HoneTrainDesc *d, int64_t place) {
+    int64_t x = place % d->map_width;
+    return place - x + d->map_width - 1 - x;
+}

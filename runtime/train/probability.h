@@ -16,4 +16,7 @@ void rt_logits_of(const HoneTrainDesc *d, const double *p, float *logits);
 // Of one row, as the program's loss without weights and smoothing. targets: as RtEngineBatch's.
 double rt_loss_of(const HoneTrainDesc *d, const float *logits, int32_t label, const float *targets);
 
+// Of a map's place, the one in the map of the mirror image.
+int64_t rt_mirrored_place(const HoneTrainDesc *d, int64_t place);
+
 #endif

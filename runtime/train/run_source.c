@@ -20,11 +20,14 @@ static void note_bad(void *ctx, int64_t item, const char *line) {
 }
 
 RtSourceOptions rt_run_source_options(RtRun *r) {
+    RtMix mix = r->set->mix;
+    mix.map_height = r->d->map_height;
+    mix.map_width = r->d->map_width;
     return (RtSourceOptions){.batch = r->batch,
                              .seed = r->set->seed,
                              .workers = r->set->workers,
                              .augment = r->data->tensors ? (RtAugment){0} : r->set->augment,
-                             .mix = r->set->mix,
+                             .mix = mix,
                              .variants = rt_cached_variants(r),
                              .bad = note_bad,
                              .ctx = r};

@@ -53,9 +53,11 @@ RtDataset *rt_train_open_data(const RtEngine *t, const char *spec, const RtDataO
                : d->loss == HONE_LOSS_BCE ? RT_TARGET_MULTI
                                           : RT_TARGET_CLASS;
     o.prep = &d->info->preprocess;
-    o.say = say_line;
-    o.progress = show_reading;
-    o.context = &opening;
+    if (!o.say) {
+        o.say = say_line;
+        o.progress = show_reading;
+        o.context = &opening;
+    }
     return rt_dataset_open(spec, &o);
 }
 
@@ -73,14 +75,40 @@ bool rt_run_alloc_batch(RtRun *r) {
     return (r->loss && r->logits) || rt_fail(&r->err, "no memory");
 }
 
-// balanced: images / (classes * images of the class), the mean over images being 1.
-static void set_class_weights(RtRun *r) {
-    int classes = (int)classes_of(r);
-    for (int i = 0; i < classes; i++) {
-        int64_t n = r->set->balanced ? r->data->class_size[i] : 0;
-        r->class_weight[i] =
-            n > 0 ? (float)((double)r->data->n_train / ((double)classes * (double)n)) : 1;
+// Pixels of each class in the masks to train on; size: [classes], zeros. Returns those of all.
+static int64_t count_pixels(RtRun *r, int64_t *size) {
+    int64_t number[256], all = 0;
+    uint64_t since = rt_now();
+    int64_t masks = rt_dataset_count_pixels(r->data, r->data->n_train, number);
+    for (int i = 0; i < 256; i++) {
+        int k = r->data->mask_values.to[i];
+        if (k < 0)
+            continue;
+        size[k] += number[i];
+        all += number[i];
     }
+    double seconds = (double)(rt_now() - since) * 1e-9;
+    if (seconds > 1)
+        rt_train_log_line(&r->log, "pixels of %lld masks counted in %.1f s", (long long)masks,
+                          seconds);
+    return all;
+}
+
+// balanced: images / (classes * images of the class), the mean over images being 1; of maps pixels.
+static bool set_class_weights(RtRun *r) {
+    int classes = (int)classes_of(r);
+    bool map = r->d->map_height > 0, counts = r->set->balanced;
+    int64_t *size = calloc((size_t)classes, sizeof *size), all = r->data->n_train;
+    if (!size)
+        return rt_fail(&r->err, "no memory");
+    if (counts && map)
+        all = count_pixels(r, size);
+    for (int i = 0; i < classes; i++) {
+        int64_t n = counts ? map ? size[i] : r->data->class_size[i] : 0;
+        r->class_weight[i] = n > 0 ? (float)((double)all / ((double)classes * (double)n)) : 1;
+    }
+    free(size);
+    return true;
 }
 
 // "a\nb\nc" of the data's class names, "" where they have none; free() releases.
@@ -114,7 +142,7 @@ static bool open_outputs(RtRun *r) {
            (!s->out || rt_out_open(&r->out, s->outs, s->out, RT_OUT_WHOLE, &r->err)) &&
            (!s->report || rt_out_open(&r->report, s->outs, s->report, RT_OUT_WHOLE, &r->err)) &&
            (!s->csv || rt_out_open(&r->csv, s->outs, s->csv, RT_OUT_WHOLE, &r->err)) &&
-           (!s->lr_picture ||
+           (!s->lr_picture || rt_ranks_me(r->ranks) > 0 ||
             rt_out_open(&r->lr_picture, s->outs, s->lr_picture, RT_OUT_WHOLE, &r->err)) &&
            rt_train_log_open(&r->log, s->outs, s->log, s->resume || (s->folds && s->folds->logged),
                              s->quiet, &r->err) &&
@@ -128,6 +156,13 @@ static int twice_the_input(const HonePreprocess *p) {
     return 2 * (p->resize > side ? p->resize : side);
 }
 
+// Of another rank than 0, which tells all of it: the first error, should rank 0 have none.
+static void keep_error(void *ctx, bool is_error, const char *line) {
+    RtRun *r = ctx;
+    if (is_error && !r->err.text[0])
+        rt_fail(&r->err, "%s", line);
+}
+
 // Where reading took time, it is said how much there is.
 static bool open_data(RtRun *r) {
     const RtTrainSettings *s = r->set;
@@ -138,7 +173,10 @@ static bool open_data(RtRun *r) {
                            .folds = s->folds && s->folds->part < s->folds->n ? s->folds->n : 0,
                            .fold = s->folds ? s->folds->part : 0,
                            .index = s->index,
+                           .mask_values = s->mask_values,
                            .index_stays = rt_ranks_me(r->ranks) > 0,
+                           .say = rt_ranks_me(r->ranks) > 0 ? keep_error : NULL,
+                           .context = r,
                            .outs = s->outs};
     r->data = rt_train_open_data(r->engine, s->data, &asked);
     if (r->data && s->scaled_decode)
@@ -158,16 +196,21 @@ bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtEr
     return ok;
 }
 
-// What is not there for maps of classes.
+// What makes no sense for maps of classes.
 static bool check_map(RtRun *r) {
     const RtTrainSettings *s = r->set;
-    const bool has[] = {s->balanced, s->augment.policies.kind != 0, !rt_mix_is_none(&s->mix),
-                        s->scaled_decode, s->folds != NULL};
-    static const char *const what[] = {"--class-weights balanced", "--aa", "mixed images",
-                                       "--scaled-decode", "--k-fold"};
-    for (size_t i = 0; r->d->map_height && i < sizeof has / sizeof *has; i++)
-        if (has[i])
-            return rt_fail(&r->err, "NYI: %s where the network labels pixels", what[i]);
+    const struct {
+        bool has;
+        const char *what, *why;
+    } rows[] = {
+        {s->mix.mixup > 0, "--mixup", "a pixel has one class, a blend of two none; --cutmix "
+                                      "exchanges boxes of pictures with those of their masks"},
+        {s->scaled_decode, "--scaled-decode", "a mask is as large as its picture"},
+    };
+    for (size_t i = 0; r->d->map_height && i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].has)
+            return rt_fail(&r->err, "%s is not for networks that label pixels: %s", rows[i].what,
+                           rows[i].why);
     return true;
 }
 
@@ -188,12 +231,11 @@ bool rt_run_setup(RtRun *r) {
     const RtTrainSettings *s = r->set;
     r->open_stage = -1;
     r->d = rt_engine_desc(r->engine);
-    if (rt_ranks_n(r->ranks) > 1 && s->lr_picture)
-        return rt_fail(&r->err, "NYI: --lr-find on several processes; one does that");
     if (!check_map(r) || !open_outputs(r))
         return false;
     if (!open_data(r)) {
-        r->err.text[0] = 0; // said already
+        if (rt_ranks_me(r->ranks) == 0)
+            r->err.text[0] = 0; // said already
         return false;
     }
     if (!is_no_output(r, s->data) || (s->val && !is_no_output(r, s->val)) ||
@@ -208,7 +250,8 @@ bool rt_run_setup(RtRun *r) {
         return rt_fail(&r->err, "no memory");
     if (!rt_cut_step(r))
         return false;
-    set_class_weights(r);
+    if (!set_class_weights(r))
+        return false;
     rt_recipe_resolve(r);
     rt_recipe_say_balance(r);
     rt_run_make_keys(r);
@@ -363,7 +406,7 @@ static bool begin(RtRun *r) {
 }
 
 bool rt_run_begin(RtRun *r) {
-    return (rt_ranks_me(r->ranks) > 0 || begin(r)) && rt_run_share_state(r) &&
+    return rt_run_agree_well(r, rt_ranks_me(r->ranks) > 0 || begin(r)) && rt_run_share_state(r) &&
            rt_run_alloc_batch(r);
 }
 

@@ -271,8 +271,8 @@ static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
                        .last = b->last,
                        .images = b->images,
                        .labels = b->labels,
-                       .labels2 = mixes ? s->labels2 : NULL,
-                       .mix = mixes ? s->mix : NULL,
+                       .labels2 = mixes && s->places == 1 ? s->labels2 : NULL,
+                       .mix = mixes && s->places == 1 ? s->mix : NULL,
                        .targets = b->targets,
                        .items = b->items};
     if (rt_engine_n_features(s->engine) == 0 || b->n == 0)

@@ -15,8 +15,7 @@
 
 // ---------------------------------------------------------------- batches
 
-// Of a batch's images: what the mean of their losses divides by.
-static double batch_weight(const RtRun *r, const RtFeed *f) {
+double rt_run_batch_weight(const RtRun *r, const RtFeed *f) {
     double sum = 0;
     int64_t places = rt_engine_places(r->engine);
     for (int64_t i = 0; places > 1 && i < f->n * places; i++)
@@ -89,9 +88,7 @@ static bool all_finite(const float *x, int64_t n) {
     return true;
 }
 
-RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, int64_t size, double *weight) {
-    *weight = batch_weight(r, f);
-    double share = *weight * (double)size;
+RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, double divisor) {
     return (RtEngineBatch){.n = f->n,
                            .images = f->images,
                            .features = f->features,
@@ -101,17 +98,16 @@ RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, int64_t size, double
                            .targets = f->targets,
                            .class_weight = r->class_weight,
                            .smoothing = r->set->smoothing,
-                           .scale = (float)(share > 0 ? 1 / share : 0),
+                           .scale = (float)(divisor > 0 ? 1 / divisor : 0),
                            .seed = dropout_seed(r, f->index),
                            .loss = r->loss,
                            .logits = r->logits};
 }
 
-// Forward and backward of one micro-batch, leaf `place` of the step's `size`.
-static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, int64_t size, RtEngineBatch *b,
+// Forward and backward of one micro-batch, leaf `place` of the step's.
+static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, double divisor, RtEngineBatch *b,
                       Counts *c) {
-    double weight;
-    *b = rt_run_batch(r, f, size, &weight);
+    *b = rt_run_batch(r, f, divisor);
     if (!rt_gradient_add(r->gradient, b, place, &r->err))
         return false;
     if (!all_finite(r->loss, f->n))
@@ -119,7 +115,7 @@ static bool run_batch(RtRun *r, const RtFeed *f, int64_t place, int64_t size, Rt
     int64_t logits = rt_engine_places(r->engine) * rt_engine_logit_columns(r->engine);
     if (!all_finite(r->logits, f->n * logits))
         return fail_nonfinite(r, b, "an output");
-    count_batch(r, f, weight, c);
+    count_batch(r, f, rt_run_batch_weight(r, f), c);
     return true;
 }
 
@@ -133,6 +129,7 @@ typedef struct Told { // by a rank, the counts of its share behind it
 typedef struct Step {
     int64_t first, size; // batches of the epoch
     int64_t from, to;    // of those, this rank's
+    double divisor;      // of each loss: what the step's images weigh, if all are alike and count
     size_t told_bytes;
     Told *mine, *all;
     RtEngineBatch last; // of this rank, for messages
@@ -145,6 +142,9 @@ static Told *told_by(const Step *s, int rank) {
 static bool alloc_step(RtRun *r, Step *s) {
     int64_t left = rt_source_batches(r->train) - s->first, k = r->set->accumulate;
     s->size = left < k ? left : k;
+    int64_t images = (s->first + s->size) * r->batch, n = r->data->n_train;
+    s->divisor = (double)((images < n ? images : n) - s->first * r->batch) *
+                 (double)rt_engine_places(r->engine);
     rt_gradient_share(r->gradient, s->size, &s->from, &s->to);
     int64_t most = rt_gradient_width(r->gradient);
     s->told_bytes = sizeof(Told) + (size_t)most * sizeof(Counts);
@@ -160,7 +160,7 @@ static bool run_batches(RtRun *r, Step *s) {
         if (!f)
             return r->err.text[0] ? false
                                   : rt_fail(&r->err, "a bug in hone: an epoch is too short");
-        if (!run_batch(r, f, place, s->size, &s->last, &s->mine->counts[place - s->from]))
+        if (!run_batch(r, f, place, s->divisor, &s->last, &s->mine->counts[place - s->from]))
             return false;
     }
     return true;
@@ -193,15 +193,20 @@ static int64_t take_counts(RtRun *r, const Step *s, Counts *sum) {
 
 // ---------------------------------------------------------------- the move
 
-static bool move_parameters(RtRun *r, const RtEngineBatch *b, double lr, double *norm) {
+// Divided by what the step's images really weigh, which nobody knew before the ranks told it, the
+// gradient is that of their losses' mean, however they were cut into batches.
+static bool move_parameters(RtRun *r, const Step *s, double weight, double lr, double *norm) {
     if (!rt_engine_grad_norm(r->engine, norm, &r->err))
         return false;
     if (!isfinite(*norm))
-        return fail_nonfinite(r, b, "a gradient");
+        return fail_nonfinite(r, &s->last, "a gradient");
+    double factor = weight > 0 ? s->divisor / weight : 0;
+    *norm *= factor;
     rt_average_begin(r);
     r->state.at[RT_AT_STEP]++;
     r->state.at[RT_AT_STAGE_STEP]++;
     RtEngineRates rates = rt_rate_of_step(r, lr, *norm, r->state.at[RT_AT_STAGE_STEP]);
+    rates.clip = (float)((double)rates.clip * factor);
     if (!rt_engine_update(r->engine, &rates, &r->err))
         return false;
     rt_average_move(r);
@@ -222,7 +227,7 @@ static bool run_step(RtRun *r, Step *s, double lr, bool (*stop)(RtRun *r), bool 
     if (batches == 0)
         return true;
     rt_gradient_take_statistics(r->gradient, batches);
-    if (!move_parameters(r, &s->last, lr, &norm))
+    if (!move_parameters(r, s, sum.weight, lr, &norm))
         return false;
     rt_beside_step(r, sum.weight > 0 ? sum.loss / sum.weight : 0, lr, norm);
     return true;

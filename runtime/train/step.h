@@ -9,8 +9,9 @@ bool rt_run_begin_steps(RtRun *r);
 // The next step of the epoch. *stopped: some rank's stop() said so. False with run->err set; with
 // run->alone, the other ranks are gone and the state is that before the step.
 bool rt_run_step(RtRun *r, double lr, bool (*stop)(RtRun *r), bool *stopped);
-// What a batch is to the engine, one of `size` in its step; *weight: what the mean of its losses
-// divides by.
-RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, int64_t size, double *weight);
+// What the mean of a batch's losses divides by: its images, or places, as classes weigh them.
+double rt_run_batch_weight(const RtRun *r, const RtFeed *f);
+// What a batch is to the engine, each loss divided by `divisor` (0: none counts).
+RtEngineBatch rt_run_batch(const RtRun *r, const RtFeed *f, double divisor);
 
 #endif

@@ -21,6 +21,27 @@ bool rt_run_agree(RtRun *r, int64_t value, const char *what) {
                          (first == value || rt_fail(&r->err, "%s, unlike rank 0", what)));
 }
 
+bool rt_run_agree_well(RtRun *r, bool well) {
+    size_t n = (size_t)rt_ranks_n(r->ranks);
+    RtErr err;
+    if (!r->ranks)
+        return well;
+    bool *all = calloc(n, sizeof *all);
+    if (!all || !rt_ranks_gather(r->ranks, &well, sizeof well, all, &err)) {
+        if (well)
+            r->err = err;
+        free(all);
+        return false;
+    }
+    bool every = true;
+    for (size_t k = 0; k < n; k++)
+        every &= all[k];
+    if (rt_ranks_me(r->ranks) > 0 && !all[0])
+        r->err.text[0] = 0;
+    free(all);
+    return every;
+}
+
 // ---------------------------------------------------------------- the state
 
 typedef struct Shared { // by rank 0

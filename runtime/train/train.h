@@ -27,6 +27,7 @@ enum { RT_EPOCHS_AUTO = -1 }; // by the number of images
 
 typedef struct RtTrainSettings {
     const char *data, *val, *index; // index: the file that keeps the list of images, or NULL
+    const char *mask_values; // what numbers of masks mean; NULL: they are classes
     double val_fraction;
     int k_fold;                    // parts; 0: one run
     RtFolds *folds;                // of the run that is one of several; else NULL

@@ -21,6 +21,8 @@ typedef struct Runs {
 } Runs;
 
 static int complain(const RtRanks *ranks, const RtErr *err) {
+    if (!err->text[0])
+        return 1;
     if (ranks)
         fprintf(stderr, "rank %d: ", rt_ranks_me(ranks));
     fprintf(stderr, "%s\n", RT_SHOW(err->text));

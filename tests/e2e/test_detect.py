@@ -410,14 +410,27 @@ def test_segment():
     before = picture()
     for name in ("scores", "classes"):
         ok(HONE, "compile", f"{name}.onnx", "-o", name, "--mean", "0", "--std", "1")
-        row = json.loads(ok(temp(name), "segment", "--json", "p.png", "--draw", f"{name}.png"))
+        row = json.loads(ok(temp(name), "segment", "--json", "p.png", "--draw", f"{name}.png", "--mask", f"{name}_mask.png"))
         shares = {c["class"]: c["share"] for c in row["classes"]}
         assert shares == {0: 0.8125, 1: 0.0625, 2: 0.0625, 3: 0.0625}, (name, shares)
+        mask = Image.open(temp(f"{name}_mask.png"))
+        assert mask.mode == "P" and mask.size == Image.open(temp("p.png")).size
+        assert [(np.asarray(mask) == k).mean() for k in range(4)] == [shares[k] for k in range(4)]
+        assert mask.convert("RGB").getpixel((4, 4)) == (128, 0, 0) and np.asarray(mask)[4, 4] == 1 and np.asarray(mask)[40, 4] == 0
         after = np.asarray(Image.open(temp(f"{name}.png"))).astype(int)
         assert tuple(after[4, 4]) == tuple(np.round(np.array([250, 0, 0]) * 0.4 + np.array([128, 0, 0]) * 0.6).astype(int)), after[4, 4]
         assert (after[40, 4] == before[40, 4]).all()
         assert "segments   the class of each pixel, by output 'out'" in ok(temp(name), "info")
     assert " 81.25%  class 0" in ok(temp("scores"), "segment", "p.png")
+    Image.open(temp("p.png")).resize((96, 48)).save(temp("wide.png"))
+    for flags in (["--mask", "wide_mask.png"], ["--mask", "wide_mask.png", "--fit", "stretch"]):
+        ok(temp("scores"), "segment", "wide.png", *flags)
+        mask = np.asarray(Image.open(temp("wide_mask.png")))
+        assert mask.shape == (48, 96) and (255 in mask) == (len(flags) == 2) and set(np.unique(mask)) <= {0, 1, 2, 3, 255}, (flags, mask)
+    code, _, err = run(temp("scores"), "segment", "p.png", "wide.png", "--mask", "two.png")
+    assert code == 1 and "--mask takes one picture" in err and not os.path.exists(temp("two.png")), err
+    code, _, err = run(temp("scores"), "segment", "p.png", "--mask", "p.png")
+    assert code == 1, err
 
 
 def test_channels_last():

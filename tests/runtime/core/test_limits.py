@@ -98,11 +98,15 @@ class Threads(Case):
         self.assertEqual(r.stdout, b"1\n")
 
     def test_auto(self):
-        for threads in ("auto", 0, 1, 3):
+        for threads in ("auto", 1, 3):
             row = json.loads(self.good("fake", "bench", "--json", "--iters", 1, "--threads", threads))
-            self.assertEqual(row["threads"], self.default("2") if threads in ("auto", 0) else threads)
+            self.assertEqual(row["threads"], self.default("2") if threads == "auto" else threads)
         code, _, err = self.run_program("fake", "bench", "--threads", "all")
         self.assertEqual((code, err.splitlines()[0].split(": ", 1)[1]), (2, "--threads wants a whole number or auto, not 'all'"))
+        for command in ("bench", "serve"):
+            code, _, err = self.run_program("fake", command, "--threads", 0)
+            self.assertEqual(code, 2)
+            self.assertIn("--threads must be from 1 to", err)
 
     def test_more_threads_than_cpus_still_progress(self):
         self.good("fake", "bench", "--threads", 16, "--batch", 8, "--iters", 50)

@@ -166,7 +166,7 @@ class Policy(Case):
                              ("rand-m15-mmax20-tweights", "rand-m15-n2-mstd0-p0.5-inc0-mmax20-tweights"), ("rand-m15", "rand-m15-n2-mstd0-p0.5-inc0")):
             self.assertEqual(self.draws(policy, 1)[0], want)
         for policy in ("ra-m31", "ra-m-1", "ra-p0.5", "ra-inc1", "ra-n0", "ra-n17", "ra-n2.5", "ra-mmax5", "ra-tweights", "rand-w0", "rand-m9-inc2", "rand-p1.5", "rand-x3",
-                       "rand-mmax", "rand-mmax1.5", "none-m3", "ta_wide-tweights", "ta_wide-n2", "augmix", "ra-m", "ra-m3x", "ra-mstdx5", "rand-m0x9", "rand-m1e1", "rand-m1.2.3", "m9", "ra" + "-m9" * 40):
+                       "rand-mmax", "rand-mmax1.5", "none-m3", "ta_wide-tweights", "ta_wide-n2", "augmix", "ra-m", "ra-m3x", "rand-m9-m5", "ra-n2-m9-n2", "rand-m9-tweights-tweights", "ra-mstdx5", "rand-m0x9", "rand-m1e1", "rand-m1.2.3", "m9", "ra" + "-m9" * 40):
             code, _, err = self.run_program("data_probe", "policies", 1, "--aa", policy)
             self.assertEqual(code, 2, policy)
             self.assertIn("wants none, ta_wide, ra or rand with parts", err)

@@ -107,9 +107,36 @@ static void by_chance(void) {
           cut < 0.135 * BATCHES); // an eighth, less those that take all or nothing
 }
 
+// Of a map half as wide and as high: a place is of the image that its middle shows.
+static void cutmix_cuts_maps(void) {
+    enum { MAP_H = 3, MAP_W = 6, PLACES = MAP_H * MAP_W };
+    static const HonePreprocess prep = {.channels = CH, .height = H, .width = W};
+    static int32_t maps[N * PLACES];
+    RtMix m = {.cutmix = 1, .probability = 1, .map_height = MAP_H, .map_width = MAP_W};
+    int moved = 0;
+    for (int k = 0; k < 200; k++) {
+        RtBatch b = make_batch(k);
+        for (int i = 0; i < N * PLACES; i++)
+            maps[i] = i / PLACES;
+        b.labels = maps;
+        b.targets = NULL;
+        other[0] = -7;
+        rt_mix_batch(&m, &prep, 7, 0, &b, other, share);
+        CHECK_INT_EQ(other[0], -7);
+        for (int i = 0; i < N; i++)
+            for (int p = 0; p < PLACES; p++) {
+                int y = p / MAP_W * 3 + 1, x = p % MAP_W * 2 + 1;
+                CHECK_INT_EQ(maps[i * PLACES + p], (int)images[i * FLOATS + y * W + x]);
+                moved += maps[i * PLACES + p] != i;
+            }
+    }
+    CHECK(moved > 1000);
+}
+
 int main(void) {
     CHECK_RUN(mixup_blends_opposites);
     CHECK_RUN(cutmix_of_both_layouts);
+    CHECK_RUN(cutmix_cuts_maps);
     CHECK_RUN(by_chance);
     return check_done();
 }

@@ -1,5 +1,6 @@
 """Training on several processes, started by Open MPI's mpirun (skipped where there is none): the same bits on 1, 2, 4 and 8 of them and
 after a resume on another number, kills of any of them, what is refused. The program is fake_train.c."""
+import array
 import glob
 import json
 import os
@@ -145,7 +146,31 @@ class Ranks(Case):
         self.train(1, "-q", "--checkpoint", "one", "--max-steps", 2)
         self.assertRegex(self.train(2, "--checkpoint", "one", "--resume", code=1),
                          "rank 0: this run's steps are of --accumulate 1: that many processes can share them, not 2")
-        self.assertRegex(self.train(3, "--accumulate", 3, code=1), "3 processes were started: training is for 1, 2, 4, 8 ... of them")
+        for out, says in ((self.train(3, "--accumulate", 3, code=1), "3 processes were started: training is for 1, 2, 4, 8 ... of them"),
+                          (self.train(4, code=1, data="nowhere"), "nowhere: No such file"),
+                          (self.train(4, "--accumulate", 3, code=1, batch=1), "cannot share the images of a step"),
+                          (self.train(2, "--checkpoint", "one", "--accumulate", 2, code=1), "holds the unfinished run")):
+            self.assertEqual(out.count(says), 1, out)  # of all that meet it one tells it
+            self.assertNotIn("the run is being ended", out)
+
+    def test_batches_of_a_step_need_not_be_alike(self):
+        """A step's gradient is the mean over its images, however they are cut: 14 are left for the last, 8 and 6."""
+        same = ("-q", "--momentum", "0.5", "--max-steps", 4)
+        self.train(1, *same, "--checkpoint", "a", batch=16)
+        self.train(1, *same, "--accumulate", 2, "--checkpoint", "b", batch=8)
+        self.train(2, *same, "--accumulate", 2, "--checkpoint", "c", batch=8)
+        whole, cut = ([x for k, v in sorted(self.final(f).items()) if k.startswith("param/") for x in array.array("f", v)] for f in "ab")
+        self.assertGreater(len(whole), 10)
+        self.assertLess(max(abs(x - y) for x, y in zip(whole, cut)), 3e-7)
+        self.assertEqual(self.final("b"), self.final("c"))
+
+    def test_a_range_test(self):
+        """The same picture and rate on any number, told once; each process takes all of every batch."""
+        for n in (1, 2, 4):
+            out = self.train(n, "--lr-find", "%d.svg" % n, batch=16)
+            self.assertEqual(out.count("a tenth of where a range test"), 1, out)
+            with open(self.path("%d.svg" % n)) as f, open(self.path("1.svg")) as first:
+                self.assertEqual(f.read(), first.read())
 
     def test_a_k_fold(self):
         """The same model and scores on any number, stopped in a part and gone on with on another; features in a file, too."""
