@@ -394,7 +394,8 @@ static bool take_mask_values(RtDataset *d, RtBuild *b) {
     const RtDataOptions *o = b->o;
     RtErr err;
     if (o->target != RT_TARGET_MAP)
-        return !o->mask_values || rt_build_error(b, "--mask-values is of networks that label pixels");
+        return !o->mask_values ||
+               rt_build_error(b, "--mask-values is of networks that label pixels");
     return rt_mask_values(o->mask_values, o->classes, &d->mask_values, &err) ||
            rt_build_error(b, "%s", err.text);
 }

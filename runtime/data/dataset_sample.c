@@ -255,7 +255,8 @@ bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreproces
         good = views == RT_VIEWS_ONE
                    ? rt_augment_planned(&augment, p, &plan, &image, seed, epoch, item, out, err)
                    : rt_views(views, p, HONE_F32, &image, out, err);
-        good = good && rt_mask_take(path, &plan, &mask, &d->mask_values, height, width, places, err);
+        good =
+            good && rt_mask_take(path, &plan, &mask, &d->mask_values, height, width, places, err);
     }
     rt_image_free(&image);
     rt_image_free(&mask);

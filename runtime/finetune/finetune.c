@@ -86,8 +86,8 @@ const char **rt_fine_names(const RtFine *f, char *lines) {
 
 bool rt_fine_take_views(const RtFine *f, RtViews views) {
     if (f->d->map_height && views != RT_VIEWS_ONE && views != RT_VIEWS_FLIP) {
-        rt_fine_complain("--tta five-crop and ten-crop are not for networks that label pixels: crops "
-                         "show other places of the picture, --tta flip the same");
+        rt_fine_complain("--tta five-crop and ten-crop are not for networks that label pixels: "
+                         "crops show other places of the picture, --tta flip the same");
         return false;
     }
     const HonePreprocess *p = &f->d->info->preprocess;

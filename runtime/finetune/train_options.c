@@ -21,8 +21,8 @@ static const RtCliField fields[] = {
     {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
      "images a batch (default 16, or as compiled)"},
     {"--accumulate", RT_CLI_INT, AT(set.accumulate), 1, RT_MAX_BATCH, "K",
-     "batches a step, whose gradient is the mean over the images of K batches; the processes of mpirun share them, and "
-     "where they are more, each batch (default 1)"},
+     "batches a step, whose gradient is the mean over the images of all; the processes of mpirun "
+     "share them, and where they are more, each batch (default 1)"},
     {"--opt", RT_CLI_TEXT, AT(optimizer), 0, 0, "NAME",
      "sgd, nesterov or adamw (default: sgd; adamw for pretrained layers where no rate is "
      "given)"},

@@ -134,7 +134,8 @@ bool rt_mask_take(const char *path, const RtAugmentPlan *plan, const RtImage *ma
     const RtWindow *w = &plan->window;
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++, to++) {
-            int64_t at = trace(plan, mask, (x + 0.5) * w->width / width, (y + 0.5) * w->height / height);
+            int64_t at =
+                trace(plan, mask, (x + 0.5) * w->width / width, (y + 0.5) * w->height / height);
             *to = at < 0 ? RT_MASK_VOID : values->to[mask->pixel[at]];
             if (*to == RT_MASK_UNKNOWN)
                 return fail_unknown(path, mask, at, values, err);

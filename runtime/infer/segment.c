@@ -153,8 +153,8 @@ static bool write_numbers(Segmentation *s, RtErr *err) {
         return true;
     for (int64_t c = 0; c < s->classes && s->share[c].pixels > 0; c++)
         if (s->share[c].label >= RT_MASK_NONE)
-            return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has", out->path,
-                           (long long)s->share[c].label, RT_MASK_NONE);
+            return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has",
+                           out->path, (long long)s->share[c].label, RT_MASK_NONE);
     return rt_out_begin(out, err) &&
            (rt_png_encode_numbers(out->f, &s->numbers) ||
             rt_fail(err, "%s: the mask cannot be written", out->path)) &&

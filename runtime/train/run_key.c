@@ -89,7 +89,8 @@ void rt_run_make_keys(RtRun *r) {
     if (s->scaled_decode && n > 0 && n < (int)sizeof r->key_options)
         n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " scaled");
     if (s->k_fold && n > 0 && n < (int)sizeof r->key_options)
-        n += snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " folds=%d", s->k_fold);
+        n +=
+            snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " folds=%d", s->k_fold);
     if (s->mask_values && n > 0 && n < (int)sizeof r->key_options)
         snprintf(r->key_options + n, sizeof r->key_options - (size_t)n, " values=%s",
                  s->mask_values);

@@ -30,7 +30,9 @@ static const char *reason_of_memory(const RtRun *r, char *text, size_t size) {
     if (rt_solve_block(n, d, r->affine.columns, room))
         return NULL;
     double least = (double)rt_solve_bytes(n, d, r->affine.columns, 1) * 1e-6;
-    snprintf(text, size, "%lld images of %d classes want %.1f MB, of %.1f (--feature-memory)",
+    snprintf(text, size,
+             "%lld images of %d classes want %.1f MB, of %.1f that may be taken (--feature-memory "
+             "SIZE says how much)",
              (long long)n, r->affine.columns, least, (double)room * 1e-6);
     return text;
 }

@@ -423,10 +423,12 @@ def test_segment():
         assert "segments   the class of each pixel, by output 'out'" in ok(temp(name), "info")
     assert " 81.25%  class 0" in ok(temp("scores"), "segment", "p.png")
     Image.open(temp("p.png")).resize((96, 48)).save(temp("wide.png"))
-    for flags in (["--mask", "wide_mask.png"], ["--mask", "wide_mask.png", "--fit", "stretch"]):
-        ok(temp("scores"), "segment", "wide.png", *flags)
+    ok(HONE, "compile", "scores.onnx", "-o", "cropped", "--mean", "0", "--std", "1", "--resize", SIZE)
+    for name, seen in (("scores", 96), ("cropped", 48)):  # all of the picture, or the square in its middle
+        ok(temp(name), "segment", "wide.png", "--mask", "wide_mask.png")
         mask = np.asarray(Image.open(temp("wide_mask.png")))
-        assert mask.shape == (48, 96) and (255 in mask) == (len(flags) == 2) and set(np.unique(mask)) <= {0, 1, 2, 3, 255}, (flags, mask)
+        assert mask.shape == (48, 96) and set(np.unique(mask)) <= {0, 1, 2, 3, 255}, (name, mask)
+        assert (mask != 255).sum() == 48 * seen and (mask[:, 48 - seen // 2:48 + seen // 2] != 255).all(), (name, mask)
     code, _, err = run(temp("scores"), "segment", "p.png", "wide.png", "--mask", "two.png")
     assert code == 1 and "--mask takes one picture" in err and not os.path.exists(temp("two.png")), err
     code, _, err = run(temp("scores"), "segment", "p.png", "--mask", "p.png")

@@ -212,6 +212,32 @@ class Train(Case):
         self.train(*args, "--checkpoint", "part", "--resume")
         self.assertEqual(self.final("part"), want)
 
+    def test_what_changes_a_run_outlives_kills(self):
+        """Each of the options that draw, average or cut, killed twice while it runs: the same bits in the end, and other ones than without it."""
+        options = ("--mixup 0.4", "--cutmix 1", "--mixup 0.8 --cutmix 1 --mixup-prob 0.7", "--reprob 0.5", "--reprob 0.5 --remode rand", "--aa ra-m9-n2",
+                   "--aa rand-m9-mstd0.5-inc1", "--aa ta_wide", "--augment imagenet --scale 0.3,1 --train-interpolation bicubic", "--model-ema --model-ema-decay 0.9",
+                   "--clip-grad 0.1", "--accumulate 3", "--class-weights balanced", "--augment light --cache-variants 3",
+                   "--lr-schedule step --decay-epochs 2", "--lr auto")
+        r, seen = random.Random(7), {}
+        for option in ("", *options):
+            args = ("-b", "8", "--epochs", "8,4", "--checkpoint-every", "1", "-q", *option.split())
+            self.train(*args, "--checkpoint", "whole", "--overwrite")
+            want = self.final("whole")
+            shutil.rmtree(self.path("part"), ignore_errors=True)
+            for _ in range(2):
+                p = self.start(*args, "--checkpoint", "part", "--resume")
+                while p.poll() is None and not glob.glob(self.path("part/*.safetensors")):
+                    time.sleep(0.01)
+                time.sleep(r.uniform(0, 0.1))
+                p.kill()
+                self.assertIn(p.wait(), (-9, 0), p.communicate()[1])
+                p.stderr.close()
+            self.train(*args, "--checkpoint", "part", "--resume")
+            self.assertEqual(self.final("part"), want, option)
+            found = want["param/W"] + want.get("average/W", b"")
+            self.assertFalse(found in seen, (option, seen.get(found)))
+            seen[found] = option
+
     def test_the_newest_valid_checkpoint_counts(self):
         self.train()
         files = self.checkpoints()
