@@ -133,7 +133,7 @@ def test_options_exist():
     helps += [(net, "--help")] + [(net, c, "--help") for c in ("classify", "detect", "segment", "features", "run", "bench", "serve", "info")]
     helps += [(teach, "--help")] + [(teach, c, "--help") for c in ("train", "eval", "predict", "export", "info", "bench")]
     known = set(re.findall(r"--[a-z][a-z-]*", "".join(run(*h)[1] for h in helps))) | {"--help"}
-    for name in ("detect.c", "picture.h"):  # of detectors' programs, which this network's is not
+    for name in ("detect.c", "picture.h", "segment.c"):  # of programs that this network's is not
         known |= set(re.findall(r'\{"(--[a-z][a-z-]*)"', read(os.path.join(ROOT, "runtime", "infer", name))))
     text = re.sub(r"\b(cmake|curl|pip|cc|mpirun) .*", "", read(README) + read(GUIDE))
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) - {"--build", "--install", "--prefix"}
