@@ -24,7 +24,8 @@ enum {
     SLEEP_NS = 20 * 1000, // at first; longer the longer it takes, as others need the CPU
     MOST_NS = 500 * 1000,
     CHECK_EVERY = 64,    // sleeps
-    GRACE_NS = 300000000 // after a signal to end
+    GRACE_NS = 300000000, // after a signal to end
+    LINGER_NS = 250000000 // see rt_ranks_linger()
 };
 static const char library[] = "libmpi.so.40";
 
@@ -93,10 +94,21 @@ static bool start(RtRanks *r, RtErr *err) {
     return false;
 }
 
-bool rt_ranks_open(RtRanks **ranks, RtErr *err) {
+static bool is_of_many(void) {
     const char *size = getenv("OMPI_COMM_WORLD_SIZE");
+    return size && atoi(size) > 1;
+}
+
+void rt_ranks_linger(void) {
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    if (is_of_many())
+        nanosleep(&(struct timespec){.tv_nsec = rank && atoi(rank) > 0 ? 3 * LINGER_NS : LINGER_NS},
+                  NULL);
+}
+
+bool rt_ranks_open(RtRanks **ranks, RtErr *err) {
     *ranks = NULL;
-    if (!size || atoi(size) <= 1)
+    if (!is_of_many())
         return true;
     RtRanks *r = calloc(1, sizeof *r);
     if (!r)

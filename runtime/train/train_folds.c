@@ -194,10 +194,15 @@ static int run_folds(Runs *x) {
 int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set) {
     Runs x = {.d = d, .set = *set};
     RtErr err;
-    if (!rt_ranks_open(&x.set.ranks, &err))
-        return complain(NULL, &err);
+    if (!rt_ranks_open(&x.set.ranks, &err)) {
+        complain(NULL, &err);
+        rt_ranks_linger();
+        return 1;
+    }
     rt_together_take_rank(&x.set);
     int code = set->k_fold ? run_folds(&x) : run_one(&x, &x.set);
+    if (!x.well)
+        rt_ranks_linger();
     rt_ranks_close(x.set.ranks, x.well);
     return code;
 }
