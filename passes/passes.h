@@ -29,6 +29,7 @@ struct PassOptions {
     bool bf16;               // products may be of bf16, and what stands between them is stored so
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown
     int64_t images;          // likewise, of the images of a run where their number is open; 0: one
+    int64_t weights;         // bytes of a graph's constants, set by `schedule`; 0 unknown
     const char *print_after; // a pass's name, "all", or NULL
     bool time_passes;
     bool verify;                        // ir_verify after each pass; ir_bug() when it fails

@@ -25,7 +25,7 @@ enum {
     // tile works 7 cycles or more on a line of them, so this is 600 and more: a read from memory,
     // and what other threads' reads add to it.
     PREFETCH_AHEAD = 6 << 10,
-    LONG_EPILOGUE = 3, // steps
+    LINE_FLOATS = 16,
 };
 
 typedef struct Wino {
@@ -39,6 +39,7 @@ typedef struct Wino {
     // the block and the group
     CgVal first, count, ocb;
     int nv;
+    CgVal next; // weights of the point behind the one at hand
     // the tile
     CgVal n, oh, ow;
 } Wino;
@@ -187,13 +188,51 @@ static void emit_input(Wino *d) {
 
 // ---------------------------------------------------------------- products
 
+// Where a point has several register tiles, the first reads weights that others find in a cache. Is
+// it much faster than memory? Then each asks for a part of the next point's.
+static int ahead_lines(const Wino *d, int u) {
+    const IrMachine *m = &d->f->target->machine;
+    double work = (double)(d->tiles * ir_parts(m)) / m->products_a_cycle; // cycles, of a line
+    int tiles = cg_ceil_div(d->s->tile.block, d->tiles);
+    bool slow = tiles > 1 && work * m->memory_rate < LINE_FLOATS * sizeof(float) / 2.0;
+    return d->prefetch && slow ? cg_ceil_div(u * d->nv, tiles) : 0;
+}
+
+// group: its weights. Behind its last point come the next group's.
+static CgVal next_weights(Wino *d, CgVal point, CgVal group, int64_t panel) {
+    CgFn *f = d->f;
+    CgVal next = cg_iaddc(f, point, 1), last = cg_i64(f, d->w.points - 1);
+    CgVal end = cg_icmp(f, LLVMIntEQ, point, last);
+    CgVal filter = cg_conv_winograd_filter(f, &d->w, cg_select(f, end, last, next));
+    filter = cg_select(f, end, cg_i64(f, d->w.filters), filter);
+    return cg_fat(f, group, cg_imulc(f, filter, panel));
+}
+
+// A step of u channels of the register tile that begins at `tile`
+static void ask_ahead(Wino *d, int u, CgVal tile, CgVal channel) {
+    CgFn *f = d->f;
+    int lines = ahead_lines(d, u);
+    if (!lines)
+        return;
+    CgVal step = cg_imulc(f, cg_idivc(f, tile, d->tiles), d->w.channels / u);
+    step = cg_iadd(f, step, cg_idivc(f, channel, u));
+    CgVal p = cg_fat(f, d->next, cg_imulc(f, step, lines * LINE_FLOATS));
+    for (int i = 0; i < lines; i++)
+        cg_prefetch(f, cg_fatc(f, p, i * LINE_FLOATS), 2);
+}
+
+static int unroll(const Wino *d) {
+    int u = UNROLL, lanes = d->f->lanes;
+    while (lanes % u || d->w.channels % lanes % u)
+        u /= 2;
+    return u;
+}
+
 // Tiles [tile, tile + n) of one point. v, w, m: the point's.
 static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    int lanes = f->lanes, u = UNROLL, step = d->nv * lanes;
-    while (lanes % u || d->w.channels % lanes % u)
-        u /= 2;
+    int lanes = f->lanes, u = unroll(d), step = d->nv * lanes;
     CgVal acc[CG_MAX_CARRY], weight[CG_MAX_CARRY];
     CgDot row[CG_MAX_CARRY];
     bool by_row = cg_dot_by_row(f, IR_F32, u);
@@ -204,6 +243,7 @@ static void emit_product(Wino *d, int n, CgVal tile, CgVal v, CgVal w, CgVal m) 
     CgVal at = cg_iadd(f, cg_imulc(f, cg_idivc(f, loop.iv, lanes), s->tile.block), tile);
     at = cg_iadd(f, cg_imulc(f, at, lanes), cg_iremc(f, loop.iv, lanes));
     CgVal vp = cg_fat(f, v, at), wp = cg_fat(f, w, cg_imulc(f, loop.iv, step));
+    ask_ahead(d, u, tile, loop.iv);
     for (int c = 0; c < u; c++) {
         cg_fence(f);
         for (int k = 0; d->prefetch && k < step; k += 16)
@@ -275,6 +315,8 @@ static void emit_points(Wino *d) {
     cg_for(f, &point, cg_i64(f, 0), cg_i64(f, d->w.points), 1);
     CgVal vp = cg_fat(f, v, cg_imulc(f, point.iv, d->w.v_point));
     CgVal wp = cg_fat(f, w, cg_imulc(f, cg_conv_winograd_filter(f, &d->w, point.iv), panel));
+    if (ahead_lines(d, UNROLL))
+        d->next = next_weights(d, point.iv, w, panel);
     CgVal mp = cg_fat(f, d->m, cg_imulc(f, point.iv, d->w.m_point));
     cg_for(f, &part, cg_i64(f, 0), full, d->tiles);
     emit_product(d, d->tiles, part.iv, vp, wp, mp);
@@ -414,21 +456,6 @@ static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
     cg_end(f, &loop);
 }
 
-// An epilogue that is too long to repeat for every pixel of a tile
-static bool is_long(const CgBody *then) {
-    static const IrOp brief[] = {IR_OP_RELU,    IR_OP_LEAKY_RELU, IR_OP_CLIP,
-                                 IR_OP_ADD,     IR_OP_SUB,        IR_OP_MUL,
-                                 IR_OP_MAXIMUM, IR_OP_MINIMUM,    IR_OP_RELU_GRAD};
-    for (int i = 0; i < then->n; i++) {
-        bool found = false;
-        for (size_t k = 0; k < sizeof brief / sizeof *brief; k++)
-            found |= then->step[i].op == brief[k];
-        if (!found)
-            return true;
-    }
-    return then->n > LONG_EPILOGUE;
-}
-
 static void place_scratch(Wino *d) {
     CgFn *f = d->f;
     int64_t edge = (int64_t)d->s->tile.out_rows * d->s->tile.out_cols * f->lanes;
@@ -445,7 +472,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     int most = cg_max_int(1, ir_winograd_tiles(&f->target->machine, d.w.oc.cut.size));
     d.tiles = cg_conv_cut(s->tile.block, most).size;
     d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
-    d.always_buffered = is_long(&s->then);
+    d.always_buffered = cg_conv_winograd_long(&s->then);
     place_scratch(&d);
     int groups = d.w.oc.sets * d.w.oc.cut.n;
     CgVal zero = cg_i64(f, 0), all = cg_i64(f, groups), lo, hi;

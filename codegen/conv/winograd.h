@@ -81,5 +81,7 @@ typedef struct WinoShape {
 } WinoShape;
 WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes);
 CgVal cg_conv_winograd_filter(CgFn *f, const WinoShape *s, CgVal point); // its number
+// An epilogue that is too long to repeat for every pixel of a tile
+bool cg_conv_winograd_long(const CgBody *then);
 
 #endif

@@ -1,6 +1,8 @@
 // Sizes of Winograd convolution, which its kernel and the packing of its filters agree on.
 #include "codegen/conv/winograd.h"
 
+enum { LONG_EPILOGUE = 3 }; // steps
+
 static int64_t whole_lines(int64_t floats) {
     return (floats + 15) / 16 | 1;
 }
@@ -54,4 +56,18 @@ CgVal cg_conv_winograd_filter(CgFn *f, const WinoShape *s, CgVal point) {
     row = cg_imax(f, cg_iaddc(f, row, -h->same), zero);
     column = cg_imax(f, cg_iaddc(f, column, -w->same), zero);
     return cg_iadd(f, cg_imulc(f, row, w->n - w->same), column);
+}
+
+bool cg_conv_winograd_long(const CgBody *then) {
+    static const IrOp brief[] = {IR_OP_RELU,    IR_OP_LEAKY_RELU, IR_OP_CLIP,
+                                 IR_OP_ADD,     IR_OP_SUB,        IR_OP_MUL,
+                                 IR_OP_MAXIMUM, IR_OP_MINIMUM,    IR_OP_RELU_GRAD};
+    for (int i = 0; i < then->n; i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof brief / sizeof *brief; k++)
+            found |= then->step[i].op == brief[k];
+        if (!found)
+            return true;
+    }
+    return then->n > LONG_EPILOGUE;
 }

@@ -140,18 +140,34 @@ static bool schedule_wgrad(PassContext *ctx, IrNode *n) {
     return better;
 }
 
+// Bytes, in the form in which the file has them
+static int64_t weights_of(const IrGraph *g) {
+    int64_t bytes = 0;
+    for (int i = 0; i < g->cap_const_values; i++) {
+        const IrValue *v = g->const_values[i];
+        IrDim size;
+        if (v && v->n_uses && ir_type_bytes(&v->type, &size))
+            bytes += size.c;
+    }
+    return bytes;
+}
+
 PassResult pass_schedule(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
-    if (ctx->opt->autotune)
-        ctx->opt->autotune(ctx->opt->autotune_ctx, g, ctx->opt);
+    PassOptions opt = *ctx->opt;
+    PassContext own = *ctx;
+    opt.weights = weights_of(g);
+    own.opt = &opt;
+    if (opt.autotune)
+        opt.autotune(opt.autotune_ctx, g, &opt);
     for (IrNode *n = g->first; n; n = n->next) {
         if (n->op == IR_OP_MATMUL)
-            r.changes += schedule_matmul(ctx, n);
+            r.changes += schedule_matmul(&own, n);
         if (n->op == IR_OP_CONV_WGRAD)
-            r.changes += schedule_wgrad(ctx, n);
+            r.changes += schedule_wgrad(&own, n);
         if (n->op != IR_OP_CONV)
             continue;
-        schedule_conv(ctx, n);
+        schedule_conv(&own, n);
         r.changes++;
     }
     return r;

@@ -8,7 +8,8 @@
 // tiles and C x v weights, in register tiles of p tiles by v vectors that cost C * max(p*v, v +
 // p/2, 4), and a start until the accumulators are full and an end until they are stored. Meanwhile
 // there stream
-//   the weights of all points, once for each block, from where they stay (L2, L3 or memory);
+//   the weights of all points, once for each block, from where they stay (L2, L3 or memory; where
+//   memory is much slower than L3, those of the whole network have to stay there);
 //   again from L2 for each further register tile, where those of one point and group exceed L1;
 //   the block's transformed input, V, once for each group, and the products M, from L2 or, if both
 //   are too large to stay there, L3.
@@ -34,7 +35,7 @@ enum {
     MOST_BLOCK = 1024,
     THREADS = 2, // where nothing is known
 };
-static const double l2_rate = 13, l3_rate = 11.5, memory_rate = 9.2; // bytes a cycle
+static const double l2_rate = 13, l3_rate = 11.5; // bytes a cycle
 static const double exchange_cycles = 5; // a byte of input that another core has written
 static const double hidden = 0.83;       // part of a stream
 static const double start_cycles = 75;   // a register tile
@@ -48,7 +49,7 @@ typedef struct Layer {
     double wide;    // cycles of a multiply-add of a block
     double pace;    // of a core whose vectors are as wide as a block: multiply-adds a cycle, of the
                     // fitted one's
-    double l2_rate; // bytes a cycle
+    double l2_rate, far_rate; // bytes a cycle; far: of weights that do not stay in L2
     double l1_point, l2_block, l2_image, l2_layer, l3_layer, scratch, // IrBudget
         far_scratch;
     int threads;
@@ -129,8 +130,8 @@ static int64_t product_bytes(const Layer *l, const Winograd *w) {
 static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, int64_t p) {
     double weights = (double)weight_bytes(l, w), input = (double)input_bytes(l, w);
     double all = weights + input + (double)product_bytes(l, w);
-    double rate = all <= l->l2_layer ? l->l2_rate : weights <= l->l3_layer ? l3_rate : memory_rate;
-    double stream = weights / rate;
+    double far = weights <= l->l3_layer ? l->far_rate : l->machine->memory_rate;
+    double stream = weights / (all <= l->l2_layer ? l->l2_rate : far);
     if ((double)(4 * l->lanes * w->vecs * l->C) > l->l1_point)
         stream += (double)(ir_ceil_div(count, p) - 1) * weights / l->l2_rate;
     double groups = (double)ir_ceil_div(l->blocks, w->vecs); // that read the same input
@@ -205,6 +206,9 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE),
                  .far_scratch = (double)ir_budget(opt->machine, IR_L3_BLOCK),
                  .images = c->N.n ? ir_max(1, ir_min(opt->images, MOST_IMAGES)) : 1};
+    double memory = l->machine->memory_rate;
+    bool stay = (double)opt->weights <= l->l3_layer || memory > l3_rate / 2;
+    l->far_rate = stay ? l3_rate : memory;
     l->in_blocks = ir_ceil_div(c->C, lanes);
     l->sets = sets;
     l->blocks = ir_ceil_div(c->og, lanes);

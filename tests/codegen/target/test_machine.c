@@ -15,6 +15,7 @@
 #define AVX512 "x86-64, vectors of 64 bytes, 32 registers, fma, broadcast, masks"
 #define NEON "aarch64, vectors of 16 bytes, 32 registers, fma, lanes"
 #define X86_CACHES ", L1d 32 KiB, L2 1024 KiB, L3 16384 KiB"
+#define ZEN3_CACHES ", L1d 32 KiB, L2 512 KiB, L3 16384 KiB"
 #define ARM_CACHES ", L1d 64 KiB, L2 1024 KiB, L3 16384 KiB"
 #define F_V2 "+sse3,+ssse3,+sse4.1,+sse4.2"
 #define F_V3 F_V2 ",+bmi,+bmi2,+avx,+f16c,+fma,+avx2"
@@ -31,6 +32,7 @@ static const struct {
     {"ivybridge", SSE X86_CACHES, F_V2 ",+avx,+f16c", "popcnt "},
     {"x86-64-v3", AVX2 X86_CACHES, F_V3, A_V3},
     {"haswell", AVX2 X86_CACHES, F_V3, A_V3},
+    {"znver3", AVX2 ZEN3_CACHES, F_V3, A_V3},
     {"alderlake", AVX2 ", int8 avx-vnni" X86_CACHES, F_V3, A_V3 "avxvnni "},
     {"x86-64-v4", AVX512 X86_CACHES, F_V4, A_V3},
     {"skylake-avx512", AVX512 X86_CACHES, F_V4, A_V3},
