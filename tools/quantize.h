@@ -99,6 +99,9 @@ FeNewModel *quant_model_alone(Quantize *q, IrArena *a, const char **pairs);
 
 bool quant_calibrate(Quantize *q);  // quantize_calibrate.c: ranges and means
 bool quant_measure(Quantize *q);    // quantize_measure.c: the layers' noise
+// To *signal and *noise: the squares of output f of a, and of what output `shown` of b is off.
+void quant_add_noise(const QuantNet *a, int f, const QuantNet *b, int shown, double *signal,
+                     double *noise);
 bool quant_eval_begin(Quantize *q); // quantize_eval.c: what the float model says
 // The quantized model as it is decided now, on the images of --eval. False after an error.
 bool quant_try(Quantize *q, const char *what, QuantScore *out);

@@ -25,20 +25,6 @@ typedef struct Alone {
     double *signal, *noise;
 } Alone;
 
-static void add_noise(const Alone *m, int layer) {
-    int f = m->shown[2 * layer];
-    const IrShape *s = &m->net.graph->outputs[f]->type.shape;
-    int64_t n = 1;
-    for (int i = 0; i < s->rank; i++)
-        n *= ir_dim_at(s->dim[i], 1);
-    const float *want = m->net.out[f], *got = m->net.out[m->shown[2 * layer + 1]];
-    for (int64_t i = 0; i < n; i++) {
-        double e = (double)got[i] - (double)want[i];
-        m->signal[layer] += (double)want[i] * (double)want[i];
-        m->noise[layer] += e * e;
-    }
-}
-
 static bool see(Quantize *q, void *ctx, int i, const void *x) {
     Alone *m = ctx;
     (void)i;
@@ -47,7 +33,8 @@ static bool see(Quantize *q, void *ctx, int i, const void *x) {
 #pragma omp parallel for schedule(dynamic, 1)
     for (int l = 0; l < q->plan->n_layers; l++)
         if (m->shown[2 * l] >= 0)
-            add_noise(m, l);
+            quant_add_noise(&m->net, m->shown[2 * l], &m->net, m->shown[2 * l + 1],
+                            &m->signal[l], &m->noise[l]);
     return true;
 }
 

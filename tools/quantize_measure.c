@@ -13,16 +13,17 @@ typedef struct Measure {
     double *signal, *noise;
 } Measure;
 
-static void add_layer(const Quantize *q, Measure *m, int layer) {
-    int f = q->shown[q->plan->layers[layer].result];
-    IrTensor type = {.dtype = IR_F32, .rank = q->observer.graph->outputs[f]->type.shape.rank};
-    for (int i = 0; i < type.rank; i++)
-        type.dim[i] = ir_dim_at(q->observer.graph->outputs[f]->type.shape.dim[i], 1);
-    const float *want = q->observer.out[f], *got = m->net.out[m->shown[layer]];
-    for (int64_t i = 0, n = ir_tensor_elems(&type); i < n; i++) {
+void quant_add_noise(const QuantNet *a, int f, const QuantNet *b, int shown, double *signal,
+                     double *noise) {
+    const IrShape *s = &a->graph->outputs[f]->type.shape;
+    const float *want = a->out[f], *got = b->out[shown];
+    int64_t n = 1;
+    for (int i = 0; i < s->rank; i++)
+        n *= ir_dim_at(s->dim[i], 1);
+    for (int64_t i = 0; i < n; i++) {
         double e = (double)got[i] - (double)want[i];
-        m->signal[layer] += (double)want[i] * (double)want[i];
-        m->noise[layer] += e * e;
+        *signal += (double)want[i] * (double)want[i];
+        *noise += e * e;
     }
 }
 
@@ -33,7 +34,8 @@ static bool see(Quantize *q, void *ctx, int i, const void *x) {
         return false;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int l = 0; l < q->plan->n_layers; l++)
-        add_layer(q, m, l);
+        quant_add_noise(&q->observer, q->shown[q->plan->layers[l].result], &m->net, m->shown[l],
+                        &m->signal[l], &m->noise[l]);
     return true;
 }
 
