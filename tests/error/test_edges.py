@@ -98,11 +98,11 @@ def test_options_of_programs():
     ok(HONE, "finetune", SAMPLE, "-o", temp("teach"), "--classes", "3")
     bench, train = (temp("net"), "bench", "-n", "1"), (temp("teach"), "train", "nowhere")
     for command in (bench, train, (temp("net"), SNEAKER), (temp("teach"), "bench", "-n", "1"), (temp("teach"), "predict", SNEAKER)):
-        for value in ("-1", "1025", "100000", "1e9", "1.5", "x"):
+        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x"):
             code, _, err = run(*command, "--threads", value)
             assert code == 2 and "--threads" in err and value in err, (command, value, err)
     for command in (bench, (temp("net"), SNEAKER)):
-        for value in ("0", "1", "64"):
+        for value in ("1", "64"):
             ok(*command, "--threads", value)
     for flags, words in ((("--cache-variants", "2"), "--cache-variants wants --augment light or imagenet"),
                          (("--nesterov", "--opt", "adamw"), "--nesterov is for --opt sgd"),
