@@ -1,5 +1,6 @@
 // Lowering of conv_wgrad: chooses the register tile, the chunks of pixels and the groups of pieces
 // that suit the caches, and calls the kernel. Figures of performance: tests/bench/wgrad_bench.c.
+#include "codegen/conv/wgrad_amx.h"
 #include "codegen/conv/wgrad_winograd.h"
 #include "ir/conv.h"
 
@@ -149,7 +150,7 @@ static void choose_group(CgWgrad *s, const IrMachine *m, int lanes) {
 void cg_lower_conv_wgrad(CgProgram *p, const IrNode *n) {
     const CgTarget *t = cg_target(p);
     IrConv c = ir_conv(n);
-    if (cg_conv_wgrad_by_winograd(p, n, &c))
+    if (cg_conv_wgrad_by_winograd(p, n, &c) || cg_conv_wgrad_by_amx(p, n, &c))
         return;
     const char *reason = why_not(n, &c, t->lanes);
     if (reason) {

@@ -7,7 +7,7 @@
 //           %dw: f32[64,64,3,3] = conv_wgrad %p, %q {..., to=f32}
 //
 // Where the machine has no dots of bf16, the layout no blocks, or the convolution groups, both are
-// widened to f32 instead.
+// widened to f32 instead. The kernel on matrix tiles makes copies of its own.
 #include "ir/conv.h"
 #include "ir/machine.h"
 #include "passes/util.h"
@@ -25,6 +25,11 @@ static IrValue *copy_as(IrNode *n, IrValue *v, IrOp op, IrValue **made) {
     return made[v->id] = y;
 }
 
+static bool is_on_tiles(const IrNode *n) {
+    IrConvAlgo algo;
+    return ir_conv_algo(n, &algo) && algo == IR_CONV_DIRECT_BF16_AMX;
+}
+
 PassResult pass_pair_images(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     IrValue **paired = ir_alloc_array(ctx->scratch, g->next_id, sizeof *paired);
@@ -33,7 +38,7 @@ PassResult pass_pair_images(PassContext *ctx, IrGraph *g) {
     for (IrNode *n = g->first; n; n = n->next) {
         const IrNode *x = n->op == IR_OP_CONV_WGRAD ? ir_in(n, 0)->def : NULL;
         if (n->op != IR_OP_CONV_WGRAD || ir_in(n, 0)->type.dtype != IR_BF16 ||
-            (x && x->op == IR_OP_PAIR_IMAGES))
+            (x && x->op == IR_OP_PAIR_IMAGES) || is_on_tiles(n))
             continue;
         IrConv c = ir_conv(n);
         bool pairs = dots && c.x_block > 1 && c.y_block == c.x_block && c.w.group == 1;

@@ -134,7 +134,12 @@ static bool schedule_matmul(PassContext *ctx, IrNode *n) {
 
 static bool schedule_wgrad(PassContext *ctx, IrNode *n) {
     IrConvAlgo algo;
-    bool better = !ir_attr(n, IR_ATTR_ALGO) && pass_schedule_wgrad(n, ctx->opt, &algo);
+    bool said = ir_conv_algo(n, &algo);
+    if (said && algo == IR_CONV_DIRECT_BF16_AMX && !pass_schedule_wgrad_has_tiles(n, ctx->opt)) {
+        ir_del_attr(n, IR_ATTR_ALGO);
+        said = false;
+    }
+    bool better = !said && pass_schedule_wgrad(n, ctx->opt, &algo);
     if (better)
         ir_set_attr(n, ir_attr_algo(algo));
     return better;

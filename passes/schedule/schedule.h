@@ -50,8 +50,10 @@ int64_t pass_schedule_share(int64_t rows, const PassOptions *opt);
 // product loads: of 28 on a core that starts two a cycle, as many as it loads, 1.1 of their time.
 double pass_schedule_loads(const IrMachine *m);
 
-// Whether conv_wgrad goes by one of Winograd's algorithms (wgrad.c).
+// Whether conv_wgrad goes by one of Winograd's algorithms or by matrix tiles (wgrad.c); whether it
+// could by the latter.
 bool pass_schedule_wgrad(const IrNode *n, const PassOptions *opt, IrConvAlgo *algo);
+bool pass_schedule_wgrad_has_tiles(const IrNode *n, const PassOptions *opt);
 
 // Groups inside a vector, depthwise among them: only the lanewise kernels do them.
 bool pass_schedule_is_lanewise(const IrConv *c, const PassOptions *opt);

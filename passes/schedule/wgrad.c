@@ -1,6 +1,8 @@
 // When the gradient of a 3x3 convolution's weights goes by Winograd's algorithm (the kernel:
 // codegen/conv/wgrad_winograd.c): where whole blocks of channels are many enough to pay for the
-// transforms, and tiles of m x m pixels cover the image without much beside it.
+// transforms, and tiles of m x m pixels cover the image without much beside it. And when that of
+// bf16 goes by matrix tiles (codegen/conv/wgrad_amx.c): wherever a machine has them, but for
+// windows of many times the result's width.
 //
 //   before  %dw = conv_wgrad %x, %dy {pad=[1,1,1,1], shape=[64,64,3,3]}
 //   after   %dw = conv_wgrad %x, %dy {pad=[1,1,1,1], shape=[64,64,3,3], algo=winograd4}
@@ -9,7 +11,11 @@
 enum {
     TRANSFORM = 6, // products that a point of a vector takes to be transformed
     PIECE_X = 64,
-    PIECE_DY = 32 // channels that are summed up together: others are transformed again
+    PIECE_DY = 32, // channels that are summed up together: others are transformed again
+    TILE_PRODUCT = 16, // cycles of matrix tiles: a product, a copy of 16 positions of a block
+    TILE_COPY = 150,
+    MOST_PLANES = 16,
+    MOST_SIZE = INT32_MAX / 16
 };
 #define LEAST_GAIN 1.15 // of the direct kernel's time
 
@@ -36,8 +42,50 @@ static double by_tiles(const IrConv *c, int64_t m) {
     return tiles * points * (C * O + TRANSFORM * (x + dy)) / IR_BLOCK;
 }
 
+// ---------------------------------------------------------------- matrix tiles
+
+static bool has_tiles(const IrNode *n, const IrConv *c, const PassOptions *opt) {
+    const IrWindow *w = &c->w;
+    int64_t planes = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
+    planes *= ir_min(w->sw, (w->kw - 1) * w->dw + 1);
+    const int64_t sizes[] = {w->sh, w->sw, w->kh * w->dh, w->kw * w->dw, w->pt, w->pl,
+                             w->kh * w->kw * c->C, c->H * c->W * c->C, c->OH * c->OW * c->O};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] < 0 || sizes[i] > MOST_SIZE)
+            return false;
+    return c->dtype == IR_BF16 && opt->machine->dot_bf16 & IR_DOT_BF16_AMX && w->group == 1 &&
+           c->x_block == IR_BLOCK && c->y_block == IR_BLOCK && !n->out[0]->type.block &&
+           planes <= MOST_PLANES && !ir_conv_is_empty(c);
+}
+
+// Cycles of two images, as the kernel's file says: products of 16 positions, what lies between rows
+// among them, and copies.
+static double by_tiles_of_pairs(const IrConv *c) {
+    const IrWindow *w = &c->w;
+    double left = (double)ir_ceil_div(c->O, IR_BLOCK), right = (double)ir_ceil_div(c->C, IR_BLOCK);
+    double pitch = (double)(c->OW + (w->kw - 1) * w->dw / w->sw);
+    double tiles = (double)c->OH * pitch / IR_BLOCK;
+    return tiles * (left * right * (double)(w->kh * w->kw) * TILE_PRODUCT +
+                    TILE_COPY * (left + right));
+}
+
+// The same of the kernel that sums up dots, a vector of output channels for each word of x
+static double by_dots(const IrConv *c) {
+    double pixels = (double)(c->OH * c->OW), vectors = (double)ir_ceil_div(c->O, IR_BLOCK);
+    return pixels * (double)(c->w.kh * c->w.kw * c->C) * vectors;
+}
+
+bool pass_schedule_wgrad_has_tiles(const IrNode *n, const PassOptions *opt) {
+    IrConv c = ir_conv(n);
+    return has_tiles(n, &c, opt);
+}
+
 bool pass_schedule_wgrad(const IrNode *n, const PassOptions *opt, IrConvAlgo *algo) {
     IrConv c = ir_conv(n);
+    if (has_tiles(n, &c, opt)) {
+        *algo = IR_CONV_DIRECT_BF16_AMX;
+        return by_tiles_of_pairs(&c) < by_dots(&c);
+    }
     if (!applies(n, &c, opt))
         return false;
     double two = by_tiles(&c, 2), four = by_tiles(&c, 4);

@@ -2,9 +2,11 @@
 // the normal path:
 //
 //   wgrad_bench [--mcpu CPU] [--threads T] [--net NAME] [--batch N] [--ms TIME] [--winograd no]
+//               [--type f32|bf16]
 //
-// Prints GFLOP/s and the fraction of this machine's ceiling for fused multiply-adds on one core,
-// measured right before each shape: other work on the machine slows both. Times are minima. A
+// Prints GFLOP/s and the fraction of this machine's ceiling for multiply-adds on one core, of the
+// type and the instruction that the kernel takes, measured right before each shape: other work on
+// the machine slows both. Times are minima, with those of copies that the kernel alone reads. A
 // fraction above 1 is possible, as products with padding count but are not computed.
 #include "codegen/codegen.h"
 #include "tests/bench/ceiling.h"
@@ -15,7 +17,7 @@
 #include <string.h>
 
 typedef struct Bench {
-    const char *mcpu, *net, *winograd;
+    const char *mcpu, *net, *winograd, *type;
     int threads;
     int64_t batch;
     double ms;
@@ -25,22 +27,45 @@ static int out_size(int in, int k, int s, int pads) {
     return (in + pads - k) / s + 1;
 }
 
-static void add_shape(Rig *r, const ConvShape *c) {
-    rig_input(r, "%%x: f32[N,%d,%d,%d]", c->C, c->H, c->W);
-    rig_input(r, "%%d: f32[N,%d,%d,%d]", c->O, out_size(c->H, c->kh, c->s, c->pt + c->pb),
+static bool is_bf16(const Bench *b) {
+    return !strcmp(b->type, "bf16");
+}
+
+static void add_shape(const Bench *b, Rig *r, const ConvShape *c) {
+    rig_input(r, "%%x: %s[N,%d,%d,%d]", b->type, c->C, c->H, c->W);
+    rig_input(r, "%%d: %s[N,%d,%d,%d]", b->type, c->O,
+              out_size(c->H, c->kh, c->s, c->pt + c->pb),
               out_size(c->W, c->kw, c->s, c->pl + c->pr));
     rig_node(r,
-             "%%w = conv_wgrad %%x, %%d {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, "
+             "%%w = conv_wgrad %%x, %%d {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, to=f32, "
              "shape=[%d,%d,%d,%d]}",
              c->s, c->s, c->pt, c->pl, c->pb, c->pr, c->group, c->O, c->C / c->group, c->kh, c->kw);
     rig_output(r, "%%w");
 }
 
-static float *new_numbers(size_t n) {
+// Of bf16: the upper halves of floats
+static void *new_numbers(const Bench *b, size_t n) {
     float *x = malloc(n * sizeof *x);
-    for (size_t i = 0; x && i < n; i++)
-        x[i] = (float)(i % 97) / 97 - 0.5f;
+    uint16_t *half = (uint16_t *)x;
+    for (size_t i = 0; x && i < n; i++) {
+        float v = (float)(i % 97) / 97 - 0.5f;
+        if (is_bf16(b))
+            memcpy(&half[i], (const char *)&v + 2, 2);
+        else
+            x[i] = v;
+    }
     return x;
+}
+
+// Copies that the kernel alone reads: the slice of x that a strided 1x1 takes, pairs of images
+static bool is_copy(const HoneNodeDesc *d) {
+    return !strcmp(d->op, "slice") || !strcmp(d->op, "pair_images") || !strcmp(d->op, "cast");
+}
+
+static double ceiling_of(const Bench *b, const HoneNodeDesc *d) {
+    if (!is_bf16(b) || !strcmp(d->algo, "wgrad"))
+        return measure_ceiling();
+    return strstr(d->algo, "amx") ? measure_tiles_of_bf16() : measure_ceiling_of_bf16();
 }
 
 // The shortest time of the node in the compiled graph, in ns; *desc gets its description.
@@ -53,9 +78,9 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
     *desc = &d->nodes[node];
     int oh = out_size(c->H, c->kh, c->s, c->pt + c->pb);
     int ow = out_size(c->W, c->kw, c->s, c->pl + c->pr);
-    float *x = new_numbers((size_t)b->batch * (size_t)(c->C * c->H * c->W));
-    float *dy = new_numbers((size_t)b->batch * (size_t)(c->O * oh * ow));
-    float *dw = malloc(hone_output_bytes(m, 0, b->batch));
+    void *x = new_numbers(b, (size_t)b->batch * (size_t)(c->C * c->H * c->W));
+    void *dy = new_numbers(b, (size_t)b->batch * (size_t)(c->O * oh * ow));
+    void *dw = malloc(hone_output_bytes(m, 0, b->batch));
     uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
     const void *src[] = {x, dy};
     void *dst[] = {dw};
@@ -66,8 +91,8 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
             break;
         spent += (double)(rt_now() - t);
         double ns = (double)(stamp[node + 1] - stamp[node]);
-        for (int k = 0; k < node; k++) // the slice of x that a strided 1x1 reads
-            if (!strcmp(d->nodes[k].op, "slice"))
+        for (int k = 0; k < node; k++)
+            if (is_copy(&d->nodes[k]))
                 ns += (double)(stamp[k + 1] - stamp[k]);
         best = ns < best ? ns : best;
     }
@@ -81,14 +106,14 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
 static void bench_shape(const Bench *b, const ConvShape *c) {
     Rig *r = rig_new(b->mcpu, 2);
     rig_winograd(r, !strcmp(b->winograd, "yes"));
-    add_shape(r, c);
+    add_shape(b, r, c);
     bool skip;
     uint64_t t = rt_now();
     HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
-        double ceiling = measure_ceiling() * b->threads, ns = time_wgrad(b, c, m, &d);
+        double ns = time_wgrad(b, c, m, &d), ceiling = ceiling_of(b, d) * b->threads;
         double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
                c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
@@ -103,7 +128,12 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native", .winograd = "yes", .threads = 1, .batch = 16, .ms = 300};
+    Bench b = {.mcpu = "native",
+               .winograd = "yes",
+               .type = "f32",
+               .threads = 1,
+               .batch = 16,
+               .ms = 300};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *v = argv[i + 1];
         if (!strcmp(argv[i], "--mcpu"))
@@ -112,6 +142,8 @@ int main(int argc, char **argv) {
             b.net = v;
         else if (!strcmp(argv[i], "--winograd"))
             b.winograd = v;
+        else if (!strcmp(argv[i], "--type"))
+            b.type = v;
         else if (!strcmp(argv[i], "--threads"))
             b.threads = atoi(v);
         else if (!strcmp(argv[i], "--batch"))
