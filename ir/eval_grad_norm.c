@@ -25,6 +25,7 @@ static int64_t element_of(const Channels *a, int64_t c, int64_t i) {
 const char *ir_eval_batch_norm_train(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                      IrTensor *out) {
     Channels a = channels_of(in[0]);
+    IrTensor own = ir_eval_own(e, &out[0], ir_own_dtype(n));
     const double *x = ir_eval_doubles(e, in[0]);
     double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
     int64_t count = a.images * a.inner;
@@ -41,12 +42,12 @@ const char *ir_eval_batch_norm_train(IrEval *e, const IrNode *n, const IrTensor 
         }
         for (int64_t i = 0; i < count; i++) {
             int64_t at = element_of(&a, c, i);
-            ir_tensor_set(&out[0], at, (x[at] - mean) / sqrt(var + eps) * scale + bias);
+            ir_tensor_set(&own, at, (x[at] - mean) / sqrt(var + eps) * scale + bias);
         }
         ir_tensor_set(&out[1], c, mean);
         ir_tensor_set(&out[2], c, var);
     }
-    return NULL;
+    return ir_eval_then(e, n, in, &own, &out[0]);
 }
 
 // With z = (x - mean) / std, std = sqrt(var + eps), m the number of a channel's elements:
@@ -56,6 +57,7 @@ const char *ir_eval_batch_norm_train(IrEval *e, const IrNode *n, const IrTensor 
 const char *ir_eval_batch_norm_grad(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                     IrTensor *out) {
     Channels a = channels_of(in[0]);
+    IrTensor own = ir_eval_own(e, &out[0], ir_own_dtype(n));
     const double *x = ir_eval_doubles(e, in[0]), *dy = ir_eval_doubles(e, in[1]);
     double eps = ir_float(n, IR_ATTR_EPS, 1e-5);
     int64_t count = a.images * a.inner;
@@ -71,13 +73,13 @@ const char *ir_eval_batch_norm_grad(IrEval *e, const IrNode *n, const IrTensor *
         for (int64_t i = 0; i < count; i++) {
             int64_t at = element_of(&a, c, i);
             double z = (x[at] - mean) / std;
-            ir_tensor_set(&out[0], at,
+            ir_tensor_set(&own, at,
                           scale / std * (dy[at] - (dbias + z * dscale) / (double)count));
         }
         ir_tensor_set(&out[1], c, dscale);
         ir_tensor_set(&out[2], c, dbias);
     }
-    return NULL;
+    return ir_eval_then(e, n, in, &own, &out[0]);
 }
 
 // LRN-13 has y_c = x_c * s_c^-beta, s_c = bias + alpha/size * (sum of x_k^2 over the window of c):

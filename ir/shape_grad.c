@@ -157,24 +157,29 @@ static const char *check_channels(const IrNode *n) {
     return why ? why : ir_need_fixed(n, 0, 1);
 }
 
-static IrShape channel_shape(const IrNode *n) {
-    return (IrShape){.rank = 1, .dim = {ir_in_type(n, 0)->shape.dim[1]}};
+// Operands from `first` on and results 1 and 2 are of channels, in the node's own type, and so is
+// result 0, of x's shape, before the epilogue.
+static const char *infer_batch_norm(IrNode *n, int first) {
+    const IrShape *x = &ir_in_type(n, 0)->shape;
+    IrDtype own = ir_own_dtype(n);
+    const char *why = ir_check_own(n);
+    for (int i = first; i < ir_op_info(n->op)->max_in && !why; i++) {
+        why = ir_need_vector(n, i, x->dim[1], own);
+    }
+    if (why) {
+        return why;
+    }
+    IrShape channels = {.rank = 1, .dim = {x->dim[1]}};
+    set_result(n, 0, own, x);
+    set_result(n, 1, own, &channels);
+    set_result(n, 2, own, &channels);
+    return ir_check_epilogue(n);
 }
 
 // x, scale [C], bias [C] -> y, mean [C], variance [C]
 const char *ir_shape_batch_norm_train(IrNode *n) {
-    const IrType *x = ir_in_type(n, 0);
     const char *why = check_channels(n);
-    for (int i = 1; i < 3 && !why; i++) {
-        why = ir_need_vector(n, i, x->shape.dim[1], x->dtype);
-    }
-    if (!why) {
-        IrShape channels = channel_shape(n);
-        set_result(n, 0, x->dtype, &x->shape);
-        set_result(n, 1, x->dtype, &channels);
-        set_result(n, 2, x->dtype, &channels);
-    }
-    return why;
+    return why ? why : infer_batch_norm(n, 1);
 }
 
 // x, dy, scale [C], mean [C], variance [C] -> dx, dscale [C], dbias [C]
@@ -182,16 +187,7 @@ const char *ir_shape_batch_norm_grad(IrNode *n) {
     const IrType *x = ir_in_type(n, 0);
     const char *why = check_channels(n);
     why = why ? why : need_type(n, 1, x->dtype, &x->shape);
-    for (int i = 2; i < 5 && !why; i++) {
-        why = ir_need_vector(n, i, x->shape.dim[1], x->dtype);
-    }
-    if (!why) {
-        IrShape channels = channel_shape(n);
-        set_result(n, 0, x->dtype, &x->shape);
-        set_result(n, 1, x->dtype, &channels);
-        set_result(n, 2, x->dtype, &channels);
-    }
-    return why;
+    return why ? why : infer_batch_norm(n, 2);
 }
 
 const char *ir_shape_lrn_grad(IrNode *n) {

@@ -9,8 +9,10 @@
 // bf16, rounded once, to nearest even, where its node can do that and a product reads it, be it
 // through elementwise work, means, or what merely moves data. Behind the last product numbers stay
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
-// read bf16 as it is, and so does attention, bodies by a step, means by their own type; before all
-// other nodes a cast stands. Sums of products, of means and the statistics of a normalisation are
+// read bf16 as it is, and so does attention, bodies by a step, means and normalisations by a batch's
+// statistics by their own type; before all other nodes a cast stands. The gradient of such a
+// normalisation reads bf16 whoever reads its result: in a training step what it reads, the
+// normalisation's operand and a gradient of the same size, is most of what is stored. Sums of products, of means and the statistics of a normalisation are
 // f32. Products without a kernel for pairs stay f32. Gradients of weights are sums of f32 over
 // products of bf16 (pair_images, on machines that have none, widens these). Weights that train are
 // f32, and rounded each time they are multiplied with.
@@ -26,6 +28,7 @@ typedef enum Kind {
     WGRAD,       // conv_wgrad of whole blocks: both operands become bf16
     ATTENTION,   // queries, keys and values become bf16
     MEAN,        // reads bf16, its own result is f32
+    NORM,        // the same of batch_norm_train's x, of batch_norm_grad's x and dy
     STEPS,       // map, elementwise
     MOVE,        // the result is of its operands' type
 } Kind;
@@ -101,8 +104,19 @@ static bool is_mean(const IrNode *n) {
            n->op == IR_OP_REDUCE_MEAN;
 }
 
+// The leading operands of a NORM that are maps; the others are of channels. Any other node: 0.
+static int count_maps(const IrNode *n) {
+    return n->op == IR_OP_BATCH_NORM_TRAIN ? 1 : n->op == IR_OP_BATCH_NORM_GRAD ? 2 : 0;
+}
+
 static Kind find_kind(const Bf16 *b, const IrNode *n) {
     bool conv = n->op == IR_OP_CONV, product = conv || n->op == IR_OP_MATMUL;
+    if (count_maps(n)) {
+        return is_f32(ir_in(n, 0)) ? NORM : OTHER;
+    }
+    if (n->n_out > 1) {
+        return OTHER;
+    }
     if (n->op == IR_OP_MAP || pass_is_eltwise(n)) {
         return STEPS;
     }
@@ -160,6 +174,9 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
         return i < 3;
     case F32_PRODUCT:
         return !own;
+    case NORM:
+        return (i < count_maps(n) || !own) &&
+               (b->wanted[n->out[0]->id] || n->op == IR_OP_BATCH_NORM_GRAD);
     case MEAN:
     case STEPS:
         return b->wanted[n->out[0]->id] && !statistic;
@@ -172,7 +189,7 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
 
 static void decide(Bf16 *b) {
     for (IrNode *n = b->graph->first; n; n = n->next) {
-        Kind k = b->kind[n->out[0]->id] = n->n_out == 1 ? find_kind(b, n) : OTHER;
+        Kind k = b->kind[n->out[0]->id] = find_kind(b, n);
         b->can[n->out[0]->id] = can_store(b, k, n);
     }
     for (IrNode *n = b->graph->last; n; n = n->prev) {
@@ -337,14 +354,23 @@ static void convert_body(Bf16 *b, IrNode *n, Kind k) {
 
 // ---------------------------------------------------------------- nodes
 
+static bool reads_stored_map(const Bf16 *b, const IrNode *n) {
+    bool stored = false;
+    for (int i = 0; i < count_maps(n); i++) {
+        stored |= is_stored(b, ir_in(n, i));
+    }
+    return stored;
+}
+
 static void convert_node(Bf16 *b, IrNode *n) {
     Kind k = b->kind[n->out[0]->id];
+    int maps = k == NORM && reads_stored_map(b, n) ? count_maps(n) : 0;
     int own = ir_op_info(n->op)->max_in < n->n_in ? ir_op_info(n->op)->max_in : n->n_in;
     bool move = k == MOVE && is_stored(b, n->out[0]), wgrad = k == WGRAD;
-    bool summed = k == PRODUCT || k == MEAN || wgrad;
+    bool summed = k == PRODUCT || k == MEAN || maps || wgrad;
     for (int i = 0; i < (k == OTHER ? n->n_in : own) && k != STEPS; i++) {
         const IrValue *v = ir_in(n, i);
-        bool pair = ((k == PRODUCT || wgrad) && i < 2) || (k == ATTENTION && i < 3),
+        bool pair = ((k == PRODUCT || wgrad) && i < 2) || (k == ATTENTION && i < 3) || i < maps,
              moved = move && i < pass_n_moved(n);
         if (v && (pair || moved)) {
             read_as(b, n, i, IR_BF16);

@@ -3,7 +3,8 @@
 // The statistics of batch_norm are per channel, so threads split channels (blocks of them) and
 // nothing is summed up between threads. Blocked, the pixels come in runs that stay in L1: a run's
 // mean and squares around it are sums of floats; runs are joined in double (Chan, Golub, LeVeque
-// 1979), so that a channel far from zero keeps its variance. Plain, all is in double.
+// 1979), so that a channel far from zero keeps its variance. Plain, all is in double. Elements of 16
+// bits are widened as they are loaded, and rounded once, behind the epilogue.
 #include "codegen/nn/norm_grad.h"
 
 enum { RUN = 256 }; // pixels
@@ -96,20 +97,21 @@ enum { T_Y, T_MEAN, T_VAR, T_X, T_SCALE, T_BIAS, T_ARGS };
 
 typedef struct Train {
     Block b;
-    CgVal from, to; // of the run
-    CgVal mean;     // of the run, then of all
+    CgVal from, to; // of the run; of the image
+    CgVal image;
+    CgVal mean; // of the run, then of all
     CgVal scale, bias;
 } Train;
 
 static void add_value(void *ctx, CgFn *f, CgVal i, CgVal *sum) {
     const Train *t = ctx;
-    sum[0] = cg_fadd(f, sum[0], cg_load_v(f, cg_norm_grad_pixel(f, t->from, i)));
+    sum[0] = cg_fadd(f, sum[0], cg_norm_grad_load(f, &t->b.spec->x, t->from, i));
 }
 
 // Around a mean that is rounded: the sum of differences corrects it.
 static void add_difference(void *ctx, CgFn *f, CgVal i, CgVal *sum) {
     const Train *t = ctx;
-    CgVal diff = cg_fsub(f, cg_load_v(f, cg_norm_grad_pixel(f, t->from, i)), t->mean);
+    CgVal diff = cg_fsub(f, cg_norm_grad_load(f, &t->b.spec->x, t->from, i), t->mean);
     sum[0] = cg_fadd(f, sum[0], diff);
     sum[1] = cg_fma(f, diff, diff, sum[1]);
 }
@@ -120,8 +122,8 @@ enum { MEAN, SQUARES, COUNT, STATS };
 static void join_run(void *ctx, CgFn *f, CgVal image, CgVal first, CgVal len, CgVal *carry) {
     Train *t = ctx;
     CgVal sum[MOST_SUMS], n = int_to_double(f, len), wn = cg_splat(f, n);
-    t->from =
-        cg_norm_grad_pixel(f, cg_norm_grad_plane(f, T_X, &t->b.spec->x, image, t->b.cb), first);
+    const CgTensor *x = &t->b.spec->x;
+    t->from = cg_norm_grad_pixel(f, x, cg_norm_grad_plane(f, T_X, x, image, t->b.cb), first);
     sum_pixels(f, len, 1, add_value, t, sum);
     t->mean = narrow(f, cg_fdiv(f, widen(f, sum[0]), wn));
     sum_pixels(f, len, 2, add_difference, t, sum);
@@ -140,9 +142,9 @@ static void join_run(void *ctx, CgFn *f, CgVal image, CgVal first, CgVal len, Cg
 static void normalise_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     const Train *t = ctx;
-    CgVal x = cg_load_v(f, cg_norm_grad_pixel(f, t->from, i));
+    CgVal x = cg_norm_grad_load(f, &t->b.spec->x, t->from, i), at[] = {t->image, t->b.cb, i};
     CgVal y = cg_fma(f, cg_fsub(f, x, t->mean), t->scale, t->bias);
-    cg_store_v(f, y, cg_norm_grad_pixel(f, t->to, i));
+    cg_norm_grad_store(f, t->b.spec, y, t->to, at);
 }
 
 // scale / sqrt(var + eps)
@@ -163,6 +165,7 @@ static void train_block(CgFn *f, Train *t) {
     t->bias = load_channels(f, &t->b, T_BIAS);
     CgLoop image;
     cg_for(f, &image, cg_i64(f, 0), cg_dim(f, s->x.dim[0]), 1);
+    t->image = image.iv;
     t->from = cg_norm_grad_plane(f, T_X, &s->x, image.iv, t->b.cb);
     t->to = cg_norm_grad_plane(f, T_Y, &s->y, image.iv, t->b.cb);
     cg_nd_steps(f, cg_i64(f, cg_spatial(&s->x)), 4, normalise_pixel, t);
@@ -193,15 +196,16 @@ enum { G_DX, G_DSCALE, G_DBIAS, G_X, G_DY, G_SCALE, G_MEAN, G_VAR, G_ARGS };
 
 typedef struct Grad {
     Block b;
-    CgVal x, dy, dx; // of the run
+    CgVal x, dy, dx; // of the run; of the image
+    CgVal image;
     CgVal mean;
     CgVal a, c, e; // dx = a * dy + c * (x - mean) + e
 } Grad;
 
 static void add_gradient(void *ctx, CgFn *f, CgVal i, CgVal *sum) {
     const Grad *g = ctx;
-    CgVal dy = cg_load_v(f, cg_norm_grad_pixel(f, g->dy, i)),
-          x = cg_load_v(f, cg_norm_grad_pixel(f, g->x, i));
+    CgVal dy = cg_norm_grad_load(f, &g->b.spec->dy, g->dy, i),
+          x = cg_norm_grad_load(f, &g->b.spec->x, g->x, i);
     sum[0] = cg_fadd(f, sum[0], dy);
     sum[1] = cg_fma(f, cg_fsub(f, x, g->mean), dy, sum[1]);
 }
@@ -210,8 +214,10 @@ static void sum_run(void *ctx, CgFn *f, CgVal image, CgVal first, CgVal len, CgV
     Grad *g = ctx;
     const CgNormGrad *s = g->b.spec;
     CgVal sum[MOST_SUMS];
-    g->x = cg_norm_grad_pixel(f, cg_norm_grad_plane(f, G_X, &s->x, image, g->b.cb), first);
-    g->dy = cg_norm_grad_pixel(f, cg_norm_grad_plane(f, G_DY, &s->dy, image, g->b.cb), first);
+    g->x = cg_norm_grad_plane(f, G_X, &s->x, image, g->b.cb);
+    g->x = cg_norm_grad_pixel(f, &s->x, g->x, first);
+    g->dy = cg_norm_grad_plane(f, G_DY, &s->dy, image, g->b.cb);
+    g->dy = cg_norm_grad_pixel(f, &s->dy, g->dy, first);
     sum_pixels(f, len, 2, add_gradient, g, sum);
     carry[0] = cg_fadd(f, carry[0], widen(f, sum[0]));
     carry[1] = cg_fadd(f, carry[1], widen(f, sum[1]));
@@ -220,10 +226,11 @@ static void sum_run(void *ctx, CgFn *f, CgVal image, CgVal first, CgVal len, CgV
 static void gradient_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
     const Grad *g = ctx;
-    CgVal dy = cg_load_v(f, cg_norm_grad_pixel(f, g->dy, i)),
-          x = cg_load_v(f, cg_norm_grad_pixel(f, g->x, i));
+    const CgNormGrad *s = g->b.spec;
+    CgVal dy = cg_norm_grad_load(f, &s->dy, g->dy, i), x = cg_norm_grad_load(f, &s->x, g->x, i);
+    CgVal at[] = {g->image, g->b.cb, i};
     CgVal dx = cg_fma(f, cg_fsub(f, x, g->mean), g->c, g->e);
-    cg_store_v(f, cg_fma(f, dy, g->a, dx), cg_norm_grad_pixel(f, g->dx, i));
+    cg_norm_grad_store(f, s, cg_fma(f, dy, g->a, dx), g->dx, at);
 }
 
 // Of vectors or scalars, in double: dbias and the sum of dy * (x - mean) to dscale and a, c, e.
@@ -254,6 +261,7 @@ static void grad_block(CgFn *f, Grad *g) {
     g->e = narrow(f, g->e);
     CgLoop image;
     cg_for(f, &image, cg_i64(f, 0), cg_dim(f, s->x.dim[0]), 1);
+    g->image = image.iv;
     g->x = cg_norm_grad_plane(f, G_X, &s->x, image.iv, g->b.cb);
     g->dy = cg_norm_grad_plane(f, G_DY, &s->dy, image.iv, g->b.cb);
     g->dx = cg_norm_grad_plane(f, G_DX, &s->y, image.iv, g->b.cb);
@@ -274,21 +282,39 @@ static void emit_grad(CgFn *f, const void *spec) {
 typedef struct Channel {
     const CgNormGrad *spec;
     CgVal c, inner;
+    CgVal image, i; // of the element: its image, its place in the channel's plane
 } Channel;
 
 static CgVal load_double(CgFn *f, int arg, CgVal i) {
     return LLVMBuildFPExt(f->b, cg_load_f(f, cg_fat(f, f->arg[arg], i)), f->f64, "");
 }
+static CgVal load_element(CgFn *f, const CgTensor *t, int arg, CgVal i) {
+    CgVal x = cg_elem_load(f, (IrDtype)t->dtype, f->arg[arg], i);
+    return LLVMBuildFPExt(f->b, x, f->f64, "");
+}
 static void store_double(CgFn *f, CgVal x, int arg, CgVal i) {
     cg_store(f, LLVMBuildFPTrunc(f->b, x, f->f32, ""), cg_fat(f, f->arg[arg], i), 4);
 }
 
+// x, as the epilogue has it, as element i of result 0: the open loops' element.
+static void store_element(CgFn *f, const Channel *h, CgVal x, CgVal i) {
+    const CgNormGrad *s = h->spec;
+    CgVal at[] = {h->image, h->c, h->i, cg_i64(f, 0)};
+    if (s->y.rank == 4) {
+        cg_divmod(f, h->i, cg_dim(f, s->y.dim[3]), &at[2], &at[3]);
+    }
+    CgVal y = cg_pixel_element(f, &s->then, LLVMBuildFPTrunc(f->b, x, f->f32, ""), at);
+    cg_elem_store(f, (IrDtype)s->y.dtype, y, f->arg[0], i);
+}
+
 // Opens loops over the channel's elements; the element's index. Two sums are carried.
-static CgVal open_elements(CgFn *f, const Channel *h, CgLoop loop[2], CgVal *sum) {
+static CgVal open_elements(CgFn *f, Channel *h, CgLoop loop[2], CgVal *sum) {
     CgVal C = cg_dim(f, h->spec->x.dim[1]);
     cg_for_carry(f, &loop[0], cg_i64(f, 0), cg_dim(f, h->spec->x.dim[0]), 1, 2, sum);
     cg_for_carry(f, &loop[1], cg_i64(f, 0), h->inner, 1, 2, sum);
     CgVal row = cg_iadd(f, cg_imul(f, loop[0].iv, C), h->c);
+    h->image = loop[0].iv;
+    h->i = loop[1].iv;
     return cg_iadd(f, cg_imul(f, row, h->inner), loop[1].iv);
 }
 
@@ -297,15 +323,15 @@ static void close_elements(CgFn *f, CgLoop loop[2], CgVal *sum) {
     cg_end_carry(f, &loop[0], sum);
 }
 
-static void train_channel(CgFn *f, const Channel *h) {
+static void train_channel(CgFn *f, Channel *h) {
     CgLoop loop[2];
     CgVal sum[] = {d(f, 0), d(f, 0)}, n = count_elements(f, h->spec);
     CgVal i = open_elements(f, h, loop, sum);
-    sum[0] = cg_fadd(f, sum[0], load_double(f, T_X, i));
+    sum[0] = cg_fadd(f, sum[0], load_element(f, &h->spec->x, T_X, i));
     close_elements(f, loop, sum);
     CgVal mean = cg_fdiv(f, sum[0], n);
     i = open_elements(f, h, loop, sum);
-    CgVal diff = cg_fsub(f, load_double(f, T_X, i), mean);
+    CgVal diff = cg_fsub(f, load_element(f, &h->spec->x, T_X, i), mean);
     sum[1] = cg_fadd(f, sum[1], cg_fmul(f, diff, diff));
     close_elements(f, loop, sum);
     CgVal var = cg_fdiv(f, sum[1], n);
@@ -314,17 +340,17 @@ static void train_channel(CgFn *f, const Channel *h) {
     CgVal scale = divide_deviation(f, h->spec, load_double(f, T_SCALE, h->c), var);
     CgVal bias = load_double(f, T_BIAS, h->c);
     i = open_elements(f, h, loop, sum);
-    diff = cg_fsub(f, load_double(f, T_X, i), mean);
-    store_double(f, cg_fadd(f, cg_fmul(f, diff, scale), bias), T_Y, i);
+    diff = cg_fsub(f, load_element(f, &h->spec->x, T_X, i), mean);
+    store_element(f, h, cg_fadd(f, cg_fmul(f, diff, scale), bias), i);
     close_elements(f, loop, sum);
 }
 
-static void grad_channel(CgFn *f, const Channel *h) {
+static void grad_channel(CgFn *f, Channel *h) {
     Grad g = {.b.spec = h->spec};
     CgLoop loop[2];
     CgVal sum[] = {d(f, 0), d(f, 0)}, mean = load_double(f, G_MEAN, h->c);
-    CgVal i = open_elements(f, h, loop, sum), dy = load_double(f, G_DY, i);
-    CgVal diff = cg_fsub(f, load_double(f, G_X, i), mean);
+    CgVal i = open_elements(f, h, loop, sum), dy = load_element(f, &h->spec->dy, G_DY, i);
+    CgVal diff = cg_fsub(f, load_element(f, &h->spec->x, G_X, i), mean);
     sum[0] = cg_fadd(f, sum[0], dy);
     sum[1] = cg_fadd(f, sum[1], cg_fmul(f, dy, diff));
     close_elements(f, loop, sum);
@@ -332,18 +358,18 @@ static void grad_channel(CgFn *f, const Channel *h) {
     store_double(f, finish_sums(f, &g, scale, var, sum[0], sum[1]), G_DSCALE, h->c);
     store_double(f, sum[0], G_DBIAS, h->c);
     i = open_elements(f, h, loop, sum);
-    diff = cg_fsub(f, load_double(f, G_X, i), mean);
-    dy = cg_fmul(f, load_double(f, G_DY, i), g.a);
-    store_double(f, cg_fadd(f, dy, cg_fadd(f, cg_fmul(f, diff, g.c), g.e)), G_DX, i);
+    diff = cg_fsub(f, load_element(f, &h->spec->x, G_X, i), mean);
+    dy = cg_fmul(f, load_element(f, &h->spec->dy, G_DY, i), g.a);
+    store_element(f, h, cg_fadd(f, dy, cg_fadd(f, cg_fmul(f, diff, g.c), g.e)), i);
     close_elements(f, loop, sum);
 }
 
-static void for_channels(CgFn *f, const CgNormGrad *s, void (*body)(CgFn *, const Channel *)) {
+static void for_channels(CgFn *f, const CgNormGrad *s, void (*body)(CgFn *, Channel *)) {
     CgVal lo, hi;
     CgLoop loop;
     cg_split(f, cg_dim(f, s->x.dim[1]), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
-    Channel h = {s, loop.iv, cg_i64(f, 1)};
+    Channel h = {.spec = s, .c = loop.iv, .inner = cg_i64(f, 1)};
     for (int i = 2; i < s->x.rank; i++) {
         h.inner = cg_imul(f, h.inner, cg_dim(f, s->x.dim[i]));
     }

@@ -60,12 +60,12 @@ static void lrn_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     int below = (int)((s->size - 1) / 2), above = (int)(s->size / 2);
     CgVal x[BLOCKS], squares[BLOCKS], term[3], zero = cg_v(f, 0), dy_here = NULL, power_here = NULL;
     for (int k = 0; k < BLOCKS; k++) {
-        x[k] = cg_load_v(f, cg_norm_grad_pixel(f, cg_fat(f, r->x, r->step[k]), i));
+        x[k] = cg_norm_grad_load(f, &r->spec->x, cg_fat(f, r->x, r->step[k]), i);
         x[k] = cg_select(f, cg_lane_mask(f, r->lanes[k]), x[k], zero);
         squares[k] = cg_fmul(f, x[k], x[k]);
     }
     for (int k = 0; k < 3; k++) {
-        CgVal dy = cg_load_v(f, cg_norm_grad_pixel(f, cg_fat(f, r->dy, r->step[k + 1]), i));
+        CgVal dy = cg_norm_grad_load(f, &r->spec->dy, cg_fat(f, r->dy, r->step[k + 1]), i);
         dy = cg_select(f, cg_lane_mask(f, r->lanes[k + 1]), dy, zero);
         CgVal sum = scale_sum(f, s, window_sum(f, squares + k, below, above));
         CgVal power = inverse_power(f, s, sum);
@@ -76,7 +76,7 @@ static void lrn_pixel(void *ctx, CgFn *f, CgVal i, CgVal n) {
     }
     CgVal sum = window_sum(f, term, above, below);
     CgVal dx = lrn_gradient(f, s, x[AROUND], dy_here, power_here, sum);
-    cg_store_v(f, dx, cg_norm_grad_pixel(f, r->dx, i));
+    cg_store_v(f, dx, cg_norm_grad_pixel(f, &r->spec->y, r->dx, i));
 }
 
 static void emit_lrn_grad(CgFn *f, const void *spec) {
@@ -95,9 +95,9 @@ static void emit_lrn_grad(CgFn *f, const void *spec) {
         r.lanes[k] = cg_select(f, is_block, lanes, zero);
         r.step[k] = cg_select(f, is_block, cg_i64(f, (k - AROUND) * H * W * f->lanes), zero);
     }
-    r.x = cg_norm_grad_pixel(f, cg_norm_grad_plane(f, L_X, &s->x, n, cb), row);
-    r.dy = cg_norm_grad_pixel(f, cg_norm_grad_plane(f, L_DY, &s->dy, n, cb), row);
-    r.dx = cg_norm_grad_pixel(f, cg_norm_grad_plane(f, L_DX, &s->y, n, cb), row);
+    r.x = cg_norm_grad_pixel(f, &s->x, cg_norm_grad_plane(f, L_X, &s->x, n, cb), row);
+    r.dy = cg_norm_grad_pixel(f, &s->dy, cg_norm_grad_plane(f, L_DY, &s->dy, n, cb), row);
+    r.dx = cg_norm_grad_pixel(f, &s->y, cg_norm_grad_plane(f, L_DX, &s->y, n, cb), row);
     cg_nd_steps(f, cg_i64(f, W), 1, lrn_pixel, &r);
     cg_end(f, &loop);
 }

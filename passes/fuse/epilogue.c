@@ -1,5 +1,5 @@
-// fuse_epilogue: the elementwise work after a convolution, matmul, pool or reduction becomes its
-// epilogue, done on the accumulators while they are in registers.
+// fuse_epilogue: the elementwise work after a convolution, matmul, pool, reduction or batch_norm_train
+// becomes its epilogue, done on the accumulators while they are in registers.
 //
 //   %y = conv %x, %w, %b                %z = conv %x, %w, %b, %res
 //   %s = add %y, %res            ->              {then=[add(acc, 3), relu(s0)]}
@@ -12,7 +12,8 @@
 //                             axis of a matmul's or layer_norm's; frozen constants are made so
 //   one element               a constant
 //   bytes of its own shape    a quantized residual, which the steps that follow dequantize
-// The node moves down to where the expression ends, below the operands that it now reads. Nodes are
+// The node moves down to where the expression ends, below the operands that it now reads, but not
+// past readers of other results that it has. Nodes are
 // taken last first: of two convolutions that are added, the later one adds, and the other is done
 // by then. Pools, which wait for memory already, take what is left.
 
@@ -44,9 +45,14 @@ static bool is_resize(const IrNode *n) {
     return n->op == IR_OP_RESIZE && is_bytes(ir_in(n, 0)) && ir_attr(n, IR_ATTR_TO);
 }
 
+// Normalises maps by the batch's statistics.
+static bool is_norm(const IrNode *n) {
+    return n->op == IR_OP_BATCH_NORM_TRAIN && n->out[0]->type.shape.rank == 4;
+}
+
 static bool is_anchor(const IrNode *n) {
-    bool may =
-        n->op == IR_OP_CONV || has_rows(n) || is_pool(n) || pass_is_reduce(n) || is_resize(n);
+    bool may = n->op == IR_OP_CONV || has_rows(n) || is_pool(n) || pass_is_reduce(n) ||
+               is_resize(n) || is_norm(n);
     return may &&
            (n->out[0]->type.dtype == IR_F32 ||
             (n->out[0]->type.dtype == IR_I32 && is_bytes(ir_in(n, 0)))) &&
@@ -225,6 +231,18 @@ static void grow_body(PassBody *b, const PassOrder *order, const IrNode *n) {
     }
 }
 
+// Somebody reads another result of n than its first one before node `to`.
+static bool is_read_before(const PassOrder *order, const IrNode *n, const IrNode *to) {
+    for (int i = 1; i < n->n_out; i++) {
+        for (const IrUse *u = n->out[i]->uses; u; u = u->next) {
+            if (pass_at(order, u->node) <= pass_at(order, to)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
     PassBody b;
     bool bytes = is_bytes(ir_in(n, 0));
@@ -236,10 +254,10 @@ static int fuse_node(PassContext *ctx, PassOrder *order, IrNode *n) {
     init_body(&b, n, max_steps, max_in);
     int had = b.n;
     grow_body(&b, order, n);
-    if (b.n == had) {
+    IrNode *last = b.n > had ? b.node[b.n - 1] : NULL;
+    if (!last || is_read_before(order, n, last)) {
         return 0;
     }
-    IrNode *last = b.node[b.n - 1];
     ir_move_before(n, last);
     pass_set_at(order, n, pass_at(order, last));
     IrBody then = pass_body_steps(ctx, &b);

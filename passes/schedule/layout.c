@@ -263,8 +263,24 @@ static bool layout_wgrad(PassLayout *l, IrNode *n) {
     return true;
 }
 
-// Gradients of pools and normalisations, batch_norm_train: x and dy blocked, parameters plain; of
-// the results the first is blocked.
+// batch_norm_train and its gradient: x and dy, of any float type, blocked, parameters plain; of the
+// results the first is blocked.
+static bool layout_batch_norm(PassLayout *l, IrNode *n) {
+    int maps = n->op == IR_OP_BATCH_NORM_TRAIN ? 1 : 2, own = ir_op_info(n->op)->max_in;
+    if (!pass_layout_can_block(&ir_in(n, 0)->type) || !pass_layout_fits_from(n, own)) {
+        return false;
+    }
+    for (int i = 0; i < n->n_in; i++) {
+        if (i < own) {
+            pass_layout_require(l, n, i, i < maps ? l->block : 0);
+        } else {
+            pass_layout_fit(l, n, i, &n->out[0]->type.shape, false);
+        }
+    }
+    return true;
+}
+
+// Gradients of pools and of lrn: x and dy blocked.
 static bool layout_gradient(PassLayout *l, IrNode *n) {
     if (!can_block_floats(&n->out[0]->type)) {
         return false;
@@ -355,8 +371,8 @@ static const LayoutRule rules[IR_OP_COUNT] = {
     [IR_OP_REDUCE_PROD] = layout_reduce,
     [IR_OP_MAX_POOL_GRAD] = layout_gradient,
     [IR_OP_AVG_POOL_GRAD] = layout_gradient,
-    [IR_OP_BATCH_NORM_TRAIN] = layout_gradient,
-    [IR_OP_BATCH_NORM_GRAD] = layout_gradient,
+    [IR_OP_BATCH_NORM_TRAIN] = layout_batch_norm,
+    [IR_OP_BATCH_NORM_GRAD] = layout_batch_norm,
     [IR_OP_LRN_GRAD] = layout_gradient,
     [IR_OP_INTERLEAVE] = layout_interleave,
     [IR_OP_RESIZE] = layout_resize,

@@ -90,6 +90,48 @@ static void batch_norm_grad(void) {
     }
 }
 
+// x, dy and what an epilogue reads of bf16, on which all is computed in f32: what stays f32 is as
+// near as of f32, what is stored in bf16 within one rounding. A residual beside the statistics.
+static void batch_norms_of_bf16(void) {
+    static const struct {
+        const char *train, *grad;
+        double tolerance;
+    } then[] = {
+        {"then=[cast(3, to=f32), add(acc, s0), relu(s1)]", "then=[mul(acc, acc)]", 4e-5},
+        {"then=[cast(3, to=f32), add(s0, acc), relu(s1), cast(s2, to=bf16)]",
+         "then=[cast(acc, to=bf16)]", 1.0 / 256},
+    };
+    EACH_TARGET(t, r) {
+        for (int k = 0; k < 10; k++)
+            case_add(r, k,
+                     "in %%x: bf16[N,%1$d%2$s]\nin %%d: bf16[N,%1$d%2$s]\nin %%s: f32[%1$d]\n"
+                     "in %%b: f32[%1$d]\nin %%q: f32[%1$d]\n%%u = abs %%q\n"
+                     "%%y, %%m, %%v = batch_norm_train %%x, %%s, %%b, %%d {eps=0.01, to=f32, %3$s}\n"
+                     "%%z, %%e, %%f = batch_norm_grad %%x, %%d, %%s, %%b, %%u {eps=0.1, to=f32, %4$s}\n"
+                     "out %%y\nout %%m\nout %%v\nout %%z\nout %%e\nout %%f",
+                     channels[k % 4], dims[k % 5], then[t % 2].train, then[t % 2].grad);
+        CHECK_INT_EQ(case_check(r, then[t % 2].tolerance, false), 0);
+    }
+}
+
+// Epilogues whose operands are per channel, per pixel, one number, of f32; blocked and, of more
+// dimensions than blocks have, plain.
+static const char *const norm_epilogues[] = {
+    "in %x: f32[N,20,6,7]\nin %s: f32[20]\nin %c: f32[1,20,1,1]\nin %p: f32[1,1,6,7]\n"
+    "const %k: f32[] = splat(0.5)\n"
+    "%y, %m, %v = batch_norm_train %x, %s, %s, %c, %p, %k "
+    "{eps=0.1, then=[mul(acc, 3), add(s0, 4), sub(s1, 5)]}\nout %y\nout %m",
+    "in %x: f32[N,3,5,2,3]\nin %s: f32[3]\n"
+    "%y, %m, %v = batch_norm_train %x, %s, %s {eps=0.1, then=[relu(acc)]}\nout %y\nout %v",
+    "in %x: f32[N,3,7]\nin %s: f32[3]\nin %r: f32[N,3,7]\n"
+    "%y, %m, %v = batch_norm_train %x, %s, %s, %r {eps=0.1, then=[add(acc, 3)]}\nout %y",
+    NULL,
+};
+
+static void batch_norm_epilogues(void) {
+    CHECK_INT_EQ(case_check_all(norm_epilogues, 4e-5, false), 0);
+}
+
 static void lrn_grad(void) {
     static const struct {
         int size;
@@ -198,6 +240,8 @@ int main(void) {
     CHECK_RUN(avg_pool_grad);
     CHECK_RUN(batch_norm_train);
     CHECK_RUN(batch_norm_grad);
+    CHECK_RUN(batch_norms_of_bf16);
+    CHECK_RUN(batch_norm_epilogues);
     CHECK_RUN(lrn_grad);
     CHECK_RUN(softmax_ce);
     CHECK_RUN(dropout);
