@@ -20,13 +20,13 @@ enum {
     OPT,
     N_GRAPHS = OPT + HONE_OPT_COUNT
 };
-enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096 };
+enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096, ROWS = 256 /* 1 MB of parameters */ };
 
 struct RtEngine {
     const HoneTrainDesc *d;
     int threads, stage; // -1: none is open
     float *buffer[RT_ENGINE_BUFFERS];
-    size_t moment_bytes; // of each moment's pages
+    size_t state_bytes; // of each buffer's pages
     HoneTrainGraph graph[N_GRAPHS];
     HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
     void *space;                // workspace of all graphs
@@ -58,13 +58,18 @@ static float *alloc_floats(int64_t n) {
     return p;
 }
 
-// A moment is zeros that take no memory until they are written: SGD has no second one.
-static bool clear_moment(RtEngine *t, RtEngineBuffer b, RtErr *err) {
+// Zeros that take no memory until they are written: SGD has no second moment, what is frozen no
+// gradient. Large pages: a step goes through all of them.
+static bool clear_buffer(RtEngine *t, RtEngineBuffer b, RtErr *err) {
     if (t->buffer[b])
-        munmap(t->buffer[b], t->moment_bytes);
-    t->moment_bytes = (size_t)t->d->param_floats * sizeof(float) + 1;
-    t->buffer[b] = (float *)(void *)rt_alloc_pages(&t->moment_bytes);
-    return t->buffer[b] || rt_fail(err, "no memory for the optimiser's moments");
+        munmap(t->buffer[b], t->state_bytes);
+    t->buffer[b] = NULL;
+    if (t->d->param_floats < 0 || t->d->param_floats >= INT64_MAX / 8)
+        return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
+    t->state_bytes = (size_t)t->d->param_floats * sizeof(float) + 1;
+    t->buffer[b] = (float *)(void *)rt_alloc_pages(&t->state_bytes);
+    return t->buffer[b] ||
+           rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
 }
 
 static void free_space(RtEngine *t) {
@@ -164,12 +169,9 @@ static void load_initial(RtEngine *t) {
 }
 
 static bool alloc_state(RtEngine *t, RtErr *err) {
-    t->buffer[RT_ENGINE_P] = alloc_floats(t->d->param_floats);
-    t->buffer[RT_ENGINE_G] = alloc_floats(t->d->param_floats);
-    if (!t->buffer[RT_ENGINE_P] || !t->buffer[RT_ENGINE_G])
-        return rt_fail(err, "no memory for %lld parameters", (long long)t->d->param_floats);
-    if (!clear_moment(t, RT_ENGINE_M, err) || !clear_moment(t, RT_ENGINE_V, err))
-        return false;
+    for (int b = 0; b < RT_ENGINE_BUFFERS; b++)
+        if (!clear_buffer(t, b, err))
+            return false;
     t->row_sums = alloc_floats(t->d->param_floats / HONE_TRAIN_ROW + 1);
     return t->row_sums || rt_fail(err, "no memory");
 }
@@ -214,11 +216,9 @@ void rt_engine_close(RtEngine *t) {
         return;
     for (int i = 0; i < N_GRAPHS; i++)
         close_graph(t, i);
-    free(t->buffer[RT_ENGINE_P]);
-    free(t->buffer[RT_ENGINE_G]);
-    for (int b = RT_ENGINE_M; b <= RT_ENGINE_V; b++)
+    for (int b = 0; b < RT_ENGINE_BUFFERS; b++)
         if (t->buffer[b])
-            munmap(t->buffer[b], t->moment_bytes);
+            munmap(t->buffer[b], t->state_bytes);
     free_features(t);
     free(t->row_sums);
     free(t->ones);
@@ -264,7 +264,7 @@ bool rt_engine_open_stage(RtEngine *t, int s, RtErr *err) {
     if (!check_stage(t, err))
         return false;
     memset(t->buffer[RT_ENGINE_G], 0, (size_t)t->d->param_floats * sizeof(float));
-    return clear_moment(t, RT_ENGINE_M, err) && clear_moment(t, RT_ENGINE_V, err);
+    return clear_buffer(t, RT_ENGINE_M, err) && clear_buffer(t, RT_ENGINE_V, err);
 }
 
 const HoneTrainDesc *rt_engine_desc(const RtEngine *t) {
@@ -453,6 +453,25 @@ static bool trains(const RtEngine *t, const HoneParamGroup *g) {
     return g->trains >> t->stage & 1;
 }
 
+static float *rows_behind(void *of, int64_t floats) {
+    return of ? (float *)of + floats : NULL;
+}
+
+// Runs an optimiser's graph on rows of parameters, some at a time: what one of its nodes leaves for
+// the next stays in the cache.
+static bool run_rows(RtEngine *t, int which, int64_t rows, const Bound *all, RtErr *err) {
+    static const int of_params[] = {HONE_BIND_P, HONE_BIND_G, HONE_BIND_M, HONE_BIND_V};
+    for (int64_t r = 0; r < rows; r += ROWS) {
+        Bound b = *all;
+        for (int i = 0; i < 4; i++)
+            b.at[of_params[i]] = rows_behind(all->at[of_params[i]], r * HONE_TRAIN_ROW);
+        b.at[HONE_BIND_SUM] = rows_behind(all->at[HONE_BIND_SUM], r);
+        if (!run_graph(t, which, rows - r < ROWS ? rows - r : ROWS, &b, err))
+            return false;
+    }
+    return true;
+}
+
 bool rt_engine_grad_norm(RtEngine *t, double *norm, RtErr *err) {
     double sum = 0;
     for (int i = 0; i < t->d->n_groups; i++) {
@@ -463,7 +482,7 @@ bool rt_engine_grad_norm(RtEngine *t, double *norm, RtErr *err) {
         Bound b = {
             .at = {
                 [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset, [HONE_BIND_SUM] = t->row_sums}};
-        if (!run_graph(t, SQSUM, rows, &b, err))
+        if (!run_rows(t, SQSUM, rows, &b, err))
             return false;
         for (int64_t r = 0; r < rows; r++)
             sum += (double)t->row_sums[r];
@@ -493,7 +512,7 @@ bool rt_engine_update(RtEngine *t, const RtEngineRates *r, RtErr *err) {
                           [HONE_BIND_CLIP] = &x.clip,
                           [HONE_BIND_CORRECTION1] = &correction1,
                           [HONE_BIND_CORRECTION2] = &correction2}};
-        if (!run_graph(t, OPT + r->kind, g->count / HONE_TRAIN_ROW, &b, err))
+        if (!run_rows(t, OPT + r->kind, g->count / HONE_TRAIN_ROW, &b, err))
             return false;
     }
     return true;
