@@ -77,6 +77,14 @@ static void sum_pixels(CgFn *f, CgVal len, int n, AddPixel add, void *ctx, CgVal
     }
 }
 
+// Opens a loop over images, the last one first, as its end is what a pass before has left in the
+// cache.
+static CgVal open_images_back(CgFn *f, const CgNormGrad *s, CgLoop *loop) {
+    CgVal images = cg_dim(f, s->x.dim[0]);
+    cg_for(f, loop, cg_i64(f, 0), images, 1);
+    return cg_isub(f, cg_iaddc(f, images, -1), loop->iv);
+}
+
 // Called for each run of a block's pixels, with values carried from run to run.
 typedef void (*DoRun)(void *ctx, CgFn *f, CgVal image, CgVal first, CgVal len, CgVal *carry);
 
@@ -164,10 +172,9 @@ static void train_block(CgFn *f, Train *t) {
     t->scale = divide_deviation(f, s, load_channels(f, &t->b, T_SCALE), var);
     t->bias = load_channels(f, &t->b, T_BIAS);
     CgLoop image;
-    cg_for(f, &image, cg_i64(f, 0), cg_dim(f, s->x.dim[0]), 1);
-    t->image = image.iv;
-    t->from = cg_norm_grad_plane(f, T_X, &s->x, image.iv, t->b.cb);
-    t->to = cg_norm_grad_plane(f, T_Y, &s->y, image.iv, t->b.cb);
+    t->image = open_images_back(f, s, &image);
+    t->from = cg_norm_grad_plane(f, T_X, &s->x, t->image, t->b.cb);
+    t->to = cg_norm_grad_plane(f, T_Y, &s->y, t->image, t->b.cb);
     cg_nd_steps(f, cg_i64(f, cg_spatial(&s->x)), 4, normalise_pixel, t);
     cg_end(f, &image);
 }
@@ -260,11 +267,10 @@ static void grad_block(CgFn *f, Grad *g) {
     g->c = narrow(f, g->c);
     g->e = narrow(f, g->e);
     CgLoop image;
-    cg_for(f, &image, cg_i64(f, 0), cg_dim(f, s->x.dim[0]), 1);
-    g->image = image.iv;
-    g->x = cg_norm_grad_plane(f, G_X, &s->x, image.iv, g->b.cb);
-    g->dy = cg_norm_grad_plane(f, G_DY, &s->dy, image.iv, g->b.cb);
-    g->dx = cg_norm_grad_plane(f, G_DX, &s->y, image.iv, g->b.cb);
+    g->image = open_images_back(f, s, &image);
+    g->x = cg_norm_grad_plane(f, G_X, &s->x, g->image, g->b.cb);
+    g->dy = cg_norm_grad_plane(f, G_DY, &s->dy, g->image, g->b.cb);
+    g->dx = cg_norm_grad_plane(f, G_DX, &s->y, g->image, g->b.cb);
     cg_nd_steps(f, cg_i64(f, cg_spatial(&s->x)), 4, gradient_pixel, g);
     cg_end(f, &image);
 }

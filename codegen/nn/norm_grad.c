@@ -1,6 +1,7 @@
 // What the gradients of normalisations share: reading the node, the call, and where the channels of
 // a block lie.
 #include "codegen/nn/norm_grad.h"
+#include "codegen/build/dot.h"
 #include <string.h>
 
 CgVal cg_norm_grad_lanes(CgFn *f, const CgNormGrad *s, CgVal cb) {
@@ -42,7 +43,13 @@ void cg_norm_grad_store(CgFn *f, const CgNormGrad *s, CgVal v, CgVal base, const
         cg_divmod(f, at[2], cg_i64(f, s->y.dim[3].c), &place[2], &place[3]);
     }
     v = cg_pixel_vector(f, &s->then, v, place);
-    cg_elem_store_n(f, (IrDtype)s->y.dtype, v, cg_norm_grad_pixel(f, &s->y, base, at[2]), NULL);
+    CgVal p = cg_norm_grad_pixel(f, &s->y, base, at[2]);
+    CgVal rounded = s->y.dtype == IR_BF16 ? cg_dot_round(f, v) : NULL;
+    if (rounded) {
+        cg_store(f, rounded, p, 2);
+    } else {
+        cg_elem_store_n(f, (IrDtype)s->y.dtype, v, p, NULL);
+    }
 }
 
 // ---------------------------------------------------------------- lowering
@@ -77,6 +84,9 @@ void cg_norm_grad_call(CgProgram *p, const IrNode *n, CgNormGrad *s, CgEmit emit
     if (s->then.body.n_in && s->y.rank > 4) {
         cg_nyi(p, n, "an epilogue on rank %d", s->y.rank);
         return;
+    }
+    if (s->y.block && s->y.dtype == IR_BF16) {
+        cg_need(p, cg_target_dot(cg_target(p), IR_BF16)); // which rounds
     }
     const char *algo = ir_op_info(n->op)->text;
     int k = cg_kernel(p, algo, emit, s, sizeof *s, n_args, 500);
