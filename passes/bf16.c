@@ -30,7 +30,7 @@ typedef enum Kind {
     MEAN,        // reads bf16, its own result is f32
     NORM,        // the same of batch_norm_train's x, of batch_norm_grad's x and dy
     STEPS,       // map, elementwise
-    MOVE,        // the result is of its operands' type
+    MOVE,        // the result is of its operands' type; so are gradients of pools, of f32 sums
 } Kind;
 
 typedef struct Bf16 {
@@ -109,6 +109,21 @@ static int count_maps(const IrNode *n) {
     return n->op == IR_OP_BATCH_NORM_TRAIN ? 1 : n->op == IR_OP_BATCH_NORM_GRAD ? 2 : 0;
 }
 
+// How many of its operands are of its result's type.
+static int count_moved(const IrNode *n) {
+    return n->op == IR_OP_MAX_POOL_GRAD ? 2 : pass_n_moved(n);
+}
+
+// What moves data or zeros, or sends gradients to where they came from; in f32.
+static bool is_move(const IrNode *n) {
+    bool moves = pass_moves(n) || n->op == IR_OP_INTERLEAVE || n->op == IR_OP_SLICE_GRAD ||
+                 n->op == IR_OP_MAX_POOL_GRAD || n->op == IR_OP_AVG_POOL_GRAD;
+    for (int i = 0; moves && i < count_moved(n); i++) {
+        moves = !ir_in(n, i) || is_f32(ir_in(n, i));
+    }
+    return moves && n->n_in > 0;
+}
+
 static Kind find_kind(const Bf16 *b, const IrNode *n) {
     bool conv = n->op == IR_OP_CONV, product = conv || n->op == IR_OP_MATMUL;
     if (count_maps(n)) {
@@ -135,8 +150,7 @@ static Kind find_kind(const Bf16 *b, const IrNode *n) {
     if (is_mean(n) && is_f32(ir_in(n, 0)) && !ir_attr(n, IR_ATTR_TO)) {
         return MEAN;
     }
-    bool moves = pass_moves(n) && n->op != IR_OP_INTERLEAVE; // whose kernel has no 16 bits
-    return moves && is_f32(ir_in(n, 0)) ? MOVE : OTHER;
+    return is_move(n) ? MOVE : OTHER;
 }
 
 static IrAttrKey body_key(Kind k) {
@@ -151,9 +165,9 @@ static int count_steps(const IrNode *n) {
 
 static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
     bool can = k != OTHER && k != WGRAD && is_f32(n->out[0]) && !n->out[0]->is_output;
-    for (int i = 0; k == MOVE && i < pass_n_moved(n); i++) {
+    for (int i = 0; k == MOVE && i < count_moved(n); i++) {
         const IrValue *v = ir_in(n, i);
-        can = can && (pass_is_frozen(v) || b->can[v->id]);
+        can = can && (!v || pass_is_frozen(v) || b->can[v->id]);
     }
     return can && (k == MOVE || k == ATTENTION || count_steps(n) < PASS_MAX_STEPS);
 }
@@ -181,7 +195,7 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
     case STEPS:
         return b->wanted[n->out[0]->id] && !statistic;
     case MOVE:
-        return i < pass_n_moved(n) && b->wanted[n->out[0]->id];
+        return i < count_moved(n) && b->wanted[n->out[0]->id];
     default:
         return false;
     }
@@ -371,7 +385,7 @@ static void convert_node(Bf16 *b, IrNode *n) {
     for (int i = 0; i < (k == OTHER ? n->n_in : own) && k != STEPS; i++) {
         const IrValue *v = ir_in(n, i);
         bool pair = ((k == PRODUCT || wgrad) && i < 2) || (k == ATTENTION && i < 3) || i < maps,
-             moved = move && i < pass_n_moved(n);
+             moved = move && i < count_moved(n);
         if (v && (pair || moved)) {
             read_as(b, n, i, IR_BF16);
         } else if (v && v->type.dtype == IR_BF16 && is_stored(b, v) && k != MEAN) {

@@ -10,39 +10,56 @@
 
 // ---------------------------------------------------------------- zeros
 
+typedef struct ClearSpec {
+    CgNd nd;
+    int32_t dtype, pad_;
+} ClearSpec;
+
+typedef struct Clear {
+    IrDtype t;
+    CgVal base, stride;
+} Clear;
+
 static void clear_vector(void *ctx, CgFn *f, CgVal i, CgVal n) {
-    cg_store_n(f, cg_v(f, 0), cg_fat(f, *(CgVal *)ctx, i), n);
+    const Clear *c = ctx;
+    cg_elem_store_n(f, c->t, cg_elem_splat(f, c->t, 0), cg_elem_at(f, c->t, c->base, i), n);
 }
 
 static void clear_element(void *ctx, CgFn *f, CgVal i, CgVal n) {
     (void)n;
-    CgVal *p = ctx; // base, stride
-    cg_store(f, cg_f(f, 0), cg_fat(f, p[0], cg_imul(f, i, p[1])), 4);
+    const Clear *c = ctx;
+    cg_elem_store(f, c->t, cg_elem_const(f, c->t, 0), c->base, cg_imul(f, i, c->stride));
 }
 
 static void clear_row(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
-    const CgNd *nd = ctx;
-    IrDim stride = nd->dim[nd->rank - 1].stride[0];
-    CgVal p[] = {cg_fat(f, f->arg[0], off[0]), cg_dim(f, stride)};
+    const ClearSpec *s = ctx;
+    IrDtype t = (IrDtype)s->dtype;
+    IrDim stride = s->nd.dim[s->nd.rank - 1].stride[0];
+    Clear c = {t, cg_elem_at(f, t, f->arg[0], off[0]), cg_dim(f, stride)};
     if (ir_dim_is(stride, 1)) {
-        cg_nd_vectors(f, len, 4, clear_vector, p);
+        cg_nd_vectors(f, len, 4, clear_vector, &c);
     } else {
-        cg_nd_steps(f, len, 4, clear_element, p);
+        cg_nd_steps(f, len, 4, clear_element, &c);
     }
 }
 
 static void emit_clear(CgFn *f, const void *spec) {
-    cg_nd_for(f, spec, 1, f->lanes, clear_row, (void *)spec);
+    const ClearSpec *s = spec;
+    cg_nd_for(f, &s->nd, 1, f->lanes, clear_row, (void *)spec);
 }
 
 // Zeros in the space of operand 0.
-static void clear_nd(CgProgram *p, const IrNode *n, CgNd *nd) {
+static void clear_nd(CgProgram *p, const IrNode *n, const CgNd *nd) {
+    ClearSpec s;
     if (cg_nd_empty(nd)) {
         return;
     }
-    cg_nd_collapse(nd, 1);
+    memset(&s, 0, sizeof s);
+    s.nd = *nd;
+    s.dtype = (int32_t)cg_elem_bits(n->out[0]->type.dtype);
+    cg_nd_collapse(&s.nd, 1);
     CgArg args[] = {cg_write(n->out[0])};
-    int k = cg_kernel(p, "clear", emit_clear, nd, sizeof *nd, 1, 60);
+    int k = cg_kernel(p, "clear", emit_clear, &s, sizeof s, 1, 60);
     cg_call(p, n, k, 1, args, "clear", (IrDim){0, 0});
 }
 
@@ -59,7 +76,7 @@ static void clear_all(CgProgram *p, const IrNode *n) {
 static bool check_types(CgProgram *p, const IrNode *n) {
     const IrType *y = &n->out[0]->type;
     bool bytes = n->op == IR_OP_INTERLEAVE && ir_dtype_bytes(y->dtype) == 1;
-    bool fits = y->dtype == IR_F32 || bytes;
+    bool fits = y->dtype == IR_F32 || y->dtype == IR_BF16 || y->dtype == IR_F16 || bytes;
     for (int i = 0; i < n->n_in; i++) {
         fits = fits && (ir_in(n, i) ? ir_in(n, i)->type.block == y->block : !bytes);
     }
@@ -111,7 +128,7 @@ static void copy_phase(CgProgram *p, const IrNode *n, const Phase *ph, const IrV
         IrDtype type = cg_elem_bits((IrDtype)y.dtype);
         cg_copy_nd(p, n, "interleave", &nd, type, cg_write(n->out[0]), cg_read(x));
     }
-    if (y.dtype != IR_F32) {
+    if (ir_dtype_bytes((IrDtype)y.dtype) == 1) {
         if (h < H || w < W) {
             cg_nyi(p, n, "interleave of %s with zeros", ir_dtype_name((IrDtype)y.dtype));
         }
@@ -171,5 +188,6 @@ void cg_lower_slice_grad(CgProgram *p, const IrNode *n) {
     cg_nd_add(&nd, stride, at);
     cg_nd_strides(&dy, stride);
     cg_nd_add(&nd, stride, ir_dim(0));
-    cg_copy_nd(p, n, "slice_grad", &nd, IR_F32, cg_write(n->out[0]), cg_read(ir_in(n, 0)));
+    IrDtype t = cg_elem_bits((IrDtype)y.dtype);
+    cg_copy_nd(p, n, "slice_grad", &nd, t, cg_write(n->out[0]), cg_read(ir_in(n, 0)));
 }

@@ -280,21 +280,22 @@ static bool layout_batch_norm(PassLayout *l, IrNode *n) {
     return true;
 }
 
-// Gradients of pools and of lrn: x and dy blocked.
+// Gradients of pools, of any float type, and of lrn: x and dy blocked.
 static bool layout_gradient(PassLayout *l, IrNode *n) {
-    if (!can_block_floats(&n->out[0]->type)) {
+    bool any = n->op != IR_OP_LRN_GRAD && ir_dtype_is_float(n->out[0]->type.dtype);
+    if (!(any ? pass_layout_can_block : can_block_floats)(&n->out[0]->type)) {
         return false;
     }
     for (int i = 0; i < n->n_in; i++) {
-        pass_layout_require(l, n, i, can_block_floats(&ir_in(n, i)->type) ? l->block : 0);
+        pass_layout_require(l, n, i, l->block);
     }
     return true;
 }
 
 static bool layout_interleave(PassLayout *l, IrNode *n) {
     const IrType *t = &n->out[0]->type;
-    bool blocked = false, bytes = ir_dtype_bytes(t->dtype) == 1 && pass_layout_can_block(t);
-    for (int i = 0; i < n->n_in && (bytes || can_block_floats(t)); i++) {
+    bool blocked = false, moves = ir_dtype_bytes(t->dtype) == 1 || ir_dtype_is_float(t->dtype);
+    for (int i = 0; i < n->n_in && moves && pass_layout_can_block(t); i++) {
         blocked |= pass_layout_is_blocked(ir_in(n, i));
     }
     for (int i = 0; i < n->n_in && blocked; i++) {
@@ -345,7 +346,7 @@ static bool layout_resize(PassLayout *l, IrNode *n) {
 static bool layout_slice_grad(PassLayout *l, IrNode *n) {
     IrInts start = ir_ints(n, IR_ATTR_START), step = ir_ints(n, IR_ATTR_STEP);
     const IrShape *dy = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
-    if (!pass_layout_is_blocked(ir_in(n, 0)) || !can_block_floats(&n->out[0]->type) ||
+    if (!pass_layout_is_blocked(ir_in(n, 0)) || !pass_layout_can_block(&n->out[0]->type) ||
         start.n != 4 || (step.n == 4 && step.v[1] != 1) || start.v[1] % l->block) {
         return false;
     }

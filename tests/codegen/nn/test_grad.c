@@ -60,6 +60,26 @@ static void avg_pool_grad(void) {
     }
 }
 
+// Of bf16: a pixel's sum is rounded once, so that all is within that of the evaluator's.
+static void pool_grads_of_bf16(void) {
+    EACH_TARGET(t, r) {
+        for (int k = 0; k < POOLS; k++) {
+            const Pool *p = &pools[k];
+            char attrs[200];
+            snprintf(attrs, sizeof attrs,
+                     "kernel=[%d,%d], stride=[%d,%d], pad=[%d,%d,%d,%d], dilation=[%d,%d], ceil=%d",
+                     p->kh, p->kw, p->sh, p->sw, p->pt, p->pl, p->pb, p->pr, p->dh, p->dw, p->ceil);
+            case_add(r, k,
+                     "in %%x: bf16[N,%1$d,%2$d,%3$d]\nin %%z: bf16[N,%1$d,%2$d,%3$d]\n"
+                     "%%e = max_pool %%z {%4$s}\n%%y = max_pool_grad %%x, %%e {%4$s}\n"
+                     "%%a = avg_pool_grad %%e {%4$s, count_pad=%5$d, shape=[N,%1$d,%2$d,%3$d]}\n"
+                     "out %%y\nout %%a",
+                     p->C, p->H, p->W, attrs, k % 2);
+        }
+        CHECK_INT_EQ(case_check(r, 1.0 / 256, true), 0);
+    }
+}
+
 static const char *const dims[] = {",6,6", ",1,1", ",17,19", ",21", ""};
 static const int channels[] = {20, 64, 3, 33};
 
@@ -208,6 +228,10 @@ static const char *const interleaves[] = {
     "%y = interleave %p, _, _, _, _, _ {stride=[2,3], shape=[N,16,10,12]}\nout %y",
     "in %x: f32[N,16,3,4]\n%p = max_pool %x {kernel=[1,1], stride=[1,1]}\n"
     "%y = interleave %p, %p, %p {stride=[3,1], shape=[N,16,9,4]}\nout %y",
+    "in %x: bf16[N,20,7,7]\nin %z: bf16[N,20,6,7]\n%p = max_pool %x {kernel=[1,1]}\n"
+    "%d = max_pool_grad %x, %p {kernel=[1,1]}\n"
+    "%y = interleave %d, _, %z, _ {stride=[2,2], shape=[N,20,12,13]}\n"
+    "%w = interleave %x, _ {stride=[1,2], shape=[N,20,7,14]}\nout %y\nout %w",
     "in %x: u8[N,20,6,7]\n%y = interleave %x, %x, %x, %x {stride=[2,2], shape=[N,20,12,14]}\nout "
     "%y",
     "in %x: i8[N,20,6,7]\n%p = max_pool %x {kernel=[1,1]}\n%q = interleave %p, %p {stride=[1,2], "
@@ -220,6 +244,10 @@ static void interleave(void) {
 }
 
 static const char *const slices[] = {
+    "in %x: bf16[N,7,4]\n%y = slice_grad %x {start=[0,18,0], step=[1,-3,2], shape=[N,20,8]}\n"
+    "out %y",
+    "in %x: bf16[N,32,4,5]\n%p = max_pool_grad %x, %x {kernel=[1,1]}\n"
+    "%y = slice_grad %p {start=[0,16,0,1], step=[1,1,1,2], shape=[N,64,4,10]}\nout %y",
     "in %x: f32[N,7]\n%y = slice_grad %x {start=[0,2], step=[1,1], shape=[N,12]}\nout %y",
     "in %x: f32[N,7,4]\n%y = slice_grad %x {start=[0,18,0], step=[1,-3,2], shape=[N,20,8]}\nout %y",
     "in %x: f32[N,32,4,5]\n%p = max_pool %x {kernel=[1,1], stride=[1,1]}\n"
@@ -238,6 +266,7 @@ static void slice_grad(void) {
 int main(void) {
     CHECK_RUN(max_pool_grad);
     CHECK_RUN(avg_pool_grad);
+    CHECK_RUN(pool_grads_of_bf16);
     CHECK_RUN(batch_norm_train);
     CHECK_RUN(batch_norm_grad);
     CHECK_RUN(batch_norms_of_bf16);
