@@ -45,18 +45,18 @@ IrConv ir_conv(const IrNode *n) {
 
 IrConv ir_conv_of_filter(const IrNode *n) {
     const IrType *w = &ir_in(n, 0)->type;
-    IrInts stride = ir_ints(n, IR_ATTR_STRIDE);
+    IrInts stride = ir_ints(n, IR_ATTR_STRIDE), dilation = ir_ints(n, IR_ATTR_DILATION);
     int64_t block = ir_int(n, IR_ATTR_BLOCK, 1), group = ir_int(n, IR_ATTR_GROUP, 1);
     bool reverse = ir_int(n, IR_ATTR_REVERSE, 0);
-    IrConv c = {.dtype = w->dtype,
+    IrConv c = {.dtype = ir_own_dtype(n),
                 .C = w->shape.dim[!reverse].c * group,
                 .O = w->shape.dim[reverse].c,
                 .w = {.kh = w->shape.dim[2].c,
                       .kw = w->shape.dim[3].c,
                       .sh = stride.n == 2 ? stride.v[0] : 1,
                       .sw = stride.n == 2 ? stride.v[1] : 1,
-                      .dh = 1,
-                      .dw = 1,
+                      .dh = dilation.n == 2 ? dilation.v[0] : 1,
+                      .dw = dilation.n == 2 ? dilation.v[1] : 1,
                       .group = group},
                 .x_block = block > 1 ? (int)block : 0};
     derive(&c);

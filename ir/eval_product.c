@@ -138,16 +138,22 @@ static void store_pixels(const Product *t, int64_t batch, int64_t m, int64_t p0,
 // The order is the kernel's own affair: see conv, which reads it as it is here.
 const char *ir_eval_pack_filter(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                 IrTensor *out) {
-    size_t bytes = ir_tensor_bytes(in[0]);
+    IrTensor w = *in[0], flipped = w;
+    const IrTensor *from[] = {&w};
     memset(out->data, 0, ir_tensor_bytes(out));
-    if (ir_int(n, IR_ATTR_REVERSE, 0)) {
-        IrTensor flipped = *in[0];
-        flipped.dim[0] = in[0]->dim[1];
-        flipped.dim[1] = in[0]->dim[0];
-        flipped.data = out->data;
-        return ir_eval_flip_filter(e, n, in, &flipped);
+    if (w.dtype != out->dtype) {
+        int64_t elems = ir_tensor_elems(&w);
+        w.dtype = flipped.dtype = out->dtype;
+        w.data = ir_eval_scratch(e, elems, (size_t)ir_dtype_bytes(w.dtype));
+        ir_tensor_store(&w, 0, elems, ir_eval_doubles(e, in[0]));
     }
-    memcpy(out->data, in[0]->data, bytes);
+    if (ir_int(n, IR_ATTR_REVERSE, 0)) {
+        flipped.dim[0] = w.dim[1];
+        flipped.dim[1] = w.dim[0];
+        flipped.data = out->data;
+        return ir_eval_flip_filter(e, n, from, &flipped);
+    }
+    memcpy(out->data, w.data, ir_tensor_bytes(&w));
     return NULL;
 }
 

@@ -2,6 +2,8 @@
 // reductions.
 #include "ir/shape.h"
 
+#include <string.h>
+
 // One spatial axis of a window: sizes and attributes, all >= 0, stride, kernel and dilation >= 1.
 typedef struct Axis {
     int64_t in, kernel, stride, dilation, begin, end;
@@ -89,10 +91,22 @@ static const char *check_packed(const IrNode *n, const IrShape *w, IrDim size) {
     return NULL;
 }
 
+// Weights stay of their type, or f32 ones become bf16.
+static const char *check_rounded(const IrNode *n) {
+    IrDtype w = ir_in_type(n, 0)->dtype, to = ir_own_dtype(n);
+    const char *text = ir_str(n, IR_ATTR_TO, ir_dtype_name(to));
+    bool fits = to == w || (w == IR_F32 && to == IR_BF16);
+    return fits && !strcmp(text, ir_dtype_name(to))
+               ? NULL
+               : ir_why(n, "weights of %s to '%s'", ir_dtype_name(w), text);
+}
+
 const char *ir_shape_pack_filter(IrNode *n) {
     const IrAttr *to = ir_attr(n, IR_ATTR_SHAPE);
     const char *why = ir_need_float(n, 0);
     why = why ? why : ir_need_ints(n, IR_ATTR_STRIDE, 2, 1);
+    why = why ? why : ir_need_ints(n, IR_ATTR_DILATION, 2, 1);
+    why = why ? why : check_rounded(n);
     if (!why && (!to || to->dims.rank != 1)) {
         why = "attribute shape must be [size]";
     }
@@ -101,7 +115,7 @@ const char *ir_shape_pack_filter(IrNode *n) {
         why = "weights of groups are not reversed";
     }
     if (!why) {
-        ir_set_result(n, ir_in_type(n, 0)->dtype, &to->dims);
+        ir_set_result(n, ir_own_dtype(n), &to->dims);
     }
     return why;
 }

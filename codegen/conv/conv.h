@@ -212,7 +212,7 @@ const CgConvAlgo *cg_conv_algo(IrConvAlgo algo);
 typedef struct CgConvFilter {
     CgConv s;            // what the order depends on, else zeros
     int32_t from_packed; // cg_conv_pack_direct(), else plain
-    int32_t stored;      // IrDtype: of what is packed
+    int32_t stored;      // IrDtype: of what it is made from
     int32_t reversed; // plain weights that are still to be flipped: [C][O][taps from the last on]
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };

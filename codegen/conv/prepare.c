@@ -26,7 +26,7 @@ typedef struct Filter {
     const CgConv *s;
     bool from_packed; // as the direct kernel reads them, else [O][I][KH][KW]
     bool reversed;    // [I][O] of the latter, taps from the last on; no groups
-    IrDtype stored;   // that is how floats lie there, else f32
+    IrDtype stored;   // that is how floats lie there
     int lanes;        // that exist of the vector
     int taps, per_group;
     CgVal from, to;
@@ -48,6 +48,7 @@ CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed) 
     t.s.kw = s->kw;
     t.s.sh = s->tile.out_rows ? s->sh : 1; // only transforms depend on strides
     t.s.sw = s->tile.out_rows ? s->sw : 1;
+    t.s.dw = s->kw > 1 ? s->dw : 1; // and runs of taps on dilations
     t.s.group = s->group;
     t.s.tile.out_rows = s->tile.out_rows; // no other packing depends on the tile
     t.s.tile.out_cols = s->tile.out_cols;
@@ -60,21 +61,28 @@ CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed) 
 
 // Element `at` of plain weights, as f32
 static CgVal read_plain(Filter *d, CgVal at) {
-    return cg_elem_load(d->f, cg_conv_weight(d->s), d->from, at);
+    return cg_elem_load(d->f, d->stored, d->from, at);
+}
+
+// Plain weights that are not stored in the type that they have
+static CgVal round_plain(Filter *d, CgVal x) {
+    IrDtype t = cg_conv_weight(d->s);
+    return d->stored != t && !cg_elem_is_exact(t) ? cg_elem_round(d->f, t, x) : x;
 }
 
 static CgVal read_lanes(Filter *d, CgVal at, int64_t stride) {
     CgFn *f = d->f;
-    IrDtype t = cg_conv_weight(d->s);
-    if (stride == 1 && cg_elem_sum(t) == IR_F32)
-        return cg_elem_load_n(f, t, cg_elem_at(f, t, d->from, at),
-                              d->lanes < f->lanes ? cg_i64(f, d->lanes) : NULL);
+    IrDtype t = d->stored;
+    if (stride == 1 && cg_elem_sum(t) == IR_F32) {
+        CgVal some = d->lanes < f->lanes ? cg_i64(f, d->lanes) : NULL;
+        return round_plain(d, cg_elem_load_n(f, t, cg_elem_at(f, t, d->from, at), some));
+    }
     CgVal x = LLVMConstNull(f->vec);
     for (int lane = 0; lane < d->lanes; lane++) {
         CgVal w = read_plain(d, cg_iaddc(f, at, lane * stride));
         x = LLVMBuildInsertElement(f->b, x, w, cg_i32(f, lane), "");
     }
-    return x;
+    return round_plain(d, x);
 }
 
 // Lane by lane: channel c of the image, for lanes in whose group it is.
@@ -92,7 +100,7 @@ static CgVal read_image_channel(Filter *d, CgVal c, CgVal tap) {
         CgVal w = cg_select(f, in, read_plain(d, at), cg_f(f, 0));
         x = LLVMBuildInsertElement(f->b, x, w, cg_i32(f, lane), "");
     }
-    return x;
+    return round_plain(d, x);
 }
 
 // The vector's weights for channel i of each lane's group

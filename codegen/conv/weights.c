@@ -63,8 +63,8 @@ static CgFloats pack_now(CgProgram *p, const char *key, const CgConv *s, const C
 
 // ---------------------------------------------------------------- when a model is created
 
-// The kernel that packs weights, from packed ones that are stored as `stored`, else plain f32, as
-// they are or `reversed`. weight: as cg_kernel() takes it
+// The kernel that packs weights, which are stored as `stored`: packed ones, else plain ones as they
+// are or `reversed`. weight: as cg_kernel() takes it
 static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed,
                           IrDtype stored, bool reversed) {
     const IrConvTile *t = &s->tile;
@@ -182,6 +182,9 @@ void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
     IrConvTile tile = ir_conv_tile(n);
     cg_conv_init(&s, &c, &tile);
     CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
-    int kernel = prepare_kernel(p, &s, algo, false, IR_F32, ir_int(n, IR_ATTR_REVERSE, 0));
+    if (c.dtype == IR_BF16) // weights are rounded by an instruction, too
+        cg_need(p, cg_target_dot(cg_target(p), c.dtype));
+    IrDtype stored = ir_in(n, 0)->type.dtype;
+    int kernel = prepare_kernel(p, &s, algo, false, stored, ir_int(n, IR_ATTR_REVERSE, 0));
     cg_call(p, n, kernel, 2, args, ir_conv_algo_info(algo)->text, (IrDim){0, 0});
 }

@@ -14,6 +14,12 @@
 //           %p = pack_filter %f {...}
 //   after   %p = pack_filter %w {..., reverse=1}
 //
+// as are f32 weights that were rounded for a convolution of bf16:
+//
+//   before  %r: bf16[...] = cast %f {to=bf16}
+//           %p = pack_filter %r {...}
+//   after   %p = pack_filter %w {..., reverse=1, to=bf16}
+//
 // The size is the algorithm's: `words` of ir/conv_algos.def, of as many elements each as a word
 // has.
 
@@ -31,35 +37,57 @@ static bool is_small(const IrNode *n) {
     return true;
 }
 
-// What flip_filter reads, where w is its result for no groups
-static IrValue *turned_from(const IrValue *w) {
+// What was rounded to be w
+static bool is_rounded(const IrValue *w) {
     const IrNode *def = w->def;
-    bool flips = def && def->op == IR_OP_FLIP_FILTER && ir_int(def, IR_ATTR_GROUP, 1) == 1;
-    return flips ? ir_in(def, 0) : NULL;
+    return def && def->op == IR_OP_CAST && w->type.dtype == IR_BF16 &&
+           ir_in(def, 0)->type.dtype == IR_F32;
+}
+
+// What flip_filter reads, where w is its result for no groups
+static bool is_turned(const IrValue *w) {
+    const IrNode *def = w->def;
+    return def && def->op == IR_OP_FLIP_FILTER && ir_int(def, IR_ATTR_GROUP, 1) == 1;
+}
+
+static void remove_unused(IrValue *w) {
+    if (!w->n_uses && !w->is_output)
+        ir_remove_node(w->def);
 }
 
 static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
-    IrValue *w = ir_in(n, 1), *turned = turned_from(w), *from = turned ? turned : w;
+    IrValue *w = ir_in(n, 1), *whole = is_rounded(w) ? ir_in(w->def, 0) : w;
+    bool turned = is_turned(whole);
+    IrValue *from = turned ? ir_in(whole->def, 0) : whole;
     IrConv c = ir_conv(n);
     IrConvTile tile = ir_conv_tile(n);
     int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes) * ir_word(c.dtype);
     IrShape filter = w->type.shape, packed = {1, {ir_dim(size)}};
     const int64_t stride[] = {c.w.sh, c.w.sw};
-    const IrAttr attrs[] = {ir_attr_i(IR_ATTR_GROUP, c.w.group),
-                            ir_attr_ints(n->graph->prog->arena, IR_ATTR_STRIDE, 2, stride),
-                            ir_attr_dims(IR_ATTR_SHAPE, &packed),
-                            ir_attr_algo(algo),
-                            ir_attr_tile(&tile),
-                            ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1),
-                            ir_attr_i(IR_ATTR_REVERSE, 1)};
-    int n_attrs = (int)(sizeof attrs / sizeof *attrs) - !turned;
+    const int64_t dilation[] = {c.w.dh, c.w.dw};
+    IrArena *a = n->graph->prog->arena;
+    IrAttr attrs[9] = {ir_attr_i(IR_ATTR_GROUP, c.w.group),
+                       ir_attr_ints(a, IR_ATTR_STRIDE, 2, stride),
+                       ir_attr_dims(IR_ATTR_SHAPE, &packed),
+                       ir_attr_algo(algo),
+                       ir_attr_tile(&tile),
+                       ir_attr_i(IR_ATTR_BLOCK, c.x_block ? c.x_block : 1)};
+    int n_attrs = 6;
+    if (turned)
+        attrs[n_attrs++] = ir_attr_i(IR_ATTR_REVERSE, 1);
+    if (c.w.dh > 1 || c.w.dw > 1)
+        attrs[n_attrs++] = ir_attr_ints(a, IR_ATTR_DILATION, 2, dilation);
+    if (whole != w)
+        attrs[n_attrs++] = ir_attr_s(IR_ATTR_TO, ir_dtype_name(w->type.dtype));
     IrBuilder b = pass_before(n);
     IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, 1, &from, n_attrs, attrs);
     if (!p)
         ir_bug("pack_filters", n->name, "%s", b.err);
     ir_set_in(n, 1, p);
-    if (turned && !w->n_uses && !w->is_output)
-        ir_remove_node(w->def);
+    if (whole != w)
+        remove_unused(w);
+    if (turned)
+        remove_unused(whole);
     ir_set_attr(n, ir_attr_dims(IR_ATTR_FILTER, &filter));
 }
 

@@ -77,6 +77,12 @@ static const Case body_cases[] = {
      .in = {X(F32, DIMS(2, 1, 1, 2), 1, 2, 3, 4)},
      .attr = {A_DIMS(SHAPE, 7)},
      .out = X(F32, DIMS(7), 1, 2, 3, 4, 0, 0, 0)},
+    // 1 + 3/256 is half way between 1 + 2/256 and 1 + 4/256, whose last bit is 0
+    {.name = "pack_filter: weights turned and rounded",
+     .op = IR_OP_PACK_FILTER,
+     .in = {X(F32, DIMS(2, 1, 1, 2), 1 + 3. / 256, 2, 3, 4)},
+     .attr = {A_DIMS(SHAPE, 5), A_INT(REVERSE, 1), A_STR(TO, "bf16")},
+     .out = X(BF16, DIMS(5), 2, 1 + 4. / 256, 4, 3, 0)},
     // 1*5 + 2*6, 1*6 + 2*7; 3*5 + 4*6, 3*6 + 4*7
     {.name = "conv of packed weights",
      .op = IR_OP_CONV,

@@ -173,6 +173,43 @@ static void add_bf16(Rig *r, int k, const Conv *c, int number) {
     rig_output(r, "%%y%d", k);
 }
 
+// Weights that are not constant: of bf16, or f32 that are rounded for it, as they are or turned as
+// for the gradient of an input; for some shapes the program computes them first.
+static void add_weights(Rig *r, int k, const Conv *c, bool f32, bool turned) {
+    rig_input(r, "%%v%d: %s[%d,%d,%d,%d]", k, f32 ? "f32" : "bf16", turned ? c->C : c->O,
+              turned ? c->O : c->C, c->kh, c->kw);
+    const char *last = "v";
+    if (k % 2) {
+        rig_node(r, "%%n%d = neg %%v%d", k, k);
+        last = "n";
+    }
+    if (turned) {
+        rig_node(r, "%%f%d = flip_filter %%%s%d", k, last, k);
+        last = "f";
+    }
+    rig_node(r, f32 ? "%%w%d = cast %%%s%d {to=bf16}" : "%%w%d = relu %%%s%d", k, last, k);
+}
+
+static void add_trained(Rig *r, int k, const Conv *c, bool f32, bool turned, int number) {
+    char text[256];
+    rig_input(r, "%%x%d: bf16[N,%d,%d,%d]", k, c->C, c->H, c->W);
+    add_weights(r, k, c, f32, turned);
+    rig_node(r, "%%c%d = conv %%x%d, %%w%d {%s}", k, k, k,
+             attributes(c, IR_BF16, number, text, sizeof text));
+    rig_node(r, "%%y%d = relu %%c%d", k, k);
+    rig_output(r, "%%y%d", k);
+}
+
+static void add_f32_weights(Rig *r, int k, const Conv *c, int number) {
+    add_trained(r, k, c, true, false, number);
+}
+static void add_turned_weights(Rig *r, int k, const Conv *c, int number) {
+    add_trained(r, k, c, true, true, number);
+}
+static void add_bf16_weights(Rig *r, int k, const Conv *c, int number) {
+    add_trained(r, k, c, false, false, number);
+}
+
 // ---------------------------------------------------------------- every strip
 
 typedef void Add(Rig *r, int k, const Conv *c, int number);
@@ -214,6 +251,16 @@ static void sums_bytes_by_every_strip(void) {
 static void sums_pairs_by_every_strip(void) {
     for (int i = 0; i < 2 * N_TILES; i++)
         CHECK_INT_EQ(check_shapes(add_bf16, i, i / 2 % 8, 8, true, &two), 0);
+}
+
+// Weights that are packed when the program runs, of whole and cut vectors and squares, for runs of
+// one tap, of several, and of taps that are apart; by 1, 2 and 3 threads.
+static void packs_weights_that_train(void) {
+    static const RigRuns threads = {.N = {1}, .n = 1, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK_INT_EQ(check_shapes(add_f32_weights, 0, 0, 1, true, &threads), 0);
+    CHECK_INT_EQ(check_shapes(add_turned_weights, 2, 0, 1, true, &threads), 0);
+    CHECK_INT_EQ(check_shapes(add_bf16_weights, 3, 0, 1, true, &threads), 0);
+    CHECK_INT_EQ(check_shapes(add_turned_weights, -1, 0, 1, false, &threads), 0);
 }
 
 // ---------------------------------------------------------------- what the schedule takes
@@ -410,6 +457,7 @@ static void emits_the_instructions(void) {
 int main(void) {
     CHECK_RUN(sums_bytes_by_every_strip);
     CHECK_RUN(sums_pairs_by_every_strip);
+    CHECK_RUN(packs_weights_that_train);
     CHECK_RUN(runs_what_the_schedule_takes);
     CHECK_RUN(takes_tiles_where_they_are);
     CHECK_RUN(runs_a_quantized_network);
