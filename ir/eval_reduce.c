@@ -106,6 +106,11 @@ const char *ir_eval_reduce(IrEval *e, const IrNode *n, const IrTensor *const *in
     Axes kept = {.elems = 1}, over = {.elems = 1};
     int64_t stride[IR_MAX_RANK];
     IrInts axes = ir_ints(n, IR_ATTR_AXES);
+    IrTensor x;
+    const char *why = ir_eval_pre(e, n, in, &x);
+    if (why) {
+        return why;
+    }
     ir_tensor_strides(in[0], stride);
     for (int i = 0, k = 0; i < in[0]->rank; i++) {
         bool reduced = k < axes.n && axes.v[k] == i;
@@ -121,11 +126,11 @@ const char *ir_eval_reduce(IrEval *e, const IrNode *n, const IrTensor *const *in
     for (int64_t i = 0; i < elems; i++) {
         int64_t at = offset_of(&kept, i);
         if (ir_dtype_is_float(y.dtype)) {
-            double x = reduce_floats(rule, in[0], &over, at);
-            ir_tensor_store(&y, i, 1, &x);
+            double sum = reduce_floats(rule, &x, &over, at);
+            ir_tensor_store(&y, i, 1, &sum);
         } else {
-            IrWide x = reduce_integers(rule, in[0], &over, at);
-            ir_tensor_store_wide(&y, i, 1, &x);
+            IrWide sum = reduce_integers(rule, &x, &over, at);
+            ir_tensor_store_wide(&y, i, 1, &sum);
         }
     }
     return ir_eval_then(e, n, in, &y, out);

@@ -389,7 +389,8 @@ const char *ir_shape_reduce(IrNode *n) {
         }
     }
     ir_set_result(n, ir_own_dtype(n), &out);
-    return ir_check_epilogue(n);
+    why = ir_check_prologue(n);
+    return why ? why : ir_check_epilogue(n);
 }
 
 // Operand i of attention: [B, rows, columns], where all heads have their columns.

@@ -14,6 +14,7 @@ typedef struct ReduceSpec {
     CgNd kept; // operands: the result, x, then the epilogue's
     CgNd over; // operand: x
     CgBody then;
+    CgBody pre; // its operands are plain, f32 and lie as x does
     int32_t op, rows;            // rows: the innermost reduced dimension is a run
     int32_t dtype, own, y, pad_; // IrDtype: of x, of what it is reduced to, of the result
 } ReduceSpec;
@@ -69,10 +70,30 @@ static void start_accs(CgFn *f, const ReduceSpec *s, CgVal *acc) {
     }
 }
 
+typedef struct Elements { // of x: n lanes, or all, `stride` apart from p on
+    const ReduceSpec *spec;
+    CgVal p, stride, n;
+} Elements;
+
+// Those of operand k of the prologue lie as far behind its begin.
+static CgVal load_pre(void *ctx, CgFn *f, int k) {
+    const Elements *e = ctx;
+    CgVal x = LLVMBuildPtrToInt(f->b, f->arg[1], f->i64, "");
+    CgVal at = cg_isub(f, LLVMBuildPtrToInt(f->b, e->p, f->i64, ""), x);
+    CgVal p = cg_at(f, f->i8, f->arg[e->spec->pre.first_arg + k], at);
+    return cg_elem_load_strided(f, (IrDtype)e->spec->dtype, p, e->stride, e->n);
+}
+
+static CgVal load_elements(CgFn *f, const ReduceSpec *s, CgVal p, CgVal stride, CgVal n) {
+    IrDtype t = (IrDtype)s->dtype;
+    Elements e = {s, p, stride, n};
+    CgVal x = cg_elem_load_strided(f, t, p, stride, n);
+    return cg_elem_convert(f, t, acc_dtype(s), cg_body_emit(f, &s->pre, x, load_pre, &e));
+}
+
 // n lanes from p on, or all, as they are summed up.
 static CgVal load_run(CgFn *f, const ReduceSpec *s, CgVal p, CgVal n) {
-    IrDtype t = (IrDtype)s->dtype;
-    return cg_elem_convert(f, t, acc_dtype(s), cg_elem_load_n(f, t, p, n));
+    return load_elements(f, s, p, cg_i64(f, 1), n);
 }
 
 static CgVal at(CgFn *f, const ReduceSpec *s, CgVal p, CgVal index) {
@@ -114,11 +135,9 @@ typedef struct Take { // the last reduced dimension from address p on
 
 static void take_kept(const Take *t, CgFn *f, CgVal i, CgVal *acc) {
     const ReduceSpec *s = t->r->spec;
-    IrDtype dtype = (IrDtype)s->dtype;
     IrDim lane = s->kept.dim[s->kept.rank - 1].stride[1];
     CgVal p = at(f, s, t->p, cg_stride(f, i, t->stride));
-    CgVal x = cg_elem_load_strided(f, dtype, p, cg_dim(f, lane), t->r->n);
-    *acc = combine(f, s, *acc, cg_elem_convert(f, dtype, acc_dtype(s), x));
+    *acc = combine(f, s, *acc, load_elements(f, s, p, cg_dim(f, lane), t->r->n));
 }
 
 // The last reduced dimension, vectors over kept elements.
@@ -314,6 +333,29 @@ static bool has_layout(const IrNode *n, const CgTensor *x, const CgTensor *y) {
     return y->block ? x->block == y->block : channels;
 }
 
+// The prologue. False after reporting NYI.
+static bool take_prologue(CgProgram *p, const IrNode *n, ReduceSpec *s, CgArg *args, int *n_args) {
+    const IrType *x = &ir_in(n, 0)->type;
+    bool fits = true;
+    if (!ir_body(n, IR_ATTR_PRE).n) {
+        return true;
+    }
+    for (int i = ir_prologue(n); i < n->n_in; i++) {
+        fits = fits && ir_type_eq(&ir_in(n, i)->type, x) && !ir_in(n, i)->konst;
+    }
+    if (!fits || x->block || x->dtype != IR_F32) {
+        cg_nyi(p, n, "a prologue on a reduction of this form");
+        return false;
+    }
+    if (!cg_body_init(p, n, IR_ATTR_PRE, &s->pre, args, n_args)) {
+        return false;
+    }
+    for (int k = 0; k < s->pre.n_in; k++) {
+        memset(&s->pre.in[k].t, 0, sizeof s->pre.in[k].t);
+    }
+    return true;
+}
+
 void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     ReduceSpec s;
     memset(&s, 0, sizeof s);
@@ -344,6 +386,9 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
         memset(&s.then.in[k].t, 0, sizeof s.then.in[k].t);
     }
     if (cg_nd_empty(&s.kept)) {
+        return;
+    }
+    if (!take_prologue(p, n, &s, args, &n_args)) {
         return;
     }
     cg_nd_collapse(&s.kept, 1);

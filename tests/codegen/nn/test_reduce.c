@@ -80,10 +80,39 @@ static void other_forms(void) {
     CHECK_INT_EQ(case_check_all(others, 4e-6, false), 0);
 }
 
+// Sums of products, which are never written: over rows, over columns with tails, of a square, in
+// front of an epilogue; with one that something else reads, or of other shapes, as before.
+static void sums_of_products(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        int k = 0, fused = 0;
+        for (int a = 0; a < AXES; a++)
+            case_add(r, k++,
+                     "in %%x: f32[N,5,3,19]\nin %%z: f32[N,5,3,19]\n%%a = softmax %%x {axis=3}\n"
+                     "%%b = softmax %%z {axis=2}\n%%p = mul %%a, %%b\n"
+                     "%%y = reduce_sum %%p {axes=%s, keepdims=%d}\nout %%y",
+                     axes[a], a % 2);
+        case_add(r, k++,
+                 "in %%x: f32[7,300]\n%%p = mul %%x, %%x\n"
+                 "%%y = reduce_sum %%p {axes=[1], keepdims=0}\nout %%y");
+        case_add(r, k++,
+                 "in %%x: f32[7,64]\nin %%z: f32[7,1]\n%%p = mul %%x, %%x\n%%q = mul %%x, %%z\n"
+                 "%%y = reduce_sum %%p {axes=[1], keepdims=1}\n%%s = add %%y, %%z\n"
+                 "%%u = abs %%q\n%%v = reduce_sum %%u {axes=[0], keepdims=0}\nout %%s\nout %%v");
+        RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 4e-6};
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        for (const IrNode *n = rig_graph(r) ? rig_graph(r)->first : NULL; n; n = n->next)
+            fused += n->op == IR_OP_REDUCE_SUM && ir_body(n, IR_ATTR_PRE).n == 1;
+        CHECK_INT_EQ(fused, case_targets[t].opt_level ? AXES + 2 : 0);
+        rig_free(r);
+    }
+}
+
 int main(void) {
     CHECK_RUN(sets_of_axes);
     CHECK_RUN(channels_of_blocks);
     CHECK_RUN(blocked);
     CHECK_RUN(other_forms);
+    CHECK_RUN(sums_of_products);
     return check_done();
 }
