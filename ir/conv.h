@@ -135,5 +135,8 @@ IrConvStrips ir_conv_strips(const IrConv *c, const IrConvTile *t);
 bool ir_conv_goes_over(const IrConv *c); // may they?
 // Lines of the copy that `strips` neighbouring strips read at most.
 int64_t ir_conv_strip_lines(const IrConv *c, const IrConvTile *t, int64_t strips);
+// A band of more strips than an image has is one of so many whole images; of others 1.
+int64_t ir_conv_band_images(const IrConv *c, const IrConvTile *t);
+int64_t ir_conv_band_lines(const IrConv *c, const IrConvTile *t); // of the copy, at most
 
 #endif

@@ -70,3 +70,12 @@ int64_t ir_conv_strip_lines(const IrConv *c, const IrConvTile *t, int64_t strips
                            : ir_ceil_div(tiles - 1, s.per_row) * copy.down; // of rows, at most
     return ends + end < copy.lines ? ends + end : copy.lines;
 }
+
+int64_t ir_conv_band_images(const IrConv *c, const IrConvTile *t) {
+    return ir_max(1, t->band / ir_conv_strips(c, t).strips);
+}
+
+int64_t ir_conv_band_lines(const IrConv *c, const IrConvTile *t) {
+    int64_t images = ir_conv_band_images(c, t);
+    return images > 1 ? images * ir_conv_copy(c).lines : ir_conv_strip_lines(c, t, t->band);
+}

@@ -10,7 +10,9 @@
 //   task    a strip for a group of output vectors of one image
 //
 // Tasks are in the order images, bands of `band` strips, groups, strips; a thread copies the lines
-// that its part of a band reads before its tasks of the band. Tiles at the end of a row, or of the
+// that its part of a band reads before its tasks of the band. Where images are small and weights
+// large a band is one of several whole images, which lie in the copy behind each other: weights are
+// read once for them all. Tiles at the end of a row, or of the
 // image, may have rows that are no results: they are computed, of whatever lies there, and nobody
 // reads them. Sums begin with the bias, which contains what the zero point makes of all weights;
 // done, they pass through the scratch, from where the epilogue takes them vector by vector.
@@ -81,7 +83,7 @@ int64_t cg_conv_scratch_amx(const CgConv *s, int lanes) {
     (void)lanes;
     IrConv c = cg_conv_geometry(s);
     IrConvCopy copy = ir_conv_copy(&c);
-    int64_t lines = ir_conv_strip_lines(&c, &s->tile, s->tile.band) * copy.width;
+    int64_t lines = ir_conv_band_lines(&c, &s->tile) * copy.width;
     int64_t behind = ir_conv_strips(&c, &s->tile).rows * copy.right + (int64_t)(s->kw - 1) * s->dw;
     return MOST_SUMS * SUM_BYTES + (lines + behind) * copy.pixel * WORD;
 }
@@ -361,18 +363,62 @@ static void copy_strips(Amx *a, CgVal first, CgVal end) {
     cg_conv_amx_copy(a, first_line(a, cg_imulc(f, first, a->cut.count)), line);
 }
 
+// What stands for image i of a band of several: its number, and the line of the copy that would be
+// its first if that began with it.
+static CgVal enter_image(Amx *a, CgVal first, CgVal i) {
+    CgFn *f = a->f;
+    a->n = cg_iadd(f, first, i);
+    a->origin = cg_imulc(f, i, -a->copy.lines);
+    return cg_icmp(f, LLVMIntSLT, a->n, cg_dim(f, a->s->N));
+}
+
+// The lines that strips [row, stop) read, counted through the images from `first` on
+static void copy_images(Amx *a, CgVal first, CgVal row, CgVal stop) {
+    CgFn *f = a->f;
+    CgLoop loop;
+    CgIf some;
+    int64_t strips = a->cut.strips;
+    CgVal end = cg_iaddc(f, cg_idivc(f, cg_iaddc(f, stop, -1), strips), 1);
+    cg_for(f, &loop, cg_idivc(f, row, strips), end, 1);
+    CgVal begin = cg_imulc(f, loop.iv, strips);
+    cg_if(f, &some, enter_image(a, first, loop.iv));
+    copy_strips(a, cg_imax(f, cg_isub(f, row, begin), cg_i64(f, 0)),
+                cg_imin(f, cg_isub(f, stop, begin), cg_i64(f, strips)));
+    cg_endif(f, &some);
+    cg_end(f, &loop);
+}
+
+// A strip of one of several images
+static void emit_task_of(Amx *a, CgVal first, CgVal group, CgVal row) {
+    CgFn *f = a->f;
+    CgIf some;
+    CgVal i, strip;
+    cg_divmod(f, row, cg_i64(f, a->cut.strips), &i, &strip);
+    cg_if(f, &some, enter_image(a, first, i));
+    emit_task(a, group, strip);
+    cg_endif(f, &some);
+}
+
 // Tasks [lo, hi) of one band
 static void emit_band(Amx *a, CgVal band, CgVal lo, CgVal hi) {
     CgFn *f = a->f;
     CgLoop loop;
     CgVal group, row;
-    CgBand b = cg_conv_band(f, (int)a->cut.strips, a->oc.n, a->s->tile.band, band, lo, hi);
-    a->n = b.n;
-    a->origin = first_line(a, cg_imulc(f, b.first, a->cut.count));
-    copy_strips(a, cg_iadd(f, b.first, b.row), cg_iadd(f, b.first, b.stop));
+    CgBand b = cg_conv_band(f, a->rows, a->oc.n, a->s->tile.band, band, lo, hi);
+    CgVal first = cg_imulc(f, b.n, a->images);
+    if (a->images > 1) {
+        copy_images(a, first, b.row, b.stop);
+    } else {
+        a->n = b.n;
+        a->origin = first_line(a, cg_imulc(f, b.first, a->cut.count));
+        copy_strips(a, cg_iadd(f, b.first, b.row), cg_iadd(f, b.first, b.stop));
+    }
     cg_for(f, &loop, b.begin, b.end, 1);
     cg_divmod(f, cg_isub(f, loop.iv, b.start), b.rows, &group, &row);
-    emit_task(a, group, cg_iadd(f, b.first, row));
+    if (a->images > 1)
+        emit_task_of(a, first, group, row);
+    else
+        emit_task(a, group, cg_iadd(f, b.first, row));
     cg_end(f, &loop);
 }
 
@@ -381,18 +427,21 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     IrConv c = cg_conv_geometry(s);
     Amx a = {.f = f, .s = s, .type = (IrDtype)s->dtype, .copy = ir_conv_copy(&c)};
     a.cut = ir_conv_strips(&c, &s->tile);
+    a.images = (int)ir_conv_band_images(&c, &s->tile);
+    a.rows = a.images * (int)a.cut.strips;
     a.oc = cg_conv_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
     a.sums = f->scratch;
     a.lines = cg_fatc(f, f->scratch, MOST_SUMS * SUM_BYTES / WORD);
-    int strips = (int)a.cut.strips, groups = a.oc.n, band = s->tile.band;
+    int rows = a.rows, groups = a.oc.n, band = s->tile.band;
     CgVal lo, hi;
     CgIf some;
     CgLoop loop;
-    cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)groups * strips), &lo, &hi);
+    CgVal bands = cg_idivc(f, cg_iaddc(f, cg_dim(f, s->N), a.images - 1), a.images);
+    cg_split(f, cg_imulc(f, bands, (int64_t)groups * rows), &lo, &hi);
     cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
     configure(&a);
-    CgVal last = cg_conv_band_of(f, strips, groups, band, cg_iaddc(f, hi, -1));
-    cg_for(f, &loop, cg_conv_band_of(f, strips, groups, band, lo), cg_iaddc(f, last, 1), 1);
+    CgVal last = cg_conv_band_of(f, rows, groups, band, cg_iaddc(f, hi, -1));
+    cg_for(f, &loop, cg_conv_band_of(f, rows, groups, band, lo), cg_iaddc(f, last, 1), 1);
     emit_band(&a, loop.iv, lo, hi);
     cg_end(f, &loop);
     cg_amx_end(f);

@@ -11,6 +11,7 @@ typedef struct Amx {
     IrDtype type; // of x
     IrConvCopy copy;
     IrConvStrips cut;
+    int images, rows;  // of a band, where that is of several; strips of those, or of an image
     CgCut oc;          // groups of output vectors
     CgVal sums, lines; // in scratch: a strip's sums; lines of the copy from `origin` on
     CgVal n, origin;   // the band's image, first line

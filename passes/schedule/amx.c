@@ -15,6 +15,7 @@ enum {
     MOST_SUMS = 4,
     MOST_ROWS = 16,
     MAX_MEASURED = 4, // proposed
+    MOST_IMAGES = 16, // of a band
     FEWEST_PIXELS = 4,
     LATENCY = 52,
     PER_STRIP = 60,
@@ -42,7 +43,9 @@ static int64_t weight_bytes(const IrConv *c, const IrConvCopy *copy, int64_t vec
 
 static int64_t band_bytes(const IrConv *c, const IrConvTile *t, int64_t strips) {
     IrConvCopy copy = ir_conv_copy(c);
-    return ir_conv_strip_lines(c, t, strips) * copy.width * copy.pixel * 4;
+    IrConvTile band = *t;
+    band.band = (int32_t)strips;
+    return ir_conv_band_lines(c, &band) * copy.width * copy.pixel * 4;
 }
 
 static double strip_cost(const IrConv *c, const IrMachine *m, const IrConvTile *t) {
@@ -62,10 +65,11 @@ static double conv_cost(const IrConv *c, const PassOptions *opt, const IrConvTil
     IrConvCopy copy = ir_conv_copy(c);
     IrConvStrips s = ir_conv_strips(c, t);
     int64_t vectors = ir_ceil_div(c->O, opt->block), groups = ir_ceil_div(vectors, t->vecs);
-    int64_t bands = ir_ceil_div(s.strips, t->band), all = weight_bytes(c, &copy, vectors);
+    int64_t all = weight_bytes(c, &copy, vectors);
+    double bands = (double)ir_ceil_div(s.strips, t->band) / (double)ir_conv_band_images(c, t);
     double cycles = (double)(s.strips * groups) * strip_cost(c, m, t);
-    cycles += (double)(bands * all) / 64 * line_cost(m, all);
-    cycles += (double)(bands * band_bytes(c, t, t->band)) / 16 * per_block;
+    cycles += bands * (double)all / 64 * line_cost(m, all);
+    cycles += bands * (double)band_bytes(c, t, t->band) / 16 * per_block;
     int64_t threads = ir_max(1, opt->threads);
     int64_t tasks = ir_max(1, c->N.c + c->N.n) * groups * s.strips;
     return cycles * (double)(ir_ceil_div(tasks, threads) * threads) / (double)tasks;
@@ -90,6 +94,18 @@ static int64_t choose_band(const IrConv *c, const PassOptions *opt, const IrConv
     return band;
 }
 
+// Several whole images, as many for each thread, where a band is one and these stay in L2.
+static int64_t choose_images(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
+    int64_t images = c->N.n ? opt->images : c->N.c, strips = ir_conv_strips(c, t).strips;
+    int64_t most = ir_min(MOST_IMAGES, images / ir_max(1, opt->threads));
+    if (t->band < strips)
+        return 1;
+    while (most > 1 && (images % most ||
+                        band_bytes(c, t, most * strips) > ir_budget(opt->machine, IR_L2_INPUT)))
+        most--;
+    return ir_max(1, most);
+}
+
 static void add_tile(IrConvAlgo algo, const IrConv *c, const PassOptions *opt, IrConvTile t,
                      ScheduleList *list) {
     t.band = 1;
@@ -98,6 +114,10 @@ static void add_tile(IrConvAlgo algo, const IrConv *c, const PassOptions *opt, I
         return;
     t.band = (int32_t)choose_band(c, opt, &t);
     pass_schedule_add(list, &(PassSchedule){algo, t, conv_cost(c, opt, &t)});
+    int64_t images = choose_images(c, opt, &t);
+    t.band *= (int32_t)images;
+    if (images > 1)
+        pass_schedule_add(list, &(PassSchedule){algo, t, conv_cost(c, opt, &t)});
 }
 
 void pass_schedule_propose_amx(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
@@ -117,5 +137,6 @@ bool pass_schedule_fits_amx(const IrConv *c, const PassOptions *opt, const IrCon
     bool small = t->rows >= 1 && t->rows <= MOST_SUMS && t->vecs >= 1 && t->vecs <= MOST_SUMS &&
                  t->rows * t->vecs <= MOST_SUMS && t->cols >= 1 && t->cols <= MOST_ROWS;
     return applies(c, opt) && small && (t->over == 0 || (t->over == 1 && ir_conv_goes_over(c))) &&
-           t->band >= 1 && t->band <= ir_conv_strips(c, t).strips;
+           t->band >= 1 && t->band <= MOST_IMAGES * ir_conv_strips(c, t).strips &&
+           (t->band <= ir_conv_strips(c, t).strips || t->band % ir_conv_strips(c, t).strips == 0);
 }

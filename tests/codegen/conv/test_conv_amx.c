@@ -80,17 +80,19 @@ static IrConv geometry(const Conv *c, IrDtype type) {
                     .x_block = c->C <= 4 ? 4 : 16};
 }
 
-// The conv's attributes, with a tile cut down to what the shape has; number -1: the schedule's
+// The conv's attributes, with a tile cut down to what the shape has; number -1: the schedule's; k
+// times IMAGES more: bands of k whole images
+enum { IMAGES = 100 };
 static const char *attributes(const Conv *c, IrDtype type, int number, char *text, size_t size) {
     int n = snprintf(text, size, "stride=[%d,%d], pad=[%d,%d,%d,%d], dilation=[%d,%d]", c->sh,
                      c->sw, c->pt, c->pl, c->pb, c->pr, c->dh, c->dw);
     if (number < 0)
         return text;
     IrConv g = geometry(c, type);
-    IrConvTile t = tiles[number / 2];
+    IrConvTile t = tiles[number % IMAGES / 2];
     t.over = number % 2 && ir_conv_goes_over(&g);
-    int64_t strips = ir_conv_strips(&g, &t).strips;
-    t.band = t.band < strips ? t.band : (int32_t)strips;
+    int32_t strips = (int32_t)ir_conv_strips(&g, &t).strips;
+    t.band = number >= IMAGES ? number / IMAGES * strips : t.band < strips ? t.band : strips;
     char tile[IR_CONV_TILE_TEXT];
     snprintf(text + n, size - (size_t)n, ", algo=%s, tile=[%s]",
              type == IR_BF16 ? "direct_bf16_amx" : "direct_int8_amx", ir_conv_tile_print(&t, tile));
@@ -261,6 +263,17 @@ static void packs_weights_that_train(void) {
     CHECK_INT_EQ(check_shapes(add_turned_weights, 2, 0, 1, true, &threads), 0);
     CHECK_INT_EQ(check_shapes(add_bf16_weights, 3, 0, 1, true, &threads), 0);
     CHECK_INT_EQ(check_shapes(add_turned_weights, -1, 0, 1, false, &threads), 0);
+}
+
+// Weights that serve several images: all of a run, more than it has, and some behind the last of
+// them, split between threads within an image and between images.
+static void sums_several_images(void) {
+    static const RigRuns runs = {.N = {1, 3, 8, 0}, .n = 4, .threads = {1, 2, 5}, .n_threads = 3};
+    for (int i = 0; i < 2 * N_TILES; i += 3)
+        CHECK_INT_EQ(check_shapes(add_bf16, i + (2 + i % 4) * IMAGES, i / 2 % 8, 8, true, &runs),
+                     0);
+    CHECK_INT_EQ(check_shapes(add_int8, 3 * IMAGES, 1, 4, false, &runs), 0);
+    CHECK_INT_EQ(check_shapes(add_turned_weights, 2 * IMAGES + 1, 0, 2, true, &runs), 0);
 }
 
 // ---------------------------------------------------------------- what the schedule takes
@@ -458,6 +471,7 @@ int main(void) {
     CHECK_RUN(sums_bytes_by_every_strip);
     CHECK_RUN(sums_pairs_by_every_strip);
     CHECK_RUN(packs_weights_that_train);
+    CHECK_RUN(sums_several_images);
     CHECK_RUN(runs_what_the_schedule_takes);
     CHECK_RUN(takes_tiles_where_they_are);
     CHECK_RUN(runs_a_quantized_network);
