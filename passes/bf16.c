@@ -17,6 +17,7 @@
 // products of bf16 (pair_images, on machines that have none, widens these). Weights that train are
 // f32, and rounded each time they are multiplied with.
 #include "ir/conv.h"
+#include "ir/machine.h"
 #include "passes/body.h"
 
 #include <string.h>
@@ -80,11 +81,13 @@ static bool is_matmul_of_pairs(const IrNode *n) {
            !ir_int(n, IR_ATTR_MEAN, 0);
 }
 
-// What layout makes blocks of: not an image's few channels.
+// What layout makes blocks of; an image's few channels only where there are matrix tiles.
 static bool is_wgrad_of_pairs(const Bf16 *b, const IrNode *n) {
     IrConv c = ir_conv(n);
-    return is_f32(ir_in(n, 0)) && is_f32(ir_in(n, 1)) && b->ctx->opt->block > 1 && c.C > 4 &&
-           c.w.group == 1;
+    const IrMachine *m = b->ctx->opt->machine;
+    bool tiles = m && m->dot_bf16 & IR_DOT_BF16_AMX;
+    return is_f32(ir_in(n, 0)) && is_f32(ir_in(n, 1)) && b->ctx->opt->block > 1 &&
+           (c.C > 4 || tiles) && c.w.group == 1;
 }
 
 // Columns of heads come in pairs.

@@ -45,6 +45,7 @@ static int shared_ends(int length, int planes, int size, int stride, int pad) {
 
 static CgWgradSide side_of_x(const CgWgradAmx *s) {
     return (CgWgradSide){.blocks = cg_ceil_div(s->C, IR_BLOCK),
+                         .plain = s->plain ? s->C : 0,
                          .H = s->H,
                          .W = s->W,
                          .sh = s->sh,

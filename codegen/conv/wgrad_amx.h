@@ -10,6 +10,7 @@
 typedef struct CgWgradAmx {
     int32_t C, O, H, W, OH, OW;
     int32_t kh, kw, sh, sw, dh, dw, pt, pl;
+    int32_t plain;        // x is no blocks, of few channels
     int32_t by_x;         // rows of tiles of sums are channels of x, columns of dy; of one tap
     int32_t split_right;  // threads share the blocks of the right operand, not of the left one
     int32_t left, right;  // blocks of a group, at most: all, or an even number
@@ -21,7 +22,7 @@ typedef struct CgWgradAmx {
 
 // One operand: its images, and the planes that it is copied to.
 typedef struct CgWgradSide {
-    int blocks;
+    int blocks, plain; // plain: its channels, where they lie in planes, one block; else 0
     int H, W, sh, sw, pt, pl;
     int planes_h, planes_w;
     int halo; // lines of a plane beyond those of the result's rows

@@ -9,6 +9,7 @@ enum {
     TILE_BYTES = 1024,
     MAX_WIDTH = 256,  // of a line of a convolution that sees an image as rows of any length
     MAX_PLANES = 16,
+    MOST_PLAIN = 4,   // channels of x that are no block
     MOST_TILES = 64,  // of a band
     CHUNK_TILES = 12, // with one tap
     // cycles for a tile: a product; a copy, read from beyond L2; transposed
@@ -27,10 +28,10 @@ static bool fits_int(int64_t x) {
 static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c) {
     IrConvAlgo algo;
     const IrWindow *w = &c->w;
+    bool x = c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN);
     if (!ir_conv_algo(n, &algo) || algo != IR_CONV_DIRECT_BF16_AMX ||
-        !(t->machine.dot_bf16 & IR_DOT_BF16_AMX) || c->dtype != IR_BF16 || w->group != 1 ||
-        c->x_block != IR_BLOCK || c->y_block != IR_BLOCK || n->out[0]->type.block ||
-        ir_conv_is_empty(c))
+        !(t->machine.dot_bf16 & IR_DOT_BF16_AMX) || c->dtype != IR_BF16 || w->group != 1 || !x ||
+        c->y_block != IR_BLOCK || n->out[0]->type.block || ir_conv_is_empty(c))
         return false;
     int64_t planes = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
     planes *= ir_min(w->sw, (w->kw - 1) * w->dw + 1);
@@ -73,6 +74,7 @@ static CgWgradAmx read_node(const IrNode *n, const IrConv *c) {
     s.x_image = cg_tensor(ir_in(n, 0)).image;
     s.dy_image = cg_tensor(ir_in(n, 1)).image;
     s.N = c->N;
+    s.plain = !c->x_block;
     s.rows = s.images = s.chunk = 1;
     if (c->flat)
         flatten(&s);

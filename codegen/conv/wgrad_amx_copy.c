@@ -42,15 +42,38 @@ static CgVal load_numbers(CgFn *f, CgVal from, CgVal pixel) {
 }
 
 // The pixels of both images, number beside number
-static void copy_pixel(Copy *c, CgVal pixel, CgVal to) {
+static CgVal load_words(Copy *c, CgVal pixel) {
     CgFn *f = c->f;
     int index[2 * IR_BLOCK];
     for (int i = 0; i < 2 * IR_BLOCK; i++)
         index[i] = i / 2 + i % 2 * IR_BLOCK;
     CgVal a = load_numbers(f, c->first, pixel), b = load_numbers(f, c->second, pixel);
     CgVal words = cg_shuffle(f, a, b, 2 * IR_BLOCK, index);
-    words = LLVMBuildBitCast(f->b, words, f->ivec, "");
-    cg_store(f, LLVMBuildAnd(f->b, words, c->keep, ""), to, 4);
+    return LLVMBuildBitCast(f->b, words, f->ivec, "");
+}
+
+static CgVal load_number(Copy *c, CgVal image, CgVal at) {
+    LLVMTypeRef half = LLVMInt16TypeInContext(c->f->ctx);
+    CgVal x = cg_load(c->f, half, cg_at(c->f, half, image, at), 2);
+    return LLVMBuildZExt(c->f->b, x, c->f->i32, "");
+}
+
+// The same of few channels, each in a plane of its own
+static CgVal load_plain_words(Copy *c, CgVal pixel) {
+    CgFn *f = c->f;
+    CgVal words = LLVMConstNull(f->ivec);
+    for (int i = 0; i < c->s->plain; i++) {
+        CgVal at = cg_iaddc(f, pixel, (int64_t)i * c->s->H * c->s->W);
+        CgVal a = load_number(c, c->first, at), b = load_number(c, c->second, at);
+        CgVal word = LLVMBuildOr(f->b, a, LLVMBuildShl(f->b, b, cg_i32(f, 16), ""), "");
+        words = LLVMBuildInsertElement(f->b, words, word, cg_i32(f, i), "");
+    }
+    return words;
+}
+
+static void copy_pixel(Copy *c, CgVal pixel, CgVal to) {
+    CgVal words = c->s->plain ? load_plain_words(c, pixel) : load_words(c, pixel);
+    cg_store(c->f, LLVMBuildAnd(c->f->b, words, c->keep, ""), to, 4);
 }
 
 // A line of each plane beside the others: row `row` of the image

@@ -15,6 +15,7 @@ enum {
     TILE_PRODUCT = 16, // cycles of matrix tiles: a product, a copy of 16 positions of a block
     TILE_COPY = 150,
     MOST_PLANES = 16,
+    MOST_PLAIN = 4, // channels of x that are no block
     MOST_SIZE = INT32_MAX / 16
 };
 #define LEAST_GAIN 1.15 // of the direct kernel's time
@@ -54,7 +55,8 @@ static bool has_tiles(const IrNode *n, const IrConv *c, const PassOptions *opt) 
         if (sizes[i] < 0 || sizes[i] > MOST_SIZE)
             return false;
     return c->dtype == IR_BF16 && opt->machine->dot_bf16 & IR_DOT_BF16_AMX && w->group == 1 &&
-           c->x_block == IR_BLOCK && c->y_block == IR_BLOCK && !n->out[0]->type.block &&
+           (c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN)) &&
+           c->y_block == IR_BLOCK && !n->out[0]->type.block &&
            planes <= MOST_PLANES && !ir_conv_is_empty(c);
 }
 

@@ -41,6 +41,12 @@ static const Wgrad cases[] = {
     {16, 16, 2, 2, 5, 5, 1, 1, 1, 1, 4, 4, 4, 4},
     {80, 100, 9, 9, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0},
     {208, 240, 5, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+    // x of few channels, in planes
+    {3, 64, 35, 30, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3},
+    {1, 20, 12, 13, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2},
+    {4, 7, 8, 8, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+    {2, 33, 9, 40, 3, 3, 1, 1, 2, 6, 2, 6, 2, 6},
+    {3, 40, 35, 35, 11, 11, 4, 4, 1, 1, 2, 2, 2, 2},
     // others: wide and high kernels, more taps than a tile has rows, dilations beside strides
     {24, 48, 17, 17, 1, 7, 1, 1, 1, 1, 0, 3, 0, 3},
     {24, 48, 17, 17, 7, 1, 1, 1, 1, 1, 3, 0, 3, 0},
@@ -113,9 +119,13 @@ static void agrees(void) {
 // ---------------------------------------------------------------- what the schedule takes
 
 static int amx_on(const char *mcpu) {
+    static const Wgrad usual[] = {{64, 96, 14, 14, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+                                  {32, 48, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+                                  {20, 36, 28, 29, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+                                  {3, 64, 35, 30, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3}};
     Rig *r = rig_new(mcpu, 2);
-    for (int k = 10; k < 14; k++)
-        add_case(r, k, &cases[k], false, "");
+    for (int k = 0; k < 4; k++)
+        add_case(r, k, &usual[k], false, "");
     int n = rig_compile(r, NULL) ? count_amx(rig_graph(r)) : -1;
     rig_free(r);
     return n;
