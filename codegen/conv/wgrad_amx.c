@@ -271,25 +271,40 @@ static void store_transposed(const Wgrad *g, const Result *r) {
     store_rows(f, square, r->dw, g->s->C, r->outputs, r->channels);
 }
 
-static void store_block(const Wgrad *g, CgVal left, CgVal right) {
+static Result find_result(const Wgrad *g, CgVal left, CgVal right) {
     CgFn *f = g->f;
     const CgWgradAmx *s = g->s;
-    CgLoop output;
     CgVal a = cg_iadd(f, g->left_lo, left), b = cg_iadd(f, g->right_lo, right);
     CgVal o = cg_imulc(f, s->by_x ? b : a, IR_BLOCK), c = cg_imulc(f, s->by_x ? a : b, IR_BLOCK);
     CgVal at = cg_imulc(f, cg_iadd(f, cg_imulc(f, o, s->C), c), g->w.taps);
     CgVal most = cg_i64(f, IR_BLOCK);
-    Result r = {.sums = sums_of(g, left, right, cg_i64(f, 0)),
-                .dw = cg_fat(f, f->arg[CG_WGRAD_DW], at),
-                .outputs = cg_imin(f, most, cg_isub(f, cg_i64(f, s->O), o)),
-                .channels = cg_imin(f, most, cg_isub(f, cg_i64(f, s->C), c))};
-    if (s->by_x) {
+    return (Result){.sums = sums_of(g, left, right, cg_i64(f, 0)),
+                    .dw = cg_fat(f, f->arg[CG_WGRAD_DW], at),
+                    .outputs = cg_imin(f, most, cg_isub(f, cg_i64(f, s->O), o)),
+                    .channels = cg_imin(f, most, cg_isub(f, cg_i64(f, s->C), c))};
+}
+
+// Output channel by output channel, as dw lies in memory; where these are columns, block by block.
+static void store_results(const Wgrad *g) {
+    CgFn *f = g->f;
+    CgVal lefts = cg_isub(f, g->left_hi, g->left_lo), rights = cg_isub(f, g->right_hi, g->right_lo);
+    CgLoop outer, output, inner;
+    cg_for(f, &outer, cg_i64(f, 0), g->s->by_x ? rights : lefts, 1);
+    if (g->s->by_x) {
+        cg_for(f, &inner, cg_i64(f, 0), lefts, 1);
+        Result r = find_result(g, inner.iv, outer.iv);
         store_transposed(g, &r);
-        return;
+        cg_end(f, &inner);
+    } else {
+        Result first = find_result(g, outer.iv, cg_i64(f, 0));
+        cg_for(f, &output, cg_i64(f, 0), first.outputs, 1);
+        cg_for(f, &inner, cg_i64(f, 0), rights, 1);
+        Result r = find_result(g, outer.iv, inner.iv);
+        store_output(g, &r, output.iv);
+        cg_end(f, &inner);
+        cg_end(f, &output);
     }
-    cg_for(f, &output, cg_i64(f, 0), r.outputs, 1);
-    store_output(g, &r, output.iv);
-    cg_end(f, &output);
+    cg_end(f, &outer);
 }
 
 // ---------------------------------------------------------------- the kernel
@@ -326,7 +341,7 @@ static void emit_band(const Wgrad *g, const CgWgradBand *b) {
 static void emit_group(const Wgrad *g) {
     CgFn *f = g->f;
     const CgWgradAmx *s = g->s;
-    CgLoop pair, row, left, right;
+    CgLoop pair, row;
     CgWgradBand b = {.N = cg_dim(f, s->N)};
     CgVal pairs = cg_idivc(f, cg_iaddc(f, b.N, 1), 2);
     clear_sums(g);
@@ -339,11 +354,7 @@ static void emit_group(const Wgrad *g) {
     emit_band(g, &b);
     cg_end(f, &row);
     cg_end(f, &pair);
-    cg_for(f, &left, cg_i64(f, 0), cg_isub(f, g->left_hi, g->left_lo), 1);
-    cg_for(f, &right, cg_i64(f, 0), cg_isub(f, g->right_hi, g->right_lo), 1);
-    store_block(g, left.iv, right.iv);
-    cg_end(f, &right);
-    cg_end(f, &left);
+    store_results(g);
 }
 
 static CgVal least(CgFn *f, CgVal x, int most) {
