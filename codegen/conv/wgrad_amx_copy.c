@@ -3,7 +3,7 @@
 #include "codegen/build/nd.h"
 #include "codegen/conv/wgrad_amx.h"
 
-enum { TILE = IR_BLOCK * IR_BLOCK }; // words
+enum { TILE = IR_BLOCK * IR_BLOCK, AHEAD = 1024 }; // words; numbers
 
 // ---------------------------------------------------------------- a line
 
@@ -35,9 +35,11 @@ static void clear_columns(CgFn *f, CgVal to, int lo, int hi) {
         clear(f, to, cg_i64(f, lo), cg_i64(f, hi));
 }
 
+// Asks for what lies some way on: lines follow each other, blocks too, but pages end.
 static CgVal load_numbers(CgFn *f, CgVal from, CgVal pixel) {
     LLVMTypeRef half = LLVMInt16TypeInContext(f->ctx);
     CgVal at = cg_at(f, half, from, cg_imulc(f, pixel, IR_BLOCK));
+    cg_prefetch(f, cg_at(f, half, at, cg_i64(f, AHEAD)), 3);
     return cg_load(f, LLVMVectorType(half, IR_BLOCK), at, 2);
 }
 
