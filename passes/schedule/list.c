@@ -29,3 +29,8 @@ int64_t pass_schedule_share(int64_t rows, const PassOptions *opt) {
 double pass_schedule_loads(const IrMachine *m) {
     return m->products_a_cycle > 1 ? 3 : 1;
 }
+
+bool pass_schedule_comes_from_memory(const PassOptions *opt) {
+    const IrMachine *m = opt->machine;
+    return opt->weights > ir_budget(m, IR_L3_LAYER) && m->memory_rate < 0.7 * m->l3_rate;
+}

@@ -50,6 +50,10 @@ int64_t pass_schedule_share(int64_t rows, const PassOptions *opt);
 // product loads: of 28 on a core that starts two a cycle, as many as it loads, 1.1 of their time.
 double pass_schedule_loads(const IrMachine *m);
 
+// Do weights come from memory, much slower than L3, for each image? Those of the whole network have
+// to stay there.
+bool pass_schedule_comes_from_memory(const PassOptions *opt);
+
 // Whether conv_wgrad goes by one of Winograd's algorithms or by matrix tiles (wgrad.c); whether it
 // could by the latter.
 bool pass_schedule_wgrad(const IrNode *n, const PassOptions *opt, IrConvAlgo *algo);

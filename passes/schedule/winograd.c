@@ -35,7 +35,7 @@ enum {
     MOST_BLOCK = 1024,
     THREADS = 2, // where nothing is known
 };
-static const double l2_rate = 13, l3_rate = 11.5; // bytes a cycle
+static const double l2_rate = 13; // bytes a cycle
 static const double exchange_cycles = 5; // a byte of input that another core has written
 static const double hidden = 0.83;       // part of a stream
 static const double start_cycles = 75;   // a register tile
@@ -139,7 +139,7 @@ static double stream_cycles(const Layer *l, const Winograd *w, int64_t count, in
     double products = (double)product_bytes(l, w);
     bool stays = input + products <= l->l2_block;
     double again = (input + products * (double)l->sets) * part * groups;
-    return stream + again / (stays ? l->l2_rate : l3_rate);
+    return stream + again / (stays ? l->l2_rate : l->machine->l3_rate);
 }
 
 // A block of several images comes from L3.
@@ -172,7 +172,7 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     double bytes = (double)(4 * l->in_blocks * l->lanes * l->OH * l->sh * l->OW * l->sw);
     bytes *= (double)block_images(l, w);
     input += bytes * exchange_cycles / l->pace * (cut - 1);
-    input += bytes > l->l2_image ? bytes / l3_rate : 0;
+    input += bytes > l->l2_image ? bytes / l->machine->l3_rate : 0;
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
     return (input + (products + output) * balance) / (double)block_images(l, w);
 }
@@ -206,9 +206,8 @@ static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
                  .scratch = (double)ir_budget(opt->machine, IR_L2_TWICE),
                  .far_scratch = (double)ir_budget(opt->machine, IR_L3_BLOCK),
                  .images = c->N.n ? ir_max(1, ir_min(opt->images, MOST_IMAGES)) : 1};
-    double memory = l->machine->memory_rate;
-    bool stay = (double)opt->weights <= l->l3_layer || memory > l3_rate / 2;
-    l->far_rate = stay ? l3_rate : memory;
+    bool far = pass_schedule_comes_from_memory(opt);
+    l->far_rate = far ? l->machine->memory_rate : l->machine->l3_rate;
     l->in_blocks = ir_ceil_div(c->C, lanes);
     l->sets = sets;
     l->blocks = ir_ceil_div(c->og, lanes);

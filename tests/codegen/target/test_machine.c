@@ -16,6 +16,8 @@
 #define NEON "aarch64, vectors of 16 bytes, 32 registers, fma, lanes"
 #define X86_CACHES ", L1d 32 KiB, L2 1024 KiB, L3 16384 KiB"
 #define ZEN3_CACHES ", L1d 32 KiB, L2 512 KiB, L3 16384 KiB"
+#define ICELAKE_CACHES ", L1d 48 KiB, L2 1280 KiB, L3 16384 KiB"
+#define SAPPHIRE_CACHES ", L1d 48 KiB, L2 2048 KiB, L3 16384 KiB"
 #define ARM_CACHES ", L1d 64 KiB, L2 1024 KiB, L3 16384 KiB"
 #define F_V2 "+sse3,+ssse3,+sse4.1,+sse4.2"
 #define F_V3 F_V2 ",+bmi,+bmi2,+avx,+f16c,+fma,+avx2"
@@ -43,8 +45,9 @@ static const struct {
      A_V3 "avx512vbmi avx512vnni avx512bf16 "},
     {"znver5", AVX512 ", int8 vnni avx-vnni, bf16 avx512-bf16" X86_CACHES, F_V4,
      A_V3 "avxvnni avx512vbmi avx512vnni avx512bf16 "},
-    {"sapphirerapids", AVX512 ", int8 vnni avx-vnni amx, bf16 avx512-bf16 amx" X86_CACHES, F_V4,
-     A_V3 "avxvnni avx512vbmi avx512vnni avx512bf16 amx-tile amx-int8 amx-bf16 "},
+    {"icelake-server", AVX512 ", int8 vnni" ICELAKE_CACHES, F_V4, A_V3 "avx512vbmi avx512vnni "},
+    {"sapphirerapids", AVX512 ", int8 vnni avx-vnni amx, bf16 avx512-bf16 amx" SAPPHIRE_CACHES,
+     F_V4, A_V3 "avxvnni avx512vbmi avx512vnni avx512bf16 amx-tile amx-int8 amx-bf16 "},
     {"aarch64", NEON ARM_CACHES, "+neon", ""},
     {"neoverse-n1", NEON ", int8 dot" ARM_CACHES, "+neon", "dotprod "},
     {"neoverse-v1", NEON ", int8 dot i8mm, bf16 neon" ARM_CACHES, "+neon", "dotprod i8mm bf16 "},
@@ -108,6 +111,21 @@ static void counts_lanes(void) {
     ir_arena_free(a);
 }
 
+// A core that starts two multiply-adds of 64 bytes, and one that halves them; what is far.
+static void knows_kinds_of_cores(void) {
+    IrDiag diag;
+    ir_diag_init(&diag, "test");
+    IrArena *a = ir_arena_new(&diag);
+    CgTarget server, zen4, zen5;
+    CHECK(cg_target_find(&server, a, "sapphirerapids"));
+    CHECK(cg_target_find(&zen4, a, "znver4") && cg_target_find(&zen5, a, "znver5"));
+    CHECK(server.machine.products_a_cycle == 2 && zen5.machine.products_a_cycle == 2);
+    CHECK(zen4.machine.products_a_cycle == 1);
+    CHECK(server.machine.l3_rate < zen5.machine.l3_rate);
+    CHECK(server.machine.memory_rate < zen5.machine.memory_rate);
+    ir_arena_free(a);
+}
+
 static void refuses_what_it_does_not_know(void) {
     IrDiag diag;
     ir_diag_init(&diag, "test");
@@ -152,6 +170,10 @@ static void finds_the_features_of_this_cpu(void) {
             fprintf(stderr, "  feature %s\n", names[i]);
     }
     LLVMDisposeMessage(list);
+    CgTarget named; // of a CPU with AMX whatever a virtual machine calls it
+    bool amx = t.machine.dot_i8 & IR_DOT_I8_AMX;
+    if (cg_target_find(&named, a, t.cpu))
+        CHECK(!amx || named.machine.dot_i8 & IR_DOT_I8_AMX);
     for (const uint32_t *n = t.needs; *n; n++)
         CHECK(t.has >> *n & 1);
     const uint32_t unknown[] = {HONE_CPU_COUNT, 0};
@@ -162,6 +184,7 @@ static void finds_the_features_of_this_cpu(void) {
 int main(void) {
     CHECK_RUN(says_what_a_machine_is);
     CHECK_RUN(counts_lanes);
+    CHECK_RUN(knows_kinds_of_cores);
     CHECK_RUN(refuses_what_it_does_not_know);
     CHECK_RUN(finds_the_features_of_this_cpu);
     return check_done();
