@@ -43,7 +43,8 @@ typedef struct IrMachine {
     bool by_lane;   // an operand of a product may be one lane, of 4 bytes, of a register
     uint32_t dot_i8, dot_bf16; // IR_DOT_*
     int64_t l1d, l2, l3;       // bytes; l3: what one core may count on
-    double l3_rate;            // bytes a cycle that one core reads from there
+    double l2_rate;            // bytes a cycle that one core reads from there beside products
+    double l3_rate;            // likewise, from L3
     double memory_rate;        // likewise, from memory
 } IrMachine;
 

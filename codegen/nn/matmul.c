@@ -128,10 +128,19 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
     return affine ? flops : (IrDim){0, 0};
 }
 
+// Would tiles of CG_MATMUL_ROWS read weights faster from L2 than it gives them beside products? Those
+// of 3 vectors have more rows. By hand, of 242 GFLOP/s that registers alone make on an Intel server
+// core, 6 x 4 made 199, 14 x 2, which load more factors, 200, and 9 x 3 213.
+static bool reads_too_fast(const CgMatmul *s, const IrMachine *m) {
+    return s->dtype == IR_F32 && ir_parts(m) == 1 &&
+           m->l2_rate * CG_MATMUL_ROWS < m->vector_bytes * m->products_a_cycle;
+}
+
 // Rows of a tile whose accumulators registers hold, next to a row of b and a factor
 static int rows_that_fit(const CgMatmul *s, const IrMachine *m, int vectors) {
     IrDot dot = ir_dot(m, (IrDtype)s->dtype);
-    int most = vectors == 3 ? CG_MATMUL_TALL_ROWS : CG_MATMUL_ROWS;
+    int tall = reads_too_fast(s, m) ? CG_MATMUL_MOST_ROWS : CG_MATMUL_TALL_ROWS;
+    int most = vectors == 3 ? tall : CG_MATMUL_ROWS;
     int panel = vectors * ir_parts(m), x = dot.row > 1 ? dot.x : 0; // of each row
     int others = panel * dot.w + (x ? 0 : dot.x) + dot.spare;
     int rows = (m->vector_registers - others) / (panel + x);
@@ -144,15 +153,17 @@ static int64_t padded_blocks(const CgMatmul *s, int vectors) {
     return (blocks + vectors - 1) / vectors * vectors;
 }
 
-// Panels of 3 vectors where those of 4 would compute a thirtieth more that nobody reads.
+// Panels of 3 vectors where those of 4 would compute a thirtieth more that nobody reads, or are too
+// wide for L2.
 static int choose_vectors(const CgMatmul *s, const IrMachine *m) {
     if (rows_that_fit(s, m, CG_MATMUL_VECTORS) != CG_MATMUL_ROWS) {
         return 1;
     }
     int most = (int)cg_matmul_most_vectors(s->columns);
     int64_t all = padded_blocks(s, most), three = padded_blocks(s, 3);
-    bool fits = s->dtype == IR_F32 && most > 3 && rows_that_fit(s, m, 3) == CG_MATMUL_TALL_ROWS;
-    return fits && 30 * (all - three) > all ? 3 : most;
+    bool fits = s->dtype == IR_F32 && most > 3 && rows_that_fit(s, m, 3) >= CG_MATMUL_TALL_ROWS;
+    bool better = 30 * (all - three) > all || (three <= all && reads_too_fast(s, m));
+    return fits && better ? 3 : most;
 }
 
 // A panel that the second level cache does not hold costs as much again for every tile of rows that

@@ -5,7 +5,13 @@
 #include "codegen/build/nd.h"
 #include "codegen/nn/mean.h"
 
-enum { CG_MATMUL_ROWS = 6, CG_MATMUL_TALL_ROWS = 8, CG_MATMUL_VECTORS = 4, CG_MATMUL_RUN = 1024 };
+enum {
+    CG_MATMUL_ROWS = 6,
+    CG_MATMUL_TALL_ROWS = 8,
+    CG_MATMUL_MOST_ROWS = 9, // that read few weights
+    CG_MATMUL_VECTORS = 4,
+    CG_MATMUL_RUN = 1024
+};
 // Operands of the space. COLUMN and ROW have no memory: their offsets are the panel's first column
 // and, where b is packed, the task's first row of all.
 enum { CG_MATMUL_Y, CG_MATMUL_A, CG_MATMUL_B, CG_MATMUL_COLUMN, CG_MATMUL_ROW, CG_MATMUL_EXTRA };

@@ -106,7 +106,7 @@ static void begin_ahead(CgFn *f, CgMatmulTile *t) {
 // acc = the products over [lo, hi).
 static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
                      CgVal *acc) {
-    CgDot rows[CG_MATMUL_TALL_ROWS];
+    CgDot rows[CG_MATMUL_MOST_ROWS];
     int unroll = t->rows <= 2 ? 4 : 2;
     bool by_row = ir_dim_is(t->spec->a_k, 1) && cg_dot_by_row(f, (IrDtype)t->spec->dtype, 4);
     unroll = by_row ? 4 : unroll;
@@ -138,7 +138,7 @@ static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, C
 static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
     const CgMatmul *s = t->spec;
     int n = t->rows * (t->end - t->first);
-    CgVal a[CG_MATMUL_TALL_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
+    CgVal a[CG_MATMUL_MOST_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
     for (int i = 0; i < t->rows; i++) {
         a[i] = cg_matmul_row(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
     }
@@ -254,7 +254,7 @@ static void end_case(CgFn *f, CgIf *s) {
     }
 }
 
-// The rows behind the last full tile: exact up to CG_MATMUL_ROWS, else a tall tile that does one
+// The rows behind the last full tile: exact up to CG_MATMUL_ROWS, else a tall tile that does some
 // twice.
 static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
     CgIf s;
@@ -262,7 +262,7 @@ static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
         if (begin_case(f, &s, rest, t->rows)) {
             int rows = t->rows;
             if (rows > CG_MATMUL_ROWS) {
-                t->rows = CG_MATMUL_TALL_ROWS;
+                t->rows = t->spec->rows;
                 t->last = cg_iaddc(f, t->row, rows - 1);
             }
             emit_panel_rows(f, t);

@@ -21,6 +21,9 @@
 // products. P1, U2 and U3 of the run's tiles are kept. The second level cache of CPUs with such
 // vectors is half of others' or less (Zen 3: 512 KiB), and what it is to hold is.
 //
+// Tiles of CG_MATMUL_MOST_ROWS are on cores whose L2 is slow beside products: 384 by 1152 and 1536
+// took .995 and 1.01 of the time there, 1536 by 384 1.12.
+//
 //   scratch  a tile's sums before its epilogue, or totals of long ones of the rows left over,
 //            [T1 T2 T3 T4][vec][half of k][lanes],
 //            [tile of the run][P1 U2 U3][row][vec][lanes],
@@ -84,6 +87,7 @@ bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m) {
                  s->y_dtype == IR_F32 && ir_dim_is(s->a_k, 1) && rows->stride[CG_MATMUL_A].n == 0;
     int64_t image = rows->size.n ? rows->size.n : rows->size.c;
     bool narrow = ir_parts(m) == 2, wide = ir_parts(m) == 1 && s->vectors > 2;
+    wide &= s->rows <= CG_MATMUL_TALL_ROWS;
     bool pairs = s->columns % (2 * s->vectors * IR_BLOCK) == 0;
     int64_t panels = 7 * s->k.c / 2 * s->vectors * IR_BLOCK * 4;
     int64_t weights = ir_budget(m, narrow ? IR_L2_SUMS : IR_L2_IMAGE);

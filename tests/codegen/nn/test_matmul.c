@@ -190,13 +190,15 @@ static void check_halves(const char *mcpu, int some) {
 }
 
 static void seven_products(void) {
-    static const CaseTarget targets[] = {{"native", 2}, {"x86-64-v4", 2}, {"x86-64-v3", 2}};
-    for (int t = 0; t < 3; t++) {
+    static const CaseTarget targets[] = {
+        {"native", 2}, {"x86-64-v4", 2}, {"skylake-avx512", 2}, {"x86-64-v3", 2}};
+    for (int t = 0; t < 4; t++) {
         Rig *r = rig_new(targets[t].mcpu, targets[t].opt_level);
         add_halves(r);
         CHECK_INT_EQ(case_check(r, 4e-6, false), 0);
     }
     check_halves("x86-64-v4", 5);
+    check_halves("skylake-avx512", 3); // tiles of 9 x 3 where columns divide
     check_halves("x86-64-v3", 6);
     check_halves("x86-64-v2", 0);
 }
@@ -272,7 +274,7 @@ static void products_of_bytes(void) {
     }
 }
 
-// Tiles of 6 x 4, 8 x 3, 8 x 2 of a panel of 4, with what stands behind products in transformers.
+// Tiles of 6 x 4, 8 x 3, 9 x 3, 8 x 2 of a panel of 4, with what stands behind products in transformers.
 static void keeps_registers_of(const char *mcpu, const char *then) {
     static const int shapes[][2] = {{384, 1536}, {96, 288}, {384, 96}, {12500, 128}, {768, 192}};
     int loops = 0;
@@ -298,6 +300,7 @@ static void keeps_registers_of(const char *mcpu, const char *then) {
 
 static void keeps_registers(void) {
     keeps_registers_of("x86-64-v4", "gelu");
+    keeps_registers_of("skylake-avx512", "gelu");
     if (spills_can_read("neoverse-n1")) {
         keeps_registers_of("neoverse-n1", "relu"); // which leave too few for a gelu
     }
