@@ -92,4 +92,5 @@ def main():
                   f"   sums {t * 1e3:.1f} ms of a batch's {batch_s * 1e3:.0f}")
 
 
-main()
+if __name__ == "__main__":
+    main()
