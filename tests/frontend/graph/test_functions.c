@@ -4,6 +4,9 @@
 
 #include <time.h>
 
+// What grows without bound takes hours; a slow machine under sanitizers takes some seconds.
+#define PATIENCE (20 * CLOCKS_PER_SEC)
+
 // ---------------------------------------------------------------- writing them
 
 static Pb make_opset(const char *domain, int version) {
@@ -98,7 +101,7 @@ static void expect_error(const Pb *graph, int n, const Pb *functions, const char
     Import im;
     clock_t start = clock();
     import_with(&im, graph, n, functions);
-    CHECK(clock() - start < CLOCKS_PER_SEC);
+    CHECK(clock() - start < PATIENCE);
     CHECK(!im.prog);
     CHECK_STR_EQ(im.text, want);
     import_end(&im);
@@ -250,7 +253,7 @@ static void reports_growth_once(void) {
     Import im;
     clock_t start = clock();
     import_with(&im, &g, 20, f);
-    CHECK(clock() - start < CLOCKS_PER_SEC);
+    CHECK(clock() - start < PATIENCE);
     CHECK(!im.prog && im.diag.errors == 1);
     import_end(&im);
 }
@@ -287,7 +290,7 @@ static void limits_what_inlining_makes(void) {
     make_chain(40, 2, f);
     clock_t start = clock();
     import_with(&im, &g, 40, f);
-    CHECK(clock() - start < CLOCKS_PER_SEC);
+    CHECK(clock() - start < PATIENCE);
     CHECK(!im.prog);
     CHECK(strstr(im.text, "functions and branches make more than "));
     CHECK(strchr(im.text, '\n') == strrchr(im.text, '\n'));
