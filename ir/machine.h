@@ -37,6 +37,7 @@ typedef struct IrMachine {
     int lanes[IR_DTYPE_COUNT]; // elements of a type in one of them
     int vector_registers;      // 32 or 16
     int products_a_cycle;      // multiply-adds of whole vectors that a core starts
+    double pairs_a_cycle;      // likewise, of dots of two bf16, where there are such
     bool fma;                  // a multiply-add is one instruction, rounded once
     bool broadcast; // an operand of a product may be one float in memory, spread to all lanes
     bool masks;     // registers of masks: loads and stores of some lanes

@@ -58,13 +58,14 @@ static const Isa isas[] = {
 
 // Kinds of x86 cores that differ from the rest: measured on a Zen 3 (those before it have its L2), a
 // Zen 4, a Zen 5 and an Intel server core with AMX, 3.5 GHz. That starts two multiply-adds of 64
-// bytes, as its predecessors do, and reads 28 GB/s from a last cache that many cores share behind a
-// mesh, and 10 to 16 GB/s from memory; products slow down where they need 21 bytes a cycle from L2, and
-// hardly at 14. Others send a multiply-add of 64 bytes through both halves
-// of a core.
+// bytes, as its predecessors do, but a dot of bf16 in two cycles; it reads 28 GB/s from a last cache
+// that many cores share behind a mesh, and 10 to 16 GB/s from memory; products slow down where they
+// need 21 bytes a cycle from L2, and hardly at 14. Others send a multiply-add of 64 bytes through
+// both halves of a core.
 typedef struct Core {
     const char *cpu;                      // LLVM schedules for
     int wide;                             // multiply-adds of 64 bytes a cycle
+    double pairs;                         // dots of two bf16, likewise
     int64_t l1d, l2;                      // bytes
     double l2_rate, l3_rate, memory_rate; // bytes a cycle
 } Core;
@@ -72,25 +73,25 @@ static const double near_l2 = 32, mesh_l2 = 16;
 static const double near_l3 = 11.5, mesh = 8;
 static const double new_memory = 9.2, old_memory = 4, mesh_memory = 4.5;
 static const Core cores[] = {
-    {"znver1", 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
-    {"znver2", 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
-    {"znver3", 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
-    {"znver5", 2, 32 << 10, 1 << 20, near_l2, near_l3, new_memory},
-    {"skylake-avx512", 2, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
-    {"cascadelake", 2, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
-    {"cooperlake", 2, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
-    {"icelake-server", 2, 48 << 10, 1280 << 10, mesh_l2, mesh, mesh_memory},
-    {"sapphirerapids", 2, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
-    {"emeraldrapids", 2, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
-    {"graniterapids", 2, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
+    {"znver1", 1, 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
+    {"znver2", 1, 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
+    {"znver3", 1, 1, 32 << 10, 512 << 10, near_l2, near_l3, old_memory},
+    {"znver5", 2, 2, 32 << 10, 1 << 20, near_l2, near_l3, new_memory},
+    {"skylake-avx512", 2, 0.5, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
+    {"cascadelake", 2, 0.5, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
+    {"cooperlake", 2, 0.5, 32 << 10, 1 << 20, mesh_l2, mesh, mesh_memory},
+    {"icelake-server", 2, 0.5, 48 << 10, 1280 << 10, mesh_l2, mesh, mesh_memory},
+    {"sapphirerapids", 2, 0.5, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
+    {"emeraldrapids", 2, 0.5, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
+    {"graniterapids", 2, 0.5, 48 << 10, 2 << 20, mesh_l2, mesh, mesh_memory},
 };
 
 static Core core_of(const char *cpu, const Isa *isa, bool avx512) {
     for (size_t i = 0; i < sizeof cores / sizeof *cores; i++)
         if (strcmp(cpu, cores[i].cpu) == 0)
             return cores[i];
-    return (Core){cpu,     1, isa->l1d, isa->l2, near_l2, near_l3,
-                  avx512 ? new_memory : old_memory};
+    return (Core){cpu,     1,       1, isa->l1d, isa->l2, near_l2,
+                  near_l3, avx512 ? new_memory : old_memory};
 }
 
 #if defined(__aarch64__)
@@ -180,6 +181,7 @@ static void describe_x86(IrMachine *m, uint64_t set, const char *cpu) {
     m->vector_bytes = avx512 ? 64 : avx2 ? 32 : 16;
     m->vector_registers = avx512 ? 32 : 16;
     m->products_a_cycle = avx512 ? core.wide : 2;
+    m->pairs_a_cycle = core.pairs;
     m->l1d = core.l1d;
     m->l2 = core.l2;
     m->l2_rate = core.l2_rate;
@@ -199,6 +201,7 @@ static void describe_arm(IrMachine *m, uint64_t set, const char *cpu) {
     m->vector_bytes = 16;
     m->vector_registers = 32;
     m->products_a_cycle = 2;
+    m->pairs_a_cycle = 2;
     m->l1d = isas[IR_ISA_AARCH64].l1d;
     m->l2 = isas[IR_ISA_AARCH64].l2;
     m->l2_rate = near_l2;

@@ -59,10 +59,16 @@ static Shape read_shape(const IrConv *c, const PassOptions *opt) {
 
 // ---------------------------------------------------------------- the register tile
 
+// Cycles of one instruction of a product
+static double product_cost(const Shape *s) {
+    bool pairs = s->c.dtype == IR_BF16 && s->dot.kind == IR_DOT_SUM;
+    return 1.0 / (pairs ? s->machine->pairs_a_cycle : s->machine->products_a_cycle);
+}
+
 // Cycles of one tile with p pixels and v vectors
 static double tile_cost(const Shape *s, int64_t p, int64_t v) {
     double wide = 1.0 / s->machine->products_a_cycle;
-    double fma = (double)(p * v * s->parts * s->dot.steps) * wide;
+    double fma = (double)(p * v * s->parts * s->dot.steps) * product_cost(s);
     fma += (double)((s->dot.x - 1) * 2 * p + (s->dot.w - 1) * 3 * v * s->parts) * wide; // opened
     double load = (double)(v * s->parts) * wide + (double)p / 2 / s->dot.row;
     double step = fma > load ? fma : load;

@@ -290,10 +290,10 @@ static void runs_what_the_schedule_takes(void) {
 
 // A bottleneck as networks have it: 1x1, 3x3, 1x1, bytes in and out.
 static void add_block(Rig *r, int k) {
-    static const Conv convs[] = {{128, 14, 14, 32, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
-                                 {32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
-                                 {32, 14, 14, 128, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0}};
-    rig_input(r, "%%x: u8[N,128,14,14]");
+    static const Conv convs[] = {{256, 14, 14, 64, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+                                 {64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+                                 {64, 14, 14, 256, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0}};
+    rig_input(r, "%%x: u8[N,256,14,14]");
     rig_const(r, "%%z: f32[] = splat(90)");
     for (int i = 0; i < 3; i++) {
         const Conv *c = &convs[i];
@@ -400,7 +400,7 @@ static void runs_a_quantized_network(void) {
     rig_amx(r);
     add_network(r);
     CHECK_INT_EQ(rig_check(r, &runs), 0);
-    CHECK(count_amx(rig_graph(r)) >= 4); // all but the depthwise layer and, behind a pool, the stem
+    CHECK(count_amx(rig_graph(r)) >= 3); // not the small ones, nor, behind a pool, the stem
     rig_free(r);
 }
 

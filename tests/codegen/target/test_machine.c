@@ -121,6 +121,7 @@ static void knows_kinds_of_cores(void) {
     CHECK(cg_target_find(&zen4, a, "znver4") && cg_target_find(&zen5, a, "znver5"));
     CHECK(server.machine.products_a_cycle == 2 && zen5.machine.products_a_cycle == 2);
     CHECK(zen4.machine.products_a_cycle == 1);
+    CHECK(server.machine.pairs_a_cycle < zen4.machine.pairs_a_cycle);
     CHECK(server.machine.l3_rate < zen5.machine.l3_rate);
     CHECK(server.machine.memory_rate < zen5.machine.memory_rate);
     ir_arena_free(a);
