@@ -21,7 +21,7 @@
 // A group of left blocks by right blocks, whose sums lie in scratch as tiles
 // [left][right][tap][row][column], takes all bands before its sums become dw. Of a band, chunks of
 // tiles stay in L1 while two blocks by two pass over them, tap by tap: four products for four tiles
-// that are read. Threads split the blocks of one operand, two at a time, and every sum takes all
+// that are read. Threads split the blocks of one operand, and every sum takes all
 // positions in one order, so that results do not depend on the number of threads.
 #include "codegen/conv/wgrad_amx.h"
 #include "codegen/build/amx.h"
@@ -176,12 +176,19 @@ static void emit_taps(const Wgrad *g, const Chunk *c, int nl, int nr) {
     cg_end(f, &kh);
 }
 
+// How many blocks of an operand are a task's wherever it begins; 0: it depends
+static int blocks_of_task(const Wgrad *g, const CgWgradSide *side, bool shared) {
+    bool even = side->blocks % PAIR == 0 && !(shared && g->s->unit == 1);
+    return side->blocks == 1 ? 1 : even ? PAIR : 0;
+}
+
 // By one block or two of the right operand, as many as there are
 static void emit_right(const Wgrad *g, const Chunk *c, int nl) {
     CgFn *f = g->f;
     CgIf two;
-    if (g->w.right.blocks % PAIR == 0) {
-        emit_taps(g, c, nl, PAIR);
+    int all = blocks_of_task(g, &g->w.right, g->s->split_right);
+    if (all) {
+        emit_taps(g, c, nl, all);
         return;
     }
     CgVal next = cg_iadd(f, g->right_lo, cg_iaddc(f, c->right, 1));
@@ -195,8 +202,9 @@ static void emit_right(const Wgrad *g, const Chunk *c, int nl) {
 static void emit_blocks(const Wgrad *g, const Chunk *c) {
     CgFn *f = g->f;
     CgIf two;
-    if (g->w.left.blocks % PAIR == 0) {
-        emit_right(g, c, PAIR);
+    int all = blocks_of_task(g, &g->w.left, !g->s->split_right);
+    if (all) {
+        emit_right(g, c, all);
         return;
     }
     CgVal next = cg_iadd(f, g->left_lo, cg_iaddc(f, c->left, 1));
@@ -361,7 +369,7 @@ static CgVal least(CgFn *f, CgVal x, int most) {
     return cg_imin(f, x, cg_i64(f, most));
 }
 
-// Pairs [lo, hi) of the blocks that threads share, by the others' range from `first` on
+// Units [lo, hi) of the blocks that threads share, by the others' range from `first` on
 static void emit_range(Wgrad *g, CgVal first, CgVal lo, CgVal hi) {
     CgFn *f = g->f;
     const CgWgradAmx *s = g->s;
@@ -370,8 +378,8 @@ static void emit_range(Wgrad *g, CgVal first, CgVal lo, CgVal hi) {
     int all_other = s->split_right ? g->w.left.blocks : g->w.right.blocks;
     CgVal end = least(f, cg_iaddc(f, first, other), all_other);
     CgLoop loop;
-    lo = cg_imulc(f, lo, PAIR);
-    hi = least(f, cg_imulc(f, hi, PAIR), all);
+    lo = cg_imulc(f, lo, s->unit);
+    hi = least(f, cg_imulc(f, hi, s->unit), all);
     cg_for(f, &loop, lo, hi, shared);
     CgVal to = cg_imin(f, cg_iaddc(f, loop.iv, shared), hi);
     g->left_lo = s->split_right ? first : loop.iv;
@@ -394,18 +402,18 @@ void cg_conv_wgrad_amx(CgFn *f, const void *spec) {
     Wgrad g = {.f = f, .s = s, .w = cg_conv_wgrad_amx_shape(s)};
     int all = s->split_right ? g.w.right.blocks : g.w.left.blocks;
     int others = s->split_right ? g.w.left.blocks : g.w.right.blocks;
-    int other = s->split_right ? s->left : s->right, pairs = cg_ceil_div(all, PAIR);
+    int other = s->split_right ? s->left : s->right, units = cg_ceil_div(all, s->unit);
     CgVal lo, hi;
     CgIf some;
     CgLoop range;
-    cg_split(f, cg_i64(f, (int64_t)pairs * cg_ceil_div(others, other)), &lo, &hi);
+    cg_split(f, cg_i64(f, (int64_t)units * cg_ceil_div(others, other)), &lo, &hi);
     cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
     configure(f);
-    CgVal last = cg_iaddc(f, cg_idivc(f, cg_iaddc(f, hi, -1), pairs), 1);
-    cg_for(f, &range, cg_idivc(f, lo, pairs), last, 1);
-    CgVal before = cg_imulc(f, range.iv, pairs);
+    CgVal last = cg_iaddc(f, cg_idivc(f, cg_iaddc(f, hi, -1), units), 1);
+    cg_for(f, &range, cg_idivc(f, lo, units), last, 1);
+    CgVal before = cg_imulc(f, range.iv, units);
     CgVal from = cg_imax(f, cg_isub(f, lo, before), cg_i64(f, 0));
-    emit_range(&g, cg_imulc(f, range.iv, other), from, least(f, cg_isub(f, hi, before), pairs));
+    emit_range(&g, cg_imulc(f, range.iv, other), from, least(f, cg_isub(f, hi, before), units));
     cg_end(f, &range);
     cg_amx_end(f);
     cg_endif(f, &some);

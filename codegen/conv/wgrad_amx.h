@@ -13,6 +13,7 @@ typedef struct CgWgradAmx {
     int32_t plain;        // x is no blocks, of few channels
     int32_t by_x;         // rows of tiles of sums are channels of x, columns of dy; of one tap
     int32_t split_right;  // threads share the blocks of the right operand, not of the left one
+    int32_t unit;         // blocks that a thread takes together: 2, or 1 where they are few
     int32_t left, right;  // blocks of a group, at most: all, or an even number
     int32_t rows, images; // of a band: of the result, and pairs of images; one where rows < OH
     int32_t chunk;        // tiles of positions

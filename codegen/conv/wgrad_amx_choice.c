@@ -6,6 +6,7 @@
 
 enum {
     SHARES = 2,       // threads that it is chosen for
+    LEAST_UNITS = 4,  // for them to share
     TILE_BYTES = 1024,
     MAX_WIDTH = 256,  // of a line of a convolution that sees an image as rows of any length
     MAX_PLANES = 16,
@@ -91,15 +92,22 @@ static double cost(const CgWgradAmx *s, const CgWgradAmxShape *w, int left, int 
     return groups * copied + products;
 }
 
+// Blocks of one operand that a thread takes together, so that there is something for each
+static int unit_of(int blocks) {
+    return cg_ceil_div(blocks, 2) < LEAST_UNITS ? 1 : 2;
+}
+
 static int share_of(int blocks, bool split) {
-    return split ? cg_ceil_div(cg_ceil_div(blocks, 2), SHARES) * 2 : blocks;
+    int unit = unit_of(blocks), share = cg_ceil_div(cg_ceil_div(blocks, unit), SHARES) * unit;
+    return split ? cg_min_int(share, blocks) : blocks;
 }
 
 // The best group for this choice of operands: its sums stay in L2.
 static double choose_group(CgWgradAmx *s, const IrMachine *m) {
     CgWgradAmxShape w = cg_conv_wgrad_amx_shape(s);
-    int left = cg_min_int(share_of(w.left.blocks, !s->split_right), w.left.blocks);
-    int right = cg_min_int(share_of(w.right.blocks, s->split_right), w.right.blocks);
+    int left = share_of(w.left.blocks, !s->split_right);
+    int right = share_of(w.right.blocks, s->split_right);
+    s->unit = unit_of(s->split_right ? w.right.blocks : w.left.blocks);
     int64_t most = ir_budget(m, IR_L2_TILE_SUMS) / TILE_BYTES / w.taps;
     CgWgradAmx best = *s;
     double least = 0;

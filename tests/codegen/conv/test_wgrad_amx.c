@@ -171,7 +171,7 @@ static void count_names(const char *object, int *count) {
 
 // Two blocks by two: four products for four loads, nothing on the stack.
 static void emits_the_instructions(void) {
-    static const Wgrad c = {64, 64, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const Wgrad c = {128, 128, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1};
     Rig *r = rig_new("sapphirerapids", 2);
     CgResult cg;
     int count[N_NAMES] = {0}, loops = 0;
