@@ -128,9 +128,9 @@ static IrDim count_flops(const IrNode *n, IrDim k) {
     return affine ? flops : (IrDim){0, 0};
 }
 
-// Would tiles of CG_MATMUL_ROWS read weights faster from L2 than it gives them beside products? Those
-// of 3 vectors have more rows. By hand, of 242 GFLOP/s that registers alone make on an Intel server
-// core, 6 x 4 made 199, 14 x 2, which load more factors, 200, and 9 x 3 213.
+// Would tiles of CG_MATMUL_ROWS read weights faster from L2 than it gives them beside products?
+// Those of 3 vectors have more rows. By hand, of 242 GFLOP/s that registers alone make on an Intel
+// server core, 6 x 4 made 199, 14 x 2, which load more factors, 200, and 9 x 3 213.
 static bool reads_too_fast(const CgMatmul *s, const IrMachine *m) {
     return s->dtype == IR_F32 && ir_parts(m) == 1 &&
            m->l2_rate * CG_MATMUL_ROWS < m->vector_bytes * m->products_a_cycle;

@@ -90,8 +90,8 @@ static int64_t choose_band(const Layer *l, const PassOptions *opt, int64_t rows)
 void pass_schedule_propose_strassen(IrConvAlgo algo, const IrConv *c, const PassOptions *opt,
                                     ScheduleList *list) {
     Layer l;
-    if (pass_schedule_comes_from_memory(opt) || !read_layer(c, opt, &l) || l.C < MIN_CHANNELS || l.pixels < MIN_PIXELS ||
-        most_rows(&l, MAX_VECTORS) < LEAST_ROWS)
+    if (pass_schedule_comes_from_memory(opt) || !read_layer(c, opt, &l) || l.C < MIN_CHANNELS ||
+        l.pixels < MIN_PIXELS || most_rows(&l, MAX_VECTORS) < LEAST_ROWS)
         return;
     for (int64_t v = 1; v <= MAX_VECTORS; v++) {
         int64_t most = ir_min(most_rows(&l, v), (l.pixels + 1) / 2);

@@ -1,51 +1,16 @@
 // The engine behind train/engine.h: state, binding of graphs to it, running them.
 #define _GNU_SOURCE
-#include "runtime/train/bind.h"
 #include "runtime/train/engine_graphs.h"
+#include "runtime/train/engine_part.h"
 #include "runtime/train/stored.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum {
-    PREFIX,
-    TRAIN,
-    EVAL,
-    N_STAGE_GRAPHS,
-    SQSUM = N_STAGE_GRAPHS,
-    OPT,
-    N_GRAPHS = OPT + HONE_OPT_COUNT
-};
-enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096, ROWS = 256 /* 1 MB of parameters */ };
-
-struct RtEngine {
-    const HoneTrainDesc *d;
-    int threads, stage; // -1: none is open
-    float *buffer[RT_ENGINE_BUFFERS];
-    size_t state_bytes; // of each buffer's pages
-    HoneTrainGraph graph[N_GRAPHS];
-    HoneModel *model[N_GRAPHS]; // of the open stage, and the optimiser's
-    void *space;                // workspace of all graphs
-    size_t space_bytes;
-    float *feature[RT_MAX_FEATURES]; // of a training step from images
-    int64_t feature_room;            // images that they hold
-    float *head_input;               // of an evaluation that wants none of it
-    int64_t head_room;               // floats that it holds
-    float *ones;                     // shares of batches in which nothing is mixed
-    int64_t n_ones;
-    float *row_sums; // of squares, [param_floats / HONE_TRAIN_ROW]
-};
-
-// What the inputs and outputs of a graph stand for in one call. Base pointers; parameters and
-// gradients are found from them by their offset, features by their number.
-typedef struct Bound {
-    void *at[HONE_BIND_COUNT];
-    float *const *features;
-} Bound;
+enum { HUGE_PAGE = 2 << 20, MAX_BINDS = 4096 };
 
 // ---------------------------------------------------------------- memory
 
@@ -121,7 +86,7 @@ static bool open_graph(RtEngine *t, int which, const HoneTrainGraph *g, RtErr *e
     return true;
 }
 
-static void *bind_one(const RtEngine *t, const Bound *b, HoneBind bind) {
+static void *bind_one(const RtEngine *t, const RtEngineBound *b, HoneBind bind) {
     switch (bind.kind) {
     case HONE_BIND_PARAM:
         return t->buffer[RT_ENGINE_P] + t->d->params[bind.index].offset;
@@ -134,7 +99,7 @@ static void *bind_one(const RtEngine *t, const Bound *b, HoneBind bind) {
     }
 }
 
-static bool run_model(RtEngine *t, int which, HoneModel *m, int64_t n, const Bound *b,
+static bool run_model(RtEngine *t, int which, HoneModel *m, int64_t n, const RtEngineBound *b,
                       RtObserve observe, void *ctx, RtErr *err) {
     const HoneTrainGraph *g = &t->graph[which];
     const void *in[MAX_BINDS];
@@ -150,7 +115,7 @@ static bool run_model(RtEngine *t, int which, HoneModel *m, int64_t n, const Bou
            rt_fail(err, "%s: %s", g->model->name, hone_error(m));
 }
 
-static bool run_graph(RtEngine *t, int which, int64_t n, const Bound *b, RtErr *err) {
+bool rt_engine_run(RtEngine *t, int which, int64_t n, const RtEngineBound *b, RtErr *err) {
     if (!t->model[which])
         return rt_fail(err, "the program has no graph for this step");
     return run_model(t, which, t->model[which], n, b, NULL, NULL, err);
@@ -323,8 +288,8 @@ int64_t rt_engine_feature_floats(const RtEngine *t, int i) {
 
 bool rt_engine_features(RtEngine *t, int64_t n, const float *images, float *const *features,
                         RtErr *err) {
-    Bound b = {.at = {[HONE_BIND_IMAGE] = (void *)images}, .features = features};
-    return run_graph(t, PREFIX, n, &b, err);
+    RtEngineBound b = {.at = {[HONE_BIND_IMAGE] = (void *)images}, .features = features};
+    return rt_engine_run(t, PREFIX, n, &b, err);
 }
 
 // Own buffers for the prefix's results.
@@ -350,10 +315,10 @@ static bool make_ones(RtEngine *t, int64_t n, RtErr *err) {
     return t->ones || rt_fail(err, "no memory for a batch");
 }
 
-static bool bind_batch(RtEngine *t, const RtEngineBatch *b, Bound *to, RtErr *err) {
+static bool bind_batch(RtEngine *t, const RtEngineBatch *b, RtEngineBound *to, RtErr *err) {
     if (!b->mix && !make_ones(t, b->n, err))
         return false;
-    *to = (Bound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
+    *to = (RtEngineBound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
                          [HONE_BIND_LABEL] = (void *)b->labels,
                          [HONE_BIND_LABEL2] = (void *)(b->labels2 ? b->labels2 : b->labels),
                          [HONE_BIND_MIX] = (void *)(b->mix ? b->mix : t->ones),
@@ -375,7 +340,7 @@ static bool bind_batch(RtEngine *t, const RtEngineBatch *b, Bound *to, RtErr *er
 
 bool rt_engine_train(RtEngine *t, const RtEngineBatch *b, float *gradient, RtObserve observe,
                      void *ctx, RtErr *err) {
-    Bound to;
+    RtEngineBound to;
     if (!t->model[TRAIN])
         return rt_fail(err, "the program has no graph for this step");
     if (!bind_batch(t, b, &to, err))
@@ -422,12 +387,12 @@ static bool make_head_input(RtEngine *t, int64_t floats, RtErr *err) {
 }
 
 bool rt_engine_eval(RtEngine *t, const RtEngineBatch *b, RtErr *err) {
-    Bound to;
+    RtEngineBound to;
     if (!bind_batch(t, b, &to, err) ||
         (!b->head_input && !make_head_input(t, b->n * rt_engine_head_floats(t), err)))
         return false;
     to.at[HONE_BIND_HEAD_INPUT] = b->head_input ? b->head_input : t->head_input;
-    return run_graph(t, EVAL, b->n, &to, err);
+    return rt_engine_run(t, EVAL, b->n, &to, err);
 }
 
 static const int graph_of[] = {[RT_ENGINE_FEATURES] = PREFIX, [RT_ENGINE_TRAIN] = TRAIN};
@@ -438,82 +403,11 @@ const HoneModelDesc *rt_engine_graph(const RtEngine *t, RtEngineGraph which) {
 
 bool rt_engine_observe(RtEngine *t, RtEngineGraph which, HoneModel *m, const RtEngineBatch *b,
                        RtObserve observe, void *ctx, RtErr *err) {
-    Bound to;
+    RtEngineBound to;
     if (!bind_batch(t, b, &to, err))
         return false;
     if (which == RT_ENGINE_FEATURES)
         to.features = t->feature;
     to.at[HONE_BIND_GRAD] = t->buffer[RT_ENGINE_G];
     return run_model(t, graph_of[which], m, b->n, &to, observe, ctx, err);
-}
-
-// ---------------------------------------------------------------- the optimiser
-
-static bool trains(const RtEngine *t, const HoneParamGroup *g) {
-    return g->trains >> t->stage & 1;
-}
-
-static float *rows_behind(void *of, int64_t floats) {
-    return of ? (float *)of + floats : NULL;
-}
-
-// Runs an optimiser's graph on rows of parameters, some at a time: what one of its nodes leaves for
-// the next stays in the cache.
-static bool run_rows(RtEngine *t, int which, int64_t rows, const Bound *all, RtErr *err) {
-    static const int of_params[] = {HONE_BIND_P, HONE_BIND_G, HONE_BIND_M, HONE_BIND_V};
-    for (int64_t r = 0; r < rows; r += ROWS) {
-        Bound b = *all;
-        for (int i = 0; i < 4; i++)
-            b.at[of_params[i]] = rows_behind(all->at[of_params[i]], r * HONE_TRAIN_ROW);
-        b.at[HONE_BIND_SUM] = rows_behind(all->at[HONE_BIND_SUM], r);
-        if (!run_graph(t, which, rows - r < ROWS ? rows - r : ROWS, &b, err))
-            return false;
-    }
-    return true;
-}
-
-bool rt_engine_grad_norm(RtEngine *t, double *norm, RtErr *err) {
-    double sum = 0;
-    for (int i = 0; i < t->d->n_groups; i++) {
-        const HoneParamGroup *g = &t->d->groups[i];
-        if (!trains(t, g))
-            continue;
-        int64_t rows = g->count / HONE_TRAIN_ROW;
-        Bound b = {
-            .at = {
-                [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset, [HONE_BIND_SUM] = t->row_sums}};
-        if (!run_rows(t, SQSUM, rows, &b, err))
-            return false;
-        for (int64_t r = 0; r < rows; r++)
-            sum += (double)t->row_sums[r];
-    }
-    *norm = sqrt(sum);
-    return true;
-}
-
-bool rt_engine_update(RtEngine *t, const RtEngineRates *r, RtErr *err) {
-    RtEngineRates x = *r;
-    float correction1 = (float)(1 / (1 - pow((double)r->momentum, (double)r->t)));
-    float correction2 = (float)(1 / (1 - pow((double)r->beta2, (double)r->t)));
-    for (int i = 0; i < t->d->n_groups; i++) {
-        const HoneParamGroup *g = &t->d->groups[i];
-        if (!trains(t, g))
-            continue;
-        float lr = r->lr * g->lr_mult, decay = g->decays ? r->decay : 0;
-        Bound b = {.at = {[HONE_BIND_P] = t->buffer[RT_ENGINE_P] + g->offset,
-                          [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset,
-                          [HONE_BIND_M] = t->buffer[RT_ENGINE_M] + g->offset,
-                          [HONE_BIND_V] = t->buffer[RT_ENGINE_V] + g->offset,
-                          [HONE_BIND_LR] = &lr,
-                          [HONE_BIND_MOMENTUM] = &x.momentum,
-                          [HONE_BIND_BETA2] = &x.beta2,
-                          [HONE_BIND_EPS] = &x.eps,
-                          [HONE_BIND_DECAY] = &decay,
-                          [HONE_BIND_CLIP] = &x.clip,
-                          [HONE_BIND_CORRECTION1] = &correction1,
-                          [HONE_BIND_CORRECTION2] = &correction2}};
-        if (!run_rows(t, OPT + r->kind, g->count / HONE_TRAIN_ROW, &b, err))
-            return false;
-    }
-    return true;
 }
