@@ -94,7 +94,8 @@ enum {
     PRE = IR_CONV_FLAG_PRE,
     THEN = IR_CONV_FLAG_THEN,
     POOL = IR_CONV_FLAG_POOL,
-    FILLS = IR_CONV_FLAG_FILLS
+    FILLS = IR_CONV_FLAG_FILLS,
+    SCALES = IR_CONV_FLAG_SCALES
 };
 
 typedef enum Field {

@@ -62,6 +62,7 @@ enum { // of conv_algos.def
     IR_CONV_FLAG_THEN = 32,
     IR_CONV_FLAG_POOL = 64,
     IR_CONV_FLAG_FILLS = 128,
+    IR_CONV_FLAG_SCALES = 512,
     IR_CONV_TILE_TEXT = 256, // enough for the text of any tile
 };
 

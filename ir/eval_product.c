@@ -135,17 +135,28 @@ static void store_pixels(const Product *t, int64_t batch, int64_t m, int64_t p0,
     store_sums(t, (batch * t->m + m) * t->p + p0, n, sum);
 }
 
+// in[0] times a factor of each row of its first dimension, rounded to f32
+static const double *scale_rows(IrEval *e, const IrTensor *const *in) {
+    int64_t elems = ir_tensor_elems(in[0]), rows = in[0]->dim[0];
+    const double *w = ir_eval_doubles(e, in[0]), *factor = ir_eval_doubles(e, in[1]);
+    double *y = ir_eval_scratch(e, elems, sizeof *y);
+    for (int64_t i = 0; i < elems; i++) {
+        y[i] = (float)(w[i] * factor[i / (elems / rows)]);
+    }
+    return y;
+}
+
 // The order is the kernel's own affair: see conv, which reads it as it is here.
 const char *ir_eval_pack_filter(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                 IrTensor *out) {
     IrTensor w = *in[0], flipped = w;
     const IrTensor *from[] = {&w};
     memset(out->data, 0, ir_tensor_bytes(out));
-    if (w.dtype != out->dtype) {
+    if (w.dtype != out->dtype || n->n_in > 1) {
         int64_t elems = ir_tensor_elems(&w);
         w.dtype = flipped.dtype = out->dtype;
         w.data = ir_eval_scratch(e, elems, (size_t)ir_dtype_bytes(w.dtype));
-        ir_tensor_store(&w, 0, elems, ir_eval_doubles(e, in[0]));
+        ir_tensor_store(&w, 0, elems, n->n_in > 1 ? scale_rows(e, in) : ir_eval_doubles(e, in[0]));
     }
     if (ir_int(n, IR_ATTR_REVERSE, 0)) {
         flipped.dim[0] = w.dim[1];

@@ -101,6 +101,20 @@ static const char *check_rounded(const IrNode *n) {
                : ir_why(n, "weights of %s to '%s'", ir_dtype_name(w), text);
 }
 
+// One for each of the weights' first dimension, both f32
+static const char *check_factor(const IrNode *n) {
+    if (n->n_in < 2) {
+        return NULL;
+    }
+    IrShape s = {4, {ir_in_type(n, 0)->shape.dim[0], {1, 0}, {1, 0}, {1, 0}}};
+    const IrType *factor = ir_in_type(n, 1);
+    bool fits = factor->dtype == IR_F32 && ir_in_type(n, 0)->dtype == IR_F32;
+    return fits && ir_shape_eq(&factor->shape, &s)
+               ? NULL
+               : ir_why(n, "operand 1 is %s, it must be a factor of weights %s",
+                        ir_operand_text(n, 1), ir_operand_text(n, 0));
+}
+
 const char *ir_shape_pack_filter(IrNode *n) {
     const IrAttr *to = ir_attr(n, IR_ATTR_SHAPE);
     const char *why = ir_need_float(n, 0);
@@ -111,6 +125,7 @@ const char *ir_shape_pack_filter(IrNode *n) {
         why = "attribute shape must be [size]";
     }
     why = why ? why : check_packed(n, &ir_in_type(n, 0)->shape, to->dims.dim[0]);
+    why = why ? why : check_factor(n);
     if (!why && ir_int(n, IR_ATTR_REVERSE, 0) && ir_int(n, IR_ATTR_GROUP, 1) != 1) {
         why = "weights of groups are not reversed";
     }

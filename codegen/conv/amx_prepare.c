@@ -21,6 +21,7 @@ typedef struct Weights {
     const CgConv *s;
     IrConvCopy copy;
     IrDtype stored; // f32 or bf16
+    bool scaled;    // times a factor of each row
     int64_t taps;   // of a kernel
     int lanes;      // output channels that vector `v` has
     CgVal v;
@@ -59,8 +60,8 @@ static CgVal load_bits(Weights *d, CgVal p, int64_t stride, int n) {
     return cg_select(f, cg_lane_mask(f, some), x, zero_halves(d));
 }
 
-// n weights, `stride` apart, from number `at` on, as bits of bf16; lanes past n are 0.
-static CgVal load_halves(Weights *d, CgVal at, int64_t stride, int n) {
+// n weights of row `row`, `stride` apart, from number `at` on, as bits of bf16; lanes past n are 0.
+static CgVal load_halves(Weights *d, CgVal row, CgVal at, int64_t stride, int n) {
     CgFn *f = d->f;
     CgVal p = cg_elem_at(f, d->stored, f->arg[CG_CONV_FILTER_FROM], at);
     if (n <= 0)
@@ -68,6 +69,8 @@ static CgVal load_halves(Weights *d, CgVal at, int64_t stride, int n) {
     if (d->stored == IR_BF16)
         return load_bits(d, p, stride, n);
     CgVal x = stride == 1 ? cg_load_n(f, p, cg_i64(f, n)) : gather(d, p, stride, n);
+    if (d->scaled)
+        x = cg_fmul(f, x, cg_load_splat(f, cg_fat(f, f->arg[CG_CONV_FILTER_FACTOR], row)));
     CgVal halves = cg_dot_round(f, x);
     if (halves)
         return halves;
@@ -84,14 +87,14 @@ static CgVal join(Weights *d, CgVal first, CgVal second) {
     return LLVMBuildOr(f->b, LLVMBuildZExt(f->b, first, f->ivec, ""), second, "");
 }
 
-// n channels that lie side by side, from number `at` on, in words.
-static CgVal load_row(Weights *d, CgVal at, int n) {
+// n channels of row `row` that lie side by side, from number `at` on, in words.
+static CgVal load_row(Weights *d, CgVal row, CgVal at, int n) {
     CgFn *f = d->f;
     int index[PAIR * IR_BLOCK], half = f->lanes;
     for (int i = 0; i < PAIR * half; i++)
         index[i] = i;
-    CgVal low = load_halves(d, at, 1, cg_min_int(n, half));
-    CgVal high = load_halves(d, cg_iaddc(f, at, half), 1, n - half);
+    CgVal low = load_halves(d, row, at, 1, cg_min_int(n, half));
+    CgVal high = load_halves(d, row, cg_iaddc(f, at, half), 1, n - half);
     return LLVMBuildBitCast(f->b, cg_shuffle(f, low, high, PAIR * half, index), f->ivec, "");
 }
 
@@ -140,11 +143,12 @@ static void emit_square(Weights *d, CgVal word, int words, int n) {
     for (int o = 0; o < f->lanes; o++) {
         CgVal at = cg_iaddc(f, cg_iadd(f, first, t.tap), o * channel), x;
         int have = o < d->lanes ? n : 0;
+        CgVal row = cg_iaddc(f, cg_imulc(f, d->v, f->lanes), o);
         if (d->taps == 1)
-            x = load_row(d, at, have);
+            x = load_row(d, row, at, have);
         else
-            x = join(d, load_halves(d, at, PAIR * d->taps, (have + 1) / PAIR),
-                     load_halves(d, cg_iaddc(f, at, d->taps), PAIR * d->taps, have / PAIR));
+            x = join(d, load_halves(d, row, at, PAIR * d->taps, (have + 1) / PAIR),
+                     load_halves(d, row, cg_iaddc(f, at, d->taps), PAIR * d->taps, have / PAIR));
         rows[o] = LLVMBuildBitCast(f->b, x, f->vec, "");
     }
     cg_transpose_lanes(f, rows);
@@ -179,8 +183,9 @@ static void emit_words(Weights *d, CgVal lo, CgVal hi, int n) {
                           cg_imulc(f, d->v, f->lanes * d->taps));
     begin_taps(d, &t);
     CgVal at = cg_isub(f, cg_iaddc(f, first, d->taps - 1), t.tap);
-    CgVal x = join(d, load_halves(d, at, d->taps, n > 0 ? d->lanes : 0),
-                   load_halves(d, cg_iaddc(f, at, channel), d->taps, n > 1 ? d->lanes : 0));
+    CgVal row = cg_imulc(f, loop.iv, PAIR), next = cg_iaddc(f, at, channel);
+    CgVal x = join(d, load_halves(d, row, at, d->taps, n > 0 ? d->lanes : 0),
+                   load_halves(d, cg_iaddc(f, row, 1), next, d->taps, n > 1 ? d->lanes : 0));
     cg_store(f, x, place_word(d, t.row.iv, t.column.iv, loop.iv), 4);
     end_taps(d, &t);
     cg_end(f, &loop);
@@ -235,6 +240,7 @@ void cg_conv_prepare_amx(CgFn *f, const void *spec) {
                  .s = s,
                  .copy = ir_conv_copy(&c),
                  .stored = (IrDtype)filter->stored,
+                 .scaled = filter->scaled,
                  .taps = (int64_t)s->kh * s->kw};
     CgVal vectors = cg_i64(f, cg_ceil_div(s->O, f->lanes)), lo, hi, word[2];
     CgLoop loop;

@@ -213,9 +213,10 @@ typedef struct CgConvFilter {
     CgConv s;            // what the order depends on, else zeros
     int32_t from_packed; // cg_conv_pack_direct(), else plain
     int32_t stored;      // IrDtype: of what it is made from
+    int32_t scaled;   // times a factor of each row of plain weights, which is the third argument
     int32_t reversed; // plain weights that are still to be flipped: [C][O][taps from the last on]
 } CgConvFilter;
-enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO };
+enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO, CG_CONV_FILTER_FACTOR };
 CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed);
 
 // ---- lowering (conv.c, weights.c)

@@ -63,19 +63,15 @@ static CgFloats pack_now(CgProgram *p, const char *key, const CgConv *s, const C
 
 // ---------------------------------------------------------------- when a model is created
 
-// The kernel that packs weights, which are stored as `stored`: packed ones, else plain ones as they
-// are or `reversed`. weight: as cg_kernel() takes it
-static int prepare_kernel(CgProgram *p, const CgConv *s, IrConvAlgo algo, bool from_packed,
-                          IrDtype stored, bool reversed) {
+// The kernel that packs weights
+static int prepare_kernel(CgProgram *p, const CgConvFilter *spec, IrConvAlgo algo) {
+    const CgConv *s = &spec->s;
     const IrConvTile *t = &s->tile;
-    CgConvFilter spec = cg_conv_filter(s, algo, from_packed);
-    spec.stored = (int32_t)stored;
-    spec.reversed = reversed;
     int64_t steps = 16;
     if (t->out_rows) // those of a transform
         steps = (int64_t)s->kh * s->kw * (t->out_rows + s->kh) * (t->out_cols + s->kw);
-    return cg_kernel(p, "filter", cg_conv_algo(algo)->prepare, &spec, sizeof spec, 2,
-                     (int)(8 * steps));
+    return cg_kernel(p, "filter", cg_conv_algo(algo)->prepare, spec, sizeof *spec,
+                     2 + spec->scaled, (int)(8 * steps));
 }
 
 // Operand 1 of a conv holds what the conv's kernel wants, in as many elements.
@@ -119,8 +115,10 @@ CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const 
     key = ir_sprintf(cg_arena(p), "%s %d %dx%d s%dx%d", weights_key(p, n, s, k, make.n),
                      s->tile.vecs, s->tile.out_rows, s->tile.out_cols, s->sh, s->sw);
     CgArg to = cg_prepare(p, key, &make, &fresh);
+    CgConvFilter spec = cg_conv_filter(s, algo, true);
+    spec.stored = (int32_t)packed.make->type;
     if (fresh)
-        cg_init_call(p, prepare_kernel(p, s, algo, true, packed.make->type, false), packed.arg, to);
+        cg_init_call(p, prepare_kernel(p, &spec, algo), packed.arg, to);
     return to;
 }
 
@@ -181,10 +179,15 @@ void cg_lower_pack_filter(CgProgram *p, const IrNode *n) {
     IrConv c = ir_conv_of_filter(n);
     IrConvTile tile = ir_conv_tile(n);
     cg_conv_init(&s, &c, &tile);
-    CgArg args[] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
+    CgArg args[3] = {cg_read(ir_in(n, 0)), cg_write(n->out[0])};
+    if (n->n_in > 1)
+        args[CG_CONV_FILTER_FACTOR] = cg_read(ir_in(n, 1));
     if (c.dtype == IR_BF16) // weights are rounded by an instruction, too
         cg_need(p, cg_target_dot(cg_target(p), c.dtype));
-    IrDtype stored = ir_in(n, 0)->type.dtype;
-    int kernel = prepare_kernel(p, &s, algo, false, stored, ir_int(n, IR_ATTR_REVERSE, 0));
-    cg_call(p, n, kernel, 2, args, ir_conv_algo_info(algo)->text, (IrDim){0, 0});
+    CgConvFilter spec = cg_conv_filter(&s, algo, false);
+    spec.stored = (int32_t)ir_in(n, 0)->type.dtype;
+    spec.reversed = (int32_t)ir_int(n, IR_ATTR_REVERSE, 0);
+    spec.scaled = n->n_in > 1;
+    int kernel = prepare_kernel(p, &spec, algo);
+    cg_call(p, n, kernel, 2 + spec.scaled, args, ir_conv_algo_info(algo)->text, (IrDim){0, 0});
 }

@@ -20,6 +20,13 @@
 //           %p = pack_filter %r {...}
 //   after   %p = pack_filter %w {..., reverse=1, to=bf16}
 //
+// and, where the kernel that packs does it (SCALES), times a factor of each output channel, as a
+// normalization makes it:
+//
+//   before  %f = mul %w, %s      (s: [O,1,1,1])
+//           %p = pack_filter %f {..., to=bf16}
+//   after   %p = pack_filter %w, %s {..., to=bf16}
+//
 // The size is the algorithm's: `words` of ir/conv_algos.def, of as many elements each as a word
 // has.
 
@@ -50,6 +57,21 @@ static bool is_turned(const IrValue *w) {
     return def && def->op == IR_OP_FLIP_FILTER && ir_int(def, IR_ATTR_GROUP, 1) == 1;
 }
 
+// The operand of the product w that is a factor of each of its rows; < 0: there is none.
+static int find_factor(const IrValue *w) {
+    const IrNode *def = w->def;
+    for (int i = 0; def && def->op == IR_OP_MUL && i < 2; i++) {
+        const IrShape *s = &ir_in(def, i)->type.shape;
+        bool row = s->rank == 4 && ir_dim_eq(s->dim[0], w->type.shape.dim[0]);
+        for (int k = 1; k < 4; k++)
+            row = row && ir_dim_is(s->dim[k], 1);
+        if (row && ir_type_eq(&ir_in(def, 1 - i)->type, &w->type) && !ir_in(def, i)->konst &&
+            !ir_in(def, 1 - i)->konst)
+            return i;
+    }
+    return -1;
+}
+
 static void remove_unused(IrValue *w) {
     if (!w->n_uses && !w->is_output)
         ir_remove_node(w->def);
@@ -58,7 +80,14 @@ static void remove_unused(IrValue *w) {
 static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
     IrValue *w = ir_in(n, 1), *whole = is_rounded(w) ? ir_in(w->def, 0) : w;
     bool turned = is_turned(whole);
-    IrValue *from = turned ? ir_in(whole->def, 0) : whole;
+    IrValue *product = turned ? ir_in(whole->def, 0) : whole;
+    bool scales = whole != w && ir_conv_algo_info(algo)->flags & IR_CONV_FLAG_SCALES;
+    int factor = scales ? find_factor(product) : -1;
+    IrValue *in[] = {product, NULL};
+    if (factor >= 0) {
+        in[0] = ir_in(product->def, 1 - factor);
+        in[1] = ir_in(product->def, factor);
+    }
     IrConv c = ir_conv(n);
     IrConvTile tile = ir_conv_tile(n);
     int64_t size = ir_conv_algo_info(algo)->words(&c, &tile, lanes) * ir_word(c.dtype);
@@ -80,7 +109,7 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
     if (whole != w)
         attrs[n_attrs++] = ir_attr_s(IR_ATTR_TO, ir_dtype_name(w->type.dtype));
     IrBuilder b = pass_before(n);
-    IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, 1, &from, n_attrs, attrs);
+    IrValue *p = ir_build(&b, IR_OP_PACK_FILTER, factor < 0 ? 1 : 2, in, n_attrs, attrs);
     if (!p)
         ir_bug("pack_filters", n->name, "%s", b.err);
     ir_set_in(n, 1, p);
@@ -88,6 +117,8 @@ static void pack_filter(IrNode *n, IrConvAlgo algo, int64_t lanes) {
         remove_unused(w);
     if (turned)
         remove_unused(whole);
+    if (factor >= 0)
+        remove_unused(product);
     ir_set_attr(n, ir_attr_dims(IR_ATTR_FILTER, &filter));
 }
 

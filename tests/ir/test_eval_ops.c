@@ -83,6 +83,11 @@ static const Case body_cases[] = {
      .attr = {A_DIMS(SHAPE, 7)},
      .out = X(F32, DIMS(7), 1, 2, 3, 4, 0, 0, 0)},
     // 1 + 3/256 is half way between 1 + 2/256 and 1 + 4/256, whose last bit is 0
+    {.name = "pack_filter: weights times factors, turned",
+     .op = IR_OP_PACK_FILTER,
+     .in = {X(F32, DIMS(2, 1, 1, 2), 1, 2, 3, 4), X(F32, DIMS(2, 1, 1, 1), 10, -1)},
+     .attr = {A_DIMS(SHAPE, 5), A_INT(REVERSE, 1)},
+     .out = X(F32, DIMS(5), 20, 10, -4, -3, 0)},
     {.name = "pack_filter: weights turned and rounded",
      .op = IR_OP_PACK_FILTER,
      .in = {X(F32, DIMS(2, 1, 1, 2), 1 + 3. / 256, 2, 3, 4)},

@@ -184,6 +184,10 @@ static void add_weights(Rig *r, int k, const Conv *c, bool f32, bool turned) {
     if (k % 2) {
         rig_node(r, "%%n%d = neg %%v%d", k, k);
         last = "n";
+    } else if (f32) { // as a normalization has it
+        rig_input(r, "%%s%d: f32[%d,1,1,1]", k, turned ? c->C : c->O);
+        rig_node(r, "%%n%d = mul %%v%d, %%s%d", k, k, k);
+        last = "n";
     }
     if (turned) {
         rig_node(r, "%%f%d = flip_filter %%%s%d", k, last, k);
