@@ -31,7 +31,7 @@ typedef enum Kind {
     MEAN,        // reads bf16, its own result is f32
     NORM,        // the same of batch_norm_train's x, of batch_norm_grad's x and dy
     STEPS,       // map, elementwise
-    MOVE,        // the result is of its operands' type; so are gradients of pools, of f32 sums
+    MOVE,        // the result is of its operands' type; so are gradients of pools and softmax, of f32 sums
 } Kind;
 
 typedef struct Bf16 {
@@ -117,9 +117,11 @@ static int count_moved(const IrNode *n) {
     return n->op == IR_OP_MAX_POOL_GRAD ? 2 : pass_n_moved(n);
 }
 
-// What moves data or zeros, or sends gradients to where they came from; in f32.
+// What moves data or zeros, or sends gradients to where they came from; softmax, which rounds its
+// result alone. In f32.
 static bool is_move(const IrNode *n) {
-    bool moves = pass_moves(n) || n->op == IR_OP_INTERLEAVE || n->op == IR_OP_SLICE_GRAD ||
+    bool moves = pass_moves(n) || n->op == IR_OP_SOFTMAX || n->op == IR_OP_INTERLEAVE ||
+                 n->op == IR_OP_SLICE_GRAD ||
                  n->op == IR_OP_MAX_POOL_GRAD || n->op == IR_OP_AVG_POOL_GRAD;
     for (int i = 0; moves && i < count_moved(n); i++) {
         moves = !ir_in(n, i) || is_f32(ir_in(n, i));

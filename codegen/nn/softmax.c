@@ -89,7 +89,8 @@ enum { LINE_VECTORS = 16 };
 static int line_vectors(const CgFn *f, const SoftmaxSpec *s) {
     int64_t n = s->size.n ? LINE_VECTORS + 1 : (s->size.c + f->lanes - 1) / f->lanes;
     int most = f->target->machine.vector_registers / 2 / cg_parts(f);
-    return n <= most && s->dtype == IR_F32 && !s->logarithm ? (int)n : 0;
+    bool floats = s->dtype == IR_F32 || s->dtype == IR_BF16 || s->dtype == IR_F16; // in registers
+    return n <= most && floats && !s->logarithm ? (int)n : 0;
 }
 
 // x[0] op x[1] op .., as a tree

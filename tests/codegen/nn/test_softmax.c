@@ -25,7 +25,21 @@ static void axes(void) {
     }
 }
 
+// Numbers of 16 bits are widened, and the result is rounded once: lines in registers and longer.
+static void halves(void) {
+    for (int t = 0; t < CASE_TARGETS; t++) {
+        Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
+        for (int k = 0; k < LINES; k++) {
+            case_add(r, k, "in %%x: %s[%s]\n%%y = %s %%x {axis=%d}\nout %%y",
+                     k % 3 ? "bf16" : "f16", lines[k].shape, k % 2 ? "log_softmax" : "softmax",
+                     lines[k].axis);
+        }
+        CHECK_INT_EQ(case_check(r, 1.0 / 256, true), 0);
+    }
+}
+
 int main(void) {
     CHECK_RUN(axes);
+    CHECK_RUN(halves);
     return check_done();
 }
