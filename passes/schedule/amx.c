@@ -1,8 +1,9 @@
 // The schedule's model of convolution on matrix tiles (codegen/conv/amx.c): AMX.
 //
-// Nobody measured it yet on such a machine but for the ceiling: 16 cycles for a product of 16 rows,
-// taken to be as many as it has rows, 52 until its sums can be added to again. A strip takes for
-// each piece the most of
+// Its constants are those of a product alone, 16 cycles for 16 rows, taken to be as many as it has
+// rows, 52 until its sums can be added to again, and estimates: on a machine with AMX what it chose
+// was measured (tests/bench/README.md, AMX), other constants were not. A strip takes for each piece
+// the most of
 //
 //   its products' rows; what its loads of tiles take, rows of 64 bytes: two a cycle from L1, one in
 //   LINE_L2 cycles from L2, in LINE_FAR from beyond; 52
