@@ -11,6 +11,7 @@
 typedef struct Pair {
     IrDim N;       // images of the result: twice as many as there are
     int64_t image; // numbers of one, whole vectors
+    int64_t apart; // from image to image of x, which may be a view of a wider one
 } Pair;
 
 // Numbers from x[at] on, each in the lower half of its word.
@@ -29,9 +30,9 @@ static void emit_pair(CgFn *f, const void *spec) {
     lo = cg_imulc(f, lo, f->lanes);
     hi = cg_imulc(f, hi, f->lanes);
     cg_for(f, &image, cg_i64(f, 0), images, 2);
-    CgVal first = cg_imulc(f, image.iv, s->image);
+    CgVal first = cg_imulc(f, image.iv, s->apart);
     CgVal has_two = cg_icmp(f, LLVMIntSLT, cg_iaddc(f, image.iv, 1), images);
-    CgVal second = cg_select(f, has_two, cg_iaddc(f, first, s->image), first);
+    CgVal second = cg_select(f, has_two, cg_iaddc(f, first, s->apart), first);
     CgVal to = cg_fat(f, f->arg[0], cg_imulc(f, cg_idivc(f, image.iv, 2), s->image));
     cg_for(f, &at, lo, hi, f->lanes);
     CgVal upper = load_words(f, cg_iadd(f, second, at.iv));
@@ -48,12 +49,13 @@ void cg_lower_pair_images(CgProgram *p, const IrNode *n) {
     Pair s;
     memset(&s, 0, sizeof s);
     s.N = n->out[0]->type.shape.dim[0];
-    s.image = x.image;
-    if (x.image % cg_target(p)->lanes) {
+    s.image = cg_tensor(n->out[0]).image;
+    s.apart = x.image;
+    if (s.image % cg_target(p)->lanes) {
         cg_nyi(p, n, "pair_images in this layout");
         return;
     }
-    if (x.image == 0)
+    if (s.image == 0)
         return;
     CgArg args[] = {cg_write(n->out[0]), cg_read(ir_in(n, 0))};
     int kernel = cg_kernel(p, "pair_images", emit_pair, &s, sizeof s, 2, 100);

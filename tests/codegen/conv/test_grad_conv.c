@@ -110,6 +110,43 @@ static void is_exact_in_bf16(void) {
     check_exact(WHOLE_BF16);
 }
 
+// 1x1 convolution k, small integers in bf16, and `some` of its channels, where they lie: all of it
+// is read, too.
+static void add_part(Rig *r, int k, const char *name, int some) {
+    rig_input(r, "%%%s%d: f32[N,5,9,7]", name, k);
+    rig_const(r, "%%%sw%d: f32[48,5,1,1] = rand(%d)", name, k, some);
+    rig_node(r, "%%%1$sc%2$d = conv %%%1$s%2$d, %%%1$sw%2$d", name, k);
+    rig_node(r, "%%%1$sm%2$d = mul %%%1$sc%2$d, %%four\n%%%1$sf%2$d = floor %%%1$sm%2$d", name, k);
+    rig_node(r, "%%%1$sa%2$d = cast %%%1$sf%2$d {to=bf16}", name, k);
+    rig_node(r,
+             "%%%1$ss%2$d = slice %%%1$sa%2$d {shape=[N,%3$d,9,7], start=[0,0,0,0], "
+             "step=[1,1,1,1]}",
+             name, k, some);
+    rig_node(r, "%%%1$so%2$d = cast %%%1$sa%2$d {to=f32}", name, k);
+    rig_output(r, "%%%so%d", name, k);
+}
+
+// Images of a view are farther apart than they are large.
+static void reads_parts_of_wider_images(void) {
+    static const int kernels[] = {1, 3};
+    Rig *r = rig_new(target, 2);
+    rig_const(r, "%%four: f32[] = splat(4)");
+    for (int k = 0; k < 2; k++) {
+        add_part(r, k, "x", 16);
+        add_part(r, k, "d", 32);
+        rig_node(r,
+                 "%%w%1$d = conv_wgrad %%xs%1$d, %%ds%1$d {stride=[1,1], "
+                 "pad=[%3$d,%3$d,%3$d,%3$d], dilation=[1,1], group=1, shape=[32,16,%2$d,%2$d], "
+                 "to=f32}",
+                 k, kernels[k], kernels[k] / 2);
+        rig_output(r, "%%w%d", k);
+    }
+    RigRuns runs = {
+        .N = {1, 5, 2}, .n = 3, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 1e-12};
+    CHECK(rig_check(r, &runs) == 0);
+    rig_free(r);
+}
+
 // Those of any numbers are the same bits on any number of threads.
 static void agrees(void) {
     Rig *r = rig_new(target, 2);
@@ -167,8 +204,10 @@ int main(int argc, char **argv) {
     }
     target = argc > 1 ? argv[1] : "generic";
     CHECK_RUN(is_exact_in_bf16);
+    CHECK_RUN(reads_parts_of_wider_images);
     target = argc > 1 ? argv[1] : "cooperlake";
     CHECK_RUN(is_exact_in_bf16);
+    CHECK_RUN(reads_parts_of_wider_images);
     target = argc > 1 ? argv[1] : "native";
     CHECK_RUN(agrees);
     return check_done();
