@@ -170,10 +170,13 @@ static bool set_head_solver(const RtFine *f, const RtTrainWords *w, RtTrainSetti
         return true;
     }
     s->head_solver = RT_HEAD_STEPS;
-    s->optimizer[0] = find_optimizer(w->head_solver);
-    return s->optimizer[0] >= 0 ||
-           rt_fail(err, "--head-solver wants newton, sgd, nesterov or adamw, not '%s'",
-                   w->head_solver);
+    int optimizer = find_optimizer(w->head_solver);
+    if (optimizer < 0)
+        return rt_fail(err, "--head-solver wants newton, sgd, nesterov or adamw, not '%s'",
+                       w->head_solver);
+    if (!w->optimizer || !moves(f->d, 0, false)) // more than the classifier goes by --opt
+        s->optimizer[0] = optimizer;
+    return true;
 }
 
 static void set_cache(const RtTrainWords *w, RtTrainSettings *s) {
