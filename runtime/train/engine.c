@@ -319,17 +319,17 @@ static bool bind_batch(RtEngine *t, const RtEngineBatch *b, RtEngineBound *to, R
     if (!b->mix && !make_ones(t, b->n, err))
         return false;
     *to = (RtEngineBound){.at = {[HONE_BIND_IMAGE] = (void *)b->images,
-                         [HONE_BIND_LABEL] = (void *)b->labels,
-                         [HONE_BIND_LABEL2] = (void *)(b->labels2 ? b->labels2 : b->labels),
-                         [HONE_BIND_MIX] = (void *)(b->mix ? b->mix : t->ones),
-                         [HONE_BIND_TARGET] = (void *)b->targets,
-                         [HONE_BIND_CLASS_WEIGHT] = (void *)b->class_weight,
-                         [HONE_BIND_SMOOTHING] = (void *)&b->smoothing,
-                         [HONE_BIND_SCALE] = (void *)&b->scale,
-                         [HONE_BIND_SEED] = (void *)&b->seed,
-                         [HONE_BIND_LOSS] = b->loss,
-                         [HONE_BIND_LOGITS] = b->logits},
-                  .features = b->features};
+                                 [HONE_BIND_LABEL] = (void *)b->labels,
+                                 [HONE_BIND_LABEL2] = (void *)(b->labels2 ? b->labels2 : b->labels),
+                                 [HONE_BIND_MIX] = (void *)(b->mix ? b->mix : t->ones),
+                                 [HONE_BIND_TARGET] = (void *)b->targets,
+                                 [HONE_BIND_CLASS_WEIGHT] = (void *)b->class_weight,
+                                 [HONE_BIND_SMOOTHING] = (void *)&b->smoothing,
+                                 [HONE_BIND_SCALE] = (void *)&b->scale,
+                                 [HONE_BIND_SEED] = (void *)&b->seed,
+                                 [HONE_BIND_LOSS] = b->loss,
+                                 [HONE_BIND_LOGITS] = b->logits},
+                          .features = b->features};
     if (b->features || rt_engine_n_features(t) == 0)
         return true;
     if (!make_features(t, b->n, err) || !rt_engine_features(t, b->n, b->images, t->feature, err))

@@ -57,17 +57,17 @@ bool rt_engine_update(RtEngine *t, const RtEngineRates *r, RtErr *err) {
             continue;
         float lr = r->lr * g->lr_mult, decay = g->decays ? r->decay : 0;
         RtEngineBound b = {.at = {[HONE_BIND_P] = t->buffer[RT_ENGINE_P] + g->offset,
-                          [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset,
-                          [HONE_BIND_M] = t->buffer[RT_ENGINE_M] + g->offset,
-                          [HONE_BIND_V] = t->buffer[RT_ENGINE_V] + g->offset,
-                          [HONE_BIND_LR] = &lr,
-                          [HONE_BIND_MOMENTUM] = &x.momentum,
-                          [HONE_BIND_BETA2] = &x.beta2,
-                          [HONE_BIND_EPS] = &x.eps,
-                          [HONE_BIND_DECAY] = &decay,
-                          [HONE_BIND_CLIP] = &x.clip,
-                          [HONE_BIND_CORRECTION1] = &correction1,
-                          [HONE_BIND_CORRECTION2] = &correction2}};
+                                  [HONE_BIND_G] = t->buffer[RT_ENGINE_G] + g->offset,
+                                  [HONE_BIND_M] = t->buffer[RT_ENGINE_M] + g->offset,
+                                  [HONE_BIND_V] = t->buffer[RT_ENGINE_V] + g->offset,
+                                  [HONE_BIND_LR] = &lr,
+                                  [HONE_BIND_MOMENTUM] = &x.momentum,
+                                  [HONE_BIND_BETA2] = &x.beta2,
+                                  [HONE_BIND_EPS] = &x.eps,
+                                  [HONE_BIND_DECAY] = &decay,
+                                  [HONE_BIND_CLIP] = &x.clip,
+                                  [HONE_BIND_CORRECTION1] = &correction1,
+                                  [HONE_BIND_CORRECTION2] = &correction2}};
         if (!run_rows(t, OPT + r->kind, g->count / HONE_TRAIN_ROW, &b, err))
             return false;
     }

@@ -1,5 +1,5 @@
-// What the files of the engine (engine.h) share: its state, and how a graph of it is run. Private to
-// runtime/train/engine*.c.
+// What the files of the engine (engine.h) share: its state, and how one of its graphs is run.
+// Private to runtime/train/engine*.c.
 #ifndef RUNTIME_TRAIN_ENGINE_PART_H
 #define RUNTIME_TRAIN_ENGINE_PART_H
 
@@ -15,6 +15,7 @@ enum {
     OPT,
     N_GRAPHS = OPT + HONE_OPT_COUNT
 };
+
 struct RtEngine {
     const HoneTrainDesc *d;
     int threads, stage; // -1: none is open
