@@ -240,6 +240,14 @@ CgVal cg_dot_round(CgFn *f, CgVal x) {
     return LLVMBuildBitCast(f->b, x, bits, "");
 }
 
+void cg_dot_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n) {
+    CgVal rounded = t == IR_BF16 ? cg_dot_round(f, v) : NULL;
+    if (rounded)
+        cg_elem_store_n(f, IR_U16, rounded, p, n);
+    else
+        cg_elem_store_n(f, t, v, p, n);
+}
+
 // ---------------------------------------------------------------- products
 
 static CgVal dot_product(CgFn *f, IrDtype t, const CgDot *x, const CgDot *w, CgVal acc) {

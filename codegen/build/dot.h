@@ -27,6 +27,8 @@ CgVal cg_dot(CgFn *f, IrDtype t, CgDot x, CgDot w, CgVal acc);
 // A vector of f32 as bf16, in the bits of u16, by an instruction where the machine has one that
 // belongs to its dots: NULL, it has none. Rounds to nearest even, subnormals are 0, as in dots.
 CgVal cg_dot_round(CgFn *f, CgVal x);
+// As cg_elem_store_n() what dots are to read: bf16 by that instruction, where there is one.
+void cg_dot_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n);
 
 CgDot cg_dot_load_x(CgFn *f, IrDtype t, CgVal p); // the word at p, in all lanes
 // Where products take one lane of a register, the words of `steps` steps are loaded by rows, as

@@ -336,7 +336,7 @@ static void emit_strip(Amx *a, CgVal strip, CgVal ocb, int nv) {
 static void emit_task(Amx *a, CgVal group, CgVal strip) {
     CgFn *f = a->f;
     CgIf s;
-    CgVal ocb = cg_conv_cut_at(f, a->oc, group);
+    CgVal ocb = cg_cut_at(f, a->oc, group);
     if (a->oc.big == a->oc.n) {
         emit_strip(a, strip, ocb, a->oc.size);
         return;
@@ -429,7 +429,7 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     a.cut = ir_conv_strips(&c, &s->tile);
     a.images = (int)ir_conv_band_images(&c, &s->tile);
     a.rows = a.images * (int)a.cut.strips;
-    a.oc = cg_conv_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
+    a.oc = cg_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
     a.sums = f->scratch;
     a.lines = cg_fatc(f, f->scratch, MOST_SUMS * SUM_BYTES / WORD);
     int rows = a.rows, groups = a.oc.n, band = s->tile.band;

@@ -16,6 +16,7 @@
 #ifndef CODEGEN_CONV_CONV_H
 #define CODEGEN_CONV_CONV_H
 
+#include "codegen/build/cut.h"
 #include "codegen/build/lower.h"
 #include "ir/conv.h"
 
@@ -63,14 +64,6 @@ typedef struct CgConv {
 
 enum { CG_CONV_X, CG_CONV_Y, CG_CONV_W, CG_CONV_BIAS };
 
-// `total` cut into the fewest parts of at most `max`, as equal as can be: parts [0, big) have
-// `size`, parts [big, n) size - 1.
-typedef struct CgCut {
-    int n, size, big;
-} CgCut;
-CgCut cg_conv_cut(int total, int max);
-int cg_conv_cut_begin(CgCut c, int part);
-CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part); // the same for a runtime part
 // How many parts of equal size from `part` on have all their taps on an axis of `size` elements;
 // reach: from the first tap to the last.
 int cg_conv_inside(CgCut c, int part, int stride, int pad, int reach, int size);

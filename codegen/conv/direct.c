@@ -50,7 +50,7 @@ static bool same_runs(const RowTiles *a, const RowTiles *b) {
 
 static void find_row_tiles(Direct *d) {
     const CgConv *s = d->s;
-    CgCut c = d->row_cut = cg_conv_cut(s->OH, s->tile.rows);
+    CgCut c = d->row_cut = cg_cut(s->OH, s->tile.rows);
     int cap = 0;
     if (c.size == 1) {
         RowTiles t = {.n = c.n, .rows = 1, .at_run_time = true};
@@ -62,7 +62,7 @@ static void find_row_tiles(Direct *d) {
         n = free > 0 ? free : 1;
         RowTiles t = {.first = i, .n = n};
         RowTiles *last = d->n_row_tiles ? &d->row_tiles[d->n_row_tiles - 1] : NULL;
-        find_kh_runs(s, cg_conv_cut_begin(c, i), c.size - (i >= c.big), &t);
+        find_kh_runs(s, cg_cut_begin(c, i), c.size - (i >= c.big), &t);
         if (last && same_runs(last, &t))
             last->n += n;
         else
@@ -102,8 +102,8 @@ static void emit_rows(Direct *d, int i, int nv) {
 static void place_task(Direct *d, CgVal set, CgVal part, int nv) {
     CgFn *f = d->f;
     const CgConv *s = d->s;
-    d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_conv_cut_at(f, d->oc.cut, part));
-    d->oh = cg_conv_cut_at(f, d->row_cut, d->row_tile);
+    d->ocb = cg_iadd(f, cg_imulc(f, set, d->oc.blocks), cg_cut_at(f, d->oc.cut, part));
+    d->oh = cg_cut_at(f, d->row_cut, d->row_tile);
     int64_t image = s->x_image / cg_conv_word(s);
     d->x = d->origin ? f->scratch : cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, image));
     d->w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, d->ocb, d->w_vector));
@@ -169,10 +169,10 @@ static void emit_tasks(Direct *d, CgVal lo, CgVal hi, CgVal images) {
 static void emit_band(Direct *d, CgVal band, CgVal lo, CgVal hi, CgVal images) {
     CgFn *f = d->f;
     CgBand b = cg_conv_band(f, d->row_cut.n, d->oc.cut.n, d->s->tile.band, band, lo, hi);
-    d->origin = cg_conv_cut_at(f, d->row_cut, b.first);
+    d->origin = cg_cut_at(f, d->row_cut, b.first);
     cg_conv_prologue(f, d->s, b.n, d->origin,
-                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
-                     cg_conv_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.stop)));
+                     cg_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
+                     cg_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.stop)));
     emit_tasks(d, b.begin, b.end, images);
 }
 

@@ -216,7 +216,7 @@ static void prefetch_band(Direct *d, const Tile *t, CgVal icb) {
     int lines = (t->rt->rows * f->lanes + line - 1) / line, part = (lines + groups - 1) / groups;
     if (!s->pre.n || s->tile.band >= d->row_cut.n)
         return;
-    CgVal next = cg_conv_cut_at(f, d->row_cut, cg_iaddc(f, d->row_tile, s->tile.band));
+    CgVal next = cg_cut_at(f, d->row_cut, cg_iaddc(f, d->row_tile, s->tile.band));
     CgVal x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, s->x_image));
     x = cg_fat(f, x, cg_imulc(f, cg_iadd(f, cg_imulc(f, icb, s->H), next), f->lanes));
     x = cg_fat(f, x, cg_imulc(f, d->group, part * line));

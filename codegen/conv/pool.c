@@ -135,7 +135,7 @@ static void emit_pair(Pooled *p, CgVal pair, CgVal lo, CgVal hi) {
     p->n = cg_idivc(f, pair, groups);
     p->group = cg_iremc(f, pair, groups);
     CgVal set = cg_idivc(f, p->group, p->oc.cut.n), part = cg_iremc(f, p->group, p->oc.cut.n);
-    p->ocb = cg_iadd(f, cg_imulc(f, set, p->oc.blocks), cg_conv_cut_at(f, p->oc.cut, part));
+    p->ocb = cg_iadd(f, cg_imulc(f, set, p->oc.blocks), cg_cut_at(f, p->oc.cut, part));
     p->vectors = cg_select(f, cg_icmp(f, LLVMIntSLT, part, cg_i64(f, p->oc.cut.big)),
                            cg_i64(f, p->oc.cut.size), cg_i64(f, p->oc.cut.size - 1));
     CgVal start = cg_imulc(f, pair, rows);

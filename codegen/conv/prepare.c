@@ -185,7 +185,7 @@ static void find_part(CgFn *f, CgCut cut, CgVal r, CgVal *begin, CgVal *nv) {
         part = cg_select(f, in, part, cg_iaddc(f, small, cut.big));
         *nv = cg_select(f, in, *nv, cg_i64(f, cut.size - 1));
     }
-    *begin = cg_conv_cut_at(f, cut, part);
+    *begin = cg_cut_at(f, cut, part);
 }
 
 // Output vectors of this thread, whole ones first: body() for each.

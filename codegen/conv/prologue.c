@@ -19,7 +19,7 @@ static int count_blocks(const CgConv *s, int lanes) {
 }
 
 static int32_t choose_band(const CgConv *s, const IrMachine *m, int lanes) {
-    CgCut rows = cg_conv_cut(s->OH, s->tile.rows);
+    CgCut rows = cg_cut(s->OH, s->tile.rows);
     if (cg_conv_oc(s, lanes).cut.n == 1)
         return 1; // a single group reads each pixel
     bool heavy = s->O >= s->OH;
@@ -45,7 +45,7 @@ bool cg_conv_prologue_init(CgConv *s, const IrMachine *m, int lanes) {
 }
 
 int64_t cg_conv_prologue_block(const CgConv *s, int lanes) {
-    return (int64_t)s->tile.band * cg_conv_cut(s->OH, s->tile.rows).size * lanes;
+    return (int64_t)s->tile.band * cg_cut(s->OH, s->tile.rows).size * lanes;
 }
 
 int64_t cg_conv_prologue_floats(const CgConv *s, int lanes) {

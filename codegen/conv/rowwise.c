@@ -32,7 +32,7 @@ typedef struct Tile {
 } Tile;
 
 static int narrowest_tile(const CgConv *s) {
-    CgCut cut = cg_conv_cut(s->OW, s->tile.cols);
+    CgCut cut = cg_cut(s->OW, s->tile.cols);
     return cut.size - (cut.big < cut.n);
 }
 

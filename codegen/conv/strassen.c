@@ -67,7 +67,7 @@ bool cg_conv_fits_strassen(const CgConv *s, int lanes) {
 }
 
 static int32_t band_tiles(const CgConv *s) {
-    int n = cg_conv_cut(s->OH, 2 * s->tile.rows).n;
+    int n = cg_cut(s->OH, 2 * s->tile.rows).n;
     return s->tile.band < n ? s->tile.band : n;
 }
 
@@ -289,7 +289,7 @@ static void place_tile(Strassen *d, CgVal tile, CgVal at, int pixels) {
     CgFn *f = d->f;
     d->pixels = pixels;
     d->rows = (pixels + 1) / 2;
-    d->first = cg_conv_cut_at(f, d->tiles, tile);
+    d->first = cg_cut_at(f, d->tiles, tile);
     d->x = cg_fat(f, f->arg[CG_CONV_X], cg_imulc(f, d->n, d->s->x_image));
     d->x = cg_fat(f, d->x, cg_imulc(f, d->first, f->lanes));
     d->s0 = cg_fat(f, f->scratch, cg_imulc(f, at, 4 * d->sum));
@@ -335,7 +335,7 @@ static void emit_band(Strassen *d, CgVal band, CgVal lo, CgVal hi) {
 void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Strassen d = {.f = f, .s = s, .nv = s->tile.vecs, .half = s->C / 2 / f->lanes};
-    d.tiles = cg_conv_cut(s->OH, 2 * s->tile.rows);
+    d.tiles = cg_cut(s->OH, 2 * s->tile.rows);
     d.groups = s->O / (2 * s->tile.vecs * f->lanes);
     d.sum = sum_floats(s);
     d.panel = (int64_t)s->C / 2 * s->tile.vecs * f->lanes;

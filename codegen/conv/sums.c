@@ -107,7 +107,7 @@ static Transform *choose_transform(void) {
 // Of a cut: the part that vector r is in.
 static int find_part(CgCut cut, int r) {
     int part = 0;
-    while (part + 1 < cut.n && cg_conv_cut_begin(cut, part + 1) <= r)
+    while (part + 1 < cut.n && cg_cut_begin(cut, part + 1) <= r)
         part++;
     return part;
 }
@@ -116,7 +116,7 @@ static void transform_vector(const Filters *t, int v) {
     const WinoShape *w = &t->w;
     Transform *make = choose_transform();
     int part = find_part(w->oc.cut, v % w->oc.blocks);
-    int64_t begin = cg_conv_cut_begin(w->oc.cut, part) + v / w->oc.blocks * w->oc.blocks;
+    int64_t begin = cg_cut_begin(w->oc.cut, part) + v / w->oc.blocks * w->oc.blocks;
     int64_t nv = w->oc.cut.size - (part >= w->oc.cut.big);
     int64_t step = nv * IR_BLOCK, filter = step * w->channels;
     float *panel = t->to + begin * w->filters * w->channels * IR_BLOCK + (v - begin) * IR_BLOCK;

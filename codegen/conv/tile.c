@@ -27,34 +27,16 @@ void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
     s->N = c->N;
 }
 
-CgCut cg_conv_cut(int total, int max) {
-    int n = cg_max_int(1, cg_ceil_div(total, max));
-    int size = cg_ceil_div(total, n);
-    return (CgCut){n, size, n - (n * size - total)};
-}
-
-int cg_conv_cut_begin(CgCut c, int part) {
-    return part * c.size - cg_max_int(0, part - c.big);
-}
-
-CgVal cg_conv_cut_at(CgFn *f, CgCut c, CgVal part) {
-    CgVal at = cg_imulc(f, part, c.size);
-    if (c.big == c.n)
-        return at;
-    return cg_isub(f, at, cg_imax(f, cg_iaddc(f, part, -c.big), cg_i64(f, 0)));
-}
-
 // ---------------------------------------------------------------- channels
 
 CgConvOc cg_conv_oc(const CgConv *s, int lanes) {
     int per_group = s->O / s->group;
     if (s->group == 1)
         return (CgConvOc){1, cg_ceil_div(s->O, lanes),
-                          cg_conv_cut(cg_ceil_div(s->O, lanes), s->tile.vecs)};
+                          cg_cut(cg_ceil_div(s->O, lanes), s->tile.vecs)};
     if (per_group % lanes == 0)
-        return (CgConvOc){s->group, per_group / lanes,
-                          cg_conv_cut(per_group / lanes, s->tile.vecs)};
-    return (CgConvOc){1, cg_ceil_div(s->O, lanes), cg_conv_cut(cg_ceil_div(s->O, lanes), 1)};
+        return (CgConvOc){s->group, per_group / lanes, cg_cut(per_group / lanes, s->tile.vecs)};
+    return (CgConvOc){1, cg_ceil_div(s->O, lanes), cg_cut(cg_ceil_div(s->O, lanes), 1)};
 }
 
 void cg_conv_ic_range(const CgConv *s, int lanes, int ocb, int nv, int *lo, int *hi) {
@@ -102,7 +84,7 @@ int cg_conv_unroll(const CgConv *s) {
 // ---------------------------------------------------------------- columns and rows
 
 int cg_conv_inside(CgCut c, int part, int stride, int pad, int reach, int size) {
-    int64_t first = cg_conv_cut_begin(c, part), width = c.size - (part >= c.big);
+    int64_t first = cg_cut_begin(c, part), width = c.size - (part >= c.big);
     int64_t space = (int64_t)size - 1 + pad - reach; // where the first tap of the last may be
     int64_t most = space < 0 ? -1 : space / stride - width + 1;
     int alike = (part < c.big ? c.big : c.n) - part;
@@ -111,12 +93,12 @@ int cg_conv_inside(CgCut c, int part, int stride, int pad, int reach, int size) 
 }
 
 int cg_conv_columns(CgFn *f, const CgConv *s, CgColumns **out) {
-    CgCut cut = cg_conv_cut(s->OW, s->tile.cols);
+    CgCut cut = cg_cut(s->OW, s->tile.cols);
     CgColumns *run = NULL;
     int n = 0, cap = 0;
     for (int i = 0; i < cut.n; i += run[n - 1].n) {
         int free = cg_conv_inside(cut, i, s->sw, s->pl, (s->kw - 1) * s->dw, s->W);
-        CgColumns t = {cg_conv_cut_begin(cut, i), cut.size - (i >= cut.big), cg_max_int(free, 1),
+        CgColumns t = {cg_cut_begin(cut, i), cut.size - (i >= cut.big), cg_max_int(free, 1),
                        free > 0};
         IR_PUSH(f->arena, run, n, cap, t);
     }
@@ -281,10 +263,8 @@ CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
 }
 
 void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p) {
-    bool pairs = s->dtype == IR_BF16 && s->y_dtype == IR_BF16;
-    CgVal rounded = pairs ? cg_dot_round(f, y) : NULL;
-    if (rounded)
-        cg_store(f, rounded, p, 2);
+    if (s->dtype == IR_BF16)
+        cg_dot_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
     else
         cg_elem_store_n(f, (IrDtype)s->y_dtype, y, p, NULL);
 }

@@ -125,7 +125,7 @@ static CgVal find_piece(Kernel *k, CgVal piece, Place *p) {
     p->ib = cg_iadd(f, p->ib, first);
     p->set = cg_idivc(f, tile, u->cut.n);
     CgVal part = cg_iremc(f, tile, u->cut.n);
-    p->ob = cg_iadd(f, cg_imulc(f, p->set, u->o_blocks), cg_conv_cut_at(f, u->cut, part));
+    p->ob = cg_iadd(f, cg_imulc(f, p->set, u->o_blocks), cg_cut_at(f, u->cut, part));
     if (u->pairing == CG_PAIR_SAME)
         p->ib = cg_i64(f, 0);
     return cg_icmp(f, LLVMIntSLT, part, cg_i64(f, u->cut.big));

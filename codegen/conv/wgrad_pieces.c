@@ -45,7 +45,7 @@ CgWgradPieces cg_conv_wgrad_pieces(const CgWgrad *s, int lanes) {
     } else if (u.pairing == CG_PAIR_RANGES) {
         u.i_blocks = most_blocks(s, lanes);
     }
-    u.cut = cg_conv_cut(u.o_blocks, s->vecs);
+    u.cut = cg_cut(u.o_blocks, s->vecs);
     u.o_tiles = u.sets * u.cut.n;
     u.n = (int64_t)u.o_tiles * u.i_blocks;
     u.rows = cg_ceil_div(u.part * u.parts * u.taps, lanes) * lanes;

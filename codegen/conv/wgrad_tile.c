@@ -32,10 +32,10 @@ void cg_conv_wgrad_find_sets(Kernel *k) {
         term[i] = (Term){i % k->u.part, i / k->u.part};
     k->sets = ir_alloc_array(a, (size_t)n, sizeof *k->sets);
     int together = apart ? k->u.part : n;
-    CgCut cut = cg_conv_cut(together, in_set);
+    CgCut cut = cg_cut(together, in_set);
     for (int i = 0; i < n; i += together)
         for (int j = 0; j < cut.n; j++) {
-            const Term *first = term + i + cg_conv_cut_begin(cut, j);
+            const Term *first = term + i + cg_cut_begin(cut, j);
             k->sets[k->n_sets++] = (Set){cut.size - (j >= cut.big), first};
         }
 }

@@ -443,7 +443,7 @@ static void emit_groups(Wino *d, CgVal lo, CgVal hi) {
     CgIf branch;
     cg_for(f, &loop, lo, hi, 1);
     CgVal set = cg_idivc(f, loop.iv, cut.n), part = cg_iremc(f, loop.iv, cut.n);
-    d->ocb = cg_iadd(f, cg_imulc(f, set, d->w.oc.blocks), cg_conv_cut_at(f, cut, part));
+    d->ocb = cg_iadd(f, cg_imulc(f, set, d->w.oc.blocks), cg_cut_at(f, cut, part));
     if (cut.big < cut.n) {
         cg_if(f, &branch, cg_icmp(f, LLVMIntSLT, part, cg_i64(f, cut.big)));
         emit_group(d, cut.size);
@@ -470,7 +470,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
     int most = cg_max_int(1, ir_winograd_tiles(&f->target->machine, d.w.oc.cut.size));
-    d.tiles = cg_conv_cut(s->tile.block, most).size;
+    d.tiles = cg_cut(s->tile.block, most).size;
     d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
     d.always_buffered = cg_conv_winograd_long(&s->then);
     place_scratch(&d);

@@ -2,9 +2,12 @@
 // packed in the order of tiles anyway (matmul_pack.c).
 //
 // A strip is two tiles of 16 rows by two vectors of the panel; the rows left over, fewer than 32,
-// are a tile or two of as many rows by two vectors, for which tiles are configured anew. K is cut
-// into equal pieces of whole words. A row's sums depend on K alone: not on the number of rows, nor
-// on the threads. They pass through the scratch on their way to the epilogue.
+// are a tile or two by two vectors, the last of which has rows again that are done: they are read
+// and multiplied, and nobody reads their sums. Where there are fewer than 16 rows at all, tiles are
+// of as many, and configured with them. K is cut into equal pieces of whole words. A row's sums
+// depend on K alone: not on the number of rows, nor on the threads. They pass through the scratch
+// on their way to the epilogue, which is pipelined: rows of a strip are finished between the
+// products of the next, whose tiles need few of the instructions that a core issues.
 #include "codegen/build/amx.h"
 #include "codegen/nn/matmul_tile.h"
 
@@ -29,19 +32,41 @@ bool cg_matmul_fits_amx(const CgMatmul *s, const IrMachine *m) {
            (rows.n ? rows.n : rows.c) >= FEWEST_ROWS;
 }
 
+// There is a whole tile of rows, whatever the batch.
+static bool fills_tiles(const CgMatmul *s) {
+    IrDim rows = s->nd.dim[s->nd.rank - 1].size;
+    return rows.c + rows.n >= CG_AMX_ROWS;
+}
+
+// Sums of two strips: [vector][row of the strip][lane] each
+enum { STRIP_ROWS = TILES * CG_AMX_ROWS, SUMS = VECTORS * STRIP_ROWS * IR_BLOCK };
+
 int64_t cg_matmul_floats_amx(void) {
-    return TILES * VECTORS * SUM_WORDS;
+    return 2 * SUMS;
 }
 
 // ---------------------------------------------------------------- a strip
 
-// Of `tiles` tiles of `rows` rows each and vectors [t->first, t->end) of the panel; rows: a number
-// that is known, or CG_AMX_SOME.
+// A strip is vectors [t->first, t->end) of the panel and `tiles` tiles, of whose rows [begin, end)
+// are to be finished.
 typedef struct Strip {
     CgMatmulTile *t;
     int tiles;
-    CgVal rows;
+    CgVal begin, end;
 } Strip;
+
+// What of the last strip is not finished yet, in slots: where its operands and its first row are,
+// its rows, and which sums are its.
+typedef struct Pending {
+    CgVal off[CG_ND_OPERANDS], row, begin, end, sums;
+    int first, vectors; // of the panel
+} Pending;
+
+typedef struct Run {
+    CgFn *f;
+    const CgMatmul *s;
+    Pending last;
+} Run;
 
 static int sum_tile(int i, int v) {
     return i * VECTORS + v;
@@ -66,100 +91,164 @@ static void configure(CgFn *f, const CgMatmul *s, CgVal rows) {
     cg_amx_begin(f, (IrDtype)s->dtype, shape, rows);
 }
 
-static void emit_products(CgFn *f, const Strip *strip) {
+// ---------------------------------------------------------------- rows of the strip before
+
+static CgVal get(CgFn *f, CgVal slot) {
+    return cg_load(f, f->i64, slot, 8);
+}
+
+static void set(CgFn *f, CgVal slot, CgVal x) {
+    cg_store(f, x, slot, 8);
+}
+
+static CgVal sums_at(CgFn *f, CgVal sums, CgVal row, int v) {
+    CgVal at = cg_iadd(f, cg_imulc(f, sums, SUMS), cg_imulc(f, row, f->lanes));
+    return cg_fatc(f, cg_fat(f, f->scratch, at), (int64_t)v * STRIP_ROWS * f->lanes);
+}
+
+// Rows [lo, hi) of what is pending
+static void finish_rows(Run *r, CgVal lo, CgVal hi) {
+    CgFn *f = r->f;
+    const Pending *last = &r->last;
+    IrDtype sum = cg_elem_sum((IrDtype)r->s->dtype);
+    CgVal off[CG_ND_OPERANDS] = {NULL};
+    CgLoop loop;
+    for (int k = 0; k < r->s->nd.n; k++)
+        off[k] = get(f, last->off[k]);
+    CgMatmulTile t = cg_matmul_tile(f, r->s, off);
+    CgVal row = get(f, last->row), sums = get(f, last->sums);
+    t.first = last->first;
+    t.end = last->first + last->vectors;
+    cg_for(f, &loop, lo, hi, 1);
+    t.row = cg_iadd(f, row, loop.iv);
+    for (t.v = t.first; t.v < t.end; t.v++)
+        cg_matmul_finish(f, &t,
+                         cg_elem_load_n(f, sum, sums_at(f, sums, loop.iv, t.v - t.first), NULL));
+    cg_end(f, &loop);
+}
+
+// The strip's sums become those that are pending.
+static void leave_pending(Run *r, const Strip *strip) {
+    CgFn *f = r->f;
+    const CgMatmulTile *t = strip->t;
+    Pending *last = &r->last;
+    CgVal sums = cg_isub(f, cg_i64(f, 1), get(f, last->sums));
+    last->first = t->first;
+    last->vectors = t->end - t->first;
+    for (int i = 0; i < strip->tiles; i++)
+        for (int v = 0; v < last->vectors; v++)
+            cg_amx_store(f, sum_tile(i, v), sums_at(f, sums, cg_i64(f, i * CG_AMX_ROWS), v),
+                         cg_i64(f, CG_AMX_ROW_BYTES));
+    for (int k = 0; k < r->s->nd.n; k++)
+        set(f, last->off[k], t->off[k]);
+    set(f, last->row, t->row);
+    set(f, last->begin, strip->begin);
+    set(f, last->end, strip->end);
+    set(f, last->sums, sums);
+}
+
+static void begin_pending(Run *r) {
+    CgFn *f = r->f;
+    Pending *last = &r->last;
+    CgVal zero = cg_i64(f, 0), *slot[] = {&last->row, &last->begin, &last->end, &last->sums};
+    for (int i = 0; i < 4; i++) {
+        *slot[i] = cg_slot(f, f->i64);
+        set(f, *slot[i], zero);
+    }
+    for (int k = 0; k < r->s->nd.n; k++) {
+        last->off[k] = cg_slot(f, f->i64);
+        set(f, last->off[k], zero);
+    }
+}
+
+// ---------------------------------------------------------------- a strip
+
+static void emit_products(Run *r, const Strip *strip) {
+    CgFn *f = r->f;
     const CgMatmulTile *t = strip->t;
     const CgMatmul *s = t->spec;
     IrDtype type = (IrDtype)s->dtype;
-    int64_t words = piece_words(s->k.c);
+    int64_t words = piece_words(s->k.c), pieces = s->k.c / words;
+    int64_t share = (STRIP_ROWS + pieces - 1) / pieces; // rows that are finished with a piece
     CgVal a[TILES], b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]);
     CgVal line = cg_i64(f, CG_AMX_ROW_BYTES), step;
+    CgVal begin = get(f, r->last.begin), end = get(f, r->last.end);
     CgLoop loop;
     step = cg_stride(f, cg_i64(f, ir_dtype_bytes(type)),
                      s->nd.dim[s->nd.rank - 1].stride[CG_MATMUL_A]);
     for (int i = 0; i < strip->tiles; i++) {
         a[i] = cg_matmul_row(f, t, type, CG_MATMUL_A, CG_MATMUL_A, i * CG_AMX_ROWS);
-        for (int v = t->first; v < t->end; v++) {
+        for (int v = t->first; v < t->end; v++)
             cg_amx_zero(f, sum_tile(i, v - t->first));
-        }
     }
-    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, s->k.c), words);
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, pieces), 1);
+    CgVal word = cg_imulc(f, loop.iv, words);
     for (int v = t->first; v < t->end; v++) {
-        CgVal at = cg_fat(f, b, cg_imulc(f, cg_iaddc(f, loop.iv, v * s->k.c), f->lanes));
+        CgVal at = cg_fat(f, b, cg_imulc(f, cg_iaddc(f, word, v * s->k.c), f->lanes));
         cg_amx_load(f, column_tile(v - t->first), at, line);
     }
     for (int i = 0; i < strip->tiles; i++) {
-        cg_amx_load(f, row_tile(i), cg_fat(f, a[i], loop.iv), step);
-        for (int v = 0; v < t->end - t->first; v++) {
+        cg_amx_load(f, row_tile(i), cg_fat(f, a[i], word), step);
+        for (int v = 0; v < t->end - t->first; v++)
             cg_amx_dot(f, type, sum_tile(i, v), row_tile(i), column_tile(v));
-        }
     }
+    CgVal lo = cg_iadd(f, begin, cg_imulc(f, loop.iv, share));
+    finish_rows(r, lo, cg_imin(f, cg_iaddc(f, lo, share), end));
     cg_end(f, &loop);
 }
 
-static CgVal sums_at(CgFn *f, int i, int v) {
-    return cg_fatc(f, f->scratch, (int64_t)sum_tile(i, v) * SUM_WORDS);
-}
-
-static void emit_strip(CgFn *f, const Strip *strip) {
-    CgMatmulTile *t = strip->t, row = *t;
-    IrDtype sum = cg_elem_sum((IrDtype)t->spec->dtype);
-    CgLoop loop;
-    emit_products(f, strip);
-    for (int i = 0; i < strip->tiles; i++) {
-        for (int v = t->first; v < t->end; v++) {
-            cg_amx_store(f, sum_tile(i, v - t->first), sums_at(f, i, v - t->first),
-                         cg_i64(f, CG_AMX_ROW_BYTES));
-        }
-    }
-    cg_for(f, &loop, cg_i64(f, 0), strip->rows, 1);
-    row.i = 0;
-    for (int i = 0; i < strip->tiles; i++) {
-        row.row = cg_iadd(f, cg_iaddc(f, t->row, i * CG_AMX_ROWS), loop.iv);
-        for (row.v = t->first; row.v < t->end; row.v++) {
-            CgVal p = cg_elem_block(f, sum, sums_at(f, i, row.v - t->first), loop.iv);
-            cg_matmul_finish(f, &row, cg_elem_load_n(f, sum, p, NULL));
-        }
-    }
-    cg_end(f, &loop);
-}
-
-static void emit_panel(CgFn *f, Strip *strip) {
+static void emit_panel(Run *r, Strip *strip) {
     CgMatmulTile *t = strip->t;
     int vectors = t->spec->vectors;
     for (t->first = 0; t->first < vectors; t->first = t->end) {
         t->end = t->first + VECTORS < vectors ? t->first + VECTORS : vectors;
-        emit_strip(f, strip);
+        emit_products(r, strip);
+        leave_pending(r, strip);
     }
 }
 
 // ---------------------------------------------------------------- rows of one panel
 
+// The rest of a panel's rows from `row` on, a tile of `left`, or fewer than those there are
+static void emit_rest(Run *r, Strip *strip, CgVal row, CgVal left) {
+    CgFn *f = r->f;
+    CgVal rows = cg_imin(f, left, cg_i64(f, CG_AMX_ROWS));
+    bool full = fills_tiles(r->s);
+    strip->begin = full ? cg_isub(f, cg_i64(f, CG_AMX_ROWS), rows) : cg_i64(f, 0);
+    strip->end = full ? cg_i64(f, CG_AMX_ROWS) : rows;
+    strip->t->row = cg_isub(f, row, strip->begin);
+    if (!full)
+        configure(f, r->s, rows);
+    emit_panel(r, strip);
+}
+
 static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
-    const CgMatmul *s = ctx;
-    enum { STRIP = TILES * CG_AMX_ROWS };
-    CgVal main = cg_imulc(f, cg_idivc(f, len, STRIP), STRIP);
-    CgMatmulTile t = cg_matmul_tile(f, s, off);
-    Strip strip = {.t = &t, .tiles = TILES, .rows = cg_i64(f, CG_AMX_ROWS)};
+    Run *r = ctx;
+    CgVal zero = cg_i64(f, 0), main = zero;
+    CgMatmulTile t = cg_matmul_tile(f, r->s, off);
+    Strip strip = {&t, TILES, zero, cg_i64(f, STRIP_ROWS)};
     CgLoop loop;
-    CgIf some;
-    cg_if(f, &some, cg_icmp(f, LLVMIntSGT, main, cg_i64(f, 0)));
-    configure(f, s, NULL);
-    cg_for(f, &loop, cg_i64(f, 0), main, STRIP);
-    t.row = loop.iv;
-    emit_panel(f, &strip);
-    cg_end(f, &loop);
-    cg_endif(f, &some);
-    cg_for(f, &loop, main, len, CG_AMX_ROWS);
-    strip.rows = cg_imin(f, cg_isub(f, len, loop.iv), cg_i64(f, CG_AMX_ROWS));
+    if (fills_tiles(r->s)) {
+        main = cg_imulc(f, cg_idivc(f, len, STRIP_ROWS), STRIP_ROWS);
+        cg_for(f, &loop, zero, main, STRIP_ROWS);
+        t.row = loop.iv;
+        emit_panel(r, &strip);
+        cg_end(f, &loop);
+    }
     strip.tiles = 1;
-    t.row = loop.iv;
-    configure(f, s, strip.rows);
-    emit_panel(f, &strip);
+    cg_for(f, &loop, main, len, CG_AMX_ROWS);
+    emit_rest(r, &strip, loop.iv, cg_isub(f, len, loop.iv));
     cg_end(f, &loop);
-    cg_amx_end(f);
 }
 
 void cg_matmul_emit_amx(CgFn *f, const void *spec) {
     const CgMatmul *s = spec;
-    cg_nd_for(f, &s->nd, 1, TILES * CG_AMX_ROWS, emit_rows, (void *)spec);
+    int vectors = s->vectors % VECTORS ? s->vectors % VECTORS : VECTORS;
+    Run r = {.f = f, .s = s, .last = {.first = s->vectors - vectors, .vectors = vectors}};
+    begin_pending(&r);
+    if (fills_tiles(s))
+        configure(f, s, NULL);
+    cg_nd_for(f, &s->nd, 1, STRIP_ROWS, emit_rows, &r);
+    cg_amx_end(f);
+    finish_rows(&r, get(f, r.last.begin), get(f, r.last.end));
 }

@@ -182,7 +182,11 @@ void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum) {
     CgVal y = s->zero ? add_extra(f, t, s->bias + s->then.n_in, sum) : sum;
     y = s->bias ? add_extra(f, t, 0, y) : y;
     y = cg_body_emit(f, &s->then, y, load_then, t);
-    cg_elem_store_n(f, (IrDtype)s->y_dtype, y, cg_matmul_result(f, t), t->count[t->v]);
+    CgVal to = cg_matmul_result(f, t), lanes = t->count[t->v];
+    if (s->dtype == IR_BF16)
+        cg_dot_store_n(f, (IrDtype)s->y_dtype, y, to, lanes);
+    else
+        cg_elem_store_n(f, (IrDtype)s->y_dtype, y, to, lanes);
 }
 
 bool cg_matmul_keeps(const CgMatmul *s) {

@@ -43,13 +43,7 @@ void cg_norm_grad_store(CgFn *f, const CgNormGrad *s, CgVal v, CgVal base, const
         cg_divmod(f, at[2], cg_i64(f, s->y.dim[3].c), &place[2], &place[3]);
     }
     v = cg_pixel_vector(f, &s->then, v, place);
-    CgVal p = cg_norm_grad_pixel(f, &s->y, base, at[2]);
-    CgVal rounded = s->y.dtype == IR_BF16 ? cg_dot_round(f, v) : NULL;
-    if (rounded) {
-        cg_store(f, rounded, p, 2);
-    } else {
-        cg_elem_store_n(f, (IrDtype)s->y.dtype, v, p, NULL);
-    }
+    cg_dot_store_n(f, (IrDtype)s->y.dtype, v, cg_norm_grad_pixel(f, &s->y, base, at[2]), NULL);
 }
 
 // ---------------------------------------------------------------- lowering

@@ -4,11 +4,12 @@
 #include "tests/check.h"
 #include "tests/codegen/rig/cases.h"
 
-static const struct {
+typedef struct Op {
     const char *B;
     int N, M, heads, size, columns[3], start[3];
     int period, bias_heads; // 0: no bias
-} ops[] = {
+} Op;
+static const Op ops[] = {
     {"N", 197, 197, 2, 64, {384, 384, 384}, {0, 128, 256}, 0, 0},
     {"N", 49, 49, 3, 32, {288, 288, 288}, {0, 96, 192}, 1, 3},
     {"4N", 49, 49, 2, 32, {64, 64, 64}, {0, 0, 0}, 4, 1},
@@ -20,20 +21,34 @@ static const struct {
 };
 enum { OPS = sizeof ops / sizeof *ops };
 
+// For matrix tiles: tasks of two tiles and of one, of two sizes; pieces of 16, 10, 13 and 9 words;
+// keys that end in either vector of two; columns of half a vector. The last two do not fit.
+static const Op tiled[] = {
+    {"N", 197, 197, 2, 64, {384, 384, 384}, {0, 128, 256}, 0, 0},
+    {"2N", 49, 49, 3, 32, {288, 288, 288}, {0, 96, 192}, 2, 3},
+    {"N", 4, 17, 2, 80, {160, 160, 160}, {0, 0, 0}, 1, 1},
+    {"N", 33, 31, 1, 26, {26, 26, 26}, {0, 0, 0}, 1, 1},
+    {"N", 16, 64, 2, 36, {72, 76, 80}, {0, 4, 8}, 0, 0},
+    {"N", 50, 1, 1, 128, {128, 128, 128}, {0, 0, 0}, 0, 0},
+    {"N", 3, 40, 2, 64, {128, 128, 128}, {0, 0, 0}, 0, 0},
+    {"N", 20, 20, 2, 34, {68, 68, 68}, {0, 0, 0}, 0, 0},
+};
+enum { TILED = sizeof tiled / sizeof *tiled, NOT_TILED = 2 };
+
 // Of bf16 q, k and v: even columns. Its result is bf16, or f32 where `to` says so.
-static bool is_even(int k) {
-    int odd = ops[k].size;
+static bool is_even(const Op *op) {
+    int odd = op->size;
     for (int i = 0; i < 3; i++) {
-        odd |= ops[k].columns[i] | ops[k].start[i];
+        odd |= op->columns[i] | op->start[i];
     }
     return odd % 2 == 0;
 }
 
-static void add_op(Rig *r, int k, const char *type, const char *to) {
+static void add_op(Rig *r, int k, const Op *op, const char *type, const char *to) {
     char bias[160] = "", name[8] = "";
-    if (ops[k].period) {
-        snprintf(bias, sizeof bias, "const %%s: f32[%d,%d,%d,%d] = rand(%d)\n", ops[k].period,
-                 ops[k].bias_heads, ops[k].N, ops[k].M, k + 1);
+    if (op->period) {
+        snprintf(bias, sizeof bias, "const %%s: f32[%d,%d,%d,%d] = rand(%d)\n", op->period,
+                 op->bias_heads, op->N, op->M, k + 1);
         snprintf(name, sizeof name, ", %%s");
     }
     char text[900];
@@ -41,10 +56,9 @@ static void add_op(Rig *r, int k, const char *type, const char *to) {
              "in %%q: %s[%s,%d,%d]\nin %%k: %s[%s,%d,%d]\nin %%v: %s[%s,%d,%d]\n%s"
              "%%y = attention %%q, %%k, %%v%s "
              "{group=%d, size=%d, start=[%d,%d,%d], alpha=%g%s}\nout %%y",
-             type, ops[k].B, ops[k].N, ops[k].columns[0], type, ops[k].B, ops[k].M,
-             ops[k].columns[1], type, ops[k].B, ops[k].M, ops[k].columns[2], bias, name,
-             ops[k].heads, ops[k].size, ops[k].start[0], ops[k].start[1], ops[k].start[2],
-             k % 2 ? 1.0 : 0.25, to);
+             type, op->B, op->N, op->columns[0], type, op->B, op->M, op->columns[1], type, op->B,
+             op->M, op->columns[2], bias, name, op->heads, op->size, op->start[0], op->start[1],
+             op->start[2], k % 2 ? 1.0 : 0.25, to);
     case_add(r, k, "%s", text);
 }
 
@@ -52,7 +66,7 @@ static void heads_where_they_lie(void) {
     for (int t = 0; t < CASE_TARGETS; t++) {
         Rig *r = rig_new(case_targets[t].mcpu, case_targets[t].opt_level);
         for (int k = 0; k < OPS; k++)
-            add_op(r, k, "f32", "");
+            add_op(r, k, &ops[k], "f32", "");
         CHECK_INT_EQ(case_check(r, 2e-5, true), 0);
     }
 }
@@ -64,9 +78,27 @@ static void pairs_of_bf16(void) {
         const CaseTarget *target = &case_targets[t / 2];
         Rig *r = rig_new(target->mcpu, target->opt_level);
         for (int k = 0; k < OPS; k++)
-            if (is_even(k))
-                add_op(r, k, "bf16", t % 2 ? ", to=f32" : "");
+            if (is_even(&ops[k]))
+                add_op(r, k, &ops[k], "bf16", t % 2 ? ", to=f32" : "");
         CHECK_INT_EQ(case_check(r, t % 2 ? 2e-3 : 8e-3, true), 0);
+    }
+}
+
+static void matrix_tiles(void) {
+    for (int to_f32 = 0; to_f32 < 2; to_f32++) {
+        Rig *r = rig_new("sapphirerapids", 2);
+        rig_amx(r);
+        for (int k = 0; k < TILED; k++)
+            add_op(r, k, &tiled[k], "bf16", to_f32 ? ", to=f32" : "");
+        RigRuns runs = {.N = {1, 2, 5, 0},
+                        .n = 4,
+                        .threads = {1, 2, 3},
+                        .n_threads = 3,
+                        .tolerance = to_f32 ? 2e-3 : 8e-3};
+        CHECK_INT_EQ(rig_check(r, &runs), 0);
+        int n = rig_count(r, "attention amx");
+        CHECK(n < 0 || n == TILED - NOT_TILED);
+        rig_free(r);
     }
 }
 
@@ -118,6 +150,7 @@ static void spelled_out(void) {
 int main(void) {
     CHECK_RUN(heads_where_they_lie);
     CHECK_RUN(pairs_of_bf16);
+    CHECK_RUN(matrix_tiles);
     CHECK_RUN(spelled_out);
     return check_done();
 }

@@ -73,6 +73,17 @@ Rig *rig_new(const char *mcpu, int opt_level) {
     return r;
 }
 
+int rig_count(Rig *r, const char *algo) {
+    bool skip;
+    HoneModel *m = rig_load(r, 1, &skip);
+    const HoneModelDesc *d = m ? rt_model_desc(m) : NULL;
+    int n = m ? 0 : -1;
+    for (int i = 0; m && i < d->n_nodes; i++)
+        n += strstr(d->nodes[i].algo, algo) != NULL;
+    hone_destroy(m);
+    return n;
+}
+
 void rig_free(Rig *r) {
     char cmd[128];
     snprintf(cmd, sizeof cmd, "rm -rf %s", r->dir);

@@ -56,6 +56,8 @@ IrGraph *rig_graph(Rig *r);
 // After rig_compile(): links and loads; NULL after errors, or when the CPU lacks instructions
 // (*skip).
 struct HoneModel *rig_load(Rig *r, int threads, bool *skip);
+// After rig_compile(): nodes whose algorithm's name holds `algo`; -1: the CPU lacks instructions.
+int rig_count(Rig *r, const char *algo);
 void rig_free(Rig *r); // removes the folder
 
 #endif
