@@ -22,6 +22,7 @@
 
 #include <string.h>
 
+enum { AHEAD = 4096, MOST_ASKING = 4 };
 enum { MOST_SUMS = 4, SUM_BYTES = CG_AMX_ROWS * CG_AMX_ROW_BYTES, WORD = 4 };
 
 IrConv cg_conv_geometry(const CgConv *s) {
@@ -174,12 +175,22 @@ static void start_sums(Amx *a, const Strip *s) {
                 cg_amx_zero(f, sum_tile(a, i, v));
 }
 
+// Weights that come from beyond L2 are asked for AHEAD bytes before they are read: what the
+// machine fetches by itself ends with a page.
+static void ask_weights(Amx *a, CgVal w) {
+    for (int64_t i = 0; i < a->copy.words; i++)
+        cg_prefetch(a->f, cg_fatc(a->f, w, AHEAD / WORD + i * a->f->lanes), 2);
+}
+
 static void load_operand(Amx *a, const Strip *s, bool weights, int i, CgVal x, CgVal w) {
     CgFn *f = a->f;
+    CgVal at = weights ? cg_fatc(f, s->w, i * vector_words(a)) : s->x[i];
+    if (weights && a->asks)
+        ask_weights(a, at);
     if (weights)
-        cg_amx_load(f, operand_tile(a, true, i), cg_fatc(f, s->w, i * vector_words(a)), w);
+        cg_amx_load(f, operand_tile(a, true, i), at, w);
     else
-        cg_amx_load(f, operand_tile(a, false, i), s->x[i], x);
+        cg_amx_load(f, operand_tile(a, false, i), at, x);
 }
 
 // Products of one piece: s holds its operands' places.
@@ -422,6 +433,12 @@ static void emit_band(Amx *a, CgVal band, CgVal lo, CgVal hi) {
     cg_end(f, &loop);
 }
 
+// They are more than L2 keeps, and few strips read them.
+static bool weights_are_far(const Amx *a) {
+    int64_t bytes = vector_words(a) * WORD * cg_ceil_div(a->s->O, a->f->lanes);
+    return bytes > ir_budget(&a->f->target->machine, IR_L2_MOST) && a->rows <= MOST_ASKING;
+}
+
 void cg_conv_emit_amx(CgFn *f, const void *spec) {
     const CgConv *s = spec;
     IrConv c = cg_conv_geometry(s);
@@ -430,6 +447,7 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     a.images = (int)ir_conv_band_images(&c, &s->tile);
     a.rows = a.images * (int)a.cut.strips;
     a.oc = cg_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
+    a.asks = weights_are_far(&a);
     a.sums = f->scratch;
     a.lines = cg_fatc(f, f->scratch, MOST_SUMS * SUM_BYTES / WORD);
     int rows = a.rows, groups = a.oc.n, band = s->tile.band;

@@ -12,6 +12,7 @@ typedef struct Amx {
     IrConvCopy copy;
     IrConvStrips cut;
     int images, rows;  // of a band, where that is of several; strips of those, or of an image
+    bool asks;         // for weights, before they are read
     CgCut oc;          // groups of output vectors
     CgVal sums, lines; // in scratch: a strip's sums; lines of the copy from `origin` on
     CgVal n, origin;   // the band's image, first line
