@@ -163,6 +163,40 @@ static void begin_pending(Run *r) {
 
 // ---------------------------------------------------------------- a strip
 
+// The next panel on its way into the second level cache, as in matmul_panels.c: strips of one
+// image's rows ask for all of it, as many lines with each piece.
+typedef struct Ahead {
+    int64_t lines;  // with a piece; 0: nothing is asked for
+    CgVal at, step; // of the strip's first, elements from piece to piece
+} Ahead;
+
+static Ahead begin_ahead(CgFn *f, const CgMatmulTile *t) {
+    const CgMatmul *s = t->spec;
+    int64_t words = piece_words(s->k.c), pieces = s->k.c / words;
+    int64_t halves = (s->vectors + VECTORS - 1) / VECTORS;
+    int64_t rows = ir_dim_at(s->nd.dim[s->nd.rank - 1].size, 1);
+    int64_t strips = (rows + STRIP_ROWS - 1) / STRIP_ROWS * halves;
+    if (!s->ahead)
+        return (Ahead){0, NULL, NULL};
+    int64_t lines = (words * s->vectors + strips - 1) / strips;
+    lines = lines < words ? lines : words;
+    CgVal row = cg_iaddc(f, cg_iadd(f, t->off[CG_MATMUL_ROW], t->row), STRIP_ROWS - 1);
+    CgVal strip = cg_idivc(f, row, STRIP_ROWS);
+    strip = cg_iaddc(f, cg_imulc(f, strip, halves), t->first / VECTORS);
+    CgVal line = cg_imulc(f, strip, pieces * lines), zero = cg_i64(f, 0);
+    CgVal left = cg_icmp(f, LLVMIntSLT, line, cg_i64(f, s->k.c * s->vectors));
+    CgVal next = cg_iadd(f, t->off[CG_MATMUL_B], cg_dim(f, s->nd.dim[0].stride[CG_MATMUL_B]));
+    next = cg_iadd(f, next, cg_imulc(f, cg_select(f, left, line, zero), f->lanes));
+    return (Ahead){lines, cg_fat(f, f->arg[CG_MATMUL_B], next),
+                   cg_select(f, left, cg_i64(f, lines * f->lanes), zero)};
+}
+
+static void ask_ahead(CgFn *f, const Ahead *ahead, CgVal piece) {
+    CgVal at = ahead->lines ? cg_fat(f, ahead->at, cg_imul(f, piece, ahead->step)) : NULL;
+    for (int64_t i = 0; i < ahead->lines; i++)
+        cg_prefetch(f, cg_fatc(f, at, i * f->lanes), 2);
+}
+
 static void emit_products(Run *r, const Strip *strip) {
     CgFn *f = r->f;
     const CgMatmulTile *t = strip->t;
@@ -173,6 +207,7 @@ static void emit_products(Run *r, const Strip *strip) {
     CgVal a[TILES], b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]);
     CgVal line = cg_i64(f, CG_AMX_ROW_BYTES), step;
     CgVal begin = get(f, r->last.begin), end = get(f, r->last.end);
+    Ahead ahead = begin_ahead(f, t);
     CgLoop loop;
     step = cg_stride(f, cg_i64(f, ir_dtype_bytes(type)),
                      s->nd.dim[s->nd.rank - 1].stride[CG_MATMUL_A]);
@@ -183,6 +218,7 @@ static void emit_products(Run *r, const Strip *strip) {
     }
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, pieces), 1);
     CgVal word = cg_imulc(f, loop.iv, words);
+    ask_ahead(f, &ahead, loop.iv);
     for (int v = t->first; v < t->end; v++) {
         CgVal at = cg_fat(f, b, cg_imulc(f, cg_iaddc(f, word, v * s->k.c), f->lanes));
         cg_amx_load(f, column_tile(v - t->first), at, line);
