@@ -149,7 +149,9 @@ static IrTrainProgram *plan(Finetune *f, PassOptions *po, CgOptions *o) {
     po->threads = f->threads ? f->threads : rt_cpus_available();
     po->images = f->train.batch;
     if (!import(f, po) || !tool_check_weights(f->tool, f->infer, true) ||
-        !tool_image_options(f->tool, &f->image, f->infer, o) || !tool_place_head(f, po, o))
+        !tool_image_options(f->tool, &f->image, f->infer, o) ||
+        (!o->preprocess.height && !tool_image_arrays(f->tool, f->infer, &o->preprocess)) ||
+        !tool_place_head(f, po, o))
         return NULL;
     if (f->n_labels || f->train.classes) {
         o->labels = f->labels;

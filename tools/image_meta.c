@@ -29,6 +29,8 @@ int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m) {
     const HonePreprocess *x = &cg->preprocess;
     int n = 0;
     m[n++] = (IrMeta){"hone.labels", cg->n_labels ? join_labels(a, cg) : NULL};
+    if (!rt_takes_pictures(x))
+        return n;
     m[n++] = (IrMeta){"hone.mean", join_floats(a, x->mean, x->channels)};
     m[n++] = (IrMeta){"hone.std", join_floats(a, x->std, x->channels)};
     m[n++] = (IrMeta){"hone.scale", join_floats(a, &x->scale, 1)};

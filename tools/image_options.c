@@ -433,3 +433,23 @@ bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg) {
     return task.kind == PASS_TASK_CLASS ? tool_image_labels(t, im, g->prog, output, cg)
                                         : tool_image_task_labels(t, im, g->prog, &task, output, cg);
 }
+
+bool tool_image_arrays(Tool *t, const IrGraph *g, HonePreprocess *x) {
+    const IrValue *in = g->inputs[0];
+    const IrShape *s = &in->type.shape;
+    bool known = s->rank >= 2 && s->rank <= 4 && s->dim[0].n && !s->dim[0].c;
+    int32_t dim[4] = {0, 1, 1, 1};
+    for (int i = 1; known && i < s->rank; i++) {
+        known = !s->dim[i].n && s->dim[i].c > 0 && s->dim[i].c <= 1 << 20;
+        dim[i] = (int32_t)s->dim[i].c;
+    }
+    if (!known) {
+        ir_error(&t->diag, IR_NOWHERE,
+                 "NYI: fine-tuning takes inputs [N,C,H,W], [N,C,L] and [N,C] whose sizes but N are "
+                 "known; '%s' is none",
+                 in->name);
+        return false;
+    }
+    *x = (HonePreprocess){.channels = dim[1], .height = dim[2], .width = dim[3]};
+    return true;
+}

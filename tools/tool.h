@@ -235,6 +235,9 @@ typedef struct ToolImage {
 // metadata_props (hone.resize, hone.mean, ..., hone.labels), then what other programs write there
 // (mean, std, imgsz, names, character, ...), then ImageNet's values. False after errors.
 bool tool_image_options(Tool *t, ToolImage *im, IrGraph *g, CgOptions *cg);
+// Of a network that takes none: arrays of its input's sizes (scale 0). False after an error: those
+// are not known, or there are too many axes.
+bool tool_image_arrays(Tool *t, const IrGraph *g, HonePreprocess *x);
 // The part of it that is about names (image_labels.c): the user's, or hone's own, of any number;
 // then those of classes, or of what is found or told apart.
 bool tool_image_told_labels(Tool *t, const ToolImage *im, const IrProgram *p, CgOptions *cg);

@@ -123,7 +123,7 @@ static void add_file(Wheel *w, const char *folder, const char *name, uint32_t mo
 }
 
 static void print_preprocess(RtJson *j, const HonePreprocess *p) {
-    if (p->height <= 0) {
+    if (!rt_takes_pictures(p)) {
         rt_json_text(j, "preprocess", NULL);
         return;
     }

@@ -6,6 +6,7 @@
 // items are never added or removed after opening, so that their numbers mean the same in every run
 // on the same data, which the fingerprint tells.
 #include "runtime/data/dataset_build.h"
+#include "runtime/data/input_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -341,6 +342,17 @@ static bool read_all(RtBuild *b, const char *spec) {
     return true;
 }
 
+// What the network takes is in the set.
+static bool check_kind(RtBuild *b, const RtDataset *d, const char *spec) {
+    const HonePreprocess *p = b->o->prep;
+    char want[256];
+    return d->tensors || !p || rt_takes_pictures(p) ||
+           rt_build_error(b,
+                          "%s: the network takes arrays, %s in .npy files beside their labels, not "
+                          "pictures",
+                          spec, rt_input_text(p, d->n_train + d->n_val, want, sizeof want));
+}
+
 // Arrays of f32 have their own way to the model: they do not mix with images.
 static bool set_kind(RtBuild *b, RtDataset *d) {
     int64_t f32 = 0;
@@ -383,6 +395,8 @@ static bool open_set(RtDataset *d, RtBuild *b, const char *spec) {
     if (!found && !(read_all(b, spec) && set_kind(b, d)))
         return false;
     describe(d, b);
+    if (!check_kind(b, d, spec))
+        return false;
     if (!found && !take_fingerprint(b, d))
         return false;
     if (found)

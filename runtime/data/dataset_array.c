@@ -1,5 +1,6 @@
 // Pairs of arrays, images and labels, from .npy or IDX files.
 #include "runtime/data/dataset_build.h"
+#include "runtime/data/input_file.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -52,26 +53,20 @@ static bool check_tensors(RtBuild *b, RtSource *s) {
     char text[256], want[256];
     if (!p)
         return rt_build_error(b, "%s: f32 arrays need a model that takes images", s->name);
-    int64_t chw[4] = {a->rank ? a->dim[0] : 0, p->channels, p->height, p->width};
-    int64_t hwc[4] = {chw[0], p->height, p->width, p->channels};
-    const int64_t *dim = p->nhwc ? hwc : chw;
-    bool same = a->rank == 4;
-    for (int i = 0; same && i < 4; i++)
-        same = a->dim[i] == dim[i];
-    same |= p->channels == 1 && a->rank == 3 && a->dim[1] == p->height && a->dim[2] == p->width;
-    return same ||
-           rt_build_error(b,
-                          "%s: %s, but the model takes %s; f32 arrays must be what the model "
-                          "takes, images are u8",
-                          s->name, rt_shape_text(a->dtype, a->rank, a->dim, text, sizeof text),
-                          rt_shape_text(HONE_F32, 4, dim, want, sizeof want));
+    return (a->dtype == HONE_F32 && a->rank > 0 && rt_input_is_like(a, 1, p)) ||
+           rt_build_error(
+               b, "%s: %s, but the model takes %s; f32 arrays must be what the model takes%s",
+               s->name, rt_shape_text(a->dtype, a->rank, a->dim, text, sizeof text),
+               rt_input_text(p, a->rank ? a->dim[0] : 0, want, sizeof want),
+               rt_takes_pictures(p) ? ", images are u8" : "");
 }
 
 static bool check_images(RtBuild *b, RtSource *s) {
+    const HonePreprocess *p = b->o->prep;
+    if (s->array.dtype == HONE_F32 || (p && !rt_takes_pictures(p)))
+        return check_tensors(b, s);
     if (s->kind == RT_SOURCE_U8)
         return place_pixels(b, s);
-    if (s->array.dtype == HONE_F32)
-        return check_tensors(b, s);
     return rt_build_error(b, "%s: images are u8 or f32, not %s", s->name,
                           rt_dtype(s->array.dtype)->name);
 }

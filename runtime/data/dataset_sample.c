@@ -289,6 +289,19 @@ int64_t rt_dataset_count_pixels(const RtDataset *d, int64_t most, int64_t *numbe
 
 // ---- thumbnails
 
+// One that is no picture: its first channel, from the least number to the greatest.
+static void show_channel(const float *x, const HonePreprocess *p, RtImage *image) {
+    size_t n = (size_t)p->height * (size_t)p->width;
+    float least = x[0], most = x[0];
+    for (size_t i = 1; i < n; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+    }
+    double by = most > least ? 255 / ((double)most - (double)least) : 0;
+    for (size_t i = 0; i < n; i++)
+        memset(image->pixel + 3 * i, (uint8_t)(((double)x[i] - (double)least) * by), 3);
+}
+
 // A tensor back to pixels, as far as the preprocessing can be undone.
 static bool undo_preprocess(const RtDataset *d, int64_t item, const HonePreprocess *p,
                             RtImage *image, RtErr *err) {
@@ -297,6 +310,10 @@ static bool undo_preprocess(const RtDataset *d, int64_t item, const HonePreproce
     if (!rt_image_alloc(name, p->width, p->height, 3, image, err))
         return false;
     const float *x = tensor_of(d, item, p);
+    if (!rt_takes_pictures(p)) {
+        show_channel(x, p, image);
+        return true;
+    }
     size_t plane = (size_t)p->height * (size_t)p->width, ch = (size_t)p->channels;
     for (size_t i = 0; i < plane; i++)
         for (size_t c = 0; c < 3; c++) {

@@ -5,6 +5,38 @@
 #include <string.h>
 #include <unistd.h>
 
+// The sizes of an image, as the network takes it.
+static void input_sizes(const HonePreprocess *p, int64_t dim[3]) {
+    dim[p->nhwc ? 2 : 0] = p->channels;
+    dim[p->nhwc ? 0 : 1] = p->height;
+    dim[p->nhwc ? 1 : 2] = p->width;
+}
+
+bool rt_input_is_like(const RtNpy *a, int skip, const HonePreprocess *p) {
+    int64_t want[3];
+    input_sizes(p, want);
+    int i = skip, k = 0;
+    while (i < a->rank || k < 3) {
+        if (i < a->rank && a->dim[i] == 1)
+            i++;
+        else if (k < 3 && want[k] == 1)
+            k++;
+        else if (i >= a->rank || k == 3 || a->dim[i++] != want[k++])
+            return false;
+    }
+    return true;
+}
+
+const char *rt_input_text(const HonePreprocess *p, int64_t n, char *text, size_t size) {
+    int64_t want[3], dim[4] = {n};
+    int rank = 1;
+    input_sizes(p, want);
+    for (int k = 0; k < 3; k++)
+        if (want[k] != 1 || rt_takes_pictures(p))
+            dim[rank++] = want[k];
+    return rt_shape_text(HONE_F32, rank, dim, text, size);
+}
+
 // By its first bytes; what cannot be read is told by who reads it whole.
 static bool is_array(const char *path) {
     RtErr ignored;
@@ -22,7 +54,7 @@ static bool is_array(const char *path) {
 static bool take_pixels(const char *path, int channels, RtInputFile *f, RtErr *err) {
     const RtNpy *a = &f->array;
     int64_t have = a->rank == 3 ? a->dim[2] : 1;
-    if (a->dtype != HONE_U8 || a->rank < 2 || a->rank > 3 || (have != 1 && have != 3))
+    if (!channels || a->dtype != HONE_U8 || a->rank < 2 || a->rank > 3 || (have != 1 && have != 3))
         return true; // no picture
     if (!rt_image_alloc(path, a->dim[1], a->dim[0], channels, &f->image, err))
         return false;
@@ -40,8 +72,10 @@ static bool take_pixels(const char *path, int channels, RtInputFile *f, RtErr *e
 bool rt_input_file_open(const char *path, int channels, bool as_stored, RtInputFile *f,
                         RtErr *err) {
     *f = (RtInputFile){.image = {0}};
-    if (!is_array(path))
+    if (!is_array(path) && channels)
         return rt_image_load(path, channels, as_stored, &f->image, err);
+    if (!is_array(path))
+        return rt_fail(err, "%s: no .npy file; the network takes arrays, not pictures", path);
     if (rt_npy_read(path, &f->array, err) && take_pixels(path, channels, f, err))
         return true;
     rt_input_file_close(f);

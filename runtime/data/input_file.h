@@ -11,8 +11,14 @@ typedef struct RtInputFile {
     RtNpy array;   // of an .npy file
 } RtInputFile;
 
-// Reads it; pictures in 3 channels or 1. False with err set. rt_input_file_close() releases, any
-// state.
+// Is what array `a` holds behind its first `skip` axes what the network takes of an image? Axes of
+// one entry do not count.
+bool rt_input_is_like(const RtNpy *a, int skip, const HonePreprocess *p);
+// "f32[8,3,224,224]", n images of that. Returns text.
+const char *rt_input_text(const HonePreprocess *p, int64_t n, char *text, size_t size);
+
+// Reads it; pictures in 3 channels or 1; 0: there are none, only arrays. False with err set.
+// rt_input_file_close() releases, any state.
 bool rt_input_file_open(const char *path, int channels, bool as_stored, RtInputFile *f, RtErr *err);
 void rt_input_file_close(RtInputFile *f);
 // Is it an array that this input takes as it is, of one image?

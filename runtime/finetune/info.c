@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/data/input_file.h"
 #include "runtime/file/json.h"
 
 void rt_fine_print_plan(const HoneTrainDesc *d, FILE *f) {
@@ -58,6 +59,14 @@ static const char *picked_cpu(const HoneTrainDesc *d) {
     RtErr err;
     const HoneModelDesc *unit = rt_model_unit(d->info, NULL, &err);
     return unit ? unit->cpu : d->info->cpu;
+}
+
+static void print_input(const HonePreprocess *p) {
+    char text[256];
+    if (rt_takes_pictures(p))
+        printf("images: %d x %d, shorter side resized to %d\n", p->width, p->height, p->resize);
+    else
+        printf("arrays: %s each, as they are\n", rt_input_text(p, 1, text, sizeof text));
 }
 
 static void print_info_json(const RtFine *f) {
@@ -115,11 +124,11 @@ int rt_fine_info(const RtFine *f, int argc, char **argv) {
         if (json) {
             print_info_json(f);
         } else {
-            printf("%s: fine-tunes '%s', %d classes; by %s for %s\n"
-                   "images: %d x %d, shorter side resized to %d\n"
-                   "reading: %s\n\n",
-                   f->program, RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
-                   picked_cpu(f->d), p->width, p->height, p->resize, rt_reading(f->d));
+            printf("%s: fine-tunes '%s', %d classes; by %s for %s\n", f->program,
+                   RT_SHOW(f->d->info->name), f->d->classes, f->d->info->producer,
+                   picked_cpu(f->d));
+            print_input(p);
+            printf("reading: %s\n\n", rt_reading(f->d));
             rt_fine_print_plan(f->d, stdout);
             print_memory(f->d);
         }

@@ -90,8 +90,31 @@ static void print_top(Predict *x, RtJson *j) {
     }
 }
 
+// Of a network that takes no pictures.
+static bool load_array(Predict *x, const char *path, RtErr *err) {
+    const HonePreprocess *p = &x->f->d->info->preprocess;
+    char has[256], want[256];
+    RtInputFile f;
+    if (x->views > 1)
+        return rt_fail(err, "%s: --tta is for pictures; the network takes arrays", path);
+    if (!rt_input_file_open(path, 0, false, &f, err))
+        return false;
+    const RtNpy *a = &f.array;
+    bool good = a->dtype == HONE_F32 && rt_input_is_like(a, 0, p);
+    if (good)
+        memcpy(x->image, a->data, (size_t)a->count * sizeof(float));
+    else
+        rt_fail(err, "%s: %s, but the network takes %s", path,
+                rt_shape_text(a->dtype, a->rank, a->dim, has, sizeof has),
+                rt_input_text(p, 1, want, sizeof want));
+    rt_input_file_close(&f);
+    return good;
+}
+
 static bool load_image(Predict *x, const char *path, RtErr *err) {
     HonePreprocess p = x->f->d->info->preprocess;
+    if (!rt_takes_pictures(&p))
+        return load_array(x, path, err);
     p.as_stored |= x->as_stored;
     int64_t c = p.channels, h = p.height, w = p.width;
     const HoneTensorDesc input = {

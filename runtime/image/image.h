@@ -91,6 +91,9 @@ int rt_resize_filter(const char *name);
 
 // "resize 256 bilinear, centre crop 224x224, RGB, ...". Returns text.
 const char *rt_preprocess_text(const HonePreprocess *p, char *text, size_t size);
+// Are pictures turned into this input? False: it takes arrays as they are, or nothing is known of
+// it.
+bool rt_takes_pictures(const HonePreprocess *p);
 // Is there a preprocessing that turns images into this input? False with err set: the reason.
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
 // Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies

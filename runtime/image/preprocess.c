@@ -8,11 +8,14 @@
 
 enum { LETTERBOX_GREY = 114 };
 
+bool rt_takes_pictures(const HonePreprocess *p) {
+    return p->height > 0 && p->width > 0 && (p->channels == 1 || p->channels == 3) && p->scale > 0;
+}
+
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err) {
     char text[256];
     rt_tensor_text(input, text, sizeof text);
-    if (p->height <= 0 || p->width <= 0 || (p->channels != 1 && p->channels != 3) ||
-        !rt_resize_name(p->interpolation))
+    if (!rt_takes_pictures(p) || !rt_resize_name(p->interpolation))
         return rt_fail(err, "input '%s' is %s, not an image; use the subcommand run", input->name,
                        text);
     if (input->dtype != HONE_U8 && !rt_dtype(input->dtype)->store)

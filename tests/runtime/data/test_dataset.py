@@ -330,6 +330,19 @@ class Arrays(DataCase):
         self.put("d/a/1.png", "d/b/1.png")
         self.assertRegex(self.errors("x.npy,y.npy", *args, "--val", "d")[0], "cannot be mixed|not one of|none of")
 
+    def test_npy_tensors_that_are_no_pictures(self):
+        data = struct.pack("<120f", *(i / 7 for i in range(120)))
+        for shape in ("(6, 5, 2, 2)", "(6, 5, 2, 2, 1)"):
+            self.pair(npy("<f4", shape, data), self.labels())
+            self.good("data_probe", "sample", "x.npy,y.npy", 2, "out.npy", "--model", "5x2x2", "--fraction", 0)
+            self.assertEqual(read_npy(self.path("out.npy"))[2], data[160:240])
+        self.assertEqual(self.good("data_probe", "thumb", "x.npy,y.npy", 1, 64, "out.jpg", "--model", "5x2x2", "--fraction", 0), "")
+        self.assertRegex(self.errors("x.npy,y.npy", "--model", "5x4x1")[0], r"f32\[6,5,2,2,1\], but the model takes f32\[6,5,4\]")
+        self.pair(npy("|u1", "(6, 5, 2, 2)", bytes(120)), self.labels())
+        self.assertRegex(self.errors("x.npy,y.npy", "--model", "5x2x2")[0], r"u8\[6,5,2,2\], but the model takes f32\[6,5,2,2\]")
+        self.put("d/a/1.png", "d/b/1.png")
+        self.assertRegex(self.errors("d", "--model", "5x2x2", "--fraction", 0)[0], r"d: the network takes arrays, f32\[2,5,2,2\] in .npy")
+
     def test_npy_several_labels(self):
         rows = [0, 1, 1, 1, 0, 0, 0.25, 0.75]
         x = npy("|u1", "(4, 2, 2)", bytes(16))
