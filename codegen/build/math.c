@@ -189,9 +189,10 @@ static CgVal pick(CgFn *f, const float *of, CgVal piece) {
 }
 
 // By power, then piece: Phi - 1/2 in what a number is above the piece's middle, fitted (Chebyshev,
-// in double, coefficients rounded one by one) to 9.3e-8; the first piece is but half as wide.
+// in double, coefficients rounded one by one) to 9.3e-8; the first piece is but half as wide, and
+// ends below 0, which keeps the sign of -0.
 static const float gelu_piece[PIECE_POWERS][PIECES] = {
-    {3.89107679e-09, 0.142637312, 0.267620951, 0.3635813, 0.428138852, 0.466194153, 0.485850036,
+    {-1e-10, 0.142637312, 0.267620951, 0.3635813, 0.428138852, 0.466194153, 0.485850036,
      0.494745582, 0.498272955, 0.499498457, 0.499871492, 0.499970973, 0.499994218, 0.499998987,
      0.499999851, 0.5},
     {0.398941219, 0.373160601, 0.305396497, 0.218680531, 0.137003869, 0.0750983283, 0.0360163674,
