@@ -6,7 +6,7 @@ A random 8 x 8 convolution makes the features of made-up images (a pattern for e
 features are, the
 memory that the whole process had at most, passes over the features, the time and passes a second, held out loss. Both must end
 with the same file, bit for bit. Without --memory the features are in memory twice over, with it in a file that every pass reads.
-Needs numpy and onnx."""
+Everything is in a folder for temporary files (TMPDIR says where: on a disk, or what is in a file is in memory after all). Needs numpy and onnx."""
 import argparse
 import os
 import re
@@ -60,7 +60,7 @@ def main():
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--memory", default="24M")
     a = p.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         r = np.random.default_rng(1)
         y = np.arange(a.images) % a.classes
         x = r.normal(0, 1, (a.classes, 1, SIDE, SIDE))[y] * 0.35 + r.normal(0, 1, (a.images, 1, SIDE, SIDE))
