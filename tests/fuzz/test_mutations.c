@@ -25,6 +25,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -372,6 +373,13 @@ typedef struct Range {
     uint64_t next, end;
 } Range;
 
+// After so many seconds of CPU more this process ends by SIGPROF; 0: it does not. Time in which it
+// stands still, stopped or waiting for a CPU, is none.
+static void allow(int seconds) {
+    if (setitimer(ITIMER_PROF, &(struct itimerval){.it_value = {.tv_sec = seconds}}, NULL) != 0)
+        abort();
+}
+
 // Ends with 1 after a failure. A leak shows when the process ends.
 static void work(const Corpus *c, Shared *s, int worker, Range r, const char *path) {
     int failures = 0;
@@ -381,10 +389,10 @@ static void work(const Corpus *c, Shared *s, int worker, Range r, const char *pa
         uint8_t *p = make_model(c, seed, &size);
         write_bytes(path, p, size);
         free(p);
-        alarm(SECONDS);
+        allow(SECONDS);
         long failed = s->failed;
         bool said = check_model(s, seed, path);
-        alarm(0);
+        allow(0);
         if (!said || s->failed != failed) {
             fprintf(stderr, "mutation %llu fails%s\n", (unsigned long long)seed,
                     said ? "" : ": no program and no diagnostic");
