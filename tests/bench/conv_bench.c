@@ -9,6 +9,7 @@
 #include "codegen/codegen.h"
 #include "runtime/core/rt.h"
 #include "tests/bench/ceiling.h"
+#include "tests/bench/options.h"
 #include "tests/codegen/conv/conv_shapes.h"
 #include "tests/codegen/rig/rig.h"
 
@@ -22,11 +23,10 @@ typedef struct Type {
 } Type;
 
 typedef struct Bench {
-    const char *mcpu, *net;
+    BenchOptions o;
+    const char *net;
     const Type *type;
-    int threads;
-    int64_t batch;
-    double ms;
+    float ms;
 } Bench;
 
 static void add_floats(Rig *r, const ConvShape *c, const char *type) {
@@ -73,7 +73,8 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
     while (node < d->n_nodes && strcmp(d->nodes[node].op, "conv") != 0)
         node++;
     *desc = &d->nodes[node];
-    size_t in = (size_t)(b->batch * c->C * c->H * c->W), out = hone_output_bytes(m, 0, b->batch);
+    size_t in = (size_t)b->o.batch * (size_t)(c->C * c->H * c->W);
+    size_t out = hone_output_bytes(m, 0, b->o.batch);
     float *x = calloc(in, sizeof *x), *y = malloc(out); // room for any type
     uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
     for (size_t i = 0; i < in; i++)
@@ -81,9 +82,9 @@ static double time_conv(const Bench *b, const ConvShape *c, HoneModel *m,
     const void *src[] = {x};
     void *dst[] = {y};
     double best = 1e30, spent = 0;
-    for (int i = 0; i < 5 || (spent < b->ms * 1e6 && i < 10000); i++) {
+    for (int i = 0; i < 5 || (spent < (double)b->ms * 1e6 && i < 10000); i++) {
         uint64_t t = rt_now();
-        if (rt_model_run(m, b->batch, src, dst, stamp) != 0)
+        if (rt_model_run(m, b->o.batch, src, dst, stamp) != 0)
             break;
         spent += (double)(rt_now() - t);
         double ns = (double)(stamp[node + 1] - stamp[node]);
@@ -100,18 +101,18 @@ static const Type types[] = {{"f32", add_f32, measure_ceiling, NULL},
                              {"u8", add_bytes, measure_ceiling_of_bytes, measure_tiles_of_bytes}};
 
 static void bench_shape(const Bench *b, const ConvShape *c) {
-    Rig *r = rig_new(b->mcpu, 2);
+    Rig *r = rig_new(b->o.mcpu, 2);
     b->type->add(r, c);
     bool skip;
     uint64_t t = rt_now();
-    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
+    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->o.threads, &skip) : NULL;
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
         double ns = time_conv(b, c, m, &d);
         bool tiles = b->type->tiles && strstr(d->algo, "amx");
-        double ceiling = (tiles ? b->type->tiles : b->type->ceiling)() * b->threads;
-        double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
+        double ceiling = (tiles ? b->type->tiles : b->type->ceiling)() * b->o.threads;
+        double gflops = (double)(d->flops.c + d->flops.n * b->o.batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
                c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
                gflops);
@@ -125,32 +126,17 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
 }
 
 static const Type *find_type(const char *name) {
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcmp(types[i].name, name))
-            return &types[i];
-    fprintf(stderr, "conv_bench: no type %s\n", name);
-    exit(2);
+    const Type *t = types;
+    while (strcmp(t->name, name))
+        t++;
+    return t;
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native", .threads = 1, .batch = 1, .ms = 100, .type = types};
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *v = argv[i + 1];
-        if (!strcmp(argv[i], "--mcpu"))
-            b.mcpu = v;
-        else if (!strcmp(argv[i], "--net"))
-            b.net = v;
-        else if (!strcmp(argv[i], "--threads"))
-            b.threads = atoi(v);
-        else if (!strcmp(argv[i], "--batch"))
-            b.batch = atoi(v);
-        else if (!strcmp(argv[i], "--ms"))
-            b.ms = atof(v);
-        else if (!strcmp(argv[i], "--type"))
-            b.type = find_type(v);
-        else
-            return fprintf(stderr, "conv_bench: unknown option %s\n", argv[i]), 2;
-    }
+    Bench b = {.o = {"native", "f32", 1, 1}, .ms = 100};
+    const RtCliOption table[] = {BENCH_OPTIONS(b.o, "f32|bf16|u8"), BENCH_SHAPES(b.net, b.ms)};
+    bench_parse(table, sizeof table / sizeof *table, argc, argv);
+    b.type = find_type(b.o.type);
     for (int i = 0; i < N_CONV_SHAPES; i++)
         if (!b.net || !strcmp(b.net, conv_shapes[i].net))
             bench_shape(&b, &conv_shapes[i]);

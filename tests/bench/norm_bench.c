@@ -6,16 +6,11 @@
 // once, beside what a copy reads and writes here. Times are minima.
 #include "codegen/codegen.h"
 #include "runtime/core/rt.h"
+#include "tests/bench/options.h"
 #include "tests/codegen/rig/rig.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct Bench {
-    const char *mcpu, *type;
-    int threads;
-    int64_t batch;
-} Bench;
 
 enum { INPUTS = 5, OUTPUTS = 6, ROUNDS = 12 };
 
@@ -23,7 +18,7 @@ static const int maps[][2] = {{64, 112}, {64, 56},   {256, 56},  {128, 28},
                               {512, 28}, {256, 14}, {1024, 14}, {2048, 7}};
 
 // Channel by channel: x, dy, scale, mean, variance.
-static void add_norms(Rig *r, const Bench *b, int c, int size) {
+static void add_norms(Rig *r, const BenchOptions *b, int c, int size) {
     bool half = strcmp(b->type, "f32") != 0;
     const char *then = half ? ", to=f32, then=[relu(acc), cast(s0, to=bf16)]" : ", then=[relu(acc)]",
                *back = half ? ", to=f32, then=[cast(acc, to=bf16)]" : "";
@@ -38,7 +33,7 @@ static void add_norms(Rig *r, const Bench *b, int c, int size) {
         rig_output(r, "%%%c", *out);
 }
 
-static double bytes_of(const Bench *b, int c, int size) {
+static double bytes_of(const BenchOptions *b, int c, int size) {
     return (double)b->batch * c * size * size * (strcmp(b->type, "f32") ? 2 : 4);
 }
 
@@ -64,7 +59,7 @@ static double time_copy(void *to, const void *from, size_t bytes) {
     return best;
 }
 
-static void run(const Bench *b, HoneModel *m, int c, int size) {
+static void run(const BenchOptions *b, HoneModel *m, int c, int size) {
     const HoneModelDesc *d = rt_model_desc(m);
     const void *src[INPUTS];
     void *dst[OUTPUTS];
@@ -91,20 +86,9 @@ static void run(const Bench *b, HoneModel *m, int c, int size) {
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native", .type = "bf16", .threads = 1, .batch = 16};
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *v = argv[i + 1];
-        if (!strcmp(argv[i], "--mcpu"))
-            b.mcpu = v;
-        else if (!strcmp(argv[i], "--type"))
-            b.type = v;
-        else if (!strcmp(argv[i], "--threads"))
-            b.threads = atoi(v);
-        else if (!strcmp(argv[i], "--batch"))
-            b.batch = atoi(v);
-        else
-            return fprintf(stderr, "norm_bench: unknown option %s\n", argv[i]), 2;
-    }
+    BenchOptions b = {"native", "bf16", 1, 16};
+    const RtCliOption table[] = {BENCH_OPTIONS(b, "f32|bf16")};
+    bench_parse(table, sizeof table / sizeof *table, argc, argv);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         Rig *r = rig_new(b.mcpu, 2);
         bool skip;

@@ -10,6 +10,7 @@
 // fraction above 1 is possible, as products with padding count but are not computed.
 #include "codegen/codegen.h"
 #include "tests/bench/ceiling.h"
+#include "tests/bench/options.h"
 #include "tests/codegen/conv/conv_shapes.h"
 #include "tests/codegen/rig/rig.h"
 
@@ -17,10 +18,9 @@
 #include <string.h>
 
 typedef struct Bench {
-    const char *mcpu, *net, *winograd, *type;
-    int threads;
-    int64_t batch;
-    double ms;
+    BenchOptions o;
+    const char *net, *winograd;
+    float ms;
 } Bench;
 
 static int out_size(int in, int k, int s, int pads) {
@@ -28,13 +28,12 @@ static int out_size(int in, int k, int s, int pads) {
 }
 
 static bool is_bf16(const Bench *b) {
-    return !strcmp(b->type, "bf16");
+    return !strcmp(b->o.type, "bf16");
 }
 
 static void add_shape(const Bench *b, Rig *r, const ConvShape *c) {
-    rig_input(r, "%%x: %s[N,%d,%d,%d]", b->type, c->C, c->H, c->W);
-    rig_input(r, "%%d: %s[N,%d,%d,%d]", b->type, c->O,
-              out_size(c->H, c->kh, c->s, c->pt + c->pb),
+    rig_input(r, "%%x: %s[N,%d,%d,%d]", b->o.type, c->C, c->H, c->W);
+    rig_input(r, "%%d: %s[N,%d,%d,%d]", b->o.type, c->O, out_size(c->H, c->kh, c->s, c->pt + c->pb),
               out_size(c->W, c->kw, c->s, c->pl + c->pr));
     rig_node(r,
              "%%w = conv_wgrad %%x, %%d {stride=[%d,%d], pad=[%d,%d,%d,%d], group=%d, to=f32, "
@@ -78,16 +77,16 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
     *desc = &d->nodes[node];
     int oh = out_size(c->H, c->kh, c->s, c->pt + c->pb);
     int ow = out_size(c->W, c->kw, c->s, c->pl + c->pr);
-    void *x = new_numbers(b, (size_t)b->batch * (size_t)(c->C * c->H * c->W));
-    void *dy = new_numbers(b, (size_t)b->batch * (size_t)(c->O * oh * ow));
-    void *dw = malloc(hone_output_bytes(m, 0, b->batch));
+    void *x = new_numbers(b, (size_t)b->o.batch * (size_t)(c->C * c->H * c->W));
+    void *dy = new_numbers(b, (size_t)b->o.batch * (size_t)(c->O * oh * ow));
+    void *dw = malloc(hone_output_bytes(m, 0, b->o.batch));
     uint64_t *stamp = calloc((size_t)d->n_nodes + 1, sizeof *stamp);
     const void *src[] = {x, dy};
     void *dst[] = {dw};
     double best = 1e30, spent = 0;
-    for (int i = 0; i < 5 || (spent < b->ms * 1e6 && i < 10000); i++) {
+    for (int i = 0; i < 5 || (spent < (double)b->ms * 1e6 && i < 10000); i++) {
         uint64_t t = rt_now();
-        if (rt_model_run(m, b->batch, src, dst, stamp) != 0)
+        if (rt_model_run(m, b->o.batch, src, dst, stamp) != 0)
             break;
         spent += (double)(rt_now() - t);
         double ns = (double)(stamp[node + 1] - stamp[node]);
@@ -104,17 +103,17 @@ static double time_wgrad(const Bench *b, const ConvShape *c, HoneModel *m,
 }
 
 static void bench_shape(const Bench *b, const ConvShape *c) {
-    Rig *r = rig_new(b->mcpu, 2);
+    Rig *r = rig_new(b->o.mcpu, 2);
     rig_winograd(r, !strcmp(b->winograd, "yes"));
     add_shape(b, r, c);
     bool skip;
     uint64_t t = rt_now();
-    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->threads, &skip) : NULL;
+    HoneModel *m = rig_compile(r, NULL) ? rig_load(r, b->o.threads, &skip) : NULL;
     double compile = (double)(rt_now() - t) * 1e-6;
     if (m) {
         const HoneNodeDesc *d;
-        double ns = time_wgrad(b, c, m, &d), ceiling = ceiling_of(b, d) * b->threads;
-        double gflops = (double)(d->flops.c + d->flops.n * b->batch) / ns;
+        double ns = time_wgrad(b, c, m, &d), ceiling = ceiling_of(b, d) * b->o.threads;
+        double gflops = (double)(d->flops.c + d->flops.n * b->o.batch) / ns;
         printf("%-12s %4d -> %4d  %3dx%-3d  %2dx%-2d s%d g%-4d %-18s %9.4f ms %7.1f GFLOP/s",
                c->net, c->C, c->O, c->H, c->W, c->kh, c->kw, c->s, c->group, d->algo, ns * 1e-6,
                gflops);
@@ -128,31 +127,11 @@ static void bench_shape(const Bench *b, const ConvShape *c) {
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.mcpu = "native",
-               .winograd = "yes",
-               .type = "f32",
-               .threads = 1,
-               .batch = 16,
-               .ms = 300};
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *v = argv[i + 1];
-        if (!strcmp(argv[i], "--mcpu"))
-            b.mcpu = v;
-        else if (!strcmp(argv[i], "--net"))
-            b.net = v;
-        else if (!strcmp(argv[i], "--winograd"))
-            b.winograd = v;
-        else if (!strcmp(argv[i], "--type"))
-            b.type = v;
-        else if (!strcmp(argv[i], "--threads"))
-            b.threads = atoi(v);
-        else if (!strcmp(argv[i], "--batch"))
-            b.batch = atoi(v);
-        else if (!strcmp(argv[i], "--ms"))
-            b.ms = atof(v);
-        else
-            return fprintf(stderr, "wgrad_bench: unknown option %s\n", argv[i]), 2;
-    }
+    Bench b = {.o = {"native", "f32", 1, 16}, .winograd = "yes", .ms = 300};
+    const RtCliOption table[] = {BENCH_OPTIONS(b.o, "f32|bf16"),
+                                 BENCH_SHAPES(b.net, b.ms),
+                                 {"--winograd", RT_CLI_CHOICE, &b.winograd, 0, 0, "yes|no", NULL}};
+    bench_parse(table, sizeof table / sizeof *table, argc, argv);
     for (int i = 0; i < N_CONV_SHAPES; i++)
         if (!b.net || !strcmp(b.net, conv_shapes[i].net))
             bench_shape(&b, &conv_shapes[i]);
