@@ -44,42 +44,42 @@ static int shared_ends(int length, int planes, int size, int stride, int pad) {
 }
 
 static CgWgradSide side_of_x(const CgWgradAmx *s) {
-    return (CgWgradSide){.blocks = cg_ceil_div(s->C, IR_BLOCK),
-                         .plain = s->plain ? s->C : 0,
-                         .H = s->H,
-                         .W = s->W,
-                         .sh = s->sh,
-                         .sw = s->sw,
-                         .pt = s->pt,
-                         .pl = s->pl,
-                         .planes_h = cg_min_int(s->sh, (s->kh - 1) * s->dh + 1),
-                         .planes_w = cg_min_int(s->sw, (s->kw - 1) * s->dw + 1),
-                         .halo = (s->kh - 1) * s->dh / s->sh,
+    return (CgWgradSide){.blocks = cg_ceil_div(s->c.C, IR_BLOCK),
+                         .plain = s->plain ? s->c.C : 0,
+                         .H = s->c.H,
+                         .W = s->c.W,
+                         .sh = s->c.sh,
+                         .sw = s->c.sw,
+                         .pt = s->c.pt,
+                         .pl = s->c.pl,
+                         .planes_h = cg_min_int(s->c.sh, (s->c.kh - 1) * s->c.dh + 1),
+                         .planes_w = cg_min_int(s->c.sw, (s->c.kw - 1) * s->c.dw + 1),
+                         .halo = (s->c.kh - 1) * s->c.dh / s->c.sh,
                          .arg = CG_WGRAD_X,
-                         .image = s->x_image};
+                         .image = s->c.x_image};
 }
 
 static CgWgradSide side_of_dy(const CgWgradAmx *s) {
-    return (CgWgradSide){.blocks = cg_ceil_div(s->O, IR_BLOCK),
-                         .H = s->OH,
-                         .W = s->OW,
+    return (CgWgradSide){.blocks = cg_ceil_div(s->c.O, IR_BLOCK),
+                         .H = s->c.OH,
+                         .W = s->c.OW,
                          .sh = 1,
                          .sw = 1,
                          .planes_h = 1,
                          .planes_w = 1,
                          .arg = CG_WGRAD_DY,
-                         .image = s->dy_image};
+                         .image = s->c.dy_image};
 }
 
 CgWgradAmxShape cg_conv_wgrad_amx_shape(const CgWgradAmx *s) {
     CgWgradSide x = side_of_x(s), dy = side_of_dy(s);
     CgWgradAmxShape w = {.left = s->by_x ? x : dy, .right = s->by_x ? dy : x};
-    int right = (s->kw - 1) * s->dw / s->sw, line = s->OW + right;
-    int above = shared_ends(s->OH + x.halo, x.planes_h, s->H, s->sh, s->pt);
-    w.taps = s->kh * s->kw;
-    w.pitch = line - cg_min_int(right, shared_ends(line, x.planes_w, s->W, s->sw, s->pl));
-    w.lines = s->OH + x.halo - cg_min_int(x.halo, above);
-    w.behind = (s->OH + x.halo - w.lines) * w.pitch + right + CG_AMX_ROWS;
+    int right = (s->c.kw - 1) * s->c.dw / s->c.sw, line = s->c.OW + right;
+    int above = shared_ends(s->c.OH + x.halo, x.planes_h, s->c.H, s->c.sh, s->c.pt);
+    w.taps = s->c.kh * s->c.kw;
+    w.pitch = line - cg_min_int(right, shared_ends(line, x.planes_w, s->c.W, s->c.sw, s->c.pl));
+    w.lines = s->c.OH + x.halo - cg_min_int(x.halo, above);
+    w.behind = (s->c.OH + x.halo - w.lines) * w.pitch + right + CG_AMX_ROWS;
     int64_t lines = (int64_t)(s->images - 1) * w.lines + s->rows;
     w.tiles = (int)ir_ceil_div(lines * w.pitch, CG_AMX_ROWS);
     w.plane = ((lines + x.halo) * w.pitch + w.behind) * IR_BLOCK;
@@ -141,11 +141,11 @@ static void emit_product(const Wgrad *g, CgVal left, CgVal right, int nl, int nr
 static CgVal tap_at(const Wgrad *g, CgVal kh, CgVal kw) {
     CgFn *f = g->f;
     const CgWgradAmx *s = g->s;
-    CgVal row = cg_imulc(f, kh, s->dh), column = cg_imulc(f, kw, s->dw);
-    CgVal plane = cg_imulc(f, cg_iremc(f, row, s->sh), g->w.right.planes_w);
-    plane = cg_iadd(f, plane, cg_iremc(f, column, s->sw));
-    CgVal at = cg_imulc(f, cg_idivc(f, row, s->sh), g->w.pitch);
-    at = cg_imulc(f, cg_iadd(f, at, cg_idivc(f, column, s->sw)), IR_BLOCK);
+    CgVal row = cg_imulc(f, kh, s->c.dh), column = cg_imulc(f, kw, s->c.dw);
+    CgVal plane = cg_imulc(f, cg_iremc(f, row, s->c.sh), g->w.right.planes_w);
+    plane = cg_iadd(f, plane, cg_iremc(f, column, s->c.sw));
+    CgVal at = cg_imulc(f, cg_idivc(f, row, s->c.sh), g->w.pitch);
+    at = cg_imulc(f, cg_iadd(f, at, cg_idivc(f, column, s->c.sw)), IR_BLOCK);
     return cg_iadd(f, cg_imulc(f, plane, g->w.plane), at);
 }
 
@@ -161,9 +161,9 @@ static void emit_taps(const Wgrad *g, const Chunk *c, int nl, int nr) {
     CgVal right = cg_fatc(f, f->scratch, g->w.right_at);
     left = cg_fat(f, left, cg_imulc(f, c->left, g->w.left_block));
     right = cg_fat(f, right, cg_imulc(f, c->right, g->w.right_block));
-    cg_for(f, &kh, cg_i64(f, 0), cg_i64(f, g->s->kh), 1);
-    cg_for(f, &kw, cg_i64(f, 0), cg_i64(f, g->s->kw), 1);
-    CgVal tap = cg_iadd(f, cg_imulc(f, kh.iv, g->s->kw), kw.iv);
+    cg_for(f, &kh, cg_i64(f, 0), cg_i64(f, g->s->c.kh), 1);
+    cg_for(f, &kw, cg_i64(f, 0), cg_i64(f, g->s->c.kw), 1);
+    CgVal tap = cg_iadd(f, cg_imulc(f, kh.iv, g->s->c.kw), kw.iv);
     CgVal sums = sums_of(g, c->left, c->right, tap);
     CgVal from = cg_fat(f, right, tap_at(g, kh.iv, kw.iv));
     move_sums(g, sums, nl, nr, true);
@@ -253,7 +253,7 @@ static void store_output(const Wgrad *g, const Result *r, CgVal o) {
     CgFn *f = g->f;
     CgVal square[IR_BLOCK];
     CgLoop tap;
-    CgVal to = cg_fat(f, r->dw, cg_imulc(f, o, (int64_t)g->s->C * g->w.taps));
+    CgVal to = cg_fat(f, r->dw, cg_imulc(f, o, (int64_t)g->s->c.C * g->w.taps));
     CgVal from = cg_block(f, r->sums, o);
     if (g->w.taps == 1) {
         cg_store_n(f, cg_load_v(f, from), to, r->channels);
@@ -276,7 +276,7 @@ static void store_transposed(const Wgrad *g, const Result *r) {
     for (int i = 0; i < IR_BLOCK; i++)
         square[i] = cg_load_v(f, cg_blockc(f, r->sums, i));
     cg_transpose_lanes(f, square);
-    store_rows(f, square, r->dw, g->s->C, r->outputs, r->channels);
+    store_rows(f, square, r->dw, g->s->c.C, r->outputs, r->channels);
 }
 
 static Result find_result(const Wgrad *g, CgVal left, CgVal right) {
@@ -284,12 +284,12 @@ static Result find_result(const Wgrad *g, CgVal left, CgVal right) {
     const CgWgradAmx *s = g->s;
     CgVal a = cg_iadd(f, g->left_lo, left), b = cg_iadd(f, g->right_lo, right);
     CgVal o = cg_imulc(f, s->by_x ? b : a, IR_BLOCK), c = cg_imulc(f, s->by_x ? a : b, IR_BLOCK);
-    CgVal at = cg_imulc(f, cg_iadd(f, cg_imulc(f, o, s->C), c), g->w.taps);
+    CgVal at = cg_imulc(f, cg_iadd(f, cg_imulc(f, o, s->c.C), c), g->w.taps);
     CgVal most = cg_i64(f, IR_BLOCK);
     return (Result){.sums = sums_of(g, left, right, cg_i64(f, 0)),
                     .dw = cg_fat(f, f->arg[CG_WGRAD_DW], at),
-                    .outputs = cg_imin(f, most, cg_isub(f, cg_i64(f, s->O), o)),
-                    .channels = cg_imin(f, most, cg_isub(f, cg_i64(f, s->C), c))};
+                    .outputs = cg_imin(f, most, cg_isub(f, cg_i64(f, s->c.O), o)),
+                    .channels = cg_imin(f, most, cg_isub(f, cg_i64(f, s->c.C), c))};
 }
 
 // Output channel by output channel, as dw lies in memory; where these are columns, block by block.
@@ -350,15 +350,15 @@ static void emit_group(const Wgrad *g) {
     CgFn *f = g->f;
     const CgWgradAmx *s = g->s;
     CgLoop pair, row;
-    CgWgradBand b = {.N = cg_dim(f, s->N)};
+    CgWgradBand b = {.N = cg_dim(f, s->c.N)};
     CgVal pairs = cg_idivc(f, cg_iaddc(f, b.N, 1), 2);
     clear_sums(g);
     cg_for(f, &pair, cg_i64(f, 0), pairs, s->images);
-    cg_for(f, &row, cg_i64(f, 0), cg_i64(f, s->OH), s->rows);
+    cg_for(f, &row, cg_i64(f, 0), cg_i64(f, s->c.OH), s->rows);
     b.pair = pair.iv;
     b.row = row.iv;
     b.images = cg_imin(f, cg_i64(f, s->images), cg_isub(f, pairs, pair.iv));
-    b.rows = cg_imin(f, cg_i64(f, s->rows), cg_isub(f, cg_i64(f, s->OH), row.iv));
+    b.rows = cg_imin(f, cg_i64(f, s->rows), cg_isub(f, cg_i64(f, s->c.OH), row.iv));
     emit_band(g, &b);
     cg_end(f, &row);
     cg_end(f, &pair);

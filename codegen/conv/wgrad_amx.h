@@ -8,8 +8,7 @@
 #include "ir/conv.h"
 
 typedef struct CgWgradAmx {
-    int32_t C, O, H, W, OH, OW;
-    int32_t kh, kw, sh, sw, dh, dw, pt, pl;
+    CgWgradSizes c;
     int32_t plain;        // x is no blocks, of few channels
     int32_t by_x;         // rows of tiles of sums are channels of x, columns of dy; of one tap
     int32_t split_right;  // threads share the blocks of the right operand, not of the left one
@@ -17,8 +16,6 @@ typedef struct CgWgradAmx {
     int32_t left, right;  // blocks of a group, at most: all, or an even number
     int32_t rows, images; // of a band: of the result, and pairs of images; one where rows < OH
     int32_t chunk;        // tiles of positions
-    int64_t x_image, dy_image;
-    IrDim N;
 } CgWgradAmx;
 
 // One operand: its images, and the planes that it is copied to.

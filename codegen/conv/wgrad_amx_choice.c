@@ -22,10 +22,6 @@ static const int64_t max_scratch = 32 << 20;
 
 // ---------------------------------------------------------------- what it can do
 
-static bool fits_int(int64_t x) {
-    return x >= 0 && x <= INT32_MAX / 16;
-}
-
 static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c) {
     IrConvAlgo algo;
     const IrWindow *w = &c->w;
@@ -36,16 +32,11 @@ static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c) {
         return false;
     int64_t planes = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
     planes *= ir_min(w->sw, (w->kw - 1) * w->dw + 1);
-    const int64_t v[] = {w->sh, w->sw, w->dh * w->kh, w->dw * w->kw, w->pt, w->pl,
-                         w->kh * w->kw * c->C, c->H * c->W * c->C, c->OH * c->OW * c->O};
-    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
-        if (!fits_int(v[i]))
-            return false;
-    return planes <= MAX_PLANES;
+    return planes <= MAX_PLANES && w->kh * w->kw * c->C <= INT32_MAX / 16;
 }
 
 // A flat convolution sees each image as rows of any length: the longest that are not too long.
-static void flatten(CgWgradAmx *s) {
+static void flatten(CgWgradSizes *s) {
     int pixels = s->OH * s->OW, width = 1;
     for (int w = 1; w <= cg_min_int(pixels, MAX_WIDTH); w++)
         width = pixels % w == 0 ? w : width;
@@ -55,31 +46,15 @@ static void flatten(CgWgradAmx *s) {
     }
 }
 
-static CgWgradAmx read_node(const IrNode *n, const IrConv *c) {
-    CgWgradAmx s;
-    memset(&s, 0, sizeof s);
-    s.C = (int32_t)c->C;
-    s.O = (int32_t)c->O;
-    s.H = (int32_t)c->H;
-    s.W = (int32_t)c->W;
-    s.OH = (int32_t)c->OH;
-    s.OW = (int32_t)c->OW;
-    s.kh = (int32_t)c->w.kh;
-    s.kw = (int32_t)c->w.kw;
-    s.sh = (int32_t)c->w.sh;
-    s.sw = (int32_t)c->w.sw;
-    s.dh = (int32_t)c->w.dh;
-    s.dw = (int32_t)c->w.dw;
-    s.pt = (int32_t)c->w.pt;
-    s.pl = (int32_t)c->w.pl;
-    s.x_image = cg_tensor(ir_in(n, 0)).image;
-    s.dy_image = cg_tensor(ir_in(n, 1)).image;
-    s.N = c->N;
-    s.plain = !c->x_block;
-    s.rows = s.images = s.chunk = 1;
+static bool read_node(const IrNode *n, const IrConv *c, CgWgradAmx *s) {
+    memset(s, 0, sizeof *s);
+    s->plain = !c->x_block;
+    s->rows = s->images = s->chunk = 1;
+    if (!cg_conv_wgrad_sizes(n, c, &s->c))
+        return false;
     if (c->flat)
-        flatten(&s);
-    return s;
+        flatten(&s->c);
+    return true;
 }
 
 // ---------------------------------------------------------------- groups
@@ -129,7 +104,7 @@ static double choose_group(CgWgradAmx *s, const IrMachine *m) {
 static void choose_operands(CgWgradAmx *s, const IrMachine *m) {
     CgWgradAmx best = *s;
     double least = 0;
-    bool one_tap = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1;
+    bool one_tap = s->c.kh * s->c.kw == 1 && s->c.sh == 1 && s->c.sw == 1;
     for (int by_x = 0; by_x <= one_tap; by_x++)
         for (int split_right = 0; split_right <= 1; split_right++) {
             CgWgradAmx now = *s;
@@ -154,11 +129,11 @@ static bool band_fits(const CgWgradAmx *s, const IrMachine *m) {
 // Rows of an image, or several whole images: as many as stay in L2 beside the sums, cut equally.
 static void choose_band(CgWgradAmx *s, const IrMachine *m) {
     CgWgradAmx next = *s;
-    while (next.rows < s->OH && (next.rows++, band_fits(&next, m)))
+    while (next.rows < s->c.OH && (next.rows++, band_fits(&next, m)))
         s->rows = next.rows;
-    s->rows = cg_ceil_div(s->OH, cg_ceil_div(s->OH, s->rows));
+    s->rows = cg_ceil_div(s->c.OH, cg_ceil_div(s->c.OH, s->rows));
     next = *s;
-    while (s->rows == s->OH && (next.images++, band_fits(&next, m)))
+    while (s->rows == s->c.OH && (next.images++, band_fits(&next, m)))
         s->images = next.images;
 }
 
@@ -172,9 +147,9 @@ static void choose_chunk(CgWgradAmx *s) {
 
 bool cg_conv_wgrad_by_amx(CgProgram *p, const IrNode *n, const IrConv *c) {
     const CgTarget *t = cg_target(p);
-    if (!applies(t, n, c))
+    CgWgradAmx s;
+    if (!applies(t, n, c) || !read_node(n, c, &s))
         return false;
-    CgWgradAmx s = read_node(n, c);
     choose_operands(&s, &t->machine);
     choose_band(&s, &t->machine);
     choose_chunk(&s);
@@ -189,6 +164,6 @@ bool cg_conv_wgrad_by_amx(CgProgram *p, const IrNode *n, const IrConv *c) {
     int kernel = cg_kernel(p, "conv_wgrad_amx", cg_conv_wgrad_amx, &s, sizeof s, 3, 2000);
     int64_t flops = 2 * ir_conv_products(c);
     const char *name = ir_sprintf(cg_arena(p), "amx %dx%d", s.left, s.right);
-    cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.N.c, flops * s.N.n});
+    cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.c.N.c, flops * s.c.N.n});
     return true;
 }

@@ -23,26 +23,7 @@ static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c, int *m)
     return t->lanes == IR_BLOCK && c->dtype == IR_F32 && w->kh == 3 && w->kw == 3 && w->sh == 1 &&
            w->sw == 1 && w->dh == 1 && w->dw == 1 && w->group == 1 && c->x_block == IR_BLOCK &&
            c->y_block == IR_BLOCK && c->C % IR_BLOCK == 0 && c->O % IR_BLOCK == 0 &&
-           !n->out[0]->type.block && !ir_conv_is_empty(c) && c->H * c->W * c->C < INT32_MAX / 16 &&
-           c->OH * c->OW * c->O < INT32_MAX / 16;
-}
-
-static CgWgradWino read_node(const IrNode *n, const IrConv *c, int m) {
-    CgWgradWino s;
-    memset(&s, 0, sizeof s);
-    s.C = (int32_t)c->C;
-    s.O = (int32_t)c->O;
-    s.H = (int32_t)c->H;
-    s.W = (int32_t)c->W;
-    s.OH = (int32_t)c->OH;
-    s.OW = (int32_t)c->OW;
-    s.pt = (int32_t)c->w.pt;
-    s.pl = (int32_t)c->w.pl;
-    s.m = m;
-    s.x_image = cg_tensor(ir_in(n, 0)).image;
-    s.dy_image = cg_tensor(ir_in(n, 1)).image;
-    s.N = c->N;
-    return s;
+           !n->out[0]->type.block && !ir_conv_is_empty(c);
 }
 
 // Time of all pieces for a tile, in products of vectors: these, transforms of both operands, and
@@ -64,7 +45,7 @@ static bool choose_block(CgWgradWino *s, const IrMachine *m) {
 }
 
 static void choose_piece(CgWgradWino *s, const IrMachine *m) {
-    int all_x = s->C / IR_BLOCK, all_dy = s->O / IR_BLOCK;
+    int all_x = s->c.C / IR_BLOCK, all_dy = s->c.O / IR_BLOCK;
     CgWgradWino best = *s;
     double least = 0;
     s->terms = ir_tile_registers(m) >= MANY_REGISTERS ? 8 : 4;
@@ -85,10 +66,12 @@ static void choose_piece(CgWgradWino *s, const IrMachine *m) {
 
 bool cg_conv_wgrad_by_winograd(CgProgram *p, const IrNode *n, const IrConv *c) {
     const CgTarget *t = cg_target(p);
+    CgWgradWino s;
     int m;
-    if (!applies(t, n, c, &m))
+    memset(&s, 0, sizeof s);
+    if (!applies(t, n, c, &m) || !cg_conv_wgrad_sizes(n, c, &s.c))
         return false;
-    CgWgradWino s = read_node(n, c, m);
+    s.m = m;
     choose_piece(&s, &t->machine);
     CgWgradWinoShape w = cg_conv_wgrad_winograd_shape(&s);
     cg_scratch(p, (w.v_floats + w.u_floats + w.m_floats + IR_BLOCK) * 4);
@@ -97,6 +80,6 @@ bool cg_conv_wgrad_by_winograd(CgProgram *p, const IrNode *n, const IrConv *c) {
                            s.terms * s.vecs * 16 + 6 * w.points * 16);
     int64_t flops = 2 * ir_conv_products(c);
     const char *name = ir_sprintf(cg_arena(p), "winograd%d %dx%d", m, s.c_blocks, s.o_blocks);
-    cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.N.c, flops * s.N.n});
+    cg_call(p, n, kernel, 3, args, name, (IrDim){flops * s.c.N.c, flops * s.c.N.n});
     return true;
 }

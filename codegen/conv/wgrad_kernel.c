@@ -44,7 +44,7 @@ static CgVal sum_at(Kernel *k, const Place *p, CgVal part, CgVal kh, const Term 
     CgFn *f = k->f;
     const CgWgradPieces *u = &k->u;
     CgVal row = cg_imulc(f, part, (int64_t)u->part * u->taps);
-    row = cg_iaddc(f, cg_iadd(f, row, cg_imulc(f, kh, k->s->kw)), term->k * u->taps + term->kw);
+    row = cg_iaddc(f, cg_iadd(f, row, cg_imulc(f, kh, k->s->c.kw)), term->k * u->taps + term->kw);
     CgVal at = cg_iaddc(f, cg_imulc(f, row, (int64_t)u->cut.size * f->lanes), v * f->lanes);
     return cg_fat(f, p->sum, at);
 }
@@ -54,10 +54,10 @@ static void find_rows(Kernel *k, const Place *p, CgVal kh, CgVal *lo, CgVal *hi)
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     CgVal zero = cg_i64(f, 0);
-    CgVal first = cg_isub(f, cg_i64(f, s->pt), cg_imulc(f, kh, s->dh));
-    CgVal a = cg_imax(f, first, zero), b = cg_imax(f, cg_iaddc(f, first, s->H), zero);
-    *lo = cg_imax(f, p->row_lo, cg_idivc(f, cg_iaddc(f, a, s->sh - 1), s->sh));
-    *hi = cg_imin(f, p->row_hi, cg_idivc(f, cg_iaddc(f, b, s->sh - 1), s->sh));
+    CgVal first = cg_isub(f, cg_i64(f, s->c.pt), cg_imulc(f, kh, s->c.dh));
+    CgVal a = cg_imax(f, first, zero), b = cg_imax(f, cg_iaddc(f, first, s->c.H), zero);
+    *lo = cg_imax(f, p->row_lo, cg_idivc(f, cg_iaddc(f, a, s->c.sh - 1), s->c.sh));
+    *hi = cg_imin(f, p->row_hi, cg_idivc(f, cg_iaddc(f, b, s->c.sh - 1), s->c.sh));
 }
 
 static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal part, CgVal kh) {
@@ -66,7 +66,7 @@ static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal pa
     Tile t = {.set = set, .nv = nv};
     bool is_first = set == k->sets;
     t.dy_ahead = is_first ? p->dy_ahead : NULL;
-    bool asks = is_first || (!s->lanewise && set->term[0].k == 0 && set->term[0].kw < s->sw);
+    bool asks = is_first || (!s->lanewise && set->term[0].k == 0 && set->term[0].kw < s->c.sw);
     t.x_ahead = s->bin > 1 && asks ? p->x_ahead : NULL;
     int n = set->n * nv;
     CgVal lo, hi;
@@ -75,14 +75,15 @@ static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal pa
         t.acc[i] = cg_load_v(f, sum_at(k, p, part, kh, &set->term[i / nv], i % nv));
     CgLoop image, row;
     cg_for_carry(f, &image, cg_i64(f, 0), p->images, 1, n, t.acc);
-    CgVal xn = cg_fat(f, p->x, cg_imulc(f, image.iv, s->x_image));
-    CgVal dn = cg_fat(f, p->dy, cg_imulc(f, image.iv, s->dy_image));
+    CgVal xn = cg_fat(f, p->x, cg_imulc(f, image.iv, s->c.x_image));
+    CgVal dn = cg_fat(f, p->dy, cg_imulc(f, image.iv, s->c.dy_image));
     if (s->bin > 1 && !s->lanewise)
         xn = cg_fat(f, xn, cg_imulc(f, part, k->u.part));
     cg_for_carry(f, &row, lo, hi, 1, n, t.acc);
-    CgVal ih = cg_iadd(f, cg_iaddc(f, cg_imulc(f, row.iv, s->sh), -s->pt), cg_imulc(f, kh, s->dh));
-    CgVal xp = cg_fat(f, xn, cg_imulc(f, cg_iaddc(f, cg_imulc(f, ih, s->W), -s->pl), s->bin));
-    CgVal dp = cg_fat(f, dn, cg_imulc(f, row.iv, (int64_t)s->OW * f->lanes));
+    CgVal ih =
+        cg_iadd(f, cg_iaddc(f, cg_imulc(f, row.iv, s->c.sh), -s->c.pt), cg_imulc(f, kh, s->c.dh));
+    CgVal xp = cg_fat(f, xn, cg_imulc(f, cg_iaddc(f, cg_imulc(f, ih, s->c.W), -s->c.pl), s->bin));
+    CgVal dp = cg_fat(f, dn, cg_imulc(f, row.iv, (int64_t)s->c.OW * f->lanes));
     cg_conv_wgrad_row(k, &t, xp, dp);
     cg_end_carry(f, &row, t.acc);
     cg_end_carry(f, &image, t.acc);
@@ -93,7 +94,7 @@ static void emit_set(Kernel *k, const Place *p, const Set *set, int nv, CgVal pa
 static void emit_unit(Kernel *k, const Place *p, int nv) {
     CgFn *f = k->f;
     CgLoop part, kh;
-    cg_for(f, &kh, cg_i64(f, 0), cg_i64(f, k->s->kh), 1);
+    cg_for(f, &kh, cg_i64(f, 0), cg_i64(f, k->s->c.kh), 1);
     cg_for(f, &part, cg_i64(f, 0), p->parts, 1);
     for (int i = 0; i < k->n_sets; i++)
         emit_set(k, p, &k->sets[i], nv, part.iv, kh.iv);
@@ -105,7 +106,7 @@ static void emit_unit(Kernel *k, const Place *p, int nv) {
 static CgVal block_channels(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    int c = k->u.pairing == CG_PAIR_RANGES ? s->C : cg_conv_wgrad_group_channels(s);
+    int c = k->u.pairing == CG_PAIR_RANGES ? s->c.C : cg_conv_wgrad_group_channels(s);
     if (k->u.part * k->u.parts >= c)
         return cg_i64(f, c);
     return cg_imin(f, cg_i64(f, s->bin), cg_isub(f, cg_i64(f, c), cg_imulc(f, p->ib, s->bin)));
@@ -135,9 +136,9 @@ static CgVal find_piece(Kernel *k, CgVal piece, Place *p) {
 static void find_range(Kernel *k, const Place *p, CgVal *lo, CgVal *hi) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
+    int og = s->c.O / s->c.group, ig = cg_conv_wgrad_group_channels(s);
     CgVal first = cg_imulc(f, p->ob, f->lanes);
-    CgVal end = cg_imin(f, cg_iaddc(f, first, f->lanes), cg_i64(f, s->O));
+    CgVal end = cg_imin(f, cg_iaddc(f, first, f->lanes), cg_i64(f, s->c.O));
     CgVal last_group = cg_idivc(f, cg_iaddc(f, end, -1), og);
     *lo = cg_idivc(f, cg_imulc(f, cg_idivc(f, first, og), ig), s->bin);
     *hi = cg_idivc(f, cg_iaddc(f, cg_imulc(f, last_group, ig), ig + s->bin - 1), s->bin);
@@ -172,9 +173,10 @@ static void emit_piece_on_chunk(Kernel *k, CgVal piece, CgVal first_piece, CgVal
     CgCut cut = k->u.cut;
     CgVal is_big = find_piece(k, piece, p);
     CgVal block = place_block(k, p);
-    int64_t x_plane = (int64_t)s->H * s->W * s->bin, dy_plane = (int64_t)s->OH * s->OW * f->lanes;
-    CgVal x = cg_iadd(f, cg_imulc(f, image, s->x_image), cg_imulc(f, block, x_plane));
-    CgVal dy = cg_iadd(f, cg_imulc(f, image, s->dy_image), cg_imulc(f, p->ob, dy_plane));
+    int64_t x_plane = (int64_t)s->c.H * s->c.W * s->bin,
+            dy_plane = (int64_t)s->c.OH * s->c.OW * f->lanes;
+    CgVal x = cg_iadd(f, cg_imulc(f, image, s->c.x_image), cg_imulc(f, block, x_plane));
+    CgVal dy = cg_iadd(f, cg_imulc(f, image, s->c.dy_image), cg_imulc(f, p->ob, dy_plane));
     p->x = cg_fat(f, f->arg[CG_WGRAD_X], x);
     p->dy = cg_fat(f, f->arg[CG_WGRAD_DY], dy);
     p->sum = cg_fat(f, f->scratch, cg_imulc(f, cg_isub(f, piece, first_piece), k->u.floats));
@@ -215,10 +217,10 @@ static void transpose_vector(Kernel *k, const Place *p, CgVal v) {
     for (int i = 0; i < f->lanes; i++) {
         CgIf guard;
         CgVal q = cg_fat(f, cg_fatc(f, to, i * per_output), loop.iv);
-        if (s->O % f->lanes)
-            cg_if(f, &guard, cg_icmp(f, LLVMIntSLT, o, cg_i64(f, s->O - i)));
+        if (s->c.O % f->lanes)
+            cg_if(f, &guard, cg_icmp(f, LLVMIntSLT, o, cg_i64(f, s->c.O - i)));
         cg_store_n(f, row[i], q, n);
-        if (s->O % f->lanes)
+        if (s->c.O % f->lanes)
             cg_endif(f, &guard);
     }
     cg_end(f, &loop);
@@ -229,9 +231,9 @@ static void copy_lanes(Kernel *k, const Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
     const CgWgradPieces *u = &k->u;
-    int og = s->O / s->group, ig = cg_conv_wgrad_group_channels(s);
+    int og = s->c.O / s->c.group, ig = cg_conv_wgrad_group_channels(s);
     CgVal o0 = cg_imulc(f, p->ob, f->lanes), c0 = cg_imulc(f, p->ib, s->bin);
-    CgVal n = cg_imin(f, cg_i64(f, f->lanes), cg_isub(f, cg_i64(f, s->O), o0));
+    CgVal n = cg_imin(f, cg_i64(f, f->lanes), cg_isub(f, cg_i64(f, s->c.O), o0));
     CgLoop lane, row;
     cg_for(f, &lane, cg_i64(f, 0), n, 1);
     CgVal o = cg_iadd(f, o0, lane.iv);
@@ -287,10 +289,11 @@ static void clear_sums(Kernel *k, CgVal pieces) {
 static void find_next_chunk(Kernel *k, Place *p) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    CgVal is_last = cg_icmp(f, LLVMIntSGE, p->row_hi, cg_i64(f, s->OH));
-    int64_t x_row = (int64_t)s->sh * s->W * s->bin, dy_row = (int64_t)s->OW * f->lanes;
-    CgVal x_next = cg_isub(f, cg_imulc(f, p->images, s->x_image), cg_imulc(f, p->row_lo, x_row));
-    CgVal dy_next = cg_isub(f, cg_imulc(f, p->images, s->dy_image), cg_imulc(f, p->row_lo, dy_row));
+    CgVal is_last = cg_icmp(f, LLVMIntSGE, p->row_hi, cg_i64(f, s->c.OH));
+    int64_t x_row = (int64_t)s->c.sh * s->c.W * s->bin, dy_row = (int64_t)s->c.OW * f->lanes;
+    CgVal x_next = cg_isub(f, cg_imulc(f, p->images, s->c.x_image), cg_imulc(f, p->row_lo, x_row));
+    CgVal dy_next =
+        cg_isub(f, cg_imulc(f, p->images, s->c.dy_image), cg_imulc(f, p->row_lo, dy_row));
     p->x_ahead = cg_select(f, is_last, x_next, cg_i64(f, s->rows * x_row));
     p->dy_ahead = cg_select(f, is_last, dy_next, cg_i64(f, s->rows * dy_row));
 }
@@ -298,16 +301,16 @@ static void find_next_chunk(Kernel *k, Place *p) {
 static void emit_group(Kernel *k, CgVal lo, CgVal hi) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    CgVal images = cg_dim(f, s->N);
+    CgVal images = cg_dim(f, s->c.N);
     if (s->pairs) // N / 2 images are two to a word
         images = cg_idivc(f, cg_iaddc(f, images, 3), 4);
     CgLoop image, rows, piece;
     clear_sums(k, cg_isub(f, hi, lo));
     cg_for(f, &image, cg_i64(f, 0), images, s->images);
-    cg_for(f, &rows, cg_i64(f, 0), cg_i64(f, s->OH), s->rows);
+    cg_for(f, &rows, cg_i64(f, 0), cg_i64(f, s->c.OH), s->rows);
     Place p = {.row_lo = rows.iv};
     p.images = cg_imin(f, cg_i64(f, s->images), cg_isub(f, images, image.iv));
-    p.row_hi = cg_imin(f, cg_iaddc(f, rows.iv, s->rows), cg_i64(f, s->OH));
+    p.row_hi = cg_imin(f, cg_iaddc(f, rows.iv, s->rows), cg_i64(f, s->c.OH));
     find_next_chunk(k, &p);
     cg_for(f, &piece, lo, hi, 1);
     emit_piece_on_chunk(k, piece.iv, lo, image.iv, &p);
@@ -323,7 +326,7 @@ void cg_conv_wgrad(CgFn *f, const void *spec) {
     Kernel k = {.f = f, .s = spec};
     k.u = cg_conv_wgrad_pieces(k.s, f->lanes);
     cg_conv_wgrad_find_sets(&k);
-    int products = k.s->kw * k.u.part * k.s->vecs, most = k.s->lanewise ? 8 : 4;
+    int products = k.s->c.kw * k.u.part * k.s->vecs, most = k.s->lanewise ? 8 : 4;
     k.unroll = cg_max_int(1, cg_min_int(most, MAX_PRODUCTS / cg_max_int(1, products)));
     CgVal lo, hi;
     CgLoop group;

@@ -6,9 +6,9 @@
 
 // Output columns [lo, hi) whose tap kw is inside the image.
 static void column_range(const CgWgrad *s, int kw, int *lo, int *hi) {
-    int first = s->pl - kw * s->dw;
-    *lo = cg_min_int(s->OW, cg_ceil_div(first, s->sw));
-    *hi = cg_max_int(*lo, cg_min_int(s->OW, cg_ceil_div(first + s->W, s->sw)));
+    int first = s->c.pl - kw * s->c.dw;
+    *lo = cg_min_int(s->c.OW, cg_ceil_div(first, s->c.sw));
+    *hi = cg_max_int(*lo, cg_min_int(s->c.OW, cg_ceil_div(first + s->c.W, s->c.sw)));
 }
 
 enum { MAX_EDGE_COLUMNS = 24 };
@@ -18,14 +18,14 @@ enum { MAX_EDGE_COLUMNS = 24 };
 static int count_edge_columns(const CgWgrad *s) {
     int lo0, hi0, lo1, hi1;
     column_range(s, 0, &lo0, &hi0);
-    column_range(s, s->kw - 1, &lo1, &hi1);
+    column_range(s, s->c.kw - 1, &lo1, &hi1);
     return (lo0 - lo1) + (hi0 - hi1);
 }
 
 void cg_conv_wgrad_find_sets(Kernel *k) {
     const CgWgrad *s = k->s;
     IrArena *a = k->f->arena;
-    int n = k->u.part * s->kw, in_set = s->terms;
+    int n = k->u.part * s->c.kw, in_set = s->terms;
     bool apart = (s->bin > 1 && !s->lanewise) || count_edge_columns(s) > MAX_EDGE_COLUMNS;
     Term *term = ir_alloc_array(a, (size_t)n, sizeof *term);
     for (int i = 0; i < n; i++)
@@ -58,11 +58,11 @@ static void prefetch_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at) {
     if (at * f->lanes % 16) // vectors that share a line
         return;
     if (t->x_ahead) {
-        int64_t from = ((int64_t)at * s->sw + t->set->term[0].kw * s->dw) * s->bin;
+        int64_t from = ((int64_t)at * s->c.sw + t->set->term[0].kw * s->c.dw) * s->bin;
         cg_prefetch(f, cg_fat(f, cg_fatc(f, xp, from), t->x_ahead), 2);
     }
     for (int v = 0; v < t->nv && t->dy_ahead; v++) {
-        int64_t from = ((int64_t)v * s->OH * s->OW + at) * f->lanes;
+        int64_t from = ((int64_t)v * s->c.OH * s->c.OW + at) * f->lanes;
         cg_prefetch(f, cg_fat(f, cg_fatc(f, dp, from), t->dy_ahead), 2);
     }
 }
@@ -84,7 +84,7 @@ static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int colum
         column_range(s, term.kw, &lo, &hi);
         if (column >= 0 && (column < lo || column >= hi))
             continue;
-        int64_t from = ((int64_t)at * s->sw + term.kw * s->dw) * s->bin;
+        int64_t from = ((int64_t)at * s->c.sw + term.kw * s->c.dw) * s->bin;
         CgDot value;
         if (s->lanewise) {
             if (term.kw != last_kw)
@@ -92,12 +92,12 @@ static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int colum
             last_kw = term.kw;
             value = cg_dot_x(f, type, spread_channel(f, s, x, term.k));
         } else {
-            from += s->bin == 1 ? (int64_t)term.k * s->H * s->W : term.k;
+            from += s->bin == 1 ? (int64_t)term.k * s->c.H * s->c.W : term.k;
             value = cg_dot_load_x(f, type, cg_fatc(f, xp, from));
         }
         for (int v = 0; v < t->nv; v++) {
             CgVal *acc = &t->acc[i * t->nv + v];
-            int64_t vector = ((int64_t)v * s->OH * s->OW + at) * f->lanes;
+            int64_t vector = ((int64_t)v * s->c.OH * s->c.OW + at) * f->lanes;
             if (!dy[v].v[0])
                 dy[v] = cg_dot_load_w(f, type, cg_fatc(f, dp, vector));
             *acc = cg_dot(f, type, value, dy[v], *acc);
@@ -108,7 +108,7 @@ static void emit_pixel(Kernel *k, Tile *t, CgVal xp, CgVal dp, int at, int colum
 void cg_conv_wgrad_row(Kernel *k, Tile *t, CgVal xp, CgVal dp) {
     CgFn *f = k->f;
     const CgWgrad *s = k->s;
-    int lo = 0, hi = s->OW, first = s->OW, end = 0;
+    int lo = 0, hi = s->c.OW, first = s->c.OW, end = 0;
     for (int i = 0; i < t->set->n; i++) { // [lo, hi): all terms inside; [first, end): some
         int a, b;
         column_range(s, t->set->term[i].kw, &a, &b);
@@ -124,7 +124,7 @@ void cg_conv_wgrad_row(Kernel *k, Tile *t, CgVal xp, CgVal dp) {
     if (main) {
         CgLoop loop;
         cg_for_carry(f, &loop, cg_i64(f, lo), cg_i64(f, lo + main), u, t->set->n * t->nv, t->acc);
-        CgVal xi = cg_fat(f, xp, cg_imulc(f, loop.iv, (int64_t)s->sw * s->bin));
+        CgVal xi = cg_fat(f, xp, cg_imulc(f, loop.iv, (int64_t)s->c.sw * s->bin));
         CgVal di = cg_fat(f, dp, cg_imulc(f, loop.iv, f->lanes));
         for (int i = 0; i < u; i++) {
             emit_pixel(k, t, xi, di, i, -1);

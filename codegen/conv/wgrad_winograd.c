@@ -54,7 +54,8 @@ typedef struct Nest {
 } Nest;
 
 CgWgradWinoShape cg_conv_wgrad_winograd_shape(const CgWgradWino *s) {
-    CgWgradWinoShape w = {.tiles_h = cg_ceil_div(s->OH, s->m), .tiles_w = cg_ceil_div(s->OW, s->m)};
+    CgWgradWinoShape w = {.tiles_h = cg_ceil_div(s->c.OH, s->m),
+                          .tiles_w = cg_ceil_div(s->c.OW, s->m)};
     if (!cg_conv_winograd_axis(TAPS, s->m, 1, &w.axis))
         return (CgWgradWinoShape){0};
     w.points = w.axis.n * w.axis.n;
@@ -159,19 +160,19 @@ static void emit_transforms(Wino *d) {
     cg_for(f, &tile, cg_i64(f, 0), d->count, 1);
     place_tile(d, tile.iv);
     Side x = {.matrix = &d->w.axis.bt,
-              .height = s->H,
-              .width = s->W,
-              .row = cg_iaddc(f, d->oh, -s->pt),
-              .column = cg_iaddc(f, d->ow, -s->pl),
+              .height = s->c.H,
+              .width = s->c.W,
+              .row = cg_iaddc(f, d->oh, -s->c.pt),
+              .column = cg_iaddc(f, d->ow, -s->c.pl),
               .point = d->w.v_point};
     Side dy = {.matrix = &d->w.axis.g,
-               .height = s->OH,
-               .width = s->OW,
+               .height = s->c.OH,
+               .width = s->c.OW,
                .row = d->oh,
                .column = d->ow,
                .point = d->w.u_point};
-    CgVal x_image = cg_fat(f, f->arg[CG_WGRAD_X], cg_imulc(f, d->n, s->x_image));
-    CgVal dy_image = cg_fat(f, f->arg[CG_WGRAD_DY], cg_imulc(f, d->n, s->dy_image));
+    CgVal x_image = cg_fat(f, f->arg[CG_WGRAD_X], cg_imulc(f, d->n, s->c.x_image));
+    CgVal dy_image = cg_fat(f, f->arg[CG_WGRAD_DY], cg_imulc(f, d->n, s->c.dy_image));
     transform_blocks(d, x, x_image, d->cb, s->c_blocks, tile.iv, d->v);
     transform_blocks(d, dy, dy_image, d->ob, s->o_blocks, tile.iv, d->u);
     cg_end(f, &tile);
@@ -283,7 +284,8 @@ static void emit_taps(Wino *d) {
 static void emit_transposed(Wino *d) {
     CgFn *f = d->f;
     const CgWgradWino *s = d->s;
-    int64_t rows = (int64_t)s->c_blocks * IR_BLOCK * TAPS * TAPS, all = (int64_t)s->C * TAPS * TAPS;
+    int64_t rows = (int64_t)s->c_blocks * IR_BLOCK * TAPS * TAPS,
+            all = (int64_t)s->c.C * TAPS * TAPS;
     CgLoop o, row;
     cg_for(f, &o, cg_i64(f, 0), cg_i64(f, s->o_blocks), 1);
     CgVal output = cg_imulc(f, cg_iadd(f, d->ob, o.iv), IR_BLOCK * all);
@@ -313,7 +315,7 @@ static void clear_sums(Wino *d) {
 static void emit_piece(Wino *d) {
     CgFn *f = d->f;
     const CgWgradWino *s = d->s;
-    CgVal total = cg_imulc(f, cg_dim(f, s->N), (int64_t)d->w.tiles_h * d->w.tiles_w);
+    CgVal total = cg_imulc(f, cg_dim(f, s->c.N), (int64_t)d->w.tiles_h * d->w.tiles_w);
     CgLoop block;
     clear_sums(d);
     cg_for(f, &block, cg_i64(f, 0), total, s->block);
@@ -329,7 +331,7 @@ static void emit_piece(Wino *d) {
 void cg_conv_wgrad_winograd(CgFn *f, const void *spec) {
     const CgWgradWino *s = spec;
     Wino d = {.f = f, .s = s, .w = cg_conv_wgrad_winograd_shape(s)};
-    int across = s->O / IR_BLOCK / s->o_blocks, pieces = s->C / IR_BLOCK / s->c_blocks * across;
+    int across = s->c.O / IR_BLOCK / s->o_blocks, pieces = s->c.C / IR_BLOCK / s->c_blocks * across;
     d.v = f->scratch;
     d.u = cg_fatc(f, d.v, d.w.v_floats);
     d.m = cg_fatc(f, d.u, d.w.u_floats);

@@ -7,13 +7,11 @@
 #include "codegen/conv/winograd.h"
 
 typedef struct CgWgradWino {
-    int32_t C, O, H, W, OH, OW, pt, pl; // channels in whole blocks
-    int32_t m;                          // pixels of a tile of dy, each way
-    int32_t c_blocks, o_blocks;         // of a piece
-    int32_t terms, vecs;                // register tile: channels of x, vectors of dy's
-    int32_t block;                      // tiles that are transformed before their products are made
-    int64_t x_image, dy_image;
-    IrDim N;
+    CgWgradSizes c;             // channels in whole blocks
+    int32_t m;                  // pixels of a tile of dy, each way
+    int32_t c_blocks, o_blocks; // of a piece
+    int32_t terms, vecs;        // register tile: channels of x, vectors of dy's
+    int32_t block;              // tiles that are transformed before their products are made
 } CgWgradWino;
 
 typedef struct CgWgradWinoShape {
