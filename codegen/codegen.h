@@ -35,8 +35,8 @@ uint32_t cg_target_amx(IrDtype type); // that products of tiles of u8 or bf16 ta
 // What LLVM is told of a function that uses these, bits HONE_CPU_*, too.
 const char *cg_target_features(const CgTarget *t, IrArena *a, uint64_t more);
 
-// LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM, sent
-// by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.
+// LLVM's fatal errors, running out of memory among them, become one line on stderr and SIGTERM,
+// sent by sigqueue() with the value CG_EXIT_CODE. cg_target_init() calls it.
 void cg_catch_llvm_errors(void);
 enum { CG_EXIT_CODE = 1 }; // that the process should end with
 
@@ -60,8 +60,8 @@ typedef struct CgOptions {
     int classifier; // the output that is a row of scores; -1: none is
     int scores;     // HONE_SCORES_* of it
     HoneTask task;
-    // How many times its size with nothing prepared the section of weights may have, for the sake of
-    // those that kernels read in another form; 0: by the weights' types. See program/stored.c.
+    // How many times its size with nothing prepared the section of weights may have, for the sake
+    // of those that kernels read in another form; 0: by the weights' types. See program/stored.c.
     double prepared;
     // Called now and then from one thread with done <= total, for a progress bar. May be NULL.
     void (*progress)(void *ctx, int done, int total);
@@ -92,9 +92,10 @@ typedef struct CgUnit {
     HonePreprocess preprocess; // in place of CgOptions'
 } CgUnit;
 
-// As cg_compile(), for 1 to HONE_MAX_UNITS units of one model over one set of constants: SYMBOL_desc
-// is the first, and hone_create() takes the first that fits the CPU and the shapes asked for: best
-// machine first. Where two differ in nothing but the machine's name, the first of them goes.
+// As cg_compile(), for 1 to HONE_MAX_UNITS units of one model over one set of constants:
+// SYMBOL_desc is the first, and hone_create() takes the first that fits the CPU and the shapes
+// asked for: best machine first. Where two differ in nothing but the machine's name, the first of
+// them goes.
 bool cg_compile_units(int n, const CgUnit *units, const CgOptions *opt, const char *dir,
                       CgResult *out);
 

@@ -65,14 +65,14 @@ typedef struct FeOptions {
     int n_bound;
     const FeBound *bound;
     bool keep_training_mode; // BatchNormalization and Dropout exported in training form stay so
-    // For fine-tuning: every Dropout stays, in inference form too; what is computed from floats that
-    // the file stores stays computed, since they may train; inputs of other floats are f32 and
+    // For fine-tuning: every Dropout stays, in inference form too; what is computed from floats
+    // that the file stores stays computed, since they may train; inputs of other floats are f32 and
     // rounded inside, outputs are f32.
     bool to_train;
     bool follow_links;       // external data may be links to anywhere
-    // What comes out: names of the model's outputs, of nodes (their first result) and of tensors, in
-    // this order; all else is not imported. None, or one output of the model: all of its outputs.
-    // Not for fine-tuning.
+    // What comes out: names of the model's outputs, of nodes (their first result) and of tensors,
+    // in this order; all else is not imported. None, or one output of the model: all of its
+    // outputs. Not for fine-tuning.
     int n_outputs;
     const char *const *outputs;
     FeLimits limits;
@@ -80,7 +80,8 @@ typedef struct FeOptions {
     // When set, unsupported nodes are listed here instead of being errors, and the program returned
     // holds what does not depend on them.
     FeReport *report;
-    const struct FeModel **model; // when set, gets the model as it was read; to train, with plain nodes alone
+    // When set, gets the model as it was read; to train, with plain nodes alone.
+    const struct FeModel **model;
 } FeOptions;
 
 // Reads the model at `path`. The program lives in the arena; its constants may point into files
@@ -88,9 +89,9 @@ typedef struct FeOptions {
 // NULL after errors that were reported through the arena's diag.
 IrProgram *fe_import(IrArena *a, const char *path, const FeOptions *opt);
 
-// Parses "NAME=Nx3x224x224" (or the shape alone, for a model with one input): a letter is the symbolic
-// batch. Where dimensions are ranges FROM:TO:STEP it is all shapes of a table, the last dimension
-// fastest, at most `most` of them. NULL when fine, else why not (arena string).
+// Parses "NAME=Nx3x224x224" (or the shape alone, for a model with one input): a letter is the
+// symbolic batch. Where dimensions are ranges FROM:TO:STEP it is all shapes of a table, the last
+// dimension fastest, at most `most` of them. NULL when fine, else why not (arena string).
 const char *fe_parse_pins(IrArena *a, const char *text, int most, int *n, FePin **pins);
 const char *fe_pin_text(IrArena *a, const FePin *pin); // "x=Nx3x224x224"
 

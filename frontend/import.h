@@ -159,8 +159,8 @@ IrValue *fe_operand_or_null(FeNode *n, int i); // NULL when absent
 // Constant content, or NULL when it is not known; refuses broken data only.
 const IrTensor *fe_tensor(FeNode *n, int i);
 bool fe_type(FeNode *n, int i, IrType *out); // of a value in any form; refuses when absent
-// The ONNX element type of a float value, or of integers of less than 8 bits: what the file computes
-// it in. 0: not known, or as its dtype says.
+// The ONNX element type of a float value, or of integers of less than 8 bits: what the file
+// computes it in. 0: not known, or as its dtype says.
 int32_t fe_elem_type(const FeValue *v);
 // Entries of an integer tensor of rank 0 or 1, affine in N; refuses when they are not known.
 bool fe_dims(FeNode *n, int i, FeDims *out);

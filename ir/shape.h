@@ -49,7 +49,8 @@ const char *ir_pool_result(const IrNode *n, const IrShape *x, IrShape *y);
 // operands may be named from index `first` on. *out: the dtype of the last step.
 const char *ir_check_body(const IrNode *n, const IrBody *body, const IrType *acc, int first,
                           IrDtype *out);
-// The epilogue of conv, matmul, pools and reduce: checks `then` against result 0, which it may make bool.
+// The epilogue of conv, matmul, pools and reduce: checks `then` against result 0, which it may make
+// bool.
 const char *ir_check_epilogue(IrNode *n);
 const char *ir_check_prologue(IrNode *n); // of conv: `pre` against operand 0
 

@@ -9,13 +9,14 @@
 // bf16, rounded once, to nearest even, where its node can do that and a product reads it, be it
 // through elementwise work, means, or what merely moves data. Behind the last product numbers stay
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
-// read bf16 as it is, and so does attention, bodies by a step, means and normalisations by a batch's
-// statistics by their own type; before all other nodes a cast stands. The gradient of such a
-// normalisation reads bf16 whoever reads its result: in a training step what it reads, the
-// normalisation's operand and a gradient of the same size, is most of what is stored. Sums of products, of means and the statistics of a normalisation are
-// f32. Products without a kernel for pairs stay f32. Gradients of weights are sums of f32 over
-// products of bf16 (pair_images, on machines that have none, widens these). Weights that train are
-// f32, and rounded each time they are multiplied with.
+// read bf16 as it is, and so does attention, bodies by a step, means and normalisations by a
+// batch's statistics by their own type; before all other nodes a cast stands. The gradient of such
+// a normalisation reads bf16 whoever reads its result: in a training step what it reads, the
+// normalisation's operand and a gradient of the same size, is most of what is stored. Sums of
+// products, of means and the statistics of a normalisation are f32. Products without a kernel for
+// pairs stay f32. Gradients of weights are sums of f32 over products of bf16 (pair_images, on
+// machines that have none, widens these). Weights that train are f32, and rounded each time they
+// are multiplied with.
 #include "ir/conv.h"
 #include "ir/machine.h"
 #include "passes/body.h"
@@ -31,7 +32,7 @@ typedef enum Kind {
     MEAN,        // reads bf16, its own result is f32
     NORM,        // the same of batch_norm_train's x, of batch_norm_grad's x and dy
     STEPS,       // map, elementwise
-    MOVE,        // the result is of its operands' type; so are gradients of pools and softmax, of f32 sums
+    MOVE, // the result is of its operands' type; so are gradients of pools and softmax, of f32 sums
 } Kind;
 
 typedef struct Bf16 {

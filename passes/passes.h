@@ -90,7 +90,8 @@ typedef enum PassHeadRole {
 
 typedef struct PassHeadPart {
     PassHeadRole role;
-    IrNode *node; // reads it as operand `at`: a classifier, an add below it, a mul above (Gemm's beta)
+    // Reads it as operand `at`: a classifier, an add below it, a mul above (Gemm's beta).
+    IrNode *node;
     int at;
     IrValue *value;
     IrConst *root;      // what moves of its own make the value of; NULL: no constant

@@ -42,8 +42,8 @@ bool finetune_check(Finetune *f);
 
 // Options into `train`, and labels (finetune_spec.c). False after errors were reported.
 bool tool_read_train_options(Finetune *f);
-// --head becomes the choice of an output (finetune_head.c). False after an error: the node cannot be
-// replaced.
+// --head becomes the choice of an output (finetune_head.c). False after an error: the node cannot
+// be replaced.
 bool tool_take_head(Finetune *f, const PassOptions *po);
 // --head-at: the classifier goes on an earlier layer (finetune_at.c). The model, its graph and the
 // model's hash are those of the file that is cut off there. False after an error.

@@ -198,7 +198,8 @@ typedef struct ToolImage {
     bool embeds; // nothing that was chosen to come out classifies
     const char *interpolation, *fit; // NULL: not given
     bool bgr, as_stored;
-    int side; // the shorter one of the user's pictures, 0: unknown; counts where nobody says how to crop
+    // The shorter one of the user's pictures, 0: unknown; counts where nobody says how to crop.
+    int side;
     const char *classifier; // set by tool_find_classifier(): the output that classifies, or NULL
     // Lines for the user, or NULL. told: which of several outputs classifies; note: how images are
     // read, where that is assumed or other programs' metadata say so, or that none are.
@@ -247,7 +248,8 @@ bool tool_image_task_labels(Tool *t, const ToolImage *im, const IrProgram *p, co
                             const IrValue *output, CgOptions *cg);
 
 bool tool_image_is_told(const ToolImage *im); // by any option
-// What cg says of images as metadata_props, at most TOOL_IMAGE_META; returns how many (image_meta.c).
+// What cg says of images as metadata_props, at most TOOL_IMAGE_META; returns how many
+// (image_meta.c).
 enum { TOOL_IMAGE_META = 9 };
 int tool_image_meta(IrArena *a, const CgOptions *cg, IrMeta *m);
 
@@ -323,7 +325,8 @@ bool tool_link_finetune(Tool *t, ToolEmit emit, const CgTarget *target, const Cg
                         const char *out);
 // What tool_link() needs for it is here. False after errors.
 bool tool_can_link(Tool *t, const CgTarget *target);
-// A library for this process to load, which wants its descriptor: no runtime, no functions of hone.h.
+// A library for this process to load, which wants its descriptor: no runtime, no functions of
+// hone.h.
 bool tool_link_kernels(Tool *t, const CgResult *cg, const char *out);
 // The C header of a library or object, hone.h's text included: one file to ship. As
 // tool_print_out().

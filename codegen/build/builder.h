@@ -140,7 +140,8 @@ CgVal cg_max_lanes(CgFn *f, CgVal v);
 CgVal cg_shuffle(CgFn *f, CgVal a, CgVal b, int n, const int *index);
 LLVMTypeRef cg_dtype(CgFn *f, IrDtype t); // storage type: i8 for bool, i16 for f16
 
-// ---- elementwise math (build/math.c): float vector or scalar. Errors stated there, all below 4 ulp.
+// ---- elementwise math (build/math.c): float vector or scalar. Errors stated there, all below 4
+// ulp.
 CgVal cg_exp(CgFn *f, CgVal x);
 CgVal cg_exp_below(CgFn *f, CgVal x); // of x <= 0, or NaN: half the work
 CgVal cg_log(CgFn *f, CgVal x);

@@ -70,8 +70,8 @@ IrDtype cg_body_dtype(const CgBody *body);
 // computed, where its kind is not IMM; loads are made on first use.
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx);
-// Does it compute polynomials, or call functions? Such a body is emitted in a loop over vectors: once
-// for each of a register tile, LLVM keeps constants, vectors and what is between on the stack.
+// Does it compute polynomials, or call functions? Such a body is emitted in a loop over vectors:
+// once for each of a register tile, LLVM keeps constants, vectors and what is between on the stack.
 bool cg_body_is_long(const CgBody *body);
 
 // The index of the kernel (emit, spec): the same one for equal bytes. `name` becomes part of its
@@ -112,8 +112,8 @@ CgFloats cg_pack_floats(CgProgram *p, const char *key, const CgMake *m); // what
 CgArg cg_widened(CgProgram *p, const char *key, const CgFloats *x);
 // What one call of a kernel makes of packed weights when a model is created, once, before all other
 // calls: 64-byte aligned, read-only afterwards. The compiler can make it, too, the same bits, and
-// does where the size allows (program/stored.c). The key is as cg_pack()'s; where this is *fresh the
-// caller names the kernel at once by cg_init_call().
+// does where the size allows (program/stored.c). The key is as cg_pack()'s; where this is *fresh
+// the caller names the kernel at once by cg_init_call().
 CgArg cg_prepare(CgProgram *p, const char *key, const CgMake *m, bool *fresh);
 void cg_init_call(CgProgram *p, int kernel, CgArg from, CgArg to);
 void cg_need(CgProgram *p, uint32_t feature); // HONE_CPU_*, of the CPU that it runs on; 0: nothing

@@ -3,8 +3,8 @@
 // The statistics of batch_norm are per channel, so threads split channels (blocks of them) and
 // nothing is summed up between threads. Blocked, the pixels come in runs that stay in L1: a run's
 // mean and squares around it are sums of floats; runs are joined in double (Chan, Golub, LeVeque
-// 1979), so that a channel far from zero keeps its variance. Plain, all is in double. Elements of 16
-// bits are widened as they are loaded, and rounded once, behind the epilogue.
+// 1979), so that a channel far from zero keeps its variance. Plain, all is in double. Elements of
+// 16 bits are widened as they are loaded, and rounded once, behind the epilogue.
 #include "codegen/nn/norm_grad.h"
 
 enum { RUN = 256 }; // pixels

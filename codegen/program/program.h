@@ -86,7 +86,7 @@ typedef struct CgCode {
     const HonePreprocess *preprocess;
     const struct CgCode *next; // unit of the same model; NULL: the last
     int unit;                  // as cg_compile_units() was given them
-    int model;                 // which of the program's models it is a unit of: a graph of training's
+    int model; // which of the program's models it is a unit of: a graph of training's
     const char *symbol;        // prefix of its name
     int n_calls, cap_calls;
     CgCall *calls;
@@ -125,9 +125,9 @@ struct CgProgram {
 // May the bytes of a and b meet? Views of one root are apart when their channels are.
 bool cg_args_overlap(const IrValue *a, const IrValue *b);
 bool cg_lower_graphs(CgProgram *p); // lower.c: nodes to calls, barriers; false after errors
-// units.c, once all are lowered: the chain of each model's units. Those of one machine share the space
-// of what they prepare, where equal pieces stand once; of those that differ in nothing but the name
-// of their machine the last stays, same_as[i] being the one in place of unit i.
+// units.c, once all are lowered: the chain of each model's units. Those of one machine share the
+// space of what they prepare, where equal pieces stand once; of those that differ in nothing but
+// the name of their machine the last stays, same_as[i] being the one in place of unit i.
 void cg_units_link(CgProgram *p, int *same_as);
 CgCode *cg_units_first(CgProgram *p, int model); // of the chain
 HonePlace cg_place(const IrPlace *place, IrDim behind); // steps.c
@@ -148,7 +148,8 @@ void cg_fill_packs(CgProgram *p); // those of cg_pack_later() that calls read
 void cg_drop_kernels(CgProgram *p); // units.c: those that nothing calls
 
 bool cg_weights_open(CgWeights *w, IrArena *a, const char *dir, const char *prefix, bool once);
-// Names a piece of the section that has no place yet; then it gets one, zeroed, to be filled at once.
+// Names a piece of the section that has no place yet; then it gets one, zeroed, to be filled at
+// once.
 int64_t cg_weights_reserve(CgWeights *w, IrArena *a, int64_t bytes);
 void *cg_weights_fill(CgWeights *w, IrArena *a, int64_t offset);
 CgPiece *cg_weights_piece(const CgWeights *w, int64_t offset); // in which that lies

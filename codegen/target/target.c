@@ -56,12 +56,12 @@ static const Isa isas[] = {
     [IR_ISA_AARCH64] = {"aarch64-unknown-linux-gnu", "generic", 64 << 10, 1 << 20, 16 << 20},
 };
 
-// Kinds of x86 cores that differ from the rest: measured on a Zen 3 (those before it have its L2), a
-// Zen 4, a Zen 5 and an Intel server core with AMX, 3.5 GHz. That starts two multiply-adds of 64
-// bytes, as its predecessors do, but a dot of bf16 in two cycles; it reads 28 GB/s from a last cache
-// that many cores share behind a mesh, and 10 to 16 GB/s from memory; products slow down where they
-// need 21 bytes a cycle from L2, and hardly at 14. Others send a multiply-add of 64 bytes through
-// both halves of a core.
+// Kinds of x86 cores that differ from the rest: measured on a Zen 3 (those before it have its L2),
+// a Zen 4, a Zen 5 and an Intel server core with AMX, 3.5 GHz. That starts two multiply-adds of 64
+// bytes, as its predecessors do, but a dot of bf16 in two cycles; it reads 28 GB/s from a last
+// cache that many cores share behind a mesh, and 10 to 16 GB/s from memory; products slow down
+// where they need 21 bytes a cycle from L2, and hardly at 14. Others send a multiply-add of 64
+// bytes through both halves of a core.
 typedef struct Core {
     const char *cpu;                      // LLVM schedules for
     int wide;                             // multiply-adds of 64 bytes a cycle

@@ -1,5 +1,5 @@
-// fuse_epilogue: the elementwise work after a convolution, matmul, pool, reduction or batch_norm_train
-// becomes its epilogue, done on the accumulators while they are in registers.
+// fuse_epilogue: the elementwise work after a convolution, matmul, pool, reduction or
+// batch_norm_train becomes its epilogue, done on the accumulators while they are in registers.
 //
 //   %y = conv %x, %w, %b                %z = conv %x, %w, %b, %res
 //   %s = add %y, %res            ->              {then=[add(acc, 3), relu(s0)]}

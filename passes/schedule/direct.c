@@ -4,12 +4,12 @@
 // or two broadcast loads a cycle (vectors of 8 and 4: two each), a latency of 4. A tile of p
 // pixels and v vectors takes per input channel and tap max(p*v, v + p/2, 4) (4.25 where a pixel is
 // loaded before its products), plus a tenth (what is not hidden) of streaming v vectors of weights
-// from where their panel stays and p pixels from L2, plus the prologue and stores once. Threads take
-// whole tasks, a row of tiles of a group of vectors, so few of them may not divide evenly. Every
-// tile whose registers fit is tried. What the model does not know, such as what the code generator
-// makes of a tile, is kept out by the register limit. Products are of words, 4 bytes of a pixel's
-// channels, whose dot takes as many instructions and registers as ir_dot() says: channels are
-// counted in words.
+// from where their panel stays and p pixels from L2, plus the prologue and stores once. Threads
+// take whole tasks, a row of tiles of a group of vectors, so few of them may not divide evenly.
+// Every tile whose registers fit is tried. What the model does not know, such as what the code
+// generator makes of a tile, is kept out by the register limit. Products are of words, 4 bytes of a
+// pixel's channels, whose dot takes as many instructions and registers as ir_dot() says: channels
+// are counted in words.
 #include "passes/schedule/schedule.h"
 
 enum {

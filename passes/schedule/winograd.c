@@ -1,6 +1,6 @@
 // The schedule's model of Winograd convolution: output tile, vectors of a product, tiles of a
-// block. Weights that no cache keeps are read once for tiles of several images, where a run has them:
-// at batch 16, 512 channels at 7x7 took 31 ms so, else 71 (a Zen 3 beside other work).
+// block. Weights that no cache keeps are read once for tiles of several images, where a run has
+// them: at batch 16, 512 channels at 7x7 took 31 ms so, else 71 (a Zen 3 beside other work).
 //
 // Cycles of one core for one image, with the units of schedule/direct.c. An output tile of m x m
 // pixels has E = (m + 2)^2 points (for 3x3 kernels, (2 m + 1)^2 with stride 2); tiles are cut into

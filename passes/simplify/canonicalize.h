@@ -1,4 +1,5 @@
-// The rules of canonicalize, kept in two files. Private to canonicalize.c and simplify/canonicalize_move.c.
+// The rules of canonicalize, kept in two files. Private to canonicalize.c and
+// simplify/canonicalize_move.c.
 #ifndef PASSES_SIMPLIFY_CANONICALIZE_H
 #define PASSES_SIMPLIFY_CANONICALIZE_H
 

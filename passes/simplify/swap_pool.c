@@ -60,7 +60,8 @@ static IrValue *build_pool(IrBuilder *b, const IrNode *pool, IrValue *x) {
 // conv(avg_pool x) with fewer channels below: the convolution goes first.
 static bool lift_conv(PassContext *ctx, IrNode *conv) {
     IrNode *pool = pass_def(ir_in(conv, 0), IR_OP_AVG_POOL);
-    if (!pool || ir_body(pool, IR_ATTR_THEN).n || !is_pointwise(conv) || ir_only_user(pool->out[0]) != conv) {
+    if (!pool || ir_body(pool, IR_ATTR_THEN).n || !is_pointwise(conv) ||
+        ir_only_user(pool->out[0]) != conv) {
         return false;
     }
     IrValue *x = ir_in(pool, 0), *bias = ir_in(conv, 2);
@@ -84,7 +85,8 @@ static bool lift_conv(PassContext *ctx, IrNode *conv) {
 // avg_pool(conv x) with fewer pixels below, and no more channels to pool: the pool goes first.
 static bool lift_pool(IrNode *pool) {
     IrNode *conv = pool->op == IR_OP_AVG_POOL ? pass_def(ir_in(pool, 0), IR_OP_CONV) : NULL;
-    if (!conv || ir_body(pool, IR_ATTR_THEN).n || !is_pointwise(conv) || ir_only_user(conv->out[0]) != pool) {
+    if (!conv || ir_body(pool, IR_ATTR_THEN).n || !is_pointwise(conv) ||
+        ir_only_user(conv->out[0]) != pool) {
         return false;
     }
     int64_t before = pixels(conv->out[0]), after = pixels(pool->out[0]);

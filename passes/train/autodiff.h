@@ -55,8 +55,8 @@ typedef struct PassLoss {
 // classes: C, or 2 of one logit that tells two classes apart, which is weighed by how much of each
 // the target is.
 PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, int64_t classes, bool with_gradient);
-// Of CE with a gradient: a second label, "label2" i32[N], counts for the rest of the share "mix" f32[N]
-// that the first keeps. The same bits where that is 1.
+// Of CE with a gradient: a second label, "label2" i32[N], counts for the rest of the share "mix"
+// f32[N] that the first keeps. The same bits where that is 1.
 void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l);
 
 // ---------------------------------------------------------------- optimisers

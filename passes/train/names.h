@@ -9,8 +9,8 @@
 // output.
 const char *pass_bind_input(IrBindKind kind);
 const char *pass_bind_output(IrBindKind kind);
-// What comes after the row's name where that ends in ':', "" where they are the same, else NULL. row
-// may be NULL.
+// What comes after the row's name where that ends in ':', "" where they are the same, else NULL.
+// row may be NULL.
 const char *pass_bind_match(const char *row, const char *name);
 
 #endif

@@ -8,9 +8,9 @@
 
 #define RT_CPU_ALL UINT64_MAX // a set of all features
 
-// The set of features, bits HONE_CPU_*, that the environment lets a program use: HONE_CPU, a name of
-// cpus.def such as x86-64-v3, hides what such a CPU has not (for tests); all without it. False: no
-// such name.
+// The set of features, bits HONE_CPU_*, that the environment lets a program use: HONE_CPU, a name
+// of cpus.def such as x86-64-v3, hides what such a CPU has not (for tests); all without it. False:
+// no such name.
 bool rt_cpu_allowed(uint64_t *features, RtErr *err);
 // The first of the HONE_CPU_* list (0 ended, may be NULL) that this CPU lacks or that is not in the
 // set `allowed`, by name; NULL: none.

@@ -73,16 +73,16 @@ HoneModel *hone_create(const HoneModelDesc *desc, const HoneOptions *opt, char *
 // While another thread is in a call, the instance goes when that returns.
 void hone_destroy(HoneModel *m);
 
-// A model may have been compiled for several sizes of its inputs. One is in use: at first that whose
-// shapes hone_create() was given, or the first. What these functions tell of inputs, outputs and
-// workspace is of the one in use, and hone_run() takes it.
+// A model may have been compiled for several sizes of its inputs. One is in use: at first that
+// whose shapes hone_create() was given, or the first. What these functions tell of inputs, outputs
+// and workspace is of the one in use, and hone_run() takes it.
 int hone_n_sizes(const HoneModel *m);
 int hone_size(const HoneModel *m); // which is in use, from 0
 HoneTensorInfo hone_size_input_info(const HoneModel *m, int size, int i);
 // The first size whose inputs are as asked, as in HoneOptions; -1: there is none.
 int hone_find_size(const HoneModel *m, int n_inputs, const HoneTensorInfo *inputs);
-// Uses another one from now on. A call, as hone_run() is: 0, or -1 with the reason in hone_error(m),
-// which names the sizes where there is no such.
+// Uses another one from now on. A call, as hone_run() is: 0, or -1 with the reason in
+// hone_error(m), which names the sizes where there is no such.
 int hone_use_size(HoneModel *m, int size);
 
 int hone_n_inputs(const HoneModel *m);

@@ -67,8 +67,10 @@ static const struct {
      {0}},
     {"zlib", "zlib License. Copyright (C) 1995-2022 Jean-loup Gailly and Mark Adler.\n", {0}},
     {"libwebp",
-     "Copyright (c) 2010, Google Inc. What follows is the 3-clause BSD License, whose third clause\n"
-     "reads: neither the name of Google nor the names of its contributors may be used to endorse or\n"
+     "Copyright (c) 2010, Google Inc. What follows is the 3-clause BSD License, whose third "
+     "clause\n"
+     "reads: neither the name of Google nor the names of its contributors may be used to endorse "
+     "or\n"
      "promote products derived from this software without specific prior written permission.\n",
      {bsd, disclaimer}},
     {"libevent (programs that classify)",
@@ -76,12 +78,11 @@ static const struct {
      "Mathewson.\n"
      "What follows is the 3-clause BSD License, whose third clause reads: the name of the author "
      "may\n"
-     "not be used to endorse or promote products derived from this software without specific prior\n"
+     "not be used to endorse or promote products derived from this software without specific "
+     "prior\n"
      "written permission.\n",
      {bsd, disclaimer}},
-    {"Jansson",
-     "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n",
-     {expat, NULL}},
+    {"Jansson", "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n", {expat, NULL}},
     {"xxHash", "BSD 2-Clause License. Copyright (C) 2012-2023 Yann Collet.\n", {bsd, disclaimer}},
 };
 

@@ -1,5 +1,5 @@
-// Outputs as large as a run made them: a caller's buffer has the most that there may be, and what is
-// meant stands in it with gaps.
+// Outputs as large as a run made them: a caller's buffer has the most that there may be, and what
+// is meant stands in it with gaps.
 #include "runtime/core/rt.h"
 
 #include <string.h>

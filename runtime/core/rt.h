@@ -183,8 +183,8 @@ int rt_model_threads(const HoneModel *m);
 typedef void (*RtObserve)(void *ctx, const HoneCall *call, int32_t node);
 int rt_model_observe(HoneModel *m, int64_t batch, const void *const *inputs, void *const *outputs,
                      RtObserve observe, void *ctx);
-// A call of m that is not hone_run(): body() while no other thread may be in one; what hone.h says of
-// calls holds. 0; -1 where it returned false with err set.
+// A call of m that is not hone_run(): body() while no other thread may be in one; what hone.h says
+// of calls holds. 0; -1 where it returned false with err set.
 int rt_model_call(HoneModel *m, bool (*body)(void *ctx, HoneModel *m, RtErr *err), void *ctx);
 // hone_run() within such a call.
 bool rt_model_run_inside(HoneModel *m, int64_t batch, const void *const *inputs,

@@ -1,5 +1,5 @@
-// Names are data: what a file calls things, byte by byte. The one place that knows UTF-8 (RFC 3629) and
-// what may not reach a terminal; the escapes of all sinks stand on it (diagnostics and tables:
+// Names are data: what a file calls things, byte by byte. The one place that knows UTF-8 (RFC 3629)
+// and what may not reach a terminal; the escapes of all sinks stand on it (diagnostics and tables:
 // rt_clean() below; JSON, HTML, C, DOT and textual IR each in a function of their own). Nothing but
 // inline functions, so that the compiler and its programs share it.
 #ifndef RUNTIME_CORE_TEXT_H
@@ -82,9 +82,9 @@ static inline bool rt_utf8_valid(const char *text, size_t bytes) {
     return true;
 }
 
-// Text as a terminal may have it: one line, bytes that may not be there as \xNN; what is longer than
-// out[size] (at least 8) is cut between characters and ends in "...". Cleaning twice changes nothing.
-// Returns out. NULL is "".
+// Text as a terminal may have it: one line, bytes that may not be there as \xNN; what is longer
+// than out[size] (at least 8) is cut between characters and ends in "...". Cleaning twice changes
+// nothing. Returns out. NULL is "".
 static inline const char *rt_clean(const char *text, char *out, size_t size) {
     size_t used = 0, fits = 0; // fits: what may stay if the rest does not
     for (const char *s = text ? text : ""; *s;) {

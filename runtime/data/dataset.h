@@ -6,9 +6,9 @@
 //                          with CLASS/... that is split by a seeded, stratified rule. JPEG, PNG
 //                          and WebP files by extension in any case; folders in a class are walked;
 //                          names that start with '.' are passed over; classes in sorted order
-//   SHARDS.tar, FOLDER     tar files in WebDataset's layout, one or all of a folder, or of its train/
-//                          and val/: name.jpg (or .jpeg, .png, .webp) beside name.cls, which holds the
-//                          label as in a list
+//   SHARDS.tar, FOLDER     tar files in WebDataset's layout, one or all of a folder, or of its
+//                          train/ and val/: name.jpg (or .jpeg, .png, .webp) beside name.cls, which holds
+//                          the label as in a list
 //   LIST.csv               lines "path,label"; a header line may name the columns (path|file|
 //                          filename|image and label|class|target) in any order; fields may be
 //                          quoted; paths are relative to the list's folder; a label is a class's
@@ -113,9 +113,9 @@ bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreproces
                            RtAugment augment, RtViews views, uint64_t seed, int64_t epoch,
                            float *out, int height, int width, int32_t *places, RtErr *err);
 
-// Pixels of each number in the masks of `most` training items (of validation, where there are none),
-// at even distances; masks that cannot be read are left out. number: [256]. Returns how many masks
-// were read.
+// Pixels of each number in the masks of `most` training items (of validation, where there are
+// none), at even distances; masks that cannot be read are left out. number: [256]. Returns how many
+// masks were read.
 int64_t rt_dataset_count_pixels(const RtDataset *d, int64_t most, int64_t *number);
 
 // A JPEG of the image, its longer side at most `side` pixels (never enlarged). free() releases.

@@ -195,8 +195,8 @@ static bool check(RtBuild *b, const char *key, char *base, size_t bytes, Layout 
     *why = *changed = NULL;
     if (bytes < sizeof magic || memcmp(h->magic, magic, sizeof magic) != 0)
         return rt_build_error(b, "%s: is no index of a data set, and stays as it is", b->o->index);
-    if (bytes < sizeof *h || h->bytes != (int64_t)bytes || h->check != sum_of(h, bytes) || !lay_out(h, base, l) ||
-        l->bytes != bytes || h->classes != b->classes || !is_sound(l))
+    if (bytes < sizeof *h || h->bytes != (int64_t)bytes || h->check != sum_of(h, bytes) ||
+        !lay_out(h, base, l) || l->bytes != bytes || h->classes != b->classes || !is_sound(l))
         *why = "is damaged";
     else if (memcmp(h->key, key, sizeof h->key) != 0)
         *why = "is of other data or options";

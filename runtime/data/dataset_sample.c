@@ -230,7 +230,8 @@ bool rt_dataset_sample(const RtDataset *d, int64_t item, const HonePreprocess *p
 bool rt_dataset_views(const RtDataset *d, int64_t item, const HonePreprocess *p, RtViews views,
                       float *out, RtErr *err) {
     RtImage image;
-    bool good = fetch(d, item, p->channels, 0, &image, err) && rt_views(views, p, HONE_F32, &image, out, err);
+    bool good = fetch(d, item, p->channels, 0, &image, err) &&
+                rt_views(views, p, HONE_F32, &image, out, err);
     rt_image_free(&image);
     return good;
 }

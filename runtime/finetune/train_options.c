@@ -81,7 +81,8 @@ static const RtCliField fields[] = {
     {"--auto-augment|--aa", RT_CLI_TEXT, AT(policy), 0, 0, "POLICY",
      "ta_wide: TrivialAugment, one random change of each image; ra-m9-n2: torchvision's "
      "RandAugment, 2 changes of magnitude 9 of 30 (-mstd0.5: give or take); "
-     "rand-m9-mstd0.5-inc1: timm's, of 10 (-n2, -p0.5, -mmax20: further, -tweights); none (default)"},
+     "rand-m9-mstd0.5-inc1: timm's, of 10 (-n2, -p0.5, -mmax20: further, -tweights); none "
+     "(default)"},
     {"--reprob|--random-erase", RT_CLI_FLOAT, AT(set.augment.erase), 0, 1, "P",
      "probability that a random box of an image is erased (default 0)"},
     {"--remode", RT_CLI_CHOICE, AT(how), 0, 0, "pixel|rand|const",

@@ -97,8 +97,9 @@ bool rt_takes_pictures(const HonePreprocess *p);
 // Is there a preprocessing that turns images into this input? False with err set: the reason.
 bool rt_preprocess_check(const HonePreprocess *p, const HoneTensorDesc *input, RtErr *err);
 // Resizes the shorter side, crops the centre (torchvision's Resize and CenterCrop; what lies
-// outside is black; or the letterbox, as Ultralytics does it), scales, normalises and lays out. out: one image of the model's input, height *
-// width * channels elements of dtype: floats, rounded to it, or HONE_U8, pixels as they are.
+// outside is black; or the letterbox, as Ultralytics does it), scales, normalises and lays out.
+// out: one image of the model's input, height * width * channels elements of dtype: floats, rounded
+// to it, or HONE_U8, pixels as they are.
 bool rt_preprocess(const HonePreprocess *p, int dtype, const RtImage *image, void *out, RtErr *err);
 // Its two halves: where the model's input lies in the resized image of width x height pixels, and
 // scaling, normalising and layout of that window's pixels [height][width][channels].

@@ -1,5 +1,5 @@
-// Masks: pictures whose pixels are numbers that mean classes, and what of one a model's input shows.
-// Private header.
+// Masks: pictures whose pixels are numbers that mean classes, and what of one a model's input
+// shows. Private header.
 #ifndef RUNTIME_IMAGE_MASK_H
 #define RUNTIME_IMAGE_MASK_H
 

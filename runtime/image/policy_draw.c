@@ -100,11 +100,12 @@ enum { N_TABLES = ROWS(tables) };
 // ---------------------------------------------------------------- text
 
 static bool refuse(const char *text, RtErr *err) {
-    return rt_fail(err,
-                   "wants none, ta_wide, ra or rand with parts, each once, as ra-m9-n2-mstd0.5 (torchvision's "
-                   "RandAugment: magnitude of 30, changes, deviation) or rand-m9-mstd0.5-inc1 "
-                   "(timm's: magnitude of 10, also n, p, mmax, tweights), not '%s'",
-                   text);
+    return rt_fail(
+        err,
+        "wants none, ta_wide, ra or rand with parts, each once, as ra-m9-n2-mstd0.5 (torchvision's "
+        "RandAugment: magnitude of 30, changes, deviation) or rand-m9-mstd0.5-inc1 "
+        "(timm's: magnitude of 10, also n, p, mmax, tweights), not '%s'",
+        text);
 }
 
 typedef struct Part {

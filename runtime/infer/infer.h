@@ -45,8 +45,8 @@ bool rt_infer_assign(const HoneTensorDesc *t, int n, const char *what, const RtC
 // Takes the .npz file out of the list of outputs' files: *path, NULL where there is none. It holds
 // all of them. False with err set.
 bool rt_infer_archive(const HoneModelDesc *d, RtCliList *outputs, const char **path, RtErr *err);
-// The size that the text asks for, "320x240" as a picture's width and height or "[NAME=]Nx3x240x320"
-// as a shape of an input; -1 with err set: there is none.
+// The size that the text asks for, "320x240" as a picture's width and height or
+// "[NAME=]Nx3x240x320" as a shape of an input; -1 with err set: there is none.
 int rt_infer_find_size(const RtInfer *in, const char *text, RtErr *err);
 // The size whose shape is nearest to a picture's: by the ratio of its sides, then by its area.
 int rt_infer_nearest_size(const RtInfer *in, int width, int height);

@@ -16,8 +16,8 @@ typedef struct RtRanks RtRanks;
 bool rt_ranks_open(RtRanks **ranks, RtErr *err);
 // well: all ranks end so. Else this process just ends, and mpirun ends the others. NULL is fine.
 void rt_ranks_close(RtRanks *r, bool well);
-// Behind an error, before this process ends: mpirun, which ends all when one has, may lose what it has
-// not read yet, and rank 0 is the one that tells.
+// Behind an error, before this process ends: mpirun, which ends all when one has, may lose what it
+// has not read yet, and rank 0 is the one that tells.
 void rt_ranks_linger(void);
 int rt_ranks_n(const RtRanks *r);  // 1 alone
 int rt_ranks_me(const RtRanks *r); // from 0

@@ -9,8 +9,9 @@
 
 // place: of items, as of RtDataset. json_decref() releases. NULL: no memory.
 json_t *rt_fold_row_make(const RtScores *s, int part, const int64_t *place);
-// Adds a row to sums over images, of maps over their places, but for top1, which the confusion matrix
-// tells; its items are places of the data, of which there are `items`. False: it is no such row.
+// Adds a row to sums over images, of maps over their places, but for top1, which the confusion
+// matrix tells; its items are places of the data, of which there are `items`. False: it is no such
+// row.
 bool rt_fold_row_add(const json_t *row, bool map, RtScores *sum, int64_t items);
 
 #endif

@@ -120,8 +120,8 @@ static bool is_temporary(const char *name) {
            strstr(name, ".tmp-");
 }
 
-// A folder that is there holds a run, or nothing but what does no harm: hidden files, a lock, what a
-// killed process left, and what a disk of its own begins with.
+// A folder that is there holds a run, or nothing but what does no harm: hidden files, a lock, what
+// a killed process left, and what a disk of its own begins with.
 static bool check_folder(const char *path, RtErr *err) {
     DIR *dir = opendir(path);
     char foreign[256] = "";

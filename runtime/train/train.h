@@ -85,8 +85,8 @@ typedef struct RtTrainResult {
 // rt_outs_signals() in all threads. *well: no error ended it.
 int rt_train(RtEngine *t, const RtTrainSettings *set, bool *well);
 
-// The same, and as many runs as settings ask for; opens the ranks and their engines. An error that its opening
-// meets is printed, too.
+// The same, and as many runs as settings ask for; opens the ranks and their engines. An error that
+// its opening meets is printed, too.
 int rt_train_folds(const HoneTrainDesc *d, const RtTrainSettings *set);
 
 // Opens the data as the program's labels and loss want it; errors are printed.

@@ -20,7 +20,8 @@ static const int maps[][2] = {{64, 112}, {64, 56},   {256, 56},  {128, 28},
 // Channel by channel: x, dy, scale, mean, variance.
 static void add_norms(Rig *r, const BenchOptions *b, int c, int size) {
     bool half = strcmp(b->type, "f32") != 0;
-    const char *then = half ? ", to=f32, then=[relu(acc), cast(s0, to=bf16)]" : ", then=[relu(acc)]",
+    const char *then =
+                   half ? ", to=f32, then=[relu(acc), cast(s0, to=bf16)]" : ", then=[relu(acc)]",
                *back = half ? ", to=f32, then=[cast(acc, to=bf16)]" : "";
     rig_input(r, "%%x: %s[N,%d,%d,%d]", b->type, c, size, size);
     rig_input(r, "%%d: %s[N,%d,%d,%d]", b->type, c, size, size);
@@ -76,7 +77,8 @@ static void run(const BenchOptions *b, HoneModel *m, int c, int size) {
         if (rt_model_run(m, b->batch, src, dst, stamp[i]) != 0)
             exit(1);
     }
-    double train = time_op(d, stamp, "batch_norm_train"), grad = time_op(d, stamp, "batch_norm_grad");
+    double train = time_op(d, stamp, "batch_norm_train"),
+           grad = time_op(d, stamp, "batch_norm_grad");
     double copy = time_copy(dst[0], src[0], (size_t)bytes);
     printf("%5d x %3dx%-3d %s  train %7.3f ms %5.1f GB/s  gradient %7.3f ms %5.1f GB/s  "
            "copy by one thread %5.1f GB/s\n",

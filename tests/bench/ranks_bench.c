@@ -1,6 +1,6 @@
 // Times of what ranks do together, started by mpirun: sums of several sizes along the tree, and a
-// gather of a few bytes, the least of many. Rank 0 prints "sum FLOATS MICROSECONDS" and "gather ...".
-// See ranks.py.
+// gather of a few bytes, the least of many. Rank 0 prints "sum FLOATS MICROSECONDS" and "gather
+// ...". See ranks.py.
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 // ONNX's own backend cases compiled as `hone compile` does at -O2, loaded into the process and run
 // on their stored inputs, on one thread and on two, against their stored outputs. See
-// tests/frontend/onnx/onnx_suite.h; onnx_backend_refused.txt is the list of those that may be refused.
+// tests/frontend/onnx/onnx_suite.h; onnx_backend_refused.txt is the list of those that may be
+// refused.
 #include "tests/codegen/rig/compiled.h"
 #include "tests/frontend/onnx/onnx_suite.h"
 

@@ -24,7 +24,8 @@ static int count;
 static int is_hit(const char *call) {
     const char *name = getenv("FAULT_CALL"), *at = getenv("FAULT_AT"), *hits = getenv("FAULT_HITS");
     const char *program = getenv("FAULT_PROGRAM"), *seconds = getenv("FAULT_SLEEP");
-    if (!name || strcmp(name, call) != 0 || !program || strncmp(program, program_invocation_short_name, 15) != 0)
+    if (!name || strcmp(name, call) != 0 || !program ||
+        strncmp(program, program_invocation_short_name, 15) != 0)
         return 0;
     if (__atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST) != atoi(at))
         return 0;

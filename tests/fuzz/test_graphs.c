@@ -258,7 +258,8 @@ static int check_file(const char *path, int64_t N) {
         return 2;
     }
     fclose(f);
-    CheckStatus status = check_in_child(&(CheckJob){.text = text, .n = 1, .N = {N}, .wrong = IR_OP_COUNT}, false);
+    CheckStatus status =
+        check_in_child(&(CheckJob){.text = text, .n = 1, .N = {N}, .wrong = IR_OP_COUNT}, false);
     printf("%s: %s\n", path, check_status_names[status]);
     free(text);
     return status != CHECK_AGREES;

@@ -28,7 +28,11 @@ typedef struct Reader {
     const char *also; // in the text of such a one, of floats of another size not; or NULL
 } Reader;
 static const Reader readers[] = {
-    {"objdump", "(%rsp", {"%xmm", "%ymm", "%zmm"}, {"fmadd", "mulps", "pdpbusd", "pmaddwd", "dpbf16ps"}, "ps "},
+    {"objdump",
+     "(%rsp",
+     {"%xmm", "%ymm", "%zmm"},
+     {"fmadd", "mulps", "pdpbusd", "pmaddwd", "dpbf16ps"},
+     "ps "},
     {"aarch64-linux-gnu-objdump",
      "[sp",
      {" q", "v", "{v"},

@@ -1,5 +1,5 @@
-// The innermost loops of conv_wgrad keep everything in registers; those of Winograd's algorithm where
-// there are 32 of 64 bytes: with fewer its transforms touch the stack, its products do not.
+// The innermost loops of conv_wgrad keep everything in registers; those of Winograd's algorithm
+// where there are 32 of 64 bytes: with fewer its transforms touch the stack, its products do not.
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"
 #include "tests/codegen/conv/spills.h"

@@ -1,6 +1,6 @@
-// Winograd kernels against the evaluator: each output tile at odd sizes, strides, groups, paddings and
-// channel counts, with every epilogue, in slices of a concat, for every vector width, N and number
-// of threads; block sizes that leave each kind of remainder.
+// Winograd kernels against the evaluator: each output tile at odd sizes, strides, groups, paddings
+// and channel counts, with every epilogue, in slices of a concat, for every vector width, N and
+// number of threads; block sizes that leave each kind of remainder.
 #include "runtime/core/rt.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/rig.h"

@@ -123,13 +123,14 @@ static void batch_norms_of_bf16(void) {
     };
     EACH_TARGET(t, r) {
         for (int k = 0; k < 10; k++)
-            case_add(r, k,
-                     "in %%x: bf16[N,%1$d%2$s]\nin %%d: bf16[N,%1$d%2$s]\nin %%s: f32[%1$d]\n"
-                     "in %%b: f32[%1$d]\nin %%q: f32[%1$d]\n%%u = abs %%q\n"
-                     "%%y, %%m, %%v = batch_norm_train %%x, %%s, %%b, %%d {eps=0.01, to=f32, %3$s}\n"
-                     "%%z, %%e, %%f = batch_norm_grad %%x, %%d, %%s, %%b, %%u {eps=0.1, to=f32, %4$s}\n"
-                     "out %%y\nout %%m\nout %%v\nout %%z\nout %%e\nout %%f",
-                     channels[k % 4], dims[k % 5], then[t % 2].train, then[t % 2].grad);
+            case_add(
+                r, k,
+                "in %%x: bf16[N,%1$d%2$s]\nin %%d: bf16[N,%1$d%2$s]\nin %%s: f32[%1$d]\n"
+                "in %%b: f32[%1$d]\nin %%q: f32[%1$d]\n%%u = abs %%q\n"
+                "%%y, %%m, %%v = batch_norm_train %%x, %%s, %%b, %%d {eps=0.01, to=f32, %3$s}\n"
+                "%%z, %%e, %%f = batch_norm_grad %%x, %%d, %%s, %%b, %%u {eps=0.1, to=f32, %4$s}\n"
+                "out %%y\nout %%m\nout %%v\nout %%z\nout %%e\nout %%f",
+                channels[k % 4], dims[k % 5], then[t % 2].train, then[t % 2].grad);
         CHECK_INT_EQ(case_check(r, then[t % 2].tolerance, false), 0);
     }
 }

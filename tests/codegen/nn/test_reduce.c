@@ -99,7 +99,8 @@ static void sums_of_products(void) {
                  "in %%x: f32[7,64]\nin %%z: f32[7,1]\n%%p = mul %%x, %%x\n%%q = mul %%x, %%z\n"
                  "%%y = reduce_sum %%p {axes=[1], keepdims=1}\n%%s = add %%y, %%z\n"
                  "%%u = abs %%q\n%%v = reduce_sum %%u {axes=[0], keepdims=0}\nout %%s\nout %%v");
-        RigRuns runs = {.N = {1, 3}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 4e-6};
+        RigRuns runs = {
+            .N = {1, 3}, .n = 2, .threads = {1, 2, 3}, .n_threads = 3, .tolerance = 4e-6};
         CHECK_INT_EQ(rig_check(r, &runs), 0);
         for (const IrNode *n = rig_graph(r) ? rig_graph(r)->first : NULL; n; n = n->next)
             fused += n->op == IR_OP_REDUCE_SUM && ir_body(n, IR_ATTR_PRE).n == 1;

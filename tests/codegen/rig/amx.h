@@ -32,7 +32,8 @@ bool amx_is_native(void); // this CPU has it all, and the system gives leave
 // From here on AMX instructions work in this process: natively, or by the handler, whose tiles are
 // the calling thread's.
 void amx_enable(void);
-// Then a program need not ask for AMX: what it needs of the CPU without that, 0 ended, to needs[64].
+// Then a program need not ask for AMX: what it needs of the CPU without that, 0 ended, to
+// needs[64].
 void amx_enabled_needs(HoneModelDesc *desc, uint32_t *needs);
 
 #endif

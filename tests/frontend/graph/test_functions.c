@@ -197,10 +197,11 @@ static void refuses_bad_calls(void) {
                  "m.onnx: node 'n/to_g/to_f' (f, opset 13): the function 'f' calls itself\n");
     Pb twin[2] = {f[1], f[1]};
     expect_error(&g, 2, twin, "m.onnx: the function 'g' is defined twice\n");
-    expect_error(&g, 1, &f[1],
-                 "m.onnx: node 'n' (f, opset 13): operators of the domain 'local' are not "
-                 "supported (those of ai.onnx up to opset 28 and of com.microsoft, version 1, are), "
-                 "and no function of the model has this name\n");
+    expect_error(
+        &g, 1, &f[1],
+        "m.onnx: node 'n' (f, opset 13): operators of the domain 'local' are not "
+        "supported (those of ai.onnx up to opset 28 and of com.microsoft, version 1, are), "
+        "and no function of the model has this name\n");
     g = start_graph();
     n = make_call("f", "n", "x x", "y");
     pb_msg(&g, 1, &n);

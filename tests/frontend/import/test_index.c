@@ -1,5 +1,5 @@
-// Importers of operators with indices and positions: compositions against values worked out by hand,
-// and what is refused.
+// Importers of operators with indices and positions: compositions against values worked out by
+// hand, and what is refused.
 #include "tests/frontend/import/import_case.h"
 
 typedef struct Attr {

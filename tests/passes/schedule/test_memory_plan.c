@@ -300,7 +300,8 @@ static int compare_results(IrArena *a, IrGraph *before, IrGraph *after, uint64_t
     return 0;
 }
 
-// What it says of the arena is so, and the arena is below the limit or as small as it could be made.
+// What it says of the arena is so, and the arena is below the limit or as small as it could be
+// made.
 static int check_recompute(const PassRecompute *r, const IrGraph *g, bool keep_values,
                            uint64_t seed, int *smaller) {
     int64_t bytes = ir_dim_at(g->arena_bytes, r->batch);
