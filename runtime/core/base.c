@@ -108,7 +108,7 @@ void *rt_alloc_aligned(size_t bytes) {
 }
 
 char *rt_alloc_pages(size_t *bytes) {
-    bool huge = *bytes >= 2 * HUGE_PAGE;
+    bool huge = *bytes >= HUGE_PAGE;
     size_t page = huge ? HUGE_PAGE : PAGE;
     if (*bytes > SIZE_MAX / 2)
         return NULL;

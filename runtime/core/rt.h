@@ -52,8 +52,9 @@ HoneTensorInfo rt_tensor_info(const HoneTensorDesc *t, int i, int n);
 // ---- memory and files
 
 void *rt_alloc_aligned(size_t bytes); // RT_ALIGN; NULL: no memory; free() releases
-// At least *bytes of zeroed memory, *bytes rounded up; NULL: no memory; munmap() releases. Large
-// ones start on a huge page and ask for more of them.
+// At least *bytes of zeroed memory, *bytes rounded up; NULL: no memory; munmap() releases. From a
+// huge page's size on it starts on one and asks for more of them: kernels go over their scratch in
+// strides that leave a small page with each step.
 char *rt_alloc_pages(size_t *bytes);
 double rt_peak_rss_mb(void); // peak resident memory of the process in 10^6 bytes
 // Opens a regular file for reading. Returns the descriptor, or -1 with err set.

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "runtime/core/rt.h"
 #include "tests/runtime/infer/fake_model.c"
@@ -123,6 +124,20 @@ static void test_workspace(const float *x, const float *want) {
     REQUIRE(memcmp(y, want, sizeof y) == 0);
     hone_destroy(m);
     free(space);
+}
+
+// Zeroed whole pages; from 2 MiB on those of 2 MiB, not only where two are full.
+static void test_pages(void) {
+    static const size_t huge = 2 << 20;
+    const size_t sizes[][2] = {
+        {1, 4096}, {huge - 4096, huge - 4096}, {huge, huge}, {huge + 1, 2 * huge}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t bytes = sizes[i][0];
+        char *p = rt_alloc_pages(&bytes);
+        REQUIRE(p && bytes == sizes[i][1] && p[0] == 0 && p[bytes - 1] == 0);
+        REQUIRE(bytes < huge || (uintptr_t)p % huge == 0);
+        munmap(p, bytes);
+    }
 }
 
 static void test_huge_arena(const float *x, const float *want) {
@@ -369,6 +384,7 @@ int main(void) {
     test_options();
     test_null();
     test_workspace(x, want);
+    test_pages();
     test_huge_arena(x, want);
     test_prepared(x, want);
     test_callers(x, want, 1000, 1);
