@@ -250,12 +250,17 @@ static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
         return (Panels){cg_matmul_emit_strassen, "matmul strassen",
                         cg_matmul_strassen_floats(s, t->lanes), 0};
     }
+    if (cg_matmul_use_blocks(s, &t->machine)) {
+        return (Panels){cg_matmul_emit_blocks, "matmul blocks", cg_matmul_block_floats(s, t->lanes),
+                        0};
+    }
     return (Panels){cg_matmul_emit_panels,
                     pairs       ? "matmul bf16"
                     : bytes     ? "matmul int8"
                     : s->packed ? "matmul packed"
                                 : "matmul",
-                    cg_matmul_is_long(s) || cg_matmul_keeps(s) ? totals : 0, cg_target_dot(t, type)};
+                    cg_matmul_is_long(s) || cg_matmul_keeps(s) ? totals : 0,
+                    cg_target_dot(t, type)};
 }
 
 static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int n_args,

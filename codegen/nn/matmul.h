@@ -31,6 +31,7 @@ typedef struct CgMatmul {
     int32_t images, ahead;               // of the scratch, with `mean`; prefetch the next panel
     int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
     int64_t image, band, run; // Strassen's: rows of an image, tiles of a band and of a run
+    int64_t piece, panels;    // copied blocks': k that are copied at a time, panels
     CgMean mean;
     CgBody then;
 } CgMatmul;
@@ -57,9 +58,15 @@ bool cg_matmul_keeps(const CgMatmul *s);   // a tile's sums are kept there befor
 bool cg_matmul_use_strassen(CgMatmul *s, const IrMachine *m);
 int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes);
 
+// In blocks that are copied (matmul_blocks.c): false where that does not pay. Floats of its
+// scratch.
+bool cg_matmul_use_blocks(CgMatmul *s, const IrMachine *m);
+int64_t cg_matmul_block_floats(const CgMatmul *s, int lanes);
+
 // CgEmit of a spec: in panels (matmul_panels.c), where rows are means, and element by element.
 void cg_matmul_emit_panels(CgFn *f, const void *spec);
 void cg_matmul_emit_strassen(CgFn *f, const void *spec);
+void cg_matmul_emit_blocks(CgFn *f, const void *spec);
 void cg_matmul_emit_means(CgFn *f, const void *spec);
 void cg_matmul_emit_elements(CgFn *f, const void *spec);
 // On matrix tiles (matmul_amx.c), where the machine has them for this product in panels.

@@ -103,14 +103,13 @@ static void begin_ahead(CgFn *f, CgMatmulTile *t) {
     t->ahead_step = cg_select(f, left, cg_i64(f, f->lanes / 2), zero);
 }
 
-// acc = the products over [lo, hi).
-static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal lo, CgVal hi, int n,
-                     CgVal *acc) {
+void cg_matmul_emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal lo, CgVal hi,
+                        int n, CgVal *acc) {
     CgDot rows[CG_MATMUL_MOST_ROWS];
     int unroll = t->rows <= 2 ? 4 : 2;
     bool by_row = ir_dim_is(t->spec->a_k, 1) && cg_dot_by_row(f, (IrDtype)t->spec->dtype, 4);
     unroll = by_row ? 4 : unroll;
-    CgVal b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]), size = cg_isub(f, hi, lo);
+    CgVal size = cg_isub(f, hi, lo);
     CgVal main = cg_iadd(f, lo, cg_imulc(f, cg_idivc(f, size, unroll), unroll));
     CgLoop loop;
     for (int i = 0; i < n; i++) {
@@ -139,11 +138,12 @@ static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
     const CgMatmul *s = t->spec;
     int n = t->rows * (t->end - t->first);
     CgVal a[CG_MATMUL_MOST_ROWS], zero = cg_i64(f, 0), size = cg_dim(f, s->k);
+    CgVal b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]);
     for (int i = 0; i < t->rows; i++) {
         a[i] = cg_matmul_row(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
     }
     if (!cg_matmul_is_long(s)) {
-        emit_run(f, t, a, zero, size, n, acc);
+        cg_matmul_emit_run(f, t, a, b, zero, size, n, acc);
         return;
     }
     for (int i = 0; i < n; i++) {
@@ -151,7 +151,8 @@ static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
     }
     CgLoop loop;
     cg_for(f, &loop, zero, size, CG_MATMUL_RUN);
-    emit_run(f, t, a, loop.iv, cg_imin(f, cg_iaddc(f, loop.iv, CG_MATMUL_RUN), size), n, acc);
+    CgVal end = cg_imin(f, cg_iaddc(f, loop.iv, CG_MATMUL_RUN), size);
+    cg_matmul_emit_run(f, t, a, b, loop.iv, end, n, acc);
     for (int i = 0; i < n; i++) {
         CgVal p = cg_fatc(f, f->scratch, (int64_t)i * f->lanes);
         cg_store_v(f, cg_fadd(f, cg_load_v(f, p), acc[i]), p);
@@ -233,7 +234,8 @@ static void emit_tile(CgFn *f, CgMatmulTile *t) {
 // ---------------------------------------------------------------- rows of one panel
 
 // t->rows rows over the whole panel, in tiles that leave room for their accumulators.
-static void emit_panel_rows(CgFn *f, CgMatmulTile *t) {
+static void emit_panel_rows(void *ctx, CgFn *f, CgMatmulTile *t) {
+    (void)ctx;
     int vectors = t->spec->vectors, pass = t->rows > CG_MATMUL_ROWS ? t->spec->pass : vectors;
     for (t->first = 0; t->first < vectors; t->first = t->end) {
         t->end = t->first + pass < vectors ? t->first + pass : vectors;
@@ -260,7 +262,7 @@ static void end_case(CgFn *f, CgIf *s) {
 
 // The rows behind the last full tile: exact up to CG_MATMUL_ROWS, else a tall tile that does some
 // twice.
-static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
+static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest, CgMatmulRows body, void *ctx) {
     CgIf s;
     for (t->rows = 1; t->rows < t->spec->rows; t->rows++) {
         if (begin_case(f, &s, rest, t->rows)) {
@@ -269,7 +271,7 @@ static void emit_rest(CgFn *f, CgMatmulTile *t, CgVal rest) {
                 t->rows = t->spec->rows;
                 t->last = cg_iaddc(f, t->row, rows - 1);
             }
-            emit_panel_rows(f, t);
+            body(ctx, f, t);
             t->rows = rows;
             t->last = NULL;
             end_case(f, &s);
@@ -289,20 +291,25 @@ CgMatmulTile cg_matmul_tile(CgFn *f, const CgMatmul *s, const CgVal *off) {
     return t;
 }
 
-void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len) {
-    CgMatmulTile t = cg_matmul_tile(f, s, off);
+void cg_matmul_for_rows(CgFn *f, CgMatmulTile *t, CgVal len, CgMatmulRows body, void *ctx) {
+    int step = t->spec->rows;
     int64_t fixed;
-    CgVal main = cg_imulc(f, cg_idivc(f, len, s->rows), s->rows);
+    CgVal main = cg_imulc(f, cg_idivc(f, len, step), step);
     if (!cg_is_const(main, &fixed) || fixed > 0) {
         CgLoop loop;
-        cg_for(f, &loop, cg_i64(f, 0), main, s->rows);
-        t.row = loop.iv;
-        t.rows = s->rows;
-        emit_panel_rows(f, &t);
+        cg_for(f, &loop, cg_i64(f, 0), main, step);
+        t->row = loop.iv;
+        t->rows = step;
+        body(ctx, f, t);
         cg_end(f, &loop);
     }
-    t.row = main;
-    emit_rest(f, &t, cg_isub(f, len, main));
+    t->row = main;
+    emit_rest(f, t, cg_isub(f, len, main), body, ctx);
+}
+
+void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len) {
+    CgMatmulTile t = cg_matmul_tile(f, s, off);
+    cg_matmul_for_rows(f, &t, len, emit_panel_rows, NULL);
 }
 
 static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {

@@ -1,5 +1,5 @@
-// A tile of a product, as matmul_panels.c, matmul_strassen.c and matmul_amx.c compute it. Private
-// to codegen/nn/.
+// A tile of a product, as matmul_panels.c, matmul_blocks.c, matmul_strassen.c and
+// matmul_amx.c compute it. Private to codegen/nn/.
 #ifndef CODEGEN_NN_MATMUL_TILE_H
 #define CODEGEN_NN_MATMUL_TILE_H
 
@@ -18,6 +18,14 @@ typedef struct CgMatmulTile {
 
 // A tile of the panel at off, without rows yet.
 CgMatmulTile cg_matmul_tile(CgFn *f, const CgMatmul *s, const CgVal *off);
+// Tiles of t->spec->rows over `len` rows, and those that are left, fewer or some twice: t->row,
+// rows and last are set for each.
+typedef void (*CgMatmulRows)(void *ctx, CgFn *f, CgMatmulTile *t);
+void cg_matmul_for_rows(CgFn *f, CgMatmulTile *t, CgVal len, CgMatmulRows body, void *ctx);
+// acc[] = n sums, [t->rows][vectors], of the products over k in [lo, hi), of rows from a[i] and the
+// panel from b on.
+void cg_matmul_emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal lo, CgVal hi,
+                        int n, CgVal *acc);
 // Address of row i of the tile in operand `operand`, argument `arg`, of this type.
 CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg, int i);
 // Address of vector t->v of row t->i in the result.

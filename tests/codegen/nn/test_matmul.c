@@ -203,6 +203,36 @@ static void seven_products(void) {
     check_halves("x86-64-v2", 0);
 }
 
+// Operands that are copied: all forms of both, columns that divide and others, rows that are left
+// over, k in one piece and in several, none of it, batches, what follows.
+static const char *const copied[] = {
+    "in %x: f32[37,20]\nin %z: f32[20,70]\n%y = matmul %x, %z\nout %y",
+    "in %x: f32[N,43,33]\nin %z: f32[33,96]\nin %q: f32[96]\n%m = matmul %x, %z, %q\n"
+    "%y = gelu %m\nout %y",
+    "in %x: f32[11N,50]\nin %z: f32[83,50]\n%y = matmul %x, %z {trans_b=1}\nout %y",
+    "in %x: f32[7,33]\nin %z: f32[192,33]\n%m = matmul %x, %z {trans_b=1}\n%y = relu %m\nout %y",
+    "in %x: f32[300N,64]\nin %z: f32[300N,130]\n%y = matmul %x, %z {trans_a=1}\nout %y",
+    "in %x: f32[65,600N]\nin %z: f32[70,600N]\n%y = matmul %x, %z {trans_b=1}\nout %y",
+    "in %x: f32[2100,44]\nin %z: f32[2100,48]\n%y = matmul %x, %z {trans_a=1}\nout %y",
+    "in %x: f32[N,3,40,52]\nin %z: f32[N,3,52,40]\n%y = matmul %x, %z\nout %y",
+    "in %x: f32[N,3,52,40]\nin %z: f32[3,97,52]\n%y = matmul %x, %z {trans_a=1, trans_b=1}\n"
+    "out %y",
+    "in %x: f32[2,3,40,20]\nin %z: f32[N,1,3,20,1]\n%y = matmul %x, %z\nout %y",
+    NULL};
+enum { COPIED = sizeof copied / sizeof *copied - 1 };
+
+static void operands_in_blocks(void) {
+    CgResult cg;
+    CHECK_INT_EQ(case_check_all(copied, 4e-6, false), 0);
+    Rig *r = rig_new("native", 2);
+    for (int k = 0; k < COPIED; k++) {
+        case_add(r, k, "%s", copied[k]);
+    }
+    CHECK(rig_compile(r, &cg) != NULL);
+    CHECK_INT_EQ(rig_count(r, "matmul blocks"), COPIED);
+    rig_free(r);
+}
+
 // ---------------------------------------------------------------- bytes
 
 static const struct {
@@ -339,6 +369,7 @@ int main(void) {
     CHECK_RUN(runtime_operands);
     CHECK_RUN(other_forms);
     CHECK_RUN(pooled_operands);
+    CHECK_RUN(operands_in_blocks);
     CHECK_RUN(seven_products);
     return check_done();
 }
