@@ -24,7 +24,8 @@
 // then least error of the logarithm (0.09 on one core). A core that starts more multiply-adds of a
 // whole block than Zen 4's one a cycle has an L2 as much faster, and starts and exchanges take it
 // as much less: of ten layers of ResNet-50 and MobileNetV4 on a Zen 5 the choice takes at most 1.03
-// of the fastest.
+// of the fastest. Groups of 16 channels have short products, each by weights of its own: behind a
+// mesh RegNetY's took 1.5 to 2.5 times what is counted.
 #include "passes/schedule/schedule.h"
 
 enum {
@@ -36,9 +37,11 @@ enum {
     THREADS = 2, // where nothing is known
 };
 static const double l2_rate = 13; // bytes a cycle
+static const double fitted_l3_rate = 11.5; // likewise, of the fitted core from L3
 static const double exchange_cycles = 5; // a byte of input that another core has written
 static const double hidden = 0.83;       // part of a stream
 static const double start_cycles = 75;   // a register tile
+static const double far_groups = 1.8; // times what is counted, where L3 is slower than that core's
 static const double input_cycles = 3.3, output_cycles = 2.8; // a point of one vector
 
 typedef struct Layer {
@@ -174,7 +177,9 @@ static double layer_cycles(const Layer *l, const Winograd *w) {
     input += bytes * exchange_cycles / l->pace * (cut - 1);
     input += bytes > l->l2_image ? bytes / l->machine->l3_rate : 0;
     double output = (double)(tiles * l->out_blocks) * E * output_cycles * l->wide;
-    return (input + (products + output) * balance) / (double)block_images(l, w);
+    double groups_wait = l->sets > 1 && l->machine->l3_rate < fitted_l3_rate ? far_groups : 1;
+    double cycles = (input + (products + output) * balance) * groups_wait;
+    return cycles / (double)block_images(l, w);
 }
 
 static bool read_layer(const IrConv *c, const PassOptions *opt, Layer *l) {
