@@ -32,4 +32,19 @@ void cg_amx_load(CgFn *f, int tile, CgVal p, CgVal stride); // bytes from row to
 void cg_amx_store(CgFn *f, int tile, CgVal p, CgVal stride);
 void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w); // three tiles
 
+// Two tiles of rows by two vectors of columns, and their operands: all eight tiles.
+enum { CG_AMX_PAIR = 2, CG_AMX_STRIP = CG_AMX_PAIR * CG_AMX_ROWS };
+// Sums over n words, a multiple of `piece`: of up to CG_AMX_STRIP rows, row_step words apart, by
+// one or two vectors of columns, `apart` words apart, whose words are `step` words apart. They go
+// to `to`, to_step words from row to row, vectors side by side.
+typedef struct CgAmxProduct {
+    IrDtype type;
+    int64_t rows, vectors, piece;
+    CgVal n, left, right, to;
+    int64_t row_step, apart, step, to_step;
+} CgAmxProduct;
+// Tiles for products of so many rows and pieces of so many words, until cg_amx_end().
+void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece);
+void cg_amx_multiply(CgFn *f, const CgAmxProduct *p);
+
 #endif

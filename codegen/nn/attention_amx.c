@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { TILES = 2, VECTORS = 2, WORD = 4, MAX_ROWS = TILES * CG_AMX_ROWS };
+enum { WORD = 4 };
 enum { FEWEST_WORDS = 8, FEWEST_ROWS = 4 };
 
 // Words of a piece of a head's columns; 0: there are no equal ones of a size that pays.
@@ -32,103 +32,44 @@ bool cg_attention_fits_amx(const CgAttentionSpec *s, const CgTarget *t) {
 
 // ---------------------------------------------------------------- products
 
-static int sum_tile(int i, int v) {
-    return i * VECTORS + v;
-}
-static int row_tile(int i) {
-    return TILES * VECTORS + i;
-}
-static int column_tile(int v) {
-    return TILES * VECTORS + TILES + v;
-}
-
-static int64_t count_tiles(int64_t rows) {
-    return (rows + CG_AMX_ROWS - 1) / CG_AMX_ROWS;
-}
-
-static void configure(CgFn *f, int64_t rows, int64_t words) {
-    CgAmxShape shape[CG_AMX_TILES] = {{0, 0}};
-    for (int i = 0; i < count_tiles(rows); i++) {
-        int64_t left = rows - i * CG_AMX_ROWS;
-        int here = (int)(left < CG_AMX_ROWS ? left : CG_AMX_ROWS);
-        shape[row_tile(i)] = (CgAmxShape){here, (int)words * WORD};
-        for (int v = 0; v < VECTORS; v++)
-            shape[sum_tile(i, v)] = (CgAmxShape){here, CG_AMX_ROW_BYTES};
-    }
-    for (int v = 0; v < VECTORS; v++)
-        shape[column_tile(v)] = (CgAmxShape){(int)words, CG_AMX_ROW_BYTES};
-    cg_amx_begin(f, IR_BF16, shape, NULL);
-}
-
-// Sums over n words, a piece at a time, of `rows` rows, row_step words apart, with `vectors`
-// vectors of columns, `apart` words apart, whose words are step words apart.
-typedef struct Product {
-    int64_t rows, vectors, n, piece;
-    CgVal left, right, to;
-    int64_t row_step, apart, step, to_step; // to: of sums, from row to row
-} Product;
-
-static void multiply(CgFn *f, const Product *p) {
-    int64_t tiles = count_tiles(p->rows);
-    CgVal step = cg_i64(f, p->step * WORD), row_step = cg_i64(f, p->row_step * WORD);
-    CgLoop loop;
-    for (int i = 0; i < tiles; i++)
-        for (int v = 0; v < p->vectors; v++)
-            cg_amx_zero(f, sum_tile(i, v));
-    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, p->n), p->piece);
-    CgVal left = cg_fat(f, p->left, loop.iv);
-    CgVal right = cg_fat(f, p->right, cg_imulc(f, loop.iv, p->step));
-    for (int v = 0; v < p->vectors; v++)
-        cg_amx_load(f, column_tile(v), cg_fatc(f, right, v * p->apart), step);
-    for (int i = 0; i < tiles; i++) {
-        cg_amx_load(f, row_tile(i), cg_fatc(f, left, i * CG_AMX_ROWS * p->row_step), row_step);
-        for (int v = 0; v < p->vectors; v++)
-            cg_amx_dot(f, IR_BF16, sum_tile(i, v), row_tile(i), column_tile(v));
-    }
-    cg_end(f, &loop);
-    for (int i = 0; i < tiles; i++)
-        for (int v = 0; v < p->vectors; v++)
-            cg_amx_store(f, sum_tile(i, v),
-                         cg_fatc(f, p->to, i * CG_AMX_ROWS * p->to_step + v * f->lanes),
-                         cg_i64(f, p->to_step * WORD));
-}
-
 static void emit_scores(CgAttention *a, int64_t rows) {
     CgFn *f = a->f;
     int64_t vector = a->words * f->lanes;
     CgLoop loop;
-    Product p = {.rows = rows,
-                 .vectors = VECTORS,
-                 .n = a->words,
-                 .piece = piece_words(a->s),
-                 .row_step = a->s->columns[0] / a->word,
-                 .apart = vector,
-                 .step = f->lanes,
-                 .to_step = a->score_width};
+    CgAmxProduct p = {.type = IR_BF16,
+                      .rows = rows,
+                      .vectors = CG_AMX_PAIR,
+                      .n = cg_i64(f, a->words),
+                      .piece = piece_words(a->s),
+                      .row_step = a->s->columns[0] / a->word,
+                      .apart = vector,
+                      .step = f->lanes,
+                      .to_step = a->score_width};
     p.left = cg_attention_row(a, CG_ATTENTION_Q, a->row);
-    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, a->key_vectors), VECTORS);
+    cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, a->key_vectors), CG_AMX_PAIR);
     p.right = cg_fat(f, a->keys, cg_imulc(f, loop.iv, vector));
     p.to = cg_fat(f, a->scores, cg_imulc(f, loop.iv, f->lanes));
-    multiply(f, &p);
+    cg_amx_multiply(f, &p);
     cg_end(f, &loop);
 }
 
 static void emit_values(CgAttention *a, int64_t rows) {
     CgFn *f = a->f;
     int64_t vectors = a->value_width / f->lanes;
-    Product p = {.rows = rows,
-                 .n = a->key_vectors * f->lanes / a->word,
-                 .piece = CG_AMX_ROWS,
-                 .left = a->scores,
-                 .row_step = a->score_width,
-                 .apart = f->lanes,
-                 .step = a->value_width,
-                 .to_step = a->value_width};
-    for (int64_t v = 0; v < vectors; v += VECTORS) {
-        p.vectors = vectors - v < VECTORS ? vectors - v : VECTORS;
+    CgAmxProduct p = {.type = IR_BF16,
+                      .rows = rows,
+                      .n = cg_i64(f, a->key_vectors * f->lanes / a->word),
+                      .piece = CG_AMX_ROWS,
+                      .left = a->scores,
+                      .row_step = a->score_width,
+                      .apart = f->lanes,
+                      .step = a->value_width,
+                      .to_step = a->value_width};
+    for (int64_t v = 0; v < vectors; v += CG_AMX_PAIR) {
+        p.vectors = vectors - v < CG_AMX_PAIR ? vectors - v : CG_AMX_PAIR;
         p.right = cg_fatc(f, a->values, v * f->lanes);
         p.to = cg_fatc(f, a->behind, v * f->lanes);
-        multiply(f, &p);
+        cg_amx_multiply(f, &p);
     }
 }
 
@@ -190,7 +131,7 @@ static void emit_exps(Row *r) {
 }
 
 static CgVal scale_at(CgAttention *a, CgVal i) {
-    return cg_fat(a->f, cg_fatc(a->f, a->behind, MAX_ROWS * a->value_width), i);
+    return cg_fat(a->f, cg_fatc(a->f, a->behind, CG_AMX_STRIP * a->value_width), i);
 }
 
 static void emit_softmax(CgAttention *a, int64_t rows) {
@@ -231,16 +172,16 @@ static bool is_of_one_shape(const CgAttentionSpec *s) {
 
 static void begin(const CgAttention *a, int64_t rows) {
     if (is_of_one_shape(a->s))
-        configure(a->f, rows, CG_AMX_ROWS);
+        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS);
 }
 
 static void emit_task(CgAttention *a, int64_t rows) {
     if (!is_of_one_shape(a->s))
-        configure(a->f, rows, piece_words(a->s));
+        cg_amx_begin_product(a->f, IR_BF16, rows, piece_words(a->s));
     emit_scores(a, rows);
     emit_softmax(a, rows);
     if (!is_of_one_shape(a->s))
-        configure(a->f, rows, CG_AMX_ROWS);
+        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS);
     emit_values(a, rows);
     emit_results(a, rows);
 }
@@ -248,9 +189,9 @@ static void emit_task(CgAttention *a, int64_t rows) {
 CgAttentionWay cg_attention_amx(const CgAttentionSpec *s, const CgTarget *t) {
     int64_t width = (s->size + t->lanes - 1) / t->lanes * t->lanes;
     return (CgAttentionWay){.name = "attention amx",
-                            .rows = MAX_ROWS,
-                            .key_group = VECTORS,
-                            .behind = MAX_ROWS * (width + 1),
+                            .rows = CG_AMX_STRIP,
+                            .key_group = CG_AMX_PAIR,
+                            .behind = CG_AMX_STRIP * (width + 1),
                             .feature = cg_target_amx(IR_BF16),
                             .begin = begin,
                             .task = emit_task,
