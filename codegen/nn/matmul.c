@@ -207,6 +207,14 @@ static bool has_dots(const IrNode *n, const CgMatmul *s, const Factor *a, const 
            n_args < CG_MAX_ARGS && s->nd.n < CG_ND_OPERANDS;
 }
 
+// Two of pairs, neither constant, each in runs of k or across
+static bool has_pairs(const IrNode *n, const CgMatmul *s, const Factor *a, const Factor *b,
+                      const CgTarget *t) {
+    bool runs = (ir_dim_is(a->k_stride, 1) || ir_dim_is(a->other_stride, 1)) &&
+                (ir_dim_is(b->k_stride, 1) || ir_dim_is(b->other_stride, 1));
+    return !ir_in(n, 1)->konst && runs && cg_matmul_fits_pairs(s, t, a->k_size);
+}
+
 // k in words; the table of the zero point.
 static void use_dots(CgProgram *p, const IrNode *n, CgMatmul *s, const Factor *b, int *n_args,
                      CgArg *args) {
@@ -236,6 +244,11 @@ static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
     bool pairs = type == IR_BF16, bytes = type == IR_U8;
     int64_t totals = cg_matmul_totals(t->lanes);
     IrConvAlgo algo;
+    if (pairs && !ir_in(n, 1)->konst) {
+        cg_matmul_use_pairs(s, &t->machine);
+        return (Panels){cg_matmul_emit_pairs, "matmul pairs amx", cg_matmul_pair_floats(s),
+                        cg_target_amx(type)};
+    }
     if (cg_matmul_fits_amx(s, &t->machine)) {
         return (Panels){cg_matmul_emit_amx, pairs ? "matmul bf16 amx" : "matmul int8 amx",
                         cg_matmul_floats_amx(), cg_target_amx(type)};
@@ -319,8 +332,8 @@ void cg_lower_matmul(CgProgram *p, const IrNode *n) {
         s.mean = cg_mean(&x);
     }
     const IrShape *shape = &n->out[0]->type.shape;
-    bool dots = has_dots(n, &s, &a, &b, n_args);
-    if ((s.dtype == IR_F32 || dots) && shape->dim[shape->rank - 1].n == 0) {
+    bool dots = has_dots(n, &s, &a, &b, n_args), pairs = has_pairs(n, &s, &a, &b, cg_target(p));
+    if ((s.dtype == IR_F32 || dots || pairs) && shape->dim[shape->rank - 1].n == 0) {
         s.columns = shape->dim[shape->rank - 1].c;
         if (dots) {
             use_dots(p, n, &s, &b, &n_args, args);

@@ -63,6 +63,13 @@ int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes);
 bool cg_matmul_use_blocks(CgMatmul *s, const IrMachine *m);
 int64_t cg_matmul_block_floats(const CgMatmul *s, int lanes);
 
+// Two operands of bf16 that are not constant, on matrix tiles (matmul_pairs.c), k of which is k:
+// each must lie side by side along k or across. Then, in panels: blocks, and floats of its scratch.
+bool cg_matmul_fits_pairs(const CgMatmul *s, const CgTarget *t, IrDim k);
+void cg_matmul_use_pairs(CgMatmul *s, const IrMachine *m);
+int64_t cg_matmul_pair_floats(const CgMatmul *s);
+void cg_matmul_emit_pairs(CgFn *f, const void *spec);
+
 // CgEmit of a spec: in panels (matmul_panels.c), where rows are means, and element by element.
 void cg_matmul_emit_panels(CgFn *f, const void *spec);
 void cg_matmul_emit_strassen(CgFn *f, const void *spec);

@@ -11,20 +11,10 @@
 //            [k of the piece][row of the tile], where a is copied,
 //            [panel of the block][vec][k of the piece][lanes]
 //
-// Tasks are chunks of rows, in the order batches, blocks, chunks; each thread takes a contiguous
-// piece, so that it copies each block once.
-#include "codegen/nn/matmul_tile.h"
 
-enum { PIECE = 512, CHUNK_TILES = 4, FEWEST_ROWS = 32 };
+#include "codegen/nn/matmul_blocks.h"
 
-typedef struct Block {
-    CgMatmul s; // as tiles see it: b is packed
-    const CgMatmul *whole;
-    CgVal off[CG_ND_OPERANDS]; // of its batch and rows
-    CgVal panel, panels;       // the first, how many
-    CgVal k, size;             // of the piece: the first, how many
-    CgVal a, b;                // copies
-} Block;
+enum { PIECE = 512, FEWEST_ROWS = 32 };
 
 // ---------------------------------------------------------------- lowering
 
@@ -34,10 +24,6 @@ static int64_t width(const CgMatmul *s) {
 
 static bool gathers(const CgMatmul *s) {
     return !ir_dim_is(s->col[CG_MATMUL_B], 1);
-}
-
-static bool in_pieces(const CgMatmul *s) {
-    return s->k.n || s->k.c > s->piece;
 }
 
 static bool copies_rows(const CgMatmul *s) {
@@ -70,25 +56,25 @@ int64_t cg_matmul_block_floats(const CgMatmul *s, int lanes) {
 // ---------------------------------------------------------------- copies of b
 
 // Address of vector v of a panel of the copy, at k.
-static CgVal copied(CgFn *f, const Block *d, CgVal panel, int v, CgVal k) {
+static CgVal copied(CgFn *f, const CgMatmulBlock *d, CgVal panel, int v, CgVal k) {
     CgVal vector = cg_iaddc(f, cg_imulc(f, panel, d->s.vectors), v);
     return cg_fat(f, d->b, cg_imulc(f, cg_iadd(f, cg_imulc(f, vector, d->s.piece), k), f->lanes));
 }
 
-static CgVal first_column(CgFn *f, const Block *d, CgVal panel, int v) {
+static CgVal first_column(CgFn *f, const CgMatmulBlock *d, CgVal panel, int v) {
     CgVal vector = cg_imulc(f, cg_iadd(f, d->panel, panel), d->s.vectors);
     return cg_imulc(f, cg_iaddc(f, vector, v), f->lanes);
 }
 
 // Address of b at k of the piece, column c.
-static CgVal source(CgFn *f, const Block *d, CgVal k, CgVal c) {
+static CgVal source(CgFn *f, const CgMatmulBlock *d, CgVal k, CgVal c) {
     CgVal row = cg_stride(f, cg_iadd(f, d->k, k), d->whole->b_k);
     CgVal at = cg_iadd(f, row, cg_stride(f, c, d->s.col[CG_MATMUL_B]));
     return cg_fat(f, f->arg[CG_MATMUL_B], cg_iadd(f, d->off[CG_MATMUL_B], at));
 }
 
 // One k of a vector; columns that b has not are 0, or the last one's.
-static void copy_vector(CgFn *f, const Block *d, CgVal panel, int v, CgVal k) {
+static void copy_vector(CgFn *f, const CgMatmulBlock *d, CgVal panel, int v, CgVal k) {
     CgVal c = first_column(f, d, panel, v), n = NULL;
     if (d->s.columns % width(&d->s) != 0) {
         CgVal left = cg_isub(f, cg_i64(f, d->s.columns), c);
@@ -103,7 +89,7 @@ static void copy_vector(CgFn *f, const Block *d, CgVal panel, int v, CgVal k) {
 }
 
 // k's [lo, size) one by one.
-static void copy_lines(CgFn *f, const Block *d, CgVal lo) {
+static void copy_lines(CgFn *f, const CgMatmulBlock *d, CgVal lo) {
     CgLoop k, panel;
     cg_for(f, &k, lo, d->size, 1);
     cg_for(f, &panel, cg_i64(f, 0), d->panels, 1);
@@ -115,7 +101,7 @@ static void copy_lines(CgFn *f, const Block *d, CgVal lo) {
 }
 
 // k's [0, end) of a vector of a transposed b, as many at a time as there are lanes.
-static void transpose_vector(CgFn *f, const Block *d, CgVal panel, int v, CgVal end) {
+static void transpose_vector(CgFn *f, const CgMatmulBlock *d, CgVal panel, int v, CgVal end) {
     CgVal c = first_column(f, d, panel, v), row[64];
     CgLoop k;
     cg_for(f, &k, cg_i64(f, 0), end, f->lanes);
@@ -130,7 +116,7 @@ static void transpose_vector(CgFn *f, const Block *d, CgVal panel, int v, CgVal 
     cg_end(f, &k);
 }
 
-static void copy_block(CgFn *f, const Block *d) {
+static void copy_block(CgFn *f, const CgMatmulBlock *d) {
     CgLoop panel;
     CgVal main = cg_i64(f, 0);
     if (gathers(&d->s) && ir_dim_is(d->whole->b_k, 1)) {
@@ -148,7 +134,7 @@ static void copy_block(CgFn *f, const Block *d) {
 
 // The tile's rows of a transposed a, [k][row]: a vector is stored for each k, of which the next one
 // keeps what belongs to the tile.
-static void copy_rows(CgFn *f, const Block *d, const CgMatmulTile *t) {
+static void copy_rows(CgFn *f, const CgMatmulBlock *d, const CgMatmulTile *t) {
     CgVal rows = t->last ? cg_iaddc(f, cg_isub(f, t->last, t->row), 1) : cg_i64(f, t->rows);
     CgVal from = cg_matmul_row(f, t, IR_F32, CG_MATMUL_A, CG_MATMUL_A, 0);
     CgLoop k;
@@ -159,7 +145,7 @@ static void copy_rows(CgFn *f, const Block *d, const CgMatmulTile *t) {
 }
 
 // Address of each row at the piece's first k.
-static void find_rows(CgFn *f, Block *d, const CgMatmulTile *t, CgVal *a) {
+static void find_rows(CgFn *f, CgMatmulBlock *d, const CgMatmulTile *t, CgVal *a) {
     bool copies = copies_rows(d->whole);
     d->s.a_k = copies ? ir_dim(t->rows) : d->whole->a_k;
     if (copies) {
@@ -176,7 +162,7 @@ static void find_rows(CgFn *f, Block *d, const CgMatmulTile *t, CgVal *a) {
 
 // The sums of the pieces before are in y. A row may be there twice: all are read before one is
 // stored.
-static void add_piece(CgFn *f, const Block *d, CgMatmulTile *t, CgVal *acc) {
+static void add_piece(CgFn *f, const CgMatmulBlock *d, CgMatmulTile *t, CgVal *acc) {
     CgVal first = cg_icmp(f, LLVMIntEQ, d->k, cg_i64(f, 0)), *sum = acc;
     for (t->i = 0; t->i < t->rows; t->i++) {
         for (t->v = 0; t->v < t->end; t->v++, sum++) {
@@ -193,7 +179,7 @@ static void add_piece(CgFn *f, const Block *d, CgMatmulTile *t, CgVal *acc) {
 
 // Rows of all panels of the block.
 static void emit_rows(void *ctx, CgFn *f, CgMatmulTile *rows) {
-    Block *d = ctx;
+    CgMatmulBlock *d = ctx;
     CgVal a[CG_MATMUL_MOST_ROWS], acc[CG_MAX_CARRY], off[CG_ND_OPERANDS];
     const CgNd *nd = &d->s.nd;
     CgLoop panel;
@@ -210,7 +196,7 @@ static void emit_rows(void *ctx, CgFn *f, CgMatmulTile *rows) {
     t.end = d->s.vectors;
     CgVal b = copied(f, d, panel.iv, 0, cg_i64(f, 0));
     cg_matmul_emit_run(f, &t, a, b, cg_i64(f, 0), d->size, t.rows * t.end, acc);
-    if (in_pieces(d->whole)) {
+    if (cg_matmul_in_pieces(d->whole)) {
         add_piece(f, d, &t, acc);
     } else {
         cg_matmul_finish_tile(f, &t, acc, f->scratch);
@@ -219,85 +205,19 @@ static void emit_rows(void *ctx, CgFn *f, CgMatmulTile *rows) {
 }
 
 // `len` rows from d->off on: a piece.
-static void emit_piece(CgFn *f, Block *d, CgVal k, CgVal size, CgVal len) {
+static void emit_piece(CgFn *f, CgMatmulBlock *d, CgVal len) {
     CgMatmulTile t = cg_matmul_tile(f, &d->s, d->off);
-    d->k = k;
-    d->size = size;
     copy_block(f, d);
     cg_matmul_for_rows(f, &t, len, emit_rows, d);
 }
 
-// All pieces. Without any k there is one of none, whose sums are 0.
-static void emit_block(CgFn *f, Block *d, CgVal len) {
-    CgVal size = cg_dim(f, d->whole->k), zero = cg_i64(f, 0);
-    if (!in_pieces(d->whole)) {
-        emit_piece(f, d, zero, size, len);
-        return;
-    }
-    CgLoop piece;
-    cg_for(f, &piece, zero, cg_imax(f, size, cg_i64(f, 1)), d->s.piece);
-    CgVal left = cg_isub(f, size, piece.iv);
-    emit_piece(f, d, piece.iv, cg_imin(f, left, cg_i64(f, d->s.piece)), len);
-    cg_end(f, &piece);
-}
-
-// ---------------------------------------------------------------- tasks
-
-// d->off of batch number `batch`, its rows from `row` on.
-static void find_batch(CgFn *f, Block *d, CgVal batch, CgVal row) {
-    const CgNd *nd = &d->s.nd;
-    for (int k = 0; k < nd->n; k++) {
-        d->off[k] = cg_stride(f, row, nd->dim[nd->rank - 1].stride[k]);
-    }
-    for (int i = nd->rank - 2; i > 0; i--) {
-        CgVal index;
-        cg_divmod(f, batch, cg_dim(f, nd->dim[i].size), &batch, &index);
-        for (int k = 0; k < nd->n; k++) {
-            d->off[k] = cg_iadd(f, d->off[k], cg_stride(f, index, nd->dim[i].stride[k]));
-        }
-    }
-}
-
-// Chunks [lo, hi) of all batches' blocks.
-static void emit_tasks(CgFn *f, Block *d, CgVal lo, CgVal hi, CgVal chunks) {
-    const CgNd *nd = &d->s.nd;
-    int64_t step = (int64_t)d->s.rows * CHUNK_TILES, panels = nd->dim[0].size.c;
-    int64_t blocks = (panels + d->s.panels - 1) / d->s.panels;
-    CgVal group, last, unused, batch, block, rows = cg_dim(f, nd->dim[nd->rank - 1].size);
-    CgLoop loop;
-    cg_divmod(f, lo, chunks, &group, &unused);
-    cg_divmod(f, cg_iaddc(f, hi, -1), chunks, &last, &unused);
-    cg_for(f, &loop, group, cg_iaddc(f, last, 1), 1);
-    CgVal start = cg_imul(f, loop.iv, chunks);
-    CgVal begin = cg_imulc(f, cg_isub(f, cg_imax(f, lo, start), start), step);
-    CgVal end = cg_imin(f, cg_imulc(f, cg_isub(f, hi, start), step), rows);
-    cg_divmod(f, loop.iv, cg_i64(f, blocks), &batch, &block);
-    d->panel = cg_imulc(f, block, d->s.panels);
-    d->panels = cg_imin(f, cg_isub(f, cg_i64(f, panels), d->panel), cg_i64(f, d->s.panels));
-    find_batch(f, d, batch, begin);
-    emit_block(f, d, cg_isub(f, end, begin));
-    cg_end(f, &loop);
-}
-
 void cg_matmul_emit_blocks(CgFn *f, const void *spec) {
     const CgMatmul *s = spec;
-    const CgNd *nd = &s->nd;
-    Block d = {.s = *s, .whole = s};
+    CgMatmulBlock d = {.s = *s, .whole = s, .piece = emit_piece};
     d.s.packed = 1;
     d.s.b_k = ir_dim(IR_BLOCK);
     d.s.k = ir_dim(s->piece);
     d.a = cg_fatc(f, f->scratch, cg_matmul_totals(f->lanes));
     d.b = cg_fatc(f, d.a, row_floats(s));
-    int64_t step = (int64_t)s->rows * CHUNK_TILES, panels = nd->dim[0].size.c;
-    CgVal rows = cg_dim(f, nd->dim[nd->rank - 1].size), lo, hi;
-    CgVal chunks = cg_idivc(f, cg_iaddc(f, rows, step - 1), step);
-    CgVal tasks = cg_imulc(f, chunks, (panels + s->panels - 1) / s->panels);
-    for (int i = 1; i < nd->rank - 1; i++) {
-        tasks = cg_imul(f, tasks, cg_dim(f, nd->dim[i].size));
-    }
-    CgIf some;
-    cg_split(f, tasks, &lo, &hi);
-    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
-    emit_tasks(f, &d, lo, hi, chunks);
-    cg_endif(f, &some);
+    cg_matmul_for_blocks(f, &d);
 }

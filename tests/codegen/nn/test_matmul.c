@@ -233,6 +233,39 @@ static void operands_in_blocks(void) {
     rig_free(r);
 }
 
+// The same of bf16 on matrix tiles, with odd k, columns and rows, and results of either type.
+static const char *const copied_pairs[] = {
+    "in %x: bf16[37,20]\nin %z: bf16[20,70]\n%y = matmul %x, %z {to=f32}\nout %y",
+    "in %x: bf16[N,43,33]\nin %z: bf16[33,96]\nin %q: f32[96]\n%y = matmul %x, %z, %q {to=f32, "
+    "then=[gelu(acc), cast(s0, to=bf16)]}\nout %y",
+    "in %x: bf16[11N,50]\nin %z: bf16[83,50]\n%y = matmul %x, %z {trans_b=1, to=f32}\nout %y",
+    "in %x: bf16[7,33]\nin %z: bf16[192,33]\n%y = matmul %x, %z {trans_b=1, to=f32, "
+    "then=[cast(acc, to=bf16)]}\nout %y",
+    "in %x: bf16[333N,64]\nin %z: bf16[333N,130]\n%y = matmul %x, %z {trans_a=1, to=f32}\nout %y",
+    "in %x: bf16[65,611N]\nin %z: bf16[70,611N]\n%y = matmul %x, %z {trans_b=1, to=f32}\nout %y",
+    "in %x: bf16[4200,44]\nin %z: bf16[4200,48]\n%y = matmul %x, %z {trans_a=1, to=f32}\nout %y",
+    "in %x: bf16[N,3,40,53]\nin %z: bf16[N,3,53,40]\n%y = matmul %x, %z {to=f32}\nout %y",
+    "in %x: bf16[N,3,52,40]\nin %z: bf16[3,97,52]\n%y = matmul %x, %z {trans_a=1, trans_b=1, "
+    "to=f32, "
+    "then=[cast(acc, to=bf16)]}\n"
+    "out %y",
+    "in %x: bf16[2,3,40,20]\nin %z: bf16[N,1,3,20,1]\n%y = matmul %x, %z {to=f32}\nout %y",
+    NULL};
+enum { COPIED_PAIRS = sizeof copied_pairs / sizeof *copied_pairs - 1 };
+
+static void pairs_in_blocks(void) {
+    Rig *r = rig_new("sapphirerapids", 2);
+    rig_amx(r);
+    for (int k = 0; k < COPIED_PAIRS; k++) {
+        case_add(r, k, "%s", copied_pairs[k]);
+    }
+    RigRuns runs = {.N = {1, 2, 5}, .n = 3, .threads = {1, 2, 3}, .n_threads = 3};
+    CHECK_INT_EQ(rig_check(r, &runs), 0);
+    int n = rig_count(r, "matmul pairs amx");
+    CHECK(n < 0 || n == COPIED_PAIRS);
+    rig_free(r);
+}
+
 // ---------------------------------------------------------------- bytes
 
 static const struct {
@@ -370,6 +403,7 @@ int main(void) {
     CHECK_RUN(other_forms);
     CHECK_RUN(pooled_operands);
     CHECK_RUN(operands_in_blocks);
+    CHECK_RUN(pairs_in_blocks);
     CHECK_RUN(seven_products);
     return check_done();
 }
