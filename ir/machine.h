@@ -99,6 +99,13 @@ typedef struct IrDot {
     int row;         // words of x that those of x hold, each of which a product takes by lane; or 1
     int less;        // products of bytes are of x - less: kernels give back less times the weights
 } IrDot;
+// Products of bf16 by matrix tiles, whose rows are those of a block
+static inline bool ir_has_tiles_of_bf16(const IrMachine *m) {
+    return m->dot_bf16 & IR_DOT_BF16_AMX && m->lanes[IR_F32] == IR_BLOCK;
+}
+// Products of bf16 by bf16, neither constant, have k in one sum on matrix tiles up to this: where
+// there are more, or N decides how many, nothing may follow but f32 results.
+enum { IR_MOST_PAIRS_K = 4096 };
 // How m makes them of words of type t. Those of bytes are exact, of u8 and s8, and wrap around.
 IrDot ir_dot(const IrMachine *m, IrDtype t);
 // Registers for the x of `words` products with one vector of weights.

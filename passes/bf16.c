@@ -9,14 +9,14 @@
 // bf16, rounded once, to nearest even, where its node can do that and a product reads it, be it
 // through elementwise work, means, or what merely moves data. Behind the last product numbers stay
 // f32, and so do inputs and outputs of the graph. Operands are widened as they are read: products
-// read bf16 as it is, and so does attention, bodies by a step, means and normalisations by a
-// batch's statistics by their own type; before all other nodes a cast stands. The gradient of such
-// a normalisation reads bf16 whoever reads its result: in a training step what it reads, the
-// normalisation's operand and a gradient of the same size, is most of what is stored. Sums of
-// products, of means and the statistics of a normalisation are f32. Products without a kernel for
-// pairs stay f32. Gradients of weights are sums of f32 over products of bf16 (pair_images, on
-// machines that have none, widens these). Weights that train are f32, and rounded each time they
-// are multiplied with.
+// read bf16 as it is, those of two computed operands where there are matrix tiles, and so does
+// attention, bodies by a step, means and normalisations by a batch's statistics by their own type;
+// before all other nodes a cast stands. The gradient of such a normalisation reads bf16 whoever
+// reads its result: in a training step what it reads, the normalisation's operand and a gradient of
+// the same size, is most of what is stored. Sums of products, of means and the statistics of a
+// normalisation are f32. Products without a kernel for pairs stay f32. Gradients of weights are
+// sums of f32 over products of bf16 (pair_images, on machines that have none, widens these).
+// Weights that train are f32, and rounded each time they are multiplied with.
 #include "ir/conv.h"
 #include "ir/machine.h"
 #include "passes/body.h"
@@ -82,13 +82,38 @@ static bool is_matmul_of_pairs(const IrNode *n) {
            !ir_int(n, IR_ATTR_MEAN, 0);
 }
 
+static bool is_f32_of_step(const IrValue *v) { // what a step computes, or never changes
+    return is_f32(v) && (!v->konst || pass_is_frozen(v));
+}
+
+// Sums of so many products, or of a number that N decides, are made in pieces: f32, and nothing
+// follows.
+static bool is_long(const IrNode *n) {
+    const IrShape *a = &ir_in(n, 0)->type.shape;
+    IrDim k = a->dim[a->rank - (ir_int(n, IR_ATTR_TRANS_A, 0) ? 2 : 1)];
+    return k.n || k.c > IR_MOST_PAIRS_K;
+}
+
+// Of two operands, both of them pairs, on matrix tiles: large enough to be worth the copies.
+static bool is_matmul_of_two(const Bf16 *b, const IrNode *n) {
+    enum { LEAST_K = 16, LEAST_ROWS = 32 };
+    const IrValue *w = ir_in(n, 1);
+    const IrShape *a = &ir_in(n, 0)->type.shape, *y = &n->out[0]->type.shape;
+    if (!b->ctx->opt->bf16_tiles || pass_is_frozen(w) || a->rank < 2 || w->type.shape.rank < 2 ||
+        !is_f32_of_step(ir_in(n, 0)) || !is_f32_of_step(w) || y->dim[y->rank - 1].n ||
+        ir_int(n, IR_ATTR_MEAN, 0) || ir_attr(n, IR_ATTR_TO)) {
+        return false;
+    }
+    IrDim k = a->dim[a->rank - (ir_int(n, IR_ATTR_TRANS_A, 0) ? 2 : 1)];
+    bool large = k.c + k.n >= LEAST_K && ir_dim_at(y->dim[y->rank - 2], 1) >= LEAST_ROWS;
+    return large && !(is_long(n) && (n->n_in > 2 || ir_body(n, IR_ATTR_THEN).n));
+}
+
 // What layout makes blocks of; an image's few channels only where there are matrix tiles.
 static bool is_wgrad_of_pairs(const Bf16 *b, const IrNode *n) {
     IrConv c = ir_conv(n);
-    const IrMachine *m = b->ctx->opt->machine;
-    bool tiles = m && m->dot_bf16 & IR_DOT_BF16_AMX;
     return is_f32(ir_in(n, 0)) && is_f32(ir_in(n, 1)) && b->ctx->opt->block > 1 &&
-           (c.C > 4 || tiles) && c.w.group == 1;
+           (c.C > 4 || b->ctx->opt->bf16_tiles) && c.w.group == 1;
 }
 
 // Columns of heads come in pairs.
@@ -122,8 +147,8 @@ static int count_moved(const IrNode *n) {
 // result alone. In f32.
 static bool is_move(const IrNode *n) {
     bool moves = pass_moves(n) || n->op == IR_OP_SOFTMAX || n->op == IR_OP_INTERLEAVE ||
-                 n->op == IR_OP_SLICE_GRAD ||
-                 n->op == IR_OP_MAX_POOL_GRAD || n->op == IR_OP_AVG_POOL_GRAD;
+                 n->op == IR_OP_SLICE_GRAD || n->op == IR_OP_MAX_POOL_GRAD ||
+                 n->op == IR_OP_AVG_POOL_GRAD;
     for (int i = 0; moves && i < count_moved(n); i++) {
         moves = !ir_in(n, i) || is_f32(ir_in(n, i));
     }
@@ -146,6 +171,9 @@ static Kind find_kind(const Bf16 *b, const IrNode *n) {
     }
     if (n->op == IR_OP_ATTENTION && is_attention_of_pairs(n)) {
         return ATTENTION;
+    }
+    if (!conv && product && is_matmul_of_two(b, n)) {
+        return PRODUCT;
     }
     if (product && has_weights(n) && (conv ? is_conv_of_pairs(b, n) : is_matmul_of_pairs(n))) {
         return PRODUCT;
@@ -171,6 +199,7 @@ static int count_steps(const IrNode *n) {
 
 static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
     bool can = k != OTHER && k != WGRAD && is_f32(n->out[0]) && !n->out[0]->is_output;
+    can = can && !(k == PRODUCT && n->op == IR_OP_MATMUL && is_long(n));
     for (int i = 0; k == MOVE && i < count_moved(n); i++) {
         const IrValue *v = ir_in(n, i);
         can = can && (!v || pass_is_frozen(v) || b->can[v->id]);
@@ -187,7 +216,7 @@ static bool is_wanted_by(const Bf16 *b, const IrNode *n, int i) {
     bool own = i < ir_op_info(n->op)->max_in;
     switch (k) {
     case PRODUCT:
-        return i == 0 || !own;
+        return i == 0 || !own || (i == 1 && n->op == IR_OP_MATMUL);
     case WGRAD:
         return true;
     case ATTENTION:

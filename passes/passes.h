@@ -27,6 +27,7 @@ struct PassOptions {
     bool keep_values;        // memory plan without reuse: verify reads every value afterwards
     bool winograd;           // convolutions by Winograd's algorithms where they are faster
     bool bf16;               // products may be of bf16, and what stands between them is stored so
+    bool bf16_tiles;         // all machines that it is for have matrix tiles of bf16
     int threads;             // the schedule's guess of how many threads will run it; 0 unknown
     int64_t images;          // likewise, of the images of a run where their number is open; 0: one
     int64_t weights;         // bytes of a graph's constants, set by `schedule`; 0 unknown

@@ -94,6 +94,13 @@ bool tool_precision(const char *command, ToolModel *m, bool int8) {
     return false;
 }
 
+static bool all_have_tiles(const ToolModel *m) {
+    bool all = ir_has_tiles_of_bf16(&m->target.machine);
+    for (int i = 0; i < m->n_targets; i++)
+        all = all && ir_has_tiles_of_bf16(&m->targets[i].machine);
+    return all;
+}
+
 PassOptions tool_pass_options(const ToolModel *m) {
     return (PassOptions){.opt_level = m->opt_level,
                          .block = IR_BLOCK,
@@ -101,6 +108,7 @@ PassOptions tool_pass_options(const ToolModel *m) {
                          .keep_values = m->keep_values,
                          .winograd = m->opt_level > 0 && !m->no_winograd,
                          .bf16 = m->bf16,
+                         .bf16_tiles = all_have_tiles(m),
                          .print_after = m->print_after,
                          .time_passes = m->time_passes,
                          .arena_limit = fe_limit(&m->limits, FE_LIMIT_ARENA),

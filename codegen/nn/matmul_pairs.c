@@ -10,17 +10,15 @@
 #include "codegen/build/dot.h"
 #include "codegen/nn/matmul_blocks.h"
 
-// k of a piece where there are several, and at most where there is one.
-enum { PIECE = 1024, MOST_K = 4096, PAIR = 2 };
+enum { PIECE = 1024, PAIR = 2 }; // PIECE: k of one of several
 
 // ---------------------------------------------------------------- lowering
 
 bool cg_matmul_fits_pairs(const CgMatmul *s, const CgTarget *t, IrDim k) {
     bool pairs = s->dtype == IR_BF16 && s->b_dtype == IR_BF16 && s->own == IR_F32 && !s->zero;
     bool ends = s->bias || s->then.n > 0 || s->y_dtype != IR_F32;
-    bool pieces = k.n || k.c > MOST_K;
-    return pairs && t->machine.dot_bf16 & IR_DOT_BF16_AMX && t->lanes == CG_AMX_ROWS &&
-           (k.n || k.c > 0) && !(pieces && ends);
+    bool pieces = k.n || k.c > IR_MOST_PAIRS_K;
+    return pairs && ir_has_tiles_of_bf16(&t->machine) && (k.n || k.c > 0) && !(pieces && ends);
 }
 
 static int64_t width(const CgMatmul *s) {
@@ -33,7 +31,7 @@ static int64_t words(const CgMatmul *s) {
 
 void cg_matmul_use_pairs(CgMatmul *s, const IrMachine *m) {
     enum { WHOLE = PAIR * CG_AMX_ROWS };
-    bool pieces = s->k.n || s->k.c > MOST_K;
+    bool pieces = s->k.n || s->k.c > IR_MOST_PAIRS_K;
     s->piece = pieces ? PIECE : (s->k.c + WHOLE - 1) / WHOLE * WHOLE;
     int64_t panels = s->nd.dim[0].size.c,
             fit = ir_budget(m, IR_L2_SUMS) / (width(s) * words(s) * 4);

@@ -26,6 +26,7 @@ static bool compile(IrGraph *g, const CgTarget *target, int opt_level, const cha
     PassOptions po = {.opt_level = opt_level,
                       .block = target->lanes,
                       .machine = &target->machine,
+                      .bf16_tiles = ir_has_tiles_of_bf16(&target->machine),
                       .winograd = opt_level > 0,
                       .threads = 2,
                       .verify = true,

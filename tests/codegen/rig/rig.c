@@ -134,6 +134,7 @@ const char *rig_compile(Rig *r, CgResult *result) {
     PassOptions po = {.opt_level = r->opt_level,
                       .block = r->target.lanes,
                       .machine = &r->target.machine,
+                      .bf16_tiles = ir_has_tiles_of_bf16(&r->target.machine),
                       .winograd = r->winograd,
                       .verify = true,
                       .out = stdout};
