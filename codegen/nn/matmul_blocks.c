@@ -4,8 +4,8 @@
 // of a transposed b are gathered one by one.
 //
 // A block is several panels of b of `piece` k, a quarter of L2. A piece is all of k where that
-// fits; else, or where N decides how many k there are, y keeps the sums of the pieces before, so
-// that nothing may follow them.
+// fits; else, or where N decides how many k there are, y keeps the sums of the pieces before. Where
+// something follows the sums all of k is a piece.
 //
 //   scratch  a tile's sums before its epilogue,
 //            [k of the piece][row of the tile], where a is copied,
@@ -33,8 +33,9 @@ static bool copies_rows(const CgMatmul *s) {
 bool cg_matmul_use_blocks(CgMatmul *s, const IrMachine *m) {
     bool floats = s->dtype == IR_F32 && s->b_dtype == IR_F32 && s->own == IR_F32;
     bool ends = s->bias || s->then.n > 0 || s->y_dtype != IR_F32;
-    int64_t most = ir_budget(m, IR_L2_SUMS) / (width(s) * 4), panels = s->nd.dim[0].size.c;
-    bool pieces = s->k.n || s->k.c > most;
+    int64_t line = width(s) * 4, most = ir_budget(m, IR_L2_SUMS) / line;
+    int64_t panels = s->nd.dim[0].size.c;
+    bool pieces = s->k.n || s->k.c > (ends ? ir_budget(m, IR_L2_MOST) / line : most);
     if (!floats || s->packed || s->mean.blocks || (pieces && ends) || (!s->k.n && s->k.c < 1) ||
         (!gathers(s) && ir_dim_at(s->nd.dim[s->nd.rank - 1].size, 1) < FEWEST_ROWS)) {
         return false;
