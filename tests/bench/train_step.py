@@ -4,13 +4,13 @@ parameters, with PyTorch in channels_last, in bf16 under autocast.
 
   tests/bench/train_step.py [NETWORK...] [--batch 16] [--threads 2] [--rounds 3] [--iters 3] [--precision f32 bf16] [--check]
 
-NETWORK is one of torchvision's (default resnet50). A figure is the minimum over all rounds, memory the largest that was resident; hone
+NETWORK is one of torchvision's (default resnet50), or timm's, such as vit_small_patch16_224. A figure is the minimum over all rounds, memory the largest that was resident; hone
 keeps the statistics of normalizations (its default), and so does PyTorch here (--bn train: both move them). A ratio below 1 means
 that hone is faster.
 
   --check    exit code 1 where f32 is above 0.5 of PyTorch or 1200 MB, or bf16 above 0.8 of PyTorch
 
-PyTorch goes into a virtual environment below build-peers/ on first use, or is that of --torch PYTHON. Needs ../shared for the networks.
+PyTorch goes into a virtual environment below build-peers/ on first use, or is that of --torch PYTHON. Needs ../shared for torchvision's networks.
 """
 import argparse
 import json
@@ -25,14 +25,25 @@ import peers
 MOST = {"f32": 0.5, "bf16": 0.8}
 MOST_MB = 1200
 
-STEP = r"""
+NET = r"""
 import json, resource, sys, time
 import torch, torchvision
+def made(name):
+    torch.manual_seed(0)
+    if not hasattr(torchvision.models, name):
+        import timm
+        return timm.create_model(name)
+    options = dict(aux_logits=False, init_weights=False) if name in ("inception_v3", "googlenet") else {}
+    return getattr(torchvision.models, name)(weights=None, **options)
+"""
+EXPORT = NET + r"""
+torch.onnx.export(made(sys.argv[1]).eval(), torch.zeros(1, 3, 224, 224), sys.argv[2], opset_version=17, input_names=["input"], output_names=["output"],
+                  dynamic_axes={"input": {0: "N"}, "output": {0: "N"}}, dynamo=False)
+"""
+STEP = NET + r"""
 name, batch, threads, iters, precision, bn = sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:7]
 torch.set_num_threads(threads)
-torch.manual_seed(0)
-options = dict(aux_logits=False, init_weights=False) if name in ("inception_v3", "googlenet") else {}
-net = getattr(torchvision.models, name)(weights=None, **options).to(memory_format=torch.channels_last).train()
+net = made(name).to(memory_format=torch.channels_last).train()
 for m in net.modules():
     if bn == "frozen" and isinstance(m, torch.nn.BatchNorm2d):
         m.eval()
@@ -59,13 +70,24 @@ def python(a):
     folder = os.path.join(peers.WORK, "torch-venv")
     if not a.torch and not os.path.exists(os.path.join(folder, "bin", "python")):
         venv.create(folder, with_pip=True)
-        subprocess.run([os.path.join(folder, "bin", "pip"), "install", "-q", "torch", "torchvision"], check=True)
+        subprocess.run([os.path.join(folder, "bin", "pip"), "install", "-q", "torch", "torchvision", "timm", "onnx"], check=True)
     return a.torch or os.path.join(folder, "bin", "python")
+
+
+def model(a, network):
+    """torchvision's as peers makes them; another's file is written by PyTorch, by its older exporter."""
+    if network in peers.TORCHVISION:
+        return peers.model(network + "_bn")
+    path = os.path.join(peers.WORK, "models", network + ".onnx")
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        subprocess.run([python(a), "-c", EXPORT, network, path], check=True, capture_output=True)
+    return path
 
 
 def compiled(a, network, precision):
     out = os.path.join(peers.WORK, f"train_{network}_{precision}")
-    subprocess.run([peers.HONE, "finetune", peers.model(network + "_bn"), "-o", out, "--classes", "1000", "--freeze", "none", "--bn", a.bn,
+    subprocess.run([peers.HONE, "finetune", model(a, network), "-o", out, "--classes", "1000", "--freeze", "none", "--bn", a.bn,
                     "--precision", precision, "--threads", str(a.threads)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return out
 
