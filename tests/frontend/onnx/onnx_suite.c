@@ -121,8 +121,7 @@ static void take_counted(const IrGraph *g, int k, IrTensor *out) {
         *(a < axis ? &rows : &run) *= a == axis ? 1 : (size_t)out[k].dim[a];
     }
     for (size_t row = 0; row < rows && i < g->n_outputs; row++) {
-        size_t have = (size_t)out[k].dim[axis] * run,
-               meant = (size_t)ir_tensor_get(&out[i], 0) * run;
+        size_t have = (size_t)out[k].dim[axis] * run, meant = (size_t)ir_tensor_get(&out[i], 0) * run;
         memmove((char *)out[k].data + row * meant, (char *)out[k].data + row * have, meant);
     }
     out[k].dim[axis] = i < g->n_outputs ? (int64_t)ir_tensor_get(&out[i], 0) : out[k].dim[axis];
