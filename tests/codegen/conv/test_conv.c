@@ -2,13 +2,10 @@
 // channel counts, epilogues, slices of a concat, for every vector width, N and number of threads.
 #include "ir/conv.h"
 #include "tests/check.h"
+#include "tests/codegen/conv/conv_sizes.h"
 #include "tests/codegen/rig/rig.h"
 
 #include <stdlib.h>
-
-typedef struct Conv {
-    int C, H, W, O, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr, group;
-} Conv;
 
 // Every branch of the kernels at a small size.
 static const Conv shapes[] = {

@@ -6,14 +6,11 @@
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/rt.h"
 #include "tests/check.h"
+#include "tests/codegen/conv/conv_sizes.h"
 #include "tests/codegen/rig/amx.h"
 #include "tests/codegen/rig/rig.h"
 
 #include <string.h>
-
-typedef struct Conv {
-    int C, H, W, O, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
-} Conv;
 
 static const Conv shapes[] = {
     // 1x1: one piece, several, pieces of odd sizes, filled-up pixels, images of one pixel, strides
@@ -66,8 +63,8 @@ static IrConv geometry(const Conv *c, IrDtype type) {
                     .O = c->O,
                     .H = c->H,
                     .W = c->W,
-                    .OH = (c->H + c->pt + c->pb - (c->kh - 1) * c->dh - 1) / c->sh + 1,
-                    .OW = (c->W + c->pl + c->pr - (c->kw - 1) * c->dw - 1) / c->sw + 1,
+                    .OH = conv_out_height(c),
+                    .OW = conv_out_width(c),
                     .w = {.kh = c->kh,
                           .kw = c->kw,
                           .sh = c->sh,

@@ -4,13 +4,10 @@
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/rt.h"
 #include "tests/check.h"
+#include "tests/codegen/conv/conv_sizes.h"
 #include "tests/codegen/rig/rig.h"
 
 #include <string.h>
-
-typedef struct Conv {
-    int C, H, W, O, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr, group;
-} Conv;
 
 static const Conv shapes[] = {
     // 1x1: flattened, pixel and channel tails, stride
