@@ -4,7 +4,7 @@
 
 typedef struct Conv {
     int C, H, W, O, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr;
-    int group; // 0: the test knows no groups
+    int group;
 } Conv;
 
 static inline int conv_out_height(const Conv *c) {
