@@ -106,6 +106,7 @@ typedef struct FeModel FeModel; // lives as long as the arena it was read in
 // The coarsest numbers that it stores or computes with, f32 where none are coarser. In order.
 typedef enum FePrecision {
     FE_PRECISION_F32,
+    FE_PRECISION_INT16, // quantized; of files INT8 is said
     FE_PRECISION_F16,
     FE_PRECISION_INT8, // quantized
     FE_PRECISION_BF16,

@@ -43,6 +43,7 @@ static const struct {
     const char *name;
     double tolerance;
 } precisions[FE_PRECISION_COUNT] = {[FE_PRECISION_F32] = {"f32", 0},
+                                    [FE_PRECISION_INT16] = {"int16", 1e-3},
                                     [FE_PRECISION_F16] = {"f16", 4e-3},
                                     [FE_PRECISION_INT8] = {"int8", 2e-2},
                                     [FE_PRECISION_BF16] = {"bf16", 3e-2}};
@@ -56,8 +57,8 @@ static const ToolUsage usage = {
     "Where convolutions use Winograd's algorithms, direct kernels are judged besides them.\n"
     "Inputs of TEST_DIR that decide on shapes are constants with the stored content. Where "
     "numbers\n"
-    "are f16, bf16 or int8, as much more is allowed as these round, and the output says so; one\n"
-    "quantum where outputs are quantized.\n"
+    "are f16, bf16, int8 or int16, as much more is allowed as these round, and the output says\n"
+    "so; one quantum where outputs are quantized.\n"
     "Training-form nodes keep their literal meaning here.\n",
     "Examples:\n  hone verify resnet50.onnx\n  hone verify resnet50.onnx --nodes --batch 3\n"
     "  hone verify model.onnx /path/to/its/test/folder\n"};
@@ -108,9 +109,14 @@ static void see_value(void *ctx, const IrValue *v, const IrTensor *want) {
 
 // ---------------------------------------------------------------- one set of inputs
 
-static bool makes_bytes(const IrNode *n) {
+// Of the integers that the node quantizes to; F32 where it does not.
+static FePrecision quantized_precision(const IrNode *n) {
     IrDtype t = n->out[0]->type.dtype;
-    return (n->op == IR_OP_CAST || n->op == IR_OP_QUANTIZE) && (t == IR_I8 || t == IR_U8);
+    if (n->op != IR_OP_CAST && n->op != IR_OP_QUANTIZE)
+        return FE_PRECISION_F32;
+    return t == IR_I8 || t == IR_U8     ? FE_PRECISION_INT8
+           : t == IR_I16 || t == IR_U16 ? FE_PRECISION_INT16
+                                        : FE_PRECISION_F32;
 }
 
 // What the graph's own values round to.
@@ -118,10 +124,9 @@ static FePrecision graph_precision(const IrGraph *g) {
     FePrecision p = FE_PRECISION_F32;
     for (const IrNode *n = g->first; n; n = n->next) {
         IrDtype t = n->out[0]->type.dtype;
-        FePrecision own = t == IR_BF16     ? FE_PRECISION_BF16
-                          : t == IR_F16    ? FE_PRECISION_F16
-                          : makes_bytes(n) ? FE_PRECISION_INT8
-                                           : FE_PRECISION_F32;
+        FePrecision own = t == IR_BF16  ? FE_PRECISION_BF16
+                          : t == IR_F16 ? FE_PRECISION_F16
+                                        : quantized_precision(n);
         p = own > p ? own : p;
     }
     return p;
@@ -133,7 +138,7 @@ static double quantum_of(IrProgram *p, const IrValue *v) {
         const IrValue *scale = n->op == IR_OP_DEQUANTIZE ? ir_in(n, 1) : NULL;
         if (scale)
             return ir_const_is_scalar(scale) ? ir_const_scalar(p, scale->konst, 0) : 0;
-        if (makes_bytes(n))
+        if (quantized_precision(n) != FE_PRECISION_F32)
             return 1;
         if (n->op != IR_OP_RESHAPE && n->op != IR_OP_TRANSPOSE && n->op != IR_OP_COPY)
             return 0;

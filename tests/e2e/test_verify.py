@@ -98,5 +98,15 @@ def test_tolerance_of_quantized_numbers():
     assert run(HONE, "verify", path, save_set("quantized", 0, [x], [y + np.uint8(2)]))[0] == 1
 
 
+def test_tolerance_of_16_bits():
+    """What rounds to another integer in between may be more than one from the evaluator's at the end."""
+    nodes = [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+             helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"])]
+    path = save_model("wide", nodes, [("x", F32, [20])], [("y", F32, None)],
+                      [("scale", np.float32(1e-3)), ("zero", np.uint16(1000))], opset=21)
+    text = ok(HONE, "verify", path)
+    assert "of a quantum of 0.001, 1e-03 allowed for int16: ok" in text, text
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
