@@ -84,6 +84,14 @@ static bool is_allowed(void *tool, const char *path) {
     return tool_reads(tool, path, 0);
 }
 
+// f32 arrays are inputs as the model takes them: not one's of bytes.
+static bool check_tensors(Quantize *q, const RtDataset *d, const char *spec) {
+    if (!d->tensors || q->input == IR_F32)
+        return true;
+    ir_error(&q->tool->diag, IR_NOWHERE, "%s: arrays of f32, but the model takes u8 pixels", spec);
+    return false;
+}
+
 bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out) {
     Tool *t = q->tool;
     Said said = {.arena = t->arena};
@@ -101,7 +109,7 @@ bool quant_images_find_labelled(Quantize *q, const char *spec, QuantImages *out)
         return quant_images_find(q, spec, out);
     }
     ir_arena_defer(t->arena, close_data, d);
-    if (!rt_dataset_files(d, is_allowed, t))
+    if (!check_tensors(q, d, spec) || !rt_dataset_files(d, is_allowed, t))
         return false;
     int found = d->n_val < INT32_MAX ? (int)d->n_val : INT32_MAX;
     int kept = thin_out(found, q->max_images);

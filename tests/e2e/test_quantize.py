@@ -485,6 +485,27 @@ def test_bad_images():
     assert "2.png" in err and Image.open(os.path.join(folder, "2.png")).size == (SIDE, SIDE)
 
 
+def test_floats_are_no_bytes():
+    """Arrays for --eval that are f32 are inputs as they are: not those of a model that takes bytes."""
+    n = Net()
+    n.conv(n.same("Cast", "x", to=TensorProto.FLOAT), 4)
+    n.same("GlobalAveragePool", n.last)
+    n.same("Flatten", n.last)
+    bytes_in = onnx.load(n.save("bytes"))
+    bytes_in.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    onnx.save(bytes_in, temp("bytes.onnx"))
+    pixels = rng.integers(0, 256, (9, 3, SIDE, SIDE))
+    np.save(temp("labels.npy"), np.arange(9) % 4)
+    argv = (temp("bytes.onnx"), "-o", temp("o.onnx"), "--calibrate", images("noise"), "-O0", "--eval")
+    for kind in (np.uint8, np.float32):
+        np.save(temp(f"{np.dtype(kind)}.npy"), pixels.astype(kind))
+    err = fails(*argv, temp("float32.npy") + "," + temp("labels.npy"))
+    assert "float32.npy" in err and "arrays of f32, but the model takes u8 pixels" in err, err
+    code, out, err = run(HONE, "quantize", *argv, temp("uint8.npy") + "," + temp("labels.npy"))
+    assert code == 0 and "top-1 of 9 images" in out, (out, err)
+    os.remove(temp("o.onnx"))
+
+
 def test_models_that_cannot_be():
     folder = images("noise")
     n = Net()
