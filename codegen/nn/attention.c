@@ -3,7 +3,6 @@
 // whose scores for all keys stand in the thread's scratch (attention.h). A row's result does not
 // depend on the task that it is in. Products are those of vectors (attention_vectors.c) or of
 // matrix tiles (attention_amx.c).
-#include "codegen/build/dot.h"
 #include "codegen/nn/attention.h"
 #include "ir/machine.h"
 
@@ -35,34 +34,6 @@ static Sizes sizes_of(const CgAttentionSpec *s, const CgAttentionWay *way, int64
 
 static CgAttentionWay choose_way(const CgAttentionSpec *s, const CgTarget *t) {
     return cg_attention_fits_amx(s, t) ? cg_attention_amx(s, t) : cg_attention_vectors(s, t);
-}
-
-// ---------------------------------------------------------------- what ways share
-
-CgVal cg_attention_bias(const CgAttention *a, CgVal score, CgVal row, CgVal key, CgVal lanes) {
-    CgFn *f = a->f;
-    const CgAttentionSpec *s = a->s;
-    for (int64_t k = 0; k < s->n_bias; k++) {
-        const CgAttentionBias *bias = &s->bias[k];
-        CgVal plane = cg_imulc(f, cg_iremc(f, a->b, bias->period), bias->heads);
-        if (bias->heads > 1)
-            plane = cg_iadd(f, plane, a->h);
-        CgVal at = cg_iadd(f, cg_imulc(f, plane, s->N), row);
-        at = cg_iadd(f, cg_imulc(f, at, s->M), key);
-        CgVal p = cg_fat(f, f->arg[CG_ATTENTION_BIAS + k], at);
-        score = cg_fadd(f, score, cg_load_n(f, p, lanes));
-    }
-    return score;
-}
-
-void cg_attention_store(const CgAttention *a, CgVal x, CgVal row, int64_t column) {
-    CgFn *f = a->f;
-    const CgAttentionSpec *s = a->s;
-    IrDtype out = (IrDtype)s->out;
-    CgVal all = cg_iadd(f, cg_imulc(f, a->b, s->N), row);
-    CgVal head = cg_imulc(f, cg_iadd(f, cg_imulc(f, all, s->heads), a->h), s->size);
-    CgVal to = cg_elem_at(f, out, f->arg[CG_ATTENTION_Y], cg_iaddc(f, head, column));
-    cg_dot_store_n(f, out, x, to, cg_attention_lanes(a, column, s->size));
 }
 
 // ---------------------------------------------------------------- the kernel

@@ -1,4 +1,5 @@
-// Keys and values of a head in the order in which attention's products read them, and its operands.
+// Keys and values of a head in the order in which attention's products read them; its operands, and
+// where its result goes.
 #include "codegen/build/dot.h"
 #include "codegen/nn/attention.h"
 
@@ -15,6 +16,32 @@ CgVal cg_attention_row(const CgAttention *a, int operand, CgVal row) {
 CgVal cg_attention_lanes(const CgAttention *a, int64_t column, int64_t all) {
     int64_t left = all - column;
     return left < a->f->lanes ? cg_i64(a->f, left) : NULL;
+}
+
+CgVal cg_attention_bias(const CgAttention *a, CgVal score, CgVal row, CgVal key, CgVal lanes) {
+    CgFn *f = a->f;
+    const CgAttentionSpec *s = a->s;
+    for (int64_t k = 0; k < s->n_bias; k++) {
+        const CgAttentionBias *bias = &s->bias[k];
+        CgVal plane = cg_imulc(f, cg_iremc(f, a->b, bias->period), bias->heads);
+        if (bias->heads > 1)
+            plane = cg_iadd(f, plane, a->h);
+        CgVal at = cg_iadd(f, cg_imulc(f, plane, s->N), row);
+        at = cg_iadd(f, cg_imulc(f, at, s->M), key);
+        CgVal p = cg_fat(f, f->arg[CG_ATTENTION_BIAS + k], at);
+        score = cg_fadd(f, score, cg_load_n(f, p, lanes));
+    }
+    return score;
+}
+
+void cg_attention_store(const CgAttention *a, CgVal x, CgVal row, int64_t column) {
+    CgFn *f = a->f;
+    const CgAttentionSpec *s = a->s;
+    IrDtype out = (IrDtype)s->out;
+    CgVal all = cg_iadd(f, cg_imulc(f, a->b, s->N), row);
+    CgVal head = cg_imulc(f, cg_iadd(f, cg_imulc(f, all, s->heads), a->h), s->size);
+    CgVal to = cg_elem_at(f, out, f->arg[CG_ATTENTION_Y], cg_iaddc(f, head, column));
+    cg_dot_store_n(f, out, x, to, cg_attention_lanes(a, column, s->size));
 }
 
 // `count` keys from number `first` on, one vector
