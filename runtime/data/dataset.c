@@ -49,6 +49,14 @@ static int64_t choose_val(Drawn *drawn, int64_t n, double fraction, bool *is_val
     return chosen;
 }
 
+// Each is the only one of its class.
+static bool are_alone(const Drawn *drawn, int64_t n) {
+    for (int64_t i = 1; i < n; i++)
+        if (drawn[i].stratum == drawn[i - 1].stratum)
+            return false;
+    return true;
+}
+
 // Of n items in an order drawn by lot, class by class, every so manyth.
 static void choose_fold(const Drawn *drawn, int64_t n, int folds, int fold, bool *is_val) {
     for (int64_t i = fold; i < n; i += folds)
@@ -76,7 +84,14 @@ static void choose(RtBuild *b, const char *spec, Drawn *drawn, int64_t n, bool *
     } else if (o->folds) {
         note_small(b, spec, drawn, n);
         choose_fold(drawn, n, o->folds, o->fold, is_val);
-    } else if (choose_val(drawn, n, o->val_fraction, is_val) == 0) {
+    } else if (choose_val(drawn, n, o->val_fraction, is_val) > 0) {
+        return;
+    } else if (n > 1 && are_alone(drawn, n)) {
+        rt_build_error(b,
+                       "%s: no class has more than one image, none can be held out for validation; "
+                       "give --val DATA, or --val-fraction 0 for no validation",
+                       spec);
+    } else {
         rt_build_error(b,
                        "%s: %lld image%s too few to split off %g%% for validation; give --val "
                        "DATA, or a larger --val-fraction, or 0 for no validation",
@@ -437,8 +452,8 @@ RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
     RtBuild b = {.o = o, .classes = o->classes};
     if (d)
         d->state = b.s = calloc(1, sizeof *b.s);
-    bool good = d && d->state ? take_mask_values(d, &b) && open_set(d, &b, spec)
-                              : rt_build_no_memory(&b);
+    bool good =
+        d && d->state ? take_mask_values(d, &b) && open_set(d, &b, spec) : rt_build_no_memory(&b);
     if (good)
         note_void(&b, d, spec);
     free(b.part[RT_PART_TRAIN].item);

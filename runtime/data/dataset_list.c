@@ -140,6 +140,15 @@ static bool settle_classes(List *l) {
 
 // ---- items
 
+// Whoever meant several labels for one image.
+static const char *hint_of_several(RtTarget target, const char *text) {
+    if (target == RT_TARGET_MULTI)
+        return strpbrk(text, " |/+") ? "; several labels for one image have ';' between them" : "";
+    return strchr(text, ';')
+               ? "; several labels for one image are for programs made with --multi-label"
+               : "";
+}
+
 static bool reject_label(List *l, const Row *row, const char *text) {
     char names[400];
     if (!*text)
@@ -147,9 +156,7 @@ static bool reject_label(List *l, const Row *row, const char *text) {
     rt_build_join(l->b->s->name, l->b->classes, names, sizeof names);
     return rt_build_error(l->b, "%s:%lld: '%s' is not one of the %lld classes: %s%s", l->path,
                           (long long)row->line, text, (long long)l->b->classes, names,
-                          strchr(text, ';') ? "; several labels for one image are for programs "
-                                              "made with --multi-label"
-                                            : "");
+                          hint_of_several(l->b->o->target, text));
 }
 
 typedef struct Labelled {

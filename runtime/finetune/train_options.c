@@ -181,8 +181,9 @@ bool rt_fine_train_parse(const RtFine *f, int argc, char **argv, RtTrainWords *w
         f, "train",
         "[OPTION...] DATA\n\nDATA is a folder (train/CLASS/*.jpg and val/CLASS/*.jpg, "
         "or CLASS/*.jpg, which is\nsplit), tar shards as WebDataset makes them (one, a folder of "
-        "them, or of train/ and\nval/), a list of lines 'path,label', a folder of IDX files "
-        "(the MNIST family), or\nimages.npy,labels.npy.",
+        "them, or of train/ and\nval/), a list of lines 'path,label' (of programs made with "
+        "--multi-label:\n'path,label;label'), a folder of IDX files (the MNIST family), or "
+        "images.npy,labels.npy.",
         options, N_FIELDS, &w->help, argc, argv, &rest, 1, 1, code);
     w->data = ok ? rest.item[0] : NULL;
     if (ok)

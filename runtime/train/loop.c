@@ -252,8 +252,7 @@ static bool find_rate(RtRun *r, bool *stopped) {
         return false;
     if (*stopped)
         return true;
-    rt_train_log_line(&r->log,
-                      "%s: rate %.2g, a tenth of where a range test of %d steps %s", spec,
+    rt_train_log_line(&r->log, "%s: rate %.2g, a tenth of where a range test of %d steps %s", spec,
                       c.chosen, c.n, c.fell ? "ended best" : "showed no gain, but no loss yet");
     r->state.sum[RT_STAGE_RATE] = open ? c.chosen : 0;
     if (!rt_run_agree(r, (int64_t)llround(c.chosen * 1e15), "its range test found another rate"))
@@ -330,11 +329,15 @@ static bool finish(RtRun *r, uint64_t since) {
         rt_train_log_line(&r->log, "best: epoch %lld, %s %.2f%%, loss %.4f",
                           (long long)s->at[RT_BEST_EPOCH] + 1, rt_score_words(r->d)->first,
                           s->sum[RT_BEST_TOP1] * 100, s->sum[RT_BEST_LOSS]);
+    if (s->at[RT_AT_STEP] == 0 && s->n_history == 0)
+        rt_train_log_line(&r->log, "no stage has an epoch: nothing was trained, a new classifier "
+                                   "is random");
     rt_recipe_say_chance(r);
     if (r->bad_images)
-        rt_train_log_line(&r->log, "%lld images could not be read and were left out",
-                          (long long)r->bad_images);
-    return rt_run_finish(r, since);
+        rt_train_log_line(&r->log, "%lld image%s could not be read and %s left out",
+                          (long long)r->bad_images, r->bad_images == 1 ? "" : "s",
+                          r->bad_images == 1 ? "was" : "were");
+    return rt_recipe_say_unread(r) && rt_run_finish(r, since);
 }
 
 // A part of a k-fold, by the images that it held out.

@@ -6,6 +6,8 @@
 #include "runtime/train/rate.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { AUTO_STEPS = 2000, LEAST_EPOCHS = 5, MOST_EPOCHS = 60, PATIENCE = 5, UNEQUAL = 5 };
 #define AT_CHANCE 0.95 // of the loss of guessing: no better than that
@@ -77,6 +79,25 @@ bool rt_recipe_counts(RtRun *r, double weight) {
                    r->set->data);
 }
 
+// What to do about a last epoch that is hardly better than guessing. column: of the loss that
+// counts.
+static const char *advise(const RtRun *r, int column, char *text, size_t size) {
+    const RtTrainState *s = &r->state;
+    const double *least = s->history;
+    for (int64_t i = 1; i < s->n_history; i++)
+        if (s->history[i * RT_HIST_COLUMNS + column] < least[column])
+            least = s->history + i * RT_HIST_COLUMNS;
+    if (r->solves)
+        return "it hardly learned; a classifier alone does not tell these classes, more layers may "
+               "(--freeze, when the program is made)";
+    if (!(least[column] < LEARNED * loss_of_guessing(r->d)))
+        return "it hardly learned; try more --epochs or another --lr";
+    snprintf(text, size,
+             "what epoch %d knew is lost, the rate was too high; try --lr with a tenth of it",
+             (int)least[RT_HIST_EPOCH] + 1);
+    return text;
+}
+
 void rt_recipe_say_chance(RtRun *r) {
     const RtTrainState *s = &r->state;
     double guessing = loss_of_guessing(r->d);
@@ -85,17 +106,16 @@ void rt_recipe_say_chance(RtRun *r) {
     const double *row = s->history + (s->n_history - 1) * RT_HIST_COLUMNS;
     bool val = r->val && !isnan(row[RT_HIST_VAL_LOSS]);
     double loss = row[val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS];
-    char how[64] = "no better than guessing's";
+    char advice[128], how[64] = "no better than guessing's";
     if (loss < AT_CHANCE * guessing)
         return;
     if (loss < guessing)
         snprintf(how, sizeof how, "less than %.0f %% better than guessing's",
                  (1 - AT_CHANCE) * 100);
-    rt_train_log_line(&r->log, "the last epoch's %s loss, %.4f, is %s, %.4f: it hardly learned; %s",
-                      val ? "validation" : "training", loss, how, guessing,
-                      r->solves ? "a classifier alone does not tell these classes, more layers may "
-                                  "(--freeze, when the program is made)"
-                                : "try more --epochs or another --lr");
+    rt_train_log_line(
+        &r->log, "the last epoch's %s loss, %.4f, is %s, %.4f: %s", val ? "validation" : "training",
+        loss, how, guessing,
+        advise(r, val ? RT_HIST_VAL_LOSS : RT_HIST_TRAIN_LOSS, advice, sizeof advice));
 }
 
 // ---------------------------------------------------------------- the data
@@ -115,4 +135,27 @@ void rt_recipe_say_balance(RtRun *r) {
                           "balanced weighs the rare ones more",
                           (long long)d->class_size[most], RT_SHOW(d->names[most]),
                           (long long)d->class_size[least], RT_SHOW(d->names[least]));
+}
+
+bool rt_recipe_say_unread(RtRun *r) {
+    const RtDataset *d = r->data;
+    if (!r->bad_images || d->target >= RT_TARGET_MULTI) // labels are not one a picture
+        return true;
+    int64_t *left = calloc((size_t)d->classes, sizeof *left);
+    if (!left)
+        return rt_fail(&r->err, "no memory");
+    memcpy(left, d->class_size, (size_t)d->classes * sizeof *left);
+    for (int64_t i = 0; i < d->n_train; i++) {
+        int32_t label = rt_dataset_label(d, i);
+        if (label >= 0 && r->bad_item[d->place ? d->place[i] : i])
+            left[label]--;
+    }
+    for (int i = 0; i < d->classes; i++)
+        if (d->class_size[i] > 0 && left[i] == 0)
+            rt_train_log_line(&r->log,
+                              "no image of '%s' for training could be read: the model does not "
+                              "know this class",
+                              RT_SHOW(d->names[i]));
+    free(left);
+    return true;
 }

@@ -18,5 +18,8 @@ bool rt_recipe_counts(RtRun *r, double weight);
 void rt_recipe_say_chance(RtRun *r);
 // Classes that have many times the images of others: said.
 void rt_recipe_say_balance(RtRun *r);
+// At the end: classes of which no image for training could be read are said, as the model does not
+// know them. False with r->err set: no memory.
+bool rt_recipe_say_unread(RtRun *r);
 
 #endif

@@ -100,7 +100,8 @@ bool rt_run_choose_solver(RtRun *r) {
     else if (is && why)
         rt_train_log_line(&r->log, "%s is trained in steps%s, not solved: %s", spec,
                           r->cache ? " over the cached features" : "", why);
-    if (r->solves && !more && r->d->n_stages == 1 && *r->set->of_steps)
+    bool alone = !more && r->d->n_stages == 1 && r->set->epochs[0] != 0;
+    if (r->solves && alone && *r->set->of_steps)
         rt_train_log_line(&r->log,
                           "without effect: %s (the classifier is solved; --head-solver sgd or "
                           "adamw takes steps)",

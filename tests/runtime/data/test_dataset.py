@@ -82,9 +82,12 @@ class Folders(DataCase):
 
     def test_too_few_to_split(self):
         self.put("d/a/1.png", "d/b/1.png")
-        self.assertRegex("\n".join(self.errors("d")), r"^d: 2 images are too few to split off 20% for validation; give --val")
+        self.assertEqual(self.errors("d"), ["d: no class has more than one image, none can be held out for validation; "
+                                            "give --val DATA, or --val-fraction 0 for no validation"])
         self.assertEqual(self.open("d", "--fraction", 0)["counts"], "1 tensors 0 train 2 val 0")
-        self.assertRegex("\n".join(self.errors("d/a/..", "--classes", 2, "--fraction", 0.9)), "too few")
+        self.assertRegex("\n".join(self.errors("d/a/..", "--classes", 2, "--fraction", 0.9)), "no class has more than one image")
+        self.put("e/a/1.png", "e/a/2.png")
+        self.assertRegex("\n".join(self.errors("e", "--classes", 1)), r"^e: 2 images are too few to split off 20% for validation; give --val")
 
     def test_separate_validation(self):
         self.put("d/a/1.png", "d/b/1.png", "e/b/2.png", "f/train/b/1.png", "f/val/a/1.png", "d2/train/a/1.png",
@@ -207,6 +210,11 @@ class Lists(DataCase):
         self.assertEqual(got["classes"], "cat:1 dog:2")
         self.assertEqual(self.list("img/1.png,0\nimg/2.png,1\n", "--target", "binary")["items"],
                          ["train 0 0 d/img/1.png", "train 1 1 d/img/2.png"])
+
+    def test_other_separators_of_labels(self):
+        wrong = self.wrong("img/1.png,a b\nimg/2.png,ab\n", "--labels", "a,b", "--target", "multi")
+        self.assertEqual(wrong, ["d/list.csv:1: 'a b' is not one of the 2 classes: a, b; several labels for one image have ';' between them",
+                                 "d/list.csv:2: 'ab' is not one of the 2 classes: a, b"])
 
     def test_mistakes(self):
         self.assertEqual(self.wrong("img/1.png,0\nimg/9.png,1\nimg/2.png,7\nimg,0\n"), [

@@ -189,6 +189,8 @@ class Solved(Case):
         err = self.train("--epochs", "1,5", "--lr", "3", "--weight-decay", "10", code=1)
         self.assertRegex(err.splitlines()[-1], r"^stage 'none', epoch 2: the loss rose from 0\.\d+ to \d+\.\d+, what guessing costs is 1\.0986: "
                                                r"the rate 0\.3 is too high; the best model, of epoch 1, stays in ck\. Try --lr with a tenth of it$")
+        err = self.train("--epochs", "1,1", "--lr", "3", "--weight-decay", "10", folder="one")  # too late to end the run, not to say it
+        self.assertIn(", 1.0986: what epoch 1 knew is lost, the rate was too high; try --lr with a tenth of it\n", err)
         self.assertFalse(os.path.exists(self.path("fake_train-tuned.onnx.tmp")))
         self.assertEqual(self.classifier(), self.classifier("head"))
         result = json.loads(self.good("fake_train", "eval", "d", "--checkpoint", "ck", "--json"))
@@ -201,6 +203,20 @@ class Solved(Case):
             stage = [e["stage"] for e in map(json.loads, f) if e["event"] == "epoch"]
         self.assertEqual(stage.count(0), 1)
         self.assertTrue(5 <= stage.count(1) <= 60, stage)
+
+    def test_without_epochs_nothing_is_trained(self):
+        self.assertIn("no stage has an epoch: nothing was trained, a new classifier is random\n", self.train("--epochs", "0,0"))
+        self.assertNotIn("no stage has an epoch", self.train("--epochs", "1,0", folder="some"))
+
+    def test_classes_that_cannot_be_read_are_said(self):
+        for i in range(30):
+            os.makedirs(self.path(f"pictures/{i % 3}"), exist_ok=True)
+            self.write(f"pictures/{i % 3}/{i}.png", b"" if i % 3 == 1 or i == 2 else test_train.png_grey(8, 8, [i * 8] * 64))
+        code, _, err = self.run_program("fake_train", "train", "pictures", "--epochs", "1,0", "--no-checkpoint")
+        self.assertEqual(code, 0, err)
+        self.assertIn("11 images could not be read and were left out\n"
+                      "no image of '1' for training could be read: the model does not know this class\n", err)
+        self.assertEqual(err.count("does not know"), 1)
 
     def test_unequal_classes_are_said(self):
         labels = bytes([0] * 30 + [1] * 6 + [2] * 4)
