@@ -191,7 +191,7 @@ static void say_idle(const RtFine *f, const Eval *e) {
     if (e->pretrained && e->folder != f->folder)
         fprintf(stderr, "without effect: --checkpoint (--pretrained is the model before)\n");
     if (e->classes && each)
-        fprintf(stderr, "without effect: --per-class (NYI where images have several labels)\n");
+        fprintf(stderr, "without effect: --per-class (not made where an image may have several labels)\n");
     if (e->confusions && each)
         fprintf(stderr, "without effect: --confusions (an image may have several labels)\n");
     if ((e->classes || e->confusions) && !f->d->map_height && f->d->classes > RT_MAX_CONFUSION)
@@ -214,9 +214,8 @@ static int evaluate(const RtFine *f, const Eval *e, const char *spec) {
         return RT_EXIT_INPUT;
     }
     say_idle(f, e);
-    RtDataset *data = rt_train_open_data(t, spec, &(RtDataOptions){.seed = 1,
-                                                             .mask_values = e->mask_values,
-                                                             .eval_only = true});
+    RtDataset *data = rt_train_open_data(
+        t, spec, &(RtDataOptions){.seed = 1, .mask_values = e->mask_values, .eval_only = true});
     RtSourceOptions o = source_options(e, &bad);
     int code = RT_EXIT_INPUT;
     if (data && (source = rt_source_open(t, data, true, NULL, &o, &err)) &&

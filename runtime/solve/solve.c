@@ -4,7 +4,8 @@
 //      measured better than its own deviation alone, which makes the quiet ones loud (features.c)
 //   2. a fifth of the images of each class is held out (of few images each fifth in turn); from a
 //      ridge of 10 down to 1e-5, each started where the one before ended, the loss of what is held
-//      out chooses; three that are not better end the path
+//      out chooses; three that are not better end the path. Of classes with one image none is held
+//      out; where all are such, the ridge is 1
 //   3. all images are learned from with that ridge
 //   4. the scaling goes into weights and biases, which are of the features as they are
 //
@@ -80,6 +81,26 @@ int64_t rt_solve_block(int64_t n, int64_t d, int columns, int64_t memory) {
 
 // ---------------------------------------------------------------- parts
 
+static int32_t stratum(const RtSolveInput *in, int64_t i) {
+    return in->strata ? in->strata[i] : 0;
+}
+
+// seen: images of each stratum. The only one of its own is never held out: nothing would be left to
+// know it by. Where no stratum has five, and one part alone is held out, that is the first of each.
+static void settle_small(Solver *s, const int32_t *seen) {
+    const RtSolveInput *in = s->in;
+    bool any = false, pairs = false;
+    for (int64_t i = 0; i < in->n; i++) {
+        pairs |= seen[stratum(in, i)] > 1;
+        if (seen[stratum(in, i)] == 1)
+            s->part[i] = RT_SOLVE_FOLDS;
+        any |= s->part[i] < s->parts;
+    }
+    s->parts = pairs ? s->parts : 0;
+    for (int64_t i = 0; !any && s->parts && i < in->n; i++)
+        s->part[i] = s->part[i] == RT_SOLVE_FOLDS - 1 ? 0 : s->part[i];
+}
+
 // In an order made by the seed, every fifth image of each stratum is in the same part. Where an
 // image is held out, the four before it are not.
 static bool deal_parts(Solver *s, RtErr *err) {
@@ -93,9 +114,10 @@ static bool deal_parts(Solver *s, RtErr *err) {
         rt_rng_permutation(in->seed, 0, order, in->n);
         for (int64_t i = 0; i < in->n; i++) {
             int64_t k = order[i];
-            int32_t *count = &seen[in->strata ? in->strata[k] : 0];
+            int32_t *count = &seen[stratum(in, k)];
             s->part[k] = RT_SOLVE_FOLDS - 1 - (*count)++ % RT_SOLVE_FOLDS;
         }
+        settle_small(s, seen);
     }
     bool ok = order && seen;
     free(order);

@@ -90,6 +90,15 @@ typedef struct Row { // of one image
     int n_views;
 } Row;
 
+// Of classes by themselves the one whose probability is furthest from what it should be.
+static int32_t most_wrong(const HoneTrainDesc *d, const float *targets, const double *p) {
+    int32_t worst = 0;
+    for (int32_t i = 1; i < d->classes; i++)
+        if (fabs(p[i] - (double)targets[i]) > fabs(p[worst] - (double)targets[worst]))
+            worst = i;
+    return worst;
+}
+
 static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width, double *p) {
     double right = 0;
     if (!row_is_finite(x->loss, x->logits, width)) {
@@ -110,6 +119,7 @@ static void add_row(RtScores *s, const HoneTrainDesc *d, const Row *x, int width
     if (!each && s->temper)
         rt_temper_add(s->temper, d, x->views, x->n_views, x->label);
     if (right < 1) {
+        guess = each ? most_wrong(d, x->targets, p) : guess;
         rt_scores_add_mistake(s, &(RtMistake){x->item, x->label, guess, (double)x->loss, p[guess]});
     }
 }

@@ -48,6 +48,24 @@ static const char style[] =
 
 // ---------------------------------------------------------------- the page
 
+typedef struct Title { // of the two scores
+    const char *first, *second;
+} Title;
+
+static const Title *title_of(const HoneTrainDesc *d) {
+    static const Title images = {"Top-1", "Top-5"}, maps = {"mIoU", "Pixels"},
+                       several = {"Labels right", "All labels right"};
+    if (d->map_height)
+        return &maps;
+    return d->loss == HONE_LOSS_BCE && !d->binary ? &several : &images;
+}
+
+static void put_score(FILE *f, const HoneTrainDesc *d, const char *of, double score) {
+    char title[64];
+    snprintf(title, sizeof title, "%s, %s", title_of(d)->first, of);
+    rt_html_tile(f, title, score * 100, 2, "%");
+}
+
 static void put_head(const RtTrainResult *r, FILE *f) {
     const HoneTrainDesc *d = rt_engine_desc(r->engine);
     const RtTrainState *s = r->state;
@@ -62,16 +80,14 @@ static void put_head(const RtTrainResult *r, FILE *f) {
     rt_html_text(f, d->info->producer);
     fputs(".</p>\n<dl>\n", f);
     if (r->scores->n && !isnan(r->scores->top1) && !r->set->folds) {
-        rt_html_tile(f, d->map_height ? "mIoU, best epoch" : "Top-1, best epoch",
-                     r->scores->top1 * 100, 2, "%");
-        rt_html_tile(f, d->map_height ? "Pixels" : "Top-5", r->scores->top5 * 100, 2, "%");
+        put_score(f, d, "best epoch", r->scores->top1);
+        rt_html_tile(f, title_of(d)->second, r->scores->top5 * 100, 2, "%");
         rt_html_tile(f, "Loss", r->scores->loss, 4, "");
         rt_html_tile(f, "Best epoch", (double)s->at[RT_BEST_EPOCH] + 1, 0, "");
     }
     if (r->set->folds) {
         RtFoldMean top1 = rt_folds_mean(r->set->folds, offsetof(RtFoldScores, top1));
-        rt_html_tile(f, d->map_height ? "mIoU, mean of folds" : "Top-1, mean of folds",
-                     top1.mean * 100, 2, "%");
+        put_score(f, d, "mean of folds", top1.mean);
         rt_html_tile(f, "Standard deviation", top1.deviation * 100, 2, "%");
     }
     rt_html_tile(f, "Epochs", (double)s->n_history, 0, "");

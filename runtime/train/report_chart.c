@@ -21,10 +21,10 @@ typedef struct Chart {
     int64_t n;
     int columns, n_series;
     const Series *series;
-    bool percent;   // up to 1; else from 0 to what is needed
-    int label;      // the column that is written below, -1: the number of the point
-    int part;       // a dashed line where this column changes; -1: none
-    int64_t marked; // a point to show, -1: none
+    bool percent;    // up to 1; else from 0 to what is needed
+    int label;       // the column that is written below, -1: the number of the point
+    int part;        // a dashed line where this column changes; -1: none
+    int64_t marked;  // a point to show, -1: none
     double low, top; // of the y axis
 } Chart;
 
@@ -152,8 +152,10 @@ void rt_report_curves(const RtTrainResult *r, FILE *f) {
           "<div class=\"charts\">\n",
           f);
     put_chart(c, f);
-    c.title = rt_engine_desc(r->engine)->map_height ? "Pixels (training), mIoU (validation)"
-                                                    : "Top-1 accuracy";
+    const HoneTrainDesc *d = rt_engine_desc(r->engine);
+    c.title = d->map_height                            ? "Pixels (training), mIoU (validation)"
+              : d->loss == HONE_LOSS_BCE && !d->binary ? "Labels right"
+                                                       : "Top-1 accuracy";
     c.series = top1;
     c.percent = true;
     put_chart(c, f);
@@ -165,10 +167,13 @@ void rt_report_curves(const RtTrainResult *r, FILE *f) {
     fputs("</div>\n</section>\n", f);
 }
 
-static void put_ridge_table(const double (*ridge)[RT_RIDGE_COLUMNS], int n, FILE *f) {
-    fputs("<div><table>\n<tr><th>ridge</th><th>loss</th><th>held out: loss</th><th>top-1</th></tr>"
-          "\n",
-          f);
+// score: what the share that is right is called.
+static void put_ridge_table(const double (*ridge)[RT_RIDGE_COLUMNS], int n, const char *score,
+                            FILE *f) {
+    fprintf(f,
+            "<div><table>\n<tr><th>ridge</th><th>loss</th><th>held out: loss</th><th>%s</th></tr>"
+            "\n",
+            score);
     for (int i = 0; i < n; i++)
         fprintf(f, "<tr%s><td>%.2g</td><td>%.4f</td><td>%.4f</td><td>%.2f%%</td></tr>\n",
                 ridge[i][RT_RIDGE_TAKEN] > 0 ? " class=\"taken\"" : "", ridge[i][RT_RIDGE],
@@ -191,7 +196,7 @@ void rt_report_ridges(const RtTrainResult *r, FILE *f) {
             c.marked = c.n;
         c.n++;
     }
-    if (!c.n)
+    if (c.n < 2) // one alone was not chosen
         return;
     fputs("<section>\n<h2>The solved classifier: ridges that were tried</h2>\n<p>It was solved "
           "with each, from the strongest on, on images without those held out, whose loss chose; "
@@ -200,6 +205,6 @@ void rt_report_ridges(const RtTrainResult *r, FILE *f) {
           "<i class=\"best\"></i>taken</span></p>\n<div class=\"charts\">\n",
           f);
     put_chart(c, f);
-    put_ridge_table(r->state->ridge, (int)c.n, f);
+    put_ridge_table(r->state->ridge, (int)c.n, rt_score_words(rt_engine_desc(r->engine))->train, f);
     fputs("</div>\n</section>\n", f);
 }

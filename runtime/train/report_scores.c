@@ -101,8 +101,7 @@ static void put_matrix(const RtTrainResult *r, FILE *f) {
     int left = name_width(r), top = 20 + left * 7 / 8, wide = left + n * CELL;
     fputs("<div>", f);
     if (n < r->scores->classes)
-        fprintf(f, "<h3>The %d classes of %d with the most mistakes</h3>\n", n,
-                r->scores->classes);
+        fprintf(f, "<h3>The %d classes of %d with the most mistakes</h3>\n", n, r->scores->classes);
     fprintf(f,
             "<div class=\"matrix\"><svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" "
             "aria-label=\"confusion matrix\"><text class=\"mid\" x=\"%d\" y=\"12\">taken for"
@@ -243,6 +242,18 @@ static const char *name_of(const RtTrainResult *r, int32_t k) {
     return k >= 0 && k < r->data->classes ? r->data->names[k] : "none";
 }
 
+// "cat, taken for dog (90%)"; where an image may have several labels: "wrongly dog (90%)", or "cat
+// not found (20%)".
+static void put_error(const RtTrainResult *r, FILE *f, const RtMistake *m) {
+    const HoneTrainDesc *d = rt_engine_desc(r->engine);
+    bool each = d->loss == HONE_LOSS_BCE && !d->binary, wrongly = each && m->score > 0.5;
+    if (!each)
+        rt_html_text(f, name_of(r, m->label));
+    fputs(each ? wrongly ? "wrongly <b>" : "<b>" : ", taken for <b>", f);
+    rt_html_text(f, name_of(r, m->guess));
+    fprintf(f, "</b>%s (%.0f%%)", each && !wrongly ? " not found" : "", m->score * 100);
+}
+
 static void put_mistake(const RtTrainResult *r, FILE *f, const RtMistake *m) {
     const HoneModelDesc *info = rt_engine_desc(r->engine)->info;
     char name[512];
@@ -257,10 +268,8 @@ static void put_mistake(const RtTrainResult *r, FILE *f, const RtMistake *m) {
         fputs("\">", f);
     }
     fputs("</div><figcaption>", f);
-    rt_html_text(f, name_of(r, m->label));
-    fputs(", taken for <b>", f);
-    rt_html_text(f, name_of(r, m->guess));
-    fprintf(f, "</b> (%.0f%%)<br><small>", m->score * 100);
+    put_error(r, f, m);
+    fputs("<br><small>", f);
     rt_html_text(f, rt_dataset_item_name(r->data, m->item, name, sizeof name));
     fputs("</small></figcaption></figure>\n", f);
     free(jpeg);

@@ -9,7 +9,11 @@ const RtScoreWords *rt_score_words(const HoneTrainDesc *d) {
                                         "top1",  "top5",  "images"};
     static const RtScoreWords maps = {"pixels", "mIoU",           "pixels", "pixel_accuracy",
                                       "miou",   "pixel_accuracy", "pixels"};
-    return d->map_height ? &maps : &images;
+    static const RtScoreWords several = {"labels right", "labels right", "all right", "top1",
+                                         "top1",         "top5",         "images"};
+    if (d->map_height)
+        return &maps;
+    return d->loss == HONE_LOSS_BCE && !d->binary ? &several : &images;
 }
 
 RtClassScores rt_scores_of_class(const RtScores *s, int k) {

@@ -100,6 +100,9 @@ bool rt_run_choose_solver(RtRun *r) {
     else if (is && why)
         rt_train_log_line(&r->log, "%s is trained in steps%s, not solved: %s", spec,
                           r->cache ? " over the cached features" : "", why);
+    if (r->solves && r->set->balanced && r->d->loss == HONE_LOSS_BCE && !r->d->binary)
+        rt_train_log_line(&r->log, "without effect on the solved classifier: --class-weights (each "
+                                   "class is solved by itself)");
     bool alone = !more && r->d->n_stages == 1 && r->set->epochs[0] != 0;
     if (r->solves && alone && *r->set->of_steps)
         rt_train_log_line(&r->log,
@@ -273,7 +276,7 @@ static void take_means(RtSolved *s, const RtSolveInput *in) {
 static void take_answer(RtRun *r, const Rows *w, const RtSolved *s, double seconds) {
     RtTrainState *state = &r->state;
     const RtSolveStep *p = &s->path[s->best];
-    char held[96] = "";
+    char held[96] = ", which nothing chose: no image can be held out";
     if (s->parts)
         snprintf(held, sizeof held, " of %d tried on %s of the images, whose loss is %.4f",
                  s->n_path, s->parts > 1 ? "each fifth" : "a fifth", p->held);

@@ -2,6 +2,7 @@
 solved classifier; each option together with resuming, bit for bit."""
 import json
 import os
+import re
 import sys
 
 import numpy as np
@@ -244,7 +245,8 @@ def test_losses_of_classes_by_themselves_are_means():
     data = "train-x.npy,many-y.npy"
     ok(HONE, "finetune", temp("net.onnx"), "-o", temp("many"), "--classes", CLASSES, *IMAGE, "--multi-label")
     code, _, err = run(temp("many"), "train", data, "--val-fraction", 0, "--log", "m.jsonl", "--checkpoint", "mck", "-o", "t.onnx", cwd=TEMP)
-    assert code == 0 and "guessing" not in err, err
+    assert code == 0 and "guessing" not in err and "without effect" not in err, err
+    assert re.search(r"head solved  loss \S+ labels right \S+%", err) and "top-1" not in err, err
     with open(temp("m.jsonl")) as f:
         events = [json.loads(line) for line in f]
     loss = next(e["train_loss"] for e in events if e["event"] == "epoch")
@@ -252,6 +254,18 @@ def test_losses_of_classes_by_themselves_are_means():
     assert abs(loss - told["loss"]) < 1e-4, (loss, told)
     ridge = next(e for e in events if e["event"] == "ridge" and e["taken"])
     assert 0.3 * loss < ridge["loss"] < 2 * loss and 0.3 * loss < ridge["held_loss"] < 3 * loss, (loss, ridge)
+
+
+def test_report_of_several_labels():
+    """A mistake names the class that is wrong, not the likeliest, which may be right."""
+    ok(HONE, "finetune", temp("net.onnx"), "-o", temp("several"), "--classes", CLASSES, *IMAGE, "--multi-label")
+    code, _, err = run(temp("several"), "train", "train-x.npy,many-y.npy", "--class-weights", "balanced", "--report", "m.html", "--no-checkpoint", "-o", "t.onnx", cwd=TEMP)
+    assert code == 0 and "without effect on the solved classifier: --class-weights" in err, err
+    with open(temp("m.html")) as f:
+        page = f.read()
+    mistakes = re.findall(r"<figcaption>(.*?)<br>", page)
+    assert "All labels right" in page and "taken for" not in page and "Top-" not in page.split("</dl>")[0], page[:2000]
+    assert all(re.fullmatch(r"wrongly <b>\d+</b> \(([5-9]\d|100)%\)|<b>\d+</b> not found \(([0-4]?\d|50)%\)", m) for m in mistakes), mistakes
 
 
 if __name__ == "__main__":

@@ -402,6 +402,36 @@ static void blocks_that_do_not_come(void) {
 
 // ---------------------------------------------------------------- edges
 
+// Strata of so few images that no fifth of them can be held out, or of one each.
+static void small_strata(void) {
+    enum { IMAGES = 2000 };
+    int32_t *label = malloc(IMAGES * sizeof *label), *strata = malloc(IMAGES * sizeof *strata);
+    RtSolved s;
+    RtErr err;
+    for (int few = 4; few > 0; few -= 3) {
+        for (int i = 0; i < IMAGES; i++) {
+            label[i] = i % 10;
+            strata[i] = i / few;
+        }
+        RtSolveInput in = {.n = IMAGES,
+                           .d = WIDE,
+                           .columns = 10,
+                           .exclusive = true,
+                           .labels = label,
+                           .strata = strata,
+                           .threads = 1,
+                           .row = wide_row};
+        CHECK(rt_solve(&in, &s, &err));
+        if (few > 1)
+            CHECK(s.parts == 1 && s.path[s.best].held > 0 && s.path[s.best].held_top1 > 0.3);
+        else
+            CHECK(s.parts == 0 && s.n_path == 1 && isfinite(s.bias[0]));
+        rt_solved_free(&s);
+    }
+    free(label);
+    free(strata);
+}
+
 static bool stop(void *ctx, int done, int total) {
     (void)ctx;
     CHECK(done >= 1 && done < total);
@@ -469,6 +499,7 @@ int main(void) {
     CHECK_RUN(bottoms);
     CHECK_RUN(ridge_follows_the_data);
     CHECK_RUN(same_solution);
+    CHECK_RUN(small_strata);
     CHECK_RUN(same_in_blocks);
     CHECK_RUN(blocks_that_do_not_come);
     CHECK_RUN(edges);

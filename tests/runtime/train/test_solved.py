@@ -218,6 +218,21 @@ class Solved(Case):
                       "no image of '1' for training could be read: the model does not know this class\n", err)
         self.assertEqual(err.count("does not know"), 1)
 
+    def test_one_image_of_each_class(self):
+        """None can be held out, so that no ridge is better than another."""
+        for i in range(3):
+            os.makedirs(self.path(f"single/{i}"))
+            self.write(f"single/{i}/1.png", test_train.png_grey(8, 8, [i * 80] * 64))
+        args = "train", "single", "--epochs", "1,0", "--no-checkpoint"
+        self.assertEqual(self.run_program("fake_train", *args)[2],
+                         "single: no class has more than one image, none can be held out for validation; "
+                         "give --val DATA, or --val-fraction 0 for no validation\n")
+        code, _, err = self.run_program("fake_train", *args, "--val-fraction", "0", "--report", "r.html")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(err, r"ridge 1, which nothing chose: no image can be held out; \d+ passes")
+        with open(self.path("r.html")) as f:
+            self.assertNotIn("ridges that were tried", f.read())
+
     def test_unequal_classes_are_said(self):
         labels = bytes([0] * 30 + [1] * 6 + [2] * 4)
         test_train.idx(self.path("d/train-labels-idx1-ubyte"), (40,), labels)
