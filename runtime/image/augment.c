@@ -139,16 +139,6 @@ RtAugmentPlan rt_augment_plan(const RtAugment *a, const HonePreprocess *p, int w
 
 // ---- pixels
 
-static void flip_rows(uint8_t *pixel, int width, int height, int channels) {
-    for (int y = 0; y < height; y++, pixel += (size_t)width * (size_t)channels)
-        for (int a = 0, b = width - 1; a < b; a++, b--)
-            for (int c = 0; c < channels; c++) {
-                uint8_t t = pixel[a * channels + c];
-                pixel[a * channels + c] = pixel[b * channels + c];
-                pixel[b * channels + c] = t;
-            }
-}
-
 // The box as an image of its own; shares the pixels where it is as wide as the image.
 static bool cut_box(const RtAugmentPlan *plan, const RtImage *image, RtImage *box) {
     size_t ch = (size_t)image->channels, row = (size_t)plan->width * ch;
@@ -173,9 +163,9 @@ bool rt_augment_pixels(const RtAugmentPlan *plan, const RtImage *image, uint8_t 
         free(box.pixel);
     if (!good)
         return rt_fail(err, "no memory to resize an image");
-    if (plan->flip)
-        flip_rows(pixel, w, h, ch);
     RtImage made = {w, h, ch, 0, pixel};
+    if (plan->flip)
+        rt_image_mirror(&made);
     for (int i = 0; i < plan->n_jitters; i++)
         rt_jitter_apply(plan->jitter[i], &made, plan->factor[i]);
     for (int i = 0; i < plan->n_policies && good; i++)

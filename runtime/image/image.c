@@ -44,6 +44,18 @@ bool rt_image_is_name(const char *name) {
     return false;
 }
 
+void rt_image_mirror(RtImage *image) {
+    int channels = image->channels;
+    uint8_t *row = image->pixel;
+    for (int y = 0; y < image->height; y++, row += (size_t)image->width * (size_t)channels)
+        for (int a = 0, b = image->width - 1; a < b; a++, b--)
+            for (int c = 0; c < channels; c++) {
+                uint8_t t = row[a * channels + c];
+                row[a * channels + c] = row[b * channels + c];
+                row[b * channels + c] = t;
+            }
+}
+
 void rt_image_free(RtImage *image) {
     free(image->pixel);
     *image = (RtImage){0};

@@ -31,6 +31,7 @@ bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, i
                            bool as_stored, int least, RtImage *image, RtErr *err);
 // Do the bytes begin as a JPEG, PNG or WebP file does?
 bool rt_image_is_file(const uint8_t *data, size_t size);
+void rt_image_mirror(RtImage *image); // left to right
 void rt_image_free(RtImage *image);
 void rt_image_save_32(uint8_t *to, uint32_t x); // big end first; see png.c
 // Does a file's name end as theirs do: .jpg, .jpeg, .png or .webp, in whatever case?

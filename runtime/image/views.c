@@ -1,11 +1,9 @@
-// A view is a plan without chance (augment.h): the evaluation transform's, its window moved to a
-// corner of the resized picture, turned about or not. See views.h.
+// A view is the evaluation transform's, its window moved to a corner of the resized picture, turned
+// about or not. See views.h. Nothing of the random transforms is needed, which programs go without.
 #include "runtime/image/views.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#include "runtime/image/augment.h"
 
 static const struct {
     const char *name;
@@ -53,11 +51,13 @@ bool rt_views(RtViews v, const HonePreprocess *p, int dtype, const RtImage *imag
     uint8_t *pixel = malloc(numbers + 1);
     bool good = pixel || rt_fail(err, "no memory to resize an image");
     for (int i = 0; good && i < rt_views_count(v); i++) {
-        RtAugmentPlan plan =
-            rt_augment_plan(&(RtAugment){0}, p, image->width, image->height, 0, 0, 0);
-        move_window(&plan.window, i % kinds[v].crops);
-        plan.flip = i >= kinds[v].crops;
-        good = rt_augment_pixels(&plan, image, pixel, err);
+        RtImage view = {p->width, p->height, image->channels, 0, pixel};
+        RtWindow window = rt_preprocess_window(p, image->width, image->height);
+        move_window(&window, i % kinds[v].crops);
+        good = rt_resize_padded(image, p->interpolation, &window, rt_preprocess_fill(p), pixel) ||
+               rt_fail(err, "no memory to resize an image");
+        if (good && i >= kinds[v].crops)
+            rt_image_mirror(&view);
         if (good)
             rt_preprocess_pixels(p, dtype, pixel, to);
         to += numbers * (size_t)rt_dtype(dtype)->bytes;
