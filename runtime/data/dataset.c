@@ -305,21 +305,6 @@ static bool count_classes(RtBuild *b) {
     return true;
 }
 
-// A class without a training image is no error here (folders were stricter), but worth a line.
-static void note_unseen(RtBuild *b, const char *spec) {
-    char text[400];
-    int64_t n = 0;
-    char **unseen = calloc((size_t)b->classes, sizeof *unseen);
-    for (int64_t c = 0; unseen && c < b->classes; c++)
-        if (b->s->class_size[c] == 0)
-            unseen[n++] = b->s->name[c];
-    if (n > 0) {
-        rt_build_join(unseen, n, text, sizeof text);
-        rt_build_note(b, "%s: no training images of class%s %s", spec, n == 1 ? "" : "es", text);
-    }
-    free(unseen);
-}
-
 static bool join_parts(RtBuild *b) {
     RtItems *train = &b->part[RT_PART_TRAIN], *val = &b->part[RT_PART_VAL];
     RtItem *all = malloc(((size_t)train->n + (size_t)val->n + 1) * sizeof *all);
@@ -350,11 +335,7 @@ static bool read_all(RtBuild *b, const char *spec) {
     if (!o->eval_only && (o->val_fraction > 0 || o->folds) && b->part[RT_PART_VAL].n == 0 &&
         !split_items(b, spec))
         return false;
-    if (b->errors || !count_classes(b) || !join_parts(b))
-        return false;
-    if (!o->eval_only && o->target != RT_TARGET_MAP)
-        note_unseen(b, spec);
-    return true;
+    return !b->errors && count_classes(b) && join_parts(b);
 }
 
 // What the network takes is in the set.
@@ -447,6 +428,43 @@ static void note_void(RtBuild *b, const RtDataset *d, const char *spec) {
                       spec, (long long)masks, d->names[0], d->names[1]);
 }
 
+// A class without a training image is no error here (folders were stricter), but worth a line.
+// size: images of each class, for what `use` says.
+static void note_unseen(RtBuild *b, const char *spec, const char *use, const int64_t *size) {
+    char text[400];
+    int64_t n = 0;
+    char **unseen = calloc((size_t)b->classes, sizeof *unseen);
+    for (int64_t c = 0; unseen && c < b->classes; c++)
+        if (size[c] == 0)
+            unseen[n++] = b->s->name[c];
+    if (n > 0) {
+        rt_build_join(unseen, n, text, sizeof text);
+        rt_build_note(b, "%s: no %s images of class%s %s", spec, use, n == 1 ? "" : "es", text);
+    }
+    free(unseen);
+}
+
+// What is measured on images for validation tells nothing of these.
+static void note_unmeasured(RtBuild *b, const RtDataset *d, const char *spec) {
+    int64_t *size = calloc((size_t)b->classes, sizeof *size);
+    for (int64_t i = d->n_train; size && i < d->n_train + d->n_val; i++) {
+        int32_t label = rt_dataset_label(d, i);
+        if (label >= 0)
+            size[label]++;
+    }
+    if (size && d->n_val)
+        note_unseen(b, spec, "validation", size);
+    free(size);
+}
+
+static void note_classes(RtBuild *b, const RtDataset *d, const char *spec) {
+    const RtDataOptions *o = b->o;
+    if (!o->eval_only && o->target != RT_TARGET_MAP)
+        note_unseen(b, spec, "training", d->class_size);
+    if (!o->eval_only && !o->folds && o->target < RT_TARGET_MULTI)
+        note_unmeasured(b, d, o->val ? o->val : spec);
+}
+
 RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
     RtDataset *d = calloc(1, sizeof *d);
     RtBuild b = {.o = o, .classes = o->classes};
@@ -454,8 +472,10 @@ RtDataset *rt_dataset_open(const char *spec, const RtDataOptions *o) {
         d->state = b.s = calloc(1, sizeof *b.s);
     bool good =
         d && d->state ? take_mask_values(d, &b) && open_set(d, &b, spec) : rt_build_no_memory(&b);
-    if (good)
+    if (good) {
+        note_classes(&b, d, spec);
         note_void(&b, d, spec);
+    }
     free(b.part[RT_PART_TRAIN].item);
     free(b.part[RT_PART_VAL].item);
     free(b.by_name);

@@ -49,7 +49,7 @@ class Folders(DataCase):
         self.assertEqual(got["counts"], "1 tensors 0 train 4 val 1")
         self.assertEqual(got["items"], ["train 0 d/train/daisy/a.PnG", "train 0 d/train/daisy/deep/er/x.jpeg",
                                         "train 1 d/train/rose/10.JPG", "train 1 d/train/rose/2.png", "val 1 d/val/rose/v.png"])
-        self.assertEqual(got["notes"], [])
+        self.assertEqual(got["notes"], ["d: no validation images of class daisy"])
         self.assertEqual(self.open("d", "--labels", "rose,daisy")["items"][2], "train 0 d/train/rose/10.JPG")
         self.assertEqual(self.open("d", "--eval", 1, "--labels", "daisy,rose")["items"], ["val 1 d/val/rose/v.png"])
 

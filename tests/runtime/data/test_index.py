@@ -51,10 +51,10 @@ class Index(Case):
         self.make()
         for spec, args in (("d", ("--val", "list.csv")), ("d", ("--fraction", 0.3)), ("s", ("--target", "multi", "--fraction", 0)),
                            ("list.csv", ("--labels", "b,a")), ("s/1.tar", ("--eval", 1)), ("list.csv", ("--target", "binary"))):
-            want, _ = self.open(spec, *args, index=None)
-            self.assertEqual(self.open(spec, *args), (want, []))  # written
+            want, notes = self.open(spec, *args, index=None)
+            self.assertEqual(self.open(spec, *args), (want, notes))  # written
             inode = os.stat(self.path("i")).st_ino
-            self.assertEqual(self.open(spec, *args), (want, []))  # read
+            self.assertEqual(self.open(spec, *args), (want, notes))  # read
             self.assertEqual(os.stat(self.path("i")).st_ino, inode)
             os.unlink(self.path("i"))
 
