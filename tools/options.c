@@ -25,7 +25,8 @@ static void print_option(const ToolOpt *o) {
 }
 
 static void print_help(const ToolOpt *opts, const ToolUsage *u) {
-    printf("usage: %s\n\n%s\n", u->synopsis, u->about);
+    bool titled = opts->kind == TOOL_HEADING; // which has an empty line before it
+    printf("usage: %s\n\n%s%s", u->synopsis, u->about, titled ? "" : "\n");
     for (const ToolOpt *o = opts; o->help; o++)
         if (*o->help)
             print_option(o);

@@ -112,7 +112,7 @@ static const RtCliField fields[] = {
     {"--early-stop", RT_CLI_INT, AT(set.early_stop), 0, RT_MAX_EPOCHS, "N",
      "a stage ends after N epochs without a better one"},
     {"--seed", RT_CLI_SEED, AT(set.seed), 0, 0, "S", "of order, augmentation, dropout (default 1)"},
-    {"--max-steps", RT_CLI_INT, AT(max_steps), 0, 1e9, "N", "ends after N steps"},
+    {"--max-steps", RT_CLI_INT, AT(max_steps), 0, 1e9, "N", "ends after N steps; 0: never"},
     RT_FINE_THREADS(AT(set.threads)),
     {"--workers|-j", RT_CLI_INT, AT(set.workers), 0, 256, "N",
      "threads that decode images (default: half of the CPUs)"},
