@@ -284,6 +284,30 @@ def test_products():
     m.check()
 
 
+def in_bits(q, bits):
+    """Rows of numbers of so many bits in whole bytes, the lowest bits first."""
+    bit = (q[..., None] >> np.arange(bits)) & 1
+    bit = bit.reshape(*q.shape[:-1], -1)
+    bit = np.concatenate([bit, np.zeros((*bit.shape[:-1], -bit.shape[-1] % 8), bit.dtype)], -1)
+    return np.packbits(bit.astype(np.uint8), axis=-1, bitorder="little")
+
+
+def test_products_of_few_bits():
+    """MatMulNBits: K that fills its blocks and not, packed zero points, such as floats, none; with a bias."""
+    m = Model(17)
+    for bits, K, N, size, zeros in ((4, 32, 5, 16, None), (4, 40, 7, 16, "packed"), (8, 32, 3, 32, "packed"), (2, 64, 4, 16, "packed"),
+                                    (4, 48, 6, 16, "floats")):
+        blocks = -(-K // size)
+        q = rng.integers(0, 1 << bits, (N, blocks, size))
+        zero = rng.integers(0, 1 << bits, (N, blocks)) if zeros else np.full((N, blocks), 1 << bits - 1)
+        scale, x, bias = (rng.random((N, blocks)) + 0.1).astype(f32), floats(BATCH, 3, K), floats(N)
+        w = ((q - zero[..., None]) * wide(scale)[..., None]).reshape(N, -1)[:, :K]
+        inputs = [m.feed(x), m.const(in_bits(q, bits)), m.const(scale.reshape(-1))]
+        inputs += ["" if zeros is None else m.const(in_bits(zero, bits).reshape(-1) if zeros == "packed" else zero.astype(f32)), "", m.const(bias)]
+        m.node("MatMulNBits", inputs, [Near(wide(x) @ w.T + bias)], domain=MS, K=K, N=N, bits=bits, block_size=size)
+    m.check()
+
+
 def test_activations():
     m = Model(17)
     x, b = (floats(BATCH, 4, 10) * 2).astype(f32), floats(10)
@@ -477,6 +501,9 @@ def test_refused():
             ("NYI: do_rotary", (node("Attention", inputs=("x", "w"), num_heads=2, do_rotary=1), 17, 1, *two)),
             ("5 heads do not divide", (node("Attention", inputs=("x", "w"), num_heads=5), 17, 1, *two)),
             ("key or value is missing", (node("MultiHeadAttention", num_heads=2),)),
+            ("NYI: numbers of 3 bits", (node("MatMulNBits", inputs=("x", "w", "w"), K=4, N=4, bits=3, block_size=16), 17, 1, *two)),
+            ("block_size is 12", (node("MatMulNBits", inputs=("x", "w", "w"), K=4, N=4, block_size=12), 17, 1, *two)),
+            ("scales and zero points must be constants", (node("MatMulNBits", inputs=("x", "w", "w"), K=4, N=4, block_size=16), 17, 1, *two)),
             ("its input cannot be halved", (node("BiasSplitGelu"), 17, 1, ("x", [2, 5])))):
         err = refusal(*model)
         assert want in err, err
