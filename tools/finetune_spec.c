@@ -211,6 +211,8 @@ static bool parse_stage(Finetune *f, const char *text, size_t n) {
     }
     if (rate_given && !(s->lr >= 1e-30 && s->lr <= 1e6)) // as the program's own --lr
         return wrong(f, "--stages: '%s': the rate is above 0 and at most 1e6", whole);
+    if (strncmp(spec, "head:", 5) == 0 || strncmp(spec, "none:", 5) == 0)
+        return wrong(f, "--stages: '%s': epochs and rate are numbers, as in none:5:0.001", whole);
     return *least ? true : wrong(f, "--stages: '%s' names nothing", whole);
 }
 

@@ -181,6 +181,7 @@ def test_errors():
             ("--unfreeze", "nothing*"): ["nothing*"],
             ("--head", "conv9"): ["no node is called 'conv9'"],
             ("--stages", "head:0"): ["head:0", "epochs"],
+            ("--stages", "head:5:nan"): ["head:5:nan", "rate are numbers"],
             ("--stages", "head:3:lr=0"): ["rate"],
             ("--lr-mult", "fc*"): ["GLOB=FACTOR"],
             ("--lr-mult", "fcc*=2"): ["fcc*"],
