@@ -16,6 +16,7 @@ typedef struct Compile {
     ToolGradient gradient;
     int threads; // 0: as many as CPUs
     const char *autotune_cache;
+    const char *parts, *without; // --without, and what the linker is told
     const char *wheel; // what pip wants a Python package's file to be called; NULL: it is none
     RtOutFile *file, *beside, *cache; // beside: the header, the weights of a text, or NULL
     ToolConfigFiles config;
@@ -116,7 +117,7 @@ static bool write_files(Tool *t, Compile *c, const ToolUnits *u, const CgResult 
     const char *symbol = o->symbol;
     bool text = emits[c->emit].beside == BESIDE_WEIGHTS;
     const char *file = text ? cg->files[0] : file_to_link(t, c);
-    if (!file || (!text && !tool_link(t, c->emit, &c->model.target, cg, symbol, file)))
+    if (!file || (!text && !tool_link(t, c->emit, &c->model.target, cg, symbol, c->without, file)))
         return false;
     if (c->emit == EMIT_PYTHON) {
         c->wheel = tool_wheel_name(t, o);
@@ -267,6 +268,10 @@ static bool check_options(Compile *c) {
         fprintf(stderr, "hone compile: --static is of programs, not of --emit %s\n", c->emit_name);
         return false;
     }
+    if (c->parts && c->emit != EMIT_EXE) {
+        fprintf(stderr, "hone compile: --without is of programs, not of --emit %s\n", c->emit_name);
+        return false;
+    }
     if (c->config_files && emits[c->emit].beside != BESIDE_HEADER) {
         fprintf(stderr, "hone compile: --config-files is of libraries, not of --emit %s\n",
                 c->emit_name);
@@ -292,6 +297,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
          "llvm-ir, asm, ir",
          0, 0},
         TOOL_STATIC_OPTION(c.is_static),
+        TOOL_WITHOUT_OPTION(c.parts),
         {"--name", NULL, "NAME", TOOL_TEXT, &c.name, "the model's name, default from the file", 0,
          0},
         {"--precision", NULL, "P", TOOL_TEXT, &c.model.precision,
@@ -334,7 +340,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
         fprintf(stderr, "hone compile: give one model and -o OUT; see hone compile --help\n");
         return EXIT_USAGE;
     }
-    if (!check_options(&c))
+    if (!check_options(&c) || !(c.without = tool_without(t->arena, c.parts)))
         return EXIT_USAGE;
     leave_outputs(&c);
     c.model.path = rest.v[0];

@@ -65,7 +65,8 @@ static const char *const gnu_names[] = {
 typedef struct Chain {
     Tool *t;
     const char *cc, *objcopy, *ar;
-    const char *prefix; // of the runtime's files in lib_dir(): "" or "GNU/"
+    const char *prefix;  // of the runtime's files in lib_dir(): "" or "GNU/"
+    const char *without; // see tool_without()
 } Chain;
 
 static const char *own_cc(void) {
@@ -86,12 +87,16 @@ static bool find_program(IrArena *a, const char *name) {
 
 // False after saying what is missing.
 static bool find_chain(Tool *t, const CgTarget *target, Chain *c) {
-    *c = (Chain){t, own_cc(), "objcopy", "ar", ""};
+    *c = (Chain){t, own_cc(), "objcopy", "ar", "", ""};
     if (cg_target_is_host(target))
         return true;
     const char *gnu = gnu_names[target->machine.isa];
-    *c = (Chain){t, ir_sprintf(t->arena, "%s-gcc", gnu), ir_sprintf(t->arena, "%s-objcopy", gnu),
-                 ir_sprintf(t->arena, "%s-ar", gnu), ir_sprintf(t->arena, "%s/", gnu)};
+    *c = (Chain){t,
+                 ir_sprintf(t->arena, "%s-gcc", gnu),
+                 ir_sprintf(t->arena, "%s-objcopy", gnu),
+                 ir_sprintf(t->arena, "%s-ar", gnu),
+                 ir_sprintf(t->arena, "%s/", gnu),
+                 ""};
     const char *list = ir_sprintf(t->arena, "%s/%shone-link.txt", lib_dir(t), c->prefix);
     if (!find_program(t->arena, c->cc))
         ir_error(&t->diag, IR_NOWHERE, "no %s here, which links programs for %s: install gcc-%s",
@@ -158,7 +163,8 @@ static const char no_png_writer[] = ",--defsym=png_destroy_write_struct=0"
 static bool link_infer(const Chain *c, const CgResult *cg, const char *form, const char *more,
                        const char *symbol, const char *out) {
     IrArena *a = c->t->arena;
-    const char *define = ir_sprintf(a, "-Wl,--defsym=hone_main_desc=%s_desc%s", symbol, more);
+    const char *define =
+        ir_sprintf(a, "-Wl,--defsym=hone_main_desc=%s_desc%s%s", symbol, c->without, more);
     for (int i = 0; i < HONE_TASK_COUNT; i++)
         if (task_main[i] && i != cg->task)
             define = ir_sprintf(a, "%s,--defsym=%s=0", define, task_main[i]);
@@ -319,10 +325,12 @@ bool tool_can_link(Tool *t, const CgTarget *target) {
 }
 
 bool tool_link(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
-               const char *symbol, const char *out) {
+               const char *symbol, const char *without, const char *out) {
     Chain c;
-    return find_chain(t, target, &c) && linkers[emit](&c, cg, symbol, out) &&
-           check_whole(t, emit, out);
+    if (!find_chain(t, target, &c))
+        return false;
+    c.without = without;
+    return linkers[emit](&c, cg, symbol, out) && check_whole(t, emit, out);
 }
 
 bool tool_link_finetune(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,

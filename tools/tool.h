@@ -139,6 +139,12 @@ typedef struct ToolModel {
     {"--static", NULL, NULL, TOOL_FLAG, &(to),                                                     \
      "libc, libm and OpenMP inside as well: a program for any Linux, containers without files",    \
      0, 0}
+#define TOOL_PARTS "serve, jpeg, png, webp" // see tool_without()
+#define TOOL_WITHOUT_OPTION(to)                                                                    \
+    {"--without", NULL, "PARTS", TOOL_TEXT, &(to),                                                 \
+     "a smaller program, which lacks some of " TOOL_PARTS " (reading such images), with commas "   \
+     "between, and says so where one is asked for",                                                \
+     0, 0}
 #define TOOL_OUTPUTS_OPTION(m)                                                                     \
     {"--output", NULL, "NAME", TOOL_LIST, &(m).outputs,                                            \
      "what comes out: an output, node or tensor of the model, as often as wanted; what none of "   \
@@ -317,9 +323,12 @@ typedef enum ToolEmit {
     EMIT_COUNT
 } ToolEmit;
 // Links the compiler's files into the file `out`, for machines of target's instruction set. False
-// after errors.
+// after errors. without: of programs, as tool_without() gives it.
 bool tool_link(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
-               const char *symbol, const char *out);
+               const char *symbol, const char *without, const char *out);
+// "serve,png": arguments of the linker, each behind a comma, by which a program goes without these
+// (without.c). NULL after a line about what is none of TOOL_PARTS.
+const char *tool_without(IrArena *a, const char *list);
 // The same for the objects of cg_compile_train(), with the training program's main().
 bool tool_link_finetune(Tool *t, ToolEmit emit, const CgTarget *target, const CgResult *cg,
                         const char *out);

@@ -21,6 +21,8 @@ typedef struct RtErr {
 
 // Formats the text, cleans it (rt_clean) and returns false: `return rt_fail(err, ...)`.
 bool rt_fail(RtErr *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// Of a part that the program goes without: what asks for it, what it is, what --without calls it.
+#define RT_LEFT_OUT "%s: %s was left out when this program was compiled (--without %s)"
 
 // ---- element types and shapes
 

@@ -44,6 +44,12 @@ bool rt_image_is_name(const char *name) {
     return false;
 }
 
+// In place of png_save_uint_32(), which libpng's reader has of its writer (tools/link.c).
+void rt_image_save_32(uint8_t *to, uint32_t x) {
+    for (int i = 0; i < 4; i++)
+        to[i] = (uint8_t)(x >> (24 - 8 * i));
+}
+
 void rt_image_mirror(RtImage *image) {
     int channels = image->channels;
     uint8_t *row = image->pixel;

@@ -33,7 +33,7 @@ bool rt_image_decode_small(const char *name, const uint8_t *data, size_t size, i
 bool rt_image_is_file(const uint8_t *data, size_t size);
 void rt_image_mirror(RtImage *image); // left to right
 void rt_image_free(RtImage *image);
-void rt_image_save_32(uint8_t *to, uint32_t x); // big end first; see png.c
+void rt_image_save_32(uint8_t *to, uint32_t x); // big end first
 // Does a file's name end as theirs do: .jpg, .jpeg, .png or .webp, in whatever case?
 bool rt_image_is_name(const char *name);
 // ITU-R 601-2 luma with Pillow's 16-bit weights.
@@ -42,15 +42,19 @@ static inline uint8_t rt_grey(const uint8_t *rgb) {
 }
 
 // The decoders behind it: to 3 channels; `path` is for messages. JPEG alone heeds `least`.
-bool rt_jpeg_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
-                    RtImage *image, RtErr *err);
-bool rt_png_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
-                   RtImage *image, RtErr *err);
+typedef bool RtImageDecoder(const char *path, const uint8_t *data, size_t size, int least, int most,
+                            RtImage *image, RtErr *err);
+RtImageDecoder rt_jpeg_decode, rt_png_decode, rt_webp_decode;
+// What the linker puts in place of those that a program goes without (hone compile --without), and
+// whether it did. A file of its own: compilers take different functions for different.
+RtImageDecoder rt_image_no_decoder;
+bool rt_image_is_no_decoder(RtImageDecoder *decode);
+// The names of those parts. Their count.
+enum { RT_MAX_DECODERS = 3 };
+int rt_image_left_out(const char *part[RT_MAX_DECODERS]);
 // The numbers that a PNG stores, one channel: of a palette or of grey, at most 8 bits.
 bool rt_png_decode_numbers(const char *path, const uint8_t *data, size_t size, RtImage *image,
                            RtErr *err);
-bool rt_webp_decode(const char *path, const uint8_t *data, size_t size, int least, int most,
-                    RtImage *image, RtErr *err);
 // The EXIF orientation that a JPEG, PNG or WebP file tells, 1 to 8; 0: none.
 int rt_exif_orientation(const uint8_t *data, size_t size);
 // Undoes an orientation. False with err set: no memory.

@@ -18,23 +18,26 @@ typedef struct Format {
     const char *name;
     int offset, length;
     const char *magic;
-    bool (*decode)(const char *, const uint8_t *, size_t, int, int, RtImage *, RtErr *);
+    RtImageDecoder *decode; // NULL: known, but not read
+    const char *part;       // what hone compile --without calls it
 } Format;
 
+static const Format formats[] = {
+    {"JPEG", 0, 3, "\xff\xd8\xff", rt_jpeg_decode, "jpeg"},
+    {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", rt_png_decode, "png"},
+    {"GIF", 0, 4, "GIF8", NULL, NULL},
+    {"WebP", 8, 4, "WEBP", rt_webp_decode, "webp"},
+    {"BMP", 0, 2, "BM", NULL, NULL},
+    {"TIFF", 0, 4, "II*\0", NULL, NULL},
+    {"TIFF", 0, 4, "MM\0*", NULL, NULL},
+    {"HEIF", 4, 8, "ftypheic", NULL, NULL},
+    {"AVIF", 4, 8, "ftypavif", NULL, NULL},
+    {"NumPy .npy (use the subcommand run)", 0, 6, "\x93NUMPY", NULL, NULL},
+};
+enum { N_FORMATS = sizeof formats / sizeof *formats };
+
 static const Format *find_format(const uint8_t *data, size_t size) {
-    static const Format formats[] = {
-        {"JPEG", 0, 3, "\xff\xd8\xff", rt_jpeg_decode},
-        {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", rt_png_decode},
-        {"GIF", 0, 4, "GIF8", NULL},
-        {"WebP", 8, 4, "WEBP", rt_webp_decode},
-        {"BMP", 0, 2, "BM", NULL},
-        {"TIFF", 0, 4, "II*\0", NULL},
-        {"TIFF", 0, 4, "MM\0*", NULL},
-        {"HEIF", 4, 8, "ftypheic", NULL},
-        {"AVIF", 4, 8, "ftypavif", NULL},
-        {"NumPy .npy (use the subcommand run)", 0, 6, "\x93NUMPY", NULL},
-    };
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+    for (int i = 0; i < N_FORMATS; i++) {
         const Format *f = &formats[i];
         if (size >= (size_t)(f->offset + f->length) &&
             memcmp(data + f->offset, f->magic, (size_t)f->length) == 0)
@@ -48,12 +51,22 @@ bool rt_image_is_file(const uint8_t *data, size_t size) {
     return f && f->decode;
 }
 
+int rt_image_left_out(const char *part[RT_MAX_DECODERS]) {
+    int n = 0;
+    for (int i = 0; i < N_FORMATS; i++)
+        if (rt_image_is_no_decoder(formats[i].decode))
+            part[n++] = formats[i].part;
+    return n;
+}
+
 static bool decode(const char *name, const uint8_t *data, size_t size, int channels, bool as_stored,
                    int least, int most, RtImage *image, RtErr *err) {
     *image = (RtImage){0};
     const Format *f = find_format(data, size);
     bool good = false;
-    if (f && f->decode)
+    if (f && rt_image_is_no_decoder(f->decode))
+        rt_fail(err, RT_LEFT_OUT, name, f->name, f->part);
+    else if (f && f->decode)
         good = f->decode(name, data, size, least, most, image, err);
     else if (size == 0)
         rt_fail(err, "%s: the file is empty", name);

@@ -13,12 +13,6 @@
 
 #include "runtime/image/image.h"
 
-// In place of png_save_uint_32(), which libpng's reader has of its writer (tools/link.c).
-void rt_image_save_32(uint8_t *to, uint32_t x) {
-    for (int i = 0; i < 4; i++)
-        to[i] = (uint8_t)(x >> (24 - 8 * i));
-}
-
 enum { DEFLATE_MOST = 1032 }; // bytes that one can stand for
 
 typedef struct Reader {

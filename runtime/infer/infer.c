@@ -19,6 +19,11 @@ int rt_infer_complain(const char *text) {
     return RT_EXIT_INPUT;
 }
 
+void rt_infer_left_out(const RtInfer *in, FILE *f, const char *head) {
+    for (int i = 0; i < in->n_left_out; i++)
+        fprintf(f, "%s%s%s", i ? ", " : head, in->left_out[i], i + 1 < in->n_left_out ? "" : "\n");
+}
+
 HoneModel *rt_infer_create(const RtInfer *in, int size, int threads) {
     char text[1024];
     HoneOptions options = {.threads = threads};

@@ -6,10 +6,11 @@
 #include "runtime/core/rt.h"
 #include "runtime/core/text.h"
 #include "runtime/file/out.h"
+#include "runtime/image/image.h"
 
 // 1: the user's input is wrong, 2: the command line is
 enum { RT_EXIT_FINE, RT_EXIT_INPUT, RT_EXIT_USAGE };
-enum { RT_MAX_BATCH = 1 << 20 };
+enum { RT_MAX_BATCH = 1 << 20, RT_MAX_LEFT_OUT = RT_MAX_DECODERS + 1 };
 
 typedef struct RtInfer {
     const HoneModelDesc *first; // the chain of units
@@ -20,6 +21,8 @@ typedef struct RtInfer {
     uint64_t start_ns;   // rt_now() on entry of main
     double startup_ms;   // CPU time that the process had used by then: exec and the dynamic linker
     RtOuts *outs;        // empty
+    int n_left_out;      // parts that the program was compiled without
+    const char *left_out[RT_MAX_LEFT_OUT];
 } RtInfer;
 
 // Subcommands, a file each: argv after the subcommand's name. They return the exit code.
@@ -31,11 +34,17 @@ int rt_infer_run(const RtInfer *in, int argc, char **argv);
 int rt_infer_bench(const RtInfer *in, int argc, char **argv);
 int rt_infer_info(const RtInfer *in, int argc, char **argv);
 int rt_infer_serve(const RtInfer *in, int argc, char **argv);
+// What the linker puts in place of it where a program goes without (hone compile --without), and
+// whether `run` is that. See rt_image_no_decoder.
+int rt_infer_no_serve(const RtInfer *in, int argc, char **argv);
+bool rt_infer_is_no_serve(int (*run)(const RtInfer *, int, char **));
 
 // Prints "PROGRAM: text" to stderr and where help is; returns RT_EXIT_USAGE.
 int rt_infer_usage(const RtInfer *in, const char *subcommand, const char *text);
 // Prints the text to stderr; returns RT_EXIT_INPUT.
 int rt_infer_complain(const char *text);
+// A line of the parts that the program was compiled without, if any.
+void rt_infer_left_out(const RtInfer *in, FILE *f, const char *head);
 // hone_create() with a complaint on failure, for a size of in->size: hone_use_size() takes another.
 HoneModel *rt_infer_create(const RtInfer *in, int size, int threads);
 // "NAME=FILE", or "FILE" if there is but one tensor: file[n], of tensors t[n], `what` being "input"

@@ -191,6 +191,7 @@ static void print_text(const RtInfer *in) {
     if (d->labels && d->n_labels)
         printf("%-10s %d: %s ... %s\n", "labels", d->n_labels, RT_SHOW(d->labels[0]),
                RT_SHOW(d->labels[d->n_labels - 1]));
+    rt_infer_left_out(in, stdout, "left out   ");
     if (d->task.kind != HONE_TASK_CLASS)
         print_task(d);
     else if (d->classifier < 0)
@@ -302,6 +303,10 @@ static void print_json(const RtInfer *in) {
     rt_json_number(&j, "gflop", rt_infer_total_flops(d, 1) * 1e-9, 6);
     rt_json_text(&j, "products", products_text(d, text, sizeof text));
     rt_json_int(&j, "calls", d->n_nodes);
+    rt_json_begin(&j, "left_out", '[');
+    for (int i = 0; i < in->n_left_out; i++)
+        rt_json_text(&j, NULL, in->left_out[i]);
+    rt_json_end(&j, ']');
     write_units(&j, in);
     rt_json_end(&j, '}');
     putchar('\n');

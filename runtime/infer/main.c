@@ -46,6 +46,14 @@ static int complain_task(const RtInfer *in, const Subcommand *s) {
     return rt_infer_complain(err.text);
 }
 
+static void print_subcommands(const RtInfer *in, FILE *f) {
+    fprintf(f, "Subcommands:\n");
+    for (const Subcommand *s = subcommands; s < subcommands + N_SUBCOMMANDS; s++)
+        if (has(in, s) && !rt_infer_is_no_serve(s->run))
+            fprintf(f, "  %-10s %s\n", s->name, s->help);
+    rt_infer_left_out(in, f, "\nLeft out when it was compiled: ");
+}
+
 static void print_help(const RtInfer *in, FILE *f) {
     const char *p = in->program;
     fprintf(f,
@@ -53,26 +61,26 @@ static void print_help(const RtInfer *in, FILE *f) {
             "Usage:\n"
             "  %s IMAGE...            classify JPEG, PNG and WebP images, or what else the network "
             "does\n"
-            "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n"
-            "Subcommands:\n",
+            "  %s SUBCOMMAND ...      see below; SUBCOMMAND --help tells its options\n\n",
             p, RT_SHOW(in->desc->name), in->desc->producer, p, p);
-    for (int i = 0; i < N_SUBCOMMANDS; i++)
-        if (has(in, &subcommands[i]))
-            fprintf(f, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+    print_subcommands(in, f);
     fprintf(f,
             "\nExamples:\n"
             "  %s cat.jpg dog.png\n"
             "  %s --top 1 --json photos/*.jpg\n"
             "  %s run -i x.npy -o y.npy\n"
             "  %s bench --batch 8 --threads 2 --profile\n"
-            "  %s serve --port 8080\n"
+            "  %s %s\n"
             "  %s info --json\n\n"
             "Exit codes: 0 fine, 1 an input or output is wrong, 2 the command line is.\n"
             "  --version   name, compiler and ABI version\n"
             "  --licences  of the libraries inside\n"
             "Environment: OMP_NUM_THREADS; HONE_CPU, such as x86-64-v3, hides what this CPU has\n"
             "beyond that one\n",
-            p, p, p, p, p, p);
+            p, p, p, p, p,
+            rt_infer_is_no_serve(rt_infer_serve) ? "features photos/ -o photos.npy"
+                                                 : "serve --port 8080",
+            p);
 }
 
 static int dispatch(const RtInfer *in, int argc, char **argv) {
@@ -111,6 +119,12 @@ static void find_sizes(RtInfer *in) {
         in->n_sizes = rt_unit_sizes(in->first, NULL, in->size);
 }
 
+static void find_left_out(RtInfer *in) {
+    in->n_left_out = rt_image_left_out(in->left_out);
+    if (rt_infer_is_no_serve(rt_infer_serve))
+        in->left_out[in->n_left_out++] = "serve";
+}
+
 int main(int argc, char **argv) {
     rt_region_patience(argv);
     rt_std_open();
@@ -127,6 +141,7 @@ int main(int argc, char **argv) {
     char program[RT_SHOWN];
     in.program = rt_clean(argc > 0 && argv[0] ? argv[0] : in.desc->name, program, sizeof program);
     find_sizes(&in);
+    find_left_out(&in);
     rt_outs_init(&outs);
     return rt_std_close(dispatch(&in, argc, argv));
 }
