@@ -5,11 +5,11 @@
 
 Default: resnet50 mobilenet_v2 efficientnet_b0. Of each: the f32 file, with the weights that the compiler prepares and without (--prepared
 1); the file with float16 and with bfloat16 weights, compiled with --precision bf16 and, which keeps the types that are stored, as it is;
-the QDQ file of bench_int8.py; for all CPUs (--mcpu all) beside one unit. `fixed` is what is no weight: code, tables, the runtime with its
+of both the smallest program (--without serve,png,webp); the QDQ file of bench_int8.py; for all CPUs (--mcpu all) beside one unit. `fixed` is what is no weight: code, tables, the runtime with its
 decoders and server, in MB; of a small network's file it is a large part.
 
   --check    exit code 1 where an int8 program is above 1.25 of its file, one of 16 bits above 1.1, or one for all CPUs above
-             1.15 of one unit's, for a file of at least 20 MB
+             1.15 of one unit's, for a file of at least 20 MB; or the smallest of 16 bits above 1.1, for one of at least 7 MB
 
 Needs ../shared, and onnx in a virtual environment below build-peers/.
 """
@@ -24,8 +24,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import bench_int8
 import peers
 
-MOST = {"int8": 1.25, "f16": 1.1, "bf16": 1.1, "all CPUs": 1.15}
-LARGE_MB = 20  # files whose programs are judged: below it, what is no weight counts for too much
+MOST = {"int8": 1.25, "f16": 1.1, "bf16": 1.1, "smallest": 1.1, "all CPUs": 1.15}
+LARGE_MB = {"smallest": 7}  # files whose programs are judged, others from 20: below it, what is no weight counts for too much
+SMALLEST = ("--without", "serve,png,webp")
 
 # All that is f32 in the file becomes the other type, what goes in and out as well.
 NARROW = """
@@ -88,6 +89,8 @@ def rows(network):
     return [("f32", None, f32, None, ()), ("f32, --prepared 1", None, f32, None, ("--prepared", "1")),
             ("f16", "f16", f16, None, ()), ("f16, --precision bf16", "f16", f16, None, ("--precision", "bf16")),
             ("bf16, --precision bf16", "bf16", bf16, None, ("--precision", "bf16")),
+            ("f16, smallest", "smallest", f16, None, SMALLEST),
+            ("bf16, --precision bf16, smallest", "smallest", bf16, None, ("--precision", "bf16", *SMALLEST)),
             ("int8", "int8", int8, None, ()), ("for all CPUs, of one unit's", "all CPUs", f32, one, ("--mcpu", "all"))]
 
 
@@ -97,15 +100,15 @@ def main():
     ap.add_argument("--check", action="store_true")
     a = ap.parse_args()
     over = []
-    print(f"{'network':18} {'compiled':30} {'file MB':>8} {'program':>8} {'fixed':>6} {'ratio':>6}")
+    print(f"{'network':18} {'compiled':34} {'file MB':>8} {'program':>8} {'fixed':>6} {'ratio':>6}")
     for network in a.networks or ("resnet50", "mobilenet_v2", "efficientnet_b0"):
         for what, judge, model, base, options in rows(network):
             size, weights = program(model, *options)
             file = os.path.getsize(model)
             ratio = size / (base or file)
-            bad = judge and ratio > MOST[judge] and file >= LARGE_MB * 1e6
+            bad = judge and ratio > MOST[judge] and file >= LARGE_MB.get(judge, 20) * 1e6
             over += [f"{network}, {what}: {ratio:.2f}"] * bool(bad)
-            print(f"{network:18} {what:30} {file / 1e6:8.1f} {size / 1e6:8.1f} {(size - weights) / 1e6:6.2f} {ratio:6.2f}", flush=True)
+            print(f"{network:18} {what:34} {file / 1e6:8.1f} {size / 1e6:8.1f} {(size - weights) / 1e6:6.2f} {ratio:6.3f}", flush=True)
     print(f"above their limits: {len(over)}" + "".join("\n  " + line for line in over))
     return bool(over) and a.check
 
