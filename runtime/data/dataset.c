@@ -1,6 +1,7 @@
 // A data set as one list of items: finds out what kind of set a word names, settles the class
 // names, splits what has no validation part, and takes the fingerprint. The readers of each kind
-// are in dataset_folder.c, dataset_list.c and dataset_array.c; pixels in dataset_sample.c.
+// are in dataset_folder.c, dataset_list.c and dataset_array.c, the split in dataset_split.c; pixels
+// in dataset_sample.c.
 //
 // Invariants: the items' order depends on names and contents alone, not on the file system's order;
 // items are never added or removed after opening, so that their numbers mean the same in every run
@@ -9,126 +10,9 @@
 #include "runtime/data/input_file.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "runtime/core/rng.h"
-
-// ---- the split
-
-typedef struct Drawn {
-    int32_t stratum;
-    uint64_t lot;
-    int64_t index;
-} Drawn;
-
-static int compare_drawn(const void *a, const void *b) {
-    const Drawn *x = a, *y = b;
-    if (x->stratum != y->stratum)
-        return x->stratum < y->stratum ? -1 : 1;
-    if (x->lot != y->lot)
-        return x->lot < y->lot ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
-}
-
-// Of each class's items, in an order drawn by lot, the first go to validation. How many: what
-// brings the sum over the classes so far nearest to the fraction, but never all of a class.
-static int64_t choose_val(Drawn *drawn, int64_t n, double fraction, bool *is_val) {
-    int64_t chosen = 0;
-    for (int64_t from = 0, to; from < n; from = to) {
-        for (to = from; to < n && drawn[to].stratum == drawn[from].stratum;)
-            to++;
-        int64_t want = (int64_t)floor((double)to * fraction + 0.5) - chosen;
-        for (int64_t i = from; i < to - 1 && i - from < want; i++) {
-            is_val[drawn[i].index] = true;
-            chosen++;
-        }
-    }
-    return chosen;
-}
-
-// Each is the only one of its class.
-static bool are_alone(const Drawn *drawn, int64_t n) {
-    for (int64_t i = 1; i < n; i++)
-        if (drawn[i].stratum == drawn[i - 1].stratum)
-            return false;
-    return true;
-}
-
-// Of n items in an order drawn by lot, class by class, every so manyth.
-static void choose_fold(const Drawn *drawn, int64_t n, int folds, int fold, bool *is_val) {
-    for (int64_t i = fold; i < n; i += folds)
-        is_val[drawn[i].index] = true;
-}
-
-// Fewer images than parts: some are without it.
-static void note_small(RtBuild *b, const char *spec, const Drawn *drawn, int64_t n) {
-    for (int64_t from = 0, to; b->o->fold == 0 && from < n; from = to) {
-        for (to = from; to < n && drawn[to].stratum == drawn[from].stratum;)
-            to++;
-        if (to - from < b->o->folds && b->o->target < RT_TARGET_MULTI)
-            rt_build_note(b, "%s: %lld image%s of class %s: not every one of %d folds has one",
-                          spec, (long long)(to - from), to - from == 1 ? "" : "s",
-                          b->s->name[drawn[from].stratum], b->o->folds);
-    }
-}
-
-static void choose(RtBuild *b, const char *spec, Drawn *drawn, int64_t n, bool *is_val) {
-    const RtDataOptions *o = b->o;
-    qsort(drawn, (size_t)n, sizeof *drawn, compare_drawn);
-    if (o->folds && n < o->folds) {
-        rt_build_error(b, "%s: %lld image%s too few for %d folds", spec, (long long)n,
-                       n == 1 ? " is" : "s are", o->folds);
-    } else if (o->folds) {
-        note_small(b, spec, drawn, n);
-        choose_fold(drawn, n, o->folds, o->fold, is_val);
-    } else if (choose_val(drawn, n, o->val_fraction, is_val) > 0) {
-        return;
-    } else if (n > 1 && are_alone(drawn, n)) {
-        rt_build_error(b,
-                       "%s: no class has more than one image, none can be held out for validation; "
-                       "give --val DATA, or --val-fraction 0 for no validation",
-                       spec);
-    } else {
-        rt_build_error(b,
-                       "%s: %lld image%s too few to split off %g%% for validation; give --val "
-                       "DATA, or a larger --val-fraction, or 0 for no validation",
-                       spec, (long long)n, n == 1 ? " is" : "s are", o->val_fraction * 100);
-    }
-}
-
-static bool split_items(RtBuild *b, const char *spec) {
-    RtItems *train = &b->part[RT_PART_TRAIN], *val = &b->part[RT_PART_VAL];
-    int64_t n = train->n, kept = 0, folds = b->o->folds;
-    Drawn *drawn = malloc(((size_t)n + 1) * sizeof *drawn);
-    bool *is_val = calloc((size_t)n + 1, sizeof *is_val);
-    free(val->item);
-    val->item = malloc(((size_t)n + 1) * sizeof *val->item);
-    int64_t *place = b->s->place = folds ? malloc(((size_t)n + 1) * sizeof *place) : NULL;
-    bool good = drawn && is_val && val->item && (place || !folds);
-    for (int64_t i = 0; good && i < n; i++) {
-        RtRng r = rt_rng(b->o->seed, 0, i, RT_RNG_SPLIT);
-        int32_t stratum = b->o->target == RT_TARGET_MULTI ? 0 : train->item[i].label; // maps: all 0
-        drawn[i] = (Drawn){stratum, rt_rng_u64(&r), i};
-    }
-    if (good)
-        choose(b, spec, drawn, n, is_val);
-    for (int64_t i = 0; good && i < n; i++) {
-        if (is_val[i])
-            val->item[val->n++] = train->item[i];
-        else
-            train->item[kept++] = train->item[i];
-    }
-    if (good)
-        train->n = kept;
-    for (int64_t i = 0, to[2] = {0, kept}; good && place && i < n; i++)
-        place[to[is_val[i]]++] = i;
-    free(drawn);
-    free(is_val);
-    return good || rt_build_no_memory(b);
-}
 
 // ---- the fingerprint
 
@@ -333,7 +217,7 @@ static bool read_all(RtBuild *b, const char *spec) {
     if (o->folds && b->part[RT_PART_VAL].n > 0)
         return rt_build_refuse_val(b, spec, spec, "/train");
     if (!o->eval_only && (o->val_fraction > 0 || o->folds) && b->part[RT_PART_VAL].n == 0 &&
-        !split_items(b, spec))
+        !rt_dataset_split(b, spec))
         return false;
     return !b->errors && count_classes(b) && join_parts(b);
 }

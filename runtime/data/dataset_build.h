@@ -156,6 +156,10 @@ const char *rt_build_val_folder(const char *root, bool has_train);
 void rt_build_each(RtBuild *b, const char *what, int64_t n, int64_t grain,
                    void (*visit)(void *ctx, int64_t from, int64_t to), void *ctx);
 
+// Of the items for training those that b->o holds out go to validation; with folds b->s->place says
+// where each was. False when it reported an error.
+bool rt_dataset_split(RtBuild *b, const char *spec);
+
 // ---- the list as a file (dataset_index.c)
 
 // Notes a folder, list or shard that is going to be read. False: no memory.

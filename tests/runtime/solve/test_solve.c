@@ -405,31 +405,23 @@ static void blocks_that_do_not_come(void) {
 // Strata of so few images that no fifth of them can be held out, or of one each.
 static void small_strata(void) {
     enum { IMAGES = 2000 };
-    int32_t *label = malloc(IMAGES * sizeof *label), *strata = malloc(IMAGES * sizeof *strata);
+    static int32_t label[IMAGES], strata[IMAGES];
+    RtSolveInput in = {
+        .n = IMAGES, .d = WIDE, .columns = 10, .exclusive = true, .threads = 1, .row = wide_row};
     RtSolved s;
     RtErr err;
+    in.labels = label;
+    in.strata = strata;
     for (int few = 4; few > 0; few -= 3) {
         for (int i = 0; i < IMAGES; i++) {
             label[i] = i % 10;
             strata[i] = i / few;
         }
-        RtSolveInput in = {.n = IMAGES,
-                           .d = WIDE,
-                           .columns = 10,
-                           .exclusive = true,
-                           .labels = label,
-                           .strata = strata,
-                           .threads = 1,
-                           .row = wide_row};
         CHECK(rt_solve(&in, &s, &err));
-        if (few > 1)
-            CHECK(s.parts == 1 && s.path[s.best].held > 0 && s.path[s.best].held_top1 > 0.3);
-        else
-            CHECK(s.parts == 0 && s.n_path == 1 && isfinite(s.bias[0]));
+        CHECK(few > 1 ? s.parts == 1 && s.path[s.best].held > 0 && s.path[s.best].held_top1 > 0.3
+                      : s.parts == 0 && s.n_path == 1 && isfinite(s.bias[0]));
         rt_solved_free(&s);
     }
-    free(label);
-    free(strata);
 }
 
 static bool stop(void *ctx, int done, int total) {
