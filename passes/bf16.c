@@ -86,11 +86,15 @@ static bool is_f32_of_step(const IrValue *v) { // what a step computes, or never
     return is_f32(v) && (!v->konst || pass_is_frozen(v));
 }
 
+static IrDim sum_length(const IrNode *n) { // of a matmul's sums
+    const IrShape *a = &ir_in(n, 0)->type.shape;
+    return a->dim[a->rank - (ir_int(n, IR_ATTR_TRANS_A, 0) ? 2 : 1)];
+}
+
 // Sums of so many products, or of a number that N decides, are made in pieces: f32, and nothing
 // follows.
 static bool is_long(const IrNode *n) {
-    const IrShape *a = &ir_in(n, 0)->type.shape;
-    IrDim k = a->dim[a->rank - (ir_int(n, IR_ATTR_TRANS_A, 0) ? 2 : 1)];
+    IrDim k = sum_length(n);
     return k.n || k.c > IR_MOST_PAIRS_K;
 }
 
@@ -104,7 +108,7 @@ static bool is_matmul_of_two(const Bf16 *b, const IrNode *n) {
         ir_int(n, IR_ATTR_MEAN, 0) || ir_attr(n, IR_ATTR_TO)) {
         return false;
     }
-    IrDim k = a->dim[a->rank - (ir_int(n, IR_ATTR_TRANS_A, 0) ? 2 : 1)];
+    IrDim k = sum_length(n);
     bool large = k.c + k.n >= LEAST_K && ir_dim_at(y->dim[y->rank - 2], 1) >= LEAST_ROWS;
     return large && !(is_long(n) && (n->n_in > 2 || ir_body(n, IR_ATTR_THEN).n));
 }
@@ -199,7 +203,8 @@ static int count_steps(const IrNode *n) {
 
 static bool can_store(const Bf16 *b, Kind k, const IrNode *n) {
     bool can = k != OTHER && k != WGRAD && is_f32(n->out[0]) && !n->out[0]->is_output;
-    can = can && !(k == PRODUCT && n->op == IR_OP_MATMUL && is_long(n));
+    can = can &&
+          !(k == PRODUCT && n->op == IR_OP_MATMUL && !pass_is_frozen(ir_in(n, 1)) && is_long(n));
     for (int i = 0; k == MOVE && i < count_moved(n); i++) {
         const IrValue *v = ir_in(n, i);
         can = can && (!v || pass_is_frozen(v) || b->can[v->id]);

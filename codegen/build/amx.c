@@ -76,43 +76,35 @@ void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w) {
 
 enum { WORD = 4 };
 
-static int sum_tile(int i, int v) {
-    return i * CG_AMX_PAIR + v;
-}
-static int row_tile(int i) {
-    return CG_AMX_PAIR * CG_AMX_PAIR + i;
-}
-static int column_tile(int v) {
-    return CG_AMX_PAIR * CG_AMX_PAIR + CG_AMX_PAIR + v;
-}
-
 static int count_tiles(int64_t rows) {
     return (int)((rows + CG_AMX_ROWS - 1) / CG_AMX_ROWS);
 }
 
-void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece) {
+void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece, CgVal some) {
     CgAmxShape shape[CG_AMX_TILES] = {{0, 0}};
-    for (int i = 0; i < count_tiles(rows); i++) {
+    for (int i = 0; i < (some ? CG_AMX_PAIR : count_tiles(rows)); i++) {
         int64_t left = rows - i * CG_AMX_ROWS;
-        int here = (int)(left < CG_AMX_ROWS ? left : CG_AMX_ROWS);
-        shape[row_tile(i)] = (CgAmxShape){here, (int)piece * WORD};
+        int here = some ? CG_AMX_SOME : (int)(left < CG_AMX_ROWS ? left : CG_AMX_ROWS);
+        shape[cg_amx_row_tile(i)] = (CgAmxShape){here, (int)piece * WORD};
         for (int v = 0; v < CG_AMX_PAIR; v++)
-            shape[sum_tile(i, v)] = (CgAmxShape){here, CG_AMX_ROW_BYTES};
+            shape[cg_amx_sum_tile(i, v)] = (CgAmxShape){here, CG_AMX_ROW_BYTES};
     }
     for (int v = 0; v < CG_AMX_PAIR; v++)
-        shape[column_tile(v)] = (CgAmxShape){(int)piece, CG_AMX_ROW_BYTES};
-    cg_amx_begin(f, t, shape, NULL);
+        shape[cg_amx_column_tile(v)] = (CgAmxShape){(int)piece, CG_AMX_ROW_BYTES};
+    cg_amx_begin(f, t, shape, some);
 }
 
 // One piece: left and right are its operands' places.
 static void multiply_piece(CgFn *f, const CgAmxProduct *p, CgVal left, CgVal right) {
     CgVal step = cg_i64(f, p->step * WORD), row_step = cg_i64(f, p->row_step * WORD);
     for (int v = 0; v < p->vectors; v++)
-        cg_amx_load(f, column_tile(v), cg_fatc(f, right, v * p->apart), step);
+        cg_amx_load(f, cg_amx_column_tile(v), cg_fatc(f, right, v * p->apart), step);
     for (int i = 0; i < count_tiles(p->rows); i++) {
-        cg_amx_load(f, row_tile(i), cg_fatc(f, left, i * CG_AMX_ROWS * p->row_step), row_step);
+        cg_amx_load(f, cg_amx_row_tile(i), cg_fatc(f, left, i * CG_AMX_ROWS * p->row_step),
+                    row_step);
         for (int v = 0; v < p->vectors; v++)
-            cg_amx_dot(f, p->type, sum_tile(i, v), row_tile(i), column_tile(v));
+            cg_amx_dot(f, p->type, cg_amx_sum_tile(i, v), cg_amx_row_tile(i),
+                       cg_amx_column_tile(v));
     }
 }
 
@@ -120,14 +112,14 @@ void cg_amx_multiply(CgFn *f, const CgAmxProduct *p) {
     CgLoop loop;
     for (int i = 0; i < count_tiles(p->rows); i++)
         for (int v = 0; v < p->vectors; v++)
-            cg_amx_zero(f, sum_tile(i, v));
+            cg_amx_zero(f, cg_amx_sum_tile(i, v));
     cg_for(f, &loop, cg_i64(f, 0), p->n, p->piece);
     multiply_piece(f, p, cg_fat(f, p->left, loop.iv),
                    cg_fat(f, p->right, cg_imulc(f, loop.iv, p->step)));
     cg_end(f, &loop);
     for (int i = 0; i < count_tiles(p->rows); i++)
         for (int v = 0; v < p->vectors; v++)
-            cg_amx_store(f, sum_tile(i, v),
+            cg_amx_store(f, cg_amx_sum_tile(i, v),
                          cg_fatc(f, p->to, i * CG_AMX_ROWS * p->to_step + v * f->lanes),
                          cg_i64(f, p->to_step * WORD));
 }

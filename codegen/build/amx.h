@@ -32,8 +32,20 @@ void cg_amx_load(CgFn *f, int tile, CgVal p, CgVal stride); // bytes from row to
 void cg_amx_store(CgFn *f, int tile, CgVal p, CgVal stride);
 void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w); // three tiles
 
-// Two tiles of rows by two vectors of columns, and their operands: all eight tiles.
+// Two tiles of rows by two vectors of columns, and their operands: all eight tiles, by number.
 enum { CG_AMX_PAIR = 2, CG_AMX_STRIP = CG_AMX_PAIR * CG_AMX_ROWS };
+static inline int cg_amx_sum_tile(int i, int v) {
+    return i * CG_AMX_PAIR + v;
+}
+static inline int cg_amx_row_tile(int i) {
+    return CG_AMX_PAIR * CG_AMX_PAIR + i;
+}
+static inline int cg_amx_column_tile(int v) {
+    return CG_AMX_PAIR * CG_AMX_PAIR + CG_AMX_PAIR + v;
+}
+// Tiles for products of so many rows and pieces of so many words, until cg_amx_end(). some: the rows
+// of each tile, where that is known at run time alone; or NULL.
+void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece, CgVal some);
 // Sums over n words, a multiple of `piece`: of up to CG_AMX_STRIP rows, row_step words apart, by
 // one or two vectors of columns, `apart` words apart, whose words are `step` words apart. They go
 // to `to`, to_step words from row to row, vectors side by side.
@@ -43,8 +55,6 @@ typedef struct CgAmxProduct {
     CgVal n, left, right, to;
     int64_t row_step, apart, step, to_step;
 } CgAmxProduct;
-// Tiles for products of so many rows and pieces of so many words, until cg_amx_end().
-void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece);
 void cg_amx_multiply(CgFn *f, const CgAmxProduct *p);
 
 #endif

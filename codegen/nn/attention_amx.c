@@ -172,16 +172,16 @@ static bool is_of_one_shape(const CgAttentionSpec *s) {
 
 static void begin(const CgAttention *a, int64_t rows) {
     if (is_of_one_shape(a->s))
-        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS);
+        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS, NULL);
 }
 
 static void emit_task(CgAttention *a, int64_t rows) {
     if (!is_of_one_shape(a->s))
-        cg_amx_begin_product(a->f, IR_BF16, rows, piece_words(a->s));
+        cg_amx_begin_product(a->f, IR_BF16, rows, piece_words(a->s), NULL);
     emit_scores(a, rows);
     emit_softmax(a, rows);
     if (!is_of_one_shape(a->s))
-        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS);
+        cg_amx_begin_product(a->f, IR_BF16, rows, CG_AMX_ROWS, NULL);
     emit_values(a, rows);
     emit_results(a, rows);
 }

@@ -11,7 +11,7 @@
 #include "codegen/build/amx.h"
 #include "codegen/nn/matmul_tile.h"
 
-enum { TILES = 2, VECTORS = 2, WORD = 4, SUM_WORDS = CG_AMX_ROWS * IR_BLOCK };
+enum { TILES = CG_AMX_PAIR, VECTORS = CG_AMX_PAIR };
 enum { FEWEST_WORDS = 8, FEWEST_ROWS = 8 };
 
 // Words of a piece; 0: there are no equal ones of a size that pays.
@@ -68,27 +68,10 @@ typedef struct Run {
     Pending last;
 } Run;
 
-static int sum_tile(int i, int v) {
-    return i * VECTORS + v;
-}
-static int row_tile(int i) {
-    return TILES * VECTORS + i;
-}
-static int column_tile(int v) {
-    return TILES * VECTORS + TILES + v;
-}
-
+// rows: of tiles that there are too few rows to fill; or NULL
 static void configure(CgFn *f, const CgMatmul *s, CgVal rows) {
-    CgAmxShape shape[CG_AMX_TILES];
-    int words = (int)piece_words(s->k.c), some = rows ? CG_AMX_SOME : CG_AMX_ROWS;
-    for (int i = 0; i < TILES; i++) {
-        shape[row_tile(i)] = (CgAmxShape){some, words * WORD};
-        shape[column_tile(i)] = (CgAmxShape){words, CG_AMX_ROW_BYTES};
-        for (int v = 0; v < VECTORS; v++) {
-            shape[sum_tile(i, v)] = (CgAmxShape){some, CG_AMX_ROW_BYTES};
-        }
-    }
-    cg_amx_begin(f, (IrDtype)s->dtype, shape, rows);
+    cg_amx_begin_product(f, (IrDtype)s->dtype, rows ? CG_AMX_SOME : STRIP_ROWS, piece_words(s->k.c),
+                         rows);
 }
 
 // ---------------------------------------------------------------- rows of the strip before
@@ -137,7 +120,7 @@ static void leave_pending(Run *r, const Strip *strip) {
     last->vectors = t->end - t->first;
     for (int i = 0; i < strip->tiles; i++)
         for (int v = 0; v < last->vectors; v++)
-            cg_amx_store(f, sum_tile(i, v), sums_at(f, sums, cg_i64(f, i * CG_AMX_ROWS), v),
+            cg_amx_store(f, cg_amx_sum_tile(i, v), sums_at(f, sums, cg_i64(f, i * CG_AMX_ROWS), v),
                          cg_i64(f, CG_AMX_ROW_BYTES));
     for (int k = 0; k < r->s->nd.n; k++)
         set(f, last->off[k], t->off[k]);
@@ -214,19 +197,19 @@ static void emit_products(Run *r, const Strip *strip) {
     for (int i = 0; i < strip->tiles; i++) {
         a[i] = cg_matmul_row(f, t, type, CG_MATMUL_A, CG_MATMUL_A, i * CG_AMX_ROWS);
         for (int v = t->first; v < t->end; v++)
-            cg_amx_zero(f, sum_tile(i, v - t->first));
+            cg_amx_zero(f, cg_amx_sum_tile(i, v - t->first));
     }
     cg_for(f, &loop, cg_i64(f, 0), cg_i64(f, pieces), 1);
     CgVal word = cg_imulc(f, loop.iv, words);
     ask_ahead(f, &ahead, loop.iv);
     for (int v = t->first; v < t->end; v++) {
         CgVal at = cg_fat(f, b, cg_imulc(f, cg_iaddc(f, word, v * s->k.c), f->lanes));
-        cg_amx_load(f, column_tile(v - t->first), at, line);
+        cg_amx_load(f, cg_amx_column_tile(v - t->first), at, line);
     }
     for (int i = 0; i < strip->tiles; i++) {
-        cg_amx_load(f, row_tile(i), cg_fat(f, a[i], word), step);
+        cg_amx_load(f, cg_amx_row_tile(i), cg_fat(f, a[i], word), step);
         for (int v = 0; v < t->end - t->first; v++)
-            cg_amx_dot(f, type, sum_tile(i, v), row_tile(i), column_tile(v));
+            cg_amx_dot(f, type, cg_amx_sum_tile(i, v), cg_amx_row_tile(i), cg_amx_column_tile(v));
     }
     CgVal lo = cg_iadd(f, begin, cg_imulc(f, loop.iv, share));
     finish_rows(r, lo, cg_imin(f, cg_iaddc(f, lo, share), end));

@@ -292,7 +292,7 @@ void cg_matmul_emit_pairs(CgFn *f, const void *spec) {
     CgMatmulBlock d = {.s = *s, .whole = s, .piece = emit_piece};
     d.a = cg_fatc(f, f->scratch, CG_AMX_STRIP * width(s));
     d.b = cg_fatc(f, d.a, CG_AMX_STRIP * row_words(s));
-    cg_amx_begin_product(f, IR_BF16, CG_AMX_STRIP, CG_AMX_ROWS);
+    cg_amx_begin_product(f, IR_BF16, CG_AMX_STRIP, CG_AMX_ROWS, NULL);
     cg_matmul_for_blocks(f, &d);
     cg_amx_end(f);
 }
