@@ -63,6 +63,16 @@ IrConv ir_conv_of_filter(const IrNode *n) {
     return c;
 }
 
+bool ir_conv_is_whole(int block, int64_t channels) {
+    return block > IR_BLOCK && block >= channels && channels % IR_BLOCK == 0;
+}
+
+int ir_conv_whole_block(IrDtype t, int64_t channels) {
+    int64_t size = ir_dtype_bytes(t), lines = channels * size / IR_LINE;
+    bool more = channels * size % IR_LINE == 0 && lines % 2 == 0 && lines >= 4;
+    return (int)(channels + (more ? IR_LINE / size : 0));
+}
+
 void ir_conv_to_column(IrConv *c) {
     c->OH = c->H = c->H * c->W;
     c->OW = c->W = 1;
@@ -95,7 +105,8 @@ enum {
     THEN = IR_CONV_FLAG_THEN,
     POOL = IR_CONV_FLAG_POOL,
     FILLS = IR_CONV_FLAG_FILLS,
-    SCALES = IR_CONV_FLAG_SCALES
+    SCALES = IR_CONV_FLAG_SCALES,
+    PIXELS = IR_CONV_FLAG_PIXELS
 };
 
 typedef enum Field {
@@ -152,12 +163,24 @@ static bool has_blocks(const IrConv *c) {
     return whole && (c->x_block == c->y_block || (few && c->dtype != IR_F32));
 }
 
+// What a kernel of whole pixels reads and writes: these, or blocks.
+static bool has_pixels(const IrConv *c) {
+    IrConv blocks = *c;
+    if (ir_conv_is_whole(c->x_block, c->C))
+        blocks.x_block = IR_BLOCK;
+    if (ir_conv_is_whole(c->y_block, c->O))
+        blocks.y_block = IR_BLOCK;
+    return has_blocks(&blocks);
+}
+
 bool ir_conv_serves(IrConvAlgo algo, const IrConv *c) {
     const IrConvAlgoInfo *a = &ALGOS[algo];
     bool plain = a->flags & PLAIN;
     return a->types >> c->dtype & 1 && !(c->with & ~a->flags) &&
            (c->constant || !(a->flags & CONST)) &&
-           (plain ? !c->x_block && !c->y_block : has_blocks(c));
+           (plain               ? !c->x_block && !c->y_block
+            : a->flags & PIXELS ? has_pixels(c)
+                                : c->y_block <= IR_BLOCK && has_blocks(c));
 }
 
 IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c) {

@@ -41,6 +41,12 @@ typedef struct IrConv {
     unsigned with; // what stands in the node beside it: IR_CONV_FLAG_PRE, _THEN, _POOL
 } IrConv;
 
+// A layout of whole pixels: all channels of a pixel are one block, of more than a vector, perhaps
+// with a line of the cache more: an even number of lines from pixel to pixel, 4 or more, brings
+// rows of a tile into the same sets of the cache. ir_conv_whole_block: that block.
+bool ir_conv_is_whole(int block, int64_t channels);
+int ir_conv_whole_block(IrDtype t, int64_t channels);
+
 IrConv ir_conv(const IrNode *n); // conv, conv_wgrad
 // The convolution that pack_filter packs weights for, as far as its attributes and operand say:
 // channels, groups, kernel and x_block, on which the order and size of packed weights depend.
@@ -63,6 +69,7 @@ enum { // of conv_algos.def
     IR_CONV_FLAG_POOL = 64,
     IR_CONV_FLAG_FILLS = 128,
     IR_CONV_FLAG_SCALES = 512,
+    IR_CONV_FLAG_PIXELS = 1024,
     IR_CONV_TILE_TEXT = 256, // enough for the text of any tile
 };
 
@@ -117,12 +124,16 @@ int64_t ir_conv_winograd_filters(int64_t m, int64_t k, int64_t stride);
 // equal pieces, each the words of a product.
 typedef struct IrConvCopy {
     int64_t pixel;               // words of a pixel, with those of 0 that fill it up
+    int64_t stride;              // from pixel to pixel
     int64_t lines, width;        // all of an image
     int64_t row, column;         // of x, from line to line, from column to column
     int64_t down, right;         // lines and columns from a position of the result to the next
     int64_t runs, pieces, words; // of a kernel row; of a run; of a piece, 16 at most
 } IrConvCopy;
 IrConvCopy ir_conv_copy(const IrConv *c);
+// Tiles are read where x lies, without a copy: 1x1 with stride 1, no padding, and nothing between
+// the channels of neighbouring pixels; tiles go on over the ends of rows.
+bool ir_conv_in_place(const IrConv *c, const IrConvTile *t);
 
 // Positions of the result cut into tiles of `rows`, these into strips of `count` each, the last of
 // which may have fewer. Tiles go through each row of the result, `per_row` tiles, or, where

@@ -16,10 +16,12 @@ static int64_t cut_run(int64_t words) {
     return n;
 }
 
-// A run is cut evenly where its pixels are of the right size: up to MAX_FILL blocks of zeros more.
+// A run is cut evenly where its pixels are of the right size: up to MAX_FILL blocks of zeros more,
+// but for pixels that are one block, as x has them.
 static void choose_pixel(IrConvCopy *copy, int64_t taps, int64_t blocks, int64_t words) {
+    int64_t most = blocks > 1 ? blocks + MAX_FILL : blocks;
     copy->pieces = 0;
-    for (int64_t b = blocks; b <= blocks + MAX_FILL; b++) {
+    for (int64_t b = blocks; b <= most; b++) {
         int64_t n = cut_run(taps * b * words);
         if (copy->pieces && n >= copy->pieces)
             continue;
@@ -31,17 +33,33 @@ static void choose_pixel(IrConvCopy *copy, int64_t taps, int64_t blocks, int64_t
 
 // Of an axis with one tap only what the result's positions read is copied.
 IrConvCopy ir_conv_copy(const IrConv *c) {
+    bool whole = ir_conv_is_whole(c->x_block, c->C);
     const IrWindow *w = &c->w;
     IrConvCopy copy = {.row = w->kh == 1 ? w->sh : 1,
                        .column = w->kw == 1 ? w->sw : 1,
                        .down = w->kh == 1 ? 1 : w->sh,
                        .right = w->kw == 1 ? 1 : w->sw};
-    int64_t taps = w->dw == 1 ? w->kw : 1, block = c->x_block ? c->x_block : 1;
+    int64_t taps = w->dw == 1 ? w->kw : 1, word = ir_word(c->dtype);
+    int64_t block = whole ? c->C : ir_max(1, c->x_block);
     copy.lines = (c->OH - 1) * copy.down + (w->kh - 1) * w->dh + 1;
     copy.width = (c->OW - 1) * copy.right + (w->kw - 1) * w->dw + 1;
+    choose_pixel(&copy, taps, ir_ceil_div(c->C, block), ir_ceil_div(block, word));
+    if (copy.pixel % copy.words == 0) // no piece has words of two taps: they need not follow
+        taps = 1;
     copy.runs = w->kw / taps;
-    choose_pixel(&copy, taps, ir_ceil_div(c->C, block), ir_ceil_div(block, ir_word(c->dtype)));
+    copy.pieces = taps * copy.pixel / copy.words;
+    copy.stride = whole       ? ir_ceil_div(c->x_block, word)
+                  : taps == 1 ? ir_conv_whole_block(c->dtype, copy.pixel * word) / word
+                              : copy.pixel;
     return copy;
+}
+
+bool ir_conv_in_place(const IrConv *c, const IrConvTile *t) {
+    const IrWindow *w = &c->w;
+    bool flat = w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && c->H == c->OH &&
+                c->W == c->OW && !w->pt && !w->pl;
+    bool filled = c->C < c->x_block && c->x_block < IR_BLOCK; // with zeros
+    return t->over && flat && (c->x_block == c->C || filled || ir_conv_is_whole(c->x_block, c->C));
 }
 
 bool ir_conv_goes_over(const IrConv *c) {

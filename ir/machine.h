@@ -14,6 +14,7 @@
 // program's constants do not depend on the machine. A kernel covers a block with as many vectors as
 // it takes, ir_parts().
 enum { IR_BLOCK = 16 };
+enum { IR_LINE = 64 }; // bytes of a line of the caches
 
 typedef enum IrIsa { IR_ISA_X86_64, IR_ISA_AARCH64 } IrIsa;
 

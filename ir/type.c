@@ -3,7 +3,7 @@
 #include "ir/ir_private.h"
 #include <string.h>
 
-enum { MAX_ROUNDS = 1 << 24 };
+enum { MAX_ROUNDS = 1 << 24, MOST_BLOCK = 64 }; // of channels, but for all of them
 
 typedef struct DtypeInfo {
     const char *name;
@@ -211,7 +211,9 @@ const char *ir_check_type(IrArena *a, const IrType *t) {
             return ir_sprintf(a, "dimension %d of %s is negative", i, buf);
         }
     }
-    if (t->block && (t->block < 2 || t->block > 64 || t->shape.rank < 2 || t->shape.dim[1].n)) {
+    bool splits = t->shape.rank >= 2 && !t->shape.dim[1].n;
+    if (t->block &&
+        (t->block < 2 || !splits || (t->block > MOST_BLOCK && t->block < t->shape.dim[1].c))) {
         return ir_sprintf(a, "%s cannot be stored in blocks of %d channels", buf, t->block);
     }
     IrDim bytes;

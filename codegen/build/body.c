@@ -41,13 +41,15 @@ static bool per_channel(const IrType *v, const IrType *r, IrOp op) {
     return true;
 }
 
-static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op) {
+// any_block: a kernel goes by the operand's own, whole pixels or blocks.
+static CgOperandKind classify(const IrValue *v, const IrValue *r, IrOp op, bool any_block) {
     bool fits = ir_dtype_is_float(v->type.dtype) || ir_dtype_bytes(v->type.dtype) < 8;
     if (ir_const_is_scalar(v) && fits) // a double holds it
         return CG_OPERAND_IMM;
     if (one_element(&v->type.shape))
         return CG_OPERAND_SCALAR;
-    if (v->type.block == r->type.block && ir_shape_eq(&v->type.shape, &r->type.shape))
+    bool alike = v->type.block == r->type.block || (any_block && v->type.block && r->type.block);
+    if (alike && ir_shape_eq(&v->type.shape, &r->type.shape))
         return CG_OPERAND_FULL;
     return per_channel(&v->type, &r->type, op) ? CG_OPERAND_CHANNEL : CG_OPERAND_GENERAL;
 }
@@ -116,6 +118,7 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
     int first, end;
     const IrValue *r = find_operands(n, key, &first, &end);
     int n_in = end > first ? end - first : 0;
+    bool any_block = n->op == IR_OP_CONV && key == IR_ATTR_THEN;
     body->first_arg = *n_args;
     if (!body_fits(p, n, &steps, n_in))
         return false;
@@ -124,7 +127,7 @@ bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, Cg
     body->acc = (int32_t)(key == IR_ATTR_THEN ? ir_own_dtype(n) : r->type.dtype);
     for (int k = 0; k < n_in; k++) {
         const IrValue *v = ir_in(n, first + k);
-        body->in[k].kind = (int32_t)classify(v, r, n->op);
+        body->in[k].kind = (int32_t)classify(v, r, n->op, any_block);
         body->in[k].dtype = (int32_t)v->type.dtype;
         if (body->in[k].kind == CG_OPERAND_IMM)
             body->in[k].imm = ir_const_scalar(cg_ir(p), v->konst, 0);

@@ -259,9 +259,15 @@ void cg_fence(CgFn *f) {
                    LLVMGetIntrinsicDeclaration(f->mod, id, NULL, 0), &arg, 1, "");
 }
 
-void cg_prefetch(CgFn *f, CgVal p, int locality) {
-    CgVal args[] = {p, cg_i32(f, 0), cg_i32(f, locality), cg_i32(f, 1)};
+static void prefetch(CgFn *f, CgVal p, bool write, int locality) {
+    CgVal args[] = {p, cg_i32(f, write), cg_i32(f, locality), cg_i32(f, 1)};
     cg_call_intrinsic(f, "llvm.prefetch", 1, &f->ptr, 4, args);
+}
+void cg_prefetch(CgFn *f, CgVal p, int locality) {
+    prefetch(f, p, false, locality);
+}
+void cg_prefetch_write(CgFn *f, CgVal p) {
+    prefetch(f, p, true, 3);
 }
 
 // ---------------------------------------------------------------- floats

@@ -109,6 +109,7 @@ CgVal cg_blockc(CgFn *f, CgVal base, int64_t index);
 CgVal cg_load(CgFn *f, LLVMTypeRef t, CgVal p, unsigned align);
 void cg_store(CgFn *f, CgVal x, CgVal p, unsigned align);
 void cg_prefetch(CgFn *f, CgVal p, int locality); // read; 3: L1, 2: L2
+void cg_prefetch_write(CgFn *f, CgVal p);
 
 // A label that nothing refers to, put between the steps of a register tile. LLVM's schedulers do
 // not move instructions over labels, nor does its CSE merge loads over this one, so the registers
@@ -132,7 +133,7 @@ CgVal cg_fmin(CgFn *f, CgVal a, CgVal b);
 CgVal cg_fcmp(CgFn *f, LLVMRealPredicate p, CgVal a, CgVal b);
 CgVal cg_select(CgFn *f, CgVal c, CgVal a, CgVal b);
 CgVal cg_intrinsic(CgFn *f, const char *name, int n,
-                   CgVal *args);      // overloaded on the first arg's type, which is the result's
+                   CgVal *args); // overloaded on the first arg's type, which is the result's
 CgVal cg_call_intrinsic(CgFn *f, const char *name, int n_types, LLVMTypeRef *types, int n,
                         CgVal *args); // overloaded on these types
 CgVal cg_sum_lanes(CgFn *f, CgVal v); // fixed tree order

@@ -1,9 +1,9 @@
 // Convolution by products of matrix tiles (codegen/build/amx.h).
 //
-// A tile of x is up to 16 pixels, a row each, of up to 64 bytes: of a copy of x with its padding,
-// where a pixel's channels lie side by side (amx_copy.c), so that the taps of a kernel row are one
-// run of bytes. A tile of weights is those of 16 output channels for as many bytes; tiles of sums
-// live through all kernel rows and pieces of their runs:
+// A tile of x is up to 16 pixels, a row each, of up to 64 bytes: of x where it lies, if that is
+// whole pixels and the kernel a 1x1, else of a copy of x with its padding, where a pixel's channels
+// lie side by side (amx_copy.c). A tile of weights is those of 16 output channels for as many
+// bytes; tiles of sums live through all kernel rows and pieces of their runs:
 //
 //   strip   `rows` tiles of pixels, each with `vecs` vectors of output channels: 2 x 2 reads four
 //           tiles for four products, 4 x 1 five
@@ -12,18 +12,17 @@
 // Tasks are in the order images, bands of `band` strips, groups, strips; a thread copies the lines
 // that its part of a band reads before its tasks of the band. Where images are small and weights
 // large a band is one of several whole images, which lie in the copy behind each other: weights are
-// read once for them all. Tiles at the end of a row, or of the
-// image, may have rows that are no results: they are computed, of whatever lies there, and nobody
-// reads them. Sums begin with the bias, which contains what the zero point makes of all weights;
-// done, they pass through the scratch, from where the epilogue takes them vector by vector.
+// read once for them all. Tiles at the end of a row, or of the image, may have rows that are no
+// results: they are computed, of whatever lies there, and nobody reads them. Sums begin with the
+// bias, which contains what the zero point makes of all weights; what becomes of them is in
+// amx_finish.c.
 //
 // The configuration of tiles is the kernel's, a thread's for as long as it runs.
 #include "codegen/conv/amx.h"
 
 #include <string.h>
 
-enum { AHEAD = 4096, MOST_ASKING = 4 };
-enum { MOST_SUMS = 4, SUM_BYTES = CG_AMX_ROWS * CG_AMX_ROW_BYTES, WORD = 4 };
+enum { WORD = 4, FEW_PIECES = 6 };
 
 IrConv cg_conv_geometry(const CgConv *s) {
     return (IrConv){.dtype = (IrDtype)s->dtype,
@@ -45,7 +44,8 @@ IrConv cg_conv_geometry(const CgConv *s) {
                           .pt = s->pt,
                           .pl = s->pl,
                           .group = s->group},
-                    .x_block = s->bin};
+                    .x_block = s->bin,
+                    .y_block = s->bout};
 }
 
 // ---------------------------------------------------------------- what the table names
@@ -54,7 +54,7 @@ bool cg_conv_fits_amx(const CgConv *s, int lanes) {
     const IrConvTile *t = &s->tile;
     IrConv c = cg_conv_geometry(s);
     return s->group == 1 && lanes == CG_AMX_ROWS && t->rows >= 1 && t->vecs >= 1 && t->cols >= 1 &&
-           t->band >= 1 && t->rows <= MOST_SUMS && t->rows * t->vecs <= MOST_SUMS &&
+           t->band >= 1 && t->rows <= CG_CONV_AMX_SUMS && t->rows * t->vecs <= CG_CONV_AMX_SUMS &&
            t->cols <= CG_AMX_ROWS && (!t->over || ir_conv_goes_over(&c));
 }
 
@@ -78,24 +78,22 @@ void cg_conv_pack_amx(const CgConv *s, const CgTarget *t, const void *w, void *o
                 }
 }
 
-// A strip's sums, the lines of a band, and what rows that are no results read behind the last line:
-// a tile's, and taps to the right of a line's end.
+// Two strips' sums, the lines of a band, and what rows that are no results read behind the last
+// line: a tile's, and taps to the right of a line's end.
 int64_t cg_conv_scratch_amx(const CgConv *s, int lanes) {
     (void)lanes;
     IrConv c = cg_conv_geometry(s);
     IrConvCopy copy = ir_conv_copy(&c);
+    if (ir_conv_in_place(&c, &s->tile))
+        return cg_conv_amx_scratch();
     int64_t lines = ir_conv_band_lines(&c, &s->tile) * copy.width;
     int64_t behind = ir_conv_strips(&c, &s->tile).rows * copy.right + (int64_t)(s->kw - 1) * s->dw;
-    return MOST_SUMS * SUM_BYTES + (lines + behind) * copy.pixel * WORD;
+    return cg_conv_amx_scratch() + (lines + behind) * copy.stride * WORD;
 }
 
 // ---------------------------------------------------------------- registers
 
 // Sums first; then the operands of which there are fewer, all of them; the others take turns.
-static int sum_tile(const Amx *a, int i, int v) {
-    return i * a->oc.size + v;
-}
-
 static bool keeps_weights(const Amx *a) {
     return a->oc.size <= a->cut.count;
 }
@@ -114,21 +112,14 @@ static void configure(const Amx *a) {
     for (int i = 0; i < a->cut.count; i++) {
         shape[operand_tile(a, false, i)] = (CgAmxShape){rows, words * WORD};
         for (int v = 0; v < a->oc.size; v++)
-            shape[sum_tile(a, i, v)] = (CgAmxShape){rows, CG_AMX_ROW_BYTES};
+            shape[cg_conv_amx_sums(a, i, v)] = (CgAmxShape){rows, CG_AMX_ROW_BYTES};
     }
     for (int v = 0; v < a->oc.size; v++)
         shape[operand_tile(a, true, v)] = (CgAmxShape){words, CG_AMX_ROW_BYTES};
     cg_amx_begin(a->f, a->type, shape, NULL);
 }
 
-// ---------------------------------------------------------------- a strip
-
-typedef struct Strip {
-    CgVal first, ocb;      // its first tile; output vector
-    int nv;                // vectors
-    CgVal x[MOST_SUMS], w; // its tiles' first pixels in the copy; weights
-    CgVal y[MOST_SUMS];    // planes of the result
-} Strip;
+// ---------------------------------------------------------------- products
 
 static int64_t vector_words(const Amx *a) { // of weights, from output vector to output vector
     return a->s->kh * a->copy.runs * a->copy.pieces * a->copy.words * a->f->lanes;
@@ -146,11 +137,22 @@ static CgVal last_tile(const Amx *a, CgVal tile) { // or `tile`, if it is before
     return cg_imin(a->f, tile, cg_i64(a->f, a->cut.tiles - 1));
 }
 
-// Where tile `tile` begins in the copy: the last one's place for tiles that there are not.
-static CgVal tile_at(const Amx *a, CgVal tile) {
+// Where tile i of the strip begins in x
+static CgVal tile_in_place(const Amx *a, const AmxStrip *s, int i) {
+    CgFn *f = a->f;
+    CgVal image = cg_elem_at(f, a->type, f->arg[CG_CONV_X], cg_imulc(f, a->n, a->s->x_image));
+    CgVal at = cg_iaddc(f, cg_conv_amx_pixel(a, s->first), i * a->cut.rows);
+    if (!cg_conv_amx_in_order(a))
+        at = cg_imin(f, cg_imulc(f, cg_iaddc(f, s->first, i), a->cut.rows),
+                     cg_i64(f, a->cut.positions - a->cut.rows));
+    return cg_fat(f, image, cg_imulc(f, at, a->copy.stride));
+}
+
+// The same in the copy: the last one's place for tiles that there are not.
+static CgVal tile_in_copy(const Amx *a, const AmxStrip *s, int i) {
     CgFn *f = a->f;
     CgVal at = cg_imulc(f, a->origin, -a->copy.width);
-    tile = last_tile(a, tile);
+    CgVal tile = last_tile(a, cg_iaddc(f, s->first, i));
     if (a->cut.per_row) {
         CgVal column = cg_imulc(f, cg_iremc(f, tile, a->cut.per_row), a->cut.rows * a->copy.right);
         at = cg_iadd(f, at, cg_imulc(f, first_line(a, tile), a->copy.width));
@@ -158,46 +160,66 @@ static CgVal tile_at(const Amx *a, CgVal tile) {
     } else {
         at = cg_iadd(f, at, cg_imulc(f, tile, a->cut.rows));
     }
-    return cg_fat(f, a->lines, cg_imulc(f, at, a->copy.pixel));
+    return cg_fat(f, a->lines, cg_imulc(f, at, a->copy.stride));
 }
 
 // Sums begin with the bias, the same in each of a tile's rows.
-static void start_sums(Amx *a, const Strip *s) {
+static void start_sums(Amx *a, const AmxStrip *s) {
     CgFn *f = a->f;
     bool constant = a->s->bias == CG_CONV_BIAS_PACKED || a->s->bias == CG_CONV_BIAS_WHOLE;
     for (int v = 0; v < s->nv; v++)
         for (int i = 0; i < a->cut.count; i++)
             if (constant)
-                cg_amx_load(f, sum_tile(a, i, v),
+                cg_amx_load(f, cg_conv_amx_sums(a, i, v),
                             cg_block(f, f->arg[CG_CONV_BIAS], cg_iaddc(f, s->ocb, v)),
                             cg_i64(f, 0));
             else
-                cg_amx_zero(f, sum_tile(a, i, v));
+                cg_amx_zero(f, cg_conv_amx_sums(a, i, v));
 }
 
-// Weights that come from beyond L2 are asked for AHEAD bytes before they are read: what the
-// machine fetches by itself ends with a page.
-static void ask_weights(Amx *a, CgVal w) {
-    for (int64_t i = 0; i < a->copy.words; i++)
-        cg_prefetch(a->f, cg_fatc(a->f, w, AHEAD / WORD + i * a->f->lanes), 2);
+// The next output vectors' weights, which come from beyond L2 once a band, are on their way into it
+// while strips of these are computed: each piece asks for a few lines. What lies behind the last
+// vectors' is the next convolution's.
+static void ask_weights(Amx *a, const AmxStrip *s) {
+    CgFn *f = a->f;
+    for (int v = 0; v < s->nv; v++) {
+        CgVal at = cg_fat(f, s->w, cg_iadd(f, s->ask, cg_imulc(f, s->ask_step, v)));
+        for (int64_t i = 0; i < a->asks; i++)
+            cg_prefetch(f, cg_fatc(f, at, i * f->lanes), 2);
+    }
 }
 
-static void load_operand(Amx *a, const Strip *s, bool weights, int i, CgVal x, CgVal w) {
+// Which lines strip `row` of its band asks for: `asks` of each piece's, from s->ask on behind those
+// that it reads; once all are asked for, what is read anyway.
+static void share_asking(Amx *a, AmxStrip *s, CgVal row) {
+    CgFn *f = a->f;
+    CgVal line = cg_imulc(f, row, a->asks), zero = cg_i64(f, 0);
+    CgVal some = cg_icmp(f, LLVMIntSLT, line, cg_i64(f, a->copy.words));
+    some = LLVMBuildAnd(f->b, some, a->fresh, "");
+    CgVal behind = cg_iaddc(f, cg_imulc(f, line, f->lanes), s->nv * vector_words(a));
+    s->ask = cg_select(f, some, behind, zero);
+    s->ask_step = cg_select(f, some, cg_i64(f, vector_words(a)), zero);
+}
+
+static void load_operand(Amx *a, const AmxStrip *s, bool weights, int i, CgVal x, CgVal w) {
     CgFn *f = a->f;
     CgVal at = weights ? cg_fatc(f, s->w, i * vector_words(a)) : s->x[i];
-    if (weights && a->asks)
-        ask_weights(a, at);
     if (weights)
         cg_amx_load(f, operand_tile(a, true, i), at, w);
     else
         cg_amx_load(f, operand_tile(a, false, i), at, x);
 }
 
+static int64_t strip_pieces(const Amx *a) {
+    return a->s->kh * a->copy.runs * a->copy.pieces;
+}
+
 // Products of one piece: s holds its operands' places.
-static void emit_piece(Amx *a, const Strip *s) {
+static void emit_piece(Amx *a, const AmxStrip *s) {
     CgFn *f = a->f;
+    ask_weights(a, s);
     bool weights = keeps_weights(a);
-    CgVal x = cg_i64(f, a->copy.right * a->copy.pixel * WORD), w = cg_i64(f, CG_AMX_ROW_BYTES);
+    CgVal x = cg_i64(f, a->copy.right * a->copy.stride * WORD), w = cg_i64(f, CG_AMX_ROW_BYTES);
     int kept = weights ? s->nv : (int)a->cut.count, others = weights ? (int)a->cut.count : s->nv;
     for (int k = 0; k < kept; k++)
         load_operand(a, s, weights, k, x, w);
@@ -205,10 +227,13 @@ static void emit_piece(Amx *a, const Strip *s) {
         load_operand(a, s, !weights, o, x, w);
         for (int k = 0; k < kept; k++) {
             int i = weights ? o : k, v = weights ? k : o;
-            cg_amx_dot(f, a->type, sum_tile(a, i, v), operand_tile(a, false, i),
+            cg_amx_dot(f, a->type, cg_conv_amx_sums(a, i, v), operand_tile(a, false, i),
                        operand_tile(a, true, v));
         }
     }
+    int64_t pieces = strip_pieces(a);
+    if (!a->at_once)
+        cg_conv_amx_finish(a, s, (cg_conv_amx_rows(a) + pieces - 1) / pieces);
 }
 
 // One of the loops around a piece: what its steps add to the places of x and of weights, in words
@@ -216,10 +241,10 @@ typedef struct Step {
     int64_t n, x, w;
 } Step;
 
-static void emit_steps(Amx *a, const Strip *s, const Step *step, int n_steps) {
+static void emit_steps(Amx *a, const AmxStrip *s, const Step *step, int n_steps) {
     CgFn *f = a->f;
     CgLoop loop;
-    Strip inner = *s;
+    AmxStrip inner = *s;
     if (n_steps == 0) {
         emit_piece(a, s);
         return;
@@ -236,132 +261,52 @@ static void emit_steps(Amx *a, const Strip *s, const Step *step, int n_steps) {
     cg_end(f, &loop);
 }
 
-static void emit_products(Amx *a, const Strip *s) {
+static void emit_products(Amx *a, const AmxStrip *s) {
     const IrConvCopy *c = &a->copy;
     int64_t piece = c->words * a->f->lanes, run = c->pieces * piece;
-    const Step steps[] = {{a->s->kh, a->s->dh * c->width * c->pixel, c->runs * run},
-                          {c->runs, a->s->dw * c->pixel, run},
+    const Step steps[] = {{a->s->kh, a->s->dh * c->width * c->stride, c->runs * run},
+                          {c->runs, a->s->dw * c->stride, run},
                           {c->pieces, c->words, piece}};
     emit_steps(a, s, steps, 3);
 }
 
-// ---------------------------------------------------------------- the epilogue
-
-// One that the program computes
-static CgVal add_bias(Amx *a, CgVal acc, CgVal ocb) {
-    CgVal bias = cg_conv_bias(a->f, a->s, ocb);
-    return a->s->sum == IR_I32 ? LLVMBuildAdd(a->f->b, acc, bias, "") : cg_fadd(a->f, acc, bias);
-}
-
-// Row `row` of tile i of the strip: pixel `pixel` of the result
-static void store_pixel(Amx *a, const Strip *s, CgVal i, CgVal row, CgVal pixel) {
-    CgFn *f = a->f;
-    const CgConv *c = a->s;
-    IrDtype sum = (IrDtype)c->sum;
-    for (int v = 0; v < s->nv; v++) {
-        CgVal ocb = cg_iaddc(f, s->ocb, v);
-        CgVal at = cg_iadd(f, cg_imulc(f, i, a->oc.size * CG_AMX_ROWS), row);
-        CgVal acc = cg_elem_load_n(
-            f, sum, cg_elem_block(f, sum, a->sums, cg_iaddc(f, at, v * CG_AMX_ROWS)), NULL);
-        if (c->bias == CG_CONV_BIAS_PLAIN)
-            acc = add_bias(a, acc, ocb);
-        acc = cg_conv_then(f, c, acc, a->n, ocb, pixel);
-        cg_conv_store(f, c, acc, cg_conv_y(f, c, s->y[v], cg_imulc(f, pixel, f->lanes)));
-    }
-}
-
-// Rows of a tile that goes on over ends: position `first` and on. Columns behind a row's last are
-// no results.
-static void store_over(Amx *a, const Strip *s, CgVal i, CgVal first) {
-    CgFn *f = a->f;
-    CgLoop loop;
-    CgIf inside;
-    CgVal left = cg_isub(f, cg_i64(f, a->cut.positions), first);
-    cg_for(f, &loop, cg_i64(f, 0), cg_imin(f, left, cg_i64(f, a->cut.rows)), 1);
-    CgVal at = cg_iadd(f, first, loop.iv), pixel = at;
-    if (a->copy.width > a->s->OW) {
-        CgVal column = cg_iremc(f, at, a->copy.width);
-        pixel = cg_iadd(f, cg_imulc(f, cg_idivc(f, at, a->copy.width), a->s->OW), column);
-        cg_if(f, &inside, cg_icmp(f, LLVMIntSLT, column, cg_i64(f, a->s->OW)));
-    }
-    store_pixel(a, s, i, loop.iv, pixel);
-    if (a->copy.width > a->s->OW)
-        cg_endif(f, &inside);
-    cg_end(f, &loop);
-}
-
-static void store_in_row(Amx *a, const Strip *s, CgVal i, CgVal tile) {
-    CgFn *f = a->f;
-    CgLoop loop;
-    CgVal column = cg_imulc(f, cg_iremc(f, tile, a->cut.per_row), a->cut.rows);
-    CgVal row = cg_imulc(f, cg_idivc(f, tile, a->cut.per_row), a->s->OW);
-    CgVal left = cg_isub(f, cg_i64(f, a->s->OW), column), pixel = cg_iadd(f, row, column);
-    cg_for(f, &loop, cg_i64(f, 0), cg_imin(f, left, cg_i64(f, a->cut.rows)), 1);
-    store_pixel(a, s, i, loop.iv, cg_iadd(f, pixel, loop.iv));
-    cg_end(f, &loop);
-}
-
-// Where each vector's plane of the result begins
-static void place_results(Amx *a, Strip *s) {
-    CgFn *f = a->f;
-    const CgConv *c = a->s;
-    CgVal y = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, a->n, c->y_image));
-    for (int v = 0; v < s->nv; v++) {
-        CgVal plane = cg_imulc(f, cg_iaddc(f, s->ocb, v), (int64_t)c->OH * c->OW);
-        s->y[v] = cg_conv_y(f, c, y, cg_imulc(f, plane, f->lanes));
-    }
-}
-
-static void store_strip(Amx *a, Strip *s) {
-    CgFn *f = a->f;
-    CgLoop loop;
-    place_results(a, s);
-    for (int i = 0; i < a->cut.count; i++)
-        for (int v = 0; v < s->nv; v++)
-            cg_amx_store(f, sum_tile(a, i, v),
-                         cg_fatc(f, a->sums, (int64_t)sum_tile(a, i, v) * SUM_BYTES / WORD),
-                         cg_i64(f, CG_AMX_ROW_BYTES));
-    CgVal left = cg_isub(f, cg_i64(f, a->cut.tiles), s->first);
-    cg_for(f, &loop, cg_i64(f, 0), cg_imin(f, left, cg_i64(f, a->cut.count)), 1);
-    CgVal tile = cg_iadd(f, s->first, loop.iv);
-    if (a->cut.per_row)
-        store_in_row(a, s, loop.iv, tile);
-    else
-        store_over(a, s, loop.iv, cg_imulc(f, tile, a->cut.rows));
-    cg_end(f, &loop);
-}
-
 // ---------------------------------------------------------------- tasks
 
-static void emit_strip(Amx *a, CgVal strip, CgVal ocb, int nv) {
+// Strip `strip` of the image, `row` of the band
+static void emit_strip(Amx *a, CgVal strip, CgVal row, CgVal ocb, int nv) {
     CgFn *f = a->f;
-    Strip s = {.first = cg_imulc(f, strip, a->cut.count), .ocb = ocb, .nv = nv};
+    AmxStrip s = {.first = cg_imulc(f, strip, a->cut.count), .ocb = ocb, .nv = nv};
     s.w = cg_fat(f, f->arg[CG_CONV_W], cg_imulc(f, ocb, vector_words(a)));
     for (int i = 0; i < a->cut.count; i++)
-        s.x[i] = tile_at(a, cg_iaddc(f, s.first, i));
+        s.x[i] = a->in_place ? tile_in_place(a, &s, i) : tile_in_copy(a, &s, i);
+    share_asking(a, &s, row);
     start_sums(a, &s);
     emit_products(a, &s);
-    store_strip(a, &s);
+    cg_conv_amx_leave(a, &s);
+    if (a->at_once)
+        cg_conv_amx_finish(a, NULL, cg_conv_amx_rows(a));
 }
 
-static void emit_task(Amx *a, CgVal group, CgVal strip) {
+static void emit_task(Amx *a, CgVal group, CgVal strip, CgVal row) {
     CgFn *f = a->f;
     CgIf s;
     CgVal ocb = cg_cut_at(f, a->oc, group);
     if (a->oc.big == a->oc.n) {
-        emit_strip(a, strip, ocb, a->oc.size);
+        emit_strip(a, strip, row, ocb, a->oc.size);
         return;
     }
     cg_if(f, &s, cg_icmp(f, LLVMIntSLT, group, cg_i64(f, a->oc.big)));
-    emit_strip(a, strip, ocb, a->oc.size);
+    emit_strip(a, strip, row, ocb, a->oc.size);
     cg_else(f, &s);
-    emit_strip(a, strip, ocb, a->oc.size - 1);
+    emit_strip(a, strip, row, ocb, a->oc.size - 1);
     cg_endif(f, &s);
 }
 
 // The lines that strips [first, end) read
 static void copy_strips(Amx *a, CgVal first, CgVal end) {
     CgFn *f = a->f;
+    if (a->in_place)
+        return;
     CgVal last = last_tile(a, cg_iaddc(f, cg_imulc(f, end, a->cut.count), -1)), line;
     if (a->cut.per_row) {
         line = first_line(a, last);
@@ -406,7 +351,7 @@ static void emit_task_of(Amx *a, CgVal first, CgVal group, CgVal row) {
     CgVal i, strip;
     cg_divmod(f, row, cg_i64(f, a->cut.strips), &i, &strip);
     cg_if(f, &some, enter_image(a, first, i));
-    emit_task(a, group, strip);
+    emit_task(a, group, strip, row);
     cg_endif(f, &some);
 }
 
@@ -416,6 +361,7 @@ static void emit_band(Amx *a, CgVal band, CgVal lo, CgVal hi) {
     CgLoop loop;
     CgVal group, row;
     CgBand b = cg_conv_band(f, a->rows, a->oc.n, a->s->tile.band, band, lo, hi);
+    a->fresh = cg_icmp(f, LLVMIntSLE, b.start, lo); // its weights were not read before
     CgVal first = cg_imulc(f, b.n, a->images);
     if (a->images > 1) {
         copy_images(a, first, b.row, b.stop);
@@ -429,14 +375,8 @@ static void emit_band(Amx *a, CgVal band, CgVal lo, CgVal hi) {
     if (a->images > 1)
         emit_task_of(a, first, group, row);
     else
-        emit_task(a, group, cg_iadd(f, b.first, row));
+        emit_task(a, group, cg_iadd(f, b.first, row), row);
     cg_end(f, &loop);
-}
-
-// They are more than L2 keeps, and few strips read them.
-static bool weights_are_far(const Amx *a) {
-    int64_t bytes = vector_words(a) * WORD * cg_ceil_div(a->s->O, a->f->lanes);
-    return bytes > ir_budget(&a->f->target->machine, IR_L2_MOST) && a->rows <= MOST_ASKING;
 }
 
 void cg_conv_emit_amx(CgFn *f, const void *spec) {
@@ -446,10 +386,11 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     a.cut = ir_conv_strips(&c, &s->tile);
     a.images = (int)ir_conv_band_images(&c, &s->tile);
     a.rows = a.images * (int)a.cut.strips;
+    a.in_place = ir_conv_in_place(&c, &s->tile);
     a.oc = cg_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
-    a.asks = weights_are_far(&a);
-    a.sums = f->scratch;
-    a.lines = cg_fatc(f, f->scratch, MOST_SUMS * SUM_BYTES / WORD);
+    a.at_once = strip_pieces(&a) <= (a.oc.n == 1 ? FEW_PIECES : 1);
+    a.asks = a.images > 1 ? 0 : cg_ceil_div((int)a.copy.words, cg_min_int(a.rows, s->tile.band));
+    a.lines = cg_fatc(f, f->scratch, cg_conv_amx_scratch() / WORD);
     int rows = a.rows, groups = a.oc.n, band = s->tile.band;
     CgVal lo, hi;
     CgIf some;
@@ -457,11 +398,13 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     CgVal bands = cg_idivc(f, cg_iaddc(f, cg_dim(f, s->N), a.images - 1), a.images);
     cg_split(f, cg_imulc(f, bands, (int64_t)groups * rows), &lo, &hi);
     cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
+    cg_conv_amx_begin(&a);
     configure(&a);
     CgVal last = cg_conv_band_of(f, rows, groups, band, cg_iaddc(f, hi, -1));
     cg_for(f, &loop, cg_conv_band_of(f, rows, groups, band, lo), cg_iaddc(f, last, 1), 1);
     emit_band(&a, loop.iv, lo, hi);
     cg_end(f, &loop);
     cg_amx_end(f);
+    cg_conv_amx_finish(&a, NULL, cg_conv_amx_rows(&a));
     cg_endif(f, &some);
 }

@@ -137,8 +137,8 @@ static void emit_square(Weights *d, CgVal word, int words, int n) {
     CgVal rows[IR_BLOCK];
     Taps t;
     int64_t channel = d->s->C * d->taps;
-    CgVal first = cg_iadd(f, cg_imulc(f, d->v, f->lanes * channel),
-                          cg_imulc(f, word, PAIR * d->taps));
+    CgVal first =
+        cg_iadd(f, cg_imulc(f, d->v, f->lanes * channel), cg_imulc(f, word, PAIR * d->taps));
     begin_taps(d, &t);
     for (int o = 0; o < f->lanes; o++) {
         CgVal at = cg_iaddc(f, cg_iadd(f, first, t.tap), o * channel), x;
@@ -179,8 +179,8 @@ static void emit_words(Weights *d, CgVal lo, CgVal hi, int n) {
     Taps t;
     int64_t channel = d->s->O * d->taps;
     cg_for(f, &loop, lo, hi, 1);
-    CgVal first = cg_iadd(f, cg_imulc(f, loop.iv, PAIR * channel),
-                          cg_imulc(f, d->v, f->lanes * d->taps));
+    CgVal first =
+        cg_iadd(f, cg_imulc(f, loop.iv, PAIR * channel), cg_imulc(f, d->v, f->lanes * d->taps));
     begin_taps(d, &t);
     CgVal at = cg_isub(f, cg_iaddc(f, first, d->taps - 1), t.tap);
     CgVal row = cg_imulc(f, loop.iv, PAIR), next = cg_iaddc(f, at, channel);

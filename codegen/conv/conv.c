@@ -34,7 +34,8 @@ static const char *why_not(const IrNode *n, IrConvAlgo algo, const IrConv *c, co
     bool plain = info->flags & IR_CONV_FLAG_PLAIN;
     if (info->words && !c->constant && !ir_attr(n, IR_ATTR_FILTER))
         return "conv with weights that are not constant";
-    if (plain ? c->x_block || c->y_block : c->y_block != lanes || !ir_conv_serves(algo, c))
+    bool blocked = c->y_block == lanes || ir_conv_is_whole(c->y_block, c->O);
+    if (plain ? c->x_block || c->y_block : !blocked || !ir_conv_serves(algo, c))
         return "conv in this layout";
     if (!plain && ir_int(n, IR_ATTR_ZERO, 0) != less && ir_in(n, 2) && !ir_in(n, 2)->konst)
         return "conv of integers with a bias that is not constant";
@@ -116,8 +117,7 @@ static bool take_pool(CgProgram *p, const IrNode *n, IrConvAlgo algo, const IrCo
         return false;
     }
     cg_conv_pool_init(s, &cg_target(p)->machine, cg_target(p)->lanes);
-    cg_scratch(p, cg_conv_pool_elems(s, cg_target(p)->lanes) *
-                      ir_dtype_bytes((IrDtype)s->y_dtype));
+    cg_scratch(p, cg_conv_pool_elems(s, cg_target(p)->lanes) * ir_dtype_bytes((IrDtype)s->y_dtype));
     return true;
 }
 

@@ -46,7 +46,8 @@ typedef struct CgConvPool {
 
 typedef struct CgConv {
     int32_t C, O, H, W, OH, OW;
-    int32_t bin; // channels to a block of x: lanes or 1
+    int32_t bin;  // channels to a block of x: lanes, 1, or all
+    int32_t bout; // of the result: lanes or all
     int32_t kh, kw, sh, sw, dh, dw;
     int32_t pt, pl;
     int32_t group;
@@ -151,8 +152,13 @@ typedef struct CgConvTile {
 } CgConvTile;
 // Asks for what the epilogue reads of the tile: for the part of step `step` of `steps`.
 void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step, int64_t steps);
+// Asks for what the epilogue of a vector reads of whole pixels, and for where such a result goes.
+void cg_conv_ask_vector(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel);
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index); // &base[index] of the result
-void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p);     // y of cg_conv_then()
+// Of an image of `pixels` pixels, in blocks of IR_BLOCK channels or of all: the number of the
+// vector of channels `ocb` of a pixel.
+CgVal cg_conv_vector(CgFn *f, int64_t block, int64_t pixels, CgVal ocb, CgVal pixel);
+void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p); // y of cg_conv_then()
 
 // The prologue, see conv/prologue.c: only the direct kernel has one, only on pixels in a column.
 // Sets the band; false: not in this form.
@@ -206,7 +212,7 @@ typedef struct CgConvFilter {
     CgConv s;            // what the order depends on, else zeros
     int32_t from_packed; // cg_conv_pack_direct(), else plain
     int32_t stored;      // IrDtype: of what it is made from
-    int32_t scaled;   // times a factor of each row of plain weights, which is the third argument
+    int32_t scaled;      // times a factor of each row of plain weights, which is the third argument
     int32_t reversed; // plain weights that are still to be flipped: [C][O][taps from the last on]
 } CgConvFilter;
 enum { CG_CONV_FILTER_FROM, CG_CONV_FILTER_TO, CG_CONV_FILTER_FACTOR };

@@ -12,6 +12,7 @@ void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
     s->OH = (int32_t)c->OH;
     s->OW = (int32_t)c->OW;
     s->bin = c->x_block ? c->x_block : 1;
+    s->bout = c->y_block ? c->y_block : 1;
     s->kh = (int32_t)c->w.kh;
     s->kw = (int32_t)c->w.kw;
     s->sh = (int32_t)c->w.sh;
@@ -211,7 +212,7 @@ static CgVal load_operand(void *ctx, CgFn *f, int k) {
         return load_channels(f, t->s, type, p, t->ocb);
     CgVal at = t->ocb;
     if (in->kind != CG_OPERAND_CHANNEL)
-        at = cg_iadd(f, cg_imulc(f, t->ocb, t->s->OH * t->s->OW), t->pixel);
+        at = cg_conv_vector(f, in->t.block, (int64_t)t->s->OH * t->s->OW, t->ocb, t->pixel);
     return cg_elem_load_n(f, type, cg_elem_block(f, type, p, at), NULL);
 }
 
@@ -246,7 +247,7 @@ void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step,
     for (int k = 0; k < s->then.n_in; k++) {
         const CgOperand *in = &s->then.in[k];
         IrDtype type = (IrDtype)in->dtype;
-        if (in->kind != CG_OPERAND_FULL ||
+        if (in->kind != CG_OPERAND_FULL || in->t.block != IR_BLOCK ||
             plane * s->O * ir_dtype_bytes(type) < ir_budget(&f->target->machine, IR_L2_IMAGE))
             continue;
         CgVal at = f->arg[s->then.first_arg + k];
@@ -256,6 +257,32 @@ void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step,
         at = cg_elem_at(f, type, at, cg_imulc(f, first, f->lanes));
         ask_operand(f, s, t, k, at, step, steps);
     }
+}
+
+CgVal cg_conv_vector(CgFn *f, int64_t block, int64_t pixels, CgVal ocb, CgVal pixel) {
+    if (block > IR_BLOCK)
+        return cg_iadd(f, ocb, cg_imulc(f, pixel, block / IR_BLOCK));
+    return cg_iadd(f, cg_imulc(f, ocb, pixels), pixel);
+}
+
+static CgVal vector_of_pixel(CgFn *f, const CgConv *s, IrDtype t, CgVal image, int64_t block,
+                             CgVal ocb, CgVal pixel) {
+    return cg_elem_block(f, t, image, cg_conv_vector(f, block, (int64_t)s->OH * s->OW, ocb, pixel));
+}
+
+void cg_conv_ask_vector(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel) {
+    for (int k = 0; k < s->then.n_in; k++) {
+        const CgOperand *in = &s->then.in[k];
+        if (in->kind != CG_OPERAND_FULL || in->t.block <= IR_BLOCK)
+            continue;
+        IrDtype t = (IrDtype)in->dtype;
+        CgVal image = cg_elem_at(f, t, f->arg[s->then.first_arg + k], cg_imulc(f, n, in->t.image));
+        cg_prefetch(f, vector_of_pixel(f, s, t, image, in->t.block, ocb, pixel), 3);
+    }
+    if (s->bout <= IR_BLOCK)
+        return;
+    CgVal image = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, n, s->y_image));
+    cg_prefetch_write(f, vector_of_pixel(f, s, (IrDtype)s->y_dtype, image, s->bout, ocb, pixel));
 }
 
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {

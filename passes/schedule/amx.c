@@ -22,7 +22,8 @@ enum {
     PER_STRIP = 60,
 };
 static const double line_l1 = 0.5, line_l2 = 1.5, line_far = 4; // cycles for 64 bytes
-static const double per_vector = 5, per_block = 1;              // of the epilogue; copied
+static const double per_vector = 5;                             // of the epilogue
+static const double copy_blocks = 2, copy_pixels = 1;           // 16 bytes
 
 static bool applies(const IrConv *c, const PassOptions *opt) {
     const IrMachine *m = opt->machine;
@@ -46,7 +47,7 @@ static int64_t band_bytes(const IrConv *c, const IrConvTile *t, int64_t strips) 
     IrConvCopy copy = ir_conv_copy(c);
     IrConvTile band = *t;
     band.band = (int32_t)strips;
-    return ir_conv_band_lines(c, &band) * copy.width * copy.pixel * 4;
+    return ir_conv_band_lines(c, &band) * copy.width * copy.stride * 4;
 }
 
 static double strip_cost(const IrConv *c, const IrMachine *m, const IrConvTile *t) {
@@ -60,6 +61,12 @@ static double strip_cost(const IrConv *c, const IrMachine *m, const IrConvTile *
     return (double)pieces * step + (double)(t->rows * t->vecs * s.rows) * per_vector + PER_STRIP;
 }
 
+// The copy of a band
+static double copy_cost(const IrConv *c, const IrConvTile *t) {
+    double cycles = ir_conv_is_whole(c->x_block, c->C) ? copy_pixels : copy_blocks;
+    return ir_conv_in_place(c, t) ? 0 : (double)band_bytes(c, t, t->band) / 16 * cycles;
+}
+
 // Weights come from where they lie once a band, lines of x as often as bands overlap.
 static double conv_cost(const IrConv *c, const PassOptions *opt, const IrConvTile *t) {
     const IrMachine *m = opt->machine;
@@ -70,7 +77,7 @@ static double conv_cost(const IrConv *c, const PassOptions *opt, const IrConvTil
     double bands = (double)ir_ceil_div(s.strips, t->band) / (double)ir_conv_band_images(c, t);
     double cycles = (double)(s.strips * groups) * strip_cost(c, m, t);
     cycles += bands * (double)all / 64 * line_cost(m, all);
-    cycles += bands * (double)band_bytes(c, t, t->band) / 16 * per_block;
+    cycles += bands * copy_cost(c, t);
     int64_t threads = ir_max(1, opt->threads);
     int64_t tasks = ir_max(1, c->N.c + c->N.n) * groups * s.strips;
     return cycles * (double)(ir_ceil_div(tasks, threads) * threads) / (double)tasks;

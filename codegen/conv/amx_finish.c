@@ -1,0 +1,166 @@
+// What a convolution on matrix tiles makes of its sums. They pass through the scratch, where those
+// of two strips have room, not at a multiple of 4 KiB from each other: rows of one are finished,
+// vector by vector, between the products of the next, whose tiles need few of the instructions that
+// a core issues. Where a strip's products are few beside its results, at once: measured, stores
+// between loads of tiles cost more than they hide there.
+#include "codegen/conv/amx.h"
+
+enum { FEW_PIECES = 4, SUMS = CG_CONV_AMX_SUMS * CG_AMX_ROWS + 1 }; // vectors of a strip's sums
+
+bool cg_conv_amx_in_order(const Amx *a) {
+    if (a->in_place)
+        return a->cut.positions >= cg_conv_amx_rows(a);
+    return a->cut.per_row ? a->cut.per_row * a->cut.rows == a->s->OW : a->copy.width == a->s->OW;
+}
+
+CgVal cg_conv_amx_pixel(const Amx *a, CgVal first) {
+    CgVal pixel = cg_imulc(a->f, first, a->cut.rows);
+    if (!a->in_place)
+        return pixel;
+    return cg_imin(a->f, pixel, cg_i64(a->f, a->cut.positions - cg_conv_amx_rows(a)));
+}
+
+int64_t cg_conv_amx_scratch(void) {
+    return 2 * SUMS * CG_AMX_ROW_BYTES;
+}
+
+static CgVal get(CgFn *f, CgVal slot) {
+    return cg_load(f, f->i64, slot, 8);
+}
+
+static void set(CgFn *f, CgVal slot, CgVal x) {
+    cg_store(f, x, slot, 8);
+}
+
+void cg_conv_amx_begin(Amx *a) {
+    AmxPending *last = &a->last;
+    CgVal *slot[] = {&last->n,     &last->ocb, &last->vecs, &last->first,
+                     &last->pixel, &last->row, &last->end,  &last->sums};
+    for (size_t i = 0; i < sizeof slot / sizeof *slot; i++) {
+        *slot[i] = cg_slot(a->f, a->f->i64);
+        set(a->f, *slot[i], cg_i64(a->f, 0));
+    }
+}
+
+// One that the program computes
+static CgVal add_bias(Amx *a, CgVal acc, CgVal ocb) {
+    CgVal bias = cg_conv_bias(a->f, a->s, ocb);
+    return a->s->sum == IR_I32 ? LLVMBuildAdd(a->f->b, acc, bias, "") : cg_fadd(a->f, acc, bias);
+}
+
+// Where in the scratch the sums of vector v in row `row` of a strip begin
+static CgVal sums_at(Amx *a, CgVal sums, int v, CgVal row) {
+    CgFn *f = a->f;
+    CgVal at = cg_iadd(f, cg_imulc(f, sums, SUMS), row);
+    return cg_fat(f, f->scratch, cg_imulc(f, cg_iaddc(f, at, v * cg_conv_amx_rows(a)), f->lanes));
+}
+
+// A vector of the result, pixel `pixel` of image n
+static void finish_vector(Amx *a, CgVal sums, CgVal n, CgVal ocb, CgVal pixel) {
+    CgFn *f = a->f;
+    const CgConv *c = a->s;
+    IrDtype y = (IrDtype)c->y_dtype;
+    CgVal acc = cg_elem_load_n(f, (IrDtype)c->sum, sums, NULL);
+    if (c->bias == CG_CONV_BIAS_PLAIN)
+        acc = add_bias(a, acc, ocb);
+    acc = cg_conv_then(f, c, acc, n, ocb, pixel);
+    CgVal image = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, n, c->y_image));
+    CgVal at = cg_conv_vector(f, c->bout, (int64_t)c->OH * c->OW, ocb, pixel);
+    cg_conv_store(f, c, acc, cg_elem_block(f, y, image, at));
+}
+
+// The pixel that row `row` of a strip from tile `first` on is, where they are not in order; *some:
+// whether it is one of the result that no other row is.
+static CgVal find_pixel(Amx *a, CgVal first, CgVal row, CgVal *some) {
+    CgFn *f = a->f;
+    const CgConv *c = a->s;
+    CgVal tile = cg_iadd(f, first, cg_idivc(f, row, a->cut.rows)), column;
+    row = cg_iremc(f, row, a->cut.rows);
+    if (a->cut.per_row) {
+        column = cg_imulc(f, cg_iremc(f, tile, a->cut.per_row), a->cut.rows);
+        column = cg_iadd(f, column, row);
+        *some = cg_icmp(f, LLVMIntSLT, column, cg_i64(f, c->OW));
+        return cg_iadd(f, cg_imulc(f, cg_idivc(f, tile, a->cut.per_row), c->OW), column);
+    }
+    CgVal at = cg_iadd(f, cg_imulc(f, tile, a->cut.rows), row);
+    if (a->in_place) {
+        CgVal begin = cg_imulc(f, tile, a->cut.rows);
+        CgVal read = cg_imin(f, begin, cg_i64(f, a->cut.positions - a->cut.rows));
+        at = cg_iadd(f, read, row);
+        *some = cg_icmp(f, LLVMIntSGE, at, begin);
+        return at;
+    }
+    column = cg_iremc(f, at, a->copy.width);
+    *some = cg_icmp(f, LLVMIntSLT, column, cg_i64(f, c->OW));
+    return cg_iadd(f, cg_imulc(f, cg_idivc(f, at, a->copy.width), c->OW), column);
+}
+
+// Row `row` of what is pending
+static void finish_row(Amx *a, CgVal row) {
+    CgFn *f = a->f;
+    const AmxPending *last = &a->last;
+    CgIf inside, has;
+    CgVal ocb = get(f, last->ocb), n = get(f, last->n), sums = get(f, last->sums), some = NULL;
+    CgVal pixel = cg_conv_amx_in_order(a) ? cg_iadd(f, get(f, last->pixel), row)
+                                          : find_pixel(a, get(f, last->first), row, &some);
+    if (some)
+        cg_if(f, &inside, some);
+    for (int v = 0; v < a->oc.size; v++) {
+        bool always = v + 1 < a->oc.size || a->oc.big == a->oc.n;
+        if (!always)
+            cg_if(f, &has, cg_icmp(f, LLVMIntSGT, get(f, last->vecs), cg_i64(f, v)));
+        finish_vector(a, sums_at(a, sums, v, row), n, cg_iaddc(f, ocb, v), pixel);
+        if (!always)
+            cg_endif(f, &has);
+    }
+    if (some)
+        cg_endif(f, &inside);
+}
+
+// Asks for what finishing row `row` of a strip that is being computed will read and write, where
+// its tiles are pixels in their order.
+static void ask_row(Amx *a, const AmxStrip *s, CgVal row) {
+    CgFn *f = a->f;
+    int64_t pieces = a->s->kh * a->copy.runs * a->copy.pieces;
+    CgVal pixel = cg_iadd(f, cg_conv_amx_pixel(a, s->first), row);
+    if (pieces <= FEW_PIECES) // too soon: the strip after it
+        pixel = cg_iaddc(f, pixel, cg_conv_amx_rows(a));
+    for (int v = 0; cg_conv_amx_in_order(a) && v < s->nv; v += 2)
+        cg_conv_ask_vector(f, a->s, a->n, cg_iaddc(f, s->ocb, v), pixel);
+}
+
+void cg_conv_amx_finish(Amx *a, const AmxStrip *s, int64_t share) {
+    CgFn *f = a->f;
+    CgLoop loop;
+    CgVal lo = get(f, a->last.row);
+    CgVal hi = cg_imin(f, cg_iaddc(f, lo, share), get(f, a->last.end));
+    cg_for(f, &loop, lo, hi, 1);
+    if (s)
+        ask_row(a, s, loop.iv);
+    finish_row(a, loop.iv);
+    cg_end(f, &loop);
+    set(f, a->last.row, hi);
+}
+
+void cg_conv_amx_leave(Amx *a, const AmxStrip *s) {
+    CgFn *f = a->f;
+    const AmxPending *last = &a->last;
+    CgVal zero = cg_i64(f, 0);
+    CgVal sums = a->at_once ? zero : cg_isub(f, cg_i64(f, 1), get(f, last->sums));
+    CgVal first = cg_imulc(f, s->first, a->cut.rows), pixel = cg_conv_amx_pixel(a, s->first);
+    CgVal end = cg_i64(f, cg_conv_amx_rows(a));
+    int64_t rows = a->cut.per_row ? a->cut.tiles * a->cut.rows : a->cut.positions;
+    for (int i = 0; i < a->cut.count; i++)
+        for (int v = 0; v < s->nv; v++)
+            cg_amx_store(f, cg_conv_amx_sums(a, i, v),
+                         sums_at(a, sums, v, cg_i64(f, i * a->cut.rows)),
+                         cg_i64(f, CG_AMX_ROW_BYTES));
+    set(f, last->n, a->n);
+    set(f, last->ocb, s->ocb);
+    set(f, last->vecs, cg_i64(f, s->nv));
+    set(f, last->first, s->first);
+    set(f, last->pixel, pixel);
+    set(f, last->row, a->in_place && cg_conv_amx_in_order(a) ? cg_isub(f, first, pixel) : zero);
+    set(f, last->end, a->in_place ? end : cg_imin(f, end, cg_isub(f, cg_i64(f, rows), first)));
+    set(f, last->sums, sums);
+}
