@@ -6,8 +6,8 @@
 //   %m = mul %x, %a
 //   %y = mul %m, 0.5                                   ->     %y = gelu %x
 //
-// In any order of the factors x, 1 + erf and 1/2. What is between has no other reader: a training
-// step, whose gradient reads it, keeps all of it. Gelu-20.
+// In any order of the factors x, 1 + erf and 1/2. What is between has no other reader. Before
+// gradients are made, too: a training step keeps x, where it kept results of three parts. Gelu-20.
 
 #include "passes/util.h"
 #include <math.h>

@@ -112,6 +112,16 @@ void pass_grad_erf(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), pass_rev_scale(t, e, M_2_SQRTPI)));
 }
 
+// (1 + erf(x / sqrt 2)) / 2 + x exp(-x^2 / 2) / sqrt(2 pi): of x alone, which is all that is kept.
+void pass_grad_gelu(PassGrad *t, IrNode *n) {
+    IrValue *x = ir_in(n, 0);
+    IrValue *e = pass_rev_1(t, IR_OP_ERF, pass_rev_scale(t, x, M_SQRT1_2));
+    IrValue *below_x = pass_rev_shift(t, pass_rev_scale(t, e, 0.5), 0.5);
+    IrValue *bell = pass_rev_1(t, IR_OP_EXP, pass_rev_scale(t, mul(t, x, x), -0.5));
+    IrValue *at_x = mul(t, x, pass_rev_scale(t, bell, M_2_SQRTPI * M_SQRT1_2 / 2));
+    pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), add(t, below_x, at_x)));
+}
+
 void pass_grad_exp(PassGrad *t, IrNode *n) {
     pass_rev_give(t, n, 0, mul(t, pass_rev_of(t, n, 0), n->out[0]));
 }
