@@ -108,5 +108,38 @@ def test_tolerance_of_16_bits():
     assert "of a quantum of 0.001, 1e-03 allowed for int16: ok" in text, text
 
 
+def halves_model(ends):
+    """Integers doubled in height by (3a + b) / 4, quantized to the scale they came with: every fourth is a half between two. The
+    model, x of whole quanta, and the outcome: halves go to the even integer. ends: with a QuantizeLinear, else a Relu behind it."""
+    scale, zero = np.float32(0.03), np.uint8(100)
+    node = helper.make_node
+    q = [node("QuantizeLinear", ["x", "scale", "zero"], ["q"]), node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+         node("Resize", ["d", "", "sizes"], ["r"], mode="linear"), node("QuantizeLinear", ["r", "scale", "zero"], ["q2"])]
+    q += [node("Identity", ["q2"], ["y"])] if ends else [node("DequantizeLinear", ["q2", "scale", "zero"], ["d2"]), node("Relu", ["d2"], ["y"])]
+    path = save_model("halves", q, [("x", F32, [1, 1, 64, 40])], [("y", U8 if ends else F32, None)],
+                      [("scale", scale), ("zero", zero), ("sizes", np.array([1, 1, 2, 1], np.float32))])
+    k = np.random.RandomState(3).randint(-90, 90, (64, 40))
+    above, below = np.vstack([k[:1], k[:-1]]), np.vstack([k[1:], k[-1:]])
+    exact = np.stack([3 * k + above, 3 * k + below], 1).reshape(1, 1, 128, 40) / 4
+    assert np.mean(exact % 1 == 0.5) > 0.2
+    up = np.rint(exact)
+    y = (up + zero).astype(np.uint8) if ends else np.maximum(np.float32(up) * scale, 0)
+    return path, (k * scale).astype(np.float32).reshape(1, 1, 64, 40), y
+
+
+def test_halves_between_quanta():
+    """The evaluator decides them as integers do, to the last bit; one quantum beside is a fault wherever it is."""
+    for ends in (True, False):
+        path, x, y = halves_model(ends)
+        text = ok(HONE, "verify", path, save_set("halves", 0, [x], [y]), "--tolerance", "1e-6")
+        assert text.count(": ok") == 2, text
+        ok(HONE, "verify", path, "--random", "3", "--tolerance", "1e-6")
+        for at in ((0, 0, 3, 3), (0, 0, 90, 7)):
+            wrong = y.copy()
+            wrong[at] += 1 if ends else np.float32(0.03)
+            code, out, _ = run(HONE, "verify", path, save_set("halves", 0, [x], [wrong]), "--tolerance", "1e-6")
+            assert code == 1 and out.count("FAILED") == 1, out
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
