@@ -291,7 +291,7 @@ int cmd_compile(Tool *t, int argc, char **argv) {
     Compile c = {.model = TOOL_MODEL_DEFAULT, .emit_name = "exe"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the file to write; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the file to write, - for stdout; required", 0, 0},
         {"--emit", NULL, "KIND", TOOL_TEXT, &c.emit_name,
          "exe (default), shared, static, object (these three with a C header), python (a wheel), "
          "llvm-ir, asm, ir",

@@ -87,7 +87,7 @@ int cmd_quantize(Tool *t, int argc, char **argv) {
     Command c = {.q = quant_defaults(t), .method = "percentile"};
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the model to write; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &c.out, "the model to write, - for stdout; required", 0, 0},
         {"--json", NULL, NULL, TOOL_FLAG, &c.json, "the table of layers as one JSON object", 0, 0},
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "Calibration", 0, 0},
         {"--calibrate", NULL, "FOLDER", TOOL_TEXT, &c.q.calibrate_folder, "images; required", 0, 0},

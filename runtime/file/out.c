@@ -108,6 +108,7 @@ static bool take_place(RtOutFile *o, RtOuts *outs, RtPlace *p, RtErr *err) {
 
 bool rt_out_open(RtOutFile *o, RtOuts *outs, const char *path, RtOutKind kind, RtErr *err) {
     RtPlace p;
+    path = strcmp(path, "-") == 0 ? "/dev/stdout" : path;
     *o = (RtOutFile){.kind = kind, .path = strdup(path)};
     err->text[0] = 0;
     if (o->path && rt_place_find(path, &p) && take_place(o, outs, &p, err))

@@ -3,8 +3,9 @@
 //
 // A regular file, or one that is not there yet, is written under a temporary name in its folder,
 // then renamed: it is whole, or as it was. Links stay and what they point to is replaced. A device,
-// a FIFO, a socket and an open descriptor (/dev/stdout) are written through, never replaced. What
-// is an input, or an output already, is refused. An error names the file as the user did.
+// a FIFO, a socket and an open descriptor (/dev/stdout, or - for short) are written through, never
+// replaced. What is an input, or an output already, is refused. An error names the file as the user
+// did, "-" as /dev/stdout.
 #ifndef RUNTIME_FILE_OUT_H
 #define RUNTIME_FILE_OUT_H
 

@@ -166,9 +166,14 @@ def test_what_is_no_file_is_written_through():
     server.close()
     assert got[1] == want and stat.S_ISSOCK(os.lstat(temp("sock")).st_mode)
 
-    for path in ("/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"):
+    for path in ("-", "/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"):
         done = subprocess.run([HONE, "compile", SAMPLE, "-o", path], capture_output=True, cwd=TEMP)
         assert done.returncode == 0 and done.stdout == want, done.stderr
+    for path, *command in (("q.onnx", HONE, "quantize", SAMPLE, "--calibrate", photos()), ("y.npy", net(), "run", "-i", array())):
+        ok(*command, "-o", temp(path))
+        done = subprocess.run([*command, "-o", "-"], capture_output=True, cwd=TEMP)
+        assert done.returncode == 0 and done.stdout == read(temp(path)), done.stderr
+    assert not os.path.exists(temp("-"))
     with open(temp("log"), "wb") as f:  # appended where the descriptor stands, nothing replaced
         f.write(b"before\n")
         f.flush()
