@@ -84,22 +84,18 @@ static void choose_percentile(FeQuantRange *r, double percentile) {
 //
 // The Kullback-Leibler divergence between bins [first, last] with all outside at their ends, and
 // the same numbers without these in LEVELS parts, each spread over its bins that hold any.
-static double divergence(const FeQuantRange *r, int first, int last) {
-    double p[FE_QUANT_BINS], outside[2] = {0, 0}, sum_p = 0, sum_q = 0, d = 0;
+static double divergence(const double *bin, int first, int last, const double outside[2]) {
+    double p[FE_QUANT_BINS], sum_p = 0, sum_q = 0, d = 0;
     int n = last - first + 1;
     double q[FE_QUANT_BINS];
-    for (int i = 0; i < FE_QUANT_BINS; i++) {
-        outside[0] += i < first ? r->bin[i] : 0;
-        outside[1] += i > last ? r->bin[i] : 0;
-    }
-    memcpy(p, r->bin + first, (size_t)n * sizeof *p);
+    memcpy(p, bin + first, (size_t)n * sizeof *p);
     p[0] += outside[0];
     p[n - 1] += outside[1];
     for (int k = 0; k < LEVELS; k++) {
         int from = n * k / LEVELS, to = n * (k + 1) / LEVELS, used = 0;
         double sum = 0;
         for (int i = from; i < to; i++) {
-            sum += r->bin[first + i];
+            sum += bin[first + i];
             used += p[i] > 0;
         }
         for (int i = from; i < to; i++) {
@@ -118,18 +114,50 @@ static double divergence(const FeQuantRange *r, int first, int last) {
     return d;
 }
 
+// Each bin's numbers over the bins around it, as many as a level of the whole range has: few
+// images, or a constant background, make spikes, which no level of several bins resembles, however
+// right it is for them.
+static void smooth(const FeQuantRange *r, double *bin) {
+    enum { REACH = FE_QUANT_BINS / LEVELS / 2 };
+    memset(bin, 0, FE_QUANT_BINS * sizeof *bin);
+    for (int i = 0; i < FE_QUANT_BINS; i++) {
+        int from = i > REACH ? i - REACH : 0;
+        int to = i < FE_QUANT_BINS - REACH ? i + REACH : FE_QUANT_BINS - 1;
+        for (int k = from; k <= to; k++) {
+            bin[k] += r->bin[i] / (to - from + 1);
+        }
+    }
+}
+
+static double sum_bins(const double *bin, int from, int to) {
+    double sum = 0;
+    for (int i = from; i < to; i++) {
+        sum += bin[i];
+    }
+    return sum;
+}
+
+// The share of numbers that may lie outside, twice what least squared errors of 8 bits ask for with
+// bells and with two-sided exponentials (Banner et al., Post-training 4-bit quantization, 2019):
+// what the divergence says beyond that is about spikes.
+static const double MOST_OUTSIDE = 2e-4;
+
 // What lies beyond a threshold on either side of 0 is left out. (Migacz, 8-bit inference with
 // TensorRT, 2017.)
 static void choose_entropy(FeQuantRange *r) {
     enum { STEPS = 128 };
-    double best = INFINITY, width = (r->hi - r->lo) / FE_QUANT_BINS;
+    double best = INFINITY, width = (r->hi - r->lo) / FE_QUANT_BINS, bin[FE_QUANT_BINS];
     double most = -r->lo > r->hi ? -r->lo : r->hi;
+    smooth(r, bin);
+    double all = sum_bins(bin, 0, FE_QUANT_BINS);
     for (int k = 1; k <= STEPS; k++) {
         double t = most * k / STEPS;
         double from = -t > r->lo ? -t : r->lo, to = t < r->hi ? t : r->hi;
         int first = (int)lrint((from - r->lo) / width);
         int last = (int)lrint((to - r->lo) / width) - 1;
-        double d = last - first + 1 >= LEVELS ? divergence(r, first, last) : INFINITY;
+        double outside[] = {sum_bins(bin, 0, first), sum_bins(bin, last + 1, FE_QUANT_BINS)};
+        bool able = last - first + 1 >= LEVELS && outside[0] + outside[1] <= MOST_OUTSIDE * all;
+        double d = able ? divergence(bin, first, last, outside) : INFINITY;
         if (d <= best) { // of two that are as good the wider one
             best = d;
             r->from = from;

@@ -301,11 +301,9 @@ def test_sample():
         report = json.loads(ok(HONE, "quantize", SAMPLE, "-o", temp("s.onnx"), "--calibrate", temp("some"), "--eval", temp("val"),
                                "--method", method, "--json"))
         e = report["eval"]
-        # Entropy cuts what a constant background makes of the first layers.
-        agree, snr = (185, 5) if method == "entropy" else (196, 25)
-        assert e["images"] == 200 and e["float_right"] > 170 and e["agree"] >= agree, e
-        assert e["int8_right"] >= e["float_right"] - 200 + agree and report["images"] == 40
-        assert min(r["snr"] for r in report["layers"]) > snr, report
+        assert e["images"] == 200 and e["float_right"] > 170 and e["agree"] >= 196, e
+        assert e["int8_right"] >= e["float_right"] - 4 and report["images"] == 40
+        assert min(r["snr"] for r in report["layers"]) > 25, report
     with open(temp("s.onnx"), "rb") as f:
         first = f.read()
     ok(HONE, "quantize", SAMPLE, "-o", temp("s.onnx"), "--calibrate", temp("some"), "--method", "entropy")

@@ -90,6 +90,18 @@ static void test_entropy(void) {
     CHECK(r.from < 0);
 }
 
+// What eight pictures with a constant background make: most numbers are a few values, others lie
+// between, and one in 20 is spread thinly above. Those stay in the range.
+static void test_entropy_of_spikes(void) {
+    static float x[N];
+    for (int i = 0; i < N; i++) {
+        float share = (float)i / N;
+        x[i] = i % 20 == 0 ? 4 * share : i % 2 ? 0.11f * (float)(1 + i % 7) : share;
+    }
+    FeQuantRange r = range_of(x, N, FE_QUANT_ENTROPY, 0);
+    CHECK(r.to > 3.8);
+}
+
 static void test_not_finite(void) {
     float nan[] = {1, NAN, 2}, inf[] = {1, INFINITY, 2};
     FeQuantRange r = {0};
@@ -109,6 +121,7 @@ int main(void) {
     CHECK_RUN(test_one_sign);
     CHECK_RUN(test_percentile);
     CHECK_RUN(test_entropy);
+    CHECK_RUN(test_entropy_of_spikes);
     CHECK_RUN(test_not_finite);
     CHECK_RUN(test_names);
     return check_done();
