@@ -63,6 +63,28 @@ def test_weights_that_are_no_numbers():
     ok(HONE, "finetune", fine, "-o", temp("masked"), "--classes", "3")
 
 
+def test_variances_below_zero():
+    """Whose square root would make all that a normalization gives NaN; epsilon lifts what rounding left below 0."""
+    def normalized(variance, epsilon=1e-5):
+        names = ("scale", "shift", "mean", "variance")
+        nodes = [helper.make_node("Reshape", ["y", "four"], ["r"]), helper.make_node("BatchNormalization", ["r", *names], ["n"], "norm", epsilon=epsilon),
+                 helper.make_node("GlobalAveragePool", ["n"], ["g"]), helper.make_node("Flatten", ["g"], ["f2"]),
+                 helper.make_node("MatMul", ["f2", "w2"], ["z"], name="end")]
+
+        def change(w):
+            w.update(zip(names, np.float32([[1] * 4, [0] * 4, [0] * 4, variance])), four=np.int64([0, 4, 1, 1]))
+        return network("variance.onnx", change, nodes)
+
+    for variance, epsilon, told in (([1, 1, -0.5, -0.25], 1e-5, "with epsilon 1e-05, 2 of 4 are not above 0, the least is -0.5"),
+                                    ([1, 0, 1, 1], 0.0, "with epsilon 0, 1 of 4 are not above 0, the least is 0")):
+        path = normalized(variance, epsilon)
+        line = f"{path}: warning: node 'norm' (BatchNormalization): its variance 'variance' has no square root: {told}\n"
+        code, _, err = run(HONE, "compile", path, "-o", temp("bad.ir"), "--emit", "ir")
+        assert code == 0 and err.count("\n") == 2 and err.startswith(line), err
+        says(1, line[len(path) + 11:-1], HONE, "finetune", path, "-o", temp("no"), "--classes", "3")
+    assert "variance" not in run(HONE, "inspect", normalized([1, 1, -1e-6, 0]))[2]
+
+
 def test_nothing_to_compare():
     code, out, err = run(HONE, "verify", network("nan.onnx", spoil("b1", np.nan, slice(None))))
     assert code == 1 and "4 of 4 numbers are not finite: NOTHING TO COMPARE" in out and "its weight 'b1'" in err, (out, err)
