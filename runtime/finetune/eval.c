@@ -14,13 +14,24 @@ typedef struct Eval {
     int threads, batch, workers;
 } Eval;
 
+// "-" where there is nothing to divide by.
+static void print_share(double x, int wide) {
+    if (isnan(x))
+        printf(" %*s", wide + 1, "-");
+    else
+        printf(" %*.2f%%", wide, x * 100);
+}
+
 static void print_classes(const RtScores *s, const RtDataset *data, const char *unit) {
     printf("%-24s %8s %10s %8s %8s %8s\n", "class", unit, "precision", "recall", "F1", "IoU");
     for (int k = 0; k < s->classes; k++) {
         RtClassScores c = rt_scores_of_class(s, k);
-        printf("%-24s %8lld %9.2f%% %7.2f%% %7.2f%% %7.2f%%\n", RT_SHOW(data->names[k]),
-               (long long)c.images, c.precision * 100, c.recall * 100, c.f1 * 100,
-               c.iou > 0 ? c.iou * 100 : 0);
+        printf("%-24s %8lld", RT_SHOW(data->names[k]), (long long)c.images);
+        print_share(c.precision, 9);
+        print_share(c.recall, 7);
+        print_share(c.f1, 7);
+        print_share(c.iou, 7);
+        putchar('\n');
     }
 }
 
@@ -35,8 +46,7 @@ static void put_classes(RtJson *j, const RtScores *s, const RtDataset *data, con
         rt_json_number(j, "precision", c.precision, 9);
         rt_json_number(j, "recall", c.recall, 9);
         rt_json_number(j, "f1", c.f1, 9);
-        if (c.iou >= 0)
-            rt_json_number(j, "iou", c.iou, 9);
+        rt_json_number(j, "iou", c.iou, 9);
         rt_json_end(j, '}');
     }
     rt_json_end(j, ']');

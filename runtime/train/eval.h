@@ -60,10 +60,11 @@ typedef struct RtConfusion { // images of `label` that were taken for `guess`
 // is there.
 int rt_scores_confusions(const RtScores *s, RtConfusion *to, int most);
 
-typedef struct RtClassScores { // of one class; 0 where there is nothing to divide by
-    int64_t images;            // of maps: places
+// Of one class. NaN: the class is not there, or for precision and iou neither there nor guessed.
+typedef struct RtClassScores {
+    int64_t images; // of maps: places
     double precision, recall, f1;
-    double iou; // intersection over union; -1: the class is neither there nor guessed
+    double iou; // intersection over union
 } RtClassScores;
 void rt_scores_add_mistake(RtScores *s, const RtMistake *m); // if it is one of the worst
 // From the confusion matrix, which is there.

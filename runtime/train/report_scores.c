@@ -144,14 +144,27 @@ static void put_pairs(const RtTrainResult *r, FILE *f) {
     fputs("</table></div>\n", f);
 }
 
+// What a class is judged by as a whole.
+static double score_of(const RtTrainResult *r, const RtClassScores *c) {
+    return r->data->target == RT_TARGET_MAP ? c->iou : c->f1;
+}
+
+static void put_share(FILE *f, double x) {
+    if (isnan(x))
+        fputs("<td>-</td>", f);
+    else
+        fprintf(f, "<td>%.1f%%</td>", x * 100);
+}
+
 static void put_scores(const RtTrainResult *r, FILE *f, int k) {
     RtClassScores c = rt_scores_of_class(r->scores, k);
-    bool map = r->data->target == RT_TARGET_MAP;
     fputs("<tr><td>", f);
     rt_html_text(f, r->data->names[k]);
-    fprintf(f, "</td><td>%lld</td><td>%.1f%%</td><td>%.1f%%</td><td>%.1f%%</td></tr>\n",
-            (long long)c.images, c.precision * 100, c.recall * 100,
-            (map ? fmax(c.iou, 0) : c.f1) * 100);
+    fprintf(f, "</td><td>%lld</td>", (long long)c.images);
+    put_share(f, c.precision);
+    put_share(f, c.recall);
+    put_share(f, score_of(r, &c));
+    fputs("</tr>\n", f);
 }
 
 static void put_scores_head(const RtTrainResult *r, FILE *f) {
@@ -174,7 +187,7 @@ static void put_worst_classes(const RtTrainResult *r, FILE *f) {
     double *value = calloc((size_t)n, sizeof *value); // 1 - F1 or IoU; -1: no images
     for (int k = 0; value && k < n; k++) {
         RtClassScores c = rt_scores_of_class(r->scores, k);
-        value[k] = c.images ? 1 - (r->data->target == RT_TARGET_MAP ? fmax(c.iou, 0) : c.f1) : -1;
+        value[k] = c.images ? 1 - score_of(r, &c) : -1;
     }
     fputs("<h3>The classes that are found worst</h3>\n", f);
     put_scores_head(r, f);

@@ -23,11 +23,12 @@ RtClassScores rt_scores_of_class(const RtScores *s, int k) {
         column += s->confusion[i * n + k];
     }
     int64_t either = row + column - right;
+    double none = row ? 0 : NAN;
     return (RtClassScores){.images = row,
-                           .iou = either ? (double)right / (double)either : -1,
-                           .precision = column ? (double)right / (double)column : 0,
-                           .recall = row ? (double)right / (double)row : 0,
-                           .f1 = row + column ? 2 * (double)right / (double)(row + column) : 0};
+                           .iou = either ? (double)right / (double)either : NAN,
+                           .precision = column ? (double)right / (double)column : none,
+                           .recall = row ? (double)right / (double)row : NAN,
+                           .f1 = row ? 2 * (double)right / (double)(row + column) : NAN};
 }
 
 double rt_scores_mean_iou(const RtScores *s) {
@@ -35,8 +36,8 @@ double rt_scores_mean_iou(const RtScores *s) {
     int n = 0;
     for (int k = 0; k < s->classes; k++) {
         RtClassScores c = rt_scores_of_class(s, k);
-        sum += c.iou > 0 ? c.iou : 0;
-        n += c.iou >= 0;
+        sum += isnan(c.iou) ? 0 : c.iou;
+        n += !isnan(c.iou);
     }
     return n ? sum / n : 0;
 }

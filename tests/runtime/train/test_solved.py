@@ -272,6 +272,25 @@ class Solved(Case):
         text = self.good("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--per-class")
         self.assertRegex(text, r"top-5 100\.00%, calibration error \d+\.\d\d%, macro F1 \d+\.\d\d%\nclass +images +precision")
 
+    def test_classes_without_images(self):
+        """Nothing is said of how they are found: "-" in text and report, null in JSON; one that others are taken for has a precision."""
+        test_train.idx(self.path("d/t10k-labels-idx1-ubyte"), (20,), bytes(i % 2 for i in range(20)))
+        self.train("--epochs", "1,0", "--report", "r.html")
+        with open(self.path("r.html")) as f:
+            self.assertRegex(f.read(), r"<td>2</td><td>0</td><td>(0\.0%|-)</td><td>-</td><td>-</td></tr>")
+        for labels in ((0, 1), (1,)):
+            rows = [[230 if row // 2 == i % 2 else 20 for row in range(8) for _ in range(8)] for i in range(4)]
+            for i in range(4):
+                self.write(f"{i}.png", test_train.png_grey(8, 8, rows[i]))
+            self.write("list.csv", "\n".join(f"{i}.png,{labels[i % len(labels)]}" for i in range(4)).encode())
+            said = json.loads(self.good("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--json"))["classes"]
+            text = self.good("fake_train", "eval", "list.csv", "--checkpoint", "ck", "--per-class")
+            self.assertEqual([said[2][k] for k in ("images", "precision", "recall", "f1", "iou")], [0] + [None] * 4)
+            self.assertRegex(text, r"\n2 +0 +- +- +- +-\n")
+            self.assertEqual(said[1]["images"], 4 // len(labels))
+        self.assertEqual([said[0][k] for k in ("images", "precision", "recall", "f1", "iou")], [0, 0, None, None, 0])
+        self.assertRegex(text, r"\n0 +0 +0\.00% +- +- +0\.00%\n1 +4 +100\.00% +50\.00% +66\.67% +50\.00%\n")
+
     def test_an_image(self):
         """Fewer than parts can be made of."""
         os.mkdir(self.path("one"))
