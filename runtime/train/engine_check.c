@@ -98,14 +98,13 @@ static const HoneNodeDesc *search_graph(RtEngine *t, RtEngineGraph which, const 
 }
 
 static bool tell_parameter(const HoneParam *p, char *text, size_t size) {
+    const char *what = p->group < 0 ? "the running statistic" : "parameter";
     int64_t given = count_given(p);
-    if (given)
-        snprintf(text, size,
-                 "parameter '%s' of node '%s', as the network's file has it: %lld of %lld "
-                 "numbers are not finite",
-                 p->name, p->node, (long long)given, (long long)p->count);
-    else
-        snprintf(text, size, "parameter '%s'", p->name);
+    int n = snprintf(text, size, "%s '%s' of node '%s'", what, p->name, p->node);
+    if (given && n < (int)size)
+        snprintf(text + n, size - (size_t)n,
+                 ", as the network's file has it: %lld of %lld numbers are not finite",
+                 (long long)given, (long long)p->count);
     return !given;
 }
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from browser import CHROMIUM, Browser
-from script import HONE, ROOT, main, ok, temp
+from script import HONE, ROOT, main, ok, run, temp
 
 CLOTHES = os.path.join(ROOT, "tools", "sample", "clothes5.onnx")
 LONG = "a very long name of a class that goes on & on <b>"
@@ -150,6 +150,15 @@ def test_a_solved_classifier_alone():
     page = train("head", "alone.html")
     assert "<h2>Curves</h2>" not in page and "ridges that were tried" in page and "Top-1, best epoch" in page
     assert "--momentum" not in page and "<td>--augment</td><td>none</td>" in page
+
+
+def test_a_run_that_diverges():
+    """The variance of a normalization overflows before anything else: it is called what it is."""
+    ok(HONE, "finetune", CLOTHES, "-o", temp("far"), "--classes", temp("photos"), "--freeze", "none", "--bn", "train")
+    code, _, err = run(temp("far"), "train", temp("photos"), "--no-checkpoint", "-o", temp("far.onnx"), "--lr", "1e6", "--opt", "sgd")
+    line = err.splitlines()[-1]
+    assert code == 1 and re.search(r"is not finite, first in the running statistic '\S+\.running_(mean|var)' of node '\S+'; nothing was moved", line), err
+    assert "Try a smaller --lr" in line, line
 
 
 if __name__ == "__main__":
