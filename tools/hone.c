@@ -96,7 +96,7 @@ static int run(int argc, char **argv) {
     if (strcmp(argv[1], "--version") == 0)
         return printf("%s\n", TOOL_PRODUCER), EXIT_FINE;
     if (strcmp(argv[1], "--licences") == 0)
-        return rt_licences(stdout), EXIT_FINE;
+        return rt_licences(stdout, true), EXIT_FINE;
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return tool_run(commands[i].run, argc - 1, argv + 1);

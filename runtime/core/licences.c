@@ -43,14 +43,27 @@ static const char expat[] =
     "FROM,\n"
     "OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.\n";
 
+// A small part of each library, which is in every program that has any of it. A weak reference asks
+// for none: it is NULL in a program that is linked without.
+#define PART(symbol) extern const char symbol[] __attribute__((weak))
+PART(jpeg_natural_order);
+PART(png_access_version_number);
+PART(zlibVersion);
+PART(WebPGetDecoderVersion);
+PART(event_get_version_number);
+PART(json_true);
+PART(rt_safetensors_close); // xxHash is a header that this function's file includes
+
 static const struct {
-    const char *name, *notice, *terms[2];
+    const char *name, *part, *notice, *terms[2];
 } licences[] = {
     {"hone's runtime",
+     disclaimer,
      "Apache License, Version 2.0: http://www.apache.org/licenses/LICENSE-2.0. Distributed on an\n"
      "\"AS IS\" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.\n",
      {0}},
     {"libjpeg-turbo",
+     jpeg_natural_order,
      "This software is based in part on the work of the Independent JPEG Group.\n"
      "Copyright (C) 1991-2020 Thomas G. Lane, Guido Vollbeding. Copyright (C) 1999-2006 MIYASAKA\n"
      "Masaru. Copyright (C) 2009-2023 D. R. Commander. Copyright (C) 2015, 2020 Google, Inc.\n"
@@ -61,12 +74,17 @@ static const struct {
      "permission.\n",
      {bsd, disclaimer}},
     {"libpng",
+     png_access_version_number,
      "PNG Reference Library License version 2. Copyright (C) 1995-2022 The PNG Reference Library\n"
      "Authors. Copyright (C) 2018-2022 Cosmin Truta. Copyright (C) 1998-2018 Glenn "
      "Randers-Pehrson.\n",
      {0}},
-    {"zlib", "zlib License. Copyright (C) 1995-2022 Jean-loup Gailly and Mark Adler.\n", {0}},
+    {"zlib",
+     zlibVersion,
+     "zlib License. Copyright (C) 1995-2022 Jean-loup Gailly and Mark Adler.\n",
+     {0}},
     {"libwebp",
+     WebPGetDecoderVersion,
      "Copyright (c) 2010, Google Inc. What follows is the 3-clause BSD License, whose third "
      "clause\n"
      "reads: neither the name of Google nor the names of its contributors may be used to endorse "
@@ -74,6 +92,7 @@ static const struct {
      "promote products derived from this software without specific prior written permission.\n",
      {bsd, disclaimer}},
     {"libevent (programs that classify)",
+     event_get_version_number,
      "Copyright (c) 2000-2007 Niels Provos. Copyright (c) 2007-2012 Niels Provos and Nick "
      "Mathewson.\n"
      "What follows is the 3-clause BSD License, whose third clause reads: the name of the author "
@@ -82,12 +101,20 @@ static const struct {
      "prior\n"
      "written permission.\n",
      {bsd, disclaimer}},
-    {"Jansson", "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n", {expat, NULL}},
-    {"xxHash", "BSD 2-Clause License. Copyright (C) 2012-2023 Yann Collet.\n", {bsd, disclaimer}},
+    {"Jansson",
+     json_true,
+     "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n",
+     {expat, NULL}},
+    {"xxHash (programs that fine-tune)",
+     rt_safetensors_close,
+     "BSD 2-Clause License. Copyright (C) 2012-2023 Yann Collet.\n",
+     {bsd, disclaimer}},
 };
 
-void rt_licences(FILE *f) {
+void rt_licences(FILE *f, bool all) {
     for (size_t i = 0; i < sizeof licences / sizeof *licences; i++) {
+        if (!all && !licences[i].part)
+            continue;
         fprintf(f, "%s%s\n%s", i ? "\n" : "", licences[i].name, licences[i].notice);
         for (int k = 0; k < 2 && licences[i].terms[k]; k++)
             fputs(licences[i].terms[k], f);

@@ -2,8 +2,10 @@
 #ifndef RUNTIME_CORE_LICENCES_H
 #define RUNTIME_CORE_LICENCES_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
-void rt_licences(FILE *f); // prints them, whole where their terms ask for it
+// Prints them, whole where their terms ask for it: of all, or of what is inside of this program.
+void rt_licences(FILE *f, bool all);
 
 #endif

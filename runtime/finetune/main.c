@@ -61,7 +61,7 @@ static int dispatch(const RtFine *f, int argc, char **argv) {
         return RT_EXIT_FINE;
     }
     if (strcmp(argv[1], "--licences") == 0)
-        return rt_licences(stdout), RT_EXIT_FINE;
+        return rt_licences(stdout, false), RT_EXIT_FINE;
     for (int i = 0; i < N_SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(f, argc - 2, argv + 2);

@@ -97,7 +97,7 @@ static int dispatch(const RtInfer *in, int argc, char **argv) {
         return RT_EXIT_FINE;
     }
     if (strcmp(argv[1], "--licences") == 0)
-        return rt_licences(stdout), RT_EXIT_FINE;
+        return rt_licences(stdout, false), RT_EXIT_FINE;
     const Subcommand *usual = subcommands;
     for (const Subcommand *s = subcommands; s < subcommands + N_SUBCOMMANDS; s++) {
         if (strcmp(argv[1], s->name) == 0)

@@ -88,6 +88,23 @@ def test_one_file_that_needs_nothing():
     assert code == 0 and out.splitlines()[1].endswith("sneaker"), (out, err)
 
 
+def test_programs_without_parts():
+    """Smaller than the whole; what is there works, what is not is refused, and no licence speaks of it."""
+    ok(HONE, "compile", SAMPLE, "--mcpu", "neoverse-n1", "-o", "whole")
+    for part in ("webp", "serve,jpeg,webp"):
+        ok(HONE, "compile", SAMPLE, "--mcpu", "neoverse-n1", "-o", "less", "--without", part)
+        assert os.path.getsize(temp("less")) < os.path.getsize(temp("whole")) - 60000 * len(part.split(",")), part
+        assert works("neoverse-n1", temp("less"), SNEAKER).splitlines()[1].endswith("sneaker")
+        text = works("neoverse-n1", temp("less"), "--licences")
+        assert "libwebp" not in text and "libpng" in text and ("libevent" in text) == (part == "webp"), text
+    code, out, err = emulated("neoverse-n1", temp("less"), "serve")
+    assert code == 1 and "serve was left out when this program was compiled (--without serve)" in err, (out, err)
+    ok(HONE, "compile", SAMPLE, "--mcpu", "neoverse-n1", "-o", "less", "--without", "png")
+    code, out, err = emulated("neoverse-n1", temp("less"), SNEAKER)
+    assert code == 1 and "PNG was left out when this program was compiled (--without png)" in err, (out, err)
+    assert "libpng" not in works("neoverse-n1", temp("less"), "--licences")
+
+
 def test_several_arm_cpus_in_one_program():
     ok(HONE, "compile", SAMPLE, "--mcpu", "cortex-a53,neoverse-n1", "-o", "fat")
     assert works("neoverse-n1", temp("fat"), SNEAKER).splitlines()[1].endswith("sneaker")

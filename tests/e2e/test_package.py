@@ -69,7 +69,8 @@ def test_every_archive_that_is_linked_has_its_licence():
     program = temp("sample")
     ok(HONE, "compile", SAMPLE, "-o", program)
     text = licences(program)
-    assert text == licences(HONE)
+    whole, said = licences(HONE).split("\n\n"), text.split("\n\n")
+    assert [part.strip() for part in whole if "xxHash" not in part] == [part.strip() for part in said], text
     for path in glob.glob(os.path.join(BUILD, "hone-link*.txt")):
         with open(path) as f:
             for archive in re.findall(r"^/.*/(\S+\.a)$", f.read(), re.M):

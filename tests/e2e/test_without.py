@@ -18,6 +18,7 @@ from server import Server  # noqa: E402
 PARTS = ("serve", "jpeg", "png", "webp")
 LEAST = 90000  # bytes that each is worth
 SHOWN = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
+LIBRARIES = {"serve": ("libevent", "Jansson"), "jpeg": ("libjpeg-turbo",), "png": ("libpng",), "webp": ("libwebp",)}
 
 
 def without(parts, *options, model=SAMPLE):
@@ -55,6 +56,10 @@ def check(program, gone):
     assert ("serve --port" in text) == ("  serve  " in text) == ("serve" not in gone), text
     assert json.loads(ok(program, "info", "--json"))["left_out"] == gone
     assert (f"\nLeft out when it was compiled: {', '.join(gone)}\n" in text) == bool(gone), text
+    licences = ok(program, "--licences")
+    for part, names in LIBRARIES.items():
+        assert all((f"\n{name}" in licences) == (part not in gone) for name in names), (part, licences)
+    assert licences.startswith("hone's runtime\n") and "\nzlib\n" in licences, licences  # which .npz takes
     assert (f"\nleft out   {', '.join(gone)}\n" in info) == bool(gone) and ("left out" in info) == bool(gone), info
 
 
