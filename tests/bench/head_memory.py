@@ -45,7 +45,9 @@ def train(program, folder, name, memory):
         sys.exit(text)
     size = re.search(r"cached.*?: ([\d.]+ MB)", text)[1]
     block = re.search(r"(\d+) images at a time", text)
-    held, passes, seconds = re.search(r"whose loss is ([\d.]+); (\d+) passes, ([\d.]+) s", text).groups()
+    held, passes, seconds = re.search(r"ridge .*?(?:whose loss is ([\d.]+))?; (\d+) passes, ([\d.]+) s", text).groups()
+    if not held or float(seconds) == 0:
+        sys.exit(f"head_memory.py: {passes} passes in {seconds} s{'' if held else ', no image held out'}: give more --images or --features")
     print(f"{name:10} {size} of features, {block[1] + ' images at a time' if block else 'all at once'}: {used.ru_maxrss / 1024:.0f} MB at peak, "
           f"{passes} passes in {seconds} s, {int(passes) / float(seconds):.1f} a second, held out loss {held}", flush=True)
     with open(out, "rb") as f:
