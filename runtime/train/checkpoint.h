@@ -26,8 +26,8 @@ enum { // whole numbers of the position
     RT_BEST_EPOCH, // over all stages; -1: none yet
     RT_BEST_STAGE,
     RT_SINCE_BEST, // epochs of this stage
-    // of a stage that goes on after its end, --epochs +N: where that began, and its epochs; 0: as
-    // the settings say
+    // of a stage that goes on after its end, --epochs +N: where the schedule that is on began, and
+    // its epochs; 0: as the settings say
     RT_AT_CYCLE_EPOCH,
     RT_AT_CYCLE_STEP,
     RT_AT_CYCLE_LENGTH,

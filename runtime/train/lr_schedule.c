@@ -23,10 +23,11 @@ static double decay_step(const RtLrSchedule *s, int64_t i, int64_t n) {
 static const struct {
     const char *name;
     double (*decay)(const RtLrSchedule *, int64_t i, int64_t n);
+    bool ends;
 } kinds[] = {
-    [RT_LR_CONSTANT] = {"constant", decay_constant},
-    [RT_LR_COSINE] = {"cosine", decay_cosine},
-    [RT_LR_STEP] = {"step", decay_step},
+    [RT_LR_CONSTANT] = {"constant", decay_constant, false},
+    [RT_LR_COSINE] = {"cosine", decay_cosine, true},
+    [RT_LR_STEP] = {"step", decay_step, false},
 };
 
 bool rt_lr_schedule_parse(const char *name, RtLrKind *kind) {
@@ -40,6 +41,10 @@ bool rt_lr_schedule_parse(const char *name, RtLrKind *kind) {
 
 const char *rt_lr_schedule_name(RtLrKind kind) {
     return kinds[kind].name;
+}
+
+bool rt_lr_schedule_ends(RtLrKind kind) {
+    return kinds[kind].ends;
 }
 
 double rt_lr_schedule_rate(const RtLrSchedule *s, int64_t k) {

@@ -19,6 +19,8 @@ typedef struct RtLrSchedule {
 // "constant", "cosine", "step".
 bool rt_lr_schedule_parse(const char *name, RtLrKind *kind);
 const char *rt_lr_schedule_name(RtLrKind kind);
+// It ends at `total`, where the rate is 0; others go on as they were behind it.
+bool rt_lr_schedule_ends(RtLrKind kind);
 // The rate of step k, 0 <= k. cosine: base * (1 + cos(pi * i / n)) / 2 with i of the n steps after
 // the warm-up done (SGDR without restarts, Loshchilov and Hutter 2017).
 double rt_lr_schedule_rate(const RtLrSchedule *s, int64_t k);

@@ -294,8 +294,8 @@ static void take_options(RtRun *r) {
     free(had);
 }
 
-// A finished run goes on: its last stage gets a schedule more, whose checkpoint is there before the
-// run counts as unfinished.
+// A finished run goes on: its last stage gets a schedule more, or as many epochs more of one that
+// does not end. The checkpoint of that is there before the run counts as unfinished.
 static bool extend(RtRun *r) {
     int64_t *at = r->state.at;
     RtCheckpointKey key = rt_run_key(r);
@@ -303,9 +303,11 @@ static bool extend(RtRun *r) {
         rt_train_log_line(&r->log, "the run was not finished: it goes on as it was begun");
         return true;
     }
-    at[RT_AT_CYCLE_EPOCH] = at[RT_AT_STAGE_EPOCH];
-    at[RT_AT_CYCLE_STEP] = at[RT_AT_STAGE_STEP];
-    at[RT_AT_CYCLE_LENGTH] = r->set->more_epochs;
+    if (rt_lr_schedule_ends(r->set->lr_schedule)) {
+        at[RT_AT_CYCLE_EPOCH] = at[RT_AT_STAGE_EPOCH];
+        at[RT_AT_CYCLE_STEP] = at[RT_AT_STAGE_STEP];
+    }
+    at[RT_AT_CYCLE_LENGTH] = at[RT_AT_STAGE_EPOCH] - at[RT_AT_CYCLE_EPOCH] + r->set->more_epochs;
     at[RT_SINCE_BEST] = 0;
     r->folder.finished = false;
     rt_train_log_line(&r->log, "%d epochs more", r->set->more_epochs);

@@ -153,6 +153,18 @@ def test_a_finished_run_goes_on():
     assert "--resume says that, too" in run(temp("none"), "train", *DATA, "--epochs", "+2", cwd=TEMP)[2]
 
 
+def test_schedules_without_an_end_go_on():
+    """With more epochs, twice, the run is the one that was begun with all of them: nothing rises or starts again."""
+    for schedule in (["constant"], ["step", "--decay-epochs", 2]):
+        flags = ["--lr", 0.001, "--opt", "adamw", "--lr-schedule", *schedule, "--warmup-epochs", 1]
+        _, want = train("none", *flags, "--epochs", 5, "--overwrite", folder="whole")
+        train("none", *flags, "--epochs", 2, "--overwrite", folder="cut")
+        train("none", *flags, "--epochs", "+2", "--resume", folder="cut")
+        said, epochs = train("none", *flags, "--epochs", "+1", "--resume", folder="cut")
+        for key in ("lr", "train_loss", "val_loss"):
+            assert [e[key] for e in epochs] == [e[key] for e in want], (key, said, epochs)
+
+
 def test_rates_by_a_range_test():
     import xml.etree.ElementTree as xml
     code, _, err = run(temp("none"), "train", *DATA, "--lr-find", "lr.svg", "--opt", "adamw", cwd=TEMP)
