@@ -222,9 +222,9 @@ static void list_objects(const Detector *c, const char *path) {
 static bool detect_file(void *ctx, const char *path, RtErr *err) {
     Detector *c = ctx;
     collect(c);
-    if (c->picture.drawn.path)
+    if (c->picture.drawn.wanted)
         draw_objects(c);
-    if (!rt_picture_write(&c->picture, err))
+    if (!rt_picture_write(&c->picture, path, err))
         return false;
     (c->args->json ? write_objects : c->args->csv ? list_objects : print_objects)(c, path);
     return true;

@@ -50,22 +50,10 @@ static bool allocate(RtPicture *p, RtErr *err) {
     return good || rt_fail(err, "no memory for an image");
 }
 
-static bool allow_file(void *ctx, const char *path, RtErr *err) {
-    return rt_outs_allow(((const RtPicture *)ctx)->in->outs, path, 0, err);
-}
-
-// A file that is made of one picture; path NULL: none is wanted.
-static bool open_output(RtPicture *p, const char *option, const char *path, RtOutFile *out,
-                        RtErr *err) {
-    if (!path)
-        return true;
-    if (rt_inputs_listed(p->inputs))
-        return rt_fail(err, "%s takes one picture, not a list", option);
-    if (rt_inputs_known(p->inputs) > 1)
-        return rt_fail(err, "%s takes one picture, not %lld", option,
-                       (long long)rt_inputs_known(p->inputs));
-    return rt_out_open(out, p->in->outs, path, RT_OUT_WHOLE, err) &&
-           rt_inputs_visit(p->inputs, allow_file, p, err);
+static bool apart(const RtPicture *p, RtErr *err) {
+    const RtPictureOut *a = &p->drawn, *b = &p->mask;
+    bool same = a->folder && b->folder && a->dev == b->dev && a->ino == b->ino;
+    return !same || rt_fail(err, "--draw and --mask would write the same files in %s", b->folder);
 }
 
 bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args, RtErr *err) {
@@ -87,8 +75,9 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args,
         !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
         return false;
     rt_tally_begin(&p->tally, rt_inputs_listed(p->inputs) ? -1 : rt_inputs_known(p->inputs), true);
-    return open_output(p, "--draw", args->draw, &p->drawn, err) &&
-           open_output(p, "--mask", args->mask, &p->mask, err) && allocate(p, err) &&
+    return rt_picture_out_open(&p->drawn, in->outs, "--draw", args->draw, p->inputs, err) &&
+           rt_picture_out_open(&p->mask, in->outs, "--mask", args->mask, p->inputs, err) &&
+           apart(p, err) && allocate(p, err) &&
            ((p->model = rt_infer_create(in, 0, args->threads)) || rt_fail(err, "%s", ""));
 }
 
@@ -162,14 +151,15 @@ const char *rt_picture_label(const RtPicture *p, int64_t index, char *text, size
     return text;
 }
 
-bool rt_picture_write(RtPicture *p, RtErr *err) {
-    if (!p->drawn.path)
+bool rt_picture_write(RtPicture *p, const char *path, RtErr *err) {
+    RtOutFile *out = &p->drawn.file;
+    if (!p->drawn.wanted)
         return true;
-    if (!rt_out_begin(&p->drawn, err))
+    if (!rt_picture_out_begin(&p->drawn, p->in->outs, path, err))
         return false;
-    if (!rt_png_encode(p->drawn.f, &p->image))
-        return rt_fail(err, "%s: the picture cannot be written", p->drawn.path);
-    return rt_out_commit(&p->drawn, err);
+    if (!rt_png_encode(out->f, &p->image))
+        return rt_fail(err, "%s: the picture cannot be written", out->path);
+    return rt_out_commit(out, err);
 }
 
 void rt_picture_close(RtPicture *p) {
@@ -177,8 +167,8 @@ void rt_picture_close(RtPicture *p) {
         free(p->y[i]);
     free(p->y);
     free(p->x);
-    rt_out_abort(&p->drawn);
-    rt_out_abort(&p->mask);
+    rt_picture_out_close(&p->drawn);
+    rt_picture_out_close(&p->mask);
     rt_image_free(&p->image);
     rt_names_free(&p->names);
     rt_inputs_close(p->inputs);

@@ -10,6 +10,7 @@
 #include "runtime/image/draw.h"
 #include "runtime/image/inputs.h"
 #include "runtime/infer/infer.h"
+#include "runtime/infer/picture_out.h"
 
 typedef struct RtPicture {
     const RtInfer *in;
@@ -17,9 +18,9 @@ typedef struct RtPicture {
     HoneModel *model;
     const char *const *labels;
     int64_t n_labels;
-    RtNames names;   // of --labels, or none
-    RtOutFile drawn; // --draw
-    RtOutFile mask;  // --mask
+    RtNames names;      // of --labels, or none
+    RtPictureOut drawn; // --draw
+    RtPictureOut mask;  // --mask
     char *x;
     char **y;        // [n_outputs]
     RtImage image;   // the last one, three channels
@@ -51,13 +52,13 @@ int rt_picture_each(RtPicture *p, void *ctx, bool (*each)(void *ctx, const char 
 double rt_picture_x(const RtPicture *p, double x);
 double rt_picture_y(const RtPicture *p, double y);
 const char *rt_picture_label(const RtPicture *p, int64_t index, char *text, size_t size);
-// Writes the picture, as it is now, where --draw says.
-bool rt_picture_write(RtPicture *p, RtErr *err);
+// Writes the picture, which is that of `path` as it is now, where --draw says.
+bool rt_picture_write(RtPicture *p, const char *path, RtErr *err);
 void rt_picture_close(RtPicture *p);
 
 // Rows for a command's option table; `what` is drawn.
 #define RT_PICTURE_OPTIONS(a, what, csv_columns)                                                   \
-    {"--draw", RT_CLI_TEXT, &(a)->draw, 0, 0, "OUT.png", what},                                    \
+    {"--draw", RT_CLI_TEXT, &(a)->draw, 0, 0, "OUT.png|FOLDER/", what},                            \
         {"--json", RT_CLI_FLAG, &(a)->json, 0, 0, NULL, "one JSON object a line for each image"},  \
         {"--csv", RT_CLI_FLAG, &(a)->csv, 0, 0, NULL, csv_columns},                                \
         {"--labels", RT_CLI_TEXT, &(a)->labels, 0, 0, "FILE", "class names, one a line"},          \

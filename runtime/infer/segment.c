@@ -140,22 +140,23 @@ static void list_shares(const Segmentation *s, const char *path, double all) {
     }
 }
 
-static bool begin_numbers(Segmentation *s, RtErr *err) {
+static bool begin_numbers(Segmentation *s, const char *path, RtErr *err) {
     const RtImage *image = &s->picture.image;
-    const char *path = s->picture.mask.path;
-    return !path || rt_image_alloc(path, image->width, image->height, 1, &s->numbers, err);
+    rt_image_free(&s->numbers);
+    return !s->picture.mask.wanted ||
+           rt_image_alloc(path, image->width, image->height, 1, &s->numbers, err);
 }
 
 // Of a network that gives classes, not their scores, only what it gave tells how many there are.
-static bool write_numbers(Segmentation *s, RtErr *err) {
-    RtOutFile *out = &s->picture.mask;
-    if (!out->path)
+static bool write_numbers(Segmentation *s, const char *path, RtErr *err) {
+    RtOutFile *out = &s->picture.mask.file;
+    if (!s->picture.mask.wanted)
         return true;
     for (int64_t c = 0; c < s->classes && s->share[c].pixels > 0; c++)
         if (s->share[c].label >= RT_MASK_NONE)
             return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has",
-                           out->path, (long long)s->share[c].label, RT_MASK_NONE);
-    return rt_out_begin(out, err) &&
+                           path, (long long)s->share[c].label, RT_MASK_NONE);
+    return rt_picture_out_begin(&s->picture.mask, s->picture.in->outs, path, err) &&
            (rt_png_encode_numbers(out->f, &s->numbers) ||
             rt_fail(err, "%s: the mask cannot be written", out->path)) &&
            rt_out_commit(out, err);
@@ -163,10 +164,10 @@ static bool write_numbers(Segmentation *s, RtErr *err) {
 
 static bool segment_file(void *ctx, const char *path, RtErr *err) {
     Segmentation *s = ctx;
-    if (!begin_numbers(s, err))
+    if (!begin_numbers(s, path, err))
         return false;
     paint(s);
-    if (!rt_picture_write(&s->picture, err) || !write_numbers(s, err))
+    if (!rt_picture_write(&s->picture, path, err) || !write_numbers(s, path, err))
         return false;
     double all = (double)s->picture.image.width * s->picture.image.height;
     (s->args->json ? write_shares : s->args->csv ? list_shares : print_shares)(s, path, all);
@@ -191,7 +192,7 @@ int rt_infer_segment(const RtInfer *in, int argc, char **argv) {
     const RtCliOption options[] = {
         RT_PICTURE_OPTIONS(&args, "the picture with the classes' colours over it",
                            "file,class,label,share: a line for each class"),
-        {"--mask", RT_CLI_TEXT, &args.mask, 0, 0, "OUT.png",
+        {"--mask", RT_CLI_TEXT, &args.mask, 0, 0, "OUT.png|FOLDER/",
          "the class of each pixel as a number, of the picture's size, with a palette of the "
          "colours; 255 where the network saw nothing"},
         {"--help|-h", RT_CLI_FLAG, &help, 0, 0, NULL, "this text"},

@@ -121,7 +121,7 @@ def test_drawing():
         assert len({tuple(p) for p in edge[2:-2]}) == 1 and tuple(edge[5]) != rgb, (x, y, edge)
     assert (after[30:34, 2:20] == before[30:34, 2:20]).all()  # nothing is drawn there
     code, _, err = run(temp("named"), "detect", "p.png", "p.png", "--draw", "two.png")
-    assert code == 1 and "--draw takes one picture" in err and not os.path.exists(temp("two.png"))
+    assert code == 1 and "--draw FILE takes one picture, not 2; " in err and not os.path.exists(temp("two.png"))
     code, _, err = run(temp("named"), "detect", "p.png", "--draw", "p.png")
     assert code == 1 and len(err.splitlines()) == 1 and (np.asarray(Image.open(temp("p.png"))) == before).all(), err
     code, _, err = run(temp("named"), "detect", "names.txt", "--draw", "none.png")
@@ -430,9 +430,38 @@ def test_segment():
         assert mask.shape == (48, 96) and set(np.unique(mask)) <= {0, 1, 2, 3, 255}, (name, mask)
         assert (mask != 255).sum() == 48 * seen and (mask[:, 48 - seen // 2:48 + seen // 2] != 255).all(), (name, mask)
     code, _, err = run(temp("scores"), "segment", "p.png", "wide.png", "--mask", "two.png")
-    assert code == 1 and "--mask takes one picture" in err and not os.path.exists(temp("two.png")), err
+    assert code == 1 and "--mask FILE takes one picture, not 2; --mask FOLDER/ takes more" in err and not os.path.exists(temp("two.png")), err
     code, _, err = run(temp("scores"), "segment", "p.png", "--mask", "p.png")
     assert code == 1, err
+
+
+def test_pictures_in_folders():
+    """A mask and a drawing of each picture, under its name; never where the pictures are, nor two of one name."""
+    os.makedirs(temp("in/deep"))
+    for name in ("in/a.png", "in/deep/b.c.jpg"):
+        Image.open(temp("p.png")).save(temp(name))
+    said = ok(temp("scores"), "segment", "in", "--mask", "masks/", "--draw", "drawn/")
+    assert said.count("  class 0") == 2, said
+    for folder, mode in (("masks", "P"), ("drawn", "RGB")):
+        assert sorted(os.listdir(temp(folder))) == ["a.png", "b.c.png"]
+        assert {Image.open(temp(f"{folder}/{n}")).mode for n in os.listdir(temp(folder))} == {mode}
+    ok(temp("scores"), "segment", "p.png", "--mask", "p_mask.png")
+    with open(temp("masks/a.png"), "rb") as f, open(temp("p_mask.png"), "rb") as g:
+        assert f.read() == g.read()
+    ok(temp("scores"), "segment", "in", "--mask", "masks")  # again, and without the slash
+    code, out, err = run("sh", "-c", "ls in/a.png in/deep/b.c.jpg | ./scores segment --csv --mask listed/ -")
+    assert code == 0 and sorted(os.listdir(temp("listed"))) == ["a.png", "b.c.png"], (out, err)
+    before = open(temp("in/a.png"), "rb").read()
+    for args, why in ((("in", "--mask", "in/"), "in/a.png: --mask would be written where this picture is"),
+                      (("in", "--draw", "in/deep"), "in/deep/b.c.jpg: --draw would be written where this picture is"),
+                      (("in", "--mask", "one", "--draw", "one/"), "--draw and --mask would write the same files in one/"),
+                      (("in", "--mask", "p.png/"), "p.png/: is no folder\n"), (("in", "--mask", "no/such/"), "no/such/: cannot be made: ")):
+        code, out, err = run(temp("scores"), "segment", *args)
+        assert (code, out) == (1, "") and err.startswith(why) and err.count("\n") == 1, (args, out, err)
+    assert open(temp("in/a.png"), "rb").read() == before
+    Image.open(temp("p.png")).save(temp("in/deep/a.jpg"))
+    code, out, err = run(temp("scores"), "segment", "in", "--mask", "masks", "--csv")
+    assert code == 1 and "masks/a.png: is of another picture already" in err and "1 of 3 images are bad" in err, err
 
 
 def test_channels_last():
