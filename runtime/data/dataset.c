@@ -135,7 +135,8 @@ static bool is_packed_tar(const char *spec) {
 static bool read_folder(RtBuild *b, const char *root, RtTake take) {
     bool found = false;
     if (b->o->target == RT_TARGET_MAP)
-        return rt_dataset_mask_read(b, root, take);
+        return rt_dataset_tar_read(b, root, take, &found) &&
+               (found || rt_dataset_mask_read(b, root, take));
     return rt_dataset_idx_read(b, root, take, &found) &&
            (found || rt_dataset_tar_read(b, root, take, &found)) &&
            (found || rt_dataset_folder_read(b, root, take));
@@ -148,8 +149,8 @@ static bool read_set(RtBuild *b, const char *spec, RtTake take) {
     struct stat st;
     bool good;
     bool pair = split_pair(spec, &first, &second);
-    if (b->o->target == RT_TARGET_MAP && (pair || ends_with(spec, ".tar")))
-        good = rt_build_error(b, "NYI: %s: masks are read of folders and lists", spec);
+    if (b->o->target == RT_TARGET_MAP && pair)
+        good = rt_build_error(b, "NYI: %s: masks are read of folders, lists and shards", spec);
     else if (pair)
         good = rt_dataset_array_read(b, first, second, part);
     else if (stat(spec, &st) != 0)

@@ -21,6 +21,7 @@
 // or, where each place of an image has a class (RT_TARGET_MAP), by
 //   ROOT                   with images/ and masks/ (dataset_mask.c: other names, parts)
 //   LIST.csv               lines "path,mask"; paths of both are relative to the list's folder
+//   SHARDS.tar, FOLDER     as above, with name.mask.png or name.seg.png in place of name.cls
 #ifndef RUNTIME_DATA_DATASET_H
 #define RUNTIME_DATA_DATASET_H
 

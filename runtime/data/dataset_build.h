@@ -30,10 +30,11 @@ typedef struct RtSource {
 
 typedef struct RtItem {
     int32_t source, label; // label -1: none
-    int64_t at; // files, tar: the path's place in `text`, behind it, of maps, the mask's;
+    int64_t at; // files, tar: the path's place in `text`, behind it, of maps, the mask's (tar:
+                // "OFFSET BYTES");
                 // arrays: the row
     int64_t bytes;         // files, tar: size
-    int64_t offset;        // tar: where it begins in the shard; maps: the mask's size
+    int64_t offset;        // tar: where it begins in the shard; else, of maps: the mask's size
     int64_t tag;           // multi-label: tag[tag] labels, from tag[tag + 1] on; 0: none
 } RtItem;
 

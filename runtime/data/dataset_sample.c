@@ -63,10 +63,21 @@ static char *item_path(const RtDataset *d, int64_t item) {
     return full;
 }
 
-// The mask's file name. free() releases. NULL: no memory.
-static char *mask_path(const RtDataset *d, int64_t item) {
+// Behind the picture's name: the mask's, or, in a shard, where it is.
+static const char *mask_text(const RtDataset *d, int64_t item) {
     const char *picture = d->state->text + d->state->item[item].at;
-    const char *mask = picture + strlen(picture) + 1;
+    return picture + strlen(picture) + 1;
+}
+
+// The mask's file name, or what a mask in a shard is called. free() releases. NULL: no memory.
+static char *mask_path(const RtDataset *d, int64_t item) {
+    const char *mask = mask_text(d, item);
+    if (source_of(d, item)->kind == RT_SOURCE_TAR) {
+        char *picture = item_path(d, item), *path = NULL;
+        int n = picture ? asprintf(&path, "%s, its mask", picture) : -1;
+        free(picture);
+        return n < 0 ? NULL : path;
+    }
     return *mask == '/' ? strdup(mask) : rt_build_join_path(source_of(d, item)->name, mask);
 }
 
@@ -139,24 +150,24 @@ static bool copy_pixels(const RtSource *s, int64_t at, const char *name, int cha
     return true;
 }
 
-// An image's bytes, out of the shard. free() releases. NULL with err set.
-static uint8_t *read_member(const RtDataset *d, int64_t item, RtErr *err) {
-    const RtItem *it = &d->state->item[item];
+// Bytes out of the item's shard. free() releases. NULL with err set.
+static uint8_t *read_member(const RtDataset *d, int64_t item, int64_t offset, int64_t bytes,
+                            RtErr *err) {
     const char *path = source_of(d, item)->name;
     int64_t size;
     int fd = rt_file_open(path, &size, err);
     if (fd < 0)
         return NULL;
-    uint8_t *data = size - it->offset >= it->bytes ? malloc((size_t)it->bytes + 1) : NULL;
+    uint8_t *data = size - offset >= bytes ? malloc((size_t)bytes + 1) : NULL;
     bool good = false;
-    if (size - it->offset < it->bytes)
+    if (size - offset < bytes)
         rt_fail(err, "%s: is shorter than it was", path);
     else if (!data)
         rt_fail(err, "%s: no memory", path);
-    else if (lseek(fd, it->offset, SEEK_SET) != it->offset)
+    else if (lseek(fd, offset, SEEK_SET) != offset)
         rt_fail(err, "%s: cannot be read: %s", path, strerror(errno));
     else
-        good = rt_file_read(fd, path, data, (size_t)it->bytes, err);
+        good = rt_file_read(fd, path, data, (size_t)bytes, err);
     close(fd);
     if (good)
         return data;
@@ -167,9 +178,10 @@ static uint8_t *read_member(const RtDataset *d, int64_t item, RtErr *err) {
 static bool fetch_member(const RtDataset *d, int64_t item, int channels, int least, RtImage *image,
                          RtErr *err) {
     char name[1024];
-    uint8_t *data = read_member(d, item, err);
+    const RtItem *it = &d->state->item[item];
+    uint8_t *data = read_member(d, item, it->offset, it->bytes, err);
     bool good = data && rt_image_decode_small(rt_dataset_item_name(d, item, name, sizeof name),
-                                              data, (size_t)d->state->item[item].bytes, channels,
+                                              data, (size_t)it->bytes, channels,
                                               d->state->as_stored, least, image, err);
     free(data);
     return good;
@@ -242,13 +254,27 @@ static bool fits(const char *path, const RtImage *image, const RtImage *mask, Rt
                    image->width, image->height);
 }
 
+static bool load_mask(const RtDataset *d, int64_t item, const char *path, RtImage *mask,
+                      RtErr *err) {
+    long long offset, bytes;
+    if (source_of(d, item)->kind != RT_SOURCE_TAR)
+        return rt_mask_load(path, mask, err);
+    if (sscanf(mask_text(d, item), "%lld %lld", &offset, &bytes) != 2 || offset < 0 || bytes < 0)
+        return rt_fail(err, "%s: is nowhere", path);
+    uint8_t *data = read_member(d, item, offset, bytes, err);
+    bool good = data && rt_mask_decode(path, data, (size_t)bytes, mask, err);
+    free(data);
+    return good;
+}
+
 bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreprocess *p,
                            RtAugment augment, RtViews views, uint64_t seed, int64_t epoch,
                            float *out, int height, int width, int32_t *places, RtErr *err) {
     RtImage image = {0}, mask = {0};
     char *path = mask_path(d, item);
     bool good = path ? fetch(d, item, p->channels, 0, &image, err) &&
-                           rt_mask_load(path, &mask, err) && fits(path, &image, &mask, err)
+                           load_mask(d, item, path, &mask, err) &&
+                           fits(path, &image, &mask, err)
                      : rt_fail(err, "no memory for a file's name");
     if (good) {
         RtAugmentPlan plan =
@@ -270,7 +296,7 @@ static bool count_mask(const RtDataset *d, int64_t item, int64_t *number) {
     RtErr ignored;
     RtImage mask = {0};
     char *path = mask_path(d, item);
-    bool good = path && rt_mask_load(path, &mask, &ignored);
+    bool good = path && load_mask(d, item, path, &mask, &ignored);
     for (int64_t i = 0; good && i < (int64_t)mask.width * mask.height; i++)
         number[mask.pixel[i]]++;
     rt_image_free(&mask);

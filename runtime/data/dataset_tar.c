@@ -1,6 +1,7 @@
 // Tar shards in WebDataset's layout: a sample is the members of one shard that follow each other
 // and share the part of their names before the first '.'; of them the .jpg, .jpeg, .png or .webp is
-// the image, the .cls its label (or labels, as in a list). Other members are left out and counted.
+// the image, the .cls its label (or labels, as in a list), the .mask.png or .seg.png its mask, where
+// pixels are labelled. Other members are left out and counted.
 //
 // Several shards are scanned at once, by their headers alone; images are read where they lie when
 // they are fetched. Headers are ustar's with GNU's and pax's long names, and are not believed:
@@ -32,6 +33,7 @@ typedef struct Sample {
 
 typedef struct Shard {
     const char *path;
+    bool masks; // are what labels are: "OFFSET BYTES" in the shard
     int fd;
     int64_t size;
     Sample *sample;
@@ -161,8 +163,10 @@ static bool end_sample(Shard *s) {
     if (!image && !label)
         return true;
     if (!image || !label) {
-        reject(s, "%s: sample '%s' has no %s", s->path, s->key,
-               image ? "label: a member .cls beside its image" : "image, but a label");
+        static const char *const lacks[2][2] = {
+            {"image, but a label", "label: a member .cls beside its image"},
+            {"image, but a mask", "mask: a member .mask.png or .seg.png beside its image"}};
+        reject(s, "%s: sample '%s' has no %s", s->path, s->key, lacks[s->masks][image]);
         return s->n_problems < MOST_PROBLEMS;
     }
     Sample *grown = rt_build_grow(s->sample, s->n, sizeof *grown);
@@ -189,6 +193,15 @@ static bool take_label(Shard *s, int64_t at, int64_t bytes) {
     return bytes > 0 || reject(s, "%s: sample '%s': the label is empty", s->path, s->key);
 }
 
+static bool is_mask(const char *ending) {
+    return strcasecmp(ending, ".mask.png") == 0 || strcasecmp(ending, ".seg.png") == 0;
+}
+
+static bool take_mask(Shard *s, int64_t at, int64_t bytes) {
+    snprintf(s->label, sizeof s->label, "%lld %lld", (long long)at, (long long)bytes);
+    return s->has_label = true;
+}
+
 static bool take_member(Shard *s, const char *name, int64_t at, int64_t bytes) {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
     const char *dot = *base == '.' ? NULL : strchr(base, '.');
@@ -199,7 +212,9 @@ static bool take_member(Shard *s, const char *name, int64_t at, int64_t bytes) {
         memcpy(s->key, name, n);
         s->key[n] = 0;
     }
-    if (dot && !s->has_label && strcasecmp(dot, ".cls") == 0)
+    if (dot && !s->has_label && s->masks && is_mask(dot))
+        return take_mask(s, at, bytes);
+    if (dot && !s->has_label && !s->masks && strcasecmp(dot, ".cls") == 0)
         return take_label(s, at, bytes);
     if (!dot || s->has_image || !rt_image_is_name(name) || strchr(dot + 1, '.')) {
         s->others++;
@@ -280,13 +295,16 @@ static bool report(RtBuild *b, const Shard *s) {
     if (s->no_memory)
         rt_build_no_memory(b);
     else if (s->n_problems == 0 && s->n == 0)
-        rt_build_error(b, "%s: there are no samples: an image beside a label name.cls", s->path);
+        rt_build_error(b, "%s: there are no samples: an image beside a %s", s->path,
+                       s->masks ? "mask name.mask.png" : "label name.cls");
     return s->n_problems == 0 && !s->no_memory && s->n > 0;
 }
 
 static bool settle_classes(RtBuild *b, const Shard *shard, int64_t n, const char *where) {
     RtLabels all = {0};
     bool good = true;
+    if (n && shard->masks)
+        return rt_build_numbered(b);
     for (int64_t k = 0; !b->settled && k < n; k++)
         for (int64_t i = 0; good && i < shard[k].n; i++)
             good = rt_build_add_labels(b, &all, shard[k].text + shard[k].sample[i].label);
@@ -318,6 +336,10 @@ static bool add_samples(RtBuild *b, const Shard *s, int part) {
         const Sample *x = &s->sample[i];
         const char *label = s->text + x->label;
         RtItem item = {.bytes = x->bytes, .offset = x->offset};
+        if (s->masks && !rt_build_pair(b, part, item, s->text + x->name, label))
+            return false;
+        if (s->masks)
+            continue;
         if (!rt_build_each_label(b, label, check_label, &(Labelled){b, s, x}))
             continue;
         if (!rt_build_set_label(b, &item, label) ||
@@ -337,10 +359,12 @@ static void free_shard(Shard *s) {
 
 static bool take_shards(RtBuild *b, const char *where, Shard *shard, int64_t n, int part) {
     int64_t errors = b->errors, others = 0;
-    bool good = true;
-    for (int64_t k = 0; k < n; k++)
+    bool good = true, masks = b->o->target == RT_TARGET_MAP;
+    for (int64_t k = 0; k < n; k++) {
+        shard[k].masks = masks;
         if (!rt_build_stamp(b, shard[k].path))
             return false;
+    }
     rt_build_each(b, "shards", n, 1, scan_shards, shard);
     for (int64_t k = 0; k < n; k++) {
         good = report(b, &shard[k]) && good;
@@ -352,8 +376,8 @@ static bool take_shards(RtBuild *b, const char *where, Shard *shard, int64_t n, 
         free_shard(&shard[k]);
     }
     if (good && others)
-        rt_build_note(b, "%s: %lld member%s left out, neither a sample's image nor its label",
-                      where, (long long)others, others == 1 ? "" : "s");
+        rt_build_note(b, "%s: %lld member%s left out, neither a sample's image nor its %s", where,
+                      (long long)others, others == 1 ? "" : "s", masks ? "mask" : "label");
     return good && b->errors == errors;
 }
 

@@ -10,17 +10,23 @@
 
 enum { MAX_MASK_FILE = 1 << 30 };
 
-bool rt_mask_load(const char *path, RtImage *mask, RtErr *err) {
+bool rt_mask_decode(const char *path, const uint8_t *data, size_t size, RtImage *mask, RtErr *err) {
     static const uint8_t magic[] = {0x89, 'P', 'N', 'G'};
     *mask = (RtImage){0};
-    size_t size;
-    uint8_t *data = rt_file_load(path, MAX_MASK_FILE, &size, err);
-    bool good = data && ((size >= sizeof magic && memcmp(data, magic, sizeof magic) == 0) ||
-                         rt_fail(err, "%s: a mask is a PNG file", path));
+    bool good = (size >= sizeof magic && memcmp(data, magic, sizeof magic) == 0) ||
+                rt_fail(err, "%s: a mask is a PNG file", path);
     good = good && rt_png_decode_numbers(path, data, size, mask, err);
-    free(data);
     if (!good)
         rt_image_free(mask);
+    return good;
+}
+
+bool rt_mask_load(const char *path, RtImage *mask, RtErr *err) {
+    size_t size;
+    uint8_t *data = rt_file_load(path, MAX_MASK_FILE, &size, err);
+    *mask = (RtImage){0};
+    bool good = data && rt_mask_decode(path, data, size, mask, err);
+    free(data);
     return good;
 }
 

@@ -22,6 +22,7 @@ bool rt_mask_values(const char *text, int classes, RtMaskValues *v, RtErr *err);
 // Reads a PNG's numbers: of a palette or of grey, at most 8 bits. False with err set.
 // rt_image_free() releases.
 bool rt_mask_load(const char *path, RtImage *mask, RtErr *err);
+bool rt_mask_decode(const char *path, const uint8_t *data, size_t size, RtImage *mask, RtErr *err);
 
 // The classes of a map of height x width places over what the plan takes of a picture as large as
 // the mask; to: [height][width], each what the number at the place's middle means (nearest

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tarfile
 
 import numpy as np
 import onnx
@@ -454,6 +455,35 @@ def test_layouts():
     ok(HONE, "finetune", temp("any.onnx"), "-o", temp("named"), "--classes", temp("ade"), "--freeze", "head")
     code, _, err = run(temp("named"), "train", temp("ade"), "--epochs", 1, "--lr", 0.01, "--no-checkpoint", "-o", temp("named.onnx"))
     assert code == 0 and {p.key: p.value for p in onnx.load(temp("named.onnx")).metadata_props}["hone.labels"].split() == NAMES, err
+
+
+def shard(name, data, ending=".mask.png", last=""):
+    """The folder's pictures and masks, in a tar whose samples have both; the masks come first in every other sample."""
+    with tarfile.open(temp(name), "w") as t:
+        for i, n in enumerate(sorted(os.listdir(os.path.join(data, "images")))):
+            members = [(f"images/{n}", n), (f"masks/{n}", n[:-4] + ending)]
+            for path, member in members[::1 - i % 2 * 2] if n != last else members[:1]:
+                t.add(os.path.join(data, path), member)
+
+
+def test_shards():
+    """Training on shards is training on the same files in folders; what is wrong in one is told with its name."""
+    fcn("packed")
+    program = made("packed", "packed", "--freeze", "head")
+    data = folder("packed_data", 7, seed=5)
+    os.makedirs(temp("shards"))
+    shard("shards/a.tar", data)
+    shard("one.tar", data, ".seg.png")
+    want = train_bits(program, data, "--val-fraction", 0.3)
+    assert train_bits(program, temp("shards"), "--val-fraction", 0.3) == want
+    assert train_bits(program, temp("one.tar"), "--val-fraction", 0.3) == want
+    shard("lacks.tar", data, last="006.png")
+    Image.new("L", (SIZE, SIZE + 1)).save(os.path.join(data, "masks/001.png"))
+    shard("wide.tar", data)
+    for name, says in (("lacks.tar", "lacks.tar: sample '006' has no mask: a member .mask.png or .seg.png beside its image"),
+                       ("wide.tar", "wide.tar/001.png, its mask: the mask is 24x25, its picture 24x24")):
+        code, _, err = run(program, "train", temp(name), "--epochs", 1, "--val-fraction", 0, "--lr", 0.01, "--no-checkpoint", "-o", temp("r.onnx"))
+        assert says in err, (says, err)
 
 
 def test_tuned_maps_segment():
