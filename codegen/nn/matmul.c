@@ -256,7 +256,8 @@ static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
     if (s->mean.blocks > 0) {
         s->images = choose_images(s, &t->machine, t->lanes);
         int64_t means = (int64_t)s->images * s->mean.blocks * t->lanes;
-        return (Panels){cg_matmul_emit_means, "mean, matmul", totals + means, 0};
+        return (Panels){cg_matmul_emit_means, s->nonzero ? "mean, matmul nonzero" : "mean, matmul",
+                        totals + means + cg_matmul_list_floats(s), 0};
     }
     if (ir_conv_algo(n, &algo) && algo == IR_CONV_STRASSEN &&
         cg_matmul_use_strassen(s, &t->machine)) {
@@ -265,6 +266,10 @@ static Panels choose_kernel(const IrNode *n, CgMatmul *s, const CgTarget *t) {
     }
     if (cg_matmul_use_blocks(s, &t->machine)) {
         return (Panels){cg_matmul_emit_blocks, "matmul blocks", cg_matmul_block_floats(s, t->lanes),
+                        0};
+    }
+    if (s->nonzero) {
+        return (Panels){cg_matmul_emit_nonzero, "matmul nonzero", totals + cg_matmul_list_floats(s),
                         0};
     }
     return (Panels){cg_matmul_emit_panels,
@@ -294,6 +299,7 @@ static void lower_panels(CgProgram *p, const IrNode *n, CgMatmul *s, const Facto
     int64_t k = ir_dim_at(s->k, 1);
     s->nd.cost = k < 1 ? 1 : k * s->vectors;
     choose_tile(s, &target->machine, width);
+    s->nonzero = cg_matmul_skips_zeros(p, s, bv->konst);
     Panels use = choose_kernel(n, s, target);
     cg_scratch(p, 4 * use.floats);
     cg_need(p, use.feature);

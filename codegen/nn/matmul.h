@@ -32,6 +32,7 @@ typedef struct CgMatmul {
     int32_t dtype, b_dtype, own, y_dtype; // IrDtype: of a, b, the sums as the epilogue sees them, y
     int64_t image, band, run; // Strassen's: rows of an image, tiles of a band and of a run
     int64_t piece, panels;    // copied blocks': k that are copied at a time, panels
+    int64_t nonzero;          // a single row meets weights only where it is not 0
     CgMean mean;
     CgBody then;
 } CgMatmul;
@@ -63,6 +64,11 @@ int64_t cg_matmul_strassen_floats(const CgMatmul *s, int lanes);
 bool cg_matmul_use_blocks(CgMatmul *s, const IrMachine *m);
 int64_t cg_matmul_block_floats(const CgMatmul *s, int lanes);
 
+// In panels that leave out what a single row's zeros would meet (matmul_nonzero.c): whether that
+// pays for the weights b. Floats of its scratch, behind totals and means.
+bool cg_matmul_skips_zeros(CgProgram *p, const CgMatmul *s, IrConst *b);
+int64_t cg_matmul_list_floats(const CgMatmul *s);
+
 // Two operands of bf16 that are not constant, on matrix tiles (matmul_pairs.c), k of which is k:
 // each must lie side by side along k or across. Then, in panels: blocks, and floats of its scratch.
 bool cg_matmul_fits_pairs(const CgMatmul *s, const CgTarget *t, IrDim k);
@@ -70,8 +76,10 @@ void cg_matmul_use_pairs(CgMatmul *s, const IrMachine *m);
 int64_t cg_matmul_pair_floats(const CgMatmul *s);
 void cg_matmul_emit_pairs(CgFn *f, const void *spec);
 
-// CgEmit of a spec: in panels (matmul_panels.c), where rows are means, and element by element.
+// CgEmit of a spec: in panels (matmul_panels.c), where rows are means (matmul_means.c), and element
+// by element.
 void cg_matmul_emit_panels(CgFn *f, const void *spec);
+void cg_matmul_emit_nonzero(CgFn *f, const void *spec);
 void cg_matmul_emit_strassen(CgFn *f, const void *spec);
 void cg_matmul_emit_blocks(CgFn *f, const void *spec);
 void cg_matmul_emit_means(CgFn *f, const void *spec);

@@ -4,10 +4,6 @@
 // speed of memory. Other operands are read where they are, by strides. Of u8 by constant s8 a word
 // of 4 products takes the place of an f32, and sums are i32; of bf16 by constant bf16 a word of 2;
 // else the kernel is the same.
-//
-// With `mean`, a is a map [N,K,H,W] in blocks whose means over the pixels are the rows. A thread
-// makes those of up to `images` images in its scratch, then runs its panels over them; threads that
-// share these panels each make them.
 #include "codegen/build/dot.h"
 #include "codegen/build/eltwise.h"
 #include "codegen/nn/matmul_tile.h"
@@ -131,6 +127,29 @@ void cg_matmul_emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b,
     cg_end_carry(f, &loop, acc);
 }
 
+// The same of the places that are listed (matmul_nonzero.c) alone, in [lo, lo + CG_MATMUL_RUN) or,
+// where sums are not long, in all of k.
+static void emit_listed_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal lo,
+                            int n, CgVal *acc) {
+    CgVal places = cg_at(f, f->i32, t->list, lo);
+    CgLoop loop;
+    for (int i = 0; i < n; i++) {
+        acc[i] = cg_v(f, 0);
+    }
+    cg_for_carry(f, &loop, cg_i64(f, 0), cg_matmul_listed(f, t->spec, t->list, lo), 1, n, acc);
+    CgVal k = cg_elem_load(f, IR_I32, places, loop.iv);
+    emit_products(f, t, a, b, LLVMBuildZExt(f->b, k, f->i64, ""), NULL, 0, acc);
+    cg_end_carry(f, &loop, acc);
+}
+
+static void emit_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVal b, CgVal lo, CgVal hi,
+                     int n, CgVal *acc) {
+    if (t->list)
+        emit_listed_run(f, t, a, b, lo, n, acc);
+    else
+        cg_matmul_emit_run(f, t, a, b, lo, hi, n, acc);
+}
+
 // One order of additions whatever the number of rows: an image's result does not depend on its
 // batch. Long sums are made of runs, whose totals are in the scratch: rounding errors grow with the
 // length of a run and with the number of runs, not with the product of both.
@@ -143,7 +162,7 @@ static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
         a[i] = cg_matmul_row(f, t, (IrDtype)s->dtype, CG_MATMUL_A, CG_MATMUL_A, i);
     }
     if (!cg_matmul_is_long(s)) {
-        cg_matmul_emit_run(f, t, a, b, zero, size, n, acc);
+        emit_run(f, t, a, b, zero, size, n, acc);
         return;
     }
     for (int i = 0; i < n; i++) {
@@ -152,7 +171,7 @@ static void emit_sums(CgFn *f, const CgMatmulTile *t, CgVal *acc) {
     CgLoop loop;
     cg_for(f, &loop, zero, size, CG_MATMUL_RUN);
     CgVal end = cg_imin(f, cg_iaddc(f, loop.iv, CG_MATMUL_RUN), size);
-    cg_matmul_emit_run(f, t, a, b, loop.iv, end, n, acc);
+    emit_run(f, t, a, b, loop.iv, end, n, acc);
     for (int i = 0; i < n; i++) {
         CgVal p = cg_fatc(f, f->scratch, (int64_t)i * f->lanes);
         cg_store_v(f, cg_fadd(f, cg_load_v(f, p), acc[i]), p);
@@ -312,6 +331,14 @@ void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len
     cg_matmul_for_rows(f, &t, len, emit_panel_rows, NULL);
 }
 
+void cg_matmul_emit_listed_row(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal list) {
+    CgMatmulTile t = cg_matmul_tile(f, s, off);
+    t.row = cg_i64(f, 0);
+    t.rows = 1;
+    t.list = list;
+    emit_panel_rows(NULL, f, &t);
+}
+
 static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
     cg_matmul_emit_rows(f, ctx, off, len);
 }
@@ -319,44 +346,4 @@ static void emit_rows(void *ctx, CgFn *f, const CgVal *off, CgVal len) {
 void cg_matmul_emit_panels(CgFn *f, const void *spec) {
     const CgMatmul *s = spec;
     cg_nd_for(f, &s->nd, 1, s->rows, emit_rows, (void *)spec);
-}
-
-// ---------------------------------------------------------------- rows that are means
-
-// Panels [lo, hi) over images [first, end).
-static void emit_mean_panels(CgFn *f, const CgMatmul *s, CgVal lo, CgVal hi, CgVal first,
-                             CgVal end) {
-    const CgNdDim *panel = &s->nd.dim[0], *row = &s->nd.dim[1];
-    CgLoop loop;
-    cg_mean_images(f, &s->mean, f->arg[CG_MATMUL_A], first, end,
-                   cg_fatc(f, f->scratch, cg_matmul_totals(f->lanes)));
-    cg_for(f, &loop, lo, hi, 1);
-    CgVal off[CG_ND_OPERANDS] = {NULL};
-    for (int k = 0; k < s->nd.n; k++) {
-        off[k] = cg_iadd(f, cg_stride(f, loop.iv, panel->stride[k]),
-                         k == CG_MATMUL_A ? cg_i64(f, 0) : cg_stride(f, first, row->stride[k]));
-    }
-    cg_matmul_emit_rows(f, s, off, cg_isub(f, end, first));
-    cg_end(f, &loop);
-}
-
-// Tasks: parts of the batch, of each the panels.
-void cg_matmul_emit_means(CgFn *f, const void *spec) {
-    const CgMatmul *s = spec;
-    CgVal N = cg_dim(f, s->nd.dim[1].size), panels = cg_dim(f, s->nd.dim[0].size), lo, hi;
-    CgVal parts = cg_idivc(f, cg_iaddc(f, N, s->images - 1), s->images), part, first_panel;
-    CgIf some;
-    CgLoop loop;
-    cg_split(f, cg_imul(f, parts, panels), &lo, &hi);
-    cg_if(f, &some, cg_icmp(f, LLVMIntSLT, lo, hi));
-    CgVal last, unused;
-    cg_divmod(f, lo, panels, &part, &first_panel);
-    cg_divmod(f, cg_iaddc(f, hi, -1), panels, &last, &unused);
-    cg_for(f, &loop, part, cg_iaddc(f, last, 1), 1);
-    CgVal start = cg_imul(f, loop.iv, panels), first = cg_imulc(f, loop.iv, s->images);
-    CgVal begin = cg_isub(f, cg_imax(f, lo, start), start);
-    CgVal end = cg_imin(f, cg_isub(f, hi, start), panels);
-    emit_mean_panels(f, s, begin, end, first, cg_imin(f, cg_iaddc(f, first, s->images), N));
-    cg_end(f, &loop);
-    cg_endif(f, &some);
 }

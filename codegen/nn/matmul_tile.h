@@ -13,6 +13,7 @@ typedef struct CgMatmulTile {
     CgVal last;                     // rows behind it are this one again; NULL: there are none
     CgVal count[CG_MATMUL_VECTORS]; // lanes that count, or NULL: all
     CgVal ahead, ahead_step;        // what to prefetch at k: ahead + k * ahead_step; NULL: nothing
+    CgVal list;                     // of the row's places that are not 0; NULL: all count
     int i, v;                       // of the vector being finished
 } CgMatmulTile;
 
@@ -35,7 +36,12 @@ void cg_matmul_finish(CgFn *f, CgMatmulTile *t, CgVal sum);
 // The same for all sums of the tile, row by row; `keep`: room for them, count rows * vectors, where
 // cg_matmul_keeps() says so.
 void cg_matmul_finish_tile(CgFn *f, CgMatmulTile *t, const CgVal *sum, CgVal keep);
-// All columns of a panel, `len` rows from off on.
+// All columns of a panel, `len` rows from off on; one row by its list.
 void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len);
+void cg_matmul_emit_listed_row(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal list);
+// Lists the places of a row that are not 0, to `list`, which it returns; how many of the run from
+// lo on (matmul_nonzero.c).
+CgVal cg_matmul_list(CgFn *f, const CgMatmul *s, CgVal row, CgVal list);
+CgVal cg_matmul_listed(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo);
 
 #endif
