@@ -10,6 +10,9 @@
 //   V: [point][input block][tile][lanes]    M: [point][vector of the group][tile][lanes]
 //   weights: [group][filter][channel][vector of the group][lanes]
 //
+// Where one group makes all output vectors, and no more than there are input blocks, its M takes
+// V's place: a register tile has read all of its tiles' V before it stores theirs.
+//
 // A task is one group of one block. Each thread takes a contiguous piece of them, block by block:
 // where a block is cut between threads, both transform its input, which is cheap next to the
 // products.
@@ -460,8 +463,8 @@ static void place_scratch(Wino *d) {
     CgFn *f = d->f;
     int64_t edge = (int64_t)d->s->tile.out_rows * d->s->tile.out_cols * f->lanes;
     d->v = f->scratch;
-    d->m = cg_fatc(f, d->v, d->w.v_floats);
-    d->edge = cg_fatc(f, d->m, d->w.m_floats);
+    d->m = cg_fatc(f, d->v, d->w.in_place ? 0 : d->w.v_floats);
+    d->edge = cg_fatc(f, d->v, d->w.v_floats + d->w.m_floats);
     d->zeros = cg_fatc(f, d->edge, edge);
     cg_store_v(f, LLVMConstNull(f->vec), d->zeros);
 }

@@ -78,6 +78,7 @@ typedef struct WinoShape {
     CgConvOc oc;
     int64_t v_point, m_point; // floats between points in the transformed input, in the products
     int64_t v_floats, m_floats;
+    bool in_place; // products lie where the transformed input was
 } WinoShape;
 WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes);
 CgVal cg_conv_winograd_filter(CgFn *f, const WinoShape *s, CgVal point); // its number

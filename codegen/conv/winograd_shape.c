@@ -10,7 +10,7 @@ static int64_t whole_lines(int64_t floats) {
 // Strides between points are an odd number of cache lines: a tile's points lie in different sets of
 // L1.
 WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
-    WinoShape w;
+    WinoShape w = {0};
     if (!cg_conv_winograd_axis(s->tile.out_rows, s->kh, s->sh, &w.h) ||
         !cg_conv_winograd_axis(s->tile.out_cols, s->kw, s->sw, &w.w))
         ir_bug("conv_winograd", NULL, "no transform F(%dx%d, %dx%d)", s->tile.out_rows,
@@ -27,6 +27,11 @@ WinoShape cg_conv_winograd_shape(const CgConv *s, int lanes) {
     w.m_point = 16 * whole_lines((int64_t)w.oc.cut.size * s->tile.block * lanes);
     w.v_floats = w.points * w.v_point;
     w.m_floats = w.points * w.m_point;
+    w.in_place = w.oc.sets == 1 && w.oc.cut.n == 1 && w.oc.cut.size <= w.in_blocks;
+    if (w.in_place) {
+        w.m_point = w.v_point;
+        w.m_floats = 0;
+    }
     return w;
 }
 
