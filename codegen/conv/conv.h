@@ -85,6 +85,9 @@ int cg_conv_panel_words(const CgConv *s, int lanes); // of input channels, to a 
 int cg_conv_unroll(const CgConv *s);                 // to one step of the inner loop
 IrDtype cg_conv_weight(const CgConv *s);             // what weights are
 
+// Are packed weights asked for ahead, as they may come from beyond L2?
+bool cg_conv_asks_weights(const CgConv *s, const IrMachine *m);
+
 // Output columns cut into tiles; runs of equal tiles that lie wholly inside are one loop.
 typedef struct CgColumns {
     int first, width, n; // n tiles from column `first` on

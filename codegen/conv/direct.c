@@ -218,7 +218,7 @@ void cg_conv_emit_direct(CgFn *f, const void *spec) {
     d.by_row = cg_dot_by_row(f, (IrDtype)s->dtype, d.unroll);
     d.w_vector = (int64_t)cg_conv_panel_words(s, f->lanes) * s->kh * s->kw * f->lanes;
     d.n_columns = cg_conv_columns(f, s, &d.columns);
-    d.prefetch_w = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    d.prefetch_w = cg_conv_asks_weights(s, &f->target->machine);
     bool far = (int64_t)s->C * s->H * s->W * ir_dtype_bytes((IrDtype)s->dtype) >=
                    ir_budget(&f->target->machine, IR_L2_IMAGE) ||
                s->pre.n;

@@ -339,7 +339,7 @@ void cg_conv_emit_strassen(CgFn *f, const void *spec) {
     d.groups = s->O / (2 * s->tile.vecs * f->lanes);
     d.sum = sum_floats(s);
     d.panel = (int64_t)s->C / 2 * s->tile.vecs * f->lanes;
-    d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    d.prefetch = cg_conv_asks_weights(s, &f->target->machine);
     d.kept = cg_fatc(f, f->scratch, 4 * band_tiles(s) * d.sum);
     CgVal lo, hi;
     cg_split(f, cg_imulc(f, cg_dim(f, s->N), (int64_t)d.groups * d.tiles.n), &lo, &hi);

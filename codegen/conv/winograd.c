@@ -474,7 +474,7 @@ void cg_conv_emit_winograd(CgFn *f, const void *spec) {
     Wino d = {.f = f, .s = s, .w = cg_conv_winograd_shape(s, f->lanes)};
     int most = cg_max_int(1, ir_winograd_tiles(&f->target->machine, d.w.oc.cut.size));
     d.tiles = cg_cut(s->tile.block, most).size;
-    d.prefetch = s->words * 4 >= ir_budget(&f->target->machine, IR_L2_NEAR);
+    d.prefetch = cg_conv_asks_weights(s, &f->target->machine);
     d.always_buffered = cg_conv_winograd_long(&s->then);
     place_scratch(&d);
     int groups = d.w.oc.sets * d.w.oc.cut.n;

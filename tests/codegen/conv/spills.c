@@ -133,3 +133,17 @@ bool spills_can_read(const char *mcpu) {
     snprintf(cmd, sizeof cmd, "command -v %s >/dev/null", r->objdump);
     return system(cmd) == 0;
 }
+
+int spills_lines_with(const char *object, const char *what) {
+    char command[512], line[512];
+    int n = 0;
+    if (system("command -v objdump >/dev/null") != 0)
+        return -1;
+    snprintf(command, sizeof command, "objdump -d --no-show-raw-insn %s", object);
+    FILE *f = popen(command, "r");
+    while (f && fgets(line, sizeof line, f))
+        n += strstr(line, what) != NULL;
+    if (f)
+        pclose(f);
+    return n;
+}

@@ -9,6 +9,9 @@
 // stack; adds the loops that multiply to *loops.
 int spills_count(const char *object, int *loops);
 
+// Lines of a disassembled object with `what`; -1: nothing disassembles.
+int spills_lines_with(const char *object, const char *what);
+
 // Is there a disassembler for objects of this CPU?
 bool spills_can_read(const char *mcpu);
 

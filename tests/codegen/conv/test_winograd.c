@@ -3,6 +3,7 @@
 // number of threads; block sizes that leave each kind of remainder.
 #include "runtime/core/rt.h"
 #include "tests/check.h"
+#include "tests/codegen/conv/spills.h"
 #include "tests/codegen/rig/rig.h"
 
 #include <stdio.h>
@@ -205,21 +206,6 @@ static void prepares_nothing_else(void) {
     rig_free(r);
 }
 
-// Lines of a disassembled object with `what`; -1: nothing disassembles.
-static int lines_with(const char *object, const char *what) {
-    char command[512], line[512];
-    int n = 0;
-    if (system("command -v objdump >/dev/null") != 0)
-        return -1;
-    snprintf(command, sizeof command, "objdump -d --no-show-raw-insn %s", object);
-    FILE *f = popen(command, "r");
-    while (f && fgets(line, sizeof line, f))
-        n += strstr(line, what) != NULL;
-    if (f)
-        pclose(f);
-    return n;
-}
-
 // 14 output tiles are three register tiles of a core with 16 registers; the first of them would
 // read the weights faster than memory gives them, and the others not at all.
 static void asks_for_the_next_point(void) {
@@ -235,7 +221,7 @@ static void asks_for_the_next_point(void) {
     if (CHECK(rig_compile(r, &cg) != NULL))
         for (int i = 0; i < cg.n_files && lines >= 0; i++)
             if (!strstr(cg.files[i], "weights")) {
-                int n = lines_with(cg.files[i], "prefetcht1");
+                int n = spills_lines_with(cg.files[i], "prefetcht1");
                 lines = n < 0 ? n : lines + n;
             }
     CHECK(lines != 0);
