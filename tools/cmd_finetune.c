@@ -276,8 +276,8 @@ static int run_finetune(Finetune *f) {
 ToolParse finetune_parse(Finetune *f, int argc, char **argv, ToolList *rest) {
     const ToolOpt opts[] = {
         {NULL, NULL, NULL, TOOL_HEADING, NULL, "What to make", 0, 0},
-        {NULL, "-o", "OUT", TOOL_TEXT, &f->out,
-         "the program to write, - for stdout; required", 0, 0},
+        {NULL, "-o", "OUT", TOOL_TEXT, &f->out, "the program to write, - for stdout; required", 0,
+         0},
         {"--name", NULL, "NAME", TOOL_TEXT, &f->name, "the model's name, default from the file", 0,
          0},
         {"--emit", NULL, "KIND", TOOL_TEXT, &f->emit,

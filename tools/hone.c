@@ -28,8 +28,7 @@ static const Command commands[] = {
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const ToolUsage usage = {
-    "hone COMMAND ...",
-    "Compiles pretrained ONNX image networks to native code, ahead of time.\n",
+    "hone COMMAND ...", "Compiles pretrained ONNX image networks to native code, ahead of time.\n",
     "First steps:\n"
     "  hone compile resnet50.onnx -o resnet50      the network becomes a program\n"
     "  ./resnet50 cat.jpg                          which classifies images\n"

@@ -69,8 +69,9 @@ static const char *find_no_root(IrArena *a, const IrNode *n, const IrConst *c) {
         least = v < least ? v : least;
     }
     return !bad ? NULL
-                : ir_sprintf(a, "its variance '%s' has no square root: with epsilon %g, %lld of "
-                                "%lld are not above 0, the least is %g",
+                : ir_sprintf(a,
+                             "its variance '%s' has no square root: with epsilon %g, %lld of "
+                             "%lld are not above 0, the least is %g",
                              c->name, eps, (long long)bad, (long long)count, least);
 }
 

@@ -170,8 +170,7 @@ static void emit_band(Direct *d, CgVal band, CgVal lo, CgVal hi, CgVal images) {
     CgFn *f = d->f;
     CgBand b = cg_conv_band(f, d->row_cut.n, d->oc.cut.n, d->s->tile.band, band, lo, hi);
     d->origin = cg_cut_at(f, d->row_cut, b.first);
-    cg_conv_prologue(f, d->s, b.n, d->origin,
-                     cg_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
+    cg_conv_prologue(f, d->s, b.n, d->origin, cg_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.row)),
                      cg_cut_at(f, d->row_cut, cg_iadd(f, b.first, b.stop)));
     emit_tasks(d, b.begin, b.end, images);
 }

@@ -33,14 +33,14 @@ typedef struct Layer {
     int64_t C, O, pixels, lanes, parts, registers, threads, images;
     double wide;  // cycles of a multiply-add of a block
     double pace;  // blocks of multiply-adds a cycle, at least 1
-    int64_t band;       // bytes of sums of a band
-    double sum;         // cycles of a vector of x
+    int64_t band; // bytes of sums of a band
+    double sum;   // cycles of a vector of x
 } Layer;
 
-// Bytes of sums of a band. A group's weights are more than L1 holds, so that tiles read them from L2
-// whatever the band; where all of them stay there, a band is what L1 holds: of ResNet-50 on an Intel
-// server core, batch 16, 512 to 128 channels at 28x28 took .85 of the time that bands of L2 take,
-// 128 to 512 and 512 to 256 .9, 1024 to 256 at 14x14 .93.
+// Bytes of sums of a band. A group's weights are more than L1 holds, so that tiles read them from
+// L2 whatever the band; where all of them stay there, a band is what L1 holds: of ResNet-50 on an
+// Intel server core, batch 16, 512 to 128 channels at 28x28 took .85 of the time that bands of L2
+// take, 128 to 512 and 512 to 256 .9, 1024 to 256 at 14x14 .93.
 static int64_t band_bytes(const IrConv *c, const IrMachine *m) {
     bool stay = 7 * c->C * c->O <= ir_budget(m, IR_L2_WEIGHTS);
     return ir_budget(m, stay ? IR_L1_CHUNK : IR_L2_SUMS);

@@ -101,10 +101,7 @@ static const struct {
      "prior\n"
      "written permission.\n",
      {bsd, disclaimer}},
-    {"Jansson",
-     json_true,
-     "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n",
-     {expat, NULL}},
+    {"Jansson", json_true, "MIT License. Copyright (C) 2009-2014 Petri Lehtinen.\n", {expat, NULL}},
     {"xxHash (programs that fine-tune)",
      rt_safetensors_close,
      "BSD 2-Clause License. Copyright (C) 2012-2023 Yann Collet.\n",

@@ -7,8 +7,8 @@
 //                          and WebP files by extension in any case; folders in a class are walked;
 //                          names that start with '.' are passed over; classes in sorted order
 //   SHARDS.tar, FOLDER     tar files in WebDataset's layout, one or all of a folder, or of its
-//                          train/ and val/: name.jpg (or .jpeg, .png, .webp) beside name.cls, which holds
-//                          the label as in a list
+//                          train/ and val/: name.jpg (or .jpeg, .png, .webp) beside name.cls, which
+//                          holds the label as in a list
 //   LIST.csv               lines "path,label"; a header line may name the columns (path|file|
 //                          filename|image and label|class|target) in any order; fields may be
 //                          quoted; paths are relative to the list's folder; a label is a class's
@@ -47,8 +47,8 @@ typedef struct RtDataOptions {
     const char *mask_values; // of RT_TARGET_MAP, as rt_mask_values() takes it, or NULL
     // A file that keeps the list of the images, or NULL: read where it holds, else written anew.
     const char *index;
-    bool index_stays;    // it is only read
-    struct RtOuts *outs; // that heed it, or NULL
+    bool index_stays;           // it is only read
+    struct RtOuts *outs;        // that heed it, or NULL
     const HonePreprocess *prep; // of the model: how f32 arrays must look, images are turned
     // Called for every line of text for the user while a set is opened: all errors (then opening
     // fails) and notes, as that files of other kinds are left out. May be NULL.

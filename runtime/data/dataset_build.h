@@ -30,12 +30,12 @@ typedef struct RtSource {
 
 typedef struct RtItem {
     int32_t source, label; // label -1: none
-    int64_t at; // files, tar: the path's place in `text`, behind it, of maps, the mask's (tar:
-                // "OFFSET BYTES");
-                // arrays: the row
-    int64_t bytes;         // files, tar: size
-    int64_t offset;        // tar: where it begins in the shard; else, of maps: the mask's size
-    int64_t tag;           // multi-label: tag[tag] labels, from tag[tag + 1] on; 0: none
+    int64_t at;     // files, tar: the path's place in `text`, behind it, of maps, the mask's (tar:
+                    // "OFFSET BYTES");
+                    // arrays: the row
+    int64_t bytes;  // files, tar: size
+    int64_t offset; // tar: where it begins in the shard; else, of maps: the mask's size
+    int64_t tag;    // multi-label: tag[tag] labels, from tag[tag + 1] on; 0: none
 } RtItem;
 
 enum { RT_PART_TRAIN, RT_PART_VAL, RT_N_PARTS };
@@ -53,9 +53,9 @@ typedef struct RtStamp { // of a folder, list or shard that was read, as it was 
 typedef struct RtDataState {
     RtSource *source;
     int64_t n_sources;
-    RtItem *item; // training, then validation
+    RtItem *item;   // training, then validation
     int64_t *place; // of a k-fold, as of RtDataset; else NULL
-    char *text;   // paths, each ended by a 0 byte
+    char *text;     // paths, each ended by a 0 byte
     int64_t text_bytes, text_room;
     int32_t *tag;              // runs of labels, each behind their number; tag[0] is none's
     int64_t n_tags, open_tags; // open_tags: where the last run begins

@@ -273,8 +273,7 @@ bool rt_dataset_sample_map(const RtDataset *d, int64_t item, const HonePreproces
     RtImage image = {0}, mask = {0};
     char *path = mask_path(d, item);
     bool good = path ? fetch(d, item, p->channels, 0, &image, err) &&
-                           load_mask(d, item, path, &mask, err) &&
-                           fits(path, &image, &mask, err)
+                           load_mask(d, item, path, &mask, err) && fits(path, &image, &mask, err)
                      : rt_fail(err, "no memory for a file's name");
     if (good) {
         RtAugmentPlan plan =
@@ -307,7 +306,7 @@ static bool count_mask(const RtDataset *d, int64_t item, int64_t *number) {
 int64_t rt_dataset_count_pixels(const RtDataset *d, int64_t most, int64_t *number) {
     int64_t n = d->n_train ? d->n_train : d->n_val, looks = n < most ? n : most, read = 0;
     memset(number, 0, 256 * sizeof *number);
-#pragma omp parallel for schedule(dynamic) num_threads(rt_threads(0)) reduction(+ : read)         \
+#pragma omp parallel for schedule(dynamic) num_threads(rt_threads(0)) reduction(+ : read)          \
     reduction(+ : number[ : 256])
     for (int64_t i = 0; i < looks; i++)
         read += count_mask(d, i * n / looks, number);

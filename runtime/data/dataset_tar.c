@@ -1,7 +1,7 @@
 // Tar shards in WebDataset's layout: a sample is the members of one shard that follow each other
 // and share the part of their names before the first '.'; of them the .jpg, .jpeg, .png or .webp is
-// the image, the .cls its label (or labels, as in a list), the .mask.png or .seg.png its mask, where
-// pixels are labelled. Other members are left out and counted.
+// the image, the .cls its label (or labels, as in a list), the .mask.png or .seg.png its mask,
+// where pixels are labelled. Other members are left out and counted.
 //
 // Several shards are scanned at once, by their headers alone; images are read where they lie when
 // they are fetched. Headers are ustar's with GNU's and pax's long names, and are not believed:

@@ -201,7 +201,8 @@ static void say_idle(const RtFine *f, const Eval *e) {
     if (e->pretrained && e->folder != f->folder)
         fprintf(stderr, "without effect: --checkpoint (--pretrained is the model before)\n");
     if (e->classes && each)
-        fprintf(stderr, "without effect: --per-class (not made where an image may have several labels)\n");
+        fprintf(stderr,
+                "without effect: --per-class (not made where an image may have several labels)\n");
     if (e->confusions && each)
         fprintf(stderr, "without effect: --confusions (an image may have several labels)\n");
     if ((e->classes || e->confusions) && !f->d->map_height && f->d->classes > RT_MAX_CONFUSION)

@@ -78,8 +78,8 @@ bool rt_mask_values(const char *text, int classes, RtMaskValues *v, RtErr *err) 
                        "--mask-values wants the numbers of the classes in order, none twice, as "
                        "0,255 or 1-150,void (void: others do not count), not '%.*s'",
                        RT_MASK_TEXT, text);
-    return found == classes || rt_fail(err, "--mask-values names %d classes, and there are %d",
-                                       found, classes);
+    return found == classes ||
+           rt_fail(err, "--mask-values names %d classes, and there are %d", found, classes);
 }
 
 // ---- places

@@ -71,8 +71,7 @@ bool rt_picture_open(RtPicture *p, const RtInfer *in, const RtPictureArgs *args,
     if (args->fit)
         rt_preprocess_fit(&p->prep, args->fit);
     rt_outs_watch(in->outs, NULL, NULL);
-    if (!check_input(p, err) ||
-        !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
+    if (!check_input(p, err) || !(p->inputs = rt_inputs_open(args->files.item, args->files.n, err)))
         return false;
     rt_tally_begin(&p->tally, rt_inputs_listed(p->inputs) ? -1 : rt_inputs_known(p->inputs), true);
     return rt_picture_out_open(&p->drawn, in->outs, "--draw", args->draw, p->inputs, err) &&

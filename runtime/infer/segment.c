@@ -18,8 +18,8 @@ typedef struct Segmentation {
     int64_t pixel_step, class_step; // from a pixel's score to the next one's, from class to class
     bool pair;                      // one score for two classes, of the second where above `least`
     double least;
-    int32_t *mask; // [height][width]
-    Share *share;  // [classes], of the last picture; then by size
+    int32_t *mask;   // [height][width]
+    Share *share;    // [classes], of the last picture; then by size
     RtImage numbers; // of the last picture, where --mask asks for them
 } Segmentation;
 
@@ -154,8 +154,8 @@ static bool write_numbers(Segmentation *s, const char *path, RtErr *err) {
         return true;
     for (int64_t c = 0; c < s->classes && s->share[c].pixels > 0; c++)
         if (s->share[c].label >= RT_MASK_NONE)
-            return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has",
-                           path, (long long)s->share[c].label, RT_MASK_NONE);
+            return rt_fail(err, "%s: class %lld is none of the %d that a PNG of numbers has", path,
+                           (long long)s->share[c].label, RT_MASK_NONE);
     return rt_picture_out_begin(&s->picture.mask, s->picture.in->outs, path, err) &&
            (rt_png_encode_numbers(out->f, &s->numbers) ||
             rt_fail(err, "%s: the mask cannot be written", out->path)) &&

@@ -203,8 +203,9 @@ static bool check_map(RtRun *r) {
         bool has;
         const char *what, *why;
     } rows[] = {
-        {s->mix.mixup > 0, "--mixup", "a pixel has one class, a blend of two none; --cutmix "
-                                      "exchanges boxes of pictures with those of their masks"},
+        {s->mix.mixup > 0, "--mixup",
+         "a pixel has one class, a blend of two none; --cutmix "
+         "exchanges boxes of pictures with those of their masks"},
         {s->scaled_decode, "--scaled-decode", "a mask is as large as its picture"},
     };
     for (size_t i = 0; r->d->map_height && i < sizeof rows / sizeof *rows; i++)
