@@ -38,11 +38,11 @@ typedef struct Layer {
 } Layer;
 
 // Bytes of sums of a band. A group's weights are more than L1 holds, so that tiles read them from
-// L2 whatever the band; where all of them stay there, a band is what L1 holds: of ResNet-50 on an
-// Intel server core, batch 16, 512 to 128 channels at 28x28 took .85 of the time that bands of L2
-// take, 128 to 512 and 512 to 256 .9, 1024 to 256 at 14x14 .93.
+// L2 whatever the band; where all of them stay there from image to image, a band is what L1 holds:
+// of ResNet-50 on an Intel server core, batch 16, 512 to 128 channels at 28x28 took .85 of the time
+// that bands of L2 take, 128 to 512 and 512 to 256 .9, 1024 to 256 at 14x14 .93.
 static int64_t band_bytes(const IrConv *c, const IrMachine *m) {
-    bool stay = 7 * c->C * c->O <= ir_budget(m, IR_L2_WEIGHTS);
+    bool stay = c->N.c > 1 && 7 * c->C * c->O <= ir_budget(m, IR_L2_WEIGHTS);
     return ir_budget(m, stay ? IR_L1_CHUNK : IR_L2_SUMS);
 }
 
