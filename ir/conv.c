@@ -63,16 +63,6 @@ IrConv ir_conv_of_filter(const IrNode *n) {
     return c;
 }
 
-bool ir_conv_is_whole(int block, int64_t channels) {
-    return block > IR_BLOCK && block >= channels && channels % IR_BLOCK == 0;
-}
-
-int ir_conv_whole_block(IrDtype t, int64_t channels) {
-    int64_t size = ir_dtype_bytes(t), lines = channels * size / IR_LINE;
-    bool more = channels * size % IR_LINE == 0 && lines % 2 == 0 && lines >= 4;
-    return (int)(channels + (more ? IR_LINE / size : 0));
-}
-
 void ir_conv_to_column(IrConv *c) {
     c->OH = c->H = c->H * c->W;
     c->OW = c->W = 1;

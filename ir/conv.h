@@ -41,12 +41,6 @@ typedef struct IrConv {
     unsigned with; // what stands in the node beside it: IR_CONV_FLAG_PRE, _THEN, _POOL
 } IrConv;
 
-// A layout of whole pixels: all channels of a pixel are one block, of more than a vector, perhaps
-// with a line of the cache more: an even number of lines from pixel to pixel, 4 or more, brings
-// rows of a tile into the same sets of the cache. ir_conv_whole_block: that block.
-bool ir_conv_is_whole(int block, int64_t channels);
-int ir_conv_whole_block(IrDtype t, int64_t channels);
-
 IrConv ir_conv(const IrNode *n); // conv, conv_wgrad
 // The convolution that pack_filter packs weights for, as far as its attributes and operand say:
 // channels, groups, kernel and x_block, on which the order and size of packed weights depend.
@@ -118,6 +112,12 @@ int64_t ir_conv_winograd_points(int64_t m, int64_t k, int64_t stride);
 int64_t ir_conv_winograd_filters(int64_t m, int64_t k, int64_t stride);
 
 // ---------------------------------------------------------------- tiles of pixels (conv_tiles.c)
+
+// A layout of whole pixels: all channels of a pixel are one block, of more than a vector, perhaps
+// with a line of the cache more: an even number of lines from pixel to pixel, 4 or more, brings
+// rows of a tile into the same sets of the cache. ir_conv_whole_block: that block.
+bool ir_conv_is_whole(int block, int64_t channels);
+int ir_conv_whole_block(IrDtype t, int64_t channels);
 
 // Kernels on matrix tiles read a copy of x with its padding, in lines of columns, where a pixel's
 // channels lie side by side. Words of neighbouring taps follow each other, a run; a run is cut into

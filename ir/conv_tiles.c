@@ -8,6 +8,16 @@
 
 enum { MAX_ROWS = 16, MAX_WORDS = 16, MAX_FILL = 3 };
 
+bool ir_conv_is_whole(int block, int64_t channels) {
+    return block > IR_BLOCK && block >= channels && channels % IR_BLOCK == 0;
+}
+
+int ir_conv_whole_block(IrDtype t, int64_t channels) {
+    int64_t size = ir_dtype_bytes(t), lines = channels * size / IR_LINE;
+    bool more = channels * size % IR_LINE == 0 && lines % 2 == 0 && lines >= 4;
+    return (int)(channels + (more ? IR_LINE / size : 0));
+}
+
 // Into how many equal pieces of whole words, of which there are no more than a tile's
 static int64_t cut_run(int64_t words) {
     int64_t n = ir_ceil_div(words, MAX_WORDS);

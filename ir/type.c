@@ -3,7 +3,7 @@
 #include "ir/ir_private.h"
 #include <string.h>
 
-enum { MAX_ROUNDS = 1 << 24, MOST_BLOCK = 64 }; // of channels, but for all of them
+enum { MAX_ROUNDS = 1 << 24, MOST_BLOCK = 64 }; // of channels; of all of them, so many more
 
 typedef struct DtypeInfo {
     const char *name;
@@ -212,8 +212,9 @@ const char *ir_check_type(IrArena *a, const IrType *t) {
         }
     }
     bool splits = t->shape.rank >= 2 && !t->shape.dim[1].n;
+    int64_t more = splits ? t->block - t->shape.dim[1].c : 0; // than all channels
     if (t->block &&
-        (t->block < 2 || !splits || (t->block > MOST_BLOCK && t->block < t->shape.dim[1].c))) {
+        (t->block < 2 || !splits || (t->block > MOST_BLOCK && (more < 0 || more > MOST_BLOCK)))) {
         return ir_sprintf(a, "%s cannot be stored in blocks of %d channels", buf, t->block);
     }
     IrDim bytes;

@@ -52,26 +52,17 @@ static bool wants_print(const PassOptions *opt, const char *name) {
            (strcmp(opt->print_after, "all") == 0 || strcmp(opt->print_after, name) == 0);
 }
 
-// The program's arena does it when ir_fatal() unwinds past the pass.
-static void free_scratch(void *arg) {
-    IrArena **scratch = arg;
-    ir_arena_free(*scratch);
-    *scratch = NULL;
-}
-
 // Returns the pass's number of changes.
 static int run_one(IrProgram *p, IrGraph *g, const PassOptions *opt, const PassInfo *pass) {
     FILE *out = opt->out ? opt->out : stderr;
     int before = g->n_nodes, errors = p->diag->errors;
     double start = read_clock_ms();
-    IrArena **scratch = ir_alloc(p->arena, sizeof *scratch);
-    ir_arena_defer(p->arena, free_scratch, scratch);
-    *scratch = ir_arena_new(p->diag);
+    IrArena **scratch = pass_begin_arena(p->arena, p->diag);
     PassContext ctx = {.scratch = *scratch, .prog = p, .opt = opt};
     p->diag->at = IR_NOWHERE;
     PassResult r = pass->run(&ctx, g);
     p->diag->at = IR_NOWHERE;
-    free_scratch(scratch);
+    pass_end_arena(scratch);
     double ms = read_clock_ms() - start;
     if (opt->time_passes) {
         fprintf(out, "%-16s %9.2f ms  %6d changes  %6d -> %d nodes\n", pass->name, ms, r.changes,

@@ -229,3 +229,19 @@ void pass_set_at(PassOrder *o, const IrNode *n, int at) {
         o->at[n->out[0]->id] = at;
     }
 }
+
+static void end_arena(void *arg) {
+    pass_end_arena(arg);
+}
+
+IrArena **pass_begin_arena(IrArena *within, IrDiag *diag) {
+    IrArena **arena = ir_alloc(within, sizeof(IrArena *));
+    ir_arena_defer(within, end_arena, arena);
+    *arena = ir_arena_new(diag);
+    return arena;
+}
+
+void pass_end_arena(IrArena **arena) {
+    ir_arena_free(*arena);
+    *arena = NULL;
+}

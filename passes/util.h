@@ -9,6 +9,11 @@
 
 // A builder that puts nodes right before n, under its name.
 IrBuilder pass_before(IrNode *n);
+// An arena that lives until pass_end_arena(); where ir_fatal() unwinds past that, as long as
+// `within`.
+IrArena **pass_begin_arena(IrArena *within, IrDiag *diag);
+void pass_end_arena(IrArena **arena);
+
 // The node with n's op and attributes on other operands; NULL when they do not fit.
 IrValue *pass_rebuild(IrBuilder *b, const IrNode *n, int n_in, IrValue *const *in);
 

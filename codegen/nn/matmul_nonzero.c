@@ -31,15 +31,6 @@ int64_t cg_matmul_list_floats(const CgMatmul *s) {
     return s->nonzero ? s->k.c + s->k.c / CG_MATMUL_RUN + 1 : 0;
 }
 
-static CgVal count_of(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo) {
-    return cg_at(f, f->i32, list, cg_iaddc(f, cg_idivc(f, lo, CG_MATMUL_RUN), s->k.c));
-}
-
-CgVal cg_matmul_listed(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo) {
-    CgVal n = cg_load(f, f->i32, count_of(f, s, list, lo), 4);
-    return LLVMBuildZExt(f->b, n, f->i64, "");
-}
-
 // Lists those of [lo, hi): each place is written behind the last that counts.
 static void list_run(CgFn *f, const CgMatmul *s, CgVal row, CgVal list, CgVal lo, CgVal hi) {
     CgVal places = cg_at(f, f->i32, list, lo), n = cg_i64(f, 0);
@@ -50,7 +41,7 @@ static void list_run(CgFn *f, const CgMatmul *s, CgVal row, CgVal list, CgVal lo
     cg_store(f, LLVMBuildTrunc(f->b, loop.iv, f->i32, ""), cg_at(f, f->i32, places, n), 4);
     n = cg_iadd(f, n, LLVMBuildZExt(f->b, some, f->i64, ""));
     cg_end_carry(f, &loop, &n);
-    cg_store(f, LLVMBuildTrunc(f->b, n, f->i32, ""), count_of(f, s, list, lo), 4);
+    cg_store(f, LLVMBuildTrunc(f->b, n, f->i32, ""), cg_matmul_list_count(f, s, list, lo), 4);
 }
 
 CgVal cg_matmul_list(CgFn *f, const CgMatmul *s, CgVal row, CgVal list) {

@@ -12,6 +12,10 @@ int64_t cg_matmul_totals(int lanes) {
     return (int64_t)CG_MATMUL_TALL_ROWS * CG_MATMUL_VECTORS * lanes;
 }
 
+CgVal cg_matmul_list_count(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo) {
+    return cg_at(f, f->i32, list, cg_iaddc(f, cg_idivc(f, lo, CG_MATMUL_RUN), s->k.c));
+}
+
 // ---------------------------------------------------------------- a tile
 
 CgVal cg_matmul_row(CgFn *f, const CgMatmulTile *t, IrDtype type, int operand, int arg, int i) {
@@ -136,7 +140,9 @@ static void emit_listed_run(CgFn *f, const CgMatmulTile *t, const CgVal *a, CgVa
     for (int i = 0; i < n; i++) {
         acc[i] = cg_v(f, 0);
     }
-    cg_for_carry(f, &loop, cg_i64(f, 0), cg_matmul_listed(f, t->spec, t->list, lo), 1, n, acc);
+    CgVal count = cg_load(f, f->i32, cg_matmul_list_count(f, t->spec, t->list, lo), 4);
+    count = LLVMBuildZExt(f->b, count, f->i64, "");
+    cg_for_carry(f, &loop, cg_i64(f, 0), count, 1, n, acc);
     CgVal k = cg_elem_load(f, IR_I32, places, loop.iv);
     emit_products(f, t, a, b, LLVMBuildZExt(f->b, k, f->i64, ""), NULL, 0, acc);
     cg_end_carry(f, &loop, acc);

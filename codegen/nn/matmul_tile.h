@@ -39,9 +39,9 @@ void cg_matmul_finish_tile(CgFn *f, CgMatmulTile *t, const CgVal *sum, CgVal kee
 // All columns of a panel, `len` rows from off on; one row by its list.
 void cg_matmul_emit_rows(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal len);
 void cg_matmul_emit_listed_row(CgFn *f, const CgMatmul *s, const CgVal *off, CgVal list);
-// Lists the places of a row that are not 0, to `list`, which it returns; how many of the run from
-// lo on (matmul_nonzero.c).
+// Lists the places of a row that are not 0, to `list`, which it returns (matmul_nonzero.c).
 CgVal cg_matmul_list(CgFn *f, const CgMatmul *s, CgVal row, CgVal list);
-CgVal cg_matmul_listed(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo);
+// Where it says, an i32, how many the run from lo on has.
+CgVal cg_matmul_list_count(CgFn *f, const CgMatmul *s, CgVal list, CgVal lo);
 
 #endif

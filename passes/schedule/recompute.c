@@ -23,6 +23,7 @@
 // The changes do not depend on the limit, which only ends them: what one limit reaches, a higher
 // one reaches with less work.
 #include "passes/schedule/recompute.h"
+#include "passes/util.h"
 
 #include <string.h>
 
@@ -264,9 +265,10 @@ static void sum_work(const IrGraph *g, int64_t batch, double *products, int *nod
 
 static int64_t needs(PassContext *ctx, IrGraph *g) {
     PassContext own = *ctx;
-    own.scratch = ir_arena_new(g->prog->diag);
+    IrArena **scratch = pass_begin_arena(ctx->scratch, g->prog->diag);
+    own.scratch = *scratch;
     int64_t bytes = ir_dim_at(pass_memory_needs(&own, g), ctx->opt->recompute->batch);
-    ir_arena_free(own.scratch);
+    pass_end_arena(scratch);
     return bytes;
 }
 

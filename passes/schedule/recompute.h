@@ -20,6 +20,7 @@ typedef struct RecomputeTwins { // of all changes so far
 // Positions are those of nodes in list order; storages by their index in `lives`.
 typedef struct RecomputeScene {
     PassContext ctx; // its scratch is the scene's own
+    IrArena **own;
     IrGraph *graph;
     int64_t batch;
     PassLives lives;  // nothing is merged

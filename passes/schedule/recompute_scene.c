@@ -1,6 +1,7 @@
 // The graph as the pass recompute sees it: who touches which storage where, and how much is alive
 // at each node, storages that go over dying operands counted once, as the memory plan places them.
 #include "passes/schedule/recompute.h"
+#include "passes/util.h"
 
 #include "ir/conv.h"
 
@@ -136,7 +137,8 @@ static void find_origins(RecomputeScene *s, const RecomputeTwins *twins) {
 void pass_recompute_measure(RecomputeScene *s, PassContext *ctx, IrGraph *g, int64_t batch,
                             const RecomputeTwins *twins) {
     *s = (RecomputeScene){.ctx = *ctx, .graph = g, .n_ids = g->next_id, .batch = batch};
-    s->ctx.scratch = ir_arena_new(g->prog->diag);
+    s->own = pass_begin_arena(ctx->scratch, g->prog->diag);
+    s->ctx.scratch = *s->own;
     s->lives = pass_lives(&s->ctx, g);
     list_nodes(s);
     list_touches(s);
@@ -146,5 +148,5 @@ void pass_recompute_measure(RecomputeScene *s, PassContext *ctx, IrGraph *g, int
 }
 
 void pass_recompute_leave(RecomputeScene *s) {
-    ir_arena_free(s->ctx.scratch);
+    pass_end_arena(s->own);
 }
