@@ -65,7 +65,7 @@ static const char *find_no_root(IrArena *a, const IrNode *n, const IrConst *c) {
     int64_t bad = 0, count = x.data ? ir_tensor_elems(&x) : 0;
     for (int64_t i = 0; i < count; i++) {
         double v = ir_tensor_get(&x, i);
-        bad += v + eps <= 0;
+        bad += !(v + eps > 0);
         least = v < least ? v : least;
     }
     return !bad ? NULL

@@ -106,13 +106,23 @@ static bool take_place(RtOutFile *o, RtOuts *outs, RtPlace *p, RtErr *err) {
     return ok;
 }
 
+// What is printed from here on goes to standard error, if there is one.
+static void yield_stdout(void) {
+    fflush(stdout);
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
 bool rt_out_open(RtOutFile *o, RtOuts *outs, const char *path, RtOutKind kind, RtErr *err) {
     RtPlace p;
-    path = strcmp(path, "-") == 0 ? "/dev/stdout" : path;
-    *o = (RtOutFile){.kind = kind, .path = strdup(path)};
+    bool std = strcmp(path, "-") == 0;
+    path = std ? "/dev/stdout" : path;
+    *o = (RtOutFile){.kind = kind, .path = strdup(path), .std = std};
     err->text[0] = 0;
-    if (o->path && rt_place_find(path, &p) && take_place(o, outs, &p, err))
+    if (o->path && rt_place_find(path, &p) && take_place(o, outs, &p, err)) {
+        if (std)
+            yield_stdout();
         return true;
+    }
     if (!err->text[0])
         fail(o, errno, err);
     rt_out_abort(o);

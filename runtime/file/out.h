@@ -5,7 +5,8 @@
 // then renamed: it is whole, or as it was. Links stay and what they point to is replaced. A device,
 // a FIFO, a socket and an open descriptor (/dev/stdout, or - for short) are written through, never
 // replaced. What is an input, or an output already, is refused. An error names the file as the user
-// did, "-" as /dev/stdout.
+// did, "-" as /dev/stdout. An output called - has standard output for itself: what the process
+// prints goes to standard error from there on.
 #ifndef RUNTIME_FILE_OUT_H
 #define RUNTIME_FILE_OUT_H
 
@@ -37,6 +38,7 @@ typedef struct RtOutFile {
     RtOutKind kind;
     mode_t mode;   // of the file that is there; 0: none is
     int64_t bytes; // of a file, once it is finished or flushed
+    bool std;      // given as -
     RtFileId id;
     struct RtOuts *outs;
     struct RtOutFile *next;

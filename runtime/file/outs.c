@@ -59,7 +59,7 @@ bool rt_outs_add(RtOuts *outs, RtOutFile *o, RtErr *err) {
     if (what)
         return rt_fail(err, "%s: cannot be written: it is %s", o->path, what);
     for (const RtOutFile *other = outs->first; other; other = other->next)
-        if ((o->target || other->target) && same(&o->id, &other->id))
+        if (((o->target || other->target) && same(&o->id, &other->id)) || (o->std && other->std))
             return rt_fail(err, "%s: cannot be written: it is the output %s as well", o->path,
                            other->path);
     rt_outs_lock(outs);

@@ -63,8 +63,9 @@ bool rt_picture_out_open(RtPictureOut *o, RtOuts *outs, const char *option, cons
         return true;
     if (!find_folder(o, path, err))
         return false;
+    o->listed = rt_inputs_listed(inputs);
     if (o->folder)
-        return rt_inputs_listed(inputs) || rt_inputs_visit(inputs, allow_file, &v, err);
+        return o->listed || rt_inputs_visit(inputs, allow_file, &v, err);
     if (rt_inputs_listed(inputs))
         return rt_fail(err, "%s FILE takes one picture, not a list; %s FOLDER/ takes more", option,
                        option);
@@ -73,6 +74,15 @@ bool rt_picture_out_open(RtPictureOut *o, RtOuts *outs, const char *option, cons
                        (long long)rt_inputs_known(inputs), option);
     return rt_out_open(&o->file, outs, path, RT_OUT_WHOLE, err) &&
            rt_inputs_visit(inputs, allow_file, &v, err);
+}
+
+// What is there could be a picture that comes later: a link's, or a list's.
+static bool is_free(const RtPictureOut *o, const char *file, RtErr *err) {
+    struct stat st;
+    if (lstat(file, &st) != 0 || (!o->listed && !S_ISLNK(st.st_mode)))
+        return true;
+    return rt_fail(err, "%s: is there already%s", file,
+                   S_ISLNK(st.st_mode) ? ", a link" : ", and could be a picture of the list");
 }
 
 // Takes `file` over.
@@ -96,7 +106,8 @@ bool rt_picture_out_begin(RtPictureOut *o, RtOuts *outs, const char *path, RtErr
         return false;
     if (asprintf(&file, "%s%.*s.png", o->folder, length, name) < 0)
         return rt_fail(err, "%s: no memory", path);
-    return remember(o, file, err) && rt_out_open(&o->file, outs, file, RT_OUT_WHOLE, err) &&
+    return remember(o, file, err) && is_free(o, file, err) &&
+           rt_out_open(&o->file, outs, file, RT_OUT_WHOLE, err) &&
            rt_outs_allow(outs, path, 0, err) && rt_out_begin(&o->file, err);
 }
 

@@ -14,6 +14,7 @@ typedef struct RtPictureOut {
     char *folder;   // NULL: one picture's file
     dev_t dev;      // of the folder
     ino_t ino;
+    bool listed;   // pictures come one by one: which ones, nobody knows before
     void *written; // tsearch()'s tree of the names in it
 } RtPictureOut;
 

@@ -3,6 +3,7 @@ what info says, and what is refused.
 """
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -15,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import script  # noqa: E402
 from bounded_models import const, node  # noqa: E402
-from script import HONE, ok, run, temp  # noqa: E402
+from script import HONE, TEMP, ok, run, temp  # noqa: E402
 
 SIZE, CELL = 32, 8  # of the networks' input; what they look at is a grid of such cells
 GRID = SIZE // CELL
@@ -447,11 +448,22 @@ def test_pictures_in_folders():
         assert {Image.open(temp(f"{folder}/{n}")).mode for n in os.listdir(temp(folder))} == {mode}
     ok(temp("scores"), "segment", "p.png", "--mask", "p_mask.png")
     with open(temp("masks/a.png"), "rb") as f, open(temp("p_mask.png"), "rb") as g:
-        assert f.read() == g.read()
+        mask = f.read()
+        assert mask == g.read()
+    done = subprocess.run([temp("scores"), "segment", "p.png", "--mask", "-"], capture_output=True, cwd=TEMP)
+    assert done.returncode == 0 and done.stdout == mask and b"class 0" in done.stderr, done.stderr
+    code, out, err = run(temp("scores"), "segment", "p.png", "--mask", "-", "--draw", "-")
+    assert (code, out) == (1, "") and "/dev/stdout: cannot be written: it is the output /dev/stdout as well" in err, err
     ok(temp("scores"), "segment", "in", "--mask", "masks")  # again, and without the slash
     code, out, err = run("sh", "-c", "ls in/a.png in/deep/b.c.jpg | ./scores segment --csv --mask listed/ -")
     assert code == 0 and sorted(os.listdir(temp("listed"))) == ["a.png", "b.c.png"], (out, err)
+    code, out, err = run("sh", "-c", "echo in/a.png | ./scores segment --csv --mask listed/ -")
+    assert code == 1 and "listed/a.png: is there already, and could be a picture of the list" in err, err
     before = open(temp("in/a.png"), "rb").read()
+    os.makedirs(temp("linked"))
+    os.symlink(temp("in/a.png"), temp("linked/b.c.png"))
+    code, out, err = run(temp("scores"), "segment", "in/deep/b.c.jpg", "in/a.png", "--mask", "linked/")
+    assert code == 1 and "linked/b.c.png: is there already, a link" in err and open(temp("in/a.png"), "rb").read() == before, err
     for args, why in ((("in", "--mask", "in/"), "in/a.png: --mask would be written where this picture is"),
                       (("in", "--draw", "in/deep"), "in/deep/b.c.jpg: --draw would be written where this picture is"),
                       (("in", "--mask", "one", "--draw", "one/"), "--draw and --mask would write the same files in one/"),

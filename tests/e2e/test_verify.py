@@ -141,5 +141,20 @@ def test_halves_between_quanta():
             assert code == 1 and out.count("FAILED") == 1, out
 
 
+def test_jumps_behind_a_dequantize():
+    """50 * 0.01 is 0.5 in f32, as the operator has it, and less in f64: what decides by that is evaluated in f32."""
+    node, scale = helper.make_node, np.float32(0.01)
+    for name, nodes in (("floor", [node("Mul", ["d", "two"], ["t"]), node("Floor", ["t"], ["r"])]),
+                        ("less", [node("GreaterOrEqual", ["d", "half"], ["b"]), node("Cast", ["b"], ["r"], to=1)]),
+                        ("cast", [node("Mul", ["d", "two"], ["t"]), node("Cast", ["t"], ["i"], to=6), node("Cast", ["i"], ["r"], to=1)])):
+        nodes = [node("QuantizeLinear", ["x", "scale", "zero"], ["q"]), node("DequantizeLinear", ["q", "scale", "zero"], ["d"]), *nodes,
+                 node("QuantizeLinear", ["r", "scale", "zero"], ["q2"]), node("DequantizeLinear", ["q2", "scale", "zero"], ["y"])]
+        path = save_model("jump_" + name, nodes, [("x", F32, [1, 1, 1, 8])], [("y", F32, None)],
+                          [("scale", scale), ("zero", np.uint8(100)), ("two", np.float32(2)), ("half", np.float32(0.5))])
+        x = np.float32([0.49, 0.5, 0.51, 1, -0.5, -1, 0, 0.25]).reshape(1, 1, 1, 8)
+        want = {"floor": np.floor(2 * x), "less": np.float32(x >= 0.5), "cast": np.trunc(2 * x)}[name]
+        ok(HONE, "verify", path, save_set("jump_" + name, 0, [x], [np.float32(np.clip(want, -1, 1.55))]), "--tolerance", "1e-6")
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])

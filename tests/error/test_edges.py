@@ -76,7 +76,8 @@ def test_variances_below_zero():
         return network("variance.onnx", change, nodes)
 
     for variance, epsilon, told in (([1, 1, -0.5, -0.25], 1e-5, "with epsilon 1e-05, 2 of 4 are not above 0, the least is -0.5"),
-                                    ([1, 0, 1, 1], 0.0, "with epsilon 0, 1 of 4 are not above 0, the least is 0")):
+                                    ([1, 0, 1, 1], 0.0, "with epsilon 0, 1 of 4 are not above 0, the least is 0"),
+                                    ([1, 2, 1, 1], np.nan, "with epsilon nan, 4 of 4 are not above 0, the least is 1")):
         path = normalized(variance, epsilon)
         line = f"{path}: warning: node 'norm' (BatchNormalization): its variance 'variance' has no square root: {told}\n"
         code, _, err = run(HONE, "compile", path, "-o", temp("bad.ir"), "--emit", "ir")
