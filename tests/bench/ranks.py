@@ -29,12 +29,17 @@ def cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 
+def train(batch, steps):
+    """Arguments that train so many steps of two batches; the rate is given, or a range test would come before, and small: x is noise."""
+    return ["train", "x.npy,y.npy", "-b", str(batch), "--accumulate", "2", "--max-steps", str(steps), "--val-fraction", "0", "--lr", "1e-6",
+            "--head-solver", "sgd", "--no-checkpoint", "-q", "--threads", "1", "-o", "t.onnx"]
+
+
 def step_seconds(program, folder, batch, ranks):
     """(elapsed, CPU time of all processes) of a step, by the difference of a longer and a shorter run."""
     took, cpu = {}, {}
     for steps in (2, 8):
-        command = [program, "train", "x.npy,y.npy", "-b", str(batch), "--accumulate", "2", "--max-steps", str(steps), "--val-fraction", "0",
-                   "--head-solver", "sgd", "--no-checkpoint", "-q", "--threads", "1", "-o", "t.onnx"]
+        command = [program, *train(batch, steps)]
         since, used = time.time(), cpu_seconds()
         subprocess.run((MPIRUN + [str(ranks)] if ranks > 1 else ["taskset", "-c", "0"]) + command, cwd=folder, env=ENV, check=True)
         took[steps], cpu[steps] = time.time() - since, cpu_seconds() - used
@@ -43,8 +48,7 @@ def step_seconds(program, folder, batch, ranks):
 
 def overlapped(program, folder, batch):
     """Of a step's gradient the share that is handed to the other of two processes while the backward pass runs, as the log tells: the graph decides."""
-    subprocess.run(MPIRUN + ["2", program, "train", "x.npy,y.npy", "-b", str(batch), "--accumulate", "2", "--max-steps", "2", "--val-fraction", "0",
-                             "--head-solver", "sgd", "--no-checkpoint", "-q", "--threads", "1", "-o", "t.onnx", "--log", "log"], cwd=folder, env=ENV, check=True)
+    subprocess.run(MPIRUN + ["2", program, *train(batch, 2), "--log", "log"], cwd=folder, env=ENV, check=True)
     with open(os.path.join(folder, "log")) as f:
         return min(e["overlapped"] for e in map(json.loads, f) if e["event"] == "step")
 
