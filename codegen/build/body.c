@@ -111,43 +111,6 @@ static bool find_dtypes(CgProgram *p, const IrNode *n, CgBody *b) {
     return true;
 }
 
-bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
-                  int *n_args) {
-    memset(body, 0, sizeof *body);
-    IrBody steps = ir_body(n, key);
-    int first, end;
-    const IrValue *r = find_operands(n, key, &first, &end);
-    int n_in = end > first ? end - first : 0;
-    bool any_block = n->op == IR_OP_CONV && key == IR_ATTR_THEN;
-    body->first_arg = *n_args;
-    if (!body_fits(p, n, &steps, n_in))
-        return false;
-    body->n = steps.n;
-    body->n_in = n_in;
-    body->acc = (int32_t)(key == IR_ATTR_THEN ? ir_own_dtype(n) : r->type.dtype);
-    for (int k = 0; k < n_in; k++) {
-        const IrValue *v = ir_in(n, first + k);
-        body->in[k].kind = (int32_t)classify(v, r, n->op, any_block);
-        body->in[k].dtype = (int32_t)v->type.dtype;
-        if (body->in[k].kind == CG_OPERAND_IMM)
-            body->in[k].imm = ir_const_scalar(cg_ir(p), v->konst, 0);
-        else
-            body->in[k].t = channel_tensor(v, r);
-        args[(*n_args)++] = cg_read(v);
-    }
-    for (int i = 0; i < steps.n; i++) {
-        body->step[i] = steps.step[i];
-        for (int k = 0; k < 3; k++)
-            if (body->step[i].arg[k] >= 0 && body->step[i].arg[k] != IR_ACC)
-                body->step[i].arg[k] -= first;
-        for (int k = ir_op_info(steps.step[i].op)->max_in; k < 3; k++)
-            body->step[i].arg[k] = 0;
-    }
-    return find_dtypes(p, n, body);
-}
-
-// ---------------------------------------------------------------- emitting
-
 static bool is_step(const CgBody *b, int arg, IrOp op) {
     return arg < 0 && b->step[-1 - arg].op == op;
 }
@@ -200,6 +163,63 @@ static bool find_narrow(const CgBody *b, int i, CgNarrow *how, int *arg) {
     }
     return true;
 }
+
+bool cg_body_packs(const CgBody *b, CgNarrow *how) {
+    int arg;
+    return b->packs && find_narrow(b, b->n - 1, how, &arg);
+}
+
+// Whose operands are n's from `first` on
+static bool find_packs(CgProgram *p, const IrNode *n, int first, const CgBody *b) {
+    double most[CG_MAX_OPERANDS];
+    CgNarrow how;
+    int arg, last = b->n - 1;
+    if (!b->n || !find_narrow(b, last, &how, &arg) || !how.nearest || b->step[last].p[0] != IR_U8)
+        return false;
+    for (int k = 0; k < b->n_in; k++)
+        most[k] = cg_operand_most(cg_ir(p), ir_in(n, first + k));
+    return cg_body_most(b, most, arg) < CG_PACK_LIMIT;
+}
+
+bool cg_body_init(CgProgram *p, const IrNode *n, IrAttrKey key, CgBody *body, CgArg *args,
+                  int *n_args) {
+    memset(body, 0, sizeof *body);
+    IrBody steps = ir_body(n, key);
+    int first, end;
+    const IrValue *r = find_operands(n, key, &first, &end);
+    int n_in = end > first ? end - first : 0;
+    bool any_block = n->op == IR_OP_CONV && key == IR_ATTR_THEN;
+    body->first_arg = *n_args;
+    if (!body_fits(p, n, &steps, n_in))
+        return false;
+    body->n = steps.n;
+    body->n_in = n_in;
+    body->acc = (int32_t)(key == IR_ATTR_THEN ? ir_own_dtype(n) : r->type.dtype);
+    for (int k = 0; k < n_in; k++) {
+        const IrValue *v = ir_in(n, first + k);
+        body->in[k].kind = (int32_t)classify(v, r, n->op, any_block);
+        body->in[k].dtype = (int32_t)v->type.dtype;
+        if (body->in[k].kind == CG_OPERAND_IMM)
+            body->in[k].imm = ir_const_scalar(cg_ir(p), v->konst, 0);
+        else
+            body->in[k].t = channel_tensor(v, r);
+        args[(*n_args)++] = cg_read(v);
+    }
+    for (int i = 0; i < steps.n; i++) {
+        body->step[i] = steps.step[i];
+        for (int k = 0; k < 3; k++)
+            if (body->step[i].arg[k] >= 0 && body->step[i].arg[k] != IR_ACC)
+                body->step[i].arg[k] -= first;
+        for (int k = ir_op_info(steps.step[i].op)->max_in; k < 3; k++)
+            body->step[i].arg[k] = 0;
+    }
+    if (!find_dtypes(p, n, body))
+        return false;
+    body->packs = find_packs(p, n, first, body);
+    return true;
+}
+
+// ---------------------------------------------------------------- emitting
 
 // Where step i is x * sigmoid(x): x.
 static bool find_silu(const CgBody *b, int i, int *x) {
@@ -279,16 +299,31 @@ static CgVal emit_step(Emission *e, CgFn *f, int i) {
     return cg_eltwise(f, (IrDtype)b->dtype[i], s->op, x, s->p);
 }
 
+// The first n steps, as far as the result needs them
+static void emit_steps(Emission *e, CgFn *f, int n) {
+    bool live[CG_MAX_STEPS];
+    e->like = LLVMConstNull(e->acc ? LLVMTypeOf(e->acc) : f->vec);
+    find_live(e->body, live);
+    for (int i = 0; i < n; i++)
+        if (live[i])
+            e->result[i] = emit_step(e, f, i);
+}
+
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx) {
     Emission e = {.body = body, .acc = acc, .load = load, .ctx = ctx};
-    bool live[CG_MAX_STEPS];
-    e.like = LLVMConstNull(acc ? LLVMTypeOf(acc) : f->vec);
-    find_live(body, live);
-    for (int i = 0; i < body->n; i++)
-        if (live[i])
-            e.result[i] = emit_step(&e, f, i);
+    emit_steps(&e, f, body->n);
     return body->n ? e.result[body->n - 1] : acc;
+}
+
+CgVal cg_body_emit_float(CgFn *f, const CgBody *body, CgVal acc,
+                         CgVal (*load)(void *ctx, CgFn *f, int k), void *ctx) {
+    Emission e = {.body = body, .acc = acc, .load = load, .ctx = ctx};
+    CgNarrow how;
+    int arg = IR_ACC;
+    emit_steps(&e, f, body->n - 1);
+    find_narrow(body, body->n - 1, &how, &arg);
+    return find_arg(&e, f, arg);
 }
 
 bool cg_body_is_long(const CgBody *body) {

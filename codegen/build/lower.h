@@ -22,8 +22,8 @@ typedef struct CgTensor {
     int64_t image; // elements between images (axis 0); of the storage root for views in a concat
 } CgTensor;
 CgTensor cg_tensor(const IrValue *v);
-int64_t cg_channels(const CgTensor *t); // dim[1], static
-int64_t cg_spatial(const CgTensor *t);  // product of dims 2.., static
+int64_t cg_channels(const CgTensor *t);           // dim[1], static
+int64_t cg_spatial(const CgTensor *t);            // product of dims 2.., static
 bool cg_static_dims(const CgTensor *t, int from); // dims from axis `from` on do not depend on N
 
 // A body whose operands were classified against the result. arg k >= 0 of a step is operand k of
@@ -44,6 +44,7 @@ typedef struct CgOperand {
 enum { CG_MAX_OPERANDS = 12 };
 typedef struct CgBody {
     int32_t n, n_in, first_arg, acc; // acc: dtype of IR_ACC
+    int32_t packs, pad_;             // cg_body_packs()
     IrStep step[CG_MAX_STEPS];
     int32_t dtype[CG_MAX_STEPS]; // that a step computes in; what a cast casts
     CgOperand in[CG_MAX_OPERANDS];
@@ -70,6 +71,15 @@ IrDtype cg_body_dtype(const CgBody *body);
 // computed, where its kind is not IMM; loads are made on first use.
 CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *ctx, CgFn *f, int k),
                    void *ctx);
+// The largest magnitude of its argument `arg`, of operands that have at most in[k]; INFINITY: it
+// may be anything, NaN among it. And that of an operand.
+double cg_body_most(const CgBody *body, const double *in, int arg);
+double cg_operand_most(IrProgram *ir, const IrValue *v);
+// Are the results u8, rounded to the nearest of floats that are surely below CG_PACK_LIMIT? Then
+// cg_elem_pack() makes them of several vectors at once, of what cg_body_emit_float() gives.
+bool cg_body_packs(const CgBody *body, CgNarrow *how);
+CgVal cg_body_emit_float(CgFn *f, const CgBody *body, CgVal acc,
+                         CgVal (*load)(void *ctx, CgFn *f, int k), void *ctx);
 // Does it compute polynomials, or call functions? Such a body is emitted in a loop over vectors:
 // once for each of a register tile, LLVM keeps constants, vectors and what is between on the stack.
 bool cg_body_is_long(const CgBody *body);

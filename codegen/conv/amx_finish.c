@@ -55,18 +55,54 @@ static CgVal sums_at(Amx *a, CgVal sums, int v, CgVal row) {
     return cg_fat(f, f->scratch, cg_imulc(f, cg_iaddc(f, at, v * cg_conv_amx_rows(a)), f->lanes));
 }
 
-// A vector of the result, pixel `pixel` of image n
-static void finish_vector(Amx *a, CgVal sums, CgVal n, CgVal ocb, CgVal pixel) {
+// A row of a strip: its sums and place, pixel `pixel` of image n from output vector `ocb` on.
+typedef struct Row {
+    CgVal sums, row, n, ocb, pixel;
+} Row;
+
+static CgVal load_sum(Amx *a, const Row *r, int v) {
+    const CgConv *c = a->s;
+    CgVal acc = cg_elem_load_n(a->f, (IrDtype)c->sum, sums_at(a, r->sums, v, r->row), NULL);
+    return c->bias == CG_CONV_BIAS_PLAIN ? add_bias(a, acc, cg_iaddc(a->f, r->ocb, v)) : acc;
+}
+
+static CgVal result_at(Amx *a, const Row *r, int v) {
     CgFn *f = a->f;
     const CgConv *c = a->s;
-    IrDtype y = (IrDtype)c->y_dtype;
-    CgVal acc = cg_elem_load_n(f, (IrDtype)c->sum, sums, NULL);
-    if (c->bias == CG_CONV_BIAS_PLAIN)
-        acc = add_bias(a, acc, ocb);
-    acc = cg_conv_then(f, c, acc, n, ocb, pixel);
-    CgVal image = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, n, c->y_image));
-    CgVal at = cg_conv_vector(f, c->bout, (int64_t)c->OH * c->OW, ocb, pixel);
-    cg_conv_store(f, c, acc, cg_elem_block(f, y, image, at));
+    CgVal image = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, r->n, c->y_image));
+    CgVal at = cg_conv_vector(f, c->bout, (int64_t)c->OH * c->OW, cg_iaddc(f, r->ocb, v), r->pixel);
+    return cg_elem_block(f, (IrDtype)c->y_dtype, image, at);
+}
+
+static void finish_vector(Amx *a, const Row *r, int v) {
+    CgFn *f = a->f;
+    CgVal ocb = cg_iaddc(f, r->ocb, v);
+    CgVal y = cg_conv_then(f, a->s, load_sum(a, r, v), r->n, ocb, r->pixel);
+    cg_conv_store(f, a->s, y, result_at(a, r, v));
+}
+
+// n vectors, whose bytes lie side by side, as one
+static void finish_packed(Amx *a, const Row *r, int v, int n, const CgNarrow *how) {
+    CgFn *f = a->f;
+    CgVal x[CG_CONV_AMX_SUMS];
+    for (int i = 0; i < n; i++) {
+        CgVal ocb = cg_iaddc(f, r->ocb, v + i);
+        x[i] = cg_conv_then_float(f, a->s, load_sum(a, r, v + i), r->n, ocb, r->pixel);
+    }
+    cg_store(f, cg_elem_pack(f, how, x, n), result_at(a, r, v), 1);
+}
+
+// Vectors [v, v + n), of which any can be packed that are bytes of whole pixels
+static void finish_vectors(Amx *a, const Row *r, int v, int n) {
+    CgNarrow how;
+    bool packs = a->s->bout > IR_BLOCK && cg_body_packs(&a->s->then, &how);
+    for (int end = v + n, step; v < end; v += step) {
+        step = !packs || end - v < 2 ? 1 : end - v < 4 ? 2 : 4;
+        if (step > 1)
+            finish_packed(a, r, v, step, &how);
+        else
+            finish_vector(a, r, v);
+    }
 }
 
 // The pixel that row `row` of a strip from tile `first` on is, where they are not in order; *some:
@@ -100,18 +136,18 @@ static void finish_row(Amx *a, CgVal row) {
     CgFn *f = a->f;
     const AmxPending *last = &a->last;
     CgIf inside, has;
-    CgVal ocb = get(f, last->ocb), n = get(f, last->n), sums = get(f, last->sums), some = NULL;
+    CgVal some = NULL;
     CgVal pixel = cg_conv_amx_in_order(a) ? cg_iadd(f, get(f, last->pixel), row)
                                           : find_pixel(a, get(f, last->first), row, &some);
     if (some)
         cg_if(f, &inside, some);
-    for (int v = 0; v < a->oc.size; v++) {
-        bool always = v + 1 < a->oc.size || a->oc.big == a->oc.n;
-        if (!always)
-            cg_if(f, &has, cg_icmp(f, LLVMIntSGT, get(f, last->vecs), cg_i64(f, v)));
-        finish_vector(a, sums_at(a, sums, v, row), n, cg_iaddc(f, ocb, v), pixel);
-        if (!always)
-            cg_endif(f, &has);
+    Row r = {get(f, last->sums), row, get(f, last->n), get(f, last->ocb), pixel};
+    int all = a->oc.big == a->oc.n ? a->oc.size : a->oc.size - 1;
+    finish_vectors(a, &r, 0, all);
+    if (all < a->oc.size) {
+        cg_if(f, &has, cg_icmp(f, LLVMIntSGT, get(f, last->vecs), cg_i64(f, all)));
+        finish_vectors(a, &r, all, 1);
+        cg_endif(f, &has);
     }
     if (some)
         cg_endif(f, &inside);

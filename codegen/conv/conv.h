@@ -147,6 +147,7 @@ void cg_conv_pack_edges(const CgConv *s, int lanes, const int8_t *w, const int32
 CgVal cg_conv_bias(CgFn *f, const CgConv *s, CgVal ocb);
 CgVal cg_conv_bias_at(CgFn *f, const CgConv *s, CgVal ocb, CgVal oh, CgVal ow);
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
+CgVal cg_conv_then_float(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel);
 // A register tile of the result: rows x cols pixels from `pixel` on of image n, `nv` output vectors
 // from `ocb` on. Where the image is one column its rows follow each other.
 typedef struct CgConvTile {

@@ -221,6 +221,11 @@ CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVa
     return cg_body_emit(f, &s->then, acc, load_operand, &t);
 }
 
+CgVal cg_conv_then_float(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {
+    ThenPlace t = {s, n, ocb, pixel};
+    return cg_body_emit_float(f, &s->then, acc, load_operand, &t);
+}
+
 // Operand k's lines of a step, of all that begin at `at`
 static void ask_operand(CgFn *f, const CgConv *s, const CgConvTile *t, int k, CgVal at, CgVal step,
                         int64_t steps) {
