@@ -138,6 +138,27 @@ IrDtype ir_const_narrowest(const IrConst *c) {
                                             : IR_F32;
 }
 
+// Random ones are finite.
+static int64_t count_not_finite(IrProgram *p, IrConst *c) {
+    const float *x = c->data;
+    int64_t n = c->kind == IR_CONST_DATA ? count_elems(c) : 0, others = 0;
+    if (c->kind == IR_CONST_SPLAT) {
+        return !isfinite(ir_const_scalar(p, c, 0));
+    }
+#pragma omp parallel for reduction(+ : others)
+    for (int64_t i = 0; i < n; i++) {
+        others += !isfinite(x[i]);
+    }
+    return others;
+}
+
+bool ir_const_is_finite(IrProgram *p, IrConst *c) {
+    if (!c->finite) {
+        c->finite = count_not_finite(p, c) ? -1 : 1;
+    }
+    return c->finite > 0;
+}
+
 void ir_prune_consts(IrProgram *p) {
     int kept = 0;
     for (int i = 0; i < p->n_consts; i++) {

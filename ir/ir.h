@@ -202,6 +202,7 @@ typedef struct IrConst {
     uint64_t seed;    // IR_CONST_RAND: floats uniform in [-1, 1); integers in [-8, 8) or [0, 16)
     bool trainable;
     const char *origin; // initializer this came from unchanged; NULL for derived ones
+    int8_t finite;      // what ir_const_is_finite() found: 1 yes, -1 no
 } IrConst;
 
 typedef struct IrUse { // a use of a value by operand `index` of `node`; a list per value
@@ -307,6 +308,7 @@ const void *ir_const_data(IrProgram *p, IrConst *c);         // makes splat and 
 double ir_const_scalar(IrProgram *p, IrConst *c, int64_t i); // element i as double, any dtype
 // f16 or bf16, where that holds every number of c, which is of f32 and stored; else c's own type.
 IrDtype ir_const_narrowest(const IrConst *c);
+bool ir_const_is_finite(IrProgram *p, IrConst *c); // all of its f32 are; it looks at them once
 void ir_prune_consts(IrProgram *p); // forgets those that are neither trainable nor used by a node
 bool ir_const_is_scalar(const IrValue *v); // a constant of one element
 
@@ -450,9 +452,8 @@ const char *ir_verify(IrGraph *g);
 //
 // - A value is %name, %"any name", or %7, its id, where it has no name or another value has it
 //   already (inputs and outputs then give theirs with `as`). An absent operand is `_`.
-// - Types of results may be left out: they are inferred. One that is there must be right; it
-// carries
-//   the layout.
+// - Types of results may be left out: they are inferred. One that is there must be right,
+//   and carries the layout.
 // - `in %y+8`: the value is a view of %y from channel 8 on. `at arena OFFSET`, `at input 0`,
 //   `at output 0`, `at const`: its place.
 // - Steps of `pre`, `then` and `body`: arguments are the node's operands 0, 1, ..., results of
@@ -492,8 +493,7 @@ bool ir_split_bytes(const IrTensor *t, int64_t channels, int64_t inner, const in
 const char *ir_eval(IrGraph *g, int64_t N, const IrTensor *inputs, IrTensor *outputs, IrArena *a,
                     void (*on_value)(void *ctx, const IrValue *v, const IrTensor *t), void *ctx);
 double ir_eval_work(const IrNode *n); // steps that evaluating n takes for N = 1, roughly
-// Evaluates one node on concrete operands (fold and kernel tests use it). out[n_out] allocated in
-// a.
+// Evaluates one node on concrete operands (fold and kernel tests use it). out[n_out]: in arena a.
 const char *ir_eval_node(const IrNode *n, int64_t N, const IrTensor *const *in, IrTensor *out,
                          IrArena *a);
 

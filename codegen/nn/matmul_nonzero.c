@@ -9,22 +9,11 @@
 #include "codegen/nn/matmul_tile.h"
 #include "codegen/build/elem.h"
 
-#include <math.h>
-
-static bool is_finite(const float *x, int64_t n) {
-    int64_t others = 0;
-#pragma omp parallel for reduction(+ : others)
-    for (int64_t i = 0; i < n; i++)
-        others += !isfinite(x[i]);
-    return others == 0;
-}
-
 bool cg_matmul_skips_zeros(CgProgram *p, const CgMatmul *s, IrConst *b) {
     int64_t bytes = s->k.c * s->columns * (int64_t)sizeof(float);
     return s->dtype == IR_F32 && s->packed && s->nd.rank == 2 && s->k.n == 0 &&
            ir_dim_at(s->nd.dim[1].size, 1) == 1 &&
-           bytes > ir_budget(&cg_target(p)->machine, IR_L2_MOST) &&
-           is_finite(ir_const_data(cg_ir(p), b), s->k.c * s->columns);
+           bytes > ir_budget(&cg_target(p)->machine, IR_L2_MOST) && ir_const_is_finite(cg_ir(p), b);
 }
 
 int64_t cg_matmul_list_floats(const CgMatmul *s) {

@@ -2,6 +2,7 @@
 #include "tests/check.h"
 #include "ir/map.h"
 #include "tests/ir/ir_text.h"
+#include <math.h>
 #include <stdint.h>
 
 typedef struct Fixture {
@@ -279,6 +280,21 @@ static void note_call(void *arg) {
     *(*at)++ = 'x';
 }
 
+// Numbers, a splat beyond f32's range, random ones; what was found stays.
+static void finite_constants_are_known(void) {
+    static const bool finite[] = {true, false, false, true, false, true};
+    Fixture f;
+    open_graph(&f, "const %a: f32[2] = [1, 2] const %b: f32[2] = [1, 0x7fc00000]\n"
+                   "const %c: f32[2] = [-1, 2] const %d: f32[3] = splat(3e38)\n"
+                   "const %e: f32[3] = splat(1e39) const %g: f32[3] = rand(1)\n"
+                   "graph g(%x: f32[2]) -> (%y) { %y = relu %x }");
+    static const float infinite[] = {-INFINITY, 2};
+    f.p->consts[2]->data = infinite;
+    for (int k = 0; k < 2 * f.p->n_consts; k++)
+        CHECK(ir_const_is_finite(f.p, f.p->consts[k / 2]) == finite[k / 2]);
+    text_close(&f.t);
+}
+
 static void arenas_align_and_zero(void) {
     TextCase t;
     text_open(&t);
@@ -377,6 +393,7 @@ int main(void) {
     CHECK_RUN(names_join);
     CHECK_RUN(many_edits_stay_sound);
     CHECK_RUN(unused_constants_can_go);
+    CHECK_RUN(finite_constants_are_known);
     CHECK_RUN(arenas_align_and_zero);
     CHECK_RUN(too_much_memory_unwinds);
     CHECK_RUN(maps_find_what_was_put);
