@@ -49,6 +49,10 @@ IrDim cg_nd_mul(IrDim a, IrDim b); // ir_dim_mul where affinity was established 
 // plain and r blocked. False after reporting NYI.
 bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const IrValue *v,
                         IrDim *stride, CgArg *arg);
+// The operands of n's body, n's own from number `first` on, join the space of result r, whose
+// strides then say all of their tensors. False after reporting NYI.
+bool cg_operands_join(CgProgram *p, const IrNode *n, const CgTensor *r, int first, CgBody *body,
+                      CgNd *nd, CgArg *args);
 
 // ---- emitting
 

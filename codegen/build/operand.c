@@ -48,3 +48,18 @@ bool cg_operand_strides(CgProgram *p, const IrNode *n, const CgTensor *r, const 
     }
     return fits;
 }
+
+bool cg_operands_join(CgProgram *p, const IrNode *n, const CgTensor *r, int first, CgBody *body,
+                      CgNd *nd, CgArg *args) {
+    for (int k = 0; k < body->n_in; k++) {
+        CgOperand *in = &body->in[k];
+        IrDim stride[CG_ND_RANK] = {{0, 0}};
+        if (in->kind != CG_OPERAND_IMM &&
+            !cg_operand_strides(p, n, r, ir_in(n, first + k), stride, &args[body->first_arg + k])) {
+            return false;
+        }
+        cg_nd_add(nd, stride, ir_dim(0));
+        memset(&in->t, 0, sizeof in->t);
+    }
+    return true;
+}

@@ -124,9 +124,6 @@ void cg_map_nd(CgProgram *p, const IrNode *n, const char *algo, CgNd *nd, IrDtyp
     spec.dtype = (int32_t)t;
     if (body) {
         spec.body = *body;
-        for (int k = 0; k < body->n_in; k++) { // the strides say it all
-            memset(&spec.body.in[k].t, 0, sizeof spec.body.in[k].t);
-        }
     }
     int k = cg_kernel(p, algo, emit_map, &spec, sizeof spec, n_args, 60 + 20 * spec.body.n);
     cg_call(p, n, k, n_args, args, algo, (IrDim){0, 0});
@@ -162,13 +159,8 @@ void cg_lower_map(CgProgram *p, const IrNode *n) {
     cg_nd_init(&nd, cg_nd_sizes(&r, size), size);
     cg_nd_strides(&r, stride);
     cg_nd_add(&nd, stride, ir_dim(0));
-    for (int k = 0; k < body.n_in; k++) {
-        memset(stride, 0, sizeof stride);
-        if (body.in[k].kind != CG_OPERAND_IMM &&
-            !cg_operand_strides(p, n, &r, ir_in(n, k), stride, &args[k + 1])) {
-            return;
-        }
-        cg_nd_add(&nd, stride, ir_dim(0));
+    if (!cg_operands_join(p, n, &r, 0, &body, &nd, args)) {
+        return;
     }
     const char *algo = n->op == IR_OP_MAP ? "map" : ir_op_info(n->op)->text;
     cg_map_nd(p, n, algo, &nd, n->out[0]->type.dtype, &body, n_args, args);

@@ -172,16 +172,7 @@ void cg_lower_layer_norm(CgProgram *p, const IrNode *n) {
     cg_nd_add(&s.nd, stride, ir_dim(0));
     cg_nd_strides(&x, stride);
     cg_nd_add(&s.nd, stride, ir_dim(0));
-    for (int k = 0; k < s.then.n_in; k++) {
-        memset(stride, 0, sizeof stride);
-        if (s.then.in[k].kind != CG_OPERAND_IMM &&
-            !cg_operand_strides(p, n, &y, ir_in(n, k + 1), stride, &args[k + EXTRA])) {
-            return;
-        }
-        cg_nd_add(&s.nd, stride, ir_dim(0));
-        memset(&s.then.in[k].t, 0, sizeof s.then.in[k].t);
-    }
-    if (cg_nd_empty(&s.nd)) {
+    if (!cg_operands_join(p, n, &y, 1, &s.then, &s.nd, args) || cg_nd_empty(&s.nd)) {
         return;
     }
     s.size = y.dim[y.rank - 1].c;

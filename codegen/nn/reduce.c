@@ -14,7 +14,7 @@ typedef struct ReduceSpec {
     CgNd kept; // operands: the result, x, then the epilogue's
     CgNd over; // operand: x
     CgBody then;
-    CgBody pre; // its operands are plain, f32 and lie as x does
+    CgBody pre;                  // its operands are plain, f32 and lie as x does
     int32_t op, rows;            // rows: the innermost reduced dimension is a run
     int32_t dtype, own, y, pad_; // IrDtype: of x, of what it is reduced to, of the result
 } ReduceSpec;
@@ -376,16 +376,7 @@ void cg_lower_reduce(CgProgram *p, const IrNode *n) {
     cg_nd_add(&s.kept, stride, ir_dim(0));
     split_axes(n, &x, &y, stride, &s.over);
     cg_nd_add(&s.kept, stride, ir_dim(0));
-    for (int k = 0; k < s.then.n_in; k++) {
-        memset(stride, 0, sizeof stride);
-        if (s.then.in[k].kind != CG_OPERAND_IMM &&
-            !cg_operand_strides(p, n, &y, ir_in(n, k + 1), stride, &args[k + 2])) {
-            return;
-        }
-        cg_nd_add(&s.kept, stride, ir_dim(0));
-        memset(&s.then.in[k].t, 0, sizeof s.then.in[k].t);
-    }
-    if (cg_nd_empty(&s.kept)) {
+    if (!cg_operands_join(p, n, &y, 1, &s.then, &s.kept, args) || cg_nd_empty(&s.kept)) {
         return;
     }
     if (!take_prologue(p, n, &s, args, &n_args)) {
