@@ -173,6 +173,36 @@ bool ir_conv_serves(IrConvAlgo algo, const IrConv *c) {
                                 : c->y_block <= IR_BLOCK && has_blocks(c));
 }
 
+// ---- gradients of weights
+
+enum { MOST_PLANES = 16, MOST_PLAIN = 4, MOST_WEIGHTS = INT32_MAX / 16 };
+
+// Of a 3x3 between whole blocks of channels
+static bool wgrad_has_transforms(const IrConv *c) {
+    const IrWindow *w = &c->w;
+    return c->dtype == IR_F32 && w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 &&
+           w->dh == 1 && w->dw == 1 && c->x_block == IR_BLOCK && c->C % IR_BLOCK == 0 &&
+           c->O % IR_BLOCK == 0;
+}
+
+// Each place of a stride that a tap meets is a plane of the copy of x; a plain x has few channels.
+static bool wgrad_has_planes(const IrConv *c) {
+    const IrWindow *w = &c->w;
+    int64_t rows = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
+    int64_t columns = ir_min(w->sw, (w->kw - 1) * w->dw + 1);
+    return c->dtype == IR_BF16 && rows * columns <= MOST_PLANES &&
+           w->kh * w->kw * c->C <= MOST_WEIGHTS &&
+           (c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN));
+}
+
+bool ir_conv_wgrad_serves(IrConvAlgo algo, const IrNode *n, const IrConv *c) {
+    bool tiles = algo == IR_CONV_DIRECT_BF16_AMX;
+    bool transforms = algo == IR_CONV_WINOGRAD2 || algo == IR_CONV_WINOGRAD4;
+    return c->w.group == 1 && c->y_block == IR_BLOCK && !n->out[0]->type.block &&
+           !ir_conv_is_empty(c) &&
+           ((tiles && wgrad_has_planes(c)) || (transforms && wgrad_has_transforms(c)));
+}
+
 IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c) {
     IrConv seen = *c;
     if (c->flat && !c->pool.kh && ALGOS[algo].flags & COLUMN) {

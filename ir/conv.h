@@ -84,6 +84,8 @@ bool ir_conv_algo_parse(const char *text, IrConvAlgo *out);
 // Does it serve this convolution, as far as types, layouts and what stands beside it go?
 bool ir_conv_serves(IrConvAlgo algo, const IrConv *c);
 bool ir_conv_tile_is_of(const IrConvTile *t, IrConvAlgo algo); // fields that it does not have are 0
+// Does it serve conv_wgrad n, whose convolution is c? Of Winograd's algorithms and matrix tiles.
+bool ir_conv_wgrad_serves(IrConvAlgo algo, const IrNode *n, const IrConv *c);
 // As the algorithm sees it: a column of pixels, or as it is.
 IrConv ir_conv_seen_by(IrConvAlgo algo, const IrConv *c);
 

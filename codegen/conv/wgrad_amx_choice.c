@@ -5,12 +5,10 @@
 #include <string.h>
 
 enum {
-    SHARES = 2,       // threads that it is chosen for
-    LEAST_UNITS = 4,  // for them to share
+    SHARES = 2,      // threads that it is chosen for
+    LEAST_UNITS = 4, // for them to share
     TILE_BYTES = 1024,
     MAX_WIDTH = 256,  // of a line of a convolution that sees an image as rows of any length
-    MAX_PLANES = 16,
-    MOST_PLAIN = 4,   // channels of x that are no block
     MOST_TILES = 64,  // of a band
     CHUNK_TILES = 12, // with one tap
     // cycles for a tile: a product; a copy, read from beyond L2; transposed
@@ -24,15 +22,8 @@ static const int64_t max_scratch = 32 << 20;
 
 static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c) {
     IrConvAlgo algo;
-    const IrWindow *w = &c->w;
-    bool x = c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN);
-    if (!ir_conv_algo(n, &algo) || algo != IR_CONV_DIRECT_BF16_AMX ||
-        !(t->machine.dot_bf16 & IR_DOT_BF16_AMX) || c->dtype != IR_BF16 || w->group != 1 || !x ||
-        c->y_block != IR_BLOCK || n->out[0]->type.block || ir_conv_is_empty(c))
-        return false;
-    int64_t planes = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
-    planes *= ir_min(w->sw, (w->kw - 1) * w->dw + 1);
-    return planes <= MAX_PLANES && w->kh * w->kw * c->C <= INT32_MAX / 16;
+    return ir_conv_algo(n, &algo) && algo == IR_CONV_DIRECT_BF16_AMX &&
+           t->machine.dot_bf16 & IR_DOT_BF16_AMX && ir_conv_wgrad_serves(algo, n, c);
 }
 
 // A flat convolution sees each image as rows of any length: the longest that are not too long.

@@ -19,11 +19,7 @@ static bool applies(const CgTarget *t, const IrNode *n, const IrConv *c, int *m)
     if (!ir_conv_algo(n, &algo) || (algo != IR_CONV_WINOGRAD2 && algo != IR_CONV_WINOGRAD4))
         return false;
     *m = algo == IR_CONV_WINOGRAD4 ? 4 : 2;
-    const IrWindow *w = &c->w;
-    return t->lanes == IR_BLOCK && c->dtype == IR_F32 && w->kh == 3 && w->kw == 3 && w->sh == 1 &&
-           w->sw == 1 && w->dh == 1 && w->dw == 1 && w->group == 1 && c->x_block == IR_BLOCK &&
-           c->y_block == IR_BLOCK && c->C % IR_BLOCK == 0 && c->O % IR_BLOCK == 0 &&
-           !n->out[0]->type.block && !ir_conv_is_empty(c);
+    return t->lanes == IR_BLOCK && ir_conv_wgrad_serves(algo, n, c);
 }
 
 // Time of all pieces for a tile, in products of vectors: these, transforms of both operands, and

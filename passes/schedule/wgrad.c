@@ -11,21 +11,15 @@
 enum {
     TRANSFORM = 6, // products that a point of a vector takes to be transformed
     PIECE_X = 64,
-    PIECE_DY = 32, // channels that are summed up together: others are transformed again
+    PIECE_DY = 32,     // channels that are summed up together: others are transformed again
     TILE_PRODUCT = 16, // cycles of matrix tiles: a product, a copy of 16 positions of a block
     TILE_COPY = 150,
-    MOST_PLANES = 16,
-    MOST_PLAIN = 4, // channels of x that are no block
     MOST_SIZE = INT32_MAX / 16
 };
 #define LEAST_GAIN 1.15 // of the direct kernel's time
 
 static bool applies(const IrNode *n, const IrConv *c, const PassOptions *opt) {
-    const IrWindow *w = &c->w;
-    return opt->winograd && opt->block == IR_BLOCK && c->dtype == IR_F32 && w->kh == 3 &&
-           w->kw == 3 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && w->group == 1 &&
-           c->x_block == IR_BLOCK && c->y_block == IR_BLOCK && c->C % IR_BLOCK == 0 &&
-           c->O % IR_BLOCK == 0 && !n->out[0]->type.block && !ir_conv_is_empty(c);
+    return opt->winograd && opt->block == IR_BLOCK && ir_conv_wgrad_serves(IR_CONV_WINOGRAD4, n, c);
 }
 
 // Of an image, in products of vectors; padding is not multiplied.
@@ -47,17 +41,13 @@ static double by_tiles(const IrConv *c, int64_t m) {
 
 static bool has_tiles(const IrNode *n, const IrConv *c, const PassOptions *opt) {
     const IrWindow *w = &c->w;
-    int64_t planes = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
-    planes *= ir_min(w->sw, (w->kw - 1) * w->dw + 1);
-    const int64_t sizes[] = {w->sh, w->sw, w->kh * w->dh, w->kw * w->dw, w->pt, w->pl,
-                             w->kh * w->kw * c->C, c->H * c->W * c->C, c->OH * c->OW * c->O};
+    const int64_t sizes[] = {w->sh, w->sw, w->kh * w->dh,      w->kw * w->dw,
+                             w->pt, w->pl, c->H * c->W * c->C, c->OH * c->OW * c->O};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i] < 0 || sizes[i] > MOST_SIZE)
             return false;
-    return c->dtype == IR_BF16 && opt->machine->dot_bf16 & IR_DOT_BF16_AMX && w->group == 1 &&
-           (c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN)) &&
-           c->y_block == IR_BLOCK && !n->out[0]->type.block &&
-           planes <= MOST_PLANES && !ir_conv_is_empty(c);
+    return opt->machine->dot_bf16 & IR_DOT_BF16_AMX &&
+           ir_conv_wgrad_serves(IR_CONV_DIRECT_BF16_AMX, n, c);
 }
 
 // Cycles of two images, as the kernel's file says: products of 16 positions, what lies between rows
@@ -67,8 +57,8 @@ static double by_tiles_of_pairs(const IrConv *c) {
     double left = (double)ir_ceil_div(c->O, IR_BLOCK), right = (double)ir_ceil_div(c->C, IR_BLOCK);
     double pitch = (double)(c->OW + (w->kw - 1) * w->dw / w->sw);
     double tiles = (double)c->OH * pitch / IR_BLOCK;
-    return tiles * (left * right * (double)(w->kh * w->kw) * TILE_PRODUCT +
-                    TILE_COPY * (left + right));
+    return tiles *
+           (left * right * (double)(w->kh * w->kw) * TILE_PRODUCT + TILE_COPY * (left + right));
 }
 
 // The same of the kernel that sums up dots, a vector of output channels for each word of x
