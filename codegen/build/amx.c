@@ -72,6 +72,25 @@ void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w) {
                       args);
 }
 
+// ---------------------------------------------------------------- sums that are pending
+
+CgAmxPending cg_amx_pending(CgFn *f) {
+    CgVal zero = cg_i64(f, 0);
+    return (CgAmxPending){cg_slot_of(f, zero), cg_slot_of(f, zero), cg_slot_of(f, zero)};
+}
+
+void cg_amx_take(CgFn *f, const CgAmxPending *p, int64_t share, CgVal *lo, CgVal *hi) {
+    *lo = cg_get(f, p->row);
+    *hi = cg_imin(f, cg_iaddc(f, *lo, share), cg_get(f, p->end));
+    cg_set(f, p->row, *hi);
+}
+
+void cg_amx_leave(CgFn *f, const CgAmxPending *p, CgVal row, CgVal end, CgVal sums) {
+    cg_set(f, p->row, row);
+    cg_set(f, p->end, end);
+    cg_set(f, p->sums, sums);
+}
+
 // ---------------------------------------------------------------- products of two by two tiles
 
 enum { WORD = 4 };

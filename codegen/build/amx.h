@@ -32,6 +32,18 @@ void cg_amx_load(CgFn *f, int tile, CgVal p, CgVal stride); // bytes from row to
 void cg_amx_store(CgFn *f, int tile, CgVal p, CgVal stride);
 void cg_amx_dot(CgFn *f, IrDtype t, int sums, int x, int w); // three tiles
 
+// A strip's sums on their way through the scratch, where those of two strips lie beside each other:
+// rows of one are finished between the products of the next, whose tiles need few of the
+// instructions that a core issues. In slots:
+typedef struct CgAmxPending {
+    CgVal row, end; // from the row that is to be finished next to the last
+    CgVal sums;     // which of the two are the strip's
+} CgAmxPending;
+CgAmxPending cg_amx_pending(CgFn *f); // none are
+// The next `share` rows, or those that are left, are [*lo, *hi), and finished then.
+void cg_amx_take(CgFn *f, const CgAmxPending *p, int64_t share, CgVal *lo, CgVal *hi);
+void cg_amx_leave(CgFn *f, const CgAmxPending *p, CgVal row, CgVal end, CgVal sums);
+
 // Two tiles of rows by two vectors of columns, and their operands: all eight tiles, by number.
 enum { CG_AMX_PAIR = 2, CG_AMX_STRIP = CG_AMX_PAIR * CG_AMX_ROWS };
 static inline int cg_amx_sum_tile(int i, int v) {
@@ -43,8 +55,8 @@ static inline int cg_amx_row_tile(int i) {
 static inline int cg_amx_column_tile(int v) {
     return CG_AMX_PAIR * CG_AMX_PAIR + CG_AMX_PAIR + v;
 }
-// Tiles for products of so many rows and pieces of so many words, until cg_amx_end(). some: the rows
-// of each tile, where that is known at run time alone; or NULL.
+// Tiles for products of so many rows and pieces of so many words, until cg_amx_end(). some: the
+// rows of each tile, where that is known at run time alone; or NULL.
 void cg_amx_begin_product(CgFn *f, IrDtype t, int64_t rows, int64_t piece, CgVal some);
 // Sums over n words, a multiple of `piece`: of up to CG_AMX_STRIP rows, row_step words apart, by
 // one or two vectors of columns, `apart` words apart, whose words are `step` words apart. They go

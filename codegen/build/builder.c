@@ -209,6 +209,20 @@ CgVal cg_slot(CgFn *f, LLVMTypeRef t) {
     return slot;
 }
 
+CgVal cg_slot_of(CgFn *f, CgVal x) {
+    CgVal slot = cg_slot(f, f->i64);
+    cg_set(f, slot, x);
+    return slot;
+}
+
+CgVal cg_get(CgFn *f, CgVal slot) {
+    return cg_load(f, f->i64, slot, 8);
+}
+
+void cg_set(CgFn *f, CgVal slot, CgVal x) {
+    cg_store(f, x, slot, 8);
+}
+
 // ---------------------------------------------------------------- memory
 
 CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index) {

@@ -99,6 +99,9 @@ void cg_end_parts(CgFn *f, CgLoop *loop);
 
 // A stack slot in the entry block (for scalar accumulators in generic code).
 CgVal cg_slot(CgFn *f, LLVMTypeRef t);
+CgVal cg_slot_of(CgFn *f, CgVal x); // of i64, which holds x; the next two are for such
+CgVal cg_get(CgFn *f, CgVal slot);
+void cg_set(CgFn *f, CgVal slot, CgVal x);
 
 // ---- memory; indices in elements. What is in it: elem.h
 CgVal cg_at(CgFn *f, LLVMTypeRef elem, CgVal base, CgVal index); // &base[index]

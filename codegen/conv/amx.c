@@ -22,31 +22,7 @@
 
 #include <string.h>
 
-enum { WORD = 4, FEW_PIECES = 6 };
-
-IrConv cg_conv_geometry(const CgConv *s) {
-    return (IrConv){.dtype = (IrDtype)s->dtype,
-                    .N = s->N,
-                    .C = s->C,
-                    .O = s->O,
-                    .H = s->H,
-                    .W = s->W,
-                    .OH = s->OH,
-                    .OW = s->OW,
-                    .cg = s->C / s->group,
-                    .og = s->O / s->group,
-                    .w = {.kh = s->kh,
-                          .kw = s->kw,
-                          .sh = s->sh,
-                          .sw = s->sw,
-                          .dh = s->dh,
-                          .dw = s->dw,
-                          .pt = s->pt,
-                          .pl = s->pl,
-                          .group = s->group},
-                    .x_block = s->bin,
-                    .y_block = s->bout};
-}
+enum { WORD = 4 };
 
 // ---------------------------------------------------------------- what the table names
 
@@ -55,7 +31,7 @@ bool cg_conv_fits_amx(const CgConv *s, int lanes) {
     IrConv c = cg_conv_geometry(s);
     return s->group == 1 && lanes == CG_AMX_ROWS && t->rows >= 1 && t->vecs >= 1 && t->cols >= 1 &&
            t->band >= 1 && t->rows <= CG_CONV_AMX_SUMS && t->rows * t->vecs <= CG_CONV_AMX_SUMS &&
-           t->cols <= CG_AMX_ROWS && (!t->over || ir_conv_goes_over(&c));
+           t->cols <= CG_AMX_ROWS && (!t->over || ir_conv_goes_over(&c)) && t->at_once <= 1;
 }
 
 // out: [O / lanes][kh][run][word of the run][lanes], a word's channels together
@@ -122,7 +98,7 @@ static void configure(const Amx *a) {
 // ---------------------------------------------------------------- products
 
 static int64_t vector_words(const Amx *a) { // of weights, from output vector to output vector
-    return a->s->kh * a->copy.runs * a->copy.pieces * a->copy.words * a->f->lanes;
+    return cg_conv_amx_pieces(a) * a->copy.words * a->f->lanes;
 }
 
 // Line of the copy in which tile `tile` begins
@@ -210,10 +186,6 @@ static void load_operand(Amx *a, const AmxStrip *s, bool weights, int i, CgVal x
         cg_amx_load(f, operand_tile(a, false, i), at, x);
 }
 
-static int64_t strip_pieces(const Amx *a) {
-    return a->s->kh * a->copy.runs * a->copy.pieces;
-}
-
 // Products of one piece: s holds its operands' places.
 static void emit_piece(Amx *a, const AmxStrip *s) {
     CgFn *f = a->f;
@@ -231,8 +203,8 @@ static void emit_piece(Amx *a, const AmxStrip *s) {
                        operand_tile(a, true, v));
         }
     }
-    int64_t pieces = strip_pieces(a);
-    if (!a->at_once)
+    int64_t pieces = cg_conv_amx_pieces(a);
+    if (!a->s->tile.at_once)
         cg_conv_amx_finish(a, s, (cg_conv_amx_rows(a) + pieces - 1) / pieces);
 }
 
@@ -283,7 +255,7 @@ static void emit_strip(Amx *a, CgVal strip, CgVal row, CgVal ocb, int nv) {
     start_sums(a, &s);
     emit_products(a, &s);
     cg_conv_amx_leave(a, &s);
-    if (a->at_once)
+    if (a->s->tile.at_once)
         cg_conv_amx_finish(a, NULL, cg_conv_amx_rows(a));
 }
 
@@ -388,7 +360,6 @@ void cg_conv_emit_amx(CgFn *f, const void *spec) {
     a.rows = a.images * (int)a.cut.strips;
     a.in_place = ir_conv_in_place(&c, &s->tile);
     a.oc = cg_cut(cg_ceil_div(s->O, f->lanes), s->tile.vecs);
-    a.at_once = strip_pieces(&a) <= (a.oc.n == 1 ? FEW_PIECES : 1);
     a.asks = a.images > 1 ? 0 : cg_ceil_div((int)a.copy.words, cg_min_int(a.rows, s->tile.band));
     a.lines = cg_fatc(f, f->scratch, cg_conv_amx_scratch() / WORD);
     int rows = a.rows, groups = a.oc.n, band = s->tile.band;

@@ -8,10 +8,11 @@
 
 enum { CG_CONV_AMX_SUMS = 4 }; // tiles of sums, at most
 
-// Of what the last strip left, in slots: its image, output vectors, first tile and pixel; rows of
-// its tiles from the next that is to be finished to the last; which of the two sums are its.
+// Of what the last strip left, in slots: its image, output vectors, first tile and pixel; its sums,
+// of which rows are those of its tiles.
 typedef struct AmxPending {
-    CgVal n, ocb, vecs, first, pixel, row, end, sums;
+    CgVal n, ocb, vecs, first, pixel;
+    CgAmxPending sums;
 } AmxPending;
 
 typedef struct Amx {
@@ -22,7 +23,6 @@ typedef struct Amx {
     IrConvStrips cut;
     bool in_place;    // x is read where it lies, there is no copy
     int images, rows; // of a band, where that is of several; strips of those, or of an image
-    bool at_once;     // a strip is finished before the next begins
     int asks;         // for lines of weights, with each piece
     CgCut oc;         // groups of output vectors
     CgVal lines;      // in scratch, behind the sums of two strips: of the copy from `origin` on
@@ -38,7 +38,6 @@ typedef struct AmxStrip {
     CgVal ask, ask_step;          // of weights, words behind w; from vector to vector
 } AmxStrip;
 
-IrConv cg_conv_geometry(const CgConv *s);
 // Lines [lo, hi) of image n from x to the scratch
 void cg_conv_amx_copy(Amx *a, CgVal lo, CgVal hi);
 
@@ -47,6 +46,9 @@ static inline int cg_conv_amx_sums(const Amx *a, int i, int v) { // tile of pixe
 }
 static inline int64_t cg_conv_amx_rows(const Amx *a) { // of a strip
     return a->cut.count * a->cut.rows;
+}
+static inline int64_t cg_conv_amx_pieces(const Amx *a) { // whose products a strip adds up
+    return a->s->kh * a->copy.runs * a->copy.pieces;
 }
 // Rows of a strip's tiles are pixels of the result that follow each other.
 bool cg_conv_amx_in_order(const Amx *a);

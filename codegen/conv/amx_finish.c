@@ -1,11 +1,13 @@
 // What a convolution on matrix tiles makes of its sums. They pass through the scratch, where those
 // of two strips have room, not at a multiple of 4 KiB from each other: rows of one are finished,
 // vector by vector, between the products of the next, whose tiles need few of the instructions that
-// a core issues. Where a strip's products are few beside its results, at once: measured, stores
-// between loads of tiles cost more than they hide there.
+// a core issues. Or at once, as the schedule says (IrConvTile.at_once).
 #include "codegen/conv/amx.h"
 
-enum { FEW_PIECES = 4, SUMS = CG_CONV_AMX_SUMS * CG_AMX_ROWS + 1 }; // vectors of a strip's sums
+enum {
+    SUMS = CG_CONV_AMX_SUMS * CG_AMX_ROWS + 1, // vectors of a strip's sums
+    ASKED_TOO_LATE = 4, // what a strip of so few pieces asks for is not there when it is finished
+};
 
 bool cg_conv_amx_in_order(const Amx *a) {
     if (a->in_place)
@@ -24,22 +26,12 @@ int64_t cg_conv_amx_scratch(void) {
     return 2 * SUMS * CG_AMX_ROW_BYTES;
 }
 
-static CgVal get(CgFn *f, CgVal slot) {
-    return cg_load(f, f->i64, slot, 8);
-}
-
-static void set(CgFn *f, CgVal slot, CgVal x) {
-    cg_store(f, x, slot, 8);
-}
-
 void cg_conv_amx_begin(Amx *a) {
     AmxPending *last = &a->last;
-    CgVal *slot[] = {&last->n,     &last->ocb, &last->vecs, &last->first,
-                     &last->pixel, &last->row, &last->end,  &last->sums};
-    for (size_t i = 0; i < sizeof slot / sizeof *slot; i++) {
-        *slot[i] = cg_slot(a->f, a->f->i64);
-        set(a->f, *slot[i], cg_i64(a->f, 0));
-    }
+    CgVal *slot[] = {&last->n, &last->ocb, &last->vecs, &last->first, &last->pixel};
+    for (size_t i = 0; i < sizeof slot / sizeof *slot; i++)
+        *slot[i] = cg_slot_of(a->f, cg_i64(a->f, 0));
+    last->sums = cg_amx_pending(a->f);
 }
 
 // One that the program computes
@@ -66,19 +58,11 @@ static CgVal load_sum(Amx *a, const Row *r, int v) {
     return c->bias == CG_CONV_BIAS_PLAIN ? add_bias(a, acc, cg_iaddc(a->f, r->ocb, v)) : acc;
 }
 
-static CgVal result_at(Amx *a, const Row *r, int v) {
-    CgFn *f = a->f;
-    const CgConv *c = a->s;
-    CgVal image = cg_conv_y(f, c, f->arg[CG_CONV_Y], cg_imulc(f, r->n, c->y_image));
-    CgVal at = cg_conv_vector(f, c->bout, (int64_t)c->OH * c->OW, cg_iaddc(f, r->ocb, v), r->pixel);
-    return cg_elem_block(f, (IrDtype)c->y_dtype, image, at);
-}
-
 static void finish_vector(Amx *a, const Row *r, int v) {
     CgFn *f = a->f;
     CgVal ocb = cg_iaddc(f, r->ocb, v);
     CgVal y = cg_conv_then(f, a->s, load_sum(a, r, v), r->n, ocb, r->pixel);
-    cg_conv_store(f, a->s, y, result_at(a, r, v));
+    cg_conv_store(f, a->s, y, cg_conv_result(f, a->s, r->n, ocb, r->pixel));
 }
 
 // n vectors, whose bytes lie side by side, as one
@@ -89,7 +73,8 @@ static void finish_packed(Amx *a, const Row *r, int v, int n, const CgNarrow *ho
         CgVal ocb = cg_iaddc(f, r->ocb, v + i);
         x[i] = cg_conv_then_float(f, a->s, load_sum(a, r, v + i), r->n, ocb, r->pixel);
     }
-    cg_store(f, cg_elem_pack(f, how, x, n), result_at(a, r, v), 1);
+    CgVal y = cg_conv_result(f, a->s, r->n, cg_iaddc(f, r->ocb, v), r->pixel);
+    cg_store(f, cg_elem_pack(f, how, x, n), y, 1);
 }
 
 // Vectors [v, v + n), of which any can be packed that are bytes of whole pixels
@@ -137,15 +122,15 @@ static void finish_row(Amx *a, CgVal row) {
     const AmxPending *last = &a->last;
     CgIf inside, has;
     CgVal some = NULL;
-    CgVal pixel = cg_conv_amx_in_order(a) ? cg_iadd(f, get(f, last->pixel), row)
-                                          : find_pixel(a, get(f, last->first), row, &some);
+    CgVal pixel = cg_conv_amx_in_order(a) ? cg_iadd(f, cg_get(f, last->pixel), row)
+                                          : find_pixel(a, cg_get(f, last->first), row, &some);
     if (some)
         cg_if(f, &inside, some);
-    Row r = {get(f, last->sums), row, get(f, last->n), get(f, last->ocb), pixel};
+    Row r = {cg_get(f, last->sums.sums), row, cg_get(f, last->n), cg_get(f, last->ocb), pixel};
     int all = a->oc.big == a->oc.n ? a->oc.size : a->oc.size - 1;
     finish_vectors(a, &r, 0, all);
     if (all < a->oc.size) {
-        cg_if(f, &has, cg_icmp(f, LLVMIntSGT, get(f, last->vecs), cg_i64(f, all)));
+        cg_if(f, &has, cg_icmp(f, LLVMIntSGT, cg_get(f, last->vecs), cg_i64(f, all)));
         finish_vectors(a, &r, all, 1);
         cg_endif(f, &has);
     }
@@ -157,9 +142,8 @@ static void finish_row(Amx *a, CgVal row) {
 // its tiles are pixels in their order.
 static void ask_row(Amx *a, const AmxStrip *s, CgVal row) {
     CgFn *f = a->f;
-    int64_t pieces = a->s->kh * a->copy.runs * a->copy.pieces;
     CgVal pixel = cg_iadd(f, cg_conv_amx_pixel(a, s->first), row);
-    if (pieces <= FEW_PIECES) // too soon: the strip after it
+    if (cg_conv_amx_pieces(a) <= ASKED_TOO_LATE) // the strip after it
         pixel = cg_iaddc(f, pixel, cg_conv_amx_rows(a));
     for (int v = 0; cg_conv_amx_in_order(a) && v < s->nv; v += 2)
         cg_conv_ask_vector(f, a->s, a->n, cg_iaddc(f, s->ocb, v), pixel);
@@ -168,21 +152,20 @@ static void ask_row(Amx *a, const AmxStrip *s, CgVal row) {
 void cg_conv_amx_finish(Amx *a, const AmxStrip *s, int64_t share) {
     CgFn *f = a->f;
     CgLoop loop;
-    CgVal lo = get(f, a->last.row);
-    CgVal hi = cg_imin(f, cg_iaddc(f, lo, share), get(f, a->last.end));
+    CgVal lo, hi;
+    cg_amx_take(f, &a->last.sums, share, &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
     if (s)
         ask_row(a, s, loop.iv);
     finish_row(a, loop.iv);
     cg_end(f, &loop);
-    set(f, a->last.row, hi);
 }
 
 void cg_conv_amx_leave(Amx *a, const AmxStrip *s) {
     CgFn *f = a->f;
     const AmxPending *last = &a->last;
     CgVal zero = cg_i64(f, 0);
-    CgVal sums = a->at_once ? zero : cg_isub(f, cg_i64(f, 1), get(f, last->sums));
+    CgVal sums = a->s->tile.at_once ? zero : cg_isub(f, cg_i64(f, 1), cg_get(f, last->sums.sums));
     CgVal first = cg_imulc(f, s->first, a->cut.rows), pixel = cg_conv_amx_pixel(a, s->first);
     CgVal end = cg_i64(f, cg_conv_amx_rows(a));
     int64_t rows = a->cut.per_row ? a->cut.tiles * a->cut.rows : a->cut.positions;
@@ -191,12 +174,13 @@ void cg_conv_amx_leave(Amx *a, const AmxStrip *s) {
             cg_amx_store(f, cg_conv_amx_sums(a, i, v),
                          sums_at(a, sums, v, cg_i64(f, i * a->cut.rows)),
                          cg_i64(f, CG_AMX_ROW_BYTES));
-    set(f, last->n, a->n);
-    set(f, last->ocb, s->ocb);
-    set(f, last->vecs, cg_i64(f, s->nv));
-    set(f, last->first, s->first);
-    set(f, last->pixel, pixel);
-    set(f, last->row, a->in_place && cg_conv_amx_in_order(a) ? cg_isub(f, first, pixel) : zero);
-    set(f, last->end, a->in_place ? end : cg_imin(f, end, cg_isub(f, cg_i64(f, rows), first)));
-    set(f, last->sums, sums);
+    cg_set(f, last->n, a->n);
+    cg_set(f, last->ocb, s->ocb);
+    cg_set(f, last->vecs, cg_i64(f, s->nv));
+    cg_set(f, last->first, s->first);
+    cg_set(f, last->pixel, pixel);
+    CgVal row = a->in_place && cg_conv_amx_in_order(a) ? cg_isub(f, first, pixel) : zero;
+    if (!a->in_place)
+        end = cg_imin(f, end, cg_isub(f, cg_i64(f, rows), first));
+    cg_amx_leave(f, &last->sums, row, end, sums);
 }

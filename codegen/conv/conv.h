@@ -45,12 +45,11 @@ typedef struct CgConvPool {
 } CgConvPool;
 
 typedef struct CgConv {
-    int32_t C, O, H, W, OH, OW;
+#define CG_CONV_SIZE(field, from) int32_t field;
+#include "codegen/conv/sizes.def"
+#undef CG_CONV_SIZE
     int32_t bin;  // channels to a block of x: lanes, 1, or all
     int32_t bout; // of the result: lanes or all
-    int32_t kh, kw, sh, sw, dh, dw;
-    int32_t pt, pl;
-    int32_t group;
     IrConvTile tile;
     int32_t bias;                // CgConvBias
     int32_t dtype, sum, y_dtype; // IrDtype: of x, of the sums, of the result
@@ -111,6 +110,10 @@ typedef void CgConvRowBegin(void *ctx, const CgConvRowTask *t);
 typedef void CgConvRowTile(void *ctx, const CgColumns *ct, CgVal column);
 void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRowTile *tile,
                        void *ctx);
+// Row of x that kernel row kh reads: from the first tap of the tile's first pixel on, or, where
+// taps of the tile leave the image, from its first column.
+CgVal cg_conv_row_x(CgFn *f, const CgConv *s, const CgConvRowTask *t, const CgColumns *ct,
+                    CgVal column, CgVal kh);
 
 // Tasks in the order images, bands of `band` row tiles, groups, row tiles: which one `task` is.
 CgVal cg_conv_image_task(CgFn *f, int rows, int groups, int band, CgVal task, CgVal *group,
@@ -159,9 +162,11 @@ void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step,
 // Asks for what the epilogue of a vector reads of whole pixels, and for where such a result goes.
 void cg_conv_ask_vector(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel);
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index); // &base[index] of the result
-// Of an image of `pixels` pixels, in blocks of IR_BLOCK channels or of all: the number of the
-// vector of channels `ocb` of a pixel.
-CgVal cg_conv_vector(CgFn *f, int64_t block, int64_t pixels, CgVal ocb, CgVal pixel);
+// Where vector `ocb` of a pixel's channels lies in `image`, of the result's pixels and type t, in
+// blocks of IR_BLOCK channels or of all.
+CgVal cg_conv_vector(CgFn *f, const CgConv *s, IrDtype t, CgVal image, int64_t block, CgVal ocb,
+                     CgVal pixel);
+CgVal cg_conv_result(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel); // that of image n
 void cg_conv_store(CgFn *f, const CgConv *s, CgVal y, CgVal p); // y of cg_conv_then()
 
 // The prologue, see conv/prologue.c: only the direct kernel has one, only on pixels in a column.
@@ -226,6 +231,7 @@ CgConvFilter cg_conv_filter(const CgConv *s, IrConvAlgo algo, bool from_packed);
 
 // The geometry and tile in plain data; images, bias, bodies are the caller's.
 void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t);
+IrConv cg_conv_geometry(const CgConv *s); // that it was made of
 // The argument that holds n's weights as its kernel reads them, its bias.
 CgArg cg_conv_arg_weights(CgProgram *p, const IrNode *n, IrConvAlgo algo, const CgConv *s);
 CgArg cg_conv_arg_bias(CgProgram *p, const IrNode *n, const CgConv *s);

@@ -176,11 +176,7 @@ static void emit_tile(void *ctx, const CgColumns *ct, CgVal column) {
     }
     CgLoop loop;
     cg_for_carry(f, &loop, d->at->kh_lo, d->at->kh_hi, 1, ct->width * d->parts, t.acc);
-    CgVal ih = cg_iaddc(f, cg_imulc(f, d->at->oh, s->sh), -s->pt);
-    CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
-    if (ct->inside)
-        at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    CgVal x = cg_elem_at(f, d->x_type, d->at->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal x = cg_conv_row_x(f, s, d->at, ct, column, loop.iv);
     CgVal wi = cg_imulc(f, loop.iv, (int64_t)d->cg * s->kw * IR_BLOCK);
     CgVal w = cg_elem_at(f, d->w_type, d->w, wi);
     for (t.part = 0; t.part < d->parts; t.part++) {

@@ -157,11 +157,7 @@ static void emit_tile(void *ctx, const CgColumns *ct, CgVal column) {
                                    cg_i64(f, ct->inside ? inside : ct->first + c));
     CgLoop loop;
     cg_for_carry(f, &loop, d->at->kh_lo, d->at->kh_hi, 1, ct->width, t.acc);
-    CgVal ih = cg_iaddc(f, cg_imulc(f, d->at->oh, s->sh), -s->pt);
-    CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, loop.iv, s->dh)), s->W);
-    if (ct->inside)
-        at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
-    CgVal x = cg_elem_at(f, IR_U8, d->at->x, cg_imulc(f, at, IR_BLOCK));
+    CgVal x = cg_conv_row_x(f, s, d->at, ct, column, loop.iv);
     emit_row(d, &t, x, cg_block(f, d->w, cg_imulc(f, loop.iv, d->words)));
     cg_end_carry(f, &loop, t.acc);
     store_tile(d, &t);

@@ -5,27 +5,28 @@
 #include "codegen/conv/conv.h"
 
 void cg_conv_init(CgConv *s, const IrConv *c, const IrConvTile *t) {
-    s->C = (int32_t)c->C;
-    s->O = (int32_t)c->O;
-    s->H = (int32_t)c->H;
-    s->W = (int32_t)c->W;
-    s->OH = (int32_t)c->OH;
-    s->OW = (int32_t)c->OW;
+#define CG_CONV_SIZE(field, from) s->field = (int32_t)c->from;
+#include "codegen/conv/sizes.def"
+#undef CG_CONV_SIZE
     s->bin = c->x_block ? c->x_block : 1;
     s->bout = c->y_block ? c->y_block : 1;
-    s->kh = (int32_t)c->w.kh;
-    s->kw = (int32_t)c->w.kw;
-    s->sh = (int32_t)c->w.sh;
-    s->sw = (int32_t)c->w.sw;
-    s->dh = (int32_t)c->w.dh;
-    s->dw = (int32_t)c->w.dw;
-    s->pt = (int32_t)c->w.pt;
-    s->pl = (int32_t)c->w.pl;
-    s->group = (int32_t)c->w.group;
     s->tile = *t;
     s->dtype = (int32_t)c->dtype;
     s->sum = (int32_t)cg_elem_sum(c->dtype);
     s->N = c->N;
+}
+
+IrConv cg_conv_geometry(const CgConv *s) {
+    IrConv c = {.dtype = (IrDtype)s->dtype,
+                .N = s->N,
+                .cg = s->C / s->group,
+                .og = s->O / s->group,
+                .x_block = s->bin,
+                .y_block = s->bout};
+#define CG_CONV_SIZE(field, from) c.from = s->field;
+#include "codegen/conv/sizes.def"
+#undef CG_CONV_SIZE
+    return c;
 }
 
 // ---------------------------------------------------------------- channels
@@ -64,13 +65,7 @@ int cg_conv_block_words(const CgConv *s) {
 }
 
 int cg_conv_panel_words(const CgConv *s, int lanes) {
-    IrConv c = {.dtype = (IrDtype)s->dtype,
-                .C = s->C,
-                .O = s->O,
-                .cg = s->C / s->group,
-                .og = s->O / s->group,
-                .w = {.group = s->group},
-                .x_block = s->bin};
+    IrConv c = cg_conv_geometry(s);
     return (int)ir_conv_panel_words(&c, lanes);
 }
 
@@ -199,21 +194,26 @@ typedef struct ThenPlace {
     CgVal n, ocb, pixel;
 } ThenPlace;
 
+// Where operand k's image n begins
+static CgVal operand_image(CgFn *f, const CgConv *s, int k, CgVal n) {
+    const CgOperand *in = &s->then.in[k];
+    CgVal p = f->arg[s->then.first_arg + k];
+    return in->t.image ? cg_elem_at(f, (IrDtype)in->dtype, p, cg_imulc(f, n, in->t.image)) : p;
+}
+
 static CgVal load_operand(void *ctx, CgFn *f, int k) {
     const ThenPlace *t = ctx;
     const CgOperand *in = &t->s->then.in[k];
     IrDtype type = (IrDtype)in->dtype;
-    CgVal p = f->arg[t->s->then.first_arg + k];
     if (in->kind == CG_OPERAND_SCALAR)
-        return cg_splat(f, cg_elem_load(f, type, p, cg_i64(f, 0)));
-    if (in->t.image)
-        p = cg_elem_at(f, type, p, cg_imulc(f, t->n, in->t.image));
+        return cg_splat(f, cg_elem_load(f, type, f->arg[t->s->then.first_arg + k], cg_i64(f, 0)));
+    CgVal p = operand_image(f, t->s, k, t->n);
     if (in->kind == CG_OPERAND_CHANNEL && !in->t.block)
         return load_channels(f, t->s, type, p, t->ocb);
-    CgVal at = t->ocb;
-    if (in->kind != CG_OPERAND_CHANNEL)
-        at = cg_conv_vector(f, in->t.block, (int64_t)t->s->OH * t->s->OW, t->ocb, t->pixel);
-    return cg_elem_load_n(f, type, cg_elem_block(f, type, p, at), NULL);
+    p = in->kind == CG_OPERAND_CHANNEL
+            ? cg_elem_block(f, type, p, t->ocb)
+            : cg_conv_vector(f, t->s, type, p, in->t.block, t->ocb, t->pixel);
+    return cg_elem_load_n(f, type, p, NULL);
 }
 
 CgVal cg_conv_then(CgFn *f, const CgConv *s, CgVal acc, CgVal n, CgVal ocb, CgVal pixel) {
@@ -262,24 +262,24 @@ void cg_conv_ask_then(CgFn *f, const CgConv *s, const CgConvTile *t, CgVal step,
         if (in->kind != CG_OPERAND_FULL || in->t.block != IR_BLOCK ||
             plane * s->O * ir_dtype_bytes(type) < ir_budget(&f->target->machine, IR_L2_IMAGE))
             continue;
-        CgVal at = f->arg[s->then.first_arg + k];
-        if (in->t.image)
-            at = cg_elem_at(f, type, at, cg_imulc(f, t->n, in->t.image));
+        CgVal at = operand_image(f, s, k, t->n);
         CgVal first = cg_iadd(f, cg_imulc(f, t->ocb, plane), t->pixel);
         at = cg_elem_at(f, type, at, cg_imulc(f, first, f->lanes));
         ask_operand(f, s, t, k, at, step, steps);
     }
 }
 
-CgVal cg_conv_vector(CgFn *f, int64_t block, int64_t pixels, CgVal ocb, CgVal pixel) {
-    if (block > IR_BLOCK)
-        return cg_iadd(f, ocb, cg_imulc(f, pixel, block / IR_BLOCK));
-    return cg_iadd(f, cg_imulc(f, ocb, pixels), pixel);
+CgVal cg_conv_vector(CgFn *f, const CgConv *s, IrDtype t, CgVal image, int64_t block, CgVal ocb,
+                     CgVal pixel) {
+    int64_t plane = (int64_t)s->OH * s->OW;
+    CgVal at = block > IR_BLOCK ? cg_iadd(f, ocb, cg_imulc(f, pixel, block / IR_BLOCK))
+                                : cg_iadd(f, cg_imulc(f, ocb, plane), pixel);
+    return cg_elem_block(f, t, image, at);
 }
 
-static CgVal vector_of_pixel(CgFn *f, const CgConv *s, IrDtype t, CgVal image, int64_t block,
-                             CgVal ocb, CgVal pixel) {
-    return cg_elem_block(f, t, image, cg_conv_vector(f, block, (int64_t)s->OH * s->OW, ocb, pixel));
+CgVal cg_conv_result(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel) {
+    CgVal image = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, n, s->y_image));
+    return cg_conv_vector(f, s, (IrDtype)s->y_dtype, image, s->bout, ocb, pixel);
 }
 
 void cg_conv_ask_vector(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixel) {
@@ -287,14 +287,11 @@ void cg_conv_ask_vector(CgFn *f, const CgConv *s, CgVal n, CgVal ocb, CgVal pixe
         const CgOperand *in = &s->then.in[k];
         if (in->kind != CG_OPERAND_FULL || in->t.block <= IR_BLOCK)
             continue;
-        IrDtype t = (IrDtype)in->dtype;
-        CgVal image = cg_elem_at(f, t, f->arg[s->then.first_arg + k], cg_imulc(f, n, in->t.image));
-        cg_prefetch(f, vector_of_pixel(f, s, t, image, in->t.block, ocb, pixel), 3);
+        CgVal image = operand_image(f, s, k, n);
+        cg_prefetch(f, cg_conv_vector(f, s, (IrDtype)in->dtype, image, in->t.block, ocb, pixel), 3);
     }
-    if (s->bout <= IR_BLOCK)
-        return;
-    CgVal image = cg_conv_y(f, s, f->arg[CG_CONV_Y], cg_imulc(f, n, s->y_image));
-    cg_prefetch_write(f, vector_of_pixel(f, s, (IrDtype)s->y_dtype, image, s->bout, ocb, pixel));
+    if (s->bout > IR_BLOCK)
+        cg_prefetch_write(f, cg_conv_result(f, s, n, ocb, pixel));
 }
 
 CgVal cg_conv_y(CgFn *f, const CgConv *s, CgVal base, CgVal index) {
@@ -334,4 +331,13 @@ void cg_conv_row_tasks(CgFn *f, const CgConv *s, CgConvRowBegin *begin, CgConvRo
         cg_end(f, &tiles);
     }
     cg_end(f, &loop);
+}
+
+CgVal cg_conv_row_x(CgFn *f, const CgConv *s, const CgConvRowTask *t, const CgColumns *ct,
+                    CgVal column, CgVal kh) {
+    CgVal ih = cg_iaddc(f, cg_imulc(f, t->oh, s->sh), -s->pt);
+    CgVal at = cg_imulc(f, cg_iadd(f, ih, cg_imulc(f, kh, s->dh)), s->W);
+    if (ct->inside)
+        at = cg_iadd(f, at, cg_iaddc(f, cg_imulc(f, column, s->sw), -s->pl));
+    return cg_elem_at(f, (IrDtype)s->dtype, t->x, cg_imulc(f, at, IR_BLOCK));
 }

@@ -11,8 +11,9 @@ enum { CG_WGRAD_DW, CG_WGRAD_X, CG_WGRAD_DY };
 
 // Of the convolution, in plain data: all that its kernels know of it, whichever they are.
 typedef struct CgWgradSizes {
-    int32_t C, O, H, W, OH, OW;
-    int32_t kh, kw, sh, sw, dh, dw, pt, pl, group;
+#define CG_CONV_SIZE(field, from) int32_t field;
+#include "codegen/conv/sizes.def"
+#undef CG_CONV_SIZE
     int64_t x_image, dy_image; // numbers from image to image
     IrDim N;
 } CgWgradSizes;
@@ -24,10 +25,10 @@ typedef struct CgWgrad {
     CgWgradSizes c;
     int32_t bin; // channels to a block of x: lanes or 1
     int32_t lanewise;
-    int32_t pairs; // operands are of bf16, in words of two images: what is an image here
-    int32_t vecs, terms;     // register tile, at most
-    int32_t part;            // channels of a blocked x: those of a register tile, or of several
-    int32_t rows, images;    // of a chunk
+    int32_t pairs;            // operands are of bf16, in words of two images: what is an image here
+    int32_t vecs, terms;      // register tile, at most
+    int32_t part;             // channels of a blocked x: those of a register tile, or of several
+    int32_t rows, images;     // of a chunk
     int32_t pieces, i_blocks; // of a group: pieces, and how many blocks of x they go over
 } CgWgrad;
 

@@ -8,21 +8,9 @@ bool cg_conv_wgrad_sizes(const IrNode *n, const IrConv *c, CgWgradSizes *s) {
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         if (v[i] < 0 || v[i] > INT32_MAX / 16)
             return false;
-    s->C = (int32_t)c->C;
-    s->O = (int32_t)c->O;
-    s->H = (int32_t)c->H;
-    s->W = (int32_t)c->W;
-    s->OH = (int32_t)c->OH;
-    s->OW = (int32_t)c->OW;
-    s->kh = (int32_t)w->kh;
-    s->kw = (int32_t)w->kw;
-    s->sh = (int32_t)w->sh;
-    s->sw = (int32_t)w->sw;
-    s->dh = (int32_t)w->dh;
-    s->dw = (int32_t)w->dw;
-    s->pt = (int32_t)w->pt;
-    s->pl = (int32_t)w->pl;
-    s->group = (int32_t)w->group;
+#define CG_CONV_SIZE(field, from) s->field = (int32_t)c->from;
+#include "codegen/conv/sizes.def"
+#undef CG_CONV_SIZE
     s->x_image = cg_tensor(ir_in(n, 0)).image;
     s->dy_image = cg_tensor(ir_in(n, 1)).image;
     s->N = c->N;

@@ -111,7 +111,7 @@ static void fill_heap(CgFn *f, const Nms *s) {
     CgVal kept = least ? cg_fcmp(f, LLVMRealOGT, score, least) : LLVMConstInt(f->i1, 1, 0);
     n[0] = cg_iadd(f, n[0], LLVMBuildZExt(f->b, kept, f->i64, ""));
     cg_end_carry(f, &loop, n);
-    cg_store(f, n[0], s->left, 8);
+    cg_set(f, s->left, n[0]);
     CgVal half = cg_idivc(f, n[0], 2);
     cg_for(f, &loop, cg_i64(f, 0), half, 1);
     CgVal at = cg_isub(f, cg_iaddc(f, half, -1), loop.iv);
@@ -120,10 +120,10 @@ static void fill_heap(CgFn *f, const Nms *s) {
 }
 
 static CgVal take_best(CgFn *f, const Nms *s) {
-    CgVal zero = cg_i64(f, 0), last = cg_iaddc(f, cg_load(f, f->i64, s->left, 8), -1);
+    CgVal zero = cg_i64(f, 0), last = cg_iaddc(f, cg_get(f, s->left), -1);
     Entry best = load_entry(f, s, zero);
     CgIf more;
-    cg_store(f, last, s->left, 8);
+    cg_set(f, s->left, last);
     cg_if(f, &more, cg_icmp(f, LLVMIntSGT, last, zero));
     sift(f, s, last, zero, load_entry(f, s, last));
     cg_endif(f, &more);
@@ -167,7 +167,7 @@ static CgVal overlap(CgFn *f, const CgVal *a, const CgVal *b, CgVal iou) {
 
 // i1: whether the box overlaps one of those that are chosen.
 static CgVal overlaps_chosen(CgFn *f, const Nms *s, const CgVal *box) {
-    CgVal count = cg_load(f, f->i64, s->count, 8), any[] = {LLVMConstNull(f->ivec)};
+    CgVal count = cg_get(f, s->count), any[] = {LLVMConstNull(f->ivec)};
     CgVal a[CHOSEN_ARRAYS], b[CHOSEN_ARRAYS], iou = cg_splat(f, s->iou);
     CgLoop loop;
     for (int k = 0; k < CHOSEN_ARRAYS; k++) {
@@ -187,21 +187,21 @@ static CgVal overlaps_chosen(CgFn *f, const Nms *s, const CgVal *box) {
 }
 
 static void choose(CgFn *f, const Nms *s, const CgVal *box, CgVal number) {
-    CgVal count = cg_load(f, f->i64, s->count, 8);
+    CgVal count = cg_get(f, s->count);
     for (int k = 0; k < CHOSEN_ARRAYS; k++) {
         cg_store(f, box[k], cg_fat(f, s->chosen[k], count), 4);
     }
     cg_store(f, number, cg_at(f, f->i64, s->to, count), 8);
-    cg_store(f, cg_iaddc(f, count, 1), s->count, 8);
+    cg_set(f, s->count, cg_iaddc(f, count, 1));
 }
 
 static void choose_boxes(CgFn *f, const Nms *s, CgVal most) {
     CgVal zero = cg_i64(f, 0), box[CHOSEN_ARRAYS];
     CgLoop loop, rest;
     CgIf wanted, alone;
-    cg_store(f, zero, s->count, 8);
-    cg_for(f, &loop, zero, cg_load(f, f->i64, s->left, 8), 1);
-    cg_if(f, &wanted, cg_icmp(f, LLVMIntSLT, cg_load(f, f->i64, s->count, 8), most));
+    cg_set(f, s->count, zero);
+    cg_for(f, &loop, zero, cg_get(f, s->left), 1);
+    cg_if(f, &wanted, cg_icmp(f, LLVMIntSLT, cg_get(f, s->count), most));
     CgVal best = take_best(f, s);
     read_box(f, s, best, box);
     cg_if(f, &alone, LLVMBuildNot(f->b, overlaps_chosen(f, s, box), ""));
@@ -209,7 +209,7 @@ static void choose_boxes(CgFn *f, const Nms *s, CgVal most) {
     cg_endif(f, &alone);
     cg_endif(f, &wanted);
     cg_end(f, &loop);
-    cg_for(f, &rest, cg_load(f, f->i64, s->count, 8), cg_i64(f, s->spec->size), 1);
+    cg_for(f, &rest, cg_get(f, s->count), cg_i64(f, s->spec->size), 1);
     cg_store(f, zero, cg_at(f, f->i64, s->to, rest.iv), 8);
     cg_end(f, &rest);
 }
@@ -240,7 +240,7 @@ static void emit_nms(CgFn *f, const void *spec) {
     nms.to = cg_at(f, f->i64, f->arg[CHOSEN], cg_imulc(f, loop.iv, s->size));
     fill_heap(f, &nms);
     choose_boxes(f, &nms, most);
-    cg_store(f, cg_load(f, f->i64, nms.count, 8), cg_at(f, f->i64, f->arg[COUNTS], loop.iv), 8);
+    cg_store(f, cg_get(f, nms.count), cg_at(f, f->i64, f->arg[COUNTS], loop.iv), 8);
     cg_end(f, &loop);
 }
 

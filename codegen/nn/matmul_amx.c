@@ -6,8 +6,7 @@
 // and multiplied, and nobody reads their sums. Where there are fewer than 16 rows at all, tiles are
 // of as many, and configured with them. K is cut into equal pieces of whole words. A row's sums
 // depend on K alone: not on the number of rows, nor on the threads. They pass through the scratch
-// on their way to the epilogue, which is pipelined: rows of a strip are finished between the
-// products of the next, whose tiles need few of the instructions that a core issues.
+// on their way to the epilogue, which is pipelined (CgAmxPending).
 #include "codegen/build/amx.h"
 #include "codegen/nn/matmul_tile.h"
 
@@ -55,10 +54,11 @@ typedef struct Strip {
     CgVal begin, end;
 } Strip;
 
-// What of the last strip is not finished yet, in slots: where its operands and its first row are,
-// its rows, and which sums are its.
+// What of the last strip is not finished yet: where its operands and its first row are, in slots;
+// its sums.
 typedef struct Pending {
-    CgVal off[CG_ND_OPERANDS], row, begin, end, sums;
+    CgVal off[CG_ND_OPERANDS], row;
+    CgAmxPending sums;
     int first, vectors; // of the panel
 } Pending;
 
@@ -76,32 +76,25 @@ static void configure(CgFn *f, const CgMatmul *s, CgVal rows) {
 
 // ---------------------------------------------------------------- rows of the strip before
 
-static CgVal get(CgFn *f, CgVal slot) {
-    return cg_load(f, f->i64, slot, 8);
-}
-
-static void set(CgFn *f, CgVal slot, CgVal x) {
-    cg_store(f, x, slot, 8);
-}
-
 static CgVal sums_at(CgFn *f, CgVal sums, CgVal row, int v) {
     CgVal at = cg_iadd(f, cg_imulc(f, sums, SUMS), cg_imulc(f, row, f->lanes));
     return cg_fatc(f, cg_fat(f, f->scratch, at), (int64_t)v * STRIP_ROWS * f->lanes);
 }
 
-// Rows [lo, hi) of what is pending
-static void finish_rows(Run *r, CgVal lo, CgVal hi) {
+// The next `share` rows of what is pending
+static void finish_rows(Run *r, int64_t share) {
     CgFn *f = r->f;
     const Pending *last = &r->last;
     IrDtype sum = cg_elem_sum((IrDtype)r->s->dtype);
-    CgVal off[CG_ND_OPERANDS] = {NULL};
+    CgVal off[CG_ND_OPERANDS] = {NULL}, lo, hi;
     CgLoop loop;
     for (int k = 0; k < r->s->nd.n; k++)
-        off[k] = get(f, last->off[k]);
+        off[k] = cg_get(f, last->off[k]);
     CgMatmulTile t = cg_matmul_tile(f, r->s, off);
-    CgVal row = get(f, last->row), sums = get(f, last->sums);
+    CgVal row = cg_get(f, last->row), sums = cg_get(f, last->sums.sums);
     t.first = last->first;
     t.end = last->first + last->vectors;
+    cg_amx_take(f, &last->sums, share, &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
     t.row = cg_iadd(f, row, loop.iv);
     for (t.v = t.first; t.v < t.end; t.v++)
@@ -115,7 +108,7 @@ static void leave_pending(Run *r, const Strip *strip) {
     CgFn *f = r->f;
     const CgMatmulTile *t = strip->t;
     Pending *last = &r->last;
-    CgVal sums = cg_isub(f, cg_i64(f, 1), get(f, last->sums));
+    CgVal sums = cg_isub(f, cg_i64(f, 1), cg_get(f, last->sums.sums));
     last->first = t->first;
     last->vectors = t->end - t->first;
     for (int i = 0; i < strip->tiles; i++)
@@ -123,25 +116,18 @@ static void leave_pending(Run *r, const Strip *strip) {
             cg_amx_store(f, cg_amx_sum_tile(i, v), sums_at(f, sums, cg_i64(f, i * CG_AMX_ROWS), v),
                          cg_i64(f, CG_AMX_ROW_BYTES));
     for (int k = 0; k < r->s->nd.n; k++)
-        set(f, last->off[k], t->off[k]);
-    set(f, last->row, t->row);
-    set(f, last->begin, strip->begin);
-    set(f, last->end, strip->end);
-    set(f, last->sums, sums);
+        cg_set(f, last->off[k], t->off[k]);
+    cg_set(f, last->row, t->row);
+    cg_amx_leave(f, &last->sums, strip->begin, strip->end, sums);
 }
 
 static void begin_pending(Run *r) {
     CgFn *f = r->f;
-    Pending *last = &r->last;
-    CgVal zero = cg_i64(f, 0), *slot[] = {&last->row, &last->begin, &last->end, &last->sums};
-    for (int i = 0; i < 4; i++) {
-        *slot[i] = cg_slot(f, f->i64);
-        set(f, *slot[i], zero);
-    }
-    for (int k = 0; k < r->s->nd.n; k++) {
-        last->off[k] = cg_slot(f, f->i64);
-        set(f, last->off[k], zero);
-    }
+    CgVal zero = cg_i64(f, 0);
+    r->last.row = cg_slot_of(f, zero);
+    r->last.sums = cg_amx_pending(f);
+    for (int k = 0; k < r->s->nd.n; k++)
+        r->last.off[k] = cg_slot_of(f, zero);
 }
 
 // ---------------------------------------------------------------- a strip
@@ -189,7 +175,6 @@ static void emit_products(Run *r, const Strip *strip) {
     int64_t share = (STRIP_ROWS + pieces - 1) / pieces; // rows that are finished with a piece
     CgVal a[TILES], b = cg_fat(f, f->arg[CG_MATMUL_B], t->off[CG_MATMUL_B]);
     CgVal line = cg_i64(f, CG_AMX_ROW_BYTES), step;
-    CgVal begin = get(f, r->last.begin), end = get(f, r->last.end);
     Ahead ahead = begin_ahead(f, t);
     CgLoop loop;
     step = cg_stride(f, cg_i64(f, ir_dtype_bytes(type)),
@@ -211,8 +196,7 @@ static void emit_products(Run *r, const Strip *strip) {
         for (int v = 0; v < t->end - t->first; v++)
             cg_amx_dot(f, type, cg_amx_sum_tile(i, v), cg_amx_row_tile(i), cg_amx_column_tile(v));
     }
-    CgVal lo = cg_iadd(f, begin, cg_imulc(f, loop.iv, share));
-    finish_rows(r, lo, cg_imin(f, cg_iaddc(f, lo, share), end));
+    finish_rows(r, share);
     cg_end(f, &loop);
 }
 
@@ -269,5 +253,5 @@ void cg_matmul_emit_amx(CgFn *f, const void *spec) {
         configure(f, s, NULL);
     cg_nd_for(f, &s->nd, 1, STRIP_ROWS, emit_rows, &r);
     cg_amx_end(f);
-    finish_rows(&r, get(f, r.last.begin), get(f, r.last.end));
+    finish_rows(&r, STRIP_ROWS);
 }

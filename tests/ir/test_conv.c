@@ -100,6 +100,10 @@ static void tiles_have_the_fields_of_their_algorithm(void) {
     *ir_conv_tile_field(&t, "band") = 3;
     CHECK(t.band == 3 && !ir_conv_tile_is_of(&t, IR_CONV_WINOGRAD2));
     CHECK(!ir_conv_tile_field(&t, "depth"));
+    IrConvTile tiles = {.rows = 2, .cols = 16, .vecs = 2, .band = 4, .over = 1, .at_once = 1};
+    CHECK_STR_EQ(ir_conv_tile_print(&tiles, text), "rows=2,cols=16,vecs=2,band=4,over=1,at_once=1");
+    CHECK(ir_conv_tile_is_of(&tiles, IR_CONV_DIRECT_INT8_AMX));
+    CHECK(!ir_conv_tile_is_of(&tiles, IR_CONV_DIRECT_INT8));
 }
 
 int main(void) {

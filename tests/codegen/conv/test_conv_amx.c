@@ -43,8 +43,8 @@ static const Conv shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-// Each shape has a quarter of them in bytes, an eighth in bf16. Tiles full and not, tasks in bands
-// of one strip, of some, of all.
+// Each shape has an eighth of them finished at once and another one between products. Tiles full
+// and not, tasks in bands of one strip, of some, of all.
 static const IrConvTile tiles[] = {
     {.rows = 2, .cols = 16, .vecs = 2, .band = 1},
     {.rows = 2, .cols = 16, .vecs = 2, .band = 1000},
@@ -77,17 +77,18 @@ static IrConv geometry(const Conv *c, IrDtype type) {
                     .x_block = c->C <= 4 ? 4 : 16};
 }
 
-// The conv's attributes, with a tile cut down to what the shape has; number -1: the schedule's; k
-// times IMAGES more: bands of k whole images
-enum { IMAGES = 100 };
+// The conv's attributes, with a tile cut down to what the shape has: of each number tile, at_once,
+// over. -1: the schedule's; k times IMAGES more: bands of k whole images
+enum { IMAGES = 100, WAYS = 4 };
 static const char *attributes(const Conv *c, IrDtype type, int number, char *text, size_t size) {
     int n = snprintf(text, size, "stride=[%d,%d], pad=[%d,%d,%d,%d], dilation=[%d,%d]", c->sh,
                      c->sw, c->pt, c->pl, c->pb, c->pr, c->dh, c->dw);
     if (number < 0)
         return text;
     IrConv g = geometry(c, type);
-    IrConvTile t = tiles[number % IMAGES / 2];
+    IrConvTile t = tiles[number % IMAGES / WAYS];
     t.over = number % 2 && ir_conv_goes_over(&g);
+    t.at_once = number / 2 % 2;
     int32_t strips = (int32_t)ir_conv_strips(&g, &t).strips;
     t.band = number >= IMAGES ? number / IMAGES * strips : t.band < strips ? t.band : strips;
     char tile[IR_CONV_TILE_TEXT];
@@ -246,14 +247,19 @@ static int check_shapes(Add *add, int number, int first, int step, bool even, co
 static const RigRuns two = {.N = {2}, .n = 1, .threads = {1, 3}, .n_threads = 2};
 static const RigRuns some = {.N = {3, 0}, .n = 2, .threads = {1, 2}, .n_threads = 2};
 
+// The first of the shapes, an eighth of them, whose tile is number i
+static int first_shape(int i) {
+    return (i / WAYS + 4 * (i / 2 % 2)) % 8;
+}
+
 static void sums_bytes_by_every_strip(void) {
-    for (int i = 0; i < 2 * N_TILES; i++)
-        CHECK_INT_EQ(check_shapes(add_int8, i, i / 2 % 4, 4, false, &two), 0);
+    for (int i = 0; i < WAYS * N_TILES; i++)
+        CHECK_INT_EQ(check_shapes(add_int8, i, first_shape(i), 8, false, &two), 0);
 }
 
 static void sums_pairs_by_every_strip(void) {
-    for (int i = 0; i < 2 * N_TILES; i++)
-        CHECK_INT_EQ(check_shapes(add_bf16, i, i / 2 % 8, 8, true, &two), 0);
+    for (int i = 0; i < WAYS * N_TILES; i++)
+        CHECK_INT_EQ(check_shapes(add_bf16, i, first_shape(i), 8, true, &two), 0);
 }
 
 // Weights that are packed when the program runs, of whole and cut vectors and squares, for runs of
@@ -261,8 +267,8 @@ static void sums_pairs_by_every_strip(void) {
 static void packs_weights_that_train(void) {
     static const RigRuns threads = {.N = {1}, .n = 1, .threads = {1, 2, 3}, .n_threads = 3};
     CHECK_INT_EQ(check_shapes(add_f32_weights, 0, 0, 1, true, &threads), 0);
-    CHECK_INT_EQ(check_shapes(add_turned_weights, 2, 0, 1, true, &threads), 0);
-    CHECK_INT_EQ(check_shapes(add_bf16_weights, 3, 0, 1, true, &threads), 0);
+    CHECK_INT_EQ(check_shapes(add_turned_weights, WAYS, 0, 1, true, &threads), 0);
+    CHECK_INT_EQ(check_shapes(add_bf16_weights, WAYS + 3, 0, 1, true, &threads), 0);
     CHECK_INT_EQ(check_shapes(add_turned_weights, -1, 0, 1, false, &threads), 0);
 }
 
@@ -270,8 +276,8 @@ static void packs_weights_that_train(void) {
 // them, split between threads within an image and between images.
 static void sums_several_images(void) {
     static const RigRuns runs = {.N = {1, 3, 8, 0}, .n = 4, .threads = {1, 2, 5}, .n_threads = 3};
-    for (int i = 0; i < 2 * N_TILES; i += 3)
-        CHECK_INT_EQ(check_shapes(add_bf16, i + (2 + i % 4) * IMAGES, i / 2 % 8, 8, true, &runs),
+    for (int i = 0; i < WAYS * N_TILES; i += WAYS + 1)
+        CHECK_INT_EQ(check_shapes(add_bf16, i + (2 + i % 4) * IMAGES, i / WAYS % 8, 8, true, &runs),
                      0);
     CHECK_INT_EQ(check_shapes(add_int8, 3 * IMAGES, 1, 4, false, &runs), 0);
     CHECK_INT_EQ(check_shapes(add_turned_weights, 2 * IMAGES + 1, 0, 2, true, &runs), 0);

@@ -62,6 +62,7 @@ static void add_attributes(const Layer *l, IrDtype type, int number, char *text,
                      .pl = l->kernel / 2,
                      .group = 1};
     t.over = number % 2 && ir_conv_goes_over(&g);
+    t.at_once = (number / 2 + (l->C > l->O)) % 2;
     int32_t strips = (int32_t)ir_conv_strips(&g, &t).strips;
     t.band = t.band < strips ? t.band : strips;
     snprintf(text + n, size - (size_t)n, ", algo=%s, tile=[%s]",
