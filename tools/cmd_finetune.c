@@ -4,6 +4,7 @@
 
 #include "runtime/core/rt.h"
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static const ToolUsage usage = {
@@ -233,6 +234,16 @@ static const char *program_hash(Finetune *f) {
     return p ? ir_sprintf(f->tool->arena, "%s-dropout=%.16s", file, p) : file;
 }
 
+// Its bytes are read more than once: to be hashed, to be imported, for their tensors.
+static bool model_stays(Finetune *f) {
+    struct stat st;
+    bool is_pipe = stat(f->model.path, &st) == 0 && S_ISFIFO(st.st_mode);
+    if (is_pipe)
+        ir_error(&f->tool->diag, IR_NOWHERE,
+                 "cannot read: it is a pipe, and fine-tuning reads a model more than once");
+    return !is_pipe;
+}
+
 static int run_finetune(Finetune *f) {
     double start = seconds();
     Tool *t = f->tool;
@@ -240,13 +251,15 @@ static int run_finetune(Finetune *f) {
     if (!tool_read_train_options(f) || !open_files(f) || !tool_target(t, &f->model) ||
         !check_one_size(f) || !tool_can_link(t, &f->model.target))
         return EXIT_INPUT;
+    t->diag.file = f->model.path;
+    if (!model_stays(f))
+        return EXIT_INPUT;
     CgOptions o = {.target = &f->model.target,
                    .opt_level = f->model.opt_level,
                    .jobs = f->model.jobs,
                    .producer = TOOL_PRODUCER,
                    .symbol = tool_symbol(t->arena, f->name),
                    .model_hash = program_hash(f)};
-    t->diag.file = f->model.path;
     int n_graphs = build(f, &o, &cg);
     int64_t bytes = n_graphs && tool_models_stay(t) ? tool_out_commit(t, &f->file, 1) : -1;
     if (bytes < 0)

@@ -125,7 +125,7 @@ const char *const *tool_keep_names(Tool *t, const RtNames *names) {
 
 const char *tool_model_hash(Tool *t, const char *path) {
     enum { PIECE = 1 << 20 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe has been read: 0 bytes
     char *piece = ir_alloc(t->arena, PIECE);
     XXH3_state_t *state = ir_alloc(t->arena, sizeof *state);
     XXH3_INITSTATE(state);
@@ -136,7 +136,7 @@ const char *tool_model_hash(Tool *t, const char *path) {
         XXH3_128bits_update(state, piece, n > 0 ? (size_t)n : 0);
     }
     if (n < 0)
-        ir_fatal(&t->diag, IR_NOWHERE, "%s", strerror(errno));
+        ir_fatal(&t->diag, IR_NOWHERE, "cannot %s: %s", fd < 0 ? "open" : "read", strerror(errno));
     close(fd);
     XXH128_hash_t h = XXH3_128bits_digest(state);
     return ir_sprintf(t->arena, "%016llx%016llx", (unsigned long long)h.high64,

@@ -105,7 +105,7 @@ static void slice_fixed(Box *b, int axis, int64_t start, int64_t end, int64_t st
     end = end < 0 ? end + dim : end;
     start = start < 0 ? 0 : start > high ? high : start;
     end = end < low ? low : end > high ? high : end;
-    int64_t span = step > 0 ? end - start : start - end;
+    int64_t span = dim == 0 ? 0 : step > 0 ? end - start : start - end;
     uint64_t stride = step > 0 ? (uint64_t)step : -(uint64_t)step;
     int64_t count = span <= 0 ? 0 : (int64_t)(((uint64_t)span - 1) / stride) + 1;
     b->start[axis] = count ? start : 0;

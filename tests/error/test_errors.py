@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -51,9 +52,31 @@ def test_not_a_model():
     compile_refuses("empty.onnx: not an ONNX model: the file is empty", "empty.onnx")
     compile_refuses("none.onnx: cannot open: No such file or directory", "none.onnx")
     compile_refuses(f"{TEMP}: cannot read: it is a directory", TEMP)
+    refuses("none.onnx: cannot open: No such file or directory", HONE, "finetune", "none.onnx", "-o", "out", "--classes", "3")
     code, _, err = run(HONE, "compile", "short.onnx", "-o", "out")
     assert code == 1 and err.startswith("short.onnx: not an ONNX model: at byte ") and len(err.splitlines()) == 1, err
     assert "truncated" in err, err
+
+
+def pour(path):
+    """A thread that writes the sample into a named pipe, once."""
+    def write_all():
+        with open(path, "wb") as f:
+            f.write(open(SAMPLE, "rb").read())
+    thread = threading.Thread(target=write_all, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_model_through_a_pipe():
+    os.mkfifo(temp("pipe.onnx"))
+    writer = pour(temp("pipe.onnx"))
+    ok(HONE, "compile", "pipe.onnx", "-o", "piped", timeout=60)
+    writer.join()
+    os.unlink(temp("piped"))
+    refuses("pipe.onnx: cannot read: it is a pipe, and fine-tuning reads a model more than once", HONE, "finetune", "pipe.onnx",
+            "-o", "out", "--classes", "3")
+    os.unlink(temp("pipe.onnx"))
 
 
 def test_every_truncation_of_a_small_model():

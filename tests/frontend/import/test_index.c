@@ -11,7 +11,7 @@ typedef struct Case {
     const char *op;
     int opset;
     const char *inputs; // "x" f32 at run time; "k" i64, "b" 0-d i64: constants
-    CaseShape x;            // a first dimension of -1 is 3
+    CaseShape x;        // a first dimension of -1 is 3
     int n_k;
     int64_t k[12];
     Attr attr[4];
@@ -322,6 +322,8 @@ static const Case cases[] = {
      {0},
      {{0}},
      "!operand 1, f32[1,2,4], has no scores of the boxes f32[1,2,4]"},
+    {"Slice", 13, "x k k k k", {2, {2, 3}}, 1, {-1}, {{0}}, ""},
+    {"Slice", 13, "x k k k k", {2, {2, 0}}, 1, {-1}, {{0}}, ""}, // nothing, from its end backward
 };
 
 static Pb make_case(const Case *c) {
