@@ -364,7 +364,8 @@ void fe_import_tensor_scatter(FeNode *n) {
 }
 
 // AffineGrid-20: theta [N,d,d+1] times the positions of an image's pixels, from -1 to 1, the last
-// axis first; the size is [N,C,H,W] or [N,C,D,H,W].
+// axis first; the size is [N,C,H,W] or [N,C,D,H,W]. An axis of one pixel has it in the middle, at
+// 0, as PyTorch and ONNX Runtime do: with align_corners ONNX's text leaves it open.
 void fe_import_affine_grid(FeNode *n) {
     IrValue *theta = fe_operand(n, 0);
     bool align = fe_attr_int(n, "align_corners", 0) != 0;
@@ -399,7 +400,6 @@ void fe_import_affine_grid(FeNode *n) {
             int64_t count = grid.dim[d - k].c, at = rest % count;
             rest /= count;
             to[k] = (float)(align && count > 1 ? 2.0 * (double)at / (double)(count - 1) - 1
-                            : align            ? -1
                                                : (2.0 * (double)at + 1) / (double)count - 1);
         }
     }

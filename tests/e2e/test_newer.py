@@ -494,10 +494,10 @@ def test_max_unpool():
 
 def test_affine_grid():
     m = Model(20)
-    for size, align in itertools.product(((4, 5), (3, 4, 2)), (0, 1)):
+    for size, align in itertools.product(((4, 5), (3, 4, 2), (1, 5), (3, 1, 2)), (0, 1)):
         d = len(size)
         theta = floats(BATCH, d, d + 1)
-        lines = [np.linspace(-1, 1, s) if align else (2 * np.arange(s) + 1) / s - 1 for s in size]
+        lines = [np.linspace(-1, 1, s) if align and s > 1 else (2 * np.arange(s) + 1) / s - 1 for s in size]  # one pixel: 0
         at = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size)], -1)
         m.node("AffineGrid", [m.feed(theta, True), m.const(np.array([BATCH, 3, *size]))],
                [Near(np.einsum("...k,nik->n...i", at, wide(theta)))], align_corners=align)
