@@ -22,12 +22,13 @@ static const FePin *find_pin(FeContext *fe, const char *name, int n_runtime) {
 
 static const char *pin_text(FeContext *fe, const char *name, int rank, const IrShape *s) {
     const char *text = ir_sprintf(fe->arena, "%s=", name);
+    bool in_planes = rank == 4 && s->dim[3].c != 3; // channels come first
     for (int i = 0; i < rank; i++) {
         const char *x = i ? "x" : "";
         text = i == 0 ? ir_sprintf(fe->arena, "%sN", text)
                : s->dim[i].c >= 0
                    ? ir_sprintf(fe->arena, "%s%s%lld", text, x, (long long)s->dim[i].c)
-                   : ir_sprintf(fe->arena, "%s%s224", text, x);
+                   : ir_sprintf(fe->arena, "%s%s%d", text, x, i == 1 && in_planes ? 3 : 224);
     }
     return text;
 }

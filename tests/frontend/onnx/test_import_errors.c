@@ -133,7 +133,20 @@ static void refuses_unknown_operators(void) {
                  "supported\n");
 }
 
+// An image is taken to have its three channels first, unless they are last.
+static void proposes_a_shape(int64_t last, const char *line) {
+    Pb g = {0};
+    put_node(&g, "Relu", "r", "x", "y");
+    put_input(&g, "x", 4, (int64_t[]){-1, -1, -1, last});
+    put_output(&g, "y");
+    expect_graph(&g, 13, line);
+}
+
 static void refuses_unfit_shapes(void) {
+    proposes_a_shape(
+        -1, "m.onnx: input 'x' has unknown dimension 1; give --input-shape x=Nx3x224x224\n");
+    proposes_a_shape(
+        3, "m.onnx: input 'x' has unknown dimension 1; give --input-shape x=Nx224x224x3\n");
     Pb g = {0};
     put_node(&g, "Relu", "r", "x", "y");
     put_input(&g, "x", 4, (int64_t[]){-1, 3, -1, 16});
