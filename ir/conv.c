@@ -185,14 +185,15 @@ static bool wgrad_has_transforms(const IrConv *c) {
            c->O % IR_BLOCK == 0;
 }
 
-// Each place of a stride that a tap meets is a plane of the copy of x; a plain x has few channels.
+// Each place of a stride that a tap meets is a plane of the copy of x; a plain x, of bf16, has few
+// channels.
 static bool wgrad_has_planes(const IrConv *c) {
     const IrWindow *w = &c->w;
     int64_t rows = ir_min(w->sh, (w->kh - 1) * w->dh + 1);
     int64_t columns = ir_min(w->sw, (w->kw - 1) * w->dw + 1);
-    return c->dtype == IR_BF16 && rows * columns <= MOST_PLANES &&
-           w->kh * w->kw * c->C <= MOST_WEIGHTS &&
-           (c->x_block == IR_BLOCK || (!c->x_block && c->C <= MOST_PLAIN));
+    bool plain = c->dtype == IR_BF16 && !c->x_block && c->C <= MOST_PLAIN;
+    return (c->dtype == IR_BF16 || c->dtype == IR_F32) && rows * columns <= MOST_PLANES &&
+           w->kh * w->kw * c->C <= MOST_WEIGHTS && (c->x_block == IR_BLOCK || plain);
 }
 
 bool ir_conv_wgrad_serves(IrConvAlgo algo, const IrNode *n, const IrConv *c) {

@@ -18,6 +18,8 @@ static const Instruction sum_bytes = {
 static const Instruction sum_bf16 = {.name = {NULL, NULL, "llvm.x86.avx512bf16.dpbf16ps.512"}};
 static const Instruction round_bf16 = {
     .name = {NULL, NULL, "llvm.x86.avx512bf16.cvtneps2bf16.512"}};
+static const Instruction round_two_bf16 = {
+    .name = {NULL, NULL, "llvm.x86.avx512bf16.cvtne2ps2bf16.512"}};
 static const Instruction multiply_halves = {
     .name = {"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"}};
 static const Instruction arm_sum_bytes = {{"llvm.aarch64.neon.usdot"}, 8, false};
@@ -238,6 +240,19 @@ CgVal cg_dot_round(CgFn *f, CgVal x) {
     x = call_instruction(f, &round_bf16, 4 * lanes, 1, &x);
     LLVMTypeRef bits = LLVMVectorType(LLVMInt16TypeInContext(f->ctx), (unsigned)lanes);
     return LLVMBuildBitCast(f->b, x, bits, "");
+}
+
+CgVal cg_dot_round_two(CgFn *f, CgVal lower, CgVal upper) {
+    enum { LANES = 16 };
+    int index[2 * LANES];
+    CgVal x[] = {upper, lower};
+    for (int i = 0; i < 2 * LANES; i++)
+        index[i] = i / 2 + i % 2 * LANES;
+    cg_use(f, cg_target_dot(f->target, IR_BF16));
+    CgVal halves = call_instruction(f, &round_two_bf16, 4 * LANES, 2, x);
+    LLVMTypeRef bits = LLVMVectorType(LLVMInt16TypeInContext(f->ctx), 2 * LANES);
+    halves = LLVMBuildBitCast(f->b, halves, bits, "");
+    return LLVMBuildBitCast(f->b, cg_shuffle(f, halves, NULL, 2 * LANES, index), f->ivec, "");
 }
 
 void cg_dot_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n) {

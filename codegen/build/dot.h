@@ -27,6 +27,8 @@ CgVal cg_dot(CgFn *f, IrDtype t, CgDot x, CgDot w, CgVal acc);
 // A vector of f32 as bf16, in the bits of u16, by an instruction where the machine has one that
 // belongs to its dots: NULL, it has none. Rounds to nearest even, subnormals are 0, as in dots.
 CgVal cg_dot_round(CgFn *f, CgVal x);
+// Two such vectors, of 16, lane beside lane in words, where cg_dot_round() has that instruction.
+CgVal cg_dot_round_two(CgFn *f, CgVal lower, CgVal upper);
 // As cg_elem_store_n() what dots are to read: bf16 by that instruction, where there is one.
 void cg_dot_store_n(CgFn *f, IrDtype t, CgVal v, CgVal p, CgVal n);
 

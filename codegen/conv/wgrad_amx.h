@@ -9,6 +9,7 @@
 
 typedef struct CgWgradAmx {
     CgWgradSizes c;
+    int32_t terms;        // bf16 that are a number: 1, of bf16; 2, of f32
     int32_t plain;        // x is no blocks, of few channels
     int32_t by_x;         // rows of tiles of sums are channels of x, columns of dy; of one tap
     int32_t split_right;  // threads share the blocks of the right operand, not of the left one
@@ -30,6 +31,7 @@ typedef struct CgWgradSide {
 
 typedef struct CgWgradAmxShape {
     CgWgradSide left, right;
+    int terms;
     int taps, pitch;   // positions from line to line
     int lines;         // from image to image
     int behind;        // positions of zeros that stand behind a plane's last line
@@ -51,7 +53,8 @@ typedef struct CgWgradBand {
     CgVal N;            // images that there are
 } CgWgradBand;
 
-// Block `block` of an operand, in words of two images' numbers, positions one after another.
+// Block `block` of an operand, in words of two images' numbers, positions one after another; of two
+// terms all planes of the first ones, then all of the second ones.
 void cg_conv_wgrad_amx_copy(CgFn *f, const CgWgradAmxShape *w, const CgWgradSide *side,
                             const CgWgradBand *b, CgVal block, CgVal to);
 // The same in tiles of [channel][position]; by way of `line`.

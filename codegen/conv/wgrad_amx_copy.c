@@ -1,9 +1,10 @@
 // What products of conv_wgrad on matrix tiles read: copies of a band of both operands, made by the
 // thread that reads them. wgrad_amx.c says what a plane, a line and a position are.
+#include "codegen/build/dot.h"
 #include "codegen/build/nd.h"
 #include "codegen/conv/wgrad_amx.h"
 
-enum { TILE = IR_BLOCK * IR_BLOCK, AHEAD = 1024 }; // words; numbers
+enum { TILE = IR_BLOCK * IR_BLOCK, AHEAD = 2048 }; // words; bytes
 
 // ---------------------------------------------------------------- a line
 
@@ -11,6 +12,8 @@ typedef struct Copy {
     CgFn *f;
     const CgWgradAmxShape *w;
     const CgWgradSide *s;
+    LLVMTypeRef number;  // of an operand: f32, or the bits of bf16
+    int64_t apart;       // words from a first term to the second one
     CgVal first, second; // the block in the two images
     CgVal keep;          // of words: all ones where there is a second image
 } Copy;
@@ -23,45 +26,64 @@ static void columns_inside(const Copy *c, int plane, int *lo, int *hi) {
     *hi = cg_max_int(*lo, cg_min_int(c->w->pitch, *hi));
 }
 
-static void clear(CgFn *f, CgVal to, CgVal lo, CgVal hi) {
+// Of all terms
+static void clear(const Copy *c, CgVal to, CgVal lo, CgVal hi) {
+    CgFn *f = c->f;
     CgLoop loop;
     cg_for(f, &loop, lo, hi, 1);
-    cg_store_v(f, cg_v(f, 0), cg_block(f, to, loop.iv));
+    for (int i = 0; i < c->w->terms; i++)
+        cg_store_v(f, cg_v(f, 0), cg_fatc(f, cg_block(f, to, loop.iv), i * c->apart));
     cg_end(f, &loop);
 }
 
-static void clear_columns(CgFn *f, CgVal to, int lo, int hi) {
+static void clear_columns(const Copy *c, CgVal to, int lo, int hi) {
     if (lo < hi)
-        clear(f, to, cg_i64(f, lo), cg_i64(f, hi));
+        clear(c, to, cg_i64(c->f, lo), cg_i64(c->f, hi));
 }
 
 // Asks for what lies some way on: lines follow each other, blocks too, but pages end.
-static CgVal load_numbers(CgFn *f, CgVal from, CgVal pixel) {
-    LLVMTypeRef half = LLVMInt16TypeInContext(f->ctx);
-    CgVal at = cg_at(f, half, from, cg_imulc(f, pixel, IR_BLOCK));
-    cg_prefetch(f, cg_at(f, half, at, cg_i64(f, AHEAD)), 3);
-    return cg_load(f, LLVMVectorType(half, IR_BLOCK), at, 2);
+static CgVal load_numbers(const Copy *c, CgVal from, CgVal pixel) {
+    CgFn *f = c->f;
+    CgVal at = cg_at(f, c->number, from, cg_imulc(f, pixel, IR_BLOCK));
+    cg_prefetch(f, cg_at(f, f->i8, at, cg_i64(f, AHEAD)), 3);
+    return cg_load(f, LLVMVectorType(c->number, IR_BLOCK), at, 2);
 }
 
-// The pixels of both images, number beside number
-static CgVal load_words(Copy *c, CgVal pixel) {
-    CgFn *f = c->f;
+// Numbers of both images beside each other
+static CgVal join(CgFn *f, CgVal a, CgVal b) {
     int index[2 * IR_BLOCK];
     for (int i = 0; i < 2 * IR_BLOCK; i++)
         index[i] = i / 2 + i % 2 * IR_BLOCK;
-    CgVal a = load_numbers(f, c->first, pixel), b = load_numbers(f, c->second, pixel);
-    CgVal words = cg_shuffle(f, a, b, 2 * IR_BLOCK, index);
-    return LLVMBuildBitCast(f->b, words, f->ivec, "");
+    return LLVMBuildBitCast(f->b, cg_shuffle(f, a, b, 2 * IR_BLOCK, index), f->ivec, "");
 }
 
-static CgVal load_number(Copy *c, CgVal image, CgVal at) {
-    LLVMTypeRef half = LLVMInt16TypeInContext(c->f->ctx);
-    CgVal x = cg_load(c->f, half, cg_at(c->f, half, image, at), 2);
+static CgVal as_floats(CgFn *f, CgVal words) {
+    return LLVMBuildBitCast(f->b, words, f->vec, "");
+}
+
+// The pixels of both images: words of their first terms, and of the second ones
+static void load_words(const Copy *c, CgVal pixel, CgVal *words) {
+    CgFn *f = c->f;
+    CgVal a = load_numbers(c, c->first, pixel), b = load_numbers(c, c->second, pixel);
+    if (c->w->terms == 1) {
+        words[0] = join(f, a, b);
+        return;
+    }
+    words[0] = cg_dot_round_two(f, a, b);
+    CgVal lower = LLVMBuildShl(f->b, words[0], cg_int_like(words[0], 16), "");
+    CgVal upper = LLVMBuildAnd(f->b, words[0], cg_int_like(words[0], 0xffff0000), "");
+    a = cg_fsub(f, a, as_floats(f, lower));
+    b = cg_fsub(f, b, as_floats(f, upper));
+    words[1] = cg_dot_round_two(f, a, b);
+}
+
+static CgVal load_number(const Copy *c, CgVal image, CgVal at) {
+    CgVal x = cg_load(c->f, c->number, cg_at(c->f, c->number, image, at), 2);
     return LLVMBuildZExt(c->f->b, x, c->f->i32, "");
 }
 
-// The same of few channels, each in a plane of its own
-static CgVal load_plain_words(Copy *c, CgVal pixel) {
+// The same of few channels, each in a plane of its own, of bf16
+static CgVal load_plain_words(const Copy *c, CgVal pixel) {
     CgFn *f = c->f;
     CgVal words = LLVMConstNull(f->ivec);
     for (int i = 0; i < c->s->plain; i++) {
@@ -73,13 +95,21 @@ static CgVal load_plain_words(Copy *c, CgVal pixel) {
     return words;
 }
 
-static void copy_pixel(Copy *c, CgVal pixel, CgVal to) {
-    CgVal words = c->s->plain ? load_plain_words(c, pixel) : load_words(c, pixel);
-    cg_store(c->f, LLVMBuildAnd(c->f->b, words, c->keep, ""), to, 4);
+static void copy_pixel(const Copy *c, CgVal pixel, CgVal to) {
+    CgFn *f = c->f;
+    CgVal words[2];
+    if (c->s->plain)
+        words[0] = load_plain_words(c, pixel);
+    else
+        load_words(c, pixel, words);
+    for (int i = 0; i < c->w->terms; i++) {
+        CgVal kept = LLVMBuildAnd(f->b, words[i], c->keep, "");
+        cg_store(f, kept, cg_fatc(f, to, i * c->apart), 4);
+    }
 }
 
 // A line of each plane beside the others: row `row` of the image
-static void copy_row(Copy *c, CgVal row, CgVal to) {
+static void copy_row(const Copy *c, CgVal row, CgVal to) {
     CgFn *f = c->f;
     const CgWgradSide *s = c->s;
     CgLoop loop;
@@ -87,20 +117,20 @@ static void copy_row(Copy *c, CgVal row, CgVal to) {
         int lo, hi;
         columns_inside(c, plane, &lo, &hi);
         CgVal line = cg_fatc(f, to, plane * c->w->plane);
-        clear_columns(f, line, 0, lo);
+        clear_columns(c, line, 0, lo);
         if (lo < hi) {
             cg_for(f, &loop, cg_i64(f, lo), cg_i64(f, hi), 1);
             CgVal column = cg_iaddc(f, cg_imulc(f, loop.iv, s->sw), plane - s->pl);
             copy_pixel(c, cg_iadd(f, cg_imulc(f, row, s->W), column), cg_block(f, line, loop.iv));
             cg_end(f, &loop);
         }
-        clear_columns(f, line, hi, c->w->pitch);
+        clear_columns(c, line, hi, c->w->pitch);
     }
 }
 
-static void clear_row(Copy *c, CgVal to) {
+static void clear_row(const Copy *c, CgVal to) {
     for (int plane = 0; plane < c->s->planes_w; plane++)
-        clear_columns(c->f, cg_fatc(c->f, to, plane * c->w->plane), 0, c->w->pitch);
+        clear_columns(c, cg_fatc(c->f, to, plane * c->w->plane), 0, c->w->pitch);
 }
 
 // ---------------------------------------------------------------- a block
@@ -108,19 +138,18 @@ static void clear_row(Copy *c, CgVal to) {
 static void find_images(Copy *c, const CgWgradBand *b, CgVal image, CgVal block) {
     CgFn *f = c->f;
     const CgWgradSide *s = c->s;
-    LLVMTypeRef half = LLVMInt16TypeInContext(f->ctx);
     CgVal first = cg_imulc(f, cg_iadd(f, b->pair, image), 2);
     CgVal has_two = cg_icmp(f, LLVMIntSLT, cg_iaddc(f, first, 1), b->N);
     CgVal second = cg_select(f, has_two, cg_iaddc(f, first, 1), first);
     CgVal at = cg_imulc(f, block, (int64_t)s->H * s->W * IR_BLOCK), x = f->arg[s->arg];
-    c->first = cg_at(f, half, x, cg_iadd(f, cg_imulc(f, first, s->image), at));
-    c->second = cg_at(f, half, x, cg_iadd(f, cg_imulc(f, second, s->image), at));
+    c->first = cg_at(f, c->number, x, cg_iadd(f, cg_imulc(f, first, s->image), at));
+    c->second = cg_at(f, c->number, x, cg_iadd(f, cg_imulc(f, second, s->image), at));
     c->keep = cg_select(f, has_two, cg_int_like(LLVMConstNull(f->ivec), 0xffffffff),
                         cg_int_like(LLVMConstNull(f->ivec), 0xffff));
 }
 
 // Lines [0, lines) of one image, of the planes number `plane` of the vertical ones
-static void copy_lines(Copy *c, const CgWgradBand *b, CgVal plane, CgVal lines, CgVal to) {
+static void copy_lines(const Copy *c, const CgWgradBand *b, CgVal plane, CgVal lines, CgVal to) {
     CgFn *f = c->f;
     const CgWgradSide *s = c->s;
     CgLoop line;
@@ -139,7 +168,8 @@ static void copy_lines(Copy *c, const CgWgradBand *b, CgVal plane, CgVal lines, 
 
 void cg_conv_wgrad_amx_copy(CgFn *f, const CgWgradAmxShape *w, const CgWgradSide *s,
                             const CgWgradBand *b, CgVal block, CgVal to) {
-    Copy c = {.f = f, .w = w, .s = s};
+    Copy c = {.f = f, .w = w, .s = s, .apart = s->planes_h * s->planes_w * w->plane};
+    c.number = w->terms == 1 ? LLVMInt16TypeInContext(f->ctx) : f->f32;
     CgLoop image, plane;
     CgVal more = cg_icmp(f, LLVMIntSGT, b->images, cg_i64(f, 1));
     CgVal lines = cg_select(f, more, cg_i64(f, w->lines), cg_iaddc(f, b->rows, s->halo));
@@ -153,15 +183,18 @@ void cg_conv_wgrad_amx_copy(CgFn *f, const CgWgradAmxShape *w, const CgWgradSide
     copy_lines(&c, b, plane.iv, lines, cg_block(f, planes, at));
     cg_end(f, &image);
     for (int i = 0; i < s->planes_w; i++)
-        clear(f, cg_fatc(f, planes, i * w->plane), end, cg_iaddc(f, end, w->behind));
+        clear(&c, cg_fatc(f, planes, i * w->plane), end, cg_iaddc(f, end, w->behind));
     cg_end(f, &plane);
 }
 
 void cg_conv_wgrad_amx_copy_left(CgFn *f, const CgWgradAmxShape *w, const CgWgradBand *b,
                                  CgVal block, CgVal line, CgVal to, CgVal tiles) {
-    CgLoop tile;
+    CgLoop term, tile;
     CgVal square[IR_BLOCK];
     cg_conv_wgrad_amx_copy(f, w, &w->left, b, block, line);
+    cg_for(f, &term, cg_i64(f, 0), cg_i64(f, w->terms), 1);
+    line = cg_fat(f, line, cg_imulc(f, term.iv, w->left.planes_h * w->left.planes_w * w->plane));
+    to = cg_fat(f, to, cg_imulc(f, term.iv, (int64_t)w->tiles * TILE));
     cg_for(f, &tile, cg_i64(f, 0), tiles, 1);
     CgVal at = cg_imulc(f, tile.iv, TILE);
     for (int i = 0; i < IR_BLOCK; i++)
@@ -170,4 +203,5 @@ void cg_conv_wgrad_amx_copy_left(CgFn *f, const CgWgradAmxShape *w, const CgWgra
     for (int i = 0; i < IR_BLOCK; i++)
         cg_store_v(f, square[i], cg_fatc(f, cg_fat(f, to, at), i * IR_BLOCK));
     cg_end(f, &tile);
+    cg_end(f, &term);
 }

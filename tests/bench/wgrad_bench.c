@@ -5,9 +5,10 @@
 //               [--type f32|bf16]
 //
 // Prints GFLOP/s and the fraction of this machine's ceiling for multiply-adds on one core, of the
-// type and the instruction that the kernel takes, measured right before each shape: other work on
-// the machine slows both. Times are minima, with those of copies that the kernel alone reads. A
-// fraction above 1 is possible, as products with padding count but are not computed.
+// type and the instruction that the kernel takes (of f32 on tiles, of those of f32), measured right
+// before each shape: other work on the machine slows both. Times are minima, with those of copies
+// that the kernel alone reads. A fraction above 1 is possible, as products with padding count but
+// are not computed.
 #include "codegen/codegen.h"
 #include "tests/bench/ceiling.h"
 #include "tests/bench/options.h"

@@ -56,17 +56,31 @@ static const Conv cases[] = {
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
-// Operands are inputs of bf16, or the same as small integers.
-static void add_case(Rig *r, int k, const Conv *c, bool whole, const char *algo) {
-    int oh = conv_out_height(c), ow = conv_out_width(c);
-    const char *type = whole ? "f32" : "bf16", *x = whole ? "a" : "x", *d = whole ? "b" : "d";
-    rig_input(r, "%%x%d: %s[N,%d,%d,%d]", k, type, c->C, c->H, c->W);
-    rig_input(r, "%%d%d: %s[N,%d,%d,%d]", k, type, c->O, oh, ow);
-    if (whole) {
-        rig_node(r, "%%p%1$d = mul %%x%1$d, %%four\n%%q%1$d = mul %%d%1$d, %%four", k);
-        rig_node(r, "%%i%1$d = floor %%p%1$d\n%%j%1$d = floor %%q%1$d", k);
+// What operands are: inputs of this type, or whole numbers below x and d. Of more than 8 bits f32
+// takes two terms; of both operands at once their product would round.
+typedef struct Numbers {
+    const char *type;
+    int x, d;
+} Numbers;
+static const Numbers bf16 = {"bf16", 0, 0}, bf16_whole = {"bf16", 4, 4}, f32 = {"f32", 0, 0},
+                     f32_wide_x = {"f32", 1000, 4}, f32_wide_dy = {"f32", 4, 1000};
+
+static void add_whole(Rig *r, int k, const Numbers *type) {
+    rig_node(r, "%%p%1$d = mul %%x%1$d, %%most_x\n%%q%1$d = mul %%d%1$d, %%most_d", k);
+    rig_node(r, "%%i%1$d = floor %%p%1$d\n%%j%1$d = floor %%q%1$d", k);
+    if (type == &bf16_whole)
         rig_node(r, "%%a%1$d = cast %%i%1$d {to=bf16}\n%%b%1$d = cast %%j%1$d {to=bf16}", k);
-    }
+}
+
+static void add_case(Rig *r, int k, const Conv *c, const Numbers *type, const char *algo) {
+    int oh = conv_out_height(c), ow = conv_out_width(c);
+    bool whole = type->x, cast = type == &bf16_whole;
+    const char *x = !whole ? "x" : cast ? "a" : "i", *d = !whole ? "d" : cast ? "b" : "j";
+    const char *input = whole ? "f32" : type->type;
+    rig_input(r, "%%x%d: %s[N,%d,%d,%d]", k, input, c->C, c->H, c->W);
+    rig_input(r, "%%d%d: %s[N,%d,%d,%d]", k, input, c->O, oh, ow);
+    if (whole)
+        add_whole(r, k, type);
     rig_node(r,
              "%%w%d = conv_wgrad %%%s%d, %%%s%d {stride=[%d,%d], pad=[%d,%d,%d,%d], "
              "dilation=[%d,%d], shape=[%d,%d,%d,%d], to=f32%s}",
@@ -84,56 +98,71 @@ static int count_amx(const IrGraph *g) {
     return n;
 }
 
-static void check_cases(bool whole, const RigRuns *runs) {
+// Of f32, x in planes is not for tiles.
+static bool is_for_tiles(const Numbers *type, const Conv *c) {
+    return c->C > 4 || !strcmp(type->type, "bf16");
+}
+
+static void check_cases(const Numbers *type, const RigRuns *runs) {
     Rig *r = rig_new("sapphirerapids", 2);
+    int n = 0;
     rig_amx(r);
-    rig_const(r, "%%four: f32[] = splat(4)");
+    rig_winograd(r, true);
+    rig_const(r, "%%most_x: f32[] = splat(%d)", type->x);
+    rig_const(r, "%%most_d: f32[] = splat(%d)", type->d);
     for (int k = 0; k < N_CASES; k++)
-        add_case(r, k, &cases[k], whole, ", algo=direct_bf16_amx");
+        if (is_for_tiles(type, &cases[k]))
+            add_case(r, n++, &cases[k], type, ", algo=direct_bf16_amx");
     CHECK_INT_EQ(rig_check(r, runs), 0);
-    CHECK_INT_EQ(count_amx(rig_graph(r)), N_CASES);
+    CHECK_INT_EQ(count_amx(rig_graph(r)), n);
     rig_free(r);
 }
 
 // Sums of small integers are exact in any order: no product is missing or counted twice.
 static void is_exact(void) {
-    RigRuns runs = {
-        .N = {1, 5, 0}, .n = 3, .threads = {1, 2}, .n_threads = 2, .tolerance = 1e-12};
-    check_cases(true, &runs);
+    RigRuns runs = {.N = {1, 5, 0}, .n = 3, .threads = {1, 2}, .n_threads = 2, .tolerance = 1e-12};
+    check_cases(&bf16_whole, &runs);
+    check_cases(&f32_wide_x, &runs);
+    check_cases(&f32_wide_dy, &runs);
 }
 
 // Those of any numbers are the same bits on any number of threads.
 static void agrees(void) {
     RigRuns runs = {.N = {4}, .n = 1, .threads = {1, 3}, .n_threads = 2};
-    check_cases(false, &runs);
+    check_cases(&bf16, &runs);
+    check_cases(&f32, &runs);
 }
 
 // ---------------------------------------------------------------- what the schedule takes
 
-static int amx_on(const char *mcpu) {
+static int amx_on(const char *mcpu, const Numbers *type, bool rounds) {
     static const Conv usual[] = {{64, 14, 14, 96, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
                                  {32, 14, 14, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
                                  {20, 28, 29, 36, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
                                  {3, 35, 30, 64, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 1}};
     Rig *r = rig_new(mcpu, 2);
+    rig_winograd(r, rounds);
     for (int k = 0; k < 4; k++)
-        add_case(r, k, &usual[k], false, "");
+        add_case(r, k, &usual[k], type, "");
     int n = rig_compile(r, NULL) ? count_amx(rig_graph(r)) : -1;
     rig_free(r);
     return n;
 }
 
 static void takes_tiles_where_they_are(void) {
-    CHECK_INT_EQ(amx_on("sapphirerapids"), 4);
-    CHECK_INT_EQ(amx_on("cooperlake"), 0);
-    CHECK_INT_EQ(amx_on("x86-64-v3"), 0);
+    CHECK_INT_EQ(amx_on("sapphirerapids", &bf16, false), 4);
+    CHECK_INT_EQ(amx_on("cooperlake", &bf16, false), 0);
+    CHECK_INT_EQ(amx_on("x86-64-v3", &bf16, false), 0);
+    CHECK(amx_on("sapphirerapids", &f32, true) > 0);
+    CHECK_INT_EQ(amx_on("sapphirerapids", &f32, false), 0);
+    CHECK_INT_EQ(amx_on("cooperlake", &f32, true), 0);
 }
 
 // A program asks for what its products take, and says so where it is not there.
 static void asks_for_tiles(void) {
     Rig *r = rig_new("sapphirerapids", 2);
     bool skip = false, needs = false;
-    add_case(r, 0, &cases[1], false, "");
+    add_case(r, 0, &cases[1], &bf16, "");
     CHECK(rig_compile(r, NULL) != NULL);
     HoneModel *m = rig_load(r, 1, &skip);
     for (const uint32_t *n = m ? rt_model_desc(m)->cpu_needs : NULL; n && *n; n++)
@@ -161,25 +190,35 @@ static void count_names(const char *object, int *count) {
         pclose(f);
 }
 
-// Two blocks by two: four products for four loads, nothing on the stack.
-static void emits_the_instructions(void) {
+// Two blocks by two: four products for each four loads that are not of tiles that are there,
+// nothing on the stack.
+static void emits_the_instructions(const Numbers *type, int dots, int loads) {
     static const Conv c = {128, 14, 14, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     Rig *r = rig_new("sapphirerapids", 2);
     CgResult cg;
     int count[N_NAMES] = {0}, loops = 0;
-    add_case(r, 0, &c, false, "");
+    rig_winograd(r, true);
+    add_case(r, 0, &c, type, ", algo=direct_bf16_amx");
     if (CHECK(rig_compile(r, &cg) != NULL))
         for (int i = 0; i < cg.n_files; i++) {
             count_names(cg.files[i], count);
             CHECK_INT_EQ(spills_count(cg.files[i], &loops), 0);
         }
-    CHECK_INT_EQ(count[DOTS], 4);
-    CHECK_INT_EQ(count[LOADS], 4 + 4); // and sums
+    CHECK_INT_EQ(count[DOTS], dots);
+    CHECK_INT_EQ(count[LOADS], loads + 4); // and sums
     CHECK_INT_EQ(count[STORES], 4);
     CHECK_INT_EQ(count[CONFIGS], 1);
     CHECK_INT_EQ(count[RELEASES], 1);
     CHECK_INT_EQ(loops, 1);
     rig_free(r);
+}
+
+static void emits_products_of_bf16(void) {
+    emits_the_instructions(&bf16, 4, 4);
+}
+
+static void emits_products_of_f32(void) {
+    emits_the_instructions(&f32, 12, 8);
 }
 
 int main(void) {
@@ -189,6 +228,7 @@ int main(void) {
     CHECK_RUN(agrees);
     CHECK_RUN(takes_tiles_where_they_are);
     CHECK_RUN(asks_for_tiles);
-    CHECK_RUN(emits_the_instructions);
+    CHECK_RUN(emits_products_of_bf16);
+    CHECK_RUN(emits_products_of_f32);
     return check_done();
 }
