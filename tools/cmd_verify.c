@@ -271,10 +271,8 @@ static bool compare_images(Tool *t, Verify *v, const IrTensor *in, Diff *worst, 
 }
 
 static void fill_inputs(const Verify *v, int64_t N, int set, IrTensor *in, IrArena *a) {
-    for (int i = 0; i < v->reference->n_inputs; i++) {
-        in[i] = ir_tensor_new(a, &v->reference->inputs[i]->type, N);
-        test_data_random(&in[i], (uint64_t)(v->seed + set * 1000 + i));
-    }
+    for (int i = 0; i < v->reference->n_inputs; i++)
+        in[i] = test_data_random(a, v->reference, i, N, (uint64_t)(v->seed + set * 1000 + i));
 }
 
 // Whether an image's results are those that it has alone. A model may mean otherwise; one whose

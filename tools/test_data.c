@@ -160,12 +160,53 @@ static uint64_t next_random(uint64_t *s) {
     return *s >> 33;
 }
 
-void test_data_random(IrTensor *x, uint64_t seed) {
-    int64_t n = ir_tensor_elems(x);
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (int k = 0; k < 4; k++)
-            sum += (double)next_random(&seed) / 2147483648.0 - 0.5;
-        ir_tensor_set(x, i, sum * 1.7320508);
-    }
+// Operand i of n says where something is, or how many are meant.
+static bool is_place(const IrNode *n, int i) {
+    static const int from[IR_OP_COUNT] = {
+        [IR_OP_RESIZE] = 1,     [IR_OP_GATHER] = 1,           [IR_OP_GATHER_ELEMENTS] = 1,
+        [IR_OP_GATHER_ND] = 1,  [IR_OP_SCATTER_ELEMENTS] = 1, [IR_OP_SCATTER_ND] = 1,
+        [IR_OP_NMS] = 2,        [IR_OP_BOUNDED] = 1,          [IR_OP_ROI_ALIGN] = 2,
+        [IR_OP_SOFTMAX_CE] = 1,
+    };
+    return n->op == IR_OP_CHECK || (from[n->op] && i >= from[n->op]);
+}
+
+static bool is_whole(IrDtype t) {
+    return !ir_dtype_is_float(t) && t != IR_BOOL;
+}
+
+// Numbers of `input` come to such an operand, whatever is done with them as integers.
+static bool names_places(IrArena *a, const IrGraph *g, const IrValue *input) {
+    bool *of = ir_alloc_array(a, (size_t)g->next_id + 1, sizeof *of);
+    of[input->id] = true;
+    for (const IrNode *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_in; i++) {
+            if (!ir_in(n, i) || !of[ir_in(n, i)->id])
+                continue;
+            if (is_place(n, i))
+                return true;
+            for (int k = 0; k < n->n_out; k++)
+                of[n->out[k]->id] |= is_whole(n->out[k]->type.dtype);
+        }
+    return false;
+}
+
+static double draw_normal(uint64_t *seed) {
+    double sum = 0;
+    for (int k = 0; k < 4; k++)
+        sum += (double)next_random(seed) / 2147483648.0 - 0.5;
+    return sum * 1.7320508;
+}
+
+IrTensor test_data_random(IrArena *a, const IrGraph *g, int i, int64_t N, uint64_t seed) {
+    const IrValue *input = g->inputs[i];
+    IrDtype t = input->type.dtype;
+    IrTensor x = ir_tensor_new(a, &input->type, N);
+    bool picture = is_whole(t) && ir_dtype_bytes(t) <= 2 && !names_places(a, g, input);
+    double low = ir_dtype_lowest(t);
+    uint64_t many = picture ? (uint64_t)(ir_dtype_highest(t) - low) + 1 : 1;
+    for (int64_t k = 0, n = ir_tensor_elems(&x); k < n; k++)
+        ir_tensor_set(&x, k,
+                      picture ? low + (double)(next_random(&seed) % many) : draw_normal(&seed));
+    return x;
 }

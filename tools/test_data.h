@@ -35,7 +35,9 @@ FeBound *test_data_bound(Tool *t, const TestData *d, const IrGraph *all, int *n_
 bool test_data_match(Tool *t, const TestData *d, const IrGraph *all, const IrGraph *g, IrTensor *in,
                      IrTensor *out, int64_t *N);
 
-// Roughly normal numbers, as normalised photographs have: sums of four uniform ones.
-void test_data_random(IrTensor *x, uint64_t seed);
+// Numbers for g's input i: of integers of 8 and 16 bits, as pictures have, any that the type holds,
+// unless they become indices or sizes; else roughly normal ones, as normalised photographs have:
+// sums of four uniform ones, cut to whole numbers where they are to be such.
+IrTensor test_data_random(IrArena *a, const IrGraph *g, int i, int64_t N, uint64_t seed);
 
 #endif

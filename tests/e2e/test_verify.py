@@ -156,5 +156,27 @@ def test_jumps_behind_a_dequantize():
         ok(HONE, "verify", path, save_set("jump_" + name, 0, [x], [np.float32(np.clip(want, -1, 1.55))]), "--tolerance", "1e-6")
 
 
+def test_integers_of_pictures_take_their_whole_range():
+    """Not those that become indices, which are outside of the axis then, nor wider ones."""
+    node, table = helper.make_node, np.arange(300, dtype=np.float32)
+    mean = [node("Cast", ["x"], ["f"], to=1), node("Abs", ["f"], ["a"]), node("ReduceMean", ["a"], ["m"], axes=[1, 2, 3])]
+    for name, dtype, nodes, least, most in (
+            ("bytes", U8, [node("Cast", ["x"], ["y"], to=1)], 255, 255),
+            ("mean", U8, [*mean[:2], node("ReduceMean", ["a"], ["y"], axes=[1, 2, 3])], 100, 150),
+            ("signed", TensorProto.INT8, [node("Cast", ["x"], ["y"], to=1)], 127, 128),
+            ("words", TensorProto.INT16, [*mean[:2], node("ReduceMean", ["a"], ["y"], axes=[1, 2, 3])], 14000, 18000),
+            ("quantized", U8, [node("DequantizeLinear", ["x", "s", "z"], ["y"])], 246, 246),
+            ("index", U8, [node("Cast", ["x"], ["i"], to=7), node("Gather", ["table", "i"], ["y"])], 1, 5),
+            ("moved", U8, [node("Flatten", ["x"], ["t"]), node("Cast", ["t"], ["i"], to=6), node("Add", ["i", "one"], ["k"]),
+                           node("Gather", ["table", "k"], ["y"])], 1, 6),
+            ("data", U8, [node("Gather", ["x", "i0"], ["g"], axis=1), node("Cast", ["g"], ["y"], to=1)], 255, 255),
+            ("wide", TensorProto.INT32, [node("Cast", ["x"], ["y"], to=1)], 1, 5)):
+        path = save_model("range_" + name, nodes, [("x", dtype, [1, 2, 64, 64])], [("y", F32, None)],
+                          [("table", table), ("one", np.int32(1)), ("i0", np.int64([0])), ("s", np.float32(1)), ("z", np.uint8(9))])
+        out = ok(HONE, "verify", path)
+        found = float(out.split("largest magnitude ")[1].split(",")[0])
+        assert least <= found <= most, (name, out)
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
