@@ -9,8 +9,9 @@
 // where they go, in f64 that product is exact, and so is the half, which goes to the even integer
 // as in kernels that sum integers. What takes no f64 (an op's shape rule says so) reads f32.
 //
-// A graph in which floats decide by more than a quantum, by floor, a comparison or a cast to
-// integers, stays as it is: 50 * 0.01f is 0.5 as ONNX has it, in f32, and a little less in f64.
+// Floats that decide by more than a quantum, by floor, a comparison or a cast to integers, are what
+// they were, and so is all that they are made of, back to where it is dequantized: 50 * 0.01f is
+// 0.5 as ONNX has it, in f32, and a little less in f64.
 
 #include "passes/quant/quant.h"
 
@@ -98,21 +99,33 @@ static bool jumps(const IrNode *n) {
     return ops[n->op] && from_float && !to_float;
 }
 
+// By the values' ids: floats that such a node's result is made of.
+static bool *find_deciding(PassContext *ctx, const IrGraph *g) {
+    bool *deciding = ir_alloc_array(ctx->scratch, (size_t)g->next_id + 1, sizeof *deciding);
+    for (const IrNode *n = g->last; n; n = n->prev) {
+        bool decides = jumps(n);
+        for (int i = 0; i < n->n_out; i++) {
+            decides |= deciding[n->out[i]->id];
+        }
+        for (int i = 0; decides && i < n->n_in; i++) {
+            IrValue *v = ir_in(n, i);
+            deciding[v ? v->id : 0] |= v && ir_dtype_is_float(v->type.dtype);
+        }
+    }
+    return deciding;
+}
+
 PassResult pass_quant_exact(PassContext *ctx, IrGraph *g) {
     PassResult r = {0};
     IrType *type = ir_alloc_array(ctx->scratch, (size_t)g->n_outputs + 1, sizeof *type);
-    for (const IrNode *n = g->first; n; n = n->next) {
-        if (jumps(n)) {
-            return r;
-        }
-    }
+    const bool *deciding = find_deciding(ctx, g);
     for (int i = 0; i < g->n_outputs; i++) {
         type[i] = g->outputs[i]->type;
     }
     for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
         IrBuilder b = pass_before(n);
-        if (n->op == IR_OP_DEQUANTIZE) {
+        if (n->op == IR_OP_DEQUANTIZE && !deciding[n->out[0]->id]) {
             replace(n, dequantize(&b, n));
             r.changes++;
         } else if (n->op == IR_OP_QUANTIZE && is_float(ir_in(n, 0), IR_F64)) {

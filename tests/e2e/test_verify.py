@@ -156,6 +156,28 @@ def test_jumps_behind_a_dequantize():
         ok(HONE, "verify", path, save_set("jump_" + name, 0, [x], [np.float32(np.clip(want, -1, 1.55))]), "--tolerance", "1e-6")
 
 
+def test_jumps_leave_other_parts_exact():
+    """A floor beside a resize by halves: what either decides by is evaluated as it is computed."""
+    node = helper.make_node
+    nodes = [node("QuantizeLinear", ["x", "one", "zero"], ["q"]), node("DequantizeLinear", ["q", "one", "zero"], ["d"]),
+             node("Resize", ["d", "", "", "sizes"], ["u"], mode="linear"), node("QuantizeLinear", ["u", "one", "zero"], ["q1"]),
+             node("DequantizeLinear", ["q1", "one", "zero"], ["y"]),
+             node("DequantizeLinear", ["q", "scale", "zero"], ["e"]), node("Mul", ["e", "two"], ["t"]), node("Floor", ["t"], ["z"])]
+    s = np.float32(0.01)
+    for one in (np.float32(1), np.float32(0.03)):
+        path = save_model("parts", nodes, [("x", F32, [1, 3, 64, 64])], [("y", F32, None), ("z", F32, None)],
+                          [("one", one), ("scale", s), ("zero", np.uint8(0)), ("two", np.float32(2)), ("sizes", np.int64([1, 3, 128, 128]))])
+        x = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+        z = np.floor(x * s * np.float32(2))
+        text = ok(HONE, "verify", path, "--random", "3", "--tolerance", "1e-6")
+        assert text.count(": ok") >= 6, text
+        wide = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        half = np.stack([0.25 * wide[:, :, :-2] + 0.75 * wide[:, :, 1:-1], 0.75 * wide[:, :, 1:-1] + 0.25 * wide[:, :, 2:]], 3).reshape(1, 3, 128, 66)
+        full = np.stack([0.25 * half[..., :-2] + 0.75 * half[..., 1:-1], 0.75 * half[..., 1:-1] + 0.25 * half[..., 2:]], 4).reshape(1, 3, 128, 128)
+        text = ok(HONE, "verify", path, save_set("parts", 0, [x * one], [np.rint(full).astype(np.float32) * one, z]), "--tolerance", "1e-6")
+        assert text.count("stored    ") == 2, text
+
+
 def test_integers_of_pictures_take_their_whole_range():
     """Not those that become indices, which are outside of the axis then, nor wider ones."""
     node, table = helper.make_node, np.arange(300, dtype=np.float32)
