@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tools/finetune.h"
 
+#include "runtime/core/cli.h"
 #include "runtime/data/dataset.h"
 #include "runtime/image/inputs.h"
 
@@ -130,9 +131,9 @@ static bool read_classes(Finetune *f) {
         return f->train.keep_head || f->train.binary ||
                wrong(f, "give --classes: how many, a file of labels, or a folder%s", "");
     }
-    char *end;
-    long n = strtol(s, &end, 10);
-    if (*s && !*end) {
+    size_t sign = *s == '-', digits = strspn(s + sign, "0123456789");
+    if (digits && !s[sign + digits]) {
+        long n = strtol(s, NULL, 10);
         f->train.classes = n < 0 ? 0 : n > MAX_CLASSES ? MAX_CLASSES + 1 : (int)n;
     } else {
         bool folder = tool_is_folder(s), masks = folder && rt_dataset_has_masks(s);
@@ -162,13 +163,12 @@ static bool read_classes(Finetune *f) {
 // ---------------------------------------------------------------- stages
 
 static bool parse_number(const char *s, size_t n, double *out) {
-    char text[32], *end;
-    if (n == 0 || n >= sizeof text || !(isdigit((unsigned char)s[0]) || s[0] == '.'))
+    char text[32];
+    if (n == 0 || n >= sizeof text || s[0] == '-')
         return false;
     memcpy(text, s, n);
     text[n] = 0;
-    *out = strtod(text, &end);
-    return !*end && isfinite(*out);
+    return rt_cli_number(text, out);
 }
 
 // The last field of SPEC:EPOCHS:RATE when it is a number, cut off. Fields before `least` stay.
@@ -239,9 +239,8 @@ static bool parse_stages(Finetune *f) {
 static bool parse_lr_mults(Finetune *f) { // GLOB=FACTOR
     for (int k = 0; k < f->lr_mults.n; k++) {
         const char *text = f->lr_mults.v[k], *eq = strrchr(text, '=');
-        char *end = NULL;
-        double x = eq ? strtod(eq + 1, &end) : 0;
-        if (!eq || eq == text || end == eq + 1 || *end || !(x >= 0 && x < 1e6))
+        double x;
+        if (!eq || eq == text || !rt_cli_number(eq + 1, &x) || !(x >= 0 && x < 1e6))
             return wrong(f, "--lr-mult takes GLOB=FACTOR, not '%s'", text);
         f->lr_mult[k] = (PassLrMult){ir_strndup(f->tool->arena, text, (size_t)(eq - text)), x};
     }

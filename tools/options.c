@@ -2,10 +2,9 @@
 #include "tools/tool.h"
 
 #include "frontend/frontend.h"
+#include "runtime/core/cli.h"
 #include "runtime/core/text.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,8 +56,8 @@ static bool wrong(const ToolUsage *u, const char *what, const char *arg) {
 int tool_parse_numbers(const char *text, double min, double max, double *out, int most) {
     for (int n = 0; n < most; text++) {
         char *end;
-        double x = strtod(text, &end);
-        if (end == text || isspace((unsigned char)*text) || !(x >= min && x <= max))
+        double x = rt_cli_decimal(text, &end);
+        if (end == text || !(x >= min && x <= max))
             return 0;
         out[n++] = x;
         text = end;

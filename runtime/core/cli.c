@@ -41,16 +41,23 @@ static bool add_item(RtCliList *list, const char *item, RtErr *err) {
     return true;
 }
 
+double rt_cli_decimal(const char *text, char **end) {
+    const char *s = text + (*text == '-');
+    bool is = isdigit((unsigned char)s[*s == '.']) && !(*s == '0' && (s[1] == 'x' || s[1] == 'X'));
+    *end = (char *)text;
+    return is ? strtod(text, end) : 0;
+}
+
 bool rt_cli_number(const char *text, double *v) {
     char *end;
-    *v = strtod(text, &end);
-    return end != text && *end == 0 && isfinite(*v) && !isspace((unsigned char)*text);
+    *v = rt_cli_decimal(text, &end);
+    return end != text && *end == 0 && isfinite(*v);
 }
 
 bool rt_cli_size(const char *text, int64_t *bytes) {
     static const char units[] = "KMGT";
     char *end;
-    double v = strtod(text, &end);
+    double v = rt_cli_decimal(text, &end);
     const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
     if (!isdigit((unsigned char)*text) || (*end && (!unit || end[1])))
         return false;
@@ -82,8 +89,8 @@ static bool set_floats(const RtCliOption *o, const char *name, const char *text,
     to->n = 0;
     while (text) {
         char *end;
-        double v = strtod(text, &end);
-        if (end == text || (*end && *end != ',') || !isfinite(v) || isspace((unsigned char)*text))
+        double v = rt_cli_decimal(text, &end);
+        if (end == text || (*end && *end != ',') || !isfinite(v))
             return rt_fail(err, "%s wants numbers, not '%s'", name, text);
         if (v < o->min || v > o->max)
             return rt_fail(err, "%s must be from %g to %.10g, not %g", name, o->min, o->max, v);

@@ -56,7 +56,10 @@ bool rt_cli_parse(const RtCliOption *options, int n, int argc, char **argv, RtCl
 void rt_cli_given(const RtCliOption *options, int n, int argc, char **argv, bool *given);
 // options[n]: the same rows, of the structure at `base`.
 void rt_cli_bind(const RtCliField *fields, int n, void *base, RtCliOption *options);
-// All of `text` as one finite number.
+// The decimal number that `text` begins with, as 12, -0.5, .5 or 1e-3: no spaces, no +, neither
+// hexadecimal nor words; too large ones are infinite. *end: behind it; `text`: there is none.
+double rt_cli_decimal(const char *text, char **end);
+// All of `text` as one such number, finite.
 bool rt_cli_number(const char *text, double *v);
 // Of "4096", "500M", "8G" or "1.5T" the bytes, 1024 to a step.
 bool rt_cli_size(const char *text, int64_t *bytes);
@@ -64,6 +67,6 @@ void rt_cli_help(FILE *f, const RtCliOption *options, int n);
 
 // Of every command that computes.
 #define RT_CLI_THREADS(to, help)                                                                   \
-    { "--threads|-t", RT_CLI_AUTO, to, 1, RT_MAX_THREADS, "N|auto", help }
+    {"--threads|-t", RT_CLI_AUTO, to, 1, RT_MAX_THREADS, "N|auto", help}
 
 #endif

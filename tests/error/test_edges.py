@@ -101,9 +101,11 @@ def test_options_of_hone():
     model = network("m.onnx")
     command = (HONE, "compile", model, "-o", temp("m"))
     for flag in ("--threads", "--jobs"):
-        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x", "nan"):
+        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x", "nan", "inf", "0x10", "+4", "++4", " 4", "4 ", "4x", "1e999", "--4"):
             says(2, f"{flag} takes a whole number from 1 to 1024, not '{value}'", *command, flag, value)
-    for value in ("0", "-1", "1e9", "1.5G", "M", "4Q", "99999999999999T", "1 G"):
+    for value in ("0.5,0x1", "+1", "nan", "1,inf", "1,,2", "1,2,", ",1", "1;2", " 1", "1 ,2", "-", ".", "1e", "0X1p3", "1e-", "-+1", "--1"):
+        says(2, f"--mean takes numbers, one for all or one a channel, from -1e+09 to 1000000000, not '{value}'", *command, f"--mean={value}")
+    for value in ("0", "-1", "1e9", "1.5G", "M", "4Q", "99999999999999T", "1 G", "0x10", "+4G", " 4G", "4Gx", "infM"):
         says(2, f"--max-memory takes a size such as 512M or 4G, not '{value}'", *command, "--max-memory", value)
     for value, allowed in (("1", "1 bytes"), ("1K", "1 KB"), ("1M", "1.0 MB")):
         code, _, err = run(*command, "--max-memory", value)
@@ -114,6 +116,19 @@ def test_options_of_hone():
     says(1, "input 'x' has 4 dimensions, --input-shape gives it 2; its form is x=Nx3x8x8", *command, "--input-shape", "x=Nx3")
     ok(*command, "--input-shape", "x=Nx3x8x8")
     says(1, "--classes takes a number, a file of labels or a folder, not '0x3'", HONE, "finetune", model, "-o", temp("m"), "--classes", "0x3")
+    finetune = (HONE, "finetune", model, "-o", temp("m"))
+    for value in (" 3", "+3", "3 ", "++3"):
+        says(1, f"--classes takes a number, a file of labels or a folder, not '{value}'", *finetune, "--classes", value)
+    for value in ("-3", "99999999999999999999"):
+        says(1, f"--classes: '{value}' is not from 2 to 1048576 classes", *finetune, "--classes", value)
+    for value in ("0x1", "+0.5", " 0.5", "nan", "-0.5", "1", ".", ""):
+        if value:
+            says(1, f"--head-dropout takes a share from 0 to below 1, not '{value}'", *finetune, "--classes", "3", "--head-dropout", value)
+    for value in ("0x1", "+1", " 1", "nan", "inf", "1 ", "-1", "1e6"):
+        says(1, f"--lr-mult takes GLOB=FACTOR, not 'c*={value}'", *finetune, "--classes", "3", "--lr-mult", "c*=" + value)
+    for value in ("0x5:0.1", "5:0x1", "+5:0.1", "5: 0.1", "5:nan"):
+        code, _, err = run(*finetune, "--classes", "3", "--stages", "none:" + value)
+        assert code == 1 and "--stages: 'none:" in err and err.count("\n") == 1, (value, err)
 
 
 def test_options_of_programs():
@@ -121,12 +136,17 @@ def test_options_of_programs():
     ok(HONE, "finetune", SAMPLE, "-o", temp("teach"), "--classes", "3")
     bench, train = (temp("net"), "bench", "-n", "1"), (temp("teach"), "train", "nowhere")
     for command in (bench, train, (temp("net"), SNEAKER), (temp("teach"), "bench", "-n", "1"), (temp("teach"), "predict", SNEAKER)):
-        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x"):
+        for value in ("-1", "0", "1025", "100000", "1e9", "1.5", "x", "0x2", "+2", "++2", " 2", "2 ", "2x", "nan", "inf", "1e999"):
             code, _, err = run(*command, "--threads", value)
             assert code == 2 and "--threads" in err and value in err, (command, value, err)
     for command in (bench, (temp("net"), SNEAKER)):
         for value in ("1", "64"):
             ok(*command, "--threads", value)
+    for command, flag in (((temp("net"), SNEAKER), "--mean"), ((temp("net"), SNEAKER), "--std"), ((temp("net"), SNEAKER), "--scale"), (train, "--momentum"),
+                          (train, "--lr"), (train, "--clip-grad"), (train, "--feature-memory"), (train, "--scale"), ((temp("net"), "serve"), "--timeout")):
+        for value in ("0x1p-3", "+0.5", " 0.5", "nan", "inf", "0.5x", "--0.5", "1e"):
+            code, _, err = run(*command, f"{flag}={value}")
+            assert code == 2 and flag in err and err.count("\n") <= 2, (command, flag, value, err)
     for flags, words in ((("--cache-variants", "2"), "--cache-variants wants --augment light or imagenet"),
                          (("--nesterov", "--opt", "adamw"), "--nesterov is for --opt sgd"),
                          (("--overwrite", "--no-checkpoint"), "--overwrite and --no-checkpoint exclude each other"),

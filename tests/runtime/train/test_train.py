@@ -544,7 +544,11 @@ class Train(Case):
             self.assertEqual((code, err.splitlines()[0].split("fake_train ")[1]), (2, said))
         for args, reason in ((("--epochs", "x"), "--epochs wants auto or whole numbers from 0 to 1000000, not 'x'"),
                              (("--epochs", "1.5"), "--epochs wants auto or whole"), (("--epochs", "-1"), "--epochs wants auto or whole"),
-                             (("--epochs", "1,"), "--epochs wants auto or whole"), (("--epochs", "99999999999999999999"), "--epochs wants"),
+                             (("--epochs", "1,"), "--epochs wants auto or whole"), (("--epochs", "0x1"), "--epochs wants auto or whole"),
+                             (("--epochs", "++1", "--resume"), "--epochs +N wants a whole number from 1 to 1000000, not '++1'"),
+                             (("--epochs", "+-1", "--resume"), "--epochs +N wants"), (("--epochs", "+ 1", "--resume"), "--epochs +N wants"),
+                             (("--epochs", "+0x1", "--resume"), "--epochs +N wants"), (("--epochs", "1, 2"), "--epochs wants auto or whole"),
+                             (("--epochs", "2,+1"), "--epochs wants auto or whole"), (("--lr", "+0.1"), "1e-30 to 1e+06, not '+0.1'"), (("--epochs", "99999999999999999999"), "--epochs wants"),
                              (("--epochs", ",".join(["1"] * 40)), "--epochs wants"), (("--lr", "1e12"), "1e-30 to 1e+06, not '1e12'"),
                              (("--lr", "nan"), "1e-30 to 1e+06"), (("--lr", "1e-50"), "1e-30 to 1e+06"),
                              (("--lr", "0.1x"), "1e-30 to 1e+06"), (("--lr", ""), "--lr wants a value"),
