@@ -17,10 +17,13 @@ RtColor rt_draw_color(int64_t index);
 void rt_draw_box(RtImage *image, const double *box, RtColor color, const char *text);
 // Pixel (x, y) becomes `share` of the colour and the rest of what it was.
 void rt_draw_blend(RtImage *image, int x, int y, RtColor color, double share);
-// The picture as a PNG file. False: it cannot be written.
+// The picture as a PNG file, which says that a program of hone's made it. False: it cannot be
+// written.
 bool rt_png_encode(FILE *f, const RtImage *image);
 // An image of one channel, whose pixels are numbers, as a PNG file with a palette of their colours.
 // False: it cannot be written.
 bool rt_png_encode_numbers(FILE *f, const RtImage *numbers);
+// The file, no link, was made by one of these two.
+bool rt_png_is_drawn(const char *path);
 
 #endif

@@ -15,7 +15,8 @@ bool rt_picture_parse(const RtInfer *in, const char *name, const char *about,
         return false;
     }
     if (*help) {
-        printf("Usage: %s %s [OPTION...] IMAGE|FOLDER|PATTERN|-...\n\n%s\n" RT_INPUTS_RULE "\n",
+        printf("Usage: %s %s [OPTION...] "
+               "IMAGE|FOLDER|PATTERN|-...\n\n%s\n" RT_INPUTS_RULE RT_PICTURE_OUT_RULE "\n",
                in->program, name, about);
         rt_cli_help(stdout, options, n);
         *code = RT_EXIT_FINE;

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "runtime/infer/picture_out.h"
 
+#include "runtime/image/draw.h"
+
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -76,13 +78,16 @@ bool rt_picture_out_open(RtPictureOut *o, RtOuts *outs, const char *option, cons
            rt_inputs_visit(inputs, allow_file, &v, err);
 }
 
-// What is there could be a picture that comes later: a link's, or a list's.
+// What is there could be a picture that comes later: a link's, or a list's, unless an earlier run
+// made it.
 static bool is_free(const RtPictureOut *o, const char *file, RtErr *err) {
     struct stat st;
-    if (lstat(file, &st) != 0 || (!o->listed && !S_ISLNK(st.st_mode)))
+    bool there = lstat(file, &st) == 0, link = there && S_ISLNK(st.st_mode);
+    if (!there || (!link && (!o->listed || rt_png_is_drawn(file))))
         return true;
     return rt_fail(err, "%s: is there already%s", file,
-                   S_ISLNK(st.st_mode) ? ", a link" : ", and could be a picture of the list");
+                   link ? ", a link"
+                        : ", no mask or drawing of before, and could be a picture of the list");
 }
 
 // Takes `file` over.

@@ -7,6 +7,13 @@
 
 #include <sys/types.h>
 
+#define RT_PICTURE_OUT_RULE                                                                        \
+    "OUT.png is of one picture; in FOLDER/, which is made where it is not there, each picture "    \
+    "has\n"                                                                                        \
+    "NAME.png, in place of what is there; of a list in place of what such a run made before. "     \
+    "Never\n"                                                                                      \
+    "through a link, nor in a folder where one of the pictures is.\n"
+
 typedef struct RtPictureOut {
     const char *option; // that asks for it
     bool wanted;

@@ -457,8 +457,31 @@ def test_pictures_in_folders():
     ok(temp("scores"), "segment", "in", "--mask", "masks")  # again, and without the slash
     code, out, err = run("sh", "-c", "ls in/a.png in/deep/b.c.jpg | ./scores segment --csv --mask listed/ -")
     assert code == 0 and sorted(os.listdir(temp("listed"))) == ["a.png", "b.c.png"], (out, err)
-    code, out, err = run("sh", "-c", "echo in/a.png | ./scores segment --csv --mask listed/ -")
-    assert code == 1 and "listed/a.png: is there already, and could be a picture of the list" in err, err
+    first = {n: open(temp("listed/" + n), "rb").read() for n in os.listdir(temp("listed"))}
+    for kind, other in (("--mask", "--draw"), ("--draw", "--mask")):  # again, and one in place of the other
+        code, out, err = run("sh", "-c", f"ls in/a.png in/deep/b.c.jpg | ./scores segment --csv {kind} listed/ {other} others/ -")
+        assert code == 0 and sorted(os.listdir(temp("listed"))) == ["a.png", "b.c.png"], (out, err)
+        assert (first == {n: open(temp("listed/" + n), "rb").read() for n in first}) == (kind == "--mask")
+    assert Image.open(temp("listed/a.png")).text == {"Software": "hone"}
+    os.makedirs(temp("outside"))
+    os.link(temp("others/a.png"), temp("outside/a.png"))
+    mask = open(temp("others/a.png"), "rb").read()
+    for put in (lambda to: Image.open(temp("others/a.png")).save(to), lambda to: open(to, "wb").write(mask.replace(b"hone", b"sone")),
+                lambda to: open(to, "wb").write(mask[:40]), lambda to: open(to, "wb").close(), os.mkdir, os.mkfifo,
+                lambda to: os.symlink(temp("outside/a.png"), to), lambda to: os.symlink("nowhere.png", to)):
+        os.unlink(temp("listed/a.png"))
+        put(temp("listed/a.png"))
+        there = os.lstat(temp("listed/a.png"))
+        code, out, err = run("sh", "-c", "ls in/a.png in/deep/b.c.jpg | ./scores segment --csv --mask listed/ -")
+        why = "a link" if os.path.islink(temp("listed/a.png")) else "no mask or drawing of before, and could be a picture of the list"
+        assert code == 1 and f"listed/a.png: is there already, {why}\n" in err and "in/deep/b.c.jpg" in out, err
+        now = os.lstat(temp("listed/a.png"))
+        assert (there.st_ino, there.st_mtime_ns, there.st_size) == (now.st_ino, now.st_mtime_ns, now.st_size)
+        if os.path.isdir(temp("listed/a.png")):
+            os.rmdir(temp("listed/a.png"))
+            open(temp("listed/a.png"), "w").close()
+    assert open(temp("outside/a.png"), "rb").read() == mask and not os.path.exists(temp("listed/nowhere.png"))
+    assert "in place of what such a run made before" in ok(temp("scores"), "segment", "--help")
     before = open(temp("in/a.png"), "rb").read()
     os.makedirs(temp("linked"))
     os.symlink(temp("in/a.png"), temp("linked/b.c.png"))
