@@ -73,8 +73,7 @@ const char *ir_eval_batch_norm_grad(IrEval *e, const IrNode *n, const IrTensor *
         for (int64_t i = 0; i < count; i++) {
             int64_t at = element_of(&a, c, i);
             double z = (x[at] - mean) / std;
-            ir_tensor_set(&own, at,
-                          scale / std * (dy[at] - (dbias + z * dscale) / (double)count));
+            ir_tensor_set(&own, at, scale / std * (dy[at] - (dbias + z * dscale) / (double)count));
         }
         ir_tensor_set(&out[1], c, dscale);
         ir_tensor_set(&out[2], c, dbias);
@@ -121,18 +120,42 @@ const char *ir_eval_lrn_grad(IrEval *e, const IrNode *n, const IrTensor *const *
 //   t_c = (1 - smoothing) * weight[label] * (c == label) + smoothing / C * weight[c]
 //   loss = - sum t_c log p_c,  dlogits_c = p_c * (sum t) - t_c
 // A label outside 0..C-1 is ignored: its loss and gradients are 0. With smoothing 0 a class of
-// probability 0 costs only where it is the label.
+// probability 0 costs only where it is the label. Of two labels t is the sum by their shares.
+typedef struct Target {
+    double label[2], share[2], smoothing; // share 0: ignored
+    int64_t C;
+} Target;
+
+static Target target_of(const IrTensor *const *in, bool two, int64_t i) {
+    double first = two ? ir_tensor_get(in[5], i) : 1;
+    Target t = {
+        .share = {first, 1 - first}, .smoothing = ir_tensor_get(in[3], 0), .C = in[0]->dim[1]};
+    for (int k = 0; k < 2; k++) {
+        t.label[k] = k == 0 ? ir_tensor_get(in[1], i) : two ? ir_tensor_get(in[4], i) : -1;
+        t.share[k] = t.label[k] >= 0 && t.label[k] < (double)t.C ? t.share[k] : 0;
+    }
+    return t;
+}
+
+static double target_at(const Target *t, int64_t c, double weight) {
+    double sum = 0;
+    for (int k = 0; k < 2; k++) {
+        double sure = t->label[k] == (double)c ? 1 - t->smoothing : 0;
+        sum += t->share[k] * (t->smoothing / (double)t->C + sure);
+    }
+    return sum * weight;
+}
+
 const char *ir_eval_softmax_ce(IrEval *e, const IrNode *n, const IrTensor *const *in,
                                IrTensor *out) {
-    (void)n;
     const double *logits = ir_eval_doubles(e, in[0]), *weight = ir_eval_doubles(e, in[2]);
-    double smoothing = ir_tensor_get(in[3], 0);
     int64_t images = in[0]->dim[0], C = in[0]->dim[1];
 #pragma omp parallel for
     for (int64_t i = 0; i < images; i++) {
         const double *x = logits + i * C;
-        double label = ir_tensor_get(in[1], i), most = -INFINITY, sum = 0, total = 0, loss = 0;
-        bool ignored = !(label >= 0 && label < (double)C);
+        Target of = target_of(in, n->n_in > 4, i);
+        double most = -INFINITY, sum = 0, total = 0, loss = 0;
+        bool ignored = of.share[0] == 0 && of.share[1] == 0;
         for (int64_t c = 0; c < C; c++) {
             most = fmax(most, x[c]);
         }
@@ -140,14 +163,12 @@ const char *ir_eval_softmax_ce(IrEval *e, const IrNode *n, const IrTensor *const
             sum += exp(x[c] - most);
         }
         for (int64_t c = 0; c < C; c++) {
-            double t = smoothing / (double)C * weight[c] +
-                       (label == (double)c ? (1 - smoothing) * weight[c] : 0);
+            double t = target_at(&of, c, weight[c]);
             total += t;
             loss -= t != 0 ? t * (x[c] - most - log(sum)) : 0;
         }
         for (int64_t c = 0; c < C; c++) {
-            double t = smoothing / (double)C * weight[c] +
-                       (label == (double)c ? (1 - smoothing) * weight[c] : 0);
+            double t = target_at(&of, c, weight[c]);
             ir_tensor_set(&out[1], i * C + c, ignored ? 0 : exp(x[c] - most) / sum * total - t);
         }
         ir_tensor_set(&out[0], i, ignored ? 0 : loss);

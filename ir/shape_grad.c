@@ -206,7 +206,8 @@ const char *ir_shape_lrn_grad(IrNode *n) {
 
 // ---------------------------------------------------------------- loss, dropout
 
-// logits [N,C], label i32[N], weight [C], smoothing [] -> loss [N], dlogits [N,C]
+// logits [N,C], label i32[N], weight [C], smoothing [], label i32[N] and share [N] of both or none
+// -> loss [N], dlogits [N,C]
 const char *ir_shape_softmax_ce(IrNode *n) {
     const IrType *x = ir_in_type(n, 0);
     const char *why = ir_need_rank(n, 0, 2, 2);
@@ -215,6 +216,12 @@ const char *ir_shape_softmax_ce(IrNode *n) {
     why = why ? why : ir_need_vector(n, 1, x->shape.dim[0], IR_I32);
     why = why ? why : ir_need_vector(n, 2, x->shape.dim[1], x->dtype);
     why = why ? why : need_type(n, 3, x->dtype, &(IrShape){0});
+    if (!why && n->n_in > 4) {
+        bool both = ir_in(n, 4) && ir_in(n, 5);
+        why = both ? ir_need_vector(n, 4, x->shape.dim[0], IR_I32)
+                   : ir_why(n, "a second label and its share are there together");
+        why = why ? why : ir_need_vector(n, 5, x->shape.dim[0], x->dtype);
+    }
     if (!why) {
         set_result(n, 0, x->dtype, &(IrShape){.rank = 1, .dim = {x->shape.dim[0]}});
         set_result(n, 1, x->dtype, &x->shape);

@@ -6,29 +6,43 @@
 //   dlogits_c = p_c (sum t) - t_c
 //
 // Three passes over a row: the maximum; exponentials, which go to dlogits, and the sums; the
-// gradient. A label outside 0..C-1 makes all of the row 0. Threads split rows.
+// gradient. A label outside 0..C-1 makes all of the row 0. Of two labels t is the sum by their
+// shares, share and 1 - share. Threads split rows.
 //
-// Kernel arguments: loss, dlogits, logits, label, weight, smoothing.
+// Kernel arguments: loss, dlogits, logits, label, weight, smoothing; second label, share.
 #include "codegen/build/nd.h"
 #include <math.h>
 #include <string.h>
 
-enum { ARG_LOSS, ARG_DLOGITS, ARG_LOGITS, ARG_LABEL, ARG_WEIGHT, ARG_SMOOTHING, N_ARGS };
+enum {
+    ARG_LOSS,
+    ARG_DLOGITS,
+    ARG_LOGITS,
+    ARG_LABEL,
+    ARG_WEIGHT,
+    ARG_SMOOTHING,
+    ONE,
+    ARG_SECOND = ONE,
+    ARG_SHARE,
+    TWO
+};
 
 typedef struct SoftmaxCe {
     int64_t C;
+    int64_t labels; // 1 or 2
     IrDim N;
 } SoftmaxCe;
 
 enum { SUM_EXP, SUM_TARGET, SUM_PRODUCT, SUMS };
 
 typedef struct Row {
+    int64_t labels;
     CgVal x, dx;            // of the row
-    CgVal label;            // i32
-    CgVal sure, even;       // 1 - smoothing, smoothing / C, splat
+    CgVal label[2];         // i32, splat
+    CgVal sure[2], even;    // 1 - smoothing of each label, smoothing / C, by their shares, splat
     CgVal most, slot[SUMS]; // accumulators on the stack; slot[0] holds the maximum at first
     CgVal scale;            // (sum t) / (sum exp), splat
-    CgVal counts;           // i1: the label is a class
+    CgVal counts;           // i1: a label is a class
 } Row;
 
 static CgVal keep(CgFn *f, CgVal v, CgVal n, double other) {
@@ -57,9 +71,11 @@ static CgVal target(CgFn *f, const Row *r, CgVal i, CgVal n) {
     }
     CgVal index = LLVMConstVector(lane, (unsigned)f->lanes);
     index = LLVMBuildAdd(f->b, index, cg_splat(f, first), "");
-    CgVal is_label = cg_icmp(f, LLVMIntEQ, index, cg_splat(f, r->label));
-    CgVal weight = cg_load_n(f, cg_fat(f, f->arg[ARG_WEIGHT], i), n);
-    CgVal share = cg_fadd(f, r->even, cg_select(f, is_label, r->sure, cg_v(f, 0)));
+    CgVal weight = cg_load_n(f, cg_fat(f, f->arg[ARG_WEIGHT], i), n), share = r->even;
+    for (int k = 0; k < r->labels; k++) {
+        CgVal is_label = cg_icmp(f, LLVMIntEQ, index, r->label[k]);
+        share = cg_fadd(f, share, cg_select(f, is_label, r->sure[k], cg_v(f, 0)));
+    }
     return cg_fmul(f, share, weight);
 }
 
@@ -81,13 +97,33 @@ static void store_gradient(void *ctx, CgFn *f, CgVal i, CgVal n) {
     cg_store_n(f, cg_select(f, r->counts, g, cg_v(f, 0)), p, n);
 }
 
-static void emit_row(CgFn *f, const SoftmaxCe *s, Row *r, CgVal row) {
+// The row's labels, and what they make of `all`: 1 - smoothing and smoothing / C.
+static void load_labels(CgFn *f, const SoftmaxCe *s, Row *r, const CgVal all[2], CgVal row) {
+    static const int arg[] = {ARG_LABEL, ARG_SECOND};
+    CgVal one = cg_f(f, 1), none = cg_f(f, 0), both = none, share = one;
+    r->counts = NULL;
+    for (int k = 0; k < s->labels; k++) {
+        CgVal label = cg_load(f, f->i32, cg_at(f, f->i32, f->arg[arg[k]], row), 4);
+        CgVal wide = LLVMBuildSExt(f->b, label, f->i64, "");
+        CgVal counts = cg_icmp(f, LLVMIntULT, wide, cg_i64(f, s->C));
+        if (s->labels == 2) {
+            share = cg_load_f(f, cg_fat(f, f->arg[ARG_SHARE], row));
+            share = k ? cg_fsub(f, one, share) : share;
+        }
+        share = cg_select(f, counts, share, none);
+        both = k ? cg_fadd(f, both, share) : share;
+        r->label[k] = cg_splat(f, label);
+        r->sure[k] = cg_splat(f, cg_fmul(f, all[0], share));
+        r->counts = k ? LLVMBuildOr(f->b, r->counts, counts, "") : counts;
+    }
+    r->even = cg_splat(f, cg_fmul(f, all[1], both));
+}
+
+static void emit_row(CgFn *f, const SoftmaxCe *s, Row *r, const CgVal all[2], CgVal row) {
     CgVal C = cg_i64(f, s->C), sum[SUMS];
     r->x = cg_fat(f, f->arg[ARG_LOGITS], cg_imulc(f, row, s->C));
     r->dx = cg_fat(f, f->arg[ARG_DLOGITS], cg_imulc(f, row, s->C));
-    r->label = cg_load(f, f->i32, cg_at(f, f->i32, f->arg[ARG_LABEL], row), 4);
-    CgVal wide = LLVMBuildSExt(f->b, r->label, f->i64, "");
-    r->counts = cg_icmp(f, LLVMIntULT, wide, C);
+    load_labels(f, s, r, all, row);
     cg_store(f, cg_v(f, -INFINITY), r->slot[0], 64);
     cg_nd_vectors(f, C, 1, find_most, r);
     r->most = cg_splat(f, cg_max_lanes(f, cg_load(f, f->vec, r->slot[0], 64)));
@@ -108,18 +144,18 @@ static void emit_row(CgFn *f, const SoftmaxCe *s, Row *r, CgVal row) {
 
 static void emit_softmax_ce(CgFn *f, const void *spec) {
     const SoftmaxCe *s = spec;
-    Row r;
+    Row r = {.labels = s->labels};
     for (int i = 0; i < SUMS; i++) {
         r.slot[i] = cg_slot(f, f->vec);
         LLVMSetAlignment(r.slot[i], 64);
     }
     CgVal smoothing = cg_load_f(f, f->arg[ARG_SMOOTHING]), lo, hi;
-    r.sure = cg_splat(f, cg_fsub(f, cg_f(f, 1), smoothing));
-    r.even = cg_splat(f, cg_fdiv(f, smoothing, cg_f(f, (double)(s->C > 0 ? s->C : 1))));
+    CgVal all[] = {cg_fsub(f, cg_f(f, 1), smoothing),
+                   cg_fdiv(f, smoothing, cg_f(f, (double)(s->C > 0 ? s->C : 1)))};
     CgLoop loop;
     cg_split(f, cg_dim(f, s->N), &lo, &hi);
     cg_for(f, &loop, lo, hi, 1);
-    emit_row(f, s, &r, loop.iv);
+    emit_row(f, s, &r, all, loop.iv);
     cg_end(f, &loop);
 }
 
@@ -136,10 +172,12 @@ void cg_lower_softmax_ce(CgProgram *p, const IrNode *n) {
     }
     s.N = x->shape.dim[0];
     s.C = x->shape.dim[1].c;
-    CgArg args[N_ARGS] = {cg_write(n->out[0]), cg_write(n->out[1])};
+    s.labels = n->n_in > 4 ? 2 : 1;
+    CgArg args[TWO] = {cg_write(n->out[0]), cg_write(n->out[1])};
     for (int i = 0; i < n->n_in; i++) {
         args[2 + i] = cg_read(ir_in(n, i));
     }
-    int k = cg_kernel(p, "softmax_ce", emit_softmax_ce, &s, sizeof s, N_ARGS, 500);
-    cg_call(p, n, k, N_ARGS, args, "softmax_ce", (IrDim){0, 0});
+    int n_args = 2 + n->n_in;
+    int k = cg_kernel(p, "softmax_ce", emit_softmax_ce, &s, sizeof s, n_args, 500);
+    cg_call(p, n, k, n_args, args, "softmax_ce", (IrDim){0, 0});
 }

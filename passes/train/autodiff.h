@@ -39,12 +39,13 @@ bool pass_autodiff(PassContext *ctx, IrGraph *g, const AutodiffSpec *spec, IrVal
 // What a loss adds to a graph. `label`, `class_weight`, `smoothing` and `scale` are new inputs of
 // these names; `loss` [N] and `dlogits` [N,C] are results, no outputs yet.
 typedef struct PassLoss {
-    IrValue *label; // CE: "label" i32[N], of maps [N,P]. BCE: "target" f32[N,C], each 0 to 1
+    IrValue *label;        // CE: "label" i32[N], of maps [N,P]. BCE: "target" f32[N,C], each 0 to 1
     IrValue *class_weight; // "class_weight" f32[classes]
     IrValue *smoothing;    // "smoothing" f32[]
     IrValue *scale;        // "scale" f32[]; NULL where no gradient is asked for
     IrValue *loss;         // of each sample, unscaled; of maps the sum of the places'
     IrValue *dlogits;      // scale * d loss[n] / d logits[n,:], the seed for logits; NULL as scale
+    IrNode *ce;            // CE: the softmax_ce that makes both
 } PassLoss;
 
 // logits: [N,C], or [N,C,1,1] whose gradient then has that shape, or maps [N,P,C] (CE alone; label
@@ -55,9 +56,9 @@ typedef struct PassLoss {
 // classes: C, or 2 of one logit that tells two classes apart, which is weighed by how much of each
 // the target is.
 PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, int64_t classes, bool with_gradient);
-// Of CE with a gradient: a second label, "label2" i32[N], counts for the rest of the share "mix"
-// f32[N] that the first keeps. The same bits where that is 1.
-void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l);
+// Of CE: a second label, "label2" of label's type, counts for the rest of the share "mix" f32[N]
+// that the first keeps. The same bits where that is 1. Before anything is done with l's results.
+void pass_loss_mix(IrGraph *g, PassLoss *l);
 
 // ---------------------------------------------------------------- optimisers
 

@@ -179,8 +179,9 @@ void pass_grad_avg_pool(PassGrad *t, IrNode *n) {
 
 // Result 1 is the gradient of each sample's loss.
 void pass_grad_softmax_ce(PassGrad *t, IrNode *n) {
-    if (pass_rev_of(t, n, 1) || pass_rev_wants(t, n, 2) || pass_rev_wants(t, n, 3)) {
-        pass_rev_nyi(t, n, "from dlogits, or by weight or smoothing");
+    if (pass_rev_of(t, n, 1) || pass_rev_wants(t, n, 2) || pass_rev_wants(t, n, 3) ||
+        (n->n_in > 4 && pass_rev_wants(t, n, 5))) {
+        pass_rev_nyi(t, n, "from dlogits, or by weight, smoothing or share");
         return;
     }
     IrShape column = {.rank = 2, .dim = {n->out[0]->type.shape.dim[0], ir_dim(1)}};

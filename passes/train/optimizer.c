@@ -43,6 +43,7 @@ static IrValue *reduce_rows(IrBuilder *b, IrOp op, IrValue *x) { // x [N,K]
 
 typedef struct LossParts { // before scaling
     IrValue *loss, *dlogits;
+    IrNode *ce; // that makes both, of CE
 } LossParts;
 
 static LossParts build_ce(IrBuilder *b, IrValue *x, const PassLoss *l) {
@@ -51,7 +52,7 @@ static LossParts build_ce(IrBuilder *b, IrValue *x, const PassLoss *l) {
     if (!n) {
         ir_bug("loss", b->name, "%s", b->err);
     }
-    return (LossParts){n->out[0], n->out[1]};
+    return (LossParts){n->out[0], n->out[1], n};
 }
 
 static IrValue *take_one(IrBuilder *b, IrValue *x, int64_t i) {
@@ -80,7 +81,7 @@ static LossParts build_bce(IrBuilder *b, IrValue *x, const PassLoss *l) {
     IrValue *weight = weight_of(b, x, l);
     IrValue *d = mul(b, sub(b, unary(b, IR_OP_SIGMOID, x), z), weight);
     return (LossParts){reduce_rows(b, IR_OP_REDUCE_MEAN, mul(b, each, weight)),
-                       scale(b, d, 1 / (double)x->type.shape.dim[1].c)};
+                       scale(b, d, 1 / (double)x->type.shape.dim[1].c), NULL};
 }
 
 static IrValue *reshape(IrBuilder *b, IrValue *x, const IrShape *s) {
@@ -112,6 +113,7 @@ static PassLoss map_loss(IrGraph *g, IrBuilder *b, IrValue *logits, PassLoss l) 
     LossParts parts = build_ce(b, reshape(b, logits, &s), &flat);
     l.loss = reduce_rows(b, IR_OP_REDUCE_SUM, reshape(b, parts.loss, &places));
     l.dlogits = l.scale ? reshape(b, mul(b, parts.dlogits, l.scale), &own) : NULL;
+    l.ce = parts.ce;
     return l;
 }
 
@@ -137,32 +139,30 @@ PassLoss pass_loss(IrGraph *g, IrValue *logits, IrLoss kind, int64_t classes, bo
     IrValue *x = reshape(&b, logits, &s);
     LossParts parts = kind == IR_LOSS_CE ? build_ce(&b, x, &l) : build_bce(&b, x, &l);
     l.loss = parts.loss;
+    l.ce = parts.ce;
     if (with_gradient) {
         l.dlogits = reshape(&b, mul(&b, parts.dlogits, l.scale), &own);
     }
     return l;
 }
 
-// x times the numbers of samples; v [N] spread over x's other axes.
-static IrValue *weigh(IrBuilder *b, IrValue *x, IrValue *v) {
-    IrShape s = {.rank = x->type.shape.rank, .dim = {v->type.shape.dim[0]}};
-    for (int i = 1; i < s.rank; i++)
-        s.dim[i] = ir_dim(1);
-    return mul(b, x, reshape(b, v, &s));
+// v [N] as [N,P], or as it is where places has rank 1
+static IrValue *spread(IrBuilder *b, IrValue *v, const IrShape *places) {
+    IrShape column = {.rank = 2, .dim = {places->dim[0], ir_dim(1)}};
+    IrAttr shape = ir_attr_dims(IR_ATTR_SHAPE, places);
+    if (places->rank == 1)
+        return v;
+    v = reshape(b, v, &column);
+    return must(b, ir_build(b, IR_OP_EXPAND, 1, &v, 1, &shape));
 }
 
-void pass_loss_mix(IrGraph *g, IrValue *logits, PassLoss *l) {
-    IrShape own = logits->type.shape, s = {.rank = 2, .dim = {own.dim[0], own.dim[1]}};
-    IrType samples = {.dtype = logits->type.dtype, .shape = {.rank = 1, .dim = {s.dim[0]}}};
-    IrBuilder b = {.graph = g, .name = "mix"};
-    PassLoss second = *l;
-    second.label = input(g, IR_BIND_LABEL2, l->label->type);
-    IrValue *share = input(g, IR_BIND_MIX, samples);
-    IrValue *rest = sub(&b, ir_build_scalar(&b, samples.dtype, 1), share);
-    LossParts p = build_ce(&b, reshape(&b, logits, &s), &second);
-    IrValue *d = reshape(&b, mul(&b, p.dlogits, l->scale), &own);
-    l->loss = add(&b, weigh(&b, l->loss, share), weigh(&b, p.loss, rest));
-    l->dlogits = add(&b, weigh(&b, l->dlogits, share), weigh(&b, d, rest));
+void pass_loss_mix(IrGraph *g, PassLoss *l) {
+    IrType labels = l->label->type, samples = l->loss->type;
+    IrShape each = ir_in(l->ce, 1)->type.shape;
+    IrBuilder b = {.graph = g, .before = l->ce, .name = "mix"};
+    IrValue *second = input(g, IR_BIND_LABEL2, labels), *share = input(g, IR_BIND_MIX, samples);
+    ir_set_in(l->ce, 4, reshape(&b, second, &each));
+    ir_set_in(l->ce, 5, reshape(&b, spread(&b, share, &labels.shape), &each));
 }
 
 // ---------------------------------------------------------------- optimisers

@@ -179,8 +179,8 @@ static bool build_train(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     passes_run_named(t->prog, g, t->po, "fold_bn_param");
     pass_add_dropout(t, g);
     PassLoss loss = add_loss(t, g, true);
-    if (t->out->loss == IR_LOSS_CE && !t->out->map[0])
-        pass_loss_mix(g, g->outputs[0], &loss);
+    if (t->out->loss == IR_LOSS_CE)
+        pass_loss_mix(g, &loss);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (!add_gradients(t, g, s, &loss))
         return false;

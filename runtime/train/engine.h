@@ -16,7 +16,7 @@ typedef struct RtEngineBatch {
     float *const *features;    // values at the frozen prefix's edge, or NULL: from the images
     const int32_t *labels;     // [n][places], 0 to classes - 1, of maps also -1 (HONE_LOSS_CE)
     const float *targets;      // [n][width] (HONE_LOSS_BCE)
-    const int32_t *labels2;    // [n] that count for the rest of `mix`; NULL: nothing is mixed
+    const int32_t *labels2;    // as many that count for the rest of `mix`; NULL: nothing is mixed
     const float *mix;          // [n] share of the first label; NULL as labels2
     const float *class_weight; // [classes]
     float smoothing, scale;    // see HONE_BIND_SMOOTHING, HONE_BIND_SCALE

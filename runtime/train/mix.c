@@ -4,6 +4,7 @@
 #include "runtime/core/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 // Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, 2000.
 static double gamma_of(RtRng *r, double a) {
@@ -81,7 +82,7 @@ void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int wi
                   int32_t *other, float *share) {
     RtRng r = rt_rng(seed, b->epoch, b->index, RT_RNG_MIX);
     int64_t floats = (int64_t)p->width * p->height * p->channels;
-    int64_t places = (int64_t)m->map_height * m->map_width;
+    int64_t map = (int64_t)m->map_height * m->map_width, places = map ? map : 1;
     bool mixes = rt_rng_uniform(&r) < (double)m->probability;
     bool cuts = m->cutmix > 0 && (!(m->mixup > 0) || rt_rng_uniform(&r) < (double)m->switches);
     double left = mixes ? beta_of(&r, (double)(cuts ? m->cutmix : m->mixup)) : 1;
@@ -96,11 +97,13 @@ void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int wi
             blend(x, y, floats, (float)left);
         if (width)
             blend(b->targets + i * width, b->targets + k * width, width, (float)left);
-        if (places)
+        if (map && cuts)
             swap_places(b->labels + i * places, b->labels + k * places, m, p, &box);
     }
-    for (int64_t i = 0; !places && i < b->n; i++) {
-        other[i] = b->labels[b->n - 1 - i];
-        share[i] = (float)left;
+    bool alone = map && cuts; // each place has one label still
+    for (int64_t i = 0; i < b->n; i++) {
+        int64_t k = alone ? i : b->n - 1 - i;
+        memcpy(other + i * places, b->labels + k * places, (size_t)places * sizeof *other);
+        share[i] = alone ? 1 : (float)left;
     }
 }

@@ -15,8 +15,7 @@ static inline bool rt_mix_is_none(const RtMix *m) {
     return !(m->mixup > 0) && !(m->cutmix > 0);
 }
 // The batch in place, a function of (seed, its epoch, its index). width: of its targets, which are
-// mixed too. other, share: [n], for image i the second label and the share of the first; not of
-// maps.
+// mixed too. other: as its labels, for image i the second one, or map; share: [n], of the first.
 void rt_mix_batch(const RtMix *m, const HonePreprocess *p, uint64_t seed, int width, RtBatch *b,
                   int32_t *other, float *share);
 

@@ -196,23 +196,10 @@ bool rt_run_try_outputs(const HoneTrainDesc *d, const RtTrainSettings *set, RtEr
     return ok;
 }
 
-// What makes no sense for maps of classes.
 static bool check_map(RtRun *r) {
-    const RtTrainSettings *s = r->set;
-    const struct {
-        bool has;
-        const char *what, *why;
-    } rows[] = {
-        {s->mix.mixup > 0, "--mixup",
-         "a pixel has one class, a blend of two none; --cutmix "
-         "exchanges boxes of pictures with those of their masks"},
-        {s->scaled_decode, "--scaled-decode", "a mask is as large as its picture"},
-    };
-    for (size_t i = 0; r->d->map_height && i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].has)
-            return rt_fail(&r->err, "%s is not for networks that label pixels: %s", rows[i].what,
-                           rows[i].why);
-    return true;
+    return !r->d->map_height || !r->set->scaled_decode ||
+           rt_fail(&r->err, "--scaled-decode is not for networks that label pixels: a mask is as "
+                            "large as its picture");
 }
 
 // Options that do nothing with the others, or with these data.

@@ -65,7 +65,7 @@ static bool alloc_batch(RtSource *s, RtErr *err) {
     size_t n = (size_t)s->o.batch;
     size_t labels = n * (size_t)s->places;
     bool ok = (s->labels = calloc(labels, sizeof *s->labels)) &&
-              (s->labels2 = calloc(n, sizeof *s->labels2)) &&
+              (s->labels2 = calloc(labels, sizeof *s->labels2)) &&
               (s->mix = calloc(n, sizeof *s->mix)) && (s->items = calloc(n, sizeof *s->items)) &&
               (s->targets = calloc(n * (size_t)s->data->target_width + 1, sizeof *s->targets)) &&
               rt_order_open(&s->order, s->n, !s->validation, s->o.seed);
@@ -271,8 +271,8 @@ static const RtFeed *next_loaded(RtSource *s, RtErr *err) {
                        .last = b->last,
                        .images = b->images,
                        .labels = b->labels,
-                       .labels2 = mixes && s->places == 1 ? s->labels2 : NULL,
-                       .mix = mixes && s->places == 1 ? s->mix : NULL,
+                       .labels2 = mixes ? s->labels2 : NULL,
+                       .mix = mixes ? s->mix : NULL,
                        .targets = b->targets,
                        .items = b->items};
     if (rt_engine_n_features(s->engine) == 0 || b->n == 0)

@@ -13,9 +13,9 @@ typedef struct RtSourceOptions {
     uint64_t seed;
     int workers; // that decode; 0: half of the CPUs
     RtAugment augment;
-    RtMix mix;    // of training images
+    RtMix mix;     // of training images
     RtViews views; // of validation images; more than one: nothing is cached
-    int variants; // of each training image, when augmented features are cached; 1 without
+    int variants;  // of each training image, when augmented features are cached; 1 without
     void (*bad)(void *ctx, int64_t item, const char *line); // as RtLoaderOptions
     void *ctx;
 } RtSourceOptions;
@@ -26,7 +26,7 @@ typedef struct RtFeed { // valid until the next call
     const float *images;    // [n][views]; NULL where features are there
     float *const *features; // [n][views]; NULL: the network starts at the image
     const int32_t *labels;  // [n][places]
-    const int32_t *labels2; // and the share of the first ones; NULL: nothing is mixed
+    const int32_t *labels2; // as many, and the share [n] of the first ones; NULL: nothing is mixed
     const float *mix;
     const float *targets;
     const int64_t *items;

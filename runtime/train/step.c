@@ -15,18 +15,20 @@
 
 // ---------------------------------------------------------------- batches
 
+// Of a label; what does not count weighs nothing.
+static double weight_of(const RtRun *r, int32_t label) {
+    return label >= 0 ? (double)r->class_weight[label] : 0;
+}
+
 double rt_run_batch_weight(const RtRun *r, const RtFeed *f) {
     double sum = 0;
     int64_t places = rt_engine_places(r->engine);
-    for (int64_t i = 0; places > 1 && i < f->n * places; i++)
-        sum += f->labels[i] >= 0 ? (double)r->class_weight[f->labels[i]] : 0;
-    if (places > 1)
-        return sum;
-    for (int64_t i = 0; i < f->n; i++) {
-        double share = f->mix ? (double)f->mix[i] : 1;
-        double rest = f->mix ? (1 - share) * (double)r->class_weight[f->labels2[i]] : 0;
-        sum +=
-            r->d->loss == HONE_LOSS_CE ? share * (double)r->class_weight[f->labels[i]] + rest : 1;
+    if (r->d->loss != HONE_LOSS_CE)
+        return (double)f->n;
+    for (int64_t i = 0; i < f->n * places; i++) {
+        double share = f->mix ? (double)f->mix[i / places] : 1;
+        double rest = f->mix ? (1 - share) * weight_of(r, f->labels2[i]) : 0;
+        sum += share * weight_of(r, f->labels[i]) + rest;
     }
     return sum;
 }

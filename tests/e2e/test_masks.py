@@ -283,7 +283,8 @@ def test_changes_go_on_bit_for_bit():
     data = folder("changed_data", 12, 30, 41)
     program = made("changed", "changed", "--freeze", "none")
     runs = [train_bits(program, data, "--head-solver", "sgd", *f) for f in
-            ([], ["--aa", "rand-m9-mstd0.5-inc1"], ["--cutmix", 1], ["--reprob", 0.5], ["--class-weights", "balanced"], ["--augment", "imagenet"])]
+            ([], ["--aa", "rand-m9-mstd0.5-inc1"], ["--cutmix", 1], ["--mixup", 0.4], ["--mixup", 1, "--cutmix", 1], ["--reprob", 0.5],
+             ["--class-weights", "balanced"], ["--augment", "imagenet"])]
     assert len(set(runs)) == len(runs)
 
 
@@ -318,6 +319,58 @@ def test_cutmix_cuts_masks():
     ok(program, "train", data, "--cutmix", 1, "--epochs", 4, "--lr", 1e-12, "--val-fraction", 0, "--batch", 4, "--no-checkpoint", "--log", temp("c.jsonl"), "-o", temp("c.onnx"))
     share = [e["train_pixel_accuracy"] for e in log(temp("c.jsonl")) if e["event"] == "epoch"]
     assert min(share) > 0.999, share
+
+
+def mixed_loss(x, label, share, weight):
+    """Of two pictures blended with one another, and its gradient by the classifier's bias, from the network's own outputs."""
+    blended = share * x + (1 - share) * x[::-1]
+    y = outputs_of("blend", blended.astype(np.float32)).transpose(0, 2, 3, 1).reshape(2, -1, CLASSES)
+    logs = y - y.max(-1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(-1, keepdims=True))
+    loss, grad, total = 0, 0, 0
+    for i in range(2):
+        for k, part in ((i, share), (1 - i, 1 - share)):
+            counts = label[k] != 255
+            c = label[k][counts]
+            w = weight[c] * part
+            right = np.eye(CLASSES)[c]
+            loss -= (w * (right * logs[i][counts]).sum(-1)).sum()
+            grad = grad + (w[:, None] * (np.exp(logs[i][counts]) - right)).sum(0)
+            total += w.sum()
+    return loss / total, grad / total
+
+
+def test_mixup_counts_both_masks():
+    """Each pixel's loss is that of both masks, by the pictures' shares: the share that the loss tells is the one that the bias moved by."""
+    fcn("blend")
+    data = folder("blend_data", 2)
+    program = made("blend", "blend", "--keep-head", "--freeze", "none")
+    both = [draw(i, SIZE, SIZE) for i in range(2)]
+    both[1][1][:9] = 255  # what counts in one mask alone
+    palette(both[1][1]).save(temp("blend_data/masks/001.png"))
+    x, label = as_input([p for p, _ in both]).astype(np.float64), np.stack([m for _, m in both]).reshape(2, -1)
+    size = np.bincount(label[label != 255], minlength=CLASSES)
+    balanced = np.where(size > 0, size.sum() / (CLASSES * np.maximum(size, 1)), 1)
+    shares = set()
+    for flags, weight, seed in (([], np.ones(CLASSES), 1), ([], np.ones(CLASSES), 2), (["--class-weights", "balanced"], balanced, 3)):
+        ok(program, "train", data, "--mixup", 1, "--batch", 2, "--max-steps", 1, "--lr", 0.5, "--momentum", 0, "--weight-decay", 0, "--lr-schedule", "constant",
+           "--warmup-epochs", 0, "--val-fraction", 0, "--seed", seed, *flags, "--log", temp("blend.jsonl"), "--no-checkpoint", "-o", temp("blend_tuned.onnx"))
+        step = [e for e in log(temp("blend.jsonl")) if e["event"] == "step"][0]
+        weights = [{t.name: numpy_helper.to_array(t) for t in onnx.load(temp(f)).graph.initializer} for f in ("blend.onnx", "blend_tuned.onnx")]
+        moved = (weights[0]["b3"].astype(np.float64) - weights[1]["b3"]) / 0.5
+
+        def off(share):
+            loss, grad = mixed_loss(x, label, share, weight)
+            return abs(loss - step["loss"]) + np.abs(grad - moved).max()
+
+        low, high = 0.0, 1.0
+        for _ in range(4):
+            tried = np.linspace(low, high, 13)
+            best = int(np.argmin([off(s) for s in tried]))
+            low, high = tried[max(best - 1, 0)], tried[min(best + 1, 12)]
+        assert off(tried[best]) < 2e-4, (flags, seed, tried[best], off(tried[best]), step)
+        shares.add(round(float(min(tried[best], 1 - tried[best])), 3))
+    assert len(shares) == 3 and max(shares) > 0.05, shares
 
 
 def test_balanced_by_pixels():
@@ -599,9 +652,8 @@ def test_refused():
     code, _, err = run(HONE, "finetune", temp("no.onnx"), "-o", temp("no"), "--classes", data)
     assert code == 1 and "no classes.txt" in err, err
     program = made("no", "no", "--freeze", "head")
-    for flags, says in ((["--scaled-decode"], "a mask is as large as its picture"), (["--mixup", 0.2], "a blend of two none; --cutmix")):
-        code, _, err = run(program, "train", data, *flags, "--no-checkpoint", "-o", temp("r.onnx"))
-        assert code == 1 and says in err and err.count("\n") == 1, (flags, err)
+    code, _, err = run(program, "train", data, "--scaled-decode", "--no-checkpoint", "-o", temp("r.onnx"))
+    assert code == 1 and "a mask is as large as its picture" in err and err.count("\n") == 1, err
     code, _, err = run(program, "eval", data, "--pretrained", "--tta", "ten-crop")
     assert code == 1 and "--tta flip the same" in err and err.count("\n") == 1, err
     code, _, err = run(program, "train", temp("bad/images"), "--no-checkpoint", "-o", temp("r.onnx"))

@@ -95,6 +95,21 @@ def losses():
         body = scale + "%%y, %%d = softmax_ce %s, %%label, %%posw, %%s%d" % ("%x2" if scale else "%x",
                                                                             round(smoothing * 10))
         row("softmax_ce", "%%x: f64[%d,%d], %%label: i32[%d], %%posw: f64[%d]" % (n, c, n, c), body, [y, d])
+    mixed(3, 5, 0.0)
+    mixed(4, 2, 0.1)
+
+
+def mixed(n, c, smoothing):
+    """Of two labels, one of which is no class at times, by the shares of posv."""
+    x, w, share = pattern(1, n, c).requires_grad_(), pattern(3, c, positive=True), pattern(5, n, positive=True)
+    labels = torch.arange(n) % 3, (torch.arange(n) + 1) % 3
+    y = 0
+    for label, part in zip(labels, (share, 1 - share)):
+        label = torch.where(label < c, label, torch.tensor(-100))
+        y = y + part * F.cross_entropy(x, label, w, reduction="none", label_smoothing=smoothing)
+    d, = grads(y, torch.ones(n, dtype=torch.float64), x)
+    row("softmax_ce", "%%x: f64[%d,%d], %%label: i32[%d], %%posw: f64[%d], %%label2: i32[%d], %%posv: f64[%d]" % (n, c, n, c, n, n),
+        "%%y, %%d = softmax_ce %%x, %%label, %%posw, %%s%d, %%label2, %%posv" % round(smoothing * 10), [y, d])
 
 
 print("// Made by make_train_cases.py with PyTorch; do not edit. A row is a TrainCase of test_train_ops.c.")

@@ -6,7 +6,8 @@
 
 enum { MAX_RESULTS = 3, MAX_VALUES = 200 };
 
-typedef struct TrainCase { // inputs hold the pattern of make_train_cases.py; labels are 0 1 2 0 ...
+typedef struct TrainCase { // inputs hold the pattern of make_train_cases.py; labels are 0 1 2 0
+                           // ..., second ones 1 2 0 1
     const char *name, *inputs, *body;
     int n_out, count[MAX_RESULTS];
     double out[MAX_RESULTS][MAX_VALUES];
@@ -33,7 +34,7 @@ static void fill_pattern(IrTensor *x, const char *name, int seed) {
     for (int64_t i = 0; i < ir_tensor_elems(x); i++) {
         double v = (double)((i * 37 + seed * 11) % 17 - 8) / 4;
         ir_tensor_set(x, i,
-                      x->dtype == IR_I32             ? (double)(i % 3)
+                      x->dtype == IR_I32 ? (double)((i + (strcmp(name, "label2") == 0)) % 3)
                       : strncmp(name, "pos", 3) == 0 ? fabs(v) + 0.5
                                                      : v);
     }
@@ -46,7 +47,7 @@ static void agree_with_pytorch(void) {
         TextCase t;
         text_open(&t);
         IrGraph *g = parse_graph(&t, c->inputs, c->body, RESULTS[c->n_out - 1]);
-        IrTensor in[4], out[MAX_RESULTS];
+        IrTensor in[5], out[MAX_RESULTS];
         for (int i = 0; g && i < g->n_inputs; i++) {
             in[i] = ir_tensor_new(t.arena, &g->inputs[i]->type, 1);
             fill_pattern(&in[i], g->inputs[i]->name, i + 1);
@@ -252,6 +253,12 @@ static const ShapeCase SHAPES[] = {
      "!operand 1 is i64[N], it must be i32[N]"},
     {"%x: f32[N,3], %l: i32[N], %w: f32[3], %s: f32[1]", "%y, %d = softmax_ce %x, %l, %w, %s",
      "!operand 3 is f32[1], it must be f32[]"},
+    {"%x: f32[N,3], %l: i32[N], %w: f32[3], %s: f32[], %m: f32[N]",
+     "%y, %d = softmax_ce %x, %l, %w, %s, %l, %m", "f32[N] f32[N,3]"},
+    {"%x: f32[N,3], %l: i32[N], %w: f32[3], %s: f32[], %m: f32[N]",
+     "%y, %d = softmax_ce %x, %l, %w, %s, %l", "!a second label and its share are there together"},
+    {"%x: f32[N,3], %l: i32[N], %w: f32[3], %s: f32[]",
+     "%y, %d = softmax_ce %x, %l, %w, %s, %l, %s", "!operand 5 is f32[], it must be f32[N]"},
     {"%d: f32[N,2]", "%y = slice_grad %d {start=[0,1], step=[1,3], shape=[N,5]}", "f32[N,5]"},
     {"%d: f32[N,2]", "%y = slice_grad %d {start=[0,1], step=[1,3], shape=[N,4]}",
      "!axis 1: 2 elements from 1 on by step 3 are not within 4"},

@@ -183,6 +183,14 @@ static void softmax_ce(void) {
                      "%%z = mul %%x, %%big\n%%a = abs %%w\n"
                      "%%loss, %%d = softmax_ce %%z, %%l, %%a, %%s\nout %%loss\nout %%d",
                      classes[k / 2], k % 2 ? "0.1" : "0");
+        for (int k = 0; k < 14; k++)
+            case_add(r, 14 + k,
+                     "in %%x: f32[N,%1$d]\nin %%l: i32[N]\nin %%k: i32[N]\nin %%w: f32[%1$d]\n"
+                     "in %%m: f32[N]\n"
+                     "const %%s: f32[] = splat(%2$s)\nconst %%big: f32[] = splat(50)\n"
+                     "%%z = mul %%x, %%big\n%%a = abs %%w\n%%p = sigmoid %%m\n"
+                     "%%loss, %%d = softmax_ce %%z, %%l, %%a, %%s, %%k, %%p\nout %%loss\nout %%d",
+                     classes[k / 2], k % 2 ? "0.1" : "0");
         CHECK_INT_EQ(case_check(r, 1e-5, true), 0);
     }
 }

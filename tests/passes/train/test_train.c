@@ -50,8 +50,7 @@ typedef struct LossCase {
     double loss[MAX_VALUES], dlogits[MAX_VALUES]; // the latter times 1/4
 } LossCase;
 
-#define LIST(...)                                                                                  \
-    { __VA_ARGS__ }
+#define LIST(...) {__VA_ARGS__}
 #define LOSS(...)
 #define OPTIMISER(kind, lr, momentum, beta2, eps, decay, clip, p, m, v)                            \
     {IR_OPT_##kind, lr, momentum, beta2, eps, decay, clip, LIST p, LIST m, LIST v},
@@ -186,50 +185,63 @@ static void losses_are_pytorchs(void) {
     }
 }
 
-// A second label takes its share: of each sample what the two alone are, weighed.
-static void shares_of_two_labels(void) {
+enum { SAMPLES = 2, CLASSES = 3, MOST = 12 };
+
+// Loss and gradient of samples, or of maps of two places, with labels from `first` on; where `mix`,
+// of those from `second` on as well, by their shares. Place 0 of a map's second labels does not
+// count.
+static void two_labels(int places, int first, bool mix, int second, double got[2][MOST]) {
     Run r;
     open_run(&r);
     IrGraph *g = ir_graph_new(ir_program_new(r.a, "p"), "g");
-    IrType t = {IR_F64, {2, {{0, 1}, {3, 0}}}, 0};
-    IrValue *logits = ir_input(g, "logits", t);
-    PassLoss alone = pass_loss(g, logits, IR_LOSS_CE, 3, true), mixed = alone;
-    pass_loss_mix(g, logits, &mixed);
-    IrValue *outs[] = {alone.loss, alone.dlogits, mixed.loss, mixed.dlogits};
-    for (int i = 0; i < 4; i++)
-        ir_output(g, outs[i]);
+    IrType t = {IR_F64, {2, {{0, 1}, {CLASSES, 0}}}, 0};
+    if (places > 1)
+        t.shape = (IrShape){3, {{0, 1}, {places, 0}, {CLASSES, 0}}};
+    PassLoss l = pass_loss(g, ir_input(g, "logits", t), IR_LOSS_CE, CLASSES, true);
+    if (mix)
+        pass_loss_mix(g, &l);
+    ir_output(g, l.loss);
+    ir_output(g, l.dlogits);
     CHECK_STR_EQ(ir_verify(g), NULL);
-    CHECK_STR_EQ(g->inputs[5]->name, "label2");
-    CHECK_STR_EQ(g->inputs[6]->name, "mix");
-    static const double share[2][2] = {{1, 1}, {0.25, 0.7}};
-    double got[3][4][6]; // by the first label; by the second alone; by both, 2 samples
-    for (int k = 0; k < 3; k++) {
-        IrTensor in[7], out[4];
-        for (int i = 0; i < 7; i++) {
-            in[i] = ir_tensor_new(r.a, &g->inputs[i]->type, 2);
-            fill_pattern(&in[i], 1 + i);
+    IrTensor in[7], out[2];
+    for (int i = 0; i < g->n_inputs; i++) {
+        const char *name = g->inputs[i]->name;
+        in[i] = ir_tensor_new(r.a, &g->inputs[i]->type, SAMPLES);
+        fill_pattern(&in[i], 1 + i);
+        bool two = strcmp(name, "label2") == 0;
+        for (int k = 0; k < SAMPLES * places && (two || strcmp(name, "label") == 0); k++) {
+            int label = ((two ? second : first) + k) % CLASSES;
+            bool counts = k % 2 || places == 1 || (two ? second : first) == 0;
+            ir_tensor_set(&in[i], k, counts ? label : -1);
         }
-        for (int i = 0; i < 2; i++) {
-            ir_tensor_set(&in[1], i, k == 1 ? 2 - i : i);
-            ir_tensor_set(&in[5], i, 2 - i);
-            ir_tensor_set(&in[6], i, share[k == 2][i]);
-        }
-        for (int i = 0; i < 3; i++)
-            ir_tensor_set(&in[2], i, 0.5 + i);
-        ir_tensor_set(&in[3], 0, 0.1);
-        ir_tensor_set(&in[4], 0, 0.5);
-        CHECK_STR_EQ(ir_eval(g, 2, in, out, r.a, NULL, NULL), NULL);
-        for (int o = 0; o < 4; o++)
-            for (int64_t e = 0; e < ir_tensor_elems(&out[o]); e++)
-                got[k][o][e] = ir_tensor_get(&out[o], e);
+        for (int k = 0; k < SAMPLES && strcmp(name, "mix") == 0; k++)
+            ir_tensor_set(&in[i], k, k ? 0.7 : 0.25);
+        for (int k = 0; k < CLASSES && strcmp(name, "class_weight") == 0; k++)
+            ir_tensor_set(&in[i], k, 0.5 + k);
+        if (strcmp(name, "smoothing") == 0 || strcmp(name, "scale") == 0)
+            ir_tensor_set(&in[i], 0, name[1] == 'm' ? 0.1 : 0.5);
     }
+    CHECK_STR_EQ(ir_eval(g, SAMPLES, in, out, r.a, NULL, NULL), NULL);
     for (int o = 0; o < 2; o++)
-        for (int e = 0; e < (o ? 6 : 2); e++) {
-            double s = share[1][o ? e / 3 : e];
-            CHECK(got[0][o][e] == got[0][o + 2][e]);
-            CHECK(fabs(got[2][o + 2][e] - (s * got[0][o][e] + (1 - s) * got[1][o][e])) < 1e-12);
-        }
+        for (int64_t e = 0; e < ir_tensor_elems(&out[o]); e++)
+            got[o][e] = ir_tensor_get(&out[o], e);
     ir_arena_free(r.a);
+}
+
+// A second label takes its share: of each sample what the two alone are, weighed.
+static void shares_of_two_labels(void) {
+    for (int places = 1; places <= 2; places++) {
+        double one[2][MOST], other[2][MOST], both[2][MOST];
+        two_labels(places, 0, false, 0, one);
+        two_labels(places, 1, false, 0, other);
+        two_labels(places, 0, true, 1, both);
+        for (int o = 0; o < 2; o++)
+            for (int e = 0; e < SAMPLES * (o ? places * CLASSES : 1); e++) {
+                double share = e * 2 / (SAMPLES * (o ? places * CLASSES : 1)) ? 0.7 : 0.25;
+                CHECK(fabs(both[o][e] - (share * one[o][e] + (1 - share) * other[o][e])) < 1e-12);
+            }
+        CHECK(places == 1 || fabs(other[1][0]) + fabs(other[1][1]) == 0);
+    }
 }
 
 enum { PAIRS = 4 };

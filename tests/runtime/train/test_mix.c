@@ -111,7 +111,7 @@ static void by_chance(void) {
 static void cutmix_cuts_maps(void) {
     enum { MAP_H = 3, MAP_W = 6, PLACES = MAP_H * MAP_W };
     static const HonePreprocess prep = {.channels = CH, .height = H, .width = W};
-    static int32_t maps[N * PLACES];
+    static int32_t maps[N * PLACES], others[N * PLACES];
     RtMix m = {.cutmix = 1, .probability = 1, .map_height = MAP_H, .map_width = MAP_W};
     int moved = 0;
     for (int k = 0; k < 200; k++) {
@@ -120,11 +120,11 @@ static void cutmix_cuts_maps(void) {
             maps[i] = i / PLACES;
         b.labels = maps;
         b.targets = NULL;
-        other[0] = -7;
-        rt_mix_batch(&m, &prep, 7, 0, &b, other, share);
-        CHECK_INT_EQ(other[0], -7);
+        rt_mix_batch(&m, &prep, 7, 0, &b, others, share);
+        CHECK(memcmp(others, maps, sizeof maps) == 0); // a place has one class still
         for (int i = 0; i < N; i++)
             for (int p = 0; p < PLACES; p++) {
+                CHECK(share[i] == 1);
                 int y = p / MAP_W * 3 + 1, x = p % MAP_W * 2 + 1;
                 CHECK_INT_EQ(maps[i * PLACES + p], (int)images[i * FLOATS + y * W + x]);
                 moved += maps[i * PLACES + p] != i;
@@ -133,10 +133,38 @@ static void cutmix_cuts_maps(void) {
     CHECK(moved > 1000);
 }
 
+// Of images that are blended both maps count as they are.
+static void mixup_keeps_both_maps(void) {
+    enum { MAP_H = 3, MAP_W = 6, PLACES = MAP_H * MAP_W };
+    static const HonePreprocess prep = {.channels = CH, .height = H, .width = W};
+    static int32_t maps[N * PLACES], others[N * PLACES];
+    RtMix m = {.mixup = 1, .probability = 0.5f, .map_height = MAP_H, .map_width = MAP_W};
+    int mixed = 0;
+    for (int k = 0; k < 200; k++) {
+        RtBatch b = make_batch(k);
+        for (int i = 0; i < N * PLACES; i++)
+            maps[i] = i;
+        b.labels = maps;
+        b.targets = NULL;
+        rt_mix_batch(&m, &prep, 7, 0, &b, others, share);
+        for (int i = 0; i < N; i++) {
+            float want = share[0] * (float)i + (1 - share[0]) * (float)(N - 1 - i);
+            CHECK(share[i] == share[0] && fabsf(images[i * FLOATS] - want) < 1e-5f);
+            for (int p = 0; p < PLACES; p++) {
+                CHECK_INT_EQ(maps[i * PLACES + p], i * PLACES + p);
+                CHECK_INT_EQ(others[i * PLACES + p], (N - 1 - i) * PLACES + p);
+            }
+        }
+        mixed += share[0] < 1;
+    }
+    CHECK(mixed > 70 && mixed < 130);
+}
+
 int main(void) {
     CHECK_RUN(mixup_blends_opposites);
     CHECK_RUN(cutmix_of_both_layouts);
     CHECK_RUN(cutmix_cuts_maps);
+    CHECK_RUN(mixup_keeps_both_maps);
     CHECK_RUN(by_chance);
     return check_done();
 }
