@@ -7,7 +7,7 @@
 //   g_idx   reorders K: refused
 //
 // w becomes a constant of f32.
-#include "frontend/import.h"
+#include "frontend/import/quant.h"
 
 typedef struct Bits {
     int64_t K, N, bits, size, blocks; // of a block; of a row
@@ -81,7 +81,7 @@ static bool read_weights(FeNode *n, Bits *w) {
              (w->zero && w->zero->dtype != IR_U8 && !ir_dtype_is_float(w->zero->dtype)))
         fe_refuse(n, "weights are bytes and scales floats, zero points either");
     return holds(n, "weights", w->b, w->N * w->blocks * (w->size * w->bits / 8)) &&
-           holds(n, "scales", w->scale, w->N * w->blocks) &&
+           holds(n, "scales", w->scale, w->N * w->blocks) && fe_check_scale(n, 2) &&
            (!w->zero ||
             holds(n, "zero points", w->zero,
                   w->N * (w->zero->dtype == IR_U8 ? (w->blocks * w->bits + 7) / 8 : w->blocks)));

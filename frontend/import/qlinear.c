@@ -25,7 +25,7 @@ static IrValue *read_scale(FeNode *n, int i) {
     if (!n->refused && (!scale || scale->type.dtype != IR_F32)) {
         fe_refuse(n, "input %d must be a scale, a float", i);
     }
-    return n->refused ? NULL : scale;
+    return fe_check_scale(n, i) ? scale : NULL;
 }
 
 // The numbers that the quantized input i stands for; its scale and zero point are the next two.
@@ -46,6 +46,7 @@ static void write_quantized(FeNode *n, IrValue *x, int i, int like) {
     IrValue *scale = read_scale(n, i), *zero = read_number(n, i + 1);
     IrType t;
     if (!n->refused && (zero || fe_type(n, like, &t))) {
+        scale = fe_divisor(n, i, scale);
         fe_out(n, 0, fe_quantize(n, x, scale, zero, zero ? zero->type.dtype : t.dtype));
     }
 }

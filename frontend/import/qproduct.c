@@ -265,7 +265,7 @@ void fe_import_conv_integer(FeNode *n) {
 // Input i, a scale that broadcasts to a result of rank `rank`, as f32.
 static IrValue *read_scale(FeNode *n, int i, int along, int rank) {
     IrValue *v = fe_operand(n, i) ? spread(n, i, along, rank) : NULL;
-    return n->refused ? NULL : fe_cast(n, v, IR_F32);
+    return fe_check_scale(n, i) ? fe_cast(n, v, IR_F32) : NULL;
 }
 
 // The sum times `by`, as f32.
@@ -281,7 +281,7 @@ static void requantize(FeNode *n, IrValue *sum, IrValue *by, int i, int along) {
         return;
     }
     int rank = sum->type.shape.rank;
-    by = fe_bin(n, IR_OP_DIV, by, read_scale(n, i, along, rank));
+    by = fe_bin(n, IR_OP_DIV, by, fe_divisor(n, i, read_scale(n, i, along, rank)));
     fe_out(n, 0,
            fe_requantize(n, scale_sum(n, sum, by), spread(n, i + 1, along, rank), zero.dtype));
 }
@@ -352,7 +352,7 @@ static IrValue *read_real_bias(FeNode *n, int i) {
 static void quantize_result(FeNode *n, IrValue *y, int i) {
     IrType zero;
     if (!n->refused && fe_type(n, i + 1, &zero)) {
-        IrValue *scale = read_scale(n, i, ROWS, 0);
+        IrValue *scale = fe_divisor(n, i, read_scale(n, i, ROWS, 0));
         fe_out(n, 0, fe_quantize(n, y, scale, spread(n, i + 1, ROWS, 0), zero.dtype));
     }
 }

@@ -142,6 +142,35 @@ static IrValue *spread(FeNode *n, const Quant *q, IrValue *v, const IrShape *x) 
     return n->refused || n->fe->opt->to_train ? v : constant_of(n, v);
 }
 
+// How many numbers of input i, where it is known, are 0, or, where `finite`, not finite.
+static int64_t count_odd(FeNode *n, int i, bool finite) {
+    const IrTensor *t = n->refused || !fe_has(n, i) ? NULL : fe_tensor(n, i);
+    int64_t odd = 0;
+    for (int64_t k = 0; t && k < ir_tensor_elems(t); k++) {
+        double v = ir_tensor_get(t, k);
+        odd += finite ? !isfinite(v) : v == 0;
+    }
+    return odd;
+}
+
+bool fe_check_scale(FeNode *n, int i) {
+    int64_t odd = count_odd(n, i, true);
+    if (odd) {
+        fe_refuse(n, "input %d, a scale, is not finite in %lld of %lld numbers", i, (long long)odd,
+                  (long long)ir_tensor_elems(fe_tensor(n, i)));
+    }
+    return !n->refused;
+}
+
+IrValue *fe_divisor(FeNode *n, int i, IrValue *v) {
+    static const double LEAST = 1e-30; // whose reciprocal leaves room for factors
+    if (!count_odd(n, i, false)) {
+        return v;
+    }
+    IrValue *none = fe_op_const(n, IR_OP_EQUAL, v, 0);
+    return fe_build(n, IR_OP_WHERE, FE_IN(none, fe_const(n, v, LEAST), v), 0, NULL);
+}
+
 // [] or [1]: writers mix the two.
 static bool is_one(const IrShape *s) {
     return s->rank == 0 || (s->rank == 1 && ir_dim_is(s->dim[0], 1));
@@ -159,7 +188,7 @@ static bool read_inputs(FeNode *n, IrType *x, IrType *scale, Quant *q) {
         !(is_one(&zero.shape) && is_one(&scale->shape))) {
         fe_refuse(n, "the zero point does not have the scale's shape");
     }
-    return !n->refused;
+    return fe_check_scale(n, 1);
 }
 
 // What the file computes the result in: output_dtype (version 23), or the type of the scale.
@@ -292,6 +321,7 @@ void fe_import_quantize_linear(FeNode *n) {
     if (small && small->is_float) {
         fe_out(n, 0, quantize_floats(n, v, by, zero, small));
     } else if (!n->refused) {
+        by = fe_divisor(n, 1, by);
         fe_out(n, 0, clip_small(n, fe_quantize(n, v, by, zero, to), small));
     }
     fe_out_elem(n, 0, elem);

@@ -12,6 +12,11 @@ IrValue *fe_dequantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero);
 IrValue *fe_quantize(FeNode *n, IrValue *x, IrValue *scale, IrValue *zero, IrDtype to);
 // fe_quantize without the division.
 IrValue *fe_requantize(FeNode *n, IrValue *x, IrValue *zero, IrDtype to);
+// Refuses input i, a scale, where it is known and some number of it is not finite.
+bool fe_check_scale(FeNode *n, int i);
+// The scale `v` of input i, which x is divided by: what is 0 of it, where it is known, is next to
+// nothing instead, so that all but 0 saturates, and 0 stays.
+IrValue *fe_divisor(FeNode *n, int i, IrValue *v);
 // Is t of 8 or 16 bits and no float? Refuses others.
 bool fe_quant_dtype(FeNode *n, IrDtype t);
 // DynamicQuantizeLinear-11 of x: its numbers of u8, their scale and zero point, scalars. NULL after

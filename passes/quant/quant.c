@@ -3,11 +3,16 @@
 #include <math.h>
 #include <string.h>
 
+// Products of three such, and of their reciprocals, are finite floats.
+static bool is_usual(double scale) {
+    return scale > 1e-12 && scale < 1e12;
+}
+
 bool pass_quant_read(PassContext *ctx, const IrNode *n, PassQuant *q) {
     double zero = 0;
     const IrValue *of = n->op == IR_OP_QUANTIZE ? n->out[0] : ir_in(n, 0);
     *q = (PassQuant){.type = of->type.dtype};
-    if (!pass_scalar(ctx, ir_in(n, 1), &q->scale) || !(q->scale > 0) || !isfinite(q->scale) ||
+    if (!pass_scalar(ctx, ir_in(n, 1), &q->scale) || !is_usual(q->scale) ||
         (ir_in(n, 2) && !pass_scalar(ctx, ir_in(n, 2), &zero))) {
         return false;
     }

@@ -7,11 +7,11 @@
 // Scale and zero point of a tensor as a whole.
 typedef struct PassQuant {
     IrDtype type; // of the integers
-    double scale; // a finite float above 0
+    double scale; // from 1e-12 to 1e12: with others the operator's own arithmetic stays
     int64_t zero;
 } PassQuant;
 
-// Of a quantize or dequantize; false: not constants, or one per channel.
+// Of a quantize or dequantize; false: not constants, one per channel, or another scale.
 bool pass_quant_read(PassContext *ctx, const IrNode *n, PassQuant *q);
 bool pass_quant_same(const PassQuant *a, const PassQuant *b);
 double pass_quant_of(const PassQuant *q, double x); // what quantize makes of x

@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import script  # noqa: E402
-from op_model import BATCH, Model, rng  # noqa: E402
+from op_model import BATCH, Model, Near, rng  # noqa: E402
 
 
 def numbers(dtype, *shape):
@@ -161,6 +161,76 @@ def test_quantize():
         zero = quantize(-least, scale, 0, np.uint8)
         m.node("DynamicQuantizeLinear", [m.feed(x)], [quantize(x, scale, zero, np.uint8), np.array(scale), np.array(zero)])
     m.check()
+
+
+def test_odd_scales():
+    """0, as of activations and channels that are all 0, leaves 0 of what is quantized, as in ONNX Runtime, and no NaN; tiny, huge and
+    negative ones are divided and multiplied by as they are."""
+    m = Model(13)
+    f = np.float32
+    x = rng.normal(0, 3, (BATCH, 4, 6, 6)).astype(f)
+    x[:, 0, :3] = 0
+    w = rng.integers(-127, 128, (5, 4, 3, 3)).astype(np.int8)
+    sums = conv(quantize(x, 0.03, 120, np.uint8).astype(int) - 120, w)
+    for scale in (f(0), f(-0.0), f(1e-40), f(1e-45), f(1e-38), f(-0.05), f(1e30)):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for dtype, zero in ((np.uint8, 128), (np.int8, -5)):
+                steps = m.consts(scale, dtype(zero))
+                q = saturate(np.nan_to_num(np.rint(x / scale) + f(zero)), dtype)
+                y = (q.astype(f) - f(zero)) * scale
+                t = m.inner("DequantizeLinear", [m.inner("QuantizeLinear", [m.feed(x), *steps]), *steps])
+                m.node("Identity", [t], [Near(y)])
+                pooled = y.reshape(BATCH, 4, 3, 2, 3, 2).max((3, 5))
+                pooled = saturate(np.nan_to_num(np.rint(np.maximum(pooled, 0) / scale) + f(zero)), dtype)
+                t = m.inner("Relu", [m.inner("MaxPool", [t], kernel_shape=[2, 2], strides=[2, 2])])
+                m.node("DequantizeLinear", [m.inner("QuantizeLinear", [t, *steps]), *steps], [Near((pooled.astype(f) - f(zero)) * scale)])
+        if abs(scale) > 1:
+            continue
+        by = np.array([0.01, 0.02, scale, 0.03, 0.01], f)
+        for bias in (np.array([1, -2, 0, 3, 0.5], f), None):
+            t = m.inner("DequantizeLinear", [m.inner("QuantizeLinear", [m.feed(x), *m.consts(f(0.03), np.uint8(120))]), *m.consts(f(0.03), np.uint8(120))])
+            t = m.inner("Conv", [t, m.inner("DequantizeLinear", m.consts(w, by, np.zeros(5, np.int8)), axis=0), *([] if bias is None else m.consts(bias))])
+            want = sums * (by.astype(float) * 0.03)[:, None, None] + (0 if bias is None else bias[:, None, None])
+            m.node("Relu", [t], [Near(np.maximum(want, 0), 1e-4)])
+        for ys in (f(0.3), scale):  # sums of integers
+            operands = m.consts(f(0.03), np.uint8(77), w, by, np.zeros(5, np.int8), ys, np.uint8(100), np.array([5, 0, 0, -7, 9], np.int32))
+            q = numbers(np.uint8, BATCH, 4, 6, 6)
+            t = m.inner("DequantizeLinear", [m.inner("QLinearConv", [m.feed(q), *operands]), *m.consts(ys, np.uint8(100))])
+            real = (conv(wide(q) - 77, w) + np.array([5, 0, 0, -7, 9])[:, None, None]).astype(f) * (f(0.03) * by)[:, None, None]
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                want = (saturate(np.nan_to_num(np.rint(real / ys) + f(100)), np.uint8).astype(f) - f(100)) * ys
+            m.node("Identity", [t], [Near(want, 1 / 100)])
+        q = numbers(np.uint8, BATCH, 4)
+        for op in ("QLinearAdd", "QLinearMul"):
+            out = m.inner(op, [m.feed(q), *m.consts(f(0.1), np.uint8(3), q[:1], f(0.1), np.uint8(9), f(0), np.uint8(50))], domain="com.microsoft")
+            m.node("DequantizeLinear", [out, *m.consts(f(0), np.uint8(50))], [Near(np.zeros((BATCH, 4)))])
+    m.check()
+
+
+def test_scales_that_are_no_numbers():
+    f = np.float32
+    for bad in (f(np.nan), f(np.inf), f(-np.inf)):
+        three = np.array([0.1, bad, bad], f)
+        for op, operands, attrs, said in (
+                ("QuantizeLinear", [np.zeros((BATCH, 3), f), bad, np.uint8(3)], {}, "input 1, a scale, is not finite in 1 of 1 numbers"),
+                ("QuantizeLinear", [np.zeros((BATCH, 3), f), three], {"axis": 1}, "input 1, a scale, is not finite in 2 of 3 numbers"),
+                ("DequantizeLinear", [np.zeros((BATCH, 3), np.int8), three], {"axis": 1}, "input 1, a scale, is not finite in 2 of 3 numbers"),
+                ("DequantizeLinear", [np.zeros((BATCH, 3), np.int32), bad], {}, "input 1, a scale, is not finite in 1 of 1 numbers"),
+                ("DequantizeLinear", [np.zeros((2, 6), np.int8), np.array([[bad, 1], [1, 1]], f)], {"axis": 1, "block_size": 3}, "not finite in 1 of 4"),
+                ("QLinearMatMul", [numbers(np.uint8, BATCH, 3), bad, np.uint8(3), numbers(np.uint8, 3, 3), f(1), np.uint8(0), f(1), np.uint8(0)], {}, "input 1, a"),
+                ("QLinearMatMul", [numbers(np.uint8, BATCH, 3), f(1), np.uint8(3), numbers(np.uint8, 3, 3), three, np.zeros(3, np.uint8), f(1), np.uint8(0)], {},
+                 "input 4, a scale, is not finite in 2 of 3"),
+                ("QLinearMatMul", [numbers(np.uint8, BATCH, 3), f(1), np.uint8(3), numbers(np.uint8, 3, 3), f(1), np.uint8(0), bad, np.uint8(0)], {}, "input 6, a"),
+                ("QLinearAdd", [numbers(np.uint8, BATCH, 3), f(1), np.uint8(3), numbers(np.uint8, 1, 3), bad, np.uint8(0), f(1), np.uint8(0)],
+                 {"domain": "com.microsoft"}, "input 4, a"),
+                ("QLinearSigmoid", [numbers(np.uint8, BATCH, 3), f(1), np.uint8(3), bad, np.uint8(0)], {"domain": "com.microsoft"}, "input 3, a"),
+                ("MatMulNBits", [np.zeros((BATCH, 16), f), numbers(np.uint8, 2, 1, 8), np.array([1, bad], f)],
+                 {"domain": "com.microsoft", "K": 16, "N": 2, "bits": 4, "block_size": 16}, "input 2, a scale, is not finite in 1 of 2")):
+            m = Model(21)
+            m.node(op, [m.feed(operands[0], True), *m.consts(*operands[1:])], [np.zeros((BATCH, 3), np.uint8)], **attrs)
+            m.save(script.temp("bad.onnx"))
+            code, _, err = script.run(script.HONE, "compile", script.temp("bad.onnx"), "-o", script.temp("bad"))
+            assert code == 1 and err.count("\n") == 1 and f"bad.onnx: node '{op}0' ({op}" in err and said in err, (op, said, err)
 
 
 def test_blocks():
