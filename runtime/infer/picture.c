@@ -3,6 +3,7 @@
 
 #include "runtime/data/input_file.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,7 +159,7 @@ bool rt_picture_write(RtPicture *p, const char *path, RtErr *err) {
     if (!rt_picture_out_begin(&p->drawn, p->in->outs, path, err))
         return false;
     if (!rt_png_encode(out->f, &p->image))
-        return rt_fail(err, "%s: the picture cannot be written", out->path);
+        return rt_fail(err, "%s: the picture cannot be written: %s", out->path, strerror(errno));
     return rt_out_commit(out, err);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct Visit {
     const RtPictureOut *o;
@@ -48,7 +49,8 @@ static bool find_folder(RtPictureOut *o, const char *path, RtErr *err) {
     struct stat st;
     size_t length = strlen(path);
     bool asked = length && path[length - 1] == '/';
-    if (asked && mkdir(path, 0777) != 0 && errno != EEXIST)
+    o->made = asked && mkdir(path, 0777) == 0;
+    if (asked && !o->made && errno != EEXIST)
         return rt_fail(err, "%s: cannot be made: %s", path, strerror(errno));
     if (!is_folder(path, &st))
         return !asked || rt_fail(err, "%s: is no folder", path);
@@ -119,5 +121,7 @@ bool rt_picture_out_begin(RtPictureOut *o, RtOuts *outs, const char *path, RtErr
 void rt_picture_out_close(RtPictureOut *o) {
     rt_out_abort(&o->file);
     tdestroy(o->written, free);
+    if (o->made && o->folder)
+        rmdir(o->folder); // where nothing came to lie in it
     free(o->folder);
 }

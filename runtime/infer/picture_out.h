@@ -19,6 +19,7 @@ typedef struct RtPictureOut {
     bool wanted;
     RtOutFile file; // of one picture: of all that there is, or of the last one, in the folder
     char *folder;   // NULL: one picture's file
+    bool made;      // by this run
     dev_t dev;      // of the folder
     ino_t ino;
     bool listed;   // pictures come one by one: which ones, nobody knows before

@@ -1,5 +1,6 @@
 // segment IMAGE...: the class of each pixel, as shares of the picture, as JSON, as colours over it,
 // and as a picture of numbers, in the form that training reads masks in.
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,7 +159,7 @@ static bool write_numbers(Segmentation *s, const char *path, RtErr *err) {
                            (long long)s->share[c].label, RT_MASK_NONE);
     return rt_picture_out_begin(&s->picture.mask, s->picture.in->outs, path, err) &&
            (rt_png_encode_numbers(out->f, &s->numbers) ||
-            rt_fail(err, "%s: the mask cannot be written", out->path)) &&
+            rt_fail(err, "%s: the mask cannot be written: %s", out->path, strerror(errno))) &&
            rt_out_commit(out, err);
 }
 

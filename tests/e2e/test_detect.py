@@ -494,6 +494,15 @@ def test_pictures_in_folders():
         code, out, err = run(temp("scores"), "segment", *args)
         assert (code, out) == (1, "") and err.startswith(why) and err.count("\n") == 1, (args, out, err)
     assert open(temp("in/a.png"), "rb").read() == before
+    for args in (("nowhere", "--mask", "empty/"), ("in", "--mask", "empty/", "--draw", "in/")):  # nothing came to lie in it
+        assert run(temp("scores"), "segment", *args)[0] == 1 and not os.path.exists(temp("empty"))
+    os.makedirs(temp("kept"))
+    assert run(temp("scores"), "segment", "nowhere", "--mask", "kept/")[0] == 1 and os.path.isdir(temp("kept"))
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(temp("noise.png"))
+    for kind in ("--draw", "--mask"):
+        code, _, err = run(temp("scores"), "segment", "noise.png", kind, "/dev/full")
+        assert code == 1 and err.startswith("/dev/full: ") and "No space left on device" in err and err.count("\n") == 1, err
     Image.open(temp("p.png")).save(temp("in/deep/a.jpg"))
     code, out, err = run(temp("scores"), "segment", "in", "--mask", "masks", "--csv")
     assert code == 1 and "masks/a.png: is of another picture already" in err and "1 of 3 images are bad" in err, err
