@@ -32,11 +32,11 @@ typedef struct CgWgradSide {
 typedef struct CgWgradAmxShape {
     CgWgradSide left, right;
     int terms;
-    int taps, pitch;   // positions from line to line
-    int lines;         // from image to image
-    int behind;        // positions of zeros that stand behind a plane's last line
-    int tiles;         // of a band, at most
-    int64_t left_block, right_block, plane;            // words of a band
+    int taps, pitch; // positions from line to line
+    int lines;       // from image to image
+    int behind;      // positions of zeros that stand behind a plane's last line
+    int tiles;       // of a band, at most
+    int64_t left_block, right_block, plane;             // words of a band
     int64_t sums_at, left_at, right_at, line_at, words; // of scratch
 } CgWgradAmxShape;
 
