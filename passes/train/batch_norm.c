@@ -3,6 +3,10 @@
 //
 //   %y = batch_norm %x, %g, %b, %m, %v  ->  %y, %M, %V = batch_norm_train %x, %g, %b
 //                                           return 0.9 %m + 0.1 %M, 0.9 %v + 0.1 %V n / (n - 1)
+//
+// Those are statistics of what the weights give as the step rounds them, in bf16. Outside of steps
+// weights that were multiplied with the normalization before would be rounded to others: so there
+// the product's result is multiplied, in f32.
 #include "passes/train/program.h"
 
 #include <string.h>
@@ -59,15 +63,18 @@ static bool is_moving(const PassTrain *t, const IrValue *v, int s) {
     return p && p->statistic && (p->trains >> s & 1);
 }
 
+static bool moves_statistics(const PassTrain *t, const IrNode *n, int s) {
+    return t->opt->bn_train && n->op == IR_OP_BATCH_NORM && is_moving(t, ir_in(n, 3), s) &&
+           is_moving(t, ir_in(n, 4), s);
+}
+
 // batch_norm nodes whose scale or bias the stage trains work on the batch's own statistics.
 void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s) {
-    for (IrNode *n = g->first, *next; t->opt->bn_train && n; n = next) {
+    for (IrNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (n->op != IR_OP_BATCH_NORM)
+        if (!moves_statistics(t, n, s))
             continue;
         IrValue *mean = ir_in(n, 3), *var = ir_in(n, 4);
-        if (!is_moving(t, mean, s) || !is_moving(t, var, s))
-            continue;
         IrBuilder b = {.graph = g, .before = n, .name = n->name, .src_op = n->src_op};
         IrValue *in[] = {ir_in(n, 0), ir_in(n, 1), ir_in(n, 2)};
         IrAttr eps = ir_attr_f(IR_ATTR_EPS, ir_float(n, IR_ATTR_EPS, 1e-5));
@@ -78,5 +85,35 @@ void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s) {
         ir_remove_node(n);
         move_statistic(t, g, mean, k->out[1], NULL, k->name);
         move_statistic(t, g, var, k->out[2], build_unbias(g, in[0]), k->name);
+    }
+}
+
+// A number for each channel, along axis 1 of x
+static IrValue *as_channels(IrBuilder *b, IrValue *v, const IrValue *x) {
+    IrShape s = {.rank = x->type.shape.rank};
+    for (int i = 0; i < s.rank; i++)
+        s.dim[i] = ir_dim(1);
+    s.dim[1] = x->type.shape.dim[1];
+    return ir_build_reshape(b, v, &s);
+}
+
+void pass_keep_weights(PassTrain *t, IrGraph *g, int s) {
+    for (IrNode *n = g->first, *next; t->po->bf16 && n; n = next) {
+        next = n->next;
+        if (!moves_statistics(t, n, s))
+            continue;
+        IrBuilder b = {.graph = g, .before = n, .name = n->name, .src_op = n->src_op};
+        IrValue *x = ir_in(n, 0),
+                *eps = ir_build_scalar(&b, IR_F32, ir_float(n, IR_ATTR_EPS, 1e-5));
+        IrValue *std = ir_build1(&b, IR_OP_SQRT, ir_build2(&b, IR_OP_ADD, ir_in(n, 4), eps));
+        IrValue *a = ir_build2(&b, IR_OP_DIV, ir_in(n, 1), std);
+        IrValue *d =
+            ir_build2(&b, IR_OP_SUB, ir_in(n, 2), ir_build2(&b, IR_OP_MUL, ir_in(n, 3), a));
+        IrValue *y = ir_build2(&b, IR_OP_MUL, x, as_channels(&b, a, x));
+        y = ir_build2(&b, IR_OP_ADD, y, as_channels(&b, d, x));
+        if (!y)
+            ir_bug("batch_norm", n->name, "%s", b.err ? b.err : "it does not fit");
+        ir_replace_uses(n->out[0], y);
+        ir_remove_node(n);
     }
 }

@@ -45,6 +45,9 @@ void pass_finish_graph(PassTrain *t, IrGraph *g, PassPipeline in, IrTrainGraph *
 void pass_drop_dropout(IrGraph *g);              // dropout.c: inference, they pass on
 void pass_add_dropout(PassTrain *t, IrGraph *g); // dropout.c: with masks from the input "seed"
 void pass_train_batch_norms(PassTrain *t, IrGraph *g, int s); // batch_norm.c
+// batch_norm.c: with bf16 the normalizations whose statistics the stage moves leave weights as they
+// are, in a graph that is no step.
+void pass_keep_weights(PassTrain *t, IrGraph *g, int s);
 
 // ---- --memory-limit (limit.c)
 // Around the planning of a stage's training step, `step`, behind that of its features.

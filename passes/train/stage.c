@@ -141,6 +141,7 @@ static PassLoss add_loss(PassTrain *t, IrGraph *g, bool with_gradient) {
 static void build_eval(PassTrain *t, IrGraph *net, const Cut *c, int s) {
     IrGraph *g = cut_tail(t, net, c, ir_sprintf(t->arena, "eval.%d", s));
     pass_drop_dropout(g);
+    pass_keep_weights(t, g, s);
     PassLoss loss = add_loss(t, g, false);
     pass_add_output(g, loss.loss, pass_bind_output(IR_BIND_LOSS));
     if (s == 0 && !t->out->map[0])
