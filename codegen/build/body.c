@@ -174,7 +174,8 @@ static bool find_packs(CgProgram *p, const IrNode *n, int first, const CgBody *b
     double most[CG_MAX_OPERANDS];
     CgNarrow how;
     int arg, last = b->n - 1;
-    if (!b->n || !find_narrow(b, last, &how, &arg) || !how.nearest || b->step[last].p[0] != IR_U8)
+    if (!b->n || !find_narrow(b, last, &how, &arg) || !how.nearest || b->step[last].p[0] != IR_U8 ||
+        how.zero < 0 || how.zero > UINT8_MAX)
         return false;
     for (int k = 0; k < b->n_in; k++)
         most[k] = cg_operand_most(cg_ir(p), ir_in(n, first + k));

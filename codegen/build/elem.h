@@ -52,7 +52,7 @@ typedef struct CgNarrow {
 CgNarrow cg_elem_range(IrDtype t); // truncates and saturates: Cast-13
 CgVal cg_elem_narrow(CgFn *f, IrDtype t, const CgNarrow *how, CgVal x);
 // As cg_elem_narrow() to u8, of n vectors (2 or 4) of 16 floats below CG_PACK_LIMIT in magnitude,
-// with `nearest`, for AVX-512: their n * 16 bytes in order.
+// with `nearest` and a zero point of u8, for AVX-512: their n * 16 bytes in order.
 #define CG_PACK_LIMIT 0x1p30
 CgVal cg_elem_pack(CgFn *f, const CgNarrow *how, CgVal *x, int n);
 // A float or double, rounded to the nearest number of t, a type of 16 bits.

@@ -75,8 +75,9 @@ CgVal cg_body_emit(CgFn *f, const CgBody *body, CgVal acc, CgVal (*load)(void *c
 // may be anything, NaN among it. And that of an operand.
 double cg_body_most(const CgBody *body, const double *in, int arg);
 double cg_operand_most(IrProgram *ir, const IrValue *v);
-// Are the results u8, rounded to the nearest of floats that are surely below CG_PACK_LIMIT? Then
-// cg_elem_pack() makes them of several vectors at once, of what cg_body_emit_float() gives.
+// Are the results u8, rounded to the nearest of floats that are surely below CG_PACK_LIMIT, with a
+// zero point of that type? Then cg_elem_pack() makes them of several vectors at once, of what
+// cg_body_emit_float() gives.
 bool cg_body_packs(const CgBody *body, CgNarrow *how);
 CgVal cg_body_emit_float(CgFn *f, const CgBody *body, CgVal acc,
                          CgVal (*load)(void *ctx, CgFn *f, int k), void *ctx);

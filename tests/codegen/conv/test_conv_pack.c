@@ -15,11 +15,12 @@ typedef struct Way {
 } Way;
 
 static const Way ways[] = {
-    {"u8", "splat(0.0078125)", 0, 0, 255},  {"u8", "splat(0.015625)", 90, 0, 255},
-    {"u8", "splat(0.03125)", 3, 3, 200},    {"u8", "splat(-0.0078125)", 0, 0, 40},
-    {"u8", "rand(3)", 128, 0, 255},         {"u8", "splat(0.4999)", 200, 0, 255},
-    {"u8", "splat(0.51)", 200, 0, 255},     {"u8", "splat(3e7)", 128, 0, 255},
-    {"u8", "splat(0.0078125)", -4, 0, 255},
+    {"u8", "splat(0.0078125)", 0, 0, 255},   {"u8", "splat(0.015625)", 90, 0, 255},
+    {"u8", "splat(0.03125)", 3, 3, 200},     {"u8", "splat(-0.0078125)", 0, 0, 40},
+    {"u8", "rand(3)", 128, 0, 255},          {"u8", "splat(0.4999)", 200, 0, 255},
+    {"u8", "splat(0.51)", 200, 0, 255},      {"u8", "splat(3e7)", 128, 0, 255},
+    {"u8", "splat(0.0078125)", -4, 0, 255},  {"u8", "splat(0.4999)", 40000, 0, 255},
+    {"u8", "splat(0.4999)", -33000, 0, 255},
 };
 static const IrConvTile tiles[] = {
     {.rows = 1, .cols = 16, .vecs = 4, .band = 1000},
@@ -68,7 +69,7 @@ static void add_pair(Rig *r, int k, const Way *w, int vecs, IrConvTile t) {
     rig_const(r, "%%sb%d: f32[] = %s", k, last.scale);
     add_conv(r, k, "a", "x", C, out, t, 90);
     add_bytes(r, k, "a", w);
-    add_conv(r, k, "b", "a", out, 64, tiles[0], w->zero < 0 ? 0 : w->zero);
+    add_conv(r, k, "b", "a", out, 64, tiles[0], w->zero < 0 || w->zero > 255 ? 0 : w->zero);
     add_bytes(r, k, "b", &last);
     rig_output(r, "%%b%d", k);
 }
