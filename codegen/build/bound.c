@@ -23,6 +23,14 @@ double cg_operand_most(IrProgram *ir, const IrValue *v) {
     return most;
 }
 
+// Of x, whose magnitude is at most `x`: a range around 0 makes it no larger, any other one may.
+static double most_of_clip(const double *bounds, double x) {
+    double most = fmax(fabs(bounds[0]), fabs(bounds[1]));
+    if (!(bounds[0] <= bounds[1]) || isinf(x))
+        return INFINITY;
+    return bounds[0] <= 0 && bounds[1] >= 0 ? fmin(x, most) : most;
+}
+
 // INFINITY: it may be anything, NaN among it.
 static double most_of_step(const IrStep *s, const double *x) {
     switch (s->op) {
@@ -38,7 +46,7 @@ static double most_of_step(const IrStep *s, const double *x) {
     case IR_OP_RELU:
         return x[0];
     case IR_OP_CLIP:
-        return isinf(x[0]) ? INFINITY : fmin(x[0], fmax(fabs(s->p[0]), fabs(s->p[1])));
+        return most_of_clip(s->p, x[0]);
     default:
         return INFINITY;
     }
@@ -57,7 +65,8 @@ double cg_body_most(const CgBody *b, const double *in, int arg) {
         double x[3] = {0};
         for (int k = 0; k < ir_op_info(s->op)->max_in; k++)
             x[k] = most_of_arg(b, in, step, s->arg[k]);
-        step[i] = most_of_step(s, x);
+        bool wraps = s->op != IR_OP_CAST && !ir_dtype_is_float((IrDtype)b->dtype[i]);
+        step[i] = wraps ? most_of_type((IrDtype)b->dtype[i]) : most_of_step(s, x);
     }
     return most_of_arg(b, in, step, arg);
 }

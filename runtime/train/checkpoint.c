@@ -426,7 +426,9 @@ bool rt_checkpoint_load_best(const char *folder, RtEngine *t, const char *model,
     *labels = NULL;
     int n = rt_folder_read(&run, folder, err) ? list_files(folder, &list, NULL, NULL, err) : -1;
     if (n == 0)
-        rt_fail(err, "%s: no valid checkpoint; train first, or name its folder with --checkpoint",
+        rt_fail(err,
+                "%s: no valid checkpoint; train first, without --no-checkpoint, or name its "
+                "folder with --checkpoint",
                 folder);
     const Found *newest = n > 0 ? find_newest(&run, list, n, err) : NULL;
     RtSafetensors *f = newest ? rt_safetensors_open(newest->path, err) : NULL;

@@ -1,7 +1,7 @@
 // Bytes of whole pixels, packed from several vectors at once: convolutions of 1 to 7 output vectors
 // on matrix tiles, whose results another reads, rounded, with zero points, within narrower bounds,
-// by scales that make halves, and ones by which results exceed any word; bit for bit as the
-// evaluator has them.
+// by scales that make halves, and ones by which results exceed any word, or bounds beyond which
+// they lie; bit for bit as the evaluator has them.
 #include "ir/conv.h"
 #include "tests/check.h"
 #include "tests/codegen/rig/amx.h"
@@ -12,15 +12,23 @@ enum { C = 64, H = 14, W = 14 };
 typedef struct Way {
     const char *type, *scale;
     int zero, low, high;
+    const char *within; // bounds before it is rounded; NULL: none
 } Way;
 
 static const Way ways[] = {
-    {"u8", "splat(0.0078125)", 0, 0, 255},   {"u8", "splat(0.015625)", 90, 0, 255},
-    {"u8", "splat(0.03125)", 3, 3, 200},     {"u8", "splat(-0.0078125)", 0, 0, 40},
-    {"u8", "rand(3)", 128, 0, 255},          {"u8", "splat(0.4999)", 200, 0, 255},
-    {"u8", "splat(0.51)", 200, 0, 255},      {"u8", "splat(3e7)", 128, 0, 255},
-    {"u8", "splat(0.0078125)", -4, 0, 255},  {"u8", "splat(0.4999)", 40000, 0, 255},
-    {"u8", "splat(0.4999)", -33000, 0, 255},
+    {"u8", "splat(0.0078125)", 0, 0, 255, NULL},
+    {"u8", "splat(0.015625)", 90, 0, 255, NULL},
+    {"u8", "splat(0.03125)", 3, 3, 200, NULL},
+    {"u8", "splat(-0.0078125)", 0, 0, 40, NULL},
+    {"u8", "rand(3)", 128, 0, 255, NULL},
+    {"u8", "splat(0.4999)", 200, 0, 255, NULL},
+    {"u8", "splat(0.51)", 200, 0, 255, NULL},
+    {"u8", "splat(3e7)", 128, 0, 255, NULL},
+    {"u8", "splat(0.0078125)", -4, 0, 255, NULL},
+    {"u8", "splat(0.4999)", 40000, 0, 255, NULL},
+    {"u8", "splat(0.4999)", -33000, 0, 255, NULL},
+    {"u8", "splat(0.01)", 9, 0, 255, "min=3e9, max=4e9"},
+    {"u8", "splat(0.01)", 9, 0, 255, "min=7, max=2"},
 };
 static const IrConvTile tiles[] = {
     {.rows = 1, .cols = 16, .vecs = 4, .band = 1000},
@@ -54,7 +62,9 @@ static void add_bytes(Rig *r, int k, const char *to, const Way *w) {
     rig_const(r, "%%z%s%d: f32[] = splat(%d)", to, k, w->zero);
     rig_node(r, "%%f%s%d = cast %%i%s%d {to=f32}", to, k, to, k);
     rig_node(r, "%%m%s%d = mul %%f%s%d, %%s%s%d", to, k, to, k, to, k);
-    rig_node(r, "%%r%s%d = round %%m%s%d", to, k, to, k);
+    if (w->within)
+        rig_node(r, "%%v%s%d = clip %%m%s%d {%s}", to, k, to, k, w->within);
+    rig_node(r, "%%r%s%d = round %%%s%s%d", to, k, w->within ? "v" : "m", to, k);
     rig_node(r, "%%p%s%d = add %%r%s%d, %%z%s%d", to, k, to, k, to, k);
     rig_node(r, "%%l%s%d = clip %%p%s%d {min=%d, max=%d}", to, k, to, k, w->low, w->high);
     rig_node(r, "%%%s%d = cast %%l%s%d {to=%s}", to, k, to, k, w->type);
@@ -62,7 +72,7 @@ static void add_bytes(Rig *r, int k, const char *to, const Way *w) {
 
 // x to `vecs` vectors of bytes as way w has them, and these to a result
 static void add_pair(Rig *r, int k, const Way *w, int vecs, IrConvTile t) {
-    static const Way last = {"i8", "splat(0.001)", 0, -128, 127};
+    static const Way last = {"i8", "splat(0.001)", 0, -128, 127, NULL};
     int out = 16 * vecs;
     rig_input(r, "%%x%d: u8[N,%d,%d,%d]", k, C, H, W);
     rig_const(r, "%%sa%d: f32[1,%d,1,1] = %s", k, out, w->scale);

@@ -565,7 +565,7 @@ class Train(Case):
             code, _, err = self.run_program("fake_train", "train", "d", *args)
             self.assertEqual(code, 2, err)
             self.assertIn(reason, err)
-        self.bad(1, "no valid checkpoint; train first", "fake_train", "eval", "d")
+        self.bad(1, "no valid checkpoint; train first, without --no-checkpoint", "fake_train", "eval", "d")
         self.assertEqual(self.run_program("fake_train", "nothing")[0], 2)
 
     def test_options_without_effect_are_told(self):
