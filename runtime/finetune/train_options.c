@@ -15,7 +15,8 @@ static const RtCliField fields[] = {
     {"--lr", RT_CLI_TEXT, AT(lr), 0, 0, "R[,R...]",
      "learning rate; one number: a tenth of it from the second stage on (default 0.01, adamw "
      "0.001, of pretrained layers 0.0001, with a classifier that was not solved 0.0005); auto: a "
-     "range test before each stage finds it, as before the first where --head-solver names steps"},
+     "range test before each stage finds it, as it does before the first one with "
+     "--head-solver sgd, nesterov or adamw"},
     {"--lr-find", RT_CLI_TEXT, AT(set.lr_picture), 0, 0, "FILE.svg",
      "nothing is trained: a range test, drawn, and the rate that it finds"},
     {"--batch|-b|--batch-size", RT_CLI_INT, AT(set.batch), 1, RT_MAX_BATCH, "N",
